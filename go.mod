@@ -1,0 +1,3 @@
+module github.com/dtpnode/dtpnode
+
+go 1.26
