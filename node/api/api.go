@@ -1,0 +1,209 @@
+// Package api is the daemon's control interface: the types of the JSON that dtpnode's commands and
+// --output json exchange with a local daemon, and a client for it. It is HTTP over a Unix socket of
+// mode 0600; errors come as {"error": ..., "hint": ...} with a status of 400 or more.
+//
+//	GET  /v1/status                 NodeStatus
+//	GET  /v1/members                []Member
+//	POST /v1/invites                InviteRequest -> Invite
+//	POST /v1/join                   JoinRequest -> NodeStatus
+//	POST /v1/revoke                 RevokeRequest -> {}
+//	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
+//	GET  /v1/jobs                   []JobStatus (all jobs this node leads or has heard of)
+//	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
+//	GET  /v1/jobs/{id}/events       newline-delimited Event until the job ends
+//	POST /v1/jobs/{id}/stop         finish with what is done: partial result
+//	POST /v1/jobs/{id}/cancel       drop the job and its results
+//	GET  /v1/jobs/{id}/logs         text: what the job's children printed
+//	GET  /v1/jobs/{id}/result       bytes of the output file
+//	POST /v1/shutdown               leave politely and stop
+//
+// The JSON is stable: fields are added, never renamed or removed.
+package api
+
+import "time"
+
+// JobState is where a job stands. Done, Partial, Failed and Cancelled are final.
+type JobState string
+
+// The states of a job in order.
+const (
+	Preparing JobState = "preparing" // planning, compiling, Begin
+	Running   JobState = "running"
+	Merging   JobState = "merging" // all units committed; last merge, Terminate, output
+	Done      JobState = "done"
+	Partial   JobState = "partial" // output written, some ranges missing
+	Failed    JobState = "failed"
+	Cancelled JobState = "cancelled"
+)
+
+// Final reports whether a job in state s will not change any more.
+func (s JobState) Final() bool {
+	return s == Done || s == Partial || s == Failed || s == Cancelled
+}
+
+// JobRequest asks the daemon for a job. Paths are absolute or URLs; globs and lists are expanded by the
+// command, so that they mean what the user's shell means.
+type JobRequest struct {
+	Selector string            `json:"selector"`           // path of the selector source (.C, .cxx, ...)
+	Class    string            `json:"class,omitempty"`    // class name, default the file's base name
+	Includes []string          `json:"includes,omitempty"` // further headers or data files to ship
+	Tree     string            `json:"tree"`               // default tree path
+	Files    []InputFile       `json:"files"`
+	First    int64             `json:"first,omitempty"` // first unit
+	N        int64             `json:"n"`               // number of units, -1 for all
+	Option   string            `json:"option,omitempty"`
+	Params   map[string]string `json:"params,omitempty"` // TNamed objects in fInput
+	Output   string            `json:"output,omitempty"` // absolute path; empty: kept for get
+	Dir      string            `json:"dir"`              // working directory of Begin and Terminate
+	Env      []string          `json:"env,omitempty"`
+	Memory   int64             `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
+	Stall    float64           `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
+
+	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
+	SeedLocal            bool `json:"seed_local,omitempty"` // seed all work on the home; others steal
+}
+
+// InputFile is one file of the chain. Tree is empty for the job's default.
+type InputFile struct {
+	URL  string `json:"url"`
+	Tree string `json:"tree,omitempty"`
+}
+
+// JobStatus describes one job.
+type JobStatus struct {
+	ID       string   `json:"id"`
+	Selector string   `json:"selector"`
+	Home     string   `json:"home"` // peer id
+	HomeName string   `json:"home_name"`
+	State    JobState `json:"state"`
+	Phase    string   `json:"phase,omitempty"` // what is being done just now, e.g. "compiling DiMuon.C"
+	Error    string   `json:"error,omitempty"`
+	Hint     string   `json:"hint,omitempty"`
+
+	Submitted time.Time `json:"submitted"`
+	Seconds   float64   `json:"seconds"` // since submission, until the end
+
+	Files     int     `json:"files"`
+	Units     int64   `json:"units"`     // wanted
+	Done      int64   `json:"done"`      // processed, committed or not; never above Units
+	Committed int64   `json:"committed"` // in the ledger
+	Bytes     int64   `json:"bytes"`     // read
+	Rate      float64 `json:"rate"`      // units/s, recent
+
+	Packets int64      `json:"packets"`
+	Steals  int64      `json:"steals"`
+	Merges  int64      `json:"merges"`
+	Nodes   []NodeWork `json:"nodes"`
+	Missing []Missing  `json:"missing,omitempty"` // only in a partial result
+	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
+	Apart   []string   `json:"apart,omitempty"`   // output objects that could not be merged
+	Output  string     `json:"output,omitempty"`
+	Stdout  string     `json:"stdout,omitempty"` // what Begin and Terminate printed, once final
+}
+
+// NodeWork is one node's share of a job.
+type NodeWork struct {
+	ID          string  `json:"id"`
+	Name        string  `json:"name"`
+	Slots       int     `json:"slots"`
+	Units       int64   `json:"units"`
+	Rate        float64 `json:"rate"` // units/s
+	Packets     int64   `json:"packets"`
+	Steals      int64   `json:"steals"` // successful, as thief
+	Merges      int64   `json:"merges"`
+	Generations int64   `json:"generations"`
+	Failures    int64   `json:"failures"`
+	Up          bool    `json:"up"`
+}
+
+// Missing is a range that is not in the result, and why. Last is -1 if the file's length is unknown.
+type Missing struct {
+	File   string   `json:"file"`
+	First  int64    `json:"first"` // local entry
+	Last   int64    `json:"last"`
+	Kind   string   `json:"kind"` // see rootexec.Kind
+	Reason string   `json:"reason"`
+	Nodes  []string `json:"nodes"` // names of the nodes that tried
+	Tries  int      `json:"tries"`
+	Stack  string   `json:"stack,omitempty"`
+	Tail   string   `json:"tail,omitempty"` // last lines the child printed
+}
+
+// Event is one line of a job's event stream. Type "status" carries a status (sent several times a
+// second and once at the end), "log" a line that the client side printed (Begin, Terminate).
+type Event struct {
+	Type   string     `json:"type"`
+	Status *JobStatus `json:"status,omitempty"`
+	Line   string     `json:"line,omitempty"`
+}
+
+// Member is one member of the cluster.
+type Member struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Rights  []string  `json:"rights"` // "worker", "submitter", "inviter"
+	Addrs   []string  `json:"addrs"`
+	Joined  time.Time `json:"joined"`
+	Self    bool      `json:"self"`
+	Up      bool      `json:"up"`
+	RTT     float64   `json:"rtt_ms"`
+	Slots   int       `json:"slots"`
+	ROOT    string    `json:"root"` // version, empty if unknown or none
+	Version string    `json:"version"`
+	Note    string    `json:"note,omitempty"` // what is wrong with it, e.g. another ROOT version
+}
+
+// NodeStatus describes the daemon.
+type NodeStatus struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Addrs    []string  `json:"addrs"`
+	Cluster  string    `json:"cluster"` // founder's peer id
+	Members  int       `json:"members"`
+	Up       int       `json:"up"`
+	Slots    int       `json:"slots"`
+	Busy     int       `json:"busy"`
+	ROOT     string    `json:"root"` // version
+	ROOTDir  string    `json:"root_dir"`
+	RSS      int64     `json:"rss"`    // bytes, the daemon alone
+	Uptime   float64   `json:"uptime"` // seconds
+	StateDir string    `json:"state_dir"`
+	Steal    Histogram `json:"steal"`  // request to grant, as thief
+	Packet   Histogram `json:"packet"` // daemon's cost of a packet beyond the child's time
+	Problem  string    `json:"problem,omitempty"`
+}
+
+// Histogram summarises durations in milliseconds.
+type Histogram struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50_ms"`
+	P90   float64 `json:"p90_ms"`
+	P99   float64 `json:"p99_ms"`
+	Max   float64 `json:"max_ms"`
+}
+
+// InviteRequest asks for a token. TTL is in seconds.
+type InviteRequest struct {
+	Rights []string `json:"rights"`
+	TTL    float64  `json:"ttl_seconds"`
+}
+
+// Invite is a one-use token.
+type Invite struct {
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires"`
+	Rights  []string  `json:"rights"`
+	Warning string    `json:"warning,omitempty"` // e.g. only loopback addresses inside
+}
+
+// JoinRequest carries the token.
+type JoinRequest struct {
+	Token string `json:"token"`
+}
+
+// RevokeRequest names a member to put out of the cluster.
+type RevokeRequest struct {
+	ID string `json:"id"`
+}

@@ -1,0 +1,116 @@
+// Package rootexec runs user code. It finds (or installs) a ROOT, builds the C++ child in child/
+// against it once, and drives the processes of that child:
+//
+//	base zygote      ROOT loaded and warm, no user code; one for each daemon
+//	└ selector zygote  fork of the base with one selector library loaded; one for each code hash
+//	  ├ generation     fork; SlaveBegin, many packets, SlaveTerminate, one partial
+//	  ├ merger         fork; reads partials, writes their merge
+//	  └ client         fork; Begin, later Terminate and the output file
+//	planner, compiler  forks of the base zygote
+//
+// dtpnode itself never links ROOT. Parent and child speak msgpack frames (4 bytes big-endian length,
+// then one map) on Unix socket pairs; child/protocol.h lists the frames.
+package rootexec
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Kind says how a generation, plan or compilation failed. The scheduler's blame depends on it.
+type Kind string
+
+// Kinds of failure, and the units to blame: the one entry, the cluster, the file, or the code.
+const (
+	KindSignal    Kind = "signal"    // killed by a signal in user code; entry
+	KindExit      Kind = "exit"      // user code called exit() or returned early; entry
+	KindException Kind = "exception" // C++ exception left user code; entry
+	KindStall     Kind = "stall"     // no entry finished within the stall limit; entry
+	KindMemory    Kind = "memory"    // memory limit reached; entry
+	KindData      Kind = "data"      // baskets unreadable; cluster
+	KindOpen      Kind = "open"      // file missing, truncated or no ROOT file; file
+	KindSchema    Kind = "schema"    // tree or branch missing; file
+	KindAbort     Kind = "abort"     // TSelector::Abort(kAbortProcess); job
+	KindCode      Kind = "code"      // no TSelector, library not loadable, failed in SlaveBegin; job
+	KindDisk      Kind = "disk"      // this node could not write; node
+	KindKilled    Kind = "killed"    // killed from outside (SIGKILL not sent by us); nobody is to blame
+	KindInternal  Kind = "internal"  // a defect in dtpnode; node
+)
+
+// Failure is a failure of a child, told for the user. It is an error.
+type Failure struct {
+	Kind   Kind
+	Op     string      // what was being done: "Process", "Init", "SlaveBegin", "open", "merge", ...
+	File   string      // URL of the input file, if any
+	Entry  int64       // entry local to File's tree, -1 if unknown
+	Blame  tasks.Range // local entries of File to blame; empty if the failure is not about entries
+	Signal int         // signal number, 0 if none
+	Exit   int         // exit status for KindExit
+	Msg    string      // the reason, one line
+	Stack  string      // stack trace, may be empty
+	Tail   string      // last lines the child printed, at most 4 KiB
+}
+
+func (f *Failure) Error() string {
+	where := f.Op
+	if f.File != "" {
+		where += " " + f.File
+	}
+	if f.Entry >= 0 && f.File != "" {
+		where += fmt.Sprintf(" entry %d", f.Entry)
+	}
+	return fmt.Sprintf("%s: %s: %s", where, f.Kind, f.Msg)
+}
+
+// Plan is what the planner read of one file.
+type Plan struct {
+	File     string
+	Tree     string  // path of the tree within the file
+	Entries  int64   // in the tree
+	Clusters []int64 // first entries of the clusters, ascending from 0; empty if Entries is 0
+	Bytes    int64   // compressed size of the tree
+}
+
+// Packet is a slice of one file's tree handed to a generation. First and Last are local entries.
+type Packet struct {
+	ID          uint64 // chosen by the parent, echoed in the report
+	File        string
+	Tree        string
+	First, Last int64
+	Base        int64 // global unit of local entry 0; the canary hashes global units
+}
+
+// Done reports a finished, or preempted, packet.
+type Done struct {
+	ID      uint64
+	Last    int64         // first local entry NOT processed; equals Packet.Last unless preempted
+	Elapsed time.Duration // in the child, file switch included
+	Bytes   int64         // read from the file
+	Opened  bool          // the packet opened a file
+}
+
+// Sealed is the outcome of a generation or of a merge: one immutable output blob.
+type Sealed struct {
+	Path   string // the blob's file, in the directory the caller named
+	SHA256 [32]byte
+	Size   int64
+	Units  int64    // as read back from the objects in the blob
+	Canary uint64   // likewise
+	Apart  []string // names of objects that could not be merged and were kept apart as name;1, name;2...
+}
+
+// Canary is the checksum of one packet of global units: it is summed (mod 2^64) over the packets of a
+// partial, in the child inside an output object, in the parent beside it. The mixing function is
+// splitmix64's finaliser (Steele, Lea, Flood 2014) over (job, first, last).
+func Canary(job uint64, r tasks.Range) uint64 {
+	return mix(mix(mix(job)^uint64(r.First)) ^ uint64(r.Last))
+}
+
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
