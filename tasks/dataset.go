@@ -1,0 +1,133 @@
+package tasks
+
+import (
+	"fmt"
+	"sort"
+)
+
+// File is one file of a dataset, as planned.
+type File struct {
+	URL     string `msgpack:"u"`
+	Tree    string `msgpack:"t"`
+	Entries int64  `msgpack:"n"`
+	// Clusters are the first entries of the tree's clusters, ascending from 0: entries that were
+	// compressed together. They cost one decompression however few of them are read.
+	Clusters []int64 `msgpack:"c"`
+	Bytes    int64   `msgpack:"b"` // compressed
+}
+
+// Dataset numbers the entries of its files 0..N-1 in order. Make it with NewDataset, or call Index
+// after decoding one.
+type Dataset struct {
+	Files []File `msgpack:"f"`
+
+	base []int64 // base[i] is the unit of Files[i]'s entry 0; one more element for N
+}
+
+// NewDataset indexes files.
+func NewDataset(files []File) (*Dataset, error) {
+	d := &Dataset{Files: files}
+	return d, d.Index()
+}
+
+// Index checks the files and builds the offsets; it must be called once after decoding.
+func (d *Dataset) Index() error {
+	d.base = make([]int64, len(d.Files)+1)
+	for i, f := range d.Files {
+		if f.Entries < 0 || d.base[i]+f.Entries < d.base[i] {
+			return fmt.Errorf("could not index dataset: file %q has %d entries", f.URL, f.Entries)
+		}
+		prev := int64(-1)
+		for _, c := range f.Clusters {
+			if c <= prev || c >= f.Entries {
+				return fmt.Errorf("could not index dataset: file %q has a cluster at entry %d after %d, of %d entries",
+					f.URL, c, prev, f.Entries)
+			}
+			prev = c
+		}
+		d.base[i+1] = d.base[i] + f.Entries
+	}
+	return nil
+}
+
+// Space is the range of all units.
+func (d *Dataset) Space() Range { return R(0, d.base[len(d.Files)]) }
+
+// Units is the range of units of file i.
+func (d *Dataset) Units(i int) Range { return R(d.base[i], d.base[i+1]) }
+
+// Locate finds the file of unit u and the entry within it. u must lie in Space.
+func (d *Dataset) Locate(u int64) (file int, entry int64) {
+	file = sort.Search(len(d.Files), func(i int) bool { return d.base[i+1] > u })
+	return file, u - d.base[file]
+}
+
+// Cluster is the range of units of the cluster that holds u. A file without clusters is one cluster.
+func (d *Dataset) Cluster(u int64) Range {
+	i, e := d.Locate(u)
+	cs := d.Files[i].Clusters
+	k := sort.Search(len(cs), func(k int) bool { return cs[k] > e })
+	out := d.Units(i)
+	if k < len(cs) {
+		out.Last = d.base[i] + cs[k]
+	}
+	if k > 0 {
+		out.First = d.base[i] + cs[k-1]
+	}
+	return out
+}
+
+// Packet cuts the next packet off the front of r: about target units, within one file, ending at a
+// cluster boundary where one lies between half and twice the target. r must not be empty.
+func (d *Dataset) Packet(r Range, target int64) Range {
+	target = max(target, 1)
+	i, _ := d.Locate(r.First)
+	limit := min(r.Last, d.base[i+1])
+	if limit-r.First <= target+target/2 {
+		if limit-r.First <= target || d.Cluster(limit-1).First <= r.First {
+			return R(r.First, limit)
+		}
+	}
+	want := r.First + target
+	if want >= limit {
+		return R(r.First, limit)
+	}
+	c := d.Cluster(want)
+	if c.First-r.First >= target/2 && c.First > r.First && want-c.First <= c.Last-want {
+		return R(r.First, c.First)
+	}
+	if end := min(c.Last, limit); end-r.First <= 2*target {
+		return R(r.First, end)
+	}
+	if c.First-r.First >= target/2 && c.First > r.First {
+		return R(r.First, c.First)
+	}
+	return R(r.First, want)
+}
+
+// Cut is the unit nearest to at, within r, at which work is best divided: a file boundary if one lies
+// within slack units, else a cluster boundary if one does, else at itself.
+func (d *Dataset) Cut(r Range, at, slack int64) int64 {
+	at = min(max(at, r.First), r.Last)
+	if at <= r.First || at >= r.Last {
+		return at
+	}
+	i, _ := d.Locate(at)
+	if b, ok := nearest(at, slack, r, d.base[i], d.base[i+1]); ok {
+		return b
+	}
+	c := d.Cluster(at)
+	if b, ok := nearest(at, slack, r, c.First, c.Last); ok {
+		return b
+	}
+	return at
+}
+
+// nearest picks the one of a and b that is closer to at, if it is inside r and within slack.
+func nearest(at, slack int64, r Range, a, b int64) (int64, bool) {
+	if b-at < at-a {
+		a = b
+	}
+	dist := max(a-at, at-a)
+	return a, dist <= slack && a > r.First && a < r.Last
+}

@@ -1,0 +1,107 @@
+package tasks
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// PeerID names a peer: its libp2p peer id as text.
+type PeerID = string
+
+// JobID names a job: the hex SHA-256 of its encoded body.
+type JobID string
+
+// Short is enough of the name for a human.
+func (id JobID) Short() string {
+	if len(id) > 12 {
+		return string(id[:12])
+	}
+	return string(id)
+}
+
+// Seed is the 64-bit number that stands for the job in canaries: the first 8 bytes of its name.
+func (id JobID) Seed() uint64 {
+	var s uint64
+	raw, _ := hex.DecodeString(string(id))
+	for i := 0; i < 8 && i < len(raw); i++ {
+		s = s<<8 | uint64(raw[i])
+	}
+	return s
+}
+
+// Job is the immutable description of what is to be run. Its msgpack encoding is hashed for its name
+// and signed by the submitter.
+type Job struct {
+	Protocol  int     `msgpack:"v"`
+	Submitter PeerID  `msgpack:"s"`
+	Nonce     []byte  `msgpack:"x"` // makes two submissions of the same work two jobs
+	Code      Code    `msgpack:"k"`
+	Data      Dataset `msgpack:"d"`
+	Want      Range   `msgpack:"w"` // the units to process, within Data's space
+	Option    string  `msgpack:"o"`
+	Input     []byte  `msgpack:"i"` // fInput after Begin, as the child wrote it
+	Limits    Limits  `msgpack:"l"`
+	SeedLocal bool    `msgpack:"h"` // all work starts on the home; others steal it
+	Bad       []Lost  `msgpack:"b"` // files left out by the planner
+}
+
+// Code names the user's sources by content.
+type Code struct {
+	Source   string `msgpack:"s"` // hex SHA-256 of the packed sources, a blob
+	Main     string `msgpack:"m"` // file to compile
+	Class    string `msgpack:"c"`
+	Library  string `msgpack:"l"` // hex SHA-256 of the packed library, a blob; may be empty
+	Platform string `msgpack:"p"` // the platform Library was built for
+}
+
+// Limits bound what one child may do.
+type Limits struct {
+	Memory               int64         `msgpack:"m"` // bytes, 0 for the node's default
+	Stall                time.Duration `msgpack:"s"` // longest time for one entry, 0 for the default
+	AllowMissingBranches bool          `msgpack:"b"`
+}
+
+// Lost is a part of the wanted data that cannot be in the result, and why.
+type Lost struct {
+	File   string   `msgpack:"f"`
+	First  int64    `msgpack:"a"` // local entry
+	Last   int64    `msgpack:"z"` // -1 if the length of the file is unknown
+	Kind   string   `msgpack:"k"`
+	Reason string   `msgpack:"r"`
+	Nodes  []PeerID `msgpack:"n"`
+	Tries  int      `msgpack:"t"`
+	Stack  string   `msgpack:"s"`
+	Tail   string   `msgpack:"o"`
+}
+
+// Protocol is the number of the job format and of the messages between nodes.
+const Protocol = 1
+
+// ErrJob is the root of all errors about a job description.
+var ErrJob = errors.New("invalid job")
+
+// NameOf is the name of a job whose encoded body is b.
+func NameOf(b []byte) JobID {
+	sum := sha256.Sum256(b)
+	return JobID(hex.EncodeToString(sum[:]))
+}
+
+// Check validates a decoded job and indexes its dataset.
+func (j *Job) Check() error {
+	if j.Protocol != Protocol {
+		return fmt.Errorf("%w: protocol %d, this node speaks %d", ErrJob, j.Protocol, Protocol)
+	}
+	if err := j.Data.Index(); err != nil {
+		return fmt.Errorf("%w: %w", ErrJob, err)
+	}
+	if s := j.Data.Space(); j.Want.First < 0 || j.Want.Last < j.Want.First || j.Want.Last > s.Last {
+		return fmt.Errorf("%w: wants %v of %v", ErrJob, j.Want, s)
+	}
+	if j.Limits.Memory < 0 || j.Limits.Stall < 0 {
+		return fmt.Errorf("%w: negative limit", ErrJob)
+	}
+	return nil
+}
