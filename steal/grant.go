@@ -1,0 +1,260 @@
+package steal
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// maxSeen bounds the memory of grants already taken.
+const maxSeen = 4096
+
+// onRequest answers a thief: with half of the remaining time of the job that has the most, or no.
+func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
+	if s.giveTo(from, req) {
+		s.thief.unwait(from)
+		return
+	}
+	if req.Wait {
+		s.thief.wait(from, req)
+	}
+	s.send(from, Message{Refuse: &Refuse{Request: req.ID}})
+}
+
+func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
+	var best *job
+	var rate float64
+	for i, id := range req.Jobs {
+		if i >= MaxJobs {
+			break
+		}
+		j := s.job(id)
+		if j == nil || j.stopped || (best != nil && s.timeFor(j, j.waiting()) <= s.timeFor(best, best.waiting())) {
+			continue
+		}
+		best, rate = j, 0
+		if i < len(req.Rates) && req.Rates[i] > 0 {
+			rate = req.Rates[i]
+		}
+	}
+	if best == nil {
+		return false
+	}
+	ranges := s.carve(best, s.share(best, req.Slots, rate))
+	if ranges.Empty() {
+		return false
+	}
+	s.grant(best, from, req.ID, ranges)
+	return true
+}
+
+// share is how many of j's waiting units let thief and victim end at the same time; 0 if they are not
+// worth a steal.
+func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
+	waiting := j.waiting()
+	mine := j.rate * float64(s.cfg.Slots)
+	if j.shunned || s.leaving || s.now < j.paused {
+		mine = 0
+	}
+	slots = min(max(slots, 1), 1<<16)
+	if rate == 0 {
+		rate = j.rate * float64(slots)
+	}
+	part := float64(slots) / float64(slots+s.cfg.Slots)
+	if rate > 0 {
+		part = rate / (rate + mine)
+	}
+	n := int64(float64(waiting) * part)
+	if n < max(2*j.units(s.cfg.MinPacket), 1) {
+		return 0
+	}
+	return n
+}
+
+// carve takes about n waiting units of j: from the end of the pool, then from the end of tasks.
+func (s *Scheduler) carve(j *job, n int64) (out tasks.Cover) {
+	if n <= 0 {
+		return nil
+	}
+	for i := len(j.pool) - 1; i >= 0 && n > 0; i-- {
+		r := tail(j.data, j.pool[i], n)
+		out, n = out.Add(r), n-r.Len()
+	}
+	j.pool = j.pool.Minus(out)
+	tasksLeft := j.waiting() - j.pool.Len()
+	if n <= 0 || tasksLeft == 0 {
+		return out
+	}
+	part := min(float64(n)/float64(tasksLeft), 1)
+	for _, g := range j.gens {
+		if g.solo || g.task.Empty() {
+			continue
+		}
+		r := tail(j.data, g.task, int64(float64(g.task.Len())*part))
+		g.task.Last -= r.Len()
+		out = out.Add(r)
+	}
+	return out
+}
+
+// tail is about n units from the end of r, whole files and clusters first.
+func tail(d *tasks.Dataset, r tasks.Range, n int64) tasks.Range {
+	if n <= 0 {
+		return tasks.Range{}
+	}
+	if n >= r.Len()-n/8 {
+		return r
+	}
+	return tasks.R(d.Cut(r, r.Last-n, n/4), r.Last)
+}
+
+// grant gives ranges, already taken out of j, to a peer.
+func (s *Scheduler) grant(j *job, to tasks.PeerID, request uint64, ranges tasks.Cover) {
+	s.nextID++
+	p := &pending{id: s.nextID, to: to, ranges: ranges, until: s.now + s.cfg.AckWait}
+	j.pending = append(j.pending, p)
+	left := s.timeFor(j, j.waiting())
+	s.send(to, Message{Grant: &Grant{ID: p.id, Request: request, Job: j.id, Ranges: ranges, Left: left}})
+}
+
+func (s *Scheduler) deal(ev Deal) {
+	if j := s.job(ev.Job); j != nil && !j.stopped && ev.To != s.cfg.Self {
+		if ranges := s.carve(j, min(ev.Units, j.waiting())); !ranges.Empty() {
+			s.grant(j, ev.To, 0, ranges)
+		}
+	}
+}
+
+// onGrant takes work that was stolen or pushed. A repeated grant is acknowledged and not taken again.
+func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
+	s.thief.answered(from, g.Request)
+	j := s.job(g.Job)
+	ok := j != nil && !j.stopped && g.Ranges.Valid(j.data.Space()) && !g.Ranges.Empty() &&
+		(j.home == s.cfg.Self || (!s.leaving && !j.shunned))
+	s.send(from, Message{Ack: &Ack{ID: g.ID, Job: g.Job, OK: ok}})
+	if !ok {
+		return
+	}
+	key := grantKey{from, g.ID}
+	if j.seen[key] {
+		return
+	}
+	if len(j.seen) >= maxSeen {
+		clear(j.seen)
+	}
+	j.seen[key] = true
+	j.pool = j.pool.Union(g.Ranges.Minus(s.Held(g.Job)))
+	s.thief.busy[from] = g.Left
+	if since, asked := s.thief.asked(from, g.Request); asked {
+		s.emit(Stolen{Job: j.id, From: from, Wait: s.now - since})
+	}
+	s.thief.succeeded()
+}
+
+func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
+	j := s.job(a.Job)
+	if j == nil {
+		return
+	}
+	for i, p := range j.pending {
+		if p.id == a.ID && p.to == from {
+			j.pending = slices.Delete(j.pending, i, i+1)
+			if !a.OK {
+				s.takeBack(j, p)
+			}
+			return
+		}
+	}
+}
+
+// takeBack returns an unacknowledged grant to the pool.
+func (s *Scheduler) takeBack(j *job, p *pending) {
+	if !j.stopped {
+		j.pool = j.pool.Union(p.ranges)
+	}
+	delete(s.thief.waiters, p.to)
+}
+
+// expire takes back grants that nobody acknowledged and gives up on requests nobody answered.
+func (s *Scheduler) expire() {
+	for _, j := range s.jobs {
+		var keep []*pending
+		for _, p := range j.pending {
+			if s.now < p.until {
+				keep = append(keep, p)
+			} else {
+				s.takeBack(j, p)
+			}
+		}
+		j.pending = keep
+	}
+	if t := &s.thief; t.id != 0 && s.now-t.since >= s.cfg.StealWait {
+		t.refuse(t.victim)
+	}
+}
+
+func (s *Scheduler) peerUp(id tasks.PeerID) {
+	if i, ok := slices.BinarySearch(s.peers, id); !ok && id != s.cfg.Self {
+		s.peers = slices.Insert(s.peers, i, id)
+		s.thief.wake(s.now)
+	}
+}
+
+func (s *Scheduler) peerDown(id tasks.PeerID) {
+	if i, ok := slices.BinarySearch(s.peers, id); ok {
+		s.peers = slices.Delete(s.peers, i, i+1)
+	}
+	for _, j := range s.jobs {
+		for _, p := range j.pending {
+			if p.to == id {
+				p.until = s.now
+			}
+		}
+	}
+	s.thief.forget(id)
+}
+
+// feedWaiters pushes work to peers that rest on this node, when there is enough again.
+func (s *Scheduler) feedWaiters() {
+	if len(s.thief.waiters) == 0 {
+		return
+	}
+	for _, id := range s.peers {
+		if req, ok := s.thief.waiters[id]; ok {
+			req.ID = 0
+			if s.giveTo(id, req) {
+				s.thief.unwait(id)
+			}
+		}
+	}
+}
+
+// Wake is the latest time by which Step must be called again for a time-out, or -1 if there is none.
+func (s *Scheduler) Wake() time.Duration {
+	next := time.Duration(-1)
+	at := func(t time.Duration) {
+		if next < 0 || t < next {
+			next = t
+		}
+	}
+	if s.thief.id != 0 {
+		at(s.thief.since + s.cfg.StealWait)
+	} else if s.hungry() {
+		at(s.thief.next)
+	}
+	for _, j := range s.jobs {
+		for _, p := range j.pending {
+			at(p.until)
+		}
+		for _, g := range j.gens {
+			if s.isIdle(g) {
+				at(g.idle + s.cfg.IdleSeal)
+			}
+		}
+		if j.paused > s.now {
+			at(j.paused)
+		}
+	}
+	return next
+}

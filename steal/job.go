@@ -1,0 +1,254 @@
+package steal
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// job is what the scheduler knows of one job that this node is ready to run.
+type job struct {
+	id      tasks.JobID
+	home    tasks.PeerID
+	data    *tasks.Dataset
+	pool    tasks.Cover   // waiting here, begun by nobody
+	solo    []tasks.Range // suspects, each for a generation of its own
+	gens    []*gen        // in order of start
+	pending []*pending    // given away, not acknowledged
+	seen    map[grantKey]bool
+	rate    float64 // units/s a slot, 0 while unknown
+	largest int64   // longest packet finished so far; the next may be eight times longer
+	paused  time.Duration
+	stopped bool // no new work, wind up
+	shunned bool
+	sealed  int64 // units in partials since Open, for Ran
+}
+
+// gen is one running generation.
+type gen struct {
+	id      GenID
+	job     *job
+	solo    bool
+	sealing bool // takes no more work; sealed when its last lease is back
+	sealed  bool // Seal was emitted
+	started time.Duration
+	idle    time.Duration // since when it has had nothing to do
+	task    tasks.Range   // its own, not yet leased
+	leases  []tasks.Range // out, in order
+	cover   tasks.Cover   // processed
+}
+
+type pending struct {
+	id     uint64
+	to     tasks.PeerID
+	ranges tasks.Cover
+	until  time.Duration
+}
+
+type grantKey struct {
+	from tasks.PeerID
+	id   uint64
+}
+
+func (s *Scheduler) job(id tasks.JobID) *job {
+	for _, j := range s.jobs {
+		if j.id == id {
+			return j
+		}
+	}
+	return nil
+}
+
+func (s *Scheduler) open(ev Open) {
+	if s.job(ev.Job) != nil {
+		return
+	}
+	s.jobs = append(s.jobs, &job{id: ev.Job, home: ev.Home, data: ev.Data, rate: ev.Rate, seen: map[grantKey]bool{}})
+	s.thief.wake(s.now)
+}
+
+func (s *Scheduler) close(id tasks.JobID) {
+	j := s.job(id)
+	if j == nil {
+		return
+	}
+	for _, g := range j.gens {
+		s.emit(Kill{Gen: g.id})
+		delete(s.gens, g.id)
+	}
+	s.jobs = slices.DeleteFunc(s.jobs, func(o *job) bool { return o == j })
+}
+
+func (s *Scheduler) stop(id tasks.JobID) {
+	j := s.job(id)
+	if j == nil || j.stopped {
+		return
+	}
+	j.stopped, j.pool, j.solo, j.pending = true, nil, nil, nil
+	s.windUp(j)
+}
+
+// windUp cuts the running packets of j and seals its generations.
+func (s *Scheduler) windUp(j *job) {
+	for _, g := range slices.Clone(j.gens) {
+		if !j.stopped {
+			j.pool = j.pool.Add(g.task)
+		}
+		g.task = tasks.Range{}
+		if len(g.leases) > 0 {
+			s.emit(Preempt{Gen: g.id})
+		}
+		s.seal(g)
+	}
+}
+
+func (s *Scheduler) work(ev Work) {
+	j := s.job(ev.Job)
+	if j == nil || j.stopped {
+		return
+	}
+	if ev.Solo {
+		for _, r := range ev.Ranges {
+			if !slices.Contains(j.solo, r) {
+				j.solo = append(j.solo, r)
+			}
+		}
+		return
+	}
+	j.pool = j.pool.Union(ev.Ranges)
+	if s.leaving || j.shunned {
+		s.handBack(j)
+	}
+}
+
+func (s *Scheduler) drop(ev Drop) {
+	j := s.job(ev.Job)
+	if j == nil {
+		return
+	}
+	j.pool = j.pool.Minus(ev.Cover)
+	j.solo = slices.DeleteFunc(j.solo, func(r tasks.Range) bool { return ev.Cover.Covers(tasks.CoverOf(r)) })
+	for _, g := range j.gens {
+		if rest := tasks.CoverOf(g.task).Minus(ev.Cover); !rest.Equal(tasks.CoverOf(g.task)) {
+			g.task = tasks.Range{}
+			if len(rest) > 0 {
+				g.task = rest[0]
+				j.pool = j.pool.Union(rest[1:])
+			}
+		}
+	}
+}
+
+func (s *Scheduler) shun(id tasks.JobID) {
+	if j := s.job(id); j != nil && !j.shunned {
+		j.shunned = true
+		s.windUp(j)
+		s.handBack(j)
+	}
+}
+
+func (s *Scheduler) leave() {
+	s.leaving = true
+	for _, j := range s.jobs {
+		s.windUp(j)
+		s.handBack(j)
+	}
+}
+
+// handBack gives the pool to the job's home, if that is another node.
+func (s *Scheduler) handBack(j *job) {
+	rest := j.pool.Union(tasks.CoverOf(j.solo...))
+	if j.home == s.cfg.Self || rest.Empty() || !slices.Contains(s.peers, j.home) {
+		return
+	}
+	j.pool, j.solo = nil, nil
+	s.grant(j, j.home, 0, rest)
+}
+
+// Held is every unit of a job that this node still owes a partial for, those given away but not
+// acknowledged included; units in sealed partials are not.
+func (s *Scheduler) Held(id tasks.JobID) tasks.Cover {
+	j := s.job(id)
+	if j == nil {
+		return nil
+	}
+	held := append([]tasks.Range{}, j.pool...)
+	held = append(held, j.solo...)
+	for _, p := range j.pending {
+		held = append(held, p.ranges...)
+	}
+	for _, g := range j.gens {
+		held = append(append(append(held, g.task), g.leases...), g.cover...)
+	}
+	return tasks.CoverOf(held...)
+}
+
+// Ran is the number of units processed in generations of a job that are not yet sealed.
+func (s *Scheduler) Ran(id tasks.JobID) (n int64) {
+	if j := s.job(id); j != nil {
+		for _, g := range j.gens {
+			n += g.cover.Len()
+		}
+	}
+	return n
+}
+
+// Idle reports whether this node has neither work nor a generation of a job.
+func (s *Scheduler) Idle(id tasks.JobID) bool {
+	j := s.job(id)
+	return j == nil || (len(j.gens) == 0 && j.pool.Empty() && len(j.solo) == 0 && len(j.pending) == 0)
+}
+
+// Draining reports whether a job's generations here are all being sealed, with no work left for a new
+// one: partials sealed meanwhile had best wait for each other.
+func (s *Scheduler) Draining(id tasks.JobID) bool {
+	j := s.job(id)
+	if j == nil || len(j.gens) == 0 || !j.pool.Empty() || len(j.solo) > 0 {
+		return false
+	}
+	for _, g := range j.gens {
+		if !g.task.Empty() || len(g.leases) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Rate is units/s a slot of a job, 0 if unknown.
+func (s *Scheduler) Rate(id tasks.JobID) float64 {
+	if j := s.job(id); j != nil {
+		return j.rate
+	}
+	return 0
+}
+
+// Busy is the number of running generations.
+func (s *Scheduler) Busy() int { return len(s.gens) }
+
+// Left is the run time of a job's waiting work here.
+func (s *Scheduler) Left(id tasks.JobID) time.Duration {
+	j := s.job(id)
+	if j == nil {
+		return 0
+	}
+	return s.timeFor(j, j.waiting())
+}
+
+// timeFor is how long this whole node takes for n units; a guess of 1 ms a unit while unmeasured.
+func (s *Scheduler) timeFor(j *job, n int64) time.Duration {
+	rate := j.rate
+	if rate == 0 {
+		rate = 1000
+	}
+	return time.Duration(float64(n) / (rate * float64(max(s.cfg.Slots, 1))) * float64(time.Second))
+}
+
+// waiting counts the units that could be given away.
+func (j *job) waiting() int64 {
+	n := j.pool.Len()
+	for _, g := range j.gens {
+		n += g.task.Len()
+	}
+	return n
+}

@@ -1,0 +1,263 @@
+package steal
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// firstPacket is the length of the first packet of a job of unknown rate; small, since an entry may
+// take a microsecond or a second.
+const firstPacket = 256
+
+// fill gives work to generations that have none and starts generations in free slots.
+func (s *Scheduler) fill() {
+	for _, j := range s.jobs {
+		for _, g := range slices.Clone(j.gens) {
+			s.refill(g)
+		}
+	}
+	for len(s.gens) < s.cfg.Slots && !s.leaving {
+		j := s.hungriest()
+		if j == nil {
+			return
+		}
+		s.start(j)
+	}
+}
+
+// hungriest is the job with work to begin that has the fewest generations here, the oldest first.
+func (s *Scheduler) hungriest() *job {
+	var best *job
+	for _, j := range s.jobs {
+		if s.startable(j) && (best == nil || len(j.gens) < len(best.gens)) {
+			best = j
+		}
+	}
+	return best
+}
+
+func (s *Scheduler) startable(j *job) bool {
+	if j.stopped || j.shunned || s.now < j.paused {
+		return false
+	}
+	if len(j.solo) > 0 || !j.pool.Empty() {
+		return true
+	}
+	// Splitting a neighbour's task pays only if it outlasts the start of a generation.
+	g := j.longest()
+	return g != nil && j.rate > 0 && g.task.Len() > 2*j.units(5*s.cfg.MinPacket)
+}
+
+func (s *Scheduler) start(j *job) {
+	s.nextGen++
+	g := &gen{id: s.nextGen, job: j, started: s.now, idle: s.now, solo: len(j.solo) > 0}
+	j.gens = append(j.gens, g)
+	s.gens[g.id] = g
+	s.emit(Start{Job: j.id, Gen: g.id, Solo: g.solo})
+	if g.solo {
+		g.task, j.solo = j.solo[0], j.solo[1:]
+	}
+	s.refill(g)
+}
+
+// refill finds a task for g if it has none, and leases packets of it.
+func (s *Scheduler) refill(g *gen) {
+	if g.sealing {
+		return
+	}
+	if s.now-g.started > s.cfg.Generation && !g.cover.Empty() {
+		g.job.pool, g.task = g.job.pool.Add(g.task), tasks.Range{}
+		s.seal(g)
+		return
+	}
+	if g.task.Empty() && !g.solo && s.now >= g.job.paused {
+		g.task = s.nextTask(g)
+	}
+	s.lease(g)
+	if g.solo && g.task.Empty() && len(g.leases) == 0 {
+		s.seal(g)
+	}
+}
+
+// nextTask takes g's share of the pool or, if that is empty, half of a neighbour's task.
+func (s *Scheduler) nextTask(g *gen) tasks.Range {
+	j := g.job
+	if !j.pool.Empty() {
+		r := j.pool[j.pick(g)]
+		share := max(j.pool.Len()/int64(s.sharers(j)), j.units(s.cfg.MinPacket), 1)
+		if share < r.Len() {
+			r.Last = j.data.Cut(r, r.First+share, share/4)
+		}
+		j.pool = j.pool.Minus(tasks.CoverOf(r))
+		return r
+	}
+	v := j.longest()
+	if v == nil || v == g || v.task.Len() < 2*max(j.units(s.cfg.MinPacket), 1) {
+		return tasks.Range{}
+	}
+	cut := j.data.Cut(v.task, v.task.First+v.task.Len()/2, v.task.Len()/8)
+	r := tasks.R(cut, v.task.Last)
+	v.task.Last = cut
+	return r
+}
+
+// pick chooses the range of the pool where g goes on reading its file, else the longest.
+func (j *job) pick(g *gen) int {
+	best := 0
+	for i, r := range j.pool {
+		if n := len(g.cover); n > 0 && r.First == g.cover[n-1].Last {
+			return i
+		}
+		if r.Len() > j.pool[best].Len() {
+			best = i
+		}
+	}
+	return best
+}
+
+// sharers counts the generations that will want work of j's pool now: those without, and free slots.
+func (s *Scheduler) sharers(j *job) int {
+	n := max(s.cfg.Slots-len(s.gens), 0)
+	for _, g := range j.gens {
+		if g.task.Empty() && !g.sealing {
+			n++
+		}
+	}
+	return max(n, 1)
+}
+
+// longest is the generation with the most unleased work.
+func (j *job) longest() (best *gen) {
+	for _, g := range j.gens {
+		if !g.solo && !g.task.Empty() && (best == nil || g.task.Len() > best.task.Len()) {
+			best = g
+		}
+	}
+	return best
+}
+
+// lease keeps one packet running in g, and a second queued while much is left, so that the child does
+// not wait for the daemon.
+func (s *Scheduler) lease(g *gen) {
+	j := g.job
+	for !g.task.Empty() && len(g.leases) < s.depth(j) {
+		p := j.data.Packet(g.task, s.target(j))
+		if g.solo {
+			p = j.data.Packet(g.task, g.task.Len())
+		}
+		g.task.First = p.Last
+		g.leases = append(g.leases, p)
+		s.emit(Lease{Gen: g.id, Packet: p})
+	}
+	if len(g.leases) > 0 {
+		g.idle = s.now
+	}
+}
+
+func (s *Scheduler) depth(j *job) int {
+	if j.rate > 0 && s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
+		return 1
+	}
+	return 2
+}
+
+// target is the wanted length of the next packet: so that it takes cfg.Packet, less at the tail of
+// this node's work, and growing slowly while the rate is new.
+func (s *Scheduler) target(j *job) int64 {
+	if j.rate == 0 {
+		return firstPacket
+	}
+	t := min(j.units(s.cfg.Packet), 8*max(j.largest, firstPacket))
+	if tail := j.waiting() / int64(3*max(s.cfg.Slots, 1)); tail < t {
+		t = max(tail, j.units(s.cfg.MinPacket))
+	}
+	return max(t, 1)
+}
+
+// units is how many units a slot processes in d.
+func (j *job) units(d time.Duration) int64 { return int64(j.rate * d.Seconds()) }
+
+func (s *Scheduler) packetDone(ev PacketDone) {
+	g := s.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	i := slices.Index(g.leases, ev.Packet)
+	if i < 0 {
+		return
+	}
+	g.leases = slices.Delete(g.leases, i, i+1)
+	last := min(max(ev.Last, ev.Packet.First), ev.Packet.Last)
+	done := tasks.R(ev.Packet.First, last)
+	g.cover = g.cover.Add(done)
+	g.idle = s.now
+	g.job.measure(done.Len(), ev.Elapsed)
+	if rest := tasks.R(last, ev.Packet.Last); !rest.Empty() && !g.job.stopped {
+		g.job.pool = g.job.pool.Add(rest)
+	}
+	s.sealIfDrained(g)
+	if s.leaving || g.job.shunned {
+		s.handBack(g.job)
+	}
+}
+
+// measure moves the rate towards that of a finished packet, by the packet's weight in time.
+func (j *job) measure(n int64, d time.Duration) {
+	if n <= 0 || d <= 0 {
+		return
+	}
+	r := float64(n) / d.Seconds()
+	if j.rate == 0 || j.largest == 0 {
+		j.rate = r
+	} else {
+		w := min(0.5, d.Seconds()/0.2)
+		j.rate += w * (r - j.rate)
+	}
+	j.largest = max(j.largest, n)
+}
+
+// seal lets g take no more work; Seal follows at once or when its last lease is back.
+func (s *Scheduler) seal(g *gen) {
+	g.sealing = true
+	s.sealIfDrained(g)
+}
+
+func (s *Scheduler) sealIfDrained(g *gen) {
+	if !g.sealing || g.sealed || len(g.leases) > 0 {
+		return
+	}
+	if g.cover.Empty() {
+		s.emit(Kill{Gen: g.id})
+		s.endGen(g.id)
+		return
+	}
+	g.sealed = true
+	s.emit(Seal{Gen: g.id, Cover: g.cover})
+}
+
+func (s *Scheduler) endGen(id GenID) {
+	if g := s.gens[id]; g != nil {
+		g.job.gens = slices.DeleteFunc(g.job.gens, func(o *gen) bool { return o == g })
+		delete(s.gens, id)
+	}
+}
+
+func (s *Scheduler) genFailed(ev GenFailed) {
+	g := s.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	j := g.job
+	again := tasks.CoverOf(append(append([]tasks.Range{g.task}, g.leases...), g.cover...)...).Minus(ev.Blame)
+	s.endGen(ev.Gen)
+	j.paused = max(j.paused, s.now+ev.Pause)
+	if j.stopped {
+		return
+	}
+	j.pool = j.pool.Union(again)
+	if s.leaving || j.shunned {
+		s.handBack(j)
+	}
+}

@@ -1,0 +1,327 @@
+// Package steal is one node's scheduler: which generation runs which packet, what is given to a thief
+// and whom to steal from. It is pure: Step(now, event) returns effects, and the caller (the daemon or
+// the simulator) carries them out and reports back with further events.
+//
+// Work lies in three places on a node. A job's pool holds ranges nobody here has begun. A generation
+// owns a task, one contiguous range whose front it has leased to its child as packets. Ranges given to
+// a thief stay pending until the thief acknowledges them, and return to the pool otherwise: they may
+// then run twice, which the commit rules make harmless.
+//
+// Stealing follows divisible-load work stealing (Gast, Khatiri, Trystram, Wagner: "Analysis of
+// work stealing with latency", 2018) with lifelines (Saraswat et al.: "Lifeline-based global load
+// balancing", PPoPP 2011): random victims first, then rest and be woken by neighbours.
+package steal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// GenID names a generation on this node.
+type GenID uint64
+
+// Config sets one node's scheduler up.
+type Config struct {
+	Self  tasks.PeerID
+	Slots int    // generations at once; 0 for a node that only submits
+	Seed  uint64 // of the choice of victims
+
+	Packet     time.Duration // aim for a packet's run time; default 100 ms
+	MinPacket  time.Duration // aim at the tail; default 8 ms
+	Generation time.Duration // a generation is sealed when it is older; default 30 s
+	AckWait    time.Duration // a grant not acknowledged by then is taken back; default 2 s
+	StealWait  time.Duration // a request not answered by then counts as refused; default 500 ms
+	IdleSeal   time.Duration // a generation without work for so long is sealed; default 30 ms
+	RestMax    time.Duration // longest rest between rounds of steal requests; default 500 ms
+}
+
+// validate fills in defaults and refuses nonsense.
+func (c *Config) validate() error {
+	if c.Self == "" || c.Slots < 0 {
+		return fmt.Errorf("could not set up scheduler of peer %q with %d slots", c.Self, c.Slots)
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&c.Packet, 100 * time.Millisecond}, {&c.MinPacket, 8 * time.Millisecond},
+		{&c.Generation, 30 * time.Second}, {&c.AckWait, 2 * time.Second},
+		{&c.StealWait, 500 * time.Millisecond}, {&c.IdleSeal, 30 * time.Millisecond},
+		{&c.RestMax, 500 * time.Millisecond},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+		if *d.v < 0 {
+			return fmt.Errorf("could not set up scheduler: negative duration %v", *d.v)
+		}
+	}
+	return nil
+}
+
+// Messages between schedulers.
+type (
+	// Request asks a victim for work of one of the jobs that the thief is ready to run.
+	Request struct {
+		ID    uint64        `msgpack:"i"`
+		Slots int           `msgpack:"s"`
+		Jobs  []tasks.JobID `msgpack:"j"` // at most MaxJobs
+		Rates []float64     `msgpack:"r"` // units/s of the whole thief for each job, 0 if unknown
+		Wait  bool          `msgpack:"w"` // if there is nothing now, push when there is (lifeline)
+	}
+	// Grant gives ranges away; the victim holds them until the Ack. Request is 0 for a push.
+	Grant struct {
+		ID      uint64        `msgpack:"i"`
+		Request uint64        `msgpack:"q"`
+		Job     tasks.JobID   `msgpack:"j"`
+		Ranges  tasks.Cover   `msgpack:"r"`
+		Left    time.Duration `msgpack:"l"` // run time left on the victim
+	}
+	// Ack takes (OK) or returns (not OK) a grant.
+	Ack struct {
+		ID  uint64      `msgpack:"i"`
+		Job tasks.JobID `msgpack:"j"`
+		OK  bool        `msgpack:"o"`
+	}
+	// Refuse answers a Request that got nothing.
+	Refuse struct {
+		Request uint64 `msgpack:"q"`
+	}
+	// Message is exactly one of them.
+	Message struct {
+		Request *Request `msgpack:"q,omitempty"`
+		Grant   *Grant   `msgpack:"g,omitempty"`
+		Ack     *Ack     `msgpack:"a,omitempty"`
+		Refuse  *Refuse  `msgpack:"r,omitempty"`
+	}
+)
+
+// MaxJobs bounds the jobs named in one Request.
+const MaxJobs = 32
+
+// Event is what happened; the types below.
+type Event interface{ isStealEvent() }
+
+// Events.
+type (
+	// Tick lets time-outs pass; a few a second, and when Wake says so.
+	Tick struct{}
+	// PeerUp and PeerDown tell of workers that can be stolen from.
+	PeerUp   struct{ ID tasks.PeerID }
+	PeerDown struct{ ID tasks.PeerID }
+	// Open says that this node is ready to run a job. Rate is units/s a slot from earlier runs, or 0.
+	Open struct {
+		Job  tasks.JobID
+		Home tasks.PeerID
+		Data *tasks.Dataset
+		Rate float64
+	}
+	// Close forgets a job and kills its generations.
+	Close struct{ Job tasks.JobID }
+	// Stop drops a job's waiting work, cuts its running packets and seals its generations.
+	Stop struct{ Job tasks.JobID }
+	// Work puts ranges in the pool. Solo ranges run one by one, each in a generation of its own, so
+	// that a crash costs nothing else; they are never stolen.
+	Work struct {
+		Job    tasks.JobID
+		Ranges tasks.Cover
+		Solo   bool
+	}
+	// Deal pushes about Units of the pool to a peer.
+	Deal struct {
+		Job   tasks.JobID
+		To    tasks.PeerID
+		Units int64
+	}
+	// Drop forgets waiting work that is committed already.
+	Drop struct {
+		Job   tasks.JobID
+		Cover tasks.Cover
+	}
+	// Shun hands all of a job's work back to its home and runs no more of it here.
+	Shun struct{ Job tasks.JobID }
+	// Busy tells which peers have work for so long, for the choice of victims.
+	Busy struct {
+		Peers []tasks.PeerID
+		Left  []time.Duration
+	}
+	// Recv is a message from a peer.
+	Recv struct {
+		From tasks.PeerID
+		Msg  Message
+	}
+	// PacketDone ends a lease. Last is the first unit that was not processed.
+	PacketDone struct {
+		Gen     GenID
+		Packet  tasks.Range
+		Last    int64
+		Elapsed time.Duration
+	}
+	// GenSealed ends a generation well; its units have become a partial.
+	GenSealed struct{ Gen GenID }
+	// GenFailed ends a generation badly: all its units run again but those of Blame, which leave
+	// this node. Pause keeps the job from starting a generation for so long.
+	GenFailed struct {
+		Gen   GenID
+		Blame tasks.Cover
+		Pause time.Duration
+	}
+	// Leave hands all waiting work to the jobs' homes and winds the generations up.
+	Leave struct{}
+)
+
+func (Tick) isStealEvent()       {}
+func (PeerUp) isStealEvent()     {}
+func (PeerDown) isStealEvent()   {}
+func (Open) isStealEvent()       {}
+func (Close) isStealEvent()      {}
+func (Stop) isStealEvent()       {}
+func (Work) isStealEvent()       {}
+func (Deal) isStealEvent()       {}
+func (Drop) isStealEvent()       {}
+func (Shun) isStealEvent()       {}
+func (Busy) isStealEvent()       {}
+func (Recv) isStealEvent()       {}
+func (PacketDone) isStealEvent() {}
+func (GenSealed) isStealEvent()  {}
+func (GenFailed) isStealEvent()  {}
+func (Leave) isStealEvent()      {}
+
+// Effect is what the caller must do; the types below.
+type Effect interface{ isStealEffect() }
+
+// Effects.
+type (
+	// Send a message to a peer; it may be lost.
+	Send struct {
+		To  tasks.PeerID
+		Msg Message
+	}
+	// Start a generation.
+	Start struct {
+		Job  tasks.JobID
+		Gen  GenID
+		Solo bool
+	}
+	// Lease a packet to a generation; at most two are out at once.
+	Lease struct {
+		Gen    GenID
+		Packet tasks.Range
+	}
+	// Preempt the running packet; it and queued ones end with PacketDone.
+	Preempt struct{ Gen GenID }
+	// Seal a generation that has no lease out. Cover and canary are the caller's to record.
+	Seal struct {
+		Gen   GenID
+		Cover tasks.Cover
+	}
+	// Kill a generation whose work is not wanted; no event answers it.
+	Kill struct{ Gen GenID }
+	// Stolen reports that a request was granted after Wait.
+	Stolen struct {
+		Job  tasks.JobID
+		From tasks.PeerID
+		Wait time.Duration
+	}
+)
+
+func (Send) isStealEffect()    {}
+func (Start) isStealEffect()   {}
+func (Lease) isStealEffect()   {}
+func (Preempt) isStealEffect() {}
+func (Seal) isStealEffect()    {}
+func (Kill) isStealEffect()    {}
+func (Stolen) isStealEffect()  {}
+
+// Scheduler is one node's scheduler. It is not safe for concurrent use.
+type Scheduler struct {
+	cfg     Config
+	now     time.Duration
+	out     []Effect
+	jobs    []*job // in order of Open
+	gens    map[GenID]*gen
+	nextGen GenID
+	nextID  uint64 // of requests and grants
+	thief   thief
+	peers   []tasks.PeerID // sorted
+	leaving bool
+}
+
+// New returns a scheduler without jobs.
+func New(cfg Config) (*Scheduler, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &Scheduler{cfg: cfg, gens: map[GenID]*gen{}}
+	s.thief = thief{rng: cfg.Seed ^ 0x6474706e6f6465, busy: map[tasks.PeerID]time.Duration{}, refused: map[tasks.PeerID]bool{}}
+	// Grant ids must not repeat after a restart, or a thief would take a new grant for a repeated one.
+	s.nextID = cfg.Seed << 20
+	return s, nil
+}
+
+// Step takes one event at time now, which must not go backwards, and returns what is to be done.
+func (s *Scheduler) Step(now time.Duration, ev Event) []Effect {
+	s.now = max(s.now, now)
+	s.out = nil
+	s.handle(ev)
+	s.expire()
+	s.fill()
+	s.feedWaiters()
+	s.rest()
+	return s.out
+}
+
+func (s *Scheduler) handle(ev Event) {
+	switch ev := ev.(type) {
+	case Tick:
+	case PeerUp:
+		s.peerUp(ev.ID)
+	case PeerDown:
+		s.peerDown(ev.ID)
+	case Open:
+		s.open(ev)
+	case Close:
+		s.close(ev.Job)
+	case Stop:
+		s.stop(ev.Job)
+	case Work:
+		s.work(ev)
+	case Deal:
+		s.deal(ev)
+	case Drop:
+		s.drop(ev)
+	case Shun:
+		s.shun(ev.Job)
+	case Busy:
+		s.setBusy(ev)
+	case Recv:
+		s.recv(ev)
+	case PacketDone:
+		s.packetDone(ev)
+	case GenSealed:
+		s.endGen(ev.Gen)
+	case GenFailed:
+		s.genFailed(ev)
+	case Leave:
+		s.leave()
+	}
+}
+
+func (s *Scheduler) recv(ev Recv) {
+	switch m := ev.Msg; {
+	case m.Request != nil:
+		s.onRequest(ev.From, *m.Request)
+	case m.Grant != nil:
+		s.onGrant(ev.From, *m.Grant)
+	case m.Ack != nil:
+		s.onAck(ev.From, *m.Ack)
+	case m.Refuse != nil:
+		s.onRefuse(ev.From, m.Refuse.Request)
+	}
+}
+
+func (s *Scheduler) emit(e Effect) { s.out = append(s.out, e) }
+
+func (s *Scheduler) send(to tasks.PeerID, m Message) { s.emit(Send{To: to, Msg: m}) }

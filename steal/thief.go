@@ -1,0 +1,215 @@
+package steal
+
+import (
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// roundLength is how many victims are asked before a thief rests on its lifelines.
+const roundLength = 6
+
+// thief is the state of this node as a thief: at most one request is out.
+type thief struct {
+	rng     uint64
+	id      uint64 // of the request that is out, 0 for none
+	victim  tasks.PeerID
+	since   time.Duration
+	next    time.Duration         // not before
+	round   int                   // rounds without success
+	refused map[tasks.PeerID]bool // in this round
+	busy    map[tasks.PeerID]time.Duration
+	waiters map[tasks.PeerID]Request // who rests on us
+	rested  bool                     // the last round ended with nothing
+	answer  struct {                 // the request just answered, for its latency
+		from  tasks.PeerID
+		id    uint64
+		since time.Duration
+	}
+}
+
+// random is splitmix64 (Steele, Lea, Flood 2014).
+func (t *thief) random(n int) int {
+	t.rng += 0x9e3779b97f4a7c15
+	x := t.rng
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	hi, _ := bits.Mul64(x^x>>31, uint64(n))
+	return int(hi)
+}
+
+func (t *thief) wake(now time.Duration) {
+	t.next, t.round, t.rested = now, 0, false
+	clear(t.refused)
+}
+
+func (t *thief) succeeded() {
+	t.round, t.rested, t.next = 0, false, 0
+	clear(t.refused)
+}
+
+func (t *thief) answered(from tasks.PeerID, id uint64) {
+	if id != 0 && id == t.id && from == t.victim {
+		t.answer.from, t.answer.id, t.answer.since = from, id, t.since
+		t.id = 0
+	}
+}
+
+func (t *thief) asked(from tasks.PeerID, id uint64) (since time.Duration, ok bool) {
+	return t.answer.since, id != 0 && t.answer.id == id && t.answer.from == from
+}
+
+func (t *thief) refuse(victim tasks.PeerID) {
+	t.id = 0
+	t.refused[victim] = true
+	delete(t.busy, victim)
+}
+
+func (t *thief) wait(from tasks.PeerID, req Request) {
+	if t.waiters == nil {
+		t.waiters = map[tasks.PeerID]Request{}
+	}
+	t.waiters[from] = req
+}
+
+func (t *thief) unwait(id tasks.PeerID) { delete(t.waiters, id) }
+
+func (t *thief) forget(id tasks.PeerID) {
+	delete(t.waiters, id)
+	delete(t.busy, id)
+	delete(t.refused, id)
+	if t.victim == id {
+		t.id = 0
+	}
+}
+
+func (s *Scheduler) onRefuse(from tasks.PeerID, id uint64) {
+	if t := &s.thief; id != 0 && id == t.id && from == t.victim {
+		t.refuse(from)
+	}
+}
+
+func (s *Scheduler) setBusy(ev Busy) {
+	clear(s.thief.busy)
+	for i, id := range ev.Peers {
+		if i < len(ev.Left) && ev.Left[i] > 0 {
+			s.thief.busy[id] = ev.Left[i]
+		}
+	}
+	if len(s.thief.busy) > 0 && s.thief.rested {
+		s.thief.wake(s.now)
+	}
+}
+
+// isIdle reports whether g has nothing to do and is not being sealed.
+func (s *Scheduler) isIdle(g *gen) bool {
+	return !g.sealing && g.task.Empty() && len(g.leases) == 0
+}
+
+// hungry reports whether a slot here could run stolen work.
+func (s *Scheduler) hungry() bool {
+	if s.leaving || s.cfg.Slots == 0 || !slices.ContainsFunc(s.jobs, s.wantsMore) {
+		return false
+	}
+	if len(s.gens) < s.cfg.Slots {
+		return true
+	}
+	for _, j := range s.jobs {
+		if s.wantsMore(j) && slices.ContainsFunc(j.gens, s.isIdle) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Scheduler) wantsMore(j *job) bool { return !j.stopped && !j.shunned && s.now >= j.paused }
+
+// rest is the thief's side of every step: ask the next victim, or end the round; and seal generations
+// that no work comes to.
+func (s *Scheduler) rest() {
+	t := &s.thief
+	if s.hungry() && t.id == 0 && s.now >= t.next {
+		if v, ok := s.victim(); ok {
+			s.ask(v, false)
+		} else {
+			s.endRound()
+		}
+	}
+	for _, j := range s.jobs {
+		for _, g := range slices.Clone(j.gens) {
+			if s.isIdle(g) && (t.rested || len(s.peers) == 0 || s.now-g.idle >= s.cfg.IdleSeal) {
+				s.seal(g)
+			}
+		}
+	}
+}
+
+// victim chooses among the peers that have not refused in this round: one that is known to be busy,
+// by the time it has left, else any.
+func (s *Scheduler) victim() (tasks.PeerID, bool) {
+	t := &s.thief
+	if len(t.refused) >= roundLength {
+		return "", false
+	}
+	var best tasks.PeerID
+	var others []tasks.PeerID
+	for _, p := range s.peers {
+		if t.refused[p] {
+			continue
+		}
+		others = append(others, p)
+		if t.busy[p] > t.busy[best] {
+			best = p
+		}
+	}
+	if len(others) == 0 {
+		return "", false
+	}
+	if best != "" && t.random(4) > 0 {
+		return best, true
+	}
+	return others[t.random(len(others))], true
+}
+
+func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
+	s.nextID++
+	req := &Request{ID: s.nextID, Slots: max(s.cfg.Slots, 1), Wait: wait}
+	for _, j := range s.jobs {
+		if s.wantsMore(j) && len(req.Jobs) < MaxJobs {
+			req.Jobs = append(req.Jobs, j.id)
+			req.Rates = append(req.Rates, j.rate*float64(s.cfg.Slots))
+		}
+	}
+	if !wait {
+		s.thief.id, s.thief.victim, s.thief.since = req.ID, victim, s.now
+	}
+	s.send(victim, Message{Request: req})
+}
+
+// endRound rests: longer after each round, with the lifelines told to push.
+func (s *Scheduler) endRound() {
+	t := &s.thief
+	t.rested = true
+	clear(t.refused)
+	t.next = s.now + min(10*time.Millisecond<<min(t.round, 10), s.cfg.RestMax)
+	if t.round == 0 {
+		for _, p := range s.lifelines() {
+			s.ask(p, true)
+		}
+	}
+	t.round++
+}
+
+// lifelines are this node's neighbours in a hypercube over the sorted peers: distance 1, 2, 4, ...
+func (s *Scheduler) lifelines() (out []tasks.PeerID) {
+	i, _ := slices.BinarySearch(s.peers, s.cfg.Self)
+	n := len(s.peers)
+	for d := 1; d <= n; d *= 2 {
+		if p := s.peers[(i+d-1)%n]; !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
