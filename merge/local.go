@@ -1,0 +1,271 @@
+package merge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// reofferAfter is how long an offer may stay unanswered before it is repeated.
+const reofferAfter = time.Second
+
+// Effect is what the owner of a Local must do; the types below.
+type Effect interface{ isMergeEffect() }
+
+// Effects of a Local.
+type (
+	// Offer p to the job's home; repeated until Accepted or Rejected.
+	Offer struct{ Partial Partial }
+	// Merge the inputs' blobs into one, fetching those that other nodes hold; answer with Merged or
+	// MergeFailed.
+	Merge struct {
+		Job    tasks.JobID
+		ID     ID
+		Inputs []Partial
+	}
+	// Forget a blob.
+	Forget struct {
+		Job tasks.JobID
+		ID  ID
+	}
+)
+
+func (Offer) isMergeEffect()  {}
+func (Merge) isMergeEffect()  {}
+func (Forget) isMergeEffect() {}
+
+type state int
+
+const (
+	waiting state = iota // sealed, not offered yet
+	merging              // input of a merge that runs here
+	offered
+	hidden // merged into an offered partial; kept until that is committed
+)
+
+type part struct {
+	Partial
+	state   state
+	offered time.Duration // when last
+	copy    bool          // fetched from another node for a merge
+}
+
+// Local keeps one node's partials of one job until the home has committed them.
+type Local struct {
+	job    tasks.JobID
+	self   tasks.PeerID
+	atHome bool // the home is this node: offering costs nothing, so nothing is merged before
+	parts  []*part
+	out    []Effect
+	merges int64
+}
+
+// NewLocal returns an empty Local.
+func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
+	return &Local{job: job, self: self, atHome: self == home}
+}
+
+func (l *Local) take() []Effect {
+	out := l.out
+	l.out = nil
+	return out
+}
+
+func (l *Local) find(id ID) *part {
+	for _, p := range l.parts {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// Add takes a partial sealed by a generation here.
+func (l *Local) Add(p Partial) {
+	if l.find(p.ID) == nil {
+		l.parts = append(l.parts, &part{Partial: p})
+	}
+}
+
+// Flush offers the waiting partials, merged here first if there are several. next names the merge.
+func (l *Local) Flush(now time.Duration, next func() ID) []Effect {
+	var ready []*part
+	for _, p := range l.parts {
+		if p.state == waiting {
+			ready = append(ready, p)
+		}
+	}
+	for len(ready) > 1 && !l.atHome {
+		n := min(len(ready), FanIn)
+		if !l.merge(next(), ready[:n]) {
+			break
+		}
+		ready = ready[n:]
+	}
+	for _, p := range ready {
+		if p.state == waiting {
+			l.offer(now, p)
+		}
+	}
+	return l.take()
+}
+
+func (l *Local) merge(id ID, ps []*part) bool {
+	in := make([]Partial, len(ps))
+	for i, p := range ps {
+		in[i] = p.Partial
+	}
+	if Disjoint(in) != nil {
+		return false
+	}
+	for _, p := range ps {
+		p.state = merging
+	}
+	l.out = append(l.out, Merge{Job: l.job, ID: id, Inputs: in})
+	return true
+}
+
+func (l *Local) offer(now time.Duration, p *part) {
+	p.state, p.offered = offered, now
+	l.out = append(l.out, Offer{Partial: p.Partial})
+}
+
+// Reduce merges partials on the home's order; some lie with other nodes. An order that cannot be
+// carried out is ignored: the inputs' holders go on offering them.
+func (l *Local) Reduce(id ID, inputs []Partial) []Effect {
+	if len(inputs) < 2 || len(inputs) > FanIn || Disjoint(inputs) != nil {
+		return nil
+	}
+	for _, p := range inputs {
+		if have := l.find(p.ID); p.Job != l.job || (p.Holder == l.self && (have == nil || have.state != offered)) {
+			return nil
+		}
+	}
+	for _, p := range inputs {
+		if have := l.find(p.ID); have != nil {
+			have.state = merging
+		} else {
+			l.parts = append(l.parts, &part{Partial: p, state: merging, copy: true})
+		}
+	}
+	l.out = append(l.out, Merge{Job: l.job, ID: id, Inputs: inputs})
+	return l.take()
+}
+
+// Merged takes the outcome of a Merge; m.Units and m.Canary are as counted in its blob.
+func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
+	var in []*part
+	var ps []Partial
+	for _, k := range m.Kids {
+		if p := l.find(k); p != nil && p.state == merging {
+			in, ps = append(in, p), append(ps, p.Partial)
+		}
+	}
+	if err := Check(m, ps); err != nil {
+		l.out = append(l.out, Forget{l.job, m.ID})
+		l.release(now, m.Kids)
+		return l.take(), err
+	}
+	l.merges++
+	for _, p := range in {
+		p.state = hidden
+	}
+	p := &part{Partial: m}
+	l.parts = append(l.parts, p)
+	l.offer(now, p)
+	return l.take(), nil
+}
+
+// MergeFailed gives up a merge: its inputs are offered apart.
+func (l *Local) MergeFailed(now time.Duration, inputs []ID) []Effect {
+	l.release(now, inputs)
+	return l.take()
+}
+
+func (l *Local) release(now time.Duration, ids []ID) {
+	for _, id := range ids {
+		p := l.find(id)
+		switch {
+		case p == nil || (p.state != merging && p.state != hidden):
+		case p.copy:
+			l.drop(p)
+		default:
+			l.offer(now, p)
+		}
+	}
+}
+
+// Accepted tells that the home has committed a partial, or its units by another.
+func (l *Local) Accepted(id ID) []Effect {
+	if p := l.find(id); p != nil && p.state != merging {
+		l.dropTree(p)
+	}
+	return l.take()
+}
+
+// Rejected tells that the home cannot commit a partial: its kept inputs are offered one by one. One
+// without inputs is dropped, and the home has what it lacks of it run again.
+func (l *Local) Rejected(now time.Duration, id ID) []Effect {
+	p := l.find(id)
+	if p == nil || p.state != offered {
+		return nil
+	}
+	l.drop(p)
+	l.release(now, p.Kids)
+	return l.take()
+}
+
+func (l *Local) dropTree(p *part) {
+	l.drop(p)
+	for _, k := range p.Kids {
+		if kid := l.find(k); kid != nil && kid.state == hidden {
+			l.dropTree(kid)
+		}
+	}
+}
+
+func (l *Local) drop(p *part) {
+	l.parts = slices.DeleteFunc(l.parts, func(o *part) bool { return o == p })
+	l.out = append(l.out, Forget{l.job, p.ID})
+}
+
+// Tick repeats offers that were not answered.
+func (l *Local) Tick(now time.Duration) []Effect {
+	for _, p := range l.parts {
+		if p.state == offered && now-p.offered >= reofferAfter {
+			l.offer(now, p)
+		}
+	}
+	return l.take()
+}
+
+// Clear forgets everything.
+func (l *Local) Clear() []Effect {
+	for len(l.parts) > 0 {
+		l.drop(l.parts[0])
+	}
+	return l.take()
+}
+
+// Held is every unit in a partial kept here.
+func (l *Local) Held() tasks.Cover {
+	var rs []tasks.Range
+	for _, p := range l.parts {
+		if p.state != hidden && !p.copy {
+			rs = append(rs, p.Cover...)
+		}
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// Waiting reports whether a partial waits for Flush.
+func (l *Local) Waiting() bool {
+	return slices.ContainsFunc(l.parts, func(p *part) bool { return p.state == waiting })
+}
+
+// Empty reports whether nothing is kept here.
+func (l *Local) Empty() bool { return len(l.parts) == 0 }
+
+// Merges counts the merges done here.
+func (l *Local) Merges() int64 { return l.merges }

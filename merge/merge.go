@@ -1,0 +1,168 @@
+// Package merge says how results become one: what a partial is, which partials may be merged (R2),
+// which may be committed (R3), and which of a node's partials are merged before they are offered to the
+// job's home. It is pure: no blob is touched here.
+//
+//	R1  A partial is sealed: its cover, units and canary never change.
+//	R2  Only partials of one job with disjoint covers are merged; the inputs are kept until the result
+//	    is committed.
+//	R3  Only the home commits, one partial at a time: a cover disjoint from what is committed is taken,
+//	    one that is committed already is dropped, and one that overlaps explodes into its kept inputs.
+//	    Nothing is ever subtracted, for a ROOT merge cannot be undone.
+package merge
+
+import (
+	"fmt"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// FanIn is the largest number of partials merged in one go.
+const FanIn = 8
+
+// ID names a partial: the node that made it and that node's count.
+type ID struct {
+	_msgpack struct{} `msgpack:",as_array"`
+
+	Node tasks.PeerID
+	Seq  uint64
+}
+
+// String is the id as node/seq, the node shortened to its tail, where libp2p ids differ.
+func (id ID) String() string {
+	n := id.Node
+	if len(n) > 8 {
+		n = n[len(n)-8:]
+	}
+	return fmt.Sprintf("%s/%d", n, id.Seq)
+}
+
+// Partial is the immutable output of one or more generations. The blob it describes lies with Holder.
+type Partial struct {
+	ID     ID           `msgpack:"i"`
+	Job    tasks.JobID  `msgpack:"j"`
+	Cover  tasks.Cover  `msgpack:"c"` // which units it accounts for
+	Units  int64        `msgpack:"u"` // counted in the blob; equals Cover.Len()
+	Canary uint64       `msgpack:"y"` // summed in the blob over its packets
+	SHA256 string       `msgpack:"s"` // of the blob, hex
+	Size   int64        `msgpack:"z"` // of the blob, bytes
+	Kids   []ID         `msgpack:"k"` // what it was merged from; none for a generation's output
+	Holder tasks.PeerID `msgpack:"h"`
+}
+
+// Verdict is what the commit rules say of a partial.
+type Verdict int
+
+// Verdicts.
+const (
+	Fresh     Verdict = iota // commit it
+	Duplicate                // all of it is committed already: drop it
+	Overlap                  // some of it is committed already: explode it
+	Wrong                    // units or canary disagree with the cover: explode it
+)
+
+func (v Verdict) String() string {
+	return [...]string{"fresh", "duplicate", "overlap", "wrong"}[v]
+}
+
+// Committed is the set of partials that a job's home has committed.
+type Committed struct {
+	cover  tasks.Cover
+	parts  []Partial
+	canary uint64
+}
+
+// Judge applies R3 to p, whose units must lie in want.
+func (c *Committed) Judge(p Partial, want tasks.Range) Verdict {
+	switch {
+	case p.Cover.Empty() || !p.Cover.Valid(want) || p.Units != p.Cover.Len():
+		return Wrong
+	case !p.Cover.Intersects(c.cover):
+		return Fresh
+	case c.cover.Covers(p.Cover):
+		if !ruleCommitOnce {
+			return Fresh
+		}
+		return Duplicate
+	case !ruleCommitOnce:
+		return Fresh
+	}
+	return Overlap
+}
+
+// Commit adds a Fresh partial.
+func (c *Committed) Commit(p Partial) {
+	c.cover = c.cover.Union(p.Cover)
+	c.parts = append(c.parts, p)
+	c.canary += p.Canary
+}
+
+// Replace puts m, the merge of committed partials, in their place.
+func (c *Committed) Replace(m Partial) error {
+	in := map[ID]bool{}
+	for _, k := range m.Kids {
+		in[k] = true
+	}
+	var keep, gone []Partial
+	for _, p := range c.parts {
+		if in[p.ID] {
+			gone = append(gone, p)
+		} else {
+			keep = append(keep, p)
+		}
+	}
+	if err := Check(m, gone); err != nil {
+		return err
+	}
+	c.parts = append(keep, m)
+	return nil
+}
+
+// Cover is what is committed.
+func (c *Committed) Cover() tasks.Cover { return c.cover }
+
+// Parts are the committed partials.
+func (c *Committed) Parts() []Partial { return c.parts }
+
+// Canary is the sum over the committed partials; the final output must show it.
+func (c *Committed) Canary() uint64 { return c.canary }
+
+// Disjoint applies R2 to the inputs of a merge.
+func Disjoint(ps []Partial) error {
+	var all tasks.Cover
+	for _, p := range ps {
+		if p.Job != ps[0].Job {
+			return fmt.Errorf("could not merge partial %v: it belongs to job %s, not %s", p.ID, p.Job.Short(), ps[0].Job.Short())
+		}
+		if ruleMergeDisjoint && all.Intersects(p.Cover) {
+			return fmt.Errorf("could not merge partial %v: units %v are in another input", p.ID, all.Intersect(p.Cover))
+		}
+		all = all.Union(p.Cover)
+	}
+	return nil
+}
+
+// Sum is the partial that a merge of ps should give, as far as the inputs tell.
+func Sum(id ID, ps []Partial) Partial {
+	out := Partial{ID: id, Job: ps[0].Job, Holder: id.Node}
+	for _, p := range ps {
+		out.Cover = out.Cover.Union(p.Cover)
+		out.Units += p.Units
+		out.Canary += p.Canary
+		out.Kids = append(out.Kids, p.ID)
+	}
+	return out
+}
+
+// Check compares a merge's outcome m, as counted in its blob, with its inputs: a merge that drops or
+// doubles an input shows here (R1).
+func Check(m Partial, inputs []Partial) error {
+	if len(inputs) == 0 || len(inputs) != len(m.Kids) {
+		return fmt.Errorf("could not accept merge %v: %d of its %d inputs are known", m.ID, len(inputs), len(m.Kids))
+	}
+	want := Sum(m.ID, inputs)
+	if m.Units != want.Units || m.Canary != want.Canary {
+		return fmt.Errorf("could not accept merge %v: it holds %d units (canary %x), its inputs %d (%x)",
+			m.ID, m.Units, m.Canary, want.Units, want.Canary)
+	}
+	return nil
+}
