@@ -9,20 +9,20 @@ import (
 
 // job is what the scheduler knows of one job that this node is ready to run.
 type job struct {
-	id      tasks.JobID
-	home    tasks.PeerID
-	data    *tasks.Dataset
-	pool    tasks.Cover   // waiting here, begun by nobody
-	solo    []tasks.Range // suspects, each for a generation of its own
-	gens    []*gen        // in order of start
-	pending []*pending    // given away, not acknowledged
-	seen    map[grantKey]bool
-	rate    float64 // units/s a slot, 0 while unknown
-	largest int64   // longest packet finished so far; the next may be eight times longer
-	paused  time.Duration
-	stopped bool // no new work, wind up
-	shunned bool
-	sealed  int64 // units in partials since Open, for Ran
+	id       tasks.JobID
+	home     tasks.PeerID
+	data     *tasks.Dataset
+	pool     tasks.Cover   // waiting here, begun by nobody
+	solo     []tasks.Range // suspects, each for a generation of its own
+	gens     []*gen        // in order of start
+	pending  []*pending    // given away, not acknowledged
+	seen     map[grantKey]bool
+	rate     float64 // units/s a slot, 0 while unknown
+	largest  int64   // longest packet finished so far; the next may be eight times longer
+	paused   time.Duration
+	stopped  bool // no new work, wind up
+	shunned  bool
+	failures int // of units, here
 }
 
 // gen is one running generation.

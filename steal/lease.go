@@ -67,7 +67,7 @@ func (s *Scheduler) refill(g *gen) {
 	if g.sealing {
 		return
 	}
-	if s.now-g.started > s.cfg.Generation && !g.cover.Empty() {
+	if s.now-g.started > s.lifetime(g.job) && !g.cover.Empty() {
 		g.job.pool, g.task = g.job.pool.Add(g.task), tasks.Range{}
 		s.seal(g)
 		return
@@ -79,6 +79,11 @@ func (s *Scheduler) refill(g *gen) {
 	if g.solo && g.task.Empty() && len(g.leases) == 0 {
 		s.seal(g)
 	}
+}
+
+// lifetime of a generation: shorter where units have failed, since each failure costs a generation.
+func (s *Scheduler) lifetime(j *job) time.Duration {
+	return s.cfg.Generation >> min(2*j.failures, 8)
 }
 
 // nextTask takes g's share of the pool or, if that is empty, half of a neighbour's task.
@@ -252,6 +257,9 @@ func (s *Scheduler) genFailed(ev GenFailed) {
 	j := g.job
 	again := tasks.CoverOf(append(append([]tasks.Range{g.task}, g.leases...), g.cover...)...).Minus(ev.Blame)
 	s.endGen(ev.Gen)
+	if !ev.Blame.Empty() {
+		j.failures++
+	}
 	j.paused = max(j.paused, s.now+ev.Pause)
 	if j.stopped {
 		return

@@ -1,0 +1,182 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// suspect is a range that failed and is being tried by itself.
+type suspect struct {
+	tasks.Range
+	Failed
+	at tasks.PeerID // where it is being tried now, empty if nowhere
+}
+
+// failed books one failure reported by a node.
+func (h *Home) failed(from tasks.PeerID, f Failure) {
+	if f.Fatal {
+		h.fail(Failed{Failure: f, Nodes: []tasks.PeerID{from}, Tries: 1})
+		return
+	}
+	if f.Blame.Empty() {
+		h.failedAtAll(from, f)
+		return
+	}
+	blame := f.Blame.Intersect(h.want)
+	if blame.Empty() || h.lostCover().Intersects(tasks.CoverOf(blame)) || h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
+		return
+	}
+	s := h.suspectFor(blame)
+	s.book(from, f)
+	s.at = ""
+	if s.Tries >= h.cfg.Strikes && len(s.Nodes) >= min(2, h.workers()) {
+		h.setAside(s)
+		return
+	}
+	h.try(s)
+}
+
+func (f *Failed) book(from tasks.PeerID, why Failure) {
+	f.Failure = why
+	f.Tries++
+	if !slices.Contains(f.Nodes, from) {
+		f.Nodes = append(f.Nodes, from)
+	}
+}
+
+// suspectFor finds the suspect that blame is of. A trial of a whole file or cluster that narrows the
+// blame down goes on with the narrower range, and its other units go back to work on the node.
+func (h *Home) suspectFor(blame tasks.Range) *suspect {
+	for _, s := range h.suspects {
+		if s.Intersect(blame) == blame {
+			s.Range = blame
+			return s
+		}
+	}
+	s := &suspect{Range: blame}
+	for _, o := range h.suspects { // wider than one that is known: take that one over
+		if o.Intersect(blame) == o.Range {
+			s.Failed = o.Failed
+		}
+	}
+	h.suspects = slices.DeleteFunc(h.suspects, func(o *suspect) bool { return o.Intersect(blame) == o.Range })
+	h.suspects = append(h.suspects, s)
+	return s
+}
+
+// workers counts the nodes that can run packets now.
+func (h *Home) workers() (n int) {
+	for _, o := range h.nodes {
+		if o.slots > 0 && o.heard && o.report.Ready {
+			n++
+		}
+	}
+	return n
+}
+
+// try runs s on the node that has tried it least: the home itself before others where a file could not
+// be opened, for the home has opened it to plan the job.
+func (h *Home) try(s *suspect) {
+	if h.stopped {
+		return
+	}
+	var best tasks.PeerID
+	score := 0
+	for _, id := range h.order {
+		n := h.nodes[id]
+		if n.slots == 0 || !n.heard || !n.report.Ready {
+			continue
+		}
+		v := 1
+		if !slices.Contains(s.Nodes, id) {
+			v += 4
+		}
+		if s.Here && id == h.cfg.Self {
+			v += 2
+		}
+		if v > score {
+			best, score = id, v
+		}
+	}
+	if best != "" {
+		s.at = best
+		h.emit(Try{To: best, Range: s.Range})
+	}
+}
+
+func (h *Home) setAside(s *suspect) {
+	h.suspects = slices.DeleteFunc(h.suspects, func(o *suspect) bool { return o == s })
+	h.record.Lost = append(h.record.Lost, Lost{Range: s.Range, Failed: s.Failed})
+	if h.lostToCode() >= h.cfg.MaxLost && !h.stopped {
+		h.stop("given up: too many ranges failed, the last " + s.Range.String() + ": " + s.Reason)
+	}
+}
+
+// lostToCode counts the ranges set aside for what the code did in them; unreadable data are bounded by
+// the files, and the rest of the files is still wanted.
+func (h *Home) lostToCode() (n int) {
+	for _, l := range h.record.Lost {
+		if !l.Data {
+			n++
+		}
+	}
+	return n
+}
+
+// failedAtAll books a failure that blames no unit: the code, or the node.
+func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
+	h.general.book(from, f)
+	h.strikes[from]++
+	if h.strikes[from] < h.cfg.Strikes && h.general.Tries < 2*h.cfg.Strikes {
+		return
+	}
+	if len(h.general.Nodes) >= min(2, h.workers()) && h.record.Done.Cover().Empty() {
+		h.fail(h.general)
+		return
+	}
+	if h.strikes[from] == h.cfg.Strikes {
+		if h.workers() > 1 {
+			h.emit(Shun{ID: from})
+			return
+		}
+		h.stop("given up: " + f.Reason)
+	}
+}
+
+func (h *Home) fail(f Failed) {
+	if h.ended {
+		return
+	}
+	h.ended = true
+	h.emit(Fail{Failure: f})
+}
+
+// Failing lists what has failed and is being tried again.
+func (h *Home) Failing() []Lost {
+	var out []Lost
+	for _, s := range h.suspects {
+		out = append(out, Lost{Range: s.Range, Failed: s.Failed})
+	}
+	return out
+}
+
+// retry gives suspects without a node another try; called at each audit.
+func (h *Home) retry() {
+	for _, s := range h.suspects {
+		if s.at == "" {
+			h.try(s)
+		}
+	}
+}
+
+// Nodes returns what each node last reported, for display.
+func (h *Home) Nodes() map[tasks.PeerID]Report {
+	out := make(map[tasks.PeerID]Report, len(h.nodes))
+	for id, n := range h.nodes {
+		if n.heard {
+			out[id] = n.report
+		}
+	}
+	return out
+}

@@ -1,0 +1,484 @@
+// Package ledger is the home's side of one job: which units are committed, which are set aside as
+// failed, who holds the rest, and what to do about units that nobody holds. It is pure, like the
+// scheduler: Step(now, event) returns effects.
+//
+// The home does not follow work from node to node. Every node reports what it holds; what is wanted,
+// not committed, not set aside and held by nobody for a few audits in a row is lost, by whatever
+// accident, and is put back to work. That covers crashed nodes, lost messages and rejected partials
+// alike. An audit that is wrong costs a range run twice, which the commit rules make harmless.
+//
+// The record itself (Record) is what a later version replicates; it changes only by commits, failures
+// and the end.
+package ledger
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Config sets a home up. Zero values take the defaults.
+type Config struct {
+	Self       tasks.PeerID
+	Audit      time.Duration // between audits; default 500 ms
+	Audits     int           // audits in a row that must miss a unit before it runs again; default 3
+	Strikes    int           // failures of a range before it is set aside; default 3
+	MaxLost    int           // ranges set aside for crashing code before the job is given up; default 20
+	StopWait   time.Duration // longest wait for partials after Stop; default 10 s
+	ReduceWait time.Duration // a merge ordered from a node must be offered by then; default 30 s
+	Fetches    int           // blobs fetched at once; default 4
+}
+
+func (c *Config) defaults() {
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 30 * time.Second}} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{{&c.Audits, 3}, {&c.Strikes, 3}, {&c.MaxLost, 20}, {&c.Fetches, 4}} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+}
+
+// Report is a node's regular word to the home of a job it takes part in.
+type Report struct {
+	Seq      uint64        `msgpack:"q"`
+	Ready    bool          `msgpack:"y"` // selector loaded, may be dealt work
+	Held     tasks.Cover   `msgpack:"h"` // waiting, running, sealed here
+	Ran      int64         `msgpack:"n"` // units processed and not yet committed
+	Left     time.Duration `msgpack:"l"` // run time of what waits here
+	Failures []Failure     `msgpack:"f"` // until acknowledged
+	Stats    Stats         `msgpack:"s"`
+}
+
+// Stats counts one node's work for a job.
+type Stats struct {
+	Units       int64   `msgpack:"u"`
+	Bytes       int64   `msgpack:"b"`
+	Rate        float64 `msgpack:"r"` // units/s of the node
+	Packets     int64   `msgpack:"p"`
+	Steals      int64   `msgpack:"s"`
+	Merges      int64   `msgpack:"m"`
+	Generations int64   `msgpack:"g"`
+	Failures    int64   `msgpack:"f"`
+}
+
+// Failure tells that user code or data failed on a node. Blame is empty when no unit is to blame.
+type Failure struct {
+	Seq    uint64      `msgpack:"q"` // counts a node's failures for the job
+	Blame  tasks.Range `msgpack:"b"`
+	Kind   string      `msgpack:"k"`
+	Reason string      `msgpack:"r"`
+	Stack  string      `msgpack:"s"`
+	Tail   string      `msgpack:"t"`
+	// Here says that the node is suspected too: the file may be there for others (kind open).
+	Here bool `msgpack:"h"`
+	// Data says that the input is to blame, not the code.
+	Data bool `msgpack:"d"`
+	// Fatal says that no other attempt can go better: the selector gave the job up.
+	Fatal bool `msgpack:"f"`
+}
+
+// Event is what happened; the types below.
+type Event interface{ isLedgerEvent() }
+
+// Events.
+type (
+	// Tick lets audits happen.
+	Tick struct{}
+	// NodeUp and NodeDown tell of members that may work; Slots is 0 for one that does not.
+	NodeUp struct {
+		ID    tasks.PeerID
+		Slots int
+	}
+	NodeDown struct{ ID tasks.PeerID }
+	// Reported carries a node's report; From may be this node.
+	Reported struct {
+		From   tasks.PeerID
+		Report Report
+	}
+	// Offered carries a partial that a node wants committed.
+	Offered struct{ Partial merge.Partial }
+	// Stored tells that a partial's blob is here and durable, with what was counted in it; NotStored
+	// that it could not be had.
+	Stored struct {
+		ID     merge.ID
+		Units  int64
+		Canary uint64
+	}
+	NotStored struct{ ID merge.ID }
+	// Stop ends the job with what is done.
+	Stop struct{ Reason string }
+)
+
+func (Tick) isLedgerEvent()      {}
+func (NodeUp) isLedgerEvent()    {}
+func (NodeDown) isLedgerEvent()  {}
+func (Reported) isLedgerEvent()  {}
+func (Offered) isLedgerEvent()   {}
+func (Stored) isLedgerEvent()    {}
+func (NotStored) isLedgerEvent() {}
+func (Stop) isLedgerEvent()      {}
+
+// Effect is what the caller must do; the types below.
+type Effect interface{ isLedgerEffect() }
+
+// Effects.
+type (
+	// Reissue puts units back to work on this node's scheduler, from where they are stolen.
+	Reissue struct{ Ranges tasks.Cover }
+	// Deal pushes this node's share of waiting work to a node that has become ready.
+	Deal struct {
+		To    tasks.PeerID
+		Units int64
+	}
+	// Try runs a suspect range by itself on a node.
+	Try struct {
+		To    tasks.PeerID
+		Range tasks.Range
+	}
+	// Shun tells a node to hand this job's work back: it fails there and nowhere else.
+	Shun struct{ ID tasks.PeerID }
+	// Fetch a partial's blob and store it durably; answer with Stored or NotStored.
+	Fetch struct{ Partial merge.Partial }
+	// Accept and Reject answer an offer.
+	Accept struct {
+		To tasks.PeerID
+		ID merge.ID
+	}
+	Reject struct {
+		To tasks.PeerID
+		ID merge.ID
+	}
+	// Reduce orders a node to merge partials and to offer the result.
+	Reduce struct {
+		To     tasks.PeerID
+		Inputs []merge.Partial
+	}
+	// Drop tells a node that some of what it holds is committed already.
+	Drop struct {
+		To    tasks.PeerID
+		Cover tasks.Cover
+	}
+	// StopAll tells all nodes to wind the job up.
+	StopAll struct{}
+	// Finish merges the committed partials and ends the job. Lost is empty for a complete result.
+	Finish struct{ Lost []Lost }
+	// Fail ends the job without a result.
+	Fail struct{ Failure Failed }
+)
+
+func (Reissue) isLedgerEffect() {}
+func (Deal) isLedgerEffect()    {}
+func (Try) isLedgerEffect()     {}
+func (Shun) isLedgerEffect()    {}
+func (Fetch) isLedgerEffect()   {}
+func (Accept) isLedgerEffect()  {}
+func (Reject) isLedgerEffect()  {}
+func (Reduce) isLedgerEffect()  {}
+func (Drop) isLedgerEffect()    {}
+func (StopAll) isLedgerEffect() {}
+func (Finish) isLedgerEffect()  {}
+func (Fail) isLedgerEffect()    {}
+
+// Lost is a range that is not in the result, and why.
+type Lost struct {
+	Range tasks.Range
+	Failed
+}
+
+// Failed says how something failed, over all tries.
+type Failed struct {
+	Failure
+	Nodes []tasks.PeerID // that tried
+	Tries int
+}
+
+// Home leads one job. It is not safe for concurrent use.
+type Home struct {
+	cfg    Config
+	want   tasks.Range
+	data   *tasks.Dataset
+	deal   bool
+	now    time.Duration
+	out    []Effect
+	record Record
+
+	nodes    map[tasks.PeerID]*node
+	order    []tasks.PeerID // of nodes, sorted: effects must not depend on map order
+	offers   []*offer
+	suspects []*suspect
+	general  Failed // failures that blame no unit
+	strikes  map[tasks.PeerID]int
+	missing  []tasks.Cover // what the last audits missed
+	audited  time.Duration
+	stopped  bool
+	stopAt   time.Duration
+	stopWhy  string
+	ended    bool
+}
+
+// Record is the part of a job's state that must outlive its home.
+type Record struct {
+	Done merge.Committed
+	Lost []Lost
+}
+
+type node struct {
+	slots  int
+	report Report
+	heard  bool
+	dealt  bool
+	fresh  bool // reported since Stop
+}
+
+// New returns the home of a job that wants want of data. With dealing, nodes get their share of the
+// work as soon as they are ready; without, they steal it.
+func New(cfg Config, want tasks.Range, data *tasks.Dataset, dealing bool) *Home {
+	cfg.defaults()
+	return &Home{cfg: cfg, want: want, data: data, deal: dealing,
+		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}}
+}
+
+// Start puts all work into this node's hands.
+func (h *Home) Start(now time.Duration) []Effect {
+	h.now, h.out = now, nil
+	h.audited = now
+	if !h.want.Empty() {
+		h.emit(Reissue{Ranges: tasks.CoverOf(h.want)})
+	}
+	h.checkEnd()
+	return h.out
+}
+
+// Step takes one event at time now and returns what is to be done.
+func (h *Home) Step(now time.Duration, ev Event) []Effect {
+	h.now, h.out = max(h.now, now), nil
+	if h.ended {
+		h.late(ev)
+		return h.out
+	}
+	switch ev := ev.(type) {
+	case NodeUp:
+		h.nodeUp(ev)
+	case NodeDown:
+		h.nodeDown(ev.ID)
+	case Reported:
+		h.reported(ev.From, ev.Report)
+	case Offered:
+		h.offered(ev.Partial)
+	case Stored:
+		h.stored(ev)
+	case NotStored:
+		h.notStored(ev.ID)
+	case Stop:
+		h.stop(ev.Reason)
+	}
+	if h.now-h.audited >= h.cfg.Audit {
+		h.audited = h.now
+		h.audit()
+	}
+	h.plan()
+	h.checkEnd()
+	return h.out
+}
+
+// late answers offers that come after the end, so that their holders can forget them.
+func (h *Home) late(ev Event) {
+	if o, ok := ev.(Offered); ok {
+		h.emit(Accept{To: o.Partial.Holder, ID: o.Partial.ID})
+	}
+}
+
+func (h *Home) emit(e Effect) { h.out = append(h.out, e) }
+
+func (h *Home) nodeUp(ev NodeUp) {
+	n := h.nodes[ev.ID]
+	if n == nil {
+		n = &node{}
+		h.nodes[ev.ID] = n
+		i, _ := slices.BinarySearch(h.order, ev.ID)
+		h.order = slices.Insert(h.order, i, ev.ID)
+	}
+	n.slots = ev.Slots
+}
+
+func (h *Home) nodeDown(id tasks.PeerID) {
+	delete(h.nodes, id)
+	h.order = slices.DeleteFunc(h.order, func(o tasks.PeerID) bool { return o == id })
+	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool { return o.Holder == id && o.state != fetching })
+	for _, o := range h.offers {
+		if o.state == reducing && o.at == id {
+			o.state = waiting
+		}
+	}
+	for _, s := range h.suspects {
+		if s.at == id {
+			s.at = ""
+		}
+	}
+}
+
+func (h *Home) reported(from tasks.PeerID, r Report) {
+	n := h.nodes[from]
+	if n == nil || (n.heard && r.Seq <= n.report.Seq) || !r.Held.Valid(h.want) {
+		return
+	}
+	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool { return n.heard && f.Seq <= lastSeq(n.report.Failures) })
+	first := r.Ready && !(n.heard && n.report.Ready)
+	n.report, n.heard = r, true
+	n.fresh = n.fresh || h.stopped
+	for _, f := range fresh {
+		h.failed(from, f)
+	}
+	if late := r.Held.Intersect(h.record.Done.Cover()); !late.Empty() {
+		h.emit(Drop{To: from, Cover: late})
+	}
+	if first && !n.dealt && h.deal && from != h.cfg.Self && !h.stopped {
+		n.dealt = true
+		h.dealTo(from, n)
+	}
+}
+
+func lastSeq(fs []Failure) (s uint64) {
+	for _, f := range fs {
+		s = max(s, f.Seq)
+	}
+	return s
+}
+
+// dealTo gives a node its share by slots of all the work.
+func (h *Home) dealTo(id tasks.PeerID, n *node) {
+	total := 0
+	for _, o := range h.nodes {
+		total += o.slots
+	}
+	if total > 0 && n.slots > 0 {
+		h.emit(Deal{To: id, Units: int64(float64(h.want.Len()) * float64(n.slots) / float64(total))})
+	}
+}
+
+// lostCover is what is set aside.
+func (h *Home) lostCover() tasks.Cover {
+	var rs []tasks.Range
+	for _, l := range h.record.Lost {
+		rs = append(rs, l.Range)
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// audit finds units that nobody answers for, several times in a row, and puts them back to work.
+func (h *Home) audit() {
+	if h.stopped {
+		return
+	}
+	open := tasks.CoverOf(h.want).Minus(h.record.Done.Cover()).Minus(h.lostCover())
+	for _, id := range h.order {
+		open = open.Minus(h.nodes[id].report.Held)
+	}
+	for _, o := range h.offers {
+		open = open.Minus(o.Cover)
+	}
+	for _, s := range h.suspects {
+		if s.at == "" {
+			open = open.Minus(tasks.CoverOf(s.Range))
+		}
+	}
+	h.missing = append(h.missing, open)
+	if len(h.missing) < h.cfg.Audits {
+		return
+	}
+	lost := h.missing[0]
+	for _, m := range h.missing[1:] {
+		lost = lost.Intersect(m)
+	}
+	h.missing = h.missing[1:]
+	if lost.Empty() {
+		h.retry()
+		return
+	}
+	h.missing = nil
+	for _, s := range h.suspects {
+		if r := tasks.CoverOf(s.Range); lost.Intersects(r) {
+			lost = lost.Minus(r)
+			s.at = "" // its trial was lost: try again
+		}
+	}
+	if !lost.Empty() {
+		h.emit(Reissue{Ranges: lost})
+	}
+	h.retry()
+}
+
+// stop winds the job up: what comes in within StopWait is in the result.
+func (h *Home) stop(why string) {
+	if h.stopped {
+		return
+	}
+	h.stopped, h.stopAt, h.stopWhy = true, h.now, why
+	for _, n := range h.nodes {
+		n.fresh = false
+	}
+	h.emit(StopAll{})
+}
+
+// checkEnd is the only test of completion: committed and set aside together are what is wanted; or,
+// after Stop, nobody holds anything that could still be committed.
+func (h *Home) checkEnd() {
+	if h.ended {
+		return
+	}
+	rest := tasks.CoverOf(h.want).Minus(h.record.Done.Cover()).Minus(h.lostCover())
+	switch {
+	case rest.Empty():
+	case h.stopped && (h.quiet() || h.now-h.stopAt >= h.cfg.StopWait):
+		for _, r := range rest {
+			h.record.Lost = append(h.record.Lost, Lost{Range: r, Failed: Failed{Failure: Failure{Blame: r, Kind: "stopped", Reason: h.stopWhy}}})
+		}
+	default:
+		return
+	}
+	h.ended = true
+	slices.SortFunc(h.record.Lost, func(a, b Lost) int { return int(min(max(a.Range.First-b.Range.First, -1), 1)) })
+	h.emit(Finish{Lost: h.record.Lost})
+}
+
+// quiet reports whether all nodes have answered Stop and hold nothing any more.
+func (h *Home) quiet() bool {
+	if len(h.offers) > 0 {
+		return false
+	}
+	for _, n := range h.nodes {
+		if n.heard && (!n.fresh || !n.report.Held.Minus(h.record.Done.Cover()).Empty()) {
+			return false
+		}
+	}
+	return true
+}
+
+// Record returns the job's state.
+func (h *Home) Record() *Record { return &h.record }
+
+// Ended reports whether Finish or Fail was emitted.
+func (h *Home) Ended() bool { return h.ended }
+
+// Stopping reports whether the job is being wound up.
+func (h *Home) Stopping() bool { return h.stopped }
+
+// Wake is the latest time by which Step must be called again.
+func (h *Home) Wake() time.Duration {
+	if h.ended {
+		return -1
+	}
+	return h.audited + h.cfg.Audit
+}
