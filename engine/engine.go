@@ -1,0 +1,208 @@
+// Package engine is one peer's whole protocol: the scheduler (steal), the partials it keeps (merge) and
+// the jobs it leads (ledger), wired together. It is pure: the daemon drives it with real children,
+// sockets and blobs, the simulator with modelled ones, and what the simulator proves is what ships.
+//
+// A job is announced by its home. A node that hears of one prepares it (fetches description, sources
+// and library, loads the selector) and from then on reports to the home, is dealt work and steals.
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Config sets a peer up.
+type Config struct {
+	Steal  steal.Config
+	Ledger ledger.Config
+	Boot   uint64        // grows with each start of this peer; distinguishes its messages and partials
+	Report time.Duration // between reports to a home; default 400 ms
+	Silent time.Duration // a home that is silent for so long while not connected is lost; default 15 s
+}
+
+// Message is what peers send each other: exactly one field besides Job is set. It may be lost,
+// repeated or late; the protocol does not care.
+type Message struct {
+	Job    tasks.JobID    `msgpack:"j"`
+	Steal  *steal.Message `msgpack:"t,omitempty"`
+	Open   *Open          `msgpack:"o,omitempty"` // home to all: a job begins
+	Report *ledger.Report `msgpack:"r,omitempty"` // to the home
+	Ack    *ReportAck     `msgpack:"a,omitempty"` // home's answer
+	Offer  *merge.Partial `msgpack:"p,omitempty"` // to the home
+	Answer *Answer        `msgpack:"w,omitempty"` // home's answer
+	Reduce *Reduce        `msgpack:"m,omitempty"` // home to a holder: merge these
+	Drop   tasks.Cover    `msgpack:"d,omitempty"` // home: these are committed
+	Try    *tasks.Range   `msgpack:"y,omitempty"` // home: run this suspect by itself
+	Order  Order          `msgpack:"x,omitempty"` // home to all, or to one
+}
+
+// Order is a word without arguments from a home.
+type Order int
+
+// Orders.
+const (
+	NoOrder   Order = iota
+	OrderStop       // wind up, offer what you have
+	OrderShun       // hand this job's work back
+	OrderOver       // the job has ended: forget it
+)
+
+// Open announces a job.
+type Open struct {
+	Home tasks.PeerID `msgpack:"h"`
+}
+
+// ReportAck answers a Report.
+type ReportAck struct {
+	Seq      uint64          `msgpack:"q"`
+	Failures uint64          `msgpack:"f"` // booked up to this one
+	Busy     []tasks.PeerID  `msgpack:"b"` // some nodes with waiting work,
+	Left     []time.Duration `msgpack:"l"` // and for how long
+}
+
+// Answer accepts or rejects an offer.
+type Answer struct {
+	ID     merge.ID `msgpack:"i"`
+	Accept bool     `msgpack:"a"`
+}
+
+// Reduce orders a merge.
+type Reduce struct {
+	Inputs []merge.Partial `msgpack:"i"`
+}
+
+// Peer is one peer. It is not safe for concurrent use.
+type Peer struct {
+	cfg   Config
+	self  tasks.PeerID
+	now   time.Duration
+	out   []Effect
+	loop  []Message // to this peer itself
+	sched *steal.Scheduler
+	jobs  []*jobState // in order of arrival
+	peers map[tasks.PeerID]int
+	gens  map[steal.GenID]*genState
+	seq   uint64
+	over  map[tasks.JobID]bool
+	left  bool
+	leave bool
+}
+
+// jobState is what this peer knows of a job, as participant and perhaps as home.
+type jobState struct {
+	id       tasks.JobID
+	home     tasks.PeerID
+	job      *tasks.Job // nil until prepared
+	parts    *merge.Local
+	lead     *ledger.Home // nil unless this is the home
+	failures []ledger.Failure
+	failSeq  uint64
+	blamed   tasks.Cover // of failures not yet acknowledged
+	stats    ledger.Stats
+	kills    int // generations killed from outside
+	reported time.Duration
+	heard    time.Duration // from the home
+	urgent   bool          // report now
+	opened   time.Duration // when last announced, by the home
+	stopped  bool
+}
+
+// genState is what must be known of a generation to seal it.
+type genState struct {
+	job    *jobState
+	cover  tasks.Cover
+	canary uint64
+}
+
+// New returns a peer without jobs.
+func New(cfg Config) (*Peer, error) {
+	if cfg.Report == 0 {
+		cfg.Report = 400 * time.Millisecond
+	}
+	if cfg.Silent == 0 {
+		cfg.Silent = 15 * time.Second
+	}
+	cfg.Ledger.Self = cfg.Steal.Self
+	sched, err := steal.New(cfg.Steal)
+	if err != nil {
+		return nil, fmt.Errorf("could not set up peer: %w", err)
+	}
+	return &Peer{cfg: cfg, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{},
+		gens: map[steal.GenID]*genState{}, over: map[tasks.JobID]bool{}, seq: cfg.Boot << 24}, nil
+}
+
+// Step takes one event at time now and returns what is to be done.
+func (p *Peer) Step(now time.Duration, ev Event) []Effect {
+	p.now, p.out = max(p.now, now), nil
+	p.handle(ev)
+	p.schedule(steal.Tick{})
+	p.drain()
+	for _, j := range p.jobs {
+		p.flush(j)
+		p.report(j)
+	}
+	p.drain()
+	p.checkLeft()
+	return p.out
+}
+
+// drain delivers messages that this peer sent to itself.
+func (p *Peer) drain() {
+	for len(p.loop) > 0 {
+		m := p.loop[0]
+		p.loop = p.loop[1:]
+		p.recv(p.self, m)
+	}
+}
+
+func (p *Peer) emit(e Effect) { p.out = append(p.out, e) }
+
+func (p *Peer) send(to tasks.PeerID, m Message) {
+	if to == p.self {
+		p.loop = append(p.loop, m)
+		return
+	}
+	p.emit(Send{To: to, Msg: m})
+}
+
+func (p *Peer) job(id tasks.JobID) *jobState {
+	for _, j := range p.jobs {
+		if j.id == id {
+			return j
+		}
+	}
+	return nil
+}
+
+// nextID names a new partial.
+func (p *Peer) nextID() merge.ID {
+	p.seq++
+	return merge.ID{Node: p.self, Seq: p.seq}
+}
+
+// Wake is the latest time by which Step must be called again, or -1 if nothing is due.
+func (p *Peer) Wake() time.Duration {
+	next := p.sched.Wake()
+	at := func(t time.Duration) {
+		if t >= 0 && (next < 0 || t < next) {
+			next = t
+		}
+	}
+	for _, j := range p.jobs {
+		if j.job != nil || j.lead != nil {
+			at(j.reported + p.cfg.Report)
+		}
+		if j.lead != nil {
+			at(j.lead.Wake())
+		}
+		if j.lead == nil {
+			at(max(j.heard+p.cfg.Silent, p.now+time.Second))
+		}
+	}
+	return next
+}

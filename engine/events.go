@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Event is what happened to a peer; the types below.
+type Event interface{ isEvent() }
+
+// Events.
+type (
+	// Tick lets time-outs pass; due when Wake says so.
+	Tick struct{}
+	// PeerUp tells of a connected member; Slots is 0 for one without the right to work.
+	PeerUp struct {
+		ID    tasks.PeerID
+		Slots int
+	}
+	// PeerDown tells that a member is not reachable.
+	PeerDown struct{ ID tasks.PeerID }
+	// Recv is a message from a member.
+	Recv struct {
+		From tasks.PeerID
+		Msg  Message
+	}
+	// Submit makes this peer the home of a job that it has prepared. Rate is units/s a slot from
+	// earlier runs of the same code, or 0.
+	Submit struct {
+		ID   tasks.JobID
+		Job  *tasks.Job
+		Rate float64
+	}
+	// Prepared answers Prepare: Job is checked and its selector ready to run here.
+	Prepared struct {
+		ID   tasks.JobID
+		Job  *tasks.Job
+		Rate float64
+	}
+	// NotPrepared answers Prepare: this node cannot take part. With a Reason it counts as a failure
+	// that blames no unit; without, the description could not be had and is asked for again later.
+	NotPrepared struct {
+		ID     tasks.JobID
+		Kind   string
+		Reason string
+		Tail   string
+	}
+	// PacketDone ends a lease; Last is the first unit not processed.
+	PacketDone struct {
+		Gen     steal.GenID
+		Packet  tasks.Range
+		Last    int64
+		Elapsed time.Duration
+		Bytes   int64
+	}
+	// GenSealed tells that a generation's output is stored here under the id that Seal named, with
+	// what was counted in it.
+	GenSealed struct {
+		Gen    steal.GenID
+		ID     merge.ID
+		Units  int64
+		Canary uint64
+		SHA256 string
+		Size   int64
+	}
+	// GenFailed ends a generation. Killed says that nobody is to blame.
+	GenFailed struct {
+		Gen     steal.GenID
+		Failure ledger.Failure
+		Killed  bool
+	}
+	// Merged answers MergeBlobs; NotMerged tells that it failed.
+	Merged struct {
+		Job    tasks.JobID
+		ID     merge.ID
+		Kids   []merge.ID
+		Units  int64
+		Canary uint64
+		SHA256 string
+		Size   int64
+	}
+	NotMerged struct {
+		Job  tasks.JobID
+		Kids []merge.ID
+	}
+	// Stored answers FetchBlob; NotStored tells that it failed.
+	Stored struct {
+		Job    tasks.JobID
+		ID     merge.ID
+		Units  int64
+		Canary uint64
+	}
+	NotStored struct {
+		Job tasks.JobID
+		ID  merge.ID
+	}
+	// StopJob ends a job that this peer leads with what is done; CancelJob without a result.
+	StopJob struct {
+		ID     tasks.JobID
+		Reason string
+	}
+	CancelJob struct{ ID tasks.JobID }
+	// Finished answers FinishJob: the result is written, or has failed for good.
+	Finished struct{ ID tasks.JobID }
+	// Leave hands work back and winds this peer up; Left follows.
+	Leave struct{}
+)
+
+func (Tick) isEvent()        {}
+func (PeerUp) isEvent()      {}
+func (PeerDown) isEvent()    {}
+func (Recv) isEvent()        {}
+func (Submit) isEvent()      {}
+func (Prepared) isEvent()    {}
+func (NotPrepared) isEvent() {}
+func (PacketDone) isEvent()  {}
+func (GenSealed) isEvent()   {}
+func (GenFailed) isEvent()   {}
+func (Merged) isEvent()      {}
+func (NotMerged) isEvent()   {}
+func (Stored) isEvent()      {}
+func (NotStored) isEvent()   {}
+func (StopJob) isEvent()     {}
+func (CancelJob) isEvent()   {}
+func (Finished) isEvent()    {}
+func (Leave) isEvent()       {}
+
+// Effect is what the owner of a peer must do; the types below.
+type Effect interface{ isEffect() }
+
+// Effects.
+type (
+	// Send a message to a member; it may be lost.
+	Send struct {
+		To  tasks.PeerID
+		Msg Message
+	}
+	// Announce a job to all members; some may miss it, and are told again.
+	Announce struct{ Msg Message }
+	// Prepare a job announced by Home; answer with Prepared or NotPrepared.
+	Prepare struct {
+		ID   tasks.JobID
+		Home tasks.PeerID
+	}
+	// StartGen starts a generation; LeasePacket, PreemptGen, SealGen, KillGen as in steal.
+	StartGen struct {
+		Job  tasks.JobID
+		Gen  steal.GenID
+		Solo bool
+	}
+	LeasePacket struct {
+		Gen    steal.GenID
+		Packet tasks.Range
+	}
+	PreemptGen struct{ Gen steal.GenID }
+	// SealGen ends a generation; its output is to be stored under ID. Units and Canary are what the
+	// blob must show.
+	SealGen struct {
+		Gen    steal.GenID
+		ID     merge.ID
+		Units  int64
+		Canary uint64
+	}
+	KillGen struct{ Gen steal.GenID }
+	// MergeBlobs merges inputs, of which some lie with other nodes, and stores the result under ID.
+	MergeBlobs struct {
+		Job    tasks.JobID
+		ID     merge.ID
+		Inputs []merge.Partial
+	}
+	// FetchBlob brings a partial's blob here, durably.
+	FetchBlob struct{ Partial merge.Partial }
+	// ForgetBlob frees a blob. A home must keep what it has committed until the job is over.
+	ForgetBlob struct {
+		Job tasks.JobID
+		ID  merge.ID
+	}
+	// FinishJob makes the result of a job this peer leads from Parts, which show Units and Canary in
+	// all, and writes it. Answer with Finished.
+	FinishJob struct {
+		ID     tasks.JobID
+		Parts  []merge.Partial
+		Units  int64
+		Canary uint64
+		Lost   []ledger.Lost
+	}
+	// FailJob ends a job this peer leads without a result.
+	FailJob struct {
+		ID      tasks.JobID
+		Failure ledger.Failed
+	}
+	// JobOver tells that a job has ended for this peer: free what was prepared for it. Lost says that
+	// the home has gone.
+	JobOver struct {
+		ID   tasks.JobID
+		Lost bool
+	}
+	// Stolen reports a steal's latency.
+	Stolen struct{ Wait time.Duration }
+	// Left tells that this peer has nothing any more that others need.
+	Left struct{}
+)
+
+func (Send) isEffect()        {}
+func (Announce) isEffect()    {}
+func (Prepare) isEffect()     {}
+func (StartGen) isEffect()    {}
+func (LeasePacket) isEffect() {}
+func (PreemptGen) isEffect()  {}
+func (SealGen) isEffect()     {}
+func (KillGen) isEffect()     {}
+func (MergeBlobs) isEffect()  {}
+func (FetchBlob) isEffect()   {}
+func (ForgetBlob) isEffect()  {}
+func (FinishJob) isEffect()   {}
+func (FailJob) isEffect()     {}
+func (JobOver) isEffect()     {}
+func (Stolen) isEffect()      {}
+func (Left) isEffect()        {}

@@ -1,0 +1,353 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// killsInARow is how many generations may be killed from outside, with none sealed between, before the
+// home is told that something on this node kills them.
+const killsInARow = 5
+
+func (p *Peer) handle(ev Event) {
+	switch ev := ev.(type) {
+	case Tick:
+		p.tick()
+	case PeerUp:
+		p.peerUp(ev)
+	case PeerDown:
+		p.peerDown(ev.ID)
+	case Recv:
+		p.recv(ev.From, ev.Msg)
+	case Submit:
+		p.submit(ev)
+	case Prepared:
+		p.prepared(ev)
+	case NotPrepared:
+		p.notPrepared(ev)
+	case PacketDone:
+		p.packetDone(ev)
+	case GenSealed:
+		p.genSealed(ev)
+	case GenFailed:
+		p.genFailed(ev)
+	case Merged:
+		p.merged(ev)
+	case NotMerged:
+		if j := p.job(ev.Job); j != nil {
+			p.local(j.parts.MergeFailed(p.now, ev.Kids))
+		}
+	case Stored:
+		p.lead(ev.Job, ledger.Stored{ID: ev.ID, Units: ev.Units, Canary: ev.Canary})
+	case NotStored:
+		p.lead(ev.Job, ledger.NotStored{ID: ev.ID})
+	case StopJob:
+		p.lead(ev.ID, ledger.Stop{Reason: ev.Reason})
+	case CancelJob:
+		p.endLed(ev.ID)
+	case Finished:
+		p.endLed(ev.ID)
+	case Leave:
+		p.leave = true
+		p.schedule(steal.Leave{})
+	}
+}
+
+// tick repeats what may have been lost and gives up jobs whose home has gone.
+func (p *Peer) tick() {
+	for _, j := range slices.Clone(p.jobs) {
+		p.local(j.parts.Tick(p.now))
+		if j.lead != nil {
+			p.step(j, ledger.Tick{})
+			if p.now-j.opened > 5*p.cfg.Report {
+				p.openTo(j)
+			}
+			continue
+		}
+		if _, up := p.peers[j.home]; !up && p.now-j.heard > p.cfg.Silent {
+			p.closeJob(j, true)
+		}
+	}
+}
+
+// openTo tells members that have not reported about a job again.
+func (p *Peer) openTo(j *jobState) {
+	j.opened = p.now
+	known := j.lead.Nodes()
+	for _, id := range p.sortedPeers() {
+		if _, ok := known[id]; !ok && !j.lead.Ended() {
+			p.send(id, Message{Job: j.id, Open: &Open{Home: p.self}})
+		}
+	}
+}
+
+func (p *Peer) sortedPeers() []tasks.PeerID {
+	ids := make([]tasks.PeerID, 0, len(p.peers))
+	for id := range p.peers {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (p *Peer) peerUp(ev PeerUp) {
+	p.peers[ev.ID] = ev.Slots
+	p.schedule(steal.PeerUp{ID: ev.ID})
+	for _, j := range p.jobs {
+		if j.lead != nil {
+			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
+			p.send(ev.ID, Message{Job: j.id, Open: &Open{Home: p.self}})
+		}
+		if j.home == ev.ID {
+			j.urgent = true
+		}
+	}
+}
+
+func (p *Peer) peerDown(id tasks.PeerID) {
+	delete(p.peers, id)
+	p.schedule(steal.PeerDown{ID: id})
+	for _, j := range p.jobs {
+		if j.lead != nil {
+			p.step(j, ledger.NodeDown{ID: id})
+		}
+	}
+}
+
+func (p *Peer) submit(ev Submit) {
+	if p.job(ev.ID) != nil || p.over[ev.ID] {
+		return
+	}
+	j := p.addJob(ev.ID, p.self)
+	j.job = ev.Job
+	j.lead = ledger.New(p.cfg.Ledger, ev.Job.Want, &ev.Job.Data, !ev.Job.SeedLocal)
+	j.opened = p.now
+	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Rate: ev.Rate})
+	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
+	for _, id := range p.sortedPeers() {
+		p.step(j, ledger.NodeUp{ID: id, Slots: p.peers[id]})
+	}
+	p.emit(Announce{Msg: Message{Job: j.id, Open: &Open{Home: p.self}}})
+	p.obey(j, j.lead.Start(p.now))
+	j.urgent = true
+}
+
+func (p *Peer) addJob(id tasks.JobID, home tasks.PeerID) *jobState {
+	j := &jobState{id: id, home: home, parts: merge.NewLocal(id, p.self, home), heard: p.now, reported: -p.cfg.Report}
+	p.jobs = append(p.jobs, j)
+	return j
+}
+
+func (p *Peer) prepared(ev Prepared) {
+	j := p.job(ev.ID)
+	if j == nil || j.job != nil {
+		return
+	}
+	j.job, j.urgent = ev.Job, true
+	if !j.stopped {
+		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Rate: ev.Rate})
+		if p.leave {
+			p.schedule(steal.Shun{Job: j.id})
+		}
+	}
+}
+
+func (p *Peer) notPrepared(ev NotPrepared) {
+	j := p.job(ev.ID)
+	if j == nil || j.job != nil {
+		return
+	}
+	if ev.Reason == "" { // forget it until it is announced again
+		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+		return
+	}
+	p.book(j, ledger.Failure{Kind: ev.Kind, Reason: ev.Reason, Tail: ev.Tail})
+}
+
+func (p *Peer) book(j *jobState, f ledger.Failure) {
+	j.failSeq++
+	f.Seq = p.cfg.Boot<<24 + j.failSeq
+	j.failures = append(j.failures, f)
+	j.blamed = j.blamed.Add(f.Blame)
+	j.stats.Failures++
+	j.urgent = true
+}
+
+func (p *Peer) packetDone(ev PacketDone) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	done := tasks.R(ev.Packet.First, min(max(ev.Last, ev.Packet.First), ev.Packet.Last))
+	if !done.Empty() {
+		g.cover = g.cover.Add(done)
+		g.canary += tasks.Canary(g.job.id.Seed(), done)
+		g.job.stats.Packets++
+	}
+	g.job.stats.Units += done.Len()
+	g.job.stats.Bytes += ev.Bytes
+	p.schedule(steal.PacketDone{Gen: ev.Gen, Packet: ev.Packet, Last: ev.Last, Elapsed: ev.Elapsed})
+}
+
+func (p *Peer) genSealed(ev GenSealed) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	if ev.Units != g.cover.Len() || ev.Canary != g.canary {
+		p.genFailed(GenFailed{Gen: ev.Gen, Failure: ledger.Failure{Kind: "internal",
+			Reason: "the sealed output does not count the packets that were processed"}})
+		return
+	}
+	delete(p.gens, ev.Gen)
+	j := g.job
+	j.stats.Generations++
+	j.kills = 0
+	j.urgent = true
+	j.parts.Add(merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
+		SHA256: ev.SHA256, Size: ev.Size, Holder: p.self})
+	p.schedule(steal.GenSealed{Gen: ev.Gen})
+}
+
+func (p *Peer) genFailed(ev GenFailed) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	delete(p.gens, ev.Gen)
+	j := g.job
+	var pause time.Duration
+	switch {
+	case ev.Killed:
+		j.stats.Failures++
+		if j.kills++; j.kills%killsInARow == 0 {
+			p.book(j, ledger.Failure{Kind: "killed", Reason: ev.Failure.Reason, Tail: ev.Failure.Tail})
+		}
+		pause = 10 * time.Millisecond << min(j.kills, 8)
+	case ev.Failure.Blame.Empty():
+		p.book(j, ev.Failure)
+		pause = 250 * time.Millisecond
+	default:
+		p.book(j, ev.Failure)
+	}
+	p.schedule(steal.GenFailed{Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Pause: pause})
+}
+
+func (p *Peer) merged(ev Merged) {
+	j := p.job(ev.Job)
+	if j == nil {
+		p.emit(ForgetBlob{Job: ev.Job, ID: ev.ID})
+		return
+	}
+	m := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256,
+		Size: ev.Size, Kids: ev.Kids, Holder: p.self}
+	eff, err := j.parts.Merged(p.now, m)
+	if err != nil {
+		p.book(j, ledger.Failure{Kind: "internal", Reason: err.Error()})
+	}
+	p.local(eff)
+	j.urgent = true
+}
+
+// schedule feeds the scheduler and carries its effects over.
+func (p *Peer) schedule(ev steal.Event) {
+	for _, e := range p.sched.Step(p.now, ev) {
+		switch e := e.(type) {
+		case steal.Send:
+			m := e.Msg
+			p.send(e.To, Message{Steal: &m})
+		case steal.Start:
+			if j := p.job(e.Job); j != nil {
+				p.gens[e.Gen] = &genState{job: j}
+				p.emit(StartGen{Job: e.Job, Gen: e.Gen, Solo: e.Solo})
+			}
+		case steal.Lease:
+			p.emit(LeasePacket(e))
+		case steal.Preempt:
+			p.emit(PreemptGen(e))
+		case steal.Seal:
+			if g := p.gens[e.Gen]; g != nil {
+				p.emit(SealGen{Gen: e.Gen, ID: p.nextID(), Units: g.cover.Len(), Canary: g.canary})
+			}
+		case steal.Kill:
+			delete(p.gens, e.Gen)
+			p.emit(KillGen(e))
+		case steal.Stolen:
+			if j := p.job(e.Job); j != nil {
+				j.stats.Steals++
+			}
+			p.emit(Stolen{Wait: e.Wait})
+		}
+	}
+}
+
+// local carries out what the store of partials wants.
+func (p *Peer) local(effects []merge.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case merge.Offer:
+			if j := p.job(e.Partial.Job); j != nil {
+				part := e.Partial
+				p.send(j.home, Message{Job: j.id, Offer: &part})
+			}
+		case merge.Merge:
+			p.emit(MergeBlobs(e))
+		case merge.Forget:
+			if !p.committed(e.Job, e.ID) {
+				p.emit(ForgetBlob(e))
+			}
+		}
+	}
+}
+
+// committed reports whether this peer, as home, has committed a partial and so needs its blob.
+func (p *Peer) committed(id tasks.JobID, part merge.ID) bool {
+	j := p.job(id)
+	return j != nil && j.lead != nil &&
+		slices.ContainsFunc(j.lead.Record().Done.Parts(), func(q merge.Partial) bool { return q.ID == part })
+}
+
+// flush offers sealed partials, after those that are about to be sealed have joined them.
+func (p *Peer) flush(j *jobState) {
+	if j.parts.Waiting() && !p.sched.Draining(j.id) {
+		p.local(j.parts.Flush(p.now, p.nextID))
+	}
+}
+
+// report tells the home, this peer itself perhaps, where things stand.
+func (p *Peer) report(j *jobState) {
+	if (!j.urgent && p.now-j.reported < p.cfg.Report) || (j.lead != nil && j.lead.Ended()) {
+		return
+	}
+	j.reported, j.urgent = p.now, false
+	p.seq++
+	j.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
+	j.stats.Merges = j.parts.Merges()
+	r := &ledger.Report{
+		Seq: p.seq, Ready: j.job != nil && !p.leave, Held: p.held(j), Ran: p.sched.Ran(j.id) + j.parts.Held().Len(),
+		Left: p.sched.Left(j.id), Failures: slices.Clone(j.failures), Stats: j.stats,
+	}
+	p.send(j.home, Message{Job: j.id, Report: r})
+}
+
+func (p *Peer) held(j *jobState) tasks.Cover {
+	return p.sched.Held(j.id).Union(j.parts.Held()).Union(j.blamed)
+}
+
+func (p *Peer) checkLeft() {
+	if !p.leave || p.left {
+		return
+	}
+	for _, j := range p.jobs {
+		if j.lead != nil || !p.sched.Idle(j.id) || !j.parts.Empty() {
+			return
+		}
+	}
+	p.left = true
+	p.emit(Left{})
+}

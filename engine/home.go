@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// busyHints is how many peers with work a report's answer names.
+const busyHints = 4
+
+// recv takes a message. Words of a home are taken from that job's home only.
+func (p *Peer) recv(from tasks.PeerID, m Message) {
+	if m.Steal != nil {
+		p.schedule(steal.Recv{From: from, Msg: *m.Steal})
+		return
+	}
+	if m.Open != nil {
+		p.onOpen(from, m)
+		return
+	}
+	j := p.job(m.Job)
+	if m.Report != nil || m.Offer != nil {
+		p.toHome(from, j, m)
+		return
+	}
+	if j == nil || from != j.home {
+		return
+	}
+	j.heard = p.now
+	switch {
+	case m.Ack != nil:
+		p.onAck(j, *m.Ack)
+	case m.Answer != nil && m.Answer.Accept:
+		p.local(j.parts.Accepted(m.Answer.ID))
+		j.urgent = true
+	case m.Answer != nil:
+		p.local(j.parts.Rejected(p.now, m.Answer.ID))
+		j.urgent = true
+	case m.Reduce != nil:
+		p.local(j.parts.Reduce(p.nextID(), m.Reduce.Inputs))
+	case m.Drop != nil:
+		if j.job != nil && m.Drop.Valid(j.job.Want) {
+			p.schedule(steal.Drop{Job: j.id, Cover: m.Drop})
+		}
+	case m.Try != nil:
+		p.onTry(j, *m.Try)
+	case m.Order == OrderStop:
+		j.stopped, j.urgent = true, true
+		p.schedule(steal.Stop{Job: j.id})
+	case m.Order == OrderShun:
+		p.schedule(steal.Shun{Job: j.id})
+	case m.Order == OrderOver && j.lead == nil:
+		p.closeJob(j, false)
+	}
+}
+
+func (p *Peer) onOpen(from tasks.PeerID, m Message) {
+	if m.Open.Home != from || p.over[m.Job] {
+		return
+	}
+	if j := p.job(m.Job); j != nil {
+		if j.home == from {
+			j.heard, j.urgent = p.now, true
+		}
+		return
+	}
+	p.addJob(m.Job, from)
+	p.emit(Prepare{ID: m.Job, Home: from})
+}
+
+func (p *Peer) onAck(j *jobState, a ReportAck) {
+	j.failures = slices.DeleteFunc(j.failures, func(f ledger.Failure) bool { return f.Seq <= a.Failures })
+	j.blamed = nil
+	for _, f := range j.failures {
+		j.blamed = j.blamed.Add(f.Blame)
+	}
+	if len(a.Busy) <= busyHints {
+		p.schedule(steal.Busy{Peers: a.Busy, Left: a.Left})
+	}
+}
+
+func (p *Peer) onTry(j *jobState, r tasks.Range) {
+	if j.job == nil || r.Empty() || r.Intersect(j.job.Want) != r {
+		return
+	}
+	p.schedule(steal.Work{Job: j.id, Ranges: tasks.Cover{r}, Solo: true})
+	j.urgent = true
+}
+
+// toHome takes what nodes send to a job's home. Of a job that is over, or was lost with a home that
+// crashed, it says so.
+func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
+	if j == nil || j.lead == nil {
+		if j == nil {
+			p.send(from, Message{Job: m.Job, Order: OrderOver})
+		}
+		return
+	}
+	if m.Offer != nil {
+		if m.Offer.Holder == from && m.Offer.Job == j.id {
+			p.step(j, ledger.Offered{Partial: *m.Offer})
+		}
+		return
+	}
+	p.step(j, ledger.Reported{From: from, Report: *m.Report})
+	ack := &ReportAck{Seq: m.Report.Seq}
+	for _, f := range m.Report.Failures {
+		ack.Failures = max(ack.Failures, f.Seq)
+	}
+	p.hint(j, from, ack)
+	p.send(from, Message{Job: j.id, Ack: ack})
+}
+
+// hint names the nodes that have most left to do.
+func (p *Peer) hint(j *jobState, from tasks.PeerID, ack *ReportAck) {
+	nodes := j.lead.Nodes()
+	ids := make([]tasks.PeerID, 0, len(nodes))
+	for id, r := range nodes {
+		if id != from && r.Left > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b tasks.PeerID) int {
+		return cmp.Or(cmp.Compare(nodes[b].Left, nodes[a].Left), cmp.Compare(a, b))
+	})
+	for _, id := range ids[:min(len(ids), busyHints)] {
+		ack.Busy, ack.Left = append(ack.Busy, id), append(ack.Left, nodes[id].Left)
+	}
+}
+
+func (p *Peer) lead(id tasks.JobID, ev ledger.Event) {
+	if j := p.job(id); j != nil && j.lead != nil {
+		p.step(j, ev)
+	}
+}
+
+func (p *Peer) step(j *jobState, ev ledger.Event) { p.obey(j, j.lead.Step(p.now, ev)) }
+
+// obey carries out what a led job's ledger wants.
+func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case ledger.Reissue:
+			p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
+			j.urgent = true
+		case ledger.Deal:
+			p.schedule(steal.Deal{Job: j.id, To: e.To, Units: e.Units})
+		case ledger.Try:
+			r := e.Range
+			p.send(e.To, Message{Job: j.id, Try: &r})
+		case ledger.Shun:
+			p.send(e.ID, Message{Job: j.id, Order: OrderShun})
+		case ledger.Fetch:
+			p.emit(FetchBlob(e))
+		case ledger.Accept:
+			p.send(e.To, Message{Job: j.id, Answer: &Answer{ID: e.ID, Accept: true}})
+		case ledger.Reject:
+			p.send(e.To, Message{Job: j.id, Answer: &Answer{ID: e.ID}})
+		case ledger.Reduce:
+			p.send(e.To, Message{Job: j.id, Reduce: &Reduce{Inputs: e.Inputs}})
+		case ledger.Drop:
+			p.send(e.To, Message{Job: j.id, Drop: e.Cover})
+		case ledger.StopAll:
+			p.tellAll(j, OrderStop)
+			p.send(p.self, Message{Job: j.id, Order: OrderStop})
+		case ledger.Finish:
+			p.finish(j, e)
+		case ledger.Fail:
+			p.tellAll(j, OrderOver)
+			p.schedule(steal.Close{Job: j.id})
+			p.emit(FailJob{ID: j.id, Failure: e.Failure})
+		}
+	}
+}
+
+// finish ends a led job: nobody needs to work on it any more, and its parts make the result.
+func (p *Peer) finish(j *jobState, e ledger.Finish) {
+	p.tellAll(j, OrderOver)
+	p.schedule(steal.Close{Job: j.id})
+	done := &j.lead.Record().Done
+	p.emit(FinishJob{ID: j.id, Parts: slices.Clone(done.Parts()), Units: done.Cover().Len(), Canary: done.Canary(), Lost: e.Lost})
+}
+
+func (p *Peer) tellAll(j *jobState, o Order) {
+	for _, id := range p.sortedPeers() {
+		p.send(id, Message{Job: j.id, Order: o})
+	}
+}
+
+// endLed forgets a job this peer leads.
+func (p *Peer) endLed(id tasks.JobID) {
+	if j := p.job(id); j != nil && j.lead != nil {
+		if !j.lead.Ended() {
+			p.tellAll(j, OrderOver)
+		}
+		p.closeJob(j, false)
+	}
+}
+
+func (p *Peer) closeJob(j *jobState, lost bool) {
+	p.schedule(steal.Close{Job: j.id})
+	p.over[j.id] = !lost
+	for id, g := range p.gens {
+		if g.job == j {
+			delete(p.gens, id)
+		}
+	}
+	p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	p.emit(JobOver{ID: j.id, Lost: lost})
+}
+
+// JobView is a led job as it stands, for display.
+type JobView struct {
+	Committed tasks.Cover
+	Lost      []ledger.Lost
+	Failing   []ledger.Lost
+	Nodes     map[tasks.PeerID]ledger.Report
+	Ran       int64 // processed, not committed
+	Stopping  bool
+	Ended     bool
+	Parts     int
+}
+
+// View describes a job this peer leads; ok is false if it leads no such job.
+func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
+	j := p.job(id)
+	if j == nil || j.lead == nil {
+		return JobView{}, false
+	}
+	rec := j.lead.Record()
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Nodes: j.lead.Nodes(),
+		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts())}
+	for _, r := range v.Nodes {
+		v.Ran += r.Ran
+	}
+	return v, true
+}
+
+// Rate is units/s a slot measured here for a job, 0 if unknown.
+func (p *Peer) Rate(id tasks.JobID) float64 { return p.sched.Rate(id) }
+
+// Busy is the number of running generations.
+func (p *Peer) Busy() int { return p.sched.Busy() }
+
+// Jobs lists the jobs this peer takes part in, with their homes.
+func (p *Peer) Jobs() map[tasks.JobID]tasks.PeerID {
+	out := map[tasks.JobID]tasks.PeerID{}
+	for _, j := range p.jobs {
+		out[j.id] = j.home
+	}
+	return out
+}
