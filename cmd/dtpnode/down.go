@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+func newDown(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Stop the daemon of this host",
+		Long: `down makes the local daemon hand its work back to the others, leave and stop, and waits for that.
+
+Exit status: 0 stopped, 1 error, 2 wrong usage.`,
+		Example: "  dtpnode down",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return runDown(ctx, g)
+		},
+	}
+}
+
+func runDown(ctx context.Context, g *globals) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	if err := client.Shutdown(ctx); err != nil {
+		return err
+	}
+	for { // the daemon is no child of ours: its silence is all there is to wait for
+		_, err := client.Status(ctx)
+		if errors.Is(err, api.ErrNoDaemon) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("could not wait for the daemon to stop: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

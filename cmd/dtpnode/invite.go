@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+type inviteOptions struct {
+	rights []string
+	ttl    time.Duration
+}
+
+func newInvite(g *globals) *cobra.Command {
+	var opts inviteOptions
+	cmd := &cobra.Command{
+		Use:   "invite",
+		Short: "Make a one-use token that lets another host join",
+		Long: `invite prints a token on standard output. It lets one host join, once, until it expires. Treat it
+as a password. The daemon must listen on an address that the other host can reach: see ` + "`dtpnode up --listen`" + `.
+
+Exit status: 0 printed, 1 error, 2 wrong usage.`,
+		Example: `  dtpnode invite                                  # then, on the other host: dtpnode join TOKEN
+  dtpnode invite --rights worker --ttl 10m
+  dtpnode invite | ssh other dtpnode join -`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.ttl <= 0 {
+				return usagef("could not use --ttl %s: want a time above zero, such as 1h", opts.ttl)
+			}
+			for _, r := range opts.rights {
+				if r != "worker" && r != "submitter" && r != "inviter" {
+					return usagef("could not use --rights %q: want worker, submitter or inviter", r)
+				}
+			}
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return runInvite(ctx, g, opts)
+		},
+	}
+	cmd.Flags().StringSliceVar(&opts.rights, "rights", []string{"worker", "submitter"}, "what the host may do: worker, submitter, inviter")
+	cmd.Flags().DurationVar(&opts.ttl, "ttl", time.Hour, "time until the token expires")
+	return cmd
+}
+
+func runInvite(ctx context.Context, g *globals, opts inviteOptions) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	inv, err := client.Invite(ctx, api.InviteRequest{Rights: opts.rights, TTL: opts.ttl.Seconds()})
+	if err != nil {
+		return err
+	}
+	if inv.Warning != "" {
+		fmt.Fprintf(g.stderr, "dtpnode: warning: %s\n", progress.Clean(inv.Warning))
+	}
+	return g.show(inv, func(w io.Writer) { fmt.Fprintln(w, inv.Token) })
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func newLogs(g *globals) *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "logs JOB",
+		Short: "Print what a job's children printed",
+		Long: `logs prints what the selector printed on the nodes, as far as it was kept. JOB is a job's name or the
+beginning of one.
+
+Exit status: 0 printed, 1 error, 2 wrong usage, 130 interrupted.`,
+		Example: "  dtpnode logs 3fa9\n  dtpnode logs 3fa9 -f",
+		Args:    exactly("JOB"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return runLogs(ctx, g, args[0], follow)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job ends")
+	return cmd
+}
+
+func runLogs(ctx context.Context, g *globals, id string, follow bool) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	return client.Logs(ctx, id, follow, g.stdout)
+}

@@ -1,0 +1,97 @@
+// Command dtpnode runs ROOT analyses on many hosts. See `dtpnode help`.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// Exit statuses, also documented in the help of the commands.
+const (
+	exitDone        = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitPartial     = 3
+	exitInterrupted = 130
+)
+
+func main() {
+	g := &globals{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	cmd := newRoot(g)
+	err := cmd.ExecuteContext(context.Background())
+	code := exitCode(err)
+	if err != nil {
+		report(g.stderr, g.json(), err, code)
+	}
+	os.Exit(code)
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// exitCode maps an error to the exit status. Nothing else does.
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, submit.ErrPartial):
+		return exitPartial
+	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrDetached), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	return exitError
+}
+
+// failure is an error as --output json prints it, on standard error.
+type failure struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+	Exit  int    `json:"exit"`
+}
+
+// report tells the user what went wrong and what to do next.
+func report(w io.Writer, asJSON bool, err error, code int) {
+	f := failure{Error: err.Error(), Hint: hint(err), Exit: code}
+	if code == exitInterrupted && errors.Is(err, context.Canceled) {
+		f.Error = "interrupted"
+	}
+	if asJSON {
+		_ = json.NewEncoder(w).Encode(f)
+		return
+	}
+	fmt.Fprintf(w, "dtpnode: %s\n", f.Error)
+	if f.Hint != "" {
+		fmt.Fprintf(w, "  %s\n", f.Hint)
+	}
+}
+
+// hint is the advice that comes with an error.
+func hint(err error) string {
+	var advised *api.Error
+	var usage usageError
+	switch {
+	case errors.As(err, &advised) && advised.Hint != "":
+		return advised.Hint
+	case errors.Is(err, api.ErrNoDaemon):
+		return "start one with `dtpnode up --detach`, or name its folder with --state"
+	case errors.As(err, &usage):
+		return "see `dtpnode help`"
+	}
+	return ""
+}

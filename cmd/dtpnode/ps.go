@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+func newPs(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ps",
+		Short: "List jobs",
+		Long: `ps lists the jobs that the local daemon leads or has heard of.
+
+Exit status: 0 listed, 1 error, 2 wrong usage.`,
+		Example: "  dtpnode ps\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return runPs(ctx, g)
+		},
+	}
+}
+
+func runPs(ctx context.Context, g *globals) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	jobs, err := client.Jobs(ctx)
+	if err != nil {
+		return err
+	}
+	if jobs == nil {
+		jobs = []api.JobStatus{} // [] in JSON, not null
+	}
+	return g.show(jobs, func(w io.Writer) { printJobs(w, jobs) })
+}
+
+func printJobs(w io.Writer, jobs []api.JobStatus) {
+	tw := progress.Table(w)
+	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tEVENTS\tDONE\tEVENTS/S\tTIME\tHOME\t")
+	for _, j := range jobs {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID),
+			progress.Clean(filepath.Base(j.Selector)), j.State, progress.Count(j.Units), progress.Percent(j.Done, j.Units),
+			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), progress.Clean(j.HomeName))
+	}
+	tw.Flush()
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+func newRevoke(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke MEMBER",
+		Short: "Put a member out of the cluster",
+		Long: `revoke puts a member, named by its name, its id or the beginning of its id, out of the cluster for
+good: its connections are closed and its work is done by others.
+
+Exit status: 0 revoked, 1 error, 2 wrong usage.`,
+		Example: "  dtpnode revoke node7",
+		Args:    exactly("MEMBER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return runRevoke(ctx, g, args[0])
+		},
+	}
+}
+
+func runRevoke(ctx context.Context, g *globals, name string) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	members, err := client.Members(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := findMember(members, name)
+	if err != nil {
+		return err
+	}
+	if err := client.Revoke(ctx, api.RevokeRequest{ID: m.ID}); err != nil {
+		return err
+	}
+	return g.show(m, func(w io.Writer) { fmt.Fprintf(w, "revoked %s (%s)\n", m.Name, m.ID) })
+}
+
+// findMember finds the one member that name means.
+func findMember(members []api.Member, name string) (api.Member, error) {
+	var found []api.Member
+	for _, m := range members {
+		if m.ID == name {
+			return m, nil
+		}
+		if m.Name == name || strings.HasPrefix(m.ID, name) {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return api.Member{}, &api.Error{
+			Message: fmt.Sprintf("could not find the member %q", name),
+			Hint:    "see `dtpnode members`",
+		}
+	case 1:
+		return found[0], nil
+	}
+	return api.Member{}, &api.Error{
+		Message: fmt.Sprintf("could not choose the member %q: %d members have that name or beginning of an id", name, len(found)),
+		Hint:    "name it by its whole id, from `dtpnode members`",
+	}
+}

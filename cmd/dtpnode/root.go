@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// globals are the flags and streams that all commands share.
+type globals struct {
+	stdin  *os.File
+	stdout *os.File
+	stderr *os.File
+
+	state  string
+	cache  string
+	output string
+}
+
+func newRoot(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dtpnode",
+		Short: "Run compiled ROOT selectors on many hosts, without a scheduler in the middle",
+		Long: `dtpnode runs a compiled ROOT TSelector over many files on many hosts. Every host runs the
+same binary; idle hosts steal work from busy ones; the outputs are merged into one ROOT file.
+
+Begin with ` + "`dtpnode demo`" + `, or with ` + "`dtpnode doctor`" + ` to see what this host lacks.
+
+Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if g.output != "text" && g.output != "json" {
+				return usagef("could not use --output %q: it is the format, text or json; the result file is -o FILE", g.output)
+			}
+			return nil
+		},
+	}
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&g.state, "state", "", "state folder of the daemon (default $DTPNODE_STATE, else $XDG_STATE_HOME/dtpnode)")
+	flags.StringVar(&g.cache, "cache", "", "cache folder (default $DTPNODE_CACHE, else $XDG_CACHE_HOME/dtpnode)")
+	flags.StringVar(&g.output, "output", "text", "format of what is printed: text or json (see docs/json.md)")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetOut(g.stdout)
+	cmd.SetErr(g.stderr)
+	cmd.AddCommand(
+		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newDown(g),
+		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newGet(g),
+		newDoctor(g), newDemo(g), newVersion(g))
+	return cmd
+}
+
+// knownCommand refuses what is no command, with the nearest names.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	near := ""
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		near = "; did you mean " + strings.Join(names, " or ") + "?"
+	}
+	return usagef("unknown command %q%s", args[0], near)
+}
+
+// exactly wants n arguments, named for the message.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usagef("%s: got %d arguments, want %d: %s", cmd.CommandPath(), len(args), len(names),
+				strings.TrimSpace(cmd.Name()+" "+strings.Join(names, " ")))
+		}
+		return nil
+	}
+}
+
+// json reports whether the user asked for JSON.
+func (g *globals) json() bool { return g.output == "json" }
+
+// paths are the daemon's folders.
+func (g *globals) paths() (local.Paths, error) { return local.Resolve(g.state, g.cache) }
+
+// client returns a client for the daemon; whether one runs shows in its first call.
+func (g *globals) client() (*api.Client, error) {
+	paths, err := g.paths()
+	if err != nil {
+		return nil, err
+	}
+	return paths.Client(), nil
+}
+
+// show prints v as JSON, or as text for people.
+func (g *globals) show(v any, text func(io.Writer)) error {
+	if !g.json() {
+		text(g.stdout)
+		return nil
+	}
+	enc := json.NewEncoder(g.stdout)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("could not print the answer: %w", err)
+	}
+	return nil
+}
+
+// interruptible is ctx, ended by SIGINT or SIGTERM. A second signal ends the process.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// running connects to the daemon if one runs; nil, nil if none does.
+func running(ctx context.Context, paths local.Paths) (*api.Client, error) {
+	client, err := local.Connect(ctx, paths)
+	if errors.Is(err, api.ErrNoDaemon) {
+		return nil, nil
+	}
+	return client, err
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/dtpnode/dtpnode/internal/inputs"
+	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+type runOptions struct {
+	tree       string
+	files      []string
+	duplicates bool
+	n, first   int64
+	option     string
+	params     []string
+	includes   []string
+	class      string
+	memory     string
+	stall      time.Duration
+	missingOK  bool
+	seedLocal  bool
+	out        string
+	detach     bool
+	root       string
+	slots      int
+}
+
+const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
+
+The selector is the source file of a compiled TSelector, unchanged; its name may end in +, ++, +O or +g
+as for ROOT. Headers that it includes with quotes, directly or through one another, travel with it;
+--include adds others, and data files.
+
+--files names the chain, in order; repeat it as you like:
+  data/a.root            a file
+  'data/*.root'          a glob, its matches sorted; one that matches nothing is an error
+  data/a.root/dir/tree   a file or glob with the path of its tree, instead of --tree
+  root://host//a.root    a URL, with or without a tree
+  @list.txt              a list of these, one a line; lines from # are comments; relative paths are
+                         looked up in the list's folder, then in the working folder
+A file named twice is an error, since its entries would be counted twice: --allow-duplicates.
+
+Begin() and Terminate() run here, in the working folder; what they print goes to standard output,
+progress to standard error. Where no daemon runs, run starts a node for the time of the job.
+
+Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
+cancels. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
+closed, the job goes on as if detached, unless run had started the node. A node that run starts keeps
+nothing: -o is needed then.
+
+Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing
+is listed); 130 interrupted: cancelled, or detached by Ctrl-C.`
+
+func newRun(g *globals) *cobra.Command {
+	var opts runOptions
+	cmd := &cobra.Command{
+		Use:   "run SELECTOR --tree TREE --files FILES [-o OUT]",
+		Short: "Run a TSelector over files and wait for the output",
+		Long:  runLong,
+		Example: `  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' -o dimuon.root
+  dtpnode run DiMuon.C+ --tree Events --files @run2.txt --param ptcut=20 -n 100000 --detach`,
+		Args: exactly("SELECTOR"),
+		RunE: func(cmd *cobra.Command, args []string) error { return runRun(cmd.Context(), g, args[0], opts) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&opts.tree, "tree", "", "path of the tree in the files")
+	f.StringArrayVar(&opts.files, "files", nil, "file, glob, URL or @list; repeatable")
+	f.BoolVar(&opts.duplicates, "allow-duplicates", false, "count a file that is named twice twice")
+	f.Int64VarP(&opts.n, "entries", "n", -1, "number of entries, over all files; -1 for all")
+	f.Int64Var(&opts.first, "first", 0, "first entry, counted over all files")
+	f.StringVar(&opts.option, "option", "", "what the selector's GetOption() returns")
+	f.StringArrayVar(&opts.params, "param", nil, "`name=value` for the selector's fInput, as a TNamed; repeatable")
+	f.StringArrayVar(&opts.includes, "include", nil, "further header or data file to ship; repeatable")
+	f.StringVar(&opts.class, "class", "", "the selector's class (default the file's base name)")
+	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
+	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default the node's)")
+	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
+	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
+	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for `dtpnode get`)")
+	f.BoolVar(&opts.detach, "detach", false, "return when the job is accepted, and print its name")
+	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own")
+	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default all cores)")
+	return cmd
+}
+
+func runRun(ctx context.Context, g *globals, selector string, opts runOptions) error {
+	req, err := opts.request(selector)
+	if err != nil {
+		return err
+	}
+	// Following takes interrupts from its own channel; it is there before the context lets go of them.
+	interrupts := make(chan os.Signal, 3)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupts)
+	early, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer release()
+	client, own, err := daemonFor(early, g, opts)
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		defer own.Close()
+	}
+	st, err := client.Submit(early, req)
+	if err != nil {
+		return err
+	}
+	release()
+	if opts.detach {
+		return g.showSubmitted(st)
+	}
+	return follow(ctx, g, client, st.ID, interrupts, own == nil)
+}
+
+// request is what the daemon is asked for. All that can be checked here is.
+func (o runOptions) request(selector string) (api.JobRequest, error) {
+	var req api.JobRequest
+	var err error
+	switch {
+	case len(o.files) == 0:
+		return req, usagef("could not run %q: no --files given", selector)
+	case o.n < -1 || o.first < 0:
+		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0", o.n, o.first)
+	case o.stall < 0:
+		return req, usagef("could not use --stall %s: want a time above zero", o.stall)
+	}
+	if req.Params, err = inputs.Params(o.params); err != nil {
+		return req, usageError{err}
+	}
+	if req.Memory, err = inputs.Size(o.memory); err != nil {
+		return req, usageError{err}
+	}
+	if req.Selector, err = inputs.Selector(selector); err != nil {
+		return req, err
+	}
+	if req.Includes, err = inputs.Sources(req.Selector, o.includes); err != nil {
+		return req, err
+	}
+	if req.Files, err = inputs.Files(o.files, o.duplicates); err != nil {
+		return req, err
+	}
+	for _, f := range req.Files {
+		if f.Tree == "" && o.tree == "" {
+			return req, usagef("could not choose the tree of %q: give --tree, or its path as FILE/TREE", f.URL)
+		}
+	}
+	if req.Output, err = submit.OutputPath(o.out); err != nil {
+		return req, err
+	}
+	if req.Dir, err = os.Getwd(); err != nil {
+		return req, fmt.Errorf("could not find the working folder: %w", err)
+	}
+	req.Class, req.Tree, req.Option, req.N, req.First = o.class, o.tree, o.option, o.n, o.first
+	req.Stall, req.AllowMissingBranches, req.SeedLocal = o.stall.Seconds(), o.missingOK, o.seedLocal
+	return req, nil
+}
+
+// daemonFor connects to the daemon that runs, or starts one: for the job alone, or to stay if the user
+// will not.
+func daemonFor(ctx context.Context, g *globals, opts runOptions) (*api.Client, *local.Daemon, error) {
+	paths, err := g.paths()
+	if err != nil {
+		return nil, nil, err
+	}
+	if client, err := running(ctx, paths); err != nil || client != nil {
+		return client, nil, err
+	}
+	var args []string
+	if opts.root != "" {
+		args = append(args, "--root="+opts.root)
+	}
+	if opts.slots > 0 {
+		args = append(args, fmt.Sprintf("--slots=%d", opts.slots))
+	}
+	if opts.detach {
+		d, err := local.StartBackground(ctx, paths, args...)
+		if err != nil {
+			return nil, nil, err
+		}
+		fmt.Fprintln(g.stderr, "started a daemon in the background; stop it with `dtpnode down`")
+		return d.Client, nil, nil
+	}
+	if opts.out == "" {
+		return nil, nil, usagef("could not run without -o: no daemon is running that could keep the output")
+	}
+	d, err := local.StartTemporary(ctx, paths.Cache, args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.Client, d, nil
+}
+
+// showSubmitted prints the job's name on standard output, for scripts, and what to do with it.
+func (g *globals) showSubmitted(st api.JobStatus) error {
+	if term.IsTerminal(int(g.stderr.Fd())) && !g.json() {
+		fmt.Fprintf(g.stderr, "dtpnode status %[1]s, dtpnode logs -f %[1]s, dtpnode get %[1]s\n", progress.Short(st.ID))
+	}
+	return g.show(st, func(w io.Writer) { fmt.Fprintln(w, st.ID) })
+}
+
+// follow shows the job until it ends, and how it ended.
+func follow(ctx context.Context, g *globals, client *api.Client, id string, interrupts <-chan os.Signal, detachable bool) error {
+	p := newPrinter(g)
+	f := submit.Follower{
+		Jobs: client, Printer: p, Print: g.printLine(p),
+		Interrupts: interrupts, Detachable: detachable,
+	}
+	if keys := submit.NewTerminal(g.stdin); keys != nil && term.IsTerminal(int(g.stderr.Fd())) && !g.json() {
+		f.Keys = keys
+	}
+	st, err := f.Follow(ctx, id)
+	p.Close()
+	if errors.Is(err, submit.ErrDetached) {
+		return fmt.Errorf("%w: dtpnode status %s, dtpnode get %s", err, progress.Short(id), progress.Short(id))
+	}
+	if err != nil {
+		return err
+	}
+	if st.State == api.Failed || st.State == api.Cancelled {
+		return submit.Outcome(st)
+	}
+	if !g.json() { // the last status event has all of it
+		progress.Summary(g.stdout, st)
+	}
+	return submit.Outcome(st)
+}
+
+// printer shows a job; package progress has three kinds.
+type printer interface {
+	submit.Printer
+	Close()
+}
+
+func newPrinter(g *globals) printer {
+	switch {
+	case g.json():
+		return progress.NewJSON(g.stdout)
+	case term.IsTerminal(int(g.stderr.Fd())):
+		return progress.NewTerminal(g.stderr)
+	}
+	return progress.NewPlain(g.stderr)
+}
+
+// printLine is where lines of Begin and Terminate go: to standard output, above the bar if it shows one.
+func (g *globals) printLine(p printer) func(string) {
+	if g.json() || term.IsTerminal(int(g.stdout.Fd())) && term.IsTerminal(int(g.stderr.Fd())) {
+		return func(line string) { fmt.Fprintln(p, line) }
+	}
+	return func(line string) { fmt.Fprintln(g.stdout, line) }
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+func newStatus(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [JOB]",
+		Short: "Show the daemon, or one job",
+		Long: `status shows the local daemon: who and where it is, its ROOT, its slots, and how long steals and
+packets take. With a job's name, or the beginning of one, it shows how that job stands.
+
+Exit status: 0 shown, 1 error, 2 wrong usage.`,
+		Example: "  dtpnode status\n  dtpnode status 3fa9 --output json",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("%s: got %d arguments, want at most one job", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			if len(args) == 1 {
+				return runJobStatus(ctx, g, args[0])
+			}
+			return runStatus(ctx, g)
+		},
+	}
+}
+
+func runStatus(ctx context.Context, g *globals) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	st, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return g.show(st, func(w io.Writer) { printNode(w, st) })
+}
+
+func runJobStatus(ctx context.Context, g *globals, id string) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	st, err := client.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	return g.show(st, func(w io.Writer) { printJob(w, st) })
+}
+
+// printNode shows a daemon.
+func printNode(w io.Writer, st api.NodeStatus) {
+	root := "none found; see `dtpnode doctor`"
+	if st.ROOT != "" {
+		root = progress.Clean(st.ROOT + " in " + st.ROOTDir)
+	}
+	tw := progress.Table(w)
+	fmt.Fprintf(tw, "node\t%s (%s)\n", progress.Clean(st.Name), st.ID)
+	fmt.Fprintf(tw, "version\t%s, pid %d, up %s, %s\n", st.Version, st.PID, progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
+	fmt.Fprintf(tw, "addresses\t%s\n", progress.Clean(strings.Join(st.Addrs, " ")))
+	fmt.Fprintf(tw, "cluster\t%d members, %d up\n", st.Members, st.Up)
+	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)
+	fmt.Fprintf(tw, "ROOT\t%s\n", root)
+	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)
+	fmt.Fprintf(tw, "steals\t%s\n", histogram(st.Steal))
+	fmt.Fprintf(tw, "packets\t%s\n", histogram(st.Packet))
+	if st.Problem != "" {
+		fmt.Fprintf(tw, "problem\t%s\n", progress.Clean(st.Problem))
+	}
+	tw.Flush()
+}
+
+func histogram(h api.Histogram) string {
+	if h.Count == 0 {
+		return "none yet"
+	}
+	return fmt.Sprintf("%s, ms: p50 %.2f, p90 %.2f, p99 %.2f, max %.2f", progress.Count(h.Count), h.P50, h.P90, h.P99, h.Max)
+}
+
+// printJob shows a job, final or not.
+func printJob(w io.Writer, st api.JobStatus) {
+	fmt.Fprintf(w, "%s, submitted %s at %s\n", progress.Clean(st.Selector),
+		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName))
+	if st.Phase != "" && !st.State.Final() {
+		fmt.Fprintf(w, "now: %s\n", progress.Clean(st.Phase))
+	}
+	if st.Error != "" {
+		fmt.Fprintf(w, "error: %s\n", progress.Clean(st.Error))
+	}
+	if st.Hint != "" {
+		fmt.Fprintf(w, "  %s\n", progress.Clean(st.Hint))
+	}
+	progress.Summary(w, st)
+	for _, f := range st.Failing {
+		fmt.Fprintf(w, "failing, tried %d times: %s [%d, %d): %s: %s\n", f.Tries, progress.Clean(f.File), f.First, f.Last, f.Kind, progress.Clean(f.Reason))
+	}
+}

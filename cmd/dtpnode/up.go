@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dtpnode/dtpnode/internal/inputs"
+	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/version"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// nodeFlags are the settings of a daemon, shared by the commands that may start one.
+type nodeFlags struct {
+	listen   []string
+	name     string
+	slots    int
+	root     string
+	scratch  string
+	memory   string
+	logLevel string
+	install  bool
+}
+
+func (f *nodeFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.listen, "listen", []string{"127.0.0.1:0"}, "`host:port` to listen on; repeatable; port 0 chooses one")
+	flags.StringVar(&f.name, "name", "", "name shown to others (default the host's name)")
+	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
+	flags.StringVar(&f.root, "root", "", "ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
+	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
+	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
+}
+
+// given are the settings that the user gave, as arguments for `up`.
+func (f *nodeFlags) given(flags *pflag.FlagSet) []string {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(nodeFlags).add(own)
+	var args []string
+	flags.Visit(func(fl *pflag.Flag) {
+		if own.Lookup(fl.Name) == nil {
+			return
+		}
+		if list, ok := fl.Value.(pflag.SliceValue); ok {
+			for _, v := range list.GetSlice() {
+				args = append(args, "--"+fl.Name+"="+v)
+			}
+			return
+		}
+		args = append(args, "--"+fl.Name+"="+fl.Value.String())
+	})
+	return args
+}
+
+type upOptions struct {
+	nodeFlags
+	detach    bool
+	ephemeral bool
+}
+
+func newUp(g *globals) *cobra.Command {
+	var opts upOptions
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the daemon of this host",
+		Long: `up runs the daemon: it works for the cluster, and takes jobs from the other commands over a socket
+in its state folder that only you can open. Without --listen it is reachable from this host alone.
+SIGINT or SIGTERM makes it hand back its work and leave; a second one ends it at once.
+
+Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
+		Example: `  dtpnode up                                   # in the foreground, this host only
+  dtpnode up --listen 192.0.2.7:4001 --detach  # in the background, for a cluster`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.slots < 1 {
+				return usagef("could not use --slots %d: want at least 1", opts.slots)
+			}
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			if opts.detach {
+				return runUpDetached(ctx, g, opts.given(cmd.Flags()))
+			}
+			return runUp(ctx, g, opts)
+		},
+	}
+	opts.add(cmd.Flags())
+	cmd.Flags().BoolVar(&opts.detach, "detach", false, "run in the background, logging to dtpnode.log in the state folder")
+	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false, "end when standard input is closed")
+	_ = cmd.Flags().MarkHidden("ephemeral")
+	return cmd
+}
+
+func runUpDetached(ctx context.Context, g *globals, args []string) error {
+	paths, err := g.paths()
+	if err != nil {
+		return err
+	}
+	if client, err := running(ctx, paths); err != nil || client != nil {
+		return errors.Join(err, &api.Error{
+			Message: fmt.Sprintf("could not start a daemon: one is running already in %s", paths.State),
+			Hint:    "see `dtpnode status`; stop it with `dtpnode down`",
+		})
+	}
+	d, err := local.StartBackground(ctx, paths, args...)
+	if err != nil {
+		return err
+	}
+	st, err := d.Client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return g.show(st, func(w io.Writer) { printNode(w, st) })
+}
+
+func runUp(ctx context.Context, g *globals, opts upOptions) error {
+	paths, err := g.paths()
+	if err != nil {
+		return err
+	}
+	memory, err := inputs.Size(opts.memory)
+	if err != nil {
+		return usageError{err}
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
+		return usagef("could not use --log-level %q: want debug, info, warn or error", opts.logLevel)
+	}
+	if opts.ephemeral {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		go func() { // ends with the input, at the latest with the process
+			_, _ = io.Copy(io.Discard, g.stdin)
+			cancel()
+		}()
+	}
+	return runNode(ctx, nodeConfig{
+		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
+		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
+		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory,
+		Version: version.String(),
+		Logger:  slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level})),
+	})
+}
+
+// nameOr is name, else the host's without its domain.
+func nameOr(name string) string {
+	if name != "" {
+		return name
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	host, _, _ = strings.Cut(host, ".")
+	return host
+}

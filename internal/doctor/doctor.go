@@ -1,0 +1,98 @@
+// Package doctor checks what a host needs to run dtpnode, and says how to mend what it lacks.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// Level says how bad a finding is.
+type Level string
+
+// The levels: with Warn dtpnode works, but less well or not yet; with Fail it does not.
+const (
+	OK   Level = "ok"
+	Warn Level = "warn"
+	Fail Level = "fail"
+)
+
+// Finding is the outcome of one check.
+type Finding struct {
+	Check string `json:"check"`
+	Level Level  `json:"level"`
+	Text  string `json:"text"`           // what was found
+	Mend  string `json:"mend,omitempty"` // what to do about it
+}
+
+// ROOT is an installation of ROOT that was found.
+type ROOT struct{ Version, Dir string }
+
+// Config says what to look at.
+type Config struct {
+	State, Cache string
+	Listen       []string
+	Version      string // of this binary
+
+	// FindROOT looks for a ROOT; BuildChild builds the child against it, or finds it built.
+	FindROOT   func(ctx context.Context) (ROOT, error)
+	BuildChild func(ctx context.Context) error
+	// Status asks the daemon.
+	Status func(ctx context.Context) (api.NodeStatus, error)
+}
+
+// Check runs all checks and calls on for each finding as it comes.
+func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
+	var all []Finding
+	add := func(f Finding) {
+		all = append(all, f)
+		on(f)
+	}
+	add(cores())
+	add(memory())
+	add(folder("state folder", c.State, "--state", 100<<20, 1<<30))
+	add(folder("cache folder", c.Cache, "--cache", 1<<30, 4<<30))
+	compiler := tool(ctx, "compiler", []string{"g++", "clang++", "c++"}, "install g++: `apt install g++` or `dnf install gcc-c++`")
+	add(compiler)
+	add(tool(ctx, "make", []string{"make"}, "install make; only building dtpnode itself needs it").soften())
+	add(python(ctx))
+	root := c.root(ctx)
+	add(root)
+	add(c.child(ctx, root.Level, compiler.Level))
+	for _, addr := range c.Listen {
+		add(listen(addr))
+	}
+	add(c.socket())
+	add(c.daemon(ctx))
+	return all
+}
+
+// Worst is the worst level among findings.
+func Worst(findings []Finding) Level {
+	worst := OK
+	for _, f := range findings {
+		if f.Level == Fail || f.Level == Warn && worst == OK {
+			worst = f.Level
+		}
+	}
+	return worst
+}
+
+// Print writes a finding as text.
+func Print(w io.Writer, f Finding) {
+	fmt.Fprintf(w, "%-4s  %-13s  %s\n", f.Level, f.Check, progress.Clean(f.Text))
+	if f.Mend != "" {
+		fmt.Fprintf(w, "      %-13s  -> %s\n", "", progress.Clean(f.Mend))
+	}
+}
+
+// soften makes a failure a warning.
+func (f Finding) soften() Finding {
+	if f.Level == Fail {
+		f.Level = Warn
+	}
+	return f
+}

@@ -1,0 +1,73 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// root looks for a ROOT.
+func (c Config) root(ctx context.Context) Finding {
+	r, err := c.FindROOT(ctx)
+	if err != nil {
+		return Finding{"ROOT", Fail, err.Error(), advice(err, "install ROOT (https://root.cern/install), name yours with --root, "+
+			"or let dtpnode install it: `dtpnode up --install-root` or `dtpnode demo`")}
+	}
+	return Finding{Check: "ROOT", Level: OK, Text: fmt.Sprintf("%s in %s", r.Version, r.Dir)}
+}
+
+// child builds the child, which takes ROOT and a compiler.
+func (c Config) child(ctx context.Context, root, compiler Level) Finding {
+	if root == Fail || compiler == Fail {
+		return Finding{"child", Fail, "not built: it needs ROOT and a compiler", "mend these first"}
+	}
+	if err := c.BuildChild(ctx); err != nil {
+		return Finding{"child", Fail, err.Error(), advice(err, "see the compiler's message; is the ROOT complete, with its headers?")}
+	}
+	return Finding{Check: "child", Level: OK, Text: "built against this ROOT"}
+}
+
+// socket checks the control socket's place.
+func (c Config) socket() Finding {
+	path := api.SocketPath(c.State)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return Finding{Check: "socket", Level: OK, Text: path + " (no daemon has made it yet)"}
+	case err != nil:
+		return Finding{"socket", Fail, err.Error(), "choose another state folder with --state"}
+	case info.Mode()&os.ModeSocket == 0:
+		return Finding{"socket", Fail, path + " is no socket", "remove it, or choose another state folder with --state"}
+	case info.Mode().Perm()&0o077 != 0:
+		return Finding{"socket", Fail, fmt.Sprintf("%s is open to others (%v)", path, info.Mode().Perm()), "chmod 600 " + path}
+	}
+	return Finding{Check: "socket", Level: OK, Text: path}
+}
+
+// daemon asks the daemon for its version and problems.
+func (c Config) daemon(ctx context.Context) Finding {
+	st, err := c.Status(ctx)
+	switch {
+	case errors.Is(err, api.ErrNoDaemon):
+		return Finding{"daemon", Warn, "none is running", "`dtpnode up --detach`; for one job alone, `dtpnode run` starts one itself"}
+	case err != nil:
+		return Finding{"daemon", Fail, err.Error(), advice(err, "see its log, dtpnode.log in "+c.State)}
+	case st.Version != c.Version:
+		return Finding{"daemon", Fail, fmt.Sprintf("version %s runs, this is %s", st.Version, c.Version), "start it anew: `dtpnode down`, `dtpnode up --detach`"}
+	case st.Problem != "":
+		return Finding{"daemon", Warn, st.Problem, ""}
+	}
+	return Finding{Check: "daemon", Level: OK, Text: fmt.Sprintf("%s, pid %d, %d of %d members up", st.Name, st.PID, st.Up, st.Members)}
+}
+
+// advice is the hint that comes with an error, else fallback.
+func advice(err error, fallback string) string {
+	var e *api.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		return e.Hint
+	}
+	return fallback
+}

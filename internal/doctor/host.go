@@ -1,0 +1,155 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/internal/progress"
+)
+
+// toolLimit is the time that a tool may take to tell its version.
+const toolLimit = 20 * time.Second
+
+func cores() Finding {
+	return Finding{Check: "cores", Level: OK, Text: fmt.Sprintf("%d", runtime.NumCPU())}
+}
+
+// memory wants what two children and the daemon take.
+func memory() Finding {
+	f := Finding{Check: "memory", Level: OK}
+	available, err := availableMemory("/proc/meminfo")
+	if err != nil {
+		f.Level, f.Text = Warn, err.Error()
+		return f
+	}
+	f.Text = progress.Bytes(float64(available)) + " available"
+	if available < 1<<30 {
+		f.Level, f.Mend = Warn, "a child takes about 250 MB: use fewer --slots, or end other programs"
+	}
+	return f
+}
+
+func availableMemory(path string) (int64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("could not read the memory's size: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
+			return kib << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("could not find MemAvailable in %s", path)
+}
+
+// folder checks that a folder can be made and written, is not open to others, and has room.
+func folder(check, dir, flag string, fail, warn uint64) Finding {
+	f := Finding{Check: check, Level: Fail}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		f.Text, f.Mend = fmt.Sprintf("could not make %s: %v", dir, err), "choose another with "+flag
+		return f
+	}
+	probe, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
+		f.Text = fmt.Sprintf("could not write in %s: %v", dir, err)
+		f.Mend = fmt.Sprintf("chown and chmod u+rwx %s, or choose another with %s", dir, flag)
+		return f
+	}
+	probe.Close()
+	os.Remove(probe.Name())
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		f.Text = fmt.Sprintf("could not ask for the free space of %s: %v", dir, err)
+		return f
+	}
+	free := fs.Bavail * uint64(fs.Bsize)
+	f.Level, f.Text = OK, fmt.Sprintf("%s, %s free", dir, progress.Bytes(float64(free)))
+	switch {
+	case free < fail:
+		f.Level, f.Mend = Fail, "free disk space there, or choose another with "+flag
+	case free < warn:
+		f.Level, f.Mend = Warn, "free disk space there before it runs out"
+	case othersMayWrite(dir):
+		f.Level, f.Mend = Warn, "others may write there: chmod go-w "+dir
+	}
+	return f
+}
+
+func othersMayWrite(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && info.Mode().Perm()&0o022 != 0
+}
+
+// tool looks for the first of some programs and its version.
+func tool(ctx context.Context, check string, names []string, mend string) Finding {
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		out, err := output(ctx, path, "--version")
+		if err != nil {
+			return Finding{check, Fail, fmt.Sprintf("%s does not run: %v", path, err), mend}
+		}
+		first, _, _ := strings.Cut(out, "\n")
+		return Finding{Check: check, Level: OK, Text: fmt.Sprintf("%s (%s)", path, first)}
+	}
+	return Finding{check, Fail, "none of " + strings.Join(names, ", ") + " is on the PATH", mend}
+}
+
+// python wants the venv module, which some distributions package apart. It is needed only to install
+// ROOT, so that its lack is no failure.
+func python(ctx context.Context) Finding {
+	const mend = "only needed to install ROOT: `apt install python3-venv` or `dnf install python3`"
+	f := tool(ctx, "python3", []string{"python3"}, mend).soften()
+	if f.Level != OK {
+		return f
+	}
+	if _, err := output(ctx, "python3", "-c", "import venv, ensurepip"); err != nil {
+		return Finding{"python3", Warn, f.Text + ", but without the venv module", mend}
+	}
+	f.Text += ", with venv"
+	return f
+}
+
+func output(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// listen tries an address.
+func listen(addr string) Finding {
+	f := Finding{Check: "listen", Level: OK, Text: addr + " is free"}
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		l.Close()
+		return f
+	}
+	f.Level, f.Text = Fail, fmt.Sprintf("could not listen on %s: %v", addr, err)
+	var addrErr *net.AddrError
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		f.Level, f.Mend = Warn, "a program uses this port, maybe the daemon itself; else choose another with --listen"
+	case errors.Is(err, syscall.EACCES):
+		f.Mend = "ports below 1024 need rights: choose a higher one with --listen"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		f.Mend = "this address is none of this host's: see `ip address`"
+	case errors.As(err, &addrErr), errors.As(err, &dns):
+		f.Mend = "--listen wants host:port, such as 192.0.2.7:4001"
+	}
+	return f
+}

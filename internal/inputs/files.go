@@ -1,0 +1,218 @@
+// Package inputs turns what the user wrote on the command line into what a job needs: the files of the
+// chain, the sources to ship, parameters and sizes. Nothing here asks a daemon, so that a wrong name is
+// told before anything starts.
+package inputs
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// Files expands the values of --files, in their order, relative to the working folder:
+//
+//	data/a.root            a file
+//	'data/*.root'          a glob, its matches in lexical order
+//	data/a.root/dir/tree   a file or glob with the path of the tree inside
+//	root://host//a.root    a URL, with or without a tree; not looked up, no globs
+//	@list.txt              a list of the above, one a line; blank lines and lines from # are skipped;
+//	                       relative paths are looked up in the list's folder, then in the working folder
+//
+// A file (with its tree) named twice would be counted twice: that is an error, unless duplicates.
+func Files(specs []string, duplicates bool) ([]api.InputFile, error) {
+	var e expansion
+	for _, spec := range specs {
+		if list, ok := strings.CutPrefix(spec, "@"); ok {
+			if err := e.list(list); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := e.add(spec, ""); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.problem(duplicates); err != nil {
+		return nil, err
+	}
+	return e.files, nil
+}
+
+// expansion collects files and what is wrong with them, so that one message names all.
+type expansion struct {
+	files   []api.InputFile
+	missing []string
+	folders []string
+}
+
+// list adds the lines of a list.
+func (e *expansion) list(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("could not open the list of files %q: %w", path, err)
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	for n := 1; sc.Scan(); n++ {
+		line := strings.TrimSpace(sc.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if before, _, ok := strings.Cut(line, " #"); ok {
+			line = strings.TrimSpace(before)
+		}
+		if strings.HasPrefix(line, "@") {
+			return fmt.Errorf("could not read %s:%d: a list cannot name another list (%q)", path, n, line)
+		}
+		if err := e.add(line, filepath.Dir(path)); err != nil {
+			return fmt.Errorf("could not read %s:%d: %w", path, n, err)
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return fmt.Errorf("could not read the list of files %q: %w", path, err)
+	}
+	return nil
+}
+
+// add expands one spec; relative paths are looked up in dir first, if it is not empty.
+func (e *expansion) add(spec, dir string) error {
+	spec = strings.TrimPrefix(spec, "file://")
+	if strings.Contains(spec, "://") {
+		return e.url(spec)
+	}
+	bases := []string{""}
+	if dir != "" && !filepath.IsAbs(spec) {
+		bases = []string{dir, ""}
+	}
+	for _, base := range bases {
+		found, err := e.local(filepath.Join(base, spec))
+		if err != nil || found {
+			return err
+		}
+	}
+	if info, err := os.Stat(spec); err == nil && info.IsDir() {
+		e.folders = append(e.folders, spec)
+		return nil
+	}
+	e.missing = append(e.missing, spec)
+	return nil
+}
+
+// local looks for files that spec, or a leading part of it, matches; the rest names a tree.
+func (e *expansion) local(spec string) (bool, error) {
+	for end := len(spec); end > 0; end = strings.LastIndexByte(spec[:end], '/') {
+		matches, err := match(spec[:end])
+		if err != nil {
+			return false, err
+		}
+		for _, m := range matches {
+			abs, err := filepath.Abs(m)
+			if err != nil {
+				return false, fmt.Errorf("could not make %q absolute: %w", m, err)
+			}
+			e.files = append(e.files, api.InputFile{URL: abs, Tree: strings.Trim(spec[end:], "/")})
+		}
+		if len(matches) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// match returns the files, not folders, that a path or glob names.
+func match(pattern string) ([]string, error) {
+	if isFile(pattern) {
+		return []string{pattern}, nil // a name may contain the characters of a glob
+	}
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		return nil, nil
+	}
+	all, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("could not expand the glob %q: %w", pattern, err)
+	}
+	files := all[:0]
+	for _, m := range all {
+		if isFile(m) {
+			files = append(files, m)
+		}
+	}
+	sort.Strings(files)
+	return files, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
+// url adds a URL. What follows the last ".root/" is a tree, unless it is a file again.
+func (e *expansion) url(spec string) error {
+	if strings.Contains(spec, "*") {
+		return fmt.Errorf("could not expand %q: globs work for local files only; write the URLs into a list and name it as @list.txt", spec)
+	}
+	const ext = ".root/"
+	i := strings.LastIndex(spec, ext)
+	if i < 0 || strings.HasSuffix(spec, ".root") || strings.Trim(spec[i+len(ext):], "/") == "" {
+		e.files = append(e.files, api.InputFile{URL: strings.TrimRight(spec, "/")})
+		return nil
+	}
+	e.files = append(e.files, api.InputFile{URL: spec[:i+len(ext)-1], Tree: strings.Trim(spec[i+len(ext):], "/")})
+	return nil
+}
+
+// problem is the error of the whole expansion, if there is one.
+func (e *expansion) problem(duplicates bool) error {
+	if len(e.missing) > 0 {
+		return &api.Error{
+			Message: "could not find input files: no file matches " + quoted(e.missing),
+			Hint:    "globs are relative to the working folder; quote them: --files 'data/*.root'",
+		}
+	}
+	if len(e.folders) > 0 {
+		return &api.Error{
+			Message: "could not use as input files: a folder is no file: " + quoted(e.folders),
+			Hint:    fmt.Sprintf("name its files: --files '%s/*.root'", strings.TrimRight(e.folders[0], "/")),
+		}
+	}
+	if twice := e.twice(); len(twice) > 0 && !duplicates {
+		return &api.Error{
+			Message: "could not use input files: named twice, so they would be counted twice: " + quoted(twice),
+			Hint:    "name each once, or say --allow-duplicates if you mean it",
+		}
+	}
+	return nil
+}
+
+// twice lists the files that occur more than once.
+func (e *expansion) twice() []string {
+	seen := make(map[api.InputFile]int, len(e.files))
+	var out []string
+	for _, f := range e.files {
+		if seen[f]++; seen[f] == 2 {
+			out = append(out, f.URL)
+		}
+	}
+	return out
+}
+
+// quoted lists names for a message, the first ten of them.
+func quoted(names []string) string {
+	const most = 10
+	var b strings.Builder
+	for i, n := range names[:min(len(names), most)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%q", n)
+	}
+	if len(names) > most {
+		fmt.Fprintf(&b, " and %d more", len(names)-most)
+	}
+	return b.String()
+}

@@ -1,0 +1,116 @@
+package inputs
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// aclic is the suffix that asks TSelector and ACLiC for compilation: + or ++ and their options.
+var aclic = regexp.MustCompile(`\+{1,2}[kfcgOdsv]*$`)
+
+// Selector returns the absolute path of a selector's source. The name may end as for ACLiC: DiMuon.C+,
+// ++, +O, +g; selectors are always compiled, with optimisation, so these endings change nothing.
+func Selector(name string) (string, error) {
+	path := name
+	if !isFile(path) {
+		path = aclic.ReplaceAllString(name, "")
+	}
+	if !isFile(path) {
+		return "", &api.Error{
+			Message: fmt.Sprintf("could not find the selector %q: no such file", path),
+			Hint:    "name the source file of a TSelector, e.g. DiMuon.C+",
+		}
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("could not make %q absolute: %w", path, err)
+	}
+	return abs, nil
+}
+
+// include is a quoted #include. One made by a macro is not followed: --include is for those.
+var include = regexp.MustCompile(`^\s*#\s*include\s*"([^"]+)"`)
+
+// Sources returns the files to ship with a selector, as absolute paths in order: those that it includes
+// with quotes, directly or through one another, and that exist relative to the file that includes
+// them; then extra, and what those include. Others are left to the compiler's search path.
+func Sources(selector string, extra []string) ([]string, error) {
+	s := sources{seen: map[string]bool{selector: true}}
+	if err := s.scan(selector); err != nil {
+		return nil, err
+	}
+	for _, name := range extra {
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return nil, fmt.Errorf("could not make %q absolute: %w", name, err)
+		}
+		if !isFile(abs) {
+			return nil, fmt.Errorf("could not find %q, named by --include: no such file", name)
+		}
+		if err := s.add(abs); err != nil {
+			return nil, err
+		}
+	}
+	return s.files, nil
+}
+
+type sources struct {
+	seen  map[string]bool
+	files []string
+}
+
+func (s *sources) add(path string) error {
+	if s.seen[path] {
+		return nil
+	}
+	s.seen[path] = true
+	s.files = append(s.files, path)
+	if !sourceLike(path) {
+		return nil
+	}
+	return s.scan(path)
+}
+
+// scan adds what path includes.
+func (s *sources) scan(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("could not read the source %q: %w", path, err)
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 16<<20) // generated code has long lines
+	for sc.Scan() {
+		m := include.FindStringSubmatch(sc.Text())
+		if m == nil {
+			continue
+		}
+		header := m[1]
+		if !filepath.IsAbs(header) {
+			header = filepath.Join(filepath.Dir(path), header)
+		}
+		if !isFile(header) {
+			continue
+		}
+		if err := s.add(header); err != nil {
+			return err
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return fmt.Errorf("could not read the source %q: %w", path, err)
+	}
+	return nil
+}
+
+// sourceLike tells C++ from data files, which --include may ship too.
+func sourceLike(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return slices.Contains([]string{"", ".h", ".hh", ".hpp", ".hxx", ".h++", ".c", ".cc", ".cpp", ".cxx", ".c++", ".icc", ".inc", ".ipp", ".tpp"}, ext)
+}

@@ -1,0 +1,48 @@
+package inputs
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Params reads name=value pairs. A name given twice is an error.
+func Params(pairs []string) (map[string]string, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	params := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("could not read --param %q: want name=value", p)
+		}
+		if _, twice := params[name]; twice {
+			return nil, fmt.Errorf("could not use --param %q: %q is given twice", p, name)
+		}
+		params[name] = value
+	}
+	return params, nil
+}
+
+// Size reads a number of bytes: 1500000, 512M, 2G, 1.5GiB. The units are powers of 1024, whatever
+// their spelling. An empty text is 0.
+func Size(text string) (int64, error) {
+	t := strings.TrimSpace(text)
+	if t == "" {
+		return 0, nil
+	}
+	number := strings.TrimRight(t, "bBiIkKmMgGtT ")
+	unit := strings.ToLower(strings.TrimSpace(t[len(number):]))
+	if unit != "" && unit != "b" {
+		unit = strings.TrimSuffix(strings.TrimSuffix(unit, "b"), "i")
+	}
+	shift, ok := map[string]int{"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40}[unit]
+	value, err := strconv.ParseFloat(number, 64)
+	bytes := math.Ldexp(value, shift)
+	if !ok || err != nil || !(bytes >= 0 && bytes < 1<<62) {
+		return 0, fmt.Errorf("could not read the size %q: want a number of bytes such as 512M or 2G", text)
+	}
+	return int64(bytes), nil
+}

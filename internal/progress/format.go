@@ -1,0 +1,94 @@
+// Package progress shows how a job, or a step of a longer command, goes: on a terminal, as plain lines,
+// or as JSON. The printers keep no clock of their own: they go by the daemon's.
+package progress
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Count writes n with a comma at each thousand.
+func Count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// Rate writes a number per second with three digits and a decimal prefix: 1.23 M.
+func Rate(v float64) string { return si(v) }
+
+// Bytes writes a number of bytes in decimal units: 48.2 MB.
+func Bytes(v float64) string { return si(v) + "B" }
+
+func si(v float64) string {
+	units := []string{"", "k", "M", "G", "T", "P"}
+	i := 0
+	for v >= 999.5 && i < len(units)-1 {
+		v /= 1000
+		i++
+	}
+	digits := 2
+	switch {
+	case v >= 99.95 || i == 0 && v == math.Trunc(v):
+		digits = 0
+	case v >= 9.995:
+		digits = 1
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64) + " " + units[i]
+}
+
+// Duration writes a time as people do: 350ms, 4.2s, 3m05s, 2h10m.
+func Duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "?"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// Seconds is Duration for a number of seconds.
+func Seconds(s float64) string {
+	if s < 0 || s > 1e9 || math.IsNaN(s) {
+		return "?"
+	}
+	return Duration(time.Duration(s * float64(time.Second)))
+}
+
+// Percent is the whole per cents of done in total. It says 100 only when all is done.
+func Percent(done, total int64) string {
+	if total <= 0 {
+		return "0%"
+	}
+	return strconv.FormatInt(int64(100*(float64(done)/float64(total))), 10) + "%"
+}
+
+// Clean drops control characters, so that what a peer or a job wrote cannot steer the terminal.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// line is Clean for a text that must stay in one line.
+func line(s string) string { return strings.Join(strings.Fields(Clean(s)), " ") }

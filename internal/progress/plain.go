@@ -1,0 +1,112 @@
+package progress
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// interval is the time between two lines of a job that only goes on, in seconds.
+const interval = 5
+
+// Plain prints lines without escape codes: one at each new state, and one every few seconds.
+type Plain struct {
+	w       io.Writer
+	meter   meter
+	state   api.JobState
+	phase   string
+	printed float64
+}
+
+// NewPlain returns a printer of plain lines.
+func NewPlain(w io.Writer) *Plain { return &Plain{w: w} }
+
+// Status shows where the job stands, if there is news.
+func (p *Plain) Status(st api.JobStatus) {
+	p.meter.add(st)
+	news := st.State != p.state || st.State == api.Preparing && st.Phase != p.phase
+	if !news && st.Seconds < p.printed+interval {
+		return
+	}
+	p.state, p.phase, p.printed = st.State, st.Phase, st.Seconds
+	if st.Units == 0 || st.State == api.Preparing {
+		fmt.Fprintf(p.w, "%s  %s\n", st.State, line(st.Phase))
+		return
+	}
+	fmt.Fprintf(p.w, "%s  %s of %s events (%s)  %s\n",
+		st.State, Count(st.Done), Count(st.Units), Percent(st.Done, st.Units), p.meter.details())
+}
+
+// Ask shows a question.
+func (p *Plain) Ask(question string) {
+	if question != "" {
+		fmt.Fprintln(p.w, question)
+	}
+}
+
+// Write passes text through, as whole lines.
+func (p *Plain) Write(text []byte) (int, error) { return p.w.Write(text) }
+
+// Close has nothing to end.
+func (p *Plain) Close() {}
+
+// details is what is shown beside the count of events.
+func (m *meter) details() string {
+	st := m.last
+	rate := st.Rate
+	if rate <= 0 {
+		rate = m.units
+	}
+	s := fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(m.bytes))
+	if left := m.left(); left >= 0 {
+		s += "  ETA " + Seconds(left)
+	}
+	s += fmt.Sprintf("  packets %s  steals %s  merges %s", Count(st.Packets), Count(st.Steals), Count(st.Merges))
+	if len(st.Failing) > 0 {
+		s += fmt.Sprintf("  failing ranges %d", len(st.Failing))
+	}
+	if st.Phase != "" {
+		s += "  " + line(st.Phase)
+	}
+	return s
+}
+
+// JSON prints one api.Event a line, at most two statuses a second and always the first of a state.
+type JSON struct {
+	enc     *json.Encoder
+	state   api.JobState
+	printed float64
+}
+
+// NewJSON returns a printer of JSON lines.
+func NewJSON(w io.Writer) *JSON { return &JSON{enc: json.NewEncoder(w)} }
+
+// Status prints a status event.
+func (p *JSON) Status(st api.JobStatus) {
+	if st.State == p.state && st.Seconds < p.printed+0.5 {
+		return
+	}
+	p.state, p.printed = st.State, st.Seconds
+	_ = p.enc.Encode(api.Event{Type: "status", Status: &st})
+}
+
+// Ask has nobody to ask.
+func (p *JSON) Ask(string) {}
+
+// Write prints a log event.
+func (p *JSON) Write(text []byte) (int, error) {
+	err := p.enc.Encode(api.Event{Type: "log", Line: string(trimNewline(text))})
+	return len(text), err
+}
+
+// Close has nothing to end.
+func (p *JSON) Close() {}
+
+func trimNewline(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		return b[:n-1]
+	}
+	return b
+}

@@ -1,0 +1,124 @@
+package progress
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// Summary prints how a job ended: each node's share, what is missing and why, what to do next.
+func Summary(w io.Writer, st api.JobStatus) {
+	rate := 0.0
+	if st.Seconds > 0 {
+		rate = float64(st.Done) / st.Seconds
+	}
+	fmt.Fprintf(w, "%s: %s of %s events in %s (%sevents/s, %s read), job %s\n", st.State,
+		Count(st.Done), Count(st.Units), Seconds(st.Seconds), Rate(rate), Bytes(float64(st.Bytes)), Short(st.ID))
+	Nodes(w, st)
+	missing(w, st)
+	if len(st.Apart) > 0 {
+		fmt.Fprintf(w, "Not merged, kept apart in the output: %s\n", line(strings.Join(st.Apart, ", ")))
+	}
+	switch {
+	case st.Output != "":
+		fmt.Fprintf(w, "Output: %s\n", line(st.Output))
+	case st.State == api.Done || st.State == api.Partial:
+		fmt.Fprintf(w, "Output is kept by the daemon: dtpnode get %s -o out.root\n", Short(st.ID))
+	}
+}
+
+// Nodes prints the table of each node's share of a job.
+func Nodes(w io.Writer, st api.JobStatus) {
+	if len(st.Nodes) == 0 {
+		return
+	}
+	tw := Table(w)
+	fmt.Fprintln(tw, "NODE\tEVENTS\tEVENTS/S\tPACKETS\tSTEALS\tMERGES\tFAILURES\t")
+	for _, n := range st.Nodes {
+		name := line(n.Name)
+		if !n.Up {
+			name += " (gone)"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", name, Count(n.Units), strings.TrimSpace(Rate(n.Rate)),
+			Count(n.Packets), Count(n.Steals), Count(n.Merges), Count(n.Failures))
+	}
+	tw.Flush()
+}
+
+// Table returns a writer that lines up columns: cells end with a tab, the caller flushes.
+func Table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+
+// Short is the part of a job's or a peer's name that is shown, and enough to name it.
+func Short(id string) string { return line(id[:min(len(id), 12)]) }
+
+// missing prints what is not in the result.
+func missing(w io.Writer, st api.JobStatus) {
+	if len(st.Missing) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nMissing from the result (%d):\n", len(st.Missing))
+	for _, m := range st.Missing {
+		fmt.Fprintf(w, "  %s %s\n    %s: %s\n", line(m.File), entries(m), line(m.Kind), line(m.Reason))
+		if m.Tries > 0 {
+			fmt.Fprintf(w, "    tried %d times on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))
+		}
+		block(w, "stack", m.Stack)
+		block(w, "last lines printed", m.Tail)
+		if advice := advise(m); advice != "" {
+			fmt.Fprintf(w, "    next: %s\n", advice)
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// entries names the entries of a missing range as people count them.
+func entries(m api.Missing) string {
+	switch {
+	case m.Last < 0:
+		return "(whole file)"
+	case m.Last == m.First+1:
+		return fmt.Sprintf("entry %d", m.First)
+	}
+	return fmt.Sprintf("entries [%d, %d)", m.First, m.Last)
+}
+
+// block prints a text of several lines, the last twenty of them.
+func block(w io.Writer, title, text string) {
+	const most = 20
+	text = strings.TrimRight(Clean(text), "\n")
+	if text == "" {
+		return
+	}
+	lines := strings.Split(text, "\n")
+	fmt.Fprintf(w, "    %s:\n", title)
+	for _, l := range lines[max(0, len(lines)-most):] {
+		fmt.Fprintf(w, "      %s\n", l)
+	}
+}
+
+// advise says what to do about a kind of failure (see rootexec.Kind).
+func advise(m api.Missing) string {
+	switch m.Kind {
+	case "signal", "exit", "exception":
+		return fmt.Sprintf("mend the selector; these entries alone: --files '%s' --first %d -n %d",
+			line(m.File), m.First, m.Last-m.First)
+	case "stall":
+		return "if these entries may take long, allow it with --stall; else look for an endless loop"
+	case "memory":
+		return "allow more with --memory, or hold less in the selector"
+	case "data":
+		return "the file is damaged there: copy it again and check its checksum"
+	case "open":
+		return "check that the file is whole and readable at this path on every node"
+	case "schema":
+		return "check the names with `rootls -t FILE`, or say --allow-missing-branches"
+	case "disk":
+		return "free disk space on these nodes; see `dtpnode doctor`"
+	case "internal":
+		return "this is a defect of dtpnode: please report it with the daemon's log"
+	}
+	return ""
+}

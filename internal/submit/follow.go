@@ -1,0 +1,217 @@
+// Package submit follows a job that a command handed to a daemon, shows how it goes, and turns an
+// interrupt into what the user chose.
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// How a job that was followed can end, other than well. The command's exit status depends on them.
+var (
+	ErrPartial   = errors.New("the result is partial")
+	ErrCancelled = errors.New("the job was cancelled")
+	ErrDetached  = errors.New("detached: the job goes on")
+)
+
+// Jobs is what following needs of a daemon; *api.Client has it.
+type Jobs interface {
+	Follow(ctx context.Context, id string, on func(api.Event) error) (api.JobStatus, error)
+	Stop(ctx context.Context, id string) error
+	Cancel(ctx context.Context, id string) error
+}
+
+// Printer shows a job; package progress has three.
+type Printer interface {
+	Status(api.JobStatus)
+	Ask(question string) // shown until it is asked ""
+	Write([]byte) (int, error)
+}
+
+// Keys lets the user answer with one key. Listen starts reading keys until stop is called, which waits
+// for the reader to end.
+type Keys interface {
+	Listen() (keys <-chan byte, stop func(), err error)
+}
+
+// Follower follows one job.
+type Follower struct {
+	Jobs       Jobs
+	Printer    Printer
+	Print      func(line string) // what Begin and Terminate print
+	Keys       Keys              // nil: nobody to ask, an interrupt cancels
+	Interrupts <-chan os.Signal
+	Detachable bool // the daemon outlives this process
+}
+
+// Follow shows job id until it is final and returns its last status. The error is ErrDetached or
+// ErrCancelled if the user chose so, else that of the daemon; how the job itself ended is for Outcome.
+func (f *Follower) Follow(ctx context.Context, id string) (api.JobStatus, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &loop{Follower: f, id: id, events: make(chan api.Event), ended: make(chan error, 1)}
+	go l.stream(ctx)
+	defer func() {
+		cancel()
+		for range l.events { // the stream has ended when it closes events
+		}
+	}()
+	defer l.endQuestion()
+	return l.run(ctx)
+}
+
+// loop is the state of one Follow.
+type loop struct {
+	*Follower
+	id     string
+	events chan api.Event
+	ended  chan error
+	last   api.JobStatus
+	lines  int
+
+	asking    bool
+	keys      <-chan byte
+	stopKeys  func()
+	cancelled bool
+}
+
+// stream passes the daemon's events on until they end.
+func (l *loop) stream(ctx context.Context) {
+	defer close(l.events)
+	last, err := l.Jobs.Follow(ctx, l.id, func(ev api.Event) error {
+		select {
+		case l.events <- ev:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	if err == nil && last.State.Final() { // it may come from elsewhere than the events
+		select {
+		case l.events <- api.Event{Type: "status", Status: &last}:
+		case <-ctx.Done():
+		}
+	}
+	l.ended <- err
+}
+
+func (l *loop) run(ctx context.Context) (api.JobStatus, error) {
+	for {
+		select {
+		case ev, ok := <-l.events:
+			if !ok {
+				return l.end(<-l.ended)
+			}
+			l.event(ev)
+		case sig := <-l.Interrupts:
+			if err := l.interrupt(ctx, sig); err != nil {
+				return l.last, err
+			}
+		case key := <-l.keys:
+			if err := l.answer(ctx, key); err != nil {
+				return l.last, err
+			}
+		case <-ctx.Done():
+			return l.last, ctx.Err()
+		}
+	}
+}
+
+func (l *loop) event(ev api.Event) {
+	if ev.Type == "log" {
+		l.lines++
+		l.Print(ev.Line)
+	}
+	if ev.Status != nil {
+		l.last = *ev.Status
+		l.Printer.Status(l.last)
+	}
+}
+
+// end is reached when the stream has ended.
+func (l *loop) end(err error) (api.JobStatus, error) {
+	if l.cancelled {
+		return l.last, ErrCancelled // its record may be gone already
+	}
+	if err == nil && l.lines == 0 && l.last.Stdout != "" {
+		l.Print(l.last.Stdout) // followed too late for its events
+	}
+	return l.last, err
+}
+
+// interrupt asks the user, or cancels where there is nobody to ask or the user insists. A third
+// interrupt does not wait for the daemon.
+func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
+	switch {
+	case l.cancelled:
+		return ErrCancelled
+	case l.asking, l.Keys == nil, sig == syscall.SIGTERM:
+		return l.cancel(ctx)
+	}
+	keys, stop, err := l.Keys.Listen()
+	if err != nil {
+		return l.cancel(ctx)
+	}
+	l.asking, l.keys, l.stopKeys = true, keys, stop
+	detach := ", [d]etach"
+	if !l.Detachable {
+		detach = ""
+	}
+	l.Printer.Ask("Interrupted: [s]top with a partial result, [c]ancel" + detach + ", any other key to continue?")
+	return nil
+}
+
+// answer does what the user chose.
+func (l *loop) answer(ctx context.Context, key byte) error {
+	l.endQuestion()
+	switch key {
+	case 's', 'S':
+		if err := l.Jobs.Stop(ctx, l.id); err != nil {
+			return fmt.Errorf("could not stop job %s: %w", l.id, err)
+		}
+	case 'c', 'C':
+		return l.cancel(ctx)
+	case 'd', 'D':
+		if l.Detachable {
+			return ErrDetached
+		}
+	}
+	return nil
+}
+
+func (l *loop) cancel(ctx context.Context) error {
+	l.endQuestion()
+	l.cancelled = true
+	if err := l.Jobs.Cancel(ctx, l.id); err != nil {
+		return fmt.Errorf("%w, but the daemon was not reached: %w", ErrCancelled, err)
+	}
+	return nil
+}
+
+func (l *loop) endQuestion() {
+	if !l.asking {
+		return
+	}
+	l.stopKeys()
+	l.asking, l.keys = false, nil
+	l.Printer.Ask("")
+}
+
+// Outcome is the error that a final status stands for, nil if all is done.
+func Outcome(st api.JobStatus) error {
+	switch st.State {
+	case api.Done:
+		return nil
+	case api.Partial:
+		return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
+	case api.Cancelled:
+		return ErrCancelled
+	case api.Failed:
+		return &api.Error{Message: st.Error, Hint: st.Hint}
+	}
+	return fmt.Errorf("the job is not finished: %s", st.State)
+}

@@ -1,0 +1,273 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+)
+
+// ErrNoDaemon says that no daemon listens on the control socket.
+var ErrNoDaemon = errors.New("no dtpnode daemon is running")
+
+// ErrLost says that the daemon went away before the answer was complete.
+var ErrLost = errors.New("the dtpnode daemon went away")
+
+// Error is a daemon's refusal, or any other error with advice. As JSON it is the body of an answer of
+// status 400 or more.
+type Error struct {
+	Status  int    `json:"-"` // of HTTP, 0 if the error is not an answer
+	Message string `json:"error"`
+	Hint    string `json:"hint,omitempty"`
+	Err     error  `json:"-"` // the cause, if there is one to look for
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Client talks to one daemon.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient returns a client for the daemon that listens on socket. It does not connect yet.
+func NewClient(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if err := checkSocketDir(socket); err != nil {
+			return nil, err
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &Client{
+		socket: socket,
+		http:   &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}},
+	}
+}
+
+// Socket is the path of the daemon's control socket.
+func (c *Client) Socket() string { return c.socket }
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status describes the daemon.
+func (c *Client) Status(ctx context.Context) (NodeStatus, error) {
+	return call[NodeStatus](ctx, c, http.MethodGet, "/v1/status", nil)
+}
+
+// Members lists the members of the daemon's cluster.
+func (c *Client) Members(ctx context.Context) ([]Member, error) {
+	return call[[]Member](ctx, c, http.MethodGet, "/v1/members", nil)
+}
+
+// Invite makes a one-use token.
+func (c *Client) Invite(ctx context.Context, req InviteRequest) (Invite, error) {
+	return call[Invite](ctx, c, http.MethodPost, "/v1/invites", req)
+}
+
+// Join makes the daemon a member of the cluster that issued the token.
+func (c *Client) Join(ctx context.Context, req JoinRequest) (NodeStatus, error) {
+	return call[NodeStatus](ctx, c, http.MethodPost, "/v1/join", req)
+}
+
+// Revoke puts a member out of the cluster.
+func (c *Client) Revoke(ctx context.Context, req RevokeRequest) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/revoke", req)
+	return err
+}
+
+// Submit hands a job to the daemon.
+func (c *Client) Submit(ctx context.Context, req JobRequest) (JobStatus, error) {
+	return call[JobStatus](ctx, c, http.MethodPost, "/v1/jobs", req)
+}
+
+// Jobs lists the jobs the daemon knows.
+func (c *Client) Jobs(ctx context.Context) ([]JobStatus, error) {
+	return call[[]JobStatus](ctx, c, http.MethodGet, "/v1/jobs", nil)
+}
+
+// Job describes one job. The id may be a unique prefix.
+func (c *Client) Job(ctx context.Context, id string) (JobStatus, error) {
+	return call[JobStatus](ctx, c, http.MethodGet, jobPath(id, ""), nil)
+}
+
+// Stop finishes a job with what is done.
+func (c *Client) Stop(ctx context.Context, id string) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, jobPath(id, "/stop"), nil)
+	return err
+}
+
+// Cancel drops a job and its results.
+func (c *Client) Cancel(ctx context.Context, id string) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, jobPath(id, "/cancel"), nil)
+	return err
+}
+
+// Shutdown makes the daemon leave its cluster politely and stop.
+func (c *Client) Shutdown(ctx context.Context) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/shutdown", nil)
+	return err
+}
+
+// Logs copies to w what the job's children printed; with follow, until the job ends.
+func (c *Client) Logs(ctx context.Context, id string, follow bool, w io.Writer) error {
+	path := jobPath(id, "/logs")
+	if follow {
+		path += "?follow=1"
+	}
+	_, err := c.copy(ctx, path, w)
+	return err
+}
+
+// Result copies the job's output file to w and returns its size.
+func (c *Client) Result(ctx context.Context, id string, w io.Writer) (int64, error) {
+	return c.copy(ctx, jobPath(id, "/result"), w)
+}
+
+// Follow calls on for each event of a job, the last one being the final status, which it also returns.
+// An error of on ends it.
+func (c *Client) Follow(ctx context.Context, id string, on func(Event) error) (JobStatus, error) {
+	body, err := c.do(ctx, http.MethodGet, jobPath(id, "/events"), nil)
+	if err != nil {
+		return JobStatus{}, err
+	}
+	defer body.Close()
+	var last JobStatus
+	for dec := json.NewDecoder(body); ; {
+		var ev Event
+		err := dec.Decode(&ev)
+		if err != nil {
+			return c.final(ctx, id, err)
+		}
+		if ev.Status != nil {
+			last = *ev.Status
+		}
+		if err := on(ev); err != nil || last.State.Final() {
+			return last, err
+		}
+	}
+}
+
+// final looks for the end of a job whose event stream broke off.
+func (c *Client) final(ctx context.Context, id string, cause error) (JobStatus, error) {
+	if err := ctx.Err(); err != nil {
+		return JobStatus{}, err
+	}
+	st, err := c.Job(ctx, id)
+	if err == nil && st.State.Final() {
+		return st, nil
+	}
+	if errors.Is(cause, io.EOF) {
+		cause = io.ErrUnexpectedEOF
+	}
+	return st, &Error{
+		Message: fmt.Sprintf("could not follow job %s: %v: %v", short(id), ErrLost, cause),
+		Hint:    "see `dtpnode status` and the daemon's log; the job may still be running: `dtpnode ps`",
+		Err:     ErrLost,
+	}
+}
+
+func (c *Client) copy(ctx context.Context, path string, w io.Writer) (int64, error) {
+	body, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	n, err := io.Copy(w, body)
+	if err != nil && ctx.Err() != nil {
+		return n, ctx.Err()
+	}
+	return n, err
+}
+
+// call sends body, if not nil, and decodes the answer as a T.
+func call[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
+	var out T
+	answer, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return out, err
+	}
+	defer answer.Close()
+	err = json.NewDecoder(answer).Decode(&out)
+	if errors.Is(err, io.EOF) {
+		err = nil // an empty answer is {}
+	}
+	if err != nil {
+		return out, fmt.Errorf("could not read the daemon's answer to %s %s: %w", method, path, err)
+	}
+	return out, nil
+}
+
+// do sends a request and returns the body of its answer. A refusal comes back as an *Error.
+func (c *Client) do(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	var reader io.Reader
+	if body != nil {
+		buf, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("could not encode the request %s %s: %w", method, path, err)
+		}
+		reader = bytes.NewReader(buf)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://dtpnode"+path, reader)
+	if err != nil {
+		return nil, fmt.Errorf("could not make the request %s %s: %w", method, path, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	if resp.StatusCode >= 400 {
+		defer resp.Body.Close()
+		return nil, refusal(resp)
+	}
+	return resp.Body, nil
+}
+
+// explain tells an absent daemon from one that broke.
+func (c *Client) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var refused *Error
+	switch {
+	case errors.As(err, &refused):
+		return refused
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return ErrNoDaemon
+	case errors.Is(err, fs.ErrPermission):
+		return &Error{
+			Message: fmt.Sprintf("could not open the control socket %q: permission denied", c.socket),
+			Hint:    "the daemon belongs to another user; start your own with `dtpnode up --state DIR`",
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+// refusal reads the error out of an answer.
+func refusal(resp *http.Response) error {
+	const most = 1 << 20
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, most))
+	e := &Error{Status: resp.StatusCode}
+	if json.Unmarshal(text, e) != nil || e.Message == "" {
+		e.Message = fmt.Sprintf("the daemon answered %s: %s", resp.Status, bytes.TrimSpace(text))
+	}
+	return e
+}
+
+func jobPath(id, rest string) string { return "/v1/jobs/" + url.PathEscape(id) + rest }
+
+// short is the part of a job's name that is shown.
+func short(id string) string { return id[:min(len(id), 12)] }
