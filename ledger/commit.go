@@ -58,9 +58,19 @@ func (h *Home) judge(p merge.Partial) merge.Verdict {
 	case merge.Duplicate:
 		h.emit(Accept{To: p.Holder, ID: p.ID})
 	case merge.Overlap, merge.Wrong:
+		h.freeKids(p)
 		h.emit(Reject{To: p.Holder, ID: p.ID})
 	}
 	return v
+}
+
+// freeKids lets the inputs of a rejected merge go their own ways.
+func (h *Home) freeKids(p merge.Partial) {
+	for _, k := range p.Kids {
+		if o := h.findOffer(k); o != nil && o.state == reducing {
+			o.state = waiting
+		}
+	}
 }
 
 // reclaim takes units off the list of lost ones.

@@ -153,7 +153,8 @@ func (l *Local) Reduce(id ID, inputs []Partial) []Effect {
 	return l.take()
 }
 
-// Merged takes the outcome of a Merge; m.Units and m.Canary are as counted in its blob.
+// Merged takes the outcome of a Merge; m.Units and m.Canary are as counted in its blob, and the cover
+// follows from the inputs.
 func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	var in []*part
 	var ps []Partial
@@ -168,6 +169,7 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 		return l.take(), err
 	}
 	l.merges++
+	m.Cover = Sum(m.ID, ps).Cover
 	for _, p := range in {
 		p.state = hidden
 	}

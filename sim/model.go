@@ -1,0 +1,280 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// runPacket begins the first packet of a generation's queue; its end is queued as an event.
+func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
+	g := n.gens[id]
+	p := g.queue[0]
+	g.started, g.token = w.now, g.token+1
+	token, boot := g.token, n.boot
+	if u, bad := w.firstPoison(p); bad {
+		w.after(extra+w.runTime(n, u-p.First), func() {
+			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
+				w.failGen(n, id, tasks.R(u, u+1))
+			}
+		})
+		return
+	}
+	w.after(extra+w.runTime(n, p.Len()), func() {
+		if n.boot == boot && n.gens[id] == g && g.token == token {
+			w.endPacket(n, id, p.Last)
+		}
+	})
+}
+
+func (w *world) firstPoison(p tasks.Range) (int64, bool) {
+	best, bad := int64(0), false
+	for _, u := range w.cfg.Poison {
+		if p.Contains(u) && (!bad || u < best) {
+			best, bad = u, true
+		}
+	}
+	return best, bad
+}
+
+func (w *world) runTime(n *node, units int64) time.Duration {
+	return time.Duration(float64(units) * float64(w.cfg.UnitTime) / n.speed)
+}
+
+func (w *world) failGen(n *node, id steal.GenID, blame tasks.Range) {
+	delete(n.gens, id)
+	w.step(n, engine.GenFailed{Gen: id, Failure: ledger.Failure{Blame: blame, Kind: "signal", Reason: "poison"}})
+}
+
+// endPacket ends the running packet at unit last, and begins the next.
+func (w *world) endPacket(n *node, id steal.GenID, last int64) {
+	if n.paused > w.now { // a stopped process does not run on
+		boot, g := n.boot, n.gens[id]
+		w.after(n.paused-w.now, func() {
+			if n.boot == boot && n.gens[id] == g {
+				w.endPacket(n, id, last)
+			}
+		})
+		return
+	}
+	g := n.gens[id]
+	p := g.queue[0]
+	g.queue = g.queue[1:]
+	elapsed := max(w.now-g.started, time.Microsecond)
+	done := tasks.R(p.First, last)
+	if !done.Empty() {
+		g.done.packets = append(g.done.packets, done)
+		g.done.canary += tasks.Canary(w.id.Seed(), done)
+		w.ran += done.Len()
+	}
+	if len(g.queue) > 0 {
+		w.runPacket(n, id, 0)
+	}
+	w.step(n, engine.PacketDone{Gen: id, Packet: p, Last: last, Elapsed: elapsed})
+}
+
+// preempt cuts the running packet where it is and returns what is queued.
+func (w *world) preempt(n *node, id steal.GenID) {
+	g := n.gens[id]
+	if g == nil || len(g.queue) == 0 {
+		return
+	}
+	g.token++
+	p := g.queue[0]
+	at := p.First
+	if w.cfg.UnitTime > 0 {
+		at += int64(float64(w.now-g.started) * n.speed / float64(w.cfg.UnitTime))
+	}
+	if u, bad := w.firstPoison(p); bad {
+		at = min(at, u)
+	}
+	at = min(at, p.Last)
+	queued := g.queue[1:]
+	boot := n.boot
+	w.after(time.Millisecond, func() {
+		if n.boot != boot || n.gens[id] != g {
+			return
+		}
+		g.queue = g.queue[:1]
+		w.endPacket(n, id, at)
+		for _, q := range queued {
+			w.step(n, engine.PacketDone{Gen: id, Packet: q, Last: q.First})
+		}
+	})
+}
+
+func (w *world) sealGen(n *node, e engine.SealGen) {
+	g := n.gens[e.Gen]
+	boot := n.boot
+	w.after(2*time.Millisecond, func() {
+		if n.boot != boot || n.gens[e.Gen] != g {
+			return
+		}
+		delete(n.gens, e.Gen)
+		n.blobs[e.ID] = g.done
+		w.step(n, engine.GenSealed{Gen: e.Gen, ID: e.ID, Units: g.done.units(), Canary: g.done.canary, Size: int64(len(g.done.packets))})
+	})
+}
+
+func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
+	var kids []merge.ID
+	var out blob
+	ok := true
+	for _, p := range e.Inputs {
+		kids = append(kids, p.ID)
+		b, have := w.lookup(n, p)
+		ok = ok && have
+		out.packets = append(out.packets, b.packets...)
+		out.canary += b.canary
+	}
+	boot := n.boot
+	w.after(2*w.cfg.Latency+5*time.Millisecond, func() {
+		if n.boot != boot {
+			return
+		}
+		if !ok {
+			w.step(n, engine.NotMerged{Job: e.Job, Kids: kids})
+			return
+		}
+		n.blobs[e.ID] = out
+		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, Size: int64(len(out.packets))})
+	})
+}
+
+// lookup finds a blob here or with its holder, if that one is up and still has it.
+func (w *world) lookup(n *node, p merge.Partial) (blob, bool) {
+	if b, ok := n.blobs[p.ID]; ok {
+		return b, true
+	}
+	o := w.nodes[w.index[p.Holder]]
+	b, ok := o.blobs[p.ID]
+	return b, ok && o.up && o.paused <= w.now
+}
+
+func (w *world) fetch(n *node, p merge.Partial) {
+	b, ok := w.lookup(n, p)
+	if w.now < w.cfg.Calm && w.rng.Float64() < w.cfg.Drop {
+		ok = false
+	}
+	boot := n.boot
+	w.after(2*w.cfg.Latency, func() {
+		if n.boot != boot {
+			return
+		}
+		if !ok {
+			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID})
+			return
+		}
+		n.blobs[p.ID] = blob{slices.Clone(b.packets), b.canary}
+		w.step(n, engine.Stored{Job: p.Job, ID: p.ID, Units: b.units(), Canary: b.canary})
+	})
+}
+
+// link lets a know that b is up.
+func (w *world) link(a, b *node) {
+	a.linked[w.index[b.id]] = true
+	w.step(a, engine.PeerUp{ID: b.id, Slots: w.cfg.Slots})
+}
+
+func (w *world) unlink(a, b *node) {
+	if i := w.index[b.id]; a.linked[i] {
+		a.linked[i] = false
+		w.step(a, engine.PeerDown{ID: b.id})
+	}
+}
+
+// takeDown stops a node; the others notice after a while each.
+func (w *world) takeDown(n *node, notice time.Duration) {
+	n.up = false
+	n.boot++ // what was on its way to it is lost
+	clear(n.linked)
+	boot := n.boot
+	for _, o := range w.nodes {
+		if o != n {
+			w.after(w.random(notice+time.Millisecond), func() {
+				if n.boot == boot {
+					w.unlink(o, n)
+				}
+			})
+		}
+	}
+}
+
+func (w *world) crash(n *node) {
+	if !n.up || n.gone {
+		return
+	}
+	w.takeDown(n, 5*time.Second)
+	w.after(200*time.Millisecond+w.random(8*time.Second), func() { w.join(n) })
+}
+
+// join starts a node, again or for the first time.
+func (w *world) join(n *node) {
+	if n.up || n.gone {
+		return
+	}
+	for _, o := range w.nodes {
+		if o != n {
+			w.unlink(o, n)
+		}
+	}
+	if err := w.boot(n); err != nil {
+		w.res.Err, w.over = err, true
+		return
+	}
+	n.up = true
+	for _, o := range w.nodes {
+		if o != n && o.up {
+			w.link(o, n)
+			w.link(n, o)
+		}
+	}
+}
+
+// pause stops a node for longer than every time-out; the others take it for dead and see it return.
+func (w *world) pause(n *node) {
+	if !n.up || n.gone || n.paused > w.now {
+		return
+	}
+	n.paused = w.now + 8*time.Second + w.random(20*time.Second)
+	boot := n.boot
+	for _, o := range w.nodes {
+		if o == n {
+			continue
+		}
+		w.after(5*time.Second, func() {
+			if n.boot == boot && n.up {
+				w.unlink(o, n)
+			}
+		})
+		w.after(n.paused-w.now+w.random(time.Second), func() {
+			if n.boot == boot && n.up && o.up {
+				w.link(o, n)
+			}
+		})
+	}
+}
+
+func (w *world) kill(n *node) {
+	if !n.up || n.paused > w.now || len(n.gens) == 0 {
+		return
+	}
+	ids := make([]steal.GenID, 0, len(n.gens))
+	for id := range n.gens {
+		ids = append(ids, id)
+	}
+	id := slices.Min(ids)
+	delete(n.gens, id)
+	w.step(n, engine.GenFailed{Gen: id, Killed: true, Failure: ledger.Failure{Kind: "killed"}})
+}
+
+func (w *world) leaveNode(n *node) {
+	if n.up && !n.gone {
+		w.step(n, engine.Leave{})
+	}
+}
