@@ -1,0 +1,46 @@
+# make build   the binary, bin/dtpnode
+# make demo    from nothing to a drawn dimuon mass, with three nodes on this host
+# make test    all tests, ROOT tests included
+# make soak    the long tests
+# make bench   the scaling suite, beside its references
+# make lint    linters, with the import rules of the layers
+# make fmt     format Go and C++
+# make clean   remove what was built here (not the cache)
+
+GO       ?= go
+BIN      := bin/dtpnode
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
+STAMP    := -X github.com/dtpnode/dtpnode/internal/version.stamp=$(VERSION)
+LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+CXX_CODE := $(wildcard rootexec/child/*.cpp rootexec/child/*.h)
+
+.PHONY: build demo test soak bench lint fmt clean
+
+build:
+	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
+
+demo: build
+	$(BIN) demo
+
+test:
+	$(GO) vet ./...
+	$(GO) test -race -timeout 30m ./...
+
+soak:
+	DTPNODE_SOAK=1 $(GO) test -count=1 -timeout 4h -run Soak ./...
+
+bench: build
+	$(BIN) bench
+
+lint:
+	$(GO) run $(LINT) run ./...
+
+fmt:
+	$(GO) run $(LINT) fmt ./...
+ifneq ($(CXX_CODE),)
+	clang-format -i $(CXX_CODE)
+endif
+
+clean:
+	rm -rf bin
+	$(GO) clean -testcache
