@@ -78,9 +78,8 @@ func (p *Peer) tick() {
 // openTo tells members that have not reported about a job again.
 func (p *Peer) openTo(j *jobState) {
 	j.opened = p.now
-	known := j.lead.Nodes()
 	for _, id := range p.sortedPeers() {
-		if _, ok := known[id]; !ok && !j.lead.Ended() {
+		if !j.lead.Heard(id) && !j.lead.Ended() {
 			p.send(id, Message{Job: j.id, Open: &Open{Home: p.self}})
 		}
 	}

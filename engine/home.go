@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/dtpnode/dtpnode/ledger"
@@ -111,25 +110,8 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 	for _, f := range m.Report.Failures {
 		ack.Failures = max(ack.Failures, f.Seq)
 	}
-	p.hint(j, from, ack)
+	ack.Busy, ack.Left = j.lead.Busy(busyHints, from)
 	p.send(from, Message{Job: j.id, Ack: ack})
-}
-
-// hint names the nodes that have most left to do.
-func (p *Peer) hint(j *jobState, from tasks.PeerID, ack *ReportAck) {
-	nodes := j.lead.Nodes()
-	ids := make([]tasks.PeerID, 0, len(nodes))
-	for id, r := range nodes {
-		if id != from && r.Left > 0 {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b tasks.PeerID) int {
-		return cmp.Or(cmp.Compare(nodes[b].Left, nodes[a].Left), cmp.Compare(a, b))
-	})
-	for _, id := range ids[:min(len(ids), busyHints)] {
-		ack.Busy, ack.Left = append(ack.Busy, id), append(ack.Left, nodes[id].Left)
-	}
 }
 
 func (p *Peer) lead(id tasks.JobID, ev ledger.Event) {

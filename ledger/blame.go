@@ -108,6 +108,7 @@ func (h *Home) try(s *suspect) {
 func (h *Home) setAside(s *suspect) {
 	h.suspects = slices.DeleteFunc(h.suspects, func(o *suspect) bool { return o == s })
 	h.record.Lost = append(h.record.Lost, Lost{Range: s.Range, Failed: s.Failed})
+	h.restOld = true
 	if h.lostToCode() >= h.cfg.MaxLost && !h.stopped {
 		h.stop("given up: too many ranges failed, the last " + s.Range.String() + ": " + s.Reason)
 	}

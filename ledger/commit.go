@@ -82,7 +82,7 @@ func (h *Home) reclaim(c tasks.Cover) {
 			keep = append(keep, l)
 		}
 	}
-	h.record.Lost = keep
+	h.record.Lost, h.restOld = keep, true
 }
 
 // plan fetches waiting offers, or has them merged on the nodes first where there are many: the
@@ -151,6 +151,7 @@ func (h *Home) stored(ev Stored) {
 		return
 	}
 	h.record.Done.Commit(o.Partial)
+	h.restOld = true
 	h.emit(Accept{To: o.Holder, ID: o.ID})
 	h.acceptKids(o.Partial)
 	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool {

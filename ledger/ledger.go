@@ -12,6 +12,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -222,6 +223,9 @@ type Home struct {
 	strikes  map[tasks.PeerID]int
 	missing  []tasks.Cover // what the last audits missed
 	audited  time.Duration
+	rest     tasks.Cover    // wanted, neither committed nor set aside
+	restOld  bool           // rest must be computed anew
+	busy     []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
 	stopped  bool
 	stopAt   time.Duration
 	stopWhy  string
@@ -247,7 +251,7 @@ type node struct {
 func New(cfg Config, want tasks.Range, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	return &Home{cfg: cfg, want: want, data: data, deal: dealing,
-		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}}
+		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, restOld: true}
 }
 
 // Start puts all work into this node's hands.
@@ -377,12 +381,21 @@ func (h *Home) lostCover() tasks.Cover {
 	return tasks.CoverOf(rs...)
 }
 
+// open is what is wanted and neither committed nor set aside.
+func (h *Home) open() tasks.Cover {
+	if h.restOld {
+		h.rest, h.restOld = tasks.CoverOf(h.want).Minus(h.record.Done.Cover()).Minus(h.lostCover()), false
+	}
+	return h.rest
+}
+
 // audit finds units that nobody answers for, several times in a row, and puts them back to work.
 func (h *Home) audit() {
 	if h.stopped {
 		return
 	}
-	open := tasks.CoverOf(h.want).Minus(h.record.Done.Cover()).Minus(h.lostCover())
+	h.rankBusy()
+	open := h.open()
 	for _, id := range h.order {
 		open = open.Minus(h.nodes[id].report.Held)
 	}
@@ -438,7 +451,7 @@ func (h *Home) checkEnd() {
 	if h.ended {
 		return
 	}
-	rest := tasks.CoverOf(h.want).Minus(h.record.Done.Cover()).Minus(h.lostCover())
+	rest := h.open()
 	switch {
 	case rest.Empty():
 	case h.stopped && (h.quiet() || h.now-h.stopAt >= h.cfg.StopWait):
@@ -452,6 +465,32 @@ func (h *Home) checkEnd() {
 	slices.SortFunc(h.record.Lost, func(a, b Lost) int { return int(min(max(a.Range.First-b.Range.First, -1), 1)) })
 	h.emit(Finish{Lost: h.record.Lost})
 }
+
+// rankBusy sorts the nodes by the time they still have to work.
+func (h *Home) rankBusy() {
+	h.busy = h.busy[:0]
+	for _, id := range h.order {
+		if h.nodes[id].report.Left > 0 {
+			h.busy = append(h.busy, id)
+		}
+	}
+	slices.SortStableFunc(h.busy, func(a, b tasks.PeerID) int {
+		return cmp.Compare(h.nodes[b].report.Left, h.nodes[a].report.Left)
+	})
+}
+
+// Busy names up to n nodes that have most left to do, and for how long; not the one who asks.
+func (h *Home) Busy(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []time.Duration) {
+	for _, id := range h.busy {
+		if o := h.nodes[id]; o != nil && id != asks && o.report.Left > 0 && len(ids) < n {
+			ids, left = append(ids, id), append(left, o.report.Left)
+		}
+	}
+	return ids, left
+}
+
+// Heard reports whether a node has reported.
+func (h *Home) Heard(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].heard }
 
 // quiet reports whether all nodes have answered Stop and hold nothing any more.
 func (h *Home) quiet() bool {

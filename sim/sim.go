@@ -30,6 +30,7 @@ type Config struct {
 	Files    int           // of the dataset
 	UnitTime time.Duration // run time of a unit on a node of speed 1
 	Latency  time.Duration // mean, one way
+	Packet   time.Duration // aim for a packet's run time; 0 for the scheduler's default
 	Poison   []int64       // units at which user code crashes, on every node
 
 	// Faults happen until Calm; afterwards the network is only slow.
@@ -185,7 +186,7 @@ func (w *world) boot(n *node) error {
 	n.boot++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	p, err := engine.New(engine.Config{Boot: n.boot,
-		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: 5 * time.Second}})
+		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: 5 * time.Second, Packet: w.cfg.Packet}})
 	n.peer = p
 	return err
 }

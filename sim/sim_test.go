@@ -11,8 +11,8 @@ import (
 // hostile is a run with every fault that the protocol promises to survive, in an amount and of a shape
 // that the seed decides.
 func hostile(seed uint64) Config {
-	c := Config{Seed: seed, Nodes: 200, Slots: 2, Units: 400_000 + int64(seed%7)*100_000, Files: 40,
-		UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%5) * time.Millisecond, Calm: 12 * time.Second,
+	c := Config{Seed: seed, Nodes: 200, Slots: 1 + int(seed%2), Units: 200_000 + int64(seed%7)*10_000, Files: 40,
+		Packet: 400 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%5) * time.Millisecond, Calm: 8 * time.Second,
 		Drop: 0.05, Repeat: 0.05, Crashes: int(seed % 30), Pauses: int(seed % 7), Kills: 20, Leaves: int(seed % 5),
 		Late: int(seed % 20), Slow: int(seed % 11), Deal: seed%2 == 0}
 	if seed%4 == 1 {

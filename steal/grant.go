@@ -217,7 +217,7 @@ func (s *Scheduler) peerDown(id tasks.PeerID) {
 
 // feedWaiters pushes work to peers that rest on this node, when there is enough again.
 func (s *Scheduler) feedWaiters() {
-	if len(s.thief.waiters) == 0 {
+	if len(s.thief.waiters) == 0 || !slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 }) {
 		return
 	}
 	for _, id := range s.peers {

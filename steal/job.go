@@ -159,7 +159,7 @@ func (s *Scheduler) leave() {
 // handBack gives the pool to the job's home, if that is another node.
 func (s *Scheduler) handBack(j *job) {
 	rest := j.pool.Union(tasks.CoverOf(j.solo...))
-	if j.home == s.cfg.Self || rest.Empty() || !slices.Contains(s.peers, j.home) {
+	if j.home == s.cfg.Self || rest.Empty() || !s.connected(j.home) {
 		return
 	}
 	j.pool, j.solo = nil, nil

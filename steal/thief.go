@@ -153,24 +153,32 @@ func (s *Scheduler) victim() (tasks.PeerID, bool) {
 	if len(t.refused) >= roundLength {
 		return "", false
 	}
-	var best tasks.PeerID
-	var others []tasks.PeerID
-	for _, p := range s.peers {
-		if t.refused[p] {
-			continue
+	if len(t.busy) > 0 && t.random(4) > 0 {
+		var best tasks.PeerID
+		for p, left := range t.busy {
+			if !t.refused[p] && s.connected(p) && (left > t.busy[best] || (left == t.busy[best] && p < best)) {
+				best = p
+			}
 		}
-		others = append(others, p)
-		if t.busy[p] > t.busy[best] {
-			best = p
+		if best != "" {
+			return best, true
 		}
 	}
-	if len(others) == 0 {
+	n := len(s.peers)
+	if n == 0 {
 		return "", false
 	}
-	if best != "" && t.random(4) > 0 {
-		return best, true
+	for i, start := 0, t.random(n); i < n; i++ {
+		if p := s.peers[(start+i)%n]; !t.refused[p] {
+			return p, true
+		}
 	}
-	return others[t.random(len(others))], true
+	return "", false
+}
+
+func (s *Scheduler) connected(id tasks.PeerID) bool {
+	_, ok := slices.BinarySearch(s.peers, id)
+	return ok
 }
 
 func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
