@@ -35,6 +35,8 @@ void DiMuonOld::SlaveBegin(TTree *)
    jets->SetOwner();
    fNJet = new TH1F("njet", "Jets above 30 GeV;jets;events", 12, -0.5, 11.5);
    fHt = new TH1F("ht", "Scalar sum of jet p_{T};H_{T} [GeV];events", 100, 0, 1000);
+   fNJet->SetDirectory(nullptr); // fOutput sees to this for objects that it holds itself
+   fHt->SetDirectory(nullptr);
    jets->Add(fNJet);
    jets->Add(fHt);
    fOutput->Add(jets);

@@ -1,0 +1,103 @@
+package roottest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Job is what Reference runs: the same words as dtpnode's own jobs.
+type Job struct {
+	Selector string // path of the source, without "+"
+	Tree     string
+	Files    []string
+	First    int64 // first entry of the chain
+	N        int64 // number of entries, 0 for all
+	Option   string
+	Params   map[string]string // TNamed objects in fInput
+	NoInput  bool              // fInput is null, as in a plain TChain::Process; PROOF always gave a list
+	Dir      string            // working directory, default a temporary one
+}
+
+// Reference runs ROOT's own single-process TChain::Process of job and writes the output list, a key for
+// each object, to out. It returns what the process printed.
+func (r *ROOT) Reference(t testing.TB, job Job, out string) string {
+	t.Helper()
+	text, err := r.TryReference(t, job, out)
+	if err != nil {
+		t.Fatalf("reference of %s: %v\n%s", job.Selector, err, text)
+	}
+	return text
+}
+
+// TryReference is Reference for selectors that may fail.
+func (r *ROOT) TryReference(t testing.TB, job Job, out string) (string, error) {
+	t.Helper()
+	build := filepath.Join(r.cache, "aclic")
+	if err := os.MkdirAll(build, 0o755); err != nil {
+		t.Fatalf("could not create build directory %q: %v", build, err)
+	}
+	args := []string{"--selector", job.Selector, "--tree", job.Tree, "--out", out, "--build", build,
+		"--first", strconv.FormatInt(job.First, 10), "--option", job.Option}
+	if job.N > 0 {
+		args = append(args, "--n", strconv.FormatInt(job.N, 10))
+	}
+	if job.NoInput {
+		args = append(args, "--no-input")
+	}
+	for _, name := range sortedKeys(job.Params) {
+		args = append(args, "--param", name+"="+job.Params[name])
+	}
+	cmd := exec.Command(r.program(t, "reference"), append(args, job.Files...)...)
+	cmd.Dir = job.Dir
+	if cmd.Dir == "" {
+		cmd.Dir = t.TempDir()
+	}
+	text, err := cmd.CombinedOutput()
+	return string(text), err
+}
+
+func sortedKeys(m map[string]string) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// Compare compares the ROOT file got with want object by object and fails the test at any difference:
+// integers exactly, sums of floats to 1e-12 relative.
+func (r *ROOT) Compare(t testing.TB, got, want string) {
+	t.Helper()
+	differences, err := r.Differences(t, got, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if differences != "" {
+		t.Errorf("%s differs from %s:\n%s", got, want, differences)
+	}
+}
+
+// Differences returns a line for every difference between two ROOT files, empty if there is none.
+func (r *ROOT) Differences(t testing.TB, got, want string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(r.program(t, "compare"), got, want)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	text, err := cmd.Output()
+	if err == nil {
+		return "", nil
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return string(text), nil
+	}
+	return "", fmt.Errorf("could not compare %q with %q: %w\n%s%s", got, want, err, text, errs.String())
+}

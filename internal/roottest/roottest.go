@@ -1,0 +1,145 @@
+// Package roottest helps tests that need a ROOT: it makes small data files, runs ROOT's own
+// single-process TChain::Process as the reference, and compares ROOT files object by object.
+//
+// Compiled programs, selectors and their libraries are kept in the user's cache from run to run, under
+// names made of their content.
+package roottest
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/internal/roottest/rootcxx"
+)
+
+//go:embed cxx
+var programs embed.FS
+
+//go:embed selectors
+var selectors embed.FS
+
+// ROOT is the installation that tests run against.
+type ROOT struct {
+	Dir   string // holds bin, lib and include
+	cache string
+}
+
+// Find returns the ROOT to test with: $DTPNODE_ROOT, $ROOTSYS, or the one whose root-config is on the
+// PATH. Without any the test is skipped, or fails if DTPNODE_TEST_NEED_ROOT is set, as it is where
+// skipping would hide that nothing was tested.
+func Find(t testing.TB) *ROOT {
+	t.Helper()
+	base, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatalf("could not find a cache directory: %v", err)
+	}
+	r := &ROOT{cache: filepath.Join(base, "dtpnode", "roottest")}
+	for _, dir := range candidates() {
+		if _, err := os.Stat(filepath.Join(dir, "bin", "root.exe")); dir != "" && err == nil {
+			r.Dir = dir
+			return r
+		}
+	}
+	const why = "no ROOT found: set DTPNODE_ROOT or ROOTSYS to the directory of one"
+	if os.Getenv("DTPNODE_TEST_NEED_ROOT") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+	return nil
+}
+
+func candidates() []string {
+	dirs := []string{os.Getenv("DTPNODE_ROOT"), os.Getenv("ROOTSYS")}
+	if config, err := exec.LookPath("root-config"); err == nil {
+		if real, err := filepath.EvalSymlinks(config); err == nil {
+			dirs = append(dirs, filepath.Dir(filepath.Dir(real)))
+		}
+	}
+	return dirs
+}
+
+// program builds cxx/name.cxx once and returns its path.
+func (r *ROOT) program(t testing.TB, name string) string {
+	t.Helper()
+	source, err := programs.ReadFile("cxx/" + name + ".cxx")
+	if err != nil {
+		t.Fatalf("could not read the source of %q: %v", name, err)
+	}
+	path, err := rootcxx.Build(context.Background(), r.Dir, r.cache, name, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Selector returns the path of one of this package's selectors, such as "Tally.C" or "bad/Misbehave.C".
+func Selector(t testing.TB, name string) string {
+	t.Helper()
+	base, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatalf("could not find a cache directory: %v", err)
+	}
+	dir, err := extract(filepath.Join(base, "dtpnode", "roottest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no selector %q in roottest: %v", name, err)
+	}
+	return path
+}
+
+// extract writes the selectors into a directory of cache that is named after their content.
+func extract(cache string) (string, error) {
+	sum := sha256.New()
+	files := map[string][]byte{}
+	err := fs.WalkDir(selectors, "selectors", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := selectors.ReadFile(path)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
+		files[path] = text
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("could not read embedded selectors: %w", err)
+	}
+	dir := filepath.Join(cache, fmt.Sprintf("selectors-%x", sum.Sum(nil)[:8]))
+	if _, err := os.Stat(dir); err == nil {
+		return filepath.Join(dir, "selectors"), nil
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("could not create cache directory %q: %w", cache, err)
+	}
+	temp, err := os.MkdirTemp(cache, "selectors-")
+	if err != nil {
+		return "", fmt.Errorf("could not create directory: %w", err)
+	}
+	defer os.RemoveAll(temp)
+	for path, text := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(temp, path)), 0o755); err != nil {
+			return "", fmt.Errorf("could not create directory for %q: %w", path, err)
+		}
+		if err := os.WriteFile(filepath.Join(temp, path), text, 0o644); err != nil {
+			return "", fmt.Errorf("could not write %q: %w", path, err)
+		}
+	}
+	if err := os.Rename(temp, dir); err != nil && !dirExists(dir) { // another test may have been faster
+		return "", fmt.Errorf("could not keep selectors in %q: %w", dir, err)
+	}
+	return filepath.Join(dir, "selectors"), nil
+}
+
+func dirExists(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
