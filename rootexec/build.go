@@ -1,0 +1,139 @@
+package rootexec
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+//go:embed child/*.cc child/*.h
+var childSources embed.FS
+
+const childName = "dtpnode-root"
+
+// childLibs are the ROOT libraries the child itself calls; user code loads what else it needs.
+var childLibs = []string{"-lCore", "-lRIO", "-lTree", "-lTreePlayer", "-lHist", "-lPhysics", "-lMathCore"}
+
+// BuildChild compiles the child against root, once for each version of its sources, ROOT and compiler;
+// parallel callers, of several daemons too, wait for the first. The executable is in the cache folder.
+func BuildChild(ctx context.Context, root *Root, cache string, progress func(string)) (exe string, err error) {
+	if progress == nil {
+		progress = func(string) {}
+	}
+	key, err := childKey(root)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "child", key)
+	exe = filepath.Join(dir, childName)
+	if exists(exe) {
+		return exe, nil
+	}
+	err = withLock(ctx, dir+".lock", func() error {
+		if exists(exe) {
+			return nil
+		}
+		return buildChild(ctx, root, dir, progress)
+	})
+	if err != nil {
+		return "", fmt.Errorf("could not build the ROOT child: %w", err)
+	}
+	return exe, nil
+}
+
+func childKey(root *Root) (string, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n", root.Dir, root.Platform, root.CXX)
+	files, err := childSources.ReadDir("child")
+	if err != nil {
+		return "", err
+	}
+	for _, f := range files {
+		b, err := childSources.ReadFile(path.Join("child", f.Name()))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d\n", f.Name(), len(b))
+		h.Write(b)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12]), nil
+}
+
+func buildChild(ctx context.Context, root *Root, dir string, progress func(string)) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(dir, "build-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	sources, err := unpackSources(tmp)
+	if err != nil {
+		return err
+	}
+	progress(fmt.Sprintf("compiling dtpnode's ROOT child against ROOT %s (once)", root.Version))
+	jobs, jctx := errgroup.WithContext(ctx)
+	jobs.SetLimit(runtime.GOMAXPROCS(0))
+	var objects []string
+	for _, src := range sources {
+		obj := strings.TrimSuffix(src, ".cc") + ".o"
+		objects = append(objects, obj)
+		jobs.Go(func() error {
+			return compiler(jctx, root, tmp, "-std="+root.Std, "-pthread", "-Wall", "-Wextra", "-Werror", "-O2",
+				"-isystem", root.Include, "-c", src, "-o", obj)
+		})
+	}
+	if err := jobs.Wait(); err != nil {
+		return err
+	}
+	// Symbols of the program stay visible for stack traces. What ROOT's libraries need in turn, the
+	// loader finds by their own run paths, which the linker does not follow.
+	args := append([]string{"-rdynamic", "-pthread", "-Wl,--allow-shlib-undefined", "-Wl,-rpath," + root.Lib}, objects...)
+	args = append(append(args, "-L"+root.Lib), childLibs...)
+	if err := compiler(ctx, root, tmp, append(args, "-o", childName)...); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(tmp, childName), filepath.Join(dir, childName))
+}
+
+// unpackSources writes the embedded sources to dir and returns the names of those to compile.
+func unpackSources(dir string) ([]string, error) {
+	files, err := childSources.ReadDir("child")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, f := range files {
+		b, err := childSources.ReadFile(path.Join("child", f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.Name()), b, 0o600); err != nil {
+			return nil, err
+		}
+		if strings.HasSuffix(f.Name(), ".cc") {
+			out = append(out, f.Name())
+		}
+	}
+	return out, nil
+}
+
+func compiler(ctx context.Context, root *Root, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, root.CXX, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", root.CXX, err, out)
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package rootexec
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	captureHead = 64 << 10
+	captureTail = 64 << 10
+	maxTail     = 4 << 10 // Failure.Tail
+	maxLine     = 1 << 10
+	lineBuffer  = 256
+)
+
+// capture drains what a child prints, however much it is: the first and the last 64 KiB are kept, and
+// lines are offered on a channel from which those are lost that nobody takes in time.
+type capture struct {
+	r     *os.File
+	lines chan string
+	done  chan struct{} // closed when the pipe is at its end
+
+	mu      sync.Mutex
+	head    []byte
+	tail    []byte // ring once full
+	at      int    // oldest byte of tail once full
+	total   int64
+	dropped int64 // lines nobody took
+	partial []byte
+}
+
+// newCapture returns a capture and the write end for the child. The reading goroutine ends with the
+// last writer, or with close.
+func newCapture() (*capture, *os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("could not make a pipe for a child's output: %w", err)
+	}
+	c := &capture{r: r, lines: make(chan string, lineBuffer), done: make(chan struct{})}
+	go c.drain()
+	return c, w, nil
+}
+
+func (c *capture) drain() {
+	defer close(c.done)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := c.r.Read(buf)
+		c.add(buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.partial) > 0 {
+		c.offer(c.partial)
+	}
+	close(c.lines)
+}
+
+func (c *capture) add(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total += int64(len(b))
+	c.split(b)
+	if room := captureHead - len(c.head); room > 0 {
+		n := min(room, len(b))
+		c.head = append(c.head, b[:n]...)
+		b = b[n:]
+	}
+	if len(b) > captureTail {
+		b = b[len(b)-captureTail:]
+	}
+	if room := captureTail - len(c.tail); room > 0 {
+		n := min(room, len(b))
+		c.tail = append(c.tail, b[:n]...)
+		b = b[n:]
+	}
+	for len(b) > 0 {
+		n := copy(c.tail[c.at:], b)
+		c.at = (c.at + n) % captureTail
+		b = b[n:]
+	}
+}
+
+func (c *capture) split(b []byte) {
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			c.partial = append(c.partial, b[:min(len(b), maxLine-min(maxLine, len(c.partial)))]...)
+			return
+		}
+		line := b[:i]
+		if len(c.partial) > 0 {
+			line = append(c.partial, line...)
+		}
+		c.offer(line)
+		c.partial = c.partial[:0]
+		b = b[i+1:]
+	}
+}
+
+func (c *capture) offer(line []byte) {
+	select {
+	case c.lines <- string(line[:min(len(line), maxLine)]):
+	default:
+		c.dropped++
+	}
+}
+
+// text is all that was kept, with a note where something was left out.
+func (c *capture) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := append([]byte(nil), c.head...)
+	if left := c.total - int64(len(c.head)) - int64(len(c.tail)); left > 0 {
+		out = fmt.Appendf(out, "\n[... %d bytes left out ...]\n", left)
+	}
+	out = append(out, c.tail[c.at:]...)
+	return string(append(out, c.tail[:c.at]...))
+}
+
+// last is the end of the text, at most 4 KiB, from the start of a line.
+func (c *capture) last() string {
+	s := c.text()
+	if len(s) <= maxTail {
+		return s
+	}
+	s = s[len(s)-maxTail:]
+	if i := bytes.IndexByte([]byte(s), '\n'); i >= 0 && i < len(s)-1 {
+		s = s[i+1:]
+	}
+	return s
+}
+
+// close waits a moment for the end of the output, which a process that the child started may hold
+// open, and gives up the pipe.
+func (c *capture) close(patience time.Duration) {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-c.done:
+	case <-t.C:
+	}
+	_ = c.r.Close() // ends drain
+	<-c.done
+}

@@ -1,0 +1,153 @@
+#include "blob.h"
+
+#include "guard.h"
+
+#include <RVersion.h>
+#include <TBufferFile.h>
+#include <TClass.h>
+#include <TCollection.h>
+#include <TROOT.h>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <map>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace dtpnode {
+
+namespace {
+
+constexpr char kMagic[] = "DTPBLOB1";
+constexpr size_t kHead = 16, kRecordHead = 24, kFlushAt = 1 << 20, kMaxName = 1 << 16;
+
+void put32(char *p, uint32_t v) {
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<char>(v >> (24 - 8 * i));
+}
+
+uint32_t get32(const char *p) {
+  uint32_t v = 0;
+  for (int i = 0; i < 4; ++i) v = v << 8 | static_cast<unsigned char>(p[i]);
+  return v;
+}
+
+uint64_t get64(const char *p) { return uint64_t{get32(p)} << 32 | get32(p + 4); }
+
+Failure diskFailure(const std::string &path) {
+  return Failure("disk", "could not write " + path + ": " + std::strerror(errno));
+}
+
+} // namespace
+
+BlobWriter::BlobWriter(std::string path)
+    : path_(std::move(path)), temp_(path_ + ".tmp" + std::to_string(::getpid())),
+      fd_(::open(temp_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) {
+  if (fd_.get() < 0) throw diskFailure(temp_);
+  char head[kHead] = {};
+  std::memcpy(head, kMagic, 8);
+  put32(head + 8, static_cast<uint32_t>(gROOT->GetVersionCode()));
+  write(head, sizeof head);
+}
+
+BlobWriter::~BlobWriter() {
+  if (fd_.get() >= 0) ::unlink(temp_.c_str());
+}
+
+void BlobWriter::add(const TObject &object, const std::string &name, uint32_t ordinal, bool apart) {
+  TBufferFile buffer(TBuffer::kWrite, 64 << 10);
+  if (buffer.WriteObjectAny(&object, object.IsA()) != 1)
+    throw Failure("code", "could not write object " + name + " of class " + object.ClassName() +
+                              ": it has no dictionary");
+  const std::string cls = object.ClassName();
+  char head[kRecordHead];
+  put32(head, apart ? 1 : 0);
+  put32(head + 4, ordinal);
+  put32(head + 8, static_cast<uint32_t>(name.size()));
+  put32(head + 12, static_cast<uint32_t>(cls.size()));
+  put32(head + 16, 0);
+  put32(head + 20, static_cast<uint32_t>(buffer.Length()));
+  write(head, sizeof head);
+  write(name.data(), name.size());
+  write(cls.data(), cls.size());
+  write(buffer.Buffer(), static_cast<size_t>(buffer.Length()));
+}
+
+void BlobWriter::write(const char *p, size_t n) {
+  buffer_.insert(buffer_.end(), p, p + n);
+  if (buffer_.size() >= kFlushAt) flush();
+}
+
+void BlobWriter::flush() {
+  for (size_t at = 0; at < buffer_.size();) {
+    ssize_t put = ::write(fd_.get(), buffer_.data() + at, buffer_.size() - at);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) throw diskFailure(temp_);
+    at += static_cast<size_t>(put);
+  }
+  buffer_.clear();
+}
+
+void BlobWriter::finish() {
+  flush();
+  if (::rename(temp_.c_str(), path_.c_str()) != 0) throw diskFailure(path_);
+  fd_.reset();
+}
+
+void addAll(BlobWriter &out, const TCollection &list) {
+  std::map<std::pair<std::string, std::string>, uint32_t> seen;
+  TIter next(&list);
+  while (TObject *o = next()) out.add(*o, o->GetName(), seen[{o->GetName(), o->ClassName()}]++, false);
+}
+
+BlobReader::BlobReader(const std::string &path)
+    : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  struct stat st {};
+  if (fd_.get() < 0 || ::fstat(fd_.get(), &st) != 0)
+    throw Failure("internal", "could not read " + path + ": " + std::strerror(errno));
+  size_ = static_cast<uint64_t>(st.st_size);
+  char head[kHead];
+  readAt(head, sizeof head, 0);
+  if (std::memcmp(head, kMagic, 8) != 0) throw Failure("internal", path + " is no output of a generation");
+  if (get32(head + 8) != static_cast<uint32_t>(gROOT->GetVersionCode()))
+    throw Failure("internal", path + " was written by another version of ROOT");
+  for (uint64_t at = kHead; at < size_;) {
+    char rec[kRecordHead];
+    readAt(rec, sizeof rec, at);
+    at += sizeof rec;
+    const uint32_t nameLen = get32(rec + 8), clsLen = get32(rec + 12);
+    if (nameLen > kMaxName || clsLen > kMaxName) throw Failure("internal", path + " is damaged");
+    Record r;
+    r.apart = get32(rec) & 1;
+    r.ordinal = get32(rec + 4);
+    r.name.resize(nameLen);
+    r.cls.resize(clsLen);
+    r.length = get64(rec + 16);
+    readAt(r.name.data(), nameLen, at);
+    readAt(r.cls.data(), clsLen, at + nameLen);
+    r.offset = at + nameLen + clsLen;
+    if (r.length > size_ - r.offset) throw Failure("internal", path + " is damaged");
+    at = r.offset + r.length;
+    records_.push_back(std::move(r));
+  }
+}
+
+void BlobReader::readAt(void *p, size_t n, uint64_t at) const {
+  for (size_t got = 0; got < n;) {
+    ssize_t r = ::pread(fd_.get(), static_cast<char *>(p) + got, n - got, static_cast<off_t>(at + got));
+    if (r < 0 && errno == EINTR) continue;
+    if (r <= 0) throw Failure("internal", "could not read " + path_ + ": it ends early");
+    got += static_cast<size_t>(r);
+  }
+}
+
+std::unique_ptr<TObject> BlobReader::read(const Record &r) const {
+  auto *bytes = new char[r.length]; // adopted by the buffer
+  TBufferFile buffer(TBuffer::kRead, static_cast<Int_t>(r.length), bytes, true);
+  readAt(bytes, r.length, r.offset);
+  auto *object = static_cast<TObject *>(buffer.ReadObjectAny(TObject::Class()));
+  if (!object) throw Failure("internal", "could not read object " + r.name + " of " + path_);
+  return std::unique_ptr<TObject>(object);
+}
+
+} // namespace dtpnode

@@ -1,0 +1,183 @@
+#include "client.h"
+
+#include "merge.h"
+#include "selector.h"
+
+#include <TBufferFile.h>
+#include <TDirectory.h>
+#include <TFile.h>
+#include <TList.h>
+#include <TNamed.h>
+#include <TROOT.h>
+#include <TSelector.h>
+#include <TTree.h>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+namespace dtpnode {
+
+using nlohmann::json;
+
+std::vector<uint8_t> packInput(const TList &list) {
+  TBufferFile buffer(TBuffer::kWrite);
+  buffer.WriteObjectAny(&list, TList::Class());
+  const char *p = buffer.Buffer();
+  return {p, p + buffer.Length()};
+}
+
+TList *unpackInput(const std::vector<uint8_t> &bytes) {
+  if (bytes.empty()) return new TList;
+  auto *copy = static_cast<char *>(std::malloc(bytes.size()));
+  std::memcpy(copy, bytes.data(), bytes.size());
+  TBufferFile buffer(TBuffer::kRead, static_cast<Int_t>(bytes.size()), copy, false);
+  auto *list = static_cast<TList *>(buffer.ReadObjectAny(TList::Class()));
+  std::free(copy);
+  if (!list) throw Failure("internal", "could not read the input list");
+  return list;
+}
+
+namespace {
+
+Failure writeFailure(const std::string &path, const Guard &guard, const std::string &why) {
+  std::string reason = guard.diskFull() ? "no space left on the disk" : why;
+  if (!guard.diskFull() && !guard.firstError().empty()) reason = guard.firstError();
+  Failure f("disk", "could not write " + path + ": " + reason);
+  f.step = "write";
+  return f;
+}
+
+void syncPath(const std::string &path, int flags) {
+  Fd fd(::open(path.c_str(), flags | O_CLOEXEC));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0)
+    throw Failure("disk", "could not sync " + path + ": " + std::strerror(errno));
+}
+
+std::string folderOf(const std::string &path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// A file that is removed again unless it was renamed.
+struct TempFile {
+  std::string path;
+  bool keep = false;
+  ~TempFile() {
+    if (!keep) ::unlink(path.c_str());
+  }
+};
+
+bool writeObject(TFile &file, TObject &o) {
+  if (auto *tree = dynamic_cast<TTree *>(&o)) {
+    tree->SetDirectory(&file); // its baskets move into the file
+    const bool ok = tree->Write() > 0;
+    tree->SetDirectory(nullptr);
+    return ok;
+  }
+  return file.WriteTObject(&o, o.GetName()) > 0;
+}
+
+} // namespace
+
+Client::Client(Channel &channel, Guard &guard, const SelectorClass &cls)
+    : channel_(channel), guard_(guard), class_(cls) {}
+
+int Client::run() {
+  json request;
+  while (channel_.read(request)) {
+    try {
+      guard_.rearm();
+      const std::string op = request["op"];
+      json reply;
+      if (op == "start" && !selector_)
+        reply = start(request);
+      else if (op == "finish" && selector_)
+        reply = finish(request);
+      else
+        throw Failure("internal", "client asked for " + op + " out of turn");
+      if (!channel_.write(reply)) return 0;
+    } catch (const Failure &f) {
+      channel_.write(failureFrame(f));
+      return 0;
+    }
+  }
+  return 0;
+}
+
+json Client::start(const json &request) {
+  const std::string dir = request.value("dir", "");
+  if (!dir.empty() && ::chdir(dir.c_str()) != 0)
+    throw Failure("disk", "could not enter " + dir + ": " + std::strerror(errno));
+  for (const std::string &variable : request.value("env", std::vector<std::string>{})) {
+    const size_t eq = variable.find('=');
+    if (eq != std::string::npos) ::setenv(variable.substr(0, eq).c_str(), variable.c_str() + eq + 1, 1);
+  }
+  input_ = new TList;
+  for (const auto &[name, value] : request.value("params", std::map<std::string, std::string>{}))
+    input_->Add(new TNamed(name.c_str(), value.c_str()));
+  guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
+  guard_.run(Phase::Begin, [&] {
+    selector_->SetInputList(input_);
+    selector_->SetOption(request.value("option", "").c_str());
+    selector_->Begin(nullptr);
+  });
+  if (selector_->GetAbort() != TSelector::kContinue) {
+    Failure f("abort", "the selector called Abort() in Begin");
+    f.step = "Begin";
+    throw f;
+  }
+  return {{"op", "begun"}, {"input", json::binary(packInput(*input_))}};
+}
+
+json Client::finish(const json &request) {
+  Merger merger(request.at("partials"), guard_);
+  guard_.run(Phase::Merge, [&] {
+    TList &output = *selector_->GetOutputList();
+    Merger::Group group;
+    while (merger.next(group)) {
+      if (isOurs(group.name)) continue;
+      for (auto &o : group.objects) output.Add(o.release());
+    }
+    class_.bind(*selector_, output, merger.members());
+  });
+  gROOT->cd();
+  guard_.run(Phase::Terminate, [&] { selector_->Terminate(); });
+  int keys = 0;
+  const std::string path = request.at("path");
+  if (!path.empty()) guard_.run(Phase::Write, [&] { keys = writeOutput(path); });
+  return {{"op", "finished"},
+          {"units", merger.units()},
+          {"canary", merger.canary()},
+          {"apart", merger.apart()},
+          {"keys", keys}};
+}
+
+int Client::writeOutput(const std::string &path) {
+  TDirectory::TContext keepDirectory;
+  guard_.clear();
+  TempFile temp{path + ".tmp" + std::to_string(::getpid())};
+  std::unique_ptr<TFile> file(TFile::Open(temp.path.c_str(), "RECREATE"));
+  if (!file || file->IsZombie()) throw writeFailure(path, guard_, "could not create it");
+  int keys = 0;
+  TIter next(selector_->GetOutputList());
+  while (TObject *o = next()) {
+    if (!writeObject(*file, *o) || file->TestBit(TFile::kWriteError))
+      throw writeFailure(path, guard_, std::string("could not write object ") + o->GetName());
+    ++keys;
+    guard_.enter(Phase::Write);
+  }
+  file->Close();
+  if (file->TestBit(TFile::kWriteError) || guard_.diskFull()) throw writeFailure(path, guard_, "write error");
+  syncPath(temp.path, O_RDWR);
+  if (::rename(temp.path.c_str(), path.c_str()) != 0)
+    throw writeFailure(path, guard_, std::strerror(errno));
+  temp.keep = true;
+  syncPath(folderOf(path), O_RDONLY | O_DIRECTORY);
+  return keys;
+}
+
+} // namespace dtpnode

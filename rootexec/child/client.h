@@ -1,0 +1,38 @@
+// The submitting side of a job: Begin() before it, Terminate() and the output file after it.
+#pragma once
+
+#include "guard.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+class TList;
+class TSelector;
+
+namespace dtpnode {
+
+class SelectorClass;
+
+/// Bytes of an input list, and back: a blob in memory would be one copy more.
+std::vector<uint8_t> packInput(const TList &list);
+TList *unpackInput(const std::vector<uint8_t> &bytes);
+
+class Client {
+public:
+  Client(Channel &channel, Guard &guard, const SelectorClass &cls);
+  int run();
+
+private:
+  nlohmann::json start(const nlohmann::json &request);
+  nlohmann::json finish(const nlohmann::json &request);
+  int writeOutput(const std::string &path);
+
+  Channel &channel_;
+  Guard &guard_;
+  const SelectorClass &class_;
+  TSelector *selector_ = nullptr;
+  TList *input_ = nullptr;
+};
+
+} // namespace dtpnode

@@ -1,0 +1,242 @@
+#include "generation.h"
+
+#include "blob.h"
+#include "client.h"
+#include "selector.h"
+
+#include <TFile.h>
+#include <TH1.h>
+#include <TList.h>
+#include <TNamed.h>
+#include <TParameter.h>
+#include <TROOT.h>
+#include <TSelector.h>
+#include <TTree.h>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace dtpnode {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+  x = (x ^ x >> 27) * 0x94d049bb133111eb;
+  return x ^ x >> 31;
+}
+
+void limitMemory(long long bytes) {
+  if (bytes <= 0) return;
+  rlimit limit{static_cast<rlim_t>(bytes), static_cast<rlim_t>(bytes)};
+  ::setrlimit(RLIMIT_DATA, &limit);
+}
+
+} // namespace
+
+uint64_t canary(uint64_t job, int64_t first, int64_t last) {
+  return mix(mix(mix(job) ^ static_cast<uint64_t>(first)) ^ static_cast<uint64_t>(last));
+}
+
+Generation::Generation(Channel &channel, Guard &guard, const SelectorClass &cls)
+    : channel_(channel), guard_(guard), class_(cls), inputs_(guard) {}
+
+int Generation::run() {
+  json request;
+  while (!sealed_ && channel_.read(request)) {
+    try {
+      guard_.rearm();
+      if (!channel_.write(handle(request))) return 0;
+    } catch (const Failure &f) {
+      channel_.write(failureFrame(f));
+      return 0;
+    }
+  }
+  return 0;
+}
+
+json Generation::handle(const json &request) {
+  const std::string op = request["op"];
+  if (op == "begin") return begin(request);
+  if (!selector_) throw Failure("internal", "generation asked for " + op + " before begin");
+  if (op == "packet") return process(request);
+  if (op == "seal") return seal(request);
+  throw Failure("internal", "generation asked for " + op);
+}
+
+json Generation::begin(const json &request) {
+  const std::string dir = request.value("dir", "");
+  if (!dir.empty() && ::chdir(dir.c_str()) != 0)
+    throw Failure("disk", "could not enter working directory " + dir);
+  limitMemory(request.value("memory", 0LL));
+  guard_.setLax(request.value("lax", false));
+  job_ = request.at("job");
+  const auto input = request.find("input");
+  input_ = unpackInput(input != request.end() && input->is_binary() ? input->get_binary() : json::binary_t{});
+  guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
+  guard_.run(Phase::SlaveBegin, [&] {
+    selector_->SetInputList(input_);
+    selector_->SetOption(request.value("option", "").c_str());
+    version_ = selector_->Version();
+    selector_->SlaveBegin(nullptr);
+  });
+  aborted(-1);
+  if (version_ == 0 && selector_->GetStatus() == -1) {
+    Failure f("abort", "SlaveBegin set the status to -1");
+    f.step = "SlaveBegin";
+    throw f;
+  }
+  return {{"op", "ready"}};
+}
+
+json Generation::process(const json &request) {
+  const auto start = Clock::now();
+  Packet p{request.at("id"),    request.at("seq"),  request.at("file"), request.at("tree"),
+           request.at("first"), request.at("last"), request.at("base"), request.value("clip", false)};
+  SharedPage &page = guard_.page();
+  page.packet.store(p.id);
+  page.entry.store(-1);
+  long long end = p.first, bytes = 0;
+  bool opened = false;
+  if (page.stop.load() < p.seq) {
+    try {
+      if (!p.file.empty()) {
+        open(p, opened);
+        bytes = current_->file->GetBytesRead();
+        if (opened) bytes = 0;
+      }
+      end = loop(p);
+      if (!p.file.empty()) bytes = current_->file->GetBytesRead() - bytes;
+    } catch (Failure &f) {
+      if (f.file.empty()) f.file = p.file;
+      throw;
+    }
+  }
+  page.entry.store(-1);
+  if (end > p.first) {
+    units_ += end - p.first;
+    canary_ += canary(job_, p.base + p.first, p.base + end);
+  }
+  const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+  return {{"op", "done"}, {"id", p.id}, {"last", end}, {"ns", ns}, {"bytes", bytes}, {"opened", opened}};
+}
+
+void Generation::open(Packet &p, bool &opened) {
+  if (!current_ || current_->url != p.file || current_->path != p.tree) {
+    Input *in = nullptr;
+    guard_.run(Phase::Open, [&] { in = &inputs_.get(p.file, p.tree, opened); });
+    leaveCurrent();
+    current_ = in;
+    skipFile_ = false;
+    guard_.clear();
+    inputs_.prepareCache(*in, p.first);
+    // Objects that Init or Notify make must not belong to the input file.
+    gROOT->cd();
+    guard_.run(Phase::Init, [&] { selector_->Init(in->tree); });
+    guard_.run(Phase::Notify, [&] { selector_->Notify(); });
+    if (guard_.tripped()) failData(-1);
+    aborted(-1);
+  } else {
+    inputs_.prepareCache(*current_, p.first);
+  }
+  const long long entries = current_->tree->GetEntries();
+  if (p.clip) p.last = std::min(p.last, entries);
+  if (p.last <= entries) return;
+  Failure f("open", "the tree has " + std::to_string(entries) + " entries, but entries up to " +
+                        std::to_string(p.last) + " were planned: the file has changed since");
+  f.step = "open";
+  throw f;
+}
+
+// Takes the selector's addresses out of the tree it leaves, while they still are what the tree
+// thinks they are: Init() on the next tree will change them.
+void Generation::leaveCurrent() {
+  if (!current_) return;
+  inputs_.learn(*current_);
+  current_->tree->ResetBranchAddresses();
+}
+
+long long Generation::loop(const Packet &p) {
+  SharedPage &page = guard_.page();
+  long long e = p.first;
+  if (skipFile_) return p.last;
+  guard_.run(Phase::Process, [&] {
+    for (; e < p.last && page.stop.load(std::memory_order_relaxed) < p.seq; ++e) {
+      page.entry.store(e, std::memory_order_relaxed);
+      page.progress.store(page.progress.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      if (!step(e)) {
+        e = p.last;
+        return;
+      }
+    }
+  });
+  return e;
+}
+
+// One entry. False if the rest of the file is to be skipped.
+bool Generation::step(long long entry) {
+  if (current_ && current_->tree->LoadTree(entry) < 0) {
+    if (guard_.tripped()) failData(entry);
+    throw Failure("data", "could not load entry " + std::to_string(entry));
+  }
+  if (version_ != 0)
+    selector_->Process(entry);
+  else if (selector_->ProcessCut(entry))
+    selector_->ProcessFill(entry);
+  if (guard_.tripped()) failData(entry);
+  if (selector_->GetAbort() != TSelector::kContinue && aborted(entry)) {
+    skipFile_ = true;
+    return false;
+  }
+  return true;
+}
+
+// ROOT has printed an error that user code would not look at.
+void Generation::failData(long long entry) {
+  Failure f = guard_.error();
+  f.entry = entry;
+  if (f.kind == "data" && entry >= 0) {
+    auto clusters = current_->tree->GetClusterIterator(entry);
+    f.first = clusters.Next();
+    f.last = std::min<long long>(clusters.GetNextEntry(), current_->tree->GetEntries());
+  }
+  throw f;
+}
+
+// True after Abort(kAbortFile); throws after Abort(kAbortProcess).
+bool Generation::aborted(long long entry) {
+  const TSelector::EAbort abort = selector_->GetAbort();
+  if (abort == TSelector::kContinue) return false;
+  selector_->ResetAbort();
+  if (abort == TSelector::kAbortFile) return true;
+  Failure f("abort", "the selector called Abort(kAbortProcess)");
+  f.entry = entry;
+  throw f;
+}
+
+json Generation::seal(const json &request) {
+  const std::string path = request.at("path");
+  guard_.run(Phase::SlaveTerminate, [&] { selector_->SlaveTerminate(); });
+  guard_.clear();
+  guard_.run(Phase::Seal, [&] {
+    TList &output = *selector_->GetOutputList();
+    BlobWriter blob(path);
+    blob.add(TParameter<Long64_t>(kUnits, units_), kUnits, 0, false);
+    blob.add(TParameter<Long64_t>(kCanary, static_cast<Long64_t>(canary_)), kCanary, 0, false);
+    TList members;
+    for (const auto &[member, object] : class_.membersIn(*selector_, output))
+      members.Add(new TNamed(member.c_str(), object.c_str()));
+    blob.add(members, kMembers, 0, false);
+    addAll(blob, output);
+    blob.finish();
+  });
+  sealed_ = true;
+  return {{"op", "sealed"}, {"units", units_}, {"canary", canary_}, {"apart", json::array()}};
+}
+
+} // namespace dtpnode

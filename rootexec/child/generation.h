@@ -1,0 +1,61 @@
+// One generation: one selector object, one SlaveBegin, many packets, one SlaveTerminate.
+#pragma once
+
+#include "guard.h"
+#include "input.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+class TList;
+class TSelector;
+
+namespace dtpnode {
+
+class SelectorClass;
+
+/// The checksum of one packet of global units; rootexec.Canary is the same function.
+uint64_t canary(uint64_t job, int64_t first, int64_t last);
+
+class Generation {
+public:
+  Generation(Channel &channel, Guard &guard, const SelectorClass &cls);
+
+  /// Works off requests until dtpnode is gone, the generation is sealed, or something fails.
+  int run();
+
+private:
+  struct Packet {
+    uint64_t id, seq;
+    std::string file, tree;
+    long long first, last, base;
+    bool clip; // the tree may end before last
+  };
+
+  nlohmann::json handle(const nlohmann::json &request);
+  nlohmann::json begin(const nlohmann::json &request);
+  nlohmann::json process(const nlohmann::json &request);
+  nlohmann::json seal(const nlohmann::json &request);
+
+  void open(Packet &p, bool &opened);
+  void leaveCurrent();
+  long long loop(const Packet &p);
+  bool step(long long entry);
+  [[noreturn]] void failData(long long entry);
+  bool aborted(long long entry);
+
+  Channel &channel_;
+  Guard &guard_;
+  const SelectorClass &class_;
+  Inputs inputs_;
+  Input *current_ = nullptr;
+  bool skipFile_ = false; // after Abort(kAbortFile)
+  TSelector *selector_ = nullptr;
+  int version_ = 2;
+  TList *input_ = nullptr;
+  uint64_t job_ = 0, canary_ = 0;
+  long long units_ = 0;
+  bool sealed_ = false;
+};
+
+} // namespace dtpnode

@@ -1,0 +1,86 @@
+// Bad code and bad data, caught: signals, exit(), exceptions, and the read errors that ROOT prints
+// but user code does not look at.
+#pragma once
+
+#include "channel.h"
+#include "protocol.h"
+
+#include <csignal>
+#include <exception>
+#include <string>
+
+namespace dtpnode {
+
+/// A failure on its way to dtpnode. Kinds are those of rootexec.Kind.
+struct Failure : std::exception {
+  Failure(std::string k, std::string m) : kind(std::move(k)), msg(std::move(m)) {}
+  const char *what() const noexcept override { return msg.c_str(); }
+
+  std::string kind, msg;
+  std::string step; // filled by Guard::run from the phase if empty
+  std::string file;
+  long long entry = -1, first = 0, last = 0;
+};
+
+/// The frame that reports f.
+nlohmann::json failureFrame(const Failure &f);
+
+/// Watches over user code in this process. There is one in each forked child.
+class Guard {
+public:
+  /// Takes the process over: its signals, its exit handler and ROOT's error handler. The page stays
+  /// mapped for ever; pageFd receives the stack of a crash.
+  Guard(SharedPage *page, Fd pageFd, Channel *channel);
+  Guard(const Guard &) = delete;
+  Guard &operator=(const Guard &) = delete;
+
+  SharedPage &page() { return *page_; }
+
+  /// Calls f in phase p; what it throws leaves as a Failure.
+  template <typename F>
+  void run(Phase p, F f) {
+    enter(p);
+    try {
+      f();
+    } catch (...) {
+      rethrow();
+    }
+    enter(Phase::Idle);
+  }
+  void enter(Phase p);
+
+  /// Lets missing branches pass with a warning.
+  void setLax(bool lax) { lax_ = lax; }
+  /// Puts the handlers back that user code may have replaced.
+  void rearm();
+  /// True if ROOT reported a read error since the last clear(). Cheap.
+  bool tripped() const { return tripped_; }
+  Failure error() const;
+  /// The first and the last error ROOT printed since clear(), for messages.
+  const std::string &firstError() const { return firstError_; }
+  bool diskFull() const { return diskFull_; }
+  void clear();
+
+private:
+  [[noreturn]] void rethrow();
+  void onRootError(int level, const char *location, const char *msg);
+  static void rootErrorHandler(int level, bool abort, const char *location, const char *msg);
+  static void onExit(int status, void *self);
+
+  SharedPage *page_;
+  Fd pageFd_;
+  Channel *channel_;
+  bool lax_ = false;
+  bool tripped_ = false;
+  bool diskFull_ = false;
+  std::string kind_, text_, firstError_;
+};
+
+/// Gives every signal back its default action and empties the mask: ROOT's own handlers would start a
+/// debugger.
+void resetSignals();
+
+/// Name of a phase as the user knows it.
+const char *phaseName(Phase p);
+
+} // namespace dtpnode

@@ -1,0 +1,150 @@
+#include "input.h"
+
+#include "guard.h"
+
+#include <TBranch.h>
+#include <TDirectory.h>
+#include <TFile.h>
+#include <TKey.h>
+#include <TTree.h>
+#include <TTreeCache.h>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace dtpnode {
+
+namespace {
+
+Failure openFailure(const std::string &url, const std::string &why) {
+  Failure f("open", why);
+  f.step = "open";
+  f.file = url;
+  return f;
+}
+
+// The operating system says more plainly than ROOT why a local file cannot be read.
+void checkLocal(const std::string &url) {
+  if (url.find("://") != std::string::npos || url.find('#') != std::string::npos) return;
+  std::string path = url.rfind("file:", 0) == 0 ? url.substr(5) : url;
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) throw openFailure(url, std::strerror(errno));
+  struct stat st {};
+  if (::fstat(fd.get(), &st) == 0 && S_ISDIR(st.st_mode)) throw openFailure(url, "is a directory");
+  if (st.st_size == 0) throw openFailure(url, "the file is empty");
+}
+
+void listTrees(TDirectory &dir, const std::string &prefix, int depth, std::vector<std::string> &out) {
+  TIter next(dir.GetListOfKeys());
+  while (auto *key = static_cast<TKey *>(next())) {
+    const std::string name = prefix + key->GetName();
+    TClass *cls = TClass::GetClass(key->GetClassName());
+    if (!cls) continue;
+    if (cls->InheritsFrom(TTree::Class())) {
+      if (out.empty() || out.back() != name) out.push_back(name); // cycles follow each other
+    } else if (depth < 4 && cls->InheritsFrom(TDirectory::Class())) {
+      if (TDirectory *sub = dir.GetDirectory(key->GetName())) listTrees(*sub, name + "/", depth + 1, out);
+    }
+  }
+}
+
+std::string join(const std::vector<std::string> &names) {
+  constexpr size_t kShown = 20;
+  std::string out;
+  for (size_t i = 0; i < names.size() && i < kShown; ++i) out += (i ? ", " : "") + names[i];
+  if (names.size() > kShown) out += ", ...";
+  return out;
+}
+
+} // namespace
+
+std::unique_ptr<TFile> openInput(const std::string &url, Guard &guard) {
+  checkLocal(url);
+  TDirectory::TContext keepDirectory;
+  guard.clear();
+  std::unique_ptr<TFile> file(TFile::Open(url.c_str(), "READ"));
+  std::string why = guard.firstError();
+  if (file && !file->IsZombie() && !file->TestBit(TFile::kRecovered)) return file;
+  if (why.empty()) why = "not a ROOT file";
+  if (why.find("runcated") != std::string::npos || why.find("keys") != std::string::npos)
+    why = "the file is truncated or was not closed properly (" + why + "); copy or write it again";
+  throw openFailure(url, why);
+}
+
+TTree *findTree(TFile &file, std::string &path, Guard &guard) {
+  TDirectory::TContext keepDirectory;
+  guard.clear();
+  std::vector<std::string> trees;
+  if (path.empty()) {
+    listTrees(file, "", 0, trees);
+    if (trees.size() == 1) path = trees[0];
+  }
+  TTree *tree = path.empty() ? nullptr : dynamic_cast<TTree *>(file.Get(path.c_str()));
+  if (tree) return tree;
+  if (trees.empty()) listTrees(file, "", 0, trees);
+  Failure f("schema", "");
+  f.step = "open";
+  f.file = file.GetName();
+  if (trees.empty())
+    f.msg = "no tree in the file";
+  else if (path.empty())
+    f.msg = "more than one tree in the file, name one of: " + join(trees);
+  else
+    f.msg = "no tree \"" + path + "\" in the file; there is: " + join(trees);
+  if (!guard.firstError().empty()) f.msg += " (" + guard.firstError() + ")";
+  throw f;
+}
+
+Input &Inputs::get(const std::string &url, const std::string &path, bool &opened) {
+  opened = false;
+  for (auto it = open_.begin(); it != open_.end(); ++it) {
+    if (it->url != url || it->path != path) continue;
+    open_.splice(open_.begin(), open_, it);
+    return open_.front();
+  }
+  Input in;
+  in.url = url;
+  in.path = path;
+  in.file = openInput(url, guard_);
+  std::string found = path;
+  in.tree = findTree(*in.file, found, guard_);
+  opened = true;
+  open_.push_front(std::move(in));
+  // The selector still looks at the one that was in front, now second: never closed here.
+  if (open_.size() > kOpenFiles) open_.pop_back();
+  return open_.front();
+}
+
+void Inputs::prepareCache(Input &in, long long first) {
+  TTree &tree = *in.tree;
+  const long long entries = tree.GetEntries();
+  TTreeCache *cache = tree.GetReadCache(in.file.get());
+  if (in.cacheFirst < 0) {
+    in.cacheFirst = first;
+    if (!cache) {
+      tree.EnableCache();
+      cache = tree.GetReadCache(in.file.get());
+    }
+    if (!cache) return;
+    // To the end of the tree, not of the packet: the next packet most likely follows, and its
+    // baskets must be neither fetched twice nor one by one.
+    cache->SetEntryRange(first, entries);
+    for (const std::string &name : branches_) tree.AddBranchToCache(name.c_str(), false);
+    if (!branches_.empty()) tree.StopCacheLearningPhase();
+  } else if (cache && first < in.cacheFirst) {
+    in.cacheFirst = 0;
+    cache->SetEntryRange(0, entries);
+  }
+}
+
+void Inputs::learn(const Input &in) {
+  if (!branches_.empty()) return;
+  TTreeCache *cache = in.tree->GetReadCache(in.file.get());
+  if (!cache || cache->IsLearning() || !cache->GetCachedBranches()) return;
+  TIter next(cache->GetCachedBranches());
+  while (auto *branch = static_cast<TBranch *>(next())) branches_.emplace_back(branch->GetFullName().Data());
+}
+
+} // namespace dtpnode

@@ -1,0 +1,31 @@
+// The base zygote of dtpnode. Not for use by hand: dtpnode starts it with a socket as descriptor 3.
+#include "channel.h"
+#include "guard.h"
+#include "protocol.h"
+#include "warm.h"
+#include "zygote.h"
+
+#include <TEnv.h>
+#include <TROOT.h>
+#include <cstdio>
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+int main() {
+  using namespace dtpnode;
+  if (::fcntl(kControlFd, F_SETFD, FD_CLOEXEC) != 0) {
+    std::fprintf(stderr, "this program is started by dtpnode\n");
+    return 2;
+  }
+  // Whole lines: what a child printed before a crash must not sit in a buffer.
+  ::setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
+  gROOT->SetBatch(true);
+  resetSignals();
+  gEnv->SetValue("TFile.Recover", 0); // a truncated file is an error, not a smaller file
+  warmUp();
+  Channel control{Fd(kControlFd)};
+  if (!control.write({{"op", "hello"}, {"protocol", kProtocol}, {"root", gROOT->GetVersion()}})) return 1;
+  Zygote(control, nullptr).processRequests();
+  ::_exit(0);
+}

@@ -1,0 +1,142 @@
+#include "merge.h"
+
+#include "guard.h"
+
+#include <TClass.h>
+#include <TClonesArray.h>
+#include <TH1.h>
+#include <TList.h>
+#include <TMethodCall.h>
+#include <TNamed.h>
+#include <TParameter.h>
+#include <TSeqCollection.h>
+#include <algorithm>
+#include <tuple>
+
+namespace dtpnode {
+
+namespace {
+
+constexpr size_t kAtOnce = 16; // objects of one name in memory
+
+using Objects = std::vector<std::unique_ptr<TObject>>;
+
+// ROOT's Merge, wherever the class has it: in its dictionary or as a method the interpreter knows.
+bool rootMerge(TObject &into, TList &others) {
+  TClass *cls = into.IsA();
+  if (ROOT::MergeFunc_t merge = cls->GetMerge())
+    return merge(cls->DynamicCast(TObject::Class(), &into, false), &others, nullptr) >= 0;
+  TMethodCall call;
+  call.InitWithPrototype(cls, "Merge", "TCollection*");
+  if (!call.IsValid()) return false;
+  Long_t result = 0;
+  call.SetParam(reinterpret_cast<Long_t>(static_cast<TCollection *>(&others)));
+  call.Execute(&into, result);
+  return call.ReturnType() == TMethodCall::kLong ? result >= 0 : true;
+}
+
+bool isList(const TObject &o) {
+  return o.InheritsFrom(TSeqCollection::Class()) && !o.InheritsFrom(TClonesArray::Class());
+}
+
+} // namespace
+
+bool isOurs(const std::string &name) { return name == kUnits || name == kCanary || name == kMembers; }
+
+Merger::Merger(const std::vector<std::string> &paths, Guard &guard) : guard_(guard) {
+  TH1::AddDirectory(false);
+  std::map<std::tuple<std::string, std::string, uint32_t>, size_t> index;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    blobs_.emplace_back(paths[i]);
+    for (Record r : blobs_[i].records()) {
+      r.blob = i;
+      // What could not be merged once is never merged: all of a name share one group.
+      auto key = std::make_tuple(r.name, r.cls, r.apart ? 0 : r.ordinal);
+      auto [it, fresh] = index.emplace(key, groups_.size());
+      if (fresh) groups_.emplace_back();
+      groups_[it->second].push_back(std::move(r));
+    }
+  }
+}
+
+bool Merger::next(Group &out) {
+  if (at_ == groups_.size()) return false;
+  const std::vector<Record> &records = groups_[at_++];
+  out.name = records[0].name;
+  out.ordinal = records[0].ordinal;
+  out.objects.clear();
+  guard_.enter(Phase::Merge); // progress: a merge of many objects is no stall
+  out.apart = std::any_of(records.begin(), records.end(), [](const Record &r) { return r.apart; }) ||
+              !mergeRecords(records, out.objects);
+  // A merge that fails half way has spoilt its objects.
+  if (out.apart) out.objects = readAll(records);
+  note(out);
+  return true;
+}
+
+void Merger::note(const Group &g) {
+  if (g.apart) apart_.push_back(g.name);
+  if (g.apart || g.objects.empty()) return;
+  auto *number = dynamic_cast<TParameter<Long64_t> *>(g.objects[0].get());
+  if (number && g.name == kUnits) units_ = number->GetVal();
+  if (number && g.name == kCanary) canary_ = static_cast<unsigned long long>(number->GetVal());
+  auto *list = dynamic_cast<TList *>(g.objects[0].get());
+  if (!list || g.name != kMembers) return;
+  TIter next(list);
+  while (TObject *o = next()) members_[o->GetName()] = o->GetTitle();
+}
+
+Objects Merger::readAll(const std::vector<Record> &records) const {
+  Objects out;
+  for (const Record &r : records) out.push_back(blobs_[r.blob].read(r));
+  return out;
+}
+
+bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
+  out.push_back(blobs_[records[0].blob].read(records[0]));
+  if (records[0].name == kMembers) return true; // the same in all generations that filled the member
+  for (size_t at = 1; at < records.size();) {
+    Objects others;
+    for (; at < records.size() && others.size() < kAtOnce; ++at)
+      others.push_back(blobs_[records[at].blob].read(records[at]));
+    if (!mergeInto(*out[0], others, records[0].name)) return false;
+  }
+  return true;
+}
+
+bool Merger::mergeInto(TObject &into, Objects &others, const std::string &path) {
+  if (isList(into)) return mergeElements(into, others, path);
+  TList list;
+  for (auto &o : others) list.Add(o.get());
+  return rootMerge(into, list);
+}
+
+// Lists inside the output list merge by the names of their elements. An element that cannot be merged
+// stays beside its namesake, and so does one that only some lists have.
+bool Merger::mergeElements(TObject &into, Objects &others, const std::string &path) {
+  auto &list = static_cast<TSeqCollection &>(into);
+  for (auto &other : others) {
+    auto &from = static_cast<TSeqCollection &>(*other);
+    std::map<std::pair<std::string, std::string>, int> seen;
+    std::vector<TObject *> elements;
+    TIter next(&from);
+    while (TObject *e = next()) elements.push_back(e);
+    from.Clear("nodelete");
+    for (TObject *e : elements) {
+      int skip = seen[{e->GetName(), e->ClassName()}]++;
+      TObject *mine = nullptr;
+      TIter search(&list);
+      while ((mine = search()))
+        if (std::string(mine->GetName()) == e->GetName() && mine->IsA() == e->IsA() && skip-- == 0) break;
+      Objects one;
+      one.emplace_back(e);
+      const std::string name = path + "/" + e->GetName();
+      if (mine && mergeInto(*mine, one, name)) continue;
+      if (mine && std::find(apart_.begin(), apart_.end(), name) == apart_.end()) apart_.push_back(name);
+      list.Add(one[0].release());
+    }
+  }
+  return true;
+}
+
+} // namespace dtpnode

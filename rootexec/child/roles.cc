@@ -1,0 +1,126 @@
+// What each forked process does with its channel.
+#include "blob.h"
+#include "client.h"
+#include "generation.h"
+#include "input.h"
+#include "merge.h"
+#include "selector.h"
+#include "zygote.h"
+
+#include <TFile.h>
+#include <TSystem.h>
+#include <TTree.h>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+namespace dtpnode {
+
+using nlohmann::json;
+
+namespace {
+
+// Answers requests with f until dtpnode is gone or, unless goOn, one fails.
+int serve(Channel &channel, Guard &guard, Phase phase, bool goOn,
+          const std::function<json(const json &)> &f) {
+  json request;
+  while (channel.read(request)) {
+    json reply;
+    bool failed = false;
+    try {
+      guard.clear();
+      guard.run(phase, [&] { reply = f(request); });
+    } catch (const Failure &failure) {
+      reply = failureFrame(failure);
+      failed = true;
+    }
+    if (!channel.write(reply) || (failed && !goOn)) break;
+  }
+  return 0;
+}
+
+json plan(const json &request, Guard &guard) {
+  const std::string url = request.at("file");
+  std::string path = request.at("tree");
+  std::unique_ptr<TFile> file = openInput(url, guard);
+  TTree *tree = findTree(*file, path, guard);
+  const long long entries = tree->GetEntries();
+  std::vector<long long> clusters;
+  auto next = tree->GetClusterIterator(0);
+  for (long long at; (at = next.Next()) < entries;) clusters.push_back(at);
+  return {{"op", "planned"}, {"tree", path}, {"entries", entries}, {"clusters", clusters}, {"bytes", tree->GetZipBytes()}};
+}
+
+// ACLiC writes beside the sources: dir is the library's final home, so that the paths inside it hold.
+json compile(const json &request) {
+  const std::string dir = request.at("dir"), main = request.at("main"), lib = request.at("lib");
+  const std::string cxx = request.value("cxx", "");
+  if (::chdir(dir.c_str()) != 0) throw Failure("disk", "could not enter " + dir);
+  if (!cxx.empty()) {
+    TString make = gSystem->GetMakeSharedLib();
+    make.ReplaceAll("; c++ ", ("; " + cxx + " ").c_str());
+    gSystem->SetMakeSharedLib(make);
+  }
+  gSystem->SetBuildDir(dir.c_str(), true);
+  gSystem->AddIncludePath(("-I\"" + dir + "\"").c_str());
+  if (gSystem->CompileMacro(main.c_str(), "kOcf", lib.c_str(), dir.c_str()) != 1)
+    throw Failure("code", "the selector does not compile");
+  return {{"op", "compiled"}, {"so", dir + "/" + lib + ".so"}};
+}
+
+json merge(const json &request, Guard &guard) {
+  Merger merger(request.at("inputs"), guard);
+  BlobWriter out(request.at("path"));
+  Merger::Group group;
+  while (merger.next(group)) {
+    uint32_t ordinal = group.ordinal;
+    for (auto &o : group.objects) out.add(*o, group.name, ordinal++, group.apart);
+    guard.enter(Phase::Write);
+  }
+  out.finish();
+  return {{"op", "sealed"}, {"units", merger.units()}, {"canary", merger.canary()}, {"apart", merger.apart()}};
+}
+
+int runSelector(Channel &channel, Guard &guard) {
+  json request;
+  if (!channel.read(request)) return 0;
+  std::unique_ptr<SelectorClass> cls;
+  try {
+    guard.run(Phase::Load, [&] {
+      try {
+        cls = std::make_unique<SelectorClass>(request.at("so"), request.at("dir"), request.at("class"));
+      } catch (Failure &f) {
+        if (!guard.firstError().empty()) f.msg += ": " + guard.firstError();
+        throw;
+      }
+    });
+  } catch (const Failure &f) {
+    channel.write(failureFrame(f));
+    return 0;
+  }
+  if (!channel.write({{"op", "loaded"}})) return 0;
+  Zygote(channel, cls.get()).processRequests();
+  return 0;
+}
+
+} // namespace
+
+int runRole(const std::string &role, Channel &channel, Guard &guard, const SelectorClass *selector) {
+  if (role == "selector") return runSelector(channel, guard);
+  if (role == "generation") return Generation(channel, guard, *selector).run();
+  if (role == "client") return Client(channel, guard, *selector).run();
+  if (role == "planner")
+    return serve(channel, guard, Phase::Plan, true, [&](const json &r) { return plan(r, guard); });
+  if (role == "compiler")
+    return serve(channel, guard, Phase::Compile, false, [](const json &r) { return compile(r); });
+  if (role == "merger")
+    return serve(channel, guard, Phase::Merge, false, [&](const json &r) { return merge(r, guard); });
+  if (role == "check")
+    return serve(channel, guard, Phase::Construct, false, [&](const json &) {
+      selector->make();
+      return json{{"op", "made"}};
+    });
+  return 1;
+}
+
+} // namespace dtpnode

@@ -1,0 +1,48 @@
+// A user's selector class, and the link between its data members and its output objects.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+class TClass;
+class TList;
+class TObject;
+class TSelector;
+
+namespace dtpnode {
+
+/// A class that derives from TSelector, out of one library.
+class SelectorClass {
+public:
+  /// Loads the library in this process. Throws Failure "code".
+  SelectorClass(const std::string &so, const std::string &dir, const std::string &name);
+
+  /// A new object. It is never deleted: the process ends before, and destructors of selectors are
+  /// where old code crashes.
+  TSelector *make() const;
+
+  /// Which members of s point at objects of the list: member name -> object name. As PROOF did it,
+  /// by value, so that a member keeps its object also where their names differ.
+  std::map<std::string, std::string> membersIn(const TSelector &s, const TList &list) const;
+  /// Points members of s at the objects of the list that bound names; a member that bound lacks, at
+  /// the object of its own name if there is one.
+  void bind(TSelector &s, const TList &list, const std::map<std::string, std::string> &bound) const;
+
+private:
+  struct Member {
+    std::string name;
+    TClass *cls;      // declared class
+    long offset;      // in the selector's class
+    long baseOffset;  // of TObject in cls
+  };
+  void collectMembers(TClass *cls, long offset);
+  TObject **slot(const TSelector &s, const Member &m) const;
+
+  TClass *class_ = nullptr;
+  long selectorOffset_ = 0; // of TSelector in class_
+  std::vector<Member> members_;
+};
+
+} // namespace dtpnode

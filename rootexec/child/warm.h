@@ -1,0 +1,10 @@
+// What a process needs at first use is loaded once, before the forks.
+#pragma once
+
+namespace dtpnode {
+
+/// Loads libraries and dictionaries, and runs what a generation runs (trees, readers, caches,
+/// decompression, streaming and merging of output objects) over small data in memory. No user code.
+void warmUp();
+
+} // namespace dtpnode

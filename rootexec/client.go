@@ -1,0 +1,86 @@
+package rootexec
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// ClientSpec says how the submitting side of a job runs.
+type ClientSpec struct {
+	Option string            // GetOption() of the selector
+	Params map[string]string // TNamed objects in fInput
+	Dir    string            // working directory of Begin and Terminate
+	Env    []string          // NAME=value, added to the environment
+}
+
+// Client is the submitting side of a job: a process with the one selector object that runs Begin and
+// Terminate.
+type Client struct {
+	p    *process
+	spec ClientSpec
+	wg   sync.WaitGroup // the goroutine that hands on lines
+}
+
+// Finished says what Client.Finish wrote.
+type Finished struct {
+	Units  int64    // in the partials
+	Canary uint64   // in the partials
+	Apart  []string // objects that could not be merged
+	Keys   int      // in the output file
+}
+
+// StartClient forks the client process. out receives each line it prints, from one goroutine. The
+// caller must Close it.
+func (s *Selector) StartClient(ctx context.Context, spec ClientSpec, out func(line string)) (*Client, error) {
+	for _, v := range spec.Env {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return nil, fmt.Errorf("could not set environment %q: it is not of the form NAME=value", v)
+		}
+	}
+	p, err := s.z.fork(ctx, "client")
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{p: p, spec: spec}
+	c.wg.Go(func() { // ends with the process's output
+		for line := range p.out.lines {
+			out(line)
+		}
+	})
+	return c, nil
+}
+
+// Begin runs the selector's Begin(nullptr) and returns its input list: the parameters and what Begin
+// added.
+func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
+	r, err := c.p.call(ctx, startFrame{Op: "start", Option: c.spec.Option,
+		Params: maps.Clone(c.spec.Params), Dir: c.spec.Dir, Env: slices.Clone(c.spec.Env)})
+	if err != nil {
+		return nil, err
+	}
+	return r.Input, nil
+}
+
+// Finish merges the partials (there may be none), binds the selector's members to the merged objects,
+// runs Terminate and writes the output list to outPath, an absolute path, which appears whole or not
+// at all; an empty outPath writes nothing. The partials stay. A full disk is KindDisk.
+func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (Finished, error) {
+	r, err := c.p.call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
+	if err != nil {
+		return Finished{}, err
+	}
+	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil
+}
+
+// Output is what Begin and Terminate printed: the first and last 64 KiB of it.
+func (c *Client) Output() string { return c.p.out.text() }
+
+// Close ends the client's process.
+func (c *Client) Close() {
+	c.p.close()
+	c.wg.Wait()
+}

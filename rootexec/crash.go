@@ -1,0 +1,158 @@
+package rootexec
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// failure turns a "failed" frame into the user's failure. The process has reported it and leaves, all
+// but a planner; its output is what it printed so far.
+func (p *process) failure(r *reply) *Failure {
+	if p.role != "planner" {
+		_ = p.conn.CloseWrite()
+		p.settle()
+	}
+	f := &Failure{
+		Kind: Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
+		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Tail: p.out.last(),
+	}
+	if f.Blame.Empty() {
+		f.Blame = tasks.Range{}
+	}
+	return blameEntry(f)
+}
+
+// crash tells why a process ended without a word.
+func (p *process) crash() *Failure {
+	p.settle()
+	s := p.page.read()
+	f := &Failure{Op: s.phase.String(), Entry: s.entry, Tail: p.out.last()}
+	if s.phase == phaseIdle {
+		f.Op = p.role
+	}
+	p.mu.Lock()
+	killed, stalled := p.killed, p.stalled
+	p.mu.Unlock()
+	sig := signalOf(p.exit.status, s)
+	switch {
+	case stalled:
+		f.Kind, f.Msg = KindStall, "no progress: an endless loop, or a call that does not return"
+		f.Stack = tidyStack(p.page.stack())
+	case killed, !p.exit.known:
+		f.Kind, f.Msg = KindKilled, "killed"
+	case p.exit.status.Exited():
+		f.Kind, f.Exit = KindExit, p.exit.status.ExitStatus()
+		f.Msg = fmt.Sprintf("left with exit status %d", f.Exit)
+	default:
+		p.signalled(f, s, sig)
+	}
+	return blameEntry(f)
+}
+
+func (p *process) signalled(f *Failure, s pageState, sig unix.Signal) {
+	f.Signal = int(sig)
+	f.Msg = fmt.Sprintf("killed by signal %d (%s)", int(sig), unix.SignalName(sig))
+	f.Stack = tidyStack(p.page.stack())
+	switch {
+	case sig == unix.SIGKILL && p.exit.maxRSS > memoryTotal()/2:
+		f.Kind = KindMemory
+		f.Msg = fmt.Sprintf("killed while it held %d MB: most likely by the kernel, short of memory", p.exit.maxRSS>>20)
+	case sig == unix.SIGKILL, sig == unix.SIGTERM, sig == unix.SIGINT, sig == unix.SIGHUP:
+		f.Kind = KindKilled
+	case strings.Contains(f.Tail, "std::bad_alloc"):
+		f.Kind, f.Msg = KindMemory, "out of memory (std::bad_alloc)"
+	case s.phase.wholeJob():
+		f.Kind = KindCode
+	default:
+		f.Kind = KindSignal
+	}
+}
+
+// signalOf prefers the signal that the crash handler noted: it may itself have been cut off.
+func signalOf(st unix.WaitStatus, s pageState) unix.Signal {
+	if s.signal != 0 {
+		return unix.Signal(s.signal)
+	}
+	if st.Signaled() {
+		return st.Signal()
+	}
+	return 0
+}
+
+// blameEntry blames the entry that ran, if nothing else is blamed and the kind is about entries.
+func blameEntry(f *Failure) *Failure {
+	switch f.Kind {
+	case KindSignal, KindExit, KindException, KindStall, KindMemory:
+		if f.Entry >= 0 && f.Blame.Empty() {
+			f.Blame = tasks.R(f.Entry, f.Entry+1)
+		}
+	}
+	return f
+}
+
+// tidyStack drops the frames of the crash handler itself and demangles the names where the host has
+// c++filt.
+func tidyStack(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		// The first frame in libc is where the kernel delivered the signal.
+		if strings.Contains(l, "libc.so") && i < 3 {
+			lines = lines[i+1:]
+			break
+		}
+	}
+	s = strings.Join(lines, "\n")
+	if s == "" {
+		return ""
+	}
+	cmd := exec.Command("c++filt")
+	cmd.Stdin = strings.NewReader(unwrapSymbols(s))
+	if out, err := cmd.Output(); err == nil {
+		return string(bytes.TrimSpace(out))
+	}
+	return s
+}
+
+// unwrapSymbols turns "lib.so(_ZSym+0x1)[0x2]" into "_ZSym +0x1 in lib.so", which c++filt can read.
+func unwrapSymbols(s string) string {
+	var out strings.Builder
+	for _, l := range strings.Split(s, "\n") {
+		open, end := strings.LastIndexByte(l, '('), strings.LastIndexByte(l, ')')
+		if open < 0 || end < open {
+			out.WriteString(l + "\n")
+			continue
+		}
+		lib := l[:open]
+		lib = lib[strings.LastIndexByte(lib, '/')+1:]
+		sym, off, _ := strings.Cut(l[open+1:end], "+")
+		if sym == "" {
+			sym = "?"
+		}
+		fmt.Fprintf(&out, "%s +%s in %s\n", sym, off, lib)
+	}
+	return out.String()
+}
+
+// memoryTotal is the host's memory in bytes, a guess where it cannot be read.
+func memoryTotal() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err == nil {
+		for _, l := range strings.Split(string(b), "\n") {
+			f := strings.Fields(l)
+			if len(f) >= 2 && f[0] == "MemTotal:" {
+				if kb, err := strconv.ParseInt(f[1], 10, 64); err == nil {
+					return kb << 10
+				}
+			}
+		}
+	}
+	return 8 << 30
+}

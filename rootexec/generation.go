@@ -1,0 +1,359 @@
+package rootexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// GenSpec says how a generation runs.
+type GenSpec struct {
+	Job                  uint64        // seed of the canaries
+	Input                []byte        // fInput, as Client.Begin returned it
+	Option               string        // GetOption() of the selector
+	Memory               int64         // bytes of data the child may hold, 0: 80 % of the host's memory
+	Stall                time.Duration // an entry, or SlaveBegin, may take this long; 0: DefaultStall
+	Dir                  string        // working directory; must exist
+	AllowMissingBranches bool          // let branches that a file lacks pass with a warning
+}
+
+// DefaultStall is how long an entry may take if GenSpec does not say.
+const DefaultStall = 5 * time.Minute
+
+// queueDepth is how many packets a generation holds: one that runs and one that waits.
+const queueDepth = 2
+
+// Sink receives what a generation reports. The calls for one generation come from one goroutine, in
+// order, and must not block for long.
+type Sink interface {
+	// PacketDone reports a packet that is done, or was preempted.
+	PacketDone(*Generation, Done)
+	// Failed reports the end of a generation that failed. It is the last call, and nothing of the
+	// generation counts. Kill and a failed Seal end a generation without it.
+	Failed(*Generation, *Failure)
+	// Output offers a line that the child printed; lines are lost if the sink cannot keep up.
+	Output(g *Generation, line string)
+}
+
+// Generation is one running child with one selector object.
+type Generation struct {
+	p     *process
+	sink  Sink
+	stall time.Duration
+	done  chan struct{} // closed when run has ended
+
+	mu      sync.Mutex
+	leased  []lease // in the order they were leased
+	seq     uint64
+	sealing chan sealResult // set by Seal
+	ended   bool
+	killed  bool
+}
+
+type lease struct {
+	Packet
+	seq uint64
+}
+
+type sealResult struct {
+	reply *reply
+	err   error
+}
+
+// Errors of Lease and Seal.
+var (
+	ErrQueueFull = errors.New("two packets are leased already")
+	ErrEnded     = errors.New("the generation has ended")
+)
+
+// Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
+// packets are leased, and reports its failure to sink as everything later does.
+func (s *Selector) Start(ctx context.Context, spec GenSpec, sink Sink) (*Generation, error) {
+	p, err := s.z.fork(ctx, "generation")
+	if err != nil {
+		return nil, err
+	}
+	if spec.Memory == 0 {
+		spec.Memory = memoryTotal() / 5 * 4
+	}
+	if spec.Stall == 0 {
+		spec.Stall = DefaultStall
+	}
+	g := &Generation{p: p, sink: sink, stall: spec.Stall, done: make(chan struct{})}
+	begin := beginFrame{Op: "begin", Input: spec.Input, Option: spec.Option, Job: spec.Job,
+		Memory: spec.Memory, Dir: spec.Dir, Lax: spec.AllowMissingBranches}
+	if err := p.send(begin); err != nil {
+		f := p.crash()
+		p.close()
+		return nil, f
+	}
+	go g.run()
+	return g, nil
+}
+
+// Lease gives the generation a packet. One may be leased while another runs, so that the child never
+// waits; a third is ErrQueueFull.
+func (g *Generation) Lease(pk Packet) error { return g.lease(pk, false) }
+
+func (g *Generation) lease(pk Packet, clip bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.ended || g.sealing != nil:
+		return ErrEnded
+	case len(g.leased) >= queueDepth:
+		return ErrQueueFull
+	}
+	g.seq++
+	g.leased = append(g.leased, lease{pk, g.seq})
+	err := g.p.send(packetFrame{Op: "packet", ID: pk.ID, Seq: g.seq, File: pk.File, Tree: pk.Tree,
+		First: pk.First, Last: pk.Last, Base: pk.Base, Clip: clip})
+	if err != nil {
+		return nil // the child is dying: run reports why, once
+	}
+	return nil
+}
+
+// Preempt ends the packet that runs at the next entry boundary; one that waits comes back undone.
+// Done.Last says how far each got.
+func (g *Generation) Preempt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.p.page.stop(g.seq)
+}
+
+// Progress is the packet that runs, or ran last, and the entry it is at (-1 between entries). It costs
+// one read of shared memory.
+func (g *Generation) Progress() (packet uint64, entry int64) {
+	s := g.p.page.read()
+	return s.packet, s.entry
+}
+
+// PID is the child's process id.
+func (g *Generation) PID() int { return g.p.pid }
+
+// Output is what the child printed: the first and last 64 KiB of it.
+func (g *Generation) Output() string { return g.p.out.text() }
+
+// Done is closed when the generation has ended and its process is reaped.
+func (g *Generation) Done() <-chan struct{} { return g.done }
+
+// Seal runs SlaveTerminate after the packets leased so far and writes the output list to path, which
+// appears whole or not at all. It ends the generation, whatever it returns. On failure the error is a
+// *Failure; Sink.Failed is called only if a packet failed before.
+func (g *Generation) Seal(ctx context.Context, path string) (Sealed, error) {
+	result := make(chan sealResult, 1)
+	g.mu.Lock()
+	if g.ended || g.sealing != nil {
+		g.mu.Unlock()
+		return Sealed{}, ErrEnded
+	}
+	g.sealing = result
+	_ = g.p.send(pathFrame{Op: "seal", Path: path}) // a child that is dying is reported by run
+	g.mu.Unlock()
+	stop := context.AfterFunc(ctx, g.Kill)
+	defer stop()
+	res := <-result
+	if ctx.Err() != nil {
+		return Sealed{}, fmt.Errorf("could not seal a generation: %w", context.Cause(ctx))
+	}
+	if res.err != nil {
+		return Sealed{}, res.err
+	}
+	return sealedFile(path, res.reply)
+}
+
+// Kill ends the generation at once, without a report to the sink, and waits until its process is gone.
+// It must not be called by the sink.
+func (g *Generation) Kill() {
+	g.mu.Lock()
+	g.killed = true
+	g.mu.Unlock()
+	g.p.kill()
+	<-g.done
+}
+
+// run is the generation's one goroutine; with it ends the process. It ends with the child's socket.
+func (g *Generation) run() {
+	defer close(g.done)
+	defer g.p.close()
+	frames := make(chan *reply)
+	go g.read(frames)
+	tick := time.NewTicker(min(g.stall/4, time.Second))
+	defer tick.Stop()
+	watch := stallWatch{since: time.Now()}
+	lines := g.p.out.lines
+	for {
+		select {
+		case r, ok := <-frames:
+			if !ok {
+				g.end(nil, g.p.crash())
+				return
+			}
+			if g.handle(r) {
+				for range frames { // read ends with the child
+				}
+				return
+			}
+		case line, ok := <-lines:
+			if !ok {
+				lines = nil
+				continue
+			}
+			g.sink.Output(g, line)
+		case now := <-tick.C:
+			if watch.stalled(now, g.p.page.read().progress, g.busy(), g.stall) {
+				g.p.abort()
+			}
+		}
+	}
+}
+
+// read hands on the child's frames until its socket is at its end.
+func (g *Generation) read(frames chan<- *reply) {
+	defer close(frames)
+	for {
+		r, err := readReply(g.p.conn)
+		if err != nil {
+			return
+		}
+		frames <- r
+	}
+}
+
+// handle deals with one frame and reports whether it was the last.
+func (g *Generation) handle(r *reply) bool {
+	switch r.Op {
+	case "done":
+		if g.pop(r.ID) {
+			g.sink.PacketDone(g, Done{ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened})
+		}
+	case "sealed":
+		g.end(r, nil)
+		return true
+	case "failed":
+		g.end(nil, g.p.failure(r))
+		return true
+	}
+	return false
+}
+
+func (g *Generation) pop(id uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.leased) == 0 || g.leased[0].ID != id {
+		return false
+	}
+	g.leased = g.leased[1:]
+	return true
+}
+
+// busy reports whether the child owes us something.
+func (g *Generation) busy() bool {
+	if g.p.page.read().phase != phaseIdle {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.leased) > 0 || g.sealing != nil
+}
+
+// end tells who waits how the generation ended.
+func (g *Generation) end(sealed *reply, f *Failure) {
+	g.mu.Lock()
+	g.ended = true
+	sealing, killed := g.sealing, g.killed
+	packetFailed := len(g.leased) > 0
+	if f != nil && f.File == "" {
+		f.File = g.currentFile()
+	}
+	g.mu.Unlock()
+	if f != nil && !killed && (sealing == nil || packetFailed) {
+		g.drainLines()
+		g.sink.Failed(g, f)
+	}
+	if sealing == nil {
+		return
+	}
+	if f != nil {
+		sealing <- sealResult{err: f}
+		return
+	}
+	sealing <- sealResult{reply: sealed}
+}
+
+// currentFile is the file of the packet that ran; the caller holds mu.
+func (g *Generation) currentFile() string {
+	id := g.p.page.read().packet
+	for _, l := range g.leased {
+		if l.ID == id {
+			return l.File
+		}
+	}
+	return ""
+}
+
+// drainLines hands on what the child printed before it ended.
+func (g *Generation) drainLines() {
+	for {
+		select {
+		case line, ok := <-g.p.out.lines:
+			if !ok {
+				return
+			}
+			g.sink.Output(g, line)
+		default:
+			return
+		}
+	}
+}
+
+// stallWatch notices when a child makes no progress though it has work.
+type stallWatch struct {
+	since    time.Time
+	progress uint64
+	fired    bool
+}
+
+func (w *stallWatch) stalled(now time.Time, progress uint64, busy bool, limit time.Duration) bool {
+	if progress != w.progress || !busy {
+		w.progress, w.since = progress, now
+		return false
+	}
+	if w.fired || now.Sub(w.since) < limit {
+		return false
+	}
+	w.fired = true
+	return true
+}
+
+// Probe tries a generation on the first entry of a file: SlaveBegin, Init, Notify, Process. It finds
+// what would fail everywhere, a missing branch above all, before the work is dealt out.
+func (s *Selector) Probe(ctx context.Context, spec GenSpec, file, tree string) error {
+	sink := &probeSink{result: make(chan *Failure, 1)}
+	g, err := s.Start(ctx, spec, sink)
+	if err != nil {
+		return err
+	}
+	defer g.Kill()
+	if err := g.lease(Packet{ID: 1, File: file, Tree: tree, Last: 1}, true); err != nil {
+		return err
+	}
+	select {
+	case f := <-sink.result:
+		if f != nil {
+			return f
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("could not try the selector on %q: %w", file, context.Cause(ctx))
+	}
+}
+
+type probeSink struct{ result chan *Failure }
+
+func (s *probeSink) PacketDone(*Generation, Done)     { s.result <- nil }
+func (s *probeSink) Failed(_ *Generation, f *Failure) { s.result <- f }
+func (s *probeSink) Output(_ *Generation, _ string)   {}

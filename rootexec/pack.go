@@ -1,0 +1,124 @@
+package rootexec
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Limits of a packed library.
+const (
+	maxPack      = 64 << 20  // packed
+	maxUnpacked  = 256 << 20 // all files together
+	maxPackFiles = 1000
+)
+
+// Pack returns the library with its sources for a peer of the same Platform: a zstd-compressed tar of
+// its folder.
+func (l Library) Pack() ([]byte, error) {
+	var buf bytes.Buffer
+	z, err := zstd.NewWriter(&buf, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	t := tar.NewWriter(z)
+	err = filepath.WalkDir(l.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		name, err := filepath.Rel(l.Dir, path)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := t.WriteHeader(&tar.Header{Name: filepath.ToSlash(name), Mode: 0o600, Size: int64(len(b))}); err != nil {
+			return err
+		}
+		_, err = t.Write(b)
+		return err
+	})
+	if err := errors.Join(err, t.Close(), z.Close()); err != nil {
+		return nil, fmt.Errorf("could not pack library %q: %w", l.Key, err)
+	}
+	if buf.Len() > maxPack {
+		return nil, fmt.Errorf("could not pack library %q: %d MB is too big", l.Key, buf.Len()>>20)
+	}
+	return buf.Bytes(), nil
+}
+
+// Unpack puts a library that a peer packed into the cache. The key is the one this host computed
+// (LibraryKey), so that a library of another platform or source is refused. The bytes are executable
+// code: unpack only what a peer with the right to submit or compile has sent.
+func Unpack(ctx context.Context, cache, key string, packed []byte) (Library, error) {
+	if len(packed) > maxPack {
+		return Library{}, fmt.Errorf("%w: %d MB is too big", ErrPack, len(packed)>>20)
+	}
+	files, err := readPack(packed)
+	if err != nil {
+		return Library{}, err
+	}
+	var m meta
+	if json.Unmarshal(files[libMeta], &m) != nil || m.Key != key || len(files[libName+".so"]) == 0 {
+		return Library{}, fmt.Errorf("%w: it is not the library %s", ErrPack, key)
+	}
+	delete(files, libMeta)
+	dir := libDir(cache, key)
+	err = withLock(ctx, dir+".lock", func() error {
+		if _, ok := cachedLibrary(cache, key); ok {
+			return nil
+		}
+		if err := writeSources(Source{Files: files}, dir); err != nil {
+			return err
+		}
+		return writeMeta(dir, m)
+	})
+	if err != nil {
+		return Library{}, fmt.Errorf("could not unpack library %q: %w", key, err)
+	}
+	lib, ok := cachedLibrary(cache, key)
+	if !ok {
+		return Library{}, fmt.Errorf("could not unpack library %q: it vanished from the cache", key)
+	}
+	return lib, nil
+}
+
+// readPack reads all files of a pack, within the limits and with names that stay in their folder.
+func readPack(packed []byte) (map[string][]byte, error) {
+	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxMemory(maxUnpacked), zstd.WithDecoderMaxWindow(64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPack, err)
+	}
+	defer z.Close()
+	files := map[string][]byte{}
+	t := tar.NewReader(io.LimitReader(z, maxUnpacked))
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPack, err)
+		}
+		name := h.Name
+		if h.Typeflag != tar.TypeReg || !filepath.IsLocal(name) || strings.ContainsAny(name, "\x00\\") || len(files) == maxPackFiles {
+			return nil, fmt.Errorf("%w: it holds %q", ErrPack, name)
+		}
+		if files[name], err = io.ReadAll(t); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPack, err)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package rootexec
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// page is SharedPage of child/protocol.h: memory that a child writes while it runs and that outlives
+// it. Its methods may be called at any time, also after close.
+type page struct {
+	mu   sync.RWMutex
+	file *os.File
+	mem  []byte // nil once closed
+	last pageState
+}
+
+// pageState is one reading of the page.
+type pageState struct {
+	packet   uint64
+	entry    int64
+	progress uint64
+	phase    phase
+	signal   int
+}
+
+const (
+	pageSize    = 4096 // kStackOffset
+	maxStack    = 64 << 10
+	offPacket   = 0
+	offEntry    = 8
+	offProgress = 16
+	offStop     = 24
+	offPhase    = 32
+	offSignal   = 36
+)
+
+// phase is Phase of child/protocol.h.
+type phase uint32
+
+const (
+	phaseIdle           phase = 0
+	phaseConstruct      phase = 1
+	phaseBegin          phase = 2
+	phaseSlaveBegin     phase = 3
+	phaseSlaveTerminate phase = 9
+	phaseTerminate      phase = 12
+	phaseLoad           phase = 14
+)
+
+var phaseNames = [...]string{"idle", "constructor", "Begin", "SlaveBegin", "open", "Init", "Notify",
+	"read", "Process", "SlaveTerminate", "seal", "merge", "Terminate", "write", "load", "compile", "plan"}
+
+func (p phase) String() string {
+	if int(p) < len(phaseNames) {
+		return phaseNames[p]
+	}
+	return fmt.Sprintf("phase %d", uint32(p))
+}
+
+// wholeJob reports whether a crash in p is the code's fault, not an entry's.
+func (p phase) wholeJob() bool {
+	switch p {
+	case phaseConstruct, phaseBegin, phaseSlaveBegin, phaseSlaveTerminate, phaseTerminate, phaseLoad:
+		return true
+	}
+	return false
+}
+
+func newPage() (*page, error) {
+	fd, err := unix.MemfdCreate("dtpnode-page", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("could not make shared memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "page")
+	if err := unix.Ftruncate(fd, pageSize); err != nil {
+		return nil, fmt.Errorf("could not make shared memory: %w", closing(f, err))
+	}
+	mem, err := unix.Mmap(fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("could not map shared memory: %w", closing(f, err))
+	}
+	return &page{file: f, mem: mem}, nil
+}
+
+func (p *page) u64(off int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&p.mem[off])) }
+func (p *page) u32(off int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&p.mem[off])) }
+
+// read takes a reading; after close, the last one.
+func (p *page) read() pageState {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.mem == nil {
+		return p.last
+	}
+	return p.state()
+}
+
+func (p *page) state() pageState {
+	return pageState{
+		packet:   p.u64(offPacket).Load(),
+		entry:    int64(p.u64(offEntry).Load()),
+		progress: p.u64(offProgress).Load(),
+		phase:    phase(p.u32(offPhase).Load()),
+		signal:   int(p.u32(offSignal).Load()),
+	}
+}
+
+// stop ends packets with sequence numbers up to seq.
+func (p *page) stop(seq uint64) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.mem != nil {
+		p.u64(offStop).Store(seq)
+	}
+}
+
+// stack is what the crash handler wrote.
+func (p *page) stack() string {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.mem == nil {
+		return ""
+	}
+	b := make([]byte, maxStack)
+	n, _ := p.file.ReadAt(b, pageSize) // to the end of the file: io.EOF is the rule
+	return string(bytes.Trim(b[:n], "\x00\n"))
+}
+
+func (p *page) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mem == nil {
+		return
+	}
+	p.last = p.state()
+	_ = unix.Munmap(p.mem) // fails only for memory that is not ours
+	_ = p.file.Close()     // nothing to lose: memory
+	p.mem = nil
+}
+
+// closing closes f and returns err.
+func closing(f *os.File, err error) error {
+	_ = f.Close()
+	return err
+}

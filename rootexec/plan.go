@@ -1,0 +1,72 @@
+package rootexec
+
+import (
+	"context"
+	"fmt"
+)
+
+// Plan reads the number of entries and the clusters of a tree. With an empty tree name the file must
+// hold exactly one. Many calls may run at once; each uses a planner process of its own, which is kept
+// for the next call. Failures that are the file's come as *Failure and name it.
+func (e *Executor) Plan(ctx context.Context, file, tree string) (Plan, error) {
+	select {
+	case e.planners <- struct{}{}:
+	case <-ctx.Done():
+		return Plan{}, fmt.Errorf("could not plan %q: %w", file, context.Cause(ctx))
+	}
+	defer func() { <-e.planners }()
+	p, err := e.planner(ctx)
+	if err != nil {
+		return Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
+	}
+	r, err := p.call(ctx, planFrame{Op: "plan", File: file, Tree: tree})
+	if f := asFailure(err); f != nil {
+		f.File, f.Entry = file, -1
+		// It answered, so it lives; after a crash there is nobody.
+		if f.Kind == KindOpen || f.Kind == KindSchema {
+			e.keepPlanner(p)
+			return Plan{}, f
+		}
+		p.close()
+		if f.Kind == KindSignal || f.Kind == KindExit {
+			f.Kind = KindOpen // this file kills ROOT, before any user code
+		}
+		return Plan{}, f
+	}
+	if err != nil {
+		p.close()
+		return Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
+	}
+	e.keepPlanner(p)
+	return Plan{File: file, Tree: r.Tree, Entries: r.Entries, Clusters: r.Clusters, Bytes: r.Bytes}, nil
+}
+
+func (e *Executor) planner(ctx context.Context) (*process, error) {
+	e.mu.Lock()
+	if n := len(e.idle); n > 0 {
+		p := e.idle[n-1]
+		e.idle = e.idle[:n-1]
+		e.mu.Unlock()
+		select {
+		case <-p.exited: // killed while it waited
+			p.close()
+		default:
+			return p, nil
+		}
+	} else {
+		e.mu.Unlock()
+	}
+	return e.fork(ctx, "planner")
+}
+
+func (e *Executor) keepPlanner(p *process) {
+	e.mu.Lock()
+	keep := !e.closed && len(e.idle) < e.cfg.Planners
+	if keep {
+		e.idle = append(e.idle, p)
+	}
+	e.mu.Unlock()
+	if !keep {
+		p.close()
+	}
+}

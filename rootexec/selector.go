@@ -1,0 +1,214 @@
+package rootexec
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Selector is one class of one library, loaded in a process that forks generations, mergers and
+// clients. It stays loaded until Release, and for some time after.
+type Selector struct {
+	e     *Executor
+	key   string
+	class string
+
+	ready chan struct{} // closed when proc and zygote, or err, are set
+	err   error
+	proc  *process
+	z     *zygote
+
+	// Guarded by the cache's mutex.
+	refs int
+	used uint64
+}
+
+// selectorCache keeps loaded selectors; those in use are never dropped.
+type selectorCache struct {
+	mu     sync.Mutex
+	max    int
+	clock  uint64
+	loaded map[string]*Selector
+	closed bool
+}
+
+func (c *selectorCache) init(max int) {
+	c.max = max
+	c.loaded = map[string]*Selector{}
+}
+
+// Load loads class from lib, or returns it loaded as it is from an earlier call. That the class derives
+// from TSelector and that an object of it can be made is checked, the latter in a process of its own.
+// A *Failure of KindCode says what is wrong with the code. The caller must Release what it got.
+func (e *Executor) Load(ctx context.Context, lib Library, class string) (*Selector, error) {
+	s, mine, err := e.selectors.acquire(e, lib.Key+"/"+class, class)
+	if err != nil {
+		return nil, err
+	}
+	if mine {
+		s.err = s.open(ctx, lib)
+		close(s.ready)
+		e.selectors.trim()
+	}
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		s.Release()
+		return nil, fmt.Errorf("could not load %q: %w", class, context.Cause(ctx))
+	}
+	if s.err != nil {
+		e.selectors.drop(s)
+		return nil, s.err
+	}
+	return s, nil
+}
+
+func (c *selectorCache) acquire(e *Executor, key, class string) (s *Selector, mine bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false, fmt.Errorf("could not load %q: %w", class, ErrClosed)
+	}
+	c.clock++
+	s = c.loaded[key]
+	if s != nil && s.dead() {
+		delete(c.loaded, key) // its users, if any, release it
+		if s.refs == 0 {
+			go s.close()
+		}
+		s = nil
+	}
+	if s == nil {
+		s = &Selector{e: e, key: key, class: class, ready: make(chan struct{})}
+		c.loaded[key] = s
+		mine = true
+	}
+	s.refs++
+	s.used = c.clock
+	return s, mine, nil
+}
+
+// dead reports whether the selector's process has gone, which only a loaded one can.
+func (s *Selector) dead() bool {
+	select {
+	case <-s.ready:
+		return s.err == nil && !s.z.alive()
+	default:
+		return false
+	}
+}
+
+// open forks and loads; it runs in the one Load that came first.
+func (s *Selector) open(ctx context.Context, lib Library) error {
+	p, err := s.e.fork(ctx, "selector")
+	if err != nil {
+		return err
+	}
+	if _, err := p.call(ctx, loadFrame{Op: "load", So: lib.So, Dir: lib.Dir, Class: s.class}); err != nil {
+		p.close()
+		return s.codeFailure(err)
+	}
+	s.proc, s.z = p, newZygote(p.conn)
+	if err := s.check(ctx); err != nil {
+		s.close()
+		return s.codeFailure(err)
+	}
+	return nil
+}
+
+// check makes an object in a process that is thrown away, so that a constructor that crashes is found
+// here and not in every generation.
+func (s *Selector) check(ctx context.Context) error {
+	p, err := s.z.fork(ctx, "check")
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	_, err = p.call(ctx, struct {
+		Op string `msgpack:"op"`
+	}{"make"})
+	return err
+}
+
+// codeFailure makes the code the culprit: nothing else runs while a library is loaded.
+func (s *Selector) codeFailure(err error) error {
+	f := asFailure(err)
+	if f == nil {
+		return fmt.Errorf("could not load selector %q: %w", s.class, err)
+	}
+	switch f.Kind {
+	case KindSignal, KindException, KindExit:
+		f.Kind = KindCode
+	}
+	return f
+}
+
+// Release gives s back. It stays loaded for a later Load while there is room.
+func (s *Selector) Release() {
+	c := &s.e.selectors
+	c.mu.Lock()
+	s.refs--
+	orphan := s.refs == 0 && c.loaded[s.key] != s
+	c.mu.Unlock()
+	if orphan {
+		s.close()
+		return
+	}
+	c.trim()
+}
+
+// drop forgets a selector that could not be loaded.
+func (c *selectorCache) drop(s *Selector) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.refs--
+	if c.loaded[s.key] == s {
+		delete(c.loaded, s.key)
+	}
+}
+
+// trim closes the selectors longest unused beyond the limit.
+func (c *selectorCache) trim() {
+	var out []*Selector
+	c.mu.Lock()
+	for len(c.loaded) > c.max {
+		var oldest *Selector
+		for _, s := range c.loaded {
+			if s.refs == 0 && (oldest == nil || s.used < oldest.used) {
+				oldest = s
+			}
+		}
+		if oldest == nil {
+			break
+		}
+		delete(c.loaded, oldest.key)
+		out = append(out, oldest)
+	}
+	c.mu.Unlock()
+	for _, s := range out {
+		s.close()
+	}
+}
+
+func (c *selectorCache) closeAll() {
+	c.mu.Lock()
+	c.closed = true
+	all := c.loaded
+	c.loaded = map[string]*Selector{}
+	c.mu.Unlock()
+	for _, s := range all {
+		<-s.ready
+		if s.err == nil {
+			s.close()
+		}
+	}
+}
+
+// close ends the selector's process and all its children. It may be called more than once.
+func (s *Selector) close() {
+	if s.proc == nil {
+		return
+	}
+	s.z.close()
+	s.proc.close()
+}

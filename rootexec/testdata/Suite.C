@@ -1,0 +1,191 @@
+#include "Suite.h"
+
+#include <chrono>
+
+void MakeData::Begin(TTree *) {
+  const Long64_t entries = param(fInput, "entries", "1000").Atoll();
+  const Long64_t base = param(fInput, "base", "0").Atoll();
+  const Long64_t cluster = param(fInput, "cluster", "300").Atoll();
+  TFile file(param(fInput, "file"), "RECREATE", "", param(fInput, "codec", "505").Atoi());
+  auto *tree = new TTree(param(fInput, "tree", "T"), "");
+  tree->SetAutoFlush(cluster);
+  Long64_t id = 0;
+  Int_t n = 0;
+  Float_t x[16] = {};
+  std::vector<float> v;
+  tree->Branch("id", &id);
+  tree->Branch("n", &n);
+  tree->Branch("x", x, "x[n]/F");
+  tree->Branch("v", &v);
+  TRandom3 random(static_cast<UInt_t>(base + 1));
+  for (Long64_t e = 0; e < entries; ++e) {
+    id = base + e;
+    n = static_cast<Int_t>(random.Integer(8));
+    for (int i = 0; i < n; ++i) x[i] = static_cast<Float_t>(random.Gaus(0, 1));
+    v.assign(static_cast<size_t>(n % 3), 0.5f);
+    tree->Fill();
+  }
+  file.Write();
+}
+
+void Hists::SlaveBegin(TTree *) {
+  hx = new TH1F("hx", "x", 100, -4, 4);
+  hx->Sumw2();
+  renamed = new TH1F("hother", "n", 10, 0, 10);
+  h2 = new TH2F("h2", "n and x", 10, 0, 10, 20, -4, 4);
+  prof = new TProfile("prof", "x over n", 10, 0, 10);
+  count = new TParameter<Long64_t>("count", 0);
+  slaveEnds = new TParameter<Long64_t>("slaveEnds", 0);
+  plain = new TH1F("plain", "", 1, 0, 1);
+  nested = new TList;
+  nested->SetName("nested");
+  auto *inner = new TH1F("inner", "v", 10, 0, 1);
+  inner->SetDirectory(nullptr);
+  nested->Add(inner);
+  for (TObject *o : std::initializer_list<TObject *>{hx, renamed, h2, prof, count, slaveEnds, nested})
+    fOutput->Add(o);
+  if (TString(GetOption()) == "absent" && param(fInput, "first") == "yes") fOutput->Remove(h2);
+}
+
+bool Hists::Process(Long64_t entry) {
+  reader.SetLocalEntry(entry);
+  for (float f : x) {
+    hx->Fill(f);
+    h2->Fill(*n, f);
+    prof->Fill(*n, f);
+  }
+  renamed->Fill(*n);
+  for (float f : v) static_cast<TH1F *>(nested->FindObject("inner"))->Fill(f);
+  count->SetVal(count->GetVal() + 1);
+  return true;
+}
+
+void Hists::Terminate() {
+  // Says what it sees, for the test of the binding of members.
+  printf("terminate hx=%g renamed=%g count=%lld nested=%d fromBegin=%s\n", hx ? hx->GetEntries() : -1,
+         renamed ? renamed->GetEntries() : -1, count ? count->GetVal() : -1,
+         nested ? nested->GetSize() : -1, param(fInput, "fromBegin").Data());
+}
+
+void HistsOld::SlaveBegin(TTree *) {
+  hx = new TH1F("hx", "x", 100, -4, 4);
+  fOutput->Add(hx);
+  fOutput->Add(count = new TParameter<Long64_t>("count", 0));
+}
+
+void HistsOld::Init(TTree *t) {
+  v = nullptr;
+  if (!t) return;
+  fChain = t;
+  fChain->SetMakeClass(1);
+  fChain->SetBranchAddress("id", &id, &b_id);
+  fChain->SetBranchAddress("n", &n, &b_n);
+  fChain->SetBranchAddress("x", x, &b_x);
+  fChain->SetBranchAddress("v", &v, &b_v);
+}
+
+bool HistsOld::Process(Long64_t entry) {
+  fChain->GetTree()->GetEntry(entry);
+  for (int i = 0; i < n; ++i) hx->Fill(x[i]);
+  if (v->size() == static_cast<size_t>(n % 3)) count->SetVal(count->GetVal() + 1);
+  return true;
+}
+
+void Bad::SlaveBegin(TTree *) {
+  bad = param(fInput, "bad");
+  at = param(fInput, "at", "-1").Atoll();
+  if (bad == "slavebegin") misbehave();
+}
+
+bool Bad::Process(Long64_t entry) {
+  reader.SetLocalEntry(entry);
+  if (*id == at) {
+    printf("about to be bad: %s\n", bad.Data());
+    misbehave();
+  }
+  return true;
+}
+
+void Bad::misbehave() {
+  if (bad == "segv" || bad == "slavebegin") *reinterpret_cast<volatile int *>(8) = 1;
+  if (bad == "abortsig") std::abort();
+  if (bad == "exit") std::exit(7);
+  if (bad == "_exit") ::_exit(9);
+  if (bad == "throw") throw std::runtime_error("something is wrong");
+  if (bad == "throwint") throw 42;
+  if (bad == "loop")
+    for (volatile int i = 0;; i = i + 1) {
+    }
+  if (bad == "memory")
+    for (;;) {
+      auto *p = new char[16 << 20];
+      for (int i = 0; i < 16 << 20; i += 4096) p[i] = 1;
+      hoard.push_back(p);
+    }
+  if (bad == "overflow") {
+    volatile char deep[1 << 16];
+    deep[0] = 1;
+    misbehave();
+    deep[1] = deep[0];
+  }
+  if (bad == "flood")
+    for (int i = 0; i < 1 << 20; ++i) printf("%-1023d\n", i);
+  if (bad == "abort") Abort("on purpose", kAbortProcess);
+  if (bad == "abortfile") Abort("on purpose", kAbortFile);
+  if (bad == "sleep") gSystem->Exec("sleep 1000");
+  if (bad == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(2));
+}
+
+void Reference::Begin(TTree *) {
+  TChain chain(param(fInput, "tree", "T"));
+  std::unique_ptr<TObjArray> files(param(fInput, "files").Tokenize(","));
+  for (TObject *f : *files) chain.Add(f->GetName());
+  auto *selector = static_cast<TSelector *>(TClass::GetClass(param(fInput, "class", "Hists"))->New());
+  TList input;
+  selector->SetInputList(&input);
+  const Long64_t first = param(fInput, "first", "0").Atoll();
+  const Long64_t n = param(fInput, "n", "1000000000").Atoll();
+  for (int pass = param(fInput, "passes", "1").Atoi(); pass > 0; --pass) {
+    const auto start = std::chrono::steady_clock::now();
+    chain.Process(selector, param(fInput, "option"), n, first);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    printf("reference took %.6f\n", took.count());
+    if (pass > 1) {
+      selector = static_cast<TSelector *>(selector->IsA()->New());
+      selector->SetInputList(&input);
+    }
+  }
+  if (param(fInput, "out") == "") return;
+  TFile out(param(fInput, "out"), "RECREATE");
+  for (TObject *o : *selector->GetOutputList()) out.WriteTObject(o, o->GetName());
+}
+
+static bool close(double a, double b) { return std::abs(a - b) <= 1e-12 * std::max(std::abs(a), std::abs(b)); }
+
+static int compareObjects(TObject *a, TObject *b) {
+  if (!b || a->IsA() != b->IsA()) return printf("%s is missing or of another class\n", a->GetName());
+  if (auto *list = dynamic_cast<TCollection *>(a)) {
+    int bad = list->GetSize() != static_cast<TCollection *>(b)->GetSize();
+    for (TObject *o : *list) bad += compareObjects(o, static_cast<TCollection *>(b)->FindObject(o->GetName()));
+    return bad;
+  }
+  if (auto *p = dynamic_cast<TParameter<Long64_t> *>(a)) {
+    if (TString(p->GetName()) == "slaveEnds" || p->GetVal() == static_cast<TParameter<Long64_t> *>(b)->GetVal())
+      return 0;
+    return printf("%s: %lld, %lld\n", p->GetName(), p->GetVal(), static_cast<TParameter<Long64_t> *>(b)->GetVal());
+  }
+  auto *h = dynamic_cast<TH1 *>(a), *g = dynamic_cast<TH1 *>(b);
+  if (!h) return 0;
+  for (int i = 0; i < h->GetNcells(); ++i)
+    if (!close(h->GetBinContent(i), g->GetBinContent(i)) || !close(h->GetBinError(i), g->GetBinError(i)))
+      return printf("%s bin %d: %.17g, %.17g\n", h->GetName(), i, h->GetBinContent(i), g->GetBinContent(i));
+  if (h->GetEntries() != g->GetEntries()) return printf("%s: entries %g, %g\n", h->GetName(), h->GetEntries(), g->GetEntries());
+  return 0;
+}
+
+void Compare::Begin(TTree *) {
+  TFile a(param(fInput, "a")), b(param(fInput, "b"));
+  int bad = a.GetListOfKeys()->GetSize() != b.GetListOfKeys()->GetSize() || a.GetListOfKeys()->GetSize() == 0;
+  for (TObject *key : *a.GetListOfKeys()) bad += compareObjects(a.Get(key->GetName()), b.Get(key->GetName())) != 0;
+  if (bad) Abort("they differ");
+}
