@@ -38,10 +38,11 @@ same binary; idle hosts steal work from busy ones; the outputs are merged into o
 Begin with ` + "`dtpnode demo`" + `, or with ` + "`dtpnode doctor`" + ` to see what this host lacks.
 
 Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          knownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if g.output != "text" && g.output != "json" {
 				return usagef("could not use --output %q: it is the format, text or json; the result file is -o FILE", g.output)

@@ -6,19 +6,67 @@ import (
 
 	"github.com/dtpnode/dtpnode/demo"
 	"github.com/dtpnode/dtpnode/internal/doctor"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // tools is rootexec as doctor and the demo want it.
 type tools struct{ prefix, cache string }
 
-var errNoTools = errors.New("could not look for ROOT: it is not part of this build yet")
+func (t tools) root(ctx context.Context) (*rootexec.Root, error) {
+	root, err := rootexec.Find(ctx, rootexec.FindOptions{Prefix: t.prefix, Cache: t.cache})
+	var none *rootexec.NoROOTError
+	if errors.As(err, &none) {
+		return nil, &api.Error{Message: err.Error(), Hint: none.Hint, Err: err}
+	}
+	return root, err
+}
 
-func (t tools) Find(ctx context.Context) (demo.ROOT, error) { return demo.ROOT{}, errNoTools }
+// Find looks for ROOT.
+func (t tools) Find(ctx context.Context) (demo.ROOT, error) {
+	root, err := t.root(ctx)
+	if err != nil {
+		return demo.ROOT{}, err
+	}
+	return demo.ROOT{Version: root.Version, Dir: root.Dir}, nil
+}
+
+// Install installs ROOT into the cache, unless the user named one.
 func (t tools) Install(ctx context.Context, report func(string)) (demo.ROOT, error) {
-	return demo.ROOT{}, errNoTools
+	if t.prefix != "" {
+		_, err := t.root(ctx)
+		return demo.ROOT{}, err
+	}
+	root, err := rootexec.Install(ctx, t.cache, report)
+	if err != nil {
+		return demo.ROOT{}, err
+	}
+	return demo.ROOT{Version: root.Version, Dir: root.Dir}, nil
 }
-func (t tools) BuildChild(ctx context.Context, root demo.ROOT, report func(string)) error {
-	return errNoTools
+
+// BuildChild builds the child against the ROOT that was found.
+func (t tools) BuildChild(ctx context.Context, r demo.ROOT, report func(string)) error {
+	root, err := rootexec.Find(ctx, rootexec.FindOptions{Prefix: r.Dir})
+	if err != nil {
+		return err
+	}
+	_, err = rootexec.BuildChild(ctx, root, t.cache, report)
+	return err
 }
-func (t tools) find(ctx context.Context) (doctor.ROOT, error) { return doctor.ROOT{}, errNoTools }
-func (t tools) build(ctx context.Context) error               { return errNoTools }
+
+func (t tools) find(ctx context.Context) (doctor.ROOT, error) {
+	root, err := t.root(ctx)
+	if err != nil {
+		return doctor.ROOT{}, err
+	}
+	return doctor.ROOT{Version: root.Version, Dir: root.Dir}, nil
+}
+
+func (t tools) build(ctx context.Context) error {
+	root, err := t.root(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = rootexec.BuildChild(ctx, root, t.cache, nil)
+	return err
+}

@@ -55,11 +55,14 @@ func (p *Plain) Close() {}
 // details is what is shown beside the count of events.
 func (m *meter) details() string {
 	st := m.last
-	rate := st.Rate
-	if rate <= 0 {
+	rate, bytes := st.Rate, m.bytes
+	switch {
+	case st.State.Final() && st.Seconds > 0: // over the whole job
+		rate, bytes = float64(st.Done)/st.Seconds, float64(st.Bytes)/st.Seconds
+	case rate <= 0:
 		rate = m.units
 	}
-	s := fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(m.bytes))
+	s := fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(bytes))
 	if left := m.left(); left >= 0 {
 		s += "  ETA " + Seconds(left)
 	}

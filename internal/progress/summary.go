@@ -63,7 +63,7 @@ func missing(w io.Writer, st api.JobStatus) {
 	for _, m := range st.Missing {
 		fmt.Fprintf(w, "  %s %s\n    %s: %s\n", line(m.File), entries(m), line(m.Kind), line(m.Reason))
 		if m.Tries > 0 {
-			fmt.Fprintf(w, "    tried %d times on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))
+			fmt.Fprintf(w, "    tries: %d, on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))
 		}
 		block(w, "stack", m.Stack)
 		block(w, "last lines printed", m.Tail)

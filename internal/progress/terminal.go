@@ -63,16 +63,16 @@ func (t *Terminal) before(decor.Statistics) string {
 	defer t.mu.Unlock()
 	st := t.meter.last
 	if st.Units == 0 {
-		return string(st.State) + " "
+		return string(st.State)
 	}
-	return fmt.Sprintf("%s %s/%s ", st.State, Count(st.Done), Count(st.Units))
+	return fmt.Sprintf("%s %s/%s", st.State, Count(st.Done), Count(st.Units))
 }
 
 // after is what stands right of the bar.
 func (t *Terminal) after(decor.Statistics) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return fmt.Sprintf(" %4s", Percent(t.meter.last.Done, t.meter.last.Units))
+	return fmt.Sprintf("%4s", Percent(t.meter.last.Done, t.meter.last.Units))
 }
 
 // below writes the lines under the bar. A line that wraps would spoil the redrawing: it is cut.

@@ -1,0 +1,214 @@
+package progress
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vbauerster/mpb/v8"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+// course is a job of 4 million events, told five times a second.
+func course() []api.JobStatus {
+	var all []api.JobStatus
+	st := api.JobStatus{ID: "3fa9c2d417e8aa", Selector: "/ana/DiMuon.C", State: api.Preparing, Phase: "planning 8 files"}
+	for i := range 100 {
+		st.Seconds = float64(i) / 5
+		switch {
+		case i == 3:
+			st.Phase = "compiling DiMuon.C"
+		case i >= 10 && i < 90:
+			st.State, st.Phase, st.Units = api.Running, "", 4_000_000
+			st.Done += 50_000
+			st.Bytes += 3_000_000
+			st.Rate = 250_000
+			st.Packets = int64(i)
+			st.Steals = int64(i / 20)
+		case i == 90:
+			st.State, st.Phase, st.Merges = api.Merging, "Terminate", 3
+		case i == 99:
+			st.State, st.Phase, st.Rate, st.Committed = api.Done, "", 0, st.Done
+		}
+		all = append(all, st)
+	}
+	return all
+}
+
+func TestPlain(t *testing.T) {
+	var b bytes.Buffer
+	p := NewPlain(&b)
+	for _, st := range course() {
+		p.Status(st)
+	}
+	p.Close()
+	golden(t, "plain.txt", b.String())
+	if strings.ContainsRune(b.String(), '\x1b') {
+		t.Error("an escape code among plain lines")
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var b bytes.Buffer
+	p := NewJSON(&b)
+	for i, st := range course() {
+		if i%10 == 0 || i == 99 { // keep the golden file short
+			p.Status(st)
+		}
+	}
+	fmt.Fprintln(p, "<Terminate> says hello")
+	golden(t, "events.jsonl", b.String())
+}
+
+func TestSummary(t *testing.T) {
+	st := api.JobStatus{
+		ID: "3fa9c2d417e8aa", State: api.Partial, Units: 4_000_000, Done: 3_999_000, Seconds: 8.25, Bytes: 123_456_789,
+		Output: "/ana/dimuon.root", Apart: []string{"evil\x1b[31mname", "plots"},
+		Nodes: []api.NodeWork{
+			{Name: "first", Units: 2_000_000, Rate: 241_000, Packets: 20, Merges: 2, Failures: 3, Up: true},
+			{Name: "a-much-longer-name", Units: 1_999_000, Rate: 17.5, Packets: 19, Steals: 7},
+		},
+		Missing: []api.Missing{
+			{File: "/data/a.root", First: 123, Last: 124, Kind: "signal", Reason: "segmentation violation", Nodes: []string{"first", "b"}, Tries: 3,
+				Stack: "#0 DiMuon::Process\n#1 main\n", Tail: "before the crash\x1b[2J\n"},
+			{File: "/data/b.root", First: 0, Last: -1, Kind: "open", Reason: "not a ROOT file"},
+			{File: "/data/c.root", First: 10, Last: 509, Kind: "data", Reason: "basket checksum", Nodes: []string{"first"}, Tries: 1},
+			{File: "/data/d.root", First: 0, Last: 10, Kind: "future", Reason: "of a kind not known yet"},
+		},
+	}
+	var b bytes.Buffer
+	Summary(&b, st)
+	b.WriteString("--- kept by the daemon\n")
+	Summary(&b, api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Done, Units: 10, Done: 10, Seconds: 0.1})
+	golden(t, "summary.txt", b.String())
+}
+
+// TestTerminal draws once at the end: the last state and the question must be seen, and no line be
+// wider than the terminal.
+func TestTerminal(t *testing.T) {
+	var b bytes.Buffer
+	p := NewTerminal(&b)
+	p.extra = []mpb.ContainerOption{mpb.WithWidth(60), mpb.WithAutoRefresh()}
+	all := course()
+	for _, st := range all[:50] {
+		p.Status(st)
+	}
+	p.Ask("Interrupted: really?")
+	fmt.Fprintln(p, "a line of Begin")
+	p.Close()
+	for _, want := range []string{"running 2,000,000/4,000,000 [", " 50%", "250 kevents/s", "packets 49", "Interrupted: really?", "a line of Begin"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in %q", want, b.String())
+		}
+	}
+}
+
+// TestTerminalShort wants nothing drawn for a job that ends at once.
+func TestTerminalShort(t *testing.T) {
+	var b bytes.Buffer
+	p := NewTerminal(&b)
+	p.Status(api.JobStatus{State: api.Running, Units: 1000, Seconds: 0.01})
+	p.Status(api.JobStatus{State: api.Done, Units: 1000, Done: 1000, Seconds: 0.5})
+	p.Close()
+	if b.Len() > 0 {
+		t.Errorf("drew %q", b.String())
+	}
+}
+
+func TestSteps(t *testing.T) {
+	var b bytes.Buffer
+	now := time.Unix(0, 0)
+	for _, terminal := range []bool{false, true} {
+		s := Steps{W: &b, Terminal: terminal, Now: func() time.Time { return now }}
+		err := s.Run("data set", func(report func(string)) (string, error) {
+			for i := range 60 {
+				now = now.Add(200 * time.Millisecond)
+				if terminal && i > 2 {
+					continue
+				}
+				report(fmt.Sprintf("%d of 60", i+1))
+			}
+			return "60 files", nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		broken := errors.New("broken")
+		if err := s.RunSilent("job", func() (string, error) { return "", broken }); !errors.Is(err, broken) {
+			t.Errorf("got %v", err)
+		}
+	}
+	golden(t, "steps.txt", b.String())
+}
+
+func TestFormats(t *testing.T) {
+	for got, want := range map[string]string{
+		Count(0): "0", Count(-1234567): "-1,234,567", Count(999): "999", Count(1000): "1,000",
+		Rate(0): "0 ", Rate(1.5): "1.50 ", Rate(999.4): "999 ", Rate(999.6): "1.00 k", Rate(1234567): "1.23 M", Rate(99.96e3): "100 k",
+		Bytes(48.24e6): "48.2 MB", Bytes(12): "12 B",
+		Seconds(0.35): "350ms", Seconds(4.21): "4.2s", Seconds(42): "42s", Seconds(185): "3m05s", Seconds(7800): "2h10m", Seconds(-1): "?",
+		Percent(1, 0): "0%", Percent(999_999, 1_000_000): "99%", Percent(5, 5): "100%",
+		Clean("a\x1b[2Jb\r\x07\tc\u009b"): "a[2Jb\tc",
+		line("a\nb\x00"):                  "a b",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestCountProperty: without its commas, a count is the number.
+func TestCountProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int64().Draw(t, "n")
+		if got := strings.ReplaceAll(Count(n), ",", ""); got != fmt.Sprint(n) {
+			t.Fatalf("got %s for %d", got, n)
+		}
+	})
+}
+
+func TestMeter(t *testing.T) {
+	var m meter
+	for _, st := range course()[:50] {
+		m.add(st)
+	}
+	// 2 million events are left at 250,000 a second.
+	if left := m.left(); left < 7 || left > 9 {
+		t.Errorf("time left %v s, want about 8", left)
+	}
+	m.add(api.JobStatus{Seconds: 1}) // another daemon's clock: begin again
+	if m.left() != -1 {
+		t.Errorf("time left %v of a job that has not begun", m.left())
+	}
+}
