@@ -53,16 +53,14 @@ type Library struct {
 	Platform string // of the host that compiled it
 }
 
-const (
-	libMeta = "dtpnode.json" // written last: a library without it is not whole
-	libName = "libselector"
-)
+const libMeta = "dtpnode.json" // written last: a library without it is not whole
 
 // meta is the content of libMeta.
 type meta struct {
 	Key      string    `json:"key"`
 	Platform string    `json:"platform"`
 	Main     string    `json:"main"`
+	So       string    `json:"so"` // base name
 	Compiled time.Time `json:"compiled"`
 }
 
@@ -70,6 +68,14 @@ type meta struct {
 func LibraryKey(src Source, platform string) string {
 	h := sha256.Sum256([]byte(src.Hash() + "\n" + platform))
 	return hex.EncodeToString(h[:16])
+}
+
+// aclicName is how ACLiC itself names the library of main. Under another name it overlooks the header
+// beside the source.
+func aclicName(main string) string {
+	base := filepath.Base(main)
+	ext := filepath.Ext(base)
+	return strings.TrimSuffix(base, ext) + "_" + strings.TrimPrefix(ext, ".")
 }
 
 func libDir(cache, key string) string { return filepath.Join(cache, "lib", key) }
@@ -83,10 +89,10 @@ func cachedLibrary(cache, key string) (Library, bool) {
 	dir := libDir(cache, key)
 	b, err := os.ReadFile(filepath.Join(dir, libMeta))
 	var m meta
-	if err != nil || json.Unmarshal(b, &m) != nil || m.Key != key {
+	if err != nil || json.Unmarshal(b, &m) != nil || m.Key != key || !filepath.IsLocal(m.So) {
 		return Library{}, false
 	}
-	return Library{Key: key, Dir: dir, So: filepath.Join(dir, libName+".so"), Platform: m.Platform}, true
+	return Library{Key: key, Dir: dir, So: filepath.Join(dir, m.So), Platform: m.Platform}, true
 }
 
 // Compile compiles src with ACLiC, optimised, in a process of its own; what is in the cache costs
@@ -105,7 +111,7 @@ func (e *Executor) Compile(ctx context.Context, src Source) (Library, error) {
 		if _, ok := cachedLibrary(e.cfg.Cache, key); ok {
 			return nil
 		}
-		return e.compile(ctx, src, dir, meta{Key: key, Platform: e.cfg.Root.Platform, Main: src.Main, Compiled: time.Now().UTC()})
+		return e.compile(ctx, src, dir, meta{Key: key, Platform: e.cfg.Root.Platform, Main: src.Main, So: aclicName(src.Main) + ".so", Compiled: time.Now().UTC()})
 	})
 	if err != nil {
 		return Library{}, err
@@ -127,7 +133,7 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		return err
 	}
 	defer p.close()
-	_, err = p.call(ctx, compileFrame{Op: "compile", Dir: dir, Main: src.Main, Lib: libName, CXX: e.cfg.Root.CXX})
+	_, err = p.call(ctx, compileFrame{Op: "compile", Dir: dir, Main: src.Main, Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX})
 	if f := asFailure(err); f != nil {
 		f.Op, f.Tail = "compile "+src.Main, firstErrors(p.out.text())
 		return f

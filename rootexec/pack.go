@@ -71,7 +71,7 @@ func Unpack(ctx context.Context, cache, key string, packed []byte) (Library, err
 		return Library{}, err
 	}
 	var m meta
-	if json.Unmarshal(files[libMeta], &m) != nil || m.Key != key || len(files[libName+".so"]) == 0 {
+	if json.Unmarshal(files[libMeta], &m) != nil || m.Key != key || len(files[m.So]) == 0 {
 		return Library{}, fmt.Errorf("%w: it is not the library %s", ErrPack, key)
 	}
 	delete(files, libMeta)

@@ -94,9 +94,17 @@ func executor(t testing.TB) *Executor {
 	t.Helper()
 	suite.once.Do(func() { suite.err = openSuite() })
 	if suite.err != nil {
-		t.Fatal(suite.err)
+		t.Fatal(explain(suite.err))
 	}
 	return suite.e
+}
+
+// explain adds to a failure what the child said.
+func explain(err error) string {
+	if f := asFailure(err); f != nil {
+		return fmt.Sprintf("%v\n%s\n%s", f, f.Stack, f.Tail)
+	}
+	return err.Error()
 }
 
 // load loads a class of the suite for the time of a test.
@@ -104,7 +112,7 @@ func load(t testing.TB, class string) *Selector {
 	t.Helper()
 	s, err := executor(t).Load(t.Context(), suite.lib, class)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(explain(err))
 	}
 	t.Cleanup(s.Release)
 	return s

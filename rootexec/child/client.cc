@@ -10,6 +10,7 @@
 #include <TNamed.h>
 #include <TROOT.h>
 #include <TSelector.h>
+#include <TSystem.h>
 #include <TTree.h>
 #include <cerrno>
 #include <cstdlib>
@@ -110,7 +111,7 @@ int Client::run() {
 
 json Client::start(const json &request) {
   const std::string dir = request.value("dir", "");
-  if (!dir.empty() && ::chdir(dir.c_str()) != 0)
+  if (!dir.empty() && !gSystem->ChangeDirectory(dir.c_str()))
     throw Failure("disk", "could not enter " + dir + ": " + std::strerror(errno));
   for (const std::string &variable : request.value("env", std::vector<std::string>{})) {
     const size_t eq = variable.find('=');

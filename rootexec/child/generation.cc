@@ -11,6 +11,7 @@
 #include <TParameter.h>
 #include <TROOT.h>
 #include <TSelector.h>
+#include <TSystem.h>
 #include <TTree.h>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -71,7 +72,7 @@ json Generation::handle(const json &request) {
 
 json Generation::begin(const json &request) {
   const std::string dir = request.value("dir", "");
-  if (!dir.empty() && ::chdir(dir.c_str()) != 0)
+  if (!dir.empty() && !gSystem->ChangeDirectory(dir.c_str()))
     throw Failure("disk", "could not enter working directory " + dir);
   limitMemory(request.value("memory", 0LL));
   guard_.setLax(request.value("lax", false));
