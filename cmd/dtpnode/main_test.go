@@ -1,0 +1,440 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+var (
+	update = flag.Bool("update", false, "write the golden files anew")
+	binary string // the built command
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "dtpnode-test-")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "dtpnode")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "could not build the command: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// daemon is a fake daemon with one job, which ends in the state its name says.
+type daemon struct {
+	t        *testing.T
+	state    string
+	requests chan api.JobRequest
+	calls    chan string
+	cancel   chan struct{} // closed by a call of cancel
+}
+
+func startDaemon(t *testing.T) *daemon {
+	t.Helper()
+	d := &daemon{t: t, state: t.TempDir(), requests: make(chan api.JobRequest, 1), calls: make(chan string, 10), cancel: make(chan struct{})}
+	l, err := net.Listen("unix", api.SocketPath(d.state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: d}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+	})
+	return d
+}
+
+func job(id string) api.JobStatus {
+	return api.JobStatus{
+		ID: id, Selector: "/ana/DiMuon.C", HomeName: "first", State: api.JobState(id), Units: 4_000_000, Done: 1_000_000,
+		Committed: 1_000_000, Seconds: 2.5, Rate: 400_000, Error: "could not X", Hint: "do Y",
+		Submitted: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
+		Nodes:     []api.NodeWork{{Name: "first", Units: 1_000_000, Rate: 400_000, Packets: 9, Up: true}},
+	}
+}
+
+func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
+	enc := json.NewEncoder(w)
+	switch {
+	case parts[0] == "status":
+		_ = enc.Encode(api.NodeStatus{ID: "12D3KooWfirst", Name: "first", Version: "v1", PID: 42, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"},
+			Members: 3, Up: 2, Slots: 2, Busy: 1, ROOT: "6.40.00", ROOTDir: "/opt/root", RSS: 50e6, Uptime: 3725, StateDir: "/state",
+			Steal: api.Histogram{Count: 1200, P50: 1.25, P90: 2, P99: 12.5, Max: 40}, Problem: "disk nearly full\x1b[2J"})
+	case parts[0] == "members":
+		_ = enc.Encode([]api.Member{
+			{ID: "12D3KooWfirst", Name: "first", Rights: []string{"worker", "submitter"}, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"}, Self: true, Slots: 2, ROOT: "6.40.00", Version: "v1"},
+			{ID: "12D3KooWsecond", Name: "second", Rights: []string{"worker"}, Up: true, RTT: 0.26, Slots: 16, ROOT: "6.36.02", Version: "v1", Note: "another ROOT"},
+			{ID: "12D3KooWthird", Name: "third", Version: "v0"},
+		})
+	case parts[0] == "invites":
+		_ = enc.Encode(api.Invite{Token: "TOKEN", Warning: "only loopback addresses"})
+	case parts[0] == "revoke":
+		var req api.RevokeRequest
+		_ = json.NewDecoder(r.Body).Decode(&req)
+		d.calls <- "revoke " + req.ID
+	case r.Method == http.MethodPost && len(parts) == 1:
+		var req api.JobRequest
+		_ = json.NewDecoder(r.Body).Decode(&req)
+		d.requests <- req
+		_ = enc.Encode(job(req.Option)) // the option chooses how it ends
+	case len(parts) == 1:
+		_ = enc.Encode([]api.JobStatus{job("done"), job("running")})
+	case len(parts) == 2:
+		_ = enc.Encode(job(parts[1]))
+	default:
+		d.serveJob(w, r, parts[1], parts[2])
+	}
+}
+
+func (d *daemon) serveJob(w http.ResponseWriter, r *http.Request, id, what string) {
+	enc := json.NewEncoder(w)
+	switch what {
+	case "logs", "result":
+		fmt.Fprintf(w, "%s of %s\n", what, id)
+	case "stop", "cancel":
+		d.calls <- what
+		if what == "cancel" {
+			close(d.cancel)
+		}
+	case "events":
+		st := job(id)
+		if id == "running" {
+			_ = enc.Encode(api.Event{Type: "status", Status: &st})
+			w.(http.Flusher).Flush()
+			select {
+			case <-d.cancel:
+			case <-r.Context().Done():
+			}
+			st.State = api.Cancelled
+		}
+		_ = enc.Encode(api.Event{Type: "log", Line: "<Terminate> hello"})
+		_ = enc.Encode(api.Event{Type: "status", Status: &st})
+	}
+}
+
+// result is what a command did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// dtpnode runs the command in dir.
+func dtpnode(t *testing.T, dir, state string, args ...string) result {
+	t.Helper()
+	cmd := command(t, dir, state, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+func command(t *testing.T, dir, state string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "DTPNODE_STATE="+state, "DTPNODE_CACHE="+filepath.Join(dir, "cache"), "TZ=UTC")
+	return cmd
+}
+
+// workdir is a folder with a selector and data.
+func workdir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"DiMuon.C": "#include \"DiMuon.h\"\n", "DiMuon.h": "", "a.root": "", "b.root": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestUsageErrors(t *testing.T) {
+	dir := workdir(t)
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"rnu"},
+		{"ps", "--nonsense"},
+		{"ps", "extra"},
+		{"get"},
+		{"status", "a", "b"},
+		{"members", "--output", "out.root"},
+		{"invite", "--rights", "king"},
+		{"invite", "--ttl", "0s"},
+		{"join"},
+		{"join", ""},
+		{"up", "--slots", "0"},
+		{"up", "--log-level", "loud"},
+		{"up", "--memory", "much"},
+		{"demo", "--events", "7"},
+		{"run"},
+		{"run", "DiMuon.C", "--tree", "T"},
+		{"run", "DiMuon.C", "--files", "a.root"},
+		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root", "-n", "-2"},
+		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--first", "-1"},
+		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--param", "x"},
+		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--memory", "lots"},
+		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root"}, // no daemon, no -o
+	} {
+		got := dtpnode(t, dir, t.TempDir(), args...)
+		if got.code != exitUsage || got.stdout != "" || !strings.HasPrefix(got.stderr, "dtpnode: ") {
+			t.Errorf("%q: got %+v", args, got)
+		}
+	}
+	if got := dtpnode(t, dir, t.TempDir(), "rnu"); !strings.Contains(got.stderr, "did you mean run") {
+		t.Errorf("got %q", got.stderr)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	dir := workdir(t)
+	state := t.TempDir()
+	for want, args := range map[string][]string{
+		"no dtpnode daemon is running": {"ps"},
+		`"none.root"`:                  {"run", "DiMuon.C+", "--tree", "T", "--files", "none.root", "-o", "x.root"},
+		`"None.C"`:                     {"run", "None.C+", "--tree", "T", "--files", "a.root", "-o", "x.root"},
+		`"none/x.root"`:                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "none/x.root"},
+		`"none.h"`:                     {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--include", "none.h"},
+		"counted twice":                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--files", "*.root", "-o", "x.root"},
+	} {
+		got := dtpnode(t, dir, state, args...)
+		if got.code != exitError || !strings.Contains(got.stderr, want) {
+			t.Errorf("%q: got %+v, want %q", args, got, want)
+		}
+	}
+	got := dtpnode(t, dir, state, "ps", "--output", "json")
+	var f failure
+	if err := json.Unmarshal([]byte(got.stderr), &f); err != nil || f.Exit != exitError || f.Hint == "" || f.Error == "" {
+		t.Errorf("JSON error: %+v, %v", got, err)
+	}
+}
+
+func TestRun(t *testing.T) {
+	dir := workdir(t)
+	args := func(option string, more ...string) []string {
+		return append([]string{"run", "DiMuon.C+", "--tree", "Events", "--files", "*.root", "--option", option}, more...)
+	}
+	for option, want := range map[string]result{
+		"done":      {exitDone, "done: 1,000,000 of 4,000,000", ""},
+		"partial":   {exitPartial, "partial: 1,000,000 of 4,000,000", "the result is partial"},
+		"failed":    {exitError, "", "could not X\n  do Y"},
+		"cancelled": {exitInterrupted, "", "cancelled"},
+	} {
+		d := startDaemon(t)
+		got := dtpnode(t, dir, d.state, args(option)...)
+		if got.code != want.code || !strings.Contains(got.stdout, want.stdout) || !strings.Contains(got.stderr, want.stderr) ||
+			!strings.HasPrefix(got.stdout, "<Terminate> hello\n") || strings.ContainsRune(got.stderr, '\x1b') {
+			t.Errorf("%s: got %+v", option, got)
+		}
+	}
+}
+
+func TestRunRequest(t *testing.T) {
+	dir := workdir(t)
+	d := startDaemon(t)
+	got := dtpnode(t, dir, d.state, "run", "DiMuon.C++", "--tree", "Events", "--files", "*.root", "--files", "root://h//x.root/dir/T",
+		"-n", "100", "--first", "5", "--option", "done", "--param", "cut=2", "--class", "K", "--memory", "2G", "--stall", "90s",
+		"--allow-missing-branches", "--seed-local", "-o", "out.root", "--detach")
+	if got.code != exitDone || got.stdout != "done\n" {
+		t.Fatalf("got %+v", got)
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := api.JobRequest{
+		Selector: dir + "/DiMuon.C", Class: "K", Includes: []string{dir + "/DiMuon.h"}, Tree: "Events",
+		Files: []api.InputFile{{URL: dir + "/a.root"}, {URL: dir + "/b.root"}, {URL: "root://h//x.root", Tree: "dir/T"}},
+		First: 5, N: 100, Option: "done", Params: map[string]string{"cut": "2"}, Output: dir + "/out.root", Dir: dir,
+		Memory: 2 << 30, Stall: 90, AllowMissingBranches: true, SeedLocal: true,
+	}
+	if diff := cmp.Diff(want, <-d.requests); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRunJSON(t *testing.T) {
+	d := startDaemon(t)
+	got := dtpnode(t, workdir(t), d.state, "run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "done", "--output", "json")
+	var types []string
+	for sc := bufio.NewScanner(strings.NewReader(got.stdout)); sc.Scan(); {
+		var ev api.Event
+		if err := json.Unmarshal(sc.Bytes(), &ev); err != nil {
+			t.Errorf("%q: %v", sc.Text(), err)
+		}
+		types = append(types, ev.Type)
+	}
+	if diff := cmp.Diff([]string{"log", "status"}, types); diff != "" || got.code != exitDone {
+		t.Errorf("%+v (-want +got):\n%s", got, diff)
+	}
+}
+
+// TestRunInterrupted sends a signal while the job runs, away from a terminal: it is cancelled.
+func TestRunInterrupted(t *testing.T) {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		d := startDaemon(t)
+		cmd := command(t, workdir(t), d.state, "run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "running")
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(stderr)
+		if !lines.Scan() || !strings.Contains(lines.Text(), "running") { // it follows the job now
+			t.Errorf("first line %q", lines.Text())
+		}
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		if call := <-d.calls; call != "cancel" {
+			t.Errorf("called %q", call)
+		}
+		for lines.Scan() { // until the process ends
+		}
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+			t.Errorf("%v: exit %d", sig, code)
+		}
+	}
+}
+
+func TestTables(t *testing.T) {
+	d := startDaemon(t)
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"ps"}, {"members"}, {"status"}, {"status", "failed"}, {"invite"}, {"logs", "done"}, {"revoke", "second"},
+		{"ps", "--output", "json"}, {"members", "--output", "json"}, {"status", "--output", "json"},
+	} {
+		got := dtpnode(t, dir, d.state, args...)
+		if got.code != exitDone {
+			t.Errorf("%q: got %+v", args, got)
+		}
+		golden(t, strings.ReplaceAll(strings.Join(args, "-"), "---output-", ".")+".txt", got.stdout)
+	}
+	if call := <-d.calls; call != "revoke 12D3KooWsecond" {
+		t.Errorf("called %q", call)
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+func TestGet(t *testing.T) {
+	d := startDaemon(t)
+	dir := t.TempDir()
+	for id, want := range map[string]int{"done": exitDone, "partial": exitPartial, "failed": exitError, "running": exitError} {
+		got := dtpnode(t, dir, d.state, "get", id, "-o", id+".root")
+		text, err := os.ReadFile(filepath.Join(dir, id+".root"))
+		if wrote := err == nil && string(text) == "result of "+id+"\n"; got.code != want || wrote != (want != exitError) {
+			t.Errorf("%s: got %+v, file %q, %v", id, got, text, err)
+		}
+	}
+	if got := dtpnode(t, dir, d.state, "get", "done", "-o", "-"); got.stdout != "result of done\n" {
+		t.Errorf("got %+v", got)
+	}
+	dtpnode(t, dir, d.state, "get", "done")
+	if _, err := os.Stat(filepath.Join(dir, "DiMuon.root")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCancelCommand(t *testing.T) {
+	d := startDaemon(t)
+	for _, want := range []string{"stop", "cancel"} {
+		args := []string{"cancel", "running"}
+		if want == "stop" {
+			args = append(args, "--keep")
+		}
+		got := dtpnode(t, t.TempDir(), d.state, args...)
+		if call := <-d.calls; got.code != exitDone || call != want {
+			t.Errorf("got %+v, called %s", got, call)
+		}
+	}
+}
+
+// TestHelp wants an example and the exit statuses in each command's help.
+func TestHelp(t *testing.T) {
+	for _, cmd := range newRoot(&globals{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).Commands() {
+		if cmd.Example == "" || !strings.Contains(cmd.Long, "Exit status: 0") || cmd.Short == "" {
+			t.Errorf("%s: help lacks an example or the exit status", cmd.Name())
+		}
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for want, err := range map[int]error{
+		exitDone:        nil,
+		exitError:       errors.New("x"),
+		exitUsage:       fmt.Errorf("y: %w", usagef("x")),
+		exitPartial:     fmt.Errorf("y: %w", submit.ErrPartial),
+		exitInterrupted: errors.Join(errors.New("x"), context.Canceled),
+	} {
+		if got := exitCode(err); got != want {
+			t.Errorf("%v: got %d, want %d", err, got, want)
+		}
+	}
+	if got := exitCode(submit.ErrDetached); got != exitInterrupted {
+		t.Errorf("detached: %d", got)
+	}
+}
+
+func TestFindMember(t *testing.T) {
+	members := []api.Member{{ID: "abc", Name: "one"}, {ID: "abd", Name: "two"}, {ID: "two"}, {ID: "x", Name: "one"}}
+	for name, want := range map[string]string{"abc": "abc", "abd": "abd", "two": "two", "x": "x"} {
+		if m, err := findMember(members, name); err != nil || m.ID != want {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+	for _, name := range []string{"ab", "one", "none"} {
+		if m, err := findMember(members, name); err == nil {
+			t.Errorf("%s gave %v", name, m)
+		}
+	}
+}
