@@ -1,0 +1,123 @@
+// Package bench measures dtpnode against its references: bare ROOT processes that bound it from below,
+// and ROOT's own TTreeProcessorMP. A figure and its reference are measured in one interleaved run, so
+// that what else the machine does meets both; the ratio of each pair counts, and its median.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config says what Run measures.
+type Config struct {
+	ROOT   string       // directory of the ROOT installation
+	Binary string       // the dtpnode executable; empty: only the references are measured
+	Dir    string       // work directory: data, libraries, states of daemons; kept
+	Data   string       // directory of the demo's data set, default Dir/data
+	Pairs  int          // pairs of measurements a figure, default 5, at least 1
+	Cases  []string     // names of the cases to run, default all; see Cases
+	JSON   string       // the report is written here too, if not empty
+	Logger *slog.Logger // default: discards
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Pairs == 0 {
+		c.Pairs = 5
+	}
+	if c.Data == "" {
+		c.Data = filepath.Join(c.Dir, "data")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ROOT == "" || c.Dir == "" || c.Pairs < 1 {
+		return c, errors.New("could not start the benchmark: it needs a ROOT, a work directory and at least one pair")
+	}
+	known := Cases()
+	for _, name := range c.Cases {
+		if !slices.Contains(known, name) {
+			return c, fmt.Errorf("could not find case %q: known are %s", name, strings.Join(known, ", "))
+		}
+	}
+	var err error
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+		return c, fmt.Errorf("could not use directory %q: %w", c.Dir, err)
+	}
+	if c.Data, err = filepath.Abs(c.Data); err != nil {
+		return c, fmt.Errorf("could not use directory %q: %w", c.Data, err)
+	}
+	return c, nil
+}
+
+// benchCase measures one group of figures.
+type benchCase struct {
+	name string
+	run  func(ctx context.Context, s *suite) ([]Result, error)
+}
+
+func allCases() []benchCase {
+	return []benchCase{
+		{"steady", steady},
+		{"treeprocessormp", treeProcessorMP},
+		{"latency", latency},
+		{"packets", packets},
+		{"memory", memory},
+		{"scaling", scaling},
+	}
+}
+
+// Cases returns the names of the cases in the order in which they run.
+func Cases() []string {
+	var names []string
+	for _, c := range allCases() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// suite is what the cases share.
+type suite struct {
+	Config
+	small, large []string // 4 and 16 million events
+	work         string   // scratch of this run
+}
+
+// Run measures and prints a line for each figure as it comes, then a table. It returns an error if
+// something could not be measured; a missed target is no error, the report says it.
+func Run(ctx context.Context, cfg Config, out io.Writer) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	s := &suite{Config: cfg}
+	if err := s.prepare(ctx, out); err != nil {
+		return err
+	}
+	defer os.RemoveAll(s.work)
+	report := Report{Started: time.Now(), Pairs: cfg.Pairs, Host: host(ctx, cfg.ROOT)}
+	for _, c := range allCases() {
+		if len(cfg.Cases) > 0 && !slices.Contains(cfg.Cases, c.name) {
+			continue
+		}
+		fmt.Fprintf(out, "# %s\n", c.name)
+		results, err := c.run(ctx, s)
+		if err != nil {
+			return fmt.Errorf("could not measure %q: %w", c.name, err)
+		}
+		for _, r := range results {
+			r.judge()
+			report.Results = append(report.Results, r)
+			fmt.Fprintln(out, r)
+		}
+	}
+	report.Table(out)
+	return report.write(cfg.JSON)
+}
