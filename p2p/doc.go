@@ -1,0 +1,32 @@
+// Package p2p joins hosts into a cluster: identity, membership by invitation, links that are watched,
+// control messages, requests, blobs and announcements, over libp2p. It knows no scheduler.
+//
+// # Membership
+//
+// A cluster is named by its founder, the node that was started for the first time. Who belongs to it
+// is a set of signed statements (record.go), and what the set means is a pure function of it
+// (roster.go), so nodes that hold the same statements agree. The set spreads over the links: a node
+// tells the hash of its set, and a peer whose hash differs pulls and merges. Invitations are one-use
+// secrets kept by the node that made them; a token (token.go) carries one to the joining host.
+//
+// # Who may connect
+//
+// A connection gater admits members only. Unknown peers are let in while an invitation is remembered
+// (open, or just used or expired, so that they can be told so), a few at a time and for seconds, and
+// then reach the join protocol alone. Nothing is listened on but loopback unless the configuration
+// says so; nobody is dialled but members and, on Join, the inviter.
+//
+// # On the wire
+//
+// TCP with TLS, or Noise, then yamux. Every value is msgpack in a frame (package wire).
+//
+//	/dtpnode/join            joinRequest -> joinReply                       unknown peers
+//	/dtpnode/link            hello -> welcome, then link frames both ways   members
+//	/dtpnode/N/roster        exchange <- (pull)                             members
+//	/dtpnode/N/request       request -> reply                               members
+//	/dtpnode/N/blob          blobRequest -> blobReply, then the bytes       members
+//	gossipsub, topics "dtpnode/" + name                                     members
+//
+// N is the protocol number. Join and link carry it inside, so that nodes of different numbers can
+// tell each other so. A link frame is a kind byte (see frameKind) and a payload.
+package p2p

@@ -1,0 +1,29 @@
+package p2p
+
+import "errors"
+
+// Errors that callers tell apart with errors.Is.
+var (
+	ErrClosed       = errors.New("the node is closed")
+	ErrNotConnected = errors.New("the peer is not connected")
+	ErrQueueFull    = errors.New("too many messages are waiting for the peer")
+	ErrTooLarge     = errors.New("too large")
+	ErrNotMember    = errors.New("not a member of this cluster")
+	ErrNoRight      = errors.New("this node does not have the right for that")
+	ErrBadSignature = errors.New("the signature does not match")
+	ErrHashMismatch = errors.New("the bytes do not match their hash")
+	ErrNotFound     = errors.New("the peer does not have it")
+	ErrRemote       = errors.New("the peer reports")
+	ErrDamagedState = errors.New("the state is damaged")
+
+	ErrTokenDamaged   = errors.New("the token is damaged: copy it again, whole and on one line")
+	ErrTokenExpired   = errors.New("the token has expired: ask for a new one (dtpnode invite)")
+	ErrTokenUsed      = errors.New("the token was already used: ask for a new one (dtpnode invite)")
+	ErrTokenUnknown   = errors.New("the inviting node does not know the token: ask for a new one (dtpnode invite)")
+	ErrAlreadyMember  = errors.New("this node is already a member of that cluster")
+	ErrOtherCluster   = errors.New("this node already belongs to a cluster with other members: start a node with another state folder")
+	ErrProtocol       = errors.New("the peer speaks another protocol")
+	ErrUnreachable    = errors.New("no connection to the inviting node: check that it is up, and that its address and port can be reached from here")
+	ErrJoinRefused    = errors.New("the inviting node closed the connection: the token is too old, or too many nodes are joining; try again or ask for a new one (dtpnode invite)")
+	ErrFounderRevoked = errors.New("the founder of a cluster cannot be revoked")
+)

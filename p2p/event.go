@@ -1,0 +1,69 @@
+package p2p
+
+import "time"
+
+// Info is what a node tells its peers about itself.
+type Info struct {
+	Name    string
+	Version string // of dtpnode
+	ROOT    string // version, empty if there is none
+	Slots   int
+}
+
+// Member is a member of the cluster as this node sees it.
+type Member struct {
+	Info           // as told when last up; before that only Name, from the membership record
+	ID      PeerID //
+	Rights  []Right
+	Addrs   []string // "host:port"
+	Joined  time.Time
+	Self    bool
+	Up      bool
+	RTT     time.Duration // 0 if unknown
+	Problem string        // why it is not up, as far as this node knows
+}
+
+// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced and MembersChanged. For each peer
+// the order is PeerUp, its Messages, PeerDown.
+type Event interface{ event() }
+
+// PeerUp says that a member is connected, and that both sides agreed to talk.
+type PeerUp struct {
+	ID   PeerID
+	Info Info
+}
+
+// PeerDown says that a peer is not connected any more. Messages queued for it may be lost.
+type PeerDown struct {
+	ID     PeerID
+	Reason string
+}
+
+// PeerRefused says that a member and this node cannot talk, and why; once for each reason.
+type PeerRefused struct {
+	ID     PeerID
+	Reason string
+}
+
+// Message is a payload that From gave to Send.
+type Message struct {
+	From    PeerID
+	Payload []byte
+}
+
+// Announced is a payload that From gave to Publish. Announcements may be lost or come late.
+type Announced struct {
+	From    PeerID
+	Topic   string
+	Payload []byte
+}
+
+// MembersChanged says that Members, their rights or their addresses changed; changes may share one.
+type MembersChanged struct{}
+
+func (PeerUp) event()         {}
+func (PeerDown) event()       {}
+func (PeerRefused) event()    {}
+func (Message) event()        {}
+func (Announced) event()      {}
+func (MembersChanged) event() {}

@@ -1,0 +1,227 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/x/rate"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// newHost starts a libp2p host with only what a cluster needs: TCP, TLS or Noise, yamux, the gater. No
+// relay, address mapping, discovery, metrics or bootstrap.
+func newHost(key crypto.PrivKey, listen []ma.Multiaddr, gate connmgr.ConnectionGater, cfg Config) (host.Host, error) {
+	rm, err := newResourceManager()
+	if err != nil {
+		return nil, err
+	}
+	h, err := libp2p.New(
+		libp2p.Identity(key),
+		libp2p.NoListenAddrs, // below: New leaks goroutines if it cannot listen
+		// Dialling from the listening port would make two nodes that dial each other share one 4-tuple.
+		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(cfg.DialTimeout)),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New), // preferred: bulk costs half of Noise's
+		libp2p.Security(noise.ID, noise.New),
+		libp2p.Muxer(yamux.ID, newMuxer()),
+		libp2p.ConnectionGater(gate),
+		libp2p.ResourceManager(rm),
+		libp2p.ConnectionManager(connmgr.NullConnMgr{}), // the mesh is kept warm: nothing is trimmed
+		libp2p.WithDialTimeout(cfg.DialTimeout),
+		libp2p.UserAgent("dtpnode"),
+		libp2p.DisableRelay(),
+		libp2p.Ping(false),
+		libp2p.DisableMetrics(),
+		libp2p.DisableIdentifyAddressDiscovery(),
+		libp2p.ForceReachabilityPrivate(), // else the host asks its peers to dial it back
+	)
+	if err != nil {
+		return nil, fmt.Errorf("could not start the network host: %w", err)
+	}
+	if err := h.Network().Listen(listen...); err != nil {
+		_ = h.Close()
+		return nil, fmt.Errorf("could not listen on %v: %w", listen, err)
+	}
+	return h, nil
+}
+
+// dialable are the addresses to tell others: those of this host's interfaces that are listened on.
+// Loopback is told only if there is nothing else, since on another host it is another node's.
+func dialable(h host.Host) ([]ma.Multiaddr, error) {
+	all, err := h.Network().InterfaceListenAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("could not list this host's addresses: %w", err)
+	}
+	all = slices.DeleteFunc(all, manet.IsIP6LinkLocal)
+	if wide := slices.DeleteFunc(slices.Clone(all), manet.IsIPLoopback); len(wide) > 0 {
+		return wide, nil
+	}
+	return all, nil
+}
+
+// newMuxer is yamux with a window that suits bulk on wide networks, and no keep-alive of its own: the
+// links have one.
+func newMuxer() *yamux.Transport {
+	c := *yamux.DefaultTransport.Config()
+	c.EnableKeepAlive = false
+	c.MaxStreamWindowSize = 8 << 20
+	return (*yamux.Transport)(&c)
+}
+
+// newResourceManager sets the limits for MaxPeers members, all behind one address if need be, each with
+// one connection, or two while both sides dial. Memory is counted by yamux as windows, 256 KiB a stream
+// whether used or not, so these numbers are no measure of what the process holds.
+func newResourceManager() (network.ResourceManager, error) {
+	const mib = 1 << 20
+	conns := rcmgr.ResourceLimits{Conns: 4 * MaxPeers, ConnsInbound: 3 * MaxPeers, ConnsOutbound: 3 * MaxPeers, FD: 4 * MaxPeers,
+		Streams: 64 * MaxPeers, StreamsInbound: 48 * MaxPeers, StreamsOutbound: 48 * MaxPeers, Memory: 16384 * mib}
+	one := rcmgr.ResourceLimits{Conns: 8, ConnsInbound: 4, ConnsOutbound: 4, FD: 8,
+		Streams: 512, StreamsInbound: 256, StreamsOutbound: 256, Memory: 256 * mib}
+	starting := rcmgr.ResourceLimits{Conns: 256, ConnsInbound: 192, ConnsOutbound: 128, FD: 256,
+		Streams: 1024, StreamsInbound: 512, StreamsOutbound: 1024, Memory: 64 * mib}
+	limits := rcmgr.PartialLimitConfig{
+		System: conns, Transient: starting, PeerDefault: one,
+		AllowlistedSystem: conns, AllowlistedTransient: starting,
+		ProtocolDefault: conns, ServiceDefault: conns, ProtocolPeerDefault: one, ServicePeerDefault: one,
+		Conn:   rcmgr.ResourceLimits{Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1, Memory: 32 * mib},
+		Stream: rcmgr.ResourceLimits{Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: 16 * mib},
+	}.Build(rcmgr.InfiniteLimits)
+	all4 := []rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: 3 * MaxPeers}}
+	all6 := []rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: 3 * MaxPeers}}
+	rm, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
+		rcmgr.WithLimitPerSubnet(all4, all6), rcmgr.WithConnRateLimiters(connRate()), rcmgr.WithMetricsDisabled())
+	if err != nil {
+		return nil, fmt.Errorf("could not set the network limits: %w", err)
+	}
+	return rm, nil
+}
+
+// connRate bounds the handshakes an address can make this node do, yet lets a full cluster behind one
+// address come back at once.
+func connRate() *rate.Limiter {
+	limit := rate.Limit{RPS: 64, Burst: 2 * MaxPeers}
+	loopback := []rate.PrefixLimit{
+		{Prefix: netip.MustParsePrefix("127.0.0.0/8")}, {Prefix: netip.MustParsePrefix("::1/128")},
+	}
+	return &rate.Limiter{NetworkPrefixLimits: loopback, SubnetRateLimiter: rate.SubnetLimiter{
+		IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: limit}},
+		IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: limit}},
+		GracePeriod:      time.Minute,
+	}}
+}
+
+// listenAddr turns "host:port" into a multiaddr.
+func listenAddr(ctx context.Context, hostport string, port int) (ma.Multiaddr, error) {
+	name, p, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return nil, fmt.Errorf("could not read listen address %q: %w", hostport, err)
+	}
+	if port == 0 {
+		if port, err = net.DefaultResolver.LookupPort(ctx, "tcp", p); err != nil {
+			return nil, fmt.Errorf("could not read listen address %q: %w", hostport, err)
+		}
+	}
+	if name == "" {
+		name = "0.0.0.0"
+	}
+	ips, err := net.DefaultResolver.LookupIPAddr(ctx, name)
+	if err != nil || len(ips) == 0 {
+		return nil, fmt.Errorf("could not find the address of %q: %w", name, err)
+	}
+	a, err := manet.FromNetAddr(&net.TCPAddr{IP: ips[0].IP, Port: port, Zone: ips[0].Zone})
+	if err != nil {
+		return nil, fmt.Errorf("could not listen on %q: %w", hostport, err)
+	}
+	return a, nil
+}
+
+// wantsAnyPort reports whether a "host:port" leaves the port open.
+func wantsAnyPort(hostport string) bool {
+	_, p, err := net.SplitHostPort(hostport)
+	return err == nil && (p == "" || p == "0")
+}
+
+// portFree reports whether a could be listened on now.
+func portFree(ctx context.Context, a ma.Multiaddr) bool {
+	n, err := manet.ToNetAddr(a)
+	if err != nil {
+		return false
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", n.String())
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// hostPort is the readable form of a TCP address.
+func hostPort(a ma.Multiaddr) string {
+	n, err := manet.ToNetAddr(a)
+	if err != nil {
+		return a.String()
+	}
+	return n.String()
+}
+
+func portOf(a ma.Multiaddr) int {
+	s, err := a.ValueForProtocol(ma.P_TCP)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n > math.MaxUint16 {
+		return 0
+	}
+	return int(n)
+}
+
+// membersOnly is a host on which strangers do not exist: libraries that take every connected peer for a
+// friend are given it.
+type membersOnly struct {
+	host.Host
+	member func(peer.ID) bool
+}
+
+func (h membersOnly) guard(handle network.StreamHandler) network.StreamHandler {
+	return func(s network.Stream) {
+		if !h.member(s.Conn().RemotePeer()) {
+			_ = s.Reset()
+			return
+		}
+		handle(s)
+	}
+}
+
+func (h membersOnly) SetStreamHandler(id protocol.ID, handle network.StreamHandler) {
+	h.Host.SetStreamHandler(id, h.guard(handle))
+}
+
+func (h membersOnly) SetStreamHandlerMatch(id protocol.ID, match func(protocol.ID) bool, handle network.StreamHandler) {
+	h.Host.SetStreamHandlerMatch(id, match, h.guard(handle))
+}
+
+func (h membersOnly) NewStream(ctx context.Context, id peer.ID, protocols ...protocol.ID) (network.Stream, error) {
+	if !h.member(id) {
+		return nil, ErrNotMember
+	}
+	return h.Host.NewStream(ctx, id, protocols...)
+}

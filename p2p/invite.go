@@ -1,0 +1,154 @@
+package p2p
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// maxInvites bounds the invitations a node remembers.
+const maxInvites = 4096
+
+// invite is an invitation as its inviter keeps it. It lives in the membership file.
+type invite struct {
+	Secret  []byte
+	Rights  []Right
+	Expires int64  // Unix seconds by this node's own clock
+	UsedBy  string // peer id, empty while it is open
+}
+
+// name is what a joining node calls the invitation by; it gives the secret away to nobody.
+func secretName(secret []byte) [8]byte {
+	sum := sha256.Sum256(append([]byte("dtpnode invitation\x00"), secret...))
+	return [8]byte(sum[:8])
+}
+
+// proof shows knowledge of the secret, by joiner to inviter: it serves for no other pair of peers.
+func proof(secret []byte, cluster, inviter, joiner peer.ID) []byte {
+	m := hmac.New(sha256.New, secret)
+	for _, s := range []string{"dtpnode join\x00", cluster.String(), "\x00", inviter.String(), "\x00", joiner.String()} {
+		m.Write([]byte(s))
+	}
+	return m.Sum(nil)
+}
+
+// Invite makes a token that admits one node with the given rights to the cluster, once, within ttl. It
+// is kept over a restart of this node, which must be up when the token is used.
+func (n *Node) Invite(rights []Right, ttl time.Duration) (text string, expires time.Time, err error) {
+	for _, r := range rights {
+		if !slices.Contains(AllRights(), r) {
+			return "", time.Time{}, fmt.Errorf("could not invite: there is no right %q, only %v", r, AllRights())
+		}
+	}
+	if ttl <= 0 || len(rights) == 0 {
+		return "", time.Time{}, fmt.Errorf("could not invite for %v with rights %v: both must be given", ttl, rights)
+	}
+	secret := make([]byte, secretSize)
+	if _, err := rand.Read(secret); err != nil {
+		return "", time.Time{}, fmt.Errorf("could not make a secret: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.roster.has(n.id, Inviter) {
+		return "", time.Time{}, fmt.Errorf("could not invite: %w", ErrNoRight)
+	}
+	n.forgetInvites()
+	if len(n.invites) >= maxInvites {
+		return "", time.Time{}, fmt.Errorf("could not invite: %d invitations are open: %w", len(n.invites), ErrTooLarge)
+	}
+	expires = n.cfg.now().Add(ttl).Truncate(time.Second).Add(time.Second) // never sooner than asked
+	n.invites = append(n.invites, invite{Secret: secret, Rights: slices.Clone(rights), Expires: expires.Unix()})
+	if err := n.save(); err != nil {
+		n.invites = n.invites[:len(n.invites)-1]
+		return "", time.Time{}, fmt.Errorf("could not invite: %w", err)
+	}
+	t := token{cluster: n.roster.cluster, inviter: n.id, addrs: n.addrs(), secret: secret, expires: expires}
+	return t.String(), expires, nil
+}
+
+// forgetInvites drops what was expired for longer than InviteMemory. Under n.mu.
+func (n *Node) forgetInvites() {
+	old := n.cfg.now().Add(-n.cfg.InviteMemory).Unix()
+	n.invites = slices.DeleteFunc(n.invites, func(i invite) bool { return i.Expires < old })
+}
+
+// doorOpen reports whether strangers may connect at all. Under n.mu.
+func (n *Node) doorOpen() bool {
+	n.forgetInvites()
+	return len(n.invites) > 0 && n.roster.has(n.id, Inviter)
+}
+
+// admit answers a request to join by id. The invitation is spent, durably, before anybody hears of it.
+func (n *Node) admit(id peer.ID, req joinRequest) joinReply {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	reply := joinReply{Protocol: n.cfg.protocol, Version: n.cfg.Version}
+	if req.Protocol != n.cfg.protocol {
+		reply.Refusal = refusedProtocol
+		return reply
+	}
+	i := slices.IndexFunc(n.invites, func(i invite) bool { name := secretName(i.Secret); return string(name[:]) == string(req.Invitation) })
+	if i < 0 || !n.roster.has(n.id, Inviter) ||
+		!hmac.Equal(req.Proof, proof(n.invites[i].Secret, n.roster.cluster, n.id, id)) {
+		reply.Refusal = refusedUnknown
+		return reply
+	}
+	inv := &n.invites[i]
+	_, member := n.roster.members[id]
+	switch {
+	case inv.UsedBy == id.String() && member: // it did not hear the answer
+	case inv.UsedBy != "":
+		reply.Refusal = refusedUsed
+		return reply
+	case n.cfg.now().Unix() >= inv.Expires:
+		reply.Refusal = refusedExpired
+		return reply
+	default:
+		if err := n.enrol(id, req, inv); err != nil {
+			n.log.Error("could not admit a node", "peer", id.String(), "err", err)
+			reply.Refusal = refusedInternal
+			return reply
+		}
+	}
+	reply.Roster = n.roster.all()
+	return reply
+}
+
+// enrol spends inv on id. Under n.mu.
+func (n *Node) enrol(id peer.ID, req joinRequest, inv *invite) error {
+	name := strings.Map(func(r rune) rune {
+		if unprintable(r) {
+			return -1
+		}
+		return r
+	}, req.Name)
+	name = name[:min(len(name), maxName)]
+	st, err := n.state(id, statement{Name: name, Rights: inv.Rights})
+	if err != nil {
+		return err
+	}
+	old := *n.roster
+	if _, err := n.roster.merge(exchange{Statements: []signed{st}, Addresses: req.Addresses}); err != nil {
+		return err
+	}
+	inv.UsedBy = id.String()
+	if err := n.save(); err != nil {
+		inv.UsedBy = ""
+		*n.roster = old // merge never changes the maps of the roster it is called on
+		return err
+	}
+	return nil
+}
+
+// state signs a statement about id. Under n.mu.
+func (n *Node) state(id peer.ID, st statement) (signed, error) {
+	st.Cluster, st.Peer, st.Issuer = n.roster.cluster.String(), id.String(), n.id.String()
+	st.Epoch, st.Issued = n.roster.nextEpoch(id), n.cfg.now().Unix()
+	return sign(n.key, forStatement, &st)
+}

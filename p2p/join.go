@@ -1,0 +1,265 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+const joinProtocol = "/dtpnode/join"
+
+const (
+	maxStrangers = 16               // connections of unknown peers at a time
+	strangerTime = 15 * time.Second // and for how long each
+	joinRate     = 8                // attempts a second
+	joinBurst    = 32
+)
+
+// joinRequest asks for membership, first on a join stream.
+type joinRequest struct {
+	Protocol   int
+	Version    string
+	Name       string
+	Invitation []byte // secretName
+	Proof      []byte
+	Addresses  []signed // of the joining node, for the cluster in the token; none or one
+}
+
+// joinReply answers a joinRequest: a refusal or the cluster's roster.
+type joinReply struct {
+	Protocol int
+	Version  string
+	Refusal  refusal // empty: welcome
+	Roster   exchange
+}
+
+// refusal says why a peer will not talk, on the wire and in the log.
+type refusal string
+
+const (
+	refusedProtocol refusal = "protocol" // other protocol number
+	refusedUnknown  refusal = "unknown"  // no such invitation, or no proof of it
+	refusedUsed     refusal = "used"
+	refusedExpired  refusal = "expired"
+	refusedBusy     refusal = "busy"
+	refusedInternal refusal = "internal" // the refusing side failed; its log says how
+	refusedCrossing refusal = "crossing" // both dial at once; the refusing side's attempt goes on
+	refusedLinked   refusal = "linked"   // the link from before is still up there
+	refusedCluster  refusal = "cluster"  // other cluster, or no member
+)
+
+// serveJoin answers strangers. Everything about it is bounded: time, bytes, attempts.
+func (n *Node) serveJoin(s network.Stream) {
+	defer s.Reset() //nolint:errcheck // after Close it has no effect
+	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil {
+		return
+	}
+	id := s.Conn().RemotePeer()
+	var req joinRequest
+	if err := readValue(s, maxJoinFrame, &req); err != nil {
+		n.log.Info("refused a stranger", "peer", id.String(), "err", err)
+		return
+	}
+	reply := joinReply{Protocol: n.cfg.protocol, Version: n.cfg.Version, Refusal: refusedBusy}
+	if n.joins.Allow() {
+		reply = n.admit(id, req)
+	}
+	n.log.Info("answered a request to join", "peer", id.String(), "name", clip(req.Name), "refusal", string(reply.Refusal))
+	if writeValue(s, &reply) != nil || reply.Refusal != "" {
+		_ = s.Close()
+		return
+	}
+	// The joining node closes this connection, made when it was a stranger, and comes back as a member.
+	_, _ = io.CopyN(io.Discard, s, 1)
+	_ = n.host.Network().ClosePeer(id)
+	n.membersChanged()
+}
+
+// Join makes this node a member of the cluster that the token is from. Its error is under one of the
+// ErrToken errors, ErrOtherCluster, ErrAlreadyMember, ErrProtocol, ErrUnreachable or ErrJoinRefused.
+func (n *Node) Join(ctx context.Context, text string) error {
+	t, err := parseToken(text)
+	if err != nil {
+		return fmt.Errorf("could not join: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*n.cfg.StallTimeout)
+	defer cancel()
+	if err := n.startJoin(t); err != nil {
+		return fmt.Errorf("could not join: %w", err)
+	}
+	defer n.endJoin()
+	reply, err := n.askToJoin(ctx, t)
+	if err != nil {
+		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
+	}
+	if err := n.adopt(t, reply.Roster); err != nil {
+		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
+	}
+	n.log.Info("joined a cluster", "cluster", t.cluster.String(), "inviter", t.inviter.String())
+	_ = n.host.Network().ClosePeer(t.inviter) // see serveJoin
+	n.membersChanged()
+	return nil
+}
+
+// startJoin checks that this node is free to join and lets it dial the inviter.
+func (n *Node) startJoin(t token) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, in := n.roster.members[n.id]
+	switch {
+	case n.closed:
+		return ErrClosed
+	case n.joining != "":
+		return errors.New("this node is joining already")
+	case in && n.roster.cluster == t.cluster:
+		return ErrAlreadyMember
+	case in && len(n.roster.members) > 1:
+		return fmt.Errorf("%w: this is cluster %s, the token is of %s", ErrOtherCluster, n.roster.cluster, t.cluster)
+	}
+	n.joining = t.inviter
+	return nil
+}
+
+func (n *Node) endJoin() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.joining = ""
+}
+
+func (n *Node) askToJoin(ctx context.Context, t token) (joinReply, error) {
+	n.host.Peerstore().AddAddrs(t.inviter, t.addrs, peerstore.TempAddrTTL)
+	n.clearBackoff(t.inviter)
+	s, err := n.dialJoin(ctx, t)
+	if err != nil {
+		if !reachable(ctx, t.addrs) {
+			return joinReply{}, fmt.Errorf("%w (%s)", ErrUnreachable, joinAddrs(t.addrs))
+		}
+		return joinReply{}, fmt.Errorf("%w: %w", ErrJoinRefused, err)
+	}
+	defer s.Close()
+	own, err := n.signAddresses(t.cluster, n.addressSeq()+1)
+	if err != nil {
+		return joinReply{}, err
+	}
+	name := secretName(t.secret)
+	req := joinRequest{Protocol: n.cfg.protocol, Version: n.cfg.Version, Name: n.cfg.Name, Invitation: name[:],
+		Proof: proof(t.secret, t.cluster, t.inviter, n.id), Addresses: []signed{own}}
+	var reply joinReply
+	err = writeValue(s, &req)
+	if err == nil {
+		err = readValue(s, maxRoster, &reply)
+	}
+	if err != nil {
+		return reply, fmt.Errorf("%w: %w", ErrJoinRefused, err)
+	}
+	return reply, n.explain(reply)
+}
+
+func (n *Node) dialJoin(ctx context.Context, t token) (network.Stream, error) {
+	if err := n.host.Connect(ctx, peer.AddrInfo{ID: t.inviter, Addrs: t.addrs}); err != nil {
+		return nil, err
+	}
+	s, err := n.host.NewStream(network.WithNoDial(ctx, "join"), t.inviter, joinProtocol)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.SetDeadline(time.Now().Add(n.cfg.StallTimeout))
+}
+
+// explain turns a refusal into the user's error.
+func (n *Node) explain(r joinReply) error {
+	switch r.Refusal {
+	case "":
+		return nil
+	case refusedProtocol:
+		return protocolError(r.Version, n.cfg.Version)
+	case refusedUnknown:
+		return ErrTokenUnknown
+	case refusedUsed:
+		return ErrTokenUsed
+	case refusedExpired:
+		return ErrTokenExpired
+	}
+	return fmt.Errorf("%w: %q", ErrJoinRefused, clip(string(r.Refusal)))
+}
+
+func protocolError(theirs, ours string) error {
+	return fmt.Errorf("%w: peer runs dtpnode %s, you run %s: install the same version on both", ErrProtocol, clip(theirs), ours)
+}
+
+// adopt makes the cluster of t this node's own.
+func (n *Node) adopt(t token, x exchange) error {
+	r := newRoster(t.cluster)
+	if _, err := r.merge(x); err != nil {
+		return err
+	}
+	if _, ok := r.members[n.id]; !ok {
+		return fmt.Errorf("the inviting node sent a roster without this node: %w", ErrNotMember)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	oldRoster, oldInvites := n.roster, n.invites
+	n.roster, n.invites = r, nil
+	if err := n.save(); err != nil {
+		n.roster, n.invites = oldRoster, oldInvites
+		return err
+	}
+	return nil
+}
+
+// reachable reports whether anything answers at one of addrs.
+func reachable(ctx context.Context, addrs []ma.Multiaddr) bool {
+	for _, a := range addrs {
+		na, err := manet.ToNetAddr(a)
+		if err != nil {
+			continue
+		}
+		d := net.Dialer{Timeout: 2 * time.Second}
+		if c, err := d.DialContext(ctx, "tcp", na.String()); err == nil {
+			_ = c.Close()
+			return true
+		}
+	}
+	return false
+}
+
+func joinAddrs(addrs []ma.Multiaddr) string {
+	var b bytes.Buffer
+	for i, a := range addrs {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(hostPort(a))
+	}
+	return b.String()
+}
+
+// readValue reads one frame of at most max bytes into v.
+func readValue(r io.Reader, max int, v any) error {
+	b, err := wire.ReadFrame(r, max)
+	if err != nil {
+		return err
+	}
+	return wire.Unmarshal(b, v)
+}
+
+// writeValue writes v as one frame.
+func writeValue(w io.Writer, v any) error {
+	b, err := wire.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return wire.WriteFrame(w, b)
+}

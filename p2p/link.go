@@ -1,0 +1,461 @@
+package p2p
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+const linkProtocol = "/dtpnode/link"
+
+// frameKind is the first byte of a link frame; the payload follows.
+type frameKind byte
+
+const (
+	framePing    frameKind = 1 // 8 bytes, sent back in a pong
+	framePong    frameKind = 2 // the 8 bytes of the ping
+	frameMessage frameKind = 3 // a payload of Send
+	frameDigest  frameKind = 4 // SHA-256 of the sender's roster, 32 bytes
+	frameRoster  frameKind = 5 // msgpack of exchange: why the sender will not talk to the peer any more
+	frameBye     frameKind = 6 // text: the link ends, and why
+)
+
+// hello opens a link; welcome answers it with the same facts about the other side, or a refusal.
+type hello struct {
+	Protocol int
+	Cluster  string
+	Instance uint64 // of the sender's run
+	Info     Info
+	Digest   []byte // of the sender's roster
+}
+
+type welcome struct {
+	Refusal refusal // empty: the link is up
+	Hello   hello
+}
+
+// maxQueued bounds the bytes that wait for one peer.
+const maxQueued = 16 << 20
+
+// link is one control stream to a peer that both sides have agreed on. run owns it.
+type link struct {
+	id       peer.ID
+	s        network.Stream
+	r        *bufio.Reader
+	instance uint64
+	info     Info
+	prev     *link // the link that this one replaced
+
+	qmu    sync.Mutex
+	queue  [][]byte
+	queued int
+	ready  chan struct{} // capacity 1: queue is not empty
+
+	once    sync.Once
+	quit    chan struct{} // closed by end
+	why     string        // set before quit is closed
+	flushed chan struct{} // closed when nothing more will be written
+	done    chan struct{} // closed when run is over
+
+	heard atomic.Int64 // time since the node's start at which the last frame came
+	busy  atomic.Bool  // the reader waits for the consumer of the events, not for the peer
+	rtt   atomic.Int64
+
+	// Under Node.mu.
+	digest, told [32]byte // the peer's roster as last told by it, ours as last told to it
+	pulling      bool
+}
+
+func newLink(s network.Stream, r *bufio.Reader, h hello) *link {
+	h.Info.Name = h.Info.Name[:min(len(h.Info.Name), maxName)]
+	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, info: h.Info, ready: make(chan struct{}, 1),
+		quit: make(chan struct{}), flushed: make(chan struct{}), done: make(chan struct{})}
+	copy(l.digest[:], h.Digest)
+	return l
+}
+
+// end asks the link to write what is queued, then to close. The first reason is kept.
+func (l *link) end(why string) {
+	l.once.Do(func() {
+		l.why = why
+		close(l.quit)
+	})
+}
+
+// push queues a frame.
+func (l *link) push(kind frameKind, payload []byte) error {
+	frame := make([]byte, 1+len(payload))
+	frame[0] = byte(kind)
+	copy(frame[1:], payload)
+	l.qmu.Lock()
+	defer l.qmu.Unlock()
+	if l.queued+len(frame) > maxQueued {
+		return ErrQueueFull
+	}
+	l.queue = append(l.queue, frame)
+	l.queued += len(frame) + 64 // an empty message is not free
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (l *link) take() [][]byte {
+	l.qmu.Lock()
+	defer l.qmu.Unlock()
+	q := l.queue
+	l.queue, l.queued = nil, 0
+	return q
+}
+
+// run is the link's life, from PeerUp to PeerDown.
+func (n *Node) run(l *link) {
+	defer close(l.done)
+	if l.prev != nil {
+		<-l.prev.done
+		l.prev = nil
+	}
+	l.heard.Store(int64(time.Since(n.started)))
+	n.emit(PeerUp{ID: l.id.String(), Info: l.info})
+	n.log.Info("peer is up", "peer", l.id.String(), "name", l.info.Name)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		defer close(l.flushed)
+		n.write(l)
+	})
+	stop := context.AfterFunc(n.ctx, func() { l.end("this node closes") })
+	err := n.read(l)
+	l.end(err.Error())
+	writer.Wait()
+	stop()
+	n.mu.Lock()
+	if n.links[l.id] == l {
+		delete(n.links, l.id)
+	}
+	n.mu.Unlock()
+	n.log.Info("peer is down", "peer", l.id.String(), "name", l.info.Name, "reason", l.why)
+	n.emit(PeerDown{ID: l.id.String(), Reason: l.why})
+}
+
+// write sends frames and heartbeats until the link ends, and then closes the stream.
+func (n *Node) write(l *link) {
+	w := bufio.NewWriterSize(l.s, 4<<10)
+	tick := time.NewTicker(n.cfg.PingPeriod)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-l.ready:
+			err = n.flush(l, w)
+		case <-tick.C:
+			now := time.Since(n.started)
+			if silent := now - time.Duration(l.heard.Load()); silent > n.cfg.Silence && !l.busy.Load() {
+				err = fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
+				break
+			}
+			if l.push(framePing, binary.BigEndian.AppendUint64(nil, uint64(now))) == nil {
+				err = n.flush(l, w)
+			}
+		case <-l.quit:
+			n.farewell(l, w)
+			return
+		}
+		if err != nil {
+			l.end(err.Error())
+			// The connection is as dead as the link; the other streams on it should know now.
+			_ = l.s.Conn().Close()
+			return
+		}
+	}
+}
+
+func (n *Node) flush(l *link, w *bufio.Writer) error {
+	for _, frame := range l.take() {
+		if err := l.s.SetWriteDeadline(time.Now().Add(n.cfg.StallTimeout)); err != nil {
+			return err
+		}
+		if err := wire.WriteFrame(w, frame); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// farewell writes what is queued and a last word, and wakes the reader.
+func (n *Node) farewell(l *link, w *bufio.Writer) {
+	_ = l.push(frameBye, []byte(l.why))
+	if n.flush(l, w) != nil || l.s.Close() != nil {
+		_ = l.s.Reset()
+	}
+	_ = l.s.SetReadDeadline(time.Now())
+}
+
+// read takes frames until the link ends, and says why it did.
+func (n *Node) read(l *link) error {
+	for {
+		frame, err := wire.ReadFrame(l.r, MaxMessage+1)
+		if err != nil {
+			if errors.Is(err, wire.ErrFrameTooLarge) {
+				_ = l.s.Conn().Close()
+				return fmt.Errorf("the peer broke the protocol: %w", err)
+			}
+			return fmt.Errorf("connection lost: %w", err)
+		}
+		l.heard.Store(int64(time.Since(n.started)))
+		if err := n.take(l, frame); err != nil {
+			return err
+		}
+	}
+}
+
+// take handles one frame.
+func (n *Node) take(l *link, frame []byte) error {
+	if len(frame) == 0 {
+		return errors.New("the peer broke the protocol: empty frame")
+	}
+	kind, payload := frameKind(frame[0]), frame[1:]
+	switch kind {
+	case framePing:
+		if len(payload) != 8 {
+			return errors.New("the peer broke the protocol: bad ping")
+		}
+		return l.push(framePong, payload)
+	case framePong:
+		if len(payload) == 8 {
+			l.measured(time.Since(n.started) - time.Duration(binary.BigEndian.Uint64(payload)))
+		}
+	case frameMessage:
+		l.busy.Store(true)
+		n.emit(Message{From: l.id.String(), Payload: payload})
+		l.heard.Store(int64(time.Since(n.started)))
+		l.busy.Store(false)
+	case frameDigest:
+		n.mu.Lock()
+		copy(l.digest[:], payload)
+		n.mu.Unlock()
+		n.reconcileRosters()
+	case frameRoster:
+		var x exchange
+		if err := wire.Unmarshal(payload, &x); err != nil {
+			return fmt.Errorf("the peer broke the protocol: %w", err)
+		}
+		n.mergeFrom(l.id, x)
+	case frameBye:
+		return fmt.Errorf("the peer says: %s", clip(string(payload)))
+	}
+	return nil // of an unknown kind: from a newer version
+}
+
+// measured folds one round trip into the smoothed one, as TCP does. A wild answer is ignored.
+func (l *link) measured(d time.Duration) {
+	if d <= 0 || d > time.Hour {
+		return
+	}
+	if old := l.rtt.Load(); old != 0 {
+		d = time.Duration(old + (int64(d)-old)/8)
+	}
+	l.rtt.Store(int64(d))
+}
+
+// Send queues payload for to and returns at once. Messages to one peer arrive in order and at most
+// once; those queued when the link ends are lost, which PeerDown tells.
+func (n *Node) Send(to PeerID, payload []byte) error {
+	if len(payload) > MaxMessage {
+		return fmt.Errorf("could not send %d bytes to %s: %w: at most %d", len(payload), to, ErrTooLarge, MaxMessage)
+	}
+	id, err := peer.Decode(to)
+	if err != nil {
+		return fmt.Errorf("could not send to %q: %w", clip(to), err)
+	}
+	n.mu.Lock()
+	l, closed := n.links[id], n.closed
+	n.mu.Unlock()
+	if closed {
+		return fmt.Errorf("could not send to %s: %w", to, ErrClosed)
+	}
+	if l == nil {
+		return fmt.Errorf("could not send to %s: %w", to, ErrNotConnected)
+	}
+	if err := l.push(frameMessage, payload); err != nil {
+		return fmt.Errorf("could not send to %s: %w", to, err)
+	}
+	return nil
+}
+
+// myHello is what this node says first on a link. Under n.mu.
+func (n *Node) myHello() hello {
+	return hello{Protocol: n.cfg.protocol, Cluster: n.roster.cluster.String(), Instance: n.instance, Info: n.info(), Digest: n.roster.sum[:]}
+}
+
+// serveLink answers a member's hello.
+func (n *Node) serveLink(s network.Stream) {
+	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil {
+		_ = s.Reset()
+		return
+	}
+	r := bufio.NewReaderSize(s, 4<<10)
+	var h hello
+	if err := readValue(r, maxHelloFrame, &h); err != nil {
+		n.log.Info("refused a link", "peer", s.Conn().RemotePeer().String(), "err", err)
+		_ = s.Reset()
+		return
+	}
+	l := newLink(s, r, h)
+	answer := n.judge(l, h)
+	err := writeValue(s, &answer)
+	if answer.Refusal != "" {
+		if answer.Refusal == refusedProtocol {
+			n.refused(l.id, protocolError(h.Info.Version, n.cfg.Version).Error())
+		}
+		_ = s.Close()
+		return
+	}
+	n.launch(l, err)
+}
+
+// judge decides on a peer's hello and, if it is welcome, puts the link in its place.
+func (n *Node) judge(l *link, h hello) welcome {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := welcome{Hello: n.myHello()}
+	old := n.links[l.id]
+	switch {
+	case h.Protocol != n.cfg.protocol:
+		w.Refusal = refusedProtocol
+	case h.Cluster != w.Hello.Cluster || !n.fellow(l.id):
+		w.Refusal = refusedCluster
+	case old != nil && old.instance == h.Instance:
+		w.Refusal = refusedLinked
+	case n.dialing[l.id] != nil && n.id < l.id:
+		w.Refusal = refusedCrossing
+	}
+	if w.Refusal != "" {
+		return w
+	}
+	if cancel := n.dialing[l.id]; cancel != nil {
+		cancel()
+	}
+	if old != nil {
+		old.end("the peer was restarted")
+	}
+	n.install(l, old, w.Hello)
+	return w
+}
+
+// install makes l the link to its peer. Under n.mu.
+func (n *Node) install(l, old *link, sent hello) {
+	l.prev = old
+	copy(l.told[:], sent.Digest)
+	n.links[l.id] = l
+	n.infos[l.id] = l.info
+	delete(n.problems, l.id)
+}
+
+// launch runs an installed link whose handshake ended with err.
+func (n *Node) launch(l *link, err error) {
+	if err == nil {
+		err = l.s.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = l.s.Reset()
+		n.mu.Lock()
+		if n.links[l.id] == l {
+			delete(n.links, l.id)
+		}
+		n.mu.Unlock()
+		if l.prev != nil {
+			<-l.prev.done
+		}
+		close(l.flushed)
+		close(l.done)
+		return
+	}
+	n.reconcileRosters()
+	n.run(l)
+}
+
+// open dials id, says hello and runs the link in the background.
+func (n *Node) open(ctx context.Context, id peer.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.DialTimeout)
+	defer cancel()
+	n.mu.Lock()
+	if n.links[id] != nil {
+		n.mu.Unlock()
+		return nil
+	}
+	addrs := n.roster.addresses[id].addrs
+	n.dialing[id] = cancel
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		delete(n.dialing, id)
+		n.mu.Unlock()
+	}()
+	n.clearBackoff(id)
+	if err := n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
+		return err
+	}
+	s, err := n.host.NewStream(network.WithNoDial(ctx, "link"), id, linkProtocol)
+	if err != nil {
+		return err
+	}
+	l, err := n.greet(ctx, s)
+	if err != nil || l == nil {
+		_ = s.Reset()
+		return err
+	}
+	n.spawn(func() { n.launch(l, nil) })
+	return nil
+}
+
+// refusedError is a refusal by the peer, as an error.
+type refusedError struct {
+	why   refusal
+	peers hello
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("the peer refuses the link: %s", clip(string(e.why)))
+}
+
+// greet says hello on s. It returns no link if another one was put in place meanwhile.
+func (n *Node) greet(ctx context.Context, s network.Stream) (*link, error) {
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	n.mu.Lock()
+	mine := n.myHello()
+	n.mu.Unlock()
+	if err := writeValue(s, &mine); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReaderSize(s, 4<<10)
+	var w welcome
+	if err := readValue(r, maxHelloFrame, &w); err != nil {
+		return nil, err
+	}
+	if w.Refusal != "" {
+		return nil, &refusedError{w.Refusal, w.Hello}
+	}
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if id := s.Conn().RemotePeer(); n.links[id] != nil || !n.fellow(id) || n.closed {
+		return nil, nil
+	}
+	l := newLink(s, r, w.Hello)
+	n.install(l, nil, mine)
+	return l, nil
+}

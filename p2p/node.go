@@ -1,0 +1,489 @@
+package p2p
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/time/rate"
+)
+
+// Node is this host's part of a cluster. Open starts its goroutines, Close stops and awaits them.
+type Node struct {
+	cfg      Config
+	log      *slog.Logger
+	key      crypto.PrivKey
+	id       peer.ID
+	instance uint64 // of this run: a peer that restarted has another
+	host     host.Host
+	lock     *flock.Flock
+	gossip   *gossip
+	joins    *rate.Limiter
+	blobs    chan struct{} // a place for each blob being sent
+	requests chan struct{} // and for each request being served
+	chunks   sync.Pool     // of *[]byte, for copying blobs
+
+	started time.Time
+	events  chan Event
+	dirty   chan struct{} // capacity 1: MembersChanged is due
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine and stream handler
+
+	mu        sync.Mutex // guards what follows; never held over network calls
+	closed    bool
+	roster    *roster
+	invites   []invite
+	ports     []savedPort
+	links     map[peer.ID]*link
+	keepers   map[peer.ID]*keeper
+	dialing   map[peer.ID]context.CancelFunc // our hello is on its way to them
+	infos     map[peer.ID]Info               // as last told
+	problems  map[peer.ID]string
+	strangers int
+	joining   peer.ID // inviter that may be dialled
+}
+
+const (
+	eventBuffer = 4096
+	blobSlots   = 16
+	serveSlots  = 256
+)
+
+// Open starts a node on its state folder. On the first run it founds a cluster of one. ctx bounds the
+// opening only.
+func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Log, started: time.Now(),
+		joins: rate.NewLimiter(joinRate, joinBurst), blobs: make(chan struct{}, blobSlots),
+		requests: make(chan struct{}, serveSlots),
+		events:   make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
+		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
+		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{},
+	}
+	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			_ = n.Close()
+		}
+	}()
+	if err := n.load(); err != nil {
+		return nil, err
+	}
+	if err := n.listen(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.start(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// load takes the state folder and reads what is in it.
+func (n *Node) load() error {
+	if err := os.MkdirAll(n.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("could not make the state folder: %w", err)
+	}
+	lock := flock.New(filepath.Join(n.cfg.Dir, lockFile), flock.SetPermissions(0o600))
+	if ok, err := lock.TryLock(); err != nil {
+		return fmt.Errorf("could not lock the state folder %q: %w", n.cfg.Dir, err)
+	} else if !ok {
+		return fmt.Errorf("could not use the state folder %q: another dtpnode runs on it", n.cfg.Dir)
+	}
+	n.lock = lock
+	key, err := loadIdentity(n.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	n.key = key
+	if n.id, err = peer.IDFromPrivateKey(key); err != nil {
+		return fmt.Errorf("could not name the node: %w", err)
+	}
+	if n.cfg.Name == "" {
+		n.cfg.Name = n.id.String()[:12]
+	}
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return fmt.Errorf("could not number this run: %w", err)
+	}
+	n.instance = binary.BigEndian.Uint64(b[:])
+	old, err := loadMembership(n.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	return n.restore(old)
+}
+
+func (n *Node) restore(old *saved) error {
+	if old == nil {
+		n.roster = newRoster(n.id)
+		st, err := n.state(n.id, statement{Name: n.cfg.Name, Rights: AllRights()})
+		if err != nil {
+			return err
+		}
+		_, err = n.roster.merge(exchange{Statements: []signed{st}})
+		return err
+	}
+	cluster, err := peer.Decode(old.Cluster)
+	if err != nil {
+		return fmt.Errorf("could not read the cluster's name %q: %w", clip(old.Cluster), ErrDamagedState)
+	}
+	n.roster, n.invites, n.ports = newRoster(cluster), old.Invites, old.Ports
+	if _, err := n.roster.merge(old.Roster); err != nil {
+		return fmt.Errorf("could not read the membership file: %w: %w", ErrDamagedState, err)
+	}
+	return nil
+}
+
+// save writes the membership file. Under n.mu.
+func (n *Node) save() error {
+	return saveMembership(n.cfg.Dir, &saved{Cluster: n.roster.cluster.String(), Roster: n.roster.all(), Invites: n.invites, Ports: n.ports})
+}
+
+// listen starts the host on the configured addresses, with the ports of the last run where free.
+func (n *Node) listen(ctx context.Context) error {
+	var addrs []ma.Multiaddr
+	for _, l := range n.cfg.Listen {
+		a, err := listenAddr(ctx, l, n.oldPort(l))
+		if err != nil {
+			return err
+		}
+		if wantsAnyPort(l) && !portFree(ctx, a) {
+			if a, err = listenAddr(ctx, l, 0); err != nil {
+				return err
+			}
+		}
+		addrs = append(addrs, a)
+	}
+	h, err := newHost(n.key, addrs, &gater{dial: n.mayDial, accept: n.mayConnect, listen: n.mayAccept}, n.cfg)
+	if err != nil {
+		return err
+	}
+	n.host = h
+	got := h.Network().ListenAddresses()
+	if len(got) != len(addrs) {
+		return fmt.Errorf("could not listen on all of %v, only on %v: is another program using the port?", n.cfg.Listen, got)
+	}
+	n.ports = nil
+	for i, l := range n.cfg.Listen {
+		if wantsAnyPort(l) {
+			n.ports = append(n.ports, savedPort{Listen: l, Port: portOf(got[i])})
+		}
+	}
+	return nil
+}
+
+func (n *Node) oldPort(listen string) int {
+	for _, p := range n.ports {
+		if p.Listen == listen && wantsAnyPort(listen) {
+			return p.Port
+		}
+	}
+	return 0
+}
+
+func (n *Node) start() error {
+	n.mu.Lock()
+	err := n.refreshAddresses()
+	if err == nil {
+		err = n.save()
+	}
+	n.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if n.gossip, err = newGossip(n); err != nil {
+		return err
+	}
+	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.watchStranger(c) }})
+	n.host.SetStreamHandler(joinProtocol, n.handler(false, n.serveJoin))
+	n.host.SetStreamHandler(linkProtocol, n.handler(true, n.serveLink))
+	n.host.SetStreamHandler(n.versioned("roster"), n.handler(true, n.serveRoster))
+	n.host.SetStreamHandler(n.versioned("request"), n.handler(true, n.serveRequest))
+	n.host.SetStreamHandler(n.versioned("blob"), n.handler(true, n.serveBlob))
+	n.spawn(n.announceChanges)
+	n.reconcile()
+	return nil
+}
+
+// Close stops the node and closes the event channel.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	was := n.closed
+	n.closed = true
+	n.mu.Unlock()
+	if was {
+		n.wg.Wait()
+		return nil
+	}
+	n.cancel()
+	var err error
+	if n.host != nil {
+		err = n.host.Close()
+	}
+	n.wg.Wait()
+	close(n.events)
+	if n.lock != nil {
+		err = errors.Join(err, n.lock.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("could not close the node: %w", err)
+	}
+	return nil
+}
+
+// Leave tells the peers that this node goes, which they see as PeerDown at once, and closes it. It stays
+// a member, and may come back.
+func (n *Node) Leave(ctx context.Context) error {
+	n.mu.Lock()
+	var links []*link
+	for _, l := range n.links {
+		l.end("this node leaves")
+		links = append(links, l)
+	}
+	for _, k := range n.keepers {
+		k.cancel()
+	}
+	n.mu.Unlock()
+	for _, l := range links {
+		select {
+		case <-l.flushed:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), n.Close())
+		}
+	}
+	return n.Close()
+}
+
+// enter counts a goroutine in, unless the node closes.
+func (n *Node) enter() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return false
+	}
+	n.wg.Add(1)
+	return true
+}
+
+// spawn runs f in a goroutine that Close awaits; f ends with n.ctx or the connections.
+func (n *Node) spawn(f func()) {
+	if !n.enter() {
+		return
+	}
+	go func() {
+		defer n.wg.Done()
+		f()
+	}()
+}
+
+// handler makes a stream handler that Close awaits, and that turns strangers away if asked to.
+func (n *Node) handler(members bool, serve network.StreamHandler) network.StreamHandler {
+	return func(s network.Stream) {
+		if members && !n.isMember(s.Conn().RemotePeer()) || !n.enter() {
+			_ = s.Reset()
+			return
+		}
+		defer n.wg.Done()
+		serve(s)
+	}
+}
+
+func (n *Node) emit(e Event) {
+	select {
+	case n.events <- e:
+	case <-n.ctx.Done():
+	}
+}
+
+// watchStranger closes the connection of an unknown peer in time, or at once if there are many.
+func (n *Node) watchStranger(c network.Conn) {
+	id := c.RemotePeer()
+	n.mu.Lock()
+	_, member := n.roster.members[id]
+	known := member || id == n.joining
+	many := n.strangers >= maxStrangers
+	if !known && !many {
+		n.strangers++
+	}
+	n.mu.Unlock()
+	if known {
+		return
+	}
+	n.spawn(func() {
+		if !many {
+			defer func() { n.mu.Lock(); n.strangers--; n.mu.Unlock() }()
+			n.waitFor(c, strangerTime)
+		}
+		if !n.isMember(id) {
+			_ = c.Close()
+		}
+	})
+}
+
+// waitFor returns after d, or when c is closed.
+func (n *Node) waitFor(c network.Conn, d time.Duration) {
+	late := time.After(d)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !c.IsClosed() {
+		select {
+		case <-late:
+			return
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (n *Node) isMember(id peer.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fellow(id)
+}
+
+// fellow reports whether id and this node are both members. Under n.mu.
+func (n *Node) fellow(id peer.ID) bool {
+	_, self := n.roster.members[n.id]
+	_, other := n.roster.members[id]
+	return self && other
+}
+
+func (n *Node) mayDial(id peer.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fellow(id) || id == n.joining
+}
+
+func (n *Node) mayConnect(id peer.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fellow(id) || n.doorOpen() && n.strangers < maxStrangers
+}
+
+// mayAccept reports whether anybody is expected at all, before a handshake is spent on them.
+func (n *Node) mayAccept() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.roster.members) > 1 || n.doorOpen()
+}
+
+func (n *Node) clearBackoff(id peer.ID) {
+	if s, ok := n.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(id) // the keepers have their own, shorter one
+	}
+}
+
+// ID is this node's peer id.
+func (n *Node) ID() PeerID { return n.id.String() }
+
+// Cluster is the peer id of the founder of this node's cluster.
+func (n *Node) Cluster() PeerID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.roster.cluster.String()
+}
+
+// Addrs are the addresses that this node can be dialled at, as "host:port".
+func (n *Node) Addrs() []string { return texts(n.addrs()) }
+
+func (n *Node) addrs() []ma.Multiaddr {
+	addrs, err := dialable(n.host)
+	if err != nil {
+		n.log.Error("no addresses to tell", "err", err)
+	}
+	return addrs
+}
+
+func texts(addrs []ma.Multiaddr) []string {
+	out := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		out = append(out, hostPort(a))
+	}
+	return out
+}
+
+// Events is where everything that happens is told. The consumer must keep reading: a node whose events
+// are not taken stops listening to its peers. Close closes the channel; links that end with it are not
+// told.
+func (n *Node) Events() <-chan Event { return n.events }
+
+// Members lists the members of the cluster, this node included, in the order of their ids.
+func (n *Node) Members() []Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]Member, 0, len(n.roster.members))
+	for id, st := range n.roster.members {
+		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Issued, 0), Problem: n.problems[id],
+			Addrs: texts(n.roster.addresses[id].addrs), Self: id == n.id, Info: n.infos[id]}
+		if m.Name == "" {
+			m.Name = st.Name
+		}
+		if m.Self {
+			m.Up, m.Info = true, n.info()
+		}
+		if l := n.links[id]; l != nil {
+			m.Up, m.RTT, m.Problem = true, time.Duration(l.rtt.Load()), ""
+		}
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// HasRight reports whether id is a member now and has the right r.
+func (n *Node) HasRight(id PeerID, r Right) bool {
+	p, err := peer.Decode(id)
+	if err != nil {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.roster.has(p, r)
+}
+
+// Sign signs b with this node's key.
+func (n *Node) Sign(b []byte) []byte {
+	sig, err := n.key.Sign(append([]byte(forCaller), b...))
+	if err != nil {
+		n.log.Error("could not sign", "err", err) // Ed25519 never fails; no signature verifies nowhere
+		return nil
+	}
+	return sig
+}
+
+// Verify checks that sig is what id's Sign made of b; if not, the error is under ErrBadSignature.
+func Verify(id PeerID, b, sig []byte) error {
+	p, err := peer.Decode(id)
+	if err != nil {
+		return fmt.Errorf("could not verify: %q is no peer id: %w", clip(id), ErrBadSignature)
+	}
+	return verify(p, forCaller, b, sig)
+}
+
+func (n *Node) info() Info {
+	return Info{Name: n.cfg.Name, Version: n.cfg.Version, ROOT: n.cfg.ROOT, Slots: n.cfg.Slots}
+}

@@ -1,0 +1,141 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// request asks a peer for something, one a stream.
+type request struct {
+	Kind    string
+	Payload []byte
+}
+
+// reply answers a request.
+type reply struct {
+	Err     string // empty: Payload is the answer
+	Payload []byte
+}
+
+const frameSlack = 4 << 10 // room for a request's other fields
+
+// Request asks to and waits for its answer. If the peer's handler fails the error is under ErrRemote.
+func (n *Node) Request(ctx context.Context, to PeerID, kind string, payload []byte) ([]byte, error) {
+	wrap := func(err error) error { return fmt.Errorf("could not ask %s for %q: %w", to, clip(kind), err) }
+	if len(payload) > MaxRequest || len(kind) > 256 {
+		return nil, wrap(ErrTooLarge)
+	}
+	s, err := n.stream(ctx, to, n.versioned("request"))
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer s.Reset() //nolint:errcheck // tells the peer that nobody waits any more
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	var a reply
+	err = s.SetWriteDeadline(time.Now().Add(n.cfg.StallTimeout))
+	if err == nil {
+		err = writeValue(s, &request{Kind: kind, Payload: payload})
+	}
+	if err == nil {
+		err = readValue(s, MaxRequest+frameSlack, &a)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, wrap(context.Cause(ctx))
+	case err != nil:
+		return nil, wrap(err)
+	case a.Err != "":
+		return nil, wrap(fmt.Errorf("%w: %s", ErrRemote, a.Err))
+	}
+	return a.Payload, nil
+}
+
+// stream opens a stream on a connection that is there.
+func (n *Node) stream(ctx context.Context, to PeerID, proto protocol.ID) (network.Stream, error) {
+	id, err := peer.Decode(to)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	up, closed := n.links[id] != nil, n.closed
+	n.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if !up {
+		return nil, ErrNotConnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.StallTimeout)
+	defer cancel()
+	return n.host.NewStream(network.WithNoDial(ctx, "linked"), id, proto)
+}
+
+// serveRequest answers one request.
+func (n *Node) serveRequest(s network.Stream) {
+	defer s.Reset() //nolint:errcheck // after Close it has no effect
+	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil {
+		return
+	}
+	select {
+	case n.requests <- struct{}{}:
+		defer func() { <-n.requests }()
+	default:
+		_ = writeValue(s, &reply{Err: "too many requests at once, try again"})
+		_ = s.Close()
+		return
+	}
+	var q request
+	if readValue(s, MaxRequest+frameSlack, &q) != nil || s.SetReadDeadline(time.Time{}) != nil {
+		return
+	}
+	a := n.answer(s, q)
+	if s.SetWriteDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil || writeValue(s, &a) != nil {
+		return
+	}
+	_ = s.CloseWrite()
+}
+
+// answer calls the handler with a context that ends when the asking peer does.
+func (n *Node) answer(s network.Stream, q request) (a reply) {
+	if n.cfg.Serve == nil {
+		return reply{Err: "this node answers no requests"}
+	}
+	ctx, cancel := context.WithCancel(n.ctx)
+	defer cancel()
+	gone := make(chan struct{})
+	go func() { // ends when the stream does, or is told to below
+		defer close(gone)
+		if _, err := io.CopyN(io.Discard, s, 1); err != nil {
+			cancel()
+		}
+	}()
+	defer func() {
+		_ = s.SetReadDeadline(time.Now())
+		<-gone
+	}()
+	defer func() {
+		if r := recover(); r != nil {
+			n.log.Error("a request handler panicked", "kind", clip(q.Kind), "panic", r)
+			a = reply{Err: "internal error"}
+		}
+	}()
+	b, err := n.cfg.Serve(ctx, s.Conn().RemotePeer().String(), q.Kind, q.Payload)
+	if err == nil && len(b) > MaxRequest {
+		err = fmt.Errorf("the answer of %d bytes is %w", len(b), ErrTooLarge)
+	}
+	if err != nil {
+		text := err.Error()
+		if text == "" {
+			text = "unnamed error"
+		}
+		return reply{Err: text[:min(len(text), frameSlack/2)]}
+	}
+	return reply{Payload: b}
+}

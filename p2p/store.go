@@ -1,0 +1,158 @@
+package p2p
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Files of the state folder.
+const (
+	identityFile   = "identity.key" // private key, libp2p protobuf form, mode 0600
+	membershipFile = "membership"   // membershipMagic, SHA-256 of the rest, msgpack of saved; mode 0600
+	lockFile       = "p2p.lock"     // held while a node runs on the folder
+)
+
+const membershipMagic = "dtpnode membership 1\n"
+
+// saved is a node's memory between two runs.
+type saved struct {
+	Cluster string
+	Roster  exchange
+	Invites []invite
+	Ports   []savedPort
+}
+
+// savedPort is the port that Listen with port 0 got.
+type savedPort struct {
+	Listen string
+	Port   int
+}
+
+// loadIdentity reads the node's private key, or makes one on the first run.
+func loadIdentity(dir string) (crypto.PrivKey, error) {
+	path := filepath.Join(dir, identityFile)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return newIdentity(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("could not read the node's key: %w", err)
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("could not use the node's key %q: others may read it (mode %#o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	key, err := crypto.UnmarshalPrivateKey(raw)
+	if err != nil {
+		return nil, fmt.Errorf("could not read the node's key %q: %w: %w; restore the file, or remove the folder to start as a new node", path, ErrDamagedState, err)
+	}
+	return key, nil
+}
+
+func newIdentity(path string) (crypto.PrivKey, error) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("could not make the node's key: %w", err)
+	}
+	raw, err := crypto.MarshalPrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("could not encode the node's key: %w", err)
+	}
+	return key, writeFile(path, raw)
+}
+
+// loadMembership returns nil on the first run.
+func loadMembership(dir string) (*saved, error) {
+	path := filepath.Join(dir, membershipFile)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("could not read the membership file: %w", err)
+	}
+	s, err := decodeMembership(raw)
+	if err != nil {
+		return nil, fmt.Errorf("could not read the membership file %q: %w; restore it, or remove it and join again with a new token", path, err)
+	}
+	return s, nil
+}
+
+func decodeMembership(raw []byte) (*saved, error) {
+	rest, ok := bytes.CutPrefix(raw, []byte(membershipMagic))
+	if !ok || len(rest) < sha256.Size {
+		return nil, fmt.Errorf("%w: it is no membership file of this version", ErrDamagedState)
+	}
+	sum, body := rest[:sha256.Size], rest[sha256.Size:]
+	if want := sha256.Sum256(body); !bytes.Equal(want[:], sum) {
+		return nil, fmt.Errorf("%w: its checksum is wrong", ErrDamagedState)
+	}
+	s := new(saved)
+	if err := wire.Unmarshal(body, s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamagedState, err)
+	}
+	return s, nil
+}
+
+func encodeMembership(s *saved) ([]byte, error) {
+	body, err := wire.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(body)
+	return bytes.Join([][]byte{[]byte(membershipMagic), sum[:], body}, nil), nil
+}
+
+func saveMembership(dir string, s *saved) error {
+	raw, err := encodeMembership(s)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, membershipFile), raw)
+}
+
+// writeFile replaces path at once and durably: after a crash it is the old file or the new one.
+func writeFile(path string, b []byte) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("could not write %q: %w", path, err)
+		}
+	}()
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(b); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

@@ -1,0 +1,219 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// versioned is the id of a protocol that only nodes of the same protocol number share.
+func (n *Node) versioned(name string) protocol.ID {
+	return protocol.ID(fmt.Sprintf("/dtpnode/%d/%s", n.cfg.protocol, name))
+}
+
+// serveRoster sends the whole roster.
+func (n *Node) serveRoster(s network.Stream) {
+	defer s.Close()
+	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil {
+		return
+	}
+	n.mu.Lock()
+	x := n.roster.all()
+	n.mu.Unlock()
+	if err := writeValue(s, &x); err != nil {
+		_ = s.Reset()
+	}
+}
+
+// rosterFrame is the whole roster as the payload of a frameRoster. Under n.mu.
+func (n *Node) rosterFrame() ([]byte, error) {
+	x := n.roster.all()
+	return wire.Marshal(&x)
+}
+
+// reconcileRosters tells the linked peers of a roster they do not know of, and pulls those that differ.
+// Both sides pull from each other, so both end with the union.
+func (n *Node) reconcileRosters() {
+	n.mu.Lock()
+	sum := n.roster.sum
+	var pull []*link
+	for _, l := range n.links {
+		if l.digest == sum {
+			continue
+		}
+		if l.told != sum && l.push(frameDigest, sum[:]) == nil {
+			l.told = sum
+		}
+		if !l.pulling {
+			l.pulling = true
+			pull = append(pull, l)
+		}
+	}
+	n.mu.Unlock()
+	for _, l := range pull {
+		n.spawn(func() { n.pull(l) })
+	}
+}
+
+// pull merges the roster of l's peer, until the peer has told of no other one meanwhile.
+func (n *Node) pull(l *link) {
+	for {
+		n.mu.Lock()
+		want := l.digest
+		n.mu.Unlock()
+		x, err := n.fetchRoster(l.id)
+		if err != nil {
+			n.log.Info("could not pull the roster", "peer", l.id.String(), "err", err)
+		} else {
+			n.mergeFrom(l.id, x)
+		}
+		n.mu.Lock()
+		again := err == nil && l.digest != want
+		l.pulling = again
+		n.mu.Unlock()
+		if !again {
+			return
+		}
+	}
+}
+
+func (n *Node) fetchRoster(id peer.ID) (x exchange, err error) {
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.StallTimeout)
+	defer cancel()
+	s, err := n.host.NewStream(network.WithNoDial(ctx, "roster"), id, n.versioned("roster"))
+	if err != nil {
+		return x, err
+	}
+	defer s.Reset() //nolint:errcheck // all has been read, or nothing is wanted
+	if err := s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)); err != nil {
+		return x, err
+	}
+	return x, readValue(s, maxRoster, &x)
+}
+
+// mergeFrom takes over what is new in x.
+func (n *Node) mergeFrom(id peer.ID, x exchange) {
+	n.mu.Lock()
+	changed, err := n.roster.merge(x)
+	if err == nil && changed {
+		err = n.refreshAddresses()
+		if err == nil {
+			err = n.save()
+		}
+	}
+	n.mu.Unlock()
+	if err != nil {
+		n.log.Warn("could not take over a roster", "peer", id.String(), "err", err)
+	}
+	if changed {
+		n.membersChanged()
+	}
+}
+
+// membersChanged is called after every change of the roster, without n.mu.
+func (n *Node) membersChanged() {
+	n.reconcile()
+	n.reconcileRosters()
+	select {
+	case n.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// announceChanges turns changes into events. It stands between the two so that a caller that is also
+// the consumer of the events never waits for itself.
+func (n *Node) announceChanges() {
+	for {
+		select {
+		case <-n.dirty:
+			n.emit(MembersChanged{})
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) addressSeq() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.roster.addresses[n.id].seq
+}
+
+// signAddresses makes this node's address record for a cluster.
+func (n *Node) signAddresses(cluster peer.ID, seq uint64) (signed, error) {
+	return sign(n.key, forAddresses, &addresses{Cluster: cluster.String(), Peer: n.id.String(), Seq: seq, Addrs: encodeAddrs(n.addrs())})
+}
+
+// refreshAddresses puts this node's own addresses into the roster if others stand there. Under n.mu.
+func (n *Node) refreshAddresses() error {
+	if _, ok := n.roster.members[n.id]; !ok {
+		return nil
+	}
+	now := encodeAddrs(n.addrs())
+	old, ok := n.roster.addresses[n.id]
+	if ok && slices.EqualFunc(now, encodeAddrs(old.addrs), slices.Equal[[]byte]) {
+		return nil
+	}
+	own, err := n.signAddresses(n.roster.cluster, old.seq+1)
+	if err != nil {
+		return err
+	}
+	_, err = n.roster.merge(exchange{Addresses: []signed{own}})
+	return err
+}
+
+// Revoke puts id out of the cluster: every member drops its connection once it hears of it. Members that
+// id had admitted stay, now on this node's word; revoke them too if id is not to be trusted at all.
+func (n *Node) Revoke(_ context.Context, id PeerID) error {
+	target, err := peer.Decode(id)
+	if err != nil {
+		return fmt.Errorf("could not revoke %q: it is no peer id: %w", clip(id), err)
+	}
+	n.mu.Lock()
+	err = n.revoke(target)
+	n.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("could not revoke %s: %w", id, err)
+	}
+	n.log.Info("revoked a member", "peer", id)
+	n.membersChanged()
+	return nil
+}
+
+// revoke is Revoke under n.mu.
+func (n *Node) revoke(target peer.ID) error {
+	if _, ok := n.roster.members[target]; !ok {
+		return ErrNotMember
+	}
+	if err := n.roster.mayRevoke(n.id, target); err != nil {
+		return err
+	}
+	gone, err := n.state(target, statement{Name: n.roster.members[target].Name, Revoked: true})
+	if err != nil {
+		return err
+	}
+	x := exchange{Statements: []signed{gone}}
+	for _, st := range n.roster.lastWords(target) {
+		again, err := n.state(must(st.Peer), st)
+		if err != nil {
+			return err
+		}
+		x.Statements = append(x.Statements, again)
+	}
+	old := *n.roster
+	if _, err := n.roster.merge(x); err != nil {
+		return err
+	}
+	if err := n.save(); err != nil {
+		*n.roster = old // merge never changes the maps of the roster it is called on
+		return err
+	}
+	return nil
+}
