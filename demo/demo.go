@@ -22,7 +22,7 @@ import (
 // ROOT is an installation of ROOT.
 type ROOT struct{ Version, Dir string }
 
-// Tools finds and makes what the demo needs of ROOT.
+// Tools finds and makes what the demo needs of ROOT. Install is asked where Find finds none.
 type Tools interface {
 	Find(ctx context.Context) (ROOT, error)
 	Install(ctx context.Context, report func(string)) (ROOT, error)
