@@ -1,0 +1,195 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// healthy is a host on which nothing that can be injected fails.
+func healthy(t *testing.T) Config {
+	t.Helper()
+	return Config{
+		State: t.TempDir(), Cache: t.TempDir(), Listen: []string{"127.0.0.1:0"}, Version: "v1",
+		FindROOT:   func(context.Context) (ROOT, error) { return ROOT{"6.40.00", "/opt/root"}, nil },
+		BuildChild: func(context.Context) error { return nil },
+		Status: func(context.Context) (api.NodeStatus, error) {
+			return api.NodeStatus{Name: "n", Version: "v1", Members: 1, Up: 1}, nil
+		},
+	}
+}
+
+// checked runs the checks and returns them by name.
+func checked(t *testing.T, c Config) map[string]Finding {
+	t.Helper()
+	byName := map[string]Finding{}
+	var told int
+	for _, f := range Check(t.Context(), c, func(Finding) { told++ }) {
+		byName[f.Check] = f
+		if f.Level == Fail && f.Mend == "" {
+			t.Errorf("%s fails without advice: %s", f.Check, f.Text)
+		}
+		if f.Text == "" {
+			t.Errorf("%s says nothing", f.Check)
+		}
+	}
+	if told != len(byName) {
+		t.Errorf("told of %d findings, returned %d", told, len(byName))
+	}
+	return byName
+}
+
+func TestHealthy(t *testing.T) {
+	got := checked(t, healthy(t))
+	for _, name := range []string{"cores", "state folder", "cache folder", "ROOT", "listen", "socket", "daemon"} {
+		if got[name].Level == Fail || got[name].Check == "" {
+			t.Errorf("got %+v", got[name])
+		}
+	}
+}
+
+func TestFindings(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tc := range []struct {
+		name, check string
+		level       Level
+		text        string
+		change      func(t *testing.T, c *Config)
+	}{
+		{"no ROOT", "ROOT", Fail, "none", func(_ *testing.T, c *Config) {
+			c.FindROOT = func(context.Context) (ROOT, error) { return ROOT{}, errors.New("none") }
+		}},
+		{"no child without ROOT", "child", Fail, "needs ROOT", func(_ *testing.T, c *Config) {
+			c.FindROOT = func(context.Context) (ROOT, error) { return ROOT{}, errors.New("none") }
+		}},
+		{"port taken", "listen", Warn, "in use", func(_ *testing.T, c *Config) { c.Listen = []string{taken.Addr().String()} }},
+		{"address of another host", "listen", Fail, "192.0.2.1", func(_ *testing.T, c *Config) { c.Listen = []string{"192.0.2.1:0"} }},
+		{"no port", "listen", Fail, "localhost", func(_ *testing.T, c *Config) { c.Listen = []string{"localhost"} }},
+		{"no daemon", "daemon", Warn, "none", func(_ *testing.T, c *Config) {
+			c.Status = func(context.Context) (api.NodeStatus, error) { return api.NodeStatus{}, api.ErrNoDaemon }
+		}},
+		{"sick daemon", "daemon", Fail, "went away", func(_ *testing.T, c *Config) {
+			c.Status = func(context.Context) (api.NodeStatus, error) { return api.NodeStatus{}, api.ErrLost }
+		}},
+		{"older daemon", "daemon", Fail, "v1 runs, this is v2", func(_ *testing.T, c *Config) { c.Version = "v2" }},
+		{"daemon with a problem", "daemon", Warn, "clock", func(_ *testing.T, c *Config) {
+			c.Status = func(context.Context) (api.NodeStatus, error) {
+				return api.NodeStatus{Version: "v1", Problem: "clock"}, nil
+			}
+		}},
+		{"state folder is a file", "state folder", Fail, "could not make", func(t *testing.T, c *Config) {
+			c.State = filepath.Join(t.TempDir(), "file")
+			write(t, c.State)
+		}},
+		{"socket is a file", "socket", Fail, "no socket", func(t *testing.T, c *Config) { write(t, api.SocketPath(c.State)) }},
+		{"cache open to others", "cache folder", Warn, c0, func(t *testing.T, c *Config) {
+			if err := os.Chmod(c.Cache, 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"no compiler", "compiler", Fail, "g++", func(t *testing.T, _ *Config) { t.Setenv("PATH", t.TempDir()) }},
+		{"no python", "python3", Warn, "python3", func(t *testing.T, _ *Config) { t.Setenv("PATH", t.TempDir()) }},
+		{"compiler that does not run", "compiler", Fail, "does not run", func(t *testing.T, _ *Config) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "g++"), []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", dir)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := healthy(t)
+			tc.change(t, &c)
+			if got := checked(t, c)[tc.check]; got.Level != tc.level || !strings.Contains(got.Text, tc.text) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+const c0 = "free" // the text of a folder that is all right otherwise
+
+func write(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSocketOpenToOthers(t *testing.T) {
+	c := healthy(t)
+	l, err := net.Listen("unix", api.SocketPath(c.State))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for mode, want := range map[os.FileMode]Level{0o600: OK, 0o666: Fail} {
+		if err := os.Chmod(api.SocketPath(c.State), mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.socket(); got.Level != want {
+			t.Errorf("%v: got %+v", mode, got)
+		}
+	}
+}
+
+func TestHintOfAnErrorWins(t *testing.T) {
+	c := healthy(t)
+	c.FindROOT = func(context.Context) (ROOT, error) {
+		return ROOT{}, &api.Error{Message: "no ROOT", Hint: "do this"}
+	}
+	if got := c.root(t.Context()); got.Mend != "do this" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAvailableMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meminfo")
+	if err := os.WriteFile(path, []byte("MemTotal:       100 kB\nMemAvailable:    64 kB\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := availableMemory(path); err != nil || got != 64<<10 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	write(t, path)
+	if err := os.WriteFile(path, []byte("MemTotal: 1 kB\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := availableMemory(path); err == nil {
+		t.Error("no error without MemAvailable")
+	}
+}
+
+func TestPrintAndWorst(t *testing.T) {
+	var b bytes.Buffer
+	all := []Finding{{"cores", OK, "2", ""}, {"daemon", Warn, "none\x1b[2J", "start one"}}
+	for _, f := range all {
+		Print(&b, f)
+	}
+	want := "ok    cores          2\nwarn  daemon         none[2J\n                     -> start one\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+	if got := Worst(all); got != Warn {
+		t.Errorf("worst %s", got)
+	}
+	if got := Worst(append(all, Finding{Level: Fail}, Finding{Level: OK})); got != Fail {
+		t.Errorf("worst %s", got)
+	}
+	if got := Worst(nil); got != OK {
+		t.Errorf("worst %s", got)
+	}
+}
