@@ -2,24 +2,28 @@ package main
 
 import (
 	"context"
-	"errors"
-	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/dtpnode/dtpnode/node"
 )
 
-// nodeConfig is what `up` hands to the daemon.
-type nodeConfig struct {
-	StateDir, CacheDir, ScratchDir string
-	Listen                         []string
-	Name                           string
-	Slots                          int
-	ROOTPrefix                     string
-	InstallROOT                    bool
-	Memory                         int64
-	Version                        string
-	Logger                         *slog.Logger
-}
-
-// runNode runs the daemon until ctx ends or it is asked to shut down.
-func runNode(context.Context, nodeConfig) error {
-	return errors.New("could not run the daemon: it is not part of this build yet")
+// runNode runs the daemon until ctx ends or it is asked to shut down; a signal after that cuts the
+// leaving short.
+func runNode(ctx context.Context, cfg node.Config) error {
+	hurry, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	leaving := context.AfterFunc(ctx, func() {
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(again)
+		select {
+		case <-again:
+			stop()
+		case <-hurry.Done():
+		}
+	})
+	defer leaving()
+	return node.Run(ctx, hurry, cfg)
 }

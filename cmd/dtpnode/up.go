@@ -16,6 +16,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/inputs"
 	"github.com/dtpnode/dtpnode/internal/local"
 	"github.com/dtpnode/dtpnode/internal/version"
+	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -144,7 +145,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 			cancel()
 		}()
 	}
-	return runNode(ctx, nodeConfig{
+	return runNode(ctx, node.Config{
 		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
 		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory,

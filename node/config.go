@@ -1,0 +1,89 @@
+// Package node is the daemon: it owns one peer of the protocol (package engine) in one event loop,
+// carries its effects out with real children (rootexec), links (p2p) and blobs on disk, prepares and
+// ends jobs, and serves the control interface (node/api).
+//
+//	config.go   what a daemon is made of        daemon.go   start, leave, stop
+//	loop.go     the event loop and its effects  links.go    p2p events and requests of other nodes
+//	submit.go   a job's way in, at its home     prepare.go  a job's way in, elsewhere
+//	run.go      generations                     blobs.go    partials, sources, results on disk
+//	finish.go   a job's way out                 status.go   what users see
+//	control.go  HTTP on the Unix socket         meter.go    histograms
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is what a daemon is made of.
+type Config struct {
+	StateDir    string   // identity, membership, jobs and results; made if missing
+	CacheDir    string   // ROOT, built children, compiled selectors; may be shared by a user's daemons
+	ScratchDir  string   // partials of running jobs; default StateDir/scratch
+	Listen      []string // host:port; default 127.0.0.1:0
+	Name        string   // shown to others
+	Slots       int      // children at once
+	ROOTPrefix  string   // ROOT's folder; empty: look for it
+	InstallROOT bool     // install ROOT into CacheDir if none is found
+	Memory      int64    // bytes a child may use; 0: 80 % of the host's, shared by the slots
+	Version     string
+	Logger      *slog.Logger
+
+	LeaveWait time.Duration // longest wait for work to be handed back; default 20 s
+	KeepJobs  int           // finished jobs whose results are kept; default 50
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.StateDir == "" || c.CacheDir == "" {
+		return c, errors.New("could not set up the daemon: no state or cache folder")
+	}
+	if c.Slots < 0 {
+		return c, fmt.Errorf("could not set up the daemon with %d slots", c.Slots)
+	}
+	var err error
+	for _, dir := range []*string{&c.StateDir, &c.CacheDir} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return c, fmt.Errorf("could not find folder %q: %w", *dir, err)
+		}
+	}
+	if c.ScratchDir == "" {
+		c.ScratchDir = filepath.Join(c.StateDir, "scratch")
+	}
+	if c.ScratchDir, err = filepath.Abs(c.ScratchDir); err != nil {
+		return c, fmt.Errorf("could not find folder %q: %w", c.ScratchDir, err)
+	}
+	if c.Memory == 0 {
+		c.Memory = memTotal() * 8 / 10 / int64(max(c.Slots, 1))
+	}
+	if c.LeaveWait == 0 {
+		c.LeaveWait = 20 * time.Second
+	}
+	if c.KeepJobs == 0 {
+		c.KeepJobs = 50
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// memTotal is the host's memory in bytes; 0, which means no limit, if it cannot be read.
+func memTotal() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemTotal:" {
+			kb, _ := strconv.ParseInt(f[1], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}

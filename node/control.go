@@ -1,0 +1,297 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+)
+
+// maxRequestBody bounds a control request: a job's list of files is the largest.
+const maxRequestBody = 64 << 20
+
+// eventEvery is how often a follower of a job is told where it stands.
+const eventEvery = 200 * time.Millisecond
+
+// control is the HTTP server on the daemon's Unix socket.
+type control struct {
+	server *http.Server
+	socket string
+	done   chan struct{}
+}
+
+func (d *Daemon) serveControl() (*control, error) {
+	socket := api.SocketPath(d.cfg.StateDir)
+	if err := api.MakeSocketDir(socket); err != nil {
+		return nil, err
+	}
+	_ = os.Remove(socket) // of a daemon that was killed: the state folder's lock is ours
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("could not listen on control socket %q: %w", socket, err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("could not protect control socket: %w", err), l.Close())
+	}
+	c := &control{socket: socket, done: make(chan struct{}), server: &http.Server{Handler: d.routes(),
+		ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return d.ctx }}}
+	go func() { // ends with close
+		defer close(c.done)
+		if err := c.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			d.log.Error("control interface failed", "reason", err)
+		}
+	}()
+	return c, nil
+}
+
+// close lets running requests end for a moment, then cuts them.
+func (c *control) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	err := c.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = c.server.Close()
+	}
+	<-c.done
+	return err
+}
+
+func (d *Daemon) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, f func(r *http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
+			out, err := f(r)
+			if err != nil {
+				writeError(w, err)
+				return
+			}
+			writeJSON(w, out)
+		})
+	}
+	handle("GET /v1/status", func(*http.Request) (any, error) { return d.nodeStatus(), nil })
+	handle("GET /v1/members", func(*http.Request) (any, error) { return d.members(), nil })
+	handle("POST /v1/invites", d.handleInvite)
+	handle("POST /v1/join", d.handleJoin)
+	handle("POST /v1/revoke", func(r *http.Request) (any, error) {
+		var req api.RevokeRequest
+		if err := readJSON(r, &req); err != nil {
+			return nil, err
+		}
+		return struct{}{}, d.net.Revoke(r.Context(), req.ID)
+	})
+	handle("POST /v1/jobs", d.handleSubmit)
+	handle("GET /v1/jobs", func(r *http.Request) (any, error) { return d.allJobs(r.Context()), nil })
+	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })
+	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
+	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "cancel") })
+	handle("POST /v1/shutdown", func(*http.Request) (any, error) { d.askQuit(); return struct{}{}, nil })
+	mux.HandleFunc("GET /v1/jobs/{id}/events", d.handleEvents)
+	mux.HandleFunc("GET /v1/jobs/{id}/logs", d.handleLogs)
+	mux.HandleFunc("GET /v1/jobs/{id}/result", d.handleResult)
+	return mux
+}
+
+func readJSON(r *http.Request, v any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return &api.Error{Status: 400, Message: "could not read the request: " + err.Error(), Hint: "are the command and the daemon of the same version?"}
+	}
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		e = &api.Error{Status: 500, Message: err.Error()}
+	}
+	if e.Status == 0 {
+		e.Status = 500
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status)
+	_ = json.NewEncoder(w).Encode(e)
+}
+
+func (d *Daemon) handleInvite(r *http.Request) (any, error) {
+	var req api.InviteRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	var rights []p2p.Right
+	for _, s := range req.Rights {
+		rights = append(rights, p2p.Right(s))
+	}
+	token, expires, err := d.net.Invite(rights, time.Duration(req.TTL*float64(time.Second)))
+	if err != nil {
+		return nil, err
+	}
+	inv := api.Invite{Token: token, Expires: expires, Rights: req.Rights}
+	if onlyLoopback(d.net.Addrs()) {
+		inv.Warning = "this node listens on loopback only, so the token works on this host alone: start it with --listen HOST:PORT to be reachable"
+	}
+	return inv, nil
+}
+
+func onlyLoopback(addrs []string) bool {
+	for _, a := range addrs {
+		host, _, err := net.SplitHostPort(a)
+		if ip := net.ParseIP(host); err == nil && ip != nil && !ip.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Daemon) handleJoin(r *http.Request) (any, error) {
+	var req api.JoinRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	if err := d.net.Join(r.Context(), req.Token); err != nil {
+		return nil, err
+	}
+	st := d.nodeStatus()
+	for _, m := range d.net.Members() {
+		if why := d.mismatch(m.Info); m.Up && !m.Self && why != "" && st.Problem == "" {
+			st.Problem = m.Name + " " + why
+		}
+	}
+	return st, nil
+}
+
+func (d *Daemon) handleSubmit(r *http.Request) (any, error) {
+	var req api.JobRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	j, err := d.submit(req)
+	if err != nil {
+		return nil, err
+	}
+	return d.statusOf(j), nil
+}
+
+// handleEvents streams a led job's status and printed lines until it is final. Of another node's job it
+// streams the status.
+func (d *Daemon) handleEvents(w http.ResponseWriter, r *http.Request) {
+	j, remote, err := d.lookup(r.Context(), r.PathValue("id"))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	sent := 0
+	for {
+		final := false
+		if j != nil {
+			final = j.final()
+			lines := j.linesFrom(sent)
+			sent += len(lines)
+			for _, line := range lines {
+				if enc.Encode(api.Event{Type: "log", Line: line}) != nil {
+					return
+				}
+			}
+		}
+		st, err := d.statusFrom(r.Context(), j, remote, r.PathValue("id"))
+		if err != nil {
+			return // the stream breaks off; the client says so
+		}
+		if j == nil {
+			final = st.State.Final()
+		}
+		if final != st.State.Final() {
+			continue // it ended between the two looks: tell the lines first
+		}
+		if enc.Encode(api.Event{Type: "status", Status: &st}) != nil || flush.Flush() != nil || final {
+			return
+		}
+		if !d.pause(r.Context(), j) {
+			return
+		}
+	}
+}
+
+// pause waits for the next event, or the job's end; false if the follower has gone.
+func (d *Daemon) pause(ctx context.Context, j *job) bool {
+	if j != nil {
+		waitFinal(ctx, j, eventEvery)
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(eventEvery):
+		return true
+	}
+}
+
+func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
+	j, _, err := d.lookup(r.Context(), r.PathValue("id"))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	flush := http.NewResponseController(w)
+	name := r.PathValue("id")
+	if j != nil {
+		name = j.name
+	}
+	next := 0
+	d.writeRemoteLogs(r.Context(), w, name)
+	for {
+		final := j == nil || j.final()
+		if j != nil {
+			var lines []string
+			lines, next = j.logFrom(next)
+			for _, l := range lines {
+				if _, err := io.WriteString(w, l+"\n"); err != nil {
+					return
+				}
+			}
+		}
+		if flush.Flush() != nil || final || r.URL.Query().Get("follow") == "" || !d.pause(r.Context(), j) {
+			return
+		}
+	}
+}
+
+func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
+	j, remote, err := d.lookup(r.Context(), r.PathValue("id"))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	if j == nil {
+		if err := d.remoteResult(r.Context(), w, remote, r.PathValue("id")); err != nil {
+			writeError(w, err)
+		}
+		return
+	}
+	f, err := d.result(j)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = io.Copy(w, f)
+}

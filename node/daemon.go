@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Daemon is one running node. Open starts it, Close ends it; Leave before Close hands its work back.
+type Daemon struct {
+	cfg    Config
+	log    *slog.Logger
+	start  time.Time
+	lock   *flock.Flock
+	ctx    context.Context // of everything the daemon runs, beside its cancel
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	net    *p2p.Node
+	blobs  *blobs
+	peer   *engine.Peer // touched by the loop alone
+	events chan engine.Event
+	calls  chan func()
+	left   chan struct{} // closed when the engine says Left
+	quit   chan struct{} // closed when a shutdown is asked for
+	once   sync.Once
+
+	steals  *meter
+	packets *meter
+
+	rootMu    sync.Mutex
+	root      *rootexec.Root
+	exec      *rootexec.Executor
+	execErr   error
+	rootReady chan struct{} // closed when root, exec or execErr are set
+
+	mu     sync.Mutex
+	jobs   map[tasks.JobID]*job
+	byName map[string]*job
+	packed map[string]string // library key -> hash of its packed form
+	gens   map[steal.GenID]*run
+	rates  map[string]float64 // units/s a slot by code, from earlier jobs
+	plans  *planCache
+}
+
+// Open starts a daemon. ROOT is looked for, and its child built, while the daemon already answers.
+func Open(ctx context.Context, cfg Config) (*Daemon, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		cfg: cfg, log: cfg.Logger, start: time.Now(),
+		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
+		quit: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
+		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
+		plans: newPlanCache(),
+	}
+	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := d.open(ctx); err != nil {
+		d.cancel()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Daemon) open(ctx context.Context) error {
+	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, d.jobsDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("could not make folder %q: %w", dir, err)
+		}
+	}
+	d.lock = flock.New(filepath.Join(d.cfg.StateDir, "daemon.lock"))
+	if ok, err := d.lock.TryLock(); err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("could not lock %q: a daemon runs with this state folder", d.cfg.StateDir))
+	}
+	// Partials of an earlier life are of no use: their jobs' homes have had them done again.
+	if err := errors.Join(os.RemoveAll(d.cfg.ScratchDir), os.MkdirAll(d.cfg.ScratchDir, 0o700)); err != nil {
+		return fmt.Errorf("could not empty scratch folder %q: %w", d.cfg.ScratchDir, err)
+	}
+	d.blobs = newBlobs(d.cfg.ScratchDir)
+	d.loadFinished()
+	d.findROOT(ctx)
+	root := ""
+	if d.root != nil {
+		root = d.root.Version
+	}
+	var err error
+	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen,
+		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
+		Blobs: d.blobs, Serve: d.serve, Log: d.log})
+	if err != nil {
+		return errors.Join(err, d.lock.Unlock())
+	}
+	boot := uint64(d.start.Unix())
+	d.peer, err = engine.New(engine.Config{Boot: boot,
+		Steal: steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: boot}})
+	if err != nil {
+		return errors.Join(err, d.net.Close(), d.lock.Unlock())
+	}
+	d.spawn(d.startExecutor)
+	d.spawn(d.loop)
+	d.spawn(d.listen)
+	return nil
+}
+
+// spawn runs f until the daemon closes; Close waits for it.
+func (d *Daemon) spawn(f func()) {
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		f()
+	}()
+}
+
+// findROOT only looks: it takes milliseconds, and peers are to be told the version.
+func (d *Daemon) findROOT(ctx context.Context) {
+	root, err := rootexec.Find(ctx, rootexec.FindOptions{Prefix: d.cfg.ROOTPrefix, Cache: d.cfg.CacheDir})
+	if err != nil && d.cfg.InstallROOT && errors.Is(err, rootexec.ErrNoROOT) {
+		root, err = rootexec.Install(ctx, d.cfg.CacheDir, func(msg string) { d.log.Info("installing ROOT", "step", msg) })
+	}
+	if err != nil {
+		d.log.Warn("this node cannot run jobs", "reason", err)
+		d.execErr = err
+		return
+	}
+	d.root = root
+}
+
+// startExecutor builds the child, once a host and ROOT, and starts the base zygote.
+func (d *Daemon) startExecutor() {
+	defer close(d.rootReady)
+	if d.root == nil {
+		return
+	}
+	exec, err := d.openExecutor()
+	d.rootMu.Lock()
+	defer d.rootMu.Unlock()
+	d.exec, d.execErr = exec, err
+	if err != nil {
+		d.log.Error("this node cannot run jobs", "reason", err)
+		return
+	}
+	d.log.Info("ready to run jobs", "root", d.root.Version, "dir", d.root.Dir, "slots", d.cfg.Slots)
+}
+
+func (d *Daemon) openExecutor() (*rootexec.Executor, error) {
+	exe, err := rootexec.BuildChild(d.ctx, d.root, d.cfg.CacheDir, func(msg string) { d.log.Info("building the child", "step", msg) })
+	if err != nil {
+		return nil, err
+	}
+	return rootexec.Open(d.ctx, rootexec.Config{Exe: exe, Root: d.root, Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log})
+}
+
+// executor waits until this node can run children, or says why it cannot.
+func (d *Daemon) executor(ctx context.Context) (*rootexec.Executor, error) {
+	select {
+	case <-d.rootReady:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	d.rootMu.Lock()
+	defer d.rootMu.Unlock()
+	if d.execErr != nil {
+		return nil, d.execErr
+	}
+	return d.exec, nil
+}
+
+// Quit is closed when a shutdown was asked for over the control interface.
+func (d *Daemon) Quit() <-chan struct{} { return d.quit }
+
+func (d *Daemon) askQuit() { d.once.Do(func() { close(d.quit) }) }
+
+// Leave hands waiting work back, ends what runs and waits until the homes have it, for LeaveWait at the
+// most. Jobs led here fail.
+func (d *Daemon) Leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.LeaveWait)
+	defer cancel()
+	d.abandonLed("the daemon was shut down")
+	d.post(engine.Leave{})
+	select {
+	case <-d.left:
+	case <-ctx.Done():
+		d.log.Warn("left without handing all work back")
+	case <-d.ctx.Done():
+	}
+	if err := d.net.Leave(ctx); err != nil {
+		d.log.Warn("could not say goodbye", "reason", err)
+	}
+}
+
+// Close ends everything at once and waits for it.
+func (d *Daemon) Close() error {
+	d.cancel()
+	err := d.net.Close()
+	d.wg.Wait()
+	<-d.rootReady
+	if d.exec != nil {
+		err = errors.Join(err, d.exec.Close())
+	}
+	_ = os.RemoveAll(d.cfg.ScratchDir)
+	return errors.Join(err, d.lock.Unlock())
+}
+
+// Run opens a daemon with its control socket, serves until ctx ends or a shutdown is asked for, leaves
+// politely and closes. hurry, when it is done, cuts the leaving short.
+func Run(ctx, hurry context.Context, cfg Config) error {
+	d, err := Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	ctl, err := d.serveControl()
+	if err != nil {
+		return errors.Join(err, d.Close())
+	}
+	d.log.Info("up", "id", d.net.ID(), "addrs", d.net.Addrs(), "slots", d.cfg.Slots, "state", d.cfg.StateDir)
+	select {
+	case <-ctx.Done():
+	case <-d.quit:
+	}
+	d.Leave(hurry)
+	return errors.Join(ctl.close(), d.Close())
+}

@@ -1,0 +1,351 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// maxPartial bounds a partial's blob.
+const maxPartial = 8 << 30
+
+// fetchPartial makes a partial's blob present here and returns its path.
+func (d *Daemon) fetchPartial(p merge.Partial) (string, error) {
+	path := d.blobs.partial(p.Job, p.ID)
+	if info, err := os.Stat(path); err == nil && info.Size() == p.Size {
+		return path, nil
+	}
+	if p.Holder == d.net.ID() {
+		return "", fmt.Errorf("partial %v is not here any more", p.ID)
+	}
+	tmp, err := os.CreateTemp(d.blobs.jobDir(p.Job), ".fetch-*")
+	if err != nil {
+		return "", fmt.Errorf("could not store partial %v: %w", p.ID, err)
+	}
+	_, err = d.net.Fetch(d.ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), tmp)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return "", fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)
+	}
+	d.blobs.add(p.SHA256, path)
+	return path, nil
+}
+
+// fetchBlob brings a partial to its job's home and counts what is in it.
+func (d *Daemon) fetchBlob(p merge.Partial) {
+	path, err := d.fetchPartial(p)
+	if err == nil {
+		var units int64
+		var canary uint64
+		if units, canary, err = rootexec.Counted(path); err == nil {
+			d.post(engine.Stored{Job: p.Job, ID: p.ID, Units: units, Canary: canary})
+			return
+		}
+	}
+	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
+	d.post(engine.NotStored{Job: p.Job, ID: p.ID})
+}
+
+// mergeBlobs merges partials on this node.
+func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
+	kids := make([]merge.ID, len(e.Inputs))
+	for i, p := range e.Inputs {
+		kids[i] = p.ID
+	}
+	s, err := d.tryMerge(e)
+	if err != nil {
+		d.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
+		d.post(engine.NotMerged{Job: e.Job, Kids: kids})
+		return
+	}
+	sha := hex.EncodeToString(s.SHA256[:])
+	d.blobs.add(sha, s.Path)
+	d.post(engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
+}
+
+func (d *Daemon) tryMerge(e engine.MergeBlobs) (rootexec.Sealed, error) {
+	j := d.byID(e.Job)
+	if j == nil {
+		return rootexec.Sealed{}, errors.New("the job is over")
+	}
+	sel, _ := j.prepared()
+	if sel == nil {
+		return rootexec.Sealed{}, errors.New("its selector is not loaded")
+	}
+	paths := make([]string, len(e.Inputs))
+	for i, p := range e.Inputs {
+		var err error
+		if paths[i], err = d.fetchPartial(p); err != nil {
+			return rootexec.Sealed{}, err
+		}
+	}
+	s, err := sel.Merge(d.ctx, paths, d.blobs.partial(e.Job, e.ID))
+	if err == nil {
+		j.addApart(s.Apart)
+	}
+	return s, err
+}
+
+func (d *Daemon) byID(id tasks.JobID) *job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.jobs[id]
+}
+
+// finish makes a led job's result and ends the job.
+func (d *Daemon) finish(e engine.FinishJob) {
+	j := d.byID(e.ID)
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	j.lost = e.Lost
+	desc := j.desc
+	j.mu.Unlock()
+	d.snapshot(j)
+	d.remember(j)
+	j.phase(api.Merging, "merging and running Terminate")
+	err := d.writeResult(j, e)
+	switch {
+	case err != nil:
+		d.failLed(j, err)
+	case len(e.Lost) > 0 || len(desc.Bad) > 0:
+		d.endLed(j, api.Partial, "", "")
+	default:
+		d.endLed(j, api.Done, "", "")
+	}
+	d.post(engine.Finished{ID: e.ID})
+}
+
+// writeResult runs the last merge and Terminate, keeps the output and copies it to where the user
+// wants it.
+func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
+	paths := make([]string, 0, len(e.Parts))
+	for _, p := range e.Parts {
+		paths = append(paths, d.blobs.partial(e.ID, p.ID))
+	}
+	if len(paths) == 0 { // no entry at all: still the selector's empty histograms
+		path, err := d.emptyPartial(j)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, path)
+	}
+	result := d.resultPath(j.name)
+	if err := os.MkdirAll(filepath.Dir(result), 0o700); err != nil {
+		return fmt.Errorf("could not make folder for the result: %w", err)
+	}
+	j.mu.Lock()
+	client := j.client
+	j.mu.Unlock()
+	if client == nil {
+		return errors.New("could not finish: the job was cancelled")
+	}
+	fin, err := client.Finish(d.ctx, paths, result)
+	if err != nil {
+		return withHint(err, "the job's entries were processed; the last merge, Terminate or writing the output failed")
+	}
+	if fin.Units != e.Units || fin.Canary != e.Canary {
+		_ = os.Remove(result)
+		return fmt.Errorf("the merged output counts %d entries (canary %x), the ledger %d (%x): nothing was written, since something was lost or counted twice; please report this",
+			fin.Units, fin.Canary, e.Units, e.Canary)
+	}
+	j.addApart(fin.Apart)
+	if j.req.Output == "" {
+		return nil
+	}
+	if err := copyFile(j.req.Output, result); err != nil {
+		return withHint(err, "the result is kept: dtpnode get "+j.name[:12]+" -o FILE")
+	}
+	return nil
+}
+
+// emptyPartial runs a generation without any packet.
+func (d *Daemon) emptyPartial(j *job) (string, error) {
+	sel, desc := j.prepared()
+	if sel == nil {
+		return "", errors.New("could not finish: the job was cancelled")
+	}
+	dir := d.blobs.jobDir(j.id)
+	g, err := sel.Start(d.ctx, rootexec.GenSpec{Job: j.id.Seed(), Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall, Dir: dir}, emptySink{j})
+	if err != nil {
+		return "", err
+	}
+	s, err := g.Seal(d.ctx, filepath.Join(dir, "empty"))
+	return s.Path, err
+}
+
+type emptySink struct{ j *job }
+
+func (emptySink) PacketDone(*rootexec.Generation, rootexec.Done) {}
+func (emptySink) Failed(*rootexec.Generation, *rootexec.Failure) {}
+func (s emptySink) Output(_ *rootexec.Generation, line string)   { s.j.printed(line) }
+
+// resultPath is where a job's output is kept.
+func (d *Daemon) resultPath(name string) string {
+	return filepath.Join(d.jobsDir(), name, "result.root")
+}
+
+func (d *Daemon) jobsDir() string { return filepath.Join(d.cfg.StateDir, "jobs") }
+
+// remember keeps the rate of a job's code for the next job with it.
+func (d *Daemon) remember(j *job) {
+	j.mu.Lock()
+	rate := j.view.Nodes[d.net.ID()].Stats.Rate / float64(max(d.cfg.Slots, 1))
+	j.mu.Unlock()
+	if rate > 0 {
+		d.mu.Lock()
+		d.rates[j.codeKey] = rate
+		d.mu.Unlock()
+	}
+}
+
+// failJob ends a led job that cannot have a result.
+func (d *Daemon) failJob(e engine.FailJob) {
+	j := d.byID(e.ID)
+	if j == nil {
+		return
+	}
+	d.spawn(func() {
+		d.snapshot(j)
+		f := e.Failure
+		msg := f.Reason
+		if f.Tail != "" {
+			msg += "\n" + f.Tail
+		}
+		d.failLed(j, &api.Error{Message: msg, Hint: hintFor(f, d.names(f.Nodes))})
+		d.post(engine.Finished{ID: e.ID})
+	})
+}
+
+func hintFor(f ledger.Failed, nodes []string) string {
+	return fmt.Sprintf("failed %d times (%s) on %v; dtpnode logs shows what the children printed", f.Tries, f.Kind, nodes)
+}
+
+// failLed ends a led job with an error.
+func (d *Daemon) failLed(j *job, err error) {
+	state := api.Failed
+	if j.ctx.Err() != nil && d.ctx.Err() == nil {
+		state = api.Cancelled
+	}
+	msg, hint := err.Error(), ""
+	var e *api.Error
+	var f *rootexec.Failure
+	if errors.As(err, &e) {
+		hint = e.Hint
+	}
+	if errors.As(err, &f) && f.Tail != "" {
+		msg += "\n" + f.Tail
+	}
+	d.endLed(j, state, msg, hint)
+}
+
+// endLed makes a led job's state final and lets go of what it held.
+func (d *Daemon) endLed(j *job, state api.JobState, msg, hint string) {
+	if !j.finalise(state, msg, hint) {
+		return
+	}
+	d.log.Info("job ended", "job", j.name[:12], "state", state, "reason", msg)
+	d.saveFinished(j)
+	close(j.done)
+	j.release()
+	if j.id == "" {
+		return
+	}
+	d.spawn(func() { _ = os.RemoveAll(d.blobs.jobDir(j.id)); d.blobs.removeUnder(d.blobs.jobDir(j.id)) })
+}
+
+// jobOver frees what a job held here, as the engine has ended it.
+func (d *Daemon) jobOver(e engine.JobOver) {
+	d.mu.Lock()
+	j := d.jobs[e.ID]
+	delete(d.jobs, e.ID)
+	d.mu.Unlock()
+	if j == nil || j.led {
+		return
+	}
+	if e.Lost {
+		d.log.Warn("gave a job up: its home has gone", "job", j.name[:12], "home", j.home)
+	}
+	d.spawn(func() {
+		j.release()
+		dir := d.blobs.jobDir(e.ID)
+		d.blobs.removeUnder(dir)
+		_ = os.RemoveAll(dir)
+	})
+}
+
+// abandonLed fails all led jobs that are not final.
+func (d *Daemon) abandonLed(why string) {
+	for _, j := range d.ledJobs() {
+		if !j.final() {
+			d.endLed(j, api.Failed, why, "submit the job again")
+			if j.id != "" {
+				d.post(engine.CancelJob{ID: j.id})
+			}
+		}
+	}
+}
+
+// cancelJob ends a led job without a result.
+func (d *Daemon) cancelJob(j *job) {
+	j.cancel()
+	d.endLed(j, api.Cancelled, "cancelled", "")
+	j.mu.Lock()
+	id := j.id
+	j.mu.Unlock()
+	if id != "" {
+		d.post(engine.CancelJob{ID: id})
+	}
+	_ = os.Remove(d.resultPath(j.name))
+}
+
+// stopJob ends a led job with what is done.
+func (d *Daemon) stopJob(j *job) error {
+	j.mu.Lock()
+	id := j.id
+	j.mu.Unlock()
+	if id == "" {
+		return &api.Error{Status: 409, Message: "could not stop: the job has not begun", Hint: "cancel it instead"}
+	}
+	d.post(engine.StopJob{ID: id, Reason: "stopped by the user"})
+	return nil
+}
+
+// result opens a finished job's output.
+func (d *Daemon) result(j *job) (io.ReadCloser, error) {
+	if !j.final() {
+		return nil, &api.Error{Status: 409, Message: "the job has not ended yet", Hint: "wait for it, or stop it: dtpnode cancel " + j.name[:12]}
+	}
+	f, err := os.Open(d.resultPath(j.name))
+	if err != nil {
+		return nil, &api.Error{Status: 404, Message: "the job has no result", Hint: "dtpnode status " + j.name[:12] + " says why", Err: err}
+	}
+	return f, nil
+}
+
+// waitFinal waits until a led job is final.
+func waitFinal(ctx context.Context, j *job, every time.Duration) bool {
+	select {
+	case <-j.done:
+		return true
+	case <-ctx.Done():
+	case <-time.After(every):
+	}
+	return false
+}

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Bounds of what is kept of a job's output.
+const (
+	maxLogBytes    = 256 << 10
+	maxClientLines = 10_000
+)
+
+// job is a job that this daemon leads or takes part in. Users know it by its name, the hex of the
+// description's nonce, which exists before the description does.
+type job struct {
+	name   string
+	home   tasks.PeerID
+	led    bool
+	req    api.JobRequest // if led
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{} // closed when final, if led
+
+	mu        sync.Mutex
+	id        tasks.JobID // empty until the description is complete
+	desc      *tasks.Job
+	sel       *rootexec.Selector
+	client    *rootexec.Client
+	codeKey   string
+	status    api.JobStatus // state, phase, errors; the rest is filled in by statusOf
+	ended     time.Time
+	lost      []ledger.Lost
+	view      engine.JobView // the last one seen
+	apart     []string
+	lines     []string // of Begin and Terminate
+	log       []string // of children here
+	logBytes  int
+	logLost   int
+	resources bool // released
+}
+
+func (j *job) prepared() (*rootexec.Selector, *tasks.Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.sel, j.desc
+}
+
+// phase says what is being done just now.
+func (j *job) phase(state api.JobState, text string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.status.State.Final() {
+		j.status.State, j.status.Phase = state, text
+	}
+}
+
+// finalise ends a led job; the first call counts.
+func (j *job) finalise(state api.JobState, message, hint string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.status.State.Final() {
+		return false
+	}
+	j.ended = time.Now()
+	j.status.State, j.status.Phase, j.status.Error, j.status.Hint = state, "", message, hint
+	j.status.Stdout = strings.Join(j.lines, "\n")
+	return true
+}
+
+func (j *job) final() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.status.State.Final()
+}
+
+// clientLine takes a line that Begin or Terminate printed.
+func (j *job) clientLine(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.lines) < maxClientLines {
+		j.lines = append(j.lines, line)
+	}
+}
+
+// linesFrom returns the lines from the n-th on.
+func (j *job) linesFrom(n int) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]string(nil), j.lines[min(n, len(j.lines)):]...)
+}
+
+// printed takes a line that a child printed here; the oldest give way.
+func (j *job) printed(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.log = append(j.log, line)
+	j.logBytes += len(line) + 1
+	for j.logBytes > maxLogBytes && len(j.log) > 1 {
+		j.logBytes -= len(j.log[0]) + 1
+		j.log = j.log[1:]
+		j.logLost++
+	}
+}
+
+// logFrom returns what children printed, from line n on, counted from the job's start, and the number
+// of the next line.
+func (j *job) logFrom(n int) (lines []string, next int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	from := min(max(n-j.logLost, 0), len(j.log))
+	return append([]string(nil), j.log[from:]...), j.logLost + len(j.log)
+}
+
+func (j *job) addApart(names []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, n := range names {
+		known := false
+		for _, o := range j.apart {
+			known = known || o == n
+		}
+		if !known {
+			j.apart = append(j.apart, n)
+		}
+	}
+}
+
+// release frees what the job holds of the executor.
+func (j *job) release() {
+	j.cancel()
+	j.mu.Lock()
+	sel, client, again := j.sel, j.client, j.resources
+	j.resources = true
+	j.sel, j.client = nil, nil
+	j.mu.Unlock()
+	if again {
+		return
+	}
+	if client != nil {
+		client.Close()
+	}
+	if sel != nil {
+		sel.Release()
+	}
+}

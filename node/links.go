@@ -1,0 +1,259 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// jobsTopic is where homes announce jobs.
+const jobsTopic = "jobs"
+
+// askWait bounds a question to another daemon.
+const askWait = 3 * time.Second
+
+// maxLogAnswer bounds the logs told to another daemon.
+const maxLogAnswer = maxLogBytes
+
+// serve answers the requests of other daemons. Kinds and payloads:
+//
+//	signature  job id              -> signature, msgpack
+//	jobs       -                   -> []api.JobStatus led here, JSON
+//	status     job name or prefix  -> api.JobStatus, JSON
+//	stop       job name            -> empty
+//	cancel     job name            -> empty
+//	logs       job name            -> text that the job's children printed here
+//	result     job name            -> hash of the result, a blob
+func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
+	arg := string(payload)
+	switch kind {
+	case "signature":
+		if j := d.byID(tasks.JobID(arg)); j == nil || !j.led {
+			return nil, errors.New("no such job here")
+		}
+		return wire.Marshal(&signature{Signer: d.net.ID(), Sig: d.net.Sign(payload)})
+	case "jobs":
+		out := []api.JobStatus{}
+		for _, j := range d.ledJobs() {
+			st := d.statusOf(j)
+			st.Missing, st.Failing, st.Stdout = nil, nil, ""
+			out = append(out, st)
+		}
+		return json.Marshal(out)
+	case "logs":
+		return d.logsHere(arg), nil
+	}
+	j, err := d.led(arg)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "status":
+		return json.Marshal(d.statusOf(j))
+	case "result":
+		return d.shareResult(j)
+	}
+	if !d.net.HasRight(from, p2p.Submitter) {
+		return nil, errors.New("no right to steer jobs")
+	}
+	switch kind {
+	case "stop":
+		return nil, d.stopJob(j)
+	case "cancel":
+		d.cancelJob(j)
+		return nil, nil
+	}
+	return nil, fmt.Errorf("unknown request %q", kind)
+}
+
+// led finds a job led here by name or prefix.
+func (d *Daemon) led(name string) (*job, error) {
+	found := slices.DeleteFunc(d.find(name), func(j *job) bool { return !j.led })
+	switch len(found) {
+	case 0:
+		return nil, &api.Error{Status: 404, Message: fmt.Sprintf("no job %q here", name), Hint: "dtpnode ps lists the jobs"}
+	case 1:
+		return found[0], nil
+	}
+	return nil, &api.Error{Status: 409, Message: fmt.Sprintf("%d jobs begin with %q", len(found), name), Hint: "give more of the name"}
+}
+
+// lookup finds a job here, or else the member that leads it.
+func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, error) {
+	j, err := d.led(name)
+	var e *api.Error
+	if err == nil || !errors.As(err, &e) || e.Status != 404 {
+		return j, "", err
+	}
+	for _, id := range d.upPeers() {
+		if st, err := d.remoteStatus(ctx, id, name); err == nil {
+			return nil, st.Home, nil
+		}
+	}
+	return nil, "", err
+}
+
+func (d *Daemon) upPeers() (ids []tasks.PeerID) {
+	for _, m := range d.net.Members() {
+		if m.Up && !m.Self {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+func (d *Daemon) askPeer(ctx context.Context, id tasks.PeerID, kind, arg string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	return d.net.Request(ctx, id, kind, []byte(arg))
+}
+
+func (d *Daemon) remoteStatus(ctx context.Context, home tasks.PeerID, name string) (st api.JobStatus, err error) {
+	b, err := d.askPeer(ctx, home, "status", name)
+	if err == nil {
+		err = json.Unmarshal(b, &st)
+	}
+	return st, err
+}
+
+// statusFrom describes a job that lookup has found.
+func (d *Daemon) statusFrom(ctx context.Context, j *job, remote tasks.PeerID, name string) (api.JobStatus, error) {
+	if j != nil {
+		return d.statusOf(j), nil
+	}
+	return d.remoteStatus(ctx, remote, name)
+}
+
+func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, error) {
+	j, home, err := d.lookup(ctx, name)
+	if err != nil {
+		return api.JobStatus{}, err
+	}
+	return d.statusFrom(ctx, j, home, name)
+}
+
+// order stops or cancels a job, wherever it is led.
+func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
+	j, home, err := d.lookup(ctx, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case j == nil:
+		_, err = d.askPeer(ctx, home, what, name)
+	case j.final():
+		err = &api.Error{Status: 409, Message: "the job has ended already: " + string(d.statusOf(j).State), Hint: "dtpnode get fetches its result"}
+	case what == "stop":
+		err = d.stopJob(j)
+	default:
+		d.cancelJob(j)
+	}
+	return struct{}{}, err
+}
+
+// allJobs lists the jobs led here and by members that answer.
+func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
+	out := []api.JobStatus{}
+	for _, j := range d.ledJobs() {
+		out = append(out, d.statusOf(j))
+	}
+	peers := d.upPeers()
+	lists := make([][]api.JobStatus, len(peers))
+	var g errgroup.Group
+	for i, id := range peers {
+		g.Go(func() error {
+			if b, err := d.askPeer(ctx, id, "jobs", ""); err == nil {
+				_ = json.Unmarshal(b, &lists[i])
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	for _, l := range lists {
+		out = append(out, l...)
+	}
+	slices.SortStableFunc(out, func(a, b api.JobStatus) int { return a.Submitted.Compare(b.Submitted) })
+	return out
+}
+
+// logsHere is what a job's children printed on this node.
+func (d *Daemon) logsHere(name string) []byte {
+	var b strings.Builder
+	for _, j := range d.find(name) {
+		lines, _ := j.logFrom(0)
+		for _, l := range lines {
+			if b.Len()+len(l) > maxLogAnswer {
+				break
+			}
+			b.WriteString(l + "\n")
+		}
+	}
+	return []byte(b.String())
+}
+
+// writeRemoteLogs writes what a job's children printed on other nodes, under their names.
+func (d *Daemon) writeRemoteLogs(ctx context.Context, w io.Writer, name string) {
+	names := d.memberNames()
+	any := false
+	for _, id := range d.upPeers() {
+		if b, err := d.askPeer(ctx, id, "logs", name); err == nil && len(b) > 0 {
+			fmt.Fprintf(w, "== %s\n%s", names[id].name, b)
+			any = true
+		}
+	}
+	if any {
+		fmt.Fprintf(w, "== %s (this node)\n", d.cfg.Name)
+	}
+}
+
+// shareResult makes a result fetchable and returns its hash.
+func (d *Daemon) shareResult(j *job) ([]byte, error) {
+	f, err := d.result(j)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return nil, fmt.Errorf("could not read the result: %w", err)
+	}
+	sum := hex.EncodeToString(h.Sum(nil))
+	d.blobs.add(sum, d.resultPath(j.name))
+	return []byte(sum), nil
+}
+
+// remoteResult copies the result of another node's job.
+func (d *Daemon) remoteResult(ctx context.Context, w io.Writer, home tasks.PeerID, name string) error {
+	sum, err := d.askPeer(ctx, home, "result", name)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "result-*")
+	if err != nil {
+		return fmt.Errorf("could not fetch the result: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	if _, err := d.net.Fetch(ctx, home, string(sum), maxPartial, tmp); err != nil {
+		return err
+	}
+	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, tmp)
+	return err
+}

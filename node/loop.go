@@ -1,0 +1,184 @@
+package node
+
+import (
+	"os"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// loop owns the peer: everything that happens reaches it as an event, and no effect blocks it.
+func (d *Daemon) loop() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(d.untilWake())
+		select {
+		case <-d.ctx.Done():
+			return
+		case ev := <-d.events:
+			d.step(ev)
+		case f := <-d.calls:
+			f()
+		case <-timer.C:
+			d.step(engine.Tick{})
+		}
+	}
+}
+
+func (d *Daemon) now() time.Duration { return time.Since(d.start) }
+
+func (d *Daemon) untilWake() time.Duration {
+	at := d.peer.Wake()
+	if at < 0 {
+		return time.Hour
+	}
+	return max(at-d.now(), 200*time.Microsecond) // a peer that is due at once must not starve the rest
+}
+
+// post hands an event to the loop. It may block for a moment, never after the daemon's end.
+func (d *Daemon) post(ev engine.Event) {
+	select {
+	case d.events <- ev:
+	case <-d.ctx.Done():
+	}
+}
+
+// ask runs f in the loop, where the peer may be read, and waits for it.
+func (d *Daemon) ask(f func(p *engine.Peer)) {
+	done := make(chan struct{})
+	select {
+	case d.calls <- func() { f(d.peer); close(done) }:
+		<-done
+	case <-d.ctx.Done():
+	}
+}
+
+func (d *Daemon) step(ev engine.Event) {
+	for _, e := range d.peer.Step(d.now(), ev) {
+		d.obey(e)
+	}
+}
+
+func (d *Daemon) obey(e engine.Effect) {
+	switch e := e.(type) {
+	case engine.Send:
+		d.send(e.To, e.Msg)
+	case engine.Announce:
+		d.announce(e.Msg)
+	case engine.Prepare:
+		d.spawn(func() { d.prepare(e.ID, e.Home) })
+	case engine.StartGen:
+		d.startGen(e)
+	case engine.LeasePacket:
+		d.command(e.Gen, genCommand{lease: &e.Packet})
+	case engine.PreemptGen:
+		d.preempt(e.Gen)
+	case engine.SealGen:
+		d.command(e.Gen, genCommand{seal: &e})
+	case engine.KillGen:
+		d.killGen(e.Gen)
+	case engine.MergeBlobs:
+		d.spawn(func() { d.mergeBlobs(e) })
+	case engine.FetchBlob:
+		d.spawn(func() { d.fetchBlob(e.Partial) })
+	case engine.ForgetBlob:
+		_ = os.Remove(d.blobs.partial(e.Job, e.ID))
+	case engine.FinishJob:
+		d.spawn(func() { d.finish(e) })
+	case engine.FailJob:
+		d.failJob(e)
+	case engine.JobOver:
+		d.jobOver(e)
+	case engine.Stolen:
+		d.steals.add(e.Wait)
+	case engine.Left:
+		close(d.left)
+	}
+}
+
+// send is at most once: the protocol repeats what matters.
+func (d *Daemon) send(to tasks.PeerID, m engine.Message) {
+	b, err := wire.Marshal(&m)
+	if err == nil {
+		err = d.net.Send(to, b)
+	}
+	if err != nil {
+		d.log.Debug("could not send", "to", to, "reason", err)
+	}
+}
+
+// announce tells the peers that are connected directly, for speed, and all others by gossip.
+func (d *Daemon) announce(m engine.Message) {
+	for _, member := range d.net.Members() {
+		if member.Up && !member.Self {
+			d.send(member.ID, m)
+		}
+	}
+	b, err := wire.Marshal(&m)
+	if err != nil {
+		d.log.Error("could not announce a job", "job", m.Job.Short(), "reason", err)
+		return
+	}
+	d.spawn(func() {
+		if err := d.net.Publish(jobsTopic, b); err != nil {
+			d.log.Debug("could not announce a job", "job", m.Job.Short(), "reason", err)
+		}
+	})
+}
+
+// listen turns what the network tells into events of the peer.
+func (d *Daemon) listen() {
+	for ev := range d.net.Events() {
+		switch ev := ev.(type) {
+		case p2p.PeerUp:
+			d.log.Info("peer up", "id", ev.ID, "name", ev.Info.Name)
+			d.post(engine.PeerUp{ID: ev.ID, Slots: d.slotsOf(ev.ID, ev.Info)})
+		case p2p.PeerDown:
+			d.log.Info("peer down", "id", ev.ID, "reason", ev.Reason)
+			d.post(engine.PeerDown{ID: ev.ID})
+		case p2p.PeerRefused:
+			d.log.Warn("peer refused", "id", ev.ID, "reason", ev.Reason)
+		case p2p.Message:
+			d.receive(ev.From, ev.Payload)
+		case p2p.Announced:
+			d.receive(ev.From, ev.Payload)
+		}
+	}
+}
+
+// receive decodes a message and drops what its sender has no right to say.
+func (d *Daemon) receive(from tasks.PeerID, payload []byte) {
+	var m engine.Message
+	if err := wire.Unmarshal(payload, &m); err != nil {
+		d.log.Warn("dropped a malformed message", "from", from, "reason", err)
+		return
+	}
+	if m.Open != nil && !d.net.HasRight(from, p2p.Submitter) {
+		d.log.Warn("dropped a job of a member without the right to submit", "from", from, "job", m.Job.Short())
+		return
+	}
+	d.post(engine.Recv{From: from, Msg: m})
+}
+
+// slotsOf is how many children a peer may run for jobs led here.
+func (d *Daemon) slotsOf(id tasks.PeerID, info p2p.Info) int {
+	if !d.net.HasRight(id, p2p.Worker) || d.mismatch(info) != "" {
+		return 0
+	}
+	return info.Slots
+}
+
+// mismatch says why a peer gets no work from here, and what to do about it.
+func (d *Daemon) mismatch(info p2p.Info) string {
+	switch {
+	case info.ROOT == "":
+		return "has no ROOT, so it runs no jobs: install one there (dtpnode doctor)"
+	case d.root != nil && info.ROOT != d.root.Version:
+		return "runs ROOT " + info.ROOT + ", this node " + d.root.Version + ", so neither works for the other: install the same version"
+	}
+	return ""
+}

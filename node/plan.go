@@ -1,0 +1,158 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// fileKey tells one state of a local file from another.
+type fileKey struct {
+	path, tree   string
+	dev, ino     uint64
+	size, mtime  int64
+	changedNanos int64
+}
+
+// planCache remembers what planning and probing found of files that have not changed since.
+type planCache struct {
+	mu     sync.Mutex
+	plans  map[fileKey]rootexec.Plan
+	probed map[string]bool
+}
+
+// maxPlans bounds the cache; it is emptied when full.
+const maxPlans = 20_000
+
+func newPlanCache() *planCache {
+	return &planCache{plans: map[fileKey]rootexec.Plan{}, probed: map[string]bool{}}
+}
+
+func (c *planCache) get(k fileKey) (rootexec.Plan, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.plans[k]
+	return p, ok
+}
+
+func (c *planCache) put(k fileKey, p rootexec.Plan) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.plans) >= maxPlans {
+		clear(c.plans)
+	}
+	c.plans[k] = p
+}
+
+// once reports whether key was marked before, and marks it with mark.
+func (c *planCache) wasProbed(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.probed[key]
+}
+
+func (c *planCache) setProbed(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.probed) >= maxPlans {
+		clear(c.probed)
+	}
+	c.probed[key] = true
+}
+
+func isURL(s string) bool { return strings.Contains(s, "://") }
+
+// keyOf stats a local file; ok is false for a URL. A file that is not there is an error.
+func keyOf(url, tree string) (k fileKey, ok bool, err error) {
+	if isURL(url) {
+		return fileKey{}, false, nil
+	}
+	info, err := os.Stat(url)
+	if err != nil {
+		return fileKey{}, false, err
+	}
+	if info.IsDir() {
+		return fileKey{}, false, fmt.Errorf("%s is a folder", url)
+	}
+	k = fileKey{path: url, tree: tree, size: info.Size(), mtime: info.ModTime().UnixNano()}
+	if st, isUnix := info.Sys().(*syscall.Stat_t); isUnix {
+		k.dev, k.ino, k.changedNanos = uint64(st.Dev), st.Ino, st.Ctim.Nano()
+	}
+	return k, true, nil
+}
+
+// planFiles reads entries and clusters of all files, many at once. Files that are there and cannot be
+// read are returned apart; a file, or a tree in it, that is not there ends the planning.
+func (d *Daemon) planFiles(ctx context.Context, exec *rootexec.Executor, req api.JobRequest, progress func(done int)) ([]tasks.File, []tasks.Lost, error) {
+	plans := make([]rootexec.Plan, len(req.Files))
+	bad := make([]*rootexec.Failure, len(req.Files))
+	var done atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, f := range req.Files {
+		tree := f.Tree
+		if tree == "" {
+			tree = req.Tree
+		}
+		g.Go(func() error {
+			var err error
+			plans[i], err = d.planFile(ctx, exec, f.URL, tree)
+			if errors.As(err, &bad[i]) && unreadable(bad[i].Kind) {
+				err = nil
+			}
+			progress(int(done.Add(1)))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	var files []tasks.File
+	var lost []tasks.Lost
+	for i, p := range plans {
+		if f := bad[i]; f != nil {
+			lost = append(lost, tasks.Lost{File: req.Files[i].URL, Last: -1, Kind: string(f.Kind), Reason: f.Msg,
+				Nodes: []tasks.PeerID{d.net.ID()}, Tries: 1, Stack: f.Stack, Tail: f.Tail})
+			continue
+		}
+		files = append(files, tasks.File{URL: req.Files[i].URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes})
+	}
+	if len(files) == 0 && len(lost) > 0 {
+		return nil, nil, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(lost), lost[0].File, lost[0].Reason)
+	}
+	return files, lost, nil
+}
+
+// unreadable tells a file that is there and broken from one that was named wrongly.
+func unreadable(k rootexec.Kind) bool { return k != rootexec.KindSchema && k != rootexec.KindInternal }
+
+func (d *Daemon) planFile(ctx context.Context, exec *rootexec.Executor, url, tree string) (rootexec.Plan, error) {
+	key, local, err := keyOf(url, tree)
+	if err != nil {
+		return rootexec.Plan{}, fmt.Errorf("could not open input file %q: %w", url, err)
+	}
+	if local {
+		if p, ok := d.plans.get(key); ok {
+			return p, nil
+		}
+	}
+	p, err := exec.Plan(ctx, url, tree)
+	if err != nil {
+		return p, err
+	}
+	if local {
+		d.plans.put(key, p)
+	}
+	return p, nil
+}

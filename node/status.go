@@ -1,0 +1,267 @@
+package node
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// snapshot takes a led job's view out of the engine.
+func (d *Daemon) snapshot(j *job) {
+	j.mu.Lock()
+	id := j.id
+	j.mu.Unlock()
+	if id == "" {
+		return
+	}
+	var v engine.JobView
+	var ok bool
+	d.ask(func(p *engine.Peer) { v, ok = p.View(id) })
+	if ok {
+		j.mu.Lock()
+		j.view = v
+		j.mu.Unlock()
+	}
+}
+
+// statusOf describes a led job.
+func (d *Daemon) statusOf(j *job) api.JobStatus {
+	if !j.final() {
+		d.snapshot(j)
+	}
+	names := d.memberNames()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	st := j.status
+	end := j.ended
+	if end.IsZero() {
+		end = time.Now()
+	}
+	st.Seconds = end.Sub(st.Submitted).Seconds()
+	st.Apart = slices.Clone(j.apart)
+	if j.desc == nil {
+		return st
+	}
+	v := j.view
+	st.Committed = v.Committed.Len()
+	st.Done = min(st.Committed+v.Ran, st.Units)
+	if st.State.Final() || st.State == api.Merging {
+		st.Done = st.Committed
+	}
+	st.Nodes = nil
+	for id, r := range v.Nodes {
+		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
+			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
+			Generations: r.Stats.Generations, Failures: r.Stats.Failures}
+		st.Nodes = append(st.Nodes, w)
+		st.Packets += w.Packets
+		st.Steals += w.Steals
+		st.Merges += w.Merges
+		st.Bytes += r.Stats.Bytes
+		if !st.State.Final() && r.Left > 0 {
+			st.Rate += w.Rate
+		}
+	}
+	if len(v.Nodes) > 0 && st.State.Final() && st.Seconds > 0 {
+		st.Rate = float64(st.Done) / st.Seconds
+	}
+	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	st.Failing = missing(j.desc, v.Failing, names)
+	if st.State.Final() {
+		st.Failing = nil
+		st.Missing = append(badFiles(j.desc, names), missing(j.desc, j.lost, names)...)
+	}
+	return st
+}
+
+func finite(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	return x
+}
+
+// missing tells ranges of units as entries of files.
+func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]memberName) []api.Missing {
+	var out []api.Missing
+	for _, l := range lost {
+		for r := l.Range; !r.Empty(); {
+			i, first := desc.Data.Locate(r.First)
+			units := desc.Data.Units(i)
+			last := min(r.Last, units.Last)
+			m := api.Missing{File: desc.Data.Files[i].URL, First: first, Last: last - units.First, Kind: l.Kind, Reason: l.Reason,
+				Tries: l.Tries, Stack: l.Stack, Tail: l.Tail, Nodes: namesOf(l.Nodes, names)}
+			out = append(out, m)
+			r.First = last
+		}
+	}
+	return out
+}
+
+// badFiles tells the files that the planner left out.
+func badFiles(desc *tasks.Job, names map[tasks.PeerID]memberName) []api.Missing {
+	var out []api.Missing
+	for _, l := range desc.Bad {
+		out = append(out, api.Missing{File: l.File, First: l.First, Last: l.Last, Kind: l.Kind, Reason: l.Reason, Tries: l.Tries,
+			Stack: l.Stack, Tail: l.Tail, Nodes: namesOf(l.Nodes, names)})
+	}
+	return out
+}
+
+type memberName struct {
+	name  string
+	up    bool
+	slots int
+}
+
+func (d *Daemon) memberNames() map[tasks.PeerID]memberName {
+	out := map[tasks.PeerID]memberName{}
+	for _, m := range d.net.Members() {
+		out[m.ID] = memberName{m.Name, m.Up || m.Self, m.Slots}
+	}
+	return out
+}
+
+func namesOf(ids []tasks.PeerID, names map[tasks.PeerID]memberName) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = cmp.Or(names[id].name, id)
+	}
+	return out
+}
+
+func (d *Daemon) names(ids []tasks.PeerID) []string { return namesOf(ids, d.memberNames()) }
+
+func (d *Daemon) ledJobs() []*job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []*job
+	for _, j := range d.byName {
+		if j.led {
+			out = append(out, j)
+		}
+	}
+	slices.SortFunc(out, func(a, b *job) int { return a.status.Submitted.Compare(b.status.Submitted) })
+	return out
+}
+
+// find looks for a job by its name or a unique start of it.
+func (d *Daemon) find(prefix string) []*job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []*job
+	for name, j := range d.byName {
+		if len(prefix) >= 4 && strings.HasPrefix(name, prefix) {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// saveFinished keeps a final status on disk, for after a restart, and drops the oldest beyond KeepJobs.
+func (d *Daemon) saveFinished(j *job) {
+	b, err := json.Marshal(d.statusOf(j))
+	if err == nil {
+		err = writeFile(filepath.Join(d.jobsDir(), j.name, "status.json"), b)
+	}
+	if err != nil {
+		d.log.Warn("could not save a job's status", "job", j.name[:12], "reason", err)
+	}
+	var final []*job
+	for _, o := range d.ledJobs() {
+		if o.final() {
+			final = append(final, o)
+		}
+	}
+	for len(final) > d.cfg.KeepJobs {
+		d.mu.Lock()
+		delete(d.byName, final[0].name)
+		d.mu.Unlock()
+		_ = os.RemoveAll(filepath.Join(d.jobsDir(), final[0].name))
+		final = final[1:]
+	}
+}
+
+// loadFinished reads the jobs that ended in earlier lives of the daemon.
+func (d *Daemon) loadFinished() {
+	dirs, _ := os.ReadDir(d.jobsDir())
+	for _, e := range dirs {
+		b, err := os.ReadFile(filepath.Join(d.jobsDir(), e.Name(), "status.json"))
+		var st api.JobStatus
+		if err != nil || json.Unmarshal(b, &st) != nil || st.ID != e.Name() || !st.State.Final() {
+			continue
+		}
+		j := &job{name: st.ID, home: st.Home, led: true, done: make(chan struct{}), status: st, ended: st.Submitted.Add(time.Duration(st.Seconds * 1e9))}
+		j.ctx, j.cancel = d.ctx, func() {}
+		close(j.done)
+		d.byName[st.ID] = j
+	}
+}
+
+// nodeStatus describes the daemon.
+func (d *Daemon) nodeStatus() api.NodeStatus {
+	st := api.NodeStatus{ID: d.net.ID(), Name: d.cfg.Name, Version: d.cfg.Version, PID: os.Getpid(), Addrs: d.net.Addrs(),
+		Cluster: d.net.Cluster(), Slots: d.cfg.Slots, RSS: rss(), Uptime: time.Since(d.start).Seconds(), StateDir: d.cfg.StateDir,
+		Steal: d.steals.summary(), Packet: d.packets.summary()}
+	for _, m := range d.net.Members() {
+		st.Members++
+		if m.Up || m.Self {
+			st.Up++
+		}
+	}
+	d.ask(func(p *engine.Peer) { st.Busy = p.Busy() })
+	if d.root != nil {
+		st.ROOT, st.ROOTDir = d.root.Version, d.root.Dir
+	}
+	select {
+	case <-d.rootReady:
+		if d.execErr != nil {
+			st.Problem = "this node cannot run jobs: " + d.execErr.Error()
+		}
+	default:
+		st.Problem = "starting ROOT"
+	}
+	return st
+}
+
+// members describes the cluster.
+func (d *Daemon) members() []api.Member {
+	var out []api.Member
+	for _, m := range d.net.Members() {
+		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
+			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem}
+		for _, r := range m.Rights {
+			a.Rights = append(a.Rights, string(r))
+		}
+		if m.Up && !m.Self && a.Note == "" {
+			a.Note = d.mismatch(m.Info)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// rss is this process's resident memory in bytes, 0 if unknown.
+func rss() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}

@@ -1,0 +1,350 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Bounds of what a job may ship.
+const (
+	maxSourceFile = 16 << 20
+	maxSources    = 64 << 20
+	maxJobBytes   = 256 << 20
+)
+
+// submit accepts a job to lead. What it lacks comes to light in lead, and in the job's status.
+func (d *Daemon) submit(req api.JobRequest) (*job, error) {
+	if !d.net.HasRight(d.net.ID(), p2p.Submitter) {
+		return nil, &api.Error{Status: 403, Message: "could not submit: this node has no right to submit jobs in its cluster",
+			Hint: "ask for an invitation with the right: dtpnode invite --rights submitter,worker"}
+	}
+	nonce := make([]byte, 16)
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, fmt.Errorf("could not name the job: %w", err)
+	}
+	j := &job{name: hex.EncodeToString(nonce), home: d.net.ID(), led: true, req: req, done: make(chan struct{})}
+	j.ctx, j.cancel = context.WithCancel(d.ctx)
+	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.cfg.Name,
+		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: len(req.Files), Output: req.Output}
+	d.mu.Lock()
+	d.byName[j.name] = j
+	d.mu.Unlock()
+	d.spawn(func() {
+		if err := d.lead(j, nonce); err != nil {
+			d.failLed(j, err)
+		}
+	})
+	return j, nil
+}
+
+// lead plans, compiles, runs Begin and hands the complete description to the engine.
+func (d *Daemon) lead(j *job, nonce []byte) error {
+	exec, err := d.executor(j.ctx)
+	if err != nil {
+		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
+	}
+	src, err := readSources(j.req)
+	if err != nil {
+		return err
+	}
+	var files []tasks.File
+	var bad []tasks.Lost
+	var lib rootexec.Library
+	g, ctx := errgroup.WithContext(j.ctx)
+	g.Go(func() (err error) {
+		files, bad, err = d.planFiles(ctx, exec, j.req, func(n int) {
+			if n%64 == 0 {
+				j.phase(api.Preparing, fmt.Sprintf("reading file %d of %d", n, len(j.req.Files)))
+			}
+		})
+		return err
+	})
+	g.Go(func() (err error) {
+		lib, err = d.library(ctx, exec, j, src)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	desc, err := d.describe(j, nonce, src, lib, files, bad)
+	if err != nil {
+		return err
+	}
+	j.phase(api.Preparing, "running Begin")
+	if err := d.begin(j, desc); err != nil {
+		return err
+	}
+	if err := d.probe(j, desc, lib); err != nil {
+		return err
+	}
+	return d.publish(j, desc)
+}
+
+// library compiles the sources and loads the selector.
+func (d *Daemon) library(ctx context.Context, exec *rootexec.Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
+	lib, ok := exec.Compiled(src)
+	if !ok {
+		j.phase(api.Preparing, "compiling "+src.Main)
+		var err error
+		if lib, err = exec.Compile(ctx, src); err != nil {
+			return lib, err
+		}
+		j.phase(api.Preparing, "loading "+src.Main)
+	}
+	sel, err := exec.Load(ctx, lib, className(j.req))
+	if err != nil {
+		return lib, err
+	}
+	j.mu.Lock()
+	j.sel, j.codeKey = sel, lib.Key
+	j.mu.Unlock()
+	return lib, nil
+}
+
+// className is the class the user named, else the one that ROOT would look for.
+func className(req api.JobRequest) string {
+	if req.Class != "" {
+		return req.Class
+	}
+	base := filepath.Base(req.Selector)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+// readSources reads the selector and what goes with it; names are relative to the selector's folder.
+func readSources(req api.JobRequest) (rootexec.Source, error) {
+	dir := filepath.Dir(req.Selector)
+	src := rootexec.Source{Main: filepath.Base(req.Selector), Files: map[string][]byte{}}
+	total := 0
+	for _, p := range append([]string{req.Selector}, req.Includes...) {
+		name, err := filepath.Rel(dir, p)
+		if err != nil || name == ".." || strings.HasPrefix(name, "../") {
+			name = filepath.Base(p)
+		}
+		info, err := os.Stat(p)
+		if err != nil {
+			return src, fmt.Errorf("could not read source %q: %w", p, err)
+		}
+		if info.Size() > maxSourceFile {
+			return src, fmt.Errorf("could not ship %q: it has %d bytes, the limit is %d", p, info.Size(), maxSourceFile)
+		}
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return src, fmt.Errorf("could not read source %q: %w", p, err)
+		}
+		if total += len(data); total > maxSources {
+			return src, fmt.Errorf("could not ship the sources of %q: they exceed %d bytes", req.Selector, maxSources)
+		}
+		src.Files[path.Clean(filepath.ToSlash(name))] = data
+	}
+	return src, nil
+}
+
+// packedSource is a Source on its way to other nodes: a blob.
+type packedSource struct {
+	Main  string       `msgpack:"m"`
+	Files []packedFile `msgpack:"f"` // sorted by name
+}
+
+type packedFile struct {
+	Name string `msgpack:"n"`
+	Data []byte `msgpack:"d"`
+}
+
+func packSource(src rootexec.Source) ([]byte, error) {
+	p := packedSource{Main: src.Main}
+	for name, data := range src.Files {
+		p.Files = append(p.Files, packedFile{name, data})
+	}
+	slices.SortFunc(p.Files, func(a, b packedFile) int { return strings.Compare(a.Name, b.Name) })
+	return wire.Marshal(&p)
+}
+
+func unpackSource(b []byte) (rootexec.Source, error) {
+	var p packedSource
+	if err := wire.Unmarshal(b, &p); err != nil {
+		return rootexec.Source{}, fmt.Errorf("could not read packed sources: %w", err)
+	}
+	src := rootexec.Source{Main: p.Main, Files: map[string][]byte{}}
+	for _, f := range p.Files {
+		src.Files[f.Name] = f.Data
+	}
+	return src, nil
+}
+
+// describe makes the job's description, all but what Begin adds.
+func (d *Daemon) describe(j *job, nonce []byte, src rootexec.Source, lib rootexec.Library, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
+	data, err := tasks.NewDataset(files)
+	if err != nil {
+		return nil, err
+	}
+	space := data.Space()
+	if j.req.First > space.Last {
+		return nil, fmt.Errorf("could not begin at entry %d: the files have %d entries", j.req.First, space.Last)
+	}
+	want := tasks.R(j.req.First, space.Last)
+	if n := j.req.N; n >= 0 && n < want.Len() {
+		want.Last = want.First + n
+	}
+	packed, err := packSource(src)
+	if err != nil {
+		return nil, err
+	}
+	srcHash, err := d.blobs.put(d.shipDir(), packed)
+	if err != nil {
+		return nil, err
+	}
+	libHash, err := d.packLibrary(lib)
+	if err != nil {
+		return nil, err
+	}
+	return &tasks.Job{
+		Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: nonce,
+		Code: tasks.Code{Source: srcHash, Main: src.Main, Class: className(j.req), Library: libHash, Platform: lib.Platform},
+		Data: *data, Want: want, Option: j.req.Option, SeedLocal: j.req.SeedLocal, Bad: bad,
+		Limits: tasks.Limits{Memory: j.req.Memory, Stall: time.Duration(j.req.Stall * float64(time.Second)), AllowMissingBranches: j.req.AllowMissingBranches},
+	}, nil
+}
+
+// shipDir is where blobs lie that other nodes fetch to take part in jobs.
+func (d *Daemon) shipDir() string { return filepath.Join(d.cfg.ScratchDir, "ship") }
+
+// packLibrary makes a library ready for others, once.
+func (d *Daemon) packLibrary(lib rootexec.Library) (string, error) {
+	d.mu.Lock()
+	hash, ok := d.packed[lib.Key]
+	d.mu.Unlock()
+	if ok {
+		return hash, nil
+	}
+	b, err := lib.Pack()
+	if err != nil {
+		return "", fmt.Errorf("could not pack library %q: %w", lib.So, err)
+	}
+	if hash, err = d.blobs.put(d.shipDir(), b); err != nil {
+		return "", err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.packed[lib.Key] = hash
+	return hash, nil
+}
+
+// begin runs the submitting side's Begin, whose input list goes to every generation.
+func (d *Daemon) begin(j *job, desc *tasks.Job) error {
+	sel, _ := j.prepared()
+	client, err := sel.StartClient(j.ctx, rootexec.ClientSpec{Option: j.req.Option, Params: j.req.Params, Dir: j.req.Dir, Env: j.req.Env}, j.clientLine)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	j.client = client
+	j.mu.Unlock()
+	desc.Input, err = client.Begin(j.ctx)
+	return err
+}
+
+// probe runs the first entry in a process that is thrown away: what fails everywhere fails here, by
+// name, before any worker starts. A selector that passed with the same file is not probed again.
+func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
+	if desc.Want.Empty() {
+		return nil
+	}
+	i, _ := desc.Data.Locate(desc.Want.First)
+	f := desc.Data.Files[i]
+	key, local, err := keyOf(f.URL, f.Tree)
+	if err != nil {
+		return fmt.Errorf("could not open input file %q: %w", f.URL, err)
+	}
+	mark := fmt.Sprintf("%s %s %+v %q %v", lib.Key, desc.Code.Class, key, desc.Option, desc.Limits.AllowMissingBranches)
+	if local && d.plans.wasProbed(mark) {
+		return nil
+	}
+	j.phase(api.Preparing, "trying the first entry")
+	sel, _ := j.prepared()
+	err = sel.Probe(j.ctx, rootexec.GenSpec{Job: 1, Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall,
+		Dir: d.cfg.ScratchDir, AllowMissingBranches: desc.Limits.AllowMissingBranches}, f.URL, f.Tree)
+	var fail *rootexec.Failure
+	if errors.As(err, &fail) && !everywhere(fail) {
+		return nil // this entry or file is bad; the job will tell
+	}
+	if err == nil {
+		d.plans.setProbed(mark)
+	}
+	return err
+}
+
+// everywhere reports whether a failure of the first entry is one of all entries.
+func everywhere(f *rootexec.Failure) bool {
+	switch f.Kind {
+	case rootexec.KindSchema, rootexec.KindCode:
+		return true
+	}
+	return f.Op == "SlaveBegin" || f.Op == "Init" || f.Op == "Notify"
+}
+
+func (d *Daemon) memoryFor(desc *tasks.Job) int64 {
+	if desc.Limits.Memory > 0 {
+		return desc.Limits.Memory
+	}
+	return d.cfg.Memory
+}
+
+// publish signs the description, keeps it for others and gives it to the engine.
+func (d *Daemon) publish(j *job, desc *tasks.Job) error {
+	body, err := wire.Marshal(desc)
+	if err != nil {
+		return err
+	}
+	if len(body) > maxJobBytes {
+		return fmt.Errorf("could not submit: the description of %d files has %d bytes, the limit is %d", len(desc.Data.Files), len(body), maxJobBytes)
+	}
+	id := tasks.NameOf(body)
+	if _, err := d.blobs.put(d.shipDir(), body); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.blobs.jobDir(id), 0o700); err != nil {
+		return fmt.Errorf("could not make scratch folder: %w", err)
+	}
+	j.mu.Lock()
+	j.id, j.desc = id, desc
+	j.status.Units = desc.Want.Len()
+	key := j.codeKey
+	j.mu.Unlock()
+	d.mu.Lock()
+	d.jobs[id] = j
+	rate := d.rates[key]
+	d.mu.Unlock()
+	if j.ctx.Err() != nil {
+		return j.ctx.Err()
+	}
+	j.phase(api.Running, "")
+	d.post(engine.Submit{ID: id, Job: desc, Rate: rate})
+	return nil
+}
+
+// withHint adds advice to an error.
+func withHint(err error, hint string) error {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &api.Error{Message: err.Error(), Hint: hint, Err: err}
+}
