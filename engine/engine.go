@@ -37,6 +37,8 @@ type Message struct {
 	Answer *Answer        `msgpack:"w,omitempty"` // home's answer
 	Reduce *Reduce        `msgpack:"m,omitempty"` // home to a holder: merge these
 	Drop   tasks.Cover    `msgpack:"d,omitempty"` // home: these are committed
+	Yield  tasks.Cover    `msgpack:"l,omitempty"` // home: others hold these too; forget what waits of them
+	Refuse []merge.ID     `msgpack:"u,omitempty"` // to the home: these cannot be reduced as ordered
 	Try    *tasks.Range   `msgpack:"y,omitempty"` // home: run this suspect by itself
 	Order  Order          `msgpack:"x,omitempty"` // home to all, or to one
 }

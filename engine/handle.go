@@ -296,6 +296,10 @@ func (p *Peer) local(effects []merge.Effect) {
 			}
 		case merge.Merge:
 			p.emit(MergeBlobs(e))
+		case merge.Refuse:
+			if j := p.job(e.Job); j != nil {
+				p.send(j.home, Message{Job: j.id, Refuse: e.Inputs})
+			}
 		case merge.Forget:
 			if !p.committed(e.Job, e.ID) {
 				p.emit(ForgetBlob(e))

@@ -22,7 +22,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		return
 	}
 	j := p.job(m.Job)
-	if m.Report != nil || m.Offer != nil {
+	if m.Report != nil || m.Offer != nil || m.Refuse != nil {
 		p.toHome(from, j, m)
 		return
 	}
@@ -40,10 +40,14 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		p.local(j.parts.Rejected(p.now, m.Answer.ID))
 		j.urgent = true
 	case m.Reduce != nil:
-		p.local(j.parts.Reduce(p.nextID(), m.Reduce.Inputs))
+		p.local(j.parts.Reduce(p.now, p.nextID(), m.Reduce.Inputs))
 	case m.Drop != nil:
 		if j.job != nil && m.Drop.Valid(j.job.Want) {
 			p.schedule(steal.Drop{Job: j.id, Cover: m.Drop})
+		}
+	case m.Yield != nil:
+		if j.job != nil && m.Yield.Valid(j.job.Want) {
+			p.schedule(steal.Yield{Job: j.id, Cover: m.Yield})
 		}
 	case m.Try != nil:
 		p.onTry(j, *m.Try)
@@ -105,6 +109,10 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		}
 		return
 	}
+	if m.Refuse != nil {
+		p.step(j, ledger.NotReduced{From: from, Inputs: m.Refuse})
+		return
+	}
 	p.step(j, ledger.Reported{From: from, Report: *m.Report})
 	ack := &ReportAck{Seq: m.Report.Seq}
 	for _, f := range m.Report.Failures {
@@ -146,6 +154,8 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.send(e.To, Message{Job: j.id, Reduce: &Reduce{Inputs: e.Inputs}})
 		case ledger.Drop:
 			p.send(e.To, Message{Job: j.id, Drop: e.Cover})
+		case ledger.Yield:
+			p.send(e.To, Message{Job: j.id, Yield: e.Cover})
 		case ledger.StopAll:
 			p.tellAll(j, OrderStop)
 			p.send(p.self, Message{Job: j.id, Order: OrderStop})
@@ -205,6 +215,7 @@ type JobView struct {
 	Stopping  bool
 	Ended     bool
 	Parts     int
+	Counts    ledger.Counts
 }
 
 // View describes a job this peer leads; ok is false if it leads no such job.
@@ -215,7 +226,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	}
 	rec := j.lead.Record()
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Nodes: j.lead.Nodes(),
-		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts())}
+		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	for _, r := range v.Nodes {
 		v.Ran += r.Ran
 	}

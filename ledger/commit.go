@@ -23,6 +23,14 @@ type offer struct {
 	state offerState
 	at    tasks.PeerID
 	since time.Duration
+	alone bool // a merge of it failed: it goes by itself
+}
+
+// order is an order to reduce, repeated until its inputs are committed or free again.
+type order struct {
+	to     tasks.PeerID
+	inputs []merge.Partial
+	asked  time.Duration
 }
 
 func (h *Home) findOffer(id merge.ID) *offer {
@@ -42,6 +50,10 @@ func (h *Home) offered(p merge.Partial) {
 	if h.findOffer(p.ID) != nil {
 		return
 	}
+	if h.rejected[p.ID] { // its answer was lost; what it lacks is at work again already
+		h.emit(Reject{To: p.Holder, ID: p.ID})
+		return
+	}
 	if h.judge(p) == merge.Fresh {
 		h.offers = append(h.offers, &offer{Partial: p, since: h.now})
 	}
@@ -56,12 +68,49 @@ func (h *Home) judge(p merge.Partial) merge.Verdict {
 	}
 	switch v {
 	case merge.Duplicate:
+		h.counts.Duplicates++
 		h.emit(Accept{To: p.Holder, ID: p.ID})
 	case merge.Overlap, merge.Wrong:
-		h.freeKids(p)
-		h.emit(Reject{To: p.Holder, ID: p.ID})
+		h.reject(p)
 	}
 	return v
+}
+
+// maxRejected bounds the memory of rejections.
+const maxRejected = 1 << 16
+
+// reject lets a partial's inputs go their own ways, and puts to work again what is lost with one that
+// has none.
+func (h *Home) reject(p merge.Partial) {
+	if len(h.rejected) >= maxRejected {
+		clear(h.rejected)
+	}
+	h.rejected[p.ID] = true
+	h.counts.Rejected++
+	h.emit(Reject{To: p.Holder, ID: p.ID})
+	if len(p.Kids) > 0 {
+		h.counts.Exploded++
+		h.freeKids(p)
+	} else if p.Cover.Valid(h.want) {
+		h.rerun(p)
+	}
+}
+
+// rerun reissues what of p is neither committed nor held by others.
+func (h *Home) rerun(p merge.Partial) {
+	rest := p.Cover.Intersect(h.open())
+	for id, n := range h.nodes {
+		if id != p.Holder {
+			rest = rest.Minus(n.report.Held)
+		}
+	}
+	for _, o := range h.offers {
+		rest = rest.Minus(o.Cover)
+	}
+	for _, s := range h.suspects {
+		rest = rest.Minus(tasks.Cover{s.Range})
+	}
+	h.reissue(rest)
 }
 
 // freeKids lets the inputs of a rejected merge go their own ways.
@@ -88,7 +137,7 @@ func (h *Home) reclaim(c tasks.Cover) {
 // plan fetches waiting offers, or has them merged on the nodes first where there are many: the
 // smallest first, on the node that holds the largest of them.
 func (h *Home) plan() {
-	h.expireReductions()
+	h.repeatOrders()
 	var ready []*offer
 	busy := 0
 	for _, o := range h.offers {
@@ -100,9 +149,8 @@ func (h *Home) plan() {
 		}
 	}
 	slices.SortStableFunc(ready, func(a, b *offer) int { return cmp.Compare(a.Size, b.Size) })
-	for len(ready) > merge.FanIn {
-		h.reduce(ready[:merge.FanIn])
-		ready = ready[merge.FanIn:]
+	if len(ready) > merge.FanIn {
+		h.reduceAll(ready)
 	}
 	for _, o := range ready {
 		if o.state == waiting && busy < h.cfg.Fetches {
@@ -113,25 +161,67 @@ func (h *Home) plan() {
 	}
 }
 
+// reduceAll orders merges of groups of disjoint offers. One that overlaps its group goes by itself, and
+// the commit decides.
+func (h *Home) reduceAll(ready []*offer) {
+	var group []*offer
+	var all tasks.Cover
+	for _, o := range ready {
+		if o.alone || !merge.Fits(all, o.Partial) {
+			continue
+		}
+		group, all = append(group, o), all.Union(o.Cover)
+		if len(group) == merge.FanIn {
+			h.reduce(group)
+			group, all = nil, nil
+		}
+	}
+}
+
 func (h *Home) reduce(group []*offer) {
 	in := make([]merge.Partial, len(group))
 	for i, o := range group {
 		in[i] = o.Partial
 	}
-	if merge.Disjoint(in) != nil {
-		return // they go one by one, and the commit decides
-	}
 	at := group[len(group)-1].Holder
+	h.orders = append(h.orders, &order{to: at, inputs: in, asked: h.now})
+	h.counts.Reduces++
 	for _, o := range group {
 		o.state, o.at, o.since = reducing, at, h.now
 	}
 	h.emit(Reduce{To: at, Inputs: in})
 }
 
-func (h *Home) expireReductions() {
+// repeatOrders sends orders again that have had no answer, forgets those that are done with, and gives
+// up those that take too long.
+func (h *Home) repeatOrders() {
 	for _, o := range h.offers {
 		if o.state == reducing && h.now-o.since > h.cfg.ReduceWait {
-			o.state = waiting
+			o.state, o.alone = waiting, true
+		}
+	}
+	h.orders = slices.DeleteFunc(h.orders, func(r *order) bool {
+		if h.now-r.asked < h.cfg.Repeat {
+			return false
+		}
+		r.asked = h.now
+		open := slices.ContainsFunc(r.inputs, func(p merge.Partial) bool {
+			o := h.findOffer(p.ID)
+			return o != nil && o.state == reducing && o.at == r.to
+		})
+		if open {
+			h.emit(Reduce{To: r.to, Inputs: r.inputs})
+		}
+		return !open
+	})
+}
+
+// notReduced frees the inputs of an order that cannot be carried out.
+func (h *Home) notReduced(ev NotReduced) {
+	h.counts.Refused++
+	for _, id := range ev.Inputs {
+		if o := h.findOffer(id); o != nil && o.state == reducing && o.at == ev.From {
+			o.state, o.alone = waiting, true
 		}
 	}
 }
@@ -144,7 +234,7 @@ func (h *Home) stored(ev Stored) {
 	}
 	h.dropOffer(o.ID)
 	if ev.Units != o.Units || ev.Canary != o.Canary {
-		h.emit(Reject{To: o.Holder, ID: o.ID})
+		h.reject(o.Partial)
 		return
 	}
 	if h.judge(o.Partial) != merge.Fresh {

@@ -24,11 +24,13 @@ import (
 type Config struct {
 	Self       tasks.PeerID
 	Audit      time.Duration // between audits; default 500 ms
+	AuditWait  time.Duration // longest wait of an audit for the word of a silent node; default 3 s
 	Audits     int           // audits in a row that must miss a unit before it runs again; default 3
 	Strikes    int           // failures of a range before it is set aside; default 3
 	MaxLost    int           // ranges set aside for crashing code before the job is given up; default 20
 	StopWait   time.Duration // longest wait for partials after Stop; default 10 s
-	ReduceWait time.Duration // a merge ordered from a node must be offered by then; default 30 s
+	ReduceWait time.Duration // a merge ordered from a node must be offered by then; default 2 min
+	Repeat     time.Duration // between repeats of such an order; default 2 s
 	Fetches    int           // blobs fetched at once; default 4
 }
 
@@ -36,7 +38,8 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 30 * time.Second}} {
+	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute},
+		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -118,18 +121,24 @@ type (
 		Canary uint64
 	}
 	NotStored struct{ ID merge.ID }
+	// NotReduced tells that a node cannot carry out an order to reduce.
+	NotReduced struct {
+		From   tasks.PeerID
+		Inputs []merge.ID
+	}
 	// Stop ends the job with what is done.
 	Stop struct{ Reason string }
 )
 
-func (Tick) isLedgerEvent()      {}
-func (NodeUp) isLedgerEvent()    {}
-func (NodeDown) isLedgerEvent()  {}
-func (Reported) isLedgerEvent()  {}
-func (Offered) isLedgerEvent()   {}
-func (Stored) isLedgerEvent()    {}
-func (NotStored) isLedgerEvent() {}
-func (Stop) isLedgerEvent()      {}
+func (Tick) isLedgerEvent()       {}
+func (NodeUp) isLedgerEvent()     {}
+func (NodeDown) isLedgerEvent()   {}
+func (Reported) isLedgerEvent()   {}
+func (Offered) isLedgerEvent()    {}
+func (Stored) isLedgerEvent()     {}
+func (NotStored) isLedgerEvent()  {}
+func (NotReduced) isLedgerEvent() {}
+func (Stop) isLedgerEvent()       {}
 
 // Effect is what the caller must do; the types below.
 type Effect interface{ isLedgerEffect() }
@@ -171,6 +180,11 @@ type (
 		To    tasks.PeerID
 		Cover tasks.Cover
 	}
+	// Yield tells a node that another holds some of what waits there too.
+	Yield struct {
+		To    tasks.PeerID
+		Cover tasks.Cover
+	}
 	// StopAll tells all nodes to wind the job up.
 	StopAll struct{}
 	// Finish merges the committed partials and ends the job. Lost is empty for a complete result.
@@ -188,6 +202,7 @@ func (Accept) isLedgerEffect()  {}
 func (Reject) isLedgerEffect()  {}
 func (Reduce) isLedgerEffect()  {}
 func (Drop) isLedgerEffect()    {}
+func (Yield) isLedgerEffect()   {}
 func (StopAll) isLedgerEffect() {}
 func (Finish) isLedgerEffect()  {}
 func (Fail) isLedgerEffect()    {}
@@ -222,7 +237,12 @@ type Home struct {
 	general  Failed // failures that blame no unit
 	strikes  map[tasks.PeerID]int
 	missing  []tasks.Cover // what the last audits missed
+	twice    tasks.Cover   // what the last audit found with two nodes
 	audited  time.Duration
+	audits   int
+	rejected map[merge.ID]bool // answered so before
+	orders   []*order          // to reduce, not seen carried out
+	counts   Counts
 	rest     tasks.Cover    // wanted, neither committed nor set aside
 	restOld  bool           // rest must be computed anew
 	busy     []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
@@ -244,14 +264,29 @@ type node struct {
 	heard  bool
 	dealt  bool
 	fresh  bool // reported since Stop
+	spoke  bool // reported since the last audit
 }
+
+// Counts says how often a home had to mend or merge.
+type Counts struct {
+	Reissued   int64 // units put back to work by audits and rejections
+	Reduces    int64 // merges ordered
+	Refused    int64 // of these, that could not be done
+	Duplicates int64 // partials dropped since all of them was committed
+	Rejected   int64 // partials rejected since some of them was committed
+	Exploded   int64 // of these, merges
+	Yields     int64 // orders to drop waiting work that was held twice
+}
+
+// Counts returns them.
+func (h *Home) Counts() Counts { return h.counts }
 
 // New returns the home of a job that wants want of data. With dealing, nodes get their share of the
 // work as soon as they are ready; without, they steal it.
 func New(cfg Config, want tasks.Range, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	return &Home{cfg: cfg, want: want, data: data, deal: dealing,
-		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, restOld: true}
+		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, rejected: map[merge.ID]bool{}, restOld: true}
 }
 
 // Start puts all work into this node's hands.
@@ -285,10 +320,12 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		h.stored(ev)
 	case NotStored:
 		h.notStored(ev.ID)
+	case NotReduced:
+		h.notReduced(ev)
 	case Stop:
 		h.stop(ev.Reason)
 	}
-	if h.now-h.audited >= h.cfg.Audit {
+	if h.auditDue() {
 		h.audited = h.now
 		h.audit()
 	}
@@ -342,6 +379,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	first := r.Ready && !(n.heard && n.report.Ready)
 	n.report, n.heard = r, true
 	n.fresh = n.fresh || h.stopped
+	n.spoke = true
 	for _, f := range fresh {
 		h.failed(from, f)
 	}
@@ -387,50 +425,6 @@ func (h *Home) open() tasks.Cover {
 		h.rest, h.restOld = tasks.CoverOf(h.want).Minus(h.record.Done.Cover()).Minus(h.lostCover()), false
 	}
 	return h.rest
-}
-
-// audit finds units that nobody answers for, several times in a row, and puts them back to work.
-func (h *Home) audit() {
-	if h.stopped {
-		return
-	}
-	h.rankBusy()
-	open := h.open()
-	for _, id := range h.order {
-		open = open.Minus(h.nodes[id].report.Held)
-	}
-	for _, o := range h.offers {
-		open = open.Minus(o.Cover)
-	}
-	for _, s := range h.suspects {
-		if s.at == "" {
-			open = open.Minus(tasks.CoverOf(s.Range))
-		}
-	}
-	h.missing = append(h.missing, open)
-	if len(h.missing) < h.cfg.Audits {
-		return
-	}
-	lost := h.missing[0]
-	for _, m := range h.missing[1:] {
-		lost = lost.Intersect(m)
-	}
-	h.missing = h.missing[1:]
-	if lost.Empty() {
-		h.retry()
-		return
-	}
-	h.missing = nil
-	for _, s := range h.suspects {
-		if r := tasks.CoverOf(s.Range); lost.Intersects(r) {
-			lost = lost.Minus(r)
-			s.at = "" // its trial was lost: try again
-		}
-	}
-	if !lost.Empty() {
-		h.emit(Reissue{Ranges: lost})
-	}
-	h.retry()
 }
 
 // stop winds the job up: what comes in within StopWait is in the result.
@@ -519,5 +513,8 @@ func (h *Home) Wake() time.Duration {
 	if h.ended {
 		return -1
 	}
-	return h.audited + h.cfg.Audit
+	if due := h.audited + h.cfg.Audit; h.now < due {
+		return due
+	}
+	return h.audited + h.cfg.AuditWait
 }

@@ -24,6 +24,11 @@ type (
 		ID     ID
 		Inputs []Partial
 	}
+	// Refuse an order to reduce: its inputs go on being offered one by one.
+	Refuse struct {
+		Job    tasks.JobID
+		Inputs []ID
+	}
 	// Forget a blob.
 	Forget struct {
 		Job tasks.JobID
@@ -33,6 +38,7 @@ type (
 
 func (Offer) isMergeEffect()  {}
 func (Merge) isMergeEffect()  {}
+func (Refuse) isMergeEffect() {}
 func (Forget) isMergeEffect() {}
 
 type state int
@@ -49,6 +55,7 @@ type part struct {
 	state   state
 	offered time.Duration // when last
 	copy    bool          // fetched from another node for a merge
+	into    ID            // the merge it is or was an input of
 }
 
 // Local keeps one node's partials of one job until the home has committed them.
@@ -120,7 +127,7 @@ func (l *Local) merge(id ID, ps []*part) bool {
 		return false
 	}
 	for _, p := range ps {
-		p.state = merging
+		p.state, p.into = merging, id
 	}
 	l.out = append(l.out, Merge{Job: l.job, ID: id, Inputs: in})
 	return true
@@ -131,26 +138,77 @@ func (l *Local) offer(now time.Duration, p *part) {
 	l.out = append(l.out, Offer{Partial: p.Partial})
 }
 
-// Reduce merges partials on the home's order; some lie with other nodes. An order that cannot be
-// carried out is ignored: the inputs' holders go on offering them.
-func (l *Local) Reduce(id ID, inputs []Partial) []Effect {
-	if len(inputs) < 2 || len(inputs) > FanIn || Disjoint(inputs) != nil {
+// Reduce merges partials on the home's order; some lie with other nodes. The home repeats the order
+// until it sees the outcome, so an order under way is passed over, one carried out is answered by its
+// result, and one that cannot be carried out is refused.
+func (l *Local) Reduce(now time.Duration, id ID, inputs []Partial) []Effect {
+	if len(inputs) == 0 || len(inputs) > FanIn {
 		return nil
 	}
+	switch known := l.known(inputs); {
+	case known == nil && l.reducible(inputs):
+		l.begin(id, inputs)
+	case known == nil:
+		l.refuse(inputs)
+	case known.state == merging:
+	default:
+		if m := l.find(known.into); m != nil && m.state == offered {
+			l.offer(now, m)
+		}
+	}
+	return l.take()
+}
+
+// known finds the first input if all of them are in one merge already.
+func (l *Local) known(inputs []Partial) *part {
+	first := l.find(inputs[0].ID)
 	for _, p := range inputs {
-		if have := l.find(p.ID); p.Job != l.job || (p.Holder == l.self && (have == nil || have.state != offered)) {
+		have := l.find(p.ID)
+		if have == nil || have.into != first.into || (have.state != merging && have.state != hidden) {
 			return nil
 		}
 	}
+	return first
+}
+
+// reducible reports whether inputs may be merged here now.
+func (l *Local) reducible(inputs []Partial) bool {
+	if len(inputs) < 2 || Disjoint(inputs) != nil {
+		return false
+	}
+	ids := map[ID]bool{}
+	for _, p := range inputs {
+		have := l.find(p.ID)
+		if p.Job != l.job || ids[p.ID] || (p.Holder == l.self) != (have != nil) || (have != nil && !have.same(p)) {
+			return false
+		}
+		ids[p.ID] = true
+	}
+	return true
+}
+
+// same reports whether p, as another node names it, is what is kept here.
+func (h *part) same(p Partial) bool {
+	return h.state == offered && h.Cover.Equal(p.Cover) && h.Units == p.Units && h.Canary == p.Canary
+}
+
+func (l *Local) begin(id ID, inputs []Partial) {
 	for _, p := range inputs {
 		if have := l.find(p.ID); have != nil {
-			have.state = merging
+			have.state, have.into = merging, id
 		} else {
-			l.parts = append(l.parts, &part{Partial: p, state: merging, copy: true})
+			l.parts = append(l.parts, &part{Partial: p, state: merging, copy: true, into: id})
 		}
 	}
 	l.out = append(l.out, Merge{Job: l.job, ID: id, Inputs: inputs})
-	return l.take()
+}
+
+func (l *Local) refuse(inputs []Partial) {
+	r := Refuse{Job: l.job}
+	for _, p := range inputs {
+		r.Inputs = append(r.Inputs, p.ID)
+	}
+	l.out = append(l.out, r)
 }
 
 // Merged takes the outcome of a Merge; m.Units and m.Canary are as counted in its blob, and the cover
@@ -164,7 +222,7 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 		}
 	}
 	if err := Check(m, ps); err != nil {
-		l.out = append(l.out, Forget{l.job, m.ID})
+		l.out = append(l.out, Forget{l.job, m.ID}, Refuse{l.job, m.Kids})
 		l.release(now, m.Kids)
 		return l.take(), err
 	}
@@ -181,6 +239,7 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 
 // MergeFailed gives up a merge: its inputs are offered apart.
 func (l *Local) MergeFailed(now time.Duration, inputs []ID) []Effect {
+	l.out = append(l.out, Refuse{l.job, inputs})
 	l.release(now, inputs)
 	return l.take()
 }

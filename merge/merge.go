@@ -74,7 +74,9 @@ type Committed struct {
 // Judge applies R3 to p, whose units must lie in want.
 func (c *Committed) Judge(p Partial, want tasks.Range) Verdict {
 	switch {
-	case p.Cover.Empty() || !p.Cover.Valid(want) || p.Units != p.Cover.Len():
+	case p.Cover.Empty() || !p.Cover.Valid(want):
+		return Wrong
+	case ruleMergeDisjoint && p.Units != p.Cover.Len(): // some input of a merge overlapped another
 		return Wrong
 	case !p.Cover.Intersects(c.cover):
 		return Fresh
@@ -126,6 +128,9 @@ func (c *Committed) Parts() []Partial { return c.parts }
 // Canary is the sum over the committed partials; the final output must show it.
 func (c *Committed) Canary() uint64 { return c.canary }
 
+// Fits applies R2 to p as a further input of a merge whose inputs so far cover all.
+func Fits(all tasks.Cover, p Partial) bool { return !ruleMergeDisjoint || !all.Intersects(p.Cover) }
+
 // Disjoint applies R2 to the inputs of a merge.
 func Disjoint(ps []Partial) error {
 	var all tasks.Cover
@@ -133,7 +138,7 @@ func Disjoint(ps []Partial) error {
 		if p.Job != ps[0].Job {
 			return fmt.Errorf("could not merge partial %v: it belongs to job %s, not %s", p.ID, p.Job.Short(), ps[0].Job.Short())
 		}
-		if ruleMergeDisjoint && all.Intersects(p.Cover) {
+		if !Fits(all, p) {
 			return fmt.Errorf("could not merge partial %v: units %v are in another input", p.ID, all.Intersect(p.Cover))
 		}
 		all = all.Union(p.Cover)

@@ -53,38 +53,48 @@ func (w *world) failGen(n *node, id steal.GenID, blame tasks.Range) {
 
 // endPacket ends the running packet at unit last, and begins the next.
 func (w *world) endPacket(n *node, id steal.GenID, last int64) {
+	g := n.gens[id]
 	if n.paused > w.now { // a stopped process does not run on
-		boot, g := n.boot, n.gens[id]
-		w.after(n.paused-w.now, func() {
-			if n.boot == boot && n.gens[id] == g {
-				w.endPacket(n, id, last)
-			}
-		})
+		w.whenAwake(n, id, func() { w.endPacket(n, id, last) })
 		return
 	}
-	g := n.gens[id]
 	p := g.queue[0]
 	g.queue = g.queue[1:]
-	elapsed := max(w.now-g.started, time.Microsecond)
-	done := tasks.R(p.First, last)
-	if !done.Empty() {
-		g.done.packets = append(g.done.packets, done)
-		g.done.canary += tasks.Canary(w.id.Seed(), done)
-		w.ran += done.Len()
-	}
+	elapsed := w.book(g, p, last)
 	if len(g.queue) > 0 {
 		w.runPacket(n, id, 0)
 	}
 	w.step(n, engine.PacketDone{Gen: id, Packet: p, Last: last, Elapsed: elapsed})
 }
 
+// whenAwake does something at the end of a node's pause, if the generation still runs then.
+func (w *world) whenAwake(n *node, id steal.GenID, do func()) {
+	boot, g := n.boot, n.gens[id]
+	w.after(n.paused-w.now, func() {
+		if n.boot == boot && n.gens[id] == g {
+			do()
+		}
+	})
+}
+
+// book counts the part of p up to last as done by g.
+func (w *world) book(g *genModel, p tasks.Range, last int64) (elapsed time.Duration) {
+	if done := tasks.R(p.First, last); !done.Empty() {
+		g.done.packets = append(g.done.packets, done)
+		g.done.canary += tasks.Canary(w.id.Seed(), done)
+		w.ran += done.Len()
+	}
+	return max(w.now-g.started, time.Microsecond)
+}
+
 // preempt cuts the running packet where it is and returns what is queued.
 func (w *world) preempt(n *node, id steal.GenID) {
 	g := n.gens[id]
-	if g == nil || len(g.queue) == 0 {
+	if g == nil || len(g.queue) == 0 || g.cutting {
 		return
 	}
 	g.token++
+	g.cutting = true
 	p := g.queue[0]
 	at := p.First
 	if w.cfg.UnitTime > 0 {
@@ -93,19 +103,29 @@ func (w *world) preempt(n *node, id steal.GenID) {
 	if u, bad := w.firstPoison(p); bad {
 		at = min(at, u)
 	}
-	at = min(at, p.Last)
-	queued := g.queue[1:]
 	boot := n.boot
 	w.after(time.Millisecond, func() {
-		if n.boot != boot || n.gens[id] != g {
-			return
-		}
-		g.queue = g.queue[:1]
-		w.endPacket(n, id, at)
-		for _, q := range queued {
-			w.step(n, engine.PacketDone{Gen: id, Packet: q, Last: q.First})
+		if n.boot == boot && n.gens[id] == g {
+			w.cut(n, id, min(at, p.Last))
 		}
 	})
+}
+
+func (w *world) cut(n *node, id steal.GenID, at int64) {
+	g := n.gens[id]
+	if n.paused > w.now {
+		w.whenAwake(n, id, func() { w.cut(n, id, at) })
+		return
+	}
+	queue := g.queue
+	g.queue, g.cutting = nil, false
+	elapsed := w.book(g, queue[0], at)
+	w.step(n, engine.PacketDone{Gen: id, Packet: queue[0], Last: at, Elapsed: elapsed})
+	for _, q := range queue[1:] {
+		if n.gens[id] == g {
+			w.step(n, engine.PacketDone{Gen: id, Packet: q, Last: q.First})
+		}
+	}
 }
 
 func (w *world) sealGen(n *node, e engine.SealGen) {

@@ -9,7 +9,7 @@ package sim
 import (
 	"container/heap"
 	"fmt"
-	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -46,6 +46,7 @@ type Config struct {
 	Deal    bool    // the home deals work; otherwise all is stolen
 
 	Limit time.Duration // give up at this virtual time; default 10 min
+	Trace io.Writer     // of every event, readable; nil for none
 }
 
 // Result tells how a run ended.
@@ -55,6 +56,7 @@ type Result struct {
 	Lost     []ledger.Lost
 	Err      error // units missing or counted twice
 	Messages int
+	Kinds    map[string]int // messages by kind, and faults that happened
 	Steals   int
 	Rerun    float64 // units processed over units wanted, minus 1
 	Hash     uint64  // of the trace of all effects
@@ -77,13 +79,14 @@ func (b blob) units() (n int64) {
 type genModel struct {
 	queue   []tasks.Range
 	started time.Duration // of the running packet
-	stop    bool
+	cutting bool
 	token   int // of the event that ends the running packet
 	done    blob
 	solo    bool
 }
 
 type node struct {
+	num    int
 	id     tasks.PeerID
 	peer   *engine.Peer
 	boot   uint64
@@ -111,12 +114,8 @@ type world struct {
 	res    Result
 	ran    int64
 	over   bool
-	hash   hashWriter
-}
-
-type hashWriter interface {
-	Write([]byte) (int, error)
-	Sum64() uint64
+	trace  *tracer
+	sent   [kinds]int
 }
 
 // Run plays one seed to its end.
@@ -125,7 +124,7 @@ func Run(cfg Config) Result {
 		cfg.Limit = 10 * time.Minute
 	}
 	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), index: map[tasks.PeerID]int{},
-		poison: map[int64]bool{}, hash: fnv.New64a()}
+		poison: map[int64]bool{}, trace: newTracer(cfg.Trace)}
 	for _, u := range cfg.Poison {
 		w.poison[u] = true
 	}
@@ -133,6 +132,9 @@ func Run(cfg Config) Result {
 		return Result{Err: err}
 	}
 	w.start()
+	if cfg.Trace != nil {
+		w.status()
+	}
 	for w.queue.Len() > 0 && !w.over {
 		e := heap.Pop(&w.queue).(*event)
 		if e.at > cfg.Limit {
@@ -141,7 +143,7 @@ func Run(cfg Config) Result {
 		w.now = e.at
 		e.do()
 	}
-	w.res.Makespan, w.res.Finished, w.res.Hash = w.now, w.over, w.hash.Sum64()
+	w.res.Makespan, w.res.Finished, w.res.Hash = w.now, w.over, w.trace.sum.Sum64()
 	w.res.Rerun = float64(w.ran)/float64(max(cfg.Units, 1)) - 1
 	if !w.over && w.res.Err == nil {
 		w.res.Err = fmt.Errorf("job not finished after %v", w.now)
@@ -168,7 +170,7 @@ func (w *world) build() error {
 	w.job = &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
-		n := &node{id: fmt.Sprintf("n%05d", i), speed: 0.8 + 0.4*w.rng.Float64(), up: i < w.cfg.Nodes-w.cfg.Late || i == home}
+		n := &node{num: i, id: fmt.Sprintf("n%05d", i), speed: 0.8 + 0.4*w.rng.Float64(), up: i < w.cfg.Nodes-w.cfg.Late || i == home}
 		n.linked = make([]bool, w.cfg.Nodes)
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
@@ -244,7 +246,7 @@ func (w *world) step(n *node, ev engine.Event) {
 		return
 	}
 	for _, e := range n.peer.Step(w.now, ev) {
-		fmt.Fprintf(w.hash, "%d %s %T\n", w.now, n.id, e)
+		w.trace.effect(w.now, n.num, e)
 		w.obey(n, e)
 	}
 	if at := n.peer.Wake(); at >= 0 && (n.wake < w.now || at < n.wake) {
@@ -316,6 +318,7 @@ func (w *world) obey(n *node, e engine.Effect) {
 
 func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	w.res.Messages++
+	w.sent[kindOf(m)]++
 	o := w.nodes[w.index[to]]
 	copies := 1
 	if w.now < w.cfg.Calm {

@@ -16,8 +16,9 @@ func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
 		s.thief.unwait(from)
 		return
 	}
-	if req.Wait {
+	if req.Wait { // the answer is a push, some day
 		s.thief.wait(from, req)
+		return
 	}
 	s.send(from, Message{Refuse: &Refuse{Request: req.ID}})
 }
@@ -52,7 +53,7 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 // share is how many of j's waiting units let thief and victim end at the same time; 0 if they are not
 // worth a steal.
 func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
-	waiting := j.waiting()
+	waiting, running := j.waiting(), j.running()
 	mine := j.rate * float64(s.cfg.Slots)
 	if j.shunned || s.leaving || s.now < j.paused {
 		mine = 0
@@ -65,11 +66,12 @@ func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
 	if rate > 0 {
 		part = rate / (rate + mine)
 	}
-	n := int64(float64(waiting) * part)
-	if n < max(2*j.units(s.cfg.MinPacket), 1) {
+	n := min(int64(float64(waiting+running/2)*part), waiting)
+	least := 2 * j.units(s.cfg.MinPacket)
+	if 2*n < least {
 		return 0
 	}
-	return n
+	return min(max(n, least), waiting)
 }
 
 // carve takes about n waiting units of j: from the end of the pool, then from the end of tasks.
@@ -112,10 +114,15 @@ func tail(d *tasks.Dataset, r tasks.Range, n int64) tasks.Range {
 // grant gives ranges, already taken out of j, to a peer.
 func (s *Scheduler) grant(j *job, to tasks.PeerID, request uint64, ranges tasks.Cover) {
 	s.nextID++
-	p := &pending{id: s.nextID, to: to, ranges: ranges, until: s.now + s.cfg.AckWait}
+	p := &pending{id: s.nextID, to: to, ranges: ranges, until: s.now + s.cfg.AckWait, again: s.now + s.cfg.Resend}
+	p.grant = Grant{ID: p.id, Request: request, Job: j.id, Ranges: ranges, Left: s.timeFor(j, j.waiting())}
 	j.pending = append(j.pending, p)
-	left := s.timeFor(j, j.waiting())
-	s.send(to, Message{Grant: &Grant{ID: p.id, Request: request, Job: j.id, Ranges: ranges, Left: left}})
+	s.sendGrant(p)
+}
+
+func (s *Scheduler) sendGrant(p *pending) {
+	g := p.grant
+	s.send(p.to, Message{Grant: &g})
 }
 
 func (s *Scheduler) deal(ev Deal) {
@@ -126,30 +133,39 @@ func (s *Scheduler) deal(ev Deal) {
 	}
 }
 
-// onGrant takes work that was stolen or pushed. A repeated grant is acknowledged and not taken again.
+// onGrant takes work that was stolen or pushed. A repeated grant is answered as it was the first time,
+// and not taken again.
 func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	s.thief.answered(from, g.Request)
 	j := s.job(g.Job)
 	ok := j != nil && !j.stopped && g.Ranges.Valid(j.data.Space()) && !g.Ranges.Empty() &&
 		(j.home == s.cfg.Self || (!s.leaving && !j.shunned))
+	known := false
+	if j != nil {
+		ok, known = j.remember(grantKey{from, g.ID}, ok)
+	}
 	s.send(from, Message{Ack: &Ack{ID: g.ID, Job: g.Job, OK: ok}})
-	if !ok {
+	if !ok || known {
 		return
 	}
-	key := grantKey{from, g.ID}
-	if j.seen[key] {
-		return
-	}
-	if len(j.seen) >= maxSeen {
-		clear(j.seen)
-	}
-	j.seen[key] = true
-	j.pool = j.pool.Union(g.Ranges.Minus(s.Held(g.Job)))
+	j.pool = j.pool.Union(g.Ranges.Minus(j.done).Minus(s.Held(g.Job)))
 	s.thief.busy[from] = g.Left
 	if since, asked := s.thief.asked(from, g.Request); asked {
 		s.emit(Stolen{Job: j.id, From: from, Wait: s.now - since})
 	}
 	s.thief.succeeded()
+}
+
+// remember returns the first answer to a grant, and whether it was given before.
+func (j *job) remember(key grantKey, ok bool) (answer, known bool) {
+	if was, known := j.seen[key]; known {
+		return was, true
+	}
+	if len(j.seen) >= maxSeen {
+		clear(j.seen)
+	}
+	j.seen[key] = ok
+	return ok, false
 }
 
 func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
@@ -171,23 +187,26 @@ func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 // takeBack returns an unacknowledged grant to the pool.
 func (s *Scheduler) takeBack(j *job, p *pending) {
 	if !j.stopped {
-		j.pool = j.pool.Union(p.ranges)
+		j.pool = j.pool.Union(p.ranges.Minus(j.done))
 	}
-	delete(s.thief.waiters, p.to)
+	s.thief.unwait(p.to)
 }
 
-// expire takes back grants that nobody acknowledged and gives up on requests nobody answered.
+// expire repeats grants that nobody acknowledged, for a lost acknowledgement must not make two nodes do
+// the same work; takes them back in the end; and gives up on requests nobody answered.
 func (s *Scheduler) expire() {
 	for _, j := range s.jobs {
-		var keep []*pending
-		for _, p := range j.pending {
-			if s.now < p.until {
-				keep = append(keep, p)
-			} else {
+		j.pending = slices.DeleteFunc(j.pending, func(p *pending) bool {
+			if s.now >= p.until {
 				s.takeBack(j, p)
+				return true
 			}
-		}
-		j.pending = keep
+			if s.now >= p.again {
+				p.again = s.now + s.cfg.Resend
+				s.sendGrant(p)
+			}
+			return false
+		})
 	}
 	if t := &s.thief; t.id != 0 && s.now-t.since >= s.cfg.StealWait {
 		t.refuse(t.victim)
@@ -197,7 +216,9 @@ func (s *Scheduler) expire() {
 func (s *Scheduler) peerUp(id tasks.PeerID) {
 	if i, ok := slices.BinarySearch(s.peers, id); !ok && id != s.cfg.Self {
 		s.peers = slices.Insert(s.peers, i, id)
-		s.thief.wake(s.now)
+		if len(s.peers) == 1 {
+			s.thief.wake(s.now)
+		}
 	}
 }
 
@@ -220,14 +241,7 @@ func (s *Scheduler) feedWaiters() {
 	if len(s.thief.waiters) == 0 || !slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 }) {
 		return
 	}
-	for _, id := range s.peers {
-		if req, ok := s.thief.waiters[id]; ok {
-			req.ID = 0
-			if s.giveTo(id, req) {
-				s.thief.unwait(id)
-			}
-		}
-	}
+	s.thief.waiters = slices.DeleteFunc(s.thief.waiters, func(w waiter) bool { return s.giveTo(w.id, w.req) })
 }
 
 // Wake is the latest time by which Step must be called again for a time-out, or -1 if there is none.
@@ -245,7 +259,7 @@ func (s *Scheduler) Wake() time.Duration {
 	}
 	for _, j := range s.jobs {
 		for _, p := range j.pending {
-			at(p.until)
+			at(min(p.again, p.until))
 		}
 		for _, g := range j.gens {
 			if s.isIdle(g) {

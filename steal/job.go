@@ -12,13 +12,14 @@ type job struct {
 	id       tasks.JobID
 	home     tasks.PeerID
 	data     *tasks.Dataset
-	pool     tasks.Cover   // waiting here, begun by nobody
-	solo     []tasks.Range // suspects, each for a generation of its own
-	gens     []*gen        // in order of start
-	pending  []*pending    // given away, not acknowledged
-	seen     map[grantKey]bool
-	rate     float64 // units/s a slot, 0 while unknown
-	largest  int64   // longest packet finished so far; the next may be eight times longer
+	pool     tasks.Cover       // waiting here, begun by nobody
+	solo     []tasks.Range     // suspects, each for a generation of its own
+	gens     []*gen            // in order of start
+	pending  []*pending        // given away, not acknowledged
+	seen     map[grantKey]bool // grants answered, and how
+	done     tasks.Cover       // committed, as far as this node was told
+	rate     float64           // units/s a slot, 0 while unknown
+	largest  int64             // longest packet finished so far; the next may be eight times longer
 	paused   time.Duration
 	stopped  bool // no new work, wind up
 	shunned  bool
@@ -32,6 +33,7 @@ type gen struct {
 	solo    bool
 	sealing bool // takes no more work; sealed when its last lease is back
 	sealed  bool // Seal was emitted
+	cut     bool // Preempt was emitted, and no lease has come back yet
 	started time.Duration
 	idle    time.Duration // since when it has had nothing to do
 	task    tasks.Range   // its own, not yet leased
@@ -43,7 +45,9 @@ type pending struct {
 	id     uint64
 	to     tasks.PeerID
 	ranges tasks.Cover
-	until  time.Duration
+	until  time.Duration // taken back then
+	again  time.Duration // repeated then
+	grant  Grant
 }
 
 type grantKey struct {
@@ -97,7 +101,7 @@ func (s *Scheduler) windUp(j *job) {
 		}
 		g.task = tasks.Range{}
 		if len(g.leases) > 0 {
-			s.emit(Preempt{Gen: g.id})
+			s.preempt(g)
 		}
 		s.seal(g)
 	}
@@ -116,7 +120,7 @@ func (s *Scheduler) work(ev Work) {
 		}
 		return
 	}
-	j.pool = j.pool.Union(ev.Ranges)
+	j.pool = j.pool.Union(ev.Ranges.Minus(j.done))
 	if s.leaving || j.shunned {
 		s.handBack(j)
 	}
@@ -127,17 +131,61 @@ func (s *Scheduler) drop(ev Drop) {
 	if j == nil {
 		return
 	}
-	j.pool = j.pool.Minus(ev.Cover)
-	j.solo = slices.DeleteFunc(j.solo, func(r tasks.Range) bool { return ev.Cover.Covers(tasks.CoverOf(r)) })
+	j.done = j.done.Union(ev.Cover)
+	s.forget(j, ev.Cover)
+	j.pending = slices.DeleteFunc(j.pending, func(p *pending) bool {
+		p.ranges = p.ranges.Minus(ev.Cover)
+		return p.ranges.Empty()
+	})
+	for _, g := range slices.Clone(j.gens) {
+		switch {
+		case g.sealed:
+		case g.cover.Intersects(ev.Cover):
+			s.kill(g)
+		case tasks.CoverOf(g.leases...).Intersects(ev.Cover):
+			s.preempt(g) // perhaps it has not come to those units yet
+		}
+	}
+}
+
+// forget takes c out of what waits here.
+func (s *Scheduler) forget(j *job, c tasks.Cover) {
+	j.pool = j.pool.Minus(c)
+	j.solo = slices.DeleteFunc(j.solo, func(r tasks.Range) bool { return c.Covers(tasks.Cover{r}) })
 	for _, g := range j.gens {
-		if rest := tasks.CoverOf(g.task).Minus(ev.Cover); !rest.Equal(tasks.CoverOf(g.task)) {
+		if task := tasks.CoverOf(g.task); task.Intersects(c) {
 			g.task = tasks.Range{}
-			if len(rest) > 0 {
+			if rest := task.Minus(c); len(rest) > 0 {
 				g.task = rest[0]
 				j.pool = j.pool.Union(rest[1:])
 			}
 		}
 	}
+}
+
+// kill ends a generation that has done units committed by others; what else it did runs again, for a
+// merge cannot be undone.
+func (s *Scheduler) kill(g *gen) {
+	s.emit(Kill{Gen: g.id})
+	s.endGen(g.id)
+	if j := g.job; !j.stopped {
+		j.pool = j.pool.Union(g.units().Minus(j.done))
+		if s.leaving || j.shunned {
+			s.handBack(j)
+		}
+	}
+}
+
+func (s *Scheduler) preempt(g *gen) {
+	if !g.cut {
+		g.cut = true
+		s.emit(Preempt{Gen: g.id})
+	}
+}
+
+// units is all that g owes a partial for.
+func (g *gen) units() tasks.Cover {
+	return tasks.CoverOf(append(append([]tasks.Range{g.task}, g.leases...), g.cover...)...)
 }
 
 func (s *Scheduler) shun(id tasks.JobID) {
@@ -249,6 +297,16 @@ func (j *job) waiting() int64 {
 	n := j.pool.Len()
 	for _, g := range j.gens {
 		n += g.task.Len()
+	}
+	return n
+}
+
+// running counts the units that are out in leases.
+func (j *job) running() (n int64) {
+	for _, g := range j.gens {
+		for _, r := range g.leases {
+			n += r.Len()
+		}
 	}
 	return n
 }

@@ -9,7 +9,7 @@ import (
 
 // firstPacket is the length of the first packet of a job of unknown rate; small, since an entry may
 // take a microsecond or a second.
-const firstPacket = 256
+const firstPacket = 32
 
 // fill gives work to generations that have none and starts generations in free slots.
 func (s *Scheduler) fill() {
@@ -194,13 +194,18 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 		return
 	}
 	g.leases = slices.Delete(g.leases, i, i+1)
+	g.cut = false
 	last := min(max(ev.Last, ev.Packet.First), ev.Packet.Last)
 	done := tasks.R(ev.Packet.First, last)
 	g.cover = g.cover.Add(done)
 	g.idle = s.now
 	g.job.measure(done.Len(), ev.Elapsed)
 	if rest := tasks.R(last, ev.Packet.Last); !rest.Empty() && !g.job.stopped {
-		g.job.pool = g.job.pool.Add(rest)
+		g.job.pool = g.job.pool.Union(tasks.Cover{rest}.Minus(g.job.done))
+	}
+	if g.job.done.Intersects(tasks.CoverOf(done)) {
+		s.kill(g)
+		return
 	}
 	s.sealIfDrained(g)
 	if s.leaving || g.job.shunned {
@@ -255,7 +260,7 @@ func (s *Scheduler) genFailed(ev GenFailed) {
 		return
 	}
 	j := g.job
-	again := tasks.CoverOf(append(append([]tasks.Range{g.task}, g.leases...), g.cover...)...).Minus(ev.Blame)
+	again := g.units().Minus(ev.Blame).Minus(j.done)
 	s.endGen(ev.Gen)
 	if !ev.Blame.Empty() {
 		j.failures++

@@ -31,10 +31,11 @@ type Config struct {
 	Packet     time.Duration // aim for a packet's run time; default 100 ms
 	MinPacket  time.Duration // aim at the tail; default 8 ms
 	Generation time.Duration // a generation is sealed when it is older; default 30 s
-	AckWait    time.Duration // a grant not acknowledged by then is taken back; default 2 s
+	Resend     time.Duration // a grant not acknowledged is repeated so often; default 400 ms
+	AckWait    time.Duration // a grant not acknowledged by then is taken back; default 10 s
 	StealWait  time.Duration // a request not answered by then counts as refused; default 500 ms
 	IdleSeal   time.Duration // a generation without work for so long is sealed; default 30 ms
-	RestMax    time.Duration // longest rest between rounds of steal requests; default 500 ms
+	RestMax    time.Duration // longest rest between steal requests in vain; default 1 s
 }
 
 // validate fills in defaults and refuses nonsense.
@@ -47,9 +48,10 @@ func (c *Config) validate() error {
 		def time.Duration
 	}{
 		{&c.Packet, 100 * time.Millisecond}, {&c.MinPacket, 8 * time.Millisecond},
-		{&c.Generation, 30 * time.Second}, {&c.AckWait, 2 * time.Second},
+		{&c.Generation, 30 * time.Second}, {&c.AckWait, 10 * time.Second},
+		{&c.Resend, 400 * time.Millisecond},
 		{&c.StealWait, 500 * time.Millisecond}, {&c.IdleSeal, 30 * time.Millisecond},
-		{&c.RestMax, 500 * time.Millisecond},
+		{&c.RestMax, time.Second},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def
@@ -71,7 +73,8 @@ type (
 		Rates []float64     `msgpack:"r"` // units/s of the whole thief for each job, 0 if unknown
 		Wait  bool          `msgpack:"w"` // if there is nothing now, push when there is (lifeline)
 	}
-	// Grant gives ranges away; the victim holds them until the Ack. Request is 0 for a push.
+	// Grant gives ranges away; the victim holds them until the Ack, and repeats the grant until then.
+	// Request is 0 for a push.
 	Grant struct {
 		ID      uint64        `msgpack:"i"`
 		Request uint64        `msgpack:"q"`
@@ -135,8 +138,14 @@ type (
 		To    tasks.PeerID
 		Units int64
 	}
-	// Drop forgets waiting work that is committed already.
+	// Drop forgets work that is committed already, and kills generations that have done some of it:
+	// their partials would be rejected.
 	Drop struct {
+		Job   tasks.JobID
+		Cover tasks.Cover
+	}
+	// Yield forgets waiting work that another node holds too.
+	Yield struct {
 		Job   tasks.JobID
 		Cover tasks.Cover
 	}
@@ -181,6 +190,7 @@ func (Stop) isStealEvent()       {}
 func (Work) isStealEvent()       {}
 func (Deal) isStealEvent()       {}
 func (Drop) isStealEvent()       {}
+func (Yield) isStealEvent()      {}
 func (Shun) isStealEvent()       {}
 func (Busy) isStealEvent()       {}
 func (Recv) isStealEvent()       {}
@@ -292,6 +302,10 @@ func (s *Scheduler) handle(ev Event) {
 		s.deal(ev)
 	case Drop:
 		s.drop(ev)
+	case Yield:
+		if j := s.job(ev.Job); j != nil {
+			s.forget(j, ev.Cover)
+		}
 	case Shun:
 		s.shun(ev.Job)
 	case Busy:

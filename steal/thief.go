@@ -11,6 +11,9 @@ import (
 // roundLength is how many victims are asked before a thief rests on its lifelines.
 const roundLength = 6
 
+// lifelineAgain is when a resting thief tells its lifelines again, for they may have missed it.
+const lifelineAgain = 4 * time.Second
+
 // thief is the state of this node as a thief: at most one request is out.
 type thief struct {
 	rng     uint64
@@ -21,13 +24,20 @@ type thief struct {
 	round   int                   // rounds without success
 	refused map[tasks.PeerID]bool // in this round
 	busy    map[tasks.PeerID]time.Duration
-	waiters map[tasks.PeerID]Request // who rests on us
-	rested  bool                     // the last round ended with nothing
-	answer  struct {                 // the request just answered, for its latency
+	waiters []waiter      // who rests on us, the longest first
+	rested  bool          // the last round ended with nothing
+	armed   time.Duration // when the lifelines were last told
+	answer  struct {      // the request just answered, for its latency
 		from  tasks.PeerID
 		id    uint64
 		since time.Duration
 	}
+}
+
+// waiter is a peer that rests on us, and what it asked for.
+type waiter struct {
+	id  tasks.PeerID
+	req Request
 }
 
 // random is splitmix64 (Steele, Lea, Flood 2014).
@@ -41,12 +51,12 @@ func (t *thief) random(n int) int {
 }
 
 func (t *thief) wake(now time.Duration) {
-	t.next, t.round, t.rested = now, 0, false
+	t.next, t.round, t.rested, t.armed = now, 0, false, -lifelineAgain
 	clear(t.refused)
 }
 
 func (t *thief) succeeded() {
-	t.round, t.rested, t.next = 0, false, 0
+	t.round, t.rested, t.next, t.armed = 0, false, 0, -lifelineAgain
 	clear(t.refused)
 }
 
@@ -68,16 +78,17 @@ func (t *thief) refuse(victim tasks.PeerID) {
 }
 
 func (t *thief) wait(from tasks.PeerID, req Request) {
-	if t.waiters == nil {
-		t.waiters = map[tasks.PeerID]Request{}
-	}
-	t.waiters[from] = req
+	t.unwait(from)
+	req.ID = 0
+	t.waiters = append(t.waiters, waiter{from, req})
 }
 
-func (t *thief) unwait(id tasks.PeerID) { delete(t.waiters, id) }
+func (t *thief) unwait(id tasks.PeerID) {
+	t.waiters = slices.DeleteFunc(t.waiters, func(w waiter) bool { return w.id == id })
+}
 
 func (t *thief) forget(id tasks.PeerID) {
-	delete(t.waiters, id)
+	t.unwait(id)
 	delete(t.busy, id)
 	delete(t.refused, id)
 	if t.victim == id {
@@ -99,7 +110,7 @@ func (s *Scheduler) setBusy(ev Busy) {
 		}
 	}
 	if len(s.thief.busy) > 0 && s.thief.rested {
-		s.thief.wake(s.now)
+		s.thief.next = s.now // one probe; the round goes on counting
 	}
 }
 
@@ -147,21 +158,15 @@ func (s *Scheduler) rest() {
 }
 
 // victim chooses among the peers that have not refused in this round: one that is known to be busy,
-// by the time it has left, else any.
+// by the time it has left, else any. After a round in vain one probe makes a round.
 func (s *Scheduler) victim() (tasks.PeerID, bool) {
 	t := &s.thief
-	if len(t.refused) >= roundLength {
+	if len(t.refused) >= roundLength || (t.round > 0 && len(t.refused) > 0) {
 		return "", false
 	}
 	if len(t.busy) > 0 && t.random(4) > 0 {
-		var best tasks.PeerID
-		for p, left := range t.busy {
-			if !t.refused[p] && s.connected(p) && (left > t.busy[best] || (left == t.busy[best] && p < best)) {
-				best = p
-			}
-		}
-		if best != "" {
-			return best, true
+		if p, ok := s.busyVictim(); ok {
+			return p, true
 		}
 	}
 	n := len(s.peers)
@@ -174,6 +179,29 @@ func (s *Scheduler) victim() (tasks.PeerID, bool) {
 		}
 	}
 	return "", false
+}
+
+// busyVictim draws one of the busy peers, weighted by the time each has left.
+func (s *Scheduler) busyVictim() (tasks.PeerID, bool) {
+	t := &s.thief
+	var ids []tasks.PeerID
+	var total time.Duration
+	for p, left := range t.busy {
+		if !t.refused[p] && s.connected(p) {
+			ids, total = append(ids, p), total+min(left, time.Hour)/time.Millisecond+1
+		}
+	}
+	if len(ids) == 0 {
+		return "", false
+	}
+	slices.Sort(ids) // not in the map's order
+	at := time.Duration(t.random(int(total)))
+	for _, p := range ids {
+		if at -= min(t.busy[p], time.Hour)/time.Millisecond + 1; at < 0 {
+			return p, true
+		}
+	}
+	return ids[0], true
 }
 
 func (s *Scheduler) connected(id tasks.PeerID) bool {
@@ -202,7 +230,8 @@ func (s *Scheduler) endRound() {
 	t.rested = true
 	clear(t.refused)
 	t.next = s.now + min(10*time.Millisecond<<min(t.round, 10), s.cfg.RestMax)
-	if t.round == 0 {
+	if s.now-t.armed >= lifelineAgain {
+		t.armed = s.now
 		for _, p := range s.lifelines() {
 			s.ask(p, true)
 		}

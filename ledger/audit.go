@@ -1,0 +1,134 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// auditDue reports whether the time has come and every node has spoken since the last audit. Work that
+// moves between two nodes may be in the reports of neither; but it must move again, from a node that
+// has yet to speak to one that has spoken, to be missed by the next audit too.
+func (h *Home) auditDue() bool {
+	since := h.now - h.audited
+	if since < h.cfg.Audit {
+		return false
+	}
+	if since >= h.cfg.AuditWait {
+		return true
+	}
+	for _, n := range h.nodes {
+		if n.heard && !n.spoke {
+			return false
+		}
+	}
+	return true
+}
+
+// audit finds units that nobody answers for, several times in a row, and puts them back to work; and
+// units that two nodes hold, of which one is told to forget them.
+func (h *Home) audit() {
+	for _, n := range h.nodes {
+		n.spoke = false
+	}
+	if h.stopped {
+		return
+	}
+	h.audits++
+	h.rankBusy()
+	held, twice := h.sweep()
+	open := h.open().Minus(held)
+	for _, o := range h.offers {
+		open = open.Minus(o.Cover)
+	}
+	for _, s := range h.suspects {
+		if s.at == "" {
+			open = open.Minus(tasks.Cover{s.Range})
+		}
+	}
+	h.yield(twice)
+	h.missing = append(h.missing, open)
+	if len(h.missing) >= h.cfg.Audits {
+		lost := h.missing[0]
+		for _, m := range h.missing[1:] {
+			lost = lost.Intersect(m)
+		}
+		h.missing = h.missing[1:]
+		h.mend(lost)
+	}
+	h.retry()
+}
+
+// mend puts lost units back to work.
+func (h *Home) mend(lost tasks.Cover) {
+	if lost.Empty() {
+		return
+	}
+	h.missing = nil
+	for _, s := range h.suspects {
+		if r := (tasks.Cover{s.Range}); lost.Intersects(r) {
+			lost = lost.Minus(r)
+			s.at = "" // its trial was lost: try again
+		}
+	}
+	h.reissue(lost)
+}
+
+func (h *Home) reissue(c tasks.Cover) {
+	if !c.Empty() && !h.stopped {
+		h.counts.Reissued += c.Len()
+		h.emit(Reissue{Ranges: c})
+	}
+}
+
+// holding is a range and who holds it.
+type holding struct {
+	tasks.Range
+	by tasks.PeerID
+}
+
+// sweep runs over all that the nodes hold: the union, and where two hold the same.
+func (h *Home) sweep() (held tasks.Cover, twice []holding) {
+	var all []holding
+	for _, id := range h.order {
+		for _, r := range h.nodes[id].report.Held {
+			all = append(all, holding{r, id})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b holding) int { return cmp.Compare(a.First, b.First) })
+	ranges := make([]tasks.Range, len(all))
+	reach := -1 // of all so far, the one that ends last
+	for i, a := range all {
+		ranges[i] = a.Range
+		if reach >= 0 && a.First < all[reach].Last {
+			by := a.by
+			if h.audits%2 == 0 {
+				by = all[reach].by
+			}
+			twice = append(twice, holding{tasks.R(a.First, min(a.Last, all[reach].Last)), by})
+		}
+		if reach < 0 || a.Last > all[reach].Last {
+			reach = i
+		}
+	}
+	return tasks.CoverOf(ranges...), twice
+}
+
+// yield tells one of two holders, in turn, to forget what both hold and it has not begun. What was
+// not held twice at the last audit may be on its way between the two.
+func (h *Home) yield(twice []holding) {
+	var now []tasks.Range
+	of := map[tasks.PeerID][]tasks.Range{}
+	for _, t := range twice {
+		now = append(now, t.Range)
+		of[t.by] = append(of[t.by], t.Range)
+	}
+	for _, id := range h.order {
+		if c := tasks.CoverOf(of[id]...).Intersect(h.twice).Intersect(h.open()); !c.Empty() {
+			h.counts.Yields++
+			h.emit(Yield{To: id, Cover: c})
+		}
+	}
+	h.twice = tasks.CoverOf(now...)
+}

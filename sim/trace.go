@@ -1,0 +1,236 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// tracer hashes every effect, so that two runs can be compared, and prints them if asked to.
+type tracer struct {
+	sum hash.Hash64
+	buf [25]byte
+	out io.Writer // nil for none
+}
+
+func newTracer(out io.Writer) *tracer { return &tracer{sum: fnv.New64a(), out: out} }
+
+// effect notes what node number n was told to do at time now.
+func (t *tracer) effect(now time.Duration, n int, e engine.Effect) {
+	code, a, b := describe(e)
+	binary.LittleEndian.PutUint64(t.buf[0:], uint64(now))
+	binary.LittleEndian.PutUint64(t.buf[8:], uint64(a)^uint64(n)<<48)
+	binary.LittleEndian.PutUint64(t.buf[16:], uint64(b))
+	t.buf[24] = code
+	t.sum.Write(t.buf[:])
+	if t.out != nil {
+		if s := sentence(e); s != "" {
+			t.printf(now, n, "%s", s)
+		}
+	}
+}
+
+// printf prints one line of the readable trace.
+func (t *tracer) printf(now time.Duration, n int, format string, args ...any) {
+	if t.out != nil {
+		fmt.Fprintf(t.out, "%10.6f n%05d %s\n", now.Seconds(), n, fmt.Sprintf(format, args...))
+	}
+}
+
+// status prints where the job stands, twice a second of virtual time.
+func (w *world) status() {
+	if v, ok := w.nodes[home].peer.View(w.id); ok {
+		var held tasks.Cover
+		var left time.Duration
+		for _, r := range v.Nodes {
+			held, left = held.Union(r.Held), max(left, r.Left)
+		}
+		up, gens := 0, 0
+		for _, n := range w.nodes {
+			if n.up && n.paused <= w.now {
+				up, gens = up+1, gens+len(n.gens)
+			}
+		}
+		open := tasks.CoverOf(w.job.Want).Minus(v.Committed)
+		w.trace.printf(w.now, home, "STATUS committed %d, open %d of which held %d, run %d in all; nodes up %d, generations %d; longest %v; %d parts; %+v",
+			v.Committed.Len(), open.Len(), open.Intersect(held).Len(), w.ran, up, gens, left, v.Parts, v.Counts)
+	}
+	w.after(500*time.Millisecond, w.status)
+}
+
+// describe is an effect as numbers: enough for two different runs to differ.
+func describe(e engine.Effect) (code byte, a, b int64) {
+	switch e := e.(type) {
+	case engine.Send:
+		return kindOf(e.Msg), hashText(e.To), 0
+	case engine.Announce:
+		return 101, 0, 0
+	case engine.Prepare:
+		return 102, 0, 0
+	case engine.StartGen:
+		return 103, int64(e.Gen), 0
+	case engine.LeasePacket:
+		return 104, int64(e.Gen), e.Packet.First<<20 ^ e.Packet.Last
+	case engine.PreemptGen:
+		return 105, int64(e.Gen), 0
+	case engine.SealGen:
+		return 106, int64(e.Gen), int64(e.Canary)
+	case engine.KillGen:
+		return 107, int64(e.Gen), 0
+	case engine.MergeBlobs:
+		return 108, int64(e.ID.Seq), int64(len(e.Inputs))
+	case engine.FetchBlob:
+		return 109, int64(e.Partial.ID.Seq), hashText(e.Partial.ID.Node)
+	case engine.ForgetBlob:
+		return 110, int64(e.ID.Seq), hashText(e.ID.Node)
+	case engine.FinishJob:
+		return 111, e.Units, int64(e.Canary)
+	case engine.FailJob:
+		return 112, 0, 0
+	case engine.JobOver:
+		return 113, 0, 0
+	case engine.Stolen:
+		return 114, int64(e.Wait), 0
+	}
+	return 115, 0, 0
+}
+
+func hashText(s string) int64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return int64(h)
+}
+
+// The kinds of message, for counting.
+const (
+	kRequest byte = iota
+	kWait
+	kGrant
+	kPush
+	kAck
+	kRefuse
+	kOpen
+	kReport
+	kReportAck
+	kOffer
+	kAccept
+	kReject
+	kReduce
+	kDrop
+	kTry
+	kOrder
+	kinds
+)
+
+var kindNames = [kinds]string{"request", "wait", "grant", "push", "ack", "refuse", "open", "report", "reportAck",
+	"offer", "accept", "reject", "reduce", "drop", "try", "order"}
+
+func kindOf(m engine.Message) byte {
+	switch {
+	case m.Steal != nil:
+		return stealKind(*m.Steal)
+	case m.Open != nil:
+		return kOpen
+	case m.Report != nil:
+		return kReport
+	case m.Ack != nil:
+		return kReportAck
+	case m.Offer != nil:
+		return kOffer
+	case m.Answer != nil && m.Answer.Accept:
+		return kAccept
+	case m.Answer != nil:
+		return kReject
+	case m.Reduce != nil:
+		return kReduce
+	case m.Drop != nil:
+		return kDrop
+	case m.Try != nil:
+		return kTry
+	}
+	return kOrder
+}
+
+func stealKind(m steal.Message) byte {
+	switch {
+	case m.Request != nil && m.Request.Wait:
+		return kWait
+	case m.Request != nil:
+		return kRequest
+	case m.Grant != nil && m.Grant.Request == 0:
+		return kPush
+	case m.Grant != nil:
+		return kGrant
+	case m.Ack != nil:
+		return kAck
+	}
+	return kRefuse
+}
+
+// sentence says an effect for a human.
+func sentence(e engine.Effect) string {
+	switch e := e.(type) {
+	case engine.Send:
+		return fmt.Sprintf("-> %s %s", e.To, messageText(e.Msg))
+	case engine.StartGen:
+		return fmt.Sprintf("start gen %d solo %v", e.Gen, e.Solo)
+	case engine.LeasePacket:
+		return fmt.Sprintf("lease gen %d %v", e.Gen, e.Packet)
+	case engine.SealGen:
+		return fmt.Sprintf("seal gen %d as %v, %d units", e.Gen, e.ID, e.Units)
+	case engine.MergeBlobs:
+		ids := make([]string, len(e.Inputs))
+		for i, p := range e.Inputs {
+			ids[i] = p.ID.String()
+		}
+		return fmt.Sprintf("merge %s into %v", strings.Join(ids, " "), e.ID)
+	case engine.FetchBlob:
+		return fmt.Sprintf("fetch %v %v", e.Partial.ID, e.Partial.Cover)
+	case engine.ForgetBlob:
+		return fmt.Sprintf("forget %v", e.ID)
+	case engine.FinishJob:
+		return fmt.Sprintf("finish %d parts, %d units, %d lost", len(e.Parts), e.Units, len(e.Lost))
+	case engine.Announce:
+		return "announce the job"
+	}
+	return fmt.Sprintf("%T%+v", e, e)[len("engine."):]
+}
+
+func messageText(m engine.Message) string {
+	name := kindNames[kindOf(m)]
+	switch {
+	case m.Steal != nil && m.Steal.Request != nil:
+		return fmt.Sprintf("%s %d", name, m.Steal.Request.ID)
+	case m.Steal != nil && m.Steal.Grant != nil:
+		return fmt.Sprintf("%s %d: %v", name, m.Steal.Grant.ID, m.Steal.Grant.Ranges)
+	case m.Steal != nil && m.Steal.Ack != nil:
+		return fmt.Sprintf("%s %d ok %v", name, m.Steal.Ack.ID, m.Steal.Ack.OK)
+	case m.Report != nil:
+		return fmt.Sprintf("report %d holds %v", m.Report.Seq, coverText(m.Report.Held))
+	case m.Offer != nil:
+		return fmt.Sprintf("offer %v %v", m.Offer.ID, coverText(m.Offer.Cover))
+	case m.Answer != nil:
+		return fmt.Sprintf("%s %v", name, m.Answer.ID)
+	case m.Reduce != nil:
+		return fmt.Sprintf("reduce %d partials", len(m.Reduce.Inputs))
+	case m.Drop != nil:
+		return fmt.Sprintf("drop %v", coverText(m.Drop))
+	case m.Try != nil:
+		return fmt.Sprintf("try %v", *m.Try)
+	case m.Order != engine.NoOrder:
+		return fmt.Sprintf("order %d", m.Order)
+	}
+	return name
+}
+
+func coverText(c tasks.Cover) string { return fmt.Sprintf("%d units %v", c.Len(), c) }
