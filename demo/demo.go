@@ -58,7 +58,7 @@ const files = 8
 // Run runs the demo. Whatever happens, it ends what it started.
 func Run(ctx context.Context, c Config) (Result, error) {
 	d := &run{Config: c}
-	defer d.close()
+	defer func() { _ = d.close() }() // on the way of an error; else it is the last step
 	for _, step := range []struct {
 		name string
 		do   func(context.Context, func(string)) (string, error)
