@@ -102,6 +102,7 @@ func (n *Node) Join(ctx context.Context, text string) error {
 	defer n.endJoin()
 	reply, err := n.askToJoin(ctx, t)
 	if err != nil {
+		_ = n.host.Network().ClosePeer(t.inviter) // the next attempt starts afresh
 		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
 	}
 	if err := n.adopt(t, reply.Roster); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,9 @@ type welcome struct {
 	Hello   hello
 }
 
+// farewellTime is how long a link that was ended here waits for the peer to end it too.
+const farewellTime = time.Second
+
 // maxQueued bounds the bytes that wait for one peer.
 const maxQueued = 16 << 20
 
@@ -61,11 +65,10 @@ type link struct {
 	queued int
 	ready  chan struct{} // capacity 1: queue is not empty
 
-	once    sync.Once
-	quit    chan struct{} // closed by end
-	why     string        // set before quit is closed
-	flushed chan struct{} // closed when nothing more will be written
-	done    chan struct{} // closed when run is over
+	once sync.Once
+	quit chan struct{} // closed by end
+	why  string        // set before quit is closed
+	done chan struct{} // closed when run is over
 
 	heard atomic.Int64 // time since the node's start at which the last frame came
 	busy  atomic.Bool  // the reader waits for the consumer of the events, not for the peer
@@ -79,7 +82,7 @@ type link struct {
 func newLink(s network.Stream, r *bufio.Reader, h hello) *link {
 	h.Info.Name = h.Info.Name[:min(len(h.Info.Name), maxName)]
 	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, info: h.Info, ready: make(chan struct{}, 1),
-		quit: make(chan struct{}), flushed: make(chan struct{}), done: make(chan struct{})}
+		quit: make(chan struct{}), done: make(chan struct{})}
 	copy(l.digest[:], h.Digest)
 	return l
 }
@@ -130,15 +133,13 @@ func (n *Node) run(l *link) {
 	n.emit(PeerUp{ID: l.id.String(), Info: l.info})
 	n.log.Info("peer is up", "peer", l.id.String(), "name", l.info.Name)
 	var writer sync.WaitGroup
-	writer.Go(func() {
-		defer close(l.flushed)
-		n.write(l)
-	})
+	writer.Go(func() { n.write(l) })
 	stop := context.AfterFunc(n.ctx, func() { l.end("this node closes") })
 	err := n.read(l)
 	l.end(err.Error())
 	writer.Wait()
 	stop()
+	_ = l.s.Close()
 	n.mu.Lock()
 	if n.links[l.id] == l {
 		delete(n.links, l.id)
@@ -192,13 +193,13 @@ func (n *Node) flush(l *link, w *bufio.Writer) error {
 	return w.Flush()
 }
 
-// farewell writes what is queued and a last word, and wakes the reader.
+// farewell writes what is queued and a last word, and gives the peer a moment to answer it in kind:
+// closing the connection sooner could destroy what is still on its way.
 func (n *Node) farewell(l *link, w *bufio.Writer) {
 	_ = l.push(frameBye, []byte(l.why))
-	if n.flush(l, w) != nil || l.s.Close() != nil {
+	if n.flush(l, w) != nil || l.s.CloseWrite() != nil || l.s.SetReadDeadline(time.Now().Add(farewellTime)) != nil {
 		_ = l.s.Reset()
 	}
-	_ = l.s.SetReadDeadline(time.Now())
 }
 
 // read takes frames until the link ends, and says why it did.
@@ -295,7 +296,7 @@ func (n *Node) Send(to PeerID, payload []byte) error {
 
 // myHello is what this node says first on a link. Under n.mu.
 func (n *Node) myHello() hello {
-	return hello{Protocol: n.cfg.protocol, Cluster: n.roster.cluster.String(), Instance: n.instance, Info: n.info(), Digest: n.roster.sum[:]}
+	return hello{Protocol: n.cfg.protocol, Cluster: n.roster.cluster.String(), Instance: n.instance, Info: n.info(), Digest: slices.Clone(n.roster.sum[:])}
 }
 
 // serveLink answers a member's hello.
@@ -377,7 +378,6 @@ func (n *Node) launch(l *link, err error) {
 		if l.prev != nil {
 			<-l.prev.done
 		}
-		close(l.flushed)
 		close(l.done)
 		return
 	}

@@ -269,7 +269,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	n.mu.Unlock()
 	for _, l := range links {
 		select {
-		case <-l.flushed:
+		case <-l.done:
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), n.Close())
 		}

@@ -310,4 +310,3 @@ func FuzzLinkFrame(f *testing.F) {
 		}
 	})
 }
-
