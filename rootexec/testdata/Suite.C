@@ -189,3 +189,20 @@ void Compare::Begin(TTree *) {
   for (TObject *key : *a.GetListOfKeys()) bad += compareObjects(a.Get(key->GetName()), b.Get(key->GetName())) != 0;
   if (bad) Abort("they differ");
 }
+
+void Expect::Begin(TTree *) {
+  TFile file(param(fInput, "file"));
+  for (const char *name : {"count", "slaveEnds"}) {
+    const TString want = param(fInput, name);
+    auto *p = file.Get<TParameter<Long64_t>>(name);
+    if (want == "" || (p && p->GetVal() == want.Atoll())) continue;
+    printf("%s is %lld, not %s\n", name, p ? p->GetVal() : -1, want.Data());
+    Abort("unexpected");
+  }
+  std::unique_ptr<TObjArray> names(param(fInput, "has").Tokenize(","));
+  for (TObject *n : *names) {
+    if (file.Get(n->GetName())) continue;
+    printf("no %s\n", n->GetName());
+    Abort("unexpected");
+  }
+}

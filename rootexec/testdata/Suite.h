@@ -84,7 +84,7 @@ public:
   TH1F *hx = nullptr;
   TParameter<Long64_t> *count = nullptr;
 
-  int Version() const override { return 1; }
+  int Version() const override { return 2; }
   void SlaveBegin(TTree *) override;
   void Init(TTree *t) override;
   bool Process(Long64_t entry) override;
@@ -195,4 +195,11 @@ class Compare : public TSelector {
 public:
   void Begin(TTree *) override;
   ClassDefOverride(Compare, 0);
+};
+
+// Checks the file "file" in Begin: counters named "count" and "slaveEnds", keys listed in "has".
+class Expect : public TSelector {
+public:
+  void Begin(TTree *) override;
+  ClassDefOverride(Expect, 0);
 };

@@ -1,0 +1,186 @@
+package rootexec
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// startBad starts a generation of the class that misbehaves at entry 700 of a file of 1000.
+func startBad(t *testing.T, bad string, spec GenSpec) (*Generation, *recorder, string) {
+	t.Helper()
+	file := makeData(t, "bad.root", 1000, 0)
+	spec.Input, _ = mustBegin(t, "Bad", map[string]string{"bad": bad, "at": "700"})
+	spec.Dir = t.TempDir()
+	r := newRecorder()
+	g, err := load(t, "Bad").Start(t.Context(), spec, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Kill)
+	for _, p := range []Packet{{ID: 1, File: file, Tree: "T", Last: 500}, {ID: 2, File: file, Tree: "T", First: 500, Last: 1000}} {
+		if err := g.Lease(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return g, r, file
+}
+
+func TestBadCode(t *testing.T) {
+	for _, c := range []struct {
+		bad    string
+		kind   Kind
+		signal unix.Signal
+		exit   int
+		msg    string
+		spec   GenSpec
+	}{
+		{bad: "segv", kind: KindSignal, signal: unix.SIGSEGV, msg: "SIGSEGV"},
+		{bad: "abortsig", kind: KindSignal, signal: unix.SIGABRT, msg: "SIGABRT"},
+		{bad: "overflow", kind: KindSignal, signal: unix.SIGSEGV, msg: "SIGSEGV"},
+		{bad: "exit", kind: KindExit, exit: 7, msg: "exit(7)"},
+		{bad: "_exit", kind: KindExit, exit: 9, msg: "9"},
+		{bad: "throw", kind: KindException, msg: "std::runtime_error: something is wrong"},
+		{bad: "throwint", kind: KindException, msg: "int"},
+		{bad: "loop", kind: KindStall, msg: "no progress", spec: GenSpec{Stall: 400 * time.Millisecond}},
+		{bad: "sleep", kind: KindStall, msg: "no progress", spec: GenSpec{Stall: 400 * time.Millisecond}},
+		{bad: "memory", kind: KindMemory, msg: "bad_alloc", spec: GenSpec{Memory: 1 << 30}},
+		{bad: "abort", kind: KindAbort, msg: "Abort"},
+	} {
+		t.Run(c.bad, func(t *testing.T) {
+			g, r, file := startBad(t, c.bad, c.spec)
+			if d := r.wait(t); d.ID != 1 || d.Last != 500 {
+				t.Errorf("first packet: %+v", d)
+			}
+			f := r.waitFailure(t)
+			<-g.Done()
+			if f.Kind != c.kind || f.Entry != 700 || f.File != file || f.Op != "Process" {
+				t.Errorf("%v (kind %s, entry %d, file %s); want kind %s at entry 700 of %s", f, f.Kind, f.Entry, f.File, c.kind, file)
+			}
+			if f.Signal != int(c.signal) && c.kind == KindSignal || f.Exit != c.exit || !strings.Contains(f.Msg, c.msg) {
+				t.Errorf("signal %d, exit %d, message %q; want %d, %d, %q", f.Signal, f.Exit, f.Msg, c.signal, c.exit, c.msg)
+			}
+			if want := tasks.R(700, 701); f.Kind != KindAbort && f.Blame != want {
+				t.Errorf("blames %v, want %v", f.Blame, want)
+			}
+			if !strings.Contains(f.Tail, "about to be bad: "+c.bad) {
+				t.Errorf("tail %q lacks what was printed last", f.Tail)
+			}
+			if c.kind == KindSignal && !strings.Contains(f.Stack, "Bad::misbehave") {
+				t.Errorf("stack lacks the function:\n%s", f.Stack)
+			}
+			if err := g.Lease(Packet{ID: 3}); err != ErrEnded {
+				t.Errorf("lease after the end: %v", err)
+			}
+		})
+	}
+}
+
+func TestOutputFlood(t *testing.T) {
+	g, r, _ := startBad(t, "flood", GenSpec{})
+	r.wait(t)
+	if d := r.wait(t); d.Last != 1000 {
+		t.Errorf("second packet ended at %d", d.Last)
+	}
+	g.Kill()
+	if n := len(g.Output()); n < captureHead+captureTail || n > captureHead+captureTail+100 {
+		t.Errorf("kept %d bytes of a gigabyte", n)
+	}
+	if !strings.Contains(g.Output(), "bytes left out") {
+		t.Error("does not say that output was left out")
+	}
+}
+
+func TestAbortFileSkipsTheRest(t *testing.T) {
+	g, r, file := startBad(t, "abortfile", GenSpec{Job: 5})
+	other := makeData(t, "other.root", 100, 5000)
+	for range 2 {
+		r.wait(t)
+	}
+	if err := g.Lease(Packet{ID: 3, File: other, Tree: "T", Last: 100, Base: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t)
+	sealed, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p"))
+	if err != nil || sealed.Units != 1100 {
+		t.Errorf("%d units of %s, %v; want 1100", sealed.Units, file, err)
+	}
+}
+
+func TestSlaveBeginCrashIsTheCode(t *testing.T) {
+	_, r, _ := startBad(t, "slavebegin", GenSpec{})
+	if f := r.waitFailure(t); f.Kind != KindCode || f.Op != "SlaveBegin" || f.Signal != int(unix.SIGSEGV) || !f.Blame.Empty() {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestKilledFromOutside(t *testing.T) {
+	g, r, _ := startBad(t, "loop", GenSpec{})
+	r.wait(t)
+	if err := unix.Kill(g.PID(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.waitFailure(t); f.Kind != KindKilled {
+		t.Errorf("%v", f)
+	}
+}
+
+func TestPreempt(t *testing.T) {
+	file := makeData(t, "p.root", 1000, 0)
+	r := newRecorder()
+	g, err := load(t, "Bad").Start(t.Context(), GenSpec{Job: 9, Dir: t.TempDir(), Input: slowInput(t)}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill()
+	packets := []Packet{{ID: 1, File: file, Tree: "T", Last: 900, Base: 10}, {ID: 2, File: file, Tree: "T", First: 900, Last: 1000, Base: 10}}
+	for _, p := range packets {
+		if err := g.Lease(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for { // until it is in the entries
+		if id, entry := g.Progress(); id == 1 && entry >= 0 {
+			break
+		}
+	}
+	g.Preempt()
+	first, second := r.wait(t), r.wait(t)
+	if first.ID != 1 || first.Last <= 0 || first.Last > 900 || second.ID != 2 || second.Last != 900 {
+		t.Fatalf("%+v, %+v: want the first cut short and the second undone", first, second)
+	}
+	rest := Packet{ID: 3, File: file, Tree: "T", First: 900, Last: 950, Base: 10}
+	if err := g.Lease(rest); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.wait(t); d.Last != 950 {
+		t.Errorf("a packet after the preemption ended at %d", d.Last)
+	}
+	sealed, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Canary(9, tasks.R(10, 10+first.Last)) + Canary(9, tasks.R(910, 960))
+	if sealed.Units != first.Last+50 || sealed.Canary != want {
+		t.Errorf("%d units, canary %x; want %d, %x", sealed.Units, sealed.Canary, first.Last+50, want)
+	}
+}
+
+// slowInput makes Bad slow at each entry: 2 ms at id "at" only, so entry 0 holds it up.
+func slowInput(t *testing.T) []byte {
+	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "slow", "at": fmt.Sprint(0)})
+	return input
+}
+
+func TestQueueOfTwo(t *testing.T) {
+	g, _, _ := startBad(t, "loop", GenSpec{})
+	if err := g.Lease(Packet{ID: 3}); err != ErrQueueFull && err != nil {
+		t.Errorf("third lease: %v", err)
+	}
+}

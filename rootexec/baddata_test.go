@@ -1,0 +1,155 @@
+package rootexec
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+)
+
+func TestPlan(t *testing.T) {
+	e := executor(t)
+	file := makeData(t, "f.root", 1000, 0, "tree", "dir", "cluster", "300")
+	p, err := e.Plan(t.Context(), file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(p.Tree, p.Entries, p.Clusters) != "dir 1000 [0 300 600 900]" || p.Bytes <= 0 {
+		t.Errorf("%+v", p)
+	}
+	empty := makeData(t, "e.root", 0, 0)
+	if p, err := e.Plan(t.Context(), empty, "T"); err != nil || p.Entries != 0 || len(p.Clusters) != 0 {
+		t.Errorf("empty tree: %+v, %v", p, err)
+	}
+}
+
+func TestPlanManyAtOnce(t *testing.T) {
+	e := executor(t)
+	file := makeData(t, "f.root", 100, 0)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if p, err := e.Plan(t.Context(), file, "T"); err != nil || p.Entries != 100 {
+				t.Errorf("%+v, %v", p, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// damage copies file and changes the copy.
+func damage(t *testing.T, file string, change func([]byte) []byte) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "damaged.root")
+	if err := os.WriteFile(out, change(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestPlanBadFiles(t *testing.T) {
+	e := executor(t)
+	good := makeData(t, "good.root", 1000, 0)
+	truncated := damage(t, good, func(b []byte) []byte { return b[:len(b)*2/3] })
+	noRoot := damage(t, good, func([]byte) []byte { return []byte("not at all a ROOT file, whatever its name says") })
+	empty := damage(t, good, func([]byte) []byte { return nil })
+	for _, c := range []struct {
+		name, file, tree string
+		kind             Kind
+		msg              string
+	}{
+		{"missing", good + ".no", "T", KindOpen, "No such file"},
+		{"folder", filepath.Dir(good), "T", KindOpen, "directory"},
+		{"truncated", truncated, "T", KindOpen, "truncated"},
+		{"no ROOT file", noRoot, "T", KindOpen, "not a ROOT file"},
+		{"empty", empty, "T", KindOpen, "empty"},
+		{"missing tree", good, "U", KindSchema, "there is: T"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := e.Plan(t.Context(), c.file, c.tree)
+			f := asFailure(err)
+			if f == nil || f.Kind != c.kind || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
+				t.Errorf("%v; want kind %s of %s with %q", err, c.kind, c.file, c.msg)
+			}
+		})
+	}
+}
+
+func TestReadErrorsDoNotPass(t *testing.T) {
+	for _, class := range []string{"Hists", "HistsOld"} {
+		t.Run(class, func(t *testing.T) {
+			good := makeData(t, "good.root", 3000, 0, "cluster", "500")
+			bad := damage(t, good, func(b []byte) []byte {
+				for i := len(b) / 2; i < len(b)/2+200; i++ {
+					b[i] ^= 0x55
+				}
+				return b
+			})
+			r := newRecorder()
+			g, err := load(t, class).Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.Kill()
+			if err := g.Lease(Packet{ID: 1, File: bad, Tree: "T", Last: 3000}); err != nil {
+				t.Fatal(err)
+			}
+			f := r.waitFailure(t)
+			if f.Kind != KindData || f.File != bad || f.Blame.Len() != 500 || f.Blame.First%500 != 0 || !f.Blame.Contains(f.Entry) {
+				t.Errorf("%v, blames %v for entry %d; want data, and the cluster of 500 with the entry", f, f.Blame, f.Entry)
+			}
+		})
+	}
+}
+
+func TestMissingBranch(t *testing.T) {
+	file := makeData(t, "f.root", 100, 0)
+	for _, class := range []string{"Missing", "MissingOld"} {
+		err := load(t, class).Probe(t.Context(), GenSpec{Dir: t.TempDir()}, file, "T")
+		f := asFailure(err)
+		if f == nil || f.Kind != KindSchema || f.File != file || !strings.Contains(f.Msg, "nosuchbranch") || !f.Blame.Empty() {
+			t.Errorf("%s: %v; want schema, and the branch named", class, err)
+		}
+	}
+	if err := load(t, "MissingOld").Probe(t.Context(), GenSpec{Dir: t.TempDir(), AllowMissingBranches: true}, file, "T"); err != nil {
+		t.Errorf("allowed: %v", err)
+	}
+	if err := load(t, "Hists").Probe(t.Context(), GenSpec{Dir: t.TempDir()}, file, "T"); err != nil {
+		t.Errorf("a good selector: %v", err)
+	}
+	empty := makeData(t, "e.root", 0, 0)
+	if err := load(t, "Hists").Probe(t.Context(), GenSpec{Dir: t.TempDir()}, empty, "T"); err != nil {
+		t.Errorf("an empty tree: %v", err)
+	}
+}
+
+func TestChangedFile(t *testing.T) {
+	file := makeData(t, "f.root", 100, 0)
+	r := newRecorder()
+	g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill()
+	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.waitFailure(t); f.Kind != KindOpen || !strings.Contains(f.Msg, "changed") {
+		t.Errorf("%v", f)
+	}
+}
+
+func TestVersionZero(t *testing.T) {
+	file := makeData(t, "f.root", 1001, 0)
+	sealed := runPackets(t, load(t, "Cutter"), GenSpec{}, []Packet{{ID: 1, File: file, Tree: "T", Last: 1001}})
+	_, out, _ := finish(t, "Cutter", []string{sealed.Path})
+	mustBegin(t, "Expect", map[string]string{"file": out, "count": "501"})
+}
+

@@ -1,0 +1,166 @@
+package rootexec
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// partialsOf runs one generation for each file and returns their blobs.
+func partialsOf(t *testing.T, class string, spec GenSpec, files []string, n int64) []string {
+	t.Helper()
+	var out []string
+	var id uint64
+	for i, f := range files {
+		out = append(out, runPackets(t, load(t, class), spec, cut(f, n, n, int64(i)*n, &id)).Path)
+	}
+	return out
+}
+
+func TestMergeTreeEqualsChain(t *testing.T) {
+	var files []string
+	for i := range 5 {
+		files = append(files, makeData(t, fmt.Sprintf("f%d.root", i), 400, int64(i)*400))
+	}
+	p := partialsOf(t, "Hists", GenSpec{Job: 3}, files, 400)
+	s := load(t, "Hists")
+	m1, err := s.Merge(t.Context(), p[:3], filepath.Join(t.TempDir(), "m1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m2, err := s.Merge(t.Context(), append([]string{m1.Path}, p[3:4]...), filepath.Join(t.TempDir(), "m2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m1.Units != 1200 || m2.Units != 1600 || len(m2.Apart) > 0 {
+		t.Errorf("%+v, %+v", m1, m2)
+	}
+	fin, out, _ := finish(t, "Hists", []string{p[4], m2.Path})
+	if fin.Units != 2000 || fin.Keys != 7 {
+		t.Errorf("%+v", fin)
+	}
+	ref := filepath.Join(t.TempDir(), "ref.root")
+	mustBegin(t, "Reference", map[string]string{"files": strings.Join(files, ","), "out": ref})
+	mustBegin(t, "Compare", map[string]string{"a": ref, "b": out})
+	mustBegin(t, "Expect", map[string]string{"file": out, "slaveEnds": "5", "count": "2000"})
+}
+
+func TestObjectAbsentFromTheFirstInput(t *testing.T) {
+	file := makeData(t, "f.root", 100, 0)
+	without, _ := mustBegin(t, "Hists", map[string]string{"first": "yes"})
+	p := partialsOf(t, "Hists", GenSpec{Input: without, Option: "absent"}, []string{file}, 100)
+	p = append(p, partialsOf(t, "Hists", GenSpec{}, []string{file}, 100)...)
+	fin, out, _ := finish(t, "Hists", p)
+	if fin.Keys != 7 {
+		t.Errorf("%d keys, want all 7", fin.Keys)
+	}
+	mustBegin(t, "Expect", map[string]string{"file": out, "has": "h2"})
+}
+
+func TestUnmergeableObjectsStayApart(t *testing.T) {
+	file := makeData(t, "f.root", 10, 0)
+	p := partialsOf(t, "Apart", GenSpec{}, []string{file, file, file}, 10)
+	m, err := load(t, "Apart").Merge(t.Context(), p[:2], filepath.Join(t.TempDir(), "m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"note", "list/inner"}; !slices.Equal(m.Apart, want) {
+		t.Errorf("apart %v, want %v", m.Apart, want)
+	}
+	fin, out, _ := finish(t, "Apart", []string{m.Path, p[2]})
+	if !slices.Contains(fin.Apart, "note") || fin.Keys != 4 {
+		t.Errorf("%+v; want note three times and the list", fin)
+	}
+	mustBegin(t, "Expect", map[string]string{"file": out, "has": "note;1,note;2,note;3,list"})
+}
+
+func TestFinishWithoutPartials(t *testing.T) {
+	fin, _, printed := finish(t, "Hists", nil)
+	if fin.Keys != 0 || !strings.Contains(printed, "terminate hx=-1") {
+		t.Errorf("%+v\n%s", fin, printed)
+	}
+}
+
+func TestFinishOnFullDisk(t *testing.T) {
+	file := makeData(t, "f.root", 100, 0)
+	p := partialsOf(t, "Hists", GenSpec{}, []string{file}, 100)
+	c, err := load(t, "Hists").StartClient(t.Context(), ClientSpec{Dir: t.TempDir()}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// A limit on the size of files stands for a full disk: write() fails in both.
+	if err := unix.Prlimit(c.p.pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}, nil); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	_, err = c.Finish(t.Context(), p, filepath.Join(dir, "out.root"))
+	if f := asFailure(err); f == nil || f.Kind != KindDisk {
+		t.Errorf("%v; want disk", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := os.Stat(p[0]); err != nil {
+		t.Errorf("the partial is gone: %v", err)
+	}
+}
+
+func TestMergeRefusesForeignBytes(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad")
+	for _, content := range []string{"", "something else", "DTPBLOB1\x00\x06\x28\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		if err := os.WriteFile(bad, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := load(t, "Hists").Merge(t.Context(), []string{bad}, bad+".out"); asFailure(err) == nil {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
+func TestPackedLibraryElsewhere(t *testing.T) {
+	e := executor(t)
+	packed, err := suite.lib.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib, err := Unpack(t.Context(), t.TempDir(), suite.lib.Key, packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib.Key += "-elsewhere" // or the loaded one would be handed out
+	s, err := e.Load(t.Context(), lib, "Hists")
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	defer s.Release()
+	file := makeData(t, "f.root", 100, 0)
+	r := newRecorder()
+	g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill()
+	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", Last: 100}); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t)
+	if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil {
+		t.Fatal(err)
+	}
+	if said := s.proc.out.text() + g.Output(); strings.Contains(said, "rror") {
+		t.Errorf("the library from elsewhere is not silent:\n%s", said)
+	}
+	if _, err := Unpack(t.Context(), t.TempDir(), "otherkey", packed); !errors.Is(err, ErrPack) {
+		t.Errorf("under another key: %v", err)
+	}
+}
