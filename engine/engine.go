@@ -93,6 +93,8 @@ type Peer struct {
 	over  map[tasks.JobID]bool
 	left  bool
 	leave bool
+
+	ticked bool // the scheduler has been stepped in this Step
 }
 
 // jobState is what this peer knows of a job, as participant and perhaps as home.
@@ -141,8 +143,11 @@ func New(cfg Config) (*Peer, error) {
 // Step takes one event at time now and returns what is to be done.
 func (p *Peer) Step(now time.Duration, ev Event) []Effect {
 	p.now, p.out = max(p.now, now), nil
+	p.ticked = false
 	p.handle(ev)
-	p.schedule(steal.Tick{})
+	if !p.ticked {
+		p.schedule(steal.Tick{})
+	}
 	p.drain()
 	for _, j := range p.jobs {
 		p.flush(j)

@@ -255,6 +255,7 @@ func (p *Peer) merged(ev Merged) {
 
 // schedule feeds the scheduler and carries its effects over.
 func (p *Peer) schedule(ev steal.Event) {
+	p.ticked = true
 	for _, e := range p.sched.Step(p.now, ev) {
 		switch e := e.(type) {
 		case steal.Send:

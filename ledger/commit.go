@@ -240,8 +240,9 @@ func (h *Home) stored(ev Stored) {
 	if h.judge(o.Partial) != merge.Fresh {
 		return
 	}
+	rest := h.open()
 	h.record.Done.Commit(o.Partial)
-	h.restOld = true
+	h.rest = rest.Minus(o.Cover)
 	h.emit(Accept{To: o.Holder, ID: o.ID})
 	h.acceptKids(o.Partial)
 	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool {

@@ -476,7 +476,10 @@ func (h *Home) rankBusy() {
 // Busy names up to n nodes that have most left to do, and for how long; not the one who asks.
 func (h *Home) Busy(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []time.Duration) {
 	for _, id := range h.busy {
-		if o := h.nodes[id]; o != nil && id != asks && o.report.Left > 0 && len(ids) < n {
+		if len(ids) == n {
+			break
+		}
+		if o := h.nodes[id]; o != nil && id != asks && o.report.Left > 0 {
 			ids, left = append(ids, id), append(left, o.report.Left)
 		}
 	}

@@ -7,7 +7,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -135,8 +134,8 @@ func Run(cfg Config) Result {
 	if cfg.Trace != nil {
 		w.status()
 	}
-	for w.queue.Len() > 0 && !w.over {
-		e := heap.Pop(&w.queue).(*event)
+	for len(w.queue) > 0 && !w.over {
+		e := w.queue.pop()
 		if e.at > cfg.Limit {
 			break
 		}
@@ -228,7 +227,7 @@ func (w *world) random(d time.Duration) time.Duration {
 // after queues do; events at one time run in the order in which they were queued.
 func (w *world) after(d time.Duration, do func()) {
 	w.serial++
-	heap.Push(&w.queue, &event{at: w.now + d, serial: w.serial, do: do})
+	w.queue.push(event{at: w.now + d, serial: w.serial, do: do})
 }
 
 // step feeds one event to a node, at once or when its pause is over.
@@ -369,25 +368,4 @@ func (w *world) finish(n *node, e engine.FinishJob) {
 	} else if canary != e.Canary {
 		w.res.Err = fmt.Errorf("canary of the result differs")
 	}
-}
-
-type event struct {
-	at     time.Duration
-	serial int
-	do     func()
-}
-
-type events []*event
-
-func (q events) Len() int { return len(q) }
-func (q events) Less(i, j int) bool {
-	return q[i].at < q[j].at || (q[i].at == q[j].at && q[i].serial < q[j].serial)
-}
-func (q events) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *events) Push(x any)   { *q = append(*q, x.(*event)) }
-func (q *events) Pop() any {
-	old := *q
-	x := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return x
 }

@@ -24,6 +24,9 @@ func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
 }
 
 func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
+	if !s.connected(from) {
+		return false // it could not acknowledge
+	}
 	var best *job
 	var rate float64
 	for i, id := range req.Jobs {
@@ -67,9 +70,9 @@ func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
 		part = rate / (rate + mine)
 	}
 	n := min(int64(float64(waiting+running/2)*part), waiting)
-	least := 2 * j.units(s.cfg.MinPacket)
-	if 2*n < least {
-		return 0
+	least := j.units(2 * s.cfg.MinPacket)
+	if 2*n < least || (mine > 0 && s.timeFor(j, waiting+running/2) < 3*s.cfg.MinPacket) {
+		return 0 // done here before it would be there
 	}
 	return min(max(n, least), waiting)
 }
@@ -126,7 +129,7 @@ func (s *Scheduler) sendGrant(p *pending) {
 }
 
 func (s *Scheduler) deal(ev Deal) {
-	if j := s.job(ev.Job); j != nil && !j.stopped && ev.To != s.cfg.Self {
+	if j := s.job(ev.Job); j != nil && !j.stopped && s.connected(ev.To) {
 		if ranges := s.carve(j, min(ev.Units, j.waiting())); !ranges.Empty() {
 			s.grant(j, ev.To, 0, ranges)
 		}
