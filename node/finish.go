@@ -264,10 +264,15 @@ func (d *Daemon) endLed(j *job, state api.JobState, msg, hint string) {
 	d.saveFinished(j)
 	close(j.done)
 	j.release()
-	if j.id == "" {
+	id := j.known()
+	if id == "" {
 		return
 	}
-	d.spawn(func() { _ = os.RemoveAll(d.blobs.jobDir(j.id)); d.blobs.removeUnder(d.blobs.jobDir(j.id)) })
+	d.spawn(func() {
+		dir := d.blobs.jobDir(id)
+		d.blobs.removeUnder(dir)
+		_ = os.RemoveAll(dir)
+	})
 }
 
 // jobOver frees what a job held here, as the engine has ended it.
@@ -295,8 +300,8 @@ func (d *Daemon) abandonLed(why string) {
 	for _, j := range d.ledJobs() {
 		if !j.final() {
 			d.endLed(j, api.Failed, why, "submit the job again")
-			if j.id != "" {
-				d.post(engine.CancelJob{ID: j.id})
+			if id := j.known(); id != "" {
+				d.post(engine.CancelJob{ID: id})
 			}
 		}
 	}
@@ -306,10 +311,7 @@ func (d *Daemon) abandonLed(why string) {
 func (d *Daemon) cancelJob(j *job) {
 	j.cancel()
 	d.endLed(j, api.Cancelled, "cancelled", "")
-	j.mu.Lock()
-	id := j.id
-	j.mu.Unlock()
-	if id != "" {
+	if id := j.known(); id != "" {
 		d.post(engine.CancelJob{ID: id})
 	}
 	_ = os.Remove(d.resultPath(j.name))
@@ -317,9 +319,7 @@ func (d *Daemon) cancelJob(j *job) {
 
 // stopJob ends a led job with what is done.
 func (d *Daemon) stopJob(j *job) error {
-	j.mu.Lock()
-	id := j.id
-	j.mu.Unlock()
+	id := j.known()
 	if id == "" {
 		return &api.Error{Status: 409, Message: "could not stop: the job has not begun", Hint: "cancel it instead"}
 	}

@@ -48,6 +48,13 @@ type job struct {
 	resources bool // released
 }
 
+// known is the job's id, empty until the description is complete.
+func (j *job) known() tasks.JobID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.id
+}
+
 func (j *job) prepared() (*rootexec.Selector, *tasks.Job) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -19,9 +19,7 @@ import (
 
 // snapshot takes a led job's view out of the engine.
 func (d *Daemon) snapshot(j *job) {
-	j.mu.Lock()
-	id := j.id
-	j.mu.Unlock()
+	id := j.known()
 	if id == "" {
 		return
 	}
