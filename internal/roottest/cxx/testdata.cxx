@@ -149,7 +149,7 @@ void draw(TRandom3 &r, H42 &h)
 {
    h.md0 = r.Gaus(1.8646, 0.06);
    h.ptds = 1.5 + r.Exp(2);
-   h.etads = r.Uniform(-2, 2);
+   h.etads = r.Uniform(-2.5, 2.5);
    h.dm = r.Rndm() < 0.4 ? r.Gaus(0.1454, 0.0012) : 0.1396 + 0.0304 * std::sqrt(r.Rndm());
    h.ptd0 = 2 + r.Exp(3);
    h.rpd0 = r.Exp(0.01);
@@ -164,7 +164,7 @@ void draw(TRandom3 &r, H42 &h)
       h.nlhk[i] = r.Rndm();
       h.nlhpi[i] = r.Rndm();
    }
-   h.njets = r.Poisson(1.5);
+   h.njets = r.Poisson(1);
 }
 
 bool h42(std::istream &args)
