@@ -82,6 +82,7 @@ type JobStatus struct {
 
 	Submitted time.Time `json:"submitted"`
 	Seconds   float64   `json:"seconds"` // since submission, until the end
+	Working   float64   `json:"working_seconds,omitempty"` // of these, from the first packet to the last
 
 	Files     int     `json:"files"`
 	Units     int64   `json:"units"`     // wanted

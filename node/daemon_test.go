@@ -1,0 +1,229 @@
+package node
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// openWithout starts a daemon on a host without ROOT.
+func openWithout(t *testing.T, name string) *Daemon {
+	t.Helper()
+	dir := t.TempDir()
+	d, err := Open(t.Context(), Config{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache"),
+		ROOTPrefix: filepath.Join(dir, "nothing"), Name: name, Slots: 1, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
+	d := openWithout(t, "bare")
+	ctl, err := d.serveControl()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := api.NewClient(api.SocketPath(d.cfg.StateDir))
+	ctx := t.Context()
+	<-d.rootReady
+	st, err := client.Status(ctx)
+	if err != nil || !strings.Contains(st.Problem, "cannot run jobs") {
+		t.Errorf("status %+v, error %v", st, err)
+	}
+	job, err := client.Submit(ctx, api.JobRequest{Selector: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	final, err := client.Follow(ctx, job.ID, func(api.Event) error { return nil })
+	if err != nil || final.State != api.Failed || !strings.Contains(final.Error, "ROOT") || final.Hint == "" {
+		t.Errorf("job ended as %+v, error %v", final, err)
+	}
+	var refused *api.Error
+	if _, err := client.Job(ctx, "ffffffff"); !errors.As(err, &refused) || refused.Status != 404 {
+		t.Errorf("unknown job: %v", err)
+	}
+	info, err := os.Stat(api.SocketPath(d.cfg.StateDir))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket %v, error %v", info.Mode(), err)
+	}
+	client.Close()
+	if err := errors.Join(ctl.close(), d.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOneDaemonAStateFolder(t *testing.T) {
+	d := openWithout(t, "first")
+	cfg := d.cfg
+	if second, err := Open(t.Context(), cfg); err == nil {
+		t.Error("a second daemon runs in the same folder")
+		_ = second.Close()
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	again, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member's words are dropped where it has no right to them, and garbage never reaches the engine.
+func TestReceiveDropsGarbage(t *testing.T) {
+	d := openWithout(t, "target")
+	defer d.Close()
+	for _, payload := range [][]byte{nil, {0xdd, 0xff, 0xff, 0xff, 0xff, 1}, []byte("garbage"), {0x81, 0xa1, 'j', 0xc0}} {
+		d.receive("stranger", payload)
+	}
+	d.send(d.net.ID(), engine.Message{Job: "x"})
+	var jobs int
+	d.ask(func(p *engine.Peer) { jobs = len(p.Jobs()) })
+	if jobs != 0 {
+		t.Errorf("%d jobs out of nowhere", jobs)
+	}
+}
+
+func TestBlame(t *testing.T) {
+	data, err := tasks.NewDataset([]tasks.File{
+		{URL: "a", Entries: 100, Clusters: []int64{0, 50}},
+		{URL: "b", Entries: 100, Clusters: []int64{0, 30, 60}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := &tasks.Job{Data: *data, Want: tasks.R(10, 190)}
+	running := tasks.R(120, 140)
+	for _, c := range []struct {
+		f    rootexec.Failure
+		want tasks.Range
+	}{
+		{rootexec.Failure{Kind: rootexec.KindSignal, Entry: 25}, tasks.R(125, 126)},
+		{rootexec.Failure{Kind: rootexec.KindSignal, Entry: -1}, tasks.Range{}},
+		{rootexec.Failure{Kind: rootexec.KindData, Entry: 35, Blame: tasks.R(30, 60)}, tasks.R(130, 160)},
+		{rootexec.Failure{Kind: rootexec.KindData, Entry: 35}, tasks.R(130, 160)},
+		{rootexec.Failure{Kind: rootexec.KindOpen, Entry: -1}, tasks.R(100, 190)}, // as far as it is wanted
+		{rootexec.Failure{Kind: rootexec.KindCode, Entry: 25}, tasks.Range{}},
+		{rootexec.Failure{Kind: rootexec.KindStall, Entry: 99}, tasks.Range{}}, // not wanted: cannot be
+	} {
+		if got := blame(job, &c.f, running, 100); got != c.want {
+			t.Errorf("%s at entry %d: blamed %v, want %v", c.f.Kind, c.f.Entry, got, c.want)
+		}
+	}
+	if got := blame(job, &rootexec.Failure{Kind: rootexec.KindSignal, Entry: 3}, tasks.Range{}, 0); !got.Empty() {
+		t.Errorf("blamed %v with no packet out", got)
+	}
+}
+
+// A lost range that spans files is told file by file, in local entries.
+func TestMissingIsToldByFile(t *testing.T) {
+	data, err := tasks.NewDataset([]tasks.File{{URL: "a", Entries: 10}, {URL: "empty"}, {URL: "b", Entries: 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := []ledger.Lost{{Range: tasks.R(8, 13), Failed: ledger.Failed{Nodes: []tasks.PeerID{"p", "q"}, Tries: 3, Failure: ledger.Failure{Kind: "signal"}}}}
+	got := missing(&tasks.Job{Data: *data}, lost, map[tasks.PeerID]memberName{"p": {name: "alice"}})
+	if len(got) != 2 || got[0].File != "a" || got[0].First != 8 || got[0].Last != 10 || got[1].File != "b" || got[1].First != 0 || got[1].Last != 3 {
+		t.Errorf("got %+v", got)
+	}
+	if got[0].Nodes[0] != "alice" || got[0].Nodes[1] != "q" {
+		t.Errorf("nodes %v", got[0].Nodes)
+	}
+}
+
+func TestSourcesSurvivePacking(t *testing.T) {
+	src := rootexec.Source{Main: "A.C", Files: map[string][]byte{"A.C": []byte("x"), "sub/a.h": nil}}
+	b, err := packSource(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := unpackSource(b)
+	if err != nil || got.Hash() != src.Hash() {
+		t.Errorf("got %+v, error %v", got, err)
+	}
+	for i := range b {
+		_, _ = unpackSource(b[:i]) // no panic
+	}
+}
+
+func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
+	dir := t.TempDir()
+	for _, f := range []string{"A.C", "inc/a.h", "../outside.h"} {
+		path := filepath.Join(dir, "sel", f)
+		if err := writeFile(path, []byte(f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	src, err := readSources(api.JobRequest{Selector: filepath.Join(dir, "sel/A.C"),
+		Includes: []string{filepath.Join(dir, "sel/inc/a.h"), filepath.Join(dir, "outside.h")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"A.C", "inc/a.h", "outside.h"} {
+		if _, ok := src.Files[want]; !ok {
+			t.Errorf("%q is missing in %v", want, src.Files)
+		}
+	}
+	_, err = readSources(api.JobRequest{Selector: filepath.Join(dir, "sel/None.C")})
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "None.C") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := writeFile(path, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	c := newPlanCache()
+	k, local, err := keyOf(path, "T")
+	if err != nil || !local {
+		t.Fatal(local, err)
+	}
+	c.put(k, rootexec.Plan{Entries: 7})
+	if err := writeFile(path, []byte("other")); err != nil {
+		t.Fatal(err)
+	}
+	k2, _, err := keyOf(path, "T")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := c.get(k2); ok {
+		t.Error("a changed file has the old plan")
+	}
+	if p, ok := c.get(k); !ok || p.Entries != 7 {
+		t.Error("the plan is gone")
+	}
+	if _, _, err := keyOf(path+"x", "T"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestMeter(t *testing.T) {
+	m := newMeter()
+	if s := m.summary(); s.Count != 0 || s.P99 != 0 {
+		t.Errorf("empty: %+v", s)
+	}
+	for i := 1; i <= 100; i++ {
+		m.add(1000 * 1000 * 1) // 1 ms
+	}
+	if s := m.summary(); s.Count != 100 || s.P50 < 0.98 || s.P50 > 1.02 {
+		t.Errorf("got %+v", s)
+	}
+}
+
