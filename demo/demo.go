@@ -199,8 +199,8 @@ func (d *run) follow(ctx context.Context, req api.JobRequest, res *Result) (stri
 	if err := submit.Outcome(res.Job); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s events at %sevents/s", progress.Count(res.Job.Done),
-		progress.Rate(float64(res.Job.Done)/max(res.Job.Seconds, 1e-3))), nil
+	return fmt.Sprintf("%s events in %d packets, %d steals, %d merges",
+		progress.Count(res.Job.Done), res.Job.Packets, res.Job.Steals, res.Job.Merges), nil
 }
 
 func (d *run) draw(res *Result) (string, error) {

@@ -43,6 +43,7 @@ func savePNG(h *hbook.H1D, path string) (err error) {
 	p.Y.Scale = plot.LogScale{}
 	p.Y.Tick.Marker = plot.LogTicks{Prec: -1}
 	p.Add(hplot.NewH1D(h, hplot.WithLogY(true)), hplot.NewGrid())
+	p.Y.Max *= 2 // room above the peak
 	if err := p.Save(20*vg.Centimeter, 13*vg.Centimeter, path); err != nil {
 		return fmt.Errorf("could not write the picture %q: %w", path, err)
 	}

@@ -55,10 +55,13 @@ func (p *Plain) Close() {}
 // details is what is shown beside the count of events.
 func (m *meter) details() string {
 	st := m.last
+	if st.State == api.Preparing {
+		return line(st.Phase)
+	}
 	rate, bytes := st.Rate, m.bytes
 	switch {
-	case st.State.Final() && st.Seconds > 0: // over the whole job
-		rate, bytes = float64(st.Done)/st.Seconds, float64(st.Bytes)/st.Seconds
+	case st.State.Final(): // over the whole job
+		rate, bytes = average(float64(st.Done), st), average(float64(st.Bytes), st)
 	case rate <= 0:
 		rate = m.units
 	}

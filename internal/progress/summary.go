@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -11,10 +12,7 @@ import (
 
 // Summary prints how a job ended: each node's share, what is missing and why, what to do next.
 func Summary(w io.Writer, st api.JobStatus) {
-	rate := 0.0
-	if st.Seconds > 0 {
-		rate = float64(st.Done) / st.Seconds
-	}
+	rate := average(float64(st.Done), st)
 	fmt.Fprintf(w, "%s: %s of %s events in %s (%sevents/s, %s read), job %s\n", st.State,
 		Count(st.Done), Count(st.Units), Seconds(st.Seconds), Rate(rate), Bytes(float64(st.Bytes)), Short(st.ID))
 	Nodes(w, st)
@@ -28,6 +26,15 @@ func Summary(w io.Writer, st api.JobStatus) {
 	case st.State == api.Done || st.State == api.Partial:
 		fmt.Fprintf(w, "Output is kept by the daemon: dtpnode get %s -o out.root\n", Short(st.ID))
 	}
+}
+
+// average is n by the time that work took, as far as the daemon tells it, else by the job's whole time.
+func average(n float64, st api.JobStatus) float64 {
+	seconds := cmp.Or(max(st.Working, 0), st.Seconds)
+	if seconds <= 0 {
+		return 0
+	}
+	return n / seconds
 }
 
 // Nodes prints the table of each node's share of a job.

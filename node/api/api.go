@@ -81,7 +81,7 @@ type JobStatus struct {
 	Hint     string   `json:"hint,omitempty"`
 
 	Submitted time.Time `json:"submitted"`
-	Seconds   float64   `json:"seconds"` // since submission, until the end
+	Seconds   float64   `json:"seconds"`                   // since submission, until the end
 	Working   float64   `json:"working_seconds,omitempty"` // of these, from the first packet to the last
 
 	Files     int     `json:"files"`
