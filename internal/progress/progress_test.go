@@ -212,3 +212,12 @@ func TestMeter(t *testing.T) {
 		t.Errorf("time left %v of a job that has not begun", m.left())
 	}
 }
+
+// TestSummaryLong wants a long list cut, and where to find the rest.
+func TestSummaryLong(t *testing.T) {
+	var b bytes.Buffer
+	Summary(&b, api.JobStatus{ID: "j", State: api.Partial, Missing: make([]api.Missing, 25)})
+	if n := strings.Count(b.String(), "entries [0, 0)"); n != 20 || !strings.Contains(b.String(), "and 5 more") {
+		t.Errorf("%d ranges listed:\n%s", n, b.String())
+	}
+}

@@ -67,7 +67,12 @@ func missing(w io.Writer, st api.JobStatus) {
 		return
 	}
 	fmt.Fprintf(w, "\nMissing from the result (%d):\n", len(st.Missing))
-	for _, m := range st.Missing {
+	const most = 20
+	for i, m := range st.Missing {
+		if i == most {
+			fmt.Fprintf(w, "  and %d more: dtpnode status %s --output json\n", len(st.Missing)-most, Short(st.ID))
+			break
+		}
 		fmt.Fprintf(w, "  %s %s\n    %s: %s\n", line(m.File), entries(m), line(m.Kind), line(m.Reason))
 		if m.Tries > 0 {
 			fmt.Fprintf(w, "    tries: %d, on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))

@@ -161,7 +161,7 @@ func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	if !l.Detachable {
 		detach = ""
 	}
-	l.Printer.Ask("Interrupted: [s]top with a partial result, [c]ancel" + detach + ", any other key to continue?")
+	l.Printer.Ask("[s]top with a partial result, [c]ancel" + detach + ", any other key to continue?")
 	return nil
 }
 
