@@ -71,6 +71,7 @@ func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (Finished, error) {
 	r, err := c.p.call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
 	if err != nil {
+		c.p.removeTemp(outPath)
 		return Finished{}, err
 	}
 	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil

@@ -69,6 +69,11 @@ func (p *process) signalled(f *Failure, s pageState, sig unix.Signal) {
 		f.Kind = KindKilled
 	case strings.Contains(f.Tail, "std::bad_alloc"):
 		f.Kind, f.Msg = KindMemory, "out of memory (std::bad_alloc)"
+	case s.trouble.kind != "":
+		f.Kind, f.Msg = s.trouble.kind, s.trouble.text+"; then "+f.Msg
+		if f.Kind == KindData {
+			f.Blame = s.cluster
+		}
 	case s.phase.wholeJob():
 		f.Kind = KindCode
 	default:
@@ -106,6 +111,12 @@ func tidyStack(s string) string {
 		// The first frame in libc is where the kernel delivered the signal.
 		if strings.Contains(l, "libc.so") && i < 3 {
 			lines = lines[i+1:]
+			break
+		}
+	}
+	for i, l := range lines {
+		if strings.Contains(l, childName+"(") { // from here on it is how we came to user code
+			lines = lines[:i]
 			break
 		}
 	}

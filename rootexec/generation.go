@@ -156,6 +156,9 @@ func (g *Generation) Seal(ctx context.Context, path string) (Sealed, error) {
 	stop := context.AfterFunc(ctx, g.Kill)
 	defer stop()
 	res := <-result
+	if res.err != nil {
+		g.p.removeTemp(path)
+	}
 	if ctx.Err() != nil {
 		return Sealed{}, fmt.Errorf("could not seal a generation: %w", context.Cause(ctx))
 	}

@@ -18,6 +18,7 @@ func (s *Selector) Merge(ctx context.Context, inputs []string, out string) (Seal
 	defer p.close()
 	r, err := p.call(ctx, mergeFrame{Op: "merge", Inputs: append([]string{}, inputs...), Path: out})
 	if err != nil {
+		p.removeTemp(out)
 		return Sealed{}, err
 	}
 	return sealedFile(out, r)

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // page is SharedPage of child/protocol.h: memory that a child writes while it runs and that outlives
@@ -27,6 +29,14 @@ type pageState struct {
 	progress uint64
 	phase    phase
 	signal   int
+	cluster  tasks.Range // of entry
+	trouble  trouble
+}
+
+// trouble is the first read error ROOT reported. User code often crashes soon after.
+type trouble struct {
+	kind Kind // "", KindSchema or KindData
+	text string
 }
 
 const (
@@ -38,6 +48,13 @@ const (
 	offStop     = 24
 	offPhase    = 32
 	offSignal   = 36
+
+	offClusterFirst = 40
+	offClusterLast  = 48
+	offTroubleKind  = 56
+	offTroubleSize  = 60
+	offTrouble      = 64
+	maxTrouble      = 1024
 )
 
 // phase is Phase of child/protocol.h.
@@ -108,7 +125,21 @@ func (p *page) state() pageState {
 		progress: p.u64(offProgress).Load(),
 		phase:    phase(p.u32(offPhase).Load()),
 		signal:   int(p.u32(offSignal).Load()),
+		cluster:  tasks.R(int64(p.u64(offClusterFirst).Load()), int64(p.u64(offClusterLast).Load())),
+		trouble:  p.trouble(),
 	}
+}
+
+func (p *page) trouble() trouble {
+	kind := KindSchema
+	switch p.u32(offTroubleKind).Load() {
+	case 0:
+		return trouble{}
+	case 2:
+		kind = KindData
+	}
+	n := min(p.u32(offTroubleSize).Load(), maxTrouble)
+	return trouble{kind: kind, text: string(p.mem[offTrouble : offTrouble+n])}
 }
 
 // stop ends packets with sequence numbers up to seq.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -184,6 +185,11 @@ func (p *process) settle() {
 		<-p.exited
 	}
 	p.out.close(lastWords)
+}
+
+// removeTemp removes what a process that died while it wrote path has left.
+func (p *process) removeTemp(path string) {
+	_ = os.Remove(path + ".tmp" + strconv.Itoa(p.pid)) // most often it is not there
 }
 
 // asFailure finds the *Failure in err, if there is one.

@@ -190,6 +190,8 @@ func (r *recorder) waitFailure(t testing.TB) *Failure {
 	select {
 	case f := <-r.fails:
 		return f
+	case d := <-r.done:
+		t.Fatalf("done: %+v", d)
 	case <-time.After(2 * time.Minute):
 		t.Fatal("no failure reported")
 	}

@@ -141,7 +141,13 @@ json Client::finish(const json &request) {
     Merger::Group group;
     while (merger.next(group)) {
       if (isOurs(group.name)) continue;
-      for (auto &o : group.objects) output.Add(o.release());
+      for (size_t i = 0; i < group.objects.size(); ++i) {
+        TObject *o = group.objects[i].release();
+        if (output.FindObject(o->GetName()))
+          apart_.push_back(o);
+        else
+          output.Add(o);
+      }
     }
     class_.bind(*selector_, output, merger.members());
   });
@@ -163,9 +169,12 @@ int Client::writeOutput(const std::string &path) {
   TempFile temp{path + ".tmp" + std::to_string(::getpid())};
   std::unique_ptr<TFile> file(TFile::Open(temp.path.c_str(), "RECREATE"));
   if (!file || file->IsZombie()) throw writeFailure(path, guard_, "could not create it");
-  int keys = 0;
+  std::vector<TObject *> all;
   TIter next(selector_->GetOutputList());
-  while (TObject *o = next()) {
+  while (TObject *o = next()) all.push_back(o);
+  all.insert(all.end(), apart_.begin(), apart_.end());
+  int keys = 0;
+  for (TObject *o : all) {
     if (!writeObject(*file, *o) || file->TestBit(TFile::kWriteError))
       throw writeFailure(path, guard_, std::string("could not write object ") + o->GetName());
     ++keys;

@@ -8,6 +8,7 @@
 #include <vector>
 
 class TList;
+class TObject;
 class TSelector;
 
 namespace dtpnode {
@@ -33,6 +34,7 @@ private:
   const SelectorClass &class_;
   TSelector *selector_ = nullptr;
   TList *input_ = nullptr;
+  std::vector<TObject *> apart_; // namesakes, which a selector's output list refuses
 };
 
 } // namespace dtpnode

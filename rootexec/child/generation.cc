@@ -166,6 +166,7 @@ long long Generation::loop(const Packet &p) {
   SharedPage &page = guard_.page();
   long long e = p.first;
   if (skipFile_) return p.last;
+  clusterEnd_ = -1;
   guard_.run(Phase::Process, [&] {
     for (; e < p.last && page.stop.load(std::memory_order_relaxed) < p.seq; ++e) {
       page.entry.store(e, std::memory_order_relaxed);
@@ -181,6 +182,7 @@ long long Generation::loop(const Packet &p) {
 
 // One entry. False if the rest of the file is to be skipped.
 bool Generation::step(long long entry) {
+  if (current_ && entry >= clusterEnd_) enterCluster(entry);
   if (current_ && current_->tree->LoadTree(entry) < 0) {
     if (guard_.tripped()) failData(entry);
     throw Failure("data", "could not load entry " + std::to_string(entry));
@@ -202,11 +204,18 @@ void Generation::failData(long long entry) {
   Failure f = guard_.error();
   f.entry = entry;
   if (f.kind == "data" && entry >= 0) {
-    auto clusters = current_->tree->GetClusterIterator(entry);
-    f.first = clusters.Next();
-    f.last = std::min<long long>(clusters.GetNextEntry(), current_->tree->GetEntries());
+    f.first = guard_.page().clusterFirst.load();
+    f.last = guard_.page().clusterLast.load();
   }
   throw f;
+}
+
+// Notes which cluster entry is in: it is what a read error spoils.
+void Generation::enterCluster(long long entry) {
+  auto clusters = current_->tree->GetClusterIterator(entry);
+  guard_.page().clusterFirst.store(clusters.Next());
+  clusterEnd_ = std::min<long long>(clusters.GetNextEntry(), current_->tree->GetEntries());
+  guard_.page().clusterLast.store(clusterEnd_);
 }
 
 // True after Abort(kAbortFile); throws after Abort(kAbortProcess).

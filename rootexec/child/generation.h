@@ -42,6 +42,7 @@ private:
   long long loop(const Packet &p);
   bool step(long long entry);
   [[noreturn]] void failData(long long entry);
+  void enterCluster(long long entry);
   bool aborted(long long entry);
 
   Channel &channel_;
@@ -49,7 +50,8 @@ private:
   const SelectorClass &class_;
   Inputs inputs_;
   Input *current_ = nullptr;
-  bool skipFile_ = false; // after Abort(kAbortFile)
+  bool skipFile_ = false;      // after Abort(kAbortFile)
+  long long clusterEnd_ = -1; // of the entry that runs
   TSelector *selector_ = nullptr;
   int version_ = 2;
   TList *input_ = nullptr;

@@ -2,6 +2,7 @@
 
 #include <TError.h>
 #include <TSystem.h>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
@@ -126,6 +127,7 @@ void resetSignals() {
   for (int sig = 1; sig < 32; ++sig)
     if (sig != SIGKILL && sig != SIGSTOP) ::signal(sig, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN); // a log that nobody reads must not kill
+  ::signal(SIGXFSZ, SIG_IGN); // a file that grows too big is a write error
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -160,6 +162,7 @@ void Guard::clear() {
   tripped_ = diskFull_ = false;
   kind_.clear();
   text_.clear();
+  page_->troubleKind.store(0);
   firstError_.clear();
 }
 
@@ -182,6 +185,10 @@ void Guard::onRootError(int, const char *location, const char *msg) {
   kind_ = branch ? "schema" : "data";
   text_ = text;
   tripped_ = true;
+  const size_t n = std::min(text.size(), sizeof page_->trouble);
+  std::memcpy(page_->trouble, text.data(), n);
+  page_->troubleSize.store(static_cast<uint32_t>(n));
+  page_->troubleKind.store(branch ? 1 : 2);
 }
 
 // Our own ways out are all _exit: whoever comes here called exit().

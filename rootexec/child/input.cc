@@ -34,6 +34,9 @@ void checkLocal(const std::string &url) {
   struct stat st {};
   if (::fstat(fd.get(), &st) == 0 && S_ISDIR(st.st_mode)) throw openFailure(url, "is a directory");
   if (st.st_size == 0) throw openFailure(url, "the file is empty");
+  char magic[4] = {};
+  if (::pread(fd.get(), magic, sizeof magic, 0) != sizeof magic || std::memcmp(magic, "root", 4) != 0)
+    throw openFailure(url, "not a ROOT file");
 }
 
 void listTrees(TDirectory &dir, const std::string &prefix, int depth, std::vector<std::string> &out) {

@@ -78,11 +78,16 @@ struct SharedPage {
   std::atomic<uint64_t> stop;     // packets with seq <= stop end at the next entry boundary
   std::atomic<uint32_t> phase;
   std::atomic<uint32_t> signal; // set first thing by the crash handler
+  std::atomic<int64_t> clusterFirst, clusterLast; // the cluster that entry is in
+  // The first read error that ROOT reported; user code often crashes soon after. troubleKind is set
+  // last: 1 = schema, 2 = data.
+  std::atomic<uint32_t> troubleKind, troubleSize;
+  char trouble[1024];
 };
 
 constexpr size_t kStackOffset = 4096;
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "the page is shared between processes");
-static_assert(sizeof(SharedPage) == 40, "rootexec/page.go knows this layout");
+static_assert(sizeof(SharedPage) == 64 + 1024, "rootexec/page.go knows this layout");
 
 } // namespace dtpnode

@@ -1,0 +1,211 @@
+package rootexec
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLoadRefusesBadClasses(t *testing.T) {
+	e := executor(t)
+	for class, msg := range map[string]string{
+		"NoSuch":         "the selectors there are: Apart, Bad",
+		"NoSelector":     "does not derive from TSelector",
+		"BadConstructor": "SIGABRT",
+	} {
+		_, err := e.Load(t.Context(), suite.lib, class)
+		if f := asFailure(err); f == nil || f.Kind != KindCode || !strings.Contains(f.Msg, msg) {
+			t.Errorf("%s: %v; want code with %q", class, err, msg)
+		}
+	}
+}
+
+func TestLoadTwiceIsOneProcess(t *testing.T) {
+	if a, b := load(t, "Hists"), load(t, "Hists"); a != b {
+		t.Error("loaded twice")
+	}
+}
+
+func TestCompileError(t *testing.T) {
+	e := executor(t)
+	src := Source{Main: "Wrong.C", Files: map[string][]byte{"Wrong.C": []byte("#include <TSelector.h>\nclass Wrong : public TSelector { nosuchtype x; };\n")}}
+	_, err := e.Compile(t.Context(), src)
+	f := asFailure(err)
+	if f == nil || f.Kind != KindCode || !strings.Contains(f.Tail, "nosuchtype") || !strings.Contains(f.Tail, "Wrong.C") {
+		t.Fatal(explain(err))
+	}
+	if _, ok := e.Compiled(src); ok {
+		t.Error("what did not compile is in the cache")
+	}
+	src.Files["../evil.h"] = nil
+	if _, err := e.Compile(t.Context(), src); err == nil || asFailure(err) != nil {
+		t.Errorf("a file name that leads out: %v", err)
+	}
+}
+
+// TestHelperParent is not a test: TestChildrenDieWithTheParent runs it as a process of its own and
+// kills it.
+func TestHelperParent(t *testing.T) {
+	dir := os.Getenv("DTPNODE_TEST_PARENT")
+	if dir == "" {
+		t.Skip("only as a helper")
+	}
+	executor(t)
+	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "sleep", "at": "700"})
+	file := makeData(t, "bad.root", 1000, 0)
+	r := newRecorder()
+	g, err := load(t, "Bad").Start(context.Background(), GenSpec{Dir: dir, Input: input}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", Last: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := g.Progress(); entry != 700; _, entry = g.Progress() {
+	}
+	pids := strconv.Itoa(suite.e.base.cmd.Process.Pid) + " " + strconv.Itoa(load(t, "Bad").proc.pid) + " " + strconv.Itoa(g.PID())
+	if err := os.WriteFile(filepath.Join(dir, "tmp"), []byte(pids), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "tmp"), filepath.Join(dir, "pids")); err != nil {
+		t.Fatal(err)
+	}
+	select {} // until it is killed
+}
+
+func TestChildrenDieWithTheParent(t *testing.T) {
+	executor(t) // so that the helper finds all built
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperParent$")
+	cmd.Env = append(os.Environ(), "DTPNODE_TEST_PARENT="+dir)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pids := waitPIDs(t, filepath.Join(dir, "pids"))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for _, pid := range pids {
+		waitGone(t, pid)
+	}
+}
+
+func waitPIDs(t *testing.T, path string) (pids []int) {
+	t.Helper()
+	for {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			poll(t)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range strings.Fields(string(b)) {
+			pid, err := strconv.Atoi(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+		return pids
+	}
+}
+
+// waitGone waits until a process is no more, or is a zombie that nobody here can reap.
+func waitGone(t *testing.T, pid int) {
+	t.Helper()
+	for unix.Kill(pid, 0) == nil {
+		b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if _, rest, ok := strings.Cut(string(b), ") "); ok && rest[0] == 'Z' {
+			return
+		}
+		poll(t)
+	}
+}
+
+// poll lets time pass for another process; the test's own deadline ends a wait in vain.
+func poll(t *testing.T) {
+	t.Helper()
+	select {
+	case <-time.After(5 * time.Millisecond):
+	case <-t.Context().Done():
+		t.Fatal("the test ended")
+	}
+}
+
+func TestBaseIsStartedAnew(t *testing.T) {
+	executor(t)
+	e, err := Open(t.Context(), suiteConfig(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s, err := e.Load(t.Context(), suite.lib, "Hists")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRecorder()
+	g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := e.base
+	if err := old.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.waitFailure(t); f.Kind != KindKilled {
+		t.Errorf("%v; want killed", f)
+	}
+	<-g.Done()
+	<-old.gone
+	s.Release()
+	s, err = e.Load(t.Context(), suite.lib, "Hists")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Release()
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	executor(t)
+	e, err := Open(t.Context(), suiteConfig(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.Load(t.Context(), suite.lib, "Bad")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRecorder()
+	g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := []int{e.base.cmd.Process.Pid, s.proc.pid, g.PID()}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-g.Done()
+	if f := r.waitFailure(t); f.Kind != KindKilled {
+		t.Errorf("%v; want killed", f)
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, 0); err == nil {
+			t.Errorf("process %d is still there", pid)
+		}
+	}
+	if _, err := e.Plan(t.Context(), "x", "T"); !errors.Is(err, ErrClosed) {
+		t.Errorf("plan after close: %v", err)
+	}
+}
