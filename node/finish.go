@@ -83,13 +83,12 @@ func (d *Daemon) tryMerge(e engine.MergeBlobs) (rootexec.Sealed, error) {
 	if j == nil {
 		return rootexec.Sealed{}, errors.New("the job is over")
 	}
-	sel, _ := j.prepared()
-	if sel == nil {
-		return rootexec.Sealed{}, errors.New("its selector is not loaded")
+	sel, _, err := d.selector(d.ctx, j)
+	if err != nil {
+		return rootexec.Sealed{}, err
 	}
 	paths := make([]string, len(e.Inputs))
 	for i, p := range e.Inputs {
-		var err error
 		if paths[i], err = d.fetchPartial(p); err != nil {
 			return rootexec.Sealed{}, err
 		}
@@ -150,13 +149,7 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	if err := os.MkdirAll(filepath.Dir(result), 0o700); err != nil {
 		return fmt.Errorf("could not make folder for the result: %w", err)
 	}
-	j.mu.Lock()
-	client := j.client
-	j.mu.Unlock()
-	if client == nil {
-		return errors.New("could not finish: the job was cancelled")
-	}
-	fin, err := client.Finish(d.ctx, paths, result)
+	fin, err := d.terminate(j, paths, result)
 	if err != nil {
 		return withHint(err, "the job's entries were processed; the last merge, Terminate or writing the output failed")
 	}
@@ -175,11 +168,33 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	return nil
 }
 
+// terminate runs the last merge and Terminate in the process that ran Begin. Where that one was killed
+// from outside another takes its place, once, and runs Begin again.
+func (d *Daemon) terminate(j *job, paths []string, result string) (rootexec.Finished, error) {
+	for again := false; ; again = true {
+		j.mu.Lock()
+		client := j.client
+		j.mu.Unlock()
+		if client == nil {
+			return rootexec.Finished{}, errors.New("could not finish: the job was cancelled")
+		}
+		fin, err := client.Finish(d.ctx, paths, result)
+		var f *rootexec.Failure
+		if again || !errors.As(err, &f) || f.Kind != rootexec.KindKilled {
+			return fin, err
+		}
+		d.log.Warn("the process that ran Begin was killed; starting another", "job", j.name[:12])
+		if _, err := d.startClient(j); err != nil {
+			return fin, err
+		}
+	}
+}
+
 // emptyPartial runs a generation without any packet.
 func (d *Daemon) emptyPartial(j *job) (string, error) {
-	sel, desc := j.prepared()
-	if sel == nil {
-		return "", errors.New("could not finish: the job was cancelled")
+	sel, desc, err := d.selector(d.ctx, j)
+	if err != nil {
+		return "", fmt.Errorf("could not finish: %w", err)
 	}
 	dir := d.blobs.jobDir(j.id)
 	g, err := sel.Start(d.ctx, rootexec.GenSpec{Job: j.id.Seed(), Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall, Dir: dir}, emptySink{j})

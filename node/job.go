@@ -30,10 +30,13 @@ type job struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when final, if led
 
+	loading sync.Mutex // held while sel is loaded again
+
 	mu        sync.Mutex
 	id        tasks.JobID // empty until the description is complete
 	desc      *tasks.Job
 	sel       *rootexec.Selector
+	lib       rootexec.Library // that sel was loaded from
 	client    *rootexec.Client
 	codeKey   string
 	status    api.JobStatus // state, phase, errors; the rest is filled in by statusOf

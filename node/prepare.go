@@ -121,7 +121,7 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 		return err
 	}
 	j.mu.Lock()
-	j.sel, j.desc, j.codeKey = sel, desc, lib.Key
+	j.sel, j.lib, j.desc, j.codeKey = sel, lib, desc, lib.Key
 	j.mu.Unlock()
 	return nil
 }
@@ -166,4 +166,50 @@ func (d *Daemon) fetchSmall(ctx context.Context, from tasks.PeerID, hash string,
 		return nil, err
 	}
 	return buf.Bytes(), nil
+}
+
+// errOver says that a job ended while something was being done for it.
+var errOver = errors.New("the job is over")
+
+// selector is a job's selector, loaded anew if its process was killed.
+func (d *Daemon) selector(ctx context.Context, j *job) (*rootexec.Selector, *tasks.Job, error) {
+	j.loading.Lock()
+	defer j.loading.Unlock()
+	sel, desc := j.prepared()
+	switch {
+	case sel == nil:
+		return nil, nil, errOver
+	case sel.Alive():
+		return sel, desc, nil
+	}
+	exec, err := d.executor(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.log.Warn("a job's ROOT process was killed; loading its selector again", "job", j.name[:12])
+	fresh, err := exec.Load(ctx, j.lib, classOf(j, desc))
+	if err != nil {
+		return nil, nil, err
+	}
+	j.mu.Lock()
+	over := j.resources
+	if !over {
+		j.sel = fresh
+	}
+	j.mu.Unlock()
+	if over {
+		fresh.Release()
+		return nil, nil, errOver
+	}
+	sel.Release()
+	return fresh, desc, nil
+}
+
+// classOf is the class of a job's selector; a job that is being prepared at its home has no description
+// yet.
+func classOf(j *job, desc *tasks.Job) string {
+	if desc != nil {
+		return desc.Code.Class
+	}
+	return className(j.req)
 }

@@ -143,9 +143,9 @@ func (r *run) start() (*rootexec.Generation, error) {
 		return nil, errors.New("could not start a generation: its job is gone")
 	}
 	j := r.job
-	sel, job := j.prepared()
-	if sel == nil {
-		return nil, fmt.Errorf("could not start a generation of job %s: its selector is not loaded", j.id.Short())
+	sel, job, err := r.d.selector(r.ctx, j)
+	if err != nil {
+		return nil, fmt.Errorf("could not start a generation of job %s: %w", j.id.Short(), err)
 	}
 	if err := os.MkdirAll(r.workDir(), 0o700); err != nil {
 		return nil, &rootexec.Failure{Kind: rootexec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
@@ -293,5 +293,9 @@ func asFailure(err error, op string) *rootexec.Failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	return &rootexec.Failure{Kind: rootexec.KindInternal, Op: op, Entry: -1, Msg: err.Error()}
+	kind := rootexec.KindInternal
+	if errors.Is(err, rootexec.ErrGone) { // who killed it did not mean the job
+		kind = rootexec.KindKilled
+	}
+	return &rootexec.Failure{Kind: kind, Op: op, Entry: -1, Msg: err.Error()}
 }

@@ -114,7 +114,7 @@ func (d *Daemon) library(ctx context.Context, exec *rootexec.Executor, j *job, s
 		return lib, err
 	}
 	j.mu.Lock()
-	j.sel, j.codeKey = sel, lib.Key
+	j.sel, j.lib, j.codeKey = sel, lib, lib.Key
 	j.mu.Unlock()
 	return lib, nil
 }
@@ -248,17 +248,37 @@ func (d *Daemon) packLibrary(lib rootexec.Library) (string, error) {
 }
 
 // begin runs the submitting side's Begin, whose input list goes to every generation.
-func (d *Daemon) begin(j *job, desc *tasks.Job) error {
-	sel, _ := j.prepared()
+func (d *Daemon) begin(j *job, desc *tasks.Job) (err error) {
+	desc.Input, err = d.startClient(j)
+	return err
+}
+
+// startClient starts the submitting side's process, in place of an earlier one, and runs Begin in it.
+func (d *Daemon) startClient(j *job) (input []byte, err error) {
+	sel, _, err := d.selector(j.ctx, j)
+	if err != nil {
+		return nil, err
+	}
 	client, err := sel.StartClient(j.ctx, rootexec.ClientSpec{Option: j.req.Option, Params: j.req.Params, Dir: j.req.Dir, Env: j.req.Env}, j.clientLine)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	j.mu.Lock()
-	j.client = client
+	old, over := j.client, j.resources
+	if !over {
+		j.client = client
+	}
 	j.mu.Unlock()
-	desc.Input, err = client.Begin(j.ctx)
-	return err
+	if over {
+		old = client
+	}
+	if old != nil {
+		old.Close()
+	}
+	if over {
+		return nil, errOver
+	}
+	return client.Begin(j.ctx)
 }
 
 // probe runs the first entry in a process that is thrown away: what fails everywhere fails here, by
@@ -278,7 +298,10 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 		return nil
 	}
 	j.phase(api.Preparing, "trying the first entry")
-	sel, _ := j.prepared()
+	sel, _, err := d.selector(j.ctx, j)
+	if err != nil {
+		return err
+	}
 	err = sel.Probe(j.ctx, rootexec.GenSpec{Job: 1, Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall,
 		Dir: d.cfg.ScratchDir, AllowMissingBranches: desc.Limits.AllowMissingBranches}, f.URL, f.Tree)
 	var fail *rootexec.Failure

@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -28,7 +29,7 @@ func newGossip(n *Node) (*gossip, error) {
 		pubsub.WithSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(names...)),
 		pubsub.WithPeerExchange(false),
 		pubsub.WithValidateQueueSize(256),
-		pubsub.WithLogger(n.log),
+		pubsub.WithLogger(slog.New(withoutTags{n.log.Handler()})),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("could not start gossip: %w", err)
@@ -52,6 +53,25 @@ func newGossip(n *Node) (*gossip, error) {
 		n.spawn(func() { n.listenTo(name, sub) })
 	}
 	return g, nil
+}
+
+// withoutTags drops gossipsub's complaint, at each message, that it cannot weigh peers for trimming: the
+// mesh is kept warm and nothing is trimmed.
+type withoutTags struct{ slog.Handler }
+
+func (h withoutTags) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "error bumping delivery tag" {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h withoutTags) WithAttrs(as []slog.Attr) slog.Handler {
+	return withoutTags{h.Handler.WithAttrs(as)}
+}
+
+func (h withoutTags) WithGroup(name string) slog.Handler {
+	return withoutTags{h.Handler.WithGroup(name)}
 }
 
 // validAnnouncement holds for announcements by members, in bounds. Gossipsub has checked the signature.

@@ -98,6 +98,10 @@ func (s *Selector) dead() bool {
 	}
 }
 
+// Alive reports whether children can still be forked. If not, the selector's process was killed: Load it
+// again, and Release this one.
+func (s *Selector) Alive() bool { return s.z.alive() }
+
 // open forks and loads; it runs in the one Load that came first.
 func (s *Selector) open(ctx context.Context, lib Library) error {
 	p, err := s.e.fork(ctx, "selector")

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errZygoteGone is the reason of a fork that the zygote did not live to answer.
-var errZygoteGone = errors.New("the ROOT process that forks children is gone")
+// ErrGone is the reason of a fork that the forking process did not live to answer.
+var ErrGone = errors.New("the ROOT process that forks children is gone")
 
 // zygote is the parent's side of a forking child: base or selector. Its one goroutine, readLoop, ends
 // when the zygote closes its socket; close makes it do so.
@@ -90,7 +90,7 @@ func (z *zygote) fail() {
 	z.closed = true
 	for id, c := range z.pending {
 		delete(z.pending, id)
-		c.done <- errZygoteGone
+		c.done <- ErrGone
 	}
 	for pid, p := range z.procs {
 		delete(z.procs, pid)
@@ -138,7 +138,7 @@ func (z *zygote) askFork(call *forkCall, role string, far []*os.File) error {
 	z.mu.Lock()
 	if z.closed {
 		z.mu.Unlock()
-		return errZygoteGone
+		return ErrGone
 	}
 	z.next++
 	id := z.next
@@ -156,7 +156,7 @@ func (z *zygote) askFork(call *forkCall, role string, far []*os.File) error {
 	z.wmu.Lock()
 	defer z.wmu.Unlock()
 	if _, _, err := z.conn.WriteMsgUnix(b, unix.UnixRights(fds...), nil); err != nil {
-		return errZygoteGone
+		return ErrGone
 	}
 	return nil
 }
