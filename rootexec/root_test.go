@@ -20,13 +20,17 @@ import (
 // The tests need a real ROOT: DTPNODE_ROOT names one, else the usual places are searched, else the
 // pinned one is installed into the user's cache. What is built is kept there between runs.
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if suite.e != nil {
-			_ = suite.e.Close()
-		}
-		os.Exit(code)
-	}))
+func TestMain(m *testing.M) { goleak.VerifyTestMain(closingMain{m}) }
+
+// closingMain closes the shared executor before goroutines are counted.
+type closingMain struct{ *testing.M }
+
+func (m closingMain) Run() int {
+	code := m.M.Run()
+	if suite.e != nil {
+		_ = suite.e.Close()
+	}
+	return code
 }
 
 // suite is what all tests share: an executor and the compiled selectors of testdata.
@@ -41,7 +45,7 @@ var suite struct {
 
 func testCache() (string, error) {
 	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "dtpnode-test"), err
+	return filepath.Join(dir, "dtpnode"), err
 }
 
 func openSuite() error {

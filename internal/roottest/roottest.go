@@ -9,14 +9,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/internal/roottest/rootcxx"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 //go:embed cxx
@@ -31,38 +32,23 @@ type ROOT struct {
 	cache string
 }
 
-// Find returns the ROOT to test with: $DTPNODE_ROOT, $ROOTSYS, or the one whose root-config is on the
-// PATH. Without any the test is skipped, or fails if DTPNODE_TEST_NEED_ROOT is set, as it is where
-// skipping would hide that nothing was tested.
+// Find returns the ROOT to test with: $DTPNODE_ROOT, or the one that dtpnode would use, installed into
+// the user's cache first if there is none.
 func Find(t testing.TB) *ROOT {
 	t.Helper()
 	base, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatalf("could not find a cache directory: %v", err)
 	}
-	r := &ROOT{cache: filepath.Join(base, "dtpnode", "roottest")}
-	for _, dir := range candidates() {
-		if _, err := os.Stat(filepath.Join(dir, "bin", "root.exe")); dir != "" && err == nil {
-			r.Dir = dir
-			return r
-		}
+	cache := filepath.Join(base, "dtpnode")
+	root, err := rootexec.Find(t.Context(), rootexec.FindOptions{Prefix: os.Getenv("DTPNODE_ROOT"), Cache: cache})
+	if errors.Is(err, rootexec.ErrNoROOT) && os.Getenv("DTPNODE_ROOT") == "" {
+		root, err = rootexec.Install(t.Context(), cache, func(msg string) { t.Log(msg) })
 	}
-	const why = "no ROOT found: set DTPNODE_ROOT or ROOTSYS to the directory of one"
-	if os.Getenv("DTPNODE_TEST_NEED_ROOT") != "" {
-		t.Fatal(why)
+	if err != nil {
+		t.Fatalf("could not find a ROOT to test with: %v", err)
 	}
-	t.Skip(why)
-	return nil
-}
-
-func candidates() []string {
-	dirs := []string{os.Getenv("DTPNODE_ROOT"), os.Getenv("ROOTSYS")}
-	if config, err := exec.LookPath("root-config"); err == nil {
-		if real, err := filepath.EvalSymlinks(config); err == nil {
-			dirs = append(dirs, filepath.Dir(filepath.Dir(real)))
-		}
-	}
-	return dirs
+	return &ROOT{Dir: root.Dir, cache: filepath.Join(cache, "roottest")}
 }
 
 // program builds cxx/name.cxx once and returns its path.
