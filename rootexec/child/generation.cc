@@ -203,6 +203,7 @@ bool Generation::step(long long entry) {
 void Generation::failData(long long entry) {
   Failure f = guard_.error();
   f.entry = entry;
+  if (entry < 0) f.step = phaseName(Phase::Init);
   if (f.kind == "data" && entry >= 0) {
     f.first = guard_.page().clusterFirst.load();
     f.last = guard_.page().clusterLast.load();

@@ -47,7 +47,8 @@ json plan(const json &request, Guard &guard) {
   const long long entries = tree->GetEntries();
   std::vector<long long> clusters;
   auto next = tree->GetClusterIterator(0);
-  for (long long at; (at = next.Next()) < entries;) clusters.push_back(at);
+  for (long long at; (at = next.Next()) < entries;)
+    if (clusters.empty() || at > clusters.back()) clusters.push_back(at); // FlushBaskets() leaves empty ones
   return {{"op", "planned"}, {"tree", path}, {"entries", entries}, {"clusters", clusters}, {"bytes", tree->GetZipBytes()}};
 }
 
