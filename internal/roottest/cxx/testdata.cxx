@@ -34,7 +34,11 @@ struct Event {
    Int_t charge[kMax];
    Bool_t tight[kMax];
    Float_t jetPt[kMax], jetEta[kMax], jetPhi[kMax];
-   Float_t met;
+   Float_t met, metPhi, metSumEt;
+   UInt_t run, block;
+   Int_t vertices, jetId[kMax];
+   Bool_t trigger;
+   Float_t jetMass[kMax], jetBtag[kMax];
 };
 
 void book(TTree &t, Event &e)
@@ -53,6 +57,16 @@ void book(TTree &t, Event &e)
    t.Branch("Jet_eta", e.jetEta, "Jet_eta[nJet]/F");
    t.Branch("Jet_phi", e.jetPhi, "Jet_phi[nJet]/F");
    t.Branch("MET_pt", &e.met, "MET_pt/F");
+   // no selector here looks at these, but one with SetBranchAddress wants to find them
+   t.Branch("run", &e.run, "run/i");
+   t.Branch("luminosityBlock", &e.block, "luminosityBlock/i");
+   t.Branch("PV_npvs", &e.vertices, "PV_npvs/I");
+   t.Branch("HLT_IsoMu24", &e.trigger, "HLT_IsoMu24/O");
+   t.Branch("Jet_mass", e.jetMass, "Jet_mass[nJet]/F");
+   t.Branch("Jet_btagDeepFlavB", e.jetBtag, "Jet_btagDeepFlavB[nJet]/F");
+   t.Branch("Jet_jetId", e.jetId, "Jet_jetId[nJet]/I");
+   t.Branch("MET_phi", &e.metPhi, "MET_phi/F");
+   t.Branch("MET_sumEt", &e.metSumEt, "MET_sumEt/F");
 }
 
 void draw(TRandom3 &r, Event &e)
@@ -100,7 +114,7 @@ bool events(std::istream &args)
    const std::string name = place(f, treePath);
    auto *tree = new TTree(name.c_str(), "test events"); // the file owns it
    tree->SetAutoFlush(cluster);
-   Event e;
+   Event e{};
    book(*tree, e);
    TRandom3 r(1000 + index);
    for (Long64_t i = 0; i < entries; ++i) {

@@ -42,6 +42,8 @@ void Misbehave::SlaveBegin(TTree *)
    fDo = input(fInput, "do");
    fFile = input(fInput, "file");
    fEntry = input(fInput, "entry").Atoll();
+   const TString last = input(fInput, "last");
+   fLast = last.IsNull() ? fEntry + 1 : last.Atoll();
    fOutput->Add(fN = new TParameter<Long64_t>("n", 0, '+'));
    fOutput->Add(fSum = new TParameter<Long64_t>("sum", 0, '+'));
    fOutput->Add(fBlocks = new TH2I("blocks", "events;block of 100;file", 200, 0, 20000, 250, 0, 250));
@@ -80,8 +82,11 @@ void Misbehave::Misdo()
 
 Bool_t Misbehave::Process(Long64_t entry)
 {
-   if (fHere && entry == fEntry)
+   if (fHere && entry >= fEntry && entry < fLast) {
+      if (fDo == "skip")
+         return kTRUE;
       Misdo();
+   }
    fReader.SetLocalEntry(entry);
    fN->SetVal(fN->GetVal() + 1);
    fSum->SetVal(fSum->GetVal() + *fEvent);

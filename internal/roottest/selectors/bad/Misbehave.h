@@ -1,8 +1,8 @@
 // Misbehave is Tally until it comes to the entry "entry" of the file "file" (base name; empty: any file),
-// where it does what "do" says. All three are TNamed in fInput:
+// where it does what "do" says; with "last" at all entries before that one too. All are TNamed in fInput:
 //
 //   segfault, throw, exit, loop, memory, flood (a gigabyte on stdout), quiet (prints a line, then
-//   segfaults), abortfile, abortprocess
+//   segfaults), abortfile, abortprocess, skip (the entry does not count: what a reference does)
 
 #ifndef Misbehave_h
 #define Misbehave_h
@@ -24,6 +24,7 @@ public:
    TH2I *fBlocks = nullptr;                                   //!
    TString fDo, fFile;                                        //!
    Long64_t fEntry = -1;                                      //!
+   Long64_t fLast = 0;                                        //!
    bool fHere = false;                                        //!
 
    Int_t Version() const override { return 2; }
