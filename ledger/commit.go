@@ -24,6 +24,8 @@ type offer struct {
 	at    tasks.PeerID
 	since time.Duration
 	alone bool // a merge of it failed: it goes by itself
+
+	judged int64 // after so many commits
 }
 
 // order is an order to reduce, repeated until its inputs are committed or free again.
@@ -55,7 +57,8 @@ func (h *Home) offered(p merge.Partial) {
 		return
 	}
 	if h.judge(p) == merge.Fresh {
-		h.offers = append(h.offers, &offer{Partial: p, since: h.now})
+		h.offers = append(h.offers, &offer{Partial: p, since: h.now, judged: h.commits})
+		h.dirty = true
 	}
 }
 
@@ -117,7 +120,7 @@ func (h *Home) rerun(p merge.Partial) {
 func (h *Home) freeKids(p merge.Partial) {
 	for _, k := range p.Kids {
 		if o := h.findOffer(k); o != nil && o.state == reducing {
-			o.state = waiting
+			o.state, o.alone = waiting, true
 		}
 	}
 }
@@ -138,44 +141,105 @@ func (h *Home) reclaim(c tasks.Cover) {
 // smallest first, on the node that holds the largest of them.
 func (h *Home) plan() {
 	h.repeatOrders()
-	var ready []*offer
-	busy := 0
-	for _, o := range h.offers {
-		switch o.state {
-		case waiting:
-			ready = append(ready, o)
-		case fetching:
-			busy++
-		}
+	if !h.dirty {
+		return
 	}
-	slices.SortStableFunc(ready, func(a, b *offer) int { return cmp.Compare(a.Size, b.Size) })
+	h.dirty = false
+	waits, busy := h.count()
+	if waits == 0 || (waits < merge.FanIn && busy >= h.cfg.Fetches) {
+		return
+	}
+	ready := h.ready()
 	if len(ready) > merge.FanIn {
 		h.reduceAll(ready)
 	}
+	if busy >= h.cfg.Fetches {
+		return
+	}
+	coming := h.cover(fetching)
 	for _, o := range ready {
-		if o.state == waiting && busy < h.cfg.Fetches {
-			o.state = fetching
+		if o.state == waiting && busy < h.cfg.Fetches && merge.Fits(coming, o.Partial) {
+			h.fetch(o)
+			coming = coming.Union(o.Cover)
 			busy++
-			h.emit(Fetch{Partial: o.Partial})
 		}
 	}
 }
 
-// reduceAll orders merges of groups of disjoint offers. One that overlaps its group goes by itself, and
-// the commit decides.
+// count tells how many offers wait and how many blobs are being fetched.
+func (h *Home) count() (waits, busy int) {
+	for _, o := range h.offers {
+		switch o.state {
+		case waiting:
+			waits++
+		case fetching:
+			busy++
+		}
+	}
+	return waits, busy
+}
+
+// cover is what offers in these states cover. One that overlaps what is on its way to be committed had
+// best wait for the outcome.
+func (h *Home) cover(states ...offerState) tasks.Cover {
+	var rs []tasks.Range
+	for _, o := range h.offers {
+		if slices.Contains(states, o.state) {
+			rs = append(rs, o.Cover...)
+		}
+	}
+	return tasks.CoverOf(rs...)
+}
+
+func (h *Home) fetch(o *offer) {
+	o.state = fetching
+	h.emit(Fetch{Partial: o.Partial})
+}
+
+// ready returns the waiting offers, the smallest first, after answering those that commits have
+// overtaken.
+func (h *Home) ready() (ready []*offer) {
+	for _, o := range slices.Clone(h.offers) {
+		if o.state != waiting {
+			continue
+		}
+		if o.judged != h.commits {
+			o.judged = h.commits
+			if h.judge(o.Partial) != merge.Fresh {
+				h.dropOffer(o.ID)
+				continue
+			}
+		}
+		ready = append(ready, o)
+	}
+	slices.SortStableFunc(ready, func(a, b *offer) int { return cmp.Compare(a.Size, b.Size) })
+	return ready
+}
+
+// reduceAll orders merges of groups of offers that overlap neither each other nor what is on its way.
 func (h *Home) reduceAll(ready []*offer) {
+	ready = slices.DeleteFunc(slices.Clone(ready), func(o *offer) bool { return o.alone || h.silent(o.Holder) })
+	if len(ready) < merge.FanIn {
+		return
+	}
+	all := h.cover(fetching, reducing)
 	var group []*offer
-	var all tasks.Cover
 	for _, o := range ready {
-		if o.alone || !merge.Fits(all, o.Partial) {
+		if !merge.Fits(all, o.Partial) {
 			continue
 		}
 		group, all = append(group, o), all.Union(o.Cover)
 		if len(group) == merge.FanIn {
 			h.reduce(group)
-			group, all = nil, nil
+			group = nil
 		}
 	}
+}
+
+// silent reports whether a node has not reported for so long that it had best not be ordered about.
+func (h *Home) silent(id tasks.PeerID) bool {
+	n := h.nodes[id]
+	return n == nil || h.now-n.last > 2*h.cfg.Audit
 }
 
 func (h *Home) reduce(group []*offer) {
@@ -197,7 +261,7 @@ func (h *Home) reduce(group []*offer) {
 func (h *Home) repeatOrders() {
 	for _, o := range h.offers {
 		if o.state == reducing && h.now-o.since > h.cfg.ReduceWait {
-			o.state, o.alone = waiting, true
+			o.state, o.alone, h.dirty = waiting, true, true
 		}
 	}
 	h.orders = slices.DeleteFunc(h.orders, func(r *order) bool {
@@ -221,7 +285,7 @@ func (h *Home) notReduced(ev NotReduced) {
 	h.counts.Refused++
 	for _, id := range ev.Inputs {
 		if o := h.findOffer(id); o != nil && o.state == reducing && o.at == ev.From {
-			o.state, o.alone = waiting, true
+			o.state, o.alone, h.dirty = waiting, true, true
 		}
 	}
 }
@@ -233,6 +297,7 @@ func (h *Home) stored(ev Stored) {
 		return
 	}
 	h.dropOffer(o.ID)
+	h.dirty = true
 	if ev.Units != o.Units || ev.Canary != o.Canary {
 		h.reject(o.Partial)
 		return
@@ -242,6 +307,7 @@ func (h *Home) stored(ev Stored) {
 	}
 	rest := h.open()
 	h.record.Done.Commit(o.Partial)
+	h.commits++
 	h.rest = rest.Minus(o.Cover)
 	h.emit(Accept{To: o.Holder, ID: o.ID})
 	h.acceptKids(o.Partial)
@@ -262,6 +328,7 @@ func (h *Home) acceptKids(p merge.Partial) {
 
 func (h *Home) notStored(id merge.ID) {
 	if o := h.findOffer(id); o != nil {
+		h.dirty = true
 		h.dropOffer(id) // the holder offers it again, if it lives
 	}
 }

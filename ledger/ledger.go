@@ -243,6 +243,8 @@ type Home struct {
 	rejected map[merge.ID]bool // answered so before
 	orders   []*order          // to reduce, not seen carried out
 	counts   Counts
+	commits  int64
+	dirty    bool           // offers have changed since they were last planned for
 	rest     tasks.Cover    // wanted, neither committed nor set aside
 	restOld  bool           // rest must be computed anew
 	busy     []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
@@ -265,6 +267,7 @@ type node struct {
 	dealt  bool
 	fresh  bool // reported since Stop
 	spoke  bool // reported since the last audit
+	last   time.Duration
 }
 
 // Counts says how often a home had to mend or merge.
@@ -358,6 +361,7 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 	delete(h.nodes, id)
 	h.order = slices.DeleteFunc(h.order, func(o tasks.PeerID) bool { return o == id })
 	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool { return o.Holder == id && o.state != fetching })
+	h.dirty = true
 	for _, o := range h.offers {
 		if o.state == reducing && o.at == id {
 			o.state = waiting
@@ -379,7 +383,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	first := r.Ready && !(n.heard && n.report.Ready)
 	n.report, n.heard = r, true
 	n.fresh = n.fresh || h.stopped
-	n.spoke = true
+	n.spoke, n.last = true, h.now
 	for _, f := range fresh {
 		h.failed(from, f)
 	}

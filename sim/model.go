@@ -153,7 +153,7 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		out.canary += b.canary
 	}
 	boot := n.boot
-	w.after(2*w.cfg.Latency+5*time.Millisecond, func() {
+	w.after(2*w.cfg.Latency+w.cfg.Blob+5*time.Millisecond, func() {
 		if n.boot != boot {
 			return
 		}
@@ -164,6 +164,14 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		n.blobs[e.ID] = out
 		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, Size: int64(len(out.packets))})
 	})
+}
+
+// transfer is how long a blob takes to come here.
+func (w *world) transfer(n *node, p merge.Partial) time.Duration {
+	if p.Holder == n.id {
+		return 0
+	}
+	return w.cfg.Blob
 }
 
 // lookup finds a blob here or with its holder, if that one is up and still has it.
@@ -182,7 +190,7 @@ func (w *world) fetch(n *node, p merge.Partial) {
 		ok = false
 	}
 	boot := n.boot
-	w.after(2*w.cfg.Latency, func() {
+	w.after(2*w.cfg.Latency+w.transfer(n, p), func() {
 		if n.boot != boot {
 			return
 		}

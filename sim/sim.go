@@ -29,6 +29,8 @@ type Config struct {
 	Files    int           // of the dataset
 	UnitTime time.Duration // run time of a unit on a node of speed 1
 	Latency  time.Duration // mean, one way
+	Blob     time.Duration // to bring one blob from another node
+	Hasty    bool          // time-outs far too short for this network: much is done twice
 	Packet   time.Duration // aim for a packet's run time; 0 for the scheduler's default
 	Poison   []int64       // units at which user code crashes, on every node
 
@@ -186,8 +188,13 @@ func (w *world) build() error {
 func (w *world) boot(n *node) error {
 	n.boot++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
-	p, err := engine.New(engine.Config{Boot: n.boot,
-		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: 5 * time.Second, Packet: w.cfg.Packet}})
+	cfg := engine.Config{Boot: n.boot,
+		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: 5 * time.Second, Packet: w.cfg.Packet}}
+	if w.cfg.Hasty {
+		cfg.Steal.AckWait, cfg.Steal.Resend = 50*time.Millisecond, 20*time.Millisecond
+		cfg.Ledger = ledger.Config{Audit: 300 * time.Millisecond, AuditWait: 400 * time.Millisecond, Audits: 1}
+	}
+	p, err := engine.New(cfg)
 	n.peer = p
 	return err
 }

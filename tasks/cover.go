@@ -1,8 +1,9 @@
 package tasks
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -20,9 +21,12 @@ func CoverOf(rs ...Range) Cover {
 			sorted = append(sorted, r)
 		}
 	}
-	sort.Slice(sorted, func(i, j int) bool { return sorted[i].First < sorted[j].First })
-	var c Cover
-	for _, r := range sorted {
+	if len(sorted) == 0 {
+		return nil
+	}
+	slices.SortFunc(sorted, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	c := Cover(sorted[:1]) // in place: c never grows past what has been read
+	for _, r := range sorted[1:] {
 		c = c.push(r)
 	}
 	return c
@@ -121,23 +125,41 @@ func (c Cover) Intersect(o Cover) Cover {
 	return out
 }
 
+// from is the index of the first range of c that ends after unit u.
+func (c Cover) from(u int64) int {
+	lo, hi := 0, len(c)
+	for lo < hi {
+		if mid := (lo + hi) / 2; c[mid].Last <= u {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
 // Intersects reports whether c and o share a unit.
 func (c Cover) Intersects(o Cover) bool {
-	for len(c) > 0 && len(o) > 0 {
-		if !c[0].Intersect(o[0]).Empty() {
+	if len(c) < len(o) {
+		c, o = o, c
+	}
+	for _, r := range o { // few ranges against many, as a rule
+		if i := c.from(r.First); i < len(c) && c[i].First < r.Last {
 			return true
-		}
-		if c[0].Last < o[0].Last {
-			c = c[1:]
-		} else {
-			o = o[1:]
 		}
 	}
 	return false
 }
 
 // Covers reports whether every unit of o is in c.
-func (c Cover) Covers(o Cover) bool { return o.Minus(c).Empty() }
+func (c Cover) Covers(o Cover) bool {
+	for _, r := range o {
+		if i := c.from(r.First); i == len(c) || c[i].First > r.First || c[i].Last < r.Last {
+			return false
+		}
+	}
+	return true
+}
 
 // Equal reports whether c and o are the same set.
 func (c Cover) Equal(o Cover) bool {

@@ -124,7 +124,7 @@ func TestPacketEndsAtClusters(t *testing.T) {
 		{R(0, 1250), 80, R(0, 100)},
 		{R(0, 1250), 130, R(0, 100)},
 		{R(0, 1250), 180, R(0, 200)},
-		{R(0, 1250), 10, R(0, 10)},      // a cluster is cut when it is far larger than the target
+		{R(0, 1250), 10, R(0, 10)},       // a cluster is cut when it is far larger than the target
 		{R(200, 1250), 400, R(200, 250)}, // never over a file's end
 		{R(250, 1250), 300, R(250, 550)},
 		{R(0, 60), 100, R(0, 60)},
