@@ -103,7 +103,8 @@ type jobState struct {
 	home     tasks.PeerID
 	job      *tasks.Job // nil until prepared
 	parts    *merge.Local
-	lead     *ledger.Home // nil unless this is the home
+	lead     *ledger.Home          // nil unless this is the home
+	gone     map[life]ledger.Stats // of nodes that went, for display
 	failures []ledger.Failure
 	failSeq  uint64
 	blamed   tasks.Cover // of failures not yet acknowledged
@@ -115,6 +116,14 @@ type jobState struct {
 	opened   time.Duration // when last announced, by the home
 	stopped  bool
 }
+
+// life is one run of a peer: after a restart it counts anew.
+type life struct {
+	id   tasks.PeerID
+	boot uint64
+}
+
+func lifeOf(id tasks.PeerID, r ledger.Report) life { return life{id, r.Seq >> 24} }
 
 // genState is what must be known of a generation to seal it.
 type genState struct {

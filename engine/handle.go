@@ -113,6 +113,7 @@ func (p *Peer) peerDown(id tasks.PeerID) {
 	p.schedule(steal.PeerDown{ID: id})
 	for _, j := range p.jobs {
 		if j.lead != nil {
+			j.keepStats(id)
 			p.step(j, ledger.NodeDown{ID: id})
 		}
 	}
@@ -144,6 +145,9 @@ func (p *Peer) addJob(id tasks.JobID, home tasks.PeerID) *jobState {
 
 func (p *Peer) prepared(ev Prepared) {
 	j := p.job(ev.ID)
+	if j == nil { // it ended meanwhile
+		p.emit(JobOver{ID: ev.ID})
+	}
 	if j == nil || j.job != nil {
 		return
 	}

@@ -218,6 +218,46 @@ type JobView struct {
 	Counts    ledger.Counts
 }
 
+// keepStats keeps what a node that goes has counted.
+func (j *jobState) keepStats(id tasks.PeerID) {
+	if r, ok := j.lead.Nodes()[id]; ok && r.Seq > 0 {
+		if j.gone == nil {
+			j.gone = map[life]ledger.Stats{}
+		}
+		j.gone[lifeOf(id, r)] = r.Stats
+	}
+}
+
+// allNodes are the last reports of all nodes, with what those counted that went, or went and came back.
+func (j *jobState) allNodes() map[tasks.PeerID]ledger.Report {
+	out := j.lead.Nodes()
+	now := map[life]bool{}
+	for id, r := range out {
+		now[lifeOf(id, r)] = true
+	}
+	for l, s := range j.gone {
+		if now[l] {
+			continue
+		}
+		r := out[l.id]
+		r.Stats = sum(r.Stats, s)
+		out[l.id] = r
+	}
+	return out
+}
+
+// sum adds what an earlier life counted; what is gone has no rate.
+func sum(s, gone ledger.Stats) ledger.Stats {
+	s.Units += gone.Units
+	s.Bytes += gone.Bytes
+	s.Packets += gone.Packets
+	s.Steals += gone.Steals
+	s.Merges += gone.Merges
+	s.Generations += gone.Generations
+	s.Failures += gone.Failures
+	return s
+}
+
 // View describes a job this peer leads; ok is false if it leads no such job.
 func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	j := p.job(id)
@@ -225,7 +265,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 		return JobView{}, false
 	}
 	rec := j.lead.Record()
-	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Nodes: j.lead.Nodes(),
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Nodes: j.allNodes(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	for _, r := range v.Nodes {
 		v.Ran += r.Ran
