@@ -237,6 +237,8 @@ func (w *world) crash(n *node) {
 	if !n.up || n.gone {
 		return
 	}
+	w.res.Faults.Crashes++
+	w.trace.printf(w.now, n.num, "CRASH")
 	w.takeDown(n, 5*time.Second)
 	w.after(200*time.Millisecond+w.random(8*time.Second), func() { w.join(n) })
 }
@@ -256,6 +258,7 @@ func (w *world) join(n *node) {
 		return
 	}
 	n.up = true
+	w.trace.printf(w.now, n.num, "JOIN")
 	for _, o := range w.nodes {
 		if o != n && o.up {
 			w.link(o, n)
@@ -269,7 +272,9 @@ func (w *world) pause(n *node) {
 	if !n.up || n.gone || n.paused > w.now {
 		return
 	}
+	w.res.Faults.Pauses++
 	n.paused = w.now + 8*time.Second + w.random(20*time.Second)
+	w.trace.printf(w.now, n.num, "PAUSE until %v", n.paused)
 	boot := n.boot
 	for _, o := range w.nodes {
 		if o == n {
@@ -297,12 +302,16 @@ func (w *world) kill(n *node) {
 		ids = append(ids, id)
 	}
 	id := slices.Min(ids)
+	w.res.Faults.Kills++
+	w.trace.printf(w.now, n.num, "KILL gen %d", id)
 	delete(n.gens, id)
 	w.step(n, engine.GenFailed{Gen: id, Killed: true, Failure: ledger.Failure{Kind: "killed"}})
 }
 
 func (w *world) leaveNode(n *node) {
 	if n.up && !n.gone {
+		w.res.Faults.Leaves++
+		w.trace.printf(w.now, n.num, "LEAVE")
 		w.step(n, engine.Leave{})
 	}
 }

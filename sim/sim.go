@@ -38,6 +38,7 @@ type Config struct {
 	Calm    time.Duration
 	Drop    float64 // share of messages lost
 	Repeat  float64 // share of messages delivered twice
+	Delay   float64 // share of messages that come late, beyond the time-outs and out of order
 	Crashes int     // nodes that lose everything and come back a little later
 	Pauses  int     // nodes that stand still for longer than every time-out
 	Kills   int     // single generations killed
@@ -57,10 +58,18 @@ type Result struct {
 	Lost     []ledger.Lost
 	Err      error // units missing or counted twice
 	Messages int
-	Kinds    map[string]int // messages by kind, and faults that happened
+	Faults   Faults
+	Counts   ledger.Counts   // what the home had to mend
+	Speed    float64         // of all nodes together
+	ToWork   []time.Duration // of nodes that joined late: from joining to their first packet
 	Steals   int
 	Rerun    float64 // units processed over units wanted, minus 1
 	Hash     uint64  // of the trace of all effects
+}
+
+// Faults counts what really happened to a run.
+type Faults struct {
+	Crashes, Pauses, Kills, Leaves, Joins, Dropped, Repeated, Late int
 }
 
 const home = 0
@@ -99,6 +108,8 @@ type node struct {
 	blobs  map[merge.ID]blob
 	linked []bool // which other nodes this one believes to be up
 	gone   bool   // left for good
+	joined time.Duration
+	worked bool
 }
 
 type world struct {
@@ -116,7 +127,6 @@ type world struct {
 	ran    int64
 	over   bool
 	trace  *tracer
-	sent   [kinds]int
 }
 
 // Run plays one seed to its end.
@@ -176,6 +186,7 @@ func (w *world) build() error {
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
 		}
+		w.res.Speed += n.speed
 		w.nodes = append(w.nodes, n)
 		w.index[n.id] = i
 		if err := w.boot(n); err != nil {
@@ -223,7 +234,11 @@ func (w *world) start() {
 	}
 	for i := w.cfg.Nodes - w.cfg.Late; i < w.cfg.Nodes; i++ {
 		n := w.nodes[i]
-		w.after(w.random(w.cfg.Calm), func() { w.join(n) })
+		w.after(w.random(w.cfg.Calm), func() {
+			w.res.Faults.Joins++
+			w.join(n)
+			n.joined = w.now
+		})
 	}
 }
 
@@ -293,6 +308,7 @@ func (w *world) obey(n *node, e engine.Effect) {
 		n.gens[e.Gen] = &genModel{solo: e.Solo}
 	case engine.LeasePacket:
 		g := n.gens[e.Gen]
+		w.firstWork(n)
 		g.queue = append(g.queue, e.Packet)
 		if len(g.queue) == 1 {
 			w.runPacket(n, e.Gen, 3*time.Millisecond)
@@ -322,22 +338,32 @@ func (w *world) obey(n *node, e engine.Effect) {
 	}
 }
 
+// firstWork notes when a node that joined late gets its first packet.
+func (w *world) firstWork(n *node) {
+	if n.joined > 0 && !n.worked {
+		n.worked = true
+		w.res.ToWork = append(w.res.ToWork, w.now-n.joined)
+	}
+}
+
 func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	w.res.Messages++
-	w.sent[kindOf(m)]++
 	o := w.nodes[w.index[to]]
 	copies := 1
 	if w.now < w.cfg.Calm {
 		if w.rng.Float64() < w.cfg.Drop {
 			copies = 0
+			w.res.Faults.Dropped++
 		} else if w.rng.Float64() < w.cfg.Repeat {
 			copies = 2
+			w.res.Faults.Repeated++
 		}
 	}
 	for range copies {
 		d := w.cfg.Latency/2 + w.random(w.cfg.Latency)
-		if w.now < w.cfg.Calm && w.rng.IntN(50) == 0 {
-			d += w.random(3 * time.Second) // late beyond the time-outs, and out of order
+		if w.now < w.cfg.Calm && w.rng.Float64() < w.cfg.Delay {
+			w.res.Faults.Late++
+			d += w.random(3 * time.Second)
 		}
 		w.reply(o, d, engine.Recv{From: from.id, Msg: m})
 	}
@@ -347,6 +373,9 @@ func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 func (w *world) finish(n *node, e engine.FinishJob) {
 	w.over = true
 	w.res.Lost = e.Lost
+	if v, ok := n.peer.View(w.id); ok {
+		w.res.Counts = v.Counts
+	}
 	var all []tasks.Range
 	var canary uint64
 	for _, p := range e.Parts {
@@ -364,8 +393,12 @@ func (w *world) finish(n *node, e engine.FinishJob) {
 	slices.SortFunc(all, func(a, b tasks.Range) int { return int(min(max(a.First-b.First, -1), 1)) })
 	next := w.job.Want.First
 	for _, r := range all {
-		if r.First != next {
-			w.res.Err = fmt.Errorf("units from %d: expected next %d (missing or counted twice)", r.First, next)
+		if r.First > next {
+			w.res.Err = fmt.Errorf("units %v are missing", tasks.R(next, r.First))
+			return
+		}
+		if r.First < next {
+			w.res.Err = fmt.Errorf("units %v are counted twice", tasks.R(r.First, min(next, r.Last)))
 			return
 		}
 		next = r.Last
