@@ -165,13 +165,38 @@ func (d *Daemon) handleJoin(r *http.Request) (any, error) {
 	if err := d.net.Join(r.Context(), req.Token); err != nil {
 		return nil, err
 	}
+	why := d.greeted(r.Context())
 	st := d.nodeStatus()
-	for _, m := range d.net.Members() {
-		if why := d.mismatch(m.Info); m.Up && !m.Self && why != "" && st.Problem == "" {
-			st.Problem = m.Name + " " + why
-		}
+	if why != "" && !d.cannotRun() {
+		st.Problem = why
 	}
 	return st, nil
+}
+
+// greetWait is how long a join waits for the first peer to tell what it is.
+const greetWait = 3 * time.Second
+
+// greeted waits for the first peer after a join and says what is wrong between it and this node.
+func (d *Daemon) greeted(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, greetWait)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, m := range d.net.Members() {
+			if m.Up && !m.Self {
+				if why := d.note(m.Info); why != "" {
+					return m.Name + " " + why
+				}
+				return ""
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "joined, but no member has answered yet: dtpnode members shows who does"
+		case <-tick.C:
+		}
+	}
 }
 
 func (d *Daemon) handleSubmit(r *http.Request) (any, error) {

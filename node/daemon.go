@@ -50,6 +50,7 @@ type Daemon struct {
 	mu     sync.Mutex
 	jobs   map[tasks.JobID]*job
 	byName map[string]*job
+	past   []string          // names of jobs of other nodes that have ended, the oldest first
 	packed map[string]string // library key -> hash of its packed form
 	gens   map[steal.GenID]*run
 	rates  map[string]float64 // units/s a slot by code, from earlier jobs
@@ -105,7 +106,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, d.lock.Unlock())
 	}
-	boot := uint64(d.start.Unix())
+	boot := uint64(d.start.UnixMilli() / 16) // no two lives within 16 ms; room for 2^24 messages of each
 	d.peer, err = engine.New(engine.Config{Boot: boot,
 		Steal: steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: boot}})
 	if err != nil {

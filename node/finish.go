@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -113,7 +114,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 		return
 	}
 	j.mu.Lock()
-	j.lost = e.Lost
+	j.lost, j.working = e.Lost, time.Since(j.running)
 	desc := j.desc
 	j.mu.Unlock()
 	d.snapshot(j)
@@ -159,6 +160,11 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 			fin.Units, fin.Canary, e.Units, e.Canary)
 	}
 	j.addApart(fin.Apart)
+	if len(paths) > 1 {
+		j.mu.Lock()
+		j.merges++
+		j.mu.Unlock()
+	}
 	if j.req.Output == "" {
 		return nil
 	}
@@ -302,12 +308,35 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 	if e.Lost {
 		d.log.Warn("gave a job up: its home has gone", "job", j.name[:12], "home", j.home)
 	}
+	d.forgetOldest(j.name)
+	// Out of the way at once, since the job may be prepared anew; removed when its children have gone.
+	dir := d.blobs.jobDir(e.ID)
+	d.blobs.removeUnder(dir)
+	trash, err := os.MkdirTemp(d.cfg.ScratchDir, ".old-*")
+	if err == nil {
+		err = os.Rename(dir, filepath.Join(trash, "job"))
+	}
+	if err != nil {
+		d.log.Warn("could not put a job's folder away", "dir", dir, "reason", err)
+	}
 	d.spawn(func() {
 		j.release()
-		dir := d.blobs.jobDir(e.ID)
-		d.blobs.removeUnder(dir)
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(trash)
 	})
+}
+
+// forgetOldest bounds the jobs of other nodes whose logs are kept here, as KeepJobs does for those led
+// here. name is the one that has just ended.
+func (d *Daemon) forgetOldest(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.past = append(slices.DeleteFunc(d.past, func(o string) bool { return o == name }), name)
+	for len(d.past) > d.cfg.KeepJobs {
+		if j := d.byName[d.past[0]]; j != nil && !j.led {
+			delete(d.byName, d.past[0])
+		}
+		d.past = d.past[1:]
+	}
 }
 
 // abandonLed fails all led jobs that are not final.

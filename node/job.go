@@ -41,6 +41,9 @@ type job struct {
 	codeKey   string
 	status    api.JobStatus // state, phase, errors; the rest is filled in by statusOf
 	ended     time.Time
+	running   time.Time     // when the engine got it
+	working   time.Duration // from then to the last commit
+	merges    int64         // on the client side
 	lost      []ledger.Lost
 	view      engine.JobView // the last one seen
 	apart     []string

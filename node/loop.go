@@ -182,3 +182,14 @@ func (d *Daemon) mismatch(info p2p.Info) string {
 	}
 	return ""
 }
+
+// note says what is wrong with a peer, though it may still work.
+func (d *Daemon) note(info p2p.Info) string {
+	if why := d.mismatch(info); why != "" {
+		return why
+	}
+	if info.Version != d.cfg.Version {
+		return "runs dtpnode " + info.Version + ", this node " + d.cfg.Version + ": install the same version on both"
+	}
+	return ""
+}

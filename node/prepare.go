@@ -41,9 +41,13 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	switch {
 	case err == nil:
 		d.mu.Lock()
+		old := d.jobs[id] // prepared twice: it was lost and found meanwhile
 		d.jobs[id], d.byName[j.name] = j, j
 		rate := d.rates[j.codeKey]
 		d.mu.Unlock()
+		if old != nil {
+			old.release()
+		}
 		d.log.Info("ready for job", "job", j.name[:12], "home", home)
 		d.post(engine.Prepared{ID: id, Job: desc, Rate: rate})
 		return

@@ -52,6 +52,10 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		return st
 	}
 	v := j.view
+	st.Working = j.working.Seconds()
+	if j.working == 0 {
+		st.Working = time.Since(j.running).Seconds()
+	}
 	st.Committed = v.Committed.Len()
 	st.Done = min(st.Committed+v.Ran, st.Units)
 	if st.State.Final() || st.State == api.Merging {
@@ -62,6 +66,9 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
 			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
 			Generations: r.Stats.Generations, Failures: r.Stats.Failures}
+		if id == j.home {
+			w.Merges += j.merges
+		}
 		st.Nodes = append(st.Nodes, w)
 		st.Packets += w.Packets
 		st.Steals += w.Steals
@@ -71,8 +78,8 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 			st.Rate += w.Rate
 		}
 	}
-	if len(v.Nodes) > 0 && st.State.Final() && st.Seconds > 0 {
-		st.Rate = float64(st.Done) / st.Seconds
+	if st.State.Final() && st.Working > 0 {
+		st.Rate = float64(st.Done) / st.Working
 	}
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Failing = missing(j.desc, v.Failing, names)
@@ -167,8 +174,8 @@ func (d *Daemon) find(prefix string) []*job {
 	return out
 }
 
-// saveFinished keeps a final status on disk, for after a restart, and drops the oldest beyond KeepJobs.
-func (d *Daemon) saveFinished(j *job) {
+// saveStatus keeps a led job's status on disk, for after a restart.
+func (d *Daemon) saveStatus(j *job) {
 	b, err := json.Marshal(d.statusOf(j))
 	if err == nil {
 		err = writeFile(filepath.Join(d.jobsDir(), j.name, "status.json"), b)
@@ -176,6 +183,11 @@ func (d *Daemon) saveFinished(j *job) {
 	if err != nil {
 		d.log.Warn("could not save a job's status", "job", j.name[:12], "reason", err)
 	}
+}
+
+// saveFinished keeps a final status and drops the oldest jobs beyond KeepJobs.
+func (d *Daemon) saveFinished(j *job) {
+	d.saveStatus(j)
 	var final []*job
 	for _, o := range d.ledJobs() {
 		if o.final() {
@@ -191,14 +203,18 @@ func (d *Daemon) saveFinished(j *job) {
 	}
 }
 
-// loadFinished reads the jobs that ended in earlier lives of the daemon.
+// loadFinished reads the jobs that ended in earlier lives of the daemon, or with them.
 func (d *Daemon) loadFinished() {
 	dirs, _ := os.ReadDir(d.jobsDir())
 	for _, e := range dirs {
 		b, err := os.ReadFile(filepath.Join(d.jobsDir(), e.Name(), "status.json"))
 		var st api.JobStatus
-		if err != nil || json.Unmarshal(b, &st) != nil || st.ID != e.Name() || !st.State.Final() {
+		if err != nil || json.Unmarshal(b, &st) != nil || st.ID != e.Name() {
 			continue
+		}
+		if !st.State.Final() {
+			st.State, st.Phase = api.Failed, ""
+			st.Error, st.Hint = "the daemon of "+st.HomeName+", which led this job, was killed", "submit the job again"
 		}
 		j := &job{name: st.ID, home: st.Home, led: true, done: make(chan struct{}), status: st, ended: st.Submitted.Add(time.Duration(st.Seconds * 1e9))}
 		j.ctx, j.cancel = d.ctx, func() {}
@@ -233,6 +249,16 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	return st
 }
 
+// cannotRun reports whether it is settled that this node runs no jobs.
+func (d *Daemon) cannotRun() bool {
+	select {
+	case <-d.rootReady:
+		return d.execErr != nil
+	default:
+		return false
+	}
+}
+
 // members describes the cluster.
 func (d *Daemon) members() []api.Member {
 	var out []api.Member
@@ -243,7 +269,7 @@ func (d *Daemon) members() []api.Member {
 			a.Rights = append(a.Rights, string(r))
 		}
 		if m.Up && !m.Self && a.Note == "" {
-			a.Note = d.mismatch(m.Info)
+			a.Note = d.note(m.Info)
 		}
 		out = append(out, a)
 	}

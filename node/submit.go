@@ -47,6 +47,7 @@ func (d *Daemon) submit(req api.JobRequest) (*job, error) {
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
+	d.saveStatus(j)
 	d.spawn(func() {
 		if err := d.lead(j, nonce); err != nil {
 			d.failLed(j, err)
@@ -347,7 +348,7 @@ func (d *Daemon) publish(j *job, desc *tasks.Job) error {
 		return fmt.Errorf("could not make scratch folder: %w", err)
 	}
 	j.mu.Lock()
-	j.id, j.desc = id, desc
+	j.id, j.desc, j.running = id, desc, time.Now()
 	j.status.Units = desc.Want.Len()
 	key := j.codeKey
 	j.mu.Unlock()
