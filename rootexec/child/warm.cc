@@ -5,6 +5,7 @@
 #include <TClass.h>
 #include <TClonesArray.h>
 #include <TEntryList.h>
+#include <TFile.h>
 #include <TH1D.h>
 #include <TH1F.h>
 #include <TH2F.h>
@@ -12,7 +13,6 @@
 #include <TInterpreter.h>
 #include <TList.h>
 #include <TLorentzVector.h>
-#include <TMemFile.h>
 #include <TNamed.h>
 #include <TParameter.h>
 #include <TProfile.h>
@@ -25,6 +25,8 @@
 #include <TTreeReaderArray.h>
 #include <TTreeReaderValue.h>
 #include <memory>
+#include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace dtpnode {
@@ -45,7 +47,7 @@ struct Row {
   std::vector<int> vi;
 };
 
-void writeTree(TMemFile &file, const char *name) {
+void writeTree(TFile &file, const char *name) {
   Row row;
   TTree tree(name, "");
   tree.SetDirectory(&file);
@@ -107,20 +109,30 @@ void readWithAddresses(TTree &tree) {
   tree.ResetBranchAddresses();
 }
 
+TTree *openTree(TFile &file, const char *name) {
+  auto *tree = file.Get<TTree>(name);
+  if (!tree) return nullptr;
+  tree->EnableCache();
+  auto clusters = tree->GetClusterIterator(0);
+  clusters.Next();
+  return tree;
+}
+
 void warmTrees() {
   // One for each codec ROOT writes: zlib, lzma, lz4, zstd.
   for (int settings : {101, 207, 404, 505}) {
-    TMemFile file("warm.root", "RECREATE", "", settings);
-    writeTree(file, "warm");
-    writeTree(file, "warm2");
-    for (const char *name : {"warm", "warm2"}) {
-      auto *tree = file.Get<TTree>(name);
-      if (!tree) continue;
-      tree->EnableCache();
-      auto clusters = tree->GetClusterIterator(0);
-      clusters.Next();
-      name[4] ? readWithAddresses(*tree) : readWithReader(*tree);
-    }
+    // A real file: the first TFile::Open of a process reads all of ROOT's plugin macros, TMemFile
+    // does not. The working directory is dtpnode's scratch folder.
+    const std::string path = "warm-" + std::to_string(::getpid()) + ".root";
+    std::unique_ptr<TFile> out(TFile::Open(path.c_str(), "RECREATE", "", settings));
+    if (!out || out->IsZombie()) return; // cold, but not broken
+    for (const char *name : {"reader", "addresses"}) writeTree(*out, name);
+    out->Close();
+    std::unique_ptr<TFile> in(TFile::Open(path.c_str(), "READ"));
+    ::unlink(path.c_str());
+    if (!in || in->IsZombie()) return;
+    if (TTree *tree = openTree(*in, "reader")) readWithReader(*tree);
+    if (TTree *tree = openTree(*in, "addresses")) readWithAddresses(*tree);
   }
 }
 
@@ -138,14 +150,16 @@ void warmObjects() {
   list.Add(new TParameter<double>("double", 1));
   list.Add(new TEntryList("elist", ""));
   list.Add(new TNamed("named", ""));
-  list.Add(new TList);
+  auto *inner = new TList;
+  inner->Add(new TNamed("inner", ""));
+  list.Add(inner);
   TIter next(&list);
   while (TObject *o = next()) {
     TBufferFile out(TBuffer::kWrite);
     out.WriteObjectAny(o, o->IsA());
     TBufferFile in(TBuffer::kRead, out.Length(), out.Buffer(), false);
     std::unique_ptr<TObject> copy(static_cast<TObject *>(in.ReadObjectAny(TObject::Class())));
-    if (!copy || !copy->IsA()->GetMerge()) continue;
+    if (!copy || copy->InheritsFrom(TList::Class()) || !copy->IsA()->GetMerge()) continue;
     TList others;
     others.Add(copy.get());
     o->IsA()->GetMerge()(o, &others, nullptr);
