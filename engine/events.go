@@ -56,6 +56,7 @@ type (
 		Last    int64
 		Elapsed time.Duration
 		Bytes   int64
+		Opened  bool // a file was opened for it
 	}
 	// GenSealed tells that a generation's output is stored here under the id that Seal named, with
 	// what was counted in it.

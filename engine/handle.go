@@ -127,7 +127,7 @@ func (p *Peer) submit(ev Submit) {
 	j.job = ev.Job
 	j.lead = ledger.New(p.cfg.Ledger, ev.Job.Want, &ev.Job.Data, !ev.Job.SeedLocal)
 	j.opened = p.now
-	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Rate: ev.Rate})
+	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
 	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
 	for _, id := range p.sortedPeers() {
 		p.step(j, ledger.NodeUp{ID: id, Slots: p.peers[id]})
@@ -153,7 +153,7 @@ func (p *Peer) prepared(ev Prepared) {
 	}
 	j.job, j.urgent = ev.Job, true
 	if !j.stopped {
-		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Rate: ev.Rate})
+		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
 		if p.leave {
 			p.schedule(steal.Shun{Job: j.id})
 		}
@@ -194,7 +194,7 @@ func (p *Peer) packetDone(ev PacketDone) {
 	}
 	g.job.stats.Units += done.Len()
 	g.job.stats.Bytes += ev.Bytes
-	p.schedule(steal.PacketDone{Gen: ev.Gen, Packet: ev.Packet, Last: ev.Last, Elapsed: ev.Elapsed})
+	p.schedule(steal.PacketDone{Gen: ev.Gen, Packet: ev.Packet, Last: ev.Last, Elapsed: ev.Elapsed, Opened: ev.Opened})
 }
 
 func (p *Peer) genSealed(ev GenSealed) {

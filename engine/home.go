@@ -11,6 +11,9 @@ import (
 // busyHints is how many peers with work a report's answer names.
 const busyHints = 4
 
+// maxJobs bounds the jobs that a peer takes part in at once.
+const maxJobs = 1024
+
 // recv takes a message. Words of a home are taken from that job's home only.
 func (p *Peer) recv(from tasks.PeerID, m Message) {
 	if m.Steal != nil {
@@ -71,6 +74,9 @@ func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 		}
 		return
 	}
+	if len(p.jobs) >= maxJobs {
+		return // it is announced again
+	}
 	p.addJob(m.Job, from)
 	p.emit(Prepare{ID: m.Job, Home: from})
 }
@@ -104,7 +110,7 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		return
 	}
 	if m.Offer != nil {
-		if m.Offer.Holder == from && m.Offer.Job == j.id {
+		if m.Offer.Holder == from && m.Offer.ID.Node == from && m.Offer.Job == j.id {
 			p.step(j, ledger.Offered{Partial: *m.Offer})
 		}
 		return

@@ -319,7 +319,7 @@ func (h *Home) stored(ev Stored) {
 // acceptKids tells the holders of a committed merge's inputs to forget them.
 func (h *Home) acceptKids(p merge.Partial) {
 	for _, k := range p.Kids {
-		if o := h.findOffer(k); o != nil {
+		if o := h.findOffer(k); o != nil && h.record.Done.Cover().Covers(o.Cover) {
 			h.emit(Accept{To: o.Holder, ID: k})
 			h.dropOffer(k)
 		}

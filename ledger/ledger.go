@@ -13,6 +13,7 @@ package ledger
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -381,7 +382,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	}
 	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool { return n.heard && f.Seq <= lastSeq(n.report.Failures) })
 	first := r.Ready && !(n.heard && n.report.Ready)
-	n.report, n.heard = r, true
+	n.report, n.heard = r.plausible(), true
 	n.fresh = n.fresh || h.stopped
 	n.spoke, n.last = true, h.now
 	for _, f := range fresh {
@@ -394,6 +395,15 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 		n.dealt = true
 		h.dealTo(from, n)
 	}
+}
+
+// plausible puts numbers that cannot be to 0: they are shown, and sorted by.
+func (r Report) plausible() Report {
+	r.Ran, r.Left = max(r.Ran, 0), max(r.Left, 0)
+	if !(r.Stats.Rate >= 0 && r.Stats.Rate <= math.MaxFloat32) {
+		r.Stats.Rate = 0
+	}
+	return r
 }
 
 func lastSeq(fs []Failure) (s uint64) {

@@ -10,6 +10,9 @@ import (
 // maxSeen bounds the memory of grants already taken.
 const maxSeen = 4096
 
+// maxRate is more units/s than any node can do; a thief that claims more is not believed.
+const maxRate = 1e12
+
 // onRequest answers a thief: with half of the remaining time of the job that has the most, or no.
 func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
 	if s.giveTo(from, req) {
@@ -38,7 +41,7 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 			continue
 		}
 		best, rate = j, 0
-		if i < len(req.Rates) && req.Rates[i] > 0 {
+		if i < len(req.Rates) && req.Rates[i] > 0 && req.Rates[i] < maxRate {
 			rate = req.Rates[i]
 		}
 	}
@@ -141,7 +144,7 @@ func (s *Scheduler) deal(ev Deal) {
 func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	s.thief.answered(from, g.Request)
 	j := s.job(g.Job)
-	ok := j != nil && !j.stopped && g.Ranges.Valid(j.data.Space()) && !g.Ranges.Empty() &&
+	ok := j != nil && !j.stopped && g.Ranges.Valid(j.want) && !g.Ranges.Empty() &&
 		(j.home == s.cfg.Self || (!s.leaving && !j.shunned))
 	known := false
 	if j != nil {
@@ -152,7 +155,7 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 		return
 	}
 	j.pool = j.pool.Union(g.Ranges.Minus(j.done).Minus(s.Held(g.Job)))
-	s.thief.busy[from] = g.Left
+	s.thief.busy[from] = max(g.Left, 0)
 	if since, asked := s.thief.asked(from, g.Request); asked {
 		s.emit(Stolen{Job: j.id, From: from, Wait: s.now - since})
 	}
@@ -267,6 +270,8 @@ func (s *Scheduler) Wake() time.Duration {
 		for _, g := range j.gens {
 			if s.isIdle(g) {
 				at(g.idle + s.cfg.IdleSeal)
+			} else if len(g.leases) > 0 && !g.solo {
+				at(g.since + overdue*s.cfg.Packet + time.Millisecond)
 			}
 		}
 		if j.paused > s.now {

@@ -12,6 +12,7 @@ type job struct {
 	id       tasks.JobID
 	home     tasks.PeerID
 	data     *tasks.Dataset
+	want     tasks.Range
 	pool     tasks.Cover       // waiting here, begun by nobody
 	solo     []tasks.Range     // suspects, each for a generation of its own
 	gens     []*gen            // in order of start
@@ -19,6 +20,7 @@ type job struct {
 	seen     map[grantKey]bool // grants answered, and how
 	done     tasks.Cover       // committed, as far as this node was told
 	rate     float64           // units/s a slot, 0 while unknown
+	rough    bool              // rate is of packets that opened a file
 	largest  int64             // longest packet finished so far; the next may be eight times longer
 	paused   time.Duration
 	stopped  bool // no new work, wind up
@@ -31,9 +33,10 @@ type gen struct {
 	id      GenID
 	job     *job
 	solo    bool
-	sealing bool // takes no more work; sealed when its last lease is back
-	sealed  bool // Seal was emitted
-	cut     bool // Preempt was emitted, and no lease has come back yet
+	sealing bool          // takes no more work; sealed when its last lease is back
+	sealed  bool          // Seal was emitted
+	since   time.Duration // when the first of leases began to run
+	cut     bool          // Preempt was emitted, and no lease has come back yet
 	started time.Duration
 	idle    time.Duration // since when it has had nothing to do
 	task    tasks.Range   // its own, not yet leased
@@ -68,7 +71,10 @@ func (s *Scheduler) open(ev Open) {
 	if s.job(ev.Job) != nil {
 		return
 	}
-	s.jobs = append(s.jobs, &job{id: ev.Job, home: ev.Home, data: ev.Data, rate: ev.Rate, seen: map[grantKey]bool{}})
+	if ev.Want.Empty() {
+		ev.Want = ev.Data.Space()
+	}
+	s.jobs = append(s.jobs, &job{id: ev.Job, home: ev.Home, data: ev.Data, want: ev.Want, rate: ev.Rate, seen: map[grantKey]bool{}})
 	s.thief.wake(s.now)
 }
 

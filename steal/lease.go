@@ -7,9 +7,13 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// firstPacket is the length of the first packet of a job of unknown rate; small, since an entry may
-// take a microsecond or a second.
-const firstPacket = 32
+// firstPacket is the length of the first packet of a job of unknown rate: a few milliseconds of a fast
+// selector. A slow one is cut (see overdue).
+const firstPacket = 4096
+
+// overdue is how many times longer than Packet a packet may run before it is cut at its next unit: the
+// rate was wrong, or has changed, and what is behind it may wait for others to steal it.
+const overdue = 4
 
 // fill gives work to generations that have none and starts generations in free slots.
 func (s *Scheduler) fill() {
@@ -153,6 +157,9 @@ func (s *Scheduler) lease(g *gen) {
 			p = j.data.Packet(g.task, g.task.Len())
 		}
 		g.task.First = p.Last
+		if len(g.leases) == 0 {
+			g.since = s.now
+		}
 		g.leases = append(g.leases, p)
 		s.emit(Lease{Gen: g.id, Packet: p})
 	}
@@ -171,7 +178,7 @@ func (s *Scheduler) depth(j *job) int {
 // target is the wanted length of the next packet: so that it takes cfg.Packet, less at the tail of
 // this node's work, and growing slowly while the rate is new.
 func (s *Scheduler) target(j *job) int64 {
-	if j.rate == 0 {
+	if j.rate == 0 || j.rough {
 		return firstPacket
 	}
 	t := min(j.units(s.cfg.Packet), 8*max(j.largest, firstPacket))
@@ -194,12 +201,12 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 		return
 	}
 	g.leases = slices.Delete(g.leases, i, i+1)
-	g.cut = false
+	g.cut, g.since = false, s.now
 	last := min(max(ev.Last, ev.Packet.First), ev.Packet.Last)
 	done := tasks.R(ev.Packet.First, last)
 	g.cover = g.cover.Add(done)
 	g.idle = s.now
-	g.job.measure(done.Len(), ev.Elapsed)
+	g.job.measure(done.Len(), ev.Elapsed, ev.Opened)
 	if rest := tasks.R(last, ev.Packet.Last); !rest.Empty() && !g.job.stopped {
 		g.job.pool = g.job.pool.Union(tasks.Cover{rest}.Minus(g.job.done))
 	}
@@ -213,19 +220,38 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 	}
 }
 
-// measure moves the rate towards that of a finished packet, by the packet's weight in time.
-func (j *job) measure(n int64, d time.Duration) {
+// measure moves the rate towards that of a finished packet, by the packet's weight in time. Packets that
+// opened a file count only as long as there are no others.
+func (j *job) measure(n int64, d time.Duration, opened bool) {
 	if n <= 0 || d <= 0 {
 		return
 	}
+	j.largest = max(j.largest, n)
 	r := float64(n) / d.Seconds()
-	if j.rate == 0 || j.largest == 0 {
-		j.rate = r
-	} else {
+	switch {
+	case j.rate == 0 || (j.rough && !opened):
+		j.rate, j.rough = r, opened
+	case !opened:
 		w := min(0.5, d.Seconds()/0.2)
 		j.rate += w * (r - j.rate)
 	}
-	j.largest = max(j.largest, n)
+}
+
+// cutOverdue cuts packets that run far longer than they should.
+func (s *Scheduler) cutOverdue() {
+	for _, j := range s.jobs {
+		for _, g := range j.gens {
+			if g.late(s.now, s.cfg.Packet) {
+				s.emit(Preempt{Gen: g.id})
+				g.cut, g.since = true, s.now // once more if it goes on: it may not have started when cut
+			}
+		}
+	}
+}
+
+// late reports whether g's running packet is to be cut; a suspect alone has all the time it needs.
+func (g *gen) late(now, packet time.Duration) bool {
+	return len(g.leases) > 0 && !g.solo && now-g.since > overdue*packet
 }
 
 // seal lets g take no more work; Seal follows at once or when its last lease is back.

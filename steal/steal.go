@@ -119,6 +119,7 @@ type (
 		Job  tasks.JobID
 		Home tasks.PeerID
 		Data *tasks.Dataset
+		Want tasks.Range // grants lie within; all of Data if empty
 		Rate float64
 	}
 	// Close forgets a job and kills its generations.
@@ -167,6 +168,7 @@ type (
 		Packet  tasks.Range
 		Last    int64
 		Elapsed time.Duration
+		Opened  bool // Elapsed holds the opening of a file, and says little of the rate
 	}
 	// GenSealed ends a generation well; its units have become a partial.
 	GenSealed struct{ Gen GenID }
@@ -277,6 +279,7 @@ func (s *Scheduler) Step(now time.Duration, ev Event) []Effect {
 	s.out = nil
 	s.handle(ev)
 	s.expire()
+	s.cutOverdue()
 	s.fill()
 	s.feedWaiters()
 	s.rest()

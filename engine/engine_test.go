@@ -1,0 +1,366 @@
+package engine
+
+import (
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+const units = 1000
+
+func testJob(t interface{ Fatal(...any) }) *tasks.Job {
+	data, err := tasks.NewDataset([]tasks.File{{URL: "a", Entries: 400}, {URL: "b", Entries: 600}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space()}
+}
+
+// rig drives one peer: its children and blobs are modelled, and do everything at once.
+type rig struct {
+	t    interface{ Fatal(...any) }
+	peer *Peer
+	now  time.Duration
+	sent []Send
+	gens map[steal.GenID]*ran
+	done *FinishJob
+	fail *FailJob
+	// foreign says what is counted in a blob fetched from another node.
+	foreign func(merge.Partial) (Stored, bool)
+}
+
+type ran struct {
+	units  int64
+	canary uint64
+}
+
+func newRig(t interface{ Fatal(...any) }, self tasks.PeerID) *rig {
+	p, err := New(Config{Boot: 1, Steal: steal.Config{Self: self, Slots: 1, Seed: 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rig{t: t, peer: p, gens: map[steal.GenID]*ran{}}
+}
+
+// step feeds ev and all that follows from it on this node; packets run when pass is called.
+func (r *rig) step(ev Event) (all []Effect) {
+	for queue := []Event{ev}; len(queue) > 0; queue = queue[1:] {
+		effects := r.peer.Step(r.now, queue[0])
+		all = append(all, effects...)
+		for _, e := range effects {
+			if answer := r.obey(e); answer != nil {
+				queue = append(queue, answer)
+			}
+		}
+	}
+	return all
+}
+
+func (r *rig) obey(e Effect) Event {
+	switch e := e.(type) {
+	case Send:
+		r.sent = append(r.sent, e)
+	case StartGen:
+		r.gens[e.Gen] = &ran{}
+	case LeasePacket:
+		g := r.gens[e.Gen]
+		g.units += e.Packet.Len()
+		g.canary += tasks.Canary(jobID.Seed(), e.Packet)
+		return PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 10 * time.Millisecond}
+	case SealGen:
+		g := r.gens[e.Gen]
+		return GenSealed{Gen: e.Gen, ID: e.ID, Units: g.units, Canary: g.canary, Size: g.units}
+	case MergeBlobs:
+		sum := merge.Sum(e.ID, e.Inputs)
+		return Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary}
+	case FetchBlob:
+		return r.fetch(e.Partial)
+	case FinishJob:
+		if r.done != nil {
+			r.t.Fatal("a job finished twice")
+		}
+		r.done = &e
+	case FailJob:
+		r.fail = &e
+	}
+	return nil
+}
+
+func (r *rig) fetch(p merge.Partial) Event {
+	if p.Holder == r.peer.self {
+		return Stored{Job: p.Job, ID: p.ID, Units: p.Units, Canary: p.Canary}
+	}
+	if r.foreign != nil {
+		if s, ok := r.foreign(p); ok {
+			return s
+		}
+	}
+	return NotStored{Job: p.Job, ID: p.ID}
+}
+
+func (r *rig) pass(d time.Duration) {
+	for end := r.now + d; r.now < end; r.now += 100 * time.Millisecond {
+		r.step(Tick{})
+	}
+}
+
+var jobID = tasks.NameOf([]byte("job"))
+
+// member is a peer that takes part in a job of home "h", with work and a partial.
+func member(t *testing.T) *rig {
+	r := newRig(t, "m")
+	for _, id := range []tasks.PeerID{"h", "x"} {
+		r.step(PeerUp{ID: id, Slots: 1})
+	}
+	r.step(Recv{From: "h", Msg: Message{Job: jobID, Open: &Open{Home: "h"}}})
+	r.step(Prepared{ID: jobID, Job: testJob(t)})
+	r.step(Recv{From: "h", Msg: Message{Steal: &steal.Message{Grant: &steal.Grant{ID: 9, Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 50))}}}})
+	r.pass(time.Second)
+	return r
+}
+
+func TestOnlyTheHomeIsObeyed(t *testing.T) {
+	seen := tasks.R(70, 80)
+	for name, m := range map[string]Message{
+		"answer": {Answer: &Answer{ID: merge.ID{}, Accept: true}},
+		"reject": {Answer: &Answer{}},
+		"try":    {Try: &seen},
+		"stop":   {Order: OrderStop},
+		"shun":   {Order: OrderShun},
+		"over":   {Order: OrderOver},
+	} {
+		m.Job = jobID
+		home, other := member(t), member(t)
+		if m.Answer != nil {
+			m.Answer.ID = offered(t, home)
+		}
+		before := other.peer.held(other.peer.jobs[0])
+		var extra []Effect
+		for _, e := range other.step(Recv{From: "x", Msg: m}) {
+			if _, ok := e.(Send); !ok {
+				extra = append(extra, e)
+			}
+		}
+		if len(extra) > 0 || len(other.peer.Jobs()) != 1 || !other.peer.held(other.peer.jobs[0]).Equal(before) {
+			t.Errorf("%s from a stranger was obeyed: %v", name, extra)
+		}
+		state := home.state()
+		home.step(Recv{From: "h", Msg: m})
+		if home.state() == state && name != "shun" {
+			t.Errorf("%s from the home was not obeyed", name)
+		}
+	}
+}
+
+type state struct {
+	jobs, sent int
+	units      int64
+	stopped    bool
+}
+
+// state is what an order changes of a member.
+func (r *rig) state() state {
+	s := state{jobs: len(r.peer.jobs), sent: len(r.sent)}
+	if s.jobs > 0 {
+		s.units, s.stopped = r.peer.held(r.peer.jobs[0]).Len(), r.peer.jobs[0].stopped
+	}
+	return s
+}
+
+// offered finds the partial that a member has offered to its home.
+func offered(t *testing.T, r *rig) merge.ID {
+	for _, s := range slices.Backward(r.sent) {
+		if s.Msg.Offer != nil {
+			return s.Msg.Offer.ID
+		}
+	}
+	t.Fatal("nothing was offered")
+	return merge.ID{}
+}
+
+func genInt(t *rapid.T, name string) int64 {
+	return rapid.SampledFrom([]int64{math.MinInt64, -1, 0, 1, 17, 399, 400, 500, 999, 1000, 1001, 1 << 40, math.MaxInt64 - 1, math.MaxInt64}).Draw(t, name)
+}
+
+func genCover(t *rapid.T) (c tasks.Cover) {
+	if rapid.Bool().Draw(t, "sane") {
+		a := rapid.Int64Range(0, units-1).Draw(t, "first")
+		return tasks.CoverOf(tasks.R(a, a+rapid.Int64Range(1, units-a).Draw(t, "len")))
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "ranges") {
+		c = append(c, tasks.R(genInt(t, "first"), genInt(t, "last")))
+	}
+	return c
+}
+
+func genPartial(t *rapid.T, ids []merge.ID) merge.Partial {
+	p := merge.Partial{Job: rapid.SampledFrom([]tasks.JobID{jobID, jobID, "other", ""}).Draw(t, "pjob"), Cover: genCover(t),
+		Canary: rapid.Uint64().Draw(t, "canary"), Size: genInt(t, "size"),
+		Holder: rapid.SampledFrom([]tasks.PeerID{"x", "x", "h", "nobody"}).Draw(t, "holder")}
+	p.ID = rapid.SampledFrom(append(ids, merge.ID{Node: "x", Seq: 1}, merge.ID{Node: "x", Seq: 2})).Draw(t, "id")
+	p.Kids = rapid.SliceOfN(rapid.SampledFrom(append(ids, merge.ID{Node: "x", Seq: 1})), 0, 3).Draw(t, "kids")
+	if p.Units = genInt(t, "units"); rapid.Bool().Draw(t, "counts") {
+		p.Units = p.Cover.Len()
+	}
+	return p
+}
+
+func genFloat(t *rapid.T) float64 {
+	return rapid.SampledFrom([]float64{math.NaN(), math.Inf(1), math.Inf(-1), -1, 0, 1e-300, 100, 1e300}).Draw(t, "rate")
+}
+
+func genSteal(t *rapid.T) *steal.Message {
+	jobs := []tasks.JobID{jobID}
+	switch rapid.IntRange(0, 4).Draw(t, "steal") {
+	case 0:
+		return &steal.Message{Request: &steal.Request{ID: uint64(genInt(t, "rid")), Slots: int(genInt(t, "slots")), Jobs: jobs,
+			Rates: []float64{genFloat(t)}, Wait: rapid.Bool().Draw(t, "wait")}}
+	case 1:
+		return &steal.Message{Grant: &steal.Grant{ID: uint64(genInt(t, "gid")), Request: uint64(genInt(t, "greq")), Job: jobID,
+			Ranges: genCover(t), Left: time.Duration(genInt(t, "left"))}}
+	case 2:
+		return &steal.Message{Ack: &steal.Ack{ID: 7<<20 + uint64(rapid.IntRange(0, 20).Draw(t, "aid")), Job: jobID, OK: rapid.Bool().Draw(t, "ok")}}
+	case 3:
+		return &steal.Message{Refuse: &steal.Refuse{Request: uint64(genInt(t, "refused"))}}
+	}
+	return &steal.Message{}
+}
+
+func genReport(t *rapid.T) *ledger.Report {
+	r := &ledger.Report{Seq: rapid.Uint64Range(1, 100).Draw(t, "seq"), Ready: rapid.Bool().Draw(t, "ready"), Held: genCover(t),
+		Ran: genInt(t, "ran"), Left: time.Duration(genInt(t, "left")), Stats: ledger.Stats{Rate: genFloat(t)}}
+	if rapid.Bool().Draw(t, "fails") {
+		r.Failures = []ledger.Failure{{Seq: rapid.Uint64Range(1, 50).Draw(t, "fseq"), Blame: tasks.R(genInt(t, "b0"), genInt(t, "b1")),
+			Kind: "signal", Here: rapid.Bool().Draw(t, "here"), Data: rapid.Bool().Draw(t, "data")}}
+	}
+	return r
+}
+
+// genMessage is anything a member of the cluster might send, by error or by intent.
+func genMessage(t *rapid.T, ids []merge.ID) Message {
+	m := Message{Job: rapid.SampledFrom([]tasks.JobID{jobID, jobID, jobID, "unknown", ""}).Draw(t, "job")}
+	r := tasks.R(genInt(t, "try0"), genInt(t, "try1"))
+	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	case 0, 1:
+		m.Steal = genSteal(t)
+	case 2:
+		m.Open = &Open{Home: rapid.SampledFrom([]tasks.PeerID{"x", "h", ""}).Draw(t, "home")}
+	case 3:
+		m.Report = genReport(t)
+	case 4, 5:
+		p := genPartial(t, ids)
+		m.Offer = &p
+	case 6:
+		m.Answer = &Answer{ID: genPartial(t, ids).ID, Accept: rapid.Bool().Draw(t, "accept")}
+	case 7:
+		m.Reduce = &Reduce{Inputs: []merge.Partial{genPartial(t, ids), genPartial(t, ids)}}
+	case 8:
+		m.Drop, m.Yield = genCover(t), genCover(t)
+	case 9:
+		m.Try = &r
+	case 10:
+		m.Refuse = genPartial(t, ids).Kids
+	case 11:
+		m.Ack = &ReportAck{Seq: uint64(genInt(t, "ackseq")), Failures: math.MaxUint64, Busy: []tasks.PeerID{"x"}}
+		m.Order = Order(rapid.IntRange(-1, 5).Draw(t, "order"))
+	}
+	return m
+}
+
+// ids are the partials that r has named so far.
+func (r *rig) ids() (ids []merge.ID) {
+	if j := r.peer.job(jobID); j != nil && j.lead != nil {
+		for _, p := range j.lead.Record().Done.Parts() {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// TestHostileMessagesDoNotChangeTheCount lets a member send whatever it likes to a home at work. The
+// home must not panic, and its result must account for each unit once, by partials whose blobs it has.
+func TestHostileMessagesDoNotChangeTheCount(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newRig(t, "h")
+		r.foreign = func(p merge.Partial) (Stored, bool) { // never what was promised
+			return Stored{Job: p.Job, ID: p.ID, Units: p.Units + 1, Canary: p.Canary}, p.Canary%2 == 0
+		}
+		r.step(PeerUp{ID: "x", Slots: 1})
+		r.step(Submit{ID: jobID, Job: testJob(t)})
+		for range rapid.IntRange(1, 25).Draw(t, "messages") {
+			m := genMessage(t, r.ids())
+			for range rapid.IntRange(1, 2).Draw(t, "copies") {
+				r.step(Recv{From: "x", Msg: m})
+			}
+			r.now += time.Duration(rapid.IntRange(0, 700).Draw(t, "ms")) * time.Millisecond
+		}
+		r.step(PeerDown{ID: "x"})
+		r.pass(30 * time.Second)
+		if r.fail != nil {
+			return // given up, with a reason; nothing was counted wrongly
+		}
+		if r.done == nil {
+			t.Fatalf("the job did not end; open: %v", tasks.CoverOf(tasks.R(0, units)).Minus(r.peer.jobs[0].lead.Record().Done.Cover()))
+		}
+		checkCount(t, r.done)
+	})
+}
+
+func checkCount(t *rapid.T, f *FinishJob) {
+	var all tasks.Cover
+	var canary uint64
+	for _, p := range f.Parts {
+		if p.Holder != "h" {
+			t.Fatalf("a partial of %s was committed, whose blob was never right", p.Holder)
+		}
+		if all.Intersects(p.Cover) {
+			t.Fatalf("%v is counted twice", all.Intersect(p.Cover))
+		}
+		all = all.Union(p.Cover)
+		canary += p.Canary
+	}
+	if all.Len() != f.Units || canary != f.Canary {
+		t.Fatalf("parts hold %d units, the result says %d", all.Len(), f.Units)
+	}
+	for _, l := range f.Lost {
+		all = all.Union(tasks.CoverOf(l.Range))
+	}
+	if !all.Equal(tasks.CoverOf(tasks.R(0, units))) {
+		t.Fatalf("result and losses cover %v", all)
+	}
+}
+
+// TestHostileMessagesDoNotPanicAMember is the same for a member, whose home may be hostile too.
+func TestHostileMessagesDoNotPanicAMember(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newRig(t, "m")
+		r.step(PeerUp{ID: "h", Slots: 1})
+		r.step(PeerUp{ID: "x", Slots: 1})
+		r.step(Recv{From: "h", Msg: Message{Job: jobID, Open: &Open{Home: "h"}}})
+		r.step(Prepared{ID: jobID, Job: testJob(t)})
+		for range rapid.IntRange(1, 30).Draw(t, "messages") {
+			from := rapid.SampledFrom([]tasks.PeerID{"h", "x", "stranger"}).Draw(t, "from")
+			r.step(Recv{From: from, Msg: genMessage(t, []merge.ID{{Node: "m", Seq: 1<<24 + 3}})})
+			r.now += time.Duration(rapid.IntRange(0, 700).Draw(t, "ms")) * time.Millisecond
+			if j := r.peer.job(jobID); j != nil && !r.peer.sched.Held(jobID).Valid(tasks.R(0, units)) {
+				t.Fatalf("the scheduler holds %v", r.peer.sched.Held(jobID))
+			}
+		}
+	})
+}
+
+// TestOneFieldAMessage sees to it that the hostile tests know every field of Message.
+func TestOneFieldAMessage(t *testing.T) {
+	if n := reflect.TypeFor[Message]().NumField(); n != 13 {
+		t.Errorf("Message has %d fields: teach genMessage and recv the new one, then this test", n)
+	}
+}
