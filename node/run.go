@@ -211,7 +211,7 @@ func (r *run) PacketDone(_ *rootexec.Generation, done rootexec.Done) {
 	if !first && done.Last+l.base == l.packet.Last { // the first one waits for SlaveBegin too
 		r.d.packets.add(max(now.Sub(since)-done.Elapsed, 0))
 	}
-	r.d.post(engine.PacketDone{Gen: r.id, Packet: l.packet, Last: done.Last + l.base, Elapsed: done.Elapsed, Bytes: done.Bytes})
+	r.d.post(engine.PacketDone{Gen: r.id, Packet: l.packet, Last: done.Last + l.base, Elapsed: done.Elapsed, Bytes: done.Bytes, Opened: done.Opened})
 }
 
 // Failed is called by the child's reader when the generation has failed (rootexec.Sink).

@@ -70,8 +70,9 @@ func (w *world) endPacket(n *node, id steal.GenID, last int64) {
 // whenAwake does something at the end of a node's pause, if the generation still runs then.
 func (w *world) whenAwake(n *node, id steal.GenID, do func()) {
 	boot, g := n.boot, n.gens[id]
+	token := g.token
 	w.after(n.paused-w.now, func() {
-		if n.boot == boot && n.gens[id] == g {
+		if n.boot == boot && n.gens[id] == g && g.token == token {
 			do()
 		}
 	})
