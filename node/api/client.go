@@ -170,9 +170,13 @@ func (c *Client) final(ctx context.Context, id string, cause error) (JobStatus, 
 	if errors.Is(cause, io.EOF) {
 		cause = io.ErrUnexpectedEOF
 	}
+	hint := "the job may still be running: see `dtpnode ps`, and the daemon's log"
+	if errors.Is(err, ErrNoDaemon) || errors.Is(err, ErrLost) {
+		hint = "the jobs that it led are lost with it: see its log, start it again with `dtpnode up`, and submit the job again"
+	}
 	return st, &Error{
 		Message: fmt.Sprintf("could not follow job %s: %v: %v", short(id), ErrLost, cause),
-		Hint:    "see `dtpnode status` and the daemon's log; the job may still be running: `dtpnode ps`",
+		Hint:    hint,
 		Err:     ErrLost,
 	}
 }
