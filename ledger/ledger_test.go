@@ -1,0 +1,433 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+const units = 1000
+
+// desk drives a Home and keeps what it wants done.
+type desk struct {
+	*testing.T
+	home *Home
+	now  time.Duration
+	seq  uint64
+	held map[tasks.PeerID]tasks.Cover
+	fail map[tasks.PeerID][]Failure
+	out  []Effect
+}
+
+// newDesk returns the home "h" of a job of 1000 units, with workers that hold nothing; the home holds
+// what it was given at the start.
+func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
+	data, err := tasks.NewDataset([]tasks.File{{URL: "a", Entries: units}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Self = "h"
+	d := &desk{T: t, home: New(cfg, data.Space(), data, false), held: map[tasks.PeerID]tasks.Cover{}, fail: map[tasks.PeerID][]Failure{}}
+	d.out = d.home.Start(0)
+	for _, id := range workers {
+		d.step(NodeUp{ID: id, Slots: 1})
+	}
+	d.held[workers[0]] = tasks.CoverOf(tasks.R(0, units))
+	d.reports()
+	return d
+}
+
+func (d *desk) step(ev Event) []Effect {
+	out := d.home.Step(d.now, ev)
+	d.out = append(d.out, out...)
+	return out
+}
+
+func (d *desk) report(id tasks.PeerID) {
+	d.seq++
+	d.step(Reported{From: id, Report: Report{Seq: d.seq, Ready: true, Held: d.held[id], Failures: slices.Clone(d.fail[id])}})
+}
+
+func (d *desk) reports() {
+	for _, id := range slices.Clone(d.home.order) {
+		d.report(id)
+	}
+}
+
+// audit lets time pass for one audit, with a word from every node before.
+func (d *desk) audit() {
+	d.now += 500 * time.Millisecond
+	d.reports()
+	d.step(Tick{})
+}
+
+func (d *desk) fails(id tasks.PeerID, f Failure) {
+	f.Seq = d.seq + 1
+	d.fail[id] = []Failure{f}
+	d.report(id)
+	d.fail[id] = nil
+}
+
+// all returns the effects of one type so far, and forgets them.
+func all[E Effect](d *desk) (out []E) {
+	d.out = slices.DeleteFunc(d.out, func(e Effect) bool {
+		x, ok := e.(E)
+		if ok {
+			out = append(out, x)
+		}
+		return ok
+	})
+	return out
+}
+
+func part(node tasks.PeerID, seq uint64, first, last int64) merge.Partial {
+	return merge.Partial{ID: merge.ID{Node: node, Seq: seq}, Cover: tasks.CoverOf(tasks.R(first, last)), Units: last - first,
+		Canary: uint64(first ^ last), Size: last - first, Holder: node}
+}
+
+// commit offers p and stores its blob.
+func (d *desk) commit(p merge.Partial) {
+	d.step(Offered{Partial: p})
+	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+}
+
+func TestStrikes(t *testing.T) {
+	bad := tasks.R(5, 6)
+	for _, c := range []struct {
+		name    string
+		workers []tasks.PeerID
+		here    bool
+		want    []tasks.PeerID // who tries after each failure
+	}{
+		{"one node", []tasks.PeerID{"h"}, false, []tasks.PeerID{"h", "h"}},
+		{"two nodes", []tasks.PeerID{"a", "h"}, false, []tasks.PeerID{"h", "a"}},
+		{"the home first if the file may be missing here", []tasks.PeerID{"a", "b", "h"}, true, []tasks.PeerID{"h", "b"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(t, Config{}, c.workers...)
+			at := c.workers[0]
+			for i := range 3 {
+				if len(d.home.Record().Lost) > 0 {
+					t.Fatalf("set aside after %d failures", i)
+				}
+				d.fails(at, Failure{Blame: bad, Kind: "signal", Reason: "boom", Here: c.here})
+				if tries := all[Try](d); i < 2 {
+					if len(tries) != 1 || tries[0].Range != bad || tries[0].To != c.want[i] {
+						t.Fatalf("after failure %d: %+v, want a try at %s", i+1, tries, c.want[i])
+					}
+					at = tries[0].To
+				}
+			}
+			lost := d.home.Record().Lost
+			if len(lost) != 1 || lost[0].Range != bad || lost[0].Tries != 3 || len(lost[0].Nodes) != min(3, len(c.workers)) {
+				t.Fatalf("set aside: %+v", lost)
+			}
+		})
+	}
+}
+
+// TestTwoNodesMustFail keeps a range that only one of two nodes has failed at, however often.
+func TestTwoNodesMustFail(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	for range 5 {
+		d.fails("a", Failure{Blame: tasks.R(1, 2), Kind: "signal"})
+	}
+	if len(d.home.Record().Lost) > 0 {
+		t.Fatal("a range was set aside for one bad node")
+	}
+	d.fails("b", Failure{Blame: tasks.R(1, 2), Kind: "signal"})
+	if len(d.home.Record().Lost) != 1 {
+		t.Fatal("two nodes failed and nothing was set aside")
+	}
+}
+
+func TestTooManyLostEndTheJob(t *testing.T) {
+	for _, data := range []bool{false, true} {
+		d := newDesk(t, Config{MaxLost: 4}, "h")
+		for i := range int64(5) {
+			for range 3 {
+				d.fails("h", Failure{Blame: tasks.R(10*i, 10*i+1), Kind: "signal", Data: data})
+			}
+		}
+		if stopped := len(all[StopAll](d)) > 0; stopped == data {
+			t.Errorf("bad data %v: stopped %v", data, stopped)
+		}
+	}
+}
+
+func TestFailureOnOneNodeShunsIt(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	d.commit(part("b", 1, 0, 10))
+	for range 3 {
+		d.fails("a", Failure{Kind: "disk", Reason: "no space"})
+	}
+	if s := all[Shun](d); len(s) != 1 || s[0].ID != "a" {
+		t.Fatalf("shunned %v", s)
+	}
+	if len(all[Fail](d)) > 0 {
+		t.Fatal("the job was given up for one bad node")
+	}
+}
+
+func TestFailureOnAllNodesEndsTheJob(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	for range 3 {
+		d.fails("a", Failure{Kind: "code", Reason: "no TSelector"})
+		d.fails("b", Failure{Kind: "code", Reason: "no TSelector"})
+	}
+	if f := all[Fail](d); len(f) != 1 || f[0].Failure.Reason != "no TSelector" {
+		t.Fatalf("failed: %+v", f)
+	}
+}
+
+func TestAuditReissuesWhatNobodyHolds(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	all[Reissue](d)
+	d.held["a"] = tasks.CoverOf(tasks.R(0, 400), tasks.R(450, 1000))
+	for i := range 3 {
+		if got := all[Reissue](d); len(got) > 0 {
+			t.Fatalf("reissued %v after %d audits", got, i)
+		}
+		d.audit()
+	}
+	if got := all[Reissue](d); len(got) != 1 || !got[0].Ranges.Equal(tasks.CoverOf(tasks.R(400, 450))) {
+		t.Fatalf("reissued %v", got)
+	}
+}
+
+// TestAuditWaitsForEveryNode does not take work for lost that is on its way between two nodes of which
+// one has not spoken since.
+func TestAuditWaitsForEveryNode(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	all[Reissue](d)
+	d.held["a"] = nil // b has it, but b's reports are lost
+	for range 5 {
+		d.now += 500 * time.Millisecond
+		d.report("a")
+	}
+	if got := all[Reissue](d); len(got) > 0 {
+		t.Fatalf("reissued %v without the word of b", got)
+	}
+	d.held["b"] = tasks.CoverOf(tasks.R(0, units))
+	for range 4 {
+		d.audit()
+	}
+	if got := all[Reissue](d); len(got) > 0 {
+		t.Fatalf("reissued %v, which b holds", got)
+	}
+}
+
+func TestSilentNodeDoesNotStopAudits(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	all[Reissue](d)
+	d.held["a"] = nil
+	for range 40 {
+		d.now += 500 * time.Millisecond
+		d.report("a")
+	}
+	if got := all[Reissue](d); len(got) == 0 {
+		t.Fatal("lost units were not reissued for a node that does not speak")
+	}
+}
+
+func TestLostNodeIsReissued(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	all[Reissue](d)
+	d.step(NodeDown{ID: "a"})
+	for range 3 {
+		d.audit()
+	}
+	if got := all[Reissue](d); len(got) != 1 || got[0].Ranges.Len() != units {
+		t.Fatalf("reissued %v", got)
+	}
+}
+
+// TestHeldTwiceIsYieldedByOne tells one of two holders at a time, and neither while the work may be on
+// its way.
+func TestHeldTwiceIsYieldedByOne(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	d.held["b"] = tasks.CoverOf(tasks.R(100, 200))
+	d.audit() // b's word comes after it
+	d.audit()
+	if got := all[Yield](d); len(got) > 0 {
+		t.Fatalf("%v at the first sight", got)
+	}
+	told := map[tasks.PeerID]bool{}
+	for range 2 {
+		d.audit()
+		got := all[Yield](d)
+		if len(got) != 1 || !got[0].Cover.Equal(tasks.CoverOf(tasks.R(100, 200))) {
+			t.Fatalf("yield %v", got)
+		}
+		told[got[0].To] = true
+	}
+	if len(told) != 2 {
+		t.Fatalf("only %v was told", told)
+	}
+}
+
+func TestCommittedIsDropped(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	d.commit(part("b", 1, 0, 10))
+	all[Drop](d)
+	d.report("a")
+	if got := all[Drop](d); len(got) != 1 || got[0].To != "a" || !got[0].Cover.Equal(tasks.CoverOf(tasks.R(0, 10))) {
+		t.Fatalf("drop %v", got)
+	}
+}
+
+// TestRejectedPartialRunsAgainOnce puts what only a rejected partial had done back to work, once,
+// however often it is offered.
+func TestRejectedPartialRunsAgainOnce(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	d.commit(part("b", 1, 0, 10))
+	d.held["a"] = tasks.CoverOf(tasks.R(20, 1000))
+	d.reports()
+	all[Reissue](d)
+	for range 3 {
+		d.step(Offered{Partial: part("b", 2, 5, 30)})
+	}
+	if got := all[Reject](d); len(got) != 3 {
+		t.Fatalf("rejected %v", got)
+	}
+	if got := all[Reissue](d); len(got) != 1 || !got[0].Ranges.Equal(tasks.CoverOf(tasks.R(10, 20))) {
+		t.Fatalf("reissued %v, want the ten units that nobody holds, once", got)
+	}
+}
+
+func TestWrongBlobIsRejected(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	p := part("b", 1, 0, 10)
+	d.step(Offered{Partial: p})
+	d.step(Stored{ID: p.ID, Units: 9, Canary: p.Canary})
+	if len(all[Reject](d)) != 1 || !d.home.Record().Done.Cover().Empty() {
+		t.Fatal("a blob that counts 9 of 10 units was committed")
+	}
+}
+
+// TestManyOffersAreReduced orders merges, repeats the order, and fetches inputs by themselves when it
+// is refused.
+func TestManyOffersAreReduced(t *testing.T) {
+	d := newDesk(t, Config{Fetches: 1}, "a", "b")
+	for i := range int64(10) {
+		d.step(Offered{Partial: part("a", uint64(i), 10*i, 10*i+10)})
+	}
+	first := all[Reduce](d)
+	if len(first) != 1 || len(first[0].Inputs) != merge.FanIn || first[0].To != "a" {
+		t.Fatalf("reduce %v", first)
+	}
+	d.now += 3 * time.Second
+	d.reports()
+	if again := all[Reduce](d); len(again) != 1 || again[0].Inputs[0].ID != first[0].Inputs[0].ID {
+		t.Fatalf("the order was not repeated: %v", again)
+	}
+	var ids []merge.ID
+	for _, p := range first[0].Inputs {
+		ids = append(ids, p.ID)
+	}
+	d.step(NotReduced{From: "b", Inputs: ids})
+	if d.home.findOffer(ids[0]).state != reducing {
+		t.Fatal("a refusal by another node was believed")
+	}
+	d.step(NotReduced{From: "a", Inputs: ids})
+	for range 20 { // each fetched by itself
+		for _, f := range all[Fetch](d) {
+			d.step(Stored{ID: f.Partial.ID, Units: f.Partial.Units, Canary: f.Partial.Canary})
+		}
+	}
+	if got := d.home.Record().Done.Cover().Len(); got != 100 {
+		t.Fatalf("committed %d units", got)
+	}
+	if len(all[Reduce](d)) > 0 {
+		t.Fatal("a refused order was given again")
+	}
+}
+
+func TestOverlappingOffersAreNotReduced(t *testing.T) {
+	d := newDesk(t, Config{Fetches: 1}, "a", "b")
+	for i := range int64(12) {
+		d.step(Offered{Partial: part("a", uint64(i), i, i+10)})
+	}
+	if got := all[Reduce](d); len(got) > 0 {
+		t.Fatalf("overlapping partials in %v", got)
+	}
+}
+
+func TestStopEndsWithWhatIsDone(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	d.commit(part("a", 1, 0, 100))
+	d.step(Stop{Reason: "asked to"})
+	if len(all[StopAll](d)) != 1 || d.home.Ended() {
+		t.Fatal("not winding up")
+	}
+	d.held["a"] = tasks.CoverOf(tasks.R(100, 150))
+	d.reports()
+	if d.home.Ended() {
+		t.Fatal("ended before a's last partial")
+	}
+	d.commit(part("a", 2, 100, 150))
+	d.held["a"] = nil
+	d.reports()
+	f := all[Finish](d)
+	if len(f) != 1 || len(f[0].Lost) != 1 || f[0].Lost[0].Range != tasks.R(150, units) || f[0].Lost[0].Reason != "asked to" {
+		t.Fatalf("finish %+v", f)
+	}
+}
+
+func TestStopDoesNotWaitForever(t *testing.T) {
+	d := newDesk(t, Config{StopWait: time.Second}, "a")
+	d.step(Stop{Reason: "asked to"})
+	d.now += 2 * time.Second
+	d.step(Tick{})
+	if len(all[Finish](d)) != 1 {
+		t.Fatal("still waiting for a node that says nothing")
+	}
+}
+
+// TestCommitsAddUp offers partials at random, with and without blobs, and holds the record against sets
+// of units: none twice, and the job ends when all are in.
+func TestCommitsAddUp(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := newDesk(t, Config{}, "a", "b")
+		seen := map[int64]bool{}
+		var n uint64
+		offer := func(first, last int64, stored bool) {
+			n++
+			p := part("a", n, first, last)
+			d.step(Offered{Partial: p})
+			if o := d.home.findOffer(p.ID); o == nil || o.state != fetching {
+				return
+			}
+			if !stored {
+				d.step(NotStored{ID: p.ID})
+				return
+			}
+			d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+			for u := first; u < last; u++ {
+				if seen[u] {
+					rt.Fatalf("unit %d is committed twice", u)
+				}
+				seen[u] = true
+			}
+		}
+		for i := range rapid.IntRange(0, 20).Draw(rt, "offers") {
+			first := rapid.Int64Range(0, units-1).Draw(rt, fmt.Sprint("first", i))
+			offer(first, rapid.Int64Range(first+1, units).Draw(rt, fmt.Sprint("last", i)), rapid.Bool().Draw(rt, fmt.Sprint("stored", i)))
+		}
+		if got := d.home.Record().Done.Cover().Len(); got != int64(len(seen)) {
+			rt.Fatalf("committed %d units, want %d", got, len(seen))
+		}
+		for _, r := range tasks.CoverOf(tasks.R(0, units)).Minus(d.home.Record().Done.Cover()) {
+			offer(r.First, r.Last, true)
+		}
+		if f := all[Finish](d); len(f) != 1 || len(f[0].Lost) > 0 {
+			rt.Fatalf("finish %v", f)
+		}
+	})
+}
