@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +73,8 @@ func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (Finished, error) {
 	r, err := c.p.call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
 	if err != nil {
-		c.p.removeTemp(outPath)
+		// What it leaves if it dies while it writes.
+		_ = os.Remove(filepath.Join(filepath.Dir(outPath), fmt.Sprintf(".dtpnode-%d.root", c.p.pid)))
 		return Finished{}, err
 	}
 	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil

@@ -199,7 +199,7 @@ func (b *base) hello(ctx context.Context, conn interface {
 	}
 	r, err := readReply(conn)
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("it did not report ready: %w", err)

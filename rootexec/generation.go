@@ -160,7 +160,7 @@ func (g *Generation) Seal(ctx context.Context, path string) (Sealed, error) {
 		g.p.removeTemp(path)
 	}
 	if ctx.Err() != nil {
-		return Sealed{}, fmt.Errorf("could not seal a generation: %w", context.Cause(ctx))
+		return Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
 	}
 	if res.err != nil {
 		return Sealed{}, res.err
@@ -198,6 +198,8 @@ func (g *Generation) run() {
 			if g.handle(r) {
 				for range frames { // read ends with the child
 				}
+				g.p.settle()
+				g.drainLines()
 				return
 			}
 		case line, ok := <-lines:
@@ -351,7 +353,7 @@ func (s *Selector) Probe(ctx context.Context, spec GenSpec, file, tree string) e
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("could not try the selector on %q: %w", file, context.Cause(ctx))
+		return fmt.Errorf("could not try the selector on %q: %w", file, ctx.Err())
 	}
 }
 

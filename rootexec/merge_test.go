@@ -102,7 +102,10 @@ func TestFinishOnFullDisk(t *testing.T) {
 	if err := unix.Prlimit(c.p.pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}, nil); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "a # in it")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	_, err = c.Finish(t.Context(), p, filepath.Join(dir, "out.root"))
 	if f := asFailure(err); f == nil || f.Kind != KindDisk {
 		t.Errorf("%v; want disk", err)

@@ -12,7 +12,7 @@ func (e *Executor) Plan(ctx context.Context, file, tree string) (Plan, error) {
 	select {
 	case e.planners <- struct{}{}:
 	case <-ctx.Done():
-		return Plan{}, fmt.Errorf("could not plan %q: %w", file, context.Cause(ctx))
+		return Plan{}, fmt.Errorf("could not plan %q: %w", file, ctx.Err())
 	}
 	defer func() { <-e.planners }()
 	p, err := e.planner(ctx)

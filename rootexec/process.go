@@ -119,8 +119,8 @@ func (p *process) call(ctx context.Context, request any) (*reply, error) {
 	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
 	r, err := p.exchange(request)
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("could not finish in a %s: %w", p.role, context.Cause(ctx))
+	if ctx.Err() != nil { // not its cause, which may be the failure of another process
+		return nil, fmt.Errorf("could not finish in a %s: %w", p.role, ctx.Err())
 	}
 	if err != nil {
 		return nil, p.crash()

@@ -2,6 +2,7 @@ package rootexec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -41,26 +42,44 @@ func (c *selectorCache) init(max int) {
 // from TSelector and that an object of it can be made is checked, the latter in a process of its own.
 // A *Failure of KindCode says what is wrong with the code. The caller must Release what it got.
 func (e *Executor) Load(ctx context.Context, lib Library, class string) (*Selector, error) {
-	s, mine, err := e.selectors.acquire(e, lib.Key+"/"+class, class)
-	if err != nil {
-		return nil, err
+	for {
+		s, mine, err := e.selectors.acquire(e, lib.Key+"/"+class, class)
+		if err != nil {
+			return nil, err
+		}
+		if mine {
+			s.err = s.open(ctx, lib)
+			close(s.ready)
+			e.selectors.trim()
+		}
+		if err := s.wait(ctx); err != nil {
+			s.Release()
+			return nil, err
+		}
+		if s.err == nil {
+			return s, nil
+		}
+		e.selectors.drop(s)
+		// That another job was cancelled while it loaded the selector says nothing about the selector.
+		if mine || ctx.Err() != nil || !errors.Is(s.err, context.Canceled) {
+			return nil, s.err
+		}
 	}
-	if mine {
-		s.err = s.open(ctx, lib)
-		close(s.ready)
-		e.selectors.trim()
+}
+
+// wait waits until s is loaded, or has failed to: that goes before the end of ctx.
+func (s *Selector) wait(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	default:
 	}
 	select {
 	case <-s.ready:
+		return nil
 	case <-ctx.Done():
-		s.Release()
-		return nil, fmt.Errorf("could not load %q: %w", class, context.Cause(ctx))
+		return fmt.Errorf("could not load %q: %w", s.class, ctx.Err())
 	}
-	if s.err != nil {
-		e.selectors.drop(s)
-		return nil, s.err
-	}
-	return s, nil
 }
 
 func (c *selectorCache) acquire(e *Executor, key, class string) (s *Selector, mine bool, err error) {

@@ -1,6 +1,10 @@
 // Descriptors and frames.
 #pragma once
 
+#if !__has_include(<nlohmann/json.hpp>)
+#error "nlohmann/json.hpp is missing: install it (Debian: nlohmann-json3-dev, Fedora: json-devel)"
+#endif
+
 #include <deque>
 #include <nlohmann/json.hpp>
 #include <string>

@@ -104,6 +104,9 @@ int Client::run() {
     } catch (const Failure &f) {
       channel_.write(failureFrame(f));
       return 0;
+    } catch (const std::exception &e) { // a request that makes no sense
+      channel_.write(failureFrame(Failure("internal", e.what())));
+      return 0;
     }
   }
   return 0;
@@ -166,8 +169,12 @@ json Client::finish(const json &request) {
 int Client::writeOutput(const std::string &path) {
   TDirectory::TContext keepDirectory;
   guard_.clear();
-  TempFile temp{path + ".tmp" + std::to_string(::getpid())};
-  std::unique_ptr<TFile> file(TFile::Open(temp.path.c_str(), "RECREATE"));
+  // ROOT takes a path for a URL: a # in it would cut it. So it sees a name of ours, in a folder that
+  // the system has entered.
+  const std::string name = ".dtpnode-" + std::to_string(::getpid()) + ".root";
+  TempFile temp{folderOf(path) + "/" + name};
+  if (!gSystem->ChangeDirectory(folderOf(path).c_str())) throw writeFailure(path, guard_, std::strerror(errno));
+  std::unique_ptr<TFile> file(TFile::Open(name.c_str(), "RECREATE"));
   if (!file || file->IsZombie()) throw writeFailure(path, guard_, "could not create it");
   std::vector<TObject *> all;
   TIter next(selector_->GetOutputList());

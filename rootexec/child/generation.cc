@@ -56,6 +56,9 @@ int Generation::run() {
     } catch (const Failure &f) {
       channel_.write(failureFrame(f));
       return 0;
+    } catch (const std::exception &e) { // a request that makes no sense
+      channel_.write(failureFrame(Failure("internal", e.what())));
+      return 0;
     }
   }
   return 0;

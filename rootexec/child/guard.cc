@@ -134,7 +134,7 @@ void resetSignals() {
 }
 
 Guard::Guard(SharedPage *page, Fd pageFd, Channel *channel)
-    : page_(page), pageFd_(std::move(pageFd)), channel_(channel) {
+    : page_(page), pid_(::getpid()), pageFd_(std::move(pageFd)), channel_(channel) {
   theGuard = this;
   crashPage = page;
   crashFd = pageFd_.get();
@@ -194,6 +194,7 @@ void Guard::onRootError(int, const char *location, const char *msg) {
 // Our own ways out are all _exit: whoever comes here called exit().
 void Guard::onExit(int status, void *self) {
   auto *g = static_cast<Guard *>(self);
+  if (g->pid_ != ::getpid()) return;
   Failure f("exit", "called exit(" + std::to_string(status) + ")");
   f.step = phaseName(static_cast<Phase>(g->page_->phase.load()));
   f.entry = g->page_->entry.load();

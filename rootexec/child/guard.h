@@ -68,6 +68,7 @@ private:
   static void onExit(int status, void *self);
 
   SharedPage *page_;
+  int pid_; // a process that user code forks is not ours
   Fd pageFd_;
   Channel *channel_;
   bool lax_ = false;
