@@ -154,7 +154,7 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	if !ok || known {
 		return
 	}
-	j.pool = j.pool.Union(g.Ranges.Minus(j.done).Minus(s.Held(g.Job)))
+	j.add(g.Ranges)
 	s.thief.busy[from] = max(g.Left, 0)
 	if since, asked := s.thief.asked(from, g.Request); asked {
 		s.emit(Stolen{Job: j.id, From: from, Wait: s.now - since})
@@ -193,7 +193,7 @@ func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 // takeBack returns an unacknowledged grant to the pool.
 func (s *Scheduler) takeBack(j *job, p *pending) {
 	if !j.stopped {
-		j.pool = j.pool.Union(p.ranges.Minus(j.done))
+		j.add(p.ranges)
 	}
 	s.thief.unwait(p.to)
 }

@@ -126,10 +126,7 @@ func (s *Scheduler) work(ev Work) {
 		}
 		return
 	}
-	j.pool = j.pool.Union(ev.Ranges.Minus(j.done))
-	if s.leaving || j.shunned {
-		s.handBack(j)
-	}
+	j.add(ev.Ranges)
 }
 
 func (s *Scheduler) drop(ev Drop) {
@@ -176,9 +173,6 @@ func (s *Scheduler) kill(g *gen) {
 	s.endGen(g.id)
 	if j := g.job; !j.stopped {
 		j.pool = j.pool.Union(g.units().Minus(j.done))
-		if s.leaving || j.shunned {
-			s.handBack(j)
-		}
 	}
 }
 
@@ -198,7 +192,6 @@ func (s *Scheduler) shun(id tasks.JobID) {
 	if j := s.job(id); j != nil && !j.shunned {
 		j.shunned = true
 		s.windUp(j)
-		s.handBack(j)
 	}
 }
 
@@ -206,12 +199,20 @@ func (s *Scheduler) leave() {
 	s.leaving = true
 	for _, j := range s.jobs {
 		s.windUp(j)
-		s.handBack(j)
 	}
 }
 
-// handBack gives the pool to the job's home, if that is another node.
-func (s *Scheduler) handBack(j *job) {
+// handBack gives what waits here to the jobs' homes, if this node is to run no more of it; later, if a
+// home is not connected now.
+func (s *Scheduler) handBack() {
+	for _, j := range s.jobs {
+		if s.leaving || j.shunned {
+			s.handBackJob(j)
+		}
+	}
+}
+
+func (s *Scheduler) handBackJob(j *job) {
 	rest := j.pool.Union(tasks.CoverOf(j.solo...))
 	if j.home == s.cfg.Self || rest.Empty() || !s.connected(j.home) {
 		return
@@ -227,15 +228,27 @@ func (s *Scheduler) Held(id tasks.JobID) tasks.Cover {
 	if j == nil {
 		return nil
 	}
-	held := append([]tasks.Range{}, j.pool...)
-	held = append(held, j.solo...)
+	held := j.here()
 	for _, p := range j.pending {
 		held = append(held, p.ranges...)
 	}
-	for _, g := range j.gens {
-		held = append(append(append(held, g.task), g.leases...), g.cover...)
-	}
 	return tasks.CoverOf(held...)
+}
+
+// here is all that waits or runs on this node: not what was given away, even if that is still to be
+// acknowledged, for the taker may give it back before its word comes.
+func (j *job) here() []tasks.Range {
+	here := append([]tasks.Range{}, j.pool...)
+	here = append(here, j.solo...)
+	for _, g := range j.gens {
+		here = append(append(append(here, g.task), g.leases...), g.cover...)
+	}
+	return here
+}
+
+// add puts in the pool what of c is not done and not here already.
+func (j *job) add(c tasks.Cover) {
+	j.pool = j.pool.Union(c.Minus(j.done).Minus(tasks.CoverOf(j.here()...)))
 }
 
 // Ran is the number of units processed in generations of a job that are not yet sealed.

@@ -215,9 +215,6 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 		return
 	}
 	s.sealIfDrained(g)
-	if s.leaving || g.job.shunned {
-		s.handBack(g.job)
-	}
 }
 
 // measure moves the rate towards that of a finished packet, by the packet's weight in time. Packets that
@@ -296,7 +293,4 @@ func (s *Scheduler) genFailed(ev GenFailed) {
 		return
 	}
 	j.pool = j.pool.Union(again)
-	if s.leaving || j.shunned {
-		s.handBack(j)
-	}
 }

@@ -279,6 +279,7 @@ func (s *Scheduler) Step(now time.Duration, ev Event) []Effect {
 	s.out = nil
 	s.handle(ev)
 	s.expire()
+	s.handBack()
 	s.cutOverdue()
 	s.fill()
 	s.feedWaiters()
