@@ -23,16 +23,20 @@ constexpr char kMagic[] = "DTPBLOB1";
 constexpr size_t kHead = 16, kRecordHead = 24, kFlushAt = 1 << 20, kMaxName = 1 << 16;
 
 void put32(char *p, uint32_t v) {
-  for (int i = 0; i < 4; ++i) p[i] = static_cast<char>(v >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    p[i] = static_cast<char>(v >> (24 - 8 * i));
 }
 
 uint32_t get32(const char *p) {
   uint32_t v = 0;
-  for (int i = 0; i < 4; ++i) v = v << 8 | static_cast<unsigned char>(p[i]);
+  for (int i = 0; i < 4; ++i)
+    v = v << 8 | static_cast<unsigned char>(p[i]);
   return v;
 }
 
-uint64_t get64(const char *p) { return uint64_t{get32(p)} << 32 | get32(p + 4); }
+uint64_t get64(const char *p) {
+  return uint64_t{get32(p)} << 32 | get32(p + 4);
+}
 
 Failure diskFailure(const std::string &path) {
   return Failure("disk", "could not write " + path + ": " + std::strerror(errno));
@@ -97,18 +101,20 @@ void BlobWriter::finish() {
 void addAll(BlobWriter &out, const TCollection &list) {
   std::map<std::pair<std::string, std::string>, uint32_t> seen;
   TIter next(&list);
-  while (TObject *o = next()) out.add(*o, o->GetName(), seen[{o->GetName(), o->ClassName()}]++, false);
+  while (TObject *o = next())
+    out.add(*o, o->GetName(), seen[{o->GetName(), o->ClassName()}]++, false);
 }
 
 BlobReader::BlobReader(const std::string &path)
     : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-  struct stat st {};
+  struct stat st{};
   if (fd_.get() < 0 || ::fstat(fd_.get(), &st) != 0)
     throw Failure("internal", "could not read " + path + ": " + std::strerror(errno));
   size_ = static_cast<uint64_t>(st.st_size);
   char head[kHead];
   readAt(head, sizeof head, 0);
-  if (std::memcmp(head, kMagic, 8) != 0) throw Failure("internal", path + " is no output of a generation");
+  if (std::memcmp(head, kMagic, 8) != 0)
+    throw Failure("internal", path + " is no output of a generation");
   if (get32(head + 8) != static_cast<uint32_t>(gROOT->GetVersionCode()))
     throw Failure("internal", path + " was written by another version of ROOT");
   for (uint64_t at = kHead; at < size_;) {
@@ -134,7 +140,8 @@ BlobReader::BlobReader(const std::string &path)
 
 void BlobReader::readAt(void *p, size_t n, uint64_t at) const {
   for (size_t got = 0; got < n;) {
-    ssize_t r = ::pread(fd_.get(), static_cast<char *>(p) + got, n - got, static_cast<off_t>(at + got));
+    ssize_t r =
+        ::pread(fd_.get(), static_cast<char *>(p) + got, n - got, static_cast<off_t>(at + got));
     if (r < 0 && errno == EINTR) continue;
     if (r <= 0) throw Failure("internal", "could not read " + path_ + ": it ends early");
     got += static_cast<size_t>(r);

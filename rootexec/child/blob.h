@@ -12,8 +12,8 @@
 //   16      8     b, length of the object
 //   24      n,c,b name, class name, object as TBufferFile::WriteObjectAny leaves it
 //
-// Each object is a record of its own so that a merge holds one name at a time in memory, and so that
-// big lists can be reduced in parts. Nothing is compressed: blobs live for seconds.
+// Each object is a record of its own so that a merge holds one name at a time in memory, and so
+// that big lists can be reduced in parts. Nothing is compressed: blobs live for seconds.
 #pragma once
 
 #include "channel.h"
@@ -44,7 +44,7 @@ struct Record {
 
 /// Writes a blob. Nothing is at the path before finish(). Throws Failure "disk".
 class BlobWriter {
-public:
+ public:
   explicit BlobWriter(std::string path);
   ~BlobWriter();
   BlobWriter(const BlobWriter &) = delete;
@@ -53,7 +53,7 @@ public:
   void add(const TObject &object, const std::string &name, uint32_t ordinal, bool apart);
   void finish();
 
-private:
+ private:
   void write(const char *p, size_t n);
   void flush();
 
@@ -67,13 +67,13 @@ void addAll(BlobWriter &out, const TCollection &list);
 
 /// Reads a blob, one object at a time. Throws Failure "internal" for what is no blob of ours.
 class BlobReader {
-public:
+ public:
   explicit BlobReader(const std::string &path);
 
   const std::vector<Record> &records() const { return records_; }
   std::unique_ptr<TObject> read(const Record &r) const;
 
-private:
+ private:
   void readAt(void *p, size_t n, uint64_t at) const;
 
   std::string path_;

@@ -69,7 +69,8 @@ bool Channel::write(const json &frame) {
   json::to_msgpack(frame, out);
   size_t n = out.size() - 4;
   if (n > kMaxFrame) return false;
-  for (int i = 0; i < 4; ++i) out[i] = static_cast<uint8_t>(n >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    out[i] = static_cast<uint8_t>(n >> (24 - 8 * i));
   for (size_t at = 0; at < out.size();) {
     ssize_t put = ::send(fd_.get(), out.data() + at, out.size() - at, MSG_NOSIGNAL);
     if (put < 0 && errno == EINTR) continue;

@@ -14,7 +14,7 @@ namespace dtpnode {
 
 /// Owns a file descriptor.
 class Fd {
-public:
+ public:
   explicit Fd(int fd = -1) : fd_(fd) {}
   Fd(Fd &&o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
   Fd &operator=(Fd &&o) noexcept {
@@ -26,13 +26,13 @@ public:
   int get() const { return fd_; }
   void reset();
 
-private:
+ private:
   int fd_;
 };
 
 /// One end of a socket pair that carries frames. Not for several threads.
 class Channel {
-public:
+ public:
   explicit Channel(Fd fd) : fd_(std::move(fd)) {}
 
   /// Reads the next frame into out. False if the other side is gone or not to be understood.
@@ -45,7 +45,7 @@ public:
   int fd() const { return fd_.get(); }
   void close() { fd_.reset(); }
 
-private:
+ private:
   bool readBytes(char *p, size_t n);
 
   Fd fd_;

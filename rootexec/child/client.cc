@@ -118,7 +118,8 @@ json Client::start(const json &request) {
     throw Failure("disk", "could not enter " + dir + ": " + std::strerror(errno));
   for (const std::string &variable : request.value("env", std::vector<std::string>{})) {
     const size_t eq = variable.find('=');
-    if (eq != std::string::npos) ::setenv(variable.substr(0, eq).c_str(), variable.c_str() + eq + 1, 1);
+    if (eq != std::string::npos)
+      ::setenv(variable.substr(0, eq).c_str(), variable.c_str() + eq + 1, 1);
   }
   input_ = new TList;
   for (const auto &[name, value] : request.value("params", std::map<std::string, std::string>{}))
@@ -169,16 +170,18 @@ json Client::finish(const json &request) {
 int Client::writeOutput(const std::string &path) {
   TDirectory::TContext keepDirectory;
   guard_.clear();
-  // ROOT takes a path for a URL: a # in it would cut it. So it sees a name of ours, in a folder that
-  // the system has entered.
+  // ROOT takes a path for a URL: a # in it would cut it. So it sees a name of ours, in a folder
+  // that the system has entered.
   const std::string name = ".dtpnode-" + std::to_string(::getpid()) + ".root";
   TempFile temp{folderOf(path) + "/" + name};
-  if (!gSystem->ChangeDirectory(folderOf(path).c_str())) throw writeFailure(path, guard_, std::strerror(errno));
+  if (!gSystem->ChangeDirectory(folderOf(path).c_str()))
+    throw writeFailure(path, guard_, std::strerror(errno));
   std::unique_ptr<TFile> file(TFile::Open(name.c_str(), "RECREATE"));
   if (!file || file->IsZombie()) throw writeFailure(path, guard_, "could not create it");
   std::vector<TObject *> all;
   TIter next(selector_->GetOutputList());
-  while (TObject *o = next()) all.push_back(o);
+  while (TObject *o = next())
+    all.push_back(o);
   all.insert(all.end(), apart_.begin(), apart_.end());
   int keys = 0;
   for (TObject *o : all) {
@@ -188,7 +191,8 @@ int Client::writeOutput(const std::string &path) {
     guard_.enter(Phase::Write);
   }
   file->Close();
-  if (file->TestBit(TFile::kWriteError) || guard_.diskFull()) throw writeFailure(path, guard_, "write error");
+  if (file->TestBit(TFile::kWriteError) || guard_.diskFull())
+    throw writeFailure(path, guard_, "write error");
   syncPath(temp.path, O_RDWR);
   if (::rename(temp.path.c_str(), path.c_str()) != 0)
     throw writeFailure(path, guard_, std::strerror(errno));

@@ -20,11 +20,11 @@ std::vector<uint8_t> packInput(const TList &list);
 TList *unpackInput(const std::vector<uint8_t> &bytes);
 
 class Client {
-public:
+ public:
   Client(Channel &channel, Guard &guard, const SelectorClass &cls);
   int run();
 
-private:
+ private:
   nlohmann::json start(const nlohmann::json &request);
   nlohmann::json finish(const nlohmann::json &request);
   int writeOutput(const std::string &path);

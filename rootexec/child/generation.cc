@@ -81,7 +81,8 @@ json Generation::begin(const json &request) {
   guard_.setLax(request.value("lax", false));
   job_ = request.at("job");
   const auto input = request.find("input");
-  input_ = unpackInput(input != request.end() && input->is_binary() ? input->get_binary() : json::binary_t{});
+  input_ = unpackInput(input != request.end() && input->is_binary() ? input->get_binary()
+                                                                    : json::binary_t{});
   guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
   guard_.run(Phase::SlaveBegin, [&] {
     selector_->SetInputList(input_);
@@ -100,8 +101,9 @@ json Generation::begin(const json &request) {
 
 json Generation::process(const json &request) {
   const auto start = Clock::now();
-  Packet p{request.at("id"),    request.at("seq"),  request.at("file"), request.at("tree"),
-           request.at("first"), request.at("last"), request.at("base"), request.value("clip", false)};
+  Packet p{request.at("id"),   request.at("seq"),           request.at("file"),
+           request.at("tree"), request.at("first"),         request.at("last"),
+           request.at("base"), request.value("clip", false)};
   SharedPage &page = guard_.page();
   page.packet.store(p.id);
   page.entry.store(-1);
@@ -126,8 +128,10 @@ json Generation::process(const json &request) {
     units_ += end - p.first;
     canary_ += canary(job_, p.base + p.first, p.base + end);
   }
-  const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
-  return {{"op", "done"}, {"id", p.id}, {"last", end}, {"ns", ns}, {"bytes", bytes}, {"opened", opened}};
+  const auto ns =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+  return {{"op", "done"}, {"id", p.id},     {"last", end},
+          {"ns", ns},     {"bytes", bytes}, {"opened", opened}};
 }
 
 void Generation::open(Packet &p, bool &opened) {
@@ -173,7 +177,8 @@ long long Generation::loop(const Packet &p) {
   guard_.run(Phase::Process, [&] {
     for (; e < p.last && page.stop.load(std::memory_order_relaxed) < p.seq; ++e) {
       page.entry.store(e, std::memory_order_relaxed);
-      page.progress.store(page.progress.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      page.progress.store(page.progress.load(std::memory_order_relaxed) + 1,
+                          std::memory_order_relaxed);
       if (!step(e)) {
         e = p.last;
         return;

@@ -18,13 +18,13 @@ class SelectorClass;
 uint64_t canary(uint64_t job, int64_t first, int64_t last);
 
 class Generation {
-public:
+ public:
   Generation(Channel &channel, Guard &guard, const SelectorClass &cls);
 
   /// Works off requests until dtpnode is gone, the generation is sealed, or something fails.
   int run();
 
-private:
+ private:
   struct Packet {
     uint64_t id, seq;
     std::string file, tree;
@@ -50,7 +50,7 @@ private:
   const SelectorClass &class_;
   Inputs inputs_;
   Input *current_ = nullptr;
-  bool skipFile_ = false;      // after Abort(kAbortFile)
+  bool skipFile_ = false;     // after Abort(kAbortFile)
   long long clusterEnd_ = -1; // of the entry that runs
   TSelector *selector_ = nullptr;
   int version_ = 2;

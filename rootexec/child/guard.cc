@@ -40,7 +40,8 @@ void onCrash(int sig) {
 }
 
 void catchCrashes() {
-  void *stack = ::mmap(nullptr, kAltStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void *stack =
+      ::mmap(nullptr, kAltStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   stack_t alt{};
   alt.ss_sp = stack;
   alt.ss_size = kAltStack;
@@ -48,7 +49,7 @@ void catchCrashes() {
   void *frame[1];
   ::backtrace(frame, 1);
   for (int sig : kCrashSignals) {
-    struct sigaction act {};
+    struct sigaction act{};
     act.sa_handler = onCrash;
     act.sa_flags = SA_ONSTACK | SA_NODEFER;
     ::sigaction(sig, &act, nullptr);
@@ -59,7 +60,9 @@ bool startsWith(const char *s, const char *prefix) {
   return std::strncmp(s, prefix, std::strlen(prefix)) == 0;
 }
 
-bool has(const char *s, const char *part) { return std::strstr(s, part) != nullptr; }
+bool has(const char *s, const char *part) {
+  return std::strstr(s, part) != nullptr;
+}
 
 bool aboutBranch(const char *location) {
   return has(location, "::SetBranchAddress") || has(location, "::CreateProxy") ||
@@ -86,8 +89,10 @@ bool readsData(uint32_t phase) {
   case Phase::Init:
   case Phase::Notify:
   case Phase::Read:
-  case Phase::Process: return true;
-  default: return false;
+  case Phase::Process:
+    return true;
+  default:
+    return false;
   }
 }
 
@@ -110,20 +115,22 @@ bool wholeJob(Phase p) {
 } // namespace
 
 const char *phaseName(Phase p) {
-  static const char *const names[] = {"idle",    "constructor", "Begin",          "SlaveBegin", "open",
-                                      "Init",    "Notify",      "read",           "Process",
-                                      "SlaveTerminate", "seal", "merge",          "Terminate",
-                                      "write",   "load",        "compile",        "plan"};
+  static const char *const names[] = {
+      "idle",      "constructor", "Begin",   "SlaveBegin",     "open", "Init",
+      "Notify",    "read",        "Process", "SlaveTerminate", "seal", "merge",
+      "Terminate", "write",       "load",    "compile",        "plan"};
   return names[static_cast<size_t>(p)];
 }
 
 nlohmann::json failureFrame(const Failure &f) {
-  return {{"op", "failed"},   {"kind", f.kind}, {"what", f.step},  {"file", f.file}, {"entry", f.entry},
-          {"first", f.first}, {"last", f.last}, {"exit", 0},       {"msg", f.msg}};
+  return {{"op", "failed"}, {"kind", f.kind},   {"what", f.step},
+          {"file", f.file}, {"entry", f.entry}, {"first", f.first},
+          {"last", f.last}, {"exit", 0},        {"msg", f.msg}};
 }
 
 void resetSignals() {
-  for (int sig = 0; sig < kMAXSIGNALS; ++sig) gSystem->ResetSignal(static_cast<ESignals>(sig), true);
+  for (int sig = 0; sig < kMAXSIGNALS; ++sig)
+    gSystem->ResetSignal(static_cast<ESignals>(sig), true);
   for (int sig = 1; sig < 32; ++sig)
     if (sig != SIGKILL && sig != SIGSTOP) ::signal(sig, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN); // a log that nobody reads must not kill
@@ -166,11 +173,14 @@ void Guard::clear() {
   firstError_.clear();
 }
 
-Failure Guard::error() const { return Failure(kind_, text_); }
+Failure Guard::error() const {
+  return Failure(kind_, text_);
+}
 
 void Guard::rootErrorHandler(int level, bool abort, const char *location, const char *msg) {
   userHandler(level, abort, location, msg);
-  if (theGuard && level >= kError) theGuard->onRootError(level, location ? location : "", msg ? msg : "");
+  if (theGuard && level >= kError)
+    theGuard->onRootError(level, location ? location : "", msg ? msg : "");
 }
 
 void Guard::onRootError(int, const char *location, const char *msg) {

@@ -27,7 +27,7 @@ nlohmann::json failureFrame(const Failure &f);
 
 /// Watches over user code in this process. There is one in each forked child.
 class Guard {
-public:
+ public:
   /// Takes the process over: its signals, its exit handler and ROOT's error handler. The page stays
   /// mapped for ever; pageFd receives the stack of a crash.
   Guard(SharedPage *page, Fd pageFd, Channel *channel);
@@ -61,7 +61,7 @@ public:
   bool diskFull() const { return diskFull_; }
   void clear();
 
-private:
+ private:
   [[noreturn]] void rethrow();
   void onRootError(int level, const char *location, const char *msg);
   static void rootErrorHandler(int level, bool abort, const char *location, const char *msg);
@@ -77,8 +77,8 @@ private:
   std::string kind_, text_, firstError_;
 };
 
-/// Gives every signal back its default action and empties the mask: ROOT's own handlers would start a
-/// debugger.
+/// Gives every signal back its default action and empties the mask: ROOT's own handlers would start
+/// a debugger.
 void resetSignals();
 
 /// Name of a phase as the user knows it.

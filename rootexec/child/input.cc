@@ -31,15 +31,17 @@ void checkLocal(const std::string &url) {
   std::string path = url.rfind("file:", 0) == 0 ? url.substr(5) : url;
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) throw openFailure(url, std::strerror(errno));
-  struct stat st {};
+  struct stat st{};
   if (::fstat(fd.get(), &st) == 0 && S_ISDIR(st.st_mode)) throw openFailure(url, "is a directory");
   if (st.st_size == 0) throw openFailure(url, "the file is empty");
   char magic[4] = {};
-  if (::pread(fd.get(), magic, sizeof magic, 0) != sizeof magic || std::memcmp(magic, "root", 4) != 0)
+  if (::pread(fd.get(), magic, sizeof magic, 0) != sizeof magic ||
+      std::memcmp(magic, "root", 4) != 0)
     throw openFailure(url, "not a ROOT file");
 }
 
-void listTrees(TDirectory &dir, const std::string &prefix, int depth, std::vector<std::string> &out) {
+void listTrees(TDirectory &dir, const std::string &prefix, int depth,
+               std::vector<std::string> &out) {
   TIter next(dir.GetListOfKeys());
   while (auto *key = static_cast<TKey *>(next())) {
     const std::string name = prefix + key->GetName();
@@ -48,7 +50,8 @@ void listTrees(TDirectory &dir, const std::string &prefix, int depth, std::vecto
     if (cls->InheritsFrom(TTree::Class())) {
       if (out.empty() || out.back() != name) out.push_back(name); // cycles follow each other
     } else if (depth < 4 && cls->InheritsFrom(TDirectory::Class())) {
-      if (TDirectory *sub = dir.GetDirectory(key->GetName())) listTrees(*sub, name + "/", depth + 1, out);
+      if (TDirectory *sub = dir.GetDirectory(key->GetName()))
+        listTrees(*sub, name + "/", depth + 1, out);
     }
   }
 }
@@ -56,7 +59,8 @@ void listTrees(TDirectory &dir, const std::string &prefix, int depth, std::vecto
 std::string join(const std::vector<std::string> &names) {
   constexpr size_t kShown = 20;
   std::string out;
-  for (size_t i = 0; i < names.size() && i < kShown; ++i) out += (i ? ", " : "") + names[i];
+  for (size_t i = 0; i < names.size() && i < kShown; ++i)
+    out += (i ? ", " : "") + names[i];
   if (names.size() > kShown) out += ", ...";
   return out;
 }
@@ -134,7 +138,8 @@ void Inputs::prepareCache(Input &in, long long first) {
     // To the end of the tree, not of the packet: the next packet most likely follows, and its
     // baskets must be neither fetched twice nor one by one.
     cache->SetEntryRange(first, entries);
-    for (const std::string &name : branches_) tree.AddBranchToCache(name.c_str(), false);
+    for (const std::string &name : branches_)
+      tree.AddBranchToCache(name.c_str(), false);
     if (!branches_.empty()) tree.StopCacheLearningPhase();
   } else if (cache && first < in.cacheFirst) {
     in.cacheFirst = 0;
@@ -147,7 +152,8 @@ void Inputs::learn(const Input &in) {
   TTreeCache *cache = in.tree->GetReadCache(in.file.get());
   if (!cache || cache->IsLearning() || !cache->GetCachedBranches()) return;
   TIter next(cache->GetCachedBranches());
-  while (auto *branch = static_cast<TBranch *>(next())) branches_.emplace_back(branch->GetFullName().Data());
+  while (auto *branch = static_cast<TBranch *>(next()))
+    branches_.emplace_back(branch->GetFullName().Data());
 }
 
 } // namespace dtpnode

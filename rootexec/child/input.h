@@ -32,7 +32,7 @@ struct Input {
 /// The open files of a generation, least recently used closed first. The branches that the selector
 /// reads are learnt on the first file and prefetched at once on the next, as TChain does it.
 class Inputs {
-public:
+ public:
   explicit Inputs(Guard &guard) : guard_(guard) {}
 
   /// The input for url and path; opened tells whether the file was opened for it.
@@ -42,7 +42,7 @@ public:
   /// Notes what branches in's selector read. To be called before leaving in for another.
   void learn(const Input &in);
 
-private:
+ private:
   static constexpr size_t kOpenFiles = 8;
 
   Guard &guard_;

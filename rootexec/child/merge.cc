@@ -41,7 +41,9 @@ bool isList(const TObject &o) {
 
 } // namespace
 
-bool isOurs(const std::string &name) { return name == kUnits || name == kCanary || name == kMembers; }
+bool isOurs(const std::string &name) {
+  return name == kUnits || name == kCanary || name == kMembers;
+}
 
 Merger::Merger(const std::vector<std::string> &paths, Guard &guard) : guard_(guard) {
   TH1::AddDirectory(false);
@@ -66,8 +68,9 @@ bool Merger::next(Group &out) {
   out.ordinal = records[0].ordinal;
   out.objects.clear();
   guard_.enter(Phase::Merge); // progress: a merge of many objects is no stall
-  out.apart = std::any_of(records.begin(), records.end(), [](const Record &r) { return r.apart; }) ||
-              !mergeRecords(records, out.objects);
+  out.apart =
+      std::any_of(records.begin(), records.end(), [](const Record &r) { return r.apart; }) ||
+      !mergeRecords(records, out.objects);
   // A merge that fails half way has spoilt its objects.
   if (out.apart) out.objects = readAll(records);
   note(out);
@@ -83,18 +86,21 @@ void Merger::note(const Group &g) {
   auto *list = dynamic_cast<TList *>(g.objects[0].get());
   if (!list || g.name != kMembers) return;
   TIter next(list);
-  while (TObject *o = next()) members_[o->GetName()] = o->GetTitle();
+  while (TObject *o = next())
+    members_[o->GetName()] = o->GetTitle();
 }
 
 Objects Merger::readAll(const std::vector<Record> &records) const {
   Objects out;
-  for (const Record &r : records) out.push_back(blobs_[r.blob].read(r));
+  for (const Record &r : records)
+    out.push_back(blobs_[r.blob].read(r));
   return out;
 }
 
 bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
   out.push_back(blobs_[records[0].blob].read(records[0]));
-  if (records[0].name == kMembers) return true; // the same in all generations that filled the member
+  if (records[0].name == kMembers)
+    return true; // the same in all generations that filled the member
   for (size_t at = 1; at < records.size();) {
     Objects others;
     for (; at < records.size() && others.size() < kAtOnce; ++at)
@@ -107,12 +113,13 @@ bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
 bool Merger::mergeInto(TObject &into, Objects &others, const std::string &path) {
   if (isList(into)) return mergeElements(into, others, path);
   TList list;
-  for (auto &o : others) list.Add(o.get());
+  for (auto &o : others)
+    list.Add(o.get());
   return rootMerge(into, list);
 }
 
-// Lists inside the output list merge by the names of their elements. An element that cannot be merged
-// stays beside its namesake, and so does one that only some lists have.
+// Lists inside the output list merge by the names of their elements. An element that cannot be
+// merged stays beside its namesake, and so does one that only some lists have.
 bool Merger::mergeElements(TObject &into, Objects &others, const std::string &path) {
   auto &list = static_cast<TSeqCollection &>(into);
   for (auto &other : others) {
@@ -120,19 +127,22 @@ bool Merger::mergeElements(TObject &into, Objects &others, const std::string &pa
     std::map<std::pair<std::string, std::string>, int> seen;
     std::vector<TObject *> elements;
     TIter next(&from);
-    while (TObject *e = next()) elements.push_back(e);
+    while (TObject *e = next())
+      elements.push_back(e);
     from.Clear("nodelete");
     for (TObject *e : elements) {
       int skip = seen[{e->GetName(), e->ClassName()}]++;
       TObject *mine = nullptr;
       TIter search(&list);
       while ((mine = search()))
-        if (std::string(mine->GetName()) == e->GetName() && mine->IsA() == e->IsA() && skip-- == 0) break;
+        if (std::string(mine->GetName()) == e->GetName() && mine->IsA() == e->IsA() && skip-- == 0)
+          break;
       Objects one;
       one.emplace_back(e);
       const std::string name = path + "/" + e->GetName();
       if (mine && mergeInto(*mine, one, name)) continue;
-      if (mine && std::find(apart_.begin(), apart_.end(), name) == apart_.end()) apart_.push_back(name);
+      if (mine && std::find(apart_.begin(), apart_.end(), name) == apart_.end())
+        apart_.push_back(name);
       list.Add(one[0].release());
     }
   }

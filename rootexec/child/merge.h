@@ -16,7 +16,7 @@ class Guard;
 
 /// The output lists of several generations.
 class Merger {
-public:
+ public:
   Merger(const std::vector<std::string> &paths, Guard &guard);
 
   struct Group {
@@ -34,11 +34,13 @@ public:
   const std::vector<std::string> &apart() const { return apart_; }
   const std::map<std::string, std::string> &members() const { return members_; }
 
-private:
+ private:
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
   bool mergeRecords(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
-  bool mergeInto(TObject &into, std::vector<std::unique_ptr<TObject>> &others, const std::string &path);
-  bool mergeElements(TObject &into, std::vector<std::unique_ptr<TObject>> &others, const std::string &path);
+  bool mergeInto(TObject &into, std::vector<std::unique_ptr<TObject>> &others,
+                 const std::string &path);
+  bool mergeElements(TObject &into, std::vector<std::unique_ptr<TObject>> &others,
+                     const std::string &path);
   void note(const Group &g);
 
   Guard &guard_;

@@ -22,7 +22,8 @@
 //     ->  compile {dir, main, lib, cxx}   <-  compiled {so}
 //   generation
 //     ->  begin {input, option, job, memory, dir, lax}          <-  ready {}
-//     ->  packet {id, seq, file, tree, first, last, base, clip} <-  done {id, last, ns, bytes, opened}
+//     ->  packet {id, seq, file, tree, first, last, base, clip} <-  done {id, last, ns, bytes,
+//     opened}
 //     ->  seal {path}                                           <-  sealed {units, canary, apart}
 //   merger
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart}
@@ -30,9 +31,9 @@
 //     ->  start {option, params, dir, env}  <-  begun {input}
 //     ->  finish {partials, path}           <-  finished {units, canary, apart, keys}
 //
-//     failed {kind, what, file, entry, first, last, exit, msg}: kind is one of rootexec.Kind, "what"
-//     the user function or step, [first,last) the local entries to blame. After a failure only a
-//     planner goes on.
+//     failed {kind, what, file, entry, first, last, exit, msg}: kind is one of rootexec.Kind,
+//     "what" the user function or step, [first,last) the local entries to blame. After a failure
+//     only a planner goes on.
 //
 // The next "begin", "packet" and "seal" may be written before the last is answered. They are worked
 // off in order, and the first failure ends the process.
@@ -77,7 +78,7 @@ struct SharedPage {
   std::atomic<uint64_t> progress; // grows with each entry and each change of phase
   std::atomic<uint64_t> stop;     // packets with seq <= stop end at the next entry boundary
   std::atomic<uint32_t> phase;
-  std::atomic<uint32_t> signal; // set first thing by the crash handler
+  std::atomic<uint32_t> signal;                   // set first thing by the crash handler
   std::atomic<int64_t> clusterFirst, clusterLast; // the cluster that entry is in
   // The first read error that ROOT reported; user code often crashes soon after. troubleKind is set
   // last: 1 = schema, 2 = data.

@@ -48,12 +48,17 @@ json plan(const json &request, Guard &guard) {
   std::vector<long long> clusters;
   auto next = tree->GetClusterIterator(0);
   for (long long at; (at = next.Next()) < entries;)
-    if (clusters.empty() || at > clusters.back()) clusters.push_back(at); // FlushBaskets() leaves empty ones
-  return {{"op", "planned"}, {"tree", path}, {"entries", entries}, {"clusters", clusters}, {"bytes", tree->GetZipBytes()}};
+    if (clusters.empty() || at > clusters.back())
+      clusters.push_back(at); // FlushBaskets() leaves empty ones
+  return {{"op", "planned"},
+          {"tree", path},
+          {"entries", entries},
+          {"clusters", clusters},
+          {"bytes", tree->GetZipBytes()}};
 }
 
-// ACLiC writes beside the sources: dir is the library's final home, so that the paths inside it hold.
-// Told a name for the library, it would overlook the header beside the source.
+// ACLiC writes beside the sources: dir is the library's final home, so that the paths inside it
+// hold. Told a name for the library, it would overlook the header beside the source.
 json compile(const json &request) {
   const std::string dir = request.at("dir"), main = request.at("main"), lib = request.at("lib");
   const std::string cxx = request.value("cxx", "");
@@ -76,11 +81,15 @@ json merge(const json &request, Guard &guard) {
   Merger::Group group;
   while (merger.next(group)) {
     uint32_t ordinal = group.ordinal;
-    for (auto &o : group.objects) out.add(*o, group.name, ordinal++, group.apart);
+    for (auto &o : group.objects)
+      out.add(*o, group.name, ordinal++, group.apart);
     guard.enter(Phase::Write);
   }
   out.finish();
-  return {{"op", "sealed"}, {"units", merger.units()}, {"canary", merger.canary()}, {"apart", merger.apart()}};
+  return {{"op", "sealed"},
+          {"units", merger.units()},
+          {"canary", merger.canary()},
+          {"apart", merger.apart()}};
 }
 
 int runSelector(Channel &channel, Guard &guard) {
@@ -90,7 +99,8 @@ int runSelector(Channel &channel, Guard &guard) {
   try {
     guard.run(Phase::Load, [&] {
       try {
-        cls = std::make_unique<SelectorClass>(request.at("so"), request.at("dir"), request.at("class"));
+        cls = std::make_unique<SelectorClass>(request.at("so"), request.at("dir"),
+                                              request.at("class"));
       } catch (Failure &f) {
         if (!guard.firstError().empty()) f.msg += ": " + guard.firstError();
         throw;
@@ -107,7 +117,8 @@ int runSelector(Channel &channel, Guard &guard) {
 
 } // namespace
 
-int runRole(const std::string &role, Channel &channel, Guard &guard, const SelectorClass *selector) {
+int runRole(const std::string &role, Channel &channel, Guard &guard,
+            const SelectorClass *selector) {
   if (role == "selector") return runSelector(channel, guard);
   if (role == "generation") return Generation(channel, guard, *selector).run();
   if (role == "client") return Client(channel, guard, *selector).run();
@@ -116,7 +127,8 @@ int runRole(const std::string &role, Channel &channel, Guard &guard, const Selec
   if (role == "compiler")
     return serve(channel, guard, Phase::Compile, false, [](const json &r) { return compile(r); });
   if (role == "merger")
-    return serve(channel, guard, Phase::Merge, false, [&](const json &r) { return merge(r, guard); });
+    return serve(channel, guard, Phase::Merge, false,
+                 [&](const json &r) { return merge(r, guard); });
   if (role == "check")
     return serve(channel, guard, Phase::Construct, false, [&](const json &) {
       selector->make();

@@ -19,7 +19,8 @@ namespace {
 std::set<std::string> knownClasses() {
   std::set<std::string> names;
   TClassTable::Init();
-  while (const char *name = TClassTable::Next()) names.insert(name);
+  while (const char *name = TClassTable::Next())
+    names.insert(name);
   return names;
 }
 
@@ -37,7 +38,8 @@ std::string selectorsSince(const std::set<std::string> &before) {
 
 } // namespace
 
-SelectorClass::SelectorClass(const std::string &so, const std::string &dir, const std::string &name) {
+SelectorClass::SelectorClass(const std::string &so, const std::string &dir,
+                             const std::string &name) {
   const std::set<std::string> before = knownClasses();
   // The dictionary names the sources by their base name; they lie beside the library wherever that
   // was unpacked.
@@ -53,16 +55,19 @@ SelectorClass::SelectorClass(const std::string &so, const std::string &dir, cons
   if (!class_->InheritsFrom(TSelector::Class()))
     throw Failure("code", "class " + name + " does not derive from TSelector");
   if (class_->Property() & kIsAbstract)
-    throw Failure("code", "class " + name + " is abstract: it lacks an implementation of a virtual function");
+    throw Failure("code", "class " + name +
+                              " is abstract: it lacks an implementation of a virtual function");
   if (!class_->HasDefaultConstructor())
-    throw Failure("code", "class " + name + " has no constructor that can be called without arguments");
+    throw Failure("code",
+                  "class " + name + " has no constructor that can be called without arguments");
   selectorOffset_ = class_->GetBaseClassOffset(TSelector::Class());
   collectMembers(class_, 0);
 }
 
 TSelector *SelectorClass::make() const {
   void *object = class_->New();
-  if (!object) throw Failure("code", std::string("could not make an object of class ") + class_->GetName());
+  if (!object)
+    throw Failure("code", std::string("could not make an object of class ") + class_->GetName());
   return reinterpret_cast<TSelector *>(static_cast<char *>(object) + selectorOffset_);
 }
 
@@ -70,12 +75,14 @@ void SelectorClass::collectMembers(TClass *cls, long offset) {
   TIter bases(cls->GetListOfBases());
   while (auto *base = static_cast<TBaseClass *>(bases())) {
     TClass *b = base->GetClassPointer();
-    if (b && b != TSelector::Class() && base->GetDelta() >= 0) collectMembers(b, offset + base->GetDelta());
+    if (b && b != TSelector::Class() && base->GetDelta() >= 0)
+      collectMembers(b, offset + base->GetDelta());
   }
   TIter next(cls->GetListOfDataMembers());
   while (auto *dm = static_cast<TDataMember *>(next())) {
     std::string full = dm->GetFullTypeName();
-    if (!dm->IsaPointer() || dm->IsBasic() || dm->GetArrayDim() > 1 || (dm->Property() & kIsStatic)) continue;
+    if (!dm->IsaPointer() || dm->IsBasic() || dm->GetArrayDim() > 1 || (dm->Property() & kIsStatic))
+      continue;
     if (full.find('*') != full.size() - 1) continue; // TH1F**
     TClass *mc = TClass::GetClass(dm->GetTypeName(), true, true);
     if (!mc || !mc->InheritsFrom(TObject::Class())) continue;
@@ -95,10 +102,12 @@ TObject **SelectorClass::slot(const TSelector &s, const Member &m) const {
   return reinterpret_cast<TObject **>(start + m.offset);
 }
 
-std::map<std::string, std::string> SelectorClass::membersIn(const TSelector &s, const TList &list) const {
+std::map<std::string, std::string> SelectorClass::membersIn(const TSelector &s,
+                                                            const TList &list) const {
   std::map<const void *, std::string> objects;
   TIter next(&list);
-  while (TObject *o = next()) objects.emplace(o, o->GetName());
+  while (TObject *o = next())
+    objects.emplace(o, o->GetName());
   std::map<std::string, std::string> out;
   for (const Member &m : members_) {
     const char *p = reinterpret_cast<const char *>(*slot(s, m));

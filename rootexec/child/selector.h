@@ -15,7 +15,7 @@ namespace dtpnode {
 
 /// A class that derives from TSelector, out of one library.
 class SelectorClass {
-public:
+ public:
   /// Loads the library in this process. Throws Failure "code".
   SelectorClass(const std::string &so, const std::string &dir, const std::string &name);
 
@@ -30,12 +30,12 @@ public:
   /// the object of its own name if there is one.
   void bind(TSelector &s, const TList &list, const std::map<std::string, std::string> &bound) const;
 
-private:
+ private:
   struct Member {
     std::string name;
-    TClass *cls;      // declared class
-    long offset;      // in the selector's class
-    long baseOffset;  // of TObject in cls
+    TClass *cls;     // declared class
+    long offset;     // in the selector's class
+    long baseOffset; // of TObject in cls
   };
   void collectMembers(TClass *cls, long offset);
   TObject **slot(const TSelector &s, const Member &m) const;

@@ -87,10 +87,14 @@ void readWithReader(TTree &tree) {
   for (int e = 0; e < kEntries; ++e) {
     reader.SetLocalEntry(e);
     sum += *n + *f + *d + *b + *l + whole->size();
-    for (float v : x) sum += v;
-    for (int v : i) sum += v;
-    for (float v : vf) sum += v;
-    for (int v : vi) sum += v;
+    for (float v : x)
+      sum += v;
+    for (int v : i)
+      sum += v;
+    for (float v : vf)
+      sum += v;
+    for (int v : vi)
+      sum += v;
   }
   volatile double used = sum;
   (void)used;
@@ -105,7 +109,8 @@ void readWithAddresses(TTree &tree) {
   tree.SetBranchAddress("x", row.x, &branch);
   tree.SetBranchAddress("f", &row.f, &branch);
   tree.SetBranchAddress("vf", &vf, &branch);
-  for (int e = 0; e < kEntries; ++e) tree.GetEntry(tree.LoadTree(e));
+  for (int e = 0; e < kEntries; ++e)
+    tree.GetEntry(tree.LoadTree(e));
   tree.ResetBranchAddresses();
 }
 
@@ -126,7 +131,8 @@ void warmTrees() {
     const std::string path = "warm-" + std::to_string(::getpid()) + ".root";
     std::unique_ptr<TFile> out(TFile::Open(path.c_str(), "RECREATE", "", settings));
     if (!out || out->IsZombie()) return; // cold, but not broken
-    for (const char *name : {"reader", "addresses"}) writeTree(*out, name);
+    for (const char *name : {"reader", "addresses"})
+      writeTree(*out, name);
     out->Close();
     std::unique_ptr<TFile> in(TFile::Open(path.c_str(), "READ"));
     ::unlink(path.c_str());
@@ -170,10 +176,12 @@ void warmObjects() {
 } // namespace
 
 void warmUp() {
-  for (const char *lib : {"libTree", "libTreePlayer", "libHist", "libPhysics", "libMathCore", "libGpad"})
+  for (const char *lib :
+       {"libTree", "libTreePlayer", "libHist", "libPhysics", "libMathCore", "libGpad"})
     gSystem->Load(lib);
-  for (const char *cls : {"TSelector", "TTreeReader", "TClonesArray", "TLorentzVector", "TFile", "TChain",
-                          "vector<float>", "vector<int>", "vector<double>", "vector<string>"})
+  for (const char *cls :
+       {"TSelector", "TTreeReader", "TClonesArray", "TLorentzVector", "TFile", "TChain",
+        "vector<float>", "vector<int>", "vector<double>", "vector<string>"})
     TClass::GetClass(cls);
   warmTrees();
   warmObjects();

@@ -73,9 +73,12 @@ bool Zygote::onFrame() {
     else if (op == "signal")
       signal(request);
     else
-      return control_.write({{"op", "error"}, {"id", request.value("id", uint64_t{0})}, {"msg", "unknown request " + op}});
+      return control_.write({{"op", "error"},
+                             {"id", request.value("id", uint64_t{0})},
+                             {"msg", "unknown request " + op}});
   } catch (const std::exception &e) {
-    return control_.write({{"op", "error"}, {"id", request.value("id", uint64_t{0})}, {"msg", e.what()}});
+    return control_.write(
+        {{"op", "error"}, {"id", request.value("id", uint64_t{0})}, {"msg", e.what()}});
   }
   return true;
 }
@@ -85,7 +88,8 @@ void Zygote::fork(const json &request) {
   const uint64_t id = request.at("id");
   Channel channel(control_.takeFd());
   Fd log = control_.takeFd(), page = control_.takeFd();
-  if (!roleAllowed(role, selector_ != nullptr)) throw std::runtime_error("no role " + role + " here");
+  if (!roleAllowed(role, selector_ != nullptr))
+    throw std::runtime_error("no role " + role + " here");
   if (page.get() < 0) throw std::runtime_error("fork request came without its descriptors");
 
   std::fflush(nullptr);
@@ -115,7 +119,8 @@ void Zygote::onChildren() {
   for (pid_t pid; (pid = ::wait4(-1, &status, WNOHANG, &usage)) > 0;) {
     if (children_.erase(pid) == 0) continue; // an orphan of a child
     ::kill(-pid, SIGKILL);                   // and what it started
-    control_.write({{"op", "exited"}, {"pid", pid}, {"status", status}, {"maxrss", usage.ru_maxrss}});
+    control_.write(
+        {{"op", "exited"}, {"pid", pid}, {"status", status}, {"maxrss", usage.ru_maxrss}});
   }
 }
 
@@ -124,13 +129,15 @@ void Zygote::leave() {
     ::kill(-child.first, SIGKILL);
     ::kill(child.first, SIGKILL);
   }
-  for (const auto &child : children_) ::waitpid(child.first, nullptr, 0);
+  for (const auto &child : children_)
+    ::waitpid(child.first, nullptr, 0);
   // As they die, what they started comes to us. It may have left its group.
   const std::string list = "/proc/self/task/" + std::to_string(::getpid()) + "/children";
   for (bool some = true; some;) {
     some = false;
     std::ifstream orphans(list);
-    for (pid_t pid; orphans >> pid; some = true) ::kill(pid, SIGKILL);
+    for (pid_t pid; orphans >> pid; some = true)
+      ::kill(pid, SIGKILL);
     if (some) ::waitpid(-1, nullptr, 0);
   }
 }

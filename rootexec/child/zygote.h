@@ -1,5 +1,5 @@
-// The process that forks all others. It knows ROOT, and later one selector library, but runs no user
-// code of its own.
+// The process that forks all others. It knows ROOT, and later one selector library, but runs no
+// user code of its own.
 #pragma once
 
 #include "channel.h"
@@ -16,20 +16,21 @@ namespace dtpnode {
 class SelectorClass;
 
 class Zygote {
-public:
+ public:
   /// selector is null in the base zygote.
   Zygote(Channel &control, const SelectorClass *selector);
 
   /// Serves requests until dtpnode is gone, then kills its children and returns.
   void processRequests();
 
-private:
+ private:
   bool onFrame();
   void onChildren();
   void fork(const nlohmann::json &request);
   void signal(const nlohmann::json &request);
   void leave();
-  [[noreturn]] void becomeChild(const std::string &role, pid_t parent, Channel channel, Fd log, Fd page);
+  [[noreturn]] void becomeChild(const std::string &role, pid_t parent, Channel channel, Fd log,
+                                Fd page);
 
   Channel &control_;
   const SelectorClass *selector_;

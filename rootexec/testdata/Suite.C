@@ -21,7 +21,8 @@ void MakeData::Begin(TTree *) {
   for (Long64_t e = 0; e < entries; ++e) {
     id = base + e;
     n = static_cast<Int_t>(random.Integer(8));
-    for (int i = 0; i < n; ++i) x[i] = static_cast<Float_t>(random.Gaus(0, 1));
+    for (int i = 0; i < n; ++i)
+      x[i] = static_cast<Float_t>(random.Gaus(0, 1));
     v.assign(static_cast<size_t>(n % 3), 0.5f);
     tree->Fill();
   }
@@ -42,7 +43,8 @@ void Hists::SlaveBegin(TTree *) {
   auto *inner = new TH1F("inner", "v", 10, 0, 1);
   inner->SetDirectory(nullptr);
   nested->Add(inner);
-  for (TObject *o : std::initializer_list<TObject *>{hx, renamed, h2, prof, count, slaveEnds, nested})
+  for (TObject *o :
+       std::initializer_list<TObject *>{hx, renamed, h2, prof, count, slaveEnds, nested})
     fOutput->Add(o);
   if (TString(GetOption()) == "absent" && param(fInput, "first") == "yes") fOutput->Remove(h2);
 }
@@ -55,16 +57,18 @@ bool Hists::Process(Long64_t entry) {
     prof->Fill(*n, f);
   }
   renamed->Fill(*n);
-  for (float f : v) static_cast<TH1F *>(nested->FindObject("inner"))->Fill(f);
+  for (float f : v)
+    static_cast<TH1F *>(nested->FindObject("inner"))->Fill(f);
   count->SetVal(count->GetVal() + 1);
   return true;
 }
 
 void Hists::Terminate() {
   // Says what it sees, for the test of the binding of members.
-  printf("terminate hx=%g renamed=%g count=%lld nested=%d fromBegin=%s\n", hx ? hx->GetEntries() : -1,
-         renamed ? renamed->GetEntries() : -1, count ? count->GetVal() : -1,
-         nested ? nested->GetSize() : -1, param(fInput, "fromBegin").Data());
+  printf("terminate hx=%g renamed=%g count=%lld nested=%d fromBegin=%s\n",
+         hx ? hx->GetEntries() : -1, renamed ? renamed->GetEntries() : -1,
+         count ? count->GetVal() : -1, nested ? nested->GetSize() : -1,
+         param(fInput, "fromBegin").Data());
 }
 
 void HistsOld::SlaveBegin(TTree *) {
@@ -86,7 +90,8 @@ void HistsOld::Init(TTree *t) {
 
 bool HistsOld::Process(Long64_t entry) {
   fChain->GetTree()->GetEntry(entry);
-  for (int i = 0; i < n; ++i) hx->Fill(x[i]);
+  for (int i = 0; i < n; ++i)
+    hx->Fill(x[i]);
   if (v->size() == static_cast<size_t>(n % 3)) count->SetVal(count->GetVal() + 1);
   return true;
 }
@@ -119,7 +124,8 @@ void Bad::misbehave() {
   if (bad == "memory")
     for (;;) {
       auto *p = new char[16 << 20];
-      for (int i = 0; i < 16 << 20; i += 4096) p[i] = 1;
+      for (int i = 0; i < 16 << 20; i += 4096)
+        p[i] = 1;
       hoard.push_back(p);
     }
   if (bad == "overflow") {
@@ -129,7 +135,8 @@ void Bad::misbehave() {
     deep[1] = deep[0];
   }
   if (bad == "flood")
-    for (int i = 0; i < 1 << 20; ++i) printf("%-1023d\n", i);
+    for (int i = 0; i < 1 << 20; ++i)
+      printf("%-1023d\n", i);
   if (bad == "abort") Abort("on purpose", kAbortProcess);
   if (bad == "abortfile") Abort("on purpose", kAbortFile);
   if (bad == "sleep") gSystem->Exec("sleep 1000");
@@ -139,8 +146,10 @@ void Bad::misbehave() {
 void Reference::Begin(TTree *) {
   TChain chain(param(fInput, "tree", "T"));
   std::unique_ptr<TObjArray> files(param(fInput, "files").Tokenize(","));
-  for (TObject *f : *files) chain.Add(f->GetName());
-  auto *selector = static_cast<TSelector *>(TClass::GetClass(param(fInput, "class", "Hists"))->New());
+  for (TObject *f : *files)
+    chain.Add(f->GetName());
+  auto *selector =
+      static_cast<TSelector *>(TClass::GetClass(param(fInput, "class", "Hists"))->New());
   TList input;
   selector->SetInputList(&input);
   const Long64_t first = param(fInput, "first", "0").Atoll();
@@ -157,36 +166,48 @@ void Reference::Begin(TTree *) {
   }
   if (param(fInput, "out") == "") return;
   TFile out(param(fInput, "out"), "RECREATE");
-  for (TObject *o : *selector->GetOutputList()) out.WriteTObject(o, o->GetName());
+  for (TObject *o : *selector->GetOutputList())
+    out.WriteTObject(o, o->GetName());
 }
 
-static bool close(double a, double b) { return std::abs(a - b) <= 1e-12 * std::max(std::abs(a), std::abs(b)); }
+static bool close(double a, double b) {
+  return std::abs(a - b) <= 1e-12 * std::max(std::abs(a), std::abs(b));
+}
 
 static int compareObjects(TObject *a, TObject *b) {
-  if (!b || a->IsA() != b->IsA()) return printf("%s is missing or of another class\n", a->GetName());
+  if (!b || a->IsA() != b->IsA())
+    return printf("%s is missing or of another class\n", a->GetName());
   if (auto *list = dynamic_cast<TCollection *>(a)) {
     int bad = list->GetSize() != static_cast<TCollection *>(b)->GetSize();
-    for (TObject *o : *list) bad += compareObjects(o, static_cast<TCollection *>(b)->FindObject(o->GetName()));
+    for (TObject *o : *list)
+      bad += compareObjects(o, static_cast<TCollection *>(b)->FindObject(o->GetName()));
     return bad;
   }
   if (auto *p = dynamic_cast<TParameter<Long64_t> *>(a)) {
-    if (TString(p->GetName()) == "slaveEnds" || p->GetVal() == static_cast<TParameter<Long64_t> *>(b)->GetVal())
+    if (TString(p->GetName()) == "slaveEnds" ||
+        p->GetVal() == static_cast<TParameter<Long64_t> *>(b)->GetVal())
       return 0;
-    return printf("%s: %lld, %lld\n", p->GetName(), p->GetVal(), static_cast<TParameter<Long64_t> *>(b)->GetVal());
+    return printf("%s: %lld, %lld\n", p->GetName(), p->GetVal(),
+                  static_cast<TParameter<Long64_t> *>(b)->GetVal());
   }
   auto *h = dynamic_cast<TH1 *>(a), *g = dynamic_cast<TH1 *>(b);
   if (!h) return 0;
   for (int i = 0; i < h->GetNcells(); ++i)
-    if (!close(h->GetBinContent(i), g->GetBinContent(i)) || !close(h->GetBinError(i), g->GetBinError(i)))
-      return printf("%s bin %d: %.17g, %.17g\n", h->GetName(), i, h->GetBinContent(i), g->GetBinContent(i));
-  if (h->GetEntries() != g->GetEntries()) return printf("%s: entries %g, %g\n", h->GetName(), h->GetEntries(), g->GetEntries());
+    if (!close(h->GetBinContent(i), g->GetBinContent(i)) ||
+        !close(h->GetBinError(i), g->GetBinError(i)))
+      return printf("%s bin %d: %.17g, %.17g\n", h->GetName(), i, h->GetBinContent(i),
+                    g->GetBinContent(i));
+  if (h->GetEntries() != g->GetEntries())
+    return printf("%s: entries %g, %g\n", h->GetName(), h->GetEntries(), g->GetEntries());
   return 0;
 }
 
 void Compare::Begin(TTree *) {
   TFile a(param(fInput, "a")), b(param(fInput, "b"));
-  int bad = a.GetListOfKeys()->GetSize() != b.GetListOfKeys()->GetSize() || a.GetListOfKeys()->GetSize() == 0;
-  for (TObject *key : *a.GetListOfKeys()) bad += compareObjects(a.Get(key->GetName()), b.Get(key->GetName())) != 0;
+  int bad = a.GetListOfKeys()->GetSize() != b.GetListOfKeys()->GetSize() ||
+            a.GetListOfKeys()->GetSize() == 0;
+  for (TObject *key : *a.GetListOfKeys())
+    bad += compareObjects(a.Get(key->GetName()), b.Get(key->GetName())) != 0;
   if (bad) Abort("they differ");
 }
 

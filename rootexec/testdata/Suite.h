@@ -38,7 +38,7 @@ inline TString param(TList *input, const char *name, const char *otherwise = "")
 
 // Writes the trees of the tests in Begin.
 class MakeData : public TSelector {
-public:
+ public:
   int Version() const override { return 2; }
   void Begin(TTree *) override;
   ClassDefOverride(MakeData, 0);
@@ -46,7 +46,7 @@ public:
 
 // What every analysis does, with TTreeReader.
 class Hists : public TSelector {
-public:
+ public:
   TTreeReader reader;
   TTreeReaderValue<Long64_t> id{reader, "id"};
   TTreeReaderValue<int> n{reader, "n"};
@@ -74,7 +74,7 @@ public:
 
 // The same in the style of TTree::MakeSelector before TTreeReader.
 class HistsOld : public TSelector {
-public:
+ public:
   TTree *fChain = nullptr;
   Long64_t id = 0;
   Int_t n = 0;
@@ -93,7 +93,7 @@ public:
 
 // Version 0: ProcessCut and ProcessFill.
 class Cutter : public TSelector {
-public:
+ public:
   TTree *tree = nullptr;
   Long64_t id = 0;
   TBranch *branch = nullptr;
@@ -112,7 +112,7 @@ public:
 
 // Does what the parameter "bad" says when it reads the id in the parameter "at".
 class Bad : public TSelector {
-public:
+ public:
   TTreeReader reader;
   TTreeReaderValue<Long64_t> id{reader, "id"};
   TString bad;
@@ -132,7 +132,7 @@ public:
 
 // Reads a branch that is not there.
 class Missing : public TSelector {
-public:
+ public:
   TTreeReader reader;
   TTreeReaderValue<float> nosuch{reader, "nosuchbranch"};
   int Version() const override { return 2; }
@@ -145,7 +145,7 @@ public:
 };
 
 class MissingOld : public TSelector {
-public:
+ public:
   float nosuch = 0;
   TParameter<Long64_t> *count = nullptr;
   int Version() const override { return 2; }
@@ -159,19 +159,19 @@ public:
 };
 
 class BadConstructor : public TSelector {
-public:
+ public:
   BadConstructor() { std::abort(); }
   ClassDefOverride(BadConstructor, 0);
 };
 
 class NoSelector : public TNamed {
-public:
+ public:
   ClassDefOverride(NoSelector, 1);
 };
 
 // Objects that have no Merge, and one that refuses it.
 class Apart : public TSelector {
-public:
+ public:
   int Version() const override { return 2; }
   void SlaveBegin(TTree *) override {
     fOutput->Add(new TNamed("note", "text"));
@@ -185,21 +185,21 @@ public:
 
 // Runs TChain::Process over the parameter "files" in Begin and writes the output list to "out".
 class Reference : public TSelector {
-public:
+ public:
   void Begin(TTree *) override;
   ClassDefOverride(Reference, 0);
 };
 
 // Compares the histograms of two files in Begin; aborts at the first difference.
 class Compare : public TSelector {
-public:
+ public:
   void Begin(TTree *) override;
   ClassDefOverride(Compare, 0);
 };
 
 // Checks the file "file" in Begin: counters named "count" and "slaveEnds", keys listed in "has".
 class Expect : public TSelector {
-public:
+ public:
   void Begin(TTree *) override;
   ClassDefOverride(Expect, 0);
 };
