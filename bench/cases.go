@@ -13,12 +13,12 @@ import (
 // slots is what the figures are stated for: two, whatever the machine has.
 const slots = 2
 
-// withCluster runs f on running daemons; without a binary f gets nil and measures references only.
-func (s *suite) withCluster(ctx context.Context, n int, f func(*cluster) error) (err error) {
+// withCluster runs f on a running daemon; without a binary f gets nil and measures references only.
+func (s *suite) withCluster(ctx context.Context, f func(*cluster) error) (err error) {
 	if s.Binary == "" {
 		return f(nil)
 	}
-	c, err := s.startCluster(ctx, n, slots)
+	c, err := s.startCluster(ctx, 1, slots)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (c *cluster) warm(ctx context.Context, files []string) error {
 // steady measures warm jobs against the limit, in back-to-back pairs.
 func steady(ctx context.Context, s *suite) ([]Result, error) {
 	var results []Result
-	err := s.withCluster(ctx, 1, func(c *cluster) error {
+	err := s.withCluster(ctx, func(c *cluster) error {
 		if c != nil {
 			if err := c.warm(ctx, s.small); err != nil {
 				return err
@@ -97,7 +97,7 @@ func last(v []float64) float64 {
 // treeProcessorMP measures whole jobs against the whole process of ROOT's own parallel processor.
 func treeProcessorMP(ctx context.Context, s *suite) ([]Result, error) {
 	var results []Result
-	err := s.withCluster(ctx, 1, func(c *cluster) error {
+	err := s.withCluster(ctx, func(c *cluster) error {
 		if c != nil {
 			if err := c.warm(ctx, s.small); err != nil {
 				return err
@@ -154,7 +154,7 @@ func (s *suite) runMP(ctx context.Context, class string) (float64, error) {
 // latency measures a job of 1,000 entries on warm daemons.
 func latency(ctx context.Context, s *suite) ([]Result, error) {
 	var values []float64
-	err := s.withCluster(ctx, 1, func(c *cluster) error {
+	err := s.withCluster(ctx, func(c *cluster) error {
 		if c == nil {
 			return nil
 		}
@@ -223,7 +223,7 @@ func memory(ctx context.Context, s *suite) ([]Result, error) {
 		return nil, err
 	}
 	results := []Result{figure("PSS of TTreeProcessorMP, 2 workers", "MB", 0, reference)}
-	err = s.withCluster(ctx, 1, func(c *cluster) error {
+	err = s.withCluster(ctx, func(c *cluster) error {
 		if c == nil {
 			return nil
 		}

@@ -43,7 +43,7 @@ func (s *suite) startLimit(ctx context.Context, class string, files []string, n 
 		l.processes = append(l.processes, p)
 	}
 	for _, p := range l.processes {
-		if _, err := p.wait("ready"); err != nil {
+		if err := p.wait("ready"); err != nil {
 			return nil, errors.Join(err, l.close())
 		}
 	}
@@ -70,15 +70,15 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// wait reads lines up to one that starts with word, and returns it. Selectors print too.
-func (p *process) wait(word string) (string, error) {
+// wait reads lines up to one that starts with word. Selectors print too.
+func (p *process) wait(word string) error {
 	for {
 		line, err := p.out.ReadString('\n')
 		if err != nil {
-			return "", fmt.Errorf("could not read %q from reference process: %w: %s", word, err, p.errs.String())
+			return fmt.Errorf("could not read %q from reference process: %w: %s", word, err, p.errs.String())
 		}
 		if strings.HasPrefix(line, word) {
-			return line, nil
+			return nil
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (l *limit) pass() (float64, error) {
 		}
 	}
 	for _, p := range l.processes {
-		if _, err := p.wait("done"); err != nil {
+		if err := p.wait("done"); err != nil {
 			return 0, err
 		}
 	}

@@ -74,7 +74,7 @@ type (
 		Failure ledger.Failure
 		Killed  bool
 	}
-	// Merged answers MergeBlobs; NotMerged tells that it failed.
+	// Merged answers MergeBlobs.
 	Merged struct {
 		Job    tasks.JobID
 		ID     merge.ID
@@ -84,26 +84,29 @@ type (
 		SHA256 string
 		Size   int64
 	}
+	// NotMerged tells that MergeBlobs failed.
 	NotMerged struct {
 		Job  tasks.JobID
 		Kids []merge.ID
 	}
-	// Stored answers FetchBlob; NotStored tells that it failed.
+	// Stored answers FetchBlob.
 	Stored struct {
 		Job    tasks.JobID
 		ID     merge.ID
 		Units  int64
 		Canary uint64
 	}
+	// NotStored tells that FetchBlob failed.
 	NotStored struct {
 		Job tasks.JobID
 		ID  merge.ID
 	}
-	// StopJob ends a job that this peer leads with what is done; CancelJob without a result.
+	// StopJob ends a job that this peer leads with what is done.
 	StopJob struct {
 		ID     tasks.JobID
 		Reason string
 	}
+	// CancelJob ends a job that this peer leads without a result.
 	CancelJob struct{ ID tasks.JobID }
 	// Finished answers FinishJob: the result is written, or has failed for good.
 	Finished struct{ ID tasks.JobID }
@@ -147,16 +150,18 @@ type (
 		ID   tasks.JobID
 		Home tasks.PeerID
 	}
-	// StartGen starts a generation; LeasePacket, PreemptGen, SealGen, KillGen as in steal.
+	// StartGen starts a generation.
 	StartGen struct {
 		Job  tasks.JobID
 		Gen  steal.GenID
 		Solo bool
 	}
+	// LeasePacket gives a generation a packet; at most two are out at once.
 	LeasePacket struct {
 		Gen    steal.GenID
 		Packet tasks.Range
 	}
+	// PreemptGen ends the running packet at its next unit; it and queued ones end with PacketDone.
 	PreemptGen struct{ Gen steal.GenID }
 	// SealGen ends a generation; its output is to be stored under ID. Units and Canary are what the
 	// blob must show.
@@ -166,6 +171,7 @@ type (
 		Units  int64
 		Canary uint64
 	}
+	// KillGen ends a generation whose work is not wanted; no event answers it.
 	KillGen struct{ Gen steal.GenID }
 	// MergeBlobs merges inputs, of which some lie with other nodes, and stores the result under ID.
 	MergeBlobs struct {

@@ -101,11 +101,12 @@ type Event interface{ isLedgerEvent() }
 type (
 	// Tick lets audits happen.
 	Tick struct{}
-	// NodeUp and NodeDown tell of members that may work; Slots is 0 for one that does not.
+	// NodeUp tells of a connected member; Slots is 0 for one that does not work.
 	NodeUp struct {
 		ID    tasks.PeerID
 		Slots int
 	}
+	// NodeDown tells that a member is not reachable.
 	NodeDown struct{ ID tasks.PeerID }
 	// Reported carries a node's report; From may be this node.
 	Reported struct {
@@ -114,13 +115,13 @@ type (
 	}
 	// Offered carries a partial that a node wants committed.
 	Offered struct{ Partial merge.Partial }
-	// Stored tells that a partial's blob is here and durable, with what was counted in it; NotStored
-	// that it could not be had.
+	// Stored tells that a partial's blob is here and durable, with what was counted in it.
 	Stored struct {
 		ID     merge.ID
 		Units  int64
 		Canary uint64
 	}
+	// NotStored tells that a partial's blob could not be had.
 	NotStored struct{ ID merge.ID }
 	// NotReduced tells that a node cannot carry out an order to reduce.
 	NotReduced struct {
@@ -162,11 +163,12 @@ type (
 	Shun struct{ ID tasks.PeerID }
 	// Fetch a partial's blob and store it durably; answer with Stored or NotStored.
 	Fetch struct{ Partial merge.Partial }
-	// Accept and Reject answer an offer.
+	// Accept tells a holder that its partial, or all of its units, are committed.
 	Accept struct {
 		To tasks.PeerID
 		ID merge.ID
 	}
+	// Reject tells a holder that its partial cannot be committed: it explodes.
 	Reject struct {
 		To tasks.PeerID
 		ID merge.ID

@@ -56,12 +56,6 @@ func (b *blobs) add(hash, path string) {
 	b.at[hash] = path
 }
 
-func (b *blobs) remove(hash string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.at, hash)
-}
-
 // removeUnder forgets all blobs in a folder.
 func (b *blobs) removeUnder(dir string) {
 	b.mu.Lock()

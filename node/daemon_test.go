@@ -226,4 +226,3 @@ func TestMeter(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 }
-

@@ -87,7 +87,7 @@ func keyOf(url, tree string) (k fileKey, ok bool, err error) {
 	}
 	k = fileKey{path: url, tree: tree, size: info.Size(), mtime: info.ModTime().UnixNano()}
 	if st, isUnix := info.Sys().(*syscall.Stat_t); isUnix {
-		k.dev, k.ino, k.changedNanos = uint64(st.Dev), st.Ino, st.Ctim.Nano()
+		k.dev, k.ino, k.changedNanos = uint64(st.Dev), st.Ino, st.Ctim.Nano() //nolint:unconvert // 32 bits elsewhere
 	}
 	return k, true, nil
 }

@@ -111,8 +111,9 @@ type Event interface{ isStealEvent() }
 type (
 	// Tick lets time-outs pass; a few a second, and when Wake says so.
 	Tick struct{}
-	// PeerUp and PeerDown tell of workers that can be stolen from.
-	PeerUp   struct{ ID tasks.PeerID }
+	// PeerUp tells of a peer that can be stolen from.
+	PeerUp struct{ ID tasks.PeerID }
+	// PeerDown tells that a peer is not reachable.
 	PeerDown struct{ ID tasks.PeerID }
 	// Open says that this node is ready to run a job. Rate is units/s a slot from earlier runs, or 0.
 	Open struct {
