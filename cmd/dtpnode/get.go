@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"path/filepath"
 	"strings"
 
@@ -51,24 +52,38 @@ func runGet(ctx context.Context, g *globals, id, out string) error {
 			Hint:    fmt.Sprintf("see `dtpnode status %s`; `dtpnode cancel --keep` stops it with a partial result", progress.Short(st.ID)),
 		}
 	}
-	partial := submit.Outcome(st)
-	if partial != nil && !errors.Is(partial, submit.ErrPartial) {
-		return partial
+	if st.State == api.Cancelled {
+		return submit.Outcome(st)
 	}
 	if out == "-" {
-		if _, err := client.Result(ctx, st.ID, g.stdout); err != nil {
-			return err
-		}
-		return partial
+		_, err := client.Result(ctx, st.ID, g.stdout)
+		return fetched(st, err)
 	}
 	if out == "" {
 		out = strings.TrimSuffix(filepath.Base(st.Selector), filepath.Ext(st.Selector)) + ".root"
 	}
 	if st.Output, err = submit.Fetch(ctx, client, st.ID, out); err != nil {
-		return err
+		return fetched(st, err)
 	}
 	if err := g.show(st, func(w io.Writer) { progress.Summary(w, st) }); err != nil {
 		return err
 	}
-	return partial
+	return fetched(st, nil)
+}
+
+// fetched is how fetching the output of a final job ended. A job may have failed and have an output all
+// the same: where only copying it to its place did not work.
+func fetched(st api.JobStatus, err error) error {
+	var missing *api.Error
+	switch {
+	case st.State == api.Failed && errors.As(err, &missing) && missing.Status == http.StatusNotFound:
+		return submit.Outcome(st)
+	case err != nil:
+		return err
+	case st.State == api.Failed && len(st.Missing) == 0:
+		return nil
+	case st.State == api.Failed:
+		st.State = api.Partial
+	}
+	return submit.Outcome(st)
 }

@@ -118,6 +118,11 @@ func (d *daemon) serveJob(w http.ResponseWriter, r *http.Request, id, what strin
 	enc := json.NewEncoder(w)
 	switch what {
 	case "logs", "result":
+		if id == "failed" && what == "result" {
+			w.WriteHeader(http.StatusNotFound)
+			_ = enc.Encode(api.Error{Message: "the job has no result"})
+			return
+		}
 		fmt.Fprintf(w, "%s of %s\n", what, id)
 	case "stop", "cancel":
 		d.calls <- what
