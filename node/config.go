@@ -11,6 +11,8 @@
 package node
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,7 +27,7 @@ import (
 type Config struct {
 	StateDir    string   // identity, membership, jobs and results; made if missing
 	CacheDir    string   // ROOT, built children, compiled selectors; may be shared by a user's daemons
-	ScratchDir  string   // partials of running jobs; default StateDir/scratch
+	ScratchDir  string   // where a folder for partials of running jobs is made; default StateDir
 	Listen      []string // host:port; default 127.0.0.1:0
 	Name        string   // shown to others
 	Slots       int      // children at once
@@ -52,11 +54,8 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("could not find folder %q: %w", *dir, err)
 		}
 	}
-	if c.ScratchDir == "" {
-		c.ScratchDir = filepath.Join(c.StateDir, "scratch")
-	}
-	if c.ScratchDir, err = filepath.Abs(c.ScratchDir); err != nil {
-		return c, fmt.Errorf("could not find folder %q: %w", c.ScratchDir, err)
+	if c.ScratchDir, err = scratchIn(c.ScratchDir, c.StateDir); err != nil {
+		return c, err
 	}
 	if c.Memory == 0 {
 		c.Memory = memTotal() * 8 / 10 / int64(max(c.Slots, 1))
@@ -71,6 +70,20 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// scratchIn is the daemon's own folder in the one that the user named: that one may be a mount point,
+// hold other things, or serve other daemons, and the daemon empties its own at start and end.
+func scratchIn(dir, state string) (string, error) {
+	if dir == "" {
+		return filepath.Join(state, "scratch"), nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("could not find folder %q: %w", dir, err)
+	}
+	sum := sha256.Sum256([]byte(state))
+	return filepath.Join(abs, "dtpnode-"+hex.EncodeToString(sum[:6])), nil
 }
 
 // memTotal is the host's memory in bytes; 0, which means no limit, if it cannot be read.
