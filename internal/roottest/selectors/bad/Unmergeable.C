@@ -1,8 +1,10 @@
-// Unmergeable has an output object whose class has no Merge, beside one that merges.
+// Unmergeable has an output object whose class has no Merge, beside one that merges. It takes its time, so
+// that several nodes get to work on few entries.
 
 #include <TH1F.h>
 #include <TNamed.h>
 #include <TSelector.h>
+#include <TSystem.h>
 
 class Unmergeable : public TSelector {
 public:
@@ -18,6 +20,8 @@ public:
    Bool_t Process(Long64_t entry) override
    {
       fHist->Fill(entry);
+      if (entry % 20 == 0)
+         gSystem->Sleep(1);
       return kTRUE;
    }
    ClassDefOverride(Unmergeable, 0);
