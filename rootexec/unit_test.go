@@ -1,0 +1,191 @@
+package rootexec
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"pgregory.net/rapid"
+)
+
+// fakeRoot makes a folder that looks like an installed ROOT.
+func fakeRoot(t *testing.T, version string) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string]string{
+		"include/TTree.h":            "",
+		"include/ROOT/RVersion.hxx":  version,
+		"include/compiledata.h":      "#define MAKEEXE \"c++ -std=c++20 -O2\"\n",
+		"lib/libCore.so":             "",
+		"bin/rootcling":              "",
+		"share/python/ROOT/__init__": "",
+	} {
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestFind(t *testing.T) {
+	dir := fakeRoot(t, "#define ROOT_VERSION_MAJOR 6\n#define ROOT_VERSION_MINOR 8\n#define ROOT_VERSION_PATCH 4\n")
+	r, err := Find(t.Context(), FindOptions{Prefix: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Dir != dir || r.Version != "6.08.04" || r.Std != "c++20" || !strings.Contains(r.Platform, "/ROOT 6.08.04/") {
+		t.Errorf("%+v", r)
+	}
+	t.Setenv("ROOTSYS", dir)
+	if r, err := Find(t.Context(), FindOptions{}); err != nil || r.Dir != dir {
+		t.Errorf("$ROOTSYS: %+v, %v", r, err)
+	}
+}
+
+func TestFindNothing(t *testing.T) {
+	_, err := Find(t.Context(), FindOptions{Prefix: t.TempDir()})
+	var none *NoROOTError
+	if !errors.Is(err, ErrNoROOT) || !errors.As(err, &none) || none.Hint == "" || !strings.Contains(err.Error(), "--root") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestBuildChildTellsTheCompilersMessage(t *testing.T) {
+	root, err := Find(t.Context(), FindOptions{Prefix: fakeRoot(t, "#define ROOT_RELEASE \"6.40.00\"\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := t.TempDir()
+	_, err = BuildChild(t.Context(), root, cache, nil)
+	if err == nil || !strings.Contains(err.Error(), "error:") {
+		t.Errorf("%v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(cache, "child", "*", "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Whatever is written in whatever pieces, the capture keeps the first and the last bytes.
+func TestCaptureKeepsBothEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := &capture{lines: make(chan string, lineBuffer), done: make(chan struct{})}
+		var all []byte
+		for i := range rapid.IntRange(0, 20).Draw(t, "pieces") {
+			piece := bytes.Repeat([]byte{byte('a' + i%26), '\n'}, rapid.IntRange(0, 20_000).Draw(t, "size"))
+			c.add(piece)
+			all = append(all, piece...)
+		}
+		head, tail := all[:min(len(all), captureHead)], all[len(all)-min(len(all), captureTail):]
+		got := c.text()
+		if !strings.HasPrefix(got, string(head)) || !strings.HasSuffix(got, string(tail)) {
+			t.Fatalf("%d bytes written: the ends are not kept", len(all))
+		}
+		if len(all) <= captureHead+captureTail && got != string(all) {
+			t.Fatalf("%d bytes written: not all kept", len(all))
+		}
+	})
+}
+
+func TestCaptureLines(t *testing.T) {
+	c, w, err := newCapture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 3*maxLine)
+	for _, s := range []string{"one\ntw", "o\n", long + "\n", "no end"} {
+		if _, err := w.WriteString(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = w.Close()
+	var got []string
+	for l := range c.lines {
+		got = append(got, l)
+	}
+	c.close(time.Minute)
+	if want := []string{"one", "two", long[:maxLine], "no end"}; strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("%d lines: %.80q", len(got), got)
+	}
+}
+
+// pack makes a packed library of one file as a peer with bad intentions might.
+func pack(t testing.TB, h tar.Header, content []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	z, err := zstd.NewWriter(&buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(z)
+	h.Size = int64(len(content))
+	if err := w.WriteHeader(&h); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func TestUnpackRefuses(t *testing.T) {
+	for name, packed := range map[string][]byte{
+		"garbage":      []byte("no archive"),
+		"nothing":      nil,
+		"a path out":   pack(t, tar.Header{Name: "../evil"}, []byte("x")),
+		"an absolute":  pack(t, tar.Header{Name: "/etc/evil"}, []byte("x")),
+		"a link":       pack(t, tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "/etc"}, nil),
+		"a bomb":       pack(t, tar.Header{Name: "zeros"}, make([]byte, maxUnpacked+1)),
+		"no library":   pack(t, tar.Header{Name: libMeta}, []byte(`{"key":"k","so":"a.so"}`)),
+		"so elsewhere": pack(t, tar.Header{Name: libMeta}, []byte(`{"key":"k","so":"../a.so"}`)),
+	} {
+		cache := t.TempDir()
+		if _, err := Unpack(t.Context(), cache, "k", packed); !errors.Is(err, ErrPack) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, _ := os.ReadDir(cache); len(left) > 0 {
+			t.Errorf("%s: left %v", name, left)
+		}
+	}
+}
+
+func FuzzReadPack(f *testing.F) {
+	f.Add(pack(f, tar.Header{Name: "a.so"}, []byte("x")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		files, err := readPack(b)
+		if err != nil && !errors.Is(err, ErrPack) {
+			t.Errorf("an error of another kind: %v", err)
+		}
+		for name := range files {
+			if !filepath.IsLocal(name) {
+				t.Errorf("takes %q", name)
+			}
+		}
+	})
+}
+
+func TestSourceHash(t *testing.T) {
+	a := Source{Main: "A.C", Files: map[string][]byte{"A.C": []byte("x"), "A.h": []byte("yz")}}
+	b := Source{Main: "A.C", Files: map[string][]byte{"A.C": []byte("xy"), "A.h": []byte("z")}}
+	if a.Hash() == b.Hash() || a.Hash() != (Source{Main: a.Main, Files: a.Files}).Hash() {
+		t.Error("the hash does not tell sources apart, or is not stable")
+	}
+	if LibraryKey(a, "p") == LibraryKey(a, "q") {
+		t.Error("the key does not depend on the platform")
+	}
+}
