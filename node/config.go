@@ -7,7 +7,8 @@
 //	submit.go   a job's way in, at its home     prepare.go  a job's way in, elsewhere
 //	run.go      generations                     blobs.go    partials, sources, results on disk
 //	finish.go   a job's way out                 status.go   what users see
-//	control.go  HTTP on the Unix socket         meter.go    histograms
+//	control.go  HTTP on the Unix socket         logs.go     what children printed
+//	meter.go    histograms
 package node
 
 import (

@@ -268,37 +268,6 @@ func (d *Daemon) pause(ctx context.Context, j *job) bool {
 	}
 }
 
-func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
-	j, _, err := d.lookup(r.Context(), r.PathValue("id"))
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	flush := http.NewResponseController(w)
-	name := r.PathValue("id")
-	if j != nil {
-		name = j.name
-	}
-	next := 0
-	d.writeRemoteLogs(r.Context(), w, name)
-	for {
-		final := j == nil || j.final()
-		if j != nil {
-			var lines []string
-			lines, next = j.logFrom(next)
-			for _, l := range lines {
-				if _, err := io.WriteString(w, l+"\n"); err != nil {
-					return
-				}
-			}
-		}
-		if flush.Flush() != nil || final || r.URL.Query().Get("follow") == "" || !d.pause(r.Context(), j) {
-			return
-		}
-	}
-}
-
 func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
 	j, remote, err := d.lookup(r.Context(), r.PathValue("id"))
 	if err != nil {

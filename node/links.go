@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -188,36 +187,6 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	}
 	slices.SortStableFunc(out, func(a, b api.JobStatus) int { return a.Submitted.Compare(b.Submitted) })
 	return out
-}
-
-// logsHere is what a job's children printed on this node.
-func (d *Daemon) logsHere(name string) []byte {
-	var b strings.Builder
-	for _, j := range d.find(name) {
-		lines, _ := j.logFrom(0)
-		for _, l := range lines {
-			if b.Len()+len(l) > maxLogAnswer {
-				break
-			}
-			b.WriteString(l + "\n")
-		}
-	}
-	return []byte(b.String())
-}
-
-// writeRemoteLogs writes what a job's children printed on other nodes, under their names.
-func (d *Daemon) writeRemoteLogs(ctx context.Context, w io.Writer, name string) {
-	names := d.memberNames()
-	any := false
-	for _, id := range d.upPeers() {
-		if b, err := d.askPeer(ctx, id, "logs", name); err == nil && len(b) > 0 {
-			fmt.Fprintf(w, "== %s\n%s", names[id].name, b)
-			any = true
-		}
-	}
-	if any {
-		fmt.Fprintf(w, "== %s (this node)\n", d.cfg.Name)
-	}
 }
 
 // shareResult makes a result fetchable and returns its hash.

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+func TestLogsAreToldOnce(t *testing.T) {
+	var b strings.Builder
+	l := &logWriter{w: &b, told: map[tasks.PeerID]string{}}
+	long := strings.Repeat("a line that is rather long\n", 100)
+	for _, step := range []struct{ id, text string }{
+		{"1", "x\n"},
+		{"2", ""},
+		{"1", "x\ny\n"},
+		{"1", "x\ny\n"},
+		{"2", "z\n"},
+		{"1", "x\ny\nend of 1\n"},
+		{"2", long + "last\n"},              // nothing is left of what was told
+		{"2", long[270:] + "last\nmore\n"}, // the oldest lines have gone
+	} {
+		if err := l.tell(step.id, "node"+step.id, step.text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "== node1\nx\ny\n== node2\nz\n== node1\nend of 1\n== node2\n" + long + "last\nmore\n"
+	if b.String() != want {
+		t.Errorf("told %q\nwant %q", b.String(), want)
+	}
+}
+
+func TestPeersThatDiffer(t *testing.T) {
+	d := &Daemon{cfg: Config{Version: "v1"}, root: &rootexec.Root{Version: "6.40.00"}}
+	for _, tc := range []struct {
+		info  p2p.Info
+		works bool
+		says  []string
+	}{
+		{p2p.Info{Version: "v1", ROOT: "6.40.00"}, true, nil},
+		{p2p.Info{Version: "v2", ROOT: "6.40.00"}, true, []string{"v1", "v2", "install the same version"}},
+		{p2p.Info{Version: "v1", ROOT: "6.38.00"}, false, []string{"6.38.00", "6.40.00", "install the same version"}},
+		{p2p.Info{Version: "v1"}, false, []string{"no ROOT", "dtpnode doctor"}},
+	} {
+		note := d.note(tc.info)
+		if (note == "") != (tc.says == nil) || (d.mismatch(tc.info) == "") != tc.works {
+			t.Errorf("%+v: note %q, mismatch %q", tc.info, note, d.mismatch(tc.info))
+		}
+		for _, s := range tc.says {
+			if !strings.Contains(note, s) {
+				t.Errorf("%+v: note %q does not say %q", tc.info, note, s)
+			}
+		}
+	}
+}
