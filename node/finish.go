@@ -119,8 +119,11 @@ func (d *Daemon) finish(e engine.FinishJob) {
 	j.mu.Unlock()
 	d.snapshot(j)
 	d.remember(j)
-	j.phase(api.Merging, "merging and running Terminate")
-	err := d.writeResult(j, e)
+	err := d.nothingDone(e, desc)
+	if err == nil {
+		j.phase(api.Merging, "merging and running Terminate")
+		err = d.writeResult(j, e)
+	}
 	switch {
 	case err != nil:
 		d.failLed(j, err)
@@ -130,6 +133,26 @@ func (d *Daemon) finish(e engine.FinishJob) {
 		d.endLed(j, api.Done, "", "")
 	}
 	d.post(engine.Finished{ID: e.ID})
+}
+
+// nothingDone is the error of a job that was given up before a single entry was done: histograms that are
+// empty for that reason are no result.
+func (d *Daemon) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
+	if e.Units > 0 {
+		return nil
+	}
+	for _, l := range e.Lost {
+		if l.Tries == 0 { // it was stopped before
+			continue
+		}
+		i, entry := desc.Data.Locate(l.Range.First)
+		msg := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry, l.Reason)
+		if l.Tail != "" {
+			msg += "\n" + l.Tail
+		}
+		return &api.Error{Message: msg, Hint: hintFor(l.Failed, d.names(l.Nodes))}
+	}
+	return nil
 }
 
 // writeResult runs the last merge and Terminate, keeps the output and copies it to where the user

@@ -247,7 +247,7 @@ func (r *run) fail(f *rootexec.Failure) {
 	case rootexec.KindData, rootexec.KindSchema:
 		out.Data = true
 	case rootexec.KindAbort:
-		out.Fatal = true
+		out.Fatal, out.Reason = true, f.Error() // with file and entry: nothing else tells them
 	}
 	r.d.post(engine.GenFailed{Gen: r.id, Failure: out, Killed: f.Kind == rootexec.KindKilled})
 }
