@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// smallDisk is a command that runs a daemon in a mount namespace of its own, in which folder is a file
+// system of 256 KiB, and the command that leads a process there.
+func smallDisk(t *testing.T, folder string) (wrap []string, inside func(pid int) []string) {
+	t.Helper()
+	check(t, os.MkdirAll(folder, 0o755))
+	const script = `mount -t tmpfs -o size=256k dtpnode-test "$0" && exec "$@"`
+	unshare, enter := []string{"unshare", "--mount"}, []string{"nsenter", "--mount"}
+	if exec.Command("unshare", "--mount", "true").Run() != nil { // not root
+		unshare = append(unshare, "--user", "--map-root-user")
+		enter = append(enter, "--user", "--preserve-credentials")
+	}
+	return append(unshare, "sh", "-c", script, folder), func(pid int) []string {
+		return append(append([]string{}, enter...), fmt.Sprintf("--target=%d", pid))
+	}
+}
+
+// fill leaves no byte free on the file system of folder, as the daemon sees it.
+func (n *node) fill(t *testing.T, folder string) {
+	t.Helper()
+	const script = `cat /dev/zero >"$0/filler" 2>/dev/null; df --output=avail "$0" | tail -n 1`
+	args := append(append([]string{}, n.wrap...), "sh", "-c", script, folder)
+	out, err := exec.Command(args[0], args[1:]...).Output()
+	if err != nil || strings.TrimSpace(string(out)) != "0" {
+		t.Fatalf("could not fill %s: %v, %s KiB are left", folder, err, out)
+	}
+}
+
+// TestOutputDiskFull cannot write the result where the user wants it; it is kept, and the user told how
+// to get it.
+func TestOutputDiskFull(t *testing.T) {
+	t.Parallel()
+	small := filepath.Join(t.TempDir(), "small")
+	wrap, inside := smallDisk(t, small)
+	c := ownCluster(t, nodeSpec{name: "home", wrap: wrap, inside: inside})
+	c.nodes[0].fill(t, small)
+	j := tally(t, manyFiles(t)...)
+	dir := t.TempDir()
+	r := c.nodes[0].dtpnode(t, dir, j.arguments(filepath.Join(small, "out.root"))...)
+	if r.code != 1 || !strings.Contains(r.stderr, "no space left on device") {
+		t.Fatalf("want exit 1 and the reason: %+v", r)
+	}
+	_, hint, ok := strings.Cut(r.stderr, "dtpnode get ")
+	if !ok {
+		t.Fatalf("does not say what to do: %+v", r)
+	}
+	if r := c.nodes[0].dtpnode(t, dir, "get", strings.Fields(hint)[0], "-o", "out.root"); r.code != 0 {
+		t.Fatalf("the result was not kept: %+v", r)
+	}
+	outcome{out: filepath.Join(dir, "out.root")}.equals(t, j)
+}
+
+// TestWorkerDiskFull has a worker that cannot store a byte: the others do its work.
+func TestWorkerDiskFull(t *testing.T) {
+	t.Parallel()
+	small := filepath.Join(t.TempDir(), "small")
+	wrap, inside := smallDisk(t, small)
+	c := ownCluster(t, nodeSpec{name: "home"}, nodeSpec{name: "full", wrap: wrap, inside: inside, args: []string{"--scratch", small}})
+	c.nodes[1].fill(t, small)
+	exact(t, c.nodes[0], tally(t, manyFiles(t)...))
+	if _, err := c.nodes[1].status(); err != nil {
+		t.Errorf("the daemon is gone: %v", err)
+	}
+}
+
+// TestHomeDiskFull submits from a node that cannot keep anything.
+func TestHomeDiskFull(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"scratch", "state"} {
+		t.Run(what, func(t *testing.T) {
+			small := filepath.Join(t.TempDir(), "small")
+			wrap, inside := smallDisk(t, small)
+			spec := nodeSpec{name: "home", wrap: wrap, inside: inside, args: []string{"--scratch", small}}
+			if what == "state" {
+				spec.state, spec.args = small, []string{"--scratch", t.TempDir()}
+			}
+			c := ownCluster(t, spec)
+			c.nodes[0].fill(t, small)
+			o := c.nodes[0].run(t, tally(t, manyFiles(t)...))
+			o.wantError(t, "no space left on")
+			if _, err := c.nodes[0].status(); err != nil {
+				t.Errorf("the daemon is gone: %v", err)
+			}
+		})
+	}
+}

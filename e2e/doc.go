@@ -1,0 +1,12 @@
+// Package e2e tests the real binary: daemons as processes of their own, joined by invitation, that run
+// real selectors in a real ROOT. There is nothing here but tests.
+//
+//	main_test.go      builds the binary, finds a ROOT, owns what all tests share
+//	cluster_test.go   daemons and commands
+//	job_test.go       jobs, and ROOT's own TChain::Process beside them
+//	data_test.go      the files that tests share
+//	results_test.go   right results, bin by bin
+//	badinput_test.go  wrong names, broken files, odd requests
+//	badcode_test.go   selectors that do not compile, crash, hang, flood
+//	disk_test.go      full disks
+package e2e
