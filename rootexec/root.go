@@ -33,6 +33,9 @@ type Root struct {
 // ErrNoROOT is returned, under errors.Is, if there is no usable ROOT.
 var ErrNoROOT = errors.New("no ROOT found")
 
+// ErrNoCompiler is returned, under errors.Is, if there is a ROOT but no C++ compiler for it.
+var ErrNoCompiler = errors.New("no C++ compiler: install g++ (Debian: apt install g++; Fedora: dnf install gcc-c++)")
+
 // NoROOTError says where ROOT was looked for, and what to do.
 type NoROOTError struct {
 	Tried []string // place: what was wrong there
@@ -68,6 +71,9 @@ func Find(ctx context.Context, opt FindOptions) (*Root, error) {
 			r, err := rootAt(ctx, dir)
 			if err == nil {
 				return r, nil
+			}
+			if errors.Is(err, ErrNoCompiler) { // another ROOT would lack it too
+				return nil, err
 			}
 			notFound.Tried = append(notFound.Tried, p.name+": "+err.Error())
 		}
@@ -193,7 +199,7 @@ func (r *Root) readVersion() error {
 	return nil
 }
 
-// findCompiler takes $CXX, or the usual names. It is an error of its own kind: ROOT is there.
+// findCompiler takes $CXX, or the usual names.
 func (r *Root) findCompiler(ctx context.Context) error {
 	for _, name := range append(nonEmpty(os.Getenv("CXX")), "c++", "g++", "clang++") {
 		exe, err := exec.LookPath(name)
@@ -208,7 +214,7 @@ func (r *Root) findCompiler(ctx context.Context) error {
 		r.Platform = fmt.Sprintf("%s-%s/ROOT %s/%s", runtime.GOOS, runtime.GOARCH, r.Version, compilerName(string(out)))
 		return nil
 	}
-	return fmt.Errorf("ROOT is in %s, but there is no C++ compiler: install g++ (Debian: apt install g++; Fedora: dnf install gcc-c++)", r.Dir)
+	return fmt.Errorf("ROOT is in %q, but there is %w", r.Dir, ErrNoCompiler)
 }
 
 var dotted = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)

@@ -63,6 +63,15 @@ func TestFindNothing(t *testing.T) {
 	}
 }
 
+func TestFindWithoutCompiler(t *testing.T) {
+	dir := fakeRoot(t, "#define ROOT_RELEASE \"6.40.00\"\n")
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv("CXX", "")
+	if _, err := Find(t.Context(), FindOptions{Prefix: dir}); !errors.Is(err, ErrNoCompiler) || errors.Is(err, ErrNoROOT) {
+		t.Errorf("%v; want a ROOT without a compiler", err)
+	}
+}
+
 func TestBuildChildTellsTheCompilersMessage(t *testing.T) {
 	root, err := Find(t.Context(), FindOptions{Prefix: fakeRoot(t, "#define ROOT_RELEASE \"6.40.00\"\n")})
 	if err != nil {
