@@ -374,10 +374,13 @@ func (d *Daemon) abandonLed(why string) {
 	}
 }
 
-// cancelJob ends a led job without a result.
+// cancelJob ends a led job without a result, unless it ends by itself just now.
 func (d *Daemon) cancelJob(j *job) {
 	j.cancel()
 	d.endLed(j, api.Cancelled, "cancelled", "")
+	if d.statusOf(j).State != api.Cancelled {
+		return
+	}
 	if id := j.known(); id != "" {
 		d.post(engine.CancelJob{ID: id})
 	}

@@ -71,11 +71,8 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 		return nil, errors.New("no right to steer jobs")
 	}
 	switch kind {
-	case "stop":
-		return nil, d.stopJob(j)
-	case "cancel":
-		d.cancelJob(j)
-		return nil, nil
+	case "stop", "cancel":
+		return nil, d.steer(j, kind)
 	}
 	return nil, fmt.Errorf("unknown request %q", kind)
 }
@@ -154,14 +151,22 @@ func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
 		return nil, err
 	case j == nil:
 		_, err = d.askPeer(ctx, home, what, name)
-	case j.final():
-		err = &api.Error{Status: 409, Message: "the job has ended already: " + string(d.statusOf(j).State), Hint: "dtpnode get fetches its result"}
-	case what == "stop":
-		err = d.stopJob(j)
 	default:
-		d.cancelJob(j)
+		err = d.steer(j, what)
 	}
 	return struct{}{}, err
+}
+
+// steer stops or cancels a job that is led here.
+func (d *Daemon) steer(j *job, what string) error {
+	switch {
+	case j.final():
+		return &api.Error{Status: 409, Message: "the job has ended already: " + string(d.statusOf(j).State), Hint: "dtpnode get fetches its result"}
+	case what == "stop":
+		return d.stopJob(j)
+	}
+	d.cancelJob(j)
+	return nil
 }
 
 // allJobs lists the jobs led here and by members that answer.

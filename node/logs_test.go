@@ -20,7 +20,7 @@ func TestLogsAreToldOnce(t *testing.T) {
 		{"1", "x\ny\n"},
 		{"2", "z\n"},
 		{"1", "x\ny\nend of 1\n"},
-		{"2", long + "last\n"},              // nothing is left of what was told
+		{"2", long + "last\n"},             // nothing is left of what was told
 		{"2", long[270:] + "last\nmore\n"}, // the oldest lines have gone
 	} {
 		if err := l.tell(step.id, "node"+step.id, step.text); err != nil {

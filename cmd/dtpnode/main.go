@@ -28,9 +28,19 @@ func main() {
 	err := cmd.ExecuteContext(context.Background())
 	code := exitCode(err)
 	if err != nil {
-		report(g.stderr, g.json(), err, code)
+		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), err, code)
 	}
 	os.Exit(code)
+}
+
+// wantsJSON looks for --output json itself: a mistake before it in the command line hides it.
+func wantsJSON(args []string) bool {
+	for i, a := range args {
+		if a == "--output=json" || a == "--output" && i+1 < len(args) && args[i+1] == "json" {
+			return true
+		}
+	}
+	return false
 }
 
 // usageError is a mistake in the command line.
