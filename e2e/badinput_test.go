@@ -144,7 +144,7 @@ func TestBrokenFiles(t *testing.T) {
 	})
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

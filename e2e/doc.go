@@ -9,4 +9,10 @@
 //	badinput_test.go  wrong names, broken files, odd requests
 //	badcode_test.go   selectors that do not compile, crash, hang, flood
 //	disk_test.go      full disks
+//	running_test.go   jobs under way, and the processes of daemons
+//	resilience_test.go  killed, paused and returning daemons, zygotes, children
+//	stealing_test.go  who works: seeds, slow, late and leaving nodes
+//	membership_test.go  invitations, rights, strangers
+//	namespaces_test.go  separate hosts
+//	commands_test.go  every command, its JSON, exit status and Ctrl-C
 package e2e

@@ -410,12 +410,10 @@ func (d *Daemon) result(j *job) (io.ReadCloser, error) {
 }
 
 // waitFinal waits until a led job is final.
-func waitFinal(ctx context.Context, j *job, every time.Duration) bool {
+func waitFinal(ctx context.Context, j *job, every time.Duration) {
 	select {
 	case <-j.done:
-		return true
 	case <-ctx.Done():
 	case <-time.After(every):
 	}
-	return false
 }

@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// hosts are network namespaces, each with one interface to a bridge in a namespace of its own: separate
+// hosts as far as the network goes. Folders are shared with this host; daemons are given their own.
+type hosts struct {
+	bridge string
+	names  []string
+	addrs  []string
+}
+
+// makeHosts makes n of them, on a network that is nowhere else.
+func makeHosts(t *testing.T, n int) *hosts {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("NOT TESTED: separate hosts need network namespaces, and they root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Fatal("separate hosts are made with `ip`: install iproute2")
+	}
+	tag := fmt.Sprintf("dtp%d", os.Getpid())
+	h := &hosts{bridge: tag + "-br"}
+	h.add(t, h.bridge)
+	ip(t, "-n", h.bridge, "link", "add", "br0", "type", "bridge")
+	ip(t, "-n", h.bridge, "link", "set", "br0", "up")
+	for i := range n {
+		name, port := fmt.Sprintf("%s-%d", tag, i), fmt.Sprintf("port%d", i)
+		h.add(t, name)
+		h.names, h.addrs = append(h.names, name), append(h.addrs, fmt.Sprintf("10.213.77.%d", i+1))
+		ip(t, "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", h.bridge)
+		ip(t, "-n", name, "addr", "add", h.addrs[i]+"/24", "dev", "eth0")
+		ip(t, "-n", name, "link", "set", "lo", "up")
+		ip(t, "-n", name, "link", "set", "eth0", "up")
+		ip(t, "-n", h.bridge, "link", "set", port, "master", "br0", "up")
+	}
+	return h
+}
+
+func (h *hosts) add(t *testing.T, name string) {
+	t.Helper()
+	ip(t, "netns", "add", name)
+	t.Cleanup(func() { ip(t, "netns", "del", name) })
+}
+
+func ip(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// spec is a daemon on the i-th host, with a cache and a scratch folder of its own, reachable from others.
+func (h *hosts) spec(i int, cache, scratch string) nodeSpec {
+	name := fmt.Sprintf("host%d", i)
+	return nodeSpec{name: name, wrap: []string{"ip", "netns", "exec", h.names[i]},
+		args: []string{"--cache", cache, "--scratch", scratch, "--listen", h.addrs[i] + ":0"}}
+}
+
+// cut takes the i-th host off the network, heal puts it back.
+func (h *hosts) cut(t *testing.T, i int) {
+	ip(t, "-n", h.bridge, "link", "set", fmt.Sprintf("port%d", i), "down")
+}
+func (h *hosts) heal(t *testing.T, i int) {
+	ip(t, "-n", h.bridge, "link", "set", fmt.Sprintf("port%d", i), "up")
+}
+
+// ownCaches are cache folders that hold the built ROOT child, which takes long, and nothing else.
+func ownCaches(t *testing.T, n int) (dirs []string) {
+	t.Helper()
+	for range n {
+		dir := t.TempDir()
+		check(t, os.CopyFS(filepath.Join(dir, "child"), os.DirFS(filepath.Join(suite.cache, "child"))))
+		built, err := filepath.Glob(filepath.Join(dir, "child", "*", "dtpnode-root"))
+		check(t, err)
+		for _, b := range built {
+			check(t, os.Chmod(b, 0o755))
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
+// TestSeparateHosts joins four hosts over their network, runs jobs, of which the libraries must travel,
+// and takes a host off the network for a while in the middle of one.
+func TestSeparateHosts(t *testing.T) {
+	t.Parallel()
+	threeNodes.get(t) // has the child built
+	const n = 4
+	h := makeHosts(t, n)
+	caches := ownCaches(t, n)
+	var specs []nodeSpec
+	for i := range n {
+		specs = append(specs, h.spec(i, caches[i], t.TempDir()))
+	}
+	c := ownCluster(t, specs...)
+	for i, node := range c.nodes {
+		st, err := node.status()
+		check(t, err)
+		if len(st.Addrs) != 1 || !strings.HasPrefix(st.Addrs[0], h.addrs[i]+":") {
+			t.Fatalf("%s listens on %q, want %s", node.name, st.Addrs, h.addrs[i])
+		}
+	}
+	t.Run("run", func(t *testing.T) {
+		o := c.nodes[3].run(t, paced(t, 120))
+		o.wantWhole(t)
+		for i, node := range c.nodes {
+			if w := o.work(t, node.name); w.Units == 0 || w.Steals+w.Packets == 0 {
+				t.Errorf("%s did nothing: %s", node.name, o.describe())
+			}
+			libs, err := filepath.Glob(filepath.Join(caches[i], "lib", "*", "Paced_C.so"))
+			if err != nil || len(libs) != 1 {
+				t.Errorf("%s has %q of the library: %v", node.name, libs, err)
+			}
+		}
+		for _, node := range c.nodes {
+			if log := node.logTail(0); strings.Contains(log, "could not use the home's library") {
+				t.Errorf("%s compiled for itself: %s", node.name, log)
+			}
+		}
+	})
+	for _, tc := range []struct {
+		name string
+		cut  int
+	}{{"worker cut off", 1}, {"home cut off", 0}} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := c.nodes[0].begin(t, paced(t, 500)) // 10 s of four slots
+			r.part(t, 0.1)
+			h.cut(t, tc.cut)
+			c.wantUp(t, c.nodes[tc.cut], 1) // 5 s of silence say so
+			lone := r.out.st.Done
+			r.until(t, "the rest worked on", func(st api.JobStatus) bool { return st.Done > lone+st.Units/20 })
+			h.heal(t, tc.cut)
+			o := r.end(t)
+			o.wantWhole(t)
+			for _, node := range c.nodes {
+				c.wantUp(t, node, n)
+			}
+			for _, node := range c.nodes {
+				check(t, poll(settleLimit, func() (bool, error) { st, err := node.status(); return st.Busy == 0, err }))
+			}
+		})
+	}
+}
+
+// wantUp waits until a node sees so many members up, itself included.
+func (c *cluster) wantUp(t *testing.T, n *node, up int) {
+	t.Helper()
+	last := 0
+	err := poll(settleLimit, func() (bool, error) {
+		st, err := n.status()
+		last = st.Up
+		return last == up, err
+	})
+	if err != nil {
+		t.Fatalf("%s sees %d members up, want %d: %v", n.name, last, up, err)
+	}
+}
