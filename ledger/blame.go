@@ -10,8 +10,13 @@ import (
 type suspect struct {
 	tasks.Range
 	Failed
-	at tasks.PeerID // where it is being tried now, empty if nowhere
+	at     tasks.PeerID // where it is being tried now, empty if nowhere
+	waited int          // audits, for a second node to try it on
 }
+
+// secondWait is how many audits a range that has failed often enough, all on one node, waits for nodes that
+// are still loading the code: it may be the node that is bad.
+const secondWait = 10
 
 // failed books one failure reported by a node.
 func (h *Home) failed(from tasks.PeerID, f Failure) {
@@ -30,11 +35,18 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 	s := h.suspectFor(blame)
 	s.book(from, f)
 	s.at = ""
-	if s.Tries >= h.cfg.Strikes && len(s.Nodes) >= min(2, h.workers()) {
+	h.decide(s)
+}
+
+// decide sets s aside if it has failed often enough, or has it tried once more.
+func (h *Home) decide(s *suspect) {
+	switch struck := s.Tries >= h.cfg.Strikes && len(s.Nodes) >= min(2, h.workers()); {
+	case struck && len(s.Nodes) < 2 && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
+	case struck:
 		h.setAside(s)
-		return
+	default:
+		h.try(s)
 	}
-	h.try(s)
 }
 
 func (f *Failed) book(from tasks.PeerID, why Failure) {
@@ -73,6 +85,16 @@ func (h *Home) workers() (n int) {
 		}
 	}
 	return n
+}
+
+// loading reports whether nodes may yet become workers.
+func (h *Home) loading() bool {
+	for _, o := range h.nodes {
+		if o.slots > 0 && !(o.heard && o.report.Ready) {
+			return true
+		}
+	}
+	return false
 }
 
 // try runs s on the node that has tried it least: the home itself before others where a file could not
@@ -164,9 +186,10 @@ func (h *Home) Failing() []Lost {
 
 // retry gives suspects without a node another try; called at each audit.
 func (h *Home) retry() {
-	for _, s := range h.suspects {
+	for _, s := range slices.Clone(h.suspects) {
 		if s.at == "" {
-			h.try(s)
+			s.waited++
+			h.decide(s)
 		}
 	}
 }

@@ -147,6 +147,54 @@ func TestTwoNodesMustFail(t *testing.T) {
 	}
 }
 
+// TestSecondNodeIsWaitedFor has a unit fail three times on the one node that is ready: the node may be to
+// blame, so another that still loads the code gets to try it, if that does not take for ever.
+func TestSecondNodeIsWaitedFor(t *testing.T) {
+	bad := tasks.R(5, 6)
+	begin := func() *desk {
+		d := newDesk(t, Config{}, "a")
+		d.step(NodeUp{ID: "b", Slots: 1})
+		for range 3 {
+			d.fails("a", Failure{Blame: bad, Kind: "signal"})
+		}
+		if lost := d.home.record.Lost; len(lost) > 0 {
+			t.Fatalf("set aside %v after tries on one node", lost)
+		}
+		all[Try](d)
+		return d
+	}
+	tick := func(d *desk) {
+		d.now += 500 * time.Millisecond
+		d.report("a")
+		d.step(Tick{})
+	}
+	t.Run("comes", func(t *testing.T) {
+		d := begin()
+		tick(d)
+		if tries := all[Try](d); len(tries) > 0 {
+			t.Fatalf("tried by %v once more", tries)
+		}
+		d.audit() // b's first word comes after it
+		d.audit()
+		if tries := all[Try](d); len(tries) != 1 || tries[0].To != "b" {
+			t.Fatalf("tried by %v, want b", tries)
+		}
+		d.fails("b", Failure{Blame: bad, Kind: "signal"})
+		if lost := d.home.record.Lost; len(lost) != 1 || lost[0].Tries != 4 {
+			t.Errorf("lost %v, want the unit after four tries", lost)
+		}
+	})
+	t.Run("does not come", func(t *testing.T) {
+		d := begin()
+		for range secondWait {
+			tick(d)
+		}
+		if lost := d.home.record.Lost; len(lost) != 1 || lost[0].Tries != 3 {
+			t.Errorf("lost %v, want the unit after three tries", lost)
+		}
+	})
+}
+
 func TestTooManyLostEndTheJob(t *testing.T) {
 	for _, data := range []bool{false, true} {
 		d := newDesk(t, Config{MaxLost: 4}, "h")
