@@ -174,6 +174,9 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 		return fmt.Errorf("could not make folder for the result: %w", err)
 	}
 	fin, err := d.terminate(j, paths, result)
+	if err != nil && d.saved(j, e, paths, result, err) {
+		return withHint(err, "the merged output is kept as it was before Terminate: dtpnode get "+j.name[:12]+" -o FILE")
+	}
 	if err != nil {
 		return withHint(err, "the job's entries were processed; the last merge, Terminate or writing the output failed")
 	}
@@ -217,6 +220,26 @@ func (d *Daemon) terminate(j *job, paths []string, result string) (rootexec.Fini
 			return fin, err
 		}
 	}
+}
+
+// saved keeps the merged output of a job whose Terminate failed, and reports whether it could.
+func (d *Daemon) saved(j *job, e engine.FinishJob, paths []string, result string, err error) bool {
+	var f *rootexec.Failure
+	if !errors.As(err, &f) || f.Op != "Terminate" {
+		return false
+	}
+	sel, _, err := d.selector(d.ctx, j)
+	if err != nil {
+		return false
+	}
+	fin, err := sel.Save(d.ctx, paths, result)
+	if err == nil && fin.Units == e.Units && fin.Canary == e.Canary {
+		j.addApart(fin.Apart)
+		return true
+	}
+	d.log.Warn("could not save the merged output", "job", j.name[:12], "reason", err)
+	_ = os.Remove(result)
+	return false
 }
 
 // emptyPartial runs a generation without any packet.

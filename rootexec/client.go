@@ -80,6 +80,22 @@ func (c *Client) Finish(ctx context.Context, partials []string, outPath string) 
 	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil
 }
 
+// Save writes what Finish would have written had Terminate done nothing: the merged output of a job
+// whose Terminate crashed. It runs no Begin.
+func (s *Selector) Save(ctx context.Context, partials []string, outPath string) (Finished, error) {
+	p, err := s.z.fork(ctx, "client")
+	if err != nil {
+		return Finished{}, err
+	}
+	defer p.close()
+	r, err := p.call(ctx, finishFrame{Op: "save", Partials: append([]string{}, partials...), Path: outPath})
+	if err != nil {
+		p.removeTemp(outPath)
+		return Finished{}, err
+	}
+	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil
+}
+
 // Output is what Begin and Terminate printed: the first and last 64 KiB of it.
 func (c *Client) Output() string { return c.p.out.text() }
 

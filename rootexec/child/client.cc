@@ -97,7 +97,9 @@ int Client::run() {
       if (op == "start" && !selector_)
         reply = start(request);
       else if (op == "finish" && selector_)
-        reply = finish(request);
+        reply = finish(request, true);
+      else if (op == "save" && !selector_)
+        reply = save(request);
       else
         throw Failure("internal", "client asked for " + op + " out of turn");
       if (!channel_.write(reply)) return 0;
@@ -138,7 +140,13 @@ json Client::start(const json &request) {
   return {{"op", "begun"}, {"input", json::binary(packInput(*input_))}};
 }
 
-json Client::finish(const json &request) {
+// Writes the merged output as it was before Terminate(), which had crashed in another process.
+json Client::save(const json &request) {
+  guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
+  return finish(request, false);
+}
+
+json Client::finish(const json &request, bool terminate) {
   Merger merger(request.at("partials"), guard_);
   guard_.run(Phase::Merge, [&] {
     TList &output = *selector_->GetOutputList();
@@ -156,7 +164,7 @@ json Client::finish(const json &request) {
     class_.bind(*selector_, output, merger.members());
   });
   gROOT->cd();
-  guard_.run(Phase::Terminate, [&] { selector_->Terminate(); });
+  if (terminate) guard_.run(Phase::Terminate, [&] { selector_->Terminate(); });
   int keys = 0;
   const std::string path = request.at("path");
   if (!path.empty()) guard_.run(Phase::Write, [&] { keys = writeOutput(path); });

@@ -26,7 +26,8 @@ class Client {
 
  private:
   nlohmann::json start(const nlohmann::json &request);
-  nlohmann::json finish(const nlohmann::json &request);
+  nlohmann::json finish(const nlohmann::json &request, bool terminate);
+  nlohmann::json save(const nlohmann::json &request);
   int writeOutput(const std::string &path);
 
   Channel &channel_;

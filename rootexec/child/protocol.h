@@ -30,6 +30,7 @@
 //   client
 //     ->  start {option, params, dir, env}  <-  begun {input}
 //     ->  finish {partials, path}           <-  finished {units, canary, apart, keys}
+//     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
 //     failed {kind, what, file, entry, first, last, exit, msg}: kind is one of rootexec.Kind,
 //     "what" the user function or step, [first,last) the local entries to blame. After a failure
