@@ -175,6 +175,13 @@ func TestCrashOutsideEntries(t *testing.T) {
 		j.Selector = roottest.Selector(t, "bad/CrashTerminate.C")
 		o := c.nodes[0].run(t, j)
 		o.wantError(t, "Terminate", "SIGSEGV", "last words of Terminate")
+		dir := t.TempDir()
+		if r := c.nodes[0].dtpnode(t, dir, "get", o.st.ID, "-o", "out.root"); r.code != 0 || !strings.Contains(o.hint, "dtpnode get ") {
+			t.Fatalf("the merged output was not kept, or nobody said so: %+v: %s", r, o.describe())
+		}
+		if k := keys(t, filepath.Join(dir, "out.root")); k["entries"] != 1 {
+			t.Errorf("the output holds %v, want the histogram", k)
+		}
 	})
 }
 

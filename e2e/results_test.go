@@ -55,9 +55,8 @@ func TestTutorial(t *testing.T) {
 	c := threeNodes.get(t)
 	j := job{Job: roottest.Job{Selector: tutorial(t, "h1analysisTreeReader.C"), Tree: "h42", Files: h42Files(t), Dir: t.TempDir()}}
 	before := tree(t, filepath.Dir(j.Selector))
-	var plain outcome
 	t.Run("plain", func(t *testing.T) {
-		plain = exact(t, c.nodes[0], j)
+		plain := exact(t, c.nodes[0], j)
 		if plain.st.Units != 300_000 || !strings.Contains(strings.Join(plain.lines, "\n"), "starting h1analysis") {
 			t.Errorf("want 300,000 entries and what Begin says: %s", plain.describe())
 		}
@@ -69,8 +68,8 @@ func TestTutorial(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(j.Dir, "elist.root")); err != nil {
 			t.Errorf("Terminate has not written its list into the working folder: %v: %s", err, o.describe())
 		}
-		if d, err := roottest.Find(t).Differences(t, plain.out, o.out); err != nil || !strings.Contains(d, "elist") {
-			t.Errorf("no entry list in the output: %v\n%s", err, d)
+		if keys(t, o.out)["elist"] != 1 {
+			t.Errorf("no entry list in the output: %v", keys(t, o.out))
 		}
 	})
 	t.Run("useList", func(t *testing.T) { // as on PROOF: no cuts, and a list only if the input has one
