@@ -2,6 +2,7 @@
 
 #include "blob.h"
 #include "client.h"
+#include "entrylist.h"
 #include "selector.h"
 
 #include <TFile.h>
@@ -244,6 +245,7 @@ json Generation::seal(const json &request) {
   guard_.clear();
   guard_.run(Phase::Seal, [&] {
     TList &output = *selector_->GetOutputList();
+    recountEntryLists(output);
     BlobWriter blob(path);
     blob.add(TParameter<Long64_t>(kUnits, units_), kUnits, 0, false);
     blob.add(TParameter<Long64_t>(kCanary, static_cast<Long64_t>(canary_)), kCanary, 0, false);
