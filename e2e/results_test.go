@@ -62,8 +62,9 @@ func TestTutorial(t *testing.T) {
 		}
 	})
 	t.Run("fillList", func(t *testing.T) {
+		// All to the home first: what is stolen makes the nodes go back and forth within files.
 		list := j
-		list.Option = "fillList"
+		list.Option, list.args = "fillList", []string{"--seed-local"}
 		o := exact(t, c.nodes[1], list)
 		if _, err := os.Stat(filepath.Join(j.Dir, "elist.root")); err != nil {
 			t.Errorf("Terminate has not written its list into the working folder: %v: %s", err, o.describe())
