@@ -1,6 +1,7 @@
 package roottest
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gofrs/flock"
 )
 
 // Job is what Reference runs: the same words as dtpnode's own jobs.
@@ -59,6 +62,12 @@ func (r *ROOT) TryReference(t testing.TB, job Job, out string) (string, error) {
 	if cmd.Dir == "" {
 		cmd.Dir = t.TempDir()
 	}
+	// ACLiC in two processes at once, of two test packages, would spoil each other's library.
+	lock := flock.New(filepath.Join(build, fmt.Sprintf("%x.lock", sha256.Sum256([]byte(job.Selector)))))
+	if err := lock.Lock(); err != nil {
+		t.Fatalf("could not lock the reference's library: %v", err)
+	}
+	defer lock.Unlock() //nolint:errcheck // ends with the process at the latest
 	text, err := cmd.CombinedOutput()
 	return string(text), err
 }
