@@ -1,7 +1,7 @@
 # make build   the binary, bin/dtpnode
 # make demo    from nothing to a drawn dimuon mass, with three nodes on this host
 # make test    all tests, ROOT tests included
-# make soak    the long tests
+# make soak    the long tests: many seeds, many kills
 # make bench   the scaling suite, beside its references
 # make lint    linters, with the import rules of the layers
 # make fmt     format Go and C++
@@ -32,8 +32,13 @@ test:
 	$(GO) test -timeout 10m $(PLAIN)
 	$(GO) test -race -timeout 30m $(RACED)
 
+# Ten times the simulator's seeds, and the tests that kill things again and again; SEEDS and ROUNDS say how
+# much of it.
+SEEDS  ?= 3000
+ROUNDS ?= 10
 soak:
-	DTPNODE_SOAK=1 $(GO) test -count=1 -timeout 4h -run Soak ./...
+	DTPNODE_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 24h -run TestExactlyOnce ./sim
+	$(GO) test -count=$(ROUNDS) -timeout 24h -run 'Killed|RandomKills|Paused|SeparateHosts' ./e2e
 
 bench: build
 	$(BIN) bench
