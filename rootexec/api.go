@@ -100,17 +100,3 @@ type Sealed struct {
 	Canary uint64   // likewise
 	Apart  []string // names of objects that could not be merged and were kept apart as name;1, name;2...
 }
-
-// Canary is the checksum of one packet of global units: it is summed (mod 2^64) over the packets of a
-// partial, in the child inside an output object, in the parent beside it. The mixing function is
-// splitmix64's finaliser (Steele, Lea, Flood 2014) over (job, first, last).
-func Canary(job uint64, r tasks.Range) uint64 {
-	return mix(mix(mix(job)^uint64(r.First)) ^ uint64(r.Last))
-}
-
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}

@@ -166,7 +166,7 @@ func TestPreempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Canary(9, tasks.R(10, 10+first.Last)) + Canary(9, tasks.R(910, 960))
+	want := tasks.Canary(9, tasks.R(10, 10+first.Last)) + tasks.Canary(9, tasks.R(910, 960))
 	if sealed.Units != first.Last+50 || sealed.Canary != want {
 		t.Errorf("%d units, canary %x; want %d, %x", sealed.Units, sealed.Canary, first.Last+50, want)
 	}

@@ -261,7 +261,7 @@ func finish(t testing.TB, class string, partials []string) (Finished, string, st
 func sum(job uint64, packets []Packet) (units int64, canary uint64) {
 	for _, p := range packets {
 		units += p.Last - p.First
-		canary += Canary(job, tasks.R(p.Base+p.First, p.Base+p.Last))
+		canary += tasks.Canary(job, tasks.R(p.Base+p.First, p.Base+p.Last))
 	}
 	return units, canary
 }

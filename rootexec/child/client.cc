@@ -88,30 +88,16 @@ Client::Client(Channel &channel, Guard &guard, const SelectorClass &cls)
     : channel_(channel), guard_(guard), class_(cls) {}
 
 int Client::run() {
-  json request;
-  while (channel_.read(request)) {
-    try {
-      guard_.rearm();
-      const std::string op = request["op"];
-      json reply;
-      if (op == "start" && !selector_)
-        reply = start(request);
-      else if (op == "finish" && selector_)
-        reply = finish(request, true);
-      else if (op == "save" && !selector_)
-        reply = save(request);
-      else
-        throw Failure("internal", "client asked for " + op + " out of turn");
-      if (!channel_.write(reply)) return 0;
-    } catch (const Failure &f) {
-      channel_.write(failureFrame(f));
-      return 0;
-    } catch (const std::exception &e) { // a request that makes no sense
-      channel_.write(failureFrame(Failure("internal", e.what())));
-      return 0;
-    }
-  }
+  answer(channel_, guard_, [&](const json &request) { return handle(request); }, [] { return false; });
   return 0;
+}
+
+json Client::handle(const json &request) {
+  const std::string op = request["op"];
+  if (op == "start" && !selector_) return start(request);
+  if (op == "finish" && selector_) return finish(request, true);
+  if (op == "save" && !selector_) return save(request);
+  throw Failure("internal", "client asked for " + op + " out of turn");
 }
 
 json Client::start(const json &request) {

@@ -25,6 +25,7 @@ class Client {
   int run();
 
  private:
+  nlohmann::json handle(const nlohmann::json &request);
   nlohmann::json start(const nlohmann::json &request);
   nlohmann::json finish(const nlohmann::json &request, bool terminate);
   nlohmann::json save(const nlohmann::json &request);

@@ -49,19 +49,7 @@ Generation::Generation(Channel &channel, Guard &guard, const SelectorClass &cls)
     : channel_(channel), guard_(guard), class_(cls), inputs_(guard) {}
 
 int Generation::run() {
-  json request;
-  while (!sealed_ && channel_.read(request)) {
-    try {
-      guard_.rearm();
-      if (!channel_.write(handle(request))) return 0;
-    } catch (const Failure &f) {
-      channel_.write(failureFrame(f));
-      return 0;
-    } catch (const std::exception &e) { // a request that makes no sense
-      channel_.write(failureFrame(Failure("internal", e.what())));
-      return 0;
-    }
-  }
+  answer(channel_, guard_, [&](const json &request) { return handle(request); }, [&] { return sealed_; });
   return 0;
 }
 

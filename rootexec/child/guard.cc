@@ -241,4 +241,22 @@ void Guard::rethrow() {
   throw out;
 }
 
+void answer(Channel &channel, Guard &guard,
+            const std::function<nlohmann::json(const nlohmann::json &)> &handle,
+            const std::function<bool()> &done) {
+  nlohmann::json request;
+  while (!done() && channel.read(request)) {
+    try {
+      guard.rearm();
+      if (!channel.write(handle(request))) return;
+    } catch (const Failure &f) {
+      channel.write(failureFrame(f));
+      return;
+    } catch (const std::exception &e) { // a request that makes no sense
+      channel.write(failureFrame(Failure("internal", e.what())));
+      return;
+    }
+  }
+}
+
 } // namespace dtpnode

@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <exception>
+#include <functional>
 #include <string>
 
 namespace dtpnode {
@@ -83,5 +84,11 @@ void resetSignals();
 
 /// Name of a phase as the user knows it.
 const char *phaseName(Phase p);
+
+/// Answers requests with handle until dtpnode is gone, one fails (which is answered too) or, after an
+/// answer, done() says so. For roles whose state a failure spoils.
+void answer(Channel &channel, Guard &guard,
+            const std::function<nlohmann::json(const nlohmann::json &)> &handle,
+            const std::function<bool()> &done);
 
 } // namespace dtpnode
