@@ -80,6 +80,15 @@ func TestUnmergeableObjectsStayApart(t *testing.T) {
 	mustBegin(t, "Expect", map[string]string{"file": out, "has": "note;1,note;2,note;3,list"})
 }
 
+func TestArraysThatOwnTheirElementsMerge(t *testing.T) {
+	file := makeData(t, "f.root", 10, 0)
+	p := partialsOf(t, "Arrays", GenSpec{}, []string{file, file, file}, 10)
+	fin, _, printed := finish(t, "Arrays", p)
+	if len(fin.Apart) > 0 || !strings.Contains(printed, "2 hists 30 30") {
+		t.Errorf("%+v, printed %q", fin, printed)
+	}
+}
+
 func TestFinishWithoutPartials(t *testing.T) {
 	fin, _, printed := finish(t, "Hists", nil)
 	if fin.Keys != 0 || !strings.Contains(printed, "terminate hx=-1") {

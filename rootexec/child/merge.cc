@@ -129,6 +129,7 @@ bool Merger::mergeElements(TObject &into, Objects &others, const std::string &pa
     TIter next(&from);
     while (TObject *e = next())
       elements.push_back(e);
+    from.SetOwner(false); // TObjArray::Clear knows no "nodelete"
     from.Clear("nodelete");
     for (TObject *e : elements) {
       int skip = seen[{e->GetName(), e->ClassName()}]++;

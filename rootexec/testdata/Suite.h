@@ -183,6 +183,34 @@ class Apart : public TSelector {
   ClassDefOverride(Apart, 0);
 };
 
+// An array that owns its elements.
+class Arrays : public TSelector {
+ public:
+  TObjArray *hists = nullptr;
+
+  int Version() const override { return 2; }
+  void SlaveBegin(TTree *) override {
+    hists = new TObjArray;
+    hists->SetName("hists");
+    hists->SetOwner();
+    for (const char *name : {"a", "b"})
+      hists->Add(new TH1F(name, "", 1, 0, 1));
+    fOutput->Add(hists);
+  }
+  bool Process(Long64_t) override {
+    for (TObject *h : *hists)
+      static_cast<TH1F *>(h)->Fill(0.5);
+    return true;
+  }
+  void Terminate() override {
+    printf("%d hists", hists->GetEntries());
+    for (TObject *h : *hists)
+      printf(" %g", static_cast<TH1F *>(h)->GetEntries());
+    printf("\n");
+  }
+  ClassDefOverride(Arrays, 0);
+};
+
 // Runs TChain::Process over the parameter "files" in Begin and writes the output list to "out".
 class Reference : public TSelector {
  public:
