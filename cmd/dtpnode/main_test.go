@@ -231,6 +231,7 @@ func TestErrors(t *testing.T) {
 		`"None.C"`:                     {"run", "None.C+", "--tree", "T", "--files", "a.root", "-o", "x.root"},
 		`"none/x.root"`:                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "none/x.root"},
 		`"none.h"`:                     {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--include", "none.h"},
+		"would be overwritten":         {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "./a.root"},
 		"counted twice":                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--files", "*.root", "-o", "x.root"},
 	} {
 		got := dtpnode(t, dir, state, args...)

@@ -90,7 +90,7 @@ func newRun(g *globals) *cobra.Command {
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default the node's)")
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
-	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for `dtpnode get`)")
+	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job is accepted, and print its name")
 	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own")
 	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default all cores)")
@@ -161,12 +161,36 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Output, err = submit.OutputPath(o.out); err != nil {
 		return req, err
 	}
+	if err = sparesInputs(req); err != nil {
+		return req, err
+	}
 	if req.Dir, err = os.Getwd(); err != nil {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
 	req.Class, req.Tree, req.Option, req.N, req.First = o.class, o.tree, o.option, o.n, o.first
 	req.Stall, req.AllowMissingBranches, req.SeedLocal = o.stall.Seconds(), o.missingOK, o.seedLocal
 	return req, nil
+}
+
+// sparesInputs refuses to write the result over the data or the code that it is made from.
+func sparesInputs(req api.JobRequest) error {
+	out, err := os.Stat(req.Output)
+	if err != nil {
+		return nil //nolint:nilerr // a file that does not exist yet is none of the inputs
+	}
+	sources := append([]string{req.Selector}, req.Includes...)
+	for _, f := range req.Files {
+		sources = append(sources, f.URL)
+	}
+	for _, path := range sources {
+		if in, err := os.Stat(path); err == nil && os.SameFile(in, out) {
+			return &api.Error{
+				Message: fmt.Sprintf("could not use %q as the result file: it is an input of this job and would be overwritten", req.Output),
+				Hint:    "name another file with -o",
+			}
+		}
+	}
+	return nil
 }
 
 // daemonFor connects to the daemon that runs, or starts one: for the job alone, or to stay if the user
