@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -119,7 +120,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 	j.mu.Unlock()
 	d.snapshot(j)
 	d.remember(j)
-	err := d.nothingDone(e, desc)
+	err := d.nothingDone(j, e, desc)
 	if err == nil {
 		j.phase(api.Merging, "merging and running Terminate")
 		err = d.writeResult(j, e)
@@ -137,7 +138,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 
 // nothingDone is the error of a job that was given up before a single entry was done: histograms that are
 // empty for that reason are no result.
-func (d *Daemon) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
+func (d *Daemon) nothingDone(j *job, e engine.FinishJob, desc *tasks.Job) error {
 	if e.Units > 0 {
 		return nil
 	}
@@ -146,11 +147,8 @@ func (d *Daemon) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 			continue
 		}
 		i, entry := desc.Data.Locate(l.Range.First)
-		msg := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry, l.Reason)
-		if l.Tail != "" {
-			msg += "\n" + l.Tail
-		}
-		return &api.Error{Message: msg, Hint: hintFor(l.Failed, d.names(l.Nodes))}
+		what := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry, l.Reason)
+		return d.failure(j, what, l.Failed)
 	}
 	return nil
 }
@@ -290,18 +288,22 @@ func (d *Daemon) failJob(e engine.FailJob) {
 	}
 	d.spawn(func() {
 		d.snapshot(j)
-		f := e.Failure
-		msg := f.Reason
-		if f.Tail != "" {
-			msg += "\n" + f.Tail
-		}
-		d.failLed(j, &api.Error{Message: msg, Hint: hintFor(f, d.names(f.Nodes))})
+		d.failLed(j, d.failure(j, e.Failure.Reason, e.Failure))
 		d.post(engine.Finished{ID: e.ID})
 	})
 }
 
-func hintFor(f ledger.Failed, nodes []string) string {
-	return fmt.Sprintf("failed %d times (%s) on %v; dtpnode logs shows what the children printed", f.Tries, f.Kind, nodes)
+// failure is what the user is told of a job that has no result for the reason f.
+func (d *Daemon) failure(j *job, what string, f ledger.Failed) *api.Error {
+	msg := strings.TrimSpace(what)
+	for _, more := range []string{f.Stack, f.Tail} {
+		if more = strings.TrimSpace(more); more != "" {
+			msg += "\n" + more
+		}
+	}
+	name := j.name[:12]
+	return &api.Error{Message: msg, Hint: fmt.Sprintf("failed %d times (%s) on %s; while the daemon runs, dtpnode status %s and dtpnode logs %s tell more",
+		f.Tries, f.Kind, strings.Join(d.names(f.Nodes), ", "), name, name)}
 }
 
 // failLed ends a led job with an error.

@@ -86,6 +86,9 @@ func (j *job) finalise(state api.JobState, message, hint string) bool {
 	j.ended = time.Now()
 	j.status.State, j.status.Phase, j.status.Error, j.status.Hint = state, "", message, hint
 	j.status.Stdout = strings.Join(j.lines, "\n")
+	if state != api.Done && state != api.Partial {
+		j.status.Output = "" // nothing was written there; an older file of that name may be
+	}
 	return true
 }
 
