@@ -4,6 +4,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 const units = 1000
@@ -157,6 +159,61 @@ func TestOnlyTheHomeIsObeyed(t *testing.T) {
 		home.step(Recv{From: "h", Msg: m})
 		if home.state() == state && name != "shun" {
 			t.Errorf("%s from the home was not obeyed", name)
+		}
+	}
+}
+
+// TestReportsFitInAMessage has more to tell of failures than one message takes; all are told, once.
+func TestReportsFitInAMessage(t *testing.T) {
+	r := member(t)
+	j := r.peer.jobs[0]
+	const failures = 50
+	for i := range int64(failures) {
+		r.peer.book(j, ledger.Failure{Blame: tasks.R(i, i+1), Kind: "signal", Stack: strings.Repeat("f", 64<<10)})
+	}
+	told := map[uint64]bool{}
+	for range 100 {
+		r.sent = nil
+		r.pass(100 * time.Millisecond)
+		for _, s := range r.sent {
+			if s.Msg.Report == nil {
+				continue
+			}
+			b, err := wire.Marshal(&s.Msg)
+			if err != nil || len(b) > 1<<20 {
+				t.Fatalf("a report of %d bytes, error %v", len(b), err)
+			}
+			ack := &ReportAck{Seq: s.Msg.Report.Seq}
+			for _, f := range s.Msg.Report.Failures {
+				told[f.Seq], ack.Failures = true, f.Seq
+			}
+			r.step(Recv{From: "h", Msg: Message{Job: jobID, Ack: ack}})
+		}
+	}
+	if len(told) != failures || len(j.failures) != 0 {
+		t.Fatalf("%d of %d failures were told, %d wait", len(told), failures, len(j.failures))
+	}
+}
+
+// TestBlobIsKeptWhileItIsFetched has a home fetch a partial to commit it of which it also holds a copy, for
+// a merge that fails meanwhile.
+func TestBlobIsKeptWhileItIsFetched(t *testing.T) {
+	r := newRig(t, "h")
+	r.step(PeerUp{ID: "x", Slots: 1})
+	r.peer.Step(r.now, Submit{ID: jobID, Job: testJob(t)})
+	j := r.peer.job(jobID)
+	his := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: tasks.CoverOf(tasks.R(10, 20)), Units: 10, Holder: "x"}
+	own := merge.Partial{ID: merge.ID{Node: "h", Seq: 500}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 10)), Units: 10, Holder: "h"}
+	j.parts.Add(own)
+	j.parts.Flush(r.now, r.peer.nextID)
+	j.parts.Reduce(r.now, r.peer.nextID(), []merge.Partial{own, his})
+	is := func(e Effect) bool { f, ok := e.(FetchBlob); return ok && f.Partial.ID == his.ID }
+	if !slices.ContainsFunc(r.peer.Step(r.now, Recv{From: "x", Msg: Message{Job: jobID, Offer: &his}}), is) {
+		t.Fatal("the offer is not fetched")
+	}
+	for _, e := range r.peer.Step(r.now, NotMerged{Job: jobID, Kids: []merge.ID{own.ID, his.ID}}) {
+		if f, ok := e.(ForgetBlob); ok && f.ID == his.ID {
+			t.Error("the blob is forgotten")
 		}
 	}
 }

@@ -96,10 +96,12 @@ type (
 		Units  int64
 		Canary uint64
 	}
-	// NotStored tells that FetchBlob failed.
+	// NotStored tells that FetchBlob failed. Here is the reason if it is this node that cannot keep the
+	// blob.
 	NotStored struct {
-		Job tasks.JobID
-		ID  merge.ID
+		Job  tasks.JobID
+		ID   merge.ID
+		Here string
 	}
 	// StopJob ends a job that this peer leads with what is done.
 	StopJob struct {

@@ -45,7 +45,7 @@ func (p *Peer) handle(ev Event) {
 	case Stored:
 		p.lead(ev.Job, ledger.Stored{ID: ev.ID, Units: ev.Units, Canary: ev.Canary})
 	case NotStored:
-		p.lead(ev.Job, ledger.NotStored{ID: ev.ID})
+		p.lead(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here})
 	case StopJob:
 		p.lead(ev.ID, ledger.Stop{Reason: ev.Reason})
 	case CancelJob:
@@ -306,18 +306,11 @@ func (p *Peer) local(effects []merge.Effect) {
 				p.send(j.home, Message{Job: j.id, Refuse: e.Inputs})
 			}
 		case merge.Forget:
-			if !p.committed(e.Job, e.ID) {
+			if j := p.job(e.Job); j == nil || j.lead == nil || !j.lead.Needs(e.ID) {
 				p.emit(ForgetBlob(e))
 			}
 		}
 	}
-}
-
-// committed reports whether this peer, as home, has committed a partial and so needs its blob.
-func (p *Peer) committed(id tasks.JobID, part merge.ID) bool {
-	j := p.job(id)
-	return j != nil && j.lead != nil &&
-		slices.ContainsFunc(j.lead.Record().Done.Parts(), func(q merge.Partial) bool { return q.ID == part })
 }
 
 // flush offers sealed partials, after those that are about to be sealed have joined them.
@@ -338,9 +331,23 @@ func (p *Peer) report(j *jobState) {
 	j.stats.Merges = j.parts.Merges()
 	r := &ledger.Report{
 		Seq: p.seq, Ready: j.job != nil && !p.leave, Held: p.held(j), Ran: p.sched.Ran(j.id) + j.parts.Held().Len(),
-		Left: p.sched.Left(j.id), Failures: slices.Clone(j.failures), Stats: j.stats,
+		Left: p.sched.Left(j.id), Failures: j.told(), Stats: j.stats,
 	}
 	p.send(j.home, Message{Job: j.id, Report: r})
+}
+
+// maxTold bounds the text of the failures in one report, which must fit in a message.
+const maxTold = 256 << 10
+
+// told are the failures for a report, the oldest first; what has no room follows the home's answer.
+func (j *jobState) told() []ledger.Failure {
+	size := 0
+	for i, f := range j.failures {
+		if size += len(f.Reason) + len(f.Stack) + len(f.Tail); size > maxTold && i > 0 {
+			return slices.Clone(j.failures[:i])
+		}
+	}
+	return slices.Clone(j.failures)
 }
 
 func (p *Peer) held(j *jobState) tasks.Cover {

@@ -83,7 +83,7 @@ func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 
 func (p *Peer) onAck(j *jobState, a ReportAck) {
 	j.failures = slices.DeleteFunc(j.failures, func(f ledger.Failure) bool { return f.Seq <= a.Failures })
-	j.blamed = nil
+	j.blamed, j.urgent = nil, j.urgent || len(j.failures) > 0
 	for _, f := range j.failures {
 		j.blamed = j.blamed.Add(f.Blame)
 	}

@@ -297,7 +297,8 @@ func (h *Home) stored(ev Stored) {
 		return
 	}
 	h.dropOffer(o.ID)
-	h.dirty = true
+	h.dirty, h.full = true, 0
+	delete(h.unstored, o.ID)
 	if ev.Units != o.Units || ev.Canary != o.Canary {
 		h.reject(o.Partial)
 		return
@@ -316,6 +317,13 @@ func (h *Home) stored(ev Stored) {
 	})
 }
 
+// Needs reports whether a partial's blob must stay here: it is committed, or on its way to be.
+func (h *Home) Needs(id merge.ID) bool {
+	o := h.findOffer(id)
+	return o != nil && o.state == fetching ||
+		slices.ContainsFunc(h.record.Done.Parts(), func(p merge.Partial) bool { return p.ID == id })
+}
+
 // acceptKids tells the holders of a committed merge's inputs to forget them.
 func (h *Home) acceptKids(p merge.Partial) {
 	for _, k := range p.Kids {
@@ -326,9 +334,27 @@ func (h *Home) acceptKids(p merge.Partial) {
 	}
 }
 
-func (h *Home) notStored(id merge.ID) {
-	if o := h.findOffer(id); o != nil {
-		h.dirty = true
-		h.dropOffer(id) // the holder offers it again, if it lives
+// maxUnstored is how often a blob is fetched in vain before its partial is rejected, and how often in a row
+// this node may fail to keep one before the job is wound up.
+const maxUnstored = 5
+
+// notStored leaves it to the holder to offer the partial again, but not for ever.
+func (h *Home) notStored(ev NotStored) {
+	o := h.findOffer(ev.ID)
+	if o == nil {
+		return
+	}
+	h.dirty = true
+	h.dropOffer(o.ID)
+	switch {
+	case ev.Here != "":
+		if h.full++; h.full >= maxUnstored {
+			h.stop("given up: the job's home could not keep results: " + ev.Here)
+		}
+	case !h.silent(o.Holder):
+		if h.unstored[o.ID]++; h.unstored[o.ID] >= maxUnstored {
+			delete(h.unstored, o.ID)
+			h.reject(o.Partial)
+		}
 	}
 }

@@ -121,8 +121,12 @@ type (
 		Units  int64
 		Canary uint64
 	}
-	// NotStored tells that a partial's blob could not be had.
-	NotStored struct{ ID merge.ID }
+	// NotStored tells that a partial's blob could not be had. Here is the reason if it is this node that
+	// cannot keep it.
+	NotStored struct {
+		ID   merge.ID
+		Here string
+	}
 	// NotReduced tells that a node cannot carry out an order to reduce.
 	NotReduced struct {
 		From   tasks.PeerID
@@ -244,6 +248,8 @@ type Home struct {
 	audited  time.Duration
 	audits   int
 	rejected map[merge.ID]bool // answered so before
+	unstored map[merge.ID]int  // how often its blob could not be had, though its holder was there
+	full     int               // how often in a row this node could not keep a blob
 	orders   []*order          // to reduce, not seen carried out
 	counts   Counts
 	commits  int64
@@ -292,7 +298,7 @@ func (h *Home) Counts() Counts { return h.counts }
 func New(cfg Config, want tasks.Range, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	return &Home{cfg: cfg, want: want, data: data, deal: dealing,
-		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, rejected: map[merge.ID]bool{}, restOld: true}
+		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true}
 }
 
 // Start puts all work into this node's hands.
@@ -325,7 +331,7 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 	case Stored:
 		h.stored(ev)
 	case NotStored:
-		h.notStored(ev.ID)
+		h.notStored(ev)
 	case NotReduced:
 		h.notReduced(ev)
 	case Stop:

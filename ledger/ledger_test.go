@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -356,6 +357,42 @@ func TestWrongBlobIsRejected(t *testing.T) {
 	d.step(Stored{ID: p.ID, Units: 9, Canary: p.Canary})
 	if len(all[Reject](d)) != 1 || !d.home.Record().Done.Cover().Empty() {
 		t.Fatal("a blob that counts 9 of 10 units was committed")
+	}
+}
+
+// offerInVain offers p again and again, though its blob never comes; here is why it cannot be kept.
+func (d *desk) offerInVain(p merge.Partial, here string) {
+	for range 2 * maxUnstored {
+		d.now += time.Second
+		d.reports()
+		d.step(Offered{Partial: p})
+		if len(all[Fetch](d)) > 0 {
+			d.step(NotStored{ID: p.ID, Here: here})
+		}
+	}
+}
+
+// TestBlobThatCannotBeHadIsDoneAgain rejects a partial whose holder goes on offering it and never delivers.
+func TestBlobThatCannotBeHadIsDoneAgain(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	d.held["a"], d.held["b"] = tasks.CoverOf(tasks.R(10, 1000)), tasks.CoverOf(tasks.R(0, 10))
+	d.offerInVain(part("b", 1, 0, 10), "")
+	if len(all[Reject](d)) == 0 {
+		t.Fatal("a partial that cannot be had was never rejected")
+	}
+	if got := all[Reissue](d); len(got) == 0 || !got[len(got)-1].Ranges.Equal(tasks.CoverOf(tasks.R(0, 10))) {
+		t.Fatalf("reissued %v, want what the partial had", got)
+	}
+}
+
+// TestHomeThatCannotKeepResultsSaysSo winds a job up, with the reason, whose home has a full disk.
+func TestHomeThatCannotKeepResultsSaysSo(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	d.offerInVain(part("b", 1, 0, 10), "no space left")
+	d.now += 20 * time.Second
+	d.step(Tick{})
+	if got := all[Finish](d); len(got) != 1 || len(got[0].Lost) == 0 || !strings.Contains(got[0].Lost[0].Reason, "no space left") {
+		t.Fatalf("ended with %v", got)
 	}
 }
 

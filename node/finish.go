@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,7 +61,12 @@ func (d *Daemon) fetchBlob(p merge.Partial) {
 		}
 	}
 	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
-	d.post(engine.NotStored{Job: p.Job, ID: p.ID})
+	out := engine.NotStored{Job: p.Job, ID: p.ID}
+	var here *fs.PathError
+	if errors.As(err, &here) {
+		out.Here = here.Error()
+	}
+	d.post(out)
 }
 
 // mergeBlobs merges partials on this node.
