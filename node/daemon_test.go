@@ -1,16 +1,20 @@
 package node
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -99,6 +103,82 @@ func TestReceiveDropsGarbage(t *testing.T) {
 	}
 }
 
+func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	id := tasks.NameOf([]byte("job"))
+	report := func() *ledger.Report { return &ledger.Report{Seq: 3, Held: tasks.CoverOf(tasks.R(0, 9))} }
+	for name, m := range map[string]engine.Message{
+		"open":  {Job: id, Open: &engine.Open{}},
+		"offer": {Job: id, Offer: &merge.Partial{}},
+	} {
+		if d.forbidden("stranger", &m) == "" {
+			t.Errorf("%s was taken from a stranger", name)
+		}
+		if why := d.forbidden(d.net.ID(), &m); why != "" {
+			t.Errorf("%s was not taken from a member with all rights: %s", name, why)
+		}
+	}
+	m := engine.Message{Job: id, Report: report()}
+	if why := d.forbidden("stranger", &m); why != "" || m.Report.Seq != 3 || m.Report.Held != nil {
+		t.Errorf("%q, left of the report: %+v", why, m.Report)
+	}
+	m = engine.Message{Job: id, Report: report()}
+	if why := d.forbidden(d.net.ID(), &m); why != "" || m.Report.Held == nil {
+		t.Errorf("%q, left of the report: %+v", why, m.Report)
+	}
+	for _, bad := range []tasks.JobID{"", "x", "../../x", id[1:], id + "0", tasks.JobID(strings.ToUpper(string(id)))} {
+		if d.forbidden(d.net.ID(), &engine.Message{Job: bad, Order: engine.OrderOver}) == "" {
+			t.Errorf("%q passes for a job", bad)
+		}
+	}
+}
+
+// The name of a job is its submitter's choice: one that repeats a name does not hide the job led here.
+func TestAForeignJobHidesNoneLedHere(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	<-d.rootReady
+	led, err := d.submit(api.JobRequest{Selector: "/x/A.C", N: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-led.done
+	for _, name := range []string{led.name, "another"} {
+		d.adopt(&job{id: tasks.NameOf([]byte(name)), name: name})
+	}
+	if d.byName[led.name] != led || d.byName["another"] == nil {
+		t.Error("a job is hidden")
+	}
+}
+
+// What a job ships of its own goes when it ends.
+func TestADescriptionGoesWithItsJob(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	j := &job{name: strings.Repeat("a", 32), home: d.net.ID(), led: true, done: make(chan struct{})}
+	j.ctx, j.cancel = context.WithCancel(d.ctx)
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: make([]byte, 16)}
+	if err := errors.Join(desc.Check(), d.publish(j, desc)); err != nil {
+		t.Fatal(err)
+	}
+	<-j.done
+	for range 100 {
+		var left []string
+		_ = filepath.WalkDir(d.cfg.ScratchDir, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && strings.Contains(path, string(j.known())) {
+				left = append(left, path)
+			}
+			return nil
+		})
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error("the description is still there")
+}
+
 func TestBlame(t *testing.T) {
 	data, err := tasks.NewDataset([]tasks.File{
 		{URL: "a", Entries: 100, Clusters: []int64{0, 50}},
@@ -117,7 +197,8 @@ func TestBlame(t *testing.T) {
 		{rootexec.Failure{Kind: rootexec.KindSignal, Entry: -1}, tasks.Range{}},
 		{rootexec.Failure{Kind: rootexec.KindData, Entry: 35, Blame: tasks.R(30, 60)}, tasks.R(130, 160)},
 		{rootexec.Failure{Kind: rootexec.KindData, Entry: 35}, tasks.R(130, 160)},
-		{rootexec.Failure{Kind: rootexec.KindOpen, Entry: -1}, tasks.R(100, 190)}, // as far as it is wanted
+		{rootexec.Failure{Kind: rootexec.KindData, Entry: 1 << 40}, tasks.R(130, 160)}, // a child can write anything
+		{rootexec.Failure{Kind: rootexec.KindOpen, Entry: -1}, tasks.R(100, 190)},      // as far as it is wanted
 		{rootexec.Failure{Kind: rootexec.KindCode, Entry: 25}, tasks.Range{}},
 		{rootexec.Failure{Kind: rootexec.KindStall, Entry: 99}, tasks.Range{}}, // not wanted: cannot be
 	} {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -157,11 +158,28 @@ func (d *Daemon) receive(from tasks.PeerID, payload []byte) {
 		d.log.Warn("dropped a malformed message", "from", from, "reason", err)
 		return
 	}
-	if m.Open != nil && !d.net.HasRight(from, p2p.Submitter) {
-		d.log.Warn("dropped a job of a member without the right to submit", "from", from, "job", m.Job.Short())
+	if why := d.forbidden(from, &m); why != "" {
+		d.log.Warn("dropped a message", "from", from, "job", m.Job.Short(), "reason", why)
 		return
 	}
 	d.post(engine.Recv{From: from, Msg: m})
+}
+
+// forbidden says why a message is dropped. Of the report of a member that may not work nothing is left
+// but that it lives.
+func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
+	switch {
+	case m.Steal == nil && !m.Job.Valid():
+		return "it names no job"
+	case m.Open != nil && !d.net.HasRight(from, p2p.Submitter):
+		return "its sender has no right to submit"
+	case m.Offer == nil && m.Report == nil || d.net.HasRight(from, p2p.Worker):
+		return ""
+	case m.Offer != nil:
+		return "its sender has no right to work"
+	}
+	m.Report = &ledger.Report{Seq: m.Report.Seq}
+	return ""
 }
 
 // slotsOf is how many children a peer may run for jobs led here.

@@ -40,12 +40,8 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	var fail *rootexec.Failure
 	switch {
 	case err == nil:
-		d.mu.Lock()
-		old := d.jobs[id] // prepared twice: it was lost and found meanwhile
-		d.jobs[id], d.byName[j.name] = j, j
-		rate := d.rates[j.codeKey]
-		d.mu.Unlock()
-		if old != nil {
+		old, rate := d.adopt(j)
+		if old != nil { // prepared twice: it was lost and found meanwhile
 			old.release()
 		}
 		d.log.Info("ready for job", "job", j.name[:12], "home", home)
@@ -58,6 +54,19 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	}
 	d.log.Warn("could not prepare job", "job", id.Short(), "home", home, "reason", err)
 	j.release()
+}
+
+// adopt makes a job of another node known here, in place of old. Its submitter chose its name, which must
+// not hide a job that is led here.
+func (d *Daemon) adopt(j *job) (old *job, rate float64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old = d.jobs[j.id]
+	d.jobs[j.id] = j
+	if o := d.byName[j.name]; o == nil || !o.led {
+		d.byName[j.name] = j
+	}
+	return old, d.rates[j.codeKey]
 }
 
 // fetchJob gets a description and checks its name, its signature and the signer's right.

@@ -278,7 +278,7 @@ func blame(job *tasks.Job, f *rootexec.Failure, running tasks.Range, base int64)
 	case rootexec.KindData:
 		out = tasks.R(base+f.Blame.First, base+f.Blame.Last)
 		if f.Blame.Empty() {
-			out = job.Data.Cluster(max(running.First, base+max(f.Entry, 0)))
+			out = job.Data.Cluster(base + min(max(f.Entry, running.First-base), running.Last-base-1))
 		}
 	case rootexec.KindOpen, rootexec.KindSchema:
 		out = units

@@ -341,11 +341,8 @@ func (d *Daemon) publish(j *job, desc *tasks.Job) error {
 		return fmt.Errorf("could not submit: the description of %d files has %d bytes, the limit is %d", len(desc.Data.Files), len(body), maxJobBytes)
 	}
 	id := tasks.NameOf(body)
-	if _, err := d.blobs.put(d.shipDir(), body); err != nil {
+	if _, err := d.blobs.put(d.blobs.jobDir(id), body); err != nil { // goes with the job
 		return err
-	}
-	if err := os.MkdirAll(d.blobs.jobDir(id), 0o700); err != nil {
-		return fmt.Errorf("could not make scratch folder: %w", err)
 	}
 	j.mu.Lock()
 	j.id, j.desc, j.running = id, desc, time.Now()
@@ -361,6 +358,9 @@ func (d *Daemon) publish(j *job, desc *tasks.Job) error {
 	}
 	j.phase(api.Running, "")
 	d.post(engine.Submit{ID: id, Job: desc, Rate: rate})
+	if j.ctx.Err() != nil { // cancelled meanwhile, perhaps before the engine knew of it
+		d.post(engine.CancelJob{ID: id})
+	}
 	return nil
 }
 

@@ -14,6 +14,12 @@ type PeerID = string
 // JobID names a job: the hex SHA-256 of its encoded body.
 type JobID string
 
+// Valid reports whether id has the form of a name, and so can be that of a job and a folder.
+func (id JobID) Valid() bool {
+	raw, err := hex.DecodeString(string(id))
+	return err == nil && len(raw) == sha256.Size && hex.EncodeToString(raw) == string(id)
+}
+
 // Short is enough of the name for a human.
 func (id JobID) Short() string {
 	if len(id) > 12 {
