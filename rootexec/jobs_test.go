@@ -33,7 +33,9 @@ func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 	var partials []string
 	spec := rootexec.GenSpec{Job: 1, Input: input, Option: job.Option, Dir: dir}
 	hands := dealPackets(t, e, job)
-	hands[0] = append(hands[0][1:], hands[0][0]) // stolen work goes back and forth within files
+	if len(hands[0]) > 1 {
+		hands[0] = append(hands[0][1:], hands[0][0]) // stolen work goes back and forth within files
+	}
 	for _, packets := range hands {
 		partials = append(partials, runGeneration(t, s, spec, packets))
 	}
