@@ -244,18 +244,19 @@ func TestSourcesSurvivePacking(t *testing.T) {
 
 func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
 	dir := t.TempDir()
-	for _, f := range []string{"A.C", "inc/a.h", "../outside.h"} {
+	for _, f := range []string{"A.C", "inc/a.h", "../outside.h", "../w.txt", "work/cal/w.txt"} {
 		path := filepath.Join(dir, "sel", f)
 		if err := writeFile(path, []byte(f)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	src, err := readSources(api.JobRequest{Selector: filepath.Join(dir, "sel/A.C"),
-		Includes: []string{filepath.Join(dir, "sel/inc/a.h"), filepath.Join(dir, "outside.h")}})
+		Includes: []string{filepath.Join(dir, "sel/inc/a.h"), filepath.Join(dir, "outside.h")},
+		Dir: filepath.Join(dir, "sel/work"), Data: []string{filepath.Join(dir, "w.txt"), filepath.Join(dir, "sel/work/cal/w.txt")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"A.C", "inc/a.h", "outside.h"} {
+	for _, want := range []string{"sel/A.C", "sel/inc/a.h", "outside.h", "sel/outside.h", ".data/w.txt", ".data/cal/w.txt"} {
 		if _, ok := src.Files[want]; !ok {
 			t.Errorf("%q is missing in %v", want, src.Files)
 		}

@@ -253,7 +253,11 @@ func (d *Daemon) emptyPartial(j *job) (string, error) {
 		return "", fmt.Errorf("could not finish: %w", err)
 	}
 	dir := d.blobs.jobDir(j.id)
-	g, err := sel.Start(d.ctx, rootexec.GenSpec{Job: j.id.Seed(), Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall, Dir: dir}, emptySink{j})
+	work := filepath.Join(dir, "gen-empty")
+	if err := os.MkdirAll(work, 0o700); err != nil {
+		return "", fmt.Errorf("could not finish: %w", err)
+	}
+	g, err := sel.Start(d.ctx, rootexec.GenSpec{Job: j.id.Seed(), Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall, Dir: work}, emptySink{j})
 	if err != nil {
 		return "", err
 	}

@@ -97,8 +97,8 @@ func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, e
 		return j, "", err
 	}
 	for _, id := range d.upPeers() {
-		if st, err := d.remoteStatus(ctx, id, name); err == nil {
-			return nil, st.Home, nil
+		if _, err := d.remoteStatus(ctx, id, name); err == nil {
+			return nil, id, nil
 		}
 	}
 	return nil, "", err

@@ -103,12 +103,12 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 func (d *Daemon) library(ctx context.Context, exec *rootexec.Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
 	lib, ok := exec.Compiled(src)
 	if !ok {
-		j.phase(api.Preparing, "compiling "+src.Main)
+		j.phase(api.Preparing, "compiling "+path.Base(src.Main))
 		var err error
 		if lib, err = exec.Compile(ctx, src); err != nil {
 			return lib, err
 		}
-		j.phase(api.Preparing, "loading "+src.Main)
+		j.phase(api.Preparing, "loading "+path.Base(src.Main))
 	}
 	sel, err := exec.Load(ctx, lib, className(j.req))
 	if err != nil {
@@ -129,33 +129,82 @@ func className(req api.JobRequest) string {
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
-// readSources reads the selector and what goes with it; names are relative to the selector's folder.
+// readSources reads the selector and what goes with it. Names are relative to the selector's folder, or to
+// one above it, so far up that "../common/cuts.h" is found where the selector looks for it.
 func readSources(req api.JobRequest) (rootexec.Source, error) {
 	dir := filepath.Dir(req.Selector)
-	src := rootexec.Source{Main: filepath.Base(req.Selector), Files: map[string][]byte{}}
-	total := 0
-	for _, p := range append([]string{req.Selector}, req.Includes...) {
-		name, err := filepath.Rel(dir, p)
-		if err != nil || name == ".." || strings.HasPrefix(name, "../") {
-			name = filepath.Base(p)
-		}
-		info, err := os.Stat(p)
+	above := ""
+	names := make([]string, len(req.Includes))
+	for i, p := range req.Includes {
+		rel, err := filepath.Rel(dir, p)
 		if err != nil {
-			return src, fmt.Errorf("could not read source %q: %w", p, err)
+			return rootexec.Source{}, fmt.Errorf("could not ship %q: %w", p, err)
 		}
-		if info.Size() > maxSourceFile {
-			return src, fmt.Errorf("could not ship %q: it has %d bytes, the limit is %d", p, info.Size(), maxSourceFile)
+		names[i] = filepath.ToSlash(rel)
+		if up := aboveFor(dir, names[i]); len(up) > len(above) {
+			above = up
 		}
-		data, err := os.ReadFile(p)
-		if err != nil {
-			return src, fmt.Errorf("could not read source %q: %w", p, err)
-		}
-		if total += len(data); total > maxSources {
-			return src, fmt.Errorf("could not ship the sources of %q: they exceed %d bytes", req.Selector, maxSources)
-		}
-		src.Files[path.Clean(filepath.ToSlash(name))] = data
 	}
-	return src, nil
+	r := sourceReader{files: map[string][]byte{}}
+	main := path.Join(above, filepath.Base(req.Selector))
+	err := r.read(main, req.Selector)
+	for i, p := range req.Includes {
+		err = errors.Join(err, r.read(path.Join(above, names[i]), p))
+	}
+	// What --include names may be included by its base name alone.
+	for i, p := range req.Includes {
+		if base := path.Join(above, path.Base(names[i])); !filepath.IsLocal(names[i]) && r.files[base] == nil {
+			err = errors.Join(err, r.read(base, p))
+		}
+	}
+	for _, p := range req.Data {
+		err = errors.Join(err, r.read(path.Join(rootexec.DataDir, dataName(req.Dir, p)), p))
+	}
+	return rootexec.Source{Main: main, Files: r.files}, err
+}
+
+// aboveFor is the end of the path dir that name, relative to dir, climbs with "../".
+func aboveFor(dir, name string) string {
+	above := ""
+	for ; strings.HasPrefix(name, "../"); name = name[len("../"):] {
+		above, dir = path.Join(filepath.Base(dir), above), filepath.Dir(dir)
+	}
+	return above
+}
+
+// dataName is the name of a data file in the working folder of a child: the one it has in the user's.
+func dataName(dir, p string) string {
+	if rel, err := filepath.Rel(dir, p); err == nil && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return filepath.Base(p)
+}
+
+type sourceReader struct {
+	files map[string][]byte
+	total int
+}
+
+func (r *sourceReader) read(name, file string) error {
+	if _, taken := r.files[name]; taken {
+		return fmt.Errorf("could not ship %q: another file goes by the name %q", file, name)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("could not read source %q: %w", file, err)
+	}
+	if info.Size() > maxSourceFile {
+		return fmt.Errorf("could not ship %q: it has %d bytes, the limit is %d", file, info.Size(), maxSourceFile)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("could not read source %q: %w", file, err)
+	}
+	if r.total += len(data); r.total > maxSources {
+		return fmt.Errorf("could not ship %q: all files together exceed %d bytes", file, maxSources)
+	}
+	r.files[name] = data
+	return nil
 }
 
 // packedSource is a Source on its way to other nodes: a blob.
@@ -303,8 +352,13 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 	if err != nil {
 		return err
 	}
+	dir, err := os.MkdirTemp(d.cfg.ScratchDir, "probe-")
+	if err != nil {
+		return fmt.Errorf("could not make a folder for trying the first entry: %w", err)
+	}
+	defer os.RemoveAll(dir)
 	err = sel.Probe(j.ctx, rootexec.GenSpec{Job: 1, Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall,
-		Dir: d.cfg.ScratchDir, AllowMissingBranches: desc.Limits.AllowMissingBranches}, f.URL, f.Tree)
+		Dir: dir, AllowMissingBranches: desc.Limits.AllowMissingBranches}, f.URL, f.Tree)
 	var fail *rootexec.Failure
 	if errors.As(err, &fail) && !everywhere(fail) {
 		return nil // this entry or file is bad; the job will tell

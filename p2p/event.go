@@ -1,6 +1,10 @@
 package p2p
 
-import "time"
+import (
+	"strings"
+	"time"
+	"unicode"
+)
 
 // Info is what a node tells its peers about itself.
 type Info struct {
@@ -8,6 +12,21 @@ type Info struct {
 	Version string // of dtpnode
 	ROOT    string // version, empty if there is none
 	Slots   int
+}
+
+// clean is info from a peer without what could confuse a terminal or a log.
+func (i Info) clean() Info {
+	for _, s := range []*string{&i.Name, &i.Version, &i.ROOT} {
+		*s = strings.ToValidUTF8((*s)[:min(len(*s), maxName)], "")
+		*s = strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return -1
+			}
+			return r
+		}, *s)
+	}
+	i.Slots = max(i.Slots, 0)
+	return i
 }
 
 // Member is a member of the cluster as this node sees it.

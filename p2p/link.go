@@ -80,7 +80,7 @@ type link struct {
 }
 
 func newLink(s network.Stream, r *bufio.Reader, h hello) *link {
-	h.Info.Name = h.Info.Name[:min(len(h.Info.Name), maxName)]
+	h.Info = h.Info.clean()
 	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, info: h.Info, ready: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{})}
 	copy(l.digest[:], h.Digest)

@@ -95,7 +95,8 @@ func (n *Node) fetchRoster(id peer.ID) (x exchange, err error) {
 	if err := s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)); err != nil {
 		return x, err
 	}
-	return x, readValue(s, maxRoster, &x)
+	err = readValue(s, maxRoster, &x)
+	return x, err
 }
 
 // mergeFrom takes over what is new in x.

@@ -46,7 +46,8 @@ func (s JobState) Final() bool {
 type JobRequest struct {
 	Selector string            `json:"selector"`           // path of the selector source (.C, .cxx, ...)
 	Class    string            `json:"class,omitempty"`    // class name, default the file's base name
-	Includes []string          `json:"includes,omitempty"` // further headers or data files to ship
+	Includes []string          `json:"includes,omitempty"` // what the source includes, and further files to ship
+	Data     []string          `json:"data,omitempty"`     // files for the working folder of each process
 	Tree     string            `json:"tree"`               // default tree path
 	Files    []InputFile       `json:"files"`
 	First    int64             `json:"first,omitempty"` // first unit
