@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,9 +19,12 @@ import (
 
 // Source is a selector's source code: the file that ACLiC compiles and what it includes.
 type Source struct {
-	Main  string            // e.g. "DiMuon.C"; one of Files
+	Main  string            // e.g. "DiMuon.C" or "sel/DiMuon.C"; one of Files
 	Files map[string][]byte // relative slash-separated path -> content
 }
+
+// DataDir is the folder in Source.Files of what is put into the working folder of each generation.
+const DataDir = ".data"
 
 // Hash names the source by its content.
 func (s Source) Hash() string {
@@ -50,6 +54,7 @@ type Library struct {
 	Key      string // of sources and Platform
 	Dir      string // sources and library
 	So       string // the shared library's path
+	Sources  string // folder of the file that was compiled
 	Platform string // of the host that compiled it
 }
 
@@ -78,6 +83,10 @@ func aclicName(main string) string {
 	return strings.TrimSuffix(base, ext) + "_" + strings.TrimPrefix(ext, ".")
 }
 
+func sourcesDir(dir, main string) string {
+	return filepath.Join(dir, filepath.FromSlash(path.Dir(main)))
+}
+
 func libDir(cache, key string) string { return filepath.Join(cache, "lib", key) }
 
 // Compiled returns the library of src from the cache, if it is there.
@@ -89,10 +98,10 @@ func cachedLibrary(cache, key string) (Library, bool) {
 	dir := libDir(cache, key)
 	b, err := os.ReadFile(filepath.Join(dir, libMeta))
 	var m meta
-	if err != nil || json.Unmarshal(b, &m) != nil || m.Key != key || !filepath.IsLocal(m.So) {
+	if err != nil || json.Unmarshal(b, &m) != nil || m.Key != key || !filepath.IsLocal(m.So) || !filepath.IsLocal(m.Main) {
 		return Library{}, false
 	}
-	return Library{Key: key, Dir: dir, So: filepath.Join(dir, m.So), Platform: m.Platform}, true
+	return Library{Key: key, Dir: dir, So: filepath.Join(dir, m.So), Sources: sourcesDir(dir, m.Main), Platform: m.Platform}, true
 }
 
 // Compile compiles src with ACLiC, optimised, in a process of its own; what is in the cache costs
@@ -133,9 +142,9 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		return err
 	}
 	defer p.close()
-	_, err = p.call(ctx, compileFrame{Op: "compile", Dir: dir, Main: src.Main, Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX})
+	_, err = p.call(ctx, compileFrame{Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main), Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX})
 	if f := asFailure(err); f != nil {
-		f.Op, f.Tail = "compile "+src.Main, firstErrors(p.out.text())
+		f.Op, f.Tail = "compile "+path.Base(src.Main), firstErrors(p.out.text())
 		return f
 	}
 	if err != nil {
@@ -149,11 +158,11 @@ func writeSources(src Source, dir string) error {
 		return fmt.Errorf("could not empty %q: %w", dir, err)
 	}
 	for name, content := range src.Files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			return fmt.Errorf("could not unpack sources: %w", err)
 		}
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
 			return fmt.Errorf("could not unpack sources: %w", err)
 		}
 	}

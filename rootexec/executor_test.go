@@ -209,3 +209,46 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Errorf("plan after close: %v", err)
 	}
 }
+
+func TestSourcesInFoldersAndDataFiles(t *testing.T) {
+	src := Source{Main: "sel/Reader.C", Files: map[string][]byte{
+		"common/name.h":        []byte("inline const char *dataName() { return \"cal/w.txt\"; }\n"),
+		DataDir + "/cal/w.txt": []byte("17"),
+		"sel/Reader.C": []byte(`#include "../common/name.h"
+#include <TSelector.h>
+#include <fstream>
+#include <iostream>
+class Reader : public TSelector {
+ public:
+  void SlaveBegin(TTree *) override {
+    int x = 0;
+    std::ifstream(dataName()) >> x;
+    std::cout << "read " << x << std::endl;
+    std::ofstream(dataName()) << "0";
+  }
+  ClassDefOverride(Reader, 0);
+};
+`)}}
+	e := executor(t)
+	lib, err := e.Compile(t.Context(), src)
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	s, err := e.Load(t.Context(), lib, "Reader")
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	defer s.Release()
+	for range 2 { // what the first writes is its own
+		g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, newRecorder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil {
+			t.Fatal(explain(err))
+		}
+		if !strings.Contains(g.Output(), "read 17") {
+			t.Errorf("it printed %q", g.Output())
+		}
+	}
+}

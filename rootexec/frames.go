@@ -40,11 +40,12 @@ type planFrame struct {
 }
 
 type compileFrame struct {
-	Op   string `msgpack:"op"`
-	Dir  string `msgpack:"dir"`
-	Main string `msgpack:"main"`
-	Lib  string `msgpack:"lib"`
-	CXX  string `msgpack:"cxx"`
+	Op      string `msgpack:"op"`
+	Dir     string `msgpack:"dir"`     // of the library
+	Sources string `msgpack:"sources"` // folder of Main
+	Main    string `msgpack:"main"`    // base name
+	Lib     string `msgpack:"lib"`
+	CXX     string `msgpack:"cxx"`
 }
 
 type beginFrame struct {

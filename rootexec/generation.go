@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 	"time"
 )
@@ -15,7 +17,7 @@ type GenSpec struct {
 	Option               string        // GetOption() of the selector
 	Memory               int64         // bytes of data the child may hold, 0: 80 % of the host's memory
 	Stall                time.Duration // an entry, or SlaveBegin, may take this long; 0: DefaultStall
-	Dir                  string        // working directory; must exist
+	Dir                  string        // working directory; must exist and be empty; the data files go there
 	AllowMissingBranches bool          // let branches that a file lacks pass with a warning
 }
 
@@ -71,6 +73,9 @@ var (
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
 // packets are leased, and reports its failure to sink as everything later does.
 func (s *Selector) Start(ctx context.Context, spec GenSpec, sink Sink) (*Generation, error) {
+	if err := s.copyData(spec.Dir); err != nil {
+		return nil, err
+	}
 	p, err := s.z.fork(ctx, "generation")
 	if err != nil {
 		return nil, err
@@ -91,6 +96,17 @@ func (s *Selector) Start(ctx context.Context, spec GenSpec, sink Sink) (*Generat
 	}
 	go g.run()
 	return g, nil
+}
+
+// copyData gives a generation data files of its own: what it writes to them must not reach others.
+func (s *Selector) copyData(dir string) error {
+	if _, err := os.Stat(s.data); dir == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.CopyFS(dir, os.DirFS(s.data)); err != nil {
+		return &Failure{Kind: KindDisk, Op: "prepare", Entry: -1, Msg: "could not copy the data files: " + err.Error()}
+	}
+	return nil
 }
 
 // Lease gives the generation a packet. One may be leased while another runs, so that the child never

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 )
 
@@ -14,8 +15,9 @@ type Selector struct {
 	key   string
 	class string
 
-	ready chan struct{} // closed when proc and zygote, or err, are set
+	ready chan struct{} // closed when data, proc and zygote, or err, are set
 	err   error
+	data  string // folder of the data files; it need not exist
 	proc  *process
 	z     *zygote
 
@@ -127,11 +129,11 @@ func (s *Selector) open(ctx context.Context, lib Library) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.call(ctx, loadFrame{Op: "load", So: lib.So, Dir: lib.Dir, Class: s.class}); err != nil {
+	if _, err := p.call(ctx, loadFrame{Op: "load", So: lib.So, Dir: lib.Sources, Class: s.class}); err != nil {
 		p.close()
 		return s.codeFailure(err)
 	}
-	s.proc, s.z = p, newZygote(p.conn)
+	s.proc, s.z, s.data = p, newZygote(p.conn), filepath.Join(lib.Dir, DataDir)
 	if err := s.check(ctx); err != nil {
 		s.close()
 		return s.codeFailure(err)

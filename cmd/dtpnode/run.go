@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -43,7 +45,8 @@ const runLong = `run submits a TSelector over a chain of TTrees and waits for th
 
 The selector is the source file of a compiled TSelector, unchanged; its name may end in +, ++, +O or +g
 as for ROOT. Headers that it includes with quotes, directly or through one another, travel with it;
---include adds others, and data files.
+--include adds others, and data files: each process finds them in its working folder, which is empty
+else, under the names that they have in yours.
 
 --files names the chain, in order; repeat it as you like:
   data/a.root            a file
@@ -150,6 +153,9 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Includes, err = inputs.Sources(req.Selector, o.includes); err != nil {
 		return req, err
 	}
+	if req.Data, err = absolute(o.includes); err != nil {
+		return req, err
+	}
 	if req.Files, err = inputs.Files(o.files, o.duplicates); err != nil {
 		return req, err
 	}
@@ -170,6 +176,20 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	req.Class, req.Tree, req.Option, req.N, req.First = o.class, o.tree, o.option, o.n, o.first
 	req.Stall, req.AllowMissingBranches, req.SeedLocal = o.stall.Seconds(), o.missingOK, o.seedLocal
 	return req, nil
+}
+
+func absolute(names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return nil, fmt.Errorf("could not make %q absolute: %w", name, err)
+		}
+		if !slices.Contains(out, abs) {
+			out = append(out, abs)
+		}
+	}
+	return out, nil
 }
 
 // sparesInputs refuses to write the result over the data or the code that it is made from.

@@ -60,16 +60,17 @@ json plan(const json &request, Guard &guard) {
 // ACLiC writes beside the sources: dir is the library's final home, so that the paths inside it
 // hold. Told a name for the library, it would overlook the header beside the source.
 json compile(const json &request) {
-  const std::string dir = request.at("dir"), main = request.at("main"), lib = request.at("lib");
+  const std::string dir = request.at("dir"), sources = request.at("sources");
+  const std::string main = request.at("main"), lib = request.at("lib");
   const std::string cxx = request.value("cxx", "");
-  if (!gSystem->ChangeDirectory(dir.c_str())) throw Failure("disk", "could not enter " + dir);
+  if (!gSystem->ChangeDirectory(sources.c_str())) throw Failure("disk", "could not enter " + sources);
   if (!cxx.empty()) {
     TString make = gSystem->GetMakeSharedLib();
     make.ReplaceAll("; c++ ", ("; " + cxx + " ").c_str());
     gSystem->SetMakeSharedLib(make);
   }
   gSystem->SetBuildDir(dir.c_str(), true);
-  gSystem->AddIncludePath(("-I\"" + dir + "\"").c_str());
+  gSystem->AddIncludePath(("-I\"" + sources + "\"").c_str());
   if (gSystem->CompileMacro(main.c_str(), "kOcf", "", dir.c_str()) != 1)
     throw Failure("code", "the selector does not compile");
   return {{"op", "compiled"}, {"so", dir + "/" + lib + ".so"}};
