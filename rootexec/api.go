@@ -14,6 +14,7 @@ package rootexec
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/tasks"
@@ -61,7 +62,10 @@ func (f *Failure) Error() string {
 	if f.Entry >= 0 && f.File != "" {
 		where += fmt.Sprintf(" entry %d", f.Entry)
 	}
-	return fmt.Sprintf("%s: %s: %s", where, f.Kind, f.Msg)
+	if where == "" {
+		return fmt.Sprintf("%s: %s", f.Kind, f.Msg)
+	}
+	return fmt.Sprintf("%s: %s: %s", strings.TrimSpace(where), f.Kind, f.Msg)
 }
 
 // Plan is what the planner read of one file.

@@ -120,6 +120,13 @@ func TestSlaveBeginCrashIsTheCode(t *testing.T) {
 	}
 }
 
+func TestSlaveBeginAbortNamesIt(t *testing.T) {
+	_, r, _ := startBad(t, "slaveabort", GenSpec{})
+	if f := r.waitFailure(t); f.Kind != KindAbort || f.Op != "SlaveBegin" || !strings.Contains(f.Tail, "no data here") {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestKilledFromOutside(t *testing.T) {
 	g, r, _ := startBad(t, "loop", GenSpec{})
 	r.wait(t)

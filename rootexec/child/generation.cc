@@ -79,7 +79,7 @@ json Generation::begin(const json &request) {
     version_ = selector_->Version();
     selector_->SlaveBegin(nullptr);
   });
-  aborted(-1);
+  aborted(Phase::SlaveBegin, -1);
   if (version_ == 0 && selector_->GetStatus() == -1) {
     Failure f("abort", "SlaveBegin set the status to -1");
     f.step = "SlaveBegin";
@@ -137,7 +137,7 @@ void Generation::open(Packet &p, bool &opened) {
     guard_.run(Phase::Init, [&] { selector_->Init(in->tree); });
     guard_.run(Phase::Notify, [&] { selector_->Notify(); });
     if (guard_.tripped()) failData(-1);
-    aborted(-1);
+    aborted(Phase::Init, -1);
   } else {
     inputs_.prepareCache(*current_, p.first);
   }
@@ -189,7 +189,7 @@ bool Generation::step(long long entry) {
   else if (selector_->ProcessCut(entry))
     selector_->ProcessFill(entry);
   if (guard_.tripped()) failData(entry);
-  if (selector_->GetAbort() != TSelector::kContinue && aborted(entry)) {
+  if (selector_->GetAbort() != TSelector::kContinue && aborted(Phase::Process, entry)) {
     skipFile_ = true;
     return false;
   }
@@ -217,12 +217,13 @@ void Generation::enterCluster(long long entry) {
 }
 
 // True after Abort(kAbortFile); throws after Abort(kAbortProcess).
-bool Generation::aborted(long long entry) {
+bool Generation::aborted(Phase phase, long long entry) {
   const TSelector::EAbort abort = selector_->GetAbort();
   if (abort == TSelector::kContinue) return false;
   selector_->ResetAbort();
   if (abort == TSelector::kAbortFile) return true;
   Failure f("abort", "the selector called Abort(kAbortProcess)");
+  f.step = phaseName(phase);
   f.entry = entry;
   throw f;
 }

@@ -43,7 +43,7 @@ class Generation {
   bool step(long long entry);
   [[noreturn]] void failData(long long entry);
   void enterCluster(long long entry);
-  bool aborted(long long entry);
+  bool aborted(Phase phase, long long entry);
 
   Channel &channel_;
   Guard &guard_;

@@ -100,6 +100,7 @@ void Bad::SlaveBegin(TTree *) {
   bad = param(fInput, "bad");
   at = param(fInput, "at", "-1").Atoll();
   if (bad == "slavebegin") misbehave();
+  if (bad == "slaveabort") Abort("no data here");
 }
 
 bool Bad::Process(Long64_t entry) {
