@@ -74,7 +74,11 @@ func runJoin(ctx context.Context, g *globals, token string, settings []string) e
 		if err != nil {
 			return err
 		}
-		client, undo = d.Client, d.Close
+		client = d.Client
+		undo = func() error {
+			fmt.Fprintln(g.stderr, "stopped that daemon again")
+			return d.Close()
+		}
 		fmt.Fprintf(g.stderr, "started a daemon in the background, logging to %s\n", paths.Log())
 	}
 	st, err := client.Join(ctx, api.JoinRequest{Token: token})

@@ -221,6 +221,9 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions) (*api.Client, *
 		return nil, nil, err
 	}
 	if client, err := running(ctx, paths); err != nil || client != nil {
+		if client != nil && (opts.root != "" || opts.slots > 0) {
+			fmt.Fprintln(g.stderr, "dtpnode: --root and --slots are of no effect: a daemon is running already, with the settings of its start")
+		}
 		return client, nil, err
 	}
 	var args []string
