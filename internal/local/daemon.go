@@ -32,6 +32,7 @@ type Daemon struct {
 	ended chan struct{} // closed when the process has ended
 	err   error         // how it ended; read only after ended is closed
 	temp  string        // folder to remove at the end
+	log   int64         // where this daemon's lines begin in the log
 }
 
 // Start starts `dtpnode up` with args as a child in a process group of its own, so that Ctrl-C on the
@@ -65,7 +66,7 @@ func start(ctx context.Context, paths Paths, temp string, args []string) (*Daemo
 	if err != nil {
 		return nil, fmt.Errorf("could not start a daemon: %w", err)
 	}
-	return launch(ctx, &Daemon{Paths: paths, cmd: cmd, stdin: stdin, temp: temp})
+	return launch(ctx, &Daemon{Paths: paths, cmd: cmd, stdin: stdin, temp: temp, log: size(logFile)})
 }
 
 // StartBackground starts `dtpnode up` with args in a session of its own; it outlives this process.
@@ -76,7 +77,7 @@ func StartBackground(ctx context.Context, paths Paths, args ...string) (*Daemon,
 	}
 	defer logFile.Close()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	return launch(ctx, &Daemon{Paths: paths, cmd: cmd})
+	return launch(ctx, &Daemon{Paths: paths, cmd: cmd, log: size(logFile)})
 }
 
 // command prepares `dtpnode up` with its output going to the log.
@@ -141,7 +142,7 @@ func (d *Daemon) answering(ctx context.Context) error {
 // diedEarly tells why a daemon ended before it answered, in the words of its log.
 func (d *Daemon) diedEarly() error {
 	e := &api.Error{
-		Message: fmt.Sprintf("could not start the daemon: %v: %s", d.err, tail(d.Paths.Log(), 5)),
+		Message: fmt.Sprintf("could not start the daemon: %v: %s", d.err, tail(d.Paths.Log(), d.log, 5)),
 		Hint:    "see `dtpnode doctor`",
 	}
 	if d.temp == "" {
@@ -190,17 +191,23 @@ func (d *Daemon) kill() error {
 	return os.RemoveAll(d.temp)
 }
 
-// tail is the last lines of a file, for messages.
-func tail(path string, lines int) string {
+func size(f *os.File) int64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// tail is the last lines of what follows from in a file, for messages.
+func tail(path string, from int64, lines int) string {
 	const most = 4096
 	f, err := os.Open(path)
 	if err != nil {
 		return err.Error()
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > most {
-		_, _ = f.Seek(-most, io.SeekEnd)
-	}
+	_, _ = f.Seek(max(from, size(f)-most), io.SeekStart)
 	text, _ := io.ReadAll(io.LimitReader(f, most))
 	all := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")

@@ -84,10 +84,13 @@ func TestTail(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("long line\n", 10_000)+"one\ntwo\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := tail(path, 2); got != "one\ntwo" {
+	if got := tail(path, 0, 2); got != "one\ntwo" {
 		t.Errorf("got %q", got)
 	}
-	if got := tail(path+"x", 2); !strings.Contains(got, "no such file") {
+	if got := tail(path, 100_004, 2); got != "two" {
+		t.Errorf("with the lines of an earlier daemon: got %q", got)
+	}
+	if got := tail(path+"x", 0, 2); !strings.Contains(got, "no such file") {
 		t.Errorf("got %q", got)
 	}
 }
