@@ -43,7 +43,7 @@ class Inputs {
   void learn(const Input &in);
 
  private:
-  static constexpr size_t kOpenFiles = 8;
+  static constexpr size_t kOpenFiles = 3;
 
   Guard &guard_;
   std::list<Input> open_; // most recently used first
