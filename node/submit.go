@@ -58,6 +58,7 @@ func (d *Daemon) submit(req api.JobRequest) (*job, error) {
 
 // lead plans, compiles, runs Begin and hands the complete description to the engine.
 func (d *Daemon) lead(j *job, nonce []byte) error {
+	j.phase(api.Preparing, "starting ROOT (the first time, dtpnode's part of it is compiled)")
 	exec, err := d.executor(j.ctx)
 	if err != nil {
 		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")

@@ -20,7 +20,7 @@ var (
 	ErrTokenExpired   = errors.New("the token has expired: ask for a new one (dtpnode invite)")
 	ErrTokenUsed      = errors.New("the token was already used: ask for a new one (dtpnode invite)")
 	ErrTokenUnknown   = errors.New("the inviting node does not know the token: ask for a new one (dtpnode invite)")
-	ErrAlreadyMember  = errors.New("this node is already a member of that cluster")
+	ErrAlreadyMember  = errors.New("this node is already a member of that cluster (if it left with dtpnode down, dtpnode up brings it back)")
 	ErrOtherCluster   = errors.New("this node already belongs to a cluster with other members: start a node with another state folder")
 	ErrProtocol       = errors.New("the peer speaks another protocol")
 	ErrUnreachable    = errors.New("no connection to the inviting node: check that it is up, and that its address and port can be reached from here")

@@ -1,6 +1,7 @@
 package rootexec
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -75,7 +76,7 @@ func TestBadCode(t *testing.T) {
 			if c.kind == KindSignal && !strings.Contains(f.Stack, "Bad::") {
 				t.Errorf("stack lacks the function:\n%s", f.Stack)
 			}
-			if err := g.Lease(Packet{ID: 3}); err != ErrEnded {
+			if err := g.Lease(Packet{ID: 3}); !errors.Is(err, ErrEnded) {
 				t.Errorf("lease after the end: %v", err)
 			}
 		})
@@ -187,7 +188,7 @@ func slowInput(t *testing.T) []byte {
 
 func TestQueueOfTwo(t *testing.T) {
 	g, _, _ := startBad(t, "loop", GenSpec{})
-	if err := g.Lease(Packet{ID: 3}); err != ErrQueueFull && err != nil {
+	if err := g.Lease(Packet{ID: 3}); !errors.Is(err, ErrQueueFull) && err != nil {
 		t.Errorf("third lease: %v", err)
 	}
 }
