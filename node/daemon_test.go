@@ -252,7 +252,7 @@ func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
 	}
 	src, err := readSources(api.JobRequest{Selector: filepath.Join(dir, "sel/A.C"),
 		Includes: []string{filepath.Join(dir, "sel/inc/a.h"), filepath.Join(dir, "outside.h")},
-		Dir:      filepath.Join(dir, "sel/work"), Data: []string{filepath.Join(dir, "w.txt"), filepath.Join(dir, "sel/work/cal/w.txt")}})
+		Dir:      filepath.Join(dir, "sel/run"), Data: []string{filepath.Join(dir, "w.txt"), filepath.Join(dir, "sel/run/cal/w.txt")}})
 	if err != nil {
 		t.Fatal(err)
 	}

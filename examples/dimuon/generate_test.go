@@ -6,15 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dtpnode/dtpnode/internal/roottest"
 )
 
-func rootDir(t *testing.T) string {
-	dir := os.Getenv("DTPNODE_ROOT")
-	if dir == "" {
-		t.Skip("set DTPNODE_ROOT to the directory of a ROOT installation")
-	}
-	return dir
-}
+func rootDir(t *testing.T) string { return roottest.Find(t).Dir }
 
 func TestGenerateKeepsCompleteFiles(t *testing.T) {
 	opts := Options{Dir: t.TempDir(), Files: 3, EventsPerFile: 60_000}
