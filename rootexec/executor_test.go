@@ -17,7 +17,7 @@ import (
 func TestLoadRefusesBadClasses(t *testing.T) {
 	e := executor(t)
 	for class, msg := range map[string]string{
-		"NoSuch":         "the selectors there are: Apart, Bad",
+		"NoSuch":         "the selectors there are: Apart, Arrays, Bad",
 		"NoSelector":     "does not derive from TSelector",
 		"BadConstructor": "SIGABRT",
 	} {
