@@ -244,7 +244,7 @@ func TestSourcesSurvivePacking(t *testing.T) {
 
 func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
 	dir := t.TempDir()
-	for _, f := range []string{"A.C", "inc/a.h", "../outside.h", "../w.txt", "work/cal/w.txt"} {
+	for _, f := range []string{"A.C", "inc/a.h", "../outside.h", "../w.txt", "run/cal/w.txt"} {
 		path := filepath.Join(dir, "sel", f)
 		if err := writeFile(path, []byte(f)); err != nil {
 			t.Fatal(err)
