@@ -37,7 +37,7 @@ func TestCommands(t *testing.T) {
 	do(a, 0, "worker,submitter", "members")
 	do(a, 0, "linux/", "version")
 	do(a, 0, "bash completion", "completion", "bash")
-	do(a, 0, "", "doctor")
+	do(a, 0, "", "doctor", "--root", suite.root)
 	do(a, 1, "running already", "up", "--detach")
 	do(a, 1, `no job "ffff`, "status", "ffffffff")
 	do(a, 1, `no job "ffff`, "get", "ffffffff", "-o", "x.root")
@@ -270,7 +270,7 @@ func TestJSON(t *testing.T) {
 	o.wantDone(t)
 	detached := pacedWith(t, 10, []string{"--detach", "--output", "json"})
 	for _, args := range [][]string{
-		{"status"}, {"members"}, {"ps"}, {"status", o.st.ID}, {"invite"}, {"doctor"}, {"version"},
+		{"status"}, {"members"}, {"ps"}, {"status", o.st.ID}, {"invite"}, {"doctor", "--root", suite.root}, {"version"},
 		{"get", o.st.ID, "-o", "x.root"},
 		withoutEmpty(detached.arguments("")),
 		paced(t, 10).arguments("y.root"),
