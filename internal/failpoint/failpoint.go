@@ -1,0 +1,36 @@
+// Package failpoint ends the process, as a power cut would, at a named step of the protocol. A binary built
+// with the tag "failpoints" does so when $DTPNODE_FAILPOINT names the step; in every other build Hit does
+// nothing.
+//
+// The variable reads NAME or NAME:N, for the N-th time the step is reached (1 is the first).
+package failpoint
+
+// Step names a place in the protocol.
+type Step string
+
+// The steps. "Before" and "after" are told apart where a crash between the two leaves different traces.
+const (
+	JournalBeforeWrite Step = "journal-before-write" // entries are to be written, nothing is on disk
+	JournalAfterSync   Step = "journal-after-sync"   // entries are on disk, nobody has been told
+	BlobBeforeSync     Step = "blob-before-sync"     // a partial's blob is here, not yet durable
+	BlobAfterSync      Step = "blob-after-sync"      // it is durable, the home has not been told
+	OfferBefore        Step = "offer-before"         // a partial is sealed, not offered
+	OfferAfter         Step = "offer-after"          // it is offered, not answered
+	ProposeBefore      Step = "propose-before"       // a quorum keeps the blob, the commit is not proposed
+	CommitBeforeAnswer Step = "commit-before-answer" // the commit is on a quorum, the holder has not been told
+	GrantBefore        Step = "grant-before"         // a task is cut off for a thief, not sent
+	GrantAfter         Step = "grant-after"          // it is sent, not acknowledged
+	GrantBeforeAck     Step = "grant-before-ack"     // a stolen task is taken, not acknowledged
+	MergeBefore        Step = "merge-before"         // partials are to be merged
+	MergeAfter         Step = "merge-after"          // they are merged, the result is not offered
+	EndBefore          Step = "end-before"           // all is committed, the result is not written
+	ResultBefore       Step = "result-before"        // the result is written, not replicated
+	ResultAfter        Step = "result-after"         // it is replicated, the job's end is not
+	EndAfter           Step = "end-after"            // the end is on a quorum, nobody has been told
+)
+
+// Steps lists them all.
+func Steps() []Step {
+	return []Step{JournalBeforeWrite, JournalAfterSync, BlobBeforeSync, BlobAfterSync, OfferBefore, OfferAfter, ProposeBefore,
+		CommitBeforeAnswer, GrantBefore, GrantAfter, GrantBeforeAck, MergeBefore, MergeAfter, EndBefore, ResultBefore, ResultAfter, EndAfter}
+}

@@ -1,0 +1,11 @@
+//go:build mutants
+
+package mutant
+
+import "os"
+
+// chosen is read once: a process is one mutant for its whole life.
+var chosen = Bug(os.Getenv("DTPNODE_MUTANT"))
+
+// On reports whether b is planted.
+func On(b Bug) bool { return b == chosen }
