@@ -8,20 +8,20 @@ type Bug string
 
 // The bugs, each with the rule or step that it breaks.
 const (
-	CommitOverlap   Bug = "commit-overlap"    // the home commits without comparing covers (R3)
-	CommitDuplicate Bug = "commit-duplicate"  // the home adds a cover that it has already (R3)
-	MergeOverlap    Bug = "merge-overlap"     // partials are merged without comparing covers (R2)
-	DropInputs      Bug = "drop-inputs"       // a merge's inputs are dropped when it is offered (R2)
-	SubtractCover   Bug = "subtract-cover"    // an overlapping partial is committed with less cover (R3)
-	SkipCanary      Bug = "skip-canary"       // a merge leaves an input's canary out (R1)
-	AckBeforeSync   Bug = "ack-before-sync"   // a replica acknowledges entries that are not on disk
-	StaleTerm       Bug = "stale-term"        // nodes obey, and replicas believe, a home of an older term
-	SameBoot        Bug = "same-boot"         // a node that comes back counts on from the epoch of its earlier life
-	LostAckRefusal  Bug = "lost-ack-refusal"  // a hand-over whose acknowledgement is lost counts as refused
-	SkipLastRecord  Bug = "skip-last-record"  // the replay of a ledger passes over its last record
-	KeepNothing     Bug = "keep-nothing"      // a commit is proposed before a quorum keeps the blob
-	ForgetEarly     Bug = "forget-early"      // a holder forgets a partial when the home fetches it, not when it commits
-	NoAudit         Bug = "no-audit"          // units that nobody holds are not put back to work
+	CommitOverlap   Bug = "commit-overlap"   // the home commits without comparing covers (R3)
+	CommitDuplicate Bug = "commit-duplicate" // the home adds a cover that it has already (R3)
+	MergeOverlap    Bug = "merge-overlap"    // partials are merged without comparing covers (R2)
+	DropInputs      Bug = "drop-inputs"      // a merge's inputs are dropped when it is offered (R2)
+	SubtractCover   Bug = "subtract-cover"   // an overlapping partial is committed with less cover (R3)
+	SkipCanary      Bug = "skip-canary"      // a merge leaves an input's canary out (R1)
+	AckBeforeSync   Bug = "ack-before-sync"  // a replica acknowledges entries that are not on disk
+	StaleTerm       Bug = "stale-term"       // nodes obey, and replicas believe, a home of an older term
+	SameBoot        Bug = "same-boot"        // a node that comes back counts on from the epoch of its earlier life
+	LostAckRefusal  Bug = "lost-ack-refusal" // a hand-over whose acknowledgement is lost counts as refused
+	SkipLastRecord  Bug = "skip-last-record" // the replay of a ledger passes over its last record
+	KeepNothing     Bug = "keep-nothing"     // a commit is proposed before a quorum keeps the blob
+	ForgetEarly     Bug = "forget-early"     // a holder forgets a partial when the home fetches it, not when it commits
+	NoAudit         Bug = "no-audit"         // units that nobody holds are not put back to work
 )
 
 // Bugs lists them all.
