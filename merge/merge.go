@@ -12,6 +12,7 @@ package merge
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -98,25 +99,26 @@ func (c *Committed) Commit(p Partial) {
 	c.canary += p.Canary
 }
 
-// Replace puts m, the merge of committed partials, in their place.
-func (c *Committed) Replace(m Partial) error {
-	in := map[ID]bool{}
-	for _, k := range m.Kids {
-		in[k] = true
+// Remove takes a partial out again whose blob is lost; its units are then not committed.
+func (c *Committed) Remove(id ID) bool {
+	i := slices.IndexFunc(c.parts, func(p Partial) bool { return p.ID == id })
+	if i < 0 {
+		return false
 	}
-	var keep, gone []Partial
-	for _, p := range c.parts {
-		if in[p.ID] {
-			gone = append(gone, p)
-		} else {
-			keep = append(keep, p)
-		}
+	p := c.parts[i]
+	c.parts = slices.Delete(slices.Clone(c.parts), i, i+1)
+	c.cover = c.cover.Minus(p.Cover)
+	c.canary -= p.Canary
+	return true
+}
+
+// Find returns the committed partial of that name.
+func (c *Committed) Find(id ID) (Partial, bool) {
+	i := slices.IndexFunc(c.parts, func(p Partial) bool { return p.ID == id })
+	if i < 0 {
+		return Partial{}, false
 	}
-	if err := Check(m, gone); err != nil {
-		return err
-	}
-	c.parts = append(keep, m)
-	return nil
+	return c.parts[i], true
 }
 
 // Cover is what is committed.

@@ -98,26 +98,23 @@ func TestCommittedAgainstCounts(t *testing.T) {
 	})
 }
 
-func TestReplaceKeepsTheSum(t *testing.T) {
+func TestRemoveTakesOneOut(t *testing.T) {
 	var c Committed
 	ps := []Partial{part1("a", 1, tasks.R(0, 5)), part1("b", 1, tasks.R(5, 9)), part1("a", 2, tasks.R(20, 30))}
 	for _, p := range ps {
 		c.Commit(p)
 	}
-	m := Sum(ID{Node: "h", Seq: 1}, ps[:2])
-	if err := c.Replace(m); err != nil {
-		t.Fatal(err)
+	if !c.Remove(ps[1].ID) || c.Remove(ps[1].ID) {
+		t.Error("want one removal")
 	}
-	if len(c.Parts()) != 2 || c.Cover().Len() != 19 {
-		t.Fatal(c.Parts())
+	if want := tasks.CoverOf(tasks.R(0, 5), tasks.R(20, 30)); !c.Cover().Equal(want) || c.Canary() != ps[0].Canary+ps[2].Canary {
+		t.Errorf("left %v", c.Cover())
 	}
-	if err := c.Replace(m); err == nil {
-		t.Error("inputs were replaced twice")
+	if v := c.Judge(ps[1], tasks.R(0, space)); v != Fresh {
+		t.Errorf("what was taken out is %v, want fresh", v)
 	}
-	short := Sum(ID{Node: "h", Seq: 2}, []Partial{m, ps[2]})
-	short.Units--
-	if err := c.Replace(short); err == nil {
-		t.Error("a merge that lost a unit was taken")
+	if _, ok := c.Find(ps[1].ID); ok {
+		t.Error("what was taken out is found")
 	}
 }
 
