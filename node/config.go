@@ -8,7 +8,7 @@
 //	run.go      generations                     blobs.go    partials, sources, results on disk
 //	finish.go   a job's way out                 status.go   what users see
 //	control.go  HTTP on the Unix socket         logs.go     what children printed
-//	meter.go    histograms
+//	meter.go    histograms                      executor.go what runs user code
 package node
 
 import (
@@ -22,6 +22,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // Config is what a daemon is made of.
@@ -37,6 +39,7 @@ type Config struct {
 	Memory      int64    // bytes a child may use; 0: 80 % of the host's, shared by the slots
 	Version     string
 	Logger      *slog.Logger
+	Backend     Backend // what runs user code; default ROOT
 
 	LeaveWait time.Duration // longest wait for work to be handed back; default 20 s
 	KeepJobs  int           // finished jobs whose results are kept; default 50
@@ -69,6 +72,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Backend == nil {
+		c.Backend = rootBackend{opt: rootexec.FindOptions{Prefix: c.ROOTPrefix, Cache: c.CacheDir}, install: c.InstallROOT, log: c.Logger}
 	}
 	return c, nil
 }

@@ -43,7 +43,7 @@ type Daemon struct {
 
 	rootMu    sync.Mutex
 	root      *rootexec.Root
-	exec      *rootexec.Executor
+	exec      Executor
 	execErr   error
 	rootReady chan struct{} // closed when root, exec or execErr are set
 
@@ -129,10 +129,7 @@ func (d *Daemon) spawn(f func()) {
 
 // findROOT only looks: it takes milliseconds, and peers are to be told the version.
 func (d *Daemon) findROOT(ctx context.Context) {
-	root, err := rootexec.Find(ctx, rootexec.FindOptions{Prefix: d.cfg.ROOTPrefix, Cache: d.cfg.CacheDir})
-	if err != nil && d.cfg.InstallROOT && errors.Is(err, rootexec.ErrNoROOT) {
-		root, err = rootexec.Install(ctx, d.cfg.CacheDir, func(msg string) { d.log.Info("installing ROOT", "step", msg) })
-	}
+	root, err := d.cfg.Backend.Find(ctx)
 	if err != nil {
 		d.log.Warn("this node cannot run jobs", "reason", err)
 		d.execErr = err
@@ -147,7 +144,7 @@ func (d *Daemon) startExecutor() {
 	if d.root == nil {
 		return
 	}
-	exec, err := d.openExecutor()
+	exec, err := d.cfg.Backend.Open(d.ctx, d.root, ExecutorConfig{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log})
 	d.rootMu.Lock()
 	defer d.rootMu.Unlock()
 	d.exec, d.execErr = exec, err
@@ -158,16 +155,8 @@ func (d *Daemon) startExecutor() {
 	d.log.Info("ready to run jobs", "root", d.root.Version, "dir", d.root.Dir, "slots", d.cfg.Slots)
 }
 
-func (d *Daemon) openExecutor() (*rootexec.Executor, error) {
-	exe, err := rootexec.BuildChild(d.ctx, d.root, d.cfg.CacheDir, func(msg string) { d.log.Info("building the child", "step", msg) })
-	if err != nil {
-		return nil, err
-	}
-	return rootexec.Open(d.ctx, rootexec.Config{Exe: exe, Root: d.root, Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log})
-}
-
 // executor waits until this node can run children, or says why it cannot.
-func (d *Daemon) executor(ctx context.Context) (*rootexec.Executor, error) {
+func (d *Daemon) executor(ctx context.Context) (Executor, error) {
 	select {
 	case <-d.rootReady:
 	case <-ctx.Done():

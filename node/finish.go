@@ -55,7 +55,7 @@ func (d *Daemon) fetchBlob(p merge.Partial) {
 	if err == nil {
 		var units int64
 		var canary uint64
-		if units, canary, err = rootexec.Counted(path); err == nil {
+		if units, canary, err = d.cfg.Backend.Counted(path); err == nil {
 			d.post(engine.Stored{Job: p.Job, ID: p.ID, Units: units, Canary: canary})
 			return
 		}
@@ -267,9 +267,9 @@ func (d *Daemon) emptyPartial(j *job) (string, error) {
 
 type emptySink struct{ j *job }
 
-func (emptySink) PacketDone(*rootexec.Generation, rootexec.Done) {}
-func (emptySink) Failed(*rootexec.Generation, *rootexec.Failure) {}
-func (s emptySink) Output(_ *rootexec.Generation, line string)   { s.j.printed(line) }
+func (emptySink) PacketDone(rootexec.Done) {}
+func (emptySink) Failed(*rootexec.Failure) {}
+func (s emptySink) Output(line string)     { s.j.printed(line) }
 
 // resultPath is where a job's output is kept.
 func (d *Daemon) resultPath(name string) string {

@@ -35,9 +35,9 @@ type job struct {
 	mu        sync.Mutex
 	id        tasks.JobID // empty until the description is complete
 	desc      *tasks.Job
-	sel       *rootexec.Selector
+	sel       Selector
 	lib       rootexec.Library // that sel was loaded from
-	client    *rootexec.Client
+	client    Client
 	codeKey   string
 	status    api.JobStatus // state, phase, errors; the rest is filled in by statusOf
 	ended     time.Time
@@ -61,7 +61,7 @@ func (j *job) known() tasks.JobID {
 	return j.id
 }
 
-func (j *job) prepared() (*rootexec.Selector, *tasks.Job) {
+func (j *job) prepared() (Selector, *tasks.Job) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.sel, j.desc

@@ -94,7 +94,7 @@ func keyOf(url, tree string) (k fileKey, ok bool, err error) {
 
 // planFiles reads entries and clusters of all files, many at once. Files that are there and cannot be
 // read are returned apart; a file, or a tree in it, that is not there ends the planning.
-func (d *Daemon) planFiles(ctx context.Context, exec *rootexec.Executor, req api.JobRequest, progress func(done int)) ([]tasks.File, []tasks.Lost, error) {
+func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobRequest, progress func(done int)) ([]tasks.File, []tasks.Lost, error) {
 	plans := make([]rootexec.Plan, len(req.Files))
 	bad := make([]*rootexec.Failure, len(req.Files))
 	var done atomic.Int64
@@ -137,7 +137,7 @@ func (d *Daemon) planFiles(ctx context.Context, exec *rootexec.Executor, req api
 // unreadable tells a file that is there and broken from one that was named wrongly.
 func unreadable(k rootexec.Kind) bool { return k != rootexec.KindSchema && k != rootexec.KindInternal }
 
-func (d *Daemon) planFile(ctx context.Context, exec *rootexec.Executor, url, tree string) (rootexec.Plan, error) {
+func (d *Daemon) planFile(ctx context.Context, exec Executor, url, tree string) (rootexec.Plan, error) {
 	key, local, err := keyOf(url, tree)
 	if err != nil {
 		return rootexec.Plan{}, fmt.Errorf("could not open input file %q: %w", url, err)

@@ -150,12 +150,12 @@ func sameROOT(a, b string) bool {
 	return part(a) == part(b)
 }
 
-func (d *Daemon) libraryFrom(ctx context.Context, exec *rootexec.Executor, home tasks.PeerID, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
+func (d *Daemon) libraryFrom(ctx context.Context, exec Executor, home tasks.PeerID, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
 	if desc.Code.Library != "" && desc.Code.Platform == d.root.Platform {
 		b, err := d.fetchSmall(ctx, home, desc.Code.Library, maxJobBytes)
 		if err == nil {
 			var lib rootexec.Library
-			if lib, err = rootexec.Unpack(ctx, d.cfg.CacheDir, rootexec.LibraryKey(src, d.root.Platform), b); err == nil {
+			if lib, err = exec.Unpack(ctx, src, b); err == nil {
 				return lib, nil
 			}
 		}
@@ -185,7 +185,7 @@ func (d *Daemon) fetchSmall(ctx context.Context, from tasks.PeerID, hash string,
 var errOver = errors.New("the job is over")
 
 // selector is a job's selector, loaded anew if its process was killed.
-func (d *Daemon) selector(ctx context.Context, j *job) (*rootexec.Selector, *tasks.Job, error) {
+func (d *Daemon) selector(ctx context.Context, j *job) (Selector, *tasks.Job, error) {
 	j.loading.Lock()
 	defer j.loading.Unlock()
 	sel, desc := j.prepared()

@@ -27,10 +27,10 @@ type run struct {
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	gen     *rootexec.Generation // nil until started
-	leases  []lease              // out, in order
-	lastEnd time.Time            // of the packet before
-	failed  bool                 // reported; nothing more is
+	gen     Generation // nil until started
+	leases  []lease    // out, in order
+	lastEnd time.Time  // of the packet before
+	failed  bool       // reported; nothing more is
 }
 
 type lease struct {
@@ -85,7 +85,7 @@ func (d *Daemon) killGen(id steal.GenID) {
 	}
 }
 
-func (r *run) generation() *rootexec.Generation {
+func (r *run) generation() Generation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.gen
@@ -127,7 +127,7 @@ func (r *run) serve() {
 }
 
 // sealLater reports whether a command still waits after the child's end; it will fail, and say so.
-func (r *run) sealLater(g *rootexec.Generation) bool {
+func (r *run) sealLater(g Generation) bool {
 	r.mu.Lock()
 	failed := r.failed
 	r.mu.Unlock()
@@ -138,7 +138,7 @@ func (r *run) workDir() string {
 	return filepath.Join(r.d.blobs.jobDir(r.job.id), fmt.Sprintf("gen-%d", r.id))
 }
 
-func (r *run) start() (*rootexec.Generation, error) {
+func (r *run) start() (Generation, error) {
 	if r.job == nil {
 		return nil, errors.New("could not start a generation: its job is gone")
 	}
@@ -162,7 +162,7 @@ func (r *run) start() (*rootexec.Generation, error) {
 }
 
 // lease translates units into a file's entries.
-func (r *run) lease(g *rootexec.Generation, p tasks.Range) {
+func (r *run) lease(g Generation, p tasks.Range) {
 	_, job := r.job.prepared()
 	i, first := job.Data.Locate(p.First)
 	f := job.Data.Files[i]
@@ -176,7 +176,7 @@ func (r *run) lease(g *rootexec.Generation, p tasks.Range) {
 	}
 }
 
-func (r *run) seal(g *rootexec.Generation, e engine.SealGen) {
+func (r *run) seal(g Generation, e engine.SealGen) {
 	path := r.d.blobs.partial(r.job.id, e.ID)
 	s, err := g.Seal(r.ctx, path)
 	if err != nil {
@@ -192,7 +192,7 @@ func (r *run) seal(g *rootexec.Generation, e engine.SealGen) {
 }
 
 // PacketDone is called by the child's reader (rootexec.Sink).
-func (r *run) PacketDone(_ *rootexec.Generation, done rootexec.Done) {
+func (r *run) PacketDone(done rootexec.Done) {
 	now := time.Now()
 	r.mu.Lock()
 	if len(r.leases) == 0 {
@@ -215,10 +215,10 @@ func (r *run) PacketDone(_ *rootexec.Generation, done rootexec.Done) {
 }
 
 // Failed is called by the child's reader when the generation has failed (rootexec.Sink).
-func (r *run) Failed(_ *rootexec.Generation, f *rootexec.Failure) { r.fail(f) }
+func (r *run) Failed(f *rootexec.Failure) { r.fail(f) }
 
 // Output is called for each line that the child prints (rootexec.Sink).
-func (r *run) Output(_ *rootexec.Generation, line string) { r.job.printed(line) }
+func (r *run) Output(line string) { r.job.printed(line) }
 
 // fail reports the generation's end once.
 func (r *run) fail(f *rootexec.Failure) {

@@ -101,7 +101,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 }
 
 // library compiles the sources and loads the selector.
-func (d *Daemon) library(ctx context.Context, exec *rootexec.Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
+func (d *Daemon) library(ctx context.Context, exec Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
 	lib, ok := exec.Compiled(src)
 	if !ok {
 		j.phase(api.Preparing, "compiling "+path.Base(src.Main))

@@ -31,12 +31,12 @@ const queueDepth = 2
 // order, and must not block for long.
 type Sink interface {
 	// PacketDone reports a packet that is done, or was preempted.
-	PacketDone(*Generation, Done)
+	PacketDone(Done)
 	// Failed reports the end of a generation that failed. It is the last call, and nothing of the
 	// generation counts. Kill and a failed Seal end a generation without it.
-	Failed(*Generation, *Failure)
+	Failed(*Failure)
 	// Output offers a line that the child printed; lines are lost if the sink cannot keep up.
-	Output(g *Generation, line string)
+	Output(line string)
 }
 
 // Generation is one running child with one selector object.
@@ -223,7 +223,7 @@ func (g *Generation) run() {
 				lines = nil
 				continue
 			}
-			g.sink.Output(g, line)
+			g.sink.Output(line)
 		case now := <-tick.C:
 			if watch.stalled(now, g.p.page.read().progress, g.busy(), g.stall) {
 				g.p.abort()
@@ -249,7 +249,7 @@ func (g *Generation) handle(r *reply) bool {
 	switch r.Op {
 	case "done":
 		if g.pop(r.ID) {
-			g.sink.PacketDone(g, Done{ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened})
+			g.sink.PacketDone(Done{ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened})
 		}
 	case "sealed":
 		g.end(r, nil)
@@ -293,7 +293,7 @@ func (g *Generation) end(sealed *reply, f *Failure) {
 	g.mu.Unlock()
 	if f != nil && !killed && (sealing == nil || packetFailed) {
 		g.drainLines()
-		g.sink.Failed(g, f)
+		g.sink.Failed(f)
 	}
 	if sealing == nil {
 		return
@@ -324,7 +324,7 @@ func (g *Generation) drainLines() {
 			if !ok {
 				return
 			}
-			g.sink.Output(g, line)
+			g.sink.Output(line)
 		default:
 			return
 		}
@@ -375,6 +375,6 @@ func (s *Selector) Probe(ctx context.Context, spec GenSpec, file, tree string) e
 
 type probeSink struct{ result chan *Failure }
 
-func (s *probeSink) PacketDone(*Generation, Done)     { s.result <- nil }
-func (s *probeSink) Failed(_ *Generation, f *Failure) { s.result <- f }
-func (s *probeSink) Output(_ *Generation, _ string)   {}
+func (s *probeSink) PacketDone(Done)   { s.result <- nil }
+func (s *probeSink) Failed(f *Failure) { s.result <- f }
+func (s *probeSink) Output(string)     {}

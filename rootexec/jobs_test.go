@@ -108,9 +108,9 @@ type sink struct {
 	fails chan *rootexec.Failure
 }
 
-func (s *sink) PacketDone(*rootexec.Generation, rootexec.Done)     { s.done <- struct{}{} }
-func (s *sink) Failed(_ *rootexec.Generation, f *rootexec.Failure) { s.fails <- f }
-func (s *sink) Output(*rootexec.Generation, string)                {}
+func (s *sink) PacketDone(rootexec.Done)   { s.done <- struct{}{} }
+func (s *sink) Failed(f *rootexec.Failure) { s.fails <- f }
+func (s *sink) Output(string)              {}
 
 func (s *sink) wait(t *testing.T) {
 	t.Helper()

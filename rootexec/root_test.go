@@ -167,9 +167,9 @@ func newRecorder() *recorder {
 	return &recorder{done: make(chan Done, 1000), fails: make(chan *Failure, 10)}
 }
 
-func (r *recorder) PacketDone(_ *Generation, d Done) { r.done <- d }
-func (r *recorder) Failed(_ *Generation, f *Failure) { r.fails <- f }
-func (r *recorder) Output(_ *Generation, line string) {
+func (r *recorder) PacketDone(d Done) { r.done <- d }
+func (r *recorder) Failed(f *Failure) { r.fails <- f }
+func (r *recorder) Output(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines = append(r.lines, line)
