@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"time"
 
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -10,8 +11,9 @@ import (
 type suspect struct {
 	tasks.Range
 	Failed
-	at     tasks.PeerID // where it is being tried now, empty if nowhere
-	waited int          // audits, for a second node to try it on
+	at     tasks.PeerID  // where it is being tried now, empty if nowhere
+	waited int           // audits, for a second node to try it on
+	aside  time.Duration // when setting it aside was last proposed, 0 for never
 }
 
 // secondWait is how many audits a range that has failed often enough, all on one node, waits for nodes that
@@ -127,12 +129,21 @@ func (h *Home) try(s *suspect) {
 	}
 }
 
+// setAside has it written that s is not in the result; until it is, the audits come by here again.
 func (h *Home) setAside(s *suspect) {
-	h.suspects = slices.DeleteFunc(h.suspects, func(o *suspect) bool { return o == s })
-	h.record.Lost = append(h.record.Lost, Lost{Range: s.Range, Failed: s.Failed})
+	if s.aside > 0 && h.now-s.aside < h.cfg.Propose {
+		return
+	}
+	s.aside = max(h.now, 1)
+	h.emit(Propose{Entry{Lost: &Lost{Range: s.Range, Failed: s.Failed}}})
+}
+
+// asideNow follows the log: l is set aside.
+func (h *Home) asideNow(l Lost) {
+	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool { return s.Intersect(l.Range) == s.Range })
 	h.restOld = true
-	if h.lostToCode() >= h.cfg.MaxLost && !h.stopped {
-		h.stop("given up: too many ranges failed, the last " + s.Range.String() + ": " + s.Reason)
+	if h.lostToCode() >= h.cfg.MaxLost {
+		h.stop("given up: too many ranges failed, the last " + l.Range.String() + ": " + l.Reason)
 	}
 }
 
@@ -168,10 +179,10 @@ func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 }
 
 func (h *Home) fail(f Failed) {
-	if h.ended {
+	if h.Ended() {
 		return
 	}
-	h.ended = true
+	h.givenUp = true
 	h.emit(Fail{Failure: f})
 }
 

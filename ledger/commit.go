@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -13,17 +14,19 @@ type offerState int
 
 const (
 	waiting  offerState = iota
-	fetching            // its blob is on the way here
+	fetching            // its blob is on the way here, and to the other replicas
 	reducing            // input of a merge on node at
+	proposed            // the commit is on its way through the log
 )
 
 // offer is a partial that a node holds and wants committed.
 type offer struct {
-	merge.Partial
-	state offerState
-	at    tasks.PeerID
-	since time.Duration
-	alone bool // a merge of it failed: it goes by itself
+	*keeping
+	state   offerState
+	at      tasks.PeerID
+	since   time.Duration
+	counted bool // its blob is here and counts what it should
+	alone   bool // a merge of it failed: it goes by itself
 
 	judged int64 // after so many commits
 }
@@ -57,7 +60,7 @@ func (h *Home) offered(p merge.Partial) {
 		return
 	}
 	if h.judge(p) == merge.Fresh {
-		h.offers = append(h.offers, &offer{Partial: p, since: h.now, judged: h.commits})
+		h.offers = append(h.offers, &offer{keeping: newKeeping(p), since: h.now, judged: h.commits})
 		h.dirty = true
 	}
 }
@@ -65,10 +68,12 @@ func (h *Home) offered(p merge.Partial) {
 // judge applies R3 and answers all offers but fresh ones.
 func (h *Home) judge(p merge.Partial) merge.Verdict {
 	v := h.record.Done.Judge(p, h.want)
-	if v == merge.Fresh && h.lostCover().Intersects(p.Cover) {
-		// Set aside by three failures, and yet somebody did it: the result counts.
-		h.reclaim(p.Cover)
-	}
+	h.answer(p, v)
+	return v
+}
+
+// answer tells a holder what became of its partial, unless that is open.
+func (h *Home) answer(p merge.Partial, v merge.Verdict) {
 	switch v {
 	case merge.Duplicate:
 		h.counts.Duplicates++
@@ -76,7 +81,6 @@ func (h *Home) judge(p merge.Partial) merge.Verdict {
 	case merge.Overlap, merge.Wrong:
 		h.reject(p)
 	}
-	return v
 }
 
 // maxRejected bounds the memory of rejections.
@@ -125,18 +129,6 @@ func (h *Home) freeKids(p merge.Partial) {
 	}
 }
 
-// reclaim takes units off the list of lost ones.
-func (h *Home) reclaim(c tasks.Cover) {
-	var keep []Lost
-	for _, l := range h.record.Lost {
-		for _, r := range tasks.CoverOf(l.Range).Minus(c) {
-			l.Range = r
-			keep = append(keep, l)
-		}
-	}
-	h.record.Lost, h.restOld = keep, true
-}
-
 // plan fetches waiting offers, or has them merged on the nodes first where there are many: the
 // smallest first, on the node that holds the largest of them.
 func (h *Home) plan() {
@@ -156,7 +148,7 @@ func (h *Home) plan() {
 	if busy >= h.cfg.Fetches {
 		return
 	}
-	coming := h.cover(fetching)
+	coming := h.cover(fetching, proposed)
 	for _, o := range ready {
 		if o.state == waiting && busy < h.cfg.Fetches && merge.Fits(coming, o.Partial) {
 			h.fetch(o)
@@ -172,7 +164,7 @@ func (h *Home) count() (waits, busy int) {
 		switch o.state {
 		case waiting:
 			waits++
-		case fetching:
+		case fetching, proposed:
 			busy++
 		}
 	}
@@ -192,8 +184,9 @@ func (h *Home) cover(states ...offerState) tasks.Cover {
 }
 
 func (h *Home) fetch(o *offer) {
-	o.state = fetching
+	o.state, o.since = fetching, h.now
 	h.emit(Fetch{Partial: o.Partial})
+	h.askToKeep(o.keeping)
 }
 
 // ready returns the waiting offers, the smallest first, after answering those that commits have
@@ -222,7 +215,7 @@ func (h *Home) reduceAll(ready []*offer) {
 	if len(ready) < merge.FanIn {
 		return
 	}
-	all := h.cover(fetching, reducing)
+	all := h.cover(fetching, proposed, reducing)
 	var group []*offer
 	for _, o := range ready {
 		if !merge.Fits(all, o.Partial) {
@@ -260,8 +253,14 @@ func (h *Home) reduce(group []*offer) {
 // up those that take too long.
 func (h *Home) repeatOrders() {
 	for _, o := range h.offers {
-		if o.state == reducing && h.now-o.since > h.cfg.ReduceWait {
+		switch {
+		case o.state == reducing && h.now-o.since > h.cfg.ReduceWait:
 			o.state, o.alone, h.dirty = waiting, true, true
+		case o.state == proposed && h.now-o.since > h.cfg.Propose:
+			o.since = h.now
+			h.propose(o)
+		case o.state == fetching:
+			h.repeatKeep(o.keeping)
 		}
 	}
 	h.orders = slices.DeleteFunc(h.orders, func(r *order) bool {
@@ -290,28 +289,69 @@ func (h *Home) notReduced(ev NotReduced) {
 	}
 }
 
-// stored commits, or finds that another partial was faster.
+// stored takes note of a blob that is here.
 func (h *Home) stored(ev Stored) {
+	if k := h.findKeep(ev.ID); k != nil {
+		h.storedAgain(k, ev)
+		return
+	}
 	o := h.findOffer(ev.ID)
 	if o == nil || o.state != fetching {
 		return
 	}
-	h.dropOffer(o.ID)
 	h.dirty, h.full = true, 0
 	delete(h.unstored, o.ID)
 	if ev.Units != o.Units || ev.Canary != o.Canary {
+		h.dropOffer(o.ID)
 		h.reject(o.Partial)
 		return
 	}
-	if h.judge(o.Partial) != merge.Fresh {
+	o.counted = true
+	o.by[h.cfg.Self] = true
+	h.settle(o)
+}
+
+// settle proposes a commit when a quorum of the replicas keeps the blob.
+func (h *Home) settle(o *offer) {
+	if o.state != fetching || !o.counted || !h.staffed || !(h.quorate(o.keeping) || mutant.On(mutant.KeepNothing)) {
 		return
 	}
-	rest := h.open()
-	h.record.Done.Commit(o.Partial)
+	if h.judge(o.Partial) != merge.Fresh {
+		h.dropOffer(o.ID)
+		h.dirty = true
+		return
+	}
+	o.state, o.since = proposed, h.now
+	h.propose(o)
+}
+
+func (h *Home) propose(o *offer) {
+	p := o.Partial
+	h.emit(Propose{Entry{Commit: &p}})
+}
+
+// committed follows the log: a partial is in the record, or was overtaken there.
+func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	h.commits++
-	h.rest = rest.Minus(o.Cover)
-	h.emit(Accept{To: o.Holder, ID: o.ID})
-	h.acceptKids(o.Partial)
+	h.dirty = true
+	o := h.findOffer(p.ID)
+	h.dropOffer(p.ID)
+	if !changed {
+		if o != nil {
+			h.answer(p, v)
+		}
+		return
+	}
+	k := newKeeping(p)
+	if o != nil {
+		k = o.keeping
+	}
+	h.keeps = append(h.keeps, k)
+	if !h.restOld {
+		h.rest = h.rest.Minus(p.Cover)
+	}
+	h.emit(Accept{To: p.Holder, ID: p.ID})
+	h.acceptKids(p)
 	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool {
 		return h.record.Done.Cover().Covers(tasks.CoverOf(s.Range))
 	})
@@ -320,8 +360,7 @@ func (h *Home) stored(ev Stored) {
 // Needs reports whether a partial's blob must stay here: it is committed, or on its way to be.
 func (h *Home) Needs(id merge.ID) bool {
 	o := h.findOffer(id)
-	return o != nil && o.state == fetching ||
-		slices.ContainsFunc(h.record.Done.Parts(), func(p merge.Partial) bool { return p.ID == id })
+	return o != nil && (o.state == fetching || o.state == proposed) || h.findKeep(id) != nil
 }
 
 // acceptKids tells the holders of a committed merge's inputs to forget them.
@@ -340,8 +379,12 @@ const maxUnstored = 5
 
 // notStored leaves it to the holder to offer the partial again, but not for ever.
 func (h *Home) notStored(ev NotStored) {
+	if k := h.findKeep(ev.ID); k != nil {
+		h.gone(k, ev.Here)
+		return
+	}
 	o := h.findOffer(ev.ID)
-	if o == nil {
+	if o == nil || o.state != fetching {
 		return
 	}
 	h.dirty = true

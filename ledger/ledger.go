@@ -7,8 +7,12 @@
 // accident, and is put back to work. That covers crashed nodes, lost messages and rejected partials
 // alike. An audit that is wrong costs a range run twice, which the commit rules make harmless.
 //
-// The record itself (Record) is what a later version replicates; it changes only by commits, failures
-// and the end.
+// The home decides, and the job's replicated log remembers: the record (Record) changes only by entries that
+// a quorum has on disk. A home proposes an entry (Propose) and acts on it when it is applied (Applied), so
+// that another replica can take its place at any moment: New around the record as it stands there is all
+// that it takes. What a home knows beside the record (reports, offers, suspects) comes in again.
+//
+// A commit is proposed when a quorum of the replicas keeps the partial's blob (keep.go).
 package ledger
 
 import (
@@ -33,6 +37,7 @@ type Config struct {
 	ReduceWait time.Duration // a merge ordered from a node must be offered by then; default 2 min
 	Repeat     time.Duration // between repeats of such an order; default 2 s
 	Fetches    int           // blobs fetched at once; default 4
+	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
 }
 
 func (c *Config) defaults() {
@@ -40,7 +45,7 @@ func (c *Config) defaults() {
 		v   *time.Duration
 		def time.Duration
 	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute},
-		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}} {
+		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -132,8 +137,32 @@ type (
 		From   tasks.PeerID
 		Inputs []merge.ID
 	}
+	// Replicas names the other replicas of the record. Until Ready there are fewer than there should be,
+	// and commits wait.
+	Replicas struct {
+		IDs   []tasks.PeerID
+		Ready bool
+	}
+	// Kept tells that a replica keeps a partial's blob, or the result's, durably; or, not OK, that it
+	// cannot.
+	Kept struct {
+		From   tasks.PeerID
+		ID     merge.ID // zero for the result
+		SHA256 string   // of the result
+		OK     bool
+	}
+	// Applied tells that an entry of the log has come to the record, with what Record.Apply said of it.
+	Applied struct {
+		Entry   Entry
+		Verdict merge.Verdict
+		Changed bool
+	}
+	// Finished answers Finish or Fail: the result as it lies here, durably.
+	Finished struct{ Result Result }
 	// Stop ends the job with what is done.
-	Stop struct{ Reason string }
+	Stop struct {
+		Reason string `msgpack:"r"`
+	}
 )
 
 func (Tick) isLedgerEvent()       {}
@@ -144,6 +173,10 @@ func (Offered) isLedgerEvent()    {}
 func (Stored) isLedgerEvent()     {}
 func (NotStored) isLedgerEvent()  {}
 func (NotReduced) isLedgerEvent() {}
+func (Replicas) isLedgerEvent()   {}
+func (Kept) isLedgerEvent()       {}
+func (Applied) isLedgerEvent()    {}
+func (Finished) isLedgerEvent()   {}
 func (Stop) isLedgerEvent()       {}
 
 // Effect is what the caller must do; the types below.
@@ -165,8 +198,25 @@ type (
 	}
 	// Shun tells a node to hand this job's work back: it fails there and nowhere else.
 	Shun struct{ ID tasks.PeerID }
-	// Fetch a partial's blob and store it durably; answer with Stored or NotStored.
-	Fetch struct{ Partial merge.Partial }
+	// Fetch a partial's blob, from its holder or one of Sources, and store it durably; answer with Stored or
+	// NotStored.
+	Fetch struct {
+		Partial merge.Partial
+		Sources []tasks.PeerID
+	}
+	// Keep asks a replica to keep a partial's blob durably; Kept answers.
+	Keep struct {
+		To      tasks.PeerID
+		Partial merge.Partial
+		Sources []tasks.PeerID
+	}
+	// KeepResult asks a replica to keep the result's file durably; Kept answers.
+	KeepResult struct {
+		To     tasks.PeerID
+		Result Result
+	}
+	// Propose an entry to the log; Applied answers, or nothing, and then it is proposed again.
+	Propose struct{ Entry Entry }
 	// Accept tells a holder that its partial, or all of its units, are committed.
 	Accept struct {
 		To tasks.PeerID
@@ -194,25 +244,32 @@ type (
 	}
 	// StopAll tells all nodes to wind the job up.
 	StopAll struct{}
-	// Finish merges the committed partials and ends the job. Lost is empty for a complete result.
+	// Finish merges the committed partials, which are all here, into the result; answer with Finished.
+	// Lost is empty for a complete result.
 	Finish struct{ Lost []Lost }
-	// Fail ends the job without a result.
+	// Fail ends the job without a file; answer with Finished.
 	Fail struct{ Failure Failed }
+	// Over tells that the result is in the log: the job is done with.
+	Over struct{}
 )
 
-func (Reissue) isLedgerEffect() {}
-func (Deal) isLedgerEffect()    {}
-func (Try) isLedgerEffect()     {}
-func (Shun) isLedgerEffect()    {}
-func (Fetch) isLedgerEffect()   {}
-func (Accept) isLedgerEffect()  {}
-func (Reject) isLedgerEffect()  {}
-func (Reduce) isLedgerEffect()  {}
-func (Drop) isLedgerEffect()    {}
-func (Yield) isLedgerEffect()   {}
-func (StopAll) isLedgerEffect() {}
-func (Finish) isLedgerEffect()  {}
-func (Fail) isLedgerEffect()    {}
+func (Reissue) isLedgerEffect()    {}
+func (Deal) isLedgerEffect()       {}
+func (Try) isLedgerEffect()        {}
+func (Shun) isLedgerEffect()       {}
+func (Fetch) isLedgerEffect()      {}
+func (Keep) isLedgerEffect()       {}
+func (KeepResult) isLedgerEffect() {}
+func (Propose) isLedgerEffect()    {}
+func (Accept) isLedgerEffect()     {}
+func (Reject) isLedgerEffect()     {}
+func (Reduce) isLedgerEffect()     {}
+func (Drop) isLedgerEffect()       {}
+func (Yield) isLedgerEffect()      {}
+func (StopAll) isLedgerEffect()    {}
+func (Finish) isLedgerEffect()     {}
+func (Fail) isLedgerEffect()       {}
+func (Over) isLedgerEffect()       {}
 
 // Lost is a range that is not in the result, and why.
 type Lost struct {
@@ -235,7 +292,18 @@ type Home struct {
 	deal   bool
 	now    time.Duration
 	out    []Effect
-	record Record
+	record *Record
+
+	replicas []tasks.PeerID // beside this node
+	staffed  bool           // as many as there should be
+	keeps    []*keeping     // of what is committed
+	result   *keeping       // of the result, once there is one
+	final    Result
+	told     bool          // Finish was emitted for the record as it stands
+	givenUp  bool          // Fail was emitted
+	endAt    time.Duration // when the end was last proposed, 0 for never
+	stopping time.Duration // when Stop was last proposed, 0 for never
+	spreadAt time.Duration // when what is committed was last looked after
 
 	nodes    map[tasks.PeerID]*node
 	order    []tasks.PeerID // of nodes, sorted: effects must not depend on map order
@@ -260,13 +328,6 @@ type Home struct {
 	stopped  bool
 	stopAt   time.Duration
 	stopWhy  string
-	ended    bool
-}
-
-// Record is the part of a job's state that must outlive its home.
-type Record struct {
-	Done merge.Committed
-	Lost []Lost
 }
 
 type node struct {
@@ -293,15 +354,20 @@ type Counts struct {
 // Counts returns them.
 func (h *Home) Counts() Counts { return h.counts }
 
-// New returns the home of a job that wants want of data. With dealing, nodes get their share of the
-// work as soon as they are ready; without, they steal it.
-func New(cfg Config, want tasks.Range, data *tasks.Dataset, dealing bool) *Home {
+// New returns the home of a job whose record stands as it does: a new one, or one that another home has led
+// before. With dealing, nodes get their share of the work as soon as they are ready; without, they steal
+// it.
+func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
-	return &Home{cfg: cfg, want: want, data: data, deal: dealing,
+	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
 		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true}
+	for _, p := range record.Done.Parts() {
+		h.keeps = append(h.keeps, newKeeping(p))
+	}
+	return h
 }
 
-// Start puts all work into this node's hands.
+// Start puts all work of a new job into this node's hands.
 func (h *Home) Start(now time.Duration) []Effect {
 	h.now, h.out = now, nil
 	h.audited = now
@@ -312,38 +378,73 @@ func (h *Home) Start(now time.Duration) []Effect {
 	return h.out
 }
 
+// Resume takes over a job that another home has led, or this node in an earlier life. What nobody holds
+// is found by the audits.
+func (h *Home) Resume(now time.Duration) []Effect {
+	h.now, h.out = now, nil
+	h.audited = now
+	if h.record.Stop != nil {
+		h.windUp(h.record.Stop.Reason)
+	}
+	h.checkEnd()
+	return h.out
+}
+
 // Step takes one event at time now and returns what is to be done.
 func (h *Home) Step(now time.Duration, ev Event) []Effect {
 	h.now, h.out = max(h.now, now), nil
-	if h.ended {
-		h.late(ev)
-		return h.out
-	}
 	switch ev := ev.(type) {
 	case NodeUp:
 		h.nodeUp(ev)
 	case NodeDown:
 		h.nodeDown(ev.ID)
-	case Reported:
-		h.reported(ev.From, ev.Report)
-	case Offered:
-		h.offered(ev.Partial)
+	case Replicas:
+		h.replicas, h.staffed = ev.IDs, ev.Ready
+		h.settleAll()
 	case Stored:
 		h.stored(ev)
 	case NotStored:
 		h.notStored(ev)
+	case Kept:
+		h.keptBy(ev)
+	case Applied:
+		h.applied(ev)
+	case Finished:
+		h.finished(ev.Result)
+	default:
+		if h.Ended() {
+			h.late(ev)
+		} else {
+			h.work(ev)
+		}
+	}
+	if h.record.Result != nil {
+		return h.out
+	}
+	if !h.Ended() {
+		if h.auditDue() {
+			h.audited = h.now
+			h.audit()
+		}
+		h.plan()
+	}
+	h.spread()
+	h.checkEnd()
+	return h.out
+}
+
+// work takes what matters only until the end.
+func (h *Home) work(ev Event) {
+	switch ev := ev.(type) {
+	case Reported:
+		h.reported(ev.From, ev.Report)
+	case Offered:
+		h.offered(ev.Partial)
 	case NotReduced:
 		h.notReduced(ev)
 	case Stop:
 		h.stop(ev.Reason)
 	}
-	if h.auditDue() {
-		h.audited = h.now
-		h.audit()
-	}
-	h.plan()
-	h.checkEnd()
-	return h.out
 }
 
 // late answers offers that come after the end, so that their holders can forget them.
@@ -369,7 +470,7 @@ func (h *Home) nodeUp(ev NodeUp) {
 func (h *Home) nodeDown(id tasks.PeerID) {
 	delete(h.nodes, id)
 	h.order = slices.DeleteFunc(h.order, func(o tasks.PeerID) bool { return o == id })
-	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool { return o.Holder == id && o.state != fetching })
+	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool { return o.Holder == id && o.state != fetching && o.state != proposed })
 	h.dirty = true
 	for _, o := range h.offers {
 		if o.state == reducing && o.at == id {
@@ -433,24 +534,26 @@ func (h *Home) dealTo(id tasks.PeerID, n *node) {
 }
 
 // lostCover is what is set aside.
-func (h *Home) lostCover() tasks.Cover {
-	var rs []tasks.Range
-	for _, l := range h.record.Lost {
-		rs = append(rs, l.Range)
-	}
-	return tasks.CoverOf(rs...)
-}
+func (h *Home) lostCover() tasks.Cover { return h.record.lostCover() }
 
 // open is what is wanted and neither committed nor set aside.
 func (h *Home) open() tasks.Cover {
 	if h.restOld {
-		h.rest, h.restOld = tasks.CoverOf(h.want).Minus(h.record.Done.Cover()).Minus(h.lostCover()), false
+		h.rest, h.restOld = h.record.Open(), false
 	}
 	return h.rest
 }
 
-// stop winds the job up: what comes in within StopWait is in the result.
+// stop has the job wound up, once that is in the log.
 func (h *Home) stop(why string) {
+	if h.record.Stop == nil && (h.stopping == 0 || h.now-h.stopping >= h.cfg.Propose) {
+		h.stopping = max(h.now, 1)
+		h.emit(Propose{Entry{Stop: &Stop{Reason: why}}})
+	}
+}
+
+// windUp ends the job: what comes in within StopWait is in the result.
+func (h *Home) windUp(why string) {
 	if h.stopped {
 		return
 	}
@@ -464,22 +567,28 @@ func (h *Home) stop(why string) {
 // checkEnd is the only test of completion: committed and set aside together are what is wanted; or,
 // after Stop, nobody holds anything that could still be committed.
 func (h *Home) checkEnd() {
-	if h.ended {
+	switch {
+	case h.givenUp:
+		return
+	case h.record.Ended:
+		h.finish()
+		return
+	case h.endAt > 0 && h.now-h.endAt < h.cfg.Propose:
 		return
 	}
+	var end End
 	rest := h.open()
 	switch {
 	case rest.Empty():
 	case h.stopped && (h.quiet() || h.now-h.stopAt >= h.cfg.StopWait):
 		for _, r := range rest {
-			h.record.Lost = append(h.record.Lost, Lost{Range: r, Failed: Failed{Failure: Failure{Blame: r, Kind: "stopped", Reason: h.stopWhy}}})
+			end.Lost = append(end.Lost, Lost{Range: r, Failed: Failed{Failure: Failure{Blame: r, Kind: "stopped", Reason: h.stopWhy}}})
 		}
 	default:
 		return
 	}
-	h.ended = true
-	slices.SortFunc(h.record.Lost, func(a, b Lost) int { return int(min(max(a.Range.First-b.Range.First, -1), 1)) })
-	h.emit(Finish{Lost: h.record.Lost})
+	h.endAt = max(h.now, 1)
+	h.emit(Propose{Entry{End: &end}})
 }
 
 // rankBusy sorts the nodes by the time they still have to work.
@@ -525,18 +634,21 @@ func (h *Home) quiet() bool {
 }
 
 // Record returns the job's state.
-func (h *Home) Record() *Record { return &h.record }
+func (h *Home) Record() *Record { return h.record }
 
-// Ended reports whether Finish or Fail was emitted.
-func (h *Home) Ended() bool { return h.ended }
+// Ended reports whether nothing more is committed: the job is complete, wound up or failed.
+func (h *Home) Ended() bool { return h.record.Ended || h.givenUp }
 
 // Stopping reports whether the job is being wound up.
 func (h *Home) Stopping() bool { return h.stopped }
 
 // Wake is the latest time by which Step must be called again.
 func (h *Home) Wake() time.Duration {
-	if h.ended {
+	if h.record.Result != nil {
 		return -1
+	}
+	if h.Ended() {
+		return h.now + h.cfg.Audit
 	}
 	if due := h.audited + h.cfg.Audit; h.now < due {
 		return due

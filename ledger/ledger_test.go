@@ -24,6 +24,7 @@ type desk struct {
 	held map[tasks.PeerID]tasks.Cover
 	fail map[tasks.PeerID][]Failure
 	out  []Effect
+	deaf bool // the log takes nothing
 }
 
 // newDesk returns the home "h" of a job of 1000 units, with workers that hold nothing; the home holds
@@ -34,8 +35,9 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 		t.Fatal(err)
 	}
 	cfg.Self = "h"
-	d := &desk{T: t, home: New(cfg, data.Space(), data, false), held: map[tasks.PeerID]tasks.Cover{}, fail: map[tasks.PeerID][]Failure{}}
-	d.out = d.home.Start(0)
+	d := &desk{T: t, home: New(cfg, &Record{Want: data.Space()}, data, false), held: map[tasks.PeerID]tasks.Cover{}, fail: map[tasks.PeerID][]Failure{}}
+	d.take(d.home.Start(0))
+	d.step(Replicas{Ready: true})
 	for _, id := range workers {
 		d.step(NodeUp{ID: id, Slots: 1})
 	}
@@ -45,8 +47,18 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 }
 
 func (d *desk) step(ev Event) []Effect {
-	out := d.home.Step(d.now, ev)
+	return d.take(d.home.Step(d.now, ev))
+}
+
+// take keeps effects, and is the log: what is proposed is applied at once, unless the test holds it back.
+func (d *desk) take(out []Effect) []Effect {
 	d.out = append(d.out, out...)
+	for _, e := range out {
+		if p, ok := e.(Propose); ok && !d.deaf {
+			v, changed := d.home.Record().Apply(p.Entry)
+			out = append(out, d.step(Applied{Entry: p.Entry, Verdict: v, Changed: changed})...)
+		}
+	}
 	return out
 }
 

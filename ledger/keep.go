@@ -1,0 +1,220 @@
+package ledger
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// keeping tells which replicas keep a blob durably.
+type keeping struct {
+	merge.Partial
+	by    map[tasks.PeerID]bool // this node among them
+	asked time.Duration         // when the others were last asked
+	fails int                   // attempts in vain to have it here
+	here  bool                  // an attempt is under way
+}
+
+func newKeeping(p merge.Partial) *keeping {
+	return &keeping{Partial: p, by: map[tasks.PeerID]bool{}}
+}
+
+// quorate reports whether a majority of the replicas keeps k, this node among them.
+func (h *Home) quorate(k *keeping) bool {
+	n := 0
+	for _, id := range h.replicas {
+		if k.by[id] {
+			n++
+		}
+	}
+	return k.by[h.cfg.Self] && n+1 > (len(h.replicas)+1)/2
+}
+
+// askToKeep asks those replicas for whom it is not known that they keep k.
+func (h *Home) askToKeep(k *keeping) {
+	k.asked = h.now
+	for _, id := range h.replicas {
+		if !k.by[id] {
+			h.emit(Keep{To: id, Partial: k.Partial, Sources: h.sources(k)})
+		}
+	}
+}
+
+func (h *Home) repeatKeep(k *keeping) {
+	if h.now-k.asked >= h.cfg.Repeat {
+		h.askToKeep(k)
+	}
+}
+
+// sources are the replicas that keep k, this node first.
+func (h *Home) sources(k *keeping) (ids []tasks.PeerID) {
+	if k.by[h.cfg.Self] {
+		ids = append(ids, h.cfg.Self)
+	}
+	for _, id := range h.replicas {
+		if k.by[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (h *Home) findKeep(id merge.ID) *keeping {
+	i := slices.IndexFunc(h.keeps, func(k *keeping) bool { return k.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return h.keeps[i]
+}
+
+// keptBy takes a replica's word that it keeps something.
+func (h *Home) keptBy(ev Kept) {
+	if !slices.Contains(h.replicas, ev.From) || !ev.OK {
+		return
+	}
+	if ev.ID == (merge.ID{}) {
+		if h.result != nil && ev.SHA256 == h.final.SHA256 {
+			h.result.by[ev.From] = true
+			h.settleResult()
+		}
+		return
+	}
+	if k := h.findKeep(ev.ID); k != nil {
+		k.by[ev.From] = true
+	} else if o := h.findOffer(ev.ID); o != nil {
+		o.by[ev.From] = true
+		h.settle(o)
+	}
+}
+
+// settleAll looks again at what waits for replicas, as these have changed.
+func (h *Home) settleAll() {
+	for _, o := range slices.Clone(h.offers) {
+		if o.state == fetching {
+			h.askToKeep(o.keeping)
+		}
+		h.settle(o)
+	}
+	h.spreadAt = 0
+	h.settleResult()
+}
+
+// maxSpread is how many committed blobs are asked for at once, of each replica.
+const maxSpread = 16
+
+// spread sees to it that this node and a quorum keep all that is committed: the home may be new, or a
+// replica.
+func (h *Home) spread() {
+	if h.spreadAt > 0 && h.now-h.spreadAt < h.cfg.Audit {
+		return
+	}
+	h.spreadAt = max(h.now, 1)
+	asked := 0
+	for _, k := range h.keeps {
+		if asked == maxSpread {
+			break
+		}
+		if !k.by[h.cfg.Self] && !k.here {
+			k.here = true
+			asked++
+			h.emit(Fetch{Partial: k.Partial, Sources: h.others()})
+		}
+		if k.by[h.cfg.Self] && len(h.sources(k)) <= len(h.replicas) && (k.asked == 0 || h.now-k.asked >= h.cfg.Repeat) {
+			asked++
+			h.askToKeep(k)
+		}
+	}
+	if h.result != nil && h.now-h.result.asked >= h.cfg.Repeat {
+		h.askForResult()
+	}
+}
+
+// others are all replicas beside this node: after a change of homes nobody knows who keeps what.
+func (h *Home) others() []tasks.PeerID { return slices.Clone(h.replicas) }
+
+// storedAgain takes note that a committed blob is here, as it must be; or is not what was committed.
+func (h *Home) storedAgain(k *keeping, ev Stored) {
+	k.here = false
+	if ev.Units != k.Units || ev.Canary != k.Canary {
+		h.gone(k, "")
+		return
+	}
+	k.by[h.cfg.Self] = true
+}
+
+// gone gives a committed blob up that no replica has whole any more: its units run again. As long as some
+// replica is away, it may have it. Here says that this node is the one to blame.
+func (h *Home) gone(k *keeping, here string) {
+	k.here = false
+	away := slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return h.silent(id) })
+	if here != "" || away {
+		return
+	}
+	if k.fails++; k.fails >= maxUnstored {
+		k.fails = 0
+		id := k.ID
+		h.emit(Propose{Entry{Uncommit: &id}})
+	}
+}
+
+// applied follows the log.
+func (h *Home) applied(ev Applied) {
+	e := ev.Entry
+	switch {
+	case e.Commit != nil:
+		h.committed(*e.Commit, ev.Verdict, ev.Changed)
+	case e.Uncommit != nil && ev.Changed:
+		h.keeps = slices.DeleteFunc(h.keeps, func(k *keeping) bool { return k.ID == *e.Uncommit })
+		h.restOld, h.told, h.endAt = true, false, 0
+	case e.Lost != nil:
+		h.asideNow(*e.Lost)
+	case e.Stop != nil && ev.Changed:
+		h.windUp(e.Stop.Reason)
+	case e.End != nil:
+		h.endAt = 0
+	case e.Result != nil && ev.Changed:
+		h.emit(Over{})
+	}
+}
+
+// finish has the result made once all that is committed is here.
+func (h *Home) finish() {
+	if h.told || slices.ContainsFunc(h.keeps, func(k *keeping) bool { return !k.by[h.cfg.Self] }) {
+		return
+	}
+	h.told = true
+	h.emit(Finish{Lost: h.record.Lost})
+}
+
+// finished has the result kept by a quorum, and then written to the log.
+func (h *Home) finished(r Result) {
+	h.final = r
+	h.result = newKeeping(merge.Partial{})
+	h.result.by[h.cfg.Self] = true
+	if r.SHA256 != "" {
+		h.askForResult()
+	}
+	h.settleResult()
+}
+
+func (h *Home) askForResult() {
+	h.result.asked = h.now
+	if h.final.SHA256 == "" || h.quorate(h.result) {
+		h.settleResult()
+		return
+	}
+	for _, id := range h.replicas {
+		if !h.result.by[id] {
+			h.emit(KeepResult{To: id, Result: h.final})
+		}
+	}
+}
+
+func (h *Home) settleResult() {
+	if h.result != nil && h.record.Result == nil && (h.final.SHA256 == "" || h.quorate(h.result)) {
+		r := h.final
+		h.emit(Propose{Entry{Result: &r}})
+	}
+}

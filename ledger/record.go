@@ -1,0 +1,143 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Entry is one change of a job's record, as it stands in the replicated log: exactly one field is set.
+type Entry struct {
+	Commit   *merge.Partial `msgpack:"c,omitempty"` // a quorum keeps its blob; R3 decides once more when it is applied
+	Uncommit *merge.ID      `msgpack:"u,omitempty"` // its blob is damaged or gone everywhere: its units run again
+	Lost     *Lost          `msgpack:"l,omitempty"` // set aside
+	Stop     *Stop          `msgpack:"s,omitempty"` // wind the job up
+	End      *End           `msgpack:"e,omitempty"` // nothing more is committed
+	Result   *Result        `msgpack:"r,omitempty"` // the job is over
+}
+
+// End closes the list of what is in the result.
+type End struct {
+	Lost []Lost `msgpack:"l"` // beside what was set aside before
+}
+
+// Result is what a job leaves: a file that a quorum keeps, and what its users are told.
+type Result struct {
+	SHA256 string `msgpack:"h"` // of the file, hex; empty for a job without one
+	Size   int64  `msgpack:"z"` // of the file, bytes
+	Status []byte `msgpack:"s"` // for the daemon; at most MaxStatus bytes
+}
+
+// MaxStatus bounds Result.Status, which must fit into one record of the log.
+const MaxStatus = 256 << 10
+
+// Record is the part of a job's state that outlives its home: every replica holds it, and it changes only
+// by entries of the log, in their order.
+type Record struct {
+	Want   tasks.Range
+	Done   merge.Committed
+	Lost   []Lost
+	Stop   *Stop   // nil unless the job is being wound up
+	Ended  bool    // nothing more is committed
+	Result *Result // nil until the job is over
+}
+
+// Apply makes one change and says whether it was one: an entry that the record does not admit is passed
+// over, alike on every replica. For a commit the verdict says why.
+func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
+	switch {
+	case r.Result != nil:
+	case e.Commit != nil:
+		return r.commit(*e.Commit)
+	case e.Uncommit != nil:
+		changed = r.Done.Remove(*e.Uncommit)
+		r.Ended = r.Ended && !changed
+	case e.Lost != nil:
+		changed = r.setAside(*e.Lost)
+	case e.Stop != nil:
+		changed = r.Stop == nil
+		if changed {
+			r.Stop = e.Stop
+		}
+	case e.End != nil:
+		changed = r.end(*e.End)
+	case e.Result != nil:
+		r.Result, changed = e.Result, true
+	}
+	return merge.Fresh, changed
+}
+
+func (r *Record) commit(p merge.Partial) (merge.Verdict, bool) {
+	v := r.Done.Judge(p, r.Want)
+	if mutant.On(mutant.SubtractCover) && v == merge.Overlap {
+		p.Cover, v = p.Cover.Minus(r.Done.Cover()), merge.Fresh
+	}
+	if r.Ended && v == merge.Fresh {
+		return merge.Duplicate, false // too late: its units are told as lost
+	}
+	if v != merge.Fresh {
+		return v, false
+	}
+	r.Done.Commit(p)
+	// Set aside by three failures, and yet somebody did it: the result counts.
+	r.Lost = without(r.Lost, p.Cover)
+	return v, true
+}
+
+// setAside takes what is neither committed nor set aside yet.
+func (r *Record) setAside(l Lost) bool {
+	if r.Ended {
+		return false
+	}
+	rest := tasks.CoverOf(l.Range.Intersect(r.Want)).Minus(r.Done.Cover()).Minus(r.lostCover())
+	for _, part := range rest {
+		l.Range = part
+		r.Lost = append(r.Lost, l)
+	}
+	return !rest.Empty()
+}
+
+func (r *Record) end(e End) bool {
+	if r.Ended {
+		return false
+	}
+	lost := without(e.Lost, r.Done.Cover().Union(r.lostCover()))
+	all := r.Done.Cover().Union(r.lostCover())
+	for _, l := range lost {
+		all = all.Add(l.Range)
+	}
+	if !all.Covers(tasks.CoverOf(r.Want)) {
+		return false // decided before something was taken out of the record again
+	}
+	r.Ended = true
+	r.Lost = append(r.Lost, lost...)
+	slices.SortFunc(r.Lost, func(a, b Lost) int { return int(min(max(a.Range.First-b.Range.First, -1), 1)) })
+	return true
+}
+
+// without takes units off a list of lost ones.
+func without(lost []Lost, c tasks.Cover) (keep []Lost) {
+	for _, l := range lost {
+		for _, r := range tasks.CoverOf(l.Range).Minus(c) {
+			l.Range = r
+			keep = append(keep, l)
+		}
+	}
+	return keep
+}
+
+// lostCover is what is set aside.
+func (r *Record) lostCover() tasks.Cover {
+	rs := make([]tasks.Range, len(r.Lost))
+	for i, l := range r.Lost {
+		rs[i] = l.Range
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// Open is what is wanted and neither committed nor set aside.
+func (r *Record) Open() tasks.Cover {
+	return tasks.CoverOf(r.Want).Minus(r.Done.Cover()).Minus(r.lostCover())
+}
