@@ -136,6 +136,10 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
 		return usagef("could not use --log-level %q: want debug, info, warn or error", opts.logLevel)
 	}
+	exec, err := backend()
+	if err != nil {
+		return err
+	}
 	if opts.ephemeral {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -148,7 +152,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	return runNode(ctx, node.Config{
 		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
-		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory,
+		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory, Backend: exec,
 		Version: version.String(),
 		Logger:  slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level})),
 	})

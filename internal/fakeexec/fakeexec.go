@@ -1,0 +1,134 @@
+// Package fakeexec is an executor without ROOT (node.Backend), for tests of the real daemon: a generation
+// sleeps for each entry, counts it in a histogram and fails on order. Everything else, planning, libraries,
+// partials on disk, merges, Begin and Terminate, goes the way it goes with ROOT.
+//
+//	fakeexec.go    what is found and opened, compiling   spec.go    selectors and data files
+//	selector.go    merges, the submitting side           output.go  partials and results
+//	generation.go  packets
+//
+// It is in no released binary: cmd/dtpnode has it when it is built with the tag "fakeexec".
+package fakeexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/dtpnode/dtpnode/node"
+	"github.com/dtpnode/dtpnode/rootexec"
+)
+
+// Environment of a daemon with this executor.
+const (
+	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
+	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this rootexec.Kind
+)
+
+// Backend is the executor of one daemon.
+type Backend struct {
+	Slow   float64       // entries take so many times as long; 0 means 1
+	Broken rootexec.Kind // of the failure of every generation; empty: they work
+}
+
+// FromEnv is the backend that the environment describes.
+func FromEnv() (Backend, error) {
+	b := Backend{Slow: 1, Broken: rootexec.Kind(os.Getenv(EnvBroken))}
+	if s := os.Getenv(EnvSlow); s != "" {
+		var err error
+		if b.Slow, err = strconv.ParseFloat(s, 64); err != nil || b.Slow <= 0 {
+			return b, fmt.Errorf("could not use %s=%q: want a number above zero: %w", EnvSlow, s, err)
+		}
+	}
+	return b, nil
+}
+
+// Find describes what stands for ROOT, the same on every host.
+func (Backend) Find(context.Context) (*rootexec.Root, error) {
+	return &rootexec.Root{Dir: "none", Version: "fake", Platform: "any/fake/none"}, nil
+}
+
+// Open makes an executor; it costs nothing.
+func (b Backend) Open(_ context.Context, root *rootexec.Root, cfg node.ExecutorConfig) (node.Executor, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &executor{backend: b, platform: root.Platform, cache: filepath.Join(cfg.Cache, "fake"), ctx: ctx, cancel: cancel}, nil
+}
+
+// Counted reads a partial's units and canary.
+func (Backend) Counted(path string) (units int64, canary uint64, err error) {
+	out, err := ReadOutput(path)
+	return out.Units, out.Canary, err
+}
+
+// executor is one daemon's; generations end when ctx does.
+type executor struct {
+	backend  Backend
+	platform string
+	cache    string
+	ctx      context.Context // of all generations, beside its cancel
+	cancel   context.CancelFunc
+}
+
+func (e *executor) Close() error {
+	e.cancel()
+	return nil
+}
+
+func (e *executor) Plan(_ context.Context, file, tree string) (rootexec.Plan, error) {
+	d, err := parseDataset(file)
+	if err != nil {
+		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: file, Entry: -1, Msg: err.Error()}
+	}
+	return rootexec.Plan{File: file, Tree: tree, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
+}
+
+// The library of a selector is its source, checked and copied into the cache.
+const libName = "selector.json"
+
+func (e *executor) library(src rootexec.Source) rootexec.Library {
+	key := rootexec.LibraryKey(src, e.platform)
+	dir := filepath.Join(e.cache, key)
+	return rootexec.Library{Key: key, Dir: dir, So: filepath.Join(dir, libName), Sources: dir, Platform: e.platform}
+}
+
+func (e *executor) Compiled(src rootexec.Source) (rootexec.Library, bool) {
+	lib := e.library(src)
+	_, err := os.Stat(lib.So)
+	return lib, err == nil
+}
+
+func (e *executor) Compile(_ context.Context, src rootexec.Source) (rootexec.Library, error) {
+	lib := e.library(src)
+	if _, err := parseSpec(src.Files[src.Main]); err != nil {
+		return lib, &rootexec.Failure{Kind: rootexec.KindCode, Op: "compile " + src.Main, Entry: -1, Msg: err.Error(), Tail: err.Error()}
+	}
+	if err := os.MkdirAll(lib.Dir, 0o700); err != nil {
+		return lib, fmt.Errorf("could not make folder %q: %w", lib.Dir, err)
+	}
+	return lib, writeFile(lib.So, func(f *os.File) error {
+		_, err := f.Write(src.Files[src.Main])
+		return err
+	})
+}
+
+// Unpack has no use for the packed library beyond what the source says.
+func (e *executor) Unpack(ctx context.Context, src rootexec.Source, packed []byte) (rootexec.Library, error) {
+	if len(packed) == 0 {
+		return rootexec.Library{}, errors.New("could not unpack a library: it is empty")
+	}
+	return e.Compile(ctx, src)
+}
+
+func (e *executor) Load(_ context.Context, lib rootexec.Library, class string) (node.Selector, error) {
+	text, err := os.ReadFile(lib.So)
+	if err != nil {
+		return nil, fmt.Errorf("could not load %q: %w", class, err)
+	}
+	spec, err := parseSpec(text)
+	if err != nil {
+		return nil, &rootexec.Failure{Kind: rootexec.KindCode, Op: "load", Entry: -1, Msg: err.Error()}
+	}
+	return &selector{e: e, spec: spec}, nil
+}

@@ -1,0 +1,289 @@
+package fakeexec
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/node"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// generation is one run over packets, in one goroutine.
+type generation struct {
+	s     *selector
+	spec  rootexec.GenSpec
+	sink  rootexec.Sink
+	entry time.Duration // for one entry
+	out   Output        // of the goroutine alone
+	file  string        // open, of the goroutine alone
+
+	ctx    context.Context // ended by Kill, or with the executor
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the goroutine has ended
+	news   chan struct{} // of room for one: something below has changed
+
+	mu      sync.Mutex
+	leased  []lease // in order
+	seq     uint64
+	stop    uint64 // leases up to this one are to end
+	sealing chan sealed
+	path    string
+	ended   bool
+}
+
+type lease struct {
+	rootexec.Packet
+	seq uint64
+}
+
+type sealed struct {
+	rootexec.Sealed
+	err error
+}
+
+// queueDepth is how many packets a generation holds: one that runs and one that waits.
+const queueDepth = 2
+
+func (s *selector) Start(_ context.Context, spec rootexec.GenSpec, sink rootexec.Sink) (node.Generation, error) {
+	g := &generation{s: s, spec: spec, sink: sink, entry: s.spec.entry, out: Output{Bins: make([]int64, s.spec.Bins)},
+		done: make(chan struct{}), news: make(chan struct{}, 1)}
+	if slow := s.e.backend.Slow; slow > 0 {
+		g.entry = time.Duration(float64(g.entry) * slow)
+	}
+	if g.spec.Stall == 0 {
+		g.spec.Stall = rootexec.DefaultStall
+	}
+	g.ctx, g.cancel = context.WithCancel(s.e.ctx)
+	go g.run()
+	return g, nil
+}
+
+func (g *generation) Done() <-chan struct{} { return g.done }
+
+func (g *generation) Kill() {
+	g.cancel()
+	<-g.done
+}
+
+func (g *generation) Lease(p rootexec.Packet) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.ended || g.sealing != nil:
+		return rootexec.ErrEnded
+	case len(g.leased) >= queueDepth:
+		return rootexec.ErrQueueFull
+	}
+	g.seq++
+	g.leased = append(g.leased, lease{p, g.seq})
+	g.wake()
+	return nil
+}
+
+func (g *generation) Preempt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stop = g.seq
+	g.wake()
+}
+
+// wake is called with mu held.
+func (g *generation) wake() {
+	select {
+	case g.news <- struct{}{}:
+	default:
+	}
+}
+
+func (g *generation) Seal(ctx context.Context, path string) (rootexec.Sealed, error) {
+	result := make(chan sealed, 1)
+	g.mu.Lock()
+	if g.ended || g.sealing != nil {
+		g.mu.Unlock()
+		return rootexec.Sealed{}, rootexec.ErrEnded
+	}
+	g.sealing, g.path = result, path
+	g.wake()
+	g.mu.Unlock()
+	stop := context.AfterFunc(ctx, g.cancel)
+	defer stop()
+	r := <-result
+	if ctx.Err() != nil {
+		return rootexec.Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
+	}
+	return r.Sealed, r.err
+}
+
+// run is the generation's life.
+func (g *generation) run() {
+	defer close(g.done)
+	defer g.cancel()
+	f := g.begin()
+	for f == nil {
+		l, seal, ok := g.next()
+		switch {
+		case g.ctx.Err() != nil:
+			f = &rootexec.Failure{Kind: rootexec.KindKilled, Op: "generation", Entry: -1, Msg: "killed"}
+		case ok:
+			f = g.process(l)
+		case seal != nil:
+			s, err := g.out.store(g.path, g.s.spec.Size)
+			g.end()
+			seal <- sealed{s, err}
+			return
+		default:
+			select {
+			case <-g.news:
+			case <-g.ctx.Done():
+			}
+		}
+	}
+	g.fail(f)
+}
+
+func (g *generation) begin() *rootexec.Failure {
+	g.sleep(g.s.spec.begin)
+	kind, ok := g.s.spec.Steps["SlaveBegin"]
+	if broken := g.s.e.backend.Broken; broken != "" {
+		kind, ok = broken, true
+	}
+	if !ok {
+		return nil
+	}
+	return &rootexec.Failure{Kind: kind, Op: "SlaveBegin", Entry: -1, Msg: "failed on order"}
+}
+
+// next is the packet to run, or the request to seal.
+func (g *generation) next() (l lease, seal chan sealed, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.leased) > 0 {
+		return g.leased[0], nil, true
+	}
+	return lease{}, g.sealing, false
+}
+
+func (g *generation) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended = true
+}
+
+// fail ends the generation and says so: to who seals it and, but if it was killed, to the sink.
+func (g *generation) fail(f *rootexec.Failure) {
+	g.mu.Lock()
+	g.ended = true
+	seal, busy := g.sealing, len(g.leased) > 0
+	g.mu.Unlock()
+	if g.ctx.Err() == nil && (seal == nil || busy) {
+		g.sink.Output("failing on order: " + f.Error())
+		g.sink.Failed(f)
+	}
+	if seal != nil {
+		seal <- sealed{err: f}
+	}
+}
+
+// process runs one packet, up to the unit at which it is to fail, or to be cut.
+func (g *generation) process(l lease) *rootexec.Failure {
+	start := time.Now()
+	opened := l.File != g.file
+	g.file = l.File
+	d, err := parseDataset(l.File)
+	if err != nil {
+		return &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: l.File, Entry: -1, Msg: err.Error()}
+	}
+	if d.fail != "" {
+		return &rootexec.Failure{Kind: d.fail, Op: "open", File: l.File, Entry: -1, Msg: "failed on order"}
+	}
+	last, kind := g.firstFailure(l)
+	end := g.pass(l, last)
+	if end == last && last < l.Last {
+		return g.failAt(l, last, kind)
+	}
+	if g.ctx.Err() != nil {
+		return nil // run sees it
+	}
+	if end > l.First {
+		g.count(tasks.R(l.Base+l.First, l.Base+end))
+	}
+	g.mu.Lock()
+	g.leased = g.leased[1:]
+	g.mu.Unlock()
+	g.sink.PacketDone(rootexec.Done{ID: l.ID, Last: end, Elapsed: time.Since(start), Bytes: end - l.First, Opened: opened})
+	return nil
+}
+
+// firstFailure is the first entry of a packet that is to fail; the packet's end if there is none.
+func (g *generation) firstFailure(l lease) (entry int64, kind rootexec.Kind) {
+	entry = l.Last
+	for u, k := range g.s.spec.Fail {
+		if e := u - l.Base; l.First <= e && e < entry {
+			entry, kind = e, k
+		}
+	}
+	return entry, kind
+}
+
+// pass lets the time of the entries [l.First, last) pass and returns the entry at which it ended: last, or
+// an earlier one if the packet was to end.
+func (g *generation) pass(l lease, last int64) int64 {
+	start := time.Now()
+	timer := time.NewTimer(g.entry * time.Duration(last-l.First))
+	defer timer.Stop()
+	for {
+		g.mu.Lock()
+		cut := l.seq <= g.stop
+		g.mu.Unlock()
+		if cut && g.entry > 0 {
+			return min(last, l.First+int64(time.Since(start)/g.entry))
+		}
+		select {
+		case <-timer.C:
+			return last
+		case <-g.news:
+		case <-g.ctx.Done():
+			return l.First
+		}
+	}
+}
+
+func (g *generation) count(units tasks.Range) {
+	g.out.Units += units.Len()
+	g.out.Canary += tasks.Canary(g.spec.Job, units)
+	for u := units.First; u < units.Last; u++ {
+		g.out.Bins[Bin(u, len(g.out.Bins))]++
+	}
+}
+
+// failAt is the failure at an entry; one that stalls takes its time.
+func (g *generation) failAt(l lease, entry int64, kind rootexec.Kind) *rootexec.Failure {
+	f := &rootexec.Failure{Kind: kind, Op: "Process", File: l.File, Entry: entry, Msg: "failed on order"}
+	switch kind {
+	case rootexec.KindStall:
+		g.sleep(g.spec.Stall)
+	case rootexec.KindSignal:
+		f.Signal = int(unix.SIGSEGV)
+	case rootexec.KindExit:
+		f.Exit = 1
+	}
+	if kind != rootexec.KindData {
+		f.Blame = tasks.R(entry, entry+1)
+	}
+	return f
+}
+
+// sleep lets time pass, as long as the generation lives.
+func (g *generation) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-g.ctx.Done():
+	}
+}

@@ -1,0 +1,118 @@
+package fakeexec
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/dtpnode/dtpnode/rootexec"
+)
+
+// Output is a partial or, with nothing behind it, a result: one line of JSON. A partial is padded with zeros
+// to the size that its selector wants.
+type Output struct {
+	Units  int64   `json:"units"`
+	Canary uint64  `json:"canary"`
+	Bins   []int64 `json:"bins"`
+}
+
+// maxLine bounds the line: bins of 20 digits.
+const maxLine = 32 * maxBins
+
+// ReadOutput reads a partial or a result.
+func ReadOutput(path string) (out Output, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return out, fmt.Errorf("could not read an output: %w", err)
+	}
+	defer f.Close()
+	if err := json.NewDecoder(io.LimitReader(f, maxLine)).Decode(&out); err != nil {
+		return out, fmt.Errorf("could not read the output %q: %w", path, err)
+	}
+	if len(out.Bins) == 0 || len(out.Bins) > maxBins {
+		return out, fmt.Errorf("could not read the output %q: it has %d bins", path, len(out.Bins))
+	}
+	return out, nil
+}
+
+// add merges another output into o.
+func (o *Output) add(other Output) error {
+	if len(other.Bins) != len(o.Bins) {
+		return fmt.Errorf("could not merge histograms of %d and %d bins", len(o.Bins), len(other.Bins))
+	}
+	o.Units += other.Units
+	o.Canary += other.Canary
+	for i, n := range other.Bins {
+		o.Bins[i] += n
+	}
+	return nil
+}
+
+// sumOf adds outputs up.
+func sumOf(paths []string, bins int) (Output, error) {
+	sum := Output{Bins: make([]int64, bins)}
+	for _, p := range paths {
+		o, err := ReadOutput(p)
+		if err == nil {
+			err = sum.add(o)
+		}
+		if err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+// store writes a partial of at least so many bytes, whole or not at all.
+func (o Output) store(path string, size int64) (rootexec.Sealed, error) {
+	s := rootexec.Sealed{Path: path, Units: o.Units, Canary: o.Canary}
+	line, err := json.Marshal(o)
+	if err != nil {
+		return s, err
+	}
+	line = append(line, '\n')
+	s.Size = max(size, int64(len(line)))
+	h := sha256.New()
+	err = writeFile(path, func(f *os.File) error {
+		w := bufio.NewWriter(io.MultiWriter(f, h))
+		_, err := w.Write(line)
+		if err == nil {
+			_, err = io.CopyN(w, zeros{}, s.Size-int64(len(line)))
+		}
+		return errors.Join(err, w.Flush())
+	})
+	if err != nil {
+		return s, &rootexec.Failure{Kind: rootexec.KindDisk, Op: "write", Entry: -1, Msg: err.Error()}
+	}
+	h.Sum(s.SHA256[:0])
+	return s, nil
+}
+
+// zeros is an endless input of zero bytes.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// writeFile makes path appear whole or not at all.
+func writeFile(path string, fill func(*os.File) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".fake-*")
+	if err != nil {
+		return fmt.Errorf("could not write %q: %w", path, err)
+	}
+	if err = errors.Join(fill(f), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("could not write %q: %w", path, err)
+	}
+	return nil
+}

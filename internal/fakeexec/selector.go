@@ -1,0 +1,102 @@
+package fakeexec
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dtpnode/dtpnode/node"
+	"github.com/dtpnode/dtpnode/rootexec"
+)
+
+// selector is a loaded Spec. It keeps no process, so it never dies before its daemon.
+type selector struct {
+	e    *executor
+	spec Spec
+}
+
+func (s *selector) Alive() bool { return true }
+
+func (s *selector) Release() {}
+
+// fails is the failure that the selector has in store for a step.
+func (s *selector) fails(step string) error {
+	kind, ok := s.spec.Steps[step]
+	if !ok {
+		return nil
+	}
+	return &rootexec.Failure{Kind: kind, Op: step, Entry: -1, Msg: "failed on order"}
+}
+
+// Probe runs the first entry of a file.
+func (s *selector) Probe(ctx context.Context, spec rootexec.GenSpec, file, tree string) error {
+	sink := &probeSink{result: make(chan error, 1)}
+	g, err := s.Start(ctx, spec, sink)
+	if err != nil {
+		return err
+	}
+	defer g.Kill()
+	if err := g.Lease(rootexec.Packet{ID: 1, File: file, Tree: tree, Last: 1}); err != nil {
+		return err
+	}
+	select {
+	case err := <-sink.result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("could not try the selector on %q: %w", file, ctx.Err())
+	}
+}
+
+type probeSink struct{ result chan error }
+
+func (s *probeSink) PacketDone(rootexec.Done)   { s.result <- nil }
+func (s *probeSink) Failed(f *rootexec.Failure) { s.result <- f }
+func (s *probeSink) Output(string)              {}
+
+func (s *selector) Merge(_ context.Context, inputs []string, out string) (rootexec.Sealed, error) {
+	if err := s.fails("merge"); err != nil {
+		return rootexec.Sealed{}, err
+	}
+	sum, err := sumOf(inputs, s.spec.Bins)
+	if err != nil {
+		return rootexec.Sealed{}, err
+	}
+	return sum.store(out, s.spec.Size)
+}
+
+// Save writes the result of a job whose Terminate failed.
+func (s *selector) Save(_ context.Context, partials []string, outPath string) (rootexec.Finished, error) {
+	sum, err := sumOf(partials, s.spec.Bins)
+	if err != nil {
+		return rootexec.Finished{}, err
+	}
+	_, err = sum.store(outPath, 0)
+	return rootexec.Finished{Units: sum.Units, Canary: sum.Canary, Keys: 1}, err
+}
+
+func (s *selector) StartClient(_ context.Context, _ rootexec.ClientSpec, out func(string)) (node.Client, error) {
+	return &client{s: s, out: out}, nil
+}
+
+// client is the submitting side.
+type client struct {
+	s   *selector
+	out func(string)
+}
+
+func (c *client) Begin(context.Context) ([]byte, error) {
+	c.out("Begin")
+	return nil, c.s.fails("Begin")
+}
+
+func (c *client) Finish(ctx context.Context, partials []string, outPath string) (rootexec.Finished, error) {
+	if err := c.s.fails("Terminate"); err != nil {
+		return rootexec.Finished{}, err
+	}
+	fin, err := c.s.Save(ctx, partials, outPath)
+	if err == nil {
+		c.out(fmt.Sprintf("Terminate: %d entries", fin.Units))
+	}
+	return fin, err
+}
+
+func (c *client) Close() {}

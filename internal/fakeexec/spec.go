@@ -1,0 +1,115 @@
+package fakeexec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Spec is a selector: the content, as JSON, of the file given to `dtpnode run`.
+type Spec struct {
+	Entry string `json:"entry"`           // time for an entry, as "200us"
+	Begin string `json:"begin,omitempty"` // time for SlaveBegin
+	Bins  int    `json:"bins"`            // of the histogram
+	Size  int64  `json:"size,omitempty"`  // bytes that a partial has at least
+	// Fail names the units at which a generation fails, and how.
+	Fail map[int64]rootexec.Kind `json:"fail,omitempty"`
+	// Steps names the steps that fail as a whole, and how: "SlaveBegin", "merge", "Begin", "Terminate".
+	Steps map[string]rootexec.Kind `json:"steps,omitempty"`
+
+	entry, begin time.Duration
+}
+
+// Bounds of a Spec.
+const (
+	maxBins = 1 << 20
+	maxSize = 1 << 30
+)
+
+func parseSpec(text []byte) (s Spec, err error) {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		return s, fmt.Errorf("error: could not read the selector: %w", err)
+	}
+	for _, d := range []struct {
+		text string
+		to   *time.Duration
+	}{{s.Entry, &s.entry}, {s.Begin, &s.begin}} {
+		if d.text == "" {
+			continue
+		}
+		if *d.to, err = time.ParseDuration(d.text); err != nil || *d.to < 0 {
+			return s, fmt.Errorf("error: could not use the time %q: %w", d.text, err)
+		}
+	}
+	if s.Bins < 1 || s.Bins > maxBins || s.Size < 0 || s.Size > maxSize {
+		return s, fmt.Errorf("error: could not use %d bins and %d bytes: want 1 to %d and at most %d", s.Bins, s.Size, maxBins, maxSize)
+	}
+	return s, nil
+}
+
+// Bin is the bin of a unit: neighbours are spread over all of them, so that a range that is lost and another
+// of the same length that is counted twice show in different bins.
+func Bin(unit int64, bins int) int {
+	return int(tasks.Canary(0, tasks.R(unit, unit+1)) % uint64(bins))
+}
+
+// Serial counts the units of a range one after the other: what any job over them must result in.
+func Serial(r tasks.Range, bins int) []int64 {
+	h := make([]int64, bins)
+	for u := r.First; u < r.Last; u++ {
+		h[Bin(u, bins)]++
+	}
+	return h
+}
+
+// dataset is a data file: fake://NAME?entries=N&clusters=M, with &fail=KIND if each packet of it fails.
+type dataset struct {
+	entries int64
+	parts   int64 // clusters
+	fail    rootexec.Kind
+}
+
+// maxClusters bounds the clusters of a file.
+const maxClusters = 1 << 20
+
+func parseDataset(name string) (dataset, error) {
+	u, err := url.Parse(name)
+	if err != nil || u.Scheme != "fake" {
+		return dataset{}, errors.Join(err, fmt.Errorf("could not open %q: want fake://NAME?entries=N&clusters=M", name))
+	}
+	d := dataset{parts: 1, fail: rootexec.Kind(u.Query().Get("fail"))}
+	for key, to := range map[string]*int64{"entries": &d.entries, "clusters": &d.parts} {
+		if v := u.Query().Get(key); v != "" {
+			if *to, err = strconv.ParseInt(v, 10, 64); err != nil {
+				return d, fmt.Errorf("could not open %q: %w", name, err)
+			}
+		}
+	}
+	if d.entries < 0 || d.parts < 1 || d.parts > maxClusters {
+		return d, fmt.Errorf("could not open %q: it has %d entries in %d clusters", name, d.entries, d.parts)
+	}
+	return d, nil
+}
+
+// clusters are the first entries of the clusters, all of about one size.
+func (d dataset) clusters() []int64 {
+	n := min(d.parts, d.entries)
+	out := make([]int64, n)
+	size, rest := int64(0), int64(0)
+	if n > 0 {
+		size, rest = d.entries/n, d.entries%n
+	}
+	for i := range out {
+		out[i] = int64(i)*size + min(int64(i), rest)
+	}
+	return out
+}
