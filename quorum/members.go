@@ -1,0 +1,173 @@
+package quorum
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// added travels with a change of the voters, so that every replica knows which peers they are.
+type added struct {
+	Members []Member `msgpack:"m"`
+}
+
+func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
+	var cc raftpb.ConfChangeV2
+	for _, m := range ch.Add {
+		cc.Changes = append(cc.Changes, raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddNode, NodeID: m.ID})
+	}
+	for _, id := range ch.Remove {
+		cc.Changes = append(cc.Changes, raftpb.ConfChangeSingle{Type: raftpb.ConfChangeRemoveNode, NodeID: id})
+	}
+	var err error
+	cc.Context, err = wire.Marshal(&added{ch.Add})
+	return cc, err
+}
+
+// decodeChange reads a change of the voters. One without data is raft's own, the end of a joint change.
+func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
+	if len(data) == 0 {
+		return cc, in, nil
+	}
+	if err := cc.Unmarshal(data); err != nil {
+		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
+	}
+	if err := wire.Unmarshal(cc.Context, &in); err != nil {
+		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
+	}
+	for _, c := range cc.Changes {
+		known := slices.ContainsFunc(in.Members, func(m Member) bool { return m.ID == c.NodeID && valid(m) })
+		if c.Type != raftpb.ConfChangeRemoveNode && (c.Type != raftpb.ConfChangeAddNode || !known) {
+			return cc, in, fmt.Errorf("it changes the voters in an unknown way")
+		}
+	}
+	if len(cc.Changes) == 0 || cc.Transition != raftpb.ConfChangeTransitionAuto {
+		return cc, in, fmt.Errorf("it changes the voters in an unknown way")
+	}
+	return cc, in, nil
+}
+
+// change proposes other voters, if that can be done now.
+func (r *Replica) change(ch Change) {
+	if !r.leads() {
+		return
+	}
+	if err := r.checkChange(ch); err != nil {
+		r.emit(Refused{Reason: err.Error()})
+		return
+	}
+	cc, err := encodeChange(ch)
+	if err == nil {
+		err = r.node.ProposeConfChange(cc)
+	}
+	if err != nil {
+		r.emit(Refused{Reason: fmt.Sprintf("could not propose a change of the voters: %v", err)})
+		return
+	}
+	r.changing = true
+}
+
+func (r *Replica) checkChange(ch Change) error {
+	switch {
+	case !r.Leading():
+		return errors.New("the entries of earlier leaders are not applied yet")
+	case r.changing || r.joint:
+		return errors.New("another change of the voters is under way")
+	case len(ch.Add)+len(ch.Remove) == 0:
+		return errors.New("there is nothing to change")
+	}
+	left := make(map[uint64]bool, len(r.members)+len(ch.Add))
+	for _, m := range r.members {
+		left[m.ID] = true
+	}
+	for _, id := range ch.Remove {
+		if !left[id] {
+			return fmt.Errorf("%x is no voter", id)
+		}
+		delete(left, id)
+	}
+	for _, m := range ch.Add {
+		if _, ever := r.peers[m.ID]; ever || left[m.ID] || !valid(m) {
+			return fmt.Errorf("member %x of peer %q is or was a voter: it needs a new ID", m.ID, m.Peer)
+		}
+		left[m.ID] = true
+	}
+	if len(left) == 0 {
+		return errors.New("no voter would be left")
+	}
+	return nil
+}
+
+// changed applies a committed change of the voters.
+func (r *Replica) changed(e raftpb.Entry) {
+	cc, in, err := decodeChange(e.Data)
+	if err != nil {
+		panic(err.Error())
+	}
+	for _, m := range in.Members {
+		r.learn(m)
+	}
+	conf := r.node.ApplyConfChange(cc)
+	r.changing = false
+	r.seat(conf.Voters, conf.VotersOutgoing)
+}
+
+// seat makes these the voters: both the old and the new while a change is under way.
+func (r *Replica) seat(now, old []uint64) {
+	r.joint = len(old) > 0
+	var members []Member
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, old)))) {
+		members = append(members, Member{ID: id, Peer: r.peers[id]})
+	}
+	if slices.Equal(members, r.members) {
+		return
+	}
+	was := r.member(r.self.ID)
+	for _, m := range members {
+		if !r.member(m.ID) {
+			r.heard[m.ID] = r.now
+		}
+	}
+	r.members = members
+	r.emit(Changed{Members: slices.Clone(members)})
+	if was && !r.member(r.self.ID) {
+		r.remove()
+	}
+}
+
+func (r *Replica) remove() {
+	if !r.removed {
+		r.removed = true
+		r.emit(Removed{})
+	}
+}
+
+// learn remembers which peer a member is.
+func (r *Replica) learn(m Member) {
+	r.peers[m.ID] = m.Peer
+	delete(r.hearsay, m.ID)
+}
+
+// peer is the peer of a member, as the log has it, or else as the member itself said; or empty.
+func (r *Replica) peer(id uint64) tasks.PeerID {
+	if p, ok := r.peers[id]; ok {
+		return p
+	}
+	return r.hearsay[id]
+}
+
+// member reports whether id is a voter now.
+func (r *Replica) member(id uint64) bool {
+	return slices.ContainsFunc(r.members, func(m Member) bool { return m.ID == id })
+}
+
+// gone reports whether id was a voter and is none now.
+func (r *Replica) gone(id uint64) bool {
+	_, known := r.peers[id]
+	return known && !r.member(id)
+}

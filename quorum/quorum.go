@@ -1,0 +1,188 @@
+// Package quorum is one peer's copy of one replicated log: etcd-io/raft's RawNode with elections made
+// deterministic. It is pure: Step(now, event) returns effects, and nothing inside knows a clock, a disk, a
+// network or a source of chance but the seed it is given. What it proposes to write, its owner writes and
+// syncs, and says so; only then are the messages sent that speak of it.
+//
+// Differences to raft as it comes:
+//
+//   - raft draws election time-outs from crypto/rand. Here raft's own countdown is never run: a seeded one
+//     beside it stands for election. Pre-votes and the leader's check of its quorum are on.
+//   - A member with an empty log never stands by itself, only when told to (Campaign). So a founder can
+//     bring up the founding members in any order, and abandon a group that was never born.
+//   - The whole log is kept, and there are no snapshots: a new member is sent all entries from the first.
+//   - A member is one incarnation of a peer. One that lost its disk, or finds it damaged, comes back as
+//     another member, for a vote that is forgotten could be given twice.
+//   - A member that was removed while it was away is told so by any member it asks for a vote.
+//
+// What raft would panic on is looked for in frames before raft sees them; what is left becomes Broken.
+package quorum
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"go.etcd.io/raft/v3"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// ErrDamaged is the error, under errors.Is, of a log that cannot be what a replica wrote.
+var ErrDamaged = errors.New("damaged log")
+
+// The bounds of one frame and of the data of one proposal, by default.
+const (
+	MaxFrame    = 512 << 10
+	MaxProposal = MaxFrame - frameRoom
+
+	frameRoom = 1 << 10 // a frame around one entry
+)
+
+// Config sets a replica up. Zero values take the defaults.
+type Config struct {
+	Election  time.Duration // silence of the leader before a follower stands, at least; twice that at most; default 1 s
+	Heartbeat time.Duration // between a leader's heartbeats; default 200 ms, at most half of Election
+	Seed      uint64        // of the election time-outs, together with the member's ID
+	MaxFrame  int           // bound of one frame; default MaxFrame. Proposals are bounded by 1 KiB less
+}
+
+func (c *Config) defaults() {
+	if c.Election <= 0 {
+		c.Election = time.Second
+	}
+	if c.Heartbeat <= 0 {
+		c.Heartbeat = 200 * time.Millisecond
+	}
+	c.Heartbeat = max(min(c.Heartbeat, c.Election/2), 1)
+	if c.MaxFrame <= 0 {
+		c.MaxFrame = MaxFrame
+	}
+	c.MaxFrame = max(c.MaxFrame, 4*frameRoom)
+}
+
+// Member is one incarnation of a peer as a replica. A peer that lost its disk comes back as another member.
+type Member struct {
+	ID   uint64       `msgpack:"i"`
+	Peer tasks.PeerID `msgpack:"p"`
+}
+
+// NewMember is the member that a peer is in one of its incarnations. The ID is a hash of both.
+func NewMember(peer tasks.PeerID, incarnation uint64) Member {
+	h := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(peer+"\x00"), incarnation))
+	id := binary.BigEndian.Uint64(h[:])
+	if id == raft.None || raft.IsLocalMsgTarget(id) {
+		id = 1 // those are raft's own
+	}
+	return Member{ID: id, Peer: peer}
+}
+
+// Entry is one record of the log as it goes to disk. Kind and Data mean nothing outside of this package.
+type Entry struct {
+	Index, Term uint64
+	Kind        uint8
+	Data        []byte
+}
+
+// Hard is what raft must not forget. Commit may lag behind.
+type Hard struct{ Term, Vote, Commit uint64 }
+
+// Log is what a replica has on disk: the group's founding voters, the same at each of its members for ever,
+// and all that was written.
+type Log struct {
+	Self    Member
+	Voters  []Member
+	Hard    Hard
+	Entries []Entry
+}
+
+// Event is what happens to a replica.
+type Event interface{ isQuorumEvent() }
+
+// Events.
+type (
+	// Tick lets time-outs pass; due when Wake says so.
+	Tick struct{}
+	// Recv is a frame from a peer, as it was sent by its Send. The peer is known to be who it says.
+	Recv struct {
+		From  tasks.PeerID
+		Frame []byte
+	}
+	// Propose asks for an entry in the log. Without effect unless this replica leads; it may be lost, and
+	// is known to be in the log only when it is applied.
+	Propose struct{ Data []byte }
+	// Change asks for other voters. Only a leader (Leading) does so, one change at a time; a removed ID
+	// never comes back. The added members must be up, with a log of the group's founding voters: without
+	// their answers a group may be unable to go on, and cannot go back.
+	Change struct {
+		Add    []Member
+		Remove []uint64
+	}
+	// Written says that a Write, and all before it, is on disk and survives a power cut.
+	Written struct{ Seq uint64 }
+	// NotWritten says that a Write has failed. The replica is Broken.
+	NotWritten struct {
+		Seq    uint64
+		Reason string
+	}
+	// Campaign makes a voter stand for election now.
+	Campaign struct{}
+)
+
+func (Tick) isQuorumEvent()       {}
+func (Recv) isQuorumEvent()       {}
+func (Propose) isQuorumEvent()    {}
+func (Change) isQuorumEvent()     {}
+func (Written) isQuorumEvent()    {}
+func (NotWritten) isQuorumEvent() {}
+func (Campaign) isQuorumEvent()   {}
+
+// Effect is what a replica wants done, in order.
+type Effect interface{ isQuorumEffect() }
+
+// Effects.
+type (
+	// Write wants the log truncated from Entries[0].Index on, the entries appended, Hard kept, and all of
+	// it synced; answer with Written or NotWritten. The next Write comes after that. Entries may be none.
+	// Their data is raft's, and must not be changed.
+	Write struct {
+		Seq     uint64
+		Hard    Hard
+		Entries []Entry
+	}
+	// Send a frame to a peer; it may be lost, repeated, late.
+	Send struct {
+		To    tasks.PeerID
+		Frame []byte
+	}
+	// Apply is a committed proposal. They come in the log's order, each once in a replica's life, after New
+	// from the first again.
+	Apply struct {
+		Index, Term uint64
+		Data        []byte
+	}
+	// Changed says that Members is another list from here on.
+	Changed struct{ Members []Member }
+	// Role says who leads in which term; at each change of any of these.
+	Role struct {
+		Leader  tasks.PeerID // empty if unknown
+		Term    uint64
+		Leading bool // this replica, and its record is complete
+	}
+	// Refused says that a Propose or Change was passed over, for another reason than that another leads.
+	Refused struct{ Reason string }
+	// Removed says that this member is one no more. It stands for no election, but others may need its vote
+	// to finish the change: stop it a few election time-outs later.
+	Removed struct{}
+	// Broken says that the replica cannot go on; it does nothing any more.
+	Broken struct{ Reason string }
+)
+
+func (Write) isQuorumEffect()   {}
+func (Send) isQuorumEffect()    {}
+func (Apply) isQuorumEffect()   {}
+func (Changed) isQuorumEffect() {}
+func (Role) isQuorumEffect()    {}
+func (Refused) isQuorumEffect() {}
+func (Removed) isQuorumEffect() {}
+func (Broken) isQuorumEffect()  {}

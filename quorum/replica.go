@@ -1,0 +1,301 @@
+package quorum
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Replica is one member's copy of the log. Not safe for concurrent use.
+type Replica struct {
+	cfg  Config
+	self Member
+	node *raft.RawNode
+	disk *storage // what is written, and only that
+	rand *rand.Rand
+	out  []Effect
+
+	peers    map[uint64]tasks.PeerID // of every member that the log names, removed ones too
+	hearsay  map[uint64]tasks.PeerID // of senders that it does not name yet
+	members  []Member                // the voters, by ID
+	joint    bool                    // a change of the voters is applied by half
+	changing bool                    // a change that was proposed here is not applied
+
+	hard                 Hard
+	last                 uint64 // index of the last entry that raft gave out
+	applied, appliedTerm uint64
+
+	writing *raft.Ready // waits for Written; there is one at a time
+	seq     uint64      // of the last Write
+
+	now, tick, stand time.Duration // now; the next tick and the next candidacy are due
+	leadSince        time.Duration
+	heard            map[uint64]time.Duration
+	role             Role
+	removed, broken  bool
+}
+
+// New makes a replica of what is on disk, at the time now. Its first Step replays what is known to be
+// committed. An error wraps ErrDamaged: this log cannot be used, the peer may come back as another member.
+func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r, err = nil, fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	cfg.defaults()
+	disk, err := load(log)
+	if err != nil {
+		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
+	}
+	node, err := raft.NewRawNode(&raft.Config{
+		ID:              log.Self.ID,
+		ElectionTick:    int((cfg.Election + cfg.Heartbeat - 1) / cfg.Heartbeat),
+		HeartbeatTick:   1,
+		Storage:         disk,
+		MaxSizePerMsg:   uint64(cfg.MaxFrame / 2), // entries in a frame have heads of their own
+		MaxInflightMsgs: 16,
+		// A leader without its quorum takes no more than this into memory.
+		MaxUncommittedEntriesSize: uint64(16 * cfg.MaxFrame),
+		CheckQuorum:               true,
+		PreVote:                   true,
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+		Logger:                    silent{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
+	}
+	r = &Replica{
+		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
+		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
+		now: now, tick: now, hard: Hard{Term: disk.hard.Term, Vote: disk.hard.Vote, Commit: disk.hard.Commit},
+	}
+	r.last, _ = disk.LastIndex()
+	for _, m := range log.Voters {
+		r.learn(m)
+	}
+	r.seat(disk.conf.Voters, nil)
+	r.out = nil // the founding voters are no change
+	r.rest()
+	if len(r.members) == 1 && r.member(r.self.ID) {
+		r.stand = now // nobody else to wait for
+	}
+	return r, nil
+}
+
+// Step takes an event and returns what is to be done about it.
+func (r *Replica) Step(now time.Duration, ev Event) (out []Effect) {
+	if r.broken {
+		return nil
+	}
+	r.now = max(r.now, now)
+	defer func() {
+		if p := recover(); p != nil {
+			r.fail(fmt.Sprintf("raft cannot go on: %v", p))
+		}
+		out, r.out = r.out, nil
+	}()
+	r.handle(ev)
+	r.clock()
+	r.pump()
+	r.report()
+	return
+}
+
+// Wake is when the next Tick is due.
+func (r *Replica) Wake() time.Duration {
+	if r.broken {
+		return math.MaxInt64
+	}
+	return min(r.tick, r.stand)
+}
+
+// Leader is the peer that leads the newest term known here; empty if unknown.
+func (r *Replica) Leader() (tasks.PeerID, uint64) {
+	s := r.node.BasicStatus()
+	return r.peer(s.Lead), s.Term
+}
+
+// Leading reports whether this replica leads and has applied an entry of its own term, and with that all
+// that was ever committed.
+func (r *Replica) Leading() bool {
+	s := r.node.BasicStatus()
+	return !r.broken && s.RaftState == raft.StateLeader && r.appliedTerm == s.Term
+}
+
+// Members are the voters, by ID, as of what is applied. While a change is under way they are the old and the
+// new ones, for each side's majority counts.
+func (r *Replica) Members() []Member { return slices.Clone(r.members) }
+
+// Applied is the index of the last entry applied.
+func (r *Replica) Applied() uint64 { return r.applied }
+
+// Heard is, for each other voter, how long ago its last word came in. Only a leader knows; else it is nil.
+func (r *Replica) Heard(now time.Duration) map[tasks.PeerID]time.Duration {
+	if r.broken || !r.leads() {
+		return nil
+	}
+	silence := make(map[tasks.PeerID]time.Duration, len(r.members))
+	for _, m := range r.members {
+		if m.ID == r.self.ID {
+			continue
+		}
+		quiet := max(now-max(r.heard[m.ID], r.leadSince), 0)
+		if s, two := silence[m.Peer]; !two || quiet < s { // two incarnations of a peer, while one replaces the other
+			silence[m.Peer] = quiet
+		}
+	}
+	return silence
+}
+
+func (r *Replica) emit(e Effect) { r.out = append(r.out, e) }
+
+func (r *Replica) leads() bool { return r.node.BasicStatus().RaftState == raft.StateLeader }
+
+func (r *Replica) fail(reason string) {
+	r.broken = true
+	r.emit(Broken{Reason: reason})
+}
+
+// rest puts off the next candidacy.
+func (r *Replica) rest() {
+	r.stand = r.now + r.cfg.Election + time.Duration(r.rand.Int64N(int64(r.cfg.Election)))
+}
+
+func (r *Replica) handle(ev Event) {
+	switch ev := ev.(type) {
+	case Tick:
+	case Recv:
+		r.recv(ev.From, ev.Frame)
+	case Propose:
+		r.propose(ev.Data)
+	case Change:
+		r.change(ev)
+	case Written:
+		if r.writing != nil && ev.Seq == r.seq {
+			rd := r.writing
+			r.writing = nil
+			r.finish(rd)
+		}
+	case NotWritten:
+		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
+	case Campaign:
+		r.rest()
+		_ = r.node.Campaign()
+	}
+}
+
+func (r *Replica) propose(data []byte) {
+	if !r.leads() {
+		return
+	}
+	if len(data) == 0 || len(data) > r.cfg.MaxFrame-frameRoom {
+		r.emit(Refused{Reason: fmt.Sprintf("a proposal of %d bytes: 1 to %d are taken", len(data), r.cfg.MaxFrame-frameRoom)})
+		return
+	}
+	if err := r.node.Propose(data); err != nil {
+		r.emit(Refused{Reason: fmt.Sprintf("could not propose: %v", err)})
+	}
+}
+
+// clock runs raft's ticks and the countdown. Ticks that were missed are not made up for: a pause is no
+// reason for a leader to think that it has heard nobody for long.
+func (r *Replica) clock() {
+	if r.broken {
+		return
+	}
+	if r.now >= r.tick {
+		r.tick = r.now + r.cfg.Heartbeat
+		if r.leads() {
+			r.node.Tick()
+			r.rest()
+		} else {
+			r.node.TickQuiesced() // counts for the leader's lease, but never stands
+		}
+	}
+	if r.now < r.stand {
+		return
+	}
+	r.rest()
+	if last, _ := r.disk.LastIndex(); last > 0 {
+		_ = r.node.Campaign() // raft refuses where it must
+	}
+}
+
+// pump carries out what raft has ready, up to the next thing that must be on disk first.
+func (r *Replica) pump() {
+	for !r.broken && r.writing == nil && r.node.HasReady() {
+		rd := r.node.Ready()
+		if !raft.IsEmptyHardState(rd.HardState) {
+			r.hard = Hard{Term: rd.Term, Vote: rd.Vote, Commit: rd.Commit}
+		}
+		if n := len(rd.Entries); n > 0 {
+			r.last = rd.Entries[n-1].Index
+		}
+		if !rd.MustSync {
+			r.finish(&rd)
+			continue
+		}
+		r.seq++
+		r.writing = &rd
+		// Commit goes along: a replica that has a change of the voters in its log must know that the
+		// change before it is committed, or it could be elected by voters of long ago.
+		r.emit(Write{Seq: r.seq, Hard: r.hard, Entries: entries(rd.Entries)})
+		if mutant.On(mutant.AckBeforeSync) {
+			r.send(rd.Messages)
+			rd.Messages = nil
+		}
+	}
+}
+
+func entries(in []raftpb.Entry) []Entry {
+	out := make([]Entry, len(in))
+	for i, e := range in {
+		out[i] = Entry{Index: e.Index, Term: e.Term, Kind: uint8(e.Type), Data: e.Data}
+	}
+	return out
+}
+
+// finish does what may happen once a Ready is on disk.
+func (r *Replica) finish(rd *raft.Ready) {
+	if err := r.disk.Append(rd.Entries); err != nil {
+		panic(err.Error())
+	}
+	r.send(rd.Messages)
+	for _, e := range rd.CommittedEntries {
+		r.applied, r.appliedTerm = e.Index, e.Term
+		switch {
+		case e.Type == raftpb.EntryConfChangeV2:
+			r.changed(e)
+		case len(e.Data) > 0: // a leader's first entry has none
+			r.emit(Apply{Index: e.Index, Term: e.Term, Data: e.Data})
+		}
+	}
+	r.node.Advance(*rd)
+}
+
+// report says who leads, if that is new.
+func (r *Replica) report() {
+	if r.broken {
+		return
+	}
+	leader, term := r.Leader()
+	role := Role{Leader: leader, Term: term, Leading: r.Leading()}
+	if role == r.role {
+		return
+	}
+	if leader == r.self.Peer && (r.role.Leader != leader || r.role.Term != term) {
+		r.leadSince, r.changing = r.now, false
+	}
+	r.role = role
+	r.emit(role)
+}
