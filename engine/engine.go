@@ -1,9 +1,12 @@
-// Package engine is one peer's whole protocol: the scheduler (steal), the partials it keeps (merge) and
-// the jobs it leads (ledger), wired together. It is pure: the daemon drives it with real children,
+// Package engine is one peer's whole protocol: the scheduler (steal), the partials it keeps (merge), its
+// copies of ledgers (quorum) and the jobs it leads (ledger), wired together. It is pure: the daemon drives it with real children,
 // sockets and blobs, the simulator with modelled ones, and what the simulator proves is what ships.
 //
 // A job is announced by its home. A node that hears of one prepares it (fetches description, sources
 // and library, loads the selector) and from then on reports to the home, is dealt work and steals.
+//
+// The home is the leader of the job's replicated log (replica.go). When it dies another replica leads and
+// announces itself with a higher term; nodes obey the home of the highest term they have heard of.
 package engine
 
 import (
@@ -12,6 +15,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -22,13 +26,20 @@ type Config struct {
 	Ledger ledger.Config
 	Boot   uint64        // grows with each start of this peer; distinguishes its messages and partials
 	Report time.Duration // between reports to a home; default 400 ms
-	Silent time.Duration // a home that is silent for so long while not connected is lost; default 15 s
+	Silent time.Duration // a job without any home for so long is given up; default 10 min
+
+	Replicas int           // of a job's ledger, where there are as many nodes; 0 for a ledger in memory alone
+	Quorum   quorum.Config // of the replicated logs; Seed is this peer's
+	Replace  time.Duration // a replica that is silent for so long is replaced; default 10 s
+	Found    time.Duration // commits of a new job wait so long for its replicas; default 3 s
+	Linger   time.Duration // replicas of a job that is over serve the others for so long; default 2 s
 }
 
-// Message is what peers send each other: exactly one field besides Job is set. It may be lost,
+// Message is what peers send each other: exactly one field besides Job and Term is set. It may be lost,
 // repeated or late; the protocol does not care.
 type Message struct {
 	Job    tasks.JobID    `msgpack:"j"`
+	Term   uint64         `msgpack:"e,omitempty"` // of the home that speaks
 	Steal  *steal.Message `msgpack:"t,omitempty"`
 	Open   *Open          `msgpack:"o,omitempty"` // home to all: a job begins
 	Report *ledger.Report `msgpack:"r,omitempty"` // to the home
@@ -41,6 +52,51 @@ type Message struct {
 	Refuse []merge.ID     `msgpack:"u,omitempty"` // to the home: these cannot be reduced as ordered
 	Try    *tasks.Range   `msgpack:"y,omitempty"` // home: run this suspect by itself
 	Order  Order          `msgpack:"x,omitempty"` // home to all, or to one
+
+	Moved    *Moved    `msgpack:"h,omitempty"`  // answer to what was meant for a home: it is another
+	Enlist   *Enlist   `msgpack:"l1,omitempty"` // home: be a replica of the ledger
+	Enlisted *Enlisted `msgpack:"l2,omitempty"` // answer
+	Frame    []byte    `msgpack:"l3,omitempty"` // between replicas: the replicated log's own (package quorum)
+	Keep     *Keep     `msgpack:"k1,omitempty"` // home to a replica: keep this blob
+	Kept     *Kept     `msgpack:"k2,omitempty"` // answer
+	Ended    *Ended    `msgpack:"z,omitempty"`  // to a replica that does not know yet that the job is over
+}
+
+// Moved tells who leads a job.
+type Moved struct {
+	Home tasks.PeerID `msgpack:"h"`
+	Term uint64       `msgpack:"t"`
+}
+
+// Enlist asks a node to become a replica of a job's ledger: the member Self of a log that began with Voters.
+type Enlist struct {
+	Self   quorum.Member   `msgpack:"s"`
+	Voters []quorum.Member `msgpack:"v"`
+}
+
+// Enlisted answers Enlist.
+type Enlisted struct {
+	Member uint64 `msgpack:"m"`
+	OK     bool   `msgpack:"o"`
+}
+
+// Keep asks a replica to keep a blob durably: a partial's, or the result's.
+type Keep struct {
+	Partial *merge.Partial `msgpack:"p,omitempty"`
+	Sources []tasks.PeerID `msgpack:"s,omitempty"` // beside the holder
+	Result  *ledger.Result `msgpack:"r,omitempty"`
+}
+
+// Kept answers Keep.
+type Kept struct {
+	ID     merge.ID `msgpack:"i"` // zero for the result
+	SHA256 string   `msgpack:"h"` // of the result
+	OK     bool     `msgpack:"o"`
+}
+
+// Ended tells how a job ended.
+type Ended struct {
+	Result ledger.Result `msgpack:"r"`
 }
 
 // Order is a word without arguments from a home.
@@ -90,7 +146,8 @@ type Peer struct {
 	peers map[tasks.PeerID]int
 	gens  map[steal.GenID]*genState
 	seq   uint64
-	over  map[tasks.JobID]bool
+	over  map[tasks.JobID]uint64 // jobs that are over, with the term in which they ended
+	ended endedJobs
 	left  bool
 	leave bool
 
@@ -99,11 +156,14 @@ type Peer struct {
 
 // jobState is what this peer knows of a job, as participant and perhaps as home.
 type jobState struct {
-	id       tasks.JobID
-	home     tasks.PeerID
-	job      *tasks.Job // nil until prepared
-	parts    *merge.Local
-	lead     *ledger.Home          // nil unless this is the home
+	id    tasks.JobID
+	home  tasks.PeerID
+	term  uint64     // of the home
+	job   *tasks.Job // nil until prepared
+	shut  bool       // this peer takes no part any more; a replica may linger
+	parts *merge.Local
+	lead  *ledger.Home // nil unless this is the home
+	replica
 	gone     map[life]ledger.Stats // of nodes that went, for display
 	failures []ledger.Failure
 	failSeq  uint64
@@ -137,8 +197,13 @@ func New(cfg Config) (*Peer, error) {
 	if cfg.Report == 0 {
 		cfg.Report = 400 * time.Millisecond
 	}
-	if cfg.Silent == 0 {
-		cfg.Silent = 15 * time.Second
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&cfg.Silent, 10 * time.Minute}, {&cfg.Replace, 10 * time.Second}, {&cfg.Found, 3 * time.Second}, {&cfg.Linger, 2 * time.Second}} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
 	}
 	cfg.Ledger.Self = cfg.Steal.Self
 	sched, err := steal.New(cfg.Steal)
@@ -146,7 +211,7 @@ func New(cfg Config) (*Peer, error) {
 		return nil, fmt.Errorf("could not set up peer: %w", err)
 	}
 	return &Peer{cfg: cfg, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{},
-		gens: map[steal.GenID]*genState{}, over: map[tasks.JobID]bool{}, seq: cfg.Boot << 24}, nil
+		gens: map[steal.GenID]*genState{}, over: map[tasks.JobID]uint64{}, seq: cfg.Boot << 24}, nil
 }
 
 // Step takes one event at time now and returns what is to be done.
@@ -159,8 +224,10 @@ func (p *Peer) Step(now time.Duration, ev Event) []Effect {
 	}
 	p.drain()
 	for _, j := range p.jobs {
-		p.flush(j)
-		p.report(j)
+		if !j.shut {
+			p.flush(j)
+			p.report(j)
+		}
 	}
 	p.drain()
 	p.checkLeft()
@@ -210,6 +277,13 @@ func (p *Peer) Wake() time.Duration {
 		}
 	}
 	for _, j := range p.jobs {
+		if j.log != nil {
+			at(j.log.Wake())
+		}
+		if j.shut {
+			at(max(j.closeAt, p.now+p.cfg.Report))
+			continue
+		}
 		if j.job != nil || j.lead != nil {
 			at(j.reported + p.cfg.Report)
 		}

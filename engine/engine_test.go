@@ -12,6 +12,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -306,7 +307,8 @@ func genReport(t *rapid.T) *ledger.Report {
 func genMessage(t *rapid.T, ids []merge.ID) Message {
 	m := Message{Job: rapid.SampledFrom([]tasks.JobID{jobID, jobID, jobID, "unknown", ""}).Draw(t, "job")}
 	r := tasks.R(genInt(t, "try0"), genInt(t, "try1"))
-	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	m.Term = rapid.Uint64Range(0, 5).Draw(t, "term")
+	switch rapid.IntRange(0, 14).Draw(t, "kind") {
 	case 0, 1:
 		m.Steal = genSteal(t)
 	case 2:
@@ -329,6 +331,17 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 	case 11:
 		m.Ack = &ReportAck{Seq: uint64(genInt(t, "ackseq")), Failures: math.MaxUint64, Busy: []tasks.PeerID{"x"}}
 		m.Order = Order(rapid.IntRange(-1, 5).Draw(t, "order"))
+	case 12:
+		self := quorum.Member{ID: uint64(genInt(t, "member")), Peer: rapid.SampledFrom([]tasks.PeerID{"x", "h", "m"}).Draw(t, "enlist")}
+		m.Enlist = &Enlist{Self: self, Voters: []quorum.Member{{ID: uint64(genInt(t, "voter")), Peer: "x"}}}
+		m.Enlisted = &Enlisted{Member: self.ID, OK: rapid.Bool().Draw(t, "enlisted")}
+	case 13:
+		m.Frame = rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "frame")
+		m.Ended = &Ended{}
+	case 14:
+		m.Moved = &Moved{Home: "x", Term: uint64(genInt(t, "moved"))}
+		p := genPartial(t, ids)
+		m.Keep, m.Kept = &Keep{Partial: &p}, &Kept{ID: p.ID, OK: true}
 	}
 	return m
 }
@@ -417,7 +430,7 @@ func TestHostileMessagesDoNotPanicAMember(t *testing.T) {
 
 // TestOneFieldAMessage sees to it that the hostile tests know every field of Message.
 func TestOneFieldAMessage(t *testing.T) {
-	if n := reflect.TypeFor[Message]().NumField(); n != 13 {
+	if n := reflect.TypeFor[Message]().NumField(); n != 21 {
 		t.Errorf("Message has %d fields: teach genMessage and recv the new one, then this test", n)
 	}
 }

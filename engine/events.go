@@ -5,6 +5,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -108,10 +109,47 @@ type (
 		ID     tasks.JobID
 		Reason string
 	}
-	// CancelJob ends a job that this peer leads without a result.
+	// CancelJob stops all work for a job that this peer leads; Finished follows.
 	CancelJob struct{ ID tasks.JobID }
-	// Finished answers FinishJob: the result is written, or has failed for good.
-	Finished struct{ ID tasks.JobID }
+	// Finished answers FinishJob and FailJob: the result as it lies here, durably, or the word that there
+	// is none. After CancelJob it ends the job.
+	Finished struct {
+		ID     tasks.JobID
+		Result ledger.Result
+	}
+	// Founded answers FoundLedger. Job is the job's description.
+	Founded struct {
+		ID     tasks.JobID
+		Member uint64
+		Job    *tasks.Job
+		Reason string // why not, empty if it is founded
+	}
+	// Written answers WriteLedger.
+	Written struct {
+		ID     tasks.JobID
+		Seq    uint64
+		Reason string // why not, empty if it is on disk
+	}
+	// BlobKept answers KeepBlob.
+	BlobKept struct {
+		Job tasks.JobID
+		To  tasks.PeerID
+		ID  merge.ID
+		OK  bool
+	}
+	// ResultKept answers KeepResult.
+	ResultKept struct {
+		Job    tasks.JobID
+		To     tasks.PeerID
+		SHA256 string
+		OK     bool
+	}
+	// Restore brings back a ledger that this peer has on disk from an earlier life.
+	Restore struct {
+		ID  tasks.JobID
+		Job *tasks.Job
+		Log quorum.Log
+	}
 	// Leave hands work back and winds this peer up; Left follows.
 	Leave struct{}
 )
@@ -133,6 +171,11 @@ func (NotStored) isEvent()   {}
 func (StopJob) isEvent()     {}
 func (CancelJob) isEvent()   {}
 func (Finished) isEvent()    {}
+func (Founded) isEvent()     {}
+func (Written) isEvent()     {}
+func (BlobKept) isEvent()    {}
+func (ResultKept) isEvent()  {}
+func (Restore) isEvent()     {}
 func (Leave) isEvent()       {}
 
 // Effect is what the owner of a peer must do; the types below.
@@ -181,15 +224,62 @@ type (
 		ID     merge.ID
 		Inputs []merge.Partial
 	}
-	// FetchBlob brings a partial's blob here, durably.
-	FetchBlob struct{ Partial merge.Partial }
+	// FetchBlob brings a partial's blob here, durably, from its holder or one of Sources; answer with Stored
+	// or NotStored.
+	FetchBlob struct {
+		Partial merge.Partial
+		Sources []tasks.PeerID
+	}
+	// KeepBlob is FetchBlob for a replica: home To wants to know of it. Answer with BlobKept.
+	KeepBlob struct {
+		Partial merge.Partial
+		Sources []tasks.PeerID
+		To      tasks.PeerID
+	}
+	// KeepResult brings a job's result here, durably, from the home To; answer with ResultKept.
+	KeepResult struct {
+		ID     tasks.JobID
+		Result ledger.Result
+		To     tasks.PeerID
+	}
+	// FoundLedger makes a place on disk for a copy of a job's ledger, with all that is needed to lead the
+	// job, which From has; empty for this peer. Answer with Founded.
+	FoundLedger struct {
+		ID   tasks.JobID
+		Log  quorum.Log
+		From tasks.PeerID
+	}
+	// WriteLedger puts entries on disk in place of all from the first one's index on; answer with Written.
+	// Writes of one ledger are carried out in order.
+	WriteLedger struct {
+		ID      tasks.JobID
+		Seq     uint64
+		Hard    quorum.Hard
+		Entries []quorum.Entry
+	}
+	// DropLedger forgets a copy of a ledger. Reason is why, if that is no matter of course.
+	DropLedger struct {
+		ID     tasks.JobID
+		Reason string
+	}
+	// HomeIs tells who leads a job now, empty while nobody is known to.
+	HomeIs struct {
+		ID   tasks.JobID
+		Home tasks.PeerID
+		Term uint64
+	}
+	// JobEnded tells a replica that the result is in the ledger.
+	JobEnded struct {
+		ID     tasks.JobID
+		Result ledger.Result
+	}
 	// ForgetBlob frees a blob. A home must keep what it has committed until the job is over.
 	ForgetBlob struct {
 		Job tasks.JobID
 		ID  merge.ID
 	}
-	// FinishJob makes the result of a job this peer leads from Parts, which show Units and Canary in
-	// all, and writes it. Answer with Finished.
+	// FinishJob makes the result of a job this peer leads from Parts, whose blobs are all here and show
+	// Units and Canary in all. Answer with Finished.
 	FinishJob struct {
 		ID     tasks.JobID
 		Parts  []merge.Partial
@@ -197,7 +287,7 @@ type (
 		Canary uint64
 		Lost   []ledger.Lost
 	}
-	// FailJob ends a job this peer leads without a result.
+	// FailJob ends a job this peer leads without a result. Answer with Finished.
 	FailJob struct {
 		ID      tasks.JobID
 		Failure ledger.Failed
@@ -226,6 +316,13 @@ func (MergeBlobs) isEffect()  {}
 func (FetchBlob) isEffect()   {}
 func (ForgetBlob) isEffect()  {}
 func (FinishJob) isEffect()   {}
+func (KeepBlob) isEffect()    {}
+func (KeepResult) isEffect()  {}
+func (FoundLedger) isEffect() {}
+func (WriteLedger) isEffect() {}
+func (DropLedger) isEffect()  {}
+func (HomeIs) isEffect()      {}
+func (JobEnded) isEffect()    {}
 func (FailJob) isEffect()     {}
 func (JobOver) isEffect()     {}
 func (Stolen) isEffect()      {}

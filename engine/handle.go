@@ -6,6 +6,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -49,27 +50,54 @@ func (p *Peer) handle(ev Event) {
 	case StopJob:
 		p.lead(ev.ID, ledger.Stop{Reason: ev.Reason})
 	case CancelJob:
-		p.endLed(ev.ID)
+		p.cancel(ev.ID)
 	case Finished:
-		p.endLed(ev.ID)
+		p.lead(ev.ID, ledger.Finished{Result: ev.Result})
+	case Founded:
+		p.founded(ev)
+	case Written:
+		p.written(ev)
+	case BlobKept:
+		p.blobKept(ev.Job, ev.To, Kept{ID: ev.ID, OK: ev.OK})
+	case ResultKept:
+		p.blobKept(ev.Job, ev.To, Kept{SHA256: ev.SHA256, OK: ev.OK})
+	case Restore:
+		p.restore(ev)
 	case Leave:
 		p.leave = true
 		p.schedule(steal.Leave{})
+		for _, j := range p.jobs {
+			j.urgent = true
+			p.maintain(j)
+		}
 	}
 }
 
-// tick repeats what may have been lost and gives up jobs whose home has gone.
+// tick repeats what may have been lost and gives up jobs whose home has gone for good.
 func (p *Peer) tick() {
 	for _, j := range slices.Clone(p.jobs) {
+		if j.log != nil {
+			p.stepLog(j, quorum.Tick{})
+		}
+		if j.log != nil && j.leaveAt > 0 && p.now >= j.leaveAt {
+			p.leaveLog(j, "")
+		}
+		if j.shut {
+			if p.now >= j.closeAt {
+				p.dropJob(j, "")
+			}
+			continue
+		}
 		p.local(j.parts.Tick(p.now))
 		if j.lead != nil {
+			p.maintain(j)
 			p.step(j, ledger.Tick{})
 			if p.now-j.opened > 5*p.cfg.Report {
 				p.openTo(j)
 			}
 			continue
 		}
-		if _, up := p.peers[j.home]; !up && p.now-j.heard > p.cfg.Silent {
+		if j.log == nil && p.now-j.heard > p.cfg.Silent {
 			p.closeJob(j, true)
 		}
 	}
@@ -80,7 +108,7 @@ func (p *Peer) openTo(j *jobState) {
 	j.opened = p.now
 	for _, id := range p.sortedPeers() {
 		if !j.lead.Heard(id) && !j.lead.Ended() {
-			p.send(id, Message{Job: j.id, Open: &Open{Home: p.self}})
+			p.sendAsHome(j, id, Message{Open: &Open{Home: p.self}})
 		}
 	}
 }
@@ -100,7 +128,8 @@ func (p *Peer) peerUp(ev PeerUp) {
 	for _, j := range p.jobs {
 		if j.lead != nil {
 			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
-			p.send(ev.ID, Message{Job: j.id, Open: &Open{Home: p.self}})
+			p.sendAsHome(j, ev.ID, Message{Open: &Open{Home: p.self}})
+			p.maintain(j)
 		}
 		if j.home == ev.ID {
 			j.urgent = true
@@ -120,35 +149,31 @@ func (p *Peer) peerDown(id tasks.PeerID) {
 }
 
 func (p *Peer) submit(ev Submit) {
-	if p.job(ev.ID) != nil || p.over[ev.ID] {
+	if _, over := p.over[ev.ID]; over || p.job(ev.ID) != nil {
 		return
 	}
 	j := p.addJob(ev.ID, p.self)
-	j.job = ev.Job
-	j.lead = ledger.New(p.cfg.Ledger, ev.Job.Want, &ev.Job.Data, !ev.Job.SeedLocal)
-	j.opened = p.now
+	j.job, j.desc, j.term = ev.Job, ev.Job, 1
+	j.record = &ledger.Record{Want: ev.Job.Want}
 	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
-	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
-	for _, id := range p.sortedPeers() {
-		p.step(j, ledger.NodeUp{ID: id, Slots: p.peers[id]})
-	}
-	p.emit(Announce{Msg: Message{Job: j.id, Open: &Open{Home: p.self}}})
+	p.found(j)
+	p.becomeHome(j)
 	p.obey(j, j.lead.Start(p.now))
-	j.urgent = true
 }
 
 func (p *Peer) addJob(id tasks.JobID, home tasks.PeerID) *jobState {
-	j := &jobState{id: id, home: home, parts: merge.NewLocal(id, p.self, home), heard: p.now, reported: -p.cfg.Report}
+	j := &jobState{id: id, home: home, replica: newReplica(), parts: merge.NewLocal(id, p.self, home), heard: p.now, reported: -p.cfg.Report}
 	p.jobs = append(p.jobs, j)
 	return j
 }
 
 func (p *Peer) prepared(ev Prepared) {
 	j := p.job(ev.ID)
-	if j == nil { // it ended meanwhile
+	if j == nil || j.shut { // it ended meanwhile
 		p.emit(JobOver{ID: ev.ID})
+		return
 	}
-	if j == nil || j.job != nil {
+	if j.job != nil {
 		return
 	}
 	j.job, j.urgent = ev.Job, true
@@ -166,6 +191,10 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 		return
 	}
 	if ev.Reason == "" { // forget it until it is announced again
+		if j.log != nil || j.lead != nil || j.founding != nil {
+			j.unprepared = true
+			return
+		}
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
 		return
 	}
@@ -297,13 +326,13 @@ func (p *Peer) local(effects []merge.Effect) {
 		case merge.Offer:
 			if j := p.job(e.Partial.Job); j != nil {
 				part := e.Partial
-				p.send(j.home, Message{Job: j.id, Offer: &part})
+				p.tellHome(j, Message{Offer: &part})
 			}
 		case merge.Merge:
 			p.emit(MergeBlobs(e))
 		case merge.Refuse:
 			if j := p.job(e.Job); j != nil {
-				p.send(j.home, Message{Job: j.id, Refuse: e.Inputs})
+				p.tellHome(j, Message{Refuse: e.Inputs})
 			}
 		case merge.Forget:
 			if j := p.job(e.Job); j == nil || j.lead == nil || !j.lead.Needs(e.ID) {
@@ -322,7 +351,7 @@ func (p *Peer) flush(j *jobState) {
 
 // report tells the home, this peer itself perhaps, where things stand.
 func (p *Peer) report(j *jobState) {
-	if (!j.urgent && p.now-j.reported < p.cfg.Report) || (j.lead != nil && j.lead.Ended()) {
+	if j.home == "" || (!j.urgent && p.now-j.reported < p.cfg.Report) || (j.lead != nil && j.lead.Ended()) {
 		return
 	}
 	j.reported, j.urgent = p.now, false
@@ -330,10 +359,10 @@ func (p *Peer) report(j *jobState) {
 	j.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
 	j.stats.Merges = j.parts.Merges()
 	r := &ledger.Report{
-		Seq: p.seq, Ready: j.job != nil && !p.leave, Held: p.held(j), Ran: p.sched.Ran(j.id) + j.parts.Held().Len(),
+		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Ran: p.sched.Ran(j.id) + j.parts.Held().Len(),
 		Left: p.sched.Left(j.id), Failures: j.told(), Stats: j.stats,
 	}
-	p.send(j.home, Message{Job: j.id, Report: r})
+	p.tellHome(j, Message{Report: r})
 }
 
 // maxTold bounds the text of the failures in one report, which must fit in a message.
@@ -359,7 +388,7 @@ func (p *Peer) checkLeft() {
 		return
 	}
 	for _, j := range p.jobs {
-		if j.lead != nil || !p.sched.Idle(j.id) || !j.parts.Empty() {
+		if !j.shut && (p.needed(j) || !p.sched.Idle(j.id) || !j.parts.Empty()) {
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -25,14 +26,54 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		return
 	}
 	j := p.job(m.Job)
-	if m.Report != nil || m.Offer != nil || m.Refuse != nil {
+	switch {
+	case m.Report != nil || m.Offer != nil || m.Refuse != nil:
 		p.toHome(from, j, m)
 		return
-	}
-	if j == nil || from != j.home {
+	case m.Enlist != nil:
+		p.onEnlist(from, j, m)
+		return
+	case m.Frame != nil || m.Ended != nil:
+		p.toReplica(from, j, m)
+		return
+	case j == nil:
+		return
+	case m.Enlisted != nil:
+		p.onEnlisted(j, from, *m.Enlisted)
+		return
+	case m.Kept != nil:
+		p.onKept(j, from, *m.Kept)
+		return
+	case m.Moved != nil:
+		if from == j.home && j.log == nil && j.lead == nil {
+			p.setHome(j, m.Moved.Home, m.Moved.Term)
+		}
 		return
 	}
+	if p.obeys(j, from, m.Term) {
+		p.fromHome(j, m)
+	}
+}
+
+// obeys reports whether a word of from is that of the job's home. One of a later term than any known is
+// believed, since its announcement may have been lost.
+func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
+	if term > j.term && j.log == nil && j.lead == nil { // a replica knows by its log
+		p.setHome(j, from, term)
+	}
+	return from == j.home && (term == j.term || mutant.On(mutant.StaleTerm))
+}
+
+// fromHome does what the job's home says.
+func (p *Peer) fromHome(j *jobState, m Message) {
 	j.heard = p.now
+	if m.Keep != nil {
+		p.onKeep(j, *m.Keep)
+		return
+	}
+	if j.shut {
+		return
+	}
 	switch {
 	case m.Ack != nil:
 		p.onAck(j, *m.Ack)
@@ -65,20 +106,27 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 }
 
 func (p *Peer) onOpen(from tasks.PeerID, m Message) {
-	if m.Open.Home != from || p.over[m.Job] {
+	if _, over := p.over[m.Job]; over || m.Open.Home != from {
 		return
 	}
-	if j := p.job(m.Job); j != nil {
-		if j.home == from {
-			j.heard, j.urgent = p.now, true
+	j := p.job(m.Job)
+	if j == nil {
+		if len(p.jobs) >= maxJobs {
+			return // it is announced again
 		}
+		j = p.addJob(m.Job, from)
+		j.term = m.Term
+		p.emit(HomeIs{ID: j.id, Home: from, Term: m.Term})
+		p.emit(Prepare{ID: m.Job, Home: from})
 		return
 	}
-	if len(p.jobs) >= maxJobs {
-		return // it is announced again
+	if p.obeys(j, from, m.Term) {
+		j.heard, j.urgent = p.now, true
+		if j.unprepared && !j.shut {
+			j.unprepared = false
+			p.emit(Prepare{ID: m.Job, Home: from})
+		}
 	}
-	p.addJob(m.Job, from)
-	p.emit(Prepare{ID: m.Job, Home: from})
 }
 
 func (p *Peer) onAck(j *jobState, a ReportAck) {
@@ -100,12 +148,17 @@ func (p *Peer) onTry(j *jobState, r tasks.Range) {
 	j.urgent = true
 }
 
-// toHome takes what nodes send to a job's home. Of a job that is over, or was lost with a home that
-// crashed, it says so.
+// toHome takes what nodes send to a job's home. Where that is another, or the job is over, it says so.
 func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
-	if j == nil || j.lead == nil {
-		if j == nil {
-			p.send(from, Message{Job: m.Job, Order: OrderOver})
+	switch term, over := p.over[m.Job]; {
+	case over:
+		p.send(from, Message{Job: m.Job, Term: term, Order: OrderOver})
+		return
+	case j == nil:
+		return
+	case j.lead == nil:
+		if j.home != p.self && j.home != "" && j.home != from {
+			p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 		}
 		return
 	}
@@ -125,7 +178,7 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		ack.Failures = max(ack.Failures, f.Seq)
 	}
 	ack.Busy, ack.Left = j.lead.Busy(busyHints, from)
-	p.send(from, Message{Job: j.id, Ack: ack})
+	p.sendAsHome(j, from, Message{Ack: ack})
 }
 
 func (p *Peer) lead(id tasks.JobID, ev ledger.Event) {
@@ -147,68 +200,98 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.schedule(steal.Deal{Job: j.id, To: e.To, Units: e.Units})
 		case ledger.Try:
 			r := e.Range
-			p.send(e.To, Message{Job: j.id, Try: &r})
+			p.sendAsHome(j, e.To, Message{Try: &r})
 		case ledger.Shun:
-			p.send(e.ID, Message{Job: j.id, Order: OrderShun})
+			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
 		case ledger.Fetch:
-			p.emit(FetchBlob(e))
+			p.emit(FetchBlob{Partial: e.Partial, Sources: e.Sources})
 		case ledger.Accept:
-			p.send(e.To, Message{Job: j.id, Answer: &Answer{ID: e.ID, Accept: true}})
+			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Accept: true}})
 		case ledger.Reject:
-			p.send(e.To, Message{Job: j.id, Answer: &Answer{ID: e.ID}})
+			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID}})
 		case ledger.Reduce:
-			p.send(e.To, Message{Job: j.id, Reduce: &Reduce{Inputs: e.Inputs}})
+			p.sendAsHome(j, e.To, Message{Reduce: &Reduce{Inputs: e.Inputs}})
 		case ledger.Drop:
-			p.send(e.To, Message{Job: j.id, Drop: e.Cover})
+			p.sendAsHome(j, e.To, Message{Drop: e.Cover})
 		case ledger.Yield:
-			p.send(e.To, Message{Job: j.id, Yield: e.Cover})
+			p.sendAsHome(j, e.To, Message{Yield: e.Cover})
 		case ledger.StopAll:
 			p.tellAll(j, OrderStop)
-			p.send(p.self, Message{Job: j.id, Order: OrderStop})
+			p.sendAsHome(j, p.self, Message{Order: OrderStop})
 		case ledger.Finish:
 			p.finish(j, e)
 		case ledger.Fail:
-			p.tellAll(j, OrderOver)
-			p.schedule(steal.Close{Job: j.id})
+			p.rest(j)
 			p.emit(FailJob{ID: j.id, Failure: e.Failure})
+		case ledger.Propose:
+			p.propose(j, e.Entry)
+		case ledger.Keep:
+			part := e.Partial
+			p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources}})
+		case ledger.KeepResult:
+			r := e.Result
+			r.Status = nil // comes with the log
+			p.sendAsHome(j, e.To, Message{Keep: &Keep{Result: &r}})
+		case ledger.Over:
+			p.tellAll(j, OrderOver)
 		}
 	}
 }
 
-// finish ends a led job: nobody needs to work on it any more, and its parts make the result.
+// finish has the result of a led job made: nobody needs to work on it any more.
 func (p *Peer) finish(j *jobState, e ledger.Finish) {
-	p.tellAll(j, OrderOver)
-	p.schedule(steal.Close{Job: j.id})
-	done := &j.lead.Record().Done
+	p.rest(j)
+	done := &j.record.Done
 	p.emit(FinishJob{ID: j.id, Parts: slices.Clone(done.Parts()), Units: done.Cover().Len(), Canary: done.Canary(), Lost: e.Lost})
+}
+
+// rest has all nodes forget what they hold of a job; those that work on it do so in vain.
+func (p *Peer) rest(j *jobState) {
+	all := tasks.CoverOf(j.record.Want)
+	if all.Empty() {
+		return
+	}
+	for _, id := range p.sortedPeers() {
+		p.sendAsHome(j, id, Message{Drop: all})
+	}
+	p.schedule(steal.Drop{Job: j.id, Cover: all})
 }
 
 func (p *Peer) tellAll(j *jobState, o Order) {
 	for _, id := range p.sortedPeers() {
-		p.send(id, Message{Job: j.id, Order: o})
+		p.sendAsHome(j, id, Message{Order: o})
 	}
 }
 
-// endLed forgets a job this peer leads.
-func (p *Peer) endLed(id tasks.JobID) {
+// cancel stops all work for a job this peer leads; what becomes of it, Finished tells.
+func (p *Peer) cancel(id tasks.JobID) {
 	if j := p.job(id); j != nil && j.lead != nil {
-		if !j.lead.Ended() {
-			p.tellAll(j, OrderOver)
-		}
-		p.closeJob(j, false)
+		j.lead.GiveUp()
+		p.rest(j)
 	}
 }
 
+// closeJob ends this peer's part in a job. Lost says that its home has gone for good.
 func (p *Peer) closeJob(j *jobState, lost bool) {
+	if j.shut {
+		return
+	}
 	p.schedule(steal.Close{Job: j.id})
-	p.over[j.id] = !lost
+	if !lost {
+		p.over[j.id] = j.term
+	}
 	for id, g := range p.gens {
 		if g.job == j {
 			delete(p.gens, id)
 		}
 	}
-	p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	j.shut, j.closeAt = true, p.now+p.cfg.Linger
 	p.emit(JobOver{ID: j.id, Lost: lost})
+	if j.log == nil {
+		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	} else if j.record.Result == nil {
+		j.closeAt = p.now + p.cfg.Silent // the log knows better, and tells soon
+	}
 }
 
 // JobView is a led job as it stands, for display.
@@ -270,7 +353,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	if j == nil || j.lead == nil {
 		return JobView{}, false
 	}
-	rec := j.lead.Record()
+	rec := j.record
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Nodes: j.allNodes(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	for _, r := range v.Nodes {

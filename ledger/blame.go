@@ -186,6 +186,9 @@ func (h *Home) fail(f Failed) {
 	h.emit(Fail{Failure: f})
 }
 
+// GiveUp stops the home's work; Finished ends the job.
+func (h *Home) GiveUp() { h.givenUp = true }
+
 // Failing lists what has failed and is being tried again.
 func (h *Home) Failing() []Lost {
 	var out []Lost

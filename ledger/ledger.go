@@ -64,6 +64,7 @@ func (c *Config) defaults() {
 type Report struct {
 	Seq      uint64        `msgpack:"q"`
 	Ready    bool          `msgpack:"y"` // selector loaded, may be dealt work
+	Leaving  bool          `msgpack:"e"` // hands its work back and goes
 	Held     tasks.Cover   `msgpack:"h"` // waiting, running, sealed here
 	Ran      int64         `msgpack:"n"` // units processed and not yet committed
 	Left     time.Duration `msgpack:"l"` // run time of what waits here
@@ -616,6 +617,9 @@ func (h *Home) Busy(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []time.D
 	}
 	return ids, left
 }
+
+// Leaving reports whether a node has said that it goes.
+func (h *Home) Leaving(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].report.Leaving }
 
 // Heard reports whether a node has reported.
 func (h *Home) Heard(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].heard }

@@ -73,6 +73,17 @@ func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
 	return &Local{job: job, self: self, atHome: self == home}
 }
 
+// SetHome tells that another node leads the job now: it is offered all that waits for an answer.
+func (l *Local) SetHome(now time.Duration, home tasks.PeerID) []Effect {
+	l.atHome = home == l.self
+	for _, p := range l.parts {
+		if p.state == offered {
+			l.offer(now, p)
+		}
+	}
+	return l.take()
+}
+
 func (l *Local) take() []Effect {
 	out := l.out
 	l.out = nil

@@ -123,6 +123,11 @@ type (
 		Want tasks.Range // grants lie within; all of Data if empty
 		Rate float64
 	}
+	// Home tells that another node leads a job now; empty while nobody is known to.
+	Home struct {
+		Job  tasks.JobID
+		Home tasks.PeerID
+	}
 	// Close forgets a job and kills its generations.
 	Close struct{ Job tasks.JobID }
 	// Stop drops a job's waiting work, cuts its running packets and seals its generations.
@@ -188,6 +193,7 @@ func (Tick) isStealEvent()       {}
 func (PeerUp) isStealEvent()     {}
 func (PeerDown) isStealEvent()   {}
 func (Open) isStealEvent()       {}
+func (Home) isStealEvent()       {}
 func (Close) isStealEvent()      {}
 func (Stop) isStealEvent()       {}
 func (Work) isStealEvent()       {}
@@ -297,6 +303,10 @@ func (s *Scheduler) handle(ev Event) {
 		s.peerDown(ev.ID)
 	case Open:
 		s.open(ev)
+	case Home:
+		if j := s.job(ev.Job); j != nil {
+			j.home = ev.Home
+		}
 	case Close:
 		s.close(ev.Job)
 	case Stop:

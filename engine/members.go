@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// maintain keeps the replicas of a led job's ledger as many as they should be, on nodes that are there: a
+// silent or leaving one is replaced; where there are too few nodes, the home goes on alone.
+func (p *Peer) maintain(j *jobState) {
+	if j.lead == nil || j.log == nil || !j.log.Leading() || j.record.Result != nil {
+		return
+	}
+	if !j.staffed && p.now-j.opened >= p.cfg.Found {
+		p.staff(j)
+	}
+	if j.changed > 0 && p.now-j.changed < changeWait {
+		return
+	}
+	var add []quorum.Member
+	var remove []uint64
+	keep, gone := p.sortVoters(j)
+	lack := p.voters() - len(keep)
+	fit := p.fit(j)
+	switch {
+	case lack > 0 && len(fit) >= lack:
+		j.lonely = 0
+		if add = p.enlist(j, fit[:min(len(fit), lack)], lack); len(add) < lack {
+			return
+		}
+		remove = gone
+	case lack == 0:
+		j.lonely = 0
+		p.staff(j)
+		return
+	default:
+		if len(keep)+len(gone) == 1 {
+			if len(fit) == 0 {
+				p.staff(j)
+			}
+			return
+		}
+		if remove = p.shrink(j, keep, gone); remove == nil {
+			return
+		}
+	}
+	j.changed = max(p.now, 1)
+	clear(j.enlisted)
+	p.stepLog(j, quorum.Change{Add: add, Remove: remove})
+}
+
+// staff lets commits begin.
+func (p *Peer) staff(j *jobState) {
+	if !j.staffed {
+		j.staffed = true
+		p.tellReplicas(j)
+	}
+}
+
+// sortVoters tells voters that can stay, this peer among them unless it leaves, from those to be replaced.
+func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
+	heard := j.log.Heard(p.now)
+	for _, m := range j.log.Members() {
+		silent := heard[m.Peer] >= p.cfg.Replace
+		if m.Peer == p.self {
+			silent = p.leave
+		}
+		if silent || j.lead.Leaving(m.Peer) {
+			gone = append(gone, m.ID)
+		} else {
+			keep = append(keep, m)
+		}
+	}
+	return keep, gone
+}
+
+// fit lists nodes that could become replicas: that work for this job, and are no voters that can stay. Jobs
+// begin at different places in the list, so that their replicas spread.
+func (p *Peer) fit(j *jobState) []tasks.PeerID {
+	ids := p.sortedPeers()
+	heard := j.log.Heard(p.now)
+	ids = slices.DeleteFunc(ids, func(id tasks.PeerID) bool {
+		since, voter := heard[id]
+		return p.peers[id] == 0 || (voter && since < p.cfg.Replace) || j.unfit[id] > p.now || j.lead.Leaving(id)
+	})
+	if len(ids) > 0 {
+		at := int(j.id.Seed() % uint64(len(ids)))
+		ids = append(slices.Clone(ids[at:]), ids[:at]...)
+	}
+	return ids
+}
+
+// enlist asks nodes to become replicas and returns those that have.
+func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum.Member) {
+	for id, en := range j.enlisted {
+		if _, up := p.peers[id]; !up || (!en.ok && p.now-en.since > enlistWait) {
+			delete(j.enlisted, id)
+			j.unfit[id] = p.now + 4*p.cfg.Replace
+		}
+	}
+	for _, id := range fit {
+		if len(j.enlisted) < want && j.enlisted[id] == nil {
+			p.seq++
+			j.enlisted[id] = &enlistment{member: quorum.NewMember(id, p.seq^p.cfg.Boot<<20), since: p.now, asked: -time.Second}
+		}
+	}
+	for _, id := range p.sortedPeers() {
+		switch en := j.enlisted[id]; {
+		case en == nil:
+		case en.ok:
+			ready = append(ready, en.member)
+		case p.now-en.asked >= time.Second:
+			en.asked = p.now
+			p.sendAsHome(j, id, Message{Enlist: &Enlist{Self: en.member, Voters: j.founders}})
+		}
+	}
+	return ready
+}
+
+// shrink leaves the home alone with the ledger when there have been too few nodes for a while: with a
+// replica gone for good, the loss of one more would stop the job. A home that leaves stays until others
+// have taken over.
+func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove []uint64) {
+	if len(gone) == 0 || p.leave {
+		j.lonely = 0
+		return nil
+	}
+	if j.lonely == 0 {
+		j.lonely = max(p.now, 1)
+	}
+	if p.now-j.lonely < p.cfg.Replace {
+		return nil
+	}
+	for _, m := range keep {
+		if m.Peer != p.self {
+			remove = append(remove, m.ID)
+		}
+	}
+	return append(remove, gone...)
+}

@@ -1,0 +1,478 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// voters is how many replicas a ledger has where there are enough nodes; else it has one, for with two the
+// loss of either would stop the job.
+func (p *Peer) voters() int { return p.cfg.Replicas }
+
+// replica is what a jobState holds of the job's ledger, if this peer has a copy.
+type replica struct {
+	desc       *tasks.Job // the description; known to replicas before the selector is loaded, if ever
+	record     *ledger.Record
+	log        *quorum.Replica // nil without a copy, or with one in memory alone
+	self       quorum.Member
+	founders   []quorum.Member
+	leaveAt    time.Duration  // when a copy that is none any more is dropped, 0 for not
+	founding   *founding      // a copy is being made
+	unborn     bool           // this peer founded the log and has never led it yet
+	unprepared bool           // asked to prepare in vain; the next home asks again
+	waiting    []ledger.Entry // proposed before the log could take them
+	enlisted   map[tasks.PeerID]*enlistment
+	unfit      map[tasks.PeerID]time.Duration // did not become replicas when asked; not asked before
+	changed    time.Duration                  // when a change of voters was last proposed, 0 for none under way
+	lonely     time.Duration                  // since when there are too few nodes for the replicas there are, 0 for not
+	staffed    bool                           // as many replicas as there should be, or have been waited for
+	closeAt    time.Duration                  // when a copy that has served is dropped
+}
+
+func newReplica() replica {
+	return replica{record: &ledger.Record{}, enlisted: map[tasks.PeerID]*enlistment{}, unfit: map[tasks.PeerID]time.Duration{}}
+}
+
+// founding is a copy on its way to disk.
+type founding struct {
+	log quorum.Log
+	by  tasks.PeerID // who asked for it; this peer for its own jobs
+}
+
+// enlistment is a node that was asked to become a replica.
+type enlistment struct {
+	member quorum.Member
+	since  time.Duration
+	asked  time.Duration
+	ok     bool
+}
+
+// enlistWait is how long a node may take to become a replica; then another is asked.
+const enlistWait = 5 * time.Second
+
+// changeWait is how long a change of voters may take; then it is proposed again.
+const changeWait = 5 * time.Second
+
+// found makes the ledger of a new job. Its only member is this peer, until others have joined.
+func (p *Peer) found(j *jobState) {
+	if p.voters() == 0 {
+		j.staffed = true
+		return
+	}
+	p.seq++
+	self := quorum.NewMember(p.self, p.seq)
+	j.unborn = true
+	j.founding = &founding{by: p.self, log: quorum.Log{Self: self, Voters: []quorum.Member{self}}}
+	p.emit(FoundLedger{ID: j.id, Log: j.founding.log})
+}
+
+func (p *Peer) founded(ev Founded) {
+	j := p.job(ev.ID)
+	if j == nil || j.founding == nil || j.founding.log.Self.ID != ev.Member {
+		return
+	}
+	f := j.founding
+	j.founding = nil
+	if ev.Reason == "" {
+		ev.Reason = p.startLog(j, ev.Job, f.log)
+	}
+	ok := ev.Reason == ""
+	switch {
+	case f.by != p.self:
+		p.send(f.by, Message{Job: j.id, Enlisted: &Enlisted{Member: f.log.Self.ID, OK: ok}})
+	case ok:
+		p.stepLog(j, quorum.Campaign{})
+	default: // a job whose ledger cannot be kept is no job
+		j.unborn = false
+		p.emit(FailJob{ID: j.id, Failure: ledger.Failed{Failure: ledger.Failure{Kind: "disk", Reason: ev.Reason}, Nodes: []tasks.PeerID{p.self}, Tries: 1}})
+		j.log, j.staffed = nil, true // and its end is in memory alone
+	}
+}
+
+// startLog begins to follow a log that is on disk.
+func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
+	cfg := p.cfg.Quorum
+	cfg.Seed ^= p.cfg.Boot
+	r, err := quorum.New(p.now, cfg, log)
+	if err != nil {
+		return err.Error()
+	}
+	j.desc, j.log, j.self, j.founders, j.leaveAt = desc, r, log.Self, log.Voters, 0
+	j.record = &ledger.Record{Want: desc.Want}
+	p.stepLog(j, quorum.Tick{})
+	return ""
+}
+
+// restore brings a job back from this peer's disk.
+func (p *Peer) restore(ev Restore) {
+	if p.job(ev.ID) != nil {
+		return
+	}
+	j := p.addJob(ev.ID, "")
+	if why := p.startLog(j, ev.Job, ev.Log); why != "" {
+		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+		p.emit(DropLedger{ID: ev.ID, Reason: why})
+		return
+	}
+	if !j.shut {
+		p.emit(Prepare{ID: ev.ID})
+	}
+	if len(j.log.Members()) == 1 {
+		p.stepLog(j, quorum.Campaign{}) // nobody else could
+	}
+}
+
+// stepLog feeds the job's log and carries out what it wants.
+func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
+	for _, e := range j.log.Step(p.now, ev) {
+		switch e := e.(type) {
+		case quorum.Write:
+			p.emit(WriteLedger{ID: j.id, Seq: e.Seq, Hard: e.Hard, Entries: e.Entries})
+		case quorum.Send:
+			p.send(e.To, Message{Job: j.id, Frame: e.Frame})
+		case quorum.Apply:
+			p.apply(j, e)
+		case quorum.Changed:
+			j.changed = 0
+			p.tellReplicas(j)
+		case quorum.Role:
+			p.role(j, e)
+		case quorum.Removed:
+			j.leaveAt = p.now + p.cfg.Linger // others may need its vote to finish the change
+		case quorum.Broken:
+			p.leaveLog(j, e.Reason)
+			return
+		}
+		if j.log == nil {
+			return
+		}
+	}
+}
+
+// apply brings a committed entry to the record.
+func (p *Peer) apply(j *jobState, e quorum.Apply) {
+	var entry ledger.Entry
+	if err := wire.Unmarshal(e.Data, &entry); err != nil {
+		return // alike on every replica
+	}
+	p.applied(j, entry)
+}
+
+func (p *Peer) applied(j *jobState, entry ledger.Entry) {
+	v, changed := j.record.Apply(entry)
+	if j.lead != nil {
+		p.step(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
+	}
+	if entry.Result != nil && changed {
+		p.jobEnded(j)
+	}
+}
+
+// jobEnded closes a job whose result is in the ledger.
+func (p *Peer) jobEnded(j *jobState) {
+	p.ended.add(j.id, *j.record.Result)
+	p.emit(JobEnded{ID: j.id, Result: *j.record.Result})
+	p.closeJob(j, false)
+	j.closeAt = p.now + p.cfg.Linger
+}
+
+// propose puts an entry in the log, or keeps it until the log takes some.
+func (p *Peer) propose(j *jobState, e ledger.Entry) {
+	if j.log == nil && j.founding == nil {
+		p.applied(j, e)
+		return
+	}
+	if j.log == nil || !j.log.Leading() {
+		j.waiting = append(j.waiting, e)
+		return
+	}
+	b, err := wire.Marshal(&e)
+	if err != nil {
+		return // nothing in an entry can fail to encode
+	}
+	p.stepLog(j, quorum.Propose{Data: b})
+}
+
+// written tells a log what came of its write.
+func (p *Peer) written(ev Written) {
+	j := p.job(ev.ID)
+	switch {
+	case j == nil || j.log == nil:
+	case ev.Reason != "":
+		p.stepLog(j, quorum.NotWritten{Seq: ev.Seq, Reason: ev.Reason})
+	default:
+		p.stepLog(j, quorum.Written{Seq: ev.Seq})
+	}
+}
+
+// role follows the log's elections.
+func (p *Peer) role(j *jobState, r quorum.Role) {
+	switch {
+	case r.Leading:
+		j.unborn = false
+		p.takeOver(j, r.Term)
+	case j.unborn: // it leads as soon as the log is on disk
+	case r.Leader == p.self: // its record is not complete yet
+	case r.Leader != "":
+		p.setHome(j, r.Leader, r.Term)
+	case j.lead != nil:
+		p.stepDown(j)
+		j.home = ""
+		p.emit(HomeIs{ID: j.id, Term: j.term})
+	}
+}
+
+// takeOver makes this peer the job's home, or confirms that it is.
+func (p *Peer) takeOver(j *jobState, term uint64) {
+	if j.lead == nil {
+		if j.record.Result != nil {
+			return
+		}
+		j.staffed = true // the voters that there are have elected
+		p.setHome(j, p.self, term)
+		p.becomeHome(j)
+		p.obey(j, j.lead.Resume(p.now))
+	}
+	j.term = max(j.term, term)
+	waiting := j.waiting
+	j.waiting = nil
+	for _, e := range waiting {
+		p.propose(j, e)
+	}
+	p.maintain(j)
+}
+
+// becomeHome leads the job from the record as it stands.
+func (p *Peer) becomeHome(j *jobState) {
+	j.lead = ledger.New(p.cfg.Ledger, j.record, &j.desc.Data, !j.desc.SeedLocal)
+	j.opened, j.urgent = p.now, true
+	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
+	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
+	for _, id := range p.sortedPeers() {
+		p.step(j, ledger.NodeUp{ID: id, Slots: p.peers[id]})
+	}
+	p.tellReplicas(j)
+	p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self}}})
+}
+
+// stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
+func (p *Peer) stepDown(j *jobState) {
+	j.lead, j.waiting, j.changed, j.lonely, j.staffed = nil, nil, 0, 0, false
+	clear(j.enlisted)
+}
+
+// setHome follows a job to another home.
+func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
+	if term < j.term || home == "" || (home == j.home && term == j.term) {
+		return
+	}
+	if j.lead != nil && home != p.self {
+		p.stepDown(j)
+	}
+	moved := home != j.home
+	j.home, j.term, j.heard = home, term, p.now
+	if home != p.self {
+		p.emit(HomeIs{ID: j.id, Home: home, Term: term})
+	}
+	if moved && !j.shut {
+		p.schedule(steal.Home{Job: j.id, Home: home})
+		p.local(j.parts.SetHome(p.now, home))
+		j.urgent = true
+	}
+}
+
+// tellReplicas tells the home's logic who else has the record.
+func (p *Peer) tellReplicas(j *jobState) {
+	if j.lead == nil {
+		return
+	}
+	ev := ledger.Replicas{Ready: j.staffed}
+	if j.log != nil {
+		for _, m := range j.log.Members() {
+			if m.Peer != p.self {
+				ev.IDs = append(ev.IDs, m.Peer)
+			}
+		}
+	}
+	p.step(j, ev)
+}
+
+// toReplica takes what replicas send each other. One that knows the end of a job tells it to those that go
+// on asking for votes.
+func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
+	switch {
+	case m.Ended != nil:
+		if j != nil && j.log != nil && j.record.Result == nil && p.isVoter(j, from) {
+			r := m.Ended.Result
+			p.applied(j, ledger.Entry{Result: &r})
+		}
+	case j != nil && j.log != nil:
+		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
+	default:
+		if r, ok := p.ended.find(m.Job); ok {
+			p.send(from, Message{Job: m.Job, Ended: &Ended{Result: r}})
+		}
+	}
+}
+
+func (p *Peer) isVoter(j *jobState, id tasks.PeerID) bool {
+	return slices.ContainsFunc(j.log.Members(), func(m quorum.Member) bool { return m.Peer == id })
+}
+
+// onEnlist makes a copy of a job's ledger here.
+func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
+	if _, over := p.over[m.Job]; over || m.Enlist.Self.Peer != p.self || len(m.Enlist.Voters) == 0 || p.voters() == 0 || p.leave {
+		return
+	}
+	if j == nil {
+		p.onOpen(from, Message{Job: m.Job, Term: m.Term, Open: &Open{Home: from}})
+		if j = p.job(m.Job); j == nil {
+			return
+		}
+	}
+	if !p.obeys(j, from, m.Term) || j.lead != nil {
+		return
+	}
+	want := quorum.Log{Self: m.Enlist.Self, Voters: m.Enlist.Voters}
+	switch {
+	case j.log != nil && j.self == want.Self:
+		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Member: want.Self.ID, OK: true}})
+	case j.founding != nil && j.founding.log.Self == want.Self:
+	default: // as another member than before, if it was one
+		j.log = nil
+		j.founding = &founding{by: from, log: want}
+		p.emit(FoundLedger{ID: j.id, Log: want, From: from})
+	}
+}
+
+func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
+	en := j.enlisted[from]
+	if j.lead == nil || en == nil || en.member.ID != e.Member {
+		return
+	}
+	if en.ok = e.OK; !e.OK {
+		delete(j.enlisted, from)
+		j.unfit[from] = p.now + 4*p.cfg.Replace
+	}
+	p.maintain(j)
+}
+
+// onKeep has a blob kept for the home.
+func (p *Peer) onKeep(j *jobState, k Keep) {
+	switch {
+	case j.log == nil:
+	case k.Partial != nil && k.Partial.Job == j.id:
+		p.emit(KeepBlob{Partial: *k.Partial, Sources: k.Sources, To: j.home})
+	case k.Result != nil:
+		p.emit(KeepResult{ID: j.id, Result: *k.Result, To: j.home})
+	}
+}
+
+func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
+	p.send(to, Message{Job: id, Kept: &k})
+}
+
+func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
+	if j.lead != nil {
+		p.step(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK})
+	}
+}
+
+// leaveLog ends this peer's copy of a log: it is no member any more, or cannot go on.
+func (p *Peer) leaveLog(j *jobState, why string) {
+	j.log = nil
+	if j.lead != nil {
+		p.stepDown(j)
+		j.home = ""
+	}
+	p.emit(DropLedger{ID: j.id, Reason: why})
+	if j.shut {
+		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	}
+}
+
+// dropJob forgets a job that this peer has nothing to do with any more.
+func (p *Peer) dropJob(j *jobState, why string) {
+	if j.log != nil {
+		p.emit(DropLedger{ID: j.id, Reason: why})
+	}
+	p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+}
+
+// needed reports whether others need this peer's copy of a ledger before it may leave.
+func (p *Peer) needed(j *jobState) bool {
+	switch {
+	case j.log == nil:
+		return j.lead != nil
+	case len(j.log.Members()) == 1: // alone: the job waits on disk for this peer's return
+		return false
+	}
+	return true
+}
+
+// endedJobs remembers how the last jobs ended, for replicas that were away.
+type endedJobs struct {
+	ids     []tasks.JobID
+	results []ledger.Result
+}
+
+const maxEnded = 64
+
+func (e *endedJobs) add(id tasks.JobID, r ledger.Result) {
+	if len(e.ids) == maxEnded {
+		e.ids, e.results = e.ids[1:], e.results[1:]
+	}
+	e.ids, e.results = append(e.ids, id), append(e.results, r)
+}
+
+func (e *endedJobs) find(id tasks.JobID) (ledger.Result, bool) {
+	if i := slices.Index(e.ids, id); i >= 0 {
+		return e.results[i], true
+	}
+	return ledger.Result{}, false
+}
+
+// tellHome sends what is for a job's home; nowhere while there is none.
+func (p *Peer) tellHome(j *jobState, m Message) {
+	if j.home != "" {
+		m.Job = j.id
+		p.send(j.home, m)
+	}
+}
+
+// sendAsHome sends a word of this job's home.
+func (p *Peer) sendAsHome(j *jobState, to tasks.PeerID, m Message) {
+	m.Job, m.Term = j.id, j.term
+	p.send(to, m)
+}
+
+// Ledger describes this peer's copy of a job's ledger; ok is false without one.
+func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
+	j := p.job(id)
+	if j == nil || j.log == nil {
+		return LedgerView{}, false
+	}
+	v = LedgerView{Home: j.home, Term: j.term, Committed: j.record.Done.Cover(), Parts: slices.Clone(j.record.Done.Parts())}
+	for _, m := range j.log.Members() {
+		v.Members = append(v.Members, m.Peer)
+	}
+	v.Heard = j.log.Heard(p.now)
+	return v, true
+}
+
+// LedgerView is a copy of a ledger as it stands.
+type LedgerView struct {
+	Home      tasks.PeerID
+	Term      uint64
+	Members   []tasks.PeerID
+	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only
+	Committed tasks.Cover
+	Parts     []merge.Partial
+}

@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// group is a few peers with an orderly network, disks that survive crashes and children that take time.
+type group struct {
+	*testing.T
+	now   time.Duration
+	rng   *rand.Rand
+	hosts []*host
+	late  []func() // at the next millisecond
+	ran   map[string]int64
+}
+
+type host struct {
+	*group
+	id    tasks.PeerID
+	peer  *Peer // nil while it is down
+	boot  uint64
+	logs  map[tasks.JobID]*quorum.Log // on disk
+	desc  map[tasks.JobID]*tasks.Job  // on disk
+	kept  map[merge.ID]merge.Partial  // on disk
+	blobs map[merge.ID]merge.Partial
+	gens  map[steal.GenID]*ran
+	ended *ledger.Result
+	homes []tasks.PeerID
+}
+
+func newGroup(t *testing.T, n int) *group {
+	g := &group{T: t, rng: rand.New(rand.NewPCG(1, 2)), ran: map[string]int64{}}
+	for i := range n {
+		h := &host{group: g, id: fmt.Sprint("n", i), logs: map[tasks.JobID]*quorum.Log{}, desc: map[tasks.JobID]*tasks.Job{}, kept: map[merge.ID]merge.Partial{}}
+		g.hosts = append(g.hosts, h)
+	}
+	for _, h := range g.hosts {
+		h.start()
+	}
+	return g
+}
+
+func (h *host) start() {
+	h.boot++
+	h.blobs, h.gens = map[merge.ID]merge.Partial{}, map[steal.GenID]*ran{}
+	p, err := New(Config{Boot: h.boot, Replicas: 3, Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
+		Steal: steal.Config{Self: h.id, Slots: 1, Seed: h.boot + uint64(h.id[1])}})
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.peer = p
+	for id, log := range h.logs {
+		h.step(Restore{ID: id, Job: h.desc[id], Log: *log})
+	}
+	for _, o := range h.hosts {
+		if o != h && o.peer != nil {
+			h.step(PeerUp{ID: o.id, Slots: 1})
+			o.step(PeerUp{ID: h.id, Slots: 1})
+		}
+	}
+}
+
+func (h *host) kill() {
+	h.peer = nil
+	for _, o := range h.hosts {
+		o.step(PeerDown{ID: h.id})
+	}
+}
+
+func (h *host) step(ev Event) {
+	if h.peer == nil {
+		return
+	}
+	for _, e := range h.peer.Step(h.now, ev) {
+		h.obey(e)
+	}
+}
+
+// soon feeds an event a moment later, if h lives on until then.
+func (h *host) soon(ev Event) {
+	boot := h.boot
+	h.late = append(h.late, func() {
+		if h.boot == boot {
+			h.step(ev)
+		}
+	})
+}
+
+func (h *host) obey(e Effect) {
+	switch e := e.(type) {
+	case Send:
+		h.at(e.To).soon(Recv{From: h.id, Msg: e.Msg})
+	case Announce:
+		for _, o := range h.hosts {
+			if o != h && o.peer != nil {
+				o.soon(Recv{From: h.id, Msg: e.Msg})
+			}
+		}
+	case Prepare:
+		h.soon(Prepared{ID: e.ID, Job: testJob(h)})
+	case StartGen:
+		h.gens[e.Gen] = &ran{}
+	case LeasePacket:
+		h.gens[e.Gen].units += e.Packet.Len()
+		h.gens[e.Gen].canary += tasks.Canary(jobID.Seed(), e.Packet)
+		h.ran[h.id] += e.Packet.Len()
+		h.soon(PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 20 * time.Millisecond})
+	case SealGen:
+		h.soon(GenSealed{Gen: e.Gen, ID: e.ID, Units: e.Units, Canary: e.Canary, Size: e.Units})
+	case MergeBlobs:
+		sum := merge.Sum(e.ID, e.Inputs)
+		h.soon(Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary})
+	case FetchBlob:
+		h.kept[e.Partial.ID] = e.Partial
+		h.soon(Stored{Job: e.Partial.Job, ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
+	case KeepBlob:
+		h.kept[e.Partial.ID] = e.Partial
+		h.soon(BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: true})
+	case KeepResult:
+		h.soon(ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: true})
+	case FinishJob:
+		if e.Units != units {
+			h.Errorf("the result has %d units", e.Units)
+		}
+		h.soon(Finished{ID: e.ID, Result: ledger.Result{SHA256: "result", Status: []byte("done")}})
+	case FailJob:
+		h.Fatalf("%s: job failed: %+v", h.id, e.Failure)
+	case JobEnded:
+		h.ended = &e.Result
+	case HomeIs:
+		h.homes = append(h.homes, e.Home)
+	default:
+		h.disk(e)
+	}
+}
+
+func (h *host) disk(e Effect) {
+	switch e := e.(type) {
+	case FoundLedger:
+		log := e.Log
+		h.logs[e.ID], h.desc[e.ID] = &log, testJob(h)
+		h.soon(Founded{ID: e.ID, Member: log.Self.ID, Job: h.desc[e.ID]})
+	case WriteLedger:
+		log := h.logs[e.ID]
+		if log == nil {
+			h.Fatalf("%s writes a ledger that it has not", h.id)
+		}
+		if len(e.Entries) > 0 {
+			log.Entries = append(log.Entries[:e.Entries[0].Index-1:e.Entries[0].Index-1], e.Entries...)
+		}
+		log.Hard = e.Hard
+		h.soon(Written{ID: e.ID, Seq: e.Seq})
+	case DropLedger:
+		if e.Reason != "" {
+			h.Errorf("%s drops its ledger: %s", h.id, e.Reason)
+		}
+		delete(h.logs, e.ID)
+	}
+}
+
+func (g *group) at(id tasks.PeerID) *host { return g.hosts[id[1]-'0'] }
+
+// run lets time pass until done says so.
+func (g *group) run(limit time.Duration, done func() bool) bool {
+	for end := g.now + limit; g.now < end; g.now += time.Millisecond {
+		if done() {
+			return true
+		}
+		now := g.late
+		g.late = nil
+		for _, f := range now {
+			f()
+		}
+		for _, h := range g.hosts {
+			if h.peer != nil && h.peer.Wake() <= g.now && h.peer.Wake() >= 0 {
+				h.step(Tick{})
+			}
+		}
+	}
+	return done()
+}
+
+// home is the host that leads the job, nil if there is none.
+func (g *group) home() *host {
+	for _, h := range g.hosts {
+		if h.peer != nil {
+			if v, ok := h.peer.Ledger(jobID); ok && v.Home == h.id {
+				return h
+			}
+		}
+	}
+	return nil
+}
+
+func (g *group) submit() {
+	g.hosts[0].step(Submit{ID: jobID, Job: testJob(g)})
+}
+
+func (g *group) ended(ids ...int) func() bool {
+	return func() bool {
+		return !slices.ContainsFunc(ids, func(i int) bool { return g.hosts[i].ended == nil })
+	}
+}
+
+func TestLedgerIsReplicated(t *testing.T) {
+	g := newGroup(t, 4)
+	g.submit()
+	replicated := func() bool {
+		v, ok := g.hosts[0].peer.Ledger(jobID)
+		return ok && len(v.Members) == 3
+	}
+	if !g.run(time.Second, replicated) {
+		t.Fatal("no three replicas after a second")
+	}
+	if !g.run(time.Minute, func() bool { return g.hosts[0].ended != nil }) {
+		t.Fatal("the job did not end")
+	}
+	g.run(10*time.Second, func() bool { return false })
+	for _, h := range g.hosts {
+		if len(h.logs) > 0 || len(h.peer.jobs) > 0 {
+			t.Errorf("%s keeps %d ledgers, %d jobs", h.id, len(h.logs), len(h.peer.jobs))
+		}
+	}
+}
+
+// TestHomeDies kills the home at many moments: another replica leads within ten seconds, and what is
+// committed does not run again.
+func TestHomeDies(t *testing.T) {
+	for at := 5 * time.Millisecond; at < 400*time.Millisecond; at += 5 * time.Millisecond {
+		g := newGroup(t, 4)
+		g.submit()
+		g.run(at, func() bool { return false })
+		home := g.home()
+		if v, ok := g.hosts[0].peer.Ledger(jobID); !ok || len(v.Members) < 3 || home == nil || g.hosts[0].ended != nil {
+			continue // nothing to take over yet, or any more
+		}
+		home.kill()
+		died := g.now
+		if !g.run(10*time.Second, func() bool { h := g.home(); return h != nil && h != home || g.ended(1, 2, 3)() }) {
+			t.Fatalf("killed at %v: no new home after 10 s", at)
+		}
+		took := g.now - died
+		replicas := func() bool {
+			for _, h := range g.hosts {
+				if h.ended != nil && h.peer != nil {
+					return true
+				}
+			}
+			return false
+		}
+		if !g.run(time.Minute, replicas) {
+			t.Fatalf("killed at %v: the job did not end under its new home, found after %v", at, took)
+		}
+	}
+}
+
+// TestAllDie kills everything in the middle of a job and starts it again.
+func TestAllDie(t *testing.T) {
+	for at := 10 * time.Millisecond; at < 300*time.Millisecond; at += 10 * time.Millisecond {
+		g := newGroup(t, 4)
+		g.submit()
+		g.run(at, func() bool { return false })
+		if g.hosts[0].ended != nil {
+			break
+		}
+		for _, h := range g.hosts {
+			h.kill()
+		}
+		g.late = nil
+		for _, h := range g.hosts {
+			h.start()
+		}
+		if len(g.hosts[0].logs) == 0 {
+			continue
+		}
+		if !g.run(time.Minute, func() bool { return g.hosts[0].ended != nil }) {
+			t.Fatalf("killed at %v: the job did not end", at)
+		}
+	}
+}
