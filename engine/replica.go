@@ -105,7 +105,9 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 		return err.Error()
 	}
 	j.desc, j.log, j.self, j.founders, j.leaveAt = desc, r, log.Self, log.Voters, 0
-	j.record = &ledger.Record{Want: desc.Want}
+	if j.lead == nil { // else it leads since before the log was on disk
+		j.record = &ledger.Record{Want: desc.Want}
+	}
 	p.stepLog(j, quorum.Tick{})
 	return ""
 }

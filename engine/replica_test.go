@@ -20,8 +20,14 @@ type group struct {
 	now   time.Duration
 	rng   *rand.Rand
 	hosts []*host
-	late  []func() // at the next millisecond
+	late  []later
 	ran   map[string]int64
+}
+
+// later is something that happens to a host at a time.
+type later struct {
+	at time.Duration
+	do func()
 }
 
 type host struct {
@@ -87,13 +93,15 @@ func (h *host) step(ev Event) {
 }
 
 // soon feeds an event a moment later, if h lives on until then.
-func (h *host) soon(ev Event) {
+func (h *host) soon(ev Event) { h.after(time.Millisecond, ev) }
+
+func (h *host) after(d time.Duration, ev Event) {
 	boot := h.boot
-	h.late = append(h.late, func() {
+	h.late = append(h.late, later{h.now + d, func() {
 		if h.boot == boot {
 			h.step(ev)
 		}
-	})
+	}})
 }
 
 func (h *host) obey(e Effect) {
@@ -114,7 +122,8 @@ func (h *host) obey(e Effect) {
 		h.gens[e.Gen].units += e.Packet.Len()
 		h.gens[e.Gen].canary += tasks.Canary(jobID.Seed(), e.Packet)
 		h.ran[h.id] += e.Packet.Len()
-		h.soon(PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 20 * time.Millisecond})
+		d := time.Duration(e.Packet.Len()) * time.Millisecond
+		h.after(d, PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: d})
 	case SealGen:
 		h.soon(GenSealed{Gen: e.Gen, ID: e.ID, Units: e.Units, Canary: e.Canary, Size: e.Units})
 	case MergeBlobs:
@@ -176,10 +185,12 @@ func (g *group) run(limit time.Duration, done func() bool) bool {
 		if done() {
 			return true
 		}
-		now := g.late
-		g.late = nil
-		for _, f := range now {
-			f()
+		due := slices.Clone(g.late)
+		g.late = slices.DeleteFunc(g.late, func(l later) bool { return l.at <= g.now })
+		for _, l := range due {
+			if l.at <= g.now {
+				l.do()
+			}
 		}
 		for _, h := range g.hosts {
 			if h.peer != nil && h.peer.Wake() <= g.now && h.peer.Wake() >= 0 {
@@ -188,6 +199,19 @@ func (g *group) run(limit time.Duration, done func() bool) bool {
 		}
 	}
 	return done()
+}
+
+// replicas counts the hosts that know of three replicas and are one.
+func (g *group) replicas() (n int) {
+	for _, h := range g.hosts {
+		if h.peer == nil {
+			continue
+		}
+		if v, ok := h.peer.Ledger(jobID); ok && len(v.Members) == 3 {
+			n++
+		}
+	}
+	return n
 }
 
 // home is the host that leads the job, nil if there is none.
@@ -204,12 +228,6 @@ func (g *group) home() *host {
 
 func (g *group) submit() {
 	g.hosts[0].step(Submit{ID: jobID, Job: testJob(g)})
-}
-
-func (g *group) ended(ids ...int) func() bool {
-	return func() bool {
-		return !slices.ContainsFunc(ids, func(i int) bool { return g.hosts[i].ended == nil })
-	}
 }
 
 func TestLedgerIsReplicated(t *testing.T) {
@@ -233,40 +251,51 @@ func TestLedgerIsReplicated(t *testing.T) {
 	}
 }
 
-// TestHomeDies kills the home at many moments: another replica leads within ten seconds, and what is
-// committed does not run again.
+// TestHomeDies kills the home at many moments: another replica leads within ten seconds, the job ends, and
+// what is committed does not run again.
 func TestHomeDies(t *testing.T) {
-	for at := 5 * time.Millisecond; at < 400*time.Millisecond; at += 5 * time.Millisecond {
+	kills := 0
+	for at := 10 * time.Millisecond; at < 1500*time.Millisecond; at += 25 * time.Millisecond {
 		g := newGroup(t, 4)
 		g.submit()
 		g.run(at, func() bool { return false })
 		home := g.home()
-		if v, ok := g.hosts[0].peer.Ledger(jobID); !ok || len(v.Members) < 3 || home == nil || g.hosts[0].ended != nil {
+		if g.replicas() < 3 || home == nil || g.hosts[0].ended != nil {
 			continue // nothing to take over yet, or any more
 		}
+		kills++
+		before, _ := home.peer.Ledger(jobID)
+		committed, ran := before.Committed.Len(), g.allRan()
 		home.kill()
-		died := g.now
-		if !g.run(10*time.Second, func() bool { h := g.home(); return h != nil && h != home || g.ended(1, 2, 3)() }) {
+		if !g.run(10*time.Second, func() bool { h := g.home(); return h != nil || g.endedSomewhere() }) {
 			t.Fatalf("killed at %v: no new home after 10 s", at)
 		}
-		took := g.now - died
-		replicas := func() bool {
-			for _, h := range g.hosts {
-				if h.ended != nil && h.peer != nil {
-					return true
-				}
-			}
-			return false
+		if !g.run(time.Minute, g.endedSomewhere) {
+			t.Fatalf("killed at %v: the job did not end under its new home", at)
 		}
-		if !g.run(time.Minute, replicas) {
-			t.Fatalf("killed at %v: the job did not end under its new home, found after %v", at, took)
+		if again := g.allRan() - ran; again > units-committed {
+			t.Errorf("killed at %v: %d units were run after that, with %d of %d committed", at, again, committed, units)
 		}
 	}
+	if kills < 10 {
+		t.Errorf("only %d kills", kills)
+	}
+}
+
+func (g *group) allRan() (n int64) {
+	for _, r := range g.ran {
+		n += r
+	}
+	return n
+}
+
+func (g *group) endedSomewhere() bool {
+	return slices.ContainsFunc(g.hosts, func(h *host) bool { return h.peer != nil && h.ended != nil })
 }
 
 // TestAllDie kills everything in the middle of a job and starts it again.
 func TestAllDie(t *testing.T) {
-	for at := 10 * time.Millisecond; at < 300*time.Millisecond; at += 10 * time.Millisecond {
+	for at := 10 * time.Millisecond; at < 1500*time.Millisecond; at += 50 * time.Millisecond {
 		g := newGroup(t, 4)
 		g.submit()
 		g.run(at, func() bool { return false })

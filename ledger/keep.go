@@ -172,7 +172,7 @@ func (h *Home) applied(ev Applied) {
 		h.asideNow(*e.Lost)
 	case e.Stop != nil && ev.Changed:
 		h.windUp(e.Stop.Reason)
-	case e.End != nil:
+	case e.End != nil && ev.Changed:
 		h.endAt = 0
 	case e.Result != nil && ev.Changed:
 		h.emit(Over{})
