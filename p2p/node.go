@@ -37,6 +37,7 @@ type Node struct {
 	joins    *rate.Limiter
 	blobs    chan struct{} // a place for each blob being sent
 	requests chan struct{} // and for each request being served
+	pulls    chan struct{} // and for each roster being pulled
 	chunks   sync.Pool     // of *[]byte, for copying blobs
 
 	started time.Time
@@ -65,6 +66,7 @@ const (
 	eventBuffer = 4096
 	blobSlots   = 16
 	serveSlots  = 256
+	pullSlots   = 2 // a peer that stalls does not hold the others up
 )
 
 // Open starts a node on its state folder. On the first run it founds a cluster of one. ctx bounds the
@@ -77,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Log, started: time.Now(),
 		joins: rate.NewLimiter(joinRate, joinBurst), blobs: make(chan struct{}, blobSlots),
-		requests: make(chan struct{}, serveSlots),
+		requests: make(chan struct{}, serveSlots), pulls: make(chan struct{}, pullSlots),
 		events:   make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
 		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{},

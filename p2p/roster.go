@@ -59,6 +59,10 @@ func (r *roster) merge(x exchange) (changed bool, err error) {
 	if len(x.Statements) > 8*MaxPeers || len(x.Addresses) > MaxPeers {
 		return false, fmt.Errorf("could not merge a roster of %d statements and %d addresses: %w", len(x.Statements), len(x.Addresses), ErrTooLarge)
 	}
+	x = r.news(x)
+	if len(x.Statements)+len(x.Addresses) == 0 {
+		return false, nil
+	}
 	before := r.sum
 	next := &roster{cluster: r.cluster, statements: maps.Clone(r.statements), addresses: maps.Clone(r.addresses)}
 	for _, s := range x.Statements {
@@ -77,6 +81,21 @@ func (r *roster) merge(x exchange) (changed bool, err error) {
 	}
 	*r = *next
 	return r.sum != before, nil
+}
+
+// news is x without what r holds, byte by byte: that need not be verified again, and in a large cluster it
+// is nearly all of x.
+func (r *roster) news(x exchange) exchange {
+	known := make(map[string]bool, len(r.statements)+len(r.addresses))
+	for _, h := range r.statements {
+		known[h.raw.bytes()] = true
+	}
+	for _, p := range r.addresses {
+		known[p.raw.bytes()] = true
+	}
+	isKnown := func(s signed) bool { return known[s.bytes()] }
+	return exchange{Statements: slices.DeleteFunc(slices.Clone(x.Statements), isKnown),
+		Addresses: slices.DeleteFunc(slices.Clone(x.Addresses), isKnown)}
 }
 
 func (r *roster) addStatement(s signed) error {

@@ -62,26 +62,39 @@ func (n *Node) reconcileRosters() {
 	}
 }
 
-// pull merges the roster of l's peer, until the peer has told of no other one meanwhile.
+// pull merges the roster of l's peer, until the peer has told of no other one meanwhile. News reach a node
+// from all peers at once: most wait for their turn, and find that it is known by then.
 func (n *Node) pull(l *link) {
-	for {
-		n.mu.Lock()
-		want := l.digest
-		n.mu.Unlock()
-		x, err := n.fetchRoster(l.id)
-		if err != nil {
+	for again := true; again; {
+		select {
+		case n.pulls <- struct{}{}:
+		case <-n.ctx.Done():
+			return
+		}
+		again = n.pullOnce(l)
+		<-n.pulls
+	}
+}
+
+// pullOnce reports whether the peer has told of another roster meanwhile.
+func (n *Node) pullOnce(l *link) bool {
+	n.mu.Lock()
+	want := l.digest
+	known := want == n.roster.sum
+	n.mu.Unlock()
+	var err error
+	if !known {
+		var x exchange
+		if x, err = n.fetchRoster(l.id); err != nil {
 			n.log.Info("could not pull the roster", "peer", l.id.String(), "err", err)
 		} else {
 			n.mergeFrom(l.id, x)
 		}
-		n.mu.Lock()
-		again := err == nil && l.digest != want
-		l.pulling = again
-		n.mu.Unlock()
-		if !again {
-			return
-		}
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.pulling = err == nil && l.digest != want
+	return l.pulling
 }
 
 func (n *Node) fetchRoster(id peer.ID) (x exchange, err error) {
