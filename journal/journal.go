@@ -1,0 +1,342 @@
+// Package journal keeps on disk what a node must not forget of the logs it replicates: one bbolt file for
+// each job.
+//
+// The file has pages of 4096 bytes and three buckets. Numbers in records are big-endian.
+//
+//	bucket   key           value
+//	head     "head"        Head as msgpack, sum
+//	state    "state"       term, vote, commit, last, transaction (8 bytes each), sum of entry last, sum
+//	entries  index (8)     term (8), kind (1), data, sum
+//
+// A sum is a CRC-32C (4 bytes) over the sum before, the key and the value up to it. The sum before an entry is
+// that of the entry one index below; before the first entry and the other records it is 0. So the state's
+// record holds a sum over all entries, and the number of bbolt's transaction that wrote it, which must be the
+// file's newest: neither an entry too few nor a page of long ago passes for the log.
+//
+// bbolt's own pages carry no checksums, but for the two meta pages, of which it takes the older one where the
+// newer is damaged. Open therefore checks the structure of the whole file before bbolt sees it (pages.go), and
+// takes a damaged meta page for what it is. A record is written by one transaction, wholly or not at all: what a
+// crash tears is not in the file.
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/dtpnode/dtpnode/internal/failpoint"
+	"github.com/dtpnode/dtpnode/quorum"
+)
+
+// Head is what a journal is begun with, and what never changes.
+type Head struct {
+	Job    []byte          `msgpack:"j"` // the owner's description of the job
+	Self   quorum.Member   `msgpack:"s"`
+	Voters []quorum.Member `msgpack:"v"` // the group's founding voters
+}
+
+// Damaged is the error of a file that is not as it was written. The caller sets it aside, and comes back to the
+// group as another member.
+type Damaged struct {
+	Path   string
+	Record string // what of it is wrong: a page or a record
+	Reason string
+}
+
+func (d *Damaged) Error() string {
+	return fmt.Sprintf("journal %q is damaged: %s %s; this node drops its copy of the job's ledger and gets another from the other replicas",
+		d.Path, d.Record, d.Reason)
+}
+
+// ErrUnsynced is the error, under errors.Is, of a Write after which nobody can tell what the disk will hold
+// after a power cut. The file is to be treated as if it were damaged, though it may not look so.
+var ErrUnsynced = errors.New("the disk did not say that it keeps what was written")
+
+// Journal is one open file. Not safe for concurrent use.
+type Journal struct {
+	path string
+	file *os.File // bbolt's
+	db   *bbolt.DB
+	sums []uint32 // of the entries, from index 1
+	err  error    // of a Write that failed: no other is tried
+	torn bool     // bbolt panicked, and may hold its locks
+}
+
+// Create begins a journal. Where there is one already, the error is fs.ErrExist.
+func Create(path string, head Head) (*Journal, error) {
+	j, err := create(path, head)
+	if err != nil {
+		return nil, fmt.Errorf("could not create journal %q: %w", path, err)
+	}
+	return j, nil
+}
+
+func create(path string, head Head) (j *Journal, err error) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fs.ErrExist, err)
+	}
+	value, err := encodeHead(head)
+	if err != nil {
+		return nil, err
+	}
+	// Under another name at first: a crash leaves either no journal or a whole one.
+	part := path + ".new"
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	j = &Journal{path: path}
+	defer func() {
+		if err != nil {
+			_ = j.Close()
+			_ = os.Remove(part)
+		}
+	}()
+	if err := j.open(part, false); err != nil {
+		return j, err
+	}
+	err = j.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{headBucket, stateBucket, entryBucket} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		if err := tx.Bucket(headBucket).Put(headKey, value); err != nil {
+			return err
+		}
+		return tx.Bucket(stateBucket).Put(stateKey, encodeState(state{txid: uint64(tx.ID())}))
+	})
+	if err != nil {
+		return j, err
+	}
+	if err := os.Rename(part, path); err != nil {
+		return j, err
+	}
+	return j, syncDir(filepath.Dir(path))
+}
+
+// Open opens a journal and returns all that was written to it. A *Damaged error says that it is not what was
+// written; with any other error it may be.
+func Open(path string) (j *Journal, head Head, log quorum.Log, err error) {
+	j = &Journal{path: path}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a page that the disk cannot read
+	defer func() {
+		if p := recover(); p != nil {
+			j.torn, err = true, &Damaged{path, "the file", fmt.Sprintf("could not be read: %v", p)}
+		}
+		if err != nil {
+			_ = j.Close()
+			j, head, log = nil, Head{}, quorum.Log{}
+			if d := (*Damaged)(nil); !errors.As(err, &d) {
+				err = fmt.Errorf("could not open journal %q: %w", path, err)
+			}
+		}
+	}()
+	if err = j.open(path, true); err != nil {
+		return
+	}
+	err = j.db.View(func(tx *bbolt.Tx) error {
+		head, log, err = j.read(tx)
+		return err
+	})
+	return
+}
+
+// open has bbolt open the file, after a look at it if it is not new.
+func (j *Journal) open(path string, old bool) error {
+	var err error
+	j.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:      time.Second,
+		PageSize:     pageSize,
+		FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
+			if old {
+				flag &^= os.O_CREATE
+			}
+			f, err := os.OpenFile(path, flag, mode)
+			if err != nil {
+				return nil, err
+			}
+			j.file = f
+			if old {
+				err = j.inspect(f)
+			}
+			return f, err
+		},
+	})
+	return err
+}
+
+// inspect checks an existing file, before bbolt relies on it.
+func (j *Journal) inspect(f *os.File) error {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("it is open already, by another process or by this one: %w", err)
+	}
+	content, err := io.ReadAll(f)
+	if errors.Is(err, syscall.EIO) {
+		return &Damaged{j.path, "the file", fmt.Sprintf("could not be read: %v", err)}
+	}
+	if err != nil {
+		return err
+	}
+	if record, reason := inspect(content); reason != "" {
+		return &Damaged{j.path, record, reason}
+	}
+	return nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Write truncates the log from the first of the entries on, appends them, replaces hard, and returns when all of
+// that is on disk. After an error no other Write succeeds: close the journal, and open it again when the cause
+// is gone. It then holds all of this Write or nothing; but see ErrUnsynced.
+func (j *Journal) Write(hard quorum.Hard, entries []quorum.Entry) error {
+	if j.err != nil {
+		return fmt.Errorf("could not write journal %q: an earlier write failed: %w", j.path, j.err)
+	}
+	failpoint.Hit(failpoint.JournalBeforeWrite)
+	if j.err = j.write(hard, entries); j.err != nil {
+		return fmt.Errorf("could not write journal %q: %w", j.path, j.err)
+	}
+	failpoint.Hit(failpoint.JournalAfterSync)
+	return nil
+}
+
+func (j *Journal) write(hard quorum.Hard, entries []quorum.Entry) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			j.torn, err = true, fmt.Errorf("%w: %v", ErrUnsynced, p)
+		}
+	}()
+	for i, e := range entries {
+		if e.Index != entries[0].Index+uint64(i) || e.Index == 0 || entries[0].Index > uint64(len(j.sums))+1 {
+			return fmt.Errorf("entry %d does not follow entry %d", e.Index, len(j.sums)+i)
+		}
+	}
+	err = j.db.Update(func(tx *bbolt.Tx) error {
+		if err := j.append(tx.Bucket(entryBucket), entries); err != nil {
+			return err
+		}
+		s := state{hard: hard, last: uint64(len(j.sums)), sum: j.sum(), txid: uint64(tx.ID())}
+		return tx.Bucket(stateBucket).Put(stateKey, encodeState(s))
+	})
+	// What was refused on its way to the file is not in it. All else may be half on its way to the disk.
+	if pe := (*fs.PathError)(nil); err != nil && (!errors.As(err, &pe) || pe.Op != "write") {
+		err = fmt.Errorf("%w: %w", ErrUnsynced, err)
+	}
+	return err
+}
+
+func (j *Journal) append(b *bbolt.Bucket, entries []quorum.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	b.FillPercent = 0.9 // it grows at its end
+	for i := uint64(len(j.sums)); i >= entries[0].Index; i-- {
+		if err := b.Delete(entryKey(i)); err != nil {
+			return err
+		}
+		j.sums = j.sums[:i-1]
+	}
+	for _, e := range entries {
+		value, sum := encodeEntry(j.sum(), e)
+		if err := b.Put(entryKey(e.Index), value); err != nil {
+			return err
+		}
+		j.sums = append(j.sums, sum)
+	}
+	return nil
+}
+
+// sum is the last entry's.
+func (j *Journal) sum() uint32 {
+	if n := len(j.sums); n > 0 {
+		return j.sums[n-1]
+	}
+	return 0
+}
+
+// read takes the whole content, checking every record.
+func (j *Journal) read(tx *bbolt.Tx) (head Head, log quorum.Log, err error) {
+	damaged := func(record string, err error) error { return &Damaged{j.path, record, err.Error()} }
+	head, err = decodeHead(tx.Bucket(headBucket).Get(headKey))
+	if err != nil {
+		return head, log, damaged("the head", err)
+	}
+	st, err := decodeState(tx.Bucket(stateBucket).Get(stateKey))
+	if err != nil {
+		return head, log, damaged("the state", err)
+	}
+	if st.txid != uint64(tx.ID()) {
+		return head, log, damaged("the state", fmt.Errorf("is of write %d, the file of write %d", st.txid, tx.ID()))
+	}
+	c := tx.Bucket(entryBucket).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		index := uint64(len(log.Entries)) + 1
+		record := fmt.Sprintf("entry %d", index)
+		if !bytes.Equal(k, entryKey(index)) {
+			return head, log, damaged(record, fmt.Errorf("is missing: its place is taken by the key %x", k))
+		}
+		e, sum, err := decodeEntry(j.sum(), index, v)
+		if err != nil {
+			return head, log, damaged(record, err)
+		}
+		j.sums = append(j.sums, sum)
+		log.Entries = append(log.Entries, e)
+	}
+	if n := uint64(len(j.sums)); st.last != n || st.sum != j.sum() {
+		return head, log, damaged("the state", fmt.Errorf("is of a log of %d entries with the sum %08x, but there are %d with %08x", st.last, st.sum, n, j.sum()))
+	}
+	log.Self, log.Voters, log.Hard = head.Self, head.Voters, st.hard
+	return head, log, nil
+}
+
+// Path is where the file is.
+func (j *Journal) Path() string { return j.path }
+
+// Close closes the file. What was written stays.
+func (j *Journal) Close() error {
+	db, file := j.db, j.file
+	j.db, j.file = nil, nil
+	if j.err == nil {
+		j.err = fs.ErrClosed
+	}
+	var err error
+	switch {
+	case db != nil && !j.torn:
+		err = db.Close()
+	case file != nil: // bbolt gave up on it, and with that on its lock
+		if err = file.Close(); errors.Is(err, fs.ErrClosed) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("could not close journal %q: %w", j.path, err)
+	}
+	return nil
+}
+
+// Remove closes the file and removes it.
+func (j *Journal) Remove() error {
+	err := j.Close()
+	if rm := os.Remove(j.path); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
+		return fmt.Errorf("could not remove journal: %w", rm)
+	}
+	return errors.Join(err, syncDir(filepath.Dir(j.path)))
+}

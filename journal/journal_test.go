@@ -1,0 +1,364 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/journal"
+	"github.com/dtpnode/dtpnode/quorum"
+)
+
+var head = journal.Head{Job: []byte("the job"), Self: quorum.NewMember("a", 1),
+	Voters: []quorum.Member{quorum.NewMember("a", 1), quorum.NewMember("b", 1), quorum.NewMember("c", 1)}}
+
+func entry(index, term uint64, size int) quorum.Entry {
+	data := make([]byte, size)
+	for i := range data {
+		data[i] = byte(index + term + uint64(i))
+	}
+	return quorum.Entry{Index: index, Term: term, Kind: uint8(index % 3), Data: data}
+}
+
+// appended is what a log is after a write.
+func appended(log quorum.Log, hard quorum.Hard, entries ...quorum.Entry) quorum.Log {
+	log.Hard = hard
+	if len(entries) > 0 {
+		log.Entries = append(append([]quorum.Entry(nil), log.Entries[:entries[0].Index-1]...), entries...)
+	}
+	return log
+}
+
+func begun() quorum.Log { return quorum.Log{Self: head.Self, Voters: head.Voters} }
+
+func create(t testing.TB, path string) *journal.Journal {
+	t.Helper()
+	j, err := journal.Create(path, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	return j
+}
+
+func write(t testing.TB, j *journal.Journal, hard quorum.Hard, entries ...quorum.Entry) {
+	t.Helper()
+	if err := j.Write(hard, entries); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holds opens the journal and compares what is in it.
+func holds(t testing.TB, path string, want quorum.Log) {
+	t.Helper()
+	j, h, got, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if d := cmp.Diff(head, h) + cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Fatal(d)
+	}
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		path := filepath.Join(dir, fmt.Sprintf("%x", rand.Uint64()))
+		j, err := journal.Create(path, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := j.Remove(); err != nil {
+				t.Error(err)
+			}
+		}()
+		want := begun()
+		for range rapid.IntRange(0, 20).Draw(t, "writes") {
+			hard := quorum.Hard{Term: rapid.Uint64().Draw(t, "term"), Vote: rapid.Uint64().Draw(t, "vote"), Commit: rapid.Uint64().Draw(t, "commit")}
+			var es []quorum.Entry
+			first := rapid.IntRange(1, len(want.Entries)+1).Draw(t, "first")
+			for i := range rapid.SampledFrom([]int{0, 1, 1, 3, 40}).Draw(t, "entries") {
+				es = append(es, entry(uint64(first+i), rapid.Uint64().Draw(t, "of term"), rapid.SampledFrom([]int{0, 20, 300, 9000}).Draw(t, "size")))
+			}
+			if err := j.Write(hard, es); err != nil {
+				t.Fatal(err)
+			}
+			want = appended(want, hard, es...)
+			if rapid.Bool().Draw(t, "again") {
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
+				var got quorum.Log
+				var h journal.Head
+				if j, h, got, err = journal.Open(path); err != nil {
+					t.Fatal(err)
+				}
+				if d := cmp.Diff(head, h) + cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+					t.Fatal(d)
+				}
+			}
+		}
+	})
+}
+
+func TestCreate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	if err := os.WriteFile(path+".new", []byte("left behind by a crash"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := create(t, path)
+	if _, err := journal.Create(path, head); !errors.Is(err, fs.ErrExist) {
+		t.Error("a second journal in its place:", err)
+	}
+	if _, _, _, err := journal.Open(path); err == nil || errors.As(err, new(*journal.Damaged)) {
+		t.Error("opened twice:", err)
+	}
+	write(t, j, quorum.Hard{Term: 1})
+	for _, wrong := range [][]quorum.Entry{{entry(2, 1, 1)}, {entry(0, 1, 1)}, {entry(1, 1, 1), entry(3, 1, 1)}} {
+		k := create(t, path+"k")
+		if err := k.Write(quorum.Hard{}, wrong); err == nil {
+			t.Error("a log with a hole is taken")
+		}
+		if err := k.Write(quorum.Hard{}, nil); err == nil {
+			t.Error("written after a failure")
+		}
+		if err := k.Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := j.Write(quorum.Hard{}, nil); err == nil {
+		t.Error("written after Close")
+	}
+	holds(t, path, quorum.Log{Self: head.Self, Voters: head.Voters, Hard: quorum.Hard{Term: 1}})
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 || info.Size() > 64<<10 {
+		t.Error("mode or size:", info, err)
+	}
+	if _, _, _, err := journal.Open(path + "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a journal that is not there:", err)
+	}
+	if left, _ := filepath.Glob(path + "?*"); len(left) > 0 {
+		t.Error("left behind:", left)
+	}
+}
+
+// written makes a file with entries in several leaves, free pages, and records that were replaced.
+func written(t testing.TB, path string) (file []byte, log quorum.Log) {
+	j := create(t, path)
+	log = begun()
+	put := func(hard quorum.Hard, es ...quorum.Entry) {
+		write(t, j, hard, es...)
+		log = appended(log, hard, es...)
+	}
+	for i := uint64(1); i <= 24; i++ {
+		put(quorum.Hard{Term: 2, Commit: i - 1}, entry(i, 2, 300))
+	}
+	put(quorum.Hard{Term: 3, Vote: 7, Commit: 22}, entry(23, 3, 300), entry(24, 3, 300), entry(25, 3, 5000))
+	put(quorum.Hard{Term: 3, Vote: 7, Commit: 25})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, log
+}
+
+// exactOrDamaged sees that a changed file is either what was written or is named as damaged.
+func exactOrDamaged(t testing.TB, path, what string, file []byte, want quorum.Log) (damaged bool) {
+	t.Helper()
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, h, got, err := journal.Open(path)
+	if err != nil {
+		d := (*journal.Damaged)(nil)
+		if !errors.As(err, &d) || d.Path != path || d.Record == "" || d.Reason == "" {
+			t.Fatalf("%s: %v", what, err)
+		}
+		return true
+	}
+	defer j.Close()
+	if d := cmp.Diff(head, h) + cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Fatalf("%s: opened as another: %s", what, d)
+	}
+	return false
+}
+
+func TestFlippedBit(t *testing.T) {
+	dir := t.TempDir()
+	file, want := written(t, filepath.Join(dir, "j"))
+	path, rnd, found := filepath.Join(dir, "k"), rand.New(rand.NewPCG(1, 2)), 0
+	flip := func(at int, bit byte) {
+		file[at] ^= bit
+		if exactOrDamaged(t, path, fmt.Sprintf("bit %08b of byte %d of page %d flipped", bit, at%4096, at/4096), file, want) {
+			found++
+		}
+		file[at] ^= bit
+	}
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	for at := 0; at < len(file); at += step {
+		flip(at, 1<<rnd.IntN(8))
+	}
+	for at := range len(file) / 4096 * 128 { // the heads of all pages, where the structure is: every bit
+		for bit := range 8 {
+			if rnd.IntN(4*step) == 0 {
+				flip(at/128*4096+at%128, 1<<bit)
+			}
+		}
+	}
+	if found < len(want.Entries)*300/step {
+		t.Errorf("only %d flips found: those in live entries alone are more", found)
+	}
+	t.Logf("file of %d bytes, %d flips found", len(file), found)
+}
+
+func TestTornTail(t *testing.T) {
+	dir := t.TempDir()
+	file, want := written(t, filepath.Join(dir, "j"))
+	path := filepath.Join(dir, "k")
+	for n := 0; n < len(file); n += 509 {
+		exactOrDamaged(t, path, fmt.Sprintf("cut to %d bytes", n), file[:n], want)
+		zeroed := append(append([]byte(nil), file[:n]...), make([]byte, len(file)-n)...)
+		exactOrDamaged(t, path, fmt.Sprintf("zeroed from byte %d", n), zeroed, want)
+	}
+	for n := 0; n < len(file); n += 512 { // a sector that was never written, or is another's
+		holed := append([]byte(nil), file...)
+		clear(holed[n : n+512])
+		exactOrDamaged(t, path, fmt.Sprintf("sector at %d zeroed", n), holed, want)
+		copy(holed[n:n+512], file[(n+4096*3)%len(file):])
+		exactOrDamaged(t, path, fmt.Sprintf("sector at %d replaced", n), holed, want)
+	}
+}
+
+// TestStalePages mixes the pages of two moments of one file.
+func TestStalePages(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "j")
+	file, log := written(t, path)
+	j, _, _, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := log
+	for i := range uint64(3) {
+		e, hard := entry(20+i, 9, 300), quorum.Hard{Term: 9, Commit: 3}
+		write(t, j, hard, e)
+		later = appended(later, hard, e)
+	}
+	j.Close()
+	now, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page := 0; page+4096 <= min(len(file), len(now)); page += 4096 {
+		mixed := append([]byte(nil), now...)
+		copy(mixed[page:page+4096], file[page:])
+		exactOrDamaged(t, filepath.Join(dir, "k"), fmt.Sprintf("page %d of before", page/4096), mixed, later)
+	}
+}
+
+func TestRoles(t *testing.T) { // each thing that can be wrong is named
+	dir := t.TempDir()
+	file, want := written(t, filepath.Join(dir, "j"))
+	path := filepath.Join(dir, "k")
+	for _, at := range []int{strings.Index(string(file), "the job"), len("x") + strings.LastIndex(string(file), string(want.Entries[4].Data))} {
+		changed := append([]byte(nil), file...)
+		for i := range changed { // also in the older copies of its page
+			if i >= at && i < at+3 {
+				changed[i] ^= 4
+			}
+		}
+		exactOrDamaged(t, path, "record", changed, want)
+	}
+}
+
+// TestDiskFull writes in a process that may make no large files.
+func TestDiskFull(t *testing.T) {
+	const limit = 256 << 10
+	if path := os.Getenv("JOURNAL_TEST_FULL"); path != "" {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, path)
+		return
+	}
+	path := filepath.Join(t.TempDir(), "j")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskFull$", "-test.v")
+	cmd.Env = append(os.Environ(), "JOURNAL_TEST_FULL="+path)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "full after") {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func fill(t *testing.T, path string) {
+	j := create(t, path)
+	log := begun()
+	for i := uint64(1); ; i++ {
+		e, hard := entry(i, 1, 3000), quorum.Hard{Term: 1, Commit: i}
+		if err := j.Write(hard, []quorum.Entry{e}); err != nil {
+			if !errors.Is(err, syscall.EFBIG) {
+				t.Error("the cause is not told:", err)
+			}
+			t.Log("full after", i, "entries:", err)
+			break
+		}
+		log = appended(log, hard, e)
+	}
+	if err := j.Write(quorum.Hard{}, nil); err == nil {
+		t.Error("written after a failure")
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	holds(t, path, log)
+}
+
+func BenchmarkWrite(b *testing.B) {
+	j := create(b, filepath.Join(b.TempDir(), "j"))
+	for i := uint64(1); b.Loop(); i++ {
+		write(b, j, quorum.Hard{Term: 1, Commit: i - 1}, entry(i, 1, 300))
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "j")
+	j := create(b, path)
+	for i := uint64(1); i <= 1000; i += 100 {
+		var es []quorum.Entry
+		for k := range uint64(100) {
+			es = append(es, entry(i+k, 1, 300))
+		}
+		write(b, j, quorum.Hard{Term: 1}, es...)
+	}
+	j.Close()
+	for b.Loop() {
+		j, _, _, err := journal.Open(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		j.Close()
+	}
+}

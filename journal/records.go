@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+var (
+	headBucket  = []byte("head")
+	stateBucket = []byte("state")
+	entryBucket = []byte("entries")
+
+	headKey  = []byte("head")
+	stateKey = []byte("state")
+
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+const (
+	sumSize   = 4
+	stateSize = 5*8 + sumSize
+	entryHead = 8 + 1
+)
+
+var (
+	errMissing = errors.New("is missing or cut")
+	errSum     = errors.New("does not match its checksum")
+)
+
+// state is the record that every write replaces.
+type state struct {
+	hard quorum.Hard
+	last uint64 // entries there are
+	txid uint64 // of bbolt's transaction that wrote it
+	sum  uint32 // of the last entry
+}
+
+// sum is the checksum of a record.
+func sum(before uint32, key, value []byte) uint32 {
+	var b [sumSize]byte
+	binary.BigEndian.PutUint32(b[:], before)
+	s := crc32.Update(0, castagnoli, b[:])
+	return crc32.Update(crc32.Update(s, castagnoli, key), castagnoli, value)
+}
+
+// sealed is value with its checksum.
+func sealed(before uint32, key, value []byte) ([]byte, uint32) {
+	s := sum(before, key, value)
+	return binary.BigEndian.AppendUint32(value, s), s
+}
+
+// unsealed is what sealed was given, if it is that.
+func unsealed(before uint32, key, value []byte) ([]byte, uint32, error) {
+	n := len(value) - sumSize
+	if n < 0 {
+		return nil, 0, errMissing
+	}
+	s := sum(before, key, value[:n])
+	if s != binary.BigEndian.Uint32(value[n:]) {
+		return nil, 0, errSum
+	}
+	return value[:n], s, nil
+}
+
+func encodeHead(h Head) ([]byte, error) {
+	b, err := wire.Marshal(&h)
+	if err != nil {
+		return nil, err
+	}
+	b, _ = sealed(0, headKey, b)
+	return b, nil
+}
+
+func decodeHead(b []byte) (h Head, err error) {
+	b, _, err = unsealed(0, headKey, b)
+	if err == nil {
+		err = wire.Unmarshal(b, &h)
+	}
+	return h, err
+}
+
+func encodeState(s state) []byte {
+	b := make([]byte, 0, stateSize+sumSize)
+	for _, v := range []uint64{s.hard.Term, s.hard.Vote, s.hard.Commit, s.last, s.txid} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	b, _ = sealed(0, stateKey, binary.BigEndian.AppendUint32(b, s.sum))
+	return b
+}
+
+func decodeState(b []byte) (s state, err error) {
+	b, _, err = unsealed(0, stateKey, b)
+	if err != nil {
+		return s, err
+	}
+	if len(b) != stateSize {
+		return s, errMissing
+	}
+	for _, v := range []*uint64{&s.hard.Term, &s.hard.Vote, &s.hard.Commit, &s.last, &s.txid} {
+		*v, b = binary.BigEndian.Uint64(b), b[8:]
+	}
+	s.sum = binary.BigEndian.Uint32(b)
+	return s, nil
+}
+
+func entryKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }
+
+func encodeEntry(before uint32, e quorum.Entry) ([]byte, uint32) {
+	b := make([]byte, 0, entryHead+len(e.Data)+sumSize)
+	b = append(binary.BigEndian.AppendUint64(b, e.Term), e.Kind)
+	return sealed(before, entryKey(e.Index), append(b, e.Data...))
+}
+
+func decodeEntry(before uint32, index uint64, b []byte) (e quorum.Entry, s uint32, err error) {
+	b, s, err = unsealed(before, entryKey(index), b)
+	if err != nil {
+		return e, 0, err
+	}
+	if len(b) < entryHead {
+		return e, 0, errMissing
+	}
+	e = quorum.Entry{Index: index, Term: binary.BigEndian.Uint64(b), Kind: b[8]}
+	if data := b[entryHead:]; len(data) > 0 {
+		e.Data = append([]byte(nil), data...) // b is bbolt's
+	}
+	return e, s, nil
+}
