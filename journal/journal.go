@@ -28,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -236,11 +237,29 @@ func (j *Journal) write(hard quorum.Hard, entries []quorum.Entry) (err error) {
 		s := state{hard: hard, last: uint64(len(j.sums)), sum: j.sum(), txid: uint64(tx.ID())}
 		return tx.Bucket(stateBucket).Put(stateKey, encodeState(s))
 	})
-	// What was refused on its way to the file is not in it. All else may be half on its way to the disk.
-	if pe := (*fs.PathError)(nil); err != nil && (!errors.As(err, &pe) || pe.Op != "write") {
-		err = fmt.Errorf("%w: %w", ErrUnsynced, err)
+	return j.judge(err)
+}
+
+// judge tells an error of a transaction after which the file is as it was from one after which it may be half on
+// its way to the disk. A full disk is of the first kind: bbolt writes data before it syncs them, and both before
+// the meta page.
+func (j *Journal) judge(err error) error {
+	pe := (*fs.PathError)(nil)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &pe) && pe.Op == "write":
+		return err
+	case strings.HasPrefix(err.Error(), "file resize error"):
+		// bbolt could not make the file larger, before all else, and does not pass the cause on.
+		if info, again := j.file.Stat(); again == nil {
+			if again = j.file.Truncate(2 * info.Size()); again != nil {
+				return again
+			}
+		}
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrUnsynced, err)
 }
 
 func (j *Journal) append(b *bbolt.Bucket, entries []quorum.Entry) error {
