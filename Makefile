@@ -32,13 +32,15 @@ test:
 	$(GO) test -timeout 10m $(PLAIN)
 	$(GO) test -race -timeout 30m $(RACED)
 
-# Ten times the simulator's seeds, and the tests that kill things again and again; SEEDS and ROUNDS say how
-# much of it.
+# Ten times the simulator's seeds, and the tests that kill things again and again; SEEDS, ROUNDS and CHAOS, a
+# time, say how much of it.
 SEEDS  ?= 3000
 ROUNDS ?= 10
+CHAOS  ?= 10m
 soak:
 	DTPNODE_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 24h -run TestExactlyOnce ./sim
 	$(GO) test -count=$(ROUNDS) -timeout 24h -run 'Killed|RandomKills|Paused|SeparateHosts' ./e2e
+	DTPNODE_CHAOS_TIME=$(CHAOS) $(GO) test -count=1 -timeout 24h -run 'Chaos' -v ./e2e
 
 bench: build
 	$(BIN) bench

@@ -33,6 +33,7 @@ type node struct {
 	state string
 	log   string
 	wrap  []string // how commands reach the daemon, before the binary's name; usually nothing
+	bin   string   // the binary
 
 	cmd    *exec.Cmd
 	stdin  io.Closer // the daemon ends when it is closed
@@ -47,7 +48,9 @@ type nodeSpec struct {
 	args   []string // further arguments of up
 	wrap   []string // before the binary: a command that runs a command
 	inside func(pid int) []string
-	state  string // default a new folder
+	state  string   // default a new folder
+	binary string   // default the suite's
+	env    []string // added to the environment
 }
 
 // startNode starts a daemon and returns when it can run jobs.
@@ -68,17 +71,21 @@ func launchNode(dir string, spec nodeSpec) (*node, error) {
 	if n.state == "" {
 		n.state = filepath.Join(dir, spec.name)
 	}
-	log, err := os.Create(n.log)
+	if n.bin = spec.binary; n.bin == "" {
+		n.bin = suite.binary
+	}
+	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) // a daemon that starts again adds to it
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	args := append([]string{}, spec.wrap...)
-	args = append(args, suite.binary, "up", "--ephemeral", "--state", n.state, "--cache", suite.cache, "--root", suite.root,
+	args = append(args, n.bin, "up", "--ephemeral", "--state", n.state, "--cache", suite.cache, "--root", suite.root,
 		"--name", spec.name, "--slots", fmt.Sprint(max(spec.slots, 1)))
 	args = append(args, spec.args...)
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Dir, n.cmd.Stdout, n.cmd.Stderr = dir, log, log
+	n.cmd.Env = append(os.Environ(), spec.env...)
 	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -195,7 +202,7 @@ func (n *node) command(ctx context.Context, dir string, args ...string) (result,
 	if len(n.wrap) > 0 { // another mount namespace begins at its root
 		all = append(all, "sh", "-c", `cd "$0" && exec "$@"`, dir)
 	}
-	all = append(append(all, suite.binary), args...)
+	all = append(append(all, n.bin), args...)
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)

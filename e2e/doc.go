@@ -14,5 +14,7 @@
 //	stealing_test.go  who works: seeds, slow, late and leaving nodes
 //	membership_test.go  invitations, rights, strangers
 //	namespaces_test.go  separate hosts
+//	fake_test.go      daemons that sleep and count instead of running ROOT, built with the tag fakeexec
+//	chaos_test.go     many daemons, killed and stopped at random
 //	commands_test.go  every command, its JSON, exit status and Ctrl-C
 package e2e

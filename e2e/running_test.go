@@ -45,7 +45,7 @@ type running struct {
 func (n *node) begin(t testing.TB, j job) *running {
 	t.Helper()
 	r := &running{out: outcome{out: filepath.Join(t.TempDir(), "out.root")}}
-	all := append(append([]string{}, n.wrap...), suite.binary)
+	all := append(append([]string{}, n.wrap...), n.bin)
 	all = append(all, append(j.arguments(r.out.out), "--output", "json")...)
 	r.cmd = exec.CommandContext(t.Context(), all[0], all[1:]...)
 	r.cmd.Env = append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)

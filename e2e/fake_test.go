@@ -1,0 +1,182 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// homesMayDie switches on the parts of these tests that kill homes.
+const homesMayDie = false
+
+// fakes are the binaries with the executor that sleeps and counts, by further build tags.
+var fakes struct {
+	mu    sync.Mutex
+	built map[string]string
+}
+
+// fakeBinary builds the binary whose daemons run fakeexec, once.
+func fakeBinary(t testing.TB, tags ...string) string {
+	t.Helper()
+	fakes.mu.Lock()
+	defer fakes.mu.Unlock()
+	all := strings.Join(append([]string{"fakeexec"}, tags...), ",")
+	if path := fakes.built[all]; path != "" {
+		return path
+	}
+	path := filepath.Join(suite.dir, "dtpnode-"+strings.ReplaceAll(all, ",", "-"))
+	if out, err := exec.Command("go", "build", "-tags", all, "-o", path, "../cmd/dtpnode").CombinedOutput(); err != nil {
+		t.Fatalf("could not build with the tags %s: %v\n%s", all, err, out)
+	}
+	if fakes.built == nil {
+		fakes.built = map[string]string{}
+	}
+	fakes.built[all] = path
+	return path
+}
+
+// fakeSpecs are n daemons with a slot each.
+func fakeSpecs(t testing.TB, n int, tags ...string) (specs []nodeSpec) {
+	t.Helper()
+	bin := fakeBinary(t, tags...)
+	for i := range n {
+		specs = append(specs, nodeSpec{name: fmt.Sprintf("n%d", i), binary: bin})
+	}
+	return specs
+}
+
+// fakeJob is a job for the executor that sleeps and counts.
+type fakeJob struct {
+	fakeexec.Spec
+	entries  int64 // of each file
+	files    int
+	clusters int // of each file
+}
+
+func (j fakeJob) units() int64 { return j.entries * int64(j.files) }
+
+// paceOf is a job that keeps so many slots busy for a time.
+func paceOf(slots int, d time.Duration) fakeJob {
+	const entry = 100 * time.Microsecond
+	const files = 8
+	return fakeJob{Spec: fakeexec.Spec{Entry: entry.String(), Bins: 997}, files: files, clusters: 100, entries: int64(d/entry) * int64(slots) / files}
+}
+
+// request writes the selector and describes the job to a daemon.
+func (j fakeJob) request(t testing.TB) api.JobRequest {
+	t.Helper()
+	text, err := json.Marshal(j.Spec)
+	check(t, err)
+	req := api.JobRequest{Selector: filepath.Join(t.TempDir(), "count.json"), Tree: "T", N: -1, Dir: t.TempDir()}
+	check(t, os.WriteFile(req.Selector, text, 0o600))
+	for i := range j.files {
+		req.Files = append(req.Files, api.InputFile{URL: fmt.Sprintf("fake://f%d?entries=%d&clusters=%d", i, j.entries, j.clusters)})
+	}
+	return req
+}
+
+// submit gives the job to a daemon.
+func (n *node) submit(t testing.TB, req api.JobRequest) api.JobStatus {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), settleLimit)
+	defer cancel()
+	st, err := n.client.Submit(ctx, req)
+	check(t, err)
+	return st
+}
+
+// job asks a daemon for a job, for as long as an answer may take.
+func (n *node) job(ctx context.Context, id string) (api.JobStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return n.client.Job(ctx, id)
+}
+
+// wantCounted fails the test unless the job is done and its result, got from a node, equals the serial count.
+func (j fakeJob) wantCounted(t testing.TB, n *node, st api.JobStatus) {
+	t.Helper()
+	if st.State != api.Done || st.Units != j.units() || st.Committed != st.Units || len(st.Missing) > 0 {
+		b, _ := json.MarshalIndent(st, "", " ")
+		t.Fatalf("not done: %s", b)
+	}
+	path := filepath.Join(t.TempDir(), "result.json")
+	var body bytes.Buffer
+	_, err := n.client.Result(t.Context(), st.ID, &body)
+	check(t, err)
+	check(t, os.WriteFile(path, body.Bytes(), 0o600))
+	got, err := fakeexec.ReadOutput(path)
+	check(t, err)
+	want := fakeexec.Serial(tasks.R(0, j.units()), j.Bins)
+	if got.Units == j.units() && slices.Equal(got.Bins, want) {
+		return
+	}
+	wrong := 0
+	for i := range want {
+		if got.Bins[i] != want[i] {
+			if wrong++; wrong <= 10 {
+				t.Errorf("bin %d holds %d, want %d", i, got.Bins[i], want[i])
+			}
+		}
+	}
+	t.Errorf("%d of %d bins are wrong; %d units, want %d", wrong, len(want), got.Units, j.units())
+}
+
+// waitFinal polls until the job is final, as any of the nodes tells it.
+func (c *cluster) waitFinal(t testing.TB, id string, limit time.Duration) (*node, api.JobStatus) {
+	t.Helper()
+	var st api.JobStatus
+	var on *node
+	last := ""
+	err := poll(limit, func() (bool, error) {
+		for _, n := range c.nodes {
+			got, err := n.job(t.Context(), id)
+			if err != nil {
+				last = n.name + ": " + err.Error()
+				continue
+			}
+			st, on = got, n
+			if st.State.Final() {
+				return true, nil
+			}
+		}
+		return false, t.Context().Err()
+	})
+	if err != nil {
+		b, _ := json.MarshalIndent(st, "", " ")
+		t.Fatalf("the job does not end: %v (%s)\n%s", err, last, b)
+	}
+	return on, st
+}
+
+// TestFakeExecutor runs a job on daemons without ROOT, with an entry that always fails.
+func TestFakeExecutor(t *testing.T) {
+	t.Parallel()
+	c := ownCluster(t, fakeSpecs(t, 3)...)
+	j := paceOf(3, time.Second)
+	n, st := c.waitFinal(t, c.nodes[1].submit(t, j.request(t)).ID, commandLimit)
+	j.wantCounted(t, n, st)
+	for _, w := range st.Nodes {
+		if w.Units == 0 {
+			t.Errorf("%s did nothing", w.Name)
+		}
+	}
+	j.Fail = map[int64]rootexec.Kind{7777: "signal"}
+	_, st = c.waitFinal(t, c.nodes[1].submit(t, j.request(t)).ID, commandLimit)
+	if len(st.Missing) != 1 || st.Missing[0].First != 7777%j.entries || st.Missing[0].Kind != "signal" || st.Committed != j.units()-1 {
+		t.Errorf("want one entry missing: %+v", st)
+	}
+}
