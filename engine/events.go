@@ -144,6 +144,11 @@ type (
 		SHA256 string
 		OK     bool
 	}
+	// BlobDamaged tells that a committed partial's blob is here no longer as it was.
+	BlobDamaged struct {
+		Job tasks.JobID
+		ID  merge.ID
+	}
 	// Restore brings back a ledger that this peer has on disk from an earlier life.
 	Restore struct {
 		ID  tasks.JobID
@@ -175,6 +180,7 @@ func (Founded) isEvent()     {}
 func (Written) isEvent()     {}
 func (BlobKept) isEvent()    {}
 func (ResultKept) isEvent()  {}
+func (BlobDamaged) isEvent() {}
 func (Restore) isEvent()     {}
 func (Leave) isEvent()       {}
 

@@ -61,6 +61,8 @@ func (p *Peer) handle(ev Event) {
 		p.blobKept(ev.Job, ev.To, Kept{ID: ev.ID, OK: ev.OK})
 	case ResultKept:
 		p.blobKept(ev.Job, ev.To, Kept{SHA256: ev.SHA256, OK: ev.OK})
+	case BlobDamaged:
+		p.lead(ev.Job, ledger.Damaged{ID: ev.ID})
 	case Restore:
 		p.restore(ev)
 	case Leave:

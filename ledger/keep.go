@@ -159,6 +159,14 @@ func (h *Home) gone(k *keeping, here string) {
 	}
 }
 
+// damaged has a committed blob brought here again before the result is made.
+func (h *Home) damaged(id merge.ID) {
+	if k := h.findKeep(id); k != nil {
+		delete(k.by, h.cfg.Self)
+		h.told, h.spreadAt = false, 0
+	}
+}
+
 // applied follows the log.
 func (h *Home) applied(ev Applied) {
 	e := ev.Entry

@@ -160,6 +160,8 @@ type (
 	}
 	// Finished answers Finish or Fail: the result as it lies here, durably.
 	Finished struct{ Result Result }
+	// Damaged tells that a committed partial's blob is here no longer as it was.
+	Damaged struct{ ID merge.ID }
 	// Stop ends the job with what is done.
 	Stop struct {
 		Reason string `msgpack:"r"`
@@ -177,6 +179,7 @@ func (NotReduced) isLedgerEvent() {}
 func (Replicas) isLedgerEvent()   {}
 func (Kept) isLedgerEvent()       {}
 func (Applied) isLedgerEvent()    {}
+func (Damaged) isLedgerEvent()    {}
 func (Finished) isLedgerEvent()   {}
 func (Stop) isLedgerEvent()       {}
 
@@ -410,6 +413,8 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		h.keptBy(ev)
 	case Applied:
 		h.applied(ev)
+	case Damaged:
+		h.damaged(ev.ID)
 	case Finished:
 		h.finished(ev.Result)
 	default:

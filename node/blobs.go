@@ -56,6 +56,13 @@ func (b *blobs) add(hash, path string) {
 	b.at[hash] = path
 }
 
+// forget makes a blob unknown, as it is not what it was.
+func (b *blobs) forget(hash string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.at, hash)
+}
+
 // removeUnder forgets all blobs in a folder.
 func (b *blobs) removeUnder(dir string) {
 	b.mu.Lock()
@@ -70,10 +77,15 @@ func (b *blobs) removeUnder(dir string) {
 // jobDir is where partials of a job lie.
 func (b *blobs) jobDir(id tasks.JobID) string { return filepath.Join(b.dir, string(id)) }
 
-// partial is the path of a partial's blob.
+// partial is the path of a partial's blob in scratch.
 func (b *blobs) partial(id tasks.JobID, p merge.ID) string {
+	return filepath.Join(b.jobDir(id), partialName(p))
+}
+
+// partialName is a partial's file name: a hash of its node, and the node's count.
+func partialName(p merge.ID) string {
 	sum := sha256.Sum256([]byte(p.Node))
-	return filepath.Join(b.jobDir(id), fmt.Sprintf("%s-%d", hex.EncodeToString(sum[:6]), p.Seq))
+	return fmt.Sprintf("%s-%d", hex.EncodeToString(sum[:6]), p.Seq)
 }
 
 // put writes bytes under their hash into dir.
@@ -106,6 +118,28 @@ func writeFile(path string, data []byte) error {
 		return fmt.Errorf("could not write %q: %w", path, err)
 	}
 	return nil
+}
+
+// hashFile is the SHA-256 of a file, hex.
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // copyFile makes a copy of a file appear at path, whole and on disk, or not at all.

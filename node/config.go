@@ -43,6 +43,8 @@ type Config struct {
 
 	LeaveWait time.Duration // longest wait for work to be handed back; default 20 s
 	KeepJobs  int           // finished jobs whose results are kept; default 50
+	Replicas  int           // of a job's ledger, where there are as many nodes; default 3
+	Election  time.Duration // a home that is silent for so long is replaced; default 2 s
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -66,6 +68,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.LeaveWait == 0 {
 		c.LeaveWait = 20 * time.Second
+	}
+	if c.Replicas == 0 {
+		c.Replicas = 3
+	}
+	if c.Election == 0 {
+		c.Election = 2 * time.Second
 	}
 	if c.KeepJobs == 0 {
 		c.KeepJobs = 50

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -36,6 +37,7 @@ type Daemon struct {
 	calls  chan func()
 	left   chan struct{} // closed when the engine says Left
 	quit   chan struct{} // closed when a shutdown is asked for
+	looped chan struct{} // closed when the loop has ended
 	once   sync.Once
 
 	steals  *meter
@@ -49,6 +51,7 @@ type Daemon struct {
 
 	mu     sync.Mutex
 	jobs   map[tasks.JobID]*job
+	copies map[tasks.JobID]*ledgerCopy
 	byName map[string]*job
 	past   []string          // names of jobs of other nodes that have ended, the oldest first
 	packed map[string]string // library key -> hash of its packed form
@@ -66,8 +69,8 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 	d := &Daemon{
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
-		quit: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
-		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
+		quit: make(chan struct{}), looped: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
+		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(),
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -79,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 }
 
 func (d *Daemon) open(ctx context.Context) error {
-	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, d.jobsDir()} {
+	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, d.jobsDir(), d.ledgersDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("could not make folder %q: %w", dir, err)
 		}
@@ -93,7 +96,6 @@ func (d *Daemon) open(ctx context.Context) error {
 		return fmt.Errorf("could not empty scratch folder %q: %w", d.cfg.ScratchDir, err)
 	}
 	d.blobs = newBlobs(d.cfg.ScratchDir)
-	d.loadFinished()
 	d.findROOT(ctx)
 	root := ""
 	if d.root != nil {
@@ -107,13 +109,21 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(err, d.lock.Unlock())
 	}
 	boot := uint64(d.start.UnixMilli() / 16) // no two lives within 16 ms; room for 2^24 messages of each
-	d.peer, err = engine.New(engine.Config{Boot: boot,
-		Steal: steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: boot}})
+	d.peer, err = engine.New(engine.Config{Boot: boot, Replicas: d.cfg.Replicas,
+		Quorum: quorum.Config{Seed: boot, Election: d.cfg.Election},
+		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: boot}})
 	if err != nil {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())
 	}
+	restored := d.restoreLedgers()
+	d.loadFinished()
 	d.spawn(d.startExecutor)
 	d.spawn(d.loop)
+	d.spawn(func() {
+		for _, r := range restored {
+			d.post(r)
+		}
+	})
 	d.spawn(d.listen)
 	return nil
 }
@@ -175,12 +185,12 @@ func (d *Daemon) Quit() <-chan struct{} { return d.quit }
 
 func (d *Daemon) askQuit() { d.once.Do(func() { close(d.quit) }) }
 
-// Leave hands waiting work back, ends what runs and waits until the homes have it, for LeaveWait at the
-// most. Jobs led here fail.
+// Leave hands waiting work, ledgers and the lead of jobs over, ends what runs and waits until others have
+// it, for LeaveWait at the most. A job that nobody else has the ledger of waits on disk for this daemon.
 func (d *Daemon) Leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.LeaveWait)
 	defer cancel()
-	d.abandonLed("the daemon was shut down")
+	d.abandonPreparing("the daemon was shut down")
 	d.post(engine.Leave{})
 	select {
 	case <-d.left:
@@ -197,6 +207,7 @@ func (d *Daemon) Leave(ctx context.Context) {
 func (d *Daemon) Close() error {
 	d.cancel()
 	err := d.net.Close()
+	d.closeCopies()
 	d.wg.Wait()
 	<-d.rootReady
 	if d.exec != nil {

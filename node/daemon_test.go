@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -145,7 +144,9 @@ func TestAForeignJobHidesNoneLedHere(t *testing.T) {
 	}
 	<-led.done
 	for _, name := range []string{led.name, "another"} {
-		d.adopt(&job{id: tasks.NameOf([]byte(name)), name: name})
+		j := newJob(d.ctx, name)
+		j.id = tasks.NameOf([]byte(name))
+		d.meet(j)
 	}
 	if d.byName[led.name] != led || d.byName["another"] == nil {
 		t.Error("a job is hidden")
@@ -156,9 +157,13 @@ func TestAForeignJobHidesNoneLedHere(t *testing.T) {
 func TestADescriptionGoesWithItsJob(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
-	j := &job{name: strings.Repeat("a", 32), home: d.net.ID(), led: true, done: make(chan struct{})}
-	j.ctx, j.cancel = context.WithCancel(d.ctx)
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: make([]byte, 16)}
+	source, err := d.blobs.put(d.shipDir(), []byte("source"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := newJob(d.ctx, strings.Repeat("0", 32))
+	j.home, j.led, j.mine, j.status.ID = d.net.ID(), true, true, j.name
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: make([]byte, 16), Code: tasks.Code{Source: source}}
 	if err := errors.Join(desc.Check(), d.publish(j, desc)); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -49,9 +51,10 @@ func (d *Daemon) fetchPartial(p merge.Partial) (string, error) {
 	return path, nil
 }
 
-// fetchBlob brings a partial to its job's home and counts what is in it.
-func (d *Daemon) fetchBlob(p merge.Partial) {
-	path, err := d.fetchPartial(p)
+// fetchBlob brings a partial to its job's home, durably, and counts what is in it.
+func (d *Daemon) fetchBlob(e engine.FetchBlob) {
+	p := e.Partial
+	path, err := d.keepPartial(p, e.Sources)
 	if err == nil {
 		var units int64
 		var canary uint64
@@ -63,7 +66,7 @@ func (d *Daemon) fetchBlob(p merge.Partial) {
 	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
 	out := engine.NotStored{Job: p.Job, ID: p.ID}
 	var here *fs.PathError
-	if errors.As(err, &here) {
+	if errors.As(err, &here) && !errors.Is(err, fs.ErrNotExist) {
 		out.Here = here.Error()
 	}
 	d.post(out)
@@ -120,6 +123,13 @@ func (d *Daemon) finish(e engine.FinishJob) {
 	if j == nil {
 		return
 	}
+	failpoint.Hit(failpoint.EndBefore)
+	if bad := d.damaged(e); len(bad) > 0 {
+		for _, id := range bad {
+			d.post(engine.BlobDamaged{Job: e.ID, ID: id})
+		}
+		return // the engine asks again when they have been replaced
+	}
 	j.mu.Lock()
 	j.lost, j.working = e.Lost, time.Since(j.running)
 	desc := j.desc
@@ -131,15 +141,29 @@ func (d *Daemon) finish(e engine.FinishJob) {
 		j.phase(api.Merging, "merging and running Terminate")
 		err = d.writeResult(j, e)
 	}
+	failpoint.Hit(failpoint.ResultBefore)
 	switch {
 	case err != nil:
 		d.failLed(j, err)
 	case len(e.Lost) > 0 || len(desc.Bad) > 0:
-		d.endLed(j, api.Partial, "", "")
+		d.conclude(j, api.Partial, "", "")
 	default:
-		d.endLed(j, api.Done, "", "")
+		d.conclude(j, api.Done, "", "")
 	}
-	d.post(engine.Finished{ID: e.ID})
+}
+
+// damaged are the committed partials that are not here as they were committed.
+func (d *Daemon) damaged(e engine.FinishJob) (ids []merge.ID) {
+	for _, p := range e.Parts {
+		path := d.keptPath(e.ID, p.ID)
+		if err := verify(path, p.SHA256); err != nil {
+			d.log.Error("a committed partial is damaged; it is fetched from another replica, or made again", "job", e.ID.Short(), "reason", err)
+			d.blobs.forget(p.SHA256)
+			_ = os.Remove(path)
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
 }
 
 // nothingDone is the error of a job that was given up before a single entry was done: histograms that are
@@ -164,7 +188,7 @@ func (d *Daemon) nothingDone(j *job, e engine.FinishJob, desc *tasks.Job) error 
 func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	paths := make([]string, 0, len(e.Parts))
 	for _, p := range e.Parts {
-		paths = append(paths, d.blobs.partial(e.ID, p.ID))
+		paths = append(paths, d.keptPath(e.ID, p.ID))
 	}
 	if len(paths) == 0 { // no entry at all: still the selector's empty histograms
 		path, err := d.emptyPartial(j)
@@ -195,10 +219,24 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 		j.merges++
 		j.mu.Unlock()
 	}
-	if j.req.Output == "" {
+	if err := errors.Join(syncFile(result), syncDir(filepath.Dir(result))); err != nil {
+		return fmt.Errorf("could not keep the result %q: %w", result, err)
+	}
+	return d.deliver(j)
+}
+
+// deliver copies a result to where the user wants it, if that is this node's to do.
+func (d *Daemon) deliver(j *job) error {
+	j.mu.Lock()
+	out := j.req.Output
+	mine := j.desc != nil && j.desc.Submitter == d.net.ID()
+	if out == "" || !mine || j.outDone {
+		j.mu.Unlock()
 		return nil
 	}
-	if err := copyFile(j.req.Output, result); err != nil {
+	j.outDone = true
+	j.mu.Unlock()
+	if err := copyFile(out, d.resultPath(j.name)); err != nil {
 		return withHint(err, "the result is kept: dtpnode get "+j.name[:12]+" -o FILE")
 	}
 	return nil
@@ -207,18 +245,22 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 // terminate runs the last merge and Terminate in the process that ran Begin. Where that one was killed
 // from outside another takes its place, once, and runs Begin again.
 func (d *Daemon) terminate(j *job, paths []string, result string) (rootexec.Finished, error) {
-	for again := false; ; again = true {
+	for again := false; ; {
 		j.mu.Lock()
 		client := j.client
 		j.mu.Unlock()
-		if client == nil {
-			return rootexec.Finished{}, errors.New("could not finish: the job was cancelled")
+		if client == nil { // Begin has run on another node, or in another life of this one
+			if _, err := d.startClient(j); err != nil {
+				return rootexec.Finished{}, fmt.Errorf("could not start the process that runs Terminate: %w", err)
+			}
+			continue
 		}
 		fin, err := client.Finish(d.ctx, paths, result)
 		var f *rootexec.Failure
 		if again || !errors.As(err, &f) || f.Kind != rootexec.KindKilled {
 			return fin, err
 		}
+		again = true
 		d.log.Warn("the process that ran Begin was killed; starting another", "job", j.name[:12])
 		if _, err := d.startClient(j); err != nil {
 			return fin, err
@@ -299,7 +341,6 @@ func (d *Daemon) failJob(e engine.FailJob) {
 	d.spawn(func() {
 		d.snapshot(j)
 		d.failLed(j, d.failure(j, e.Failure.Reason, e.Failure))
-		d.post(engine.Finished{ID: e.ID})
 	})
 }
 
@@ -318,11 +359,22 @@ func (d *Daemon) failure(j *job, what string, f ledger.Failed) *api.Error {
 
 // failLed ends a led job with an error.
 func (d *Daemon) failLed(j *job, err error) {
-	state := api.Failed
+	state, msg, hint := d.explain(j, err)
+	d.conclude(j, state, msg, hint)
+}
+
+// failPreparing ends a job that has no ledger yet with an error.
+func (d *Daemon) failPreparing(j *job, err error) {
+	state, msg, hint := d.explain(j, err)
+	d.endLed(j, state, msg, hint)
+}
+
+func (d *Daemon) explain(j *job, err error) (state api.JobState, msg, hint string) {
+	state = api.Failed
 	if j.ctx.Err() != nil && d.ctx.Err() == nil {
 		state = api.Cancelled
 	}
-	msg, hint := err.Error(), ""
+	msg = err.Error()
 	var e *api.Error
 	var f *rootexec.Failure
 	if errors.As(err, &e) {
@@ -331,10 +383,100 @@ func (d *Daemon) failLed(j *job, err error) {
 	if errors.As(err, &f) && f.Tail != "" {
 		msg += "\n" + f.Tail
 	}
-	d.endLed(j, state, msg, hint)
+	return state, msg, hint
 }
 
-// endLed makes a led job's state final and lets go of what it held.
+// conclude hands a job's end to its ledger; jobEnded follows when a quorum has it.
+func (d *Daemon) conclude(j *job, state api.JobState, msg, hint string) {
+	j.mu.Lock()
+	again := j.concluding
+	j.concluding = true
+	if j.ended.IsZero() {
+		j.ended = time.Now()
+	}
+	j.mu.Unlock()
+	if again {
+		return
+	}
+	st := d.finalStatus(j, state, msg, hint)
+	r := ledger.Result{Status: packStatus(st)}
+	path := d.resultPath(j.name)
+	if state != api.Cancelled && sizeOf(path) >= 0 {
+		sum, err := hashFile(path)
+		if err != nil {
+			d.log.Error("could not read a job's result", "job", j.name[:12], "reason", err)
+		} else {
+			r.SHA256, r.Size = sum, sizeOf(path)
+			d.blobs.add(sum, path)
+		}
+	}
+	d.post(engine.Finished{ID: j.known(), Result: r})
+}
+
+// finalStatus is what users are told of a job that ends so.
+func (d *Daemon) finalStatus(j *job, state api.JobState, msg, hint string) api.JobStatus {
+	f := &job{name: j.name}
+	j.mu.Lock()
+	f.id, f.desc, f.status, f.ended, f.running, f.working = j.id, j.desc, j.status, j.ended, j.running, j.working
+	f.merges, f.lost, f.view, f.apart, f.lines, f.home = j.merges, j.lost, j.view, j.apart, j.lines, j.home
+	j.mu.Unlock()
+	f.finalise(state, msg, hint)
+	return d.statusOf(f)
+}
+
+// packStatus encodes a status for the ledger, cut to what has room there.
+func packStatus(st api.JobStatus) []byte {
+	for _, cut := range []func(){func() {}, func() { st.Stdout = tailOf(st.Stdout, ledger.MaxStatus/4) }, func() {
+		for i := range st.Missing {
+			st.Missing[i].Stack, st.Missing[i].Tail = "", ""
+		}
+	}, func() { st.Missing = st.Missing[:min(len(st.Missing), 200)] }, func() { st.Stdout, st.Nodes = "", nil }} {
+		cut()
+		if b, err := json.Marshal(st); err == nil && len(b) <= ledger.MaxStatus {
+			return b
+		}
+	}
+	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done})
+	return b
+}
+
+// tailOf is the end of a text that is too long.
+func tailOf(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return "(cut)\n" + s[len(s)-n:]
+}
+
+// jobEnded makes a job final here, as its ledger says.
+func (d *Daemon) jobEnded(e engine.JobEnded) {
+	failpoint.Hit(failpoint.EndAfter)
+	j := d.byID(e.ID)
+	if c := d.ledgerOf(e.ID); j == nil && c != nil {
+		j = d.jobOf(c)
+	}
+	var st api.JobStatus
+	if j == nil || json.Unmarshal(e.Result.Status, &st) != nil {
+		return
+	}
+	if st.ID = j.name; !j.adopt(st) {
+		return
+	}
+	d.log.Info("job ended", "job", j.name[:12], "state", st.State, "reason", st.Error)
+	if e.Result.SHA256 != "" {
+		d.blobs.add(e.Result.SHA256, d.resultPath(j.name))
+	}
+	d.saveFinished(j)
+	if st.State == api.Done || st.State == api.Partial {
+		if err := d.deliver(j); err != nil {
+			d.log.Error("could not write a job's output", "job", j.name[:12], "reason", err)
+		}
+	}
+	close(j.done)
+	d.spawn(j.release)
+}
+
+// endLed ends a job that has no ledger.
 func (d *Daemon) endLed(j *job, state api.JobState, msg, hint string) {
 	if !j.finalise(state, msg, hint) {
 		return
@@ -343,15 +485,6 @@ func (d *Daemon) endLed(j *job, state api.JobState, msg, hint string) {
 	d.saveFinished(j)
 	close(j.done)
 	j.release()
-	id := j.known()
-	if id == "" {
-		return
-	}
-	d.spawn(func() {
-		dir := d.blobs.jobDir(id)
-		d.blobs.removeUnder(dir)
-		_ = os.RemoveAll(dir)
-	})
 }
 
 // jobOver frees what a job held here, as the engine has ended it.
@@ -360,13 +493,18 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 	j := d.jobs[e.ID]
 	delete(d.jobs, e.ID)
 	d.mu.Unlock()
-	if j == nil || j.led {
+	if j == nil {
 		return
 	}
 	if e.Lost {
-		d.log.Warn("gave a job up: its home has gone", "job", j.name[:12], "home", j.home)
+		d.log.Warn("gave a job up: it has had no home for too long", "job", j.name[:12], "home", j.homeNow())
 	}
-	d.forgetOldest(j.name)
+	if !j.leads() {
+		d.forgetOldest(j.name)
+		if j.mine {
+			d.spawn(func() { d.collect(j) })
+		}
+	}
 	// Out of the way at once, since the job may be prepared anew; removed when its children have gone.
 	dir := d.blobs.jobDir(e.ID)
 	d.blobs.removeUnder(dir)
@@ -390,21 +528,18 @@ func (d *Daemon) forgetOldest(name string) {
 	defer d.mu.Unlock()
 	d.past = append(slices.DeleteFunc(d.past, func(o string) bool { return o == name }), name)
 	for len(d.past) > d.cfg.KeepJobs {
-		if j := d.byName[d.past[0]]; j != nil && !j.led {
+		if j := d.byName[d.past[0]]; j != nil && !j.leads() {
 			delete(d.byName, d.past[0])
 		}
 		d.past = d.past[1:]
 	}
 }
 
-// abandonLed fails all led jobs that are not final.
-func (d *Daemon) abandonLed(why string) {
+// abandonPreparing fails all jobs that have no ledger yet.
+func (d *Daemon) abandonPreparing(why string) {
 	for _, j := range d.ledJobs() {
-		if !j.final() {
+		if j.known() == "" && !j.final() {
 			d.endLed(j, api.Failed, why, "submit the job again")
-			if id := j.known(); id != "" {
-				d.post(engine.CancelJob{ID: id})
-			}
 		}
 	}
 }
@@ -412,14 +547,14 @@ func (d *Daemon) abandonLed(why string) {
 // cancelJob ends a led job without a result, unless it ends by itself just now.
 func (d *Daemon) cancelJob(j *job) {
 	j.cancel()
-	d.endLed(j, api.Cancelled, "cancelled", "")
-	if d.statusOf(j).State != api.Cancelled {
+	id := j.known()
+	if id == "" {
+		d.endLed(j, api.Cancelled, "cancelled", "")
 		return
 	}
-	if id := j.known(); id != "" {
-		d.post(engine.CancelJob{ID: id})
-	}
+	d.post(engine.CancelJob{ID: id})
 	_ = os.Remove(d.resultPath(j.name))
+	d.conclude(j, api.Cancelled, "cancelled", "")
 }
 
 // stopJob ends a led job with what is done.

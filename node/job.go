@@ -23,35 +23,60 @@ const (
 // description's nonce, which exists before the description does.
 type job struct {
 	name   string
-	home   tasks.PeerID
-	led    bool
-	req    api.JobRequest // if led
+	req    api.JobRequest // as far as it is known here
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{} // closed when final, if led
+	done   chan struct{} // closed when final
 
 	loading sync.Mutex // held while sel is loaded again
 
-	mu        sync.Mutex
-	id        tasks.JobID // empty until the description is complete
-	desc      *tasks.Job
-	sel       Selector
-	lib       rootexec.Library // that sel was loaded from
-	client    Client
-	codeKey   string
-	status    api.JobStatus // state, phase, errors; the rest is filled in by statusOf
-	ended     time.Time
-	running   time.Time     // when the engine got it
-	working   time.Duration // from then to the last commit
-	merges    int64         // on the client side
-	lost      []ledger.Lost
-	view      engine.JobView // the last one seen
-	apart     []string
-	lines     []string // of Begin and Terminate
-	log       []string // of children here
-	logBytes  int
-	logLost   int
-	resources bool // released
+	mu         sync.Mutex
+	home       tasks.PeerID // that leads it now, empty while none is known
+	led        bool         // by this node, or it is final and told of here
+	mine       bool         // submitted here, in this life of the daemon
+	concluding bool         // its end is on the way to the ledger
+	outDone    bool         // the output is where its user wants it
+	id         tasks.JobID  // empty until the description is complete
+	desc       *tasks.Job
+	sel        Selector
+	lib        rootexec.Library // that sel was loaded from
+	client     Client
+	codeKey    string
+	status     api.JobStatus // state, phase, errors; the rest is filled in by statusOf
+	told       bool          // status is complete as it is
+	ended      time.Time
+	running    time.Time     // when the engine got it
+	working    time.Duration // from then to the last commit
+	merges     int64         // on the client side
+	lost       []ledger.Lost
+	view       engine.JobView // the last one seen
+	apart      []string
+	lines      []string // of Begin and Terminate
+	log        []string // of children here
+	logBytes   int
+	logLost    int
+	resources  bool // released
+}
+
+// newJob is a job of which only the name is known.
+func newJob(ctx context.Context, name string) *job {
+	j := &job{name: name, done: make(chan struct{})}
+	j.ctx, j.cancel = context.WithCancel(ctx)
+	return j
+}
+
+// leads reports whether this node tells of the job: it is its home, or the job is final.
+func (j *job) leads() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.led
+}
+
+// homeNow is the node that leads the job, empty while none is known.
+func (j *job) homeNow() tasks.PeerID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.home
 }
 
 // known is the job's id, empty until the description is complete.
@@ -83,12 +108,25 @@ func (j *job) finalise(state api.JobState, message, hint string) bool {
 	if j.status.State.Final() {
 		return false
 	}
-	j.ended = time.Now()
+	if j.ended.IsZero() {
+		j.ended = time.Now()
+	}
 	j.status.State, j.status.Phase, j.status.Error, j.status.Hint = state, "", message, hint
 	j.status.Stdout = strings.Join(j.lines, "\n")
 	if state != api.Done && state != api.Partial {
 		j.status.Output = "" // nothing was written there; an older file of that name may be
 	}
+	return true
+}
+
+// adopt makes a job final as its ledger says; the first call counts.
+func (j *job) adopt(st api.JobStatus) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.status.State.Final() {
+		return false
+	}
+	j.status, j.told, j.led, j.ended = st, true, true, time.Now()
 	return true
 }
 

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +29,7 @@ const maxLogAnswer = maxLogBytes
 
 // serve answers the requests of other daemons. Kinds and payloads:
 //
-//	signature  job id              -> signature, msgpack
+//	signature  job id              -> brief, msgpack: who signed the job, and how
 //	jobs       -                   -> []api.JobStatus led here, JSON
 //	status     job name or prefix  -> api.JobStatus, JSON
 //	stop       job name            -> empty
@@ -42,10 +40,7 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 	arg := string(payload)
 	switch kind {
 	case "signature":
-		if j := d.byID(tasks.JobID(arg)); j == nil || !j.led {
-			return nil, errors.New("no such job here")
-		}
-		return wire.Marshal(&signature{Signer: d.net.ID(), Sig: d.net.Sign(payload)})
+		return d.serveBrief(tasks.JobID(arg))
 	case "jobs":
 		out := []api.JobStatus{}
 		for _, j := range d.ledJobs() {
@@ -77,9 +72,25 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 	return nil, fmt.Errorf("unknown request %q", kind)
 }
 
+// serveBrief tells what there is to know of a job beside its description.
+func (d *Daemon) serveBrief(id tasks.JobID) ([]byte, error) {
+	if c := d.ledgerOf(id); c != nil {
+		return wire.Marshal(&c.brief)
+	}
+	j := d.byID(id)
+	if j == nil || !j.mine {
+		return nil, errors.New("no such job here")
+	}
+	b, err := d.briefOf(j)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Marshal(&b)
+}
+
 // led finds a job led here by name or prefix.
 func (d *Daemon) led(name string) (*job, error) {
-	found := slices.DeleteFunc(d.find(name), func(j *job) bool { return !j.led })
+	found := slices.DeleteFunc(d.find(name), func(j *job) bool { return !j.leads() })
 	switch len(found) {
 	case 0:
 		return nil, &api.Error{Status: 404, Message: fmt.Sprintf("no job %q here", name), Hint: "dtpnode ps lists the jobs"}
@@ -200,14 +211,48 @@ func (d *Daemon) shareResult(j *job) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	sum, err := hashFile(d.resultPath(j.name))
+	if err != nil {
 		return nil, fmt.Errorf("could not read the result: %w", err)
 	}
-	sum := hex.EncodeToString(h.Sum(nil))
 	d.blobs.add(sum, d.resultPath(j.name))
 	return []byte(sum), nil
+}
+
+// collect brings the result of a job that was submitted here and ended under another home to where its user
+// wants it.
+func (d *Daemon) collect(j *job) {
+	j.mu.Lock()
+	out := j.req.Output
+	j.mu.Unlock()
+	if out == "" {
+		return
+	}
+	for _, id := range d.upPeers() {
+		st, err := d.remoteStatus(d.ctx, id, j.name)
+		if err != nil || (st.State != api.Done && st.State != api.Partial) {
+			continue
+		}
+		if err = d.collectFrom(id, j, out); err == nil {
+			return
+		}
+		d.log.Warn("could not fetch the result of a job", "job", j.name[:12], "from", id, "reason", err)
+	}
+}
+
+func (d *Daemon) collectFrom(id tasks.PeerID, j *job, out string) error {
+	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "result-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if err := errors.Join(d.remoteResult(d.ctx, tmp, id, j.name), tmp.Close()); err != nil {
+		return err
+	}
+	return copyFile(out, tmp.Name())
 }
 
 // remoteResult copies the result of another node's job.

@@ -13,6 +13,7 @@ import (
 
 // loop owns the peer: everything that happens reaches it as an event, and no effect blocks it.
 func (d *Daemon) loop() {
+	defer close(d.looped)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -85,7 +86,21 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.MergeBlobs:
 		d.spawn(func() { d.mergeBlobs(e) })
 	case engine.FetchBlob:
-		d.spawn(func() { d.fetchBlob(e.Partial) })
+		d.spawn(func() { d.fetchBlob(e) })
+	case engine.KeepBlob:
+		d.spawn(func() { d.keepBlob(e) })
+	case engine.KeepResult:
+		d.spawn(func() { d.keepResult(e) })
+	case engine.FoundLedger:
+		d.spawn(func() { d.foundLedger(e) })
+	case engine.WriteLedger:
+		d.writeLedger(e)
+	case engine.DropLedger:
+		d.dropLedger(e)
+	case engine.HomeIs:
+		d.homeIs(e)
+	case engine.JobEnded:
+		d.jobEnded(e)
 	case engine.ForgetBlob:
 		_ = os.Remove(d.blobs.partial(e.Job, e.ID))
 	case engine.FinishJob:
@@ -171,8 +186,8 @@ func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
 	switch {
 	case m.Steal == nil && !m.Job.Valid():
 		return "it names no job"
-	case m.Open != nil && !d.net.HasRight(from, p2p.Submitter):
-		return "its sender has no right to submit"
+	case (m.Open != nil || m.Enlist != nil) && !d.net.HasRight(from, p2p.Submitter) && !d.net.HasRight(from, p2p.Worker):
+		return "its sender has no right to lead a job" // a worker may come to lead one that it has a copy of
 	case m.Offer == nil && m.Report == nil || d.net.HasRight(from, p2p.Worker):
 		return ""
 	case m.Offer != nil:

@@ -13,14 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
-	"github.com/dtpnode/dtpnode/wire"
 )
-
-// signature is what a home answers to the request "signature": who signed a job, and how.
-type signature struct {
-	Signer string `msgpack:"s"`
-	Sig    []byte `msgpack:"g"`
-}
 
 // errNotNow says that a job cannot be prepared just now and may be later.
 var errNotNow = errors.New("not now")
@@ -30,20 +23,17 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	if !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
 		return // it takes no part, and its home counts on no slots of it
 	}
-	ctx, cancel := context.WithCancel(d.ctx)
-	j := &job{id: id, home: home, ctx: ctx, cancel: cancel}
-	desc, err := d.fetchJob(ctx, id, home)
+	j := newJob(d.ctx, "")
+	j.id, j.home = id, home
+	desc, err := d.fetchJob(j.ctx, id, home)
 	if err == nil {
 		j.name = hex.EncodeToString(desc.Nonce)
-		err = d.load(ctx, j, desc)
+		err = d.load(j.ctx, j, desc)
 	}
 	var fail *rootexec.Failure
 	switch {
 	case err == nil:
-		old, rate := d.adopt(j)
-		if old != nil { // prepared twice: it was lost and found meanwhile
-			old.release()
-		}
+		rate := d.meet(j)
 		d.log.Info("ready for job", "job", j.name[:12], "home", home)
 		d.post(engine.Prepared{ID: id, Job: desc, Rate: rate})
 		return
@@ -56,50 +46,57 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	j.release()
 }
 
-// adopt makes a job of another node known here, in place of old. Its submitter chose its name, which must
-// not hide a job that is led here.
-func (d *Daemon) adopt(j *job) (old *job, rate float64) {
+// meet makes a prepared job known here. It may be known already: by its ledger, or as it was prepared twice.
+// Its submitter chose its name, which must not hide a job that is led here.
+func (d *Daemon) meet(j *job) (rate float64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old = d.jobs[j.id]
+	rate = d.rates[j.codeKey]
+	if old := d.jobs[j.id]; old != nil {
+		old.takeFrom(j)
+		return rate
+	}
 	d.jobs[j.id] = j
-	if o := d.byName[j.name]; o == nil || !o.led {
+	if o := d.byName[j.name]; o == nil || !o.leads() {
 		d.byName[j.name] = j
 	}
-	return old, d.rates[j.codeKey]
+	return rate
 }
 
-// fetchJob gets a description and checks its name, its signature and the signer's right.
+// takeFrom takes over what o was prepared with, and lets go of what was there.
+func (j *job) takeFrom(o *job) {
+	o.mu.Lock()
+	sel, lib, desc, key := o.sel, o.lib, o.desc, o.codeKey
+	o.sel = nil
+	o.mu.Unlock()
+	j.mu.Lock()
+	old := j.sel
+	if j.resources {
+		old = sel
+	} else {
+		j.sel, j.lib, j.desc, j.codeKey = sel, lib, desc, key
+	}
+	j.mu.Unlock()
+	if old != nil {
+		old.Release()
+	}
+	o.release()
+}
+
+// fetchJob gets a description and its signature, from this node's ledger or the job's home, and checks them.
 func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID) (*tasks.Job, error) {
+	if c := d.ledgerOf(id); c != nil {
+		return c.desc, nil
+	}
 	var body bytes.Buffer
 	if _, err := d.net.Fetch(ctx, home, string(id), maxJobBytes, &body); err != nil {
 		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
 	}
-	answer, err := d.net.Request(ctx, home, "signature", []byte(id))
+	b, err := d.askBrief(ctx, id, home)
 	if err != nil {
-		return nil, fmt.Errorf("could not ask for the signature of job %s: %w", id.Short(), err)
-	}
-	var sig signature
-	if err := wire.Unmarshal(answer, &sig); err != nil {
 		return nil, err
 	}
-	if err := p2p.Verify(sig.Signer, []byte(id), sig.Sig); err != nil {
-		return nil, fmt.Errorf("could not accept job %s: %w", id.Short(), err)
-	}
-	if !d.net.HasRight(sig.Signer, p2p.Submitter) {
-		return nil, fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), sig.Signer)
-	}
-	var desc tasks.Job
-	if err := wire.Unmarshal(body.Bytes(), &desc); err != nil {
-		return nil, err
-	}
-	if err := desc.Check(); err != nil {
-		return nil, err
-	}
-	if desc.Submitter != sig.Signer || len(desc.Nonce) != 16 {
-		return nil, fmt.Errorf("%w: signed by %s in the name of %s", tasks.ErrJob, sig.Signer, desc.Submitter)
-	}
-	return &desc, nil
+	return d.checkJob(id, body.Bytes(), b)
 }
 
 // load gets the selector: from the cache, or the home's library if the platform is the same, or by
@@ -112,7 +109,7 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 	if !sameROOT(desc.Code.Platform, d.root.Platform) {
 		return fmt.Errorf("%w: the job needs %s, this node has %s", errNotNow, desc.Code.Platform, d.root.Platform)
 	}
-	packed, err := d.fetchSmall(ctx, j.home, desc.Code.Source, maxSources+maxSources/8)
+	packed, err := d.fetchSmall(ctx, j.homeNow(), desc.Code.Source, maxSources+maxSources/8)
 	if err != nil {
 		return err
 	}
@@ -122,7 +119,7 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 	}
 	lib, ok := exec.Compiled(src)
 	if !ok {
-		if lib, err = d.libraryFrom(ctx, exec, j.home, desc, src); err != nil {
+		if lib, err = d.libraryFrom(ctx, exec, j.homeNow(), desc, src); err != nil {
 			return err
 		}
 	}
@@ -184,14 +181,23 @@ func (d *Daemon) fetchSmall(ctx context.Context, from tasks.PeerID, hash string,
 // errOver says that a job ended while something was being done for it.
 var errOver = errors.New("the job is over")
 
-// selector is a job's selector, loaded anew if its process was killed.
+// selector is a job's selector, loaded anew if its process was killed, or if this node came to need it
+// without having been prepared.
 func (d *Daemon) selector(ctx context.Context, j *job) (Selector, *tasks.Job, error) {
 	j.loading.Lock()
 	defer j.loading.Unlock()
 	sel, desc := j.prepared()
 	switch {
-	case sel == nil:
+	case j.released():
 		return nil, nil, errOver
+	case sel == nil && desc == nil:
+		return nil, nil, errOver
+	case sel == nil:
+		if err := d.load(ctx, j, desc); err != nil {
+			return nil, nil, err
+		}
+		sel, _ = j.prepared()
+		return sel, desc, nil
 	case sel.Alive():
 		return sel, desc, nil
 	}
@@ -204,18 +210,28 @@ func (d *Daemon) selector(ctx context.Context, j *job) (Selector, *tasks.Job, er
 	if err != nil {
 		return nil, nil, err
 	}
-	j.mu.Lock()
-	over := j.resources
-	if !over {
-		j.sel = fresh
-	}
-	j.mu.Unlock()
-	if over {
+	if !j.reload(fresh) {
 		fresh.Release()
 		return nil, nil, errOver
 	}
 	sel.Release()
 	return fresh, desc, nil
+}
+
+// reload puts a fresh selector in place, unless the job is over.
+func (j *job) reload(fresh Selector) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.resources {
+		j.sel = fresh
+	}
+	return !j.resources
+}
+
+func (j *job) released() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.resources
 }
 
 // classOf is the class of a job's selector; a job that is being prepared at its home has no description

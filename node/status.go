@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"math"
 	"os"
@@ -42,6 +43,9 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.status
+	if j.told {
+		return st
+	}
 	end := j.ended
 	if end.IsZero() {
 		end = time.Now()
@@ -153,7 +157,7 @@ func (d *Daemon) ledJobs() []*job {
 	defer d.mu.Unlock()
 	var out []*job
 	for _, j := range d.byName {
-		if j.led {
+		if j.leads() {
 			out = append(out, j)
 		}
 	}
@@ -205,6 +209,10 @@ func (d *Daemon) saveFinished(j *job) {
 
 // loadFinished reads the jobs that ended in earlier lives of the daemon, or with them.
 func (d *Daemon) loadFinished() {
+	restored := map[string]bool{}
+	for _, c := range d.copies {
+		restored[hex.EncodeToString(c.desc.Nonce)] = true
+	}
 	dirs, _ := os.ReadDir(d.jobsDir())
 	for _, e := range dirs {
 		b, err := os.ReadFile(filepath.Join(d.jobsDir(), e.Name(), "status.json"))
@@ -212,12 +220,16 @@ func (d *Daemon) loadFinished() {
 		if err != nil || json.Unmarshal(b, &st) != nil || st.ID != e.Name() {
 			continue
 		}
+		if !st.State.Final() && restored[st.ID] {
+			continue // it goes on
+		}
 		if !st.State.Final() {
 			st.State, st.Phase = api.Failed, ""
 			st.Error, st.Hint = "the daemon of "+st.HomeName+", which led this job, was killed", "submit the job again"
 		}
-		j := &job{name: st.ID, home: st.Home, led: true, done: make(chan struct{}), status: st, ended: st.Submitted.Add(time.Duration(st.Seconds * 1e9))}
-		j.ctx, j.cancel = d.ctx, func() {}
+		j := newJob(d.ctx, st.ID)
+		j.home, j.led, j.told, j.status = st.Home, true, true, st
+		j.ended = st.Submitted.Add(time.Duration(st.Seconds * 1e9))
 		close(j.done)
 		d.byName[st.ID] = j
 	}

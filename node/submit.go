@@ -40,8 +40,8 @@ func (d *Daemon) submit(req api.JobRequest) (*job, error) {
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, fmt.Errorf("could not name the job: %w", err)
 	}
-	j := &job{name: hex.EncodeToString(nonce), home: d.net.ID(), led: true, req: req, done: make(chan struct{})}
-	j.ctx, j.cancel = context.WithCancel(d.ctx)
+	j := newJob(d.ctx, hex.EncodeToString(nonce))
+	j.home, j.led, j.mine, j.req = d.net.ID(), true, true, req
 	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.cfg.Name,
 		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: len(req.Files), Output: req.Output}
 	d.mu.Lock()
@@ -50,7 +50,7 @@ func (d *Daemon) submit(req api.JobRequest) (*job, error) {
 	d.saveStatus(j)
 	d.spawn(func() {
 		if err := d.lead(j, nonce); err != nil {
-			d.failLed(j, err)
+			d.failPreparing(j, err)
 		}
 	})
 	return j, nil

@@ -1,0 +1,573 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
+	"github.com/dtpnode/dtpnode/journal"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// ledgerCopy is this node's copy of a job's ledger, in the folder ledgers/JOBID of the state folder:
+//
+//	journal    the replicated log (package journal); its head's Job is a brief
+//	body       the job's description, as it was signed
+//	source     the packed sources
+//	HEX-SEQ    partials that are kept for the job, as named by partialName
+//
+// All of it is enough to lead the job, and is on disk before the home is told that it is.
+type ledgerCopy struct {
+	id      tasks.JobID
+	dir     string
+	brief   brief
+	desc    *tasks.Job
+	journal *journal.Journal
+	writes  chan engine.WriteLedger // closed by the loop
+	done    chan struct{}           // closed when the last write is done
+}
+
+// brief is what a replica knows of a job beside its signed description. It is the answer to the request
+// "signature", and the head of a journal.
+type brief struct {
+	Signer    string    `msgpack:"s"`
+	Sig       []byte    `msgpack:"g"`
+	Request   []byte    `msgpack:"r"` // api.JobRequest, JSON, without files, environment and folder
+	Submitted time.Time `msgpack:"t"`
+	Home      string    `msgpack:"h"` // name of the node it was submitted on
+}
+
+// Names in a ledger's folder.
+const (
+	journalFile = "journal"
+	bodyFile    = "body"
+	sourceFile  = "source"
+)
+
+func (d *Daemon) ledgersDir() string { return filepath.Join(d.cfg.StateDir, "ledgers") }
+
+func (d *Daemon) ledgerDir(id tasks.JobID) string { return filepath.Join(d.ledgersDir(), string(id)) }
+
+// keptPath is where a partial is kept for the job's home.
+func (d *Daemon) keptPath(id tasks.JobID, p merge.ID) string {
+	return filepath.Join(d.ledgerDir(id), partialName(p))
+}
+
+// ledgerOf is this node's copy of a job's ledger, nil if it has none.
+func (d *Daemon) ledgerOf(id tasks.JobID) *ledgerCopy {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.copies[id]
+}
+
+// foundLedger makes a copy of a ledger here and tells the engine.
+func (d *Daemon) foundLedger(e engine.FoundLedger) {
+	out := engine.Founded{ID: e.ID, Member: e.Log.Self.ID}
+	c, err := d.makeCopy(e)
+	if err != nil {
+		d.log.Warn("could not keep a copy of a job's ledger", "job", e.ID.Short(), "reason", err)
+		out.Reason = err.Error()
+	} else {
+		out.Job = c.desc
+	}
+	d.post(out)
+}
+
+func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
+	c := &ledgerCopy{id: e.ID, dir: d.ledgerDir(e.ID)}
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("could not make folder of ledger: %w", err)
+	}
+	if err := d.fillCopy(c, e.From); err != nil {
+		return nil, err
+	}
+	head, err := wire.Marshal(&c.brief)
+	if err != nil {
+		return nil, err
+	}
+	d.closeCopy(e.ID) // of an earlier membership
+	path := filepath.Join(c.dir, journalFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if c.journal, err = journal.Create(path, journal.Head{Job: head, Self: e.Log.Self, Voters: e.Log.Voters}); err != nil {
+		return nil, err
+	}
+	return c, d.openCopy(c)
+}
+
+// fillCopy brings description, brief and sources here, durably.
+func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
+	body, err := d.bring(string(c.id), from, maxJobBytes, filepath.Join(c.dir, bodyFile))
+	if err != nil {
+		return err
+	}
+	if from == "" {
+		c.brief, err = d.briefOf(d.byID(c.id))
+	} else {
+		c.brief, err = d.askBrief(d.ctx, c.id, from)
+	}
+	if err != nil {
+		return err
+	}
+	if c.desc, err = d.checkJob(c.id, body, c.brief); err != nil {
+		return err
+	}
+	_, err = d.bring(c.desc.Code.Source, from, maxSources+maxSources/8, filepath.Join(c.dir, sourceFile))
+	return err
+}
+
+// bring has a blob of a known hash at path, durably, and returns its bytes.
+func (d *Daemon) bring(hash string, from tasks.PeerID, limit int64, path string) ([]byte, error) {
+	if b, err := os.ReadFile(path); err == nil && hashOf(b) == hash {
+		d.blobs.add(hash, path)
+		return b, nil
+	}
+	var buf bytes.Buffer
+	if here, ok := d.blobs.path(hash); ok {
+		if b, err := os.ReadFile(here); err == nil && hashOf(b) == hash {
+			buf.Write(b)
+		}
+	}
+	if buf.Len() == 0 {
+		if from == "" {
+			return nil, fmt.Errorf("could not find blob %s here", hash)
+		}
+		if _, err := d.net.Fetch(d.ctx, from, hash, limit, &buf); err != nil {
+			return nil, fmt.Errorf("could not fetch blob %s: %w", hash, err)
+		}
+	}
+	if err := writeDurable(path, buf.Bytes()); err != nil {
+		return nil, err
+	}
+	d.blobs.add(hash, path)
+	return buf.Bytes(), nil
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// briefOf is the brief of a job that was submitted here.
+func (d *Daemon) briefOf(j *job) (brief, error) {
+	if j == nil {
+		return brief{}, errOver
+	}
+	id := j.known()
+	if c := d.ledgerOf(id); c != nil {
+		return c.brief, nil
+	}
+	req := j.req
+	req.Files, req.Env, req.Dir = nil, nil, ""
+	text, err := json.Marshal(req)
+	if err != nil {
+		return brief{}, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return brief{Signer: d.net.ID(), Sig: d.net.Sign([]byte(id)), Request: text, Submitted: j.status.Submitted, Home: d.cfg.Name}, nil
+}
+
+func (d *Daemon) askBrief(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b brief, err error) {
+	answer, err := d.net.Request(ctx, from, "signature", []byte(id))
+	if err != nil {
+		return b, fmt.Errorf("could not ask for the signature of job %s: %w", id.Short(), err)
+	}
+	return b, wire.Unmarshal(answer, &b)
+}
+
+// checkJob checks a description's name, its signature and the signer's right.
+func (d *Daemon) checkJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, error) {
+	if tasks.NameOf(body) != id {
+		return nil, fmt.Errorf("could not accept job %s: its description has another hash", id.Short())
+	}
+	if err := p2p.Verify(b.Signer, []byte(id), b.Sig); err != nil {
+		return nil, fmt.Errorf("could not accept job %s: %w", id.Short(), err)
+	}
+	if !d.net.HasRight(b.Signer, p2p.Submitter) {
+		return nil, fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), b.Signer)
+	}
+	var desc tasks.Job
+	if err := wire.Unmarshal(body, &desc); err != nil {
+		return nil, err
+	}
+	if err := desc.Check(); err != nil {
+		return nil, err
+	}
+	if desc.Submitter != b.Signer || len(desc.Nonce) != 16 {
+		return nil, fmt.Errorf("%w: signed by %s in the name of %s", tasks.ErrJob, b.Signer, desc.Submitter)
+	}
+	return &desc, nil
+}
+
+// openCopy makes a copy known and lets it be written.
+func (d *Daemon) openCopy(c *ledgerCopy) error {
+	c.writes, c.done = make(chan engine.WriteLedger, 16), make(chan struct{})
+	d.mu.Lock()
+	d.copies[c.id] = c
+	d.mu.Unlock()
+	d.spawn(func() {
+		defer close(c.done)
+		for w := range c.writes {
+			out := engine.Written{ID: c.id, Seq: w.Seq}
+			if err := c.journal.Write(w.Hard, w.Entries); err != nil {
+				d.log.Error("could not write a job's ledger", "job", c.id.Short(), "file", c.journal.Path(), "reason", err)
+				out.Reason = err.Error()
+			}
+			d.post(out)
+		}
+		if err := c.journal.Close(); err != nil {
+			d.log.Warn("could not close a job's ledger", "job", c.id.Short(), "reason", err)
+		}
+	})
+	return nil
+}
+
+// writeLedger hands a write to the copy's writer; called by the loop alone.
+func (d *Daemon) writeLedger(e engine.WriteLedger) {
+	if c := d.ledgerOf(e.ID); c != nil {
+		c.writes <- e // the log waits for the answer to each: there is room
+	}
+}
+
+// closeCopy ends the writing of a copy and waits for it.
+func (d *Daemon) closeCopy(id tasks.JobID) {
+	d.mu.Lock()
+	c := d.copies[id]
+	delete(d.copies, id)
+	d.mu.Unlock()
+	if c != nil {
+		close(c.writes)
+		<-c.done
+	}
+}
+
+// closeCopies ends all writing. The loop has ended, or ends before it writes again.
+func (d *Daemon) closeCopies() {
+	<-d.looped
+	d.mu.Lock()
+	copies := d.copies
+	d.copies = map[tasks.JobID]*ledgerCopy{}
+	d.mu.Unlock()
+	for _, c := range copies {
+		close(c.writes)
+	}
+}
+
+// dropLedger forgets a copy. One that could not go on leaves the partials it keeps: this node may be asked
+// to be a replica again.
+func (d *Daemon) dropLedger(e engine.DropLedger) {
+	d.mu.Lock()
+	c := d.copies[e.ID]
+	delete(d.copies, e.ID)
+	d.mu.Unlock()
+	if c == nil {
+		return
+	}
+	close(c.writes)
+	if e.Reason != "" {
+		d.log.Error("gave up the copy of a job's ledger; another takes its place", "job", e.ID.Short(), "reason", e.Reason)
+	}
+	d.spawn(func() {
+		<-c.done
+		d.mu.Lock()
+		again := d.copies[e.ID] != nil
+		d.mu.Unlock()
+		switch {
+		case again:
+		case e.Reason != "":
+			_ = os.Remove(filepath.Join(c.dir, journalFile))
+		default:
+			d.removeLedger(c.dir)
+		}
+	})
+}
+
+func (d *Daemon) removeLedger(dir string) {
+	d.blobs.removeUnder(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		d.log.Warn("could not remove a job's ledger", "dir", dir, "reason", err)
+	}
+}
+
+// restoreLedgers opens the ledgers of earlier lives and has their jobs go on.
+func (d *Daemon) restoreLedgers() (out []engine.Restore) {
+	dirs, _ := os.ReadDir(d.ledgersDir())
+	for _, e := range dirs {
+		id := tasks.JobID(e.Name())
+		dir := filepath.Join(d.ledgersDir(), e.Name())
+		if _, err := os.Stat(filepath.Join(dir, journalFile)); err != nil || !id.Valid() {
+			d.removeLedger(dir) // given up, or never finished
+			continue
+		}
+		log, err := d.restoreCopy(id, dir)
+		if err != nil {
+			d.log.Error("could not read the copy of a job's ledger; it is made anew from the other replicas", "job", id.Short(), "dir", dir, "reason", err)
+			_ = os.Rename(filepath.Join(dir, journalFile), filepath.Join(dir, journalFile+".damaged"))
+			continue
+		}
+		out = append(out, engine.Restore{ID: id, Job: d.copies[id].desc, Log: log})
+		d.log.Info("restored the ledger of a job", "job", id.Short(), "records", len(log.Entries))
+	}
+	return out
+}
+
+func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err error) {
+	c := &ledgerCopy{id: id, dir: dir}
+	var head journal.Head
+	if c.journal, head, log, err = journal.Open(filepath.Join(dir, journalFile)); err != nil {
+		return log, err
+	}
+	if err = wire.Unmarshal(head.Job, &c.brief); err == nil {
+		var body []byte
+		if body, err = os.ReadFile(filepath.Join(dir, bodyFile)); err == nil {
+			c.desc, err = d.checkJob(id, body, c.brief)
+		}
+	}
+	if err != nil {
+		return log, errors.Join(err, c.journal.Close())
+	}
+	d.blobs.add(string(id), filepath.Join(dir, bodyFile))
+	d.blobs.add(c.desc.Code.Source, filepath.Join(dir, sourceFile))
+	return log, d.openCopy(c)
+}
+
+// keepPartial makes a partial's blob present among what is kept for its job, whole and durably, and returns
+// its path. What is there already is compared with its hash when it is first asked for.
+func (d *Daemon) keepPartial(p merge.Partial, sources []tasks.PeerID) (string, error) {
+	path := d.keptPath(p.Job, p.ID)
+	if known, _ := d.blobs.path(p.SHA256); known == path && sizeOf(path) == p.Size {
+		return path, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("could not make folder of partial %v: %w", p.ID, err)
+	}
+	if verify(path, p.SHA256) == nil {
+		d.blobs.add(p.SHA256, path)
+		return path, nil
+	}
+	var errs error
+	for _, from := range append([]tasks.PeerID{d.net.ID(), p.Holder}, sources...) {
+		err := d.copyPartial(p, from, path)
+		if err == nil {
+			d.blobs.add(p.SHA256, path)
+			return path, nil
+		}
+		var here *fs.PathError
+		if errs = errors.Join(errs, err); errors.As(err, &here) && !errors.Is(err, fs.ErrNotExist) {
+			break // this disk
+		}
+	}
+	return "", fmt.Errorf("could not keep partial %v: %w", p.ID, errs)
+}
+
+// copyPartial brings a partial from one node, this one's scratch included, to path.
+func (d *Daemon) copyPartial(p merge.Partial, from tasks.PeerID, path string) error {
+	out, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	if from == d.net.ID() {
+		err = copyVerified(out, d.blobs.partial(p.Job, p.ID), p.SHA256)
+	} else {
+		_, err = d.net.Fetch(d.ctx, from, p.SHA256, min(p.Size, maxPartial), out)
+	}
+	failpoint.Hit(failpoint.BlobBeforeSync)
+	if err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(out.Name())
+		return fmt.Errorf("from %s: %w", from, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// copyVerified copies a file whose hash is known.
+func copyVerified(out io.Writer, path, hash string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(out, h), in); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != hash {
+		return fmt.Errorf("%q is damaged: its SHA-256 is %s, not %s", path, got, hash)
+	}
+	return nil
+}
+
+// verify compares a file with its hash.
+func verify(path, hash string) error { return copyVerified(io.Discard, path, hash) }
+
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return -1
+	}
+	return info.Size()
+}
+
+// keepBlob keeps a partial for the job's home on another node.
+func (d *Daemon) keepBlob(e engine.KeepBlob) {
+	_, err := d.keepPartial(e.Partial, append([]tasks.PeerID{e.To}, e.Sources...))
+	if err != nil {
+		d.log.Warn("could not keep a partial", "job", e.Partial.Job.Short(), "reason", err)
+	}
+	failpoint.Hit(failpoint.BlobAfterSync)
+	d.post(engine.BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: err == nil})
+}
+
+// keepResult keeps a job's result for its home on another node.
+func (d *Daemon) keepResult(e engine.KeepResult) {
+	err := d.bringResult(e)
+	if err != nil {
+		d.log.Warn("could not keep a job's result", "job", e.ID.Short(), "reason", err)
+	}
+	d.post(engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: err == nil})
+}
+
+func (d *Daemon) bringResult(e engine.KeepResult) error {
+	c := d.ledgerOf(e.ID)
+	if c == nil {
+		return errOver
+	}
+	path := d.resultPath(hex.EncodeToString(c.desc.Nonce))
+	if verify(path, e.Result.SHA256) == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	out, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = d.net.Fetch(d.ctx, e.To, e.Result.SHA256, min(e.Result.Size, maxPartial), out)
+	if err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(out.Name())
+		return err
+	}
+	d.blobs.add(e.Result.SHA256, path)
+	return syncDir(filepath.Dir(path))
+}
+
+// homeIs follows a job to its home; called by the loop alone.
+func (d *Daemon) homeIs(e engine.HomeIs) {
+	j, c := d.byID(e.ID), d.ledgerOf(e.ID)
+	if j == nil && c != nil && e.Home == d.net.ID() {
+		j = d.jobOf(c)
+	}
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	was := j.home
+	j.home = e.Home
+	switch leads := e.Home == d.net.ID(); {
+	case leads && !j.led:
+		d.log.Info("leads a job now", "job", j.name[:12], "term", e.Term)
+		j.led = true
+		if c != nil {
+			j.brief(c)
+		}
+		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.cfg.Name, api.Running, ""
+	case !leads && j.led && !j.status.State.Final():
+		d.log.Warn("leads a job no longer", "job", j.name[:12], "home", e.Home, "term", e.Term)
+		j.led, j.concluding = false, false
+	case was != e.Home && e.Home != "":
+		d.log.Info("a job has another home", "job", j.name[:12], "home", e.Home, "term", e.Term)
+	}
+}
+
+// jobOf is a job of which this node has a copy of the ledger. It may be known, and over for its children.
+func (d *Daemon) jobOf(c *ledgerCopy) *job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if j := d.jobs[c.id]; j != nil {
+		return j
+	}
+	name := hex.EncodeToString(c.desc.Nonce)
+	j := d.byName[name]
+	if j == nil || j.known() != c.id {
+		hides := j != nil && j.leads()
+		j = newJob(d.ctx, name)
+		j.id, j.desc = c.id, c.desc
+		if !hides {
+			d.byName[name] = j
+		}
+	}
+	d.jobs[c.id] = j
+	return j
+}
+
+// brief fills in what a job's users are told, from the ledger; j.mu is held.
+func (j *job) brief(c *ledgerCopy) {
+	if j.status.ID != "" {
+		return // it was submitted here
+	}
+	_ = json.Unmarshal(c.brief.Request, &j.req) // written by a member; what is missing is not shown
+	j.desc = c.desc
+	j.running = time.Now()
+	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(j.req.Selector), Submitted: c.brief.Submitted,
+		Files: len(c.desc.Data.Files), Units: c.desc.Want.Len(), Output: j.req.Output}
+}
+
+// writeDurable makes path appear whole and on disk, or not at all.
+func writeDurable(path string, data []byte) error {
+	out, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return fmt.Errorf("could not write %q: %w", path, err)
+	}
+	_, err = out.Write(data)
+	if err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(out.Name())
+		return fmt.Errorf("could not write %q: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes what was renamed into a folder survive a loss of power.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
