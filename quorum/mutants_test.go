@@ -1,0 +1,26 @@
+//go:build mutants
+
+package quorum_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+)
+
+// TestMutants sees that the model finds the bugs that can be planted here. A process is one mutant for its
+// whole life, so each is another run of this test binary.
+func TestMutants(t *testing.T) {
+	for _, bug := range []mutant.Bug{mutant.AckBeforeSync, mutant.SkipLastRecord} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestModel$", "-test.v", "-seeds=1000")
+		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "--- FAIL: TestModel") {
+			t.Errorf("%s is not found: %v\n%s", bug, err, out)
+		}
+		t.Logf("%s: %s", bug, out)
+	}
+}
