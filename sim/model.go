@@ -80,6 +80,7 @@ func (w *world) whenAwake(n *node, id steal.GenID, do func()) {
 
 // book counts the part of p up to last as done by g.
 func (w *world) book(g *genModel, p tasks.Range, last int64) (elapsed time.Duration) {
+	w.worked(g.started, w.now)
 	if done := tasks.R(p.First, last); !done.Empty() {
 		g.done.packets = append(g.done.packets, done)
 		g.done.canary += tasks.Canary(w.id.Seed(), done)
@@ -152,7 +153,13 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		ok = ok && have
 		out.packets = append(out.packets, b.packets...)
 		out.canary += b.canary
+		out.depth = max(out.depth, b.depth+1)
+		if p.Holder != n.id {
+			w.moved(n)
+		}
 	}
+	w.res.Load.Merges++
+	w.res.Load.Depth = max(w.res.Load.Depth, out.depth)
 	boot := n.boot
 	w.after(2*w.cfg.Latency+w.cfg.Blob+5*time.Millisecond, func() {
 		if n.boot != boot {
@@ -199,39 +206,10 @@ func (w *world) fetch(n *node, p merge.Partial) {
 			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID})
 			return
 		}
-		n.blobs[p.ID] = blob{slices.Clone(b.packets), b.canary}
+		w.moved(n)
+		n.blobs[p.ID] = b
 		w.step(n, engine.Stored{Job: p.Job, ID: p.ID, Units: b.units(), Canary: b.canary})
 	})
-}
-
-// link lets a know that b is up.
-func (w *world) link(a, b *node) {
-	a.linked[w.index[b.id]] = true
-	w.step(a, engine.PeerUp{ID: b.id, Slots: w.cfg.Slots})
-}
-
-func (w *world) unlink(a, b *node) {
-	if i := w.index[b.id]; a.linked[i] {
-		a.linked[i] = false
-		w.step(a, engine.PeerDown{ID: b.id})
-	}
-}
-
-// takeDown stops a node; the others notice after a while each.
-func (w *world) takeDown(n *node, notice time.Duration) {
-	n.up = false
-	n.boot++ // what was on its way to it is lost
-	clear(n.linked)
-	boot := n.boot
-	for _, o := range w.nodes {
-		if o != n {
-			w.after(w.random(notice+time.Millisecond), func() {
-				if n.boot == boot {
-					w.unlink(o, n)
-				}
-			})
-		}
-	}
 }
 
 func (w *world) crash(n *node) {
@@ -249,10 +227,8 @@ func (w *world) join(n *node) {
 	if n.up || n.gone {
 		return
 	}
-	for _, o := range w.nodes {
-		if o != n {
-			w.unlink(o, n)
-		}
+	for o := range w.viewed(n) {
+		w.unlink(o, n)
 	}
 	if err := w.boot(n); err != nil {
 		w.res.Err, w.over = err, true
@@ -260,8 +236,8 @@ func (w *world) join(n *node) {
 	}
 	n.up = true
 	w.trace.printf(w.now, n.num, "JOIN")
-	for _, o := range w.nodes {
-		if o != n && o.up {
+	for o := range w.viewed(n) {
+		if o.up {
 			w.link(o, n)
 			w.link(n, o)
 		}
@@ -277,10 +253,7 @@ func (w *world) pause(n *node) {
 	n.paused = w.now + 8*time.Second + w.random(20*time.Second)
 	w.trace.printf(w.now, n.num, "PAUSE until %v", n.paused)
 	boot := n.boot
-	for _, o := range w.nodes {
-		if o == n {
-			continue
-		}
+	for o := range w.viewed(n) {
 		w.after(5*time.Second, func() {
 			if n.boot == boot && n.up {
 				w.unlink(o, n)

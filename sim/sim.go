@@ -29,6 +29,7 @@ type Config struct {
 	Files    int           // of the dataset
 	UnitTime time.Duration // run time of a unit on a node of speed 1
 	Latency  time.Duration // mean, one way
+	View     int           // random links a node draws, beside those to the home and its lifelines; 0 links all with all
 	Blob     time.Duration // to bring one blob from another node
 	Hasty    bool          // time-outs far too short for this network: much is done twice
 	Packet   time.Duration // aim for a packet's run time; 0 for the scheduler's default
@@ -47,8 +48,11 @@ type Config struct {
 	Slow    int     // nodes five times slower
 	Deal    bool    // the home deals work; otherwise all is stolen
 
-	Limit time.Duration // give up at this virtual time; default 10 min
-	Trace io.Writer     // of every event, readable; nil for none
+	Prepare    time.Duration // longest time to load a job's code; default 300 ms
+	Generation time.Duration // a generation is sealed when it is older; default 5 s
+	Bytes      bool          // count the bytes of the home's messages, which takes time
+	Limit      time.Duration // give up at this virtual time; default 10 min
+	Trace      io.Writer     // of every event, readable; nil for none
 }
 
 // Result tells how a run ended.
@@ -63,6 +67,7 @@ type Result struct {
 	Speed    float64         // of all nodes together
 	ToWork   []time.Duration // of nodes that joined late: from joining to their first packet
 	Steals   int
+	Load     Load
 	Rerun    float64 // units processed over units wanted, minus 1
 	Hash     uint64  // of the trace of all effects
 }
@@ -77,6 +82,7 @@ const home = 0
 type blob struct {
 	packets []tasks.Range
 	canary  uint64
+	depth   int // of the merges it came from
 }
 
 func (b blob) units() (n int64) {
@@ -106,8 +112,9 @@ type node struct {
 	wake   time.Duration
 	gens   map[steal.GenID]*genModel
 	blobs  map[merge.ID]blob
-	linked []bool // which other nodes this one believes to be up
-	gone   bool   // left for good
+	view   []int32 // whom this node may link to, in order; nil for all
+	links  []int32 // whom it believes to be up, in order
+	gone   bool    // left for good
 	joined time.Duration
 	worked bool
 }
@@ -133,6 +140,12 @@ type world struct {
 func Run(cfg Config) Result {
 	if cfg.Limit == 0 {
 		cfg.Limit = 10 * time.Minute
+	}
+	if cfg.Prepare == 0 {
+		cfg.Prepare = 300 * time.Millisecond
+	}
+	if cfg.Generation == 0 {
+		cfg.Generation = 5 * time.Second
 	}
 	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), index: map[tasks.PeerID]int{},
 		poison: map[int64]bool{}, trace: newTracer(cfg.Trace)}
@@ -181,8 +194,7 @@ func (w *world) build() error {
 	w.job = &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
-		n := &node{num: i, id: fmt.Sprintf("n%05d", i), speed: 0.8 + 0.4*w.rng.Float64(), up: i < w.cfg.Nodes-w.cfg.Late || i == home}
-		n.linked = make([]bool, w.cfg.Nodes)
+		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: 0.8 + 0.4*w.rng.Float64(), up: i < w.cfg.Nodes-w.cfg.Late || i == home}
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
 		}
@@ -193,6 +205,7 @@ func (w *world) build() error {
 			return err
 		}
 	}
+	w.draw()
 	return nil
 }
 
@@ -200,7 +213,7 @@ func (w *world) boot(n *node) error {
 	n.boot++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	cfg := engine.Config{Boot: n.boot,
-		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: 5 * time.Second, Packet: w.cfg.Packet}}
+		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	if w.cfg.Hasty {
 		cfg.Steal.AckWait, cfg.Steal.Resend = 50*time.Millisecond, 20*time.Millisecond
 		cfg.Ledger = ledger.Config{Audit: 300 * time.Millisecond, AuditWait: 400 * time.Millisecond, Audits: 1}
@@ -212,10 +225,10 @@ func (w *world) boot(n *node) error {
 
 // start links the nodes, submits the job and plans the faults.
 func (w *world) start() {
-	for i, n := range w.nodes {
+	for _, n := range w.nodes {
 		if n.up {
-			for j, o := range w.nodes {
-				if i != j && o.up {
+			for o := range w.viewed(n) {
+				if o.up {
 					w.link(n, o)
 				}
 			}
@@ -297,13 +310,11 @@ func (w *world) obey(n *node, e engine.Effect) {
 	case engine.Send:
 		w.send(n, e.To, e.Msg)
 	case engine.Announce:
-		for i, o := range w.nodes {
-			if n.linked[i] {
-				w.send(n, o.id, e.Msg)
-			}
+		for _, i := range slices.Clone(n.links) {
+			w.send(n, w.nodes[i].id, e.Msg)
 		}
 	case engine.Prepare:
-		w.reply(n, 20*time.Millisecond+w.random(300*time.Millisecond), engine.Prepared{ID: e.ID, Job: w.job})
+		w.reply(n, 20*time.Millisecond+w.random(w.cfg.Prepare), engine.Prepared{ID: e.ID, Job: w.job})
 	case engine.StartGen:
 		n.gens[e.Gen] = &genModel{solo: e.Solo}
 	case engine.LeasePacket:
@@ -348,6 +359,7 @@ func (w *world) firstWork(n *node) {
 
 func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	w.res.Messages++
+	w.measure(from, to, m)
 	o := w.nodes[w.index[to]]
 	copies := 1
 	if w.now < w.cfg.Calm {
