@@ -305,6 +305,8 @@ type JobView struct {
 	Ended     bool
 	Parts     int
 	Counts    ledger.Counts
+	Replicas  []tasks.PeerID // of the ledger, the home among them
+	Staffed   bool           // there are as many as there should be: the job outlives its home
 }
 
 // keepStats keeps what a node that goes has counted.
@@ -356,6 +358,12 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	rec := j.record
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Nodes: j.allNodes(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
+	v.Staffed = j.staffed
+	if j.log != nil {
+		for _, m := range j.log.Members() {
+			v.Replicas = append(v.Replicas, m.Peer)
+		}
+	}
 	for _, r := range v.Nodes {
 		v.Ran += r.Ran
 	}

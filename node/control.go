@@ -13,6 +13,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // maxRequestBody bounds a control request: a job's list of files is the largest.
@@ -211,47 +212,83 @@ func (d *Daemon) handleSubmit(r *http.Request) (any, error) {
 	return d.statusOf(j), nil
 }
 
-// handleEvents streams a led job's status and printed lines until it is final. Of another node's job it
-// streams the status.
+// homeWait is how long a follower waits for a job to have a home again.
+const homeWait = time.Minute
+
+// handleEvents streams a job's status until it is final, and the lines it prints where it is led here. The
+// job's home may change meanwhile.
 func (d *Daemon) handleEvents(w http.ResponseWriter, r *http.Request) {
-	j, remote, err := d.lookup(r.Context(), r.PathValue("id"))
-	if err != nil {
+	f := follower{d: d, name: r.PathValue("id"), enc: json.NewEncoder(w), flush: http.NewResponseController(w)}
+	if err := f.find(r.Context()); err != nil {
 		writeError(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	enc := json.NewEncoder(w)
-	flush := http.NewResponseController(w)
-	sent := 0
+	lost := time.Time{}
 	for {
-		final := false
-		if j != nil {
-			final = j.final()
-			lines := j.linesFrom(sent)
-			sent += len(lines)
-			for _, line := range lines {
-				if enc.Encode(api.Event{Type: "log", Line: line}) != nil {
-					return
-				}
-			}
-		}
-		st, err := d.statusFrom(r.Context(), j, remote, r.PathValue("id"))
-		if err != nil {
+		over, err := f.tell(r.Context())
+		switch {
+		case over || r.Context().Err() != nil:
+			return
+		case err == nil:
+			lost = time.Time{}
+		case lost.IsZero():
+			lost = time.Now()
+		case time.Since(lost) > homeWait:
 			return // the stream breaks off; the client says so
 		}
-		if j == nil {
-			final = st.State.Final()
-		}
-		if final != st.State.Final() {
-			continue // it ended between the two looks: tell the lines first
-		}
-		if enc.Encode(api.Event{Type: "status", Status: &st}) != nil || flush.Flush() != nil || final {
+		if !d.pause(r.Context(), f.job) {
 			return
 		}
-		if !d.pause(r.Context(), j) {
-			return
+		if err != nil || (f.job != nil && !f.job.leads()) {
+			_ = f.find(r.Context()) // told from elsewhere now, or soon
 		}
 	}
+}
+
+// follower is one stream of a job's events.
+type follower struct {
+	d     *Daemon
+	name  string
+	job   *job         // if it is told of here
+	at    tasks.PeerID // else by whom
+	sent  int          // lines
+	enc   *json.Encoder
+	flush *http.ResponseController
+}
+
+func (f *follower) find(ctx context.Context) error {
+	j, at, err := f.d.lookup(ctx, f.name)
+	if err == nil {
+		f.job, f.at = j, at
+	}
+	return err
+}
+
+// tell sends what there is to tell; over says that it was the last, or that nobody listens.
+func (f *follower) tell(ctx context.Context) (over bool, err error) {
+	final := false
+	if f.job != nil {
+		final = f.job.final()
+		lines := f.job.linesFrom(f.sent)
+		f.sent += len(lines)
+		for _, line := range lines {
+			if f.enc.Encode(api.Event{Type: "log", Line: line}) != nil {
+				return true, nil
+			}
+		}
+	}
+	st, err := f.d.statusFrom(ctx, f.job, f.at, f.name)
+	if err != nil {
+		return false, err
+	}
+	if f.job == nil {
+		final = st.State.Final()
+	}
+	if final != st.State.Final() {
+		return false, nil // it ended between the two looks: tell the lines first
+	}
+	return f.enc.Encode(api.Event{Type: "status", Status: &st}) != nil || f.flush.Flush() != nil || final, nil
 }
 
 // pause waits for the next event, or the job's end; false if the follower has gone.
@@ -281,6 +318,13 @@ func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f, err := d.result(j)
+	var e *api.Error
+	if errors.As(err, &e) && e.Status == 404 { // it ended while this node was away
+		if err := d.otherResult(r.Context(), w, j.name); err != nil {
+			writeError(w, err)
+		}
+		return
+	}
 	if err != nil {
 		writeError(w, err)
 		return

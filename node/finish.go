@@ -468,12 +468,27 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	}
 	d.saveFinished(j)
 	if st.State == api.Done || st.State == api.Partial {
-		if err := d.deliver(j); err != nil {
-			d.log.Error("could not write a job's output", "job", j.name[:12], "reason", err)
-		}
+		d.spawn(func() { d.deliverLate(j) })
 	}
 	close(j.done)
 	d.spawn(j.release)
+}
+
+// deliverLate brings a result to where its user wants it, if that is this node's to do and is not done.
+func (d *Daemon) deliverLate(j *job) {
+	j.mu.Lock()
+	due := j.req.Output != "" && j.desc != nil && j.desc.Submitter == d.net.ID() && !j.outDone
+	j.mu.Unlock()
+	if !due {
+		return
+	}
+	if sizeOf(d.resultPath(j.name)) < 0 {
+		d.collect(j)
+		return
+	}
+	if err := d.deliver(j); err != nil {
+		d.log.Error("could not write a job's output", "job", j.name[:12], "reason", err)
+	}
 }
 
 // endLed ends a job that has no ledger.

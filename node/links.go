@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -100,19 +103,52 @@ func (d *Daemon) led(name string) (*job, error) {
 	return nil, &api.Error{Status: 409, Message: fmt.Sprintf("%d jobs begin with %q", len(found), name), Hint: "give more of the name"}
 }
 
-// lookup finds a job here, or else the member that leads it.
+// lookup finds a job here, or else the member that tells of it: its home, or after its end one that has its
+// ledger.
 func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, error) {
 	j, err := d.led(name)
 	var e *api.Error
 	if err == nil || !errors.As(err, &e) || e.Status != 404 {
 		return j, "", err
 	}
-	for _, id := range d.upPeers() {
+	known := d.find(name)
+	ids := d.upPeers()
+	if len(known) == 1 {
+		if home := known[0].homeNow(); home != "" {
+			ids = append([]tasks.PeerID{home}, ids...)
+		}
+	}
+	for _, id := range ids {
 		if _, err := d.remoteStatus(ctx, id, name); err == nil {
 			return nil, id, nil
 		}
 	}
+	if len(known) == 1 {
+		err = d.homeless(known[0])
+	}
 	return nil, "", err
+}
+
+// homeless says why a job that is known here has no home.
+func (d *Daemon) homeless(j *job) error {
+	var v engine.LedgerView
+	var ok bool
+	id := j.known()
+	d.ask(func(p *engine.Peer) { v, ok = p.Ledger(id) })
+	names := d.memberNames()
+	var away []string
+	for _, m := range v.Members {
+		if !names[m].up {
+			away = append(away, cmp.Or(names[m].name, m))
+		}
+	}
+	msg := fmt.Sprintf("job %s has no home just now: its replicas are choosing one", j.name[:12])
+	hint := "try again in a few seconds"
+	if ok && len(away) > len(v.Members)/2 {
+		msg = fmt.Sprintf("job %s waits: of the %d nodes that keep its ledger %s cannot be reached, and most of them are needed", j.name[:12], len(v.Members), strings.Join(away, " and "))
+		hint = "it goes on by itself when one of them is back: start dtpnode up there"
+	}
+	return &api.Error{Status: 503, Message: msg, Hint: hint}
 }
 
 func (d *Daemon) upPeers() (ids []tasks.PeerID) {
@@ -201,7 +237,23 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	for _, l := range lists {
 		out = append(out, l...)
 	}
+	out = once(out)
 	slices.SortStableFunc(out, func(a, b api.JobStatus) int { return a.Submitted.Compare(b.Submitted) })
+	return out
+}
+
+// once lists each job once: after its end several nodes tell of it, and for a moment two may think that they
+// lead it.
+func once(all []api.JobStatus) (out []api.JobStatus) {
+	for _, st := range all {
+		i := slices.IndexFunc(out, func(o api.JobStatus) bool { return o.ID == st.ID })
+		switch {
+		case i < 0:
+			out = append(out, st)
+		case st.State.Final() && !out[i].State.Final(), st.State.Final() == out[i].State.Final() && st.Done > out[i].Done:
+			out[i] = st
+		}
+	}
 	return out
 }
 
@@ -253,6 +305,20 @@ func (d *Daemon) collectFrom(id tasks.PeerID, j *job, out string) error {
 		return err
 	}
 	return copyFile(out, tmp.Name())
+}
+
+// otherResult copies a result from any member that has it.
+func (d *Daemon) otherResult(ctx context.Context, w io.Writer, name string) error {
+	err := error(&api.Error{Status: 404, Message: "the job has no result", Hint: "dtpnode status " + name[:min(12, len(name))] + " says why"})
+	for _, id := range d.upPeers() {
+		if st, why := d.remoteStatus(ctx, id, name); why != nil || !st.State.Final() {
+			continue
+		}
+		if why := d.remoteResult(ctx, w, id, name); why == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // remoteResult copies the result of another node's job.

@@ -86,6 +86,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		st.Rate = float64(st.Done) / st.Working
 	}
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
 	st.Failing = missing(j.desc, v.Failing, names)
 	if st.State.Final() {
 		st.Failing = nil

@@ -94,7 +94,7 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
-	f.BoolVar(&opts.detach, "detach", false, "return when the job is accepted, and print its name")
+	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own")
 	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default all cores)")
 	return cmd
@@ -122,11 +122,14 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	if err != nil {
 		return err
 	}
-	release()
 	if opts.detach {
+		if st, err = untilSafe(early, client, st.ID); err != nil {
+			return err
+		}
 		return g.showSubmitted(st)
 	}
-	return follow(ctx, g, client, st.ID, interrupts, own == nil)
+	release()
+	return follow(ctx, g, client, st.ID, "", interrupts, own == nil)
 }
 
 // request is what the daemon is asked for. All that can be checked here is.
@@ -251,6 +254,34 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions) (*api.Client, *
 	return d.Client, d, nil
 }
 
+// errSafe ends the following of a job that goes on without this host.
+var errSafe = errors.New("the job is safe")
+
+// untilSafe waits until as many nodes as should have the job's ledger, or it has ended.
+func untilSafe(ctx context.Context, client *api.Client, id string) (api.JobStatus, error) {
+	var last api.JobStatus
+	st, err := client.Follow(ctx, id, func(ev api.Event) error {
+		if ev.Status != nil {
+			last = *ev.Status
+		}
+		if last.Safe {
+			return errSafe
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSafe):
+		return last, nil
+	case ctx.Err() != nil:
+		return last, fmt.Errorf("interrupted before job %s was safe: see `dtpnode status %s`: %w", progress.Short(id), progress.Short(id), ctx.Err())
+	case err != nil:
+		return last, err
+	case st.State == api.Failed || st.State == api.Cancelled:
+		return st, submit.Outcome(st)
+	}
+	return st, nil
+}
+
 // showSubmitted prints the job's name on standard output, for scripts, and what to do with it.
 func (g *globals) showSubmitted(st api.JobStatus) error {
 	if term.IsTerminal(int(g.stderr.Fd())) && !g.json() {
@@ -260,7 +291,8 @@ func (g *globals) showSubmitted(st api.JobStatus) error {
 }
 
 // follow shows the job until it ends, and how it ended.
-func follow(ctx context.Context, g *globals, client *api.Client, id string, interrupts <-chan os.Signal, detachable bool) error {
+// out is where to write its output then, empty for nowhere.
+func follow(ctx context.Context, g *globals, client *api.Client, id, out string, interrupts <-chan os.Signal, detachable bool) error {
 	p := newPrinter(g)
 	f := submit.Follower{
 		Jobs: client, Printer: p, Print: g.printLine(p),
@@ -279,6 +311,11 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, inte
 	}
 	if st.State == api.Failed || st.State == api.Cancelled {
 		return submit.Outcome(st)
+	}
+	if out != "" {
+		if st.Output, err = submit.Fetch(ctx, client, st.ID, out); err != nil {
+			return fetched(st, err)
+		}
 	}
 	if !g.json() { // the last status event has all of it
 		progress.Summary(g.stdout, st)

@@ -100,7 +100,13 @@ type JobStatus struct {
 	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
 	Apart   []string   `json:"apart,omitempty"`   // output objects that could not be merged
 	Output  string     `json:"output,omitempty"`
-	Stdout  string     `json:"stdout,omitempty"` // what Begin and Terminate printed, once final
+
+	Replicas []string `json:"replicas,omitempty"` // names of the nodes that have a copy of the job's ledger
+	Safe     bool     `json:"safe"`               // the copies are as many as they should be: the job outlives the loss of its home
+	Term     uint64   `json:"term,omitempty"`     // of the home; grows with each change
+	Kept     int64    `json:"kept_bytes"`         // partial results kept for the job on the node that tells this
+
+	Stdout string `json:"stdout,omitempty"` // what Begin and Terminate printed, once final
 }
 
 // NodeWork is one node's share of a job.
@@ -172,8 +178,11 @@ type NodeStatus struct {
 	RSS      int64     `json:"rss"`    // bytes, the daemon alone
 	Uptime   float64   `json:"uptime"` // seconds
 	StateDir string    `json:"state_dir"`
-	Steal    Histogram `json:"steal"`  // request to grant, as thief
-	Packet   Histogram `json:"packet"` // daemon's cost of a packet beyond the child's time
+	Steal    Histogram `json:"steal"`      // request to grant, as thief
+	Packet   Histogram `json:"packet"`     // daemon's cost of a packet beyond the child's time
+	Kept     int64     `json:"kept_bytes"` // partial results and results kept for jobs
+	KeptMax  int64     `json:"kept_limit"` // their bound; uncommitted partial results beyond it are dropped and run again
+	Ledgers  int       `json:"ledgers"`    // copies of jobs' ledgers
 	Problem  string    `json:"problem,omitempty"`
 }
 

@@ -172,7 +172,7 @@ func (c *Client) final(ctx context.Context, id string, cause error) (JobStatus, 
 	}
 	hint := "the job may still be running: see `dtpnode ps`, and the daemon's log"
 	if errors.Is(err, ErrNoDaemon) || errors.Is(err, ErrLost) {
-		hint = "the jobs that it led are lost with it: see its log, start it again with `dtpnode up`, and submit the job again"
+		hint = "the job goes on without it where other nodes have its ledger: `dtpnode attach " + short(id) + "` on any of them, or here after `dtpnode up`"
 	}
 	return st, &Error{
 		Message: fmt.Sprintf("could not follow job %s: %v: %v", short(id), ErrLost, cause),

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/internal/submit"
+)
+
+func newAttach(g *globals) *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "attach JOB",
+		Short: "Follow a job that runs, from any node",
+		Long: `attach shows how a job goes until it ends, as run does, on any node of the cluster: the job may have been
+submitted elsewhere, and its home may change meanwhile. With -o it then writes the job's output.
+Interrupting it detaches; it never stops the job (see cancel).
+
+Exit status: 0 the job is done, 1 error, 2 wrong usage, 3 the result is partial, 130 interrupted.`,
+		Example: "  dtpnode attach 3fa9\n  dtpnode attach 3fa9 -o dimuon.root",
+		Args:    exactly("JOB"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runAttach(cmd.Context(), g, args[0], out)
+		},
+	}
+	cmd.Flags().StringVarP(&out, "out", "o", "", "result file")
+	return cmd
+}
+
+func runAttach(ctx context.Context, g *globals, id, out string) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	if out != "" {
+		if out, err = submit.OutputPath(out); err != nil {
+			return err
+		}
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	st, err := client.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	err = follow(ctx, g, client, st.ID, out, nil, true)
+	if errors.Is(err, context.Canceled) {
+		return submit.ErrDetached
+	}
+	return err
+}
