@@ -228,6 +228,9 @@ func (m *model) apply(n *node, e quorum.Apply) {
 }
 
 func (m *model) send(from *node, s quorum.Send) {
+	if len(s.Frame) > quorum.MaxFrame {
+		m.fail("%x sends a frame of %d bytes", from.self.ID, len(s.Frame))
+	}
 	copies := 1
 	if m.loss > 0 && m.rnd.IntN(10) == 0 {
 		copies = 2

@@ -351,3 +351,43 @@ func TestAbsurdFrames(t *testing.T) {
 		}
 	}
 }
+
+func TestNewMemberGetsWholeLog(t *testing.T) {
+	m := newModel(1, 1)
+	m.run(time.Second)
+	lead := m.leader()
+	for _, size := range []int{quorum.MaxProposal, 1, quorum.MaxProposal, quorum.MaxProposal / 2, quorum.MaxProposal / 2} {
+		m.step(lead, quorum.Propose{Data: make([]byte, size)})
+		m.run(20 * time.Millisecond)
+	}
+	for range 70000 { // more than fit a frame with their heads
+		m.step(lead, quorum.Propose{Data: []byte("x")})
+	}
+	m.run(time.Second)
+	b, c := m.add(quorum.NewMember("b", 1)), m.add(quorum.NewMember("c", 1))
+	m.step(lead, quorum.Change{Add: []quorum.Member{b.self, c.self}})
+	m.run(5 * time.Second)
+	if len(m.wrong) > 0 || len(m.log) != 70005 || b.applied != m.last || c.applied != m.last {
+		t.Error(m.wrong, len(m.log), m.last, b.applied, c.applied)
+	}
+}
+
+func TestVoteIsKept(t *testing.T) {
+	ms := members("a", "b", "c")
+	log := quorum.Log{Self: ms[0], Voters: ms}
+	ask := func(from quorum.Member) quorum.Recv {
+		return quorum.Recv{From: from.Peer, Frame: frame(raftpb.Message{Type: raftpb.MsgVote, From: from.ID, To: ms[0].ID, Term: 5})}
+	}
+	out := newRig(t, log).step(ask(ms[1]))
+	w, s := find[quorum.Write](out), find[quorum.Send](out)
+	if len(w) != 1 || len(s) != 1 || message(t, s[0]).Reject {
+		t.Fatal(out)
+	}
+	log.Hard = w[0].Hard
+	for _, from := range []quorum.Member{ms[2], ms[1]} {
+		s = find[quorum.Send](newRig(t, log).step(ask(from)))
+		if len(s) != 1 || message(t, s[0]).Reject != (from == ms[2]) {
+			t.Errorf("after a restart, %s asks for the vote that %s has: %v", from.Peer, ms[1].Peer, s)
+		}
+	}
+}
