@@ -219,7 +219,8 @@ const homeWait = time.Minute
 // job's home may change meanwhile.
 func (d *Daemon) handleEvents(w http.ResponseWriter, r *http.Request) {
 	f := follower{d: d, name: r.PathValue("id"), enc: json.NewEncoder(w), flush: http.NewResponseController(w)}
-	if err := f.find(r.Context()); err != nil {
+	var e *api.Error
+	if err := f.find(r.Context()); err != nil && !(errors.As(err, &e) && e.Status == http.StatusServiceUnavailable) {
 		writeError(w, err)
 		return
 	}
@@ -245,6 +246,9 @@ func (d *Daemon) handleEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// errNoHome says that nobody tells of a job just now.
+var errNoHome = errors.New("the job has no home just now")
 
 // follower is one stream of a job's events.
 type follower struct {
@@ -277,6 +281,9 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 				return true, nil
 			}
 		}
+	}
+	if f.job == nil && f.at == "" {
+		return false, errNoHome
 	}
 	st, err := f.d.statusFrom(ctx, f.job, f.at, f.name)
 	if err != nil {

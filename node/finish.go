@@ -452,8 +452,13 @@ func tailOf(s string, n int) string {
 func (d *Daemon) jobEnded(e engine.JobEnded) {
 	failpoint.Hit(failpoint.EndAfter)
 	j := d.byID(e.ID)
-	if c := d.ledgerOf(e.ID); j == nil && c != nil {
-		j = d.jobOf(c)
+	if c := d.ledgerOf(e.ID); c != nil {
+		if j == nil {
+			j = d.jobOf(c)
+		}
+		j.mu.Lock()
+		j.brief(c)
+		j.mu.Unlock()
 	}
 	var st api.JobStatus
 	if j == nil || json.Unmarshal(e.Result.Status, &st) != nil {

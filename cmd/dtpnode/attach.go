@@ -44,11 +44,7 @@ func runAttach(ctx context.Context, g *globals, id, out string) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	st, err := client.Job(ctx, id)
-	if err != nil {
-		return err
-	}
-	err = follow(ctx, g, client, st.ID, out, nil, true)
+	err = follow(ctx, g, client, id, out, nil, true)
 	if errors.Is(err, context.Canceled) {
 		return submit.ErrDetached
 	}
