@@ -8,7 +8,8 @@
 //	run.go      generations                     blobs.go    partials, sources, results on disk
 //	finish.go   a job's way out                 status.go   what users see
 //	control.go  HTTP on the Unix socket         logs.go     what children printed
-//	meter.go    histograms                      executor.go what runs user code
+//	ledgers.go  copies of ledgers, kept blobs   executor.go what runs user code
+//	meter.go    histograms                      failpoints.go steps for crash tests
 package node
 
 import (

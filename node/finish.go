@@ -78,6 +78,7 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 	for i, p := range e.Inputs {
 		kids[i] = p.ID
 	}
+	failpoint.Hit(failpoint.MergeBefore)
 	s, err := d.tryMerge(e)
 	if err != nil {
 		d.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
@@ -86,6 +87,7 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 	}
 	sha := hex.EncodeToString(s.SHA256[:])
 	d.blobs.add(sha, s.Path)
+	failpoint.Hit(failpoint.MergeAfter)
 	d.post(engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
 }
 

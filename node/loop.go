@@ -118,10 +118,12 @@ func (d *Daemon) obey(e engine.Effect) {
 
 // send is at most once: the protocol repeats what matters.
 func (d *Daemon) send(to tasks.PeerID, m engine.Message) {
+	before(m)
 	b, err := wire.Marshal(&m)
 	if err == nil {
 		err = d.net.Send(to, b)
 	}
+	after(m)
 	if err != nil {
 		d.log.Debug("could not send", "to", to, "reason", err)
 	}
@@ -177,6 +179,7 @@ func (d *Daemon) receive(from tasks.PeerID, payload []byte) {
 		d.log.Warn("dropped a message", "from", from, "job", m.Job.Short(), "reason", why)
 		return
 	}
+	received(m)
 	d.post(engine.Recv{From: from, Msg: m})
 }
 
