@@ -148,7 +148,7 @@ func (m *model) step(n *node, ev quorum.Event) {
 		return
 	}
 	for _, e := range n.r.Step(m.now, ev) {
-		fmt.Fprintf(m.sum, "%d %x %#v\n", m.now, n.self.ID, e)
+		fmt.Fprintf(m.sum, "%d %x %T %s\n", m.now, n.self.ID, e, e) // %s, as data are long
 		m.carry(n, e)
 	}
 	if w := max(n.r.Wake(), m.now); w != n.wake {

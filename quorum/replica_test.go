@@ -330,7 +330,7 @@ func TestAbsurdFrames(t *testing.T) {
 	num := func() uint64 {
 		return []uint64{0, 1, 2, 3, 4, 1 << 40, 1 << 62, 1<<64 - 1}[rnd.IntN(8)]
 	}
-	for range 20000 {
+	for range 5000 {
 		make := []func(testing.TB) (*rig, []quorum.Member){follower, leader}[rnd.IntN(2)]
 		g, ms := make(t)
 		for range 4 {
@@ -360,14 +360,14 @@ func TestNewMemberGetsWholeLog(t *testing.T) {
 		m.step(lead, quorum.Propose{Data: make([]byte, size)})
 		m.run(20 * time.Millisecond)
 	}
-	for range 70000 { // more than fit a frame with their heads
+	for range 35000 { // more than fit a frame with their heads
 		m.step(lead, quorum.Propose{Data: []byte("x")})
 	}
 	m.run(time.Second)
 	b, c := m.add(quorum.NewMember("b", 1)), m.add(quorum.NewMember("c", 1))
 	m.step(lead, quorum.Change{Add: []quorum.Member{b.self, c.self}})
 	m.run(5 * time.Second)
-	if len(m.wrong) > 0 || len(m.log) != 70005 || b.applied != m.last || c.applied != m.last {
+	if len(m.wrong) > 0 || len(m.log) != 35005 || b.applied != m.last || c.applied != m.last {
 		t.Error(m.wrong, len(m.log), m.last, b.applied, c.applied)
 	}
 }
