@@ -16,5 +16,6 @@
 //	namespaces_test.go  separate hosts
 //	fake_test.go      daemons that sleep and count instead of running ROOT, built with the tag fakeexec
 //	chaos_test.go     many daemons, killed and stopped at random
+//	faultnet_test.go  hosts on a network that delays, loses and cuts off (internal/faultnet)
 //	commands_test.go  every command, its JSON, exit status and Ctrl-C
 package e2e
