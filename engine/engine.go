@@ -32,6 +32,7 @@ type Config struct {
 	Quorum   quorum.Config // of the replicated logs; Seed is this peer's
 	Replace  time.Duration // a replica that is silent for so long is replaced; default 10 s
 	Found    time.Duration // commits of a new job wait so long for its replicas; default 3 s
+	Keep     int64         // bytes of partials not yet committed that may be kept here; 0 for no bound
 	Linger   time.Duration // replicas of a job that is over serve the others for so long; default 2 s
 }
 
@@ -150,6 +151,7 @@ type Peer struct {
 	ended endedJobs
 	left  bool
 	leave bool
+	full  bool // of partials
 
 	ticked bool // the scheduler has been stepped in this Step
 }
@@ -230,6 +232,7 @@ func (p *Peer) Step(now time.Duration, ev Event) []Effect {
 		}
 	}
 	p.drain()
+	p.makeRoom()
 	p.checkLeft()
 	return p.out
 }

@@ -351,6 +351,40 @@ func (p *Peer) flush(j *jobState) {
 	}
 }
 
+// makeRoom bounds what is kept here of partials that are not committed: at the bound nothing more is begun,
+// and what is beyond it is dropped and runs again, here or elsewhere.
+func (p *Peer) makeRoom() {
+	if p.cfg.Keep <= 0 {
+		return
+	}
+	kept := p.Kept()
+	if full := kept >= p.cfg.Keep || (p.full && kept > p.cfg.Keep*3/4); full != p.full {
+		p.full = full
+		p.schedule(steal.Full{On: full})
+	}
+	for _, j := range p.jobs {
+		if kept <= p.cfg.Keep {
+			return
+		}
+		if !j.shut {
+			here := j.parts.Bytes()
+			p.local(j.parts.Shed(max(here-(kept-p.cfg.Keep), 0)))
+			kept -= here - j.parts.Bytes()
+			j.urgent = true
+		}
+	}
+}
+
+// Kept is how many bytes of partials are kept here that are not known to be committed.
+func (p *Peer) Kept() (n int64) {
+	for _, j := range p.jobs {
+		if !j.shut {
+			n += j.parts.Bytes()
+		}
+	}
+	return n
+}
+
 // report tells the home, this peer itself perhaps, where things stand.
 func (p *Peer) report(j *jobState) {
 	if j.home == "" || (!j.urgent && p.now-j.reported < p.cfg.Report) || (j.lead != nil && j.lead.Ended()) {

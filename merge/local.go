@@ -320,6 +320,33 @@ func (l *Local) Clear() []Effect {
 	return l.take()
 }
 
+// Bytes is the size of all that is kept here.
+func (l *Local) Bytes() (n int64) {
+	for _, p := range l.parts {
+		n += p.Size
+	}
+	return n
+}
+
+// Shed drops the largest partials that nobody has answered for, with the inputs kept for them, until at most
+// limit bytes are kept; the home finds that their units are held by nobody. What is in a merge under way
+// stays.
+func (l *Local) Shed(limit int64) []Effect {
+	for l.Bytes() > limit {
+		var largest *part
+		for _, p := range l.parts {
+			if (p.state == offered || p.state == waiting) && (largest == nil || p.Size > largest.Size) {
+				largest = p
+			}
+		}
+		if largest == nil {
+			break
+		}
+		l.dropTree(largest)
+	}
+	return l.take()
+}
+
 // Held is every unit in a partial kept here.
 func (l *Local) Held() tasks.Cover {
 	var rs []tasks.Range

@@ -337,3 +337,31 @@ func TestReduceOfUnknownIsRefused(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 }
+
+// TestShed drops the largest first, with their inputs, and nothing that is being merged.
+func TestShed(t *testing.T) {
+	l := NewLocal("j", "n", "h")
+	next := uint64(100)
+	name := func() ID { next++; return ID{Node: "n", Seq: next} }
+	add := func(seq uint64, first, size int64) {
+		p := part1("n", seq, tasks.R(first, first+5))
+		p.Size = size
+		l.Add(p)
+	}
+	add(1, 0, 10)
+	add(2, 5, 30)
+	l.Flush(0, name) // into one merge
+	add(3, 10, 7)
+	if l.Shed(30); l.Bytes() != 40 {
+		t.Fatalf("%d bytes are left: want the inputs of the merge under way, and nothing else", l.Bytes())
+	}
+	sum := Sum(ID{Node: "n", Seq: 101}, []Partial{part1("n", 1, tasks.R(0, 5)), part1("n", 2, tasks.R(5, 10))})
+	sum.Size = 35
+	if _, err := l.Merged(0, sum); err != nil {
+		t.Fatal(err)
+	}
+	forgotten := l.Shed(74)
+	if len(forgotten) != 3 || !l.Empty() {
+		t.Errorf("want the merge dropped with both inputs: %v, %d bytes left", forgotten, l.Bytes())
+	}
+}

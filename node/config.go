@@ -43,7 +43,9 @@ type Config struct {
 	Backend     Backend // what runs user code; default ROOT
 
 	LeaveWait time.Duration // longest wait for work to be handed back; default 20 s
-	KeepJobs  int           // finished jobs whose results are kept; default 50
+	KeepJobs  int           // finished jobs that are remembered after their result was fetched; default 50
+	KeepFor   time.Duration // a result that nobody fetches is kept for so long; default 14 days
+	KeepBytes int64         // bound of partial results that are not committed; default a quarter of the free disk
 	Replicas  int           // of a job's ledger, where there are as many nodes; default 3
 	Election  time.Duration // a home that is silent for so long is replaced; default 2 s
 }
@@ -75,6 +77,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Election == 0 {
 		c.Election = 2 * time.Second
+	}
+	if c.KeepFor == 0 {
+		c.KeepFor = 14 * 24 * time.Hour
 	}
 	if c.KeepJobs == 0 {
 		c.KeepJobs = 50

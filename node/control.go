@@ -338,5 +338,7 @@ func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
-	_, _ = io.Copy(w, f)
+	if _, err := io.Copy(w, f); err == nil {
+		d.wasFetched(j.name)
+	}
 }

@@ -95,6 +95,9 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := errors.Join(os.RemoveAll(d.cfg.ScratchDir), os.MkdirAll(d.cfg.ScratchDir, 0o700)); err != nil {
 		return fmt.Errorf("could not empty scratch folder %q: %w", d.cfg.ScratchDir, err)
 	}
+	if d.cfg.KeepBytes == 0 {
+		d.cfg.KeepBytes = keepBytes(d.cfg.ScratchDir)
+	}
 	d.blobs = newBlobs(d.cfg.ScratchDir)
 	d.findROOT(ctx)
 	root := ""
@@ -109,7 +112,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(err, d.lock.Unlock())
 	}
 	boot := uint64(d.start.UnixMilli() / 16) // no two lives within 16 ms; room for 2^24 messages of each
-	d.peer, err = engine.New(engine.Config{Boot: boot, Replicas: d.cfg.Replicas,
+	d.peer, err = engine.New(engine.Config{Boot: boot, Replicas: d.cfg.Replicas, Keep: d.cfg.KeepBytes,
 		Quorum: quorum.Config{Seed: boot, Election: d.cfg.Election},
 		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: boot}})
 	if err != nil {
@@ -125,6 +128,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		}
 	})
 	d.spawn(d.listen)
+	d.spawn(d.sweepOften)
 	return nil
 }
 

@@ -241,6 +241,7 @@ func (d *Daemon) deliver(j *job) error {
 	if err := copyFile(out, d.resultPath(j.name)); err != nil {
 		return withHint(err, "the result is kept: dtpnode get "+j.name[:12]+" -o FILE")
 	}
+	d.wasFetched(j.name)
 	return nil
 }
 
@@ -314,13 +315,6 @@ type emptySink struct{ j *job }
 func (emptySink) PacketDone(rootexec.Done) {}
 func (emptySink) Failed(*rootexec.Failure) {}
 func (s emptySink) Output(line string)     { s.j.printed(line) }
-
-// resultPath is where a job's output is kept.
-func (d *Daemon) resultPath(name string) string {
-	return filepath.Join(d.jobsDir(), name, "result.root")
-}
-
-func (d *Daemon) jobsDir() string { return filepath.Join(d.cfg.StateDir, "jobs") }
 
 // remember keeps the rate of a job's code for the next job with it.
 func (d *Daemon) remember(j *job) {

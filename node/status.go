@@ -86,6 +86,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		st.Rate = float64(st.Done) / st.Working
 	}
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	st.Kept = bytesUnder(d.ledgerDir(j.id))
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
 	st.Failing = missing(j.desc, v.Failing, names)
 	if st.State.Final() {
@@ -190,22 +191,10 @@ func (d *Daemon) saveStatus(j *job) {
 	}
 }
 
-// saveFinished keeps a final status and drops the oldest jobs beyond KeepJobs.
+// saveFinished keeps a final status, and makes room for it.
 func (d *Daemon) saveFinished(j *job) {
 	d.saveStatus(j)
-	var final []*job
-	for _, o := range d.ledJobs() {
-		if o.final() {
-			final = append(final, o)
-		}
-	}
-	for len(final) > d.cfg.KeepJobs {
-		d.mu.Lock()
-		delete(d.byName, final[0].name)
-		d.mu.Unlock()
-		_ = os.RemoveAll(filepath.Join(d.jobsDir(), final[0].name))
-		final = final[1:]
-	}
+	d.sweep()
 }
 
 // loadFinished reads the jobs that ended in earlier lives of the daemon, or with them.
@@ -248,6 +237,7 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 		}
 	}
 	d.ask(func(p *engine.Peer) { st.Busy = p.Busy() })
+	d.storage(&st)
 	if d.root != nil {
 		st.ROOT, st.ROOTDir = d.root.Version, d.root.Dir
 	}

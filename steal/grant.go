@@ -61,7 +61,7 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
 	waiting, running := j.waiting(), j.running()
 	mine := j.rate * float64(s.cfg.Slots)
-	if j.shunned || s.leaving || s.now < j.paused {
+	if j.shunned || s.leaving || s.full || s.now < j.paused {
 		mine = 0
 	}
 	slots = min(max(slots, 1), 1<<16)

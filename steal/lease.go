@@ -22,7 +22,7 @@ func (s *Scheduler) fill() {
 			s.refill(g)
 		}
 	}
-	for len(s.gens) < s.cfg.Slots && !s.leaving {
+	for len(s.gens) < s.cfg.Slots && !s.leaving && !s.full {
 		j := s.hungriest()
 		if j == nil {
 			return

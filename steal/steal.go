@@ -187,6 +187,8 @@ type (
 	}
 	// Leave hands all waiting work to the jobs' homes and winds the generations up.
 	Leave struct{}
+	// Full tells that there is no room here for more results: nothing is begun or stolen until there is.
+	Full struct{ On bool }
 )
 
 func (Tick) isStealEvent()       {}
@@ -207,6 +209,7 @@ func (PacketDone) isStealEvent() {}
 func (GenSealed) isStealEvent()  {}
 func (GenFailed) isStealEvent()  {}
 func (Leave) isStealEvent()      {}
+func (Full) isStealEvent()       {}
 
 // Effect is what the caller must do; the types below.
 type Effect interface{ isStealEffect() }
@@ -266,6 +269,7 @@ type Scheduler struct {
 	thief   thief
 	peers   []tasks.PeerID // sorted
 	leaving bool
+	full    bool
 }
 
 // New returns a scheduler without jobs.
@@ -335,6 +339,8 @@ func (s *Scheduler) handle(ev Event) {
 		s.genFailed(ev)
 	case Leave:
 		s.leave()
+	case Full:
+		s.full = ev.On
 	}
 }
 

@@ -121,7 +121,7 @@ func (s *Scheduler) isIdle(g *gen) bool {
 
 // hungry reports whether a slot here could run stolen work.
 func (s *Scheduler) hungry() bool {
-	if s.leaving || s.cfg.Slots == 0 || !slices.ContainsFunc(s.jobs, s.wantsMore) {
+	if s.leaving || s.full || s.cfg.Slots == 0 || !slices.ContainsFunc(s.jobs, s.wantsMore) {
 		return false
 	}
 	if len(s.gens) < s.cfg.Slots {

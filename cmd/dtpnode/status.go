@@ -76,6 +76,7 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)
 	fmt.Fprintf(tw, "ROOT\t%s\n", root)
 	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)
+	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; uncommitted results up to %s\n", progress.Bytes(float64(st.Kept)), st.Ledgers, progress.Bytes(float64(st.KeptMax)))
 	fmt.Fprintf(tw, "steals\t%s\n", histogram(st.Steal))
 	fmt.Fprintf(tw, "packets\t%s\n", histogram(st.Packet))
 	if st.Problem != "" {

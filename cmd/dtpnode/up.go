@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,6 +30,8 @@ type nodeFlags struct {
 	scratch  string
 	memory   string
 	logLevel string
+	keep     string
+	keepFor  time.Duration
 	install  bool
 }
 
@@ -38,6 +41,8 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
 	flags.StringVar(&f.root, "root", "", "ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
+	flags.StringVar(&f.keep, "keep-bytes", "", "bound of partial results kept here before they are committed, e.g. 20G (default: a quarter of the free disk)")
+	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour, "keep the result of a finished job for so long if nobody fetches it")
 	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
@@ -136,6 +141,13 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
 		return usagef("could not use --log-level %q: want debug, info, warn or error", opts.logLevel)
 	}
+	keep, err := inputs.Size(opts.keep)
+	if err != nil {
+		return usageError{err}
+	}
+	if opts.keepFor <= 0 {
+		return usagef("could not use --keep-results %s: want a time above zero", opts.keepFor)
+	}
 	exec, err := backend()
 	if err != nil {
 		return err
@@ -153,6 +165,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
 		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory, Backend: exec,
+		KeepBytes: keep, KeepFor: opts.keepFor,
 		Version: version.String(),
 		Logger:  slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level})),
 	})
