@@ -42,12 +42,13 @@ type Config struct {
 	Logger      *slog.Logger
 	Backend     Backend // what runs user code; default ROOT
 
-	LeaveWait time.Duration // longest wait for work to be handed back; default 20 s
-	KeepJobs  int           // finished jobs that are remembered after their result was fetched; default 50
-	KeepFor   time.Duration // a result that nobody fetches is kept for so long; default 14 days
-	KeepBytes int64         // bound of partial results that are not committed; default a quarter of the free disk
-	Replicas  int           // of a job's ledger, where there are as many nodes; default 3
-	Election  time.Duration // a home that is silent for so long is replaced; default 2 s
+	LeaveWait   time.Duration // longest wait for work to be handed back; default 20 s
+	KeepJobs    int           // finished jobs that are remembered after their result was fetched; default 50
+	KeepFor     time.Duration // a result that nobody fetches is kept for so long; default 14 days
+	KeepBytes   int64         // bound of partial results that are not committed; default a quarter of the free disk
+	CommitEvery time.Duration // what a child has done is handed in after so long; default 30 s
+	Replicas    int           // of a job's ledger, where there are as many nodes; default 3
+	Election    time.Duration // a home that is silent for so long is replaced; default 2 s
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -32,6 +32,7 @@ type nodeFlags struct {
 	logLevel string
 	keep     string
 	keepFor  time.Duration
+	commit   time.Duration
 	install  bool
 }
 
@@ -43,6 +44,7 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
 	flags.StringVar(&f.keep, "keep-bytes", "", "bound of partial results kept here before they are committed, e.g. 20G (default: a quarter of the free disk)")
 	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour, "keep the result of a finished job for so long if nobody fetches it")
+	flags.DurationVar(&f.commit, "commit-every", 30*time.Second, "hand in what a child has done after so long; a crash loses no more than that")
 	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
@@ -148,6 +150,9 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	if opts.keepFor <= 0 {
 		return usagef("could not use --keep-results %s: want a time above zero", opts.keepFor)
 	}
+	if opts.commit <= 0 {
+		return usagef("could not use --commit-every %s: want a time above zero", opts.commit)
+	}
 	exec, err := backend()
 	if err != nil {
 		return err
@@ -165,7 +170,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
 		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory, Backend: exec,
-		KeepBytes: keep, KeepFor: opts.keepFor,
+		KeepBytes: keep, KeepFor: opts.keepFor, CommitEvery: opts.commit,
 		Version: version.String(),
 		Logger:  slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level})),
 	})
