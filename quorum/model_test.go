@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 60, "how many seeds the model runs")
+	seeds = flag.Int("seeds", 200, "how many seeds the model runs")
 	first = flag.Uint64("seed", 1, "the first of them")
 )
 
@@ -275,7 +275,10 @@ func (m *model) change() {
 	if n == nil || m.pending() {
 		return
 	}
-	members := n.r.Members()
+	members := slices.DeleteFunc(n.r.Members(), func(x quorum.Member) bool { return x == n.self })
+	if len(members) == 0 {
+		return
+	}
 	out := members[m.rnd.IntN(len(members))]
 	for _, x := range members {
 		if m.node(x.ID).lost {
@@ -285,9 +288,9 @@ func (m *model) change() {
 	in := m.add(quorum.NewMember(fmt.Sprint("p", m.rnd.IntN(7)), uint64(len(m.nodes))))
 	m.trace("%v %x replaces %x by %x", m.now, n.self.ID, out.ID, in.self.ID)
 	switch kind := m.rnd.IntN(4); {
-	case kind == 0 && len(members) < 5 && !m.node(out.ID).lost:
+	case kind == 0 && len(members) < 4 && !m.node(out.ID).lost:
 		m.step(n, quorum.Change{Add: []quorum.Member{in.self}})
-	case kind == 1 && len(members) > 3:
+	case kind == 1 && len(members) > 2:
 		m.step(n, quorum.Change{Remove: []uint64{out.ID}})
 	default:
 		m.step(n, quorum.Change{Add: []quorum.Member{in.self}, Remove: []uint64{out.ID}})

@@ -30,6 +30,7 @@ type Replica struct {
 	changing bool                    // a change that was proposed here is not applied
 
 	hard                 Hard
+	kept                 uint64 // Commit as of the last Write
 	last                 uint64 // index of the last entry that raft gave out
 	applied, appliedTerm uint64
 
@@ -78,6 +79,7 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
 		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
 		now: now, tick: now, hard: Hard{Term: disk.hard.Term, Vote: disk.hard.Vote, Commit: disk.hard.Commit},
+		kept: disk.hard.Commit,
 	}
 	r.last, _ = disk.LastIndex()
 	for _, m := range log.Voters {
@@ -241,11 +243,12 @@ func (r *Replica) pump() {
 		if n := len(rd.Entries); n > 0 {
 			r.last = rd.Entries[n-1].Index
 		}
-		if !rd.MustSync {
+		if !rd.MustSync && !r.reseats(rd.CommittedEntries) {
 			r.finish(&rd)
 			continue
 		}
 		r.seq++
+		r.kept = r.hard.Commit
 		r.writing = &rd
 		// Commit goes along: a replica that has a change of the voters in its log must know that the
 		// change before it is committed, or it could be elected by voters of long ago.
@@ -255,6 +258,14 @@ func (r *Replica) pump() {
 			rd.Messages = nil
 		}
 	}
+}
+
+// reseats reports whether a change of the voters is committed, and the disk does not know that. It must, before
+// the change is applied: else replicas that restart would need the votes of members that have left for good.
+func (r *Replica) reseats(committed []raftpb.Entry) bool {
+	return slices.ContainsFunc(committed, func(e raftpb.Entry) bool {
+		return e.Type == raftpb.EntryConfChangeV2 && e.Index > r.kept
+	})
 }
 
 func entries(in []raftpb.Entry) []Entry {

@@ -281,7 +281,7 @@ func TestRemovedIsTold(t *testing.T) {
 		"nothing":         {},
 		"an old ID":       {Add: []quorum.Member{gone.self}},
 		"a stranger":      {Remove: []uint64{5}},
-		"nobody left":     {Remove: []uint64{m.nodes[0].self.ID, m.nodes[1].self.ID, m.nodes[2].self.ID, in.self.ID}},
+		"the leader":      {Remove: []uint64{lead.self.ID}},
 		"a nameless peer": {Add: []quorum.Member{{ID: 5}}},
 	} {
 		if out := lead.r.Step(m.now, ch); len(find[quorum.Refused](out)) != 1 || len(out) != 1 {
@@ -390,4 +390,28 @@ func TestVoteIsKept(t *testing.T) {
 			t.Errorf("after a restart, %s asks for the vote that %s has: %v", from.Peer, ms[1].Peer, s)
 		}
 	}
+}
+
+// TestChangeIsKeptBeforeItCounts: a replica that forgets, in a power cut, that a change was complete would ask
+// the old voters again.
+func TestChangeIsKeptBeforeItCounts(t *testing.T) {
+	self := members("a")
+	g := newRig(t, quorum.Log{Self: self[0], Voters: self})
+	g.step(quorum.Campaign{})
+	var index, commit uint64
+	for _, e := range g.step(quorum.Change{Add: members("b")}) {
+		switch e := e.(type) {
+		case quorum.Write:
+			if len(e.Entries) > 0 && index == 0 {
+				index = e.Entries[0].Index
+			}
+			commit = e.Hard.Commit
+		case quorum.Changed:
+			if index == 0 || commit < index {
+				t.Fatalf("entry %d changes the voters, and %d is on disk as committed", index, commit)
+			}
+			return
+		}
+	}
+	t.Fatal("the voters did not change")
 }
