@@ -8,15 +8,25 @@ import (
 // MaxDepth is how deep arrays and maps may be nested in a value.
 const MaxDepth = 16
 
+// Elements of an array become Go structs of a few hundred bytes, however little was sent of them. At most
+// maxThrifty elements of a value may be nil or a map of less than thriftyMap bytes; no honest message has such
+// elements in numbers. So a value decodes into a few dozen times its own size at the most.
+const (
+	maxThrifty = 256
+	thriftyMap = 12
+)
+
 // Check reports whether b is exactly one well-formed msgpack value that is safe to decode: every
-// declared length fits the bytes that are left, and nothing is nested deeper than MaxDepth. It takes
-// one pass and allocates nothing.
+// declared length fits the bytes that are left, nothing is nested deeper than MaxDepth, and no array is
+// stuffed with empty elements. It takes one pass and allocates nothing.
 func Check(b []byte) error {
 	// open[i] counts the values still to come at depth i; owed is their sum. Each takes a byte or more,
 	// so owed never exceeds what is left, however the lengths are spread over nested arrays.
 	var open [MaxDepth + 1]int
+	var from [MaxDepth + 1]int  // where the value began whose insides depth i holds
+	var list [MaxDepth + 1]bool // it is an array
 	open[0] = 1
-	depth, owed, at := 0, 1, 0
+	depth, owed, at, thrifty := 0, 1, 0, 0
 	for owed > 0 {
 		if at >= len(b) {
 			return malformed(at, "ends in the middle of a value")
@@ -30,7 +40,11 @@ func Check(b []byte) error {
 		}
 		open[depth]--
 		owed--
+		began, first := at, b[at]
 		at += head + int(body)
+		if list[depth] && (first == 0xc0 || kids == 0 && (first == 0x80 || first >= 0xde && first <= 0xdf)) {
+			thrifty++
+		}
 		if kids > 0 {
 			if kids > uint64(len(b)-at-owed) {
 				return malformed(at, "declares more elements than there are bytes")
@@ -39,11 +53,17 @@ func Check(b []byte) error {
 				return malformed(at, "is nested too deep")
 			}
 			depth++
-			open[depth] = int(kids)
+			open[depth], from[depth] = int(kids), began
+			list[depth] = first>>4 == 0x9 || first == 0xdc || first == 0xdd
 			owed += int(kids)
 		}
 		for depth > 0 && open[depth] == 0 {
-			depth--
+			if depth--; list[depth] && !list[depth+1] && at-from[depth+1] < thriftyMap {
+				thrifty++
+			}
+		}
+		if thrifty > maxThrifty {
+			return malformed(at, "has too many empty elements")
 		}
 		if owed > len(b)-at {
 			return malformed(at, "ends in the middle of an array or map")

@@ -115,6 +115,10 @@ func TestCheck(t *testing.T) {
 		"hostile ext32": "c9 ffffffff 01 00", "cut head": "dd ffff", "cut ext type": "c7 00", "cut fixext": "d4",
 		"cut fixext body": "d4 01", "cut int": "d3 00", "cut str": "a2 61", "two values": "01 02",
 		"cut array": "92 01", "cut map": "81 a161", "too deep": deep(17), "very deep": deep(100000),
+		"stuffed with nils":       "dc 0200" + strings.Repeat("c0", 512),
+		"stuffed with maps":       "dc 0200" + strings.Repeat("80", 512),
+		"stuffed with small maps": "dc 0200" + strings.Repeat("81a16101", 512),
+		"stuffed further in":      "81 a161 92 91 01 dc 0200" + strings.Repeat("de0000", 512),
 		// Each inner length alone fits what is left, all together do not.
 		"spread lengths":    "92 dc0004 dc0004 01 02",
 		"siblings overlap":  "93 93 01 02 03 04",

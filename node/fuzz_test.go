@@ -1,0 +1,81 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// FuzzJob decodes whatever a member serves as a job's description: what passes its checks can be planned
+// with, and nothing panics.
+func FuzzJob(f *testing.F) {
+	data, err := tasks.NewDataset([]tasks.File{{URL: "a", Tree: "T", Entries: 10, Clusters: []int64{0, 5}}, {URL: "b", Entries: 3}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	b, err := wire.Marshal(&tasks.Job{Protocol: tasks.Protocol, Nonce: make([]byte, 16), Data: *data, Want: data.Space()})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var desc tasks.Job
+		if wire.Unmarshal(b, &desc) != nil || desc.Check() != nil {
+			return
+		}
+		for _, u := range []int64{desc.Want.First, desc.Want.Last - 1} {
+			if desc.Want.Contains(u) {
+				i, entry := desc.Data.Locate(u)
+				if entry < 0 || entry >= desc.Data.Files[i].Entries {
+					t.Fatalf("unit %d is entry %d of a file of %d", u, entry, desc.Data.Files[i].Entries)
+				}
+				if c := desc.Data.Cluster(u); !c.Contains(u) {
+					t.Fatalf("unit %d is not in its cluster %v", u, c)
+				}
+			}
+		}
+	})
+}
+
+// FuzzSource unpacks whatever is served as a job's sources.
+func FuzzSource(f *testing.F) {
+	b, err := packSource(rootexec.Source{Main: "A.C", Files: map[string][]byte{"A.C": []byte("x"), "A.h": nil}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		src, err := unpackSource(b)
+		if err != nil {
+			return
+		}
+		n := 0
+		for name, data := range src.Files {
+			n += len(name) + len(data)
+		}
+		if n > len(b) {
+			t.Fatalf("%d bytes of sources out of %d", n, len(b))
+		}
+	})
+}
+
+// FuzzBrief decodes whatever is served as what there is to know of a job beside its description.
+func FuzzBrief(f *testing.F) {
+	b, err := wire.Marshal(&brief{Signer: "s", Sig: []byte{1}, Request: []byte(`{"selector":"A.C"}`), Home: "h"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var br brief
+		if wire.Unmarshal(b, &br) == nil {
+			j := &job{name: "n"}
+			j.brief(&ledgerCopy{brief: br, desc: &tasks.Job{}})
+			if j.status.ID != "n" {
+				t.Fatal("the job has no name")
+			}
+		}
+	})
+}
