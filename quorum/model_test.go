@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "how many seeds the model runs")
+	seeds = flag.Int("seeds", 100, "how many seeds the model runs")
 	first = flag.Uint64("seed", 1, "the first of them")
 )
 

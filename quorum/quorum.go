@@ -112,8 +112,9 @@ type (
 	// is known to be in the log only when it is applied.
 	Propose struct{ Data []byte }
 	// Change asks for other voters. Only a leader (Leading) does so, one change at a time. It does not remove
-	// itself: one that is to go is stopped, and the next leader removes it. A removed ID never comes back. The added members must be up, with a log of the group's founding voters: without
-	// their answers a group may be unable to go on, and cannot go back.
+	// itself: one that is to go is stopped, and the next leader removes it. A removed ID never comes back. The
+	// added members must be up, with a log of the group's founding voters: without their answers a group may
+	// be unable to go on, and cannot go back.
 	Change struct {
 		Add    []Member
 		Remove []uint64
