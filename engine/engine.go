@@ -176,6 +176,7 @@ type jobState struct {
 	heard    time.Duration // from the home
 	urgent   bool          // report now
 	opened   time.Duration // when last announced, by the home
+	leads    time.Duration // since when this peer is the home
 	stopped  bool
 }
 

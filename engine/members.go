@@ -14,7 +14,7 @@ func (p *Peer) maintain(j *jobState) {
 	if j.lead == nil || j.log == nil || !j.log.Leading() || j.record.Result != nil {
 		return
 	}
-	if !j.staffed && p.now-j.opened >= p.cfg.Found {
+	if !j.staffed && p.now-j.leads >= p.cfg.Found {
 		p.staff(j)
 	}
 	if j.changed > 0 && p.now-j.changed < changeWait {
@@ -38,9 +38,7 @@ func (p *Peer) maintain(j *jobState) {
 		return
 	default:
 		if len(keep)+len(gone) == 1 {
-			if len(fit) == 0 {
-				p.staff(j)
-			}
+			p.staff(j) // there are too few others
 			return
 		}
 		if remove = p.shrink(j, keep, gone); remove == nil {

@@ -254,7 +254,7 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 // becomeHome leads the job from the record as it stands.
 func (p *Peer) becomeHome(j *jobState) {
 	j.lead = ledger.New(p.cfg.Ledger, j.record, &j.desc.Data, !j.desc.SeedLocal)
-	j.opened, j.urgent = p.now, true
+	j.opened, j.leads, j.urgent = p.now, p.now, true
 	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
 	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
 	for _, id := range p.sortedPeers() {
