@@ -53,6 +53,21 @@ func (p *Peer) handle(ev Event) {
 		p.cancel(ev.ID)
 	case Finished:
 		p.lead(ev.ID, ledger.Finished{Result: ev.Result})
+	case Leave:
+		p.leave = true
+		p.schedule(steal.Leave{})
+		for _, j := range p.jobs {
+			j.urgent = true
+			p.maintain(j)
+		}
+	default:
+		p.handleLedger(ev)
+	}
+}
+
+// handleLedger takes what comes back from disks: ledgers and kept blobs.
+func (p *Peer) handleLedger(ev Event) {
+	switch ev := ev.(type) {
 	case Founded:
 		p.founded(ev)
 	case Written:
@@ -65,13 +80,6 @@ func (p *Peer) handle(ev Event) {
 		p.lead(ev.Job, ledger.Damaged{ID: ev.ID})
 	case Restore:
 		p.restore(ev)
-	case Leave:
-		p.leave = true
-		p.schedule(steal.Leave{})
-		for _, j := range p.jobs {
-			j.urgent = true
-			p.maintain(j)
-		}
 	}
 }
 

@@ -109,7 +109,8 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if c.journal, err = journal.Create(path, journal.Head{Job: head, Self: e.Log.Self, Voters: e.Log.Voters}); err != nil {
 		return nil, err
 	}
-	return c, d.openCopy(c)
+	d.openCopy(c)
+	return c, nil
 }
 
 // fillCopy brings description, brief and sources here, durably.
@@ -218,7 +219,7 @@ func (d *Daemon) checkJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, err
 }
 
 // openCopy makes a copy known and lets it be written.
-func (d *Daemon) openCopy(c *ledgerCopy) error {
+func (d *Daemon) openCopy(c *ledgerCopy) {
 	c.writes, c.done = make(chan engine.WriteLedger, 16), make(chan struct{})
 	d.mu.Lock()
 	d.copies[c.id] = c
@@ -237,7 +238,6 @@ func (d *Daemon) openCopy(c *ledgerCopy) error {
 			d.log.Warn("could not close a job's ledger", "job", c.id.Short(), "reason", err)
 		}
 	})
-	return nil
 }
 
 // writeLedger hands a write to the copy's writer; called by the loop alone.
@@ -346,7 +346,8 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 	}
 	d.blobs.add(string(id), filepath.Join(dir, bodyFile))
 	d.blobs.add(c.desc.Code.Source, filepath.Join(dir, sourceFile))
-	return log, d.openCopy(c)
+	d.openCopy(c)
+	return log, nil
 }
 
 // keepPartial makes a partial's blob present among what is kept for its job, whole and durably, and returns

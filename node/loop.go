@@ -87,6 +87,26 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.spawn(func() { d.mergeBlobs(e) })
 	case engine.FetchBlob:
 		d.spawn(func() { d.fetchBlob(e) })
+	case engine.ForgetBlob:
+		_ = os.Remove(d.blobs.partial(e.Job, e.ID))
+	case engine.FinishJob:
+		d.spawn(func() { d.finish(e) })
+	case engine.FailJob:
+		d.failJob(e)
+	case engine.JobOver:
+		d.jobOver(e)
+	case engine.Stolen:
+		d.steals.add(e.Wait)
+	case engine.Left:
+		close(d.left)
+	default:
+		d.obeyLedger(e)
+	}
+}
+
+// obeyLedger carries out what the peer's copies of ledgers want.
+func (d *Daemon) obeyLedger(e engine.Effect) {
+	switch e := e.(type) {
 	case engine.KeepBlob:
 		d.spawn(func() { d.keepBlob(e) })
 	case engine.KeepResult:
@@ -101,18 +121,6 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.homeIs(e)
 	case engine.JobEnded:
 		d.jobEnded(e)
-	case engine.ForgetBlob:
-		_ = os.Remove(d.blobs.partial(e.Job, e.ID))
-	case engine.FinishJob:
-		d.spawn(func() { d.finish(e) })
-	case engine.FailJob:
-		d.failJob(e)
-	case engine.JobOver:
-		d.jobOver(e)
-	case engine.Stolen:
-		d.steals.add(e.Wait)
-	case engine.Left:
-		close(d.left)
 	}
 }
 
