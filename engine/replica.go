@@ -413,7 +413,7 @@ func (p *Peer) needed(j *jobState) bool {
 	switch {
 	case j.log == nil:
 		return j.lead != nil
-	case len(j.log.Members()) == 1: // alone: the job waits on disk for this peer's return
+	case len(j.log.Members()) == 1 && len(p.fit(j)) == 0: // the job waits on disk for this peer's return
 		return false
 	}
 	return true
@@ -461,8 +461,9 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	if j == nil || j.log == nil {
 		return LedgerView{}, false
 	}
-	v = LedgerView{Home: j.home, Term: j.term, Committed: j.record.Done.Cover(), Parts: slices.Clone(j.record.Done.Parts())}
-	for _, m := range j.log.Members() {
+	v = LedgerView{Home: j.home, Term: j.term, Committed: j.record.Done.Cover(), Parts: slices.Clone(j.record.Done.Parts()),
+		Voters: j.log.Members(), Ended: j.record.Ended}
+	for _, m := range v.Voters {
 		v.Members = append(v.Members, m.Peer)
 	}
 	v.Heard = j.log.Heard(p.now)
@@ -474,6 +475,8 @@ type LedgerView struct {
 	Home      tasks.PeerID
 	Term      uint64
 	Members   []tasks.PeerID
+	Voters    []quorum.Member                // the same, as members of the log
+	Ended     bool                           // nothing more is committed
 	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only
 	Committed tasks.Cover
 	Parts     []merge.Partial
