@@ -413,7 +413,7 @@ func (p *Peer) needed(j *jobState) bool {
 	switch {
 	case j.log == nil:
 		return j.lead != nil
-	case len(j.log.Members()) == 1 && len(p.fit(j)) == 0: // the job waits on disk for this peer's return
+	case len(j.log.Members()) == 1 && (j.lead == nil || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
 		return false
 	}
 	return true
