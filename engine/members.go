@@ -20,9 +20,13 @@ func (p *Peer) maintain(j *jobState) {
 	if j.changed > 0 && p.now-j.changed < changeWait {
 		return
 	}
+	keep, gone := p.sortVoters(j)
+	if p.leave {
+		p.handOver(j, keep)
+		return
+	}
 	var add []quorum.Member
 	var remove []uint64
-	keep, gone := p.sortVoters(j)
 	lack := p.voters() - len(keep)
 	fit := p.fit(j)
 	switch {
@@ -118,18 +122,34 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 	return ready
 }
 
-// shrink leaves the home alone with the ledger when there have been too few nodes for a while: with a
-// replica gone for good, the loss of one more would stop the job. A home that leaves stays until others
-// have taken over.
-func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove []uint64) {
-	if len(gone) == 0 || p.leave {
-		j.lonely = 0
-		return nil
+// handOver gives the lead to another replica, since this peer leaves. Where there is no other, a node becomes one
+// first. The next home sees to it that this peer is none any more.
+func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
+	if len(keep) > 0 {
+		j.changed = max(p.now, 1)
+		p.stepLog(j, quorum.Transfer{To: keep[0].ID})
+		return
 	}
+	if fit := p.fit(j); len(fit) > 0 {
+		if add := p.enlist(j, fit[:1], 1); len(add) > 0 {
+			j.changed = max(p.now, 1)
+			clear(j.enlisted)
+			p.stepLog(j, quorum.Change{Add: add})
+		}
+	}
+}
+
+// shrink leaves the home alone with the ledger when there are too few nodes: with a replica gone for good, the
+// loss of one more would stop the job. One that is silent may come back, and is waited for; one that leaves
+// says so, and goes when all that is committed is kept here.
+func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove []uint64) {
+	silent := slices.ContainsFunc(j.log.Members(), func(m quorum.Member) bool {
+		return slices.Contains(gone, m.ID) && !j.lead.Leaving(m.Peer)
+	})
 	if j.lonely == 0 {
 		j.lonely = max(p.now, 1)
 	}
-	if p.now-j.lonely < p.cfg.Replace {
+	if !j.lead.KeepsAll() || ((silent || len(gone) == 0) && p.now-j.lonely < p.cfg.Replace) {
 		return nil
 	}
 	for _, m := range keep {

@@ -187,9 +187,14 @@ func (h *Home) applied(ev Applied) {
 	}
 }
 
+// KeepsAll reports whether all that is committed is kept here.
+func (h *Home) KeepsAll() bool {
+	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool { return !k.by[h.cfg.Self] })
+}
+
 // finish has the result made once all that is committed is here.
 func (h *Home) finish() {
-	if h.told || slices.ContainsFunc(h.keeps, func(k *keeping) bool { return !k.by[h.cfg.Self] }) {
+	if h.told || !h.KeepsAll() {
 		return
 	}
 	h.told = true

@@ -128,6 +128,9 @@ type (
 	}
 	// Campaign makes a voter stand for election now.
 	Campaign struct{}
+	// Transfer makes the voter To lead in place of this leader, as soon as it has the whole log. It may come to
+	// nothing, and may be asked for again.
+	Transfer struct{ To uint64 }
 )
 
 func (Tick) isQuorumEvent()       {}
@@ -137,6 +140,7 @@ func (Change) isQuorumEvent()     {}
 func (Written) isQuorumEvent()    {}
 func (NotWritten) isQuorumEvent() {}
 func (Campaign) isQuorumEvent()   {}
+func (Transfer) isQuorumEvent()   {}
 
 // Effect is what a replica wants done, in order.
 type Effect interface{ isQuorumEffect() }

@@ -190,6 +190,10 @@ func (r *Replica) handle(ev Event) {
 		}
 	case NotWritten:
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
+	case Transfer:
+		if r.leads() && r.member(ev.To) {
+			r.node.TransferLeader(ev.To)
+		}
 	case Campaign:
 		r.rest()
 		_ = r.node.Campaign()
