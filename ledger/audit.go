@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -12,25 +13,34 @@ import (
 // has yet to speak to one that has spoken, to be missed by the next audit too.
 func (h *Home) auditDue() bool {
 	since := h.now - h.audited
-	if since < h.cfg.Audit {
-		return false
-	}
-	if since >= h.cfg.AuditWait {
-		return true
-	}
-	for _, n := range h.nodes {
-		if n.heard && !n.spoke {
-			return false
-		}
-	}
-	return true
+	return since >= h.auditEvery() && (h.unheard == 0 || since >= h.auditWait())
 }
+
+// Every is the time between a node's reports: longer the more nodes there are, since one home hears them all.
+func (h *Home) Every() time.Duration {
+	return max(h.cfg.Report, time.Duration(len(h.nodes))*time.Second/time.Duration(h.cfg.Reports))
+}
+
+// slack is by how much reports are rarer than in a small cluster; all that waits for reports waits longer by
+// that.
+func (h *Home) slack() time.Duration { return h.Every() - h.cfg.Report }
+
+func (h *Home) auditEvery() time.Duration { return h.cfg.Audit + h.slack() }
+
+func (h *Home) auditWait() time.Duration { return h.cfg.AuditWait + 2*h.slack() }
+
+// yieldBelow is the time between reports above which they are too old to tell who holds a unit twice.
+const yieldBelow = 2 * time.Second
 
 // audit finds units that nobody answers for, several times in a row, and puts them back to work; and
 // units that two nodes hold, of which one is told to forget them.
 func (h *Home) audit() {
+	h.unheard = 0
 	for _, n := range h.nodes {
 		n.spoke = false
+		if n.heard {
+			h.unheard++
+		}
 	}
 	if h.stopped {
 		return
@@ -39,13 +49,8 @@ func (h *Home) audit() {
 	h.rankBusy()
 	held, twice := h.sweep()
 	open := h.open().Minus(held)
-	for _, o := range h.offers {
-		open = open.Minus(o.Cover)
-	}
-	for _, s := range h.suspects {
-		if s.at == "" {
-			open = open.Minus(tasks.Cover{s.Range})
-		}
+	if !open.Empty() {
+		open = open.Minus(h.answered())
 	}
 	h.yield(twice)
 	h.missing = append(h.missing, open)
@@ -58,6 +63,23 @@ func (h *Home) audit() {
 		h.mend(lost)
 	}
 	h.retry()
+}
+
+// answered is what nodes need not hold: it is offered, given away lately, merged, or a suspect to be tried.
+func (h *Home) answered() tasks.Cover {
+	var rs []tasks.Range
+	for _, o := range h.offers {
+		rs = append(rs, o.Cover...)
+	}
+	for _, id := range h.order {
+		rs = append(rs, h.nodes[id].report.Also...)
+	}
+	for _, s := range h.suspects {
+		if s.at == "" {
+			rs = append(rs, s.Range)
+		}
+	}
+	return tasks.CoverOf(rs...)
 }
 
 // mend puts lost units back to work.
@@ -118,6 +140,9 @@ func (h *Home) sweep() (held tasks.Cover, twice []holding) {
 // yield tells one of two holders, in turn, to forget what both hold and it has not begun. What was
 // not held twice at the last audit may be on its way between the two.
 func (h *Home) yield(twice []holding) {
+	if h.Every() > yieldBelow {
+		return
+	}
 	var now []tasks.Range
 	of := map[tasks.PeerID][]tasks.Range{}
 	for _, t := range twice {

@@ -39,20 +39,31 @@ type order struct {
 }
 
 func (h *Home) findOffer(id merge.ID) *offer {
-	for _, o := range h.offers {
-		if o.ID == id {
-			return o
-		}
-	}
-	return nil
+	return h.byID[id]
 }
 
 func (h *Home) dropOffer(id merge.ID) {
-	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool { return o.ID == id })
+	if h.byID[id] != nil {
+		h.dropOffers(func(o *offer) bool { return o.ID == id })
+	}
+}
+
+func (h *Home) dropOffers(which func(*offer) bool) {
+	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool {
+		gone := which(o)
+		if gone {
+			delete(h.byID, o.ID)
+		}
+		return gone
+	})
 }
 
 func (h *Home) offered(p merge.Partial) {
+	if n := h.nodes[p.Holder]; n != nil {
+		n.last = h.now
+	}
 	if h.findOffer(p.ID) != nil {
+		h.emit(Note{To: p.Holder, ID: p.ID, Known: true})
 		return
 	}
 	if h.rejected[p.ID] { // its answer was lost; what it lacks is at work again already
@@ -60,8 +71,10 @@ func (h *Home) offered(p merge.Partial) {
 		return
 	}
 	if h.judge(p) == merge.Fresh {
-		h.offers = append(h.offers, &offer{keeping: newKeeping(p), since: h.now, judged: h.commits})
+		o := &offer{keeping: newKeeping(p), since: h.now, judged: h.commits}
+		h.offers, h.byID[p.ID] = append(h.offers, o), o
 		h.dirty = true
+		h.emit(Note{To: p.Holder, ID: p.ID, Known: true})
 	}
 }
 
@@ -129,14 +142,24 @@ func (h *Home) freeKids(p merge.Partial) {
 	}
 }
 
+// Planning looks at all offers: where there are many, not at each event.
+const (
+	manyOffers  = 64
+	planEvery   = 5 * time.Millisecond
+	repeatEvery = 100 * time.Millisecond
+)
+
 // plan fetches waiting offers, or has them merged on the nodes first where there are many: the
 // smallest first, on the node that holds the largest of them.
 func (h *Home) plan() {
-	h.repeatOrders()
-	if !h.dirty {
+	if h.now-h.repeated >= repeatEvery {
+		h.repeated = h.now
+		h.repeatOrders()
+	}
+	if !h.dirty || (len(h.offers) > manyOffers && h.now-h.planned < planEvery) {
 		return
 	}
-	h.dirty = false
+	h.dirty, h.planned = false, h.now
 	waits, busy := h.count()
 	if waits == 0 || (waits < merge.FanIn && busy >= h.cfg.Fetches) {
 		return
@@ -232,7 +255,7 @@ func (h *Home) reduceAll(ready []*offer) {
 // silent reports whether a node has not reported for so long that it had best not be ordered about.
 func (h *Home) silent(id tasks.PeerID) bool {
 	n := h.nodes[id]
-	return n == nil || h.now-n.last > 2*h.cfg.Audit
+	return n == nil || h.now-n.last > 2*(h.cfg.Audit+h.slack())
 }
 
 func (h *Home) reduce(group []*offer) {
@@ -346,7 +369,7 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	if o != nil {
 		k = o.keeping
 	}
-	h.keeps = append(h.keeps, k)
+	h.addKeep(k)
 	if !h.restOld {
 		h.rest = h.rest.Minus(p.Cover)
 	}
@@ -389,6 +412,7 @@ func (h *Home) notStored(ev NotStored) {
 	}
 	h.dirty = true
 	h.dropOffer(o.ID)
+	h.emit(Note{To: o.Holder, ID: o.ID})
 	switch {
 	case ev.Here != "":
 		if h.full++; h.full >= maxUnstored {

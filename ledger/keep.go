@@ -62,11 +62,11 @@ func (h *Home) sources(k *keeping) (ids []tasks.PeerID) {
 }
 
 func (h *Home) findKeep(id merge.ID) *keeping {
-	i := slices.IndexFunc(h.keeps, func(k *keeping) bool { return k.ID == id })
-	if i < 0 {
-		return nil
-	}
-	return h.keeps[i]
+	return h.keptAs[id]
+}
+
+func (h *Home) addKeep(k *keeping) {
+	h.keeps, h.keptAs[k.ID] = append(h.keeps, k), k
 }
 
 // keptBy takes a replica's word that it keeps something.
@@ -175,6 +175,7 @@ func (h *Home) applied(ev Applied) {
 		h.committed(*e.Commit, ev.Verdict, ev.Changed)
 	case e.Uncommit != nil && ev.Changed:
 		h.keeps = slices.DeleteFunc(h.keeps, func(k *keeping) bool { return k.ID == *e.Uncommit })
+		delete(h.keptAs, *e.Uncommit)
 		h.restOld, h.told, h.endAt = true, false, 0
 	case e.Lost != nil:
 		h.asideNow(*e.Lost)

@@ -38,6 +38,8 @@ type Config struct {
 	Repeat     time.Duration // between repeats of such an order; default 2 s
 	Fetches    int           // blobs fetched at once; default 4
 	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
+	Report     time.Duration // between a node's reports where there are few nodes; default 400 ms
+	Reports    int           // of all nodes together a second, at most; default 250
 }
 
 func (c *Config) defaults() {
@@ -45,7 +47,8 @@ func (c *Config) defaults() {
 		v   *time.Duration
 		def time.Duration
 	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute},
-		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second}} {
+		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second},
+		{&c.Report, 400 * time.Millisecond}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -53,7 +56,7 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v   *int
 		def int
-	}{{&c.Audits, 3}, {&c.Strikes, 3}, {&c.MaxLost, 20}, {&c.Fetches, 4}} {
+	}{{&c.Audits, 3}, {&c.Strikes, 3}, {&c.MaxLost, 20}, {&c.Fetches, 4}, {&c.Reports, 250}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -62,10 +65,13 @@ func (c *Config) defaults() {
 
 // Report is a node's regular word to the home of a job it takes part in.
 type Report struct {
-	Seq      uint64        `msgpack:"q"`
-	Ready    bool          `msgpack:"y"` // selector loaded, may be dealt work
-	Leaving  bool          `msgpack:"e"` // hands its work back and goes
-	Held     tasks.Cover   `msgpack:"h"` // waiting, running, sealed here
+	Seq     uint64      `msgpack:"q"`
+	Ready   bool        `msgpack:"y"` // selector loaded, may be dealt work
+	Leaving bool        `msgpack:"e"` // hands its work back and goes
+	Held    tasks.Cover `msgpack:"h"` // waiting, running, sealed here
+	// Also is what this node answers for beside Held, though others hold it too: given away so lately that
+	// the taker may not have reported it, or merged here from other nodes' partials.
+	Also     tasks.Cover   `msgpack:"o"`
 	Ran      int64         `msgpack:"n"` // units processed and not yet committed
 	Left     time.Duration `msgpack:"l"` // run time of what waits here
 	Failures []Failure     `msgpack:"f"` // until acknowledged
@@ -190,10 +196,12 @@ type Effect interface{ isLedgerEffect() }
 type (
 	// Reissue puts units back to work on this node's scheduler, from where they are stolen.
 	Reissue struct{ Ranges tasks.Cover }
-	// Deal pushes this node's share of waiting work to a node that has become ready.
+	// Deal pushes their share of waiting work to nodes that have become ready: to To, which passes on what
+	// is for the others.
 	Deal struct {
-		To    tasks.PeerID
-		Units int64
+		To     tasks.PeerID
+		Units  int64 // for all of them
+		Others []Worker
 	}
 	// Try runs a suspect range by itself on a node.
 	Try struct {
@@ -225,6 +233,12 @@ type (
 	Accept struct {
 		To tasks.PeerID
 		ID merge.ID
+	}
+	// Note tells a holder that its offer is known; or, not Known, that it is not any more.
+	Note struct {
+		To    tasks.PeerID
+		ID    merge.ID
+		Known bool
 	}
 	// Reject tells a holder that its partial cannot be committed: it explodes.
 	Reject struct {
@@ -267,6 +281,7 @@ func (KeepResult) isLedgerEffect() {}
 func (Propose) isLedgerEffect()    {}
 func (Accept) isLedgerEffect()     {}
 func (Reject) isLedgerEffect()     {}
+func (Note) isLedgerEffect()       {}
 func (Reduce) isLedgerEffect()     {}
 func (Drop) isLedgerEffect()       {}
 func (Yield) isLedgerEffect()      {}
@@ -288,6 +303,12 @@ type Failed struct {
 	Tries int
 }
 
+// Worker is a node that works for a job.
+type Worker struct {
+	ID    tasks.PeerID
+	Slots int
+}
+
 // Home leads one job. It is not safe for concurrent use.
 type Home struct {
 	cfg    Config
@@ -301,7 +322,8 @@ type Home struct {
 	replicas []tasks.PeerID // beside this node
 	staffed  bool           // as many as there should be
 	keeps    []*keeping     // of what is committed
-	result   *keeping       // of the result, once there is one
+	keptAs   map[merge.ID]*keeping
+	result   *keeping // of the result, once there is one
 	final    Result
 	told     bool          // Finish was emitted for the record as it stands
 	givenUp  bool          // Fail was emitted
@@ -309,29 +331,38 @@ type Home struct {
 	stopping time.Duration // when Stop was last proposed, 0 for never
 	spreadAt time.Duration // when what is committed was last looked after
 
-	nodes    map[tasks.PeerID]*node
-	order    []tasks.PeerID // of nodes, sorted: effects must not depend on map order
-	offers   []*offer
-	suspects []*suspect
-	general  Failed // failures that blame no unit
-	strikes  map[tasks.PeerID]int
-	missing  []tasks.Cover // what the last audits missed
-	twice    tasks.Cover   // what the last audit found with two nodes
-	audited  time.Duration
-	audits   int
-	rejected map[merge.ID]bool // answered so before
-	unstored map[merge.ID]int  // how often its blob could not be had, though its holder was there
-	full     int               // how often in a row this node could not keep a blob
-	orders   []*order          // to reduce, not seen carried out
-	counts   Counts
-	commits  int64
-	dirty    bool           // offers have changed since they were last planned for
-	rest     tasks.Cover    // wanted, neither committed nor set aside
-	restOld  bool           // rest must be computed anew
-	busy     []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
-	stopped  bool
-	stopAt   time.Duration
-	stopWhy  string
+	nodes     map[tasks.PeerID]*node
+	order     []tasks.PeerID // of nodes, sorted: effects must not depend on map order
+	offers    []*offer
+	byID      map[merge.ID]*offer
+	suspects  []*suspect
+	general   Failed // failures that blame no unit
+	strikes   map[tasks.PeerID]int
+	slots     int                  // of all nodes
+	undealt   []tasks.PeerID       // have become ready and wait for their share
+	undealtAt time.Duration        // since when the first of them does
+	tree      []tasks.PeerID       // nodes in the order in which they became ready, also those that have gone:
+	places    map[tasks.PeerID]int // one that comes back keeps its place, from 1, so that no node is above itself
+	missing   []tasks.Cover        // what the last audits missed
+	twice     tasks.Cover          // what the last audit found with two nodes
+	audited   time.Duration
+	unheard   int           // nodes that have reported before, but not since the last audit
+	planned   time.Duration // when offers were last planned for
+	repeated  time.Duration // when orders were last looked after
+	audits    int
+	rejected  map[merge.ID]bool // answered so before
+	unstored  map[merge.ID]int  // how often its blob could not be had, though its holder was there
+	full      int               // how often in a row this node could not keep a blob
+	orders    []*order          // to reduce, not seen carried out
+	counts    Counts
+	commits   int64
+	dirty     bool           // offers have changed since they were last planned for
+	rest      tasks.Cover    // wanted, neither committed nor set aside
+	restOld   bool           // rest must be computed anew
+	busy      []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
+	stopped   bool
+	stopAt    time.Duration
+	stopWhy   string
 }
 
 type node struct {
@@ -342,6 +373,8 @@ type node struct {
 	fresh  bool // reported since Stop
 	spoke  bool // reported since the last audit
 	last   time.Duration
+	every  time.Duration // between its reports, as it was told
+	acked  time.Duration // when it was last answered
 }
 
 // Counts says how often a home had to mend or merge.
@@ -364,9 +397,10 @@ func (h *Home) Counts() Counts { return h.counts }
 func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
-		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true}
+		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true,
+		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}}
 	for _, p := range record.Done.Parts() {
-		h.keeps = append(h.keeps, newKeeping(p))
+		h.addKeep(newKeeping(p))
 	}
 	return h
 }
@@ -387,6 +421,7 @@ func (h *Home) Start(now time.Duration) []Effect {
 func (h *Home) Resume(now time.Duration) []Effect {
 	h.now, h.out = now, nil
 	h.audited = now
+	h.deal = false // it is with the nodes already
 	if h.record.Stop != nil {
 		h.windUp(h.record.Stop.Reason)
 	}
@@ -432,6 +467,7 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 			h.audited = h.now
 			h.audit()
 		}
+		h.dealAll()
 		h.plan()
 	}
 	h.spread()
@@ -470,13 +506,24 @@ func (h *Home) nodeUp(ev NodeUp) {
 		i, _ := slices.BinarySearch(h.order, ev.ID)
 		h.order = slices.Insert(h.order, i, ev.ID)
 	}
+	h.slots += ev.Slots - n.slots
 	n.slots = ev.Slots
 }
 
 func (h *Home) nodeDown(id tasks.PeerID) {
+	n := h.nodes[id]
+	if n == nil {
+		return
+	}
+	if n.heard && !n.spoke {
+		h.unheard--
+	}
 	delete(h.nodes, id)
-	h.order = slices.DeleteFunc(h.order, func(o tasks.PeerID) bool { return o == id })
-	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool { return o.Holder == id && o.state != fetching && o.state != proposed })
+	h.slots -= n.slots
+	if i, ok := slices.BinarySearch(h.order, id); ok {
+		h.order = slices.Delete(h.order, i, i+1)
+	}
+	h.dropOffers(func(o *offer) bool { return o.Holder == id && o.state != fetching && o.state != proposed })
 	h.dirty = true
 	for _, o := range h.offers {
 		if o.state == reducing && o.at == id {
@@ -492,23 +539,25 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 
 func (h *Home) reported(from tasks.PeerID, r Report) {
 	n := h.nodes[from]
-	if n == nil || (n.heard && r.Seq <= n.report.Seq) || !r.Held.Valid(h.want) {
+	if n == nil || (n.heard && r.Seq <= n.report.Seq) || !r.Held.Valid(h.want) || !r.Also.Valid(h.want) {
 		return
 	}
 	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool { return n.heard && f.Seq <= lastSeq(n.report.Failures) })
 	first := r.Ready && !(n.heard && n.report.Ready)
-	n.report, n.heard = r.plausible(), true
+	n.report = r.plausible()
 	n.fresh = n.fresh || h.stopped
-	n.spoke, n.last = true, h.now
+	if !n.spoke && n.heard {
+		h.unheard--
+	}
+	n.spoke, n.heard, n.last = true, true, h.now
 	for _, f := range fresh {
 		h.failed(from, f)
 	}
-	if late := r.Held.Intersect(h.record.Done.Cover()); !late.Empty() {
-		h.emit(Drop{To: from, Cover: late})
+	if done := h.record.Done.Cover(); r.Held.Intersects(done) {
+		h.emit(Drop{To: from, Cover: r.Held.Intersect(done)})
 	}
-	if first && !n.dealt && h.deal && from != h.cfg.Self && !h.stopped {
-		n.dealt = true
-		h.dealTo(from, n)
+	if first {
+		h.becameReady(from, n)
 	}
 }
 
@@ -526,17 +575,6 @@ func lastSeq(fs []Failure) (s uint64) {
 		s = max(s, f.Seq)
 	}
 	return s
-}
-
-// dealTo gives a node its share by slots of all the work.
-func (h *Home) dealTo(id tasks.PeerID, n *node) {
-	total := 0
-	for _, o := range h.nodes {
-		total += o.slots
-	}
-	if total > 0 && n.slots > 0 {
-		h.emit(Deal{To: id, Units: int64(float64(h.want.Len()) * float64(n.slots) / float64(total))})
-	}
 }
 
 // lostCover is what is set aside.
@@ -635,7 +673,7 @@ func (h *Home) quiet() bool {
 		return false
 	}
 	for _, n := range h.nodes {
-		if n.heard && (!n.fresh || !n.report.Held.Minus(h.record.Done.Cover()).Empty()) {
+		if n.heard && (!n.fresh || !h.record.Done.Cover().Covers(n.report.Held) || !h.record.Done.Cover().Covers(n.report.Also)) {
 			return false
 		}
 	}
@@ -659,8 +697,15 @@ func (h *Home) Wake() time.Duration {
 	if h.Ended() {
 		return h.now + h.cfg.Audit
 	}
-	if due := h.audited + h.cfg.Audit; h.now < due {
-		return due
+	wake := h.audited + h.auditEvery()
+	if h.now >= wake {
+		wake = h.audited + h.auditWait()
 	}
-	return h.audited + h.cfg.AuditWait
+	if len(h.undealt) > 0 {
+		wake = min(wake, h.undealtAt+h.dealWait())
+	}
+	if h.dirty {
+		wake = min(wake, h.planned+planEvery)
+	}
+	return wake
 }

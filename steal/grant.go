@@ -37,7 +37,7 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 			break
 		}
 		j := s.job(id)
-		if j == nil || j.stopped || (best != nil && s.timeFor(j, j.waiting()) <= s.timeFor(best, best.waiting())) {
+		if j == nil || j.stopped || j.dealing(s.now) || (best != nil && s.timeFor(j, j.waiting()) <= s.timeFor(best, best.waiting())) {
 			continue
 		}
 		best, rate = j, 0
@@ -48,11 +48,12 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	if best == nil {
 		return false
 	}
-	ranges := s.carve(best, s.share(best, req.Slots, rate))
+	n := s.share(best, req.Slots, rate)
+	ranges := s.carve(best, n, n/4)
 	if ranges.Empty() {
 		return false
 	}
-	s.grant(best, from, req.ID, ranges)
+	s.grant(best, from, Grant{Request: req.ID, Ranges: ranges})
 	return true
 }
 
@@ -80,48 +81,48 @@ func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
 	return min(max(n, least), waiting)
 }
 
-// carve takes about n waiting units of j: from the end of the pool, then from the end of tasks.
-func (s *Scheduler) carve(j *job, n int64) (out tasks.Cover) {
+// carve takes n waiting units of j, or up to slack more or less: from the end of the pool, then from the end
+// of tasks.
+func (s *Scheduler) carve(j *job, n, slack int64) (out tasks.Cover) {
 	if n <= 0 {
 		return nil
 	}
-	for i := len(j.pool) - 1; i >= 0 && n > 0; i-- {
-		r := tail(j.data, j.pool[i], n)
-		out, n = out.Add(r), n-r.Len()
-	}
+	out = tailOf(j.data, j.pool, n, slack)
+	n -= out.Len()
 	j.pool = j.pool.Minus(out)
 	tasksLeft := j.waiting() - j.pool.Len()
 	if n <= 0 || tasksLeft == 0 {
 		return out
 	}
-	part := min(float64(n)/float64(tasksLeft), 1)
+	share := min(float64(n)/float64(tasksLeft), 1)
 	for _, g := range j.gens {
 		if g.solo || g.task.Empty() {
 			continue
 		}
-		r := tail(j.data, g.task, int64(float64(g.task.Len())*part))
+		n := int64(float64(g.task.Len()) * share)
+		r := tail(j.data, g.task, n, min(slack, n/4))
 		g.task.Last -= r.Len()
 		out = out.Add(r)
 	}
 	return out
 }
 
-// tail is about n units from the end of r, whole files and clusters first.
-func tail(d *tasks.Dataset, r tasks.Range, n int64) tasks.Range {
+// tail is n units from the end of r, or up to slack more or less where that spares a file or cluster.
+func tail(d *tasks.Dataset, r tasks.Range, n, slack int64) tasks.Range {
 	if n <= 0 {
 		return tasks.Range{}
 	}
-	if n >= r.Len()-n/8 {
+	if n >= r.Len()-slack/2 {
 		return r
 	}
-	return tasks.R(d.Cut(r, r.Last-n, n/4), r.Last)
+	return tasks.R(d.Cut(r, r.Last-n, slack), r.Last)
 }
 
-// grant gives ranges, already taken out of j, to a peer.
-func (s *Scheduler) grant(j *job, to tasks.PeerID, request uint64, ranges tasks.Cover) {
+// grant gives g's ranges, already taken out of j, to a peer.
+func (s *Scheduler) grant(j *job, to tasks.PeerID, g Grant) {
 	s.nextID++
-	p := &pending{id: s.nextID, to: to, ranges: ranges, until: s.now + s.cfg.AckWait, again: s.now + s.cfg.Resend}
-	p.grant = Grant{ID: p.id, Request: request, Job: j.id, Ranges: ranges, Left: s.timeFor(j, j.waiting())}
+	g.ID, g.Job, g.Left = s.nextID, j.id, s.timeFor(j, j.waiting())
+	p := &pending{id: g.ID, to: to, ranges: g.Ranges, until: s.now + s.cfg.AckWait, again: s.now + s.cfg.Resend, grant: g}
 	j.pending = append(j.pending, p)
 	s.sendGrant(p)
 }
@@ -133,10 +134,59 @@ func (s *Scheduler) sendGrant(p *pending) {
 
 func (s *Scheduler) deal(ev Deal) {
 	if j := s.job(ev.Job); j != nil && !j.stopped && s.connected(ev.To) {
-		if ranges := s.carve(j, min(ev.Units, j.waiting())); !ranges.Empty() {
-			s.grant(j, ev.To, 0, ranges)
+		one := ev.Units / int64(1+len(ev.Others))
+		if ranges := s.carve(j, min(ev.Units, j.waiting()), one/8); !ranges.Empty() {
+			j.dealt = s.now
+			s.grant(j, ev.To, Grant{Ranges: ranges, Dealt: true, Others: ev.Others})
 		}
 	}
+}
+
+// dealFan is to how many peers a node passes dealt work on.
+const dealFan = 8
+
+// maxOthers bounds the peers named in one grant.
+const maxOthers = 1 << 15
+
+// passOn deals what of dealt work is for others and returns what is for this node. They need not be
+// connected: who gave the work knows that they are there.
+func (s *Scheduler) passOn(j *job, work tasks.Cover, others []Share) tasks.Cover {
+	slots := int64(s.cfg.Slots + slotsOf(others))
+	one := work.Len() / max(slots, 1)
+	for i := range min(dealFan, len(others)) {
+		group := others[i*len(others)/dealFan : (i+1)*len(others)/dealFan]
+		if len(others) < dealFan {
+			group = others[i : i+1]
+		}
+		theirs := int64(slotsOf(group))
+		share := tailOf(j.data, work, part(work.Len(), theirs, slots), one/8)
+		slots -= theirs
+		if share.Empty() || group[0].ID == s.cfg.Self {
+			continue
+		}
+		work = work.Minus(share)
+		s.grant(j, group[0].ID, Grant{Ranges: share, Dealt: true, Others: group[1:]})
+	}
+	return work
+}
+
+func slotsOf(all []Share) (n int) {
+	for _, o := range all {
+		n += min(max(o.Slots, 0), 1<<16)
+	}
+	return n
+}
+
+// part is n*a/b.
+func part(n, a, b int64) int64 { return int64(float64(n) * float64(a) / float64(max(b, 1))) }
+
+// tailOf is n units from the end of c, or up to slack more or less.
+func tailOf(d *tasks.Dataset, c tasks.Cover, n, slack int64) (out tasks.Cover) {
+	for i := len(c) - 1; i >= 0 && n > 0; i-- {
+		r := tail(d, c[i], n, min(slack, n/4))
+		out, n = out.Add(r), n-r.Len()
+	}
+	return out
 }
 
 // onGrant takes work that was stolen or pushed. A repeated grant is answered as it was the first time,
@@ -144,7 +194,7 @@ func (s *Scheduler) deal(ev Deal) {
 func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	s.thief.answered(from, g.Request)
 	j := s.job(g.Job)
-	ok := j != nil && !j.stopped && g.Ranges.Valid(j.want) && !g.Ranges.Empty() &&
+	ok := j != nil && !j.stopped && len(g.Others) <= maxOthers && g.Ranges.Valid(j.want) && !g.Ranges.Empty() &&
 		(j.home == s.cfg.Self || (!s.leaving && !j.shunned))
 	known := false
 	if j != nil {
@@ -154,7 +204,13 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	if !ok || known {
 		return
 	}
-	j.add(g.Ranges)
+	work := g.Ranges
+	if g.Dealt {
+		work = s.passOn(j, work.Minus(j.done).Minus(tasks.CoverOf(j.here()...)), g.Others)
+		s.emit(Dealt{Job: j.id, From: from})
+	}
+	j.add(work)
+	j.quiet = 0
 	s.thief.busy[from] = max(g.Left, 0)
 	if since, asked := s.thief.asked(from, g.Request); asked {
 		s.emit(Stolen{Job: j.id, From: from, Wait: s.now - since})
@@ -184,6 +240,8 @@ func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 			j.pending = slices.Delete(j.pending, i, i+1)
 			if !a.OK {
 				s.takeBack(j, p)
+			} else {
+				j.given = append(j.given, given{p.ranges, s.now})
 			}
 			return
 		}
@@ -276,6 +334,9 @@ func (s *Scheduler) Wake() time.Duration {
 		}
 		if j.paused > s.now {
 			at(j.paused)
+		}
+		if j.quiet > s.now {
+			at(j.quiet)
 		}
 	}
 	return next

@@ -23,7 +23,10 @@ type job struct {
 	rough    bool              // rate is of packets that opened a file
 	largest  int64             // longest packet finished so far; the next may be eight times longer
 	paused   time.Duration
-	stopped  bool // no new work, wind up
+	quiet    time.Duration // nothing is stolen before: work is being dealt
+	given    []given       // away, and taken
+	dealt    time.Duration // when this node last dealt work of its pool; 0 for never
+	stopped  bool          // no new work, wind up
 	shunned  bool
 	failures int // of units, here
 }
@@ -53,6 +56,15 @@ type pending struct {
 	grant  Grant
 }
 
+// dealing reports whether others are about to be dealt what waits here; a thief would take their share.
+func (j *job) dealing(now time.Duration) bool { return j.dealt > 0 && now < j.dealt+dealtWait/2 }
+
+// given is work that another node has taken.
+type given struct {
+	ranges tasks.Cover
+	at     time.Duration
+}
+
 type grantKey struct {
 	from tasks.PeerID
 	id   uint64
@@ -67,6 +79,9 @@ func (s *Scheduler) job(id tasks.JobID) *job {
 	return nil
 }
 
+// dealtWait is how long a node that is to be dealt work waits for it before it steals.
+const dealtWait = 250 * time.Millisecond
+
 func (s *Scheduler) open(ev Open) {
 	if s.job(ev.Job) != nil {
 		return
@@ -74,7 +89,11 @@ func (s *Scheduler) open(ev Open) {
 	if ev.Want.Empty() {
 		ev.Want = ev.Data.Space()
 	}
-	s.jobs = append(s.jobs, &job{id: ev.Job, home: ev.Home, data: ev.Data, want: ev.Want, rate: ev.Rate, seen: map[grantKey]bool{}})
+	j := &job{id: ev.Job, home: ev.Home, data: ev.Data, want: ev.Want, rate: ev.Rate, seen: map[grantKey]bool{}}
+	if ev.Dealt {
+		j.quiet = s.now + dealtWait
+	}
+	s.jobs = append(s.jobs, j)
 	s.thief.wake(s.now)
 }
 
@@ -95,7 +114,7 @@ func (s *Scheduler) stop(id tasks.JobID) {
 	if j == nil || j.stopped {
 		return
 	}
-	j.stopped, j.pool, j.solo, j.pending = true, nil, nil, nil
+	j.stopped, j.pool, j.solo, j.pending, j.given = true, nil, nil, nil, nil
 	s.windUp(j)
 }
 
@@ -218,7 +237,7 @@ func (s *Scheduler) handBackJob(j *job) {
 		return
 	}
 	j.pool, j.solo = nil, nil
-	s.grant(j, j.home, 0, rest)
+	s.grant(j, j.home, Grant{Ranges: rest})
 }
 
 // Held is every unit of a job that this node still owes a partial for, those given away but not
@@ -233,6 +252,32 @@ func (s *Scheduler) Held(id tasks.JobID) tasks.Cover {
 		held = append(held, p.ranges...)
 	}
 	return tasks.CoverOf(held...)
+}
+
+// Here is Held without what was given away and is not acknowledged.
+func (s *Scheduler) Here(id tasks.JobID) tasks.Cover {
+	if j := s.job(id); j != nil {
+		return tasks.CoverOf(j.here()...)
+	}
+	return nil
+}
+
+// Given is what was given away: all that is not acknowledged, and what was taken since a time; what was taken
+// earlier is forgotten.
+func (s *Scheduler) Given(id tasks.JobID, since time.Duration) tasks.Cover {
+	j := s.job(id)
+	if j == nil {
+		return nil
+	}
+	j.given = slices.DeleteFunc(j.given, func(g given) bool { return g.at < since })
+	var rs []tasks.Range
+	for _, p := range j.pending {
+		rs = append(rs, p.ranges...)
+	}
+	for _, g := range j.given {
+		rs = append(rs, g.ranges...)
+	}
+	return tasks.CoverOf(rs...)
 }
 
 // here is all that waits or runs on this node: not what was given away, even if that is still to be

@@ -7,9 +7,13 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// firstPacket is the length of the first packet of a job of unknown rate: a few milliseconds of a fast
-// selector. A slow one is cut (see overdue).
-const firstPacket = 4096
+// firstPacket is the length of the first packet of a job of unknown rate: little for the slowest code, which
+// may take a second for a unit; and a packet may be packetGrowth times longer than the longest before it, so that the
+// fastest comes to its full length in a few packets.
+const (
+	firstPacket  = 16
+	packetGrowth = 8
+)
 
 // overdue is how many times longer than Packet a packet may run before it is cut at its next unit: the
 // rate was wrong, or has changed, and what is behind it may wait for others to steal it.
@@ -178,10 +182,11 @@ func (s *Scheduler) depth(j *job) int {
 // target is the wanted length of the next packet: so that it takes cfg.Packet, less at the tail of
 // this node's work, and growing slowly while the rate is new.
 func (s *Scheduler) target(j *job) int64 {
-	if j.rate == 0 || j.rough {
-		return firstPacket
+	most := max(packetGrowth*j.largest, firstPacket)
+	if j.rate == 0 || j.rough { // nothing to go by
+		return min(most, 4096)
 	}
-	t := min(j.units(s.cfg.Packet), 8*max(j.largest, firstPacket))
+	t := min(j.units(s.cfg.Packet), most)
 	if tail := j.waiting() / int64(3*max(s.cfg.Slots, 1)); tail < t {
 		t = max(tail, j.units(s.cfg.MinPacket))
 	}

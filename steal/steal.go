@@ -81,6 +81,15 @@ type (
 		Job     tasks.JobID   `msgpack:"j"`
 		Ranges  tasks.Cover   `msgpack:"r"`
 		Left    time.Duration `msgpack:"l"` // run time left on the victim
+		Dealt   bool          `msgpack:"d"` // the taker's share of a job that has just begun,
+		Others  []Share       `msgpack:"o"` // and that of these, to whom it passes them on
+	}
+	// Share is a peer's part in work that is dealt, by slots.
+	Share struct {
+		_msgpack struct{} `msgpack:",as_array"`
+
+		ID    tasks.PeerID
+		Slots int
 	}
 	// Ack takes (OK) or returns (not OK) a grant.
 	Ack struct {
@@ -122,6 +131,8 @@ type (
 		Data *tasks.Dataset
 		Want tasks.Range // grants lie within; all of Data if empty
 		Rate float64
+		// Dealt says that work comes by itself: none is stolen for a moment.
+		Dealt bool
 	}
 	// Home tells that another node leads a job now; empty while nobody is known to.
 	Home struct {
@@ -139,11 +150,12 @@ type (
 		Ranges tasks.Cover
 		Solo   bool
 	}
-	// Deal pushes about Units of the pool to a peer.
+	// Deal pushes about Units of the pool to a peer, which passes on what is for Others.
 	Deal struct {
-		Job   tasks.JobID
-		To    tasks.PeerID
-		Units int64
+		Job    tasks.JobID
+		To     tasks.PeerID
+		Units  int64
+		Others []Share
 	}
 	// Drop forgets work that is committed already, and kills generations that have done some of it:
 	// their partials would be rejected.
@@ -241,6 +253,11 @@ type (
 	}
 	// Kill a generation whose work is not wanted; no event answers it.
 	Kill struct{ Gen GenID }
+	// Dealt reports that this node's share was dealt by From.
+	Dealt struct {
+		Job  tasks.JobID
+		From tasks.PeerID
+	}
 	// Stolen reports that a request was granted after Wait.
 	Stolen struct {
 		Job  tasks.JobID
@@ -256,6 +273,7 @@ func (Preempt) isStealEffect() {}
 func (Seal) isStealEffect()    {}
 func (Kill) isStealEffect()    {}
 func (Stolen) isStealEffect()  {}
+func (Dealt) isStealEffect()   {}
 
 // Scheduler is one node's scheduler. It is not safe for concurrent use.
 type Scheduler struct {

@@ -135,7 +135,9 @@ func (s *Scheduler) hungry() bool {
 	return false
 }
 
-func (s *Scheduler) wantsMore(j *job) bool { return !j.stopped && !j.shunned && s.now >= j.paused }
+func (s *Scheduler) wantsMore(j *job) bool {
+	return !j.stopped && !j.shunned && s.now >= j.paused && s.now >= j.quiet
+}
 
 // rest is the thief's side of every step: ask the next victim, or end the round; and seal generations
 // that no work comes to.

@@ -1,0 +1,117 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// fewNodes is up to how many nodes there is no tree: the home deals to each and takes partials from each.
+const fewNodes = 2 * merge.FanIn
+
+// maxDealWait bounds how long a node that has become ready waits for others that are dealt work with it.
+const maxDealWait = 50 * time.Millisecond
+
+// dealWait grows with the number of nodes, so that few messages do for many of them.
+func (h *Home) dealWait() time.Duration {
+	return min(time.Duration(len(h.nodes))*25*time.Microsecond, maxDealWait)
+}
+
+// becameReady notes a node that can work now.
+func (h *Home) becameReady(id tasks.PeerID, n *node) {
+	if id == h.cfg.Self || h.stopped || n.slots == 0 {
+		return
+	}
+	if h.places[id] == 0 {
+		h.tree = append(h.tree, id)
+		h.places[id] = len(h.tree)
+	}
+	if h.deal && !n.dealt {
+		n.dealt = true
+		if len(h.undealt) == 0 {
+			h.undealtAt = h.now
+		}
+		h.undealt = append(h.undealt, id)
+	}
+}
+
+// dealAll gives the nodes that have become ready lately their share by slots of all the work. Where there
+// are many the shares of several go to one of them, which passes them on.
+func (h *Home) dealAll() {
+	if len(h.undealt) == 0 || h.stopped || (len(h.nodes) > fewNodes && h.now-h.undealtAt < h.dealWait()) {
+		return
+	}
+	var all []Worker
+	for _, id := range h.undealt {
+		if n := h.nodes[id]; n != nil && n.slots > 0 && !n.report.Leaving {
+			all = append(all, Worker{id, n.slots})
+		}
+	}
+	h.undealt = nil
+	heads := merge.FanIn
+	if len(h.nodes) <= fewNodes {
+		heads = len(all)
+	}
+	for i := range min(heads, len(all)) {
+		group := all[i*len(all)/heads : (i+1)*len(all)/heads]
+		if len(all) < heads {
+			group = all[i : i+1]
+		}
+		slots := 0
+		for _, w := range group {
+			slots += w.Slots
+		}
+		units := float64(h.want.Len()) * float64(slots) / float64(h.slots)
+		h.emit(Deal{To: group[0].ID, Units: int64(units), Others: group[1:]})
+	}
+}
+
+// above is the node that merges the partials of one, empty for the home: in a tree over the nodes in the
+// order in which they became ready. Work that is dealt goes down a tree of its own, and comes up that way.
+func (h *Home) above(id tasks.PeerID) tasks.PeerID {
+	if h.deal || len(h.nodes) <= fewNodes {
+		return ""
+	}
+	for at := h.places[id]; at > merge.FanIn; {
+		at = (at - 1) / merge.FanIn // places count from 1; the home's is 0
+		up := h.tree[at-1]
+		if o := h.nodes[up]; o != nil && o.report.Ready && !o.report.Leaving {
+			return up
+		}
+	}
+	return ""
+}
+
+// Reply is what a home answers to a report.
+type Reply struct {
+	Every time.Duration // between the node's reports from now on
+	Above tasks.PeerID  // merges this node's partials before they go to the home; empty for none
+	Busy  []tasks.PeerID
+	Left  []time.Duration
+}
+
+// answerAgain is how long a report without news goes unanswered where there are many nodes.
+const answerAgain = time.Minute
+
+// Answer answers a report just taken; not due where there are many nodes and it would say nothing new.
+func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool) {
+	n := h.nodes[from]
+	if n == nil {
+		return a, false
+	}
+	a.Every = h.Every()
+	if n.every == 0 {
+		n.every = a.Every // it was told when the job was announced
+	}
+	news := len(r.Failures) > 0 || a.Every <= h.cfg.Report || n.acked == 0 && !h.deal || h.now-n.acked >= answerAgain
+	if d := n.every - a.Every; !news && d > -a.Every/4 && d < a.Every/4 {
+		return a, false
+	}
+	n.every, n.acked = a.Every, h.now
+	if r.Ready {
+		a.Above = h.above(from)
+	}
+	a.Busy, a.Left = h.Busy(hints, from)
+	return a, true
+}
