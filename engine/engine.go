@@ -47,6 +47,8 @@ type Message struct {
 	Ack    *ReportAck     `msgpack:"a,omitempty"` // home's answer
 	Offer  *merge.Partial `msgpack:"p,omitempty"` // to the home
 	Answer *Answer        `msgpack:"w,omitempty"` // home's answer
+	Gather *merge.Partial `msgpack:"g,omitempty"` // to the node above: merge this with others' and offer it on
+	Told   *Told          `msgpack:"b,omitempty"` // its answers
 	Reduce *Reduce        `msgpack:"m,omitempty"` // home to a holder: merge these
 	Drop   tasks.Cover    `msgpack:"d,omitempty"` // home: these are committed
 	Yield  tasks.Cover    `msgpack:"l,omitempty"` // home: others hold these too; forget what waits of them
@@ -113,7 +115,14 @@ const (
 
 // Open announces a job.
 type Open struct {
-	Home tasks.PeerID `msgpack:"h"`
+	Home  tasks.PeerID  `msgpack:"h"`
+	Every time.Duration `msgpack:"e"` // between reports
+}
+
+// Told answers Gather, at once and again when there is news.
+type Told struct {
+	ID   merge.ID   `msgpack:"i"`
+	Word merge.Word `msgpack:"w"`
 }
 
 // ReportAck answers a Report.
@@ -122,12 +131,16 @@ type ReportAck struct {
 	Failures uint64          `msgpack:"f"` // booked up to this one
 	Busy     []tasks.PeerID  `msgpack:"b"` // some nodes with waiting work,
 	Left     []time.Duration `msgpack:"l"` // and for how long
+	Every    time.Duration   `msgpack:"e"` // between reports from now on
+	Above    tasks.PeerID    `msgpack:"u"` // merges this node's partials from now on; empty to leave that as it is
 }
 
-// Answer accepts or rejects an offer.
+// Answer accepts, notes or else rejects an offer.
 type Answer struct {
 	ID     merge.ID `msgpack:"i"`
 	Accept bool     `msgpack:"a"`
+	Note   bool     `msgpack:"n"` // no verdict yet:
+	Known  bool     `msgpack:"k"` // the offer is known, or is not any more
 }
 
 // Reduce orders a merge.
@@ -173,8 +186,12 @@ type jobState struct {
 	stats    ledger.Stats
 	kills    int // generations killed from outside
 	reported time.Duration
+	next     time.Duration // report, at the latest
+	every    time.Duration // between reports
 	heard    time.Duration // from the home
 	urgent   bool          // report now
+	news     bool          // report now, if there are few nodes
+	spread   bool          // reports come at a time that is this node's own
 	opened   time.Duration // when last announced, by the home
 	leads    time.Duration // since when this peer is the home
 	stopped  bool
@@ -208,7 +225,7 @@ func New(cfg Config) (*Peer, error) {
 			*d.v = d.def
 		}
 	}
-	cfg.Ledger.Self = cfg.Steal.Self
+	cfg.Ledger.Self, cfg.Ledger.Report = cfg.Steal.Self, cfg.Report
 	sched, err := steal.New(cfg.Steal)
 	if err != nil {
 		return nil, fmt.Errorf("could not set up peer: %w", err)
@@ -289,7 +306,10 @@ func (p *Peer) Wake() time.Duration {
 			continue
 		}
 		if j.job != nil || j.lead != nil {
-			at(j.reported + p.cfg.Report)
+			at(j.next)
+		}
+		if due := p.flushDue(j); due >= 0 {
+			at(due)
 		}
 		if j.lead != nil {
 			at(j.lead.Wake())

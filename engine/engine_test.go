@@ -205,7 +205,7 @@ func TestBlobIsKeptWhileItIsFetched(t *testing.T) {
 	j := r.peer.job(jobID)
 	his := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: tasks.CoverOf(tasks.R(10, 20)), Units: 10, Holder: "x"}
 	own := merge.Partial{ID: merge.ID{Node: "h", Seq: 500}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 10)), Units: 10, Holder: "h"}
-	j.parts.Add(own)
+	j.parts.Add(r.now, own)
 	j.parts.Flush(r.now, r.peer.nextID)
 	j.parts.Reduce(r.now, r.peer.nextID(), []merge.Partial{own, his})
 	is := func(e Effect) bool { f, ok := e.(FetchBlob); return ok && f.Partial.ID == his.ID }
@@ -294,7 +294,7 @@ func genSteal(t *rapid.T) *steal.Message {
 }
 
 func genReport(t *rapid.T) *ledger.Report {
-	r := &ledger.Report{Seq: rapid.Uint64Range(1, 100).Draw(t, "seq"), Ready: rapid.Bool().Draw(t, "ready"), Held: genCover(t),
+	r := &ledger.Report{Seq: rapid.Uint64Range(1, 100).Draw(t, "seq"), Ready: rapid.Bool().Draw(t, "ready"), Held: genCover(t), Also: genCover(t),
 		Ran: genInt(t, "ran"), Left: time.Duration(genInt(t, "left")), Stats: ledger.Stats{Rate: genFloat(t)}}
 	if rapid.Bool().Draw(t, "fails") {
 		r.Failures = []ledger.Failure{{Seq: rapid.Uint64Range(1, 50).Draw(t, "fseq"), Blame: tasks.R(genInt(t, "b0"), genInt(t, "b1")),
@@ -308,7 +308,7 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 	m := Message{Job: rapid.SampledFrom([]tasks.JobID{jobID, jobID, jobID, "unknown", ""}).Draw(t, "job")}
 	r := tasks.R(genInt(t, "try0"), genInt(t, "try1"))
 	m.Term = rapid.Uint64Range(0, 5).Draw(t, "term")
-	switch rapid.IntRange(0, 14).Draw(t, "kind") {
+	switch rapid.IntRange(0, 16).Draw(t, "kind") {
 	case 0, 1:
 		m.Steal = genSteal(t)
 	case 2:
@@ -319,7 +319,8 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		p := genPartial(t, ids)
 		m.Offer = &p
 	case 6:
-		m.Answer = &Answer{ID: genPartial(t, ids).ID, Accept: rapid.Bool().Draw(t, "accept")}
+		m.Answer = &Answer{ID: genPartial(t, ids).ID, Accept: rapid.Bool().Draw(t, "accept"),
+			Note: rapid.Bool().Draw(t, "note"), Known: rapid.Bool().Draw(t, "known")}
 	case 7:
 		m.Reduce = &Reduce{Inputs: []merge.Partial{genPartial(t, ids), genPartial(t, ids)}}
 	case 8:
@@ -329,7 +330,8 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 	case 10:
 		m.Refuse = genPartial(t, ids).Kids
 	case 11:
-		m.Ack = &ReportAck{Seq: uint64(genInt(t, "ackseq")), Failures: math.MaxUint64, Busy: []tasks.PeerID{"x"}}
+		m.Ack = &ReportAck{Seq: uint64(genInt(t, "ackseq")), Failures: math.MaxUint64, Busy: []tasks.PeerID{"x"},
+			Every: time.Duration(genInt(t, "every")), Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m", "h"}).Draw(t, "above")}
 		m.Order = Order(rapid.IntRange(-1, 5).Draw(t, "order"))
 	case 12:
 		self := quorum.Member{ID: uint64(genInt(t, "member")), Peer: rapid.SampledFrom([]tasks.PeerID{"x", "h", "m"}).Draw(t, "enlist")}
@@ -342,6 +344,11 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		m.Moved = &Moved{Home: "x", Term: uint64(genInt(t, "moved"))}
 		p := genPartial(t, ids)
 		m.Keep, m.Kept = &Keep{Partial: &p}, &Kept{ID: p.ID, OK: true}
+	case 15:
+		p := genPartial(t, ids)
+		m.Gather = &p
+	case 16:
+		m.Told = &Told{ID: genPartial(t, ids).ID, Word: merge.Word(rapid.IntRange(-1, 3).Draw(t, "word"))}
 	}
 	return m
 }
@@ -430,7 +437,7 @@ func TestHostileMessagesDoNotPanicAMember(t *testing.T) {
 
 // TestOneFieldAMessage sees to it that the hostile tests know every field of Message.
 func TestOneFieldAMessage(t *testing.T) {
-	if n := reflect.TypeFor[Message]().NumField(); n != 21 {
+	if n := reflect.TypeFor[Message]().NumField(); n != 23 {
 		t.Errorf("Message has %d fields: teach genMessage and recv the new one, then this test", n)
 	}
 }

@@ -118,7 +118,7 @@ func (p *Peer) openTo(j *jobState) {
 	j.opened = p.now
 	for _, id := range p.sortedPeers() {
 		if !j.lead.Heard(id) && !j.lead.Ended() {
-			p.sendAsHome(j, id, Message{Open: &Open{Home: p.self}})
+			p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
 		}
 	}
 }
@@ -134,11 +134,12 @@ func (p *Peer) sortedPeers() []tasks.PeerID {
 
 func (p *Peer) peerUp(ev PeerUp) {
 	p.peers[ev.ID] = ev.Slots
+	p.relink(ev.ID)
 	p.schedule(steal.PeerUp{ID: ev.ID})
 	for _, j := range p.jobs {
 		if j.lead != nil {
 			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
-			p.sendAsHome(j, ev.ID, Message{Open: &Open{Home: p.self}})
+			p.sendAsHome(j, ev.ID, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
 			p.maintain(j)
 		}
 		if j.home == ev.ID {
@@ -147,10 +148,20 @@ func (p *Peer) peerUp(ev PeerUp) {
 	}
 }
 
+// relink has offers repeated to a home that may have taken this node for gone.
+func (p *Peer) relink(id tasks.PeerID) {
+	for _, j := range p.jobs {
+		if j.home == id {
+			j.parts.HomeLink()
+		}
+	}
+}
+
 func (p *Peer) peerDown(id tasks.PeerID) {
 	delete(p.peers, id)
 	p.schedule(steal.PeerDown{ID: id})
 	for _, j := range p.jobs {
+		p.local(j.parts.Down(p.now, id))
 		if j.lead != nil {
 			j.keepStats(id)
 			p.step(j, ledger.NodeDown{ID: id})
@@ -172,7 +183,7 @@ func (p *Peer) submit(ev Submit) {
 }
 
 func (p *Peer) addJob(id tasks.JobID, home tasks.PeerID) *jobState {
-	j := &jobState{id: id, home: home, replica: newReplica(), parts: merge.NewLocal(id, p.self, home), heard: p.now, reported: -p.cfg.Report}
+	j := &jobState{id: id, home: home, replica: newReplica(), parts: merge.NewLocal(id, p.self, home), heard: p.now, reported: p.now, next: p.now, every: p.cfg.Report}
 	p.jobs = append(p.jobs, j)
 	return j
 }
@@ -188,7 +199,7 @@ func (p *Peer) prepared(ev Prepared) {
 	}
 	j.job, j.urgent = ev.Job, true
 	if !j.stopped {
-		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
+		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate, Dealt: !ev.Job.SeedLocal})
 		if p.leave {
 			p.schedule(steal.Shun{Job: j.id})
 		}
@@ -250,8 +261,8 @@ func (p *Peer) genSealed(ev GenSealed) {
 	j := g.job
 	j.stats.Generations++
 	j.kills = 0
-	j.urgent = true
-	j.parts.Add(merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
+	j.news = true
+	j.parts.Add(p.now, merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
 		SHA256: ev.SHA256, Size: ev.Size, Holder: p.self})
 	p.schedule(steal.GenSealed{Gen: ev.Gen})
 }
@@ -293,7 +304,7 @@ func (p *Peer) merged(ev Merged) {
 		p.book(j, ledger.Failure{Kind: "internal", Reason: err.Error()})
 	}
 	p.local(eff)
-	j.urgent = true
+	j.news = true
 }
 
 // schedule feeds the scheduler and carries its effects over.
@@ -325,6 +336,10 @@ func (p *Peer) schedule(ev steal.Event) {
 				j.stats.Steals++
 			}
 			p.emit(Stolen{Wait: e.Wait})
+		case steal.Dealt:
+			if j := p.job(e.Job); j != nil && e.From != j.home {
+				j.parts.SetAbove(e.From)
+			}
 		}
 	}
 }
@@ -334,10 +349,14 @@ func (p *Peer) local(effects []merge.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case merge.Offer:
-			if j := p.job(e.Partial.Job); j != nil {
-				part := e.Partial
+			part := e.Partial
+			if j := p.job(part.Job); j != nil && e.To == "" {
 				p.tellHome(j, Message{Offer: &part})
+			} else if j != nil {
+				p.send(e.To, Message{Job: j.id, Gather: &part})
 			}
+		case merge.Tell:
+			p.send(e.To, Message{Job: e.Job, Told: &Told{ID: e.ID, Word: e.Word}})
 		case merge.Merge:
 			p.emit(MergeBlobs(e))
 		case merge.Refuse:
@@ -354,9 +373,17 @@ func (p *Peer) local(effects []merge.Effect) {
 
 // flush offers sealed partials, after those that are about to be sealed have joined them.
 func (p *Peer) flush(j *jobState) {
-	if j.parts.Waiting() && !p.sched.Draining(j.id) {
+	if due := p.flushDue(j); due >= 0 && p.now >= due {
 		p.local(j.parts.Flush(p.now, p.nextID))
 	}
+}
+
+// flushDue is when that is to be, or -1.
+func (p *Peer) flushDue(j *jobState) time.Duration {
+	if !j.parts.Waiting() || p.sched.Draining(j.id) {
+		return -1
+	}
+	return j.parts.Due(p.now, p.sched.Busy() == 0)
 }
 
 // makeRoom bounds what is kept here of partials that are not committed: at the bound nothing more is begun,
@@ -378,7 +405,7 @@ func (p *Peer) makeRoom() {
 			here := j.parts.Bytes()
 			p.local(j.parts.Shed(max(here-(kept-p.cfg.Keep), 0)))
 			kept -= here - j.parts.Bytes()
-			j.urgent = true
+			j.news = true
 		}
 	}
 }
@@ -395,15 +422,23 @@ func (p *Peer) Kept() (n int64) {
 
 // report tells the home, this peer itself perhaps, where things stand.
 func (p *Peer) report(j *jobState) {
-	if j.home == "" || (!j.urgent && p.now-j.reported < p.cfg.Report) || (j.lead != nil && j.lead.Ended()) {
+	if j.lead != nil {
+		j.every = p.cfg.Report // it costs no message
+	}
+	few := j.every <= p.cfg.Report
+	if j.home == "" || (!j.urgent && !(j.news && few) && p.now < j.next) || (j.lead != nil && j.lead.Ended()) {
 		return
 	}
-	j.reported, j.urgent = p.now, false
+	j.next = p.now + j.every
+	if !few && j.job != nil && !j.spread { // not all nodes at the same time
+		j.next, j.spread = p.now+j.every*time.Duration(p.cfg.Steal.Seed%1024)/1024, true
+	}
+	j.reported, j.urgent, j.news = p.now, false, false
 	p.seq++
 	j.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
 	j.stats.Merges = j.parts.Merges()
 	r := &ledger.Report{
-		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Ran: p.sched.Ran(j.id) + j.parts.Held().Len(),
+		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.parts.Own().Len(),
 		Left: p.sched.Left(j.id), Failures: j.told(), Stats: j.stats,
 	}
 	p.tellHome(j, Message{Report: r})
@@ -424,7 +459,13 @@ func (j *jobState) told() []ledger.Failure {
 }
 
 func (p *Peer) held(j *jobState) tasks.Cover {
-	return p.sched.Held(j.id).Union(j.parts.Held()).Union(j.blamed)
+	return p.sched.Here(j.id).Union(j.parts.Own()).Union(j.blamed)
+}
+
+// also is what this node answers for though others hold it. What was given away stays in two reports: when
+// the giver's next one comes, the taker's may be as old as one is at most, and one may be lost.
+func (p *Peer) also(j *jobState) tasks.Cover {
+	return p.sched.Given(j.id, p.now-2*j.every).Union(j.parts.InMerges())
 }
 
 func (p *Peer) checkLeft() {

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"slices"
+	"time"
 
 	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -44,6 +46,12 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Kept != nil:
 		p.onKept(j, from, *m.Kept)
 		return
+	case m.Gather != nil:
+		p.onGather(j, from, *m.Gather)
+		return
+	case m.Told != nil:
+		p.local(j.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
+		return
 	case m.Moved != nil:
 		if from == j.home && j.log == nil && j.lead == nil {
 			p.setHome(j, m.Moved.Home, m.Moved.Term)
@@ -58,7 +66,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 // obeys reports whether a word of from is that of the job's home. One of a later term than any known is
 // believed, since its announcement may have been lost.
 func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
-	if term > j.term && j.log == nil && j.lead == nil { // a replica knows by its log
+	if term > j.term && j.lead == nil { // a home that is another's learns so by its log
 		p.setHome(j, from, term)
 	}
 	return from == j.home && (term == j.term || mutant.On(mutant.StaleTerm))
@@ -79,10 +87,12 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 		p.onAck(j, *m.Ack)
 	case m.Answer != nil && m.Answer.Accept:
 		p.local(j.parts.Accepted(m.Answer.ID))
-		j.urgent = true
+		j.news, j.urgent = true, j.urgent || j.stopped
+	case m.Answer != nil && m.Answer.Note:
+		j.parts.Noted(m.Answer.ID, m.Answer.Known)
 	case m.Answer != nil:
 		p.local(j.parts.Rejected(p.now, m.Answer.ID))
-		j.urgent = true
+		j.news, j.urgent = true, j.urgent || j.stopped
 	case m.Reduce != nil:
 		p.local(j.parts.Reduce(p.now, p.nextID(), m.Reduce.Inputs))
 	case m.Drop != nil:
@@ -116,12 +126,17 @@ func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 		}
 		j = p.addJob(m.Job, from)
 		j.term = m.Term
+		if j.pace(m.Open.Every); j.every > p.cfg.Report {
+			j.next = p.now + j.every // or as soon as it is prepared
+		}
 		p.emit(HomeIs{ID: j.id, Home: from, Term: m.Term})
 		p.emit(Prepare{ID: m.Job, Home: from})
 		return
 	}
 	if p.obeys(j, from, m.Term) {
 		j.heard, j.urgent = p.now, true
+		j.pace(m.Open.Every)
+		j.parts.HomeLink()
 		if j.unprepared && !j.shut {
 			j.unprepared = false
 			p.emit(Prepare{ID: m.Job, Home: from})
@@ -129,7 +144,34 @@ func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 	}
 }
 
+// maxEvery bounds what a home may ask for.
+const maxEvery = time.Hour
+
+// pace sets the time between reports.
+func (j *jobState) pace(every time.Duration) {
+	if every > 0 && every <= maxEvery {
+		j.every = every
+		j.next = min(j.next, j.reported+every)
+	}
+}
+
+// onGather takes another node's partial to merge it.
+func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
+	if part.Holder != from || part.ID.Node != from || part.Job != j.id {
+		return
+	}
+	if j.shut || j.job == nil || j.lead != nil || p.leave || p.full || !part.Cover.Valid(j.job.Want) {
+		p.send(from, Message{Job: j.id, Told: &Told{ID: part.ID, Word: merge.Released}})
+		return
+	}
+	p.local(j.parts.Gather(p.now, part))
+}
+
 func (p *Peer) onAck(j *jobState, a ReportAck) {
+	j.pace(a.Every)
+	if a.Above != "" {
+		j.parts.SetAbove(a.Above)
+	}
 	j.failures = slices.DeleteFunc(j.failures, func(f ledger.Failure) bool { return f.Seq <= a.Failures })
 	j.blamed, j.urgent = nil, j.urgent || len(j.failures) > 0
 	for _, f := range j.failures {
@@ -173,11 +215,14 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		return
 	}
 	p.step(j, ledger.Reported{From: from, Report: *m.Report})
-	ack := &ReportAck{Seq: m.Report.Seq}
+	a, due := j.lead.Answer(from, *m.Report, busyHints)
+	if !due {
+		return
+	}
+	ack := &ReportAck{Seq: m.Report.Seq, Every: a.Every, Above: a.Above, Busy: a.Busy, Left: a.Left}
 	for _, f := range m.Report.Failures {
 		ack.Failures = max(ack.Failures, f.Seq)
 	}
-	ack.Busy, ack.Left = j.lead.Busy(busyHints, from)
 	p.sendAsHome(j, from, Message{Ack: ack})
 }
 
@@ -197,7 +242,11 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
 			j.urgent = true
 		case ledger.Deal:
-			p.schedule(steal.Deal{Job: j.id, To: e.To, Units: e.Units})
+			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units}
+			for _, w := range e.Others {
+				deal.Others = append(deal.Others, steal.Share{ID: w.ID, Slots: w.Slots})
+			}
+			p.schedule(deal)
 		case ledger.Try:
 			r := e.Range
 			p.sendAsHome(j, e.To, Message{Try: &r})
@@ -209,6 +258,8 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Accept: true}})
 		case ledger.Reject:
 			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID}})
+		case ledger.Note:
+			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Note: true, Known: e.Known}})
 		case ledger.Reduce:
 			p.sendAsHome(j, e.To, Message{Reduce: &Reduce{Inputs: e.Inputs}})
 		case ledger.Drop:
@@ -289,7 +340,7 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	p.emit(JobOver{ID: j.id, Lost: lost})
 	if j.log == nil {
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
-	} else if j.record.Result == nil {
+	} else if j.record.Result == nil && p.isVoter(j, p.self) {
 		j.closeAt = p.now + p.cfg.Silent // the log knows better, and tells soon
 	}
 }

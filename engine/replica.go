@@ -234,7 +234,7 @@ func (p *Peer) role(j *jobState, r quorum.Role) {
 // takeOver makes this peer the job's home, or confirms that it is.
 func (p *Peer) takeOver(j *jobState, term uint64) {
 	if j.lead == nil {
-		if j.record.Result != nil {
+		if j.record.Result != nil || term < j.term { // it is over, or another leads already
 			return
 		}
 		j.staffed = true // the voters that there are have elected
@@ -261,7 +261,7 @@ func (p *Peer) becomeHome(j *jobState) {
 		p.step(j, ledger.NodeUp{ID: id, Slots: p.peers[id]})
 	}
 	p.tellReplicas(j)
-	p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self}}})
+	p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.lead.Every()}}})
 }
 
 // stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
@@ -285,6 +285,7 @@ func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
 	}
 	if moved && !j.shut {
 		p.schedule(steal.Home{Job: j.id, Home: home})
+		j.parts.SetAbove("") // the new home makes a tree of its own
 		p.local(j.parts.SetHome(p.now, home))
 		j.urgent = true
 	}

@@ -7,16 +7,41 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// reofferAfter is how long an offer may stay unanswered before it is repeated.
-const reofferAfter = time.Second
+// An offer is repeated when it was not answered, and rarely when it was noted, since who noted it may have
+// forgotten it by an accident.
+const (
+	reofferAfter = time.Second
+	renoteAfter  = 10 * time.Second
+	aboveTries   = 3 // offers to the node above that it does not answer; then the home gets the next
+)
+
+// Partials of several nodes are merged when FanIn of them are here, or after a while: a short one if this node
+// has no work, for then the job may be near its end.
+const (
+	gatherIdle = 15 * time.Millisecond
+	gatherBusy = time.Second
+)
+
+// maxGathered bounds the partials of others that wait or are merged here.
+const maxGathered = 1024
 
 // Effect is what the owner of a Local must do; the types below.
 type Effect interface{ isMergeEffect() }
 
 // Effects of a Local.
 type (
-	// Offer p to the job's home; repeated until Accepted or Rejected.
-	Offer struct{ Partial Partial }
+	// Offer p to the job's home, or to a node that merges it with others; repeated until answered.
+	Offer struct {
+		Partial Partial
+		To      tasks.PeerID // empty for the home
+	}
+	// Tell the holder of a gathered partial what became of it.
+	Tell struct {
+		Job  tasks.JobID
+		To   tasks.PeerID
+		ID   ID
+		Word Word
+	}
 	// Merge the inputs' blobs into one, fetching those that other nodes hold; answer with Merged or
 	// MergeFailed.
 	Merge struct {
@@ -37,9 +62,20 @@ type (
 )
 
 func (Offer) isMergeEffect()  {}
+func (Tell) isMergeEffect()   {}
 func (Merge) isMergeEffect()  {}
 func (Refuse) isMergeEffect() {}
 func (Forget) isMergeEffect() {}
+
+// Word is what the node above says of a partial.
+type Word int
+
+// Words.
+const (
+	Noted    Word = iota // it is merged and offered on; keep it until there is another word
+	Accepted             // its units are committed
+	Released             // offer it to the home
+)
 
 type state int
 
@@ -54,15 +90,24 @@ type part struct {
 	Partial
 	state   state
 	offered time.Duration // when last
-	copy    bool          // fetched from another node for a merge
+	since   time.Duration // here
+	copy    bool          // of another node, for a merge
 	into    ID            // the merge it is or was an input of
+
+	gathered bool         // a copy that its holder offered, and that is answered from here
+	direct   bool         // goes to the home, past the node above
+	to       tasks.PeerID // offered to; empty for the home
+	noted    bool         // and there it is known
+	tries    int          // offers not answered
 }
 
 // Local keeps one node's partials of one job until the home has committed them.
 type Local struct {
 	job    tasks.JobID
 	self   tasks.PeerID
-	atHome bool // the home is this node: offering costs nothing, so nothing is merged before
+	atHome bool         // the home is this node: offering costs nothing, so nothing is merged before
+	above  tasks.PeerID // merges what comes from here before it goes to the home; empty for none
+	inner  bool         // others have this node above them
 	parts  []*part
 	out    []Effect
 	merges int64
@@ -76,8 +121,11 @@ func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
 // SetHome tells that another node leads the job now: it is offered all that waits for an answer.
 func (l *Local) SetHome(now time.Duration, home tasks.PeerID) []Effect {
 	l.atHome = home == l.self
+	if l.above == home {
+		l.above = ""
+	}
 	for _, p := range l.parts {
-		if p.state == offered {
+		if p.state == offered && p.to == "" {
 			l.offer(now, p)
 		}
 	}
@@ -100,9 +148,9 @@ func (l *Local) find(id ID) *part {
 }
 
 // Add takes a partial sealed by a generation here.
-func (l *Local) Add(p Partial) {
+func (l *Local) Add(now time.Duration, p Partial) {
 	if l.find(p.ID) == nil {
-		l.parts = append(l.parts, &part{Partial: p})
+		l.parts = append(l.parts, &part{Partial: p, since: now})
 	}
 }
 
@@ -114,19 +162,41 @@ func (l *Local) Flush(now time.Duration, next func() ID) []Effect {
 			ready = append(ready, p)
 		}
 	}
-	for len(ready) > 1 && !l.atHome {
+	for len(ready) > 0 && !l.atHome && (len(ready) > 1 || ready[0].copy) {
 		n := min(len(ready), FanIn)
 		if !l.merge(next(), ready[:n]) {
 			break
 		}
 		ready = ready[n:]
 	}
-	for _, p := range ready {
-		if p.state == waiting {
+	for _, p := range ready { // what overlaps is for the home to judge
+		p.direct = len(ready) > 1
+		if p.copy {
+			l.letGo(p)
+		} else {
 			l.offer(now, p)
 		}
 	}
 	return l.take()
+}
+
+// Due is when partials here had best be flushed, or -1 if there are none. An idle node has no work.
+func (l *Local) Due(now time.Duration, idle bool) time.Duration {
+	n, due := 0, time.Duration(-1)
+	for _, p := range l.parts {
+		if p.state == waiting {
+			if n++; due < 0 || p.since < due {
+				due = p.since
+			}
+		}
+	}
+	switch {
+	case n == 0 || n >= FanIn || l.atHome || !l.inner:
+		return due
+	case idle:
+		return due + gatherIdle
+	}
+	return due + gatherBusy
 }
 
 func (l *Local) merge(id ID, ps []*part) bool {
@@ -145,8 +215,11 @@ func (l *Local) merge(id ID, ps []*part) bool {
 }
 
 func (l *Local) offer(now time.Duration, p *part) {
-	p.state, p.offered = offered, now
-	l.out = append(l.out, Offer{Partial: p.Partial})
+	p.state, p.offered, p.noted, p.to = offered, now, false, l.above
+	if p.direct || l.atHome {
+		p.to = ""
+	}
+	l.out = append(l.out, Offer{Partial: p.Partial, To: p.to})
 }
 
 // Reduce merges partials on the home's order; some lie with other nodes. The home repeats the order
@@ -233,7 +306,8 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 		}
 	}
 	if err := Check(m, ps); err != nil {
-		l.out = append(l.out, Forget{l.job, m.ID}, Refuse{l.job, m.Kids})
+		l.out = append(l.out, Forget{l.job, m.ID})
+		l.refuseOrder(m.Kids)
 		l.release(now, m.Kids)
 		return l.take(), err
 	}
@@ -242,7 +316,7 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	for _, p := range in {
 		p.state = hidden
 	}
-	p := &part{Partial: m}
+	p := &part{Partial: m, since: now}
 	l.parts = append(l.parts, p)
 	l.offer(now, p)
 	return l.take(), nil
@@ -250,9 +324,19 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 
 // MergeFailed gives up a merge: its inputs are offered apart.
 func (l *Local) MergeFailed(now time.Duration, inputs []ID) []Effect {
-	l.out = append(l.out, Refuse{l.job, inputs})
+	l.refuseOrder(inputs)
 	l.release(now, inputs)
 	return l.take()
+}
+
+// refuseOrder tells the home that its order was not carried out, if it was one.
+func (l *Local) refuseOrder(inputs []ID) {
+	for _, id := range inputs {
+		if p := l.find(id); p != nil && p.gathered {
+			return
+		}
+	}
+	l.out = append(l.out, Refuse{l.job, inputs})
 }
 
 func (l *Local) release(now time.Duration, ids []ID) {
@@ -260,9 +344,12 @@ func (l *Local) release(now time.Duration, ids []ID) {
 		p := l.find(id)
 		switch {
 		case p == nil || (p.state != merging && p.state != hidden):
+		case p.gathered:
+			l.letGo(p)
 		case p.copy:
 			l.drop(p)
 		default:
+			p.direct = true
 			l.offer(now, p)
 		}
 	}
@@ -292,6 +379,9 @@ func (l *Local) dropTree(p *part) {
 	l.drop(p)
 	for _, k := range p.Kids {
 		if kid := l.find(k); kid != nil && kid.state == hidden {
+			if kid.gathered {
+				l.tell(kid, Accepted)
+			}
 			l.dropTree(kid)
 		}
 	}
@@ -305,7 +395,14 @@ func (l *Local) drop(p *part) {
 // Tick repeats offers that were not answered.
 func (l *Local) Tick(now time.Duration) []Effect {
 	for _, p := range l.parts {
-		if p.state == offered && now-p.offered >= reofferAfter {
+		switch since := now - p.offered; {
+		case p.state != offered || since < reofferAfter || (p.noted && since < renoteAfter):
+		case p.noted || p.to == "":
+			p.tries = 0
+			l.offer(now, p)
+		default:
+			p.tries++
+			p.direct = p.direct || p.tries >= aboveTries
 			l.offer(now, p)
 		}
 	}
@@ -342,9 +439,31 @@ func (l *Local) Shed(limit int64) []Effect {
 		if largest == nil {
 			break
 		}
-		l.dropTree(largest)
+		l.letGoTree(largest)
 	}
 	return l.take()
+}
+
+// Own is every unit in an output of this node's generations that is kept here.
+func (l *Local) Own() tasks.Cover {
+	var rs []tasks.Range
+	for _, p := range l.parts {
+		if !p.copy && len(p.Kids) == 0 {
+			rs = append(rs, p.Cover...)
+		}
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// InMerges is every unit in a merge kept here.
+func (l *Local) InMerges() tasks.Cover {
+	var rs []tasks.Range
+	for _, p := range l.parts {
+		if p.state != hidden && len(p.Kids) > 0 && !p.copy {
+			rs = append(rs, p.Cover...)
+		}
+	}
+	return tasks.CoverOf(rs...)
 }
 
 // Held is every unit in a partial kept here.

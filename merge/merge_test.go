@@ -213,7 +213,7 @@ func TestLocalLosesNothing(t *testing.T) {
 				}
 				p.ID = b.next()
 				b.blobs[p.ID] = p
-				b.l.Add(p)
+				b.l.Add(0, p)
 				owed = owed.Union(p.Cover)
 			case 2:
 				b.obey(b.l.Flush(b.now, b.next))
@@ -346,7 +346,7 @@ func TestShed(t *testing.T) {
 	add := func(seq uint64, first, size int64) {
 		p := part1("n", seq, tasks.R(first, first+5))
 		p.Size = size
-		l.Add(p)
+		l.Add(0, p)
 	}
 	add(1, 0, 10)
 	add(2, 5, 30)

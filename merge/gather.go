@@ -1,0 +1,115 @@
+package merge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Where there are many nodes their partials go up a tree: each offers its own to the node above it, which
+// merges them with others' and its own and offers the result to the node above that, and so on to the
+// home. A node keeps its partial until it hears, down the same way, that its units are committed; what
+// cannot be merged or committed together goes to the home by itself (released), as do the partials of a node
+// whose node above does not answer.
+
+// SetAbove names the node that merges this one's partials, empty for none.
+func (l *Local) SetAbove(id tasks.PeerID) {
+	if id != l.self {
+		l.above = id
+	}
+}
+
+// SetInner tells that other nodes will offer their partials here.
+func (l *Local) SetInner() { l.inner = true }
+
+// Gather takes the offer of a node below.
+func (l *Local) Gather(now time.Duration, p Partial) []Effect {
+	switch known := l.find(p.ID); {
+	case known != nil && known.gathered:
+		l.tell(known, Noted)
+	case known != nil || l.atHome || p.Holder == l.self || len(l.parts) >= maxGathered:
+		l.out = append(l.out, Tell{l.job, p.Holder, p.ID, Released})
+	default:
+		l.inner = true
+		g := &part{Partial: p, since: now, copy: true, gathered: true}
+		l.parts = append(l.parts, g)
+		l.tell(g, Noted)
+	}
+	return l.take()
+}
+
+// Told takes the word of the node that a partial was offered to.
+func (l *Local) Told(now time.Duration, from tasks.PeerID, id ID, w Word) []Effect {
+	p := l.find(id)
+	if p == nil || p.state != offered || p.to != from {
+		return nil
+	}
+	switch w {
+	case Noted:
+		p.noted, p.tries = true, 0
+	case Accepted:
+		l.dropTree(p)
+	case Released:
+		p.direct = true
+		l.offer(now, p)
+	}
+	return l.take()
+}
+
+// Noted takes the home's word that it knows of an offer; not, that it does not any more.
+func (l *Local) Noted(id ID, yes bool) {
+	if p := l.find(id); p != nil && p.state == offered && p.to == "" {
+		p.noted = yes
+	}
+}
+
+// HomeLink has what was offered to the home offered again: it may have forgotten what it noted.
+func (l *Local) HomeLink() {
+	for _, p := range l.parts {
+		if p.to == "" {
+			p.noted = false
+		}
+	}
+}
+
+// Down tells that a node is not reachable: what it was to merge goes to the home.
+func (l *Local) Down(now time.Duration, id tasks.PeerID) []Effect {
+	if l.above == id {
+		l.above = ""
+	}
+	for _, p := range slices.Clone(l.parts) {
+		switch {
+		case p.state == offered && p.to == id && id != "":
+			p.direct = true
+			l.offer(now, p)
+		case p.gathered && p.state == waiting && p.Holder == id: // its blob cannot be had
+			l.drop(p)
+		}
+	}
+	return l.take()
+}
+
+func (l *Local) tell(p *part, w Word) {
+	l.out = append(l.out, Tell{l.job, p.Holder, p.ID, w})
+}
+
+// letGo forgets a copy; its holder is to offer it to the home.
+func (l *Local) letGo(p *part) {
+	l.tell(p, Released)
+	l.drop(p)
+}
+
+// letGoTree forgets a partial that nobody has answered for, with its inputs.
+func (l *Local) letGoTree(p *part) {
+	if p.gathered {
+		l.letGo(p)
+	} else {
+		l.drop(p)
+	}
+	for _, k := range p.Kids {
+		if kid := l.find(k); kid != nil && kid.state == hidden {
+			l.letGoTree(kid)
+		}
+	}
+}
