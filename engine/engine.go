@@ -305,7 +305,7 @@ func (p *Peer) Wake() time.Duration {
 			at(max(j.closeAt, p.now+p.cfg.Report))
 			continue
 		}
-		if j.job != nil || j.lead != nil {
+		if (j.job != nil || j.lead != nil) && j.reports() {
 			at(j.next)
 		}
 		if due := p.flushDue(j); due >= 0 {

@@ -107,6 +107,7 @@ func (p *Peer) tick() {
 			}
 			continue
 		}
+		p.seek(j)
 		if j.log == nil && p.now-j.heard > p.cfg.Silent {
 			p.closeJob(j, true)
 		}

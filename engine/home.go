@@ -38,6 +38,9 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Frame != nil || m.Ended != nil:
 		p.toReplica(from, j, m)
 		return
+	case m.Moved != nil:
+		p.onMoved(from, j, m)
+		return
 	case j == nil:
 		return
 	case m.Enlisted != nil:
@@ -52,10 +55,8 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Told != nil:
 		p.local(j.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
 		return
-	case m.Moved != nil:
-		if from == j.home && j.log == nil && j.lead == nil {
-			p.setHome(j, m.Moved.Home, m.Moved.Term)
-		}
+	case m.Order == OrderOver && j.lead == nil && from == j.asked: // the home may be gone
+		p.closeJob(j, false)
 		return
 	}
 	if p.obeys(j, from, m.Term) {

@@ -34,6 +34,7 @@ type replica struct {
 	lonely     time.Duration                  // since when there are too few nodes for the replicas there are, 0 for not
 	staffed    bool                           // as many replicas as there should be, or have been waited for
 	closeAt    time.Duration                  // when a copy that has served is dropped
+	seeking
 }
 
 func newReplica() replica {

@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A node that has not heard from its home for seekAfter asks the others, one each seekEvery, what they know: the
+// home may have changed, or the job be over, and the word of it lost.
+const (
+	seekAfter = 10 * time.Second
+	seekEvery = time.Second
+)
+
+// seeking is where a node stands with that.
+type seeking struct {
+	sought time.Duration // when it last asked
+	asked  tasks.PeerID  // and whom
+}
+
+func (p *Peer) seek(j *jobState) {
+	if j.lead != nil || j.shut || p.now-j.heard < max(seekAfter, 3*j.every) || p.now-j.sought < seekEvery {
+		return
+	}
+	j.sought = p.now
+	if j.asked = p.after(j.asked); j.asked != "" {
+		p.send(j.asked, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	}
+}
+
+// after is the peer that follows id in their order, the first after the last; empty for none.
+func (p *Peer) after(id tasks.PeerID) (next tasks.PeerID) {
+	var first tasks.PeerID
+	for o := range p.peers {
+		if first == "" || o < first {
+			first = o
+		}
+		if o > id && (next == "" || o < next) {
+			next = o
+		}
+	}
+	if next == "" {
+		return first
+	}
+	return next
+}
+
+// onMoved takes what another node knows of a job's home, and answers with what is newer.
+func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
+	term, over := p.over[m.Job]
+	switch {
+	case over:
+		p.send(from, Message{Job: m.Job, Term: term, Order: OrderOver})
+	case j == nil:
+	case j.lead == nil && m.Moved.Term > j.term:
+		p.setHome(j, m.Moved.Home, m.Moved.Term)
+	case j.home != "" && j.home != from && (m.Moved.Home == p.self || m.Moved.Term < j.term):
+		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	}
+}
+
+// reports reports whether there is a home to report to.
+func (j *jobState) reports() bool { return j.home != "" && (j.lead == nil || !j.lead.Ended()) }
