@@ -20,9 +20,6 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// homesMayDie switches on the parts of these tests that kill homes.
-const homesMayDie = false
-
 // fakes are the binaries with the executor that sleeps and counts, by further build tags.
 var fakes struct {
 	mu    sync.Mutex
@@ -160,6 +157,51 @@ func (c *cluster) waitFinal(t testing.TB, id string, limit time.Duration) (*node
 		t.Fatalf("the job does not end: %v (%s)\n%s", err, last, b)
 	}
 	return on, st
+}
+
+// wantSettled fails the test unless, in the end, all nodes run, see all others up, tell of a job's end and keep
+// nothing of it but its result.
+func (c *cluster) wantSettled(t testing.TB, id string) {
+	t.Helper()
+	for _, n := range c.nodes {
+		check(t, n.waitReady())
+	}
+	for _, n := range c.nodes {
+		c.wantUp(t, n, len(c.nodes))
+		n.until(t, id, "the job has ended", func(st api.JobStatus) bool { return st.State == api.Done })
+	}
+	for _, n := range c.nodes {
+		var st api.NodeStatus
+		err := poll(settleLimit, func() (bool, error) {
+			var err error
+			st, err = n.status()
+			return st.Ledgers == 0 && st.Busy == 0, err
+		})
+		if err != nil {
+			t.Errorf("%s keeps %d ledgers and %d slots busy: %v\n%s", n.name, st.Ledgers, st.Busy, err, n.logTail(0))
+		}
+	}
+}
+
+// until polls until a node tells that a job is so.
+func (n *node) until(t testing.TB, id, what string, so func(api.JobStatus) bool) {
+	t.Helper()
+	last := ""
+	err := poll(commandLimit, func() (bool, error) {
+		st, err := n.job(t.Context(), id)
+		if err != nil {
+			last = err.Error() // of a home that nobody has found yet, say
+			return false, nil
+		}
+		last = fmt.Sprintf("%+v", st)
+		if !so(st) && st.State.Final() {
+			return false, fmt.Errorf("the job ended as %s", st.State)
+		}
+		return so(st), nil
+	})
+	if err != nil {
+		t.Fatalf("%s does not tell that %s: %v: %s\n%s", n.name, what, err, last, n.logTail(0))
+	}
 }
 
 // TestFakeExecutor runs a job on daemons without ROOT, with an entry that always fails.

@@ -153,7 +153,7 @@ func TestSeparateHosts(t *testing.T) {
 }
 
 // wantUp waits until a node sees so many members up, itself included.
-func (c *cluster) wantUp(t *testing.T, n *node, up int) {
+func (c *cluster) wantUp(t testing.TB, n *node, up int) {
 	t.Helper()
 	last := 0
 	err := poll(settleLimit, func() (bool, error) {
