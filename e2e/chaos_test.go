@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // Settings of the tests in this file, from the environment.
@@ -261,4 +263,38 @@ func TestChaosROOT(t *testing.T) {
 	}
 	o.wantWhole(t)
 	t.Logf("%s of work took %s", d, time.Since(begin).Round(time.Second))
+}
+
+// TestPowerCut kills all daemons at once in the middle of a job, when a part of it is committed. They come back
+// and go on where they were.
+func TestPowerCut(t *testing.T) {
+	t.Parallel()
+	specs := fakeSpecs(t, 6)
+	c := ownCluster(t, specs...)
+	const work = 45 * time.Second // generations are committed after 30 s
+	j := paceOf(len(specs), work)
+	id := c.nodes[0].submit(t, j.request(t)).ID
+	var before, after int64
+	c.nodes[0].until(t, id, "a part is committed", func(st api.JobStatus) bool {
+		before = st.Committed
+		return before > 0
+	})
+	for _, n := range c.nodes {
+		kill(t, n.cmd.Process.Pid)
+	}
+	begin := time.Now()
+	for i, n := range c.nodes {
+		n.relaunch(t, specs[i])
+	}
+	c.nodes[3].until(t, id, "it goes on", func(st api.JobStatus) bool {
+		after = st.Committed
+		return st.State == api.Running || st.State.Final()
+	})
+	t.Logf("it goes on %.1f s after the cut, with %d of %d units committed", time.Since(begin).Seconds(), after, j.units())
+	if after < before {
+		t.Errorf("%d units were committed before the cut, %d are after it", before, after)
+	}
+	n, st := c.waitFinal(t, id, commandLimit)
+	j.wantCounted(t, n, st)
+	c.wantSettled(t, id)
 }
