@@ -99,6 +99,7 @@ func (p *Peer) tick() {
 			continue
 		}
 		p.local(j.parts.Tick(p.now))
+		p.prepareAgain(j)
 		if j.lead != nil {
 			p.maintain(j)
 			p.step(j, ledger.Tick{})
@@ -214,7 +215,7 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 	}
 	if ev.Reason == "" { // forget it until it is announced again
 		if j.log != nil || j.lead != nil || j.founding != nil {
-			j.unprepared = true
+			j.unprepared, j.triedAt = true, p.now
 			return
 		}
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })

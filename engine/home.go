@@ -341,7 +341,7 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	p.emit(JobOver{ID: j.id, Lost: lost})
 	if j.log == nil {
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
-	} else if j.record.Result == nil && p.isVoter(j, p.self) {
+	} else if j.record.Result == nil && j.seated() {
 		j.closeAt = p.now + p.cfg.Silent // the log knows better, and tells soon
 	}
 }

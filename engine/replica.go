@@ -26,7 +26,8 @@ type replica struct {
 	leaveAt    time.Duration  // when a copy that is none any more is dropped, 0 for not
 	founding   *founding      // a copy is being made
 	unborn     bool           // this peer founded the log and has never led it yet
-	unprepared bool           // asked to prepare in vain; the next home asks again
+	unprepared bool           // asked to prepare in vain
+	triedAt    time.Duration  // when that was
 	waiting    []ledger.Entry // proposed before the log could take them
 	enlisted   map[tasks.PeerID]*enlistment
 	unfit      map[tasks.PeerID]time.Duration // did not become replicas when asked; not asked before
@@ -330,6 +331,11 @@ func (p *Peer) isVoter(j *jobState, id tasks.PeerID) bool {
 	return slices.ContainsFunc(j.log.Members(), func(m quorum.Member) bool { return m.Peer == id })
 }
 
+// seated reports whether this peer's copy is one of those that count.
+func (j *jobState) seated() bool {
+	return slices.ContainsFunc(j.log.Members(), func(m quorum.Member) bool { return m.ID == j.self.ID })
+}
+
 // onEnlist makes a copy of a job's ledger here.
 func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	if _, over := p.over[m.Job]; over || m.Enlist.Self.Peer != p.self || len(m.Enlist.Voters) == 0 || p.voters() == 0 || p.leave {
@@ -349,6 +355,8 @@ func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	case j.log != nil && j.self == want.Self:
 		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Member: want.Self.ID, OK: true}})
 	case j.founding != nil && j.founding.log.Self == want.Self:
+	case j.log != nil && j.seated(): // the others may need its vote, whatever the home thinks of it
+		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Member: want.Self.ID}})
 	default: // as another member than before, if it was one
 		j.log = nil
 		j.founding = &founding{by: from, log: want}

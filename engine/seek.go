@@ -62,3 +62,18 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 
 // reports reports whether there is a home to report to.
 func (j *jobState) reports() bool { return j.home != "" && (j.lead == nil || !j.lead.Ended()) }
+
+// prepareEvery is how often a replica tries to load the job's code; it may be the home that lacks it.
+const prepareEvery = time.Second
+
+func (p *Peer) prepareAgain(j *jobState) {
+	if !j.unprepared || j.shut || j.job != nil || p.now-j.triedAt < prepareEvery {
+		return
+	}
+	j.unprepared = false
+	from := j.home
+	if from == p.self { // a replica has on disk what is needed
+		from = ""
+	}
+	p.emit(Prepare{ID: j.id, Home: from})
+}

@@ -21,7 +21,10 @@ const (
 const (
 	maxTerm    = 1 << 62 // no group gets there
 	maxHearsay = 64      // senders remembered that the log does not name
-	minEntry   = 8       // bytes of an encoded entry, at least: what a frame declares is bounded before it is read
+	// transferVote is raft's mark on the request for a vote of a member that stands because its leader says so: it
+	// is answered though that leader was heard just now.
+	transferVote = "CampaignTransfer"
+	minEntry     = 8 // bytes of an encoded entry, at least: what a frame declares is bounded before it is read
 )
 
 // send encodes raft's messages.
@@ -110,8 +113,12 @@ func readable(b []byte) bool {
 		switch {
 		case num == 7 && typ == protowire.BytesType:
 			entries++
+		case num == 12 && typ == protowire.BytesType:
+			if v, n := protowire.ConsumeBytes(b); n < 0 || string(v) != transferVote {
+				return false
+			}
 		case num > 13 || num == 9 || num == 12 || num == 7 || typ != protowire.VarintType:
-			return false // a snapshot, a context, responses: none are ever sent
+			return false // a snapshot, responses: none are ever sent
 		}
 		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
 			return false
@@ -125,8 +132,11 @@ func readable(b []byte) bool {
 func plausible(m raftpb.Message) bool {
 	switch m.Type {
 	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp,
-		raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp:
+		raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgTimeoutNow:
 	default:
+		return false
+	}
+	if len(m.Context) > 0 && m.Type != raftpb.MsgVote {
 		return false
 	}
 	if m.Term == 0 || m.Term > maxTerm || m.LogTerm > maxTerm || (len(m.Entries) > 0 && m.Type != raftpb.MsgApp) {
@@ -156,6 +166,9 @@ func (r *Replica) take(m raftpb.Message) {
 			r.fail("the leader has this member's word for entries that are not in its log any more: the disk has lost them")
 		}
 		return
+	}
+	if m.Type == raftpb.MsgTimeoutNow && (m.Term != before.Term || m.From != before.Lead) {
+		return // not its leader's word
 	}
 	if r.node.Step(m) != nil {
 		return

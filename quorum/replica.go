@@ -220,6 +220,9 @@ func (r *Replica) clock() {
 		return
 	}
 	if r.now >= r.tick {
+		if late := r.now - r.tick; late > r.cfg.Heartbeat { // nor to think so of the others
+			r.pardon(late)
+		}
 		r.tick = r.now + r.cfg.Heartbeat
 		if r.leads() {
 			r.node.Tick()
@@ -235,6 +238,14 @@ func (r *Replica) clock() {
 	if last, _ := r.disk.LastIndex(); last > 0 {
 		_ = r.node.Campaign() // raft refuses where it must
 	}
+}
+
+// pardon does not count a time in which this replica stood still as silence of the others.
+func (r *Replica) pardon(late time.Duration) {
+	for id, at := range r.heard {
+		r.heard[id] = min(at+late, r.now)
+	}
+	r.leadSince = min(r.leadSince+late, r.now)
 }
 
 // pump carries out what raft has ready, up to the next thing that must be on disk first.
