@@ -284,7 +284,8 @@ func genSteal(t *rapid.T) *steal.Message {
 			Rates: []float64{genFloat(t)}, Wait: rapid.Bool().Draw(t, "wait")}}
 	case 1:
 		return &steal.Message{Grant: &steal.Grant{ID: uint64(genInt(t, "gid")), Request: uint64(genInt(t, "greq")), Job: jobID,
-			Ranges: genCover(t), Left: time.Duration(genInt(t, "left"))}}
+			Ranges: genCover(t), Left: time.Duration(genInt(t, "left")), Dealt: rapid.Bool().Draw(t, "dealt"),
+			Others: []steal.Share{{ID: "x", Slots: int(genInt(t, "oslots"))}, {ID: "m", Slots: 1}}, Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m"}).Draw(t, "gabove")}}
 	case 2:
 		return &steal.Message{Ack: &steal.Ack{ID: 7<<20 + uint64(rapid.IntRange(0, 20).Draw(t, "aid")), Job: jobID, OK: rapid.Bool().Draw(t, "ok")}}
 	case 3:

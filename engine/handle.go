@@ -115,11 +115,11 @@ func (p *Peer) tick() {
 	}
 }
 
-// openTo tells members that have not reported about a job again.
+// openTo tells members that do not report about a job again.
 func (p *Peer) openTo(j *jobState) {
 	j.opened = p.now
 	for _, id := range p.sortedPeers() {
-		if !j.lead.Heard(id) && !j.lead.Ended() {
+		if !j.lead.Ended() && j.lead.Silent(id) {
 			p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
 		}
 	}
@@ -339,8 +339,8 @@ func (p *Peer) schedule(ev steal.Event) {
 			}
 			p.emit(Stolen{Wait: e.Wait})
 		case steal.Dealt:
-			if j := p.job(e.Job); j != nil && e.From != j.home {
-				j.parts.SetAbove(e.From)
+			if j := p.job(e.Job); j != nil && e.Above != j.home {
+				j.parts.SetAbove(e.Above)
 			}
 		}
 	}

@@ -243,7 +243,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
 			j.urgent = true
 		case ledger.Deal:
-			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units}
+			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units, Above: e.Above}
 			for _, w := range e.Others {
 				deal.Others = append(deal.Others, steal.Share{ID: w.ID, Slots: w.Slots})
 			}

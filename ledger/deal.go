@@ -63,8 +63,24 @@ func (h *Home) dealAll() {
 			slots += w.Slots
 		}
 		units := float64(h.want.Len()) * float64(slots) / float64(h.slots)
-		h.emit(Deal{To: group[0].ID, Units: int64(units), Others: group[1:]})
+		h.emit(Deal{To: group[0].ID, Units: int64(units), Others: group[1:], Above: h.headFor(group[0].ID)})
 	}
+}
+
+// headFor is the node above one that the home deals to: the home itself for the first few.
+func (h *Home) headFor(id tasks.PeerID) tasks.PeerID {
+	if len(h.nodes) <= fewNodes {
+		return ""
+	}
+	if len(h.heads) < merge.FanIn {
+		h.heads = append(h.heads, id)
+		return ""
+	}
+	head := h.heads[h.places[id]%len(h.heads)]
+	if n := h.nodes[head]; head == id || n == nil || n.report.Leaving {
+		return ""
+	}
+	return head
 }
 
 // above is the node that merges the partials of one, empty for the home: in a tree over the nodes in the
@@ -91,8 +107,9 @@ type Reply struct {
 	Left  []time.Duration
 }
 
-// answerAgain is how long a report without news goes unanswered where there are many nodes.
-const answerAgain = time.Minute
+// answerAgain is how long reports without news go unanswered where there are many nodes: fewer than three of
+// them, after which a node would ask others for the home.
+const answerAgain = 5 * time.Second
 
 // Answer answers a report just taken; not due where there are many nodes and it would say nothing new.
 func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool) {
@@ -104,7 +121,7 @@ func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool
 	if n.every == 0 {
 		n.every = a.Every // it was told when the job was announced
 	}
-	news := len(r.Failures) > 0 || a.Every <= h.cfg.Report || n.acked == 0 && !h.deal || h.now-n.acked >= answerAgain
+	news := len(r.Failures) > 0 || a.Every <= h.cfg.Report || n.acked == 0 && !h.deal || h.now-n.acked >= max(answerAgain, a.Every*3/2)
 	if d := n.every - a.Every; !news && d > -a.Every/4 && d < a.Every/4 {
 		return a, false
 	}

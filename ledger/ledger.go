@@ -202,6 +202,7 @@ type (
 		To     tasks.PeerID
 		Units  int64 // for all of them
 		Others []Worker
+		Above  tasks.PeerID // merges To's partials; empty for the home
 	}
 	// Try runs a suspect range by itself on a node.
 	Try struct {
@@ -341,6 +342,7 @@ type Home struct {
 	slots     int                  // of all nodes
 	undealt   []tasks.PeerID       // have become ready and wait for their share
 	undealtAt time.Duration        // since when the first of them does
+	heads     []tasks.PeerID       // the nodes right below the home in the tree by which work is dealt
 	tree      []tasks.PeerID       // nodes in the order in which they became ready, also those that have gone:
 	places    map[tasks.PeerID]int // one that comes back keeps its place, from 1, so that no node is above itself
 	missing   []tasks.Cover        // what the last audits missed
@@ -664,8 +666,12 @@ func (h *Home) Busy(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []time.D
 // Leaving reports whether a node has said that it goes.
 func (h *Home) Leaving(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].report.Leaving }
 
-// Heard reports whether a node has reported.
-func (h *Home) Heard(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].heard }
+// Silent reports whether a node has not reported yet, or not for long: the last report may be of an earlier life,
+// and it knows nothing of the job.
+func (h *Home) Silent(id tasks.PeerID) bool {
+	n := h.nodes[id]
+	return n == nil || !n.heard || h.now-n.last > h.cfg.AuditWait+4*h.slack()
+}
 
 // quiet reports whether all nodes have answered Stop and hold nothing any more.
 func (h *Home) quiet() bool {

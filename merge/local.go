@@ -18,7 +18,7 @@ const (
 // Partials of several nodes are merged when FanIn of them are here, or after a while: a short one if this node
 // has no work, for then the job may be near its end.
 const (
-	gatherIdle = 15 * time.Millisecond
+	gatherIdle = 10 * time.Millisecond
 	gatherBusy = time.Second
 )
 

@@ -123,6 +123,9 @@ const (
 	kReport
 	kReportAck
 	kOffer
+	kNote
+	kGather
+	kTold
 	kAccept
 	kReject
 	kReduce
@@ -133,7 +136,7 @@ const (
 )
 
 var kindNames = [kinds]string{"request", "wait", "grant", "push", "ack", "refuse", "open", "report", "reportAck",
-	"offer", "accept", "reject", "reduce", "drop", "try", "order"}
+	"offer", "note", "gather", "told", "accept", "reject", "reduce", "drop", "try", "order"}
 
 func kindOf(m engine.Message) byte {
 	switch {
@@ -147,8 +150,14 @@ func kindOf(m engine.Message) byte {
 		return kReportAck
 	case m.Offer != nil:
 		return kOffer
+	case m.Gather != nil:
+		return kGather
+	case m.Told != nil:
+		return kTold
 	case m.Answer != nil && m.Answer.Accept:
 		return kAccept
+	case m.Answer != nil && m.Answer.Note:
+		return kNote
 	case m.Answer != nil:
 		return kReject
 	case m.Reduce != nil:
@@ -219,6 +228,10 @@ func messageText(m engine.Message) string {
 		return fmt.Sprintf("report %d holds %v", m.Report.Seq, coverText(m.Report.Held))
 	case m.Offer != nil:
 		return fmt.Sprintf("offer %v %v", m.Offer.ID, coverText(m.Offer.Cover))
+	case m.Gather != nil:
+		return fmt.Sprintf("gather %v %v", m.Gather.ID, coverText(m.Gather.Cover))
+	case m.Told != nil:
+		return fmt.Sprintf("told %v %d", m.Told.ID, m.Told.Word)
 	case m.Answer != nil:
 		return fmt.Sprintf("%s %v", name, m.Answer.ID)
 	case m.Reduce != nil:

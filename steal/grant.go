@@ -23,7 +23,42 @@ func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
 		s.thief.wait(from, req)
 		return
 	}
+	if s.cutFor(req) { // or in a moment
+		s.thief.wait(from, req)
+	}
 	s.send(from, Message{Refuse: &Refuse{Request: req.ID}})
+}
+
+// cutAbove is how many least packets' time a packet must still have to run to be cut for a thief.
+const cutAbove = 8
+
+// cutFor cuts a running packet that would last far longer than a steal, where nothing else is left to give.
+func (s *Scheduler) cutFor(req Request) bool {
+	for _, id := range req.Jobs[:min(len(req.Jobs), MaxJobs)] {
+		j := s.job(id)
+		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) {
+			continue
+		}
+		for _, g := range j.gens {
+			if s.leased(g) > cutAbove*s.cfg.MinPacket && !g.solo && !g.cut {
+				s.preempt(g)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leased is how long g's leases have to run yet.
+func (s *Scheduler) leased(g *gen) time.Duration {
+	n := int64(0)
+	for _, r := range g.leases {
+		n += r.Len()
+	}
+	if n == 0 || g.job.rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(n)/g.job.rate*float64(time.Second)) - (s.now - g.since)
 }
 
 func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
@@ -137,7 +172,7 @@ func (s *Scheduler) deal(ev Deal) {
 		one := ev.Units / int64(1+len(ev.Others))
 		if ranges := s.carve(j, min(ev.Units, j.waiting()), one/8); !ranges.Empty() {
 			j.dealt = s.now
-			s.grant(j, ev.To, Grant{Ranges: ranges, Dealt: true, Others: ev.Others})
+			s.grant(j, ev.To, Grant{Ranges: ranges, Dealt: true, Others: ev.Others, Above: ev.Above})
 		}
 	}
 }
@@ -207,11 +242,16 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	work := g.Ranges
 	if g.Dealt {
 		work = s.passOn(j, work.Minus(j.done).Minus(tasks.CoverOf(j.here()...)), g.Others)
-		s.emit(Dealt{Job: j.id, From: from})
+		if g.Above == "" {
+			g.Above = from
+		}
+		s.emit(Dealt{Job: j.id, Above: g.Above})
 	}
 	j.add(work)
 	j.quiet = 0
-	s.thief.busy[from] = max(g.Left, 0)
+	if delete(s.thief.busy, from); g.Left > cutAbove*s.cfg.MinPacket { // else any other is as good
+		s.thief.busy[from] = g.Left
+	}
 	if since, asked := s.thief.asked(from, g.Request); asked {
 		s.emit(Stolen{Job: j.id, From: from, Wait: s.now - since})
 	}

@@ -15,6 +15,10 @@ const (
 	packetGrowth = 8
 )
 
+// tailPackets is how many packets a slot's waiting work makes at least; when it is less than so many full ones,
+// they shrink and none is queued behind the running one, so that most of what is left can be stolen.
+const tailPackets = 6
+
 // overdue is how many times longer than Packet a packet may run before it is cut at its next unit: the
 // rate was wrong, or has changed, and what is behind it may wait for others to steal it.
 const overdue = 4
@@ -173,7 +177,7 @@ func (s *Scheduler) lease(g *gen) {
 }
 
 func (s *Scheduler) depth(j *job) int {
-	if j.rate > 0 && s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
+	if j.rate > 0 && s.timeFor(j, j.waiting()) < tailPackets*s.cfg.Packet {
 		return 1
 	}
 	return 2
@@ -187,7 +191,7 @@ func (s *Scheduler) target(j *job) int64 {
 		return min(most, 4096)
 	}
 	t := min(j.units(s.cfg.Packet), most)
-	if tail := j.waiting() / int64(3*max(s.cfg.Slots, 1)); tail < t {
+	if tail := j.waiting() / int64(tailPackets*max(s.cfg.Slots, 1)); tail < t {
 		t = max(tail, j.units(s.cfg.MinPacket))
 	}
 	return max(t, 1)

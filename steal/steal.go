@@ -83,6 +83,7 @@ type (
 		Left    time.Duration `msgpack:"l"` // run time left on the victim
 		Dealt   bool          `msgpack:"d"` // the taker's share of a job that has just begun,
 		Others  []Share       `msgpack:"o"` // and that of these, to whom it passes them on
+		Above   tasks.PeerID  `msgpack:"u"` // merges what the taker makes; empty for the giver
 	}
 	// Share is a peer's part in work that is dealt, by slots.
 	Share struct {
@@ -156,6 +157,7 @@ type (
 		To     tasks.PeerID
 		Units  int64
 		Others []Share
+		Above  tasks.PeerID // merges what To makes; empty for this node
 	}
 	// Drop forgets work that is committed already, and kills generations that have done some of it:
 	// their partials would be rejected.
@@ -253,10 +255,10 @@ type (
 	}
 	// Kill a generation whose work is not wanted; no event answers it.
 	Kill struct{ Gen GenID }
-	// Dealt reports that this node's share was dealt by From.
+	// Dealt reports that this node's share was dealt, and that Above merges what this node makes of it.
 	Dealt struct {
-		Job  tasks.JobID
-		From tasks.PeerID
+		Job   tasks.JobID
+		Above tasks.PeerID
 	}
 	// Stolen reports that a request was granted after Wait.
 	Stolen struct {
