@@ -37,7 +37,6 @@ type Daemon struct {
 	calls  chan func()
 	left   chan struct{} // closed when the engine says Left
 	quit   chan struct{} // closed when a shutdown is asked for
-	looped chan struct{} // closed when the loop has ended
 	once   sync.Once
 
 	steals  *meter
@@ -69,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 	d := &Daemon{
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
-		quit: make(chan struct{}), looped: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
+		quit: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(),
 	}
@@ -211,7 +210,6 @@ func (d *Daemon) Leave(ctx context.Context) {
 func (d *Daemon) Close() error {
 	d.cancel()
 	err := d.net.Close()
-	d.closeCopies()
 	d.wg.Wait()
 	<-d.rootReady
 	if d.exec != nil {

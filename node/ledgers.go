@@ -218,7 +218,7 @@ func (d *Daemon) checkJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, err
 	return &desc, nil
 }
 
-// openCopy makes a copy known and lets it be written.
+// openCopy makes a copy known and lets it be written, until it is dropped or the daemon closes.
 func (d *Daemon) openCopy(c *ledgerCopy) {
 	c.writes, c.done = make(chan engine.WriteLedger, 16), make(chan struct{})
 	d.mu.Lock()
@@ -226,18 +226,31 @@ func (d *Daemon) openCopy(c *ledgerCopy) {
 	d.mu.Unlock()
 	d.spawn(func() {
 		defer close(c.done)
-		for w := range c.writes {
-			out := engine.Written{ID: c.id, Seq: w.Seq}
-			if err := c.journal.Write(w.Hard, w.Entries); err != nil {
-				d.log.Error("could not write a job's ledger", "job", c.id.Short(), "file", c.journal.Path(), "reason", err)
-				out.Reason = err.Error()
-			}
-			d.post(out)
+		for d.writeNext(c) {
 		}
 		if err := c.journal.Close(); err != nil {
 			d.log.Warn("could not close a job's ledger", "job", c.id.Short(), "reason", err)
 		}
 	})
+}
+
+// writeNext carries out one write and tells the engine; false at the end of all writing.
+func (d *Daemon) writeNext(c *ledgerCopy) bool {
+	select {
+	case <-d.ctx.Done():
+		return false
+	case w, more := <-c.writes:
+		if !more {
+			return false
+		}
+		out := engine.Written{ID: c.id, Seq: w.Seq}
+		if err := c.journal.Write(w.Hard, w.Entries); err != nil {
+			d.log.Error("could not write a job's ledger", "job", c.id.Short(), "file", c.journal.Path(), "reason", err)
+			out.Reason = err.Error()
+		}
+		d.post(out)
+		return true
+	}
 }
 
 // writeLedger hands a write to the copy's writer; called by the loop alone.
@@ -256,18 +269,6 @@ func (d *Daemon) closeCopy(id tasks.JobID) {
 	if c != nil {
 		close(c.writes)
 		<-c.done
-	}
-}
-
-// closeCopies ends all writing. The loop has ended, or ends before it writes again.
-func (d *Daemon) closeCopies() {
-	<-d.looped
-	d.mu.Lock()
-	copies := d.copies
-	d.copies = map[tasks.JobID]*ledgerCopy{}
-	d.mu.Unlock()
-	for _, c := range copies {
-		close(c.writes)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 
 // loop owns the peer: everything that happens reaches it as an event, and no effect blocks it.
 func (d *Daemon) loop() {
-	defer close(d.looped)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
