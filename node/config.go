@@ -9,6 +9,7 @@
 //	finish.go   a job's way out                 status.go   what users see
 //	control.go  HTTP on the Unix socket         logs.go     what children printed
 //	ledgers.go  copies of ledgers, kept blobs   executor.go what runs user code
+//	fetch.go    results, from any node          strays.go   jobs of earlier lives
 //	meter.go    histograms                      failpoints.go steps for crash tests
 package node
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -309,36 +308,5 @@ func (d *Daemon) pause(ctx context.Context, j *job) bool {
 		return false
 	case <-time.After(eventEvery):
 		return true
-	}
-}
-
-func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
-	j, remote, err := d.lookup(r.Context(), r.PathValue("id"))
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	if j == nil {
-		if err := d.remoteResult(r.Context(), w, remote, r.PathValue("id")); err != nil {
-			writeError(w, err)
-		}
-		return
-	}
-	f, err := d.result(j)
-	var e *api.Error
-	if errors.As(err, &e) && e.Status == 404 { // it ended while this node was away
-		if err := d.otherResult(r.Context(), w, j.name); err != nil {
-			writeError(w, err)
-		}
-		return
-	}
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	defer f.Close()
-	w.Header().Set("Content-Type", "application/octet-stream")
-	if _, err := io.Copy(w, f); err == nil {
-		d.wasFetched(j.name)
 	}
 }

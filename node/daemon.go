@@ -118,7 +118,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())
 	}
 	restored := d.restoreLedgers()
-	d.loadFinished()
+	strays := d.loadFinished()
 	d.spawn(d.startExecutor)
 	d.spawn(d.loop)
 	d.spawn(func() {
@@ -128,6 +128,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	})
 	d.spawn(d.listen)
 	d.spawn(d.sweepOften)
+	d.spawn(func() { d.followStrays(strays) })
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -395,17 +394,18 @@ func (d *Daemon) conclude(j *job, state api.JobState, msg, hint string) {
 		return
 	}
 	st := d.finalStatus(j, state, msg, hint)
-	r := ledger.Result{Status: packStatus(st)}
+	var r ledger.Result
 	path := d.resultPath(j.name)
 	if state != api.Cancelled && sizeOf(path) >= 0 {
 		sum, err := hashFile(path)
 		if err != nil {
 			d.log.Error("could not read a job's result", "job", j.name[:12], "reason", err)
 		} else {
-			r.SHA256, r.Size = sum, sizeOf(path)
+			r.SHA256, r.Size, st.SHA256 = sum, sizeOf(path), sum
 			d.blobs.add(sum, path)
 		}
 	}
+	r.Status = packStatus(st)
 	d.post(engine.Finished{ID: j.known(), Result: r})
 }
 
@@ -432,7 +432,7 @@ func packStatus(st api.JobStatus) []byte {
 			return b
 		}
 	}
-	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done})
+	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done})
 	return b
 }
 
@@ -581,18 +581,6 @@ func (d *Daemon) stopJob(j *job) error {
 	}
 	d.post(engine.StopJob{ID: id, Reason: "stopped by the user"})
 	return nil
-}
-
-// result opens a finished job's output.
-func (d *Daemon) result(j *job) (io.ReadCloser, error) {
-	if !j.final() {
-		return nil, &api.Error{Status: 409, Message: "the job has not ended yet", Hint: "wait for it, or stop it: dtpnode cancel " + j.name[:12]}
-	}
-	f, err := os.Open(d.resultPath(j.name))
-	if err != nil {
-		return nil, &api.Error{Status: 404, Message: "the job has no result", Hint: "dtpnode status " + j.name[:12] + " says why", Err: err}
-	}
-	return f, nil
 }
 
 // waitFinal waits until a led job is final.

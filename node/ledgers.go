@@ -50,6 +50,7 @@ type brief struct {
 	Sig       []byte    `msgpack:"g"`
 	Request   []byte    `msgpack:"r"` // api.JobRequest, JSON, without files, environment and folder
 	Submitted time.Time `msgpack:"t"`
+	Begun     time.Time `msgpack:"b"` // when it was prepared
 	Home      string    `msgpack:"h"` // name of the node it was submitted on
 }
 
@@ -183,7 +184,7 @@ func (d *Daemon) briefOf(j *job) (brief, error) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return brief{Signer: d.net.ID(), Sig: d.net.Sign([]byte(id)), Request: text, Submitted: j.status.Submitted, Home: d.cfg.Name}, nil
+	return brief{Signer: d.net.ID(), Sig: d.net.Sign([]byte(id)), Request: text, Submitted: j.status.Submitted, Begun: j.running, Home: d.cfg.Name}, nil
 }
 
 func (d *Daemon) askBrief(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b brief, err error) {
@@ -510,6 +511,9 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 	case was != e.Home && e.Home != "":
 		d.log.Info("a job has another home", "job", j.name[:12], "home", e.Home, "term", e.Term)
 	}
+	if !j.status.State.Final() {
+		j.status.Term = e.Term
+	}
 }
 
 // jobOf is a job of which this node has a copy of the ledger. It may be known, and over for its children.
@@ -540,7 +544,9 @@ func (j *job) brief(c *ledgerCopy) {
 	}
 	_ = json.Unmarshal(c.brief.Request, &j.req) // written by a member; what is missing is not shown
 	j.desc = c.desc
-	j.running = time.Now()
+	if j.running = c.brief.Begun; j.running.IsZero() || time.Since(j.running) < 0 {
+		j.running = time.Now() // clocks differ
+	}
 	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(j.req.Selector), Submitted: c.brief.Submitted,
 		Files: len(c.desc.Data.Files), Units: c.desc.Want.Len(), Output: j.req.Output}
 }

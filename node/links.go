@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -133,7 +131,7 @@ func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, e
 func (d *Daemon) homeless(j *job) error {
 	var v engine.LedgerView
 	var ok bool
-	id := j.known()
+	id, home := j.known(), j.homeNow()
 	d.ask(func(p *engine.Peer) { v, ok = p.Ledger(id) })
 	names := d.memberNames()
 	var away []string
@@ -144,9 +142,14 @@ func (d *Daemon) homeless(j *job) error {
 	}
 	msg := fmt.Sprintf("job %s has no home just now: its replicas are choosing one", j.name[:12])
 	hint := "try again in a few seconds"
-	if ok && len(away) > len(v.Members)/2 {
+	switch {
+	case ok && len(away) > len(v.Members)/2:
 		msg = fmt.Sprintf("job %s waits: of the %d nodes that keep its ledger %s cannot be reached, and most of them are needed", j.name[:12], len(v.Members), strings.Join(away, " and "))
 		hint = "it goes on by itself when one of them is back: start dtpnode up there"
+	case !ok && home != "" && !names[home].up:
+		name := cmp.Or(names[home].name, home)
+		msg = fmt.Sprintf("job %s waits: %s, which leads it, cannot be reached, and its ledger is not kept here", j.name[:12], name)
+		hint = "another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " + name + " again"
 	}
 	return &api.Error{Status: 503, Message: msg, Hint: hint}
 }
@@ -255,90 +258,4 @@ func once(all []api.JobStatus) (out []api.JobStatus) {
 		}
 	}
 	return out
-}
-
-// shareResult makes a result fetchable and returns its hash.
-func (d *Daemon) shareResult(j *job) ([]byte, error) {
-	f, err := d.result(j)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	sum, err := hashFile(d.resultPath(j.name))
-	if err != nil {
-		return nil, fmt.Errorf("could not read the result: %w", err)
-	}
-	d.blobs.add(sum, d.resultPath(j.name))
-	return []byte(sum), nil
-}
-
-// collect brings the result of a job that was submitted here and ended under another home to where its user
-// wants it.
-func (d *Daemon) collect(j *job) {
-	j.mu.Lock()
-	out := j.req.Output
-	j.mu.Unlock()
-	if out == "" {
-		return
-	}
-	for _, id := range d.upPeers() {
-		st, err := d.remoteStatus(d.ctx, id, j.name)
-		if err != nil || (st.State != api.Done && st.State != api.Partial) {
-			continue
-		}
-		if err = d.collectFrom(id, j, out); err == nil {
-			return
-		}
-		d.log.Warn("could not fetch the result of a job", "job", j.name[:12], "from", id, "reason", err)
-	}
-}
-
-func (d *Daemon) collectFrom(id tasks.PeerID, j *job, out string) error {
-	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "result-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if err := errors.Join(d.remoteResult(d.ctx, tmp, id, j.name), tmp.Close()); err != nil {
-		return err
-	}
-	return copyFile(out, tmp.Name())
-}
-
-// otherResult copies a result from any member that has it.
-func (d *Daemon) otherResult(ctx context.Context, w io.Writer, name string) error {
-	err := error(&api.Error{Status: 404, Message: "the job has no result", Hint: "dtpnode status " + name[:min(12, len(name))] + " says why"})
-	for _, id := range d.upPeers() {
-		if st, why := d.remoteStatus(ctx, id, name); why != nil || !st.State.Final() {
-			continue
-		}
-		if why := d.remoteResult(ctx, w, id, name); why == nil {
-			return nil
-		}
-	}
-	return err
-}
-
-// remoteResult copies the result of another node's job.
-func (d *Daemon) remoteResult(ctx context.Context, w io.Writer, home tasks.PeerID, name string) error {
-	sum, err := d.askPeer(ctx, home, "result", name)
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "result-*")
-	if err != nil {
-		return fmt.Errorf("could not fetch the result: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if _, err := d.net.Fetch(ctx, home, string(sum), maxPartial, tmp); err != nil {
-		return err
-	}
-	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	_, err = io.Copy(w, tmp)
-	return err
 }

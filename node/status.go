@@ -50,7 +50,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	if end.IsZero() {
 		end = time.Now()
 	}
-	st.Seconds = end.Sub(st.Submitted).Seconds()
+	st.Seconds = max(end.Sub(st.Submitted).Seconds(), 0) // another node's clock may have said when
 	st.Apart = slices.Clone(j.apart)
 	if j.desc == nil {
 		return st
@@ -197,8 +197,9 @@ func (d *Daemon) saveFinished(j *job) {
 	d.sweep()
 }
 
-// loadFinished reads the jobs that ended in earlier lives of the daemon, or with them.
-func (d *Daemon) loadFinished() {
+// loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that
+// may go on elsewhere are returned.
+func (d *Daemon) loadFinished() (strays []*stray) {
 	restored := map[string]bool{}
 	for _, c := range d.copies {
 		restored[hex.EncodeToString(c.desc.Nonce)] = true
@@ -210,8 +211,9 @@ func (d *Daemon) loadFinished() {
 		if err != nil || json.Unmarshal(b, &st) != nil || st.ID != e.Name() {
 			continue
 		}
-		if !st.State.Final() && restored[st.ID] {
-			continue // it goes on
+		if !st.State.Final() && (restored[st.ID] || st.State != api.Preparing) {
+			strays = append(strays, d.newStray(st, restored[st.ID]))
+			continue
 		}
 		if !st.State.Final() {
 			st.State, st.Phase = api.Failed, ""
@@ -223,6 +225,7 @@ func (d *Daemon) loadFinished() {
 		close(j.done)
 		d.byName[st.ID] = j
 	}
+	return strays
 }
 
 // nodeStatus describes the daemon.

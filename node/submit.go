@@ -412,6 +412,7 @@ func (d *Daemon) publish(j *job, desc *tasks.Job) error {
 		return j.ctx.Err()
 	}
 	j.phase(api.Running, "")
+	d.saveStatus(j)
 	d.post(engine.Submit{ID: id, Job: desc, Rate: rate})
 	if j.ctx.Err() != nil { // cancelled meanwhile, perhaps before the engine knew of it
 		d.post(engine.CancelJob{ID: id})

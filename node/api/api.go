@@ -100,6 +100,7 @@ type JobStatus struct {
 	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
 	Apart   []string   `json:"apart,omitempty"`   // output objects that could not be merged
 	Output  string     `json:"output,omitempty"`
+	SHA256  string     `json:"sha256,omitempty"` // of the output, hex, once there is one
 
 	Replicas []string `json:"replicas,omitempty"` // names of the nodes that have a copy of the job's ledger
 	Safe     bool     `json:"safe"`               // the copies are as many as they should be: the job outlives the loss of its home

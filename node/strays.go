@@ -1,0 +1,104 @@
+package node
+
+import (
+	"errors"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+)
+
+// Times of a stray, a job that this node submitted in an earlier life and that may go on elsewhere.
+const (
+	strayEvery = 2 * time.Second // between questions to the others
+	strayLimit = time.Minute     // if all of them say for so long that they know of no such job, there is none
+)
+
+// stray is such a job. restored says that this node has its ledger, and hears from there how it ends.
+type stray struct {
+	job      *job
+	restored bool
+	unknown  time.Time // since when nobody knows of it, zero if somebody may
+}
+
+// newStray makes a job known that was not over when this daemon ended.
+func (d *Daemon) newStray(st api.JobStatus, restored bool) *stray {
+	j := newJob(d.ctx, st.ID)
+	j.mine, j.status = true, st
+	j.req.Output = st.Output
+	if !restored {
+		d.byName[st.ID] = j
+	}
+	return &stray{job: j, restored: restored}
+}
+
+// followStrays asks the others about strays until each has ended.
+func (d *Daemon) followStrays(strays []*stray) {
+	tick := time.NewTicker(strayEvery)
+	defer tick.Stop()
+	for len(strays) > 0 {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var open []*stray
+		for _, s := range strays {
+			if !d.strayOver(s) {
+				open = append(open, s)
+			}
+		}
+		strays = open
+	}
+}
+
+// strayOver looks for the end of a stray, and has its output written.
+func (d *Daemon) strayOver(s *stray) bool {
+	j := s.job
+	d.mu.Lock()
+	now := d.byName[j.name]
+	d.mu.Unlock()
+	if now != nil && now.final() { // its ledger here has told, and that wrote the output
+		return true
+	}
+	known, asked := false, 0
+	for _, id := range d.upPeers() {
+		st, err := d.remoteStatus(d.ctx, id, j.name)
+		if err == nil || errors.Is(err, p2p.ErrRemote) {
+			asked++
+		}
+		known = known || err == nil
+		if err != nil || !st.State.Final() {
+			continue
+		}
+		d.endStray(j, st)
+		return true
+	}
+	switch {
+	case known || asked == 0 || s.restored:
+		s.unknown = time.Time{}
+	case s.unknown.IsZero():
+		s.unknown = time.Now()
+	case time.Since(s.unknown) > strayLimit:
+		d.endLed(j, api.Failed, "this node, which led the job, was stopped, and no other knows of it", "submit the job again")
+		return true
+	}
+	return false
+}
+
+// endStray makes a stray final as another node tells it.
+func (d *Daemon) endStray(j *job, st api.JobStatus) {
+	if st.State == api.Done || st.State == api.Partial {
+		d.collect(j)
+	}
+	st.Output = j.req.Output
+	if !j.adopt(st) {
+		return
+	}
+	d.mu.Lock()
+	d.byName[j.name] = j
+	d.mu.Unlock()
+	d.log.Info("job ended", "job", j.name[:12], "state", st.State, "reason", st.Error)
+	d.saveFinished(j)
+	close(j.done)
+}
