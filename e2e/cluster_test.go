@@ -299,6 +299,9 @@ func (c *cluster) showLogs(t testing.TB) {
 	}
 	t.Cleanup(func() {
 		for i, n := range c.nodes {
+			if i >= len(from) { // joined later
+				from = append(from, 0)
+			}
 			if t.Failed() {
 				t.Logf("log of %s:\n%s", n.name, n.logTail(from[i]))
 			}

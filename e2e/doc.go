@@ -11,6 +11,8 @@
 //	disk_test.go      full disks
 //	running_test.go   jobs under way, and the processes of daemons
 //	resilience_test.go  killed, paused and returning daemons, zygotes, children
+//	takeover_test.go  killed homes and clusters
+//	detach_test.go    closed laptops, results that outlive their holders
 //	stealing_test.go  who works: seeds, slow, late and leaving nodes
 //	membership_test.go  invitations, rights, strangers
 //	namespaces_test.go  separate hosts

@@ -3,16 +3,13 @@ package e2e
 import (
 	"context"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/roottest"
-	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // whole is ROOT's own result of a paced job.
@@ -218,59 +215,4 @@ func TestRandomKills(t *testing.T) {
 	o.wantWhole(t)
 	wantGone(t, pids)
 	t.Logf("%d of %d units ran again", processed(o.st)-o.st.Units, o.st.Units)
-}
-
-// TestKilledHome kills the daemon that leads a job. Its submitter is told; the other nodes drop the job
-// and all that belongs to it; the daemon comes back and knows what became of the job.
-func TestKilledHome(t *testing.T) {
-	t.Parallel()
-	c := ownCluster(t, abc...)
-	home := c.nodes[2]
-	r := home.begin(t, paced(t, 1000))
-	st := r.part(t, 0.1)
-	tr := home.processes(t)
-	working := append([]int{c.nodes[0].generation(t)}, c.nodes[1].generation(t))
-	kill(t, tr.daemon)
-	o := r.end(t)
-	o.wantError(t, "daemon went away")
-	if !strings.Contains(o.hint, "submit the job again") {
-		t.Errorf("the hint does not help: %s", o.describe())
-	}
-	if _, err := os.Stat(o.out); err == nil {
-		t.Error("there is an output file")
-	}
-	wantGone(t, append(tr.below, tr.daemon))
-	wantGone(t, working)
-	for _, n := range c.nodes[:2] {
-		n.wantIdle(t)
-	}
-	home.restart(t, nodeSpec{name: home.name})
-	job, err := home.client.Job(t.Context(), st.ID)
-	if err != nil || job.State != api.Failed || !strings.Contains(job.Error, "killed") {
-		t.Errorf("the job is told as %+v, error %v", job, err)
-	}
-	if left := home.scratch(t); len(left) > 0 {
-		t.Errorf("left from the life before: %q", left)
-	}
-	j := paced(t, 30)
-	home.run(t, j).wantWhole(t)
-}
-
-// TestKilledRun kills the command that submitted: the job goes on, as its help says, and its output is
-// written where it was asked for.
-func TestKilledRun(t *testing.T) {
-	t.Parallel()
-	c := ownCluster(t, abc[:2]...)
-	j := paced(t, 60)
-	r := c.nodes[0].begin(t, j)
-	st := r.part(t, 0.2)
-	kill(t, r.cmd.Process.Pid)
-	_ = r.cmd.Wait()
-	o := r.out
-	check(t, poll(commandLimit, func() (bool, error) {
-		var err error
-		o.st, err = c.nodes[1].client.Job(t.Context(), st.ID)
-		return o.st.State.Final(), err
-	}))
-	o.wantWhole(t)
 }

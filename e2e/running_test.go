@@ -355,3 +355,8 @@ func rootEntries(t testing.TB, path string) int64 {
 	}
 	return int64(h.Entries())
 }
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
