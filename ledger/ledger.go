@@ -493,8 +493,13 @@ func (h *Home) work(ev Event) {
 
 // late answers offers that come after the end, so that their holders can forget them.
 func (h *Home) late(ev Event) {
-	if o, ok := ev.(Offered); ok {
-		h.emit(Accept{To: o.Partial.Holder, ID: o.Partial.ID})
+	switch ev := ev.(type) {
+	case Offered:
+		h.emit(Accept{To: ev.Partial.Holder, ID: ev.Partial.ID})
+	case Reported: // it is there, which matters where a blob is looked for
+		if n := h.nodes[ev.From]; n != nil {
+			n.last = h.now
+		}
 	}
 }
 
