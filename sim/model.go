@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -138,8 +137,9 @@ func (w *world) sealGen(n *node, e engine.SealGen) {
 			return
 		}
 		delete(n.gens, e.Gen)
+		g.done.sha = w.sha()
 		n.blobs[e.ID] = g.done
-		w.step(n, engine.GenSealed{Gen: e.Gen, ID: e.ID, Units: g.done.units(), Canary: g.done.canary, Size: int64(len(g.done.packets))})
+		w.step(n, engine.GenSealed{Gen: e.Gen, ID: e.ID, Units: g.done.units(), Canary: g.done.canary, SHA256: g.done.sha, Size: int64(len(g.done.packets))})
 	})
 }
 
@@ -169,123 +169,8 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 			w.step(n, engine.NotMerged{Job: e.Job, Kids: kids})
 			return
 		}
+		out.sha = w.sha()
 		n.blobs[e.ID] = out
-		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, Size: int64(len(out.packets))})
+		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: int64(len(out.packets))})
 	})
-}
-
-// transfer is how long a blob takes to come here.
-func (w *world) transfer(n *node, p merge.Partial) time.Duration {
-	if p.Holder == n.id {
-		return 0
-	}
-	return w.cfg.Blob
-}
-
-// lookup finds a blob here or with its holder, if that one is up and still has it.
-func (w *world) lookup(n *node, p merge.Partial) (blob, bool) {
-	if b, ok := n.blobs[p.ID]; ok {
-		return b, true
-	}
-	o := w.nodes[w.index[p.Holder]]
-	b, ok := o.blobs[p.ID]
-	return b, ok && o.up && o.paused <= w.now
-}
-
-func (w *world) fetch(n *node, p merge.Partial) {
-	b, ok := w.lookup(n, p)
-	if w.now < w.cfg.Calm && w.rng.Float64() < w.cfg.Drop {
-		ok = false
-	}
-	boot := n.boot
-	w.after(2*w.cfg.Latency+w.transfer(n, p), func() {
-		if n.boot != boot {
-			return
-		}
-		if !ok {
-			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID})
-			return
-		}
-		w.moved(n)
-		n.blobs[p.ID] = b
-		w.step(n, engine.Stored{Job: p.Job, ID: p.ID, Units: b.units(), Canary: b.canary})
-	})
-}
-
-func (w *world) crash(n *node) {
-	if !n.up || n.gone {
-		return
-	}
-	w.res.Faults.Crashes++
-	w.trace.printf(w.now, n.num, "CRASH")
-	w.takeDown(n, 5*time.Second)
-	w.after(200*time.Millisecond+w.random(8*time.Second), func() { w.join(n) })
-}
-
-// join starts a node, again or for the first time.
-func (w *world) join(n *node) {
-	if n.up || n.gone {
-		return
-	}
-	for o := range w.viewed(n) {
-		w.unlink(o, n)
-	}
-	if err := w.boot(n); err != nil {
-		w.res.Err, w.over = err, true
-		return
-	}
-	n.up = true
-	w.trace.printf(w.now, n.num, "JOIN")
-	for o := range w.viewed(n) {
-		if o.up {
-			w.link(o, n)
-			w.link(n, o)
-		}
-	}
-}
-
-// pause stops a node for longer than every time-out; the others take it for dead and see it return.
-func (w *world) pause(n *node) {
-	if !n.up || n.gone || n.paused > w.now {
-		return
-	}
-	w.res.Faults.Pauses++
-	n.paused = w.now + 8*time.Second + w.random(20*time.Second)
-	w.trace.printf(w.now, n.num, "PAUSE until %v", n.paused)
-	boot := n.boot
-	for o := range w.viewed(n) {
-		w.after(5*time.Second, func() {
-			if n.boot == boot && n.up {
-				w.unlink(o, n)
-			}
-		})
-		w.after(n.paused-w.now+w.random(time.Second), func() {
-			if n.boot == boot && n.up && o.up {
-				w.link(o, n)
-			}
-		})
-	}
-}
-
-func (w *world) kill(n *node) {
-	if !n.up || n.paused > w.now || len(n.gens) == 0 {
-		return
-	}
-	ids := make([]steal.GenID, 0, len(n.gens))
-	for id := range n.gens {
-		ids = append(ids, id)
-	}
-	id := slices.Min(ids)
-	w.res.Faults.Kills++
-	w.trace.printf(w.now, n.num, "KILL gen %d", id)
-	delete(n.gens, id)
-	w.step(n, engine.GenFailed{Gen: id, Killed: true, Failure: ledger.Failure{Kind: "killed"}})
-}
-
-func (w *world) leaveNode(n *node) {
-	if n.up && !n.gone {
-		w.res.Faults.Leaves++
-		w.trace.printf(w.now, n.num, "LEAVE")
-		w.step(n, engine.Leave{})
-	}
 }

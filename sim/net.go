@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // draw decides who may link to whom. In a large cluster a node cannot hold links to all: it has one to
@@ -49,18 +50,80 @@ func (w *world) viewed(n *node) iter.Seq[*node] {
 			return
 		}
 		for _, o := range w.nodes {
-			if o != n && !yield(o) {
+			if o.num != n.num && !yield(o) {
 				return
 			}
 		}
 	}
 }
 
+// at is the process that a message to a peer comes to; where two have the identity, chance decides.
+func (w *world) at(id tasks.PeerID) *node {
+	n := w.nodes[w.index[id]]
+	if t := n.twin; t != nil && t.up && (!n.up || w.rng.IntN(2) == 0) {
+		return t
+	}
+	return n
+}
+
+// partition cuts some nodes off from the others.
+type partition struct {
+	in       []bool
+	out, inw bool // what is sent out of it is lost; what is sent into it
+}
+
+// blocked reports whether a partition keeps what a sends from b.
+func (w *world) blocked(a, b *node) bool {
+	for _, p := range w.cuts {
+		if p.in[a.num] != p.in[b.num] && ((p.in[a.num] && p.out) || (p.in[b.num] && p.inw)) {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches reports whether a can talk to b now.
+func (w *world) reaches(a, b *node) bool {
+	return a.num == b.num || (a.up && b.up && b.paused <= w.now && !w.blocked(a, b) && !w.blocked(b, a))
+}
+
+// asleepAfter is how long others wait for a node that stands still.
+const asleepAfter = 5 * time.Second
+
+// linked reports whether the connection of two nodes would hold now.
+func (w *world) linked(a, b *node) bool {
+	awake := func(n *node) bool { return n.paused <= w.now || w.now-n.asleep < asleepAfter }
+	return a.up && b.up && awake(a) && awake(b) && !w.blocked(a, b) && !w.blocked(b, a)
+}
+
+// notice has two nodes see, after a while, whether they are connected.
+func (w *world) notice(a, b *node, d time.Duration) {
+	w.after(d, func() {
+		on := w.linked(a, b)
+		for _, ab := range [][2]*node{{a, b}, {b, a}} {
+			if on && ab[0].up {
+				w.link(ab[0], ab[1])
+			} else if !on {
+				w.unlink(ab[0], ab[1])
+			}
+		}
+	})
+}
+
+// noticeAll is notice for all that a node may link to, within so long.
+func (w *world) noticeAll(n *node, within time.Duration) {
+	for o := range w.viewed(n) {
+		w.notice(n, o, w.random(within+time.Millisecond))
+	}
+}
+
 // link lets a know that b is up.
 func (w *world) link(a, b *node) {
-	if i, ok := slices.BinarySearch(a.links, int32(b.num)); !ok {
-		a.links = slices.Insert(a.links, i, int32(b.num))
+	i, ok := slices.BinarySearch(a.links, int32(b.num))
+	if ok {
+		return
 	}
+	a.links = slices.Insert(a.links, i, int32(b.num))
 	w.step(a, engine.PeerUp{ID: b.id, Slots: w.cfg.Slots})
 }
 
@@ -71,17 +134,94 @@ func (w *world) unlink(a, b *node) {
 	}
 }
 
-// takeDown stops a node; the others notice after a while each.
+// takeDown stops a node's process; the others notice after a while each.
 func (w *world) takeDown(n *node, notice time.Duration) {
 	n.up = false
 	n.boot++ // what was on its way to it is lost
 	n.links = nil
-	boot := n.boot
+	w.tear(n.disk)
+	if !n.copy {
+		w.noticeAll(n, notice)
+	}
+}
+
+// join starts a node, again or for the first time.
+func (w *world) join(n *node) {
+	if n.up || n.gone || w.over {
+		return
+	}
 	for o := range w.viewed(n) {
-		w.after(w.random(notice+time.Millisecond), func() {
-			if n.boot == boot {
-				w.unlink(o, n)
+		if !n.copy {
+			w.unlink(o, n)
+		}
+	}
+	if err := w.boot(n); err != nil {
+		w.fail("%v", err)
+		return
+	}
+	n.up = true
+	w.trace.printf(w.now, n, "JOIN")
+	w.restore(n)
+	for o := range w.viewed(n) {
+		if w.linked(n, o) {
+			if !n.copy {
+				w.link(o, n)
 			}
-		})
+			w.link(n, o)
+		}
+	}
+}
+
+// restore gives a process what is on its disk.
+func (w *world) restore(n *node) {
+	d := n.disk
+	if d.log == nil {
+		d.kept = nil
+		return
+	}
+	log := *d.log
+	log.Entries = slices.Clone(log.Entries)
+	w.step(n, engine.Restore{ID: w.id, Job: w.job, Log: log})
+}
+
+func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
+	w.res.Messages++
+	w.measure(from, to, m)
+	if !w.hostile() {
+		w.reply(w.at(to), w.cfg.Latency/2+w.random(w.cfg.Latency), engine.Recv{From: from.id, Msg: m})
+		return
+	}
+	w.sent(from, to, m)
+	f := &w.res.Faults
+	copies := 1
+	switch {
+	case w.blocked(from, w.nodes[w.index[to]]):
+		copies = 0
+		f.Cut++
+	case w.now >= w.cfg.Calm:
+	case w.rng.Float64() < w.cfg.Drop:
+		copies = 0
+		f.Dropped++
+	case w.rng.Float64() < w.cfg.Repeat:
+		copies = 2
+		f.Repeated++
+	}
+	for range copies {
+		o := w.at(to)
+		at := w.now + w.cfg.Latency/2 + w.random(w.cfg.Latency)
+		if w.now < w.cfg.Calm && w.rng.Float64() < w.cfg.Delay {
+			f.Late++
+			at += w.random(3 * time.Second)
+			if w.rng.IntN(20) == 0 {
+				at += w.random(20 * time.Second)
+			}
+			w.settle(at)
+		}
+		key := [2]int32{int32(from.num), int32(o.num)}
+		if at < w.latest[key] {
+			f.Reordered++
+		}
+		w.latest[key] = max(w.latest[key], at)
+		w.reply(o, at-w.now, engine.Recv{From: from.id, Msg: m})
 	}
 }

@@ -1,9 +1,10 @@
 // Package sim runs the shipping cores (package engine and what it drives) on modelled nodes in virtual
-// time. One seed decides everything: delays, losses, repetitions, crashes, pauses. There is no
+// time. One seed decides everything: delays, losses, repetitions, crashes, pauses, disks. There is no
 // other source of chance, no clock and no goroutine, so a seed that fails fails again.
 //
-// A modelled blob is the list of packets in it. At the end of a job the parts that the home would
-// merge are put together, and every unit must be there exactly once.
+// A modelled blob is the list of packets in it, and a modelled disk keeps what its node had synced when it
+// crashed. At the end of a job the committed parts are put together, and every unit must be there exactly
+// once; what a run is held to beside that is in check.go.
 package sim
 
 import (
@@ -16,11 +17,12 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Config describes one run. Node 0 is the home; it is spared crashes, since its loss ends the job.
+// Config describes one run. Node 0 submits the job.
 type Config struct {
 	Seed     uint64
 	Nodes    int
@@ -29,68 +31,73 @@ type Config struct {
 	Files    int           // of the dataset
 	UnitTime time.Duration // run time of a unit on a node of speed 1
 	Latency  time.Duration // mean, one way
+	Replicas int           // of the ledger; 0 for a home that is the only one to know it, and must not be lost
 	View     int           // random links a node draws, beside those to the home and its lifelines; 0 links all with all
 	Blob     time.Duration // to bring one blob from another node
 	Hasty    bool          // time-outs far too short for this network: much is done twice
 	Packet   time.Duration // aim for a packet's run time; 0 for the scheduler's default
 	Poison   []int64       // units at which user code crashes, on every node
+	Deal     bool          // the home deals work; otherwise all is stolen
+	Slow     int           // nodes five times slower
 
-	// Faults happen until Calm; afterwards the network is only slow.
-	Calm    time.Duration
-	Drop    float64 // share of messages lost
-	Repeat  float64 // share of messages delivered twice
-	Delay   float64 // share of messages that come late, beyond the time-outs and out of order
-	Crashes int     // nodes that lose everything and come back a little later
-	Pauses  int     // nodes that stand still for longer than every time-out
-	Kills   int     // single generations killed
-	Leaves  int     // nodes that leave politely
-	Late    int     // nodes that join during the job
-	Slow    int     // nodes five times slower
-	Deal    bool    // the home deals work; otherwise all is stolen
+	// Faults begin until Calm; those that last end a little later. Then the network is only slow.
+	Calm       time.Duration
+	Drop       float64 // share of messages lost
+	Repeat     float64 // share of messages delivered twice
+	Delay      float64 // share of messages that come late, beyond the time-outs and out of order
+	Crashes    int     // nodes that lose all but their disk and come back a little later; half of them while they write
+	Wipes      int     // nodes that lose their disk too, as long as no more than one replica does at a time
+	PowerCuts  int     // crashes of all nodes at once
+	Partitions int     // some nodes are cut off from the others, in one direction or both
+	Pauses     int     // nodes that stand still for longer than every time-out
+	Stutters   int     // nodes that stand still again and again for a moment
+	Jumps      int     // nodes whose own clock leaps forward or stands still
+	DiskErrors float64 // share of writes to disk that fail
+	Rots       int     // committed blobs that a disk cannot read any more
+	Twins      int     // second processes with a node's identity, for a while
+	Kills      int     // single generations killed
+	Leaves     int     // nodes that leave politely
+	Late       int     // nodes that join during the job
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
 	Generation time.Duration // a generation is sealed when it is older; default 5 s
 	Bytes      bool          // count the bytes of the home's messages, which takes time
 	Limit      time.Duration // give up at this virtual time; default 10 min
-	Trace      io.Writer     // of every event, readable; nil for none
+	Trace      io.Writer     `json:"-"` // of every event, readable; nil for none
 }
 
 // Result tells how a run ended.
 type Result struct {
-	Makespan time.Duration
+	Makespan time.Duration // until the job's result was in the ledger
 	Finished bool
 	Lost     []ledger.Lost
-	Err      error // units missing or counted twice
+	Err      error // what was not as it must be
 	Messages int
 	Faults   Faults
-	Counts   ledger.Counts   // what the home had to mend
+	Counts   ledger.Counts   // what the last home had to mend
 	Speed    float64         // of all nodes together
 	ToWork   []time.Duration // of nodes that joined late: from joining to their first packet
 	Steals   int
+	Homes    int // that led the job, one after the other
 	Load     Load
-	Rerun    float64 // units processed over units wanted, minus 1
-	Hash     uint64  // of the trace of all effects
+	Rerun    float64       // units processed over units wanted, minus 1
+	Again    int64         // units given to a child after they were committed
+	Settled  time.Duration // when the last fault ended
+	Bound    time.Duration // when the job must have ended at the latest, see Allowance
+	Hash     uint64        // of the trace of all effects
 }
 
 // Faults counts what really happened to a run.
 type Faults struct {
-	Crashes, Pauses, Kills, Leaves, Joins, Dropped, Repeated, Late int
+	Crashes, HomeCrashes, ReplicaCrashes, PowerCuts, Wipes, ReplicaWipes int
+	Torn                                                                 int // writes that a crash kept from the disk
+	Partitions, OneWays, Cut                                             int // Cut counts messages
+	Pauses, Stutters, Leaps, Stills, Twins, Kills, Leaves, HomeLeaves    int
+	DiskErrors, LedgerErrors, Rots, Stalls                               int
+	Joins, Dropped, Repeated, Late, Reordered                            int
 }
 
 const home = 0
-
-type blob struct {
-	packets []tasks.Range
-	canary  uint64
-	depth   int // of the merges it came from
-}
-
-func (b blob) units() (n int64) {
-	for _, p := range b.packets {
-		n += p.Len()
-	}
-	return n
-}
 
 type genModel struct {
 	queue   []tasks.Range
@@ -101,22 +108,32 @@ type genModel struct {
 	solo    bool
 }
 
+// node is a process and its host.
 type node struct {
-	num    int
-	id     tasks.PeerID
-	peer   *engine.Peer
-	boot   uint64
-	up     bool
-	paused time.Duration // until
-	speed  float64
-	wake   time.Duration
-	gens   map[steal.GenID]*genModel
-	blobs  map[merge.ID]blob
-	view   []int32 // whom this node may link to, in order; nil for all
-	links  []int32 // whom it believes to be up, in order
-	gone   bool    // left for good
-	joined time.Duration
-	worked bool
+	num     int
+	id      tasks.PeerID
+	peer    *engine.Peer
+	boot    int // grows with each start and stop: what was under way for another life is void
+	up      bool
+	paused  time.Duration // until
+	asleep  time.Duration // since when it is paused for long
+	offset  time.Duration // of its clock to the world's
+	still   time.Duration // until when its clock stands still
+	stillAt time.Duration // and where
+	speed   float64
+	wake    time.Duration
+	gens    map[steal.GenID]*genModel
+	blobs   map[merge.ID]blob // scratch, gone with the process
+	disk    *disk
+	view    []int32 // whom this node may link to, in order; nil for all
+	links   []int32 // whom it believes to be up, in order
+	gone    bool    // left for good
+	joined  time.Duration
+	worked  bool
+	armed   bool  // crashes at its next write
+	leaving bool  // was told to leave
+	twin    *node // another process with the same identity
+	copy    bool  // this is such a one
 }
 
 type world struct {
@@ -125,8 +142,11 @@ type world struct {
 	now    time.Duration
 	queue  events
 	serial int
+	boots  uint64 // starts of processes
+	shas   uint64 // blobs made
 	nodes  []*node
 	index  map[tasks.PeerID]int
+	cuts   []*partition
 	job    *tasks.Job
 	id     tasks.JobID
 	poison map[int64]bool
@@ -134,21 +154,21 @@ type world struct {
 	ran    int64
 	over   bool
 	trace  *tracer
+	check
 }
 
 // Run plays one seed to its end.
 func Run(cfg Config) Result {
-	if cfg.Limit == 0 {
-		cfg.Limit = 10 * time.Minute
-	}
-	if cfg.Prepare == 0 {
-		cfg.Prepare = 300 * time.Millisecond
-	}
-	if cfg.Generation == 0 {
-		cfg.Generation = 5 * time.Second
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&cfg.Limit, 10 * time.Minute}, {&cfg.Prepare, 300 * time.Millisecond}, {&cfg.Generation, 5 * time.Second}} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
 	}
 	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), index: map[tasks.PeerID]int{},
-		poison: map[int64]bool{}, trace: newTracer(cfg.Trace)}
+		poison: map[int64]bool{}, trace: newTracer(cfg.Trace), check: newCheck()}
 	for _, u := range cfg.Poison {
 		w.poison[u] = true
 	}
@@ -156,9 +176,6 @@ func Run(cfg Config) Result {
 		return Result{Err: err}
 	}
 	w.start()
-	if cfg.Trace != nil {
-		w.status()
-	}
 	for len(w.queue) > 0 && !w.over {
 		e := w.queue.pop()
 		if e.at > cfg.Limit {
@@ -167,10 +184,13 @@ func Run(cfg Config) Result {
 		w.now = e.at
 		e.do()
 	}
-	w.res.Makespan, w.res.Finished, w.res.Hash = w.now, w.over, w.trace.sum.Sum64()
+	w.res.Finished, w.res.Hash = w.over && w.ended, w.trace.sum.Sum64()
 	w.res.Rerun = float64(w.ran)/float64(max(cfg.Units, 1)) - 1
-	if !w.over && w.res.Err == nil {
-		w.res.Err = fmt.Errorf("job not finished after %v", w.now)
+	if !w.over {
+		w.unfinished()
+	}
+	if !w.ended {
+		w.res.Makespan = w.now
 	}
 	return w.res
 }
@@ -194,25 +214,30 @@ func (w *world) build() error {
 	w.job = &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
-		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: 0.8 + 0.4*w.rng.Float64(), up: i < w.cfg.Nodes-w.cfg.Late || i == home}
+		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: 0.8 + 0.4*w.rng.Float64(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}}
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
 		}
 		w.res.Speed += n.speed
 		w.nodes = append(w.nodes, n)
 		w.index[n.id] = i
-		if err := w.boot(n); err != nil {
-			return err
+		if n.up {
+			if err := w.boot(n); err != nil {
+				return err
+			}
 		}
 	}
 	w.draw()
 	return nil
 }
 
+// boot starts a node's process, which knows only what is on its disk.
 func (w *world) boot(n *node) error {
 	n.boot++
+	w.boots++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
-	cfg := engine.Config{Boot: n.boot,
+	n.paused, n.asleep, n.armed, n.leaving = 0, 0, false, false
+	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Quorum: quorum.Config{Seed: w.rng.Uint64()},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	if w.cfg.Hasty {
 		cfg.Steal.AckWait, cfg.Steal.Resend = 50*time.Millisecond, 20*time.Millisecond
@@ -235,34 +260,45 @@ func (w *world) start() {
 		}
 	}
 	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.job}) })
-	faults := []struct {
-		n  int
-		do func(*node)
-	}{{w.cfg.Crashes, w.crash}, {w.cfg.Pauses, w.pause}, {w.cfg.Kills, w.kill}, {w.cfg.Leaves, w.leaveNode}}
-	for _, f := range faults {
-		for range f.n {
-			victim := w.nodes[1+w.rng.IntN(max(len(w.nodes)-1, 1))]
-			w.after(w.random(w.cfg.Calm), func() { f.do(victim) })
-		}
+	w.planFaults()
+	if w.hostile() {
+		w.watch()
 	}
-	for i := w.cfg.Nodes - w.cfg.Late; i < w.cfg.Nodes; i++ {
-		n := w.nodes[i]
-		w.after(w.random(w.cfg.Calm), func() {
-			w.res.Faults.Joins++
-			w.join(n)
-			n.joined = w.now
-		})
+	if w.cfg.Trace != nil {
+		w.status()
 	}
 }
+
+// hostile reports whether this run has faults, and is looked at closely.
+func (w *world) hostile() bool { return w.cfg.Calm > 0 }
 
 func (w *world) random(d time.Duration) time.Duration {
 	return time.Duration(w.rng.Int64N(int64(max(d, 1))))
 }
 
+// between draws a duration of at least a and less than b.
+func (w *world) between(a, b time.Duration) time.Duration { return a + w.random(b-a) }
+
 // after queues do; events at one time run in the order in which they were queued.
 func (w *world) after(d time.Duration, do func()) {
 	w.serial++
 	w.queue.push(event{at: w.now + d, serial: w.serial, do: do})
+}
+
+// clock is what a node's own clock shows.
+func (w *world) clock(n *node) time.Duration {
+	if w.now < n.still {
+		return n.stillAt
+	}
+	return w.now + n.offset
+}
+
+// due is when a node's own clock will show at.
+func (w *world) due(n *node, at time.Duration) time.Duration {
+	if w.now < n.still {
+		return n.still + max(at-n.stillAt, 0)
+	}
+	return w.now + max(at-w.clock(n), time.Microsecond)
 }
 
 // step feeds one event to a node, at once or when its pause is over.
@@ -279,20 +315,29 @@ func (w *world) step(n *node, ev engine.Event) {
 		})
 		return
 	}
-	for _, e := range n.peer.Step(w.now, ev) {
-		w.trace.effect(w.now, n.num, e)
-		w.obey(n, e)
+	for _, e := range n.peer.Step(w.clock(n), ev) {
+		w.trace.effect(w.now, n, e)
+		if n.up {
+			w.obey(n, e)
+		}
 	}
-	if at := n.peer.Wake(); at >= 0 && (n.wake < w.now || at < n.wake) {
-		n.wake = max(at, w.now+time.Microsecond)
-		boot := n.boot
-		w.after(n.wake-w.now, func() {
-			if n.boot == boot && n.wake <= w.now {
-				n.wake = -1
-				w.step(n, engine.Tick{})
-			}
-		})
+	if at := n.peer.Wake(); at >= 0 && n.up {
+		w.wakeAt(n, w.due(n, at))
 	}
+}
+
+func (w *world) wakeAt(n *node, at time.Duration) {
+	if n.wake >= w.now && at >= n.wake {
+		return // it is looked at again before
+	}
+	n.wake = at
+	boot := n.boot
+	w.after(at-w.now, func() {
+		if n.boot == boot && n.wake <= w.now {
+			n.wake = -1
+			w.step(n, engine.Tick{})
+		}
+	})
 }
 
 // reply feeds an event later, unless the node has crashed meanwhile.
@@ -314,12 +359,51 @@ func (w *world) obey(n *node, e engine.Effect) {
 			w.send(n, w.nodes[i].id, e.Msg)
 		}
 	case engine.Prepare:
-		w.reply(n, 20*time.Millisecond+w.random(w.cfg.Prepare), engine.Prepared{ID: e.ID, Job: w.job})
+		w.prepare(n, e)
+	case engine.StartGen, engine.LeasePacket, engine.PreemptGen, engine.SealGen, engine.KillGen:
+		w.child(n, e)
+	case engine.MergeBlobs:
+		w.mergeBlobs(n, e)
+	case engine.FetchBlob:
+		w.fetch(n, e)
+	case engine.KeepBlob:
+		w.keepBlob(n, e)
+	case engine.ForgetBlob:
+		w.forget(n, e)
+	case engine.KeepResult:
+		w.keepResult(n, e)
+	case engine.FoundLedger:
+		w.foundLedger(n, e)
+	case engine.WriteLedger:
+		w.writeLedger(n, e)
+	case engine.DropLedger:
+		w.dropLedger(n, e)
+	case engine.HomeIs:
+		w.homeIs(n, e)
+	case engine.FinishJob:
+		w.finish(n, e)
+	case engine.FailJob:
+		w.fail("the job failed on %s: %s: %s", n.id, e.Failure.Kind, e.Failure.Reason)
+	case engine.JobEnded:
+		w.jobEnded(n, e)
+	case engine.JobOver:
+		clear(n.blobs)
+	case engine.Stolen:
+		w.res.Steals++
+	case engine.Left:
+		w.left(n)
+	}
+}
+
+// child carries out what a node wants of its children.
+func (w *world) child(n *node, e engine.Effect) {
+	switch e := e.(type) {
 	case engine.StartGen:
 		n.gens[e.Gen] = &genModel{solo: e.Solo}
 	case engine.LeasePacket:
 		g := n.gens[e.Gen]
 		w.firstWork(n)
+		w.leased(e.Packet)
 		g.queue = append(g.queue, e.Packet)
 		if len(g.queue) == 1 {
 			w.runPacket(n, e.Gen, 3*time.Millisecond)
@@ -330,23 +414,21 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.sealGen(n, e)
 	case engine.KillGen:
 		delete(n.gens, e.Gen)
-	case engine.MergeBlobs:
-		w.mergeBlobs(n, e)
-	case engine.FetchBlob:
-		w.fetch(n, e.Partial)
-	case engine.ForgetBlob:
-		delete(n.blobs, e.ID)
-	case engine.FinishJob:
-		w.finish(n, e)
-	case engine.FailJob:
-		w.res.Err = fmt.Errorf("job failed: %s", e.Failure.Reason)
-		w.over = true
-	case engine.Stolen:
-		w.res.Steals++
-	case engine.Left:
-		n.gone = true
-		w.takeDown(n, 0)
 	}
+}
+
+// prepare loads a job's code, which a node has from the home, or on its disk beside the ledger.
+func (w *world) prepare(n *node, e engine.Prepare) {
+	boot := n.boot
+	w.after(20*time.Millisecond+w.random(w.cfg.Prepare), func() {
+		switch {
+		case n.boot != boot:
+		case e.Home != "" && w.hostile() && !w.reaches(n, w.at(e.Home)):
+			w.step(n, engine.NotPrepared{ID: e.ID})
+		default:
+			w.step(n, engine.Prepared{ID: e.ID, Job: w.job})
+		}
+	})
 }
 
 // firstWork notes when a node that joined late gets its first packet.
@@ -354,70 +436,5 @@ func (w *world) firstWork(n *node) {
 	if n.joined > 0 && !n.worked {
 		n.worked = true
 		w.res.ToWork = append(w.res.ToWork, w.now-n.joined)
-	}
-}
-
-func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
-	w.res.Messages++
-	w.measure(from, to, m)
-	o := w.nodes[w.index[to]]
-	copies := 1
-	if w.now < w.cfg.Calm {
-		if w.rng.Float64() < w.cfg.Drop {
-			copies = 0
-			w.res.Faults.Dropped++
-		} else if w.rng.Float64() < w.cfg.Repeat {
-			copies = 2
-			w.res.Faults.Repeated++
-		}
-	}
-	for range copies {
-		d := w.cfg.Latency/2 + w.random(w.cfg.Latency)
-		if w.now < w.cfg.Calm && w.rng.Float64() < w.cfg.Delay {
-			w.res.Faults.Late++
-			d += w.random(3 * time.Second)
-		}
-		w.reply(o, d, engine.Recv{From: from.id, Msg: m})
-	}
-}
-
-// finish puts the result together and counts every unit in it.
-func (w *world) finish(n *node, e engine.FinishJob) {
-	w.over = true
-	w.res.Lost = e.Lost
-	if v, ok := n.peer.View(w.id); ok {
-		w.res.Counts = v.Counts
-	}
-	var all []tasks.Range
-	var canary uint64
-	for _, p := range e.Parts {
-		b, ok := n.blobs[p.ID]
-		if !ok {
-			w.res.Err = fmt.Errorf("blob of committed partial %v is gone", p.ID)
-			return
-		}
-		all = append(all, b.packets...)
-		canary += b.canary
-	}
-	for _, l := range e.Lost {
-		all = append(all, l.Range)
-	}
-	slices.SortFunc(all, func(a, b tasks.Range) int { return int(min(max(a.First-b.First, -1), 1)) })
-	next := w.job.Want.First
-	for _, r := range all {
-		if r.First > next {
-			w.res.Err = fmt.Errorf("units %v are missing", tasks.R(next, r.First))
-			return
-		}
-		if r.First < next {
-			w.res.Err = fmt.Errorf("units %v are counted twice", tasks.R(r.First, min(next, r.Last)))
-			return
-		}
-		next = r.Last
-	}
-	if next != w.job.Want.Last {
-		w.res.Err = fmt.Errorf("result ends at unit %d of %d", next, w.job.Want.Last)
-	} else if canary != e.Canary {
-		w.res.Err = fmt.Errorf("canary of the result differs")
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"os/exec"
@@ -14,27 +15,16 @@ import (
 	"time"
 )
 
-var replay = flag.Int64("seed", -1, "seed that TestReplay plays, with its trace")
+var (
+	replay = flag.Int64("seed", -1, "seed that TestReplay plays, with its trace")
+	config = flag.String("config", "", "configuration that TestReplay plays, as JSON")
+)
 
 // TestMain collects garbage less often: a run makes much of it and keeps little.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	debug.SetGCPercent(600)
 	os.Exit(m.Run())
-}
-
-// hostile is a run with every fault that the protocol promises to survive, in an amount and of a shape
-// that the seed decides.
-func hostile(seed uint64) Config {
-	c := Config{Seed: seed, Nodes: 200, Slots: 1 + int(seed%2), Units: 200_000 + int64(seed%7)*10_000, Files: 40,
-		Packet: 400 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%5) * time.Millisecond, Calm: 8 * time.Second,
-		Blob: time.Duration(seed%3) * 15 * time.Millisecond,
-		Drop: 0.05, Repeat: 0.05, Delay: 0.02, Crashes: int(seed % 30), Pauses: int(seed % 7), Kills: 20, Leaves: int(seed % 5),
-		Late: int(seed % 20), Slow: int(seed % 11), Deal: seed%2 == 0, Hasty: seed%10 == 8}
-	if seed%4 == 1 {
-		c.Poison = []int64{17, 123_456}
-	}
-	return c
 }
 
 func seeds(t *testing.T, def int) int {
@@ -48,24 +38,13 @@ func seeds(t *testing.T, def int) int {
 	return def
 }
 
+// checkSeed runs a configuration. One that fails is shrunk, and printed as the command that replays it.
 func checkSeed(t *testing.T, cfg Config) Result {
 	t.Helper()
-	res := Run(cfg)
-	bad := func(format string, args ...any) {
-		t.Errorf("seed %d: "+format+"\n\treplay: go test ./sim -run TestReplay -v -seed %d", append(append([]any{cfg.Seed}, args...), cfg.Seed)...)
-	}
-	if res.Err != nil {
-		bad("%v (after %v)", res.Err, res.Makespan)
-		return res
-	}
-	if len(res.Lost) != len(cfg.Poison) {
-		bad("lost %v, poisoned are %v", res.Lost, cfg.Poison)
-		return res
-	}
-	for i, l := range res.Lost {
-		if l.Range.First != cfg.Poison[i] || l.Range.Len() != 1 {
-			bad("lost %v, poisoned is %d", l.Range, cfg.Poison[i])
-		}
+	res, err := Check(cfg)
+	if err != nil {
+		small, why := Shrink(cfg, 60)
+		t.Errorf("seed %d: %v (after %v)\n\treplay: %s\n\tshrunk: %s\n\t        %v", cfg.Seed, err, res.Makespan, Command(cfg), Command(small), why)
 	}
 	return res
 }
@@ -78,13 +57,13 @@ func TestExactlyOnce(t *testing.T) {
 		goTest(t, "-run", "^TestExactlyOnce$", ".")
 		return
 	}
-	n := seeds(t, 300)
+	n := seeds(t, 1000)
 	results := make([]Result, n)
 	var wg sync.WaitGroup
 	for part := range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for s := part; s < n; s += runtime.GOMAXPROCS(0) {
-				results[s] = checkSeed(t, hostile(uint64(s)))
+				results[s] = checkSeed(t, Hostile(uint64(s)))
 			}
 		})
 	}
@@ -128,29 +107,24 @@ func goTest(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// TestRulesMatter takes the rules R2 and R3 out, one at a time: the same seeds must then fail, or they
-// prove nothing.
-func TestRulesMatter(t *testing.T) {
-	for _, tag := range []string{"mutant_r2", "mutant_r3"} {
-		out := goTest(t, "-tags", tag, "-run", "^TestMutant$", ".")
-		i := strings.Index(out, "caught by")
-		if i < 0 {
-			t.Fatalf("%s: nothing caught:\n%s", tag, out)
-		}
-		line, _, _ := strings.Cut(out[i:], "\n")
-		t.Logf("without %s: %s", strings.TrimPrefix(tag, "mutant_"), line)
-	}
-}
-
-// TestReplay plays one seed with its trace: go test ./sim -run TestReplay -v -seed 7
+// TestReplay plays one seed, or one configuration, with its trace: go test ./sim -run TestReplay -v -args -seed 7
 func TestReplay(t *testing.T) {
-	if *replay < 0 {
-		t.Skip("no -seed given")
+	cfg := Hostile(uint64(*replay))
+	switch {
+	case *config != "":
+		cfg = Config{}
+		if err := json.Unmarshal([]byte(*config), &cfg); err != nil {
+			t.Fatal(err)
+		}
+	case *replay < 0:
+		t.Skip("no -seed or -config given")
 	}
-	cfg := hostile(uint64(*replay))
 	cfg.Trace = os.Stdout
-	res := checkSeed(t, cfg)
+	res, err := Check(cfg)
 	t.Logf("%+v", res)
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // TestSameSeedSameTrace replays seeds.
@@ -159,7 +133,7 @@ func TestSameSeedSameTrace(t *testing.T) {
 		if raceEnabled && s > 5 {
 			break // one is enough where each takes ten times longer
 		}
-		a, b := Run(hostile(s)), Run(hostile(s))
+		a, b := Run(Hostile(s)), Run(Hostile(s))
 		if a.Hash != b.Hash || a.Makespan != b.Makespan {
 			t.Errorf("seed %d: traces %x after %v and %x after %v", s, a.Hash, a.Makespan, b.Hash, b.Makespan)
 		}

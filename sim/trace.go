@@ -24,10 +24,10 @@ type tracer struct {
 func newTracer(out io.Writer) *tracer { return &tracer{sum: fnv.New64a(), out: out} }
 
 // effect notes what node number n was told to do at time now.
-func (t *tracer) effect(now time.Duration, n int, e engine.Effect) {
+func (t *tracer) effect(now time.Duration, n *node, e engine.Effect) {
 	code, a, b := describe(e)
 	binary.LittleEndian.PutUint64(t.buf[0:], uint64(now))
-	binary.LittleEndian.PutUint64(t.buf[8:], uint64(a)^uint64(n)<<48)
+	binary.LittleEndian.PutUint64(t.buf[8:], uint64(a)^uint64(n.num)<<48)
 	binary.LittleEndian.PutUint64(t.buf[16:], uint64(b))
 	t.buf[24] = code
 	t.sum.Write(t.buf[:])
@@ -39,15 +39,20 @@ func (t *tracer) effect(now time.Duration, n int, e engine.Effect) {
 }
 
 // printf prints one line of the readable trace.
-func (t *tracer) printf(now time.Duration, n int, format string, args ...any) {
+func (t *tracer) printf(now time.Duration, n *node, format string, args ...any) {
 	if t.out != nil {
-		fmt.Fprintf(t.out, "%10.6f n%05d %s\n", now.Seconds(), n, fmt.Sprintf(format, args...))
+		mark := ""
+		if n.copy {
+			mark = "'"
+		}
+		fmt.Fprintf(t.out, "%10.6f n%03d%s %s\n", now.Seconds(), n.num, mark, fmt.Sprintf(format, args...))
 	}
 }
 
 // status prints where the job stands, twice a second of virtual time.
 func (w *world) status() {
-	if v, ok := w.nodes[home].peer.View(w.id); ok {
+	if n := w.leader(); n != nil && !w.over {
+		v, _ := n.peer.View(w.id)
 		var held tasks.Cover
 		var left time.Duration
 		for _, r := range v.Nodes {
@@ -60,8 +65,8 @@ func (w *world) status() {
 			}
 		}
 		open := tasks.CoverOf(w.job.Want).Minus(v.Committed)
-		w.trace.printf(w.now, home, "STATUS committed %d, open %d of which held %d, run %d in all; nodes up %d, generations %d; longest %v; %d parts; %+v",
-			v.Committed.Len(), open.Len(), open.Intersect(held).Len(), w.ran, up, gens, left, v.Parts, v.Counts)
+		w.trace.printf(w.now, n, "STATUS committed %d, open %d of which held %d, run %d in all; nodes up %d, generations %d; longest %v; %d parts; replicas %v; %+v",
+			v.Committed.Len(), open.Len(), open.Intersect(held).Len(), w.ran, up, gens, left, v.Parts, v.Replicas, v.Counts)
 	}
 	w.after(500*time.Millisecond, w.status)
 }
@@ -99,6 +104,20 @@ func describe(e engine.Effect) (code byte, a, b int64) {
 		return 113, 0, 0
 	case engine.Stolen:
 		return 114, int64(e.Wait), 0
+	case engine.KeepBlob:
+		return 116, int64(e.Partial.ID.Seq), hashText(e.Partial.ID.Node)
+	case engine.KeepResult:
+		return 117, hashText(e.Result.SHA256), 0
+	case engine.FoundLedger:
+		return 118, int64(e.Log.Self.ID), 0
+	case engine.WriteLedger:
+		return 119, int64(e.Seq)<<32 ^ int64(len(e.Entries)), int64(e.Hard.Term)<<48 ^ int64(e.Hard.Vote) ^ int64(e.Hard.Commit)
+	case engine.DropLedger:
+		return 120, hashText(e.Reason), 0
+	case engine.HomeIs:
+		return 121, hashText(e.Home), int64(e.Term)
+	case engine.JobEnded:
+		return 122, hashText(e.Result.SHA256), 0
 	}
 	return 115, 0, 0
 }
@@ -132,11 +151,21 @@ const (
 	kDrop
 	kTry
 	kOrder
+	kYield
+	kRefuseReduce
+	kMoved
+	kEnlist
+	kEnlisted
+	kFrame
+	kKeep
+	kKept
+	kEnded
 	kinds
 )
 
 var kindNames = [kinds]string{"request", "wait", "grant", "push", "ack", "refuse", "open", "report", "reportAck",
-	"offer", "note", "gather", "told", "accept", "reject", "reduce", "drop", "try", "order"}
+	"offer", "note", "gather", "told", "accept", "reject", "reduce", "drop", "try", "order",
+	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "frame", "keep", "kept", "ended"}
 
 func kindOf(m engine.Message) byte {
 	switch {
@@ -166,6 +195,30 @@ func kindOf(m engine.Message) byte {
 		return kDrop
 	case m.Try != nil:
 		return kTry
+	case m.Yield != nil:
+		return kYield
+	case m.Refuse != nil:
+		return kRefuseReduce
+	}
+	return kindOfReplicas(m)
+}
+
+func kindOfReplicas(m engine.Message) byte {
+	switch {
+	case m.Moved != nil:
+		return kMoved
+	case m.Enlist != nil:
+		return kEnlist
+	case m.Enlisted != nil:
+		return kEnlisted
+	case m.Frame != nil:
+		return kFrame
+	case m.Keep != nil:
+		return kKeep
+	case m.Kept != nil:
+		return kKept
+	case m.Ended != nil:
+		return kEnded
 	}
 	return kOrder
 }
@@ -211,6 +264,12 @@ func sentence(e engine.Effect) string {
 		return fmt.Sprintf("finish %d parts, %d units, %d lost", len(e.Parts), e.Units, len(e.Lost))
 	case engine.Announce:
 		return "announce the job"
+	case engine.KeepBlob:
+		return fmt.Sprintf("keep %v %v for %s", e.Partial.ID, e.Partial.Cover, e.To)
+	case engine.FoundLedger:
+		return fmt.Sprintf("found ledger as %x", e.Log.Self.ID)
+	case engine.WriteLedger:
+		return fmt.Sprintf("write %d entries, %+v", len(e.Entries), e.Hard)
 	}
 	return fmt.Sprintf("%T%+v", e, e)[len("engine."):]
 }
@@ -240,6 +299,14 @@ func messageText(m engine.Message) string {
 		return fmt.Sprintf("drop %v", coverText(m.Drop))
 	case m.Try != nil:
 		return fmt.Sprintf("try %v", *m.Try)
+	case m.Frame != nil:
+		return fmt.Sprintf("frame of %d bytes", len(m.Frame))
+	case m.Keep != nil && m.Keep.Partial != nil:
+		return fmt.Sprintf("keep %v", m.Keep.Partial.ID)
+	case m.Kept != nil:
+		return fmt.Sprintf("kept %v %v", m.Kept.ID, m.Kept.OK)
+	case m.Moved != nil:
+		return fmt.Sprintf("moved to %s term %d", m.Moved.Home, m.Moved.Term)
 	case m.Order != engine.NoOrder:
 		return fmt.Sprintf("order %d", m.Order)
 	}

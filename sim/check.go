@@ -1,0 +1,367 @@
+package sim
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Allowance is how much longer than twice its clean time a job may take once the faults have stopped. The
+// clean time is what was then not committed, over the speed of all nodes that are there: as if every slot
+// worked on nothing else, from the first moment to the last. The allowance is for time-outs that must pass
+// before that can be: a silent replica is replaced (10 s), a steal is taken back (10 s), units are missed by
+// three audits of at most 3 s each, and the restarted nodes load the code.
+const Allowance = 40 * time.Second
+
+// forgetWithin is how long after its end some node may still hold on to a job.
+const forgetWithin = 40 * time.Second
+
+// check is what a hostile run is held to. Beside what it says of the result:
+//
+//   - a commit is proposed only when a quorum of the replicas keeps its blob on disk, the result likewise;
+//   - what was once committed is in the result, unless its blob was lost on a disk;
+//   - a node forgets only what is committed or rejected (R2);
+//   - one home leads in one term;
+//   - no replica gives its copy up unless its disk has failed;
+//   - all replicas tell the same result.
+type check struct {
+	founded, ended bool
+	first          ledger.Result
+	parts          []merge.ID // of the first to tell
+	truth          tasks.Cover
+	commits        map[merge.ID]bool
+	given          map[merge.ID]bool // proposed to be taken out
+	asked          map[merge.ID]bool // proposed
+	rejected       map[merge.ID]bool
+	harmed         map[merge.ID]bool // lost on some disk
+	harmedResult   bool
+	excuse         map[*node]bool // its disk refused a write of the ledger
+	homes          map[uint64]tasks.PeerID
+	results        map[string]content
+	latest         map[[2]int32]time.Duration // arrivals
+	lastHome       tasks.PeerID
+	voters         int           // of the ledger
+	revoted        time.Duration // since when
+}
+
+func newCheck() check {
+	return check{commits: map[merge.ID]bool{}, given: map[merge.ID]bool{}, asked: map[merge.ID]bool{}, rejected: map[merge.ID]bool{},
+		harmed: map[merge.ID]bool{}, excuse: map[*node]bool{}, homes: map[uint64]tasks.PeerID{}, results: map[string]content{},
+		latest: map[[2]int32]time.Duration{}}
+}
+
+// fail ends the run: something is not as it must be.
+func (w *world) fail(format string, a ...any) {
+	if w.res.Err == nil {
+		w.res.Err = fmt.Errorf(format, a...)
+		w.trace.printf(w.now, w.nodes[home], "WRONG: %v", w.res.Err)
+	}
+	w.over = true
+}
+
+// watch looks at the ledger's home now and then, and sets the time by which the job must end.
+func (w *world) watch() {
+	if n := w.leader(); n != nil {
+		w.note(n)
+	}
+	if w.res.Bound == 0 && w.now >= w.res.Settled && !w.ended {
+		w.setBound()
+	}
+	if w.res.Bound > 0 && w.now > w.res.Bound && !w.ended {
+		w.unfinished()
+		w.over = true
+	}
+	if !w.ended {
+		w.after(50*time.Millisecond, w.watch)
+	}
+}
+
+func (w *world) setBound() {
+	var done tasks.Cover
+	var speed float64
+	for _, n := range w.nodes {
+		if !n.up {
+			continue
+		}
+		speed += n.speed
+		if v, ok := n.peer.Ledger(w.id); ok && v.Committed.Len() > done.Len() {
+			done = v.Committed
+		}
+	}
+	open := w.job.Want.Len() - done.Len()
+	clean := time.Duration(float64(open) * float64(w.cfg.UnitTime) / (speed * float64(w.cfg.Slots)))
+	w.res.Bound = w.now + 2*clean + Allowance
+	w.trace.printf(w.now, w.nodes[home], "CALM: %d units are open, clean time %v", open, clean)
+}
+
+// unfinished says that the job has not ended in time, or is not forgotten.
+func (w *world) unfinished() {
+	switch {
+	case w.res.Err != nil:
+	case w.ended:
+		w.res.Err = fmt.Errorf("the job ended at %v, and is not forgotten at %v by %s", w.res.Makespan, w.now, w.holding())
+	default:
+		w.res.Err = fmt.Errorf("the job has not ended at %v: %d of %d units are committed", w.now, w.truth.Len(), w.job.Want.Len())
+	}
+	w.trace.printf(w.now, w.nodes[home], "WRONG: %v", w.res.Err)
+}
+
+// note remembers what a ledger has committed.
+func (w *world) note(n *node) {
+	v, ok := n.peer.Ledger(w.id)
+	if !ok {
+		if view, leads := n.peer.View(w.id); leads {
+			w.truth = w.truth.Union(view.Committed)
+		}
+		return
+	}
+	for _, p := range v.Parts {
+		if !w.commits[p.ID] {
+			w.commits[p.ID] = true
+			w.truth = w.truth.Union(p.Cover)
+		}
+	}
+}
+
+// sent looks at a message on its way.
+func (w *world) sent(from *node, to tasks.PeerID, m engine.Message) {
+	switch {
+	case m.Answer == nil:
+	case m.Answer.Accept:
+		w.note(from)
+	case !m.Answer.Note:
+		w.rejected[m.Answer.ID] = true
+	}
+}
+
+// leased counts units that run though they are committed.
+func (w *world) leased(r tasks.Range) {
+	if w.hostile() {
+		w.res.Again += w.truth.Intersect(tasks.Cover{r}).Len()
+	}
+}
+
+// proposed looks at entries of the log when they are first written.
+func (w *world) proposed(n *node, e engine.WriteLedger) {
+	if !w.hostile() {
+		return
+	}
+	v, _ := n.peer.Ledger(w.id)
+	if len(v.Voters) != w.voters {
+		w.voters, w.revoted = len(v.Voters), w.now
+	}
+	quorum := len(v.Voters)/2 + 1
+	if w.now-w.revoted < time.Second { // what is written now was proposed by the rule for those before
+		quorum = 1
+	}
+	for _, raw := range e.Entries {
+		var entry ledger.Entry
+		if len(raw.Data) == 0 || raw.Kind != 0 || wire.Unmarshal(raw.Data, &entry) != nil {
+			continue
+		}
+		switch {
+		case entry.Commit != nil && !w.asked[entry.Commit.ID]:
+			p := *entry.Commit
+			w.asked[p.ID] = true
+			have := w.count(func(d *disk) bool { return d.kept[p.ID].sha == p.SHA256 })
+			if have < quorum && !w.harmed[p.ID] {
+				w.fail("%s proposes to commit %v, which %d of %d replicas keep", n.id, p.ID, have, len(v.Voters))
+			}
+		case entry.Uncommit != nil:
+			w.given[*entry.Uncommit] = true
+			if !w.harmed[*entry.Uncommit] {
+				w.fail("%s gives up %v, which no disk has lost", n.id, *entry.Uncommit)
+			}
+		case entry.Result != nil:
+			sha := entry.Result.SHA256
+			have := w.count(func(d *disk) bool { return slices.Contains(d.results, sha) })
+			if have < quorum && !w.harmedResult {
+				w.fail("%s proposes a result that %d of %d replicas keep", n.id, have, len(v.Voters))
+			}
+		}
+	}
+}
+
+// count counts disks.
+func (w *world) count(has func(*disk) bool) (count int) {
+	for _, n := range w.nodes {
+		if has(n.disk) {
+			count++
+		}
+		if n.twin != nil && has(n.twin.disk) {
+			count++
+		}
+	}
+	return count
+}
+
+// excused notes that a node's copy of the ledger may be given up.
+func (w *world) excused(n *node) { w.excuse[n] = true }
+
+func (w *world) dropped(n *node, e engine.DropLedger) {
+	if e.Reason != "" && !w.excuse[n] {
+		w.fail("%s gives up its copy of the ledger: %s", n.id, e.Reason)
+	}
+	delete(w.excuse, n)
+}
+
+// homeIs follows who leads.
+func (w *world) homeIs(n *node, e engine.HomeIs) {
+	if e.Home != n.id {
+		return
+	}
+	if w.lastHome != n.id {
+		w.res.Homes++
+		w.lastHome = n.id
+	}
+	if was, ok := w.homes[e.Term]; ok && was != n.id {
+		w.fail("%s and %s lead in term %d", was, n.id, e.Term)
+	}
+	w.homes[e.Term] = n.id
+}
+
+// forget frees a blob, which must not be one that only this node has.
+func (w *world) forget(n *node, e engine.ForgetBlob) {
+	b, had := n.blobs[e.ID]
+	delete(n.blobs, e.ID)
+	if !had || !w.hostile() || w.ended || e.ID.Node != n.id || w.rejected[e.ID] {
+		return
+	}
+	cover := tasks.CoverOf(b.packets...)
+	if cover.Intersects(w.truth) {
+		return
+	}
+	for _, o := range w.nodes {
+		if o.up {
+			w.note(o)
+		}
+	}
+	if !cover.Intersects(w.truth) {
+		w.fail("%s forgets %v, which is not committed", n.id, e.ID)
+	}
+}
+
+// result names a content.
+func (c content) result() ledger.Result {
+	h := fnv.New64a()
+	for _, p := range c.packets {
+		fmt.Fprint(h, p)
+	}
+	status := ""
+	for _, l := range c.lost {
+		status += fmt.Sprintf("%v %s;", l.Range, l.Kind)
+	}
+	fmt.Fprint(h, status)
+	return ledger.Result{SHA256: fmt.Sprintf("%x", h.Sum64()), Size: int64(len(c.packets)), Status: []byte(status)}
+}
+
+// jobEnded takes the word of a replica that the result is in the ledger.
+func (w *world) jobEnded(n *node, e engine.JobEnded) {
+	var parts []merge.ID
+	v, replica := n.peer.Ledger(w.id)
+	for _, p := range v.Parts {
+		parts = append(parts, p.ID)
+	}
+	if !w.ended {
+		w.firstEnd(n, e.Result, parts, replica)
+		return
+	}
+	if e.Result.SHA256 != w.first.SHA256 || string(e.Result.Status) != string(w.first.Status) {
+		w.fail("%s tells another result: %v, not %v", n.id, e.Result, w.first)
+	}
+	if v.Ended && !slices.Equal(parts, w.parts) {
+		w.fail("the record of %s differs: %v, not %v", n.id, parts, w.parts)
+	}
+}
+
+func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica bool) {
+	w.ended, w.first, w.parts, w.res.Makespan = true, r, parts, w.now
+	w.trace.printf(w.now, n, "END: %v", r)
+	c, ok := w.results[r.SHA256]
+	if !ok {
+		w.fail("%s ends the job with an unknown result", n.id)
+		return
+	}
+	w.res.Lost = c.lost
+	if err := w.exactlyOnce(c); err != nil {
+		w.fail("%w", err)
+	}
+	for id := range w.commits {
+		if replica && !slices.Contains(parts, id) && !w.given[id] {
+			w.fail("%v was committed, and is not in the result", id)
+		}
+	}
+	if !w.hostile() {
+		w.over = true
+		return
+	}
+	w.lastWord()
+}
+
+// exactlyOnce counts every unit of a result.
+func (w *world) exactlyOnce(c content) error {
+	all := slices.Clone(c.packets)
+	bad := slices.Clone(w.cfg.Poison)
+	for _, l := range c.lost {
+		all = append(all, l.Range)
+		for u := l.Range.First; u < l.Range.Last; u++ {
+			if !w.poison[u] {
+				return fmt.Errorf("units %v are told as lost: %s", l.Range, l.Reason)
+			}
+			bad = slices.DeleteFunc(bad, func(b int64) bool { return b == u })
+		}
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("units %v are not told as lost", bad)
+	}
+	slices.SortFunc(all, func(a, b tasks.Range) int { return int(min(max(a.First-b.First, -1), 1)) })
+	next := w.job.Want.First
+	for _, r := range all {
+		if r.First > next {
+			return fmt.Errorf("units %v are missing", tasks.R(next, r.First))
+		}
+		if r.First < next {
+			return fmt.Errorf("units %v are counted twice", tasks.R(r.First, min(next, r.Last)))
+		}
+		next = r.Last
+	}
+	if next != w.job.Want.Last {
+		return fmt.Errorf("the result ends at unit %d of %d", next, w.job.Want.Last)
+	}
+	return nil
+}
+
+// lastWord ends the run when all nodes have forgotten the job.
+func (w *world) lastWord() {
+	switch who := w.holding(); {
+	case w.now < w.res.Settled:
+	case who == "":
+		if have := w.count(func(d *disk) bool { return slices.Contains(d.results, w.first.SHA256) }); have == 0 {
+			w.fail("nobody has the result any more")
+		}
+		w.over = true
+		return
+	case w.now > max(w.res.Makespan, w.res.Settled)+forgetWithin:
+		w.unfinished()
+		w.over = true
+		return
+	}
+	w.after(500*time.Millisecond, w.lastWord)
+}
+
+// holding names a node that has not forgotten the job.
+func (w *world) holding() tasks.PeerID {
+	for _, n := range w.nodes {
+		if n.up && len(n.peer.Jobs()) > 0 {
+			return n.id
+		}
+	}
+	return ""
+}

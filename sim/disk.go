@@ -1,0 +1,318 @@
+package sim
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// blob is the modelled output of generations.
+type blob struct {
+	sha     string // its name by content
+	packets []tasks.Range
+	canary  uint64
+	depth   int // of the merges it came from
+}
+
+func (b blob) units() (n int64) {
+	for _, p := range b.packets {
+		n += p.Len()
+	}
+	return n
+}
+
+// sha names a new blob: no two are alike.
+func (w *world) sha() string {
+	w.shas++
+	return strconv.FormatUint(w.shas, 16)
+}
+
+// disk is what a node keeps when it crashes.
+type disk struct {
+	log     *quorum.Log // the copy of the job's ledger, nil for none
+	kept    map[merge.ID]blob
+	results []string // the names of those that it keeps
+	writes  []*write // under way, in order
+	free    time.Duration
+}
+
+// write is something on its way to a disk.
+type write struct {
+	apply func() // makes it durable
+	void  bool
+}
+
+// syncTime is how long a write takes to be on disk; now and then the disk is busy with others.
+func (w *world) syncTime() time.Duration {
+	d := w.between(200*time.Microsecond, 2*time.Millisecond)
+	if w.hostile() && w.rng.IntN(100) == 0 {
+		w.res.Faults.Stalls++
+		d += w.between(20*time.Millisecond, 300*time.Millisecond)
+	}
+	return d
+}
+
+// write makes something durable: apply happens when it is on disk, then done. A crash before keeps it from
+// the disk, or only keeps it from being known there.
+func (w *world) write(n *node, apply, done func()) {
+	d := n.disk
+	d.free = max(d.free, w.now) + w.syncTime()
+	op := &write{apply: apply}
+	d.writes = append(d.writes, op)
+	boot := n.boot
+	w.after(d.free-w.now, func() {
+		if op.void {
+			return
+		}
+		apply()
+		d.writes = d.writes[1:]
+		if n.boot == boot {
+			done()
+		}
+	})
+	if n.armed {
+		n.armed = false
+		w.after(w.random(d.free-w.now), func() {
+			if n.boot == boot {
+				w.crash(n)
+			}
+		})
+	}
+}
+
+// tear ends the writes under way: the first of them may be on disk, though nobody was told.
+func (w *world) tear(d *disk) {
+	for i, op := range d.writes {
+		op.void = true
+		if i == 0 && w.rng.IntN(2) == 0 {
+			op.apply()
+		} else {
+			w.res.Faults.Torn++
+		}
+	}
+	d.writes, d.free = nil, 0
+}
+
+// broken decides whether a write fails.
+func (w *world) broken() bool {
+	if w.now >= w.cfg.Calm || w.cfg.DiskErrors == 0 || w.rng.Float64() >= w.cfg.DiskErrors {
+		return false
+	}
+	w.res.Faults.DiskErrors++
+	return true
+}
+
+const diskFull = "no space left on device"
+
+// foundLedger makes a place for a copy of the ledger, with the job's description from another node.
+func (w *world) foundLedger(n *node, e engine.FoundLedger) {
+	no := func(why string) { w.step(n, engine.Founded{ID: e.ID, Member: e.Log.Self.ID, Reason: why}) }
+	begin := func() {
+		if e.From != "" && !w.reaches(n, w.at(e.From)) {
+			no("could not fetch the description")
+			return
+		}
+		if e.From != "" && w.broken() {
+			no(diskFull)
+			return
+		}
+		d, log := n.disk, e.Log
+		w.write(n, func() { d.log = &log }, func() {
+			w.founded = true
+			w.step(n, engine.Founded{ID: e.ID, Member: log.Self.ID, Job: w.job})
+		})
+	}
+	if e.From == "" {
+		begin()
+		return
+	}
+	boot := n.boot
+	w.after(2*w.cfg.Latency, func() {
+		if n.boot == boot {
+			begin()
+		}
+	})
+}
+
+func (w *world) writeLedger(n *node, e engine.WriteLedger) {
+	w.proposed(n, e)
+	d := n.disk
+	log := d.log
+	if log == nil {
+		w.fail("%s writes a ledger that it has not", n.id)
+		return
+	}
+	if w.mayLose(n) && w.broken() {
+		w.res.Faults.LedgerErrors++
+		w.excused(n)
+		w.step(n, engine.Written{ID: e.ID, Seq: e.Seq, Reason: diskFull})
+		return
+	}
+	w.write(n, func() {
+		if len(e.Entries) > 0 {
+			at := e.Entries[0].Index - 1
+			log.Entries = append(log.Entries[:at:at], e.Entries...)
+		}
+		log.Hard = e.Hard
+	}, func() { w.step(n, engine.Written{ID: e.ID, Seq: e.Seq}) })
+}
+
+// dropLedger forgets a copy. One that could not go on leaves the partials that it keeps.
+func (w *world) dropLedger(n *node, e engine.DropLedger) {
+	w.dropped(n, e)
+	d := n.disk
+	w.write(n, func() {
+		d.log = nil
+		if e.Reason == "" {
+			d.kept = nil
+		}
+	}, func() {})
+}
+
+// find looks for a blob on a node.
+func (n *node) find(p merge.Partial) (blob, bool) {
+	if b, ok := n.disk.kept[p.ID]; ok && b.sha == p.SHA256 {
+		return b, true
+	}
+	b, ok := n.blobs[p.ID]
+	return b, ok && b.sha == p.SHA256
+}
+
+// lookup finds a blob here, with its holder or with others, if they are there and still have it.
+func (w *world) lookup(n *node, p merge.Partial, others ...tasks.PeerID) (blob, bool) {
+	if b, ok := n.find(p); ok {
+		return b, true
+	}
+	for _, id := range append([]tasks.PeerID{p.Holder}, others...) {
+		o := w.at(id)
+		if b, ok := o.find(p); ok && w.reaches(n, o) {
+			return b, true
+		}
+	}
+	return blob{}, false
+}
+
+// keep brings a blob to a node's disk and tells what came of it, with the reason if it is this disk.
+func (w *world) keep(n *node, p merge.Partial, others []tasks.PeerID, done func(b blob, ok bool, here string)) {
+	boot := n.boot
+	w.after(2*w.cfg.Latency+w.transfer(n, p), func() {
+		if n.boot != boot {
+			return
+		}
+		b, ok := w.lookup(n, p, others...)
+		switch {
+		case !ok || (p.Holder != n.id && w.unlucky()):
+			done(b, false, "")
+		case w.broken():
+			done(b, false, diskFull)
+		default:
+			w.moved(n)
+			d := n.disk
+			w.write(n, func() {
+				if d.kept == nil {
+					d.kept = map[merge.ID]blob{}
+				}
+				d.kept[p.ID] = b
+			}, func() { done(b, true, "") })
+		}
+	})
+}
+
+// unlucky lets a transfer break off.
+func (w *world) unlucky() bool { return w.now < w.cfg.Calm && w.rng.Float64() < w.cfg.Drop }
+
+// transfer is how long a blob takes to come here.
+func (w *world) transfer(n *node, p merge.Partial) time.Duration {
+	if p.Holder == n.id {
+		return 0
+	}
+	return w.cfg.Blob
+}
+
+func (w *world) fetch(n *node, e engine.FetchBlob) {
+	p := e.Partial
+	w.keep(n, p, e.Sources, func(b blob, ok bool, here string) {
+		if !ok {
+			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID, Here: here})
+			return
+		}
+		w.step(n, engine.Stored{Job: p.Job, ID: p.ID, Units: b.units(), Canary: b.canary})
+	})
+}
+
+func (w *world) keepBlob(n *node, e engine.KeepBlob) {
+	p := e.Partial
+	w.keep(n, p, append([]tasks.PeerID{e.To}, e.Sources...), func(_ blob, ok bool, _ string) {
+		w.step(n, engine.BlobKept{Job: p.Job, To: e.To, ID: p.ID, OK: ok})
+	})
+}
+
+// finish makes the result, unless a blob turns out to be damaged.
+func (w *world) finish(n *node, e engine.FinishJob) {
+	out := content{lost: e.Lost}
+	var bad []merge.ID
+	for _, p := range e.Parts {
+		b, ok := n.disk.kept[p.ID]
+		if !ok || b.sha != p.SHA256 {
+			bad = append(bad, p.ID)
+		}
+		out.packets = append(out.packets, b.packets...)
+		out.canary += b.canary
+	}
+	for _, id := range bad {
+		w.step(n, engine.BlobDamaged{Job: e.ID, ID: id})
+	}
+	if len(bad) > 0 {
+		return
+	}
+	slices.SortFunc(out.packets, func(a, b tasks.Range) int { return int(min(max(a.First-b.First, -1), 1)) })
+	if v, ok := n.peer.View(w.id); ok {
+		w.res.Counts = v.Counts
+	}
+	if out.canary != e.Canary {
+		w.fail("the canary of the result is not what the ledger says")
+		return
+	}
+	r := out.result()
+	w.results[r.SHA256] = out
+	d := n.disk
+	w.write(n, func() { d.addResult(r.SHA256) }, func() { w.step(n, engine.Finished{ID: e.ID, Result: r}) })
+}
+
+func (d *disk) addResult(sha string) {
+	if !slices.Contains(d.results, sha) {
+		d.results = append(d.results, sha)
+	}
+}
+
+// keepResult brings the result from the home.
+func (w *world) keepResult(n *node, e engine.KeepResult) {
+	boot := n.boot
+	no := func() { w.step(n, engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256}) }
+	w.after(2*w.cfg.Latency+w.cfg.Blob, func() {
+		o := w.at(e.To)
+		switch {
+		case n.boot != boot:
+		case !w.reaches(n, o) || !slices.Contains(o.disk.results, e.Result.SHA256) || w.unlucky() || w.broken():
+			no()
+		default:
+			d := n.disk
+			w.write(n, func() { d.addResult(e.Result.SHA256) }, func() {
+				w.step(n, engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: true})
+			})
+		}
+	})
+}
+
+// content is what is in a result.
+type content struct {
+	packets []tasks.Range
+	canary  uint64
+	lost    []ledger.Lost
+}

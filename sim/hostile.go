@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// Hostile is a run with every fault that the protocol promises to survive, in an amount and of a shape that
+// the seed decides. Each tenth has losses alone, for in a run without crashes nothing may run twice.
+func Hostile(seed uint64) Config {
+	c := Config{Seed: seed, Nodes: 50 + int(seed%3)*10, Slots: 1 + int(seed%2), Units: 40_000 + int64(seed%7)*3_000, Files: 20, Replicas: 3,
+		Packet: 400 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%5) * time.Millisecond, Calm: 8 * time.Second,
+		Blob: time.Duration(seed%3) * 15 * time.Millisecond,
+		Drop: 0.05, Repeat: 0.05, Delay: 0.02, Slow: int(seed % 6), Deal: seed%2 == 0}
+	if seed%10 == 3 {
+		return c
+	}
+	c.Crashes, c.Wipes, c.PowerCuts = int(seed%13), int(seed/3%4), int(seed/5%3)%2
+	c.Partitions, c.Pauses, c.Stutters, c.Jumps = int(seed/2%4), int(seed%4), int(seed%5), int(seed/7%4)
+	c.DiskErrors, c.Rots, c.Twins = float64(seed/11%3)*0.01, int(seed/13%3), int(seed/17%3)
+	c.Kills, c.Leaves, c.Late, c.Hasty = int(seed%10), int(seed%4), int(seed%8), seed%10 == 8
+	if seed%4 == 1 {
+		c.Poison = []int64{17, 33_456}
+	}
+	return c
+}
+
+// Check runs a configuration and says what was not as it must be.
+func Check(c Config) (Result, error) {
+	res := Run(c)
+	if res.Err == nil && c.Calm > 0 && c.gentle() && res.Rerun > 0 {
+		res.Err = fmt.Errorf("%.0f units ran twice, though messages were all that was lost", res.Rerun*float64(c.Units))
+	}
+	return res, res.Err
+}
+
+// gentle reports whether nothing but messages is lost.
+func (c Config) gentle() bool {
+	return c.Crashes+c.Wipes+c.PowerCuts+c.Partitions+c.Pauses+c.Stutters+c.Jumps+c.Rots+c.Twins+c.Kills+c.Leaves+len(c.Poison) == 0 &&
+		c.DiskErrors == 0 && !c.Hasty
+}
+
+// Command is what replays a configuration, with its trace.
+func Command(c Config) string {
+	h := Hostile(c.Seed)
+	c.Trace = nil
+	if reflect.DeepEqual(c, h) {
+		return fmt.Sprintf("go test ./sim -run TestReplay -v -args -seed %d", c.Seed)
+	}
+	all, _ := json.Marshal(c)
+	var set map[string]any
+	_ = json.Unmarshal(all, &set)
+	for k, v := range set {
+		if v == nil || reflect.ValueOf(v).IsZero() {
+			delete(set, k)
+		}
+	}
+	text, _ := json.Marshal(set) // its keys are sorted
+	return fmt.Sprintf("go test ./sim -run TestReplay -v -args -config '%s'", text)
+}
+
+// Shrink looks for a smaller configuration that fails too, with fewer nodes, units and faults, in so many runs.
+func Shrink(c Config, tries int) (Config, error) {
+	c.Trace = nil
+	_, why := Check(c)
+	for again := true; again && tries > 0; {
+		again = false
+		for i := range reflect.TypeFor[Config]().NumField() {
+			for _, smaller := range c.smaller(i) {
+				if tries--; tries < 0 {
+					return c, why
+				}
+				if _, err := Check(smaller); err != nil {
+					c, why, again = smaller, err, true
+					break
+				}
+			}
+		}
+	}
+	return c, why
+}
+
+// smaller lists this configuration with less of one field: none, half or one less, the smallest first.
+func (c Config) smaller(field int) (out []Config) {
+	name := reflect.TypeFor[Config]().Field(field).Name
+	least := map[string]int64{"Nodes": 4, "Units": 100, "Slots": 1, "Files": 1, "UnitTime": 1e6, "Latency": 1e5, "Replicas": -1,
+		"Seed": -1, "Limit": -1, "Prepare": -1, "Generation": -1, "Packet": -1, "Calm": 1e9}[name]
+	v := reflect.ValueOf(&c).Elem().Field(field)
+	try := func(set func(reflect.Value)) {
+		d := c
+		set(reflect.ValueOf(&d).Elem().Field(field))
+		out = append(out, d)
+	}
+	switch {
+	case least < 0 || v.IsZero():
+	case v.CanInt():
+		for i, n := range []int64{least, v.Int() / 2, v.Int() * 9 / 10, v.Int() - 1} {
+			if n >= least && n < v.Int() && (i < 3 || v.Int() < 100) {
+				try(func(f reflect.Value) { f.SetInt(n) })
+			}
+		}
+	case v.CanFloat(), v.Kind() == reflect.Bool, v.Kind() == reflect.Slice:
+		try(func(f reflect.Value) { f.SetZero() })
+	}
+	return out
+}
