@@ -49,9 +49,34 @@ func (p *Peer) maintain(j *jobState) {
 			return
 		}
 	}
+	if !p.maySpare(j, remove) {
+		return
+	}
 	j.changed = max(p.now, 1)
 	clear(j.enlisted)
 	p.stepLog(j, quorum.Change{Add: add, Remove: remove})
+}
+
+// maySpare reports whether replicas may go: what they keep is kept by others, or has been waited for.
+func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
+	var gone []tasks.PeerID
+	for _, m := range j.log.Members() {
+		if slices.Contains(remove, m.ID) {
+			gone = append(gone, m.Peer)
+		}
+	}
+	if len(gone) == 0 || j.lead.SafeWithout(gone) {
+		j.unsafe = 0
+		return true
+	}
+	if j.unsafe == 0 {
+		j.unsafe = max(p.now, 1)
+	}
+	if p.now-j.unsafe < 2*p.cfg.Replace {
+		return false
+	}
+	j.unsafe = 0
+	return true
 }
 
 // staff lets commits begin.

@@ -193,6 +193,21 @@ func (h *Home) KeepsAll() bool {
 	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool { return !k.by[h.cfg.Self] })
 }
 
+// SafeWithout reports whether a majority of the replicas that stay keeps all that is committed, this node among
+// them: the others may go with what they keep.
+func (h *Home) SafeWithout(gone []tasks.PeerID) bool {
+	stay := slices.DeleteFunc(slices.Clone(h.replicas), func(id tasks.PeerID) bool { return slices.Contains(gone, id) })
+	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool {
+		n := 0
+		for _, id := range stay {
+			if k.by[id] {
+				n++
+			}
+		}
+		return !k.by[h.cfg.Self] || n+1 <= (len(stay)+1)/2
+	})
+}
+
 // finish has the result made once all that is committed is here.
 func (h *Home) finish() {
 	if h.told || !h.KeepsAll() {

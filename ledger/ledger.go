@@ -544,9 +544,11 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 	}
 }
 
+// reported takes a node's word. An older one than known is late, or a repetition; unless nothing newer has come
+// for long: then the newer ones were those of another process with the node's identity, which is gone.
 func (h *Home) reported(from tasks.PeerID, r Report) {
 	n := h.nodes[from]
-	if n == nil || (n.heard && r.Seq <= n.report.Seq) || !r.Held.Valid(h.want) || !r.Also.Valid(h.want) {
+	if n == nil || (n.heard && r.Seq <= n.report.Seq && !h.silent(from)) || !r.Held.Valid(h.want) || !r.Also.Valid(h.want) {
 		return
 	}
 	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool { return n.heard && f.Seq <= lastSeq(n.report.Failures) })

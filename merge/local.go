@@ -12,7 +12,10 @@ import (
 const (
 	reofferAfter = time.Second
 	renoteAfter  = 10 * time.Second
-	aboveTries   = 3 // offers to the node above that it does not answer; then the home gets the next
+	// maxClimb is how far partials go up the tree, whatever it looks like: nodes that know it from different times
+	// could send them round in a ring.
+	maxClimb   = 8
+	aboveTries = 3 // offers to the node above that it does not answer; then the home gets the next
 )
 
 // Partials of several nodes are merged when FanIn of them are here, or after a while: a short one if this node
@@ -216,7 +219,7 @@ func (l *Local) merge(id ID, ps []*part) bool {
 
 func (l *Local) offer(now time.Duration, p *part) {
 	p.state, p.offered, p.noted, p.to = offered, now, false, l.above
-	if p.direct || l.atHome {
+	if p.direct || l.atHome || p.Climb >= maxClimb {
 		p.to = ""
 	}
 	l.out = append(l.out, Offer{Partial: p.Partial, To: p.to})
@@ -315,6 +318,9 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	m.Cover = Sum(m.ID, ps).Cover
 	for _, p := range in {
 		p.state = hidden
+		if p.gathered {
+			m.Climb = max(m.Climb, p.Climb+1)
+		}
 	}
 	p := &part{Partial: m, since: now}
 	l.parts = append(l.parts, p)

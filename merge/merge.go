@@ -48,6 +48,7 @@ type Partial struct {
 	Size   int64        `msgpack:"z"` // of the blob, bytes
 	Kids   []ID         `msgpack:"k"` // what it was merged from; none for a generation's output
 	Holder tasks.PeerID `msgpack:"h"`
+	Climb  int          `msgpack:"m,omitempty"` // how many nodes have merged it with others' on its way to the home
 }
 
 // Verdict is what the commit rules say of a partial.
