@@ -31,7 +31,7 @@ func (w *world) planFaults() {
 		}
 	}
 	w.settle(w.cfg.Calm)
-	for i := w.cfg.Nodes - w.cfg.Late; i < w.cfg.Nodes; i++ {
+	for i := max(w.cfg.Nodes-w.cfg.Late, 0); i < w.cfg.Nodes; i++ {
 		n := w.nodes[i]
 		w.after(w.random(w.cfg.Calm), func() {
 			if i == home {
