@@ -31,6 +31,20 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 	})
 }
 
+// What a packet takes beside its units, as measured: the first of a generation waits for a child to be forked.
+const (
+	forGeneration = 3 * time.Millisecond
+	forPacket     = 300 * time.Microsecond
+)
+
+// beforePacket is the time that passes before the first unit of a packet that was not queued behind another.
+func beforePacket(g *genModel) time.Duration {
+	if len(g.done.packets) == 0 {
+		return forGeneration
+	}
+	return forPacket
+}
+
 func (w *world) firstPoison(p tasks.Range) (int64, bool) {
 	best, bad := int64(0), false
 	for _, u := range w.cfg.Poison {
@@ -88,7 +102,7 @@ func (w *world) book(g *genModel, p tasks.Range, last int64) (elapsed time.Durat
 	return max(w.now-g.started, time.Microsecond)
 }
 
-// preempt cuts the running packet where it is and returns what is queued.
+// preempt cuts the running packet after the unit that it is at, and returns what is queued.
 func (w *world) preempt(n *node, id steal.GenID) {
 	g := n.gens[id]
 	if g == nil || len(g.queue) == 0 || g.cutting {
@@ -97,15 +111,16 @@ func (w *world) preempt(n *node, id steal.GenID) {
 	g.token++
 	g.cutting = true
 	p := g.queue[0]
-	at := p.First
-	if w.cfg.UnitTime > 0 {
-		at += int64(float64(w.now-g.started) * n.speed / float64(w.cfg.UnitTime))
+	at, wait := p.First, time.Millisecond
+	if ran := w.now - g.started; w.cfg.UnitTime > 0 {
+		at += int64(float64(ran)*n.speed/float64(w.cfg.UnitTime)) + 1
+		wait = max(wait, w.runTime(n, at-p.First)-ran)
 	}
 	if u, bad := w.firstPoison(p); bad {
 		at = min(at, u)
 	}
 	boot := n.boot
-	w.after(time.Millisecond, func() {
+	w.after(wait, func() {
 		if n.boot == boot && n.gens[id] == g {
 			w.cut(n, id, min(at, p.Last))
 		}

@@ -406,7 +406,7 @@ func (w *world) child(n *node, e engine.Effect) {
 		w.leased(e.Packet)
 		g.queue = append(g.queue, e.Packet)
 		if len(g.queue) == 1 {
-			w.runPacket(n, e.Gen, 3*time.Millisecond)
+			w.runPacket(n, e.Gen, beforePacket(g))
 		}
 	case engine.PreemptGen:
 		w.preempt(n, e.Gen)

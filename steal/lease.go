@@ -15,8 +15,8 @@ const (
 	packetGrowth = 8
 )
 
-// tailPackets is how many packets a slot's waiting work makes at least; when it is less than so many full ones,
-// they shrink and none is queued behind the running one, so that most of what is left can be stolen.
+// tailPackets is how many packets a slot's waiting work makes at least: they shrink towards the end, so that most
+// of what is left can be stolen.
 const tailPackets = 6
 
 // overdue is how many times longer than Packet a packet may run before it is cut at its next unit: the
@@ -177,7 +177,7 @@ func (s *Scheduler) lease(g *gen) {
 }
 
 func (s *Scheduler) depth(j *job) int {
-	if j.rate > 0 && s.timeFor(j, j.waiting()) < tailPackets*s.cfg.Packet {
+	if j.rate > 0 && s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
 		return 1
 	}
 	return 2

@@ -374,7 +374,11 @@ func (w *town) act() {
 	case 13:
 		w.step(i, Drop{Job: jobID, Cover: w.sealed})
 	case 14:
-		w.step(0, Deal{Job: jobID, To: w.nodes[i].id, Units: rapid.Int64Range(0, 600).Draw(w.T, "units")})
+		deal := Deal{Job: jobID, To: w.nodes[i].id, Units: rapid.Int64Range(0, 600).Draw(w.T, "units")}
+		for _, n := range w.nodes[:rapid.IntRange(0, len(w.nodes)-1).Draw(w.T, "others")] {
+			deal.Others = append(deal.Others, Share{ID: n.id, Slots: 1})
+		}
+		w.step(0, deal)
 	case 15:
 		w.comeAndGo(i)
 	}

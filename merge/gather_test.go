@@ -1,0 +1,206 @@
+package merge
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// mail is a message of the model below: an offer, a node's word or the home's verdict.
+type mail struct {
+	from, to tasks.PeerID // "h" is the home
+	offer    *Partial
+	id       ID
+	word     Word
+	verdict  Verdict // of the home
+}
+
+// grove is a tree of nodes n0..n5 below a home, joined by a lossy network: n1 and n2 are below n0, n3 and n4
+// below n1, n5 offers to the home.
+type grove struct {
+	*rapid.T
+	now    time.Duration
+	nodes  []*Local
+	seq    uint64
+	mails  []mail
+	merges []Merge
+	done   Committed
+	made   []Partial // by generations
+	lossy  bool
+
+	refused map[ID]bool
+}
+
+var groveAbove = []tasks.PeerID{"", "n0", "n0", "n1", "n1", ""}
+
+func newGrove(t *rapid.T) *grove {
+	g := &grove{T: t, lossy: true, refused: map[ID]bool{}}
+	for i, above := range groveAbove {
+		l := NewLocal("j", name(i), "h")
+		l.SetAbove(above)
+		g.nodes = append(g.nodes, l)
+	}
+	return g
+}
+
+func name(i int) tasks.PeerID { return fmt.Sprint("n", i) }
+
+func (g *grove) next(i int) func() ID {
+	return func() ID {
+		g.seq++
+		return ID{Node: name(i), Seq: g.seq}
+	}
+}
+
+func (g *grove) obey(i int, effects []Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case Offer:
+			to := e.To
+			if to == "" {
+				to = "h"
+			}
+			p := e.Partial
+			g.post(mail{from: name(i), to: to, offer: &p})
+		case Tell:
+			g.post(mail{from: name(i), to: e.To, id: e.ID, word: e.Word})
+		case Merge:
+			if err := Disjoint(e.Inputs); err != nil {
+				g.Fatal(err)
+			}
+			g.merges = append(g.merges, e)
+		}
+	}
+}
+
+func (g *grove) post(m mail) {
+	if g.lossy && rapid.IntRange(0, 3).Draw(g.T, "lost") == 0 {
+		return
+	}
+	g.mails = append(g.mails, m)
+	if g.lossy && rapid.IntRange(0, 5).Draw(g.T, "twice") == 0 {
+		g.mails = append(g.mails, m)
+	}
+}
+
+// deliver brings message k to where it goes.
+func (g *grove) deliver(k int) {
+	m := g.mails[k]
+	g.mails = append(g.mails[:k:k], g.mails[k+1:]...)
+	if m.to == "h" {
+		v := g.done.Judge(*m.offer, tasks.R(0, space))
+		if v == Fresh {
+			g.done.Commit(*m.offer)
+		}
+		g.refused[m.offer.ID] = v == Overlap
+		g.post(mail{from: "h", to: m.from, id: m.offer.ID, verdict: v})
+		return
+	}
+	i := int(m.to[1] - '0')
+	l := g.nodes[i]
+	switch {
+	case m.offer != nil:
+		g.obey(i, l.Gather(g.now, *m.offer))
+	case m.from != "h":
+		g.obey(i, l.Told(g.now, m.from, m.id, m.word))
+	case m.verdict == Fresh || m.verdict == Duplicate:
+		g.obey(i, l.Accepted(m.id))
+	default:
+		g.obey(i, l.Rejected(g.now, m.id))
+	}
+}
+
+// merge ends the first running merge, well or badly.
+func (g *grove) merge(well bool) {
+	m := g.merges[0]
+	g.merges = g.merges[1:]
+	i := int(m.ID.Node[1] - '0')
+	sum := Sum(m.ID, m.Inputs)
+	if !well {
+		g.obey(i, g.nodes[i].MergeFailed(g.now, sum.Kids))
+		return
+	}
+	effects, err := g.nodes[i].Merged(g.now, sum)
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.obey(i, effects)
+}
+
+func (g *grove) tick() {
+	for i, l := range g.nodes {
+		g.obey(i, l.Tick(g.now))
+		if due := l.Due(g.now, true); due >= 0 && g.now >= due {
+			g.obey(i, l.Flush(g.now, g.next(i)))
+		}
+	}
+}
+
+// TestGatheredIsCommittedOnce drives the tree at random, with a network that loses and repeats, nodes taken for
+// gone and merges that fail; when that stops all must be committed, and nothing kept any more.
+func TestGatheredIsCommittedOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := newGrove(t)
+		for step := range rapid.IntRange(1, 80).Draw(t, "steps") {
+			g.now += time.Duration(rapid.IntRange(0, 400).Draw(t, "ms")) * time.Millisecond
+			i := rapid.IntRange(0, len(g.nodes)-1).Draw(t, "node")
+			switch rapid.IntRange(0, 6).Draw(t, fmt.Sprint("step", step)) {
+			case 0, 1:
+				p := part1(name(i), 0, genRanges(t)...)
+				p.ID = g.next(i)() // it may overlap what others made: not both are committed whole
+				g.made = append(g.made, p)
+				g.nodes[i].Add(g.now, p)
+			case 2, 3:
+				if len(g.mails) > 0 {
+					g.deliver(rapid.IntRange(0, len(g.mails)-1).Draw(t, "mail"))
+				}
+			case 4:
+				if len(g.merges) > 0 {
+					g.merge(rapid.IntRange(0, 3).Draw(t, "well") > 0)
+				}
+			case 5:
+				g.tick()
+			case 6:
+				g.obey(i, g.nodes[i].Down(g.now, rapid.SampledFrom([]tasks.PeerID{"n0", "n1", "n5"}).Draw(t, "down")))
+			}
+			g.check()
+		}
+		g.settle()
+	})
+}
+
+// check sees to it that every output is committed, or kept by who made it, unless the home has refused it.
+func (g *grove) check() {
+	for _, p := range g.made {
+		i := int(p.Holder[1] - '0')
+		if g.nodes[i].find(p.ID) == nil && !g.refused[p.ID] && !g.done.Cover().Covers(p.Cover) {
+			g.Fatalf("%v, which covers %v, is neither committed nor kept", p.ID, p.Cover)
+		}
+	}
+}
+
+// settle lets the network carry everything and all merges go well.
+func (g *grove) settle() {
+	g.lossy = false
+	for range 60 {
+		g.now += 3 * time.Second
+		g.tick()
+		for len(g.mails) > 0 || len(g.merges) > 0 {
+			if len(g.mails) > 0 {
+				g.deliver(0)
+			} else {
+				g.merge(true)
+			}
+		}
+	}
+	for i, l := range g.nodes {
+		if !l.Empty() {
+			g.Fatalf("n%d still keeps %v and %v", i, l.Own(), l.InMerges())
+		}
+	}
+	g.check()
+}
