@@ -285,6 +285,9 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			r.Status = nil // comes with the log
 			p.sendAsHome(j, e.To, Message{Keep: &Keep{Result: &r}})
 		case ledger.Over:
+			for _, id := range e.Spares {
+				p.sendAsHome(j, id, Message{Ended: &Ended{Result: *j.record.Result}})
+			}
 			p.tellAll(j, OrderOver)
 		}
 	}

@@ -315,7 +315,7 @@ func (p *Peer) tellReplicas(j *jobState) {
 func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	switch {
 	case m.Ended != nil:
-		if j != nil && j.log != nil && j.record.Result == nil && p.isVoter(j, from) {
+		if j != nil && j.record.Result == nil && (j.log != nil && p.isVoter(j, from) || j.log == nil && p.obeys(j, from, m.Term)) {
 			r := m.Ended.Result
 			p.applied(j, ledger.Entry{Result: &r})
 		}
@@ -380,11 +380,11 @@ func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 // onKeep has a blob kept for the home.
 func (p *Peer) onKeep(j *jobState, k Keep) {
 	switch {
-	case j.log == nil:
-	case k.Partial != nil && k.Partial.Job == j.id:
-		p.emit(KeepBlob{Partial: *k.Partial, Sources: k.Sources, To: j.home})
 	case k.Result != nil:
 		p.emit(KeepResult{ID: j.id, Result: *k.Result, To: j.home})
+	case j.log == nil || k.Partial == nil:
+	case k.Partial.Job == j.id:
+		p.emit(KeepBlob{Partial: *k.Partial, Sources: k.Sources, To: j.home})
 	}
 }
 

@@ -71,7 +71,7 @@ func (h *Home) addKeep(k *keeping) {
 
 // keptBy takes a replica's word that it keeps something.
 func (h *Home) keptBy(ev Kept) {
-	if !slices.Contains(h.replicas, ev.From) || !ev.OK {
+	if !ev.OK {
 		return
 	}
 	if ev.ID == (merge.ID{}) {
@@ -79,6 +79,9 @@ func (h *Home) keptBy(ev Kept) {
 			h.result.by[ev.From] = true
 			h.settleResult()
 		}
+		return
+	}
+	if !slices.Contains(h.replicas, ev.From) {
 		return
 	}
 	if k := h.findKeep(ev.ID); k != nil {
@@ -184,7 +187,7 @@ func (h *Home) applied(ev Applied) {
 	case e.End != nil && ev.Changed:
 		h.endAt = 0
 	case e.Result != nil && ev.Changed:
-		h.emit(Over{})
+		h.emit(Over{Spares: h.spares()})
 	}
 }
 
@@ -219,31 +222,57 @@ func (h *Home) finish() {
 
 // finished has the result kept by a quorum, and then written to the log.
 func (h *Home) finished(r Result) {
-	h.final = r
+	h.final, h.finalAt = r, h.now
 	h.result = newKeeping(merge.Partial{})
 	h.result.by[h.cfg.Self] = true
-	if r.SHA256 != "" {
-		h.askForResult()
+	h.askForResult()
+}
+
+// spareWait is how long the end of a job waits for a second copy of its result, where no quorum asks for one.
+const spareWait = 5 * time.Second
+
+// holders are the nodes beside this one that shall keep the result: the replicas, and where there are none any
+// node that works, so that the result survives the loss of one holder.
+func (h *Home) holders() []tasks.PeerID {
+	ids := slices.Clone(h.replicas)
+	for _, id := range h.order {
+		if n := h.nodes[id]; len(h.replicas) == 0 && len(ids) < 2 && id != h.cfg.Self && n.heard && n.report.Ready && !n.report.Leaving {
+			ids = append(ids, id)
+		}
 	}
-	h.settleResult()
+	return ids
 }
 
 func (h *Home) askForResult() {
 	h.result.asked = h.now
-	if h.final.SHA256 == "" || h.quorate(h.result) {
-		h.settleResult()
-		return
-	}
-	for _, id := range h.replicas {
-		if !h.result.by[id] {
-			h.emit(KeepResult{To: id, Result: h.final})
+	if h.final.SHA256 != "" {
+		for _, id := range h.holders() {
+			if !h.result.by[id] {
+				h.emit(KeepResult{To: id, Result: h.final})
+			}
 		}
 	}
+	h.settleResult()
+}
+
+// spared reports whether the result has a second copy, or none can be had.
+func (h *Home) spared() bool {
+	return len(h.result.by) > 1 || len(h.holders()) == 0 || h.now-h.finalAt >= spareWait
 }
 
 func (h *Home) settleResult() {
-	if h.result != nil && h.record.Result == nil && (h.final.SHA256 == "" || h.quorate(h.result)) {
+	if h.result != nil && h.record.Result == nil && (h.final.SHA256 == "" || h.quorate(h.result) && h.spared()) {
 		r := h.final
 		h.emit(Propose{Entry{Result: &r}})
 	}
+}
+
+// spares are the nodes that keep the result and no copy of the ledger: they hear of the end from the home alone.
+func (h *Home) spares() (ids []tasks.PeerID) {
+	for _, id := range h.order {
+		if h.result != nil && h.result.by[id] && id != h.cfg.Self && !slices.Contains(h.replicas, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

@@ -268,8 +268,9 @@ type (
 	Finish struct{ Lost []Lost }
 	// Fail ends the job without a file; answer with Finished.
 	Fail struct{ Failure Failed }
-	// Over tells that the result is in the log: the job is done with.
-	Over struct{}
+	// Over tells that the result is in the log: the job is done with. Spares keep the result beside the
+	// replicas.
+	Over struct{ Spares []tasks.PeerID }
 )
 
 func (Reissue) isLedgerEffect()    {}
@@ -326,6 +327,7 @@ type Home struct {
 	keptAs   map[merge.ID]*keeping
 	result   *keeping // of the result, once there is one
 	final    Result
+	finalAt  time.Duration // when it was there
 	told     bool          // Finish was emitted for the record as it stands
 	givenUp  bool          // Fail was emitted
 	endAt    time.Duration // when the end was last proposed, 0 for never

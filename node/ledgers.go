@@ -454,11 +454,16 @@ func (d *Daemon) keepResult(e engine.KeepResult) {
 }
 
 func (d *Daemon) bringResult(e engine.KeepResult) error {
-	c := d.ledgerOf(e.ID)
-	if c == nil {
+	name := ""
+	if c := d.ledgerOf(e.ID); c != nil {
+		name = hex.EncodeToString(c.desc.Nonce)
+	} else if j := d.byID(e.ID); j != nil {
+		name = j.name
+	}
+	if name == "" {
 		return errOver
 	}
-	path := d.resultPath(hex.EncodeToString(c.desc.Nonce))
+	path := d.resultPath(name)
 	if verify(path, e.Result.SHA256) == nil {
 		return nil
 	}
