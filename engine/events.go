@@ -155,6 +155,15 @@ type (
 		Job *tasks.Job
 		Log quorum.Log
 	}
+	// Remember tells of a job that ended in an earlier life of this peer: others may still ask for it.
+	Remember struct {
+		ID     tasks.JobID   `msgpack:"i"`
+		Term   uint64        `msgpack:"t"`
+		Result ledger.Result `msgpack:"r"`
+	}
+	// Expelled tells that this peer is no member of its cluster any more: jobs that others have a part in go on
+	// without it.
+	Expelled struct{}
 	// Leave hands work back and winds this peer up; Left follows.
 	Leave struct{}
 )
@@ -182,6 +191,8 @@ func (BlobKept) isEvent()    {}
 func (ResultKept) isEvent()  {}
 func (BlobDamaged) isEvent() {}
 func (Restore) isEvent()     {}
+func (Remember) isEvent()    {}
+func (Expelled) isEvent()    {}
 func (Leave) isEvent()       {}
 
 // Effect is what the owner of a peer must do; the types below.
@@ -277,6 +288,7 @@ type (
 	// JobEnded tells a replica that the result is in the ledger.
 	JobEnded struct {
 		ID     tasks.JobID
+		Term   uint64
 		Result ledger.Result
 	}
 	// ForgetBlob frees a blob. A home must keep what it has committed until the job is over.

@@ -53,6 +53,11 @@ func (p *Peer) handle(ev Event) {
 		p.cancel(ev.ID)
 	case Finished:
 		p.lead(ev.ID, ledger.Finished{Result: ev.Result})
+	case Remember:
+		p.over[ev.ID] = ev.Term
+		p.ended.add(ev.ID, ev.Result)
+	case Expelled:
+		p.expelled()
 	case Leave:
 		p.leave = true
 		p.schedule(steal.Leave{})

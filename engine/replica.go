@@ -183,7 +183,7 @@ func (p *Peer) applied(j *jobState, entry ledger.Entry) {
 // jobEnded closes a job whose result is in the ledger.
 func (p *Peer) jobEnded(j *jobState) {
 	p.ended.add(j.id, *j.record.Result)
-	p.emit(JobEnded{ID: j.id, Result: *j.record.Result})
+	p.emit(JobEnded{ID: j.id, Term: j.term, Result: *j.record.Result})
 	p.closeJob(j, false)
 	j.closeAt = p.now + p.cfg.Linger
 }
@@ -408,6 +408,19 @@ func (p *Peer) leaveLog(j *jobState, why string) {
 	p.emit(DropLedger{ID: j.id, Reason: why})
 	if j.shut {
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	}
+}
+
+// expelled gives up what this peer can have no part in any more.
+func (p *Peer) expelled() {
+	for _, j := range slices.Clone(p.jobs) {
+		if j.lead != nil && (j.log == nil || len(j.log.Members()) == 1) {
+			continue
+		}
+		p.closeJob(j, true)
+		if j.log != nil {
+			p.leaveLog(j, "this node is no member of the cluster any more")
+		}
 	}
 }
 

@@ -121,7 +121,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	strays := d.loadFinished()
 	d.spawn(d.startExecutor)
 	d.spawn(d.loop)
+	ends := d.loadEnds()
 	d.spawn(func() {
+		for _, e := range ends {
+			d.post(e)
+		}
 		for _, r := range restored {
 			d.post(r)
 		}

@@ -467,6 +467,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	if e.Result.SHA256 != "" {
 		d.blobs.add(e.Result.SHA256, d.resultPath(j.name))
 	}
+	d.saveEnd(j, e)
 	d.saveFinished(j)
 	if st.State == api.Done || st.State == api.Partial {
 		d.spawn(func() { d.deliverLate(j) })

@@ -167,6 +167,10 @@ func (d *Daemon) listen() {
 			d.post(engine.PeerDown{ID: ev.ID})
 		case p2p.PeerRefused:
 			d.log.Warn("peer refused", "id", ev.ID, "reason", ev.Reason)
+		case p2p.MembersChanged:
+			if id := d.net.ID(); !d.net.HasRight(id, p2p.Worker) && !d.net.HasRight(id, p2p.Submitter) {
+				d.post(engine.Expelled{}) // or without any right that a job needs
+			}
 		case p2p.Message:
 			d.receive(ev.From, ev.Payload)
 		case p2p.Announced:

@@ -2,10 +2,14 @@ package node
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // Times of a stray, a job that this node submitted in an earlier life and that may go on elsewhere.
@@ -13,6 +17,31 @@ const (
 	strayEvery = 2 * time.Second // between questions to the others
 	strayLimit = time.Minute     // if all of them say for so long that they know of no such job, there is none
 )
+
+// endFile keeps, beside a job's result, how it ended, for nodes that ask after this daemon has started anew.
+const endFile = "end"
+
+func (d *Daemon) saveEnd(j *job, e engine.JobEnded) {
+	b, err := wire.Marshal(&engine.Remember{ID: e.ID, Term: e.Term, Result: e.Result})
+	if err == nil {
+		err = writeFile(filepath.Join(d.jobsDir(), j.name, endFile), b)
+	}
+	if err != nil {
+		d.log.Warn("could not save how a job ended", "job", j.name[:12], "reason", err)
+	}
+}
+
+// loadEnds reads how jobs of earlier lives ended.
+func (d *Daemon) loadEnds() (out []engine.Remember) {
+	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
+	for _, file := range files {
+		var e engine.Remember
+		if b, err := os.ReadFile(file); err == nil && wire.Unmarshal(b, &e) == nil && e.ID.Valid() {
+			out = append(out, e)
+		}
+	}
+	return out
+}
 
 // stray is such a job. restored says that this node has its ledger, and hears from there how it ends.
 type stray struct {
