@@ -310,6 +310,12 @@ type (
 		ID      tasks.JobID
 		Failure ledger.Failed
 	}
+	// SetAside tells the home, and the node itself, that a job is taken from a node since all of it fails there.
+	SetAside struct {
+		ID     tasks.JobID
+		Node   tasks.PeerID
+		Reason string // known to the home
+	}
 	// JobOver tells that a job has ended for this peer: free what was prepared for it. Lost says that
 	// the home has gone.
 	JobOver struct {
@@ -342,6 +348,7 @@ func (DropLedger) isEffect()  {}
 func (HomeIs) isEffect()      {}
 func (JobEnded) isEffect()    {}
 func (FailJob) isEffect()     {}
+func (SetAside) isEffect()    {}
 func (JobOver) isEffect()     {}
 func (Stolen) isEffect()      {}
 func (Left) isEffect()        {}

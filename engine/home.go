@@ -110,6 +110,9 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 		j.stopped, j.urgent = true, true
 		p.schedule(steal.Stop{Job: j.id})
 	case m.Order == OrderShun:
+		if j.lead == nil {
+			p.emit(SetAside{ID: j.id, Node: p.self})
+		}
 		p.schedule(steal.Shun{Job: j.id})
 	case m.Order == OrderOver && j.lead == nil:
 		p.closeJob(j, false)
@@ -252,6 +255,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			r := e.Range
 			p.sendAsHome(j, e.To, Message{Try: &r})
 		case ledger.Shun:
+			p.emit(SetAside{ID: j.id, Node: e.ID, Reason: e.Reason})
 			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
 		case ledger.Fetch:
 			p.emit(FetchBlob{Partial: e.Partial, Sources: e.Sources})
@@ -354,6 +358,7 @@ type JobView struct {
 	Committed tasks.Cover
 	Lost      []ledger.Lost
 	Failing   []ledger.Lost
+	Shunned   map[tasks.PeerID]string // nodes on which everything failed, and how
 	Nodes     map[tasks.PeerID]ledger.Report
 	Ran       int64 // processed, not committed
 	Stopping  bool
@@ -411,7 +416,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 		return JobView{}, false
 	}
 	rec := j.record
-	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Nodes: j.allNodes(),
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Nodes: j.allNodes(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	v.Staffed = j.staffed
 	if j.log != nil {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -81,8 +82,8 @@ func (h *Home) suspectFor(blame tasks.Range) *suspect {
 
 // workers counts the nodes that can run packets now.
 func (h *Home) workers() (n int) {
-	for _, o := range h.nodes {
-		if o.slots > 0 && o.heard && o.report.Ready {
+	for id, o := range h.nodes {
+		if o.slots > 0 && o.heard && o.report.Ready && h.shunned[id] == "" {
 			n++
 		}
 	}
@@ -91,8 +92,8 @@ func (h *Home) workers() (n int) {
 
 // loading reports whether nodes may yet become workers.
 func (h *Home) loading() bool {
-	for _, o := range h.nodes {
-		if o.slots > 0 && !(o.heard && o.report.Ready) {
+	for id, o := range h.nodes {
+		if o.slots > 0 && h.shunned[id] == "" && !(o.heard && o.report.Ready) {
 			return true
 		}
 	}
@@ -109,7 +110,7 @@ func (h *Home) try(s *suspect) {
 	score := 0
 	for _, id := range h.order {
 		n := h.nodes[id]
-		if n.slots == 0 || !n.heard || !n.report.Ready {
+		if n.slots == 0 || !n.heard || !n.report.Ready || h.shunned[id] != "" {
 			continue
 		}
 		v := 1
@@ -158,23 +159,63 @@ func (h *Home) lostToCode() (n int) {
 	return n
 }
 
-// failedAtAll books a failure that blames no unit: the code, or the node.
+// failedAtAll books a failure that blames no unit: the code, or the node. A node that only fails is set aside; the
+// job fails when it is the same everywhere.
 func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 	h.general.book(from, f)
 	h.strikes[from]++
-	if h.strikes[from] < h.cfg.Strikes && h.general.Tries < 2*h.cfg.Strikes {
-		return
+	if h.strikes[from] >= h.cfg.Strikes || h.general.Tries >= 2*h.cfg.Strikes {
+		h.judgeNode(from)
 	}
-	if len(h.general.Nodes) >= min(2, h.workers()) && h.record.Done.Cover().Empty() {
-		h.fail(h.general)
-		return
-	}
-	if h.strikes[from] == h.cfg.Strikes {
-		if h.workers() > 1 {
-			h.emit(Shun{ID: from})
-			return
+}
+
+// judgeNode decides what is wrong, the node or the code.
+func (h *Home) judgeNode(from tasks.PeerID) {
+	others := h.hopes(from)
+	switch {
+	case h.Ended() || h.stopped:
+	case others > 0 && (len(h.general.Nodes) < 2 || h.proven() || !h.record.Done.Cover().Empty()):
+		if h.strikes[from] >= h.cfg.Strikes && h.shunned[from] == "" {
+			h.shunned[from] = h.general.Reason
+			h.emit(Shun{ID: from, Reason: h.general.Reason})
 		}
-		h.stop("given up: " + f.Reason)
+	case h.record.Done.Cover().Empty():
+		h.fail(h.general)
+	default:
+		h.stop("given up: " + h.general.Reason)
+	}
+}
+
+// hopes counts the nodes beside one that are not set aside and work, or may soon: one that never gets the code
+// loaded is not waited for.
+func (h *Home) hopes(beside tasks.PeerID) (n int) {
+	for id, o := range h.nodes {
+		ready := o.heard && o.report.Ready
+		if id != beside && o.slots > 0 && h.shunned[id] == "" && (ready || h.waited < secondWait) {
+			n++
+		}
+	}
+	return n
+}
+
+// proven reports whether the code has worked on a node on which nothing has failed.
+func (h *Home) proven() bool {
+	for id, o := range h.nodes {
+		if o.report.Stats.Units > 0 && !slices.Contains(h.general.Nodes, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// hopeless looks at each audit whether all nodes that have the code are set aside.
+func (h *Home) hopeless() {
+	if len(h.shunned) == 0 {
+		return
+	}
+	h.waited++
+	if h.hopes("") == 0 {
+		h.judgeNode("")
 	}
 }
 
@@ -198,8 +239,12 @@ func (h *Home) Failing() []Lost {
 	return out
 }
 
+// Shunned names the nodes on which everything failed, and how.
+func (h *Home) Shunned() map[tasks.PeerID]string { return maps.Clone(h.shunned) }
+
 // retry gives suspects without a node another try; called at each audit.
 func (h *Home) retry() {
+	h.hopeless()
 	for _, s := range slices.Clone(h.suspects) {
 		if s.at == "" {
 			s.waited++

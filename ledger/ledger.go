@@ -210,7 +210,10 @@ type (
 		Range tasks.Range
 	}
 	// Shun tells a node to hand this job's work back: it fails there and nowhere else.
-	Shun struct{ ID tasks.PeerID }
+	Shun struct {
+		ID     tasks.PeerID
+		Reason string // of its last failure
+	}
 	// Fetch a partial's blob, from its holder or one of Sources, and store it durably; answer with Stored or
 	// NotStored.
 	Fetch struct {
@@ -341,14 +344,16 @@ type Home struct {
 	suspects  []*suspect
 	general   Failed // failures that blame no unit
 	strikes   map[tasks.PeerID]int
-	slots     int                  // of all nodes
-	undealt   []tasks.PeerID       // have become ready and wait for their share
-	undealtAt time.Duration        // since when the first of them does
-	heads     []tasks.PeerID       // the nodes right below the home in the tree by which work is dealt
-	tree      []tasks.PeerID       // nodes in the order in which they became ready, also those that have gone:
-	places    map[tasks.PeerID]int // one that comes back keeps its place, from 1, so that no node is above itself
-	missing   []tasks.Cover        // what the last audits missed
-	twice     tasks.Cover          // what the last audit found with two nodes
+	shunned   map[tasks.PeerID]string // nodes that are set aside, and why
+	waited    int                     // audits since the first was
+	slots     int                     // of all nodes
+	undealt   []tasks.PeerID          // have become ready and wait for their share
+	undealtAt time.Duration           // since when the first of them does
+	heads     []tasks.PeerID          // the nodes right below the home in the tree by which work is dealt
+	tree      []tasks.PeerID          // nodes in the order in which they became ready, also those that have gone:
+	places    map[tasks.PeerID]int    // one that comes back keeps its place, from 1, so that no node is above itself
+	missing   []tasks.Cover           // what the last audits missed
+	twice     tasks.Cover             // what the last audit found with two nodes
 	audited   time.Duration
 	unheard   int           // nodes that have reported before, but not since the last audit
 	planned   time.Duration // when offers were last planned for
@@ -401,7 +406,7 @@ func (h *Home) Counts() Counts { return h.counts }
 func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
-		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true,
+		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true,
 		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}}
 	for _, p := range record.Done.Parts() {
 		h.addKeep(newKeeping(p))
@@ -528,6 +533,8 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 		h.unheard--
 	}
 	delete(h.nodes, id)
+	delete(h.shunned, id) // it may come back mended
+	delete(h.strikes, id)
 	h.slots -= n.slots
 	if i, ok := slices.BinarySearch(h.order, id); ok {
 		h.order = slices.Delete(h.order, i, i+1)

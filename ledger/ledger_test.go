@@ -236,6 +236,30 @@ func TestFailureOnOneNodeShunsIt(t *testing.T) {
 	}
 }
 
+// TestBadNodeIsFirst: the only node that is ready fails at everything, and the others still load the code.
+func TestBadNodeIsFirst(t *testing.T) {
+	for _, loads := range []bool{true, false} {
+		d := newDesk(t, Config{}, "a")
+		d.step(NodeUp{ID: "late", Slots: 1})
+		for range 3 {
+			d.fails("a", Failure{Kind: "disk", Reason: "no space"})
+		}
+		if s := all[Shun](d); len(s) != 1 || s[0].ID != "a" || len(all[Fail](d)) > 0 {
+			t.Fatalf("shunned %v", s)
+		}
+		for range 2 * secondWait {
+			d.now += 500 * time.Millisecond
+			if d.report("a"); loads {
+				d.report("late")
+			}
+			d.step(Tick{})
+		}
+		if failed := len(all[Fail](d)) > 0; failed == loads {
+			t.Errorf("another node has come to work: %v, the job has failed: %v", loads, failed)
+		}
+	}
+}
+
 func TestFailureOnAllNodesEndsTheJob(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b")
 	for range 3 {

@@ -504,6 +504,15 @@ func (d *Daemon) endLed(j *job, state api.JobState, msg, hint string) {
 	j.release()
 }
 
+// setAside says that a job is taken from a node.
+func (d *Daemon) setAside(e engine.SetAside) {
+	if e.Node == d.net.ID() && e.Reason == "" {
+		d.log.Error("a job is taken from this node, since all of it fails here: see the failures above, and dtpnode doctor", "job", e.ID.Short())
+		return
+	}
+	d.log.Warn("set a node aside for a job: all of it fails there", "job", e.ID.Short(), "node", d.names([]tasks.PeerID{e.Node})[0], "reason", e.Reason)
+}
+
 // jobOver frees what a job held here, as the engine has ended it.
 func (d *Daemon) jobOver(e engine.JobOver) {
 	d.mu.Lock()

@@ -92,6 +92,8 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.spawn(func() { d.finish(e) })
 	case engine.FailJob:
 		d.failJob(e)
+	case engine.SetAside:
+		d.setAside(e)
 	case engine.JobOver:
 		d.jobOver(e)
 	case engine.Stolen:

@@ -69,7 +69,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	for id, r := range v.Nodes {
 		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
 			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
-			Generations: r.Stats.Generations, Failures: r.Stats.Failures}
+			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: v.Shunned[id]}
 		if id == j.home {
 			w.Merges += j.merges
 		}

@@ -53,6 +53,11 @@ func Nodes(w io.Writer, st api.JobStatus) {
 			Count(n.Packets), Count(n.Steals), Count(n.Merges), Count(n.Failures))
 	}
 	tw.Flush()
+	for _, n := range st.Nodes {
+		if n.Problem != "" {
+			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
+		}
+	}
 }
 
 // Table returns a writer that lines up columns: cells end with a tab, the caller flushes.

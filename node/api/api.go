@@ -123,6 +123,7 @@ type NodeWork struct {
 	Generations int64   `json:"generations"`
 	Failures    int64   `json:"failures"`
 	Up          bool    `json:"up"`
+	Problem     string  `json:"problem,omitempty"` // why the job was taken from it: everything failed there
 }
 
 // Missing is a range that is not in the result, and why. Last is -1 if the file's length is unknown.
