@@ -110,8 +110,11 @@ type holding struct {
 	by tasks.PeerID
 }
 
+// pair is two nodes, in order.
+type pair [2]tasks.PeerID
+
 // sweep runs over all that the nodes hold: the union, and where two hold the same.
-func (h *Home) sweep() (held tasks.Cover, twice []holding) {
+func (h *Home) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
 	var all []holding
 	for _, id := range h.order {
 		for _, r := range h.nodes[id].report.Held {
@@ -120,15 +123,13 @@ func (h *Home) sweep() (held tasks.Cover, twice []holding) {
 	}
 	slices.SortStableFunc(all, func(a, b holding) int { return cmp.Compare(a.First, b.First) })
 	ranges := make([]tasks.Range, len(all))
+	twice = map[pair][]tasks.Range{}
 	reach := -1 // of all so far, the one that ends last
 	for i, a := range all {
 		ranges[i] = a.Range
 		if reach >= 0 && a.First < all[reach].Last {
-			by := a.by
-			if h.audits%2 == 0 {
-				by = all[reach].by
-			}
-			twice = append(twice, holding{tasks.R(a.First, min(a.Last, all[reach].Last)), by})
+			both := pair{min(a.by, all[reach].by), max(a.by, all[reach].by)}
+			twice[both] = append(twice[both], tasks.R(a.First, min(a.Last, all[reach].Last)))
 		}
 		if reach < 0 || a.Last > all[reach].Last {
 			reach = i
@@ -137,23 +138,23 @@ func (h *Home) sweep() (held tasks.Cover, twice []holding) {
 	return tasks.CoverOf(ranges...), twice
 }
 
-// yield tells one of two holders, in turn, to forget what both hold and it has not begun. What was
-// not held twice at the last audit may be on its way between the two.
-func (h *Home) yield(twice []holding) {
+// yield tells one of two holders, in turn, to forget what both hold and it has not begun. What the same two
+// did not hold at the last audit may be on its way between them.
+func (h *Home) yield(twice map[pair][]tasks.Range) {
 	if h.Every() > yieldBelow {
 		return
 	}
-	var now []tasks.Range
-	of := map[tasks.PeerID][]tasks.Range{}
-	for _, t := range twice {
-		now = append(now, t.Range)
-		of[t.by] = append(of[t.by], t.Range)
+	of, now := map[tasks.PeerID]tasks.Cover{}, map[pair]tasks.Cover{}
+	for both, rs := range twice {
+		now[both] = tasks.CoverOf(rs...)
+		by := both[h.audits%2]
+		of[by] = of[by].Union(now[both].Intersect(h.twice[both]))
 	}
 	for _, id := range h.order {
-		if c := tasks.CoverOf(of[id]...).Intersect(h.twice).Intersect(h.open()); !c.Empty() {
+		if c := of[id].Intersect(h.open()); !c.Empty() {
 			h.counts.Yields++
 			h.emit(Yield{To: id, Cover: c})
 		}
 	}
-	h.twice = tasks.CoverOf(now...)
+	h.twice = now
 }

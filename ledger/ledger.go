@@ -353,7 +353,7 @@ type Home struct {
 	tree      []tasks.PeerID          // nodes in the order in which they became ready, also those that have gone:
 	places    map[tasks.PeerID]int    // one that comes back keeps its place, from 1, so that no node is above itself
 	missing   []tasks.Cover           // what the last audits missed
-	twice     tasks.Cover             // what the last audit found with two nodes
+	twice     map[pair]tasks.Cover    // what the last audit found with two nodes
 	audited   time.Duration
 	unheard   int           // nodes that have reported before, but not since the last audit
 	planned   time.Duration // when offers were last planned for
