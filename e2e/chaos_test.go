@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -76,17 +77,23 @@ func (s *storm) rage(t testing.TB, d time.Duration) {
 	defer tick.Stop()
 	begin := time.Now()
 	next := begin.Add(faultPeriod)
+	told := begin
 	for now := begin; now.Sub(begin) < d; now = <-tick.C {
 		s.comeBack(t, now)
 		if now.Before(next) {
 			continue
 		}
-		if s.over() {
+		st := s.look()
+		if st.State.Final() {
 			t.Logf("the job ended after %s of %s", now.Sub(begin).Round(time.Second), d)
 			break
 		}
+		if now.Sub(told) >= 10*time.Second {
+			told = now
+			t.Logf("after %s: %s done, %s committed, home %s", now.Sub(begin).Round(time.Second), percent(st.Done, st.Units), percent(st.Committed, st.Units), st.HomeName)
+		}
 		next = next.Add(faultPeriod)
-		s.strike(t, now)
+		s.strike(t, now, s.home(st))
 	}
 	for len(s.due) > 0 {
 		s.comeBack(t, <-tick.C)
@@ -94,28 +101,28 @@ func (s *storm) rage(t testing.TB, d time.Duration) {
 	t.Logf("%d daemons were killed, of them %d homes, and %d stopped for a while", s.kills, s.homes, s.stops)
 }
 
-// over asks a daemon that is not out whether the job has ended.
-func (s *storm) over() bool {
+func percent(n, of int64) string { return fmt.Sprintf("%.1f%%", 100*float64(n)/float64(max(of, 1))) }
+
+// look asks the daemons that are not out for the job, until one can tell.
+func (s *storm) look() (st api.JobStatus) {
 	for i, n := range s.c.nodes {
 		if _, out := s.due[i]; out {
 			continue
 		}
-		st, err := n.job(context.Background(), s.job)
-		if err == nil {
-			return st.State.Final()
+		if st, err := n.job(context.Background(), s.job); err == nil {
+			return st
 		}
 	}
-	return false
+	return st
 }
 
 // strike lets one fault happen. What is drawn does not depend on how things stand, but for the victim: the
 // next one in line takes the place of one that is out.
-func (s *storm) strike(t testing.TB, now time.Time) {
+func (s *storm) strike(t testing.TB, now time.Time, home int) {
 	t.Helper()
 	victim, kills, atHome := s.rng.IntN(len(s.c.nodes)), s.rng.IntN(2) == 0, s.rng.IntN(4) == 0
 	away := time.Duration(s.rng.IntN(3000)) * time.Millisecond // of a killed daemon
 	pause := 3*time.Second + time.Duration(s.rng.IntN(5000))*time.Millisecond
-	home := s.home()
 	if atHome && home >= 0 {
 		victim = home
 	}
@@ -146,22 +153,8 @@ func (s *storm) strike(t testing.TB, now time.Time) {
 }
 
 // home is the index of the job's home, as a daemon tells it; -1 if nobody knows.
-func (s *storm) home() int {
-	for i, n := range s.c.nodes {
-		if _, out := s.due[i]; out {
-			continue
-		}
-		st, err := n.job(context.Background(), s.job)
-		if err != nil {
-			continue
-		}
-		for k, o := range s.c.nodes {
-			if o.name == st.HomeName {
-				return k
-			}
-		}
-	}
-	return -1
+func (s *storm) home(st api.JobStatus) int {
+	return slices.IndexFunc(s.c.nodes, func(n *node) bool { return n.name == st.HomeName })
 }
 
 // comeBack lets daemons whose time has come run again.
