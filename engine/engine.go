@@ -51,6 +51,7 @@ type Message struct {
 	Told   *Told          `msgpack:"b,omitempty"` // its answers
 	Reduce *Reduce        `msgpack:"m,omitempty"` // home to a holder: merge these
 	Drop   tasks.Cover    `msgpack:"d,omitempty"` // home: these are committed
+	Undone tasks.Cover    `msgpack:"n,omitempty"` // home: these are committed no more, and run again
 	Yield  tasks.Cover    `msgpack:"l,omitempty"` // home: others hold these too; forget what waits of them
 	Refuse []merge.ID     `msgpack:"u,omitempty"` // to the home: these cannot be reduced as ordered
 	Try    *tasks.Range   `msgpack:"y,omitempty"` // home: run this suspect by itself

@@ -100,6 +100,10 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 		if j.job != nil && m.Drop.Valid(j.job.Want) {
 			p.schedule(steal.Drop{Job: j.id, Cover: m.Drop})
 		}
+	case m.Undone != nil:
+		if j.job != nil && m.Undone.Valid(j.job.Want) {
+			p.schedule(steal.Undone{Job: j.id, Cover: m.Undone})
+		}
 	case m.Yield != nil:
 		if j.job != nil && m.Yield.Valid(j.job.Want) {
 			p.schedule(steal.Yield{Job: j.id, Cover: m.Yield})
@@ -269,6 +273,11 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.sendAsHome(j, e.To, Message{Reduce: &Reduce{Inputs: e.Inputs}})
 		case ledger.Drop:
 			p.sendAsHome(j, e.To, Message{Drop: e.Cover})
+		case ledger.Undone:
+			for _, id := range p.sortedPeers() {
+				p.sendAsHome(j, id, Message{Undone: e.Cover})
+			}
+			p.schedule(steal.Undone{Job: j.id, Cover: e.Cover})
 		case ledger.Yield:
 			p.sendAsHome(j, e.To, Message{Yield: e.Cover})
 		case ledger.StopAll:

@@ -38,7 +38,9 @@ func (p *Peer) maintain(j *jobState) {
 		remove = gone
 	case lack == 0:
 		j.lonely = 0
-		p.staff(j)
+		if !j.log.Changing() {
+			p.staff(j)
+		}
 		return
 	default:
 		if len(keep)+len(gone) == 1 {
@@ -147,9 +149,17 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 	return ready
 }
 
+// askWait is how long a home that leaves waits for the first word of the other replicas.
+const askWait = 3 * time.Second
+
 // handOver gives the lead to another replica, since this peer leaves. Where there is no other, a node becomes one
 // first. The next home sees to it that this peer is none any more.
 func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
+	all := len(keep)
+	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool { return !j.lead.Heard(m.Peer) })
+	if len(keep) < all && len(keep) == 0 && p.now-j.leads < askWait {
+		return // some may leave too: a report will tell
+	}
 	if len(keep) > 0 {
 		j.changed = max(p.now, 1)
 		p.stepLog(j, quorum.Transfer{To: keep[0].ID})

@@ -486,7 +486,7 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 		return LedgerView{}, false
 	}
 	v = LedgerView{Home: j.home, Term: j.term, Committed: j.record.Done.Cover(), Parts: slices.Clone(j.record.Done.Parts()),
-		Voters: j.log.Members(), Ended: j.record.Ended}
+		Voters: j.log.Members(), Changing: j.log.Changing(), Ended: j.record.Ended}
 	for _, m := range v.Voters {
 		v.Members = append(v.Members, m.Peer)
 	}
@@ -500,6 +500,7 @@ type LedgerView struct {
 	Term      uint64
 	Members   []tasks.PeerID
 	Voters    []quorum.Member                // the same, as members of the log
+	Changing  bool                           // they are those of before and after a change, and both count
 	Ended     bool                           // nothing more is committed
 	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only
 	Committed tasks.Cover

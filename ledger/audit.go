@@ -100,6 +100,9 @@ func (h *Home) mend(lost tasks.Cover) {
 func (h *Home) reissue(c tasks.Cover) {
 	if !c.Empty() && !h.stopped {
 		h.counts.Reissued += c.Len()
+		if again := c.Intersect(h.record.Undone); !again.Empty() {
+			h.emit(Undone{Cover: again})
+		}
 		h.emit(Reissue{Ranges: c})
 	}
 }

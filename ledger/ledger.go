@@ -259,6 +259,8 @@ type (
 		To    tasks.PeerID
 		Cover tasks.Cover
 	}
+	// Undone tells all nodes that units which they may take for committed are not any more.
+	Undone struct{ Cover tasks.Cover }
 	// Yield tells a node that another holds some of what waits there too.
 	Yield struct {
 		To    tasks.PeerID
@@ -289,6 +291,7 @@ func (Reject) isLedgerEffect()     {}
 func (Note) isLedgerEffect()       {}
 func (Reduce) isLedgerEffect()     {}
 func (Drop) isLedgerEffect()       {}
+func (Undone) isLedgerEffect()     {}
 func (Yield) isLedgerEffect()      {}
 func (StopAll) isLedgerEffect()    {}
 func (Finish) isLedgerEffect()     {}
@@ -678,6 +681,9 @@ func (h *Home) Busy(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []time.D
 	}
 	return ids, left
 }
+
+// Heard reports whether a node has reported to this home.
+func (h *Home) Heard(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].heard }
 
 // Leaving reports whether a node has said that it goes.
 func (h *Home) Leaving(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].report.Leaving }

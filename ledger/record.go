@@ -39,9 +39,10 @@ type Record struct {
 	Want   tasks.Range
 	Done   merge.Committed
 	Lost   []Lost
-	Stop   *Stop   // nil unless the job is being wound up
-	Ended  bool    // nothing more is committed
-	Result *Result // nil until the job is over
+	Stop   *Stop       // nil unless the job is being wound up
+	Ended  bool        // nothing more is committed
+	Undone tasks.Cover // was committed once, and is not now
+	Result *Result     // nil until the job is over
 }
 
 // Apply makes one change and says whether it was one: an entry that the record does not admit is passed
@@ -52,8 +53,7 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 	case e.Commit != nil:
 		return r.commit(*e.Commit)
 	case e.Uncommit != nil:
-		changed = r.Done.Remove(*e.Uncommit)
-		r.Ended = r.Ended && !changed
+		changed = r.uncommit(*e.Uncommit)
 	case e.Lost != nil:
 		changed = r.setAside(*e.Lost)
 	case e.Stop != nil:
@@ -81,9 +81,21 @@ func (r *Record) commit(p merge.Partial) (merge.Verdict, bool) {
 		return v, false
 	}
 	r.Done.Commit(p)
+	r.Undone = r.Undone.Minus(p.Cover)
 	// Set aside by three failures, and yet somebody did it: the result counts.
 	r.Lost = without(r.Lost, p.Cover)
 	return v, true
+}
+
+// uncommit takes a partial out whose blob is lost.
+func (r *Record) uncommit(id merge.ID) bool {
+	p, ok := r.Done.Find(id)
+	if !ok {
+		return false
+	}
+	r.Done.Remove(id)
+	r.Undone, r.Ended = r.Undone.Union(p.Cover), false
+	return true
 }
 
 // setAside takes what is neither committed nor set aside yet.

@@ -117,7 +117,16 @@ func (r *Replica) changed(e raftpb.Entry) {
 	conf := r.node.ApplyConfChange(cc)
 	r.changing = false
 	r.seat(conf.Voters, conf.VotersOutgoing)
+	if r.leads() && !r.joint && r.node.Propose([]byte{mark}) == nil {
+		r.marks++
+	}
 }
+
+// mark is the data of an entry that follows each change of the voters. Those who have it know that the change
+// is complete: raft tells so with the entry after. Others would need the votes of members that have left.
+const mark = 0xc1
+
+func isMark(data []byte) bool { return len(data) == 1 && data[0] == mark }
 
 // seat makes these the voters: both the old and the new while a change is under way.
 func (r *Replica) seat(now, old []uint64) {

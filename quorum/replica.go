@@ -27,6 +27,7 @@ type Replica struct {
 	hearsay  map[uint64]tasks.PeerID // of senders that it does not name yet
 	members  []Member                // the voters, by ID
 	joint    bool                    // a change of the voters is applied by half
+	marks    int                     // proposed here after changes of the voters, and not applied
 	changing bool                    // a change that was proposed here is not applied
 
 	hard                 Hard
@@ -138,6 +139,10 @@ func (r *Replica) Leading() bool {
 // new ones, for each side's majority counts.
 func (r *Replica) Members() []Member { return slices.Clone(r.members) }
 
+// Changing reports whether a change of the voters is under way here, or a majority may not know yet that it is
+// complete: until then the members of before count too.
+func (r *Replica) Changing() bool { return r.joint || r.marks > 0 }
+
 // Applied is the index of the last entry applied.
 func (r *Replica) Applied() uint64 { return r.applied }
 
@@ -202,6 +207,10 @@ func (r *Replica) handle(ev Event) {
 
 func (r *Replica) propose(data []byte) {
 	if !r.leads() {
+		return
+	}
+	if isMark(data) {
+		r.emit(Refused{Reason: fmt.Sprintf("a proposal of the byte %#x alone", mark)})
 		return
 	}
 	if len(data) == 0 || len(data) > r.cfg.MaxFrame-frameRoom {
@@ -302,6 +311,8 @@ func (r *Replica) finish(rd *raft.Ready) {
 		switch {
 		case e.Type == raftpb.EntryConfChangeV2:
 			r.changed(e)
+		case isMark(e.Data):
+			r.marks = max(r.marks-1, 0)
 		case len(e.Data) > 0: // a leader's first entry has none
 			r.emit(Apply{Index: e.Index, Term: e.Term, Data: e.Data})
 		}
@@ -320,7 +331,7 @@ func (r *Replica) report() {
 		return
 	}
 	if leader == r.self.Peer && (r.role.Leader != leader || r.role.Term != term) {
-		r.leadSince, r.changing = r.now, false
+		r.leadSince, r.changing, r.marks = r.now, false, 0
 	}
 	r.role = role
 	r.emit(role)

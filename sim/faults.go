@@ -108,7 +108,7 @@ func (w *world) mayLose(n *node) bool {
 		return false
 	}
 	v, _ := lead.peer.Ledger(w.id)
-	if view, _ := lead.peer.View(w.id); len(v.Voters) != 3 || !view.Staffed {
+	if view, _ := lead.peer.View(w.id); len(v.Voters) != 3 || v.Changing || !view.Staffed {
 		return false
 	}
 	voter := false

@@ -165,6 +165,11 @@ type (
 		Job   tasks.JobID
 		Cover tasks.Cover
 	}
+	// Undone tells that units which were said to be committed are not any more.
+	Undone struct {
+		Job   tasks.JobID
+		Cover tasks.Cover
+	}
 	// Yield forgets waiting work that another node holds too.
 	Yield struct {
 		Job   tasks.JobID
@@ -215,6 +220,7 @@ func (Stop) isStealEvent()       {}
 func (Work) isStealEvent()       {}
 func (Deal) isStealEvent()       {}
 func (Drop) isStealEvent()       {}
+func (Undone) isStealEvent()     {}
 func (Yield) isStealEvent()      {}
 func (Shun) isStealEvent()       {}
 func (Busy) isStealEvent()       {}
@@ -341,6 +347,10 @@ func (s *Scheduler) handle(ev Event) {
 		s.deal(ev)
 	case Drop:
 		s.drop(ev)
+	case Undone:
+		if j := s.job(ev.Job); j != nil {
+			j.done = j.done.Minus(ev.Cover)
+		}
 	case Yield:
 		if j := s.job(ev.Job); j != nil {
 			s.forget(j, ev.Cover)
