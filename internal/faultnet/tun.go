@@ -16,8 +16,23 @@ import (
 // device is the name of the interface in each namespace.
 const device = "fault0"
 
+// Possible says why Join cannot work on this host, if it cannot.
+func Possible() error {
+	if os.Getuid() != 0 {
+		return errors.New("network namespaces need root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		return errors.New("namespaces are set up with `ip`: install iproute2")
+	}
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("could not open /dev/net/tun: %w", err)
+	}
+	return unix.Close(fd)
+}
+
 // Join makes a network of namespaces that `ip netns` knows by these names: the i-th gets an interface with
-// the address 10.214.77.(i+1). It needs root.
+// the address 10.214.77.(i+1).
 func Join(seed uint64, namespaces ...string) (*Net, []netip.Addr, error) {
 	var ports []io.ReadWriteCloser
 	var addrs []netip.Addr
