@@ -3,6 +3,7 @@
 # make test    all tests, ROOT tests included
 # make soak    the long tests: many seeds, many kills
 # make bench   the scaling suite, beside its references
+# make curves simulate clusters of up to 10,000 nodes and draw how they fare into docs/
 # make lint    linters, with the import rules of the layers
 # make fmt     format Go and C++
 # make clean   remove what was built here (not the cache)
@@ -19,7 +20,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim
 RACED     = $(filter-out github.com/dtpnode/dtpnode/sim,$(shell $(GO) list ./...))
 
-.PHONY: build demo test soak bench lint fmt clean
+.PHONY: build demo test soak bench curves lint fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -44,6 +45,11 @@ soak:
 
 bench: build
 	$(BIN) bench
+
+# Runs that docs/scale.json has already are not made again: remove it to make all of them. NODES=100000 takes longer.
+NODES ?= 10000
+curves:
+	$(GO) run ./sim/curves -max $(NODES)
 
 lint:
 	$(GO) run $(LINT) run ./...

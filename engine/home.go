@@ -306,9 +306,15 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 	}
 }
 
+// restBelow is the time between reports, which grows with the number of nodes, above which they are not told to
+// rest before they are told that the job is over: hardly any still works for it.
+const restBelow = 2 * time.Second
+
 // finish has the result of a led job made: nobody needs to work on it any more.
 func (p *Peer) finish(j *jobState, e ledger.Finish) {
-	p.rest(j)
+	if j.lead.Every() <= restBelow {
+		p.rest(j)
+	}
 	done := &j.record.Done
 	p.emit(FinishJob{ID: j.id, Parts: slices.Clone(done.Parts()), Units: done.Cover().Len(), Canary: done.Canary(), Lost: e.Lost})
 }

@@ -108,8 +108,9 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 	id := tasks.NameOf([]byte("job"))
 	report := func() *ledger.Report { return &ledger.Report{Seq: 3, Held: tasks.CoverOf(tasks.R(0, 9))} }
 	for name, m := range map[string]engine.Message{
-		"open":  {Job: id, Open: &engine.Open{}},
-		"offer": {Job: id, Offer: &merge.Partial{}},
+		"open":   {Job: id, Open: &engine.Open{}},
+		"offer":  {Job: id, Offer: &merge.Partial{}},
+		"gather": {Job: id, Gather: &merge.Partial{}},
 	} {
 		if d.forbidden("stranger", &m) == "" {
 			t.Errorf("%s was taken from a stranger", name)

@@ -204,9 +204,9 @@ func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
 		return "it names no job"
 	case (m.Open != nil || m.Enlist != nil) && !d.net.HasRight(from, p2p.Submitter) && !d.net.HasRight(from, p2p.Worker):
 		return "its sender has no right to lead a job" // a worker may come to lead one that it has a copy of
-	case m.Offer == nil && m.Report == nil || d.net.HasRight(from, p2p.Worker):
+	case m.Offer == nil && m.Gather == nil && m.Report == nil || d.net.HasRight(from, p2p.Worker):
 		return ""
-	case m.Offer != nil:
+	case m.Offer != nil || m.Gather != nil:
 		return "its sender has no right to work"
 	}
 	m.Report = &ledger.Report{Seq: m.Report.Seq}

@@ -76,6 +76,22 @@ func (l *Load) String() string {
 	return b.String()
 }
 
+// Messages counts those to and from the home.
+func (l *Load) Messages() (in, out int) {
+	for k := range kinds {
+		in, out = in+l.In[k], out+l.Out[k]
+	}
+	return in, out
+}
+
+// Bytes counts those of the messages to and from the home; 0 unless Config.Bytes is set.
+func (l *Load) Bytes() (n int64) {
+	for k := range kinds {
+		n += l.InBytes[k] + l.OutBytes[k]
+	}
+	return n
+}
+
 // Efficiency is the share of the nodes' time that went into the job's units.
 func (r *Result) Efficiency(c Config) float64 {
 	return float64(c.Units) * float64(c.UnitTime) / (r.Speed * float64(c.Slots) * float64(r.Makespan))
