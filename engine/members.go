@@ -162,7 +162,8 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	}
 	if len(keep) > 0 {
 		j.changed = max(p.now, 1)
-		p.stepLog(j, quorum.Transfer{To: keep[0].ID})
+		j.handed++
+		p.stepLog(j, quorum.Transfer{To: keep[j.handed%len(keep)].ID}) // another each time: it may be of no use
 		return
 	}
 	if fit := p.fit(j); len(fit) > 0 {

@@ -32,6 +32,7 @@ type replica struct {
 	enlisted   map[tasks.PeerID]*enlistment
 	unfit      map[tasks.PeerID]time.Duration // did not become replicas when asked; not asked before
 	changed    time.Duration                  // when a change of voters was last proposed, 0 for none under way
+	handed     int                            // how often the lead was handed over in vain
 	unsafe     time.Duration                  // since when replicas are to go that others need, 0 for not
 	lonely     time.Duration                  // since when there are too few nodes for the replicas there are, 0 for not
 	staffed    bool                           // as many replicas as there should be, or have been waited for

@@ -137,7 +137,7 @@ func (h *Home) rerun(p merge.Partial) {
 func (h *Home) freeKids(p merge.Partial) {
 	for _, k := range p.Kids {
 		if o := h.findOffer(k); o != nil && o.state == reducing {
-			o.state, o.alone = waiting, true
+			o.state, o.alone, h.dirty = waiting, true, true
 		}
 	}
 }
@@ -330,6 +330,9 @@ func (h *Home) stored(ev Stored) {
 		return
 	}
 	o.counted = true
+	if mutant.On(mutant.ForgetEarly) {
+		h.emit(Accept{To: o.Holder, ID: o.ID})
+	}
 	o.by[h.cfg.Self] = true
 	h.settle(o)
 }

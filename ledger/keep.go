@@ -104,34 +104,37 @@ func (h *Home) settleAll() {
 	h.settleResult()
 }
 
-// maxSpread is how many committed blobs are asked for at once, of each replica.
-const maxSpread = 16
+// maxSpread is how many committed blobs are brought here at once, and how many are asked for of the replicas.
+const maxSpread = 32
 
-// spread sees to it that this node and a quorum keep all that is committed: the home may be new, or a
+// spread sees to it that this node and the others keep all that is committed: the home may be new, or a
 // replica.
 func (h *Home) spread() {
 	if h.spreadAt > 0 && h.now-h.spreadAt < h.cfg.Audit {
 		return
 	}
 	h.spreadAt = max(h.now, 1)
-	asked := 0
+	fetches, asks := 0, 0
 	for _, k := range h.keeps {
-		if asked == maxSpread {
-			break
-		}
-		if !k.by[h.cfg.Self] && !k.here {
-			k.here = true
-			asked++
-			h.emit(Fetch{Partial: k.Partial, Sources: h.others()})
-		}
-		if k.by[h.cfg.Self] && len(h.sources(k)) <= len(h.replicas) && (k.asked == 0 || h.now-k.asked >= h.cfg.Repeat) {
-			asked++
+		switch {
+		case !k.by[h.cfg.Self]:
+			if fetches++; !k.here && fetches <= maxSpread {
+				k.here = true
+				h.emit(Fetch{Partial: k.Partial, Sources: h.others()})
+			}
+		case asks < maxSpread && h.now-k.asked >= h.cfg.Repeat && h.lacking(k):
+			asks++
 			h.askToKeep(k)
 		}
 	}
 	if h.result != nil && h.now-h.result.asked >= h.cfg.Repeat {
 		h.askForResult()
 	}
+}
+
+// lacking reports whether some replica that is there is not known to keep k.
+func (h *Home) lacking(k *keeping) bool {
+	return slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return !k.by[id] && !h.silent(id) })
 }
 
 // others are all replicas beside this node: after a change of homes nobody knows who keeps what.

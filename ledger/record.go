@@ -3,7 +3,6 @@ package ledger
 import (
 	"slices"
 
-	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -71,9 +70,6 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 
 func (r *Record) commit(p merge.Partial) (merge.Verdict, bool) {
 	v := r.Done.Judge(p, r.Want)
-	if mutant.On(mutant.SubtractCover) && v == merge.Overlap {
-		p.Cover, v = p.Cover.Minus(r.Done.Cover()), merge.Fresh
-	}
 	if r.Ended && v == merge.Fresh {
 		return merge.Duplicate, false // too late: its units are told as lost
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -325,6 +326,11 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	p := &part{Partial: m, since: now}
 	l.parts = append(l.parts, p)
 	l.offer(now, p)
+	if mutant.On(mutant.DropInputs) {
+		for _, kid := range in {
+			l.drop(kid)
+		}
+	}
 	return l.take(), nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -78,16 +79,16 @@ func (c *Committed) Judge(p Partial, want tasks.Range) Verdict {
 	switch {
 	case p.Cover.Empty() || !p.Cover.Valid(want):
 		return Wrong
-	case ruleMergeDisjoint && p.Units != p.Cover.Len(): // some input of a merge overlapped another
+	case p.Units != p.Cover.Len() && !mutant.On(mutant.MergeOverlap): // some input of a merge overlapped another
 		return Wrong
 	case !p.Cover.Intersects(c.cover):
 		return Fresh
 	case c.cover.Covers(p.Cover):
-		if !ruleCommitOnce {
+		if mutant.On(mutant.CommitDuplicate) {
 			return Fresh
 		}
 		return Duplicate
-	case !ruleCommitOnce:
+	case mutant.On(mutant.CommitOverlap) || mutant.On(mutant.SubtractCover):
 		return Fresh
 	}
 	return Overlap
@@ -95,6 +96,9 @@ func (c *Committed) Judge(p Partial, want tasks.Range) Verdict {
 
 // Commit adds a Fresh partial.
 func (c *Committed) Commit(p Partial) {
+	if mutant.On(mutant.SubtractCover) {
+		p.Cover = p.Cover.Minus(c.cover)
+	}
 	c.cover = c.cover.Union(p.Cover)
 	c.parts = append(c.parts, p)
 	c.canary += p.Canary
@@ -132,7 +136,9 @@ func (c *Committed) Parts() []Partial { return c.parts }
 func (c *Committed) Canary() uint64 { return c.canary }
 
 // Fits applies R2 to p as a further input of a merge whose inputs so far cover all.
-func Fits(all tasks.Cover, p Partial) bool { return !ruleMergeDisjoint || !all.Intersects(p.Cover) }
+func Fits(all tasks.Cover, p Partial) bool {
+	return !all.Intersects(p.Cover) || mutant.On(mutant.MergeOverlap)
+}
 
 // Disjoint applies R2 to the inputs of a merge.
 func Disjoint(ps []Partial) error {
@@ -157,6 +163,9 @@ func Sum(id ID, ps []Partial) Partial {
 		out.Units += p.Units
 		out.Canary += p.Canary
 		out.Kids = append(out.Kids, p.ID)
+	}
+	if mutant.On(mutant.SkipCanary) && len(ps) > 1 {
+		out.Canary -= ps[0].Canary
 	}
 	return out
 }

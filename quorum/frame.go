@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -158,6 +159,9 @@ func plausible(m raftpb.Message) bool {
 // take gives a message to raft, unless raft would panic on it.
 func (r *Replica) take(m raftpb.Message) {
 	before := r.node.BasicStatus()
+	if mutant.On(mutant.StaleTerm) {
+		m.Term = max(m.Term, before.Term)
+	}
 	if m.Term == before.Term && m.Type == raftpb.MsgAppResp && !m.Reject && m.Index > r.last {
 		return // acknowledges what was never sent
 	}

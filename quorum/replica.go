@@ -196,7 +196,7 @@ func (r *Replica) handle(ev Event) {
 	case NotWritten:
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
 	case Transfer:
-		if r.leads() && r.member(ev.To) {
+		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && quiet <= r.cfg.Election {
 			r.node.TransferLeader(ev.To)
 		}
 	case Campaign:

@@ -150,7 +150,7 @@ func (w *world) leased(r tasks.Range) {
 
 // proposed looks at entries of the log when they are first written.
 func (w *world) proposed(n *node, e engine.WriteLedger) {
-	if !w.hostile() || n != w.leader() { // a home that is none any more proposes in vain
+	if !w.hostile() || w.ended || n != w.leader() { // a home that is none any more proposes in vain
 		return
 	}
 	v, _ := n.peer.Ledger(w.id)

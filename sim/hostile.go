@@ -106,3 +106,31 @@ func (c Config) smaller(field int) (out []Config) {
 	}
 	return out
 }
+
+// Catch tells whether and how soon seeds found something wrong.
+type Catch struct {
+	Caught bool   `json:"caught"`
+	Seed   uint64 `json:"seed"` // that did
+	Seen   string `json:"seen"`
+}
+
+// Hunt plays seeds from first on, so many at most, until one is not as it must be.
+func Hunt(first uint64, seeds int) Catch {
+	for s := first; s < first+uint64(seeds); s++ {
+		if err := try(Hostile(s)); err != nil {
+			return Catch{Caught: true, Seed: s, Seen: err.Error()}
+		}
+	}
+	return Catch{}
+}
+
+// try is Check for code with bugs: a panic is one more way to find them.
+func try(c Config) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	_, err = Check(c)
+	return err
+}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -301,7 +302,7 @@ func (s *Scheduler) takeBack(j *job, p *pending) {
 func (s *Scheduler) expire() {
 	for _, j := range s.jobs {
 		j.pending = slices.DeleteFunc(j.pending, func(p *pending) bool {
-			if s.now >= p.until {
+			if s.now >= p.until || (s.now >= p.again && mutant.On(mutant.LostAckRefusal)) {
 				s.takeBack(j, p)
 				return true
 			}

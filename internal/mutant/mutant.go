@@ -24,6 +24,41 @@ const (
 	NoAudit         Bug = "no-audit"         // units that nobody holds are not put back to work
 )
 
+// Breaks says what a bug breaks.
+func (b Bug) Breaks() string {
+	switch b {
+	case CommitOverlap:
+		return "the home commits without comparing covers (R3)"
+	case CommitDuplicate:
+		return "the home adds a cover that it has already (R3)"
+	case MergeOverlap:
+		return "partials are merged without comparing covers (R2)"
+	case DropInputs:
+		return "a merge's inputs are dropped when its result is offered (R2)"
+	case SubtractCover:
+		return "an overlapping partial is committed with what is left of its cover (R3)"
+	case SkipCanary:
+		return "a merge leaves an input's canary out (R1)"
+	case AckBeforeSync:
+		return "a replica acknowledges entries before they are on disk"
+	case StaleTerm:
+		return "nodes obey, and replicas believe, a home of an older term"
+	case SameBoot:
+		return "a node that comes back counts on from the epoch of its earlier life"
+	case LostAckRefusal:
+		return "a hand-over whose acknowledgement is lost counts as refused"
+	case SkipLastRecord:
+		return "the replay of a ledger passes over its last record"
+	case KeepNothing:
+		return "a commit is proposed before a quorum keeps the blob"
+	case ForgetEarly:
+		return "a holder forgets a partial when the home has it, before it is committed"
+	case NoAudit:
+		return "units that nobody holds are not put back to work"
+	}
+	return "nothing that is known"
+}
+
 // Bugs lists them all.
 func Bugs() []Bug {
 	return []Bug{CommitOverlap, CommitDuplicate, MergeOverlap, DropInputs, SubtractCover, SkipCanary, AckBeforeSync,

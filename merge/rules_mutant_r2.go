@@ -1,8 +1,0 @@
-//go:build mutant_r2
-
-package merge
-
-const (
-	ruleMergeDisjoint = false
-	ruleCommitOnce    = true
-)
