@@ -10,11 +10,11 @@ import (
 )
 
 // smallDisk is a command that runs a daemon in a mount namespace of its own, in which folder is a file
-// system of 256 KiB, and the command that leads a process there.
-func smallDisk(t *testing.T, folder string) (wrap []string, inside func(pid int) []string) {
+// system of a size, and the command that leads a process there.
+func smallDisk(t *testing.T, folder, size string) (wrap []string, inside func(pid int) []string) {
 	t.Helper()
 	check(t, os.MkdirAll(folder, 0o755))
-	const script = `mount -t tmpfs -o size=256k dtpnode-test "$0" && exec "$@"`
+	script := `mount -t tmpfs -o size=` + size + ` dtpnode-test "$0" && exec "$@"`
 	unshare, enter := []string{"unshare", "--mount"}, []string{"nsenter", "--mount"}
 	if exec.Command("unshare", "--mount", "true").Run() != nil { // not root
 		unshare = append(unshare, "--user", "--map-root-user")
@@ -41,7 +41,7 @@ func (n *node) fill(t *testing.T, folder string) {
 func TestOutputDiskFull(t *testing.T) {
 	t.Parallel()
 	small := filepath.Join(t.TempDir(), "small")
-	wrap, inside := smallDisk(t, small)
+	wrap, inside := smallDisk(t, small, "256k")
 	c := ownCluster(t, nodeSpec{name: "home", wrap: wrap, inside: inside})
 	c.nodes[0].fill(t, small)
 	j := tally(t, manyFiles(t)...)
@@ -64,7 +64,7 @@ func TestOutputDiskFull(t *testing.T) {
 func TestWorkerDiskFull(t *testing.T) {
 	t.Parallel()
 	small := filepath.Join(t.TempDir(), "small")
-	wrap, inside := smallDisk(t, small)
+	wrap, inside := smallDisk(t, small, "256k")
 	c := ownCluster(t, nodeSpec{name: "home"}, nodeSpec{name: "full", wrap: wrap, inside: inside, args: []string{"--scratch", small}})
 	c.nodes[1].fill(t, small)
 	exact(t, c.nodes[0], tally(t, manyFiles(t)...))
@@ -79,7 +79,7 @@ func TestHomeDiskFull(t *testing.T) {
 	for _, what := range []string{"scratch", "state"} {
 		t.Run(what, func(t *testing.T) {
 			small := filepath.Join(t.TempDir(), "small")
-			wrap, inside := smallDisk(t, small)
+			wrap, inside := smallDisk(t, small, "256k")
 			spec := nodeSpec{name: "home", wrap: wrap, inside: inside, args: []string{"--scratch", small}}
 			if what == "state" {
 				spec.state, spec.args = small, []string{"--scratch", t.TempDir()}

@@ -12,6 +12,9 @@
 //	running_test.go   jobs under way, and the processes of daemons
 //	resilience_test.go  killed, paused and returning daemons, zygotes, children
 //	takeover_test.go  killed homes and clusters
+//	replicas_test.go  who keeps a ledger
+//	damage_test.go    damaged and full disks under ledgers and results
+//	blame_test.go     bad nodes
 //	detach_test.go    closed laptops, results that outlive their holders
 //	stealing_test.go  who works: seeds, slow, late and leaving nodes
 //	membership_test.go  invitations, rights, strangers

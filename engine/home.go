@@ -368,6 +368,9 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	}
 }
 
+// spareWait is how long a replica may be silent and still count as one that can take over.
+const spareWait = 3 * time.Second
+
 // JobView is a led job as it stands, for display.
 type JobView struct {
 	Committed tasks.Cover
@@ -433,7 +436,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	rec := j.record
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Nodes: j.allNodes(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
-	v.Staffed = j.staffed
+	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait))
 	if j.log != nil {
 		for _, m := range j.log.Members() {
 			v.Replicas = append(v.Replicas, m.Peer)

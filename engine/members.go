@@ -175,17 +175,14 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	}
 }
 
-// shrink leaves the home alone with the ledger when there are too few nodes: with a replica gone for good, the
-// loss of one more would stop the job. One that is silent may come back, and is waited for; one that leaves
-// says so, and goes when all that is committed is kept here.
+// shrink leaves the home alone with the ledger when there are too few nodes, and all that is committed is kept
+// here: with a replica gone for good, the loss of one more would stop the job. Where two are left and well, a
+// third is waited for.
 func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove []uint64) {
-	silent := slices.ContainsFunc(j.log.Members(), func(m quorum.Member) bool {
-		return slices.Contains(gone, m.ID) && !j.lead.Leaving(m.Peer)
-	})
 	if j.lonely == 0 {
 		j.lonely = max(p.now, 1)
 	}
-	if !j.lead.KeepsAll() || ((silent || len(gone) == 0) && p.now-j.lonely < p.cfg.Replace) {
+	if !j.lead.KeepsAll() || (len(gone) == 0 && p.now-j.lonely < p.cfg.Replace) {
 		return nil
 	}
 	for _, m := range keep {

@@ -52,6 +52,7 @@ type Daemon struct {
 	jobs   map[tasks.JobID]*job
 	copies map[tasks.JobID]*ledgerCopy
 	byName map[string]*job
+	unread map[string]string // names of jobs whose ledgers here are damaged, and how
 	past   []string          // names of jobs of other nodes that have ended, the oldest first
 	packed map[string]string // library key -> hash of its packed form
 	gens   map[steal.GenID]*run
@@ -69,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
-		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
+		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(),
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))

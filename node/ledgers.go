@@ -323,12 +323,25 @@ func (d *Daemon) restoreLedgers() (out []engine.Restore) {
 		if err != nil {
 			d.log.Error("could not read the copy of a job's ledger; it is made anew from the other replicas", "job", id.Short(), "dir", dir, "reason", err)
 			_ = os.Rename(filepath.Join(dir, journalFile), filepath.Join(dir, journalFile+".damaged"))
+			d.damagedLedger(id, dir, err)
 			continue
 		}
 		out = append(out, engine.Restore{ID: id, Job: d.copies[id].desc, Log: log})
 		d.log.Info("restored the ledger of a job", "job", id.Short(), "records", len(log.Entries))
 	}
 	return out
+}
+
+// damagedLedger notes, for the job's user, why a job does not go on if nobody else has its ledger.
+func (d *Daemon) damagedLedger(id tasks.JobID, dir string, why error) {
+	body, err := os.ReadFile(filepath.Join(dir, bodyFile))
+	var desc tasks.Job
+	if err != nil || tasks.NameOf(body) != id || wire.Unmarshal(body, &desc) != nil {
+		return // the log has it
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unread[hex.EncodeToString(desc.Nonce)] = why.Error()
 }
 
 func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err error) {

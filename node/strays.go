@@ -103,16 +103,32 @@ func (d *Daemon) strayOver(s *stray) bool {
 		d.endStray(j, st)
 		return true
 	}
+	alone := len(d.net.Members()) == 1
 	switch {
-	case known || asked == 0 || s.restored:
+	case known || s.restored || (asked == 0 && !alone):
 		s.unknown = time.Time{}
-	case s.unknown.IsZero():
+	case s.unknown.IsZero() && !alone:
 		s.unknown = time.Now()
-	case time.Since(s.unknown) > strayLimit:
-		d.endLed(j, api.Failed, "this node, which led the job, was stopped, and no other knows of it", "submit the job again")
+	case alone || time.Since(s.unknown) > strayLimit:
+		d.loseStray(j)
 		return true
 	}
 	return false
+}
+
+// loseStray ends a stray that nobody knows of.
+func (d *Daemon) loseStray(j *job) {
+	msg := "this node, which led the job, was stopped, and no other knows of the job"
+	d.mu.Lock()
+	if why := d.unread[j.name]; why != "" {
+		msg += ": " + why
+	}
+	d.byName[j.name] = j
+	d.mu.Unlock()
+	j.mu.Lock()
+	j.led = true
+	j.mu.Unlock()
+	d.endLed(j, api.Failed, msg, "submit the job again")
 }
 
 // endStray makes a stray final as another node tells it.

@@ -143,6 +143,18 @@ func (r *Replica) Members() []Member { return slices.Clone(r.members) }
 // complete: until then the members of before count too.
 func (r *Replica) Changing() bool { return r.joint || r.marks > 0 }
 
+// Spared reports whether the group could do without this leader: no change of the voters is under way, and a
+// majority of them beside it was heard from within a time.
+func (r *Replica) Spared(now, within time.Duration) bool {
+	up := 0
+	for _, m := range r.members {
+		if m.ID != r.self.ID && now-max(r.heard[m.ID], r.leadSince) <= within {
+			up++
+		}
+	}
+	return r.leads() && !r.Changing() && up > len(r.members)/2
+}
+
 // Applied is the index of the last entry applied.
 func (r *Replica) Applied() uint64 { return r.applied }
 

@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// keptFiles are the files of a job's ledger on a node that match a pattern.
+func (n *node) keptFiles(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(n.state, "ledgers", "*", pattern))
+	check(t, err)
+	return files
+}
+
+// wantLogged waits until a daemon has logged all of that since an offset.
+func (n *node) wantLogged(t *testing.T, from int64, says ...string) {
+	t.Helper()
+	err := poll(settleLimit, func() (bool, error) {
+		text, err := os.ReadFile(n.log)
+		rest := string(text[min(from, int64(len(text))):])
+		return !slices.ContainsFunc(says, func(s string) bool { return !strings.Contains(rest, s) }), err
+	})
+	if err != nil {
+		t.Errorf("the log of %s does not say %q: %s", n.name, says, n.logTail(from))
+	}
+}
+
+// TestDamagedPartial flips a bit in what a home keeps of a job: the copy of another node takes its place or, where
+// there is none, the work is done again.
+func TestDamagedPartial(t *testing.T) {
+	t.Parallel()
+	for name, nodes := range map[string]int{"three nodes": 3, "one node": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := ownCluster(t, often("a", "b", "c")[:nodes]...)
+			d := c.nodes[0].detach(t, paced(t, 140*nodes))
+			st := c.nodes[0].committed(t, d.id, 0.25)
+			kept := c.nodes[0].keptFiles(t, "*-*")
+			if len(kept) == 0 {
+				t.Fatal("nothing is kept")
+			}
+			flip(t, kept[0], 200)
+			if own, _ := filepath.Glob(filepath.Join(c.nodes[0].state, "scratch", "*", filepath.Base(kept[0]))); nodes == 1 && len(own) == 1 {
+				flip(t, own[0], 200) // what it was copied from
+			}
+			end := c.nodes[0].wantEnd(t, d.id)
+			c.nodes[0].wantLogged(t, 0, "is damaged", kept[0])
+			if again := processed(end.st) - end.st.Units; nodes > 1 && again > 0 {
+				t.Errorf("%d entries ran again", again)
+			} else if nodes == 1 && (again <= 0 || again > st.Units/2) {
+				t.Errorf("%d entries ran again for one partial", again)
+			}
+		})
+	}
+}
+
+// damages are what happens to a file.
+var damages = map[string]func(t testing.TB, path string){
+	"flipped": func(t testing.TB, path string) { flip(t, path, 40) }, // in the first page
+	"cut": func(t testing.TB, path string) {
+		info, err := os.Stat(path)
+		check(t, err)
+		check(t, os.Truncate(path, info.Size()/3))
+	},
+	"emptied": func(t testing.TB, path string) { check(t, os.Truncate(path, 0)) },
+}
+
+// TestDamagedJournal damages the log of a replica while it is down. It is told, and comes back as a new member.
+func TestDamagedJournal(t *testing.T) {
+	t.Parallel()
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			specs := often("a", "b", "c")
+			c := ownCluster(t, specs...)
+			d := c.nodes[0].detach(t, paced(t, 800))
+			c.nodes[0].committed(t, d.id, 0.05)
+			victim := c.nodes[2]
+			victim.crash(t)
+			journal := victim.keptFiles(t, "journal")
+			if len(journal) != 1 {
+				t.Fatalf("journals %q", journal)
+			}
+			damage(t, journal[0])
+			from := victim.logSize()
+			victim.restart(t, specs[2])
+			victim.wantLogged(t, from, "could not read the copy of a job's ledger", journal[0])
+			c.nodes[0].when(t, d.id, "its old copy is missed", func(st api.JobStatus) bool { return !st.Safe })
+			st := c.nodes[0].when(t, d.id, "it is a replica again", func(st api.JobStatus) bool {
+				return st.Safe && len(st.Replicas) == 3 && slices.Contains(st.Replicas, victim.name) && len(victim.keptFiles(t, "journal")) == 1
+			})
+			c.nodes[0].crash(t)
+			_, _ = c.wantHome(t, victim, d.id, c.nodes[0])
+			end := victim.wantEnd(t, d.id)
+			wantKept(t, st, end.st, c.but(c.nodes[0]))
+		})
+	}
+}
+
+// TestOnlyJournalDamaged damages the only copy of a ledger: the job has failed, by that name.
+func TestOnlyJournalDamaged(t *testing.T) {
+	t.Parallel()
+	specs := often("a")
+	c := ownCluster(t, specs...)
+	n := c.nodes[0]
+	d := n.detach(t, paced(t, 400))
+	n.committed(t, d.id, 0.1)
+	n.crash(t)
+	journal := n.keptFiles(t, "journal")
+	check(t, os.Truncate(journal[0], 5000))
+	n.restart(t, specs[0])
+	st := n.when(t, d.id, "the job has failed", func(st api.JobStatus) bool { return st.State.Final() })
+	if st.State != api.Failed || !strings.Contains(st.Error, journal[0]) || !strings.Contains(st.Error, "damaged") || st.Hint == "" {
+		t.Errorf("told as %+v", st)
+	}
+	if fileExists(d.out) {
+		t.Error("there is an output")
+	}
+	n.wantIdle(t)
+	n.run(t, paced(t, 30)).wantWhole(t)
+}
+
+// TestStateDiskFull fills the disk with the state folder of a replica, or the home, in the middle of a job.
+func TestStateDiskFull(t *testing.T) {
+	t.Parallel()
+	for name, full := range map[string]int{"home": 0, "replica": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			specs := often("a", "b", "c")
+			small := filepath.Join(t.TempDir(), "small")
+			wrap, inside := smallDisk(t, small, "4m")
+			s := &specs[full]
+			s.wrap, s.inside, s.state = wrap, inside, small
+			s.args = append(s.args, "--scratch", t.TempDir())
+			c := ownCluster(t, specs...)
+			other := c.nodes[2]
+			d := c.nodes[0].detach(t, paced(t, 400))
+			other.committed(t, d.id, 0.1)
+			c.nodes[full].fill(t, small)
+			end := other.wantEnd(t, d.id)
+			if full == 0 && end.st.HomeName == "a" {
+				t.Errorf("the job ended on the full disk: %s", end.describe())
+			}
+			c.nodes[full].wantLogged(t, 0, "no space left on device")
+			if _, err := c.nodes[full].status(); err != nil {
+				t.Errorf("the daemon is gone: %v", err)
+			}
+		})
+	}
+}
