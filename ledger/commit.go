@@ -161,24 +161,33 @@ func (h *Home) plan() {
 	}
 	h.dirty, h.planned = false, h.now
 	waits, busy := h.count()
-	if waits == 0 || (waits < merge.FanIn && busy >= h.cfg.Fetches) {
+	if waits == 0 || (waits < merge.FanIn && busy >= h.fetches()) {
 		return
 	}
 	ready := h.ready()
 	if len(ready) > merge.FanIn {
 		h.reduceAll(ready)
 	}
-	if busy >= h.cfg.Fetches {
+	if busy >= h.fetches() {
 		return
 	}
 	coming := h.cover(fetching, proposed)
 	for _, o := range ready {
-		if o.state == waiting && busy < h.cfg.Fetches && merge.Fits(coming, o.Partial) {
+		if o.state == waiting && busy < h.fetches() && merge.Fits(coming, o.Partial) {
 			h.fetch(o)
 			coming = coming.Union(o.Cover)
 			busy++
 		}
 	}
+}
+
+// fetches is how many partials are brought here at once: more where there are many nodes, since the end of a job
+// waits for the round trips of those at the top of their tree.
+func (h *Home) fetches() int {
+	if len(h.nodes) > fewNodes {
+		return 4 * h.cfg.Fetches
+	}
+	return h.cfg.Fetches
 }
 
 // count tells how many offers wait and how many blobs are being fetched.
