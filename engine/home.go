@@ -448,6 +448,15 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	return v, true
 }
 
+// Leads tells whether this peer leads a job, and what of it is committed; View tells all of it, which takes longer.
+func (p *Peer) Leads(id tasks.JobID) (committed tasks.Cover, ok bool) {
+	j := p.job(id)
+	if j == nil || j.lead == nil {
+		return nil, false
+	}
+	return j.record.Done.Cover(), true
+}
+
 // Rate is units/s a slot measured here for a job, 0 if unknown.
 func (p *Peer) Rate(id tasks.JobID) float64 { return p.sched.Rate(id) }
 

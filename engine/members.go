@@ -28,7 +28,10 @@ func (p *Peer) maintain(j *jobState) {
 	var add []quorum.Member
 	var remove []uint64
 	lack := p.voters() - len(keep)
-	fit := p.fit(j)
+	var fit []tasks.PeerID
+	if lack > 0 {
+		fit = p.fit(j) // which looks at all nodes
+	}
 	switch {
 	case lack > 0 && len(fit) >= lack:
 		j.lonely = 0

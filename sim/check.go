@@ -117,8 +117,8 @@ func (w *world) unfinished() {
 func (w *world) note(n *node) {
 	v, ok := n.peer.Ledger(w.id)
 	if !ok {
-		if view, leads := n.peer.View(w.id); leads {
-			w.truth = w.truth.Union(view.Committed)
+		if done, leads := n.peer.Leads(w.id); leads {
+			w.truth = w.truth.Union(done)
 		}
 		return
 	}

@@ -79,7 +79,7 @@ func (w *world) leader() (lead *node) {
 				continue
 			}
 			if v, ok := p.peer.Ledger(w.id); ok && v.Home == n.id && (lead == nil || v.Term > term) {
-				if _, leads := p.peer.View(w.id); leads {
+				if _, leads := p.peer.Leads(w.id); leads {
 					lead, term = p, v.Term
 				}
 			}
@@ -156,7 +156,7 @@ func (w *world) crash(n *node) {
 }
 
 func (w *world) leads(n *node) bool {
-	_, ok := n.peer.View(w.id)
+	_, ok := n.peer.Leads(w.id)
 	return ok
 }
 
