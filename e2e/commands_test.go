@@ -127,7 +127,7 @@ func TestRunWithoutDaemon(t *testing.T) {
 	t.Parallel()
 	threeNodes.get(t) // has the child built
 	state, temp := filepath.Join(t.TempDir(), "state"), t.TempDir()
-	n := &node{name: "none", state: state, log: filepath.Join(state, "none")}
+	n := &node{name: "none", bin: suite.binary, state: state, log: filepath.Join(state, "none")}
 	env := []string{"env", "TMPDIR=" + temp}
 	n.wrap = env
 	j := paced(t, 20)

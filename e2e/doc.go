@@ -15,6 +15,7 @@
 //	replicas_test.go  who keeps a ledger
 //	damage_test.go    damaged and full disks under ledgers and results
 //	blame_test.go     bad nodes
+//	slow_test.go      what a very slow node costs
 //	detach_test.go    closed laptops, results that outlive their holders
 //	stealing_test.go  who works: seeds, slow, late and leaving nodes
 //	membership_test.go  invitations, rights, strangers

@@ -238,7 +238,7 @@ func TestTwoJobsAtOnce(t *testing.T) {
 // TestWithoutDaemon lets run start a node of its own.
 func TestWithoutDaemon(t *testing.T) {
 	t.Parallel()
-	n := &node{name: "own", state: t.TempDir(), log: os.DevNull}
+	n := &node{name: "own", bin: suite.binary, state: t.TempDir(), log: os.DevNull}
 	j := tally(t, unevenFiles(t)...)
 	j.args = []string{"--root", suite.root, "--slots", "2"}
 	exact(t, n, j)
