@@ -80,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		cfg: cfg, log: cfg.Log, started: time.Now(),
 		joins: rate.NewLimiter(joinRate, joinBurst), blobs: make(chan struct{}, blobSlots),
 		requests: make(chan struct{}, serveSlots), pulls: make(chan struct{}, pullSlots),
-		events:   make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
+		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
 		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{},
 	}

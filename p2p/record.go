@@ -59,7 +59,9 @@ type signed struct {
 }
 
 // bytes tells one record from another.
-func (s signed) bytes() string { return fmt.Sprintf("%d ", len(s.Body)) + string(s.Body) + string(s.Sig) }
+func (s signed) bytes() string {
+	return fmt.Sprintf("%d ", len(s.Body)) + string(s.Body) + string(s.Sig)
+}
 
 // What a signature is for is part of what is signed: no record passes for another, nor for what Sign
 // signs on behalf of callers.

@@ -109,7 +109,6 @@ func randomGeneration(t *testing.T, rng *rand.Rand, sel node.Selector, path stri
 	s := newSink()
 	g, err := sel.Start(t.Context(), rootexec.GenSpec{Job: 9}, s)
 	check(t, err)
-	var asked []tasks.Range
 	for range 5 {
 		var out []tasks.Range
 		for range 1 + rng.IntN(2) {
@@ -131,7 +130,6 @@ func randomGeneration(t *testing.T, rng *rand.Rand, sel node.Selector, path stri
 				did = append(did, tasks.R(r.First, d.Last))
 			}
 		}
-		asked = append(asked, out...)
 	}
 	sealed, err := g.Seal(t.Context(), path)
 	check(t, err)
