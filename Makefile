@@ -2,8 +2,9 @@
 # make demo    from nothing to a drawn dimuon mass, with three nodes on this host
 # make test    all tests, ROOT tests included
 # make soak    the long tests: many seeds, many kills
+# make mutants plant each bug of internal/mutant in the protocol and count the seeds that find it
 # make bench   the scaling suite, beside its references
-# make curves simulate clusters of up to 10,000 nodes and draw how they fare into docs/
+# make curves  simulate clusters of up to 10,000 nodes and draw how they fare into docs/
 # make lint    linters, with the import rules of the layers
 # make fmt     format Go and C++
 # make clean   remove what was built here (not the cache)
@@ -20,7 +21,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim
 RACED     = $(filter-out github.com/dtpnode/dtpnode/sim,$(shell $(GO) list ./...))
 
-.PHONY: build demo test soak bench curves lint fmt clean
+.PHONY: build demo test soak mutants bench curves lint fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -31,6 +32,7 @@ demo: build
 test:
 	$(GO) vet ./...
 	$(GO) test -timeout 10m $(PLAIN)
+	$(GO) test -tags mutants -run Mutants ./quorum
 	$(GO) test -race -timeout 30m $(RACED)
 
 # Ten times the simulator's seeds, and the tests that kill things again and again; SEEDS, ROUNDS and CHAOS, a
@@ -42,6 +44,9 @@ soak:
 	DTPNODE_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 24h -run TestExactlyOnce ./sim
 	$(GO) test -count=$(ROUNDS) -timeout 24h -run 'Killed|RandomKills|Paused|SeparateHosts' ./e2e
 	DTPNODE_CHAOS_TIME=$(CHAOS) $(GO) test -count=1 -timeout 24h -run 'Chaos' -v ./e2e
+
+mutants:
+	$(GO) run ./sim/mutants
 
 bench: build
 	$(BIN) bench

@@ -30,6 +30,7 @@ type Config struct {
 	Units    int64         // of the job
 	Files    int           // of the dataset
 	UnitTime time.Duration // run time of a unit on a node of speed 1
+	Even     bool          // all nodes have speed 1; else 0.8 to 1.2
 	Latency  time.Duration // mean, one way
 	Replicas int           // of the ledger; 0 for a home that is the only one to know it, and must not be lost
 	View     int           // random links a node draws, beside those to the home and its lifelines; 0 links all with all
@@ -214,7 +215,7 @@ func (w *world) build() error {
 	w.job = &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
-		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: 0.8 + 0.4*w.rng.Float64(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}}
+		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: w.speed(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}}
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
 		}
@@ -271,6 +272,14 @@ func (w *world) start() {
 
 // hostile reports whether this run has faults, and is looked at closely.
 func (w *world) hostile() bool { return w.cfg.Calm > 0 }
+
+// speed draws a node's.
+func (w *world) speed() float64 {
+	if w.cfg.Even {
+		return 1
+	}
+	return 0.8 + 0.4*w.rng.Float64()
+}
 
 func (w *world) random(d time.Duration) time.Duration {
 	return time.Duration(w.rng.Int64N(int64(max(d, 1))))
