@@ -35,13 +35,15 @@ test:
 	$(GO) test -tags mutants -run Mutants ./quorum
 	$(GO) test -race -timeout 30m $(RACED)
 
-# Ten times the simulator's seeds, and the tests that kill things again and again; SEEDS, ROUNDS and CHAOS, a
-# time, say how much of it.
+# More of the simulator's seeds, from FIRST on, or as many as SIM_TIME allows (100,000 are a night), and the tests
+# that kill things again and again, ROUNDS times or for the time CHAOS.
 SEEDS  ?= 3000
+FIRST  ?= 0
+SIM_TIME ?=
 ROUNDS ?= 10
 CHAOS  ?= 10m
 soak:
-	DTPNODE_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 24h -run TestExactlyOnce ./sim
+	DTPNODE_SEEDS=$(SEEDS) DTPNODE_FIRST=$(FIRST) DTPNODE_SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 24h -run TestExactlyOnce -v ./sim
 	$(GO) test -count=$(ROUNDS) -timeout 24h -run 'Killed|RandomKills|Paused|SeparateHosts' ./e2e
 	DTPNODE_CHAOS_TIME=$(CHAOS) $(GO) test -count=1 -timeout 24h -run 'Chaos' -v ./e2e
 

@@ -108,7 +108,7 @@ func (p *Peer) tick() {
 		if j.lead != nil {
 			p.maintain(j)
 			p.step(j, ledger.Tick{})
-			if p.now-j.opened > 5*p.cfg.Report {
+			if j.lead != nil && p.now-j.opened > 5*p.cfg.Report {
 				p.openTo(j)
 			}
 			continue
@@ -146,6 +146,8 @@ func (p *Peer) peerUp(ev PeerUp) {
 	for _, j := range p.jobs {
 		if j.lead != nil {
 			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
+		}
+		if j.lead != nil {
 			p.sendAsHome(j, ev.ID, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
 			p.maintain(j)
 		}

@@ -67,10 +67,10 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 // obeys reports whether a word of from is that of the job's home. One of a later term than any known is
 // believed, since its announcement may have been lost.
 func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
-	if term > j.term && j.lead == nil { // a home that is another's learns so by its log
+	if (term > j.term || mutant.On(mutant.StaleTerm)) && j.lead == nil { // a home that is another's learns so by its log
 		p.setHome(j, from, term)
 	}
-	return from == j.home && (term == j.term || mutant.On(mutant.StaleTerm))
+	return from == j.home && term == j.term
 }
 
 // fromHome does what the job's home says.
@@ -223,6 +223,9 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		return
 	}
 	p.step(j, ledger.Reported{From: from, Report: *m.Report})
+	if j.lead == nil {
+		return
+	}
 	a, due := j.lead.Answer(from, *m.Report, busyHints)
 	if !due {
 		return
@@ -240,7 +243,12 @@ func (p *Peer) lead(id tasks.JobID, ev ledger.Event) {
 	}
 }
 
-func (p *Peer) step(j *jobState, ev ledger.Event) { p.obey(j, j.lead.Step(p.now, ev)) }
+// step feeds the logic of a led job. What comes of it may end this peer's lead.
+func (p *Peer) step(j *jobState, ev ledger.Event) {
+	if j.lead != nil {
+		p.obey(j, j.lead.Step(p.now, ev))
+	}
+}
 
 // obey carries out what a led job's ledger wants.
 func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
@@ -289,7 +297,9 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.rest(j)
 			p.emit(FailJob{ID: j.id, Failure: e.Failure})
 		case ledger.Propose:
-			p.propose(j, e.Entry)
+			if j.lead != nil { // the next lead decides anew
+				p.propose(j, e.Entry)
+			}
 		case ledger.Keep:
 			part := e.Partial
 			p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources}})
@@ -312,7 +322,7 @@ const restBelow = 2 * time.Second
 
 // finish has the result of a led job made: nobody needs to work on it any more.
 func (p *Peer) finish(j *jobState, e ledger.Finish) {
-	if j.lead.Every() <= restBelow {
+	if j.lead != nil && j.lead.Every() <= restBelow {
 		p.rest(j)
 	}
 	done := &j.record.Done

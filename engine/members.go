@@ -17,7 +17,7 @@ func (p *Peer) maintain(j *jobState) {
 	if !j.staffed && p.now-j.leads >= p.cfg.Found {
 		p.staff(j)
 	}
-	if j.changed > 0 && p.now-j.changed < changeWait {
+	if j.lead == nil || (j.changed > 0 && p.now-j.changed < changeWait) {
 		return
 	}
 	keep, gone := p.sortVoters(j)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -244,6 +245,9 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 		j.staffed = true // the voters that there are have elected
 		p.setHome(j, p.self, term)
 		p.becomeHome(j)
+		if j.lead == nil {
+			return
+		}
 		p.obey(j, j.lead.Resume(p.now))
 	}
 	j.term = max(j.term, term)
@@ -265,6 +269,9 @@ func (p *Peer) becomeHome(j *jobState) {
 		p.step(j, ledger.NodeUp{ID: id, Slots: p.peers[id]})
 	}
 	p.tellReplicas(j)
+	if j.lead == nil { // it was over before it began
+		return
+	}
 	p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.lead.Every()}}})
 }
 
@@ -276,7 +283,7 @@ func (p *Peer) stepDown(j *jobState) {
 
 // setHome follows a job to another home.
 func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
-	if term < j.term || home == "" || (home == j.home && term == j.term) {
+	if (term < j.term && !mutant.On(mutant.StaleTerm)) || home == "" || (home == j.home && term == j.term) {
 		return
 	}
 	if j.lead != nil && home != p.self {

@@ -18,7 +18,7 @@ import (
 // worked on nothing else, from the first moment to the last. The allowance is for time-outs that must pass
 // before that can be: a silent replica is replaced (10 s), a steal is taken back (10 s), units are missed by
 // three audits of at most 3 s each, and the restarted nodes load the code.
-const Allowance = 40 * time.Second
+const Allowance = 30 * time.Second
 
 // forgetWithin is how long after its end some node may still hold on to a job.
 const forgetWithin = 40 * time.Second
@@ -28,7 +28,7 @@ const forgetWithin = 40 * time.Second
 //   - a commit is proposed only when a quorum of the replicas keeps its blob on disk, the result likewise;
 //   - what was once committed is in the result, unless its blob was lost on a disk;
 //   - a node forgets only what is committed or rejected (R2);
-//   - one home leads in one term;
+//   - one home leads in one term, and nodes follow homes in the order of their terms;
 //   - no replica gives its copy up unless its disk has failed;
 //   - all replicas tell the same result.
 type check struct {
@@ -202,8 +202,13 @@ func (w *world) count(has func(*disk) bool) (count int) {
 	return count
 }
 
-// excused notes that a node's copy of the ledger may be given up.
-func (w *world) excused(n *node) { w.excuse[n] = true }
+// excused notes that a node's copy of the ledger may be given up, and what it keeps with it.
+func (w *world) excused(n *node) {
+	w.excuse[n] = true
+	for id := range n.disk.kept {
+		w.harmed[id] = true
+	}
+}
 
 func (w *world) dropped(n *node, e engine.DropLedger) {
 	if e.Reason != "" && !w.excuse[n] {
@@ -214,6 +219,10 @@ func (w *world) dropped(n *node, e engine.DropLedger) {
 
 // homeIs follows who leads.
 func (w *world) homeIs(n *node, e engine.HomeIs) {
+	if e.Term < n.term {
+		w.fail("%s follows %q in term %d after one of term %d", n.id, e.Home, e.Term, n.term)
+	}
+	n.term = e.Term
 	if e.Home != n.id {
 		return
 	}

@@ -8,7 +8,8 @@ import (
 )
 
 // Hostile is a run with every fault that the protocol promises to survive, in an amount and of a shape that
-// the seed decides. Each tenth has losses alone, for in a run without crashes nothing may run twice.
+// the seed decides. Each tenth has losses alone, for in a run without crashes nothing may run twice; each tenth has
+// many elections.
 func Hostile(seed uint64) Config {
 	c := Config{Seed: seed, Nodes: 50 + int(seed%3)*10, Slots: 1 + int(seed%2), Units: 40_000 + int64(seed%7)*3_000, Files: 20, Replicas: 3,
 		Packet: 400 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%5) * time.Millisecond, Calm: 8 * time.Second,
@@ -23,6 +24,9 @@ func Hostile(seed uint64) Config {
 	c.Kills, c.Leaves, c.Late, c.Hasty = int(seed%10), int(seed%4), int(seed%8), seed%10 == 8
 	if seed%4 == 1 {
 		c.Poison = []int64{17, 33_456}
+	}
+	if seed%10 == 7 { // a bad network and halting nodes: one election after the other
+		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
 	}
 	return c
 }

@@ -131,10 +131,11 @@ type node struct {
 	gone    bool    // left for good
 	joined  time.Duration
 	worked  bool
-	armed   bool  // crashes at its next write
-	leaving bool  // was told to leave
-	twin    *node // another process with the same identity
-	copy    bool  // this is such a one
+	armed   bool   // crashes at its next write
+	term    uint64 // of the home it follows
+	leaving bool   // was told to leave
+	twin    *node  // another process with the same identity
+	copy    bool   // this is such a one
 }
 
 type world struct {
@@ -238,6 +239,7 @@ func (w *world) boot(n *node) error {
 	w.boots++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving = 0, 0, false, false
+	n.term = 0
 	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Quorum: quorum.Config{Seed: w.rng.Uint64()},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	if w.cfg.Hasty {
@@ -433,6 +435,7 @@ func (w *world) prepare(n *node, e engine.Prepare) {
 		switch {
 		case n.boot != boot:
 		case e.Home != "" && w.hostile() && !w.reaches(n, w.at(e.Home)):
+			n.term = 0 // it may forget the job until it hears of it again
 			w.step(n, engine.NotPrepared{ID: e.ID})
 		default:
 			w.step(n, engine.Prepared{ID: e.ID, Job: w.job})

@@ -3,14 +3,18 @@ package sim
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"reflect"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,8 +31,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func seeds(t *testing.T, def int) int {
-	if s := os.Getenv("DTPNODE_SEEDS"); s != "" {
+func seeds(t *testing.T, def int) int { return setting(t, "DTPNODE_SEEDS", def) }
+
+// setting is a number from the environment.
+func setting(t *testing.T, name string, def int) int {
+	if s := os.Getenv(name); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
 			t.Fatal(err)
@@ -49,50 +56,97 @@ func checkSeed(t *testing.T, cfg Config) Result {
 	return res
 }
 
-// TestExactlyOnce ends every seed with exactly one count of every unit, and sees to it that every fault
-// that the seeds are to show has happened. It runs without the race detector, which finds nothing in a
-// program of one goroutine and makes it ten times slower.
+// TestExactlyOnce plays seeds with every fault that the protocol promises to survive, and sees to it that each
+// fault has happened. $DTPNODE_SEEDS says how many seeds, $DTPNODE_FIRST from which on, and $DTPNODE_SIM_TIME for
+// how long instead. It runs without the race detector, which finds nothing in a program of one goroutine and
+// makes it ten times slower.
 func TestExactlyOnce(t *testing.T) {
 	if raceEnabled {
 		goTest(t, "-run", "^TestExactlyOnce$", ".")
 		return
 	}
-	n := seeds(t, 1000)
-	results := make([]Result, n)
+	n, first, until := seeds(t, 1000), setting(t, "DTPNODE_FIRST", 0), time.Time{}
+	if d := os.Getenv("DTPNODE_SIM_TIME"); d != "" {
+		limit, err := time.ParseDuration(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, until = math.MaxInt/2, time.Now().Add(limit)
+	}
+	var mu sync.Mutex
+	var all tally
 	var wg sync.WaitGroup
-	for part := range runtime.GOMAXPROCS(0) {
+	next := atomic.Int64{}
+	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for s := part; s < n; s += runtime.GOMAXPROCS(0) {
-				results[s] = checkSeed(t, Hostile(uint64(s)))
+			for s := int(next.Add(1)) - 1; s < n && (until.IsZero() || time.Now().Before(until)); s = int(next.Add(1)) - 1 {
+				res := checkSeed(t, Hostile(uint64(first+s)))
+				mu.Lock()
+				all.add(res)
+				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	if n >= 100 {
-		everyFault(t, results)
+	t.Log(&all)
+	if all.runs >= 500 {
+		all.everyFault(t)
 	}
-	var makespan time.Duration
-	for _, r := range results {
-		makespan = max(makespan, r.Makespan)
+}
+
+// tally sums runs up.
+type tally struct {
+	runs, homes     int
+	again           int64
+	sums            map[string]int64
+	longest, latest time.Duration // makespan, and end after the last fault
+}
+
+func (a *tally) add(r Result) {
+	if a.sums == nil {
+		a.sums = map[string]int64{}
 	}
-	t.Logf("longest makespan %v", makespan)
+	a.runs++
+	a.homes += r.Homes
+	a.again += r.Again
+	a.longest, a.latest = max(a.longest, r.Makespan), max(a.latest, r.Makespan-r.Settled)
+	for _, v := range []reflect.Value{reflect.ValueOf(r.Faults), reflect.ValueOf(r.Counts)} {
+		for i := range v.NumField() {
+			a.sums[v.Type().Field(i).Name] += v.Field(i).Int()
+		}
+	}
+}
+
+// String is what a log shows of it.
+func (a *tally) String() string {
+	return fmt.Sprintf("%d runs, %d homes; longest makespan %v, latest end after the faults %v; %d units were run after they were committed; %v",
+		a.runs, a.homes, a.longest, a.latest, a.again, a.sums)
 }
 
 // everyFault fails for any counter of faults or repairs that is 0 over all runs.
-func everyFault(t *testing.T, results []Result) {
-	sum := map[string]int64{}
-	for _, r := range results {
-		for _, v := range []reflect.Value{reflect.ValueOf(r.Faults), reflect.ValueOf(r.Counts)} {
-			for i := range v.NumField() {
-				sum[v.Type().Field(i).Name] += v.Field(i).Int()
-			}
-		}
-	}
-	t.Log(sum)
-	for name, n := range sum {
+func (a *tally) everyFault(t *testing.T) {
+	for name, n := range a.sums {
 		if n == 0 {
 			t.Errorf("no run had %s", name)
 		}
+	}
+}
+
+// TestHomesAndReplicasDie crashes nodes, homes and replicas more than others, and loses nothing else: then no unit
+// runs again that was committed, whoever leads.
+func TestHomesAndReplicasDie(t *testing.T) {
+	homes := 0
+	for s := range uint64(60) {
+		c := Config{Seed: s, Nodes: 12, Slots: 2, Units: 20_000, Files: 8, UnitTime: 5 * time.Millisecond, Replicas: 3,
+			Latency: time.Millisecond, Deal: s%2 == 0, Calm: 6 * time.Second, Crashes: 3, Wipes: int(s % 3 / 2), PowerCuts: int(s % 5 / 4)}
+		res := checkSeed(t, c)
+		if res.Again > 0 {
+			t.Errorf("seed %d: %d units ran again after they were committed", s, res.Again)
+		}
+		homes += res.Faults.HomeCrashes
+	}
+	if homes < 20 {
+		t.Errorf("only %d homes crashed", homes)
 	}
 }
 
@@ -127,16 +181,75 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestSameSeedSameTrace replays seeds.
+// hashes plays a few seeds.
+func hashes() (out []string) {
+	for s := uint64(4); s < 16; s++ {
+		r := Run(Hostile(s))
+		out = append(out, fmt.Sprintf("hash %d %x %v", s, r.Hash, r.Makespan))
+	}
+	return out
+}
+
+// TestHashes prints what TestSameSeedSameTrace compares.
+func TestHashes(t *testing.T) {
+	if os.Getenv("DTPNODE_HASHES") == "" {
+		t.Skip("for TestSameSeedSameTrace")
+	}
+	fmt.Println(strings.Join(hashes(), "\n"))
+}
+
+// TestSameSeedSameTrace plays seeds twice at once in this process, and in others with one processor and with
+// eight: the traces of all effects are the same.
 func TestSameSeedSameTrace(t *testing.T) {
-	for s := uint64(5); s < 9; s++ {
-		if raceEnabled && s > 5 {
-			break // one is enough where each takes ten times longer
+	if raceEnabled {
+		t.Skip("one goroutine each; runs without the race detector")
+	}
+	var a, b []string
+	var wg sync.WaitGroup
+	wg.Go(func() { a = hashes() })
+	wg.Go(func() { b = hashes() })
+	wg.Wait()
+	if !slices.Equal(a, b) {
+		t.Errorf("two runs in one process differ:\n%v\n%v", a, b)
+	}
+	for _, procs := range []string{"1", "8"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestHashes$")
+		cmd.Env = append(os.Environ(), "DTPNODE_HASHES=1", "GOMAXPROCS="+procs)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
 		}
-		a, b := Run(Hostile(s)), Run(Hostile(s))
-		if a.Hash != b.Hash || a.Makespan != b.Makespan {
-			t.Errorf("seed %d: traces %x after %v and %x after %v", s, a.Hash, a.Makespan, b.Hash, b.Makespan)
+		if !strings.HasPrefix(string(out), strings.Join(a, "\n")) {
+			t.Errorf("with GOMAXPROCS=%s:\n%s\nhere:\n%s", procs, out, strings.Join(a, "\n"))
 		}
+	}
+}
+
+// TestShrink lets a run fail for a reason that is known, by a bound that it cannot meet, and looks for the
+// least that fails so.
+func TestShrink(t *testing.T) {
+	c := Hostile(4)
+	c.Limit = time.Second // no job ends so soon
+	small, why := Shrink(c, 200)
+	if why == nil || small.Nodes > 10 || small.Units > 5000 || small.Crashes+small.Partitions+small.Pauses > 0 {
+		t.Errorf("shrunk to %s: %v", Command(small), why)
+	}
+	if _, err := Check(small); err == nil {
+		t.Errorf("%s does not fail", Command(small))
+	}
+}
+
+// TestCommandReplays reads the configuration in a command back.
+func TestCommandReplays(t *testing.T) {
+	c := Hostile(7)
+	if got := Command(c); !strings.HasSuffix(got, "-seed 7") {
+		t.Errorf("the command for a seed is %q", got)
+	}
+	c.Nodes = 5
+	_, text, _ := strings.Cut(Command(c), "'")
+	var back Config
+	if err := json.Unmarshal([]byte(strings.TrimSuffix(text, "'")), &back); err != nil || !reflect.DeepEqual(back, c) {
+		t.Errorf("%v\n%+v\n%+v", err, back, c)
 	}
 }
 
