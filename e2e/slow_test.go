@@ -11,7 +11,7 @@ func TestVerySlowNode(t *testing.T) {
 	without := ownCluster(t, abc...)
 	with := ownCluster(t, append(slices.Clone(abc), nodeSpec{name: "slow", wrap: []string{"env", "DTPNODE_TEST_SLOW=10"}})...)
 	var ratios []float64
-	for range 5 {
+	for range 1 { // more pairs tell more, and take 17 s each
 		var took [2]float64
 		for i, c := range []*cluster{without, with} {
 			o := c.nodes[0].run(t, paced(t, 300)) // 8 s of three slots
@@ -24,5 +24,5 @@ func TestVerySlowNode(t *testing.T) {
 		ratios = append(ratios, took[1]/took[0])
 	}
 	slices.Sort(ratios)
-	t.Logf("with a node ten times slower a job takes %.3f of the time (median; %.3f to %.3f)", ratios[2], ratios[0], ratios[4])
+	t.Logf("with a node ten times slower a job takes %.3f of the time (median; %.3f to %.3f)", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1])
 }
