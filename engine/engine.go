@@ -73,16 +73,19 @@ type Moved struct {
 	Term uint64       `msgpack:"t"`
 }
 
-// Enlist asks a node to become a replica of a job's ledger: the member Self of a log that began with Voters.
+// Enlist asks a node to become a replica of a job's ledger: a member of a log that began with Voters. The node
+// chooses which member it is: a name that a home gave, heard late or twice, could be that of one whose log is lost.
 type Enlist struct {
-	Self   quorum.Member   `msgpack:"s"`
+	Nonce  uint64          `msgpack:"n"` // of the home, for the answer
 	Voters []quorum.Member `msgpack:"v"`
+	Not    uint64          `msgpack:"g,omitempty"` // the member that the node was, which has been removed
 }
 
 // Enlisted answers Enlist.
 type Enlisted struct {
-	Member uint64 `msgpack:"m"`
-	OK     bool   `msgpack:"o"`
+	Nonce  uint64        `msgpack:"n"`
+	Member quorum.Member `msgpack:"m"`
+	OK     bool          `msgpack:"o"`
 }
 
 // Keep asks a replica to keep a blob durably: a partial's, or the result's.

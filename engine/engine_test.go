@@ -336,8 +336,8 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		m.Order = Order(rapid.IntRange(-1, 5).Draw(t, "order"))
 	case 12:
 		self := quorum.Member{ID: uint64(genInt(t, "member")), Peer: rapid.SampledFrom([]tasks.PeerID{"x", "h", "m"}).Draw(t, "enlist")}
-		m.Enlist = &Enlist{Self: self, Voters: []quorum.Member{{ID: uint64(genInt(t, "voter")), Peer: "x"}}}
-		m.Enlisted = &Enlisted{Member: self.ID, OK: rapid.Bool().Draw(t, "enlisted")}
+		m.Enlist = &Enlist{Nonce: uint64(genInt(t, "nonce")), Voters: []quorum.Member{{ID: uint64(genInt(t, "voter")), Peer: "x"}}, Not: self.ID}
+		m.Enlisted = &Enlisted{Nonce: uint64(genInt(t, "answer")), Member: self, OK: rapid.Bool().Draw(t, "enlisted")}
 	case 13:
 		m.Frame = rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "frame")
 		m.Ended = &Ended{}

@@ -374,7 +374,7 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	if j.log == nil {
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
 	} else if j.record.Result == nil && j.seated() {
-		j.closeAt = p.now + p.cfg.Silent // the log knows better, and tells soon
+		j.closeAt = p.now + 3*p.cfg.Replace // the log knows better, and tells soon; or nobody is left who does
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 // maintain keeps the replicas of a led job's ledger as many as they should be, on nodes that are there: a
 // silent or leaving one is replaced; where there are too few nodes, the home goes on alone.
 func (p *Peer) maintain(j *jobState) {
+	if j.log != nil && j.lead != nil {
+		p.stepLog(j, quorum.Tick{}) // or it would take a leap of the clock for the others' silence
+	}
 	if j.lead == nil || j.log == nil || !j.log.Leading() || j.record.Result != nil {
 		return
 	}
@@ -136,7 +139,7 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 	for _, id := range fit {
 		if len(j.enlisted) < want && j.enlisted[id] == nil {
 			p.seq++
-			j.enlisted[id] = &enlistment{member: quorum.NewMember(id, p.seq^p.cfg.Boot<<20), since: p.now, asked: -time.Second}
+			j.enlisted[id] = &enlistment{nonce: p.seq, since: p.now, asked: -time.Second}
 		}
 	}
 	for _, id := range p.sortedPeers() {
@@ -146,7 +149,7 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 			ready = append(ready, en.member)
 		case p.now-en.asked >= time.Second:
 			en.asked = p.now
-			p.sendAsHome(j, id, Message{Enlist: &Enlist{Self: en.member, Voters: j.founders}})
+			p.sendAsHome(j, id, Message{Enlist: &Enlist{Nonce: en.nonce, Voters: j.founders, Not: en.not}})
 		}
 	}
 	return ready

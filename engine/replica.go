@@ -47,13 +47,16 @@ func newReplica() replica {
 
 // founding is a copy on its way to disk.
 type founding struct {
-	log quorum.Log
-	by  tasks.PeerID // who asked for it; this peer for its own jobs
+	log   quorum.Log
+	by    tasks.PeerID // who asked for it; this peer for its own jobs
+	nonce uint64       // with which
 }
 
 // enlistment is a node that was asked to become a replica.
 type enlistment struct {
-	member quorum.Member
+	nonce  uint64
+	not    uint64        // what it was before
+	member quorum.Member // what it is, once it is ok
 	since  time.Duration
 	asked  time.Duration
 	ok     bool
@@ -91,7 +94,7 @@ func (p *Peer) founded(ev Founded) {
 	ok := ev.Reason == ""
 	switch {
 	case f.by != p.self:
-		p.send(f.by, Message{Job: j.id, Enlisted: &Enlisted{Member: f.log.Self.ID, OK: ok}})
+		p.send(f.by, Message{Job: j.id, Enlisted: &Enlisted{Nonce: f.nonce, Member: f.log.Self, OK: ok}})
 	case ok:
 		p.stepLog(j, quorum.Campaign{})
 	default: // a job whose ledger cannot be kept is no job
@@ -347,7 +350,7 @@ func (j *jobState) seated() bool {
 
 // onEnlist makes a copy of a job's ledger here.
 func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
-	if _, over := p.over[m.Job]; over || m.Enlist.Self.Peer != p.self || len(m.Enlist.Voters) == 0 || p.voters() == 0 || p.leave {
+	if _, over := p.over[m.Job]; over || len(m.Enlist.Voters) == 0 || p.voters() == 0 || p.leave {
 		return
 	}
 	if j == nil {
@@ -359,28 +362,33 @@ func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	if !p.obeys(j, from, m.Term) || j.lead != nil {
 		return
 	}
-	want := quorum.Log{Self: m.Enlist.Self, Voters: m.Enlist.Voters}
 	switch {
-	case j.log != nil && j.self == want.Self:
-		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Member: want.Self.ID, OK: true}})
-	case j.founding != nil && j.founding.log.Self == want.Self:
-	case j.log != nil && j.seated(): // the others may need its vote, whatever the home thinks of it
-		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Member: want.Self.ID}})
+	case j.founding != nil:
+		j.founding.by, j.founding.nonce = from, m.Enlist.Nonce
+	case j.log != nil && (j.self.ID != m.Enlist.Not || m.Enlist.Not == 0): // the others may count on it already
+		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: m.Enlist.Nonce, Member: j.self, OK: true}})
 	default: // as another member than before, if it was one
+		p.seq++
 		j.log = nil
-		j.founding = &founding{by: from, log: want}
-		p.emit(FoundLedger{ID: j.id, Log: want, From: from})
+		j.founding = &founding{by: from, nonce: m.Enlist.Nonce, log: quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: m.Enlist.Voters}}
+		p.emit(FoundLedger{ID: j.id, Log: j.founding.log, From: from})
 	}
 }
 
 func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 	en := j.enlisted[from]
-	if j.lead == nil || en == nil || en.member.ID != e.Member {
+	if j.lead == nil || j.log == nil || en == nil || en.nonce != e.Nonce || e.Member.Peer != from {
 		return
 	}
-	if en.ok = e.OK; !e.OK {
+	voter, ever := j.log.Knows(e.Member.ID)
+	switch {
+	case !e.OK || voter: // it was silent, but is there
 		delete(j.enlisted, from)
 		j.unfit[from] = p.now + 4*p.cfg.Replace
+	case ever:
+		en.not, en.asked = e.Member.ID, -time.Second
+	default:
+		en.member, en.ok = e.Member, true
 	}
 	p.maintain(j)
 }

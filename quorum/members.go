@@ -177,6 +177,12 @@ func (r *Replica) member(id uint64) bool {
 	return slices.ContainsFunc(r.members, func(m Member) bool { return m.ID == id })
 }
 
+// Knows reports whether id is a voter, and whether it ever was one.
+func (r *Replica) Knows(id uint64) (voter, ever bool) {
+	_, ever = r.peers[id]
+	return r.member(id), ever
+}
+
 // gone reports whether id was a voter and is none now.
 func (r *Replica) gone(id uint64) bool {
 	_, known := r.peers[id]

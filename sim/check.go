@@ -175,9 +175,13 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 				w.fail("%s proposes to commit %v, which %d of %d replicas keep", n.id, p.ID, have, len(v.Voters))
 			}
 		case entry.Uncommit != nil:
-			w.given[*entry.Uncommit] = true
-			if !w.harmed[*entry.Uncommit] {
-				w.fail("%s gives up %v, which no disk has lost", n.id, *entry.Uncommit)
+			id := *entry.Uncommit
+			w.given[id] = true
+			for _, m := range v.Voters {
+				o := w.nodes[w.index[m.Peer]]
+				if _, has := o.disk.kept[id]; has && o.up && w.linked(n, o) && !w.harmed[id] {
+					w.fail("%s gives up %v, which %s keeps", n.id, id, o.id)
+				}
 			}
 		case entry.Result != nil:
 			sha := entry.Result.SHA256
@@ -205,6 +209,7 @@ func (w *world) count(has func(*disk) bool) (count int) {
 // excused notes that a node's copy of the ledger may be given up, and what it keeps with it.
 func (w *world) excused(n *node) {
 	w.excuse[n] = true
+	n.disk.refused = true
 	for id := range n.disk.kept {
 		w.harmed[id] = true
 	}

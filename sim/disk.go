@@ -37,6 +37,7 @@ func (w *world) sha() string {
 type disk struct {
 	log     *quorum.Log // the copy of the job's ledger, nil for none
 	kept    map[merge.ID]blob
+	refused bool     // a write of the log, which is given up
 	results []string // the names of those that it keeps
 	writes  []*write // under way, in order
 	free    time.Duration
@@ -123,7 +124,7 @@ func (w *world) foundLedger(n *node, e engine.FoundLedger) {
 			return
 		}
 		d, log := n.disk, e.Log
-		w.write(n, func() { d.log = &log }, func() {
+		w.write(n, func() { d.log, d.refused = &log, false }, func() {
 			w.founded = true
 			w.step(n, engine.Founded{ID: e.ID, Member: log.Self.ID, Job: w.job})
 		})

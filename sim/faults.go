@@ -116,7 +116,7 @@ func (w *world) mayLose(n *node) bool {
 		o := w.nodes[w.index[m.Peer]]
 		if o.num == n.num {
 			voter = true
-		} else if o.twin != nil || o.disk.log == nil || o.disk.log.Self.ID != m.ID || len(o.disk.log.Entries) == 0 {
+		} else if o.twin != nil || o.disk.log == nil || o.disk.log.Self.ID != m.ID || o.disk.refused || len(o.disk.log.Entries) == 0 {
 			return false
 		}
 	}
