@@ -59,14 +59,19 @@ func (p *Peer) handle(ev Event) {
 	case Expelled:
 		p.expelled()
 	case Leave:
-		p.leave = true
-		p.schedule(steal.Leave{})
-		for _, j := range p.jobs {
-			j.urgent = true
-			p.maintain(j)
-		}
+		p.goAway()
 	default:
 		p.handleLedger(ev)
+	}
+}
+
+// goAway hands work and ledgers over.
+func (p *Peer) goAway() {
+	p.leave = true
+	p.schedule(steal.Leave{})
+	for _, j := range p.jobs {
+		j.urgent = true
+		p.maintain(j)
 	}
 }
 

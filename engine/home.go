@@ -263,31 +263,11 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 				deal.Others = append(deal.Others, steal.Share{ID: w.ID, Slots: w.Slots})
 			}
 			p.schedule(deal)
-		case ledger.Try:
-			r := e.Range
-			p.sendAsHome(j, e.To, Message{Try: &r})
 		case ledger.Shun:
 			p.emit(SetAside{ID: j.id, Node: e.ID, Reason: e.Reason})
 			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
 		case ledger.Fetch:
 			p.emit(FetchBlob{Partial: e.Partial, Sources: e.Sources})
-		case ledger.Accept:
-			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Accept: true}})
-		case ledger.Reject:
-			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID}})
-		case ledger.Note:
-			p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Note: true, Known: e.Known}})
-		case ledger.Reduce:
-			p.sendAsHome(j, e.To, Message{Reduce: &Reduce{Inputs: e.Inputs}})
-		case ledger.Drop:
-			p.sendAsHome(j, e.To, Message{Drop: e.Cover})
-		case ledger.Undone:
-			for _, id := range p.sortedPeers() {
-				p.sendAsHome(j, id, Message{Undone: e.Cover})
-			}
-			p.schedule(steal.Undone{Job: j.id, Cover: e.Cover})
-		case ledger.Yield:
-			p.sendAsHome(j, e.To, Message{Yield: e.Cover})
 		case ledger.StopAll:
 			p.tellAll(j, OrderStop)
 			p.sendAsHome(j, p.self, Message{Order: OrderStop})
@@ -300,19 +280,47 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			if j.lead != nil { // the next lead decides anew
 				p.propose(j, e.Entry)
 			}
-		case ledger.Keep:
-			part := e.Partial
-			p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources}})
-		case ledger.KeepResult:
-			r := e.Result
-			r.Status = nil // comes with the log
-			p.sendAsHome(j, e.To, Message{Keep: &Keep{Result: &r}})
 		case ledger.Over:
 			for _, id := range e.Spares {
 				p.sendAsHome(j, id, Message{Ended: &Ended{Result: *j.record.Result}})
 			}
 			p.tellAll(j, OrderOver)
+		default:
+			p.tell(j, e)
 		}
+	}
+}
+
+// tell passes on what a led job's ledger has to say to other nodes.
+func (p *Peer) tell(j *jobState, e ledger.Effect) {
+	switch e := e.(type) {
+	case ledger.Try:
+		r := e.Range
+		p.sendAsHome(j, e.To, Message{Try: &r})
+	case ledger.Accept:
+		p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Accept: true}})
+	case ledger.Reject:
+		p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID}})
+	case ledger.Note:
+		p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Note: true, Known: e.Known}})
+	case ledger.Reduce:
+		p.sendAsHome(j, e.To, Message{Reduce: &Reduce{Inputs: e.Inputs}})
+	case ledger.Drop:
+		p.sendAsHome(j, e.To, Message{Drop: e.Cover})
+	case ledger.Undone:
+		for _, id := range p.sortedPeers() {
+			p.sendAsHome(j, id, Message{Undone: e.Cover})
+		}
+		p.schedule(steal.Undone{Job: j.id, Cover: e.Cover})
+	case ledger.Yield:
+		p.sendAsHome(j, e.To, Message{Yield: e.Cover})
+	case ledger.Keep:
+		part := e.Partial
+		p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources}})
+	case ledger.KeepResult:
+		r := e.Result
+		r.Status = nil // comes with the log
+		p.sendAsHome(j, e.To, Message{Keep: &Keep{Result: &r}})
 	}
 }
 

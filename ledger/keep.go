@@ -150,15 +150,19 @@ func (h *Home) storedAgain(k *keeping, ev Stored) {
 	k.by[h.cfg.Self] = true
 }
 
+// maxGone is how often in a row no replica had a committed blob, though all were there, before it is given up.
+const maxGone = 10
+
 // gone gives a committed blob up that no replica has whole any more: its units run again. As long as some
 // replica is away, it may have it. Here says that this node is the one to blame.
 func (h *Home) gone(k *keeping, here string) {
 	k.here = false
 	away := slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return h.silent(id) })
 	if here != "" || away {
+		k.fails = 0
 		return
 	}
-	if k.fails++; k.fails >= maxUnstored {
+	if k.fails++; k.fails >= maxGone {
 		k.fails = 0
 		id := k.ID
 		h.emit(Propose{Entry{Uncommit: &id}})

@@ -131,7 +131,7 @@ func (w *world) note(n *node) {
 }
 
 // sent looks at a message on its way.
-func (w *world) sent(from *node, to tasks.PeerID, m engine.Message) {
+func (w *world) sent(from *node, m engine.Message) {
 	switch {
 	case m.Answer == nil:
 	case m.Answer.Accept:

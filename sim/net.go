@@ -191,7 +191,7 @@ func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 		w.reply(w.at(to), w.cfg.Latency/2+w.random(w.cfg.Latency), engine.Recv{From: from.id, Msg: m})
 		return
 	}
-	w.sent(from, to, m)
+	w.sent(from, m)
 	f := &w.res.Faults
 	copies := 1
 	switch {

@@ -104,6 +104,12 @@ func describe(e engine.Effect) (code byte, a, b int64) {
 		return 113, 0, 0
 	case engine.Stolen:
 		return 114, int64(e.Wait), 0
+	}
+	return describeLedger(e)
+}
+
+func describeLedger(e engine.Effect) (code byte, a, b int64) {
+	switch e := e.(type) {
 	case engine.KeepBlob:
 		return 116, int64(e.Partial.ID.Seq), hashText(e.Partial.ID.Node)
 	case engine.KeepResult:

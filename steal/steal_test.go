@@ -219,7 +219,6 @@ type town struct {
 	want   tasks.Cover
 	sealed tasks.Cover // in partials
 	blamed tasks.Cover
-	lossy  bool
 }
 
 type citizen struct {
