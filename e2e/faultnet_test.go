@@ -47,9 +47,6 @@ func (n *node) share(t testing.TB, id string, fraction float64) {
 // TestFaultyNetwork runs jobs on five hosts while the network between them fails. Each time the result is
 // exact, and all find one another again.
 func TestFaultyNetwork(t *testing.T) {
-	if os.Getenv(envChaosTime) == "" { // minutes long, and its deadlines want a machine of its own
-		t.Skip("runs in make soak")
-	}
 	t.Parallel()
 	const hosts = 5
 	c, net := faultyCluster(t, hosts)
