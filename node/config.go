@@ -10,6 +10,7 @@
 //	control.go  HTTP on the Unix socket         logs.go     what children printed
 //	ledgers.go  copies of ledgers, kept blobs   executor.go what runs user code
 //	fetch.go    results, from any node          strays.go   jobs of earlier lives
+//	results.go  finished jobs and their expiry  files.go    files that appear whole or not at all
 //	meter.go    histograms                      failpoints.go steps for crash tests
 package node
 

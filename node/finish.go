@@ -34,16 +34,11 @@ func (d *Daemon) fetchPartial(p merge.Partial) (string, error) {
 	if p.Holder == d.net.ID() {
 		return "", fmt.Errorf("partial %v is not here any more", p.ID)
 	}
-	tmp, err := os.CreateTemp(d.blobs.jobDir(p.Job), ".fetch-*")
+	err := place(path, func(f *os.File) error {
+		_, err := d.net.Fetch(d.ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), f)
+		return err
+	})
 	if err != nil {
-		return "", fmt.Errorf("could not store partial %v: %w", p.ID, err)
-	}
-	_, err = d.net.Fetch(d.ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), tmp)
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
 		return "", fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)
 	}
 	d.blobs.add(p.SHA256, path)

@@ -3,12 +3,10 @@ package node
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -155,16 +153,11 @@ func (d *Daemon) bring(hash string, from tasks.PeerID, limit int64, path string)
 			return nil, fmt.Errorf("could not fetch blob %s: %w", hash, err)
 		}
 	}
-	if err := writeDurable(path, buf.Bytes()); err != nil {
+	if err := placeDurably(path, bytesOf(buf.Bytes())); err != nil {
 		return nil, err
 	}
 	d.blobs.add(hash, path)
 	return buf.Bytes(), nil
-}
-
-func hashOf(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }
 
 // briefOf is the brief of a job that was submitted here.
@@ -396,55 +389,19 @@ func (d *Daemon) keepPartial(p merge.Partial, sources []tasks.PeerID) (string, e
 
 // copyPartial brings a partial from one node, this one's scratch included, to path.
 func (d *Daemon) copyPartial(p merge.Partial, from tasks.PeerID, path string) error {
-	out, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
+	err := placeDurably(path, func(out *os.File) (err error) {
+		if from == d.net.ID() {
+			err = copyVerified(out, d.blobs.partial(p.Job, p.ID), p.SHA256)
+		} else {
+			_, err = d.net.Fetch(d.ctx, from, p.SHA256, min(p.Size, maxPartial), out)
+		}
+		failpoint.Hit(failpoint.BlobBeforeSync)
 		return err
-	}
-	if from == d.net.ID() {
-		err = copyVerified(out, d.blobs.partial(p.Job, p.ID), p.SHA256)
-	} else {
-		_, err = d.net.Fetch(d.ctx, from, p.SHA256, min(p.Size, maxPartial), out)
-	}
-	failpoint.Hit(failpoint.BlobBeforeSync)
-	if err == nil {
-		err = out.Sync()
-	}
-	if err = errors.Join(err, out.Close()); err == nil {
-		err = os.Rename(out.Name(), path)
-	}
+	})
 	if err != nil {
-		_ = os.Remove(out.Name())
 		return fmt.Errorf("from %s: %w", from, err)
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// copyVerified copies a file whose hash is known.
-func copyVerified(out io.Writer, path, hash string) error {
-	in, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(out, h), in); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != hash {
-		return fmt.Errorf("%q is damaged: its SHA-256 is %s, not %s", path, got, hash)
-	}
 	return nil
-}
-
-// verify compares a file with its hash.
-func verify(path, hash string) error { return copyVerified(io.Discard, path, hash) }
-
-func sizeOf(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return -1
-	}
-	return info.Size()
 }
 
 // keepBlob keeps a partial for the job's home on another node.
@@ -483,23 +440,15 @@ func (d *Daemon) bringResult(e engine.KeepResult) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	out, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
+	err := placeDurably(path, func(f *os.File) error {
+		_, err := d.net.Fetch(d.ctx, e.To, e.Result.SHA256, min(e.Result.Size, maxPartial), f)
 		return err
-	}
-	_, err = d.net.Fetch(d.ctx, e.To, e.Result.SHA256, min(e.Result.Size, maxPartial), out)
-	if err == nil {
-		err = out.Sync()
-	}
-	if err = errors.Join(err, out.Close()); err == nil {
-		err = os.Rename(out.Name(), path)
-	}
+	})
 	if err != nil {
-		_ = os.Remove(out.Name())
 		return err
 	}
 	d.blobs.add(e.Result.SHA256, path)
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 // homeIs follows a job to its home; called by the loop alone.
@@ -567,33 +516,4 @@ func (j *job) brief(c *ledgerCopy) {
 	}
 	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(j.req.Selector), Submitted: c.brief.Submitted,
 		Files: len(c.desc.Data.Files), Units: c.desc.Want.Len(), Output: j.req.Output}
-}
-
-// writeDurable makes path appear whole and on disk, or not at all.
-func writeDurable(path string, data []byte) error {
-	out, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return fmt.Errorf("could not write %q: %w", path, err)
-	}
-	_, err = out.Write(data)
-	if err == nil {
-		err = out.Sync()
-	}
-	if err = errors.Join(err, out.Close()); err == nil {
-		err = os.Rename(out.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(out.Name())
-		return fmt.Errorf("could not write %q: %w", path, err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes what was renamed into a folder survive a loss of power.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

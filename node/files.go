@@ -1,0 +1,130 @@
+package node
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// place makes a file appear at path whole, with what fill writes, or not at all.
+func place(path string, fill func(*os.File) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return fmt.Errorf("could not write %q: %w", path, err)
+	}
+	if err = errors.Join(fill(f), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("could not write %q: %w", path, err)
+	}
+	return nil
+}
+
+// placeDurably is place for a file that is to survive a loss of power once this returns.
+func placeDurably(path string, fill func(*os.File) error) error {
+	err := place(path, func(f *os.File) error {
+		if err := fill(f); err != nil {
+			return err
+		}
+		return f.Sync()
+	})
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// bytesOf is what fills a file with b.
+func bytesOf(b []byte) func(*os.File) error {
+	return func(f *os.File) error {
+		_, err := f.Write(b)
+		return err
+	}
+}
+
+// writeFile makes path appear with data, and its folder where that is missing.
+func writeFile(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("could not make folder of %q: %w", path, err)
+	}
+	return place(path, bytesOf(data))
+}
+
+// copyFile makes a copy of a file, readable by all, appear at path, durably.
+func copyFile(path, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("could not read %q: %w", from, err)
+	}
+	defer in.Close()
+	return placeDurably(path, func(f *os.File) error {
+		if _, err := io.Copy(f, in); err != nil {
+			return err
+		}
+		return f.Chmod(0o644)
+	})
+}
+
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// hashFile is the SHA-256 of a file, hex.
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// copyVerified copies a file whose hash is known.
+func copyVerified(out io.Writer, path, hash string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(out, h), in); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != hash {
+		return fmt.Errorf("%q is damaged: its SHA-256 is %s, not %s", path, got, hash)
+	}
+	return nil
+}
+
+// verify compares a file with its hash.
+func verify(path, hash string) error { return copyVerified(io.Discard, path, hash) }
+
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return -1
+	}
+	return info.Size()
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// syncDir makes what was renamed into a folder survive a loss of power.
+func syncDir(dir string) error { return syncFile(dir) }
