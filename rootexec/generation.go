@@ -359,7 +359,8 @@ func (s *Selector) Probe(ctx context.Context, spec GenSpec, file, tree string) e
 		return err
 	}
 	defer g.Kill()
-	if err := g.lease(Packet{ID: 1, File: file, Tree: tree, Last: 1}, true); err != nil {
+	// A SlaveBegin that fails at once ends the generation before the lease: the sink has why.
+	if err := g.lease(Packet{ID: 1, File: file, Tree: tree, Last: 1}, true); err != nil && !errors.Is(err, ErrEnded) {
 		return err
 	}
 	select {

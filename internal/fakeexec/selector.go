@@ -2,6 +2,7 @@ package fakeexec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/dtpnode/dtpnode/node"
@@ -35,12 +36,15 @@ func (s *selector) Probe(ctx context.Context, spec rootexec.GenSpec, file, tree 
 		return err
 	}
 	defer g.Kill()
-	if err := g.Lease(rootexec.Packet{ID: 1, File: file, Tree: tree, Last: 1}); err != nil {
+	// A SlaveBegin that fails at once ends the generation before the lease: the sink has why.
+	if err := g.Lease(rootexec.Packet{ID: 1, File: file, Tree: tree, Last: 1}); err != nil && !errors.Is(err, rootexec.ErrEnded) {
 		return err
 	}
 	select {
 	case err := <-sink.result:
 		return err
+	case <-s.e.ctx.Done():
+		return fmt.Errorf("could not try the selector on %q: the executor was closed", file)
 	case <-ctx.Done():
 		return fmt.Errorf("could not try the selector on %q: %w", file, ctx.Err())
 	}
