@@ -350,12 +350,3 @@ func (j *Journal) Close() error {
 	}
 	return nil
 }
-
-// Remove closes the file and removes it.
-func (j *Journal) Remove() error {
-	err := j.Close()
-	if rm := os.Remove(j.path); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-		return fmt.Errorf("could not remove journal: %w", rm)
-	}
-	return errors.Join(err, syncDir(filepath.Dir(j.path)))
-}

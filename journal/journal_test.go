@@ -98,7 +98,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() {
-			if err := j.Remove(); err != nil {
+			if err := errors.Join(j.Close(), os.Remove(path)); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -150,7 +150,7 @@ func TestCreate(t *testing.T) {
 		if err := k.Write(quorum.Hard{}, nil); err == nil {
 			t.Error("written after a failure")
 		}
-		if err := k.Remove(); err != nil {
+		if err := errors.Join(k.Close(), os.Remove(path+"k")); err != nil {
 			t.Error(err)
 		}
 	}

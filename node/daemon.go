@@ -32,11 +32,12 @@ type Daemon struct {
 
 	net    *p2p.Node
 	blobs  *blobs
-	peer   *engine.Peer // touched by the loop alone
+	peer   *engine.Peer // touched by the loop alone, and by open before it runs
 	events chan engine.Event
 	calls  chan func()
 	left   chan struct{} // closed when the engine says Left
 	quit   chan struct{} // closed when a shutdown is asked for
+	opened chan struct{} // closed when the ledgers of earlier lives are back
 	once   sync.Once
 
 	steals  *meter
@@ -69,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 	d := &Daemon{
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
-		quit: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
+		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(),
 	}
@@ -107,7 +108,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	var err error
 	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen,
 		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
-		Blobs: d.blobs, Serve: d.serve, Log: d.log})
+		Blobs: d.blobs, Serve: d.serveOpened, Log: d.log})
 	if err != nil {
 		return errors.Join(err, d.lock.Unlock())
 	}
@@ -118,23 +119,38 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())
 	}
-	restored := d.restoreLedgers()
-	strays := d.loadFinished()
+	strays := d.comeBack()
 	d.spawn(d.startExecutor)
 	d.spawn(d.loop)
-	ends := d.loadEnds()
-	d.spawn(func() {
-		for _, e := range ends {
-			d.post(e)
-		}
-		for _, r := range restored {
-			d.post(r)
-		}
-	})
 	d.spawn(d.listen)
 	d.spawn(d.sweepOften)
 	d.spawn(func() { d.followStrays(strays) })
 	return nil
+}
+
+// comeBack makes this daemon what it was in its earlier life. The peer learns of its ledgers before anything
+// that the network has to say: of a job that it has heard of first it would not take its own copy up again.
+func (d *Daemon) comeBack() []*stray {
+	restored := d.restoreLedgers()
+	strays := d.loadFinished()
+	for _, e := range d.loadEnds() {
+		d.step(e)
+	}
+	for _, r := range restored {
+		d.step(r)
+	}
+	close(d.opened)
+	return strays
+}
+
+// serveOpened is serve for requests that may come before the daemon is complete.
+func (d *Daemon) serveOpened(ctx context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
+	select {
+	case <-d.opened:
+		return d.serve(ctx, from, kind, payload)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // spawn runs f until the daemon closes; Close waits for it.

@@ -55,7 +55,7 @@ func (c *planCache) put(k fileKey, p rootexec.Plan) {
 	c.plans[k] = p
 }
 
-// once reports whether key was marked before, and marks it with mark.
+// wasProbed reports whether key was marked with setProbed.
 func (c *planCache) wasProbed(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,9 +15,6 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// errNotNow says that a job cannot be prepared just now and may be later.
-var errNotNow = errors.New("not now")
-
 // prepare makes this node ready for a job of another node, if it may and can work.
 func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	if !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
@@ -107,7 +104,7 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 		return err
 	}
 	if !sameROOT(desc.Code.Platform, d.root.Platform) {
-		return fmt.Errorf("%w: the job needs %s, this node has %s", errNotNow, desc.Code.Platform, d.root.Platform)
+		return fmt.Errorf("the job needs %s, this node has %s", desc.Code.Platform, d.root.Platform)
 	}
 	packed, err := d.fetchSmall(ctx, j.homeNow(), desc.Code.Source, maxSources+maxSources/8)
 	if err != nil {

@@ -1,0 +1,80 @@
+package node
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// keepLedger makes a daemon a replica of a job that was submitted on it, one of three. The job's sources are
+// packed already.
+func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
+	t.Helper()
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: []byte(fmt.Sprintf("%016d", nonce)),
+		Code: tasks.Code{Source: source, Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
+	body, err := wire.Marshal(desc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := newJob(d.ctx, fmt.Sprintf("%032x", desc.Nonce))
+	j.id, j.desc, j.home, j.mine, j.running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
+	_, err = d.blobs.put(d.blobs.jobDir(j.id), body)
+	d.mu.Lock()
+	d.jobs[j.id] = j
+	d.mu.Unlock()
+	self := quorum.NewMember(d.net.ID(), uint64(nonce)+1)
+	voters := []quorum.Member{self, quorum.NewMember("other", 1), quorum.NewMember("third", 1)}
+	if err == nil {
+		_, err = d.makeCopy(engine.FoundLedger{ID: j.id, Log: quorum.Log{Self: self, Voters: voters}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j.id
+}
+
+// A daemon that starts again has its ledgers before it hears of anybody: of a job that it hears of first it would
+// make no more than a worker, and its vote would be missing.
+func TestLedgersAreBackBeforeAnythingElse(t *testing.T) {
+	d := openWithout(t, "replica")
+	source, err := d.blobs.put(d.shipDir(), []byte("sources"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []tasks.JobID
+	for i := range 30 {
+		ids = append(ids, keepLedger(t, d, i, source))
+	}
+	cfg := d.cfg
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := 0
+	again.ask(func(p *engine.Peer) {
+		for _, id := range ids {
+			if _, ok := p.Ledger(id); !ok {
+				missing++
+			}
+		}
+	})
+	if missing > 0 {
+		t.Errorf("%d of %d ledgers in %q are not back", missing, len(ids), filepath.Join(cfg.StateDir, "ledgers"))
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
