@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -39,6 +40,7 @@ type ledgerCopy struct {
 	journal *journal.Journal
 	writes  chan engine.WriteLedger // closed by the loop
 	done    chan struct{}           // closed when the last write is done
+	ending  sync.WaitGroup          // what is written of the job's end before the copy may go
 }
 
 // brief is what a replica knows of a job beside its signed description. It is the answer to the request
@@ -282,6 +284,7 @@ func (d *Daemon) dropLedger(e engine.DropLedger) {
 	}
 	d.spawn(func() {
 		<-c.done
+		c.ending.Wait()
 		d.mu.Lock()
 		again := d.copies[e.ID] != nil
 		d.mu.Unlock()
