@@ -100,6 +100,8 @@ type Kept struct {
 	ID     merge.ID `msgpack:"i"` // zero for the result
 	SHA256 string   `msgpack:"h"` // of the result
 	OK     bool     `msgpack:"o"`
+	Full   bool     `msgpack:"f,omitempty"` // it could not be written here
+	Member uint64   `msgpack:"m,omitempty"` // that keeps it: a copy goes with its member
 }
 
 // Ended tells how a job ended.
@@ -116,6 +118,7 @@ const (
 	OrderStop       // wind up, offer what you have
 	OrderShun       // hand this job's work back
 	OrderOver       // the job has ended: forget it
+	OrderRest       // the result is being made, or the job given up: forget all work
 )
 
 // Open announces a job.

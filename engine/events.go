@@ -132,10 +132,11 @@ type (
 	}
 	// BlobKept answers KeepBlob.
 	BlobKept struct {
-		Job tasks.JobID
-		To  tasks.PeerID
-		ID  merge.ID
-		OK  bool
+		Job  tasks.JobID
+		To   tasks.PeerID
+		ID   merge.ID
+		OK   bool
+		Full bool // it could be had, but not be written
 	}
 	// ResultKept answers KeepResult.
 	ResultKept struct {
@@ -143,6 +144,7 @@ type (
 		To     tasks.PeerID
 		SHA256 string
 		OK     bool
+		Full   bool // it could be had, but not be written
 	}
 	// BlobDamaged tells that a committed partial's blob is here no longer as it was.
 	BlobDamaged struct {

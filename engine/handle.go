@@ -69,7 +69,7 @@ func (p *Peer) handle(ev Event) {
 func (p *Peer) goAway() {
 	p.leave = true
 	p.schedule(steal.Leave{})
-	for _, j := range p.jobs {
+	for _, j := range slices.Clone(p.jobs) {
 		j.urgent = true
 		p.maintain(j)
 	}
@@ -83,9 +83,9 @@ func (p *Peer) handleLedger(ev Event) {
 	case Written:
 		p.written(ev)
 	case BlobKept:
-		p.blobKept(ev.Job, ev.To, Kept{ID: ev.ID, OK: ev.OK})
+		p.blobKept(ev.Job, ev.To, Kept{ID: ev.ID, OK: ev.OK, Full: ev.Full})
 	case ResultKept:
-		p.blobKept(ev.Job, ev.To, Kept{SHA256: ev.SHA256, OK: ev.OK})
+		p.blobKept(ev.Job, ev.To, Kept{SHA256: ev.SHA256, OK: ev.OK, Full: ev.Full})
 	case BlobDamaged:
 		p.lead(ev.Job, ledger.Damaged{ID: ev.ID})
 	case Restore:
@@ -148,7 +148,7 @@ func (p *Peer) peerUp(ev PeerUp) {
 	p.peers[ev.ID] = ev.Slots
 	p.relink(ev.ID)
 	p.schedule(steal.PeerUp{ID: ev.ID})
-	for _, j := range p.jobs {
+	for _, j := range slices.Clone(p.jobs) { // one may end
 		if j.lead != nil {
 			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
 		}
@@ -174,7 +174,7 @@ func (p *Peer) relink(id tasks.PeerID) {
 func (p *Peer) peerDown(id tasks.PeerID) {
 	delete(p.peers, id)
 	p.schedule(steal.PeerDown{ID: id})
-	for _, j := range p.jobs {
+	for _, j := range slices.Clone(p.jobs) {
 		p.local(j.parts.Down(p.now, id))
 		if j.lead != nil {
 			j.keepStats(id)
@@ -239,7 +239,7 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 func (p *Peer) book(j *jobState, f ledger.Failure) {
 	j.failSeq++
 	f.Seq = p.cfg.Boot<<24 + j.failSeq
-	j.failures = append(j.failures, f)
+	j.failures = append(j.failures, f.Cut())
 	j.blamed = j.blamed.Add(f.Blame)
 	j.stats.Failures++
 	j.urgent = true

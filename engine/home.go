@@ -113,6 +113,8 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 	case m.Order == OrderStop:
 		j.stopped, j.urgent = true, true
 		p.schedule(steal.Stop{Job: j.id})
+	case m.Order == OrderRest:
+		p.schedule(steal.Rest{Job: j.id})
 	case m.Order == OrderShun:
 		if j.lead == nil {
 			p.emit(SetAside{ID: j.id, Node: p.self})
@@ -337,16 +339,11 @@ func (p *Peer) finish(j *jobState, e ledger.Finish) {
 	p.emit(FinishJob{ID: j.id, Parts: slices.Clone(done.Parts()), Units: done.Cover().Len(), Canary: done.Canary(), Lost: e.Lost})
 }
 
-// rest has all nodes forget what they hold of a job; those that work on it do so in vain.
+// rest has all nodes forget what they hold of a job. Nothing is booked as committed by that: should the end not come
+// to the log, the next home finds what nobody holds, and has it run.
 func (p *Peer) rest(j *jobState) {
-	all := tasks.CoverOf(j.record.Want)
-	if all.Empty() {
-		return
-	}
-	for _, id := range p.sortedPeers() {
-		p.sendAsHome(j, id, Message{Drop: all})
-	}
-	p.schedule(steal.Drop{Job: j.id, Cover: all})
+	p.tellAll(j, OrderRest)
+	p.schedule(steal.Rest{Job: j.id})
 }
 
 func (p *Peer) tellAll(j *jobState, o Order) {

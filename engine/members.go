@@ -24,10 +24,11 @@ func (p *Peer) maintain(j *jobState) {
 		return
 	}
 	keep, gone := p.sortVoters(j)
-	if p.leave {
+	if p.leave || p.unable(j) {
 		p.handOver(j, keep)
 		return
 	}
+	keep, gone = p.crammed(j, keep, gone)
 	var add []quorum.Member
 	var remove []uint64
 	lack := p.voters() - len(keep)
@@ -41,9 +42,11 @@ func (p *Peer) maintain(j *jobState) {
 		if add = p.enlist(j, fit[:min(len(fit), lack)], lack); len(add) < lack {
 			return
 		}
-		remove = gone
+		add, remove = add[:lack], gone // earlier enlistments may have come to something too
+	case lack < 0:
+		remove = append(gone, p.surplus(j, keep, -lack)...)
 	case lack == 0:
-		j.lonely = 0
+		j.lonely, j.unsafe = 0, 0
 		if !j.log.Changing() {
 			p.staff(j)
 		}
@@ -62,7 +65,43 @@ func (p *Peer) maintain(j *jobState) {
 	}
 	j.changed = max(p.now, 1)
 	clear(j.enlisted)
+	for _, m := range j.log.Members() {
+		if slices.Contains(remove, m.ID) && j.lead.Crammed(m.Peer) {
+			j.unfit[m.Peer] = p.now + 4*p.cfg.Replace
+		}
+	}
 	p.stepLog(j, quorum.Change{Add: add, Remove: remove})
+}
+
+// surplus chooses voters that are too many; not this peer, and rather those that have not the job's code.
+func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint64) {
+	keep = slices.DeleteFunc(slices.Clone(keep), func(m quorum.Member) bool { return m.Peer == p.self })
+	slices.SortStableFunc(keep, func(a, b quorum.Member) int { return j.ableRank(b.Peer) - j.ableRank(a.Peer) })
+	for _, m := range keep[:min(n, len(keep))] {
+		remove = append(remove, m.ID)
+	}
+	return remove
+}
+
+// crammed counts voters that cannot write blobs any more as gone, if others can take their place or nothing could be
+// committed with them.
+func (p *Peer) crammed(j *jobState, keep []quorum.Member, gone []uint64) ([]quorum.Member, []uint64) {
+	full := func(m quorum.Member) bool { return m.Peer != p.self && j.lead.Crammed(m.Peer) }
+	n := 0
+	for _, m := range keep {
+		if full(m) {
+			n++
+		}
+	}
+	if n == 0 || (2*n < len(keep)+len(gone) && len(p.fit(j)) < p.voters()-len(keep)+n) {
+		return keep, gone
+	}
+	for _, m := range keep {
+		if full(m) {
+			gone = append(gone, m.ID)
+		}
+	}
+	return slices.DeleteFunc(keep, full), gone
 }
 
 // maySpare reports whether replicas may go: what they keep is kept by others, or has been waited for.
@@ -112,8 +151,8 @@ func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
 	return keep, gone
 }
 
-// fit lists nodes that could become replicas: that work for this job, and are no voters that can stay. Jobs
-// begin at different places in the list, so that their replicas spread.
+// fit lists nodes that could become replicas, those that have the job's code first: that have slots, and are no
+// voters that can stay. Jobs begin at different places in the list, so that their replicas spread.
 func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	ids := p.sortedPeers()
 	heard := j.log.Heard(p.now)
@@ -125,7 +164,21 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 		at := int(j.id.Seed() % uint64(len(ids)))
 		ids = append(slices.Clone(ids[at:]), ids[:at]...)
 	}
+	slices.SortStableFunc(ids, func(a, b tasks.PeerID) int { return j.ableRank(a) - j.ableRank(b) })
 	return ids
+}
+
+// ableRank puts nodes that have the job's code first: one that never gets it loaded could not lead the job.
+func (j *jobState) ableRank(id tasks.PeerID) int {
+	if j.lead.Ready(id) {
+		return 0
+	}
+	return 1
+}
+
+// unable reports whether this peer leads a job whose code it does not get loaded, while others have.
+func (p *Peer) unable(j *jobState) bool {
+	return j.job == nil && p.now-j.leads >= p.cfg.Replace && slices.ContainsFunc(p.sortedPeers(), func(id tasks.PeerID) bool { return j.lead.Ready(id) })
 }
 
 // enlist asks nodes to become replicas and returns those that have.
@@ -158,11 +211,13 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 // askWait is how long a home that leaves waits for the first word of the other replicas.
 const askWait = 3 * time.Second
 
-// handOver gives the lead to another replica, since this peer leaves. Where there is no other, a node becomes one
-// first. The next home sees to it that this peer is none any more.
+// handOver gives the lead to another replica, since this peer leaves or cannot run the job's code. Where there is no
+// other, a node becomes one first. The next home sees to it that one that left is none any more.
 func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	all := len(keep)
-	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool { return !j.lead.Heard(m.Peer) })
+	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool {
+		return m.Peer == p.self || !j.lead.Heard(m.Peer) || !p.leave && !j.lead.Ready(m.Peer)
+	})
 	if len(keep) < all && len(keep) == 0 && p.now-j.leads < askWait {
 		return // some may leave too: a report will tell
 	}

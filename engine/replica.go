@@ -99,8 +99,8 @@ func (p *Peer) founded(ev Founded) {
 		p.stepLog(j, quorum.Campaign{})
 	default: // a job whose ledger cannot be kept is no job
 		j.unborn = false
-		p.emit(FailJob{ID: j.id, Failure: ledger.Failed{Failure: ledger.Failure{Kind: "disk", Reason: ev.Reason}, Nodes: []tasks.PeerID{p.self}, Tries: 1}})
 		j.log, j.staffed = nil, true // and its end is in memory alone
+		p.failLedger(j, ev.Reason)
 	}
 }
 
@@ -280,7 +280,7 @@ func (p *Peer) becomeHome(j *jobState) {
 
 // stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
 func (p *Peer) stepDown(j *jobState) {
-	j.lead, j.waiting, j.changed, j.lonely, j.staffed = nil, nil, 0, 0, false
+	j.lead, j.waiting, j.changed, j.lonely, j.unsafe, j.staffed = nil, nil, 0, 0, 0, false
 	clear(j.enlisted)
 }
 
@@ -405,17 +405,30 @@ func (p *Peer) onKeep(j *jobState, k Keep) {
 }
 
 func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
+	if j := p.job(id); j != nil && j.log != nil {
+		k.Member = j.self.ID
+	}
 	p.send(to, Message{Job: id, Kept: &k})
 }
 
+// onKept takes a replica's word on a blob; not the late one of a member that is none any more, for that deletes
+// what it kept.
 func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
-	if j.lead != nil {
-		p.step(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK})
+	if j.lead == nil {
+		return
 	}
+	if k.ID != (merge.ID{}) && j.log != nil && !slices.Contains(j.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
+		return
+	}
+	p.step(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK, Full: k.Full})
 }
 
 // leaveLog ends this peer's copy of a log: it is no member any more, or cannot go on.
 func (p *Peer) leaveLog(j *jobState, why string) {
+	if j.lead != nil && why != "" && len(j.log.Members()) == 1 {
+		p.loseLedger(j, why)
+		return
+	}
 	j.log = nil
 	if j.lead != nil {
 		p.stepDown(j)
@@ -425,6 +438,21 @@ func (p *Peer) leaveLog(j *jobState, why string) {
 	if j.shut {
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
 	}
+}
+
+// loseLedger fails a job whose only ledger cannot be written any more; its end is in memory alone.
+func (p *Peer) loseLedger(j *jobState, why string) {
+	j.log, j.staffed, j.waiting, j.changed = nil, true, nil, 0
+	p.emit(DropLedger{ID: j.id, Reason: why})
+	j.lead.GiveUp()
+	p.rest(j)
+	p.failLedger(j, why)
+}
+
+// failLedger tells of a job that its ledger cannot be kept.
+func (p *Peer) failLedger(j *jobState, why string) {
+	f := ledger.Failure{Kind: "disk", Reason: "the job's ledger could not be written: " + why}
+	p.emit(FailJob{ID: j.id, Failure: ledger.Failed{Failure: f, Nodes: []tasks.PeerID{p.self}, Tries: 1}})
 }
 
 // expelled gives up what this peer can have no part in any more.

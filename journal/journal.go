@@ -53,6 +53,7 @@ type Damaged struct {
 	Reason string
 }
 
+// Error names the file, the place and what is wrong.
 func (d *Damaged) Error() string {
 	return fmt.Sprintf("journal %q is damaged: %s %s; this node drops its copy of the job's ledger and gets another from the other replicas",
 		d.Path, d.Record, d.Reason)

@@ -46,6 +46,7 @@ func (h *Home) audit() {
 	if h.stopped {
 		return
 	}
+	h.stopAgain()
 	h.audits++
 	h.rankBusy()
 	held, twice := h.sweep()

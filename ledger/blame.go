@@ -23,6 +23,7 @@ const secondWait = 10
 
 // failed books one failure reported by a node.
 func (h *Home) failed(from tasks.PeerID, f Failure) {
+	f = f.Cut()
 	if f.Fatal {
 		h.fail(Failed{Failure: f, Nodes: []tasks.PeerID{from}, Tries: 1})
 		return
@@ -31,14 +32,16 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		h.failedAtAll(from, f)
 		return
 	}
-	blame := f.Blame.Intersect(h.want)
-	if blame.Empty() || h.lostCover().Intersects(tasks.CoverOf(blame)) || h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
-		return
+	// A file fails as a whole, though some entry or cluster of it may be set aside already.
+	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.want)).Minus(h.lostCover()) {
+		if h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
+			continue
+		}
+		s := h.suspectFor(blame)
+		s.book(from, f)
+		s.at = ""
+		h.decide(s)
 	}
-	s := h.suspectFor(blame)
-	s.book(from, f)
-	s.at = ""
-	h.decide(s)
 }
 
 // decide sets s aside if it has failed often enough, or has it tried once more.

@@ -72,8 +72,12 @@ func (h *Home) addKeep(k *keeping) {
 // keptBy takes a replica's word that it keeps something.
 func (h *Home) keptBy(ev Kept) {
 	if !ev.OK {
+		if ev.Full && slices.Contains(h.replicas, ev.From) {
+			h.crammed[ev.From]++
+		}
 		return
 	}
+	delete(h.crammed, ev.From)
 	if ev.ID == (merge.ID{}) {
 		if h.result != nil && ev.SHA256 == h.final.SHA256 {
 			h.result.by[ev.From] = true
@@ -91,6 +95,33 @@ func (h *Home) keptBy(ev Kept) {
 		h.settle(o)
 	}
 }
+
+// replicasAre follows the replica set. One that leaves it deletes what it keeps, and is asked anew when it is back.
+func (h *Home) replicasAre(ev Replicas) {
+	for _, id := range h.replicas {
+		if slices.Contains(ev.IDs, id) {
+			continue
+		}
+		for _, k := range h.keeps {
+			delete(k.by, id)
+		}
+		for _, o := range h.offers {
+			delete(o.by, id)
+		}
+		if h.result != nil {
+			delete(h.result.by, id)
+		}
+		delete(h.crammed, id)
+	}
+	h.replicas, h.staffed = ev.IDs, ev.Ready
+	h.settleAll()
+}
+
+// maxCrammed is how often in a row a replica fails to write a blob before another takes its place.
+const maxCrammed = 3
+
+// Crammed reports whether a replica's disk takes no blobs any more, though it may still take the log.
+func (h *Home) Crammed(id tasks.PeerID) bool { return h.crammed[id] >= maxCrammed }
 
 // settleAll looks again at what waits for replicas, as these have changed.
 func (h *Home) settleAll() {
@@ -190,7 +221,7 @@ func (h *Home) applied(ev Applied) {
 	case e.Lost != nil:
 		h.asideNow(*e.Lost)
 	case e.Stop != nil && ev.Changed:
-		h.windUp(e.Stop.Reason)
+		h.windUp()
 	case e.End != nil && ev.Changed:
 		h.endAt = 0
 	case e.Result != nil && ev.Changed:

@@ -19,6 +19,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -106,6 +107,25 @@ type Failure struct {
 	Fatal bool `msgpack:"f"`
 }
 
+// maxText bounds each text of a Failure, in bytes: user code writes them, and they must fit into a message and an
+// entry of the log.
+const maxText = 8 << 10
+
+// Cut returns f with texts of bounded length: the beginning of what happened, the end of what was printed.
+func (f Failure) Cut() Failure {
+	const mark = " [...] "
+	if len(f.Reason) > maxText {
+		f.Reason = strings.ToValidUTF8(f.Reason[:maxText], "") + mark
+	}
+	if len(f.Stack) > maxText {
+		f.Stack = strings.ToValidUTF8(f.Stack[:maxText], "") + mark
+	}
+	if n := len(f.Tail); n > maxText {
+		f.Tail = mark + strings.ToValidUTF8(f.Tail[n-maxText:], "")
+	}
+	return f
+}
+
 // Event is what happened; the types below.
 type Event interface{ isLedgerEvent() }
 
@@ -157,6 +177,7 @@ type (
 		ID     merge.ID // zero for the result
 		SHA256 string   // of the result
 		OK     bool
+		Full   bool // it could not be written there
 	}
 	// Applied tells that an entry of the log has come to the record, with what Record.Apply said of it.
 	Applied struct {
@@ -327,9 +348,10 @@ type Home struct {
 	out    []Effect
 	record *Record
 
-	replicas []tasks.PeerID // beside this node
-	staffed  bool           // as many as there should be
-	keeps    []*keeping     // of what is committed
+	replicas []tasks.PeerID       // beside this node
+	staffed  bool                 // as many as there should be
+	crammed  map[tasks.PeerID]int // how often in a row a replica could not write a blob
+	keeps    []*keeping           // of what is committed
 	keptAs   map[merge.ID]*keeping
 	result   *keeping // of the result, once there is one
 	final    Result
@@ -338,6 +360,7 @@ type Home struct {
 	givenUp  bool          // Fail was emitted
 	endAt    time.Duration // when the end was last proposed, 0 for never
 	stopping time.Duration // when Stop was last proposed, 0 for never
+	stopFor  string        // why
 	spreadAt time.Duration // when what is committed was last looked after
 
 	nodes     map[tasks.PeerID]*node
@@ -374,7 +397,6 @@ type Home struct {
 	busy      []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
 	stopped   bool
 	stopAt    time.Duration
-	stopWhy   string
 }
 
 type node struct {
@@ -410,7 +432,7 @@ func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
 		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true,
-		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}}
+		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}, crammed: map[tasks.PeerID]int{}}
 	for _, p := range record.Done.Parts() {
 		h.addKeep(newKeeping(p))
 	}
@@ -435,7 +457,7 @@ func (h *Home) Resume(now time.Duration) []Effect {
 	h.audited = now
 	h.deal = false // it is with the nodes already
 	if h.record.Stop != nil {
-		h.windUp(h.record.Stop.Reason)
+		h.windUp()
 	}
 	h.checkEnd()
 	return h.out
@@ -450,8 +472,7 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 	case NodeDown:
 		h.nodeDown(ev.ID)
 	case Replicas:
-		h.replicas, h.staffed = ev.IDs, ev.Ready
-		h.settleAll()
+		h.replicasAre(ev)
 	case Stored:
 		h.stored(ev)
 	case NotStored:
@@ -612,17 +633,24 @@ func (h *Home) open() tasks.Cover {
 // stop has the job wound up, once that is in the log.
 func (h *Home) stop(why string) {
 	if h.record.Stop == nil && (h.stopping == 0 || h.now-h.stopping >= h.cfg.Propose) {
-		h.stopping = max(h.now, 1)
+		h.stopping, h.stopFor = max(h.now, 1), why
 		h.emit(Propose{Entry{Stop: &Stop{Reason: why}}})
 	}
 }
 
+// stopAgain proposes a stop again that the log may have lost; called at each audit.
+func (h *Home) stopAgain() {
+	if h.stopping > 0 {
+		h.stop(h.stopFor)
+	}
+}
+
 // windUp ends the job: what comes in within StopWait is in the result.
-func (h *Home) windUp(why string) {
+func (h *Home) windUp() {
 	if h.stopped {
 		return
 	}
-	h.stopped, h.stopAt, h.stopWhy = true, h.now, why
+	h.stopped, h.stopAt = true, h.now
 	for _, n := range h.nodes {
 		n.fresh = false
 	}
@@ -641,19 +669,11 @@ func (h *Home) checkEnd() {
 	case h.endAt > 0 && h.now-h.endAt < h.cfg.Propose:
 		return
 	}
-	var end End
-	rest := h.open()
-	switch {
-	case rest.Empty():
-	case h.stopped && (h.quiet() || h.now-h.stopAt >= h.cfg.StopWait):
-		for _, r := range rest {
-			end.Lost = append(end.Lost, Lost{Range: r, Failed: Failed{Failure: Failure{Blame: r, Kind: "stopped", Reason: h.stopWhy}}})
-		}
-	default:
+	if !h.open().Empty() && !(h.stopped && (h.quiet() || h.now-h.stopAt >= h.cfg.StopWait)) {
 		return
 	}
 	h.endAt = max(h.now, 1)
-	h.emit(Propose{Entry{End: &end}})
+	h.emit(Propose{Entry{End: &End{}}})
 }
 
 // rankBusy sorts the nodes by the time they still have to work.
@@ -684,6 +704,12 @@ func (h *Home) Busy(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []time.D
 
 // Heard reports whether a node has reported to this home.
 func (h *Home) Heard(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].heard }
+
+// Ready reports whether a node has the job's code loaded.
+func (h *Home) Ready(id tasks.PeerID) bool {
+	n := h.nodes[id]
+	return n != nil && n.heard && n.report.Ready && h.shunned[id] == ""
+}
 
 // Leaving reports whether a node has said that it goes.
 func (h *Home) Leaving(id tasks.PeerID) bool { return h.nodes[id] != nil && h.nodes[id].report.Leaving }

@@ -17,10 +17,9 @@ type Entry struct {
 	Result   *Result        `msgpack:"r,omitempty"` // the job is over
 }
 
-// End closes the list of what is in the result.
-type End struct {
-	Lost []Lost `msgpack:"l"` // beside what was set aside before
-}
+// End closes the list of what is in the result. In a job that was stopped the units that are open are lost with it;
+// in any other there must be none.
+type End struct{}
 
 // Result is what a job leaves: a file that a quorum keeps, and what its users are told.
 type Result struct {
@@ -61,7 +60,7 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 			r.Stop = e.Stop
 		}
 	case e.End != nil:
-		changed = r.end(*e.End)
+		changed = r.end()
 	case e.Result != nil:
 		r.Result, changed = e.Result, true
 	}
@@ -107,20 +106,15 @@ func (r *Record) setAside(l Lost) bool {
 	return !rest.Empty()
 }
 
-func (r *Record) end(e End) bool {
-	if r.Ended {
+func (r *Record) end() bool {
+	rest := r.Open()
+	if r.Ended || (r.Stop == nil && !rest.Empty()) { // decided before something was taken out of the record again
 		return false
 	}
-	lost := without(e.Lost, r.Done.Cover().Union(r.lostCover()))
-	all := r.Done.Cover().Union(r.lostCover())
-	for _, l := range lost {
-		all = all.Add(l.Range)
-	}
-	if !all.Covers(tasks.CoverOf(r.Want)) {
-		return false // decided before something was taken out of the record again
+	for _, l := range rest {
+		r.Lost = append(r.Lost, Lost{Range: l, Failed: Failed{Failure: Failure{Blame: l, Kind: "stopped", Reason: r.Stop.Reason}}})
 	}
 	r.Ended = true
-	r.Lost = append(r.Lost, lost...)
 	slices.SortFunc(r.Lost, func(a, b Lost) int { return int(min(max(a.Range.First-b.Range.First, -1), 1)) })
 	return true
 }

@@ -20,9 +20,6 @@ func (l *Local) SetAbove(id tasks.PeerID) {
 	}
 }
 
-// SetInner tells that other nodes will offer their partials here.
-func (l *Local) SetInner() { l.inner = true }
-
 // Gather takes the offer of a node below.
 func (l *Local) Gather(now time.Duration, p Partial) []Effect {
 	switch known := l.find(p.ID); {

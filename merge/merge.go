@@ -63,6 +63,7 @@ const (
 	Wrong                    // units or canary disagree with the cover: explode it
 )
 
+// String is the word for v in logs.
 func (v Verdict) String() string {
 	return [...]string{"fresh", "duplicate", "overlap", "wrong"}[v]
 }

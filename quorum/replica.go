@@ -155,9 +155,6 @@ func (r *Replica) Spared(now, within time.Duration) bool {
 	return r.leads() && !r.Changing() && up > len(r.members)/2
 }
 
-// Applied is the index of the last entry applied.
-func (r *Replica) Applied() uint64 { return r.applied }
-
 // Heard is, for each other voter, how long ago its last word came in. Only a leader knows; else it is nil.
 func (r *Replica) Heard(now time.Duration) map[tasks.PeerID]time.Duration {
 	if r.broken || !r.leads() {

@@ -149,7 +149,7 @@ func (w *world) writeLedger(n *node, e engine.WriteLedger) {
 		w.fail("%s writes a ledger that it has not", n.id)
 		return
 	}
-	if w.mayLose(n) && w.broken() {
+	if w.hostile() && w.mayLose(n) && w.broken() {
 		w.res.Faults.LedgerErrors++
 		w.excused(n)
 		w.step(n, engine.Written{ID: e.ID, Seq: e.Seq, Reason: diskFull})
@@ -249,8 +249,8 @@ func (w *world) fetch(n *node, e engine.FetchBlob) {
 
 func (w *world) keepBlob(n *node, e engine.KeepBlob) {
 	p := e.Partial
-	w.keep(n, p, append([]tasks.PeerID{e.To}, e.Sources...), func(_ blob, ok bool, _ string) {
-		w.step(n, engine.BlobKept{Job: p.Job, To: e.To, ID: p.ID, OK: ok})
+	w.keep(n, p, append([]tasks.PeerID{e.To}, e.Sources...), func(_ blob, ok bool, here string) {
+		w.step(n, engine.BlobKept{Job: p.Job, To: e.To, ID: p.ID, OK: ok, Full: here != ""})
 	})
 }
 
@@ -295,13 +295,17 @@ func (d *disk) addResult(sha string) {
 // keepResult brings the result from the home.
 func (w *world) keepResult(n *node, e engine.KeepResult) {
 	boot := n.boot
-	no := func() { w.step(n, engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256}) }
+	no := func(full bool) {
+		w.step(n, engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, Full: full})
+	}
 	w.after(2*w.cfg.Latency+w.cfg.Blob, func() {
 		o := w.at(e.To)
 		switch {
 		case n.boot != boot:
-		case !w.reaches(n, o) || !slices.Contains(o.disk.results, e.Result.SHA256) || w.unlucky() || w.broken():
-			no()
+		case !w.reaches(n, o) || !slices.Contains(o.disk.results, e.Result.SHA256) || w.unlucky():
+			no(false)
+		case w.broken():
+			no(true)
 		default:
 			d := n.disk
 			w.write(n, func() { d.addResult(e.Result.SHA256) }, func() {

@@ -95,7 +95,11 @@ func (w *world) whenAwake(n *node, id steal.GenID, do func()) {
 func (w *world) book(g *genModel, p tasks.Range, last int64) (elapsed time.Duration) {
 	w.worked(g.started, w.now)
 	if done := tasks.R(p.First, last); !done.Empty() {
-		g.done.packets = append(g.done.packets, done)
+		if k := len(g.done.packets); k > 0 && g.done.packets[k-1].Last == done.First { // to spare memory
+			g.done.packets[k-1].Last = done.Last
+		} else {
+			g.done.packets = append(g.done.packets, done)
+		}
 		g.done.canary += tasks.Canary(w.id.Seed(), done)
 		w.ran += done.Len()
 	}

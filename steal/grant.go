@@ -271,6 +271,9 @@ func (j *job) remember(key grantKey, ok bool) (answer, known bool) {
 	return ok, false
 }
 
+// handAgain is how long a node waits to hand work back again that the home did not take.
+const handAgain = 500 * time.Millisecond
+
 func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 	j := s.job(a.Job)
 	if j == nil {
@@ -281,6 +284,9 @@ func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 			j.pending = slices.Delete(j.pending, i, i+1)
 			if !a.OK {
 				s.takeBack(j, p)
+				if from == j.home { // it may be loading the code
+					j.handAt = s.now + handAgain
+				}
 			} else {
 				j.given = append(j.given, given{p.ranges, s.now})
 			}
@@ -378,6 +384,9 @@ func (s *Scheduler) Wake() time.Duration {
 		}
 		if j.quiet > s.now {
 			at(j.quiet)
+		}
+		if j.handAt > s.now {
+			at(j.handAt)
 		}
 	}
 	return next

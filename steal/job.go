@@ -23,6 +23,7 @@ type job struct {
 	rough    bool              // rate is of packets that opened a file
 	largest  int64             // longest packet finished so far; the next may be eight times longer
 	paused   time.Duration
+	handAt   time.Duration // nothing is handed back before
 	quiet    time.Duration // nothing is stolen before: work is being dealt
 	given    []given       // away, and taken
 	dealt    time.Duration // when this node last dealt work of its pool; 0 for never
@@ -116,6 +117,21 @@ func (s *Scheduler) stop(id tasks.JobID) {
 	}
 	j.stopped, j.pool, j.solo, j.pending, j.given = true, nil, nil, nil, nil
 	s.windUp(j)
+}
+
+// forgetAll drops all work of a job that needs no more of it.
+func (s *Scheduler) forgetAll(id tasks.JobID) {
+	j := s.job(id)
+	if j == nil {
+		return
+	}
+	j.pool, j.solo, j.pending, j.given = nil, nil, nil, nil
+	for _, g := range slices.Clone(j.gens) {
+		if !g.sealed {
+			s.emit(Kill{Gen: g.id})
+			s.endGen(g.id)
+		}
+	}
 }
 
 // windUp cuts the running packets of j and seals its generations.
@@ -233,7 +249,7 @@ func (s *Scheduler) handBack() {
 
 func (s *Scheduler) handBackJob(j *job) {
 	rest := j.pool.Union(tasks.CoverOf(j.solo...))
-	if j.home == s.cfg.Self || rest.Empty() || !s.connected(j.home) {
+	if j.home == s.cfg.Self || rest.Empty() || !s.connected(j.home) || s.now < j.handAt {
 		return
 	}
 	j.pool, j.solo = nil, nil

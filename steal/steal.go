@@ -144,6 +144,8 @@ type (
 	Close struct{ Job tasks.JobID }
 	// Stop drops a job's waiting work, cuts its running packets and seals its generations.
 	Stop struct{ Job tasks.JobID }
+	// Rest drops a job's waiting work and kills its generations: no more of it is needed.
+	Rest struct{ Job tasks.JobID }
 	// Work puts ranges in the pool. Solo ranges run one by one, each in a generation of its own, so
 	// that a crash costs nothing else; they are never stolen.
 	Work struct {
@@ -217,6 +219,7 @@ func (Open) isStealEvent()       {}
 func (Home) isStealEvent()       {}
 func (Close) isStealEvent()      {}
 func (Stop) isStealEvent()       {}
+func (Rest) isStealEvent()       {}
 func (Work) isStealEvent()       {}
 func (Deal) isStealEvent()       {}
 func (Drop) isStealEvent()       {}
@@ -341,6 +344,8 @@ func (s *Scheduler) handle(ev Event) {
 		s.close(ev.Job)
 	case Stop:
 		s.stop(ev.Job)
+	case Rest:
+		s.forgetAll(ev.Job)
 	case Work:
 		s.work(ev)
 	case Deal:
