@@ -10,8 +10,9 @@
 //	control.go  HTTP on the Unix socket         logs.go     what children printed
 //	ledgers.go  copies of ledgers, kept blobs   executor.go what runs user code
 //	fetch.go    results, from any node          strays.go   jobs of earlier lives
-//	results.go  finished jobs and their expiry  files.go    files that appear whole or not at all
-//	meter.go    histograms                      failpoints.go steps for crash tests
+//	results.go  finished jobs and their expiry  deliver.go  outputs, where their users want them
+//	files.go    files that appear whole or not  meter.go    histograms
+//	failpoints.go steps for crash tests
 package node
 
 import (
@@ -45,8 +46,8 @@ type Config struct {
 	Backend     Backend // what runs user code; default ROOT
 
 	LeaveWait   time.Duration // longest wait for work to be handed back; default 20 s
-	KeepJobs    int           // finished jobs that are remembered after their result was fetched; default 50
-	KeepFor     time.Duration // a result that nobody fetches is kept for so long; default 14 days
+	KeepJobs    int           // of the finished jobs whose result was fetched so many are remembered; default 50
+	KeepFor     time.Duration // a result that nobody fetches is kept for so long; default 14 days. One that was fetched: keepFetched
 	KeepBytes   int64         // bound of partial results that are not committed; default a quarter of the free disk
 	CommitEvery time.Duration // what a child has done is handed in after so long; default 30 s
 	Replicas    int           // of a job's ledger, where there are as many nodes; default 3

@@ -237,7 +237,7 @@ func (d *Daemon) handleEvents(w http.ResponseWriter, r *http.Request) {
 		case time.Since(lost) > homeWait:
 			return // the stream breaks off; the client says so
 		}
-		if !d.pause(r.Context(), f.job) {
+		if !f.pause(r.Context()) {
 			return
 		}
 		if err != nil || (f.job != nil && !f.job.leads()) {
@@ -291,16 +291,46 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 	if f.job == nil {
 		final = st.State.Final()
 	}
-	if final != st.State.Final() {
+	switch {
+	case final != st.State.Final():
 		return false, nil // it ended between the two looks: tell the lines first
+	case final && f.job == nil && f.endHere(st):
+		return false, nil
+	case final && f.job != nil && !f.d.settled(f.job):
+		final = false
+		st.State, st.Phase = api.Merging, "writing the output"
 	}
 	return f.enc.Encode(api.Event{Type: "status", Status: &st}) != nil || f.flush.Flush() != nil || final, nil
 }
 
+// endHere ends a job of this node as another tells it, and goes on with what this node tells: its user waits for
+// the output too. False if the job is not this node's.
+func (f *follower) endHere(st api.JobStatus) bool {
+	f.d.mu.Lock()
+	j := f.d.byName[st.ID]
+	f.d.mu.Unlock()
+	if j == nil {
+		return false
+	}
+	j.mu.Lock()
+	ours := f.d.ours(j)
+	j.mu.Unlock()
+	if !ours {
+		return false
+	}
+	if !j.final() {
+		f.d.spawn(func() { f.d.endStray(j, st) })
+	}
+	if j.leads() && j.final() {
+		f.job, f.sent = j, maxClientLines // what other nodes printed is in the status
+	}
+	return true
+}
+
 // pause waits for the next event, or the job's end; false if the follower has gone.
-func (d *Daemon) pause(ctx context.Context, j *job) bool {
-	if j != nil {
-		waitFinal(ctx, j, eventEvery)
+func (f *follower) pause(ctx context.Context) bool {
+	if f.job != nil && !f.job.final() {
+		waitFinal(ctx, f.job, eventEvery)
 		return ctx.Err() == nil
 	}
 	select {

@@ -7,27 +7,53 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
+	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// handleResult sends a finished job's output, from wherever it is.
+// handleResult sends a finished job's output, from wherever it is. Its length goes ahead, so that a reader sees
+// when some of it is missing.
 func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("id")
-	j, at, err := d.lookup(r.Context(), name)
-	if err == nil {
-		w.Header().Set("Content-Type", "application/octet-stream")
-		err = d.sendResult(r.Context(), w, j, at, name)
-	}
+	name, f, err := d.findResult(r.Context(), r.PathValue("id"))
 	if err != nil {
 		writeError(w, err)
+		return
 	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		writeError(w, fmt.Errorf("could not read the result: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	if _, err := io.Copy(w, f); err != nil {
+		d.log.Warn("could not send a job's result", "job", name[:12], "reason", err)
+		return
+	}
+	d.fetched(name)
 }
 
-// sendResult copies a job's result to w: what is kept here, or else what is with any member that has it whole.
-// Nothing is written to w before all of it is here.
-func (d *Daemon) sendResult(ctx context.Context, w io.Writer, j *job, at tasks.PeerID, name string) error {
+// findResult opens a job's output for its user, and returns the job's whole name.
+func (d *Daemon) findResult(ctx context.Context, name string) (string, *os.File, error) {
+	j, at, err := d.lookup(ctx, name)
+	if err != nil {
+		return "", nil, err
+	}
+	st, err := d.statusFrom(ctx, j, at, name)
+	if err != nil {
+		return "", nil, err
+	}
+	f, err := d.openResult(ctx, j, at, st.ID)
+	return st.ID, f, err
+}
+
+// openResult opens a job's output: what is kept here, or else a copy of what is with any member that has it whole,
+// the member at first. The copy is gone when it is closed.
+func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name string) (*os.File, error) {
 	var from []tasks.PeerID
 	if at != "" {
 		from = append(from, at)
@@ -35,41 +61,34 @@ func (d *Daemon) sendResult(ctx context.Context, w io.Writer, j *job, at tasks.P
 	var missing error
 	if j != nil {
 		f, err := d.result(j)
-		if err == nil {
-			defer f.Close()
-			if _, err = io.Copy(w, f); err == nil {
-				d.wasFetched(j.name)
-			}
-			return nil // a half result is for the reader to see
-		}
 		var e *api.Error
-		if !errors.As(err, &e) || e.Status != http.StatusNotFound {
-			return err
+		if err == nil || !errors.As(err, &e) || e.Status != http.StatusNotFound {
+			return f, err
 		}
-		missing, name = err, j.name
+		missing = err
 	}
 	for _, id := range append(from, d.upPeers()...) {
 		if st, err := d.remoteStatus(ctx, id, name); err != nil || !st.State.Final() {
 			continue
 		}
-		err := d.remoteResult(ctx, w, id, name)
+		f, err := d.remoteResult(ctx, id, name)
 		if err == nil {
-			return nil
+			return f, nil
 		}
 		missing = err
 	}
 	if missing == nil {
 		missing = &api.Error{Status: http.StatusNotFound, Message: "no member that can be reached has the job's result", Hint: "dtpnode status " + name[:min(12, len(name))] + " says why"}
 	}
-	return missing
+	return nil, missing
 }
 
 // result opens a finished job's output that is kept here, if it is what the job's ledger says.
-func (d *Daemon) result(j *job) (io.ReadCloser, error) {
+func (d *Daemon) result(j *job) (*os.File, error) {
 	if !j.final() {
 		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet", Hint: "wait for it, or stop it: dtpnode cancel " + j.name[:12]}
 	}
-	none := &api.Error{Status: http.StatusNotFound, Message: "the job has no result", Hint: "dtpnode status " + j.name[:12] + " says why"}
+	none := d.noResult(j)
 	path := d.resultPath(j.name)
 	f, err := os.Open(path)
 	if err != nil {
@@ -84,7 +103,7 @@ func (d *Daemon) result(j *job) (io.ReadCloser, error) {
 	}
 	if err := verify(path, want); err != nil {
 		_ = f.Close()
-		d.blobs.forget(want)
+		d.blobs.forget(want, path)
 		d.log.Error("a job's result is damaged here; it is put aside, and taken from another node that has it", "job", j.name[:12], "reason", err)
 		if err := os.Rename(path, path+".damaged"); err != nil {
 			d.log.Warn("could not put a damaged result aside", "reason", err)
@@ -95,66 +114,48 @@ func (d *Daemon) result(j *job) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// shareResult makes a result fetchable and returns its hash.
+// noResult says that no result of a finished job is kept here.
+func (d *Daemon) noResult(j *job) *api.Error {
+	e := &api.Error{Status: http.StatusNotFound, Message: "the job has no result", Hint: "dtpnode status " + j.name[:12] + " says why"}
+	if at := d.fetchedAt(j.name); !at.IsZero() {
+		e.Message = fmt.Sprintf("the job's result was fetched at %s, and is not kept any more", at.Format(time.DateTime))
+	}
+	return e
+}
+
+// shareResult makes a result fetchable and returns its hash, as the job's ledger says it. It is not read for that:
+// who asks waits for the answer only so long, and compares what it fetches.
 func (d *Daemon) shareResult(j *job) ([]byte, error) {
-	f, err := d.result(j)
-	if err != nil {
-		return nil, err
+	if !j.final() {
+		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet"}
 	}
-	if err := f.Close(); err != nil {
-		return nil, err
+	path := d.resultPath(j.name)
+	j.mu.Lock()
+	sum := j.status.SHA256
+	j.mu.Unlock()
+	if sum == "" || sizeOf(path) < 0 {
+		return nil, d.noResult(j)
 	}
-	sum, err := hashFile(d.resultPath(j.name))
-	if err != nil {
-		return nil, fmt.Errorf("could not read the result: %w", err)
-	}
-	d.blobs.add(sum, d.resultPath(j.name))
+	d.blobs.add(sum, path)
 	return []byte(sum), nil
 }
 
-// remoteResult copies the result of a job from another node.
-func (d *Daemon) remoteResult(ctx context.Context, w io.Writer, from tasks.PeerID, name string) error {
+// remoteResult copies the result of a job from another node into a file without a name.
+func (d *Daemon) remoteResult(ctx context.Context, from tasks.PeerID, name string) (*os.File, error) {
 	sum, err := d.askPeer(ctx, from, "result", name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "result-*")
 	if err != nil {
-		return fmt.Errorf("could not fetch the result: %w", err)
+		return nil, fmt.Errorf("could not fetch the result: %w", err)
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if _, err := d.net.Fetch(ctx, from, string(sum), maxPartial, tmp); err != nil {
-		return err
-	}
-	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	_, err = io.Copy(w, tmp)
-	return err
-}
-
-// collect brings the result of a job that was submitted here and ended under another home to where its user
-// wants it.
-func (d *Daemon) collect(j *job) {
-	j.mu.Lock()
-	out := j.req.Output
-	j.mu.Unlock()
-	st, err := d.jobStatus(d.ctx, j.name)
-	if out == "" || err != nil || (st.State != api.Done && st.State != api.Partial) {
-		return
-	}
-	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "result-*")
+	_, err = d.net.Fetch(ctx, from, string(sum), maxPartial, tmp)
 	if err == nil {
-		defer os.Remove(tmp.Name())
-		err = errors.Join(d.sendResult(d.ctx, tmp, nil, "", j.name), tmp.Close())
+		_, err = tmp.Seek(0, io.SeekStart)
 	}
-	if err == nil {
-		err = copyFile(out, tmp.Name())
+	if err = errors.Join(err, os.Remove(tmp.Name())); err != nil {
+		return nil, errors.Join(err, tmp.Close())
 	}
-	if err != nil {
-		d.log.Warn("could not write a job's output; dtpnode get fetches it", "job", j.name[:12], "file", out, "reason", err)
-		return
-	}
-	d.log.Info("wrote a job's output", "job", j.name[:12], "file", out)
+	return tmp, nil
 }

@@ -56,21 +56,6 @@ func writeFile(path string, data []byte) error {
 	return place(path, bytesOf(data))
 }
 
-// copyFile makes a copy of a file, readable by all, appear at path, durably.
-func copyFile(path, from string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return fmt.Errorf("could not read %q: %w", from, err)
-	}
-	defer in.Close()
-	return placeDurably(path, func(f *os.File) error {
-		if _, err := io.Copy(f, in); err != nil {
-			return err
-		}
-		return f.Chmod(0o644)
-	})
-}
-
 func hashOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])

@@ -25,16 +25,25 @@ import (
 // maxPartial bounds a partial's blob.
 const maxPartial = 8 << 30
 
-// fetchPartial makes a partial's blob present here and returns its path.
+// fetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
+// show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
 func (d *Daemon) fetchPartial(p merge.Partial) (string, error) {
 	path := d.blobs.partial(p.Job, p.ID)
-	if info, err := os.Stat(path); err == nil && info.Size() == p.Size {
+	err := verify(path, p.SHA256)
+	switch {
+	case err == nil:
 		return path, nil
+	case errors.Is(err, errDamaged):
+		d.log.Error("a partial is damaged; it is fetched once more, or its range runs again", "job", p.Job.Short(), "reason", err)
+		d.blobs.forget(p.SHA256, path)
+		_ = os.Remove(path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("could not read partial %v: %w", p.ID, err)
 	}
 	if p.Holder == d.net.ID() {
-		return "", fmt.Errorf("partial %v is not here any more", p.ID)
+		return "", fmt.Errorf("partial %v is not here any more: %w", p.ID, err)
 	}
-	err := place(path, func(f *os.File) error {
+	err = place(path, func(f *os.File) error {
 		_, err := d.net.Fetch(d.ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), f)
 		return err
 	})
@@ -154,7 +163,7 @@ func (d *Daemon) damaged(e engine.FinishJob) (ids []merge.ID) {
 		path := d.keptPath(e.ID, p.ID)
 		if err := verify(path, p.SHA256); err != nil {
 			d.log.Error("a committed partial is damaged; it is fetched from another replica, or made again", "job", e.ID.Short(), "reason", err)
-			d.blobs.forget(p.SHA256)
+			d.blobs.forget(p.SHA256, path)
 			_ = os.Remove(path)
 			ids = append(ids, p.ID)
 		}
@@ -218,24 +227,9 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	if err := errors.Join(syncFile(result), syncDir(filepath.Dir(result))); err != nil {
 		return fmt.Errorf("could not keep the result %q: %w", result, err)
 	}
-	return d.deliver(j)
-}
-
-// deliver copies a result to where the user wants it, if that is this node's to do.
-func (d *Daemon) deliver(j *job) error {
-	j.mu.Lock()
-	out := j.req.Output
-	mine := j.desc != nil && j.desc.Submitter == d.net.ID()
-	if out == "" || !mine || j.outDone {
-		j.mu.Unlock()
-		return nil
-	}
-	j.outDone = true
-	j.mu.Unlock()
-	if err := copyFile(out, d.resultPath(j.name)); err != nil {
+	if err := d.deliver(j, func() (*os.File, error) { return os.Open(result) }); err != nil {
 		return withHint(err, "the result is kept: dtpnode get "+j.name[:12]+" -o FILE")
 	}
-	d.wasFetched(j.name)
 	return nil
 }
 
@@ -410,6 +404,7 @@ func (d *Daemon) finalStatus(j *job, state api.JobState, msg, hint string) api.J
 	j.mu.Lock()
 	f.id, f.desc, f.status, f.ended, f.running, f.working = j.id, j.desc, j.status, j.ended, j.running, j.working
 	f.merges, f.lost, f.view, f.apart, f.lines, f.home = j.merges, j.lost, j.view, j.apart, j.lines, j.home
+	f.outDone = j.outDone
 	j.mu.Unlock()
 	f.finalise(state, msg, hint)
 	return d.statusOf(f)
@@ -439,11 +434,12 @@ func tailOf(s string, n int) string {
 	return "(cut)\n" + s[len(s)-n:]
 }
 
-// jobEnded makes a job final here, as its ledger says.
+// jobEnded makes a job final here, as its ledger says; called by the loop alone. The ledger's copy does not go
+// before the end is on disk.
 func (d *Daemon) jobEnded(e engine.JobEnded) {
 	failpoint.Hit(failpoint.EndAfter)
-	j := d.byID(e.ID)
-	if c := d.ledgerOf(e.ID); c != nil {
+	j, c := d.byID(e.ID), d.ledgerOf(e.ID)
+	if c != nil {
 		if j == nil {
 			j = d.jobOf(c)
 		}
@@ -455,37 +451,41 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	if j == nil || json.Unmarshal(e.Result.Status, &st) != nil {
 		return
 	}
-	if st.ID = j.name; !j.adopt(st) {
-		return
-	}
-	d.log.Info("job ended", "job", j.name[:12], "state", st.State, "reason", st.Error)
+	st.ID = j.name
+	first := j.adopt(st) // else another node has told of the end before
 	if e.Result.SHA256 != "" {
 		d.blobs.add(e.Result.SHA256, d.resultPath(j.name))
 	}
-	d.saveEnd(j, e)
-	d.saveFinished(j)
-	if st.State == api.Done || st.State == api.Partial {
-		d.spawn(func() { d.deliverLate(j) })
+	if c != nil {
+		c.ending.Add(1)
 	}
-	close(j.done)
-	d.spawn(j.release)
+	d.spawn(func() {
+		d.saveEnd(j, e)
+		if first {
+			d.saveStatus(j)
+		}
+		if c != nil {
+			c.ending.Done()
+		}
+		if first {
+			d.afterEnd(j)
+		}
+		j.release()
+	})
 }
 
-// deliverLate brings a result to where its user wants it, if that is this node's to do and is not done.
-func (d *Daemon) deliverLate(j *job) {
+// afterEnd does what is left to do for a job that has just become final, and is so on disk.
+func (d *Daemon) afterEnd(j *job) {
 	j.mu.Lock()
-	due := j.req.Output != "" && j.desc != nil && j.desc.Submitter == d.net.ID() && !j.outDone
+	st := j.status
 	j.mu.Unlock()
-	if !due {
-		return
+	d.log.Info("job ended", "job", j.name[:12], "state", st.State, "reason", st.Error)
+	close(j.done)
+	if st.Output != "" && sizeOf(d.resultPath(j.name)) >= 0 {
+		d.wasFetched(j.name) // its user has it
 	}
-	if sizeOf(d.resultPath(j.name)) < 0 {
-		d.collect(j)
-		return
-	}
-	if err := d.deliver(j); err != nil {
-		d.log.Error("could not write a job's output", "job", j.name[:12], "reason", err)
-	}
+	d.deliverLate(j)
+	d.sweep()
 }
 
 // endLed ends a job that has no ledger.
@@ -493,9 +493,8 @@ func (d *Daemon) endLed(j *job, state api.JobState, msg, hint string) {
 	if !j.finalise(state, msg, hint) {
 		return
 	}
-	d.log.Info("job ended", "job", j.name[:12], "state", state, "reason", msg)
-	d.saveFinished(j)
-	close(j.done)
+	d.saveStatus(j)
+	d.afterEnd(j)
 	j.release()
 }
 
@@ -522,8 +521,8 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 	}
 	if !j.leads() {
 		d.forgetOldest(j.name)
-		if j.mine {
-			d.spawn(func() { d.collect(j) })
+		if j.mine { // its user is told of its end, and may be owed the output
+			d.spawn(func() { d.followStrays([]*stray{{job: j, restored: true}}) })
 		}
 	}
 	// Out of the way at once, since the job may be prepared anew; removed when its children have gone.
@@ -533,7 +532,7 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 	if err == nil {
 		err = os.Rename(dir, filepath.Join(trash, "job"))
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a replica that took no part has none
 		d.log.Warn("could not put a job's folder away", "dir", dir, "reason", err)
 	}
 	d.spawn(func() {

@@ -28,7 +28,8 @@ type job struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when final
 
-	loading sync.Mutex // held while sel is loaded again
+	loading    sync.Mutex // held while sel is loaded again
+	delivering sync.Mutex // held while the output is written
 
 	mu         sync.Mutex
 	home       tasks.PeerID // that leads it now, empty while none is known
@@ -36,6 +37,9 @@ type job struct {
 	mine       bool         // submitted here, in this life of the daemon
 	concluding bool         // its end is on the way to the ledger
 	outDone    bool         // the output is where its user wants it
+	outTries   int          // how often writing it failed
+	outNext    time.Time    // when it is tried again
+	outWaived  bool         // it is not to be written any more
 	id         tasks.JobID  // empty until the description is complete
 	desc       *tasks.Job
 	sel        Selector
@@ -55,7 +59,8 @@ type job struct {
 	log        []string // of children here
 	logBytes   int
 	logLost    int
-	resources  bool // released
+	ships      map[string]func() // by hash, what lets go of a blob that is here for the job
+	resources  bool              // released
 }
 
 // newJob is a job of which only the name is known.
@@ -70,6 +75,13 @@ func (j *job) leads() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.led
+}
+
+// ledSince is when a job was submitted that this node tells of.
+func (j *job) ledSince() (time.Time, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.status.Submitted, j.led
 }
 
 // homeNow is the node that leads the job, empty while none is known.
@@ -126,6 +138,10 @@ func (j *job) adopt(st api.JobStatus) bool {
 	if j.status.State.Final() {
 		return false
 	}
+	if j.outDone {
+		st.Output = j.req.Output // by this node, when it was the home
+	}
+	j.outDone = st.Output != ""
 	j.status, j.told, j.led, j.ended = st, true, true, time.Now()
 	return true
 }
@@ -188,16 +204,35 @@ func (j *job) addApart(names []string) {
 	}
 }
 
-// release frees what the job holds of the executor.
+// holds notes that a blob is here for the job until let is called, which happens once.
+func (j *job) holds(hash string, let func()) {
+	j.mu.Lock()
+	needless := j.resources || j.ships[hash] != nil
+	if !needless {
+		if j.ships == nil {
+			j.ships = map[string]func(){}
+		}
+		j.ships[hash] = let
+	}
+	j.mu.Unlock()
+	if needless {
+		let()
+	}
+}
+
+// release frees what the job holds: of the executor, and of what is shipped for it.
 func (j *job) release() {
 	j.cancel()
 	j.mu.Lock()
-	sel, client, again := j.sel, j.client, j.resources
+	sel, client, ships, again := j.sel, j.client, j.ships, j.resources
 	j.resources = true
-	j.sel, j.client = nil, nil
+	j.sel, j.client, j.ships = nil, nil, nil
 	j.mu.Unlock()
 	if again {
 		return
+	}
+	for _, let := range ships {
+		let()
 	}
 	if client != nil {
 		client.Close()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -25,31 +26,29 @@ const jobsTopic = "jobs"
 // askWait bounds a question to another daemon.
 const askWait = 3 * time.Second
 
+// maxJobsAnswer bounds the list of jobs told to another daemon.
+const maxJobsAnswer = p2p.MaxRequest / 2
+
 // maxLogAnswer bounds the logs told to another daemon.
 const maxLogAnswer = maxLogBytes
 
 // serve answers the requests of other daemons. Kinds and payloads:
 //
 //	signature  job id              -> brief, msgpack: who signed the job, and how
-//	jobs       -                   -> []api.JobStatus led here, JSON
+//	jobs       -                   -> []api.JobStatus told of here, JSON, as listed cuts them
 //	status     job name or prefix  -> api.JobStatus, JSON
 //	stop       job name            -> empty
 //	cancel     job name            -> empty
 //	logs       job name            -> text that the job's children printed here
 //	result     job name            -> hash of the result, a blob
+//	fetched    job name            -> empty: the job's user has the result
 func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
 	arg := string(payload)
 	switch kind {
 	case "signature":
 		return d.serveBrief(tasks.JobID(arg))
 	case "jobs":
-		out := []api.JobStatus{}
-		for _, j := range d.ledJobs() {
-			st := d.statusOf(j)
-			st.Missing, st.Failing, st.Stdout = nil, nil, ""
-			out = append(out, st)
-		}
-		return json.Marshal(out)
+		return json.Marshal(listed(d.jobsHere(), maxJobsAnswer))
 	case "logs":
 		return d.logsHere(arg), nil
 	}
@@ -69,6 +68,11 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 	switch kind {
 	case "stop", "cancel":
 		return nil, d.steer(j, kind)
+	case "fetched":
+		if j.final() && sizeOf(d.resultPath(j.name)) >= 0 {
+			d.wasFetched(j.name)
+		}
+		return nil, nil
 	}
 	return nil, fmt.Errorf("unknown request %q", kind)
 }
@@ -221,17 +225,18 @@ func (d *Daemon) steer(j *job, what string) error {
 
 // allJobs lists the jobs led here and by members that answer.
 func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
-	out := []api.JobStatus{}
-	for _, j := range d.ledJobs() {
-		out = append(out, d.statusOf(j))
-	}
+	out := listed(d.jobsHere(), math.MaxInt)
 	peers := d.upPeers()
 	lists := make([][]api.JobStatus, len(peers))
 	var g errgroup.Group
 	for i, id := range peers {
 		g.Go(func() error {
-			if b, err := d.askPeer(ctx, id, "jobs", ""); err == nil {
-				_ = json.Unmarshal(b, &lists[i])
+			b, err := d.askPeer(ctx, id, "jobs", "")
+			if err == nil {
+				err = json.Unmarshal(b, &lists[i])
+			}
+			if err != nil {
+				d.log.Warn("could not list the jobs of a member", "node", id, "reason", err)
 			}
 			return nil
 		})
@@ -243,6 +248,62 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	out = once(out)
 	slices.SortStableFunc(out, func(a, b api.JobStatus) int { return a.Submitted.Compare(b.Submitted) })
 	return out
+}
+
+// jobsHere describes the jobs that this node tells of, the oldest first.
+func (d *Daemon) jobsHere() []api.JobStatus {
+	out := []api.JobStatus{}
+	for _, j := range d.ledJobs() {
+		out = append(out, d.statusOf(j))
+	}
+	return out
+}
+
+// listed cuts descriptions of jobs to what a list of them has room for, in bytes of JSON: each without its long
+// parts, the running ones before the finished ones, of which the newest come first.
+func listed(all []api.JobStatus, room int) []api.JobStatus {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b api.JobStatus) int {
+		if a.State.Final() != b.State.Final() {
+			return cmp.Compare(rank(a), rank(b))
+		}
+		return b.Submitted.Compare(a.Submitted)
+	})
+	out := all[:0]
+	for _, st := range all {
+		st.Missing, st.Failing, st.Stdout = nil, nil, ""
+		if st.State.Final() {
+			st.Nodes = nil
+		}
+		size := jsonSize(st)
+		if size > room {
+			st.Nodes = nil
+			size = jsonSize(st)
+		}
+		if size > room {
+			continue
+		}
+		room -= size
+		out = append(out, st)
+	}
+	return out
+}
+
+// rank puts jobs that run before those that have ended.
+func rank(st api.JobStatus) int {
+	if st.State.Final() {
+		return 1
+	}
+	return 0
+}
+
+// jsonSize is what a job takes in a list.
+func jsonSize(st api.JobStatus) int {
+	b, err := json.Marshal(st)
+	if err != nil {
+		return math.MaxInt
+	}
+	return len(b) + 1
 }
 
 // once lists each job once: after its end several nodes tell of it, and for a moment two may think that they

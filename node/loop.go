@@ -11,7 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// loop owns the peer: everything that happens reaches it as an event, and no effect blocks it.
+// loop owns the peer: everything that happens reaches it as an event, and no effect blocks it: what reads or
+// writes files does so in a goroutine of its own, that Close waits for.
 func (d *Daemon) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -87,7 +88,8 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.FetchBlob:
 		d.spawn(func() { d.fetchBlob(e) })
 	case engine.ForgetBlob:
-		_ = os.Remove(d.blobs.partial(e.Job, e.ID))
+		path := d.blobs.partial(e.Job, e.ID)
+		d.spawn(func() { _ = os.Remove(path) })
 	case engine.FinishJob:
 		d.spawn(func() { d.finish(e) })
 	case engine.FailJob:

@@ -1,23 +1,30 @@
 package node
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
 )
 
 // sweepEvery is how often results are looked at that may have expired.
 const sweepEvery = time.Hour
 
-// fetchedFile marks, beside a result, that its user has it.
+// fetchedFile marks, beside a result, that its user has it; when, says the time of the file.
 const fetchedFile = "fetched"
+
+// keepFetched is how long a result is kept that was fetched: it may be wanted once more. All nodes that keep the
+// result are told of it, or know by the job's status, if the output was written before the end.
+const keepFetched = 24 * time.Hour
 
 // resultPath is where a job's output is kept.
 func (d *Daemon) resultPath(name string) string {
@@ -26,6 +33,37 @@ func (d *Daemon) resultPath(name string) string {
 
 func (d *Daemon) jobsDir() string { return filepath.Join(d.cfg.StateDir, "jobs") }
 
+// fetched says here and to the other nodes that a job's user has its result. Who does not hear of it keeps the
+// result until it expires.
+func (d *Daemon) fetched(name string) {
+	if sizeOf(d.resultPath(name)) >= 0 {
+		d.wasFetched(name)
+	}
+	d.spawn(func() {
+		var g errgroup.Group
+		g.SetLimit(16)
+		for _, id := range d.upPeers() {
+			g.Go(func() error {
+				_, err := d.askPeer(d.ctx, id, "fetched", name)
+				if err != nil && !errors.Is(err, p2p.ErrRemote) { // else it knows of no such job, say
+					d.log.Debug("could not tell that a result was fetched", "job", name[:12], "node", id, "reason", err)
+				}
+				return nil
+			})
+		}
+		_ = g.Wait()
+	})
+}
+
+// fetchedAt is when a job's result was fetched last, as far as this node knows; zero if it was not.
+func (d *Daemon) fetchedAt(name string) time.Time {
+	info, err := os.Stat(filepath.Join(d.jobsDir(), name, fetchedFile))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
 // wasFetched notes that a job's user has its result.
 func (d *Daemon) wasFetched(name string) {
 	if err := os.WriteFile(filepath.Join(d.jobsDir(), name, fetchedFile), nil, 0o600); err != nil {
@@ -33,8 +71,9 @@ func (d *Daemon) wasFetched(name string) {
 	}
 }
 
-// sweep removes finished jobs: those older than KeepFor, and beyond the newest KeepJobs those whose result was
-// fetched or that have none.
+// sweep removes results that were fetched keepFetched ago, and finished jobs: those older than KeepFor, and beyond
+// the newest KeepJobs those whose result was fetched or that have none. A result that is still to be written where
+// its user wants it goes by its age alone.
 func (d *Daemon) sweep() {
 	var final []*job
 	for _, o := range d.ledJobs() {
@@ -44,27 +83,45 @@ func (d *Daemon) sweep() {
 	}
 	slices.Reverse(final) // the newest first
 	for i, j := range final {
-		dir := filepath.Join(d.jobsDir(), j.name)
-		_, err := os.Stat(filepath.Join(dir, fetchedFile))
-		done := err == nil || sizeOf(d.resultPath(j.name)) < 0
+		at, has := d.fetchedAt(j.name), sizeOf(d.resultPath(j.name)) >= 0
 		j.mu.Lock()
 		old := time.Since(j.ended) > d.cfg.KeepFor
 		j.mu.Unlock()
-		if !old && !(done && i >= d.cfg.KeepJobs) {
-			continue
+		switch {
+		case old:
+			d.forgetJob(j)
+		case d.owed(j) != "" || (has && at.IsZero()):
+		case i >= d.cfg.KeepJobs:
+			d.forgetJob(j)
+		case has && time.Since(at) > keepFetched:
+			d.dropResult(j)
 		}
-		d.mu.Lock()
-		delete(d.byName, j.name)
-		d.mu.Unlock()
-		d.blobs.removeUnder(dir)
-		if err := os.RemoveAll(dir); err != nil {
-			d.log.Warn("could not remove an old job", "job", j.name[:12], "reason", err)
-		}
+	}
+}
+
+// forgetJob removes all that is known of a finished job.
+func (d *Daemon) forgetJob(j *job) {
+	dir := filepath.Join(d.jobsDir(), j.name)
+	d.mu.Lock()
+	delete(d.byName, j.name)
+	d.mu.Unlock()
+	d.blobs.removeUnder(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		d.log.Warn("could not remove an old job", "job", j.name[:12], "reason", err)
+	}
+}
+
+// dropResult removes a job's result and leaves the rest.
+func (d *Daemon) dropResult(j *job) {
+	d.blobs.removeUnder(filepath.Join(d.jobsDir(), j.name))
+	if err := os.Remove(d.resultPath(j.name)); err != nil {
+		d.log.Warn("could not remove a result that was fetched", "job", j.name[:12], "reason", err)
 	}
 }
 
 // sweepOften sweeps until the daemon closes.
 func (d *Daemon) sweepOften() {
+	d.spawn(d.deliverOften)
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -81,6 +138,7 @@ func (d *Daemon) sweepOften() {
 func (d *Daemon) storage(st *api.NodeStatus) {
 	var open int64
 	d.ask(func(p *engine.Peer) { open = p.Kept() })
+	st.KeptOpen = open
 	st.Kept = open + bytesUnder(d.ledgersDir()) + bytesUnder(d.jobsDir())
 	st.KeptMax = d.cfg.KeepBytes
 	d.mu.Lock()

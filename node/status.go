@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -40,11 +41,18 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		d.snapshot(j)
 	}
 	names := d.memberNames()
+	var kept int64
+	if id := j.known(); id != "" {
+		kept = bytesUnder(d.ledgerDir(id)) // a folder is not read while j.mu is held: the loop needs that
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.status
 	if j.told {
 		return st
+	}
+	if !j.outDone {
+		st.Output = "" // it may be wanted there, and is not yet
 	}
 	end := j.ended
 	if end.IsZero() {
@@ -86,7 +94,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		st.Rate = float64(st.Done) / st.Working
 	}
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
-	st.Kept = bytesUnder(d.ledgerDir(j.id))
+	st.Kept = kept
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
 	st.Failing = missing(j.desc, v.Failing, names)
 	if st.State.Final() {
@@ -154,16 +162,25 @@ func namesOf(ids []tasks.PeerID, names map[tasks.PeerID]memberName) []string {
 
 func (d *Daemon) names(ids []tasks.PeerID) []string { return namesOf(ids, d.memberNames()) }
 
+// ledJobs are the jobs that this node tells of, the oldest first.
 func (d *Daemon) ledJobs() []*job {
+	type dated struct {
+		job *job
+		at  time.Time
+	}
+	var led []dated
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	var out []*job
 	for _, j := range d.byName {
-		if j.leads() {
-			out = append(out, j)
+		if at, ok := j.ledSince(); ok {
+			led = append(led, dated{j, at})
 		}
 	}
-	slices.SortFunc(out, func(a, b *job) int { return a.status.Submitted.Compare(b.status.Submitted) })
+	d.mu.Unlock()
+	slices.SortFunc(led, func(a, b dated) int { return a.at.Compare(b.at) })
+	out := make([]*job, len(led))
+	for i, l := range led {
+		out[i] = l.job
+	}
 	return out
 }
 
@@ -180,21 +197,33 @@ func (d *Daemon) find(prefix string) []*job {
 	return out
 }
 
-// saveStatus keeps a led job's status on disk, for after a restart.
+// savedStatus is a job's status as it is kept on disk, and what its user is still owed.
+type savedStatus struct {
+	api.JobStatus
+	Ours bool   `json:"ours,omitempty"` // submitted here
+	Owed string `json:"owed,omitempty"` // where this node is to write the output
+}
+
+// statusFile keeps a savedStatus, beside a job's result.
+const statusFile = "status.json"
+
+// saveStatus keeps a job's status on disk, for after a restart; durably where its user is owed an output.
 func (d *Daemon) saveStatus(j *job) {
-	b, err := json.Marshal(d.statusOf(j))
+	dir := filepath.Join(d.jobsDir(), j.name)
+	saved := savedStatus{JobStatus: d.statusOf(j), Owed: d.owed(j)}
+	j.mu.Lock()
+	saved.Ours = d.ours(j)
+	j.mu.Unlock()
+	b, err := json.Marshal(saved)
 	if err == nil {
-		err = writeFile(filepath.Join(d.jobsDir(), j.name, "status.json"), b)
+		err = writeFile(filepath.Join(dir, statusFile), b)
+	}
+	if err == nil && saved.Owed != "" {
+		err = errors.Join(syncFile(filepath.Join(dir, statusFile)), syncDir(dir), syncDir(d.jobsDir()))
 	}
 	if err != nil {
 		d.log.Warn("could not save a job's status", "job", j.name[:12], "reason", err)
 	}
-}
-
-// saveFinished keeps a final status, and makes room for it.
-func (d *Daemon) saveFinished(j *job) {
-	d.saveStatus(j)
-	d.sweep()
 }
 
 // loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that
@@ -206,13 +235,14 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 	}
 	dirs, _ := os.ReadDir(d.jobsDir())
 	for _, e := range dirs {
-		b, err := os.ReadFile(filepath.Join(d.jobsDir(), e.Name(), "status.json"))
-		var st api.JobStatus
-		if err != nil || json.Unmarshal(b, &st) != nil || st.ID != e.Name() {
+		b, err := os.ReadFile(filepath.Join(d.jobsDir(), e.Name(), statusFile))
+		var saved savedStatus
+		if err != nil || json.Unmarshal(b, &saved) != nil || saved.ID != e.Name() {
 			continue
 		}
+		st := saved.JobStatus
 		if !st.State.Final() && (restored[st.ID] || st.State != api.Preparing) {
-			strays = append(strays, d.newStray(st, restored[st.ID]))
+			strays = append(strays, d.newStray(saved, restored[st.ID]))
 			continue
 		}
 		if !st.State.Final() {
@@ -221,6 +251,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		}
 		j := newJob(d.ctx, st.ID)
 		j.home, j.led, j.told, j.status = st.Home, true, true, st
+		j.mine, j.req.Output, j.outDone = saved.Ours, saved.Owed, st.Output != ""
 		j.ended = st.Submitted.Add(time.Duration(st.Seconds * 1e9))
 		close(j.done)
 		d.byName[st.ID] = j

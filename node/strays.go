@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -43,7 +44,8 @@ func (d *Daemon) loadEnds() (out []engine.Remember) {
 	return out
 }
 
-// stray is such a job. restored says that this node has its ledger, and hears from there how it ends.
+// stray is a job whose end is asked for. restored says that it has not been lost: this node has its ledger, and
+// hears from there how it ends, or has known it all along.
 type stray struct {
 	job      *job
 	restored bool
@@ -51,10 +53,10 @@ type stray struct {
 }
 
 // newStray makes a job known that was not over when this daemon ended.
-func (d *Daemon) newStray(st api.JobStatus, restored bool) *stray {
+func (d *Daemon) newStray(st savedStatus, restored bool) *stray {
 	j := newJob(d.ctx, st.ID)
-	j.mine, j.status = true, st
-	j.req.Output = st.Output
+	j.mine, j.status = true, st.JobStatus
+	j.req.Output = st.Owed
 	if !restored {
 		d.byName[st.ID] = j
 	}
@@ -65,19 +67,16 @@ func (d *Daemon) newStray(st api.JobStatus, restored bool) *stray {
 func (d *Daemon) followStrays(strays []*stray) {
 	tick := time.NewTicker(strayEvery)
 	defer tick.Stop()
-	for len(strays) > 0 {
+	for {
+		strays = slices.DeleteFunc(strays, d.strayOver)
+		if len(strays) == 0 {
+			return
+		}
 		select {
 		case <-d.ctx.Done():
 			return
 		case <-tick.C:
 		}
-		var open []*stray
-		for _, s := range strays {
-			if !d.strayOver(s) {
-				open = append(open, s)
-			}
-		}
-		strays = open
 	}
 }
 
@@ -133,17 +132,12 @@ func (d *Daemon) loseStray(j *job) {
 
 // endStray makes a stray final as another node tells it.
 func (d *Daemon) endStray(j *job, st api.JobStatus) {
-	if st.State == api.Done || st.State == api.Partial {
-		d.collect(j)
-	}
-	st.Output = j.req.Output
 	if !j.adopt(st) {
 		return
 	}
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
-	d.log.Info("job ended", "job", j.name[:12], "state", st.State, "reason", st.Error)
-	d.saveFinished(j)
-	close(j.done)
+	d.saveStatus(j)
+	d.afterEnd(j)
 }

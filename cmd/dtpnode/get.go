@@ -23,6 +23,8 @@ func newGet(g *globals) *cobra.Command {
 		Short: "Fetch the output of a finished job",
 		Long: `get writes a job's output file: under the name given by -o, else under the selector's name with the
 ending .root, here. -o - writes to standard output. A file of that name is replaced, in one step.
+A result is kept for a day after it was last fetched or written by run -o, by all nodes that have it, and
+if nobody fetches it for as long as --keep-results of dtpnode up says.
 
 Exit status: 0 fetched, 1 error, 2 wrong usage, 3 fetched but partial, 130 interrupted.`,
 		Example: "  dtpnode get 3fa9 -o dimuon.root",

@@ -17,7 +17,7 @@ func newPs(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ps",
 		Short: "List jobs",
-		Long: `ps lists the jobs that the local daemon leads or has heard of.
+		Long: `ps lists the jobs of all members that answer: those that run, and the newest of those that have ended.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode ps\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,7 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 		return g.showSubmitted(st)
 	}
 	release()
-	return follow(ctx, g, client, st.ID, "", interrupts, own == nil)
+	return follow(ctx, g, client, st.ID, output{written: req.Output}, interrupts, own == nil)
 }
 
 // request is what the daemon is asked for. All that can be checked here is.
@@ -290,9 +291,14 @@ func (g *globals) showSubmitted(st api.JobStatus) error {
 	return g.show(st, func(w io.Writer) { fmt.Fprintln(w, st.ID) })
 }
 
+// output is where a job's output goes, empty for nowhere.
+type output struct {
+	written string // by the daemon, before it tells of the job's end
+	fetch   string // by this command, after it
+}
+
 // follow shows the job until it ends, and how it ended.
-// out is where to write its output then, empty for nowhere.
-func follow(ctx context.Context, g *globals, client *api.Client, id, out string, interrupts <-chan os.Signal, detachable bool) error {
+func follow(ctx context.Context, g *globals, client *api.Client, id string, out output, interrupts <-chan os.Signal, detachable bool) error {
 	p := newPrinter(g)
 	f := submit.Follower{
 		Jobs: client, Printer: p, Print: g.printLine(p),
@@ -312,15 +318,26 @@ func follow(ctx context.Context, g *globals, client *api.Client, id, out string,
 	if st.State == api.Failed || st.State == api.Cancelled {
 		return submit.Outcome(st)
 	}
-	if out != "" {
-		if st.Output, err = submit.Fetch(ctx, client, st.ID, out); err != nil {
+	if out.fetch != "" {
+		if st.Output, err = submit.Fetch(ctx, client, st.ID, out.fetch); err != nil {
 			return fetched(st, err)
 		}
 	}
 	if !g.json() { // the last status event has all of it
 		progress.Summary(g.stdout, st)
 	}
+	if out.written != "" && st.Output == "" {
+		return notWritten(st, out.written)
+	}
 	return submit.Outcome(st)
+}
+
+// notWritten says that a job has ended, and that its output is not where it was wanted.
+func notWritten(st api.JobStatus, path string) error {
+	return &api.Error{
+		Message: fmt.Sprintf("the job is %s, but its output could not be written to %q: %s", st.State, path, cmp.Or(st.OutputError, "it is not there yet")),
+		Hint:    fmt.Sprintf("the daemon tries again while it keeps the result; `dtpnode get %s -o FILE` fetches it at once", progress.Short(st.ID)),
+	}
 }
 
 // printer shows a job; package progress has three kinds.

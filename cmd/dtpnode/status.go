@@ -76,7 +76,8 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)
 	fmt.Fprintf(tw, "ROOT\t%s\n", root)
 	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)
-	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; uncommitted results up to %s\n", progress.Bytes(float64(st.Kept)), st.Ledgers, progress.Bytes(float64(st.KeptMax)))
+	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; of it uncommitted %s of at most %s\n", progress.Bytes(float64(st.Kept)), st.Ledgers,
+		progress.Bytes(float64(st.KeptOpen)), progress.Bytes(float64(st.KeptMax)))
 	fmt.Fprintf(tw, "steals\t%s\n", histogram(st.Steal))
 	fmt.Fprintf(tw, "packets\t%s\n", histogram(st.Packet))
 	if st.Problem != "" {
@@ -106,6 +107,9 @@ func printJob(w io.Writer, st api.JobStatus) {
 		fmt.Fprintf(w, "  %s\n", progress.Clean(st.Hint))
 	}
 	progress.Summary(w, st)
+	if st.OutputError != "" {
+		fmt.Fprintf(w, "output not written: %s\n", progress.Clean(st.OutputError))
+	}
 	for _, f := range st.Failing {
 		fmt.Fprintf(w, "failing, tried %d times: %s [%d, %d): %s: %s\n", f.Tries, progress.Clean(f.File), f.First, f.Last, f.Kind, progress.Clean(f.Reason))
 	}

@@ -43,7 +43,7 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.root, "root", "", "ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
 	flags.StringVar(&f.keep, "keep-bytes", "", "bound of partial results kept here before they are committed, e.g. 20G (default: a quarter of the free disk)")
-	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour, "keep the result of a finished job for so long if nobody fetches it")
+	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour, "keep the result of a finished job for so long if nobody fetches it; one that was fetched is kept for another day")
 	flags.DurationVar(&f.commit, "commit-every", 30*time.Second, "hand in what a child has done after so long; a crash loses no more than that")
 	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")

@@ -8,7 +8,7 @@
 //	POST /v1/join                   JoinRequest -> NodeStatus
 //	POST /v1/revoke                 RevokeRequest -> {}
 //	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
-//	GET  /v1/jobs                   []JobStatus (all jobs this node leads or has heard of)
+//	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts)
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
 //	GET  /v1/jobs/{id}/events       newline-delimited Event until the job ends
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result
@@ -99,8 +99,10 @@ type JobStatus struct {
 	Missing []Missing  `json:"missing,omitempty"` // only in a partial result
 	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
 	Apart   []string   `json:"apart,omitempty"`   // output objects that could not be merged
-	Output  string     `json:"output,omitempty"`
-	SHA256  string     `json:"sha256,omitempty"` // of the output, hex, once there is one
+	Output  string     `json:"output,omitempty"`  // where it was written, once it is; empty: kept for get
+	SHA256  string     `json:"sha256,omitempty"`  // of the output, hex, once there is one
+
+	OutputError string `json:"output_error,omitempty"` // why it could not be written yet where it was wanted
 
 	Replicas []string `json:"replicas,omitempty"` // names of the nodes that have a copy of the job's ledger
 	Safe     bool     `json:"safe"`               // the copies are as many as they should be: the job outlives the loss of its home
@@ -180,11 +182,12 @@ type NodeStatus struct {
 	RSS      int64     `json:"rss"`    // bytes, the daemon alone
 	Uptime   float64   `json:"uptime"` // seconds
 	StateDir string    `json:"state_dir"`
-	Steal    Histogram `json:"steal"`      // request to grant, as thief
-	Packet   Histogram `json:"packet"`     // daemon's cost of a packet beyond the child's time
-	Kept     int64     `json:"kept_bytes"` // partial results and results kept for jobs
-	KeptMax  int64     `json:"kept_limit"` // their bound; uncommitted partial results beyond it are dropped and run again
-	Ledgers  int       `json:"ledgers"`    // copies of jobs' ledgers
+	Steal    Histogram `json:"steal"`                  // request to grant, as thief
+	Packet   Histogram `json:"packet"`                 // daemon's cost of a packet beyond the child's time
+	Kept     int64     `json:"kept_bytes"`             // all that is kept for jobs: the next, ledgers with what is committed, results
+	KeptOpen int64     `json:"kept_uncommitted_bytes"` // of it partial results that are not committed
+	KeptMax  int64     `json:"kept_limit"`             // bound of kept_uncommitted_bytes; what is beyond it is dropped and run again
+	Ledgers  int       `json:"ledgers"`                // copies of jobs' ledgers
 	Problem  string    `json:"problem,omitempty"`
 }
 
