@@ -99,7 +99,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.cfg.KeepBytes == 0 {
 		d.cfg.KeepBytes = keepBytes(d.cfg.ScratchDir)
 	}
-	d.blobs = newBlobs(d.cfg.ScratchDir)
+	d.blobs = newBlobs(d.cfg.ScratchDir, d.log)
 	d.findROOT(ctx)
 	root := ""
 	if d.root != nil {

@@ -86,10 +86,17 @@ func copyVerified(out io.Writer, path, hash string) error {
 	if _, err := io.Copy(io.MultiWriter(out, h), in); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != hash {
-		return fmt.Errorf("%q is damaged: its SHA-256 is %s, not %s", path, got, hash)
+	return compare(path, hex.EncodeToString(h.Sum(nil)), hash)
+}
+
+// errDamaged says that a file is not what its hash says.
+var errDamaged = errors.New("damaged")
+
+func compare(path, got, want string) error {
+	if got == want {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%q is %w: its SHA-256 is %s, not %s", path, errDamaged, got, want)
 }
 
 // verify compares a file with its hash.

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -116,7 +115,7 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 
 // fillCopy brings description, brief and sources here, durably.
 func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
-	body, err := d.bring(string(c.id), from, maxJobBytes, filepath.Join(c.dir, bodyFile))
+	body, err := d.bring(string(c.id), c.id, from, maxJobBytes, filepath.Join(c.dir, bodyFile))
 	if err != nil {
 		return err
 	}
@@ -131,35 +130,32 @@ func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
 	if c.desc, err = d.checkJob(c.id, body, c.brief); err != nil {
 		return err
 	}
-	_, err = d.bring(c.desc.Code.Source, from, maxSources+maxSources/8, filepath.Join(c.dir, sourceFile))
+	_, err = d.bring(c.desc.Code.Source, c.id, from, maxSources+maxSources/8, filepath.Join(c.dir, sourceFile))
 	return err
 }
 
-// bring has a blob of a known hash at path, durably, and returns its bytes.
-func (d *Daemon) bring(hash string, from tasks.PeerID, limit int64, path string) ([]byte, error) {
+// bring has a blob of a job at path, durably, and returns its bytes. It is here already where from is empty.
+func (d *Daemon) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int64, path string) ([]byte, error) {
 	if b, err := os.ReadFile(path); err == nil && hashOf(b) == hash {
 		d.blobs.add(hash, path)
 		return b, nil
 	}
-	var buf bytes.Buffer
-	if here, ok := d.blobs.path(hash); ok {
-		if b, err := os.ReadFile(here); err == nil && hashOf(b) == hash {
-			buf.Write(b)
+	b, ok := d.blobs.read(hash)
+	switch {
+	case ok:
+	case from == "":
+		return nil, fmt.Errorf("could not find blob %s here", hash)
+	default:
+		var err error
+		if b, err = d.fetchBytes(d.ctx, id, from, hash, limit); err != nil {
+			return nil, err
 		}
 	}
-	if buf.Len() == 0 {
-		if from == "" {
-			return nil, fmt.Errorf("could not find blob %s here", hash)
-		}
-		if _, err := d.net.Fetch(d.ctx, from, hash, limit, &buf); err != nil {
-			return nil, fmt.Errorf("could not fetch blob %s: %w", hash, err)
-		}
-	}
-	if err := placeDurably(path, bytesOf(buf.Bytes())); err != nil {
+	if err := placeDurably(path, bytesOf(b)); err != nil {
 		return nil, err
 	}
 	d.blobs.add(hash, path)
-	return buf.Bytes(), nil
+	return b, nil
 }
 
 // briefOf is the brief of a job that was submitted here.
@@ -268,12 +264,16 @@ func (d *Daemon) closeCopy(id tasks.JobID) {
 	}
 }
 
-// dropLedger forgets a copy. One that could not go on leaves the partials it keeps: this node may be asked
-// to be a replica again.
+// dropLedger forgets a copy; called by the loop alone. One that could not go on leaves the partials it keeps: this
+// node may be asked to be a replica again.
 func (d *Daemon) dropLedger(e engine.DropLedger) {
+	_, known := d.peer.Jobs()[e.ID]
 	d.mu.Lock()
 	c := d.copies[e.ID]
 	delete(d.copies, e.ID)
+	if !known { // its end here has been told before that of its ledger, which made it known again
+		delete(d.jobs, e.ID)
+	}
 	d.mu.Unlock()
 	if c == nil {
 		return
@@ -356,7 +356,7 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 		return log, errors.Join(err, c.journal.Close())
 	}
 	d.blobs.add(string(id), filepath.Join(dir, bodyFile))
-	d.blobs.add(c.desc.Code.Source, filepath.Join(dir, sourceFile))
+	d.blobs.add(c.desc.Code.Source, filepath.Join(dir, sourceFile)) // whether it is whole shows when it is read
 	d.openCopy(c)
 	return log, nil
 }
@@ -365,7 +365,7 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 // its path. What is there already is compared with its hash when it is first asked for.
 func (d *Daemon) keepPartial(p merge.Partial, sources []tasks.PeerID) (string, error) {
 	path := d.keptPath(p.Job, p.ID)
-	if known, _ := d.blobs.path(p.SHA256); known == path && sizeOf(path) == p.Size {
+	if d.blobs.has(p.SHA256, path) && sizeOf(path) == p.Size {
 		return path, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

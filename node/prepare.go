@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -63,8 +65,8 @@ func (d *Daemon) meet(j *job) (rate float64) {
 // takeFrom takes over what o was prepared with, and lets go of what was there.
 func (j *job) takeFrom(o *job) {
 	o.mu.Lock()
-	sel, lib, desc, key := o.sel, o.lib, o.desc, o.codeKey
-	o.sel = nil
+	sel, lib, desc, key, ships := o.sel, o.lib, o.desc, o.codeKey, o.ships
+	o.sel, o.ships = nil, nil
 	o.mu.Unlock()
 	j.mu.Lock()
 	old := j.sel
@@ -74,6 +76,9 @@ func (j *job) takeFrom(o *job) {
 		j.sel, j.lib, j.desc, j.codeKey = sel, lib, desc, key
 	}
 	j.mu.Unlock()
+	for hash, let := range ships {
+		j.holds(hash, let)
+	}
 	if old != nil {
 		old.Release()
 	}
@@ -106,7 +111,7 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 	if !sameROOT(desc.Code.Platform, d.root.Platform) {
 		return fmt.Errorf("the job needs %s, this node has %s", desc.Code.Platform, d.root.Platform)
 	}
-	packed, err := d.fetchSmall(ctx, j.homeNow(), desc.Code.Source, maxSources+maxSources/8)
+	packed, err := d.sources(ctx, j, desc)
 	if err != nil {
 		return err
 	}
@@ -116,7 +121,7 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 	}
 	lib, ok := exec.Compiled(src)
 	if !ok {
-		if lib, err = d.libraryFrom(ctx, exec, j.homeNow(), desc, src); err != nil {
+		if lib, err = d.libraryFrom(ctx, exec, j, desc, src); err != nil {
 			return err
 		}
 	}
@@ -144,35 +149,83 @@ func sameROOT(a, b string) bool {
 	return part(a) == part(b)
 }
 
-func (d *Daemon) libraryFrom(ctx context.Context, exec Executor, home tasks.PeerID, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
+func (d *Daemon) libraryFrom(ctx context.Context, exec Executor, j *job, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
 	if desc.Code.Library != "" && desc.Code.Platform == d.root.Platform {
-		b, err := d.fetchSmall(ctx, home, desc.Code.Library, maxJobBytes)
+		b, err := d.fetchSmall(ctx, j, desc.Code.Library, maxJobBytes)
 		if err == nil {
 			var lib rootexec.Library
 			if lib, err = exec.Unpack(ctx, src, b); err == nil {
 				return lib, nil
 			}
 		}
-		d.log.Warn("could not use the home's library; compiling", "home", home, "reason", err)
+		d.log.Warn("could not use the home's library; compiling", "home", j.homeNow(), "reason", err)
 	}
 	return exec.Compile(ctx, src)
 }
 
-// fetchSmall gets a blob into memory, from this node if it has it.
-func (d *Daemon) fetchSmall(ctx context.Context, from tasks.PeerID, hash string, limit int64) ([]byte, error) {
-	if path, ok := d.blobs.path(hash); ok {
-		if b, err := os.ReadFile(path); err == nil {
-			return b, nil
-		}
-	}
-	var buf bytes.Buffer
-	if _, err := d.net.Fetch(ctx, from, hash, limit, &buf); err != nil {
-		return nil, fmt.Errorf("could not fetch blob %s: %w", hash, err)
-	}
-	if _, err := d.blobs.put(d.shipDir(), buf.Bytes()); err != nil {
+// sources gets a job's packed sources. Those in its ledger's folder are made whole again where they were damaged.
+func (d *Daemon) sources(ctx context.Context, j *job, desc *tasks.Job) ([]byte, error) {
+	hash := desc.Code.Source
+	packed, err := d.fetchSmall(ctx, j, hash, maxSources+maxSources/8)
+	if err != nil {
 		return nil, err
 	}
-	return buf.Bytes(), nil
+	if c := d.ledgerOf(j.id); c != nil {
+		if path := filepath.Join(c.dir, sourceFile); !d.blobs.has(hash, path) {
+			if err := placeDurably(path, bytesOf(packed)); err != nil {
+				return nil, &rootexec.Failure{Kind: rootexec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+			}
+			d.blobs.add(hash, path)
+		}
+	}
+	return packed, nil
+}
+
+// fetchSmall gets a blob that a job ships into memory, from this node if it has it whole, and has it here for
+// others as long as the job lasts.
+func (d *Daemon) fetchSmall(ctx context.Context, j *job, hash string, limit int64) ([]byte, error) {
+	b, ok := d.blobs.read(hash)
+	if !ok {
+		var err error
+		if b, err = d.fetchBytes(ctx, j.id, j.homeNow(), hash, limit); err != nil {
+			return nil, err
+		}
+	}
+	if d.blobs.has(hash, filepath.Join(d.ledgerDir(j.id), sourceFile)) {
+		return b, nil // it is
+	}
+	_, err := d.ship(j, b)
+	return b, err
+}
+
+// maxAsked bounds the members that are asked for a blob before it is taken as not to be had now.
+const maxAsked = 8
+
+// fetchBytes gets a blob of a job from the member at, or else from others that may have it: replicas of its ledger
+// do, and those that run it.
+func (d *Daemon) fetchBytes(ctx context.Context, id tasks.JobID, at tasks.PeerID, hash string, limit int64) ([]byte, error) {
+	var v engine.LedgerView
+	d.ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
+	var asked []tasks.PeerID
+	var errs error
+	for _, from := range slices.Concat([]tasks.PeerID{at}, v.Members, d.upPeers()) {
+		if from == "" || from == d.net.ID() || slices.Contains(asked, from) {
+			continue
+		}
+		if asked = append(asked, from); len(asked) > maxAsked || ctx.Err() != nil {
+			break
+		}
+		var buf bytes.Buffer
+		_, err := d.net.Fetch(ctx, from, hash, limit, &buf)
+		if err == nil {
+			return buf.Bytes(), nil
+		}
+		errs = errors.Join(errs, err)
+	}
+	if errs == nil {
+		errs = errors.New("no other member can be reached")
+	}
+	return nil, fmt.Errorf("could not fetch blob %s of job %s: %w", hash, id.Short(), errs)
 }
 
 // errOver says that a job ended while something was being done for it.

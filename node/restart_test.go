@@ -47,7 +47,7 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 // make no more than a worker, and its vote would be missing.
 func TestLedgersAreBackBeforeAnythingElse(t *testing.T) {
 	d := openWithout(t, "replica")
-	source, err := d.blobs.put(d.shipDir(), []byte("sources"))
+	source, err := d.blobs.ship([]byte("sources"))
 	if err != nil {
 		t.Fatal(err)
 	}

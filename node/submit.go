@@ -258,11 +258,11 @@ func (d *Daemon) describe(j *job, nonce []byte, src rootexec.Source, lib rootexe
 	if err != nil {
 		return nil, err
 	}
-	srcHash, err := d.blobs.put(d.shipDir(), packed)
+	srcHash, err := d.ship(j, packed)
 	if err != nil {
 		return nil, err
 	}
-	libHash, err := d.packLibrary(lib)
+	libHash, err := d.packLibrary(j, lib)
 	if err != nil {
 		return nil, err
 	}
@@ -274,22 +274,28 @@ func (d *Daemon) describe(j *job, nonce []byte, src rootexec.Source, lib rootexe
 	}, nil
 }
 
-// shipDir is where blobs lie that other nodes fetch to take part in jobs.
-func (d *Daemon) shipDir() string { return filepath.Join(d.cfg.ScratchDir, "ship") }
+// ship has bytes here that other nodes fetch to take part in a job, as long as the job lasts.
+func (d *Daemon) ship(j *job, data []byte) (hash string, err error) {
+	if hash, err = d.blobs.ship(data); err == nil {
+		j.holds(hash, func() { d.blobs.letGo(hash) })
+	}
+	return hash, err
+}
 
-// packLibrary makes a library ready for others, once.
-func (d *Daemon) packLibrary(lib rootexec.Library) (string, error) {
+// packLibrary makes a library ready for others, once while there are jobs with it.
+func (d *Daemon) packLibrary(j *job, lib rootexec.Library) (string, error) {
 	d.mu.Lock()
 	hash, ok := d.packed[lib.Key]
 	d.mu.Unlock()
-	if ok {
+	if ok && d.blobs.shipAgain(hash) {
+		j.holds(hash, func() { d.blobs.letGo(hash) })
 		return hash, nil
 	}
 	b, err := lib.Pack()
 	if err != nil {
 		return "", fmt.Errorf("could not pack library %q: %w", lib.So, err)
 	}
-	if hash, err = d.blobs.put(d.shipDir(), b); err != nil {
+	if hash, err = d.ship(j, b); err != nil {
 		return "", err
 	}
 	d.mu.Lock()

@@ -1,0 +1,228 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// flip changes a bit in the middle of a file.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		b[len(b)/2] ^= 1
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// served is what other nodes get for a hash.
+func served(t *testing.T, b *blobs, hash string) (string, error) {
+	t.Helper()
+	f, size, err := b.Open(hash)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err == nil && int64(len(data)) != size {
+		err = fmt.Errorf("%d bytes, said %d", len(data), size)
+	}
+	return string(data), err
+}
+
+// A blob that two jobs have in their folders is there until the second one goes.
+func TestABlobIsServedFromWhereItStillIs(t *testing.T) {
+	b := newBlobs(t.TempDir(), slog.New(slog.DiscardHandler))
+	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
+	var hash string
+	for _, dir := range []string{first, second, first} { // the last one put goes first, too
+		var err error
+		if hash, err = b.put(dir, []byte("source")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.removeUnder(first)
+	if got, err := served(t, b, hash); got != "source" || err != nil {
+		t.Errorf("after the first job %q, error %v", got, err)
+	}
+	if data, ok := b.read(hash); !ok || string(data) != "source" {
+		t.Errorf("after the first job read %q", data)
+	}
+	b.add(hash, filepath.Join(first, hash))
+	if err := os.RemoveAll(second); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := served(t, b, hash); got != "source" || err != nil {
+		t.Errorf("from the first folder %q, error %v", got, err)
+	}
+	if err := os.RemoveAll(first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := served(t, b, hash); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after both: %v", err)
+	}
+	if len(b.at) > 0 {
+		t.Errorf("remembers %v", b.at)
+	}
+}
+
+// Bytes that are not what they were are neither used nor given to others, and are told by name.
+func TestADamagedBlobIsForgotten(t *testing.T) {
+	for name, get := range map[string]func(b *blobs, hash string) (string, error){
+		"served": func(b *blobs, hash string) (string, error) { return served(t, b, hash) },
+		"read": func(b *blobs, hash string) (string, error) {
+			data, ok := b.read(hash)
+			if !ok {
+				return "", fs.ErrNotExist
+			}
+			return string(data), nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			b := newBlobs(t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)))
+			bad, good := t.TempDir(), t.TempDir()
+			hash, err := b.put(bad, []byte("source"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			flip(t, filepath.Join(bad, hash))
+			if got, err := get(b, hash); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("got %q, error %v", got, err)
+			}
+			if !strings.Contains(log.String(), filepath.Join(bad, hash)) {
+				t.Errorf("the log does not name the file: %s", &log)
+			}
+			b.add(hash, filepath.Join(bad, hash))
+			if _, err := b.put(good, []byte("source")); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := get(b, hash); got != "source" || err != nil {
+				t.Errorf("from the whole one got %q, error %v", got, err)
+			}
+			if b.has(hash, filepath.Join(bad, hash)) {
+				t.Error("the damaged file is still known")
+			}
+		})
+	}
+}
+
+// What jobs ship lies here exactly as long as a job holds it.
+func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		b := newBlobs(dir, slog.New(slog.DiscardHandler))
+		d := &Daemon{blobs: b}
+		jobs := []*job{newJob(t.Context(), "a"), newJob(t.Context(), "b"), newJob(t.Context(), "c")}
+		holds := map[string]map[*job]bool{"x": {}, "y": {}}
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			i := rapid.IntRange(0, len(jobs)-1).Draw(rt, "job")
+			data := rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "data")
+			switch rapid.IntRange(0, 2).Draw(rt, "what") {
+			case 0:
+				if _, err := d.ship(jobs[i], []byte(data)); err != nil {
+					rt.Fatal(err)
+				}
+				if !jobs[i].released() {
+					holds[data][jobs[i]] = true
+				}
+			case 1: // over, and another begins
+				jobs[i].release()
+				for _, h := range holds {
+					delete(h, jobs[i])
+				}
+				if rapid.Bool().Draw(rt, "another") {
+					jobs[i] = newJob(t.Context(), "d")
+				}
+			case 2: // prepared twice
+				o := newJob(t.Context(), "e")
+				if _, err := d.ship(o, []byte(data)); err != nil {
+					rt.Fatal(err)
+				}
+				if !jobs[i].released() {
+					holds[data][jobs[i]] = true
+				}
+				jobs[i].takeFrom(o)
+			}
+			for data, by := range holds {
+				got, err := served(t, b, hashOf([]byte(data)))
+				if len(by) > 0 && got != data || len(by) == 0 && !errors.Is(err, fs.ErrNotExist) {
+					rt.Fatalf("%d jobs hold %q, got %q, error %v", len(by), data, got, err)
+				}
+				if here := sizeOf(filepath.Join(b.shipDir(), hashOf([]byte(data)))) >= 0; here != (len(by) > 0) {
+					rt.Fatalf("%d jobs hold %q, its file is there: %v", len(by), data, here)
+				}
+			}
+		}
+	})
+}
+
+// A partial is not merged from what is not as it was sealed.
+func TestADamagedPartialIsNotMerged(t *testing.T) {
+	d := openWithout(t, "worker")
+	defer d.Close()
+	p := merge.Partial{ID: merge.ID{Node: d.net.ID(), Seq: 7}, Job: tasks.NameOf([]byte("job")), Size: 9, SHA256: hashOf([]byte("histogram")), Holder: d.net.ID()}
+	path := d.blobs.partial(p.Job, p.ID)
+	if err := writeFile(path, []byte("histogram")); err != nil {
+		t.Fatal(err)
+	}
+	d.blobs.add(p.SHA256, path)
+	if got, err := d.fetchPartial(p); got != path || err != nil {
+		t.Errorf("got %q, error %v", got, err)
+	}
+	flip(t, path)
+	for range 2 {
+		if got, err := d.fetchPartial(p); got != "" || err == nil {
+			t.Errorf("of a damaged one got %q, error %v", got, err)
+		}
+	}
+	if sizeOf(path) >= 0 || d.blobs.has(p.SHA256, path) {
+		t.Error("the damaged file is kept")
+	}
+}
+
+// A replica may be told that a job is over before its ledger says so. It is forgotten with the ledger; one that the
+// peer still takes part in is not.
+func TestAJobIsForgottenWithItsLedger(t *testing.T) {
+	d := openWithout(t, "replica")
+	defer d.Close()
+	source, err := d.blobs.ship([]byte("sources"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, goesOn := keepLedger(t, d, 1, source), keepLedger(t, d, 2, source)
+	d.ask(func(p *engine.Peer) {
+		d.step(engine.Submit{ID: goesOn, Job: d.byID(goesOn).desc})
+		d.jobOver(engine.JobOver{ID: over})
+		d.jobEnded(engine.JobEnded{ID: over, Term: 1, Result: ledger.Result{Status: []byte(`{"state":"cancelled"}`)}})
+		d.dropLedger(engine.DropLedger{ID: over})
+		d.dropLedger(engine.DropLedger{ID: goesOn})
+	})
+	if d.byID(over) != nil {
+		t.Error("a job is known after its end and that of its ledger")
+	}
+	if d.byID(goesOn) == nil {
+		t.Error("a job that goes on is forgotten")
+	}
+}
