@@ -295,11 +295,13 @@ func (n *node) scratch(t testing.TB) (left []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.Name() != "ship" { // sources and libraries, kept for the next job
+		if e.Name() != "ship" { // sources and libraries: the folder stays
 			left = append(left, filepath.Join(dir, e.Name()))
 		}
 	}
-	return left
+	shipped, err := filepath.Glob(filepath.Join(dir, "ship", "*"))
+	check(t, err)
+	return append(left, shipped...)
 }
 
 // wantIdle waits until a daemon has nothing left of any job.

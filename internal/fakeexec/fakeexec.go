@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -25,12 +26,14 @@ import (
 const (
 	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
 	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this rootexec.Kind
+	EnvFlip   = "DTPNODE_FAKE_FLIP"   // a bit of every n-th partial that is sealed here flips on disk afterwards
 )
 
 // Backend is the executor of one daemon.
 type Backend struct {
 	Slow   float64       // entries take so many times as long; 0 means 1
 	Broken rootexec.Kind // of the failure of every generation; empty: they work
+	Flip   int64         // a bit of every n-th partial flips on disk; 0: of none
 }
 
 // FromEnv is the backend that the environment describes.
@@ -40,6 +43,12 @@ func FromEnv() (Backend, error) {
 		var err error
 		if b.Slow, err = strconv.ParseFloat(s, 64); err != nil || b.Slow <= 0 {
 			return b, fmt.Errorf("could not use %s=%q: want a number above zero: %w", EnvSlow, s, err)
+		}
+	}
+	if s := os.Getenv(EnvFlip); s != "" {
+		var err error
+		if b.Flip, err = strconv.ParseInt(s, 10, 64); err != nil || b.Flip <= 0 {
+			return b, fmt.Errorf("could not use %s=%q: want a number above zero: %w", EnvFlip, s, err)
 		}
 	}
 	return b, nil
@@ -69,6 +78,7 @@ type executor struct {
 	cache    string
 	ctx      context.Context // of all generations, beside its cancel
 	cancel   context.CancelFunc
+	sealed   atomic.Int64
 }
 
 func (e *executor) Close() error {

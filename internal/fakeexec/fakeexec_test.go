@@ -313,3 +313,17 @@ func TestCancelledWaits(t *testing.T) {
 		<-g.Done()
 	})
 }
+
+// A flipped bit is seen in the bins alone.
+func TestDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	out := Output{Units: 30, Canary: 12, Bins: []int64{10, 20}}
+	_, err := out.store(path, 100)
+	check(t, err)
+	check(t, damage(path))
+	got, err := ReadOutput(path)
+	check(t, err)
+	if got.Units != 30 || got.Canary != 12 || got.Bins[0] != 10 || got.Bins[1] != 21 {
+		t.Errorf("got %+v", got)
+	}
+}

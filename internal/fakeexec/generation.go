@@ -133,6 +133,9 @@ func (g *generation) run() {
 			f = g.process(l)
 		case seal != nil:
 			s, err := g.out.store(g.path, g.s.spec.Size)
+			if n := g.s.e.backend.Flip; err == nil && n > 0 && g.s.e.sealed.Add(1)%n == 0 {
+				err = damage(g.path)
+			}
 			g.end()
 			seal <- sealed{s, err}
 			return

@@ -2,6 +2,7 @@ package fakeexec
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -91,6 +92,16 @@ func (o Output) store(path string, size int64) (rootexec.Sealed, error) {
 	}
 	h.Sum(s.SHA256[:0])
 	return s, nil
+}
+
+// damage flips a bit in the count of the last bin: units and canary stay as they are.
+func damage(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b[bytes.IndexByte(b, ']')-1] ^= 1
+	return os.WriteFile(path, b, 0o600)
 }
 
 // zeros is an endless input of zero bytes.
