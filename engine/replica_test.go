@@ -42,6 +42,11 @@ type host struct {
 	gens  map[steal.GenID]*ran
 	ended *ledger.Result
 	homes []tasks.PeerID
+
+	full   bool           // its disk takes the log, and no blobs
+	broken bool           // its disk takes nothing
+	noCode bool           // the job's code does not load
+	failed *ledger.Failed // how the job failed, as told here
 }
 
 func newGroup(t *testing.T, n int) *group {
@@ -115,7 +120,9 @@ func (h *host) obey(e Effect) {
 			}
 		}
 	case Prepare:
-		h.soon(Prepared{ID: e.ID, Job: testJob(h)})
+		if !h.noCode {
+			h.soon(Prepared{ID: e.ID, Job: testJob(h)})
+		}
 	case StartGen:
 		h.gens[e.Gen] = &ran{}
 	case LeasePacket:
@@ -133,8 +140,10 @@ func (h *host) obey(e Effect) {
 		h.kept[e.Partial.ID] = e.Partial
 		h.soon(Stored{Job: e.Partial.Job, ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
 	case KeepBlob:
-		h.kept[e.Partial.ID] = e.Partial
-		h.soon(BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: true})
+		if !h.full {
+			h.kept[e.Partial.ID] = e.Partial
+		}
+		h.soon(BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: !h.full, Full: h.full})
 	case KeepResult:
 		h.soon(ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: true})
 	case FinishJob:
@@ -143,7 +152,11 @@ func (h *host) obey(e Effect) {
 		}
 		h.soon(Finished{ID: e.ID, Result: ledger.Result{SHA256: "result", Status: []byte("done")}})
 	case FailJob:
-		h.Fatalf("%s: job failed: %+v", h.id, e.Failure)
+		h.failed = &e.Failure
+		if !h.broken {
+			h.Fatalf("%s: job failed: %+v", h.id, e.Failure)
+		}
+		h.soon(Finished{ID: e.ID, Result: ledger.Result{Status: []byte("failed")}})
 	case JobEnded:
 		h.ended = &e.Result
 	case HomeIs:
@@ -160,6 +173,10 @@ func (h *host) disk(e Effect) {
 		h.logs[e.ID], h.desc[e.ID] = &log, testJob(h)
 		h.soon(Founded{ID: e.ID, Member: log.Self.ID, Job: h.desc[e.ID]})
 	case WriteLedger:
+		if h.broken {
+			h.soon(Written{ID: e.ID, Seq: e.Seq, Reason: "no space left on device"})
+			return
+		}
 		log := h.logs[e.ID]
 		if log == nil {
 			h.Fatalf("%s writes a ledger that it has not", h.id)
@@ -170,7 +187,7 @@ func (h *host) disk(e Effect) {
 		log.Hard = e.Hard
 		h.soon(Written{ID: e.ID, Seq: e.Seq})
 	case DropLedger:
-		if e.Reason != "" {
+		if e.Reason != "" && !h.broken {
 			h.Errorf("%s drops its ledger: %s", h.id, e.Reason)
 		}
 		delete(h.logs, e.ID)
@@ -315,5 +332,51 @@ func TestAllDie(t *testing.T) {
 		if !g.run(time.Minute, func() bool { return g.hosts[0].ended != nil }) {
 			t.Fatalf("killed at %v: the job did not end", at)
 		}
+	}
+}
+
+// TestReplicaThatIsFull: where two of three replicas have no room for blobs, others take their place, or the home goes
+// on alone.
+func TestReplicaThatIsFull(t *testing.T) {
+	for _, hosts := range []int{3, 5} {
+		g := newGroup(t, hosts)
+		g.hosts[1].full, g.hosts[2].full = true, true
+		g.submit()
+		if !g.run(2*time.Minute, func() bool { return g.hosts[0].ended != nil }) {
+			t.Errorf("%d hosts: the job did not end", hosts)
+		}
+	}
+}
+
+// TestOnlyLedgerIsLost: the job ends at once, and says why.
+func TestOnlyLedgerIsLost(t *testing.T) {
+	g := newGroup(t, 1)
+	g.submit()
+	g.run(100*time.Millisecond, func() bool { return false })
+	h := g.hosts[0]
+	h.broken = true
+	if !g.run(10*time.Second, func() bool { return h.ended != nil }) {
+		t.Fatal("the job did not end")
+	}
+	if h.failed == nil || h.failed.Kind != "disk" || string(h.ended.Status) != "failed" || len(h.logs) > 0 {
+		t.Errorf("failed with %+v, status %q, ledgers %v", h.failed, h.ended.Status, h.logs)
+	}
+}
+
+// TestHomeWithoutTheCode: a home that cannot run the job's code could not give work back to nodes, and hands the lead
+// to one that can.
+func TestHomeWithoutTheCode(t *testing.T) {
+	g := newGroup(t, 4)
+	for _, h := range g.hosts[1:3] { // of the three left, two have no code
+		h.noCode = true
+	}
+	g.submit()
+	committed := func() bool { v, _ := g.hosts[0].peer.Ledger(jobID); return g.replicas() == 3 && !v.Committed.Empty() }
+	if !g.run(10*time.Second, committed) {
+		t.Fatal("nothing is committed")
+	}
+	g.home().kill()
+	if !g.run(3*time.Minute, g.endedSomewhere) {
+		t.Error("the job did not end")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -551,4 +552,98 @@ func TestCommitsAddUp(t *testing.T) {
 			rt.Fatalf("finish %v", f)
 		}
 	})
+}
+
+// TestReplicaThatCameBackIsAskedAgain: what it kept before, it has deleted.
+func TestReplicaThatCameBackIsAskedAgain(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "c")
+	replicas := func(ids ...tasks.PeerID) { d.step(Replicas{IDs: ids, Ready: true}) }
+	replicas("b", "c")
+	p := part("a", 1, 0, 500)
+	d.commit(p)
+	d.step(Kept{From: "b", ID: p.ID, OK: true})
+	d.step(Kept{From: "c", ID: p.ID, OK: true})
+	if d.home.Record().Done.Cover().Len() != 500 || !d.home.SafeWithout([]tasks.PeerID{"b"}) {
+		t.Fatal("it is not kept by all three")
+	}
+	replicas("c")
+	replicas("b", "c")
+	all[Keep](d)
+	if d.home.SafeWithout([]tasks.PeerID{"c"}) {
+		t.Error("it is taken for kept by a replica that has been away")
+	}
+	for range 20 {
+		d.audit()
+	}
+	if asked := all[Keep](d); !slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "b" }) {
+		t.Errorf("asked %v", asked)
+	}
+	d.step(Kept{From: "b", ID: p.ID, OK: true})
+	if !d.home.SafeWithout([]tasks.PeerID{"c"}) {
+		t.Error("it is not taken for kept")
+	}
+}
+
+// TestFileFailsBesideWhatIsAside: an entry that is set aside does not hide that its file fails.
+func TestFileFailsBesideWhatIsAside(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b")
+	for range 3 {
+		d.fails("a", Failure{Blame: tasks.R(5, 6), Kind: "signal"})
+		d.fails("b", Failure{Blame: tasks.R(5, 6), Kind: "signal"})
+	}
+	if len(d.home.Record().Lost) != 1 {
+		t.Fatalf("set aside: %v", d.home.Record().Lost)
+	}
+	for range 3 {
+		d.fails("a", Failure{Blame: tasks.R(0, 100), Kind: "open", Data: true})
+		d.fails("b", Failure{Blame: tasks.R(0, 100), Kind: "open", Data: true})
+	}
+	if got := d.home.Record().lostCover(); !got.Equal(tasks.CoverOf(tasks.R(0, 100))) {
+		t.Errorf("set aside is %v, failing %v", got, d.home.Failing())
+	}
+}
+
+// TestStopIsProposedUntilItIsInTheLog: the user was told that the job is being wound up.
+func TestStopIsProposedUntilItIsInTheLog(t *testing.T) {
+	d := newDesk(t, Config{}, "a")
+	d.deaf = true
+	d.step(Stop{Reason: "enough"})
+	d.deaf = false
+	for i := 0; d.home.Record().Stop == nil; i++ {
+		if i == 100 {
+			t.Fatal("the stop is lost")
+		}
+		d.audit()
+	}
+	if s := d.home.Record().Stop; s.Reason != "enough" {
+		t.Errorf("stopped for %q", s.Reason)
+	}
+}
+
+// TestStoppedInManyPieces: the end of a job fits into the log, whatever is open.
+func TestStoppedInManyPieces(t *testing.T) {
+	r := Record{Want: tasks.R(0, 100_000)}
+	for i := range int64(10_000) {
+		r.Done.Commit(part("a", uint64(i+1), 10*i, 10*i+5))
+	}
+	if _, changed := r.Apply(Entry{End: &End{}}); changed {
+		t.Error("a job that is neither complete nor stopped has ended")
+	}
+	r.Apply(Entry{Stop: &Stop{Reason: "enough"}})
+	if _, changed := r.Apply(Entry{End: &End{}}); !changed || len(r.Lost) != 10_000 || !r.Open().Empty() || r.Lost[7].Reason != "enough" {
+		t.Errorf("%d pieces are lost, %v", len(r.Lost), changed)
+	}
+}
+
+func TestLongTextsAreCut(t *testing.T) {
+	d := newDesk(t, Config{}, "a")
+	long := strings.Repeat("ä", 1<<20)
+	d.fails("a", Failure{Blame: tasks.R(5, 6), Reason: "what: " + long, Stack: long, Tail: long + "end"})
+	f := d.home.Failing()[0]
+	if max(len(f.Reason), len(f.Stack), len(f.Tail)) > maxText+10 || !strings.HasPrefix(f.Reason, "what: ") || !strings.HasSuffix(f.Tail, "end") {
+		t.Errorf("texts of %d, %d and %d bytes", len(f.Reason), len(f.Stack), len(f.Tail))
+	}
+	if !utf8.ValidString(f.Reason) || !utf8.ValidString(f.Tail) {
+		t.Error("cut within a character")
+	}
 }

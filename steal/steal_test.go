@@ -443,3 +443,40 @@ func TestNothingIsLost(t *testing.T) {
 		}
 	})
 }
+
+// TestRestBooksNothing: work that was forgotten at what seemed the end of a job can be given out again.
+func TestRestBooksNothing(t *testing.T) {
+	s := one(t, 1, 1000, 1000)
+	work := tasks.CoverOf(tasks.R(0, 1000))
+	s.Step(0, Work{Job: jobID, Ranges: work})
+	s.Step(time.Millisecond, Rest{Job: jobID})
+	if !s.Held(jobID).Empty() || s.Busy() > 0 {
+		t.Fatalf("holds %v in %d generations", s.Held(jobID), s.Busy())
+	}
+	s.Step(time.Second, Work{Job: jobID, Ranges: work})
+	if !s.Held(jobID).Equal(work) {
+		t.Errorf("holds %v", s.Held(jobID))
+	}
+}
+
+// TestHandBackIsNotHurried: a home that does not take work back yet is not asked at the pace of the network.
+func TestHandBackIsNotHurried(t *testing.T) {
+	s, err := New(Config{Self: "s", Slots: 1, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Step(0, PeerUp{ID: "v"})
+	s.Step(0, Open{Job: jobID, Home: "v", Data: dataset(t, 1000), Rate: 1000})
+	s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1000))})
+	out, sent := grants(s.Step(0, Leave{})), 0
+	for now := time.Duration(0); now < 10*time.Second; now += time.Millisecond {
+		for _, g := range out {
+			sent++
+			out = grants(s.Step(now, Recv{From: "v", Msg: Message{Ack: &Ack{ID: g.ID, Job: jobID}}}))
+		}
+		out = append(out, grants(s.Step(now, Tick{}))...)
+	}
+	if sent < 10 || sent > 40 {
+		t.Errorf("handed back %d times in 10 s", sent)
+	}
+}
