@@ -367,15 +367,16 @@ func TestOnlyLedgerIsLost(t *testing.T) {
 // to one that can.
 func TestHomeWithoutTheCode(t *testing.T) {
 	g := newGroup(t, 4)
-	for _, h := range g.hosts[1:3] { // of the three left, two have no code
+	for _, h := range g.hosts[1:3] {
 		h.noCode = true
 	}
+	g.hosts[3].kill() // so that all replicas beside the home have no code
 	g.submit()
-	committed := func() bool { v, _ := g.hosts[0].peer.Ledger(jobID); return g.replicas() == 3 && !v.Committed.Empty() }
-	if !g.run(10*time.Second, committed) {
-		t.Fatal("nothing is committed")
+	if !g.run(10*time.Second, func() bool { v, _ := g.hosts[1].peer.Ledger(jobID); return g.replicas() == 3 && !v.Changing }) {
+		t.Fatal("no three replicas")
 	}
-	g.home().kill()
+	g.hosts[3].start()
+	g.hosts[0].kill()
 	if !g.run(3*time.Minute, g.endedSomewhere) {
 		t.Error("the job did not end")
 	}
