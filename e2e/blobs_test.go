@@ -2,8 +2,8 @@ package e2e
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,23 +83,33 @@ func TestDamagedSources(t *testing.T) {
 	j.wantCounted(t, n, st)
 }
 
-// TestDamagedOnTheWay flips a bit in every third output before it is merged. Neither units nor canary show it; its
-// ranges run again, and the result is exact.
+// TestDamagedOnTheWay flips a bit in the first outputs of two nodes before they are merged. Neither units nor canary
+// show it; what was in them runs again, and the result is exact.
 func TestDamagedOnTheWay(t *testing.T) {
 	t.Parallel()
 	specs := fakeSpecs(t, 3)
 	for i := range specs {
 		specs[i].slots = 6 // several end together, and their partials are merged
-		specs[i].env = []string{fakeexec.EnvFlip + "=3"}
+	}
+	for i := range specs[1:] {
+		specs[1+i].env = []string{fakeexec.EnvFlip + "=6"}
 	}
 	c := ownCluster(t, specs...)
-	j := paceOf(18, 3*time.Second)
-	n, st := c.waitFinal(t, c.nodes[0].submit(t, j.request(t)).ID, commandLimit)
-	j.wantCounted(t, n, st)
-	if processed(st) <= st.Units {
-		t.Error("nothing ran again")
+	j := paceOf(18, time.Second)
+	const most = 8 // jobs: not in each of them is something merged
+	for range most {
+		n, st := c.waitFinal(t, c.nodes[0].submit(t, j.request(t)).ID, commandLimit)
+		j.wantCounted(t, n, st)
+		if processed(st) <= st.Units {
+			t.Error("nothing ran again")
+		}
+		for _, n := range c.nodes[1:] {
+			log, err := os.ReadFile(n.log)
+			check(t, err)
+			if strings.Contains(string(log), "a partial is damaged") {
+				return
+			}
+		}
 	}
-	for _, n := range c.nodes {
-		n.wantLogged(t, 0, "is damaged", filepath.Join(n.state, "scratch"))
-	}
+	t.Errorf("none was to be merged in %d jobs", most)
 }

@@ -16,7 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
+	"sync"
 
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -26,14 +26,14 @@ import (
 const (
 	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
 	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this rootexec.Kind
-	EnvFlip   = "DTPNODE_FAKE_FLIP"   // a bit of every n-th partial that is sealed here flips on disk afterwards
+	EnvFlip   = "DTPNODE_FAKE_FLIP"   // of each job a bit of the first n partials that are sealed here flips on disk afterwards
 )
 
 // Backend is the executor of one daemon.
 type Backend struct {
 	Slow   float64       // entries take so many times as long; 0 means 1
 	Broken rootexec.Kind // of the failure of every generation; empty: they work
-	Flip   int64         // a bit of every n-th partial flips on disk; 0: of none
+	Flip   int           // of each job a bit of the first n partials flips on disk
 }
 
 // FromEnv is the backend that the environment describes.
@@ -47,7 +47,7 @@ func FromEnv() (Backend, error) {
 	}
 	if s := os.Getenv(EnvFlip); s != "" {
 		var err error
-		if b.Flip, err = strconv.ParseInt(s, 10, 64); err != nil || b.Flip <= 0 {
+		if b.Flip, err = strconv.Atoi(s); err != nil || b.Flip <= 0 {
 			return b, fmt.Errorf("could not use %s=%q: want a number above zero: %w", EnvFlip, s, err)
 		}
 	}
@@ -62,7 +62,7 @@ func (Backend) Find(context.Context) (*rootexec.Root, error) {
 // Open makes an executor; it costs nothing.
 func (b Backend) Open(_ context.Context, root *rootexec.Root, cfg node.ExecutorConfig) (node.Executor, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &executor{backend: b, platform: root.Platform, cache: filepath.Join(cfg.Cache, "fake"), ctx: ctx, cancel: cancel}, nil
+	return &executor{backend: b, platform: root.Platform, cache: filepath.Join(cfg.Cache, "fake"), ctx: ctx, cancel: cancel, sealed: map[uint64]int{}}, nil
 }
 
 // Counted reads a partial's units and canary.
@@ -78,12 +78,22 @@ type executor struct {
 	cache    string
 	ctx      context.Context // of all generations, beside its cancel
 	cancel   context.CancelFunc
-	sealed   atomic.Int64
+
+	mu     sync.Mutex
+	sealed map[uint64]int // partials by job
 }
 
 func (e *executor) Close() error {
 	e.cancel()
 	return nil
+}
+
+// flips reports whether the next partial of a job is to be damaged.
+func (e *executor) flips(job uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sealed[job]++
+	return e.sealed[job] <= e.backend.Flip
 }
 
 func (e *executor) Plan(_ context.Context, file, tree string) (rootexec.Plan, error) {

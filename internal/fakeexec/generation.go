@@ -133,7 +133,7 @@ func (g *generation) run() {
 			f = g.process(l)
 		case seal != nil:
 			s, err := g.out.store(g.path, g.s.spec.Size)
-			if n := g.s.e.backend.Flip; err == nil && n > 0 && g.s.e.sealed.Add(1)%n == 0 {
+			if err == nil && g.s.e.flips(g.spec.Job) {
 				err = damage(g.path)
 			}
 			g.end()
