@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,15 +173,32 @@ func (c *cluster) wantSettled(t testing.TB, id string) {
 	}
 	for _, n := range c.nodes {
 		var st api.NodeStatus
+		var left []string
 		err := poll(settleLimit, func() (bool, error) {
 			var err error
 			st, err = n.status()
-			return st.Ledgers == 0 && st.Busy == 0, err
+			left = n.left(id)
+			return st.Ledgers == 0 && st.Busy == 0 && len(left) == 0, err
 		})
 		if err != nil {
-			t.Errorf("%s keeps %d ledgers and %d slots busy: %v\n%s", n.name, st.Ledgers, st.Busy, err, n.logTail(0))
+			t.Errorf("%s keeps %d ledgers, %d slots busy and the files %q: %v\n%s", n.name, st.Ledgers, st.Busy, left, err, n.logTail(0))
 		}
 	}
+}
+
+// left are the files of a node that are there for jobs which run, and what was not removed beside a job's result.
+func (n *node) left(id string) (paths []string) {
+	stay := []string{"ledgers", "scratch", filepath.Join("scratch", "ship")}
+	for _, dir := range stay[:2] {
+		_ = filepath.WalkDir(filepath.Join(n.state, dir), func(path string, _ fs.DirEntry, err error) error {
+			if rel, bad := filepath.Rel(n.state, path); err == nil && bad == nil && !slices.Contains(stay, rel) {
+				paths = append(paths, path)
+			}
+			return nil // it goes just now
+		})
+	}
+	temps, _ := filepath.Glob(filepath.Join(n.state, "jobs", id, ".tmp-*"))
+	return append(paths, temps...)
 }
 
 // until polls until a node tells that a job is so.

@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// TestOutputOfASuspendedSubmitter stops the node that a job was submitted on until another leads the job, as a
+// laptop's lid does. Who follows the job there is told of its end when the output is written, or why it could not
+// be; it is then written as soon as it can be, and where it was fetched the other nodes know.
+func TestOutputOfASuspendedSubmitter(t *testing.T) {
+	t.Parallel()
+	for name, folder := range map[string]bool{"folder is there": true, "folder comes later": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := ownCluster(t, fakeSpecs(t, 3)...)
+			submitter := c.nodes[1]
+			j := paceOf(len(c.nodes), 12*time.Second)
+			req := j.request(t)
+			dir := filepath.Join(t.TempDir(), "out")
+			req.Output = filepath.Join(dir, "out.json")
+			if folder {
+				check(t, os.Mkdir(dir, 0o700))
+			}
+			id := submitter.submit(t, req).ID
+			submitter.until(t, id, "the job is safe", func(st api.JobStatus) bool { return st.Safe })
+			ended := make(chan error, 1)
+			var st api.JobStatus
+			written := false
+			go func() {
+				var err error
+				st, err = submitter.client.Follow(t.Context(), id, func(ev api.Event) error {
+					written = ev.Status != nil && ev.Status.State.Final() && fileExists(req.Output)
+					return nil
+				})
+				ended <- err
+			}()
+			submitter.suspended(t, func() { c.wantHome(t, c.nodes[0], id, submitter) })
+			check(t, <-ended)
+			switch {
+			case st.State != api.Done:
+				t.Fatalf("ended as %+v", st)
+			case folder && (!written || st.Output != req.Output):
+				t.Errorf("told of the end without an output: %+v", st)
+			case !folder && (st.Output != "" || st.OutputError == ""):
+				t.Errorf("does not say that there is no output: %+v", st)
+			}
+			if !folder {
+				check(t, os.Mkdir(dir, 0o700))
+			}
+			check(t, poll(settleLimit, func() (bool, error) {
+				st, err := submitter.job(t.Context(), id)
+				return st.Output == req.Output, err
+			}))
+			got, err := fakeexec.ReadOutput(req.Output)
+			if err != nil || got.Units != j.units() {
+				t.Errorf("the output holds %d units of %d: %v", got.Units, j.units(), err)
+			}
+			for _, n := range c.nodes {
+				n.wantMarked(t, id)
+			}
+		})
+	}
+}
+
+// suspended runs f while the daemon is stopped.
+func (n *node) suspended(t testing.TB, f func()) {
+	t.Helper()
+	pids := append([]int{n.cmd.Process.Pid}, below(n.cmd.Process.Pid)...)
+	signalAll(syscall.SIGSTOP, pids)
+	defer signalAll(syscall.SIGCONT, pids)
+	f()
+}
+
+// wantMarked waits until a node that keeps a job's result knows that it was fetched.
+func (n *node) wantMarked(t testing.TB, id string) {
+	t.Helper()
+	job := filepath.Join(n.state, "jobs", id)
+	err := poll(settleLimit, func() (bool, error) {
+		return !fileExists(filepath.Join(job, "result.root")) || fileExists(filepath.Join(job, "fetched")), nil
+	})
+	if err != nil {
+		t.Errorf("%s does not know that the result was fetched: %v", n.name, err)
+	}
+}
