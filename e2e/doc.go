@@ -14,6 +14,7 @@
 //	takeover_test.go  killed homes and clusters
 //	replicas_test.go  who keeps a ledger
 //	damage_test.go    damaged and full disks under ledgers and results
+//	blobs_test.go     shared and damaged sources, damaged partials
 //	blame_test.go     bad nodes
 //	slow_test.go      what a very slow node costs
 //	detach_test.go    closed laptops, results that outlive their holders
