@@ -70,6 +70,10 @@ func (h *Home) offered(p merge.Partial) {
 		h.emit(Reject{To: p.Holder, ID: p.ID})
 		return
 	}
+	if len(p.Kids) > 0 && len(p.Cover) > merge.MaxFragments { // no entry of the log holds it
+		h.reject(p)
+		return
+	}
 	if h.judge(p) == merge.Fresh {
 		o := &offer{keeping: newKeeping(p), since: h.now, judged: h.commits}
 		h.offers, h.byID[p.ID] = append(h.offers, o), o
@@ -249,14 +253,15 @@ func (h *Home) reduceAll(ready []*offer) {
 	}
 	all := h.cover(fetching, proposed, reducing)
 	var group []*offer
+	fragments := 0
 	for _, o := range ready {
-		if !merge.Fits(all, o.Partial) {
+		if !merge.Fits(all, o.Partial) || o.Large() || fragments+len(o.Cover) > merge.MaxFragments {
 			continue
 		}
-		group, all = append(group, o), all.Union(o.Cover)
+		group, all, fragments = append(group, o), all.Union(o.Cover), fragments+len(o.Cover)
 		if len(group) == merge.FanIn {
 			h.reduce(group)
-			group = nil
+			group, fragments = nil, 0
 		}
 	}
 }

@@ -204,3 +204,45 @@ func (g *grove) settle() {
 	}
 	g.check()
 }
+
+// TestCoversOfMergesAreBounded: where steals have cut the work of many nodes into very many pieces, what is merged of
+// it still fits into a message and the ledger; what would not goes to the home as it is.
+func TestCoversOfMergesAreBounded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := NewLocal("j", "n", "h")
+		l.SetAbove("a")
+		var at int64
+		var seq uint64
+		next := func() ID { seq++; return ID{Node: "n", Seq: seq} }
+		covers := map[ID]tasks.Cover{}
+		for range rapid.IntRange(2, 30).Draw(t, "partials") {
+			p := Partial{ID: next(), Job: "j", Holder: "n"}
+			for range rapid.SampledFrom([]int{1, 10, MaxFragments / 16, MaxFragments / 3, MaxFragments}).Draw(t, "fragments") {
+				p.Cover, at = append(p.Cover, tasks.R(at, at+1)), at+2
+			}
+			covers[p.ID] = p.Cover
+			l.Add(0, p)
+		}
+		for _, e := range l.Flush(0, next) {
+			switch e := e.(type) {
+			case Merge:
+				n := 0
+				for _, in := range e.Inputs {
+					n += len(in.Cover)
+					delete(covers, in.ID)
+				}
+				if n > MaxFragments || len(e.Inputs) > FanIn {
+					t.Fatalf("%d partials with %d ranges are merged", len(e.Inputs), n)
+				}
+			case Offer:
+				if e.Partial.Large() && e.To != "" {
+					t.Fatalf("%d ranges are to be merged on %s", len(e.Partial.Cover), e.To)
+				}
+				delete(covers, e.Partial.ID)
+			}
+		}
+		if len(covers) > 0 {
+			t.Fatalf("%d partials are neither merged nor offered", len(covers))
+		}
+	})
+}

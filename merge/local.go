@@ -166,8 +166,14 @@ func (l *Local) Flush(now time.Duration, next func() ID) []Effect {
 			ready = append(ready, p)
 		}
 	}
+	ready = slices.DeleteFunc(ready, func(p *part) bool {
+		if p.Large() {
+			l.pass(now, p)
+		}
+		return p.Large()
+	})
 	for len(ready) > 0 && !l.atHome && (len(ready) > 1 || ready[0].copy) {
-		n := min(len(ready), FanIn)
+		n := fitting(ready)
 		if !l.merge(next(), ready[:n]) {
 			break
 		}
@@ -175,13 +181,26 @@ func (l *Local) Flush(now time.Duration, next func() ID) []Effect {
 	}
 	for _, p := range ready { // what overlaps is for the home to judge
 		p.direct = len(ready) > 1
-		if p.copy {
-			l.letGo(p)
-		} else {
-			l.offer(now, p)
-		}
+		l.pass(now, p)
 	}
 	return l.take()
+}
+
+// pass has a partial offered as it is: by its holder, if that is another node.
+func (l *Local) pass(now time.Duration, p *part) {
+	if p.copy {
+		l.letGo(p)
+	} else {
+		l.offer(now, p)
+	}
+}
+
+func fitting(ps []*part) int {
+	in := make([]Partial, min(len(ps), FanIn))
+	for i := range in {
+		in[i] = ps[i].Partial
+	}
+	return Fitting(in)
 }
 
 // Due is when partials here had best be flushed, or -1 if there are none. An idle node has no work.
@@ -220,7 +239,7 @@ func (l *Local) merge(id ID, ps []*part) bool {
 
 func (l *Local) offer(now time.Duration, p *part) {
 	p.state, p.offered, p.noted, p.to = offered, now, false, l.above
-	if p.direct || l.atHome || p.Climb >= maxClimb {
+	if p.direct || l.atHome || p.Climb >= maxClimb || p.Large() {
 		p.to = ""
 	}
 	l.out = append(l.out, Offer{Partial: p.Partial, To: p.to})

@@ -21,6 +21,24 @@ import (
 // FanIn is the largest number of partials merged in one go.
 const FanIn = 8
 
+// MaxFragments bounds the ranges in the cover of a merge: it must fit into a message, and an entry of the ledger. Each
+// steal may cut a range in two, so the cover of very many nodes' work can have very many.
+const MaxFragments = 16 << 10
+
+// Fitting is how many of ps, from the first on, can be merged into one: at least one.
+func Fitting(ps []Partial) int {
+	fragments := 0
+	for i, p := range ps {
+		if fragments += len(p.Cover); i == FanIn || (i > 0 && fragments > MaxFragments) {
+			return i
+		}
+	}
+	return len(ps)
+}
+
+// Large reports whether a merge of p with others would hardly fit: it goes to the home as it is.
+func (p *Partial) Large() bool { return len(p.Cover) > MaxFragments/2 }
+
 // ID names a partial: the node that made it and that node's count.
 type ID struct {
 	_msgpack struct{} `msgpack:",as_array"`

@@ -94,6 +94,9 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("could not make folder of ledger: %w", err)
 	}
+	if err := syncDir(filepath.Dir(c.dir)); err != nil {
+		return nil, fmt.Errorf("could not make folder of ledger: %w", err)
+	}
 	if err := d.fillCopy(c, e.From); err != nil {
 		return nil, err
 	}
@@ -382,12 +385,17 @@ func (d *Daemon) keepPartial(p merge.Partial, sources []tasks.PeerID) (string, e
 			d.blobs.add(p.SHA256, path)
 			return path, nil
 		}
-		var here *fs.PathError
-		if errs = errors.Join(errs, err); errors.As(err, &here) && !errors.Is(err, fs.ErrNotExist) {
-			break // this disk
+		if errs = errors.Join(errs, err); ofDisk(err) {
+			break
 		}
 	}
 	return "", fmt.Errorf("could not keep partial %v: %w", p.ID, errs)
+}
+
+// ofDisk reports whether an error is one of this node's disk, and not of where a file was to come from.
+func ofDisk(err error) bool {
+	var here *fs.PathError
+	return errors.As(err, &here) && !errors.Is(err, fs.ErrNotExist)
 }
 
 // copyPartial brings a partial from one node, this one's scratch included, to path.
@@ -414,7 +422,7 @@ func (d *Daemon) keepBlob(e engine.KeepBlob) {
 		d.log.Warn("could not keep a partial", "job", e.Partial.Job.Short(), "reason", err)
 	}
 	failpoint.Hit(failpoint.BlobAfterSync)
-	d.post(engine.BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: err == nil})
+	d.post(engine.BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: err == nil, Full: ofDisk(err)})
 }
 
 // keepResult keeps a job's result for its home on another node.
@@ -423,7 +431,7 @@ func (d *Daemon) keepResult(e engine.KeepResult) {
 	if err != nil {
 		d.log.Warn("could not keep a job's result", "job", e.ID.Short(), "reason", err)
 	}
-	d.post(engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: err == nil})
+	d.post(engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: err == nil, Full: ofDisk(err)})
 }
 
 func (d *Daemon) bringResult(e engine.KeepResult) error {
