@@ -200,6 +200,27 @@ func TestAFetchedResultGoes(t *testing.T) {
 	}
 }
 
+// That a result was fetched may be heard before the job's end; what is no name of a job goes nowhere.
+func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
+	d := openWithout(t, "keeper")
+	defer d.Close()
+	name := strings.Repeat("ab", 16)
+	if err := writeFile(d.resultPath(name), []byte("histograms")); err != nil {
+		t.Fatal(err)
+	}
+	for from, ok := range map[string]bool{"stranger": false, d.net.ID(): true} {
+		if _, err := d.serve(t.Context(), from, "fetched", []byte(name)); (err == nil) != ok {
+			t.Errorf("%s: %v", from, err)
+		}
+	}
+	if d.fetchedAt(name).IsZero() {
+		t.Error("not noted")
+	}
+	if _, err := d.serve(t.Context(), d.net.ID(), "fetched", []byte("../"+name)); err == nil {
+		t.Error("took a path for a job")
+	}
+}
+
 // Jobs end while they are listed.
 func TestJobsEndWhileTheyAreListed(t *testing.T) {
 	d := openWithout(t, "home")

@@ -51,6 +51,8 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 		return json.Marshal(listed(d.jobsHere(), maxJobsAnswer))
 	case "logs":
 		return d.logsHere(arg), nil
+	case "fetched":
+		return nil, d.heardFetched(from, arg)
 	}
 	j, err := d.led(arg)
 	if err != nil {
@@ -68,11 +70,6 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 	switch kind {
 	case "stop", "cancel":
 		return nil, d.steer(j, kind)
-	case "fetched":
-		if j.final() && sizeOf(d.resultPath(j.name)) >= 0 {
-			d.wasFetched(j.name)
-		}
-		return nil, nil
 	}
 	return nil, fmt.Errorf("unknown request %q", kind)
 }
