@@ -29,38 +29,8 @@ func (p *Peer) maintain(j *jobState) {
 		return
 	}
 	keep, gone = p.crammed(j, keep, gone)
-	var add []quorum.Member
-	var remove []uint64
-	lack := p.voters() - len(keep)
-	var fit []tasks.PeerID
-	if lack > 0 {
-		fit = p.fit(j) // which looks at all nodes
-	}
-	switch {
-	case lack > 0 && len(fit) >= lack:
-		j.lonely = 0
-		if add = p.enlist(j, fit[:min(len(fit), lack)], lack); len(add) < lack {
-			return
-		}
-		add, remove = add[:lack], gone // earlier enlistments may have come to something too
-	case lack < 0:
-		remove = append(gone, p.surplus(j, keep, -lack)...)
-	case lack == 0:
-		j.lonely, j.unsafe = 0, 0
-		if !j.log.Changing() {
-			p.staff(j)
-		}
-		return
-	default:
-		if len(keep)+len(gone) == 1 {
-			p.staff(j) // there are too few others
-			return
-		}
-		if remove = p.shrink(j, keep, gone); remove == nil {
-			return
-		}
-	}
-	if !p.maySpare(j, remove) {
+	add, remove := p.change(j, keep, gone)
+	if len(add)+len(remove) == 0 || !p.maySpare(j, remove) {
 		return
 	}
 	j.changed = max(p.now, 1)
@@ -71,6 +41,35 @@ func (p *Peer) maintain(j *jobState) {
 		}
 	}
 	p.stepLog(j, quorum.Change{Add: add, Remove: remove})
+}
+
+// change decides which voters are to come and to go now; none of either if all is well, or not ready yet.
+func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []quorum.Member, remove []uint64) {
+	lack := p.voters() - len(keep)
+	var fit []tasks.PeerID
+	if lack > 0 {
+		fit = p.fit(j) // which looks at all nodes
+	}
+	switch {
+	case lack > 0 && len(fit) >= lack:
+		j.lonely = 0
+		if add = p.enlist(j, fit[:lack], lack); len(add) < lack {
+			return nil, nil
+		}
+		return add[:lack], gone // earlier enlistments may have come to something too
+	case lack > 0 && len(keep)+len(gone) == 1:
+		p.staff(j) // there are too few others
+		return nil, nil
+	case lack > 0:
+		return nil, p.shrink(j, keep, gone)
+	case lack < 0 || len(gone) > 0:
+		return nil, append(gone, p.surplus(j, keep, -lack)...)
+	}
+	j.lonely, j.unsafe = 0, 0
+	if !j.log.Changing() {
+		p.staff(j)
+	}
+	return nil, nil
 }
 
 // surplus chooses voters that are too many; not this peer, and rather those that have not the job's code.

@@ -73,23 +73,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	if st.State.Final() || st.State == api.Merging {
 		st.Done = st.Committed
 	}
-	st.Nodes = nil
-	for id, r := range v.Nodes {
-		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
-			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
-			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: v.Shunned[id]}
-		if id == j.home {
-			w.Merges += j.merges
-		}
-		st.Nodes = append(st.Nodes, w)
-		st.Packets += w.Packets
-		st.Steals += w.Steals
-		st.Merges += w.Merges
-		st.Bytes += r.Stats.Bytes
-		if !st.State.Final() && r.Left > 0 {
-			st.Rate += w.Rate
-		}
-	}
+	j.sumNodes(&st, names)
 	if st.State.Final() && st.Working > 0 {
 		st.Rate = float64(st.Done) / st.Working
 	}
@@ -102,6 +86,27 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		st.Missing = append(badFiles(j.desc, names), missing(j.desc, j.lost, names)...)
 	}
 	return st
+}
+
+// sumNodes tells what each node did, and all together; the caller holds mu.
+func (j *job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+	st.Nodes = nil
+	for id, r := range j.view.Nodes {
+		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
+			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
+			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id]}
+		if id == j.home {
+			w.Merges += j.merges
+		}
+		st.Nodes = append(st.Nodes, w)
+		st.Packets += w.Packets
+		st.Steals += w.Steals
+		st.Merges += w.Merges
+		st.Bytes += r.Stats.Bytes
+		if !st.State.Final() && r.Left > 0 {
+			st.Rate += w.Rate
+		}
+	}
 }
 
 func finite(x float64) float64 {
