@@ -14,25 +14,31 @@ import (
 // simulator can be believed.
 func BenchmarkMakespan(b *testing.B) {
 	for _, nodes := range []int{3, 8, 24} {
-		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
-			c := ownCluster(b, fakeSpecs(b, nodes)...)
-			j := paceOf(nodes, 10*time.Second)
-			req := j.request(b)
-			c.settle(b, c.nodes[0].submit(b, req).ID) // code loaded, rates known
-			var real, model []float64
-			for i := range b.N {
-				real = append(real, c.settle(b, c.nodes[0].submit(b, req).ID))
-				model = append(model, simulated(b, nodes, j, uint64(i+1)))
-			}
-			slices.Sort(real)
-			slices.Sort(model)
-			r, m := real[len(real)/2], model[len(model)/2]
-			b.ReportMetric(r, "s-real")
-			b.ReportMetric(m, "s-model")
-			b.ReportMetric(m/r, "model/real")
-			b.ReportMetric(0, "ns/op")
-		})
+		c := ownCluster(b, fakeSpecs(b, nodes)...)
+		for _, length := range []time.Duration{2 * time.Second, 10 * time.Second} {
+			j := paceOf(nodes, length)
+			b.Run(fmt.Sprintf("nodes=%d/length=%v", nodes, length), func(b *testing.B) { c.compare(b, j) })
+		}
 	}
+}
+
+// compare runs a job here and in the simulator.
+func (c *cluster) compare(b *testing.B, j fakeJob) {
+	b.Helper()
+	nodes, req := len(c.nodes), j.request(b)
+	c.settle(b, c.nodes[0].submit(b, req).ID) // code loaded, rates known
+	var real, model []float64
+	for i := range b.N {
+		real = append(real, c.settle(b, c.nodes[0].submit(b, req).ID))
+		model = append(model, simulated(b, nodes, j, uint64(i+1)))
+	}
+	slices.Sort(real)
+	slices.Sort(model)
+	r, m := real[len(real)/2], model[len(model)/2]
+	b.ReportMetric(r, "s-real")
+	b.ReportMetric(m, "s-model")
+	b.ReportMetric(m/r, "model/real")
+	b.ReportMetric(0, "ns/op")
 }
 
 // settle waits for a job and returns how long it worked, in seconds.
