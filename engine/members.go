@@ -175,9 +175,13 @@ func (j *jobState) ableRank(id tasks.PeerID) int {
 	return 1
 }
 
-// unable reports whether this peer leads a job whose code it does not get loaded, while others have.
+// unable reports whether this peer had better not lead a job: it does not get the code loaded, or has no room for
+// what is committed, while others have.
 func (p *Peer) unable(j *jobState) bool {
-	return j.job == nil && p.now-j.leads >= p.cfg.Replace && slices.ContainsFunc(p.sortedPeers(), func(id tasks.PeerID) bool { return j.lead.Ready(id) })
+	if !j.lead.Full() && (j.job != nil || p.now-j.leads < p.cfg.Replace) {
+		return false
+	}
+	return slices.ContainsFunc(p.sortedPeers(), func(id tasks.PeerID) bool { return j.lead.Ready(id) && !j.lead.Crammed(id) })
 }
 
 // enlist asks nodes to become replicas and returns those that have.
@@ -210,12 +214,12 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 // askWait is how long a home that leaves waits for the first word of the other replicas.
 const askWait = 3 * time.Second
 
-// handOver gives the lead to another replica, since this peer leaves or cannot run the job's code. Where there is no
+// handOver gives the lead to another replica, since this peer leaves or is unable to. Where there is no
 // other, a node becomes one first. The next home sees to it that one that left is none any more.
 func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	all := len(keep)
 	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool {
-		return m.Peer == p.self || !j.lead.Heard(m.Peer) || !p.leave && !j.lead.Ready(m.Peer)
+		return m.Peer == p.self || !j.lead.Heard(m.Peer) || !p.leave && (!j.lead.Ready(m.Peer) || j.lead.Crammed(m.Peer))
 	})
 	if len(keep) < all && len(keep) == 0 && p.now-j.leads < askWait {
 		return // some may leave too: a report will tell

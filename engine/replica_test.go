@@ -137,6 +137,10 @@ func (h *host) obey(e Effect) {
 		sum := merge.Sum(e.ID, e.Inputs)
 		h.soon(Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary})
 	case FetchBlob:
+		if h.full {
+			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Here: "no space left on device"})
+			return
+		}
 		h.kept[e.Partial.ID] = e.Partial
 		h.soon(Stored{Job: e.Partial.Job, ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
 	case KeepBlob:
@@ -345,6 +349,19 @@ func TestReplicaThatIsFull(t *testing.T) {
 		if !g.run(2*time.Minute, func() bool { return g.hosts[0].ended != nil }) {
 			t.Errorf("%d hosts: the job did not end", hosts)
 		}
+	}
+}
+
+// TestHomeThatIsFull: another leads the job to its end, which is complete.
+func TestHomeThatIsFull(t *testing.T) {
+	g := newGroup(t, 4)
+	g.hosts[0].full = true
+	g.submit()
+	if !g.run(2*time.Minute, func() bool { return g.hosts[0].ended != nil }) {
+		t.Fatal("the job did not end")
+	}
+	if homes := g.hosts[3].homes; len(homes) < 2 {
+		t.Errorf("homes were %v", homes)
 	}
 }
 

@@ -414,8 +414,11 @@ func (h *Home) acceptKids(p merge.Partial) {
 }
 
 // maxUnstored is how often a blob is fetched in vain before its partial is rejected, and how often in a row
-// this node may fail to keep one before the job is wound up.
+// this node may fail to keep one before another leads; or the job is wound up, if there is none.
 const maxUnstored = 5
+
+// Full reports whether this node cannot keep blobs any more: another had better lead.
+func (h *Home) Full() bool { return h.full >= maxUnstored }
 
 // notStored leaves it to the holder to offer the partial again, but not for ever.
 func (h *Home) notStored(ev NotStored) {
@@ -432,7 +435,7 @@ func (h *Home) notStored(ev NotStored) {
 	h.emit(Note{To: o.Holder, ID: o.ID})
 	switch {
 	case ev.Here != "":
-		if h.full++; h.full >= maxUnstored {
+		if h.full++; h.full >= maxUnstored && (len(h.replicas) == 0 || h.full >= 10*maxUnstored) {
 			h.stop("given up: the job's home could not keep results: " + ev.Here)
 		}
 	case !h.silent(o.Holder):
