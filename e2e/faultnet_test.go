@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,41 +45,74 @@ func (n *node) share(t testing.TB, id string, fraction float64) {
 	})
 }
 
+// Roles of the five nodes for a job; nodes without a name have no part but to work.
+const (
+	home     = iota
+	replica1 // of the ledger, beside the home
+	replica2
+	worker1
+	worker2
+)
+
+// roles maps roles to nodes: which of them have the ledger differs from job to job.
+func (c *cluster) roles(t testing.TB, id string) (at []int) {
+	t.Helper()
+	var st api.JobStatus
+	c.nodes[0].until(t, id, "three nodes have its ledger", func(now api.JobStatus) bool {
+		st = now
+		return st.Safe && len(st.Replicas) == 3
+	})
+	at = []int{0}
+	for _, wanted := range []bool{true, false} {
+		for i, n := range c.nodes[1:] {
+			if slices.Contains(st.Replicas, n.name) == wanted {
+				at = append(at, i+1)
+			}
+		}
+	}
+	return at
+}
+
 // TestFaultyNetwork runs jobs on five hosts while the network between them fails. Each time the result is
 // exact, and all find one another again.
 func TestFaultyNetwork(t *testing.T) {
 	t.Parallel()
 	const hosts = 5
 	c, net := faultyCluster(t, hosts)
-	const home = 0
 	job := paceOf(hosts, 10*time.Second)
-	// cut changes the network and waits until the node says that it sees so many members.
-	cut := func(change func(), node, up int) func(*testing.T) {
-		return func(t *testing.T) {
-			change()
-			c.wantUp(t, c.nodes[node], up)
+	// off cuts these roles off from the others, and deaf keeps what others send from one.
+	off := func(roles ...int) func([]int) {
+		return func(at []int) {
+			var nodes []int
+			for _, r := range roles {
+				nodes = append(nodes, at[r])
+			}
+			net.Partition(nodes...)
 		}
 	}
-	deaf := func(who int, to ...int) func() {
-		return func() {
-			for _, k := range to {
-				net.Set(k, who, faultnet.Path{Cut: true})
+	deaf := func(who int, to ...int) func([]int) {
+		return func(at []int) {
+			for _, r := range to {
+				net.Set(at[r], at[who], faultnet.Path{Cut: true})
 			}
 		}
 	}
 	for _, tc := range []struct {
 		name  string
-		whole faultnet.Path      // for the whole job
-		amid  func(t *testing.T) // when a part of it is done, until it has been noticed
-		end   bool               // and until most of the nodes have done all of it
+		whole faultnet.Path  // for the whole job
+		amid  func(at []int) // when a part of it is done,
+		seen  int            // until this role
+		up    int            // says that it sees so many members
+		end   int            // and until this role knows that all of it is done; 0 for not
 	}{
-		{name: "minority cut off", amid: cut(func() { net.Partition(3, 4) }, home, 3)},
-		{name: "minority cut off to the end", amid: cut(func() { net.Partition(1, 4) }, 2, 3), end: true},
-		{name: "home cut off", amid: cut(func() { net.Partition(home) }, home, 1)},
-		{name: "home in the minority to the end", amid: cut(func() { net.Partition(home, 1) }, 2, 3), end: true},
-		{name: "a worker does not hear the home", amid: cut(deaf(3, home), 3, 4)},
-		{name: "the home does not hear a worker", amid: cut(deaf(home, 3), home, 4)},
-		{name: "the home hears nobody", amid: cut(deaf(home, 1, 2, 3, 4), home, 1)},
+		{name: "minority cut off", amid: off(replica2, worker2), seen: home, up: 3},
+		{name: "minority cut off to the end", amid: off(replica2, worker2), seen: replica1, up: 3, end: replica1},
+		{name: "home cut off", amid: off(home), seen: home, up: 1},
+		{name: "home in the minority to the end", amid: off(home, worker1), seen: replica1, up: 3, end: replica1},
+		{name: "a worker does not hear the home", amid: deaf(worker1, home), seen: worker1, up: 4},
+		{name: "a replica does not hear the home", amid: deaf(replica1, home), seen: replica1, up: 4},
+		{name: "the home does not hear a worker", amid: deaf(home, worker1), seen: home, up: 4},
+		{name: "the home hears nobody", amid: deaf(home, replica1, replica2, worker1, worker2), seen: home, up: 1},
 		{name: "200 ms of delay", whole: faultnet.Path{Delay: 200 * time.Millisecond}},
 		{name: "5% of loss", whole: faultnet.Path{Loss: 0.05}},
 		{name: "delay and loss", whole: faultnet.Path{Delay: 50 * time.Millisecond, Loss: 0.05}},
@@ -89,9 +123,11 @@ func TestFaultyNetwork(t *testing.T) {
 			id := c.nodes[home].submit(t, job.request(t)).ID
 			if tc.amid != nil {
 				c.nodes[home].share(t, id, 0.1)
-				tc.amid(t)
-				if tc.end {
-					c.nodes[2].share(t, id, 1)
+				at := c.roles(t, id)
+				tc.amid(at)
+				c.wantUp(t, c.nodes[at[tc.seen]], tc.up)
+				if tc.end > 0 {
+					c.nodes[at[tc.end]].share(t, id, 1)
 				}
 				net.SetAll(faultnet.Path{})
 			}
