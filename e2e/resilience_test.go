@@ -19,7 +19,7 @@ var whole struct {
 }
 
 // wantWhole fails the test unless a paced job is done, exactly, whatever happened to its nodes.
-func (o outcome) wantWhole(t *testing.T) {
+func (o outcome) wantWhole(t testing.TB) {
 	t.Helper()
 	o.wantDone(t)
 	r := roottest.Find(t)
