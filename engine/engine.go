@@ -61,6 +61,8 @@ type Message struct {
 	Moved    *Moved    `msgpack:"h,omitempty"`  // answer to what was meant for a home: it is another
 	Enlist   *Enlist   `msgpack:"l1,omitempty"` // home: be a replica of the ledger
 	Enlisted *Enlisted `msgpack:"l2,omitempty"` // answer
+	Resign   *Resign   `msgpack:"l4,omitempty"` // to replicas: may this one forget its copy?
+	Resigned *Resign   `msgpack:"l5,omitempty"` // answer: it may
 	Frame    []byte    `msgpack:"l3,omitempty"` // between replicas: the replicated log's own (package quorum)
 	Keep     *Keep     `msgpack:"k1,omitempty"` // home to a replica: keep this blob
 	Kept     *Kept     `msgpack:"k2,omitempty"` // answer
@@ -86,6 +88,11 @@ type Enlisted struct {
 	Nonce  uint64        `msgpack:"n"`
 	Member quorum.Member `msgpack:"m"`
 	OK     bool          `msgpack:"o"`
+}
+
+// Resign is of a member that its own log says is none any more. The others may not know yet, and need its vote.
+type Resign struct {
+	Member uint64 `msgpack:"m"`
 }
 
 // Keep asks a replica to keep a blob durably: a partial's, or the result's.
@@ -311,6 +318,9 @@ func (p *Peer) Wake() time.Duration {
 	for _, j := range p.jobs {
 		if j.log != nil {
 			at(j.log.Wake())
+		}
+		if j.log != nil && j.leaveAt > 0 {
+			at(j.resigned + resignAgain)
 		}
 		if j.shut {
 			at(max(j.closeAt, p.now+p.cfg.Report))

@@ -309,7 +309,7 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 	m := Message{Job: rapid.SampledFrom([]tasks.JobID{jobID, jobID, jobID, "unknown", ""}).Draw(t, "job")}
 	r := tasks.R(genInt(t, "try0"), genInt(t, "try1"))
 	m.Term = rapid.Uint64Range(0, 5).Draw(t, "term")
-	switch rapid.IntRange(0, 16).Draw(t, "kind") {
+	switch rapid.IntRange(0, 17).Draw(t, "kind") {
 	case 0, 1:
 		m.Steal = genSteal(t)
 	case 2:
@@ -333,11 +333,14 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 	case 11:
 		m.Ack = &ReportAck{Seq: uint64(genInt(t, "ackseq")), Failures: math.MaxUint64, Busy: []tasks.PeerID{"x"},
 			Every: time.Duration(genInt(t, "every")), Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m", "h"}).Draw(t, "above")}
-		m.Order = Order(rapid.IntRange(-1, 5).Draw(t, "order"))
+		m.Order = Order(rapid.IntRange(-1, 6).Draw(t, "order"))
 	case 12:
 		self := quorum.Member{ID: uint64(genInt(t, "member")), Peer: rapid.SampledFrom([]tasks.PeerID{"x", "h", "m"}).Draw(t, "enlist")}
 		m.Enlist = &Enlist{Nonce: uint64(genInt(t, "nonce")), Voters: []quorum.Member{{ID: uint64(genInt(t, "voter")), Peer: "x"}}, Not: self.ID}
 		m.Enlisted = &Enlisted{Nonce: uint64(genInt(t, "answer")), Member: self, OK: rapid.Bool().Draw(t, "enlisted")}
+	case 17:
+		m.Resign = &Resign{Member: uint64(genInt(t, "resign"))}
+		m.Resigned = &Resign{Member: uint64(genInt(t, "resigned"))}
 	case 13:
 		m.Frame = rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "frame")
 		m.Ended = &Ended{}
@@ -438,7 +441,7 @@ func TestHostileMessagesDoNotPanicAMember(t *testing.T) {
 
 // TestOneFieldAMessage sees to it that the hostile tests know every field of Message.
 func TestOneFieldAMessage(t *testing.T) {
-	if n := reflect.TypeFor[Message]().NumField(); n != 24 {
+	if n := reflect.TypeFor[Message]().NumField(); n != 26 {
 		t.Errorf("Message has %d fields: teach genMessage and recv the new one, then this test", n)
 	}
 }

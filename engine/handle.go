@@ -99,9 +99,7 @@ func (p *Peer) tick() {
 		if j.log != nil {
 			p.stepLog(j, quorum.Tick{})
 		}
-		if j.log != nil && j.leaveAt > 0 && p.now >= j.leaveAt {
-			p.leaveLog(j, "")
-		}
+		p.resign(j)
 		if j.shut {
 			if p.now >= j.closeAt {
 				p.dropJob(j, "")

@@ -38,6 +38,9 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Frame != nil || m.Ended != nil:
 		p.toReplica(from, j, m)
 		return
+	case m.Resign != nil:
+		p.onResign(from, j, m)
+		return
 	case m.Moved != nil:
 		p.onMoved(from, j, m)
 		return
@@ -48,6 +51,9 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		return
 	case m.Kept != nil:
 		p.onKept(j, from, *m.Kept)
+		return
+	case m.Resigned != nil:
+		p.onResigned(from, j, *m.Resigned)
 		return
 	case m.Gather != nil:
 		p.onGather(j, from, *m.Gather)

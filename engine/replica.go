@@ -24,7 +24,8 @@ type replica struct {
 	log        *quorum.Replica // nil without a copy, or with one in memory alone
 	self       quorum.Member
 	founders   []quorum.Member
-	leaveAt    time.Duration  // when a copy that is none any more is dropped, 0 for not
+	leaveAt    time.Duration  // when a copy that is none any more is dropped at the latest, 0 for not
+	resigned   time.Duration  // when the others were last asked whether it may be
 	founding   *founding      // a copy is being made
 	unborn     bool           // this peer founded the log and has never led it yet
 	unprepared bool           // asked to prepare in vain
@@ -155,7 +156,7 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 		case quorum.Role:
 			p.role(j, e)
 		case quorum.Removed:
-			j.leaveAt = p.now + p.cfg.Linger // others may need its vote to finish the change
+			j.leaveAt, j.resigned = p.now+p.cfg.Silent, p.now
 		case quorum.Broken:
 			p.leaveLog(j, e.Reason)
 			return
@@ -423,6 +424,45 @@ func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
 	p.step(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK, Full: k.Full})
 }
 
+// resignAgain is how often a member that is none any more asks whether the others know that.
+const resignAgain = time.Second
+
+// resign asks for leave. Until the others have the change of members, they may need this one's vote for it.
+func (p *Peer) resign(j *jobState) {
+	switch {
+	case j.log == nil || j.leaveAt == 0:
+	case p.now >= j.leaveAt: // nobody is left to answer
+		p.leaveLog(j, "")
+	case p.now-j.resigned >= resignAgain:
+		j.resigned = p.now
+		for _, m := range j.log.Members() {
+			if m.Peer != p.self {
+				p.send(m.Peer, Message{Job: j.id, Resign: &Resign{Member: j.self.ID}})
+			}
+		}
+	}
+}
+
+// onResign lets a member go that is none any more for those that count.
+func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
+	if j == nil || j.log == nil {
+		if r, ok := p.ended.find(m.Job); ok {
+			p.send(from, Message{Job: m.Job, Ended: &Ended{Result: r}})
+		}
+		return
+	}
+	if voter, _ := j.log.Knows(m.Resign.Member); !voter && j.log.Leading() && !j.log.Changing() {
+		p.send(from, Message{Job: j.id, Resigned: m.Resign})
+	}
+}
+
+// onResigned drops a copy that nobody counts on any more.
+func (p *Peer) onResigned(from tasks.PeerID, j *jobState, r Resign) {
+	if j.log != nil && j.leaveAt > 0 && r.Member == j.self.ID && p.isVoter(j, from) {
+		p.leaveLog(j, "")
+	}
+}
+
 // leaveLog ends this peer's copy of a log: it is no member any more, or cannot go on.
 func (p *Peer) leaveLog(j *jobState, why string) {
 	if j.lead != nil && why != "" && len(j.log.Members()) == 1 {
@@ -481,7 +521,7 @@ func (p *Peer) needed(j *jobState) bool {
 	switch {
 	case j.log == nil:
 		return j.lead != nil
-	case len(j.log.Members()) == 1 && (j.lead == nil || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
+	case len(j.log.Members()) == 1 && j.seated() && (j.lead == nil || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
 		return false
 	}
 	return true

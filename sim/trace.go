@@ -162,6 +162,8 @@ const (
 	kMoved
 	kEnlist
 	kEnlisted
+	kResign
+	kResigned
 	kFrame
 	kKeep
 	kKept
@@ -171,7 +173,7 @@ const (
 
 var kindNames = [kinds]string{"request", "wait", "grant", "push", "ack", "refuse", "open", "report", "reportAck",
 	"offer", "note", "gather", "told", "accept", "reject", "reduce", "drop", "try", "order",
-	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "frame", "keep", "kept", "ended"}
+	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "resign", "resigned", "frame", "keep", "kept", "ended"}
 
 func kindOf(m engine.Message) byte {
 	switch {
@@ -217,6 +219,10 @@ func kindOfReplicas(m engine.Message) byte {
 		return kEnlist
 	case m.Enlisted != nil:
 		return kEnlisted
+	case m.Resign != nil:
+		return kResign
+	case m.Resigned != nil:
+		return kResigned
 	case m.Frame != nil:
 		return kFrame
 	case m.Keep != nil:
