@@ -25,15 +25,16 @@ type blobs struct {
 	dir string // of partials
 	log *slog.Logger
 
-	mu sync.Mutex
-	at map[string][]string // hash -> paths
+	mu     sync.Mutex
+	at     map[string][]string // hash -> paths
+	unread map[string]bool     // paths of an earlier life, not compared with their hash in this one
 
 	shipping sync.Mutex     // held while the folder of what is shipped is changed
 	held     map[string]int // hash -> for how many jobs it is there
 }
 
 func newBlobs(dir string, log *slog.Logger) *blobs {
-	return &blobs{dir: dir, log: log, at: map[string][]string{}, held: map[string]int{}}
+	return &blobs{dir: dir, log: log, at: map[string][]string{}, unread: map[string]bool{}, held: map[string]int{}}
 }
 
 // maxChecked is the size up to which a blob is compared with its hash before others get it: sources, libraries,
@@ -104,13 +105,26 @@ func (b *blobs) paths(hash string) []string {
 	return slices.Clone(b.at[hash])
 }
 
-// has reports whether the file at path is known under its hash.
-func (b *blobs) has(hash, path string) bool { return slices.Contains(b.paths(hash), path) }
+// has reports whether the file at path is known under its hash, and was so when this daemon wrote or read it.
+func (b *blobs) has(hash, path string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Contains(b.at[hash], path) && !b.unread[path]
+}
+
+// addUnread is add for a file that an earlier life has left.
+func (b *blobs) addUnread(hash, path string) {
+	b.add(hash, path)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unread[path] = true
+}
 
 // add makes the file at path known under its hash.
 func (b *blobs) add(hash, path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	delete(b.unread, path)
 	if !slices.Contains(b.at[hash], path) {
 		b.at[hash] = append(b.at[hash], path)
 	}
@@ -134,7 +148,14 @@ func (b *blobs) removeUnder(dir string) {
 func (b *blobs) drop(hash string, which func(path string) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if left := slices.DeleteFunc(b.at[hash], which); len(left) > 0 {
+	gone := func(path string) bool {
+		if which(path) {
+			delete(b.unread, path)
+			return true
+		}
+		return false
+	}
+	if left := slices.DeleteFunc(b.at[hash], gone); len(left) > 0 {
 		b.at[hash] = left
 	} else {
 		delete(b.at, hash)

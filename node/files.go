@@ -61,6 +61,12 @@ func hashOf(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// isHash reports whether s is a SHA-256, hex, as hashOf writes it.
+func isHash(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == sha256.Size && s == hex.EncodeToString(b)
+}
+
 // hashFile is the SHA-256 of a file, hex.
 func hashFile(path string) (string, error) {
 	f, err := os.Open(path)

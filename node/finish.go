@@ -160,7 +160,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 // damaged are the committed partials that are not here as they were committed.
 func (d *Daemon) damaged(e engine.FinishJob) (ids []merge.ID) {
 	for _, p := range e.Parts {
-		path := d.keptPath(e.ID, p.ID)
+		path := d.keptPath(e.ID, p)
 		if err := verify(path, p.SHA256); err != nil {
 			d.log.Error("a committed partial is damaged; it is fetched from another replica, or made again", "job", e.ID.Short(), "reason", err)
 			d.blobs.forget(p.SHA256, path)
@@ -193,7 +193,7 @@ func (d *Daemon) nothingDone(j *job, e engine.FinishJob, desc *tasks.Job) error 
 func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	paths := make([]string, 0, len(e.Parts))
 	for _, p := range e.Parts {
-		paths = append(paths, d.keptPath(e.ID, p.ID))
+		paths = append(paths, d.keptPath(e.ID, p))
 	}
 	if len(paths) == 0 { // no entry at all: still the selector's empty histograms
 		path, err := d.emptyPartial(j)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ import (
 //	journal    the replicated log (package journal); its head's Job is a brief
 //	body       the job's description, as it was signed
 //	source     the packed sources
-//	HEX-SEQ    partials that are kept for the job, as named by partialName
+//	HEX-SEQ.SHA256  partials that are kept for the job, as named by partialName
 //
 // All of it is enough to lead the job, and is on disk before the home is told that it is.
 type ledgerCopy struct {
@@ -64,9 +65,24 @@ func (d *Daemon) ledgersDir() string { return filepath.Join(d.cfg.StateDir, "led
 
 func (d *Daemon) ledgerDir(id tasks.JobID) string { return filepath.Join(d.ledgersDir(), string(id)) }
 
-// keptPath is where a partial is kept for the job's home.
-func (d *Daemon) keptPath(id tasks.JobID, p merge.ID) string {
-	return filepath.Join(d.ledgerDir(id), partialName(p))
+// keptPath is where a partial is kept for the job's home. Its hash is in the name: after a restart others may ask for
+// it before this node has read the ledger.
+func (d *Daemon) keptPath(id tasks.JobID, p merge.Partial) string {
+	hash := p.SHA256
+	if !isHash(hash) {
+		hash = hashOf([]byte(hash)) // no file is that, and no path made of it
+	}
+	return filepath.Join(d.ledgerDir(id), partialName(p.ID)+"."+hash)
+}
+
+// restoreKept lets others have the partials that a copy of a ledger kept in an earlier life.
+func (d *Daemon) restoreKept(dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*-*.*"))
+	for _, file := range files {
+		if hash := strings.TrimPrefix(filepath.Ext(file), "."); isHash(hash) {
+			d.blobs.addUnread(hash, file)
+		}
+	}
 }
 
 // ledgerOf is this node's copy of a job's ledger, nil if it has none.
@@ -360,6 +376,7 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 	}
 	d.blobs.add(string(id), filepath.Join(dir, bodyFile))
 	d.blobs.add(c.desc.Code.Source, filepath.Join(dir, sourceFile)) // whether it is whole shows when it is read
+	d.restoreKept(dir)
 	d.openCopy(c)
 	return log, nil
 }
@@ -367,16 +384,20 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 // keepPartial makes a partial's blob present among what is kept for its job, whole and durably, and returns
 // its path. What is there already is compared with its hash when it is first asked for.
 func (d *Daemon) keepPartial(p merge.Partial, sources []tasks.PeerID) (string, error) {
-	path := d.keptPath(p.Job, p.ID)
+	path := d.keptPath(p.Job, p)
 	if d.blobs.has(p.SHA256, path) && sizeOf(path) == p.Size {
 		return path, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("could not make folder of partial %v: %w", p.ID, err)
 	}
-	if verify(path, p.SHA256) == nil {
+	switch err := verify(path, p.SHA256); {
+	case err == nil:
 		d.blobs.add(p.SHA256, path)
 		return path, nil
+	case errors.Is(err, errDamaged):
+		d.log.Error("a partial that is kept here is damaged; it is fetched from another replica, or made again", "job", p.Job.Short(), "reason", err)
+		d.blobs.forget(p.SHA256, path)
 	}
 	var errs error
 	for _, from := range append([]tasks.PeerID{d.net.ID(), p.Holder}, sources...) {

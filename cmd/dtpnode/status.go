@@ -95,7 +95,7 @@ func histogram(h api.Histogram) string {
 
 // printJob shows a job, final or not.
 func printJob(w io.Writer, st api.JobStatus) {
-	fmt.Fprintf(w, "%s, submitted %s at %s\n", progress.Clean(st.Selector),
+	fmt.Fprintf(w, "%s, submitted %s, led by %s\n", progress.Clean(st.Selector),
 		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName))
 	if st.Phase != "" && !st.State.Final() {
 		fmt.Fprintf(w, "now: %s\n", progress.Clean(st.Phase))
