@@ -64,6 +64,7 @@ type Config struct {
 	BackoffMin   time.Duration // pause after the first failed dial, 200 ms
 	BackoffMax   time.Duration // and the longest pause, 10 s
 	StallTimeout time.Duration // a blob, a frame or a handshake that makes no progress is given up, 10 s
+	ShunFor      time.Duration // a member that broke the rules is refused for so long the first time, 1 min
 	InviteMemory time.Duration // for how long a spent invitation is remembered and explained, 1 h
 
 	protocol int              // tests pretend to be another version
@@ -77,7 +78,7 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.PingPeriod, time.Second}, {&c.Silence, 5 * time.Second}, {&c.DialTimeout, 5 * time.Second},
 		{&c.BackoffMin, 200 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second},
-		{&c.StallTimeout, 10 * time.Second}, {&c.InviteMemory, time.Hour},
+		{&c.StallTimeout, 10 * time.Second}, {&c.InviteMemory, time.Hour}, {&c.ShunFor, time.Minute},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def

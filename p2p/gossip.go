@@ -23,7 +23,7 @@ func newGossip(n *Node) (*gossip, error) {
 	for _, t := range n.cfg.Topics {
 		names = append(names, topicPrefix+t)
 	}
-	ps, err := pubsub.NewGossipSub(n.ctx, membersOnly{n.host, n.isMember},
+	ps, err := pubsub.NewGossipSub(n.ctx, membersOnly{n.host, n.trusts},
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithMaxMessageSize(MaxAnnounce+frameSlack),
 		pubsub.WithSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(names...)),
@@ -76,7 +76,7 @@ func (h withoutTags) WithGroup(name string) slog.Handler {
 
 // validAnnouncement holds for announcements by members, in bounds. Gossipsub has checked the signature.
 func (n *Node) validAnnouncement(_ context.Context, _ peer.ID, m *pubsub.Message) bool {
-	return len(m.Data) <= MaxAnnounce && n.isMember(m.GetFrom())
+	return len(m.Data) <= MaxAnnounce && n.trusts(m.GetFrom())
 }
 
 func (n *Node) listenTo(name string, sub *pubsub.Subscription) {

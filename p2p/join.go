@@ -58,6 +58,7 @@ const (
 	refusedCrossing refusal = "crossing" // both dial at once; the refusing side's attempt goes on
 	refusedLinked   refusal = "linked"   // the link from before is still up there
 	refusedCluster  refusal = "cluster"  // other cluster, or no member
+	refusedShunned  refusal = "shunned"  // it broke the rules, see Shun
 )
 
 // serveJoin answers strangers. Everything about it is bounded: time, bytes, attempts.

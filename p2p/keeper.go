@@ -86,7 +86,7 @@ func (n *Node) longer(pause time.Duration) time.Duration {
 func (n *Node) noteDialError(id peer.ID, err error) {
 	var r *refusedError
 	if !errors.As(err, &r) {
-		if !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, errShunned) {
 			n.log.Debug("could not reach a member", "peer", id.String(), "err", err)
 			n.mu.Lock()
 			n.problems[id] = "could not connect: " + firstLine(err.Error())
@@ -96,6 +96,8 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 	}
 	switch r.why {
 	case refusedCrossing, refusedLinked: // it has, or will have, a link
+	case refusedShunned:
+		n.refused(id, "the peer shuns this node: it saw it break the rules; the log there says which")
 	case refusedProtocol:
 		n.refused(id, protocolError(r.peers.Info.Version, n.cfg.Version).Error())
 	case refusedCluster:

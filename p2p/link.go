@@ -336,6 +336,8 @@ func (n *Node) judge(l *link, h hello) welcome {
 		w.Refusal = refusedProtocol
 	case h.Cluster != w.Hello.Cluster || !n.fellow(l.id):
 		w.Refusal = refusedCluster
+	case n.shuns(l.id):
+		w.Refusal = refusedShunned
 	case old != nil && old.instance == h.Instance:
 		w.Refusal = refusedLinked
 	case n.dialing[l.id] != nil && n.id < l.id:
@@ -393,6 +395,10 @@ func (n *Node) open(ctx context.Context, id peer.ID) error {
 	if n.links[id] != nil {
 		n.mu.Unlock()
 		return nil
+	}
+	if n.shuns(id) {
+		n.mu.Unlock()
+		return errShunned
 	}
 	addrs := n.roster.addresses[id].addrs
 	n.dialing[id] = cancel
@@ -452,7 +458,7 @@ func (n *Node) greet(ctx context.Context, s network.Stream) (*link, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if id := s.Conn().RemotePeer(); n.links[id] != nil || !n.fellow(id) || n.closed {
+	if id := s.Conn().RemotePeer(); n.links[id] != nil || !n.fellow(id) || n.shuns(id) || n.closed {
 		return nil, nil
 	}
 	l := newLink(s, r, w.Hello)

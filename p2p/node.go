@@ -58,6 +58,7 @@ type Node struct {
 	dialing   map[peer.ID]context.CancelFunc // our hello is on its way to them
 	infos     map[peer.ID]Info               // as last told
 	problems  map[peer.ID]string
+	shunned   map[peer.ID]shunning
 	strangers int
 	joining   peer.ID // inviter that may be dialled
 }
@@ -82,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		requests: make(chan struct{}, serveSlots), pulls: make(chan struct{}, pullSlots),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
-		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{},
+		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -304,7 +305,7 @@ func (n *Node) spawn(f func()) {
 // handler makes a stream handler that Close awaits, and that turns strangers away if asked to.
 func (n *Node) handler(members bool, serve network.StreamHandler) network.StreamHandler {
 	return func(s network.Stream) {
-		if members && !n.isMember(s.Conn().RemotePeer()) || !n.enter() {
+		if members && !n.trusts(s.Conn().RemotePeer()) || !n.enter() {
 			_ = s.Reset()
 			return
 		}
@@ -377,13 +378,16 @@ func (n *Node) fellow(id peer.ID) bool {
 func (n *Node) mayDial(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.fellow(id) || id == n.joining
+	return n.fellow(id) && !n.shuns(id) || id == n.joining
 }
 
 func (n *Node) mayConnect(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.fellow(id) || n.doorOpen() && n.strangers < maxStrangers
+	if n.fellow(id) {
+		return !n.shuns(id)
+	}
+	return n.doorOpen() && n.strangers < maxStrangers
 }
 
 // mayAccept reports whether anybody is expected at all, before a handshake is spent on them.

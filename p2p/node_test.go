@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -156,7 +157,7 @@ func TestJoin(t *testing.T) {
 			if !n.HasRight(a.ID(), r) {
 				t.Errorf("%s: the founder lacks %s", n.cfg.Name, r)
 			}
-			if n.HasRight(b.ID(), r) != (r != Inviter) {
+			if n.HasRight(b.ID(), r) != slices.Contains([]Right{Worker, Submitter}, r) {
 				t.Errorf("%s: right %s of the second node is wrong", n.cfg.Name, r)
 			}
 		}

@@ -23,10 +23,12 @@ const (
 	Worker    Right = "worker"    // runs other members' jobs
 	Submitter Right = "submitter" // has jobs run
 	Inviter   Right = "inviter"   // admits and revokes members
+	Admin     Right = "admin"     // sees and steers everybody's jobs, as their submitters do
+	Read      Right = "read"      // sees the status, log and result of everybody's jobs
 )
 
 // AllRights are the rights of a cluster's founder.
-func AllRights() []Right { return []Right{Worker, Submitter, Inviter} }
+func AllRights() []Right { return []Right{Worker, Submitter, Inviter, Admin, Read} }
 
 // maxEpoch bounds a statement's number, so that the next one always fits.
 const maxEpoch = 1 << 53

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,9 +27,14 @@ func newInvite(g *globals) *cobra.Command {
 		Long: `invite prints a token on standard output. It lets one host join, once, until it expires. Treat it
 as a password. The daemon must listen on an address that the other host can reach: see ` + "`dtpnode up --listen`" + `.
 
+The rights are independent of each other: a worker runs the jobs of others, a submitter has its own run,
+an inviter admits and revokes members, read shows the status, log and result of everybody's jobs, and
+admin does so too and stops or cancels them. The founder of a cluster has them all.
+
 Exit status: 0 printed, 1 error, 2 wrong usage.`,
 		Example: `  dtpnode invite                                  # then, on the other host: dtpnode join TOKEN
   dtpnode invite --rights worker --ttl 10m
+  dtpnode invite --rights submitter,read         # may look at the jobs of others
   dtpnode invite | ssh other dtpnode join -`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,8 +42,8 @@ Exit status: 0 printed, 1 error, 2 wrong usage.`,
 				return usagef("could not use --ttl %s: want a time above zero, such as 1h", opts.ttl)
 			}
 			for _, r := range opts.rights {
-				if r != "worker" && r != "submitter" && r != "inviter" {
-					return usagef("could not use --rights %q: want worker, submitter or inviter", r)
+				if !slices.Contains(api.Rights(), r) {
+					return usagef("could not use --rights %q: want some of %s", r, strings.Join(api.Rights(), ", "))
 				}
 			}
 			ctx, stop := interruptible(cmd.Context())
@@ -44,7 +51,8 @@ Exit status: 0 printed, 1 error, 2 wrong usage.`,
 			return runInvite(ctx, g, opts)
 		},
 	}
-	cmd.Flags().StringSliceVar(&opts.rights, "rights", []string{"worker", "submitter"}, "what the host may do: worker, submitter, inviter")
+	cmd.Flags().StringSliceVar(&opts.rights, "rights", []string{"worker", "submitter"}, "what the host may do, of "+strings.Join(api.Rights(), ", "))
+	_ = cmd.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions(api.Rights(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().DurationVar(&opts.ttl, "ttl", time.Hour, "time until the token expires")
 	return cmd
 }

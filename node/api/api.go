@@ -153,7 +153,7 @@ type Event struct {
 type Member struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name"`
-	Rights  []string  `json:"rights"` // "worker", "submitter", "inviter"
+	Rights  []string  `json:"rights"` // "worker", "submitter", "inviter", "admin", "read"
 	Addrs   []string  `json:"addrs"`
 	Joined  time.Time `json:"joined"`
 	Self    bool      `json:"self"`
@@ -199,6 +199,9 @@ type Histogram struct {
 	P99   float64 `json:"p99_ms"`
 	Max   float64 `json:"max_ms"`
 }
+
+// Rights are the rights that an invitation can give; package p2p says what each is for.
+func Rights() []string { return []string{"worker", "submitter", "inviter", "admin", "read"} }
 
 // InviteRequest asks for a token. TTL is in seconds.
 type InviteRequest struct {
