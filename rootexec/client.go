@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -73,8 +71,7 @@ func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (Finished, error) {
 	r, err := c.p.call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
 	if err != nil {
-		// What it leaves if it dies while it writes.
-		_ = os.Remove(filepath.Join(filepath.Dir(outPath), fmt.Sprintf(".dtpnode-%d.root", c.p.pid)))
+		c.p.removeTemp(outPath)
 		return Finished{}, err
 	}
 	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil

@@ -51,6 +51,48 @@ func TestMergeTreeEqualsChain(t *testing.T) {
 	mustBegin(t, "Expect", map[string]string{"file": out, "slaveEnds": "5", "count": "2000"})
 }
 
+// TestMergeBeyondDescriptors merges more partials than a process may open: the last merge and every other do it in
+// batches, lose nothing of what is counted or kept apart, and leave no batch behind.
+func TestMergeBeyondDescriptors(t *testing.T) {
+	file := makeData(t, "f.root", 40, 0)
+	inputs := partialsOf(t, "Hists", GenSpec{Job: 3}, []string{file, file, file}, 40)
+	for len(inputs) < 600 {
+		inputs = append(inputs, inputs[len(inputs)%3])
+	}
+	s := load(t, "Hists")
+	var old unix.Rlimit
+	if err := unix.Prlimit(s.proc.pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 80, Max: 80}, &old); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Prlimit(s.proc.pid, unix.RLIMIT_NOFILE, &old, nil) })
+	dir := t.TempDir()
+	m, err := s.Merge(t.Context(), inputs, filepath.Join(dir, "merged"))
+	if err != nil || m.Units != 600*40 {
+		t.Errorf("%+v, %s", m, explain(err))
+	}
+	saved, err := s.Save(t.Context(), inputs, filepath.Join(dir, "saved.root"))
+	if err != nil || saved.Units != 600*40 {
+		t.Errorf("%+v, %s", saved, explain(err))
+	}
+	c, err := s.StartClient(t.Context(), ClientSpec{}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Begin(t.Context()); err != nil {
+		t.Fatal(explain(err))
+	}
+	out := filepath.Join(dir, "out.root")
+	fin, err := c.Finish(t.Context(), inputs, out)
+	if err != nil || fin.Units != 600*40 || fin.Canary != m.Canary {
+		t.Fatalf("%+v, %s", fin, explain(err))
+	}
+	mustBegin(t, "Expect", map[string]string{"file": out, "slaveEnds": "600", "count": "24000"})
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 3 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestObjectAbsentFromTheFirstInput(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
 	without, _ := mustBegin(t, "Hists", map[string]string{"first": "yes"})

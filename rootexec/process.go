@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -187,9 +189,18 @@ func (p *process) settle() {
 	p.out.close(lastWords)
 }
 
-// removeTemp removes what a process that died while it wrote path has left.
+// removeTemp removes what a process that died while it wrote path has left: the file itself, or batches of a merge.
+// Most often there is nothing.
 func (p *process) removeTemp(path string) {
-	_ = os.Remove(path + ".tmp" + strconv.Itoa(p.pid)) // most often it is not there
+	temp := path + ".tmp" + strconv.Itoa(p.pid)
+	_ = os.Remove(temp)
+	_ = os.Remove(filepath.Join(filepath.Dir(path), fmt.Sprintf(".dtpnode-%d.root", p.pid)))
+	batches, _ := os.ReadDir(filepath.Dir(path))
+	for _, e := range batches {
+		if strings.HasPrefix(e.Name(), filepath.Base(temp)+".") {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
 }
 
 // asFailure finds the *Failure in err, if there is one.

@@ -133,8 +133,12 @@ json Client::save(const json &request) {
 }
 
 json Client::finish(const json &request, bool terminate) {
-  Merger merger(request.at("partials"), guard_);
+  const std::string path = request.at("path");
+  json reply{{"op", "finished"}};
   guard_.run(Phase::Merge, [&] {
+    const std::vector<std::string> partials = request.at("partials");
+    MergeTree tree(partials, path.empty() && !partials.empty() ? partials[0] : path, guard_);
+    Merger merger(tree.paths(), guard_);
     TList &output = *selector_->GetOutputList();
     Merger::Group group;
     while (merger.next(group)) {
@@ -148,17 +152,16 @@ json Client::finish(const json &request, bool terminate) {
       }
     }
     class_.bind(*selector_, output, merger.members());
+    reply["units"] = merger.units();
+    reply["canary"] = merger.canary();
+    reply["apart"] = tree.apart(merger);
   });
   gROOT->cd();
   if (terminate) guard_.run(Phase::Terminate, [&] { selector_->Terminate(); });
   int keys = 0;
-  const std::string path = request.at("path");
   if (!path.empty()) guard_.run(Phase::Write, [&] { keys = writeOutput(path); });
-  return {{"op", "finished"},
-          {"units", merger.units()},
-          {"canary", merger.canary()},
-          {"apart", merger.apart()},
-          {"keys", keys}};
+  reply["keys"] = keys;
+  return reply;
 }
 
 int Client::writeOutput(const std::string &path) {

@@ -11,7 +11,10 @@
 #include <TParameter.h>
 #include <TSeqCollection.h>
 #include <algorithm>
+#include <dirent.h>
+#include <sys/resource.h>
 #include <tuple>
+#include <unistd.h>
 
 namespace dtpnode {
 
@@ -37,6 +40,33 @@ bool rootMerge(TObject &into, TList &others) {
 
 bool isList(const TObject &o) {
   return o.InheritsFrom(TSeqCollection::Class()) && !o.InheritsFrom(TClonesArray::Class());
+}
+
+size_t openNow() {
+  size_t n = 0;
+  if (DIR *dir = ::opendir("/proc/self/fd")) {
+    while (::readdir(dir))
+      ++n;
+    ::closedir(dir);
+  }
+  return n;
+}
+
+void writeMerged(Merger &merger, const std::string &path, Guard &guard) {
+  BlobWriter out(path);
+  Merger::Group group;
+  while (merger.next(group)) {
+    uint32_t ordinal = group.ordinal;
+    for (auto &o : group.objects)
+      out.add(*o, group.name, ordinal++, group.apart);
+    guard.enter(Phase::Write);
+  }
+  out.finish();
+}
+
+void addNames(std::vector<std::string> &to, const std::vector<std::string> &names) {
+  for (const std::string &name : names)
+    if (std::find(to.begin(), to.end(), name) == to.end()) to.push_back(name);
 }
 
 } // namespace
@@ -148,6 +178,75 @@ bool Merger::mergeElements(TObject &into, Objects &others, const std::string &pa
     }
   }
   return true;
+}
+
+size_t openAtOnce() {
+  constexpr size_t most = 64, least = 2, spare = 32; // for what ROOT and user code open meanwhile
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return most;
+  const size_t taken = openNow() + spare;
+  return limit.rlim_cur <= taken + least ? least : std::min<size_t>(limit.rlim_cur - taken, most);
+}
+
+MergeTree::MergeTree(std::vector<std::string> paths, const std::string &beside, Guard &guard)
+    : beside_(beside), guard_(guard), paths_(std::move(paths)) {
+  const size_t most = openAtOnce();
+  try {
+    while (paths_.size() > most) {
+      std::vector<std::string> next;
+      for (size_t at = 0; at < paths_.size(); at += most) {
+        const size_t end = std::min(at + most, paths_.size());
+        next.push_back(batch({paths_.begin() + static_cast<long>(at), paths_.begin() + static_cast<long>(end)}));
+      }
+      paths_ = std::move(next);
+    }
+  } catch (...) {
+    for (const std::string &path : made_)
+      ::unlink(path.c_str());
+    throw;
+  }
+}
+
+MergeTree::~MergeTree() {
+  for (const std::string &path : made_)
+    ::unlink(path.c_str());
+}
+
+std::string MergeTree::batch(const std::vector<std::string> &inputs) {
+  if (inputs.size() == 1) return inputs[0];
+  const std::string out =
+      beside_ + ".tmp" + std::to_string(::getpid()) + "." + std::to_string(++serial_);
+  Merger merger(inputs, guard_);
+  writeMerged(merger, out, guard_);
+  made_.push_back(out);
+  addNames(apart_, merger.apart());
+  for (const std::string &path : inputs)
+    drop(path);
+  return out;
+}
+
+void MergeTree::drop(const std::string &path) {
+  auto it = std::find(made_.begin(), made_.end(), path);
+  if (it == made_.end()) return; // an input, which stays
+  ::unlink(path.c_str());
+  made_.erase(it);
+}
+
+std::vector<std::string> MergeTree::apart(const Merger &last) const {
+  std::vector<std::string> all = apart_;
+  addNames(all, last.apart());
+  return all;
+}
+
+nlohmann::json mergeTo(const std::vector<std::string> &inputs, const std::string &path,
+                       Guard &guard) {
+  MergeTree tree(inputs, path, guard);
+  Merger merger(tree.paths(), guard);
+  writeMerged(merger, path, guard);
+  return {{"op", "sealed"},
+          {"units", merger.units()},
+          {"canary", merger.canary()},
+          {"apart", tree.apart(merger)}};
 }
 
 } // namespace dtpnode

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,40 @@ class Merger {
   std::vector<std::string> apart_;
   std::map<std::string, std::string> members_;
 };
+
+/// Merges many lists in batches until so few are left that one Merger can open them all: it holds
+/// one descriptor and an index for each, and a job may have committed more lists than a process may
+/// open. What it writes meanwhile is beside a path, removed as soon as it is merged further.
+class MergeTree {
+ public:
+  /// Reduces paths. Throws what a Merger and a BlobWriter throw.
+  MergeTree(std::vector<std::string> paths, const std::string &beside, Guard &guard);
+  ~MergeTree();
+  MergeTree(const MergeTree &) = delete;
+  MergeTree &operator=(const MergeTree &) = delete;
+
+  /// What is left to merge, in the order of the inputs.
+  const std::vector<std::string> &paths() const { return paths_; }
+  /// apart of a Merger of paths(), with what was already left apart on the way there.
+  std::vector<std::string> apart(const Merger &last) const;
+
+ private:
+  std::string batch(const std::vector<std::string> &inputs);
+  void drop(const std::string &path);
+
+  const std::string beside_;
+  Guard &guard_;
+  std::vector<std::string> paths_, made_, apart_;
+  int serial_ = 0;
+};
+
+/// Merges the lists at inputs, however many, into one at path. Returns the answer "sealed".
+nlohmann::json mergeTo(const std::vector<std::string> &inputs, const std::string &path,
+                       Guard &guard);
+
+/// How many lists a process may have open at once beside what it has open now, under its limit of
+/// descriptors: 2 to 64.
+size_t openAtOnce();
 
 /// True for the objects that dtpnode adds itself.
 bool isOurs(const std::string &name);

@@ -1,5 +1,4 @@
 // What each forked process does with its channel.
-#include "blob.h"
 #include "client.h"
 #include "generation.h"
 #include "input.h"
@@ -76,23 +75,6 @@ json compile(const json &request) {
   return {{"op", "compiled"}, {"so", dir + "/" + lib + ".so"}};
 }
 
-json merge(const json &request, Guard &guard) {
-  Merger merger(request.at("inputs"), guard);
-  BlobWriter out(request.at("path"));
-  Merger::Group group;
-  while (merger.next(group)) {
-    uint32_t ordinal = group.ordinal;
-    for (auto &o : group.objects)
-      out.add(*o, group.name, ordinal++, group.apart);
-    guard.enter(Phase::Write);
-  }
-  out.finish();
-  return {{"op", "sealed"},
-          {"units", merger.units()},
-          {"canary", merger.canary()},
-          {"apart", merger.apart()}};
-}
-
 int runSelector(Channel &channel, Guard &guard) {
   json request;
   if (!channel.read(request)) return 0;
@@ -129,7 +111,7 @@ int runRole(const std::string &role, Channel &channel, Guard &guard,
     return serve(channel, guard, Phase::Compile, false, [](const json &r) { return compile(r); });
   if (role == "merger")
     return serve(channel, guard, Phase::Merge, false,
-                 [&](const json &r) { return merge(r, guard); });
+                 [&](const json &r) { return mergeTo(r.at("inputs"), r.at("path"), guard); });
   if (role == "check")
     return serve(channel, guard, Phase::Construct, false, [&](const json &) {
       selector->make();
