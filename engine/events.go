@@ -117,6 +117,14 @@ type (
 		ID     tasks.JobID
 		Result ledger.Result
 	}
+	// Unfinished answers FinishJob in place of Finished: the result could not be made here. Another replica tries, or
+	// the job waits for RetryJob.
+	Unfinished struct {
+		ID      tasks.JobID
+		Attempt ledger.Attempt
+	}
+	// RetryJob has the result of a job that this peer leads, and that could not be finished, tried again.
+	RetryJob struct{ ID tasks.JobID }
 	// Founded answers FoundLedger. Job is the job's description.
 	Founded struct {
 		ID     tasks.JobID
@@ -187,6 +195,8 @@ func (NotStored) isEvent()   {}
 func (StopJob) isEvent()     {}
 func (CancelJob) isEvent()   {}
 func (Finished) isEvent()    {}
+func (Unfinished) isEvent()  {}
+func (RetryJob) isEvent()    {}
 func (Founded) isEvent()     {}
 func (Written) isEvent()     {}
 func (BlobKept) isEvent()    {}
@@ -299,7 +309,7 @@ type (
 		ID  merge.ID
 	}
 	// FinishJob makes the result of a job this peer leads from Parts, whose blobs are all here and show
-	// Units and Canary in all. Answer with Finished.
+	// Units and Canary in all. Answer with Finished or Unfinished.
 	FinishJob struct {
 		ID     tasks.JobID
 		Parts  []merge.Partial

@@ -53,6 +53,10 @@ func (p *Peer) handle(ev Event) {
 		p.cancel(ev.ID)
 	case Finished:
 		p.lead(ev.ID, ledger.Finished{Result: ev.Result})
+	case Unfinished:
+		p.lead(ev.ID, ledger.Unfinished{Attempt: ev.Attempt})
+	case RetryJob:
+		p.lead(ev.ID, ledger.Retry{})
 	case Remember:
 		p.over[ev.ID] = ev.Term
 		p.ended.add(ev.ID, ev.Result)

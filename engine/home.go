@@ -404,8 +404,10 @@ type JobView struct {
 	Ended     bool
 	Parts     int
 	Counts    ledger.Counts
-	Replicas  []tasks.PeerID // of the ledger, the home among them
-	Staffed   bool           // there are as many as there should be: the job outlives its home
+	Replicas  []tasks.PeerID   // of the ledger, the home among them
+	Staffed   bool             // there are as many as there should be: the job outlives its home
+	Attempts  []ledger.Attempt // to make the result, that failed
+	Stuck     bool             // nobody tries any more: the job cannot be finished until RetryJob
 }
 
 // keepStats keeps what a node that goes has counted.
@@ -466,6 +468,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	for _, r := range v.Nodes {
 		v.Ran += r.Ran
 	}
+	v.Attempts, v.Stuck = slices.Clone(rec.Attempts), p.stuck(j)
 	return v, true
 }
 

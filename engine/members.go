@@ -24,7 +24,7 @@ func (p *Peer) maintain(j *jobState) {
 		return
 	}
 	keep, gone := p.sortVoters(j)
-	if p.leave || p.unable(j) {
+	if p.leave || p.unable(j) || p.passesOn(j) {
 		p.handOver(j, keep)
 		return
 	}
@@ -181,7 +181,7 @@ func (p *Peer) unable(j *jobState) bool {
 	if !j.lead.Full() && (j.job != nil || p.now-j.leads < p.cfg.Replace) {
 		return false
 	}
-	return slices.ContainsFunc(p.sortedPeers(), func(id tasks.PeerID) bool { return j.lead.Ready(id) && !j.lead.Crammed(id) })
+	return slices.ContainsFunc(p.sortedPeers(), j.capable)
 }
 
 // enlist asks nodes to become replicas and returns those that have.
@@ -219,7 +219,7 @@ const askWait = 3 * time.Second
 func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	all := len(keep)
 	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool {
-		return m.Peer == p.self || !j.lead.Heard(m.Peer) || !p.leave && (!j.lead.Ready(m.Peer) || j.lead.Crammed(m.Peer))
+		return m.Peer == p.self || !j.lead.Heard(m.Peer) || !p.leave && !j.capable(m.Peer)
 	})
 	if len(keep) < all && len(keep) == 0 && p.now-j.leads < askWait {
 		return // some may leave too: a report will tell
@@ -230,7 +230,11 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 		p.stepLog(j, quorum.Transfer{To: keep[j.handed%len(keep)].ID}) // another each time: it may be of no use
 		return
 	}
-	if fit := p.fit(j); len(fit) > 0 {
+	fit := p.fit(j)
+	if j.lead.Stuck() && !p.leave {
+		fit = slices.DeleteFunc(fit, func(id tasks.PeerID) bool { return !j.capable(id) })
+	}
+	if len(fit) > 0 {
 		if add := p.enlist(j, fit[:1], 1); len(add) > 0 {
 			j.changed = max(p.now, 1)
 			clear(j.enlisted)
@@ -255,4 +259,38 @@ func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove 
 		}
 	}
 	return append(remove, gone...)
+}
+
+// capable reports whether a node could do what this one cannot: lead the job to its end.
+func (j *jobState) capable(id tasks.PeerID) bool {
+	return j.lead.Ready(id) && !j.lead.Crammed(id) && (!j.lead.Stuck() || j.lead.MayTry(id))
+}
+
+// passWait is how long a home whose attempt to make the result failed tries to hand the lead to another node. Then
+// the job cannot be finished, until its user or a change of homes says otherwise.
+const passWait = 20 * time.Second
+
+// passesOn reports whether this home hands the lead over, since another node may do better at making the result.
+func (p *Peer) passesOn(j *jobState) bool {
+	if !j.lead.Stuck() {
+		j.stuckAt = 0
+		return false
+	}
+	if j.stuckAt == 0 {
+		j.stuckAt = max(p.now, 1)
+	}
+	return p.now-j.stuckAt < passWait && p.another(j)
+}
+
+// another reports whether some node could try to make the result that this one cannot make.
+func (p *Peer) another(j *jobState) bool {
+	return slices.ContainsFunc(p.sortedPeers(), func(id tasks.PeerID) bool { return id != p.self && j.capable(id) })
+}
+
+// stuck reports whether nobody tries to make the result any more. A new home first hears who could.
+func (p *Peer) stuck(j *jobState) bool {
+	if !j.lead.Stuck() || p.now-j.leads < askWait && len(p.peers) > 0 {
+		return false
+	}
+	return p.voters() == 0 || j.log == nil || !p.another(j) || j.stuckAt > 0 && p.now-j.stuckAt >= passWait
 }

@@ -37,6 +37,7 @@ type replica struct {
 	handed     int                            // how often the lead was handed over in vain
 	unsafe     time.Duration                  // since when replicas are to go that others need, 0 for not
 	lonely     time.Duration                  // since when there are too few nodes for the replicas there are, 0 for not
+	stuckAt    time.Duration                  // since when this home may not try to make the result any more, 0 for not
 	staffed    bool                           // as many replicas as there should be, or have been waited for
 	closeAt    time.Duration                  // when a copy that has served is dropped
 	seeking
@@ -265,7 +266,9 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 
 // becomeHome leads the job from the record as it stands.
 func (p *Peer) becomeHome(j *jobState) {
-	j.lead = ledger.New(p.cfg.Ledger, j.record, &j.desc.Data, !j.desc.SeedLocal)
+	cfg := p.cfg.Ledger
+	cfg.Submitter = j.desc.Submitter
+	j.lead = ledger.New(cfg, j.record, &j.desc.Data, !j.desc.SeedLocal)
 	j.opened, j.leads, j.urgent = p.now, p.now, true
 	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
 	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
@@ -281,7 +284,7 @@ func (p *Peer) becomeHome(j *jobState) {
 
 // stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
 func (p *Peer) stepDown(j *jobState) {
-	j.lead, j.waiting, j.changed, j.lonely, j.unsafe, j.staffed = nil, nil, 0, 0, 0, false
+	j.lead, j.waiting, j.changed, j.lonely, j.unsafe, j.stuckAt, j.staffed = nil, nil, 0, 0, 0, 0, false
 	clear(j.enlisted)
 }
 
@@ -574,6 +577,7 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	for _, m := range v.Voters {
 		v.Members = append(v.Members, m.Peer)
 	}
+	v.Attempts, v.Round = slices.Clone(j.record.Attempts), j.record.Round
 	v.Heard = j.log.Heard(p.now)
 	return v, true
 }
@@ -586,6 +590,8 @@ type LedgerView struct {
 	Voters    []quorum.Member                // the same, as members of the log
 	Changing  bool                           // they are those of before and after a change, and both count
 	Ended     bool                           // nothing more is committed
+	Attempts  []ledger.Attempt               // to make the result, that failed
+	Round     uint64                         // how often the user has asked for more
 	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only
 	Committed tasks.Cover
 	Parts     []merge.Partial

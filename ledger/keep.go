@@ -224,6 +224,8 @@ func (h *Home) applied(ev Applied) {
 		h.windUp()
 	case e.End != nil && ev.Changed:
 		h.endAt = 0
+	case (e.Attempt != nil || e.Retry != nil) && ev.Changed:
+		h.told = false
 	case e.Result != nil && ev.Changed:
 		h.emit(Over{Spares: h.spares()})
 	}
@@ -251,7 +253,7 @@ func (h *Home) SafeWithout(gone []tasks.PeerID) bool {
 
 // finish has the result made once all that is committed is here.
 func (h *Home) finish() {
-	if h.told || !h.KeepsAll() {
+	if h.told || !h.KeepsAll() || !h.MayTry(h.cfg.Self) {
 		return
 	}
 	h.told = true

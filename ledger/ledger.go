@@ -29,6 +29,7 @@ import (
 // Config sets a home up. Zero values take the defaults.
 type Config struct {
 	Self       tasks.PeerID
+	Submitter  tasks.PeerID  // of the job
 	Audit      time.Duration // between audits; default 500 ms
 	AuditWait  time.Duration // longest wait of an audit for the word of a silent node; default 3 s
 	Audits     int           // audits in a row that must miss a unit before it runs again; default 3
@@ -363,6 +364,9 @@ type Home struct {
 	stopFor  string        // why
 	spreadAt time.Duration // when what is committed was last looked after
 
+	attempt   *Attempt      // to make the result, that failed here, until the log has it
+	attemptAt time.Duration // when it was last proposed
+
 	nodes     map[tasks.PeerID]*node
 	order     []tasks.PeerID // of nodes, sorted: effects must not depend on map order
 	offers    []*offer
@@ -485,6 +489,10 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		h.damaged(ev.ID)
 	case Finished:
 		h.finished(ev.Result)
+	case Unfinished:
+		h.unfinished(ev.Attempt)
+	case Retry:
+		h.newRound()
 	default:
 		if h.Ended() {
 			h.late(ev)
@@ -530,6 +538,10 @@ func (h *Home) late(ev Event) {
 	case Reported: // it is there, which matters where a blob is looked for
 		if n := h.nodes[ev.From]; n != nil {
 			n.last = h.now
+			if !n.spoke && n.heard {
+				h.unheard--
+			}
+			n.report, n.spoke, n.heard = ev.Report.plausible(), true, true // it may have to make the result
 		}
 	}
 }
@@ -664,6 +676,7 @@ func (h *Home) checkEnd() {
 	case h.givenUp:
 		return
 	case h.record.Ended:
+		h.attemptAgain()
 		h.finish()
 		return
 	case h.endAt > 0 && h.now-h.endAt < h.cfg.Propose:

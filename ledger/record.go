@@ -15,6 +15,8 @@ type Entry struct {
 	Stop     *Stop          `msgpack:"s,omitempty"` // wind the job up
 	End      *End           `msgpack:"e,omitempty"` // nothing more is committed
 	Result   *Result        `msgpack:"r,omitempty"` // the job is over
+	Attempt  *Attempt       `msgpack:"a,omitempty"` // the result could not be made
+	Retry    *Retry         `msgpack:"y,omitempty"` // it is to be tried again
 }
 
 // End closes the list of what is in the result. In a job that was stopped the units that are open are lost with it;
@@ -41,6 +43,9 @@ type Record struct {
 	Ended  bool        // nothing more is committed
 	Undone tasks.Cover // was committed once, and is not now
 	Result *Result     // nil until the job is over
+
+	Attempts []Attempt // to make the result, that failed, since the user last asked for it
+	Round    uint64    // how often the user has
 }
 
 // Apply makes one change and says whether it was one: an entry that the record does not admit is passed
@@ -63,6 +68,10 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 		changed = r.end()
 	case e.Result != nil:
 		r.Result, changed = e.Result, true
+	case e.Attempt != nil:
+		changed = r.attempted(*e.Attempt)
+	case e.Retry != nil:
+		changed = r.retry(*e.Retry)
 	}
 	return merge.Fresh, changed
 }

@@ -70,6 +70,10 @@ func (w *world) fail(format string, a ...any) {
 func (w *world) watch() {
 	if n := w.leader(); n != nil {
 		w.note(n)
+		w.followEnds(n)
+	}
+	if w.cfg.BadEnds > 0 || w.cfg.BadCode {
+		w.settle(w.mended())
 	}
 	if w.res.Bound == 0 && w.now >= w.res.Settled && !w.ended {
 		w.setBound()

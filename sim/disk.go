@@ -272,6 +272,9 @@ func (w *world) finish(n *node, e engine.FinishJob) {
 	if len(bad) > 0 {
 		return
 	}
+	if w.cannotEnd(n, e) {
+		return
+	}
 	slices.SortFunc(out.packets, func(a, b tasks.Range) int { return int(min(max(a.First-b.First, -1), 1)) })
 	if v, ok := n.peer.View(w.id); ok {
 		w.res.Counts = v.Counts

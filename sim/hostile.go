@@ -25,6 +25,9 @@ func Hostile(seed uint64) Config {
 	if seed%4 == 1 {
 		c.Poison = []int64{17, 33_456}
 	}
+	if seed%6 == 5 { // the end fails too, on some nodes or in the user's code
+		c.BadEnds, c.BadCode = []float64{0.3, 0.7, 1}[seed/6%3], seed/18%3 == 2
+	}
 	if seed%10 == 7 { // a bad network and halting nodes: one election after the other
 		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
 	}

@@ -59,6 +59,8 @@ type Config struct {
 	Kills      int     // single generations killed
 	Leaves     int     // nodes that leave politely
 	Late       int     // nodes that join during the job
+	BadEnds    float64 // share of nodes on which the result cannot be made until Calm
+	BadCode    bool    // Terminate crashes everywhere until Calm, when its user has mended what it lacks
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
 	Generation time.Duration // a generation is sealed when it is older; default 5 s
@@ -95,6 +97,7 @@ type Faults struct {
 	Partitions, OneWays, Cut                                             int // Cut counts messages
 	Pauses, Stutters, Leaps, Stills, Twins, Kills, Leaves, HomeLeaves    int
 	DiskErrors, LedgerErrors, Rots, Stalls                               int
+	BadEnds, Stuck                                                       int // attempts to end that failed; jobs that could not be finished until they were told to
 	Joins, Dropped, Repeated, Late, Reordered                            int
 }
 
@@ -157,6 +160,7 @@ type world struct {
 	over   bool
 	trace  *tracer
 	check
+	ends
 }
 
 // Run plays one seed to its end.
@@ -170,7 +174,7 @@ func Run(cfg Config) Result {
 		}
 	}
 	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), index: map[tasks.PeerID]int{},
-		poison: map[int64]bool{}, trace: newTracer(cfg.Trace), check: newCheck()}
+		poison: map[int64]bool{}, trace: newTracer(cfg.Trace), check: newCheck(), ends: newEnds()}
 	for _, u := range cfg.Poison {
 		w.poison[u] = true
 	}
@@ -263,6 +267,7 @@ func (w *world) start() {
 		}
 	}
 	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.job}) })
+	w.drawEnds()
 	w.planFaults()
 	if w.hostile() {
 		w.watch()

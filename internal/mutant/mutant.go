@@ -22,6 +22,8 @@ const (
 	KeepNothing     Bug = "keep-nothing"     // a commit is proposed before a quorum keeps the blob
 	ForgetEarly     Bug = "forget-early"     // a holder forgets a partial when the home fetches it, not when it commits
 	NoAudit         Bug = "no-audit"         // units that nobody holds are not put back to work
+	DropUnfinished  Bug = "drop-unfinished"  // a job whose end fails is over, and its ledger with it
+	TryForEver      Bug = "try-for-ever"     // a node whose attempt to end a job failed tries again by itself
 )
 
 // Breaks says what a bug breaks.
@@ -55,6 +57,10 @@ func (b Bug) Breaks() string {
 		return "a holder forgets a partial when the home has it, before it is committed"
 	case NoAudit:
 		return "units that nobody holds are not put back to work"
+	case DropUnfinished:
+		return "a job whose end fails is over, and its ledger goes with all that is committed"
+	case TryForEver:
+		return "a node whose attempt to end a job failed tries again by itself, for ever"
 	}
 	return "nothing that is known"
 }
@@ -62,5 +68,5 @@ func (b Bug) Breaks() string {
 // Bugs lists them all.
 func Bugs() []Bug {
 	return []Bug{CommitOverlap, CommitDuplicate, MergeOverlap, DropInputs, SubtractCover, SkipCanary, AckBeforeSync,
-		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit}
+		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit, DropUnfinished, TryForEver}
 }

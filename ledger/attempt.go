@@ -1,0 +1,139 @@
+package ledger
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// The end of a job, the last merge and Terminate, can fail where all of its work is done: a disk is full, a process is
+// killed, the user's code crashes. Such an attempt is an entry of the log, and takes nothing from the record. What may
+// be the node's fault is tried again by another replica, each at most once; then the job cannot be finished, and keeps
+// its ledger until its user says Retry, or cancels it.
+
+// Attempt is a try to make a job's result that failed.
+type Attempt struct {
+	Round  uint64       `msgpack:"o"` // how often the user has asked for a retry before
+	Node   tasks.PeerID `msgpack:"n"` // that tried
+	Kind   string       `msgpack:"k"` // as of a Failure
+	Reason string       `msgpack:"r"` // for the user; at most maxText bytes
+	Tail   string       `msgpack:"t"` // what was printed last; at most maxText bytes
+	Code   bool         `msgpack:"c"` // the user's code failed, which no other node makes better
+	At     int64        `msgpack:"a"` // when, by the node's clock: milliseconds since 1970
+}
+
+// Retry asks for new attempts, by any node. Round is the one that it ends; a repetition finds it ended already.
+type Retry struct {
+	Round uint64 `msgpack:"o"`
+}
+
+// maxAttempts bounds the attempts of a round that a record holds: more nodes than that do not become replicas.
+const maxAttempts = 64
+
+// cut bounds the texts of an attempt.
+func (a Attempt) cut() Attempt {
+	f := Failure{Reason: a.Reason, Tail: a.Tail}.Cut()
+	a.Reason, a.Tail = f.Reason, f.Tail
+	return a
+}
+
+// attempted books a failed attempt of the round that is on, once for each node.
+func (r *Record) attempted(a Attempt) bool {
+	if !r.Ended || a.Round != r.Round || len(r.Attempts) >= maxAttempts || r.hasTried(a.Node) {
+		return false
+	}
+	r.Attempts = append(r.Attempts, a)
+	return true
+}
+
+// retry begins a new round.
+func (r *Record) retry(y Retry) bool {
+	if y.Round != r.Round || len(r.Attempts) == 0 {
+		return false
+	}
+	r.Round, r.Attempts = r.Round+1, nil
+	return true
+}
+
+func (r *Record) hasTried(id tasks.PeerID) bool {
+	return slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return a.Node == id })
+}
+
+// MayTry reports whether a node may try to make the result in this round: once, and after the user's code failed
+// only the submitter, which has the files that Terminate may look for.
+func (r *Record) MayTry(id, submitter tasks.PeerID) bool {
+	if mutant.On(mutant.TryForEver) {
+		return true
+	}
+	code := slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return a.Code })
+	return !r.hasTried(id) && (!code || id == submitter)
+}
+
+// Unfinished tells that an attempt to make the result, after Finish, has failed.
+type Unfinished struct{ Attempt Attempt }
+
+func (Unfinished) isLedgerEvent() {}
+func (Retry) isLedgerEvent()      {}
+
+// unfinished has a failed attempt of this node written to the log.
+func (h *Home) unfinished(a Attempt) {
+	if !h.record.Ended || h.givenUp || h.record.Result != nil {
+		return
+	}
+	if mutant.On(mutant.DropUnfinished) {
+		h.emit(Propose{Entry{Result: &Result{Status: []byte(a.Reason)}}})
+		return
+	}
+	a = a.cut()
+	a.Node, a.Round = h.cfg.Self, h.record.Round
+	h.bookAttempt(a)
+}
+
+// bookAttempt proposes an attempt, again until it is in the log.
+func (h *Home) bookAttempt(a Attempt) {
+	h.attempt, h.attemptAt = &a, max(h.now, 1)
+	h.emit(Propose{Entry{Attempt: &a}})
+}
+
+// attemptAgain proposes an attempt again that the log may have lost.
+func (h *Home) attemptAgain() {
+	switch {
+	case h.attempt == nil:
+	case h.attempt.Round != h.record.Round || h.record.hasTried(h.cfg.Self):
+		h.attempt = nil
+	case h.now-h.attemptAt >= h.cfg.Propose:
+		h.bookAttempt(*h.attempt)
+	}
+}
+
+// newRound begins a new round of attempts, once that is in the log.
+func (h *Home) newRound() {
+	if len(h.record.Attempts) > 0 && !h.givenUp {
+		h.emit(Propose{Entry{Retry: &Retry{Round: h.record.Round}}})
+	}
+}
+
+// MayTry reports whether a node may try to make the result: it has not in this round, and could do better than
+// those that have.
+func (h *Home) MayTry(id tasks.PeerID) bool { return h.record.MayTry(id, h.cfg.Submitter) }
+
+// Stuck reports whether this node may not try to make the result any more, after attempts that failed: another has
+// to, or the user.
+func (h *Home) Stuck() bool {
+	return h.record.Ended && !h.givenUp && len(h.record.Attempts) > 0 && !h.MayTry(h.cfg.Self)
+}
+
+// Why tells attempts in one text, the last first.
+func Why(attempts []Attempt, name func(tasks.PeerID) string) string {
+	var out []string
+	for _, a := range slices.Backward(attempts) {
+		out = append(out, name(a.Node)+": "+a.Reason)
+	}
+	return strings.Join(out, "; ")
+}
+
+// Time is when an attempt was made.
+func (a Attempt) Time() time.Time { return time.UnixMilli(a.At) }
