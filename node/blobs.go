@@ -105,6 +105,16 @@ func (b *blobs) paths(hash string) []string {
 	return slices.Clone(b.at[hash])
 }
 
+// size is how many bytes the blob has, negative if it is not here.
+func (b *blobs) size(hash string) int64 {
+	for _, path := range b.paths(hash) {
+		if n := sizeOf(path); n >= 0 {
+			return n
+		}
+	}
+	return -1
+}
+
 // has reports whether the file at path is known under its hash, and was so when this daemon wrote or read it.
 func (b *blobs) has(hash, path string) bool {
 	b.mu.Lock()

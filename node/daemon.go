@@ -59,6 +59,7 @@ type Daemon struct {
 	gens   map[steal.GenID]*run
 	rates  map[string]float64 // units/s a slot by code, from earlier jobs
 	plans  *planCache
+	turns  map[tasks.PeerID]chan struct{} // descriptions being fetched, by submitter
 }
 
 // Open starts a daemon. ROOT is looked for, and its child built, while the daemon already answers.
@@ -72,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(),
+		plans: newPlanCache(), turns: map[tasks.PeerID]chan struct{}{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.open(ctx); err != nil {

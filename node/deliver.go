@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -60,7 +61,15 @@ func (d *Daemon) deliver(j *job, open func() (*os.File, error)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.outDone, j.status.Output, j.status.OutputError = true, out, ""
-	return nil
+	return writeFile(filepath.Join(d.jobsDir(), j.name, deliveredFile), nil)
+}
+
+// deliveredFile marks, beside a result, that this node wrote the output where its user wants it. Nobody else's word
+// is taken for that.
+const deliveredFile = "delivered"
+
+func (d *Daemon) wasDelivered(name string) bool {
+	return sizeOf(filepath.Join(d.jobsDir(), name, deliveredFile)) >= 0
 }
 
 // deliverLate is deliver for a job that is final; its user hears of it by the job's status.

@@ -23,7 +23,7 @@ func (d *Daemon) ended(t *testing.T, name, out, result string) *job {
 	if err := writeFile(d.resultPath(j.name), []byte(result)); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now(), SHA256: hex.EncodeToString(sum[:])})
+	j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now(), SHA256: hex.EncodeToString(sum[:])}, true)
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
@@ -125,7 +125,7 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 	if err := writeFile(d.resultPath(j.name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: hashOf([]byte("histograms"))})
+	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: hashOf([]byte("histograms"))}, true)
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
@@ -238,7 +238,7 @@ func TestJobsEndWhileTheyAreListed(t *testing.T) {
 	go func() {
 		defer close(done)
 		for _, j := range jobs {
-			j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now()})
+			j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now()}, true)
 		}
 	}()
 	for range 50 {

@@ -451,8 +451,11 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	if j == nil || json.Unmarshal(e.Result.Status, &st) != nil {
 		return
 	}
-	st.ID = j.name
-	first := j.adopt(st) // else another node has told of the end before
+	st.ID, st.SHA256 = j.name, e.Result.SHA256
+	j.mu.Lock()
+	ours := d.ours(j)
+	j.mu.Unlock()
+	first := j.adopt(st, ours) // else another node has told of the end before
 	if e.Result.SHA256 != "" {
 		d.blobs.add(e.Result.SHA256, d.resultPath(j.name))
 	}

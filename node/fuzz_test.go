@@ -61,21 +61,18 @@ func FuzzSource(f *testing.F) {
 	})
 }
 
-// FuzzBrief decodes whatever is served as what there is to know of a job beside its description.
+// FuzzBrief decodes whatever is served as what there is to know of a job before its description is fetched.
 func FuzzBrief(f *testing.F) {
-	b, err := wire.Marshal(&brief{Signer: "s", Sig: []byte{1}, Request: []byte(`{"selector":"A.C"}`), Home: "h"})
+	b, err := wire.Marshal(&brief{Signer: "s", Sig: []byte{1}, Size: 7})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var br brief
-		if wire.Unmarshal(b, &br) == nil {
-			j := &job{name: "n"}
-			j.brief(&ledgerCopy{brief: br, desc: &tasks.Job{}})
-			if j.status.ID != "n" {
-				t.Fatal("the job has no name")
-			}
+		id := tasks.NameOf([]byte("job"))
+		if wire.Unmarshal(b, &br) == nil && br.check(id) == nil && (br.Size <= 0 || br.Size > maxJobBytes) {
+			t.Fatalf("a description of %d bytes would be fetched", br.Size)
 		}
 	})
 }

@@ -131,17 +131,20 @@ func (j *job) finalise(state api.JobState, message, hint string) bool {
 	return true
 }
 
-// adopt makes a job final as its ledger says; the first call counts.
-func (j *job) adopt(st api.JobStatus) bool {
+// adopt makes a job final as its ledger says; the first call counts. Whether the output of a job of this node is
+// written this node alone knows.
+func (j *job) adopt(st api.JobStatus, ours bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.status.State.Final() {
 		return false
 	}
-	if j.outDone {
-		st.Output = j.req.Output // by this node, when it was the home
+	if st.OutputError = ""; ours {
+		st.Output = ""
 	}
-	j.outDone = st.Output != ""
+	if j.outDone {
+		st.Output = j.req.Output
+	}
 	j.status, j.told, j.led, j.ended = st, true, true, time.Now()
 	return true
 }

@@ -1,9 +1,7 @@
 package node
 
 import (
-	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,7 +16,6 @@ import (
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -26,7 +23,7 @@ import (
 
 // ledgerCopy is this node's copy of a job's ledger, in the folder ledgers/JOBID of the state folder:
 //
-//	journal    the replicated log (package journal); its head's Job is a brief
+//	journal    the replicated log (package journal); its head's Job is the description's brief
 //	body       the job's description, as it was signed
 //	source     the packed sources
 //	HEX-SEQ.SHA256  partials that are kept for the job, as named by partialName
@@ -41,17 +38,6 @@ type ledgerCopy struct {
 	writes  chan engine.WriteLedger // closed by the loop
 	done    chan struct{}           // closed when the last write is done
 	ending  sync.WaitGroup          // what is written of the job's end before the copy may go
-}
-
-// brief is what a replica knows of a job beside its signed description. It is the answer to the request
-// "signature", and the head of a journal.
-type brief struct {
-	Signer    string    `msgpack:"s"`
-	Sig       []byte    `msgpack:"g"`
-	Request   []byte    `msgpack:"r"` // api.JobRequest, JSON, without files, environment and folder
-	Submitted time.Time `msgpack:"t"`
-	Begun     time.Time `msgpack:"b"` // when it was prepared
-	Home      string    `msgpack:"h"` // name of the node it was submitted on
 }
 
 // Names in a ledger's folder.
@@ -132,17 +118,17 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	return c, nil
 }
 
-// fillCopy brings description, brief and sources here, durably.
+// fillCopy brings brief, description and sources here, durably.
 func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
-	body, err := d.bring(string(c.id), c.id, from, maxJobBytes, filepath.Join(c.dir, bodyFile))
-	if err != nil {
-		return err
-	}
 	if from == "" {
 		c.brief, err = d.briefOf(d.byID(c.id))
 	} else {
 		c.brief, err = d.askBrief(d.ctx, c.id, from)
 	}
+	if err != nil {
+		return err
+	}
+	body, err := d.bring(string(c.id), c.id, from, c.brief.Size, filepath.Join(c.dir, bodyFile))
 	if err != nil {
 		return err
 	}
@@ -159,74 +145,29 @@ func (d *Daemon) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int
 		d.blobs.add(hash, path)
 		return b, nil
 	}
-	b, ok := d.blobs.read(hash)
+	b, here := d.blobs.read(hash)
+	var err error
 	switch {
-	case ok:
+	case here:
+		err = placeDurably(path, bytesOf(b))
 	case from == "":
 		return nil, fmt.Errorf("could not find blob %s here", hash)
-	default:
-		var err error
-		if b, err = d.fetchBytes(d.ctx, id, from, hash, limit); err != nil {
-			return nil, err
+	default: // to disk first: only bytes that are what their hash says come into memory
+		err = d.askAround(id, from, hash, func(from tasks.PeerID) error {
+			return placeDurably(path, func(f *os.File) error {
+				_, err := d.net.Fetch(d.ctx, from, hash, limit, f)
+				return err
+			})
+		})
+		if err == nil {
+			b, err = os.ReadFile(path)
 		}
 	}
-	if err := placeDurably(path, bytesOf(b)); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	d.blobs.add(hash, path)
 	return b, nil
-}
-
-// briefOf is the brief of a job that was submitted here.
-func (d *Daemon) briefOf(j *job) (brief, error) {
-	if j == nil {
-		return brief{}, errOver
-	}
-	id := j.known()
-	if c := d.ledgerOf(id); c != nil {
-		return c.brief, nil
-	}
-	req := j.req
-	req.Files, req.Env, req.Dir = nil, nil, ""
-	text, err := json.Marshal(req)
-	if err != nil {
-		return brief{}, err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return brief{Signer: d.net.ID(), Sig: d.net.Sign([]byte(id)), Request: text, Submitted: j.status.Submitted, Begun: j.running, Home: d.cfg.Name}, nil
-}
-
-func (d *Daemon) askBrief(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b brief, err error) {
-	answer, err := d.net.Request(ctx, from, "signature", []byte(id))
-	if err != nil {
-		return b, fmt.Errorf("could not ask for the signature of job %s: %w", id.Short(), err)
-	}
-	return b, wire.Unmarshal(answer, &b)
-}
-
-// checkJob checks a description's name, its signature and the signer's right.
-func (d *Daemon) checkJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, error) {
-	if tasks.NameOf(body) != id {
-		return nil, fmt.Errorf("could not accept job %s: its description has another hash", id.Short())
-	}
-	if err := p2p.Verify(b.Signer, []byte(id), b.Sig); err != nil {
-		return nil, fmt.Errorf("could not accept job %s: %w", id.Short(), err)
-	}
-	if !d.net.HasRight(b.Signer, p2p.Submitter) {
-		return nil, fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), b.Signer)
-	}
-	var desc tasks.Job
-	if err := wire.Unmarshal(body, &desc); err != nil {
-		return nil, err
-	}
-	if err := desc.Check(); err != nil {
-		return nil, err
-	}
-	if desc.Submitter != b.Signer || len(desc.Nonce) != 16 {
-		return nil, fmt.Errorf("%w: signed by %s in the name of %s", tasks.ErrJob, b.Signer, desc.Submitter)
-	}
-	return &desc, nil
 }
 
 // openCopy makes a copy known and lets it be written, until it is dropped or the daemon closes.
@@ -368,7 +309,7 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 	if err = wire.Unmarshal(head.Job, &c.brief); err == nil {
 		var body []byte
 		if body, err = os.ReadFile(filepath.Join(dir, bodyFile)); err == nil {
-			c.desc, err = d.checkJob(id, body, c.brief)
+			c.desc, err = openJob(id, body, c.brief) // of a submitter that was revoked, too: it is to be ended
 		}
 	}
 	if err != nil {
@@ -527,7 +468,7 @@ func (d *Daemon) jobOf(c *ledgerCopy) *job {
 	if j == nil || j.known() != c.id {
 		hides := j != nil && j.leads()
 		j = newJob(d.ctx, name)
-		j.id, j.desc = c.id, c.desc
+		j.id, j.desc, j.outDone = c.id, c.desc, d.wasDelivered(name)
 		if !hides {
 			d.byName[name] = j
 		}
@@ -536,16 +477,16 @@ func (d *Daemon) jobOf(c *ledgerCopy) *job {
 	return j
 }
 
-// brief fills in what a job's users are told, from the ledger; j.mu is held.
+// brief fills in what a job's users are told, from its description; j.mu is held.
 func (j *job) brief(c *ledgerCopy) {
 	if j.status.ID != "" {
 		return // it was submitted here
 	}
-	_ = json.Unmarshal(c.brief.Request, &j.req) // written by a member; what is missing is not shown
-	j.desc = c.desc
-	if j.running = c.brief.Begun; j.running.IsZero() || time.Since(j.running) < 0 {
+	ask := c.desc.Ask
+	j.desc, j.req = c.desc, requestOf(ask)
+	if j.running = ask.Begun; j.running.IsZero() || time.Since(j.running) < 0 {
 		j.running = time.Now() // clocks differ
 	}
-	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(j.req.Selector), Submitted: c.brief.Submitted,
-		Files: len(c.desc.Data.Files), Units: c.desc.Want.Len(), Output: j.req.Output}
+	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(ask.Selector), Submitted: ask.Submitted,
+		Files: len(c.desc.Data.Files), Units: c.desc.Want.Len(), Output: ask.Output}
 }

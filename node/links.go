@@ -17,7 +17,6 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
-	"github.com/dtpnode/dtpnode/wire"
 )
 
 // jobsTopic is where homes announce jobs.
@@ -72,22 +71,6 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 		return nil, d.steer(j, kind)
 	}
 	return nil, fmt.Errorf("unknown request %q", kind)
-}
-
-// serveBrief tells what there is to know of a job beside its description.
-func (d *Daemon) serveBrief(id tasks.JobID) ([]byte, error) {
-	if c := d.ledgerOf(id); c != nil {
-		return wire.Marshal(&c.brief)
-	}
-	j := d.byID(id)
-	if j == nil || !j.mine {
-		return nil, errors.New("no such job here")
-	}
-	b, err := d.briefOf(j)
-	if err != nil {
-		return nil, err
-	}
-	return wire.Marshal(&b)
 }
 
 // led finds a job led here by name or prefix.

@@ -85,22 +85,6 @@ func (j *job) takeFrom(o *job) {
 	o.release()
 }
 
-// fetchJob gets a description and its signature, from this node's ledger or the job's home, and checks them.
-func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID) (*tasks.Job, error) {
-	if c := d.ledgerOf(id); c != nil {
-		return c.desc, nil
-	}
-	var body bytes.Buffer
-	if _, err := d.net.Fetch(ctx, home, string(id), maxJobBytes, &body); err != nil {
-		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
-	}
-	b, err := d.askBrief(ctx, id, home)
-	if err != nil {
-		return nil, err
-	}
-	return d.checkJob(id, body.Bytes(), b)
-}
-
 // load gets the selector: from the cache, or the home's library if the platform is the same, or by
 // compiling the sources.
 func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
@@ -151,7 +135,7 @@ func sameROOT(a, b string) bool {
 
 func (d *Daemon) libraryFrom(ctx context.Context, exec Executor, j *job, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
 	if desc.Code.Library != "" && desc.Code.Platform == d.root.Platform {
-		b, err := d.fetchSmall(ctx, j, desc.Code.Library, maxJobBytes)
+		b, err := d.fetchSmall(ctx, j, desc.Code.Library, maxLibrary)
 		if err == nil {
 			var lib rootexec.Library
 			if lib, err = exec.Unpack(ctx, src, b); err == nil {
@@ -201,9 +185,23 @@ func (d *Daemon) fetchSmall(ctx context.Context, j *job, hash string, limit int6
 // maxAsked bounds the members that are asked for a blob before it is taken as not to be had now.
 const maxAsked = 8
 
-// fetchBytes gets a blob of a job from the member at, or else from others that may have it: replicas of its ledger
-// do, and those that run it.
-func (d *Daemon) fetchBytes(ctx context.Context, id tasks.JobID, at tasks.PeerID, hash string, limit int64) ([]byte, error) {
+// fetchBytes gets a blob of a job into memory, as askAround finds it.
+func (d *Daemon) fetchBytes(ctx context.Context, id tasks.JobID, at tasks.PeerID, hash string, limit int64) (data []byte, err error) {
+	err = d.askAround(id, at, hash, func(from tasks.PeerID) error {
+		var buf bytes.Buffer
+		_, err := d.net.Fetch(ctx, from, hash, limit, &buf)
+		data = buf.Bytes()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	})
+	return data, err
+}
+
+// askAround has a blob of a job fetched from the member at, or else from others that may have it: replicas of its
+// ledger do, and those that run it.
+func (d *Daemon) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch func(from tasks.PeerID) error) error {
 	var v engine.LedgerView
 	d.ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
 	var asked []tasks.PeerID
@@ -212,20 +210,21 @@ func (d *Daemon) fetchBytes(ctx context.Context, id tasks.JobID, at tasks.PeerID
 		if from == "" || from == d.net.ID() || slices.Contains(asked, from) {
 			continue
 		}
-		if asked = append(asked, from); len(asked) > maxAsked || ctx.Err() != nil {
+		if asked = append(asked, from); len(asked) > maxAsked || d.ctx.Err() != nil {
 			break
 		}
-		var buf bytes.Buffer
-		_, err := d.net.Fetch(ctx, from, hash, limit, &buf)
+		err := fetch(from)
 		if err == nil {
-			return buf.Bytes(), nil
+			return nil
 		}
-		errs = errors.Join(errs, err)
+		if errs = errors.Join(errs, err); errors.Is(err, context.Canceled) || ofDisk(err) {
+			break
+		}
 	}
 	if errs == nil {
 		errs = errors.New("no other member can be reached")
 	}
-	return nil, fmt.Errorf("could not fetch blob %s of job %s: %w", hash, id.Short(), errs)
+	return fmt.Errorf("could not fetch blob %s of job %s: %w", hash, id.Short(), errs)
 }
 
 // errOver says that a job ended while something was being done for it.

@@ -132,7 +132,7 @@ func (d *Daemon) loseStray(j *job) {
 
 // endStray makes a stray final as another node tells it.
 func (d *Daemon) endStray(j *job, st api.JobStatus) {
-	if !j.adopt(st) {
+	if !j.adopt(st, true) {
 		return
 	}
 	d.mu.Lock()

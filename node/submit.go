@@ -27,6 +27,7 @@ import (
 const (
 	maxSourceFile = 16 << 20
 	maxSources    = 64 << 20
+	maxLibrary    = 64 << 20
 	maxJobBytes   = 256 << 20
 )
 
@@ -269,7 +270,7 @@ func (d *Daemon) describe(j *job, nonce []byte, src rootexec.Source, lib rootexe
 	return &tasks.Job{
 		Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: nonce,
 		Code: tasks.Code{Source: srcHash, Main: src.Main, Class: className(j.req), Library: libHash, Platform: lib.Platform},
-		Data: *data, Want: want, Option: j.req.Option, SeedLocal: j.req.SeedLocal, Bad: bad,
+		Data: *data, Want: want, Option: j.req.Option, SeedLocal: j.req.SeedLocal, Bad: bad, Ask: askOf(j.req),
 		Limits: tasks.Limits{Memory: j.req.Memory, Stall: time.Duration(j.req.Stall * float64(time.Second)), AllowMissingBranches: j.req.AllowMissingBranches},
 	}, nil
 }
@@ -394,6 +395,9 @@ func (d *Daemon) memoryFor(desc *tasks.Job) int64 {
 
 // publish signs the description, keeps it for others and gives it to the engine.
 func (d *Daemon) publish(j *job, desc *tasks.Job) error {
+	begun := time.Now()
+	submitted, _ := j.ledSince()
+	desc.Ask.Submitted, desc.Ask.Begun = submitted.Round(0), begun.Round(0)
 	body, err := wire.Marshal(desc)
 	if err != nil {
 		return err
@@ -406,7 +410,7 @@ func (d *Daemon) publish(j *job, desc *tasks.Job) error {
 		return err
 	}
 	j.mu.Lock()
-	j.id, j.desc, j.running = id, desc, time.Now()
+	j.id, j.desc, j.running = id, desc, begun
 	j.status.Units = desc.Want.Len()
 	key := j.codeKey
 	j.mu.Unlock()

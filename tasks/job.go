@@ -52,6 +52,24 @@ type Job struct {
 	Limits    Limits  `msgpack:"l"`
 	SeedLocal bool    `msgpack:"h"` // all work starts on the home; others steal it
 	Bad       []Lost  `msgpack:"b"` // files left out by the planner
+	Ask       Ask     `msgpack:"q"`
+}
+
+// Ask is what the submitter asked for beside the work itself. It is part of the description, and so signed: whoever
+// leads the job later, or keeps a copy of its ledger, can neither have the submitter's node write to another file nor
+// show as its wish what it did not say.
+type Ask struct {
+	Selector  string    `msgpack:"s"` // path of the selector's source on the submitter's node, to show
+	Params    []Param   `msgpack:"p"` // named values for the selector's input list, in the order of their names
+	Output    string    `msgpack:"o"` // absolute path on the submitter's node, empty for nowhere
+	Submitted time.Time `msgpack:"t"` // by the submitter's clock
+	Begun     time.Time `msgpack:"b"` // when the description was complete
+}
+
+// Param is a named value that Begin finds in the selector's input list.
+type Param struct {
+	Name  string `msgpack:"n"`
+	Value string `msgpack:"v"`
 }
 
 // Code names the user's sources by content.

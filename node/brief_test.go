@@ -1,0 +1,191 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/journal"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// signedJob is a description by a member, or by nobody, and its brief.
+func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []byte, b brief) {
+	t.Helper()
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: []byte(strings.Repeat("n", 16)),
+		Code: tasks.Code{Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100), Ask: tasks.Ask{Output: output}}
+	if body, err = wire.Marshal(desc); err != nil {
+		t.Fatal(err)
+	}
+	id = tasks.NameOf(body)
+	size := int64(len(body))
+	return id, body, brief{Signer: d.net.ID(), Size: size, Sig: d.net.Sign(signedBrief(id, size))}
+}
+
+// What is not signed by a member that may submit, in its own name and whole, is no job.
+func TestAJobIsItsSignersAndItsSignerMaySubmit(t *testing.T) {
+	d, other := openWithout(t, "node"), openWithout(t, "stranger")
+	defer d.Close()
+	defer other.Close()
+	id, body, good := signedJob(t, d, "")
+	if desc, err := d.checkJob(id, body, good); err != nil || desc.Submitter != d.net.ID() {
+		t.Fatalf("refused: %v", err)
+	}
+	if err := d.maySubmit(id, good); err != nil {
+		t.Fatalf("refused: %v", err)
+	}
+	strangerID, strangerBody, strangers := signedJob(t, other, "")
+	inMyName := good
+	inMyName.Signer, inMyName.Sig = other.net.ID(), other.net.Sign(signedBrief(id, good.Size))
+	larger := good
+	larger.Size++
+	huge := good
+	huge.Size = maxJobBytes + 1
+	huge.Sig = d.net.Sign(signedBrief(id, huge.Size))
+	for name, c := range map[string]struct {
+		id   tasks.JobID
+		body []byte
+		b    brief
+		in   string
+		head bool // seen before the description is fetched
+	}{
+		"by nobody":              {id, body, brief{Signer: d.net.ID(), Size: good.Size}, p2p.ErrBadSignature.Error(), true},
+		"of another job":         {strangerID, strangerBody, good, p2p.ErrBadSignature.Error(), true},
+		"by a stranger":          {strangerID, strangerBody, strangers, "no right to submit", true},
+		"in another's name":      {id, body, inMyName, "no right to submit", true},
+		"larger than was signed": {id, body, larger, p2p.ErrBadSignature.Error(), true},
+		"too large":              {id, body, huge, "the limit is", true},
+		"another description":    {id, strangerBody, good, "another hash", false},
+	} {
+		if _, err := d.checkJob(c.id, c.body, c.b); err == nil || !strings.Contains(err.Error(), c.in) {
+			t.Errorf("%s: got %v, want %q", name, err, c.in)
+		}
+		if err := d.maySubmit(c.id, c.b); (err != nil) != c.head {
+			t.Errorf("%s: before the description is fetched %v", name, err)
+		}
+	}
+	// The right aside, what is signed in another's name is still none of its jobs.
+	if _, err := openJob(id, body, inMyName); err == nil || !strings.Contains(err.Error(), "in the name of") {
+		t.Errorf("signed by one in the name of another: %v", err)
+	}
+}
+
+// A home of another's making, or a replica's disk, says where the output goes, and that it is there: no file of the
+// submitter's node comes of it but the one that it signed.
+func TestAForgedBriefDecidesNothing(t *testing.T) {
+	for name, signed := range map[string]bool{"wanted nowhere": false, "wanted elsewhere": true} {
+		t.Run(name, func(t *testing.T) {
+			d := openWithout(t, "submitter")
+			dir := t.TempDir()
+			good, evil := "", filepath.Join(dir, "evil")
+			if signed {
+				good = filepath.Join(dir, "good")
+			}
+			id, body, b := signedJob(t, d, good)
+			c := &ledgerCopy{dir: d.ledgerDir(id)}
+			forged := struct {
+				Signer  string `msgpack:"s"`
+				Size    int64  `msgpack:"z"`
+				Sig     []byte `msgpack:"g"`
+				Request []byte `msgpack:"r"`
+			}{b.Signer, b.Size, b.Sig, []byte(`{"selector":"/x/A.C","output":"` + evil + `"}`)}
+			head, err := wire.Marshal(&forged)
+			if err != nil {
+				t.Fatal(err)
+			}
+			self := quorum.NewMember(d.net.ID(), 1)
+			if err := writeFile(filepath.Join(c.dir, bodyFile), body); err != nil {
+				t.Fatal(err)
+			}
+			log, err := journal.Create(filepath.Join(c.dir, journalFile), journal.Head{Job: head, Self: self, Voters: []quorum.Member{self}})
+			if err == nil {
+				err = log.Close()
+			}
+			cfg := d.cfg
+			if err == nil {
+				err = d.Close()
+			}
+			if err == nil {
+				d, err = Open(t.Context(), cfg)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			c = d.ledgerOf(id)
+			if c == nil {
+				t.Fatal("the ledger is not back")
+			}
+			j := d.jobOf(c)
+			result := []byte("result")
+			if err := writeFile(d.resultPath(j.name), result); err != nil {
+				t.Fatal(err)
+			}
+			status := `{"id":"x","state":"done","output":"` + evil + `","sha256":"` + hashOf([]byte("other")) + `"}`
+			d.ask(func(*engine.Peer) {
+				d.jobEnded(engine.JobEnded{ID: id, Result: ledger.Result{SHA256: hashOf(result), Status: []byte(status)}})
+			})
+			<-j.done
+			until(t, "the output is settled", func() bool { return d.settled(j) })
+			st := d.statusOf(j)
+			if st.Output != good || st.ID != j.name || st.SHA256 != hashOf(result) {
+				t.Errorf("status %+v", st)
+			}
+			if _, err := os.Stat(evil); err == nil {
+				t.Error("a file that nobody signed was written")
+			}
+			if signed && !holds(good, "result") {
+				t.Error("the output is not where it was wanted")
+			}
+		})
+	}
+}
+
+// One submitter's descriptions are fetched a few at a time, and do not keep those of another waiting.
+func TestDescriptionsOfOneSubmitterTakeTurns(t *testing.T) {
+	d := openWithout(t, "node")
+	defer d.Close()
+	var done []func()
+	for range maxDescriptions {
+		f, err := d.turn(t.Context(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done = append(done, f)
+	}
+	got := make(chan error, 1)
+	go func() {
+		f, err := d.turn(t.Context(), "one")
+		if err == nil {
+			f()
+		}
+		got <- err
+	}()
+	f, err := d.turn(t.Context(), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f()
+	select {
+	case <-got:
+		t.Error("one more was fetched at once")
+	case <-time.After(50 * time.Millisecond): // if it did wait too short, the test only passes
+	}
+	for _, f := range done {
+		f()
+	}
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
