@@ -261,7 +261,7 @@ func startCluster(dir string, specs ...nodeSpec) (*cluster, error) {
 func (c *cluster) join() error {
 	ctx := context.Background()
 	for _, n := range c.nodes[1:] {
-		inv, err := c.nodes[0].command(ctx, n.dir, "invite")
+		inv, err := c.nodes[0].command(ctx, n.dir, "invite", "--rights", "worker,submitter,admin")
 		if err != nil || inv.code != 0 {
 			return fmt.Errorf("could not invite: %w %+v", err, inv)
 		}

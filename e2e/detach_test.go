@@ -100,7 +100,7 @@ func TestClosedLaptop(t *testing.T) {
 			late, err := startNode(t.TempDir(), nodeSpec{name: "late"})
 			check(t, err)
 			c.nodes = append(c.nodes, late)
-			inv := rest[0].dtpnode(t, t.TempDir(), "invite")
+			inv := rest[0].dtpnode(t, t.TempDir(), "invite", "--rights", "worker,submitter,admin")
 			if r := late.dtpnode(t, t.TempDir(), "join", firstLine(inv.stdout)); r.code != 0 {
 				t.Fatalf("could not join: %+v", r)
 			}

@@ -25,7 +25,7 @@ func (c *cluster) admit(t *testing.T, spec nodeSpec) *node {
 	late, err := startNode(t.TempDir(), spec)
 	check(t, err)
 	c.nodes = append(c.nodes, late)
-	inv := c.nodes[0].dtpnode(t, t.TempDir(), "invite")
+	inv := c.nodes[0].dtpnode(t, t.TempDir(), "invite", "--rights", "worker,submitter,admin")
 	if r := late.dtpnode(t, t.TempDir(), "join", firstLine(inv.stdout)); r.code != 0 {
 		t.Fatalf("could not join: %+v", r)
 	}

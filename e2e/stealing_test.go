@@ -62,7 +62,7 @@ func TestJoinDuringJob(t *testing.T) {
 	r := c.nodes[0].begin(t, paced(t, 250)) // 10 s of two slots
 	r.part(t, 0.1)
 	c.nodes = append(c.nodes, late) // its end is the cluster's
-	inv := c.nodes[0].dtpnode(t, t.TempDir(), "invite")
+	inv := c.nodes[0].dtpnode(t, t.TempDir(), "invite", "--rights", "worker,submitter,admin")
 	if j := late.dtpnode(t, t.TempDir(), "join", firstLine(inv.stdout)); j.code != 0 {
 		t.Fatalf("could not join: %+v", j)
 	}

@@ -261,7 +261,7 @@ type follower struct {
 }
 
 func (f *follower) find(ctx context.Context) error {
-	j, at, err := f.d.lookup(ctx, f.name)
+	j, at, _, err := f.d.granted(ctx, f.name, forLook)
 	if err == nil {
 		f.job, f.at = j, at
 	}
@@ -285,6 +285,9 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 		return false, errNoHome
 	}
 	st, err := f.d.statusFrom(ctx, f.job, f.at, f.name)
+	if err == nil {
+		err = f.d.permit(st, forLook)
+	}
 	if err != nil {
 		return false, err
 	}

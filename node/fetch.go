@@ -39,11 +39,7 @@ func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
 
 // findResult opens a job's output for its user, and returns the job's whole name.
 func (d *Daemon) findResult(ctx context.Context, name string) (string, *os.File, error) {
-	j, at, err := d.lookup(ctx, name)
-	if err != nil {
-		return "", nil, err
-	}
-	st, err := d.statusFrom(ctx, j, at, name)
+	j, at, st, err := d.granted(ctx, name, forLook)
 	if err != nil {
 		return "", nil, err
 	}

@@ -31,54 +31,12 @@ const maxJobsAnswer = p2p.MaxRequest / 2
 // maxLogAnswer bounds the logs told to another daemon.
 const maxLogAnswer = maxLogBytes
 
-// serve answers the requests of other daemons. Kinds and payloads:
-//
-//	signature  job id              -> brief, msgpack: who signed the job, and how
-//	jobs       -                   -> []api.JobStatus told of here, JSON, as listed cuts them
-//	status     job name or prefix  -> api.JobStatus, JSON
-//	stop       job name            -> empty
-//	cancel     job name            -> empty
-//	logs       job name            -> text that the job's children printed here
-//	result     job name            -> hash of the result, a blob
-//	fetched    job name            -> empty: the job's user has the result
-func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
-	arg := string(payload)
-	switch kind {
-	case "signature":
-		return d.serveBrief(tasks.JobID(arg))
-	case "jobs":
-		return json.Marshal(listed(d.jobsHere(), maxJobsAnswer))
-	case "logs":
-		return d.logsHere(arg), nil
-	case "fetched":
-		return nil, d.heardFetched(from, arg)
-	}
-	j, err := d.led(arg)
-	if err != nil {
-		return nil, err
-	}
-	switch kind {
-	case "status":
-		return json.Marshal(d.statusOf(j))
-	case "result":
-		return d.shareResult(j)
-	}
-	if !d.net.HasRight(from, p2p.Submitter) {
-		return nil, errors.New("no right to steer jobs")
-	}
-	switch kind {
-	case "stop", "cancel":
-		return nil, d.steer(j, kind)
-	}
-	return nil, fmt.Errorf("unknown request %q", kind)
-}
-
 // led finds a job led here by name or prefix.
 func (d *Daemon) led(name string) (*job, error) {
 	found := slices.DeleteFunc(d.find(name), func(j *job) bool { return !j.leads() })
 	switch len(found) {
 	case 0:
-		return nil, &api.Error{Status: 404, Message: fmt.Sprintf("no job %q here", name), Hint: "dtpnode ps lists the jobs"}
+		return nil, noJob(name)
 	case 1:
 		return found[0], nil
 	}
@@ -170,16 +128,16 @@ func (d *Daemon) statusFrom(ctx context.Context, j *job, remote tasks.PeerID, na
 }
 
 func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, error) {
-	j, home, err := d.lookup(ctx, name)
+	_, _, st, err := d.granted(ctx, name, forAll)
 	if err != nil {
 		return api.JobStatus{}, err
 	}
-	return d.statusFrom(ctx, j, home, name)
+	return d.cutFor(d.net.ID(), st), nil
 }
 
 // order stops or cancels a job, wherever it is led.
 func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
-	j, home, err := d.lookup(ctx, name)
+	j, home, _, err := d.granted(ctx, name, forRule)
 	switch {
 	case err != nil:
 		return nil, err
@@ -205,7 +163,7 @@ func (d *Daemon) steer(j *job, what string) error {
 
 // allJobs lists the jobs led here and by members that answer.
 func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
-	out := listed(d.jobsHere(), math.MaxInt)
+	out := listed(d.jobsFor(d.net.ID()), math.MaxInt)
 	peers := d.upPeers()
 	lists := make([][]api.JobStatus, len(peers))
 	var g errgroup.Group
@@ -230,11 +188,11 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	return out
 }
 
-// jobsHere describes the jobs that this node tells of, the oldest first.
-func (d *Daemon) jobsHere() []api.JobStatus {
+// jobsFor describes to a member the jobs that this node tells of, the oldest first.
+func (d *Daemon) jobsFor(who tasks.PeerID) []api.JobStatus {
 	out := []api.JobStatus{}
 	for _, j := range d.ledJobs() {
-		out = append(out, d.statusOf(j))
+		out = append(out, d.cutFor(who, d.statusOf(j)))
 	}
 	return out
 }

@@ -17,7 +17,7 @@ const logEvery = time.Second
 // handleLogs writes what a job's children printed on all nodes; with ?follow until the job ends.
 func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
 	ctx, name := r.Context(), r.PathValue("id")
-	j, home, err := d.lookup(ctx, name)
+	j, home, _, err := d.granted(ctx, name, forLook)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -58,7 +58,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // tellLogs writes what is new on this node and on those that answer.
 func (d *Daemon) tellLogs(ctx context.Context, out *logWriter, name string) error {
-	if err := out.tell(d.net.ID(), d.cfg.Name, string(d.logsHere(name))); err != nil {
+	if err := out.tell(d.net.ID(), d.cfg.Name, string(d.logsFor(d.net.ID(), name))); err != nil {
 		return err
 	}
 	names := d.memberNames()
@@ -74,10 +74,13 @@ func (d *Daemon) tellLogs(ctx context.Context, out *logWriter, name string) erro
 	return nil
 }
 
-// logsHere is what a job's children printed on this node.
-func (d *Daemon) logsHere(name string) []byte {
+// logsFor is what a job's children printed on this node, for a member that may look at it.
+func (d *Daemon) logsFor(who tasks.PeerID, name string) []byte {
 	var b strings.Builder
 	for _, j := range d.find(name) {
+		if !d.may(who, d.submitterOf(j), forLook) {
+			continue
+		}
 		lines, _ := j.logFrom(0)
 		for _, l := range lines {
 			if b.Len()+len(l) > maxLogAnswer {

@@ -1,9 +1,7 @@
 package node
 
 import (
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +14,6 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
-	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // sweepEvery is how often results are looked at that may have expired.
@@ -58,15 +55,9 @@ func (d *Daemon) fetched(name string) {
 	})
 }
 
-// heardFetched takes the word of another node that a job's user has its result. It may come before that of the
-// job's end, when the result is here already.
-func (d *Daemon) heardFetched(from tasks.PeerID, name string) error {
-	if !d.net.HasRight(from, p2p.Submitter) {
-		return errors.New("no right to steer jobs")
-	}
-	if nonce, err := hex.DecodeString(name); err != nil || len(nonce) != 16 {
-		return fmt.Errorf("%q is no name of a job", name)
-	}
+// heardFetched takes the word of a member that a job's user has its result. It may come before that of the job's
+// end, when the result is here already.
+func (d *Daemon) heardFetched(name string) error {
 	if sizeOf(d.resultPath(name)) >= 0 {
 		d.wasFetched(name)
 	}

@@ -48,6 +48,8 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.status
+	st.Submitter = d.submitterHeld(j)
+	st.SubmitterName = cmp.Or(names[st.Submitter].name, st.SubmitterName)
 	if j.told {
 		return st
 	}

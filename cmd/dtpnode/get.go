@@ -48,6 +48,12 @@ func runGet(ctx context.Context, g *globals, id, out string) error {
 	if err != nil {
 		return err
 	}
+	if st.Private != "" {
+		if _, err := client.Result(ctx, st.ID, io.Discard); err != nil {
+			return err // which says whose it is
+		}
+		return runGet(ctx, g, id, out) // it may be seen since
+	}
 	if !st.State.Final() {
 		return &api.Error{
 			Message: fmt.Sprintf("could not get the output of job %s: it is %s", progress.Short(st.ID), st.State),

@@ -17,7 +17,8 @@ func newPs(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ps",
 		Short: "List jobs",
-		Long: `ps lists the jobs of all members that answer: those that run, and the newest of those that have ended.
+		Long: `ps lists the jobs of all members that answer: those that run, and the newest of those that have ended. Of jobs
+of other members it shows whose they are and their state; more with the right read or admin.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode ps\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
@@ -47,11 +48,16 @@ func runPs(ctx context.Context, g *globals) error {
 
 func printJobs(w io.Writer, jobs []api.JobStatus) {
 	tw := progress.Table(w)
-	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tEVENTS\tDONE\tEVENTS/S\tTIME\tHOME\t")
+	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tEVENTS\tDONE\tEVENTS/S\tTIME\tHOME\tSUBMITTER\t")
 	for _, j := range jobs {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID),
+		if j.Private != "" {
+			fmt.Fprintf(tw, "%s\t-\t%s\t-\t-\t-\t%s\t%s\t%s\t\n", progress.Short(j.ID), j.State, progress.Seconds(j.Seconds),
+				progress.Clean(j.HomeName), progress.Clean(submitter(j)))
+			continue
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID),
 			progress.Clean(filepath.Base(j.Selector)), j.State, progress.Count(j.Units), progress.Percent(j.Done, j.Units),
-			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), progress.Clean(j.HomeName))
+			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), progress.Clean(j.HomeName), progress.Clean(submitter(j)))
 	}
 	tw.Flush()
 }

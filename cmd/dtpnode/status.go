@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -62,6 +63,21 @@ func runJobStatus(ctx context.Context, g *globals, id string) error {
 	return g.show(st, func(w io.Writer) { printJob(w, st) })
 }
 
+// printPrivate shows a job of another member, of which no more is told.
+func printPrivate(w io.Writer, st api.JobStatus) {
+	fmt.Fprintf(w, "%s: a job of %s, submitted %s, led by %s: %s\n", progress.Short(st.ID), progress.Clean(submitter(st)),
+		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName), st.State)
+	for _, n := range st.Nodes {
+		fmt.Fprintf(w, "this node has processed %s entries for it in %s packets\n", progress.Count(n.Units), progress.Count(n.Packets))
+	}
+	fmt.Fprintf(w, "%s\n", progress.Clean(st.Private))
+}
+
+// submitter is the name of the member whose job it is, or its id once it is no member any more.
+func submitter(st api.JobStatus) string {
+	return cmp.Or(st.SubmitterName, st.Submitter, "another member")
+}
+
 // printNode shows a daemon.
 func printNode(w io.Writer, st api.NodeStatus) {
 	root := "none found; see `dtpnode doctor`"
@@ -95,7 +111,11 @@ func histogram(h api.Histogram) string {
 
 // printJob shows a job, final or not.
 func printJob(w io.Writer, st api.JobStatus) {
-	fmt.Fprintf(w, "%s, submitted %s, led by %s\n", progress.Clean(st.Selector),
+	if st.Private != "" {
+		printPrivate(w, st)
+		return
+	}
+	fmt.Fprintf(w, "%s, submitted by %s %s, led by %s\n", progress.Clean(st.Selector), progress.Clean(submitter(st)),
 		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName))
 	if st.Phase != "" && !st.State.Final() {
 		fmt.Fprintf(w, "now: %s\n", progress.Clean(st.Phase))

@@ -59,6 +59,9 @@ func (s *selector) Start(_ context.Context, spec rootexec.GenSpec, sink rootexec
 		g.spec.Stall = rootexec.DefaultStall
 	}
 	g.ctx, g.cancel = context.WithCancel(s.e.ctx)
+	if line := s.spec.Print; line != "" {
+		sink.Output(line)
+	}
 	go g.run()
 	return g, nil
 }

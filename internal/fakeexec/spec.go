@@ -19,6 +19,7 @@ type Spec struct {
 	Begin string `json:"begin,omitempty"` // time for SlaveBegin
 	Bins  int    `json:"bins"`            // of the histogram
 	Size  int64  `json:"size,omitempty"`  // bytes that a partial has at least
+	Print string `json:"print,omitempty"` // a line that each generation prints
 	// Fail names the units at which a generation fails, and how.
 	Fail map[int64]rootexec.Kind `json:"fail,omitempty"`
 	// Steps names the steps that fail as a whole, and how: "SlaveBegin", "merge", "Begin", "Terminate".

@@ -72,14 +72,19 @@ type InputFile struct {
 
 // JobStatus describes one job.
 type JobStatus struct {
-	ID       string   `json:"id"`
-	Selector string   `json:"selector"`
-	Home     string   `json:"home"` // peer id
-	HomeName string   `json:"home_name"`
-	State    JobState `json:"state"`
-	Phase    string   `json:"phase,omitempty"` // what is being done just now, e.g. "compiling DiMuon.C"
-	Error    string   `json:"error,omitempty"`
-	Hint     string   `json:"hint,omitempty"`
+	ID       string `json:"id"`
+	Selector string `json:"selector"`
+	Home     string `json:"home"` // peer id
+	HomeName string `json:"home_name"`
+
+	Submitter     string `json:"submitter"` // peer id of the member whose job it is
+	SubmitterName string `json:"submitter_name"`
+	Private       string `json:"private,omitempty"` // why no more is told than whose job it is, its state and what it costs the asking node
+
+	State JobState `json:"state"`
+	Phase string   `json:"phase,omitempty"` // what is being done just now, e.g. "compiling DiMuon.C"
+	Error string   `json:"error,omitempty"`
+	Hint  string   `json:"hint,omitempty"`
 
 	Submitted time.Time `json:"submitted"`
 	Seconds   float64   `json:"seconds"`                   // since submission, until the end

@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// rightful is a cluster of fake nodes, each with the rights that its name says, and the first one with all.
+func rightful(t *testing.T, rights ...string) *cluster {
+	t.Helper()
+	specs := fakeSpecs(t, len(rights)+1)
+	dir := t.TempDir()
+	c := &cluster{}
+	for i, spec := range specs {
+		n, err := launchNode(dir, spec)
+		check(t, err)
+		c.nodes = append(c.nodes, n)
+		check(t, n.waitReady())
+		if i > 0 {
+			if r := n.join(t, c.nodes[0].invite(t, "--rights", rights[i-1])); r.code != 0 {
+				t.Fatalf("could not join: %+v", r)
+			}
+		}
+	}
+	t.Cleanup(func() { check(t, c.stop()) })
+	c.showLogs(t)
+	for _, n := range c.nodes {
+		check(t, poll(settleLimit, func() (bool, error) { st, err := n.status(); return st.Up == len(specs), err }))
+	}
+	return c
+}
+
+// running waits until some of a job is done.
+func (n *node) running(t *testing.T, id string) api.JobStatus {
+	t.Helper()
+	var st api.JobStatus
+	check(t, poll(settleLimit, func() (got bool, err error) {
+		st, err = n.job(t.Context(), id)
+		return st.Done > 0, err
+	}))
+	return st
+}
+
+// TestWhoseJob has members with one right each try all commands on a job of another, while it runs and afterwards.
+func TestWhoseJob(t *testing.T) {
+	t.Parallel()
+	c := rightful(t, "worker", "submitter,worker", "read", "admin")
+	owner, admin := c.nodes[0], c.nodes[4]
+	job := paceOf(2, 20*time.Minute)
+	job.Print = "a line for the log"
+	st := owner.submit(t, job.request(t))
+	owner.running(t, st.ID)
+	id := st.ID[:12]
+	cmd := func(n *node, args ...string) result { return n.dtpnode(t, t.TempDir(), args...) }
+	for _, n := range c.nodes[1:3] {
+		if r := cmd(n, "status", id); r.code != 0 || !strings.Contains(r.stdout, "a job of n0") || !strings.Contains(r.stdout, "running") || strings.Contains(r.stdout, "count.json") {
+			t.Errorf("status on %s: %+v", n.name, r)
+		}
+		if r := cmd(n, "ps"); r.code != 0 || !strings.Contains(r.stdout, id) || strings.Contains(r.stdout, "count.json") {
+			t.Errorf("ps on %s: %+v", n.name, r)
+		}
+		for _, args := range [][]string{{"logs", id}, {"get", id, "-o", "-"}, {"attach", id}, {"cancel", id}, {"cancel", "--keep", id}} {
+			cmd(n, args...).wantRefused(t, "n0's", "admin", "dtpnode invite --rights")
+		}
+	}
+	reader := c.nodes[3]
+	for _, n := range []*node{owner, reader, admin} {
+		if r := cmd(n, "logs", id); r.code != 0 || !strings.Contains(r.stdout, job.Print) {
+			t.Errorf("logs on %s: %+v", n.name, r)
+		}
+		if r := cmd(n, "status", id); r.code != 0 || !strings.Contains(r.stdout, "count.json") {
+			t.Errorf("status on %s: %+v", n.name, r)
+		}
+	}
+	cmd(reader, "cancel", id).wantRefused(t, "n0's", "right admin")
+	if now, err := owner.job(t.Context(), st.ID); err != nil || now.State != api.Running {
+		t.Errorf("the job does not run any more: %+v, %v", now, err)
+	}
+	if r := cmd(admin, "cancel", "--keep", id); r.code != 0 {
+		t.Errorf("an admin could not stop it: %+v", r)
+	}
+	check(t, poll(settleLimit, func() (bool, error) { now, err := owner.job(t.Context(), st.ID); return now.State == api.Partial, err }))
+	cmd(c.nodes[1], "get", id, "-o", "-").wantRefused(t, "n0's")
+	for _, n := range []*node{owner, reader, admin} {
+		if r := cmd(n, "get", id, "-o", "-"); r.code != 3 || r.stdout == "" {
+			t.Errorf("get on %s: exit %d, %s", n.name, r.code, r.stderr)
+		}
+	}
+}

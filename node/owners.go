@@ -1,0 +1,242 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A job belongs to its submitter, the member whose node signed it. What others may ask of it stands in one table,
+// requests; the same rules hold for the commands of this node's own user, on whichever node the job is led.
+
+// access is what a request needs of who asks.
+type access int
+
+// The kinds of access, each including the ones before.
+const (
+	forAll  access = iota // any member: it is told no more than that the job exists, and what it costs itself
+	forLook               // the job's submitter, and members with the right admin or read
+	forRule               // the job's submitter, and members with the right admin
+)
+
+// needs names the rights that give an access to jobs of others.
+func (a access) needs() string {
+	switch a {
+	case forAll:
+		return "none"
+	case forLook:
+		return "read or admin"
+	}
+	return "admin"
+}
+
+// may reports whether a member has access to the jobs of a submitter.
+func (d *Daemon) may(who, submitter tasks.PeerID, a access) bool {
+	switch {
+	case a == forAll, who != "" && who == submitter, d.net.HasRight(who, p2p.Admin):
+		return true
+	case a == forLook:
+		return d.net.HasRight(who, p2p.Read)
+	}
+	return false
+}
+
+// request is one that other members may make.
+type request struct {
+	access access
+	// answer gets the job that the argument names where access is asked for; else j is nil.
+	answer func(d *Daemon, from tasks.PeerID, j *job, arg string) ([]byte, error)
+	// owner finds the submitter of the job that arg names, and the job if it is one that this node tells of.
+	owner func(d *Daemon, arg string) (*job, tasks.PeerID, error)
+}
+
+// requests are all that other members may ask, by kind. The payload is a job's name or the beginning of it, if
+// nothing else is said:
+//
+//	signature  job id -> brief, msgpack: who signed the job, and how large its description is
+//	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
+//	status            -> api.JobStatus, JSON, as cutFor cuts it for who asks
+//	stop              -> empty
+//	cancel            -> empty
+//	logs              -> text that the job's children printed here
+//	result            -> hash of the result, a blob
+//	fetched           -> empty: the job's user has the result
+var requests = map[string]request{
+	"signature": {access: forAll, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.serveBrief(tasks.JobID(arg))
+	}},
+	"jobs": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
+		return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))
+	}},
+	"status": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		j, err := d.led(arg)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(d.cutFor(from, d.statusOf(j)))
+	}},
+	"stop": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+		return nil, d.steer(j, "stop")
+	}},
+	"cancel": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+		return nil, d.steer(j, "cancel")
+	}},
+	"logs": {access: forLook, owner: (*Daemon).knownOwner, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.logsFor(from, arg), nil
+	}},
+	"result": {access: forLook, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+		return d.shareResult(j)
+	}},
+	"fetched": {access: forLook, owner: (*Daemon).keptOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return nil, d.heardFetched(arg)
+	}},
+}
+
+// serve answers the requests of other members.
+func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
+	r, known := requests[kind]
+	if !known {
+		return nil, fmt.Errorf("unknown request %q", kind)
+	}
+	arg := string(payload)
+	if r.access == forAll {
+		return r.answer(d, from, nil, arg)
+	}
+	j, submitter, err := r.owner(d, arg)
+	if err != nil {
+		return nil, err
+	}
+	if !d.may(from, submitter, r.access) {
+		d.log.Warn("refused a request for another's job", "from", from, "request", kind, "job", arg[:min(12, len(arg))])
+		return nil, d.refusal(arg, submitter, r.access)
+	}
+	return r.answer(d, from, j, arg)
+}
+
+// refusal says whose a job is, and which right is needed.
+func (d *Daemon) refusal(name string, submitter tasks.PeerID, a access) *api.Error {
+	whose := cmp.Or(d.memberNames()[submitter].name, submitter, "another member")
+	what := "see more of it"
+	if a == forRule {
+		what = "stop it"
+	}
+	return &api.Error{Status: http.StatusForbidden,
+		Message: fmt.Sprintf("job %s is %s's: only its submitter, and members with the right %s, may %s", name[:min(12, len(name))], whose, a.needs(), what),
+		Hint:    "ask " + whose + ", or who invites members for the right: dtpnode invite --rights " + map[bool]string{true: "admin", false: "read"}[a == forRule]}
+}
+
+// submitterOf is the member that a job belongs to, empty if that is not known.
+func (d *Daemon) submitterOf(j *job) tasks.PeerID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return d.submitterHeld(j)
+}
+
+// submitterHeld is submitterOf where j.mu is held.
+func (d *Daemon) submitterHeld(j *job) tasks.PeerID {
+	switch {
+	case j.desc != nil && j.desc.Submitter != "":
+		return j.desc.Submitter
+	case j.mine:
+		return d.net.ID()
+	}
+	return j.status.Submitter
+}
+
+// ledOwner finds a job that this node tells of.
+func (d *Daemon) ledOwner(name string) (*job, tasks.PeerID, error) {
+	j, err := d.led(name)
+	if err != nil {
+		return nil, "", err
+	}
+	return j, d.submitterOf(j), nil
+}
+
+// knownOwner finds a job that this node has any part in.
+func (d *Daemon) knownOwner(name string) (*job, tasks.PeerID, error) {
+	found := d.find(name)
+	if len(found) == 0 {
+		return nil, "", noJob(name)
+	}
+	owner := d.submitterOf(found[0])
+	for _, j := range found[1:] {
+		if d.submitterOf(j) != owner {
+			owner = "" // of several: whose it is must not be guessed
+		}
+	}
+	return found[0], owner, nil
+}
+
+// keptOwner finds a job by its whole name, of which this node may have no more than a copy of the ledger.
+func (d *Daemon) keptOwner(name string) (*job, tasks.PeerID, error) {
+	nonce, err := hex.DecodeString(name)
+	if err != nil || len(nonce) != 16 {
+		return nil, "", fmt.Errorf("%q is no name of a job", name)
+	}
+	d.mu.Lock()
+	j := d.byName[name]
+	var owner tasks.PeerID
+	for _, c := range d.copies {
+		if hex.EncodeToString(c.desc.Nonce) == name {
+			owner = c.desc.Submitter
+		}
+	}
+	d.mu.Unlock()
+	switch {
+	case j != nil:
+		return j, d.submitterOf(j), nil
+	case owner != "":
+		return nil, owner, nil
+	}
+	return nil, "", noJob(name)
+}
+
+func noJob(name string) *api.Error {
+	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no job %q here", name), Hint: "dtpnode ps lists the jobs"}
+}
+
+// cutFor is what a member is told of a job: all, or that it exists, whose it is and what it costs that member.
+func (d *Daemon) cutFor(who tasks.PeerID, st api.JobStatus) api.JobStatus {
+	if d.may(who, st.Submitter, forLook) {
+		return st
+	}
+	cut := api.JobStatus{ID: st.ID[:min(12, len(st.ID))], Submitter: st.Submitter, SubmitterName: st.SubmitterName, Home: st.Home,
+		HomeName: st.HomeName, State: st.State, Submitted: st.Submitted, Seconds: st.Seconds, Nodes: []api.NodeWork{},
+		Private: "the rest is for its submitter, and for members with the right " + forLook.needs()}
+	for _, n := range st.Nodes {
+		if n.ID == who {
+			n.Problem = ""
+			cut.Nodes = append(cut.Nodes, n)
+		}
+	}
+	if who == d.net.ID() {
+		cut.Kept = st.Kept
+	}
+	return cut
+}
+
+// permit says, of a job that this node or another has described, why this node's user has no such access to it.
+func (d *Daemon) permit(st api.JobStatus, a access) error {
+	if d.may(d.net.ID(), st.Submitter, a) && (a == forAll || st.Private == "") {
+		return nil
+	}
+	return d.refusal(st.ID, st.Submitter, a)
+}
+
+// granted finds a job that this node's user has access to, as lookup does, and describes it.
+func (d *Daemon) granted(ctx context.Context, name string, a access) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
+	if j, at, err = d.lookup(ctx, name); err == nil {
+		st, err = d.statusFrom(ctx, j, at, name)
+	}
+	if err == nil {
+		err = d.permit(st, a)
+	}
+	return j, at, st, err
+}

@@ -1,0 +1,182 @@
+package node
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// secret stands in everything that is for a job's submitter alone.
+const secret = "hush-hush"
+
+// admit has another daemon join d's cluster with some rights, and returns its id.
+func admit(t *testing.T, d *Daemon, name string, rights ...p2p.Right) *Daemon {
+	t.Helper()
+	o := openWithout(t, name)
+	token, _, err := d.net.Invite(rights, time.Minute)
+	if err == nil {
+		err = o.net.Join(t.Context(), token)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// owned makes a finished job of a member known to d, with a result and a log.
+func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
+	t.Helper()
+	j := newJob(d.ctx, strings.Repeat(name, 32))
+	j.desc = &tasks.Job{Submitter: submitter, Option: secret}
+	if err := writeFile(d.resultPath(j.name), []byte(secret)); err != nil {
+		t.Fatal(err)
+	}
+	j.adopt(api.JobStatus{ID: j.name, Selector: secret + ".C", Home: d.net.ID(), State: api.Partial, Submitted: time.Now(), SHA256: hashOf([]byte(secret)),
+		Error: secret, Hint: secret, Phase: secret, Output: "/" + secret, Stdout: secret, Apart: []string{secret}, Replicas: []string{secret},
+		Missing: []api.Missing{{File: secret}}, Units: 4711, Nodes: []api.NodeWork{{ID: d.net.ID(), Name: secret}}}, false)
+	close(j.done)
+	j.printed(secret)
+	d.mu.Lock()
+	d.byName[j.name] = j
+	d.mu.Unlock()
+	return j
+}
+
+// Whose job it is decides, for each request that there is: one that is not in this table fails.
+func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	roles := map[string]tasks.PeerID{"stranger": openStranger(t)}
+	for name, rights := range map[string][]p2p.Right{"owner": {p2p.Submitter}, "submitter": {p2p.Submitter}, "worker": {p2p.Worker},
+		"inviter": {p2p.Inviter}, "read": {p2p.Read}, "admin": {p2p.Admin}} {
+		o := admit(t, d, name, rights...)
+		defer o.Close()
+		roles[name] = o.net.ID()
+	}
+	look, rule := []string{"admin", "owner", "read"}, []string{"admin", "owner"}
+	all := slices.Sorted(maps.Keys(roles))
+	table := map[string]struct {
+		may   []string
+		short []string // of these, who may see all that there is to see
+	}{
+		"signature": {all, nil},
+		"jobs":      {all, look},
+		"status":    {all, look},
+		"stop":      {rule, nil},
+		"cancel":    {rule, nil},
+		"logs":      {look, look},
+		"result":    {look, nil},
+		"fetched":   {look, nil},
+	}
+	for kind := range requests {
+		if _, ok := table[kind]; !ok {
+			t.Errorf("who may ask for %q is not in the table", kind)
+		}
+	}
+	j := d.owned(t, "a", roles["owner"])
+	for kind, want := range table {
+		for role, id := range roles {
+			answer, err := d.serve(t.Context(), id, kind, []byte(j.name))
+			var e *api.Error
+			refused := errors.As(err, &e) && e.Status == http.StatusForbidden
+			if refused == slices.Contains(want.may, role) {
+				t.Errorf("%s asked by %s: %v", kind, role, err)
+			}
+			if refused && (!strings.Contains(e.Message, "owner's") || !strings.Contains(e.Message, "admin") || !strings.Contains(e.Hint, "--rights")) {
+				t.Errorf("%s asked by %s: the refusal does not say whose it is, and what right is needed: %v, %s", kind, role, e, e.Hint)
+			}
+			if tells := strings.Contains(string(answer), secret) || strings.Contains(string(answer), "4711"); tells != slices.Contains(want.short, role) {
+				t.Errorf("%s asked by %s tells %s", kind, role, answer)
+			}
+			if kind == "status" && !slices.Contains(want.short, role) && (!strings.Contains(string(answer), roles["owner"]) || strings.Contains(string(answer), j.name)) {
+				t.Errorf("whose job it is, and no more of its name: %s", answer)
+			}
+		}
+	}
+	if _, err := d.serve(t.Context(), roles["admin"], "everything", nil); err == nil {
+		t.Error("an unknown request was answered")
+	}
+}
+
+// openStranger is the id of a node that is no member.
+func openStranger(t *testing.T) tasks.PeerID {
+	t.Helper()
+	o := openWithout(t, "stranger")
+	defer o.Close()
+	return o.net.ID()
+}
+
+// The same holds for a node's own user, though the job is led there.
+func TestANodesUserSeesWhatItsMemberMay(t *testing.T) {
+	founder := openWithout(t, "founder")
+	defer founder.Close()
+	for _, tc := range []struct {
+		right      p2p.Right
+		look, rule bool
+	}{{p2p.Worker, false, false}, {p2p.Submitter, false, false}, {p2p.Read, true, false}, {p2p.Admin, true, true}} {
+		t.Run(string(tc.right), func(t *testing.T) {
+			d := admit(t, founder, "node", tc.right)
+			defer d.Close()
+			j := d.owned(t, "b", founder.net.ID())
+			st, err := d.jobStatus(t.Context(), j.name)
+			if err != nil || (st.Private == "") != tc.look || st.Submitter != founder.net.ID() || (st.Selector != "") != tc.look {
+				t.Errorf("status %+v, error %v", st, err)
+			}
+			list := d.allJobs(t.Context())
+			if len(list) != 1 || (list[0].Private == "") != tc.look {
+				t.Errorf("listed %+v", list)
+			}
+			_, f, err := d.findResult(t.Context(), j.name)
+			if err == nil {
+				_ = f.Close()
+			}
+			forbidden := func(err error) bool {
+				var e *api.Error
+				return errors.As(err, &e) && e.Status == http.StatusForbidden
+			}
+			if forbidden(err) == tc.look {
+				t.Errorf("result: %v", err)
+			}
+			if err := (&follower{d: d, name: j.name}).find(t.Context()); forbidden(err) == tc.look {
+				t.Errorf("events: %v", err)
+			}
+			if got := string(d.logsFor(d.net.ID(), j.name)); strings.Contains(got, secret) != tc.look {
+				t.Errorf("logs: %q", got)
+			}
+			for _, what := range []string{"stop", "cancel"} {
+				if _, err := d.order(t.Context(), j.name, what); forbidden(err) == tc.rule {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
+	}
+}
+
+// A member that has one of two jobs whose names begin alike learns nothing of the other one's log.
+func TestABeginningOfANameOpensNoOthersLog(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	owner := admit(t, d, "owner", p2p.Submitter)
+	defer owner.Close()
+	d.owned(t, "c", d.net.ID())
+	mine := newJob(d.ctx, "cccc"+strings.Repeat("d", 28))
+	mine.desc = &tasks.Job{Submitter: owner.net.ID()}
+	d.mu.Lock()
+	d.byName[mine.name] = mine
+	d.mu.Unlock()
+	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte("cccc")); err == nil || strings.Contains(string(answer), secret) {
+		t.Errorf("got %q, error %v", answer, err)
+	}
+	mine.printed("mine")
+	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte(mine.name)); err != nil || string(answer) != "mine\n" {
+		t.Errorf("got %q, error %v", answer, err)
+	}
+}
