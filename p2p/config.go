@@ -65,6 +65,8 @@ type Config struct {
 	BackoffMax   time.Duration // and the longest pause, 10 s
 	StallTimeout time.Duration // a blob, a frame or a handshake that makes no progress is given up, 10 s
 	ShunFor      time.Duration // a member that broke the rules is refused for so long the first time, 1 min
+	ForgetAfter  time.Duration // a member that was not seen for so long is forgotten, 8 weeks
+	EphemeralFor time.Duration // and an ephemeral one, 5 min
 	InviteMemory time.Duration // for how long a spent invitation is remembered and explained, 1 h
 
 	protocol int              // tests pretend to be another version
@@ -79,6 +81,7 @@ func (c Config) withDefaults() Config {
 		{&c.PingPeriod, time.Second}, {&c.Silence, 5 * time.Second}, {&c.DialTimeout, 5 * time.Second},
 		{&c.BackoffMin, 200 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second},
 		{&c.StallTimeout, 10 * time.Second}, {&c.InviteMemory, time.Hour}, {&c.ShunFor, time.Minute},
+		{&c.ForgetAfter, 8 * 7 * 24 * time.Hour}, {&c.EphemeralFor, 5 * time.Minute},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def

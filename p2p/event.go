@@ -31,9 +31,13 @@ func (i Info) clean() Info {
 
 // Member is a member of the cluster as this node sees it.
 type Member struct {
-	Info           // as told when last up; before that only Name, from the membership record
-	ID      PeerID //
-	Rights  []Right
+	Info          // as told when last up; before that only Name, from the membership record
+	ID     PeerID //
+	Rights []Right
+
+	Founder   bool // it has the founder's role
+	Ephemeral bool // it is forgotten after minutes without a word
+
 	Addrs   []string // "host:port"
 	Joined  time.Time
 	Self    bool
@@ -42,7 +46,7 @@ type Member struct {
 	Problem string        // why it is not up, as far as this node knows
 }
 
-// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced and MembersChanged. For each peer
+// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone and MembersChanged. For each peer
 // the order is PeerUp, its Messages, PeerDown.
 type Event interface{ event() }
 
@@ -77,6 +81,10 @@ type Announced struct {
 	Payload []byte
 }
 
+// MemberGone says that a peer is no member any more: it was revoked, has left for good or was forgotten. What
+// it had asked for counts no more. Its PeerDown comes too, before or after.
+type MemberGone struct{ ID PeerID }
+
 // MembersChanged says that Members, their rights or their addresses changed; changes may share one.
 type MembersChanged struct{}
 
@@ -85,4 +93,5 @@ func (PeerDown) event()       {}
 func (PeerRefused) event()    {}
 func (Message) event()        {}
 func (Announced) event()      {}
+func (MemberGone) event()     {}
 func (MembersChanged) event() {}

@@ -44,11 +44,26 @@ func (n *tnode) dialFrom(h host.Host) error {
 // enrolled makes w a member of a's cluster without running a node for it.
 func (n *tnode) enrolled(w who, rights ...Right) {
 	n.t.Helper()
-	f := who{n.key, n.id}
-	n.mergeFrom(n.id, exchange{Statements: []signed{say(n.t, f, f, w, 1, false, rights...)}})
+	n.admitAll([]who{w}, rights...)
 	if !n.isMember(w.id) {
 		n.t.Fatal("no member")
 	}
+}
+
+// admitAll has a founder's node admit peers that run no node.
+func (n *tnode) admitAll(ws []who, rights ...Right) {
+	n.t.Helper()
+	n.Node.mu.Lock()
+	reg, err := n.roster.draft(n.id)
+	for _, w := range ws {
+		err = errors.Join(err, reg.admit(entry{Peer: w.id.String(), Rights: rights, Tenure: newTenure()}))
+	}
+	x, err2 := n.issue(reg, exchange{})
+	n.Node.mu.Unlock()
+	if err := errors.Join(err, err2); err != nil {
+		n.t.Fatal(err)
+	}
+	n.mergeFrom(n.id, x)
 }
 
 // linked says hello as a member and returns the link's stream.
@@ -293,12 +308,7 @@ func TestManyMembersOnOneHost(t *testing.T) {
 	ca.Silence = time.Hour // these members answer no pings
 	a := open(t, ca)
 	ws := people(t, many)
-	f := who{a.key, a.id}
-	var x exchange
-	for _, w := range ws {
-		x.Statements = append(x.Statements, say(t, f, f, w, 1, false, Worker))
-	}
-	a.mergeFrom(a.id, x)
+	a.admitAll(ws, Worker)
 	for _, w := range ws {
 		a.linked(plainHost(t, w))
 	}

@@ -17,8 +17,11 @@ const maxInvites = 4096
 
 // invite is an invitation as its inviter keeps it. It lives in the membership file.
 type invite struct {
-	Secret  []byte
-	Rights  []Right
+	Secret []byte
+	Rights []Right
+
+	Ephemeral bool // whom it admits is forgotten after minutes without a word
+
 	Expires int64  // Unix seconds by this node's own clock
 	UsedBy  string // peer id, empty while it is open
 }
@@ -41,6 +44,16 @@ func proof(secret []byte, cluster, inviter, joiner peer.ID) []byte {
 // Invite makes a token that admits one node with the given rights to the cluster, once, within ttl. It
 // is kept over a restart of this node, which must be up when the token is used.
 func (n *Node) Invite(rights []Right, ttl time.Duration) (text string, expires time.Time, err error) {
+	return n.inviteAs(rights, ttl, false)
+}
+
+// InviteEphemeral is Invite for a member that is forgotten once nobody has heard of it for Config.EphemeralFor,
+// such as a worker in a batch system, which comes once and never again.
+func (n *Node) InviteEphemeral(rights []Right, ttl time.Duration) (text string, expires time.Time, err error) {
+	return n.inviteAs(rights, ttl, true)
+}
+
+func (n *Node) inviteAs(rights []Right, ttl time.Duration, ephemeral bool) (text string, expires time.Time, err error) {
 	for _, r := range rights {
 		if !slices.Contains(AllRights(), r) {
 			return "", time.Time{}, fmt.Errorf("could not invite: there is no right %q, only %v", r, AllRights())
@@ -63,7 +76,7 @@ func (n *Node) Invite(rights []Right, ttl time.Duration) (text string, expires t
 		return "", time.Time{}, fmt.Errorf("could not invite: %d invitations are open: %w", len(n.invites), ErrTooLarge)
 	}
 	expires = n.cfg.now().Add(ttl).Truncate(time.Second).Add(time.Second) // never sooner than asked
-	n.invites = append(n.invites, invite{Secret: secret, Rights: slices.Clone(rights), Expires: expires.Unix()})
+	n.invites = append(n.invites, invite{Secret: secret, Rights: slices.Clone(rights), Expires: expires.Unix(), Ephemeral: ephemeral})
 	if err := n.save(); err != nil {
 		n.invites = n.invites[:len(n.invites)-1]
 		return "", time.Time{}, fmt.Errorf("could not invite: %w", err)
@@ -129,26 +142,31 @@ func (n *Node) enrol(id peer.ID, req joinRequest, inv *invite) error {
 		return r
 	}, req.Name)
 	name = name[:min(len(name), maxName)]
-	st, err := n.state(id, statement{Name: name, Rights: inv.Rights})
+	reg, err := n.roster.draft(n.id)
 	if err != nil {
 		return err
 	}
-	old := *n.roster
-	if _, err := n.roster.merge(exchange{Statements: []signed{st}, Addresses: req.Addresses}); err != nil {
+	e := entry{Peer: id.String(), Name: name, Rights: inv.Rights, Tenure: newTenure(), Joined: n.cfg.now().Unix(),
+		Ephemeral: inv.Ephemeral || req.Ephemeral}
+	if err := reg.admit(e); err != nil {
 		return err
+	}
+	x, err := n.issue(reg, exchange{Addresses: req.Addresses})
+	if err != nil {
+		return err
+	}
+	trial := n.roster.clone()
+	if _, err := trial.merge(x); err != nil {
+		return err
+	}
+	if trial.members[id].Tenure != e.Tenure {
+		return fmt.Errorf("%w: one nearer to the founder than this node admits the peer otherwise, or has put it out", ErrNoRight)
 	}
 	inv.UsedBy = id.String()
-	if err := n.save(); err != nil {
+	if err := n.publish(x); err != nil {
 		inv.UsedBy = ""
-		*n.roster = old // merge never changes the maps of the roster it is called on
 		return err
 	}
+	n.seen[id] = time.Now()
 	return nil
-}
-
-// state signs a statement about id. Under n.mu.
-func (n *Node) state(id peer.ID, st statement) (signed, error) {
-	st.Cluster, st.Peer, st.Issuer = n.roster.cluster.String(), id.String(), n.id.String()
-	st.Epoch, st.Issued = n.roster.nextEpoch(id), n.cfg.now().Unix()
-	return sign(n.key, forStatement, &st)
 }

@@ -34,6 +34,7 @@ type joinRequest struct {
 	Name       string
 	Invitation []byte // secretName
 	Proof      []byte
+	Ephemeral  bool     // forget this node after minutes without a word, though the invitation does not ask for it
 	Addresses  []signed // of the joining node, for the cluster in the token; none or one
 }
 
@@ -90,7 +91,14 @@ func (n *Node) serveJoin(s network.Stream) {
 
 // Join makes this node a member of the cluster that the token is from. Its error is under one of the
 // ErrToken errors, ErrOtherCluster, ErrAlreadyMember, ErrProtocol, ErrUnreachable or ErrJoinRefused.
-func (n *Node) Join(ctx context.Context, text string) error {
+func (n *Node) Join(ctx context.Context, text string) error { return n.joinAs(ctx, text, false) }
+
+// JoinEphemeral is Join as a member that is forgotten once nobody has heard of it for Config.EphemeralFor.
+func (n *Node) JoinEphemeral(ctx context.Context, text string) error {
+	return n.joinAs(ctx, text, true)
+}
+
+func (n *Node) joinAs(ctx context.Context, text string, ephemeral bool) error {
 	t, err := parseToken(text)
 	if err != nil {
 		return fmt.Errorf("could not join: %w", err)
@@ -101,7 +109,7 @@ func (n *Node) Join(ctx context.Context, text string) error {
 		return fmt.Errorf("could not join: %w", err)
 	}
 	defer n.endJoin()
-	reply, err := n.askToJoin(ctx, t)
+	reply, err := n.askToJoin(ctx, t, ephemeral)
 	if err != nil {
 		_ = n.host.Network().ClosePeer(t.inviter) // the next attempt starts afresh
 		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
@@ -125,9 +133,9 @@ func (n *Node) startJoin(t token) error {
 		return ErrClosed
 	case n.joining != "":
 		return errors.New("this node is joining already")
-	case in && n.roster.cluster == t.cluster:
+	case in && n.roster.cluster == t.cluster && (n.roster.reign().holder == n.id || len(n.links) > 0):
 		return ErrAlreadyMember
-	case in && len(n.roster.members) > 1:
+	case in && n.roster.cluster != t.cluster && len(n.roster.members) > 1:
 		return fmt.Errorf("%w: this is cluster %s, the token is of %s", ErrOtherCluster, n.roster.cluster, t.cluster)
 	}
 	n.joining = t.inviter
@@ -140,7 +148,7 @@ func (n *Node) endJoin() {
 	n.joining = ""
 }
 
-func (n *Node) askToJoin(ctx context.Context, t token) (joinReply, error) {
+func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinReply, error) {
 	n.host.Peerstore().AddAddrs(t.inviter, t.addrs, peerstore.TempAddrTTL)
 	n.clearBackoff(t.inviter)
 	s, err := n.dialJoin(ctx, t)
@@ -156,7 +164,7 @@ func (n *Node) askToJoin(ctx context.Context, t token) (joinReply, error) {
 		return joinReply{}, err
 	}
 	name := secretName(t.secret)
-	req := joinRequest{Protocol: n.cfg.protocol, Version: n.cfg.Version, Name: n.cfg.Name, Invitation: name[:],
+	req := joinRequest{Protocol: n.cfg.protocol, Version: n.cfg.Version, Name: n.cfg.Name, Ephemeral: ephemeral, Invitation: name[:],
 		Proof: proof(t.secret, t.cluster, t.inviter, n.id), Addresses: []signed{own}}
 	var reply joinReply
 	err = writeValue(s, &req)
@@ -203,7 +211,12 @@ func protocolError(theirs, ours string) error {
 
 // adopt makes the cluster of t this node's own.
 func (n *Node) adopt(t token, x exchange) error {
+	n.mu.Lock()
 	r := newRoster(t.cluster)
+	if n.roster.cluster == t.cluster {
+		r = n.roster.clone() // what it knows of who has the founder's role, above all
+	}
+	n.mu.Unlock()
 	if _, err := r.merge(x); err != nil {
 		return err
 	}

@@ -59,6 +59,8 @@ type Node struct {
 	infos     map[peer.ID]Info               // as last told
 	problems  map[peer.ID]string
 	shunned   map[peer.ID]shunning
+	seen      map[peer.ID]time.Time // when a member was last up here; at first, when it was first heard of
+	known     map[peer.ID]bool      // members as last told by events
 	strangers int
 	joining   peer.ID // inviter that may be dialled
 }
@@ -83,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		requests: make(chan struct{}, serveSlots), pulls: make(chan struct{}, pullSlots),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
-		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{},
+		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]time.Time{}, known: map[peer.ID]bool{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -142,27 +144,47 @@ func (n *Node) load() error {
 func (n *Node) restore(old *saved) error {
 	if old == nil {
 		n.roster = newRoster(n.id)
-		st, err := n.state(n.id, statement{Name: n.cfg.Name, Rights: AllRights()})
-		if err != nil {
-			return err
-		}
-		_, err = n.roster.merge(exchange{Statements: []signed{st}})
-		return err
+		return n.found(register{Name: n.cfg.Name, Founded: n.cfg.now().Unix()})
 	}
 	cluster, err := peer.Decode(old.Cluster)
 	if err != nil {
 		return fmt.Errorf("could not read the cluster's name %q: %w", clip(old.Cluster), ErrDamagedState)
 	}
 	n.roster, n.invites, n.ports = newRoster(cluster), old.Invites, old.Ports
-	if _, err := n.roster.merge(old.Roster); err != nil {
+	for _, s := range old.Seen {
+		n.seen[must(s.Peer)] = time.Unix(s.Unix, 0)
+	}
+	_, err = n.roster.merge(old.Roster)
+	if err == nil && len(old.Roster.Statements) > 0 {
+		n.roster.statements = old.Roster.Statements
+		n.roster.legacy, err = legacyMembers(cluster, old.Roster.Statements)
+		n.roster.settle()
+	}
+	if err != nil {
 		return fmt.Errorf("could not read the membership file: %w: %w", ErrDamagedState, err)
 	}
-	return nil
+	_, err = n.tidy()
+	return err
+}
+
+// found makes the first register of a cluster that begins with this node.
+func (n *Node) found(reg register) error {
+	reg.Cluster, reg.Issuer, reg.Version = n.roster.cluster.String(), n.id.String(), 1
+	s, err := sign(n.key, forRegister, &reg)
+	if err == nil {
+		_, err = n.roster.merge(exchange{Registers: []signed{s}})
+	}
+	return err
 }
 
 // save writes the membership file. Under n.mu.
 func (n *Node) save() error {
-	return saveMembership(n.cfg.Dir, &saved{Cluster: n.roster.cluster.String(), Roster: n.roster.all(), Invites: n.invites, Ports: n.ports})
+	s := &saved{Cluster: n.roster.cluster.String(), Roster: n.roster.all(), Invites: n.invites, Ports: n.ports}
+	s.Roster.Statements = n.roster.statements
+	for id, at := range n.seen {
+		s.Seen = append(s.Seen, savedSeen{id.String(), at.Unix()})
+	}
+	return saveMembership(n.cfg.Dir, s)
 }
 
 // listen starts the host on the configured addresses, with the ports of the last run where free.
@@ -226,7 +248,9 @@ func (n *Node) start() error {
 	n.host.SetStreamHandler(n.versioned("roster"), n.handler(true, n.serveRoster))
 	n.host.SetStreamHandler(n.versioned("request"), n.handler(true, n.serveRequest))
 	n.host.SetStreamHandler(n.versioned("blob"), n.handler(true, n.serveBlob))
+	n.whoWent()
 	n.spawn(n.announceChanges)
+	n.spawn(n.forgetOften)
 	n.reconcile()
 	return nil
 }
@@ -442,8 +466,9 @@ func (n *Node) Members() []Member {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	out := make([]Member, 0, len(n.roster.members))
+	holder := n.roster.reign().holder
 	for id, st := range n.roster.members {
-		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Issued, 0), Problem: n.problems[id],
+		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Joined, 0), Ephemeral: st.Ephemeral, Founder: id == holder, Problem: n.problems[id],
 			Addrs: texts(n.roster.addresses[id].addrs), Self: id == n.id, Info: n.infos[id]}
 		if m.Name == "" {
 			m.Name = st.Name

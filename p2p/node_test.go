@@ -351,10 +351,14 @@ func TestRevoke(t *testing.T) {
 	if err := a.Revoke(t.Context(), a.ID()); !errors.Is(err, ErrFounderRevoked) {
 		t.Errorf("the founder was revoked: %v", err)
 	}
+	a.Node.mu.Lock()
+	old := a.roster.all()
+	a.Node.mu.Unlock()
 	if err := a.Revoke(t.Context(), b.ID()); err != nil {
 		t.Fatal(err)
 	}
 	a.down(0, b.ID())
+	c.wait(0, "MemberGone", func(e Event) bool { return e == MemberGone{ID: b.ID()} })
 	c.down(0, b.ID())
 	b.down(0, a.ID())
 	b.wait(0, "its own revocation", func(Event) bool { return !b.HasRight(b.ID(), Worker) })
@@ -369,8 +373,7 @@ func TestRevoke(t *testing.T) {
 		t.Error("a gater admits a revoked member")
 	}
 	// Its old record does not bring it back.
-	old := say(t, who{a.key, a.id}, who{a.key, a.id}, who{b.key, b.id}, 1, false, Worker)
-	c.mergeFrom(b.id, exchange{Statements: []signed{old}})
+	c.mergeFrom(b.id, old)
 	if c.isMember(b.id) {
 		t.Error("an old record brought a revoked member back")
 	}

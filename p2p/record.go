@@ -3,10 +3,7 @@ package p2p
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -30,21 +27,8 @@ const (
 // AllRights are the rights of a cluster's founder.
 func AllRights() []Right { return []Right{Worker, Submitter, Inviter, Admin, Read} }
 
-// maxEpoch bounds a statement's number, so that the next one always fits.
-const maxEpoch = 1 << 53
-
-// statement says that a peer is a member, or is none any more. Among the statements about a peer by
-// issuers that may make them, the one with the highest epoch holds.
-type statement struct {
-	Cluster string // peer id of the founder
-	Peer    string // whom it is about
-	Issuer  string // who signed it
-	Name    string // of the peer when it joined
-	Rights  []Right
-	Revoked bool
-	Epoch   uint64
-	Issued  int64 // Unix seconds by the issuer's clock; shown, never compared
-}
+// maxNumber bounds the numbers of records, so that the next one always fits.
+const maxNumber = 1 << 53
 
 // addresses says where a peer listens; signed by the peer itself. The highest Seq holds.
 type addresses struct {
@@ -68,9 +52,12 @@ func (s signed) bytes() string {
 // What a signature is for is part of what is signed: no record passes for another, nor for what Sign
 // signs on behalf of callers.
 const (
-	forStatement = "dtpnode statement\x00"
-	forAddresses = "dtpnode addresses\x00"
-	forCaller    = "dtpnode signed\x00"
+	forStatement  = "dtpnode statement\x00" // of membership files of format 1
+	forRegister   = "dtpnode register\x00"
+	forDeparture  = "dtpnode departure\x00"
+	forSuccession = "dtpnode succession\x00"
+	forAddresses  = "dtpnode addresses\x00"
+	forCaller     = "dtpnode signed\x00"
 )
 
 func sign(key crypto.PrivKey, purpose string, v any) (signed, error) {
@@ -97,43 +84,6 @@ func verify(id peer.ID, purpose string, body, sig []byte) error {
 	return nil
 }
 
-// openStatement decodes and verifies a statement about a member of cluster.
-func openStatement(cluster peer.ID, s signed) (statement, error) {
-	var st statement
-	if err := wire.Unmarshal(s.Body, &st); err != nil {
-		return st, err
-	}
-	issuer, err := peer.Decode(st.Issuer)
-	if err != nil {
-		return st, fmt.Errorf("could not read issuer %q: %w", clip(st.Issuer), err)
-	}
-	if err := st.check(cluster); err != nil {
-		return st, fmt.Errorf("could not accept a statement by %s: %w", issuer, err)
-	}
-	return st, verify(issuer, forStatement, s.Body, s.Sig)
-}
-
-func (st *statement) check(cluster peer.ID) error {
-	if st.Cluster != cluster.String() {
-		return fmt.Errorf("it is about cluster %q", clip(st.Cluster))
-	}
-	if _, err := peer.Decode(st.Peer); err != nil {
-		return fmt.Errorf("peer %q: %w", clip(st.Peer), err)
-	}
-	if len(st.Name) > maxName || strings.ContainsFunc(st.Name, unprintable) {
-		return errors.New("bad name")
-	}
-	if st.Epoch == 0 || st.Epoch > maxEpoch {
-		return fmt.Errorf("epoch %d", st.Epoch)
-	}
-	if len(st.Rights) > 16 {
-		return fmt.Errorf("%d rights", len(st.Rights))
-	}
-	return nil
-}
-
-func (st *statement) has(r Right) bool { return !st.Revoked && slices.Contains(st.Rights, r) }
-
 // openAddresses decodes and verifies an address record of a member of cluster.
 func openAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error) {
 	var a addresses
@@ -144,7 +94,7 @@ func openAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error)
 	if err != nil {
 		return a, nil, fmt.Errorf("could not read peer %q: %w", clip(a.Peer), err)
 	}
-	if a.Cluster != cluster.String() || a.Seq > maxEpoch {
+	if a.Cluster != cluster.String() || a.Seq > maxNumber {
 		return a, nil, fmt.Errorf("could not accept addresses of %s: cluster %q, number %d", id, clip(a.Cluster), a.Seq)
 	}
 	addrs, err := decodeAddrs(a.Addrs)

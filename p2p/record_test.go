@@ -47,10 +47,16 @@ type fataler interface {
 	Fatal(args ...any)
 }
 
-func say(t fataler, cluster, issuer, about who, epoch uint64, revoked bool, rights ...Right) signed {
+// enter is an entry for w in its first stay.
+func enter(w who, tenure uint64, rights ...Right) entry {
+	return entry{Peer: w.id.String(), Rights: rights, Tenure: tenure}
+}
+
+// says signs a register.
+func says(t fataler, cluster, issuer who, under, version uint64, entries []entry, outs ...out) signed {
 	t.Helper()
-	s, err := sign(issuer.key, forStatement, &statement{Cluster: cluster.id.String(), Peer: about.id.String(),
-		Issuer: issuer.id.String(), Epoch: epoch, Revoked: revoked, Rights: rights})
+	s, err := sign(issuer.key, forRegister, &register{Cluster: cluster.id.String(), Issuer: issuer.id.String(), Under: under,
+		Version: version, Entries: entries, Outs: outs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +66,7 @@ func say(t fataler, cluster, issuer, about who, epoch uint64, revoked bool, righ
 func merged(t fataler, cluster who, s ...signed) *roster {
 	t.Helper()
 	r := newRoster(cluster.id)
-	if _, err := r.merge(exchange{Statements: s}); err != nil {
+	if _, err := r.merge(exchange{Registers: s}); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -71,28 +77,29 @@ func in(r *roster, w who) bool { _, ok := r.members[w.id]; return ok }
 func TestRosterMeaning(t *testing.T) {
 	p := people(t, 5)
 	f, a, b, c, x := p[0], p[1], p[2], p[3], p[4]
-	admitA := say(t, f, f, a, 1, false, Worker, Inviter)
-	admitB := say(t, f, f, b, 1, false, Inviter)
-	aAdmitsC := say(t, f, a, c, 1, false, Worker)
+	inv := []Right{Worker, Inviter}
+	both := []entry{enter(a, 1, inv...), enter(b, 2, inv...)}
+	outOf := func(w who, tenure uint64) out { return out{w.id.String(), tenure} }
 	for name, k := range map[string]struct {
 		said     []signed
 		in, out  []who
 		inviters []who
 	}{
-		"founder alone":            {nil, []who{f}, []who{a}, []who{f}},
-		"chain":                    {[]signed{aAdmitsC, admitA}, []who{f, a, c}, []who{b}, []who{f, a}},
-		"issuer without right":     {[]signed{say(t, f, f, a, 1, false, Worker), aAdmitsC}, []who{f, a}, []who{c}, nil},
-		"issuer unknown":           {[]signed{aAdmitsC}, []who{f}, []who{a, c}, nil},
-		"revoked":                  {[]signed{admitA, say(t, f, f, a, 2, true)}, []who{f}, []who{a}, nil},
-		"revoked issuer":           {[]signed{admitA, aAdmitsC, say(t, f, f, a, 2, true)}, []who{f}, []who{a, c}, nil},
-		"old record again":         {[]signed{say(t, f, f, a, 2, true), admitA}, []who{f}, []who{a}, nil},
-		"same epoch revoked":       {[]signed{admitB, say(t, f, f, c, 3, false, Worker), say(t, f, b, c, 3, true)}, []who{f, b}, []who{c}, nil},
-		"admitted again":           {[]signed{admitA, say(t, f, f, a, 2, true), say(t, f, f, a, 3, false, Worker)}, []who{a}, nil, []who{f}},
-		"founder is beyond it":     {[]signed{admitA, say(t, f, a, f, 9, true)}, []who{f, a}, nil, []who{f, a}},
-		"peers cannot vote out":    {[]signed{admitA, admitB, say(t, f, a, b, 9, true), say(t, f, b, a, 9, true)}, []who{a, b}, nil, []who{a, b}},
-		"inviter out by elder":     {[]signed{admitA, say(t, f, a, c, 1, false, Inviter), say(t, f, f, c, 2, true)}, []who{a}, []who{c}, nil},
-		"self-made cannot mend":    {[]signed{admitA, say(t, f, f, a, 2, true), say(t, f, a, a, 3, false, Inviter), say(t, f, a, x, 1, false, Worker)}, []who{f}, []who{a, x}, nil},
-		"loop without the founder": {[]signed{say(t, f, a, b, 1, false, Inviter), say(t, f, b, a, 1, false, Inviter)}, []who{f}, []who{a, b}, nil},
+		"founder alone":                        {nil, []who{f}, []who{a}, []who{f}},
+		"chain":                                {[]signed{says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)}), says(t, f, f, 0, 1, both)}, []who{f, a, b, c}, nil, []who{f, a, b}},
+		"issuer without right":                 {[]signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Worker)}), says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)})}, []who{a}, []who{c}, nil},
+		"issuer unknown":                       {[]signed{says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)})}, []who{f}, []who{a, c}, nil},
+		"revoked, the old register again":      {[]signed{says(t, f, f, 0, 2, nil), says(t, f, f, 0, 1, both)}, []who{f}, []who{a, b}, nil},
+		"another stay":                         {[]signed{says(t, f, f, 0, 2, []entry{enter(a, 5, inv...)}), says(t, f, a, 1, 7, []entry{enter(c, 9, Worker)})}, []who{a}, []who{c}, []who{a}},
+		"founder is beyond it":                 {[]signed{says(t, f, f, 0, 1, both), says(t, f, a, 1, maxNumber, []entry{enter(f, 3)}, outOf(f, 0))}, []who{f, a}, nil, []who{f, a, b}},
+		"peers cannot vote out":                {[]signed{says(t, f, f, 0, 1, both), says(t, f, a, 1, maxNumber, nil, outOf(b, 2), outOf(b, 0)), says(t, f, b, 2, maxNumber, nil, outOf(a, 1), outOf(a, 0))}, []who{a, b}, nil, []who{a, b}},
+		"inviter out by elder":                 {[]signed{says(t, f, f, 0, 1, both, outOf(c, 9)), says(t, f, a, 1, maxNumber, []entry{enter(c, 9, Inviter)})}, []who{a}, []who{c}, nil},
+		"banned by elder, whatever the number": {[]signed{says(t, f, f, 0, 1, both, outOf(c, 0)), says(t, f, a, 1, maxNumber, []entry{enter(c, 77, Worker)})}, []who{a}, []who{c}, nil},
+		"no right by oneself":                  {[]signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter)}), says(t, f, a, 1, maxNumber, []entry{enter(a, 2, AllRights()...)})}, []who{a}, nil, []who{a}},
+		"nearer word holds":                    {[]signed{says(t, f, f, 0, 1, append(both, enter(c, 3, Worker))), says(t, f, a, 1, maxNumber, []entry{enter(c, 4, AllRights()...)})}, []who{c}, nil, []who{f, a, b}},
+		"worker out by any inviter":            {[]signed{says(t, f, f, 0, 1, append(both, enter(c, 3, Worker))), says(t, f, a, 1, 1, nil, outOf(c, 3))}, []who{a}, []who{c}, nil},
+		"and in again by the founder":          {[]signed{says(t, f, f, 0, 2, append(both, enter(c, 4, Worker))), says(t, f, a, 1, maxNumber, nil, outOf(c, 3), outOf(c, 0))}, []who{a, c}, nil, nil},
+		"loop without the founder":             {[]signed{says(t, f, a, 1, 1, []entry{enter(b, 2, Inviter)}), says(t, f, b, 2, 1, []entry{enter(a, 1, Inviter), enter(x, 1)})}, []who{f}, []who{a, b, x}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := merged(t, f, k.said...)
@@ -106,9 +113,9 @@ func TestRosterMeaning(t *testing.T) {
 					t.Errorf("%s is a member", w.id)
 				}
 			}
-			for _, w := range k.inviters {
-				if !r.has(w.id, Inviter) {
-					t.Errorf("%s is no inviter", w.id)
+			for _, w := range p[1:] {
+				if k.inviters != nil && r.has(w.id, Inviter) != slices.ContainsFunc(k.inviters, func(o who) bool { return o.id == w.id }) {
+					t.Errorf("%s as an inviter: %v", w.id, r.has(w.id, Inviter))
 				}
 			}
 		})
@@ -118,21 +125,27 @@ func TestRosterMeaning(t *testing.T) {
 func TestRosterRefusesForgery(t *testing.T) {
 	p := people(t, 3)
 	f, a, other := p[0], p[1], p[2]
-	good := say(t, f, f, a, 1, false, Worker)
+	good := says(t, f, f, 0, 1, []entry{enter(a, 1, Worker)})
 	bent := signed{Body: slices.Clone(good.Body), Sig: slices.Clone(good.Sig)}
 	bent.Sig[0] ^= 1
-	forged := say(t, f, f, a, 1, false, Worker)
-	forged.Sig = say(t, f, a, a, 1, false, Worker).Sig
-	addr, err := sign(a.key, forStatement, &addresses{Cluster: f.id.String(), Peer: a.id.String(), Seq: 1})
+	forged := signed{Body: good.Body, Sig: says(t, f, a, 0, 1, nil).Sig}
+	addr, err := sign(a.key, forRegister, &addresses{Cluster: f.id.String(), Peer: a.id.String(), Seq: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := sign(f.key, forDeparture, &departure{Cluster: f.id.String(), Peer: a.id.String(), Tenure: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, x := range map[string]exchange{
-		"signature": {Statements: []signed{bent}}, "issuer": {Statements: []signed{forged}},
-		"cluster": {Statements: []signed{say(t, other, other, a, 1, false, Worker)}},
-		"epoch 0": {Statements: []signed{say(t, f, f, a, 0, false, Worker)}}, "huge epoch": {Statements: []signed{say(t, f, f, a, maxEpoch+1, false)}},
-		"purpose": {Addresses: []signed{addr}}, "empty": {Statements: []signed{{}}},
-		"many rights": {Statements: []signed{say(t, f, f, a, 1, false, slices.Repeat([]Right{Worker}, 17)...)}},
+		"signature": {Registers: []signed{bent}}, "issuer": {Registers: []signed{forged}},
+		"cluster":   {Registers: []signed{says(t, other, other, 0, 1, nil)}},
+		"version 0": {Registers: []signed{says(t, f, f, 0, 0, nil)}}, "huge version": {Registers: []signed{says(t, f, f, 0, maxNumber+1, nil)}},
+		"purpose": {Addresses: []signed{addr}}, "empty": {Registers: []signed{{}}},
+		"departure by another": {Departures: []signed{gone}},
+		"many rights":          {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1, slices.Repeat([]Right{Worker}, 17)...)})}},
+		"twice":                {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1), enter(a, 2)})}},
+		"many entries":         {Registers: []signed{says(t, f, f, 0, 1, slices.Repeat([]entry{enter(a, 1)}, MaxPeers+1))}},
 	} {
 		r := newRoster(f.id)
 		before := r.sum
@@ -142,23 +155,42 @@ func TestRosterRefusesForgery(t *testing.T) {
 	}
 }
 
+// drawRegister is any register at all by one of p, the founder's among them.
+func drawRegister(t *rapid.T, p []who, issuer int) signed {
+	var entries []entry
+	for i := range p {
+		if rapid.Bool().Draw(t, "entry") {
+			rights := []Right{Worker}
+			if rapid.Bool().Draw(t, "inviter") {
+				rights = append(rights, Inviter)
+			}
+			entries = append(entries, enter(p[i], uint64(rapid.IntRange(1, 2).Draw(t, "tenure")), rights...))
+		}
+	}
+	var outs []out
+	for range rapid.IntRange(0, 2).Draw(t, "outs") {
+		outs = append(outs, out{p[rapid.IntRange(0, len(p)-1).Draw(t, "who")].id.String(), uint64(rapid.IntRange(0, 2).Draw(t, "stay"))})
+	}
+	under := uint64(rapid.IntRange(1, 2).Draw(t, "under"))
+	if issuer == 0 {
+		under = 0
+	}
+	version := rapid.SampledFrom([]uint64{1, 2, 3, maxNumber}).Draw(t, "version")
+	return says(t, p[0], p[issuer], under, version, entries, outs...)
+}
+
 // Whatever is said in whatever order and portions, nodes that exchanged all agree.
 func TestRostersConverge(t *testing.T) {
 	p := people(t, 5)
 	rapid.Check(t, func(t *rapid.T) {
 		one, two := newRoster(p[0].id), newRoster(p[0].id)
-		for range rapid.IntRange(1, 12).Draw(t, "statements") {
-			rights := []Right{Worker}
-			if rapid.Bool().Draw(t, "inviter") {
-				rights = append(rights, Inviter)
-			}
-			s := say(t, p[0], p[rapid.IntRange(0, 4).Draw(t, "issuer")], p[rapid.IntRange(0, 4).Draw(t, "about")],
-				uint64(rapid.IntRange(1, 4).Draw(t, "epoch")), rapid.Bool().Draw(t, "revoked"), rights...)
+		for range rapid.IntRange(1, 12).Draw(t, "registers") {
+			s := drawRegister(t, p, rapid.IntRange(0, 4).Draw(t, "issuer"))
 			r := one
 			if rapid.Bool().Draw(t, "at two") {
 				r = two
 			}
-			if _, err := r.merge(exchange{Statements: []signed{s}}); err != nil {
+			if _, err := r.merge(exchange{Registers: []signed{s}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -180,17 +212,110 @@ func TestRostersConverge(t *testing.T) {
 	})
 }
 
+// Whatever members say, at whatever version, before or after: one word of the founder puts any of them out, and
+// in again.
+func TestFounderCanAlwaysRevoke(t *testing.T) {
+	p := people(t, 5)
+	f := p[0]
+	rapid.Check(t, func(t *rapid.T) {
+		r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(p[1], 1, AllRights()...), enter(p[2], 1, Inviter), enter(p[3], 1, Worker)}))
+		var lies []signed
+		for range rapid.IntRange(0, 8).Draw(t, "lies") {
+			lies = append(lies, drawRegister(t, p, rapid.IntRange(1, 4).Draw(t, "liar")))
+		}
+		early := rapid.IntRange(0, len(lies)).Draw(t, "early")
+		merge := func(s ...signed) {
+			if _, err := r.merge(exchange{Registers: s}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		merge(lies[:early]...)
+		victim := p[rapid.IntRange(1, 4).Draw(t, "victim")]
+		reg, err := r.draft(f.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.revoke(&reg, victim.id, true)
+		merge(says(t, f, f, 0, reg.Version, reg.Entries, reg.Outs...))
+		merge(lies...)
+		if in(r, victim) {
+			t.Fatal("a revoked member is in")
+		}
+		reg, err = r.draft(f.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := reg.admit(enter(victim, 1000, Worker)); err != nil {
+			t.Fatal(err)
+		}
+		merge(says(t, f, f, 0, reg.Version, reg.Entries, reg.Outs...))
+		merge(lies...)
+		if !in(r, victim) {
+			t.Fatal("the founder cannot admit it again")
+		}
+	})
+}
+
+// An inviter that is not the founder can revoke only further out; those admitted by the revoked stay.
 func TestRevokeKeepsWhomTheRevokedAdmitted(t *testing.T) {
 	p := people(t, 4)
 	f, a, b, c := p[0], p[1], p[2], p[3]
-	r := merged(t, f, say(t, f, f, a, 1, false, Inviter), say(t, f, a, b, 1, false, Worker), say(t, f, f, c, 1, false, Worker), say(t, f, a, c, 2, true))
-	words := r.lastWords(a.id)
-	if len(words) != 2 {
-		t.Fatalf("got %+v", words)
+	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter)}),
+		says(t, f, a, 1, 1, []entry{enter(b, 2, Inviter)}), says(t, f, b, 2, 1, []entry{enter(c, 3, Worker)}))
+	reg, err := r.draft(f.id)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, st := range words {
-		if b.id.String() == st.Peer == st.Revoked {
-			t.Errorf("got %+v", st)
+	r.revoke(&reg, a.id, true)
+	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries, reg.Outs...)}}); err != nil {
+		t.Fatal(err)
+	}
+	if in(r, a) || !in(r, b) || !in(r, c) || !r.has(b.id, Inviter) {
+		t.Errorf("members: %v", r.members)
+	}
+}
+
+// old is a statement as membership files of format 1 hold it.
+func old(t fataler, cluster, issuer, about who, epoch uint64, revoked bool, rights ...Right) signed {
+	t.Helper()
+	s, err := sign(issuer.key, forStatement, &statement{Cluster: cluster.id.String(), Peer: about.id.String(),
+		Issuer: issuer.id.String(), Epoch: epoch, Revoked: revoked, Rights: rights})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A cluster of the first format goes on: the members count by the old statements until the founder's node has
+// made a register of them.
+func TestOldMembership(t *testing.T) {
+	p := people(t, 4)
+	f, a, b, c := p[0], p[1], p[2], p[3]
+	statements := []signed{old(t, f, f, a, 1, false, Worker, Inviter), old(t, f, a, b, 1, false, Worker), old(t, f, a, c, 1, false, Worker), old(t, f, f, c, 2, true)}
+	var rosters []*roster
+	for range 2 {
+		r := newRoster(f.id)
+		var err error
+		r.statements = statements
+		if r.legacy, err = legacyMembers(f.id, statements); err != nil {
+			t.Fatal(err)
+		}
+		r.settle()
+		if !in(r, f) || !in(r, a) || !in(r, b) || in(r, c) {
+			t.Errorf("members: %v", r.members)
+		}
+		rosters = append(rosters, r)
+	}
+	reg, err := rosters[0].draft(f.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rosters {
+		if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, reg.Under, reg.Version, reg.Entries)}}); err != nil {
+			t.Fatal(err)
+		}
+		if !in(r, a) || !in(r, b) || in(r, c) || !r.has(a.id, Inviter) || r.legacy != nil {
+			t.Errorf("members: %v", r.members)
 		}
 	}
 }
@@ -243,13 +368,14 @@ func FuzzToken(f *testing.F) {
 // The decoders behind the checksum of a token, and of all that peers send.
 func FuzzDecoders(f *testing.F) {
 	p := someone(f)
-	st := say(f, p, p, p, 1, false, Worker)
+	st := says(f, p, p, 0, 1, []entry{enter(p, 1, Worker)}, out{p.id.String(), 1})
+	was := old(f, p, p, p, 1, false, Worker)
 	ad, err := sign(p.key, forAddresses, &addresses{Cluster: p.id.String(), Peer: p.id.String(), Seq: 1, Addrs: [][]byte{ma.StringCast("/ip4/127.0.0.1/tcp/1").Bytes()}})
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, v := range []any{&exchange{[]signed{st}, []signed{ad}}, &tokenBody{Inviter: []byte(p.id), Secret: make([]byte, secretSize)},
-		&hello{Protocol: 1, Info: Info{Name: "n"}}, &welcome{}, &joinRequest{Proof: []byte("x")}, &joinReply{Roster: exchange{Statements: []signed{st}}},
+	for _, v := range []any{&exchange{Registers: []signed{st}, Addresses: []signed{ad}}, &departure{Cluster: p.id.String(), Peer: p.id.String(), Tenure: 1}, &succession{Cluster: p.id.String(), Seq: 1, Holder: p.id.String(), By: p.id.String()}, &tokenBody{Inviter: []byte(p.id), Secret: make([]byte, secretSize)},
+		&hello{Protocol: 1, Info: Info{Name: "n"}}, &welcome{}, &joinRequest{Proof: []byte("x")}, &joinReply{Roster: exchange{Registers: []signed{st}}},
 		&saved{Cluster: p.id.String(), Invites: []invite{{Secret: []byte("s")}}}, &request{Kind: "k"}, &reply{}, &blobRequest{"h"}, &blobReply{}} {
 		b, err := wire.Marshal(v)
 		if err != nil {
@@ -258,6 +384,7 @@ func FuzzDecoders(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add(st.Body)
+	f.Add(was.Body)
 	f.Add(ad.Body)
 	f.Add([]byte{0xdd, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -276,19 +403,25 @@ func FuzzDecoders(f *testing.F) {
 			_, _ = r.merge(x)
 		}
 		// As if correctly signed: what a hostile member can have the others decode.
-		sig, err := p.key.Sign(append([]byte(forStatement), b...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := newRoster(p.id).merge(exchange{Statements: []signed{{b, sig}}}); err == nil {
-			if st, err := openStatement(p.id, signed{b, sig}); err != nil || must(st.Peer) == "" {
-				t.Fatalf("merged but not opened: %v", err)
+		for purpose, put := range map[string]func(signed) exchange{
+			forRegister:   func(s signed) exchange { return exchange{Registers: []signed{s}} },
+			forDeparture:  func(s signed) exchange { return exchange{Departures: []signed{s}} },
+			forSuccession: func(s signed) exchange { return exchange{Successions: []signed{s}} },
+			forAddresses:  func(s signed) exchange { return exchange{Addresses: []signed{s}} },
+		} {
+			sig, err := p.key.Sign(append([]byte(purpose), b...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newRoster(p.id)
+			_, _ = r.merge(put(signed{b, sig}))
+			if len(r.members) > MaxPeers || len(r.registers) > 1 {
+				t.Fatalf("%d members", len(r.members))
 			}
 		}
-		if sig, err = p.key.Sign(append([]byte(forAddresses), b...)); err != nil {
-			t.Fatal(err)
+		if sig, err := p.key.Sign(append([]byte(forStatement), b...)); err == nil {
+			_, _ = legacyMembers(p.id, []signed{{b, sig}})
 		}
-		_, _ = newRoster(p.id).merge(exchange{Addresses: []signed{{b, sig}}})
 		_, _ = decodeMembership(b)
 	})
 }

@@ -15,25 +15,47 @@ import (
 // roster is the set of signed records that make up a cluster, and what they mean. It is a value: no
 // lock, clock or network.
 //
-// Meaning: the founder is a member with all rights, whatever is said about it. Inviters are found
-// outwards from it, in levels: those whom the inviters found so far admit, by their latest statement,
-// with the inviter right. A later level never has a say about an earlier one, so nobody can vote out
-// those its own authority rests on. About everybody else the latest statement of any inviter holds.
-// Statements of a revoked inviter count for nothing: a stolen old key admits nobody.
+// Meaning: a chain of successions says who has the founder's role. That peer is a member with all rights,
+// whatever is said about it. Inviters are found outwards from it, in levels, by the registers of those found
+// so far; each inviter's register counts for as long as its own stay does. About each peer the word nearest to
+// the founder holds. An inviter's word ends the stay of anybody without the inviter right, and of inviters
+// further out than itself, so nobody can vote out those its own authority rests on. A peer's word about itself
+// counts for nothing but that it leaves.
+//
+// Size: one register for each inviter, with an entry for each member, so what the set takes does not grow with
+// what has happened.
 type roster struct {
 	cluster    peer.ID
-	statements map[pair]held // latest of each issuer about each peer
+	chain      []heldSuccession
+	registers  map[stay]heldRegister // latest of each issuer in each of its stays
+	departures map[stay]signed
 	addresses  map[peer.ID]place
-	members    map[peer.ID]statement // settled: who is a member, by which statement
-	sum        [sha256.Size]byte     // settled: equal for equal sets of records
+	legacy     map[peer.ID]statement // members by an old membership file, until the founder's register is known
+	statements []signed              // what legacy was read from
+
+	// Settled: what the records mean.
+	members  map[peer.ID]member
+	inviters map[peer.ID]member // with those that have left, and whose register counts until others took it over
+	claims   map[peer.ID][]claim
+	outs     map[stay]int    // by whom, as the number of its level
+	bans     map[peer.ID]int // the same
+	sum      [sha256.Size]byte
 }
 
-type pair struct{ peer, issuer peer.ID }
-
-type held struct {
-	st  statement
-	raw signed
+// member is an entry that holds, and how far from the founder it was made.
+type member struct {
+	entry
+	level int // 0 is the founder
 }
+
+// claim is an entry as one issuer says it.
+type claim struct {
+	entry
+	issuer peer.ID
+	level  int // of the issuer
+}
+
+func (c claim) stay() stay { return stay{must(c.Peer), c.Tenure} }
 
 type place struct {
 	seq   uint64
@@ -43,42 +65,51 @@ type place struct {
 
 // exchange is what one node tells another of its roster: all of it.
 type exchange struct {
-	Statements []signed
-	Addresses  []signed
+	Successions []signed
+	Registers   []signed
+	Departures  []signed
+	Addresses   []signed
+	Statements  []signed // in membership files of format 1 alone
 }
 
 func newRoster(cluster peer.ID) *roster {
-	r := &roster{cluster: cluster, statements: map[pair]held{}, addresses: map[peer.ID]place{}}
+	r := &roster{cluster: cluster, registers: map[stay]heldRegister{}, departures: map[stay]signed{}, addresses: map[peer.ID]place{}}
 	r.settle()
 	return r
 }
 
+func (r *roster) clone() *roster {
+	next := *r
+	next.registers, next.departures, next.addresses = maps.Clone(r.registers), maps.Clone(r.departures), maps.Clone(r.addresses)
+	return &next
+}
+
 // merge adds the records of x and reports whether the set changed. One bad record refuses all of x:
-// an honest peer sends none.
+// an honest peer sends none. The maps of the roster it is called on stay as they are.
 func (r *roster) merge(x exchange) (changed bool, err error) {
-	if len(x.Statements) > 8*MaxPeers || len(x.Addresses) > MaxPeers {
-		return false, fmt.Errorf("could not merge a roster of %d statements and %d addresses: %w", len(x.Statements), len(x.Addresses), ErrTooLarge)
+	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > 2*MaxPeers || len(x.Successions) > maxSuccessions {
+		return false, fmt.Errorf("could not merge a roster of %d registers, %d departures and %d addresses: %w", len(x.Registers), len(x.Departures), len(x.Addresses), ErrTooLarge)
 	}
 	x = r.news(x)
-	if len(x.Statements)+len(x.Addresses) == 0 {
+	if len(x.Successions)+len(x.Registers)+len(x.Departures)+len(x.Addresses) == 0 {
 		return false, nil
 	}
 	before := r.sum
-	next := &roster{cluster: r.cluster, statements: maps.Clone(r.statements), addresses: maps.Clone(r.addresses)}
-	for _, s := range x.Statements {
-		if err := next.addStatement(s); err != nil {
-			return false, err
-		}
+	next := r.clone()
+	if err := next.addSuccessions(x.Successions); err != nil {
+		return false, err
 	}
-	for _, s := range x.Addresses {
-		if err := next.addAddresses(s); err != nil {
-			return false, err
+	for _, add := range []struct {
+		records []signed
+		one     func(signed) error
+	}{{x.Registers, next.addRegister}, {x.Departures, next.addDeparture}, {x.Addresses, next.addAddresses}} {
+		for _, s := range add.records {
+			if err := add.one(s); err != nil {
+				return false, err
+			}
 		}
 	}
 	next.settle()
-	if len(next.members) > MaxPeers {
-		return false, fmt.Errorf("could not merge a roster of %d members: %w", len(next.members), ErrTooLarge)
-	}
 	*r = *next
 	return r.sum != before, nil
 }
@@ -86,26 +117,43 @@ func (r *roster) merge(x exchange) (changed bool, err error) {
 // news is x without what r holds, byte by byte: that need not be verified again, and in a large cluster it
 // is nearly all of x.
 func (r *roster) news(x exchange) exchange {
-	known := make(map[string]bool, len(r.statements)+len(r.addresses))
-	for _, h := range r.statements {
-		known[h.raw.bytes()] = true
+	known := map[string]bool{}
+	all := r.all()
+	for _, list := range [][]signed{all.Successions, all.Registers, all.Departures, all.Addresses} {
+		for _, s := range list {
+			known[s.bytes()] = true
+		}
 	}
-	for _, p := range r.addresses {
-		known[p.raw.bytes()] = true
+	fresh := func(l []signed) []signed {
+		return slices.DeleteFunc(slices.Clone(l), func(s signed) bool { return known[s.bytes()] })
 	}
-	isKnown := func(s signed) bool { return known[s.bytes()] }
-	return exchange{Statements: slices.DeleteFunc(slices.Clone(x.Statements), isKnown),
-		Addresses: slices.DeleteFunc(slices.Clone(x.Addresses), isKnown)}
+	out := exchange{Registers: fresh(x.Registers), Departures: fresh(x.Departures), Addresses: fresh(x.Addresses)}
+	if len(fresh(x.Successions)) > 0 {
+		out.Successions = x.Successions // a chain is judged whole
+	}
+	return out
 }
 
-func (r *roster) addStatement(s signed) error {
-	st, err := openStatement(r.cluster, s)
+func (r *roster) addRegister(s signed) error {
+	reg, err := openRegister(r.cluster, s)
 	if err != nil {
 		return err
 	}
-	key := pair{must(st.Peer), must(st.Issuer)}
-	if old, ok := r.statements[key]; !ok || newer(old, held{st, s}) {
-		r.statements[key] = held{st, s}
+	key, h := stay{must(reg.Issuer), reg.Under}, heldRegister{reg, s}
+	if old, ok := r.registers[key]; !ok || h.newerThan(old) {
+		r.registers[key] = h
+	}
+	return nil
+}
+
+func (r *roster) addDeparture(s signed) error {
+	d, err := openDeparture(r.cluster, s)
+	if err != nil {
+		return err
+	}
+	key := stay{must(d.Peer), d.Tenure}
+	if old, ok := r.departures[key]; !ok || bytes.Compare(s.Body, old.Body) > 0 {
+		r.departures[key] = s
 	}
 	return nil
 }
@@ -132,92 +180,172 @@ func must(s string) peer.ID {
 	return id
 }
 
-// newer orders two statements about one peer: by epoch, a revocation before an admission, then by
-// bytes so that the order is total.
-func newer(a, b held) bool {
-	if a.st.Epoch != b.st.Epoch {
-		return b.st.Epoch > a.st.Epoch
+// head is the register of the founder's role: its holder's, or until the holder has told of one that of the
+// holder before, unless the role was taken back from that one.
+func (r *roster) head() (heldRegister, bool) {
+	for n := len(r.chain); n >= 0; n-- {
+		a := r.reignAt(n)
+		if h, ok := r.registers[stay{a.holder, a.under()}]; ok {
+			return h, true
+		}
+		if a.recovered {
+			break
+		}
 	}
-	if a.st.Revoked != b.st.Revoked {
-		return b.st.Revoked
-	}
-	return bytes.Compare(b.raw.Body, a.raw.Body) > 0
+	return heldRegister{}, false
 }
 
 // settle finds out what the records mean and drops those that mean nothing.
 func (r *roster) settle() {
-	about := map[peer.ID][]held{}
-	for key, h := range r.statements {
-		about[key.peer] = append(about[key.peer], h)
+	holder := r.reign().holder
+	head, ok := r.head()
+	first := member{entry: entry{Peer: holder.String(), Name: cmp.Or(head.Name, r.legacy[holder].Name), Rights: AllRights(), Joined: head.Founded}}
+	r.inviters = map[peer.ID]member{holder: first}
+	r.claims, r.outs, r.bans = map[peer.ID][]claim{}, map[stay]int{}, map[peer.ID]int{}
+	counted := map[stay]bool{}
+	if ok {
+		counted[stay{must(head.Issuer), head.Under}] = true
+		r.hear(head, holder, 0)
+		r.findInviters(counted)
 	}
-	founder := statement{Cluster: r.cluster.String(), Peer: r.cluster.String(), Issuer: r.cluster.String(), Rights: AllRights()}
-	if self, ok := r.statements[pair{r.cluster, r.cluster}]; ok {
-		founder.Name, founder.Issued = self.st.Name, self.st.Issued
+	r.findMembers(first)
+	if ok {
+		r.legacy, r.statements = nil, nil
 	}
-	inviters := map[peer.ID]statement{r.cluster: founder}
-	for level := inviters; len(level) > 0; {
-		level = map[peer.ID]statement{}
-		for id, said := range about {
-			if _, done := inviters[id]; done {
-				continue
-			}
-			if h, ok := latest(said, inviters); ok && h.st.has(Inviter) {
-				level[id] = h.st
-			}
-		}
-		maps.Copy(inviters, level)
-	}
-	r.members = maps.Clone(inviters)
-	for id, said := range about {
-		if _, done := inviters[id]; done {
-			continue
-		}
-		if h, ok := latest(said, inviters); ok && !h.st.Revoked {
-			r.members[id] = h.st
+	for id, st := range r.legacy {
+		if _, in := r.members[id]; !in {
+			r.members[id] = member{entry: entry{Peer: id.String(), Name: st.Name, Rights: st.Rights, Joined: st.Issued}, level: 1}
 		}
 	}
-	maps.DeleteFunc(r.statements, func(key pair, _ held) bool { _, ok := inviters[key.issuer]; return !ok })
+	maps.DeleteFunc(r.registers, func(key stay, _ heldRegister) bool { return !counted[key] })
+	maps.DeleteFunc(r.departures, func(key stay, _ signed) bool { return !r.claimed(key) })
 	maps.DeleteFunc(r.addresses, func(id peer.ID, _ place) bool { _, ok := r.members[id]; return !ok })
 	r.sum = r.hash()
 }
 
-// latest is the newest of the statements whose issuer is among inviters.
-func latest(said []held, inviters map[peer.ID]statement) (best held, ok bool) {
-	for _, h := range said {
-		if _, may := inviters[must(h.st.Issuer)]; may && (!ok || newer(best, h)) {
-			best, ok = h, true
+// hear takes down what one issuer says.
+func (r *roster) hear(reg heldRegister, issuer peer.ID, level int) {
+	holder := r.reign().holder
+	for _, e := range reg.Entries {
+		if id := must(e.Peer); id != holder && id != issuer {
+			r.claims[id] = append(r.claims[id], claim{e, issuer, level})
 		}
 	}
-	return best, ok
+	for _, o := range reg.Outs {
+		id := must(o.Peer)
+		if at, ok := r.bans[id]; o.Tenure == 0 && (!ok || level < at) {
+			r.bans[id] = level
+		}
+		key := stay{id, o.Tenure}
+		if at, ok := r.outs[key]; o.Tenure != 0 && (!ok || level < at) {
+			r.outs[key] = level
+		}
+	}
 }
 
-// nextEpoch is the epoch of a new statement about id.
-func (r *roster) nextEpoch(id peer.ID) uint64 {
-	var top uint64
-	for key, h := range r.statements {
-		if key.peer == id {
-			top = max(top, h.st.Epoch)
+// findInviters goes outwards from the founder and hears those it finds. What one level says about the next is
+// complete before that one is heard.
+func (r *roster) findInviters(counted map[stay]bool) {
+	entries := 0
+	for level := 0; ; level++ {
+		var found []claim
+		for id, said := range r.claims {
+			if _, done := r.inviters[id]; done {
+				continue
+			}
+			if c, ok := r.nearest(said, level); ok && c.has(Inviter) {
+				found = append(found, c)
+			}
+		}
+		slices.SortFunc(found, func(a, b claim) int { return cmp.Compare(a.Peer, b.Peer) })
+		found = found[:min(len(found), maxInviters-len(r.inviters))]
+		if len(found) == 0 {
+			return
+		}
+		for _, c := range found {
+			r.inviters[must(c.Peer)] = member{c.entry, c.level + 1}
+		}
+		for _, c := range found {
+			reg, ok := r.registers[c.stay()]
+			if entries += len(reg.Entries) + len(reg.Outs); ok && entries <= maxEntries {
+				counted[c.stay()] = true
+				r.hear(reg, must(c.Peer), level+1)
+			}
 		}
 	}
-	return top + 1
+}
+
+// nearest is the first of the claims about a peer, nearest first, that is not ended by those up to a level.
+func (r *roster) nearest(said []claim, level int) (claim, bool) {
+	for _, c := range said {
+		if c.level <= level && !r.ended(c) {
+			return c, true
+		}
+	}
+	return claim{}, false
+}
+
+// ended reports whether another issuer puts out whom c admits.
+func (r *roster) ended(c claim) bool {
+	if by, banned := r.bans[must(c.Peer)]; banned && by < c.level {
+		return true
+	}
+	by, out := r.outs[c.stay()]
+	return out && (by <= c.level || !c.has(Inviter))
+}
+
+// findMembers is the rest of settle, once all inviters were heard.
+func (r *roster) findMembers(holder member) {
+	r.members = map[peer.ID]member{must(holder.Peer): holder}
+	var all []member
+	for id, said := range r.claims {
+		m, inviter := r.inviters[id]
+		if !inviter {
+			c, ok := r.nearest(said, maxInviters)
+			if !ok {
+				continue
+			}
+			m = member{c.entry, c.level + 1}
+			m.Rights = slices.DeleteFunc(slices.Clone(m.Rights), func(right Right) bool { return right == Inviter })
+		}
+		if _, gone := r.departures[stay{id, m.Tenure}]; !gone {
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b member) int { return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.Peer, b.Peer)) })
+	for _, m := range all[:min(len(all), MaxPeers-1)] {
+		r.members[must(m.Peer)] = m
+	}
+}
+
+// claimed reports whether any issuer grants that stay.
+func (r *roster) claimed(s stay) bool {
+	return slices.ContainsFunc(r.claims[s.peer], func(c claim) bool { return c.Tenure == s.tenure })
 }
 
 func (r *roster) has(id peer.ID, right Right) bool {
-	st, ok := r.members[id]
-	return ok && st.has(right)
+	m, ok := r.members[id]
+	return ok && m.has(right)
 }
 
 // all lists the records in a fixed order.
 func (r *roster) all() exchange {
 	var x exchange
-	for _, h := range r.statements {
-		x.Statements = append(x.Statements, h.raw)
+	for _, s := range r.chain {
+		x.Successions = append(x.Successions, s.raw)
+	}
+	for _, h := range r.registers {
+		x.Registers = append(x.Registers, h.raw)
+	}
+	for _, s := range r.departures {
+		x.Departures = append(x.Departures, s)
 	}
 	for _, p := range r.addresses {
 		x.Addresses = append(x.Addresses, p.raw)
 	}
 	byBody := func(a, b signed) int { return cmp.Or(bytes.Compare(a.Body, b.Body), bytes.Compare(a.Sig, b.Sig)) }
-	slices.SortFunc(x.Statements, byBody)
+	slices.SortFunc(x.Registers, byBody)
+	slices.SortFunc(x.Departures, byBody)
 	slices.SortFunc(x.Addresses, byBody)
 	return x
 }
@@ -225,53 +353,9 @@ func (r *roster) all() exchange {
 func (r *roster) hash() [sha256.Size]byte {
 	h := sha256.New()
 	x := r.all()
-	for _, s := range slices.Concat(x.Statements, x.Addresses) {
+	for _, s := range slices.Concat(x.Successions, x.Registers, x.Departures, x.Addresses) {
 		one := s.hash()
 		h.Write(one[:])
 	}
 	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// mayRevoke reports why issuer's word against id would not hold, if so: it must not rest on id.
-func (r *roster) mayRevoke(issuer, id peer.ID) error {
-	if id == r.cluster {
-		return ErrFounderRevoked
-	}
-	if !r.has(issuer, Inviter) {
-		return fmt.Errorf("%w: it is no inviter", ErrNoRight)
-	}
-	if r.has(id, Inviter) && r.level(id) <= r.level(issuer) {
-		return fmt.Errorf("%w: %s is an inviter as near to the founder as this node; ask the node that admitted it, or the founder", ErrNoRight, id)
-	}
-	return nil
-}
-
-// level is the number of admissions between the founder and inviter id.
-func (r *roster) level(id peer.ID) (n int) {
-	for ; id != r.cluster && n <= len(r.members); n++ {
-		st, ok := r.members[id]
-		if !ok {
-			return n
-		}
-		id = must(st.Issuer)
-	}
-	return n
-}
-
-// lastWords are the statements that hold about others on issuer's word alone, admissions and
-// revocations: without it they would be void.
-func (r *roster) lastWords(issuer peer.ID) []statement {
-	best := map[peer.ID]held{}
-	for key, h := range r.statements {
-		if old, ok := best[key.peer]; !ok || newer(old, h) {
-			best[key.peer] = h
-		}
-	}
-	var out []statement
-	for id, h := range best {
-		if must(h.st.Issuer) == issuer && id != issuer && id != r.cluster {
-			out = append(out, h.st)
-		}
-	}
-	return out
 }

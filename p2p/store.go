@@ -18,11 +18,15 @@ import (
 // Files of the state folder.
 const (
 	identityFile   = "identity.key" // private key, libp2p protobuf form, mode 0600
-	membershipFile = "membership"   // membershipMagic, SHA-256 of the rest, msgpack of saved; mode 0600
+	membershipFile = "membership"   // magic, SHA-256 of the rest, msgpack of saved; mode 0600
 	lockFile       = "p2p.lock"     // held while a node runs on the folder
 )
 
-const membershipMagic = "dtpnode membership 1\n"
+// The formats of the membership file. The first held statements, see legacy.go.
+const (
+	membershipMagic = "dtpnode membership 2\n"
+	oldMagic        = "dtpnode membership 1\n"
+)
 
 // saved is a node's memory between two runs.
 type saved struct {
@@ -30,6 +34,13 @@ type saved struct {
 	Roster  exchange
 	Invites []invite
 	Ports   []savedPort
+	Seen    []savedSeen
+}
+
+// savedSeen is when a member was last up here.
+type savedSeen struct {
+	Peer string
+	Unix int64
 }
 
 // savedPort is the port that Listen with port 0 got.
@@ -89,6 +100,9 @@ func loadMembership(dir string) (*saved, error) {
 
 func decodeMembership(raw []byte) (*saved, error) {
 	rest, ok := bytes.CutPrefix(raw, []byte(membershipMagic))
+	if !ok {
+		rest, ok = bytes.CutPrefix(raw, []byte(oldMagic))
+	}
 	if !ok || len(rest) < sha256.Size {
 		return nil, fmt.Errorf("%w: it is no membership file of this version", ErrDamagedState)
 	}

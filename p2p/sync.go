@@ -119,6 +119,9 @@ func (n *Node) mergeFrom(id peer.ID, x exchange) {
 	if err == nil && changed {
 		err = n.refreshAddresses()
 		if err == nil {
+			_, err = n.tidy()
+		}
+		if err == nil {
 			err = n.save()
 		}
 	}
@@ -147,11 +150,34 @@ func (n *Node) announceChanges() {
 	for {
 		select {
 		case <-n.dirty:
+			for _, id := range n.whoWent() {
+				n.emit(MemberGone{ID: id.String()})
+			}
 			n.emit(MembersChanged{})
 		case <-n.ctx.Done():
 			return
 		}
 	}
+}
+
+// whoWent are the peers that were members when it was last asked, and are none now.
+func (n *Node) whoWent() (gone []peer.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id := range n.known {
+		if _, in := n.roster.members[id]; !in {
+			gone = append(gone, id)
+			delete(n.known, id)
+			delete(n.seen, id)
+			delete(n.infos, id)
+			delete(n.problems, id)
+			delete(n.shunned, id)
+		}
+	}
+	for id := range n.roster.members {
+		n.known[id] = true
+	}
+	return gone
 }
 
 func (n *Node) addressSeq() uint64 {
@@ -181,53 +207,4 @@ func (n *Node) refreshAddresses() error {
 	}
 	_, err = n.roster.merge(exchange{Addresses: []signed{own}})
 	return err
-}
-
-// Revoke puts id out of the cluster: every member drops its connection once it hears of it. Members that
-// id had admitted stay, now on this node's word; revoke them too if id is not to be trusted at all.
-func (n *Node) Revoke(_ context.Context, id PeerID) error {
-	target, err := peer.Decode(id)
-	if err != nil {
-		return fmt.Errorf("could not revoke %q: it is no peer id: %w", clip(id), err)
-	}
-	n.mu.Lock()
-	err = n.revoke(target)
-	n.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("could not revoke %s: %w", id, err)
-	}
-	n.log.Info("revoked a member", "peer", id)
-	n.membersChanged()
-	return nil
-}
-
-// revoke is Revoke under n.mu.
-func (n *Node) revoke(target peer.ID) error {
-	if _, ok := n.roster.members[target]; !ok {
-		return ErrNotMember
-	}
-	if err := n.roster.mayRevoke(n.id, target); err != nil {
-		return err
-	}
-	gone, err := n.state(target, statement{Name: n.roster.members[target].Name, Revoked: true})
-	if err != nil {
-		return err
-	}
-	x := exchange{Statements: []signed{gone}}
-	for _, st := range n.roster.lastWords(target) {
-		again, err := n.state(must(st.Peer), st)
-		if err != nil {
-			return err
-		}
-		x.Statements = append(x.Statements, again)
-	}
-	old := *n.roster
-	if _, err := n.roster.merge(x); err != nil {
-		return err
-	}
-	if err := n.save(); err != nil {
-		*n.roster = old // merge never changes the maps of the roster it is called on
-		return err
-	}
-	return nil
 }

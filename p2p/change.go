@@ -1,0 +1,215 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// issue signs a register of this node and adds it to x.
+func (n *Node) issue(reg register, x exchange) (exchange, error) {
+	s, err := sign(n.key, forRegister, &reg)
+	if err == nil && len(s.Body) > maxRecord {
+		err = fmt.Errorf("a register of %d bytes: %w", len(s.Body), ErrTooLarge)
+	}
+	x.Registers = append(x.Registers, s)
+	return x, err
+}
+
+// publish takes over records that this node made, durably. Under n.mu.
+func (n *Node) publish(x exchange) error {
+	old := *n.roster
+	if _, err := n.roster.merge(x); err != nil {
+		return err
+	}
+	if err := n.save(); err != nil {
+		*n.roster = old // merge never changes the maps of the roster it is called on
+		return err
+	}
+	return nil
+}
+
+// tidy brings this node's own register in line with what others say, if it has one. Under n.mu.
+func (n *Node) tidy() (changed bool, err error) {
+	reg, err := n.roster.draft(n.id)
+	if err != nil {
+		return false, nil //nolint:nilerr // it is no inviter
+	}
+	if h, ok := n.roster.registers[stay{n.id, reg.Under}]; ok {
+		was := h.register
+		was.Version = reg.Version
+		a, errA := wire.Marshal(&was)
+		b, errB := wire.Marshal(&reg)
+		if errA != nil || errB != nil || slices.Equal(a, b) {
+			return false, errors.Join(errA, errB)
+		}
+	} else if n.roster.reign().holder != n.id {
+		return false, nil // the first one comes with the first admission
+	}
+	x, err := n.issue(reg, exchange{})
+	if err == nil {
+		_, err = n.roster.merge(x)
+	}
+	return err == nil, err
+}
+
+// Revoke puts id out of the cluster: every member drops its connection once it hears of it. Members that
+// id had admitted stay, now on this node's word; revoke them too if id is not to be trusted at all.
+func (n *Node) Revoke(_ context.Context, id PeerID) error {
+	target, err := peer.Decode(id)
+	if err != nil {
+		return fmt.Errorf("could not revoke %q: it is no peer id: %w", clip(id), err)
+	}
+	n.mu.Lock()
+	err = n.putOut(target, true)
+	n.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("could not revoke %s: %w", id, err)
+	}
+	n.log.Info("revoked a member", "peer", id)
+	n.membersChanged()
+	return nil
+}
+
+// putOut ends the stay of a member. Under n.mu.
+func (n *Node) putOut(target peer.ID, ban bool) error {
+	if _, ok := n.roster.members[target]; !ok {
+		return ErrNotMember
+	}
+	if err := n.roster.mayRevoke(n.id, target); err != nil {
+		return err
+	}
+	reg, err := n.roster.draft(n.id)
+	if err != nil {
+		return err
+	}
+	n.roster.revoke(&reg, target, ban)
+	x, err := n.issue(reg, exchange{})
+	if err != nil {
+		return err
+	}
+	return n.publish(x)
+}
+
+// Depart ends this node's membership for good, tells the members that are up and closes the node. Started
+// again it is a cluster of its own; only a new invitation brings it back. The founder must hand its role over
+// first.
+func (n *Node) Depart(ctx context.Context) error {
+	n.mu.Lock()
+	m, in := n.roster.members[n.id]
+	err := ErrNotMember
+	switch {
+	case n.roster.reign().holder == n.id && len(n.roster.members) > 1:
+		err = ErrFounderStays
+	case in:
+		var d signed
+		d, err = sign(n.key, forDeparture, &departure{Cluster: n.roster.cluster.String(), Peer: n.id.String(), Tenure: m.Tenure})
+		if err == nil && m.Tenure != 0 {
+			err = n.publish(exchange{Departures: []signed{d}})
+		}
+	}
+	var frame []byte
+	if err == nil {
+		frame, err = n.rosterFrame()
+	}
+	if err == nil {
+		for _, l := range n.links {
+			err = errors.Join(err, l.push(frameRoster, frame))
+		}
+	}
+	own := n.roster.cluster == n.id
+	n.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("could not leave the cluster: %w", err)
+	}
+	err = n.Leave(ctx)
+	files := []string{membershipFile}
+	if own {
+		files = append(files, identityFile) // it names the cluster that this node is no member of any more
+	}
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(filepath.Join(n.cfg.Dir, f)))
+	}
+	return err
+}
+
+// forgetOften drops members that nobody has heard of for long.
+func (n *Node) forgetOften() {
+	every := min(n.cfg.EphemeralFor/4, time.Hour)
+	tick := time.NewTicker(max(every, time.Millisecond))
+	defer tick.Stop()
+	saved := time.Now()
+	for {
+		select {
+		case <-tick.C:
+		case <-n.ctx.Done():
+			return
+		}
+		n.mu.Lock()
+		var changed bool
+		var err error
+		if time.Since(n.started) > n.cfg.EphemeralFor { // they had time to come back to this run
+			changed, err = n.forget(time.Now())
+		}
+		if err == nil && time.Since(saved) > time.Hour {
+			saved, err = time.Now(), n.save() // with when they were seen
+		}
+		n.mu.Unlock()
+		if err != nil {
+			n.log.Warn("could not forget members that are gone", "err", err)
+		}
+		if changed {
+			n.membersChanged()
+		}
+	}
+}
+
+// forget drops those of this node's own register that were not seen for long, and those of other inviters
+// after twice the time, for an inviter may be gone too. Under n.mu.
+func (n *Node) forget(now time.Time) (bool, error) {
+	var late []peer.ID
+	for id, m := range n.roster.members {
+		if id == n.id {
+			continue
+		}
+		at, ok := n.seen[id]
+		if n.links[id] != nil || !ok {
+			n.seen[id] = now
+			continue
+		}
+		limit := n.cfg.ForgetAfter
+		if m.Ephemeral {
+			limit = n.cfg.EphemeralFor
+		}
+		if !slices.ContainsFunc(n.roster.claims[id], func(c claim) bool { return c.issuer == n.id && c.Tenure == m.Tenure }) {
+			limit *= 2
+		}
+		if now.Sub(at) > limit && n.roster.mayRevoke(n.id, id) == nil {
+			late = append(late, id)
+		}
+	}
+	if len(late) == 0 {
+		return false, nil
+	}
+	reg, err := n.roster.draft(n.id)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range late {
+		n.roster.revoke(&reg, id, false)
+		n.log.Info("forget a member that was not seen for long", "peer", id.String(), "name", n.roster.members[id].Name)
+	}
+	x, err := n.issue(reg, exchange{})
+	if err != nil {
+		return false, err
+	}
+	return true, n.publish(x)
+}

@@ -1,0 +1,217 @@
+package p2p
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"pgregory.net/rapid"
+)
+
+// succeed signs a succession after a reign.
+func succeed(t fataler, cluster, by who, a reign, holder, recovery peer.ID) signed {
+	t.Helper()
+	s := succession{Cluster: cluster.id.String(), Seq: a.seq + 1, Prev: a.prev, Holder: holder.String(), By: by.id.String()}
+	if recovery != "" {
+		s.Recovery = recovery.String()
+	}
+	out, err := sign(by.key, forSuccession, &s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestStolenFounderKeyIsPowerlessAfterTakeBack(t *testing.T) {
+	p := people(t, 6)
+	f, a, key, thief, thiefKey, b := p[0], p[1], p[2], p[3], p[4], p[5]
+	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(a, 1, Worker), enter(b, 2, Worker)}))
+	put := func(x exchange) {
+		t.Helper()
+		if _, err := r.merge(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := r.reign()
+	put(exchange{Successions: []signed{succeed(t, f, f, first, f.id, key.id)}})
+	set := r.reign()
+	if set.holder != f.id || set.recovery != key.id || !in(r, a) {
+		t.Fatalf("after the recovery key was set: %+v, %v", set, r.members)
+	}
+	// The thief gives the role away; the recovery key takes it back from before that, with a's register.
+	put(exchange{Successions: []signed{succeed(t, f, f, set, thief.id, key.id)}})
+	if r.reign().holder != thief.id {
+		t.Fatal("a holder cannot hand the role over")
+	}
+	n, ok := r.takeBackAt(key.id)
+	if !ok {
+		t.Fatal("nothing to take back")
+	}
+	back := r.reignAt(n)
+	put(exchange{Successions: append(r.all().Successions[:n:n], succeed(t, f, key, back, a.id, key.id)),
+		Registers: []signed{says(t, f, a, reign{seq: back.seq + 1}.under(), 1, []entry{enter(b, 2, Worker)})}})
+	check := func() {
+		t.Helper()
+		if r.reign().holder != a.id || !in(r, b) || in(r, f) || in(r, thief) {
+			t.Fatalf("after the take-back: %+v, %v", r.reign(), r.members)
+		}
+	}
+	check()
+	// Whatever the founder's key signs now, anywhere in the chain.
+	for i := range len(r.chain) + 1 {
+		at := r.reignAt(i)
+		put(exchange{Successions: append(r.all().Successions[:i:i], succeed(t, f, f, at, thief.id, thiefKey.id))})
+		put(exchange{Successions: append(r.all().Successions[:i:i], succeed(t, f, f, at, f.id, at.recovery))})
+		put(exchange{Registers: []signed{says(t, f, f, at.under(), maxNumber, []entry{enter(thief, 3, AllRights()...)}, out{a.id.String(), 0})}})
+		check()
+	}
+	put(exchange{Registers: []signed{says(t, f, f, 0, maxNumber, nil)}})
+	check()
+}
+
+// The cluster goes on through a handover, before and after the new holder has told of its register.
+func TestHandover(t *testing.T) {
+	p := people(t, 4)
+	f, a, b, c := p[0], p[1], p[2], p[3]
+	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter), enter(c, 3, Worker)}), says(t, f, a, 1, 1, []entry{enter(b, 2, Worker)}))
+	reg, err := r.draft(f.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.adopt(&reg, a.id, 1)
+	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries)}, Successions: []signed{succeed(t, f, f, r.reign(), a.id, "")}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []who{a, b, c} {
+		if !in(r, w) {
+			t.Errorf("%s is gone", w.id)
+		}
+	}
+	if reg, err = r.draft(a.id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.merge(exchange{Registers: []signed{says(t, f, a, reg.Under, reg.Version, reg.Entries)}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range p {
+		if !in(r, w) {
+			t.Errorf("%s is gone after the new register", w.id)
+		}
+	}
+	if err := r.mayRevoke(a.id, f.id); err != nil {
+		t.Errorf("the new founder cannot revoke the old one: %v", err)
+	}
+	if r.mayRevoke(f.id, a.id) == nil {
+		t.Error("the old founder can revoke the new one")
+	}
+}
+
+// Successions in any order and portions end in the same holder, as long as nobody signs two histories with one
+// key.
+func TestSuccessionsConverge(t *testing.T) {
+	p := people(t, 5)
+	f, key := p[0], p[4]
+	rapid.Check(t, func(t *rapid.T) {
+		r := newRoster(f.id)
+		holder := f
+		var all []signed
+		add := func(by, to who, a reign) {
+			s := succeed(t, f, by, a, to.id, key.id)
+			all = append(all, s)
+			if _, err := r.merge(exchange{Successions: all}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(f, f, r.reign())
+		for range rapid.IntRange(0, 6).Draw(t, "steps") {
+			to := p[rapid.IntRange(0, 3).Draw(t, "to")]
+			if rapid.Bool().Draw(t, "taken back") {
+				n, ok := r.takeBackAt(key.id)
+				if !ok {
+					t.Fatal("no place to take it back")
+				}
+				add(key, to, r.reignAt(n))
+			} else {
+				add(holder, to, r.reign())
+			}
+			if r.reign().holder != to.id {
+				t.Fatal("the role was not passed on")
+			}
+			holder = to
+		}
+		two := newRoster(f.id)
+		for _, i := range rapid.Permutation(index(len(all))).Draw(t, "order") {
+			if _, err := two.merge(exchange{Successions: all[i : i+1]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := two.merge(r.all()); err != nil {
+			t.Fatal(err)
+		}
+		if two.reign().holder != r.reign().holder {
+			t.Fatal("they differ")
+		}
+	})
+}
+
+func index(n int) (out []int) {
+	for i := range n {
+		out = append(out, i)
+	}
+	return out
+}
+
+// A cluster with batch workers for years: what its roster takes follows the members that there are, not those
+// that there were, and no record of the past brings one back.
+func TestRosterHasNoEnd(t *testing.T) {
+	const joins, present, batch = 100_000, 500, 250
+	f, inviter := someone(t), someone(t)
+	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(inviter, 1, Inviter, Worker)}))
+	apart := newRoster(f.id) // a member that is away, and comes back with what it knew
+	most := 0
+	for done := 0; done < joins; done += batch {
+		by := []who{f, inviter}[done/batch%2]
+		reg, err := r.draft(by.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range batch {
+			if over := len(reg.Entries) - present/2; over >= 0 {
+				i := 0
+				for ; reg.Entries[i].Peer == inviter.id.String(); i++ {
+				}
+				r.revoke(&reg, must(reg.Entries[i].Peer), false)
+			}
+			if err := reg.admit(entry{Peer: someID(t, done+i).String(), Rights: []Right{Worker}, Tenure: newTenure(), Ephemeral: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := r.merge(exchange{Registers: []signed{says(t, f, by, reg.Under, reg.Version, reg.Entries, reg.Outs...)}}); err != nil {
+			t.Fatal(err)
+		}
+		if done == joins/2 {
+			if _, err := apart.merge(r.all()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		size := 0
+		for _, s := range r.all().Registers {
+			size += len(s.Body)
+		}
+		most = max(most, size)
+	}
+	if len(r.members) > present+2 || len(r.members) < present/2 || len(r.registers) != 2 {
+		t.Errorf("%d members in %d registers", len(r.members), len(r.registers))
+	}
+	if most > 400*present {
+		t.Errorf("the records took %d bytes", most)
+	}
+	before := fmt.Sprint(r.sum)
+	if _, err := r.merge(apart.all()); err != nil || fmt.Sprint(r.sum) != before {
+		t.Errorf("one that was away changed the roster: %v", err)
+	}
+	if _, err := apart.merge(r.all()); err != nil || apart.sum != r.sum {
+		t.Errorf("one that was away does not learn: %v", err)
+	}
+	t.Logf("%d joins, %d members, at most %d bytes of records", joins, len(r.members), most)
+}
