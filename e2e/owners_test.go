@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,5 +89,68 @@ func TestWhoseJob(t *testing.T) {
 		if r := cmd(n, "get", id, "-o", "-"); r.code != 3 || r.stdout == "" {
 			t.Errorf("get on %s: exit %d, %s", n.name, r.code, r.stderr)
 		}
+	}
+}
+
+// TestRevokedSubmitter revokes a job's submitter while the job runs and its home is the submitter, or another since
+// the submitter died, or with a replica away that is needed to end it: nothing runs any more at once, the job ends
+// with that reason, also for the replica that comes back, and no ledger is taken for damaged.
+func TestRevokedSubmitter(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ homeElsewhere, replicaAway bool }{
+		"home": {}, "home elsewhere": {homeElsewhere: true}, "replica away": {replicaAway: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := rightful(t, "submitter,worker", "worker", "worker")
+			first, gone := c.nodes[0], c.nodes[1]
+			job := paceOf(4, 20*time.Minute)
+			st := gone.submit(t, job.request(t))
+			gone.running(t, st.ID)
+			var now api.JobStatus
+			check(t, poll(settleLimit, func() (ok bool, err error) {
+				now, err = gone.job(t.Context(), st.ID)
+				return now.Safe && len(now.Replicas) == 3, err
+			}))
+			left := []*node{first, c.nodes[2], c.nodes[3]}
+			var away *node
+			switch {
+			case tc.homeElsewhere:
+				gone.crash(t)
+				check(t, poll(settleLimit, func() (bool, error) {
+					now, err := first.job(t.Context(), st.ID)
+					return err == nil && now.HomeName != gone.name && now.State == api.Running, nil
+				}))
+			case tc.replicaAway:
+				for _, n := range left[1:] {
+					if slices.Contains(now.Replicas, n.name) {
+						away = n
+					}
+				}
+				away.crash(t)
+				left = slices.DeleteFunc(left, func(n *node) bool { return n == away })
+			}
+			r := first.dtpnode(t, t.TempDir(), "revoke", gone.name)
+			if r.code != 0 || !strings.Contains(r.stdout, "its job "+st.ID[:12]) {
+				t.Errorf("revoke does not say what it stopped: %+v", r)
+			}
+			for _, n := range left {
+				check(t, poll(settleLimit, func() (bool, error) { st, err := n.status(); return st.Busy == 0, err }))
+			}
+			if away != nil {
+				away.restart(t, nodeSpec{name: away.name, binary: fakeBinary(t)})
+				left = append(left, away)
+			}
+			check(t, poll(settleLimit, func() (bool, error) {
+				now, err := first.job(t.Context(), st.ID)
+				return err == nil && now.State == api.Cancelled && strings.Contains(now.Error, "stopped: its submitter "+gone.name+" was revoked"), nil
+			}))
+			for _, n := range left {
+				n.wantIdle(t)
+				if log := n.logTail(0); strings.Contains(log, "damaged") || strings.Contains(log, "could not read the copy") {
+					t.Errorf("%s took a ledger for damaged", n.name)
+				}
+			}
+		})
 	}
 }

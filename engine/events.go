@@ -171,6 +171,9 @@ type (
 		Term   uint64        `msgpack:"t"`
 		Result ledger.Result `msgpack:"r"`
 	}
+	// Revoked tells that a job's submitter may submit no more: nothing of the job runs here from now on. A copy of its
+	// ledger stays until its end is in it; if this peer leads the job Finished follows.
+	Revoked struct{ ID tasks.JobID }
 	// Expelled tells that this peer is no member of its cluster any more: jobs that others have a part in go on
 	// without it.
 	Expelled struct{}
@@ -204,6 +207,7 @@ func (ResultKept) isEvent()  {}
 func (BlobDamaged) isEvent() {}
 func (Restore) isEvent()     {}
 func (Remember) isEvent()    {}
+func (Revoked) isEvent()     {}
 func (Expelled) isEvent()    {}
 func (Leave) isEvent()       {}
 

@@ -60,6 +60,8 @@ func (p *Peer) handle(ev Event) {
 	case Remember:
 		p.over[ev.ID] = ev.Term
 		p.ended.add(ev.ID, ev.Result)
+	case Revoked:
+		p.revoked(ev.ID)
 	case Expelled:
 		p.expelled()
 	case Leave:

@@ -366,6 +366,23 @@ func (p *Peer) cancel(id tasks.JobID) {
 	}
 }
 
+// revoked ends all work for a job whose submitter may submit no more.
+func (p *Peer) revoked(id tasks.JobID) {
+	j := p.job(id)
+	switch {
+	case j == nil || j.shut:
+		return
+	case j.lead != nil:
+		p.cancel(id)
+	case j.log == nil && j.founding == nil:
+		p.closeJob(j, true)
+		return
+	}
+	j.stopped = true // should it be prepared yet
+	p.schedule(steal.Rest{Job: id})
+	p.schedule(steal.Shun{Job: id})
+}
+
 // closeJob ends this peer's part in a job. Lost says that its home has gone for good.
 func (p *Peer) closeJob(j *jobState, lost bool) {
 	if j.shut {

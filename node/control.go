@@ -81,13 +81,7 @@ func (d *Daemon) routes() http.Handler {
 	handle("GET /v1/members", func(*http.Request) (any, error) { return d.members(), nil })
 	handle("POST /v1/invites", d.handleInvite)
 	handle("POST /v1/join", d.handleJoin)
-	handle("POST /v1/revoke", func(r *http.Request) (any, error) {
-		var req api.RevokeRequest
-		if err := readJSON(r, &req); err != nil {
-			return nil, err
-		}
-		return struct{}{}, d.net.Revoke(r.Context(), req.ID)
-	})
+	handle("POST /v1/revoke", d.handleRevoke)
 	handle("POST /v1/jobs", d.handleSubmit)
 	handle("GET /v1/jobs", func(r *http.Request) (any, error) { return d.allJobs(r.Context()), nil })
 	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })

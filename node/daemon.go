@@ -59,6 +59,7 @@ type Daemon struct {
 	gens   map[steal.GenID]*run
 	rates  map[string]float64 // units/s a slot by code, from earlier jobs
 	plans  *planCache
+	called map[tasks.PeerID]string        // names of all members that there were in this life
 	turns  map[tasks.PeerID]chan struct{} // descriptions being fetched, by submitter
 }
 
@@ -73,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: map[tasks.PeerID]chan struct{}{},
+		plans: newPlanCache(), turns: map[tasks.PeerID]chan struct{}{}, called: map[tasks.PeerID]string{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.open(ctx); err != nil {
@@ -121,10 +122,12 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())
 	}
 	strays := d.comeBack()
+	d.noteNames()
 	d.spawn(d.startExecutor)
 	d.spawn(d.loop)
 	d.spawn(d.listen)
 	d.spawn(d.sweepOften)
+	d.spawn(d.stopRevoked) // while this daemon was away
 	d.spawn(func() { d.followStrays(strays) })
 	return nil
 }

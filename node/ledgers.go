@@ -445,6 +445,9 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 			j.brief(c)
 		}
 		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.cfg.Name, api.Running, ""
+		if owner := d.submitterHeld(j); d.mayNoMore(owner) {
+			d.spawn(func() { d.stopOne(e.ID, owner) }) // the loop must not wait for itself
+		}
 	case !leads && j.led && !j.status.State.Final():
 		d.log.Warn("leads a job no longer", "job", j.name[:12], "home", e.Home, "term", e.Term)
 		j.led, j.concluding = false, false

@@ -82,6 +82,10 @@ func (d *Daemon) homeless(j *job) error {
 			away = append(away, cmp.Or(names[m].name, m))
 		}
 	}
+	if owner := d.submitterOf(j); d.mayNoMore(owner) {
+		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", j.name[:12], d.whyStopped(owner)),
+			Hint: "none of the members that are left has a copy of its ledger, or they are just ending it"}
+	}
 	msg := fmt.Sprintf("job %s has no home just now: its replicas are choosing one", j.name[:12])
 	hint := "try again in a few seconds"
 	switch {

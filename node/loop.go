@@ -165,6 +165,7 @@ func (d *Daemon) listen() {
 		switch ev := ev.(type) {
 		case p2p.PeerUp:
 			d.log.Info("peer up", "id", ev.ID, "name", ev.Info.Name)
+			d.noteNames()
 			d.post(engine.PeerUp{ID: ev.ID, Slots: d.slotsOf(ev.ID, ev.Info)})
 		case p2p.PeerDown:
 			d.log.Info("peer down", "id", ev.ID, "reason", ev.Reason)
@@ -175,6 +176,8 @@ func (d *Daemon) listen() {
 			if id := d.net.ID(); !d.net.HasRight(id, p2p.Worker) && !d.net.HasRight(id, p2p.Submitter) {
 				d.post(engine.Expelled{}) // or without any right that a job needs
 			}
+			d.stopRevoked()
+			d.noteNames()
 		case p2p.Message:
 			d.receive(ev.From, ev.Payload)
 		case p2p.Announced:

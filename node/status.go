@@ -41,6 +41,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 		d.snapshot(j)
 	}
 	names := d.memberNames()
+	called := d.nameOf(d.submitterOf(j)) // before j.mu is held
 	var kept int64
 	if id := j.known(); id != "" {
 		kept = bytesUnder(d.ledgerDir(id)) // a folder is not read while j.mu is held: the loop needs that
@@ -49,7 +50,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	defer j.mu.Unlock()
 	st := j.status
 	st.Submitter = d.submitterHeld(j)
-	st.SubmitterName = cmp.Or(names[st.Submitter].name, st.SubmitterName)
+	st.SubmitterName = cmp.Or(names[st.Submitter].name, st.SubmitterName, called)
 	if j.told {
 		return st
 	}

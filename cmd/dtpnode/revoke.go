@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -16,7 +17,8 @@ func newRevoke(g *globals) *cobra.Command {
 		Use:   "revoke MEMBER",
 		Short: "Put a member out of the cluster",
 		Long: `revoke puts a member, named by its name, its id or the beginning of its id, out of the cluster for
-good: its connections are closed and its work is done by others.
+good: its connections are closed and its work is done by others. Jobs that it has submitted are stopped at once on all
+nodes, and named here.
 
 Exit status: 0 revoked, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode revoke node7",
@@ -42,10 +44,26 @@ func runRevoke(ctx context.Context, g *globals, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := client.Revoke(ctx, api.RevokeRequest{ID: m.ID}); err != nil {
+	done, err := client.Revoke(ctx, api.RevokeRequest{ID: m.ID})
+	if err != nil {
 		return err
 	}
-	return g.show(m, func(w io.Writer) { fmt.Fprintf(w, "revoked %s (%s)\n", m.Name, m.ID) })
+	shown := struct {
+		api.Member
+		api.Revoked
+	}{m, done}
+	return g.show(shown, func(w io.Writer) { printRevoked(w, m, done) })
+}
+
+func printRevoked(w io.Writer, m api.Member, done api.Revoked) {
+	fmt.Fprintf(w, "revoked %s (%s)\n", progress.Clean(m.Name), m.ID)
+	for _, j := range done.Stopped {
+		how := "stopped its job %s\n"
+		if !j.Ended {
+			how = "its job %s stops as soon as the nodes that keep its ledger can be reached\n"
+		}
+		fmt.Fprintf(w, how, progress.Short(j.ID))
+	}
 }
 
 // findMember finds the one member that name means.

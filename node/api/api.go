@@ -6,7 +6,7 @@
 //	GET  /v1/members                []Member
 //	POST /v1/invites                InviteRequest -> Invite
 //	POST /v1/join                   JoinRequest -> NodeStatus
-//	POST /v1/revoke                 RevokeRequest -> {}
+//	POST /v1/revoke                 RevokeRequest -> Revoked
 //	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
 //	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts)
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
@@ -230,4 +230,16 @@ type JoinRequest struct {
 // RevokeRequest names a member to put out of the cluster.
 type RevokeRequest struct {
 	ID string `json:"id"`
+}
+
+// Revoked tells what a revocation stopped.
+type Revoked struct {
+	Stopped []StoppedJob `json:"stopped"` // jobs of the member that had not ended
+}
+
+// StoppedJob is a job that its submitter's revocation stops. Ended says that it was over, or that no member has its
+// ledger, when the answer was given; else it stops as soon as the nodes that keep its ledger can be reached.
+type StoppedJob struct {
+	ID    string `json:"id"`
+	Ended bool   `json:"ended"`
 }

@@ -80,10 +80,9 @@ func (c *Client) Join(ctx context.Context, req JoinRequest) (NodeStatus, error) 
 	return call[NodeStatus](ctx, c, http.MethodPost, "/v1/join", req)
 }
 
-// Revoke puts a member out of the cluster.
-func (c *Client) Revoke(ctx context.Context, req RevokeRequest) error {
-	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/revoke", req)
-	return err
+// Revoke puts a member out of the cluster, and tells what that stopped.
+func (c *Client) Revoke(ctx context.Context, req RevokeRequest) (Revoked, error) {
+	return call[Revoked](ctx, c, http.MethodPost, "/v1/revoke", req)
 }
 
 // Submit hands a job to the daemon.

@@ -80,7 +80,7 @@ func TestClientCalls(t *testing.T) {
 			return want(i.Token, "T", err)
 		},
 		func() error { st, err := c.Join(ctx, JoinRequest{Token: "T"}); return want(st.ID, "x", err) },
-		func() error { return c.Revoke(ctx, RevokeRequest{ID: "x"}) },
+		func() error { _, err := c.Revoke(ctx, RevokeRequest{ID: "x"}); return err },
 		func() error { j, err := c.Submit(ctx, JobRequest{Selector: "S"}); return want(j.ID, "x", err) },
 		func() error { j, err := c.Jobs(ctx); return want(j[0].ID, "x", err) },
 		func() error { j, err := c.Job(ctx, "a/b"); return want(j.ID, "x", err) },

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A job ends with its submitter's right to submit: every node kills what it runs of it as soon as it hears, and
+// whichever node leads the job writes that end into its ledger. A node that comes to lead it later does so too, after
+// a restart or because the submitter was the home.
+
+// mayNoMore reports whether a member's jobs are to end. Its own jobs this node does not judge.
+func (d *Daemon) mayNoMore(submitter tasks.PeerID) bool {
+	return submitter != "" && submitter != d.net.ID() && !d.net.HasRight(submitter, p2p.Submitter)
+}
+
+// stopRevoked ends here what members have submitted that may do so no more.
+func (d *Daemon) stopRevoked() {
+	d.mu.Lock()
+	ids := map[tasks.JobID]tasks.PeerID{}
+	for id, c := range d.copies {
+		ids[id] = c.desc.Submitter
+	}
+	jobs := make(map[tasks.JobID]*job, len(d.jobs))
+	for id, j := range d.jobs {
+		jobs[id] = j
+	}
+	d.mu.Unlock()
+	for id, j := range jobs {
+		ids[id] = cmp.Or(ids[id], d.submitterOf(j))
+	}
+	for id, submitter := range ids {
+		if d.mayNoMore(submitter) {
+			d.stopOne(id, submitter)
+		}
+	}
+}
+
+// stopOne kills what runs here of a job whose submitter was revoked, and ends the job if it is led here.
+func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
+	d.post(engine.Revoked{ID: id})
+	j := d.byID(id)
+	if j == nil || !j.leads() || j.final() {
+		return
+	}
+	why := d.whyStopped(submitter)
+	d.log.Warn("ends a job", "job", j.name[:12], "reason", why)
+	j.cancel()
+	_ = os.Remove(d.resultPath(j.name))
+	d.conclude(j, api.Cancelled, why, "")
+}
+
+// whyStopped is the reason that is told of a job whose submitter may submit no more.
+func (d *Daemon) whyStopped(submitter tasks.PeerID) string {
+	name := d.nameOf(submitter)
+	if slices.ContainsFunc(d.net.Members(), func(m p2p.Member) bool { return m.ID == submitter }) {
+		return fmt.Sprintf("stopped: its submitter %s has no right to submit any more", name)
+	}
+	return fmt.Sprintf("stopped: its submitter %s was revoked", name)
+}
+
+// nameOf is a member's name, also after it has ceased to be one.
+func (d *Daemon) nameOf(id tasks.PeerID) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return cmp.Or(d.called[id], id)
+}
+
+// noteNames keeps the names of members for when they are none any more.
+func (d *Daemon) noteNames() {
+	members := d.net.Members()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, m := range members {
+		if m.Name != "" {
+			d.called[m.ID] = m.Name
+		}
+	}
+}
+
+// revokeWait is how long a revocation waits for the jobs of who was revoked to end.
+const revokeWait = 5 * time.Second
+
+// handleRevoke puts a member out and tells which of its jobs that stopped.
+func (d *Daemon) handleRevoke(r *http.Request) (any, error) {
+	var req api.RevokeRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	running := d.jobsOf(r.Context(), req.ID)
+	if err := d.net.Revoke(r.Context(), req.ID); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), revokeWait)
+	defer cancel()
+	for len(running) > 0 && ctx.Err() == nil && len(d.jobsOf(ctx, req.ID)) > 0 {
+		sleep(ctx, 100*time.Millisecond)
+	}
+	left := d.jobsOf(r.Context(), req.ID)
+	out := api.Revoked{Stopped: []api.StoppedJob{}}
+	for _, st := range running {
+		ends := !slices.ContainsFunc(left, func(o api.JobStatus) bool { return o.ID == st.ID })
+		out.Stopped = append(out.Stopped, api.StoppedJob{ID: st.ID, Ended: ends})
+	}
+	return out, nil
+}
+
+// jobsOf are the jobs of a member that have not ended, as far as members that answer tell.
+func (d *Daemon) jobsOf(ctx context.Context, submitter tasks.PeerID) (out []api.JobStatus) {
+	for _, st := range d.allJobs(ctx) {
+		if st.Submitter == submitter && !st.State.Final() {
+			out = append(out, st)
+		}
+	}
+	return out
+}
