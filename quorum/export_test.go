@@ -1,0 +1,7 @@
+package quorum
+
+// What the tests sign with.
+var (
+	VoteText     = voteText
+	TransferText = transferText
+)

@@ -1,0 +1,309 @@
+package quorum
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Bounds of what others hand in as a proof; beyond them it is refused unread.
+const (
+	maxVoters = 16  // of one configuration
+	maxLinks  = 512 // changes of the voters in a group's life: each costs some 450 bytes of every mandate
+	maxSig    = 128 // bytes of a signature
+	maxPeer   = 128 // bytes of a peer's name
+)
+
+// ErrUnproven is the error, under errors.Is, of a mandate or seal that does not prove what it says.
+var ErrUnproven = errors.New("not proven")
+
+// Keys signs as this peer, and checks what any peer signed. Both are pure: equal texts give equal answers at any
+// time, for replicas decide by them what an entry of the log means.
+type Keys interface {
+	// Sign returns this peer's signature under text.
+	Sign(text []byte) []byte
+	// Verify reports whether sig is the signature of peer by under text. It takes any bytes.
+	Verify(by tasks.PeerID, text, sig []byte) bool
+}
+
+// Conf is one set of voters of a group.
+type Conf struct {
+	Seq   uint64 `msgpack:"n"` // counts the sets; 0 is the founders'
+	Term  uint64 `msgpack:"t"` // in which it was made; only votes of later terms can be its
+	Prior uint64 `msgpack:"p"` // Seq of the last set that was made in an earlier term: the leader of Term may have been elected by it
+	// Voters, by ID. A peer has one seat.
+	Voters []Member `msgpack:"v"`
+}
+
+// Signature is a peer's under a text that is known from where it stands.
+type Signature struct {
+	By  tasks.PeerID `msgpack:"b"`
+	Sig []byte       `msgpack:"s"`
+}
+
+// Link is a set of voters, and the signatures that say that it follows another: of a majority of the voters of that
+// other one, or of one authority (Trust). What is signed does not name the other one, so a link can skip sets that
+// stood between if a majority of an earlier one signed it too.
+type Link struct {
+	Conf Conf        `msgpack:"c"`
+	Sigs []Signature `msgpack:"s"`
+}
+
+// Chain leads from a group's founding voters to a later set of voters, each signed by the one before.
+type Chain struct {
+	Founders []Member `msgpack:"f"`
+	Links    []Link   `msgpack:"l,omitempty"`
+}
+
+// Mandate proves to anybody that a member was elected to lead a group in a term: a majority of the voters at the
+// end of the chain signed their votes for it. A voter signs at most one vote in a term.
+type Mandate struct {
+	Chain  Chain       `msgpack:"c"`
+	Term   uint64      `msgpack:"t"`
+	Leader uint64      `msgpack:"l"` // a member's ID, one of the voters at the chain's end
+	Votes  []Signature `msgpack:"v"`
+}
+
+// Seal proves that a majority of a group's voters signed a text.
+type Seal struct {
+	Chain Chain       `msgpack:"c"`
+	Sigs  []Signature `msgpack:"s"`
+}
+
+// Trust is what a check rests on.
+type Trust struct {
+	Keys     Keys
+	Group    string         // the group's name, which is part of all that is signed
+	Founders []tasks.PeerID // whose peers the founding voters must be: all of them and nobody else
+	// Authority reports whether a peer may name a group's voters alone, as its owner may; nil for nobody.
+	Authority func(by tasks.PeerID) bool
+}
+
+// Conf is the set of voters at the end of the chain.
+func (c Chain) Conf() Conf {
+	if n := len(c.Links); n > 0 {
+		return c.Links[n-1].Conf
+	}
+	return Conf{Voters: c.Founders}
+}
+
+// Home is the peer that leads by the mandate; empty if the mandate is none.
+func (m Mandate) Home() tasks.PeerID { return m.Chain.Conf().peer(m.Leader) }
+
+// Admits reports whether somebody who knows that c is a set of the group's voters should believe a mandate that
+// was found to hold: voters who have been replaced since elect nobody in later terms. Keep the newest Conf of the
+// mandates that were believed, and ask it about the next: else those who once were a majority could lead for ever.
+func (c Conf) Admits(m Mandate) bool {
+	need := c.Seq
+	if m.Term <= c.Term {
+		need = c.Prior
+	}
+	return m.Chain.Conf().Seq >= need
+}
+
+// CheckMandate reports why a mandate does not hold; the error is under ErrUnproven. It is pure, and its work is
+// bounded whatever m is.
+func CheckMandate(t Trust, m Mandate) error {
+	if err := t.checkChain(m.Chain); err != nil {
+		return err
+	}
+	return t.checkVotes(m)
+}
+
+// checkVotes checks a mandate whose chain holds.
+func (t Trust) checkVotes(m Mandate) error {
+	conf := m.Chain.Conf()
+	if conf.peer(m.Leader) == "" {
+		return fmt.Errorf("%w: member %x is no voter of its set %d", ErrUnproven, m.Leader, conf.Seq)
+	}
+	if m.Term <= conf.Term || m.Term > maxTerm {
+		return fmt.Errorf("%w: term %d cannot be voted on by voters of term %d", ErrUnproven, m.Term, conf.Term)
+	}
+	if n := t.count(conf, m.Votes, func(v Member) []byte { return voteText(t.Group, m.Term, m.Leader, v.ID) }); n < conf.majority() {
+		return fmt.Errorf("%w: of %d voters %d have signed their votes for member %x in term %d", ErrUnproven, len(conf.Voters), n, m.Leader, m.Term)
+	}
+	return nil
+}
+
+// CheckSeal reports why a seal does not show that a majority signed text; the error is under ErrUnproven. Purpose
+// and meaning of the text are the caller's.
+func CheckSeal(t Trust, text []byte, s Seal) error {
+	if err := t.checkChain(s.Chain); err != nil {
+		return err
+	}
+	conf, signed := s.Chain.Conf(), SealText(t.Group, text)
+	if n := t.count(conf, s.Sigs, func(Member) []byte { return signed }); n < conf.majority() {
+		return fmt.Errorf("%w: %d of %d voters have signed", ErrUnproven, n, len(conf.Voters))
+	}
+	return nil
+}
+
+// checkChain follows a chain from its beginning.
+func (t Trust) checkChain(c Chain) error {
+	if len(c.Links) > maxLinks {
+		return fmt.Errorf("%w: its voters have changed %d times: %d are taken", ErrUnproven, len(c.Links), maxLinks)
+	}
+	conf := Conf{Voters: c.Founders}
+	if err := conf.check(); err != nil {
+		return err
+	}
+	if len(c.Founders) != len(t.Founders) || slices.ContainsFunc(c.Founders, func(m Member) bool { return !slices.Contains(t.Founders, m.Peer) }) {
+		return fmt.Errorf("%w: it was founded by others", ErrUnproven)
+	}
+	for _, l := range c.Links {
+		if err := t.checkLink(conf, l); err != nil {
+			return err
+		}
+		conf = l.Conf
+	}
+	return nil
+}
+
+// checkLink reports why the voters of l do not follow those of before.
+func (t Trust) checkLink(before Conf, l Link) error {
+	if err := l.Conf.check(); err != nil {
+		return err
+	}
+	if l.Conf.Seq <= before.Seq || l.Conf.Term < before.Term || l.Conf.Term > maxTerm || l.Conf.Prior >= l.Conf.Seq {
+		return fmt.Errorf("%w: set %d of term %d does not follow set %d of term %d", ErrUnproven, l.Conf.Seq, l.Conf.Term, before.Seq, before.Term)
+	}
+	text := ConfText(t.Group, l.Conf)
+	n := t.count(before, l.Sigs, func(Member) []byte { return text })
+	if n >= before.majority() || t.authorized(text, l.Sigs) {
+		return nil
+	}
+	return fmt.Errorf("%w: of %d voters %d have signed who comes after them, as set %d", ErrUnproven, len(before.Voters), n, l.Conf.Seq)
+}
+
+func (t Trust) authorized(text []byte, sigs []Signature) bool {
+	return t.Authority != nil && len(sigs) <= maxVoters && slices.ContainsFunc(sigs, func(s Signature) bool {
+		return t.Authority(s.By) && t.verify(s, text)
+	})
+}
+
+// count counts the voters that have signed.
+func (t Trust) count(c Conf, sigs []Signature, text func(Member) []byte) (n int) {
+	if len(sigs) > maxVoters {
+		return 0
+	}
+	for _, m := range c.Voters {
+		if slices.ContainsFunc(sigs, func(s Signature) bool { return s.By == m.Peer && t.verify(s, text(m)) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func (t Trust) verify(s Signature, text []byte) bool {
+	return len(s.Sig) <= maxSig && t.Keys.Verify(s.By, text, s.Sig)
+}
+
+func (c Conf) majority() int { return len(c.Voters)/2 + 1 }
+
+// peer is the peer of a voter; empty if id is none.
+func (c Conf) peer(id uint64) tasks.PeerID {
+	for _, m := range c.Voters {
+		if m.ID == id {
+			return m.Peer
+		}
+	}
+	return ""
+}
+
+// seat is the member that a peer is.
+func (c Conf) seat(p tasks.PeerID) (m Member, ok bool) {
+	i := slices.IndexFunc(c.Voters, func(m Member) bool { return m.Peer == p })
+	if i < 0 {
+		return m, false
+	}
+	return c.Voters[i], true
+}
+
+func (c Conf) check() error {
+	if len(c.Voters) == 0 || len(c.Voters) > maxVoters {
+		return fmt.Errorf("%w: set %d has %d voters", ErrUnproven, c.Seq, len(c.Voters))
+	}
+	for i, m := range c.Voters {
+		twice := slices.ContainsFunc(c.Voters[:i], func(o Member) bool { return o.ID == m.ID || o.Peer == m.Peer })
+		if !valid(m) || len(m.Peer) > maxPeer || twice {
+			return fmt.Errorf("%w: voter %x of set %d is none, or is named twice", ErrUnproven, m.ID, c.Seq)
+		}
+	}
+	return nil
+}
+
+func (c Conf) equal(o Conf) bool {
+	return c.Seq == o.Seq && c.Term == o.Term && c.Prior == o.Prior && slices.Equal(c.Voters, o.Voters)
+}
+
+// Shorten leaves out the sets of voters that need not stand in the chain, since a majority of an earlier one signed
+// a later one. A chain that holds goes on holding.
+func (c Chain) Shorten() Chain {
+	out := Chain{Founders: c.Founders}
+	for conf, from := out.Conf(), 0; from < len(c.Links); conf = out.Conf() {
+		next := from // holds, as the chain holds
+		for i := len(c.Links) - 1; i > from; i-- {
+			if signers(conf, c.Links[i].Sigs) >= conf.majority() {
+				next = i
+				break
+			}
+		}
+		out.Links, from = append(out.Links, c.Links[next]), next+1
+	}
+	return out
+}
+
+// signers counts the voters that signed, as far as names tell.
+func signers(c Conf, sigs []Signature) (n int) {
+	for _, m := range c.Voters {
+		if slices.ContainsFunc(sigs, func(s Signature) bool { return s.By == m.Peer }) {
+			n++
+		}
+	}
+	return n
+}
+
+// What a signature is for stands first in the text, so that none passes for another.
+const (
+	forVoters   = "dtpnode voters\x00"
+	forVote     = "dtpnode vote\x00"
+	forTransfer = "dtpnode transfer\x00"
+	forSeal     = "dtpnode seal\x00"
+)
+
+// ConfText is what a voter, or an authority, signs to say that these are the voters of a group from now on.
+func ConfText(group string, c Conf) []byte {
+	b := signText(forVoters, group, c.Seq, c.Term, c.Prior, uint64(len(c.Voters)))
+	for _, m := range c.Voters {
+		b = binary.BigEndian.AppendUint64(b, m.ID)
+		b = appendText(b, m.Peer)
+	}
+	return b
+}
+
+// SealText is what a voter signs for a seal of text.
+func SealText(group string, text []byte) []byte { return append(signText(forSeal, group), text...) }
+
+func voteText(group string, term, candidate, voter uint64) []byte {
+	return signText(forVote, group, term, candidate, voter)
+}
+
+// transferText is what a leader signs so that another member may be voted for while the leader is heard.
+func transferText(group string, term, to uint64) []byte {
+	return signText(forTransfer, group, term, to)
+}
+
+func signText(purpose, group string, nums ...uint64) []byte {
+	b := appendText([]byte(purpose), group)
+	for _, n := range nums {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return b
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}
