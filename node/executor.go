@@ -32,8 +32,13 @@ type Executor interface {
 	Plan(ctx context.Context, file, tree string) (rootexec.Plan, error)
 	Compiled(src rootexec.Source) (rootexec.Library, bool)
 	Compile(ctx context.Context, src rootexec.Source) (rootexec.Library, error)
-	// Unpack puts the library that src became on another node, as its Pack returned it, into the cache.
-	Unpack(ctx context.Context, src rootexec.Source, packed []byte) (rootexec.Library, error)
+	// Unpacked finds the library that src became on another node in the cache. Such a library is for jobs of the
+	// submitter alone that signed it.
+	Unpacked(src rootexec.Source, from rootexec.Origin) (rootexec.Library, bool)
+	// Unpack puts such a library, as its Pack returned it, into the cache.
+	Unpack(ctx context.Context, src rootexec.Source, from rootexec.Origin, packed []byte) (rootexec.Library, error)
+	// Forget drops the libraries that came from a submitter.
+	Forget(submitter string) error
 	Load(ctx context.Context, lib rootexec.Library, class string) (Selector, error)
 	Close() error
 }
@@ -103,8 +108,8 @@ type rootExecutor struct {
 	cache, platform string
 }
 
-func (e rootExecutor) Unpack(ctx context.Context, src rootexec.Source, packed []byte) (rootexec.Library, error) {
-	return rootexec.Unpack(ctx, e.cache, rootexec.LibraryKey(src, e.platform), packed)
+func (e rootExecutor) Unpack(ctx context.Context, src rootexec.Source, from rootexec.Origin, packed []byte) (rootexec.Library, error) {
+	return rootexec.Unpack(ctx, e.cache, rootexec.LibraryKey(src, e.platform), from, packed)
 }
 
 func (e rootExecutor) Load(ctx context.Context, lib rootexec.Library, class string) (Selector, error) {

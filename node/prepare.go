@@ -85,7 +85,7 @@ func (j *job) takeFrom(o *job) {
 	o.release()
 }
 
-// load gets the selector: from the cache, or the home's library if the platform is the same, or by
+// load gets the selector: from the cache of what was compiled here, or the submitter's library if the platform is the same, or by
 // compiling the sources.
 func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 	exec, err := d.executor(ctx)
@@ -133,12 +133,18 @@ func sameROOT(a, b string) bool {
 	return part(a) == part(b)
 }
 
+// libraryFrom gets a library that was not compiled here: what the submitter has signed, which is for its own jobs
+// alone, or else what the sources become here.
 func (d *Daemon) libraryFrom(ctx context.Context, exec Executor, j *job, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
 	if desc.Code.Library != "" && desc.Code.Platform == d.root.Platform {
+		from := rootexec.Origin{Submitter: desc.Submitter, SHA256: desc.Code.Library}
+		if lib, ok := exec.Unpacked(src, from); ok {
+			return lib, nil
+		}
 		b, err := d.fetchSmall(ctx, j, desc.Code.Library, maxLibrary)
 		if err == nil {
 			var lib rootexec.Library
-			if lib, err = exec.Unpack(ctx, src, b); err == nil {
+			if lib, err = exec.Unpack(ctx, src, from, b); err == nil {
 				return lib, nil
 			}
 		}
@@ -256,6 +262,14 @@ func (d *Daemon) selector(ctx context.Context, j *job) (Selector, *tasks.Job, er
 	}
 	d.log.Warn("a job's ROOT process was killed; loading its selector again", "job", j.name[:12])
 	fresh, err := exec.Load(ctx, j.lib, classOf(j, desc))
+	if errors.Is(err, rootexec.ErrDamaged) && desc != nil {
+		if err = d.load(ctx, j, desc); err != nil { // which gets the library anew
+			return nil, nil, err
+		}
+		sel.Release()
+		fresh, _ = j.prepared()
+		return fresh, desc, nil
+	}
 	if err != nil {
 		return nil, nil, err
 	}

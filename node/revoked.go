@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -44,6 +45,7 @@ func (d *Daemon) stopRevoked() {
 			d.stopOne(id, submitter)
 		}
 	}
+	d.forgetCode(slices.Collect(maps.Values(ids)))
 }
 
 // stopOne kills what runs here of a job whose submitter was revoked, and ends the job if it is led here.
@@ -58,6 +60,30 @@ func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 	j.cancel()
 	_ = os.Remove(d.resultPath(j.name))
 	d.conclude(j, api.Cancelled, why, "")
+}
+
+// forgetCode drops the compiled code of members that may submit no more, of all that were members in this life and
+// of those that are named.
+func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
+	d.mu.Lock()
+	all := append(slices.Collect(maps.Keys(d.called)), submitters...)
+	d.mu.Unlock()
+	slices.Sort(all)
+	gone := slices.DeleteFunc(slices.Compact(all), func(id tasks.PeerID) bool { return !d.mayNoMore(id) })
+	if len(gone) == 0 {
+		return
+	}
+	d.spawn(func() {
+		exec, err := d.executor(d.ctx)
+		for _, id := range gone {
+			if err == nil {
+				err = exec.Forget(id)
+			}
+		}
+		if err != nil && d.ctx.Err() == nil {
+			d.log.Warn("could not drop the code of a member that was revoked", "reason", err)
+		}
+	})
 }
 
 // whyStopped is the reason that is told of a job whose submitter may submit no more.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -49,32 +48,6 @@ func (s Source) validate() error {
 	return nil
 }
 
-// Library is a compiled selector in the cache.
-type Library struct {
-	Key      string // of sources and Platform
-	Dir      string // sources and library
-	So       string // the shared library's path
-	Sources  string // folder of the file that was compiled
-	Platform string // of the host that compiled it
-}
-
-const libMeta = "dtpnode.json" // written last: a library without it is not whole
-
-// meta is the content of libMeta.
-type meta struct {
-	Key      string    `json:"key"`
-	Platform string    `json:"platform"`
-	Main     string    `json:"main"`
-	So       string    `json:"so"` // base name
-	Compiled time.Time `json:"compiled"`
-}
-
-// LibraryKey names the library that src becomes on hosts of one Platform.
-func LibraryKey(src Source, platform string) string {
-	h := sha256.Sum256([]byte(src.Hash() + "\n" + platform))
-	return hex.EncodeToString(h[:16])
-}
-
 // aclicName is how ACLiC itself names the library of main. Under another name it overlooks the header
 // beside the source.
 func aclicName(main string) string {
@@ -87,21 +60,9 @@ func sourcesDir(dir, main string) string {
 	return filepath.Join(dir, filepath.FromSlash(path.Dir(main)))
 }
 
-func libDir(cache, key string) string { return filepath.Join(cache, "lib", key) }
-
-// Compiled returns the library of src from the cache, if it is there.
+// Compiled returns the library of src that was compiled on this host, if it is in the cache, whole.
 func (e *Executor) Compiled(src Source) (Library, bool) {
 	return cachedLibrary(e.cfg.Cache, LibraryKey(src, e.cfg.Root.Platform))
-}
-
-func cachedLibrary(cache, key string) (Library, bool) {
-	dir := libDir(cache, key)
-	b, err := os.ReadFile(filepath.Join(dir, libMeta))
-	var m meta
-	if err != nil || json.Unmarshal(b, &m) != nil || m.Key != key || !filepath.IsLocal(m.So) || !filepath.IsLocal(m.Main) {
-		return Library{}, false
-	}
-	return Library{Key: key, Dir: dir, So: filepath.Join(dir, m.So), Sources: sourcesDir(dir, m.Main), Platform: m.Platform}, true
 }
 
 // Compile compiles src with ACLiC, optimised, in a process of its own; what is in the cache costs
@@ -150,7 +111,7 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 	if err != nil {
 		return err
 	}
-	return writeMeta(dir, m)
+	return seal(dir, m)
 }
 
 func writeSources(src Source, dir string) error {
@@ -165,21 +126,6 @@ func writeSources(src Source, dir string) error {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			return fmt.Errorf("could not unpack sources: %w", err)
 		}
-	}
-	return nil
-}
-
-func writeMeta(dir string, m meta) error {
-	b, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	tmp := filepath.Join(dir, libMeta+".tmp")
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("could not write to the cache: %w", err)
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, libMeta)); err != nil {
-		return fmt.Errorf("could not write to the cache: %w", err)
 	}
 	return nil
 }

@@ -187,7 +187,7 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := Unpack(t.Context(), t.TempDir(), suite.lib.Key, packed)
+	lib, err := Unpack(t.Context(), t.TempDir(), suite.lib.Key, originOf(packed), packed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 	if said := s.proc.out.text() + g.Output(); strings.Contains(said, "rror") {
 		t.Errorf("the library from elsewhere is not silent:\n%s", said)
 	}
-	if _, err := Unpack(t.Context(), t.TempDir(), "otherkey", packed); !errors.Is(err, ErrPack) {
+	if _, err := Unpack(t.Context(), t.TempDir(), "otherkey", originOf(packed), packed); !errors.Is(err, ErrPack) {
 		t.Errorf("under another key: %v", err)
 	}
 }

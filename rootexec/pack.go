@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,12 +61,15 @@ func (l Library) Pack() ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// Unpack puts a library that a peer packed into the cache. The key is the one this host computed
-// (LibraryKey), so that a library of another platform or source is refused. The bytes are executable
-// code: unpack only what a peer with the right to submit or compile has sent.
-func Unpack(ctx context.Context, cache, key string, packed []byte) (Library, error) {
+// Unpack puts a library that another member packed into the cache, for that member's jobs alone. The key is the one
+// this host computed (LibraryKey), so that a library of another platform or source is refused. The bytes are
+// executable code: unpack only what a member with the right to submit has signed.
+func Unpack(ctx context.Context, cache, key string, from Origin, packed []byte) (Library, error) {
 	if len(packed) > maxPack {
 		return Library{}, fmt.Errorf("%w: %d MB is too big", ErrPack, len(packed)>>20)
+	}
+	if sum := sha256.Sum256(packed); hex.EncodeToString(sum[:]) != from.SHA256 {
+		return Library{}, fmt.Errorf("%w: its SHA-256 is not %s", ErrPack, from.SHA256)
 	}
 	files, err := readPack(packed)
 	if err != nil {
@@ -75,6 +80,8 @@ func Unpack(ctx context.Context, cache, key string, packed []byte) (Library, err
 		return Library{}, fmt.Errorf("%w: it is not the library %s", ErrPack, key)
 	}
 	delete(files, libMeta)
+	m.Key = from.key(key)
+	key = m.Key
 	dir := libDir(cache, key)
 	err = withLock(ctx, dir+".lock", func() error {
 		if _, ok := cachedLibrary(cache, key); ok {
@@ -83,7 +90,7 @@ func Unpack(ctx context.Context, cache, key string, packed []byte) (Library, err
 		if err := writeSources(Source{Files: files}, dir); err != nil {
 			return err
 		}
-		return writeMeta(dir, m)
+		return seal(dir, m)
 	})
 	if err != nil {
 		return Library{}, fmt.Errorf("could not unpack library %q: %w", key, err)

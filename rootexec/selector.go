@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -125,6 +126,9 @@ func (s *Selector) Alive() bool { return s.z.alive() }
 
 // open forks and loads; it runs in the one Load that came first.
 func (s *Selector) open(ctx context.Context, lib Library) error {
+	if err := lib.Check(); err != nil {
+		return fmt.Errorf("could not load selector %q: %w", s.class, err)
+	}
 	p, err := s.e.fork(ctx, "selector")
 	if err != nil {
 		return err
@@ -189,6 +193,24 @@ func (c *selectorCache) drop(s *Selector) {
 	s.refs--
 	if c.loaded[s.key] == s {
 		delete(c.loaded, s.key)
+	}
+}
+
+// forget closes the selectors of libraries whose keys begin so, those in use when their users release them.
+func (c *selectorCache) forget(prefix string) {
+	var out []*Selector
+	c.mu.Lock()
+	for key, s := range c.loaded {
+		if strings.HasPrefix(key, prefix) {
+			delete(c.loaded, key)
+			if s.refs == 0 {
+				out = append(out, s)
+			}
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range out {
+		s.close()
 	}
 }
 

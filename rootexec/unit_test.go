@@ -3,6 +3,8 @@ package rootexec
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -152,6 +154,12 @@ func pack(t testing.TB, h tar.Header, content []byte) []byte {
 	return buf.Bytes()
 }
 
+// originOf is where a packed library comes from, as its submitter signs it.
+func originOf(packed []byte) Origin {
+	sum := sha256.Sum256(packed)
+	return Origin{Submitter: "submitter", SHA256: hex.EncodeToString(sum[:])}
+}
+
 func TestUnpackRefuses(t *testing.T) {
 	for name, packed := range map[string][]byte{
 		"garbage":      []byte("no archive"),
@@ -164,7 +172,7 @@ func TestUnpackRefuses(t *testing.T) {
 		"so elsewhere": pack(t, tar.Header{Name: libMeta}, []byte(`{"key":"k","so":"../a.so"}`)),
 	} {
 		cache := t.TempDir()
-		if _, err := Unpack(t.Context(), cache, "k", packed); !errors.Is(err, ErrPack) {
+		if _, err := Unpack(t.Context(), cache, "k", originOf(packed), packed); !errors.Is(err, ErrPack) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if left, _ := os.ReadDir(cache); len(left) > 0 {

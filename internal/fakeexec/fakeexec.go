@@ -133,8 +133,16 @@ func (e *executor) Compile(_ context.Context, src rootexec.Source) (rootexec.Lib
 	})
 }
 
+// Unpacked finds none: what is cached is the source.
+func (e *executor) Unpacked(rootexec.Source, rootexec.Origin) (rootexec.Library, bool) {
+	return rootexec.Library{}, false
+}
+
+// Forget has nothing to drop.
+func (e *executor) Forget(string) error { return nil }
+
 // Unpack has no use for the packed library beyond what the source says.
-func (e *executor) Unpack(ctx context.Context, src rootexec.Source, packed []byte) (rootexec.Library, error) {
+func (e *executor) Unpack(ctx context.Context, src rootexec.Source, _ rootexec.Origin, packed []byte) (rootexec.Library, error) {
 	if len(packed) == 0 {
 		return rootexec.Library{}, errors.New("could not unpack a library: it is empty")
 	}

@@ -41,7 +41,7 @@ func load(t *testing.T, b Backend, spec string) node.Selector {
 	}
 	packed, err := lib.Pack()
 	check(t, err)
-	if there, err := e.Unpack(ctx, src, packed); err != nil || there.Key != lib.Key {
+	if there, err := e.Unpack(ctx, src, rootexec.Origin{}, packed); err != nil || there.Key != lib.Key {
 		t.Errorf("unpacked %v, error %v", there, err)
 	}
 	sel, err := e.Load(ctx, lib, "s")
