@@ -318,7 +318,7 @@ func (p *Peer) tellReplicas(j *jobState) {
 	if j.log != nil {
 		for _, m := range j.log.Members() {
 			if m.Peer != p.self {
-				ev.IDs = append(ev.IDs, m.Peer)
+				ev.IDs, ev.Members = append(ev.IDs, m.Peer), append(ev.Members, m.ID)
 			}
 		}
 	}

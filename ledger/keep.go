@@ -96,10 +96,17 @@ func (h *Home) keptBy(ev Kept) {
 	}
 }
 
-// replicasAre follows the replica set. One that leaves it deletes what it keeps, and is asked anew when it is back.
+// replicasAre follows the replica set. One that leaves it deletes what it keeps, and is asked anew when it is back,
+// be it at once: one that lost its disk is there again as another member.
 func (h *Home) replicasAre(ev Replicas) {
+	now := map[tasks.PeerID]uint64{}
+	for i, id := range ev.IDs {
+		now[id] = ev.Members[i]
+	}
+	was := h.memberAs
+	h.memberAs = now
 	for _, id := range h.replicas {
-		if slices.Contains(ev.IDs, id) {
+		if member, stays := now[id]; stays && member == was[id] {
 			continue
 		}
 		for _, k := range h.keeps {

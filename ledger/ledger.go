@@ -168,8 +168,9 @@ type (
 	// Replicas names the other replicas of the record. Until Ready there are fewer than there should be,
 	// and commits wait.
 	Replicas struct {
-		IDs   []tasks.PeerID
-		Ready bool
+		IDs     []tasks.PeerID
+		Members []uint64 // of the log, as which the replicas are there, in the same order: a copy goes with its member
+		Ready   bool
 	}
 	// Kept tells that a replica keeps a partial's blob, or the result's, durably; or, not OK, that it
 	// cannot.
@@ -349,10 +350,11 @@ type Home struct {
 	out    []Effect
 	record *Record
 
-	replicas []tasks.PeerID       // beside this node
-	staffed  bool                 // as many as there should be
-	crammed  map[tasks.PeerID]int // how often in a row a replica could not write a blob
-	keeps    []*keeping           // of what is committed
+	replicas []tasks.PeerID          // beside this node
+	staffed  bool                    // as many as there should be
+	crammed  map[tasks.PeerID]int    // how often in a row a replica could not write a blob
+	memberAs map[tasks.PeerID]uint64 // which member of the log a replica is
+	keeps    []*keeping              // of what is committed
 	keptAs   map[merge.ID]*keeping
 	result   *keeping // of the result, once there is one
 	final    Result
@@ -436,7 +438,7 @@ func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
 		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true,
-		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}, crammed: map[tasks.PeerID]int{}}
+		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}, crammed: map[tasks.PeerID]int{}, memberAs: map[tasks.PeerID]uint64{}}
 	for _, p := range record.Done.Parts() {
 		h.addKeep(newKeeping(p))
 	}

@@ -554,33 +554,45 @@ func TestCommitsAddUp(t *testing.T) {
 	})
 }
 
-// TestReplicaThatCameBackIsAskedAgain: what it kept before, it has deleted.
+// TestReplicaThatCameBackIsAskedAgain: what it kept before, it has deleted, or lost with its disk if it is there again
+// at once as another member of the log.
 func TestReplicaThatCameBackIsAskedAgain(t *testing.T) {
-	d := newDesk(t, Config{}, "a", "b", "c")
-	replicas := func(ids ...tasks.PeerID) { d.step(Replicas{IDs: ids, Ready: true}) }
-	replicas("b", "c")
-	p := part("a", 1, 0, 500)
-	d.commit(p)
-	d.step(Kept{From: "b", ID: p.ID, OK: true})
-	d.step(Kept{From: "c", ID: p.ID, OK: true})
-	if d.home.Record().Done.Cover().Len() != 500 || !d.home.SafeWithout([]tasks.PeerID{"b"}) {
-		t.Fatal("it is not kept by all three")
-	}
-	replicas("c")
-	replicas("b", "c")
-	all[Keep](d)
-	if d.home.SafeWithout([]tasks.PeerID{"c"}) {
-		t.Error("it is taken for kept by a replica that has been away")
-	}
-	for range 20 {
-		d.audit()
-	}
-	if asked := all[Keep](d); !slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "b" }) {
-		t.Errorf("asked %v", asked)
-	}
-	d.step(Kept{From: "b", ID: p.ID, OK: true})
-	if !d.home.SafeWithout([]tasks.PeerID{"c"}) {
-		t.Error("it is not taken for kept")
+	for name, change := range map[string]func(d *desk){
+		"after a while": func(d *desk) {
+			d.step(Replicas{IDs: []tasks.PeerID{"c"}, Members: []uint64{3}, Ready: true})
+			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+		},
+		"at once, as another member": func(d *desk) {
+			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{20, 3}, Ready: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, Config{}, "a", "b", "c")
+			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+			p := part("a", 1, 0, 500)
+			d.commit(p)
+			d.step(Kept{From: "b", ID: p.ID, OK: true})
+			d.step(Kept{From: "c", ID: p.ID, OK: true})
+			if d.home.Record().Done.Cover().Len() != 500 || !d.home.SafeWithout([]tasks.PeerID{"b"}) {
+				t.Fatal("it is not kept by all three")
+			}
+			change(d)
+			all[Keep](d)
+			if d.home.SafeWithout([]tasks.PeerID{"c"}) {
+				t.Error("it is taken for kept by a replica that has lost it")
+			}
+			for range 20 {
+				d.audit()
+			}
+			asked := all[Keep](d)
+			if !slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "b" }) || slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "c" }) {
+				t.Errorf("asked %v", asked)
+			}
+			d.step(Kept{From: "b", ID: p.ID, OK: true})
+			if !d.home.SafeWithout([]tasks.PeerID{"c"}) {
+				t.Error("it is not taken for kept")
+			}
+		})
 	}
 }
 
