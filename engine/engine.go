@@ -194,6 +194,7 @@ type jobState struct {
 	parts *merge.Local
 	lead  *ledger.Home // nil unless this is the home
 	replica
+	sight    sight
 	gone     map[life]ledger.Stats // of nodes that went, for display
 	failures []ledger.Failure
 	failSeq  uint64
@@ -335,6 +336,7 @@ func (p *Peer) Wake() time.Duration {
 		if j.lead != nil {
 			at(j.lead.Wake())
 		}
+		at(j.sight.due())
 		if j.lead == nil {
 			at(max(j.heard+p.cfg.Silent, p.now+time.Second))
 		}

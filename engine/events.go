@@ -125,6 +125,11 @@ type (
 	}
 	// RetryJob has the result of a job that this peer leads, and that could not be finished, tried again.
 	RetryJob struct{ ID tasks.JobID }
+	// Looked answers Look: for each of its files whether this host sees it now.
+	Looked struct {
+		ID    tasks.JobID
+		Files []Glance
+	}
 	// Founded answers FoundLedger. Job is the job's description.
 	Founded struct {
 		ID     tasks.JobID
@@ -201,6 +206,7 @@ func (Finished) isEvent()    {}
 func (Unfinished) isEvent()  {}
 func (RetryJob) isEvent()    {}
 func (Founded) isEvent()     {}
+func (Looked) isEvent()      {}
 func (Written) isEvent()     {}
 func (BlobKept) isEvent()    {}
 func (ResultKept) isEvent()  {}
@@ -274,6 +280,12 @@ type (
 		ID     tasks.JobID
 		Result ledger.Result
 		To     tasks.PeerID
+	}
+	// Look asks whether this host sees some files of a job now, by their index in its dataset; at most lookAtOnce.
+	// They need only be opened. Answer with Looked, whatever comes of it.
+	Look struct {
+		ID    tasks.JobID
+		Files []int
 	}
 	// FoundLedger makes a place on disk for a copy of a job's ledger, with all that is needed to lead the
 	// job, which From has; empty for this peer. Answer with Founded.
@@ -357,6 +369,7 @@ func (FetchBlob) isEffect()   {}
 func (ForgetBlob) isEffect()  {}
 func (FinishJob) isEffect()   {}
 func (KeepBlob) isEffect()    {}
+func (Look) isEffect()        {}
 func (KeepResult) isEffect()  {}
 func (FoundLedger) isEffect() {}
 func (WriteLedger) isEffect() {}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -92,6 +93,8 @@ func (p *Peer) handleLedger(ev Event) {
 		p.blobKept(ev.Job, ev.To, Kept{ID: ev.ID, OK: ev.OK, Full: ev.Full})
 	case ResultKept:
 		p.blobKept(ev.Job, ev.To, Kept{SHA256: ev.SHA256, OK: ev.OK, Full: ev.Full})
+	case Looked:
+		p.looked(ev)
 	case BlobDamaged:
 		p.lead(ev.Job, ledger.Damaged{ID: ev.ID})
 	case Restore:
@@ -114,6 +117,7 @@ func (p *Peer) tick() {
 		}
 		p.local(j.parts.Tick(p.now))
 		p.prepareAgain(j)
+		p.lookAgain(j)
 		if j.lead != nil {
 			p.maintain(j)
 			p.step(j, ledger.Tick{})
@@ -293,6 +297,7 @@ func (p *Peer) genFailed(ev GenFailed) {
 	delete(p.gens, ev.Gen)
 	j := g.job
 	var pause time.Duration
+	var blind tasks.Cover
 	switch {
 	case ev.Killed:
 		j.stats.Failures++
@@ -303,10 +308,17 @@ func (p *Peer) genFailed(ev GenFailed) {
 	case ev.Failure.Blame.Empty():
 		p.book(j, ev.Failure)
 		pause = 250 * time.Millisecond
+	case ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes):
+		j.stats.Failures++
+		p.cannotRead(j, ev.Failure)
+		ev.Failure.Blame = tasks.Range{} // others run it
+		if j.job != nil {
+			blind = j.sight.cover(&j.job.Data, j.job.Want, false)
+		}
 	default:
 		p.book(j, ev.Failure)
 	}
-	p.schedule(steal.GenFailed{Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Pause: pause})
+	p.schedule(steal.GenFailed{Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Pause: pause, Blind: blind})
 }
 
 func (p *Peer) merged(ev Merged) {
@@ -458,6 +470,9 @@ func (p *Peer) report(j *jobState) {
 	r := &ledger.Report{
 		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.parts.Own().Len(),
 		Left: p.sched.Left(j.id), Failures: j.told(), Stats: j.stats,
+	}
+	if j.job != nil {
+		r.Unseen, r.Presumed = j.sight.unseen(&j.job.Data, j.job.Want)
 	}
 	p.tellHome(j, Message{Report: r})
 }

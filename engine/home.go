@@ -266,7 +266,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
 			j.urgent = true
 		case ledger.Deal:
-			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units, Above: e.Above}
+			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units, Above: e.Above, Blind: e.Blind}
 			for _, w := range e.Others {
 				deal.Others = append(deal.Others, steal.Share{ID: w.ID, Slots: w.Slots})
 			}
@@ -416,7 +416,8 @@ type JobView struct {
 	Failing   []ledger.Lost
 	Shunned   map[tasks.PeerID]string // nodes on which everything failed, and how
 	Nodes     map[tasks.PeerID]ledger.Report
-	Ran       int64 // processed, not committed
+	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
+	Ran       int64                            // processed, not committed
 	Stopping  bool
 	Ended     bool
 	Parts     int
@@ -474,7 +475,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 		return JobView{}, false
 	}
 	rec := j.record
-	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Nodes: j.allNodes(),
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait))
 	if j.log != nil {

@@ -65,6 +65,7 @@ func (h *Home) audit() {
 		h.mend(lost)
 	}
 	h.retry()
+	h.giveUpDark()
 }
 
 // answered is what nodes need not hold: it is offered, given away lately, merged, or a suspect to be tried.

@@ -46,7 +46,7 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 
 // decide sets s aside if it has failed often enough, or has it tried once more.
 func (h *Home) decide(s *suspect) {
-	switch struck := s.Tries >= h.cfg.Strikes && len(s.Nodes) >= min(2, h.workers()); {
+	switch struck := s.Tries >= h.cfg.Strikes && len(s.Nodes) >= min(2, h.workers(s.Range)); {
 	case struck && len(s.Nodes) < 2 && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
 	case struck:
 		h.setAside(s)
@@ -83,10 +83,10 @@ func (h *Home) suspectFor(blame tasks.Range) *suspect {
 	return s
 }
 
-// workers counts the nodes that can run packets now.
-func (h *Home) workers() (n int) {
+// workers counts the nodes that can run packets of r now.
+func (h *Home) workers(r tasks.Range) (n int) {
 	for id, o := range h.nodes {
-		if o.slots > 0 && o.heard && o.report.Ready && h.shunned[id] == "" {
+		if o.slots > 0 && o.heard && o.report.Ready && h.shunned[id] == "" && !o.blind.Intersects(tasks.Cover{r}) {
 			n++
 		}
 	}
@@ -113,7 +113,7 @@ func (h *Home) try(s *suspect) {
 	score := 0
 	for _, id := range h.order {
 		n := h.nodes[id]
-		if n.slots == 0 || !n.heard || !n.report.Ready || h.shunned[id] != "" {
+		if n.slots == 0 || !n.heard || !n.report.Ready || h.shunned[id] != "" || n.blind.Intersects(tasks.Cover{s.Range}) {
 			continue
 		}
 		v := 1

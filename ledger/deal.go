@@ -63,7 +63,7 @@ func (h *Home) dealAll() {
 			slots += w.Slots
 		}
 		units := float64(h.want.Len()) * float64(slots) / float64(h.slots)
-		h.emit(Deal{To: group[0].ID, Units: int64(units), Others: group[1:], Above: h.headFor(group[0].ID)})
+		h.emit(Deal{To: group[0].ID, Blind: h.nodes[group[0].ID].blind, Units: int64(units), Others: group[1:], Above: h.headFor(group[0].ID)})
 	}
 }
 

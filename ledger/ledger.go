@@ -39,6 +39,7 @@ type Config struct {
 	ReduceWait time.Duration // a merge ordered from a node must be offered by then; default 2 min
 	Repeat     time.Duration // between repeats of such an order; default 2 s
 	Fetches    int           // blobs fetched at once; default 4
+	GiveUp     time.Duration // what no node can read is set aside after so long; default 5 s
 	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
 	Report     time.Duration // between a node's reports where there are few nodes; default 400 ms
 	Reports    int           // of all nodes together a second, at most; default 250
@@ -50,7 +51,7 @@ func (c *Config) defaults() {
 		def time.Duration
 	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute},
 		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second},
-		{&c.Report, 400 * time.Millisecond}} {
+		{&c.Report, 400 * time.Millisecond}, {&c.GiveUp, 5 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -77,7 +78,11 @@ type Report struct {
 	Ran      int64         `msgpack:"n"` // units processed and not yet committed
 	Left     time.Duration `msgpack:"l"` // run time of what waits here
 	Failures []Failure     `msgpack:"f"` // until acknowledged
-	Stats    Stats         `msgpack:"s"`
+	// Unseen tells what this host cannot read now, though others may; at most MaxUnseen groups. Presumed is what
+	// of that it has not tried yet.
+	Unseen   []Unseen    `msgpack:"u,omitempty"`
+	Presumed tasks.Cover `msgpack:"p,omitempty"`
+	Stats    Stats       `msgpack:"s"`
 }
 
 // Stats counts one node's work for a job.
@@ -102,6 +107,9 @@ type Failure struct {
 	Tail   string      `msgpack:"t"`
 	// Here says that the node is suspected too: the file may be there for others (kind open).
 	Here bool `msgpack:"h"`
+	// Host says in a word why the host, and not the file, is to blame: it does not see the file (see
+	// rootexec.Cause). Empty for all other failures.
+	Host string `msgpack:"w,omitempty"`
 	// Data says that the input is to blame, not the code.
 	Data bool `msgpack:"d"`
 	// Fatal says that no other attempt can go better: the selector gave the job up.
@@ -223,7 +231,8 @@ type (
 	// is for the others.
 	Deal struct {
 		To     tasks.PeerID
-		Units  int64 // for all of them
+		Blind  tasks.Cover // what it cannot read
+		Units  int64       // for all of them
 		Others []Worker
 		Above  tasks.PeerID // merges To's partials; empty for the home
 	}
@@ -331,6 +340,7 @@ type Lost struct {
 type Failed struct {
 	Failure
 	Nodes []tasks.PeerID // that tried
+	Words []string       `msgpack:",omitempty"` // what each of Nodes said, where they may differ; else empty
 	Tries int
 }
 
@@ -391,10 +401,11 @@ type Home struct {
 	planned   time.Duration // when offers were last planned for
 	repeated  time.Duration // when orders were last looked after
 	audits    int
-	rejected  map[merge.ID]bool // answered so before
-	unstored  map[merge.ID]int  // how often its blob could not be had, though its holder was there
-	full      int               // how often in a row this node could not keep a blob
-	orders    []*order          // to reduce, not seen carried out
+	dark      map[int]time.Duration // files of which no node can read what is open, and since when
+	rejected  map[merge.ID]bool     // answered so before
+	unstored  map[merge.ID]int      // how often its blob could not be had, though its holder was there
+	full      int                   // how often in a row this node could not keep a blob
+	orders    []*order              // to reduce, not seen carried out
 	counts    Counts
 	commits   int64
 	dirty     bool           // offers have changed since they were last planned for
@@ -413,6 +424,8 @@ type node struct {
 	fresh  bool // reported since Stop
 	spoke  bool // reported since the last audit
 	last   time.Duration
+	blind  tasks.Cover   // what it cannot read, of report.Unseen
+	upAt   time.Duration // since when it is there
 	every  time.Duration // between its reports, as it was told
 	acked  time.Duration // when it was last answered
 }
@@ -553,7 +566,7 @@ func (h *Home) emit(e Effect) { h.out = append(h.out, e) }
 func (h *Home) nodeUp(ev NodeUp) {
 	n := h.nodes[ev.ID]
 	if n == nil {
-		n = &node{}
+		n = &node{upAt: h.now}
 		h.nodes[ev.ID] = n
 		i, _ := slices.BinarySearch(h.order, ev.ID)
 		h.order = slices.Insert(h.order, i, ev.ID)
@@ -595,12 +608,13 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 // for long: then the newer ones were those of another process with the node's identity, which is gone.
 func (h *Home) reported(from tasks.PeerID, r Report) {
 	n := h.nodes[from]
-	if n == nil || (n.heard && r.Seq <= n.report.Seq && !h.silent(from)) || !r.Held.Valid(h.want) || !r.Also.Valid(h.want) {
+	if n == nil || (n.heard && r.Seq <= n.report.Seq && !h.silent(from)) || !r.Held.Valid(h.want) || !r.Also.Valid(h.want) || !r.unseenValid(h.want) {
 		return
 	}
 	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool { return n.heard && f.Seq <= lastSeq(n.report.Failures) })
 	first := r.Ready && !(n.heard && n.report.Ready)
 	n.report = r.plausible()
+	h.sees(from, n)
 	n.fresh = n.fresh || h.stopped
 	if !n.spoke && n.heard {
 		h.unheard--

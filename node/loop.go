@@ -98,6 +98,8 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.setAside(e)
 	case engine.JobOver:
 		d.jobOver(e)
+	case engine.Look:
+		d.spawn(func() { d.look(e) })
 	case engine.Stolen:
 		d.steals.add(e.Wait)
 	case engine.Left:

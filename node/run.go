@@ -243,7 +243,7 @@ func (r *run) fail(f *rootexec.Failure) {
 	}
 	switch f.Kind {
 	case rootexec.KindOpen:
-		out.Here, out.Data = true, true
+		out.Here, out.Data, out.Host = f.Host == "", true, string(f.Host)
 	case rootexec.KindData, rootexec.KindSchema:
 		out.Data = true
 	case rootexec.KindAbort:

@@ -97,7 +97,7 @@ func (j *job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]memberName) {
 	for id, r := range j.view.Nodes {
 		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
 			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
-			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id]}
+			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id], Unseen: unseenOf(j.view.Unseen[id])}
 		if id == j.home {
 			w.Merges += j.merges
 		}
@@ -128,7 +128,7 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]memberN
 			units := desc.Data.Units(i)
 			last := min(r.Last, units.Last)
 			m := api.Missing{File: desc.Data.Files[i].URL, First: first, Last: last - units.First, Kind: l.Kind, Reason: l.Reason,
-				Tries: l.Tries, Stack: l.Stack, Tail: l.Tail, Nodes: namesOf(l.Nodes, names)}
+				Tries: l.Tries, Stack: l.Stack, Tail: l.Tail, Nodes: namesOf(l.Nodes, names), Words: l.Words}
 			out = append(out, m)
 			r.First = last
 		}
@@ -278,7 +278,10 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 			st.Up++
 		}
 	}
-	d.ask(func(p *engine.Peer) { st.Busy = p.Busy() })
+	d.ask(func(p *engine.Peer) {
+		st.Busy = p.Busy()
+		st.Unseen = unseenOf(p.Unseen())
+	})
 	d.storage(&st)
 	if d.root != nil {
 		st.ROOT, st.ROOTDir = d.root.Version, d.root.Dir
@@ -307,6 +310,7 @@ func (d *Daemon) cannotRun() bool {
 // members describes the cluster.
 func (d *Daemon) members() []api.Member {
 	var out []api.Member
+	blind := d.blindMembers()
 	for _, m := range d.net.Members() {
 		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
 			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem}
@@ -315,6 +319,9 @@ func (d *Daemon) members() []api.Member {
 		}
 		if m.Up && !m.Self && a.Note == "" {
 			a.Note = d.note(m.Info)
+		}
+		if a.Note == "" {
+			a.Note = blind[m.ID]
 		}
 		out = append(out, a)
 	}

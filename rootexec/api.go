@@ -40,9 +40,23 @@ const (
 	KindInternal  Kind = "internal"  // a defect in dtpnode; node
 )
 
+// Cause says why this host does not see an input file that others may well see: the host is to blame, and not
+// the file. It is empty for all other failures.
+type Cause string
+
+// Causes of KindOpen. What the system or ROOT said is in Failure.Msg, whole.
+const (
+	CauseMissing      Cause = "missing"      // no such file or folder here, or on the server
+	CauseDenied       Cause = "denied"       // this user may not read it
+	CauseUnreachable  Cause = "unreachable"  // no route, unknown host, connection refused, a mount that is gone
+	CauseProtocol     Cause = "protocol"     // this ROOT has no plugin for the URL
+	CauseUnauthorised Cause = "unauthorised" // the server wants other credentials
+)
+
 // Failure is a failure of a child, told for the user. It is an error.
 type Failure struct {
 	Kind   Kind
+	Host   Cause       // of KindOpen: why this host does not see the file; empty if the file is to blame
 	Op     string      // what was being done: "Process", "Init", "SlaveBegin", "open", "merge", ...
 	File   string      // URL of the input file, if any
 	Entry  int64       // entry local to File's tree, -1 if unknown

@@ -27,6 +27,9 @@ func (p *process) failure(r *reply) *Failure {
 	if f.Blame.Empty() {
 		f.Blame = tasks.Range{}
 	}
+	if f.Kind == KindOpen {
+		f.Host = causeOf(r.Errno, r.Msg, r.File)
+	}
 	return blameEntry(f)
 }
 

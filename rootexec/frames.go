@@ -123,7 +123,8 @@ type reply struct {
 	Apart  []string `msgpack:"apart"`
 	Keys   int      `msgpack:"keys"`
 
-	Kind  string `msgpack:"kind"` // failed
+	Kind  string `msgpack:"kind"`  // failed
+	Errno int    `msgpack:"errno"` // or unopened
 	What  string `msgpack:"what"`
 	File  string `msgpack:"file"`
 	Entry int64  `msgpack:"entry"`

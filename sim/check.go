@@ -27,6 +27,7 @@ const forgetWithin = 40 * time.Second
 //
 //   - a commit is proposed only when a quorum of the replicas keeps its blob on disk, the result likewise;
 //   - what was once committed is in the result, unless its blob was lost on a disk;
+//   - nothing is struck out as unreadable that a node which works for the job sees;
 //   - a node forgets only what is committed or rejected (R2);
 //   - one home leads in one term, and nodes follow homes in the order of their terms;
 //   - no replica gives its copy up unless its disk has failed;
@@ -94,7 +95,9 @@ func (w *world) setBound() {
 		if !n.up {
 			continue
 		}
-		speed += n.speed
+		if !w.everBlind(n) {
+			speed += n.speed
+		}
 		if v, ok := n.peer.Ledger(w.id); ok && v.Committed.Len() > done.Len() {
 			done = v.Committed
 		}
@@ -187,6 +190,8 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 					w.fail("%s gives up %v, which %s keeps", n.id, id, o.id)
 				}
 			}
+		case entry.Lost != nil:
+			w.struckOut(n, *entry.Lost)
 		case entry.Result != nil:
 			sha := entry.Result.SHA256
 			have := w.count(func(d *disk) bool { return slices.Contains(d.results, sha) })
@@ -326,11 +331,11 @@ func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica boo
 // exactlyOnce counts every unit of a result.
 func (w *world) exactlyOnce(c content) error {
 	all := slices.Clone(c.packets)
-	bad := slices.Clone(w.cfg.Poison)
+	bad := w.mustBeLost()
 	for _, l := range c.lost {
 		all = append(all, l.Range)
 		for u := l.Range.First; u < l.Range.Last; u++ {
-			if !w.poison[u] {
+			if !w.poison[u] && !w.hidden(u) {
 				return fmt.Errorf("units %v are told as lost: %s", l.Range, l.Reason)
 			}
 			bad = slices.DeleteFunc(bad, func(b int64) bool { return b == u })

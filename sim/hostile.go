@@ -28,6 +28,9 @@ func Hostile(seed uint64) Config {
 	if seed%6 == 5 { // the end fails too, on some nodes or in the user's code
 		c.BadEnds, c.BadCode = []float64{0.3, 0.7, 1}[seed/6%3], seed/18%3 == 2
 	}
+	if seed%5 == 2 {
+		c.Blind, c.Hidden = c.Nodes/3, int(seed/5%2)
+	}
 	if seed%10 == 7 { // a bad network and halting nodes: one election after the other
 		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
 	}
@@ -92,7 +95,7 @@ func Shrink(c Config, tries int) (Config, error) {
 // smaller lists this configuration with less of one field: none, half or one less, the smallest first.
 func (c Config) smaller(field int) (out []Config) {
 	name := reflect.TypeFor[Config]().Field(field).Name
-	least := map[string]int64{"Nodes": 4, "Units": 100, "Slots": 1, "Files": 1, "UnitTime": 1e6, "Latency": 1e5, "Replicas": -1,
+	least := map[string]int64{"Nodes": 4, "Units": 100, "Slots": 1, "Halves": -1, "Files": 1, "UnitTime": 1e6, "Latency": 1e5, "Replicas": -1,
 		"Seed": -1, "Limit": -1, "Prepare": -1, "Generation": -1, "Packet": -1, "Calm": 1e9}[name]
 	v := reflect.ValueOf(&c).Elem().Field(field)
 	try := func(set func(reflect.Value)) {

@@ -16,6 +16,14 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 	p := g.queue[0]
 	g.started, g.token = w.now, g.token+1
 	token, boot := g.token, n.boot
+	if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) {
+		w.after(extra+time.Millisecond, func() {
+			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
+				w.failUnread(n, id, file)
+			}
+		})
+		return
+	}
 	if u, bad := w.firstPoison(p); bad {
 		w.after(extra+w.runTime(n, u-p.First), func() {
 			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
@@ -122,6 +130,9 @@ func (w *world) preempt(n *node, id steal.GenID) {
 	}
 	if u, bad := w.firstPoison(p); bad {
 		at = min(at, u)
+	}
+	if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) {
+		at = p.First
 	}
 	boot := n.boot
 	w.after(wait, func() {

@@ -40,6 +40,9 @@ type Config struct {
 	Poison   []int64       // units at which user code crashes, on every node
 	Deal     bool          // the home deals work; otherwise all is stolen
 	Slow     int           // nodes five times slower
+	Blind    int           // nodes that do not see some of the files, or not all the time, see blind.go
+	Halves   bool          // each node sees another half of the files, two nodes each file
+	Hidden   int           // files, the last ones, that nobody sees any more since the job was planned
 
 	// Faults begin until Calm; those that last end a little later. Then the network is only slow.
 	Calm       time.Duration
@@ -83,6 +86,7 @@ type Result struct {
 	Steals   int
 	Homes    int // that led the job, one after the other
 	Load     Load
+	Unread   int           // generations that failed since their node did not see a file
 	Rerun    float64       // units processed over units wanted, minus 1
 	Again    int64         // units given to a child after they were committed
 	Settled  time.Duration // when the last fault ended
@@ -139,6 +143,7 @@ type node struct {
 	leaving bool   // was told to leave
 	twin    *node  // another process with the same identity
 	copy    bool   // this is such a one
+	unread  int    // generations of this life that came to a file which the node does not see
 }
 
 type world struct {
@@ -242,7 +247,7 @@ func (w *world) boot(n *node) error {
 	n.boot++
 	w.boots++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
-	n.paused, n.asleep, n.armed, n.leaving = 0, 0, false, false
+	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
 	n.term = 0
 	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Quorum: quorum.Config{Seed: w.rng.Uint64()},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
@@ -404,6 +409,8 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.jobEnded(n, e)
 	case engine.JobOver:
 		clear(n.blobs)
+	case engine.Look:
+		w.look(n, e)
 	case engine.Stolen:
 		w.res.Steals++
 	case engine.Left:

@@ -124,6 +124,8 @@ func describeLedger(e engine.Effect) (code byte, a, b int64) {
 		return 121, hashText(e.Home), int64(e.Term)
 	case engine.JobEnded:
 		return 122, hashText(e.Result.SHA256), 0
+	case engine.Look:
+		return 123, int64(len(e.Files)), int64(e.Files[0])
 	}
 	return 115, 0, 0
 }

@@ -35,13 +35,13 @@ const cutAbove = 8
 
 // cutFor cuts a running packet that would last far longer than a steal, where nothing else is left to give.
 func (s *Scheduler) cutFor(req Request) bool {
-	for _, id := range req.Jobs[:min(len(req.Jobs), MaxJobs)] {
+	for i, id := range req.Jobs[:min(len(req.Jobs), MaxJobs)] {
 		j := s.job(id)
 		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) {
 			continue
 		}
 		for _, g := range j.gens {
-			if s.leased(g) > cutAbove*s.cfg.MinPacket && !g.solo && !g.cut {
+			if s.leased(g) > cutAbove*s.cfg.MinPacket && !g.solo && !g.cut && !req.blindFor(i).Covers(tasks.CoverOf(g.leases...)) {
 				s.preempt(g)
 				return true
 			}
@@ -68,15 +68,22 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	}
 	var best *job
 	var rate float64
+	var blind tasks.Cover
+	most := time.Duration(-1)
 	for i, id := range req.Jobs {
 		if i >= MaxJobs {
 			break
 		}
 		j := s.job(id)
-		if j == nil || j.stopped || j.dealing(s.now) || (best != nil && s.timeFor(j, j.waiting()) <= s.timeFor(best, best.waiting())) {
+		if j == nil || j.stopped || j.dealing(s.now) {
 			continue
 		}
-		best, rate = j, 0
+		not := req.blindFor(i)
+		left := s.timeFor(j, j.waitingFor(not)+j.unseen.Minus(not).Len())
+		if left <= most {
+			continue
+		}
+		best, most, rate, blind = j, left, 0, not
 		if i < len(req.Rates) && req.Rates[i] > 0 && req.Rates[i] < maxRate {
 			rate = req.Rates[i]
 		}
@@ -84,8 +91,11 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	if best == nil {
 		return false
 	}
-	n := s.share(best, req.Slots, rate)
-	ranges := s.carve(best, n, n/4)
+	ranges := s.handOn(best, blind)
+	if ranges.Empty() {
+		n := s.share(best, req.Slots, rate, best.waitingFor(blind))
+		ranges = s.carve(best, n, n/4, blind)
+	}
 	if ranges.Empty() {
 		return false
 	}
@@ -93,9 +103,9 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	return true
 }
 
-// share is how many of j's waiting units let thief and victim end at the same time; 0 if they are not
-// worth a steal.
-func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
+// share is how many of j's waiting units let thief and victim end at the same time, of those that the thief may
+// have; 0 if they are not worth a steal.
+func (s *Scheduler) share(j *job, slots int, rate float64, may int64) int64 {
 	waiting, running := j.waiting(), j.running()
 	mine := j.rate * float64(s.cfg.Slots)
 	if j.shunned || s.leaving || s.full || s.now < j.paused {
@@ -109,24 +119,24 @@ func (s *Scheduler) share(j *job, slots int, rate float64) int64 {
 	if rate > 0 {
 		part = rate / (rate + mine)
 	}
-	n := min(int64(float64(waiting+running/2)*part), waiting)
+	n := min(int64(float64(waiting+running/2)*part), may)
 	least := j.units(2 * s.cfg.MinPacket)
 	if 2*n < least || (mine > 0 && s.timeFor(j, waiting+running/2) < 3*s.cfg.MinPacket) {
 		return 0 // done here before it would be there
 	}
-	return min(max(n, least), waiting)
+	return min(max(n, least), may)
 }
 
-// carve takes n waiting units of j, or up to slack more or less: from the end of the pool, then from the end
-// of tasks.
-func (s *Scheduler) carve(j *job, n, slack int64) (out tasks.Cover) {
+// carve takes n waiting units of j outside of not, or up to slack more or less: from the end of the pool, then
+// from the end of tasks.
+func (s *Scheduler) carve(j *job, n, slack int64, not tasks.Cover) (out tasks.Cover) {
 	if n <= 0 {
 		return nil
 	}
-	out = tailOf(j.data, j.pool, n, slack)
+	out = tailOf(j.data, j.pool.Minus(not), n, slack)
 	n -= out.Len()
 	j.pool = j.pool.Minus(out)
-	tasksLeft := j.waiting() - j.pool.Len()
+	tasksLeft := j.waitingFor(not) - j.pool.Minus(not).Len()
 	if n <= 0 || tasksLeft == 0 {
 		return out
 	}
@@ -135,9 +145,19 @@ func (s *Scheduler) carve(j *job, n, slack int64) (out tasks.Cover) {
 		if g.solo || g.task.Empty() {
 			continue
 		}
-		n := int64(float64(g.task.Len()) * share)
-		r := tail(j.data, g.task, n, min(slack, n/4))
-		g.task.Last -= r.Len()
+		may := g.task
+		if !not.Empty() {
+			if may = lastOf(tasks.CoverOf(g.task).Minus(not)); may.Empty() {
+				continue
+			}
+		}
+		n := int64(float64(may.Len()) * share)
+		r := tail(j.data, may, n, min(slack, n/4))
+		if r.Empty() {
+			continue
+		}
+		j.pool = j.pool.Add(tasks.R(r.Last, g.task.Last))
+		g.task.Last = r.First
 		out = out.Add(r)
 	}
 	return out
@@ -171,7 +191,7 @@ func (s *Scheduler) sendGrant(p *pending) {
 func (s *Scheduler) deal(ev Deal) {
 	if j := s.job(ev.Job); j != nil && !j.stopped && s.connected(ev.To) {
 		one := ev.Units / int64(1+len(ev.Others))
-		if ranges := s.carve(j, min(ev.Units, j.waiting()), one/8); !ranges.Empty() {
+		if ranges := s.carve(j, min(ev.Units, j.waitingFor(ev.Blind)), one/8, ev.Blind); !ranges.Empty() {
 			j.dealt = s.now
 			s.grant(j, ev.To, Grant{Ranges: ranges, Dealt: true, Others: ev.Others, Above: ev.Above})
 		}
@@ -349,7 +369,7 @@ func (s *Scheduler) peerDown(id tasks.PeerID) {
 
 // feedWaiters pushes work to peers that rest on this node, when there is enough again.
 func (s *Scheduler) feedWaiters() {
-	if len(s.thief.waiters) == 0 || !slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 }) {
+	if len(s.thief.waiters) == 0 || !slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 || !j.unseen.Empty() }) {
 		return
 	}
 	s.thief.waiters = slices.DeleteFunc(s.thief.waiters, func(w waiter) bool { return s.giveTo(w.id, w.req) })

@@ -14,6 +14,8 @@ type job struct {
 	data     *tasks.Dataset
 	want     tasks.Range
 	pool     tasks.Cover       // waiting here, begun by nobody
+	blind    tasks.Cover       // what this host cannot read
+	unseen   tasks.Cover       // of that, what waits here for others to take it
 	solo     []tasks.Range     // suspects, each for a generation of its own
 	gens     []*gen            // in order of start
 	pending  []*pending        // given away, not acknowledged
@@ -115,7 +117,7 @@ func (s *Scheduler) stop(id tasks.JobID) {
 	if j == nil || j.stopped {
 		return
 	}
-	j.stopped, j.pool, j.solo, j.pending, j.given = true, nil, nil, nil, nil
+	j.stopped, j.pool, j.unseen, j.solo, j.pending, j.given = true, nil, nil, nil, nil, nil
 	s.windUp(j)
 }
 
@@ -125,7 +127,7 @@ func (s *Scheduler) forgetAll(id tasks.JobID) {
 	if j == nil {
 		return
 	}
-	j.pool, j.solo, j.pending, j.given = nil, nil, nil, nil
+	j.pool, j.unseen, j.solo, j.pending, j.given = nil, nil, nil, nil, nil
 	for _, g := range slices.Clone(j.gens) {
 		if !g.sealed {
 			s.emit(Kill{Gen: g.id})
@@ -188,7 +190,7 @@ func (s *Scheduler) drop(ev Drop) {
 
 // forget takes c out of what waits here.
 func (s *Scheduler) forget(j *job, c tasks.Cover) {
-	j.pool = j.pool.Minus(c)
+	j.pool, j.unseen = j.pool.Minus(c), j.unseen.Minus(c)
 	j.solo = slices.DeleteFunc(j.solo, func(r tasks.Range) bool { return c.Covers(tasks.Cover{r}) })
 	for _, g := range j.gens {
 		if task := tasks.CoverOf(g.task); task.Intersects(c) {
@@ -248,11 +250,11 @@ func (s *Scheduler) handBack() {
 }
 
 func (s *Scheduler) handBackJob(j *job) {
-	rest := j.pool.Union(tasks.CoverOf(j.solo...))
+	rest := j.pool.Union(j.unseen).Union(tasks.CoverOf(j.solo...))
 	if j.home == s.cfg.Self || rest.Empty() || !s.connected(j.home) || s.now < j.handAt {
 		return
 	}
-	j.pool, j.solo = nil, nil
+	j.pool, j.unseen, j.solo = nil, nil, nil
 	s.grant(j, j.home, Grant{Ranges: rest})
 }
 
@@ -300,7 +302,7 @@ func (s *Scheduler) Given(id tasks.JobID, since time.Duration) tasks.Cover {
 // acknowledged, for the taker may give it back before its word comes.
 func (j *job) here() []tasks.Range {
 	here := append([]tasks.Range{}, j.pool...)
-	here = append(here, j.solo...)
+	here = append(append(here, j.unseen...), j.solo...)
 	for _, g := range j.gens {
 		here = append(append(append(here, g.task), g.leases...), g.cover...)
 	}
@@ -325,7 +327,7 @@ func (s *Scheduler) Ran(id tasks.JobID) (n int64) {
 // Idle reports whether this node has neither work nor a generation of a job.
 func (s *Scheduler) Idle(id tasks.JobID) bool {
 	j := s.job(id)
-	return j == nil || (len(j.gens) == 0 && j.pool.Empty() && len(j.solo) == 0 && len(j.pending) == 0)
+	return j == nil || (len(j.gens) == 0 && j.pool.Empty() && j.unseen.Empty() && len(j.solo) == 0 && len(j.pending) == 0)
 }
 
 // Draining reports whether a job's generations here are all being sealed, with no work left for a new
@@ -360,7 +362,7 @@ func (s *Scheduler) Left(id tasks.JobID) time.Duration {
 	if j == nil {
 		return 0
 	}
-	return s.timeFor(j, j.waiting())
+	return s.timeFor(j, j.waiting()+j.unseen.Len())
 }
 
 // timeFor is how long this whole node takes for n units; a guess of 1 ms a unit while unmeasured.
@@ -372,7 +374,7 @@ func (s *Scheduler) timeFor(j *job, n int64) time.Duration {
 	return time.Duration(float64(n) / (rate * float64(max(s.cfg.Slots, 1))) * float64(time.Second))
 }
 
-// waiting counts the units that could be given away.
+// waiting counts the units that could be run here, or given away.
 func (j *job) waiting() int64 {
 	n := j.pool.Len()
 	for _, g := range j.gens {

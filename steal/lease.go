@@ -297,6 +297,9 @@ func (s *Scheduler) genFailed(ev GenFailed) {
 	if !ev.Blame.Empty() {
 		j.failures++
 	}
+	if !ev.Blind.Empty() {
+		j.see(ev.Blind)
+	}
 	j.paused = max(j.paused, s.now+ev.Pause)
 	if j.stopped {
 		return

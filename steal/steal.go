@@ -71,6 +71,7 @@ type (
 		Slots int           `msgpack:"s"`
 		Jobs  []tasks.JobID `msgpack:"j"` // at most MaxJobs
 		Rates []float64     `msgpack:"r"` // units/s of the whole thief for each job, 0 if unknown
+		Blind []tasks.Cover `msgpack:"b"` // of each job what the thief cannot read, and is not to be given; may be shorter than Jobs
 		Wait  bool          `msgpack:"w"` // if there is nothing now, push when there is (lifeline)
 	}
 	// Grant gives ranges away; the victim holds them until the Ack, and repeats the grant until then.
@@ -113,6 +114,10 @@ type (
 
 // MaxJobs bounds the jobs named in one Request.
 const MaxJobs = 32
+
+// MaxBlind bounds the ranges by which a Request tells what its sender cannot read. One that is blind for more
+// runs, all told, is given what it cannot read now and then, and passes it on.
+const MaxBlind = 2048
 
 // Event is what happened; the types below.
 type Event interface{ isStealEvent() }
@@ -160,6 +165,13 @@ type (
 		Units  int64
 		Others []Share
 		Above  tasks.PeerID // merges what To makes; empty for this node
+		Blind  tasks.Cover  // what To cannot read, and is not to be given
+	}
+	// Blind tells which units of a job this host cannot read now, all of them: they are run by others. What of
+	// them waits here is for thieves that can read it.
+	Blind struct {
+		Job   tasks.JobID
+		Cover tasks.Cover
 	}
 	// Drop forgets work that is committed already, and kills generations that have done some of it:
 	// their partials would be rejected.
@@ -205,6 +217,7 @@ type (
 		Gen   GenID
 		Blame tasks.Cover
 		Pause time.Duration
+		Blind tasks.Cover // what this host cannot read, all of it, if it failed for that; else empty
 	}
 	// Leave hands all waiting work to the jobs' homes and winds the generations up.
 	Leave struct{}
@@ -222,6 +235,7 @@ func (Stop) isStealEvent()       {}
 func (Rest) isStealEvent()       {}
 func (Work) isStealEvent()       {}
 func (Deal) isStealEvent()       {}
+func (Blind) isStealEvent()      {}
 func (Drop) isStealEvent()       {}
 func (Undone) isStealEvent()     {}
 func (Yield) isStealEvent()      {}
@@ -319,6 +333,7 @@ func (s *Scheduler) Step(now time.Duration, ev Event) []Effect {
 	s.out = nil
 	s.handle(ev)
 	s.expire()
+	s.sift()
 	s.handBack()
 	s.cutOverdue()
 	s.fill()
@@ -350,6 +365,10 @@ func (s *Scheduler) handle(ev Event) {
 		s.work(ev)
 	case Deal:
 		s.deal(ev)
+	case Blind:
+		if j := s.job(ev.Job); j != nil {
+			j.see(ev.Cover)
+		}
 	case Drop:
 		s.drop(ev)
 	case Undone:

@@ -136,7 +136,7 @@ func (s *Scheduler) hungry() bool {
 }
 
 func (s *Scheduler) wantsMore(j *job) bool {
-	return !j.stopped && !j.shunned && s.now >= j.paused && s.now >= j.quiet
+	return !j.stopped && !j.shunned && s.now >= j.paused && s.now >= j.quiet && !j.blind.Covers(tasks.Cover{j.want})
 }
 
 // rest is the thief's side of every step: ask the next victim, or end the round; and seal generations
@@ -218,7 +218,11 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 		if s.wantsMore(j) && len(req.Jobs) < MaxJobs {
 			req.Jobs = append(req.Jobs, j.id)
 			req.Rates = append(req.Rates, j.rate*float64(s.cfg.Slots))
+			req.Blind = append(req.Blind, j.blind[:min(len(j.blind), MaxBlind)])
 		}
+	}
+	if !slices.ContainsFunc(req.Blind, func(c tasks.Cover) bool { return !c.Empty() }) {
+		req.Blind = nil // as a rule
 	}
 	if !wait {
 		s.thief.id, s.thief.victim, s.thief.since = req.ID, victim, s.now

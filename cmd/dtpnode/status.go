@@ -96,6 +96,9 @@ func printNode(w io.Writer, st api.NodeStatus) {
 		progress.Bytes(float64(st.KeptOpen)), progress.Bytes(float64(st.KeptMax)))
 	fmt.Fprintf(tw, "steals\t%s\n", histogram(st.Steal))
 	fmt.Fprintf(tw, "packets\t%s\n", histogram(st.Packet))
+	for _, u := range st.Unseen {
+		fmt.Fprintf(tw, "does not see\t%s (%s): %d files left to others\n", progress.Clean(u.Where), progress.Clean(u.Reason), u.Files)
+	}
 	if st.Problem != "" {
 		fmt.Fprintf(tw, "problem\t%s\n", progress.Clean(st.Problem))
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/dtpnode/dtpnode/node"
@@ -26,6 +27,7 @@ import (
 const (
 	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
 	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this rootexec.Kind
+	EnvHide   = "DTPNODE_FAKE_HIDE"   // a file that lists, one a line, the data files that this host does not see; read at each opening
 	EnvFlip   = "DTPNODE_FAKE_FLIP"   // of each job a bit of the first n partials that are sealed here flips on disk afterwards
 )
 
@@ -33,12 +35,13 @@ const (
 type Backend struct {
 	Slow   float64       // entries take so many times as long; 0 means 1
 	Broken rootexec.Kind // of the failure of every generation; empty: they work
+	Hide   string        // path of the list of data files that this host does not see; empty: it sees all
 	Flip   int           // of each job a bit of the first n partials flips on disk
 }
 
 // FromEnv is the backend that the environment describes.
 func FromEnv() (Backend, error) {
-	b := Backend{Slow: 1, Broken: rootexec.Kind(os.Getenv(EnvBroken))}
+	b := Backend{Slow: 1, Broken: rootexec.Kind(os.Getenv(EnvBroken)), Hide: os.Getenv(EnvHide)}
 	if s := os.Getenv(EnvSlow); s != "" {
 		var err error
 		if b.Slow, err = strconv.ParseFloat(s, 64); err != nil || b.Slow <= 0 {
@@ -97,11 +100,28 @@ func (e *executor) flips(job uint64) bool {
 }
 
 func (e *executor) Plan(_ context.Context, file, tree string) (rootexec.Plan, error) {
+	if f := e.backend.hidden(file); f != nil {
+		return rootexec.Plan{}, f
+	}
 	d, err := parseDataset(file)
 	if err != nil {
 		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: file, Entry: -1, Msg: err.Error()}
 	}
 	return rootexec.Plan{File: file, Tree: tree, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
+}
+
+// hidden fails to open a data file that this host is not to see.
+func (b Backend) hidden(file string) *rootexec.Failure {
+	if b.Hide == "" {
+		return nil
+	}
+	list, _ := os.ReadFile(b.Hide)
+	for name := range strings.Lines(string(list)) {
+		if name = strings.TrimSpace(name); name != "" && strings.HasPrefix(file, "fake://"+name+"?") {
+			return &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, Op: "open", File: file, Entry: -1, Msg: "No such file or directory"}
+		}
+	}
+	return nil
 }
 
 // The library of a selector is its source, checked and copied into the cache.

@@ -200,6 +200,9 @@ func (g *generation) process(l lease) *rootexec.Failure {
 	start := time.Now()
 	opened := l.File != g.file
 	g.file = l.File
+	if f := g.s.e.backend.hidden(l.File); opened && f != nil {
+		return f
+	}
 	d, err := parseDataset(l.File)
 	if err != nil {
 		return &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: l.File, Entry: -1, Msg: err.Error()}

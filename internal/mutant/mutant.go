@@ -24,6 +24,9 @@ const (
 	NoAudit         Bug = "no-audit"         // units that nobody holds are not put back to work
 	DropUnfinished  Bug = "drop-unfinished"  // a job whose end fails is over, and its ledger with it
 	TryForEver      Bug = "try-for-ever"     // a node whose attempt to end a job failed tries again by itself
+	BlindStrikes    Bug = "blind-strikes"    // a file that a host cannot see counts as failed
+	BlindAgain      Bug = "blind-again"      // a host goes on trying what it cannot see
+	BlindWord       Bug = "blind-word"       // what one host cannot see is given up, though others were not asked
 )
 
 // Breaks says what a bug breaks.
@@ -61,6 +64,12 @@ func (b Bug) Breaks() string {
 		return "a job whose end fails is over, and its ledger goes with all that is committed"
 	case TryForEver:
 		return "a node whose attempt to end a job failed tries again by itself, for ever"
+	case BlindStrikes:
+		return "a file that a host cannot see counts as failed, and is struck out after three tries"
+	case BlindAgain:
+		return "a host is given again and again, and tries, what it cannot see"
+	case BlindWord:
+		return "what one host cannot see is given up though others have not tried it"
 	}
 	return "nothing that is known"
 }
@@ -68,5 +77,5 @@ func (b Bug) Breaks() string {
 // Bugs lists them all.
 func Bugs() []Bug {
 	return []Bug{CommitOverlap, CommitDuplicate, MergeOverlap, DropInputs, SubtractCover, SkipCanary, AckBeforeSync,
-		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit, DropUnfinished, TryForEver}
+		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit, DropUnfinished, TryForEver, BlindStrikes, BlindAgain, BlindWord}
 }

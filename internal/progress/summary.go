@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -57,6 +58,18 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
 		}
+		Unseen(w, "node "+line(n.Name), n.Unseen)
+	}
+}
+
+// Unseen prints what a host does not see.
+func Unseen(w io.Writer, who string, all []api.Unseen) {
+	for _, u := range all {
+		where, files := line(u.Where), "1 file"
+		if u.Files > 1 {
+			where, files = where+"…", Count(int64(u.Files))+" files"
+		}
+		fmt.Fprintf(w, "%s does not see %s (%s): %s left to others\n", who, where, line(u.Reason), files)
 	}
 }
 
@@ -81,6 +94,7 @@ func missing(w io.Writer, st api.JobStatus) {
 		fmt.Fprintf(w, "  %s %s\n    %s: %s\n", line(m.File), entries(m), line(m.Kind), line(m.Reason))
 		if m.Tries > 0 {
 			fmt.Fprintf(w, "    tries: %d, on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))
+			words(w, m)
 		}
 		block(w, "stack", m.Stack)
 		block(w, "last lines printed", m.Tail)
@@ -89,6 +103,16 @@ func missing(w io.Writer, st api.JobStatus) {
 		}
 	}
 	fmt.Fprintln(w)
+}
+
+// words prints what each node said of a file that none could read, unless all said the same.
+func words(w io.Writer, m api.Missing) {
+	if len(slices.Compact(slices.Clone(m.Words))) < 2 {
+		return
+	}
+	for i, said := range m.Words[:min(len(m.Words), len(m.Nodes))] {
+		fmt.Fprintf(w, "      %s: %s\n", line(m.Nodes[i]), line(said))
+	}
 }
 
 // entries names the entries of a missing range as people count them.

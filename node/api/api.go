@@ -131,6 +131,17 @@ type NodeWork struct {
 	Failures    int64   `json:"failures"`
 	Up          bool    `json:"up"`
 	Problem     string  `json:"problem,omitempty"` // why the job was taken from it: everything failed there
+
+	Unseen []Unseen `json:"unseen,omitempty"` // what its host does not see, and is left to others
+}
+
+// Unseen is what a host does not see of a job's input, for one reason.
+type Unseen struct {
+	Where  string `json:"where"` // the file, or the folder or server of several
+	Files  int    `json:"files"`
+	Units  int64  `json:"units"`
+	Cause  string `json:"cause"`  // see rootexec.Cause
+	Reason string `json:"reason"` // as the system or ROOT said it
 }
 
 // Missing is a range that is not in the result, and why. Last is -1 if the file's length is unknown.
@@ -140,7 +151,8 @@ type Missing struct {
 	Last   int64    `json:"last"`
 	Kind   string   `json:"kind"` // see rootexec.Kind
 	Reason string   `json:"reason"`
-	Nodes  []string `json:"nodes"` // names of the nodes that tried
+	Nodes  []string `json:"nodes"`           // names of the nodes that tried
+	Words  []string `json:"words,omitempty"` // what each of Nodes said, where no node could read the file
 	Tries  int      `json:"tries"`
 	Stack  string   `json:"stack,omitempty"`
 	Tail   string   `json:"tail,omitempty"` // last lines the child printed
@@ -194,6 +206,7 @@ type NodeStatus struct {
 	KeptMax  int64     `json:"kept_limit"`             // bound of kept_uncommitted_bytes; what is beyond it is dropped and run again
 	Ledgers  int       `json:"ledgers"`                // copies of jobs' ledgers
 	Problem  string    `json:"problem,omitempty"`
+	Unseen   []Unseen  `json:"unseen,omitempty"` // what this host does not see of the jobs that it works for
 }
 
 // Histogram summarises durations in milliseconds.

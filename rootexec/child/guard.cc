@@ -125,7 +125,7 @@ const char *phaseName(Phase p) {
 nlohmann::json failureFrame(const Failure &f) {
   return {{"op", "failed"}, {"kind", f.kind},   {"what", f.step},
           {"file", f.file}, {"entry", f.entry}, {"first", f.first},
-          {"last", f.last}, {"exit", 0},        {"msg", f.msg}};
+          {"last", f.last}, {"exit", 0},        {"msg", f.msg}, {"errno", f.error}};
 }
 
 void resetSignals() {

@@ -19,6 +19,7 @@ struct Failure : std::exception {
 
   std::string kind, msg;
   std::string step; // filled by Guard::run from the phase if empty
+  int error = 0; // of kind "open": errno of a local file that could not be opened, kUnopened for a URL
   std::string file;
   long long entry = -1, first = 0, last = 0;
 };

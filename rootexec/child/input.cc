@@ -25,12 +25,21 @@ Failure openFailure(const std::string &url, const std::string &why) {
   return f;
 }
 
+bool remote(const std::string &url) {
+  return url.find("://") != std::string::npos && url.rfind("file://", 0) != 0;
+}
+
 // The operating system says more plainly than ROOT why a local file cannot be read.
 void checkLocal(const std::string &url) {
-  if (url.find("://") != std::string::npos || url.find('#') != std::string::npos) return;
+  if (remote(url) || url.find('#') != std::string::npos) return;
   std::string path = url.rfind("file:", 0) == 0 ? url.substr(5) : url;
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) throw openFailure(url, std::strerror(errno));
+  if (fd.get() < 0) {
+    const int error = errno;
+    Failure f = openFailure(url, std::strerror(error));
+    f.error = error;
+    throw f;
+  }
   struct stat st{};
   if (::fstat(fd.get(), &st) == 0 && S_ISDIR(st.st_mode)) throw openFailure(url, "is a directory");
   if (st.st_size == 0) throw openFailure(url, "the file is empty");
@@ -77,7 +86,9 @@ std::unique_ptr<TFile> openInput(const std::string &url, Guard &guard) {
   if (why.empty()) why = "not a ROOT file";
   if (why.find("runcated") != std::string::npos || why.find("keys") != std::string::npos)
     why = "the file is truncated or was not closed properly (" + why + "); copy or write it again";
-  throw openFailure(url, why);
+  Failure f = openFailure(url, why);
+  if (remote(url) && (!file || file->IsZombie())) f.error = kUnopened;
+  throw f;
 }
 
 TTree *findTree(TFile &file, std::string &path, Guard &guard) {

@@ -32,7 +32,8 @@
 //     ->  finish {partials, path}           <-  finished {units, canary, apart, keys}
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
-//     failed {kind, what, file, entry, first, last, exit, msg}: kind is one of rootexec.Kind,
+//     failed {kind, what, file, entry, first, last, exit, msg, errno}: kind is one of rootexec.Kind,
+//     errno says why a file could not even be opened (kUnopened for a URL: see msg), else 0,
 //     "what" the user function or step, [first,last) the local entries to blame. After a failure
 //     only a planner goes on.
 //
@@ -47,6 +48,7 @@
 namespace dtpnode {
 
 constexpr int kProtocol = 1;
+constexpr int kUnopened = -1; // in place of an errno: ROOT could not open a URL
 constexpr size_t kMaxFrame = size_t{256} << 20;
 constexpr int kControlFd = 3;
 

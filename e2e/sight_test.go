@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// blindHost is a daemon in a mount namespace in which nothing is below folder: a host that lacks a mount.
+func blindHost(t *testing.T, name, folder string) nodeSpec {
+	t.Helper()
+	wrap, _ := smallDisk(t, folder, "64k")
+	return nodeSpec{name: name, wrap: wrap}
+}
+
+// TestHostsWithoutTheMount has two of four hosts lack the folder that holds the input. What they do not see is left to
+// the others, and told; when one of them gets its mount back, it works.
+func TestHostsWithoutTheMount(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	check(t, os.MkdirAll(data, 0o755))
+	var files []string
+	for i, f := range fourFiles(t) {
+		to := filepath.Join(data, fmt.Sprintf("run%d", i), "events.root")
+		check(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		b, err := os.ReadFile(f)
+		check(t, err)
+		check(t, os.WriteFile(to, b, 0o644))
+		files = append(files, to)
+	}
+	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, blindHost(t, "c", data), blindHost(t, "d", data))
+	j := paced(t, 400)
+	j.Files = files
+	r := c.nodes[0].begin(t, j)
+	st := r.until(t, "both blind hosts were named", func(st api.JobStatus) bool {
+		return len(outcome{st: st}.work(t, "c").Unseen) > 0 && len(outcome{st: st}.work(t, "d").Unseen) > 0
+	})
+	u := (outcome{st: st}).work(t, "c").Unseen
+	if !strings.HasPrefix(u[0].Where, data) || u[0].Cause != "missing" || u[0].Reason != "No such file or directory" {
+		t.Errorf("what c does not see is told as %+v", u)
+	}
+	if s := c.nodes[1].dtpnode(t, t.TempDir(), "status", st.ID[:12]); !strings.Contains(s.stdout, "node c does not see "+data) {
+		t.Errorf("status does not say it: %+v", s)
+	}
+	if s := c.nodes[0].dtpnode(t, t.TempDir(), "members"); !strings.Contains(s.stdout, "does not see "+data) {
+		t.Errorf("members does not say it: %+v", s)
+	}
+	d := c.nodes[3]
+	out, err := exec.Command("nsenter", "--mount", fmt.Sprintf("--target=%d", d.pid(t)), "umount", data).CombinedOutput()
+	if err != nil {
+		t.Skipf("could not give d its mount back, which takes root: %v %s", err, out)
+	}
+	r.until(t, "d works with its mount back", func(st api.JobStatus) bool {
+		w := outcome{st: st}.work(t, "d")
+		return w.Units > 0 && len(w.Unseen) == 0
+	})
+	o := r.end(t)
+	o.wantWhole(t)
+	if w := o.work(t, "c"); w.Units > 0 || w.Failures > 6 || len(w.Unseen) == 0 {
+		t.Errorf("c should have tried once or twice: %+v", w)
+	}
+	for _, name := range []string{"a", "b"} {
+		if w := o.work(t, name); w.Failures > 0 || len(w.Unseen) > 0 {
+			t.Errorf("%s is said not to see: %+v", name, w)
+		}
+	}
+}
+
+// hideable are daemons that do not see the data files which are named in a file each.
+func hideable(t *testing.T, n int) (specs []nodeSpec, hide []string) {
+	t.Helper()
+	specs = fakeSpecs(t, n)
+	for i := range specs {
+		hide = append(hide, filepath.Join(t.TempDir(), "hidden"))
+		specs[i].env = append(specs[i].env, fakeexec.EnvHide+"="+hide[i])
+	}
+	return specs, hide
+}
+
+// TestHalvesSeen has four hosts see another half of the files each, the home too once it has planned them: the result
+// is whole, and nothing was given up on the way.
+func TestHalvesSeen(t *testing.T) {
+	t.Parallel()
+	specs, hide := hideable(t, 4)
+	c := ownCluster(t, specs...)
+	j := paceOf(4, 8e9)
+	for i := 1; i < 4; i++ {
+		check(t, os.WriteFile(hide[i], halfOf(i), 0o600))
+	}
+	id := c.nodes[0].submit(t, j.request(t)).ID
+	c.nodes[0].until(t, id, "it runs", func(st api.JobStatus) bool { return st.State == api.Running })
+	check(t, os.WriteFile(hide[0], halfOf(0), 0o600))
+	n, st := c.waitFinal(t, id, commandLimit)
+	j.wantCounted(t, n, st)
+	for _, w := range st.Nodes {
+		if w.Units == 0 || w.Failures > 8 {
+			t.Errorf("%s: %+v", w.Name, w)
+		}
+	}
+}
+
+// halfOf names what host i does not see: it sees two pairs of the eight files, of which one is also seen by the next.
+func halfOf(i int) []byte {
+	var out string
+	for f := range 8 {
+		if p := f / 2; p != i && p != (i+1)%4 {
+			out += fmt.Sprintf("f%d\n", f)
+		}
+	}
+	return []byte(out)
+}
+
+// TestVanishedFile hides a file from all hosts after it was planned: it is given up, with what each host said, and
+// the rest is done.
+func TestVanishedFile(t *testing.T) {
+	t.Parallel()
+	specs, hide := hideable(t, 3)
+	c := ownCluster(t, specs...)
+	for _, h := range hide[1:] {
+		check(t, os.WriteFile(h, []byte("f7\n"), 0o600))
+	}
+	j := paceOf(3, 4e9)
+	id := c.nodes[0].submit(t, j.request(t)).ID
+	c.nodes[0].until(t, id, "it runs", func(st api.JobStatus) bool { return st.State == api.Running })
+	check(t, os.WriteFile(hide[0], []byte("f7\n"), 0o600))
+	_, st := c.waitFinal(t, id, commandLimit)
+	if st.State == api.Done { // the home had read it all before
+		t.Skip("the file was read before it vanished")
+	}
+	var lost int64
+	for _, m := range st.Missing {
+		lost += m.Last - m.First
+		if !strings.HasPrefix(m.File, "fake://f7?") || m.Kind != "open" || len(m.Nodes) != 3 || !strings.Contains(m.Reason, "No such file") {
+			t.Errorf("%+v", m)
+		}
+	}
+	if st.State != api.Partial || lost+st.Committed != j.units() || lost == 0 {
+		t.Errorf("want what is left of f7 missing, and nothing else: %+v", st)
+	}
+}

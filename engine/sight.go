@@ -1,0 +1,315 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// This host may lack files that others see: a mount, a right, a route, a plugin. Such a file is learnt of by a
+// generation that fails, which costs what the generation has done. So one failure has this host look at the
+// others: at all local files, which is cheap; of files on servers, those of a server that could not be reached twice
+// and of a protocol that ROOT does not know count as unseen too, and those of a folder of which two were not to be had
+// until they have been looked at one by one. What is not seen is looked at again from time to time, since mounts
+// come back.
+
+// Causes that are of a server, or of a protocol, and not of a file; the words are those of rootexec.Cause.
+const (
+	causeUnreachable  = "unreachable"
+	causeProtocol     = "protocol"
+	causeUnauthorised = "unauthorised"
+)
+
+// How this host looks at files again.
+const (
+	lookAtOnce  = 256              // files in one Look
+	lookSamples = 16               // files that stand for all that are not seen
+	lookFirst   = 2 * time.Second  // until the first of these, and twice as long until each next
+	lookMax     = time.Minute      // but no longer
+	lookLost    = 10 * time.Minute // a Look that is not answered by then never is
+	doubt       = 5 * time.Second  // a look is not believed so long after a generation failed, twice as long each time
+)
+
+// Glance is how one file looks from this host: seen if Cause is empty.
+type Glance struct {
+	File          int
+	Cause, Reason string
+}
+
+// unread is a file that this host does not see.
+type unread struct {
+	Glance
+	presumed bool          // it has not been tried, and nor has its server
+	fails    int           // of generations
+	doubted  time.Duration // looks that say otherwise are not believed before
+}
+
+// sight is what a node does not see of one job.
+type sight struct {
+	files  map[int]*unread // by index
+	todo   []int           // to be looked at
+	asked  time.Duration   // when the Look that is out was emitted, 0 for none
+	next   time.Duration   // when to look again
+	wait   time.Duration
+	swept  bool // all local files have been looked at since the last failure, or are being
+	sample int  // where the next samples begin
+}
+
+// due is when lookAgain must be called, -1 for never.
+func (s *sight) due() time.Duration {
+	if len(s.files) == 0 || s.asked > 0 {
+		return -1
+	}
+	return s.next
+}
+
+// cannotRead takes a generation's word that this host does not see a file.
+func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
+	if j.job == nil {
+		return
+	}
+	file, _ := j.job.Data.Locate(f.Blame.First)
+	s := &j.sight
+	if s.files == nil {
+		s.files = map[int]*unread{}
+	}
+	u := s.files[file]
+	if u == nil {
+		u = &unread{}
+		s.files[file] = u
+	}
+	f = f.Cut()
+	u.Glance, u.presumed = Glance{file, f.Host, f.Reason}, false
+	u.doubted = p.now + doubt<<min(u.fails, 6)
+	u.fails++
+	s.wait, s.next = lookFirst, p.now+lookFirst
+	s.presume(&j.job.Data, u)
+	j.news, j.urgent = true, true
+	p.look(j)
+}
+
+// presume adds to s what is most likely not seen either, and what must be looked at for that.
+func (s *sight) presume(d *tasks.Dataset, u *unread) {
+	url := d.Files[u.File].URL
+	if !remote(url) {
+		if s.swept {
+			return
+		}
+		s.swept = true
+		for i := range d.Files {
+			if o := (u.File + 1 + i) % len(d.Files); o != u.File && !remote(d.Files[o].URL) {
+				s.todo = append(s.todo, o)
+			}
+		}
+		return
+	}
+	key, whole := keyFor(url, u.Cause)
+	if u.Cause != causeProtocol && !s.twice(d, u, key) {
+		return
+	}
+	for i := range d.Files {
+		if k, _ := keyFor(d.Files[i].URL, u.Cause); k != key || s.files[i] != nil {
+			continue
+		}
+		s.files[i] = &unread{Glance: Glance{i, u.Cause, u.Reason}, presumed: !whole}
+		if !whole {
+			s.todo = append(s.todo, i)
+		}
+	}
+}
+
+// twice reports whether another file has failed as u has, in the same folder or on the same server.
+func (s *sight) twice(d *tasks.Dataset, u *unread, key string) bool {
+	for i, o := range s.files {
+		if k, _ := keyFor(d.Files[i].URL, o.Cause); i != u.File && o.fails > 0 && k == key && o.Cause == u.Cause {
+			return true
+		}
+	}
+	return false
+}
+
+func remote(url string) bool { return strings.Contains(url, "://") && !strings.HasPrefix(url, "file:") }
+
+// keyFor names what fails together for a cause: a protocol, a server (whole: who could not reach it once need not
+// try each file), or a folder.
+func keyFor(url, cause string) (key string, whole bool) {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return folder(url), false
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	switch cause {
+	case causeProtocol:
+		return scheme + "://", true
+	case causeUnreachable, causeUnauthorised:
+		return scheme + "://" + host + "/", true
+	}
+	return folder(url), false
+}
+
+// folder is a path or URL up to its last slash.
+func folder(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	return url[:strings.LastIndexByte(url, '/')+1]
+}
+
+// look emits the next Look, if none is out.
+func (p *Peer) look(j *jobState) {
+	s := &j.sight
+	if s.asked > 0 || len(s.todo) == 0 || j.shut {
+		return
+	}
+	n := min(len(s.todo), lookAtOnce)
+	p.emit(Look{ID: j.id, Files: slices.Clone(s.todo[:n])})
+	s.todo = s.todo[n:]
+	s.asked = max(p.now, 1)
+}
+
+// looked takes what a Look has shown.
+func (p *Peer) looked(ev Looked) {
+	j := p.job(ev.ID)
+	if j == nil || j.job == nil || j.shut {
+		return
+	}
+	s := &j.sight
+	s.asked = 0
+	if s.files == nil {
+		s.files = map[int]*unread{}
+	}
+	for _, g := range ev.Files {
+		u := s.files[g.File]
+		switch {
+		case g.File < 0 || g.File >= len(j.job.Data.Files):
+		case g.Cause == "" && u != nil && p.now >= u.doubted:
+			s.seen(&j.job.Data, u)
+			s.wait, s.next = lookFirst, p.now+lookFirst
+		case g.Cause != "" && u == nil:
+			s.files[g.File] = &unread{Glance: g}
+		case g.Cause != "":
+			u.Glance, u.presumed = g, false
+		}
+	}
+	p.look(j)
+	if s.asked == 0 {
+		s.swept = false
+	}
+	p.blindNow(j)
+}
+
+// seen forgets that a file was not seen, and has all looked at that were not for the same reason.
+func (s *sight) seen(d *tasks.Dataset, u *unread) {
+	key, whole := keyFor(d.Files[u.File].URL, u.Cause)
+	delete(s.files, u.File)
+	for _, i := range slices.Sorted(maps.Keys(s.files)) {
+		o := s.files[i]
+		if k, _ := keyFor(d.Files[i].URL, o.Cause); k != key {
+			continue
+		}
+		if whole && o.fails == 0 {
+			delete(s.files, i)
+		} else if !slices.Contains(s.todo, i) {
+			s.todo = append(s.todo, i)
+		}
+	}
+}
+
+// lookAgain looks at some of the files that are not seen.
+func (p *Peer) lookAgain(j *jobState) {
+	s := &j.sight
+	if s.asked > 0 && p.now-s.asked > lookLost {
+		s.asked = 0
+	}
+	if due := s.due(); due < 0 || p.now < due {
+		return
+	}
+	s.wait = min(max(2*s.wait, lookFirst), lookMax)
+	s.next = p.now + s.wait
+	all := slices.Sorted(maps.Keys(s.files))
+	for i := range min(lookSamples, len(all)) {
+		if f := all[(s.sample+i*max(len(all)/lookSamples, 1))%len(all)]; !slices.Contains(s.todo, f) {
+			s.todo = append(s.todo, f)
+		}
+	}
+	s.sample++
+	p.look(j)
+}
+
+// blindNow tells the scheduler, and the home, what this host does not see now.
+func (p *Peer) blindNow(j *jobState) {
+	p.schedule(steal.Blind{Job: j.id, Cover: j.sight.cover(&j.job.Data, j.job.Want, false)})
+	j.news, j.urgent = true, true
+}
+
+// cover is all that is not seen, or what of it has not been tried.
+func (s *sight) cover(d *tasks.Dataset, want tasks.Range, presumed bool) tasks.Cover {
+	var rs []tasks.Range
+	for i, u := range s.files {
+		if !presumed || u.presumed {
+			rs = append(rs, d.Units(i).Intersect(want))
+		}
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// maxUnseenRanges bounds the ranges by which a report tells what is not seen.
+const maxUnseenRanges = 4096
+
+// unseen tells what is not seen for a report: by folder or server, and by reason.
+func (s *sight) unseen(d *tasks.Dataset, want tasks.Range) (out []ledger.Unseen, presumed tasks.Cover) {
+	if len(s.files) == 0 {
+		return nil, nil
+	}
+	type group struct{ key, cause string }
+	at := map[group]int{}
+	ranges := make([][]tasks.Range, ledger.MaxUnseen)
+	for _, i := range slices.Sorted(maps.Keys(s.files)) {
+		u := s.files[i]
+		r := d.Units(i).Intersect(want)
+		if r.Empty() {
+			continue
+		}
+		key, _ := keyFor(d.Files[i].URL, u.Cause)
+		k, known := at[group{key, u.Cause}]
+		switch {
+		case known:
+			out[k].Where = key
+		case len(out) < ledger.MaxUnseen:
+			k = len(out)
+			at[group{key, u.Cause}] = k
+			out = append(out, ledger.Unseen{Where: d.Files[i].URL, Cause: u.Cause, Reason: u.Reason})
+		default:
+			k = ledger.MaxUnseen - 1
+			out[k].Where = "other places"
+		}
+		out[k].Files++
+		ranges[k] = append(ranges[k], r)
+	}
+	left := maxUnseenRanges
+	for k := range out {
+		c := tasks.CoverOf(ranges[k]...)
+		out[k].Cover = c[:min(len(c), left)]
+		left -= len(out[k].Cover)
+		out[k] = out[k].Cut()
+	}
+	presumed = s.cover(d, want, true)
+	if len(presumed) > maxUnseenRanges { // told as one: it has not been tried
+		presumed = tasks.CoverOf(tasks.R(presumed[0].First, presumed[len(presumed)-1].Last))
+	}
+	return out, presumed
+}
+
+// Unseen tells what this peer does not see itself, of all jobs that it takes part in.
+func (p *Peer) Unseen() (out []ledger.Unseen) {
+	for _, j := range p.jobs {
+		if !j.shut && j.job != nil {
+			mine, _ := j.sight.unseen(&j.job.Data, j.job.Want)
+			out = append(out, mine...)
+		}
+	}
+	return out
+}

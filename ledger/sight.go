@@ -1,0 +1,156 @@
+package ledger
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// That a host cannot read a file is no failure of the file: nodes report what they cannot read (Report.Unseen),
+// it strikes nothing out, and is run by others. Only what every node that works has tried in vain is given up.
+
+// Unseen is what a host cannot read of a job, for one reason: a file, or files of a folder or of a server.
+type Unseen struct {
+	Where  string      `msgpack:"w"` // the file, folder or server
+	Cover  tasks.Cover `msgpack:"c"` // whole files
+	Cause  string      `msgpack:"k"` // see rootexec.Cause
+	Reason string      `msgpack:"r"` // of the first of them, as ROOT or the system said it
+	Files  int         `msgpack:"n"`
+}
+
+// MaxUnseen bounds the groups in one report, and maxUnseenText each text of one, in bytes.
+const (
+	MaxUnseen     = 16
+	maxUnseenText = 512
+)
+
+// Cut returns u with texts of bounded length.
+func (u Unseen) Cut() Unseen {
+	for _, s := range []*string{&u.Where, &u.Cause, &u.Reason} {
+		if len(*s) > maxUnseenText {
+			*s = strings.ToValidUTF8((*s)[:maxUnseenText], "") + " [...]"
+		}
+	}
+	return u
+}
+
+func (r Report) unseenValid(want tasks.Range) bool {
+	return len(r.Unseen) <= MaxUnseen && r.Presumed.Valid(want) &&
+		!slices.ContainsFunc(r.Unseen, func(u Unseen) bool { return !u.Cover.Valid(want) })
+}
+
+// sees takes what a node reports that it cannot read. A suspect that it was to try goes to another.
+func (h *Home) sees(id tasks.PeerID, n *node) {
+	n.blind = nil
+	n.report.Unseen = slices.Clone(n.report.Unseen)
+	for i, u := range n.report.Unseen {
+		n.report.Unseen[i] = u.Cut()
+		n.blind = n.blind.Union(u.Cover)
+	}
+	for _, s := range h.suspects {
+		if s.at == id && n.blind.Intersects(tasks.Cover{s.Range}) {
+			s.at = ""
+		}
+	}
+}
+
+// loadWait is how long a node that is there has for loading the code before others decide without it what nobody
+// can read.
+const loadWait = 30 * time.Second
+
+// unreadable is what no node that works can read, each having tried; nothing while one may yet come to work.
+func (h *Home) unreadable() tasks.Cover {
+	dark, tried := h.open(), false
+	for _, id := range h.order {
+		n := h.nodes[id]
+		switch {
+		case n.slots == 0 || h.shunned[id] != "" || n.report.Leaving:
+		case n.heard && n.report.Ready:
+			tried = true
+			if mutant.On(mutant.BlindWord) && !n.blind.Empty() {
+				return h.open().Intersect(n.blind)
+			}
+			dark = dark.Intersect(n.blind.Minus(n.report.Presumed))
+		case h.now-n.upAt < loadWait:
+			return nil
+		}
+	}
+	if !tried {
+		return nil
+	}
+	return dark
+}
+
+// giveUpDark sets aside, file by file, what no node has been able to read for a while; called at each audit.
+func (h *Home) giveUpDark() {
+	dark := map[int]time.Duration{}
+	if slices.ContainsFunc(h.order, func(id tasks.PeerID) bool { return !h.nodes[id].blind.Empty() }) {
+		for _, r := range h.unreadable() {
+			for !r.Empty() {
+				file, _ := h.data.Locate(r.First)
+				part := r.Intersect(h.data.Units(file))
+				dark[file] = h.darkSince(file, part)
+				r.First = part.Last
+			}
+		}
+	}
+	h.dark = dark
+}
+
+// darkSince is when a file was first found to be unreadable; part of it is set aside if that is long ago.
+func (h *Home) darkSince(file int, part tasks.Range) time.Duration {
+	since, known := h.dark[file]
+	switch {
+	case !known:
+		return h.now
+	case h.now-since < h.cfg.GiveUp && !mutant.On(mutant.BlindWord):
+		return since
+	}
+	h.proposeDark(part)
+	return h.now - h.cfg.GiveUp + h.cfg.Propose // it is proposed again then
+}
+
+// maxWords bounds the nodes whose own words are told of a file that nobody can read.
+const maxWords = 16
+
+// proposeDark has it written that nobody can read a file, with what the nodes said, host by host.
+func (h *Home) proposeDark(file tasks.Range) {
+	lost := Failed{Failure: Failure{Blame: file, Kind: "open", Data: true}}
+	said := map[string]bool{}
+	for _, id := range h.order {
+		n := h.nodes[id]
+		i := slices.IndexFunc(n.report.Unseen, func(u Unseen) bool { return u.Cover.Intersects(tasks.Cover{file}) })
+		if n.slots == 0 || i < 0 {
+			continue
+		}
+		u := n.report.Unseen[i]
+		lost.Nodes, lost.Tries, lost.Host = append(lost.Nodes, id), lost.Tries+1, u.Cause
+		said[u.Reason] = true
+		if len(lost.Words) < maxWords {
+			lost.Words = append(lost.Words, u.Reason)
+		}
+	}
+	lost.Reason = "no node can read it: " + strings.Join(firstOf(slices.Sorted(maps.Keys(said)), maxWords), "; ")
+	lost.Failure = lost.Cut()
+	h.emit(Propose{Entry{Lost: &Lost{Range: file, Failed: lost}}})
+}
+
+func firstOf(s []string, n int) []string { return s[:min(n, len(s))] }
+
+// Unseen tells what each node cannot read, for display; the most first.
+func (h *Home) Unseen() map[tasks.PeerID][]Unseen {
+	out := map[tasks.PeerID][]Unseen{}
+	for id, n := range h.nodes {
+		if len(n.report.Unseen) > 0 {
+			all := slices.Clone(n.report.Unseen)
+			slices.SortStableFunc(all, func(a, b Unseen) int { return cmp.Compare(b.Files, a.Files) })
+			out[id] = all
+		}
+	}
+	return out
+}

@@ -1,0 +1,138 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// glanceWait is how long one file may take to be looked at: a mount whose server is gone lets its users hang.
+const glanceWait = 30 * time.Second
+
+// glancesAtOnce bounds the files that are looked at together.
+const glancesAtOnce = 16
+
+// look sees which files of a job are there (engine.Look).
+func (d *Daemon) look(e engine.Look) {
+	out := engine.Looked{ID: e.ID}
+	defer func() { d.post(out) }()
+	d.mu.Lock()
+	j := d.jobs[e.ID]
+	d.mu.Unlock()
+	if j == nil {
+		return
+	}
+	_, desc := j.prepared()
+	if desc == nil {
+		return
+	}
+	found := make([]engine.Glance, len(e.Files))
+	known := make([]bool, len(e.Files))
+	g, ctx := errgroup.WithContext(j.ctx)
+	g.SetLimit(glancesAtOnce)
+	for i, f := range e.Files {
+		g.Go(func() error {
+			var cause rootexec.Cause
+			var reason string
+			cause, reason, known[i] = d.glance(ctx, desc.Data.Files[f])
+			found[i] = engine.Glance{File: f, Cause: string(cause), Reason: reason}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	for i := range found {
+		if known[i] {
+			out.Files = append(out.Files, found[i])
+		}
+	}
+}
+
+// glance tries to open one file. A file that is there, whatever is in it, is seen.
+func (d *Daemon) glance(ctx context.Context, f tasks.File) (cause rootexec.Cause, reason string, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, glanceWait)
+	defer cancel()
+	answer := make(chan error, 1)
+	go func() { answer <- d.openInput(ctx, f) }() // may hang in the kernel longer than anybody waits
+	select {
+	case err := <-answer:
+		var fail *rootexec.Failure
+		switch {
+		case err == nil:
+			return "", "", true
+		case errors.As(err, &fail):
+			return fail.Host, fail.Msg, fail.Kind == rootexec.KindOpen
+		}
+		return rootexec.CauseOf(err), plainReason(err), true
+	case <-ctx.Done():
+		late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+		return rootexec.CauseUnreachable, fmt.Sprintf("no answer in %s", glanceWait), late
+	}
+}
+
+// openInput opens a local file, or has ROOT open a URL.
+func (d *Daemon) openInput(ctx context.Context, f tasks.File) error {
+	if path := strings.TrimPrefix(f.URL, "file://"); !isURL(path) && !strings.Contains(path, "#") {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return file.Close()
+	}
+	exec, err := d.executor(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = exec.Plan(ctx, f.URL, f.Tree)
+	return err
+}
+
+// plainReason is what the system says, without the path, which is told beside it.
+func plainReason(err error) string {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		text := p.Err.Error()
+		return strings.ToUpper(text[:1]) + text[1:] // as strerror and ROOT say it
+	}
+	return err.Error()
+}
+
+func unseenOf(all []ledger.Unseen) (out []api.Unseen) {
+	for _, u := range all {
+		out = append(out, api.Unseen{Where: u.Where, Files: u.Files, Units: u.Cover.Len(), Cause: u.Cause, Reason: u.Reason})
+	}
+	return out
+}
+
+// blindMembers says of members, this node among them, what they do not see of the jobs that run, as far as this node
+// knows: of itself, and of all in jobs that it leads.
+func (d *Daemon) blindMembers() map[tasks.PeerID]string {
+	out := map[tasks.PeerID]string{}
+	say := func(id tasks.PeerID, us []ledger.Unseen) {
+		if len(us) > 0 && out[id] == "" {
+			u := us[0]
+			out[id] = fmt.Sprintf("does not see %s (%s): %d files left to others", u.Where, u.Reason, u.Files)
+		}
+	}
+	d.ask(func(p *engine.Peer) {
+		say(d.net.ID(), p.Unseen())
+		for job := range p.Jobs() {
+			if v, ok := p.View(job); ok {
+				for id, us := range v.Unseen {
+					say(id, us)
+				}
+			}
+		}
+	})
+	return out
+}

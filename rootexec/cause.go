@@ -1,0 +1,69 @@
+package rootexec
+
+import (
+	"errors"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// unopened stands for the errno of a URL that ROOT could not open: what it printed must say why.
+const unopened = -1
+
+// CauseOf says why this host does not see a local file that it could not open, or stat; empty if the error is none of
+// the host's.
+func CauseOf(err error) Cause {
+	var no unix.Errno
+	if !errors.As(err, &no) {
+		return ""
+	}
+	switch no {
+	case unix.ENOENT, unix.ENOTDIR:
+		return CauseMissing
+	case unix.EACCES, unix.EPERM:
+		return CauseDenied
+	case unix.ESTALE, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOTCONN, unix.ENODEV, unix.ENXIO,
+		unix.EREMOTEIO, unix.ECONNREFUSED, unix.ETIMEDOUT: // a network mount that is gone, or half gone
+		return CauseUnreachable
+	}
+	return ""
+}
+
+// words are what ROOT's plugins print, lower case; the first that is found decides. They share no codes.
+var words = []struct {
+	text  string
+	cause Cause
+}{
+	{"tpluginhandler", CauseProtocol},
+	{"no such file", CauseMissing}, {"file not found", CauseMissing}, {"404 not found", CauseMissing}, {"does not exist", CauseMissing},
+	{"permission denied", CauseDenied}, {"not authorized", CauseUnauthorised}, {"unauthorized", CauseUnauthorised},
+	{"auth failed", CauseUnauthorised}, {"authentication", CauseUnauthorised}, {"forbidden", CauseUnauthorised},
+	{"connection refused", CauseUnreachable}, {"no route", CauseUnreachable}, {"unreachable", CauseUnreachable},
+	{"unknown host", CauseUnreachable}, {"could not resolve", CauseUnreachable}, {"not known", CauseUnreachable},
+	{"invalid address", CauseUnreachable}, {"timed out", CauseUnreachable}, {"timeout", CauseUnreachable},
+	{"operation expired", CauseUnreachable}, {"connection error", CauseUnreachable}, {"socket error", CauseUnreachable},
+	{"plugin", CauseProtocol}, {"protocol", CauseProtocol},
+}
+
+// causeOf classifies a file that the child could not open.
+func causeOf(errno int, msg, file string) Cause {
+	if errno != unopened {
+		return CauseOf(unix.Errno(max(errno, 0)))
+	}
+	if strings.HasPrefix(msg, "TFile::TFile: ") && strings.Contains(msg, "does not exist") {
+		return CauseProtocol // ROOT takes a URL of a protocol that it does not know for the path of a local file
+	}
+	for _, own := range []string{file, path.Base(file)} { // a file may be called what it likes
+		if own != "" {
+			msg = strings.ReplaceAll(msg, own, "")
+		}
+	}
+	msg = strings.ToLower(msg)
+	for _, w := range words {
+		if strings.Contains(msg, w.text) {
+			return w.cause
+		}
+	}
+	return ""
+}

@@ -1,0 +1,67 @@
+package rootexec
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestCauseOfWords(t *testing.T) {
+	for _, c := range []struct {
+		errno     int
+		msg, file string
+		want      Cause
+	}{
+		{int(unix.ENOENT), "", "/a", CauseMissing},
+		{int(unix.EACCES), "", "/a", CauseDenied},
+		{int(unix.ESTALE), "", "/a", CauseUnreachable},
+		{int(unix.EIO), "", "/a", ""},
+		{0, "not a ROOT file: no such file", "/a", ""},
+		{unopened, "TNetXNGFile::Open: [FATAL] Connection error", "root://h:1//a.root", CauseUnreachable},
+		{unopened, "TNetXNGFile::Open: [FATAL] Invalid address", "root://no.host//a.root", CauseUnreachable},
+		{unopened, "TNetXNGFile::Open: [ERROR] Server responded with an error: [3011] No such file or directory", "root://h//a.root", CauseMissing},
+		{unopened, "TNetXNGFile::Open: [FATAL] Auth failed", "root://h//a.root", CauseUnauthorised},
+		{unopened, "TPluginHandler::SetupCallEnv: method ROOT::Deprecated::TWebFile not found in class ROOT::Deprecated::TWebFile", "https://h/a.root", CauseProtocol},
+		{unopened, "TFile::TFile: file /tmp/a.root does not exist", "foo://h/a.root", CauseProtocol},
+		{unopened, "TNetXNGFile::Open: timeout_protocol.root is damaged", "root://h//timeout_protocol.root", ""},
+	} {
+		if got := causeOf(c.errno, c.msg, c.file); got != c.want {
+			t.Errorf("%d %q of %s: %q, want %q", c.errno, c.msg, c.file, got, c.want)
+		}
+	}
+}
+
+// TestHostsCauses has ROOT fail to open what this host does not see, and files that are to blame themselves.
+func TestHostsCauses(t *testing.T) {
+	e := executor(t)
+	t.Setenv("XRD_CONNECTIONRETRY", "1")
+	good := makeData(t, "good.root", 100, 0)
+	for _, c := range []struct {
+		file string
+		want Cause
+	}{
+		{good + ".no", CauseMissing},
+		{filepath.Join(good, "below"), CauseMissing},
+		{"file://" + good + ".no", CauseMissing},
+		{"foo://bar/f.root", CauseProtocol},
+		{"https://127.0.0.1:1/f.root", CauseProtocol},
+		{filepath.Dir(good), ""},
+		{damage(t, good, func([]byte) []byte { return []byte("no such file") }), ""},
+		{damage(t, good, func(b []byte) []byte { return b[:len(b)*2/3] }), ""},
+	} {
+		_, err := e.Plan(t.Context(), c.file, "T")
+		if f := asFailure(err); f == nil || f.Kind != KindOpen || f.Host != c.want {
+			t.Errorf("%s: %v, cause %q, want %q", c.file, err, f.Host, c.want)
+		}
+	}
+	if err := os.Chmod(good, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Plan(t.Context(), good, "T"); os.Getuid() != 0 {
+		if f := asFailure(err); f == nil || f.Host != CauseDenied {
+			t.Errorf("%v", err)
+		}
+	}
+}

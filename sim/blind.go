@@ -1,0 +1,119 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Nodes that do not see all files: no path leads there from their host. The last Config.Blind nodes lack a third
+// to all of them; of these every third sees them again some time before Calm, and every third sees them at
+// first. What a generation has done is lost when it comes to such a file, so a node must not try often.
+
+// everBlind reports whether a node may lack files at some time; half of the nodes never do.
+func (w *world) everBlind(n *node) bool { return n.num >= max(w.cfg.Nodes-w.cfg.Blind, w.cfg.Nodes/2) }
+
+// hidden reports whether nobody sees the file of a unit.
+func (w *world) hidden(u int64) bool {
+	if w.cfg.Hidden == 0 {
+		return false
+	}
+	file, _ := w.job.Data.Locate(u)
+	return file >= len(w.job.Data.Files)-w.cfg.Hidden
+}
+
+// mustBeLost lists the units that no node can do.
+func (w *world) mustBeLost() []int64 {
+	bad := slices.Clone(w.cfg.Poison)
+	for i := max(len(w.job.Data.Files)-w.cfg.Hidden, 0); i < len(w.job.Data.Files); i++ {
+		for u, r := w.job.Data.Units(i).First, w.job.Data.Units(i); u < r.Last; u++ {
+			if !w.poison[u] {
+				bad = append(bad, u)
+			}
+		}
+	}
+	return bad
+}
+
+// draws is a number from a node and a file, the same in every run of a seed.
+func (w *world) draws(a, b int) uint64 {
+	return tasks.Canary(w.cfg.Seed^0xb11d, tasks.R(int64(a), int64(b)))
+}
+
+// blind reports whether a node does not see a file now.
+func (w *world) blind(n *node, file int) bool {
+	files := len(w.job.Data.Files)
+	switch {
+	case file >= files-w.cfg.Hidden:
+		return true
+	case w.cfg.Halves:
+		quarter := file * w.cfg.Nodes / files
+		return quarter != n.num && quarter != (n.num+1)%w.cfg.Nodes
+	case !w.everBlind(n):
+		return false
+	}
+	turn := time.Duration(w.draws(n.num, -1) % uint64(max(w.cfg.Calm, time.Second)))
+	switch n.num % 3 {
+	case 0:
+		if w.now >= turn {
+			return false
+		}
+	case 1:
+		if w.now < turn {
+			return false
+		}
+	}
+	return w.draws(n.num, file)%3 <= w.draws(n.num, -2)%3
+}
+
+const noSuchFile = "No such file or directory"
+
+// triesOfBlind is how many generations of one life of a node may come to files that it does not see: each slot's
+// may before it has looked, once when it starts and once when the files go.
+func (w *world) triesOfBlind() int { return 4*w.cfg.Slots + 4 }
+
+func (w *world) failUnread(n *node, id steal.GenID, file int) {
+	delete(n.gens, id)
+	w.res.Unread++
+	if n.unread++; n.unread > w.triesOfBlind() {
+		w.fail("%s tries again and again what it does not see: file %d", n.id, file)
+	}
+	w.step(n, engine.GenFailed{Gen: id, Failure: ledger.Failure{Blame: w.job.Data.Units(file), Kind: "open", Reason: noSuchFile, Host: "missing", Data: true}})
+}
+
+// look has a node see which files are there.
+func (w *world) look(n *node, e engine.Look) {
+	boot := n.boot
+	w.after(time.Duration(1+len(e.Files))*100*time.Microsecond, func() {
+		if n.boot != boot {
+			return
+		}
+		out := engine.Looked{ID: e.ID}
+		for _, f := range e.Files {
+			g := engine.Glance{File: f}
+			if w.blind(n, f) {
+				g.Cause, g.Reason = "missing", noSuchFile
+			}
+			out.Files = append(out.Files, g)
+		}
+		w.step(n, out)
+	})
+}
+
+// struckOut looks at what a home wants to set aside since nobody can read it.
+func (w *world) struckOut(n *node, l ledger.Lost) {
+	if l.Host == "" || w.hidden(l.Range.First) {
+		return
+	}
+	v, _ := n.peer.View(w.id)
+	for _, o := range w.nodes {
+		if r, known := v.Nodes[o.id]; known && r.Ready && !w.everBlind(o) && o.up && w.linked(n, o) {
+			w.fail("%s strikes out %v as unreadable, which %s sees", n.id, l.Range, o.id)
+			return
+		}
+	}
+}
