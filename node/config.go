@@ -12,6 +12,7 @@
 //	fetch.go    results, from any node          strays.go   jobs of earlier lives
 //	results.go  finished jobs and their expiry  deliver.go  outputs, where their users want them
 //	files.go    files that appear whole or not  meter.go    histograms
+//	members.go  who is a member
 //	failpoints.go steps for crash tests
 package node
 
@@ -45,13 +46,15 @@ type Config struct {
 	Logger      *slog.Logger
 	Backend     Backend // what runs user code; default ROOT
 
-	LeaveWait   time.Duration // longest wait for work to be handed back; default 20 s
-	KeepJobs    int           // of the finished jobs whose result was fetched so many are remembered; default 50
-	KeepFor     time.Duration // a result that nobody fetches is kept for so long; default 14 days. One that was fetched: keepFetched
-	KeepBytes   int64         // bound of partial results that are not committed; default a quarter of the free disk
-	CommitEvery time.Duration // what a child has done is handed in after so long; default 30 s
-	Replicas    int           // of a job's ledger, where there are as many nodes; default 3
-	Election    time.Duration // a home that is silent for so long is replaced; default 2 s
+	LeaveWait       time.Duration // longest wait for work to be handed back; default 20 s
+	KeepJobs        int           // of the finished jobs whose result was fetched so many are remembered; default 50
+	KeepFor         time.Duration // a result that nobody fetches is kept for so long; default 14 days. One that was fetched: keepFetched
+	KeepBytes       int64         // bound of partial results that are not committed; default a quarter of the free disk
+	CommitEvery     time.Duration // what a child has done is handed in after so long; default 30 s
+	Replicas        int           // of a job's ledger, where there are as many nodes; default 3
+	ForgetAfter     time.Duration // a member that was not seen for so long is forgotten; default 8 weeks
+	ForgetEphemeral time.Duration // and one that is ephemeral; default 5 min
+	Election        time.Duration // a home that is silent for so long is replaced; default 2 s
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -78,10 +78,7 @@ func (d *Daemon) routes() http.Handler {
 		})
 	}
 	handle("GET /v1/status", func(*http.Request) (any, error) { return d.nodeStatus(), nil })
-	handle("GET /v1/members", func(*http.Request) (any, error) { return d.members(), nil })
-	handle("POST /v1/invites", d.handleInvite)
-	handle("POST /v1/join", d.handleJoin)
-	handle("POST /v1/revoke", d.handleRevoke)
+	d.memberRoutes(handle)
 	handle("POST /v1/jobs", d.handleSubmit)
 	handle("GET /v1/jobs", func(r *http.Request) (any, error) { return d.allJobs(r.Context()), nil })
 	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })
@@ -130,7 +127,11 @@ func (d *Daemon) handleInvite(r *http.Request) (any, error) {
 	for _, s := range req.Rights {
 		rights = append(rights, p2p.Right(s))
 	}
-	token, expires, err := d.net.Invite(rights, time.Duration(req.TTL*float64(time.Second)))
+	invite := d.net.Invite
+	if req.Ephemeral {
+		invite = d.net.InviteEphemeral
+	}
+	token, expires, err := invite(rights, time.Duration(req.TTL*float64(time.Second)))
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,11 @@ func (d *Daemon) handleJoin(r *http.Request) (any, error) {
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
-	if err := d.net.Join(r.Context(), req.Token); err != nil {
+	join := d.net.Join
+	if req.Ephemeral {
+		join = d.net.JoinEphemeral
+	}
+	if err := join(r.Context(), req.Token); err != nil {
 		return nil, err
 	}
 	why := d.greeted(r.Context())

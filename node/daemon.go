@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -39,6 +40,8 @@ type Daemon struct {
 	quit   chan struct{} // closed when a shutdown is asked for
 	opened chan struct{} // closed when the ledgers of earlier lives are back
 	once   sync.Once
+
+	forGood atomic.Bool // the daemon leaves its cluster, and not only for now
 
 	steals  *meter
 	packets *meter
@@ -110,7 +113,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	var err error
 	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen,
 		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
-		Blobs: d.blobs, Serve: d.serveOpened, Log: d.log})
+		Blobs: d.blobs, Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
 	if err != nil {
 		return errors.Join(err, d.lock.Unlock())
 	}
@@ -227,7 +230,7 @@ func (d *Daemon) Leave(ctx context.Context) {
 		d.log.Warn("left without handing all work back")
 	case <-d.ctx.Done():
 	}
-	if err := d.net.Leave(ctx); err != nil {
+	if err := d.sayGoodbye(ctx); err != nil {
 		d.log.Warn("could not say goodbye", "reason", err)
 	}
 }

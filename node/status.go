@@ -313,7 +313,7 @@ func (d *Daemon) members() []api.Member {
 	blind := d.blindMembers()
 	for _, m := range d.net.Members() {
 		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
-			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem}
+			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral}
 		for _, r := range m.Rights {
 			a.Rights = append(a.Rights, string(r))
 		}

@@ -87,10 +87,14 @@ func (r *roster) inherit(reg *register, lastStays bool) {
 	for _, e := range last.Entries {
 		if e.Peer == reg.Issuer {
 			reg.Name = e.Name
-			r.adopt(reg, must(e.Peer), e.Tenure)
 			continue
 		}
 		reg.Entries = append(reg.Entries, e)
+	}
+	for _, e := range last.Entries {
+		if e.Peer == reg.Issuer {
+			r.adopt(reg, must(e.Peer), e.Tenure)
+		}
 	}
 	reg.Outs = slices.Clone(last.Outs)
 	if lastStays && last.Issuer != reg.Issuer {

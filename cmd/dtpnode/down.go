@@ -12,28 +12,38 @@ import (
 )
 
 func newDown(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var leave bool
+	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Stop the daemon of this host",
-		Long: `down makes the local daemon hand its work back to the others, leave and stop, and waits for that.
+		Long: `down makes the local daemon hand its work back to the others, leave and stop, and waits for that. It stays a member, and
+comes back with ` + "`dtpnode up`" + `. A member that is not seen for long is forgotten (` + "`up --forget-after`" + `). With --leave
+it ends its membership at once and for good: only a new invitation brings it back. The founder must give its
+role to another member first (` + "`dtpnode handover`" + `).
 
 Exit status: 0 stopped, 1 error, 2 wrong usage.`,
-		Example: "  dtpnode down",
+		Example: "  dtpnode down\n  dtpnode down --leave",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return runDown(ctx, g)
+			return runDown(ctx, g, leave)
 		},
 	}
+	cmd.Flags().BoolVar(&leave, "leave", false, "leave the cluster for good")
+	return cmd
 }
 
-func runDown(ctx context.Context, g *globals) error {
+func runDown(ctx context.Context, g *globals, leave bool) error {
 	client, err := g.client()
 	if err != nil {
 		return err
 	}
-	if err := client.Shutdown(ctx); err != nil {
+	end := client.Shutdown
+	if leave {
+		end = client.Leave
+	}
+	if err := end(ctx); err != nil {
 		return err
 	}
 	for { // the daemon is no child of ours: its silence is all there is to wait for

@@ -15,8 +15,9 @@ import (
 )
 
 type inviteOptions struct {
-	rights []string
-	ttl    time.Duration
+	rights    []string
+	ephemeral bool
+	ttl       time.Duration
 }
 
 func newInvite(g *globals) *cobra.Command {
@@ -53,6 +54,7 @@ Exit status: 0 printed, 1 error, 2 wrong usage.`,
 	}
 	cmd.Flags().StringSliceVar(&opts.rights, "rights", []string{"worker", "submitter"}, "what the host may do, of "+strings.Join(api.Rights(), ", "))
 	_ = cmd.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions(api.Rights(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false, "forget the host once it was gone without a word for minutes, as fits a worker in a batch system")
 	cmd.Flags().DurationVar(&opts.ttl, "ttl", time.Hour, "time until the token expires")
 	return cmd
 }
@@ -62,7 +64,7 @@ func runInvite(ctx context.Context, g *globals, opts inviteOptions) error {
 	if err != nil {
 		return err
 	}
-	inv, err := client.Invite(ctx, api.InviteRequest{Rights: opts.rights, TTL: opts.ttl.Seconds()})
+	inv, err := client.Invite(ctx, api.InviteRequest{Rights: opts.rights, TTL: opts.ttl.Seconds(), Ephemeral: opts.ephemeral})
 	if err != nil {
 		return err
 	}

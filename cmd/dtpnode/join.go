@@ -16,6 +16,7 @@ import (
 
 func newJoin(g *globals) *cobra.Command {
 	var opts nodeFlags
+	var ephemeral bool
 	cmd := &cobra.Command{
 		Use:   "join TOKEN",
 		Short: "Join the cluster that issued a token",
@@ -35,10 +36,11 @@ Exit status: 0 joined, 1 error, 2 wrong usage.`,
 			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return runJoin(ctx, g, token, opts.given(cmd.Flags()))
+			return runJoin(ctx, g, api.JoinRequest{Token: token, Ephemeral: ephemeral}, opts.given(cmd.Flags()))
 		},
 	}
 	opts.add(cmd.Flags())
+	cmd.Flags().BoolVar(&ephemeral, "ephemeral", false, "be forgotten by the cluster once gone without a word for minutes, as fits a worker in a batch system")
 	return cmd
 }
 
@@ -56,7 +58,7 @@ func readToken(stdin io.Reader, arg string) (string, error) {
 	return arg, nil
 }
 
-func runJoin(ctx context.Context, g *globals, token string, settings []string) error {
+func runJoin(ctx context.Context, g *globals, req api.JoinRequest, settings []string) error {
 	paths, err := g.paths()
 	if err != nil {
 		return err
@@ -81,7 +83,7 @@ func runJoin(ctx context.Context, g *globals, token string, settings []string) e
 		}
 		fmt.Fprintf(g.stderr, "started a daemon in the background, logging to %s\n", paths.Log())
 	}
-	st, err := client.Join(ctx, api.JoinRequest{Token: token})
+	st, err := client.Join(ctx, req)
 	if err != nil {
 		return errors.Join(err, undo())
 	}

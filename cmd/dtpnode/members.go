@@ -56,6 +56,12 @@ func printMembers(w io.Writer, members []api.Member) {
 		case m.Up:
 			state, rtt = "up", fmt.Sprintf("%.1f ms", m.RTT)
 		}
+		if m.Founder {
+			m.Rights = append([]string{"founder"}, m.Rights...)
+		}
+		if m.Ephemeral {
+			m.Rights = append(m.Rights, "ephemeral")
+		}
 		addr := ""
 		if len(m.Addrs) > 0 {
 			addr = m.Addrs[0]

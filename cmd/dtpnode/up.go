@@ -34,6 +34,8 @@ type nodeFlags struct {
 	keepFor  time.Duration
 	commit   time.Duration
 	install  bool
+	forget   time.Duration
+	forgetE  time.Duration
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet) {
@@ -45,6 +47,8 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.keep, "keep-bytes", "", "bound of partial results kept here before they are committed, e.g. 20G (default: a quarter of the free disk)")
 	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour, "keep the result of a finished job for so long if nobody fetches it; one that was fetched is kept for another day")
 	flags.DurationVar(&f.commit, "commit-every", 30*time.Second, "hand in what a child has done after so long; a crash loses no more than that")
+	flags.DurationVar(&f.forget, "forget-after", 8*7*24*time.Hour, "as an inviter, drop members that were not seen for so long")
+	flags.DurationVar(&f.forgetE, "forget-ephemeral", 5*time.Minute, "and ephemeral members after so long")
 	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
@@ -150,6 +154,9 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	if opts.keepFor <= 0 {
 		return usagef("could not use --keep-results %s: want a time above zero", opts.keepFor)
 	}
+	if opts.forget <= 0 || opts.forgetE <= 0 {
+		return usagef("could not forget members after %s and %s: want times above zero", opts.forget, opts.forgetE)
+	}
 	if opts.commit <= 0 {
 		return usagef("could not use --commit-every %s: want a time above zero", opts.commit)
 	}
@@ -171,6 +178,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
 		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory, Backend: exec,
 		KeepBytes: keep, KeepFor: opts.keepFor, CommitEvery: opts.commit,
+		ForgetAfter: opts.forget, ForgetEphemeral: opts.forgetE,
 		Version: version.String(),
 		Logger:  slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level})),
 	})

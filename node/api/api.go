@@ -168,18 +168,20 @@ type Event struct {
 
 // Member is one member of the cluster.
 type Member struct {
-	ID      string    `json:"id"`
-	Name    string    `json:"name"`
-	Rights  []string  `json:"rights"` // "worker", "submitter", "inviter", "admin", "read"
-	Addrs   []string  `json:"addrs"`
-	Joined  time.Time `json:"joined"`
-	Self    bool      `json:"self"`
-	Up      bool      `json:"up"`
-	RTT     float64   `json:"rtt_ms"`
-	Slots   int       `json:"slots"`
-	ROOT    string    `json:"root"` // version, empty if unknown or none
-	Version string    `json:"version"`
-	Note    string    `json:"note,omitempty"` // what is wrong with it, e.g. another ROOT version
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Rights    []string  `json:"rights"` // "worker", "submitter", "inviter", "admin", "read"
+	Addrs     []string  `json:"addrs"`
+	Joined    time.Time `json:"joined"`
+	Self      bool      `json:"self"`
+	Up        bool      `json:"up"`
+	RTT       float64   `json:"rtt_ms"`
+	Slots     int       `json:"slots"`
+	ROOT      string    `json:"root"` // version, empty if unknown or none
+	Version   string    `json:"version"`
+	Founder   bool      `json:"founder,omitempty"`   // it has the founder's role
+	Ephemeral bool      `json:"ephemeral,omitempty"` // it is forgotten after minutes without a word
+	Note      string    `json:"note,omitempty"`      // what is wrong with it, e.g. another ROOT version
 }
 
 // NodeStatus describes the daemon.
@@ -189,7 +191,7 @@ type NodeStatus struct {
 	Version  string    `json:"version"`
 	PID      int       `json:"pid"`
 	Addrs    []string  `json:"addrs"`
-	Cluster  string    `json:"cluster"` // founder's peer id
+	Cluster  string    `json:"cluster"` // peer id of the node that founded it
 	Members  int       `json:"members"`
 	Up       int       `json:"up"`
 	Slots    int       `json:"slots"`
@@ -223,8 +225,9 @@ func Rights() []string { return []string{"worker", "submitter", "inviter", "admi
 
 // InviteRequest asks for a token. TTL is in seconds.
 type InviteRequest struct {
-	Rights []string `json:"rights"`
-	TTL    float64  `json:"ttl_seconds"`
+	Rights    []string `json:"rights"`
+	TTL       float64  `json:"ttl_seconds"`
+	Ephemeral bool     `json:"ephemeral,omitempty"` // the host that joins is forgotten after minutes without a word
 }
 
 // Invite is a one-use token.
@@ -237,7 +240,23 @@ type Invite struct {
 
 // JoinRequest carries the token.
 type JoinRequest struct {
-	Token string `json:"token"`
+	Token     string `json:"token"`
+	Ephemeral bool   `json:"ephemeral,omitempty"` // this host is forgotten after minutes without a word
+}
+
+// HandoverRequest names the member that gets the founder's role.
+type HandoverRequest struct {
+	ID string `json:"id"`
+}
+
+// RecoveryKey is the key that can take the founder's role. It is told once.
+type RecoveryKey struct {
+	Key string `json:"key"`
+}
+
+// TakeBackRequest carries the recovery key to the host that is to have the founder's role.
+type TakeBackRequest struct {
+	Key string `json:"key"`
 }
 
 // RevokeRequest names a member to put out of the cluster.

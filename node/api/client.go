@@ -85,6 +85,29 @@ func (c *Client) Revoke(ctx context.Context, req RevokeRequest) (Revoked, error)
 	return call[Revoked](ctx, c, http.MethodPost, "/v1/revoke", req)
 }
 
+// Handover gives the founder's role to another member.
+func (c *Client) Handover(ctx context.Context, req HandoverRequest) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/handover", req)
+	return err
+}
+
+// RecoveryKey makes the key that can take the founder's role.
+func (c *Client) RecoveryKey(ctx context.Context) (RecoveryKey, error) {
+	return call[RecoveryKey](ctx, c, http.MethodPost, "/v1/recovery-key", nil)
+}
+
+// TakeBack gives the daemon's node the founder's role, by the recovery key.
+func (c *Client) TakeBack(ctx context.Context, req TakeBackRequest) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/take-back", req)
+	return err
+}
+
+// Leave makes the daemon leave its cluster for good and stop.
+func (c *Client) Leave(ctx context.Context) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/leave", nil)
+	return err
+}
+
 // Submit hands a job to the daemon.
 func (c *Client) Submit(ctx context.Context, req JobRequest) (JobStatus, error) {
 	return call[JobStatus](ctx, c, http.MethodPost, "/v1/jobs", req)
