@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -110,25 +111,23 @@ func (n *Node) copyChunks(w io.Writer, r io.Reader, size int64, deadline func(ti
 	return done, nil
 }
 
-// serveBlob sends one blob. At most blobSlots are sent at once; the others wait their turn.
+// serveBlob sends one blob. At most blobSlots are sent at once, shared among the peers; the others wait their
+// turn.
 func (n *Node) serveBlob(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // after Close it has no effect
 	var q blobRequest
 	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil || readValue(s, frameSlack, &q) != nil {
 		return
 	}
-	wait := time.NewTimer(n.cfg.StallTimeout / 2)
-	defer wait.Stop()
-	select {
-	case n.blobs <- struct{}{}:
-		defer func() { <-n.blobs }()
-	case <-n.ctx.Done():
-		return
-	case <-wait.C:
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.StallTimeout/2)
+	defer cancel()
+	place := n.blobs.acquire(ctx, s.Conn().RemotePeer(), n.cfg.StallTimeout/10, func() { _ = s.Reset() })
+	if place == nil {
 		_ = writeValue(s, &blobReply{Err: "too many blobs are being sent, try again"})
 		_ = s.CloseWrite()
 		return
 	}
+	defer n.blobs.release(place)
 	blob, a := n.openBlob(q.Hash)
 	if blob != nil {
 		defer blob.Close()
@@ -137,12 +136,24 @@ func (n *Node) serveBlob(s network.Stream) {
 		return
 	}
 	if blob != nil {
-		if _, err := n.copyChunks(s, blob, a.Size, s.SetWriteDeadline); err != nil {
+		if _, err := n.copyChunks(counted{s, &place.sent}, blob, a.Size, s.SetWriteDeadline); err != nil {
 			n.log.Info("could not send a blob", "hash", q.Hash, "peer", s.Conn().RemotePeer().String(), "err", err)
 			return
 		}
 	}
 	_ = s.Close()
+}
+
+// counted counts what was written.
+type counted struct {
+	io.Writer
+	n *atomic.Int64
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	n, err := c.Writer.Write(b)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 func (n *Node) openBlob(hash string) (io.ReadSeekCloser, blobReply) {

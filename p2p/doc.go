@@ -4,16 +4,17 @@
 // # Membership
 //
 // A cluster is named by its founder, the node that was started for the first time. Who belongs to it
-// is a set of signed statements (record.go), and what the set means is a pure function of it
-// (roster.go), so nodes that hold the same statements agree. The set spreads over the links: a node
+// is a set of signed records: a register for each inviter of those it admits (register.go), a chain of who has
+// the founder's role (succession.go), departures and addresses. What the set means is a pure function of it
+// (roster.go), so nodes that hold the same records agree. The set spreads over the links: a node
 // tells the hash of its set, and a peer whose hash differs pulls and merges. Invitations are one-use
 // secrets kept by the node that made them; a token (token.go) carries one to the joining host.
 //
 // # Who may connect
 //
 // A connection gater admits members only. Unknown peers are let in while an invitation is remembered
-// (open, or just used or expired, so that they can be told so), a few at a time and for seconds, and
-// then reach the join protocol alone. Nothing is listened on but loopback unless the configuration
+// (open, or just used or expired, so that they can be told so), for seconds (door.go), and then reach the join
+// protocol alone. A member that breaks the rules is refused for a while (shun.go). Nothing is listened on but loopback unless the configuration
 // says so; nobody is dialled but members and, on Join, the inviter.
 //
 // # On the wire

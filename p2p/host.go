@@ -95,8 +95,9 @@ func newResourceManager() (network.ResourceManager, error) {
 		Streams: 64 * MaxPeers, StreamsInbound: 48 * MaxPeers, StreamsOutbound: 48 * MaxPeers, Memory: 16384 * mib}
 	one := rcmgr.ResourceLimits{Conns: 8, ConnsInbound: 4, ConnsOutbound: 4, FD: 8,
 		Streams: 512, StreamsInbound: 256, StreamsOutbound: 256, Memory: 256 * mib}
-	starting := rcmgr.ResourceLimits{Conns: 256, ConnsInbound: 192, ConnsOutbound: 128, FD: 256,
-		Streams: 1024, StreamsInbound: 512, StreamsOutbound: 1024, Memory: 64 * mib}
+	// Handshakes that strangers begin and do not go on with count here for 15 s each.
+	starting := rcmgr.ResourceLimits{Conns: 2048, ConnsInbound: 1792, ConnsOutbound: 256, FD: 2048,
+		Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 2048, Memory: 256 * mib}
 	limits := rcmgr.PartialLimitConfig{
 		System: conns, Transient: starting, PeerDefault: one,
 		AllowlistedSystem: conns, AllowlistedTransient: starting,

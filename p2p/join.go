@@ -21,10 +21,11 @@ import (
 const joinProtocol = "/dtpnode/join"
 
 const (
-	maxStrangers = 16               // connections of unknown peers at a time
-	strangerTime = 15 * time.Second // and for how long each
-	joinRate     = 8                // attempts a second
-	joinBurst    = 32
+	joinRate  = 8 // attempts a second without a token's secret; those with one are not counted
+	joinBurst = 32
+
+	joinTries = 6                      // when the connection breaks before an answer
+	joinPause = 100 * time.Millisecond // after the first; doubled each time
 )
 
 // joinRequest asks for membership, first on a join stream.
@@ -74,9 +75,12 @@ func (n *Node) serveJoin(s network.Stream) {
 		n.log.Info("refused a stranger", "peer", id.String(), "err", err)
 		return
 	}
-	reply := joinReply{Protocol: n.cfg.protocol, Version: n.cfg.Version, Refusal: refusedBusy}
-	if n.joins.Allow() {
-		reply = n.admit(id, req)
+	reply := n.admit(id, req)
+	switch {
+	case reply.Refusal != refusedUnknown:
+		n.prove(s.Conn())
+	case !n.joins.Allow():
+		reply.Refusal = refusedBusy
 	}
 	n.log.Info("answered a request to join", "peer", id.String(), "name", clip(req.Name), "refusal", string(reply.Refusal))
 	if writeValue(s, &reply) != nil || reply.Refusal != "" {
@@ -109,9 +113,8 @@ func (n *Node) joinAs(ctx context.Context, text string, ephemeral bool) error {
 		return fmt.Errorf("could not join: %w", err)
 	}
 	defer n.endJoin()
-	reply, err := n.askToJoin(ctx, t, ephemeral)
+	reply, err := n.keepAsking(ctx, t, ephemeral)
 	if err != nil {
-		_ = n.host.Network().ClosePeer(t.inviter) // the next attempt starts afresh
 		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
 	}
 	if err := n.adopt(t, reply.Roster); err != nil {
@@ -146,6 +149,28 @@ func (n *Node) endJoin() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.joining = ""
+}
+
+// keepAsking asks again where the connection broke before there was an answer: with many at the door an honest
+// one may be sent away too.
+func (n *Node) keepAsking(ctx context.Context, t token, ephemeral bool) (joinReply, error) {
+	pause := joinPause
+	for try := 1; ; try++ {
+		reply, err := n.askToJoin(ctx, t, ephemeral)
+		if err == nil {
+			return reply, nil
+		}
+		_ = n.host.Network().ClosePeer(t.inviter) // the next attempt starts afresh
+		if reply.Version != "" || !errors.Is(err, ErrJoinRefused) || try == joinTries {
+			return reply, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return reply, err
+		}
+		pause *= 2
+	}
 }
 
 func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinReply, error) {

@@ -35,7 +35,7 @@ type Node struct {
 	lock     *flock.Flock
 	gossip   *gossip
 	joins    *rate.Limiter
-	blobs    chan struct{} // a place for each blob being sent
+	blobs    *slots        // places for the blobs being sent
 	requests chan struct{} // and for each request being served
 	pulls    chan struct{} // and for each roster being pulled
 	chunks   sync.Pool     // of *[]byte, for copying blobs
@@ -61,7 +61,7 @@ type Node struct {
 	shunned   map[peer.ID]shunning
 	seen      map[peer.ID]time.Time // when a member was last up here; at first, when it was first heard of
 	known     map[peer.ID]bool      // members as last told by events
-	strangers int
+	strangers map[network.Conn]*stranger
 	joining   peer.ID // inviter that may be dialled
 }
 
@@ -81,11 +81,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Log, started: time.Now(),
-		joins: rate.NewLimiter(joinRate, joinBurst), blobs: make(chan struct{}, blobSlots),
+		joins: rate.NewLimiter(joinRate, joinBurst), blobs: &slots{room: blobSlots},
 		requests: make(chan struct{}, serveSlots), pulls: make(chan struct{}, pullSlots),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
-		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]time.Time{}, known: map[peer.ID]bool{},
+		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -345,31 +345,6 @@ func (n *Node) emit(e Event) {
 	}
 }
 
-// watchStranger closes the connection of an unknown peer in time, or at once if there are many.
-func (n *Node) watchStranger(c network.Conn) {
-	id := c.RemotePeer()
-	n.mu.Lock()
-	_, member := n.roster.members[id]
-	known := member || id == n.joining
-	many := n.strangers >= maxStrangers
-	if !known && !many {
-		n.strangers++
-	}
-	n.mu.Unlock()
-	if known {
-		return
-	}
-	n.spawn(func() {
-		if !many {
-			defer func() { n.mu.Lock(); n.strangers--; n.mu.Unlock() }()
-			n.waitFor(c, strangerTime)
-		}
-		if !n.isMember(id) {
-			_ = c.Close()
-		}
-	})
-}
-
 // waitFor returns after d, or when c is closed.
 func (n *Node) waitFor(c network.Conn, d time.Duration) {
 	late := time.After(d)
@@ -411,7 +386,7 @@ func (n *Node) mayConnect(id peer.ID) bool {
 	if n.fellow(id) {
 		return !n.shuns(id)
 	}
-	return n.doorOpen() && n.strangers < maxStrangers
+	return n.doorOpen()
 }
 
 // mayAccept reports whether anybody is expected at all, before a handshake is spent on them.

@@ -111,7 +111,8 @@ func newTakeBack(g *globals) *cobra.Command {
 		Use:   "take-back KEY",
 		Short: "Take the founder's role with the recovery key",
 		Long: `take-back gives the founder's role to this host, by the key that ` + "`dtpnode recovery-key`" + ` printed. All members
-stay, but for the host that had the role: it is put out, and what its key signs counts for nothing any more.
+stay, but for the hosts that had the role since the recovery key was made: they are put out, since the key of any
+of them may be the stolen one, and what they sign counts for nothing any more. Invite those back that you trust.
 Run it on a member other than the lost one. With - the key is read from standard input, so that it does not
 show in the list of processes.
 

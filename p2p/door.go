@@ -1,0 +1,121 @@
+package p2p
+
+import (
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// Bounds of what strangers hold while an invitation is open. Nobody is kept out by those who came before: when
+// the places are taken the one that has been silent for the longest makes room, of the address that holds the
+// most. Who has shown a token's secret is not sent away.
+const (
+	maxStrangers        = 256              // connections of unknown peers at a time
+	maxStrangersAddress = 128              // of one address; a site may be behind one
+	firstWordTime       = 3 * time.Second  // until a stranger must have shown a token
+	strangerTime        = 15 * time.Second // until it must be a member
+)
+
+// stranger is a connection of a peer that is no member.
+type stranger struct {
+	addr   string
+	since  time.Time
+	proven bool // it knows the secret of an open invitation
+}
+
+// addressOf is what strangers are counted by: an IPv4 address, or the network of an IPv6 one.
+func addressOf(c network.Conn) string {
+	a, err := manet.ToNetAddr(c.RemoteMultiaddr())
+	tcp, ok := a.(*net.TCPAddr)
+	if err != nil || !ok {
+		return ""
+	}
+	if v4 := tcp.IP.To4(); v4 != nil {
+		return v4.String()
+	}
+	return tcp.IP.Mask(net.CIDRMask(64, 128)).String()
+}
+
+// watchStranger gives an unknown peer a place, and closes its connection in time.
+func (n *Node) watchStranger(c network.Conn) {
+	id := c.RemotePeer()
+	n.mu.Lock()
+	if _, member := n.roster.members[id]; member || id == n.joining {
+		n.mu.Unlock()
+		return
+	}
+	addr := addressOf(c)
+	evicted, ok := n.makeRoom(addr)
+	if ok {
+		n.strangers[c] = &stranger{addr: addr, since: time.Now()}
+	}
+	n.mu.Unlock()
+	n.spawn(func() {
+		if evicted != nil {
+			_ = evicted.Close()
+		}
+		if ok {
+			n.waitFor(c, firstWordTime)
+			if n.isProven(c) {
+				n.waitFor(c, strangerTime-firstWordTime)
+			}
+		}
+		n.mu.Lock()
+		delete(n.strangers, c)
+		n.mu.Unlock()
+		if !n.isMember(id) {
+			_ = c.Close()
+		}
+	})
+}
+
+// makeRoom finds who must go for a stranger from addr to come, if anybody. There is no room if all that could
+// go have shown a token. Under n.mu.
+func (n *Node) makeRoom(addr string) (evicted network.Conn, ok bool) {
+	count := map[string]int{}
+	for _, s := range n.strangers {
+		count[s.addr]++
+	}
+	from := ""
+	switch {
+	case count[addr] >= maxStrangersAddress:
+		from = addr
+	case len(n.strangers) < maxStrangers:
+		return nil, true
+	}
+	for c, s := range n.strangers {
+		if s.proven || from != "" && s.addr != from {
+			continue
+		}
+		if evicted != nil {
+			best := n.strangers[evicted]
+			if a, b := count[s.addr], count[best.addr]; a < b || a == b && !s.since.Before(best.since) {
+				continue
+			}
+		}
+		evicted = c
+	}
+	if evicted == nil {
+		return nil, false
+	}
+	delete(n.strangers, evicted)
+	return evicted, true
+}
+
+// prove notes that a stranger knows the secret of an invitation.
+func (n *Node) prove(c network.Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.strangers[c]; s != nil {
+		s.proven = true
+	}
+}
+
+func (n *Node) isProven(c network.Conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.strangers[c]
+	return s != nil && s.proven
+}

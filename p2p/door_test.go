@@ -1,0 +1,113 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	tptu "github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	mss "github.com/multiformats/go-multistream"
+)
+
+// knock connects to a node from a local address, as a libp2p peer that then says nothing, and returns when it is
+// sent away.
+func knock(ctx context.Context, w who, from, to string, target *tnode, raw bool) (in bool) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.DialContext(ctx, "tcp", to)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if raw {
+		_, _ = io.Copy(io.Discard, conn)
+		return true
+	}
+	if err := mss.SelectProtoOrFail(protocol.ID(libp2ptls.ID), conn); err != nil {
+		return false
+	}
+	tr, err := libp2ptls.New(libp2ptls.ID, w.key, []tptu.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}})
+	if err != nil {
+		return false
+	}
+	c, err := tr.SecureOutbound(ctx, conn, target.id)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, c)
+	return true
+}
+
+// Strangers that come without end and say nothing do not keep a good token out, be they of one address or of
+// many, and whether they finish the handshake or not.
+func TestFloodDoesNotHoldTheDoor(t *testing.T) {
+	for name, k := range map[string]struct {
+		addresses int
+		raw       bool
+	}{"one address": {1, false}, "300 addresses": {300, false}, "300 addresses without a handshake": {300, true}} {
+		t.Run(name, func(t *testing.T) {
+			a := open(t, config(t, "a"))
+			token := a.invite(Worker)
+			ctx, cancel := context.WithCancel(t.Context())
+			var next, through atomic.Int64
+			done := make(chan struct{})
+			const flooders = maxStrangers + 32
+			for range flooders {
+				w := someone(t)
+				go func() {
+					defer func() { done <- struct{}{} }()
+					for ctx.Err() == nil {
+						i := next.Add(1) % int64(k.addresses)
+						if knock(ctx, w, fmt.Sprintf("127.7.%d.%d", i/200, 1+i%200), a.Addrs()[0], a, k.raw) {
+							through.Add(1)
+						}
+					}
+				}()
+			}
+			defer func() {
+				cancel()
+				for range flooders {
+					<-done
+				}
+			}()
+			a.full(k.raw, func() bool { return next.Load() >= flooders })
+			begin := time.Now()
+			b := open(t, config(t, "b"))
+			b.join(token)
+			a.up(0, b.ID())
+			a.Node.mu.Lock()
+			held := len(a.strangers)
+			a.Node.mu.Unlock()
+			if held > maxStrangers {
+				t.Errorf("%d strangers are in", held)
+			}
+			t.Logf("joined in %v under %d knocks", time.Since(begin).Round(time.Millisecond), next.Load())
+		})
+	}
+}
+
+// full waits until strangers have taken as many places as one address can get.
+func (n *tnode) full(raw bool, all func() bool) {
+	n.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		n.Node.mu.Lock()
+		held := len(n.strangers)
+		n.Node.mu.Unlock()
+		if held >= maxStrangersAddress || raw && all() {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("only %d strangers came", held)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,145 @@
+package p2p
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// slots shares the places for blobs that are sent at once among the peers that ask. While nobody waits, anybody
+// may have them all and be as slow as its network is. When one waits, a peer that holds at least two more than
+// it gives one up; and if there is none, whoever reads more slowly than minBlobRate.
+type slots struct {
+	room int
+
+	mu      sync.Mutex
+	sending []*sending
+	waiting []*waiting
+}
+
+// minBlobRate is what a reader must take, in bytes a second, to keep its place while others wait.
+const minBlobRate = 32 << 10
+
+// sending is one blob on its way.
+type sending struct {
+	to   peer.ID
+	sent atomic.Int64
+	end  func() // cuts it off
+
+	// Under slots.mu.
+	mark   int64 // sent at the time of at
+	at     time.Time
+	rate   float64 // bytes/s before at, -1 at first
+	ending bool
+}
+
+type waiting struct {
+	s     *sending
+	ready chan struct{}
+}
+
+// acquire waits for a place, and returns nil if ctx ends before there is one. pace is how often the rates of
+// others are looked at meanwhile. end must make the sender call release soon.
+func (p *slots) acquire(ctx context.Context, to peer.ID, pace time.Duration, end func()) *sending {
+	w := &waiting{s: &sending{to: to, end: end, rate: -1}, ready: make(chan struct{})}
+	p.mu.Lock()
+	p.waiting = append(p.waiting, w)
+	p.grant()
+	p.mu.Unlock()
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.ready:
+			return w.s
+		case <-tick.C:
+			p.mu.Lock()
+			p.measure(time.Now(), pace)
+			p.grant()
+			p.mu.Unlock()
+		case <-ctx.Done():
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			select {
+			case <-w.ready:
+				return w.s
+			default:
+			}
+			p.waiting = slices.DeleteFunc(p.waiting, func(o *waiting) bool { return o == w })
+			return nil
+		}
+	}
+}
+
+func (p *slots) release(s *sending) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sending = slices.DeleteFunc(p.sending, func(o *sending) bool { return o == s })
+	p.grant()
+}
+
+// grant gives free places to those who wait, who holds the fewest first, and makes room for one of the others.
+// Under p.mu.
+func (p *slots) grant() {
+	for len(p.sending) < p.room && len(p.waiting) > 0 {
+		held := p.held()
+		w := slices.MinFunc(p.waiting, func(a, b *waiting) int { return held[a.s.to] - held[b.s.to] })
+		p.waiting = slices.DeleteFunc(p.waiting, func(o *waiting) bool { return o == w })
+		w.s.at = time.Now()
+		p.sending = append(p.sending, w.s)
+		close(w.ready)
+	}
+	if len(p.waiting) == 0 || slices.ContainsFunc(p.sending, func(s *sending) bool { return s.ending }) {
+		return // one at a time
+	}
+	if s := p.victim(); s != nil {
+		s.ending = true
+		s.end()
+	}
+}
+
+// held counts the places of each peer. Under p.mu.
+func (p *slots) held() map[peer.ID]int {
+	held := map[peer.ID]int{}
+	for _, s := range p.sending {
+		held[s.to]++
+	}
+	return held
+}
+
+// victim is who gives its place up for one that waits, if anybody must. Under p.mu.
+func (p *slots) victim() (victim *sending) {
+	held := p.held()
+	fewest := held[p.waiting[0].s.to]
+	for _, w := range p.waiting {
+		fewest = min(fewest, held[w.s.to])
+	}
+	worse := func(a, b *sending) bool { // a is cut off rather than b
+		if held[a.to] != held[b.to] {
+			return held[a.to] > held[b.to]
+		}
+		return a.rate < b.rate
+	}
+	for _, s := range p.sending {
+		slow := s.rate >= 0 && s.rate < minBlobRate
+		if (slow || held[s.to] >= fewest+2) && (victim == nil || worse(s, victim)) {
+			victim = s
+		}
+	}
+	return victim
+}
+
+// measure takes the rates since they were last taken. Under p.mu.
+func (p *slots) measure(now time.Time, pace time.Duration) {
+	for _, s := range p.sending {
+		if d := now.Sub(s.at); d >= pace {
+			sent := s.sent.Load()
+			s.rate = float64(sent-s.mark) / d.Seconds()
+			s.mark, s.at = sent, now
+		}
+	}
+}
