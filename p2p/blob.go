@@ -45,7 +45,7 @@ func (n *Node) fetch(ctx context.Context, from PeerID, hash string, max int64, d
 	if !validHash(hash) {
 		return 0, errors.New("the hash is not 64 lower-case hexadecimal digits")
 	}
-	s, err := n.stream(ctx, from, n.versioned("blob"))
+	s, err := n.stream(ctx, from, "blob")
 	if err != nil {
 		return 0, err
 	}

@@ -25,9 +25,6 @@ const (
 	maxAddrs      = 32
 )
 
-// protocolNumber changes when nodes could no longer understand each other.
-const protocolNumber = 1
-
 // PeerID is a libp2p peer id as base58 text: the hash name of a node's public key.
 type PeerID = string
 
@@ -97,7 +94,7 @@ func (c Config) withDefaults() Config {
 		c.now = time.Now
 	}
 	if c.protocol == 0 {
-		c.protocol = protocolNumber
+		c.protocol = ownProtocol()
 	}
 	return c
 }

@@ -101,8 +101,8 @@ func (n *Node) doorOpen() bool {
 func (n *Node) admit(id peer.ID, req joinRequest) joinReply {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	reply := joinReply{Protocol: n.cfg.protocol, Version: n.cfg.Version}
-	if req.Protocol != n.cfg.protocol {
+	reply := joinReply{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.cfg.Name}
+	if n.cfg.speaks().common(req.Speaks) == 0 {
 		reply.Refusal = refusedProtocol
 		return reply
 	}

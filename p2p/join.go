@@ -30,7 +30,7 @@ const (
 
 // joinRequest asks for membership, first on a join stream.
 type joinRequest struct {
-	Protocol   int
+	Speaks     speaks
 	Version    string
 	Name       string
 	Invitation []byte // secretName
@@ -41,10 +41,11 @@ type joinRequest struct {
 
 // joinReply answers a joinRequest: a refusal or the cluster's roster.
 type joinReply struct {
-	Protocol int
-	Version  string
-	Refusal  refusal // empty: welcome
-	Roster   exchange
+	Speaks  speaks
+	Version string
+	Name    string
+	Refusal refusal // empty: welcome
+	Roster  exchange
 }
 
 // refusal says why a peer will not talk, on the wire and in the log.
@@ -189,7 +190,7 @@ func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinRepl
 		return joinReply{}, err
 	}
 	name := secretName(t.secret)
-	req := joinRequest{Protocol: n.cfg.protocol, Version: n.cfg.Version, Name: n.cfg.Name, Ephemeral: ephemeral, Invitation: name[:],
+	req := joinRequest{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.cfg.Name, Ephemeral: ephemeral, Invitation: name[:],
 		Proof: proof(t.secret, t.cluster, t.inviter, n.id), Addresses: []signed{own}}
 	var reply joinReply
 	err = writeValue(s, &req)
@@ -219,7 +220,7 @@ func (n *Node) explain(r joinReply) error {
 	case "":
 		return nil
 	case refusedProtocol:
-		return protocolError(r.Version, n.cfg.Version)
+		return n.protocolError(r.Speaks, r.Name, r.Version)
 	case refusedUnknown:
 		return ErrTokenUnknown
 	case refusedUsed:
@@ -228,10 +229,6 @@ func (n *Node) explain(r joinReply) error {
 		return ErrTokenExpired
 	}
 	return fmt.Errorf("%w: %q", ErrJoinRefused, clip(string(r.Refusal)))
-}
-
-func protocolError(theirs, ours string) error {
-	return fmt.Errorf("%w: peer runs dtpnode %s, you run %s: install the same version on both", ErrProtocol, clip(theirs), ours)
 }
 
 // adopt makes the cluster of t this node's own.

@@ -99,7 +99,7 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 	case refusedShunned:
 		n.refused(id, "the peer shuns this node: it saw it break the rules; the log there says which")
 	case refusedProtocol:
-		n.refused(id, protocolError(r.peers.Info.Version, n.cfg.Version).Error())
+		n.refused(id, n.protocolError(r.peers.Speaks, r.peers.Info.clean().Name, r.peers.Info.clean().Version).Error())
 	case refusedCluster:
 		n.refused(id, "the peer does not count this node among its cluster's members")
 	default:

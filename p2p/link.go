@@ -33,7 +33,7 @@ const (
 
 // hello opens a link; welcome answers it with the same facts about the other side, or a refusal.
 type hello struct {
-	Protocol int
+	Speaks   speaks
 	Cluster  string
 	Instance uint64 // of the sender's run
 	Info     Info
@@ -57,6 +57,7 @@ type link struct {
 	s        network.Stream
 	r        *bufio.Reader
 	instance uint64
+	protocol int // number that both sides talk by
 	info     Info
 	prev     *link // the link that this one replaced
 
@@ -79,9 +80,9 @@ type link struct {
 	pulling      bool
 }
 
-func newLink(s network.Stream, r *bufio.Reader, h hello) *link {
+func (n *Node) newLink(s network.Stream, r *bufio.Reader, h hello) *link {
 	h.Info = h.Info.clean()
-	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, info: h.Info, ready: make(chan struct{}, 1),
+	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, protocol: n.cfg.speaks().common(h.Speaks), info: h.Info, ready: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{})}
 	copy(l.digest[:], h.Digest)
 	return l
@@ -296,7 +297,7 @@ func (n *Node) Send(to PeerID, payload []byte) error {
 
 // myHello is what this node says first on a link. Under n.mu.
 func (n *Node) myHello() hello {
-	return hello{Protocol: n.cfg.protocol, Cluster: n.roster.cluster.String(), Instance: n.instance, Info: n.info(), Digest: slices.Clone(n.roster.sum[:])}
+	return hello{Speaks: n.cfg.speaks(), Cluster: n.roster.cluster.String(), Instance: n.instance, Info: n.info(), Digest: slices.Clone(n.roster.sum[:])}
 }
 
 // serveLink answers a member's hello.
@@ -312,12 +313,12 @@ func (n *Node) serveLink(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
-	l := newLink(s, r, h)
+	l := n.newLink(s, r, h)
 	answer := n.judge(l, h)
 	err := writeValue(s, &answer)
 	if answer.Refusal != "" {
 		if answer.Refusal == refusedProtocol {
-			n.refused(l.id, protocolError(h.Info.Version, n.cfg.Version).Error())
+			n.refused(l.id, n.protocolError(h.Speaks, l.info.Name, l.info.Version).Error())
 		}
 		_ = s.Close()
 		return
@@ -332,7 +333,7 @@ func (n *Node) judge(l *link, h hello) welcome {
 	w := welcome{Hello: n.myHello()}
 	old := n.links[l.id]
 	switch {
-	case h.Protocol != n.cfg.protocol:
+	case l.protocol == 0:
 		w.Refusal = refusedProtocol
 	case h.Cluster != w.Hello.Cluster || !n.fellow(l.id):
 		w.Refusal = refusedCluster
@@ -461,7 +462,7 @@ func (n *Node) greet(ctx context.Context, s network.Stream) (*link, error) {
 	if id := s.Conn().RemotePeer(); n.links[id] != nil || !n.fellow(id) || n.shuns(id) || n.closed {
 		return nil, nil
 	}
-	l := newLink(s, r, w.Hello)
+	l := n.newLink(s, r, w.Hello)
 	n.install(l, nil, mine)
 	return l, nil
 }

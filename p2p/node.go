@@ -245,9 +245,11 @@ func (n *Node) start() error {
 	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.watchStranger(c) }})
 	n.host.SetStreamHandler(joinProtocol, n.handler(false, n.serveJoin))
 	n.host.SetStreamHandler(linkProtocol, n.handler(true, n.serveLink))
-	n.host.SetStreamHandler(n.versioned("roster"), n.handler(true, n.serveRoster))
-	n.host.SetStreamHandler(n.versioned("request"), n.handler(true, n.serveRequest))
-	n.host.SetStreamHandler(n.versioned("blob"), n.handler(true, n.serveBlob))
+	for number := n.cfg.speaks().Oldest; number <= n.cfg.protocol; number++ {
+		n.host.SetStreamHandler(versioned(number, "roster"), n.handler(true, n.serveRoster))
+		n.host.SetStreamHandler(versioned(number, "request"), n.handler(true, n.serveRequest))
+		n.host.SetStreamHandler(versioned(number, "blob"), n.handler(true, n.serveBlob))
+	}
 	n.whoWent()
 	n.spawn(n.announceChanges)
 	n.spawn(n.forgetOften)

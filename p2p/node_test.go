@@ -281,10 +281,10 @@ func TestOneUseUnderConcurrency(t *testing.T) {
 func TestOtherProtocol(t *testing.T) {
 	a := open(t, config(t, "a"))
 	cb := config(t, "b")
-	cb.protocol, cb.Version = 2, "2.0"
+	cb.protocol, cb.Version = protocolNumber+2, "2.0"
 	b := open(t, cb)
 	err := b.Join(t.Context(), a.invite(Worker))
-	if !errors.Is(err, ErrProtocol) || !bytes.Contains([]byte(err.Error()), []byte("peer runs dtpnode 1.0, you run 2.0")) {
+	if !errors.Is(err, ErrProtocol) || !bytes.Contains([]byte(err.Error()), []byte("upgrade dtpnode on a,")) {
 		t.Errorf("got %v", err)
 	}
 	b.stop()
@@ -296,14 +296,37 @@ func TestOtherProtocol(t *testing.T) {
 	at := a.up(0, b.ID())
 	b.stop()
 	a.down(at, b.ID())
-	cb.protocol, cb.Version = 2, "2.0"
+	cb.protocol, cb.Version = protocolNumber+2, "2.0"
 	b = open(t, cb)
 	refused := func(e Event) bool { _, ok := e.(PeerRefused); return ok }
 	a.wait(at, "PeerRefused", refused)
 	e, _ := b.wait(0, "PeerRefused", refused)
-	if r := e.(PeerRefused); r.ID != a.ID() || !bytes.Contains([]byte(r.Reason), []byte("install the same version")) {
+	if r := e.(PeerRefused); r.ID != a.ID() || !bytes.Contains([]byte(r.Reason), []byte("upgrade dtpnode on a,")) {
 		t.Errorf("got %+v", r)
 	}
+}
+
+// A node and one with the next number work together, by the lower one.
+func TestNextProtocol(t *testing.T) {
+	a, b := couple(t, func(c *Config) {
+		c.Serve = func(_ context.Context, _ PeerID, _ string, p []byte) ([]byte, error) { return p, nil }
+		if c.Name == "b" {
+			c.protocol = protocolNumber + 1
+		}
+	})
+	for _, n := range []*tnode{a, b} {
+		other := map[*tnode]*tnode{a: b, b: a}[n]
+		if got := n.Protocol(other.ID()); got != protocolNumber {
+			t.Errorf("%s talks by number %d", n.cfg.Name, got)
+		}
+		if got, err := n.Request(t.Context(), other.ID(), "echo", []byte("x")); err != nil || string(got) != "x" {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	c := open(t, config(t, "c"))
+	c.join(a.invite(Worker))
+	b.up(0, c.ID())
+	b.wait(0, "the roster", func(Event) bool { return len(b.Members()) == 3 })
 }
 
 func TestRestartKeepsMembershipAndPort(t *testing.T) {

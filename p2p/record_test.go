@@ -375,7 +375,7 @@ func FuzzDecoders(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, v := range []any{&exchange{Registers: []signed{st}, Addresses: []signed{ad}}, &departure{Cluster: p.id.String(), Peer: p.id.String(), Tenure: 1}, &succession{Cluster: p.id.String(), Seq: 1, Holder: p.id.String(), By: p.id.String()}, &tokenBody{Inviter: []byte(p.id), Secret: make([]byte, secretSize)},
-		&hello{Protocol: 1, Info: Info{Name: "n"}}, &welcome{}, &joinRequest{Proof: []byte("x")}, &joinReply{Roster: exchange{Registers: []signed{st}}},
+		&hello{Speaks: speaks{Protocol: protocolNumber}, Info: Info{Name: "n"}}, &welcome{}, &joinRequest{Proof: []byte("x")}, &joinReply{Roster: exchange{Registers: []signed{st}}},
 		&saved{Cluster: p.id.String(), Invites: []invite{{Secret: []byte("s")}}}, &request{Kind: "k"}, &reply{}, &blobRequest{"h"}, &blobReply{}} {
 		b, err := wire.Marshal(v)
 		if err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // request asks a peer for something, one a stream.
@@ -31,7 +30,7 @@ func (n *Node) Request(ctx context.Context, to PeerID, kind string, payload []by
 	if len(payload) > MaxRequest || len(kind) > 256 {
 		return nil, wrap(ErrTooLarge)
 	}
-	s, err := n.stream(ctx, to, n.versioned("request"))
+	s, err := n.stream(ctx, to, "request")
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -58,23 +57,23 @@ func (n *Node) Request(ctx context.Context, to PeerID, kind string, payload []by
 }
 
 // stream opens a stream on a connection that is there.
-func (n *Node) stream(ctx context.Context, to PeerID, proto protocol.ID) (network.Stream, error) {
+func (n *Node) stream(ctx context.Context, to PeerID, name string) (network.Stream, error) {
 	id, err := peer.Decode(to)
 	if err != nil {
 		return nil, err
 	}
 	n.mu.Lock()
-	up, closed := n.links[id] != nil, n.closed
+	l, closed := n.links[id], n.closed
 	n.mu.Unlock()
 	if closed {
 		return nil, ErrClosed
 	}
-	if !up {
+	if l == nil {
 		return nil, ErrNotConnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.StallTimeout)
 	defer cancel()
-	return n.host.NewStream(network.WithNoDial(ctx, "linked"), id, proto)
+	return n.host.NewStream(network.WithNoDial(ctx, "linked"), id, versioned(l.protocol, name))
 }
 
 // serveRequest answers one request.

@@ -12,7 +12,7 @@ import (
 func (n *tnode) dawdle(h host.Host, hash string, streams int) {
 	n.t.Helper()
 	for range streams {
-		s, err := h.NewStream(n.t.Context(), n.id, n.versioned("blob"))
+		s, err := h.NewStream(n.t.Context(), n.id, versioned(protocolNumber, "blob"))
 		if err != nil {
 			n.t.Fatal(err)
 		}

@@ -2,21 +2,14 @@ package p2p
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/dtpnode/dtpnode/wire"
 )
-
-// versioned is the id of a protocol that only nodes of the same protocol number share.
-func (n *Node) versioned(name string) protocol.ID {
-	return protocol.ID(fmt.Sprintf("/dtpnode/%d/%s", n.cfg.protocol, name))
-}
 
 // serveRoster sends the whole roster.
 func (n *Node) serveRoster(s network.Stream) {
@@ -85,7 +78,7 @@ func (n *Node) pullOnce(l *link) bool {
 	var err error
 	if !known {
 		var x exchange
-		if x, err = n.fetchRoster(l.id); err != nil {
+		if x, err = n.fetchRoster(l); err != nil {
 			n.log.Info("could not pull the roster", "peer", l.id.String(), "err", err)
 		} else {
 			n.mergeFrom(l.id, x)
@@ -97,10 +90,10 @@ func (n *Node) pullOnce(l *link) bool {
 	return l.pulling
 }
 
-func (n *Node) fetchRoster(id peer.ID) (x exchange, err error) {
+func (n *Node) fetchRoster(l *link) (x exchange, err error) {
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.StallTimeout)
 	defer cancel()
-	s, err := n.host.NewStream(network.WithNoDial(ctx, "roster"), id, n.versioned("roster"))
+	s, err := n.host.NewStream(network.WithNoDial(ctx, "roster"), l.id, versioned(l.protocol, "roster"))
 	if err != nil {
 		return x, err
 	}
