@@ -294,13 +294,11 @@ type (
 		Log  quorum.Log
 		From tasks.PeerID
 	}
-	// WriteLedger puts entries on disk in place of all from the first one's index on; answer with Written.
-	// Writes of one ledger are carried out in order.
+	// WriteLedger carries out what a ledger's log wants written; answer with Written. Writes of one ledger are carried
+	// out in order.
 	WriteLedger struct {
-		ID      tasks.JobID
-		Seq     uint64
-		Hard    quorum.Hard
-		Entries []quorum.Entry
+		ID tasks.JobID
+		quorum.Write
 	}
 	// DropLedger forgets a copy of a ledger. Reason is why, if that is no matter of course.
 	DropLedger struct {

@@ -110,6 +110,11 @@ func (p *Peer) founded(ev Founded) {
 func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
 	cfg := p.cfg.Quorum
 	cfg.Seed ^= p.cfg.Boot
+	want := desc.Want
+	cfg.CheckState = func(state []byte) error {
+		_, err := ledger.DecodeRecord(state, want)
+		return err
+	}
 	r, err := quorum.New(p.now, cfg, log)
 	if err != nil {
 		return err.Error()
@@ -146,11 +151,15 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 	for _, e := range j.log.Step(p.now, ev) {
 		switch e := e.(type) {
 		case quorum.Write:
-			p.emit(WriteLedger{ID: j.id, Seq: e.Seq, Hard: e.Hard, Entries: e.Entries})
+			p.emit(WriteLedger{ID: j.id, Write: e})
 		case quorum.Send:
 			p.send(e.To, Message{Job: j.id, Frame: e.Frame})
 		case quorum.Apply:
 			p.apply(j, e)
+		case quorum.TakeSnapshot:
+			p.takeSnapshot(j, e.Index)
+		case quorum.Restore:
+			p.restoreRecord(j, e.State)
 		case quorum.Changed:
 			j.changed = 0
 			p.tellReplicas(j)

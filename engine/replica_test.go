@@ -185,10 +185,7 @@ func (h *host) disk(e Effect) {
 		if log == nil {
 			h.Fatalf("%s writes a ledger that it has not", h.id)
 		}
-		if len(e.Entries) > 0 {
-			log.Entries = append(log.Entries[:e.Entries[0].Index-1:e.Entries[0].Index-1], e.Entries...)
-		}
-		log.Hard = e.Hard
+		log.Keep(e.Write)
 		h.soon(Written{ID: e.ID, Seq: e.Seq})
 	case DropLedger:
 		if e.Reason != "" && !h.broken {

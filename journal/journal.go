@@ -1,17 +1,26 @@
 // Package journal keeps on disk what a node must not forget of the logs it replicates: one bbolt file for
 // each job.
 //
-// The file has pages of 4096 bytes and three buckets. Numbers in records are big-endian.
+// The file has pages of 4096 bytes and three buckets, or four. Numbers in records are big-endian.
 //
-//	bucket   key           value
-//	head     "head"        Head as msgpack, sum
-//	state    "state"       term, vote, commit, last, transaction (8 bytes each), sum of entry last, sum
-//	entries  index (8)     term (8), kind (1), data, sum
+//	bucket    key        value
+//	head      "head"     Head as msgpack, sum
+//	state     "state"    term, vote, commit, last, transaction (8 bytes each), sum of entry last, sum of the
+//	                     snapshot's last record (missing in files of before there were any), sum
+//	entries   index (8)  term (8), kind (1), data, sum
+//	snapshot  "about"    index, term, base, term of base, size of the data (8 each), sum of entry base, sum
+//	          piece (8)  up to 3840 bytes of the data, sum; pieces are numbered from 0
 //
 // A sum is a CRC-32C (4 bytes) over the sum before, the key and the value up to it. The sum before an entry is
-// that of the entry one index below; before the first entry and the other records it is 0. So the state's
-// record holds a sum over all entries, and the number of bbolt's transaction that wrote it, which must be the
-// file's newest: neither an entry too few nor a page of long ago passes for the log.
+// that of the entry one index below, also where that was dropped with a snapshot, whose base it is; before the first
+// entry, the first after a snapshot of another member's, and the other records it is 0, and before a piece that of
+// the record before it. So the state's
+// record holds a sum over all entries and one over the snapshot, and the number of bbolt's transaction that wrote it,
+// which must be the file's newest: neither an entry too few nor a page of long ago passes for the log.
+//
+// A snapshot replaces the one before and the entries up to its base in the transaction that writes it. bbolt never
+// makes a file smaller, and uses the pages that become free: entries are bounded in size, and pieces fit a page, so
+// the file stays within twice of what its job once needed at most, and is not rewritten.
 //
 // bbolt's own pages carry no checksums, but for the two meta pages, of which it takes the older one where the
 // newer is damaged. Open therefore checks the structure of the whole file before bbolt sees it (pages.go), and
@@ -65,12 +74,15 @@ var ErrUnsynced = errors.New("the disk did not say that it keeps what was writte
 
 // Journal is one open file. Not safe for concurrent use.
 type Journal struct {
-	path string
-	file *os.File // bbolt's
-	db   *bbolt.DB
-	sums []uint32 // of the entries, from index 1
-	err  error    // of a Write that failed: no other is tried
-	torn bool     // bbolt panicked, and may hold its locks
+	path   string
+	file   *os.File // bbolt's
+	db     *bbolt.DB
+	base   uint64   // the last entry that was dropped with a snapshot
+	before uint32   // its sum
+	sums   []uint32 // of the entries after it
+	snap   uint32   // of the snapshot
+	err    error    // of a Write that failed: no other is tried
+	torn   bool     // bbolt panicked, and may hold its locks
 }
 
 // Create begins a journal. Where there is one already, the error is fs.ErrExist.
@@ -204,38 +216,38 @@ func syncDir(path string) error {
 	return d.Sync()
 }
 
-// Write truncates the log from the first of the entries on, appends them, replaces hard, and returns when all of
-// that is on disk. After an error no other Write succeeds: close the journal, and open it again when the cause
+// Write carries a quorum.Write out: it replaces the snapshot and what that stands for, truncates the log from the
+// first of the entries on, appends them, replaces the hard state, and returns when all of that is on disk. After an error no other Write succeeds: close the journal, and open it again when the cause
 // is gone. It then holds all of this Write or nothing; but see ErrUnsynced.
-func (j *Journal) Write(hard quorum.Hard, entries []quorum.Entry) error {
+func (j *Journal) Write(w quorum.Write) error {
 	if j.err != nil {
 		return fmt.Errorf("could not write journal %q: an earlier write failed: %w", j.path, j.err)
 	}
 	failpoint.Hit(failpoint.JournalBeforeWrite)
-	if j.err = j.write(hard, entries); j.err != nil {
+	if j.err = j.write(w); j.err != nil {
 		return fmt.Errorf("could not write journal %q: %w", j.path, j.err)
 	}
 	failpoint.Hit(failpoint.JournalAfterSync)
 	return nil
 }
 
-func (j *Journal) write(hard quorum.Hard, entries []quorum.Entry) (err error) {
+func (j *Journal) write(w quorum.Write) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			j.torn, err = true, fmt.Errorf("%w: %v", ErrUnsynced, p)
 		}
 	}()
-	for i, e := range entries {
-		if e.Index != entries[0].Index+uint64(i) || e.Index == 0 || entries[0].Index > uint64(len(j.sums))+1 {
-			return fmt.Errorf("entry %d does not follow entry %d", e.Index, len(j.sums)+i)
-		}
-	}
 	err = j.db.Update(func(tx *bbolt.Tx) error {
-		if err := j.append(tx.Bucket(entryBucket), entries); err != nil {
+		if w.Snapshot != nil {
+			if err := j.compact(tx, w.Snapshot, w.Reset); err != nil {
+				return err
+			}
+		}
+		if err := j.append(tx.Bucket(entryBucket), w.Entries); err != nil {
 			return err
 		}
-		s := state{hard: hard, last: uint64(len(j.sums)), sum: j.sum(), txid: uint64(tx.ID())}
+		s := state{hard: w.Hard, last: j.last(), sum: j.sumAt(j.last()), snap: j.snap, txid: uint64(tx.ID())}
 		return tx.Bucket(stateBucket).Put(stateKey, encodeState(s))
 	})
 	return j.judge(err)
@@ -264,18 +276,23 @@ func (j *Journal) judge(err error) error {
 }
 
 func (j *Journal) append(b *bbolt.Bucket, entries []quorum.Entry) error {
+	for i, e := range entries {
+		if e.Index != entries[0].Index+uint64(i) || e.Index <= j.base || entries[0].Index > j.last()+1 {
+			return fmt.Errorf("entry %d does not follow entry %d", e.Index, j.last()+uint64(i))
+		}
+	}
 	if len(entries) == 0 {
 		return nil
 	}
 	b.FillPercent = 0.9 // it grows at its end
-	for i := uint64(len(j.sums)); i >= entries[0].Index; i-- {
+	for i := j.last(); i >= entries[0].Index; i-- {
 		if err := b.Delete(entryKey(i)); err != nil {
 			return err
 		}
-		j.sums = j.sums[:i-1]
+		j.sums = j.sums[:i-1-j.base]
 	}
 	for _, e := range entries {
-		value, sum := encodeEntry(j.sum(), e)
+		value, sum := encodeEntry(j.sumAt(j.last()), e)
 		if err := b.Put(entryKey(e.Index), value); err != nil {
 			return err
 		}
@@ -284,12 +301,15 @@ func (j *Journal) append(b *bbolt.Bucket, entries []quorum.Entry) error {
 	return nil
 }
 
-// sum is the last entry's.
-func (j *Journal) sum() uint32 {
-	if n := len(j.sums); n > 0 {
-		return j.sums[n-1]
+// last is the last entry there is.
+func (j *Journal) last() uint64 { return j.base + uint64(len(j.sums)) }
+
+// sumAt is an entry's, or the base's.
+func (j *Journal) sumAt(index uint64) uint32 {
+	if index == j.base {
+		return j.before
 	}
-	return 0
+	return j.sums[index-j.base-1]
 }
 
 // read takes the whole content, checking every record.
@@ -306,22 +326,28 @@ func (j *Journal) read(tx *bbolt.Tx) (head Head, log quorum.Log, err error) {
 	if st.txid != uint64(tx.ID()) {
 		return head, log, damaged("the state", fmt.Errorf("is of write %d, the file of write %d", st.txid, tx.ID()))
 	}
+	if log.Snapshot, err = j.readSnapshot(tx); err != nil {
+		return head, log, damaged("the snapshot", err)
+	}
+	if st.snap != j.snap {
+		return head, log, damaged("the snapshot", fmt.Errorf("has the sum %08x, and the state is of one with %08x", j.snap, st.snap))
+	}
 	c := tx.Bucket(entryBucket).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		index := uint64(len(log.Entries)) + 1
+		index := j.last() + 1
 		record := fmt.Sprintf("entry %d", index)
 		if !bytes.Equal(k, entryKey(index)) {
 			return head, log, damaged(record, fmt.Errorf("is missing: its place is taken by the key %x", k))
 		}
-		e, sum, err := decodeEntry(j.sum(), index, v)
+		e, sum, err := decodeEntry(j.sumAt(j.last()), index, v)
 		if err != nil {
 			return head, log, damaged(record, err)
 		}
 		j.sums = append(j.sums, sum)
 		log.Entries = append(log.Entries, e)
 	}
-	if n := uint64(len(j.sums)); st.last != n || st.sum != j.sum() {
-		return head, log, damaged("the state", fmt.Errorf("is of a log of %d entries with the sum %08x, but there are %d with %08x", st.last, st.sum, n, j.sum()))
+	if n := j.last(); st.last != n || st.sum != j.sumAt(n) {
+		return head, log, damaged("the state", fmt.Errorf("is of a log of %d entries with the sum %08x, but there are %d with %08x", st.last, st.sum, n, j.sumAt(n)))
 	}
 	log.Self, log.Voters, log.Hard = head.Self, head.Voters, st.hard
 	return head, log, nil

@@ -35,6 +35,14 @@ func entry(index, term uint64, size int) quorum.Entry {
 	return quorum.Entry{Index: index, Term: term, Kind: uint8(index % 3), Data: data}
 }
 
+func snapshot(index, base, size int) *quorum.Snapshot {
+	s := &quorum.Snapshot{Index: uint64(index), Term: 3, Base: uint64(base), BaseTerm: 2}
+	if size > 0 {
+		s.Data = entry(uint64(index), uint64(base), size).Data
+	}
+	return s
+}
+
 // appended is what a log is after a write.
 func appended(log quorum.Log, hard quorum.Hard, entries ...quorum.Entry) quorum.Log {
 	log.Hard = hard
@@ -58,7 +66,7 @@ func create(t testing.TB, path string) *journal.Journal {
 
 func write(t testing.TB, j *journal.Journal, hard quorum.Hard, entries ...quorum.Entry) {
 	t.Helper()
-	if err := j.Write(hard, entries); err != nil {
+	if err := j.Write(quorum.Write{Hard: hard, Entries: entries}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -70,9 +78,9 @@ func same(t interface {
 }, what string, h journal.Head, got, want quorum.Log) {
 	t.Helper()
 	equal := reflect.DeepEqual(h, head) && got.Hard == want.Hard && got.Self == want.Self && slices.Equal(got.Voters, want.Voters) &&
-		slices.EqualFunc(got.Entries, want.Entries, func(a, b quorum.Entry) bool {
-			return a.Index == b.Index && a.Term == b.Term && a.Kind == b.Kind && bytes.Equal(a.Data, b.Data)
-		})
+		reflect.DeepEqual(got.Snapshot, want.Snapshot) && slices.EqualFunc(got.Entries, want.Entries, func(a, b quorum.Entry) bool {
+		return a.Index == b.Index && a.Term == b.Term && a.Kind == b.Kind && bytes.Equal(a.Data, b.Data)
+	})
 	if !equal {
 		t.Fatalf("%s: read as another: %s", what, cmp.Diff(head, h)+cmp.Diff(want, got, cmpopts.EquateEmpty()))
 	}
@@ -106,14 +114,29 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		for range rapid.IntRange(0, 20).Draw(t, "writes") {
 			hard := quorum.Hard{Term: rapid.Uint64().Draw(t, "term"), Vote: rapid.Uint64().Draw(t, "vote"), Commit: rapid.Uint64().Draw(t, "commit")}
 			var es []quorum.Entry
-			first := rapid.IntRange(1, len(want.Entries)+1).Draw(t, "first")
+			base := 0
+			if want.Snapshot != nil {
+				base = int(want.Snapshot.Base)
+			}
+			w := quorum.Write{Hard: hard}
+			first := base + rapid.IntRange(1, len(want.Entries)+1).Draw(t, "first")
+			switch kind := rapid.IntRange(0, 3).Draw(t, "snapshot"); {
+			case kind == 0 && len(want.Entries) > 0:
+				index := base + rapid.IntRange(1, len(want.Entries)).Draw(t, "index")
+				w.Snapshot = snapshot(index, rapid.IntRange(base, index).Draw(t, "base"), rapid.SampledFrom([]int{0, 1, 3840, 3841, 100_000}).Draw(t, "bytes"))
+				first = base + len(want.Entries) + 1
+			case kind == 1:
+				index := base + rapid.IntRange(1, 100).Draw(t, "index")
+				w.Snapshot, w.Reset, first = snapshot(index, index, 5000), true, index+1
+			}
 			for i := range rapid.SampledFrom([]int{0, 1, 1, 3, 40}).Draw(t, "entries") {
 				es = append(es, entry(uint64(first+i), rapid.Uint64().Draw(t, "of term"), rapid.SampledFrom([]int{0, 20, 300, 9000}).Draw(t, "size")))
 			}
-			if err := j.Write(hard, es); err != nil {
+			w.Entries = es
+			if err := j.Write(w); err != nil {
 				t.Fatal(err)
 			}
-			want = appended(want, hard, es...)
+			want.Keep(w)
 			if rapid.Bool().Draw(t, "again") {
 				if err := j.Close(); err != nil {
 					t.Fatal(err)
@@ -144,10 +167,10 @@ func TestCreate(t *testing.T) {
 	write(t, j, quorum.Hard{Term: 1})
 	for _, wrong := range [][]quorum.Entry{{entry(2, 1, 1)}, {entry(0, 1, 1)}, {entry(1, 1, 1), entry(3, 1, 1)}} {
 		k := create(t, path+"k")
-		if err := k.Write(quorum.Hard{}, wrong); err == nil {
+		if err := k.Write(quorum.Write{Hard: quorum.Hard{}, Entries: wrong}); err == nil {
 			t.Error("a log with a hole is taken")
 		}
-		if err := k.Write(quorum.Hard{}, nil); err == nil {
+		if err := k.Write(quorum.Write{Hard: quorum.Hard{}, Entries: nil}); err == nil {
 			t.Error("written after a failure")
 		}
 		if err := errors.Join(k.Close(), os.Remove(path+"k")); err != nil {
@@ -157,7 +180,7 @@ func TestCreate(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := j.Write(quorum.Hard{}, nil); err == nil {
+	if err := j.Write(quorum.Write{Hard: quorum.Hard{}, Entries: nil}); err == nil {
 		t.Error("written after Close")
 	}
 	holds(t, path, quorum.Log{Self: head.Self, Voters: head.Voters, Hard: quorum.Hard{Term: 1}})
@@ -195,6 +218,33 @@ func written(t testing.TB, path string) (file []byte, log quorum.Log) {
 	return file, log
 }
 
+// compacted is written with two snapshots, one after the other, and entries of before and after the second.
+func compacted(t testing.TB, path string) (file []byte, log quorum.Log) {
+	_, log = written(t, path)
+	j, _, _, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []quorum.Write{
+		{Hard: quorum.Hard{Term: 3, Commit: 15}, Snapshot: snapshot(8, 6, 9000)},
+		{Hard: quorum.Hard{Term: 3, Commit: 15}, Entries: []quorum.Entry{entry(16, 3, 300), entry(17, 3, 300)}},
+		{Hard: quorum.Hard{Term: 3, Commit: 17}, Snapshot: snapshot(16, 13, 7000)},
+		{Hard: quorum.Hard{Term: 3, Commit: 17}, Entries: []quorum.Entry{entry(18, 3, 300)}},
+	} {
+		if err := j.Write(w); err != nil {
+			t.Fatal(err)
+		}
+		log.Keep(w)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if file, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	return file, log
+}
+
 // exactOrDamaged sees that a changed file is either what was written or is named as damaged.
 func exactOrDamaged(t testing.TB, path, what string, file []byte, want quorum.Log) (damaged bool) {
 	t.Helper()
@@ -222,6 +272,16 @@ func opens(t testing.TB, path, what string, want quorum.Log) (damaged bool) {
 func TestFlippedBit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	file, want := written(t, path)
+	flipBits(t, path, file, want)
+}
+
+func TestFlippedBitWithSnapshot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	file, want := compacted(t, path)
+	flipBits(t, path, file, want)
+}
+
+func flipBits(t *testing.T, path string, file []byte, want quorum.Log) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -257,8 +317,13 @@ func TestFlippedBit(t *testing.T) {
 
 func TestTornTail(t *testing.T) {
 	dir := t.TempDir()
-	file, want := written(t, filepath.Join(dir, "j"))
-	path := filepath.Join(dir, "k")
+	for i, make := range []func(testing.TB, string) ([]byte, quorum.Log){written, compacted} {
+		file, want := make(t, filepath.Join(dir, fmt.Sprint("j", i)))
+		tear(t, filepath.Join(dir, "k"), file, want)
+	}
+}
+
+func tear(t *testing.T, path string, file []byte, want quorum.Log) {
 	for n := 0; n < len(file); n += 509 {
 		exactOrDamaged(t, path, fmt.Sprintf("cut to %d bytes", n), file[:n], want)
 		zeroed := append(append([]byte(nil), file[:n]...), make([]byte, len(file)-n)...)
@@ -297,6 +362,73 @@ func TestStalePages(t *testing.T) {
 		mixed := append([]byte(nil), now...)
 		copy(mixed[page:page+4096], file[page:])
 		exactOrDamaged(t, filepath.Join(dir, "k"), fmt.Sprintf("page %d of before", page/4096), mixed, later)
+	}
+}
+
+// TestStaleSnapshot mixes the pages of a file with those of before its last snapshot.
+func TestStaleSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "j")
+	file, log := compacted(t, path)
+	j, _, _, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for base := range 3 {
+		w := quorum.Write{Hard: log.Hard, Snapshot: snapshot(17, 13+base, 7000)}
+		log.Keep(w)
+		if err := j.Write(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page := 0; page+4096 <= min(len(file), len(now)); page += 4096 {
+		mixed := append([]byte(nil), now...)
+		copy(mixed[page:page+4096], file[page:])
+		exactOrDamaged(t, filepath.Join(dir, "k"), fmt.Sprintf("page %d of before", page/4096), mixed, log)
+	}
+}
+
+// TestBounded writes 100,000 entries with a snapshot now and then: the file stays as small as what it holds.
+func TestBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	j := create(t, path)
+	log, largest, half := begun(), int64(0), int64(0)
+	const all, each, every, size = 100_000, 250, 2000, 150_000
+	for i := uint64(0); i < all; i += each {
+		w := quorum.Write{Hard: quorum.Hard{Term: 1, Commit: i}}
+		for k := range uint64(each) {
+			e := quorum.Entry{Index: i + k + 1, Term: 1, Data: bytes.Repeat([]byte{byte(k)}, 400)}
+			w.Entries = append(w.Entries, e)
+		}
+		if i > 0 && i%every == 0 {
+			w.Snapshot = snapshot(int(i), int(i)-100, size)
+		}
+		if err := j.Write(w); err != nil {
+			t.Fatal(err)
+		}
+		log.Keep(w)
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if largest = max(largest, info.Size()); i == all/2 {
+			half = largest
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, path, log)
+	t.Logf("%d entries: the file had %d bytes after half of them, and %d at most", all, half, largest)
+	if need := int64((every+each+100)*450 + 2*size); largest > 4*need || largest > half {
+		t.Errorf("the file has grown to %d bytes, and to %d in its first half; it holds %d at most", largest, half, need)
 	}
 }
 
@@ -349,7 +481,7 @@ func fill(t *testing.T, path string) {
 	log := begun()
 	for i := uint64(1); ; i++ {
 		e, hard := entry(i, 1, 3000), quorum.Hard{Term: 1, Commit: i}
-		if err := j.Write(hard, []quorum.Entry{e}); err != nil {
+		if err := j.Write(quorum.Write{Hard: hard, Entries: []quorum.Entry{e}}); err != nil {
 			if !errors.Is(err, syscall.EFBIG) {
 				t.Error("the cause is not told:", err)
 			}
@@ -358,7 +490,7 @@ func fill(t *testing.T, path string) {
 		}
 		log = appended(log, hard, e)
 	}
-	if err := j.Write(quorum.Hard{}, nil); err == nil {
+	if err := j.Write(quorum.Write{Hard: quorum.Hard{}, Entries: nil}); err == nil {
 		t.Error("written after a failure")
 	}
 	if err := j.Close(); err != nil {

@@ -146,13 +146,16 @@ func element(p []byte, i, posAt, ksizeAt int) (key, rest []byte, ok bool) {
 	return p[start:][:ksize], p[start+ksize:], true
 }
 
-// buckets checks the root, one leaf with a bucket for each kind of record.
+// buckets checks the root, one leaf with a bucket for each kind of record; a journal may have no snapshot yet.
 func (in *inspector) buckets(root uint64) {
 	p := in.page(root)
 	if p == nil {
 		return
 	}
-	names := [][]byte{entryBucket, headBucket, stateBucket}
+	names := [][]byte{entryBucket, headBucket, snapBucket, stateBucket}
+	if int(order.Uint16(p[10:])) == len(names)-1 {
+		names = [][]byte{entryBucket, headBucket, stateBucket}
+	}
 	if order.Uint16(p[8:]) != leafPage || int(order.Uint16(p[10:])) != len(names) {
 		in.bad(root, "is not the list of buckets")
 		return

@@ -22,7 +22,8 @@ var (
 
 const (
 	sumSize   = 4
-	stateSize = 5*8 + sumSize
+	oldState  = 5*8 + sumSize // of a journal that never had a snapshot
+	stateSize = oldState + sumSize
 	entryHead = 8 + 1
 )
 
@@ -34,9 +35,10 @@ var (
 // state is the record that every write replaces.
 type state struct {
 	hard quorum.Hard
-	last uint64 // entries there are
+	last uint64 // index of the last entry
 	txid uint64 // of bbolt's transaction that wrote it
 	sum  uint32 // of the last entry
+	snap uint32 // of the snapshot's last record, 0 for none
 }
 
 // sum is the checksum of a record.
@@ -88,7 +90,8 @@ func encodeState(s state) []byte {
 	for _, v := range []uint64{s.hard.Term, s.hard.Vote, s.hard.Commit, s.last, s.txid} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
-	b, _ = sealed(0, stateKey, binary.BigEndian.AppendUint32(b, s.sum))
+	b = binary.BigEndian.AppendUint32(b, s.sum)
+	b, _ = sealed(0, stateKey, binary.BigEndian.AppendUint32(b, s.snap))
 	return b
 }
 
@@ -97,13 +100,16 @@ func decodeState(b []byte) (s state, err error) {
 	if err != nil {
 		return s, err
 	}
-	if len(b) != stateSize {
+	if len(b) != stateSize && len(b) != oldState {
 		return s, errMissing
 	}
 	for _, v := range []*uint64{&s.hard.Term, &s.hard.Vote, &s.hard.Commit, &s.last, &s.txid} {
 		*v, b = binary.BigEndian.Uint64(b), b[8:]
 	}
 	s.sum = binary.BigEndian.Uint32(b)
+	if b = b[sumSize:]; len(b) > 0 {
+		s.snap = binary.BigEndian.Uint32(b)
+	}
 	return s, nil
 }
 

@@ -196,7 +196,7 @@ func (d *Daemon) writeNext(c *ledgerCopy) bool {
 			return false
 		}
 		out := engine.Written{ID: c.id, Seq: w.Seq}
-		if err := c.journal.Write(w.Hard, w.Entries); err != nil {
+		if err := c.journal.Write(w.Write); err != nil {
 			d.log.Error("could not write a job's ledger", "job", c.id.Short(), "file", c.journal.Path(), "reason", err)
 			out.Reason = err.Error()
 		}
@@ -283,7 +283,7 @@ func (d *Daemon) restoreLedgers() (out []engine.Restore) {
 			continue
 		}
 		out = append(out, engine.Restore{ID: id, Job: d.copies[id].desc, Log: log})
-		d.log.Info("restored the ledger of a job", "job", id.Short(), "records", len(log.Entries))
+		d.log.Info("restored the ledger of a job", "job", id.Short(), "records", len(log.Entries), "snapshot", log.Snapshot != nil)
 	}
 	return out
 }

@@ -13,8 +13,10 @@ import (
 
 // A frame is a byte that says what follows, and that.
 const (
-	frameRaft = 0 // a raftpb.Message
-	frameGone = 1 // the IDs of a member that was removed, and of the sender, 8 bytes each, big-endian
+	frameRaft  = 0 // a raftpb.Message
+	frameGone  = 1 // the IDs of a member that was removed, and of the sender, 8 bytes each, big-endian
+	framePiece = 2 // of a snapshot, from the leader (pieces.go)
+	frameWant  = 3 // asks for more of a snapshot
 
 	goneSize = 1 + 8 + 8
 )
@@ -31,6 +33,10 @@ const (
 // send encodes raft's messages.
 func (r *Replica) send(ms []raftpb.Message) {
 	for i := range ms {
+		if ms[i].Type == raftpb.MsgSnap {
+			r.offer(ms[i])
+			continue
+		}
 		to := r.peer(ms[i].To)
 		if to == "" {
 			continue
@@ -56,8 +62,19 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	if len(frame) == 0 || len(frame) > r.cfg.MaxFrame {
 		return
 	}
-	if frame[0] == frameGone {
+	switch frame[0] {
+	case frameGone:
 		r.recvGone(from, frame)
+		return
+	case framePiece, frameWant:
+		h, data, ok := decodePiece(frame[1:])
+		switch {
+		case !ok || h.To != r.self.ID || from == "":
+		case frame[0] == framePiece:
+			r.recvPiece(from, h, data)
+		case len(data) == 0:
+			r.recvWant(from, h)
+		}
 		return
 	}
 	var m raftpb.Message
@@ -119,7 +136,7 @@ func readable(b []byte) bool {
 				return false
 			}
 		case num > 13 || num == 9 || num == 12 || num == 7 || typ != protowire.VarintType:
-			return false // a snapshot, responses: none are ever sent
+			return false // a snapshot, responses: none are ever sent so
 		}
 		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
 			return false

@@ -15,6 +15,9 @@ type storage struct {
 	*raft.MemoryStorage
 	hard raftpb.HardState
 	conf raftpb.ConfState
+
+	voters  func() map[uint64]struct{} // those that raft counts now
+	lacking bool                       // raft wanted a snapshot for a member that is not in the one there is
 }
 
 // InitialState implements raft.Storage.
@@ -26,22 +29,74 @@ func (s *storage) InitialState() (raftpb.HardState, raftpb.ConfState, error) {
 func load(log Log) (*storage, error) {
 	if mutant.On(mutant.SkipLastRecord) && len(log.Entries) > 0 {
 		log.Entries = log.Entries[:len(log.Entries)-1]
-		log.Hard.Commit = min(log.Hard.Commit, uint64(len(log.Entries)))
+		log.Hard.Commit = min(log.Hard.Commit, log.last())
 	}
 	if err := log.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	s := &storage{MemoryStorage: raft.NewMemoryStorage()}
 	s.hard = raftpb.HardState{Term: log.Hard.Term, Vote: log.Hard.Vote, Commit: log.Hard.Commit}
-	for _, m := range log.Voters {
-		s.conf.Voters = append(s.conf.Voters, m.ID)
+	s.conf.Voters = slices.Sorted(slices.Values(ids(log.Voters)))
+	if snap := log.Snapshot; snap != nil {
+		c, err := decodeContent(snap.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		s.conf = c.conf()
+		return s, s.fill(log)
 	}
-	slices.Sort(s.conf.Voters)
-	entries := make([]raftpb.Entry, len(log.Entries))
-	for i, e := range log.Entries {
+	return s, s.Append(raftEntries(log.Entries))
+}
+
+// fill takes a log that begins behind the base of a snapshot.
+func (s *storage) fill(log Log) error {
+	snap := log.Snapshot
+	if snap.Base > 0 {
+		at := raftpb.SnapshotMetadata{Index: snap.Base, Term: snap.BaseTerm, ConfState: s.conf}
+		if err := s.ApplySnapshot(raftpb.Snapshot{Metadata: at, Data: snap.Data}); err != nil {
+			return err
+		}
+	}
+	if err := s.Append(raftEntries(log.Entries)); err != nil || snap.Index == snap.Base {
+		return err
+	}
+	_, err := s.CreateSnapshot(snap.Index, &s.conf, snap.Data)
+	return err
+}
+
+// Keep makes l what a disk holds after w. Slices that l had are not changed.
+func (l *Log) Keep(w Write) {
+	if s := w.Snapshot; s != nil {
+		drop := uint64(len(l.Entries))
+		if !w.Reset {
+			drop = min(drop, s.Base-min(s.Base, l.base()))
+		}
+		l.Snapshot, l.Entries = s, l.Entries[drop:]
+	}
+	if len(w.Entries) > 0 {
+		at := w.Entries[0].Index - 1 - l.base()
+		l.Entries = append(l.Entries[:at:at], w.Entries...)
+	}
+	l.Hard = w.Hard
+}
+
+// base is the last entry that the log does not have.
+func (l Log) base() uint64 {
+	if l.Snapshot == nil {
+		return 0
+	}
+	return l.Snapshot.Base
+}
+
+// last is the last entry of the log.
+func (l Log) last() uint64 { return l.base() + uint64(len(l.Entries)) }
+
+func raftEntries(in []Entry) []raftpb.Entry {
+	entries := make([]raftpb.Entry, len(in))
+	for i, e := range in {
 		entries[i] = raftpb.Entry{Index: e.Index, Term: e.Term, Type: raftpb.EntryType(e.Kind), Data: e.Data}
 	}
-	return s, s.Append(entries)
+	return entries
 }
 
 // check reports why a log cannot be what a replica wrote.
@@ -59,11 +114,35 @@ func (l Log) check() error {
 		}
 		seen[m.ID] = true
 	}
+	if l.Snapshot != nil {
+		if err := l.Snapshot.check(l.last(), l.Hard); err != nil {
+			return err
+		}
+	}
+	if err := l.checkEntries(); err != nil {
+		return err
+	}
+	if l.Hard.Commit > l.last() {
+		return fmt.Errorf("%d entries are committed, but there are %d", l.Hard.Commit, l.last())
+	}
+	if l.Hard.Term > maxTerm {
+		return fmt.Errorf("term %d is beyond any", l.Hard.Term)
+	}
+	return nil
+}
+
+func (l Log) checkEntries() error {
 	var term uint64
+	if l.Snapshot != nil {
+		term = l.Snapshot.BaseTerm
+	}
 	for i, e := range l.Entries {
+		due := l.base() + uint64(i) + 1
 		switch {
-		case e.Index != uint64(i)+1:
-			return fmt.Errorf("entry %d stands where entry %d is due", e.Index, i+1)
+		case e.Index != due:
+			return fmt.Errorf("entry %d stands where entry %d is due", e.Index, due)
+		case l.Snapshot != nil && e.Index == l.Snapshot.Index && e.Term != l.Snapshot.Term:
+			return fmt.Errorf("entry %d is of term %d, and of term %d in the snapshot", e.Index, e.Term, l.Snapshot.Term)
 		case e.Term < max(term, 1) || e.Term > l.Hard.Term:
 			return fmt.Errorf("entry %d is of term %d, after term %d, and the last term known is %d", e.Index, e.Term, term, l.Hard.Term)
 		}
@@ -71,12 +150,6 @@ func (l Log) check() error {
 		if err := checkKind(raftpb.EntryType(e.Kind), e.Data); err != nil {
 			return fmt.Errorf("entry %d: %w", e.Index, err)
 		}
-	}
-	if l.Hard.Commit > uint64(len(l.Entries)) {
-		return fmt.Errorf("%d entries are committed, but there are %d", l.Hard.Commit, len(l.Entries))
-	}
-	if l.Hard.Term > maxTerm {
-		return fmt.Errorf("term %d is beyond any", l.Hard.Term)
 	}
 	return nil
 }

@@ -131,6 +131,7 @@ func isMark(data []byte) bool { return len(data) == 1 && data[0] == mark }
 // seat makes these the voters: both the old and the new while a change is under way.
 func (r *Replica) seat(now, old []uint64) {
 	r.joint = len(old) > 0
+	r.conf = raftpb.ConfState{Voters: now, VotersOutgoing: old}
 	var members []Member
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, old)))) {
 		members = append(members, Member{ID: id, Peer: r.peers[id]})
@@ -142,6 +143,14 @@ func (r *Replica) seat(now, old []uint64) {
 	for _, m := range members {
 		if !r.member(m.ID) {
 			r.heard[m.ID] = r.now
+		}
+	}
+	for _, m := range r.members {
+		if !slices.Contains(members, m) {
+			for _, o := range r.leave(m) {
+				delete(r.peers, o.ID)
+				delete(r.heard, o.ID)
+			}
 		}
 	}
 	r.members = members

@@ -2,6 +2,7 @@ package quorum_test
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -38,12 +39,15 @@ type model struct {
 	loss     float64
 	slow     time.Duration
 
-	log     map[uint64]quorum.Apply // by index: as the first replica applied it
-	last    uint64
-	leaders map[uint64]uint64 // by term
-	said    int
-	lives   uint64
-	wrong   []string
+	log             map[uint64]quorum.Apply // by index: as the first replica applied it
+	last            uint64
+	leaders         map[uint64]uint64 // by term
+	said            int
+	lives           uint64
+	cfg             quorum.Config
+	sums            map[uint64]uint64 // by index: the state after it
+	taken, restored int
+	wrong           []string
 }
 
 type node struct {
@@ -54,6 +58,7 @@ type node struct {
 	life    int
 	wake    time.Duration
 	applied uint64
+	state   uint64 // a sum over all that is applied
 	leading bool
 	removed bool
 }
@@ -81,7 +86,13 @@ func (e *events) Pop() any {
 func newModel(seed uint64, voters int) *model {
 	m := &model{
 		rnd: rand.New(rand.NewPCG(seed, 0)), sum: fnv.New64a(), cut: map[[2]tasks.PeerID]bool{}, slow: 5 * time.Millisecond,
-		log: map[uint64]quorum.Apply{}, leaders: map[uint64]uint64{}, trace: func(string, ...any) {},
+		log: map[uint64]quorum.Apply{}, leaders: map[uint64]uint64{}, sums: map[uint64]uint64{}, trace: func(string, ...any) {},
+	}
+	m.cfg.CheckState = func(state []byte) error {
+		if len(state) < 8 {
+			return fmt.Errorf("a state of %d bytes", len(state))
+		}
+		return nil
 	}
 	for i := range voters {
 		m.founders = append(m.founders, quorum.NewMember(fmt.Sprint("p", i), 0))
@@ -126,15 +137,52 @@ func (m *model) add(self quorum.Member) *node {
 
 func (m *model) start(n *node) {
 	m.lives++
-	r, err := quorum.New(m.now, quorum.Config{Seed: m.lives}, n.disk)
+	r, err := quorum.New(m.now, m.config(), n.disk)
 	if err != nil {
 		m.fail("%v", err)
 		return
 	}
 	m.trace("%v start %x", m.now, n.self.ID)
-	n.r, n.applied, n.wake, n.leading = r, 0, 0, false
+	n.r, n.applied, n.state, n.wake, n.leading = r, 0, 0, 0, false
 	n.life++
 	m.step(n, quorum.Tick{})
+}
+
+func (m *model) config() quorum.Config {
+	cfg := m.cfg
+	cfg.Seed = m.lives
+	return cfg
+}
+
+// takeSnapshot answers with the state; in some groups it needs many pieces, in some an owner does not answer always.
+func (m *model) takeSnapshot(n *node, index uint64) {
+	if n.applied > index {
+		m.fail("%x is asked for its state as of entry %d, having applied entry %d", n.self.ID, index, n.applied)
+	}
+	if m.rnd.IntN(10) == 0 {
+		return
+	}
+	m.taken++
+	state := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, n.state), n.applied)
+	state = append(state, make([]byte, m.cfg.SnapshotTail*9000)...)
+	m.step(n, quorum.Snapshotted{Index: index, State: state})
+}
+
+func (m *model) restore(n *node, e quorum.Restore) {
+	m.restored++
+	if n.leading || e.Index <= n.applied {
+		m.fail("%x restores a snapshot of entry %d, having applied entry %d, leading %v", n.self.ID, e.Index, n.applied, n.leading)
+	}
+	n.state, n.applied = binary.BigEndian.Uint64(e.State), e.Index
+	if last := binary.BigEndian.Uint64(e.State[8:]); n.state != m.sums[last] {
+		m.fail("%x restores a snapshot of entry %d which is not what was applied", n.self.ID, e.Index)
+	} else {
+		for i := last + 1; i <= e.Index; i++ {
+			if _, ok := m.log[i]; ok {
+				m.fail("%x restores a snapshot of entry %d without entry %d", n.self.ID, e.Index, i)
+			}
+		}
+	}
 }
 
 func (m *model) crash(n *node) {
@@ -172,10 +220,7 @@ func (m *model) carry(n *node, e quorum.Effect) {
 		m.after(m.upTo(m.slow), func() {
 			// A write under way when the process dies may be on disk all the same.
 			if n.life == life || (n.life == life+1 && m.rnd.IntN(3) == 0) {
-				n.disk.Hard = e.Hard
-				if len(e.Entries) > 0 {
-					n.disk.Entries = append(slices.Clone(n.disk.Entries[:e.Entries[0].Index-1]), e.Entries...)
-				}
+				n.disk.Keep(e)
 			}
 			if n.life == life {
 				m.step(n, quorum.Written{Seq: e.Seq})
@@ -183,6 +228,10 @@ func (m *model) carry(n *node, e quorum.Effect) {
 		})
 	case quorum.Apply:
 		m.apply(n, e)
+	case quorum.TakeSnapshot:
+		m.takeSnapshot(n, e.Index)
+	case quorum.Restore:
+		m.restore(n, e)
 	case quorum.Role:
 		m.trace("%v %x: %+v", m.now, n.self.ID, e)
 		n.leading = e.Leading
@@ -219,6 +268,13 @@ func (m *model) apply(n *node, e quorum.Apply) {
 		}
 	}
 	n.applied = e.Index
+	h := fnv.New64a()
+	fmt.Fprint(h, n.state, e.Index, string(e.Data))
+	n.state = h.Sum64()
+	if was, ok := m.sums[e.Index]; ok && was != n.state {
+		m.fail("the state of %x after entry %d is another than that of others", n.self.ID, e.Index)
+	}
+	m.sums[e.Index] = n.state
 	if was, ok := m.log[e.Index]; ok && (was.Term != e.Term || string(was.Data) != string(e.Data)) {
 		m.fail("%x applies %q of term %d as entry %d, but it was %q of term %d", n.self.ID, e.Data, e.Term, e.Index, was.Data, was.Term)
 	} else if !ok && e.Index <= m.last {
@@ -408,20 +464,30 @@ func (m *model) calm() {
 
 func play(seed uint64) *model {
 	m := newModel(seed, 3+int(seed%3))
+	m.cfg.SnapshotEntries, m.cfg.SnapshotTail, m.cfg.MaxFrame = []int{0, 4, 8, 30}[seed%4], int(seed%3), []int{0, 4 << 10}[seed/2%2]
+	for _, n := range m.nodes {
+		m.crash(n)
+		m.start(n)
+	}
+	m.step(m.nodes[0], quorum.Campaign{})
 	m.play()
 	return m
 }
 
 func TestModel(t *testing.T) {
-	var applied, changes, terms int
+	var applied, changes, terms, taken, restored int
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
 		m := play(seed)
 		for _, w := range m.wrong {
 			t.Fatalf("seed %d (go test ./quorum -run TestModel -seeds 1 -seed %d): %s", seed, seed, w)
 		}
 		applied, changes, terms = applied+len(m.log), changes+len(m.nodes), terms+len(m.leaders)
+		taken, restored = taken+m.taken, restored+m.restored
 	}
-	t.Logf("%d seeds: %d entries applied, %d members, %d leaders", *seeds, applied, changes, terms)
+	t.Logf("%d seeds: %d entries applied, %d members, %d leaders, %d snapshots taken and %d restored", *seeds, applied, changes, terms, taken, restored)
+	if *seeds >= 100 && (taken < 500 || restored < 100) {
+		t.Error("hardly any snapshots")
+	}
 }
 
 func TestSameSeedSameTrace(t *testing.T) {

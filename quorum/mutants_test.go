@@ -14,7 +14,7 @@ import (
 // TestMutants sees that the model finds the bugs that can be planted here. A process is one mutant for its
 // whole life, so each is another run of this test binary.
 func TestMutants(t *testing.T) {
-	for _, bug := range []mutant.Bug{mutant.AckBeforeSync, mutant.SkipLastRecord} {
+	for _, bug := range []mutant.Bug{mutant.AckBeforeSync, mutant.SkipLastRecord, mutant.SnapshotTooEarly, mutant.TailFirst, mutant.ForgetMembers} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestModel$", "-test.v", "-seeds=1000")
 		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))
 		out, err := cmd.CombinedOutput()

@@ -9,7 +9,10 @@
 //     beside it stands for election. Pre-votes and the leader's check of its quorum are on.
 //   - A member with an empty log never stands by itself, only when told to (Campaign). So a founder can
 //     bring up the founding members in any order, and abandon a group that was never born.
-//   - The whole log is kept, and there are no snapshots: a new member is sent all entries from the first.
+//   - When the log has grown long the owner is asked for a snapshot of its state, which takes the place of the log's
+//     beginning, in one write. Members that lag too far behind, and new ones, are sent it in pieces, over frames of
+//     this package's own (pieces.go). Snapshots are taken in the middle of a change of the voters only where a
+//     member that is to come needs one: the change may be unable to end without it.
 //   - A member is one incarnation of a peer. One that lost its disk, or finds it damaged, comes back as
 //     another member, for a vote that is forgotten could be given twice.
 //   - A member that was removed while it was away is told so by any member it asks for a vote.
@@ -45,6 +48,15 @@ type Config struct {
 	Heartbeat time.Duration // between a leader's heartbeats; default 200 ms, at most half of Election
 	Seed      uint64        // of the election time-outs, together with the member's ID
 	MaxFrame  int           // bound of one frame; default MaxFrame. Proposals are bounded by 1 KiB less
+
+	// A snapshot is taken after so many entries, or so many bytes of them and a few entries; defaults 1,024 and 1 MiB.
+	// The last SnapshotTail entries before it are kept, if they have no more than a quarter of the bytes; default an
+	// eighth of the entries.
+	SnapshotEntries, SnapshotBytes, SnapshotTail int
+	MaxSnapshot                                  int // bound of the owner's state in it, bytes; default 64 MiB
+	// CheckState reports why an owner's state, sent by another member, cannot be restored. It is asked before anything
+	// is replaced; nil takes all.
+	CheckState func(state []byte) error
 }
 
 func (c *Config) defaults() {
@@ -59,6 +71,14 @@ func (c *Config) defaults() {
 		c.MaxFrame = MaxFrame
 	}
 	c.MaxFrame = max(c.MaxFrame, 4*frameRoom)
+	for _, d := range []struct {
+		v   *int
+		def int
+	}{{&c.SnapshotEntries, 1024}, {&c.SnapshotBytes, 1 << 20}, {&c.SnapshotTail, max(c.SnapshotEntries/8, 1)}, {&c.MaxSnapshot, 64 << 20}} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
 }
 
 // Member is one incarnation of a peer as a replica. A peer that lost its disk comes back as another member.
@@ -88,12 +108,13 @@ type Entry struct {
 type Hard struct{ Term, Vote, Commit uint64 }
 
 // Log is what a replica has on disk: the group's founding voters, the same at each of its members for ever,
-// and all that was written.
+// and all that was written. Entries follow the Base of the snapshot, which is nil while the log is whole.
 type Log struct {
-	Self    Member
-	Voters  []Member
-	Hard    Hard
-	Entries []Entry
+	Self     Member
+	Voters   []Member
+	Hard     Hard
+	Snapshot *Snapshot
+	Entries  []Entry
 }
 
 // Event is what happens to a replica.
@@ -119,6 +140,11 @@ type (
 		Add    []Member
 		Remove []uint64
 	}
+	// Snapshotted answers TakeSnapshot: the owner's state, as of Index. It must not be changed any more.
+	Snapshotted struct {
+		Index uint64
+		State []byte
+	}
 	// Written says that a Write, and all before it, is on disk and survives a power cut.
 	Written struct{ Seq uint64 }
 	// NotWritten says that a Write has failed. The replica is Broken.
@@ -133,14 +159,15 @@ type (
 	Transfer struct{ To uint64 }
 )
 
-func (Tick) isQuorumEvent()       {}
-func (Recv) isQuorumEvent()       {}
-func (Propose) isQuorumEvent()    {}
-func (Change) isQuorumEvent()     {}
-func (Written) isQuorumEvent()    {}
-func (NotWritten) isQuorumEvent() {}
-func (Campaign) isQuorumEvent()   {}
-func (Transfer) isQuorumEvent()   {}
+func (Tick) isQuorumEvent()        {}
+func (Recv) isQuorumEvent()        {}
+func (Propose) isQuorumEvent()     {}
+func (Change) isQuorumEvent()      {}
+func (Snapshotted) isQuorumEvent() {}
+func (Written) isQuorumEvent()     {}
+func (NotWritten) isQuorumEvent()  {}
+func (Campaign) isQuorumEvent()    {}
+func (Transfer) isQuorumEvent()    {}
 
 // Effect is what a replica wants done, in order.
 type Effect interface{ isQuorumEffect() }
@@ -149,11 +176,15 @@ type Effect interface{ isQuorumEffect() }
 type (
 	// Write wants the log truncated from Entries[0].Index on, the entries appended, Hard kept, and all of
 	// it synced; answer with Written or NotWritten. The next Write comes after that. Entries may be none.
-	// Their data is raft's, and must not be changed.
+	// Their data is raft's, and must not be changed. A Snapshot takes the place of the one before and of the
+	// entries up to its Base, or of all entries with Reset; in one step with all else, for without it the log
+	// has no beginning.
 	Write struct {
-		Seq     uint64
-		Hard    Hard
-		Entries []Entry
+		Seq      uint64
+		Hard     Hard
+		Snapshot *Snapshot
+		Reset    bool
+		Entries  []Entry
 	}
 	// Send a frame to a peer; it may be lost, repeated, late.
 	Send struct {
@@ -161,10 +192,19 @@ type (
 		Frame []byte
 	}
 	// Apply is a committed proposal. They come in the log's order, each once in a replica's life, after New
-	// from the first again.
+	// from the first again, or the first behind the snapshot.
 	Apply struct {
 		Index, Term uint64
 		Data        []byte
+	}
+	// TakeSnapshot asks for the owner's state as it is now, after all Apply effects up to Index; answer with
+	// Snapshotted, before the next Apply is carried out. An owner that does not answer is asked again later.
+	TakeSnapshot struct{ Index uint64 }
+	// Restore replaces the owner's state by that of a snapshot; Apply goes on after Index. It is the first effect
+	// after New where there is a snapshot, and comes to members that lag too far behind; never while one leads.
+	Restore struct {
+		Index uint64
+		State []byte
 	}
 	// Changed says that Members is another list from here on.
 	Changed struct{ Members []Member }
@@ -183,11 +223,13 @@ type (
 	Broken struct{ Reason string }
 )
 
-func (Write) isQuorumEffect()   {}
-func (Send) isQuorumEffect()    {}
-func (Apply) isQuorumEffect()   {}
-func (Changed) isQuorumEffect() {}
-func (Role) isQuorumEffect()    {}
-func (Refused) isQuorumEffect() {}
-func (Removed) isQuorumEffect() {}
-func (Broken) isQuorumEffect()  {}
+func (Write) isQuorumEffect()        {}
+func (Send) isQuorumEffect()         {}
+func (Apply) isQuorumEffect()        {}
+func (TakeSnapshot) isQuorumEffect() {}
+func (Restore) isQuorumEffect()      {}
+func (Changed) isQuorumEffect()      {}
+func (Role) isQuorumEffect()         {}
+func (Refused) isQuorumEffect()      {}
+func (Removed) isQuorumEffect()      {}
+func (Broken) isQuorumEffect()       {}

@@ -35,6 +35,11 @@ type Replica struct {
 	last                 uint64 // index of the last entry that raft gave out
 	applied, appliedTerm uint64
 
+	compaction
+	conf     raftpb.ConfState // as of what is applied
+	serving  *outgoing        // the snapshot that members are sent by this leader
+	incoming *incoming        // the snapshot on its way here
+
 	writing *raft.Ready // waits for Written; there is one at a time
 	seq     uint64      // of the last Write
 
@@ -58,8 +63,13 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
 	}
+	var applied uint64
+	if log.Snapshot != nil {
+		applied = log.Snapshot.Index
+	}
 	node, err := raft.NewRawNode(&raft.Config{
 		ID:              log.Self.ID,
+		Applied:         applied,
 		ElectionTick:    int((cfg.Election + cfg.Heartbeat - 1) / cfg.Heartbeat),
 		HeartbeatTick:   1,
 		Storage:         disk,
@@ -83,16 +93,34 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		kept: disk.hard.Commit,
 	}
 	r.last, _ = disk.LastIndex()
-	for _, m := range log.Voters {
-		r.learn(m)
+	disk.voters = func() map[uint64]struct{} { return r.node.Status().Config.Voters.IDs() }
+	if log.Snapshot == nil {
+		for _, m := range log.Voters {
+			r.learn(m)
+		}
+		r.seat(disk.conf.Voters, nil)
+		r.out = nil // the founding voters are no change
+	} else if err := r.beginAgain(*log.Snapshot); err != nil {
+		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
 	}
-	r.seat(disk.conf.Voters, nil)
-	r.out = nil // the founding voters are no change
 	r.rest()
 	if len(r.members) == 1 && r.member(r.self.ID) {
 		r.stand = now // nobody else to wait for
 	}
 	return r, nil
+}
+
+// beginAgain is begin after a restart.
+func (r *Replica) beginAgain(s Snapshot) error {
+	c, err := decodeContent(s.Data)
+	if err == nil && r.cfg.CheckState != nil {
+		err = r.cfg.CheckState(c.State)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	r.begin(s, c)
+	return nil
 }
 
 // Step takes an event and returns what is to be done about it.
@@ -110,6 +138,7 @@ func (r *Replica) Step(now time.Duration, ev Event) (out []Effect) {
 	r.handle(ev)
 	r.clock()
 	r.pump()
+	r.askState() // a member may have begun to wait for it
 	r.report()
 	return
 }
@@ -197,11 +226,16 @@ func (r *Replica) handle(ev Event) {
 	case Change:
 		r.change(ev)
 	case Written:
-		if r.writing != nil && ev.Seq == r.seq {
-			rd := r.writing
+		switch rd := r.writing; {
+		case ev.Seq != r.seq:
+		case rd != nil:
 			r.writing = nil
 			r.finish(rd)
+		case r.store != nil:
+			r.stored()
 		}
+	case Snapshotted:
+		r.taken(ev)
 	case NotWritten:
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
 	case Transfer:
@@ -245,7 +279,10 @@ func (r *Replica) clock() {
 		if r.leads() {
 			r.node.Tick()
 			r.rest()
+			r.offerAgain()
 		} else {
+			r.serving = nil
+			r.askAgain()
 			r.node.TickQuiesced() // counts for the leader's lease, but never stands
 		}
 	}
@@ -268,7 +305,13 @@ func (r *Replica) pardon(late time.Duration) {
 
 // pump carries out what raft has ready, up to the next thing that must be on disk first.
 func (r *Replica) pump() {
-	for !r.broken && r.writing == nil && r.node.HasReady() {
+	for !r.broken && r.writing == nil && r.store == nil {
+		if r.due != nil && r.storeSnapshot() {
+			break
+		}
+		if !r.node.HasReady() {
+			break
+		}
 		rd := r.node.Ready()
 		if !raft.IsEmptyHardState(rd.HardState) {
 			r.hard = Hard{Term: rd.Term, Vote: rd.Vote, Commit: rd.Commit}
@@ -276,7 +319,12 @@ func (r *Replica) pump() {
 		if n := len(rd.Entries); n > 0 {
 			r.last = rd.Entries[n-1].Index
 		}
-		if !rd.MustSync && !r.reseats(rd.CommittedEntries) {
+		w := Write{Hard: r.hard, Entries: entries(rd.Entries)}
+		if s := rd.Snapshot; !raft.IsEmptySnap(s) {
+			r.last = s.Metadata.Index + uint64(len(rd.Entries))
+			w.Snapshot, w.Reset = &Snapshot{Index: s.Metadata.Index, Term: s.Metadata.Term, Base: s.Metadata.Index, BaseTerm: s.Metadata.Term, Data: s.Data}, true
+		}
+		if !rd.MustSync && !w.Reset && !r.reseats(rd.CommittedEntries) {
 			r.finish(&rd)
 			continue
 		}
@@ -285,7 +333,8 @@ func (r *Replica) pump() {
 		r.writing = &rd
 		// Commit goes along: a replica that has a change of the voters in its log must know that the
 		// change before it is committed, or it could be elected by voters of long ago.
-		r.emit(Write{Seq: r.seq, Hard: r.hard, Entries: entries(rd.Entries)})
+		w.Seq = r.seq
+		r.emit(w)
 		if mutant.On(mutant.AckBeforeSync) {
 			r.send(rd.Messages)
 			rd.Messages = nil
@@ -311,12 +360,16 @@ func entries(in []raftpb.Entry) []Entry {
 
 // finish does what may happen once a Ready is on disk.
 func (r *Replica) finish(rd *raft.Ready) {
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		r.received(rd.Snapshot)
+	}
 	if err := r.disk.Append(rd.Entries); err != nil {
 		panic(err.Error())
 	}
 	r.send(rd.Messages)
 	for _, e := range rd.CommittedEntries {
 		r.applied, r.appliedTerm = e.Index, e.Term
+		r.grown += len(e.Data)
 		switch {
 		case e.Type == raftpb.EntryConfChangeV2:
 			r.changed(e)
@@ -327,6 +380,7 @@ func (r *Replica) finish(rd *raft.Ready) {
 		}
 	}
 	r.node.Advance(*rd)
+	r.askState()
 }
 
 // report says who leads, if that is new.

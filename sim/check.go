@@ -9,6 +9,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -31,6 +32,7 @@ const forgetWithin = 40 * time.Second
 //   - a node forgets only what is committed or rejected (R2);
 //   - one home leads in one term, and nodes follow homes in the order of their terms;
 //   - no replica gives its copy up unless its disk has failed;
+//   - the log on each disk is compacted, however long the job;
 //   - all replicas tell the same result.
 type check struct {
 	founded, ended bool
@@ -201,6 +203,30 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 		}
 	}
 }
+
+// compacted counts snapshots as they come to a disk, and sees that the log there is as short as they make it: what was
+// written since the last one that the owner was asked for, what a member that is being sent one may need, and entries
+// that are not committed.
+func (w *world) compacted(n *node, log *quorum.Log, e quorum.Write) {
+	switch {
+	case e.Reset:
+		w.res.Faults.Shipped++
+	case e.Snapshot != nil:
+		w.res.Faults.Compacted++
+	}
+	s := log.Snapshot
+	if w.cfg.Snapshot == 0 || s == nil {
+		return
+	}
+	w.res.Longest = max(w.res.Longest, len(log.Entries))
+	if committed := int(log.Hard.Commit - min(s.Base, log.Hard.Commit)); committed > maxLog*w.cfg.Snapshot && !w.ended {
+		w.fail("%s has %d committed entries in its log, and compacts it after %d", n.id, committed, w.cfg.Snapshot)
+	}
+}
+
+// maxLog is how many times the entries between two snapshots a log may hold, at the most: eight while a member is
+// brought up, and those of the next two.
+const maxLog = 11
 
 // count counts disks.
 func (w *world) count(has func(*disk) bool) (count int) {

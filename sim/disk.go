@@ -47,6 +47,7 @@ type disk struct {
 type write struct {
 	apply func() // makes it durable
 	void  bool
+	snap  bool // it is a snapshot of the log
 }
 
 // syncTime is how long a write takes to be on disk; now and then the disk is busy with others.
@@ -61,23 +62,24 @@ func (w *world) syncTime() time.Duration {
 
 // write makes something durable: apply happens when it is on disk, then done. A crash before keeps it from
 // the disk, or only keeps it from being known there.
-func (w *world) write(n *node, apply, done func()) {
+func (w *world) write(n *node, apply, done func()) { w.writeOne(n, &write{apply: apply}, done) }
+
+func (w *world) writeOne(n *node, op *write, done func()) {
 	d := n.disk
 	d.free = max(d.free, w.now) + w.syncTime()
-	op := &write{apply: apply}
 	d.writes = append(d.writes, op)
 	boot := n.boot
 	w.after(d.free-w.now, func() {
 		if op.void {
 			return
 		}
-		apply()
+		op.apply()
 		d.writes = d.writes[1:]
 		if n.boot == boot {
 			done()
 		}
 	})
-	if n.armed {
+	if n.armed && (op.snap || !n.waits) {
 		n.armed = false
 		w.after(w.random(d.free-w.now), func() {
 			if n.boot == boot {
@@ -95,6 +97,9 @@ func (w *world) tear(d *disk) {
 			op.apply()
 		} else {
 			w.res.Faults.Torn++
+			if op.snap {
+				w.res.Faults.TornSnapshots++
+			}
 		}
 	}
 	d.writes, d.free = nil, 0
@@ -155,13 +160,10 @@ func (w *world) writeLedger(n *node, e engine.WriteLedger) {
 		w.step(n, engine.Written{ID: e.ID, Seq: e.Seq, Reason: diskFull})
 		return
 	}
-	w.write(n, func() {
-		if len(e.Entries) > 0 {
-			at := e.Entries[0].Index - 1
-			log.Entries = append(log.Entries[:at:at], e.Entries...)
-		}
-		log.Hard = e.Hard
-	}, func() { w.step(n, engine.Written{ID: e.ID, Seq: e.Seq}) })
+	w.writeOne(n, &write{snap: e.Snapshot != nil, apply: func() {
+		log.Keep(e.Write)
+		w.compacted(n, log, e.Write)
+	}}, func() { w.step(n, engine.Written{ID: e.ID, Seq: e.Seq}) })
 }
 
 // dropLedger forgets a copy. One that could not go on leaves the partials that it keeps.

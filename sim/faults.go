@@ -116,7 +116,7 @@ func (w *world) mayLose(n *node) bool {
 		o := w.nodes[w.index[m.Peer]]
 		if o.num == n.num {
 			voter = true
-		} else if o.twin != nil || o.disk.log == nil || o.disk.log.Self.ID != m.ID || o.disk.refused || len(o.disk.log.Entries) == 0 {
+		} else if o.twin != nil || o.disk.log == nil || o.disk.log.Self.ID != m.ID || o.disk.refused || len(o.disk.log.Entries) == 0 && o.disk.log.Snapshot == nil {
 			return false
 		}
 	}
@@ -129,7 +129,7 @@ func (w *world) crashSoon(n *node) {
 		w.crash(n)
 		return
 	}
-	n.armed = true
+	n.armed, n.waits = true, w.cfg.Snapshot > 0 && w.rng.IntN(2) == 0
 	boot := n.boot
 	w.after(time.Second, func() {
 		if n.boot == boot && n.armed {

@@ -15,6 +15,9 @@ func Hostile(seed uint64) Config {
 		Packet: 400 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%5) * time.Millisecond, Calm: 8 * time.Second,
 		Blob: time.Duration(seed%3) * 15 * time.Millisecond,
 		Drop: 0.05, Repeat: 0.05, Delay: 0.02, Slow: int(seed % 6), Deal: seed%2 == 0}
+	if seed%4 != 3 {
+		c.Snapshot = 5 + int(seed%20)
+	}
 	if seed%10 == 3 {
 		return c
 	}

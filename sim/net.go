@@ -181,6 +181,9 @@ func (w *world) restore(n *node) {
 	}
 	log := *d.log
 	log.Entries = slices.Clone(log.Entries)
+	if log.Snapshot != nil {
+		w.res.Faults.Reloaded++
+	}
 	w.step(n, engine.Restore{ID: w.id, Job: w.job, Log: log})
 }
 

@@ -33,6 +33,7 @@ type Config struct {
 	Even     bool          // all nodes have speed 1; else 0.8 to 1.2
 	Latency  time.Duration // mean, one way
 	Replicas int           // of the ledger; 0 for a home that is the only one to know it, and must not be lost
+	Snapshot int           // entries of the log after which it is compacted; 0 for the default, which is beyond short jobs
 	View     int           // random links a node draws, beside those to the home and its lifelines; 0 links all with all
 	Blob     time.Duration // to bring one blob from another node
 	Hasty    bool          // time-outs far too short for this network: much is done twice
@@ -89,6 +90,7 @@ type Result struct {
 	Unread   int           // generations that failed since their node did not see a file
 	Rerun    float64       // units processed over units wanted, minus 1
 	Again    int64         // units given to a child after they were committed
+	Longest  int           // log on a disk, in entries, where it is compacted
 	Settled  time.Duration // when the last fault ended
 	Bound    time.Duration // when the job must have ended at the latest, see Allowance
 	Hash     uint64        // of the trace of all effects
@@ -103,6 +105,7 @@ type Faults struct {
 	DiskErrors, LedgerErrors, Rots, Stalls                               int
 	BadEnds, Stuck                                                       int // attempts to end that failed; jobs that could not be finished until they were told to
 	Joins, Dropped, Repeated, Late, Reordered                            int
+	Compacted, Shipped, Reloaded, TornSnapshots                          int // snapshots written, got from a home, read after a restart; cut short by a crash
 }
 
 const home = 0
@@ -139,6 +142,7 @@ type node struct {
 	joined  time.Duration
 	worked  bool
 	armed   bool   // crashes at its next write
+	waits   bool   // or rather at its next snapshot
 	term    uint64 // of the home it follows
 	leaving bool   // was told to leave
 	twin    *node  // another process with the same identity
@@ -249,7 +253,7 @@ func (w *world) boot(n *node) error {
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
 	n.term = 0
-	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Quorum: quorum.Config{Seed: w.rng.Uint64()},
+	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	if w.cfg.Hasty {
 		cfg.Steal.AckWait, cfg.Steal.Resend = 50*time.Millisecond, 20*time.Millisecond

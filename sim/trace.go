@@ -283,6 +283,9 @@ func sentence(e engine.Effect) string {
 	case engine.FoundLedger:
 		return fmt.Sprintf("found ledger as %x", e.Log.Self.ID)
 	case engine.WriteLedger:
+		if s := e.Snapshot; s != nil {
+			return fmt.Sprintf("write a snapshot of entry %d, without those up to %d, reset %v, %d entries, %+v", s.Index, s.Base, e.Reset, len(e.Entries), e.Hard)
+		}
 		return fmt.Sprintf("write %d entries, %+v", len(e.Entries), e.Hard)
 	}
 	return fmt.Sprintf("%T%+v", e, e)[len("engine."):]

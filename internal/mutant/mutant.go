@@ -27,6 +27,10 @@ const (
 	BlindStrikes    Bug = "blind-strikes"    // a file that a host cannot see counts as failed
 	BlindAgain      Bug = "blind-again"      // a host goes on trying what it cannot see
 	BlindWord       Bug = "blind-word"       // what one host cannot see is given up, though others were not asked
+
+	SnapshotTooEarly Bug = "snapshot-too-early" // a snapshot lacks the last entry that it stands for
+	TailFirst        Bug = "tail-first"         // the log before a snapshot is dropped before the snapshot is on disk
+	ForgetMembers    Bug = "forget-members"     // a snapshot is restored without its table of members
 )
 
 // Breaks says what a bug breaks.
@@ -58,6 +62,12 @@ func (b Bug) Breaks() string {
 		return "a commit is proposed before a quorum keeps the blob"
 	case ForgetEarly:
 		return "a holder forgets a partial when the home has it, before it is committed"
+	case SnapshotTooEarly:
+		return "a snapshot lacks the last entry that it stands for"
+	case TailFirst:
+		return "the log before a snapshot is dropped before the snapshot is on disk"
+	case ForgetMembers:
+		return "a snapshot is restored without its table of members"
 	case NoAudit:
 		return "units that nobody holds are not put back to work"
 	case DropUnfinished:
@@ -77,5 +87,6 @@ func (b Bug) Breaks() string {
 // Bugs lists them all.
 func Bugs() []Bug {
 	return []Bug{CommitOverlap, CommitDuplicate, MergeOverlap, DropInputs, SubtractCover, SkipCanary, AckBeforeSync,
-		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit, DropUnfinished, TryForEver, BlindStrikes, BlindAgain, BlindWord}
+		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit, DropUnfinished, TryForEver, BlindStrikes, BlindAgain, BlindWord,
+		SnapshotTooEarly, TailFirst, ForgetMembers}
 }

@@ -1,0 +1,37 @@
+package engine
+
+import (
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/quorum"
+)
+
+// takeSnapshot gives the log the job's record in place of the entries that made it. One that is over gets none: its log
+// ends soon, and the word of its end may have come from elsewhere.
+func (p *Peer) takeSnapshot(j *jobState, index uint64) {
+	if j.record.Result != nil {
+		return
+	}
+	state, err := j.record.Encode()
+	if err != nil {
+		return // nothing in a record can fail to encode; the log is kept
+	}
+	p.stepLog(j, quorum.Snapshotted{Index: index, State: state})
+}
+
+// restoreRecord goes on from a snapshot: this peer's own from an earlier life, or the leader's.
+func (p *Peer) restoreRecord(j *jobState, state []byte) {
+	record, err := ledger.DecodeRecord(state, j.desc.Want)
+	if err != nil { // the log has asked before
+		p.leaveLog(j, err.Error())
+		return
+	}
+	if j.lead != nil { // no member that leads is sent one: this is one that has just lost the lead
+		p.stepDown(j)
+		j.home = ""
+	}
+	over := j.record.Result != nil
+	j.record = record
+	if record.Result != nil && !over {
+		p.jobEnded(j)
+	}
+}

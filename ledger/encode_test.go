@@ -1,0 +1,152 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// fill sets everything that a value has to something that is not its zero; n makes it unlike others.
+func fill(t *testing.T, what string, v reflect.Value, n int) {
+	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(int64(n))
+	case reflect.Uint64:
+		v.SetUint(uint64(n))
+	case reflect.String:
+		v.SetString(fmt.Sprint("s", n))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, what, v.Elem(), n)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(t, what, v.Index(0), n)
+		fill(t, what, v.Index(1), n+10)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[tasks.Range]() {
+			v.Set(reflect.ValueOf(tasks.R(int64(n), int64(n)+3)))
+			return
+		}
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.Name != "_msgpack" {
+				fill(t, what+"."+f.Name, v.Field(i), n+i)
+			}
+		}
+	case reflect.Uint8:
+		v.SetUint(uint64(n))
+	default:
+		t.Fatalf("%s is a %s, which a snapshot may not hold: equal records must encode equally", what, v.Type())
+	}
+}
+
+// TestEveryFieldIsEncoded sets each field of a record, also those that are added to it one day, and reads it back.
+func TestEveryFieldIsEncoded(t *testing.T) {
+	want := tasks.R(0, 1000)
+	for i := range reflect.TypeFor[Record]().NumField() {
+		f := reflect.TypeFor[Record]().Field(i)
+		r := Record{Want: want}
+		if !f.IsExported() {
+			t.Fatalf("field %s is not exported: a snapshot would lose it", f.Name)
+		}
+		switch f.Name {
+		case "Want":
+		case "Done":
+			p := part("a", 1, 900, 910)
+			q := merge.Partial{ID: merge.ID{Node: "b", Seq: 2}}
+			fill(t, "Done.parts", reflect.ValueOf(&q).Elem(), 5)
+			q.Units = q.Cover.Len()
+			r.Done.Commit(p)
+			r.Done.Commit(q)
+		default:
+			fill(t, f.Name, reflect.ValueOf(&r).Elem().Field(i), 20)
+		}
+		b, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeRecord(b, want)
+		if err != nil {
+			t.Fatalf("%s: %v", f.Name, err)
+		}
+		again, _ := got.Encode()
+		if !reflect.DeepEqual(*got, r) || !bytes.Equal(again, b) {
+			t.Errorf("%s is read as another:\n%+v\n%+v", f.Name, *got, r)
+		}
+		if empty, _ := (&Record{Want: want}).Encode(); f.Name != "Want" && bytes.Equal(empty, b) {
+			t.Errorf("%s is not in the snapshot", f.Name)
+		}
+	}
+	a, b := Record{Want: want}, Record{Want: want, Lost: []Lost{}, Undone: tasks.Cover{}}
+	x, _ := a.Encode()
+	if y, _ := b.Encode(); !bytes.Equal(x, y) {
+		t.Error("equal records are encoded in two ways")
+	}
+}
+
+// TestWrongRecords reads records that no replica writes.
+func TestWrongRecords(t *testing.T) {
+	want := tasks.R(0, 100)
+	encode := func(e encoded) []byte {
+		r := Record(*e.Record)
+		for _, p := range e.Parts {
+			r.Done.Commit(p)
+		}
+		b, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	rec := func(r Record) *recordWithoutDone { w := recordWithoutDone(r); return &w }
+	for what, b := range map[string][]byte{
+		"nothing":       nil,
+		"garbage":       []byte("garbage"),
+		"another job":   encode(encoded{Record: rec(Record{Want: tasks.R(0, 99)})}),
+		"twice":         encode(encoded{Record: rec(Record{Want: want}), Parts: []merge.Partial{part("a", 1, 0, 10), part("b", 1, 5, 15)}}),
+		"outside":       encode(encoded{Record: rec(Record{Want: want}), Parts: []merge.Partial{part("a", 1, 90, 110)}}),
+		"one name":      encode(encoded{Record: rec(Record{Want: want}), Parts: []merge.Partial{part("a", 1, 0, 10), part("a", 1, 15, 25)}}),
+		"lost and done": encode(encoded{Record: rec(Record{Want: want, Lost: []Lost{{Range: tasks.R(5, 7)}}}), Parts: []merge.Partial{part("a", 1, 0, 10)}}),
+		"lost twice":    encode(encoded{Record: rec(Record{Want: want, Lost: []Lost{{Range: tasks.R(5, 7)}, {Range: tasks.R(6, 8)}}})}),
+		"undone":        encode(encoded{Record: rec(Record{Want: want, Undone: tasks.CoverOf(tasks.R(200, 300))})}),
+	} {
+		if _, err := DecodeRecord(b, want); !errors.Is(err, ErrRecord) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// FuzzRecord reads whatever a snapshot may hold: nothing panics, and what is read is a record that encodes as itself.
+func FuzzRecord(f *testing.F) {
+	r := Record{Want: tasks.R(0, 100), Lost: []Lost{{Range: tasks.R(50, 60)}}, Stop: &Stop{Reason: "why"}, Undone: tasks.CoverOf(tasks.R(0, 3))}
+	r.Done.Commit(part("a", 1, 10, 20))
+	b, err := r.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := DecodeRecord(b, tasks.R(0, 100))
+		if err != nil {
+			return
+		}
+		again, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := DecodeRecord(again, r.Want); err != nil {
+			t.Fatal(err)
+		}
+		r.Apply(Entry{Uncommit: &merge.ID{Node: "a", Seq: 1}})
+		r.Apply(Entry{End: &End{}})
+		if !r.Done.Cover().Valid(r.Want) || r.lostCover().Intersects(r.Done.Cover()) {
+			t.Fatalf("committed %v, set aside %v", r.Done.Cover(), r.lostCover())
+		}
+	})
+}

@@ -1,0 +1,230 @@
+package quorum
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A snapshot goes to a member in pieces, which the member asks for: it alone knows what has arrived, and goes on
+// there after a loss, also with another leader that offers the same snapshot.
+//
+//	piece  kind, head, bytes from Offset on; none of them is an offer
+//	want   kind, head: send pieces from Offset on
+//
+// The head is that of pieceHead, big-endian.
+
+// pieceHead begins each frame about a snapshot.
+type pieceHead struct {
+	To, From    uint64 // members
+	Term        uint64 // the leader's
+	Index, Last uint64 // of the snapshot: its last entry and that entry's term
+	Size        uint64 // of its data
+	Sum         [sha256.Size]byte
+	Offset      uint64
+}
+
+const (
+	pieceHeadSize = 7*8 + sha256.Size
+	pieceWindow   = 4 // pieces for each want
+)
+
+func (h pieceHead) frame(kind byte, data []byte) []byte {
+	out := make([]byte, 0, 1+pieceHeadSize+len(data))
+	out = append(out, kind)
+	for _, v := range []uint64{h.To, h.From, h.Term, h.Index, h.Last, h.Size} {
+		out = binary.BigEndian.AppendUint64(out, v)
+	}
+	out = append(out, h.Sum[:]...)
+	return append(binary.BigEndian.AppendUint64(out, h.Offset), data...)
+}
+
+func decodePiece(b []byte) (h pieceHead, data []byte, ok bool) {
+	if len(b) < pieceHeadSize {
+		return h, nil, false
+	}
+	for _, v := range []*uint64{&h.To, &h.From, &h.Term, &h.Index, &h.Last, &h.Size} {
+		*v, b = binary.BigEndian.Uint64(b), b[8:]
+	}
+	b = b[copy(h.Sum[:], b):]
+	h.Offset = binary.BigEndian.Uint64(b)
+	return h, b[8:], true
+}
+
+// same reports whether two heads are about one snapshot.
+func (h pieceHead) same(o pieceHead) bool {
+	return h.Index == o.Index && h.Last == o.Last && h.Size == o.Size && h.Sum == o.Sum
+}
+
+// outgoing is the snapshot that a leader hands out.
+type outgoing struct {
+	pieceHead
+	data []byte
+}
+
+// incoming is a snapshot on its way here.
+type incoming struct {
+	pieceHead
+	from  tasks.PeerID
+	data  []byte
+	until uint64        // asked for
+	asked time.Duration // when
+}
+
+// offer begins to hand out the snapshot of a raft message.
+func (r *Replica) offer(m raftpb.Message) {
+	s := m.Snapshot
+	if r.serving == nil || r.serving.Index != s.Metadata.Index || r.serving.Last != s.Metadata.Term {
+		r.serving = &outgoing{pieceHead: pieceHead{Index: s.Metadata.Index, Last: s.Metadata.Term, Size: uint64(len(s.Data)), Sum: sha256.Sum256(s.Data)}, data: s.Data}
+	}
+	r.sendPiece(m.To, 0, 0)
+}
+
+// sendPiece sends a member up to n bytes of the snapshot.
+func (r *Replica) sendPiece(to uint64, offset, n uint64) {
+	h := r.serving.pieceHead
+	h.To, h.From, h.Term, h.Offset = to, r.self.ID, r.node.BasicStatus().Term, offset
+	if peer := r.peer(to); peer != "" {
+		r.emit(Send{To: peer, Frame: h.frame(framePiece, r.serving.data[offset:offset+n])})
+	}
+}
+
+// offerAgain repeats offers that may be lost, and has raft begin anew with members for whom this snapshot does not
+// do any more.
+func (r *Replica) offerAgain() {
+	if r.serving == nil {
+		return
+	}
+	if !r.leads() {
+		r.serving = nil
+		return
+	}
+	var waiting, stuck []uint64
+	first, _ := r.disk.FirstIndex()
+	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		switch {
+		case pr.State != tracker.StateSnapshot:
+		case pr.Match >= r.serving.Index || r.serving.Index+1 < first:
+			stuck = append(stuck, id)
+		default:
+			waiting = append(waiting, id)
+		}
+	})
+	if len(waiting) == 0 {
+		r.serving = nil
+	}
+	for _, id := range waiting {
+		r.sendPiece(id, 0, 0)
+	}
+	for _, id := range stuck {
+		r.node.ReportSnapshot(id, raft.SnapshotFailure)
+	}
+}
+
+// recvWant answers a member that raft knows to need the snapshot: others get nothing.
+func (r *Replica) recvWant(from tasks.PeerID, h pieceHead) {
+	if r.serving == nil || !r.leads() || r.peers[h.From] != from || !r.member(h.From) {
+		return
+	}
+	needs := false
+	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		needs = needs || id == h.From && pr.State == tracker.StateSnapshot
+	})
+	switch {
+	case !needs:
+	case !h.same(r.serving.pieceHead) || h.Offset > h.Size:
+		r.sendPiece(h.From, 0, 0)
+	default:
+		r.heard[h.From] = r.now
+		size := r.pieceSize()
+		for at := h.Offset; at < h.Size && at < h.Offset+pieceWindow*size; at += size {
+			r.sendPiece(h.From, at, min(size, h.Size-at))
+		}
+	}
+}
+
+func (r *Replica) pieceSize() uint64 { return uint64(r.cfg.MaxFrame / 2) }
+
+// recvPiece takes an offer, or a piece of what was asked for. Nobody but the leader of the current term is listened
+// to, one snapshot is taken at a time, and memory grows with what has arrived alone.
+func (r *Replica) recvPiece(from tasks.PeerID, h pieceHead, data []byte) {
+	s := r.node.BasicStatus()
+	switch {
+	case r.peer(h.From) != from || s.Lead != h.From || s.Term != h.Term || h.From == r.self.ID:
+		return
+	case h.Index == 0 || h.Last == 0 || h.Last > h.Term || h.Size == 0 || h.Size > uint64(r.cfg.MaxSnapshot+snapshotRoom):
+		return
+	}
+	r.heard[h.From] = r.now
+	if h.Index <= s.Commit { // it is here already: raft tells the leader what is
+		r.incoming = nil
+		r.take(raftpb.Message{Type: raftpb.MsgSnap, From: h.From, To: r.self.ID, Term: h.Term,
+			Snapshot: &raftpb.Snapshot{Metadata: raftpb.SnapshotMetadata{Index: h.Index, Term: h.Last}}})
+		return
+	}
+	in := r.incoming
+	if in == nil || !in.same(h) {
+		if in != nil && in.Term == h.Term && in.Index > h.Index {
+			return // an offer that was late
+		}
+		in = &incoming{pieceHead: h}
+		r.incoming = in
+	}
+	fresh := in.from != from || in.From != h.From || in.Term != h.Term
+	in.from, in.From, in.Term = from, h.From, h.Term
+	if n := uint64(len(in.data)); len(data) > 0 && h.Offset == n && uint64(len(data)) <= in.Size-n {
+		in.data = append(in.data, data...)
+	}
+	switch n := uint64(len(in.data)); {
+	case n == in.Size:
+		r.install(in)
+	case fresh || n >= in.until:
+		r.askPieces(in)
+	}
+}
+
+// askPieces asks for what is missing.
+func (r *Replica) askPieces(in *incoming) {
+	h := in.pieceHead
+	h.To, h.From, h.Offset = in.From, r.self.ID, uint64(len(in.data))
+	in.until, in.asked = min(h.Offset+pieceWindow*r.pieceSize(), in.Size), r.now
+	r.emit(Send{To: in.from, Frame: h.frame(frameWant, nil)})
+}
+
+// askAgain asks again for pieces that did not come.
+func (r *Replica) askAgain() {
+	in := r.incoming
+	if in == nil {
+		return
+	}
+	s := r.node.BasicStatus()
+	switch {
+	case in.Index <= s.Commit:
+		r.incoming = nil
+	case s.Lead == in.From && s.Term == in.Term && r.now-in.asked >= r.cfg.Election/2:
+		r.askPieces(in)
+	case r.now-in.asked >= 60*r.cfg.Election: // no leader offers it any more
+		r.incoming = nil
+	}
+}
+
+// install gives a whole snapshot to raft, if it is what was offered and one that can be restored.
+func (r *Replica) install(in *incoming) {
+	r.incoming = nil
+	if sum := sha256.Sum256(in.data); !bytes.Equal(sum[:], in.Sum[:]) {
+		return
+	}
+	c, err := decodeContent(in.data)
+	if err != nil || r.cfg.CheckState != nil && r.cfg.CheckState(c.State) != nil {
+		return
+	}
+	r.take(raftpb.Message{Type: raftpb.MsgSnap, From: in.From, To: r.self.ID, Term: in.Term, Snapshot: &raftpb.Snapshot{
+		Data: in.data, Metadata: raftpb.SnapshotMetadata{Index: in.Index, Term: in.Last, ConfState: c.conf()}}})
+}

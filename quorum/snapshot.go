@@ -1,0 +1,287 @@
+package quorum
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Snapshot stands for the beginning of a log: what its entries up to Index, of Term, have made of the owner's state
+// and of the members. The entries up to Base, of BaseTerm, are dropped with it; those between are kept for members
+// that lag a little. Data is this package's, and holds the owner's state.
+type Snapshot struct {
+	Index, Term    uint64
+	Base, BaseTerm uint64
+	Data           []byte
+}
+
+// content is what a snapshot's Data holds, as msgpack.
+type content struct {
+	Voters   []Member `msgpack:"v"`
+	Outgoing []Member `msgpack:"o"` // the voters of before, while a change is under way
+	Past     []Member `msgpack:"p"` // that were voters, the one that left last at the end; at most maxPast
+	State    []byte   `msgpack:"s"` // the owner's
+}
+
+// maxPast is how many members that have left are remembered. One that comes back after so many others is not told
+// that it was removed; it can win no election, for its log is too old, and its owner finds out otherwise.
+const maxPast = 256
+
+// snapshotRoom is what the members may take in a snapshot beside the owner's state, in bytes.
+const snapshotRoom = 256 << 10
+
+// decodeContent reads a snapshot's Data; what it returns can be restored.
+func decodeContent(data []byte) (c content, err error) {
+	if err := wire.Unmarshal(data, &c); err != nil {
+		return c, fmt.Errorf("its snapshot could not be read: %w", err)
+	}
+	if len(c.Voters) == 0 || len(c.Past) > maxPast {
+		return c, fmt.Errorf("its snapshot names %d voters and %d past ones", len(c.Voters), len(c.Past))
+	}
+	for _, list := range [][]Member{c.Voters, c.Outgoing} {
+		for i, m := range list {
+			if !valid(m) || (i > 0 && list[i-1].ID >= m.ID) {
+				return c, fmt.Errorf("its snapshot names voter %x of peer %q, which is none or out of order", m.ID, m.Peer)
+			}
+		}
+	}
+	if i := slices.IndexFunc(c.Past, func(m Member) bool { return !valid(m) }); i >= 0 {
+		return c, errors.New("its snapshot names a past member that is none")
+	}
+	return c, nil
+}
+
+func (c *content) conf() raftpb.ConfState {
+	return raftpb.ConfState{Voters: ids(c.Voters), VotersOutgoing: ids(c.Outgoing), AutoLeave: len(c.Outgoing) > 0}
+}
+
+func ids(ms []Member) (out []uint64) {
+	for _, m := range ms {
+		out = append(out, m.ID)
+	}
+	return out
+}
+
+// check reports why a snapshot cannot be what a replica wrote.
+func (s *Snapshot) check(last uint64, hard Hard) error {
+	switch {
+	case s.Index == 0 || s.Base > s.Index || s.Index > last || s.Index > hard.Commit:
+		return fmt.Errorf("its snapshot of entry %d, after entry %d, does not belong to a log of %d entries with %d committed", s.Index, s.Base, last, hard.Commit)
+	case s.Term == 0 || s.BaseTerm > s.Term || s.Term > hard.Term || (s.BaseTerm == 0) != (s.Base == 0):
+		return fmt.Errorf("its snapshot is of term %d, after term %d, and the last term known is %d", s.Term, s.BaseTerm, hard.Term)
+	}
+	return nil
+}
+
+// compaction is where a replica stands with snapshots of its own.
+type compaction struct {
+	snap  Snapshot // the one on disk; its Index is 0 for none
+	grown int      // bytes of what was applied since
+	ask   Snapshot // the owner was asked for its state as of here; Index is 0 if not, Data is empty
+	asked uint64   // the index it was last asked for
+	seats content  // as of then
+	due   *Snapshot
+	store *Snapshot // on its way to disk
+	past  []Member  // that were voters, in the order in which they left
+}
+
+// wanted reports whether the owner's state is to be asked for.
+func (r *Replica) wanted() bool {
+	c := &r.compaction
+	since := r.applied - max(c.snap.Index, c.asked)
+	switch {
+	case c.due != nil || c.store != nil || r.applied <= c.snap.Index:
+		return false
+	case r.disk.lacking: // raft says so again at its next try; a member waits for it, perhaps the one that a change of the voters needs to be complete
+		return true
+	case r.applied == c.asked || r.joint || r.leads() && (r.changing || r.marks > 0):
+		return false
+	}
+	return since >= uint64(r.cfg.SnapshotEntries) || c.grown >= r.cfg.SnapshotBytes && since >= uint64(r.cfg.SnapshotEntries)/64
+}
+
+// askState asks the owner for its state, if it is time.
+func (r *Replica) askState() {
+	if r.broken || !r.wanted() {
+		return
+	}
+	c := &r.compaction
+	r.disk.lacking = false
+	c.ask, c.asked = Snapshot{Index: r.applied, Term: r.appliedTerm}, r.applied
+	c.seats = content{Voters: r.named(r.conf.Voters), Outgoing: r.named(r.conf.VotersOutgoing), Past: slices.Clone(c.past)}
+	last := len(r.out) - 1
+	r.emit(TakeSnapshot{Index: r.applied})
+	if last >= 0 && mutant.On(mutant.SnapshotTooEarly) {
+		if _, is := r.out[last].(Apply); is {
+			r.out[last], r.out[last+1] = r.out[last+1], r.out[last]
+		}
+	}
+}
+
+func (r *Replica) named(ids []uint64) (ms []Member) {
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		ms = append(ms, Member{ID: id, Peer: r.peers[id]})
+	}
+	return ms
+}
+
+// taken takes the owner's state.
+func (r *Replica) taken(ev Snapshotted) {
+	c := &r.compaction
+	if c.ask.Index == 0 || ev.Index != c.ask.Index {
+		return
+	}
+	s := c.ask
+	c.ask, c.grown = Snapshot{}, 0
+	if len(ev.State) > r.cfg.MaxSnapshot {
+		r.emit(Refused{Reason: fmt.Sprintf("a snapshot of %d bytes: at most %d are taken, and the log is kept", len(ev.State), r.cfg.MaxSnapshot)})
+		return
+	}
+	c.seats.State = ev.State
+	data, err := wire.Marshal(&c.seats)
+	if err != nil {
+		r.emit(Refused{Reason: fmt.Sprintf("could not encode a snapshot: %v", err)})
+		return
+	}
+	s.Data, c.seats = data, content{}
+	c.due = &s
+}
+
+// storeSnapshot writes a snapshot that is due, and with it drops the log before.
+func (r *Replica) storeSnapshot() bool {
+	c := &r.compaction
+	s := c.due
+	c.due = nil
+	if s == nil || s.Index <= c.snap.Index { // a leader's came between
+		return false
+	}
+	s.Base, s.BaseTerm = r.base(s.Index)
+	c.store = s
+	r.seq++
+	r.kept = r.hard.Commit
+	if mutant.On(mutant.TailFirst) && c.snap.Index > 0 { // the log goes before the snapshot is there
+		old := c.snap
+		old.Base, old.BaseTerm = s.Base, s.BaseTerm
+		r.emit(Write{Hard: r.hard, Snapshot: &old})
+	}
+	r.emit(Write{Seq: r.seq, Hard: r.hard, Snapshot: s})
+	return true
+}
+
+// base is the last entry that a snapshot at index drops: it leaves a short tail, and what a member needs that is
+// sent an earlier snapshot, as long as that is not far behind.
+func (r *Replica) base(index uint64) (base, term uint64) {
+	first, _ := r.disk.FirstIndex()
+	base = index
+	if tail, err := r.disk.Entries(max(first, index-min(index-1, uint64(r.cfg.SnapshotTail))), index+1, raftMax); err == nil {
+		for size := 0; len(tail) > 0; tail = tail[:len(tail)-1] {
+			if size += len(tail[len(tail)-1].Data); size > r.cfg.SnapshotBytes/4 {
+				break
+			}
+			base = tail[len(tail)-1].Index - 1
+		}
+	}
+	if s := r.serving; s != nil && index-min(index, s.Index) < 8*uint64(r.cfg.SnapshotEntries) {
+		base = min(base, s.Index)
+	}
+	base = max(base, first-1)
+	term, err := r.disk.Term(base)
+	if err != nil {
+		panic(err.Error())
+	}
+	return base, term
+}
+
+const raftMax = 1<<64 - 1
+
+// stored drops the log in memory once the snapshot is on disk.
+func (r *Replica) stored() {
+	c := &r.compaction
+	s := c.store
+	c.store, c.snap = nil, *s
+	kept, err := decodeContent(s.Data)
+	if err != nil {
+		panic(err.Error())
+	}
+	conf := kept.conf()
+	if _, err := r.disk.CreateSnapshot(s.Index, &conf, s.Data); err != nil {
+		panic(err.Error())
+	}
+	if err := r.disk.Compact(s.Base); err != nil && !errors.Is(err, raft.ErrCompacted) {
+		panic(err.Error())
+	}
+}
+
+// received makes a leader's snapshot, which is on disk, this replica's beginning.
+func (r *Replica) received(s raftpb.Snapshot) {
+	if err := r.disk.ApplySnapshot(s); err != nil {
+		panic(err.Error())
+	}
+	c, err := decodeContent(s.Data)
+	if err != nil {
+		panic(err.Error())
+	}
+	r.begin(Snapshot{Index: s.Metadata.Index, Term: s.Metadata.Term, Base: s.Metadata.Index, BaseTerm: s.Metadata.Term, Data: s.Data}, c)
+}
+
+// begin goes on from a snapshot.
+func (r *Replica) begin(s Snapshot, in content) {
+	c := &r.compaction
+	c.snap, c.grown, c.ask, c.due = s, 0, Snapshot{}, nil
+	c.past = in.Past
+	r.applied, r.appliedTerm = s.Index, s.Term
+	r.last = max(r.last, s.Index)
+	if !mutant.On(mutant.ForgetMembers) {
+		for _, m := range slices.Concat(in.Past, in.Outgoing, in.Voters) {
+			r.learn(m)
+		}
+	}
+	r.emit(Restore{Index: s.Index, State: in.State})
+	r.seat(ids(in.Voters), ids(in.Outgoing))
+}
+
+// leave remembers a member that is none any more.
+func (c *compaction) leave(m Member) (forget []Member) {
+	c.past = append(slices.DeleteFunc(c.past, func(o Member) bool { return o.ID == m.ID }), m)
+	if n := len(c.past) - maxPast; n > 0 {
+		forget, c.past = slices.Clone(c.past[:n]), slices.Clone(c.past[n:])
+	}
+	return forget
+}
+
+// Size is how many entries of the log are in memory, and how many bytes of data they and the snapshot have.
+func (r *Replica) Size() (entries, bytes int) {
+	first, _ := r.disk.FirstIndex()
+	last, _ := r.disk.LastIndex()
+	all, err := r.disk.Entries(first, last+1, raftMax)
+	if err != nil {
+		all = nil
+	}
+	for _, e := range all {
+		bytes += len(e.Data)
+	}
+	return len(all), bytes + len(r.snap.Data)
+}
+
+// Snapshot implements raft.Storage. A snapshot of before a member came is of no use to it: raft wants to find it
+// there. Raft asks again.
+func (s *storage) Snapshot() (raftpb.Snapshot, error) {
+	snap, err := s.MemoryStorage.Snapshot()
+	if err != nil {
+		return snap, err
+	}
+	had := slices.Concat(snap.Metadata.ConfState.Voters, snap.Metadata.ConfState.VotersOutgoing)
+	for id := range s.voters() {
+		if !slices.Contains(had, id) {
+			s.lacking = true
+			return raftpb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
+		}
+	}
+	return snap, nil
+}
