@@ -586,6 +586,7 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	for _, m := range v.Voters {
 		v.Members = append(v.Members, m.Peer)
 	}
+	v.Lost = slices.Clone(j.record.Lost)
 	v.Attempts, v.Round = slices.Clone(j.record.Attempts), j.record.Round
 	v.Heard = j.log.Heard(p.now)
 	return v, true
@@ -599,6 +600,7 @@ type LedgerView struct {
 	Voters    []quorum.Member                // the same, as members of the log
 	Changing  bool                           // they are those of before and after a change, and both count
 	Ended     bool                           // nothing more is committed
+	Lost      []ledger.Lost                  // set aside
 	Attempts  []ledger.Attempt               // to make the result, that failed
 	Round     uint64                         // how often the user has asked for more
 	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only

@@ -84,10 +84,12 @@ func (d *Daemon) routes() http.Handler {
 	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
 	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "cancel") })
+	handle("POST /v1/jobs/{id}/finish", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "finish") })
 	handle("POST /v1/shutdown", func(*http.Request) (any, error) { d.askQuit(); return struct{}{}, nil })
 	mux.HandleFunc("GET /v1/jobs/{id}/events", d.handleEvents)
 	mux.HandleFunc("GET /v1/jobs/{id}/logs", d.handleLogs)
 	mux.HandleFunc("GET /v1/jobs/{id}/result", d.handleResult)
+	mux.HandleFunc("GET /v1/jobs/{id}/partials", d.handlePartials)
 	return mux
 }
 
@@ -302,7 +304,7 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 		final = false
 		st.State, st.Phase = api.Merging, "writing the output"
 	}
-	return f.enc.Encode(api.Event{Type: "status", Status: &st}) != nil || f.flush.Flush() != nil || final, nil
+	return f.enc.Encode(api.Event{Type: "status", Status: &st}) != nil || f.flush.Flush() != nil || final || st.State == api.CannotFinish, nil
 }
 
 // endHere ends a job of this node as another tells it, and goes on with what this node tells: its user waits for

@@ -168,6 +168,10 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 	if err := errors.Join(desc.Check(), d.publish(j, desc)); err != nil {
 		t.Fatal(err)
 	}
+	for d.statusOf(j).State != api.CannotFinish { // without ROOT
+		time.Sleep(5 * time.Millisecond)
+	}
+	d.cancelJob(j)
 	<-j.done
 	for range 100 {
 		var left []string

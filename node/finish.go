@@ -141,15 +141,19 @@ func (d *Daemon) finish(e engine.FinishJob) {
 	j.mu.Unlock()
 	d.snapshot(j)
 	d.remember(j)
-	err := d.nothingDone(j, e, desc)
-	if err == nil {
-		j.phase(api.Merging, "merging and running Terminate")
-		err = d.writeResult(j, e)
+	if err := d.nothingDone(j, e, desc); err != nil {
+		d.failLed(j, err)
+		return
 	}
+	j.phase(api.Merging, "merging and running Terminate")
+	err := d.writeResult(j, e)
 	failpoint.Hit(failpoint.ResultBefore)
 	switch {
-	case err != nil:
+	case d.ctx.Err() != nil: // the next life, or another home, tries
+	case err != nil && j.ctx.Err() != nil:
 		d.failLed(j, err)
+	case err != nil:
+		d.cannotFinish(j, err)
 	case len(e.Lost) > 0 || len(desc.Bad) > 0:
 		d.conclude(j, api.Partial, "", "")
 	default:
@@ -207,11 +211,8 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 		return fmt.Errorf("could not make folder for the result: %w", err)
 	}
 	fin, err := d.terminate(j, paths, result)
-	if err != nil && d.saved(j, e, paths, result, err) {
-		return withHint(err, "the merged output is kept as it was before Terminate: dtpnode get "+j.name[:12]+" -o FILE")
-	}
 	if err != nil {
-		return withHint(err, "the job's entries were processed; the last merge, Terminate or writing the output failed")
+		return err
 	}
 	if fin.Units != e.Units || fin.Canary != e.Canary {
 		_ = os.Remove(result)
@@ -228,7 +229,7 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 		return fmt.Errorf("could not keep the result %q: %w", result, err)
 	}
 	if err := d.deliver(j, func() (*os.File, error) { return os.Open(result) }); err != nil {
-		return withHint(err, "the result is kept: dtpnode get "+j.name[:12]+" -o FILE")
+		d.undelivered(j, err) // the result is kept, and it is tried again
 	}
 	return nil
 }
@@ -257,26 +258,6 @@ func (d *Daemon) terminate(j *job, paths []string, result string) (rootexec.Fini
 			return fin, err
 		}
 	}
-}
-
-// saved keeps the merged output of a job whose Terminate failed, and reports whether it could.
-func (d *Daemon) saved(j *job, e engine.FinishJob, paths []string, result string, err error) bool {
-	var f *rootexec.Failure
-	if !errors.As(err, &f) || f.Op != "Terminate" {
-		return false
-	}
-	sel, _, err := d.selector(d.ctx, j)
-	if err != nil {
-		return false
-	}
-	fin, err := sel.Save(d.ctx, paths, result)
-	if err == nil && fin.Units == e.Units && fin.Canary == e.Canary {
-		j.addApart(fin.Apart)
-		return true
-	}
-	d.log.Warn("could not save the merged output", "job", j.name[:12], "reason", err)
-	_ = os.Remove(result)
-	return false
 }
 
 // emptyPartial runs a generation without any packet.

@@ -26,6 +26,7 @@ import (
 //	journal    the replicated log (package journal); its head's Job is the description's brief
 //	body       the job's description, as it was signed
 //	source     the packed sources
+//	reserve    room on the disk for the log (reserve.go)
 //	HEX-SEQ.SHA256  partials that are kept for the job, as named by partialName
 //
 // All of it is enough to lead the job, and is on disk before the home is told that it is.
@@ -178,6 +179,7 @@ func (d *Daemon) openCopy(c *ledgerCopy) {
 	d.mu.Unlock()
 	d.spawn(func() {
 		defer close(c.done)
+		c.reserve()
 		for d.writeNext(c) {
 		}
 		if err := c.journal.Close(); err != nil {
@@ -196,7 +198,7 @@ func (d *Daemon) writeNext(c *ledgerCopy) bool {
 			return false
 		}
 		out := engine.Written{ID: c.id, Seq: w.Seq}
-		if err := c.journal.Write(w.Write); err != nil {
+		if err := c.writeIn(w); err != nil {
 			d.log.Error("could not write a job's ledger", "job", c.id.Short(), "file", c.journal.Path(), "reason", err)
 			out.Reason = err.Error()
 		}
@@ -318,6 +320,11 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 	d.blobs.add(string(id), filepath.Join(dir, bodyFile))
 	d.blobs.add(c.desc.Code.Source, filepath.Join(dir, sourceFile)) // whether it is whole shows when it is read
 	d.restoreKept(dir)
+	if left, err := filepath.Glob(filepath.Join(dir, "handout-*")); err == nil { // a bundle that was being fetched
+		for _, path := range left {
+			_ = os.RemoveAll(path)
+		}
+	}
 	d.openCopy(c)
 	return log, nil
 }

@@ -139,7 +139,7 @@ func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, err
 	return d.cutFor(d.net.ID(), st), nil
 }
 
-// order stops or cancels a job, wherever it is led.
+// order stops, cancels or finishes a job, wherever it is led.
 func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
 	j, home, _, err := d.granted(ctx, name, forRule)
 	switch {
@@ -148,18 +148,20 @@ func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
 	case j == nil:
 		_, err = d.askPeer(ctx, home, what, name)
 	default:
-		err = d.steer(j, what)
+		err = d.steer(ctx, j, what)
 	}
 	return struct{}{}, err
 }
 
-// steer stops or cancels a job that is led here.
-func (d *Daemon) steer(j *job, what string) error {
+// steer stops, cancels or finishes a job that is led here.
+func (d *Daemon) steer(ctx context.Context, j *job, what string) error {
 	switch {
 	case j.final():
 		return &api.Error{Status: 409, Message: "the job has ended already: " + string(d.statusOf(j).State), Hint: "dtpnode get fetches its result"}
 	case what == "stop":
 		return d.stopJob(j)
+	case what == "finish":
+		return d.finishJob(ctx, j)
 	}
 	d.cancelJob(j)
 	return nil

@@ -65,6 +65,8 @@ type request struct {
 //	status            -> api.JobStatus, JSON, as cutFor cuts it for who asks
 //	stop              -> empty
 //	cancel            -> empty
+//	finish            -> empty: a job that could not be finished is tried again
+//	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
 //	fetched           -> empty: the job's user has the result
@@ -83,10 +85,16 @@ var requests = map[string]request{
 		return json.Marshal(d.cutFor(from, d.statusOf(j)))
 	}},
 	"stop": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-		return nil, d.steer(j, "stop")
+		return nil, d.steer(d.ctx, j, "stop")
 	}},
 	"cancel": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-		return nil, d.steer(j, "cancel")
+		return nil, d.steer(d.ctx, j, "cancel")
+	}},
+	"finish": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+		return nil, d.steer(d.ctx, j, "finish")
+	}},
+	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.sharePartials(arg)
 	}},
 	"logs": {access: forLook, owner: (*Daemon).knownOwner, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.logsFor(from, arg), nil

@@ -72,6 +72,8 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"status":    {all, look},
 		"stop":      {rule, nil},
 		"cancel":    {rule, nil},
+		"finish":    {rule, nil},
+		"partials":  {look, nil},
 		"logs":      {look, look},
 		"result":    {look, nil},
 		"fetched":   {look, nil},

@@ -84,6 +84,7 @@ func (d *Daemon) wasFetched(name string) {
 // the newest KeepJobs those whose result was fetched or that have none. A result that is still to be written where
 // its user wants it goes by its age alone.
 func (d *Daemon) sweep() {
+	d.expireUnfinished()
 	var final []*job
 	for _, o := range d.ledJobs() {
 		if o.final() {

@@ -73,7 +73,8 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	}
 	st.Committed = v.Committed.Len()
 	st.Done = min(st.Committed+v.Ran, st.Units)
-	if st.State.Final() || st.State == api.Merging {
+	j.unfinished(&st, names)
+	if st.State.Halted() || st.State == api.Merging {
 		st.Done = st.Committed
 	}
 	j.sumNodes(&st, names)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 
 func newGet(g *globals) *cobra.Command {
 	var out string
+	var partials bool
 	cmd := &cobra.Command{
 		Use:   "get JOB",
 		Short: "Fetch the output of a finished job",
@@ -26,17 +28,69 @@ ending .root, here. -o - writes to standard output. A file of that name is repla
 A result is kept for a day after it was last fetched or written by run -o, by all nodes that have it, and
 if nobody fetches it for as long as --keep-results of dtpnode up says.
 
+With --partials it writes what is committed of a job that has not ended to the folder given by -o: ROOT files, one if
+they can be merged here, as the output list was before Terminate, and manifest.json, which says what entries of which
+files are in them. Of a job that cannot be finished get without --partials fetches the merged output as it was before
+Terminate.
+
 Exit status: 0 fetched, 1 error, 2 wrong usage, 3 fetched but partial, 130 interrupted.`,
-		Example: "  dtpnode get 3fa9 -o dimuon.root",
+		Example: "  dtpnode get 3fa9 -o dimuon.root\n  dtpnode get --partials 3fa9 -o parts",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
+			if partials {
+				return runGetPartials(ctx, g, args[0], out)
+			}
 			return runGet(ctx, g, args[0], out)
 		},
 	}
 	cmd.Flags().StringVarP(&out, "out", "o", "", "result file, or - for standard output")
+	cmd.Flags().BoolVar(&partials, "partials", false, "write what is committed so far to the folder given by -o")
 	return cmd
+}
+
+// runGetPartials writes what is committed of a job to a folder.
+func runGetPartials(ctx context.Context, g *globals, id, dir string) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	st, err := client.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	if dir == "" || dir == "-" {
+		return usagef("could not get the partials of job %s: name a folder for them with -o", progress.Short(st.ID))
+	}
+	m, err := submit.FetchPartials(ctx, client, st.ID, dir)
+	if err != nil {
+		return err
+	}
+	return g.show(m, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %s of %s events are in %d files in %s; %s says which\n", m.State, progress.Count(m.Committed),
+			progress.Count(m.Units), len(m.Parts), dir, submit.ManifestName)
+		if m.Note != "" {
+			fmt.Fprintln(w, progress.Clean(m.Note))
+		}
+	})
+}
+
+// mergedSoFar fetches the merged output of a job that cannot be finished, as it was before Terminate.
+func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out string) error {
+	temp, err := os.MkdirTemp(filepath.Dir(out), ".dtpnode-*")
+	if err != nil {
+		return fmt.Errorf("could not write the output beside %q: %w", out, err)
+	}
+	defer os.RemoveAll(temp)
+	m, err := submit.FetchPartials(ctx, client, st.ID, temp)
+	if err != nil {
+		return err
+	}
+	if !m.Merged {
+		return &api.Error{Message: "could not get the merged output: " + m.Note, Hint: api.Advice(st.ID)}
+	}
+	return os.Rename(filepath.Join(temp, m.Parts[0].Name), out)
 }
 
 func runGet(ctx context.Context, g *globals, id, out string) error {
@@ -54,7 +108,7 @@ func runGet(ctx context.Context, g *globals, id, out string) error {
 		}
 		return runGet(ctx, g, id, out) // it may be seen since
 	}
-	if !st.State.Final() {
+	if !st.State.Halted() {
 		return &api.Error{
 			Message: fmt.Sprintf("could not get the output of job %s: it is %s", progress.Short(st.ID), st.State),
 			Hint:    fmt.Sprintf("see `dtpnode status %s`; `dtpnode cancel --keep` stops it with a partial result", progress.Short(st.ID)),
@@ -63,12 +117,22 @@ func runGet(ctx context.Context, g *globals, id, out string) error {
 	if st.State == api.Cancelled {
 		return submit.Outcome(st)
 	}
-	if out == "-" {
+	if out == "-" && st.State.Final() {
 		_, err := client.Result(ctx, st.ID, g.stdout)
 		return fetched(st, err)
 	}
 	if out == "" {
 		out = strings.TrimSuffix(filepath.Base(st.Selector), filepath.Ext(st.Selector)) + ".root"
+	}
+	if st.State == api.CannotFinish {
+		if out == "-" {
+			return usagef("could not get the merged output of job %s, which cannot be finished: name a file with -o", progress.Short(st.ID))
+		}
+		if err := mergedSoFar(ctx, client, st, out); err != nil {
+			return err
+		}
+		fmt.Fprintf(g.stderr, "dtpnode: %s is the merged output as it was before Terminate: the job cannot be finished yet\n", out)
+		return nil
 	}
 	if st.Output, err = submit.Fetch(ctx, client, st.ID, out); err != nil {
 		return fetched(st, err)

@@ -277,7 +277,7 @@ func untilSafe(ctx context.Context, client *api.Client, id string) (api.JobStatu
 		return last, fmt.Errorf("interrupted before job %s was safe: see `dtpnode status %s`: %w", progress.Short(id), progress.Short(id), ctx.Err())
 	case err != nil:
 		return last, err
-	case st.State == api.Failed || st.State == api.Cancelled:
+	case st.State == api.Failed || st.State == api.Cancelled || st.State == api.CannotFinish:
 		return st, submit.Outcome(st)
 	}
 	return st, nil
@@ -315,7 +315,7 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 	if err != nil {
 		return err
 	}
-	if st.State == api.Failed || st.State == api.Cancelled {
+	if st.State == api.Failed || st.State == api.Cancelled || st.State == api.CannotFinish {
 		return submit.Outcome(st)
 	}
 	if out.fetch != "" {

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
 )
+
+// EndVariable is set in the environment of a daemon on which the end of every job fails, to the kind of failure.
+const EndVariable = "DTPNODE_FAKE_END"
 
 // selector is a loaded Spec. It keeps no process, so it never dies before its daemon.
 type selector struct {
@@ -95,6 +99,9 @@ func (c *client) Begin(context.Context) ([]byte, error) {
 func (c *client) Finish(ctx context.Context, partials []string, outPath string) (rootexec.Finished, error) {
 	if err := c.s.fails("Terminate"); err != nil {
 		return rootexec.Finished{}, err
+	}
+	if kind := os.Getenv(EndVariable); kind != "" {
+		return rootexec.Finished{}, &rootexec.Failure{Kind: rootexec.Kind(kind), Op: "write", Entry: -1, Msg: "failed on order of this node"}
 	}
 	fin, err := c.s.Save(ctx, partials, outPath)
 	if err == nil {

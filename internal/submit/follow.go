@@ -90,7 +90,7 @@ func (l *loop) stream(ctx context.Context) {
 			return ctx.Err()
 		}
 	})
-	if err == nil && last.State.Final() { // it may come from elsewhere than the events
+	if err == nil && last.State.Halted() { // it may come from elsewhere than the events
 		select {
 		case l.events <- api.Event{Type: "status", Status: &last}:
 		case <-ctx.Done():
@@ -212,6 +212,8 @@ func Outcome(st api.JobStatus) error {
 		return ErrCancelled
 	case api.Failed:
 		return &api.Error{Message: st.Error, Hint: st.Hint}
+	case api.CannotFinish:
+		return &api.Error{Message: "cannot finish: " + st.Error, Hint: st.Hint}
 	}
 	return fmt.Errorf("the job is not finished: %s", st.State)
 }

@@ -13,6 +13,8 @@
 //	GET  /v1/jobs/{id}/events       newline-delimited Event until the job ends
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result
 //	POST /v1/jobs/{id}/cancel       drop the job and its results
+//	POST /v1/jobs/{id}/finish       try again to finish a job that could not be finished
+//	GET  /v1/jobs/{id}/partials     tar of what is committed: ROOT files, and manifest.json, a Manifest
 //	GET  /v1/jobs/{id}/logs         text: what the job's children printed
 //	GET  /v1/jobs/{id}/result       bytes of the output file
 //	POST /v1/shutdown               leave politely and stop
@@ -31,14 +33,26 @@ const (
 	Running   JobState = "running"
 	Merging   JobState = "merging" // all units committed; last merge, Terminate, output
 	Done      JobState = "done"
-	Partial   JobState = "partial" // output written, some ranges missing
-	Failed    JobState = "failed"
-	Cancelled JobState = "cancelled"
+	// CannotFinish says that all is committed, and that the last merge, Terminate or writing the output failed. The
+	// ledger is kept until the job is finished after all, is cancelled, or expires like a result that nobody fetches.
+	CannotFinish JobState = "cannot finish"
+	Partial      JobState = "partial" // output written, some ranges missing
+	Failed       JobState = "failed"
+	Cancelled    JobState = "cancelled"
 )
 
 // Final reports whether a job in state s will not change any more.
 func (s JobState) Final() bool {
 	return s == Done || s == Partial || s == Failed || s == Cancelled
+}
+
+// Halted reports whether a job in state s goes on only if its user says so: it is final, or cannot be finished.
+func (s JobState) Halted() bool { return s.Final() || s == CannotFinish }
+
+// Advice is what the user of a job can do that cannot be finished: commands that go on from there.
+func Advice(id string) string {
+	id = id[:min(len(id), 12)]
+	return "`dtpnode finish " + id + "` tries again, `dtpnode get " + id + " -o FILE` writes the output as it was before Terminate, `dtpnode get --partials " + id + " -o DIR` writes what is done, `dtpnode cancel " + id + "` drops it"
 }
 
 // JobRequest asks the daemon for a job. Paths are absolute or URLs; globs and lists are expanded by the
@@ -274,4 +288,35 @@ type Revoked struct {
 type StoppedJob struct {
 	ID    string `json:"id"`
 	Ended bool   `json:"ended"`
+}
+
+// Manifest describes what `dtpnode get --partials` writes: which entries are in which file. It is manifest.json beside
+// the files.
+type Manifest struct {
+	ID        string    `json:"id"`
+	Selector  string    `json:"selector"`
+	State     JobState  `json:"state"`
+	Node      string    `json:"node"`      // name of the node whose copy of the ledger this is
+	Units     int64     `json:"units"`     // wanted
+	Committed int64     `json:"committed"` // in these files; while the job runs there will be more
+	Format    string    `json:"format"`    // "root", or "blob": as dtpnode keeps them, to be merged by `dtpnode finish`
+	Merged    bool      `json:"merged"`    // one file holds all: the output as it was before Terminate
+	Note      string    `json:"note,omitempty"`
+	Missing   []Missing `json:"missing,omitempty"` // what has been given up
+	Parts     []Part    `json:"parts"`
+}
+
+// Part is one file of a Manifest.
+type Part struct {
+	Name    string        `json:"name"` // of the file
+	Bytes   int64         `json:"bytes"`
+	SHA256  string        `json:"sha256"`
+	Units   int64         `json:"units"`
+	Entries []EntryRanges `json:"entries"`
+}
+
+// EntryRanges are the entries of one input file that are in a part, as half-open ranges.
+type EntryRanges struct {
+	File   string     `json:"file"`
+	Ranges [][2]int64 `json:"ranges"`
 }

@@ -135,6 +135,12 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	return err
 }
 
+// Finish has the end of a job that could not be finished tried again.
+func (c *Client) Finish(ctx context.Context, id string) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, jobPath(id, "/finish"), nil)
+	return err
+}
+
 // Shutdown makes the daemon leave its cluster politely and stop.
 func (c *Client) Shutdown(ctx context.Context) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/shutdown", nil)
@@ -156,7 +162,13 @@ func (c *Client) Result(ctx context.Context, id string, w io.Writer) (int64, err
 	return c.copy(ctx, jobPath(id, "/result"), w)
 }
 
-// Follow calls on for each event of a job, the last one being the final status, which it also returns.
+// Partials copies to w a tar of what is committed of a job that has not ended: see Manifest.
+func (c *Client) Partials(ctx context.Context, id string, w io.Writer) (int64, error) {
+	return c.copy(ctx, jobPath(id, "/partials"), w)
+}
+
+// Follow calls on for each event of a job, the last one being the status in which it is final, or cannot be
+// finished, which it also returns.
 // An error of on ends it.
 func (c *Client) Follow(ctx context.Context, id string, on func(Event) error) (JobStatus, error) {
 	body, err := c.do(ctx, http.MethodGet, jobPath(id, "/events"), nil)
@@ -174,7 +186,7 @@ func (c *Client) Follow(ctx context.Context, id string, on func(Event) error) (J
 		if ev.Status != nil {
 			last = *ev.Status
 		}
-		if err := on(ev); err != nil || last.State.Final() {
+		if err := on(ev); err != nil || last.State.Halted() {
 			return last, err
 		}
 	}
@@ -186,7 +198,7 @@ func (c *Client) final(ctx context.Context, id string, cause error) (JobStatus, 
 		return JobStatus{}, err
 	}
 	st, err := c.Job(ctx, id)
-	if err == nil && st.State.Final() {
+	if err == nil && st.State.Halted() {
 		return st, nil
 	}
 	if errors.Is(cause, io.EOF) {

@@ -1,0 +1,349 @@
+package node
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// What is committed of a job that runs, waits or cannot be finished is handed out as files: ROOT files where this
+// node can make them, merged into one if ROOT can do that, and else the blobs as they are kept.
+
+// manifestName is the last file of a bundle.
+const manifestName = "manifest.json"
+
+// bundle is a job's committed partials on their way to the user, in a folder of their own.
+type bundle struct {
+	dir   string
+	view  engine.LedgerView
+	parts []string // links to the kept blobs, which may go meanwhile
+	api.Manifest
+}
+
+// handlePartials sends what is committed of a job as a tar.
+func (d *Daemon) handlePartials(w http.ResponseWriter, r *http.Request) {
+	b, err := d.partials(r.Context(), r.PathValue("id"))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	defer os.RemoveAll(b.dir)
+	w.Header().Set("Content-Type", "application/x-tar")
+	if err := b.send(w); err != nil {
+		d.log.Warn("could not send a job's partials", "job", b.ID[:12], "reason", err)
+		panic(http.ErrAbortHandler) // so that the reader sees that some of it is missing
+	}
+}
+
+// partials makes a bundle of a job, here if this node has a copy of the ledger, else with a member that has.
+func (d *Daemon) partials(ctx context.Context, name string) (*bundle, error) {
+	_, _, st, err := d.granted(ctx, name, forLook)
+	if err != nil {
+		return nil, err
+	}
+	if st.State.Final() {
+		return nil, &api.Error{Status: 409, Message: "the job has ended: " + string(st.State), Hint: "dtpnode get " + st.ID[:12] + " fetches its output"}
+	}
+	j := d.copyNamed(st.ID)
+	if j == nil {
+		return d.remotePartials(ctx, st)
+	}
+	return d.bundle(ctx, j, st)
+}
+
+// copyNamed is a job of which this node has a copy of the ledger, nil if it has none.
+func (d *Daemon) copyNamed(name string) *job {
+	for _, j := range d.find(name) {
+		if d.ledgerOf(j.known()) != nil {
+			return j
+		}
+	}
+	return nil
+}
+
+// bundle collects what this node's copy of a ledger has committed.
+func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle, error) {
+	c := d.ledgerOf(j.known())
+	if c == nil {
+		return nil, errOver
+	}
+	b := &bundle{Manifest: api.Manifest{ID: st.ID, Selector: st.Selector, State: st.State, Node: d.cfg.Name, Units: c.desc.Want.Len()}}
+	ok := false
+	d.ask(func(p *engine.Peer) { b.view, ok = p.Ledger(c.id) })
+	if !ok {
+		return nil, errOver
+	}
+	var err error
+	if b.dir, err = os.MkdirTemp(c.dir, "handout-"); err != nil {
+		return nil, fmt.Errorf("could not collect what is committed: %w", err)
+	}
+	if err = d.link(b, c); err == nil {
+		b.Missing = append(badFiles(c.desc, d.memberNames()), missing(c.desc, b.view.Lost, d.memberNames())...)
+		d.convert(ctx, b, j, c.desc)
+		err = b.weigh()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(b.dir))
+	}
+	return b, nil
+}
+
+// link holds on to the committed blobs, and brings those here that only others keep.
+func (d *Daemon) link(b *bundle, c *ledgerCopy) error {
+	for i, p := range b.view.Parts {
+		path, err := d.keepPartial(p, b.view.Members)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(b.dir, fmt.Sprintf("part-%04d.blob", i+1))
+		if err := os.Link(path, to); err != nil {
+			return fmt.Errorf("could not collect what is committed: %w", err)
+		}
+		b.parts = append(b.parts, to)
+		b.Committed += p.Units
+		b.Parts = append(b.Parts, api.Part{Name: filepath.Base(to), Units: p.Units, Entries: entriesOf(c.desc, p.Cover)})
+	}
+	b.Format = "blob"
+	return nil
+}
+
+// entriesOf tells a cover as entries of files.
+func entriesOf(desc *tasks.Job, cover tasks.Cover) (out []api.EntryRanges) {
+	for _, r := range cover {
+		for !r.Empty() {
+			i, first := desc.Data.Locate(r.First)
+			units := desc.Data.Units(i)
+			last := min(r.Last, units.Last)
+			if n := len(out); n == 0 || out[n-1].File != desc.Data.Files[i].URL {
+				out = append(out, api.EntryRanges{File: desc.Data.Files[i].URL})
+			}
+			e := &out[len(out)-1]
+			e.Ranges = append(e.Ranges, [2]int64{first, last - units.First})
+			r.First = last
+		}
+	}
+	return out
+}
+
+// convert turns blobs into ROOT files: one, or where that fails one for each.
+func (d *Daemon) convert(ctx context.Context, b *bundle, j *job, desc *tasks.Job) {
+	if len(b.parts) == 0 {
+		b.Note = "nothing is committed yet"
+		return
+	}
+	sel, _, err := d.selector(ctx, j)
+	if err != nil {
+		b.Note = "these are not ROOT files, since this node cannot run the job's code: " + err.Error()
+		return
+	}
+	merged := filepath.Join(b.dir, "merged.root")
+	if _, err = sel.Save(ctx, b.parts, merged); err == nil {
+		var cover tasks.Cover
+		for _, p := range b.view.Parts {
+			cover = cover.Union(p.Cover)
+		}
+		b.Parts = []api.Part{{Name: filepath.Base(merged), Units: b.Committed, Entries: entriesOf(desc, cover)}}
+		b.Format, b.Merged = "root", true
+		return
+	}
+	why := err.Error()
+	for i, blob := range b.parts {
+		path := filepath.Join(b.dir, fmt.Sprintf("part-%04d.root", i+1))
+		if _, err := sel.Save(ctx, []string{blob}, path); err != nil {
+			b.Note = "these are not ROOT files, since they could not be made here: " + err.Error()
+			for k := range b.Parts {
+				b.Parts[k].Name = filepath.Base(b.parts[k])
+			}
+			return
+		}
+		b.Parts[i].Name = filepath.Base(path)
+	}
+	b.Format, b.Note = "root", "they are not merged, since that failed: "+why
+}
+
+// weigh fills in sizes and hashes.
+func (b *bundle) weigh() error {
+	for i := range b.Parts {
+		p := &b.Parts[i]
+		path := filepath.Join(b.dir, p.Name)
+		sum, err := hashFile(path)
+		if err != nil {
+			return fmt.Errorf("could not read what is committed: %w", err)
+		}
+		p.SHA256, p.Bytes = sum, sizeOf(path)
+	}
+	return nil
+}
+
+// send writes a bundle as a tar, the manifest last.
+func (b *bundle) send(w io.Writer) error {
+	t := tar.NewWriter(w)
+	for _, p := range b.Parts {
+		if err := sendFile(t, p, filepath.Join(b.dir, p.Name)); err != nil {
+			return err
+		}
+	}
+	text, err := json.MarshalIndent(b.Manifest, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := t.WriteHeader(&tar.Header{Name: manifestName, Mode: 0o644, Size: int64(len(text)), ModTime: time.Now()}); err != nil {
+		return err
+	}
+	if _, err := t.Write(text); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+func sendFile(t *tar.Writer, p api.Part, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := t.WriteHeader(&tar.Header{Name: p.Name, Mode: 0o644, Size: p.Bytes, ModTime: time.Now()}); err != nil {
+		return err
+	}
+	_, err = io.CopyN(t, f, p.Bytes)
+	return err
+}
+
+// handoutKept is how long a bundle made for another member waits to be fetched.
+const handoutKept = 10 * time.Minute
+
+// handout is a bundle for another member, which asks for it until it is made.
+type handout struct {
+	done chan struct{} // closed when b or err are set
+	b    *bundle
+	err  error
+}
+
+// handedOut answers the request "partials". The manifest is there once the bundle is made.
+type handedOut struct {
+	Manifest *api.Manifest `json:"manifest,omitempty"`
+}
+
+// The request "partials" is a job's name and a mark of the request.
+const nameLen, markLen = 32, 8
+
+// handoutOwner finds the job of such a request.
+func (d *Daemon) handoutOwner(key string) (*job, tasks.PeerID, error) {
+	return d.keptOwner(key[:min(nameLen, len(key))])
+}
+
+// sharePartials makes a bundle fetchable for another member.
+func (d *Daemon) sharePartials(key string) ([]byte, error) {
+	if len(key) != nameLen+markLen {
+		return nil, errors.New("no name of a job and mark of a request")
+	}
+	d.mu.Lock()
+	h := d.handouts[key]
+	if h == nil {
+		h = &handout{done: make(chan struct{})}
+		d.handouts[key] = h
+		d.spawn(func() { d.makeHandout(key, key[:nameLen], h) })
+	}
+	d.mu.Unlock()
+	select {
+	case <-h.done:
+	default:
+		return json.Marshal(handedOut{})
+	}
+	if h.err != nil {
+		return nil, h.err
+	}
+	return json.Marshal(handedOut{Manifest: &h.b.Manifest})
+}
+
+func (d *Daemon) makeHandout(key, name string, h *handout) {
+	j := d.copyNamed(name)
+	if j == nil {
+		h.err = &api.Error{Status: 404, Message: "no copy of the job's ledger here"}
+	} else if st := d.statusOf(j); st.State.Final() {
+		h.err = errOver
+	} else {
+		st.ID = j.name
+		h.b, h.err = d.bundle(d.ctx, j, st)
+	}
+	if h.err == nil {
+		for _, p := range h.b.Parts {
+			d.blobs.add(p.SHA256, filepath.Join(h.b.dir, p.Name))
+		}
+	}
+	close(h.done)
+	select {
+	case <-time.After(handoutKept):
+	case <-d.ctx.Done():
+	}
+	d.mu.Lock()
+	delete(d.handouts, key)
+	d.mu.Unlock()
+	if h.b != nil {
+		d.blobs.removeUnder(h.b.dir)
+		_ = os.RemoveAll(h.b.dir)
+	}
+}
+
+// remotePartials has a bundle made by the job's home, and brings it here.
+func (d *Daemon) remotePartials(ctx context.Context, st api.JobStatus) (*bundle, error) {
+	mark := make([]byte, 4)
+	if _, err := rand.Read(mark); err != nil {
+		return nil, err
+	}
+	var answer handedOut
+	for answer.Manifest == nil {
+		text, err := d.askPeer(ctx, st.Home, "partials", st.ID+hex.EncodeToString(mark))
+		if err == nil {
+			err = json.Unmarshal(text, &answer)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("could not have %s hand out what is committed: %w", st.HomeName, err)
+		}
+		if answer.Manifest == nil {
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	}
+	dir, err := os.MkdirTemp(d.cfg.ScratchDir, "handout-")
+	if err != nil {
+		return nil, fmt.Errorf("could not fetch what is committed: %w", err)
+	}
+	b := &bundle{dir: dir, Manifest: *answer.Manifest}
+	for _, p := range b.Parts {
+		if err = d.fetchPart(ctx, st.Home, p, dir); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return b, nil
+}
+
+func (d *Daemon) fetchPart(ctx context.Context, from tasks.PeerID, p api.Part, dir string) error {
+	if !filepath.IsLocal(p.Name) || filepath.Base(p.Name) != p.Name || p.Name == manifestName {
+		return fmt.Errorf("could not fetch what is committed: %q is no name of a file", p.Name)
+	}
+	err := place(filepath.Join(dir, p.Name), func(f *os.File) error {
+		_, err := d.net.Fetch(ctx, from, p.SHA256, min(p.Bytes, maxPartial), f)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("could not fetch what is committed: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A job whose last merge or Terminate fails keeps its ledger: the attempt goes to the log (ledger.Attempt), another
+// node tries where that may help, and then the job's state is api.CannotFinish until its user says what becomes of it.
+
+// cannotFinish tells the engine that a led job's result could not be made here.
+func (d *Daemon) cannotFinish(j *job, err error) {
+	a := ledger.Attempt{Kind: string(rootexec.KindInternal), Reason: err.Error(), At: time.Now().UnixMilli()}
+	var f *rootexec.Failure
+	if errors.As(err, &f) {
+		a.Kind, a.Tail, a.Code = string(f.Kind), f.Tail, !ofNode(f.Kind)
+		if f.Stack != "" {
+			a.Tail = f.Stack + "\n" + f.Tail
+		}
+	}
+	j.mu.Lock()
+	client := j.client
+	j.client = nil // it is spoilt, if it lives: the next attempt begins anew
+	j.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+	d.log.Error("could not finish a job; its ledger is kept", "job", j.name[:12], "kind", a.Kind, "reason", a.Reason)
+	d.post(engine.Unfinished{ID: j.known(), Attempt: a})
+}
+
+// ofNode reports whether a failure at a job's end may be the node's fault, and not that of the user's code.
+func ofNode(k rootexec.Kind) bool {
+	switch k {
+	case rootexec.KindDisk, rootexec.KindKilled, rootexec.KindMemory, rootexec.KindInternal:
+		return true
+	}
+	return false
+}
+
+// unfinished fills in what is told of a job whose end has failed; j.mu is held.
+func (j *job) unfinished(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+	all := j.view.Attempts
+	if len(all) == 0 || st.State.Final() {
+		return
+	}
+	last := all[len(all)-1]
+	why := ledger.Why(all, func(id tasks.PeerID) string { return namesOf([]tasks.PeerID{id}, names)[0] })
+	if !j.view.Stuck {
+		st.State, st.Phase = api.Merging, "another node tries, since it could not be finished: "+why
+		return
+	}
+	st.State, st.Phase, st.Error = api.CannotFinish, "", why
+	if last.Tail != "" {
+		st.Error += "\n" + last.Tail
+	}
+	st.Hint = "all that is done is kept: " + api.Advice(st.ID)
+}
+
+// retryWait is how long a request to finish a job waits until the ledger has it.
+const retryWait = 2500 * time.Millisecond // less than askWait
+
+// finishJob has the end of a led job tried again, by any node that can.
+func (d *Daemon) finishJob(ctx context.Context, j *job) error {
+	id := j.known()
+	look := func() (v engine.LedgerView) {
+		d.ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
+		return v
+	}
+	v := look()
+	if len(v.Attempts) == 0 {
+		return &api.Error{Status: 409, Message: "the job is " + string(d.statusOf(j).State) + ": there is nothing to try again", Hint: "dtpnode attach " + j.name[:12] + " follows it"}
+	}
+	j.mu.Lock()
+	j.ended = time.Time{}
+	j.mu.Unlock()
+	d.post(engine.RetryJob{ID: id})
+	ctx, cancel := context.WithTimeout(ctx, retryWait)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for look().Round == v.Round && !j.final() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return &api.Error{Status: 503, Message: "could not have the job finished: most nodes that keep its ledger do not answer", Hint: "dtpnode status " + j.name[:12]}
+		}
+	}
+	return nil
+}
+
+// expireUnfinished cancels jobs led here that could not be finished for longer than results are kept.
+func (d *Daemon) expireUnfinished() {
+	for _, j := range d.ledJobs() {
+		if j.final() {
+			continue
+		}
+		d.snapshot(j)
+		j.mu.Lock()
+		v := j.view
+		j.mu.Unlock()
+		if n := len(v.Attempts); v.Stuck && time.Since(v.Attempts[n-1].Time()) > d.cfg.KeepFor {
+			d.log.Warn("dropped a job that could not be finished, and that nobody asked for since", "job", j.name[:12])
+			d.post(engine.CancelJob{ID: j.known()})
+			d.conclude(j, api.Failed, fmt.Sprintf("could not be finished, and nobody asked for it within %s: %s", d.cfg.KeepFor, v.Attempts[n-1].Reason), "submit the job again")
+		}
+	}
+}
