@@ -25,7 +25,9 @@ type desk struct {
 	held map[tasks.PeerID]tasks.Cover
 	fail map[tasks.PeerID][]Failure
 	out  []Effect
-	deaf bool // the log takes nothing
+	deaf bool                         // the log takes nothing
+	dark map[tasks.PeerID]tasks.Cover // what a node reports that it does not see,
+	idle map[tasks.PeerID]tasks.Cover // and has not tried
 }
 
 // newDesk returns the home "h" of a job of 1000 units, with workers that hold nothing; the home holds
@@ -65,7 +67,11 @@ func (d *desk) take(out []Effect) []Effect {
 
 func (d *desk) report(id tasks.PeerID) {
 	d.seq++
-	d.step(Reported{From: id, Report: Report{Seq: d.seq, Ready: true, Held: d.held[id], Failures: slices.Clone(d.fail[id])}})
+	r := Report{Seq: d.seq, Ready: true, Held: d.held[id], Failures: slices.Clone(d.fail[id]), Presumed: d.idle[id]}
+	if c := d.dark[id]; !c.Empty() {
+		r.Unseen = []Unseen{{Where: "a", Cover: c, Cause: "missing", Reason: "No such file", Files: 1}}
+	}
+	d.step(Reported{From: id, Report: r})
 }
 
 func (d *desk) reports() {

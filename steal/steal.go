@@ -351,10 +351,6 @@ func (s *Scheduler) handle(ev Event) {
 		s.peerDown(ev.ID)
 	case Open:
 		s.open(ev)
-	case Home:
-		if j := s.job(ev.Job); j != nil {
-			j.home = ev.Home
-		}
 	case Close:
 		s.close(ev.Job)
 	case Stop:
@@ -365,20 +361,8 @@ func (s *Scheduler) handle(ev Event) {
 		s.work(ev)
 	case Deal:
 		s.deal(ev)
-	case Blind:
-		if j := s.job(ev.Job); j != nil {
-			j.see(ev.Cover)
-		}
 	case Drop:
 		s.drop(ev)
-	case Undone:
-		if j := s.job(ev.Job); j != nil {
-			j.done = j.done.Minus(ev.Cover)
-		}
-	case Yield:
-		if j := s.job(ev.Job); j != nil {
-			s.forget(j, ev.Cover)
-		}
 	case Shun:
 		s.shun(ev.Job)
 	case Busy:
@@ -395,6 +379,30 @@ func (s *Scheduler) handle(ev Event) {
 		s.leave()
 	case Full:
 		s.full = ev.On
+	default:
+		s.learn(ev)
+	}
+}
+
+// learn takes what is told of one job's home and units.
+func (s *Scheduler) learn(ev Event) {
+	switch ev := ev.(type) {
+	case Home:
+		if j := s.job(ev.Job); j != nil {
+			j.home = ev.Home
+		}
+	case Blind:
+		if j := s.job(ev.Job); j != nil {
+			j.see(ev.Cover)
+		}
+	case Undone:
+		if j := s.job(ev.Job); j != nil {
+			j.done = j.done.Minus(ev.Cover)
+		}
+	case Yield:
+		if j := s.job(ev.Job); j != nil {
+			s.forget(j, ev.Cover)
+		}
 	}
 }
 
