@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -95,7 +96,7 @@ func (d *Daemon) open(ctx context.Context) error {
 			return fmt.Errorf("could not make folder %q: %w", dir, err)
 		}
 	}
-	d.lock = flock.New(filepath.Join(d.cfg.StateDir, "daemon.lock"))
+	d.lock = flock.New(api.LockPath(d.cfg.StateDir))
 	if ok, err := d.lock.TryLock(); err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("could not lock %q: a daemon runs with this state folder", d.cfg.StateDir))
 	}

@@ -556,6 +556,7 @@ func (d *Daemon) cancelJob(j *job) {
 		d.endLed(j, api.Cancelled, "cancelled", "")
 		return
 	}
+	d.snapshot(j) // what has been done, before the nodes forget it
 	d.post(engine.CancelJob{ID: id})
 	_ = os.Remove(d.resultPath(j.name))
 	d.conclude(j, api.Cancelled, "cancelled", "")

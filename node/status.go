@@ -74,7 +74,8 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	st.Committed = v.Committed.Len()
 	st.Done = min(st.Committed+v.Ran, st.Units)
 	j.unfinished(&st, names)
-	if st.State.Halted() || st.State == api.Merging {
+	switch st.State {
+	case api.Done, api.Partial, api.CannotFinish, api.Merging: // of a job without a result what had been done is told
 		st.Done = st.Committed
 	}
 	j.sumNodes(&st, names)

@@ -35,6 +35,10 @@ Exit status: 0 stopped, 1 error, 2 wrong usage.`,
 }
 
 func runDown(ctx context.Context, g *globals, leave bool) error {
+	paths, err := g.paths()
+	if err != nil {
+		return err
+	}
 	client, err := g.client()
 	if err != nil {
 		return err
@@ -49,7 +53,7 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 	for { // the daemon is no child of ours: its silence is all there is to wait for
 		_, err := client.Status(ctx)
 		if errors.Is(err, api.ErrNoDaemon) {
-			return nil
+			return paths.WaitReleased(ctx)
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("could not wait for the daemon to stop: %w", err)

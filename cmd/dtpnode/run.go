@@ -56,7 +56,8 @@ else, under the names that they have in yours.
   root://host//a.root    a URL, with or without a tree
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
-A file named twice is an error, since its entries would be counted twice: --allow-duplicates.
+A file named twice, be it through a link, is an error, since its entries would be counted twice:
+--allow-duplicates.
 
 Begin() and Terminate() run here, in the working folder; what they print goes to standard output,
 progress to standard error. Where no daemon runs, run starts a node for the time of the job.

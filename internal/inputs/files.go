@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -23,7 +25,8 @@ import (
 //	@list.txt              a list of the above, one a line; blank lines and lines from # are skipped;
 //	                       relative paths are looked up in the list's folder, then in the working folder
 //
-// A file (with its tree) named twice would be counted twice: that is an error, unless duplicates.
+// A file (with its tree) named twice, be it through a symbolic or hard link, would be counted twice: that is an error,
+// unless duplicates.
 func Files(specs []string, duplicates bool) ([]api.InputFile, error) {
 	var e expansion
 	for _, spec := range specs {
@@ -180,13 +183,51 @@ func (e *expansion) problem(duplicates bool) error {
 			Hint:    fmt.Sprintf("name its files: --files '%s/*.root'", strings.TrimRight(e.folders[0], "/")),
 		}
 	}
-	if twice := e.twice(); len(twice) > 0 && !duplicates {
+	if duplicates {
+		return nil
+	}
+	if twice := e.twice(); len(twice) > 0 {
 		return &api.Error{
 			Message: "could not use input files: named twice, so they would be counted twice: " + quoted(twice),
 			Hint:    "name each once, or say --allow-duplicates if you mean it",
 		}
 	}
+	if same := e.linked(); len(same) > 0 {
+		return &api.Error{
+			Message: "could not use input files: two names of one file, which would be counted twice: " + listed(same),
+			Hint:    "one is a link to the other: name only one of them, or say --allow-duplicates if you mean it",
+		}
+	}
 	return nil
+}
+
+// inode tells files apart whatever their names are.
+type inode struct {
+	dev, ino uint64
+	tree     string
+}
+
+// linked pairs files that are one file under two names, through symbolic or hard links, each quoted. Whether two URLs
+// lead to one file cannot be seen from here.
+func (e *expansion) linked() (out []string) {
+	first := make(map[inode]string, len(e.files))
+	for _, f := range e.files {
+		info, err := os.Stat(f.URL)
+		if err != nil {
+			continue // a URL, or what planning will say
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			continue
+		}
+		key := inode{uint64(st.Dev), st.Ino, f.Tree} //nolint:unconvert // 32 bits elsewhere
+		if name, known := first[key]; known && name != f.URL {
+			out = append(out, fmt.Sprintf("%q is %q", f.URL, name))
+			continue
+		}
+		first[key] = f.URL
+	}
+	return out
 }
 
 // twice lists the files that occur more than once.
@@ -203,16 +244,19 @@ func (e *expansion) twice() []string {
 
 // quoted lists names for a message, the first ten of them.
 func quoted(names []string) string {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = strconv.Quote(n)
+	}
+	return listed(all)
+}
+
+// listed joins texts for a message, the first ten of them.
+func listed(all []string) string {
 	const most = 10
-	var b strings.Builder
-	for i, n := range names[:min(len(names), most)] {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%q", n)
+	text := strings.Join(all[:min(len(all), most)], ", ")
+	if len(all) > most {
+		text += fmt.Sprintf(" and %d more", len(all)-most)
 	}
-	if len(names) > most {
-		fmt.Fprintf(&b, " and %d more", len(names)-most)
-	}
-	return b.String()
+	return text
 }

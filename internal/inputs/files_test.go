@@ -194,3 +194,24 @@ func TestTwiceProperty(t *testing.T) {
 		}
 	})
 }
+
+// TestLinkedFiles wants a file told that is named twice through a link, with both names.
+func TestLinkedFiles(t *testing.T) {
+	dir := dataset(t)
+	a := filepath.Join(dir, "data/a.root")
+	for name, link := range map[string]func(string, string) error{"soft.root": os.Symlink, "hard.root": os.Link} {
+		if err := link(a, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Files([]string{"data/a.root", name}, false)
+		if err == nil || !strings.Contains(err.Error(), `"`+a+`"`) || !strings.Contains(err.Error(), `"`+filepath.Join(dir, name)+`"`) {
+			t.Errorf("%s: got %v; want both names", name, err)
+		}
+		if got, err := Files([]string{"data/a.root", name}, true); err != nil || len(got) != 2 {
+			t.Errorf("%s: got %v, %v though it is allowed", name, got, err)
+		}
+		if _, err := Files([]string{"data/a.root/T", name + "/U"}, false); err != nil {
+			t.Errorf("%s: two trees of one file: %v", name, err)
+		}
+	}
+}

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -220,4 +223,27 @@ func Connect(ctx context.Context, paths Paths) (*api.Client, error) {
 		return nil, err
 	}
 	return client, nil
+}
+
+// closeLimit is how long a daemon that answers no more may take to be done with its folder.
+const closeLimit = 30 * time.Second
+
+// WaitReleased waits until no daemon holds the state folder any more: one that has stopped to answer still ends its
+// processes and writes to that folder, and another cannot start there before.
+func (p Paths) WaitReleased(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closeLimit)
+	defer cancel()
+	lock := flock.New(api.LockPath(p.State))
+	ok, err := lock.TryLockContext(ctx, 20*time.Millisecond)
+	switch {
+	case ok:
+		return lock.Unlock()
+	case errors.Is(err, fs.ErrNotExist): // there is no such folder
+		return nil
+	}
+	return &api.Error{
+		Message: fmt.Sprintf("the daemon answers no more, but still holds %q: %v", lock.Path(), err),
+		Hint:    "see the end of " + p.Log() + "; `dtpnode up` works when its process has ended",
+		Err:     err,
+	}
 }

@@ -1,12 +1,15 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gofrs/flock"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -92,5 +95,27 @@ func TestTail(t *testing.T) {
 	}
 	if got := tail(path+"x", 0, 2); !strings.Contains(got, "no such file") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestWaitReleased wants to be told only when no daemon holds the folder any more.
+func TestWaitReleased(t *testing.T) {
+	paths := Paths{State: t.TempDir()}
+	lock := flock.New(api.LockPath(paths.State))
+	if ok, err := lock.TryLock(); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := paths.WaitReleased(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v while the lock is held", err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{paths.State, filepath.Join(paths.State, "none")} {
+		if err := (Paths{State: state}).WaitReleased(t.Context()); err != nil {
+			t.Errorf("%s: %v", state, err)
+		}
 	}
 }

@@ -201,6 +201,14 @@ func (l *loop) endQuestion() {
 	l.Printer.Ask("")
 }
 
+// cancelled is ErrCancelled with what had been done of the job.
+func cancelled(st api.JobStatus) error {
+	if st.Units == 0 {
+		return ErrCancelled
+	}
+	return fmt.Errorf("%w: %d of %d events had been processed, nothing of them is kept", ErrCancelled, st.Done, st.Units)
+}
+
 // Outcome is the error that a final status stands for, nil if all is done.
 func Outcome(st api.JobStatus) error {
 	switch st.State {
@@ -209,7 +217,7 @@ func Outcome(st api.JobStatus) error {
 	case api.Partial:
 		return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
 	case api.Cancelled:
-		return ErrCancelled
+		return cancelled(st)
 	case api.Failed:
 		return &api.Error{Message: st.Error, Hint: st.Hint}
 	case api.CannotFinish:

@@ -61,3 +61,6 @@ func checkSocketDir(socket string) error {
 		Hint:    "choose a folder of your own with --state",
 	}
 }
+
+// LockPath is the file that a daemon with a state folder holds locked until its process is done with that folder.
+func LockPath(stateDir string) string { return filepath.Join(stateDir, "daemon.lock") }
