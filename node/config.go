@@ -12,7 +12,7 @@
 //	fetch.go    results, from any node          strays.go   jobs of earlier lives
 //	results.go  finished jobs and their expiry  deliver.go  outputs, where their users want them
 //	files.go    files that appear whole or not  meter.go    histograms
-//	members.go  who is a member
+//	members.go  who is a member                 limits.go   what a child may take of the host
 //	failpoints.go steps for crash tests
 package node
 
@@ -33,15 +33,16 @@ import (
 
 // Config is what a daemon is made of.
 type Config struct {
-	StateDir    string   // identity, membership, jobs and results; made if missing
-	CacheDir    string   // ROOT, built children, compiled selectors; may be shared by a user's daemons
-	ScratchDir  string   // where a folder for partials of running jobs is made; default StateDir
-	Listen      []string // host:port; default 127.0.0.1:0
-	Name        string   // shown to others
-	Slots       int      // children at once
-	ROOTPrefix  string   // ROOT's folder; empty: look for it
-	InstallROOT bool     // install ROOT into CacheDir if none is found
-	Memory      int64    // bytes a child may use; 0: 80 % of the host's, shared by the slots
+	StateDir    string          // identity, membership, jobs and results; made if missing
+	CacheDir    string          // ROOT, built children, compiled selectors; may be shared by a user's daemons
+	ScratchDir  string          // where a folder for partials of running jobs is made; default StateDir
+	Listen      []string        // host:port; default 127.0.0.1:0
+	Name        string          // shown to others
+	Slots       int             // children at once
+	ROOTPrefix  string          // ROOT's folder; empty: look for it
+	InstallROOT bool            // install ROOT into CacheDir if none is found
+	Memory      int64           // bytes a child may use; 0: 80 % of the host's, shared by the slots
+	Limits      rootexec.Limits // of children, beside Memory; zero values take the defaults
 	Version     string
 	Logger      *slog.Logger
 	Backend     Backend // what runs user code; default ROOT

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/dtpnode/dtpnode/rootexec"
 )
@@ -29,7 +30,8 @@ type ExecutorConfig struct {
 // Executor plans files, compiles selectors and loads them. Its failures are *rootexec.Failure where they
 // are the file's or the code's.
 type Executor interface {
-	Plan(ctx context.Context, file, tree string) (rootexec.Plan, error)
+	// Plan reads a file's entries and clusters, within a time: zero for rootexec.DefaultOpen.
+	Plan(ctx context.Context, file, tree string, within time.Duration) (rootexec.Plan, error)
 	Compiled(src rootexec.Source) (rootexec.Library, bool)
 	Compile(ctx context.Context, src rootexec.Source) (rootexec.Library, error)
 	// Unpacked finds the library that src became on another node in the cache. Such a library is for jobs of the

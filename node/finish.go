@@ -271,7 +271,7 @@ func (d *Daemon) emptyPartial(j *job) (string, error) {
 	if err := os.MkdirAll(work, 0o700); err != nil {
 		return "", fmt.Errorf("could not finish: %w", err)
 	}
-	g, err := sel.Start(d.ctx, rootexec.GenSpec{Job: j.id.Seed(), Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall, Dir: work}, emptySink{j})
+	g, err := sel.Start(d.ctx, d.genSpec(desc, j.id.Seed(), work), emptySink{j})
 	if err != nil {
 		return "", err
 	}

@@ -93,7 +93,7 @@ func (d *Daemon) openInput(ctx context.Context, f tasks.File) error {
 	if err != nil {
 		return err
 	}
-	_, err = exec.Plan(ctx, f.URL, f.Tree)
+	_, err = exec.Plan(ctx, f.URL, f.Tree, glanceWait)
 	return err
 }
 

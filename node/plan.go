@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -93,11 +93,15 @@ func keyOf(url, tree string) (k fileKey, ok bool, err error) {
 }
 
 // planFiles reads entries and clusters of all files, many at once. Files that are there and cannot be
-// read are returned apart; a file, or a tree in it, that is not there ends the planning.
-func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobRequest, progress func(done int)) ([]tasks.File, []tasks.Lost, error) {
+// read are returned apart; a file, or a tree in it, that is not there ends the planning. tell is called about once a
+// second with what is being done.
+func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobRequest, tell func(text string)) ([]tasks.File, []tasks.Lost, error) {
 	plans := make([]rootexec.Plan, len(req.Files))
 	bad := make([]*rootexec.Failure, len(req.Files))
-	var done atomic.Int64
+	progress := newPlanning(len(req.Files), d.limitsFor(limitsOf(req)).Open)
+	stop := make(chan struct{})
+	defer close(stop)
+	go progress.show(stop, tell)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, f := range req.Files {
@@ -106,12 +110,16 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 			tree = req.Tree
 		}
 		g.Go(func() error {
+			var ok bool
+			if bad[i], ok = progress.begin(f.URL, time.Now()); !ok {
+				return nil
+			}
 			var err error
-			plans[i], err = d.planFile(ctx, exec, f.URL, tree)
+			plans[i], err = d.planFile(ctx, exec, f.URL, tree, progress.limit)
 			if errors.As(err, &bad[i]) && unreadable(bad[i].Kind) {
 				err = nil
 			}
-			progress(int(done.Add(1)))
+			progress.end(f.URL, bad[i])
 			return err
 		})
 	}
@@ -137,7 +145,7 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 // unreadable tells a file that is there and broken from one that was named wrongly.
 func unreadable(k rootexec.Kind) bool { return k != rootexec.KindSchema && k != rootexec.KindInternal }
 
-func (d *Daemon) planFile(ctx context.Context, exec Executor, url, tree string) (rootexec.Plan, error) {
+func (d *Daemon) planFile(ctx context.Context, exec Executor, url, tree string, within time.Duration) (rootexec.Plan, error) {
 	key, local, err := keyOf(url, tree)
 	if err != nil {
 		return rootexec.Plan{}, fmt.Errorf("could not open input file %q: %w", url, err)
@@ -147,7 +155,7 @@ func (d *Daemon) planFile(ctx context.Context, exec Executor, url, tree string) 
 			return p, nil
 		}
 	}
-	p, err := exec.Plan(ctx, url, tree)
+	p, err := exec.Plan(ctx, url, tree, within)
 	if err != nil {
 		return p, err
 	}

@@ -150,8 +150,7 @@ func (r *run) start() (Generation, error) {
 	if err := os.MkdirAll(r.workDir(), 0o700); err != nil {
 		return nil, &rootexec.Failure{Kind: rootexec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
 	}
-	g, err := sel.Start(r.ctx, rootexec.GenSpec{Job: j.id.Seed(), Input: job.Input, Option: job.Option, Memory: r.d.memoryFor(job),
-		Stall: job.Limits.Stall, Dir: r.workDir(), AllowMissingBranches: job.Limits.AllowMissingBranches}, r)
+	g, err := sel.Start(r.ctx, r.d.genSpec(job, j.id.Seed(), r.workDir()), r)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +269,7 @@ func blame(job *tasks.Job, f *rootexec.Failure, running tasks.Range, base int64)
 	units := job.Data.Units(file)
 	var out tasks.Range
 	switch f.Kind {
-	case rootexec.KindSignal, rootexec.KindExit, rootexec.KindException, rootexec.KindStall, rootexec.KindMemory:
+	case rootexec.KindSignal, rootexec.KindExit, rootexec.KindException, rootexec.KindStall, rootexec.KindMemory, rootexec.KindLimit:
 		if f.Entry < 0 {
 			return tasks.Range{}
 		}

@@ -73,11 +73,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	var lib rootexec.Library
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {
-		files, bad, err = d.planFiles(ctx, exec, j.req, func(n int) {
-			if n%64 == 0 {
-				j.phase(api.Preparing, fmt.Sprintf("reading file %d of %d", n, len(j.req.Files)))
-			}
-		})
+		files, bad, err = d.planFiles(ctx, exec, j.req, func(text string) { j.phase(api.Preparing, text) })
 		return err
 	})
 	g.Go(func() (err error) {
@@ -271,8 +267,15 @@ func (d *Daemon) describe(j *job, nonce []byte, src rootexec.Source, lib rootexe
 		Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: nonce,
 		Code: tasks.Code{Source: srcHash, Main: src.Main, Class: className(j.req), Library: libHash, Platform: lib.Platform},
 		Data: *data, Want: want, Option: j.req.Option, SeedLocal: j.req.SeedLocal, Bad: bad, Ask: askOf(j.req),
-		Limits: tasks.Limits{Memory: j.req.Memory, Stall: time.Duration(j.req.Stall * float64(time.Second)), AllowMissingBranches: j.req.AllowMissingBranches},
+		Limits: limitsOf(j.req),
 	}, nil
+}
+
+// limitsOf are the limits that a job's user has set.
+func limitsOf(req api.JobRequest) tasks.Limits {
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	return tasks.Limits{Memory: req.Memory, Stall: seconds(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
+		Processes: req.Processes, FileSize: req.FileSize, Scratch: req.Scratch, AllowMissingBranches: req.AllowMissingBranches}
 }
 
 // ship has bytes here that other nodes fetch to take part in a job, as long as the job lasts.
@@ -365,8 +368,7 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 		return fmt.Errorf("could not make a folder for trying the first entry: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	err = sel.Probe(j.ctx, rootexec.GenSpec{Job: 1, Input: desc.Input, Option: desc.Option, Memory: d.memoryFor(desc), Stall: desc.Limits.Stall,
-		Dir: dir, AllowMissingBranches: desc.Limits.AllowMissingBranches}, f.URL, f.Tree)
+	err = sel.Probe(j.ctx, d.genSpec(desc, 1, dir), f.URL, f.Tree)
 	var fail *rootexec.Failure
 	if errors.As(err, &fail) && !everywhere(fail) {
 		return nil // this entry or file is bad; the job will tell
@@ -384,13 +386,6 @@ func everywhere(f *rootexec.Failure) bool {
 		return true
 	}
 	return f.Op == "SlaveBegin" || f.Op == "Init" || f.Op == "Notify"
-}
-
-func (d *Daemon) memoryFor(desc *tasks.Job) int64 {
-	if desc.Limits.Memory > 0 {
-		return desc.Limits.Memory
-	}
-	return d.cfg.Memory
 }
 
 // publish signs the description, keeps it for others and gives it to the engine.

@@ -30,6 +30,7 @@ const (
 	KindException Kind = "exception" // C++ exception left user code; entry
 	KindStall     Kind = "stall"     // no entry finished within the stall limit; entry
 	KindMemory    Kind = "memory"    // memory limit reached; entry
+	KindLimit     Kind = "limit"     // processes, file size, scratch or CPU time of one entry; entry
 	KindData      Kind = "data"      // baskets unreadable; cluster
 	KindOpen      Kind = "open"      // file missing, truncated or no ROOT file; file
 	KindSchema    Kind = "schema"    // tree or branch missing; file

@@ -3,7 +3,10 @@ package rootexec
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,9 +52,13 @@ func TestBadCode(t *testing.T) {
 		{bad: "_exit", kind: KindExit, exit: 9, msg: "9"},
 		{bad: "throw", kind: KindException, msg: "std::runtime_error: something is wrong"},
 		{bad: "throwint", kind: KindException, msg: "int"},
-		{bad: "loop", kind: KindStall, msg: "no progress", spec: GenSpec{Stall: 400 * time.Millisecond}},
-		{bad: "sleep", kind: KindStall, msg: "no progress", spec: GenSpec{Stall: 400 * time.Millisecond}},
-		{bad: "memory", kind: KindMemory, msg: "bad_alloc", spec: GenSpec{Memory: 1 << 30}},
+		{bad: "loop", kind: KindStall, msg: "no progress", spec: GenSpec{Limits: Limits{Stall: 400 * time.Millisecond}}},
+		{bad: "sleep", kind: KindStall, msg: "no progress", spec: GenSpec{Limits: Limits{Stall: 400 * time.Millisecond}}},
+		{bad: "memory", kind: KindMemory, msg: "bad_alloc", spec: GenSpec{Limits: Limits{Memory: 1 << 30}}},
+		{bad: "loop", kind: KindLimit, msg: "CPU time, the limit is 500ms", spec: GenSpec{Limits: Limits{EntryCPU: 500 * time.Millisecond}}},
+		{bad: "processes", kind: KindLimit, msg: "processes, the limit is 20", spec: GenSpec{Limits: Limits{Processes: 20}}},
+		{bad: "file", kind: KindLimit, msg: "a file of more than 2048 KiB", spec: GenSpec{Limits: Limits{FileSize: 2 << 20}}},
+		{bad: "scratch", kind: KindLimit, msg: "the limit is 4096 KiB", spec: GenSpec{Limits: Limits{Scratch: 4 << 20}}},
 		{bad: "abort", kind: KindAbort, msg: "Abort"},
 	} {
 		t.Run(c.bad, func(t *testing.T) {
@@ -80,6 +87,72 @@ func TestBadCode(t *testing.T) {
 				t.Errorf("lease after the end: %v", err)
 			}
 		})
+	}
+}
+
+func TestEscapedProcessIsKilled(t *testing.T) {
+	file, pidFile := makeData(t, "bad.root", 1000, 0), filepath.Join(t.TempDir(), "pid")
+	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "escape", "at": "0", "pid": pidFile})
+	r := newRecorder()
+	g, err := load(t, "Bad").Start(t.Context(), GenSpec{Dir: t.TempDir(), Input: input}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Kill)
+	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", Last: 500}); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.waitFailure(t); f.Kind != KindSignal {
+		t.Errorf("failed as %v", f)
+	}
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); unix.Kill(pid, 0) == nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			t.Fatalf("process %d, which left its session, lives on after its generation", pid)
+		}
+	}
+}
+
+// TestNoFile opens what never answers: a pipe without a writer, and a server that accepts and says nothing.
+func TestNoFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe.root")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dumb, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dumb.Close()
+	silent := "root://" + dumb.Addr().String() + "//file.root"
+	for _, c := range []struct {
+		file, msg string
+		host      Cause
+	}{{pipe, "no regular file", ""}, {silent, "opening takes longer than 2s", CauseUnreachable}} {
+		_, err := executor(t).Plan(t.Context(), c.file, "T", 2*time.Second)
+		if f := asFailure(err); f == nil || f.Kind != KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
+			t.Errorf("planning %s: %v; want %q", c.file, err, c.msg)
+		}
+		r := newRecorder()
+		g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir(), Limits: Limits{Open: 2 * time.Second}}, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Lease(Packet{ID: 1, File: c.file, Tree: "T", Last: 500}); err != nil {
+			t.Fatal(err)
+		}
+		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
+			t.Errorf("processing %s: %+v; want %q", c.file, f, c.msg)
+		}
+		g.Kill()
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func TestPlan(t *testing.T) {
 	e := executor(t)
 	file := makeData(t, "f.root", 1000, 0, "tree", "dir", "cluster", "300")
-	p, err := e.Plan(t.Context(), file, "")
+	p, err := e.Plan(t.Context(), file, "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	empty := makeData(t, "e.root", 0, 0)
-	if p, err := e.Plan(t.Context(), empty, "T"); err != nil || p.Entries != 0 || len(p.Clusters) != 0 {
+	if p, err := e.Plan(t.Context(), empty, "T", 0); err != nil || p.Entries != 0 || len(p.Clusters) != 0 {
 		t.Errorf("empty tree: %+v, %v", p, err)
 	}
 }
@@ -31,7 +31,7 @@ func TestPlanManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if p, err := e.Plan(t.Context(), file, "T"); err != nil || p.Entries != 100 {
+			if p, err := e.Plan(t.Context(), file, "T", 0); err != nil || p.Entries != 100 {
 				t.Errorf("%+v, %v", p, err)
 			}
 		})
@@ -72,7 +72,7 @@ func TestPlanBadFiles(t *testing.T) {
 		{"missing tree", good, "U", KindSchema, "there is: T"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := e.Plan(t.Context(), c.file, c.tree)
+			_, err := e.Plan(t.Context(), c.file, c.tree, 0)
 			f := asFailure(err)
 			if f == nil || f.Kind != c.kind || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
 				t.Errorf("%v; want kind %s of %s with %q", err, c.kind, c.file, c.msg)

@@ -31,7 +31,7 @@ func TestPlanNamesTheRightFile(t *testing.T) {
 		errs := make([]error, 2)
 		for i, file := range []string{good, bad} {
 			g.Go(func() error {
-				_, errs[i] = e.Plan(ctx, file, "T")
+				_, errs[i] = e.Plan(ctx, file, "T", 0)
 				return errs[i]
 			})
 		}

@@ -51,7 +51,7 @@ func TestHostsCauses(t *testing.T) {
 		{damage(t, good, func([]byte) []byte { return []byte("no such file") }), ""},
 		{damage(t, good, func(b []byte) []byte { return b[:len(b)*2/3] }), ""},
 	} {
-		_, err := e.Plan(t.Context(), c.file, "T")
+		_, err := e.Plan(t.Context(), c.file, "T", 0)
 		if f := asFailure(err); f == nil || f.Kind != KindOpen || f.Host != c.want {
 			t.Errorf("%s: %v, cause %q, want %q", c.file, err, f.Host, c.want)
 		}
@@ -59,7 +59,7 @@ func TestHostsCauses(t *testing.T) {
 	if err := os.Chmod(good, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Plan(t.Context(), good, "T"); os.Getuid() != 0 {
+	if _, err := e.Plan(t.Context(), good, "T", 0); os.Getuid() != 0 {
 		if f := asFailure(err); f == nil || f.Host != CauseDenied {
 			t.Errorf("%v", err)
 		}

@@ -42,12 +42,12 @@ func (p *process) crash() *Failure {
 		f.Op = p.role
 	}
 	p.mu.Lock()
-	killed, stalled := p.killed, p.stalled
+	killed, verdict := p.killed, p.verdict
 	p.mu.Unlock()
 	sig := signalOf(p.exit.status, s)
 	switch {
-	case stalled:
-		f.Kind, f.Msg = KindStall, "no progress: an endless loop, or a call that does not return"
+	case verdict != nil:
+		f.Kind, f.Host, f.Msg = verdict.kind, verdict.host, verdict.msg
 		f.Stack = tidyStack(p.page.stack())
 	case killed, !p.exit.known:
 		f.Kind, f.Msg = KindKilled, "killed"
@@ -65,6 +65,8 @@ func (p *process) signalled(f *Failure, s pageState, sig unix.Signal) {
 	f.Msg = fmt.Sprintf("killed by signal %d (%s)", int(sig), unix.SignalName(sig))
 	f.Stack = tidyStack(p.page.stack())
 	switch {
+	case sig == unix.SIGXFSZ:
+		f.Kind, f.Msg = KindLimit, fmt.Sprintf("wrote a file of more than %s (--max-file-size)", size(p.limits.FileSize))
 	case sig == unix.SIGKILL && p.exit.maxRSS > memoryTotal()/2:
 		f.Kind = KindMemory
 		f.Msg = fmt.Sprintf("killed while it held %d MB: most likely by the kernel, short of memory", p.exit.maxRSS>>20)
@@ -98,7 +100,7 @@ func signalOf(st unix.WaitStatus, s pageState) unix.Signal {
 // blameEntry blames the entry that ran, if nothing else is blamed and the kind is about entries.
 func blameEntry(f *Failure) *Failure {
 	switch f.Kind {
-	case KindSignal, KindExit, KindException, KindStall, KindMemory:
+	case KindSignal, KindExit, KindException, KindStall, KindMemory, KindLimit:
 		if f.Entry >= 0 && f.Blame.Empty() {
 			f.Blame = tasks.R(f.Entry, f.Entry+1)
 		}

@@ -205,7 +205,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Errorf("process %d is still there", pid)
 		}
 	}
-	if _, err := e.Plan(t.Context(), "x", "T"); !errors.Is(err, ErrClosed) {
+	if _, err := e.Plan(t.Context(), "x", "T", 0); !errors.Is(err, ErrClosed) {
 		t.Errorf("plan after close: %v", err)
 	}
 }

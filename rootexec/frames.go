@@ -49,13 +49,14 @@ type compileFrame struct {
 }
 
 type beginFrame struct {
-	Op     string `msgpack:"op"`
-	Input  []byte `msgpack:"input,omitempty"`
-	Option string `msgpack:"option"`
-	Job    uint64 `msgpack:"job"`
-	Memory int64  `msgpack:"memory"`
-	Dir    string `msgpack:"dir"`
-	Lax    bool   `msgpack:"lax"`
+	Op       string `msgpack:"op"`
+	Input    []byte `msgpack:"input,omitempty"`
+	Option   string `msgpack:"option"`
+	Job      uint64 `msgpack:"job"`
+	Memory   int64  `msgpack:"memory"`
+	FileSize int64  `msgpack:"filesize"`
+	Dir      string `msgpack:"dir"`
+	Lax      bool   `msgpack:"lax"`
 }
 
 type packetFrame struct {

@@ -12,17 +12,13 @@ import (
 
 // GenSpec says how a generation runs.
 type GenSpec struct {
-	Job                  uint64        // seed of the canaries
-	Input                []byte        // fInput, as Client.Begin returned it
-	Option               string        // GetOption() of the selector
-	Memory               int64         // bytes of data the child may hold, 0: 80 % of the host's memory
-	Stall                time.Duration // an entry, or SlaveBegin, may take this long; 0: DefaultStall
-	Dir                  string        // working directory; must exist and be empty; the data files go there
-	AllowMissingBranches bool          // let branches that a file lacks pass with a warning
+	Job                  uint64 // seed of the canaries
+	Input                []byte // fInput, as Client.Begin returned it
+	Option               string // GetOption() of the selector
+	Dir                  string // working directory; must exist and be empty; the data files go there
+	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
+	Limits
 }
-
-// DefaultStall is how long an entry may take if GenSpec does not say.
-const DefaultStall = 5 * time.Minute
 
 // queueDepth is how many packets a generation holds: one that runs and one that waits.
 const queueDepth = 2
@@ -41,10 +37,14 @@ type Sink interface {
 
 // Generation is one running child with one selector object.
 type Generation struct {
-	p     *process
-	sink  Sink
-	stall time.Duration
-	done  chan struct{} // closed when run has ended
+	p    *process
+	sink Sink
+	dir  string        // working directory
+	done chan struct{} // closed when run has ended
+
+	watch    watch // these are run's
+	measured time.Time
+	scratch  int64 // bytes in dir, then
 
 	mu      sync.Mutex
 	leased  []lease // in the order they were leased
@@ -80,15 +80,11 @@ func (s *Selector) Start(ctx context.Context, spec GenSpec, sink Sink) (*Generat
 	if err != nil {
 		return nil, err
 	}
-	if spec.Memory == 0 {
-		spec.Memory = memoryTotal() / 5 * 4
-	}
-	if spec.Stall == 0 {
-		spec.Stall = DefaultStall
-	}
-	g := &Generation{p: p, sink: sink, stall: spec.Stall, done: make(chan struct{})}
+	spec.Limits = spec.Limits.withDefaults(spec.Dir)
+	p.limits = spec.Limits
+	g := &Generation{p: p, sink: sink, dir: spec.Dir, watch: watch{limits: spec.Limits, since: time.Now()}, done: make(chan struct{})}
 	begin := beginFrame{Op: "begin", Input: spec.Input, Option: spec.Option, Job: spec.Job,
-		Memory: spec.Memory, Dir: spec.Dir, Lax: spec.AllowMissingBranches}
+		Memory: spec.Memory, FileSize: spec.FileSize, Dir: spec.Dir, Lax: spec.AllowMissingBranches}
 	if err := p.send(begin); err != nil {
 		f := p.crash()
 		p.close()
@@ -200,9 +196,8 @@ func (g *Generation) run() {
 	defer g.p.close()
 	frames := make(chan *reply)
 	go g.read(frames)
-	tick := time.NewTicker(min(g.stall/4, time.Second))
+	tick := time.NewTicker(min(g.watch.limits.Stall/4, lookEvery))
 	defer tick.Stop()
-	watch := stallWatch{since: time.Now()}
 	lines := g.p.out.lines
 	for {
 		select {
@@ -225,8 +220,8 @@ func (g *Generation) run() {
 			}
 			g.sink.Output(line)
 		case now := <-tick.C:
-			if watch.stalled(now, g.p.page.read().progress, g.busy(), g.stall) {
-				g.p.abort()
+			if v, bad := g.watch.look(g.reading(now)); bad {
+				g.p.condemn(v)
 			}
 		}
 	}
@@ -331,23 +326,20 @@ func (g *Generation) drainLines() {
 	}
 }
 
-// stallWatch notices when a child makes no progress though it has work.
-type stallWatch struct {
-	since    time.Time
-	progress uint64
-	fired    bool
-}
+// lookEvery is how often a generation is compared with its limits; its working folder is measured more rarely.
+const (
+	lookEvery    = 250 * time.Millisecond
+	measureEvery = 2 * time.Second
+)
 
-func (w *stallWatch) stalled(now time.Time, progress uint64, busy bool, limit time.Duration) bool {
-	if progress != w.progress || !busy {
-		w.progress, w.since = progress, now
-		return false
+// reading is the child as it stands; called by run alone.
+func (g *Generation) reading(now time.Time) reading {
+	s := g.p.page.read()
+	if g.dir != "" && now.Sub(g.measured) >= measureEvery {
+		g.measured, g.scratch = now, bytesIn(g.dir)
 	}
-	if w.fired || now.Sub(w.since) < limit {
-		return false
-	}
-	w.fired = true
-	return true
+	return reading{at: now, busy: g.busy(), progress: s.progress, phase: s.phase, cpu: cpuTime(g.p.pid),
+		processes: descendants(g.p.pid, g.watch.limits.Processes), scratch: g.scratch}
 }
 
 // Probe tries a generation on the first entry of a file: SlaveBegin, Init, Notify, Process. It finds

@@ -85,7 +85,7 @@ func dealPackets(t *testing.T, e *rootexec.Executor, job roottest.Job) (hands [2
 	var base int64
 	var id uint64
 	for _, f := range job.Files {
-		plan, err := e.Plan(t.Context(), f, job.Tree)
+		plan, err := e.Plan(t.Context(), f, job.Tree, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

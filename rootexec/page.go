@@ -65,6 +65,7 @@ const (
 	phaseConstruct      phase = 1
 	phaseBegin          phase = 2
 	phaseSlaveBegin     phase = 3
+	phaseOpen           phase = 4
 	phaseSlaveTerminate phase = 9
 	phaseTerminate      phase = 12
 	phaseLoad           phase = 14

@@ -1,14 +1,17 @@
 package rootexec
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 )
 
 // Plan reads the number of entries and the clusters of a tree. With an empty tree name the file must
 // hold exactly one. Many calls may run at once; each uses a planner process of its own, which is kept
-// for the next call. Failures that are the file's come as *Failure and name it.
-func (e *Executor) Plan(ctx context.Context, file, tree string) (Plan, error) {
+// for the next call. Failures that are the file's come as *Failure and name it. The file must be read within the
+// time given, zero for DefaultOpen, not counting the wait for a planner.
+func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Duration) (Plan, error) {
 	select {
 	case e.planners <- struct{}{}:
 	case <-ctx.Done():
@@ -19,7 +22,14 @@ func (e *Executor) Plan(ctx context.Context, file, tree string) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
 	}
-	r, err := p.call(ctx, planFrame{Op: "plan", File: file, Tree: tree})
+	within = cmp.Or(within, DefaultOpen)
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	r, err := p.call(limited, planFrame{Op: "plan", File: file, Tree: tree})
+	if limited.Err() != nil && ctx.Err() == nil {
+		p.close()
+		return Plan{}, &Failure{Kind: KindOpen, Host: CauseUnreachable, Op: "open", File: file, Entry: -1, Msg: tooLong(within)}
+	}
 	if f := asFailure(err); f != nil {
 		f.File, f.Entry = file, -1
 		// It answered, so it lives; after a crash there is nobody.

@@ -29,9 +29,11 @@ type process struct {
 	once   sync.Once
 	exit   exit // valid once exited is closed
 
+	limits Limits // of a generation
+
 	mu      sync.Mutex
-	killed  bool // by us
-	stalled bool
+	killed  bool     // by us
+	verdict *verdict // went beyond a limit
 }
 
 // exit is how a process ended. It is not known if its zygote died first.
@@ -148,11 +150,16 @@ func (p *process) kill() {
 	p.z.signal(p.pid, unix.SIGKILL)
 }
 
-// abort makes a process that stalls write its stack and die.
-func (p *process) abort() {
+// condemn ends a process that went beyond a limit. It may write its stack first, unless that takes too long or it
+// is to die at once.
+func (p *process) condemn(v verdict) {
 	p.mu.Lock()
-	p.stalled = true
+	p.verdict = &v
 	p.mu.Unlock()
+	if v.now {
+		p.z.signal(p.pid, unix.SIGKILL)
+		return
+	}
 	p.z.signal(p.pid, unix.SIGABRT)
 	t := time.NewTimer(stackGrace)
 	defer t.Stop()

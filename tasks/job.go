@@ -85,6 +85,11 @@ type Code struct {
 type Limits struct {
 	Memory               int64         `msgpack:"m"` // bytes, 0 for the node's default
 	Stall                time.Duration `msgpack:"s"` // longest time for one entry, 0 for the default
+	Open                 time.Duration `msgpack:"o"` // longest time to open a file, 0 for the default
+	EntryCPU             time.Duration `msgpack:"c"` // CPU time of one entry, 0 for no limit
+	Processes            int           `msgpack:"p"` // started by user code at once, 0 for the default
+	FileSize             int64         `msgpack:"f"` // bytes of any one file, 0 for no limit
+	Scratch              int64         `msgpack:"d"` // bytes of all files in the working folder, 0 for the default
 	AllowMissingBranches bool          `msgpack:"b"`
 }
 
@@ -124,7 +129,7 @@ func (j *Job) Check() error {
 	if s := j.Data.Space(); j.Want.First < 0 || j.Want.Last < j.Want.First || j.Want.Last > s.Last {
 		return fmt.Errorf("%w: wants %v of %v", ErrJob, j.Want, s)
 	}
-	if j.Limits.Memory < 0 || j.Limits.Stall < 0 {
+	if l := j.Limits; min(l.Memory, int64(l.Stall), int64(l.Open), int64(l.EntryCPU), int64(l.Processes), l.FileSize, l.Scratch) < 0 {
 		return fmt.Errorf("%w: negative limit", ErrJob)
 	}
 	return nil

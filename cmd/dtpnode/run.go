@@ -40,6 +40,7 @@ type runOptions struct {
 	detach     bool
 	root       string
 	slots      int
+	limits     limitFlags
 }
 
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
@@ -93,6 +94,7 @@ func newRun(g *globals) *cobra.Command {
 	f.StringVar(&opts.class, "class", "", "the selector's class (default the file's base name)")
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default the node's)")
+	opts.limits.add(f)
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
@@ -152,6 +154,10 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Memory, err = inputs.Size(o.memory); err != nil {
 		return req, usageError{err}
 	}
+	if req.FileSize, req.Scratch, err = o.limits.sizes(); err != nil {
+		return req, err
+	}
+	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
 	if req.Selector, err = inputs.Selector(selector); err != nil {
 		return req, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/version"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // nodeFlags are the settings of a daemon, shared by the commands that may start one.
@@ -36,6 +37,7 @@ type nodeFlags struct {
 	install  bool
 	forget   time.Duration
 	forgetE  time.Duration
+	limits   limitFlags
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet) {
@@ -51,6 +53,7 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.forgetE, "forget-ephemeral", 5*time.Minute, "and ephemeral members after so long")
 	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.limits.add(flags)
 	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
 }
 
@@ -160,6 +163,10 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	if opts.commit <= 0 {
 		return usagef("could not use --commit-every %s: want a time above zero", opts.commit)
 	}
+	limits := rootexec.Limits{Open: opts.limits.open, EntryCPU: opts.limits.cpu, Processes: opts.limits.processes}
+	if limits.FileSize, limits.Scratch, err = opts.limits.sizes(); err != nil {
+		return err
+	}
 	exec, err := backend()
 	if err != nil {
 		return err
@@ -176,7 +183,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	return runNode(ctx, node.Config{
 		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
-		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory, Backend: exec,
+		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory, Limits: limits, Backend: exec,
 		KeepBytes: keep, KeepFor: opts.keepFor, CommitEvery: opts.commit,
 		ForgetAfter: opts.forget, ForgetEphemeral: opts.forgetE,
 		Version: version.String(),

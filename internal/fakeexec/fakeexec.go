@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -99,7 +100,7 @@ func (e *executor) flips(job uint64) bool {
 	return e.sealed[job] <= e.backend.Flip
 }
 
-func (e *executor) Plan(_ context.Context, file, tree string) (rootexec.Plan, error) {
+func (e *executor) Plan(_ context.Context, file, tree string, _ time.Duration) (rootexec.Plan, error) {
 	if f := e.backend.hidden(file); f != nil {
 		return rootexec.Plan{}, f
 	}

@@ -200,7 +200,7 @@ func TestFailsOnOrder(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSink()
 				sel := load(t, Backend{}, `{"entry": "1ms", "bins": 1, "fail": {"1050": "`+string(kind)+`"}}`)
-				g, err := sel.Start(t.Context(), rootexec.GenSpec{Stall: time.Minute}, s)
+				g, err := sel.Start(t.Context(), rootexec.GenSpec{Limits: rootexec.Limits{Stall: time.Minute}}, s)
 				check(t, err)
 				start := time.Now()
 				check(t, g.Lease(packet(1, 0, 100, 1000)))

@@ -74,6 +74,12 @@ type JobRequest struct {
 	Memory   int64             `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
 	Stall    float64           `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
 
+	Open      float64 `json:"open_seconds,omitempty"`      // opening a file may take this long, 0 for the default
+	EntryCPU  float64 `json:"entry_cpu_seconds,omitempty"` // CPU time of one entry, 0 for no limit
+	Processes int     `json:"max_processes,omitempty"`     // started by a child at once, 0 for the default
+	FileSize  int64   `json:"max_file_size,omitempty"`     // bytes of any one file that a child writes, 0 for no limit
+	Scratch   int64   `json:"max_scratch,omitempty"`       // bytes in a child's working folder, 0 for the default
+
 	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
 	SeedLocal            bool `json:"seed_local,omitempty"` // seed all work on the home; others steal
 }

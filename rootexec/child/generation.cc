@@ -14,6 +14,7 @@
 #include <TSelector.h>
 #include <TSystem.h>
 #include <TTree.h>
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
@@ -37,6 +38,14 @@ void limitMemory(long long bytes) {
   if (bytes <= 0) return;
   rlimit limit{static_cast<rlim_t>(bytes), static_cast<rlim_t>(bytes)};
   ::setrlimit(RLIMIT_DATA, &limit);
+}
+
+// Only the soft limit: the output list, which is dtpnode's file, is written without it.
+void limitFileSize(rlim_t bytes) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0) return;
+  limit.rlim_cur = std::min(bytes, limit.rlim_max);
+  ::setrlimit(RLIMIT_FSIZE, &limit);
 }
 
 } // namespace
@@ -67,6 +76,10 @@ json Generation::begin(const json &request) {
   if (!dir.empty() && !gSystem->ChangeDirectory(dir.c_str()))
     throw Failure("disk", "could not enter working directory " + dir);
   limitMemory(request.value("memory", 0LL));
+  if (const long long bytes = request.value("filesize", 0LL); bytes > 0) {
+    guard_.catchFileSize();
+    limitFileSize(static_cast<rlim_t>(bytes));
+  }
   guard_.setLax(request.value("lax", false));
   job_ = request.at("job");
   const auto input = request.find("input");
@@ -232,6 +245,7 @@ json Generation::seal(const json &request) {
   const std::string path = request.at("path");
   guard_.run(Phase::SlaveTerminate, [&] { selector_->SlaveTerminate(); });
   guard_.clear();
+  limitFileSize(RLIM_INFINITY);
   guard_.run(Phase::Seal, [&] {
     TList &output = *selector_->GetOutputList();
     recountEntryLists(output);

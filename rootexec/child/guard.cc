@@ -39,6 +39,13 @@ void onCrash(int sig) {
   ::raise(sig);
 }
 
+void catchSignal(int sig) {
+  struct sigaction act{};
+  act.sa_handler = onCrash;
+  act.sa_flags = SA_ONSTACK | SA_NODEFER;
+  ::sigaction(sig, &act, nullptr);
+}
+
 void catchCrashes() {
   void *stack =
       ::mmap(nullptr, kAltStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -48,12 +55,8 @@ void catchCrashes() {
   if (stack != MAP_FAILED) ::sigaltstack(&alt, nullptr);
   void *frame[1];
   ::backtrace(frame, 1);
-  for (int sig : kCrashSignals) {
-    struct sigaction act{};
-    act.sa_handler = onCrash;
-    act.sa_flags = SA_ONSTACK | SA_NODEFER;
-    ::sigaction(sig, &act, nullptr);
-  }
+  for (int sig : kCrashSignals)
+    catchSignal(sig);
 }
 
 bool startsWith(const char *s, const char *prefix) {
@@ -158,6 +161,10 @@ void Guard::rearm() {
   if (now == rootErrorHandler) return;
   userHandler = now ? now : DefaultErrorHandler;
   ::SetErrorHandler(rootErrorHandler);
+}
+
+void Guard::catchFileSize() {
+  catchSignal(SIGXFSZ);
 }
 
 void Guard::enter(Phase p) {

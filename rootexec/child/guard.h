@@ -55,6 +55,9 @@ class Guard {
   void setLax(bool lax) { lax_ = lax; }
   /// Puts the handlers back that user code may have replaced.
   void rearm();
+  /// From now on a file that grows beyond its limit ends this process, as a crash does. Without a limit
+  /// of ours that stays an error of the write: the host may have set one for its own reasons.
+  void catchFileSize();
   /// True if ROOT reported a read error since the last clear(). Cheap.
   bool tripped() const { return tripped_; }
   Failure error() const;

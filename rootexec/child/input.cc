@@ -33,7 +33,7 @@ bool remote(const std::string &url) {
 void checkLocal(const std::string &url) {
   if (remote(url) || url.find('#') != std::string::npos) return;
   std::string path = url.rfind("file:", 0) == 0 ? url.substr(5) : url;
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)); // a pipe would wait for its writer
   if (fd.get() < 0) {
     const int error = errno;
     Failure f = openFailure(url, std::strerror(error));
@@ -41,7 +41,9 @@ void checkLocal(const std::string &url) {
     throw f;
   }
   struct stat st{};
-  if (::fstat(fd.get(), &st) == 0 && S_ISDIR(st.st_mode)) throw openFailure(url, "is a directory");
+  if (::fstat(fd.get(), &st) != 0) throw openFailure(url, std::strerror(errno));
+  if (S_ISDIR(st.st_mode)) throw openFailure(url, "is a directory");
+  if (!S_ISREG(st.st_mode)) throw openFailure(url, "is no regular file, but a pipe, a socket or a device");
   if (st.st_size == 0) throw openFailure(url, "the file is empty");
   char magic[4] = {};
   if (::pread(fd.get(), magic, sizeof magic, 0) != sizeof magic ||

@@ -21,7 +21,7 @@
 //   compiler
 //     ->  compile {dir, main, lib, cxx}   <-  compiled {so}
 //   generation
-//     ->  begin {input, option, job, memory, dir, lax}          <-  ready {}
+//     ->  begin {input, option, job, memory, filesize, dir, lax}  <-  ready {}
 //     ->  packet {id, seq, file, tree, first, last, base, clip} <-  done {id, last, ns, bytes,
 //     opened}
 //     ->  seal {path}                                           <-  sealed {units, canary, apart}

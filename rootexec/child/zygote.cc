@@ -122,6 +122,18 @@ void Zygote::onChildren() {
     control_.write(
         {{"op", "exited"}, {"pid", pid}, {"status", status}, {"maxrss", usage.ru_maxrss}});
   }
+  killOrphans(); // as each dies what it started comes to us, and with it another SIGCHLD
+}
+
+bool Zygote::killOrphans() {
+  bool some = false;
+  std::ifstream mine("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+  for (pid_t pid; mine >> pid;) {
+    if (children_.count(pid) > 0) continue;
+    ::kill(pid, SIGKILL);
+    some = true;
+  }
+  return some;
 }
 
 void Zygote::leave() {
@@ -131,15 +143,9 @@ void Zygote::leave() {
   }
   for (const auto &child : children_)
     ::waitpid(child.first, nullptr, 0);
-  // As they die, what they started comes to us. It may have left its group.
-  const std::string list = "/proc/self/task/" + std::to_string(::getpid()) + "/children";
-  for (bool some = true; some;) {
-    some = false;
-    std::ifstream orphans(list);
-    for (pid_t pid; orphans >> pid; some = true)
-      ::kill(pid, SIGKILL);
-    if (some) ::waitpid(-1, nullptr, 0);
-  }
+  children_.clear();
+  while (killOrphans()) // as they die, what they started comes to us
+    ::waitpid(-1, nullptr, 0);
 }
 
 void Zygote::becomeChild(const std::string &role, pid_t parent, Channel channel, Fd log, Fd page) {
@@ -147,6 +153,9 @@ void Zygote::becomeChild(const std::string &role, pid_t parent, Channel channel,
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);
   ::setpgid(0, 0);
+  // What leaves this process's group or session stays among its descendants, where it can be counted,
+  // and comes to the zygote, which kills it, when this process ends.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   control_.close();
   signals_.reset();
   if (log.get() >= 0) {

@@ -28,6 +28,9 @@ class Zygote {
   void onChildren();
   void fork(const nlohmann::json &request);
   void signal(const nlohmann::json &request);
+  /// Kills what children have left behind, in whatever session or group it is, and reports whether
+  /// there was something.
+  bool killOrphans();
   void leave();
   [[noreturn]] void becomeChild(const std::string &role, pid_t parent, Channel channel, Fd log,
                                 Fd page);

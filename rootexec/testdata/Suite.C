@@ -1,6 +1,7 @@
 #include "Suite.h"
 
 #include <chrono>
+#include <unistd.h>
 
 void MakeData::Begin(TTree *) {
   const Long64_t entries = param(fInput, "entries", "1000").Atoll();
@@ -112,6 +113,36 @@ bool Bad::Process(Long64_t entry) {
   return true;
 }
 
+[[noreturn]] static void idle() {
+  for (;;)
+    ::sleep(1000);
+}
+
+static void writeMegabytes(const char *file, int n) {
+  const std::vector<char> mb(1 << 20, 'x');
+  FILE *f = fopen(file, "w");
+  for (int i = 0; i < n; ++i)
+    fwrite(mb.data(), 1, mb.size(), f);
+  fclose(f);
+}
+
+// Crashes while a process of its own, in another session, lives on; the file "pid" names that one.
+void Bad::escape() {
+  const TString file = param(fInput, "pid");
+  if (::fork() == 0) {
+    ::setsid();
+    if (::fork() != 0) ::_exit(0);
+    FILE *f = fopen(file + ".new", "w");
+    fprintf(f, "%d", ::getpid());
+    fclose(f);
+    ::rename(file + ".new", file);
+    idle();
+  }
+  while (::access(file, F_OK) != 0)
+    ::usleep(1000);
+  *reinterpret_cast<volatile int *>(8) = 1;
+}
+
 void Bad::misbehave() {
   if (bad == "segv" || bad == "slavebegin") *reinterpret_cast<volatile int *>(8) = 1;
   if (bad == "abortsig") std::abort();
@@ -141,6 +172,18 @@ void Bad::misbehave() {
   if (bad == "abort") Abort("on purpose", kAbortProcess);
   if (bad == "abortfile") Abort("on purpose", kAbortFile);
   if (bad == "sleep") gSystem->Exec("sleep 1000");
+  if (bad == "processes") {
+    for (int i = 0; i < 100; ++i)
+      if (::fork() == 0) idle();
+    idle();
+  }
+  if (bad == "file") writeMegabytes("big", 64);
+  if (bad == "scratch") {
+    for (int i = 0; i < 8; ++i)
+      writeMegabytes(TString::Format("part%d", i), 1);
+    idle();
+  }
+  if (bad == "escape") escape();
   if (bad == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(2));
 }
 

@@ -124,6 +124,7 @@ class Bad : public TSelector {
   void Init(TTree *t) override { reader.SetTree(t); }
   bool Process(Long64_t entry) override;
   void misbehave();
+  void escape();
   void Terminate() override {
     if (param(fInput, "bad") == "terminate") std::abort();
   }
