@@ -99,6 +99,9 @@ type Resign struct {
 type Keep struct {
 	Partial *merge.Partial `msgpack:"p,omitempty"`
 	Sources []tasks.PeerID `msgpack:"s,omitempty"` // beside the holder
+	Seq     uint64         `msgpack:"q,omitempty"` // counts the home's requests in its term
+	Free    bool           `msgpack:"f,omitempty"` // the other way round: it will not be committed
+	At      uint64         `msgpack:"a,omitempty"` // the last entry of the log that the home has applied
 	Result  *ledger.Result `msgpack:"r,omitempty"`
 }
 
@@ -108,6 +111,8 @@ type Kept struct {
 	SHA256 string   `msgpack:"h"` // of the result
 	OK     bool     `msgpack:"o"`
 	Full   bool     `msgpack:"f,omitempty"` // it could not be written here
+	Term   uint64   `msgpack:"t,omitempty"` // of the home that asked
+	Seq    uint64   `msgpack:"q,omitempty"` // of its request
 	Member uint64   `msgpack:"m,omitempty"` // that keeps it: a copy goes with its member
 }
 
@@ -243,6 +248,9 @@ func New(cfg Config) (*Peer, error) {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if cfg.Ledger.MaxBlobs == 0 {
+		cfg.Ledger.MaxBlobs = ledger.MaxBlobs
 	}
 	cfg.Ledger.Self, cfg.Ledger.Report = cfg.Steal.Self, cfg.Report
 	sched, err := steal.New(cfg.Steal)

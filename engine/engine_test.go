@@ -100,7 +100,7 @@ func (r *rig) obey(e Effect) Event {
 
 func (r *rig) fetch(p merge.Partial) Event {
 	if p.Holder == r.peer.self {
-		return Stored{Job: p.Job, ID: p.ID, Units: p.Units, Canary: p.Canary}
+		return Stored{Partial: p, Units: p.Units, Canary: p.Canary}
 	}
 	if r.foreign != nil {
 		if s, ok := r.foreign(p); ok {
@@ -373,7 +373,7 @@ func TestHostileMessagesDoNotChangeTheCount(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newRig(t, "h")
 		r.foreign = func(p merge.Partial) (Stored, bool) { // never what was promised
-			return Stored{Job: p.Job, ID: p.ID, Units: p.Units + 1, Canary: p.Canary}, p.Canary%2 == 0
+			return Stored{Partial: p, Units: p.Units + 1, Canary: p.Canary}, p.Canary%2 == 0
 		}
 		r.step(PeerUp{ID: "x", Slots: 1})
 		r.step(Submit{ID: jobID, Job: testJob(t)})

@@ -92,16 +92,31 @@ type (
 	}
 	// Stored answers FetchBlob.
 	Stored struct {
-		Job    tasks.JobID
-		ID     merge.ID
-		Units  int64
-		Canary uint64
+		Partial merge.Partial
+		Units   int64 // counted in it
+		Canary  uint64
 	}
 	// NotStored tells that FetchBlob failed. Here is the reason if it is this node that cannot keep the
 	// blob.
 	NotStored struct {
 		Job  tasks.JobID
 		ID   merge.ID
+		Here string
+	}
+	// Folded answers FoldBlobs: the merge is kept here, durably.
+	Folded struct {
+		Job    tasks.JobID
+		ID     merge.ID
+		Kids   []merge.ID
+		Units  int64
+		Canary uint64
+		SHA256 string
+		Size   int64
+	}
+	// NotFolded tells that FoldBlobs failed. Here is the reason if it is this node's disk.
+	NotFolded struct {
+		Job  tasks.JobID
+		Kids []merge.ID
 		Here string
 	}
 	// StopJob ends a job that this peer leads with what is done.
@@ -145,11 +160,12 @@ type (
 	}
 	// BlobKept answers KeepBlob.
 	BlobKept struct {
-		Job  tasks.JobID
-		To   tasks.PeerID
-		ID   merge.ID
-		OK   bool
-		Full bool // it could be had, but not be written
+		Partial merge.Partial
+		To      tasks.PeerID
+		Term    uint64
+		Seq     uint64
+		OK      bool
+		Full    bool // it could be had, but not be written
 	}
 	// ResultKept answers KeepResult.
 	ResultKept struct {
@@ -200,6 +216,8 @@ func (Merged) isEvent()      {}
 func (NotMerged) isEvent()   {}
 func (Stored) isEvent()      {}
 func (NotStored) isEvent()   {}
+func (Folded) isEvent()      {}
+func (NotFolded) isEvent()   {}
 func (StopJob) isEvent()     {}
 func (CancelJob) isEvent()   {}
 func (Finished) isEvent()    {}
@@ -274,6 +292,22 @@ type (
 		Partial merge.Partial
 		Sources []tasks.PeerID
 		To      tasks.PeerID
+		Term    uint64 // of that home
+		Seq     uint64 // of its request
+	}
+	// FoldBlobs merges partials that are kept here for a job's ledger, and keeps the result, durably, with them under
+	// ID. Answer with Folded or NotFolded.
+	FoldBlobs struct {
+		Job    tasks.JobID
+		ID     merge.ID
+		Inputs []merge.Partial
+	}
+	// FreeBlob deletes a partial's blob that was kept here for a job's ledger, if it is there.
+	FreeBlob struct{ Partial merge.Partial }
+	// SweepBlobs deletes what an earlier life has kept for a job's ledger beside Keep.
+	SweepBlobs struct {
+		Job  tasks.JobID
+		Keep []merge.Partial
 	}
 	// KeepResult brings a job's result here, durably, from the home To; answer with ResultKept.
 	KeepResult struct {
@@ -368,6 +402,9 @@ func (ForgetBlob) isEffect()  {}
 func (FinishJob) isEffect()   {}
 func (KeepBlob) isEffect()    {}
 func (Look) isEffect()        {}
+func (FoldBlobs) isEffect()   {}
+func (FreeBlob) isEffect()    {}
+func (SweepBlobs) isEffect()  {}
 func (KeepResult) isEffect()  {}
 func (FoundLedger) isEffect() {}
 func (WriteLedger) isEffect() {}

@@ -44,10 +44,6 @@ func (p *Peer) handle(ev Event) {
 		if j := p.job(ev.Job); j != nil {
 			p.local(j.parts.MergeFailed(p.now, ev.Kids))
 		}
-	case Stored:
-		p.lead(ev.Job, ledger.Stored{ID: ev.ID, Units: ev.Units, Canary: ev.Canary})
-	case NotStored:
-		p.lead(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here})
 	case StopJob:
 		p.lead(ev.ID, ledger.Stop{Reason: ev.Reason})
 	case CancelJob:
@@ -85,16 +81,28 @@ func (p *Peer) goAway() {
 // handleLedger takes what comes back from disks: ledgers and kept blobs.
 func (p *Peer) handleLedger(ev Event) {
 	switch ev := ev.(type) {
+	case Stored:
+		if p.arrived(ev.Partial.Job, ev.Partial) {
+			p.lead(ev.Partial.Job, ledger.Stored{ID: ev.Partial.ID, Units: ev.Units, Canary: ev.Canary})
+		}
+	case NotStored:
+		p.lead(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here})
 	case Founded:
 		p.founded(ev)
 	case Written:
 		p.written(ev)
 	case BlobKept:
-		p.blobKept(ev.Job, ev.To, Kept{ID: ev.ID, OK: ev.OK, Full: ev.Full})
+		if !ev.OK || p.arrived(ev.Partial.Job, ev.Partial) {
+			p.blobKept(ev.Partial.Job, ev.To, Kept{ID: ev.Partial.ID, OK: ev.OK, Full: ev.Full, Term: ev.Term, Seq: ev.Seq})
+		}
 	case ResultKept:
 		p.blobKept(ev.Job, ev.To, Kept{SHA256: ev.SHA256, OK: ev.OK, Full: ev.Full})
 	case Looked:
 		p.looked(ev)
+	case Folded:
+		p.folded(ev)
+	case NotFolded:
+		p.lead(ev.Job, ledger.NotFolded{Inputs: ev.Kids, Here: ev.Here})
 	case BlobDamaged:
 		p.lead(ev.Job, ledger.Damaged{ID: ev.ID})
 	case Restore:

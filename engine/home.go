@@ -275,7 +275,10 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.emit(SetAside{ID: j.id, Node: e.ID, Reason: e.Reason})
 			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
 		case ledger.Fetch:
+			j.hold(e.Partial, j.index)
 			p.emit(FetchBlob{Partial: e.Partial, Sources: e.Sources})
+		case ledger.Fold:
+			p.emit(FoldBlobs{Job: j.id, ID: p.nextID(), Inputs: e.Inputs})
 		case ledger.StopAll:
 			p.tellAll(j, OrderStop)
 			p.sendAsHome(j, p.self, Message{Order: OrderStop})
@@ -286,6 +289,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.emit(FailJob{ID: j.id, Failure: e.Failure})
 		case ledger.Propose:
 			if j.lead != nil { // the next lead decides anew
+				p.freeEarly(j, e.Entry)
 				p.propose(j, e.Entry)
 			}
 		case ledger.Over:
@@ -324,7 +328,15 @@ func (p *Peer) tell(j *jobState, e ledger.Effect) {
 		p.sendAsHome(j, e.To, Message{Yield: e.Cover})
 	case ledger.Keep:
 		part := e.Partial
-		p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources}})
+		p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources, At: j.index, Seq: e.Seq}})
+	case ledger.Release:
+		part := e.Partial
+		part.Job = j.id
+		if e.To == p.self {
+			p.release(j, part.ID)
+		} else {
+			p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Seq: e.Seq, Free: true}})
+		}
 	case ledger.KeepResult:
 		r := e.Result
 		r.Status = nil // comes with the log

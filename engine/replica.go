@@ -40,6 +40,7 @@ type replica struct {
 	stuckAt    time.Duration                  // since when this home may not try to make the result any more, 0 for not
 	staffed    bool                           // as many replicas as there should be, or have been waited for
 	closeAt    time.Duration                  // when a copy that has served is dropped
+	held
 	seeking
 }
 
@@ -120,6 +121,9 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 		return err.Error()
 	}
 	j.desc, j.log, j.self, j.founders, j.leaveAt = desc, r, log.Self, log.Voters, 0
+	if j.lead == nil {
+		j.held = held{since: max(log.Hard.Term, j.term), unswept: true}
+	}
 	if j.lead == nil { // else it leads since before the log was on disk
 		j.record = &ledger.Record{Want: desc.Want}
 	}
@@ -159,7 +163,7 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 		case quorum.TakeSnapshot:
 			p.takeSnapshot(j, e.Index)
 		case quorum.Restore:
-			p.restoreRecord(j, e.State)
+			p.restoreRecord(j, e.Index, e.State)
 		case quorum.Changed:
 			j.changed = 0
 			p.tellReplicas(j)
@@ -183,11 +187,13 @@ func (p *Peer) apply(j *jobState, e quorum.Apply) {
 	if err := wire.Unmarshal(e.Data, &entry); err != nil {
 		return // alike on every replica
 	}
-	p.applied(j, entry)
+	p.applied(j, entry, e.Index, e.Term)
 }
 
-func (p *Peer) applied(j *jobState, entry ledger.Entry) {
+// applied brings an entry to the record, with its place in the log; 0 without one.
+func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	v, changed := j.record.Apply(entry)
+	p.follow(j, entry, index, term, changed)
 	if j.lead != nil {
 		p.step(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
 	}
@@ -207,7 +213,7 @@ func (p *Peer) jobEnded(j *jobState) {
 // propose puts an entry in the log, or keeps it until the log takes some.
 func (p *Peer) propose(j *jobState, e ledger.Entry) {
 	if j.log == nil && j.founding == nil {
-		p.applied(j, e)
+		p.applied(j, e, 0, 0)
 		return
 	}
 	if j.log == nil || !j.log.Leading() {
@@ -265,6 +271,10 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 		p.obey(j, j.lead.Resume(p.now))
 	}
 	j.term = max(j.term, term)
+	for id, b := range j.blobs { // asked for before the log was there
+		b.term = j.term
+		j.blobs[id] = b
+	}
 	waiting := j.waiting
 	j.waiting = nil
 	for _, e := range waiting {
@@ -305,6 +315,9 @@ func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
 	if j.lead != nil && home != p.self {
 		p.stepDown(j)
 	}
+	if term != j.term {
+		j.late = nil
+	}
 	moved := home != j.home
 	j.home, j.term, j.heard = home, term, p.now
 	if home != p.self {
@@ -341,7 +354,7 @@ func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	case m.Ended != nil:
 		if j != nil && j.record.Result == nil && (j.log != nil && p.isVoter(j, from) || j.log == nil && p.obeys(j, from, m.Term)) {
 			r := m.Ended.Result
-			p.applied(j, ledger.Entry{Result: &r})
+			p.applied(j, ledger.Entry{Result: &r}, 0, 0)
 		}
 	case j != nil && j.log != nil:
 		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
@@ -412,8 +425,13 @@ func (p *Peer) onKeep(j *jobState, k Keep) {
 	case k.Result != nil:
 		p.emit(KeepResult{ID: j.id, Result: *k.Result, To: j.home})
 	case j.log == nil || k.Partial == nil:
-	case k.Partial.Job == j.id:
-		p.emit(KeepBlob{Partial: *k.Partial, Sources: k.Sources, To: j.home})
+	case k.Partial.Job != j.id:
+	case k.Free:
+		if b, ok := j.blobs[k.Partial.ID]; ok && b.term == j.term && b.seq < k.Seq {
+			p.release(j, k.Partial.ID)
+		}
+	default:
+		p.onKeepPartial(j, k)
 	}
 }
 
@@ -433,7 +451,10 @@ func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
 	if k.ID != (merge.ID{}) && j.log != nil && !slices.Contains(j.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
 		return
 	}
-	p.step(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK, Full: k.Full})
+	if k.ID != (merge.ID{}) && k.Term != j.term {
+		return
+	}
+	p.step(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK, Full: k.Full, Seq: k.Seq})
 }
 
 // resignAgain is how often a member that is none any more asks whether the others know that.

@@ -142,12 +142,12 @@ func (h *host) obey(e Effect) {
 			return
 		}
 		h.kept[e.Partial.ID] = e.Partial
-		h.soon(Stored{Job: e.Partial.Job, ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
+		h.soon(Stored{Partial: e.Partial, Units: e.Partial.Units, Canary: e.Partial.Canary})
 	case KeepBlob:
 		if !h.full {
 			h.kept[e.Partial.ID] = e.Partial
 		}
-		h.soon(BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: !h.full, Full: h.full})
+		h.soon(BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: !h.full, Full: h.full})
 	case KeepResult:
 		h.soon(ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: true})
 	case FinishJob:

@@ -19,7 +19,7 @@ func (p *Peer) takeSnapshot(j *jobState, index uint64) {
 }
 
 // restoreRecord goes on from a snapshot: this peer's own from an earlier life, or the leader's.
-func (p *Peer) restoreRecord(j *jobState, state []byte) {
+func (p *Peer) restoreRecord(j *jobState, index uint64, state []byte) {
 	record, err := ledger.DecodeRecord(state, j.desc.Want)
 	if err != nil { // the log has asked before
 		p.leaveLog(j, err.Error())
@@ -31,6 +31,7 @@ func (p *Peer) restoreRecord(j *jobState, state []byte) {
 	}
 	over := j.record.Result != nil
 	j.record = record
+	p.followTo(j, index)
 	if record.Result != nil && !over {
 		p.jobEnded(j)
 	}

@@ -165,6 +165,7 @@ func (h *Home) plan() {
 	}
 	h.dirty, h.planned = false, h.now
 	waits, busy := h.count()
+	h.pressed = h.pressed && waits > 0
 	if waits == 0 || (waits < merge.FanIn && busy >= h.fetches()) {
 		return
 	}
@@ -175,14 +176,28 @@ func (h *Home) plan() {
 	if busy >= h.fetches() {
 		return
 	}
+	h.fetchReady(ready, busy)
+}
+
+// fetchReady brings offers here that may be committed; the others wait for a fold, or for what is on its way.
+func (h *Home) fetchReady(ready []*offer, busy int) {
 	coming := h.cover(fetching, proposed)
+	room := h.roomLeft()
+	var blocked []*offer
 	for _, o := range ready {
-		if o.state == waiting && busy < h.fetches() && merge.Fits(coming, o.Partial) {
+		switch {
+		case o.state != waiting || busy >= h.fetches() || !merge.Fits(coming, o.Partial):
+		case !room.fits(o.Partial):
+			blocked = append(blocked, o)
+		default:
 			h.fetch(o)
+			room.take(o.Partial)
 			coming = coming.Union(o.Cover)
 			busy++
 		}
 	}
+	h.pressed = len(blocked) > 0
+	h.reduceBlocked(blocked)
 }
 
 // fetches is how many partials are brought here at once: more where there are many nodes, since the end of a job
@@ -333,7 +348,11 @@ func (h *Home) stored(ev Stored) {
 		return
 	}
 	o := h.findOffer(ev.ID)
-	if o == nil || o.state != fetching {
+	if o == nil {
+		h.emit(Release{To: h.cfg.Self, Partial: merge.Partial{ID: ev.ID}, Seq: h.asks})
+		return
+	}
+	if o.state != fetching {
 		return
 	}
 	h.dirty, h.full = true, 0
@@ -392,15 +411,26 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	}
 	h.emit(Accept{To: p.Holder, ID: p.ID})
 	h.acceptKids(p)
+	h.overtake(p)
 	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool {
 		return h.record.Done.Cover().Covers(tasks.CoverOf(s.Range))
 	})
 }
 
-// Needs reports whether a partial's blob must stay here: it is committed, or on its way to be.
+// overtake answers offers under way that a commit has made void: replicas free what the record would not admit.
+func (h *Home) overtake(p merge.Partial) {
+	for _, o := range slices.Clone(h.offers) {
+		if o.state == fetching && o.Cover.Intersects(p.Cover) && h.judge(o.Partial) != merge.Fresh {
+			h.dropOffer(o.ID)
+		}
+	}
+}
+
+// Needs reports whether a partial's blob must stay where its node has made it: it is to be kept here for the ledger,
+// and is not yet.
 func (h *Home) Needs(id merge.ID) bool {
-	o := h.findOffer(id)
-	return o != nil && (o.state == fetching || o.state == proposed) || h.findKeep(id) != nil
+	o, k := h.findOffer(id), h.findKeep(id)
+	return o != nil && (o.state == fetching || o.state == proposed) || k != nil && !k.by[h.cfg.Self]
 }
 
 // acceptKids tells the holders of a committed merge's inputs to forget them.
@@ -432,6 +462,7 @@ func (h *Home) notStored(ev NotStored) {
 	}
 	h.dirty = true
 	h.dropOffer(o.ID)
+	h.letGo(o.keeping)
 	h.emit(Note{To: o.Holder, ID: o.ID})
 	switch {
 	case ev.Here != "":

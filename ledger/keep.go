@@ -13,6 +13,7 @@ type keeping struct {
 	merge.Partial
 	by    map[tasks.PeerID]bool // this node among them
 	asked time.Duration         // when the others were last asked
+	first uint64                // number of the first time; an answer to an earlier one is of a blob that was let go since
 	fails int                   // attempts in vain to have it here
 	here  bool                  // an attempt is under way
 }
@@ -35,9 +36,13 @@ func (h *Home) quorate(k *keeping) bool {
 // askToKeep asks those replicas for whom it is not known that they keep k.
 func (h *Home) askToKeep(k *keeping) {
 	k.asked = h.now
+	h.asks++
+	if k.first == 0 {
+		k.first = h.asks
+	}
 	for _, id := range h.replicas {
 		if !k.by[id] {
-			h.emit(Keep{To: id, Partial: k.Partial, Sources: h.sources(k)})
+			h.emit(Keep{To: id, Partial: k.Partial, Sources: h.sources(k), Seq: h.asks})
 		}
 	}
 }
@@ -67,6 +72,7 @@ func (h *Home) findKeep(id merge.ID) *keeping {
 
 func (h *Home) addKeep(k *keeping) {
 	h.keeps, h.keptAs[k.ID] = append(h.keeps, k), k
+	h.keptBytes += k.Size
 }
 
 // keptBy takes a replica's word that it keeps something.
@@ -88,11 +94,41 @@ func (h *Home) keptBy(ev Kept) {
 	if !slices.Contains(h.replicas, ev.From) {
 		return
 	}
-	if k := h.findKeep(ev.ID); k != nil {
+	switch k := h.keepingOf(ev.ID); {
+	case k == nil || k.first == 0 && h.findKeep(ev.ID) == nil: // given up since; should it be offered again, it is asked for again
+		h.asks++
+		h.emit(Release{To: ev.From, Partial: merge.Partial{ID: ev.ID}, Seq: h.asks})
+	case ev.Seq >= k.first && k.first > 0:
 		k.by[ev.From] = true
-	} else if o := h.findOffer(ev.ID); o != nil {
-		o.by[ev.From] = true
-		h.settle(o)
+		if o := h.findOffer(ev.ID); o != nil {
+			h.settle(o)
+		}
+		h.settleFold()
+	}
+}
+
+// keepingOf finds what is known of a blob that is committed or on its way to it, nil for none.
+func (h *Home) keepingOf(id merge.ID) *keeping {
+	if k := h.findKeep(id); k != nil {
+		return k
+	}
+	if o := h.findOffer(id); o != nil {
+		return o.keeping
+	}
+	if f := h.fold; f != nil && f.keeping != nil && f.ID == id {
+		return f.keeping
+	}
+	return nil
+}
+
+// letGo has the replicas that keep a blob for a commit free it: the commit is given up.
+func (h *Home) letGo(k *keeping) {
+	h.asks++
+	h.emit(Release{To: h.cfg.Self, Partial: k.Partial, Seq: h.asks})
+	for _, id := range h.replicas {
+		if k.by[id] {
+			h.emit(Release{To: id, Partial: k.Partial, Seq: h.asks})
+		}
 	}
 }
 
@@ -114,6 +150,9 @@ func (h *Home) replicasAre(ev Replicas) {
 		}
 		for _, o := range h.offers {
 			delete(o.by, id)
+		}
+		if h.fold != nil && h.fold.keeping != nil {
+			delete(h.fold.by, id)
 		}
 		if h.result != nil {
 			delete(h.result.by, id)
@@ -138,6 +177,10 @@ func (h *Home) settleAll() {
 		}
 		h.settle(o)
 	}
+	if h.fold != nil && h.fold.keeping != nil {
+		h.askToKeep(h.fold.keeping)
+	}
+	h.settleFold()
 	h.spreadAt = 0
 	h.settleResult()
 }
@@ -221,9 +264,11 @@ func (h *Home) applied(ev Applied) {
 	switch {
 	case e.Commit != nil:
 		h.committed(*e.Commit, ev.Verdict, ev.Changed)
+	case e.Fold != nil:
+		h.foldApplied(*e.Fold, ev.Changed)
 	case e.Uncommit != nil && ev.Changed:
-		h.keeps = slices.DeleteFunc(h.keeps, func(k *keeping) bool { return k.ID == *e.Uncommit })
-		delete(h.keptAs, *e.Uncommit)
+		h.dropKeeps([]merge.ID{*e.Uncommit})
+		h.checkFold()
 		h.restOld, h.told, h.endAt = true, false, 0
 	case e.Lost != nil:
 		h.asideNow(*e.Lost)

@@ -43,7 +43,14 @@ type Config struct {
 	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
 	Report     time.Duration // between a node's reports where there are few nodes; default 400 ms
 	Reports    int           // of all nodes together a second, at most; default 250
+	FoldAbove  int           // more committed partials than that are merged further; default 32
+	MaxBlobs   int           // committed partials at most: commits wait beyond; default MaxBlobs
+	FoldFloor  int64         // bytes of committed partials up to which only their number counts; default 16 MiB
+	FoldWait   time.Duration // a merge of committed partials must be made by then; default 10 min
 }
+
+// MaxBlobs is how many partials of a job are committed at once at most.
+const MaxBlobs = 64
 
 func (c *Config) defaults() {
 	for _, d := range []struct {
@@ -51,7 +58,7 @@ func (c *Config) defaults() {
 		def time.Duration
 	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute},
 		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second},
-		{&c.Report, 400 * time.Millisecond}, {&c.GiveUp, 5 * time.Second}} {
+		{&c.Report, 400 * time.Millisecond}, {&c.FoldWait, 10 * time.Minute}, {&c.GiveUp, 5 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -59,10 +66,14 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v   *int
 		def int
-	}{{&c.Audits, 3}, {&c.Strikes, 3}, {&c.MaxLost, 20}, {&c.Fetches, 4}, {&c.Reports, 250}} {
+	}{{&c.Audits, 3}, {&c.Strikes, 3}, {&c.MaxLost, 20}, {&c.Fetches, 4}, {&c.Reports, 250},
+		{&c.FoldAbove, 32}, {&c.MaxBlobs, MaxBlobs}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
+	}
+	if c.FoldFloor <= 0 {
+		c.FoldFloor = 16 << 20
 	}
 }
 
@@ -173,6 +184,13 @@ type (
 		From   tasks.PeerID
 		Inputs []merge.ID
 	}
+	// Folded answers Fold: the merge is here, durable, with what was counted in it. Its cover is not set.
+	Folded struct{ Partial merge.Partial }
+	// NotFolded tells that committed partials could not be merged. Here is the reason if it is this node's disk.
+	NotFolded struct {
+		Inputs []merge.ID
+		Here   string
+	}
 	// Replicas names the other replicas of the record. Until Ready there are fewer than there should be,
 	// and commits wait.
 	Replicas struct {
@@ -187,7 +205,8 @@ type (
 		ID     merge.ID // zero for the result
 		SHA256 string   // of the result
 		OK     bool
-		Full   bool // it could not be written there
+		Full   bool   // it could not be written there
+		Seq    uint64 // of the request that it answers
 	}
 	// Applied tells that an entry of the log has come to the record, with what Record.Apply said of it.
 	Applied struct {
@@ -213,6 +232,8 @@ func (Offered) isLedgerEvent()    {}
 func (Stored) isLedgerEvent()     {}
 func (NotStored) isLedgerEvent()  {}
 func (NotReduced) isLedgerEvent() {}
+func (Folded) isLedgerEvent()     {}
+func (NotFolded) isLedgerEvent()  {}
 func (Replicas) isLedgerEvent()   {}
 func (Kept) isLedgerEvent()       {}
 func (Applied) isLedgerEvent()    {}
@@ -252,11 +273,22 @@ type (
 		Partial merge.Partial
 		Sources []tasks.PeerID
 	}
+	// Fold merges committed partials, whose blobs are all here, and stores the result durably; answer with Folded or
+	// NotFolded.
+	Fold struct{ Inputs []merge.Partial }
 	// Keep asks a replica to keep a partial's blob durably; Kept answers.
 	Keep struct {
 		To      tasks.PeerID
 		Partial merge.Partial
 		Sources []tasks.PeerID
+		Seq     uint64 // counts the home's requests
+	}
+	// Release tells a replica, or this node, that a blob which it keeps on its way to a commit is not to be committed; not
+	// if it has been asked to keep it by a later request than Seq. One that does not hear it finds out by the record.
+	Release struct {
+		To      tasks.PeerID
+		Partial merge.Partial
+		Seq     uint64
 	}
 	// KeepResult asks a replica to keep the result's file durably; Kept answers.
 	KeepResult struct {
@@ -315,7 +347,9 @@ func (Deal) isLedgerEffect()       {}
 func (Try) isLedgerEffect()        {}
 func (Shun) isLedgerEffect()       {}
 func (Fetch) isLedgerEffect()      {}
+func (Fold) isLedgerEffect()       {}
 func (Keep) isLedgerEffect()       {}
+func (Release) isLedgerEffect()    {}
 func (KeepResult) isLedgerEffect() {}
 func (Propose) isLedgerEffect()    {}
 func (Accept) isLedgerEffect()     {}
@@ -360,21 +394,27 @@ type Home struct {
 	out    []Effect
 	record *Record
 
-	replicas []tasks.PeerID          // beside this node
-	staffed  bool                    // as many as there should be
-	crammed  map[tasks.PeerID]int    // how often in a row a replica could not write a blob
-	memberAs map[tasks.PeerID]uint64 // which member of the log a replica is
-	keeps    []*keeping              // of what is committed
-	keptAs   map[merge.ID]*keeping
-	result   *keeping // of the result, once there is one
-	final    Result
-	finalAt  time.Duration // when it was there
-	told     bool          // Finish was emitted for the record as it stands
-	givenUp  bool          // Fail was emitted
-	endAt    time.Duration // when the end was last proposed, 0 for never
-	stopping time.Duration // when Stop was last proposed, 0 for never
-	stopFor  string        // why
-	spreadAt time.Duration // when what is committed was last looked after
+	replicas  []tasks.PeerID          // beside this node
+	staffed   bool                    // as many as there should be
+	crammed   map[tasks.PeerID]int    // how often in a row a replica could not write a blob
+	memberAs  map[tasks.PeerID]uint64 // which member of the log a replica is
+	keeps     []*keeping              // of what is committed
+	keptAs    map[merge.ID]*keeping
+	asks      uint64        // requests to keep blobs
+	keptBytes int64         // of what is committed
+	fold      *fold         // under way, nil for none
+	foldFails int           // in a row
+	foldAgain time.Duration // no other fold before
+	pressed   bool          // commits wait for a fold
+	result    *keeping      // of the result, once there is one
+	final     Result
+	finalAt   time.Duration // when it was there
+	told      bool          // Finish was emitted for the record as it stands
+	givenUp   bool          // Fail was emitted
+	endAt     time.Duration // when the end was last proposed, 0 for never
+	stopping  time.Duration // when Stop was last proposed, 0 for never
+	stopFor   string        // why
+	spreadAt  time.Duration // when what is committed was last looked after
 
 	attempt   *Attempt      // to make the result, that failed here, until the log has it
 	attemptAt time.Duration // when it was last proposed
@@ -439,6 +479,8 @@ type Counts struct {
 	Rejected   int64 // partials rejected since some of them was committed
 	Exploded   int64 // of these, merges
 	Yields     int64 // orders to drop waiting work that was held twice
+	Folds      int64 // merges of committed partials ordered
+	Unfolded   int64 // of these, that did not come to the record
 }
 
 // Counts returns them.
@@ -498,6 +540,10 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		h.notStored(ev)
 	case Kept:
 		h.keptBy(ev)
+	case Folded:
+		h.folded(ev)
+	case NotFolded:
+		h.notFolded(ev)
 	case Applied:
 		h.applied(ev)
 	case Damaged:
@@ -525,6 +571,7 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		}
 		h.dealAll()
 		h.plan()
+		h.foldSteps()
 	}
 	h.spread()
 	h.checkEnd()

@@ -577,8 +577,8 @@ func TestReplicaThatCameBackIsAskedAgain(t *testing.T) {
 			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
 			p := part("a", 1, 0, 500)
 			d.commit(p)
-			d.step(Kept{From: "b", ID: p.ID, OK: true})
-			d.step(Kept{From: "c", ID: p.ID, OK: true})
+			d.step(Kept{From: "b", ID: p.ID, OK: true, Seq: 1})
+			d.step(Kept{From: "c", ID: p.ID, OK: true, Seq: 1})
 			if d.home.Record().Done.Cover().Len() != 500 || !d.home.SafeWithout([]tasks.PeerID{"b"}) {
 				t.Fatal("it is not kept by all three")
 			}
@@ -594,7 +594,7 @@ func TestReplicaThatCameBackIsAskedAgain(t *testing.T) {
 			if !slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "b" }) || slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "c" }) {
 				t.Errorf("asked %v", asked)
 			}
-			d.step(Kept{From: "b", ID: p.ID, OK: true})
+			d.step(Kept{From: "b", ID: p.ID, OK: true, Seq: 100})
 			if !d.home.SafeWithout([]tasks.PeerID{"c"}) {
 				t.Error("it is not taken for kept")
 			}

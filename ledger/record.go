@@ -10,6 +10,7 @@ import (
 // Entry is one change of a job's record, as it stands in the replicated log: exactly one field is set.
 type Entry struct {
 	Commit   *merge.Partial `msgpack:"c,omitempty"` // a quorum keeps its blob; R3 decides once more when it is applied
+	Fold     *merge.Partial `msgpack:"f,omitempty"` // the merge of committed partials, its kids, takes their place; a quorum keeps its blob
 	Uncommit *merge.ID      `msgpack:"u,omitempty"` // its blob is damaged or gone everywhere: its units run again
 	Lost     *Lost          `msgpack:"l,omitempty"` // set aside
 	Stop     *Stop          `msgpack:"s,omitempty"` // wind the job up
@@ -55,6 +56,8 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 	case r.Result != nil:
 	case e.Commit != nil:
 		return r.commit(*e.Commit)
+	case e.Fold != nil: // once the record has ended its parts are being made into the result
+		changed = !r.Ended && r.Done.Fold(*e.Fold)
 	case e.Uncommit != nil:
 		changed = r.uncommit(*e.Uncommit)
 	case e.Lost != nil:

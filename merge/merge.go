@@ -136,6 +136,42 @@ func (c *Committed) Remove(id ID) bool {
 	return true
 }
 
+// Fold puts the merge of committed partials, its kids, in their place, and says whether it may: all of them must be
+// committed, and cover, units and canary be theirs together. What is committed stays the same.
+func (c *Committed) Fold(m Partial) bool {
+	if mutant.On(mutant.FoldAbsent) {
+		return c.foldBlindly(m)
+	}
+	kids := make([]Partial, 0, len(m.Kids))
+	for _, id := range m.Kids {
+		p, ok := c.Find(id)
+		if !ok {
+			return false
+		}
+		kids = append(kids, p)
+	}
+	if _, known := c.Find(m.ID); known || len(kids) < 2 || Disjoint(kids) != nil || Check(m, kids) != nil || !m.Cover.Equal(Sum(m.ID, kids).Cover) {
+		return false
+	}
+	c.parts = append(slices.DeleteFunc(slices.Clone(c.parts), func(p Partial) bool { return slices.Contains(m.Kids, p.ID) }), m)
+	return true
+}
+
+// Foldable reports whether partials are all committed, and more than one.
+func (c *Committed) Foldable(kids []ID) bool {
+	return len(kids) > 1 && !slices.ContainsFunc(kids, func(id ID) bool {
+		_, ok := c.Find(id)
+		return !ok
+	})
+}
+
+// foldBlindly is Fold with a planted bug: whatever the kids are.
+func (c *Committed) foldBlindly(m Partial) bool {
+	c.parts = append(slices.DeleteFunc(slices.Clone(c.parts), func(p Partial) bool { return slices.Contains(m.Kids, p.ID) }), m)
+	c.cover = c.cover.Union(m.Cover)
+	return true
+}
+
 // Find returns the committed partial of that name.
 func (c *Committed) Find(id ID) (Partial, bool) {
 	i := slices.IndexFunc(c.parts, func(p Partial) bool { return p.ID == id })

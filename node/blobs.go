@@ -27,6 +27,7 @@ type blobs struct {
 
 	mu     sync.Mutex
 	at     map[string][]string // hash -> paths
+	hashes map[string]string   // path -> hash
 	unread map[string]bool     // paths of an earlier life, not compared with their hash in this one
 
 	shipping sync.Mutex     // held while the folder of what is shipped is changed
@@ -34,7 +35,7 @@ type blobs struct {
 }
 
 func newBlobs(dir string, log *slog.Logger) *blobs {
-	return &blobs{dir: dir, log: log, at: map[string][]string{}, unread: map[string]bool{}, held: map[string]int{}}
+	return &blobs{dir: dir, log: log, at: map[string][]string{}, hashes: map[string]string{}, unread: map[string]bool{}, held: map[string]int{}}
 }
 
 // maxChecked is the size up to which a blob is compared with its hash before others get it: sources, libraries,
@@ -135,6 +136,7 @@ func (b *blobs) add(hash, path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.unread, path)
+	b.hashes[path] = hash
 	if !slices.Contains(b.at[hash], path) {
 		b.at[hash] = append(b.at[hash], path)
 	}
@@ -143,6 +145,16 @@ func (b *blobs) add(hash, path string) {
 // forget makes a file unknown, as it is not what it was.
 func (b *blobs) forget(hash, path string) {
 	b.drop(hash, func(p string) bool { return p == path })
+}
+
+// forgetPath makes a file unknown that goes.
+func (b *blobs) forgetPath(path string) {
+	b.mu.Lock()
+	hash, known := b.hashes[path]
+	b.mu.Unlock()
+	if known {
+		b.forget(hash, path)
+	}
 }
 
 // removeUnder forgets all files in a folder.
@@ -161,6 +173,7 @@ func (b *blobs) drop(hash string, which func(path string) bool) {
 	gone := func(path string) bool {
 		if which(path) {
 			delete(b.unread, path)
+			delete(b.hashes, path)
 			return true
 		}
 		return false

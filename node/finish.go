@@ -62,7 +62,7 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 		var units int64
 		var canary uint64
 		if units, canary, err = d.cfg.Backend.Counted(path); err == nil {
-			d.post(engine.Stored{Job: p.Job, ID: p.ID, Units: units, Canary: canary})
+			d.post(engine.Stored{Partial: p, Units: units, Canary: canary})
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,12 +63,28 @@ func (d *Daemon) keptPath(id tasks.JobID, p merge.Partial) string {
 	return filepath.Join(d.ledgerDir(id), partialName(p.ID)+"."+hash)
 }
 
-// restoreKept lets others have the partials that a copy of a ledger kept in an earlier life.
+// restoreKept lets others have the partials that a copy of a ledger kept in an earlier life, and removes what was being
+// written or deleted when that ended.
 func (d *Daemon) restoreKept(dir string) {
+	for _, pattern := range []string{".tmp-*", "*" + freed} {
+		files, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, file := range files {
+			_ = os.Remove(file)
+		}
+	}
+	for hash, file := range keptFiles(dir) {
+		d.blobs.addUnread(hash, file)
+	}
+}
+
+// keptFiles are the partials that are kept in a ledger's folder, with their hashes.
+func keptFiles(dir string) iter.Seq2[string, string] {
 	files, _ := filepath.Glob(filepath.Join(dir, "*-*.*"))
-	for _, file := range files {
-		if hash := strings.TrimPrefix(filepath.Ext(file), "."); isHash(hash) {
-			d.blobs.addUnread(hash, file)
+	return func(yield func(hash, path string) bool) {
+		for _, file := range files {
+			if hash := strings.TrimPrefix(filepath.Ext(file), "."); isHash(hash) && !yield(hash, file) {
+				return
+			}
 		}
 	}
 }
@@ -391,7 +408,7 @@ func (d *Daemon) keepBlob(e engine.KeepBlob) {
 		d.log.Warn("could not keep a partial", "job", e.Partial.Job.Short(), "reason", err)
 	}
 	failpoint.Hit(failpoint.BlobAfterSync)
-	d.post(engine.BlobKept{Job: e.Partial.Job, To: e.To, ID: e.Partial.ID, OK: err == nil, Full: ofDisk(err)})
+	d.post(engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: err == nil, Full: ofDisk(err)})
 }
 
 // keepResult keeps a job's result for its home on another node.

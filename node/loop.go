@@ -89,6 +89,7 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.spawn(func() { d.fetchBlob(e) })
 	case engine.ForgetBlob:
 		path := d.blobs.partial(e.Job, e.ID)
+		d.blobs.forgetPath(path)
 		d.spawn(func() { _ = os.Remove(path) })
 	case engine.FinishJob:
 		d.spawn(func() { d.finish(e) })
@@ -114,6 +115,12 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 	switch e := e.(type) {
 	case engine.KeepBlob:
 		d.spawn(func() { d.keepBlob(e) })
+	case engine.FoldBlobs:
+		d.spawn(func() { d.foldBlobs(e) })
+	case engine.FreeBlob:
+		d.freeBlob(e.Partial)
+	case engine.SweepBlobs:
+		d.sweepBlobs(e)
 	case engine.KeepResult:
 		d.spawn(func() { d.keepResult(e) })
 	case engine.FoundLedger:

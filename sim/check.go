@@ -27,7 +27,9 @@ const forgetWithin = 40 * time.Second
 // check is what a hostile run is held to. Beside what it says of the result:
 //
 //   - a commit is proposed only when a quorum of the replicas keeps its blob on disk, the result likewise;
-//   - what was once committed is in the result, unless its blob was lost on a disk;
+//   - what was once committed is in the result, itself or folded, unless its blob was lost on a disk;
+//   - a fold is proposed only when a quorum keeps its blob, and has what its inputs have;
+//   - what the record has is not freed, and what a disk keeps of partials is bounded (bounded);
 //   - nothing is struck out as unreadable that a node which works for the job sees;
 //   - a node forgets only what is committed or rejected (R2);
 //   - one home leads in one term, and nodes follow homes in the order of their terms;
@@ -40,8 +42,9 @@ type check struct {
 	parts          []merge.ID // of the first to tell
 	truth          tasks.Cover
 	commits        map[merge.ID]bool
-	given          map[merge.ID]bool // proposed to be taken out
-	asked          map[merge.ID]bool // proposed
+	given          map[merge.ID]bool       // proposed to be taken out
+	asked          map[merge.ID]bool       // proposed
+	into           map[merge.ID][]merge.ID // the folds that were proposed to take a part's place
 	rejected       map[merge.ID]bool
 	harmed         map[merge.ID]bool // lost on some disk
 	harmedResult   bool
@@ -50,13 +53,14 @@ type check struct {
 	results        map[string]content
 	latest         map[[2]int32]time.Duration // arrivals
 	lastHome       tasks.PeerID
-	voters         int           // of the ledger
-	revoted        time.Duration // since when
+	heavy          map[*node]time.Duration // since when its disk keeps too much
+	voters         int                     // of the ledger
+	revoted        time.Duration           // since when
 }
 
 func newCheck() check {
-	return check{commits: map[merge.ID]bool{}, given: map[merge.ID]bool{}, asked: map[merge.ID]bool{}, rejected: map[merge.ID]bool{},
-		harmed: map[merge.ID]bool{}, excuse: map[*node]bool{}, homes: map[uint64]tasks.PeerID{}, results: map[string]content{},
+	return check{commits: map[merge.ID]bool{}, given: map[merge.ID]bool{}, asked: map[merge.ID]bool{}, into: map[merge.ID][]merge.ID{}, rejected: map[merge.ID]bool{},
+		harmed: map[merge.ID]bool{}, excuse: map[*node]bool{}, homes: map[uint64]tasks.PeerID{}, results: map[string]content{}, heavy: map[*node]time.Duration{},
 		latest: map[[2]int32]time.Duration{}}
 }
 
@@ -78,6 +82,7 @@ func (w *world) watch() {
 	if w.cfg.BadEnds > 0 || w.cfg.BadCode {
 		w.settle(w.mended())
 	}
+	w.bounded()
 	if w.res.Bound == 0 && w.now >= w.res.Settled && !w.ended {
 		w.setBound()
 	}
@@ -107,6 +112,9 @@ func (w *world) setBound() {
 	open := w.job.Want.Len() - done.Len()
 	clean := time.Duration(float64(open) * float64(w.cfg.UnitTime) / (speed * float64(w.cfg.Slots)))
 	w.res.Bound = w.now + 2*clean + Allowance
+	if w.cfg.Flat > w.cfg.Folding.FoldFloor { // commits are made one by one, with a fold after each
+		w.res.Bound += Allowance
+	}
 	w.trace.printf(w.now, w.nodes[home], "CALM: %d units are open, clean time %v", open, clean)
 }
 
@@ -159,7 +167,7 @@ func (w *world) leased(r tasks.Range) {
 
 // proposed looks at entries of the log when they are first written.
 func (w *world) proposed(n *node, e engine.WriteLedger) {
-	if !w.hostile() || w.ended || n != w.leader() { // a home that is none any more proposes in vain
+	if w.ended || n != w.leader() { // a home that is none any more proposes in vain
 		return
 	}
 	v, _ := n.peer.Ledger(w.id)
@@ -179,10 +187,13 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 		case entry.Commit != nil && !w.asked[entry.Commit.ID]:
 			p := *entry.Commit
 			w.asked[p.ID] = true
+			w.res.Commits++
 			have := w.count(func(d *disk) bool { return d.kept[p.ID].sha == p.SHA256 })
 			if have < quorum && !w.harmed[p.ID] {
 				w.fail("%s proposes to commit %v, which %d of %d replicas keep", n.id, p.ID, have, len(v.Voters))
 			}
+		case entry.Fold != nil:
+			w.foldProposed(n, *entry.Fold, quorum)
 		case entry.Uncommit != nil:
 			id := *entry.Uncommit
 			w.given[id] = true
@@ -292,7 +303,7 @@ func (w *world) forget(n *node, e engine.ForgetBlob) {
 			w.note(o)
 		}
 	}
-	if !cover.Intersects(w.truth) {
+	if !cover.Intersects(w.truth) && !n.disk.refused { // else the copy is gone that could tell what it has just applied
 		w.fail("%s forgets %v, which is not committed", n.id, e.ID)
 	}
 }
@@ -343,7 +354,7 @@ func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica boo
 		w.fail("%w", err)
 	}
 	for id := range w.commits {
-		if replica && !slices.Contains(parts, id) && !w.given[id] {
+		if replica && !w.inResult(id, parts) {
 			w.fail("%v was committed, and is not in the result", id)
 		}
 	}

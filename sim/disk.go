@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -37,6 +38,7 @@ func (w *world) sha() string {
 type disk struct {
 	log     *quorum.Log // the copy of the job's ledger, nil for none
 	kept    map[merge.ID]blob
+	bytes   int64    // of them
 	refused bool     // a write of the log, which is given up
 	results []string // the names of those that it keeps
 	writes  []*write // under way, in order
@@ -173,7 +175,7 @@ func (w *world) dropLedger(n *node, e engine.DropLedger) {
 	w.write(n, func() {
 		d.log = nil
 		if e.Reason == "" {
-			d.kept = nil
+			d.kept, d.bytes = nil, 0
 		}
 	}, func() {})
 }
@@ -217,12 +219,7 @@ func (w *world) keep(n *node, p merge.Partial, others []tasks.PeerID, done func(
 		default:
 			w.moved(n)
 			d := n.disk
-			w.write(n, func() {
-				if d.kept == nil {
-					d.kept = map[merge.ID]blob{}
-				}
-				d.kept[p.ID] = b
-			}, func() { done(b, true, "") })
+			w.write(n, func() { d.keep(w, p.ID, b) }, func() { done(b, true, "") })
 		}
 	})
 }
@@ -238,6 +235,89 @@ func (w *world) transfer(n *node, p merge.Partial) time.Duration {
 	return w.cfg.Blob
 }
 
+// size is how large a blob is: Flat bytes for what all outputs have, as histograms, and PerUnit for what each unit adds,
+// as to a tree.
+func (w *world) size(b blob) int64 {
+	if w.cfg.Flat+w.cfg.PerUnit == 0 {
+		return int64(len(b.packets))
+	}
+	return w.cfg.Flat + w.cfg.PerUnit*b.units()
+}
+
+// fold merges blobs that are kept on a node's disk.
+func (w *world) fold(n *node, e engine.FoldBlobs) {
+	var kids []merge.ID
+	var out blob
+	ok := !w.unlucky()
+	for _, p := range e.Inputs {
+		kids = append(kids, p.ID)
+		b, have := n.disk.kept[p.ID]
+		if !have {
+			w.step(n, engine.BlobDamaged{Job: e.Job, ID: p.ID})
+			ok = false
+		}
+		out.packets = append(out.packets, b.packets...)
+		out.canary += b.canary
+	}
+	out.packets = joined(out.packets)
+	out.sha = w.sha()
+	boot := n.boot
+	w.after(5*time.Millisecond+w.cfg.Blob, func() {
+		d := n.disk
+		switch {
+		case n.boot != boot:
+		case !ok:
+			w.step(n, engine.NotFolded{Job: e.Job, Kids: kids})
+		case w.broken():
+			w.step(n, engine.NotFolded{Job: e.Job, Kids: kids, Here: diskFull})
+		default:
+			w.write(n, func() { d.keep(w, e.ID, out) }, func() {
+				w.step(n, engine.Folded{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: w.size(out)})
+			})
+		}
+	})
+}
+
+// joined is packets with those that touch made one, to spare memory; what is in them twice stays so.
+func joined(packets []tasks.Range) (out []tasks.Range) {
+	slices.SortFunc(packets, func(a, b tasks.Range) int { return cmp.Compare(a.First, b.First) })
+	for _, p := range packets {
+		if k := len(out); k > 0 && out[k-1].Last == p.First {
+			out[k-1].Last = p.Last
+		} else {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// keep puts a blob on the disk.
+func (d *disk) keep(w *world, id merge.ID, b blob) {
+	if d.kept == nil {
+		d.kept = map[merge.ID]blob{}
+	}
+	d.drop(w, id)
+	d.kept[id] = b
+	d.bytes += w.size(b)
+	w.res.MostBlobs = max(w.res.MostBlobs, len(d.kept))
+}
+
+// drop takes a blob off the disk.
+func (d *disk) drop(w *world, id merge.ID) {
+	if b, ok := d.kept[id]; ok {
+		d.bytes -= w.size(b)
+		delete(d.kept, id)
+	}
+}
+
+func (w *world) sweep(n *node, e engine.SweepBlobs) {
+	for id := range n.disk.kept {
+		if !slices.ContainsFunc(e.Keep, func(p merge.Partial) bool { return p.ID == id }) {
+			n.disk.drop(w, id)
+		}
+	}
+}
+
 func (w *world) fetch(n *node, e engine.FetchBlob) {
 	p := e.Partial
 	w.keep(n, p, e.Sources, func(b blob, ok bool, here string) {
@@ -245,14 +325,14 @@ func (w *world) fetch(n *node, e engine.FetchBlob) {
 			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID, Here: here})
 			return
 		}
-		w.step(n, engine.Stored{Job: p.Job, ID: p.ID, Units: b.units(), Canary: b.canary})
+		w.step(n, engine.Stored{Partial: p, Units: b.units(), Canary: b.canary})
 	})
 }
 
 func (w *world) keepBlob(n *node, e engine.KeepBlob) {
 	p := e.Partial
 	w.keep(n, p, append([]tasks.PeerID{e.To}, e.Sources...), func(_ blob, ok bool, here string) {
-		w.step(n, engine.BlobKept{Job: p.Job, To: e.To, ID: p.ID, OK: ok, Full: here != ""})
+		w.step(n, engine.BlobKept{Partial: p, To: e.To, Term: e.Term, Seq: e.Seq, OK: ok, Full: here != ""})
 	})
 }
 

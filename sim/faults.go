@@ -321,7 +321,7 @@ func (w *world) rot(n *node) {
 			w.res.Faults.Rots++
 			w.harmed[id] = true
 			w.trace.printf(w.now, n, "ROT %v", id)
-			delete(n.disk.kept, id)
+			n.disk.drop(w, id)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
 )
 
 // Hostile is a run with every fault that the protocol promises to survive, in an amount and of a shape that
@@ -17,6 +19,13 @@ func Hostile(seed uint64) Config {
 		Drop: 0.05, Repeat: 0.05, Delay: 0.02, Slow: int(seed % 6), Deal: seed%2 == 0}
 	if seed%4 != 3 {
 		c.Snapshot = 5 + int(seed%20)
+	}
+	c.Folding = ledger.Config{FoldAbove: 4, MaxBlobs: 12, FoldFloor: 1 << 20}
+	switch seed / 2 % 3 {
+	case 0: // histograms, so large that two are as many as a replica may have
+		c.Flat = 10 << 20
+	case 1: // trees
+		c.PerUnit = 1 << 10
 	}
 	if seed%10 == 3 {
 		return c

@@ -169,7 +169,7 @@ func (w *world) sealGen(n *node, e engine.SealGen) {
 		delete(n.gens, e.Gen)
 		g.done.sha = w.sha()
 		n.blobs[e.ID] = g.done
-		w.step(n, engine.GenSealed{Gen: e.Gen, ID: e.ID, Units: g.done.units(), Canary: g.done.canary, SHA256: g.done.sha, Size: int64(len(g.done.packets))})
+		w.step(n, engine.GenSealed{Gen: e.Gen, ID: e.ID, Units: g.done.units(), Canary: g.done.canary, SHA256: g.done.sha, Size: w.size(g.done)})
 	})
 }
 
@@ -201,6 +201,6 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		}
 		out.sha = w.sha()
 		n.blobs[e.ID] = out
-		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: int64(len(out.packets))})
+		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: w.size(out)})
 	})
 }

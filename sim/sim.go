@@ -67,6 +67,10 @@ type Config struct {
 	BadCode    bool    // Terminate crashes everywhere until Calm, when its user has mended what it lacks
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
+	Watch      time.Duration // look at all disks so often, also in a run without faults; 0 for not
+	Flat       int64         // bytes of every blob, as of histograms
+	PerUnit    int64         // bytes that a unit adds to a blob, as to a tree; with Flat 0 a blob has as many as it has pieces
+	Folding    ledger.Config // when committed partials are merged further; the rest of it is not used
 	Generation time.Duration // a generation is sealed when it is older; default 5 s
 	Bytes      bool          // count the bytes of the home's messages, which takes time
 	Limit      time.Duration // give up at this virtual time; default 10 min
@@ -75,25 +79,30 @@ type Config struct {
 
 // Result tells how a run ended.
 type Result struct {
-	Makespan time.Duration // until the job's result was in the ledger
-	Finished bool
-	Lost     []ledger.Lost
-	Err      error // what was not as it must be
-	Messages int
-	Faults   Faults
-	Counts   ledger.Counts   // what the last home had to mend
-	Speed    float64         // of all nodes together
-	ToWork   []time.Duration // of nodes that joined late: from joining to their first packet
-	Steals   int
-	Homes    int // that led the job, one after the other
-	Load     Load
-	Unread   int           // generations that failed since their node did not see a file
-	Rerun    float64       // units processed over units wanted, minus 1
-	Again    int64         // units given to a child after they were committed
-	Longest  int           // log on a disk, in entries, where it is compacted
-	Settled  time.Duration // when the last fault ended
-	Bound    time.Duration // when the job must have ended at the latest, see Allowance
-	Hash     uint64        // of the trace of all effects
+	Makespan  time.Duration // until the job's result was in the ledger
+	Finished  bool
+	Lost      []ledger.Lost
+	Err       error // what was not as it must be
+	Messages  int
+	Faults    Faults
+	Counts    ledger.Counts   // what the last home had to mend
+	Speed     float64         // of all nodes together
+	ToWork    []time.Duration // of nodes that joined late: from joining to their first packet
+	Steals    int
+	Homes     int // that led the job, one after the other
+	Load      Load
+	Rerun     float64       // units processed over units wanted, minus 1
+	Again     int64         // units given to a child after they were committed
+	Settled   time.Duration // when the last fault ended
+	Bound     time.Duration // when the job must have ended at the latest, see Allowance
+	Unread    int           // generations that failed since their node did not see a file
+	Longest   int           // log on a disk, in entries, where it is compacted
+	Commits   int           // in the log, as first written
+	Folds     int           // proposed
+	MostBlobs int           // on one disk at once
+	MostParts int           // committed at once
+	MostBytes int64         // of blobs on one disk at once
+	Hash      uint64        // of the trace of all effects
 }
 
 // Faults counts what really happened to a run.
@@ -255,9 +264,10 @@ func (w *world) boot(n *node) error {
 	n.term = 0
 	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
+	cfg.Ledger = w.cfg.Folding
 	if w.cfg.Hasty {
 		cfg.Steal.AckWait, cfg.Steal.Resend = 50*time.Millisecond, 20*time.Millisecond
-		cfg.Ledger = ledger.Config{Audit: 300 * time.Millisecond, AuditWait: 400 * time.Millisecond, Audits: 1}
+		cfg.Ledger.Audit, cfg.Ledger.AuditWait, cfg.Ledger.Audits = 300*time.Millisecond, 400*time.Millisecond, 1
 	}
 	p, err := engine.New(cfg)
 	n.peer = p
@@ -280,6 +290,8 @@ func (w *world) start() {
 	w.planFaults()
 	if w.hostile() {
 		w.watch()
+	} else if w.cfg.Watch > 0 {
+		w.lookAtDisks()
 	}
 	if w.cfg.Trace != nil {
 		w.status()
@@ -395,6 +407,8 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.keepBlob(n, e)
 	case engine.ForgetBlob:
 		w.forget(n, e)
+	case engine.FoldBlobs, engine.FreeBlob, engine.SweepBlobs:
+		w.kept(n, e)
 	case engine.KeepResult:
 		w.keepResult(n, e)
 	case engine.FoundLedger:
@@ -419,6 +433,18 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.res.Steals++
 	case engine.Left:
 		w.left(n)
+	}
+}
+
+// kept carries out what a node wants of the blobs that it keeps for the ledger.
+func (w *world) kept(n *node, e engine.Effect) {
+	switch e := e.(type) {
+	case engine.FoldBlobs:
+		w.fold(n, e)
+	case engine.FreeBlob:
+		w.freed(n, e)
+	case engine.SweepBlobs:
+		w.sweep(n, e)
 	}
 }
 

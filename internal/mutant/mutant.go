@@ -31,6 +31,12 @@ const (
 	SnapshotTooEarly Bug = "snapshot-too-early" // a snapshot lacks the last entry that it stands for
 	TailFirst        Bug = "tail-first"         // the log before a snapshot is dropped before the snapshot is on disk
 	ForgetMembers    Bug = "forget-members"     // a snapshot is restored without its table of members
+
+	FoldDropsInput Bug = "fold-drops-input" // a merge of committed partials leaves one out, and is not counted (R1)
+	FreeBeforeFold Bug = "free-before-fold" // the inputs of a fold are freed before it is in the log (R2)
+	FoldAbsent     Bug = "fold-absent"      // a fold is applied though a kid is not committed (R3)
+	NeverFree      Bug = "never-free"       // what a fold has replaced is not freed
+	NeverFold      Bug = "never-fold"       // committed partials are not merged further
 )
 
 // Breaks says what a bug breaks.
@@ -80,6 +86,16 @@ func (b Bug) Breaks() string {
 		return "a host is given again and again, and tries, what it cannot see"
 	case BlindWord:
 		return "what one host cannot see is given up though others have not tried it"
+	case FoldDropsInput:
+		return "a merge of committed partials leaves one out, and is not counted (R1)"
+	case FreeBeforeFold:
+		return "the inputs of a fold are freed before it is in the log (R2)"
+	case FoldAbsent:
+		return "a fold is applied though not all that it replaces is committed (R3)"
+	case NeverFree:
+		return "what a fold has replaced is not freed"
+	case NeverFold:
+		return "committed partials are not merged further, and commits do not wait for that"
 	}
 	return "nothing that is known"
 }
@@ -88,5 +104,6 @@ func (b Bug) Breaks() string {
 func Bugs() []Bug {
 	return []Bug{CommitOverlap, CommitDuplicate, MergeOverlap, DropInputs, SubtractCover, SkipCanary, AckBeforeSync,
 		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit, DropUnfinished, TryForEver, BlindStrikes, BlindAgain, BlindWord,
-		SnapshotTooEarly, TailFirst, ForgetMembers}
+		SnapshotTooEarly, TailFirst, ForgetMembers,
+		FoldDropsInput, FreeBeforeFold, FoldAbsent, NeverFree, NeverFold}
 }

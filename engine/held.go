@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// held is what a node with a copy of a job's ledger keeps of partials' blobs for it. It follows the record: what is in
+// the record is kept, and what is on its way to it, as long as it may still come there. That ends when the record
+// would not admit it any more, or when an entry is applied of a later term than that of the home that has asked for
+// it: all that a home has proposed comes in the log before what the next one proposes, which asks anew. A copy that is
+// behind that of the home that asks cannot judge yet.
+type held struct {
+	blobs   map[merge.ID]heldBlob
+	applied uint64 // term of the last entry applied
+	index   uint64 // and its index
+	late    []Keep // asked for from ahead of this copy: looked at again when it has followed
+	since   uint64 // term of the log when this copy was opened
+	unswept bool   // there may be blobs from before that, of which nothing is known
+}
+
+type heldBlob struct {
+	merge.Partial
+	term uint64 // of the home that has asked for it
+	at   uint64 // the last entry that was applied there then
+	seq  uint64 // of its request
+}
+
+// hold notes that a blob is to be here, as a home asks that has applied the log as far as at.
+func (j *jobState) hold(b merge.Partial, at uint64) {
+	if j.blobs == nil {
+		j.blobs = map[merge.ID]heldBlob{}
+	}
+	j.blobs[b.ID] = heldBlob{Partial: b, term: j.term, at: at}
+}
+
+// maxLate bounds what waits for this copy to follow.
+const maxLate = 64
+
+// onKeepPartial has a blob kept for the home. What this copy has yet to free may be as much as there is room for, so it
+// follows the log first; one that does not for long, and is asked again, keeps the blob nevertheless.
+func (p *Peer) onKeepPartial(j *jobState, k Keep) {
+	same := func(l Keep) bool { return l.Partial.ID == k.Partial.ID }
+	switch {
+	case k.At > j.index && !slices.ContainsFunc(j.late, same) && len(j.late) < maxLate:
+		j.late = append(j.late, k)
+	case k.At > j.index && len(j.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID): // it is of no use before it follows
+	case k.At > j.index || j.wants(*k.Partial): // else the home has not heard yet
+		j.late = slices.DeleteFunc(j.late, same)
+		j.hold(*k.Partial, k.At)
+		b := j.blobs[k.Partial.ID]
+		b.seq = k.Seq
+		j.blobs[k.Partial.ID] = b
+		p.emit(KeepBlob{Partial: *k.Partial, Sources: k.Sources, To: j.home, Term: j.term, Seq: k.Seq})
+	}
+}
+
+// keepLate looks again at what was asked for from ahead of this copy.
+func (p *Peer) keepLate(j *jobState) {
+	late := j.late
+	j.late = nil
+	for _, k := range late {
+		p.onKeepPartial(j, k)
+	}
+}
+
+// holds reports whether a blob is to be here.
+func (j *jobState) holds(id merge.ID) bool {
+	_, ok := j.blobs[id]
+	return ok
+}
+
+// wants reports whether the record has a partial, or may come to have it.
+func (j *jobState) wants(b merge.Partial) bool {
+	if _, ok := j.record.Done.Find(b.ID); ok {
+		return true
+	}
+	return j.record.Done.Foldable(b.Kids) || j.record.Done.Judge(b, j.record.Want) == merge.Fresh
+}
+
+// follow frees what an entry that was just applied has made superfluous.
+func (p *Peer) follow(j *jobState, e ledger.Entry, index, term uint64, changed bool) {
+	newer := term > j.applied
+	j.applied, j.index = max(j.applied, term), max(j.index, index)
+	defer p.keepLate(j)
+	if changed {
+		for _, b := range []*merge.Partial{e.Commit, e.Fold} {
+			if b != nil {
+				j.hold(*b, j.index)
+			}
+		}
+	}
+	if newer || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil) {
+		p.freeAll(j)
+	}
+	if j.unswept && j.applied > j.since && !mutant.On(mutant.NeverFree) {
+		j.unswept = false
+		sweep := SweepBlobs{Job: j.id}
+		for _, b := range j.sortedBlobs() {
+			sweep.Keep = append(sweep.Keep, b.Partial)
+		}
+		p.emit(sweep)
+	}
+}
+
+// followTo is follow for all entries up to an index at once, by a snapshot of the record.
+func (p *Peer) followTo(j *jobState, index uint64) {
+	j.index = max(j.index, index)
+	for _, b := range j.record.Done.Parts() {
+		j.hold(b, j.index)
+	}
+	p.freeAll(j)
+	p.keepLate(j)
+}
+
+// freeAll frees what is neither in the record nor can come there any more.
+func (p *Peer) freeAll(j *jobState) {
+	if mutant.On(mutant.NeverFree) || j.record.Ended {
+		return
+	}
+	for _, b := range j.sortedBlobs() {
+		_, in := j.record.Done.Find(b.ID)
+		if !in && (b.term < j.applied || b.at <= j.index && !j.wants(b.Partial)) {
+			p.free(j, b.Partial)
+		}
+	}
+}
+
+// sortedBlobs are in the order of their names, for effects must not depend on that of a map.
+func (j *jobState) sortedBlobs() []heldBlob {
+	out := make([]heldBlob, 0, len(j.blobs))
+	for _, b := range j.blobs {
+		out = append(out, b)
+	}
+	slices.SortFunc(out, func(a, b heldBlob) int {
+		return cmp.Or(cmp.Compare(a.ID.Node, b.ID.Node), cmp.Compare(a.ID.Seq, b.ID.Seq))
+	})
+	return out
+}
+
+// release gives up what has not come to the record.
+func (p *Peer) release(j *jobState, id merge.ID) {
+	if _, in := j.record.Done.Find(id); in || mutant.On(mutant.NeverFree) {
+		return
+	}
+	if b, ok := j.blobs[id]; ok {
+		p.free(j, b.Partial)
+	}
+}
+
+// free gives a blob up.
+func (p *Peer) free(j *jobState, b merge.Partial) {
+	delete(j.blobs, b.ID)
+	p.emit(FreeBlob{Partial: b})
+}
+
+// freeEarly is a planted bug: the inputs of a fold are freed when it is proposed.
+func (p *Peer) freeEarly(j *jobState, e ledger.Entry) {
+	if e.Fold == nil || !mutant.On(mutant.FreeBeforeFold) {
+		return
+	}
+	for _, id := range e.Fold.Kids {
+		if b, ok := j.blobs[id]; ok {
+			p.free(j, b.Partial)
+		}
+	}
+}
+
+func (p *Peer) folded(ev Folded) {
+	b := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256, Size: ev.Size, Kids: ev.Kids, Holder: p.self}
+	j := p.job(ev.Job)
+	if j == nil || j.lead == nil || j.shut || !j.record.Done.Foldable(ev.Kids) {
+		p.emit(FreeBlob{Partial: b})
+		return
+	}
+	j.hold(b, j.index)
+	p.step(j, ledger.Folded{Partial: b})
+}
+
+// arrived takes note that a blob is here now; false if it is not wanted any more.
+func (p *Peer) arrived(id tasks.JobID, b merge.Partial) bool {
+	j := p.job(id)
+	if j == nil || j.holds(b.ID) {
+		return true // without the job its folder goes
+	}
+	p.emit(FreeBlob{Partial: b})
+	return false
+}

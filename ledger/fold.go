@@ -1,0 +1,308 @@
+package ledger
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Committed partials are merged further while a job runs, so that what a replica keeps is bounded by the size of the
+// result and not by the time that the job takes. Such a merge is a fold: it is made of blobs that are kept here, is
+// kept by a quorum like the blob of a commit, and takes the place of its inputs by one entry of the log (Entry.Fold).
+// They are freed on each replica when that is applied there.
+//
+// What holds, with B the size of the largest blob that is committed, or FoldFloor where that is more:
+//
+//   - at most MaxBlobs partials are committed, and
+//   - those that are committed or on their way to it have at most 2 B, with one fold beside them, which is no larger
+//     than they are together: where outputs are of one size, as histograms are, 3 B; where their sizes add up, as those
+//     of trees do, twice what is committed, which the result will have.
+//
+// Commits wait beyond that, and their partials are merged where they are. There are two exceptions. Covers in very many
+// pieces (merge.MaxFragments) cannot be folded: then there is one blob more for each MaxFragments/2 pieces. And where
+// folds have failed maxFoldFails times in a row commits go on, for a job shall not hang for what merging does to its
+// disk.
+type fold struct {
+	*keeping // the merge; nil until it is made
+	inputs   []merge.Partial
+	since    time.Duration // ordered; or proposed, once it is
+	proposed bool
+}
+
+const (
+	// foldMargin are places that commits leave free, so that what a home before this one has left in the log finds room.
+	foldMargin   = 2
+	maxFoldFails = 8
+	foldPause    = 250 * time.Millisecond // after the first failure; doubled after each
+	foldPauseMax = 30 * time.Second
+)
+
+// foldSteps orders a fold where one is due, and sees to it that the one under way comes to an end.
+func (h *Home) foldSteps() {
+	f := h.fold
+	switch {
+	case f == nil:
+		h.orderFold()
+	case f.keeping == nil && h.now-f.since > h.cfg.FoldWait:
+		h.foldFailed()
+	case f.keeping == nil:
+	case f.proposed && (h.now-f.since > h.cfg.Propose || mutant.On(mutant.FoldAbsent)): // more than once, to be seen sooner
+		h.proposeFold()
+	case !f.proposed:
+		h.repeatKeep(f.keeping)
+		h.settleFold()
+	}
+}
+
+// orderFold has committed partials merged here.
+func (h *Home) orderFold() {
+	if mutant.On(mutant.NeverFold) || h.now < h.foldAgain || !h.foldDue() || !h.Ready(h.cfg.Self) {
+		return
+	}
+	inputs := h.foldInputs()
+	if len(inputs) < 2 {
+		h.foldAgain = h.now + planEvery
+		return
+	}
+	h.fold = &fold{inputs: inputs, since: h.now}
+	h.counts.Folds++
+	if mutant.On(mutant.FoldDropsInput) && len(inputs) > 2 {
+		inputs = inputs[1:]
+	}
+	h.emit(Fold{Inputs: inputs})
+}
+
+// foldDue reports whether there are many committed partials, or many bytes of them, or commits wait for a fold.
+func (h *Home) foldDue() bool {
+	return len(h.keeps) > h.cfg.FoldAbove || h.pressed || h.keptBytes > max(h.cfg.FoldFloor, h.largest()*3/2)
+}
+
+// largest is the size of the largest committed blob: the best that is known of the result's.
+func (h *Home) largest() (n int64) {
+	for _, k := range h.keeps {
+		n = max(n, k.Size)
+	}
+	return n
+}
+
+// tier is the level of a blob in the tree of folds: FanIn of one level make one of the next where sizes add up.
+func tier(size int64) (n int) {
+	for size >= merge.FanIn {
+		size /= merge.FanIn
+		n++
+	}
+	return n
+}
+
+// foldInputs chooses what is folded next: FanIn partials of the lowest tier that has as many, so that a byte is
+// merged once a tier; or, where there is no such tier and commits wait or soon would, the smallest.
+func (h *Home) foldInputs() []merge.Partial {
+	all := make([]merge.Partial, 0, len(h.keeps))
+	for _, k := range h.keeps {
+		if k.by[h.cfg.Self] {
+			all = append(all, k.Partial)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b merge.Partial) int {
+		return cmp.Or(cmp.Compare(tier(a.Size), tier(b.Size)), cmp.Compare(a.Units, b.Units), cmp.Compare(a.Size, b.Size))
+	})
+	for i, j := 0, 0; i < len(all); i = j {
+		for j = i; j < len(all) && tier(all[j].Size) == tier(all[i].Size); j++ {
+		}
+		if j-i >= merge.FanIn {
+			return fitFold(all[i:j])
+		}
+	}
+	if !h.pressed && h.keptBytes <= max(h.cfg.FoldFloor, h.largest()*3/2) && len(all) <= (h.cfg.FoldAbove+h.cfg.MaxBlobs)/2 {
+		return nil
+	}
+	return fitFold(all)
+}
+
+// fitFold takes the first few whose cover together fits into an entry of the log.
+func fitFold(ps []merge.Partial) []merge.Partial {
+	var best []merge.Partial
+	for i := range ps { // one with very many pieces may fit with no other
+		var in []merge.Partial
+		var all tasks.Cover
+		for _, p := range ps[i:] {
+			if u := all.Union(p.Cover); len(u) <= merge.MaxFragments && len(in) < merge.FanIn {
+				in, all = append(in, p), u
+			}
+		}
+		if len(in) > len(best) {
+			best = in
+		}
+		if len(best) == min(len(ps), merge.FanIn) || i >= merge.FanIn || len(best) >= 2 {
+			break
+		}
+	}
+	return best
+}
+
+// room is what commits may add to what is committed.
+type room struct {
+	n, max       int // partials
+	bytes, floor int64
+	largest      int64
+	free         bool // of bounds
+}
+
+// roomLeft is the room beside what is committed or on its way to it.
+func (h *Home) roomLeft() room {
+	r := room{max: h.cfg.MaxBlobs - foldMargin, floor: h.cfg.FoldFloor, free: h.foldFails >= maxFoldFails || mutant.On(mutant.NeverFold)}
+	for _, k := range h.keeps {
+		r.take(k.Partial)
+	}
+	for _, o := range h.offers {
+		if o.state == fetching || o.state == proposed {
+			r.take(o.Partial)
+		}
+	}
+	if len(h.keeps) >= r.max && h.fold == nil && !h.foldable() {
+		r.max = math.MaxInt
+	}
+	return r
+}
+
+func (r *room) take(p merge.Partial) {
+	r.n, r.bytes, r.largest = r.n+1, r.bytes+p.Size, max(r.largest, p.Size)
+}
+
+// fits reports whether a partial may be committed now.
+func (r *room) fits(p merge.Partial) bool {
+	return r.free || r.n < r.max && r.bytes+p.Size <= max(r.floor, 2*max(r.largest, p.Size))
+}
+
+// foldable reports whether any two committed partials could be folded, now or when they are here.
+func (h *Home) foldable() bool {
+	all := make([]merge.Partial, len(h.keeps))
+	for i, k := range h.keeps {
+		all[i] = k.Partial
+	}
+	slices.SortFunc(all, func(a, b merge.Partial) int { return cmp.Compare(len(a.Cover), len(b.Cover)) })
+	return len(fitFold(all)) >= 2
+}
+
+// folded takes a merge of committed partials that is kept here now.
+func (h *Home) folded(ev Folded) {
+	f := h.fold
+	if f == nil || f.keeping != nil {
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.asks})
+		return
+	}
+	p := ev.Partial
+	p.Cover = merge.Sum(p.ID, f.inputs).Cover
+	if mutant.On(mutant.FoldDropsInput) {
+		p = merge.Sum(p.ID, f.inputs)
+		p.SHA256, p.Size = ev.Partial.SHA256, ev.Partial.Size
+	}
+	if !slices.Equal(p.Kids, merge.Sum(p.ID, f.inputs).Kids) {
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.asks}) // of an order that was given up
+		return
+	}
+	if merge.Check(p, f.inputs) != nil { // R1: it has not what its inputs have
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.asks})
+		h.foldFailed()
+		return
+	}
+	f.keeping = newKeeping(p)
+	f.by[h.cfg.Self] = true
+	h.askToKeep(f.keeping)
+	h.settleFold()
+}
+
+// settleFold proposes a fold when a quorum of the replicas keeps it.
+func (h *Home) settleFold() {
+	if f := h.fold; f != nil && f.keeping != nil && !f.proposed && h.staffed && h.quorate(f.keeping) {
+		h.proposeFold()
+	}
+}
+
+func (h *Home) proposeFold() {
+	h.fold.proposed, h.fold.since = true, h.now
+	p := h.fold.Partial
+	h.emit(Propose{Entry{Fold: &p}})
+}
+
+// notFolded takes the word that a fold could not be made.
+func (h *Home) notFolded(ev NotFolded) {
+	if f := h.fold; f != nil && f.keeping == nil && slices.EqualFunc(ev.Inputs, f.inputs, func(id merge.ID, p merge.Partial) bool { return id == p.ID }) {
+		if ev.Here != "" {
+			h.full++
+		}
+		h.foldFailed()
+	}
+}
+
+// foldFailed gives a fold up. Its inputs are as they were, and are folded later.
+func (h *Home) foldFailed() {
+	h.fold = nil
+	h.foldAgain = h.now + min(foldPause<<min(h.foldFails, 16), foldPauseMax)
+	h.foldFails++
+	h.counts.Unfolded++
+	h.dirty = true
+}
+
+// foldApplied follows the log: the inputs of a fold are replaced, or the record did not admit it.
+func (h *Home) foldApplied(p merge.Partial, changed bool) {
+	f := h.fold
+	own := f != nil && f.keeping != nil && f.ID == p.ID
+	if !changed {
+		if own && f.proposed {
+			h.foldFailed()
+		}
+		return
+	}
+	k := newKeeping(p)
+	if own {
+		k = f.keeping
+	}
+	h.dropKeeps(p.Kids)
+	h.addKeep(k)
+	if own {
+		h.fold, h.foldFails = nil, 0
+	} else {
+		h.checkFold()
+	}
+	h.pressed, h.dirty = false, true
+}
+
+// checkFold gives a fold up whose inputs are committed no more.
+func (h *Home) checkFold() {
+	if h.fold != nil && slices.ContainsFunc(h.fold.inputs, func(p merge.Partial) bool { return h.findKeep(p.ID) == nil }) {
+		h.foldFailed()
+	}
+}
+
+func (h *Home) dropKeeps(ids []merge.ID) {
+	h.keeps = slices.DeleteFunc(h.keeps, func(k *keeping) bool {
+		gone := slices.Contains(ids, k.ID)
+		if gone {
+			delete(h.keptAs, k.ID)
+			h.keptBytes -= k.Size
+		}
+		return gone
+	})
+}
+
+// reduceBlocked has partials that wait for room merged by their holders, each its own.
+func (h *Home) reduceBlocked(blocked []*offer) {
+	all := h.cover(fetching, proposed, reducing)
+	groups := map[tasks.PeerID][]*offer{}
+	for _, o := range blocked {
+		if g := groups[o.Holder]; !o.alone && !o.Large() && !h.silent(o.Holder) && len(g) < merge.FanIn && merge.Fits(all, o.Partial) {
+			groups[o.Holder], all = append(g, o), all.Union(o.Cover)
+		}
+	}
+	for _, id := range h.order {
+		if g := groups[id]; len(g) > 1 {
+			h.reduce(g)
+		}
+	}
+}

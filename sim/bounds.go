@@ -1,0 +1,103 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/merge"
+)
+
+// foldProposed looks at an entry that replaces committed parts by their merge.
+func (w *world) foldProposed(n *node, p merge.Partial, quorum int) {
+	if w.asked[p.ID] {
+		return
+	}
+	w.asked[p.ID] = true
+	have := w.count(func(d *disk) bool { return d.kept[p.ID].sha == p.SHA256 })
+	if have < quorum && !w.harmed[p.ID] {
+		w.fail("%s proposes to fold into %v, which %d replicas keep", n.id, p.ID, have)
+	}
+	for _, k := range p.Kids {
+		w.into[k] = append(w.into[k], p.ID)
+	}
+	w.res.Folds++
+}
+
+// inResult reports whether a part is among those of the result, itself or folded, or was given up.
+func (w *world) inResult(id merge.ID, parts []merge.ID) bool {
+	return w.given[id] || slices.Contains(parts, id) || slices.ContainsFunc(w.into[id], func(f merge.ID) bool { return w.inResult(f, parts) })
+}
+
+// freed takes a blob off a node's disk, which must not be one that the record has.
+func (w *world) freed(n *node, e engine.FreeBlob) {
+	n.disk.drop(w, e.Partial.ID)
+	if lead := w.leader(); lead != nil && w.hostile() && !w.ended {
+		v, _ := lead.peer.Ledger(w.id)
+		if v.Term >= n.term && slices.ContainsFunc(v.Parts, func(p merge.Partial) bool { return p.ID == e.Partial.ID }) {
+			w.fail("%s frees %v, which is committed", n.id, e.Partial.ID)
+		}
+	}
+}
+
+// What a disk may have beside what is committed: what is on its way to it, and what came to nothing of homes before.
+const spareBlobs = 40
+
+// heavyWithin is how long a disk may have more than three times the result's bytes where there are faults: what homes
+// have asked to keep in vain goes when the next one commits, and a copy of the ledger that was away has to follow.
+const heavyWithin = 30 * time.Second
+
+// mendWithin is that time; without faults there is none.
+func (w *world) mendWithin() time.Duration {
+	if !w.cfg.gentle() || w.cfg.Drop+w.cfg.Delay+w.cfg.Repeat > 0 {
+		return heavyWithin
+	}
+	return 0
+}
+
+// lookAtDisks is watch for a run without faults.
+func (w *world) lookAtDisks() {
+	w.bounded()
+	if !w.ended {
+		w.after(w.cfg.Watch, w.lookAtDisks)
+	}
+}
+
+// bounded holds what each replica keeps against the bounds that package ledger promises.
+func (w *world) bounded() {
+	most, floor := w.cfg.Folding.MaxBlobs, w.cfg.Folding.FoldFloor
+	if most == 0 {
+		most = 64
+	}
+	if floor == 0 {
+		floor = 16 << 20
+	}
+	for _, n := range w.nodes {
+		if n.disk.log == nil || !n.up || w.ended {
+			continue
+		}
+		v, ok := n.peer.Ledger(w.id)
+		if !ok {
+			continue
+		}
+		w.res.MostParts = max(w.res.MostParts, len(v.Parts))
+		w.res.MostBytes = max(w.res.MostBytes, n.disk.bytes)
+		if len(v.Parts) > most {
+			w.fail("%s has %d committed parts, more than %d", n.id, len(v.Parts), most)
+		}
+		if len(n.disk.kept) > most+spareBlobs {
+			w.fail("%s keeps %d blobs of %d committed parts", n.id, len(n.disk.kept), len(v.Parts))
+		}
+		result := w.cfg.Flat + w.cfg.PerUnit*v.Committed.Len()
+		if w.cfg.Flat+w.cfg.PerUnit == 0 || n.disk.bytes <= 3*max(result, floor) {
+			delete(w.heavy, n)
+			continue
+		}
+		if _, known := w.heavy[n]; !known {
+			w.heavy[n] = w.now
+		}
+		if w.now-w.heavy[n] >= w.mendWithin() {
+			w.fail("%s keeps %d bytes of %d blobs, of a result of %d so far, since %v", n.id, n.disk.bytes, len(n.disk.kept), result, w.heavy[n])
+		}
+	}
+}

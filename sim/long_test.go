@@ -1,0 +1,56 @@
+package sim
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// long is a job that takes so much time on nodes of 8 slots, with a commit of each node every 30 s, as real ones make
+// them. Its units are long, for what is looked at is what grows with time, and not with the number of units.
+func long(nodes int, last time.Duration) Config {
+	unit := 2 * time.Second
+	return Config{Seed: 1, Nodes: nodes, Slots: 8, Units: int64(last/unit) * int64(nodes) * 8, Files: 200, UnitTime: unit, Latency: time.Millisecond,
+		Blob: 10 * time.Millisecond, Packet: 10 * time.Second, Generation: 30 * time.Second, Replicas: 3, Deal: true, Limit: last*2 + time.Hour, Watch: time.Second}
+}
+
+// TestLongJobs plays 20 minutes of a job on 10 nodes and 4 minutes on 100; with $DTPNODE_LONG set (make soak) a day on 10
+// and on 1,000. What is committed and what lies on each disk must be bounded all the time, whether outputs are
+// histograms or trees.
+func TestLongJobs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine; runs without the race detector")
+	}
+	cases := []struct {
+		name  string
+		nodes int
+		last  time.Duration
+	}{{"10 nodes for 20 minutes", 10, 20 * time.Minute}, {"100 nodes for 4 minutes", 100, 4 * time.Minute}}
+	if os.Getenv("DTPNODE_LONG") != "" {
+		cases[0].name, cases[0].last = "10 nodes for a day", 24*time.Hour
+		cases[1].name, cases[1].nodes, cases[1].last = "1,000 nodes for a day", 1000, 24*time.Hour
+	}
+	for _, tc := range cases {
+		for _, out := range []struct {
+			name          string
+			flat, perUnit int64
+		}{{"small histograms", 1 << 20, 0}, {"large histograms", 50 << 20, 0}, {"trees", 0, 1 << 20}} {
+			t.Run(tc.name+", "+out.name, func(t *testing.T) {
+				t.Parallel()
+				c := long(tc.nodes, tc.last)
+				c.Flat, c.PerUnit = out.flat, out.perUnit
+				res := Run(c)
+				if res.Err != nil || !res.Finished {
+					t.Fatalf("after %v: %v", res.Makespan, res.Err)
+				}
+				if res.Commits < 50 || res.Folds == 0 {
+					t.Errorf("%d commits and %d folds: this was to be a long job", res.Commits, res.Folds)
+				}
+				if best := tc.last; res.Makespan > best*115/100+time.Minute {
+					t.Errorf("it took %v: commits that wait must not hold up work", res.Makespan)
+				}
+				t.Logf("%v, %d commits, %d folds; at most %d committed at once, %d blobs and %d bytes on a disk", res.Makespan, res.Commits, res.Folds, res.MostParts, res.MostBlobs, res.MostBytes)
+			})
+		}
+	}
+}
