@@ -481,6 +481,9 @@ func (p *Peer) report(j *jobState) {
 	}
 	if j.job != nil {
 		r.Unseen, r.Presumed = j.sight.unseen(&j.job.Data, j.job.Want)
+		if !j.stopped {
+			p.lookAhead(j, r.Held)
+		}
 	}
 	p.tellHome(j, Message{Report: r})
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // This host may lack files that others see: a mount, a right, a route, a plugin. Such a file is learnt of by a
-// generation that fails, which costs what the generation has done. So one failure has this host look at the
-// others: at all local files, which is cheap; of files on servers, those of a server that could not be reached twice
+// generation that fails, which costs what the generation has done. So a node looks at the local files of which it
+// holds work, and one failure has it look at the others: at all local files, which is cheap; of files on servers, those of a server that could not be reached twice
 // and of a protocol that ROOT does not know count as unseen too, and those of a folder of which two were not to be had
 // until they have been looked at one by one. What is not seen is looked at again from time to time, since mounts
 // come back.
@@ -53,6 +53,7 @@ type unread struct {
 type sight struct {
 	files  map[int]*unread // by index
 	todo   []int           // to be looked at
+	ahead  []bool          // files that were looked at before the first packet in them
 	asked  time.Duration   // when the Look that is out was emitted, 0 for none
 	next   time.Duration   // when to look again
 	wait   time.Duration
@@ -181,8 +182,10 @@ func (p *Peer) looked(ev Looked) {
 	if s.files == nil {
 		s.files = map[int]*unread{}
 	}
+	changed := false
 	for _, g := range ev.Files {
 		u := s.files[g.File]
+		changed = changed || u != nil || g.Cause != ""
 		switch {
 		case g.File < 0 || g.File >= len(j.job.Data.Files):
 		case g.Cause == "" && u != nil && p.now >= u.doubted:
@@ -198,7 +201,27 @@ func (p *Peer) looked(ev Looked) {
 	if s.asked == 0 {
 		s.swept = false
 	}
-	p.blindNow(j)
+	if changed {
+		p.blindNow(j)
+	}
+}
+
+// lookAhead looks at local files of which this node holds work and has not looked at any yet: a generation that comes
+// to one that is not there has worked in vain.
+func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
+	s, d := &j.sight, &j.job.Data
+	if s.ahead == nil {
+		s.ahead = make([]bool, len(d.Files))
+	}
+	for _, r := range held {
+		for i, _ := d.Locate(r.First); i < len(d.Files) && d.Units(i).First < r.Last; i++ {
+			if !s.ahead[i] && !remote(d.Files[i].URL) {
+				s.todo = append(s.todo, i)
+			}
+			s.ahead[i] = true
+		}
+	}
+	p.look(j)
 }
 
 // seen forgets that a file was not seen, and has all looked at that were not for the same reason.

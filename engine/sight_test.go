@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -77,6 +78,25 @@ func TestOneTryForTenThousandFiles(t *testing.T) {
 	us, presumed := j.sight.unseen(&j.job.Data, j.job.Want)
 	if len(us) != 2 || !presumed.Empty() || us[0].Files+us[1].Files != n/2+1 {
 		t.Errorf("told as %d groups, %v untried", len(us), presumed)
+	}
+}
+
+// TestLooksAheadOfItsWork has a node look at the local files of what it is given, once, before a generation comes to
+// them; and not at others.
+func TestLooksAheadOfItsWork(t *testing.T) {
+	r, j := blindRig(t, 100, func(i int) string { return fmt.Sprintf("/data/f%d.root", i) })
+	grant := steal.Grant{ID: 1, Job: jobID, Ranges: tasks.CoverOf(tasks.R(5, 75))}
+	all := r.peer.Step(r.now, Recv{From: "h", Msg: Message{Steal: &steal.Message{Grant: &grant}}})
+	for range 5 {
+		r.now += time.Second
+		all = append(all, r.peer.Step(r.now, Tick{})...)
+	}
+	if n := looks(all); n != 8 {
+		t.Fatalf("%d files are looked at, want the 8 that it holds work of", n)
+	}
+	r.peer.Step(r.now, Looked{ID: jobID, Files: []Glance{{File: 3, Cause: "missing"}}})
+	if got := j.dark(); got != 10 {
+		t.Errorf("%d units are not seen, want those of one file", got)
 	}
 }
 
