@@ -98,15 +98,7 @@ func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
 func (s *sight) presume(d *tasks.Dataset, u *unread) {
 	url := d.Files[u.File].URL
 	if !remote(url) {
-		if s.swept {
-			return
-		}
-		s.swept = true
-		for i := range d.Files {
-			if o := (u.File + 1 + i) % len(d.Files); o != u.File && !remote(d.Files[o].URL) {
-				s.todo = append(s.todo, o)
-			}
-		}
+		s.sweep(d, u)
 		return
 	}
 	key, whole := keyFor(url, u.Cause)
@@ -120,6 +112,20 @@ func (s *sight) presume(d *tasks.Dataset, u *unread) {
 		s.files[i] = &unread{Glance: Glance{i, u.Cause, u.Reason}, presumed: !whole}
 		if !whole {
 			s.todo = append(s.todo, i)
+		}
+	}
+}
+
+// sweep has all local files looked at that are not known to be missing, those behind u first.
+func (s *sight) sweep(d *tasks.Dataset, u *unread) {
+	if s.swept || remote(d.Files[u.File].URL) {
+		return
+	}
+	s.swept = true
+	s.todo = slices.DeleteFunc(s.todo, func(i int) bool { return !remote(d.Files[i].URL) })
+	for i := range d.Files {
+		if o := (u.File + 1 + i) % len(d.Files); s.files[o] == nil && !remote(d.Files[o].URL) {
+			s.todo = append(s.todo, o)
 		}
 	}
 }
@@ -192,7 +198,9 @@ func (p *Peer) looked(ev Looked) {
 			s.seen(&j.job.Data, u)
 			s.wait, s.next = lookFirst, p.now+lookFirst
 		case g.Cause != "" && u == nil:
-			s.files[g.File] = &unread{Glance: g}
+			u = &unread{Glance: g}
+			s.files[g.File] = u
+			s.sweep(&j.job.Data, u)
 		case g.Cause != "":
 			u.Glance, u.presumed = g, false
 		}
@@ -206,11 +214,12 @@ func (p *Peer) looked(ev Looked) {
 	}
 }
 
-// lookAhead looks at local files of which this node holds work and has not looked at any yet: a generation that comes
-// to one that is not there has worked in vain.
+// lookAhead looks at local files of which this node holds work, and into each folder, before its generations come to
+// them: one that does to a file that is not there has worked in vain. A file that is missing has all looked at.
 func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
 	s, d := &j.sight, &j.job.Data
-	if s.ahead == nil {
+	first := s.ahead == nil
+	if first {
 		s.ahead = make([]bool, len(d.Files))
 	}
 	for _, r := range held {
@@ -221,7 +230,24 @@ func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
 			s.ahead[i] = true
 		}
 	}
+	if first {
+		s.lookIntoFolders(d)
+	}
 	p.look(j)
+}
+
+// lookIntoFolders has one local file of each folder looked at: a mount that lacks is known before work of it is stolen.
+func (s *sight) lookIntoFolders(d *tasks.Dataset) {
+	known := map[string]bool{}
+	for i := range d.Files {
+		if url := d.Files[i].URL; !remote(url) && !known[folder(url)] {
+			known[folder(url)] = true
+			if !s.ahead[i] {
+				s.ahead[i] = true
+				s.todo = append(s.todo, i)
+			}
+		}
+	}
 }
 
 // seen forgets that a file was not seen, and has all looked at that were not for the same reason.
