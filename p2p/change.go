@@ -38,10 +38,10 @@ func (n *Node) publish(x exchange) error {
 }
 
 // tidy brings this node's own register in line with what others say, if it has one. Under n.mu.
-func (n *Node) tidy() (changed bool, err error) {
+func (n *Node) tidy() error {
 	reg, err := n.roster.draft(n.id)
 	if err != nil {
-		return false, nil //nolint:nilerr // it is no inviter
+		return nil //nolint:nilerr // it is no inviter
 	}
 	if h, ok := n.roster.registers[stay{n.id, reg.Under}]; ok {
 		was := h.register
@@ -49,16 +49,16 @@ func (n *Node) tidy() (changed bool, err error) {
 		a, errA := wire.Marshal(&was)
 		b, errB := wire.Marshal(&reg)
 		if errA != nil || errB != nil || slices.Equal(a, b) {
-			return false, errors.Join(errA, errB)
+			return errors.Join(errA, errB)
 		}
 	} else if n.roster.reign().holder != n.id {
-		return false, nil // the first one comes with the first admission
+		return nil // the first one comes with the first admission
 	}
 	x, err := n.issue(reg, exchange{})
 	if err == nil {
 		_, err = n.roster.merge(x)
 	}
-	return err == nil, err
+	return err
 }
 
 // Revoke puts id out of the cluster: every member drops its connection once it hears of it. Members that

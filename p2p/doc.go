@@ -28,6 +28,6 @@
 //	/dtpnode/N/blob          blobRequest -> blobReply, then the bytes       members
 //	gossipsub, topics "dtpnode/" + name                                     members
 //
-// N is the protocol number. Join and link carry it inside, so that nodes of different numbers can
-// tell each other so. A link frame is a kind byte (see frameKind) and a payload.
+// N is the protocol number of the link (protocol.go). Join and link carry the range that a node speaks
+// inside, so that nodes without a common number can tell each other so. A link frame is a kind byte (see frameKind) and a payload.
 package p2p

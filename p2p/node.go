@@ -163,8 +163,7 @@ func (n *Node) restore(old *saved) error {
 	if err != nil {
 		return fmt.Errorf("could not read the membership file: %w: %w", ErrDamagedState, err)
 	}
-	_, err = n.tidy()
-	return err
+	return n.tidy()
 }
 
 // found makes the first register of a cluster that begins with this node.

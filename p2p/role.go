@@ -135,7 +135,7 @@ func (n *Node) setRecovery(a reign, id peer.ID) error {
 	if err := n.publish(exchange{Successions: append(n.roster.all().Successions, s)}); err != nil {
 		return err
 	}
-	if _, err = n.tidy(); err != nil {
+	if err := n.tidy(); err != nil {
 		return err
 	}
 	return n.save()

@@ -112,7 +112,7 @@ func (n *Node) mergeFrom(id peer.ID, x exchange) {
 	if err == nil && changed {
 		err = n.refreshAddresses()
 		if err == nil {
-			_, err = n.tidy()
+			err = n.tidy()
 		}
 		if err == nil {
 			err = n.save()
