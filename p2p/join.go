@@ -90,7 +90,8 @@ func (n *Node) serveJoin(s network.Stream) {
 	}
 	// The joining node closes this connection, made when it was a stranger, and comes back as a member.
 	_, _ = io.CopyN(io.Discard, s, 1)
-	_ = n.host.Network().ClosePeer(id)
+	// Only this connection: the member may be here already on another one.
+	_ = s.Conn().Close()
 	n.membersChanged()
 }
 
@@ -114,7 +115,7 @@ func (n *Node) joinAs(ctx context.Context, text string, ephemeral bool) error {
 		return fmt.Errorf("could not join: %w", err)
 	}
 	defer n.endJoin()
-	reply, err := n.keepAsking(ctx, t, ephemeral)
+	reply, conn, err := n.keepAsking(ctx, t, ephemeral)
 	if err != nil {
 		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
 	}
@@ -122,7 +123,7 @@ func (n *Node) joinAs(ctx context.Context, text string, ephemeral bool) error {
 		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
 	}
 	n.log.Info("joined a cluster", "cluster", t.cluster.String(), "inviter", t.inviter.String())
-	_ = n.host.Network().ClosePeer(t.inviter) // see serveJoin
+	_ = conn.Close() // see serveJoin
 	n.membersChanged()
 	return nil
 }
@@ -153,41 +154,41 @@ func (n *Node) endJoin() {
 }
 
 // keepAsking asks again where the connection broke before there was an answer: with many at the door an honest
-// one may be sent away too.
-func (n *Node) keepAsking(ctx context.Context, t token, ephemeral bool) (joinReply, error) {
+// one may be sent away too. The connection that it asked on is returned with the answer.
+func (n *Node) keepAsking(ctx context.Context, t token, ephemeral bool) (joinReply, network.Conn, error) {
 	pause := joinPause
 	for try := 1; ; try++ {
-		reply, err := n.askToJoin(ctx, t, ephemeral)
+		reply, conn, err := n.askToJoin(ctx, t, ephemeral)
 		if err == nil {
-			return reply, nil
+			return reply, conn, nil
 		}
 		_ = n.host.Network().ClosePeer(t.inviter) // the next attempt starts afresh
 		if reply.Version != "" || !errors.Is(err, ErrJoinRefused) || try == joinTries {
-			return reply, err
+			return reply, nil, err
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return reply, err
+			return reply, nil, err
 		}
 		pause *= 2
 	}
 }
 
-func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinReply, error) {
+func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinReply, network.Conn, error) {
 	n.host.Peerstore().AddAddrs(t.inviter, t.addrs, peerstore.TempAddrTTL)
 	n.clearBackoff(t.inviter)
 	s, err := n.dialJoin(ctx, t)
 	if err != nil {
 		if !reachable(ctx, t.addrs) {
-			return joinReply{}, fmt.Errorf("%w (%s)", ErrUnreachable, joinAddrs(t.addrs))
+			return joinReply{}, nil, fmt.Errorf("%w (%s)", ErrUnreachable, joinAddrs(t.addrs))
 		}
-		return joinReply{}, fmt.Errorf("%w: %w", ErrJoinRefused, err)
+		return joinReply{}, nil, fmt.Errorf("%w: %w", ErrJoinRefused, err)
 	}
 	defer s.Close()
 	own, err := n.signAddresses(t.cluster, n.addressSeq()+1)
 	if err != nil {
-		return joinReply{}, err
+		return joinReply{}, nil, err
 	}
 	name := secretName(t.secret)
 	req := joinRequest{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.cfg.Name, Ephemeral: ephemeral, Invitation: name[:],
@@ -198,9 +199,9 @@ func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinRepl
 		err = readValue(s, maxRoster, &reply)
 	}
 	if err != nil {
-		return reply, fmt.Errorf("%w: %w", ErrJoinRefused, err)
+		return reply, nil, fmt.Errorf("%w: %w", ErrJoinRefused, err)
 	}
-	return reply, n.explain(reply)
+	return reply, s.Conn(), n.explain(reply)
 }
 
 func (n *Node) dialJoin(ctx context.Context, t token) (network.Stream, error) {

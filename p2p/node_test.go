@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"go.uber.org/goleak"
 )
 
@@ -192,6 +194,23 @@ func TestJoinThroughAnInviter(t *testing.T) {
 	}
 }
 
+// A roster that could not be pulled is pulled again, though the peer tells of it once.
+func TestFailedPullIsTriedAgain(t *testing.T) {
+	a, b := couple(t)
+	name := versioned(b.cfg.speaks().common(a.cfg.speaks()), "roster")
+	var tries atomic.Int32
+	a.host.SetStreamHandler(name, func(s network.Stream) {
+		if tries.Add(1) == 1 {
+			_ = s.Reset()
+			return
+		}
+		a.serveRoster(s)
+	})
+	c := open(t, config(t, "c"))
+	c.join(a.invite(Worker))
+	b.wait(0, "the new member", func(Event) bool { return b.HasRight(c.ID(), Worker) })
+}
+
 func TestJoinErrors(t *testing.T) {
 	var offset time.Duration
 	var mu sync.Mutex
@@ -225,6 +244,7 @@ func TestJoinErrors(t *testing.T) {
 		}
 	}
 	b.join(fresh)
+	b.up(0, a.ID()) // a member without any link may join anew
 	c := open(t, config(t, "c"))
 	if err := c.Join(t.Context(), fresh); !errors.Is(err, ErrTokenUsed) {
 		t.Errorf("used: %v", err)
@@ -501,9 +521,16 @@ func TestRequest(t *testing.T) {
 		t.Errorf("too large: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-started; cancel() }()
+	defer cancel()
+	go func() {
+		select {
+		case <-started:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if _, err := a.Request(ctx, b.ID(), "hang", nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Fatalf("cancelled: %v", err)
 	}
 	<-ended // the handler was told
 }

@@ -47,6 +47,7 @@ func TestFounderRolePassesOn(t *testing.T) {
 	d := open(t, config(t, "d"))
 	d.join(b.invite(Worker))
 	d.up(0, c.ID())
+	d.up(0, b.ID()) // it is waited for its end below
 	if d.Cluster() != a.ID() {
 		t.Errorf("the cluster is now called %s", d.Cluster())
 	}

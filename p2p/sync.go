@@ -56,38 +56,52 @@ func (n *Node) reconcileRosters() {
 }
 
 // pull merges the roster of l's peer, until the peer has told of no other one meanwhile. News reach a node
-// from all peers at once: most wait for their turn, and find that it is known by then.
+// from all peers at once: most wait for their turn, and find that it is known by then. A pull that fails is
+// tried again for as long as the link is up: the peer tells of its roster once.
 func (n *Node) pull(l *link) {
+	var pause time.Duration
 	for again := true; again; {
 		select {
 		case n.pulls <- struct{}{}:
 		case <-n.ctx.Done():
 			return
 		}
-		again = n.pullOnce(l)
+		var err error
+		again, err = n.pullOnce(l)
 		<-n.pulls
+		if err == nil {
+			pause = 0
+			continue
+		}
+		n.log.Info("could not pull the roster", "peer", l.id.String(), "err", err)
+		pause = n.longer(pause)
+		select {
+		case <-time.After(pause):
+		case <-l.done:
+			return
+		case <-n.ctx.Done():
+			return
+		}
 	}
 }
 
-// pullOnce reports whether the peer has told of another roster meanwhile.
-func (n *Node) pullOnce(l *link) bool {
+// pullOnce reports whether to pull again: the peer has told of another roster meanwhile, or this one could not be had.
+func (n *Node) pullOnce(l *link) (again bool, err error) {
 	n.mu.Lock()
 	want := l.digest
 	known := want == n.roster.sum
 	n.mu.Unlock()
-	var err error
 	if !known {
-		var x exchange
-		if x, err = n.fetchRoster(l); err != nil {
-			n.log.Info("could not pull the roster", "peer", l.id.String(), "err", err)
-		} else {
-			n.mergeFrom(l.id, x)
+		x, err := n.fetchRoster(l)
+		if err != nil {
+			return true, err
 		}
+		n.mergeFrom(l.id, x)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l.pulling = err == nil && l.digest != want
-	return l.pulling
+	l.pulling = l.digest != want
+	return l.pulling, nil
 }
 
 func (n *Node) fetchRoster(l *link) (x exchange, err error) {
