@@ -71,6 +71,22 @@ func TestFounderRolePassesOn(t *testing.T) {
 	c.up(0, d.ID())
 }
 
+// Whoever gives the founder's role to a node that is away stays a member until that one is back and says so.
+func TestHandoverToANodeThatIsAway(t *testing.T) {
+	a, b := couple(t)
+	b.stop()
+	if err := a.Handover(b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if !a.HasRight(a.ID(), Worker) || a.HasRight(a.ID(), Inviter) || len(a.Members()) != 2 {
+		t.Errorf("members before the new founder has spoken: %+v", a.Members())
+	}
+	b = open(t, b.cfg)
+	for _, n := range []*tnode{a, b} {
+		n.wait(0, "the old founder with all rights", func(Event) bool { return n.HasRight(a.ID(), Inviter) && n.HasRight(b.ID(), Inviter) })
+	}
+}
+
 // A member that leaves for good is gone everywhere at once, and its node is a cluster of its own afterwards.
 func TestDepart(t *testing.T) {
 	a, b := couple(t)

@@ -209,6 +209,10 @@ func (r *roster) settle() {
 		r.findInviters(counted)
 	}
 	r.findMembers(first)
+	if last := must(head.Issuer); ok && last != holder && !r.isIn(last) {
+		// It gave the role away, and the new holder has not spoken yet: unless it stays it could not even tell of that.
+		r.members[last] = member{entry: entry{Peer: head.Issuer, Name: head.Name, Rights: []Right{Worker, Submitter}, Joined: head.Founded}, level: 1}
+	}
 	if ok {
 		r.legacy, r.statements = nil, nil
 	}
@@ -322,6 +326,8 @@ func (r *roster) findMembers(holder member) {
 func (r *roster) claimed(s stay) bool {
 	return slices.ContainsFunc(r.claims[s.peer], func(c claim) bool { return c.Tenure == s.tenure })
 }
+
+func (r *roster) isIn(id peer.ID) bool { _, ok := r.members[id]; return ok }
 
 func (r *roster) has(id peer.ID, right Right) bool {
 	m, ok := r.members[id]
