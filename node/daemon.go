@@ -27,6 +27,7 @@ type Daemon struct {
 	cfg    Config
 	log    *slog.Logger
 	start  time.Time
+	boot   uint64 // number of this life
 	lock   *flock.Flock
 	ctx    context.Context // of everything the daemon runs, beside its cancel
 	cancel context.CancelFunc
@@ -108,22 +109,24 @@ func (d *Daemon) open(ctx context.Context) error {
 		d.cfg.KeepBytes = keepBytes(d.cfg.ScratchDir)
 	}
 	d.blobs = newBlobs(d.cfg.ScratchDir, d.log)
+	var err error
+	if d.boot, err = nextBoot(d.cfg.StateDir, d.start); err != nil {
+		return errors.Join(err, d.lock.Unlock())
+	}
 	d.findROOT(ctx)
 	root := ""
 	if d.root != nil {
 		root = d.root.Version
 	}
-	var err error
 	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen,
 		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
 		Blobs: d.blobs, Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
 	if err != nil {
 		return errors.Join(err, d.lock.Unlock())
 	}
-	boot := uint64(d.start.UnixMilli() / 16) // no two lives within 16 ms; room for 2^24 messages of each
-	d.peer, err = engine.New(engine.Config{Boot: boot, Replicas: d.cfg.Replicas, Keep: d.cfg.KeepBytes,
-		Quorum: quorum.Config{Seed: boot, Election: d.cfg.Election},
-		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: boot, Generation: d.cfg.CommitEvery}})
+	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keep: d.cfg.KeepBytes,
+		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election},
+		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: d.boot, Generation: d.cfg.CommitEvery}})
 	if err != nil {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())
 	}

@@ -103,7 +103,8 @@ var requests = map[string]request{
 		return d.shareResult(j)
 	}},
 	"fetched": {access: forLook, owner: (*Daemon).keptOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return nil, d.heardFetched(arg)
+		d.heardFetched(arg)
+		return nil, nil
 	}},
 }
 

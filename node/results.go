@@ -57,11 +57,10 @@ func (d *Daemon) fetched(name string) {
 
 // heardFetched takes the word of a member that a job's user has its result. It may come before that of the job's
 // end, when the result is here already.
-func (d *Daemon) heardFetched(name string) error {
+func (d *Daemon) heardFetched(name string) {
 	if sizeOf(d.resultPath(name)) >= 0 {
 		d.wasFetched(name)
 	}
-	return nil
 }
 
 // fetchedAt is when a job's result was fetched last, as far as this node knows; zero if it was not.

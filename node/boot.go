@@ -1,0 +1,46 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// bootFile keeps, in the state folder, the number of this daemon's life.
+const bootFile = "boot"
+
+// maxBoot bounds the number of a life: ids of messages and partials have 24 bits below it.
+const maxBoot = 1 << 39
+
+// nextBoot counts the lives of a daemon, durably: what it calls its own in one life must not be named so in a later
+// one. The clock alone does not do for that, for it may be set back; where the count is lost it is what is left, so
+// numbers are not below it.
+func nextBoot(stateDir string, now time.Time) (uint64, error) {
+	path := filepath.Join(stateDir, bootFile)
+	fail := func(err error) (uint64, error) {
+		return 0, fmt.Errorf("could not count the lives of this daemon in %q: %w", path, err)
+	}
+	var last uint64
+	b, err := os.ReadFile(path)
+	if err == nil {
+		last, err = strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the first one
+	case err != nil:
+		return fail(err)
+	}
+	boot := max(last+1, uint64(max(now.UnixMilli(), 0))/16) // no two lives within 16 ms are told apart by the clock
+	if last >= maxBoot || boot >= maxBoot {
+		return fail(fmt.Errorf("%d is too large: is the clock right, which says %s?", boot, now.Format(time.DateTime)))
+	}
+	if err := placeDurably(path, bytesOf(strconv.AppendUint(nil, boot, 10))); err != nil {
+		return fail(err)
+	}
+	return boot, nil
+}
