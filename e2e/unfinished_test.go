@@ -124,7 +124,8 @@ func TestUnfinishedSurvivesRestarts(t *testing.T) {
 		check(t, n.waitReady())
 	}
 	c.nodes[1].until(t, st.ID, "it cannot be finished after the restart", stuck)
-	check(t, c.nodes[2].client.Cancel(t.Context(), st.ID))
+	_, err := c.nodes[2].client.Cancel(t.Context(), st.ID)
+	check(t, err)
 	_, st = c.waitFinal(t, st.ID, settleLimit)
 	if st.State != api.Cancelled {
 		t.Errorf("the job is %s, want it cancelled", st.State)

@@ -1,7 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,5 +50,147 @@ func TestCancelledTellsWhatWasDone(t *testing.T) {
 		if end.State != api.Cancelled || end.Done < before.Done {
 			t.Errorf("%s tells of %d entries done (state %s), where %d were before", n.name, end.Done, end.State, before.Done)
 		}
+	}
+}
+
+// follower is a `dtpnode attach` under way.
+type follower struct {
+	cmd    *exec.Cmd
+	ended  chan struct{}
+	mu     sync.Mutex
+	stdout bytes.Buffer
+}
+
+// Write takes what the command prints.
+func (f *follower) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stdout.Write(b)
+}
+
+// attach follows a job in the background.
+func (n *node) attach(t *testing.T, id string, args ...string) *follower {
+	t.Helper()
+	f := &follower{ended: make(chan struct{})}
+	f.cmd = exec.CommandContext(t.Context(), n.bin, append([]string{"attach", id}, args...)...)
+	f.cmd.Env = append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)
+	f.cmd.Dir, f.cmd.Stdout, f.cmd.Stderr = t.TempDir(), f, f
+	check(t, f.cmd.Start())
+	go func() { // ends with the command
+		_ = f.cmd.Wait()
+		close(f.ended)
+	}()
+	return f
+}
+
+// text is what the command has printed until now.
+func (f *follower) text() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stdout.String()
+}
+
+// prints waits until the command has printed all of it, in this order.
+func (f *follower) prints(t *testing.T, all ...string) {
+	t.Helper()
+	err := poll(commandLimit, func() (bool, error) {
+		rest, found := f.text(), true
+		for _, s := range all {
+			_, rest, found = strings.Cut(rest, s)
+			if !found {
+				break
+			}
+		}
+		return found, nil
+	})
+	if err != nil {
+		t.Fatalf("%q is not in this order in: %s", all, f.text())
+	}
+}
+
+// widow starts three daemons with a job at the first, whose ledger all of them keep, and kills the other two.
+func widow(t *testing.T, j fakeJob) (c *cluster, home *node, id string, followers []*follower) {
+	t.Helper()
+	c = ownCluster(t, fakeSpecs(t, 3)...)
+	home = c.nodes[0]
+	id = home.submit(t, j.request(t)).ID
+	home.when(t, id, "it is safe", func(st api.JobStatus) bool { return st.Safe && len(st.Replicas) == 3 && st.Done > 0 })
+	followers = []*follower{home.attach(t, id), home.attach(t, id, "--output", "json")}
+	followers[0].prints(t, "running")
+	followers[1].prints(t, `"running"`)
+	for _, n := range c.nodes[1:] { // at once, so that no majority can do without them
+		kill(t, n.cmd.Process.Pid)
+	}
+	for _, n := range c.nodes[1:] {
+		<-n.ended
+	}
+	return c, home, id, followers
+}
+
+// listed is a job as `dtpnode ps` lists it.
+func (n *node) listed(t *testing.T, id string) (api.JobStatus, bool) {
+	t.Helper()
+	r := n.dtpnode(t, t.TempDir(), "ps", "--output", "json")
+	var all []api.JobStatus
+	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil {
+		t.Fatalf("ps: %v: %+v", err, r)
+	}
+	i := slices.IndexFunc(all, func(st api.JobStatus) bool { return st.ID == id })
+	if i < 0 {
+		return api.JobStatus{}, false
+	}
+	return all[i], true
+}
+
+// TestWaitingIsTold kills most replicas of a job: all commands tell that it waits, and why, and no rate or time left;
+// when one is back it goes on, and they tell that.
+func TestWaitingIsTold(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 12*time.Second)
+	c, home, id, followers := widow(t, j)
+	followers[0].prints(t, "waiting", "of the 3 nodes that keep its ledger", "cannot be reached")
+	followers[1].prints(t, `"state":"waiting","phase":"`, "cannot be reached")
+	check(t, poll(commandLimit, func() (bool, error) {
+		st, ok := home.listed(t, id)
+		return ok && st.State == api.Waiting && (strings.Contains(st.Phase, "n1 and n2 cannot") || strings.Contains(st.Phase, "n2 and n1 cannot")) && st.Rate == 0 && st.Units == j.units(), nil
+	}))
+	if r := home.dtpnode(t, t.TempDir(), "ps"); !strings.Contains(r.stdout, "waits: of the 3 nodes") {
+		t.Errorf("ps gives no reason: %s", r.stdout)
+	}
+	_, after, _ := strings.Cut(followers[0].text(), "waiting ")
+	if strings.Contains(after, "ETA") || strings.Contains(after, "events/s") {
+		t.Errorf("a rate or a time left while it waits: %s", after)
+	}
+	c.nodes[1].restart(t, fakeSpecs(t, 3)[1])
+	followers[0].prints(t, "waiting", "running", "done:")
+	followers[1].prints(t, `"waiting"`, `"running"`, `"done"`)
+	n, st := c.waitFinal(t, id, commandLimit)
+	j.wantCounted(t, n, st)
+}
+
+// TestCancelWhileWaiting cancels a job that waits: nothing says that it is cancelled before it is, and it is when most
+// of its replicas are back, though the node that was asked has been killed meanwhile.
+func TestCancelWhileWaiting(t *testing.T) {
+	t.Parallel()
+	c, home, id, followers := widow(t, paceOf(2, 2*time.Minute))
+	followers[0].prints(t, "waiting")
+	r := home.dtpnode(t, t.TempDir(), "cancel", id[:12])
+	if r.code != 4 || strings.Contains(r.stdout, "cancelled") || !strings.Contains(r.stderr, "not cancelled yet") || !strings.Contains(r.stderr, "may go on") {
+		t.Errorf("cancel says: %+v", r)
+	}
+	if st, ok := home.listed(t, id); !ok || st.State.Final() {
+		t.Errorf("ps tells: %v %+v", ok, st)
+	}
+	home.crash(t)
+	for i, spec := range fakeSpecs(t, 3)[:2] {
+		c.nodes[i].restart(t, spec)
+	}
+	for _, n := range c.nodes[:2] {
+		if st := n.when(t, id, "it is cancelled", func(st api.JobStatus) bool { return st.State.Final() }); st.State != api.Cancelled {
+			t.Errorf("%s tells: %+v", n.name, st)
+		}
+	}
+	if r := home.dtpnode(t, t.TempDir(), "cancel", id[:12]); r.code != 1 || !strings.Contains(r.stderr, "ended") {
+		t.Errorf("cancel of a cancelled job says: %+v", r)
 	}
 }

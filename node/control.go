@@ -83,7 +83,7 @@ func (d *Daemon) routes() http.Handler {
 	handle("GET /v1/jobs", func(r *http.Request) (any, error) { return d.allJobs(r.Context()), nil })
 	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
-	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "cancel") })
+	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.cancelFor(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/finish", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "finish") })
 	handle("POST /v1/shutdown", func(*http.Request) (any, error) { d.askQuit(); return struct{}{}, nil })
 	mux.HandleFunc("GET /v1/jobs/{id}/events", d.handleEvents)
@@ -228,6 +228,10 @@ func (d *Daemon) handleEvents(w http.ResponseWriter, r *http.Request) {
 	lost := time.Time{}
 	for {
 		over, err := f.tell(r.Context())
+		if err != nil && f.sayWaiting() {
+			err, lost = nil, time.Time{}
+			_ = f.find(r.Context()) // it may have a home again
+		}
 		switch {
 		case over || r.Context().Err() != nil:
 			return
@@ -305,6 +309,19 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 		st.State, st.Phase = api.Merging, "writing the output"
 	}
 	return f.enc.Encode(api.Event{Type: "status", Status: &st}) != nil || f.flush.Flush() != nil || final || st.State == api.CannotFinish, nil
+}
+
+// sayWaiting tells that the job waits, and why, if this node knows of it; false if not.
+func (f *follower) sayWaiting() bool {
+	known := f.d.waiters(f.name)
+	if len(known) != 1 {
+		return false
+	}
+	st, ok := f.d.waitingStatus(known[0])
+	if !ok || f.d.permit(st, forLook) != nil {
+		return false
+	}
+	return f.enc.Encode(api.Event{Type: "status", Status: &st}) == nil && f.flush.Flush() == nil
 }
 
 // endHere ends a job of this node as another tells it, and goes on with what this node tells: its user waits for

@@ -92,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 }
 
 func (d *Daemon) open(ctx context.Context) error {
-	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, d.jobsDir(), d.ledgersDir()} {
+	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, d.jobsDir(), d.ledgersDir(), d.cancelsDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("could not make folder %q: %w", dir, err)
 		}
@@ -136,6 +136,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.spawn(d.loop)
 	d.spawn(d.listen)
 	d.spawn(d.sweepOften)
+	d.spawn(d.cancelOften)
 	d.spawn(d.stopRevoked) // while this daemon was away
 	d.spawn(func() { d.followStrays(strays) })
 	return nil

@@ -403,7 +403,7 @@ func packStatus(st api.JobStatus) []byte {
 			return b
 		}
 	}
-	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done})
+	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done, Unknown: st.Unknown})
 	return b
 }
 

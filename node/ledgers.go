@@ -515,5 +515,5 @@ func (j *job) brief(c *ledgerCopy) {
 		j.running = time.Now() // clocks differ
 	}
 	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(ask.Selector), Submitted: ask.Submitted,
-		Files: len(c.desc.Data.Files), Units: c.desc.Want.Len(), Output: ask.Output}
+		Files: len(c.desc.Data.Files) + len(c.desc.Bad), Units: c.desc.Want.Len(), Output: ask.Output}
 }

@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -51,7 +49,7 @@ func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, e
 	if err == nil || !errors.As(err, &e) || e.Status != 404 {
 		return j, "", err
 	}
-	known := d.find(name)
+	known := d.waiters(name)
 	ids := d.upPeers()
 	if len(known) == 1 {
 		if home := known[0].homeNow(); home != "" {
@@ -71,33 +69,15 @@ func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, e
 
 // homeless says why a job that is known here has no home.
 func (d *Daemon) homeless(j *job) error {
-	var v engine.LedgerView
-	var ok bool
-	id, home := j.known(), j.homeNow()
-	d.ask(func(p *engine.Peer) { v, ok = p.Ledger(id) })
-	names := d.memberNames()
-	var away []string
-	for _, m := range v.Members {
-		if !names[m].up {
-			away = append(away, cmp.Or(names[m].name, m))
-		}
-	}
 	if owner := d.submitterOf(j); d.mayNoMore(owner) {
 		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", j.name[:12], d.whyStopped(owner)),
 			Hint: "none of the members that are left has a copy of its ledger, or they are just ending it"}
 	}
-	msg := fmt.Sprintf("job %s has no home just now: its replicas are choosing one", j.name[:12])
-	hint := "try again in a few seconds"
-	switch {
-	case ok && len(away) > len(v.Members)/2:
-		msg = fmt.Sprintf("job %s waits: of the %d nodes that keep its ledger %s cannot be reached, and most of them are needed", j.name[:12], len(v.Members), strings.Join(away, " and "))
-		hint = "it goes on by itself when one of them is back: start dtpnode up there"
-	case !ok && home != "" && !names[home].up:
-		name := cmp.Or(names[home].name, home)
-		msg = fmt.Sprintf("job %s waits: %s, which leads it, cannot be reached, and its ledger is not kept here", j.name[:12], name)
-		hint = "another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " + name + " again"
+	why, hint := d.waits(j)
+	if why == "" {
+		why, hint = noHomeYet, "try again in a few seconds"
 	}
-	return &api.Error{Status: 503, Message: msg, Hint: hint}
+	return &api.Error{Status: 503, Message: fmt.Sprintf("job %s waits: %s", j.name[:12], why), Hint: hint}
 }
 
 func (d *Daemon) upPeers() (ids []tasks.PeerID) {
@@ -139,12 +119,14 @@ func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, err
 	return d.cutFor(d.net.ID(), st), nil
 }
 
-// order stops, cancels or finishes a job, wherever it is led.
+// order stops or finishes a job, wherever it is led.
 func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
-	j, home, _, err := d.granted(ctx, name, forRule)
+	j, home, st, err := d.granted(ctx, name, forRule)
 	switch {
 	case err != nil:
 		return nil, err
+	case st.State == api.Waiting:
+		return nil, &api.Error{Status: 503, Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, st.ID[:min(12, len(st.ID))], st.Phase), Hint: st.Hint}
 	case j == nil:
 		_, err = d.askPeer(ctx, home, what, name)
 	default:
@@ -194,11 +176,14 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	return out
 }
 
-// jobsFor describes to a member the jobs that this node tells of, the oldest first.
+// jobsFor describes to a member the jobs that this node tells of, the oldest first, and those that wait.
 func (d *Daemon) jobsFor(who tasks.PeerID) []api.JobStatus {
 	out := []api.JobStatus{}
 	for _, j := range d.ledJobs() {
 		out = append(out, d.cutFor(who, d.statusOf(j)))
+	}
+	for _, st := range d.waitingJobs() {
+		out = append(out, d.cutFor(who, st))
 	}
 	return out
 }
@@ -209,7 +194,7 @@ func listed(all []api.JobStatus, room int) []api.JobStatus {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b api.JobStatus) int {
 		if a.State.Final() != b.State.Final() {
-			return cmp.Compare(rank(a), rank(b))
+			return cmp.Compare(rank(a), rank(b)) // those that run first
 		}
 		return b.Submitted.Compare(a.Submitted)
 	})
@@ -233,12 +218,16 @@ func listed(all []api.JobStatus, room int) []api.JobStatus {
 	return out
 }
 
-// rank puts jobs that run before those that have ended.
+// rank says what is to be believed of several descriptions of a job: that it has ended, before that it runs, before
+// that it waits as far as somebody sees.
 func rank(st api.JobStatus) int {
-	if st.State.Final() {
-		return 1
+	switch {
+	case st.State.Final():
+		return 2
+	case st.State == api.Waiting:
+		return 0
 	}
-	return 0
+	return 1
 }
 
 // jsonSize is what a job takes in a list.
@@ -258,7 +247,7 @@ func once(all []api.JobStatus) (out []api.JobStatus) {
 		switch {
 		case i < 0:
 			out = append(out, st)
-		case st.State.Final() && !out[i].State.Final(), st.State.Final() == out[i].State.Final() && st.Done > out[i].Done:
+		case rank(st) > rank(out[i]), rank(st) == rank(out[i]) && st.Done > out[i].Done:
 			out[i] = st
 		}
 	}

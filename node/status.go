@@ -35,8 +35,22 @@ func (d *Daemon) snapshot(j *job) {
 	}
 }
 
-// statusOf describes a led job.
+// statusOf describes a job that this node tells of. If it waits, that is told in place of what is being done.
 func (d *Daemon) statusOf(j *job) api.JobStatus {
+	st := d.describe(j)
+	if st.State.Halted() {
+		return st
+	}
+	if why, hint := d.waits(j); why != "" {
+		st.State, st.Phase, st.Hint, st.Rate = api.Waiting, why, hint, 0
+		for i := range st.Nodes {
+			st.Nodes[i].Rate = 0
+		}
+	}
+	return st
+}
+
+func (d *Daemon) describe(j *job) api.JobStatus {
 	if !j.final() {
 		d.snapshot(j)
 	}
@@ -66,6 +80,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	if j.desc == nil {
 		return st
 	}
+	st.Unknown = unknownFiles(j.desc)
 	v := j.view
 	st.Working = j.working.Seconds()
 	if j.working == 0 {
@@ -146,6 +161,16 @@ func badFiles(desc *tasks.Job, names map[tasks.PeerID]memberName) []api.Missing 
 			Stack: l.Stack, Tail: l.Tail, Nodes: namesOf(l.Nodes, names)})
 	}
 	return out
+}
+
+// unknownFiles counts the files that nobody knows the length of, since they could not be read when the job was planned.
+func unknownFiles(desc *tasks.Job) (n int) {
+	for _, l := range desc.Bad {
+		if l.Last < 0 {
+			n++
+		}
+	}
+	return n
 }
 
 type memberName struct {

@@ -83,7 +83,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	desc, err := d.describe(j, nonce, src, lib, files, bad)
+	desc, err := d.compose(j, nonce, src, lib, files, bad)
 	if err != nil {
 		return err
 	}
@@ -237,8 +237,8 @@ func unpackSource(b []byte) (rootexec.Source, error) {
 	return src, nil
 }
 
-// describe makes the job's description, all but what Begin adds.
-func (d *Daemon) describe(j *job, nonce []byte, src rootexec.Source, lib rootexec.Library, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
+// compose makes the job's description, all but what Begin adds.
+func (d *Daemon) compose(j *job, nonce []byte, src rootexec.Source, lib rootexec.Library, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
 	data, err := tasks.NewDataset(files)
 	if err != nil {
 		return nil, err

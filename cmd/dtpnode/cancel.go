@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/internal/submit"
 )
 
 func newCancel(g *globals) *cobra.Command {
@@ -18,7 +19,10 @@ func newCancel(g *globals) *cobra.Command {
 		Long: `cancel drops a job and what it has done. With --keep it stops the job and keeps what is done as a
 partial result, for ` + "`dtpnode get`" + `.
 
-Exit status: 0 cancelled or stopped, 1 error, 2 wrong usage.`,
+A job is cancelled when most of the nodes that keep its ledger have that on disk. If they cannot be reached just now,
+this node remembers it, through restarts, and has it done as soon as they can; until then the job may go on.
+
+Exit status: 0 cancelled or stopped, 1 error, 2 wrong usage, 4 asked, and not cancelled yet.`,
 		Example: "  dtpnode cancel 3fa9\n  dtpnode cancel 3fa9 --keep",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,18 +40,32 @@ func runCancel(ctx context.Context, g *globals, id string, keep bool) error {
 	if err != nil {
 		return err
 	}
-	st, err := client.Job(ctx, id)
-	if err != nil {
-		return err
+	if st, err := client.Job(ctx, id); err == nil { // one that waits has no description, and can be cancelled all the same
+		id = st.ID
 	}
-	act, done := client.Cancel, "cancelled"
 	if keep {
-		act, done = client.Stop, "stopped"
+		if err := client.Stop(ctx, id); err != nil {
+			return err
+		}
+		return g.showCancel(id, "stopped")
 	}
-	if err := act(ctx, st.ID); err != nil {
+	c, err := client.Cancel(ctx, id)
+	switch {
+	case err != nil:
 		return err
+	case c.Pending == "":
+		return g.showCancel(id, "cancelled")
+	case g.json():
+		if err := g.showCancel(c.ID, "asked"); err != nil {
+			return err
+		}
 	}
-	return g.show(map[string]string{"id": st.ID, "request": done}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s job %s\n", done, progress.Short(st.ID))
+	return submit.Asked(c)
+}
+
+// showCancel prints what has become of a request.
+func (g *globals) showCancel(id, request string) error {
+	return g.show(map[string]string{"id": id, "request": request}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s job %s\n", request, progress.Short(id))
 	})
 }

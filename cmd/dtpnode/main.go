@@ -19,6 +19,7 @@ const (
 	exitError       = 1
 	exitUsage       = 2
 	exitPartial     = 3
+	exitAsked       = 4
 	exitInterrupted = 130
 )
 
@@ -62,8 +63,10 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, submit.ErrPartial):
 		return exitPartial
-	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrDetached), errors.Is(err, context.Canceled):
+	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrInterrupted), errors.Is(err, submit.ErrDetached), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.Is(err, submit.ErrAsked):
+		return exitAsked
 	}
 	return exitError
 }

@@ -18,7 +18,8 @@ func newPs(g *globals) *cobra.Command {
 		Use:   "ps",
 		Short: "List jobs",
 		Long: `ps lists the jobs of all members that answer: those that run, and the newest of those that have ended. Of jobs
-of other members it shows whose they are and their state; more with the right read or admin.
+of other members it shows whose they are and their state; more with the right read or admin. A job that waits, since
+most of the nodes that keep its ledger cannot be reached, is listed with the reason.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode ps\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
@@ -56,8 +57,13 @@ func printJobs(w io.Writer, jobs []api.JobStatus) {
 			continue
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID),
-			progress.Clean(filepath.Base(j.Selector)), j.State, progress.Count(j.Units), progress.Percent(j.Done, j.Units),
+			progress.Clean(filepath.Base(j.Selector)), j.State, progress.Count(j.Units), progress.Share(j),
 			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), progress.Clean(j.HomeName), progress.Clean(submitter(j)))
 	}
 	tw.Flush()
+	for _, j := range jobs {
+		if j.State == api.Waiting && j.Phase != "" {
+			fmt.Fprintf(w, "job %s waits: %s; %s\n", progress.Short(j.ID), progress.Clean(j.Phase), progress.Clean(j.Hint))
+		}
+	}
 }

@@ -69,7 +69,8 @@ closed, the job goes on as if detached, unless run had started the node. A node 
 nothing: -o is needed then.
 
 Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing
-is listed); 130 interrupted: cancelled, or detached by Ctrl-C.`
+is listed); 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot be
+cancelled yet, since most of the nodes that keep its ledger cannot be reached: the last line says which.`
 
 func newRun(g *globals) *cobra.Command {
 	var opts runOptions

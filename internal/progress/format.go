@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // Count writes n with a comma at each thousand.
@@ -78,6 +80,31 @@ func Percent(done, total int64) string {
 		return "0%"
 	}
 	return strconv.FormatInt(int64(100*(float64(done)/float64(total))), 10) + "%"
+}
+
+// Share is how much of a job is done, in per cents; "?" where that is not known, since some file's length is not.
+func Share(st api.JobStatus) string {
+	if st.Unknown > 0 {
+		return "?"
+	}
+	return Percent(st.Done, st.Units)
+}
+
+// Extent is how much of a job is done, in words.
+func Extent(st api.JobStatus) string {
+	text := Count(st.Done) + " of " + Count(st.Units) + " events"
+	if st.Unknown > 0 {
+		return text + ", and nothing of " + Unknown(st)
+	}
+	return text
+}
+
+// Unknown names the files that no count of events is known of.
+func Unknown(st api.JobStatus) string {
+	if st.Unknown == 1 {
+		return "1 file of unknown length"
+	}
+	return Count(int64(st.Unknown)) + " files of unknown length"
 }
 
 // Clean drops control characters, so that what a peer or a job wrote cannot steer the terminal.

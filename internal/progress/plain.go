@@ -26,8 +26,8 @@ func NewPlain(w io.Writer) *Plain { return &Plain{w: w} }
 // Status shows where the job stands, if there is news.
 func (p *Plain) Status(st api.JobStatus) {
 	p.meter.add(st)
-	news := st.State != p.state || st.State == api.Preparing && st.Phase != p.phase
-	if !news && st.Seconds < p.printed+interval {
+	news := st.State != p.state || (st.State == api.Preparing || st.State == api.Waiting) && st.Phase != p.phase
+	if !news && st.Seconds < p.printed+interval && st.Seconds >= p.printed {
 		return
 	}
 	p.state, p.phase, p.printed = st.State, st.Phase, st.Seconds
@@ -35,8 +35,11 @@ func (p *Plain) Status(st api.JobStatus) {
 		fmt.Fprintf(p.w, "%s  %s\n", st.State, line(st.Phase))
 		return
 	}
-	fmt.Fprintf(p.w, "%s  %s of %s events (%s)  %s\n",
-		st.State, Count(st.Done), Count(st.Units), Percent(st.Done, st.Units), p.meter.details())
+	share := " (" + Share(st) + ")"
+	if st.Unknown > 0 {
+		share = ""
+	}
+	fmt.Fprintf(p.w, "%s  %s%s  %s\n", st.State, Extent(st), share, p.meter.details())
 }
 
 // Ask shows a question.
@@ -55,7 +58,7 @@ func (p *Plain) Close() {}
 // details is what is shown beside the count of events.
 func (m *meter) details() string {
 	st := m.last
-	if st.State == api.Preparing {
+	if st.State == api.Preparing || st.State == api.Waiting {
 		return line(st.Phase)
 	}
 	rate, bytes := st.Rate, m.bytes
@@ -66,6 +69,9 @@ func (m *meter) details() string {
 		rate = m.units
 	}
 	s := fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(bytes))
+	if still := m.still(); still > 0 {
+		s = "nothing done for " + Seconds(still)
+	}
 	if left := m.left(); left >= 0 {
 		s += "  ETA " + Seconds(left)
 	}
@@ -83,6 +89,7 @@ func (m *meter) details() string {
 type JSON struct {
 	enc     *json.Encoder
 	state   api.JobState
+	phase   string
 	printed float64
 }
 
@@ -91,10 +98,11 @@ func NewJSON(w io.Writer) *JSON { return &JSON{enc: json.NewEncoder(w)} }
 
 // Status prints a status event.
 func (p *JSON) Status(st api.JobStatus) {
-	if st.State == p.state && st.Seconds < p.printed+0.5 {
+	news := st.State != p.state || st.State == api.Waiting && st.Phase != p.phase
+	if !news && st.Seconds < p.printed+0.5 && st.Seconds >= p.printed {
 		return
 	}
-	p.state, p.printed = st.State, st.Seconds
+	p.state, p.phase, p.printed = st.State, st.Phase, st.Seconds
 	_ = p.enc.Encode(api.Event{Type: "status", Status: &st})
 }
 

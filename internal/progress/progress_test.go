@@ -221,3 +221,81 @@ func TestSummaryLong(t *testing.T) {
 		t.Errorf("%d ranges listed:\n%s", n, b.String())
 	}
 }
+
+// TestWaiting wants no rate and no time left while nothing moves: the reason, if the job waits, in all formats; and the
+// usual line when it goes on.
+func TestWaiting(t *testing.T) {
+	const why = "of the 3 nodes that keep its ledger b and c cannot be reached"
+	var plain, events bytes.Buffer
+	p, j, m := NewPlain(&plain), NewJSON(&events), meter{}
+	all := course()[:50]
+	st := all[len(all)-1]
+	for range 30 {
+		st.Seconds += 0.2
+		st.State, st.Phase, st.Rate = api.Waiting, why, 0
+		all = append(all, st)
+	}
+	for range 30 {
+		st.Seconds += 0.2
+		st.State, st.Phase, st.Rate, st.Done = api.Running, "", 250_000, st.Done+50_000
+		all = append(all, st)
+	}
+	for _, st := range all {
+		p.Status(st)
+		j.Status(st)
+		m.add(st)
+		if st.State == api.Waiting && m.details() != why {
+			t.Fatalf("beside the bar: %q", m.details())
+		}
+	}
+	if !strings.Contains(m.details(), "ETA") {
+		t.Errorf("no ETA when it goes on: %s", m.details())
+	}
+	if !strings.Contains(plain.String(), "waiting  2,000,000 of 4,000,000 events (50%)  "+why+"\n") {
+		t.Errorf("no reason among plain lines:\n%s", plain.String())
+	}
+	if !strings.Contains(events.String(), `"state":"waiting","phase":"`+why) {
+		t.Errorf("no reason among events:\n%s", events.String())
+	}
+}
+
+// TestStill wants no rate and no time left of a job whose state says that it runs, and of which nothing comes.
+func TestStill(t *testing.T) {
+	var m meter
+	all := course()[:50]
+	for _, st := range all {
+		m.add(st)
+	}
+	st := all[len(all)-1]
+	for range 100 {
+		st.Seconds += 0.2
+		m.add(st)
+		if quiet := st.Seconds - all[len(all)-1].Seconds; quiet > 3.1 && (strings.Contains(m.details(), "ETA") || strings.Contains(m.details(), "events/s")) {
+			t.Fatalf("after %.1f s without any progress: %s", quiet, m.details())
+		}
+	}
+	if !strings.Contains(m.details(), "nothing done for 20s") {
+		t.Error(m.details())
+	}
+	for range 10 { // a job whose packets take 2 s each is no such job
+		st.Seconds, st.Done = st.Seconds+2, st.Done+1000
+		m.add(st)
+	}
+	if !strings.Contains(m.details(), "ETA") {
+		t.Error(m.details())
+	}
+}
+
+// TestUnknownLength wants no share of a whole that nobody knows.
+func TestUnknownLength(t *testing.T) {
+	st := api.JobStatus{ID: "j", State: api.Partial, Units: 1000, Done: 1000, Committed: 1000, Unknown: 1, Seconds: 2}
+	var b bytes.Buffer
+	NewPlain(&b).Status(st)
+	Summary(&b, st)
+	if got := b.String(); strings.Contains(got, "100%") || strings.Count(got, "1,000 of 1,000 events, and nothing of 1 file of unknown length") != 2 {
+		t.Error(got)
+	}
+	if got := Share(st); got != "?" {
+		t.Errorf("share %q", got)
+	}
+}

@@ -14,8 +14,8 @@ import (
 // Summary prints how a job ended: each node's share, what is missing and why, what to do next.
 func Summary(w io.Writer, st api.JobStatus) {
 	rate := average(float64(st.Done), st)
-	fmt.Fprintf(w, "%s: %s of %s events in %s (%sevents/s, %s read), job %s\n", st.State,
-		Count(st.Done), Count(st.Units), Seconds(st.Seconds), Rate(rate), Bytes(float64(st.Bytes)), Short(st.ID))
+	fmt.Fprintf(w, "%s: %s in %s (%sevents/s, %s read), job %s\n", st.State,
+		Extent(st), Seconds(st.Seconds), Rate(rate), Bytes(float64(st.Bytes)), Short(st.ID))
 	Nodes(w, st)
 	missing(w, st)
 	if len(st.Apart) > 0 {

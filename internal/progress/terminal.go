@@ -65,14 +65,18 @@ func (t *Terminal) before(decor.Statistics) string {
 	if st.Units == 0 {
 		return string(st.State)
 	}
-	return fmt.Sprintf("%s %s/%s", st.State, Count(st.Done), Count(st.Units))
+	text := fmt.Sprintf("%s %s/%s", st.State, Count(st.Done), Count(st.Units))
+	if st.Unknown > 0 {
+		text += " + " + Unknown(st)
+	}
+	return text
 }
 
 // after is what stands right of the bar.
 func (t *Terminal) after(decor.Statistics) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return fmt.Sprintf("%4s", Percent(t.meter.last.Done, t.meter.last.Units))
+	return fmt.Sprintf("%4s", Share(t.meter.last))
 }
 
 // below writes the lines under the bar. A line that wraps would spoil the redrawing: it is cut.

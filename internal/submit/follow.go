@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"syscall"
 
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -17,13 +19,16 @@ var (
 	ErrPartial   = errors.New("the result is partial")
 	ErrCancelled = errors.New("the job was cancelled")
 	ErrDetached  = errors.New("detached: the job goes on")
+	ErrAsked     = errors.New("asked to cancel the job, which is not cancelled yet")
+	// ErrInterrupted is an interrupt after which the job is not known to be cancelled.
+	ErrInterrupted = errors.New("interrupted")
 )
 
 // Jobs is what following needs of a daemon; *api.Client has it.
 type Jobs interface {
 	Follow(ctx context.Context, id string, on func(api.Event) error) (api.JobStatus, error)
 	Stop(ctx context.Context, id string) error
-	Cancel(ctx context.Context, id string) error
+	Cancel(ctx context.Context, id string) (api.Cancellation, error)
 }
 
 // Printer shows a job; package progress has three.
@@ -134,8 +139,8 @@ func (l *loop) event(ev api.Event) {
 
 // end is reached when the stream has ended.
 func (l *loop) end(err error) (api.JobStatus, error) {
-	if l.cancelled {
-		return l.last, ErrCancelled // its record may be gone already
+	if l.cancelled && (l.last.State == api.Cancelled || !l.last.State.Final()) {
+		return l.last, cancelled(l.last) // the daemon has said so, and its record may be gone already
 	}
 	if err == nil && l.lines == 0 && l.last.Stdout != "" {
 		l.Print(l.last.Stdout) // followed too late for its events
@@ -143,12 +148,12 @@ func (l *loop) end(err error) (api.JobStatus, error) {
 	return l.last, err
 }
 
-// interrupt asks the user, or cancels where there is nobody to ask or the user insists. A third
-// interrupt does not wait for the daemon.
+// interrupt asks the user, or cancels where there is nobody to ask or the user insists. One after the daemon has
+// cancelled does not wait for the end of its events.
 func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	switch {
 	case l.cancelled:
-		return ErrCancelled
+		return cancelled(l.last)
 	case l.asking, l.Keys == nil, sig == syscall.SIGTERM:
 		return l.cancel(ctx)
 	}
@@ -185,11 +190,23 @@ func (l *loop) answer(ctx context.Context, key byte) error {
 
 func (l *loop) cancel(ctx context.Context) error {
 	l.endQuestion()
-	l.cancelled = true
-	if err := l.Jobs.Cancel(ctx, l.id); err != nil {
-		return fmt.Errorf("%w, but the daemon was not reached: %w", ErrCancelled, err)
+	c, err := l.Jobs.Cancel(ctx, l.id)
+	var refused *api.Error
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusConflict: // it has just ended by itself
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w, but the job could not be cancelled, and may go on: %w", ErrInterrupted, err)
+	case c.Pending != "":
+		return fmt.Errorf("%w: %w", ErrInterrupted, Asked(c))
 	}
+	l.cancelled = true
 	return nil
+}
+
+// Asked is ErrAsked with what is so of a cancel that is pending.
+func Asked(c api.Cancellation) error {
+	return fmt.Errorf("%w: %s; it is cancelled as soon as most of the nodes that keep its ledger agree, and until then it may go on", ErrAsked, c.Pending)
 }
 
 func (l *loop) endQuestion() {
@@ -215,6 +232,9 @@ func Outcome(st api.JobStatus) error {
 	case api.Done:
 		return nil
 	case api.Partial:
+		if st.Unknown > 0 {
+			return fmt.Errorf("%w: %d of %d events are in it, and nothing of %s", ErrPartial, st.Committed, st.Units, progress.Unknown(st))
+		}
 		return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
 	case api.Cancelled:
 		return cancelled(st)

@@ -27,6 +27,7 @@ type fakeJobs struct {
 	calls   chan string
 	err     error // of Follow at the end of events
 	refuses bool
+	pending string // why a cancel has no effect yet
 }
 
 func newFakeJobs() *fakeJobs {
@@ -66,13 +67,15 @@ func (f *fakeJobs) Stop(context.Context, string) error {
 	return nil
 }
 
-func (f *fakeJobs) Cancel(context.Context, string) error {
+func (f *fakeJobs) Cancel(context.Context, string) (api.Cancellation, error) {
 	f.calls <- "cancel"
 	if f.refuses {
-		return io.ErrUnexpectedEOF
+		return api.Cancellation{}, io.ErrUnexpectedEOF
 	}
-	f.status(api.Cancelled)
-	return nil
+	if f.pending == "" {
+		f.status(api.Cancelled)
+	}
+	return api.Cancellation{ID: "j", Pending: f.pending}, nil
 }
 
 // fakePrinter notes what it is told, and tells when it is asked a question.
@@ -239,7 +242,19 @@ func TestCancelUnreached(t *testing.T) {
 	s := start(t, false, true)
 	s.jobs.refuses = true
 	s.interrupts <- os.Interrupt
-	if got := <-s.ended; !errors.Is(got.err, ErrCancelled) || !errors.Is(got.err, io.ErrUnexpectedEOF) {
+	if got := <-s.ended; errors.Is(got.err, ErrCancelled) || !errors.Is(got.err, ErrInterrupted) || !errors.Is(got.err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v", got.err)
+	}
+}
+
+// TestCancelPending wants no job called cancelled that is not.
+func TestCancelPending(t *testing.T) {
+	s := start(t, false, true)
+	s.jobs.pending = "b and c cannot be reached"
+	s.interrupts <- os.Interrupt
+	got := <-s.ended
+	if errors.Is(got.err, ErrCancelled) || !errors.Is(got.err, ErrInterrupted) || !strings.Contains(got.err.Error(), "may go on") ||
+		!strings.Contains(got.err.Error(), s.jobs.pending) {
 		t.Errorf("got %v", got.err)
 	}
 }

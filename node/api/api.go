@@ -12,7 +12,7 @@
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
 //	GET  /v1/jobs/{id}/events       newline-delimited Event until the job ends
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result
-//	POST /v1/jobs/{id}/cancel       drop the job and its results
+//	POST /v1/jobs/{id}/cancel       drop the job and its results -> Cancellation
 //	POST /v1/jobs/{id}/finish       try again to finish a job that could not be finished
 //	GET  /v1/jobs/{id}/partials     tar of what is committed: ROOT files, and manifest.json, a Manifest
 //	GET  /v1/jobs/{id}/logs         text: what the job's children printed
@@ -31,8 +31,11 @@ type JobState string
 const (
 	Preparing JobState = "preparing" // planning, compiling, Begin
 	Running   JobState = "running"
-	Merging   JobState = "merging" // all units committed; last merge, Terminate, output
-	Done      JobState = "done"
+	// Waiting says that nothing of the job can be committed just now, since most of the nodes that keep its ledger, or
+	// its home, cannot be reached; the phase says which. It goes on by itself when they are back.
+	Waiting JobState = "waiting"
+	Merging JobState = "merging" // all units committed; last merge, Terminate, output
+	Done    JobState = "done"
 	// CannotFinish says that all is committed, and that the last merge, Terminate or writing the output failed. The
 	// ledger is kept until the job is finished after all, is cancelled, or expires like a result that nobody fetches.
 	CannotFinish JobState = "cannot finish"
@@ -111,11 +114,12 @@ type JobStatus struct {
 	Working   float64   `json:"working_seconds,omitempty"` // of these, from the first packet to the last
 
 	Files     int     `json:"files"`
-	Units     int64   `json:"units"`     // wanted
-	Done      int64   `json:"done"`      // processed, committed or not; never above Units
-	Committed int64   `json:"committed"` // in the ledger
-	Bytes     int64   `json:"bytes"`     // read
-	Rate      float64 `json:"rate"`      // units/s, recent
+	Unknown   int     `json:"unknown_files,omitempty"` // files whose length could not be read: units counts nothing of them
+	Units     int64   `json:"units"`                   // wanted, of the files whose length is known
+	Done      int64   `json:"done"`                    // processed, committed or not; never above Units
+	Committed int64   `json:"committed"`               // in the ledger
+	Bytes     int64   `json:"bytes"`                   // read
+	Rate      float64 `json:"rate"`                    // units/s, recent
 
 	Packets int64      `json:"packets"`
 	Steals  int64      `json:"steals"`
@@ -176,6 +180,12 @@ type Missing struct {
 	Tries  int      `json:"tries"`
 	Stack  string   `json:"stack,omitempty"`
 	Tail   string   `json:"tail,omitempty"` // last lines the child printed
+}
+
+// Cancellation answers a request to cancel a job.
+type Cancellation struct {
+	ID      string `json:"id"`
+	Pending string `json:"pending,omitempty"` // why the job is not cancelled yet; the daemon sees to it. Empty: it is
 }
 
 // Event is one line of a job's event stream. Type "status" carries a status (sent several times a

@@ -129,10 +129,9 @@ func (c *Client) Stop(ctx context.Context, id string) error {
 	return err
 }
 
-// Cancel drops a job and its results.
-func (c *Client) Cancel(ctx context.Context, id string) error {
-	_, err := call[struct{}](ctx, c, http.MethodPost, jobPath(id, "/cancel"), nil)
-	return err
+// Cancel drops a job and its results, at once or, if the answer says that it is pending, as soon as that can be.
+func (c *Client) Cancel(ctx context.Context, id string) (Cancellation, error) {
+	return call[Cancellation](ctx, c, http.MethodPost, jobPath(id, "/cancel"), nil)
 }
 
 // Finish has the end of a job that could not be finished tried again.

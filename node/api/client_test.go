@@ -85,7 +85,7 @@ func TestClientCalls(t *testing.T) {
 		func() error { j, err := c.Jobs(ctx); return want(j[0].ID, "x", err) },
 		func() error { j, err := c.Job(ctx, "a/b"); return want(j.ID, "x", err) },
 		func() error { return c.Stop(ctx, "a") },
-		func() error { return c.Cancel(ctx, "a") },
+		func() error { _, err := c.Cancel(ctx, "a"); return err },
 		func() error { return c.Logs(ctx, "a", true, &out) },
 		func() error { _, err := c.Result(ctx, "a", &out); return err },
 		func() error { return c.Shutdown(ctx) },

@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A job is cancelled when a quorum of its ledger has that end, and not before. Where that cannot be had at once, the
+// node that was asked remembers it, as a file named like the job in the folder cancels, until it has told the job's
+// home and the job has ended, through restarts of its own.
+
+// Times of a cancel.
+const (
+	cancelEvery = time.Second             // between attempts to have one carried out that is remembered
+	cancelWait  = 2500 * time.Millisecond // for the end to be in the ledger, before the user is told that it is not yet
+)
+
+func (d *Daemon) cancelsDir() string { return filepath.Join(d.cfg.StateDir, "cancels") }
+
+// cancelFor cancels a job for this node's user, and says so only if that is its end.
+func (d *Daemon) cancelFor(ctx context.Context, name string) (api.Cancellation, error) {
+	j, at, st, err := d.granted(ctx, name, forRule)
+	var e *api.Error
+	switch {
+	case errors.As(err, &e) && e.Status == http.StatusServiceUnavailable:
+		return d.cancelHomeless(name, e)
+	case err != nil:
+		return api.Cancellation{}, err
+	case st.State == api.Waiting:
+		return d.cancelLater(st.ID, st.Phase)
+	}
+	if err := d.tellCancel(ctx, j, at, st.ID); err != nil {
+		if j != nil || errors.Is(err, p2p.ErrRemote) {
+			return api.Cancellation{}, err
+		}
+		return d.cancelLater(st.ID, "the node that leads it did not answer")
+	}
+	ctx, stop := context.WithTimeout(ctx, cancelWait)
+	defer stop()
+	for id := st.ID; ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
+		if now, err := d.statusFrom(ctx, j, at, id); err == nil && now.State.Final() {
+			return ended(now)
+		}
+	}
+	return d.cancelLater(st.ID, "the nodes that keep its ledger have not confirmed it yet")
+}
+
+// ended is the answer to a cancel of a job that has ended meanwhile, by that or by itself.
+func ended(st api.JobStatus) (api.Cancellation, error) {
+	if st.State == api.Cancelled {
+		return api.Cancellation{ID: st.ID}, nil
+	}
+	return api.Cancellation{}, &api.Error{Status: http.StatusConflict, Message: "the job has ended by itself: " + string(st.State), Hint: "dtpnode get fetches its result"}
+}
+
+// tellCancel tells a job's home that it is to be cancelled.
+func (d *Daemon) tellCancel(ctx context.Context, j *job, home tasks.PeerID, name string) error {
+	if j != nil {
+		return d.steer(ctx, j, "cancel")
+	}
+	_, err := d.askPeer(ctx, home, "cancel", name)
+	return err
+}
+
+// cancelHomeless remembers the cancel of a job that is known here and that nobody leads.
+func (d *Daemon) cancelHomeless(name string, why *api.Error) (api.Cancellation, error) {
+	known := d.waiters(name)
+	if len(known) != 1 {
+		return api.Cancellation{}, why
+	}
+	j := known[0]
+	if owner := d.submitterOf(j); !d.may(d.net.ID(), owner, forRule) {
+		return api.Cancellation{}, d.refusal(j.name, owner, forRule)
+	}
+	reason, _ := d.waits(j)
+	if reason == "" {
+		reason = noHomeYet
+	}
+	return d.cancelLater(j.name, reason)
+}
+
+// cancelLater remembers, durably, that a job is to be cancelled.
+func (d *Daemon) cancelLater(name, why string) (api.Cancellation, error) {
+	if nonce, err := hex.DecodeString(name); err != nil || len(nonce) != 16 {
+		return api.Cancellation{}, fmt.Errorf("could not cancel: %q is no name of a job", name)
+	}
+	path := filepath.Join(d.cancelsDir(), name)
+	err := writeFile(path, nil)
+	if err == nil {
+		err = errors.Join(syncFile(path), syncDir(d.cancelsDir()))
+	}
+	if err != nil {
+		return api.Cancellation{}, fmt.Errorf("could not cancel: %s; nor could this be remembered for later: %w", why, err)
+	}
+	d.log.Info("remembers that a job is to be cancelled", "job", name[:min(12, len(name))], "reason", why)
+	return api.Cancellation{ID: name, Pending: why}, nil
+}
+
+// cancelOften has the cancels carried out that are remembered, until the daemon closes.
+func (d *Daemon) cancelOften() {
+	tick := time.NewTicker(cancelEvery)
+	defer tick.Stop()
+	for {
+		entries, _ := os.ReadDir(d.cancelsDir())
+		for _, e := range entries {
+			if d.cancelNow(e) {
+				if err := os.Remove(filepath.Join(d.cancelsDir(), e.Name())); err != nil {
+					d.log.Warn("could not forget that a job was to be cancelled", "job", e.Name(), "reason", err)
+				}
+			}
+		}
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// cancelNow tries to have a remembered cancel carried out; over says that it is, or can never be.
+func (d *Daemon) cancelNow(e os.DirEntry) (over bool) {
+	j, at, st, err := d.granted(d.ctx, e.Name(), forRule)
+	var refused *api.Error
+	switch {
+	case err == nil && st.State.Final():
+		d.log.Info("a job that was to be cancelled has ended", "job", e.Name(), "state", st.State)
+		return true
+	case err == nil && st.State != api.Waiting:
+		_ = d.tellCancel(d.ctx, j, at, st.ID) // it is asked again until the job has ended
+		return false
+	case errors.As(err, &refused) && (refused.Status == http.StatusForbidden || refused.Status == http.StatusGone):
+		d.log.Warn("cannot have a job cancelled", "job", e.Name(), "reason", err)
+		return true
+	}
+	info, err := e.Info()
+	return err == nil && time.Since(info.ModTime()) > d.cfg.KeepFor
+}

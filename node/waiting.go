@@ -1,0 +1,125 @@
+package node
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// A job waits while nobody can write to its ledger: most of the nodes that keep it cannot be reached, or they have no
+// home among them. Whoever knows of the job says so, and why, in place of what was last heard of it.
+
+// waits says why a job goes on no further just now, and what its user can do; empty if it does.
+func (d *Daemon) waits(j *job) (why, hint string) {
+	id := j.known()
+	if id == "" {
+		return "", ""
+	}
+	var v engine.LedgerView
+	var kept, leads bool
+	d.ask(func(p *engine.Peer) {
+		v, kept = p.Ledger(id)
+		_, leads = p.Leads(id)
+	})
+	names, home := d.memberNames(), j.homeNow()
+	var away []string
+	for _, m := range v.Members {
+		if !names[m].up {
+			away = append(away, cmp.Or(names[m].name, m))
+		}
+	}
+	homeless := !leads && !names[home].up
+	switch n := len(v.Members); {
+	case kept && n > 0 && 2*(n-len(away)) <= n:
+		return fmt.Sprintf("of the %d nodes that keep its ledger %s cannot be reached, and most of them are needed", n, strings.Join(away, " and ")),
+			"it goes on by itself when enough of them are back: start dtpnode up there"
+	case !kept && homeless && home != "":
+		name := cmp.Or(names[home].name, home)
+		return fmt.Sprintf("%s, which leads it, cannot be reached, and its ledger is not kept here", name),
+			"another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " + name + " again"
+	case homeless:
+		return noHomeYet, "try again in a few seconds"
+	}
+	return "", ""
+}
+
+// noHomeYet is why a job waits whose replicas can reach one another.
+const noHomeYet = "it has no home just now: its replicas are choosing one"
+
+// waitingStatus describes a job that waits and that this node does not lead; ok is false if it does not wait.
+func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
+	if j.final() {
+		return st, false
+	}
+	id := j.known()
+	if c := d.ledgerOf(id); c != nil {
+		j.mu.Lock()
+		j.brief(c)
+		j.mu.Unlock()
+	}
+	if st = d.statusOf(j); st.State != api.Waiting {
+		return st, false
+	}
+	st.ID = j.name
+	var v engine.LedgerView
+	d.ask(func(p *engine.Peer) { v, ok = p.Ledger(id) })
+	if ok {
+		st.Committed = v.Committed.Len()
+		st.Done = max(st.Done, st.Committed)
+		st.Replicas = d.names(v.Members)
+	}
+	st.Home, st.Safe = j.homeNow(), false
+	st.HomeName = d.memberNames()[st.Home].name
+	return st, true
+}
+
+// waitingJobs describes the jobs that wait, of which this node has the ledger or which were submitted here, and that
+// nobody leads who is known here.
+func (d *Daemon) waitingJobs() (out []api.JobStatus) {
+	for _, j := range d.candidates("") {
+		j.mu.Lock()
+		led, mine, id := j.led, j.mine, j.id
+		j.mu.Unlock()
+		if led || !mine && d.ledgerOf(id) == nil {
+			continue
+		}
+		if st, ok := d.waitingStatus(j); ok {
+			out = append(out, st)
+		}
+	}
+	return out
+}
+
+// candidates are the jobs that this node knows by a beginning of their name, be it by a copy of their ledger alone.
+func (d *Daemon) candidates(prefix string) (out []*job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, j := range d.byName {
+		if strings.HasPrefix(name, prefix) {
+			out = append(out, j)
+		}
+	}
+	for id, c := range d.copies {
+		name := hex.EncodeToString(c.desc.Nonce)
+		if d.byName[name] != nil || d.jobs[id] != nil || !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		j := newJob(d.ctx, name) // of an earlier life, which nobody has led since
+		j.cancel()
+		j.id, j.desc = id, c.desc
+		out = append(out, j)
+	}
+	return out
+}
+
+// waiters are the jobs that a user may mean by the beginning of a name; too short a one means none.
+func (d *Daemon) waiters(prefix string) []*job {
+	if len(prefix) < 4 {
+		return nil
+	}
+	return d.candidates(prefix)
+}
