@@ -340,7 +340,7 @@ func (f *follower) endHere(st api.JobStatus) bool {
 		return false
 	}
 	if !j.final() {
-		f.d.spawn(func() { f.d.endStray(j, st) })
+		f.d.spawn(func() { f.d.strayOver(&stray{job: j, restored: true}) }) // the others are asked too
 	}
 	if j.leads() && j.final() {
 		f.job, f.sent = j, maxClientLines // what other nodes printed is in the status

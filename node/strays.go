@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -89,19 +91,12 @@ func (d *Daemon) strayOver(s *stray) bool {
 	if now != nil && now.final() { // its ledger here has told, and that wrote the output
 		return true
 	}
-	known, asked := false, 0
-	for _, id := range d.upPeers() {
-		st, err := d.remoteStatus(d.ctx, id, j.name)
-		if err == nil || errors.Is(err, p2p.ErrRemote) {
-			asked++
-		}
-		known = known || err == nil
-		if err != nil || !st.State.Final() {
-			continue
-		}
+	told, asked := d.tellingOf(j)
+	if st, ok := agreedEnd(told); ok {
 		d.endStray(j, st)
 		return true
 	}
+	known := len(told) > 0
 	alone := len(d.net.Members()) == 1
 	switch {
 	case known || s.restored || (asked == 0 && !alone):
@@ -113,6 +108,48 @@ func (d *Daemon) strayOver(s *stray) bool {
 		return true
 	}
 	return false
+}
+
+// tellingOf asks all members that are up about a job: what those say that know of it, and how many answered at all.
+func (d *Daemon) tellingOf(j *job) (told []api.JobStatus, asked int) {
+	peers := d.upPeers()
+	answers, errs := make([]api.JobStatus, len(peers)), make([]error, len(peers))
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i, id := range peers {
+		g.Go(func() error {
+			answers[i], errs[i] = d.remoteStatus(d.ctx, id, j.name)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	for i, err := range errs {
+		if err == nil || errors.Is(err, p2p.ErrRemote) {
+			asked++
+		}
+		if err == nil && answers[i].ID == j.name {
+			told = append(told, answers[i])
+		}
+	}
+	return told, asked
+}
+
+// agreedEnd is how a job ended, if more than half of those that tell of it say so, with the same result. A member that
+// says that the job goes on is as good as one that says that it has ended, so one of them alone takes no job from its
+// submitter while another tells of it. Where only one member tells of the job at all, its word has to do.
+func agreedEnd(told []api.JobStatus) (api.JobStatus, bool) {
+	for _, st := range told {
+		same := 0
+		for _, o := range told {
+			if o.State == st.State && o.SHA256 == st.SHA256 {
+				same++
+			}
+		}
+		if st.State.Final() && 2*same > len(told) {
+			return st, true
+		}
+	}
+	return api.JobStatus{}, false
 }
 
 // loseStray ends a stray that nobody knows of.
