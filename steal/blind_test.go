@@ -100,7 +100,7 @@ func TestGrantsLeaveOutWhatIsBlind(t *testing.T) {
 			}
 			return c
 		}
-		mine := cover("mine")
+		var mine tasks.Cover
 		var given tasks.Cover
 		for now := time.Duration(1); now < 20; now++ {
 			if rapid.IntRange(0, 3).Draw(r, "sight") == 0 {
