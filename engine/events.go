@@ -384,6 +384,12 @@ type (
 	}
 	// Stolen reports a steal's latency.
 	Stolen struct{ Wait time.Duration }
+	// Violation tells that a member sent what no honest node sends: whatever it was, it had no effect.
+	Violation struct {
+		From tasks.PeerID
+		Job  tasks.JobID
+		What Wrong
+	}
 	// Left tells that this peer has nothing any more that others need.
 	Left struct{}
 )
@@ -415,4 +421,5 @@ func (FailJob) isEffect()     {}
 func (SetAside) isEffect()    {}
 func (JobOver) isEffect()     {}
 func (Stolen) isEffect()      {}
+func (Violation) isEffect()   {}
 func (Left) isEffect()        {}

@@ -19,6 +19,13 @@ const maxJobs = 1024
 
 // recv takes a message. Words of a home are taken from that job's home only.
 func (p *Peer) recv(from tasks.PeerID, m Message) {
+	j := p.job(m.Job)
+	if from != p.self {
+		if why := p.wrong(from, j, &m); why != "" {
+			p.violated(from, m.Job, why)
+			return
+		}
+	}
 	if m.Steal != nil {
 		p.schedule(steal.Recv{From: from, Msg: *m.Steal})
 		return
@@ -27,7 +34,6 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		p.onOpen(from, m)
 		return
 	}
-	j := p.job(m.Job)
 	switch {
 	case m.Report != nil || m.Offer != nil || m.Refuse != nil:
 		p.toHome(from, j, m)
@@ -61,7 +67,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Told != nil:
 		p.local(j.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
 		return
-	case m.Order == OrderOver && j.lead == nil && from == j.asked: // the home may be gone
+	case m.Order == OrderOver && !p.knowsByLog(j) && from == j.asked: // the home may be gone
 		p.closeJob(j, false)
 		return
 	}
@@ -73,11 +79,16 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 // obeys reports whether a word of from is that of the job's home. One of a later term than any known is
 // believed, since its announcement may have been lost.
 func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
-	if (term > j.term || mutant.On(mutant.StaleTerm)) && j.lead == nil { // a home that is another's learns so by its log
+	if (term > j.term || mutant.On(mutant.StaleTerm)) && !p.knowsByLog(j) {
 		p.setHome(j, from, term)
 	}
 	return from == j.home && term == j.term
 }
+
+// knowsByLog reports whether this peer learns of another home from the job's log, and from nobody's mere word: it
+// leads the job, or has a copy of the ledger that counts. So a member that claims to lead in a later term cannot have
+// the ledger forgotten.
+func (p *Peer) knowsByLog(j *jobState) bool { return j.lead != nil || (j.log != nil && j.seated()) }
 
 // fromHome does what the job's home says.
 func (p *Peer) fromHome(j *jobState, m Message) {

@@ -53,7 +53,7 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	case over:
 		p.send(from, Message{Job: m.Job, Term: term, Order: OrderOver})
 	case j == nil:
-	case j.lead == nil && m.Moved.Term > j.term:
+	case m.Moved.Term > j.term && !p.knowsByLog(j):
 		p.setHome(j, m.Moved.Home, m.Moved.Term)
 	case j.home != "" && j.home != from && (m.Moved.Home == p.self || m.Moved.Term < j.term):
 		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})

@@ -58,9 +58,10 @@ type Daemon struct {
 	jobs   map[tasks.JobID]*job
 	copies map[tasks.JobID]*ledgerCopy
 	byName map[string]*job
-	unread map[string]string // names of jobs whose ledgers here are damaged, and how
-	past   []string          // names of jobs of other nodes that have ended, the oldest first
-	packed map[string]string // library key -> hash of its packed form
+	wrongs map[tasks.PeerID]*wrongs // what members sent that breaks the rules
+	unread map[string]string        // names of jobs whose ledgers here are damaged, and how
+	past   []string                 // names of jobs of other nodes that have ended, the oldest first
+	packed map[string]string        // library key -> hash of its packed form
 	gens   map[steal.GenID]*run
 	rates  map[string]float64 // units/s a slot by code, from earlier jobs
 	plans  *planCache
@@ -80,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
-		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
+		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(), turns: map[tasks.PeerID]chan struct{}{}, called: map[tasks.PeerID]string{}, handouts: map[string]*handout{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -103,6 +103,8 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.spawn(func() { d.look(e) })
 	case engine.Stolen:
 		d.steals.add(e.Wait)
+	case engine.Violation:
+		d.violated(e.From, e.Job, e.What, string(e.What))
 	case engine.Left:
 		close(d.left)
 	default:
@@ -199,11 +201,11 @@ func (d *Daemon) listen() {
 func (d *Daemon) receive(from tasks.PeerID, payload []byte) {
 	var m engine.Message
 	if err := wire.Unmarshal(payload, &m); err != nil {
-		d.log.Warn("dropped a malformed message", "from", from, "reason", err)
+		d.violated(from, "", undecodable, err.Error())
 		return
 	}
 	if why := d.forbidden(from, &m); why != "" {
-		d.log.Warn("dropped a message", "from", from, "job", m.Job.Short(), "reason", why)
+		d.violated(from, m.Job, rightless, why)
 		return
 	}
 	received(m)

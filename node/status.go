@@ -337,7 +337,7 @@ func (d *Daemon) cannotRun() bool {
 // members describes the cluster.
 func (d *Daemon) members() []api.Member {
 	var out []api.Member
-	blind := d.blindMembers()
+	blind, wrong := d.blindMembers(), d.wrongsOf()
 	for _, m := range d.net.Members() {
 		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
 			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral}
@@ -346,6 +346,9 @@ func (d *Daemon) members() []api.Member {
 		}
 		if m.Up && !m.Self && a.Note == "" {
 			a.Note = d.note(m.Info)
+		}
+		if a.Note == "" {
+			a.Note = wrong[m.ID]
 		}
 		if a.Note == "" {
 			a.Note = blind[m.ID]

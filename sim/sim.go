@@ -431,6 +431,8 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.look(n, e)
 	case engine.Stolen:
 		w.res.Steals++
+	case engine.Violation: // there are no liars here
+		w.fail("%s accuses %s, which is honest: %s", n.id, e.From, e.What)
 	case engine.Left:
 		w.left(n)
 	}

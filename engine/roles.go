@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Sender says who may send a kind of message. What comes from anybody else changes nothing.
+type Sender string
+
+// Senders.
+const (
+	AnyMember  Sender = "any member"              // for what it says of itself
+	TheHome    Sender = "the job's home"          // that leads the job in the term that this node follows
+	AReplica   Sender = "a replica of the ledger" // as the log here names them
+	WhoWasSent Sender = "whom this node has asked"
+)
+
+// Wrong names what no honest node sends, for the eyes of whom it concerns: Violation carries it.
+type Wrong string
+
+// Wrongs. There are few, so that they can be counted by kind.
+const (
+	Malformed    Wrong = "malformed message"                      // not exactly one thing said, or a number that cannot be
+	NotItsOwn    Wrong = "speaks of another's partial as its own" // or of another as home
+	OutsideJob   Wrong = "units that are not of the job"
+	FalsePartial Wrong = "a partial that is not what was offered"
+)
+
+// Rule is one line of the table of messages: who may send what, and what is checked of it before it has any effect.
+// A message whose sender is not the right one is dropped. One that fails its check is told as a Violation, since no
+// honest node sends it, however late, lost or repeated its messages are.
+type Rule struct {
+	Field  string // of Message
+	Sender Sender
+	Checks string // in words, for people
+
+	in    func(m *Message) bool
+	check func(p *Peer, j *jobState, from tasks.PeerID, m *Message) Wrong
+}
+
+// Rules is the table, one line for each field of Message that says something.
+func Rules() []Rule { return rules }
+
+var rules = []Rule{
+	{"Steal", AnyMember, "one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; an acknowledgement is of a grant to its sender",
+		func(m *Message) bool { return m.Steal != nil }, checkSteal},
+	{"Open", TheHome, "it names its sender as the home, and a time between reports that can be",
+		func(m *Message) bool { return m.Open != nil }, checkOpen},
+	{"Report", AnyMember, "what it holds is of the job; its failures blame units of the job", func(m *Message) bool { return m.Report != nil }, checkReport},
+	{"Ack", TheHome, "as many times as names", func(m *Message) bool { return m.Ack != nil }, checkAck},
+	{"Offer", AnyMember, "the partial is of this job, made and held by its sender, covers units of the job, and as many as it counts",
+		func(m *Message) bool { return m.Offer != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Offer })},
+	{"Answer", TheHome, "the partial that it names is offered here", func(m *Message) bool { return m.Answer != nil }, fine},
+	{"Gather", AnyMember, "as Offer", func(m *Message) bool { return m.Gather != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Gather })},
+	{"Told", WhoWasSent, "a known word, from the node to which the partial was offered", func(m *Message) bool { return m.Told != nil }, checkTold},
+	{"Reduce", TheHome, "the partials are of this job, disjoint, and those of this node as they lie here", func(m *Message) bool { return m.Reduce != nil }, checkReduce},
+	{"Drop", TheHome, "units of the job", func(m *Message) bool { return m.Drop != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Drop })},
+	{"Undone", TheHome, "units of the job", func(m *Message) bool { return m.Undone != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Undone })},
+	{"Yield", TheHome, "units of the job", func(m *Message) bool { return m.Yield != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Yield })},
+	{"Refuse", WhoWasSent, "the merge was ordered of its sender", func(m *Message) bool { return m.Refuse != nil }, checkRefuse},
+	{"Try", TheHome, "units of the job", func(m *Message) bool { return m.Try != nil }, checkUnits(func(m *Message) tasks.Cover { return tasks.Cover{*m.Try} })},
+	{"Order", TheHome, "a known word", func(m *Message) bool { return m.Order != NoOrder }, checkOrder},
+	{"Moved", AnyMember, "a term that can be", func(m *Message) bool { return m.Moved != nil }, checkMoved},
+	{"Enlist", TheHome, "it names the log's first voters", func(m *Message) bool { return m.Enlist != nil }, checkEnlist},
+	{"Enlisted", WhoWasSent, "it names its sender, and answers what it was asked with", func(m *Message) bool { return m.Enlisted != nil }, checkEnlisted},
+	{"Resign", AnyMember, "nothing: the answer is the log's", func(m *Message) bool { return m.Resign != nil }, fine},
+	{"Resigned", AReplica, "it answers what this node asked", func(m *Message) bool { return m.Resigned != nil }, fine},
+	{"Frame", AReplica, "by package quorum", func(m *Message) bool { return len(m.Frame) > 0 }, fine},
+	{"Keep", TheHome, "a partial of this job, or a result", func(m *Message) bool { return m.Keep != nil }, checkKeep},
+	{"Kept", AReplica, "it was asked for; a partial's by a member that the log names", func(m *Message) bool { return m.Kept != nil }, fine},
+	{"Ended", AReplica, "see Record", func(m *Message) bool { return m.Ended != nil }, fine},
+}
+
+// wrong says what is wrong with a message, whoever its job's home is; empty if an honest node may have sent it.
+func (p *Peer) wrong(from tasks.PeerID, j *jobState, m *Message) Wrong {
+	var rule *Rule
+	for i := range rules {
+		switch {
+		case !rules[i].in(m):
+		case rule != nil:
+			return Malformed
+		default:
+			rule = &rules[i]
+		}
+	}
+	if rule == nil || m.Term > maxTerm {
+		return Malformed
+	}
+	return rule.check(p, j, from, m)
+}
+
+// violated tells of a member that sent what no honest node sends.
+func (p *Peer) violated(from tasks.PeerID, job tasks.JobID, what Wrong) {
+	if from != p.self {
+		p.emit(Violation{From: from, Job: job, What: what})
+	}
+}
+
+const (
+	maxTerm     = 1 << 62 // no log gets there
+	maxNamed    = 1 << 10 // partials or peers named in a message
+	maxHash     = 128     // characters of a hash, hex
+	maxFounders = 16      // voters with whom a log began
+)
+
+// space are the units of a job, as far as they are known here.
+func (j *jobState) space() tasks.Range {
+	switch {
+	case j != nil && j.job != nil:
+		return j.job.Want
+	case j != nil && j.desc != nil:
+		return j.desc.Want
+	}
+	return tasks.R(0, math.MaxInt64)
+}
+
+func fine(*Peer, *jobState, tasks.PeerID, *Message) Wrong { return "" }
+
+func outside(j *jobState, covers ...tasks.Cover) Wrong {
+	for _, c := range covers {
+		if !c.Valid(j.space()) {
+			return OutsideJob
+		}
+	}
+	return ""
+}
+
+func checkUnits(of func(*Message) tasks.Cover) func(*Peer, *jobState, tasks.PeerID, *Message) Wrong {
+	return func(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong { return outside(j, of(m)) }
+}
+
+func checkSteal(p *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	s, said := m.Steal, 0
+	for _, in := range []bool{s.Request != nil, s.Grant != nil, s.Ack != nil, s.Refuse != nil} {
+		if in {
+			said++
+		}
+	}
+	switch {
+	case said != 1 || (s.Request != nil && (len(s.Request.Jobs) > steal.MaxJobs || len(s.Request.Rates) != len(s.Request.Jobs))):
+		return Malformed
+	case s.Grant != nil && s.Grant.Ranges.Empty():
+		return Malformed
+	case s.Grant != nil:
+		return outside(p.job(s.Grant.Job), s.Grant.Ranges)
+	}
+	return ""
+}
+
+func checkOpen(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
+	switch {
+	case m.Open.Home != from:
+		return NotItsOwn
+	case m.Open.Every < 0 || m.Open.Every > maxEvery:
+		return Malformed
+	}
+	return ""
+}
+
+func checkReport(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
+	for _, f := range m.Report.Failures {
+		if !f.Blame.Empty() && f.Blame.Intersect(j.space()) != f.Blame {
+			return OutsideJob
+		}
+	}
+	return outside(j, m.Report.Held, m.Report.Also)
+}
+
+func checkAck(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if len(m.Ack.Busy) > maxNamed || len(m.Ack.Busy) != len(m.Ack.Left) || m.Ack.Every < 0 || m.Ack.Every > maxEvery {
+		return Malformed
+	}
+	return ""
+}
+
+// checkOwn checks a partial that its holder offers.
+func checkOwn(of func(*Message) *merge.Partial) func(*Peer, *jobState, tasks.PeerID, *Message) Wrong {
+	return func(_ *Peer, j *jobState, from tasks.PeerID, m *Message) Wrong {
+		part := of(m)
+		if part.Holder != from || part.ID.Node != from || part.Job != m.Job {
+			return NotItsOwn
+		}
+		return checkPartial(j, m.Job, part)
+	}
+}
+
+// checkPartial checks what is plain to see of any partial.
+func checkPartial(j *jobState, job tasks.JobID, part *merge.Partial) Wrong {
+	switch {
+	case part.Job != job || part.Size < 0 || part.Climb < 0 || part.Cover.Empty() || len(part.Kids) > maxNamed || len(part.SHA256) > maxHash:
+		return Malformed
+	case !part.Cover.Valid(j.space()):
+		return OutsideJob
+	case part.Units != part.Cover.Len():
+		return FalsePartial
+	}
+	return ""
+}
+
+func checkTold(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if m.Told.Word < merge.Noted || m.Told.Word > merge.Released {
+		return Malformed
+	}
+	return ""
+}
+
+func checkReduce(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
+	for i := range m.Reduce.Inputs {
+		if why := checkPartial(j, m.Job, &m.Reduce.Inputs[i]); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func checkRefuse(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if len(m.Refuse) > maxNamed {
+		return Malformed
+	}
+	return ""
+}
+
+func checkOrder(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if m.Order < OrderStop || m.Order > OrderRest {
+		return Malformed
+	}
+	return ""
+}
+
+func checkMoved(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if m.Moved.Term > maxTerm {
+		return Malformed
+	}
+	return ""
+}
+
+func checkEnlist(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if n := len(m.Enlist.Voters); n == 0 || n > maxFounders {
+		return Malformed
+	}
+	return ""
+}
+
+func checkEnlisted(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
+	if m.Enlisted.Member.Peer != from {
+		return NotItsOwn
+	}
+	return ""
+}
+
+func checkKeep(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
+	switch k := m.Keep; {
+	case (k.Partial == nil) == (k.Result == nil) || len(k.Sources) > maxNamed:
+		return Malformed
+	case k.Partial != nil:
+		return checkPartial(j, m.Job, k.Partial)
+	case k.Result.Size < 0 || len(k.Result.SHA256) > maxHash:
+		return Malformed
+	}
+	return ""
+}

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A member that sends what no honest node sends, or what it has no right to send, is counted, and its link is closed
+// after a few such messages within wrongsWithin. One that has just lost a right may not have heard of that: it is
+// given more of them.
+const (
+	wrongsWithin = time.Minute
+	maxWrongs    = 5
+	maxRightless = 20
+	maxWrongly   = 1024 // members remembered
+)
+
+// Kinds of wrong messages beside those that the engine names.
+const (
+	undecodable engine.Wrong = "message that cannot be read"
+	rightless   engine.Wrong = "message that it has no right to send"
+)
+
+// wrongs is what a member has sent that it should not have.
+type wrongs struct {
+	counts map[engine.Wrong]int // since this daemon started
+	since  time.Time            // of the messages that count towards closing the link
+	recent int
+	unfit  int // of these, for want of a right
+}
+
+// String is what members and status show of it.
+func (w *wrongs) String() string {
+	var worst engine.Wrong
+	all := 0
+	for _, k := range slices.Sorted(maps.Keys(w.counts)) {
+		if all += w.counts[k]; worst == "" || w.counts[k] > w.counts[worst] {
+			worst = k
+		}
+	}
+	return fmt.Sprintf("sent %d messages that break the rules, most of them: %s", all, worst)
+}
+
+// wronged counts a message of a member that breaks the rules, and reports whether the link is to be closed.
+func (d *Daemon) wronged(from tasks.PeerID, what engine.Wrong) (enough bool, note string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.wrongs[from]
+	if w == nil {
+		if len(d.wrongs) >= maxWrongly {
+			clear(d.wrongs)
+		}
+		w = &wrongs{counts: map[engine.Wrong]int{}}
+		d.wrongs[from] = w
+	}
+	if w.counts[what]++; time.Since(w.since) > wrongsWithin {
+		w.since, w.recent, w.unfit = time.Now(), 0, 0
+	}
+	if what == rightless {
+		w.unfit++
+	} else {
+		w.recent++
+	}
+	enough = w.recent >= maxWrongs || w.unfit >= maxRightless
+	if enough {
+		w.recent, w.unfit = 0, 0
+	}
+	return enough, w.String()
+}
+
+// violated takes note of a member's message that breaks the rules.
+func (d *Daemon) violated(from tasks.PeerID, job tasks.JobID, what engine.Wrong, why string) {
+	d.log.Warn("dropped a message that breaks the rules", "from", from, "job", job.Short(), "wrong", what, "reason", why)
+	enough, note := d.wronged(from, what)
+	if !enough {
+		return
+	}
+	d.spawn(func() {
+		if err := d.net.Shun(from, note); err != nil {
+			d.log.Warn("could not close the link to a member that breaks the rules", "from", from, "reason", err)
+		}
+	})
+}
+
+// wrongsOf describes what members have sent against the rules, for those that have.
+func (d *Daemon) wrongsOf() map[tasks.PeerID]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make(map[tasks.PeerID]string, len(d.wrongs))
+	for id, w := range d.wrongs {
+		out[id] = w.String()
+	}
+	return out
+}

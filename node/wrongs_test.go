@@ -1,0 +1,26 @@
+package node
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// TestWrongMessagesCloseTheLink counts what a member sends against the rules: its link is closed after a few, later for
+// want of a right, and who it was is remembered.
+func TestWrongMessagesCloseTheLink(t *testing.T) {
+	d := &Daemon{wrongs: map[tasks.PeerID]*wrongs{}}
+	for what, most := range map[engine.Wrong]int{engine.OutsideJob: maxWrongs, rightless: maxRightless} {
+		from := tasks.PeerID("peer " + what)
+		for i := 1; i <= most; i++ {
+			if enough, _ := d.wronged(from, what); enough != (i == most) {
+				t.Errorf("after %d messages (%s) the link is closed: %v", i, what, enough)
+			}
+		}
+		if note := d.wrongsOf()[from]; !strings.Contains(note, string(what)) {
+			t.Errorf("the member's note is %q", note)
+		}
+	}
+}
