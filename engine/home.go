@@ -116,6 +116,7 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 	case m.Drop != nil:
 		if j.job != nil && m.Drop.Valid(j.job.Want) {
 			p.schedule(steal.Drop{Job: j.id, Cover: m.Drop})
+			p.local(j.parts.Committed(m.Drop))
 		}
 	case m.Undone != nil:
 		if j.job != nil && m.Undone.Valid(j.job.Want) {
@@ -178,6 +179,7 @@ const maxEvery = time.Hour
 func (j *jobState) pace(every time.Duration) {
 	if every > 0 && every <= maxEvery {
 		j.every = every
+		j.parts.SetPace(every)
 		j.next = min(j.next, j.reported+every)
 	}
 }
@@ -303,6 +305,8 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 				p.freeEarly(j, e.Entry)
 				p.propose(j, e.Entry)
 			}
+		case ledger.False:
+			p.violated(e.By, j.id, FalsePartial)
 		case ledger.Over:
 			for _, id := range e.Spares {
 				p.sendAsHome(j, id, Message{Ended: &Ended{Result: *j.record.Result}})

@@ -256,6 +256,7 @@ func checkKeep(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 	switch k := m.Keep; {
 	case (k.Partial == nil) == (k.Result == nil) || len(k.Sources) > maxNamed:
 		return Malformed
+	case k.Free: // it names a partial that this node may forget, and need say no more of it
 	case k.Partial != nil:
 		return checkPartial(j, m.Job, k.Partial)
 	case k.Result.Size < 0 || len(k.Result.SHA256) > maxHash:

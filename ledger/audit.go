@@ -49,6 +49,7 @@ func (h *Home) audit() {
 	h.stopAgain()
 	h.audits++
 	h.rankBusy()
+	h.doubtAll()
 	held, twice := h.sweep()
 	open := h.open().Minus(held)
 	if !open.Empty() {
@@ -72,10 +73,12 @@ func (h *Home) audit() {
 func (h *Home) answered() tasks.Cover {
 	var rs []tasks.Range
 	for _, o := range h.offers {
-		rs = append(rs, o.Cover...)
+		if !h.shady(o.Holder) || o.state == proposed {
+			rs = append(rs, o.Cover...)
+		}
 	}
 	for _, id := range h.order {
-		rs = append(rs, h.nodes[id].report.Also...)
+		rs = append(rs, h.nodes[id].also()...)
 	}
 	for _, s := range h.suspects {
 		if s.at == "" {
@@ -123,7 +126,7 @@ type pair [2]tasks.PeerID
 func (h *Home) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
 	var all []holding
 	for _, id := range h.order {
-		for _, r := range h.nodes[id].report.Held {
+		for _, r := range h.nodes[id].held() {
 			all = append(all, holding{r, id})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -12,9 +13,10 @@ import (
 type suspect struct {
 	tasks.Range
 	Failed
-	at     tasks.PeerID  // where it is being tried now, empty if nowhere
-	waited int           // audits, for a second node to try it on
-	aside  time.Duration // when setting it aside was last proposed, 0 for never
+	by     map[tasks.PeerID]int // tries that failed, by node
+	at     tasks.PeerID         // where it is being tried now, empty if nowhere
+	waited int                  // audits, for a second node to try it on
+	aside  time.Duration        // when setting it aside was last proposed, 0 for never
 }
 
 // secondWait is how many audits a range that has failed often enough, all on one node, waits for nodes that
@@ -24,7 +26,7 @@ const secondWait = 10
 // failed books one failure reported by a node.
 func (h *Home) failed(from tasks.PeerID, f Failure) {
 	f = f.Cut()
-	if f.Fatal {
+	if f.Fatal && h.fatalFor(from) {
 		h.fail(Failed{Failure: f, Nodes: []tasks.PeerID{from}, Tries: 1})
 		return
 	}
@@ -37,7 +39,10 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		if h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
 			continue
 		}
-		s := h.suspectFor(blame)
+		if !h.credible(from, blame) {
+			continue
+		}
+		s := h.suspectFor(from, blame)
 		s.book(from, f)
 		s.at = ""
 		h.decide(s)
@@ -46,13 +51,49 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 
 // decide sets s aside if it has failed often enough, or has it tried once more.
 func (h *Home) decide(s *suspect) {
-	switch struck := s.Tries >= h.cfg.Strikes && len(s.Nodes) >= min(2, h.workers(s.Range)); {
+	enough := len(s.Nodes) >= min(2, h.workers(s.Range)) || mutant.On(mutant.OneNodesWord)
+	switch struck := s.Tries >= h.cfg.Strikes && enough; {
 	case struck && len(s.Nodes) < 2 && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
 	case struck:
 		h.setAside(s)
 	default:
 		h.try(s)
 	}
+}
+
+// fatalFor reports whether the job fails since a node says that no attempt can go well: see shared.
+func (h *Home) fatalFor(from tasks.PeerID) bool {
+	h.fatal[from] = true
+	return h.shared(slices.Collect(maps.Keys(h.fatal))) && !(len(h.fatal) < 2 && h.loading())
+}
+
+// shared reports whether so many nodes say the same that it is not for a few liars to say: this one is among them, or
+// they are most of those that work.
+func (h *Home) shared(by []tasks.PeerID) bool {
+	return slices.Contains(by, h.cfg.Self) || 2*len(by) > h.workers(h.want)
+}
+
+func (s *suspect) book(from tasks.PeerID, why Failure) {
+	if s.by == nil {
+		s.by = map[tasks.PeerID]int{}
+	}
+	s.by[from]++
+	s.Failed.book(from, why)
+}
+
+// narrow makes a suspect of a range that only one node has blamed: what others say was of another range.
+func (s *suspect) narrow(r tasks.Range, from tasks.PeerID) {
+	if s.Range == r {
+		return
+	}
+	s.Range = r
+	for id := range s.by {
+		if id != from {
+			s.Tries -= s.by[id]
+			delete(s.by, id)
+		}
+	}
+	s.Nodes = slices.DeleteFunc(s.Nodes, func(id tasks.PeerID) bool { return id != from })
 }
 
 func (f *Failed) book(from tasks.PeerID, why Failure) {
@@ -65,17 +106,17 @@ func (f *Failed) book(from tasks.PeerID, why Failure) {
 
 // suspectFor finds the suspect that blame is of. A trial of a whole file or cluster that narrows the
 // blame down goes on with the narrower range, and its other units go back to work on the node.
-func (h *Home) suspectFor(blame tasks.Range) *suspect {
+func (h *Home) suspectFor(from tasks.PeerID, blame tasks.Range) *suspect {
 	for _, s := range h.suspects {
-		if s.Intersect(blame) == blame {
-			s.Range = blame
+		if s.Intersect(blame) == blame && (s.Range == blame || s.at == from || s.by[from] > 0) {
+			s.narrow(blame, from)
 			return s
 		}
 	}
 	s := &suspect{Range: blame}
 	for _, o := range h.suspects { // wider than one that is known: take that one over
-		if o.Intersect(blame) == o.Range {
-			s.Failed = o.Failed
+		if o.Intersect(blame) == o.Range && o.by[from] == o.Tries {
+			s.Failed, s.by = o.Failed, o.by
 		}
 	}
 	h.suspects = slices.DeleteFunc(h.suspects, func(o *suspect) bool { return o.Intersect(blame) == o.Range })
@@ -177,7 +218,7 @@ func (h *Home) judgeNode(from tasks.PeerID) {
 	others := h.hopes(from)
 	switch {
 	case h.Ended() || h.stopped:
-	case others > 0 && (len(h.general.Nodes) < 2 || h.proven() || !h.record.Done.Cover().Empty()):
+	case others > 0 && (len(h.general.Nodes) < 2 || !h.shared(h.general.Nodes) || h.proven() || !h.record.Done.Cover().Empty()):
 		if h.strikes[from] >= h.cfg.Strikes && h.shunned[from] == "" {
 			h.shunned[from] = h.general.Reason
 			h.emit(Shun{ID: from, Reason: h.general.Reason})

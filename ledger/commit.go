@@ -52,6 +52,8 @@ func (h *Home) dropOffers(which func(*offer) bool) {
 	h.offers = slices.DeleteFunc(h.offers, func(o *offer) bool {
 		gone := which(o)
 		if gone {
+			by := h.standing(o.Holder)
+			by.offers, by.ranges = by.offers-1, by.ranges-len(o.Cover)
 			delete(h.byID, o.ID)
 		}
 		return gone
@@ -74,9 +76,14 @@ func (h *Home) offered(p merge.Partial) {
 		h.reject(p)
 		return
 	}
+	by := h.standing(p.Holder)
+	if p.Holder != h.cfg.Self && (by.offers >= maxOffers || by.ranges+len(p.Cover) > maxOffered) {
+		return // it is offered again
+	}
 	if h.judge(p) == merge.Fresh {
 		o := &offer{keeping: newKeeping(p), since: h.now, judged: h.commits}
 		h.offers, h.byID[p.ID] = append(h.offers, o), o
+		by.offers, by.ranges = by.offers+1, by.ranges+len(p.Cover)
 		h.dirty = true
 		h.emit(Note{To: p.Holder, ID: p.ID, Known: true})
 	}
@@ -185,19 +192,27 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 	room := h.roomLeft()
 	var blocked []*offer
 	for _, o := range ready {
+		shady := h.shady(o.Holder)
 		switch {
-		case o.state != waiting || busy >= h.fetches() || !merge.Fits(coming, o.Partial):
+		case o.state != waiting || busy >= h.fetches() || !merge.Fits(coming, o.Partial) || (shady && h.trying()):
 		case !room.fits(o.Partial):
 			blocked = append(blocked, o)
 		default:
 			h.fetch(o)
 			room.take(o.Partial)
-			coming = coming.Union(o.Cover)
 			busy++
+			if !shady {
+				coming = coming.Union(o.Cover)
+			}
 		}
 	}
 	h.pressed = len(blocked) > 0
 	h.reduceBlocked(blocked)
+}
+
+// trying reports whether an offer of a node is being fetched whose last ones were in vain: one at a time.
+func (h *Home) trying() bool {
+	return slices.ContainsFunc(h.offers, func(o *offer) bool { return o.state == fetching && h.shady(o.Holder) })
 }
 
 // fetches is how many partials are brought here at once: more where there are many nodes, since the end of a job
@@ -227,7 +242,7 @@ func (h *Home) count() (waits, busy int) {
 func (h *Home) cover(states ...offerState) tasks.Cover {
 	var rs []tasks.Range
 	for _, o := range h.offers {
-		if slices.Contains(states, o.state) {
+		if slices.Contains(states, o.state) && (o.state == proposed || !h.shady(o.Holder)) {
 			rs = append(rs, o.Cover...)
 		}
 	}
@@ -256,13 +271,21 @@ func (h *Home) ready() (ready []*offer) {
 		}
 		ready = append(ready, o)
 	}
-	slices.SortStableFunc(ready, func(a, b *offer) int { return cmp.Compare(a.Size, b.Size) })
+	slices.SortStableFunc(ready, func(a, b *offer) int {
+		if s := h.shady(a.Holder); s != h.shady(b.Holder) { // those that were in vain come last
+			if s {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.Size, b.Size)
+	})
 	return ready
 }
 
 // reduceAll orders merges of groups of offers that overlap neither each other nor what is on its way.
 func (h *Home) reduceAll(ready []*offer) {
-	ready = slices.DeleteFunc(slices.Clone(ready), func(o *offer) bool { return o.alone || h.silent(o.Holder) })
+	ready = slices.DeleteFunc(slices.Clone(ready), func(o *offer) bool { return o.alone || h.silent(o.Holder) || h.lazy(o.Holder) || h.shady(o.Holder) })
 	if len(ready) < merge.FanIn {
 		return
 	}
@@ -307,6 +330,7 @@ func (h *Home) repeatOrders() {
 	for _, o := range h.offers {
 		switch {
 		case o.state == reducing && h.now-o.since > h.cfg.ReduceWait:
+			h.standing(o.at).lazy = true
 			o.state, o.alone, h.dirty = waiting, true, true
 		case o.state == proposed && h.now-o.since > h.cfg.Propose:
 			o.since = h.now
@@ -358,6 +382,8 @@ func (h *Home) stored(ev Stored) {
 	h.dirty, h.full = true, 0
 	delete(h.unstored, o.ID)
 	if ev.Units != o.Units || ev.Canary != o.Canary {
+		h.vain(o, maxShady)
+		h.emit(False{By: o.Holder})
 		h.dropOffer(o.ID)
 		h.reject(o.Partial)
 		return
@@ -404,6 +430,9 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	k := newKeeping(p)
 	if o != nil {
 		k = o.keeping
+		if s := h.standing(p.Holder); s.shady > 0 {
+			s.shady--
+		}
 	}
 	h.addKeep(k)
 	if !h.restOld {
@@ -413,7 +442,11 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	h.acceptKids(p)
 	h.overtake(p)
 	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool {
-		return h.record.Done.Cover().Covers(tasks.CoverOf(s.Range))
+		well := h.record.Done.Cover().Covers(tasks.CoverOf(s.Range))
+		if well {
+			h.refute(s)
+		}
+		return well
 	})
 }
 
@@ -470,6 +503,7 @@ func (h *Home) notStored(ev NotStored) {
 			h.stop("given up: the job's home could not keep results: " + ev.Here)
 		}
 	case !h.silent(o.Holder):
+		h.vain(o, 1)
 		if h.unstored[o.ID]++; h.unstored[o.ID] >= maxUnstored {
 			delete(h.unstored, o.ID)
 			h.reject(o.Partial)

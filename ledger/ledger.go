@@ -40,6 +40,7 @@ type Config struct {
 	Repeat     time.Duration // between repeats of such an order; default 2 s
 	Fetches    int           // blobs fetched at once; default 4
 	GiveUp     time.Duration // what no node can read is set aside after so long; default 5 s
+	Patience   time.Duration // units held so long without progress run elsewhere, see patience; default 1 min
 	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
 	Report     time.Duration // between a node's reports where there are few nodes; default 400 ms
 	Reports    int           // of all nodes together a second, at most; default 250
@@ -56,7 +57,7 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute},
+	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute}, {&c.Patience, time.Minute},
 		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second},
 		{&c.Report, 400 * time.Millisecond}, {&c.FoldWait, 10 * time.Minute}, {&c.GiveUp, 5 * time.Second}} {
 		if *d.v <= 0 {
@@ -337,6 +338,8 @@ type (
 	Finish struct{ Lost []Lost }
 	// Fail ends the job without a file; answer with Finished.
 	Fail struct{ Failure Failed }
+	// False tells that a node offered a partial whose blob holds something else.
+	False struct{ By tasks.PeerID }
 	// Over tells that the result is in the log: the job is done with. Spares keep the result beside the
 	// replicas.
 	Over struct{ Spares []tasks.PeerID }
@@ -363,6 +366,7 @@ func (StopAll) isLedgerEffect()    {}
 func (Finish) isLedgerEffect()     {}
 func (Fail) isLedgerEffect()       {}
 func (Over) isLedgerEffect()       {}
+func (False) isLedgerEffect()      {}
 
 // Lost is a range that is not in the result, and why.
 type Lost struct {
@@ -443,6 +447,8 @@ type Home struct {
 	audits    int
 	dark      map[int]time.Duration // files of which no node can read what is open, and since when
 	rejected  map[merge.ID]bool     // answered so before
+	standings map[tasks.PeerID]*standing
+	fatal     map[tasks.PeerID]bool // nodes that say that no attempt can go well
 	unstored  map[merge.ID]int      // how often its blob could not be had, though its holder was there
 	full      int                   // how often in a row this node could not keep a blob
 	orders    []*order              // to reduce, not seen carried out
@@ -464,6 +470,7 @@ type node struct {
 	fresh  bool // reported since Stop
 	spoke  bool // reported since the last audit
 	last   time.Duration
+	doubt  doubtful
 	blind  tasks.Cover   // what it cannot read, of report.Unseen
 	upAt   time.Duration // since when it is there
 	every  time.Duration // between its reports, as it was told
@@ -478,6 +485,7 @@ type Counts struct {
 	Duplicates int64 // partials dropped since all of them was committed
 	Rejected   int64 // partials rejected since some of them was committed
 	Exploded   int64 // of these, merges
+	Doubted    int64 // units that were held for too long, and run elsewhere
 	Yields     int64 // orders to drop waiting work that was held twice
 	Folds      int64 // merges of committed partials ordered
 	Unfolded   int64 // of these, that did not come to the record
@@ -492,7 +500,7 @@ func (h *Home) Counts() Counts { return h.counts }
 func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
-		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, restOld: true,
+		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, standings: map[tasks.PeerID]*standing{}, fatal: map[tasks.PeerID]bool{}, restOld: true,
 		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}, crammed: map[tasks.PeerID]int{}, memberAs: map[tasks.PeerID]uint64{}}
 	for _, p := range record.Done.Parts() {
 		h.addKeep(newKeeping(p))

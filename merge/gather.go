@@ -45,8 +45,8 @@ func (l *Local) Told(now time.Duration, from tasks.PeerID, id ID, w Word) []Effe
 	switch w {
 	case Noted:
 		p.noted, p.tries = true, 0
-	case Accepted:
-		l.dropTree(p)
+	case Accepted: // if so, the home says it too
+		p.told, p.noted, p.offered = true, true, now
 	case Released:
 		p.direct = true
 		l.offer(now, p)

@@ -13,6 +13,7 @@ import (
 const (
 	reofferAfter = time.Second
 	renoteAfter  = 10 * time.Second
+	doubtAfter   = 20 * time.Second // that units are committed, as the node above says
 	// maxClimb is how far partials go up the tree, whatever it looks like: nodes that know it from different times
 	// could send them round in a ring.
 	maxClimb   = 8
@@ -103,6 +104,7 @@ type part struct {
 	to       tasks.PeerID // offered to; empty for the home
 	noted    bool         // and there it is known
 	tries    int          // offers not answered
+	told     bool         // the node above says that its units are committed
 }
 
 // Local keeps one node's partials of one job until the home has committed them.
@@ -115,6 +117,7 @@ type Local struct {
 	parts  []*part
 	out    []Effect
 	merges int64
+	every  time.Duration // between reports to the home
 }
 
 // NewLocal returns an empty Local.
@@ -394,6 +397,20 @@ func (l *Local) Accepted(id ID) []Effect {
 	return l.take()
 }
 
+// Committed tells that the home says which units that are held here are committed: partials of which the node above
+// said so are forgotten. That node's word alone is not enough, for it would lose what it never offered on.
+func (l *Local) Committed(c tasks.Cover) []Effect {
+	for _, p := range slices.Clone(l.parts) {
+		if p.told && p.state == offered && c.Covers(p.Cover) {
+			l.dropTree(p)
+		}
+	}
+	return l.take()
+}
+
+// SetPace tells the time between this node's reports to the home.
+func (l *Local) SetPace(every time.Duration) { l.every = every }
+
 // Rejected tells that the home cannot commit a partial: its kept inputs are offered one by one. One
 // without inputs is dropped, and the home has what it lacks of it run again.
 func (l *Local) Rejected(now time.Duration, id ID) []Effect {
@@ -427,6 +444,10 @@ func (l *Local) drop(p *part) {
 func (l *Local) Tick(now time.Duration) []Effect {
 	for _, p := range l.parts {
 		switch since := now - p.offered; {
+		case p.state == offered && p.told && since < max(doubtAfter, 3*l.every):
+		case p.state == offered && p.told: // not so, or the home's word was lost
+			p.told, p.direct = false, true
+			l.offer(now, p)
 		case p.state != offered || since < reofferAfter || (p.noted && since < renoteAfter):
 		case p.noted || p.to == "":
 			p.tries = 0

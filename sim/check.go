@@ -99,7 +99,7 @@ func (w *world) setBound() {
 	var done tasks.Cover
 	var speed float64
 	for _, n := range w.nodes {
-		if !n.up {
+		if !n.up || !n.honest {
 			continue
 		}
 		if !w.everBlind(n) {
@@ -111,12 +111,33 @@ func (w *world) setBound() {
 	}
 	open := w.job.Want.Len() - done.Len()
 	clean := time.Duration(float64(open) * float64(w.cfg.UnitTime) / (speed * float64(w.cfg.Slots)))
-	w.res.Bound = w.now + 2*clean + Allowance
+	w.res.Bound = w.now + 2*clean + w.allowance()
 	if w.cfg.Flat > w.cfg.Folding.FoldFloor { // commits are made one by one, with a fold after each
 		w.res.Bound += Allowance
 	}
 	w.trace.printf(w.now, w.nodes[home], "CALM: %d units are open, clean time %v", open, clean)
 }
+
+func (w *world) allowance() time.Duration {
+	if w.cfg.Liars > 0 {
+		return LiarAllowance
+	}
+	return Allowance
+}
+
+// jobOver is the end of a node's part in a job: there must be one to the job.
+func (w *world) jobOver(n *node, e engine.JobOver) {
+	if e.ID != w.id {
+		return
+	}
+	clear(n.blobs)
+	if n.honest && w.hostile() && w.honestHome() && !w.ended && !e.Lost {
+		w.fail("%s takes the job for over, which it is not", n.id)
+	}
+}
+
+// honestHome reports whether the job has not been led by a liar: such a job may come to anything.
+func (w *world) honestHome() bool { return w.cfg.Liar != LyingHome }
 
 // unfinished says that the job has not ended in time, or is not forgotten.
 func (w *world) unfinished() {
@@ -150,7 +171,7 @@ func (w *world) note(n *node) {
 // sent looks at a message on its way.
 func (w *world) sent(from *node, m engine.Message) {
 	switch {
-	case m.Answer == nil:
+	case m.Answer == nil || !from.honest:
 	case m.Answer.Accept:
 		w.note(from)
 	case !m.Answer.Note:
@@ -167,7 +188,7 @@ func (w *world) leased(r tasks.Range) {
 
 // proposed looks at entries of the log when they are first written.
 func (w *world) proposed(n *node, e engine.WriteLedger) {
-	if w.ended || n != w.leader() { // a home that is none any more proposes in vain
+	if w.ended || n != w.leader() || !n.honest { // a home that is none any more proposes in vain
 		return
 	}
 	v, _ := n.peer.Ledger(w.id)
@@ -175,6 +196,11 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 		w.voters, w.revoted = len(v.Voters), w.now
 	}
 	quorum := len(v.Voters)/2 + 1
+	for _, m := range v.Voters {
+		if !w.nodes[w.index[m.Peer]].honest { // what it says that it keeps is its own lie
+			quorum--
+		}
+	}
 	if w.now-w.revoted < time.Second { // what is written now was proposed by the rule for those before
 		quorum = 1
 	}
@@ -199,7 +225,7 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 			w.given[id] = true
 			for _, m := range v.Voters {
 				o := w.nodes[w.index[m.Peer]]
-				if _, has := o.disk.kept[id]; has && o.up && w.linked(n, o) && !w.harmed[id] {
+				if _, has := o.disk.kept[id]; has && o.honest && o.up && w.linked(n, o) && !w.harmed[id] {
 					w.fail("%s gives up %v, which %s keeps", n.id, id, o.id)
 				}
 			}
@@ -262,7 +288,7 @@ func (w *world) excused(n *node) {
 }
 
 func (w *world) dropped(n *node, e engine.DropLedger) {
-	if e.Reason != "" && !w.excuse[n] {
+	if e.Reason != "" && !w.excuse[n] && n.honest {
 		w.fail("%s gives up its copy of the ledger: %s", n.id, e.Reason)
 	}
 	delete(w.excuse, n)
@@ -270,6 +296,12 @@ func (w *world) dropped(n *node, e engine.DropLedger) {
 
 // homeIs follows who leads.
 func (w *world) homeIs(n *node, e engine.HomeIs) {
+	if e.ID != w.id || !n.honest || !w.honestHome() {
+		return
+	}
+	if i, ok := w.index[e.Home]; e.Home != "" && (!ok || !w.nodes[i].honest) && w.cfg.Liar == LyingWorker {
+		w.fail("%s takes %q for the job's home, which nobody has elected", n.id, e.Home)
+	}
 	if e.Term < n.term {
 		w.fail("%s follows %q in term %d after one of term %d", n.id, e.Home, e.Term, n.term)
 	}
@@ -291,7 +323,7 @@ func (w *world) homeIs(n *node, e engine.HomeIs) {
 func (w *world) forget(n *node, e engine.ForgetBlob) {
 	b, had := n.blobs[e.ID]
 	delete(n.blobs, e.ID)
-	if !had || !w.hostile() || w.ended || e.ID.Node != n.id || w.rejected[e.ID] {
+	if !had || b.lie || !w.hostile() || w.ended || !n.honest || !w.honestHome() || e.ID.Node != n.id || w.rejected[e.ID] {
 		return
 	}
 	cover := tasks.CoverOf(b.packets...)
@@ -324,6 +356,9 @@ func (c content) result() ledger.Result {
 
 // jobEnded takes the word of a replica that the result is in the ledger.
 func (w *world) jobEnded(n *node, e engine.JobEnded) {
+	if !n.honest || !w.honestHome() {
+		return
+	}
 	var parts []merge.ID
 	v, replica := n.peer.Ledger(w.id)
 	for _, p := range v.Parts {
@@ -419,7 +454,10 @@ func (w *world) lastWord() {
 // holding names a node that has not forgotten the job.
 func (w *world) holding() tasks.PeerID {
 	for _, n := range w.nodes {
-		if n.up && len(n.peer.Jobs()) > 0 {
+		if !n.up || !n.honest {
+			continue
+		}
+		if _, has := n.peer.Jobs()[w.id]; has {
 			return n.id
 		}
 	}

@@ -18,7 +18,8 @@ type blob struct {
 	sha     string // its name by content
 	packets []tasks.Range
 	canary  uint64
-	depth   int // of the merges it came from
+	depth   int  // of the merges it came from
+	lie     bool // it is not what its maker says, or merged with such a one
 }
 
 func (b blob) units() (n int64) {

@@ -60,7 +60,7 @@ func Check(c Config) (Result, error) {
 
 // gentle reports whether nothing but messages is lost.
 func (c Config) gentle() bool {
-	return c.Crashes+c.Wipes+c.PowerCuts+c.Partitions+c.Pauses+c.Stutters+c.Jumps+c.Rots+c.Twins+c.Kills+c.Leaves+len(c.Poison) == 0 &&
+	return c.Crashes+c.Wipes+c.PowerCuts+c.Partitions+c.Pauses+c.Stutters+c.Jumps+c.Rots+c.Twins+c.Kills+c.Leaves+c.Liars+len(c.Poison) == 0 &&
 		c.DiskErrors == 0 && !c.Hasty
 }
 
@@ -136,11 +136,13 @@ type Catch struct {
 	Seen   string `json:"seen"`
 }
 
-// Hunt plays seeds from first on, so many at most, until one is not as it must be.
+// Hunt plays seeds from first on, so many at most, each with faults and with liars, until one is not as it must be.
 func Hunt(first uint64, seeds int) Catch {
 	for s := first; s < first+uint64(seeds); s++ {
-		if err := try(Hostile(s)); err != nil {
-			return Catch{Caught: true, Seed: s, Seen: err.Error()}
+		for _, c := range []Config{Hostile(s), Lying(s)} {
+			if err := try(c); err != nil {
+				return Catch{Caught: true, Seed: s, Seen: err.Error()}
+			}
 		}
 	}
 	return Catch{}

@@ -183,6 +183,7 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		ok = ok && have
 		out.packets = append(out.packets, b.packets...)
 		out.canary += b.canary
+		out.lie = out.lie || b.lie
 		out.depth = max(out.depth, b.depth+1)
 		if p.Holder != n.id {
 			w.moved(n)

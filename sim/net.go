@@ -92,6 +92,9 @@ const asleepAfter = 5 * time.Second
 
 // linked reports whether the connection of two nodes would hold now.
 func (w *world) linked(a, b *node) bool {
+	if w.shunned(a, b) {
+		return false
+	}
 	awake := func(n *node) bool { return n.paused <= w.now || w.now-n.asleep < asleepAfter }
 	return a.up && b.up && awake(a) && awake(b) && !w.blocked(a, b) && !w.blocked(b, a)
 }
@@ -187,7 +190,22 @@ func (w *world) restore(n *node) {
 	w.step(n, engine.Restore{ID: w.id, Job: w.job, Log: log})
 }
 
+// send is what a node's protocol sends; a liar makes of it what it likes.
 func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
+	if from.liar != nil {
+		var ok bool
+		if m, ok = w.said(from, m); !ok {
+			return
+		}
+	}
+	w.post(from, to, m)
+}
+
+// post brings a message on its way.
+func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
+	if _, known := w.index[to]; !known {
+		return // a liar has named it
+	}
 	w.res.Messages++
 	w.measure(from, to, m)
 	if !w.hostile() {
@@ -195,6 +213,16 @@ func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 		return
 	}
 	w.sent(from, m)
+	o := w.nodes[w.index[to]]
+	if o.liar != nil {
+		o.liar.hear(m)
+	}
+	if m.Enlist != nil && !o.honest && w.cfg.Liar == LyingWorker {
+		return // it has no other role
+	}
+	if w.shunned(from, w.nodes[w.index[to]]) {
+		return
+	}
 	f := &w.res.Faults
 	copies := 1
 	switch {

@@ -66,6 +66,10 @@ type Config struct {
 	BadEnds    float64 // share of nodes on which the result cannot be made until Calm
 	BadCode    bool    // Terminate crashes everywhere until Calm, when its user has mended what it lacks
 
+	Liars int  // members that lie
+	Liar  Role // and what they are in the job
+	Usurp bool // they lie about that too, and send anything at all; else about their work only
+
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
 	Watch      time.Duration // look at all disks so often, also in a run without faults; 0 for not
 	Flat       int64         // bytes of every blob, as of histograms
@@ -92,6 +96,7 @@ type Result struct {
 	Homes     int // that led the job, one after the other
 	Load      Load
 	Rerun     float64       // units processed over units wanted, minus 1
+	Claimed   int64         // units that a liar offered as done, in a way that nobody can find fault with
 	Again     int64         // units given to a child after they were committed
 	Settled   time.Duration // when the last fault ended
 	Bound     time.Duration // when the job must have ended at the latest, see Allowance
@@ -115,6 +120,7 @@ type Faults struct {
 	BadEnds, Stuck                                                       int // attempts to end that failed; jobs that could not be finished until they were told to
 	Joins, Dropped, Repeated, Late, Reordered                            int
 	Compacted, Shipped, Reloaded, TornSnapshots                          int // snapshots written, got from a home, read after a restart; cut short by a crash
+	Lies, Violations, Shuns                                              int // of members that lie
 }
 
 const home = 0
@@ -157,6 +163,10 @@ type node struct {
 	twin    *node  // another process with the same identity
 	copy    bool   // this is such a one
 	unread  int    // generations of this life that came to a file which the node does not see
+	honest  bool
+	liar    *liar                 // nil until it lies
+	wrongs  map[int]int           // messages of others that no honest node sends
+	shuns   map[int]time.Duration // others whose links are refused, until when
 }
 
 type world struct {
@@ -238,7 +248,7 @@ func (w *world) build() error {
 	w.job = &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
-		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: w.speed(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}}
+		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: w.speed(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}, honest: true}
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
 		}
@@ -288,6 +298,7 @@ func (w *world) start() {
 	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.job}) })
 	w.drawEnds()
 	w.planFaults()
+	w.planLiars()
 	if w.hostile() {
 		w.watch()
 	} else if w.cfg.Watch > 0 {
@@ -426,13 +437,13 @@ func (w *world) obey(n *node, e engine.Effect) {
 	case engine.JobEnded:
 		w.jobEnded(n, e)
 	case engine.JobOver:
-		clear(n.blobs)
+		w.jobOver(n, e)
 	case engine.Look:
 		w.look(n, e)
 	case engine.Stolen:
 		w.res.Steals++
-	case engine.Violation: // there are no liars here
-		w.fail("%s accuses %s, which is honest: %s", n.id, e.From, e.What)
+	case engine.Violation:
+		w.violated(n, e)
 	case engine.Left:
 		w.left(n)
 	}
@@ -460,7 +471,7 @@ func (w *world) child(n *node, e engine.Effect) {
 		w.firstWork(n)
 		w.leased(e.Packet)
 		g.queue = append(g.queue, e.Packet)
-		if len(g.queue) == 1 {
+		if len(g.queue) == 1 && !(n.liar != nil && n.liar.hog) {
 			w.runPacket(n, e.Gen, beforePacket(g))
 		}
 	case engine.PreemptGen:
@@ -478,6 +489,8 @@ func (w *world) prepare(n *node, e engine.Prepare) {
 	w.after(20*time.Millisecond+w.random(w.cfg.Prepare), func() {
 		switch {
 		case n.boot != boot:
+		case e.ID != w.id:
+			w.step(n, engine.NotPrepared{ID: e.ID})
 		case e.Home != "" && w.hostile() && !w.reaches(n, w.at(e.Home)):
 			n.term = 0 // it may forget the job until it hears of it again
 			w.step(n, engine.NotPrepared{ID: e.ID})

@@ -89,7 +89,11 @@ func TestExactlyOnce(t *testing.T) {
 	}
 	wg.Wait()
 	t.Log(&all)
-	if all.runs >= 500 {
+	if all.runs >= 500 { // members that lie have a test of their own
+		delete(all.sums, "Doubted")
+		delete(all.sums, "Lies")
+		delete(all.sums, "Violations")
+		delete(all.sums, "Shuns")
 		all.everyFault(t)
 	}
 }

@@ -21,6 +21,8 @@ const (
 	SkipLastRecord  Bug = "skip-last-record" // the replay of a ledger passes over its last record
 	KeepNothing     Bug = "keep-nothing"     // a commit is proposed before a quorum keeps the blob
 	ForgetEarly     Bug = "forget-early"     // a holder forgets a partial when the home fetches it, not when it commits
+	OneNodesWord    Bug = "one-nodes-word"   // failures that one node alone reports set a range aside
+	HeldForEver     Bug = "held-for-ever"    // units that a node holds and does nothing about never run elsewhere
 	NoAudit         Bug = "no-audit"         // units that nobody holds are not put back to work
 	DropUnfinished  Bug = "drop-unfinished"  // a job whose end fails is over, and its ledger with it
 	TryForEver      Bug = "try-for-ever"     // a node whose attempt to end a job failed tries again by itself
@@ -74,6 +76,10 @@ func (b Bug) Breaks() string {
 		return "the log before a snapshot is dropped before the snapshot is on disk"
 	case ForgetMembers:
 		return "a snapshot is restored without its table of members"
+	case OneNodesWord:
+		return "failures that one node alone reports set a range aside, while others work"
+	case HeldForEver:
+		return "units that a node holds and does nothing about never run elsewhere"
 	case NoAudit:
 		return "units that nobody holds are not put back to work"
 	case DropUnfinished:
@@ -103,7 +109,7 @@ func (b Bug) Breaks() string {
 // Bugs lists them all.
 func Bugs() []Bug {
 	return []Bug{CommitOverlap, CommitDuplicate, MergeOverlap, DropInputs, SubtractCover, SkipCanary, AckBeforeSync,
-		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, NoAudit, DropUnfinished, TryForEver, BlindStrikes, BlindAgain, BlindWord,
+		StaleTerm, SameBoot, LostAckRefusal, SkipLastRecord, KeepNothing, ForgetEarly, OneNodesWord, HeldForEver, NoAudit, DropUnfinished, TryForEver, BlindStrikes, BlindAgain, BlindWord,
 		SnapshotTooEarly, TailFirst, ForgetMembers,
 		FoldDropsInput, FreeBeforeFold, FoldAbsent, NeverFree, NeverFold}
 }

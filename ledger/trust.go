@@ -1,0 +1,149 @@
+package ledger
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// What a node says of its own work cannot be checked, and a node may lie, or be broken in a way that looks like it. A
+// home bounds what such words can do to the work of others:
+//
+//   - units that a node holds and does nothing about run elsewhere, once others have nothing to do (doubt);
+//   - failures that one node alone reports, and others refute by doing the work, are not believed for ever (credible);
+//   - offers whose blobs cannot be had, or are not what was offered, hold nobody else's up (shady);
+//   - a node that was ordered to merge and did not is ordered no more (lazy).
+//
+// None of it takes anything away from a node: what is run twice is counted once (R3).
+const (
+	maxSole    = 64 // ranges that a node alone suspects at a time
+	maxRefuted = 8  // of these, that others have done well
+	maxShady   = 5  // offers in vain, less those that were committed
+	// maxOffers bounds a node's open offers, and maxOffered the ranges in their covers.
+	maxOffers  = 1 << 10
+	maxOffered = 1 << 18
+)
+
+// record of a node's words, kept also when it goes: it may come back for another try.
+type standing struct {
+	refuted int
+	shady   int
+	lazy    bool
+	offers  int
+	ranges  int
+}
+
+func (h *Home) standing(id tasks.PeerID) *standing {
+	s := h.standings[id]
+	if s == nil {
+		s = &standing{}
+		h.standings[id] = s
+	}
+	return s
+}
+
+// credible reports whether a failure that a node reports is looked into. Otherwise what it blames runs again where it
+// may.
+func (h *Home) credible(from tasks.PeerID, blame tasks.Range) bool {
+	if from == h.cfg.Self || h.workers(blame) < 2 {
+		return true
+	}
+	sole := 0
+	for _, s := range h.suspects {
+		if len(s.Nodes) == 1 && s.Nodes[0] == from {
+			sole++
+		}
+	}
+	return sole < maxSole && h.standing(from).refuted < maxRefuted
+}
+
+// refute notes that suspects turned out well.
+func (h *Home) refute(s *suspect) {
+	if len(s.Nodes) == 1 {
+		h.standing(s.Nodes[0]).refuted++
+	}
+}
+
+// vain notes an offer whose blob was not there, or was another.
+func (h *Home) vain(o *offer, weight int) {
+	if o.Holder != h.cfg.Self {
+		h.standing(o.Holder).shady += weight
+	}
+}
+
+func (h *Home) shady(id tasks.PeerID) bool {
+	s := h.standings[id]
+	return s != nil && s.shady >= maxShady
+}
+
+func (h *Home) lazy(id tasks.PeerID) bool {
+	s := h.standings[id]
+	return s != nil && s.lazy
+}
+
+// doubtful is what a node has claimed to hold since a time, without any of it being committed or given away.
+type doubtful struct {
+	base    tasks.Cover   // claimed without a break
+	since   time.Duration // since then
+	doubted tasks.Cover   // claimed for too long, and believed no more while the claim lasts
+}
+
+// held is what a node says that it holds and is believed to.
+func (n *node) held() tasks.Cover { return n.report.Held.Minus(n.doubt.doubted) }
+
+func (n *node) also() tasks.Cover { return n.report.Also.Minus(n.doubt.doubted) }
+
+// doubtAll looks, at each audit, for units that their holder does nothing about while others have nothing to do.
+func (h *Home) doubtAll() {
+	if h.stopped || mutant.On(mutant.HeldForEver) {
+		return
+	}
+	open, idle := h.open(), h.idlers()
+	for _, id := range h.order {
+		n := h.nodes[id]
+		claims := n.report.Held.Union(n.report.Also).Intersect(open)
+		d := &n.doubt
+		d.doubted = d.doubted.Intersect(claims)
+		fresh := claims.Minus(d.doubted)
+		if d.base = d.base.Intersect(fresh); d.base.Empty() {
+			d.base, d.since = fresh, h.now
+			continue
+		}
+		others := slices.ContainsFunc(idle, func(o tasks.PeerID) bool { return o != id })
+		if others && h.now-d.since > h.patience(id, d.base.Len()) {
+			h.counts.Doubted += d.base.Len()
+			d.doubted, d.base = d.doubted.Union(d.base), nil
+		}
+	}
+}
+
+// idlers are nodes that could work and have nothing to do.
+func (h *Home) idlers() (ids []tasks.PeerID) {
+	for _, id := range h.order {
+		n := h.nodes[id]
+		if n.slots > 0 && n.heard && n.report.Ready && n.report.Left == 0 && h.shunned[id] == "" && n.held().Minus(h.record.Done.Cover()).Empty() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// patience is how long a node may hold so many units without a sign of progress: twice what it takes at its rate, or at
+// a quarter of the others' mean if it claims less; longer where nobody knows a rate.
+func (h *Home) patience(id tasks.PeerID, units int64) time.Duration {
+	var sum float64
+	count := 0
+	for _, o := range h.order {
+		if r := h.nodes[o].report.Stats.Rate; r > 0 && o != id {
+			sum, count = sum+r, count+1
+		}
+	}
+	wait := h.cfg.Patience + 2*h.slack()
+	if count == 0 {
+		return 10 * wait
+	}
+	rate := max(h.nodes[id].report.Stats.Rate, sum/float64(count)/4)
+	return wait + min(time.Duration(2*float64(units)/rate*float64(time.Second)), 24*time.Hour)
+}
