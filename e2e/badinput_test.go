@@ -129,6 +129,9 @@ func TestBrokenFiles(t *testing.T) {
 			if !strings.Contains(strings.ToLower(m.Reason), strings.ToLower(tc.reason)) {
 				t.Errorf("the reason %q does not say %q", m.Reason, tc.reason)
 			}
+			if o.st.Unknown != 1 || o.st.Files != len(files) {
+				t.Errorf("tells of %d files, %d of them of unknown length", o.st.Files, o.st.Unknown)
+			}
 			if o.st.Committed != 60_000 {
 				t.Errorf("want the 60,000 entries of the other files: %s", o.describe())
 			}

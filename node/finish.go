@@ -220,11 +220,12 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 			fin.Units, fin.Canary, e.Units, e.Canary)
 	}
 	j.addApart(fin.Apart)
+	j.mu.Lock()
+	j.skipped = fin
 	if len(paths) > 1 {
-		j.mu.Lock()
 		j.merges++
-		j.mu.Unlock()
 	}
+	j.mu.Unlock()
 	if err := errors.Join(syncFile(result), syncDir(filepath.Dir(result))); err != nil {
 		return fmt.Errorf("could not keep the result %q: %w", result, err)
 	}
@@ -385,7 +386,7 @@ func (d *Daemon) finalStatus(j *job, state api.JobState, msg, hint string) api.J
 	j.mu.Lock()
 	f.id, f.desc, f.status, f.ended, f.running, f.working = j.id, j.desc, j.status, j.ended, j.running, j.working
 	f.merges, f.lost, f.view, f.apart, f.lines, f.home = j.merges, j.lost, j.view, j.apart, j.lines, j.home
-	f.outDone = j.outDone
+	f.outDone, f.skipped = j.outDone, j.skipped
 	j.mu.Unlock()
 	f.finalise(state, msg, hint)
 	return d.statusOf(f)
@@ -397,7 +398,7 @@ func packStatus(st api.JobStatus) []byte {
 		for i := range st.Missing {
 			st.Missing[i].Stack, st.Missing[i].Tail = "", ""
 		}
-	}, func() { st.Missing = st.Missing[:min(len(st.Missing), 200)] }, func() { st.Stdout, st.Nodes = "", nil }} {
+	}, func() { st.Missing, st.Skipped = st.Missing[:min(len(st.Missing), 200)], nil }, func() { st.Stdout, st.Nodes = "", nil }} {
 		cut()
 		if b, err := json.Marshal(st); err == nil && len(b) <= ledger.MaxStatus {
 			return b

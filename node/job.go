@@ -55,8 +55,9 @@ type job struct {
 	lost       []ledger.Lost
 	view       engine.JobView // the last one seen
 	apart      []string
-	lines      []string // of Begin and Terminate
-	log        []string // of children here
+	skipped    rootexec.Finished // what its selector left out, once it is merged
+	lines      []string          // of Begin and Terminate
+	log        []string          // of children here
 	logBytes   int
 	logLost    int
 	ships      map[string]func() // by hash, what lets go of a blob that is here for the job

@@ -200,7 +200,7 @@ func listed(all []api.JobStatus, room int) []api.JobStatus {
 	})
 	out := all[:0]
 	for _, st := range all {
-		st.Missing, st.Failing, st.Stdout = nil, nil, ""
+		st.Missing, st.Failing, st.Skipped, st.Stdout = nil, nil, nil, ""
 		if st.State.Final() {
 			st.Nodes = nil
 		}

@@ -80,9 +80,8 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	if j.desc == nil {
 		return st
 	}
-	st.Unknown = unknownFiles(j.desc)
 	v := j.view
-	st.Working = j.working.Seconds()
+	st.Unknown, st.Working = unknownFiles(j.desc), j.working.Seconds()
 	if j.working == 0 {
 		st.Working = time.Since(j.running).Seconds()
 	}
@@ -102,10 +101,19 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
 	st.Failing = missing(j.desc, v.Failing, names)
 	if st.State.Final() {
+		j.tellSkipped(&st)
 		st.Failing = nil
 		st.Missing = append(badFiles(j.desc, names), missing(j.desc, j.lost, names)...)
 	}
 	return st
+}
+
+// tellSkipped tells what the selector left out by Abort(kAbortFile); the caller holds mu.
+func (j *job) tellSkipped(st *api.JobStatus) {
+	st.Skipped, st.SkippedFiles, st.SkippedEntries = nil, j.skipped.SkippedFiles, j.skipped.SkippedEntries
+	for _, s := range j.skipped.Skipped {
+		st.Skipped = append(st.Skipped, api.Skipped(s))
+	}
 }
 
 // sumNodes tells what each node did, and all together; the caller holds mu.

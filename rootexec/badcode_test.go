@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -181,9 +182,21 @@ func TestAbortFileSkipsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wait(t)
-	sealed, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p"))
+	path := filepath.Join(t.TempDir(), "p")
+	sealed, err := g.Seal(t.Context(), path)
 	if err != nil || sealed.Units != 1100 {
 		t.Errorf("%d units of %s, %v; want 1100", sealed.Units, file, err)
+	}
+	// What was skipped goes through a merge, and adds up there.
+	s := load(t, "Bad")
+	merged := filepath.Join(t.TempDir(), "m")
+	if _, err := s.Merge(t.Context(), []string{path, path}, merged); err != nil {
+		t.Fatal(explain(err))
+	}
+	fin, err := s.Save(t.Context(), []string{merged, path}, filepath.Join(t.TempDir(), "out.root"))
+	want := []Skipped{{File: file, First: 701, Entries: 3 * 299}}
+	if err != nil || !slices.Equal(fin.Skipped, want) || fin.SkippedFiles != 1 || fin.SkippedEntries != 3*299 {
+		t.Errorf("got %+v, %v; want %+v", fin, err, want)
 	}
 }
 

@@ -31,6 +31,26 @@ type Finished struct {
 	Canary uint64   // in the partials
 	Apart  []string // objects that could not be merged
 	Keys   int      // in the output file
+
+	Skipped        []Skipped // what the selector left out by Abort(kAbortFile), by file; the first files
+	SkippedFiles   int       // in all
+	SkippedEntries int64     // in all
+}
+
+// Skipped is what the selector left out of a file by Abort(kAbortFile): entries that were planned, are accounted for
+// in the units, and that Process was not called for.
+type Skipped struct {
+	File    string
+	First   int64 // local entry
+	Entries int64
+}
+
+func finished(r *reply) Finished {
+	f := Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys, SkippedFiles: r.SkippedFiles, SkippedEntries: r.SkippedEntries}
+	for _, s := range r.Skipped {
+		f.Skipped = append(f.Skipped, Skipped(s))
+	}
+	return f
 }
 
 // StartClient forks the client process. out receives each line it prints, from one goroutine. The
@@ -74,7 +94,7 @@ func (c *Client) Finish(ctx context.Context, partials []string, outPath string) 
 		c.p.removeTemp(outPath)
 		return Finished{}, err
 	}
-	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil
+	return finished(r), nil
 }
 
 // Save writes what Finish would have written had Terminate done nothing: the merged output of a job
@@ -90,7 +110,7 @@ func (s *Selector) Save(ctx context.Context, partials []string, outPath string) 
 		p.removeTemp(outPath)
 		return Finished{}, err
 	}
-	return Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys}, nil
+	return finished(r), nil
 }
 
 // Output is what Begin and Terminate printed: the first and last 64 KiB of it.

@@ -124,6 +124,10 @@ type reply struct {
 	Apart  []string `msgpack:"apart"`
 	Keys   int      `msgpack:"keys"`
 
+	Skipped        []skippedFrame `msgpack:"skipped"` // finished
+	SkippedFiles   int            `msgpack:"skippedfiles"`
+	SkippedEntries int64          `msgpack:"skippedentries"`
+
 	Kind  string `msgpack:"kind"`  // failed
 	Errno int    `msgpack:"errno"` // or unopened
 	What  string `msgpack:"what"`
@@ -132,6 +136,12 @@ type reply struct {
 	First int64  `msgpack:"first"`
 	Exit  int    `msgpack:"exit"`
 	Msg   string `msgpack:"msg"`
+}
+
+type skippedFrame struct {
+	File    string `msgpack:"file"`
+	First   int64  `msgpack:"first"`
+	Entries int64  `msgpack:"entries"`
 }
 
 func readReply(r io.Reader) (*reply, error) {

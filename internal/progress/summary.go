@@ -14,10 +14,11 @@ import (
 // Summary prints how a job ended: each node's share, what is missing and why, what to do next.
 func Summary(w io.Writer, st api.JobStatus) {
 	rate := average(float64(st.Done), st)
-	fmt.Fprintf(w, "%s: %s in %s (%sevents/s, %s read), job %s\n", st.State,
-		Extent(st), Seconds(st.Seconds), Rate(rate), Bytes(float64(st.Bytes)), Short(st.ID))
+	fmt.Fprintf(w, "%s: %s in %s (%sevents/s, %s read), job %s%s\n", st.State,
+		Extent(st), Seconds(st.Seconds), Rate(rate), Bytes(float64(st.Bytes)), Short(st.ID), skippedOf(st))
 	Nodes(w, st)
 	missing(w, st)
+	skipped(w, st)
 	if len(st.Apart) > 0 {
 		fmt.Fprintf(w, "Not merged, kept apart in the output: %s\n", line(strings.Join(st.Apart, ", ")))
 	}
@@ -103,6 +104,33 @@ func missing(w io.Writer, st api.JobStatus) {
 		}
 	}
 	fmt.Fprintln(w)
+}
+
+// skippedOf says how much the selector left out of what is counted as done.
+func skippedOf(st api.JobStatus) string {
+	if st.SkippedEntries == 0 {
+		return ""
+	}
+	entries, files := " entries", " files"
+	if st.SkippedEntries == 1 {
+		entries = " entry"
+	}
+	if st.SkippedFiles == 1 {
+		files = " file"
+	}
+	return ", " + Count(st.SkippedEntries) + entries + " skipped by Abort(kAbortFile) in " + Count(int64(st.SkippedFiles)) + files
+}
+
+// skipped prints what the selector left out, by file.
+func skipped(w io.Writer, st api.JobStatus) {
+	const most = 20
+	for i, s := range st.Skipped {
+		if i == most {
+			fmt.Fprintf(w, "  and more in %s other files: dtpnode status %s --output json\n", Count(int64(st.SkippedFiles-most)), Short(st.ID))
+			break
+		}
+		fmt.Fprintf(w, "Skipped by Abort(kAbortFile): %s of %s, the first is entry %s\n", Count(s.Entries), line(s.File), Count(s.First))
+	}
 }
 
 // words prints what each node said of a file that none could read, unless all said the same.

@@ -127,9 +127,13 @@ type JobStatus struct {
 	Nodes   []NodeWork `json:"nodes"`
 	Missing []Missing  `json:"missing,omitempty"` // only in a partial result
 	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
+	Skipped []Skipped  `json:"skipped,omitempty"` // what the selector left out by Abort(kAbortFile), the first files; once final
 	Apart   []string   `json:"apart,omitempty"`   // output objects that could not be merged
 	Output  string     `json:"output,omitempty"`  // where it was written, once it is; empty: kept for get
 	SHA256  string     `json:"sha256,omitempty"`  // of the output, hex, once there is one
+
+	SkippedFiles   int   `json:"skipped_files,omitempty"`   // all files of which something was left out so
+	SkippedEntries int64 `json:"skipped_entries,omitempty"` // and all entries
 
 	OutputError string `json:"output_error,omitempty"` // why it could not be written yet where it was wanted
 
@@ -166,6 +170,14 @@ type Unseen struct {
 	Units  int64  `json:"units"`
 	Cause  string `json:"cause"`  // see rootexec.Cause
 	Reason string `json:"reason"` // as the system or ROOT said it
+}
+
+// Skipped is what a selector left out of a file by Abort(kAbortFile): the rest of a packet, and what the same process
+// would have run of the file later. Such entries count as done.
+type Skipped struct {
+	File    string `json:"file"`
+	First   int64  `json:"first"` // local entry
+	Entries int64  `json:"entries"`
 }
 
 // Missing is a range that is not in the result, and why. Last is -1 if the file's length is unknown.

@@ -32,6 +32,9 @@ namespace dtpnode {
 constexpr const char *kUnits = "dtpnode.units";
 constexpr const char *kCanary = "dtpnode.canary";
 constexpr const char *kMembers = "dtpnode.members";
+/// What Abort(kAbortFile) left out: for each file the number of its entries, and the first of them
+/// under the same name after a '<'. The parts add up, or take the least, when lists are merged.
+constexpr const char *kSkipped = "dtpnode.skipped";
 
 /// Where an object lies in a blob.
 struct Record {

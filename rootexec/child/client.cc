@@ -82,6 +82,21 @@ bool writeObject(TFile &file, TObject &o) {
   return file.WriteTObject(&o, o.GetName()) > 0;
 }
 
+/// Says what Abort(kAbortFile) left out: all of it in numbers, and by file for the first files.
+void tellSkipped(json &reply, const Merger &merger) {
+  constexpr size_t most = 100; // files named
+  long long entries = 0;
+  json files = json::array();
+  for (const auto &[file, what] : merger.skipped()) {
+    entries += what.second;
+    if (files.size() < most)
+      files.push_back({{"file", file}, {"first", what.first}, {"entries", what.second}});
+  }
+  reply["skipped"] = files;
+  reply["skippedfiles"] = merger.skipped().size();
+  reply["skippedentries"] = entries;
+}
+
 } // namespace
 
 Client::Client(Channel &channel, Guard &guard, const SelectorClass &cls)
@@ -155,6 +170,7 @@ json Client::finish(const json &request, bool terminate) {
     reply["units"] = merger.units();
     reply["canary"] = merger.canary();
     reply["apart"] = tree.apart(merger);
+    tellSkipped(reply, merger);
   });
   gROOT->cd();
   if (terminate) guard_.run(Phase::Terminate, [&] { selector_->Terminate(); });

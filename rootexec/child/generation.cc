@@ -174,7 +174,10 @@ void Generation::leaveCurrent() {
 long long Generation::loop(const Packet &p) {
   SharedPage &page = guard_.page();
   long long e = p.first;
-  if (skipFile_) return p.last;
+  if (skipFile_) {
+    skipped(p, p.first);
+    return p.last;
+  }
   clusterEnd_ = -1;
   guard_.run(Phase::Process, [&] {
     for (; e < p.last && page.stop.load(std::memory_order_relaxed) < p.seq; ++e) {
@@ -182,6 +185,7 @@ long long Generation::loop(const Packet &p) {
       page.progress.store(page.progress.load(std::memory_order_relaxed) + 1,
                           std::memory_order_relaxed);
       if (!step(e)) {
+        skipped(p, e + 1);
         e = p.last;
         return;
       }
@@ -207,6 +211,14 @@ bool Generation::step(long long entry) {
     return false;
   }
   return true;
+}
+
+// Notes that the entries of a packet from first on are left out, since the selector wants no more of the file.
+void Generation::skipped(const Packet &p, long long first) {
+  if (first >= p.last) return;
+  auto [it, fresh] = skippedIn_.try_emplace(p.file, Skipped{first, 0});
+  it->second.first = std::min(it->second.first, first);
+  it->second.entries += p.last - first;
 }
 
 // ROOT has printed an error that user code would not look at.
@@ -256,6 +268,13 @@ json Generation::seal(const json &request) {
     for (const auto &[member, object] : class_.membersIn(*selector_, output))
       members.Add(new TNamed(member.c_str(), object.c_str()));
     blob.add(members, kMembers, 0, false);
+    TList skipped;
+    skipped.SetOwner();
+    for (const auto &[file, what] : skippedIn_) {
+      skipped.Add(new TParameter<Long64_t>(file.c_str(), what.entries, '+'));
+      skipped.Add(new TParameter<Long64_t>(("<" + file).c_str(), what.first, 'm'));
+    }
+    if (!skipped.IsEmpty()) blob.add(skipped, kSkipped, 0, false);
     addAll(blob, output);
     blob.finish();
   });

@@ -4,6 +4,7 @@
 #include "guard.h"
 #include "input.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -44,6 +45,7 @@ class Generation {
   [[noreturn]] void failData(long long entry);
   void enterCluster(long long entry);
   bool aborted(Phase phase, long long entry);
+  void skipped(const Packet &p, long long first);
 
   Channel &channel_;
   Guard &guard_;
@@ -57,6 +59,10 @@ class Generation {
   TList *input_ = nullptr;
   uint64_t job_ = 0, canary_ = 0;
   long long units_ = 0;
+  struct Skipped {
+    long long first, entries;
+  };
+  std::map<std::string, Skipped> skippedIn_; // by file
   bool sealed_ = false;
 };
 

@@ -34,6 +34,8 @@ class Merger {
   unsigned long long canary() const { return canary_; }
   const std::vector<std::string> &apart() const { return apart_; }
   const std::map<std::string, std::string> &members() const { return members_; }
+  /// What Abort(kAbortFile) left out, by file: the first entry, and how many.
+  const std::map<std::string, std::pair<long long, long long>> &skipped() const { return skipped_; }
 
  private:
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
@@ -43,6 +45,7 @@ class Merger {
   bool mergeElements(TObject &into, std::vector<std::unique_ptr<TObject>> &others,
                      const std::string &path);
   void note(const Group &g);
+  void noteSkipped(const TObject &list);
 
   Guard &guard_;
   std::vector<BlobReader> blobs_;
@@ -52,6 +55,7 @@ class Merger {
   unsigned long long canary_ = 0;
   std::vector<std::string> apart_;
   std::map<std::string, std::string> members_;
+  std::map<std::string, std::pair<long long, long long>> skipped_;
 };
 
 /// Merges many lists in batches until so few are left that one Merger can open them all: it holds
