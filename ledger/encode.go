@@ -83,5 +83,20 @@ func (r *Record) check() error {
 	if r.Result != nil && len(r.Result.Status) > MaxStatus {
 		return fmt.Errorf("%w: its status has %d bytes", ErrRecord, len(r.Result.Status))
 	}
+	return r.checkAttempts()
+}
+
+// checkAttempts holds the attempts of a record that came from elsewhere to what attempted keeps true.
+func (r *Record) checkAttempts() error {
+	if len(r.Attempts) > maxAttempts {
+		return fmt.Errorf("%w: it holds %d attempts to end the job, and the limit is %d", ErrRecord, len(r.Attempts), maxAttempts)
+	}
+	seen := map[tasks.PeerID]bool{}
+	for _, a := range r.Attempts {
+		if seen[a.Node] || a.cut() != a || a.Round > r.Round {
+			return fmt.Errorf("%w: an attempt of %s to end the job is none that a log admits", ErrRecord, a.Node)
+		}
+		seen[a.Node] = true
+	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -67,6 +68,9 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 		default:
 			fill(t, f.Name, reflect.ValueOf(&r).Elem().Field(i), 20)
 		}
+		if f.Name == "Attempts" {
+			r.Round = 40 // no attempt is of a later round
+		}
 		b, err := r.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -87,6 +91,51 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 	x, _ := a.Encode()
 	if y, _ := b.Encode(); !bytes.Equal(x, y) {
 		t.Error("equal records are encoded in two ways")
+	}
+}
+
+// TestSnapshotRemembersFailedEnds reads a record of a job that cannot be finished from a snapshot: who may try is as
+// before, what an earlier round says counts no more, and a retry begins the next round, on both copies alike.
+func TestSnapshotRemembersFailedEnds(t *testing.T) {
+	want := tasks.R(0, 10)
+	r := &Record{Want: want}
+	for _, e := range []Entry{
+		{Stop: &Stop{Reason: "by the user"}}, {End: &End{}},
+		{Attempt: &Attempt{Node: "a", Kind: "disk", Reason: "no space left"}}, {Retry: &Retry{}},
+		{Attempt: &Attempt{Round: 1, Node: "a", Kind: "disk", Reason: "no space left", At: 7}},
+		{Attempt: &Attempt{Round: 1, Node: "b", Kind: "signal", Reason: "SIGSEGV", Tail: "calibration?", Code: true, At: 9}},
+	} {
+		if _, changed := r.Apply(e); !changed {
+			t.Fatalf("not admitted: %+v", e)
+		}
+	}
+	b, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeRecord(b, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Round != 1 || !slices.Equal(got.Attempts, r.Attempts) {
+		t.Fatalf("read back: round %d, %+v", got.Round, got.Attempts)
+	}
+	for _, id := range []tasks.PeerID{"a", "b", "c", "s"} {
+		if got.MayTry(id, "s") != r.MayTry(id, "s") || got.MayTry(id, "s") != (id == "s") {
+			t.Errorf("%s may try: %v, want it of the submitter alone", id, got.MayTry(id, "s"))
+		}
+	}
+	home := New(Config{Self: "b", Submitter: "s"}, got, nil, false)
+	if !home.Stuck() {
+		t.Error("a home that begins with the snapshot does not know that the job cannot be finished")
+	}
+	for _, e := range []Entry{{Retry: &Retry{}}, {Attempt: &Attempt{Node: "c"}}} {
+		if _, changed := got.Apply(e); changed {
+			t.Errorf("what an earlier round says counts: %+v", e)
+		}
+	}
+	if _, changed := got.Apply(Entry{Retry: &Retry{Round: 1}}); !changed || got.Round != 2 || !got.MayTry("a", "s") {
+		t.Errorf("no next round: %+v", got)
 	}
 }
 
@@ -114,6 +163,9 @@ func TestWrongRecords(t *testing.T) {
 		"one name":      encode(encoded{Record: rec(Record{Want: want}), Parts: []merge.Partial{part("a", 1, 0, 10), part("a", 1, 15, 25)}}),
 		"lost and done": encode(encoded{Record: rec(Record{Want: want, Lost: []Lost{{Range: tasks.R(5, 7)}}}), Parts: []merge.Partial{part("a", 1, 0, 10)}}),
 		"lost twice":    encode(encoded{Record: rec(Record{Want: want, Lost: []Lost{{Range: tasks.R(5, 7)}, {Range: tasks.R(6, 8)}}})}),
+		"tried twice":   encode(encoded{Record: rec(Record{Want: want, Attempts: []Attempt{{Node: "a"}, {Node: "a"}}})}),
+		"tried late":    encode(encoded{Record: rec(Record{Want: want, Attempts: []Attempt{{Node: "a", Round: 1}}})}),
+		"tries":         encode(encoded{Record: rec(Record{Want: want, Attempts: make([]Attempt, maxAttempts+1)})}),
 		"undone":        encode(encoded{Record: rec(Record{Want: want, Undone: tasks.CoverOf(tasks.R(200, 300))})}),
 	} {
 		if _, err := DecodeRecord(b, want); !errors.Is(err, ErrRecord) {
