@@ -44,9 +44,16 @@ type running struct {
 // begin starts `dtpnode run`.
 func (n *node) begin(t testing.TB, j job) *running {
 	t.Helper()
-	r := &running{out: outcome{out: filepath.Join(t.TempDir(), "out.root")}}
+	out := filepath.Join(t.TempDir(), "out.root")
+	return n.beginArgs(t, out, j.arguments(out)...)
+}
+
+// beginArgs starts `dtpnode run` as these arguments say.
+func (n *node) beginArgs(t testing.TB, out string, args ...string) *running {
+	t.Helper()
+	r := &running{out: outcome{out: out}}
 	all := append(append([]string{}, n.wrap...), n.bin)
-	all = append(all, append(j.arguments(r.out.out), "--output", "json")...)
+	all = append(append(all, args...), "--output", "json")
 	r.cmd = exec.CommandContext(t.Context(), all[0], all[1:]...)
 	r.cmd.Env = append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)
 	r.cmd.Dir = t.TempDir()

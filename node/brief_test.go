@@ -33,6 +33,16 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 	return id, body, brief{Signer: d.net.ID(), Size: size, Sig: d.net.Sign(signedBrief(id, size))}
 }
 
+// A node that comes to lead a job runs Terminate with what was asked for.
+func TestAHomeKnowsWhatWasAsked(t *testing.T) {
+	c := &ledgerCopy{desc: &tasks.Job{Option: "calibration", Ask: tasks.Ask{Selector: "A.C", Params: []tasks.Param{{Name: "x", Value: "1"}}}}}
+	j := newJob(t.Context(), "job")
+	j.brief(c)
+	if j.req.Option != "calibration" || j.req.Params["x"] != "1" {
+		t.Errorf("it knows of %+v", j.req)
+	}
+}
+
 // What is not signed by a member that may submit, in its own name and whole, is no job.
 func TestAJobIsItsSignersAndItsSignerMaySubmit(t *testing.T) {
 	d, other := openWithout(t, "node"), openWithout(t, "stranger")

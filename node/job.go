@@ -141,7 +141,7 @@ func (j *job) adopt(st api.JobStatus, ours bool) bool {
 		return false
 	}
 	if st.OutputError = ""; ours {
-		st.Output = ""
+		st.Output, st.OutputError = "", j.status.OutputError
 	}
 	if j.outDone {
 		st.Output = j.req.Output

@@ -511,6 +511,7 @@ func (j *job) brief(c *ledgerCopy) {
 	}
 	ask := c.desc.Ask
 	j.desc, j.req = c.desc, requestOf(ask)
+	j.req.Option = c.desc.Option
 	if j.running = ask.Begun; j.running.IsZero() || time.Since(j.running) < 0 {
 		j.running = time.Now() // clocks differ
 	}

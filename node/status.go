@@ -245,6 +245,9 @@ type savedStatus struct {
 	api.JobStatus
 	Ours bool   `json:"ours,omitempty"` // submitted here
 	Owed string `json:"owed,omitempty"` // where this node is to write the output
+	// Dir and Env are where Begin and Terminate of a job run that was submitted here, after a restart too.
+	Dir string   `json:"dir,omitempty"`
+	Env []string `json:"env,omitempty"`
 }
 
 // statusFile keeps a savedStatus, beside a job's result.
@@ -254,6 +257,7 @@ const statusFile = "status.json"
 func (d *Daemon) saveStatus(j *job) {
 	dir := filepath.Join(d.jobsDir(), j.name)
 	saved := savedStatus{JobStatus: d.statusOf(j), Owed: d.owed(j)}
+	saved.Dir, saved.Env = d.surroundings(j)
 	j.mu.Lock()
 	saved.Ours = d.ours(j)
 	j.mu.Unlock()
@@ -267,6 +271,23 @@ func (d *Daemon) saveStatus(j *job) {
 	if err != nil {
 		d.log.Warn("could not save a job's status", "job", j.name[:12], "reason", err)
 	}
+}
+
+// surroundings are the folder and the environment of Begin and Terminate, which the node knows that a job was
+// submitted on, if need be from its disk. Elsewhere, and of a job that another has submitted, they are empty.
+func (d *Daemon) surroundings(j *job) (dir string, env []string) {
+	j.mu.Lock()
+	dir, env, ours := j.req.Dir, j.req.Env, d.ours(j)
+	j.mu.Unlock()
+	if dir != "" || !ours {
+		return dir, env
+	}
+	var saved savedStatus
+	b, err := os.ReadFile(filepath.Join(d.jobsDir(), j.name, statusFile))
+	if err != nil || json.Unmarshal(b, &saved) != nil || !saved.Ours {
+		return "", nil
+	}
+	return saved.Dir, saved.Env
 }
 
 // loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that

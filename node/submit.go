@@ -320,7 +320,8 @@ func (d *Daemon) startClient(j *job) (input []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := sel.StartClient(j.ctx, rootexec.ClientSpec{Option: j.req.Option, Params: j.req.Params, Dir: j.req.Dir, Env: j.req.Env}, j.clientLine)
+	dir, env := d.surroundings(j)
+	client, err := sel.StartClient(j.ctx, rootexec.ClientSpec{Option: j.req.Option, Params: j.req.Params, Dir: dir, Env: env}, j.clientLine)
 	if err != nil {
 		return nil, err
 	}

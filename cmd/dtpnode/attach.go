@@ -44,7 +44,7 @@ func runAttach(ctx context.Context, g *globals, id, out string) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err = follow(ctx, g, client, id, output{fetch: out}, nil, true)
+	_, err = follow(ctx, g, client, id, output{fetch: out}, nil, true)
 	if errors.Is(err, context.Canceled) {
 		return submit.ErrDetached
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 func newCancel(g *globals) *cobra.Command {
@@ -36,11 +37,13 @@ Exit status: 0 cancelled or stopped, 1 error, 2 wrong usage, 4 asked, and not ca
 }
 
 func runCancel(ctx context.Context, g *globals, id string, keep bool) error {
-	client, err := g.client()
-	if err != nil {
+	client, st, err := g.forJob(ctx, id)
+	switch {
+	case client == nil:
 		return err
-	}
-	if st, err := client.Job(ctx, id); err == nil { // one that waits has no description, and can be cancelled all the same
+	case client.own != nil:
+		return cancelKept(ctx, g, client, st, keep)
+	case err == nil: // one that waits has no description, and can be cancelled all the same
 		id = st.ID
 	}
 	if keep {
@@ -61,6 +64,22 @@ func runCancel(ctx context.Context, g *globals, id string, keep bool) error {
 		}
 	}
 	return submit.Asked(c)
+}
+
+// cancelKept drops a job that run could not finish, and the folder that it is kept in; with keep it stops the job.
+func cancelKept(ctx context.Context, g *globals, c *jobClient, st api.JobStatus, keep bool) (err error) {
+	done := "cancelled"
+	switch {
+	case keep:
+		done, err = "stopped", c.Stop(ctx, st.ID)
+	case !st.State.Final(): // else its result goes with the folder
+		_, err = c.Cancel(ctx, st.ID)
+	}
+	c.close(err == nil && !keep)
+	if err != nil {
+		return err
+	}
+	return g.showCancel(st.ID, done)
 }
 
 // showCancel prints what has become of a request.

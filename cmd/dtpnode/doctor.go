@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/internal/doctor"
+	"github.com/dtpnode/dtpnode/internal/local"
 	"github.com/dtpnode/dtpnode/internal/version"
 )
 
@@ -19,7 +20,8 @@ func newDoctor(g *globals) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what this host has and lacks, and how to mend it",
 		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, ROOT, the child that dtpnode
-builds against it, the addresses to listen on, the control socket and the daemon.
+builds against it, the addresses to listen on, the control socket and the daemon. It removes what a run that was
+killed has left in the temporary folder, and names jobs that run could not finish and keeps.
 
 Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.`,
 		Example: "  dtpnode doctor\n  dtpnode doctor --listen 192.0.2.7:4001 --root /opt/root",
@@ -44,6 +46,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string) err
 	findings := doctor.Check(ctx, doctor.Config{
 		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(),
 		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status,
+		Sweep: local.SweepTemporary, Kept: func() map[string]string { return local.AllKept(paths) },
 	}, func(f doctor.Finding) {
 		if !g.json() {
 			doctor.Print(g.stdout, f)

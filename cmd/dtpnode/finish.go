@@ -40,16 +40,13 @@ func runFinish(ctx context.Context, g *globals, id, out string) error {
 	if err != nil {
 		return err
 	}
-	client, err := g.client()
+	client, st, err := g.forJob(ctx, id)
 	if err != nil {
 		return err
 	}
-	st, err := client.Job(ctx, id)
-	if err != nil {
-		return err
+	if err = client.Finish(ctx, st.ID); err == nil {
+		st, err = follow(ctx, g, client.Client, st.ID, output{fetch: out, owed: true}, nil, true)
 	}
-	if err := client.Finish(ctx, st.ID); err != nil {
-		return err
-	}
-	return follow(ctx, g, client, st.ID, output{fetch: out}, nil, true)
+	client.close(st.State.Final() && !owing(st))
+	return client.ended(st, err)
 }

@@ -52,18 +52,15 @@ Exit status: 0 fetched, 1 error, 2 wrong usage, 3 fetched but partial, 130 inter
 
 // runGetPartials writes what is committed of a job to a folder.
 func runGetPartials(ctx context.Context, g *globals, id, dir string) error {
-	client, err := g.client()
+	client, st, err := g.forJob(ctx, id)
 	if err != nil {
 		return err
 	}
-	st, err := client.Job(ctx, id)
-	if err != nil {
-		return err
-	}
+	defer client.close(false)
 	if dir == "" || dir == "-" {
 		return usagef("could not get the partials of job %s: name a folder for them with -o", progress.Short(st.ID))
 	}
-	m, err := submit.FetchPartials(ctx, client, st.ID, dir)
+	m, err := submit.FetchPartials(ctx, client.Client, st.ID, dir)
 	if err != nil {
 		return err
 	}
@@ -94,19 +91,22 @@ func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out 
 }
 
 func runGet(ctx context.Context, g *globals, id, out string) error {
-	client, err := g.client()
+	client, st, err := g.forJob(ctx, id)
 	if err != nil {
 		return err
 	}
-	st, err := client.Job(ctx, id)
-	if err != nil {
-		return err
-	}
+	err = getOutput(ctx, g, client.Client, st, out)
+	client.close(st.State.Final() && (err == nil || errors.Is(err, submit.ErrPartial)))
+	return err
+}
+
+// getOutput writes the output of a job that has ended, or as it was before Terminate.
+func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobStatus, out string) (err error) {
 	if st.Private != "" {
 		if _, err := client.Result(ctx, st.ID, io.Discard); err != nil {
 			return err // which says whose it is
 		}
-		return runGet(ctx, g, id, out) // it may be seen since
+		return runGet(ctx, g, st.ID, out) // it may be seen since
 	}
 	if !st.State.Halted() {
 		return &api.Error{

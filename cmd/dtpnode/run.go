@@ -65,8 +65,9 @@ progress to standard error. Where no daemon runs, run starts a node for the time
 
 Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
 cancels. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
-closed, the job goes on as if detached, unless run had started the node. A node that run starts keeps
-nothing: -o is needed then.
+closed, the job goes on as if detached, unless run had started the node. A node that run starts needs -o.
+If the job cannot be finished there, or its output not be written, what is done is kept below the state folder,
+in kept/JOB, and the commands that take a JOB work on it: finish, get, status, cancel.
 
 Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing
 is listed); 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot be
@@ -120,11 +121,11 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	if err != nil {
 		return err
 	}
-	if own != nil {
-		defer own.Close()
-	}
 	st, err := client.Submit(early, req)
 	if err != nil {
+		if own != nil {
+			_ = own.Close()
+		}
 		return err
 	}
 	if opts.detach {
@@ -134,7 +135,11 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 		return g.showSubmitted(st)
 	}
 	release()
-	return follow(ctx, g, client, st.ID, output{written: req.Output}, interrupts, own == nil)
+	st, err = follow(ctx, g, client, st.ID, output{written: req.Output}, interrupts, own == nil)
+	if own != nil {
+		return closeOwn(g, own, st, err)
+	}
+	return err
 }
 
 // request is what the daemon is asked for. All that can be checked here is.
@@ -303,10 +308,11 @@ func (g *globals) showSubmitted(st api.JobStatus) error {
 type output struct {
 	written string // by the daemon, before it tells of the job's end
 	fetch   string // by this command, after it
+	owed    bool   // it is known to the daemon alone where the output is to be written
 }
 
-// follow shows the job until it ends, and how it ended.
-func follow(ctx context.Context, g *globals, client *api.Client, id string, out output, interrupts <-chan os.Signal, detachable bool) error {
+// follow shows the job until it ends, and how it ended. It returns the job's last status too.
+func follow(ctx context.Context, g *globals, client *api.Client, id string, out output, interrupts <-chan os.Signal, detachable bool) (api.JobStatus, error) {
 	p := newPrinter(g)
 	f := submit.Follower{
 		Jobs: client, Printer: p, Print: g.printLine(p),
@@ -318,26 +324,26 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 	st, err := f.Follow(ctx, id)
 	p.Close()
 	if errors.Is(err, submit.ErrDetached) {
-		return fmt.Errorf("%w: dtpnode status %s, dtpnode get %s", err, progress.Short(id), progress.Short(id))
+		return st, fmt.Errorf("%w: dtpnode status %s, dtpnode get %s", err, progress.Short(id), progress.Short(id))
 	}
 	if err != nil {
-		return err
+		return st, err
 	}
 	if st.State == api.Failed || st.State == api.Cancelled || st.State == api.CannotFinish {
-		return submit.Outcome(st)
+		return st, submit.Outcome(st)
 	}
 	if out.fetch != "" {
 		if st.Output, err = submit.Fetch(ctx, client, st.ID, out.fetch); err != nil {
-			return fetched(st, err)
+			return st, fetched(st, err)
 		}
 	}
 	if !g.json() { // the last status event has all of it
 		progress.Summary(g.stdout, st)
 	}
-	if out.written != "" && st.Output == "" {
-		return notWritten(st, out.written)
+	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {
+		return st, notWritten(st, cmp.Or(out.written, "where it was wanted"))
 	}
-	return submit.Outcome(st)
+	return st, submit.Outcome(st)
 }
 
 // notWritten says that a job has ended, and that its output is not where it was wanted.

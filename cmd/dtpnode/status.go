@@ -52,14 +52,11 @@ func runStatus(ctx context.Context, g *globals) error {
 }
 
 func runJobStatus(ctx context.Context, g *globals, id string) error {
-	client, err := g.client()
+	client, st, err := g.forJob(ctx, id)
 	if err != nil {
 		return err
 	}
-	st, err := client.Job(ctx, id)
-	if err != nil {
-		return err
-	}
+	defer client.close(false)
 	return g.show(st, func(w io.Writer) { printJob(w, st) })
 }
 

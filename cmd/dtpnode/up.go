@@ -180,6 +180,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 			cancel()
 		}()
 	}
+	local.SweepTemporary()
 	return runNode(ctx, node.Config{
 		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,

@@ -42,6 +42,10 @@ type Config struct {
 	BuildChild func(ctx context.Context) error
 	// Status asks the daemon.
 	Status func(ctx context.Context) (api.NodeStatus, error)
+	// Sweep removes folders that runs without a daemon have left behind, and returns them. Kept lists the folders of
+	// jobs that such runs could not finish, by the jobs' names. Either may be nil.
+	Sweep func() []string
+	Kept  func() map[string]string
 }
 
 // Check runs all checks and calls on for each finding as it comes.
@@ -67,6 +71,9 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	}
 	add(c.socket())
 	add(c.daemon(ctx))
+	for _, f := range c.left() {
+		add(f)
+	}
 	return all
 }
 

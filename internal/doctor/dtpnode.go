@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -61,6 +64,23 @@ func (c Config) daemon(ctx context.Context) Finding {
 		return Finding{"daemon", Warn, st.Problem, ""}
 	}
 	return Finding{Check: "daemon", Level: OK, Text: fmt.Sprintf("%s, pid %d, %d of %d members up", st.Name, st.PID, st.Up, st.Members)}
+}
+
+// left tells what runs without a daemon have left: nothing if there is nothing to say.
+func (c Config) left() (all []Finding) {
+	if c.Sweep != nil {
+		for _, dir := range c.Sweep() {
+			all = append(all, Finding{Check: "left over", Level: OK, Text: "removed " + dir + " of a run that was killed"})
+		}
+	}
+	if c.Kept != nil {
+		kept := c.Kept()
+		for _, id := range slices.Sorted(maps.Keys(kept)) {
+			all = append(all, Finding{"kept job", Warn, "run could not hand over all of job " + progress.Short(id) + ", which is in " + kept[id],
+				"`dtpnode status " + progress.Short(id) + "` says why"})
+		}
+	}
+	return all
 }
 
 // advice is the hint that comes with an error, else fallback.

@@ -35,6 +35,7 @@ type Daemon struct {
 	ended chan struct{} // closed when the process has ended
 	err   error         // how it ended; read only after ended is closed
 	temp  string        // folder to remove at the end
+	owner *flock.Flock  // of that folder, held to the end; nil without one
 	log   int64         // where this daemon's lines begin in the log
 }
 
@@ -45,16 +46,19 @@ func Start(ctx context.Context, paths Paths, args ...string) (*Daemon, error) {
 	return start(ctx, paths, "", args)
 }
 
-// StartTemporary is Start with a state folder for the time of the daemon.
+// StartTemporary is Start with a state folder for the time of the daemon, which Keep makes outlive it. Folders that
+// others have left behind are removed.
 func StartTemporary(ctx context.Context, cache string, args ...string) (*Daemon, error) {
-	temp, err := os.MkdirTemp("", "dtpnode-run-")
+	SweepTemporary()
+	temp, lock, err := makeTemporary(args)
 	if err != nil {
-		return nil, fmt.Errorf("could not make a folder for a temporary daemon: %w", err)
+		return nil, err
 	}
 	d, err := start(ctx, Paths{State: temp, Cache: cache}, temp, args)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(temp))
+		return nil, errors.Join(err, os.RemoveAll(temp), lock.Unlock())
 	}
+	d.owner = lock
 	return d, nil
 }
 
@@ -191,7 +195,11 @@ func (d *Daemon) kill() error {
 	if d.temp == "" {
 		return nil
 	}
-	return os.RemoveAll(d.temp)
+	err := os.RemoveAll(d.temp)
+	if d.owner != nil {
+		err = errors.Join(err, d.owner.Unlock())
+	}
+	return err
 }
 
 func size(f *os.File) int64 {

@@ -1,0 +1,272 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// alone is a user of a host without a daemon, with a temporary folder of its own.
+func alone(t *testing.T, bin string, env ...string) (n *node, temp string) {
+	t.Helper()
+	temp, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	wrap := append([]string{"env", "TMPDIR=" + temp}, env...)
+	return &node{name: "alone", bin: bin, state: state, log: filepath.Join(state, "none"), wrap: wrap}, temp
+}
+
+// withDaemon starts a daemon in the state folder of a user who had none, until the test ends.
+func (n *node) withDaemon(t *testing.T, args ...string) {
+	t.Helper()
+	args = append([]string{"up", "--detach"}, args...)
+	if r := n.dtpnode(t, t.TempDir(), args...); r.code != 0 {
+		t.Fatalf("no daemon: %+v", r)
+	}
+	t.Cleanup(func() {
+		if r, err := n.command(context.WithoutCancel(t.Context()), os.TempDir(), "down"); err != nil || r.code != 0 {
+			t.Errorf("the daemon does not end: %v %+v", err, r)
+		}
+	})
+}
+
+// wantKept fails the test unless the folders of kept jobs are these.
+func (n *node) wantKept(t *testing.T, jobs ...string) {
+	t.Helper()
+	entries, _ := os.ReadDir(filepath.Join(n.state, "kept"))
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if !slices.Equal(got, jobs) {
+		t.Errorf("kept are %q, want %q", got, jobs)
+	}
+}
+
+// wantEmpty fails the test if runs have left anything in a temporary folder.
+func wantEmpty(t *testing.T, temp string) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(temp, "dtpnode-*"))
+	check(t, err)
+	if len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestRunKeepsWhatItCannotFinish has Terminate crash in a run that has started its own node. What it says works: the
+// merged output and the partials are handed out, and finish goes on from there, in the user's folder, once what
+// Terminate lacks is there; all that without a daemon and beside one.
+func TestRunKeepsWhatItCannotFinish(t *testing.T) {
+	t.Parallel()
+	threeNodes.get(t) // has the child built
+	n, temp := alone(t, suite.binary)
+	dir := t.TempDir()
+	j := needsFile(t, "calibration") // in the working folder
+	j.Dir, j.Params, j.args = dir, map[string]string{"x": "1"}, []string{"--root", suite.root, "--slots", "2"}
+	o := n.run(t, j)
+	o.wantCannotFinish(t, "Terminate", "SIGSEGV", "the calibration is missing")
+	id := o.st.ID
+	n.wantKept(t, id)
+	wantEmpty(t, temp)
+	if at := filepath.Join(n.state, "kept", id); !strings.Contains(o.hint, at) {
+		t.Errorf("does not say that all is in %s: %s", at, o.hint)
+	}
+	elsewhere := t.TempDir()
+	goesOn := func() {
+		if r := n.dtpnode(t, elsewhere, "status", id[:12]); r.code != 0 || !strings.Contains(r.stdout, "cannot finish") {
+			t.Errorf("status: %+v", r)
+		}
+		if r := n.dtpnode(t, elsewhere, "get", id[:12], "-o", "merged.root"); r.code != 0 {
+			t.Errorf("get: %+v", r)
+		} else if k := keys(t, filepath.Join(elsewhere, "merged.root")); k["entries"] != 1 {
+			t.Errorf("the merged output holds %v, want the histogram", k)
+		}
+		n.wantPartials(t, id[:12], o.st.Units)
+		if r := n.dtpnode(t, elsewhere, "finish", id[:12]); r.code != 1 || !strings.Contains(r.stderr, "the calibration is missing") || !strings.Contains(r.stderr, "dtpnode finish "+id[:12]) {
+			t.Errorf("finished though nothing has changed: %+v", r)
+		}
+		n.wantKept(t, id)
+	}
+	goesOn()
+	n.withDaemon(t, "--root", suite.root, "--slots", "1")
+	goesOn()
+	check(t, os.WriteFile(filepath.Join(dir, "calibration"), nil, 0o644))
+	if r := n.dtpnode(t, elsewhere, "finish", id[:12], "-o", "here.root"); r.code != 0 || !strings.Contains(r.stdout, "calibrated") {
+		t.Fatalf("not finished: %+v", r)
+	}
+	for _, path := range []string{filepath.Join(elsewhere, "here.root"), o.out} {
+		if k := keys(t, path); k["entries"] != 1 {
+			t.Errorf("%s holds %v, want the histogram", path, k)
+		}
+	}
+	n.wantKept(t)
+	wantEmpty(t, temp)
+}
+
+// arguments are those of `dtpnode run` for a job of the executor that sleeps and counts.
+func (j fakeJob) arguments(t *testing.T, out string) []string {
+	t.Helper()
+	req := j.request(t)
+	args := []string{"run", req.Selector, "--tree", "T", "--slots", "2", "-o", out}
+	for _, f := range req.Files {
+		args = append(args, "--files", f.URL)
+	}
+	return args
+}
+
+// wantCount fails the test unless a file is the job's exact result.
+func (j fakeJob) wantCount(t *testing.T, path string) {
+	t.Helper()
+	got, err := fakeexec.ReadOutput(path)
+	check(t, err)
+	if got.Units != j.units() || !slices.Equal(got.Bins, fakeexec.Serial(tasks.R(0, j.units()), j.Bins)) {
+		t.Errorf("%s counts %d units, want %d, or its bins are wrong", path, got.Units, j.units())
+	}
+}
+
+// keptJob is the only job that is kept.
+func (n *node) keptJob(t *testing.T) string {
+	t.Helper()
+	dirs, _ := filepath.Glob(filepath.Join(n.state, "kept", "*"))
+	if len(dirs) != 1 {
+		t.Fatalf("want one job kept, got %q", dirs)
+	}
+	return filepath.Base(dirs[0])
+}
+
+// TestRunKeepsForLater ends runs without a daemon in all the ways in which something stays, and goes on with each
+// command that they name.
+func TestRunKeepsForLater(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 100_000_000)
+	bin := fakeBinary(t)
+	fails := fakeexec.EndVariable + "=disk"
+	for name, tc := range map[string]struct {
+		daemon bool
+		then   []string // with the job's name added
+		code   int
+		out    string // holds the result then
+	}{
+		"finish":             {then: []string{"finish"}, out: "wanted"},
+		"finish beside up":   {daemon: true, then: []string{"finish", "-o", "here"}, out: "here"},
+		"get":                {then: []string{"get", "-o", "here"}, out: "here"},
+		"cancel":             {then: []string{"cancel"}},
+		"attach says it too": {then: []string{"attach"}, code: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, temp := alone(t, bin, fails)
+			dir := t.TempDir()
+			r := n.dtpnode(t, dir, j.arguments(t, "wanted")...)
+			if r.code != 1 || !strings.Contains(r.stderr, "cannot finish: ") {
+				t.Fatalf("want a job that cannot be finished: %+v", r)
+			}
+			id := n.keptJob(t)
+			wantEmpty(t, temp)
+			n.wrap = n.wrap[:2] // the disk has room again
+			if tc.daemon {
+				n.withDaemon(t)
+			}
+			if r := n.dtpnode(t, dir, append(tc.then, id[:8])...); r.code != tc.code {
+				t.Fatalf("%v: %+v", tc.then, r)
+			}
+			if tc.out != "" {
+				j.wantCount(t, filepath.Join(dir, tc.out))
+			}
+			if stays := name == "get" || tc.code != 0; stays {
+				n.wantKept(t, id) // the job is still to be finished
+			} else {
+				n.wantKept(t)
+			}
+		})
+	}
+}
+
+// TestRunKeepsUnwrittenOutput has no room for the output of a run without a daemon.
+func TestRunKeepsUnwrittenOutput(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 100_000_000)
+	n, temp := alone(t, fakeBinary(t))
+	dir := t.TempDir()
+	small := filepath.Join(t.TempDir(), "small")
+	wrap, _ := smallDisk(t, small, "64k")
+	user := n.wrap
+	fill := []string{"sh", "-c", `cat /dev/zero >"$0/filler" 2>/dev/null; exec "$@"`, small}
+	n.wrap = slices.Concat(wrap, fill, user)
+	r := n.dtpnode(t, dir, j.arguments(t, filepath.Join(small, "out"))...)
+	if r.code != 1 || !strings.Contains(r.stderr, "no space left on") || !strings.Contains(r.stderr, "dtpnode get ") {
+		t.Fatalf("want the reason, and what to do: %+v", r)
+	}
+	id := n.keptJob(t)
+	n.wrap = user
+	if r := n.dtpnode(t, dir, "doctor", "--root", suite.root, "--output", "json"); !strings.Contains(r.stdout, filepath.Join(n.state, "kept", id)) {
+		t.Errorf("doctor does not name the job: %+v", r)
+	}
+	if r := n.dtpnode(t, dir, "get", id[:12], "-o", "here"); r.code != 0 {
+		t.Fatalf("get: %+v", r)
+	}
+	j.wantCount(t, filepath.Join(dir, "here"))
+	n.wantKept(t)
+	wantEmpty(t, temp)
+}
+
+// TestKilledRunLeavesNothing kills runs without a daemon: the next command of each kind removes what is left, and
+// never what a run that lives needs.
+func TestKilledRunLeavesNothing(t *testing.T) {
+	t.Parallel()
+	n, temp := alone(t, fakeBinary(t))
+	long, short := paceOf(2, 600_000_000_000), paceOf(2, 50_000_000)
+	begin := func() *running {
+		before := folders(t, temp)
+		out := filepath.Join(t.TempDir(), "x")
+		r := n.beginArgs(t, out, long.arguments(t, out)...)
+		r.until(t, "it runs", func(st api.JobStatus) bool { return st.State == api.Running && st.Done > 0 })
+		if now := folders(t, temp); len(now) != len(before)+1 {
+			t.Fatalf("the run has no folder of its own: %v, before %v", now, before)
+		}
+		return r
+	}
+	lives := begin()
+	kept := folders(t, temp)
+	for _, sweep := range []struct {
+		by string
+		do func()
+	}{
+		{"run", func() {
+			if r := n.dtpnode(t, t.TempDir(), short.arguments(t, filepath.Join(t.TempDir(), "y"))...); r.code != 0 {
+				t.Errorf("run: %+v", r)
+			}
+		}},
+		{"doctor", func() { n.dtpnode(t, t.TempDir(), "doctor", "--root", suite.root) }},
+		{"up", func() { n.withDaemon(t) }},
+	} {
+		killed := begin()
+		own := below(killed.cmd.Process.Pid)
+		kill(t, append(own, killed.cmd.Process.Pid)...)
+		_ = killed.cmd.Wait()
+		wantGone(t, own)
+		if left := folders(t, temp); len(left) != len(kept)+1 {
+			t.Errorf("before %s there are %v: want one that is left behind", sweep.by, left)
+		}
+		sweep.do()
+		if left := folders(t, temp); !slices.Equal(left, kept) {
+			t.Errorf("after %s there are %v, want %v", sweep.by, left, kept)
+		}
+	}
+	own := below(lives.cmd.Process.Pid)
+	kill(t, lives.cmd.Process.Pid)
+	_ = lives.cmd.Wait()
+	wantGone(t, own)
+}
+
+// folders are those of runs without a daemon.
+func folders(t *testing.T, temp string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(temp, "dtpnode-run-*"))
+	check(t, err)
+	return all
+}

@@ -1,0 +1,111 @@
+package local
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// TestSweepTemporary removes folders of dead owners, and none that somebody uses or is about to.
+func TestSweepTemporary(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	folder := func(name string, locks ...string) string {
+		dir := filepath.Join(temp, name)
+		if err := os.MkdirAll(filepath.Join(dir, "jobs"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, lock := range locks {
+			if err := os.WriteFile(filepath.Join(dir, lock), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	hold := func(path string) {
+		lock := flock.New(path)
+		if ok, err := lock.TryLock(); err != nil || !ok {
+			t.Fatalf("%v %v", ok, err)
+		}
+		t.Cleanup(func() { _ = lock.Unlock() })
+	}
+	old := time.Now().Add(-2 * unownedFor)
+	dead, bare := folder("dtpnode-run-dead", ownerLock, filepath.Base(api.LockPath(""))), folder("dtpnode-run-bare")
+	if err := os.Chtimes(bare, old, old); err != nil {
+		t.Fatal(err)
+	}
+	orphan := folder("dtpnode-run-orphan", ownerLock, filepath.Base(api.LockPath("")))
+	hold(api.LockPath(orphan)) // its owner is dead, and its daemon is about to leave
+	young := folder("dtpnode-run-young")
+	other := folder("dtpnode-kept-abc", ownerLock)
+	mine, lock, err := makeTemporary([]string{"--slots=3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, filepath.Join(temp, "dtpnode-run-link")); err != nil {
+		t.Fatal(err)
+	}
+	if got := SweepTemporary(); !slices.Equal(got, []string{bare, dead}) {
+		t.Errorf("removed %q", got)
+	}
+	for _, dir := range []string{orphan, young, other, mine} {
+		if _, err := os.Stat(filepath.Join(dir)); err != nil {
+			t.Errorf("removed too: %v", err)
+		}
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if got := SweepTemporary(); !slices.Equal(got, []string{mine}) {
+		t.Errorf("once its owner has gone %q were removed, want %q", got, mine)
+	}
+}
+
+// TestKept finds what is kept of jobs by unique beginnings of their names, in both places.
+func TestKept(t *testing.T) {
+	temp, paths := t.TempDir(), Paths{State: t.TempDir()}
+	t.Setenv("TMPDIR", temp)
+	inState := filepath.Join(paths.State, keptFolder)
+	for _, dir := range []string{inState + "/abcd1", inState + "/abcd2", inState + "/ffff0.part", temp + "/dtpnode-kept-eeee1"} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for job, want := range map[string]string{"abcd1": inState + "/abcd1", "abcd": "", "abc": "", "ffff0": "", "": "", "eeee": temp + "/dtpnode-kept-eeee1", "../kept/abcd1": ""} {
+		if got := Kept(paths, job); got != want {
+			t.Errorf("%q: found %q, want %q", job, got, want)
+		}
+	}
+}
+
+// TestCopyFolder moves what is kept to another file system, whole or not at all.
+func TestCopyFolder(t *testing.T) {
+	from, to := t.TempDir(), filepath.Join(t.TempDir(), "job")
+	if err := os.MkdirAll(filepath.Join(from, "ledgers"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(from, "ledgers", "journal"), []byte("all"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.Listen("unix", filepath.Join(from, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := copyFolder(from, to); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(to, "ledgers", "journal")); err != nil || string(got) != "all" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := copyFolder(from, filepath.Join(to, "ledgers", "journal", "x")); err == nil {
+		t.Error("copied into a file")
+	}
+}
