@@ -93,6 +93,9 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 }
 
 func (d *Daemon) open(ctx context.Context) error {
+	if err := d.checkDescriptors(); err != nil {
+		return err
+	}
 	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, d.jobsDir(), d.ledgersDir(), d.cancelsDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("could not make folder %q: %w", dir, err)
