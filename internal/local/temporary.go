@@ -88,9 +88,9 @@ func ours(dir string) bool {
 
 // abandoned reports whether nobody holds the locks of a folder.
 func abandoned(dir string) bool {
-	info, err := os.Lstat(filepath.Join(dir, ownerLock))
-	if err != nil {
-		if info, err = os.Lstat(dir); err != nil || time.Since(info.ModTime()) < unownedFor {
+	if _, err := os.Lstat(filepath.Join(dir, ownerLock)); err != nil {
+		info, err := os.Lstat(dir)
+		if err != nil || time.Since(info.ModTime()) < unownedFor {
 			return false
 		}
 	}
