@@ -34,6 +34,9 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		h.failedAtAll(from, f)
 		return
 	}
+	if !h.inOneFile(f.Blame) {
+		return // no honest node says so, and a trial of all of it would take as long as the job
+	}
 	// A file fails as a whole, though some entry or cluster of it may be set aside already.
 	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.want)).Minus(h.lostCover()) {
 		if h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
@@ -47,6 +50,19 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		s.at = ""
 		h.decide(s)
 	}
+}
+
+// inOneFile reports whether units belong to one file of the job: an entry, a cluster or a file is to blame, not more.
+func (h *Home) inOneFile(r tasks.Range) bool {
+	if h.data == nil {
+		return true
+	}
+	r = r.Intersect(h.data.Space())
+	if r.Empty() {
+		return true
+	}
+	i, _ := h.data.Locate(r.First)
+	return r.Last <= h.data.Units(i).Last
 }
 
 // decide sets s aside if it has failed often enough, or has it tried once more.
