@@ -118,14 +118,16 @@ func (p *Peer) followTo(j *jobState, index uint64) {
 	p.keepLate(j)
 }
 
-// freeAll frees what is neither in the record nor can come there any more.
+// freeAll frees what is neither in the record nor can come there any more. What a home has asked for that is ahead of
+// this copy may be in the record there already.
 func (p *Peer) freeAll(j *jobState) {
 	if mutant.On(mutant.NeverFree) || j.record.Ended {
 		return
 	}
 	for _, b := range j.sortedBlobs() {
 		_, in := j.record.Done.Find(b.ID)
-		if !in && (b.term < j.applied || b.at <= j.index && !j.wants(b.Partial)) {
+		asked := slices.ContainsFunc(j.late, func(k Keep) bool { return k.Partial.ID == b.ID })
+		if !in && !asked && (b.term < j.applied || b.at <= j.index && !j.wants(b.Partial)) {
 			p.free(j, b.Partial)
 		}
 	}
