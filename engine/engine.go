@@ -29,6 +29,7 @@ type Config struct {
 	Report time.Duration // between reports to a home; default 400 ms
 	Silent time.Duration // a job without any home for so long is given up; default 10 min
 
+	Keys     quorum.Keys   // of this peer; signs its votes in the replicated logs
 	Replicas int           // of a job's ledger, where there are as many nodes; 0 for a ledger in memory alone
 	Quorum   quorum.Config // of the replicated logs; Seed is this peer's
 	Replace  time.Duration // a replica that is silent for so long is replaced; default 10 s

@@ -110,6 +110,7 @@ func (p *Peer) founded(ev Founded) {
 func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
 	cfg := p.cfg.Quorum
 	cfg.Seed ^= p.cfg.Boot
+	cfg.Keys, cfg.Group = p.cfg.Keys, string(j.id)
 	r, err := quorum.New(p.now, cfg, log)
 	if err != nil {
 		return err.Error()

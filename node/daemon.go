@@ -115,7 +115,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(err, d.lock.Unlock())
 	}
 	boot := uint64(d.start.UnixMilli() / 16) // no two lives within 16 ms; room for 2^24 messages of each
-	d.peer, err = engine.New(engine.Config{Boot: boot, Replicas: d.cfg.Replicas, Keep: d.cfg.KeepBytes,
+	d.peer, err = engine.New(engine.Config{Boot: boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
 		Quorum: quorum.Config{Seed: boot, Election: d.cfg.Election},
 		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: boot, Generation: d.cfg.CommitEvery}})
 	if err != nil {

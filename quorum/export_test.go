@@ -4,4 +4,9 @@ package quorum
 var (
 	VoteText     = voteText
 	TransferText = transferText
+	EncodeFrame  = encodeFrame
+	DecodeFrame  = decodeFrame
 )
+
+// Proof is what goes with a message.
+type Proof = proof

@@ -9,19 +9,20 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A frame is a byte that says what follows, and that.
 const (
-	frameRaft = 0 // a raftpb.Message
-	frameGone = 1 // the IDs of a member that was removed, and of the sender, 8 bytes each, big-endian
+	frameRaft = 0 // the length of a proof, 4 bytes, big-endian; the proof in msgpack; a raftpb.Message
+	frameGone = 1 // the ID of a member that was removed, 8 bytes, big-endian; the Chain of voters without it, in msgpack
+	frameShow = 2 // the IDs of a leader that has not shown its mandate, and of the sender, 8 bytes each, big-endian
 
-	goneSize = 1 + 8 + 8
+	showSize = 1 + 8 + 8
 )
 
 const (
-	maxTerm    = 1 << 62 // no group gets there
-	maxHearsay = 64      // senders remembered that the log does not name
+	maxTerm = 1 << 62 // no group gets there
 	// transferVote is raft's mark on the request for a vote of a member that stands because its leader says so: it
 	// is answered though that leader was heard just now.
 	transferVote = "CampaignTransfer"
@@ -35,18 +36,45 @@ func (r *Replica) send(ms []raftpb.Message) {
 		if to == "" {
 			continue
 		}
-		frame := make([]byte, 1+ms[i].Size())
-		frame[0] = frameRaft
-		if _, err := ms[i].MarshalTo(frame[1:]); err != nil {
-			panic(err.Error())
-		}
-		r.emit(Send{To: to, Frame: frame})
+		r.emit(Send{To: to, Frame: encodeFrame(ms[i], r.prove(ms[i]))})
 	}
 }
 
-// sendGone tells a member that it is none any more.
+func encodeFrame(m raftpb.Message, p proof) []byte {
+	b, err := wire.Marshal(&p)
+	if err != nil {
+		panic(err.Error())
+	}
+	frame := append(binary.BigEndian.AppendUint32([]byte{frameRaft}, uint32(len(b))), b...)
+	at := len(frame)
+	frame = append(frame, make([]byte, m.Size())...)
+	if _, err := m.MarshalTo(frame[at:]); err != nil {
+		panic(err.Error())
+	}
+	return frame
+}
+
+func decodeFrame(frame []byte) (m raftpb.Message, p proof, ok bool) {
+	if len(frame) < 5 {
+		return m, p, false
+	}
+	n, body := uint64(binary.BigEndian.Uint32(frame[1:])), frame[5:]
+	if n > uint64(len(body)) || !readable(body[n:]) || wire.Unmarshal(body[:n], &p) != nil {
+		return m, p, false
+	}
+	return m, p, m.Unmarshal(body[n:]) == nil
+}
+
+// sendGone tells a member that it is none any more, and proves it.
 func (r *Replica) sendGone(to tasks.PeerID, id uint64) {
-	frame := binary.BigEndian.AppendUint64([]byte{frameGone}, id)
+	if b, err := wire.Marshal(&r.chain); err == nil && r.chain.Conf().peer(id) == "" {
+		r.emit(Send{To: to, Frame: append(binary.BigEndian.AppendUint64([]byte{frameGone}, id), b...)})
+	}
+}
+
+// sendShow asks a leader for its mandate: this replica has come back, or the frame with it was lost.
+func (r *Replica) sendShow(to tasks.PeerID, id uint64) {
+	frame := binary.BigEndian.AppendUint64([]byte{frameShow}, id)
 	r.emit(Send{To: to, Frame: binary.BigEndian.AppendUint64(frame, r.self.ID)})
 }
 
@@ -56,49 +84,32 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	if len(frame) == 0 || len(frame) > r.cfg.MaxFrame {
 		return
 	}
-	if frame[0] == frameGone {
-		r.recvGone(from, frame)
-		return
+	switch frame[0] {
+	case frameRaft:
+		m, p, ok := decodeFrame(frame)
+		if ok && m.To == r.self.ID && m.From != r.self.ID && plausible(m) && m.From != raft.None && !raft.IsLocalMsgTarget(m.From) {
+			r.hear(from, m, p)
+		}
+	case frameGone:
+		r.recvGone(frame)
+	case frameShow:
+		if len(frame) == showSize && binary.BigEndian.Uint64(frame[1:]) == r.self.ID {
+			if id := binary.BigEndian.Uint64(frame[9:]); r.peer(id) == from {
+				delete(r.shown, id)
+			}
+		}
 	}
-	var m raftpb.Message
-	if frame[0] != frameRaft || !readable(frame[1:]) || m.Unmarshal(frame[1:]) != nil {
-		return
-	}
-	if m.To != r.self.ID || m.From == r.self.ID || !r.sender(from, m) || !plausible(m) {
-		return
-	}
-	r.heard[m.From] = r.now
-	if vote := m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote; vote && r.gone(m.From) {
-		r.sendGone(from, m.From)
-		return
-	}
-	r.take(m)
 }
 
-func (r *Replica) recvGone(from tasks.PeerID, frame []byte) {
-	if len(frame) != goneSize || binary.BigEndian.Uint64(frame[1:]) != r.self.ID {
+// recvGone believes, whoever says so, voters that follow those known here, and are without this member.
+func (r *Replica) recvGone(frame []byte) {
+	var c Chain
+	if len(frame) < 9 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || wire.Unmarshal(frame[9:], &c) != nil {
 		return
 	}
-	if p, known := r.peers[binary.BigEndian.Uint64(frame[9:])]; known && p == from {
+	if conf := c.Conf(); conf.Seq > r.chain.Conf().Seq && conf.peer(r.self.ID) == "" && r.extends(c) {
 		r.remove()
 	}
-}
-
-// sender reports whether a message comes from the peer whose member it says it is from. Members that the log
-// does not name are believed, for a new member hears from the others before it has the log, and remembered
-// for the answer.
-func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
-	if m.From == raft.None || raft.IsLocalMsgTarget(m.From) || from == "" {
-		return false
-	}
-	if p := r.peer(m.From); p != "" {
-		return p == from
-	}
-	if raft.IsResponseMsg(m.Type) || len(r.hearsay) >= maxHearsay {
-		return false
-	}
-	r.hearsay[m.From] = from
-	return true
 }
 
 // readable looks through an encoded message before it is decoded: only the fields that replicas send, and no
@@ -178,6 +189,9 @@ func (r *Replica) take(m raftpb.Message) {
 		return
 	}
 	after := r.node.BasicStatus()
+	if after.RaftState == raft.StateLeader && before.RaftState != raft.StateLeader {
+		r.elected(after.Term)
+	}
 	word := after.Lead == m.From && after.Term == m.Term && (m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat)
 	if voted := after.Vote != before.Vote && after.Vote != raft.None; word || voted {
 		r.rest()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -164,7 +165,7 @@ func (t Trust) checkChain(c Chain) error {
 
 // checkLink reports why the voters of l do not follow those of before.
 func (t Trust) checkLink(before Conf, l Link) error {
-	if err := l.Conf.check(); err != nil {
+	if err := l.Conf.check(); err != nil || mutant.On(mutant.UncheckedChain) {
 		return err
 	}
 	if l.Conf.Seq <= before.Seq || l.Conf.Term < before.Term || l.Conf.Term > maxTerm || l.Conf.Prior >= l.Conf.Seq {

@@ -17,7 +17,7 @@ type added struct {
 }
 
 func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
-	var cc raftpb.ConfChangeV2
+	cc := raftpb.ConfChangeV2{Transition: raftpb.ConfChangeTransitionJointExplicit}
 	for _, m := range ch.Add {
 		cc.Changes = append(cc.Changes, raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddNode, NodeID: m.ID})
 	}
@@ -29,13 +29,18 @@ func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
 	return cc, err
 }
 
-// decodeChange reads a change of the voters. One without data is raft's own, the end of a joint change.
+// decodeChange reads a change of the voters. One that changes none is the end of a change, with the signatures of
+// those before under who comes after: see ending.
 func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
-	if len(data) == 0 {
-		return cc, in, nil
-	}
 	if err := cc.Unmarshal(data); err != nil {
 		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
+	}
+	if len(cc.Changes) == 0 && cc.Transition == raftpb.ConfChangeTransitionAuto {
+		var l Link
+		if err := wire.Unmarshal(cc.Context, &l); err != nil {
+			return cc, in, fmt.Errorf("it ends a change of the voters, but could not be read: %w", err)
+		}
+		return cc, in, nil
 	}
 	if err := wire.Unmarshal(cc.Context, &in); err != nil {
 		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
@@ -46,7 +51,7 @@ func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
 			return cc, in, fmt.Errorf("it changes the voters in an unknown way")
 		}
 	}
-	if len(cc.Changes) == 0 || cc.Transition != raftpb.ConfChangeTransitionAuto {
+	if len(cc.Changes) == 0 || cc.Transition != raftpb.ConfChangeTransitionJointExplicit {
 		return cc, in, fmt.Errorf("it changes the voters in an unknown way")
 	}
 	return cc, in, nil
@@ -78,8 +83,13 @@ func (r *Replica) checkChange(ch Change) error {
 		return errors.New("the entries of earlier leaders are not applied yet")
 	case r.changing || r.joint:
 		return errors.New("another change of the voters is under way")
+	case len(r.chain.Links) >= maxLinks:
+		return fmt.Errorf("the voters have changed %d times, more than can be proven", maxLinks)
 	case len(ch.Add)+len(ch.Remove) == 0:
 		return errors.New("there is nothing to change")
+	}
+	if len(r.members)+len(ch.Add) > maxVoters {
+		return fmt.Errorf("more than %d voters", maxVoters)
 	}
 	left := make(map[uint64]bool, len(r.members)+len(ch.Add))
 	for _, m := range r.members {
@@ -97,6 +107,9 @@ func (r *Replica) checkChange(ch Change) error {
 		delete(left, id)
 	}
 	for _, m := range ch.Add {
+		if slices.ContainsFunc(r.members, func(o Member) bool { return o.Peer == m.Peer && left[o.ID] }) {
+			return fmt.Errorf("peer %q has a seat already", m.Peer)
+		}
 		if _, ever := r.peers[m.ID]; ever || left[m.ID] || !valid(m) {
 			return fmt.Errorf("member %x of peer %q is or was a voter: it needs a new ID", m.ID, m.Peer)
 		}
@@ -111,14 +124,57 @@ func (r *Replica) changed(e raftpb.Entry) {
 	if err != nil {
 		panic(err.Error())
 	}
+	if len(cc.Changes) == 0 && !r.end(cc, e.Term) {
+		return // on every replica alike; the leader proposes it again
+	}
 	for _, m := range in.Members {
 		r.learn(m)
 	}
 	conf := r.node.ApplyConfChange(cc)
 	r.changing = false
 	r.seat(conf.Voters, conf.VotersOutgoing)
+	r.next = nil
+	if r.joint {
+		for _, id := range slices.Sorted(slices.Values(conf.Voters)) {
+			r.next = append(r.next, Member{ID: id, Peer: r.peers[id]})
+		}
+	}
+	clear(r.signed)
 	if r.leads() && !r.joint && r.node.Propose([]byte{mark}) == nil {
 		r.marks++
+	}
+}
+
+// end takes the end of a change of the voters into the chain, if those before have signed it.
+func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
+	r.ending = false
+	var l Link
+	if wire.Unmarshal(cc.Context, &l) != nil || len(r.next) == 0 || !l.Conf.equal(r.nextConf(term)) || r.trust().checkLink(r.chain.Conf(), l) != nil {
+		return false
+	}
+	r.chain.Links = append(slices.Clone(r.chain.Links), l)
+	return true
+}
+
+// endChange proposes the end of a change, once a majority of the voters before it have signed who comes after. Until
+// then both sides elect and commit together, and the mandates of those before hold: nothing can be stuck between.
+func (r *Replica) endChange() {
+	if len(r.next) == 0 || r.ending || !r.Leading() {
+		return
+	}
+	last, term := r.chain.Conf(), r.node.BasicStatus().Term
+	l := Link{Conf: r.nextConf(term)}
+	r.signed[r.self.Peer] = r.signNext(term)
+	for _, m := range last.Voters {
+		if sig := r.signed[m.Peer]; sig != nil && r.cfg.Keys.Verify(m.Peer, ConfText(r.cfg.Group, l.Conf), sig) {
+			l.Sigs = append(l.Sigs, Signature{By: m.Peer, Sig: sig})
+		}
+	}
+	if len(l.Sigs) < last.majority() {
+		return
+	}
+	if b, err := wire.Marshal(&l); err == nil {
+		r.ending = r.node.ProposeConfChange(raftpb.ConfChangeV2{Context: b}) == nil
 	}
 }
 
@@ -161,15 +217,19 @@ func (r *Replica) remove() {
 // learn remembers which peer a member is.
 func (r *Replica) learn(m Member) {
 	r.peers[m.ID] = m.Peer
-	delete(r.hearsay, m.ID)
 }
 
-// peer is the peer of a member, as the log has it, or else as the member itself said; or empty.
+// peer is the peer of a member, as the log has it, or else as a set of voters that follows those in it; or empty.
 func (r *Replica) peer(id uint64) tasks.PeerID {
 	if p, ok := r.peers[id]; ok {
 		return p
 	}
-	return r.hearsay[id]
+	if r.mandate != nil {
+		if p := r.mandate.Chain.Conf().peer(id); p != "" {
+			return p
+		}
+	}
+	return r.ahead.peer(id)
 }
 
 // member reports whether id is a voter now.

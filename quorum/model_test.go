@@ -44,6 +44,9 @@ type model struct {
 	said    int
 	lives   uint64
 	wrong   []string
+
+	tap      func(quorum.Send) // what is sent, for one that listens
+	suspects []tasks.PeerID
 }
 
 type node struct {
@@ -126,7 +129,7 @@ func (m *model) add(self quorum.Member) *node {
 
 func (m *model) start(n *node) {
 	m.lives++
-	r, err := quorum.New(m.now, quorum.Config{Seed: m.lives}, n.disk)
+	r, err := quorum.New(m.now, quorum.Config{Seed: m.lives, Keys: keys(n.self.Peer), Group: group}, n.disk)
 	if err != nil {
 		m.fail("%v", err)
 		return
@@ -204,6 +207,8 @@ func (m *model) carry(n *node, e quorum.Effect) {
 				m.crash(n)
 			}
 		})
+	case quorum.Suspect:
+		m.suspects = append(m.suspects, e.From)
 	case quorum.Broken:
 		m.fail("%x is broken: %s", n.self.ID, e.Reason)
 	}
@@ -230,6 +235,9 @@ func (m *model) apply(n *node, e quorum.Apply) {
 func (m *model) send(from *node, s quorum.Send) {
 	if len(s.Frame) > quorum.MaxFrame {
 		m.fail("%x sends a frame of %d bytes", from.self.ID, len(s.Frame))
+	}
+	if m.tap != nil {
+		m.tap(s)
 	}
 	copies := 1
 	if m.loss > 0 && m.rnd.IntN(10) == 0 {
@@ -380,6 +388,9 @@ func (m *model) play() {
 	m.propose()
 	m.run(2 * time.Second)
 	m.calm()
+	if len(m.suspects) > 0 {
+		m.fail("%v are suspected, and nobody lied", m.suspects)
+	}
 }
 
 func (m *model) calm() {

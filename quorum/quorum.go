@@ -44,6 +44,8 @@ type Config struct {
 	Election  time.Duration // silence of the leader before a follower stands, at least; twice that at most; default 1 s
 	Heartbeat time.Duration // between a leader's heartbeats; default 200 ms, at most half of Election
 	Seed      uint64        // of the election time-outs, together with the member's ID
+	Keys      Keys          // of this peer
+	Group     string        // its name is in all that is signed
 	MaxFrame  int           // bound of one frame; default MaxFrame. Proposals are bounded by 1 KiB less
 }
 
@@ -176,6 +178,11 @@ type (
 	}
 	// Refused says that a Propose or Change was passed over, for another reason than that another leads.
 	Refused struct{ Reason string }
+	// Suspect says that a peer has sent what no honest replica sends: not by an accident, a delay or a lost disk.
+	Suspect struct {
+		From tasks.PeerID
+		What string
+	}
 	// Removed says that this member is one no more. It stands for no election, but others may need its vote
 	// to finish the change: stop it a few election time-outs later.
 	Removed struct{}
@@ -189,5 +196,6 @@ func (Apply) isQuorumEffect()   {}
 func (Changed) isQuorumEffect() {}
 func (Role) isQuorumEffect()    {}
 func (Refused) isQuorumEffect() {}
+func (Suspect) isQuorumEffect() {}
 func (Removed) isQuorumEffect() {}
 func (Broken) isQuorumEffect()  {}

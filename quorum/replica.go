@@ -24,11 +24,25 @@ type Replica struct {
 	out  []Effect
 
 	peers    map[uint64]tasks.PeerID // of every member that the log names, removed ones too
-	hearsay  map[uint64]tasks.PeerID // of senders that it does not name yet
 	members  []Member                // the voters, by ID
 	joint    bool                    // a change of the voters is applied by half
 	marks    int                     // proposed here after changes of the voters, and not applied
 	changing bool                    // a change that was proposed here is not applied
+
+	chain    Chain                    // of the voters, as far as the log is applied
+	next     []Member                 // who are to follow at its end, while a change is under way
+	ahead    Conf                     // voters that follow those, as a candidate has proven
+	mandate  *Mandate                 // of the newest leader that has proven to be one
+	votes    map[tasks.PeerID][]byte  // for this replica, in its present term
+	signed   map[tasks.PeerID][]byte  // signatures of others under who comes next
+	ending   bool                     // the end of a change was proposed here
+	shown    map[uint64]bool          // who knows the mandate of this leader
+	claims   map[uint64]uint64        // later terms that voters say they are in
+	transfer []byte                   // the leader's signature that this replica may stand
+	lease    time.Duration            // until when a leader may be there that this replica has not heard since it started
+	again    time.Duration            // when a single voter's claim may have this leader elected again
+	pause    time.Duration            // from the last time to then
+	asked    map[uint64]time.Duration // since when members speak as leaders that have not proven to be
 
 	hard                 Hard
 	kept                 uint64 // Commit as of the last Write
@@ -54,6 +68,9 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		}
 	}()
 	cfg.defaults()
+	if cfg.Keys == nil {
+		return nil, fmt.Errorf("could not load the log of member %x: it has no keys to sign with", log.Self.ID)
+	}
 	disk, err := load(log)
 	if err != nil {
 		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
@@ -78,9 +95,10 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	}
 	r = &Replica{
 		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
-		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
+		peers: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
 		now: now, tick: now, hard: Hard{Term: disk.hard.Term, Vote: disk.hard.Vote, Commit: disk.hard.Commit},
-		kept: disk.hard.Commit,
+		kept: disk.hard.Commit, chain: Chain{Founders: slices.Clone(log.Voters)}, votes: map[tasks.PeerID][]byte{},
+		signed: map[tasks.PeerID][]byte{}, shown: map[uint64]bool{}, claims: map[uint64]uint64{}, asked: map[uint64]time.Duration{},
 	}
 	r.last, _ = disk.LastIndex()
 	for _, m := range log.Voters {
@@ -89,6 +107,9 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	r.seat(disk.conf.Voters, nil)
 	r.out = nil // the founding voters are no change
 	r.rest()
+	if r.last > 0 {
+		r.lease = now + cfg.Election
+	}
 	if len(r.members) == 1 && r.member(r.self.ID) {
 		r.stand = now // nobody else to wait for
 	}
@@ -121,6 +142,20 @@ func (r *Replica) Wake() time.Duration {
 	}
 	return min(r.tick, r.stand)
 }
+
+// Mandate proves who leads the newest term in which a leader has proven itself here; ok is false while none has. It
+// is as short as it can be, and anybody can check it (CheckMandate).
+func (r *Replica) Mandate() (m Mandate, ok bool) {
+	if r.mandate == nil {
+		return m, false
+	}
+	m = *r.mandate
+	m.Chain = m.Chain.Shorten()
+	return m, true
+}
+
+// Chain proves who the voters are, as of what is applied here.
+func (r *Replica) Chain() Chain { return r.chain.Shorten() }
 
 // Leader is the peer that leads the newest term known here; empty if unknown.
 func (r *Replica) Leader() (tasks.PeerID, uint64) {
@@ -210,7 +245,7 @@ func (r *Replica) handle(ev Event) {
 		}
 	case Campaign:
 		r.rest()
-		_ = r.node.Campaign()
+		r.campaign()
 	}
 }
 
@@ -245,6 +280,7 @@ func (r *Replica) clock() {
 		if r.leads() {
 			r.node.Tick()
 			r.rest()
+			r.endChange()
 		} else {
 			r.node.TickQuiesced() // counts for the leader's lease, but never stands
 		}
@@ -254,7 +290,16 @@ func (r *Replica) clock() {
 	}
 	r.rest()
 	if last, _ := r.disk.LastIndex(); last > 0 {
-		_ = r.node.Campaign() // raft refuses where it must
+		r.campaign()
+	}
+}
+
+// campaign stands for election; raft refuses where it must.
+func (r *Replica) campaign() {
+	if !r.leads() {
+		r.rise()
+		clear(r.votes)
+		_ = r.node.Campaign()
 	}
 }
 

@@ -26,6 +26,15 @@ const (
 	TryForEver      Bug = "try-for-ever"     // a node whose attempt to end a job failed tries again by itself
 )
 
+// The bugs that members that lie make use of.
+const (
+	UnprovenLeader   Bug = "unproven-leader"   // replicas obey whoever speaks as a leader
+	ResponseTerm     Bug = "response-term"     // an answer of a later term makes a leader give way
+	UnsignedTransfer Bug = "unsigned-transfer" // a candidate is voted for while a leader is heard because it says that the leader wants it
+	Hearsay          Bug = "hearsay"           // replicas hear members that no voters have named
+	UncheckedChain   Bug = "unchecked-chain"   // any set of voters counts as following those known
+)
+
 // Breaks says what a bug breaks.
 func (b Bug) Breaks() string {
 	switch b {
