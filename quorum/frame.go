@@ -17,8 +17,10 @@ const (
 	frameGone  = 1 // the IDs of a member that was removed, and of the sender, 8 bytes each, big-endian
 	framePiece = 2 // of a snapshot, from the leader (pieces.go)
 	frameWant  = 3 // asks for more of a snapshot
+	frameHeir  = 4 // the IDs of a leader and of whom it wants to lead in its place, and its term, 8 bytes each, big-endian
 
 	goneSize = 1 + 8 + 8
+	heirSize = 1 + 8 + 8 + 8
 )
 
 const (
@@ -36,6 +38,9 @@ func (r *Replica) send(ms []raftpb.Message) {
 		if ms[i].Type == raftpb.MsgSnap {
 			r.offer(ms[i])
 			continue
+		}
+		if ms[i].Type == raftpb.MsgTimeoutNow {
+			r.sendHeir(ms[i].To, ms[i].Term)
 		}
 		to := r.peer(ms[i].To)
 		if to == "" {
@@ -66,6 +71,9 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	case frameGone:
 		r.recvGone(from, frame)
 		return
+	case frameHeir:
+		r.recvHeir(from, frame)
+		return
 	case framePiece, frameWant:
 		h, data, ok := decodePiece(frame[1:])
 		switch {
@@ -89,7 +97,9 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 		r.sendGone(from, m.From)
 		return
 	}
-	r.take(m)
+	if r.may(&m) {
+		r.take(m)
+	}
 }
 
 func (r *Replica) recvGone(from tasks.PeerID, frame []byte) {
@@ -99,23 +109,6 @@ func (r *Replica) recvGone(from tasks.PeerID, frame []byte) {
 	if p, known := r.peers[binary.BigEndian.Uint64(frame[9:])]; known && p == from {
 		r.remove()
 	}
-}
-
-// sender reports whether a message comes from the peer whose member it says it is from. Members that the log
-// does not name are believed, for a new member hears from the others before it has the log, and remembered
-// for the answer.
-func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
-	if m.From == raft.None || raft.IsLocalMsgTarget(m.From) || from == "" {
-		return false
-	}
-	if p := r.peer(m.From); p != "" {
-		return p == from
-	}
-	if raft.IsResponseMsg(m.Type) || len(r.hearsay) >= maxHearsay {
-		return false
-	}
-	r.hearsay[m.From] = from
-	return true
 }
 
 // readable looks through an encoded message before it is decoded: only the fields that replicas send, and no
@@ -196,7 +189,11 @@ func (r *Replica) take(m raftpb.Message) {
 	}
 	after := r.node.BasicStatus()
 	word := after.Lead == m.From && after.Term == m.Term && (m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat)
-	if voted := after.Vote != before.Vote && after.Vote != raft.None; word || voted {
+	voted := after.Vote != before.Vote && after.Vote != raft.None
+	if word || voted {
 		r.rest()
+	}
+	if word || (voted && len(m.Context) > 0) {
+		r.led = r.now + r.cfg.Election
 	}
 }

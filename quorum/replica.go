@@ -46,6 +46,9 @@ type Replica struct {
 	now, tick, stand time.Duration // now; the next tick and the next candidacy are due
 	leadSince        time.Duration
 	heard            map[uint64]time.Duration
+	led              time.Duration    // until when another leader than the one heard is none
+	heir, heirTerm   uint64           // whom the leader of that term wants to lead in its place
+	claims           map[uint64]claim // by member
 	role             Role
 	removed, broken  bool
 }
@@ -240,6 +243,7 @@ func (r *Replica) handle(ev Event) {
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
 	case Transfer:
 		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && quiet <= r.cfg.Election {
+			r.heir, r.heirTerm = ev.To, r.node.BasicStatus().Term
 			r.node.TransferLeader(ev.To)
 		}
 	case Campaign:
@@ -280,6 +284,7 @@ func (r *Replica) clock() {
 			r.node.Tick()
 			r.rest()
 			r.offerAgain()
+			r.fetchBack()
 		} else {
 			r.serving = nil
 			r.askAgain()
@@ -301,6 +306,7 @@ func (r *Replica) pardon(late time.Duration) {
 		r.heard[id] = min(at+late, r.now)
 	}
 	r.leadSince = min(r.leadSince+late, r.now)
+	r.led = min(r.led+late, r.now+r.cfg.Election)
 }
 
 // pump carries out what raft has ready, up to the next thing that must be on disk first.

@@ -39,6 +39,13 @@ const (
 	NeverFold      Bug = "never-fold"       // committed partials are not merged further
 )
 
+// The bugs that a member that lies makes use of. The simulator's members do not lie: package quorum's tests find these.
+const (
+	AnyLeader   Bug = "any-leader"   // replicas obey whoever speaks as a leader, though they hear theirs
+	AnswerTerm  Bug = "answer-term"  // an answer of a later term makes a leader give way
+	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
+)
+
 // Breaks says what a bug breaks.
 func (b Bug) Breaks() string {
 	switch b {
