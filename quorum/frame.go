@@ -81,10 +81,16 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	if frame[0] != frameRaft || !readable(frame[1:]) || m.Unmarshal(frame[1:]) != nil {
 		return
 	}
+	if earlier, known := r.peers[m.To]; m.To != r.self.ID && known && earlier == r.self.Peer && from != "" {
+		r.emit(Astray{From: from})
+	}
 	if m.To != r.self.ID || m.From == r.self.ID || !r.sender(from, m) || !plausible(m) {
 		return
 	}
 	r.heard[m.From] = r.now
+	if r.member(m.From) {
+		r.spoke[m.From] = r.now
+	}
 	if vote := m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote; vote && r.gone(m.From) {
 		r.sendGone(from, m.From)
 		return

@@ -219,6 +219,9 @@ type (
 	// Removed says that this member is one no more. It stands for no election, but others may need its vote
 	// to finish the change: stop it a few election time-outs later.
 	Removed struct{}
+	// Astray says that a frame came from a peer for another member than this one, which this peer was before. Whoever
+	// sends it may not know of what has happened since (Recover).
+	Astray struct{ From tasks.PeerID }
 	// Broken says that the replica cannot go on; it does nothing any more.
 	Broken struct{ Reason string }
 )
@@ -232,4 +235,5 @@ func (Changed) isQuorumEffect()      {}
 func (Role) isQuorumEffect()         {}
 func (Refused) isQuorumEffect()      {}
 func (Removed) isQuorumEffect()      {}
+func (Astray) isQuorumEffect()       {}
 func (Broken) isQuorumEffect()       {}

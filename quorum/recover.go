@@ -1,0 +1,170 @@
+package quorum
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// A group that has lost the majority of its copies for good can elect nobody any more. Recover makes a new group of one
+// copy that is left, under the same name and with a Link, signed by an authority, that says so. What tells the new group
+// from the old one is the term: a recovery takes one that no elections come to, so that whoever obeys the highest term
+// follows the new group; members of the old one give way to the Link. Of two recoveries the later one counts, and of two
+// that know nothing of each other the one with the higher term; these differ, as their members do.
+//
+// A term, from its highest bit: 2 of 0, 18 that count recoveries, 16 of a hash of the recovered member, 28 that count
+// elections.
+const (
+	epochShift   = 28
+	countShift   = 44
+	maxRecovered = maxTerm >> countShift
+)
+
+// Epoch tells the groups of one name apart that recoveries have made: a later one has a higher epoch, and one that was
+// never recovered 0. It is a part of each term.
+func Epoch(term uint64) uint64 { return term >> epochShift }
+
+// NextRecovery is what an authority signs (ConfText) to make self the only voter of a group of which copies in these
+// terms are known.
+func NextRecovery(self Member, terms ...uint64) (Conf, error) {
+	count := slices.Max(append([]uint64{0}, terms...))>>countShift + 1
+	if count >= maxRecovered || !valid(self) {
+		return Conf{}, fmt.Errorf("could not recover a group: member %x of peer %q is none, or it was recovered %d times", self.ID, self.Peer, count-1)
+	}
+	term := count<<countShift | self.ID>>(64-countShift+epochShift)<<epochShift
+	return Conf{Seq: term, Term: term, Prior: term - 1, Voters: []Member{self}}, nil
+}
+
+// RecoveryConf reports why a link, whoever signed it, is none of a recovery; the error is under ErrUnproven.
+func (l Link) RecoveryConf() error {
+	c := l.Conf
+	if err := c.check(); err != nil {
+		return err
+	}
+	if len(c.Voters) != 1 || c.Term>>countShift == 0 || c.Term >= maxTerm || c.Seq != c.Term || c.Prior != c.Term-1 {
+		return fmt.Errorf("%w: set %d of term %d is not that of a recovery", ErrUnproven, c.Seq, c.Term)
+	}
+	if len(l.Sigs) == 0 || len(l.Sigs) > maxVoters {
+		return fmt.Errorf("%w: %d signatures", ErrUnproven, len(l.Sigs))
+	}
+	for _, s := range l.Sigs {
+		if len(s.By) > maxPeer || len(s.Sig) > maxSig {
+			return fmt.Errorf("%w: a signature of %d bytes", ErrUnproven, len(s.Sig))
+		}
+	}
+	return nil
+}
+
+// CheckRecovery reports why a link does not show that an authority has made one member the group's only voter; the error
+// is under ErrUnproven.
+func CheckRecovery(t Trust, l Link) error {
+	if err := l.RecoveryConf(); err != nil {
+		return err
+	}
+	if !t.authorized(ConfText(t.Group, l.Conf), l.Sigs) {
+		return fmt.Errorf("%w: nobody who may has signed that member %x goes on alone", ErrUnproven, l.Conf.Voters[0].ID)
+	}
+	return nil
+}
+
+// Tail is the data of the proposals in this copy's log that are not applied here, in order. The others may have
+// committed them and this copy not have heard of that, so that whoever recovers it has to take them for committed.
+func (r *Replica) Tail() (data [][]byte) {
+	for _, e := range r.tail() {
+		if e.Type == raftpb.EntryNormal && len(e.Data) > 0 && !isMark(e.Data) {
+			data = append(data, e.Data)
+		}
+	}
+	return data
+}
+
+func (r *Replica) tail() []raftpb.Entry {
+	last, _ := r.disk.LastIndex()
+	entries, err := r.disk.Entries(r.applied+1, last+1, raftMax)
+	if err != nil {
+		return nil
+	}
+	return entries
+}
+
+// Last is the index and the term of the last entry that this copy has: of two copies of a group the one with the higher
+// term, or in one term with the higher index, has all that was ever committed and is in the other.
+func (r *Replica) Last() (index, term uint64) {
+	index, _ = r.disk.LastIndex()
+	term, _ = r.disk.Term(index)
+	return index, term
+}
+
+// Recover is the log with which this copy goes on as the group that conf, of a link that CheckRecovery has found to
+// hold, names; state is the owner's after all entries of the copy, Tail included. founders are those of the log. Once
+// the new log is on disk in place of the old one, this replica must not be stepped any more.
+func (r *Replica) Recover(conf Conf, founders []Member, state []byte) (Log, error) {
+	self := conf.Voters[0]
+	_, ever := r.Knows(self.ID)
+	switch {
+	case self.Peer != r.self.Peer || ever:
+		return Log{}, fmt.Errorf("could not recover the log: member %x of peer %q is no new one of peer %q", self.ID, self.Peer, r.self.Peer)
+	case conf.Term <= r.hard.Term:
+		return Log{}, fmt.Errorf("could not recover the log: term %d is not beyond term %d", conf.Term, r.hard.Term)
+	}
+	past := append(slices.Clone(r.past), r.members...)
+	for _, e := range r.tail() { // members that were about to come
+		if e.Type != raftpb.EntryConfChangeV2 {
+			continue
+		}
+		if _, in, err := decodeChange(e.Data); err == nil {
+			past = append(past, in.Members...)
+		}
+	}
+	past = past[max(len(past)-maxPast, 0):]
+	data, err := wire.Marshal(&content{Voters: []Member{self}, Past: past, State: state})
+	if err != nil {
+		return Log{}, fmt.Errorf("could not recover the log: %w", err)
+	}
+	index, _ := r.Last()
+	index++ // the entry that the others would have is none that was ever proposed
+	return Log{
+		Self: self, Voters: founders, Hard: Hard{Term: conf.Term, Vote: raft.None, Commit: index},
+		Snapshot: &Snapshot{Index: index, Term: conf.Term, Base: index, BaseTerm: conf.Term, Data: data},
+	}, nil
+}
+
+// Seats are the sets of voters of which each must agree: one, or two while a change of the voters is under way.
+func (r *Replica) Seats() [][]Member {
+	sets := [][]Member{r.named(r.conf.Voters)}
+	if len(r.conf.VotersOutgoing) > 0 {
+		sets = append(sets, r.named(r.conf.VotersOutgoing))
+	}
+	return sets
+}
+
+// Alive reports whether a majority of the voters is there: this one, and others whose word came in no longer ago than
+// within. Who they are comes along.
+func (r *Replica) Alive(now, within time.Duration) (peers []tasks.PeerID, majority bool) {
+	up := func(m Member) bool {
+		at, ever := r.spoke[m.ID]
+		return m.ID == r.self.ID || ever && now-at <= within
+	}
+	majority = true
+	for _, set := range r.Seats() {
+		n := 0
+		for _, m := range set {
+			if up(m) {
+				n++
+			}
+		}
+		majority = majority && n > len(set)/2
+	}
+	for _, m := range r.members {
+		if up(m) {
+			peers = append(peers, m.Peer)
+		}
+	}
+	return peers, majority
+}
