@@ -72,6 +72,35 @@ func TestHostsWithoutTheMount(t *testing.T) {
 	}
 }
 
+// TestSubmitterWithoutTheMount submits on the one host that lacks the input: the others plan it and run it. What nobody
+// has is said to be nowhere.
+func TestSubmitterWithoutTheMount(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	check(t, os.MkdirAll(data, 0o755))
+	var files []string
+	for i, f := range fourFiles(t) {
+		to := filepath.Join(data, fmt.Sprintf("run%d.root", i))
+		b, err := os.ReadFile(f)
+		check(t, err)
+		check(t, os.WriteFile(to, b, 0o644))
+		files = append(files, to)
+	}
+	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, blindHost(t, "c", data))
+	j := paced(t, 100)
+	j.Files = files
+	o := c.nodes[2].begin(t, j).end(t)
+	o.wantWhole(t)
+	if w := o.work(t, "c"); w.Units > 0 {
+		t.Errorf("c has no files: %+v", w)
+	}
+	j.Files = append(j.Files, filepath.Join(data, "nowhere.root"))
+	o = c.nodes[2].begin(t, j).end(t)
+	if o.code != 1 || !strings.Contains(o.err, "nowhere.root") || !strings.Contains(o.err, "neither on this host nor on ") {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
+}
+
 // hideable are daemons that do not see the data files which are named in a file each.
 func hideable(t *testing.T, n int) (specs []nodeSpec, hide []string) {
 	t.Helper()
@@ -83,19 +112,17 @@ func hideable(t *testing.T, n int) (specs []nodeSpec, hide []string) {
 	return specs, hide
 }
 
-// TestHalvesSeen has four hosts see another half of the files each, the home too once it has planned them: the result
-// is whole, and nothing was given up on the way.
+// TestHalvesSeen has four hosts see another half of the files each, the home too, which has members plan what it does
+// not see: the result is whole, and nothing was given up on the way.
 func TestHalvesSeen(t *testing.T) {
 	t.Parallel()
 	specs, hide := hideable(t, 4)
 	c := ownCluster(t, specs...)
 	j := paceOf(4, 8e9)
-	for i := 1; i < 4; i++ {
+	for i := range 4 {
 		check(t, os.WriteFile(hide[i], halfOf(i), 0o600))
 	}
 	id := c.nodes[0].submit(t, j.request(t)).ID
-	c.nodes[0].until(t, id, "it runs", func(st api.JobStatus) bool { return st.State == api.Running })
-	check(t, os.WriteFile(hide[0], halfOf(0), 0o600))
 	n, st := c.waitFinal(t, id, commandLimit)
 	j.wantCounted(t, n, st)
 	for _, w := range st.Nodes {

@@ -65,8 +65,10 @@ type Daemon struct {
 	gens   map[steal.GenID]*run
 	rates  map[string]float64 // units/s a slot by code, from earlier jobs
 	plans  *planCache
-	called map[tasks.PeerID]string        // names of all members that there were in this life
-	turns  map[tasks.PeerID]chan struct{} // descriptions being fetched, by submitter
+	// planPlaces bounds the files that are planned here for other members.
+	planPlaces chan struct{}
+	called     map[tasks.PeerID]string        // names of all members that there were in this life
+	turns      map[tasks.PeerID]chan struct{} // descriptions being fetched, by submitter
 
 	handouts map[string]*handout // of committed partials, by the request's key
 }
@@ -82,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: map[tasks.PeerID]chan struct{}{}, called: map[tasks.PeerID]string{}, handouts: map[string]*handout{},
+		plans: newPlanCache(), planPlaces: make(chan struct{}, planMost), turns: map[tasks.PeerID]chan struct{}{}, called: map[tasks.PeerID]string{}, handouts: map[string]*handout{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.open(ctx); err != nil {

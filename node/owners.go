@@ -61,6 +61,7 @@ type request struct {
 // nothing else is said:
 //
 //	signature  job id -> brief, msgpack: who signed the job, and how large its description is
+//	plan       planAsk, JSON -> []planned, JSON: what this host reads of input files, for members that may submit
 //	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
 //	status            -> api.JobStatus, JSON, as cutFor cuts it for who asks
 //	stop              -> empty
@@ -73,6 +74,9 @@ type request struct {
 var requests = map[string]request{
 	"signature": {access: forAll, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.serveBrief(tasks.JobID(arg))
+	}},
+	"plan": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.servePlan(from, arg)
 	}},
 	"jobs": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
 		return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))

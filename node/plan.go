@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,9 +93,9 @@ func keyOf(url, tree string) (k fileKey, ok bool, err error) {
 	return k, true, nil
 }
 
-// planFiles reads entries and clusters of all files, many at once. Files that are there and cannot be
-// read are returned apart; a file, or a tree in it, that is not there ends the planning. tell is called about once a
-// second with what is being done.
+// planFiles reads entries and clusters of all files, many at once; what this host does not see, by members that do.
+// Files that are there and cannot be read are returned apart; a file, or a tree in it, that is not there ends the
+// planning. tell is called about once a second with what is being done.
 func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobRequest, tell func(text string)) ([]tasks.File, []tasks.Lost, error) {
 	plans := make([]rootexec.Plan, len(req.Files))
 	bad := make([]*rootexec.Failure, len(req.Files))
@@ -102,20 +103,16 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 	stop := make(chan struct{})
 	defer close(stop)
 	go progress.show(stop, tell)
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, f := range req.Files {
-		tree := f.Tree
-		if tree == "" {
-			tree = req.Tree
-		}
 		g.Go(func() error {
 			var ok bool
 			if bad[i], ok = progress.begin(f.URL, time.Now()); !ok {
 				return nil
 			}
 			var err error
-			plans[i], err = d.planFile(ctx, exec, f.URL, tree, progress.limit)
+			plans[i], err = d.planFile(gctx, exec, f.URL, treeOf(req, f), progress.limit)
 			if errors.As(err, &bad[i]) && unreadable(bad[i].Kind) {
 				err = nil
 			}
@@ -126,12 +123,16 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
 	}
+	asked, err := d.planUnseen(ctx, &unseenHere{req: req, plans: plans, bad: bad, limit: progress.limit}, tell)
+	if err != nil {
+		return nil, nil, err
+	}
 	var files []tasks.File
 	var lost []tasks.Lost
 	for i, p := range plans {
 		if f := bad[i]; f != nil {
 			lost = append(lost, tasks.Lost{File: req.Files[i].URL, Last: -1, Kind: string(f.Kind), Reason: f.Msg,
-				Nodes: []tasks.PeerID{d.net.ID()}, Tries: 1, Stack: f.Stack, Tail: f.Tail})
+				Nodes: append([]tasks.PeerID{d.net.ID()}, asked[i]...), Tries: 1 + len(asked[i]), Stack: f.Stack, Tail: f.Tail})
 			continue
 		}
 		files = append(files, tasks.File{URL: req.Files[i].URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes})
@@ -142,11 +143,18 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 	return files, lost, nil
 }
 
+// treeOf is the tree that is read of a file.
+func treeOf(req api.JobRequest, f api.InputFile) string { return cmp.Or(f.Tree, req.Tree) }
+
 // unreadable tells a file that is there and broken from one that was named wrongly.
 func unreadable(k rootexec.Kind) bool { return k != rootexec.KindSchema && k != rootexec.KindInternal }
 
 func (d *Daemon) planFile(ctx context.Context, exec Executor, url, tree string, within time.Duration) (rootexec.Plan, error) {
 	key, local, err := keyOf(url, tree)
+	if cause := rootexec.CauseOf(err); cause != "" {
+		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Host: cause, Op: "open", File: url, Entry: -1,
+			Msg: plainReason(err)}
+	}
 	if err != nil {
 		return rootexec.Plan{}, fmt.Errorf("could not open input file %q: %w", url, err)
 	}

@@ -349,11 +349,9 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 	if desc.Want.Empty() {
 		return nil
 	}
-	i, _ := desc.Data.Locate(desc.Want.First)
-	f := desc.Data.Files[i]
-	key, local, err := keyOf(f.URL, f.Tree)
-	if err != nil {
-		return fmt.Errorf("could not open input file %q: %w", f.URL, err)
+	f, key, local, ok := firstSeen(desc)
+	if !ok {
+		return nil // no file is to be seen from here: the first node that opens one will tell
 	}
 	mark := fmt.Sprintf("%s %s %+v %q %v", lib.Key, desc.Code.Class, key, desc.Option, desc.Limits.AllowMissingBranches)
 	if local && d.plans.wasProbed(mark) {
@@ -378,6 +376,22 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 		d.plans.setProbed(mark)
 	}
 	return err
+}
+
+// firstSeen is the first file of those wanted that this host sees, as far as a look tells.
+func firstSeen(desc *tasks.Job) (f tasks.File, key fileKey, local, ok bool) {
+	i, _ := desc.Data.Locate(desc.Want.First)
+	for ; i < len(desc.Data.Files) && desc.Data.Units(i).First < desc.Want.Last; i++ {
+		f = desc.Data.Files[i]
+		if f.Entries == 0 {
+			continue
+		}
+		var err error
+		if key, local, err = keyOf(f.URL, f.Tree); err == nil {
+			return f, key, local, true
+		}
+	}
+	return f, key, local, false
 }
 
 // everywhere reports whether a failure of the first entry is one of all entries.

@@ -52,6 +52,7 @@ const (
 	CauseUnreachable  Cause = "unreachable"  // no route, unknown host, connection refused, a mount that is gone
 	CauseProtocol     Cause = "protocol"     // this ROOT has no plugin for the URL
 	CauseUnauthorised Cause = "unauthorised" // the server wants other credentials
+	CauseDiffers      Cause = "differs"      // a file of that name is here, with another number of entries than was planned
 )
 
 // Failure is a failure of a child, told for the user. It is an error.
@@ -99,6 +100,9 @@ type Packet struct {
 	Tree        string
 	First, Last int64
 	Base        int64 // global unit of local entry 0; the canary hashes global units
+	// Entries is how many the tree has where it was planned. A file with another number is refused (CauseDiffers): it has
+	// changed since, or is another file of the same name on this host. 0 leaves that unchecked.
+	Entries int64
 }
 
 // Done reports a finished, or preempted, packet.

@@ -145,7 +145,24 @@ func TestChangedFile(t *testing.T) {
 	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}); err != nil {
 		t.Fatal(err)
 	}
-	if f := r.waitFailure(t); f.Kind != KindOpen || !strings.Contains(f.Msg, "changed") {
+	if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseDiffers || !strings.Contains(f.Msg, "changed") {
+		t.Errorf("%v", f)
+	}
+}
+
+// TestGrownFile: a file that has more entries than were planned would give a result that lacks them, without a word.
+func TestGrownFile(t *testing.T) {
+	file := makeData(t, "f.root", 100, 0)
+	r := newRecorder()
+	g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill()
+	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.waitFailure(t); f.Host != CauseDiffers || !strings.Contains(f.Msg, "100 entries here, but 80") {
 		t.Errorf("%v", f)
 	}
 }

@@ -11,6 +11,9 @@ import (
 // unopened stands for the errno of a URL that ROOT could not open: what it printed must say why.
 const unopened = -1
 
+// differs stands for the errno of a file that has not the entries that were planned.
+const differs = -2
+
 // CauseOf says why this host does not see a local file that it could not open, or stat; empty if the error is none of
 // the host's.
 func CauseOf(err error) Cause {
@@ -48,7 +51,11 @@ var words = []struct {
 
 // causeOf classifies a file that the child could not open.
 func causeOf(errno int, msg, file string) Cause {
-	if errno != unopened {
+	switch errno {
+	case unopened:
+	case differs:
+		return CauseDiffers
+	default:
 		return CauseOf(unix.Errno(max(errno, 0)))
 	}
 	if strings.HasPrefix(msg, "TFile::TFile: ") && strings.Contains(msg, "does not exist") {

@@ -69,6 +69,7 @@ type packetFrame struct {
 	Last  int64  `msgpack:"last"`
 	Base  int64  `msgpack:"base"`
 	Clip  bool   `msgpack:"clip"`
+	Total int64  `msgpack:"total"` // entries of the whole tree as planned, 0 if unknown
 }
 
 type pathFrame struct {

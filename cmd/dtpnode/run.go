@@ -117,7 +117,7 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	defer signal.Stop(interrupts)
 	early, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()
-	client, own, err := daemonFor(early, g, opts)
+	client, own, err := daemonFor(early, g, opts, req.Files)
 	if err != nil {
 		return err
 	}
@@ -231,8 +231,8 @@ func sparesInputs(req api.JobRequest) error {
 }
 
 // daemonFor connects to the daemon that runs, or starts one: for the job alone, or to stay if the user
-// will not.
-func daemonFor(ctx context.Context, g *globals, opts runOptions) (*api.Client, *local.Daemon, error) {
+// will not. A daemon of its own has no members to ask for files that are not on this host.
+func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.InputFile) (*api.Client, *local.Daemon, error) {
 	paths, err := g.paths()
 	if err != nil {
 		return nil, nil, err
@@ -242,6 +242,9 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions) (*api.Client, *
 			fmt.Fprintln(g.stderr, "dtpnode: --root and --slots are of no effect: a daemon is running already, with the settings of its start")
 		}
 		return client, nil, err
+	}
+	if err := inputs.NotHere(files); err != nil {
+		return nil, nil, err
 	}
 	var args []string
 	if opts.root != "" {

@@ -25,6 +25,8 @@ import (
 //	@list.txt              a list of the above, one a line; blank lines and lines from # are skipped;
 //	                       relative paths are looked up in the list's folder, then in the working folder
 //
+// An absolute path that is not on this host may be on others: it is marked Unseen (see NotHere).
+//
 // A file (with its tree) named twice, be it through a symbolic or hard link, would be counted twice: that is an error,
 // unless duplicates.
 func Files(specs []string, duplicates bool) ([]api.InputFile, error) {
@@ -102,8 +104,31 @@ func (e *expansion) add(spec, dir string) error {
 		e.folders = append(e.folders, spec)
 		return nil
 	}
+	if filepath.IsAbs(spec) && !strings.ContainsAny(spec, `*?[\`) {
+		f := split(filepath.Clean(spec))
+		f.Unseen = true
+		e.files = append(e.files, f)
+		return nil
+	}
 	e.missing = append(e.missing, spec)
 	return nil
+}
+
+// NotHere is the error for files that this host does not see where there is nobody to ask, nil if it sees all.
+func NotHere(files []api.InputFile) error {
+	var missing []string
+	for _, f := range files {
+		if f.Unseen {
+			missing = append(missing, f.URL)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return &api.Error{
+		Message: "could not find input files: no such file: " + quoted(missing),
+		Hint:    "where a daemon runs that is joined to hosts which have them, those plan and read them: dtpnode up",
+	}
 }
 
 // local looks for files that spec, or a leading part of it, matches; the rest names a tree.
@@ -154,19 +179,23 @@ func isFile(path string) bool {
 	return err == nil && !info.IsDir()
 }
 
-// url adds a URL. What follows the last ".root/" is a tree, unless it is a file again.
+// url adds a URL. What follows the last ".root/" is a tree, unless it is a file again (split).
 func (e *expansion) url(spec string) error {
 	if strings.Contains(spec, "*") {
 		return fmt.Errorf("could not expand %q: globs work for local files only; write the URLs into a list and name it as @list.txt", spec)
 	}
+	e.files = append(e.files, split(spec))
+	return nil
+}
+
+// split divides what cannot be looked up into a file and a tree.
+func split(spec string) api.InputFile {
 	const ext = ".root/"
 	i := strings.LastIndex(spec, ext)
 	if i < 0 || strings.HasSuffix(spec, ".root") || strings.Trim(spec[i+len(ext):], "/") == "" {
-		e.files = append(e.files, api.InputFile{URL: strings.TrimRight(spec, "/")})
-		return nil
+		return api.InputFile{URL: strings.TrimRight(spec, "/")}
 	}
-	e.files = append(e.files, api.InputFile{URL: spec[:i+len(ext)-1], Tree: strings.Trim(spec[i+len(ext):], "/")})
-	return nil
+	return api.InputFile{URL: spec[:i+len(ext)-1], Tree: strings.Trim(spec[i+len(ext):], "/")}
 }
 
 // problem is the error of the whole expansion, if there is one.

@@ -95,6 +95,25 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestFilesOfOtherHosts: an absolute path that is not here may be there; what has to be looked up cannot.
+func TestFilesOfOtherHosts(t *testing.T) {
+	dir := dataset(t)
+	got, err := Files([]string{"data/a.root", "/mnt/none/x.root", "/mnt/none/y.root/dir/T"}, false)
+	want := []api.InputFile{{URL: filepath.Join(dir, "data/a.root")}, {URL: "/mnt/none/x.root", Unseen: true}, {URL: "/mnt/none/y.root", Tree: "dir/T", Unseen: true}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if err := NotHere(got); err == nil || !strings.Contains(err.Error(), `no such file: "/mnt/none/x.root", "/mnt/none/y.root"`) {
+		t.Error(err)
+	}
+	if err := NotHere(got[:1]); err != nil {
+		t.Error(err)
+	}
+	if _, err := Files([]string{"/mnt/none/*.root"}, false); err == nil {
+		t.Error("a glob that matches nothing is taken")
+	}
+}
+
 func TestFilesAllowDuplicates(t *testing.T) {
 	dir := dataset(t)
 	got, err := Files([]string{"data/a.root", "data/a.root"}, true)

@@ -91,6 +91,8 @@ type JobRequest struct {
 type InputFile struct {
 	URL  string `json:"url"`
 	Tree string `json:"tree,omitempty"`
+	// Unseen marks a local file that is not on the host of who submits; members that see it plan it.
+	Unseen bool `json:"unseen,omitempty"`
 }
 
 // JobStatus describes one job.

@@ -105,7 +105,7 @@ json Generation::process(const json &request) {
   const auto start = Clock::now();
   Packet p{request.at("id"),   request.at("seq"),           request.at("file"),
            request.at("tree"), request.at("first"),         request.at("last"),
-           request.at("base"), request.value("clip", false)};
+           request.at("base"), request.value("clip", false), request.value("total", 0LL)};
   SharedPage &page = guard_.page();
   page.packet.store(p.id);
   page.entry.store(-1);
@@ -156,10 +156,13 @@ void Generation::open(Packet &p, bool &opened) {
   }
   const long long entries = current_->tree->GetEntries();
   if (p.clip) p.last = std::min(p.last, entries);
-  if (p.last <= entries) return;
-  Failure f("open", "the tree has " + std::to_string(entries) + " entries, but entries up to " +
-                        std::to_string(p.last) + " were planned: the file has changed since");
+  const long long planned = std::max(p.total, p.last);
+  if (p.total > 0 ? entries == planned : planned <= entries) return;
+  Failure f("open", "the tree has " + std::to_string(entries) + " entries here, but " +
+                        std::to_string(planned) +
+                        " where it was planned: the file has changed since, or this is another file");
   f.step = "open";
+  f.error = kDiffers;
   throw f;
 }
 

@@ -30,7 +30,8 @@ class Generation {
     uint64_t id, seq;
     std::string file, tree;
     long long first, last, base;
-    bool clip; // the tree may end before last
+    bool clip;       // the tree may end before last
+    long long total; // entries of the tree when it was planned, 0 if unknown
   };
 
   nlohmann::json handle(const nlohmann::json &request);

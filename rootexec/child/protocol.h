@@ -22,8 +22,8 @@
 //     ->  compile {dir, main, lib, cxx}   <-  compiled {so}
 //   generation
 //     ->  begin {input, option, job, memory, filesize, dir, lax}  <-  ready {}
-//     ->  packet {id, seq, file, tree, first, last, base, clip} <-  done {id, last, ns, bytes,
-//     opened}
+//     ->  packet {id, seq, file, tree, first, last, base, clip, total}
+//                                                           <-  done {id, last, ns, bytes, opened}
 //     ->  seal {path}                                           <-  sealed {units, canary, apart}
 //   merger
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart}
@@ -33,7 +33,8 @@
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
 //     failed {kind, what, file, entry, first, last, exit, msg, errno}: kind is one of rootexec.Kind,
-//     errno says why a file could not even be opened (kUnopened for a URL: see msg), else 0,
+//     errno says why a file could not even be opened (kUnopened for a URL: see msg), kDiffers that it is
+//     not the one that was planned, else 0,
 //     "what" the user function or step, [first,last) the local entries to blame. After a failure
 //     only a planner goes on.
 //
@@ -49,6 +50,7 @@ namespace dtpnode {
 
 constexpr int kProtocol = 1;
 constexpr int kUnopened = -1; // in place of an errno: ROOT could not open a URL
+constexpr int kDiffers = -2;  // the file can be opened, and is not the one that was planned
 constexpr size_t kMaxFrame = size_t{256} << 20;
 constexpr int kControlFd = 3;
 

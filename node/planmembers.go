@@ -1,0 +1,239 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// The host of who submits may lack files that other members see: then those plan them. What a member says of a file is
+// not proven, but whoever opens the file later compares it with the plan (rootexec.Packet.Entries).
+
+const (
+	planChunk   = 16               // files in one request
+	planMost    = 16               // files planned at once for all who ask
+	planWithin  = 10 * time.Minute // bound of what may be asked for one file
+	planGrace   = 10 * time.Second // for the way of a request, and for starting a planner
+	maxPlanText = 1 << 10          // bytes of a reason from another member
+	maxPlanSize = 6 << 20          // bytes of plans in one answer
+	silentAsked = 2                // members asked for a file whose server does not answer
+)
+
+// planAsk is the request "plan", JSON: at most planChunk files, and the seconds that each may take.
+type planAsk struct {
+	Files  []api.InputFile `json:"files"`
+	Within float64         `json:"within"`
+}
+
+// planned answers for one file, in the order of the request: what was read of it, or why it was not. An answer may be
+// cut short, with one file at least.
+type planned struct {
+	Tree     string         `json:"tree,omitempty"`
+	Entries  int64          `json:"entries,omitempty"`
+	Clusters []int64        `json:"clusters,omitempty"`
+	Bytes    int64          `json:"bytes,omitempty"`
+	Kind     rootexec.Kind  `json:"kind,omitempty"` // of failure; empty if there was none
+	Host     rootexec.Cause `json:"host,omitempty"`
+	Msg      string         `json:"msg,omitempty"`
+}
+
+// plan is what a member has answered, checked as far as it can be.
+func (p planned) plan(f api.InputFile) (rootexec.Plan, *rootexec.Failure) {
+	if p.Kind != "" {
+		msg := strings.ToValidUTF8(p.Msg[:min(len(p.Msg), maxPlanText)], "")
+		return rootexec.Plan{}, &rootexec.Failure{Kind: p.Kind, Host: p.Host, Op: "open", File: f.URL, Entry: -1, Msg: msg}
+	}
+	file := tasks.File{URL: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: max(p.Bytes, 0)}
+	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Tree == "" || len(p.Tree) > maxPlanText {
+		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: f.URL, Entry: -1,
+			Msg: "it was answered with a plan that cannot be"}
+	}
+	return rootexec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes}, nil
+}
+
+// unseenHere are the files of a job that could not be planned since this host does not see them, by their places in
+// the job's list. Each place is written by one goroutine at a time.
+type unseenHere struct {
+	req   api.JobRequest
+	plans []rootexec.Plan
+	bad   []*rootexec.Failure // why not; nil once it is planned
+	asked [][]tasks.PeerID
+	limit time.Duration
+}
+
+// wanted reports whether another member should be asked for the i-th file.
+func (u *unseenHere) wanted(i int) bool {
+	f := u.bad[i]
+	return f != nil && f.Host != "" && (f.Host != rootexec.CauseUnreachable || len(u.asked[i]) < silentAsked)
+}
+
+// planUnseen has members plan what this host does not see, and returns whom it has asked for each file. A local file
+// that nobody has is an error, for it was most likely named wrongly; so is a tree that is not there.
+func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) ([][]tasks.PeerID, error) {
+	u.asked = make([][]tasks.PeerID, len(u.bad))
+	d.planElsewhere(ctx, u, tell)
+	for i, f := range u.bad {
+		switch {
+		case f == nil:
+		case !unreadable(f.Kind):
+			return nil, fmt.Errorf("%w (read on %s)", f, strings.Join(namesOf(u.asked[i], d.memberNames()), ", "))
+		case f.Host == rootexec.CauseMissing && !isURL(f.File):
+			return nil, d.nobodySees(f, u.asked[i])
+		}
+	}
+	return u.asked, ctx.Err()
+}
+
+// nobodySees is the error for a file that is nowhere to be found.
+func (d *Daemon) nobodySees(f *rootexec.Failure, asked []tasks.PeerID) error {
+	where := "on this host, and no member is there to be asked"
+	if len(asked) > 0 {
+		where = "neither on this host nor on " + strings.Join(namesOf(asked, d.memberNames()), ", ")
+	}
+	return &api.Error{Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where)}
+}
+
+// planElsewhere asks the members that work: each for a share of the files, then for what the one before did not see.
+func (d *Daemon) planElsewhere(ctx context.Context, u *unseenHere, tell func(text string)) {
+	members := d.planners()
+	for round := range members {
+		shares := make([][]int, len(members))
+		left := 0
+		for i := range u.bad {
+			if u.wanted(i) {
+				k := (i + round) % len(members)
+				shares[k] = append(shares[k], i)
+				left++
+			}
+		}
+		if left == 0 {
+			return
+		}
+		tell(fmt.Sprintf("asking %d members for %d files that this host does not see", len(members), left))
+		var wg sync.WaitGroup
+		for k, m := range members {
+			wg.Go(func() { d.planShare(ctx, u, m.ID, shares[k]) })
+		}
+		wg.Wait()
+	}
+}
+
+// planners are the members that may be asked.
+func (d *Daemon) planners() (out []p2p.Member) {
+	for _, m := range d.net.Members() {
+		if m.Up && !m.Self && m.Slots > 0 && d.net.HasRight(m.ID, p2p.Worker) && d.mismatch(m.Info) == "" {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// planShare asks one member for some of the files.
+func (d *Daemon) planShare(ctx context.Context, u *unseenHere, m tasks.PeerID, share []int) {
+	for len(share) > 0 && ctx.Err() == nil {
+		chunk := share[:min(len(share), planChunk)]
+		answers, err := d.askPlans(ctx, u, m, chunk)
+		if err != nil {
+			d.log.Warn("a member did not plan files", "member", m, "files", len(share), "err", err)
+			return
+		}
+		for k, a := range answers {
+			i := chunk[k]
+			u.asked[i] = append(u.asked[i], m)
+			u.plans[i], u.bad[i] = a.plan(u.req.Files[i])
+		}
+		share = share[len(answers):]
+	}
+}
+
+// askPlans sends one request; the answers are for the first of the chunk.
+func (d *Daemon) askPlans(ctx context.Context, u *unseenHere, m tasks.PeerID, chunk []int) ([]planned, error) {
+	ask := planAsk{Within: u.limit.Seconds()}
+	for _, i := range chunk {
+		f := u.req.Files[i]
+		ask.Files = append(ask.Files, api.InputFile{URL: f.URL, Tree: treeOf(u.req, f)})
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.limit+planGrace)
+	defer cancel()
+	b, err := d.net.Request(ctx, m, "plan", body)
+	if err != nil {
+		return nil, err
+	}
+	var out []planned
+	if err := json.Unmarshal(b, &out); err != nil {
+		return nil, fmt.Errorf("could not read the plans of %s: %w", m, err)
+	}
+	if len(out) == 0 || len(out) > len(chunk) {
+		return nil, fmt.Errorf("%s has answered for %d of %d files", m, len(out), len(chunk))
+	}
+	return out, nil
+}
+
+// servePlan plans files for a member that may submit, as this node would do it for a job of that member.
+func (d *Daemon) servePlan(from tasks.PeerID, arg string) ([]byte, error) {
+	if !d.net.HasRight(from, p2p.Submitter) || !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
+		return nil, &api.Error{Status: http.StatusForbidden,
+			Message: "files are planned by members that work, for members that may submit jobs"}
+	}
+	var ask planAsk
+	if err := json.Unmarshal([]byte(arg), &ask); err != nil || len(ask.Files) == 0 || len(ask.Files) > planChunk {
+		return nil, errors.New("a request to plan names 1 to 16 files")
+	}
+	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), planWithin)
+	ctx, cancel := context.WithTimeout(d.ctx, within+planGrace)
+	defer cancel()
+	exec, err := d.executor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]planned, len(ask.Files))
+	var wg sync.WaitGroup
+	for i, f := range ask.Files {
+		wg.Go(func() { out[i] = d.planFor(ctx, exec, f, within) })
+	}
+	wg.Wait()
+	return answerPlans(out)
+}
+
+// planFor plans one file for another member, when there is a place.
+func (d *Daemon) planFor(ctx context.Context, exec Executor, f api.InputFile, within time.Duration) planned {
+	select {
+	case d.planPlaces <- struct{}{}:
+		defer func() { <-d.planPlaces }()
+	case <-ctx.Done():
+		return planned{Kind: rootexec.KindOpen, Host: rootexec.CauseUnreachable, Msg: "too many files are being planned here"}
+	}
+	p, err := d.planFile(ctx, exec, f.URL, f.Tree, within)
+	var fail *rootexec.Failure
+	switch {
+	case errors.As(err, &fail):
+		return planned{Kind: fail.Kind, Host: fail.Host, Msg: fail.Msg}
+	case err != nil:
+		return planned{Kind: rootexec.KindOpen, Msg: err.Error()}
+	}
+	return planned{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes}
+}
+
+// answerPlans encodes as many as an answer holds.
+func answerPlans(out []planned) ([]byte, error) {
+	for n := len(out); ; n /= 2 {
+		b, err := json.Marshal(out[:max(n, 1)])
+		if err != nil || len(b) <= maxPlanSize || n <= 1 {
+			return b, err
+		}
+	}
+}
