@@ -2,6 +2,7 @@ package merge
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -245,4 +246,44 @@ func TestCoversOfMergesAreBounded(t *testing.T) {
 			t.Fatalf("%d partials are neither merged nor offered", len(covers))
 		}
 	})
+}
+
+// TestWhoNotesAndDoesNothingIsPassedBy: a node above that says that it has noted a partial, for ever, holds it up for a
+// bounded time; then the home gets that one and the next ones, for a while.
+func TestWhoNotesAndDoesNothingIsPassedBy(t *testing.T) {
+	l := NewLocal("j", "n", "h")
+	l.SetAbove("a")
+	var seq uint64
+	next := func() ID { seq++; return ID{Node: "n", Seq: seq} }
+	offers := func(effects []Effect) (to []tasks.PeerID) {
+		for _, e := range effects {
+			if o, ok := e.(Offer); ok {
+				to = append(to, o.To)
+				l.Told(0, o.To, o.Partial.ID, Noted)
+			}
+		}
+		return to
+	}
+	seal := func(now time.Duration) []tasks.PeerID {
+		l.Add(now, Partial{ID: next(), Job: "j", Holder: "n", Cover: tasks.CoverOf(tasks.R(int64(seq), int64(seq)+1)), Units: 1})
+		return offers(l.Flush(now, next))
+	}
+	if to := seal(0); !slices.Equal(to, []tasks.PeerID{"a"}) {
+		t.Fatalf("the first is offered to %q", to)
+	}
+	var now time.Duration
+	for last := []tasks.PeerID{"a"}; len(last) == 0 || last[0] == "a"; last = offers(l.Tick(now)) {
+		if now += time.Second; now > time.Minute {
+			t.Fatal("after a minute the home has not been offered what the node above does nothing about")
+		}
+	}
+	if now < passAfter {
+		t.Errorf("the node above had %v alone", now)
+	}
+	if to := seal(now); !slices.Equal(to, []tasks.PeerID{""}) {
+		t.Errorf("the next is offered to %q", to)
+	}
+	if to := seal(now + passFor); !slices.Equal(to, []tasks.PeerID{"a"}) {
+		t.Errorf("after a while one is offered to %q", to)
+	}
 }

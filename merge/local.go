@@ -18,6 +18,11 @@ const (
 	// could send them round in a ring.
 	maxClimb   = 8
 	aboveTries = 3 // offers to the node above that it does not answer; then the home gets the next
+	// passAfter is how long the node above may say that it has noted a partial that is not committed. Then the home gets
+	// it, before it takes the partial's holder for one that does nothing (60 s), and that node is passed by for a while:
+	// it is slow, or does not do what it says.
+	passAfter = 40 * time.Second
+	passFor   = 2 * time.Minute
 )
 
 // Partials of several nodes are merged when FanIn of them are here, or after a while: a short one if this node
@@ -96,6 +101,7 @@ type part struct {
 	state   state
 	offered time.Duration // when last
 	since   time.Duration // here
+	given   time.Duration // to whom it is offered now
 	copy    bool          // of another node, for a merge
 	into    ID            // the merge it is or was an input of
 
@@ -117,12 +123,13 @@ type Local struct {
 	parts  []*part
 	out    []Effect
 	merges int64
-	every  time.Duration // between reports to the home
+	every  time.Duration                  // between reports to the home
+	passed map[tasks.PeerID]time.Duration // until when a node gets nothing to merge
 }
 
 // NewLocal returns an empty Local.
 func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
-	return &Local{job: job, self: self, atHome: self == home}
+	return &Local{job: job, self: self, atHome: self == home, passed: map[tasks.PeerID]time.Duration{}}
 }
 
 // SetHome tells that another node leads the job now: it is offered all that waits for an answer.
@@ -241,10 +248,14 @@ func (l *Local) merge(id ID, ps []*part) bool {
 }
 
 func (l *Local) offer(now time.Duration, p *part) {
-	p.state, p.offered, p.noted, p.to = offered, now, false, l.above
-	if p.direct || l.atHome || p.Climb >= maxClimb || p.Large() {
-		p.to = ""
+	to := l.above
+	if p.direct || l.atHome || p.Climb >= maxClimb || p.Large() || now < l.passed[to] {
+		to = ""
 	}
+	if p.state != offered || p.to != to {
+		p.given = now
+	}
+	p.state, p.offered, p.noted, p.to = offered, now, false, to
 	l.out = append(l.out, Offer{Partial: p.Partial, To: p.to})
 }
 
@@ -447,6 +458,9 @@ func (l *Local) Tick(now time.Duration) []Effect {
 		case p.state == offered && p.told && since < max(doubtAfter, 3*l.every):
 		case p.state == offered && p.told: // not so, or the home's word was lost
 			p.told, p.direct = false, true
+			l.offer(now, p)
+		case p.state == offered && p.to != "" && now-p.given >= passAfter+4*l.every:
+			l.passed[p.to], p.direct = now+passFor, true
 			l.offer(now, p)
 		case p.state != offered || since < reofferAfter || (p.noted && since < renoteAfter):
 		case p.noted || p.to == "":
