@@ -10,11 +10,22 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// held is what a node with a copy of a job's ledger keeps of partials' blobs for it. It follows the record: what is in
-// the record is kept, and what is on its way to it, as long as it may still come there. That ends when the record
-// would not admit it any more, or when an entry is applied of a later term than that of the home that has asked for
-// it: all that a home has proposed comes in the log before what the next one proposes, which asks anew. A copy that is
-// behind that of the home that asks cannot judge yet.
+// held is what a node with a copy of a job's ledger keeps of partials' blobs for it: what is in the record, and what a
+// home has asked for, since it may be on its way there.
+//
+// A home counts on a copy for a blob only when that has given its word in the home's own term (Kept), whatever it told
+// homes before. All that a home proposes comes in the log before what the next one does. So a copy may free a blob that
+// its record has not
+//
+//   - when it has applied an entry of a later term than that in which the blob was last asked for: what that home has made
+//     of the word is in the record by then, or never will be;
+//   - when it has followed the log as far as the home had that asked (Keep.At), and the record would not admit the blob any
+//     more: the home finds the same, and gives it up;
+//   - when that home says so (Keep.Free).
+//
+// A copy that is behind may thus free what is in the record of the others already, if it was asked for it in an earlier
+// term alone: it is none of those that count there, and is asked again. What it has been asked for, and is too far behind
+// to judge (late), it does not free.
 type held struct {
 	blobs   map[merge.ID]heldBlob
 	applied uint64 // term of the last entry applied
@@ -118,8 +129,7 @@ func (p *Peer) followTo(j *jobState, index uint64) {
 	p.keepLate(j)
 }
 
-// freeAll frees what is neither in the record nor can come there any more. What a home has asked for that is ahead of
-// this copy may be in the record there already.
+// freeAll frees what is neither in the record nor can come there any more on this copy's word.
 func (p *Peer) freeAll(j *jobState) {
 	if mutant.On(mutant.NeverFree) || j.record.Ended {
 		return
@@ -127,7 +137,8 @@ func (p *Peer) freeAll(j *jobState) {
 	for _, b := range j.sortedBlobs() {
 		_, in := j.record.Done.Find(b.ID)
 		asked := slices.ContainsFunc(j.late, func(k Keep) bool { return k.Partial.ID == b.ID })
-		if !in && !asked && (b.term < j.applied || b.at <= j.index && !j.wants(b.Partial)) {
+		old := b.term < j.applied || b.term == j.applied && mutant.On(mutant.FreeAsked)
+		if !in && !asked && (old || b.at <= j.index && !j.wants(b.Partial)) {
 			p.free(j, b.Partial)
 		}
 	}

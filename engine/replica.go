@@ -602,7 +602,7 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	if j == nil || j.log == nil {
 		return LedgerView{}, false
 	}
-	v = LedgerView{Home: j.home, Term: j.term, Committed: j.record.Done.Cover(), Parts: slices.Clone(j.record.Done.Parts()),
+	v = LedgerView{Home: j.home, Term: j.term, Applied: j.index, Committed: j.record.Done.Cover(), Parts: slices.Clone(j.record.Done.Parts()),
 		Voters: j.log.Members(), Changing: j.log.Changing(), Ended: j.record.Ended}
 	for _, m := range v.Voters {
 		v.Members = append(v.Members, m.Peer)
@@ -617,6 +617,7 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 type LedgerView struct {
 	Home      tasks.PeerID
 	Term      uint64
+	Applied   uint64 // index in the log of the last entry that the record has
 	Members   []tasks.PeerID
 	Voters    []quorum.Member                // the same, as members of the log
 	Changing  bool                           // they are those of before and after a change, and both count

@@ -29,15 +29,60 @@ func (w *world) inResult(id merge.ID, parts []merge.ID) bool {
 	return w.given[id] || slices.Contains(parts, id) || slices.ContainsFunc(w.into[id], func(f merge.ID) bool { return w.inResult(f, parts) })
 }
 
-// freed takes a blob off a node's disk, which must not be one that the record has.
+// freed takes a blob off a node's disk.
 func (w *world) freed(n *node, e engine.FreeBlob) {
+	w.mayFree(n, e.Partial.ID)
 	n.disk.drop(w, e.Partial.ID)
-	if lead := w.leader(); lead != nil && w.hostile() && !w.ended {
-		v, _ := lead.peer.Ledger(w.id)
-		if v.Term >= n.term && slices.ContainsFunc(v.Parts, func(p merge.Partial) bool { return p.ID == e.Partial.ID }) {
-			w.fail("%s frees %v, which is committed", n.id, e.Partial.ID)
+}
+
+// mayFree holds a node that frees a blob to the rule that package engine gives (held): its own record has it not, nor has
+// the newest record it with a quorum of the replicas keeping it no more, or with the node's word on it in the term of the
+// home, who counts on that. A copy that is behind may free what it kept for an earlier home, though it is committed.
+func (w *world) mayFree(n *node, id merge.ID) {
+	b, kept := n.disk.kept[id]
+	if !kept || !w.hostile() || w.ended || !n.honest || !w.honestHome() {
+		return
+	}
+	in := func(v engine.LedgerView) bool {
+		return slices.ContainsFunc(v.Parts, func(p merge.Partial) bool { return p.ID == id && p.SHA256 == b.sha })
+	}
+	if own, ok := n.peer.Ledger(w.id); ok && in(own) {
+		w.fail("%s frees %v, which is in its record", n.id, id)
+	}
+	v := w.newest()
+	if !in(v) {
+		return
+	}
+	if n.disk.word[id] >= v.Term {
+		w.fail("%s frees %v, which is committed, and on which the home of term %d has its word", n.id, id, v.Term)
+	}
+	keep, voter := 0, false
+	for _, m := range v.Voters {
+		o := w.nodes[w.index[m.Peer]]
+		if o != n && (o.disk.kept[id].sha == b.sha || o.twin != nil && o.twin != n && o.twin.disk.kept[id].sha == b.sha) {
+			keep++
+		}
+		voter = voter || o == n
+	}
+	if voter && keep < len(v.Voters)/2+1 && !w.harmed[id] {
+		w.fail("%s frees %v, which is committed, and %d of %d replicas keep it then", n.id, id, keep, len(v.Voters))
+	}
+	w.res.Refetch++
+}
+
+// newest is the copy of the ledger that has applied the most.
+func (w *world) newest() (newest engine.LedgerView) {
+	for _, n := range w.nodes {
+		for _, p := range []*node{n, n.twin} {
+			if p == nil || !p.up || !p.honest {
+				continue
+			}
+			if v, ok := p.peer.Ledger(w.id); ok && v.Applied >= newest.Applied {
+				newest = v
+			}
 		}
 	}
+	return newest
 }
 
 // What a disk may have beside what is committed: what is on its way to it, and what came to nothing of homes before.

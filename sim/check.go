@@ -147,6 +147,7 @@ func (w *world) unfinished() {
 		w.res.Err = fmt.Errorf("the job ended at %v, and is not forgotten at %v by %s", w.res.Makespan, w.now, w.holding())
 	default:
 		w.res.Err = fmt.Errorf("the job has not ended at %v: %d of %d units are committed", w.now, w.truth.Len(), w.job.Want.Len())
+		w.trace.printf(w.now, w.nodes[home], "OPEN: %v", tasks.CoverOf(w.job.Want).Minus(w.truth))
 	}
 	w.trace.printf(w.now, w.nodes[home], "WRONG: %v", w.res.Err)
 }
@@ -170,6 +171,9 @@ func (w *world) note(n *node) {
 
 // sent looks at a message on its way.
 func (w *world) sent(from *node, m engine.Message) {
+	if m.Kept != nil && m.Kept.OK && m.Kept.ID != (merge.ID{}) {
+		from.disk.promise(m.Kept.ID, m.Kept.Term)
+	}
 	switch {
 	case m.Answer == nil || !from.honest:
 	case m.Answer.Accept:

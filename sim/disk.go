@@ -39,10 +39,11 @@ func (w *world) sha() string {
 type disk struct {
 	log     *quorum.Log // the copy of the job's ledger, nil for none
 	kept    map[merge.ID]blob
-	bytes   int64    // of them
-	refused bool     // a write of the log, which is given up
-	results []string // the names of those that it keeps
-	writes  []*write // under way, in order
+	word    map[merge.ID]uint64 // the term of the home that was told last that it keeps this
+	bytes   int64               // of them
+	refused bool                // a write of the log, which is given up
+	results []string            // the names of those that it keeps
+	writes  []*write            // under way, in order
 	free    time.Duration
 }
 
@@ -176,7 +177,7 @@ func (w *world) dropLedger(n *node, e engine.DropLedger) {
 	w.write(n, func() {
 		d.log = nil
 		if e.Reason == "" {
-			d.kept, d.bytes = nil, 0
+			d.kept, d.word, d.bytes = nil, nil, 0
 		}
 	}, func() {})
 }
@@ -311,9 +312,18 @@ func (d *disk) drop(w *world, id merge.ID) {
 	}
 }
 
+// promise notes the word to a home that a blob is kept.
+func (d *disk) promise(id merge.ID, term uint64) {
+	if d.word == nil {
+		d.word = map[merge.ID]uint64{}
+	}
+	d.word[id] = term
+}
+
 func (w *world) sweep(n *node, e engine.SweepBlobs) {
 	for id := range n.disk.kept {
 		if !slices.ContainsFunc(e.Keep, func(p merge.Partial) bool { return p.ID == id }) {
+			w.mayFree(n, id)
 			n.disk.drop(w, id)
 		}
 	}

@@ -104,6 +104,7 @@ type Result struct {
 	Longest   int           // log on a disk, in entries, where it is compacted
 	Commits   int           // in the log, as first written
 	Folds     int           // proposed
+	Refetch   int           // committed blobs that a copy of the ledger freed which was behind, and gets again
 	MostBlobs int           // on one disk at once
 	MostParts int           // committed at once
 	MostBytes int64         // of blobs on one disk at once

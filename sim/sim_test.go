@@ -103,6 +103,7 @@ func TestExactlyOnce(t *testing.T) {
 type tally struct {
 	runs, homes     int
 	again           int64
+	refetch         int
 	sums            map[string]int64
 	longest, latest time.Duration // makespan, and end after the last fault
 }
@@ -114,6 +115,7 @@ func (a *tally) add(r Result) {
 	a.runs++
 	a.homes += r.Homes
 	a.again += r.Again
+	a.refetch += r.Refetch
 	a.longest, a.latest = max(a.longest, r.Makespan), max(a.latest, r.Makespan-r.Settled)
 	for _, v := range []reflect.Value{reflect.ValueOf(r.Faults), reflect.ValueOf(r.Counts)} {
 		for i := range v.NumField() {
@@ -124,8 +126,8 @@ func (a *tally) add(r Result) {
 
 // String is what a log shows of it.
 func (a *tally) String() string {
-	return fmt.Sprintf("%d runs, %d homes; longest makespan %v, latest end after the faults %v; %d units were run after they were committed; %v",
-		a.runs, a.homes, a.longest, a.latest, a.again, a.sums)
+	return fmt.Sprintf("%d runs, %d homes; longest makespan %v, latest end after the faults %v; %d units were run after they were committed, %d blobs were freed that were; %v",
+		a.runs, a.homes, a.longest, a.latest, a.again, a.refetch, a.sums)
 }
 
 // everyFault fails for any counter of faults or repairs that is 0 over all runs.
