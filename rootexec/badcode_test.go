@@ -2,7 +2,6 @@ package rootexec
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -227,8 +226,9 @@ func TestKilledFromOutside(t *testing.T) {
 
 func TestPreempt(t *testing.T) {
 	file := makeData(t, "p.root", 1000, 0)
-	r := newRecorder()
-	g, err := load(t, "Bad").Start(t.Context(), GenSpec{Job: 9, Dir: t.TempDir(), Input: slowInput(t)}, r)
+	r, letGo := newRecorder(), filepath.Join(t.TempDir(), "go")
+	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "hold", "at": "700", "go": letGo})
+	g, err := load(t, "Bad").Start(t.Context(), GenSpec{Job: 9, Dir: t.TempDir(), Input: input}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,14 +239,13 @@ func TestPreempt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for { // until it is in the entries
-		if id, entry := g.Progress(); id == 1 && entry >= 0 {
-			break
-		}
-	}
+	waitEntry(t, g, 700)
 	g.Preempt()
+	if err := os.WriteFile(letGo, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	first, second := r.wait(t), r.wait(t)
-	if first.ID != 1 || first.Last <= 0 || first.Last > 900 || second.ID != 2 || second.Last != 900 {
+	if first.ID != 1 || first.Last != 701 || second.ID != 2 || second.Last != 900 {
 		t.Fatalf("%+v, %+v: want the first cut short and the second undone", first, second)
 	}
 	rest := Packet{ID: 3, File: file, Tree: "T", First: 900, Last: 950, Base: 10}
@@ -266,10 +265,18 @@ func TestPreempt(t *testing.T) {
 	}
 }
 
-// slowInput makes Bad slow at each entry: 2 ms at id "at" only, so entry 0 holds it up.
-func slowInput(t *testing.T) []byte {
-	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "slow", "at": fmt.Sprint(0)})
-	return input
+// waitEntry waits until a generation is at an entry, which must hold it up.
+func waitEntry(t *testing.T, g *Generation, want int64) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; poll(t) {
+		_, entry := g.Progress()
+		switch {
+		case entry == want:
+			return
+		case time.Now().After(end):
+			t.Fatalf("it is at entry %d, and does not come to %d", entry, want)
+		}
+	}
 }
 
 func TestQueueOfTwo(t *testing.T) {

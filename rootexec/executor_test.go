@@ -69,8 +69,7 @@ func TestHelperParent(t *testing.T) {
 	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", Last: 1000}); err != nil {
 		t.Fatal(err)
 	}
-	for _, entry := g.Progress(); entry != 700; _, entry = g.Progress() {
-	}
+	waitEntry(t, g, 700)
 	pids := strconv.Itoa(suite.e.base.cmd.Process.Pid) + " " + strconv.Itoa(load(t, "Bad").proc.pid) + " " + strconv.Itoa(g.PID())
 	if err := os.WriteFile(filepath.Join(dir, "tmp"), []byte(pids), 0o600); err != nil {
 		t.Fatal(err)
@@ -102,9 +101,9 @@ func TestChildrenDieWithTheParent(t *testing.T) {
 
 func waitPIDs(t *testing.T, path string) (pids []int) {
 	t.Helper()
-	for {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		b, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, os.ErrNotExist) && time.Now().Before(end) {
 			poll(t)
 			continue
 		}
@@ -125,7 +124,10 @@ func waitPIDs(t *testing.T, path string) (pids []int) {
 // waitGone waits until a process is no more, or is a zombie that nobody here can reap.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
-	for unix.Kill(pid, 0) == nil {
+	for end := time.Now().Add(2 * time.Minute); unix.Kill(pid, 0) == nil; {
+		if time.Now().After(end) {
+			t.Fatalf("process %d lives on", pid)
+		}
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if _, rest, ok := strings.Cut(string(b), ") "); ok && rest[0] == 'Z' {
 			return
@@ -134,7 +136,7 @@ func waitGone(t *testing.T, pid int) {
 	}
 }
 
-// poll lets time pass for another process; the test's own deadline ends a wait in vain.
+// poll lets time pass for another process.
 func poll(t *testing.T) {
 	t.Helper()
 	select {

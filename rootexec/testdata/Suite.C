@@ -184,7 +184,9 @@ void Bad::misbehave() {
     idle();
   }
   if (bad == "escape") escape();
-  if (bad == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  if (bad == "hold") // until the test lets go
+    while (::access(param(fInput, "go"), F_OK) != 0)
+      ::usleep(1000);
 }
 
 void Reference::Begin(TTree *) {
