@@ -35,10 +35,10 @@ func TestProtocolNumbers(t *testing.T) {
 		return n
 	}
 	end := func(n *node) { check(t, n.stop()) }
-	far := bumped(t, 4)
+	far := bumped(t, 5)
 	old := start("old", fakeBinary(t))
 	defer end(old)
-	next := start("next", bumped(t, 3))
+	next := start("next", bumped(t, 4))
 	if r := next.join(t, old.invite(t)); r.code != 0 {
 		t.Fatalf("the next number could not join: %+v", r)
 	}
@@ -53,7 +53,7 @@ func TestProtocolNumbers(t *testing.T) {
 		}
 	}
 	ahead := start("ahead", far)
-	ahead.join(t, old.invite(t)).wantRefused(t, "upgrade dtpnode on old,", "protocol 2", "protocol 4")
+	ahead.join(t, old.invite(t)).wantRefused(t, "upgrade dtpnode on old,", "protocol 3", "protocol 5")
 	end(ahead)
 
 	end(next)

@@ -10,6 +10,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,6 +32,7 @@ type Config struct {
 
 	Replicas int           // of a job's ledger, where there are as many nodes; 0 for a ledger in memory alone
 	Quorum   quorum.Config // of the replicated logs; Seed is this peer's
+	Keys     quorum.Keys   // sign as this peer, and check what others signed; needed
 	Replace  time.Duration // a replica that is silent for so long is replaced; default 10 s
 	Found    time.Duration // commits of a new job wait so long for its replicas; default 3 s
 	Keep     int64         // bytes of partials not yet committed that may be kept here; 0 for no bound
@@ -237,6 +239,9 @@ type genState struct {
 func New(cfg Config) (*Peer, error) {
 	if mutant.On(mutant.SameBoot) {
 		cfg.Boot = 1
+	}
+	if cfg.Keys == nil {
+		return nil, errors.New("could not set up peer: it has no keys to sign with")
 	}
 	if cfg.Report == 0 {
 		cfg.Report = 400 * time.Millisecond

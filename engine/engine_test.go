@@ -47,7 +47,7 @@ type ran struct {
 }
 
 func newRig(t interface{ Fatal(...any) }, self tasks.PeerID) *rig {
-	p, err := New(Config{Boot: 1, Steal: steal.Config{Self: self, Slots: 1, Seed: 7}})
+	p, err := New(Config{Boot: 1, Keys: testKeys(self), Steal: steal.Config{Self: self, Slots: 1, Seed: 7}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,10 +107,14 @@ func (p *Peer) founded(ev Founded) {
 	}
 }
 
+// groupName is the name of a job's replicas in all that they sign.
+func groupName(id tasks.JobID) string { return "job " + string(id) }
+
 // startLog begins to follow a log that is on disk.
 func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
 	cfg := p.cfg.Quorum
 	cfg.Seed ^= p.cfg.Boot
+	cfg.Keys, cfg.Group = p.cfg.Keys, groupName(j.id)
 	want := desc.Want
 	cfg.CheckState = func(state []byte) error {
 		_, err := ledger.DecodeRecord(state, want)
@@ -169,6 +173,8 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 			p.tellReplicas(j)
 		case quorum.Role:
 			p.role(j, e)
+		case quorum.Suspect:
+			p.violated(e.From, j.id, FalseProof)
 		case quorum.Removed:
 			j.leaveAt, j.resigned = p.now+p.cfg.Silent, p.now
 		case quorum.Broken:

@@ -64,7 +64,7 @@ func newGroup(t *testing.T, n int) *group {
 func (h *host) start() {
 	h.boot++
 	h.blobs, h.gens = map[merge.ID]merge.Partial{}, map[steal.GenID]*ran{}
-	p, err := New(Config{Boot: h.boot, Replicas: 3, Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
+	p, err := New(Config{Boot: h.boot, Replicas: 3, Keys: testKeys(h.id), Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
 		Steal: steal.Config{Self: h.id, Slots: 1, Seed: h.boot + uint64(h.id[1])}})
 	if err != nil {
 		h.Fatal(err)

@@ -28,6 +28,7 @@ const (
 	NotItsOwn    Wrong = "speaks of another's partial as its own" // or of another as home
 	OutsideJob   Wrong = "units that are not of the job"
 	FalsePartial Wrong = "a partial that is not what was offered"
+	FalseProof   Wrong = "a proof or a word of a replica that is none"
 )
 
 // Rule is one line of the table of messages: who may send what, and what is checked of it before it has any effect.

@@ -130,7 +130,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, d.lock.Unlock())
 	}
-	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keep: d.cfg.KeepBytes,
+	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
 		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election},
 		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: d.boot, Generation: d.cfg.CommitEvery}})
 	if err != nil {

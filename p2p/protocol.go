@@ -9,14 +9,15 @@ import (
 
 // protocolNumber changes when the meaning of what nodes say to each other does. A node also speaks the number
 // before its own, down to oldestProtocol, so a cluster can be upgraded host by host; on each link the highest
-// number that both sides speak counts. Number 1 told of members by statements.
+// number that both sides speak counts. Number 1 told of members by statements, number 2 proved
+// nothing of who leads a job.
 const (
-	protocolNumber = 2
-	oldestProtocol = 2
+	protocolNumber = 3
+	oldestProtocol = 3
 )
 
 // protocolStamp is another number for a build that tests how numbers get on with each other, set by the
-// linker: -X github.com/dtpnode/dtpnode/p2p.protocolStamp=3
+// linker: -X github.com/dtpnode/dtpnode/p2p.protocolStamp=4
 var protocolStamp string
 
 // ownProtocol is the number of this build.

@@ -9,16 +9,20 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A frame is a byte that says what follows, and that.
 const (
-	frameRaft  = 0 // a raftpb.Message
-	frameGone  = 1 // the IDs of a member that was removed, and of the sender, 8 bytes each, big-endian
-	framePiece = 2 // of a snapshot, from the leader (pieces.go)
-	frameWant  = 3 // asks for more of a snapshot
+	frameRaft   = 0 // a raftpb.Message
+	frameGone   = 1 // the ID of a member that was removed, 8 bytes, big-endian, and a Chain that shows it, as msgpack
+	framePiece  = 2 // of a snapshot, from the leader (pieces.go)
+	frameWant   = 3 // asks for more of a snapshot
+	frameHeir   = 4 // the IDs of a leader and of whom it wants to lead in its place, and its term, 8 bytes each, big-endian
+	frameAsk    = 5 // an ask, from the leader (proof.go)
+	frameSigned = 6 // the answer to it, a signed
 
-	goneSize = 1 + 8 + 8
+	heirSize = 1 + 8 + 8 + 8
 )
 
 const (
@@ -37,6 +41,9 @@ func (r *Replica) send(ms []raftpb.Message) {
 			r.offer(ms[i])
 			continue
 		}
+		if ms[i].Type == raftpb.MsgTimeoutNow {
+			r.sendHeir(ms[i].To, ms[i].Term)
+		}
 		to := r.peer(ms[i].To)
 		if to == "" {
 			continue
@@ -50,10 +57,12 @@ func (r *Replica) send(ms []raftpb.Message) {
 	}
 }
 
-// sendGone tells a member that it is none any more.
+// sendGone tells a member that it is none any more, and shows it.
 func (r *Replica) sendGone(to tasks.PeerID, id uint64) {
-	frame := binary.BigEndian.AppendUint64([]byte{frameGone}, id)
-	r.emit(Send{To: to, Frame: binary.BigEndian.AppendUint64(frame, r.self.ID)})
+	b, err := wire.Marshal(&r.chain)
+	if err == nil {
+		r.emit(Send{To: to, Frame: append(binary.BigEndian.AppendUint64([]byte{frameGone}, id), b...)})
+	}
 }
 
 // recv takes a frame. What is malformed, meant for another incarnation, or no message that a replica sends is
@@ -64,7 +73,16 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	}
 	switch frame[0] {
 	case frameGone:
-		r.recvGone(from, frame)
+		r.recvGone(frame)
+		return
+	case frameHeir:
+		r.recvHeir(from, frame)
+		return
+	case frameAsk:
+		r.recvAsk(from, frame[1:])
+		return
+	case frameSigned:
+		r.recvSigned(from, frame[1:])
 		return
 	case framePiece, frameWant:
 		h, data, ok := decodePiece(frame[1:])
@@ -95,33 +113,20 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 		r.sendGone(from, m.From)
 		return
 	}
-	r.take(m)
+	if r.may(&m) {
+		r.take(m)
+	}
 }
 
-func (r *Replica) recvGone(from tasks.PeerID, frame []byte) {
-	if len(frame) != goneSize || binary.BigEndian.Uint64(frame[1:]) != r.self.ID {
+// recvGone believes a later set of voters, without this member, that those whom it knows of have signed.
+func (r *Replica) recvGone(frame []byte) {
+	var c Chain
+	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.member(r.self.ID) || r.removed || wire.Unmarshal(frame[9:], &c) != nil {
 		return
 	}
-	if p, known := r.peers[binary.BigEndian.Uint64(frame[9:])]; known && p == from {
+	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && now.peer(r.self.ID) == "" && r.trust().checkChain(c) == nil {
 		r.remove()
 	}
-}
-
-// sender reports whether a message comes from the peer whose member it says it is from. Members that the log
-// does not name are believed, for a new member hears from the others before it has the log, and remembered
-// for the answer.
-func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
-	if m.From == raft.None || raft.IsLocalMsgTarget(m.From) || from == "" {
-		return false
-	}
-	if p := r.peer(m.From); p != "" {
-		return p == from
-	}
-	if raft.IsResponseMsg(m.Type) || len(r.hearsay) >= maxHearsay {
-		return false
-	}
-	r.hearsay[m.From] = from
-	return true
 }
 
 // readable looks through an encoded message before it is decoded: only the fields that replicas send, and no
@@ -186,7 +191,8 @@ func (r *Replica) take(m raftpb.Message) {
 		m.Term = max(m.Term, before.Term)
 	}
 	if m.Term == before.Term && m.Type == raftpb.MsgAppResp && !m.Reject && m.Index > r.last {
-		return // acknowledges what was never sent
+		r.suspect(r.peer(m.From), "acknowledges what was never sent")
+		return
 	}
 	if m.Term >= before.Term && m.Type == raftpb.MsgHeartbeat && m.Commit > r.last {
 		if r.member(m.From) {
@@ -202,7 +208,11 @@ func (r *Replica) take(m raftpb.Message) {
 	}
 	after := r.node.BasicStatus()
 	word := after.Lead == m.From && after.Term == m.Term && (m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat)
-	if voted := after.Vote != before.Vote && after.Vote != raft.None; word || voted {
+	voted := after.Vote != before.Vote && after.Vote != raft.None
+	if word || voted {
 		r.rest()
+	}
+	if word || (voted && len(m.Context) > 0) {
+		r.led = r.now + r.cfg.Election
 	}
 }

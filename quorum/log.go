@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -36,7 +37,7 @@ func load(log Log) (*storage, error) {
 	}
 	s := &storage{MemoryStorage: raft.NewMemoryStorage()}
 	s.hard = raftpb.HardState{Term: log.Hard.Term, Vote: log.Hard.Vote, Commit: log.Hard.Commit}
-	s.conf.Voters = slices.Sorted(slices.Values(ids(log.Voters)))
+	s.conf.Voters = ids(byID(log.Voters))
 	if snap := log.Snapshot; snap != nil {
 		c, err := decodeContent(snap.Data)
 		if err != nil {
@@ -152,6 +153,11 @@ func (l Log) checkEntries() error {
 		}
 	}
 	return nil
+}
+
+// byID puts members in the order of their IDs.
+func byID(ms []Member) []Member {
+	return slices.SortedFunc(slices.Values(ms), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 func valid(m Member) bool {

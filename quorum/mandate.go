@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -172,7 +173,7 @@ func (t Trust) checkLink(before Conf, l Link) error {
 	}
 	text := ConfText(t.Group, l.Conf)
 	n := t.count(before, l.Sigs, func(Member) []byte { return text })
-	if n >= before.majority() || t.authorized(text, l.Sigs) {
+	if n >= before.majority() || t.authorized(text, l.Sigs) || mutant.On(mutant.AnyLink) {
 		return nil
 	}
 	return fmt.Errorf("%w: of %d voters %d have signed who comes after them, as set %d", ErrUnproven, len(before.Voters), n, l.Conf.Seq)

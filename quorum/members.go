@@ -17,7 +17,7 @@ type added struct {
 }
 
 func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
-	var cc raftpb.ConfChangeV2
+	cc := raftpb.ConfChangeV2{Transition: raftpb.ConfChangeTransitionJointExplicit}
 	for _, m := range ch.Add {
 		cc.Changes = append(cc.Changes, raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddNode, NodeID: m.ID})
 	}
@@ -29,13 +29,17 @@ func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
 	return cc, err
 }
 
-// decodeChange reads a change of the voters. One without data is raft's own, the end of a joint change.
+// decodeChange reads a change of the voters. One that changes none is the end of a change, with the Link that proves it.
 func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
-	if len(data) == 0 {
-		return cc, in, nil
-	}
 	if err := cc.Unmarshal(data); err != nil {
 		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
+	}
+	if len(cc.Changes) == 0 && cc.Transition == raftpb.ConfChangeTransitionAuto {
+		var l Link
+		if err := wire.Unmarshal(cc.Context, &l); err != nil {
+			return cc, in, fmt.Errorf("it ends a change of the voters, but could not be read: %w", err)
+		}
+		return cc, in, nil
 	}
 	if err := wire.Unmarshal(cc.Context, &in); err != nil {
 		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
@@ -46,7 +50,7 @@ func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
 			return cc, in, fmt.Errorf("it changes the voters in an unknown way")
 		}
 	}
-	if len(cc.Changes) == 0 || cc.Transition != raftpb.ConfChangeTransitionAuto {
+	if len(cc.Changes) == 0 || cc.Transition != raftpb.ConfChangeTransitionJointExplicit {
 		return cc, in, fmt.Errorf("it changes the voters in an unknown way")
 	}
 	return cc, in, nil
@@ -78,8 +82,12 @@ func (r *Replica) checkChange(ch Change) error {
 		return errors.New("the entries of earlier leaders are not applied yet")
 	case r.changing || r.joint:
 		return errors.New("another change of the voters is under way")
+	case len(r.chain.Links) >= maxLinks:
+		return fmt.Errorf("the voters have changed %d times with none that stayed, more than can be proven", maxLinks)
 	case len(ch.Add)+len(ch.Remove) == 0:
 		return errors.New("there is nothing to change")
+	case len(r.members)+len(ch.Add) > maxVoters:
+		return fmt.Errorf("there would be more than %d voters", maxVoters)
 	}
 	left := make(map[uint64]bool, len(r.members)+len(ch.Add))
 	for _, m := range r.members {
@@ -97,6 +105,9 @@ func (r *Replica) checkChange(ch Change) error {
 		delete(left, id)
 	}
 	for _, m := range ch.Add {
+		if slices.ContainsFunc(r.members, func(o Member) bool { return o.Peer == m.Peer && left[o.ID] }) {
+			return fmt.Errorf("peer %q has a seat already", m.Peer)
+		}
 		if _, ever := r.peers[m.ID]; ever || left[m.ID] || !valid(m) {
 			return fmt.Errorf("member %x of peer %q is or was a voter: it needs a new ID", m.ID, m.Peer)
 		}
@@ -110,6 +121,9 @@ func (r *Replica) changed(e raftpb.Entry) {
 	cc, in, err := decodeChange(e.Data)
 	if err != nil {
 		panic(err.Error())
+	}
+	if len(cc.Changes) == 0 && !r.end(cc, e.Term) {
+		return // to no replica it is an end; the leader proposes another
 	}
 	for _, m := range in.Members {
 		r.learn(m)
@@ -132,6 +146,12 @@ func isMark(data []byte) bool { return len(data) == 1 && data[0] == mark }
 func (r *Replica) seat(now, old []uint64) {
 	r.joint = len(old) > 0
 	r.conf = raftpb.ConfState{Voters: now, VotersOutgoing: old}
+	r.next = nil
+	if r.joint {
+		r.next = r.named(now)
+	}
+	clear(r.nexts)
+	r.sought &^= askNext
 	var members []Member
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, old)))) {
 		members = append(members, Member{ID: id, Peer: r.peers[id]})

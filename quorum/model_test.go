@@ -47,6 +47,11 @@ type model struct {
 	cfg             quorum.Config
 	sums            map[uint64]uint64 // by index: the state after it
 	taken, restored int
+	shown           quorum.Conf // the newest set of voters in a mandate
+	shownTerm       uint64      // and the term of the last one
+	shows           int
+	liar            tasks.PeerID // who lies, if anybody does
+	named           int          // how often somebody named it
 	wrong           []string
 }
 
@@ -104,6 +109,14 @@ func newModel(seed uint64, voters int) *model {
 	return m
 }
 
+// suspect takes note of whom a replica names; nobody, as long as nobody lies.
+func (m *model) suspect(n *node, e quorum.Suspect) {
+	if e.From != m.liar {
+		m.fail("%x suspects %s, who does not lie: %s", n.self.ID, e.From, e.What)
+	}
+	m.named++
+}
+
 func (m *model) fail(format string, a ...any) {
 	m.wrong = append(m.wrong, fmt.Sprintf("at %v: ", m.now)+fmt.Sprintf(format, a...))
 }
@@ -137,7 +150,7 @@ func (m *model) add(self quorum.Member) *node {
 
 func (m *model) start(n *node) {
 	m.lives++
-	r, err := quorum.New(m.now, m.config(), n.disk)
+	r, err := quorum.New(m.now, m.config(n), n.disk)
 	if err != nil {
 		m.fail("%v", err)
 		return
@@ -148,8 +161,9 @@ func (m *model) start(n *node) {
 	m.step(n, quorum.Tick{})
 }
 
-func (m *model) config() quorum.Config {
+func (m *model) config(n *node) quorum.Config {
 	cfg := m.cfg
+	cfg.Keys, cfg.Group = keys(n.self.Peer), group
 	cfg.Seed = m.lives
 	return cfg
 }
@@ -199,6 +213,7 @@ func (m *model) step(n *node, ev quorum.Event) {
 		fmt.Fprintf(m.sum, "%d %x %T %s\n", m.now, n.self.ID, e, e) // %s, as data are long
 		m.carry(n, e)
 	}
+	m.prove(n)
 	if w := max(n.r.Wake(), m.now); w != n.wake {
 		n.wake = w
 		life := n.life
@@ -209,6 +224,32 @@ func (m *model) step(n *node, ev quorum.Event) {
 			}
 		})
 	}
+}
+
+// prove sees that what a leader shows holds, for those too who know the newest that was shown.
+func (m *model) prove(n *node) {
+	p, ok := n.r.Mandate()
+	if !ok || p.Term <= m.shownTerm {
+		return
+	}
+	m.shows++
+	peers := make([]tasks.PeerID, 0, len(m.founders))
+	for _, f := range m.founders {
+		peers = append(peers, f.Peer)
+	}
+	if err := quorum.CheckMandate(trust(peers...), p); err != nil {
+		m.fail("%x shows a mandate for term %d that does not hold: %v", n.self.ID, p.Term, err)
+	}
+	if p.Home() != n.self.Peer || p.Leader != n.self.ID {
+		m.fail("%x shows a mandate of %x", n.self.ID, p.Leader)
+	}
+	if !m.shown.Admits(p) {
+		m.fail("%x shows a mandate of voters %d in term %d, after one of voters %d", n.self.ID, p.Chain.Conf().Seq, p.Term, m.shown.Seq)
+	}
+	if c := p.Chain.Conf(); c.Seq >= m.shown.Seq {
+		m.shown = c
+	}
+	m.shownTerm = p.Term
 }
 
 func (m *model) carry(n *node, e quorum.Effect) {
@@ -253,6 +294,8 @@ func (m *model) carry(n *node, e quorum.Effect) {
 				m.crash(n)
 			}
 		})
+	case quorum.Suspect:
+		m.suspect(n, e)
 	case quorum.Broken:
 		m.fail("%x is broken: %s", n.self.ID, e.Reason)
 	}
@@ -450,6 +493,12 @@ func (m *model) calm() {
 	want := fmt.Sprintf("proposal %d", m.said)
 	if got := string(m.log[m.last].Data); got != want {
 		m.fail("%q is not applied, the last is %q", want, got)
+	}
+	if _, term := lead.r.Leader(); m.shownTerm != term {
+		m.fail("%x has no mandate for term %d", lead.self.ID, term)
+	}
+	if got := lead.r.Chain().Conf().Voters; !lead.r.Changing() && !slices.Equal(got, lead.r.Members()) {
+		m.fail("%x proves voters %v: they are %v", lead.self.ID, got, lead.r.Members())
 	}
 	for _, x := range lead.r.Members() {
 		n := m.node(x.ID)

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
 
@@ -25,15 +26,23 @@ func piece(kind byte, ms []quorum.Member, index, size uint64, sum [32]byte, offs
 
 type seats struct {
 	Voters []quorum.Member `msgpack:"v"`
+	Chain  quorum.Chain    `msgpack:"c"`
 	State  []byte          `msgpack:"s"`
 }
 
-func snapshotOf(t testing.TB, ms []quorum.Member, state string) []byte {
-	b, err := wire.Marshal(&seats{Voters: ms, State: []byte(state)})
+func snapshotOf(t testing.TB, ms []quorum.Member, state string, links ...quorum.Link) []byte {
+	chain := quorum.Chain{Founders: sorted(members("a", "b", "c")), Links: links}
+	b, err := wire.Marshal(&seats{Voters: ms, Chain: chain, State: []byte(state)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// next is the link to the first voters after the founders, made in term 2.
+func next(ms []quorum.Member, by ...tasks.PeerID) quorum.Link {
+	c := quorum.Conf{Seq: 1, Term: 2, Voters: sorted(ms)}
+	return quorum.Link{Conf: c, Sigs: sign(quorum.ConfText(group, c), by...)}
 }
 
 // sorted puts three members in the order of their IDs, as a snapshot has them.
@@ -97,7 +106,15 @@ func TestWrongPieces(t *testing.T) {
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
 		"without this member": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
-			d := snapshotOf(t, ms[1:2], "x")
+			d := snapshotOf(t, ms[1:2], "x", next(ms[1:2], "b", "c"))
+			return 9, uint64(len(d)), sha256.Sum256(d), d
+		},
+		"voters whom nobody has signed": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+			d := snapshotOf(t, ms[:1], "x", next(ms[:1], "b"))
+			return 9, uint64(len(d)), sha256.Sum256(d), d
+		},
+		"voters that its chain does not name": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+			d := snapshotOf(t, ms[:1], "x")
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
 		"a state that the owner does not take": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
@@ -117,7 +134,7 @@ func TestWrongPieces(t *testing.T) {
 		},
 	} {
 		ms := members("a", "b", "c")
-		r, err := quorum.New(0, quorum.Config{CheckState: func(b []byte) error {
+		r, err := quorum.New(0, quorum.Config{Keys: keys("a"), Group: group, CheckState: func(b []byte) error {
 			if string(b) == "wrong" {
 				return errors.New("wrong")
 			}

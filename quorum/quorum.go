@@ -47,7 +47,11 @@ type Config struct {
 	Election  time.Duration // silence of the leader before a follower stands, at least; twice that at most; default 1 s
 	Heartbeat time.Duration // between a leader's heartbeats; default 200 ms, at most half of Election
 	Seed      uint64        // of the election time-outs, together with the member's ID
-	MaxFrame  int           // bound of one frame; default MaxFrame. Proposals are bounded by 1 KiB less
+	Keys      Keys          // this peer's; needed
+	Group     string        // the group's name, the same at all its members: it is part of all that is signed
+	// Authority reports whether a peer may name the group's voters alone (Trust); nil for nobody.
+	Authority func(by tasks.PeerID) bool
+	MaxFrame  int // bound of one frame; default MaxFrame. Proposals are bounded by 1 KiB less
 
 	// A snapshot is taken after so many entries, or so many bytes of them and a few entries; defaults 1,024 and 1 MiB.
 	// The last SnapshotTail entries before it are kept, if they have no more than a quarter of the bytes; default an
@@ -145,6 +149,9 @@ type (
 		Index uint64
 		State []byte
 	}
+	// ToSeal has a text sealed: all voters are given the same one by their owners, and the leader gathers their signatures
+	// (Sealed). There is one text in a replica's life; a later one takes its place.
+	ToSeal struct{ Text []byte }
 	// Written says that a Write, and all before it, is on disk and survives a power cut.
 	Written struct{ Seq uint64 }
 	// NotWritten says that a Write has failed. The replica is Broken.
@@ -164,6 +171,7 @@ func (Recv) isQuorumEvent()        {}
 func (Propose) isQuorumEvent()     {}
 func (Change) isQuorumEvent()      {}
 func (Snapshotted) isQuorumEvent() {}
+func (ToSeal) isQuorumEvent()      {}
 func (Written) isQuorumEvent()     {}
 func (NotWritten) isQuorumEvent()  {}
 func (Campaign) isQuorumEvent()    {}
@@ -216,6 +224,11 @@ type (
 	}
 	// Refused says that a Propose or Change was passed over, for another reason than that another leads.
 	Refused struct{ Reason string }
+	// Suspect says that a peer has sent what no honest replica sends: not by an accident, a delay or a lost disk.
+	Suspect struct {
+		From tasks.PeerID
+		What string
+	}
 	// Removed says that this member is one no more. It stands for no election, but others may need its vote
 	// to finish the change: stop it a few election time-outs later.
 	Removed struct{}
@@ -234,6 +247,7 @@ func (Restore) isQuorumEffect()      {}
 func (Changed) isQuorumEffect()      {}
 func (Role) isQuorumEffect()         {}
 func (Refused) isQuorumEffect()      {}
+func (Suspect) isQuorumEffect()      {}
 func (Removed) isQuorumEffect()      {}
 func (Astray) isQuorumEffect()       {}
 func (Broken) isQuorumEffect()       {}

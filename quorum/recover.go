@@ -101,10 +101,11 @@ func (r *Replica) Last() (index, term uint64) {
 	return index, term
 }
 
-// Recover is the log with which this copy goes on as the group that conf, of a link that CheckRecovery has found to
-// hold, names; state is the owner's after all entries of the copy, Tail included. founders are those of the log. Once
-// the new log is on disk in place of the old one, this replica must not be stepped any more.
-func (r *Replica) Recover(conf Conf, founders []Member, state []byte) (Log, error) {
+// Recover is the log with which this copy goes on as the group that a link names, which CheckRecovery has found to hold;
+// state is the owner's after all entries of the copy, Tail included. founders are those of the log. Once the new log is on
+// disk in place of the old one, this replica must not be stepped any more.
+func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) {
+	conf := l.Conf
 	self := conf.Voters[0]
 	_, ever := r.Knows(self.ID)
 	switch {
@@ -123,7 +124,7 @@ func (r *Replica) Recover(conf Conf, founders []Member, state []byte) (Log, erro
 		}
 	}
 	past = past[max(len(past)-maxPast, 0):]
-	data, err := wire.Marshal(&content{Voters: []Member{self}, Past: past, State: state})
+	data, err := wire.Marshal(&content{Voters: []Member{self}, Past: past, Chain: Chain{Founders: byID(founders), Links: []Link{l}}, State: state})
 	if err != nil {
 		return Log{}, fmt.Errorf("could not recover the log: %w", err)
 	}

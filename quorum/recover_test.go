@@ -36,7 +36,7 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 	}
 	self := quorum.NewMember("a", 7)
 	l := recovery(t, self, "owner", 2)
-	log, err := g.r.Recover(l.Conf, old[:1], []byte("state"))
+	log, err := g.r.Recover(l, old, []byte("state"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 	g, old := follower(t)
 	self := quorum.NewMember("a", 7)
-	log, err := g.r.Recover(recovery(t, self, "owner").Conf, old, []byte("state"))
+	log, err := g.r.Recover(recovery(t, self, "owner"), old, []byte("state"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,12 +85,12 @@ func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 func TestRecoverRefuses(t *testing.T) {
 	g, old := follower(t)
 	l := recovery(t, quorum.NewMember("a", 7), "owner", 2)
-	for what, c := range map[string]quorum.Conf{
-		"another's copy":   recovery(t, quorum.NewMember("b", 7), "owner", 2).Conf,
-		"a known member":   recovery(t, old[0], "owner", 2).Conf,
-		"a term of before": {Term: 2, Seq: 2, Prior: 1, Voters: l.Conf.Voters},
+	for what, l := range map[string]quorum.Link{
+		"another's copy":   recovery(t, quorum.NewMember("b", 7), "owner", 2),
+		"a known member":   recovery(t, old[0], "owner", 2),
+		"a term of before": {Conf: quorum.Conf{Term: 2, Seq: 2, Prior: 1, Voters: l.Conf.Voters}},
 	} {
-		if _, err := g.r.Recover(c, old, nil); err == nil {
+		if _, err := g.r.Recover(l, old, nil); err == nil {
 			t.Errorf("%s is recovered", what)
 		}
 	}

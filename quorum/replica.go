@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -36,9 +37,11 @@ type Replica struct {
 	applied, appliedTerm uint64
 
 	compaction
-	conf     raftpb.ConfState // as of what is applied
-	serving  *outgoing        // the snapshot that members are sent by this leader
-	incoming *incoming        // the snapshot on its way here
+	proofs
+	provenTerm uint64           // that what is gathered is for
+	conf       raftpb.ConfState // as of what is applied
+	serving    *outgoing        // the snapshot that members are sent by this leader
+	incoming   *incoming        // the snapshot on its way here
 
 	writing *raft.Ready // waits for Written; there is one at a time
 	seq     uint64      // of the last Write
@@ -47,6 +50,10 @@ type Replica struct {
 	leadSince        time.Duration
 	heard            map[uint64]time.Duration
 	spoke            map[uint64]time.Duration // heard, but of words alone: a voter that was never heard is not there
+	led              time.Duration            // until when another leader than the one heard is none
+	risen            time.Duration            // when this replica last went up many terms
+	heir, heirTerm   uint64                   // whom the leader of that term wants to lead in its place
+	claims           map[uint64]claim         // by member
 	role             Role
 	removed, broken  bool
 }
@@ -60,6 +67,9 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		}
 	}()
 	cfg.defaults()
+	if cfg.Keys == nil {
+		return nil, fmt.Errorf("could not load the log of member %x: it has no keys to sign with", log.Self.ID)
+	}
 	disk, err := load(log)
 	if err != nil {
 		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
@@ -93,6 +103,7 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		now: now, tick: now, hard: Hard{Term: disk.hard.Term, Vote: disk.hard.Vote, Commit: disk.hard.Commit},
 		kept: disk.hard.Commit,
 	}
+	r.chain.Founders = byID(log.Voters)
 	r.last, _ = disk.LastIndex()
 	disk.voters = func() map[uint64]struct{} { return r.node.Status().Config.Voters.IDs() }
 	if log.Snapshot == nil {
@@ -114,6 +125,9 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 // beginAgain is begin after a restart.
 func (r *Replica) beginAgain(s Snapshot) error {
 	c, err := decodeContent(s.Data)
+	if err == nil {
+		err = r.trust().checkSeats(c)
+	}
 	if err == nil && r.cfg.CheckState != nil {
 		err = r.cfg.CheckState(c.State)
 	}
@@ -139,6 +153,9 @@ func (r *Replica) Step(now time.Duration, ev Event) (out []Effect) {
 	r.handle(ev)
 	r.clock()
 	r.pump()
+	if r.prove() {
+		r.pump()
+	}
 	r.askState() // a member may have begun to wait for it
 	r.report()
 	return
@@ -241,11 +258,17 @@ func (r *Replica) handle(ev Event) {
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
 	case Transfer:
 		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && quiet <= r.cfg.Election {
+			r.heir, r.heirTerm = ev.To, r.node.BasicStatus().Term
 			r.node.TransferLeader(ev.To)
 		}
 	case Campaign:
 		r.rest()
 		_ = r.node.Campaign()
+	case ToSeal:
+		if !bytes.Equal(r.text, ev.Text) {
+			r.text, r.seal = slices.Clone(ev.Text), nil
+			clear(r.seals)
+		}
 	}
 }
 
@@ -281,6 +304,8 @@ func (r *Replica) clock() {
 			r.node.Tick()
 			r.rest()
 			r.offerAgain()
+			r.sought = 0
+			r.fetchBack()
 		} else {
 			r.serving = nil
 			r.askAgain()
@@ -302,6 +327,7 @@ func (r *Replica) pardon(late time.Duration) {
 		r.heard[id] = min(at+late, r.now)
 	}
 	r.leadSince = min(r.leadSince+late, r.now)
+	r.led = min(r.led+late, r.now+r.cfg.Election)
 }
 
 // pump carries out what raft has ready, up to the next thing that must be on disk first.

@@ -23,7 +23,7 @@ type rig struct {
 }
 
 func newRig(t testing.TB, log quorum.Log) *rig {
-	r, err := quorum.New(0, quorum.Config{}, log)
+	r, err := quorum.New(0, quorum.Config{Keys: keys(log.Self.Peer), Group: group, Authority: func(by tasks.PeerID) bool { return by == "owner" }}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +100,9 @@ func leader(t testing.TB) (*rig, []quorum.Member) {
 	for range 10 {
 		var next []quorum.Effect
 		for _, s := range find[quorum.Send](out) {
+			if s.Frame[0] != 0 {
+				continue // it asks for votes to be signed
+			}
 			m := message(t, s)
 			answer := raftpb.Message{From: ms[1].ID, To: ms[0].ID, Term: m.Term}
 			switch m.Type {
@@ -155,7 +158,7 @@ func TestLoneVoter(t *testing.T) {
 
 func TestNothingBeforeItIsWritten(t *testing.T) {
 	ms := members("a", "b", "c")
-	r, err := quorum.New(0, quorum.Config{}, quorum.Log{Self: ms[0], Voters: ms})
+	r, err := quorum.New(0, quorum.Config{Keys: keys("a"), Group: group}, quorum.Log{Self: ms[0], Voters: ms})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +217,7 @@ func TestDamagedLog(t *testing.T) {
 	} {
 		log := good
 		spoil(&log)
-		if _, err := quorum.New(0, quorum.Config{}, log); !errors.Is(err, quorum.ErrDamaged) {
+		if _, err := quorum.New(0, quorum.Config{Keys: keys(log.Self.Peer), Group: group, Authority: func(by tasks.PeerID) bool { return by == "owner" }}, log); !errors.Is(err, quorum.ErrDamaged) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -307,6 +310,9 @@ func FuzzFrame(f *testing.F) {
 		f.Add(frame(m), frame(m))
 	}
 	f.Add(append([]byte{1}, make([]byte, 16)...), []byte{})
+	f.Add(quorum.AskFrame(ms[1].ID, 2, 7), quorum.AskFrame(ms[0].ID, 1, 7))
+	f.Add(quorum.SignedFrame(ms[0].ID, ms[1].ID, 1, []byte("vote"), []byte("next"), nil),
+		quorum.SignedFrame(ms[0].ID, ms[1].ID, 1, keys("b").Sign(quorum.VoteText(group, 1, ms[0].ID, ms[1].ID)), nil, []byte("seal")))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		for _, make := range []func(testing.TB) (*rig, []quorum.Member){follower, leader} {
 			g, _ := make(t)

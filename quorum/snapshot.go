@@ -26,6 +26,7 @@ type content struct {
 	Voters   []Member `msgpack:"v"`
 	Outgoing []Member `msgpack:"o"` // the voters of before, while a change is under way
 	Past     []Member `msgpack:"p"` // that were voters, the one that left last at the end; at most maxPast
+	Chain    Chain    `msgpack:"c"` // that proves the voters; those of before, while a change is under way
 	State    []byte   `msgpack:"s"` // the owner's
 }
 
@@ -33,8 +34,8 @@ type content struct {
 // that it was removed; it can win no election, for its log is too old, and its owner finds out otherwise.
 const maxPast = 256
 
-// snapshotRoom is what the members may take in a snapshot beside the owner's state, in bytes.
-const snapshotRoom = 256 << 10
+// snapshotRoom is what the members and their chain may take in a snapshot beside the owner's state, in bytes.
+const snapshotRoom = 1 << 20
 
 // decodeContent reads a snapshot's Data; what it returns can be restored.
 func decodeContent(data []byte) (c content, err error) {
@@ -58,7 +59,7 @@ func decodeContent(data []byte) (c content, err error) {
 }
 
 func (c *content) conf() raftpb.ConfState {
-	return raftpb.ConfState{Voters: ids(c.Voters), VotersOutgoing: ids(c.Outgoing), AutoLeave: len(c.Outgoing) > 0}
+	return raftpb.ConfState{Voters: ids(c.Voters), VotersOutgoing: ids(c.Outgoing)}
 }
 
 func ids(ms []Member) (out []uint64) {
@@ -114,7 +115,7 @@ func (r *Replica) askState() {
 	c := &r.compaction
 	r.disk.lacking = false
 	c.ask, c.asked = Snapshot{Index: r.applied, Term: r.appliedTerm}, r.applied
-	c.seats = content{Voters: r.named(r.conf.Voters), Outgoing: r.named(r.conf.VotersOutgoing), Past: slices.Clone(c.past)}
+	c.seats = content{Voters: r.named(r.conf.Voters), Outgoing: r.named(r.conf.VotersOutgoing), Past: slices.Clone(c.past), Chain: r.chain}
 	last := len(r.out) - 1
 	r.emit(TakeSnapshot{Index: r.applied})
 	if last >= 0 && mutant.On(mutant.SnapshotTooEarly) {
@@ -235,6 +236,7 @@ func (r *Replica) begin(s Snapshot, in content) {
 	c := &r.compaction
 	c.snap, c.grown, c.ask, c.due = s, 0, Snapshot{}, nil
 	c.past = in.Past
+	r.chain = in.Chain
 	r.applied, r.appliedTerm = s.Index, s.Term
 	r.last = max(r.last, s.Index)
 	if !mutant.On(mutant.ForgetMembers) {

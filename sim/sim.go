@@ -273,7 +273,7 @@ func (w *world) boot(n *node) error {
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
 	n.term = 0
-	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
+	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keys: keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	cfg.Ledger = w.cfg.Folding
 	if w.cfg.Hasty {

@@ -77,6 +77,15 @@ var bugs = []struct {
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 
+// The bugs that a member that lies makes use of. The simulator's members do not lie: package quorum's tests find these.
+const (
+	AnyLeader   Bug = "any-leader"   // replicas obey whoever speaks as a leader, though they hear theirs
+	AnswerTerm  Bug = "answer-term"  // an answer of a later term makes a leader give way
+	AnyTerm     Bug = "any-term"     // a replica goes up to any term at once, as long as it hears no leader
+	AnyLink     Bug = "any-link"     // a change of the voters that nobody has signed counts as proven
+	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
+)
+
 // Breaks says what a bug breaks.
 func (b Bug) Breaks() string {
 	for _, known := range bugs {
