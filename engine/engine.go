@@ -69,6 +69,8 @@ type Message struct {
 	Keep     *Keep     `msgpack:"k1,omitempty"` // home to a replica: keep this blob
 	Kept     *Kept     `msgpack:"k2,omitempty"` // answer
 	Ended    *Ended    `msgpack:"z,omitempty"`  // to a replica that does not know yet that the job is over
+
+	Recovery *quorum.Link `msgpack:"v,omitempty"` // the job's ledger was recovered: signed by who may (recover.go)
 }
 
 // Moved tells who leads a job.
@@ -172,21 +174,22 @@ type Reduce struct {
 
 // Peer is one peer. It is not safe for concurrent use.
 type Peer struct {
-	cfg   Config
-	self  tasks.PeerID
-	now   time.Duration
-	out   []Effect
-	loop  []Message // to this peer itself
-	sched *steal.Scheduler
-	jobs  []*jobState // in order of arrival
-	peers map[tasks.PeerID]int
-	gens  map[steal.GenID]*genState
-	seq   uint64
-	over  map[tasks.JobID]uint64 // jobs that are over, with the term in which they ended
-	ended endedJobs
-	left  bool
-	leave bool
-	full  bool // of partials
+	cfg    Config
+	self   tasks.PeerID
+	now    time.Duration
+	out    []Effect
+	loop   []Message // to this peer itself
+	sched  *steal.Scheduler
+	jobs   []*jobState // in order of arrival
+	peers  map[tasks.PeerID]int
+	gens   map[steal.GenID]*genState
+	seq    uint64
+	over   map[tasks.JobID]pastJob // jobs that are over
+	admins []tasks.PeerID
+	ended  endedJobs
+	left   bool
+	leave  bool
+	full   bool // of partials
 
 	ticked bool // the scheduler has been stepped in this Step
 }
@@ -263,7 +266,7 @@ func New(cfg Config) (*Peer, error) {
 		return nil, fmt.Errorf("could not set up peer: %w", err)
 	}
 	return &Peer{cfg: cfg, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{},
-		gens: map[steal.GenID]*genState{}, over: map[tasks.JobID]uint64{}, seq: cfg.Boot << 24}, nil
+		gens: map[steal.GenID]*genState{}, over: map[tasks.JobID]pastJob{}, seq: cfg.Boot << 24}, nil
 }
 
 // Step takes one event at time now and returns what is to be done.

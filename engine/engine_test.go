@@ -25,7 +25,7 @@ func testJob(t interface{ Fatal(...any) }) *tasks.Job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space()}
+	return &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), Submitter: "n0"}
 }
 
 // rig drives one peer: its children and blobs are modelled, and do everything at once.
@@ -348,6 +348,8 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		m.Moved = &Moved{Home: "x", Term: uint64(genInt(t, "moved"))}
 		p := genPartial(t, ids)
 		m.Keep, m.Kept = &Keep{Partial: &p}, &Kept{ID: p.ID, OK: true}
+		m.Recovery = &quorum.Link{Conf: quorum.Conf{Seq: 1 << 45, Term: 1 << 45, Prior: 1<<45 - 1, Voters: []quorum.Member{{ID: 5, Peer: "x"}}},
+			Sigs: []quorum.Signature{{By: "x", Sig: []byte("forged")}}}
 	case 15:
 		p := genPartial(t, ids)
 		m.Gather = &p
@@ -441,7 +443,7 @@ func TestHostileMessagesDoNotPanicAMember(t *testing.T) {
 
 // TestOneFieldAMessage sees to it that the hostile tests know every field of Message.
 func TestOneFieldAMessage(t *testing.T) {
-	if n := reflect.TypeFor[Message]().NumField(); n != 26 {
+	if n := reflect.TypeFor[Message]().NumField(); n != 27 {
 		t.Errorf("Message has %d fields: teach genMessage and recv the new one, then this test", n)
 	}
 }

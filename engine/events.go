@@ -191,6 +191,19 @@ type (
 		ID     tasks.JobID   `msgpack:"i"`
 		Term   uint64        `msgpack:"t"`
 		Result ledger.Result `msgpack:"r"`
+		// Submitter is the job's, where it is known.
+		Submitter tasks.PeerID `msgpack:"s,omitempty"`
+		Recovery  *quorum.Link `msgpack:"v,omitempty"` // of its ledger, nil for none
+	}
+	// Admins are the members with the right admin: what they sign counts for all jobs.
+	Admins struct{ IDs []tasks.PeerID }
+	// Recover has this peer go on with a job from its copy of the ledger alone, since the others are lost for good. The
+	// link names this peer, as a new member, as the only voter; who may has signed it. If it comes to nothing
+	// NotRecovered follows.
+	Recover struct {
+		ID     tasks.JobID
+		Link   quorum.Link
+		Result bool // the result that the copy names, if it does, is kept here
 	}
 	// Revoked tells that a job's submitter may submit no more: nothing of the job runs here from now on. A copy of its
 	// ledger stays until its end is in it; if this peer leads the job Finished follows.
@@ -231,6 +244,8 @@ func (ResultKept) isEvent()  {}
 func (BlobDamaged) isEvent() {}
 func (Restore) isEvent()     {}
 func (Remember) isEvent()    {}
+func (Admins) isEvent()      {}
+func (Recover) isEvent()     {}
 func (Revoked) isEvent()     {}
 func (Expelled) isEvent()    {}
 func (Leave) isEvent()       {}
@@ -322,7 +337,8 @@ type (
 		Files []int
 	}
 	// FoundLedger makes a place on disk for a copy of a job's ledger, with all that is needed to lead the
-	// job, which From has; empty for this peer. Answer with Founded.
+	// job, which From has; empty for this peer. Answer with Founded. A log with a snapshot takes the place of the copy
+	// that is there already, in one step: the last one of a ledger, which is recovered.
 	FoundLedger struct {
 		ID   tasks.JobID
 		Log  quorum.Log
@@ -350,7 +366,17 @@ type (
 		ID     tasks.JobID
 		Term   uint64
 		Result ledger.Result
+		// Recovery is that of the ledger, nil for none.
+		Recovery *quorum.Link
 	}
+	// NotRecovered answers Recover: nothing has changed.
+	NotRecovered struct {
+		ID     tasks.JobID
+		Reason string
+	}
+	// Reopened tells that a job which was over goes on: its ledger was recovered from a copy that did not have the end,
+	// and counts in place of the one that had.
+	Reopened struct{ ID tasks.JobID }
 	// ForgetBlob frees a blob. A home must keep what it has committed until the job is over.
 	ForgetBlob struct {
 		Job tasks.JobID
@@ -394,32 +420,34 @@ type (
 	Left struct{}
 )
 
-func (Send) isEffect()        {}
-func (Announce) isEffect()    {}
-func (Prepare) isEffect()     {}
-func (StartGen) isEffect()    {}
-func (LeasePacket) isEffect() {}
-func (PreemptGen) isEffect()  {}
-func (SealGen) isEffect()     {}
-func (KillGen) isEffect()     {}
-func (MergeBlobs) isEffect()  {}
-func (FetchBlob) isEffect()   {}
-func (ForgetBlob) isEffect()  {}
-func (FinishJob) isEffect()   {}
-func (KeepBlob) isEffect()    {}
-func (Look) isEffect()        {}
-func (FoldBlobs) isEffect()   {}
-func (FreeBlob) isEffect()    {}
-func (SweepBlobs) isEffect()  {}
-func (KeepResult) isEffect()  {}
-func (FoundLedger) isEffect() {}
-func (WriteLedger) isEffect() {}
-func (DropLedger) isEffect()  {}
-func (HomeIs) isEffect()      {}
-func (JobEnded) isEffect()    {}
-func (FailJob) isEffect()     {}
-func (SetAside) isEffect()    {}
-func (JobOver) isEffect()     {}
-func (Stolen) isEffect()      {}
-func (Violation) isEffect()   {}
-func (Left) isEffect()        {}
+func (Send) isEffect()         {}
+func (Announce) isEffect()     {}
+func (Prepare) isEffect()      {}
+func (StartGen) isEffect()     {}
+func (LeasePacket) isEffect()  {}
+func (PreemptGen) isEffect()   {}
+func (SealGen) isEffect()      {}
+func (KillGen) isEffect()      {}
+func (MergeBlobs) isEffect()   {}
+func (FetchBlob) isEffect()    {}
+func (ForgetBlob) isEffect()   {}
+func (FinishJob) isEffect()    {}
+func (KeepBlob) isEffect()     {}
+func (Look) isEffect()         {}
+func (FoldBlobs) isEffect()    {}
+func (FreeBlob) isEffect()     {}
+func (SweepBlobs) isEffect()   {}
+func (KeepResult) isEffect()   {}
+func (FoundLedger) isEffect()  {}
+func (WriteLedger) isEffect()  {}
+func (DropLedger) isEffect()   {}
+func (HomeIs) isEffect()       {}
+func (JobEnded) isEffect()     {}
+func (NotRecovered) isEffect() {}
+func (Reopened) isEffect()     {}
+func (FailJob) isEffect()      {}
+func (SetAside) isEffect()     {}
+func (JobOver) isEffect()      {}
+func (Stolen) isEffect()       {}
+func (Violation) isEffect()    {}
+func (Left) isEffect()         {}

@@ -55,7 +55,7 @@ func (p *Peer) handle(ev Event) {
 	case RetryJob:
 		p.lead(ev.ID, ledger.Retry{})
 	case Remember:
-		p.over[ev.ID] = ev.Term
+		p.over[ev.ID] = pastJob{term: ev.Term, submitter: ev.Submitter, recovery: ev.Recovery}
 		p.ended.add(ev.ID, ev.Result)
 	case Revoked:
 		p.revoked(ev.ID)
@@ -107,6 +107,10 @@ func (p *Peer) handleLedger(ev Event) {
 		p.lead(ev.Job, ledger.Damaged{ID: ev.ID})
 	case Restore:
 		p.restore(ev)
+	case Recover:
+		p.recoverJob(ev)
+	case Admins:
+		p.admins = ev.IDs
 	}
 }
 
@@ -146,6 +150,7 @@ func (p *Peer) openTo(j *jobState) {
 	j.opened = p.now
 	for _, id := range p.sortedPeers() {
 		if !j.lead.Ended() && j.lead.Silent(id) {
+			p.tellRecovery(j, id)
 			p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
 		}
 	}
@@ -169,6 +174,7 @@ func (p *Peer) peerUp(ev PeerUp) {
 			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
 		}
 		if j.lead != nil {
+			p.tellRecovery(j, ev.ID)
 			p.sendAsHome(j, ev.ID, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
 			p.maintain(j)
 		}

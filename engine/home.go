@@ -50,6 +50,9 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Moved != nil:
 		p.onMoved(from, j, m)
 		return
+	case m.Recovery != nil:
+		p.onRecovery(from, j, m)
+		return
 	case j == nil:
 		return
 	case m.Enlisted != nil:
@@ -67,7 +70,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Told != nil:
 		p.local(j.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
 		return
-	case m.Order == OrderOver && !p.knowsByLog(j) && from == j.asked: // the home may be gone
+	case m.Order == OrderOver && !p.knowsByLog(j) && from == j.asked && !j.outdated(m.Term): // the home may be gone
 		p.closeJob(j, false)
 		return
 	}
@@ -145,6 +148,7 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 
 func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 	if _, over := p.over[m.Job]; over || m.Open.Home != from {
+		p.tellPast(from, m)
 		return
 	}
 	j := p.job(m.Job)
@@ -221,9 +225,9 @@ func (p *Peer) onTry(j *jobState, r tasks.Range) {
 
 // toHome takes what nodes send to a job's home. Where that is another, or the job is over, it says so.
 func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
-	switch term, over := p.over[m.Job]; {
+	switch past, over := p.over[m.Job]; {
 	case over:
-		p.send(from, Message{Job: m.Job, Term: term, Order: OrderOver})
+		p.send(from, Message{Job: m.Job, Term: past.term, Order: OrderOver})
 		return
 	case j == nil:
 		return
@@ -417,7 +421,7 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	}
 	p.schedule(steal.Close{Job: j.id})
 	if !lost {
-		p.over[j.id] = j.term
+		p.over[j.id] = j.past()
 	}
 	for id, g := range p.gens {
 		if g.job == j {

@@ -40,6 +40,7 @@ type replica struct {
 	stuckAt    time.Duration                  // since when this home may not try to make the result any more, 0 for not
 	staffed    bool                           // as many replicas as there should be, or have been waited for
 	closeAt    time.Duration                  // when a copy that has served is dropped
+	heardOf    *quorum.Link                   // a recovery of the ledger, which has been checked
 	held
 	seeking
 }
@@ -51,8 +52,9 @@ func newReplica() replica {
 // founding is a copy on its way to disk.
 type founding struct {
 	log   quorum.Log
-	by    tasks.PeerID // who asked for it; this peer for its own jobs
-	nonce uint64       // with which
+	by    tasks.PeerID    // who asked for it; this peer for its own jobs
+	nonce uint64          // with which
+	was   *quorum.Replica // the copy that it takes the place of, for it is recovered; nil for none
 }
 
 // enlistment is a node that was asked to become a replica.
@@ -96,6 +98,12 @@ func (p *Peer) founded(ev Founded) {
 	}
 	ok := ev.Reason == ""
 	switch {
+	case f.was != nil && ok:
+		j.term = max(j.term, f.log.Hard.Term)
+		p.stepLog(j, quorum.Campaign{})
+	case f.was != nil:
+		j.log = f.was
+		p.emit(NotRecovered{ID: j.id, Reason: ev.Reason})
 	case f.by != p.self:
 		p.send(f.by, Message{Job: j.id, Enlisted: &Enlisted{Nonce: f.nonce, Member: f.log.Self, OK: ok}})
 	case ok:
@@ -115,12 +123,15 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 	cfg := p.cfg.Quorum
 	cfg.Seed ^= p.cfg.Boot
 	cfg.Keys, cfg.Group = p.cfg.Keys, groupName(j.id)
+	may, own := p.authority(desc.Submitter), true
+	cfg.Authority = func(by tasks.PeerID) bool { return own || may(by) } // what is on this disk was believed before it came there
 	want := desc.Want
 	cfg.CheckState = func(state []byte) error {
 		_, err := ledger.DecodeRecord(state, want)
 		return err
 	}
 	r, err := quorum.New(p.now, cfg, log)
+	own = false
 	if err != nil {
 		return err.Error()
 	}
@@ -175,6 +186,8 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 			p.role(j, e)
 		case quorum.Suspect:
 			p.violated(e.From, j.id, FalseProof)
+		case quorum.Astray:
+			p.tellRecovery(j, e.From)
 		case quorum.Removed:
 			j.leaveAt, j.resigned = p.now+p.cfg.Silent, p.now
 		case quorum.Broken:
@@ -211,7 +224,7 @@ func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 // jobEnded closes a job whose result is in the ledger.
 func (p *Peer) jobEnded(j *jobState) {
 	p.ended.add(j.id, *j.record.Result)
-	p.emit(JobEnded{ID: j.id, Term: j.term, Result: *j.record.Result})
+	p.emit(JobEnded{ID: j.id, Term: j.term, Result: *j.record.Result, Recovery: j.recovery()})
 	p.closeJob(j, false)
 	j.closeAt = p.now + p.cfg.Linger
 }
@@ -304,6 +317,9 @@ func (p *Peer) becomeHome(j *jobState) {
 	if j.lead == nil { // it was over before it began
 		return
 	}
+	if j.record.Recovery != nil {
+		p.emit(Announce{Msg: Message{Job: j.id, Recovery: j.record.Recovery}})
+	}
 	p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.lead.Every()}}})
 }
 
@@ -358,16 +374,26 @@ func (p *Peer) tellReplicas(j *jobState) {
 func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	switch {
 	case m.Ended != nil:
-		if j != nil && j.record.Result == nil && (j.log != nil && p.isVoter(j, from) || j.log == nil && p.obeys(j, from, m.Term)) {
+		if j != nil && j.record.Result == nil && !j.outdated(m.Term) && (j.log != nil && p.isVoter(j, from) || j.log == nil && p.obeys(j, from, m.Term)) {
 			r := m.Ended.Result
+			j.term = max(j.term, m.Term)
 			p.applied(j, ledger.Entry{Result: &r}, 0, 0)
 		}
 	case j != nil && j.log != nil:
 		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
 	default:
-		if r, ok := p.ended.find(m.Job); ok {
-			p.send(from, Message{Job: m.Job, Ended: &Ended{Result: r}})
+		p.tellEnd(from, m.Job)
+	}
+}
+
+// tellEnd tells a replica how a job has ended, if this peer knows.
+func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID) {
+	if r, ok := p.ended.find(id); ok {
+		past := p.over[id]
+		if past.recovery != nil {
+			p.send(to, Message{Job: id, Recovery: past.recovery})
 		}
+		p.send(to, Message{Job: id, Term: past.term, Ended: &Ended{Result: r}})
 	}
 }
 
@@ -397,6 +423,7 @@ func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	switch {
 	case j.founding != nil:
 		j.founding.by, j.founding.nonce = from, m.Enlist.Nonce
+	case j.log != nil && j.isBefore(m.Term): // it hears of the recovery, and gives its copy up, first
 	case j.log != nil && (j.self.ID != m.Enlist.Not || m.Enlist.Not == 0): // the others may count on it already
 		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: m.Enlist.Nonce, Member: j.self, OK: true}})
 	default: // as another member than before, if it was one
@@ -485,9 +512,7 @@ func (p *Peer) resign(j *jobState) {
 // onResign lets a member go that is none any more for those that count.
 func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
 	if j == nil || j.log == nil {
-		if r, ok := p.ended.find(m.Job); ok {
-			p.send(from, Message{Job: m.Job, Ended: &Ended{Result: r}})
-		}
+		p.tellEnd(from, m.Job)
 		return
 	}
 	if voter, _ := j.log.Knows(m.Resign.Member); !voter && j.log.Leading() && !j.log.Changing() {
@@ -581,6 +606,12 @@ func (e *endedJobs) add(id tasks.JobID, r ledger.Result) {
 	e.ids, e.results = append(e.ids, id), append(e.results, r)
 }
 
+func (e *endedJobs) forget(id tasks.JobID) {
+	if i := slices.Index(e.ids, id); i >= 0 {
+		e.ids, e.results = slices.Delete(e.ids, i, i+1), slices.Delete(e.results, i, i+1)
+	}
+}
+
 func (e *endedJobs) find(id tasks.JobID) (ledger.Result, bool) {
 	if i := slices.Index(e.ids, id); i >= 0 {
 		return e.results[i], true
@@ -615,7 +646,8 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	}
 	v.Lost = slices.Clone(j.record.Lost)
 	v.Attempts, v.Round = slices.Clone(j.record.Attempts), j.record.Round
-	v.Heard = j.log.Heard(p.now)
+	v.Heard, v.Self, v.Recovery = j.log.Heard(p.now), j.self, j.record.Recovery
+	v.Alive, v.Majority = j.log.Alive(p.now, recoverAlive)
 	return v, true
 }
 
@@ -623,7 +655,11 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 type LedgerView struct {
 	Home      tasks.PeerID
 	Term      uint64
-	Applied   uint64 // index in the log of the last entry that the record has
+	Applied   uint64         // index in the log of the last entry that the record has
+	Self      quorum.Member  // which member this copy is
+	Alive     []tasks.PeerID // members that were heard lately, this one among them
+	Majority  bool           // they are enough for the ledger to be written to
+	Recovery  *quorum.Link   // nil unless the ledger was recovered
 	Members   []tasks.PeerID
 	Voters    []quorum.Member                // the same, as members of the log
 	Changing  bool                           // they are those of before and after a change, and both count

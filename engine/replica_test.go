@@ -43,8 +43,14 @@ type host struct {
 	ended *ledger.Result
 	homes []tasks.PeerID
 
-	full   bool           // its disk takes the log, and no blobs
-	broken bool           // its disk takes nothing
+	full   bool     // its disk takes the log, and no blobs
+	broken bool     // its disk takes nothing
+	gives  bool     // its copy is one that it may give up
+	lacks  bool     // it can bring no blob here
+	over   bool     // it knows that the job is over
+	opened int      // jobs that were over and go on
+	no     []string // why no ledger was recovered
+	wrongs []Violation
 	noCode bool           // the job's code does not load
 	failed *ledger.Failed // how the job failed, as told here
 }
@@ -70,6 +76,7 @@ func (h *host) start() {
 		h.Fatal(err)
 	}
 	h.peer = p
+	h.step(Admins{IDs: []tasks.PeerID{admin}})
 	for id, log := range h.logs {
 		h.step(Restore{ID: id, Job: h.desc[id], Log: *log})
 	}
@@ -137,6 +144,10 @@ func (h *host) obey(e Effect) {
 		sum := merge.Sum(e.ID, e.Inputs)
 		h.soon(Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary})
 	case FetchBlob:
+		if _, here := h.kept[e.Partial.ID]; h.lacks && !here {
+			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID})
+			return
+		}
 		if h.full {
 			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Here: "no space left on device"})
 			return
@@ -163,6 +174,8 @@ func (h *host) obey(e Effect) {
 		h.soon(Finished{ID: e.ID, Result: ledger.Result{Status: []byte("failed")}})
 	case JobEnded:
 		h.ended = &e.Result
+	case JobOver:
+		h.over = h.over || !e.Lost
 	case HomeIs:
 		h.homes = append(h.homes, e.Home)
 	default:
@@ -188,10 +201,17 @@ func (h *host) disk(e Effect) {
 		log.Keep(e.Write)
 		h.soon(Written{ID: e.ID, Seq: e.Seq})
 	case DropLedger:
-		if e.Reason != "" && !h.broken {
+		if e.Reason != "" && !h.broken && !h.gives {
 			h.Errorf("%s drops its ledger: %s", h.id, e.Reason)
 		}
 		delete(h.logs, e.ID)
+	case NotRecovered:
+		h.no = append(h.no, e.Reason)
+	case Reopened:
+		h.ended, h.over = nil, false
+		h.opened++
+	case Violation:
+		h.wrongs = append(h.wrongs, e)
 	}
 }
 

@@ -73,6 +73,7 @@ var rules = []Rule{
 	{"Frame", AReplica, "by package quorum", func(m *Message) bool { return len(m.Frame) > 0 }, fine},
 	{"Keep", TheHome, "a partial of this job, or a result", func(m *Message) bool { return m.Keep != nil }, checkKeep},
 	{"Kept", AReplica, "it was asked for; a partial's by a member that the log names", func(m *Message) bool { return m.Kept != nil }, fine},
+	{"Recovery", AnyMember, "it is signed by the job's submitter, or by a member with the right admin", func(m *Message) bool { return m.Recovery != nil }, checkRecovery},
 	{"Ended", AReplica, "see Record", func(m *Message) bool { return m.Ended != nil }, fine},
 }
 

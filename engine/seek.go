@@ -48,10 +48,10 @@ func (p *Peer) after(id tasks.PeerID) (next tasks.PeerID) {
 
 // onMoved takes what another node knows of a job's home, and answers with what is newer.
 func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
-	term, over := p.over[m.Job]
+	past, over := p.over[m.Job]
 	switch {
 	case over:
-		p.send(from, Message{Job: m.Job, Term: term, Order: OrderOver})
+		p.send(from, Message{Job: m.Job, Term: past.term, Order: OrderOver})
 	case j == nil:
 	case m.Moved.Term > j.term && !p.knowsByLog(j):
 		p.setHome(j, m.Moved.Home, m.Moved.Term)

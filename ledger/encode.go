@@ -83,6 +83,9 @@ func (r *Record) check() error {
 	if r.Result != nil && len(r.Result.Status) > MaxStatus {
 		return fmt.Errorf("%w: its status has %d bytes", ErrRecord, len(r.Result.Status))
 	}
+	if err := r.checkRecovery(); err != nil {
+		return err
+	}
 	return r.checkAttempts()
 }
 

@@ -201,7 +201,7 @@ func (h *Home) spread() {
 		case !k.by[h.cfg.Self]:
 			if fetches++; !k.here && fetches <= maxSpread {
 				k.here = true
-				h.emit(Fetch{Partial: k.Partial, Sources: h.others()})
+				h.emit(Fetch{Partial: k.Partial, Sources: h.whoever(k)})
 			}
 		case asks < maxSpread && h.now-k.asked >= h.cfg.Repeat && h.lacking(k):
 			asks++

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -47,6 +48,8 @@ type Record struct {
 
 	Attempts []Attempt // to make the result, that failed, since the user last asked for it
 	Round    uint64    // how often the user has
+
+	Recovery *quorum.Link // nil unless it goes on from its last copy, see Recover
 }
 
 // Apply makes one change and says whether it was one: an entry that the record does not admit is passed

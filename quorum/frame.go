@@ -106,9 +106,6 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 		return
 	}
 	r.heard[m.From] = r.now
-	if r.member(m.From) {
-		r.spoke[m.From] = r.now
-	}
 	if vote := m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote; vote && r.gone(m.From) {
 		r.sendGone(from, m.From)
 		return

@@ -170,7 +170,6 @@ func (r *Replica) seat(now, old []uint64) {
 			for _, o := range r.leave(m) {
 				delete(r.peers, o.ID)
 				delete(r.heard, o.ID)
-				delete(r.spoke, o.ID)
 			}
 		}
 	}

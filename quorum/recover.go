@@ -146,11 +146,10 @@ func (r *Replica) Seats() [][]Member {
 }
 
 // Alive reports whether a majority of the voters is there: this one, and others whose word came in no longer ago than
-// within. Who they are comes along.
+// within; or who could not be heard for so long yet, since this replica is new or they are. Who they are comes along.
 func (r *Replica) Alive(now, within time.Duration) (peers []tasks.PeerID, majority bool) {
 	up := func(m Member) bool {
-		at, ever := r.spoke[m.ID]
-		return m.ID == r.self.ID || ever && now-at <= within
+		return m.ID == r.self.ID || now-r.heard[m.ID] <= within
 	}
 	majority = true
 	for _, set := range r.Seats() {

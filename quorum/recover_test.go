@@ -117,12 +117,16 @@ func TestRecoverRefuses(t *testing.T) {
 
 // TestAlive sees who of the voters is there.
 func TestAlive(t *testing.T) {
-	g, _ := follower(t)
-	if who, most := g.r.Alive(g.now, time.Second); !most || len(who) != 2 {
-		t.Error("just heard its leader, and takes for alive", who, most)
+	g, old := follower(t)
+	if who, most := g.r.Alive(g.now, time.Second); !most || len(who) != 3 {
+		t.Error("has not listened for long, and takes for alive", who, most)
 	}
 	g.pass(5 * time.Second)
 	if who, most := g.r.Alive(g.now, time.Second); most || !slices.Equal(who, []tasks.PeerID{"a"}) {
 		t.Error("has heard nobody for long, and takes for alive", who, most)
+	}
+	g.step(quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgHeartbeat, From: old[1].ID, To: old[0].ID, Term: 2})})
+	if who, most := g.r.Alive(g.now, time.Second); !most || len(who) != 2 {
+		t.Error("has just heard its leader, and takes for alive", who, most)
 	}
 }

@@ -49,11 +49,10 @@ type Replica struct {
 	now, tick, stand time.Duration // now; the next tick and the next candidacy are due
 	leadSince        time.Duration
 	heard            map[uint64]time.Duration
-	spoke            map[uint64]time.Duration // heard, but of words alone: a voter that was never heard is not there
-	led              time.Duration            // until when another leader than the one heard is none
-	risen            time.Duration            // when this replica last went up many terms
-	heir, heirTerm   uint64                   // whom the leader of that term wants to lead in its place
-	claims           map[uint64]claim         // by member
+	led              time.Duration    // until when another leader than the one heard is none
+	risen            time.Duration    // when this replica last went up many terms
+	heir, heirTerm   uint64           // whom the leader of that term wants to lead in its place
+	claims           map[uint64]claim // by member
 	role             Role
 	removed, broken  bool
 }
@@ -99,7 +98,7 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	}
 	r = &Replica{
 		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
-		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration), spoke: make(map[uint64]time.Duration),
+		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
 		now: now, tick: now, hard: Hard{Term: disk.hard.Term, Vote: disk.hard.Vote, Commit: disk.hard.Commit},
 		kept: disk.hard.Commit,
 	}

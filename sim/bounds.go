@@ -77,7 +77,7 @@ func (w *world) newest() (newest engine.LedgerView) {
 			if p == nil || !p.up || !p.honest {
 				continue
 			}
-			if v, ok := p.peer.Ledger(w.id); ok && v.Applied >= newest.Applied {
+			if v, ok := p.peer.Ledger(w.id); ok && w.counts(v) && v.Applied >= newest.Applied {
 				newest = v
 			}
 		}

@@ -105,7 +105,7 @@ func (w *world) setBound() {
 		if !w.everBlind(n) {
 			speed += n.speed
 		}
-		if v, ok := n.peer.Ledger(w.id); ok && v.Committed.Len() > done.Len() {
+		if v, ok := n.peer.Ledger(w.id); ok && w.counts(v) && v.Committed.Len() > done.Len() {
 			done = v.Committed
 		}
 	}
@@ -155,6 +155,9 @@ func (w *world) unfinished() {
 // note remembers what a ledger has committed.
 func (w *world) note(n *node) {
 	v, ok := n.peer.Ledger(w.id)
+	if ok && !w.counts(v) {
+		return
+	}
 	if !ok {
 		if done, leads := n.peer.Leads(w.id); leads {
 			w.truth = w.truth.Union(done)
@@ -292,7 +295,7 @@ func (w *world) excused(n *node) {
 }
 
 func (w *world) dropped(n *node, e engine.DropLedger) {
-	if e.Reason != "" && !w.excuse[n] && n.honest {
+	if e.Reason != "" && !w.excuse[n] && n.honest && !w.mayGiveUp(n) {
 		w.fail("%s gives up its copy of the ledger: %s", n.id, e.Reason)
 	}
 	delete(w.excuse, n)
@@ -331,7 +334,7 @@ func (w *world) forget(n *node, e engine.ForgetBlob) {
 		return
 	}
 	cover := tasks.CoverOf(b.packets...)
-	if cover.Intersects(w.truth) {
+	if cover.Intersects(w.truth) || w.recovered && w.cfg.Return > 1 { // those who came back may have led for a moment
 		return
 	}
 	for _, o := range w.nodes {

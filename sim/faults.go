@@ -78,7 +78,7 @@ func (w *world) leader() (lead *node) {
 			if p == nil || !p.up {
 				continue
 			}
-			if v, ok := p.peer.Ledger(w.id); ok && v.Home == n.id && (lead == nil || v.Term > term) {
+			if v, ok := p.peer.Ledger(w.id); ok && w.counts(v) && v.Home == n.id && (lead == nil || v.Term > term) {
 				if _, leads := p.peer.Leads(w.id); leads {
 					lead, term = p, v.Term
 				}

@@ -66,6 +66,9 @@ type Config struct {
 	BadEnds    float64 // share of nodes on which the result cannot be made until Calm
 	BadCode    bool    // Terminate crashes everywhere until Calm, when its user has mended what it lacks
 
+	Recover bool // two of three replicas are lost, and the job is recovered from the third
+	Return  int  // of them come back later, with all that they had
+
 	Liars int  // members that lie
 	Liar  Role // and what they are in the job
 	Usurp bool // they lie about that too, and send anything at all; else about their work only
@@ -121,6 +124,7 @@ type Faults struct {
 	BadEnds, Stuck                                                       int // attempts to end that failed; jobs that could not be finished until they were told to
 	Joins, Dropped, Repeated, Late, Reordered                            int
 	Compacted, Shipped, Reloaded, TornSnapshots                          int // snapshots written, got from a home, read after a restart; cut short by a crash
+	Recoveries, Returns                                                  int // of ledgers that had lost their majority; of replicas of before
 	Lies, Violations, Shuns                                              int // of members that lie
 }
 
@@ -190,6 +194,7 @@ type world struct {
 	trace  *tracer
 	check
 	ends
+	recovery
 }
 
 // Run plays one seed to its end.
@@ -282,6 +287,9 @@ func (w *world) boot(n *node) error {
 	}
 	p, err := engine.New(cfg)
 	n.peer = p
+	if err == nil && w.cfg.Recover {
+		p.Step(0, engine.Admins{IDs: []tasks.PeerID{w.nodes[home].id}})
+	}
 	return err
 }
 
@@ -300,6 +308,7 @@ func (w *world) start() {
 	w.drawEnds()
 	w.planFaults()
 	w.planLiars()
+	w.planRecovery()
 	if w.hostile() {
 		w.watch()
 	} else if w.cfg.Watch > 0 {

@@ -1,0 +1,242 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// A job whose ledger has lost its majority for good is recovered: its submitter, or a member with the right admin, signs
+// that it goes on from one copy that is left (quorum.Link). The peer with that copy begins a log of its own with all that
+// the copy has. Whatever the copies that were lost had come to beyond it counts no more, also where they come back: they
+// are shown the signed word, and are given up; a job that was over for somebody by their word goes on there. What is of
+// the recovered ledger is of a later epoch than what is of the lost one, as its terms tell.
+
+// pastJob is what is remembered of a job that is over.
+type pastJob struct {
+	term      uint64       // in which it ended
+	submitter tasks.PeerID // empty where its description was never here
+	recovery  *quorum.Link // of its ledger, nil for none
+}
+
+func (e pastJob) epoch() uint64 { return quorum.Epoch(e.term) }
+
+// past is what is to be remembered of a job that ends.
+func (j *jobState) past() pastJob {
+	e := pastJob{term: j.term, recovery: j.recovery()}
+	switch {
+	case j.desc != nil:
+		e.submitter = j.desc.Submitter
+	case j.job != nil:
+		e.submitter = j.job.Submitter
+	}
+	return e
+}
+
+// recovery is the last one of the job's ledger that is known here, nil for none.
+func (j *jobState) recovery() *quorum.Link {
+	if r := j.record.Recovery; r != nil {
+		return r
+	}
+	return j.heardOf
+}
+
+// trueRecovery reports why a link does not show that a job's ledger was recovered by somebody who may.
+func (p *Peer) trueRecovery(job tasks.JobID, submitter tasks.PeerID, l quorum.Link) error {
+	return quorum.CheckRecovery(quorum.Trust{Keys: p.cfg.Keys, Group: groupName(job), Authority: p.authority(submitter)}, l)
+}
+
+// authority are those who may have a job's ledger recovered: its submitter, and members with the right admin.
+func (p *Peer) authority(submitter tasks.PeerID) func(tasks.PeerID) bool {
+	return func(by tasks.PeerID) bool { return by != "" && by == submitter || slices.Contains(p.admins, by) }
+}
+
+// RecoveryText is what is signed to have a job go on from the copy of the ledger that conf names (quorum.NextRecovery).
+func RecoveryText(id tasks.JobID, conf quorum.Conf) []byte {
+	return quorum.ConfText(groupName(id), conf)
+}
+
+// recoverAlive is how long ago another replica may have spoken and still count as alive.
+const recoverAlive = seekAfter
+
+// recoverJob goes on from this peer's copy of a job's ledger.
+func (p *Peer) recoverJob(ev Recover) {
+	j := p.job(ev.ID)
+	log, err := p.recovered(j, ev)
+	if err != nil {
+		p.emit(NotRecovered{ID: ev.ID, Reason: err.Error()})
+		return
+	}
+	j.founding = &founding{by: p.self, log: log, was: j.log}
+	j.log, j.heard = nil, p.now
+	p.emit(FoundLedger{ID: j.id, Log: log})
+}
+
+// recovered makes the new log, or says why not.
+func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
+	switch {
+	case j == nil || j.log == nil || j.shut || j.founding != nil:
+		return log, errors.New("this node has no copy of the job's ledger")
+	case !j.seated():
+		return log, errors.New("this node's copy is none that counts: the others have replaced it")
+	case j.lead != nil:
+		return log, errors.New("this node leads the job: it needs no recovery")
+	}
+	if err := p.trueRecovery(j.id, j.desc.Submitter, ev.Link); err != nil {
+		return log, err
+	}
+	if who, majority := j.log.Alive(p.now, recoverAlive); majority {
+		return log, fmt.Errorf("most of the nodes that keep its ledger are alive, or were so %v ago or when this node began to listen: %s", recoverAlive, strings.Join(who, ", "))
+	}
+	record, err := j.wholeRecord()
+	if err != nil {
+		return log, err
+	}
+	record.Recover(ev.Link, ev.Result)
+	state, err := record.Encode()
+	if err != nil {
+		return log, err
+	}
+	return j.log.Recover(ev.Link, j.founders, state)
+}
+
+// wholeRecord is the record after all that is in this copy's log, whether it is known to be committed or not.
+func (j *jobState) wholeRecord() (*ledger.Record, error) {
+	state, err := j.record.Encode()
+	if err != nil {
+		return nil, err
+	}
+	record, err := ledger.DecodeRecord(state, j.desc.Want)
+	if err != nil {
+		return nil, err
+	}
+	for _, data := range j.log.Tail() {
+		var e ledger.Entry
+		if wire.Unmarshal(data, &e) == nil {
+			record.Apply(e)
+		}
+	}
+	return record, nil
+}
+
+// onRecovery takes the word that a job's ledger was recovered.
+func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
+	l := *m.Recovery
+	past, over := p.over[m.Job]
+	switch {
+	case over && past.epoch() < quorum.Epoch(l.Conf.Term):
+		if p.trueRecovery(m.Job, past.submitter, l) == nil {
+			p.reopen(m.Job)
+		}
+		return
+	case over || j == nil:
+		return
+	}
+	submitter := j.past().submitter
+	switch known := j.recovery(); {
+	case submitter == "": // without the description nobody can tell who may
+	case known != nil && known.Conf.Term > l.Conf.Term:
+		p.tellRecovery(j, from)
+	case known != nil && known.Conf.Term == l.Conf.Term:
+		p.giveUp(j, l) // it may have begun since
+	case p.trueRecovery(j.id, submitter, l) != nil:
+		p.violated(from, j.id, FalseProof)
+	default:
+		j.heardOf = &l
+		p.giveUp(j, l)
+	}
+}
+
+// giveUp drops a copy of a ledger that was recovered from another one.
+func (p *Peer) giveUp(j *jobState, l quorum.Link) {
+	if j.log == nil || !j.isBefore(l.Conf.Term) {
+		return
+	}
+	if j.lead != nil {
+		p.stepDown(j)
+	}
+	j.home, j.record = "", &ledger.Record{Want: j.desc.Want}
+	p.leaveLog(j, fmt.Sprintf("%s has said that the job goes on from the copy of %s", l.Sigs[0].By, l.Conf.Voters[0].Peer))
+	p.emit(HomeIs{ID: j.id, Term: j.term})
+}
+
+// isBefore reports whether this peer's copy has entries of a ledger that was recovered in a later term.
+func (j *jobState) isBefore(term uint64) bool {
+	last, _ := j.log.Last()
+	return last > 0 && j.record.Epoch() < quorum.Epoch(term)
+}
+
+// reopen takes a job up again that had ended by the word of a ledger which counts no more.
+func (p *Peer) reopen(id tasks.JobID) {
+	if j := p.job(id); j != nil {
+		p.dropJob(j, "")
+	}
+	delete(p.over, id)
+	p.ended.forget(id)
+	p.emit(Reopened{ID: id})
+}
+
+// tellRecovery shows a node that a job's ledger was recovered, if it was.
+func (p *Peer) tellRecovery(j *jobState, to tasks.PeerID) {
+	if r := j.recovery(); r != nil && to != p.self {
+		p.send(to, Message{Job: j.id, Recovery: r})
+	}
+}
+
+// tellPast answers who speaks for a job that is over, as if it were not: by the word of a ledger that was recovered
+// since, perhaps.
+func (p *Peer) tellPast(from tasks.PeerID, m Message) {
+	if past := p.over[m.Job]; past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() && from != p.self {
+		p.send(from, Message{Job: m.Job, Recovery: past.recovery})
+	}
+}
+
+// outdated reports whether a term is of a ledger that was recovered since.
+func (j *jobState) outdated(term uint64) bool {
+	return quorum.Epoch(term) < max(quorum.Epoch(j.term), j.record.Epoch())
+}
+
+func checkRecovery(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if m.Recovery.RecoveryConf() != nil {
+		return Malformed
+	}
+	return ""
+}
+
+// CopyView is this peer's copy of a ledger as somebody needs to know it who thinks of recovering it.
+type CopyView struct {
+	Member      quorum.Member
+	Index, Term uint64            // of its last entry: of several copies the one with the highest term, then index, is the newest
+	Seats       [][]quorum.Member // the voters; two sets while they are being changed, and each counts
+	Alive       []tasks.PeerID    // of them, as far as this peer has heard them lately
+	Majority    bool              // they are enough for the job to go on by itself
+	Committed   int64             // units; what is in the log and not known to be committed counts
+	Open        int64             // units that are neither committed nor set aside here
+	Parts       []merge.Partial   // what is committed
+	Result      *ledger.Result    // nil until the job is over
+	Recovery    *quorum.Link      // the last one, nil for none
+}
+
+// Copy describes this peer's copy of a job's ledger; ok is false without one that counts.
+func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
+	j := p.job(id)
+	if j == nil || j.log == nil || !j.seated() {
+		return v, false
+	}
+	record, err := j.wholeRecord()
+	if err != nil {
+		return v, false
+	}
+	v = CopyView{Member: j.self, Seats: j.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
+		Parts: slices.Clone(record.Done.Parts()), Result: record.Result, Recovery: record.Recovery}
+	v.Index, v.Term = j.log.Last()
+	v.Alive, v.Majority = j.log.Alive(p.now, recoverAlive)
+	return v, true
+}

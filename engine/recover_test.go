@@ -1,0 +1,245 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// admin is a member with the right to recover the ledgers of all.
+const admin tasks.PeerID = "n9"
+
+// recovery is a signed word that a host's copy is the one to go on from.
+func (h *host) recovery(by tasks.PeerID) quorum.Link {
+	v, ok := h.peer.Copy(jobID)
+	if !ok {
+		h.Fatalf("%s has no copy", h.id)
+	}
+	c, err := quorum.NextRecovery(quorum.NewMember(h.id, 1<<40+h.boot), v.Term)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: by, Sig: testKeys(by).Sign(RecoveryText(jobID, c))}}}
+}
+
+func (h *host) recover() { h.step(Recover{ID: jobID, Link: h.recovery(admin)}) }
+
+// destroy kills a host with its disk.
+func (h *host) destroy() {
+	h.kill()
+	clear(h.logs)
+	clear(h.kept)
+}
+
+// lastOf is a group of hosts with a job that has three replicas and some commits; all but the one that is returned are
+// dead, with their disks if wiped.
+func lastOf(t *testing.T, n int, wiped bool) (g *group, last *host) {
+	t.Helper()
+	g = newGroup(t, n)
+	g.submit()
+	some := func() bool {
+		v, ok := g.hosts[0].peer.Ledger(jobID)
+		return ok && g.replicas() == 3 && v.Committed.Len() > units/5 && !v.Changing
+	}
+	if !g.run(time.Minute, some) || g.hosts[0].ended != nil {
+		t.Fatal("no job with three replicas and some commits")
+	}
+	for _, h := range g.hosts[1:] {
+		if _, ok := h.peer.Copy(jobID); ok {
+			last = h
+		}
+	}
+	for _, h := range g.hosts {
+		switch _, ok := h.peer.Copy(jobID); {
+		case h == last || !ok:
+		case wiped:
+			h.destroy()
+		default:
+			h.kill()
+		}
+	}
+	g.pass(seekAfter + time.Second)
+	return g, last
+}
+
+func (g *group) pass(d time.Duration) { g.run(d, func() bool { return false }) }
+
+// TestLastCopyIsRecovered goes on from the last copy of three, and ends the job with all of its units; what this copy had
+// committed does not run again. Without being asked it does nothing.
+func TestLastCopyIsRecovered(t *testing.T) {
+	g, last := lastOf(t, 5, true)
+	if last.ended != nil || g.home() != nil {
+		t.Fatal("goes on by itself")
+	}
+	v, _ := last.peer.Copy(jobID)
+	if v.Majority || !slices.Equal(v.Alive, []tasks.PeerID{last.id}) || len(v.Seats) != 1 || len(v.Seats[0]) != 3 || v.Committed == 0 || v.Open != units-v.Committed {
+		t.Errorf("its copy is %+v", v)
+	}
+	ran := g.allRan()
+	last.recover()
+	if !g.run(time.Minute, func() bool { return last.ended != nil }) {
+		t.Fatalf("the job did not end: %v", last.no)
+	}
+	if again := g.allRan() - ran; again > v.Open {
+		t.Errorf("%d units ran, and %d were open", again, v.Open)
+	}
+}
+
+// TestRecoveredLedgerLacksBlobs has what nobody keeps any more run again.
+func TestRecoveredLedgerLacksBlobs(t *testing.T) {
+	g, last := lastOf(t, 5, true)
+	clear(last.kept)
+	for _, h := range g.hosts {
+		h.lacks = true
+	}
+	last.recover()
+	lost := func() bool {
+		v, ok := last.peer.Copy(jobID)
+		return ok && v.Index > 0 && v.Recovery != nil && v.Open > 0
+	}
+	if !g.run(20*time.Second, lost) {
+		t.Fatal("what is lost is taken for committed")
+	}
+	for _, h := range g.hosts {
+		h.lacks = false
+	}
+	if !g.run(time.Minute, func() bool { return last.ended != nil }) {
+		t.Fatal("the job did not end")
+	}
+}
+
+// TestOldReplicasGiveUp has the other replicas come back with what they had: before the recovered job ends, and after.
+func TestOldReplicasGiveUp(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		g, last := lastOf(t, 5, false)
+		last.recover()
+		if !g.run(10*time.Second, func() bool { return g.home() == last }) {
+			t.Fatal("not recovered:", last.no)
+		}
+		if over && !g.run(time.Minute, func() bool { return last.ended != nil }) {
+			t.Fatal("the job did not end")
+		}
+		if over {
+			g.pass(10 * time.Second) // and is forgotten
+		}
+		for _, h := range g.hosts {
+			if h.peer == nil {
+				h.gives = true
+				h.start()
+			}
+		}
+		all := func() bool {
+			return !slices.ContainsFunc(g.hosts, func(h *host) bool { return !h.over || len(h.logs) > 0 })
+		}
+		if !g.run(2*time.Minute, all) {
+			for _, h := range g.hosts {
+				t.Logf("%s: over %v, copies %d, homes %v", h.id, h.over, len(h.logs), h.homes)
+			}
+			t.Fatalf("over %v: not all know of the end", over)
+		}
+	}
+}
+
+// TestRecoveredJobCountsOverOldEnd cuts the last copy off; the others end the job without it, which is recovered from
+// that copy. When they meet, the job goes on for the others too, to the recovered end.
+func TestRecoveredJobCountsOverOldEnd(t *testing.T) {
+	g, last := lastOf(t, 5, false)
+	last.gives = false
+	logs := last.logs
+	last.kill()
+	last.late = nil
+	for _, h := range g.hosts {
+		if h.peer == nil && h != last {
+			h.start()
+		}
+	}
+	others := func(so func(*host) bool) func() bool {
+		return func() bool { return !slices.ContainsFunc(g.hosts, func(h *host) bool { return h != last && !so(h) }) }
+	}
+	if !g.run(time.Minute, others(func(h *host) bool { return h.over })) {
+		t.Fatal("the job did not end without it")
+	}
+	g.pass(30 * time.Second)
+	last.logs = logs
+	asleep := map[*host]*Peer{}
+	for _, h := range g.hosts {
+		asleep[h], h.peer = h.peer, nil
+	}
+	last.start() // it sees nobody
+	g.run(11*time.Second, func() bool { return false })
+	last.recover()
+	if !g.run(10*time.Second, func() bool { return g.home() == last }) {
+		t.Fatal("not recovered:", last.no)
+	}
+	for _, h := range g.hosts {
+		if h != last {
+			h.peer = asleep[h]
+			last.step(PeerUp{ID: h.id, Slots: 1})
+			h.step(PeerUp{ID: last.id, Slots: 1})
+		}
+	}
+	if !g.run(2*time.Minute, others(func(h *host) bool { return h.opened == 1 && h.over })) || last.ended == nil {
+		for _, h := range g.hosts {
+			t.Logf("%s: over %v, opened %d, wrongs %v", h.id, h.over, h.opened, h.wrongs)
+		}
+		t.Fatal("not all have the end that counts")
+	}
+}
+
+// TestRecoveryIsRefused: by anybody's word, and while a majority lives.
+func TestRecoveryIsRefused(t *testing.T) {
+	g, last := lastOf(t, 5, true)
+	last.step(Recover{ID: jobID, Link: last.recovery("n4")})
+	if len(last.no) != 1 || !strings.Contains(last.no[0], "nobody who may") {
+		t.Error("recovered by a stranger's word:", last.no)
+	}
+	last.step(Recover{ID: "other", Link: last.recovery(admin)})
+	for _, h := range g.hosts {
+		if h.peer == nil {
+			h.start()
+		}
+	}
+	last.recover()
+	if !g.run(10*time.Second, func() bool { return g.home() == last }) {
+		t.Fatal("not recovered:", last.no)
+	}
+	g.run(20*time.Second, func() bool { return g.replicas() == 3 })
+	for _, h := range g.hosts {
+		if _, ok := h.peer.Copy(jobID); ok && h != last {
+			h.recover()
+			if len(h.no) != 1 || !strings.Contains(h.no[0], "are alive") {
+				t.Error("recovered though most replicas are alive:", h.no)
+			}
+		}
+	}
+	last.recover()
+	if len(last.no) != 3 {
+		t.Error("recovered though it leads:", last.no)
+	}
+}
+
+// TestForgedRecoveryIsTold has a member say that the ledger was recovered, and nobody has signed that.
+func TestForgedRecoveryIsTold(t *testing.T) {
+	_, last := lastOf(t, 5, false)
+	l := last.recovery("n8")
+	last.step(Recv{From: "n8", Msg: Message{Job: jobID, Recovery: &l}})
+	if _, ok := last.peer.Copy(jobID); !ok || len(last.wrongs) != 1 || last.wrongs[0].What != FalseProof {
+		t.Errorf("the copy is there: %v, told of: %v", ok, last.wrongs)
+	}
+}
+
+// TestRecoveryKeepsOldCopyWhenTheDiskFails goes on with the old copy where the new one could not be written.
+func TestRecoveryKeepsOldCopyWhenTheDiskFails(t *testing.T) {
+	_, last := lastOf(t, 5, false)
+	before, _ := last.peer.Copy(jobID)
+	l := last.recovery(admin)
+	last.peer.Step(last.now, Recover{ID: jobID, Link: l})
+	last.step(Founded{ID: jobID, Member: l.Conf.Voters[0].ID, Reason: "no space left on device"})
+	if after, ok := last.peer.Copy(jobID); !ok || after.Member != before.Member || len(last.no) != 1 {
+		t.Errorf("its copy is %+v, told %q", after, last.no)
+	}
+}
