@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // smallDisk is a command that runs a daemon in a mount namespace of its own, in which folder is a file
@@ -93,4 +94,33 @@ func TestHomeDiskFull(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLargeOutputs has outputs of which eight fill the disk, and many more of them: they wait for room, and nothing
+// fails for the want of it.
+func TestLargeOutputs(t *testing.T) {
+	t.Parallel()
+	small := filepath.Join(t.TempDir(), "small")
+	wrap, inside := smallDisk(t, small, "160m")
+	spec := fakeSpecs(t, 1)[0]
+	spec.wrap, spec.inside, spec.state, spec.slots, spec.args = wrap, inside, small, 3, []string{"--commit-every", "300ms"}
+	c := ownCluster(t, spec)
+	j := paceOf(3, 12*time.Second)
+	j.Size = 20 << 20
+	n, out := c.nodes[0], filepath.Join(t.TempDir(), "out")
+	from, begun := n.logSize(), time.Now()
+	req := j.request(t)
+	args := []string{"run", req.Selector, "--tree", "T", "-o", out}
+	for _, f := range req.Files {
+		args = append(args, "--files", f.URL)
+	}
+	r := n.dtpnode(t, t.TempDir(), args...)
+	if r.code != 0 {
+		t.Fatalf("not done: %+v", r)
+	}
+	j.wantCount(t, out)
+	if tail := n.logTail(from); strings.Contains(tail, "no space left") {
+		t.Errorf("something failed: %s", tail)
+	}
+	t.Logf("done in %s", time.Since(begun))
 }

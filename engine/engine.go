@@ -189,7 +189,8 @@ type Peer struct {
 	ended  endedJobs
 	left   bool
 	leave  bool
-	full   bool // of partials
+	full   bool          // of partials
+	seals  []steal.GenID // that wait for room to be sealed
 
 	ticked bool // the scheduler has been stepped in this Step
 }
@@ -210,7 +211,8 @@ type jobState struct {
 	failSeq  uint64
 	blamed   tasks.Cover // of failures not yet acknowledged
 	stats    ledger.Stats
-	kills    int // generations killed from outside
+	sealed   int64 // size of the largest output of a generation here
+	kills    int   // generations killed from outside
 	reported time.Duration
 	next     time.Duration // report, at the latest
 	every    time.Duration // between reports
@@ -236,6 +238,7 @@ type genState struct {
 	job    *jobState
 	cover  tasks.Cover
 	canary uint64
+	room   int64 // taken for its output while that is sealed
 }
 
 // New returns a peer without jobs.

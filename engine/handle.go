@@ -298,6 +298,7 @@ func (p *Peer) genSealed(ev GenSealed) {
 	j.stats.Generations++
 	j.kills = 0
 	j.news = true
+	j.sealed = max(j.sealed, ev.Size)
 	j.parts.Add(p.now, merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
 		SHA256: ev.SHA256, Size: ev.Size, Holder: p.self})
 	p.schedule(steal.GenSealed{Gen: ev.Gen})
@@ -369,9 +370,7 @@ func (p *Peer) schedule(ev steal.Event) {
 		case steal.Preempt:
 			p.emit(PreemptGen(e))
 		case steal.Seal:
-			if g := p.gens[e.Gen]; g != nil {
-				p.emit(SealGen{Gen: e.Gen, ID: p.nextID(), Units: g.cover.Len(), Canary: g.canary})
-			}
+			p.seals = append(p.seals, e.Gen)
 		case steal.Kill:
 			delete(p.gens, e.Gen)
 			p.emit(KillGen(e))
@@ -415,53 +414,20 @@ func (p *Peer) local(effects []merge.Effect) {
 	}
 }
 
-// flush offers sealed partials, after those that are about to be sealed have joined them.
+// flush offers sealed partials, after those that are about to be sealed have joined them; not after those that wait for
+// room, which there is when these are committed.
 func (p *Peer) flush(j *jobState) {
 	if due := p.flushDue(j); due >= 0 && p.now >= due {
-		p.local(j.parts.Flush(p.now, p.nextID))
+		p.local(p.roomFor(j).Flush(p.now, p.nextID))
 	}
 }
 
 // flushDue is when that is to be, or -1.
 func (p *Peer) flushDue(j *jobState) time.Duration {
-	if !j.parts.Waiting() || p.sched.Draining(j.id) {
+	if !j.parts.Waiting() || p.sched.Draining(j.id) && len(p.seals) == 0 {
 		return -1
 	}
 	return j.parts.Due(p.now, p.sched.Busy() == 0)
-}
-
-// makeRoom bounds what is kept here of partials that are not committed: at the bound nothing more is begun,
-// and what is beyond it is dropped and runs again, here or elsewhere.
-func (p *Peer) makeRoom() {
-	if p.cfg.Keep <= 0 {
-		return
-	}
-	kept := p.Kept()
-	if full := kept >= p.cfg.Keep || (p.full && kept > p.cfg.Keep*3/4); full != p.full {
-		p.full = full
-		p.schedule(steal.Full{On: full})
-	}
-	for _, j := range p.jobs {
-		if kept <= p.cfg.Keep {
-			return
-		}
-		if !j.shut {
-			here := j.parts.Bytes()
-			p.local(j.parts.Shed(max(here-(kept-p.cfg.Keep), 0)))
-			kept -= here - j.parts.Bytes()
-			j.news = true
-		}
-	}
-}
-
-// Kept is how many bytes of partials are kept here that are not known to be committed.
-func (p *Peer) Kept() (n int64) {
-	for _, j := range p.jobs {
-		if !j.shut {
-			n += j.parts.Bytes()
-		}
-	}
-	return n
 }
 
 // report tells the home, this peer itself perhaps, where things stand.

@@ -115,7 +115,7 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 		p.local(j.parts.Rejected(p.now, m.Answer.ID))
 		j.news, j.urgent = true, j.urgent || j.stopped
 	case m.Reduce != nil:
-		p.local(j.parts.Reduce(p.now, p.nextID(), m.Reduce.Inputs))
+		p.local(p.roomFor(j).Reduce(p.now, p.nextID(), m.Reduce.Inputs))
 	case m.Drop != nil:
 		if j.job != nil && m.Drop.Valid(j.job.Want) {
 			p.schedule(steal.Drop{Job: j.id, Cover: m.Drop})

@@ -96,17 +96,3 @@ func (l *Local) letGo(p *part) {
 	l.tell(p, Released)
 	l.drop(p)
 }
-
-// letGoTree forgets a partial that nobody has answered for, with its inputs.
-func (l *Local) letGoTree(p *part) {
-	if p.gathered {
-		l.letGo(p)
-	} else {
-		l.drop(p)
-	}
-	for _, k := range p.Kids {
-		if kid := l.find(k); kid != nil && kid.state == hidden {
-			l.letGoTree(kid)
-		}
-	}
-}

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -125,11 +126,12 @@ type Local struct {
 	merges int64
 	every  time.Duration                  // between reports to the home
 	passed map[tasks.PeerID]time.Duration // until when a node gets nothing to merge
+	room   int64                          // bytes that merges may add to what is kept here
 }
 
 // NewLocal returns an empty Local.
 func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
-	return &Local{job: job, self: self, atHome: self == home, passed: map[tasks.PeerID]time.Duration{}}
+	return &Local{job: job, self: self, atHome: self == home, passed: map[tasks.PeerID]time.Duration{}, room: math.MaxInt64}
 }
 
 // SetHome tells that another node leads the job now: it is offered all that waits for an answer.
@@ -237,9 +239,16 @@ func (l *Local) merge(id ID, ps []*part) bool {
 	for i, p := range ps {
 		in[i] = p.Partial
 	}
-	if Disjoint(in) != nil {
+	need := sizeOf(in)
+	for _, p := range ps {
+		if p.away() {
+			need += p.Size
+		}
+	}
+	if Disjoint(in) != nil || need > l.room {
 		return false
 	}
+	l.room -= need
 	for _, p := range ps {
 		p.state, p.into = merging, id
 	}
@@ -298,14 +307,26 @@ func (l *Local) reducible(inputs []Partial) bool {
 		return false
 	}
 	ids := map[ID]bool{}
+	need := sizeOf(inputs)
 	for _, p := range inputs {
 		have := l.find(p.ID)
+		if have == nil { // it is fetched
+			need += p.Size
+		}
 		if p.Job != l.job || ids[p.ID] || (p.Holder == l.self) != (have != nil) || (have != nil && !have.same(p)) {
 			return false
 		}
 		ids[p.ID] = true
 	}
-	return true
+	return need <= l.room
+}
+
+// sizeOf is the size of partials, and at most that of a merge of them.
+func sizeOf(ps []Partial) (n int64) {
+	for _, p := range ps {
+		n += p.Size
+	}
+	return n
 }
 
 // same reports whether p, as another node names it, is what is kept here.
@@ -483,32 +504,25 @@ func (l *Local) Clear() []Effect {
 	return l.take()
 }
 
-// Bytes is the size of all that is kept here.
+// SetRoom bounds the bytes that merges may add to what is kept here, from now on: what does not fit is offered as it is.
+func (l *Local) SetRoom(n int64) { l.room = n }
+
+// Bytes is the size of all that is kept here, with what the merges under way may come to. Partials of others are fetched
+// when they are merged.
 func (l *Local) Bytes() (n int64) {
 	for _, p := range l.parts {
-		n += p.Size
+		if !p.away() {
+			n += p.Size
+		}
+		if p.state == merging {
+			n += p.Size
+		}
 	}
 	return n
 }
 
-// Shed drops the largest partials that nobody has answered for, with the inputs kept for them, until at most
-// limit bytes are kept; the home finds that their units are held by nobody. What is in a merge under way
-// stays.
-func (l *Local) Shed(limit int64) []Effect {
-	for l.Bytes() > limit {
-		var largest *part
-		for _, p := range l.parts {
-			if (p.state == offered || p.state == waiting) && (largest == nil || p.Size > largest.Size) {
-				largest = p
-			}
-		}
-		if largest == nil {
-			break
-		}
-		l.letGoTree(largest)
-	}
-	return l.take()
-}
+// away reports whether a partial's blob has yet to be fetched.
+func (p *part) away() bool { return p.copy && p.state == waiting }
 
 // Own is every unit in an output of this node's generations that is kept here.
 func (l *Local) Own() tasks.Cover {

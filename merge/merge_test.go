@@ -338,30 +338,48 @@ func TestReduceOfUnknownIsRefused(t *testing.T) {
 	}
 }
 
-// TestShed drops the largest first, with their inputs, and nothing that is being merged.
-func TestShed(t *testing.T) {
-	l := NewLocal("j", "n", "h")
+// TestMergesNeedRoom merges nothing whose output might not fit, and offers it apart.
+func TestMergesNeedRoom(t *testing.T) {
 	next := uint64(100)
 	name := func() ID { next++; return ID{Node: "n", Seq: next} }
-	add := func(seq uint64, first, size int64) {
-		p := part1("n", seq, tasks.R(first, first+5))
-		p.Size = size
-		l.Add(0, p)
+	for _, tc := range []struct {
+		room int64
+		fits bool
+	}{{40, true}, {39, false}, {0, false}} {
+		l := NewLocal("j", "n", "h")
+		l.SetRoom(tc.room)
+		for i := range int64(2) {
+			p := part1("n", uint64(i+1), tasks.R(5*i, 5*i+5))
+			p.Size = 20
+			l.Add(0, p)
+		}
+		merges, offers := 0, 0
+		for _, e := range l.Flush(0, name) {
+			switch e.(type) {
+			case Merge:
+				merges++
+			case Offer:
+				offers++
+			}
+		}
+		if (merges == 1) != tc.fits || (offers == 2) == tc.fits {
+			t.Errorf("with room for %d: %d merges and %d offers", tc.room, merges, offers)
+		}
 	}
-	add(1, 0, 10)
-	add(2, 5, 30)
-	l.Flush(0, name) // into one merge
-	add(3, 10, 7)
-	if l.Shed(30); l.Bytes() != 40 {
-		t.Fatalf("%d bytes are left: want the inputs of the merge under way, and nothing else", l.Bytes())
-	}
-	sum := Sum(ID{Node: "n", Seq: 101}, []Partial{part1("n", 1, tasks.R(0, 5)), part1("n", 2, tasks.R(5, 10))})
-	sum.Size = 35
-	if _, err := l.Merged(0, sum); err != nil {
-		t.Fatal(err)
-	}
-	forgotten := l.Shed(74)
-	if len(forgotten) != 3 || !l.Empty() {
-		t.Errorf("want the merge dropped with both inputs: %v, %d bytes left", forgotten, l.Bytes())
+}
+
+// TestOrdersNeedRoom refuses to merge what there is no room for, with what has to be fetched.
+func TestOrdersNeedRoom(t *testing.T) {
+	own, his := part1("n", 1, tasks.R(0, 5)), part1("m", 1, tasks.R(5, 10))
+	own.Size, his.Size = 20, 30
+	for room, fits := range map[int64]bool{80: true, 79: false} {
+		l := NewLocal("j", "n", "h")
+		l.Add(0, own)
+		l.Flush(0, nil)
+		l.SetRoom(room)
+		got := l.Reduce(0, ID{Node: "n", Seq: 9}, []Partial{own, his})
+		if _, ok := got[0].(Merge); ok != fits || len(got) != 1 {
+			t.Errorf("with room for %d: %v", room, got)
+		}
 	}
 }

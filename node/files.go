@@ -95,6 +95,17 @@ func copyVerified(out io.Writer, path, hash string) error {
 	return compare(path, hex.EncodeToString(h.Sum(nil)), hash)
 }
 
+// linkVerified gives a file whose hash is known a second name, in place of what has it now.
+func linkVerified(path, to, hash string) error {
+	if err := verify(path, hash); err != nil {
+		return err
+	}
+	if err := removeIf(to); err != nil {
+		return err
+	}
+	return os.Link(path, to)
+}
+
 // errDamaged says that a file is not what its hash says.
 var errDamaged = errors.New("damaged")
 

@@ -170,7 +170,7 @@ func bytesUnder(dir string) (n int64) {
 
 // keepBytes is the default bound of uncommitted partial results: a quarter of what is free where they go.
 func keepBytes(dir string) int64 {
-	const least, most = 256 << 20, 64 << 30
+	const least, most = 16 << 20, 64 << 30
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return least

@@ -168,9 +168,19 @@ func (w *world) sealGen(n *node, e engine.SealGen) {
 		}
 		delete(n.gens, e.Gen)
 		g.done.sha = w.sha()
-		n.blobs[e.ID] = g.done
+		w.store(n, e.ID, g.done)
 		w.step(n, engine.GenSealed{Gen: e.Gen, ID: e.ID, Units: g.done.units(), Canary: g.done.canary, SHA256: g.done.sha, Size: w.size(g.done)})
 	})
+}
+
+// store puts a blob on a node's disk that is not committed.
+func (w *world) store(n *node, id merge.ID, b blob) {
+	n.blobs[id] = b
+	var open int64
+	for _, b := range n.blobs {
+		open += w.size(b)
+	}
+	w.res.MostOpen = max(w.res.MostOpen, open)
 }
 
 func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
@@ -201,7 +211,7 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 			return
 		}
 		out.sha = w.sha()
-		n.blobs[e.ID] = out
+		w.store(n, e.ID, out)
 		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: w.size(out)})
 	})
 }

@@ -78,6 +78,7 @@ type Config struct {
 	Flat       int64         // bytes of every blob, as of histograms
 	PerUnit    int64         // bytes that a unit adds to a blob, as to a tree; with Flat 0 a blob has as many as it has pieces
 	Folding    ledger.Config // when committed partials are merged further; the rest of it is not used
+	Keep       int64         // bytes that a node may keep of what is not committed; 0 for no bound
 	Generation time.Duration // a generation is sealed when it is older; default 5 s
 	Bytes      bool          // count the bytes of the home's messages, which takes time
 	Limit      time.Duration // give up at this virtual time; default 10 min
@@ -111,6 +112,7 @@ type Result struct {
 	MostBlobs int           // on one disk at once
 	MostParts int           // committed at once
 	MostBytes int64         // of blobs on one disk at once
+	MostOpen  int64         // bytes that one node has kept at once of what was not committed
 	Hash      uint64        // of the trace of all effects
 }
 
@@ -278,7 +280,7 @@ func (w *world) boot(n *node) error {
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
 	n.term = 0
-	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keys: keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
+	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keep: w.cfg.Keep, Keys: keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	cfg.Ledger = w.cfg.Folding
 	if w.cfg.Hasty {

@@ -31,7 +31,8 @@ type job struct {
 	dealt    time.Duration // when this node last dealt work of its pool; 0 for never
 	stopped  bool          // no new work, wind up
 	shunned  bool
-	failures int // of units, here
+	failures int           // of units, here
+	sealTook time.Duration // until the last output was sealed, here
 }
 
 // gen is one running generation.
@@ -41,7 +42,7 @@ type gen struct {
 	solo    bool
 	sealing bool          // takes no more work; sealed when its last lease is back
 	sealed  bool          // Seal was emitted
-	since   time.Duration // when the first of leases began to run
+	since   time.Duration // when the first of leases began to run; or since when it is being sealed
 	cut     bool          // Preempt was emitted, and no lease has come back yet
 	started time.Duration
 	idle    time.Duration // since when it has had nothing to do

@@ -79,7 +79,7 @@ func (s *Scheduler) refill(g *gen) {
 	if g.sealing {
 		return
 	}
-	if s.now-g.started > s.lifetime(g.job) && !g.cover.Empty() {
+	if s.now-g.started > s.lifetime(g.job) && !g.cover.Empty() && !s.full { // else it would only wait for room
 		g.job.pool, g.task = g.job.pool.Add(g.task), tasks.Range{}
 		s.seal(g)
 		return
@@ -93,9 +93,16 @@ func (s *Scheduler) refill(g *gen) {
 	}
 }
 
+// sealShare is how many times longer than the last output took to be sealed a generation lives at least, so that nodes
+// spend most of their time on units however large their outputs are, and maxStretch how far that may prolong its life.
+const (
+	sealShare  = 2
+	maxStretch = 10
+)
+
 // lifetime of a generation: shorter where units have failed, since each failure costs a generation.
 func (s *Scheduler) lifetime(j *job) time.Duration {
-	return s.cfg.Generation >> min(2*j.failures, 8)
+	return max(s.cfg.Generation>>min(2*j.failures, 8), min(sealShare*j.sealTook, maxStretch*s.cfg.Generation))
 }
 
 // nextTask takes g's share of the pool or, if that is empty, half of a neighbour's task.
@@ -275,8 +282,15 @@ func (s *Scheduler) sealIfDrained(g *gen) {
 		s.endGen(g.id)
 		return
 	}
-	g.sealed = true
+	g.sealed, g.since = true, s.now
 	s.emit(Seal{Gen: g.id, Cover: g.cover})
+}
+
+func (s *Scheduler) genSealed(id GenID) {
+	if g := s.gens[id]; g != nil && g.sealed {
+		g.job.sealTook = s.now - g.since
+	}
+	s.endGen(id)
 }
 
 func (s *Scheduler) endGen(id GenID) {

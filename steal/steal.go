@@ -221,7 +221,8 @@ type (
 	}
 	// Leave hands all waiting work to the jobs' homes and winds the generations up.
 	Leave struct{}
-	// Full tells that there is no room here for more results: nothing is begun or stolen until there is.
+	// Full tells that there is no room here for more results: nothing is begun or stolen until there is, and what runs
+	// goes on for as long as it has work.
 	Full struct{ On bool }
 )
 
@@ -372,7 +373,7 @@ func (s *Scheduler) handle(ev Event) {
 	case PacketDone:
 		s.packetDone(ev)
 	case GenSealed:
-		s.endGen(ev.Gen)
+		s.genSealed(ev.Gen)
 	case GenFailed:
 		s.genFailed(ev)
 	case Leave:

@@ -480,3 +480,53 @@ func TestHandBackIsNotHurried(t *testing.T) {
 		t.Errorf("handed back %d times in 10 s", sent)
 	}
 }
+
+// sealsIn runs a scheduler whose slot does a packet each 100 ms, and whose outputs take a time to be sealed, and counts
+// the outputs until then.
+func sealsIn(t *testing.T, until, sealing time.Duration, full bool) (seals int) {
+	s, err := New(Config{Self: "s", Slots: 1, Seed: 1, Generation: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type due struct {
+		at time.Duration
+		ev Event
+	}
+	queue := []due{{0, Open{Job: jobID, Home: "s", Data: dataset(t, 1_000_000_000), Rate: 1000}}, {0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1_000_000_000))}}}
+	free := time.Duration(0)
+	for len(queue) > 0 && queue[0].at < until {
+		d := queue[0]
+		queue = queue[1:]
+		for _, e := range s.Step(d.at, d.ev) {
+			switch e := e.(type) {
+			case Start: // the first one begins while there is room
+				queue = append(queue, due{d.at, Full{On: full}})
+			case Lease:
+				free = max(free, d.at) + 100*time.Millisecond
+				queue = append(queue, due{free, PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 100 * time.Millisecond}})
+			case Seal:
+				seals++
+				queue = append(queue, due{d.at + sealing, GenSealed{Gen: e.Gen}})
+			}
+		}
+		slices.SortStableFunc(queue, func(a, b due) int { return int(a.at - b.at) })
+	}
+	return seals
+}
+
+// TestSealingTakesItsShare lets generations live longer whose outputs take long to be sealed.
+func TestSealingTakesItsShare(t *testing.T) {
+	for sealing, want := range map[time.Duration][2]int{10 * time.Millisecond: {80, 100}, 3 * time.Second: {9, 13}, time.Minute: {1, 2}} {
+		seals := sealsIn(t, 100*time.Second, sealing, false)
+		if seals < want[0] || seals > want[1] {
+			t.Errorf("sealing takes %s: %d outputs in 100 s, want %v", sealing, seals, want)
+		}
+	}
+}
+
+// TestNoRoomNoSeal has a generation go on, and not wait, where there is no room for its output.
+func TestNoRoomNoSeal(t *testing.T) {
+	if n := sealsIn(t, 100*time.Second, 10*time.Millisecond, true); n != 0 {
+		t.Errorf("%d outputs were to be sealed without room", n)
+	}
+}

@@ -249,7 +249,7 @@ type NodeStatus struct {
 	Packet   Histogram `json:"packet"`                 // daemon's cost of a packet beyond the child's time
 	Kept     int64     `json:"kept_bytes"`             // all that is kept for jobs: the next, ledgers with what is committed, results
 	KeptOpen int64     `json:"kept_uncommitted_bytes"` // of it partial results that are not committed
-	KeptMax  int64     `json:"kept_limit"`             // bound of kept_uncommitted_bytes; what is beyond it is dropped and run again
+	KeptMax  int64     `json:"kept_limit"`             // bound of kept_uncommitted_bytes; what has no room waits in its process
 	Ledgers  int       `json:"ledgers"`                // copies of jobs' ledgers
 	Problem  string    `json:"problem,omitempty"`
 	Unseen   []Unseen  `json:"unseen,omitempty"` // what this host does not see of the jobs that it works for

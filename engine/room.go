@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"math"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+)
+
+// What a node keeps on its disk of outputs that are not committed is bounded (Config.Keep). An output is sealed, and
+// partials are merged, only where there is room for what comes of it. Until then an output waits where it is, in the
+// memory of its generation, so that a disk that fills faster than partials are committed slows a job, and fails
+// nothing. Folds of what is committed are not counted: they make room.
+
+// sealNext lets generations seal whose output there is room for, in the order in which they are ready.
+func (p *Peer) sealNext() {
+	p.seals = slices.DeleteFunc(p.seals, func(id steal.GenID) bool { return p.gens[id] == nil })
+	for len(p.seals) > 0 {
+		g := p.gens[p.seals[0]]
+		need := p.outputSize(g.job)
+		taken := p.taken()
+		if p.cfg.Keep > 0 && taken > 0 && taken+need > p.cfg.Keep { // a larger one than the bound goes alone
+			return
+		}
+		g.room = max(need, 1)
+		p.emit(SealGen{Gen: p.seals[0], ID: p.nextID(), Units: g.cover.Len(), Canary: g.canary})
+		p.seals = p.seals[1:]
+	}
+}
+
+// outputSize is what a generation's output may have: a little more than the largest of its job so far. Nothing is known
+// of the first ones: they take half of the room each.
+func (p *Peer) outputSize(j *jobState) int64 {
+	if j.sealed == 0 {
+		return p.cfg.Keep / 2
+	}
+	return j.sealed + j.sealed/8
+}
+
+// taken is what is kept here, or will be by what is being sealed and merged.
+func (p *Peer) taken() int64 {
+	n := p.Kept()
+	for _, g := range p.gens {
+		n += g.room
+	}
+	return n
+}
+
+// roomFor is a job's partials here, told how much merges of them may add to what is kept.
+func (p *Peer) roomFor(j *jobState) *merge.Local {
+	room := int64(math.MaxInt64)
+	if p.cfg.Keep > 0 {
+		room = max(p.cfg.Keep-p.taken(), 0)
+	}
+	j.parts.SetRoom(room)
+	return j.parts
+}
+
+// makeRoom lets seal what there is room for, and has nothing more begun where there is none.
+func (p *Peer) makeRoom() {
+	if p.sealNext(); p.cfg.Keep <= 0 {
+		return
+	}
+	kept := p.Kept()
+	if full := len(p.seals) > 0 || kept >= p.cfg.Keep || (p.full && kept > p.cfg.Keep*3/4); full != p.full {
+		p.full = full
+		p.schedule(steal.Full{On: full})
+		p.sealNext()
+	}
+}
+
+// Kept is how many bytes of partials are kept here that are not known to be committed, with what merges that are under
+// way may come to.
+func (p *Peer) Kept() (n int64) {
+	for _, j := range p.jobs {
+		if !j.shut {
+			n += j.parts.Bytes()
+		}
+	}
+	return n
+}
