@@ -454,7 +454,7 @@ type JobView struct {
 	Parts     int
 	Counts    ledger.Counts
 	Replicas  []tasks.PeerID   // of the ledger, the home among them
-	Staffed   bool             // there are as many as there should be: the job outlives its home
+	Staffed   bool             // there are as many as there should be, and they keep all that is committed: the job outlives its home
 	Attempts  []ledger.Attempt // to make the result, that failed
 	Stuck     bool             // nobody tries any more: the job cannot be finished until RetryJob
 }
@@ -508,7 +508,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	rec := j.record
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
-	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait))
+	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait) && j.lead.Copied())
 	if j.log != nil {
 		for _, m := range j.log.Members() {
 			v.Replicas = append(v.Replicas, m.Peer)

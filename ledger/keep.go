@@ -15,6 +15,7 @@ type keeping struct {
 	asked time.Duration         // when the others were last asked
 	first uint64                // number of the first time; an answer to an earlier one is of a blob that was let go since
 	fails int                   // attempts in vain to have it here
+	since time.Duration         // when the first of them was, 0 for none
 	here  bool                  // an attempt is under way
 }
 
@@ -228,23 +229,33 @@ func (h *Home) storedAgain(k *keeping, ev Stored) {
 		h.gone(k, "")
 		return
 	}
-	k.by[h.cfg.Self] = true
+	k.by[h.cfg.Self], k.fails, k.since = true, 0, 0
 }
 
 // maxGone is how often in a row no replica had a committed blob, though all were there, before it is given up.
 const maxGone = 10
 
-// gone gives a committed blob up that no replica has whole any more: its units run again. As long as some
-// replica is away, it may have it. Here says that this node is the one to blame.
+// awayWait is how long a replica that is away is waited for where it alone may have a blob.
+const awayWait = time.Minute
+
+// gone gives a committed blob up that no replica has whole any more: its units run again. A replica that is away may
+// have it, and comes back perhaps; but a home that dies just after others became its replicas may have been the only
+// one that had it, and the job must not wait for that one for ever. Here says that this node is the one to blame.
 func (h *Home) gone(k *keeping, here string) {
 	k.here = false
-	away := slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return h.silent(id) })
-	if here != "" || away {
-		k.fails = 0
+	if here != "" {
+		k.fails, k.since = 0, 0
 		return
 	}
-	if k.fails++; k.fails >= maxGone {
+	if k.fails++; k.since == 0 {
+		k.since = max(h.now, 1)
+	}
+	away := slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return h.silent(id) })
+	if away { // those that are there are asked anew when it is back
 		k.fails = 0
+	}
+	if k.fails >= maxGone || away && h.now-k.since >= awayWait {
+		k.fails, k.since = 0, 0
 		id := k.ID
 		h.emit(Propose{Entry{Uncommit: &id}})
 	}
@@ -286,6 +297,13 @@ func (h *Home) applied(ev Applied) {
 // KeepsAll reports whether all that is committed is kept here.
 func (h *Home) KeepsAll() bool {
 	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool { return !k.by[h.cfg.Self] })
+}
+
+// Copied reports whether another replica keeps all that is committed: the job loses none of it with this node.
+func (h *Home) Copied() bool {
+	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool {
+		return !slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return k.by[id] })
+	})
 }
 
 // SafeWithout reports whether a majority of the replicas that stay keeps all that is committed, this node among

@@ -208,8 +208,11 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 	if err := writeFile(d.resultPath(name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
-	d.byName[name] = newJob(d.ctx, name)
-	d.byName[name].mine = true
+	j := newJob(d.ctx, name)
+	j.mine = true
+	d.mu.Lock()
+	d.byName[name] = j
+	d.mu.Unlock()
 	for from, ok := range map[string]bool{"stranger": false, d.net.ID(): true} {
 		if _, err := d.serve(t.Context(), from, "fetched", []byte(name)); (err == nil) != ok {
 			t.Errorf("%s: %v", from, err)

@@ -1,0 +1,74 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// takenOver is a home that has taken a job over in which the home before it alone, b, kept a committed partial.
+func takenOver(t *testing.T) (d *desk, p merge.Partial) {
+	t.Helper()
+	d = newDesk(t, Config{}, "b", "c")
+	p = part("b", 1, 0, 10)
+	rec := &Record{Want: tasks.R(0, units)}
+	rec.Apply(Entry{Commit: &p})
+	d.home = New(Config{Self: "h"}, rec, d.home.data, false)
+	d.take(d.home.Start(d.now))
+	d.step(NodeUp{ID: "b", Slots: 1})
+	d.step(NodeUp{ID: "c", Slots: 1})
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	return d, p
+}
+
+// fetchInVain lets time pass while b is away, or not, and nobody that is there has the partial.
+func (d *desk) fetchInVain(p merge.Partial, away bool, how time.Duration) (given bool) {
+	for end := d.now + how; d.now < end; {
+		d.now += 500 * time.Millisecond
+		if !away {
+			d.report("b")
+		}
+		d.report("c")
+		d.step(Tick{})
+		for range all[Fetch](d) {
+			d.step(NotStored{ID: p.ID})
+		}
+		if _, in := d.home.Record().Done.Find(p.ID); !in {
+			return true
+		}
+	}
+	return false
+}
+
+// TestPartialOfALostHomeRunsAgain: what a dead home alone kept is waited for a while, and then runs again; where all
+// replicas are there it need not be waited for.
+func TestPartialOfALostHomeRunsAgain(t *testing.T) {
+	d, p := takenOver(t)
+	if d.home.Copied() {
+		t.Error("nobody is known to keep it")
+	}
+	d.now += time.Minute // b is silent
+	if d.fetchInVain(p, true, awayWait/2) {
+		t.Error("given up though b may come back")
+	}
+	if !d.fetchInVain(p, true, awayWait) {
+		t.Error("waited for b for ever")
+	}
+	d, p = takenOver(t)
+	if !d.fetchInVain(p, false, awayWait/2) {
+		t.Error("not given up though all have been asked")
+	}
+	d, p = takenOver(t)
+	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	d.now += 3 * time.Second
+	d.reports()
+	d.step(Tick{})
+	for _, k := range all[Keep](d) {
+		d.step(Kept{From: k.To, ID: k.Partial.ID, Seq: k.Seq, OK: true})
+	}
+	if !d.home.Copied() {
+		t.Error("others keep it now")
+	}
+}
