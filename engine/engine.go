@@ -282,6 +282,7 @@ func (p *Peer) Step(now time.Duration, ev Event) []Effect {
 	}
 	p.drain()
 	for _, j := range p.jobs {
+		p.tidy(j)
 		if !j.shut {
 			p.flush(j)
 			p.report(j)

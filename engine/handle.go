@@ -44,6 +44,18 @@ func (p *Peer) handle(ev Event) {
 		if j := p.job(ev.Job); j != nil {
 			p.local(j.parts.MergeFailed(p.now, ev.Kids))
 		}
+	case Expelled:
+		p.expelled()
+	case Leave:
+		p.goAway()
+	default:
+		p.handleOrder(ev)
+	}
+}
+
+// handleOrder takes what is wanted of a job from outside, and what came of its end.
+func (p *Peer) handleOrder(ev Event) {
+	switch ev := ev.(type) {
 	case StopJob:
 		p.lead(ev.ID, ledger.Stop{Reason: ev.Reason})
 	case CancelJob:
@@ -59,10 +71,6 @@ func (p *Peer) handle(ev Event) {
 		p.ended.add(ev.ID, ev.Result)
 	case Revoked:
 		p.revoked(ev.ID)
-	case Expelled:
-		p.expelled()
-	case Leave:
-		p.goAway()
 	default:
 		p.handleLedger(ev)
 	}

@@ -31,6 +31,7 @@ type held struct {
 	applied uint64 // term of the last entry applied
 	index   uint64 // and its index
 	late    []Keep // asked for from ahead of this copy: looked at again when it has followed
+	stale   bool   // the log was followed since it was last looked at what may be freed
 	since   uint64 // term of the log when this copy was opened
 	unswept bool   // there may be blobs from before that, of which nothing is known
 }
@@ -94,11 +95,10 @@ func (j *jobState) wants(b merge.Partial) bool {
 	return j.record.Done.Foldable(b.Kids) || j.record.Done.Judge(b, j.record.Want) == merge.Fresh
 }
 
-// follow frees what an entry that was just applied has made superfluous.
-func (p *Peer) follow(j *jobState, e ledger.Entry, index, term uint64, changed bool) {
+// follow notes an entry that was just applied; tidy looks at what that has made superfluous.
+func (j *jobState) follow(e ledger.Entry, index, term uint64, changed bool) {
 	newer := term > j.applied
 	j.applied, j.index = max(j.applied, term), max(j.index, index)
-	defer p.keepLate(j)
 	if changed {
 		for _, b := range []*merge.Partial{e.Commit, e.Fold} {
 			if b != nil {
@@ -106,9 +106,25 @@ func (p *Peer) follow(j *jobState, e ledger.Entry, index, term uint64, changed b
 			}
 		}
 	}
-	if newer || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil) {
-		p.freeAll(j)
+	j.stale = j.stale || newer || len(j.late) > 0 || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
+}
+
+// followTo is follow for all entries up to an index at once, by a snapshot of the record.
+func (j *jobState) followTo(index uint64) {
+	j.index, j.stale = max(j.index, index), true
+	for _, b := range j.record.Done.Parts() {
+		j.hold(b, j.index)
 	}
+}
+
+// tidy frees what is superfluous, after all entries that have come at once: an earlier one may speak against what a later
+// one commits.
+func (p *Peer) tidy(j *jobState) {
+	if !j.stale {
+		return
+	}
+	j.stale = false
+	p.freeAll(j)
 	if j.unswept && j.applied > j.since && !mutant.On(mutant.NeverFree) {
 		j.unswept = false
 		sweep := SweepBlobs{Job: j.id}
@@ -117,15 +133,6 @@ func (p *Peer) follow(j *jobState, e ledger.Entry, index, term uint64, changed b
 		}
 		p.emit(sweep)
 	}
-}
-
-// followTo is follow for all entries up to an index at once, by a snapshot of the record.
-func (p *Peer) followTo(j *jobState, index uint64) {
-	j.index = max(j.index, index)
-	for _, b := range j.record.Done.Parts() {
-		j.hold(b, j.index)
-	}
-	p.freeAll(j)
 	p.keepLate(j)
 }
 

@@ -212,7 +212,7 @@ func (p *Peer) apply(j *jobState, e quorum.Apply) {
 // applied brings an entry to the record, with its place in the log; 0 without one.
 func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	v, changed := j.record.Apply(entry)
-	p.follow(j, entry, index, term, changed)
+	j.follow(entry, index, term, changed)
 	if j.lead != nil {
 		p.step(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
 	}

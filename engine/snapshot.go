@@ -31,7 +31,7 @@ func (p *Peer) restoreRecord(j *jobState, index uint64, state []byte) {
 	}
 	over := j.record.Result != nil
 	j.record = record
-	p.followTo(j, index)
+	j.followTo(index)
 	if record.Result != nil && !over {
 		p.jobEnded(j)
 	}

@@ -28,7 +28,7 @@ func (w *world) hidden(u int64) bool {
 
 // mustBeLost lists the units that no node can do.
 func (w *world) mustBeLost() []int64 {
-	bad := slices.Clone(w.cfg.Poison)
+	bad := slices.DeleteFunc(slices.Clone(w.cfg.Poison), func(u int64) bool { return !w.job.Want.Contains(u) })
 	for i := max(len(w.job.Data.Files)-w.cfg.Hidden, 0); i < len(w.job.Data.Files); i++ {
 		for u, r := w.job.Data.Units(i).First, w.job.Data.Units(i); u < r.Last; u++ {
 			if !w.poison[u] {

@@ -195,7 +195,7 @@ func (w *world) leased(r tasks.Range) {
 
 // proposed looks at entries of the log when they are first written.
 func (w *world) proposed(n *node, e engine.WriteLedger) {
-	if w.ended || n != w.leader() || !n.honest { // a home that is none any more proposes in vain
+	if _, leads := n.peer.Leads(w.id); !leads || w.ended || !n.honest || n != w.leader() { // a home that is none any more proposes in vain
 		return
 	}
 	v, _ := n.peer.Ledger(w.id)
