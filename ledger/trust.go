@@ -130,8 +130,14 @@ func (h *Home) idlers() (ids []tasks.PeerID) {
 	return ids
 }
 
+// unsealed is about how long what a process has done may lie in it before it is sealed, where there is more to do.
+const unsealed = 30 * time.Second
+
 // patience is how long a node may hold so many units without a sign of progress: twice what it takes at its rate, or at
-// a quarter of the others' mean if it claims less; longer where nobody knows a rate.
+// a quarter of the others' mean if it claims less; longer where nobody knows a rate. Idle nodes are given what is not
+// begun, so no more has to be waited for than what can be under way: what is done and not sealed, and the packets that
+// run, of entries that may take some times as long as the others' do. However much a node claims, it is waited for no
+// longer.
 func (h *Home) patience(id tasks.PeerID, units int64) time.Duration {
 	var sum float64
 	count := 0
@@ -144,6 +150,8 @@ func (h *Home) patience(id tasks.PeerID, units int64) time.Duration {
 	if count == 0 {
 		return 10 * wait
 	}
-	rate := max(h.nodes[id].report.Stats.Rate, sum/float64(count)/4)
-	return wait + min(time.Duration(2*float64(units)/rate*float64(time.Second)), 24*time.Hour)
+	mean := sum / float64(count)
+	rate := max(h.nodes[id].report.Stats.Rate, mean/4)
+	takes := min(float64(units)/rate, unsealed.Seconds()+64/mean)
+	return wait + min(time.Duration(2*takes*float64(time.Second)), 24*time.Hour)
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"testing"
+	"time"
 
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -24,5 +25,21 @@ func TestBlameOfMoreThanAFile(t *testing.T) {
 		if got := len(all[Try](d)) > 0; got != c.tried {
 			t.Errorf("%v blamed: tried %v, want %v", c.blame, got, c.tried)
 		}
+	}
+}
+
+// TestHowMuchANodeClaimsDoesNotMatter has a node claim all units, and do nothing: how long idle nodes wait to run them does
+// not grow with how many there are.
+func TestHowMuchANodeClaimsDoesNotMatter(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "c")
+	d.rate = 0.5
+	all[Reissue](d)
+	for len(all[Reissue](d)) == 0 {
+		if d.audit(); d.now > 10*time.Minute {
+			t.Fatal("after 10 minutes nobody else has got what one node says that it holds")
+		}
+	}
+	if d.now < time.Minute {
+		t.Errorf("a node was waited for no longer than %v", d.now)
 	}
 }
