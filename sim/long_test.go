@@ -7,11 +7,15 @@ import (
 )
 
 // long is a job that takes so much time on nodes of 8 slots, with a commit of each node every 30 s, as real ones make
-// them. Its units are long, for what is looked at is what grows with time, and not with the number of units.
+// them, or of all nodes together three times a second where that is less: the simulator could not follow more for a day.
+// Its units are long, for what is looked at is what grows with time, and not with the number of units.
 func long(nodes int, last time.Duration) Config {
 	unit := 2 * time.Second
+	if nodes >= 1000 {
+		unit *= time.Duration(nodes / 100)
+	}
 	return Config{Seed: 1, Nodes: nodes, Slots: 8, Units: int64(last/unit) * int64(nodes) * 8, Files: 200, UnitTime: unit, Latency: time.Millisecond,
-		Blob: 10 * time.Millisecond, Packet: 10 * time.Second, Generation: 30 * time.Second, Replicas: 3, Deal: true, Limit: last*2 + time.Hour, Watch: time.Second}
+		Blob: 10 * time.Millisecond, Packet: 5 * unit, Generation: 15 * unit, Replicas: 3, Deal: true, Limit: last*2 + time.Hour, Watch: time.Second}
 }
 
 // TestLongJobs plays 20 minutes of a job on 10 nodes and 4 minutes on 100; with $DTPNODE_LONG (24h in make soak) as long as
