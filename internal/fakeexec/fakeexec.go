@@ -28,7 +28,7 @@ import (
 const (
 	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
 	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this rootexec.Kind
-	EnvHide   = "DTPNODE_FAKE_HIDE"   // a file that lists, one a line, the data files that this host does not see; read at each opening
+	EnvHide   = "DTPNODE_FAKE_HIDE"   // a file that names, one a line, data files that this host does not see, see hidden
 	EnvFlip   = "DTPNODE_FAKE_FLIP"   // of each job a bit of the first n partials that are sealed here flips on disk afterwards
 )
 
@@ -101,7 +101,7 @@ func (e *executor) flips(job uint64) bool {
 }
 
 func (e *executor) Plan(_ context.Context, file, tree string, _ time.Duration) (rootexec.Plan, error) {
-	if f := e.backend.hidden(file); f != nil {
+	if f := e.backend.hidden(file, true); f != nil {
 		return rootexec.Plan{}, f
 	}
 	d, err := parseDataset(file)
@@ -111,14 +111,16 @@ func (e *executor) Plan(_ context.Context, file, tree string, _ time.Duration) (
 	return rootexec.Plan{File: file, Tree: tree, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
 }
 
-// hidden fails to open a data file that this host is not to see.
-func (b Backend) hidden(file string) *rootexec.Failure {
+// hidden fails to open a data file that this host is not to see. What it sees for planning alone is listed as "NAME later".
+// The list is read at each opening.
+func (b Backend) hidden(file string, plan bool) *rootexec.Failure {
 	if b.Hide == "" {
 		return nil
 	}
 	list, _ := os.ReadFile(b.Hide)
 	for name := range strings.Lines(string(list)) {
-		if name = strings.TrimSpace(name); name != "" && strings.HasPrefix(file, "fake://"+name+"?") {
+		name, later := strings.CutSuffix(strings.TrimSpace(name), " later")
+		if name != "" && !(plan && later) && strings.HasPrefix(file, "fake://"+name+"?") {
 			return &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, Op: "open", File: file, Entry: -1, Msg: "No such file or directory"}
 		}
 	}

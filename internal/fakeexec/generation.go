@@ -200,7 +200,7 @@ func (g *generation) process(l lease) *rootexec.Failure {
 	start := time.Now()
 	opened := l.File != g.file
 	g.file = l.File
-	if f := g.s.e.backend.hidden(l.File); opened && f != nil {
+	if f := g.s.e.backend.hidden(l.File, false); opened && f != nil {
 		return f
 	}
 	d, err := parseDataset(l.File)
