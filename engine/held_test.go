@@ -34,7 +34,7 @@ func TestWhatACopyMayFree(t *testing.T) {
 		{"what overlaps is committed, as the home knew when it asked", 9, false, []step{{ledger.Entry{Commit: &other}, 1}}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p, err := New(Config{Boot: 1, Replicas: 3, Steal: steal.Config{Self: "f", Slots: 1}})
+			p, err := New(Config{Boot: 1, Keys: testKeys("f"), Replicas: 3, Steal: steal.Config{Self: "f", Slots: 1}})
 			if err != nil {
 				t.Fatal(err)
 			}

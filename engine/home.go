@@ -26,55 +26,44 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 			return
 		}
 	}
-	if m.Steal != nil {
-		p.schedule(steal.Recv{From: from, Msg: *m.Steal})
-		return
-	}
-	if m.Open != nil {
-		p.onOpen(from, m)
-		return
-	}
 	switch {
+	case m.Steal != nil:
+		p.schedule(steal.Recv{From: from, Msg: *m.Steal})
+	case m.Open != nil:
+		p.onOpen(from, m)
 	case m.Report != nil || m.Offer != nil || m.Refuse != nil:
 		p.toHome(from, j, m)
-		return
 	case m.Enlist != nil:
 		p.onEnlist(from, j, m)
-		return
 	case m.Frame != nil || m.Ended != nil:
 		p.toReplica(from, j, m)
-		return
 	case m.Resign != nil:
 		p.onResign(from, j, m)
-		return
 	case m.Moved != nil:
 		p.onMoved(from, j, m)
-		return
 	case m.Recovery != nil:
 		p.onRecovery(from, j, m)
-		return
-	case j == nil:
-		return
+	case j != nil:
+		p.recvFor(j, from, m)
+	}
+}
+
+// recvFor takes a message for a job that this peer takes part in.
+func (p *Peer) recvFor(j *jobState, from tasks.PeerID, m Message) {
+	switch {
 	case m.Enlisted != nil:
 		p.onEnlisted(j, from, *m.Enlisted)
-		return
 	case m.Kept != nil:
 		p.onKept(j, from, *m.Kept)
-		return
 	case m.Resigned != nil:
 		p.onResigned(from, j, *m.Resigned)
-		return
 	case m.Gather != nil:
 		p.onGather(j, from, *m.Gather)
-		return
 	case m.Told != nil:
 		p.local(j.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
-		return
 	case m.Order == OrderOver && !p.knowsByLog(j) && from == j.asked && !j.outdated(m.Term): // the home may be gone
 		p.closeJob(j, false)
-		return
-	}
-	if p.obeys(j, from, m.Term) {
+	case p.obeys(j, from, m.Term):
 		p.fromHome(j, m)
 	}
 }

@@ -42,19 +42,18 @@ const maxHeard = 256
 
 // liar is what a lying member does beside, or instead of, following the protocol.
 type liar struct {
-	since   time.Duration
-	heard   []engine.Message // real traffic, to be sent on as it is or changed
-	every   time.Duration    // between lies, at least
-	hog     bool             // it never finishes a packet
-	greedy  bool             // it claims to hold all units, for ever
-	empty   bool             // it claims to hold nothing
-	lazy    bool             // it never offers a merge that was ordered or gathered
-	mute    float64          // share of what it ought to send that it does not
-	twist   float64          // share of what it sends that is changed
-	keeps   bool             // it says that it keeps what it was asked to, and does not
-	lies    []func(*world, *node) (engine.Message, bool)
-	seq     uint64
-	reached map[int]int
+	since  time.Duration
+	heard  []engine.Message // real traffic, to be sent on as it is or changed
+	every  time.Duration    // between lies, at least
+	hog    bool             // it never finishes a packet
+	greedy bool             // it claims to hold all units, for ever
+	empty  bool             // it claims to hold nothing
+	lazy   bool             // it never offers a merge that was ordered or gathered
+	mute   float64          // share of what it ought to send that it does not
+	twist  float64          // share of what it sends that is changed
+	keeps  bool             // it says that it keeps what it was asked to, and does not
+	lies   []func(*world, *node) (engine.Message, bool)
+	seq    uint64
 }
 
 // Lying is a run in which some members lie, in a way that the seed decides.

@@ -424,16 +424,10 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.child(n, e)
 	case engine.MergeBlobs:
 		w.mergeBlobs(n, e)
-	case engine.FetchBlob:
-		w.fetch(n, e)
-	case engine.KeepBlob:
-		w.keepBlob(n, e)
 	case engine.ForgetBlob:
 		w.forget(n, e)
-	case engine.FoldBlobs, engine.FreeBlob, engine.SweepBlobs:
+	case engine.FetchBlob, engine.KeepBlob, engine.FoldBlobs, engine.FreeBlob, engine.SweepBlobs, engine.KeepResult:
 		w.kept(n, e)
-	case engine.KeepResult:
-		w.keepResult(n, e)
 	case engine.FoundLedger:
 		w.foundLedger(n, e)
 	case engine.WriteLedger:
@@ -464,6 +458,12 @@ func (w *world) obey(n *node, e engine.Effect) {
 // kept carries out what a node wants of the blobs that it keeps for the ledger.
 func (w *world) kept(n *node, e engine.Effect) {
 	switch e := e.(type) {
+	case engine.FetchBlob:
+		w.fetch(n, e)
+	case engine.KeepBlob:
+		w.keepBlob(n, e)
+	case engine.KeepResult:
+		w.keepResult(n, e)
 	case engine.FoldBlobs:
 		w.fold(n, e)
 	case engine.FreeBlob:
