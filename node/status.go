@@ -338,6 +338,7 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 		st.Busy = p.Busy()
 		st.Unseen = unseenOf(p.Unseen())
 	})
+	st.Wrongs = d.wrongsCounted(d.memberNames())
 	d.storage(&st)
 	if d.root != nil {
 		st.ROOT, st.ROOTDir = d.root.Version, d.root.Dir

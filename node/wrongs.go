@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -85,6 +86,20 @@ func (d *Daemon) violated(from tasks.PeerID, job tasks.JobID, what engine.Wrong,
 			d.log.Warn("could not close the link to a member that breaks the rules", "from", from, "reason", err)
 		}
 	})
+}
+
+// wrongsCounted is the same for status, by the members' ids.
+func (d *Daemon) wrongsCounted(names map[tasks.PeerID]memberName) (out []api.Wrongs) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(d.wrongs)) {
+		counts := map[string]int{}
+		for what, n := range d.wrongs[id].counts {
+			counts[string(what)] = n
+		}
+		out = append(out, api.Wrongs{ID: id, Name: names[id].name, Counts: counts})
+	}
+	return out
 }
 
 // wrongsOf describes what members have sent against the rules, for those that have.

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -21,6 +23,10 @@ func TestWrongMessagesCloseTheLink(t *testing.T) {
 		}
 		if note := d.wrongsOf()[from]; !strings.Contains(note, string(what)) {
 			t.Errorf("the member's note is %q", note)
+		}
+		i := slices.IndexFunc(d.wrongsCounted(nil), func(w api.Wrongs) bool { return w.ID == from })
+		if i < 0 || d.wrongsCounted(nil)[i].Counts[string(what)] != most {
+			t.Errorf("status counts %+v", d.wrongsCounted(nil))
 		}
 	}
 }

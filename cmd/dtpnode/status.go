@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -95,6 +97,11 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	fmt.Fprintf(tw, "packets\t%s\n", histogram(st.Packet))
 	for _, u := range st.Unseen {
 		fmt.Fprintf(tw, "does not see\t%s (%s): %d files left to others\n", progress.Clean(u.Where), progress.Clean(u.Reason), u.Files)
+	}
+	for _, m := range st.Wrongs {
+		for _, what := range slices.Sorted(maps.Keys(m.Counts)) {
+			fmt.Fprintf(tw, "broke the rules\t%s, %s times: %s\n", progress.Clean(cmp.Or(m.Name, m.ID)), progress.Count(int64(m.Counts[what])), progress.Clean(what))
+		}
 	}
 	if st.Problem != "" {
 		fmt.Fprintf(tw, "problem\t%s\n", progress.Clean(st.Problem))

@@ -253,6 +253,15 @@ type NodeStatus struct {
 	Ledgers  int       `json:"ledgers"`                // copies of jobs' ledgers
 	Problem  string    `json:"problem,omitempty"`
 	Unseen   []Unseen  `json:"unseen,omitempty"` // what this host does not see of the jobs that it works for
+	Wrongs   []Wrongs  `json:"wrongs,omitempty"` // members that have sent this node what breaks the rules, by id
+}
+
+// Wrongs counts the messages of a member that broke the rules since this daemon started: those that it had no right to
+// send, or that no honest node sends. They had no effect.
+type Wrongs struct {
+	ID     string         `json:"id"`
+	Name   string         `json:"name,omitempty"`
+	Counts map[string]int `json:"counts"` // by what was wrong, in words
 }
 
 // Histogram summarises durations in milliseconds.
