@@ -32,15 +32,7 @@ Exit status: 0 handed over, 1 error, 2 wrong usage.`,
 }
 
 func runHandover(ctx context.Context, g *globals, name string) error {
-	client, err := g.client()
-	if err != nil {
-		return err
-	}
-	members, err := client.Members(ctx)
-	if err != nil {
-		return err
-	}
-	m, err := findMember(members, name)
+	client, m, err := g.forMember(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -32,15 +32,7 @@ Exit status: 0 revoked, 1 error, 2 wrong usage.`,
 }
 
 func runRevoke(ctx context.Context, g *globals, name string) error {
-	client, err := g.client()
-	if err != nil {
-		return err
-	}
-	members, err := client.Members(ctx)
-	if err != nil {
-		return err
-	}
-	m, err := findMember(members, name)
+	client, m, err := g.forMember(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -64,6 +56,20 @@ func printRevoked(w io.Writer, m api.Member, done api.Revoked) {
 		}
 		fmt.Fprintf(w, how, progress.Short(j.ID))
 	}
+}
+
+// forMember finds the one member that name means, by the daemon.
+func (g *globals) forMember(ctx context.Context, name string) (*api.Client, api.Member, error) {
+	client, err := g.client()
+	if err != nil {
+		return nil, api.Member{}, err
+	}
+	members, err := client.Members(ctx)
+	if err != nil {
+		return nil, api.Member{}, err
+	}
+	m, err := findMember(members, name)
+	return client, m, err
 }
 
 // findMember finds the one member that name means.
