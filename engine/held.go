@@ -23,6 +23,9 @@ import (
 //     more: the home finds the same, and gives it up;
 //   - when that home says so (Keep.Free).
 //
+// After a restart nothing is known of the blobs that are there beside those of the record. They are freed when an entry is
+// applied of a later term than any in which this copy may have given its word (since).
+//
 // A copy that is behind may thus free what is in the record of the others already, if it was asked for it in an earlier
 // term alone: it is none of those that count there, and is asked again. What it has been asked for, and is too far behind
 // to judge (late), it does not free.

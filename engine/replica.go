@@ -468,8 +468,13 @@ func (p *Peer) onKeep(j *jobState, k Keep) {
 	}
 }
 
+// blobKept gives this node's word to a home. It is not given in a term that the disk does not know yet: after a crash this
+// node could take what it has told of then for what an earlier home had wanted (held.since). The home asks again.
 func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
 	if j := p.job(id); j != nil && j.log != nil {
+		if k.OK && k.Term > j.log.Sure() {
+			return
+		}
 		k.Member = j.self.ID
 	}
 	p.send(to, Message{Job: id, Kept: &k})

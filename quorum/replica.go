@@ -32,6 +32,7 @@ type Replica struct {
 	changing bool                    // a change that was proposed here is not applied
 
 	hard                 Hard
+	sure                 uint64 // Term as of the last Write that is on disk
 	kept                 uint64 // Commit as of the last Write
 	last                 uint64 // index of the last entry that raft gave out
 	applied, appliedTerm uint64
@@ -100,7 +101,7 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
 		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
 		now: now, tick: now, hard: Hard{Term: disk.hard.Term, Vote: disk.hard.Vote, Commit: disk.hard.Commit},
-		kept: disk.hard.Commit,
+		kept: disk.hard.Commit, sure: disk.hard.Term,
 	}
 	r.chain.Founders = byID(log.Voters)
 	r.last, _ = disk.LastIndex()
@@ -174,6 +175,9 @@ func (r *Replica) Leader() (tasks.PeerID, uint64) {
 	return r.peer(s.Lead), s.Term
 }
 
+// Sure is the newest term of which this replica's disk knows: what is told in a later one may be forgotten in a crash.
+func (r *Replica) Sure() uint64 { return r.sure }
+
 // Leading reports whether this replica leads and has applied an entry of its own term, and with that all
 // that was ever committed.
 func (r *Replica) Leading() bool {
@@ -243,6 +247,9 @@ func (r *Replica) handle(ev Event) {
 	case Change:
 		r.change(ev)
 	case Written:
+		if ev.Seq == r.seq {
+			r.sure = r.hard.Term
+		}
 		switch rd := r.writing; {
 		case ev.Seq != r.seq:
 		case rd != nil:

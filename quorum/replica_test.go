@@ -171,9 +171,12 @@ func TestNothingBeforeItIsWritten(t *testing.T) {
 	if out := r.Step(0, quorum.Written{Seq: w[0].Seq + 1}); len(out) > 0 {
 		t.Fatal("another's Written is taken:", out)
 	}
+	if r.Sure() != 0 {
+		t.Fatalf("it is sure of term %d, which is not on disk", r.Sure())
+	}
 	out = r.Step(0, quorum.Written{Seq: w[0].Seq})
-	if len(find[quorum.Send](out)) != 1 || len(find[quorum.Apply](out)) != 1 {
-		t.Fatal(out)
+	if len(find[quorum.Send](out)) != 1 || len(find[quorum.Apply](out)) != 1 || r.Sure() != 2 {
+		t.Fatal(out, r.Sure())
 	}
 	r.Step(0, quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgVote, From: ms[1].ID, To: ms[0].ID, Term: 3, Index: 9, LogTerm: 2})})
 	if out := r.Step(0, quorum.NotWritten{Seq: 2, Reason: "disk full"}); len(find[quorum.Broken](out)) != 1 {
