@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ comes back with ` + "`dtpnode up`" + `. A member that is not seen for long is fo
 it ends its membership at once and for good: only a new invitation brings it back. The founder must give its
 role to another member first (` + "`dtpnode handover`" + `).
 
-Exit status: 0 stopped, 1 error, 2 wrong usage.`,
+Exit status: 0 stopped, or nothing ran; 1 error; 2 wrong usage.`,
 		Example: "  dtpnode down\n  dtpnode down --leave",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,7 +48,11 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 	if leave {
 		end = client.Leave
 	}
-	if err := end(ctx); err != nil {
+	err = end(ctx)
+	if errors.Is(err, api.ErrNoDaemon) && !leave {
+		return g.show(struct{}{}, func(w io.Writer) { fmt.Fprintln(w, "no daemon was running") })
+	}
+	if err != nil {
 		return err
 	}
 	for { // the daemon is no child of ours: its silence is all there is to wait for

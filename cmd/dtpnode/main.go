@@ -44,15 +44,6 @@ func wantsJSON(args []string) bool {
 	return false
 }
 
-// usageError is a mistake in the command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
-
 // exitCode maps an error to the exit status. Nothing else does.
 func exitCode(err error) int {
 	var usage usageError

@@ -204,6 +204,10 @@ func TestUsageErrors(t *testing.T) {
 		{"up", "--memory", "much"},
 		{"demo", "--events", "7"},
 		{"run"},
+		{"run", "DiMuon.C", "other.C", "--files", "a.root"},
+		{"run", "DiMuon.C", "a.root"},
+		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--slots", "-3"},
+		{"help", "foo"},
 		{"run", "DiMuon.C", "--tree", "T"},
 		{"run", "DiMuon.C", "--files", "a.root"},
 		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root", "-n", "-2"},
@@ -219,6 +223,46 @@ func TestUsageErrors(t *testing.T) {
 	}
 	if got := dtpnode(t, dir, t.TempDir(), "rnu"); !strings.Contains(got.stderr, "did you mean run") {
 		t.Errorf("got %q", got.stderr)
+	}
+}
+
+// TestSlips: what is told of the commonest mistakes says what is wrong and what was meant.
+func TestSlips(t *testing.T) {
+	dir := workdir(t)
+	for want, args := range map[string][]string{
+		`has no flag --fils; did you mean --files or --first?`: {"run", "DiMuon.C", "--fils", "a.root"},
+		`has no flag -q`: {"ps", "-q"},
+		`could not use --slots abc: want a whole number`:                                           {"up", "--slots", "abc"},
+		`could not use --stall soon: want a time such as 30s, 5m or 2h`:                            {"run", "DiMuon.C", "--stall", "soon"},
+		`could not use --memory 10: a child that runs ROOT needs at least 256M; did you mean 10G?`: {"up", "--memory", "10"},
+		`unknown command "foo"`:                         {"help", "foo"},
+		`unknown command "statu"; did you mean status?`: {"statu"},
+		`could not run both "DiMuon.C" and "Other.C+"`:  {"run", "DiMuon.C", "Other.C+", "--files", "a.root"},
+	} {
+		if got := dtpnode(t, dir, t.TempDir(), args...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("%q: got %+v, want %q", args, got, want)
+		}
+	}
+	for _, args := range [][]string{{"--version"}, {"-v"}} {
+		if got := dtpnode(t, dir, t.TempDir(), args...); got.code != exitDone || !strings.HasPrefix(got.stdout, "dtpnode ") {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	if got := dtpnode(t, dir, t.TempDir(), "down"); got.code != exitDone || got.stdout != "no daemon was running\n" {
+		t.Errorf("down where nothing runs: %+v", got)
+	}
+}
+
+// TestUnquotedGlob: a shell that expands the glob leaves the selector among, before or behind the files.
+func TestUnquotedGlob(t *testing.T) {
+	for _, args := range [][]string{{"DiMuon.C+", "b.root", "c.root"}, {"b.root", "c.root", "DiMuon.C+"}, {"b.root", "DiMuon.C+", "c.root"}} {
+		selector, files, err := selectorAndFiles(args, []string{"a.root"})
+		if err != nil || selector != "DiMuon.C+" || strings.Join(files, " ") != "a.root b.root c.root" {
+			t.Errorf("%q: %s, %q, %v", args, selector, files, err)
+		}
+	}
+	if selector, files, err := selectorAndFiles([]string{"odd.name"}, []string{"a.root"}); err != nil || selector != "odd.name" || len(files) != 1 {
+		t.Errorf("%s, %q, %v", selector, files, err)
 	}
 }
 

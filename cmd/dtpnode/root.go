@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -29,6 +28,7 @@ type globals struct {
 }
 
 func newRoot(g *globals) *cobra.Command {
+	var showVersion bool
 	cmd := &cobra.Command{
 		Use:   "dtpnode",
 		Short: "Run compiled ROOT selectors on many hosts, without a scheduler in the middle",
@@ -42,7 +42,12 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`
 		SuggestionsMinimumDistance: 2,
 		SilenceErrors:              true,
 		Args:                       knownCommand,
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return printVersion(g)
+			}
+			return cmd.Help()
+		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if g.output != "text" && g.output != "json" {
 				return usagef("could not use --output %q: it is the format, text or json; the result file is -o FILE", g.output)
@@ -50,11 +55,13 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`
 			return nil
 		},
 	}
+	cmd.Flags().BoolVarP(&showVersion, "version", "v", false, "print the version of this binary")
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&g.state, "state", "", "state folder of the daemon (default $DTPNODE_STATE, else $XDG_STATE_HOME/dtpnode)")
 	flags.StringVar(&g.cache, "cache", "", "cache folder (default $DTPNODE_CACHE, else $XDG_CACHE_HOME/dtpnode)")
 	flags.StringVar(&g.output, "output", "text", "format of what is printed: text or json (see docs/json.md)")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetHelpCommand(newHelp())
 	cmd.SetOut(g.stdout)
 	cmd.SetErr(g.stderr)
 	cmd.AddCommand(
@@ -62,29 +69,6 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`
 		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g),
 		newDoctor(g), newDemo(g), newBench(g), newVersion(g))
 	return cmd
-}
-
-// knownCommand refuses what is no command, with the nearest names.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	near := ""
-	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
-		near = "; did you mean " + strings.Join(names, " or ") + "?"
-	}
-	return usagef("unknown command %q%s", args[0], near)
-}
-
-// exactly wants n arguments, named for the message.
-func exactly(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != len(names) {
-			return usagef("%s: got %d arguments, want %d: %s", cmd.CommandPath(), len(args), len(names),
-				strings.TrimSpace(cmd.Name()+" "+strings.Join(names, " ")))
-		}
-		return nil
-	}
 }
 
 // json reports whether the user asked for JSON.

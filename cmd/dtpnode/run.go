@@ -81,8 +81,14 @@ func newRun(g *globals) *cobra.Command {
 		Long:  runLong,
 		Example: `  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' -o dimuon.root
   dtpnode run DiMuon.C+ --tree Events --files @run2.txt --param ptcut=20 -n 100000 --detach`,
-		Args: exactly("SELECTOR"),
-		RunE: func(cmd *cobra.Command, args []string) error { return runRun(cmd.Context(), g, args[0], opts) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			selector, files, err := selectorAndFiles(args, opts.files)
+			if err != nil {
+				return err
+			}
+			opts.files = files
+			return runRun(cmd.Context(), g, selector, opts)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.tree, "tree", "", "path of the tree in the files")
@@ -151,13 +157,15 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 		return req, usagef("could not run %q: no --files given", selector)
 	case o.n < -1 || o.first < 0:
 		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0", o.n, o.first)
+	case o.slots < 0:
+		return req, usagef("could not use --slots %d: want at least 1", o.slots)
 	case o.stall < 0:
 		return req, usagef("could not use --stall %s: want a time above zero", o.stall)
 	}
 	if req.Params, err = inputs.Params(o.params); err != nil {
 		return req, usageError{err}
 	}
-	if req.Memory, err = inputs.Size(o.memory); err != nil {
+	if req.Memory, err = inputs.Memory(o.memory); err != nil {
 		return req, usageError{err}
 	}
 	if req.FileSize, req.Scratch, err = o.limits.sizes(); err != nil {

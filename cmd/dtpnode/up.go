@@ -142,7 +142,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 	if err != nil {
 		return err
 	}
-	memory, err := inputs.Size(opts.memory)
+	memory, err := inputs.Memory(opts.memory)
 	if err != nil {
 		return usageError{err}
 	}

@@ -24,9 +24,11 @@ func newVersion(g *globals) *cobra.Command {
 		Long:    "version prints the version of this binary.\n\nExit status: 0 printed, 2 wrong usage.",
 		Example: "  dtpnode version --output json",
 		Args:    exactly(),
-		RunE: func(*cobra.Command, []string) error {
-			v := versionInfo{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			return g.show(v, func(w io.Writer) { fmt.Fprintf(w, "dtpnode %s (%s, %s)\n", v.Version, v.Go, v.Platform) })
-		},
+		RunE:    func(*cobra.Command, []string) error { return printVersion(g) },
 	}
+}
+
+func printVersion(g *globals) error {
+	v := versionInfo{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return g.show(v, func(w io.Writer) { fmt.Fprintf(w, "dtpnode %s (%s, %s)\n", v.Version, v.Go, v.Platform) })
 }

@@ -45,6 +45,9 @@ func Files(specs []string, duplicates bool) ([]api.InputFile, error) {
 	if err := e.problem(duplicates); err != nil {
 		return nil, err
 	}
+	if len(e.files) == 0 {
+		return nil, fmt.Errorf("could not find input files: %s names none", strings.Join(specs, " "))
+	}
 	return e.files, nil
 }
 
@@ -201,10 +204,7 @@ func split(spec string) api.InputFile {
 // problem is the error of the whole expansion, if there is one.
 func (e *expansion) problem(duplicates bool) error {
 	if len(e.missing) > 0 {
-		return &api.Error{
-			Message: "could not find input files: no file matches " + quoted(e.missing),
-			Hint:    "globs are relative to the working folder; quote them: --files 'data/*.root'",
-		}
+		return e.nothingFound()
 	}
 	if len(e.folders) > 0 {
 		return &api.Error{
@@ -228,6 +228,28 @@ func (e *expansion) problem(duplicates bool) error {
 		}
 	}
 	return nil
+}
+
+// nothingFound is the error for names and globs that stand for no file.
+func (e *expansion) nothingFound() error {
+	var names, globs []string
+	for _, m := range e.missing {
+		if strings.ContainsAny(m, `*?[\`) {
+			globs = append(globs, m)
+		} else {
+			names = append(names, m)
+		}
+	}
+	var what []string
+	hint := "names are relative to the working folder, those in a list to the list's folder first"
+	if len(names) > 0 {
+		what = append(what, "no such file: "+quoted(names))
+	}
+	if len(globs) > 0 {
+		what = append(what, "no file matches "+quoted(globs))
+		hint = "globs are relative to the working folder; quote them: --files 'data/*.root'"
+	}
+	return &api.Error{Message: "could not find input files: " + strings.Join(what, "; "), Hint: hint}
 }
 
 // inode tells files apart whatever their names are.

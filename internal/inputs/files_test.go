@@ -60,8 +60,9 @@ func TestFiles(t *testing.T) {
 		{"URL in a folder that looks like a file", []string{"root://h//d.root/a.root"}, []string{"root://h//d.root/a.root"}, ""},
 		{"list", []string{"@lists/all.txt"}, []string{"$/lists/near.root", "$/data/a.root", "$/lists/far.root T", "$/lists/near.root T", "root://h//x.root"}, ""},
 
-		{"missing file", []string{"data/a.root", "none.root", "no/*.root"}, nil, `"none.root", "no/*.root"`},
+		{"missing file", []string{"data/a.root", "none.root", "no/*.root"}, nil, `no such file: "none.root"; no file matches "no/*.root"`},
 		{"missing in a list", []string{"@lists/wrong.txt"}, nil, `"none.root"`},
+		{"empty list", []string{"@/dev/null"}, nil, "@/dev/null names none"},
 		{"missing list", []string{"@none.txt"}, nil, `"none.txt"`},
 		{"list in a list", []string{"@lists/nested.txt"}, nil, "nested.txt:1"},
 		{"folder", []string{"data"}, nil, `a folder is no file: "data"`},

@@ -15,6 +15,12 @@ import (
 // aclic is the suffix that asks TSelector and ACLiC for compilation: + or ++ and their options.
 var aclic = regexp.MustCompile(`\+{1,2}[kfcgOdsv]*$`)
 
+// source is what the names of selectors' sources end in.
+var source = regexp.MustCompile(`\.(C|cc|cp|cpp|cxx|c\+\+)(\+{1,2}[kfcgOdsv]*)?$`)
+
+// IsSource reports whether a name looks like that of a selector's source, with or without ACLiC's endings.
+func IsSource(name string) bool { return source.MatchString(name) }
+
 // Selector returns the absolute path of a selector's source. The name may end as for ACLiC: DiMuon.C+,
 // ++, +O, +g; selectors are always compiled, with optimisation, so these endings change nothing.
 func Selector(name string) (string, error) {

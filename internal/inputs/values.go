@@ -26,6 +26,23 @@ func Params(pairs []string) (map[string]string, error) {
 	return params, nil
 }
 
+// leastMemory is what a child of ROOT needs to start at all, in bytes.
+const leastMemory = 256 << 20
+
+// Memory reads the bytes that a child may use: a Size, or 0 for none given. One in which ROOT could not start is an
+// error: most often its unit was left out.
+func Memory(text string) (int64, error) {
+	n, err := Size(text)
+	if err != nil || n == 0 || n >= leastMemory {
+		return n, err
+	}
+	mean := ""
+	if number := strings.TrimSpace(text); strings.Trim(number, "0123456789.") == "" {
+		mean = fmt.Sprintf("; did you mean %sG?", number)
+	}
+	return 0, fmt.Errorf("could not use --memory %s: a child that runs ROOT needs at least 256M%s", text, mean)
+}
+
 // Size reads a number of bytes: 1500000, 512M, 2G, 1.5GiB. The units are powers of 1024, whatever
 // their spelling. An empty text is 0.
 func Size(text string) (int64, error) {

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dtpnode/dtpnode/internal/inputs"
+)
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// flagError says what is wrong with a flag in words of the user: the library's are those of its parsers.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		name := unknown.GetSpecifiedName()
+		return usagef("%s has no flag %s%s", cmd.CommandPath(), dashed(name), didYouMean(nearFlags(cmd, name)))
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		return usagef("could not use --%s %s: want %s", f.Name, invalid.GetValue(), wanted(f.Value.Type()))
+	}
+	return usageError{err}
+}
+
+func dashed(flag string) string {
+	if len(flag) == 1 {
+		return "-" + flag
+	}
+	return "--" + flag
+}
+
+// nearFlags are the flags that a misspelt one may stand for, by cobra's own measure for commands.
+func nearFlags(cmd *cobra.Command, name string) (near []string) {
+	flags := &cobra.Command{SuggestionsMinimumDistance: 2}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+		}
+	})
+	if len(name) > 1 {
+		for _, n := range flags.SuggestionsFor(name) {
+			near = append(near, "--"+n)
+		}
+	}
+	return near
+}
+
+// didYouMean is the end of a sentence about a word that is not known; empty without near ones.
+func didYouMean(near []string) string {
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(near, " or ") + "?"
+}
+
+// wanted says what a flag of a type takes.
+func wanted(kind string) string {
+	switch kind {
+	case "int", "int64":
+		return "a whole number"
+	case "float64":
+		return "a number"
+	case "duration":
+		return "a time such as 30s, 5m or 2h"
+	case "bool":
+		return "true or false"
+	}
+	return "a " + kind
+}
+
+// knownCommand refuses what is no command, with the nearest names.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usagef("unknown command %q%s", args[0], didYouMean(cmd.SuggestionsFor(args[0])))
+}
+
+// newHelp is the command help: cobra's own shows the general help for a command that is not there.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Show the help of a command",
+		Long:    "help shows the help of a command, or of all.\n\nExit status: 0 shown, 2 wrong usage.",
+		Example: "  dtpnode help run",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at := cmd.Root()
+			if len(args) > 0 {
+				found, rest, err := at.Find(args)
+				if err != nil || len(rest) > 0 || found == at {
+					return knownCommand(at, args)
+				}
+				at = found
+			}
+			at.InitDefaultHelpFlag()
+			return at.Help()
+		},
+	}
+}
+
+// exactly wants n arguments, named for the message.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usagef("%s: got %d arguments, want %d: %s", cmd.CommandPath(), len(args), len(names),
+				strings.TrimSpace(cmd.Name()+" "+strings.Join(names, " ")))
+		}
+		return nil
+	}
+}
+
+// selectorAndFiles tells the selector from input files among the arguments of run. The files are there where a shell
+// has expanded a glob that was not quoted: --files takes the first of them, and the others stand behind it.
+func selectorAndFiles(args, files []string) (selector string, all []string, err error) {
+	at := -1
+	for i, arg := range args {
+		if inputs.IsSource(arg) {
+			if at >= 0 {
+				return "", nil, usagef("could not run both %q and %q: one selector a run", args[at], arg)
+			}
+			at = i
+		}
+	}
+	switch {
+	case len(args) == 0:
+		return "", nil, usagef("dtpnode run: no selector given: run SELECTOR --files FILES")
+	case at < 0 && len(args) > 1:
+		return "", nil, usagef("could not find the selector among %d arguments: its source ends in .C, .cxx, .cc or .cpp; is %q one?",
+			len(args), filepath.Base(args[0]))
+	case at < 0:
+		at = 0
+	}
+	if len(args) > 1 && len(files) == 0 {
+		return "", nil, usagef("could not use %q: name input files with --files", args[1-min(at, 1)])
+	}
+	return args[at], append(append(append([]string{}, files...), args[:at]...), args[at+1:]...), nil
+}
