@@ -12,7 +12,12 @@ import (
 // rightful is a cluster of fake nodes, each with the rights that its name says, and the first one with all.
 func rightful(t *testing.T, rights ...string) *cluster {
 	t.Helper()
-	specs := fakeSpecs(t, len(rights)+1)
+	return rightfulOf(t, fakeSpecs(t, len(rights)+1), rights...)
+}
+
+// rightfulOf is rightful with the daemons given.
+func rightfulOf(t *testing.T, specs []nodeSpec, rights ...string) *cluster {
+	t.Helper()
 	dir := t.TempDir()
 	c := &cluster{}
 	for i, spec := range specs {

@@ -87,17 +87,40 @@ type Journal struct {
 
 // Create begins a journal. Where there is one already, the error is fs.ErrExist.
 func Create(path string, head Head) (*Journal, error) {
-	j, err := create(path, head)
+	_, err := os.Lstat(path)
+	if err == nil {
+		err = fs.ErrExist
+	}
+	var j *Journal
+	if errors.Is(err, fs.ErrNotExist) {
+		j, err = create(path, head, nil)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("could not create journal %q: %w", path, err)
 	}
 	return j, nil
 }
 
-func create(path string, head Head) (j *Journal, err error) {
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(fs.ErrExist, err)
+// Before is what the name of a journal ends with that Replace has replaced.
+const Before = ".before"
+
+// Replace puts a journal that begins with a snapshot in the place of the one at path, which is closed: after a crash
+// there is the one or the other, whole. The one of before stays beside it, until the next is replaced.
+func Replace(path string, head Head, begin quorum.Write) (*Journal, error) {
+	_ = os.Remove(path + Before)
+	err := os.Link(path, path+Before)
+	var j *Journal
+	if err == nil {
+		j, err = create(path, head, &begin)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("could not replace journal %q: %w", path, err)
+	}
+	return j, nil
+}
+
+// create makes a journal at path; begin is its first write, nil for none.
+func create(path string, head Head, begin *quorum.Write) (j *Journal, err error) {
 	value, err := encodeHead(head)
 	if err != nil {
 		return nil, err
@@ -130,6 +153,11 @@ func create(path string, head Head) (j *Journal, err error) {
 	})
 	if err != nil {
 		return j, err
+	}
+	if begin != nil {
+		if err := j.write(*begin); err != nil {
+			return j, err
+		}
 	}
 	if err := os.Rename(part, path); err != nil {
 		return j, err

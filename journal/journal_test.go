@@ -525,3 +525,45 @@ func BenchmarkOpen(b *testing.B) {
 		j.Close()
 	}
 }
+
+// TestReplace puts a recovered log in the place of another: what is there before the new one is whole is the old one,
+// and after that the new one, with the old one beside it.
+func TestReplace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := create(t, path)
+	write(t, j, quorum.Hard{Term: 1, Commit: 1}, entry(1, 1, 100))
+	j.Close()
+	self := quorum.NewMember("a", 2)
+	begin := quorum.Write{Hard: quorum.Hard{Term: 9, Commit: 5}, Snapshot: snapshot(5, 5, 10_000), Reset: true}
+	bad := begin
+	bad.Entries = []quorum.Entry{entry(9, 9, 10)}
+	if _, err := journal.Replace(path, head, bad); err == nil {
+		t.Error("a log with a hole takes the place")
+	}
+	if _, _, log, err := open(t, path); err != nil || len(log.Entries) != 1 {
+		t.Fatalf("the old journal is not there any more: %+v, %v", log, err)
+	}
+	n, err := journal.Replace(path, journal.Head{Job: head.Job, Self: self, Voters: head.Voters}, begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, n, quorum.Hard{Term: 9, Commit: 6}, entry(6, 9, 10))
+	n.Close()
+	_, h, log, err := open(t, path)
+	if err != nil || h.Self != self || log.Snapshot == nil || log.Snapshot.Index != 5 || len(log.Entries) != 1 || log.Hard.Term != 9 {
+		t.Errorf("read back: %+v, %+v, %v", h, log, err)
+	}
+	if _, h, _, err := open(t, path+journal.Before); err != nil || h.Self != head.Self {
+		t.Errorf("what was before: %+v, %v", h, err)
+	}
+}
+
+// open reads a journal and closes it.
+func open(t testing.TB, path string) (*journal.Journal, journal.Head, quorum.Log, error) {
+	t.Helper()
+	j, h, log, err := journal.Open(path)
+	if err == nil {
+		err = j.Close()
+	}
+	return j, h, log, err
+}

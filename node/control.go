@@ -85,6 +85,17 @@ func (d *Daemon) routes() http.Handler {
 	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
 	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.cancelFor(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/finish", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "finish") })
+	handle("GET /v1/jobs/{id}/recovery", func(r *http.Request) (any, error) {
+		p, err := d.planRecovery(r.Context(), r.PathValue("id"))
+		return p.Recovery, err
+	})
+	handle("POST /v1/jobs/{id}/recover", func(r *http.Request) (any, error) {
+		var req api.RecoverRequest
+		if err := readJSON(r, &req); err != nil {
+			return nil, err
+		}
+		return d.recoverJob(r.Context(), r.PathValue("id"), req)
+	})
 	handle("POST /v1/shutdown", func(*http.Request) (any, error) { d.askQuit(); return struct{}{}, nil })
 	mux.HandleFunc("GET /v1/jobs/{id}/events", d.handleEvents)
 	mux.HandleFunc("GET /v1/jobs/{id}/logs", d.handleLogs)

@@ -70,6 +70,8 @@ type Daemon struct {
 	called     map[tasks.PeerID]string        // names of all members that there were in this life
 	turns      map[tasks.PeerID]chan struct{} // descriptions being fetched, by submitter
 
+	recoveries map[tasks.JobID]chan string // under way here; told why nothing came of it
+
 	handouts map[string]*handout // of committed partials, by the request's key
 }
 
@@ -84,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), planPlaces: make(chan struct{}, planMost), turns: map[tasks.PeerID]chan struct{}{}, called: map[tasks.PeerID]string{}, handouts: map[string]*handout{},
+		plans: newPlanCache(), planPlaces: make(chan struct{}, planMost), turns: map[tasks.PeerID]chan struct{}{}, called: map[tasks.PeerID]string{}, handouts: map[string]*handout{}, recoveries: map[tasks.JobID]chan string{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.open(ctx); err != nil {
@@ -153,6 +155,7 @@ func (d *Daemon) open(ctx context.Context) error {
 func (d *Daemon) comeBack() []*stray {
 	restored := d.restoreLedgers()
 	strays := d.loadFinished()
+	d.tellAdmins(d.step)
 	for _, e := range d.loadEnds() {
 		d.step(e)
 	}

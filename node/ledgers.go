@@ -99,7 +99,11 @@ func (d *Daemon) ledgerOf(id tasks.JobID) *ledgerCopy {
 // foundLedger makes a copy of a ledger here and tells the engine.
 func (d *Daemon) foundLedger(e engine.FoundLedger) {
 	out := engine.Founded{ID: e.ID, Member: e.Log.Self.ID}
-	c, err := d.makeCopy(e)
+	make := d.makeCopy
+	if e.Log.Snapshot != nil {
+		make = d.recoverCopy
+	}
+	c, err := make(e)
 	if err != nil {
 		d.log.Warn("could not keep a copy of a job's ledger", "job", e.ID.Short(), "reason", err)
 		out.Reason = err.Error()

@@ -135,6 +135,10 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 		d.homeIs(e)
 	case engine.JobEnded:
 		d.jobEnded(e)
+	case engine.NotRecovered:
+		d.notRecovered(e)
+	case engine.Reopened:
+		d.reopened(e.ID)
 	}
 }
 
@@ -187,6 +191,7 @@ func (d *Daemon) listen() {
 			if id := d.net.ID(); !d.net.HasRight(id, p2p.Worker) && !d.net.HasRight(id, p2p.Submitter) {
 				d.post(engine.Expelled{}) // or without any right that a job needs
 			}
+			d.tellAdmins(d.post)
 			d.stopRevoked()
 			d.noteNames()
 		case p2p.Message:

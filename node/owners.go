@@ -67,6 +67,8 @@ type request struct {
 //	stop              -> empty
 //	cancel            -> empty
 //	finish            -> empty: a job that could not be finished is tried again
+//	copy              -> copyReport, JSON: this node's copy of the job's ledger
+//	recover    name, newline, quorum.Link as JSON -> empty: the job goes on from this node's copy of its ledger alone
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
@@ -96,6 +98,16 @@ var requests = map[string]request{
 	}},
 	"finish": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return nil, d.steer(d.ctx, j, "finish")
+	}},
+	"copy": {access: forRule, owner: (*Daemon).copyOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		r, err := d.reportCopy(arg)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(r)
+	}},
+	"recover": {access: forRule, owner: (*Daemon).copyOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return nil, d.recoverOrdered(arg)
 	}},
 	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.sharePartials(arg)

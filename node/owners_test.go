@@ -74,6 +74,8 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"stop":      {rule, nil},
 		"cancel":    {rule, nil},
 		"finish":    {rule, nil},
+		"copy":      {rule, nil},
+		"recover":   {rule, nil},
 		"partials":  {look, nil},
 		"logs":      {look, look},
 		"result":    {look, nil},

@@ -25,7 +25,7 @@ const (
 const endFile = "end"
 
 func (d *Daemon) saveEnd(j *job, e engine.JobEnded) {
-	b, err := wire.Marshal(&engine.Remember{ID: e.ID, Term: e.Term, Result: e.Result})
+	b, err := wire.Marshal(&engine.Remember{ID: e.ID, Term: e.Term, Result: e.Result, Submitter: d.submitterOf(j), Recovery: e.Recovery})
 	if err == nil {
 		err = writeFile(filepath.Join(d.jobsDir(), j.name, endFile), b)
 	}

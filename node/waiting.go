@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -26,25 +27,45 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 		_, leads = p.Leads(id)
 	})
 	names, home := d.memberNames(), j.homeNow()
-	var away []string
+	var away, silent []string
 	for _, m := range v.Members {
-		if !names[m].up {
-			away = append(away, cmp.Or(names[m].name, m))
+		switch name := cmp.Or(names[m].name, d.nameOf(m)); {
+		case !names[m].up:
+			away = append(away, name)
+		case !leads && !v.Majority && !slices.Contains(v.Alive, m):
+			silent = append(silent, name)
 		}
 	}
 	homeless := !leads && !names[home].up
 	switch n := len(v.Members); {
-	case kept && n > 0 && 2*(n-len(away)) <= n:
-		return fmt.Sprintf("of the %d nodes that keep its ledger %s cannot be reached, and most of them are needed", n, strings.Join(away, " and ")),
-			"it goes on by itself when enough of them are back: start dtpnode up there"
+	case kept && n > 0 && 2*(n-len(away)-len(silent)) <= n:
+		return fmt.Sprintf("of the %d nodes that keep its ledger %s, and most of them are needed", n, unreached(away, silent)),
+			"it goes on by itself when enough of them are back: start dtpnode up there. If they are gone for good, " + recoverHint(j.name)
 	case !kept && homeless && home != "":
 		name := cmp.Or(names[home].name, home)
 		return fmt.Sprintf("%s, which leads it, cannot be reached, and its ledger is not kept here", name),
-			"another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " + name + " again"
+			"another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " + name + " again. If the nodes that keep its ledger are gone for good, " + recoverHint(j.name)
 	case homeless:
 		return noHomeYet, "try again in a few seconds"
 	}
 	return "", ""
+}
+
+// unreached says which nodes that keep a ledger are away, and which are there and have lost it.
+func unreached(away, silent []string) string {
+	var parts []string
+	if len(away) > 0 {
+		parts = append(parts, strings.Join(away, " and ")+" cannot be reached")
+	}
+	if len(silent) > 0 {
+		parts = append(parts, strings.Join(silent, " and ")+" did not answer for it, as if it were lost there")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// recoverHint is what a user can do whose job waits for nodes that never come back.
+func recoverHint(name string) string {
+	return "dtpnode recover " + name[:min(12, len(name))] + " goes on from the last copy"
 }
 
 // noHomeYet is why a job waits whose replicas can reach one another.

@@ -14,6 +14,8 @@
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result
 //	POST /v1/jobs/{id}/cancel       drop the job and its results -> Cancellation
 //	POST /v1/jobs/{id}/finish       try again to finish a job that could not be finished
+//	GET  /v1/jobs/{id}/recovery     Recovery: what POST recover would do
+//	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
 //	GET  /v1/jobs/{id}/partials     tar of what is committed: ROOT files, and manifest.json, a Manifest
 //	GET  /v1/jobs/{id}/logs         text: what the job's children printed
 //	GET  /v1/jobs/{id}/result       bytes of the output file
@@ -358,4 +360,41 @@ type Part struct {
 type EntryRanges struct {
 	File   string     `json:"file"`
 	Ranges [][2]int64 `json:"ranges"`
+}
+
+// Recovery is what it means to go on with a job from the copies of its ledger that are left.
+type Recovery struct {
+	ID        string       `json:"id"`
+	Units     int64        `json:"units"`               // wanted
+	Committed int64        `json:"committed"`           // in the newest copy
+	Open      int64        `json:"open"`                // the rest, but for what was given up: what of it was committed runs again
+	Copies    []LedgerCopy `json:"copies"`              // that are left; the first is the newest, from which the job goes on
+	Lost      []LostCopy   `json:"lost"`                // the others
+	Recovered bool         `json:"recovered,omitempty"` // it was recovered before
+}
+
+// LedgerCopy is one copy of a job's ledger.
+type LedgerCopy struct {
+	Node      string    `json:"node"` // peer id
+	Name      string    `json:"name"`
+	Index     uint64    `json:"index"` // of the last entry in its log; with Term it tells which copy is newer
+	Term      uint64    `json:"term"`
+	Committed int64     `json:"committed"` // units
+	Parts     int       `json:"parts"`     // partial results that it names
+	Lacking   int       `json:"lacking"`   // of these, that the node does not have: fetched from whoever has them, else their units run again
+	Written   time.Time `json:"written"`   // when it last changed
+}
+
+// LostCopy is a copy of a job's ledger that nobody tells of.
+type LostCopy struct {
+	Node string `json:"node"` // peer id
+	Name string `json:"name"`
+	Up   bool   `json:"up"` // the node is up, and does not have it any more
+}
+
+// RecoverRequest names the copy to go on from, as Recovery.Copies tells of it.
+type RecoverRequest struct {
+	Node  string `json:"node"`
+	Index uint64 `json:"index"`
+	Term  uint64 `json:"term"`
 }

@@ -140,6 +140,17 @@ func (c *Client) Finish(ctx context.Context, id string) error {
 	return err
 }
 
+// Recovery tells what it means to go on with a job from the copies of its ledger that are left.
+func (c *Client) Recovery(ctx context.Context, id string) (Recovery, error) {
+	return call[Recovery](ctx, c, http.MethodGet, jobPath(id, "/recovery"), nil)
+}
+
+// Recover goes on with a job from a copy of its ledger.
+func (c *Client) Recover(ctx context.Context, id string, from LedgerCopy) error {
+	_, err := call[Recovery](ctx, c, http.MethodPost, jobPath(id, "/recover"), RecoverRequest{Node: from.Node, Index: from.Index, Term: from.Term})
+	return err
+}
+
 // Shutdown makes the daemon leave its cluster politely and stop.
 func (c *Client) Shutdown(ctx context.Context) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/shutdown", nil)

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+func newRecover(g *globals) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "recover JOB",
+		Short: "Go on with a job from the last copy of its ledger",
+		Long: `recover goes on with a job of whose ledger most copies are lost for good, from the newest copy that is left. While
+most of them are only away, the job waits, and goes on by itself when they are back: start ` + "`dtpnode up`" + ` there instead,
+for that loses nothing. What the lost copies had committed and the last one does not know of runs again. Copies that
+come back later are given up, and so is a result that they may have made without the last one.
+
+recover says first what is left and what may run again, and asks; without a terminal it does nothing unless --yes is
+given. It is refused while most copies are there, and for all but the job's submitter and members with the right
+admin. It works on any member that reaches the copies that are left.
+
+Exit status: 0 the job goes on, 1 error, 2 wrong usage.`,
+		Example: "  dtpnode recover 3fa9\n  dtpnode recover 3fa9 --yes",
+		Args:    exactly("JOB"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return runRecover(ctx, g, args[0], yes)
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func runRecover(ctx context.Context, g *globals, id string, yes bool) error {
+	client, err := g.client()
+	if err != nil {
+		return err
+	}
+	r, err := client.Recovery(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !g.json() {
+		showRecovery(g.stderr, r, time.Now())
+	}
+	if !yes {
+		if !term.IsTerminal(int(g.stdin.Fd())) || g.json() {
+			return usagef("could not recover job %s without being told so: give --yes", progress.Short(r.ID))
+		}
+		fmt.Fprintf(g.stderr, "Go on from the copy of %s? [y/N] ", r.Copies[0].Name)
+		if !agreed(g.stdin) {
+			return &api.Error{Message: "nothing was done: the job waits on"}
+		}
+	}
+	if err := client.Recover(ctx, r.ID, r.Copies[0]); err != nil {
+		return err
+	}
+	return g.show(r, func(w io.Writer) {
+		fmt.Fprintf(w, "job %s goes on from the copy of %s: dtpnode attach %s\n", progress.Short(r.ID), r.Copies[0].Name, progress.Short(r.ID))
+	})
+}
+
+// agreed reads an answer; anything but yes is no.
+func agreed(in io.Reader) bool {
+	line, _ := bufio.NewReader(in).ReadString('\n')
+	line = strings.ToLower(strings.TrimSpace(line))
+	return line == "y" || line == "yes"
+}
+
+// showRecovery says what is left of a job, what is lost, and what it means to go on.
+func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
+	fmt.Fprintf(w, "Copies of the ledger of job %s that are left, the newest first:\n", progress.Short(r.ID))
+	for _, c := range r.Copies {
+		fmt.Fprintf(w, "  %s: %s of %s entries are committed; last written %s ago", c.Name, progress.Count(c.Committed), progress.Count(r.Units), progress.Duration(max(now.Sub(c.Written), 0)))
+		if c.Lacking > 0 {
+			fmt.Fprintf(w, "; lacks %d of %d partial results", c.Lacking, c.Parts)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, l := range r.Lost {
+		why := "cannot be reached"
+		if l.Up {
+			why = "is up, and has no copy any more"
+		}
+		fmt.Fprintf(w, "Lost: %s %s.\n", l.Name, why)
+	}
+	first := r.Copies[0]
+	fmt.Fprintf(w, "The job would go on from the copy of %s. %s entries would run, those among them that the lost copies have committed since.\n", first.Name, progress.Count(r.Open))
+	if first.Lacking > 0 {
+		fmt.Fprintf(w, "%d partial results that it lacks are fetched from whoever has them; else their entries run again too.\n", first.Lacking)
+	}
+	fmt.Fprintln(w, "Copies that come back later are given up, and so is a result that they may have made: if they are only away, start dtpnode up there instead.")
+}

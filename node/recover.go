@@ -1,0 +1,426 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/journal"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// A job whose ledger has lost most of its copies for good is recovered in two steps: the node that is asked looks which
+// copies the members have, refuses if those are enough for the job to go on by itself, and says what would be lost
+// (planRecovery); if its user agrees it signs that the job goes on from the newest one, and the node with that does so
+// (recoverHere). Who may is checked here and, for what the signature is worth to others, in package engine.
+
+// copyReport is what a node says of its copy of a job's ledger, in answer to the request "copy".
+type copyReport struct {
+	Name      string          `json:"name"` // the job's
+	ID        tasks.JobID     `json:"id"`
+	Submitter tasks.PeerID    `json:"submitter"`
+	Units     int64           `json:"units"` // wanted
+	Leads     bool            `json:"leads"` // this node leads the job
+	Copy      engine.CopyView `json:"copy"`
+	Parts     int             `json:"parts"`   // partial results that it names
+	Lacking   int             `json:"lacking"` // of these, whose blobs are not here
+	Written   time.Time       `json:"written"` // when the log was last written
+	on        tasks.PeerID    // who told it
+}
+
+// copyOwner finds the submitter of a job by a unique beginning of its name in the first line of arg. It is one of whose
+// ledger this node has a copy, or at least one that it knows.
+func (d *Daemon) copyOwner(arg string) (*job, tasks.PeerID, error) {
+	prefix, _, _ := strings.Cut(arg, "\n")
+	c, err := d.copyBy(prefix)
+	if err == nil {
+		return nil, c.desc.Submitter, nil
+	}
+	if _, owner, unknown := d.knownOwner(prefix); unknown == nil {
+		return nil, owner, nil
+	}
+	return nil, "", err
+}
+
+func (d *Daemon) copyBy(prefix string) (*ledgerCopy, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var found []*ledgerCopy
+	for _, c := range d.copies {
+		if len(prefix) >= 4 && strings.HasPrefix(c.name(), prefix) {
+			found = append(found, c)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, noJob(prefix)
+	case 1:
+		return found[0], nil
+	}
+	return nil, ambiguous(prefix, len(found))
+}
+
+func (c *ledgerCopy) name() string { return hex.EncodeToString(c.desc.Nonce) }
+
+func ambiguous(prefix string, n int) *api.Error {
+	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("%d jobs begin with %q", n, prefix), Hint: "give more of the name"}
+}
+
+// reportCopy describes this node's copy of a job's ledger.
+func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
+	c, err := d.copyBy(prefix)
+	if err != nil {
+		return r, err
+	}
+	ok := false
+	d.ask(func(p *engine.Peer) {
+		r.Copy, ok = p.Copy(c.id)
+		_, r.Leads = p.Leads(c.id)
+	})
+	if !ok {
+		return r, noJob(prefix)
+	}
+	r.Name, r.ID, r.Submitter, r.Units, r.on = c.name(), c.id, c.desc.Submitter, c.desc.Want.Len(), d.net.ID()
+	for _, p := range r.Copy.Parts {
+		if sizeOf(d.keptPath(c.id, p)) != p.Size {
+			r.Lacking++
+		}
+	}
+	if info, err := os.Stat(filepath.Join(c.dir, journalFile)); err == nil {
+		r.Written = info.ModTime()
+	}
+	r.Parts, r.Copy.Parts, r.Copy.Result = len(r.Copy.Parts), nil, nil // they may be long, and are of no use to who asks
+	return r, nil
+}
+
+// copiesOf asks all members that are up for their copies of a job's ledger.
+func (d *Daemon) copiesOf(ctx context.Context, name string) (out []copyReport, err error) {
+	peers := d.upPeers()
+	answers, errs := make([]copyReport, len(peers)+1), make([]error, len(peers)+1)
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i, id := range peers {
+		g.Go(func() error {
+			b, err := d.askPeer(ctx, id, "copy", name)
+			if err == nil {
+				err = json.Unmarshal(b, &answers[i])
+			}
+			answers[i].on, errs[i] = id, err
+			return nil
+		})
+	}
+	last := len(peers)
+	if answers[last], errs[last] = d.reportCopy(name); errs[last] == nil && !d.may(d.net.ID(), answers[last].Submitter, forRule) {
+		errs[last] = d.refusal(answers[last].Name, answers[last].Submitter, forRule)
+	}
+	_ = g.Wait()
+	var refused error
+	for i, err := range errs {
+		switch {
+		case err == nil && d.may(d.net.ID(), answers[i].Submitter, forRule) && tasks.JobID(answers[i].ID).Valid():
+			out = append(out, answers[i])
+		case err != nil && strings.Contains(err.Error(), "only its submitter"):
+			refused = err
+		}
+	}
+	if len(out) == 0 && refused != nil {
+		return nil, &api.Error{Status: http.StatusForbidden, Message: refused.Error()}
+	}
+	return out, nil
+}
+
+// recoveryPlan is what would be done to recover a job.
+type recoveryPlan struct {
+	api.Recovery
+	id     tasks.JobID
+	newest copyReport
+	terms  []uint64 // of all copies
+}
+
+// planRecovery looks which copies of a job's ledger are left, and refuses where no recovery is needed.
+func (d *Daemon) planRecovery(ctx context.Context, name string) (p recoveryPlan, err error) {
+	copies, err := d.copiesOf(ctx, name)
+	if err != nil {
+		return p, err
+	}
+	if len(copies) == 0 {
+		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has a copy of the ledger of a job %q", name),
+			Hint: "start dtpnode up on the nodes that kept it"}
+	}
+	for _, c := range copies {
+		if c.ID != copies[0].ID {
+			return p, ambiguous(name, 2)
+		}
+		p.terms = append(p.terms, c.Copy.Term)
+	}
+	slices.SortFunc(copies, func(a, b copyReport) int { // the newest first
+		return cmp.Or(cmp.Compare(b.Copy.Term, a.Copy.Term), cmp.Compare(b.Copy.Index, a.Copy.Index), cmp.Compare(a.Lacking, b.Lacking), cmp.Compare(a.on, b.on))
+	})
+	p.newest, p.id = copies[0], copies[0].ID
+	if err := d.needless(copies); err != nil {
+		return p, err
+	}
+	names := d.memberNames()
+	called := func(id tasks.PeerID) string { return cmp.Or(names[id].name, d.nameOf(id), id) }
+	n := p.newest
+	p.Recovery = api.Recovery{ID: n.Name, Units: n.Units, Committed: n.Copy.Committed, Open: n.Copy.Open, Recovered: n.Copy.Recovery != nil}
+	for _, c := range copies {
+		p.Copies = append(p.Copies, api.LedgerCopy{Node: c.on, Name: called(c.on), Index: c.Copy.Index, Term: c.Copy.Term,
+			Committed: c.Copy.Committed, Parts: c.Parts, Lacking: c.Lacking, Written: c.Written})
+	}
+	for _, m := range slices.Concat(n.Copy.Seats...) {
+		has := slices.ContainsFunc(copies, func(c copyReport) bool { return c.Copy.Member == m })
+		if !has && !slices.ContainsFunc(p.Lost, func(l api.LostCopy) bool { return l.Node == m.Peer }) {
+			p.Lost = append(p.Lost, api.LostCopy{Node: m.Peer, Name: called(m.Peer), Up: names[m.Peer].up})
+		}
+	}
+	return p, nil
+}
+
+// needless says, of copies with the newest first, why the job needs no recovery, if so.
+func (d *Daemon) needless(copies []copyReport) error {
+	short := copies[0].Name[:12]
+	for _, c := range copies {
+		if c.Leads {
+			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: %s leads it, so it goes on by itself", short, d.nameOf(c.on)), Hint: "dtpnode status " + short}
+		}
+	}
+	majority, alive := true, []tasks.PeerID(nil)
+	for _, set := range copies[0].Copy.Seats {
+		n := 0
+		for _, m := range set {
+			if i := slices.IndexFunc(copies, func(c copyReport) bool { return c.Copy.Member == m }); i >= 0 {
+				n++
+				alive = append(alive, m.Peer)
+			}
+		}
+		majority = majority && 2*n > len(set)
+	}
+	if !majority {
+		for _, c := range copies { // who was heard a moment ago may be back at once
+			if c.Copy.Majority {
+				majority, alive = true, c.Copy.Alive
+			}
+		}
+	}
+	if !majority {
+		return nil
+	}
+	slices.Sort(alive)
+	return &api.Error{Status: http.StatusConflict,
+		Message: fmt.Sprintf("could not recover job %s: most of the nodes that keep its ledger are alive, or were seconds ago: %s", short, strings.Join(d.names(slices.Compact(alive)), ", ")),
+		Hint:    "it goes on by itself within seconds, or try again then"}
+}
+
+// recoverJob has a job go on from the copy that its user has agreed to.
+func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.RecoverRequest) (api.Recovery, error) {
+	p, err := d.planRecovery(ctx, name)
+	if err != nil {
+		return p.Recovery, err
+	}
+	n := p.newest
+	if best := p.Copies[0]; best.Node != agreed.Node || best.Index != agreed.Index || best.Term != agreed.Term {
+		return p.Recovery, &api.Error{Status: http.StatusConflict, Message: "could not recover the job: another copy than before is the newest now, that of " + best.Name, Hint: "ask again"}
+	}
+	conf, err := quorum.NextRecovery(quorum.NewMember(n.on, uint64(time.Now().UnixNano())), p.terms...)
+	if err != nil {
+		return p.Recovery, err
+	}
+	link := quorum.Link{Conf: conf, Sigs: []quorum.Signature{{By: d.net.ID(), Sig: d.net.Sign(engine.RecoveryText(p.id, conf))}}}
+	d.log.Warn("has a job recovered from its last copy", "job", n.Name[:12], "node", n.on, "entry", n.Copy.Index, "term", n.Copy.Term)
+	if n.on == d.net.ID() {
+		return p.Recovery, d.recoverHere(ctx, n.Name, link)
+	}
+	b, err := json.Marshal(link)
+	if err != nil {
+		return p.Recovery, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, recoverWait+askWait)
+	defer cancel()
+	_, err = d.net.Request(ctx, n.on, "recover", append([]byte(n.Name+"\n"), b...))
+	return p.Recovery, err
+}
+
+// recoverWait is how long a copy may take to lead its job.
+const recoverWait = 10 * time.Second
+
+// recoverOrdered goes on with a job as another member asks: by the job's name and a link, as JSON on a line of its own.
+func (d *Daemon) recoverOrdered(arg string) error {
+	name, text, _ := strings.Cut(arg, "\n")
+	var l quorum.Link
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return fmt.Errorf("could not read who has signed the recovery: %w", err)
+	}
+	return d.recoverHere(d.ctx, name, l)
+}
+
+// recoverHere goes on with a job from this node's copy of its ledger.
+func (d *Daemon) recoverHere(ctx context.Context, name string, l quorum.Link) error {
+	if err := l.RecoveryConf(); err != nil {
+		return fmt.Errorf("could not recover: %w", err)
+	}
+	c, err := d.copyBy(name)
+	if err != nil {
+		return err
+	}
+	no := make(chan string, 1)
+	d.mu.Lock()
+	busy := d.recoveries[c.id] != nil
+	if !busy {
+		d.recoveries[c.id] = no
+	}
+	d.mu.Unlock()
+	if busy {
+		return &api.Error{Status: http.StatusConflict, Message: "the job is being recovered just now", Hint: "dtpnode status " + c.name()[:12]}
+	}
+	defer func() {
+		d.mu.Lock()
+		delete(d.recoveries, c.id)
+		d.mu.Unlock()
+	}()
+	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", c.name()[:12], "signed by", l.Sigs[0].By)
+	d.post(engine.Recover{ID: c.id, Link: l, Result: d.keepsResult(c)})
+	ctx, cancel := context.WithTimeout(ctx, recoverWait)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case why := <-no:
+			return &api.Error{Status: http.StatusConflict, Message: "could not recover the job: " + why, Hint: "dtpnode status " + c.name()[:12]}
+		case <-ctx.Done():
+			return &api.Error{Status: http.StatusServiceUnavailable, Message: "the job is recovered, and nobody leads it yet", Hint: "dtpnode status " + c.name()[:12]}
+		case <-tick.C:
+			if d.leadsAs(c.id, l) {
+				return nil
+			}
+		}
+	}
+}
+
+// leadsAs reports whether this node leads a job by a recovery, or the job has ended by it.
+func (d *Daemon) leadsAs(id tasks.JobID, l quorum.Link) (yes bool) {
+	var v engine.LedgerView
+	d.ask(func(p *engine.Peer) {
+		v, _ = p.Ledger(id)
+		_, yes = p.Leads(id)
+	})
+	j := d.byID(id)
+	return v.Self == l.Conf.Voters[0] && (yes || v.Ended) || j != nil && j.final()
+}
+
+// keepsResult reports whether the result that a copy's record names is here.
+func (d *Daemon) keepsResult(c *ledgerCopy) bool {
+	var v engine.CopyView
+	d.ask(func(p *engine.Peer) { v, _ = p.Copy(c.id) })
+	return v.Result != nil && verify(d.resultPath(c.name()), v.Result.SHA256) == nil
+}
+
+// notRecovered tells who waits that nothing came of a recovery; called by the loop alone.
+func (d *Daemon) notRecovered(e engine.NotRecovered) {
+	d.log.Warn("could not recover a job", "job", e.ID.Short(), "reason", e.Reason)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if no := d.recoveries[e.ID]; no != nil {
+		select {
+		case no <- e.Reason:
+		default:
+		}
+	}
+}
+
+// recoverCopy begins a copy anew with the log of a recovery, in place of the one that is here.
+func (d *Daemon) recoverCopy(e engine.FoundLedger) (*ledgerCopy, error) {
+	old := d.ledgerOf(e.ID)
+	if old == nil {
+		return nil, errors.New("this node has no copy of the job's ledger any more")
+	}
+	c := &ledgerCopy{id: old.id, dir: old.dir, brief: old.brief, desc: old.desc}
+	head, err := wire.Marshal(&c.brief)
+	if err != nil {
+		return nil, err
+	}
+	d.closeCopy(e.ID)
+	path := filepath.Join(c.dir, journalFile)
+	c.journal, err = journal.Replace(path, journal.Head{Job: head, Self: e.Log.Self, Voters: e.Log.Voters},
+		quorum.Write{Hard: e.Log.Hard, Snapshot: e.Log.Snapshot, Reset: true})
+	if err != nil { // it goes on with what it was
+		again, _, _, bad := journal.Open(path)
+		if bad != nil {
+			return nil, errors.Join(err, bad)
+		}
+		old.journal = again
+		d.openCopy(old)
+		return nil, err
+	}
+	d.openCopy(c)
+	return c, nil
+}
+
+// reopened takes the end of a job back that its ledger does not have: another copy counts. Called by the loop alone.
+func (d *Daemon) reopened(id tasks.JobID) {
+	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
+	for _, file := range files {
+		var e engine.Remember
+		if b, err := os.ReadFile(file); err != nil || wire.Unmarshal(b, &e) != nil || e.ID != id {
+			continue
+		}
+		dir := filepath.Dir(file)
+		name := filepath.Base(dir)
+		var saved savedStatus
+		b, err := os.ReadFile(filepath.Join(dir, statusFile))
+		ours := err == nil && json.Unmarshal(b, &saved) == nil && saved.Ours
+		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it", "job", name[:min(12, len(name))])
+		d.mu.Lock()
+		delete(d.byName, name)
+		d.mu.Unlock()
+		d.blobs.removeUnder(dir)
+		if err := os.RemoveAll(dir); err != nil {
+			d.log.Error("could not remove the end of a job", "dir", dir, "reason", err)
+		}
+		if ours {
+			d.owedAgain(saved)
+		}
+	}
+}
+
+// owedAgain follows a job of this node's user whose end was taken back.
+func (d *Daemon) owedAgain(saved savedStatus) {
+	saved.Owed = cmp.Or(saved.Owed, saved.Output)
+	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
+	d.mu.Lock()
+	s := d.newStray(saved, false)
+	d.mu.Unlock()
+	d.spawn(func() {
+		d.saveStatus(s.job)
+		d.followStrays([]*stray{s})
+	})
+}
+
+// tellAdmins tells the engine whose signatures count for the jobs of all.
+func (d *Daemon) tellAdmins(tell func(engine.Event)) {
+	var ids []tasks.PeerID
+	for _, m := range d.net.Members() {
+		if d.net.HasRight(m.ID, p2p.Admin) {
+			ids = append(ids, m.ID)
+		}
+	}
+	slices.Sort(ids)
+	tell(engine.Admins{IDs: ids})
+}
