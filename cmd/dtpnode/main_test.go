@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/internal/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -71,11 +72,14 @@ func startDaemon(t *testing.T) *daemon {
 	return d
 }
 
+// submitted is when the fake daemon's jobs were: so long ago that their age keeps its width for years.
+var submitted = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
 func job(id string) api.JobStatus {
 	return api.JobStatus{
 		ID: id, Selector: "/ana/DiMuon.C", HomeName: "first", State: api.JobState(id), Units: 4_000_000, Done: 1_000_000,
 		Committed: 1_000_000, Seconds: 2.5, Rate: 400_000, Error: "could not X", Hint: "do Y",
-		Submitted: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
+		Submitted: submitted,
 		Nodes:     []api.NodeWork{{Name: "first", Units: 1_000_000, Rate: 400_000, Packets: 9, Up: true}},
 	}
 }
@@ -392,7 +396,9 @@ func TestTables(t *testing.T) {
 		if got.code != exitDone {
 			t.Errorf("%q: got %+v", args, got)
 		}
-		golden(t, strings.ReplaceAll(strings.Join(args, "-"), "---output-", ".")+".txt", got.stdout)
+		age := progress.Age(time.Since(submitted)) // of the jobs in the list
+		text := strings.ReplaceAll(got.stdout, " "+age+" ", " "+strings.Repeat("x", len(age))+" ")
+		golden(t, strings.ReplaceAll(strings.Join(args, "-"), "---output-", ".")+".txt", text)
 	}
 	if call := <-d.calls; call != "revoke 12D3KooWsecond" {
 		t.Errorf("called %q", call)
@@ -472,6 +478,49 @@ func TestExitCode(t *testing.T) {
 	}
 	if got := exitCode(submit.ErrDetached); got != exitInterrupted {
 		t.Errorf("detached: %d", got)
+	}
+}
+
+// TestChooseJobs: the newest first; of the ended ones only so many, unless they are asked for.
+func TestChooseJobs(t *testing.T) {
+	var jobs []api.JobStatus
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 15 {
+		jobs = append(jobs, api.JobStatus{ID: fmt.Sprint("e", i), State: api.Done, Submitter: "me", Submitted: at.Add(time.Duration(i) * time.Hour)})
+	}
+	jobs = append(jobs, api.JobStatus{ID: "r", State: api.Running, Submitter: "you", Submitted: at}, api.JobStatus{ID: "w", State: api.Waiting, Submitter: "me", Submitted: at.Add(-time.Hour)})
+	ids := func(o psOptions) string {
+		shown, left := o.choose(jobs, "me")
+		out := fmt.Sprint(left, ":")
+		for _, j := range shown {
+			out += " " + j.ID
+		}
+		return out
+	}
+	for want, o := range map[string]psOptions{
+		"5: e14 e13 e12 e11 e10 e9 e8 e7 e6 e5 r w":                {},
+		"0: e14 e13 e12 e11 e10 e9 e8 e7 e6 e5 e4 e3 e2 e1 e0 r w": {all: true},
+		"0: r w":     {states: []string{"running", "waiting"}},
+		"0: w":       {states: []string{"running", "waiting"}, mine: true},
+		"0: e14 e13": {number: 2},
+	} {
+		if got := ids(o); got != want {
+			t.Errorf("%+v: %s, want %s", o, got, want)
+		}
+	}
+}
+
+// TestShortIDs: as short as tells the members apart, and each finds its own.
+func TestShortIDs(t *testing.T) {
+	members := []api.Member{{ID: "12D3KooWabcdefgh1"}, {ID: "12D3KooWabcdefgh2"}, {ID: "12D3KooWx"}, {ID: "other"}}
+	short := shortIDs(members)
+	for _, m := range members {
+		if got, err := findMember(members, short[m.ID]); err != nil || got.ID != m.ID {
+			t.Errorf("%s is shown as %q, which finds %v, %v", m.ID, short[m.ID], got.ID, err)
+		}
+	}
+	if short["12D3KooWabcdefgh1"] != "abcdefgh1" {
+		t.Errorf("%v", short)
 	}
 }
 

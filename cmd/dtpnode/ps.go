@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,26 +15,53 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
+// psOptions say which jobs are listed.
+type psOptions struct {
+	all, mine bool
+	states    []string
+	number    int
+}
+
+// endedShown is how many of the ended jobs ps lists, unless it is told otherwise.
+const endedShown = 10
+
 func newPs(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var opts psOptions
+	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "List jobs",
-		Long: `ps lists the jobs of all members that answer: those that run, and the newest of those that have ended. Of jobs
-of other members it shows whose they are and their state; more with the right read or admin. A job that waits, since
-most of the nodes that keep its ledger cannot be reached, is listed with the reason.
+		Long: `ps lists the jobs of all members that answer, the newest first: those that run or wait, and the newest of those that
+have ended. Of jobs of other members it shows whose they are and their state; more with the right read or admin. A job
+that waits, since most of the nodes that keep its ledger cannot be reached, is listed with the reason.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
-		Example: "  dtpnode ps\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
+		Example: "  dtpnode ps --mine --state running,waiting\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return runPs(ctx, g)
+			return runPs(ctx, g, opts)
 		},
 	}
+	f := cmd.Flags()
+	f.BoolVarP(&opts.all, "all", "a", false, fmt.Sprintf("all jobs that ended too, not the newest %d alone", endedShown))
+	f.BoolVar(&opts.mine, "mine", false, "only jobs that were submitted on this host")
+	f.StringSliceVar(&opts.states, "state", nil, "only jobs in these `states`, e.g. running,waiting,failed")
+	f.IntVarP(&opts.number, "last", "l", 0, "only the newest `n` jobs")
+	return cmd
 }
 
-func runPs(ctx context.Context, g *globals) error {
+func runPs(ctx context.Context, g *globals, opts psOptions) error {
+	if opts.number < 0 {
+		return usagef("could not use --last %d: want at least 1", opts.number)
+	}
+	for i, s := range opts.states {
+		s = strings.ReplaceAll(s, "-", " ") // "cannot finish" is two words
+		opts.states[i] = s
+		if !slices.Contains(api.States(), api.JobState(s)) {
+			return usagef("could not use --state %s: want one of %s", s, joined(api.States()))
+		}
+	}
 	client, err := g.client()
 	if err != nil {
 		return err
@@ -41,24 +70,67 @@ func runPs(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	if jobs == nil {
-		jobs = []api.JobStatus{} // [] in JSON, not null
+	self := ""
+	if opts.mine {
+		st, err := client.Status(ctx)
+		if err != nil {
+			return err
+		}
+		self = st.ID
 	}
-	return g.show(jobs, func(w io.Writer) { printJobs(w, jobs) })
+	shown, left := opts.choose(jobs, self)
+	return g.show(shown, func(w io.Writer) {
+		printJobs(w, shown, time.Now())
+		if left > 0 {
+			fmt.Fprintf(w, "and %d that ended earlier: dtpnode ps --all\n", left)
+		}
+	})
 }
 
-func printJobs(w io.Writer, jobs []api.JobStatus) {
-	tw := progress.Table(w)
-	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tEVENTS\tDONE\tEVENTS/S\tTIME\tHOME\tSUBMITTER\t")
+// choose picks the jobs to be listed, the newest first, and counts the ended ones that were left out for their number.
+func (o psOptions) choose(jobs []api.JobStatus, self string) (shown []api.JobStatus, left int) {
+	jobs = slices.Clone(jobs)
+	slices.SortStableFunc(jobs, func(a, b api.JobStatus) int { return b.Submitted.Compare(a.Submitted) })
+	shown = []api.JobStatus{} // [] in JSON, not null
+	ended := 0
 	for _, j := range jobs {
+		switch {
+		case o.mine && j.Submitter != self,
+			len(o.states) > 0 && !slices.Contains(o.states, string(j.State)),
+			o.number > 0 && len(shown) == o.number:
+			continue
+		case j.State.Final() && !o.all && o.number == 0 && len(o.states) == 0:
+			if ended++; ended > endedShown {
+				left++
+				continue
+			}
+		}
+		shown = append(shown, j)
+	}
+	return shown, left
+}
+
+func joined(states []api.JobState) string {
+	words := make([]string, len(states))
+	for i, s := range states {
+		words[i] = string(s)
+	}
+	return strings.Join(words, ", ")
+}
+
+func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
+	tw := progress.Table(w)
+	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tDONE\tEVENTS\tEVENTS/S\tTIME\tAGE\tSUBMITTER\tHOME\t")
+	for _, j := range jobs {
+		age := progress.Age(now.Sub(j.Submitted))
 		if j.Private != "" {
-			fmt.Fprintf(tw, "%s\t-\t%s\t-\t-\t-\t%s\t%s\t%s\t\n", progress.Short(j.ID), j.State, progress.Seconds(j.Seconds),
-				progress.Clean(j.HomeName), progress.Clean(submitter(j)))
+			fmt.Fprintf(tw, "%s\t-\t%s\t-\t-\t-\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID), j.State, progress.Seconds(j.Seconds), age,
+				progress.Clean(submitter(j)), progress.Clean(j.HomeName))
 			continue
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID),
-			progress.Clean(filepath.Base(j.Selector)), j.State, progress.Count(j.Units), progress.Share(j),
-			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), progress.Clean(j.HomeName), progress.Clean(submitter(j)))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID),
+			progress.Clean(filepath.Base(j.Selector)), j.State, progress.Share(j), progress.Count(j.Units),
+			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), age, progress.Clean(submitter(j)), progress.Clean(j.HomeName))
 	}
 	tw.Flush()
 	for _, j := range jobs {

@@ -74,6 +74,21 @@ func Seconds(s float64) string {
 	return Duration(time.Duration(s * float64(time.Second)))
 }
 
+// Age is how long ago something was, in its largest unit: 12s, 5m, 3h, 8d.
+func Age(d time.Duration) string {
+	switch {
+	case d < 0 || d > 100*365*24*time.Hour:
+		return "?"
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + "s"
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + "m"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + "h"
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + "d"
+}
+
 // Percent is the whole per cents of done in total. It says 100 only when all is done.
 func Percent(done, total int64) string {
 	if total <= 0 {

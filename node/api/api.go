@@ -46,6 +46,11 @@ const (
 	Cancelled    JobState = "cancelled"
 )
 
+// States are all of them, in order.
+func States() []JobState {
+	return []JobState{Preparing, Running, Waiting, Merging, Done, CannotFinish, Partial, Failed, Cancelled}
+}
+
 // Final reports whether a job in state s will not change any more.
 func (s JobState) Final() bool {
 	return s == Done || s == Partial || s == Failed || s == Cancelled
