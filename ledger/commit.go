@@ -100,6 +100,7 @@ func (h *Home) judge(p merge.Partial) merge.Verdict {
 func (h *Home) answer(p merge.Partial, v merge.Verdict) {
 	switch v {
 	case merge.Duplicate:
+		h.compare(p)
 		h.counts.Duplicates++
 		h.emit(Accept{To: p.Holder, ID: p.ID})
 	case merge.Overlap, merge.Wrong:
@@ -435,6 +436,7 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 		}
 	}
 	h.addKeep(k)
+	h.sample(p)
 	if !h.restOld {
 		h.rest = h.rest.Minus(p.Cover)
 	}

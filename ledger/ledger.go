@@ -48,6 +48,7 @@ type Config struct {
 	MaxBlobs   int           // committed partials at most: commits wait beyond; default MaxBlobs
 	FoldFloor  int64         // bytes of committed partials up to which only their number counts; default 16 MiB
 	FoldWait   time.Duration // a merge of committed partials must be made by then; default 10 min
+	Sampling   Sampling      `json:"-"` // checks what workers compute; nil for nobody
 }
 
 // MaxBlobs is how many partials of a job are committed at once at most.
