@@ -37,6 +37,7 @@ type Config struct {
 	Found    time.Duration // commits of a new job wait so long for its replicas; default 3 s
 	Keep     int64         // bytes of partials not yet committed that may be kept here; 0 for no bound
 	Linger   time.Duration // replicas of a job that is over serve the others for so long; default 2 s
+	Unsealed time.Duration // or so long, while the end is not proven to others; default 10 min
 }
 
 // Message is what peers send each other: exactly one field besides Job and Term is set. It may be lost,
@@ -68,15 +69,16 @@ type Message struct {
 	Frame    []byte    `msgpack:"l3,omitempty"` // between replicas: the replicated log's own (package quorum)
 	Keep     *Keep     `msgpack:"k1,omitempty"` // home to a replica: keep this blob
 	Kept     *Kept     `msgpack:"k2,omitempty"` // answer
-	Ended    *Ended    `msgpack:"z,omitempty"`  // to a replica that does not know yet that the job is over
+	Ended    *Ended    `msgpack:"z,omitempty"`  // the job is over, proven
 
 	Recovery *quorum.Link `msgpack:"v,omitempty"` // the job's ledger was recovered: signed by who may (recover.go)
 }
 
-// Moved tells who leads a job.
+// Moved tells whom its sender takes for a job's home, and asks for what is newer.
 type Moved struct {
-	Home tasks.PeerID `msgpack:"h"`
-	Term uint64       `msgpack:"t"`
+	Home  tasks.PeerID    `msgpack:"h"` // empty for nobody
+	Term  uint64          `msgpack:"t"`
+	Proof *quorum.Mandate `msgpack:"p,omitempty"` // of that, if the sender has it
 }
 
 // Enlist asks a node to become a replica of a job's ledger: a member of a log that began with Voters. The node
@@ -85,6 +87,7 @@ type Enlist struct {
 	Nonce  uint64          `msgpack:"n"` // of the home, for the answer
 	Voters []quorum.Member `msgpack:"v"`
 	Not    uint64          `msgpack:"g,omitempty"` // the member that the node was, which has been removed
+	Proof  *quorum.Mandate `msgpack:"p"`           // that the sender leads the job in the message's term
 }
 
 // Enlisted answers Enlist.
@@ -120,9 +123,18 @@ type Kept struct {
 	Member uint64   `msgpack:"m,omitempty"` // that keeps it: a copy goes with its member
 }
 
-// Ended tells how a job ended.
+// Ended tells how a job ended, and proves it. Those who take no result from it are told its sum alone.
 type Ended struct {
-	Result ledger.Result `msgpack:"r"`
+	Sum     string         `msgpack:"h"`           // of the result: ledger.Result.Sum
+	Units   int64          `msgpack:"u"`           // in the result
+	Missing int64          `msgpack:"m"`           // set aside
+	Result  *ledger.Result `msgpack:"r,omitempty"` // nil if only its sum is told
+	Seal    *quorum.Seal   `msgpack:"s"`           // of a majority of the ledger's voters, under all but itself and Result
+}
+
+// Text is what a seal of the end is under.
+func (e *Ended) Text() []byte {
+	return fmt.Appendf(nil, "dtpnode end\x00%s\x00%d\x00%d", e.Sum, e.Units, e.Missing)
 }
 
 // Order is a word without arguments from a home.
@@ -133,7 +145,6 @@ const (
 	NoOrder   Order = iota
 	OrderStop       // wind up, offer what you have
 	OrderShun       // hand this job's work back
-	OrderOver       // the job has ended: forget it
 	OrderRest       // the result is being made, or the job given up: forget all work
 )
 
@@ -141,6 +152,8 @@ const (
 type Open struct {
 	Home  tasks.PeerID  `msgpack:"h"`
 	Every time.Duration `msgpack:"e"` // between reports
+	// Proof is that the home leads the job in the message's term.
+	Proof *quorum.Mandate `msgpack:"p"`
 }
 
 // Told answers Gather, at once and again when there is news.
@@ -180,13 +193,13 @@ type Peer struct {
 	out    []Effect
 	loop   []Message // to this peer itself
 	sched  *steal.Scheduler
-	jobs   []*jobState // in order of arrival
-	peers  map[tasks.PeerID]int
+	jobs   []*jobState           // in order of arrival
+	peers  map[tasks.PeerID]int  // their slots
+	rules  map[tasks.PeerID]bool // who may submit jobs
 	gens   map[steal.GenID]*genState
 	seq    uint64
-	over   map[tasks.JobID]pastJob // jobs that are over
+	ends   ends // of jobs that are over
 	admins []tasks.PeerID
-	ended  endedJobs
 	left   bool
 	leave  bool
 	full   bool          // of partials
@@ -205,24 +218,28 @@ type jobState struct {
 	parts *merge.Local
 	lead  *ledger.Home // nil unless this is the home
 	replica
-	sight    sight
-	gone     map[life]ledger.Stats // of nodes that went, for display
-	failures []ledger.Failure
-	failSeq  uint64
-	blamed   tasks.Cover // of failures not yet acknowledged
-	stats    ledger.Stats
-	sealed   int64 // size of the largest output of a generation here
-	kills    int   // generations killed from outside
-	reported time.Duration
-	next     time.Duration // report, at the latest
-	every    time.Duration // between reports
-	heard    time.Duration // from the home
-	urgent   bool          // report now
-	news     bool          // report now, if there are few nodes
-	spread   bool          // reports come at a time that is this node's own
-	opened   time.Duration // when last announced, by the home
-	leads    time.Duration // since when this peer is the home
-	stopped  bool
+	proven
+	proof     *Ended         // that came from elsewhere and ended the job here
+	endProven bool           // its end is
+	spares    []tasks.PeerID // that keep the result beside the replicas
+	sight     sight
+	gone      map[life]ledger.Stats // of nodes that went, for display
+	failures  []ledger.Failure
+	failSeq   uint64
+	blamed    tasks.Cover // of failures not yet acknowledged
+	stats     ledger.Stats
+	sealed    int64 // size of the largest output of a generation here
+	kills     int   // generations killed from outside
+	reported  time.Duration
+	next      time.Duration // report, at the latest
+	every     time.Duration // between reports
+	heard     time.Duration // from the home
+	urgent    bool          // report now
+	news      bool          // report now, if there are few nodes
+	spread    bool          // reports come at a time that is this node's own
+	opened    time.Duration // when last announced, by the home
+	leads     time.Duration // since when this peer is the home
+	stopped   bool
 }
 
 // life is one run of a peer: after a restart it counts anew.
@@ -255,7 +272,7 @@ func New(cfg Config) (*Peer, error) {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&cfg.Silent, 10 * time.Minute}, {&cfg.Replace, 10 * time.Second}, {&cfg.Found, 3 * time.Second}, {&cfg.Linger, 2 * time.Second}} {
+	}{{&cfg.Silent, 10 * time.Minute}, {&cfg.Replace, 10 * time.Second}, {&cfg.Found, 3 * time.Second}, {&cfg.Linger, 2 * time.Second}, {&cfg.Unsealed, 10 * time.Minute}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
@@ -269,7 +286,7 @@ func New(cfg Config) (*Peer, error) {
 		return nil, fmt.Errorf("could not set up peer: %w", err)
 	}
 	return &Peer{cfg: cfg, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{},
-		gens: map[steal.GenID]*genState{}, over: map[tasks.JobID]pastJob{}, seq: cfg.Boot << 24}, nil
+		rules: map[tasks.PeerID]bool{}, gens: map[steal.GenID]*genState{}, ends: ends{of: map[tasks.JobID]*end{}}, seq: cfg.Boot << 24}, nil
 }
 
 // Step takes one event at time now and returns what is to be done.

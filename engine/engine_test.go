@@ -25,7 +25,46 @@ func testJob(t interface{ Fatal(...any) }) *tasks.Job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), Submitter: "n0"}
+	return &tasks.Job{Protocol: tasks.Protocol, Submitter: "h", Data: *data, Want: data.Space()}
+}
+
+// open is how h, the job's submitter, or who has taken its place, announces the job.
+func open(home tasks.PeerID, term uint64) Message {
+	return Message{Job: jobID, Term: term, Open: &Open{Home: home, Proof: mandate(home, term)}}
+}
+
+// founders are the job's first voters in these tests, and then its replicas.
+var (
+	founders = []quorum.Member{quorum.NewMember("h", 1)}
+	replicas = []quorum.Member{founders[0], quorum.NewMember("r", 1), quorum.NewMember("s", 1)}
+)
+
+// mandate proves that a peer leads the job in a term: h as its founder, and others as voted for by h, r and s.
+func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
+	if home == "h" && term <= 1 {
+		m := quorum.Alone(testKeys(home), groupName(jobID), founders[0])
+		return &m
+	}
+	conf := quorum.Conf{Seq: 1, Term: 1, Voters: slices.Clone(replicas)}
+	m := &quorum.Mandate{Term: term, Leader: quorum.NewMember(home, 1).ID, Chain: quorum.Chain{Founders: founders}}
+	if conf.Voters[1].Peer != home && home != "h" {
+		conf.Voters[1] = quorum.NewMember(home, 1)
+	}
+	m.Chain.Links = []quorum.Link{{Conf: conf, Sigs: []quorum.Signature{{By: "h", Sig: testKeys("h").Sign(quorum.ConfText(groupName(jobID), conf))}}}}
+	for _, v := range conf.Voters[:2] {
+		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: testKeys(v.Peer).Sign(quorum.VoteText(groupName(jobID), term, m.Leader, v.ID))})
+	}
+	return m
+}
+
+// ended is the job's end as these peers have signed it, of whom h is the only founder.
+func ended(result *ledger.Result, by ...tasks.PeerID) *Ended {
+	e := &Ended{Sum: result.Sum(), Units: units, Result: result}
+	e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: founders}}
+	for _, p := range by {
+		e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: testKeys(p).Sign(quorum.SealText(groupName(jobID), e.Text()))})
+	}
+	return e
 }
 
 // rig drives one peer: its children and blobs are modelled, and do everything at once.
@@ -124,7 +163,7 @@ func member(t *testing.T) *rig {
 	for _, id := range []tasks.PeerID{"h", "x"} {
 		r.step(PeerUp{ID: id, Slots: 1})
 	}
-	r.step(Recv{From: "h", Msg: Message{Job: jobID, Open: &Open{Home: "h"}}})
+	r.step(Recv{From: "h", Msg: open("h", 1)})
 	r.step(Prepared{ID: jobID, Job: testJob(t)})
 	r.step(Recv{From: "h", Msg: Message{Steal: &steal.Message{Grant: &steal.Grant{ID: 9, Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 50))}}}})
 	r.pass(time.Second)
@@ -139,9 +178,8 @@ func TestOnlyTheHomeIsObeyed(t *testing.T) {
 		"try":    {Try: &seen},
 		"stop":   {Order: OrderStop},
 		"shun":   {Order: OrderShun},
-		"over":   {Order: OrderOver},
 	} {
-		m.Job = jobID
+		m.Job, m.Term = jobID, 1
 		home, other := member(t), member(t)
 		if m.Answer != nil {
 			m.Answer.ID = offered(t, home)
@@ -188,7 +226,7 @@ func TestReportsFitInAMessage(t *testing.T) {
 			for _, f := range s.Msg.Report.Failures {
 				told[f.Seq], ack.Failures = true, f.Seq
 			}
-			r.step(Recv{From: "h", Msg: Message{Job: jobID, Ack: ack}})
+			r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Ack: ack}})
 		}
 	}
 	if len(told) != failures || len(j.failures) != 0 {
@@ -428,7 +466,7 @@ func TestHostileMessagesDoNotPanicAMember(t *testing.T) {
 		r := newRig(t, "m")
 		r.step(PeerUp{ID: "h", Slots: 1})
 		r.step(PeerUp{ID: "x", Slots: 1})
-		r.step(Recv{From: "h", Msg: Message{Job: jobID, Open: &Open{Home: "h"}}})
+		r.step(Recv{From: "h", Msg: open("h", 1)})
 		r.step(Prepared{ID: jobID, Job: testJob(t)})
 		for range rapid.IntRange(1, 30).Draw(t, "messages") {
 			from := rapid.SampledFrom([]tasks.PeerID{"h", "x", "stranger"}).Draw(t, "from")

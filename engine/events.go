@@ -17,10 +17,12 @@ type Event interface{ isEvent() }
 type (
 	// Tick lets time-outs pass; due when Wake says so.
 	Tick struct{}
-	// PeerUp tells of a connected member; Slots is 0 for one without the right to work.
+	// PeerUp tells of a connected member; Slots is 0 for one without the right to work. Members that may submit jobs
+	// are preferred as replicas, for a home can spoil its job: they could do that to jobs of their own anyway.
 	PeerUp struct {
-		ID    tasks.PeerID
-		Slots int
+		ID      tasks.PeerID
+		Slots   int
+		Submits bool
 	}
 	// PeerDown tells that a member is not reachable.
 	PeerDown struct{ ID tasks.PeerID }
@@ -35,6 +37,12 @@ type (
 		ID   tasks.JobID
 		Job  *tasks.Job
 		Rate float64
+	}
+	// Described comes before the answer to Prepare, as soon as the description is here and checked: its hash is the
+	// job's name, and its submitter has signed it and may submit.
+	Described struct {
+		ID  tasks.JobID
+		Job *tasks.Job
 	}
 	// Prepared answers Prepare: Job is checked and its selector ready to run here.
 	Prepared struct {
@@ -188,9 +196,9 @@ type (
 	}
 	// Remember tells of a job that ended in an earlier life of this peer: others may still ask for it.
 	Remember struct {
-		ID     tasks.JobID   `msgpack:"i"`
-		Term   uint64        `msgpack:"t"`
-		Result ledger.Result `msgpack:"r"`
+		ID    tasks.JobID `msgpack:"i"`
+		Term  uint64      `msgpack:"t"`
+		Ended Ended       `msgpack:"z"` // with its result and its seal
 		// Submitter is the job's, where it is known.
 		Submitter tasks.PeerID `msgpack:"s,omitempty"`
 		Recovery  *quorum.Link `msgpack:"v,omitempty"` // of its ledger, nil for none
@@ -220,6 +228,7 @@ func (PeerUp) isEvent()      {}
 func (PeerDown) isEvent()    {}
 func (Recv) isEvent()        {}
 func (Submit) isEvent()      {}
+func (Described) isEvent()   {}
 func (Prepared) isEvent()    {}
 func (NotPrepared) isEvent() {}
 func (PacketDone) isEvent()  {}
@@ -377,6 +386,14 @@ type (
 	// Reopened tells that a job which was over goes on: its ledger was recovered from a copy that did not have the end,
 	// and counts in place of the one that had.
 	Reopened struct{ ID tasks.JobID }
+	// EndSealed tells how a job ended that was told by JobEnded, with the proof for others.
+	EndSealed struct {
+		ID        tasks.JobID
+		Term      uint64
+		Ended     Ended
+		Submitter tasks.PeerID
+		Recovery  *quorum.Link
+	}
 	// ForgetBlob frees a blob. A home must keep what it has committed until the job is over.
 	ForgetBlob struct {
 		Job tasks.JobID
@@ -443,6 +460,7 @@ func (WriteLedger) isEffect()  {}
 func (DropLedger) isEffect()   {}
 func (HomeIs) isEffect()       {}
 func (JobEnded) isEffect()     {}
+func (EndSealed) isEffect()    {}
 func (NotRecovered) isEffect() {}
 func (Reopened) isEffect()     {}
 func (FailJob) isEffect()      {}

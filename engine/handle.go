@@ -28,6 +28,10 @@ func (p *Peer) handle(ev Event) {
 		p.recv(ev.From, ev.Msg)
 	case Submit:
 		p.submit(ev)
+	case Described:
+		if j := p.job(ev.ID); j != nil {
+			p.describe(j, ev.Job)
+		}
 	case Prepared:
 		p.prepared(ev)
 	case NotPrepared:
@@ -67,8 +71,7 @@ func (p *Peer) handleOrder(ev Event) {
 	case RetryJob:
 		p.lead(ev.ID, ledger.Retry{})
 	case Remember:
-		p.over[ev.ID] = pastJob{term: ev.Term, submitter: ev.Submitter, recovery: ev.Recovery}
-		p.ended.add(ev.ID, ev.Result)
+		p.ends.put(ev.ID, pastJob{term: ev.Term, submitter: ev.Submitter, recovery: ev.Recovery}, ev.Ended)
 	case Revoked:
 		p.revoked(ev.ID)
 	default:
@@ -130,6 +133,7 @@ func (p *Peer) tick() {
 		}
 		p.resign(j)
 		if j.shut {
+			p.sealAgain(j)
 			if p.now >= j.closeAt {
 				p.dropJob(j, "")
 			}
@@ -159,7 +163,7 @@ func (p *Peer) openTo(j *jobState) {
 	for _, id := range p.sortedPeers() {
 		if !j.lead.Ended() && j.lead.Silent(id) {
 			p.tellRecovery(j, id)
-			p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
+			p.openFor(j, id)
 		}
 	}
 }
@@ -174,7 +178,7 @@ func (p *Peer) sortedPeers() []tasks.PeerID {
 }
 
 func (p *Peer) peerUp(ev PeerUp) {
-	p.peers[ev.ID] = ev.Slots
+	p.peers[ev.ID], p.rules[ev.ID] = ev.Slots, ev.Submits
 	p.relink(ev.ID)
 	p.schedule(steal.PeerUp{ID: ev.ID})
 	for _, j := range slices.Clone(p.jobs) { // one may end
@@ -183,7 +187,7 @@ func (p *Peer) peerUp(ev PeerUp) {
 		}
 		if j.lead != nil {
 			p.tellRecovery(j, ev.ID)
-			p.sendAsHome(j, ev.ID, Message{Open: &Open{Home: p.self, Every: j.lead.Every()}})
+			p.openFor(j, ev.ID)
 			p.maintain(j)
 		}
 		if j.home == ev.ID {
@@ -203,6 +207,7 @@ func (p *Peer) relink(id tasks.PeerID) {
 
 func (p *Peer) peerDown(id tasks.PeerID) {
 	delete(p.peers, id)
+	delete(p.rules, id)
 	p.schedule(steal.PeerDown{ID: id})
 	for _, j := range slices.Clone(p.jobs) {
 		p.local(j.parts.Down(p.now, id))
@@ -214,7 +219,7 @@ func (p *Peer) peerDown(id tasks.PeerID) {
 }
 
 func (p *Peer) submit(ev Submit) {
-	if _, over := p.over[ev.ID]; over || p.job(ev.ID) != nil {
+	if p.ends.of[ev.ID] != nil || p.job(ev.ID) != nil {
 		return
 	}
 	j := p.addJob(ev.ID, p.self)
@@ -241,6 +246,7 @@ func (p *Peer) prepared(ev Prepared) {
 	if j.job != nil {
 		return
 	}
+	p.describe(j, ev.Job)
 	j.job, j.urgent = ev.Job, true
 	if !j.stopped {
 		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate, Dealt: !ev.Job.SeedLocal})
@@ -258,6 +264,9 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 	if ev.Reason == "" { // forget it until it is announced again
 		if j.log != nil || j.lead != nil || j.founding != nil {
 			j.unprepared, j.triedAt = true, p.now
+			return
+		}
+		if p.nobodyHasIt(j) {
 			return
 		}
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
@@ -497,7 +506,7 @@ func (p *Peer) checkLeft() {
 		return
 	}
 	for _, j := range p.jobs {
-		if !j.shut && (p.needed(j) || !p.sched.Idle(j.id) || !j.parts.Empty()) {
+		if !j.shut && (p.needed(j) || !p.sched.Idle(j.id) || !j.parts.Empty()) || p.sealing(j) {
 			return
 		}
 	}

@@ -4,9 +4,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -35,7 +35,9 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		p.toHome(from, j, m)
 	case m.Enlist != nil:
 		p.onEnlist(from, j, m)
-	case m.Frame != nil || m.Ended != nil:
+	case m.Ended != nil:
+		p.onEnded(from, j, m.Ended)
+	case m.Frame != nil:
 		p.toReplica(from, j, m)
 	case m.Resign != nil:
 		p.onResign(from, j, m)
@@ -61,26 +63,10 @@ func (p *Peer) recvFor(j *jobState, from tasks.PeerID, m Message) {
 		p.onGather(j, from, *m.Gather)
 	case m.Told != nil:
 		p.local(j.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
-	case m.Order == OrderOver && !p.knowsByLog(j) && from == j.asked && !j.outdated(m.Term): // the home may be gone
-		p.closeJob(j, false)
 	case p.obeys(j, from, m.Term):
 		p.fromHome(j, m)
 	}
 }
-
-// obeys reports whether a word of from is that of the job's home. One of a later term than any known is
-// believed, since its announcement may have been lost.
-func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
-	if (term > j.term || mutant.On(mutant.StaleTerm)) && !p.knowsByLog(j) {
-		p.setHome(j, from, term)
-	}
-	return from == j.home && term == j.term
-}
-
-// knowsByLog reports whether this peer learns of another home from the job's log, and from nobody's mere word: it
-// leads the job, or has a copy of the ledger that counts. So a member that claims to lead in a later term cannot have
-// the ledger forgotten.
-func (p *Peer) knowsByLog(j *jobState) bool { return j.lead != nil || (j.log != nil && j.seated()) }
 
 // fromHome does what the job's home says.
 func (p *Peer) fromHome(j *jobState, m Message) {
@@ -130,38 +116,36 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 			p.emit(SetAside{ID: j.id, Node: p.self})
 		}
 		p.schedule(steal.Shun{Job: j.id})
-	case m.Order == OrderOver && j.lead == nil:
-		p.closeJob(j, false)
 	}
 }
 
 func (p *Peer) onOpen(from tasks.PeerID, m Message) {
-	if _, over := p.over[m.Job]; over || m.Open.Home != from {
+	if p.ends.of[m.Job] != nil {
 		p.tellPast(from, m)
 		return
 	}
-	j := p.job(m.Job)
-	if j == nil {
-		if len(p.jobs) >= maxJobs {
-			return // it is announced again
-		}
-		j = p.addJob(m.Job, from)
-		j.term = m.Term
-		if j.pace(m.Open.Every); j.every > p.cfg.Report {
-			j.next = p.now + j.every // or as soon as it is prepared
-		}
-		p.emit(HomeIs{ID: j.id, Home: from, Term: m.Term})
-		p.emit(Prepare{ID: m.Job, Home: from})
+	c := claim{from: from, proof: m.Open.Proof, every: m.Open.Every}
+	switch j := p.job(m.Job); {
+	case j == nil:
+		p.meet(m.Job, c)
+	case !j.described():
+		j.claim(c)
+	default:
+		p.opened(from, j, m.Term, c.proof, c.every)
+	}
+}
+
+// opened takes the announcement of a job whose description is here.
+func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum.Mandate, every time.Duration) {
+	if !p.heed(from, j, from, term, proof) {
 		return
 	}
-	if p.obeys(j, from, m.Term) {
-		j.heard, j.urgent = p.now, true
-		j.pace(m.Open.Every)
-		j.parts.HomeLink()
-		if j.unprepared && !j.shut {
-			j.unprepared = false
-			p.emit(Prepare{ID: m.Job, Home: from})
-		}
+	j.heard, j.urgent = p.now, true
+	j.pace(every)
+	j.parts.HomeLink()
+	if j.unprepared && !j.shut {
+		j.unprepared = false
+		p.emit(Prepare{ID: j.id, Home: from})
 	}
 }
 
@@ -214,15 +198,14 @@ func (p *Peer) onTry(j *jobState, r tasks.Range) {
 
 // toHome takes what nodes send to a job's home. Where that is another, or the job is over, it says so.
 func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
-	switch past, over := p.over[m.Job]; {
-	case over:
-		p.send(from, Message{Job: m.Job, Term: past.term, Order: OrderOver})
+	switch {
+	case p.tellEnd(from, m.Job, false):
 		return
 	case j == nil:
 		return
 	case j.lead == nil:
 		if j.home != p.self && j.home != "" && j.home != from {
-			p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+			p.tellMoved(from, j)
 		}
 		return
 	}
@@ -301,10 +284,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 		case ledger.False:
 			p.violated(e.By, j.id, FalsePartial)
 		case ledger.Over:
-			for _, id := range e.Spares {
-				p.sendAsHome(j, id, Message{Ended: &Ended{Result: *j.record.Result}})
-			}
-			p.tellAll(j, OrderOver)
+			j.spares = e.Spares
 		default:
 			p.tell(j, e)
 		}
@@ -410,7 +390,7 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	}
 	p.schedule(steal.Close{Job: j.id})
 	if !lost {
-		p.over[j.id] = j.past()
+		p.ends.put(j.id, j.past(), Ended{})
 	}
 	for id, g := range p.gens {
 		if g.job == j {

@@ -150,8 +150,9 @@ func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
 	return keep, gone
 }
 
-// fit lists nodes that could become replicas, those that have the job's code first: that have slots, and are no
-// voters that can stay. Jobs begin at different places in the list, so that their replicas spread.
+// fit lists nodes that could become replicas, those that have the job's code first, and of them those that may submit
+// jobs: that have slots, and are no voters that can stay. Jobs begin at different places in the list, so that their
+// replicas spread.
 func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	ids := p.sortedPeers()
 	heard := j.log.Heard(p.now)
@@ -163,13 +164,23 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 		at := int(j.id.Seed() % uint64(len(ids)))
 		ids = append(slices.Clone(ids[at:]), ids[:at]...)
 	}
-	slices.SortStableFunc(ids, func(a, b tasks.PeerID) int { return j.ableRank(a) - j.ableRank(b) })
+	slices.SortStableFunc(ids, func(a, b tasks.PeerID) int {
+		return 2*(j.ableRank(a)-j.ableRank(b)) + p.ruleRank(a) - p.ruleRank(b)
+	})
 	return ids
 }
 
 // ableRank puts nodes that have the job's code first: one that never gets it loaded could not lead the job.
 func (j *jobState) ableRank(id tasks.PeerID) int {
 	if j.lead.Ready(id) {
+		return 0
+	}
+	return 1
+}
+
+// ruleRank puts members first that may submit jobs.
+func (p *Peer) ruleRank(id tasks.PeerID) int {
+	if p.rules[id] {
 		return 0
 	}
 	return 1
@@ -198,14 +209,15 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 			j.enlisted[id] = &enlistment{nonce: p.seq, since: p.now, asked: -time.Second}
 		}
 	}
+	proof := p.mandate(j)
 	for _, id := range p.sortedPeers() {
 		switch en := j.enlisted[id]; {
 		case en == nil:
 		case en.ok:
 			ready = append(ready, en.member)
-		case p.now-en.asked >= time.Second:
+		case p.now-en.asked >= time.Second && proof != nil:
 			en.asked = p.now
-			p.sendAsHome(j, id, Message{Enlist: &Enlist{Nonce: en.nonce, Voters: j.founders, Not: en.not}})
+			p.sendAsHome(j, id, Message{Enlist: &Enlist{Nonce: en.nonce, Voters: j.founders, Not: en.not, Proof: proof}})
 		}
 	}
 	return ready
@@ -224,10 +236,11 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	if len(keep) < all && len(keep) == 0 && p.now-j.leads < askWait {
 		return // some may leave too: a report will tell
 	}
+	slices.SortStableFunc(keep, func(a, b quorum.Member) int { return p.ruleRank(a.Peer) - p.ruleRank(b.Peer) })
 	if len(keep) > 0 {
 		j.changed = max(p.now, 1)
 		j.handed++
-		p.stepLog(j, quorum.Transfer{To: keep[j.handed%len(keep)].ID}) // another each time: it may be of no use
+		p.stepLog(j, quorum.Transfer{To: keep[(j.handed-1)%len(keep)].ID}) // another each time: it may be of no use
 		return
 	}
 	fit := p.fit(j)

@@ -31,11 +31,8 @@ func (e pastJob) epoch() uint64 { return quorum.Epoch(e.term) }
 // past is what is to be remembered of a job that ends.
 func (j *jobState) past() pastJob {
 	e := pastJob{term: j.term, recovery: j.recovery()}
-	switch {
-	case j.desc != nil:
-		e.submitter = j.desc.Submitter
-	case j.job != nil:
-		e.submitter = j.job.Submitter
+	if j.described() {
+		e.submitter = j.submitter()
 	}
 	return e
 }
@@ -50,7 +47,7 @@ func (j *jobState) recovery() *quorum.Link {
 
 // trueRecovery reports why a link does not show that a job's ledger was recovered by somebody who may.
 func (p *Peer) trueRecovery(job tasks.JobID, submitter tasks.PeerID, l quorum.Link) error {
-	return quorum.CheckRecovery(quorum.Trust{Keys: p.cfg.Keys, Group: groupName(job), Authority: p.authority(submitter)}, l)
+	return quorum.CheckRecovery(p.trust(job, submitter), l)
 }
 
 // authority are those who may have a job's ledger recovered: its submitter, and members with the right admin.
@@ -129,7 +126,8 @@ func (j *jobState) wholeRecord() (*ledger.Record, error) {
 // onRecovery takes the word that a job's ledger was recovered.
 func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	l := *m.Recovery
-	past, over := p.over[m.Job]
+	past := p.ends.of[m.Job]
+	over := past != nil
 	switch {
 	case over && past.epoch() < quorum.Epoch(l.Conf.Term):
 		if p.trueRecovery(m.Job, past.submitter, l) == nil {
@@ -150,6 +148,9 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 		p.violated(from, j.id, FalseProof)
 	default:
 		j.heardOf = &l
+		if l.Conf.Seq > j.conf.Seq {
+			j.conf = l.Conf // voters of before elect nobody any more
+		}
 		p.giveUp(j, l)
 	}
 }
@@ -178,8 +179,7 @@ func (p *Peer) reopen(id tasks.JobID) {
 	if j := p.job(id); j != nil {
 		p.dropJob(j, "")
 	}
-	delete(p.over, id)
-	p.ended.forget(id)
+	p.ends.forget(id)
 	p.emit(Reopened{ID: id})
 }
 
@@ -193,7 +193,7 @@ func (p *Peer) tellRecovery(j *jobState, to tasks.PeerID) {
 // tellPast answers who speaks for a job that is over, as if it were not: by the word of a ledger that was recovered
 // since, perhaps.
 func (p *Peer) tellPast(from tasks.PeerID, m Message) {
-	if past := p.over[m.Job]; past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() && from != p.self {
+	if past := p.ends.of[m.Job]; past != nil && past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() && from != p.self {
 		p.send(from, Message{Job: m.Job, Recovery: past.recovery})
 	}
 }

@@ -75,12 +75,14 @@ const changeWait = 5 * time.Second
 
 // found makes the ledger of a new job. Its only member is this peer, until others have joined.
 func (p *Peer) found(j *jobState) {
+	p.seq++
+	self := quorum.NewMember(p.self, p.seq)
+	alone := quorum.Alone(p.cfg.Keys, groupName(j.id), self)
+	j.show(&alone)
 	if p.voters() == 0 {
 		j.staffed = true
 		return
 	}
-	p.seq++
-	self := quorum.NewMember(p.self, p.seq)
 	j.unborn = true
 	j.founding = &founding{by: p.self, log: quorum.Log{Self: self, Voters: []quorum.Member{self}}}
 	p.emit(FoundLedger{ID: j.id, Log: j.founding.log})
@@ -114,9 +116,6 @@ func (p *Peer) founded(ev Founded) {
 		p.failLedger(j, ev.Reason)
 	}
 }
-
-// groupName is the name of a job's replicas in all that they sign.
-func groupName(id tasks.JobID) string { return "job " + string(id) }
 
 // startLog begins to follow a log that is on disk.
 func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
@@ -198,6 +197,12 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 			return
 		}
 	}
+	if j.unsaid && j.lead != nil {
+		p.announce(j)
+	}
+	if s, ok := j.log.Sealed(); ok && !j.endProven {
+		p.endSealed(j, s)
+	}
 }
 
 // apply brings a committed entry to the record.
@@ -219,14 +224,6 @@ func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	if entry.Result != nil && changed {
 		p.jobEnded(j)
 	}
-}
-
-// jobEnded closes a job whose result is in the ledger.
-func (p *Peer) jobEnded(j *jobState) {
-	p.ended.add(j.id, *j.record.Result)
-	p.emit(JobEnded{ID: j.id, Term: j.term, Result: *j.record.Result, Recovery: j.recovery()})
-	p.closeJob(j, false)
-	j.closeAt = p.now + p.cfg.Linger
 }
 
 // propose puts an entry in the log, or keeps it until the log takes some.
@@ -289,7 +286,10 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 		}
 		p.obey(j, j.lead.Resume(p.now))
 	}
-	j.term = max(j.term, term)
+	if term > j.term {
+		j.term = term
+		p.announce(j)
+	}
 	for id, b := range j.blobs { // asked for before the log was there
 		b.term = j.term
 		j.blobs[id] = b
@@ -320,7 +320,7 @@ func (p *Peer) becomeHome(j *jobState) {
 	if j.record.Recovery != nil {
 		p.emit(Announce{Msg: Message{Job: j.id, Recovery: j.record.Recovery}})
 	}
-	p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.lead.Every()}}})
+	p.announce(j)
 }
 
 // stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
@@ -373,28 +373,18 @@ func (p *Peer) tellReplicas(j *jobState) {
 // on asking for votes.
 func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	switch {
-	case m.Ended != nil:
-		if j != nil && j.record.Result == nil && !j.outdated(m.Term) && (j.log != nil && p.isVoter(j, from) || j.log == nil && p.obeys(j, from, m.Term)) {
-			r := m.Ended.Result
-			j.term = max(j.term, m.Term)
-			p.applied(j, ledger.Entry{Result: &r}, 0, 0)
-		}
+	case j != nil && j.log != nil && !p.mayFrame(j, from):
 	case j != nil && j.log != nil:
 		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
 	default:
-		p.tellEnd(from, m.Job)
+		p.tellEnd(from, m.Job, true)
 	}
 }
 
-// tellEnd tells a replica how a job has ended, if this peer knows.
-func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID) {
-	if r, ok := p.ended.find(id); ok {
-		past := p.over[id]
-		if past.recovery != nil {
-			p.send(to, Message{Job: id, Recovery: past.recovery})
-		}
-		p.send(to, Message{Job: id, Term: past.term, Ended: &Ended{Result: r}})
-	}
+// mayFrame reports whether frames of a member are taken here. A copy that is to become one of those that count has no log
+// yet that could tell: it hears the home, and those who are proven to be voters; or anybody, while it knows of none.
+func (p *Peer) mayFrame(j *jobState, from tasks.PeerID) bool {
+	return j.seated() || from == j.home || len(j.conf.Voters) == 0 || slices.ContainsFunc(j.conf.Voters, func(m quorum.Member) bool { return m.Peer == from })
 }
 
 func (p *Peer) isVoter(j *jobState, id tasks.PeerID) bool {
@@ -408,28 +398,35 @@ func (j *jobState) seated() bool {
 
 // onEnlist makes a copy of a job's ledger here.
 func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
-	if _, over := p.over[m.Job]; over || len(m.Enlist.Voters) == 0 || p.voters() == 0 || p.leave {
+	if p.ends.of[m.Job] != nil || p.voters() == 0 || p.leave {
 		return
 	}
-	if j == nil {
-		p.onOpen(from, Message{Job: m.Job, Term: m.Term, Open: &Open{Home: from}})
-		if j = p.job(m.Job); j == nil {
-			return
-		}
+	c := claim{from: from, proof: m.Enlist.Proof, enlist: m.Enlist}
+	switch {
+	case j == nil:
+		p.meet(m.Job, c)
+	case !j.described():
+		j.claim(c)
+	default:
+		p.enlistHere(from, j, m.Term, m.Enlist)
 	}
-	if !p.obeys(j, from, m.Term) || j.lead != nil {
+}
+
+// enlistHere is onEnlist for a job whose description is here.
+func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist) {
+	if !p.heed(from, j, from, term, e.Proof) || j.lead != nil || j.shut {
 		return
 	}
 	switch {
 	case j.founding != nil:
-		j.founding.by, j.founding.nonce = from, m.Enlist.Nonce
-	case j.log != nil && j.isBefore(m.Term): // it hears of the recovery, and gives its copy up, first
-	case j.log != nil && (j.self.ID != m.Enlist.Not || m.Enlist.Not == 0): // the others may count on it already
-		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: m.Enlist.Nonce, Member: j.self, OK: true}})
+		j.founding.by, j.founding.nonce = from, e.Nonce
+	case j.log != nil && j.isBefore(term): // it hears of the recovery, and gives its copy up, first
+	case j.log != nil && (j.self.ID != e.Not || e.Not == 0): // the others may count on it already
+		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Member: j.self, OK: true}})
 	default: // as another member than before, if it was one
 		p.seq++
 		j.log = nil
-		j.founding = &founding{by: from, nonce: m.Enlist.Nonce, log: quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: m.Enlist.Voters}}
+		j.founding = &founding{by: from, nonce: e.Nonce, log: quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: e.Voters}}
 		p.emit(FoundLedger{ID: j.id, Log: j.founding.log, From: from})
 	}
 }
@@ -517,7 +514,7 @@ func (p *Peer) resign(j *jobState) {
 // onResign lets a member go that is none any more for those that count.
 func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
 	if j == nil || j.log == nil {
-		p.tellEnd(from, m.Job)
+		p.tellEnd(from, m.Job, true)
 		return
 	}
 	if voter, _ := j.log.Knows(m.Resign.Member); !voter && j.log.Leading() && !j.log.Changing() {
@@ -594,34 +591,6 @@ func (p *Peer) needed(j *jobState) bool {
 		return false
 	}
 	return true
-}
-
-// endedJobs remembers how the last jobs ended, for replicas that were away.
-type endedJobs struct {
-	ids     []tasks.JobID
-	results []ledger.Result
-}
-
-const maxEnded = 64
-
-func (e *endedJobs) add(id tasks.JobID, r ledger.Result) {
-	if len(e.ids) == maxEnded {
-		e.ids, e.results = e.ids[1:], e.results[1:]
-	}
-	e.ids, e.results = append(e.ids, id), append(e.results, r)
-}
-
-func (e *endedJobs) forget(id tasks.JobID) {
-	if i := slices.Index(e.ids, id); i >= 0 {
-		e.ids, e.results = slices.Delete(e.ids, i, i+1), slices.Delete(e.results, i, i+1)
-	}
-}
-
-func (e *endedJobs) find(id tasks.JobID) (ledger.Result, bool) {
-	if i := slices.Index(e.ids, id); i >= 0 {
-		return e.results[i], true
-	}
-	return ledger.Result{}, false
 }
 
 // tellHome sends what is for a job's home; nowhere while there is none.

@@ -88,6 +88,13 @@ func (h *host) start() {
 	}
 }
 
+// groupJob is testJob of the first host.
+func groupJob(t interface{ Fatal(...any) }) *tasks.Job {
+	job := testJob(t)
+	job.Submitter = "n0"
+	return job
+}
+
 func (h *host) kill() {
 	h.peer = nil
 	for _, o := range h.hosts {
@@ -127,8 +134,9 @@ func (h *host) obey(e Effect) {
 			}
 		}
 	case Prepare:
+		h.soon(Described{ID: e.ID, Job: groupJob(h)})
 		if !h.noCode {
-			h.soon(Prepared{ID: e.ID, Job: testJob(h)})
+			h.soon(Prepared{ID: e.ID, Job: groupJob(h)})
 		}
 	case StartGen:
 		h.gens[e.Gen] = &ran{}
@@ -187,7 +195,7 @@ func (h *host) disk(e Effect) {
 	switch e := e.(type) {
 	case FoundLedger:
 		log := e.Log
-		h.logs[e.ID], h.desc[e.ID] = &log, testJob(h)
+		h.logs[e.ID], h.desc[e.ID] = &log, groupJob(h)
 		h.soon(Founded{ID: e.ID, Member: log.Self.ID, Job: h.desc[e.ID]})
 	case WriteLedger:
 		if h.broken {
@@ -265,7 +273,7 @@ func (g *group) home() *host {
 }
 
 func (g *group) submit() {
-	g.hosts[0].step(Submit{ID: jobID, Job: testJob(g)})
+	g.hosts[0].step(Submit{ID: jobID, Job: groupJob(g)})
 }
 
 func TestLedgerIsReplicated(t *testing.T) {

@@ -3,7 +3,9 @@ package engine
 import (
 	"math"
 
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -28,6 +30,7 @@ const (
 	NotItsOwn    Wrong = "speaks of another's partial as its own" // or of another as home
 	OutsideJob   Wrong = "units that are not of the job"
 	FalsePartial Wrong = "a partial that is not what was offered"
+	Unproven     Wrong = "claims what it cannot prove" // to lead a job, or that it has ended
 	FalseProof   Wrong = "a proof or a word of a replica that is none"
 )
 
@@ -49,7 +52,7 @@ func Rules() []Rule { return rules }
 var rules = []Rule{
 	{"Steal", AnyMember, "one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; an acknowledgement is of a grant to its sender",
 		func(m *Message) bool { return m.Steal != nil }, checkSteal},
-	{"Open", TheHome, "it names its sender as the home, and a time between reports that can be",
+	{"Open", TheHome, "it names its sender as the home, a time between reports that can be, and the proof; see heed",
 		func(m *Message) bool { return m.Open != nil }, checkOpen},
 	{"Report", AnyMember, "what it holds is of the job; its failures blame units of the job", func(m *Message) bool { return m.Report != nil }, checkReport},
 	{"Ack", TheHome, "as many times as names", func(m *Message) bool { return m.Ack != nil }, checkAck},
@@ -65,8 +68,8 @@ var rules = []Rule{
 	{"Refuse", WhoWasSent, "the merge was ordered of its sender", func(m *Message) bool { return m.Refuse != nil }, checkRefuse},
 	{"Try", TheHome, "units of the job", func(m *Message) bool { return m.Try != nil }, checkUnits(func(m *Message) tasks.Cover { return tasks.Cover{*m.Try} })},
 	{"Order", TheHome, "a known word", func(m *Message) bool { return m.Order != NoOrder }, checkOrder},
-	{"Moved", AnyMember, "a term that can be", func(m *Message) bool { return m.Moved != nil }, checkMoved},
-	{"Enlist", TheHome, "it names the log's first voters", func(m *Message) bool { return m.Enlist != nil }, checkEnlist},
+	{"Moved", AnyMember, "a term that can be; what it tells counts if it is proven", func(m *Message) bool { return m.Moved != nil }, checkMoved},
+	{"Enlist", TheHome, "it names the log's first voters, and the proof; see heed", func(m *Message) bool { return m.Enlist != nil }, checkEnlist},
 	{"Enlisted", WhoWasSent, "it names its sender, and answers what it was asked with", func(m *Message) bool { return m.Enlisted != nil }, checkEnlisted},
 	{"Resign", AnyMember, "nothing: the answer is the log's", func(m *Message) bool { return m.Resign != nil }, fine},
 	{"Resigned", AReplica, "it answers what this node asked", func(m *Message) bool { return m.Resigned != nil }, fine},
@@ -74,7 +77,7 @@ var rules = []Rule{
 	{"Keep", TheHome, "a partial of this job, or a result", func(m *Message) bool { return m.Keep != nil }, checkKeep},
 	{"Kept", AReplica, "it was asked for; a partial's by a member that the log names", func(m *Message) bool { return m.Kept != nil }, fine},
 	{"Recovery", AnyMember, "it is signed by the job's submitter, or by a member with the right admin", func(m *Message) bool { return m.Recovery != nil }, checkRecovery},
-	{"Ended", AReplica, "see Record", func(m *Message) bool { return m.Ended != nil }, fine},
+	{"Ended", AnyMember, "a majority of the ledger's voters have signed it", func(m *Message) bool { return m.Ended != nil }, checkEnded},
 }
 
 // wrong says what is wrong with a message, whoever its job's home is; empty if an honest node may have sent it.
@@ -160,6 +163,14 @@ func checkOpen(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
 	case m.Open.Every < 0 || m.Open.Every > maxEvery:
 		return Malformed
 	}
+	return checkProof(from, m.Term, m.Open.Proof)
+}
+
+// checkProof looks whether a mandate is for what its sender says of itself.
+func checkProof(home tasks.PeerID, term uint64, proof *quorum.Mandate) Wrong {
+	if proof == nil || proof.Term != term || proof.Home() != home {
+		return Unproven
+	}
 	return ""
 }
 
@@ -234,14 +245,25 @@ func checkOrder(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
 }
 
 func checkMoved(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
-	if m.Moved.Term > maxTerm {
+	switch {
+	case m.Moved.Term > maxTerm:
 		return Malformed
+	case m.Moved.Proof != nil:
+		return checkProof(m.Moved.Home, m.Moved.Term, m.Moved.Proof)
 	}
 	return ""
 }
 
-func checkEnlist(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+func checkEnlist(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
 	if n := len(m.Enlist.Voters); n == 0 || n > maxFounders {
+		return Malformed
+	}
+	return checkProof(from, m.Term, m.Enlist.Proof)
+}
+
+func checkEnded(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	e := m.Ended
+	if e.Seal == nil || len(e.Sum) > maxHash || (e.Result != nil && len(e.Result.Status) > ledger.MaxStatus) {
 		return Malformed
 	}
 	return ""

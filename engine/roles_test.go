@@ -37,8 +37,8 @@ func TestWrongMessagesAreTold(t *testing.T) {
 	}
 	for name, m := range map[string]Message{
 		"nothing":             {},
-		"two things":          {Order: OrderOver, Moved: &Moved{}},
-		"a term beyond any":   {Term: 1 << 63, Order: OrderOver},
+		"two things":          {Order: OrderStop, Moved: &Moved{}},
+		"a term beyond any":   {Term: 1 << 63, Order: OrderStop},
 		"another's home":      {Open: &Open{Home: "h"}},
 		"another's partial":   {Offer: part(func(p *merge.Partial) { p.ID.Node = "m" })},
 		"a false holder":      {Gather: part(func(p *merge.Partial) { p.Holder = "m" })},

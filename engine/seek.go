@@ -46,18 +46,35 @@ func (p *Peer) after(id tasks.PeerID) (next tasks.PeerID) {
 	return next
 }
 
-// onMoved takes what another node knows of a job's home, and answers with what is newer.
+// onMoved takes what another node knows of a job's home, if it proves it, and answers with what is newer.
 func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
-	past, over := p.over[m.Job]
-	switch {
-	case over:
-		p.send(from, Message{Job: m.Job, Term: past.term, Order: OrderOver})
-	case j == nil:
-	case m.Moved.Term > j.term && !p.knowsByLog(j):
-		p.setHome(j, m.Moved.Home, m.Moved.Term)
-	case j.home != "" && j.home != from && (m.Moved.Home == p.self || m.Moved.Term < j.term):
-		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	switch told := m.Moved; {
+	case p.tellEnd(from, m.Job, true):
+	case j == nil || !j.described():
+	case told.Term > j.term && !p.knowsByLog(j):
+		if told.Proof == nil && told.Home != "" && told.Home != from && p.up(told.Home) {
+			p.askProof(j, told.Home)
+		} else {
+			p.heed(from, j, told.Home, told.Term, told.Proof)
+		}
+	case j.home != "" && j.home != from && (told.Home == p.self || told.Term < j.term):
+		p.tellMoved(from, j)
 	}
+}
+
+// tellMoved tells a member who leads a job.
+func (p *Peer) tellMoved(to tasks.PeerID, j *jobState) {
+	proof := p.proofOf(j)
+	if j.lead != nil {
+		proof = p.mandate(j)
+	}
+	p.send(to, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term, Proof: proof}})
+}
+
+// up reports whether a member is connected.
+func (p *Peer) up(id tasks.PeerID) bool {
+	_, up := p.peers[id]
+	return up
 }
 
 // reports reports whether there is a home to report to.

@@ -23,8 +23,8 @@ func blindRig(t *testing.T, n int, name func(i int) string) (*rig, *jobState) {
 	}
 	r := newRig(t, "m")
 	r.step(PeerUp{ID: "h", Slots: 1})
-	r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Open: &Open{Home: "h"}}})
-	ahead := r.step(Prepared{ID: jobID, Job: &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space()}})
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	ahead := r.step(Prepared{ID: jobID, Job: &tasks.Job{Protocol: tasks.Protocol, Submitter: "h", Data: *data, Want: data.Space()}})
 	r.answer(ahead, "") // one of each folder
 	return r, r.peer.job(jobID)
 }

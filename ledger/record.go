@@ -1,6 +1,9 @@
 package ledger
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -30,6 +33,14 @@ type Result struct {
 	SHA256 string `msgpack:"h"` // of the file, hex; empty for a job without one
 	Size   int64  `msgpack:"z"` // of the file, bytes
 	Status []byte `msgpack:"s"` // for the daemon; at most MaxStatus bytes
+}
+
+// Sum is a hash, hex, over all of the result, its length before each part.
+func (r *Result) Sum() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %s %d %d ", len(r.SHA256), r.SHA256, r.Size, len(r.Status))
+	h.Write(r.Status)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // MaxStatus bounds Result.Status, which must fit into one record of the log.

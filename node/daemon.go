@@ -55,6 +55,7 @@ type Daemon struct {
 	rootReady chan struct{} // closed when root, exec or execErr are set
 
 	mu     sync.Mutex
+	endsMu sync.Mutex // of the files that keep how jobs ended
 	jobs   map[tasks.JobID]*job
 	copies map[tasks.JobID]*ledgerCopy
 	byName map[string]*job

@@ -128,7 +128,7 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 		t.Errorf("%q, left of the report: %+v", why, m.Report)
 	}
 	for _, bad := range []tasks.JobID{"", "x", "../../x", id[1:], id + "0", tasks.JobID(strings.ToUpper(string(id)))} {
-		if d.forbidden(d.net.ID(), &engine.Message{Job: bad, Order: engine.OrderOver}) == "" {
+		if d.forbidden(d.net.ID(), &engine.Message{Job: bad, Order: engine.OrderStop}) == "" {
 			t.Errorf("%q passes for a job", bad)
 		}
 	}

@@ -445,7 +445,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 		c.ending.Add(1)
 	}
 	d.spawn(func() {
-		d.saveEnd(j, e)
+		d.saveEnd(j.name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: d.submitterOf(j), Recovery: e.Recovery})
 		if first {
 			d.saveStatus(j)
 		}

@@ -100,6 +100,9 @@ func (d *Daemon) remoteStatus(ctx context.Context, home tasks.PeerID, name strin
 	if err == nil {
 		err = json.Unmarshal(b, &st)
 	}
+	if err == nil && st.State.Final() {
+		return d.provenEnd(ctx, home, name, st)
+	}
 	return st, err
 }
 

@@ -139,6 +139,8 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 		d.notRecovered(e)
 	case engine.Reopened:
 		d.reopened(e.ID)
+	case engine.EndSealed:
+		d.endSealed(e)
 	}
 }
 
@@ -181,7 +183,7 @@ func (d *Daemon) listen() {
 		case p2p.PeerUp:
 			d.log.Info("peer up", "id", ev.ID, "name", ev.Info.Name)
 			d.noteNames()
-			d.post(engine.PeerUp{ID: ev.ID, Slots: d.slotsOf(ev.ID, ev.Info)})
+			d.post(engine.PeerUp{ID: ev.ID, Slots: d.slotsOf(ev.ID, ev.Info), Submits: d.net.HasRight(ev.ID, p2p.Submitter)})
 		case p2p.PeerDown:
 			d.log.Info("peer down", "id", ev.ID, "reason", ev.Reason)
 			d.post(engine.PeerDown{ID: ev.ID})

@@ -64,6 +64,7 @@ type request struct {
 //	plan       planAsk, JSON -> []planned, JSON: what this host reads of input files, for members that may submit
 //	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
 //	status            -> api.JobStatus, JSON, as cutFor cuts it for who asks
+//	end               -> endProof, msgpack: how the job ended, and that it has
 //	stop              -> empty
 //	cancel            -> empty
 //	finish            -> empty: a job that could not be finished is tried again
@@ -89,6 +90,9 @@ var requests = map[string]request{
 			return nil, err
 		}
 		return json.Marshal(d.cutFor(from, d.statusOf(j)))
+	}},
+	"end": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.serveEnd(from, arg)
 	}},
 	"stop": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return nil, d.steer(d.ctx, j, "stop")

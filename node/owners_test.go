@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -43,6 +46,7 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 		Error: secret, Hint: secret, Phase: secret, Output: "/" + secret, Stdout: secret, Apart: []string{secret}, Replicas: []string{secret},
 		Missing: []api.Missing{{File: secret}}, Units: 4711, Nodes: []api.NodeWork{{ID: d.net.ID(), Name: secret}}}, false)
 	close(j.done)
+	d.saveEnd(j.name, engine.Remember{ID: tasks.NameOf([]byte(name)), Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}}})
 	j.printed(secret)
 	d.mu.Lock()
 	d.byName[j.name] = j
@@ -71,6 +75,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"plan":      {[]string{"owner", "submitter"}, nil},
 		"jobs":      {all, look},
 		"status":    {all, look},
+		"end":       {all, look},
 		"stop":      {rule, nil},
 		"cancel":    {rule, nil},
 		"finish":    {rule, nil},

@@ -19,12 +19,19 @@ import (
 
 // prepare makes this node ready for a job of another node, if it may and can work.
 func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
-	if !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
-		return // it takes no part, and its home counts on no slots of it
-	}
 	j := newJob(d.ctx, "")
 	j.id, j.home = id, home
 	desc, err := d.fetchJob(j.ctx, id, home)
+	if err == nil {
+		d.post(engine.Described{ID: id, Job: desc})
+	}
+	if !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
+		if err != nil {
+			d.post(engine.NotPrepared{ID: id})
+		}
+		j.release() // it takes no part, and its home counts on no slots of it
+		return
+	}
 	if err == nil {
 		j.name = hex.EncodeToString(desc.Nonce)
 		err = d.load(j.ctx, j, desc)

@@ -2,17 +2,13 @@ package node
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
-	"github.com/dtpnode/dtpnode/wire"
 )
 
 // Times of a stray, a job that this node submitted in an earlier life and that may go on elsewhere.
@@ -20,31 +16,6 @@ const (
 	strayEvery = 2 * time.Second // between questions to the others
 	strayLimit = time.Minute     // if all of them say for so long that they know of no such job, there is none
 )
-
-// endFile keeps, beside a job's result, how it ended, for nodes that ask after this daemon has started anew.
-const endFile = "end"
-
-func (d *Daemon) saveEnd(j *job, e engine.JobEnded) {
-	b, err := wire.Marshal(&engine.Remember{ID: e.ID, Term: e.Term, Result: e.Result, Submitter: d.submitterOf(j), Recovery: e.Recovery})
-	if err == nil {
-		err = writeFile(filepath.Join(d.jobsDir(), j.name, endFile), b)
-	}
-	if err != nil {
-		d.log.Warn("could not save how a job ended", "job", j.name[:12], "reason", err)
-	}
-}
-
-// loadEnds reads how jobs of earlier lives ended.
-func (d *Daemon) loadEnds() (out []engine.Remember) {
-	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
-	for _, file := range files {
-		var e engine.Remember
-		if b, err := os.ReadFile(file); err == nil && wire.Unmarshal(b, &e) == nil && e.ID.Valid() {
-			out = append(out, e)
-		}
-	}
-	return out
-}
 
 // stray is a job whose end is asked for. restored says that it has not been lost: this node has its ledger, and
 // hears from there how it ends, or has known it all along.
@@ -92,7 +63,7 @@ func (d *Daemon) strayOver(s *stray) bool {
 		return true
 	}
 	told, asked := d.tellingOf(j)
-	if st, ok := agreedEnd(told); ok {
+	if st, ok := endTold(told); ok {
 		d.endStray(j, st)
 		return true
 	}
@@ -134,18 +105,10 @@ func (d *Daemon) tellingOf(j *job) (told []api.JobStatus, asked int) {
 	return told, asked
 }
 
-// agreedEnd is how a job ended, if more than half of those that tell of it say so, with the same result. A member that
-// says that the job goes on is as good as one that says that it has ended, so one of them alone takes no job from its
-// submitter while another tells of it. Where only one member tells of the job at all, its word has to do.
-func agreedEnd(told []api.JobStatus) (api.JobStatus, bool) {
+// endTold is how a job ended, if any of those that tell of it say so: remoteStatus has seen the proof.
+func endTold(told []api.JobStatus) (api.JobStatus, bool) {
 	for _, st := range told {
-		same := 0
-		for _, o := range told {
-			if o.State == st.State && o.SHA256 == st.SHA256 {
-				same++
-			}
-		}
-		if st.State.Final() && 2*same > len(told) {
+		if st.State.Final() {
 			return st, true
 		}
 	}

@@ -1,32 +1,76 @@
 package node
 
 import (
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job's end is believed from more than half of those that tell of it.
-func TestAgreedEnd(t *testing.T) {
-	runs := api.JobStatus{State: api.Running}
-	done, other := api.JobStatus{State: api.Done, SHA256: "aa"}, api.JobStatus{State: api.Done, SHA256: "bb"}
-	failed := api.JobStatus{State: api.Failed}
-	for name, c := range map[string]struct {
-		told []api.JobStatus
-		want api.JobStatus
-		ok   bool
-	}{
-		"nobody tells":                  {},
-		"it runs":                       {told: []api.JobStatus{runs}},
-		"one tells":                     {told: []api.JobStatus{done}, want: done, ok: true},
-		"one says that it has ended":    {told: []api.JobStatus{done, runs}},
-		"one says that it has failed":   {told: []api.JobStatus{failed, runs}},
-		"two results":                   {told: []api.JobStatus{done, other}},
-		"most say the same":             {told: []api.JobStatus{other, done, done}, want: done, ok: true},
-		"most say so, but not the same": {told: []api.JobStatus{other, done, runs}},
-	} {
-		if st, ok := agreedEnd(c.told); ok != c.ok || st.State != c.want.State || st.SHA256 != c.want.SHA256 {
-			t.Errorf("%s: %+v, %v", name, st, ok)
+// fakeKeys sign with the peer's name.
+type fakeKeys tasks.PeerID
+
+func (k fakeKeys) Sign(text []byte) []byte {
+	return []byte(string(k) + ":" + string(text[len(text)-8:]))
+}
+
+func (fakeKeys) Verify(by tasks.PeerID, text, sig []byte) bool {
+	return string(fakeKeys(by).Sign(text)) == string(sig)
+}
+
+// TestEndMustBeProven: what a member tells of a job's end is believed as far as the voters of the job's ledger have
+// signed it, and no further.
+func TestEndMustBeProven(t *testing.T) {
+	id, name := tasks.NameOf([]byte("job")), strings.Repeat("ab", 16)
+	mine := jobIdentity{name: name, id: id, submitter: "me"}
+	told := api.JobStatus{ID: name, State: api.Done, Submitter: "me", SHA256: "aa", Output: "/home/me/out.root"}
+	prove := func(id tasks.JobID, st api.JobStatus, by ...tasks.PeerID) endProof {
+		status, err := json.Marshal(st)
+		if err != nil {
+			t.Fatal(err)
 		}
+		r := ledger.Result{SHA256: st.SHA256, Size: 3, Status: status}
+		e := engine.Ended{Sum: r.Sum(), Units: 5, Result: &r}
+		e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: []quorum.Member{quorum.NewMember("me", 1)}}}
+		for _, p := range by {
+			e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: fakeKeys(p).Sign(quorum.SealText("job "+string(id), e.Text()))})
+		}
+		return endProof{End: engine.Remember{ID: id, Ended: e}, Submitter: "me"}
+	}
+	got, err := mine.check(fakeKeys("me"), nil, api.JobStatus{State: api.Failed, Output: told.Output}, prove(id, told, "me"))
+	if err != nil || got.State != api.Done || got.SHA256 != "aa" || got.Output != told.Output {
+		t.Errorf("proven is %+v: %v", got, err)
+	}
+	other := told
+	other.ID = strings.Repeat("cd", 16)
+	changed := prove(id, told, "me")
+	changed.End.Ended.Result = &ledger.Result{SHA256: "bb", Status: changed.End.Ended.Result.Status}
+	whose := prove(id, told, "me")
+	whose.Submitter = "liar"
+	bare := prove(id, told, "me")
+	bare.End.Ended.Result = nil
+	for what, p := range map[string]endProof{
+		"nobody signed":            prove(id, told),
+		"another signed":           prove(id, told, "liar"),
+		"another job of this node": prove(id, other, "me"),
+		"another job of that name": prove(tasks.NameOf([]byte("other")), told, "me"),
+		"another's job":            whose,
+		"another result":           changed,
+		"no result, though it may": bare,
+		"nothing":                  {Submitter: "me"},
+	} {
+		if _, err := mine.check(fakeKeys("me"), nil, told, p); !errors.Is(err, errUnproven) {
+			t.Errorf("%s, and it is believed: %v", what, err)
+		}
+	}
+	private := api.JobStatus{State: api.Done, Private: "the rest is for its submitter"}
+	if st, err := mine.check(fakeKeys("me"), nil, private, bare); err != nil || st.State != api.Done {
+		t.Error("that a job of another is over is not believed:", err)
 	}
 }

@@ -7,10 +7,7 @@ import (
 )
 
 // What the tests sign with.
-var (
-	VoteText     = voteText
-	TransferText = transferText
-)
+var TransferText = transferText
 
 // AskFrame is the frame in which a leader asks for signatures.
 func AskFrame(leader, term uint64, want uint8) []byte {

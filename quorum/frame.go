@@ -121,7 +121,7 @@ func (r *Replica) recvGone(frame []byte) {
 	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.member(r.self.ID) || r.removed || wire.Unmarshal(frame[9:], &c) != nil {
 		return
 	}
-	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && now.peer(r.self.ID) == "" && r.trust().checkChain(c) == nil {
+	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && now.peer(r.self.ID) == "" && r.trust(r.cfg.Authority).checkChain(c) == nil {
 		r.remove()
 	}
 }

@@ -123,7 +123,7 @@ func (t Trust) checkVotes(m Mandate) error {
 	if m.Term <= conf.Term || m.Term > maxTerm {
 		return fmt.Errorf("%w: term %d cannot be voted on by voters of term %d", ErrUnproven, m.Term, conf.Term)
 	}
-	if n := t.count(conf, m.Votes, func(v Member) []byte { return voteText(t.Group, m.Term, m.Leader, v.ID) }); n < conf.majority() {
+	if n := t.count(conf, m.Votes, func(v Member) []byte { return VoteText(t.Group, m.Term, m.Leader, v.ID) }); n < conf.majority() {
 		return fmt.Errorf("%w: of %d voters %d have signed their votes for member %x in term %d", ErrUnproven, len(conf.Voters), n, m.Leader, m.Term)
 	}
 	return nil
@@ -288,7 +288,8 @@ func ConfText(group string, c Conf) []byte {
 // SealText is what a voter signs for a seal of text.
 func SealText(group string, text []byte) []byte { return append(signText(forSeal, group), text...) }
 
-func voteText(group string, term, candidate, voter uint64) []byte {
+// VoteText is what a voter signs to say that it follows a candidate in a term.
+func VoteText(group string, term, candidate, voter uint64) []byte {
 	return signText(forVote, group, term, candidate, voter)
 }
 
@@ -307,4 +308,15 @@ func signText(purpose, group string, nums ...uint64) []byte {
 
 func appendText(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+}
+
+// Alone is the mandate of a founder that is its group's only voter, in the group's first term.
+func Alone(k Keys, group string, m Member) Mandate {
+	return Mandate{Chain: Chain{Founders: []Member{m}}, Term: 1, Leader: m.ID,
+		Votes: []Signature{{By: m.Peer, Sig: k.Sign(VoteText(group, 1, m.ID, m.ID))}}}
+}
+
+// SealAlone is the seal of the only voter at the end of a chain.
+func SealAlone(k Keys, group string, c Chain, self tasks.PeerID, text []byte) Seal {
+	return Seal{Chain: c, Sigs: []Signature{{By: self, Sig: k.Sign(SealText(group, text))}}}
 }

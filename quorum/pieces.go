@@ -222,7 +222,7 @@ func (r *Replica) install(in *incoming) {
 		return
 	}
 	c, err := decodeContent(in.data)
-	if err != nil || r.trust().checkSeats(c) != nil || r.cfg.CheckState != nil && r.cfg.CheckState(c.State) != nil {
+	if err != nil || r.trust(r.cfg.Authority).checkSeats(c) != nil || r.cfg.CheckState != nil && r.cfg.CheckState(c.State) != nil {
 		return
 	}
 	r.take(raftpb.Message{Type: raftpb.MsgSnap, From: in.From, To: r.self.ID, Term: in.Term, Snapshot: &raftpb.Snapshot{

@@ -81,9 +81,10 @@ func (r *Replica) Sealed() (Seal, bool) {
 	return *r.seal, true
 }
 
-// trust is what this replica's own checks rest on.
-func (r *Replica) trust() Trust {
-	t := Trust{Keys: r.cfg.Keys, Group: r.cfg.Group, Authority: r.cfg.Authority}
+// trust is what this replica's own checks rest on: nobody's authority, which not all replicas may see alike, where the
+// log is applied.
+func (r *Replica) trust(authority func(tasks.PeerID) bool) Trust {
+	t := Trust{Keys: r.cfg.Keys, Group: r.cfg.Group, Authority: authority}
 	for _, m := range r.chain.Founders {
 		t.Founders = append(t.Founders, m.Peer)
 	}
@@ -119,7 +120,7 @@ func (r *Replica) prove() (proposed bool) {
 	}
 	var want uint8
 	if r.mandate == nil {
-		r.votes[r.self.Peer] = r.cfg.Keys.Sign(voteText(r.cfg.Group, term, r.self.ID, r.self.ID))
+		r.votes[r.self.Peer] = r.cfg.Keys.Sign(VoteText(r.cfg.Group, term, r.self.ID, r.self.ID))
 		if sigs := gathered(conf, r.votes); len(sigs) >= conf.majority() && conf.peer(r.self.ID) != "" {
 			r.mandate = &Mandate{Chain: r.chain, Term: term, Leader: r.self.ID, Votes: sigs}
 		} else {
@@ -187,7 +188,7 @@ func (r *Replica) recvAsk(from tasks.PeerID, data []byte) {
 	}
 	out := signed{Leader: a.Leader, Voter: r.self.ID, Term: a.Term}
 	if a.Want&askVote != 0 {
-		out.Vote = r.cfg.Keys.Sign(voteText(r.cfg.Group, a.Term, a.Leader, r.self.ID))
+		out.Vote = r.cfg.Keys.Sign(VoteText(r.cfg.Group, a.Term, a.Leader, r.self.ID))
 	}
 	if a.Want&askNext != 0 && len(r.next) > 0 {
 		out.Next = r.cfg.Keys.Sign(ConfText(r.cfg.Group, r.nextConf(a.Term)))
@@ -212,7 +213,7 @@ func (r *Replica) recvSigned(from tasks.PeerID, data []byte) {
 		return
 	}
 	r.heard[in.Voter] = r.now
-	if in.Vote != nil && !r.keep(r.votes, from, voteText(r.cfg.Group, term, r.self.ID, in.Voter), in.Vote) {
+	if in.Vote != nil && !r.keep(r.votes, from, VoteText(r.cfg.Group, term, r.self.ID, in.Voter), in.Vote) {
 		r.suspect(from, "answers for its vote with a signature that is none")
 	}
 	if in.Next != nil && len(r.next) > 0 {
@@ -244,7 +245,7 @@ func (r *Replica) endChange(l Link) bool {
 func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
 	r.ending = false
 	var l Link
-	if len(r.next) == 0 || wire.Unmarshal(cc.Context, &l) != nil || !l.Conf.equal(r.nextConf(term)) || r.trust().checkLink(r.chain.Conf(), l) != nil {
+	if len(r.next) == 0 || wire.Unmarshal(cc.Context, &l) != nil || !l.Conf.equal(r.nextConf(term)) || r.trust(nil).checkLink(r.chain.Conf(), l) != nil {
 		return false
 	}
 	c := Chain{Founders: r.chain.Founders, Links: append(slices.Clone(r.chain.Links), l)}

@@ -126,7 +126,7 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 func (r *Replica) beginAgain(s Snapshot) error {
 	c, err := decodeContent(s.Data)
 	if err == nil {
-		err = r.trust().checkSeats(c)
+		err = r.trust(r.cfg.Authority).checkSeats(c)
 	}
 	if err == nil && r.cfg.CheckState != nil {
 		err = r.cfg.CheckState(c.State)

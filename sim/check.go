@@ -53,6 +53,7 @@ type check struct {
 	results        map[string]content
 	latest         map[[2]int32]time.Duration // arrivals
 	lastHome       tasks.PeerID
+	liarLed        bool
 	heavy          map[*node]time.Duration // since when its disk keeps too much
 	voters         int                     // of the ledger
 	revoted        time.Duration           // since when
@@ -137,12 +138,12 @@ func (w *world) jobOver(n *node, e engine.JobOver) {
 }
 
 // honestHome reports whether the job has not been led by a liar: such a job may come to anything.
-func (w *world) honestHome() bool { return w.cfg.Liar != LyingHome }
+func (w *world) honestHome() bool { return w.cfg.Liar != LyingHome && !w.liarLed }
 
 // unfinished says that the job has not ended in time, or is not forgotten.
 func (w *world) unfinished() {
 	switch {
-	case w.res.Err != nil:
+	case w.res.Err != nil || !w.honestHome(): // a lying home can keep its own job from ending
 	case w.ended:
 		w.res.Err = fmt.Errorf("the job ended at %v, and is not forgotten at %v by %s", w.res.Makespan, w.now, w.holding())
 	default:
@@ -269,8 +270,8 @@ func (w *world) compacted(n *node, log *quorum.Log, e quorum.Write) {
 }
 
 // maxLog is how many times the entries between two snapshots a log may hold, at the most: eight while a member is
-// brought up, and those of the next two.
-const maxLog = 11
+// brought up, those of the next two, and those while the voters change.
+const maxLog = 13
 
 // count counts disks.
 func (w *world) count(has func(*disk) bool) (count int) {
@@ -303,6 +304,9 @@ func (w *world) dropped(n *node, e engine.DropLedger) {
 
 // homeIs follows who leads.
 func (w *world) homeIs(n *node, e engine.HomeIs) {
+	if e.ID == w.id && e.Home == n.id && !n.honest {
+		w.liarLed = true // a follower that lies, and was elected when the home died
+	}
 	if e.ID != w.id || !n.honest || !w.honestHome() {
 		return
 	}
@@ -380,6 +384,17 @@ func (w *world) jobEnded(n *node, e engine.JobEnded) {
 	}
 	if v.Ended && !slices.Equal(parts, w.parts) {
 		w.fail("the record of %s differs: %v, not %v", n.id, parts, w.parts)
+	}
+}
+
+// endSealed has the proof of the end on a disk, and sees that it is one of the right end.
+func (w *world) endSealed(n *node, e engine.EndSealed) {
+	n.disk.end = &e
+	if !n.honest || !w.honestHome() {
+		return
+	}
+	if err := engine.CheckEnd(engine.TrustOf(keys(n.id), w.id, func(tasks.PeerID) bool { return true }, w.job.Submitter), &e.Ended); err != nil || !w.ended || e.Ended.Sum != w.first.Sum() {
+		w.fail("%s shows an end that is none: %v, %v", n.id, e.Ended, err)
 	}
 }
 

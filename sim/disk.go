@@ -43,6 +43,7 @@ type disk struct {
 	bytes   int64               // of them
 	refused bool                // a write of the log, which is given up
 	results []string            // the names of those that it keeps
+	end     *engine.EndSealed   // how the job ended, proven
 	writes  []*write            // under way, in order
 	free    time.Duration
 }

@@ -333,7 +333,7 @@ func (w *world) double(n *node) {
 		return
 	}
 	w.res.Faults.Twins++
-	t := &node{num: n.num, id: n.id, speed: n.speed, view: n.view, disk: &disk{}, copy: true}
+	t := &node{num: n.num, id: n.id, speed: n.speed, view: n.view, disk: &disk{}, copy: true, honest: n.honest}
 	w.trace.printf(w.now, n, "TWIN")
 	n.twin = t
 	w.join(t)

@@ -136,10 +136,10 @@ type Catch struct {
 	Seen   string `json:"seen"`
 }
 
-// Hunt plays seeds from first on, so many at most, each with faults and with liars, until one is not as it must be.
+// Hunt plays seeds from first on, so many at most, each with faults and with liars of both kinds, until one is not as it must be.
 func Hunt(first uint64, seeds int) Catch {
 	for s := first; s < first+uint64(seeds); s++ {
-		for _, c := range []Config{Hostile(s), Lying(s)} {
+		for _, c := range []Config{Hostile(s), Lying(s), Usurping(s)} {
 			if err := try(c); err != nil {
 				return Catch{Caught: true, Seed: s, Seen: err.Error()}
 			}

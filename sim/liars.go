@@ -83,6 +83,9 @@ func Usurping(seed uint64) Config {
 		c.Liar, c.Liars = LyingFollower, 1
 	case 4:
 		c.Liar, c.Liars = LyingHome, 1
+		if seed%10 == 9 { // of a job beside the one that is looked at
+			c.Liar, c.Second = LyingWorker, true
+		}
 	}
 	return c
 }
@@ -141,7 +144,7 @@ func (w *world) turn(n *node) {
 	}
 	all := []func(*world, *node) (engine.Message, bool){(*world).blame, (*world).blame, (*world).offerNothing, (*world).claim, (*world).steals, (*world).answers}
 	if w.cfg.Usurp {
-		all = append(all, (*world).parrot, (*world).parrot, (*world).babble, (*world).usurp, (*world).usurp, (*world).end, (*world).frames, (*world).flood, (*world).enlists)
+		all = append(all, (*world).parrot, (*world).parrot, (*world).babble, (*world).usurp, (*world).usurp, (*world).end, (*world).frames, (*world).flood, (*world).enlists, (*world).rafts, (*world).rafts, (*world).rules)
 	}
 	for _, lie := range all {
 		if coin(2) {
@@ -149,6 +152,7 @@ func (w *world) turn(n *node) {
 		}
 	}
 	n.liar = l
+	w.submitSecond(n)
 	w.trace.printf(w.now, n, "LIES: %+v", *l)
 	w.settle(w.now)
 	w.lie(n)
@@ -262,9 +266,10 @@ func (w *world) usurp(n *node) (engine.Message, bool) {
 	m := engine.Message{Term: w.term()}
 	switch w.rng.IntN(8) {
 	case 0:
-		m.Open = &engine.Open{Home: n.id, Every: time.Second}
+		m.Open = &engine.Open{Home: n.id, Every: time.Second, Proof: w.forged(n, n.id, m.Term)}
 	case 1:
 		m.Moved = &engine.Moved{Home: w.anybody(), Term: w.term()}
+		m.Moved.Proof = w.forged(n, m.Moved.Home, m.Moved.Term)
 	case 2:
 		m.Drop = w.units()
 	case 3:
@@ -274,19 +279,73 @@ func (w *world) usurp(n *node) (engine.Message, bool) {
 	case 5:
 		m.Ack = &engine.ReportAck{Seq: 1 << 40, Failures: math.MaxUint64, Every: time.Hour, Above: n.id}
 	default:
-		m.Order = engine.Order(1 + w.rng.IntN(4))
+		m.Order = engine.Order(1 + w.rng.IntN(3))
 	}
 	return m, true
 }
 
 // end tells that the job is over.
-func (w *world) end(*node) (engine.Message, bool) {
-	m := engine.Message{Term: w.term(), Ended: &engine.Ended{Result: ledger.Result{SHA256: "forged", Size: 1, Status: []byte("all is well")}}}
+func (w *world) end(n *node) (engine.Message, bool) {
+	r := ledger.Result{SHA256: "forged", Size: 1, Status: []byte("all is well")}
+	m := engine.Message{Term: w.term(), Ended: &engine.Ended{Result: &r, Sum: r.Sum(), Units: w.job.Want.Len()}}
 	if w.rng.IntN(3) == 0 {
-		m.Ended = nil
-		m.Order = engine.OrderOver
+		m.Ended.Result = nil
 	}
+	chain := quorum.Chain{Founders: []quorum.Member{quorum.NewMember(w.anybody(), 0)}}
+	if p := n.liar.mandate(); p != nil { // with the true voters, of whom the liar signs alone
+		chain = p.Chain
+	}
+	m.Ended.Seal = &quorum.Seal{Chain: chain, Sigs: w.signed(n, chain.Conf(), func(quorum.Member) []byte {
+		return quorum.SealText("job "+string(w.id), m.Ended.Text())
+	})}
 	return m, true
+}
+
+// mandate is a true one that the liar has seen.
+func (l *liar) mandate() *quorum.Mandate {
+	for i := len(l.heard) - 1; i >= 0; i-- {
+		switch m := l.heard[i]; {
+		case m.Open != nil && m.Open.Proof != nil:
+			return m.Open.Proof
+		case m.Enlist != nil && m.Enlist.Proof != nil:
+			return m.Enlist.Proof
+		case m.Moved != nil && m.Moved.Proof != nil:
+			return m.Moved.Proof
+		}
+	}
+	return nil
+}
+
+// signed are signatures in the names of all voters, of which the liar's own is true.
+func (w *world) signed(n *node, c quorum.Conf, text func(quorum.Member) []byte) (sigs []quorum.Signature) {
+	for _, v := range c.Voters {
+		sigs = append(sigs, quorum.Signature{By: v.Peer, Sig: keys(n.id).Sign(text(v))})
+	}
+	return sigs
+}
+
+// forged is a mandate of a peer in a term, made of a true one where there is one: with the votes of another term or
+// leader, with a set of voters that nobody has signed, or from other founders.
+func (w *world) forged(n *node, home tasks.PeerID, term uint64) *quorum.Mandate {
+	group, self := "job "+string(w.id), quorum.NewMember(home, 0)
+	m := quorum.Mandate{Term: term, Leader: self.ID, Chain: quorum.Chain{Founders: []quorum.Member{self}}}
+	if p := n.liar.mandate(); p != nil && w.rng.IntN(4) > 0 {
+		m.Chain, m.Leader, m.Votes = p.Chain, p.Leader, slices.Clone(p.Votes)
+		if seats := p.Chain.Conf().Voters; w.rng.IntN(2) == 0 && slices.ContainsFunc(seats, func(v quorum.Member) bool { return v.Peer == home }) {
+			m.Leader = seats[slices.IndexFunc(seats, func(v quorum.Member) bool { return v.Peer == home })].ID
+		}
+		if w.rng.IntN(2) == 0 {
+			c := p.Chain.Conf()
+			c.Seq, c.Term, c.Prior, c.Voters = c.Seq+1, min(c.Term, term), c.Seq, []quorum.Member{self}
+			m.Leader = self.ID
+			m.Chain.Links = append(slices.Clone(p.Chain.Links), quorum.Link{Conf: c, Sigs: w.signed(n, p.Chain.Conf(), func(quorum.Member) []byte { return quorum.ConfText(group, c) })})
+		}
+		if w.rng.IntN(3) == 0 {
+			return &m // its votes are those for another
+		}
+	}
+	m.Votes = w.signed(n, m.Chain.Conf(), func(v quorum.Member) []byte { return quorum.VoteText(group, term, m.Leader, v.ID) })
+	return &m
 }
 
 // blame reports failures of all units, or of some.
@@ -382,7 +441,8 @@ func (w *world) frames(n *node) (m engine.Message, ok bool) {
 // flood opens jobs that there are not.
 func (w *world) flood(n *node) (engine.Message, bool) {
 	n.liar.seq++
-	return engine.Message{Job: tasks.NameOf(binarySeq(n.liar.seq)), Term: w.term(), Open: &engine.Open{Home: n.id}}, true
+	term := w.term()
+	return engine.Message{Job: tasks.NameOf(binarySeq(n.liar.seq)), Term: term, Open: &engine.Open{Home: n.id, Proof: w.forged(n, n.id, term)}}, true
 }
 
 func binarySeq(s uint64) []byte {
@@ -395,7 +455,7 @@ func (w *world) enlists(n *node) (engine.Message, bool) {
 	m := engine.Message{Term: w.term()}
 	switch w.rng.IntN(4) {
 	case 0:
-		m.Enlist = &engine.Enlist{Nonce: w.rng.Uint64(), Voters: []quorum.Member{self}, Not: uint64(w.number())}
+		m.Enlist = &engine.Enlist{Nonce: w.rng.Uint64(), Voters: []quorum.Member{self}, Not: uint64(w.number()), Proof: w.forged(n, n.id, m.Term)}
 	case 1:
 		m.Enlisted = &engine.Enlisted{Nonce: uint64(w.rng.IntN(1 << 30)), Member: self, OK: true}
 	case 2:

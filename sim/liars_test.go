@@ -8,7 +8,12 @@ import (
 )
 
 // TestLiars plays seeds in which a member lies about its work: see Lying and check. $DTPNODE_SEEDS says how many.
-func TestLiars(t *testing.T) {
+func TestLiars(t *testing.T) { playLiars(t, Lying) }
+
+// TestUsurpers plays seeds in which a member lies about who it is in the job, too: see Usurping.
+func TestUsurpers(t *testing.T) { playLiars(t, Usurping) }
+
+func playLiars(t *testing.T, config func(seed uint64) Config) {
 	if raceEnabled {
 		t.Skip("one goroutine each; runs without the race detector")
 	}
@@ -20,7 +25,7 @@ func TestLiars(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for s := int(next.Add(1)) - 1; s < n; s = int(next.Add(1)) - 1 {
-				cfg := Lying(uint64(first + s))
+				cfg := config(uint64(first + s))
 				res := checkSeed(t, cfg)
 				mu.Lock()
 				if all[cfg.Liar] == nil {

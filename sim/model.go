@@ -108,8 +108,10 @@ func (w *world) book(g *genModel, p tasks.Range, last int64) (elapsed time.Durat
 		} else {
 			g.done.packets = append(g.done.packets, done)
 		}
-		g.done.canary += tasks.Canary(w.id.Seed(), done)
-		w.ran += done.Len()
+		g.done.canary += tasks.Canary(g.job.Seed(), done)
+		if g.job == w.id {
+			w.ran += done.Len()
+		}
 	}
 	return max(w.now-g.started, time.Microsecond)
 }

@@ -127,7 +127,7 @@ func (w *world) link(a, b *node) {
 		return
 	}
 	a.links = slices.Insert(a.links, i, int32(b.num))
-	w.step(a, engine.PeerUp{ID: b.id, Slots: w.cfg.Slots})
+	w.step(a, engine.PeerUp{ID: b.id, Slots: w.cfg.Slots, Submits: b.num%3 == 0})
 }
 
 func (w *world) unlink(a, b *node) {
@@ -178,6 +178,9 @@ func (w *world) join(n *node) {
 // restore gives a process what is on its disk.
 func (w *world) restore(n *node) {
 	d := n.disk
+	if d.end != nil {
+		w.step(n, engine.Remember(*d.end))
+	}
 	if d.log == nil {
 		d.kept = nil
 		return

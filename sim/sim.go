@@ -71,7 +71,9 @@ type Config struct {
 
 	Liars int  // members that lie
 	Liar  Role // and what they are in the job
-	Usurp bool // they lie about that too, and send anything at all; else about their work only
+	// Second has the liar submit a job of its own, and lie about that as its home.
+	Second bool
+	Usurp  bool // they lie about that too, and send anything at all; else about their work only
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
 	Watch      time.Duration // look at all disks so often, also in a run without faults; 0 for not
@@ -133,6 +135,7 @@ type Faults struct {
 const home = 0
 
 type genModel struct {
+	job     tasks.JobID
 	queue   []tasks.Range
 	started time.Duration // of the running packet
 	cutting bool
@@ -177,23 +180,25 @@ type node struct {
 }
 
 type world struct {
-	cfg    Config
-	rng    *rand.Rand
-	now    time.Duration
-	queue  events
-	serial int
-	boots  uint64 // starts of processes
-	shas   uint64 // blobs made
-	nodes  []*node
-	index  map[tasks.PeerID]int
-	cuts   []*partition
-	job    *tasks.Job
-	id     tasks.JobID
-	poison map[int64]bool
-	res    Result
-	ran    int64
-	over   bool
-	trace  *tracer
+	cfg       Config
+	rng       *rand.Rand
+	now       time.Duration
+	queue     events
+	serial    int
+	boots     uint64 // starts of processes
+	shas      uint64 // blobs made
+	nodes     []*node
+	index     map[tasks.PeerID]int
+	cuts      []*partition
+	job       *tasks.Job
+	id        tasks.JobID
+	second    tasks.JobID // empty for none
+	secondJob *tasks.Job
+	poison    map[int64]bool
+	res       Result
+	ran       int64
+	over      bool
+	trace     *tracer
 	check
 	ends
 	recovery
@@ -253,10 +258,10 @@ func (w *world) build() error {
 	if err != nil {
 		return err
 	}
-	w.job = &tasks.Job{Protocol: tasks.Protocol, Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
+	w.job = &tasks.Job{Protocol: tasks.Protocol, Submitter: nodeID(home), Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
-		n := &node{num: i, id: fmt.Sprintf("n%06d", i), speed: w.speed(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}, honest: true}
+		n := &node{num: i, id: nodeID(i), speed: w.speed(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}, honest: true}
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
 		}
@@ -273,6 +278,9 @@ func (w *world) build() error {
 	return nil
 }
 
+// nodeID is the name of a node.
+func nodeID(i int) tasks.PeerID { return fmt.Sprintf("n%06d", i) }
+
 // boot starts a node's process, which knows only what is on its disk.
 func (w *world) boot(n *node) error {
 	n.boot++
@@ -282,7 +290,7 @@ func (w *world) boot(n *node) error {
 	n.term = 0
 	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keep: w.cfg.Keep, Keys: keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
-	cfg.Ledger = w.cfg.Folding
+	cfg.Ledger, cfg.Unsealed = w.cfg.Folding, 30*time.Second
 	if w.cfg.Hasty {
 		cfg.Steal.AckWait, cfg.Steal.Resend = 50*time.Millisecond, 20*time.Millisecond
 		cfg.Ledger.Audit, cfg.Ledger.AuditWait, cfg.Ledger.Audits = 300*time.Millisecond, 400*time.Millisecond, 1
@@ -411,6 +419,9 @@ func (w *world) reply(n *node, d time.Duration, ev engine.Event) {
 }
 
 func (w *world) obey(n *node, e engine.Effect) {
+	if w.second != "" && w.ofSecond(n, e) {
+		return
+	}
 	switch e := e.(type) {
 	case engine.Send:
 		w.send(n, e.To, e.Msg)
@@ -442,6 +453,8 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.fail("the job failed on %s: %s: %s", n.id, e.Failure.Kind, e.Failure.Reason)
 	case engine.JobEnded:
 		w.jobEnded(n, e)
+	case engine.EndSealed:
+		w.endSealed(n, e)
 	case engine.JobOver:
 		w.jobOver(n, e)
 	case engine.Look:
@@ -477,11 +490,13 @@ func (w *world) kept(n *node, e engine.Effect) {
 func (w *world) child(n *node, e engine.Effect) {
 	switch e := e.(type) {
 	case engine.StartGen:
-		n.gens[e.Gen] = &genModel{solo: e.Solo}
+		n.gens[e.Gen] = &genModel{job: e.Job, solo: e.Solo}
 	case engine.LeasePacket:
 		g := n.gens[e.Gen]
 		w.firstWork(n)
-		w.leased(e.Packet)
+		if g.job == w.id {
+			w.leased(e.Packet)
+		}
 		g.queue = append(g.queue, e.Packet)
 		if len(g.queue) == 1 && !(n.liar != nil && n.liar.hog) {
 			w.runPacket(n, e.Gen, beforePacket(g))
@@ -498,16 +513,21 @@ func (w *world) child(n *node, e engine.Effect) {
 // prepare loads a job's code, which a node has from the home, or on its disk beside the ledger.
 func (w *world) prepare(n *node, e engine.Prepare) {
 	boot := n.boot
+	w.after(w.cfg.Latency+w.random(10*time.Millisecond), func() {
+		if job := w.jobOf(e.ID); n.boot == boot && job != nil && (e.Home == "" || !w.hostile() || w.reaches(n, w.at(e.Home))) {
+			w.step(n, engine.Described{ID: e.ID, Job: job})
+		}
+	})
 	w.after(20*time.Millisecond+w.random(w.cfg.Prepare), func() {
 		switch {
 		case n.boot != boot:
-		case e.ID != w.id:
+		case w.jobOf(e.ID) == nil:
 			w.step(n, engine.NotPrepared{ID: e.ID})
 		case e.Home != "" && w.hostile() && !w.reaches(n, w.at(e.Home)):
 			n.term = 0 // it may forget the job until it hears of it again
 			w.step(n, engine.NotPrepared{ID: e.ID})
 		default:
-			w.step(n, engine.Prepared{ID: e.ID, Job: w.job})
+			w.step(n, engine.Prepared{ID: e.ID, Job: w.jobOf(e.ID)})
 		}
 	})
 }

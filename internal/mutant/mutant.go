@@ -38,6 +38,8 @@ const (
 	FoldAbsent       Bug = "fold-absent"
 	NeverFree        Bug = "never-free"
 	NeverFold        Bug = "never-fold"
+	NoMandate        Bug = "no-mandate"
+	NoSeal           Bug = "no-seal"
 )
 
 // bugs are all of them, with the rule or step that each breaks.
@@ -74,14 +76,17 @@ var bugs = []struct {
 	{FreeAsked, "a copy of the ledger frees what the home of this term counts on it to keep"},
 	{FoldAbsent, "a fold is applied though not all that it replaces is committed (R3)"},
 	{NeverFree, "what a fold has replaced is not freed"},
+	{NoMandate, "whoever says that it leads a job is believed"},
+	{NoSeal, "the end of a job is believed though nobody has signed it"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 
-// The bugs that a member that lies makes use of. The simulator's members do not lie: package quorum's tests find these.
+// The bugs that a member that lies makes use of. The tests of the packages quorum and engine find these.
 const (
 	AnyLeader   Bug = "any-leader"   // replicas obey whoever speaks as a leader, though they hear theirs
 	AnswerTerm  Bug = "answer-term"  // an answer of a later term makes a leader give way
 	AnyTerm     Bug = "any-term"     // a replica goes up to any term at once, as long as it hears no leader
+	OwnTerm     Bug = "own-term"     // whom voters have elected who were replaced before is followed as home
 	AnyLink     Bug = "any-link"     // a change of the voters that nobody has signed counts as proven
 	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
 )

@@ -1,0 +1,427 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A node with a copy of a job's ledger learns who leads the job from the log. Everybody else believes what is proven:
+// that a majority of the voters of the ledger follow the home in its term (quorum.Mandate), with voters that go back, by
+// signatures, to the job's submitter, who is its first home and is named in its signed description. So a node that hears
+// of a job gets the description first, and remembers meanwhile who claims to lead it.
+
+// claim is the word of a member that it leads a job of which there is no description here yet.
+type claim struct {
+	from   tasks.PeerID
+	proof  *quorum.Mandate
+	every  time.Duration
+	enlist *Enlist // nil if it asks for no copy of the ledger
+}
+
+const (
+	maxClaims  = 8  // remembered of one job
+	maxUnknown = 64 // jobs without a description that one member may have announced here
+)
+
+// proven is what was proven here about who leads a job.
+type proven struct {
+	claims     []claim
+	shown      *quorum.Mandate // the last that was believed, or is this peer's own
+	conf       quorum.Conf     // the newest set of voters in such a one
+	proofAsked time.Duration   // when a member was last asked for its mandate
+	unsaid     bool            // this peer leads, and has yet to show that and to announce it
+}
+
+// groupName is the name of a job's replicas in all that they sign.
+func groupName(id tasks.JobID) string { return "job " + string(id) }
+
+// TrustOf is what the proofs of a job rest on: its submitter founded its ledger, and who may have it recovered.
+func TrustOf(k quorum.Keys, id tasks.JobID, may func(tasks.PeerID) bool, submitter tasks.PeerID) quorum.Trust {
+	return quorum.Trust{Keys: k, Group: groupName(id), Founders: []tasks.PeerID{submitter}, Authority: may}
+}
+
+func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
+	return TrustOf(p.cfg.Keys, id, p.authority(submitter), submitter)
+}
+
+// described reports whether the job's description is here.
+func (j *jobState) described() bool { return j.desc != nil || j.job != nil }
+
+func (j *jobState) submitter() tasks.PeerID {
+	if j.desc != nil {
+		return j.desc.Submitter
+	}
+	return j.job.Submitter
+}
+
+// same reports whether two mandates say the same: then one proof does for both.
+func same(a, b *quorum.Mandate) bool {
+	return a.Term == b.Term && a.Leader == b.Leader && a.Home() == b.Home()
+}
+
+// believe reports whether a mandate proves what it says. One that was believed before, or is older than that, is not
+// looked at.
+func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
+	switch {
+	case m == nil || !j.described():
+		return false
+	case mutant.On(mutant.NoMandate):
+		return true
+	case j.shown != nil && same(j.shown, m):
+		return true
+	case m.Term < j.term && !mutant.On(mutant.StaleTerm):
+		return false
+	}
+	if quorum.CheckMandate(p.trust(j.id, j.submitter()), *m) != nil {
+		p.violated(from, j.id, Unproven)
+		return false
+	}
+	if !j.conf.Admits(*m) && !mutant.On(mutant.OwnTerm) {
+		return false // of voters that were replaced since
+	}
+	j.show(m)
+	return true
+}
+
+// show takes note of a mandate that holds.
+func (j *jobState) show(m *quorum.Mandate) {
+	if c := m.Chain.Conf(); c.Seq >= j.conf.Seq {
+		j.conf = c
+	}
+	if j.shown == nil || m.Term >= j.shown.Term {
+		j.shown = m
+	}
+}
+
+// heed follows a member that is proven to lead a job, by itself or another, and reports whether it is the job's home in
+// that term.
+func (p *Peer) heed(from tasks.PeerID, j *jobState, home tasks.PeerID, term uint64, proof *quorum.Mandate) bool {
+	switch {
+	case p.knowsByLog(j):
+		if home == j.home && term == j.term {
+			p.believe(from, j, proof) // to show it to others
+		}
+	case (term > j.term || j.home == "" && term == j.term || mutant.On(mutant.StaleTerm)) && p.believe(from, j, proof):
+		p.setHome(j, home, term)
+	}
+	return home == j.home && term == j.term
+}
+
+// obeys reports whether a word of from is that of the job's home. One of a later term than any that was proven is asked
+// for its proof, since its announcement may have been lost.
+func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
+	if term > j.term && !p.knowsByLog(j) && j.described() {
+		p.askProof(j, from)
+	}
+	return from == j.home && term == j.term
+}
+
+// askProof asks a member that may lead a job to show it.
+func (p *Peer) askProof(j *jobState, from tasks.PeerID) {
+	if j.proofAsked == 0 || p.now-j.proofAsked >= p.cfg.Report/2 {
+		j.proofAsked = max(p.now, 1)
+		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	}
+}
+
+// knowsByLog reports whether this peer learns of another home from the job's log, and from nobody's mere word: it
+// leads the job, or has a copy of the ledger that counts. So a member that claims to lead in a later term cannot have
+// the ledger forgotten.
+func (p *Peer) knowsByLog(j *jobState) bool { return j.lead != nil || (j.log != nil && j.seated()) }
+
+// mandate proves that this peer leads a job; nil if it does not, or cannot prove it yet.
+func (p *Peer) mandate(j *jobState) *quorum.Mandate {
+	if j.lead == nil {
+		return nil
+	}
+	if j.log != nil {
+		if m, ok := j.log.Mandate(); ok && (j.shown == nil || !same(j.shown, &m)) {
+			j.show(&m)
+		}
+	}
+	return p.proofOf(j)
+}
+
+// proofOf proves who leads a job now, as this peer knows it; nil if it cannot.
+func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
+	if m := j.shown; m != nil && m.Term == j.term && m.Home() == j.home {
+		return m
+	}
+	return nil
+}
+
+// announce tells all members that this peer leads a job, as soon as it can show that.
+func (p *Peer) announce(j *jobState) {
+	m := p.mandate(j)
+	j.unsaid = m == nil
+	if m != nil {
+		p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.lead.Every(), Proof: m}}})
+	}
+}
+
+// openFor tells one member the same.
+func (p *Peer) openFor(j *jobState, id tasks.PeerID) {
+	if m := p.mandate(j); m != nil {
+		p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.lead.Every(), Proof: m}})
+	}
+}
+
+// unknown counts the jobs without a description that a member has announced first.
+func (p *Peer) unknown(from tasks.PeerID) (n int) {
+	for _, j := range p.jobs {
+		if !j.described() && len(j.claims) > 0 && j.claims[0].from == from {
+			n++
+		}
+	}
+	return n
+}
+
+// meet begins with a job that a member announces; nil if it is one too many.
+func (p *Peer) meet(id tasks.JobID, c claim) *jobState {
+	if len(p.jobs) >= maxJobs || p.unknown(c.from) >= maxUnknown {
+		return nil // it is announced again
+	}
+	j := p.addJob(id, "")
+	j.claims = []claim{c}
+	p.emit(Prepare{ID: id, Home: c.from})
+	return j
+}
+
+// claim remembers who claims to lead a job, the last word of each.
+func (j *jobState) claim(c claim) {
+	if i := slices.IndexFunc(j.claims, func(o claim) bool { return o.from == c.from }); i >= 0 {
+		j.claims[i] = c
+	} else if len(j.claims) < maxClaims {
+		j.claims = append(j.claims, c)
+	}
+}
+
+// weigh looks at the claims on a job whose description is here now, those of the latest term first.
+func (p *Peer) weigh(j *jobState) {
+	claims := j.claims
+	j.claims = nil
+	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.proof.Term, a.proof.Term) })
+	for _, c := range claims {
+		p.opened(c.from, j, c.proof.Term, c.proof, c.every)
+		if c.enlist != nil {
+			p.enlistHere(c.from, j, c.proof.Term, c.enlist)
+		}
+	}
+}
+
+// describe takes a job's description.
+func (p *Peer) describe(j *jobState, job *tasks.Job) {
+	if j.desc == nil {
+		j.desc = job
+	}
+	p.weigh(j)
+}
+
+// nobodyHasIt goes on with a job whose description was not to be had where it was looked for; false if nobody else
+// claims to lead it.
+func (p *Peer) nobodyHasIt(j *jobState) bool {
+	if j.described() || len(j.claims) < 2 {
+		return false
+	}
+	j.claims = j.claims[1:]
+	p.emit(Prepare{ID: j.id, Home: j.claims[0].from})
+	return true
+}
+
+// The end of a job is proven by a seal: a majority of the voters of its ledger signed what the result is, each as its
+// own record says. So anybody can check it, whoever tells of it.
+
+// ends remembers jobs that are over, for those who ask; the newest maxEnds of them, the newest maxResults with results.
+type ends struct {
+	ids []tasks.JobID
+	of  map[tasks.JobID]*end
+}
+
+type end struct {
+	pastJob
+	Ended
+}
+
+const (
+	maxEnds    = 4096
+	maxResults = 64
+)
+
+// put takes note of a job that is over. What is known of it already stays.
+func (e *ends) put(id tasks.JobID, past pastJob, in Ended) {
+	was := e.of[id]
+	if was == nil {
+		was = &end{}
+		e.of[id] = was
+		e.ids = append(e.ids, id)
+	}
+	if past.term >= was.term {
+		was.pastJob = past
+	}
+	switch {
+	case was.Sum == "":
+		was.Ended = in
+	case was.Sum == in.Sum:
+		was.Result, was.Seal = cmp.Or(was.Result, in.Result), cmp.Or(was.Seal, in.Seal)
+	}
+	if n := len(e.ids) - maxResults; n > 0 {
+		e.of[e.ids[n-1]].Result = nil
+	}
+	if len(e.ids) > maxEnds {
+		delete(e.of, e.ids[0])
+		e.ids = e.ids[1:]
+	}
+}
+
+func (e *ends) forget(id tasks.JobID) {
+	delete(e.of, id)
+	e.ids = slices.DeleteFunc(e.ids, func(o tasks.JobID) bool { return o == id })
+}
+
+// endOf is how a job ended, as its record here says; without a seal.
+func endOf(rec *ledger.Record) Ended {
+	e := Ended{Units: rec.Done.Cover().Len(), Result: rec.Result, Sum: rec.Result.Sum()}
+	for _, l := range rec.Lost {
+		e.Missing += l.Range.Len()
+	}
+	return e
+}
+
+// CheckEnd reports why the end of a job is not proven, or is not what it says; the error is under quorum.ErrUnproven.
+func CheckEnd(t quorum.Trust, e *Ended) error {
+	if e.Seal == nil || (e.Result != nil && e.Result.Sum() != e.Sum) {
+		return quorum.ErrUnproven
+	}
+	return quorum.CheckSeal(t, e.Text(), *e.Seal)
+}
+
+// newest counts the sets of voters of the job's ledger, up to the newest that is known here.
+func (j *jobState) newest() uint64 {
+	seq := j.conf.Seq
+	if j.log != nil {
+		seq = max(seq, j.log.Chain().Conf().Seq)
+	}
+	return seq
+}
+
+// onEnded takes the word that a job is over, if it is proven.
+func (p *Peer) onEnded(from tasks.PeerID, j *jobState, e *Ended) {
+	if j == nil || !j.described() || j.endProven {
+		return
+	}
+	if CheckEnd(p.trust(j.id, j.submitter()), e) != nil && !mutant.On(mutant.NoSeal) {
+		p.violated(from, j.id, Unproven)
+		return
+	}
+	voters := e.Seal.Chain.Conf()
+	if (voters.Seq < j.newest() || j.outdated(voters.Term)) && !mutant.On(mutant.NoSeal) {
+		return // of voters that were replaced since
+	}
+	j.term = max(j.term, voters.Term)
+	switch {
+	case j.record.Result != nil:
+		if endOf(j.record).Sum == e.Sum {
+			p.endSealed(j, *e.Seal)
+		}
+	case e.Result != nil:
+		j.proof = e
+		r := *e.Result
+		p.applied(j, ledger.Entry{Result: &r}, 0, 0)
+	case j.log == nil && j.lead == nil:
+		p.ends.put(j.id, j.past(), *e)
+		p.closeJob(j, false)
+	default: // this copy needs the result too
+		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	}
+}
+
+// jobEnded closes a job whose result is in the ledger, and has that sealed.
+func (p *Peer) jobEnded(j *jobState) {
+	e := endOf(j.record)
+	if j.proof != nil { // the record may be behind the end
+		e = *j.proof
+		e.Seal = nil
+	}
+	p.ends.put(j.id, j.past(), e)
+	p.emit(JobEnded{ID: j.id, Term: j.term, Result: *j.record.Result, Recovery: j.recovery()})
+	p.closeJob(j, false)
+	j.closeAt = p.now + p.cfg.Unsealed
+	switch {
+	case j.proof != nil:
+		p.endSealed(j, *j.proof.Seal)
+	case j.log != nil:
+		p.stepLog(j, quorum.ToSeal{Text: e.Text()})
+	case j.lead != nil && j.shown != nil:
+		p.endSealed(j, quorum.SealAlone(p.cfg.Keys, groupName(j.id), j.shown.Chain, p.self, e.Text()))
+	}
+}
+
+// endSealed has the proof of a job's end known: by those who keep its ledger and its result with that, by all others
+// without. Whoever misses it is told when it asks, or reports.
+func (p *Peer) endSealed(j *jobState, s quorum.Seal) {
+	if j.endProven {
+		return
+	}
+	j.endProven = true
+	e := p.ends.of[j.id]
+	if e == nil {
+		return
+	}
+	e.Seal = &s
+	p.emit(EndSealed{ID: j.id, Term: e.term, Ended: e.Ended, Submitter: e.submitter, Recovery: e.recovery})
+	if j.log != nil {
+		j.closeAt = p.now + p.cfg.Linger
+	}
+	if j.proof != nil {
+		return // others have told
+	}
+	for _, id := range p.sortedPeers() {
+		p.tellEnd(id, j.id, j.log != nil && p.isVoter(j, id) || slices.Contains(j.spares, id))
+	}
+}
+
+// tellEnd tells a member how a job ended, if that is proven; it reports whether it is over.
+func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID, whole bool) (over bool) {
+	e := p.ends.of[id]
+	if e == nil {
+		return false
+	}
+	if e.recovery != nil && to != p.self {
+		p.send(to, Message{Job: id, Recovery: e.recovery})
+	}
+	if e.Seal != nil && to != p.self {
+		told := e.Ended
+		if !whole {
+			told.Result = nil
+		}
+		p.send(to, Message{Job: id, Term: e.term, Ended: &told})
+	}
+	return true
+}
+
+// sealing reports whether the others may need this peer's signature under a job's end before it may leave.
+func (p *Peer) sealing(j *jobState) bool {
+	return j.shut && j.log != nil && j.record.Result != nil && !j.endProven && p.now < j.closeAt-p.cfg.Unsealed+sealWait
+}
+
+// sealWait is how long a node that leaves waits for that.
+const sealWait = 5 * time.Second
+
+// sealAgain asks the others for a seal that was missed.
+func (p *Peer) sealAgain(j *jobState) {
+	if j.record.Result == nil || j.endProven || j.log == nil || p.now-j.sought < resignAgain {
+		return
+	}
+	j.sought = p.now
+	for _, m := range j.log.Members() {
+		if m.Peer != p.self {
+			p.send(m.Peer, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+func find[E Effect](effects []Effect) (found []E) {
+	for _, e := range effects {
+		if e, ok := e.(E); ok {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// forge changes a mandate of x in term 5 into one that does not hold.
+var forgeries = map[string]func(m *quorum.Mandate){
+	"no votes":        func(m *quorum.Mandate) { m.Votes = nil },
+	"one vote":        func(m *quorum.Mandate) { m.Votes = m.Votes[1:] },
+	"votes of before": func(m *quorum.Mandate) { m.Votes = mandate("x", 4).Votes },
+	"its own votes": func(m *quorum.Mandate) {
+		for i := range m.Votes {
+			m.Votes[i].Sig = testKeys("x").Sign(quorum.VoteText(groupName(jobID), m.Term, m.Leader, m.Chain.Conf().Voters[i].ID))
+		}
+	},
+	"voters whom nobody signed": func(m *quorum.Mandate) { m.Chain.Links[0].Sigs = nil },
+	"voters that it signed":     func(m *quorum.Mandate) { m.Chain.Links[0].Sigs[0].By = "x" },
+	"other founders": func(m *quorum.Mandate) {
+		*m = quorum.Alone(testKeys("x"), groupName(jobID), quorum.NewMember("x", 1))
+		m.Term = 5
+		m.Votes[0].Sig = testKeys("x").Sign(quorum.VoteText(groupName(jobID), 5, m.Leader, m.Leader))
+	},
+	"another job's": func(m *quorum.Mandate) {
+		m.Votes[0].Sig = testKeys("h").Sign(quorum.VoteText("job other", m.Term, m.Leader, m.Chain.Conf().Voters[0].ID))
+	},
+}
+
+// TestOnlyProvenHomesAreFollowed: a node that has no copy of the ledger follows who shows a mandate that holds, and names
+// who shows one that does not, in each message that carries one.
+func TestOnlyProvenHomesAreFollowed(t *testing.T) {
+	say := map[string]func(p *quorum.Mandate) Message{
+		"open":   func(p *quorum.Mandate) Message { return Message{Open: &Open{Home: "x", Proof: p}} },
+		"enlist": func(p *quorum.Mandate) Message { return Message{Enlist: &Enlist{Voters: founders, Proof: p}} },
+		"moved":  func(p *quorum.Mandate) Message { return Message{Moved: &Moved{Home: "x", Term: 5, Proof: p}} },
+	}
+	for kind, say := range say {
+		for what, spoil := range forgeries {
+			r := member(t)
+			r.peer.cfg.Replicas = 3
+			m := mandate("x", 5)
+			spoil(m)
+			msg := say(m)
+			msg.Job, msg.Term = jobID, 5
+			v := find[Violation](r.step(Recv{From: "x", Msg: msg}))
+			if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || j.founding != nil {
+				t.Errorf("%s with %s: %q is followed in term %d", kind, what, j.home, j.term)
+			}
+			if len(v) != 1 || v[0].From != "x" {
+				t.Errorf("%s with %s: told are %v", kind, what, v)
+			}
+		}
+		r := member(t)
+		msg := say(mandate("x", 5))
+		msg.Job, msg.Term = jobID, 5
+		r.peer.cfg.Replicas = 3
+		if v := find[Violation](r.step(Recv{From: "x", Msg: msg})); len(v) > 0 || r.peer.jobs[0].home != "x" || r.peer.jobs[0].term != 5 {
+			t.Errorf("%s: one that holds is not followed: %v", kind, v)
+		}
+	}
+}
+
+// TestReplacedVotersAreNotFollowed: those who once were a majority, here the submitter alone, elect nobody once others have
+// taken their place; they are not named for it, for who is late says the same.
+func TestReplacedVotersAreNotFollowed(t *testing.T) {
+	r := member(t)
+	r.step(Recv{From: "x", Msg: open("x", 5)})
+	m := mandate("h", 1)
+	m.Term = 6
+	m.Votes[0].Sig = testKeys("h").Sign(quorum.VoteText(groupName(jobID), 6, m.Leader, m.Leader))
+	if v := find[Violation](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 6, Open: &Open{Home: "h", Proof: m}}})); len(v) > 0 || r.peer.jobs[0].home != "x" {
+		t.Errorf("%q is followed; %v", r.peer.jobs[0].home, v)
+	}
+	r.step(Recv{From: "h", Msg: open("h", 7)})
+	if r.peer.jobs[0].home != "h" {
+		t.Error("one that the new ones have elected is not followed")
+	}
+}
+
+// TestClaimsWaitForTheDescription: before the description is here nobody is followed; it is asked for from one after the
+// other of those who claim to lead the job.
+func TestClaimsWaitForTheDescription(t *testing.T) {
+	r := newRig(t, "m")
+	for _, id := range []tasks.PeerID{"h", "x"} {
+		r.step(PeerUp{ID: id, Slots: 1})
+	}
+	forged := mandate("x", 5)
+	forged.Votes = nil
+	if p := find[Prepare](r.step(Recv{From: "x", Msg: Message{Job: jobID, Term: 5, Open: &Open{Home: "x", Proof: forged}}})); len(p) != 1 || p[0].Home != "x" {
+		t.Fatal("the description is not asked for:", p)
+	}
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	if h := r.peer.jobs[0].home; h != "" {
+		t.Errorf("%q is followed, and who submitted the job is not known", h)
+	}
+	if p := find[Prepare](r.step(NotPrepared{ID: jobID})); len(p) != 1 || p[0].Home != "h" {
+		t.Error("the other is not asked:", p)
+	}
+	v := find[Violation](r.step(Described{ID: jobID, Job: testJob(t)}))
+	if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || len(v) > 0 {
+		t.Errorf("%q is followed in term %d; %v", j.home, j.term, v)
+	}
+	r.step(Prepared{ID: jobID, Job: testJob(t)})
+	r.step(Recv{From: "x", Msg: Message{Job: jobID, Term: 5, Open: &Open{Home: "x", Proof: forged}}})
+	if r.peer.jobs[0].home != "h" {
+		t.Error("a claim that nothing proves is followed")
+	}
+}
+
+// TestFloodOfJobs: a member that announces jobs that there are not keeps nobody else's away.
+func TestFloodOfJobs(t *testing.T) {
+	r := newRig(t, "m")
+	for i := range 2 * maxJobs {
+		id := tasks.NameOf([]byte(fmt.Sprint("none", i)))
+		r.step(Recv{From: "x", Msg: Message{Job: id, Term: 1, Open: &Open{Home: "x", Proof: mandate("x", 1)}}})
+	}
+	if n := len(r.peer.jobs); n > maxUnknown {
+		t.Errorf("%d jobs wait for a description", n)
+	}
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	if r.peer.job(jobID) == nil {
+		t.Error("and another's finds no place")
+	}
+}
+
+// TestProofIsAskedFor: who hears a word of a later term than it knows asks for the proof, and another that knows the home
+// can give it.
+func TestProofIsAskedFor(t *testing.T) {
+	r := member(t)
+	r.now += time.Second
+	asked := find[Send](r.step(Recv{From: "x", Msg: Message{Job: jobID, Term: 5, Order: OrderStop}}))
+	asked = slices.DeleteFunc(asked, func(s Send) bool { return s.Msg.Moved == nil })
+	if len(asked) != 1 || asked[0].To != "x" || r.peer.jobs[0].stopped {
+		t.Fatalf("asked is %v; obeyed: %v", asked, r.peer.jobs[0].stopped)
+	}
+	r.step(Recv{From: "y", Msg: Message{Job: jobID, Moved: &Moved{Home: "x", Term: 5, Proof: mandate("x", 5)}}})
+	if r.peer.jobs[0].home != "x" {
+		t.Error("what another proves of it is not believed")
+	}
+	told := find[Send](r.step(Recv{From: "z", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: 1}}}))
+	told = slices.DeleteFunc(told, func(s Send) bool { return s.Msg.Moved == nil || s.Msg.Moved.Proof == nil })
+	if len(told) != 1 || told[0].To != "z" {
+		t.Error("and not told on with its proof:", told)
+	}
+}
+
+// TestEndIsBelievedWithItsSeal: a member forgets a job when a majority of the voters have signed its end, whoever tells it.
+func TestEndIsBelievedWithItsSeal(t *testing.T) {
+	result := &ledger.Result{SHA256: "result", Size: 3, Status: []byte("done")}
+	other := &ledger.Result{SHA256: "other", Size: 3}
+	forged := map[string]func() *Ended{
+		"nobody signed":  func() *Ended { return ended(result) },
+		"a liar signed":  func() *Ended { return ended(result, "x") },
+		"another result": func() *Ended { e := ended(result, "h"); e.Result = other; return e },
+		"another sum":    func() *Ended { e := ended(result, "h"); e.Sum, e.Result = other.Sum(), nil; return e },
+		"another count":  func() *Ended { e := ended(result, "h"); e.Units--; return e },
+		"other voters": func() *Ended {
+			e := ended(result, "x")
+			e.Seal.Chain.Founders = []quorum.Member{quorum.NewMember("x", 1)}
+			return e
+		},
+	}
+	for what, make := range forged {
+		r := member(t)
+		v := find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Ended: make()}}))
+		if len(v) != 1 || len(r.peer.jobs) != 1 || r.peer.jobs[0].shut {
+			t.Errorf("%s, and the job is over: %v", what, v)
+		}
+	}
+	for _, whole := range []bool{true, false} {
+		r := member(t)
+		e := ended(result, "h")
+		if !whole {
+			e.Result = nil
+		}
+		out := r.step(Recv{From: "x", Msg: Message{Job: jobID, Ended: e}})
+		if len(find[JobOver](out)) != 1 || len(find[Violation](out)) > 0 || len(r.peer.jobs) > 0 {
+			t.Error("an end that is sealed is not believed:", out)
+		}
+		told := find[Send](r.step(Recv{From: "z", Msg: Message{Job: jobID, Report: &ledger.Report{Seq: 1}}}))
+		if len(told) != 1 || told[0].Msg.Ended == nil || told[0].Msg.Ended.Seal == nil {
+			t.Error("and not told on with its seal:", told)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// The end of a job is proven by a seal that a majority of its ledger's voters signed (engine.Ended). This node keeps the
+// proof beside the result, and shows it to members that ask; it believes no member that tells of an end without one, but
+// the job's submitter: what that says of its own job is nobody else's loss.
+
+// endFile keeps an engine.Remember, beside a job's result.
+const endFile = "end"
+
+// maxEnd bounds an encoded endProof: a status, and a seal with its chain.
+const maxEnd = ledger.MaxStatus + 512<<10
+
+// saveEnd keeps how a job ended; its proof, once it is there, stays.
+func (d *Daemon) saveEnd(name string, e engine.Remember) {
+	d.endsMu.Lock()
+	defer d.endsMu.Unlock()
+	if old, err := d.loadEnd(name); err == nil && e.Ended.Seal == nil && old.Ended.Seal != nil {
+		return
+	}
+	b, err := wire.Marshal(&e)
+	if err == nil {
+		err = writeFile(filepath.Join(d.jobsDir(), name, endFile), b)
+	}
+	if err != nil {
+		d.log.Warn("could not save how a job ended", "job", name[:12], "reason", err)
+	}
+}
+
+func (d *Daemon) loadEnd(name string) (e engine.Remember, err error) {
+	b, err := os.ReadFile(filepath.Join(d.jobsDir(), name, endFile))
+	if err == nil {
+		err = wire.Unmarshal(b, &e)
+	}
+	if err == nil && !e.ID.Valid() {
+		err = fmt.Errorf("could not read how job %s ended: it names no job", name)
+	}
+	return e, err
+}
+
+// loadEnds reads how jobs of earlier lives ended.
+func (d *Daemon) loadEnds() (out []engine.Remember) {
+	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
+	for _, file := range files {
+		if e, err := d.loadEnd(filepath.Base(filepath.Dir(file))); err == nil {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// endSealed keeps the proof of a job's end; called by the loop alone. The ledger's copy does not go before.
+func (d *Daemon) endSealed(e engine.EndSealed) {
+	j, c := d.byID(e.ID), d.ledgerOf(e.ID)
+	name := ""
+	switch {
+	case j != nil:
+		name = j.name
+	case c != nil:
+		name = d.jobOf(c).name
+	}
+	if name == "" {
+		return
+	}
+	if c != nil {
+		c.ending.Add(1)
+	}
+	d.spawn(func() {
+		d.saveEnd(name, engine.Remember(e))
+		if c != nil {
+			c.ending.Done()
+		}
+	})
+}
+
+// endProof answers the request "end", as msgpack. Without the right to see the job it holds no result.
+type endProof struct {
+	End       engine.Remember `msgpack:"e"`
+	Submitter tasks.PeerID    `msgpack:"s"`
+}
+
+// serveEnd shows a member the proof of a job's end.
+func (d *Daemon) serveEnd(from tasks.PeerID, name string) ([]byte, error) {
+	j, err := d.led(name)
+	if err != nil {
+		return nil, err
+	}
+	p := endProof{Submitter: d.submitterOf(j)}
+	if p.End, err = d.loadEnd(j.name); err != nil || p.End.Ended.Seal == nil {
+		return nil, fmt.Errorf("the end of job %s is not proven yet", j.name[:12])
+	}
+	if !d.may(from, p.Submitter, forLook) {
+		p.End.Ended.Result = nil
+	}
+	return wire.Marshal(&p)
+}
+
+// errUnproven is the error of an end that a member tells of and cannot prove.
+var errUnproven = errors.New("tells of a job's end that it cannot prove")
+
+// provenEnd asks a member to prove the end of a job that it tells of, and returns what is proven of it. What is known of
+// the job here must be true of it.
+func (d *Daemon) provenEnd(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) (api.JobStatus, error) {
+	known := jobIdentity{name: name, submitter: st.Submitter}
+	if found := d.find(name); len(found) == 1 {
+		known.id = found[0].known()
+		if owner := d.submitterOf(found[0]); owner != "" {
+			known.submitter = owner
+		}
+	}
+	if at == known.submitter && at != "" {
+		return st, nil
+	}
+	b, err := d.askPeer(ctx, at, "end", name)
+	if err != nil {
+		return st, fmt.Errorf("%w: %w", errUnproven, err)
+	}
+	var p endProof
+	if len(b) > maxEnd || wire.Unmarshal(b, &p) != nil {
+		return st, errUnproven
+	}
+	return known.check(netKeys{d.net}, d.rules, st, p)
+}
+
+// jobIdentity is what is known of a job whose end is to be proven.
+type jobIdentity struct {
+	name      string      // or its beginning, as the user gave it
+	id        tasks.JobID // empty if it is not known here
+	submitter tasks.PeerID
+}
+
+// check returns what a proof shows of what a member tells.
+func (known jobIdentity) check(k quorum.Keys, rules func(tasks.PeerID) bool, st api.JobStatus, p endProof) (api.JobStatus, error) {
+	e := &p.End.Ended
+	switch {
+	case p.Submitter != known.submitter || known.submitter == "" || (known.id != "" && p.End.ID != known.id):
+		return st, fmt.Errorf("%w: it is another job's", errUnproven)
+	case e.Result != nil && len(e.Result.Status) > ledger.MaxStatus:
+		return st, errUnproven
+	}
+	if err := engine.CheckEnd(engine.TrustOf(k, p.End.ID, func(by tasks.PeerID) bool { return by == p.Submitter || rules != nil && rules(by) }, p.Submitter), e); err != nil {
+		return st, fmt.Errorf("%w: %w", errUnproven, err)
+	}
+	if e.Result == nil { // no more is told to this node than that the job is over
+		if st.Private == "" {
+			return st, errUnproven
+		}
+		return st, nil
+	}
+	var signed api.JobStatus
+	if err := json.Unmarshal(e.Result.Status, &signed); err != nil || !signed.State.Final() || !strings.HasPrefix(signed.ID, known.name) {
+		return st, fmt.Errorf("%w: it is another job's", errUnproven)
+	}
+	signed.Submitter, signed.SubmitterName, signed.SHA256 = p.Submitter, st.SubmitterName, e.Result.SHA256
+	signed.Output, signed.OutputError, signed.Kept = st.Output, st.OutputError, st.Kept // of the moment
+	return signed, nil
+}
