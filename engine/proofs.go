@@ -79,7 +79,7 @@ func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 		return false
 	}
 	if quorum.CheckMandate(p.trust(j.id, j.submitter()), *m) != nil {
-		p.violated(from, j.id, Unproven)
+		p.unproven(from, j, m.Chain)
 		return false
 	}
 	if !j.conf.Admits(*m) && !mutant.On(mutant.OwnTerm) {
@@ -87,6 +87,14 @@ func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 	}
 	j.show(m)
 	return true
+}
+
+// unproven tells of a member that shows what proves nothing. Whether an admin signed that a ledger was recovered is not
+// seen alike by all at any time, so of that nobody is accused.
+func (p *Peer) unproven(from tasks.PeerID, j *jobState, c quorum.Chain) {
+	if !slices.ContainsFunc(c.Links, func(l quorum.Link) bool { return l.RecoveryConf() == nil }) {
+		p.violated(from, j.id, Unproven)
+	}
 }
 
 // show takes note of a mandate that holds.
@@ -316,7 +324,7 @@ func (p *Peer) onEnded(from tasks.PeerID, j *jobState, e *Ended) {
 		return
 	}
 	if CheckEnd(p.trust(j.id, j.submitter()), e) != nil && !mutant.On(mutant.NoSeal) {
-		p.violated(from, j.id, Unproven)
+		p.unproven(from, j, e.Seal.Chain)
 		return
 	}
 	voters := e.Seal.Chain.Conf()
