@@ -45,6 +45,7 @@ type Config struct {
 	Limits      rootexec.Limits // of children, beside Memory; zero values take the defaults
 	Version     string
 	Logger      *slog.Logger
+	Opened      func()  // called by Run once the daemon listens; may be nil
 	Backend     Backend // what runs user code; default ROOT
 
 	LeaveWait       time.Duration // longest wait for work to be handed back; default 20 s

@@ -277,6 +277,9 @@ func Run(ctx, hurry context.Context, cfg Config) error {
 		return errors.Join(err, d.Close())
 	}
 	d.log.Info("up", "id", d.net.ID(), "addrs", d.net.Addrs(), "slots", d.cfg.Slots, "state", d.cfg.StateDir)
+	if cfg.Opened != nil {
+		cfg.Opened()
+	}
 	select {
 	case <-ctx.Done():
 	case <-d.quit:

@@ -257,6 +257,49 @@ func TestSlips(t *testing.T) {
 	}
 }
 
+// TestConfig: what is set is shown with its origin until it is forgotten, and what cannot be is refused.
+func TestConfig(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	for _, args := range [][]string{{"slots", "3"}, {"listen", "127.0.0.1:4001", "127.0.0.2:4001"}} {
+		if got := dtpnode(t, dir, state, append([]string{"config", "set"}, args...)...); got.code != exitDone {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	for want, args := range map[string][]string{
+		"could not set slots to many: want a whole number": {"slots", "many"},
+		"did you mean root or slots?":                      {"slot", "3"},
+		"got 2 values, want one":                           {"slots", "3", "4"},
+	} {
+		if got := dtpnode(t, dir, state, append([]string{"config", "set"}, args...)...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	shown := func() map[string]string {
+		out := map[string]string{}
+		var all []setting
+		if err := json.Unmarshal([]byte(dtpnode(t, dir, state, "config", "show", "--output", "json").stdout), &all); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			out[s.Name] = strings.Join(s.Values, " ") + " from " + filepath.Base(s.From)
+		}
+		return out
+	}
+	if got := shown(); got["slots"] != "3 from config.toml" || got["listen"] != "127.0.0.1:4001 127.0.0.2:4001 from config.toml" || got["name"] != " from default" {
+		t.Errorf("%v", got)
+	}
+	t.Setenv("DTPNODE_SLOTS", "5")
+	if got := shown(); got["slots"] != "5 from the environment" {
+		t.Errorf("%v", got)
+	}
+	if got := dtpnode(t, dir, state, "config", "unset", "listen"); got.code != exitDone {
+		t.Errorf("%+v", got)
+	}
+	if got := shown(); got["listen"] != "127.0.0.1:0 from default" {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestUnquotedGlob: a shell that expands the glob leaves the selector among, before or behind the files.
 func TestUnquotedGlob(t *testing.T) {
 	for _, args := range [][]string{{"DiMuon.C+", "b.root", "c.root"}, {"b.root", "c.root", "DiMuon.C+"}, {"b.root", "DiMuon.C+", "c.root"}} {

@@ -67,7 +67,7 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`
 	cmd.AddCommand(
 		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newHandover(g), newRecoveryKey(g), newTakeBack(g), newDown(g),
 		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g), newRecover(g),
-		newDoctor(g), newDemo(g), newBench(g), newVersion(g))
+		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newVersion(g))
 	return cmd
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
 	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/settings"
 	"github.com/dtpnode/dtpnode/internal/version"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -66,15 +67,52 @@ func (f *nodeFlags) given(flags *pflag.FlagSet) []string {
 		if own.Lookup(fl.Name) == nil {
 			return
 		}
-		if list, ok := fl.Value.(pflag.SliceValue); ok {
-			for _, v := range list.GetSlice() {
-				args = append(args, "--"+fl.Name+"="+v)
-			}
-			return
+		for _, v := range settings.Values(fl) {
+			args = append(args, "--"+fl.Name+"="+v)
 		}
-		args = append(args, "--"+fl.Name+"="+fl.Value.String())
 	})
 	return args
+}
+
+// own are those of a command's flags that are settings of a daemon; they share their values with the command's.
+func (f *nodeFlags) own(flags *pflag.FlagSet) *pflag.FlagSet {
+	names, out := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(nodeFlags).add(names)
+	names.VisitAll(func(fl *pflag.Flag) { out.AddFlag(flags.Lookup(fl.Name)) })
+	return out
+}
+
+// find takes the settings that the user did not give from where they were left, and returns where each came from.
+func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]string, err error) {
+	paths, err := g.paths()
+	if err != nil {
+		return nil, err
+	}
+	own := f.own(flags)
+	sources, err := settings.Sources(paths.State, own)
+	if err != nil {
+		return nil, err
+	}
+	return settings.Apply(sources, own)
+}
+
+// remember keeps the settings that the user gave for the next start.
+func (f *nodeFlags) remember(g *globals, flags *pflag.FlagSet) error {
+	given := map[string][]string{}
+	own := f.own(flags)
+	own.VisitAll(func(fl *pflag.Flag) {
+		if fl.Changed {
+			given[fl.Name] = settings.Values(fl)
+		}
+	})
+	if len(given) == 0 {
+		return nil
+	}
+	paths, err := g.paths()
+	if err != nil {
+		return err
+	}
+	return settings.Remember(paths.State, given, own)
 }
 
 type upOptions struct {
@@ -90,6 +128,9 @@ func newUp(g *globals) *cobra.Command {
 		Short: "Run the daemon of this host",
 		Long: `up runs the daemon: it works for the cluster, and takes jobs from the other commands over a socket
 in its state folder that only you can open. Without --listen it is reachable from this host alone.
+What is set here is remembered in the state folder, so that a plain ` + "`dtpnode up`" + ` is the same node again. Over what is
+remembered stand /etc/dtpnode.toml, the user's dtpnode/config.toml, and the environment (DTPNODE_SLOTS and so on); flags
+win over all: see ` + "`dtpnode config`" + `.
 SIGINT or SIGTERM makes it hand back its work and leave; a second one ends it at once.
 
 Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
@@ -97,6 +138,11 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
   dtpnode up --listen 192.0.2.7:4001 --detach  # in the background, for a cluster`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !opts.ephemeral { // a daemon for the time of another process has its settings from that
+				if _, err := opts.find(g, cmd.Flags()); err != nil {
+					return err
+				}
+			}
 			if opts.slots < 1 {
 				return usagef("could not use --slots %d: want at least 1", opts.slots)
 			}
@@ -105,7 +151,7 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 			if opts.detach {
 				return runUpDetached(ctx, g, opts.given(cmd.Flags()))
 			}
-			return runUp(ctx, g, opts)
+			return runUp(ctx, g, opts, func() error { return opts.remember(g, cmd.Flags()) })
 		},
 	}
 	opts.add(cmd.Flags())
@@ -137,7 +183,8 @@ func runUpDetached(ctx context.Context, g *globals, args []string) error {
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
 }
 
-func runUp(ctx context.Context, g *globals, opts upOptions) error {
+// runUp runs the daemon here; started is called once it listens, unless it is for the time of another process.
+func runUp(ctx context.Context, g *globals, opts upOptions, started func() error) error {
 	paths, err := g.paths()
 	if err != nil {
 		return err
@@ -181,6 +228,15 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 		}()
 	}
 	local.SweepTemporary()
+	log := slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level}))
+	opened := func() {
+		if opts.ephemeral {
+			return
+		}
+		if err := started(); err != nil {
+			log.Warn("the next start will not know these settings", "reason", err)
+		}
+	}
 	return runNode(ctx, node.Config{
 		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
 		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
@@ -188,7 +244,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions) error {
 		KeepBytes: keep, KeepFor: opts.keepFor, CommitEvery: opts.commit,
 		ForgetAfter: opts.forget, ForgetEphemeral: opts.forgetE,
 		Version: version.String(),
-		Logger:  slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level})),
+		Logger:  log, Opened: opened,
 	})
 }
 

@@ -28,7 +28,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		name := unknown.GetSpecifiedName()
-		return usagef("%s has no flag %s%s", cmd.CommandPath(), dashed(name), didYouMean(nearFlags(cmd, name)))
+		return usagef("%s has no flag %s%s", cmd.CommandPath(), dashed(name), didYouMean(near(cmd.Flags(), name, "--")))
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
 		return usagef("could not use --%s %s: want %s", f.Name, invalid.GetValue(), wanted(f.Value.Type()))
@@ -43,20 +43,20 @@ func dashed(flag string) string {
 	return "--" + flag
 }
 
-// nearFlags are the flags that a misspelt one may stand for, by cobra's own measure for commands.
-func nearFlags(cmd *cobra.Command, name string) (near []string) {
-	flags := &cobra.Command{SuggestionsMinimumDistance: 2}
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+// near are the flags that a misspelt one may stand for, by cobra's own measure for commands.
+func near(flags *pflag.FlagSet, name, prefix string) (out []string) {
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	flags.VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
-			flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
 		}
 	})
 	if len(name) > 1 {
-		for _, n := range flags.SuggestionsFor(name) {
-			near = append(near, "--"+n)
+		for _, n := range names.SuggestionsFor(name) {
+			out = append(out, prefix+n)
 		}
 	}
-	return near
+	return out
 }
 
 // didYouMean is the end of a sentence about a word that is not known; empty without near ones.
