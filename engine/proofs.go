@@ -35,6 +35,7 @@ type proven struct {
 	shown      *quorum.Mandate // the last that was believed, or is this peer's own
 	conf       quorum.Conf     // the newest set of voters in such a one
 	proofAsked time.Duration   // when a member was last asked for its mandate
+	last       *quorum.Chain   // of the ledger that this peer had alone, and has lost
 	unsaid     bool            // this peer leads, and has yet to show that and to announce it
 }
 
@@ -366,7 +367,11 @@ func (p *Peer) jobEnded(j *jobState) {
 	case j.log != nil:
 		p.stepLog(j, quorum.ToSeal{Text: e.Text()})
 	case j.lead != nil && j.shown != nil:
-		p.endSealed(j, quorum.SealAlone(p.cfg.Keys, groupName(j.id), j.shown.Chain, p.self, e.Text()))
+		chain := j.shown.Chain
+		if j.last != nil {
+			chain = *j.last
+		}
+		p.endSealed(j, quorum.SealAlone(p.cfg.Keys, groupName(j.id), chain, p.self, e.Text()))
 	}
 }
 

@@ -548,6 +548,8 @@ func (p *Peer) leaveLog(j *jobState, why string) {
 
 // loseLedger fails a job whose only ledger cannot be written any more; its end is in memory alone.
 func (p *Peer) loseLedger(j *jobState, why string) {
+	chain := j.log.Chain()
+	j.last = &chain
 	j.log, j.staffed, j.waiting, j.changed = nil, true, nil, 0
 	p.emit(DropLedger{ID: j.id, Reason: why})
 	j.lead.GiveUp()

@@ -45,6 +45,7 @@ type host struct {
 
 	full   bool     // its disk takes the log, and no blobs
 	broken bool     // its disk takes nothing
+	slow   bool     // a unit takes it a second
 	gives  bool     // its copy is one that it may give up
 	lacks  bool     // it can bring no blob here
 	over   bool     // it knows that the job is over
@@ -145,6 +146,9 @@ func (h *host) obey(e Effect) {
 		h.gens[e.Gen].canary += tasks.Canary(jobID.Seed(), e.Packet)
 		h.ran[h.id] += e.Packet.Len()
 		d := time.Duration(e.Packet.Len()) * time.Millisecond
+		if h.slow {
+			d *= 1000
+		}
 		h.after(d, PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: d})
 	case SealGen:
 		h.soon(GenSealed{Gen: e.Gen, ID: e.ID, Units: e.Units, Canary: e.Canary, Size: e.Units})
@@ -219,6 +223,9 @@ func (h *host) disk(e Effect) {
 		h.ended, h.over = nil, false
 		h.opened++
 	case Violation:
+		if slices.ContainsFunc(h.hosts, func(o *host) bool { return o.id == e.From }) {
+			h.Errorf("%s accuses %s, which is honest: %s", h.id, e.From, e.What)
+		}
 		h.wrongs = append(h.wrongs, e)
 	}
 }
@@ -404,6 +411,43 @@ func TestOnlyLedgerIsLost(t *testing.T) {
 		t.Errorf("failed with %+v, status %q, ledgers %v", h.failed, h.ended.Status, h.logs)
 	}
 }
+
+// TestLedgerOfTheLastReplicaIsLost: a home that goes on alone, since there are too few others, and loses its ledger too ends
+// the job so that the others believe it.
+func TestLedgerOfTheLastReplicaIsLost(t *testing.T) {
+	g := newGroup(t, 3)
+	for _, h := range g.hosts {
+		h.slow = true
+	}
+	g.submit()
+	if !g.run(time.Second, func() bool { return g.replicas() == 3 }) {
+		t.Fatal("no three replicas")
+	}
+	g.pass(time.Second) // until the change of the voters is complete
+	g.hosts[0].destroy()
+	var home *host
+	alone := func() bool {
+		if home = g.home(); home == nil {
+			return false
+		}
+		v, ok := home.peer.Ledger(jobID)
+		return ok && len(v.Members) == 1 && !v.Changing
+	}
+	if !g.run(5*time.Minute, alone) {
+		t.Fatal("no home goes on alone")
+	}
+	home.broken = true
+	if !g.run(10*time.Minute, func() bool { return home.ended != nil }) {
+		t.Fatal("the job did not end")
+	}
+	g.pass(5 * time.Second)
+	if n := len(g.hosts[3-home.num()].peer.jobs); n > 0 {
+		t.Error("the other does not know that the job is over")
+	}
+}
+
+// num is a host's place in its group.
+func (h *host) num() int { return int(h.id[1] - '0') }
 
 // TestHomeWithoutTheCode: a home that cannot run the job's code could not give work back to nodes, and hands the lead
 // to one that can.
