@@ -431,10 +431,7 @@ type JobView struct {
 // keepStats keeps what a node that goes has counted.
 func (j *jobState) keepStats(id tasks.PeerID) {
 	if r, ok := j.lead.Nodes()[id]; ok && r.Seq > 0 {
-		if j.gone == nil {
-			j.gone = map[life]ledger.Stats{}
-		}
-		j.gone[lifeOf(id, r)] = r.Stats
+		j.wentBy(lifeOf(id, r), r.Stats)
 	}
 }
 

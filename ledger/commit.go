@@ -108,7 +108,7 @@ func (h *Home) answer(p merge.Partial, v merge.Verdict) {
 	}
 }
 
-// maxRejected bounds the memory of rejections.
+// maxRejected bounds the memory of rejections, and of blobs that could not be had.
 const maxRejected = 1 << 16
 
 // reject lets a partial's inputs go their own ways, and puts to work again what is lost with one that
@@ -506,6 +506,9 @@ func (h *Home) notStored(ev NotStored) {
 		}
 	case !h.silent(o.Holder):
 		h.vain(o, 1)
+		if len(h.unstored) >= maxRejected { // of offers that were withdrawn, mostly
+			clear(h.unstored)
+		}
 		if h.unstored[o.ID]++; h.unstored[o.ID] >= maxUnstored {
 			delete(h.unstored, o.ID)
 			h.reject(o.Partial)
