@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,13 @@ var crashes = []crash{
 	{failpoint.GrantBeforeAck, 1, 1},
 	{failpoint.MergeBefore, 1, 1},
 	{failpoint.MergeAfter, 1, 1},
+	{failpoint.FoldBefore, 0, 2},
+	{failpoint.FoldMade, 0, 1},
+	{failpoint.FoldBeforeWrite, 0, 1}, {failpoint.FoldBeforeWrite, 1, 2},
+	{failpoint.FoldAfterWrite, 0, 1}, {failpoint.FoldAfterWrite, 1, 2},
+	{failpoint.FreeBefore, 0, 1}, {failpoint.FreeBefore, 1, 5},
+	{failpoint.SnapshotBefore, 0, 2}, {failpoint.SnapshotBefore, 1, 1},
+	{failpoint.SnapshotAfter, 0, 1}, {failpoint.SnapshotAfter, 1, 2},
 	{failpoint.EndBefore, 0, 1},
 	{failpoint.ResultBefore, 0, 1},
 	{failpoint.ResultAfter, 0, 1},
@@ -69,6 +77,14 @@ func (cr crash) try(t *testing.T) {
 	specs[slow].env = []string{fakeexec.EnvSlow + "=3"}
 	usual := specs[cr.node]
 	specs[cr.node].env = append(slices.Clone(usual.env), fmt.Sprintf("DTPNODE_FAILPOINT=%s:%d", cr.step, cr.n))
+	if cr.ofLongJobs() { // many commits, and few entries to a snapshot
+		for i := range specs {
+			specs[i].args = []string{"--commit-every", "40ms"}
+			specs[i].env = append(specs[i].env, "DTPNODE_SNAPSHOT=24")
+		}
+		usual = specs[cr.node]
+		usual.env = slices.DeleteFunc(slices.Clone(usual.env), func(v string) bool { return strings.HasPrefix(v, "DTPNODE_FAILPOINT=") })
+	}
 	c := ownCluster(t, specs...)
 	j := paceOf(18, 2*time.Second)
 	const most = 10 // jobs: not each of them comes to every step on every node
@@ -86,6 +102,11 @@ func (cr crash) try(t *testing.T) {
 		}
 	}
 	t.Fatalf("node %d did not come to the step in %d jobs", cr.node, most)
+}
+
+// ofLongJobs reports whether it is a step of jobs that have made many commits.
+func (cr crash) ofLongJobs() bool {
+	return slices.ContainsFunc([]string{"fold", "free", "snapshot"}, func(of string) bool { return strings.HasPrefix(string(cr.step), of) })
 }
 
 // wait waits until the daemon has died, which must be of SIGKILL, or the job has ended on all nodes.

@@ -421,6 +421,8 @@ type JobView struct {
 	Stopping  bool
 	Ended     bool
 	Parts     int
+	Commits   int64 // partials that were ever committed
+	Folds     int64 // merges that took the place of some
 	Counts    ledger.Counts
 	Replicas  []tasks.PeerID   // of the ledger, the home among them
 	Staffed   bool             // there are as many as there should be, and they keep all that is committed: the job outlives its home
@@ -474,6 +476,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	rec := j.record
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
+	v.Commits, v.Folds = rec.Commits, rec.Folds
 	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait) && j.lead.Copied())
 	if j.log != nil {
 		for _, m := range j.log.Members() {

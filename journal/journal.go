@@ -252,10 +252,16 @@ func (j *Journal) Write(w quorum.Write) error {
 		return fmt.Errorf("could not write journal %q: an earlier write failed: %w", j.path, j.err)
 	}
 	failpoint.Hit(failpoint.JournalBeforeWrite)
+	if w.Snapshot != nil {
+		failpoint.Hit(failpoint.SnapshotBefore)
+	}
 	if j.err = j.write(w); j.err != nil {
 		return fmt.Errorf("could not write journal %q: %w", j.path, j.err)
 	}
 	failpoint.Hit(failpoint.JournalAfterSync)
+	if w.Snapshot != nil {
+		failpoint.Hit(failpoint.SnapshotAfter)
+	}
 	return nil
 }
 

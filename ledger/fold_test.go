@@ -298,6 +298,9 @@ func TestRecordFolds(t *testing.T) {
 		if _, again := rec.Apply(Entry{Fold: &p}); again {
 			t.Errorf("%s: folded twice", tc.name)
 		}
+		if rec.Commits != 3 || (rec.Folds == 1) != tc.want {
+			t.Errorf("%s: %d commits and %d folds are counted", tc.name, rec.Commits, rec.Folds)
+		}
 		if changed {
 			rec.Apply(Entry{Uncommit: &p.ID}) // lost everywhere: all that was in it is
 			if rec.Done.Cover().Len() != 10 || rec.Undone.Len() != 9 {

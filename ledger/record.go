@@ -60,6 +60,9 @@ type Record struct {
 	Attempts []Attempt // to make the result, that failed, since the user last asked for it
 	Round    uint64    // how often the user has
 
+	Commits int64 // partials that were ever committed
+	Folds   int64 // merges that have ever taken the place of committed partials
+
 	Recovery *quorum.Link // nil unless it goes on from its last copy, see Recover
 }
 
@@ -71,7 +74,9 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 	case e.Commit != nil:
 		return r.commit(*e.Commit)
 	case e.Fold != nil: // once the record has ended its parts are being made into the result
-		changed = !r.Ended && r.Done.Fold(*e.Fold)
+		if changed = !r.Ended && r.Done.Fold(*e.Fold); changed {
+			r.Folds++
+		}
 	case e.Uncommit != nil:
 		changed = r.uncommit(*e.Uncommit)
 	case e.Lost != nil:
@@ -102,6 +107,7 @@ func (r *Record) commit(p merge.Partial) (merge.Verdict, bool) {
 		return v, false
 	}
 	r.Done.Commit(p)
+	r.Commits++
 	r.Undone = r.Undone.Minus(p.Cover)
 	// Set aside by three failures, and yet somebody did it: the result counts.
 	r.Lost = without(r.Lost, p.Cover)

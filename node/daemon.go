@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -134,7 +135,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(err, d.lock.Unlock())
 	}
 	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
-		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election},
+		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election, SnapshotEntries: failpoint.Number("DTPNODE_SNAPSHOT", 0)},
 		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: d.boot, Generation: d.cfg.CommitEvery}})
 	if err != nil {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/merge"
 )
 
@@ -21,6 +22,7 @@ func (d *Daemon) foldBlobs(e engine.FoldBlobs) {
 	for i, p := range e.Inputs {
 		kids[i] = p.ID
 	}
+	failpoint.Hit(failpoint.FoldBefore)
 	out, err := d.tryFold(e)
 	if err != nil {
 		d.log.Warn("could not merge committed partials; they stay as they are, and it is tried again", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
@@ -32,6 +34,7 @@ func (d *Daemon) foldBlobs(e engine.FoldBlobs) {
 		return
 	}
 	out.Kids = kids
+	failpoint.Hit(failpoint.FoldMade)
 	d.post(out)
 }
 
@@ -87,6 +90,7 @@ func removeIf(path string) error {
 // freeBlob deletes what is kept for a job's ledger no more; called by the loop alone. It is out of the way when this
 // returns, so that it may be kept anew at once.
 func (d *Daemon) freeBlob(p merge.Partial) {
+	failpoint.Hit(failpoint.FreeBefore)
 	d.freeKept(p.SHA256, d.keptPath(p.Job, p))
 }
 

@@ -219,7 +219,10 @@ func (d *Daemon) writeNext(c *ledgerCopy) bool {
 			return false
 		}
 		out := engine.Written{ID: c.id, Seq: w.Seq}
-		if err := c.writeIn(w); err != nil {
+		writing(w.Write, failpoint.FoldBeforeWrite)
+		err := c.writeIn(w)
+		writing(w.Write, failpoint.FoldAfterWrite)
+		if err != nil {
 			d.log.Error("could not write a job's ledger", "job", c.id.Short(), "file", c.journal.Path(), "reason", err)
 			out.Reason = err.Error()
 		}

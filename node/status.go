@@ -86,6 +86,7 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 		st.Working = time.Since(j.running).Seconds()
 	}
 	st.Committed = v.Committed.Len()
+	st.Commits, st.Folds, st.Parts = v.Commits, v.Folds, v.Parts
 	st.Done = min(st.Committed+v.Ran, st.Units)
 	j.unfinished(&st, names)
 	switch st.State {

@@ -94,15 +94,15 @@ func (s *Scheduler) refill(g *gen) {
 }
 
 // sealShare is how many times longer than the last output took to be sealed a generation lives at least, so that nodes
-// spend most of their time on units however large their outputs are, and maxStretch how far that may prolong its life.
+// spend most of their time on units however large their outputs are, and maxStretch the longest that it lives for that.
 const (
 	sealShare  = 2
-	maxStretch = 10
+	maxStretch = 5 * time.Minute
 )
 
 // lifetime of a generation: shorter where units have failed, since each failure costs a generation.
 func (s *Scheduler) lifetime(j *job) time.Duration {
-	return max(s.cfg.Generation>>min(2*j.failures, 8), min(sealShare*j.sealTook, maxStretch*s.cfg.Generation))
+	return max(s.cfg.Generation>>min(2*j.failures, 8), min(sealShare*j.sealTook, maxStretch))
 }
 
 // nextTask takes g's share of the pool or, if that is empty, half of a neighbour's task.

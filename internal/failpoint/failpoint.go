@@ -23,6 +23,13 @@ const (
 	GrantBeforeAck     Step = "grant-before-ack"     // a stolen task is taken, not acknowledged
 	MergeBefore        Step = "merge-before"         // partials are to be merged
 	MergeAfter         Step = "merge-after"          // they are merged, the result is not offered
+	FoldBefore         Step = "fold-before"          // committed partials are to be merged
+	FoldMade           Step = "fold-made"            // the merge is kept here, its entry is not proposed
+	FoldBeforeWrite    Step = "fold-before-write"    // the entry is proposed, not on disk here
+	FoldAfterWrite     Step = "fold-after-write"     // it is on disk, not applied
+	FreeBefore         Step = "free-before"          // something has taken a kept blob's place, it is not deleted
+	SnapshotBefore     Step = "snapshot-before"      // a snapshot of the record is to be written
+	SnapshotAfter      Step = "snapshot-after"       // it is on disk, nobody has been told
 	EndBefore          Step = "end-before"           // all is committed, the result is not written
 	ResultBefore       Step = "result-before"        // the result is written, not replicated
 	ResultAfter        Step = "result-after"         // it is replicated, the job's end is not
@@ -32,5 +39,6 @@ const (
 // Steps lists them all.
 func Steps() []Step {
 	return []Step{JournalBeforeWrite, JournalAfterSync, BlobBeforeSync, BlobAfterSync, OfferBefore, OfferAfter, ProposeBefore,
-		CommitBeforeAnswer, GrantBefore, GrantAfter, GrantBeforeAck, MergeBefore, MergeAfter, EndBefore, ResultBefore, ResultAfter, EndAfter}
+		CommitBeforeAnswer, GrantBefore, GrantAfter, GrantBeforeAck, MergeBefore, MergeAfter,
+		FoldBefore, FoldMade, FoldBeforeWrite, FoldAfterWrite, FreeBefore, SnapshotBefore, SnapshotAfter, EndBefore, ResultBefore, ResultAfter, EndAfter}
 }

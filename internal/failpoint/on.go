@@ -10,6 +10,17 @@ import (
 	"syscall"
 )
 
+// Enabled says that Hit may end the process.
+const Enabled = true
+
+// Number is that of an environment variable, or def: a bound that tests are to reach soon.
+func Number(variable string, def int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return def
+}
+
 var (
 	name, nth = chosen()
 	hits      atomic.Int64

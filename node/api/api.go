@@ -130,6 +130,9 @@ type JobStatus struct {
 	Bytes     int64   `json:"bytes"`                   // read
 	Rate      float64 `json:"rate"`                    // units/s, recent
 
+	Commits int64      `json:"commits"` // partial results that were ever committed
+	Folds   int64      `json:"folds"`   // merges that took the place of some of them
+	Parts   int        `json:"parts"`   // partial results that are committed now
 	Packets int64      `json:"packets"`
 	Steals  int64      `json:"steals"`
 	Merges  int64      `json:"merges"`
