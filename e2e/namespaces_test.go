@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -19,6 +21,9 @@ type hosts struct {
 	addrs  []string
 }
 
+// networks counts them, for names of their own.
+var networks atomic.Int32
+
 // makeHosts makes n of them, on a network that is nowhere else.
 func makeHosts(t *testing.T, n int) *hosts {
 	t.Helper()
@@ -28,7 +33,7 @@ func makeHosts(t *testing.T, n int) *hosts {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Fatal("separate hosts are made with `ip`: install iproute2")
 	}
-	tag := fmt.Sprintf("dtp%d", os.Getpid())
+	tag := fmt.Sprintf("dtp%d-%d", os.Getpid(), networks.Add(1))
 	h := &hosts{bridge: tag + "-br"}
 	h.add(t, h.bridge)
 	ip(t, "-n", h.bridge, "link", "add", "br0", "type", "bridge")
@@ -167,5 +172,55 @@ func (c *cluster) wantUp(t testing.TB, n *node, up int) {
 	})
 	if err != nil {
 		t.Fatalf("%s sees %d members up, want %d: %v", n.name, last, up, err)
+	}
+}
+
+// TestJoinIsAllItTakes has hosts join as the README says, with nothing but the token: each must be reachable from all
+// others, and the same node after a restart by a plain up.
+func TestJoinIsAllItTakes(t *testing.T) {
+	t.Parallel()
+	h := makeHosts(t, 3)
+	c := &cluster{}
+	for i, name := range []string{"alice", "bob", "carol"} {
+		n := &node{name: name, state: t.TempDir(), wrap: []string{"ip", "netns", "exec", h.names[i]}, bin: fakeBinary(t)}
+		n.client = api.NewClient(api.SocketPath(n.state))
+		c.nodes = append(c.nodes, n)
+		t.Cleanup(func() {
+			if r, err := n.command(context.Background(), os.TempDir(), "down"); err != nil || r.code != 0 {
+				t.Errorf("%s: %+v, %v", n.name, r, err)
+			}
+		})
+	}
+	do := func(n *node, args ...string) result {
+		t.Helper()
+		r := n.dtpnode(t, n.state, args...)
+		if r.code != 0 {
+			t.Fatalf("%s: %q: %+v", n.name, args, r)
+		}
+		return r
+	}
+	do(c.nodes[0], "up", "--listen", h.addrs[0]+":0", "--name", "alice", "--detach")
+	for i, n := range c.nodes[1:] {
+		r := do(n, "join", firstLine(do(c.nodes[0], "invite").stdout), "--name", n.name)
+		if !strings.Contains(r.stderr, "it listens on "+h.addrs[i+1]) {
+			t.Errorf("join does not say where it listens: %+v", r)
+		}
+	}
+	for _, n := range c.nodes {
+		c.wantUp(t, n, 3)
+	}
+	bob := c.nodes[1]
+	was, err := bob.status()
+	check(t, err)
+	do(bob, "down")
+	do(bob, "up", "--detach")
+	c.wantUp(t, bob, 3)
+	if is, err := bob.status(); err != nil || is.ID != was.ID || is.Name != "bob" || strings.Join(is.Addrs, " ") != strings.Join(was.Addrs, " ") {
+		t.Errorf("after a restart %+v, before %+v: %v", is, was, err)
+	}
+	do(bob, "down")
+	r := bob.join(t, "dtp1.nonsense")
+	if r.code != 1 || !strings.Contains(r.stderr, "token is damaged") || strings.Contains(r.stderr, "started a daemon") {
+		t.Errorf("%+v", r)
 	}
 }

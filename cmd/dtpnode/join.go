@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/settings"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
 )
 
 func newJoin(g *globals) *cobra.Command {
@@ -21,8 +26,9 @@ func newJoin(g *globals) *cobra.Command {
 		Use:   "join TOKEN",
 		Short: "Join the cluster that issued a token",
 		Long: `join makes this host a member of the cluster whose ` + "`dtpnode invite`" + ` printed the token. Where no
-daemon runs it starts one in the background first, with the settings given here. With - the token is
-read from standard input, so that it does not show in the list of processes.
+daemon runs it starts one in the background first, with the settings given here. That listens on the address by
+which this host reaches the inviter, so that other members can connect to it too; --listen chooses another. With - the
+token is read from standard input, so that it does not show in the list of processes.
 
 Exit status: 0 joined, 1 error, 2 wrong usage.`,
 		Example: `  dtpnode join TOKEN
@@ -36,7 +42,7 @@ Exit status: 0 joined, 1 error, 2 wrong usage.`,
 			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return runJoin(ctx, g, api.JoinRequest{Token: token, Ephemeral: ephemeral}, opts.given(cmd.Flags()))
+			return runJoin(ctx, g, api.JoinRequest{Token: token, Ephemeral: ephemeral}, &opts, cmd.Flags())
 		},
 	}
 	opts.add(cmd.Flags())
@@ -58,7 +64,7 @@ func readToken(stdin io.Reader, arg string) (string, error) {
 	return arg, nil
 }
 
-func runJoin(ctx context.Context, g *globals, req api.JoinRequest, settings []string) error {
+func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFlags, flags *pflag.FlagSet) error {
 	paths, err := g.paths()
 	if err != nil {
 		return err
@@ -67,25 +73,64 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, settings []st
 	if err != nil {
 		return err
 	}
-	if client != nil && len(settings) > 0 {
-		return usagef("could not use %s: a daemon is running already, with the settings of its start; stop it with `dtpnode down` first", settings[0])
+	given := opts.given(flags)
+	if client != nil && len(given) > 0 {
+		return usagef("could not use %s: a daemon is running already, with the settings of its start; stop it with `dtpnode down` first", given[0])
+	}
+	facing, err := p2p.Facing(req.Token)
+	if err != nil {
+		return &api.Error{Message: "could not join: " + err.Error(), Hint: "copy the whole token, or ask for another: dtpnode invite", Err: err}
 	}
 	undo := func() error { return nil }
 	if client == nil {
-		d, err := local.StartBackground(ctx, paths, settings...)
-		if err != nil {
+		if client, undo, err = startToJoin(ctx, g, paths, facing, opts, flags); err != nil {
 			return err
 		}
-		client = d.Client
-		undo = func() error {
-			fmt.Fprintln(g.stderr, "stopped that daemon again")
-			return d.Close()
-		}
-		fmt.Fprintf(g.stderr, "started a daemon in the background, logging to %s\n", paths.Log())
 	}
 	st, err := client.Join(ctx, req)
 	if err != nil {
 		return errors.Join(err, undo())
 	}
+	if facing != "" && !slices.ContainsFunc(st.Addrs, reachable) {
+		fmt.Fprintf(g.stderr, "this host listens on loopback only: members other than the inviter cannot reach it, nor it those that listen on loopback; "+
+			"`dtpnode down`, then `dtpnode up --listen %s --detach`\n", net.JoinHostPort(facing, "0"))
+	}
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
+}
+
+// startToJoin starts the daemon of a host that joins. Unless its user says otherwise it listens where others can reach it:
+// on the address by which it reaches the inviter. undo ends it again, and forgets that address.
+func startToJoin(ctx context.Context, g *globals, paths local.Paths, facing string, opts *nodeFlags, flags *pflag.FlagSet) (*api.Client, func() error, error) {
+	from, err := opts.find(g, flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	args := opts.given(flags)
+	chosen := facing != "" && from["listen"] == "" && !flags.Changed("listen")
+	if chosen {
+		args = append(args, "--listen="+net.JoinHostPort(facing, "0"))
+	}
+	d, err := local.StartBackground(ctx, paths, args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	fmt.Fprintf(g.stderr, "started a daemon in the background, logging to %s\n", paths.Log())
+	if chosen {
+		fmt.Fprintf(g.stderr, "it listens on %s, by which this host reaches the inviter; --listen chooses another address\n", facing)
+	}
+	return d.Client, func() error {
+		fmt.Fprintln(g.stderr, "stopped that daemon again")
+		err := d.Close()
+		if chosen {
+			err = errors.Join(err, settings.Remember(paths.State, map[string][]string{"listen": nil}, opts.own(flags)))
+		}
+		return err
+	}, nil
+}
+
+// reachable reports whether an address, host:port, is one that other hosts can connect to.
+func reachable(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (ip == nil || !ip.IsLoopback())
 }
