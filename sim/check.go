@@ -296,7 +296,7 @@ func (w *world) excused(n *node) {
 }
 
 func (w *world) dropped(n *node, e engine.DropLedger) {
-	if e.Reason != "" && !w.excuse[n] && n.honest && !w.mayGiveUp(n) {
+	if e.Reason != "" && !w.excuse[n] && n.honest && w.honestHome() && !w.mayGiveUp(n) {
 		w.fail("%s gives up its copy of the ledger: %s", n.id, e.Reason)
 	}
 	delete(w.excuse, n)

@@ -185,6 +185,14 @@ func (w *world) store(n *node, id merge.ID, b blob) {
 	w.res.MostOpen = max(w.res.MostOpen, open)
 }
 
+// made is the node that made a partial.
+func (w *world) made(p merge.Partial) *node {
+	if i, ok := w.index[p.ID.Node]; ok {
+		return w.nodes[i]
+	}
+	return &node{} // a liar has named it
+}
+
 func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 	var kids []merge.ID
 	var out blob
@@ -195,7 +203,7 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		ok = ok && have
 		out.packets = append(out.packets, b.packets...)
 		out.canary += b.canary
-		out.lie = out.lie || b.lie
+		out.lie = out.lie || b.lie || !w.made(p).honest // it may not be what it says
 		out.depth = max(out.depth, b.depth+1)
 		if p.Holder != n.id {
 			w.moved(n)

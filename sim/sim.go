@@ -236,7 +236,7 @@ func Run(cfg Config) Result {
 	if !w.over {
 		w.unfinished()
 	}
-	if !w.ended {
+	if !w.ended && w.honestHome() { // else there is none
 		w.res.Makespan = w.now
 	}
 	return w.res
