@@ -140,8 +140,11 @@ func TestRecoverForAnother(t *testing.T) {
 	for _, n := range dead {
 		n.relaunch(t, hastySpec(t, n))
 	}
-	on, st := c.waitFinal(t, id, commandLimit)
-	j.wantCounted(t, on, st)
+	owner := c.nodes[0] // who is back
+	owner.until(t, id, "the job is done", func(st api.JobStatus) bool { return st.State == api.Done })
+	st, err := owner.job(t.Context(), id)
+	check(t, err)
+	j.wantCounted(t, owner, st)
 	for _, n := range c.nodes {
 		var got api.JobStatus
 		n.when(t, id, "it is done", func(st api.JobStatus) bool {

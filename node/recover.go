@@ -133,7 +133,7 @@ func (d *Daemon) copiesOf(ctx context.Context, name string) (out []copyReport, e
 	var refused error
 	for i, err := range errs {
 		switch {
-		case err == nil && d.may(d.net.ID(), answers[i].Submitter, forRule) && tasks.JobID(answers[i].ID).Valid():
+		case err == nil && d.may(d.net.ID(), answers[i].Submitter, forRule) && answers[i].ID.Valid():
 			out = append(out, answers[i])
 		case err != nil && strings.Contains(err.Error(), "only its submitter"):
 			refused = err
