@@ -493,6 +493,9 @@ func (w *world) child(n *node, e engine.Effect) {
 		n.gens[e.Gen] = &genModel{job: e.Job, solo: e.Solo}
 	case engine.LeasePacket:
 		g := n.gens[e.Gen]
+		if g == nil { // the child is gone, and the node stands still and has yet to hear of it
+			return
+		}
 		w.firstWork(n)
 		if g.job == w.id {
 			w.leased(e.Packet)
