@@ -63,3 +63,24 @@ func TestCancelledLoadIsForgotten(t *testing.T) {
 		s.Release()
 	}
 }
+
+// TestIdlePlannerLeaves ends a planner that has had no work for a while; the next call has another.
+func TestIdlePlannerLeaves(t *testing.T) {
+	e := executor(t)
+	file := makeData(t, "good.root", 1000, 0)
+	for range 2 {
+		if _, err := e.Plan(t.Context(), file, "T", 0); err != nil {
+			t.Fatal(err)
+		}
+		e.mu.Lock()
+		p := e.idle[len(e.idle)-1]
+		e.mu.Unlock()
+		e.dropPlanner(p)
+		select {
+		case <-p.exited:
+		default:
+			t.Error("the planner lives")
+		}
+		e.dropPlanner(p) // its time is over, and it is not there
+	}
+}

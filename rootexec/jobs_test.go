@@ -36,6 +36,7 @@ func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 	if len(hands[0]) > 1 {
 		hands[0] = append(hands[0][1:], hands[0][0]) // stolen work goes back and forth within files
 	}
+	hands[1] = fromBothEnds(hands[1]) // and to files that were left before
 	for _, packets := range hands {
 		partials = append(partials, runGeneration(t, s, spec, packets))
 	}
@@ -52,6 +53,16 @@ func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 		t.Errorf("apart: %v", fin.Apart)
 	}
 	return out, c.Output()
+}
+
+// fromBothEnds takes packets in turn from the front and the back.
+func fromBothEnds(in []rootexec.Packet) (out []rootexec.Packet) {
+	for i, j := 0, len(in)-1; i <= j; i, j = i+1, j-1 {
+		if out = append(out, in[i]); i < j {
+			out = append(out, in[j])
+		}
+	}
+	return out
 }
 
 func loadJob(t *testing.T, e *rootexec.Executor, path string) *rootexec.Selector {

@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // Plan reads the number of entries and the clusters of a tree. With an empty tree name the file must
 // hold exactly one. Many calls may run at once; each uses a planner process of its own, which is kept
-// for the next call. Failures that are the file's come as *Failure and name it. The file must be read within the
+// for the next call, if that comes soon. Failures that are the file's come as *Failure and name it. The file must be read within the
 // time given, zero for DefaultOpen, not counting the wait for a planner.
 func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Duration) (Plan, error) {
 	select {
@@ -69,14 +70,31 @@ func (e *Executor) planner(ctx context.Context) (*process, error) {
 	return e.fork(ctx, "planner")
 }
 
+// plannerIdle is how long a planner is kept without work: another is forked in milliseconds, and the memory is the job's.
+const plannerIdle = 2 * time.Second
+
 func (e *Executor) keepPlanner(p *process) {
 	e.mu.Lock()
 	keep := !e.closed && len(e.idle) < e.cfg.Planners
 	if keep {
 		e.idle = append(e.idle, p)
+		time.AfterFunc(plannerIdle, func() { e.dropPlanner(p) })
 	}
 	e.mu.Unlock()
 	if !keep {
+		p.close()
+	}
+}
+
+// dropPlanner ends a planner that has no work.
+func (e *Executor) dropPlanner(p *process) {
+	e.mu.Lock()
+	i := slices.Index(e.idle, p)
+	if i >= 0 {
+		e.idle = slices.Delete(e.idle, i, i+1)
+	}
+	e.mu.Unlock()
+	if i >= 0 {
 		p.close()
 	}
 }

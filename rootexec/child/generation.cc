@@ -149,6 +149,7 @@ void Generation::open(Packet &p, bool &opened) {
     gROOT->cd();
     guard_.run(Phase::Init, [&] { selector_->Init(in->tree); });
     guard_.run(Phase::Notify, [&] { selector_->Notify(); });
+    inputs_.shrinkOthers();
     if (guard_.tripped()) failData(-1);
     aborted(Phase::Init, -1);
   } else {

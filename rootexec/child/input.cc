@@ -160,6 +160,20 @@ void Inputs::prepareCache(Input &in, long long first) {
   }
 }
 
+void Inputs::shrinkOthers() {
+  for (Input &in : open_) {
+    if (&in == &open_.front() || in.cacheFirst < 0) continue;
+    // SetCacheSize(0) would be taken for the user's wish, and the tree not get another cache.
+    if (TTreeCache *cache = in.tree->GetReadCache(in.file.get())) {
+      cache->WaitFinishPrefetch();
+      in.file->SetCacheRead(nullptr, in.tree, TFile::kDoNotDisconnect);
+      delete cache;
+    }
+    in.tree->DropBaskets();
+    in.cacheFirst = -1;
+  }
+}
+
 void Inputs::learn(const Input &in) {
   if (!branches_.empty()) return;
   TTreeCache *cache = in.tree->GetReadCache(in.file.get());

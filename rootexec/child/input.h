@@ -39,6 +39,9 @@ class Inputs {
   Input &get(const std::string &url, const std::string &path, bool &opened);
   /// Tells the tree's cache that entries from first on will be read.
   void prepareCache(Input &in, long long first);
+  /// Gives back the memory of all trees but the front one, whose selector has been told of it: they
+  /// stay open, and read again what they had when one of them comes to the front.
+  void shrinkOthers();
   /// Notes what branches in's selector read. To be called before leaving in for another.
   void learn(const Input &in);
 

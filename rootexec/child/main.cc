@@ -9,6 +9,7 @@
 #include <TROOT.h>
 #include <cstdio>
 #include <fcntl.h>
+#include <malloc.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -22,6 +23,10 @@ int main() {
   ::setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
   gROOT->SetBatch(true);
   resetSignals();
+  // What is freed goes back to the system: glibc would keep ever larger blocks for the next use, in each
+  // of the processes that are forked from here.
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
   gEnv->SetValue("TFile.Recover", 0); // a truncated file is an error, not a smaller file
   warmUp();
   Channel control{Fd(kControlFd)};
