@@ -191,15 +191,14 @@ func (p *Peer) unknown(from tasks.PeerID) (n int) {
 	return n
 }
 
-// meet begins with a job that a member announces; nil if it is one too many.
-func (p *Peer) meet(id tasks.JobID, c claim) *jobState {
+// meet begins with a job that a member announces, if it is not one too many.
+func (p *Peer) meet(id tasks.JobID, c claim) {
 	if len(p.jobs) >= maxJobs || p.unknown(c.from) >= maxUnknown {
-		return nil // it is announced again
+		return // it is announced again
 	}
 	j := p.addJob(id, "")
 	j.claims = []claim{c}
 	p.emit(Prepare{ID: id, Home: c.from})
-	return j
 }
 
 // claim remembers who claims to lead a job, the last word of each.
@@ -273,10 +272,10 @@ func (e *ends) put(id tasks.JobID, past pastJob, in Ended) {
 	if past.term >= was.term {
 		was.pastJob = past
 	}
-	switch {
-	case was.Sum == "":
+	switch was.Sum {
+	case "":
 		was.Ended = in
-	case was.Sum == in.Sum:
+	case in.Sum:
 		was.Result, was.Seal = cmp.Or(was.Result, in.Result), cmp.Or(was.Seal, in.Seal)
 	}
 	if n := len(e.ids) - maxResults; n > 0 {

@@ -6,9 +6,6 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// What the tests sign with.
-var TransferText = transferText
-
 // AskFrame is the frame in which a leader asks for signatures.
 func AskFrame(leader, term uint64, want uint8) []byte {
 	return encode(frameAsk, &ask{Leader: leader, Term: term, Want: want})

@@ -214,15 +214,6 @@ func (c Conf) peer(id uint64) tasks.PeerID {
 	return ""
 }
 
-// seat is the member that a peer is.
-func (c Conf) seat(p tasks.PeerID) (m Member, ok bool) {
-	i := slices.IndexFunc(c.Voters, func(m Member) bool { return m.Peer == p })
-	if i < 0 {
-		return m, false
-	}
-	return c.Voters[i], true
-}
-
 func (c Conf) check() error {
 	if len(c.Voters) == 0 || len(c.Voters) > maxVoters {
 		return fmt.Errorf("%w: set %d has %d voters", ErrUnproven, c.Seq, len(c.Voters))
@@ -269,10 +260,9 @@ func signers(c Conf, sigs []Signature) (n int) {
 
 // What a signature is for stands first in the text, so that none passes for another.
 const (
-	forVoters   = "dtpnode voters\x00"
-	forVote     = "dtpnode vote\x00"
-	forTransfer = "dtpnode transfer\x00"
-	forSeal     = "dtpnode seal\x00"
+	forVoters = "dtpnode voters\x00"
+	forVote   = "dtpnode vote\x00"
+	forSeal   = "dtpnode seal\x00"
 )
 
 // ConfText is what a voter, or an authority, signs to say that these are the voters of a group from now on.
@@ -291,11 +281,6 @@ func SealText(group string, text []byte) []byte { return append(signText(forSeal
 // VoteText is what a voter signs to say that it follows a candidate in a term.
 func VoteText(group string, term, candidate, voter uint64) []byte {
 	return signText(forVote, group, term, candidate, voter)
-}
-
-// transferText is what a leader signs so that another member may be voted for while the leader is heard.
-func transferText(group string, term, to uint64) []byte {
-	return signText(forTransfer, group, term, to)
 }
 
 func signText(purpose, group string, nums ...uint64) []byte {
