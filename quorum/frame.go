@@ -197,6 +197,9 @@ func (r *Replica) take(m raftpb.Message) {
 		}
 		return
 	}
+	if m.Type == raftpb.MsgTimeoutNow && !r.mayLeadNow(r.self.ID) {
+		return
+	}
 	if m.Type == raftpb.MsgTimeoutNow && (m.Term != before.Term || m.From != before.Lead) {
 		return // not its leader's word
 	}

@@ -394,6 +394,9 @@ func (m *model) change() {
 	default:
 		m.step(n, quorum.Change{Add: []quorum.Member{in.self}, Remove: []uint64{out.ID}})
 	}
+	if m.rnd.IntN(3) == 0 { // and hands over to the new one, in the middle of the change
+		m.after(m.upTo(60*time.Millisecond), func() { m.step(n, quorum.Transfer{To: in.self.ID}) })
+	}
 }
 
 // pending reports whether some replica knows of a change that not all know of: then no disk may be lost.

@@ -253,6 +253,19 @@ func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
 	return true
 }
 
+// mayLeadNow reports whether a voter could prove that it leads: while a change of the voters is under way one that is to
+// come could not, and so could not end the change. Those before can, of whom a majority is there, for nothing is committed
+// without; unless the end is in the log already.
+func (r *Replica) mayLeadNow(id uint64) bool {
+	if !r.joint || r.chain.Conf().peer(id) != "" {
+		return true
+	}
+	return slices.ContainsFunc(r.tail(), func(e raftpb.Entry) bool {
+		var cc raftpb.ConfChangeV2
+		return e.Type == raftpb.EntryConfChangeV2 && cc.Unmarshal(e.Data) == nil && len(cc.Changes) == 0
+	})
+}
+
 // checkSeats reports why the voters that a snapshot names are not those that its chain proves.
 func (t Trust) checkSeats(c content) error {
 	now := c.Voters

@@ -263,13 +263,15 @@ func (r *Replica) handle(ev Event) {
 	case NotWritten:
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
 	case Transfer:
-		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && quiet <= r.cfg.Election {
+		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && r.mayLeadNow(ev.To) && quiet <= r.cfg.Election {
 			r.heir, r.heirTerm = ev.To, r.node.BasicStatus().Term
 			r.node.TransferLeader(ev.To)
 		}
 	case Campaign:
 		r.rest()
-		_ = r.node.Campaign()
+		if r.mayLeadNow(r.self.ID) {
+			_ = r.node.Campaign()
+		}
 	case ToSeal:
 		if !bytes.Equal(r.text, ev.Text) {
 			r.text, r.seal = slices.Clone(ev.Text), nil
@@ -322,7 +324,7 @@ func (r *Replica) clock() {
 		return
 	}
 	r.rest()
-	if last, _ := r.disk.LastIndex(); last > 0 {
+	if last, _ := r.disk.LastIndex(); last > 0 && r.mayLeadNow(r.self.ID) {
 		_ = r.node.Campaign() // raft refuses where it must
 	}
 }
