@@ -115,7 +115,7 @@ func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 		j.unsafe = 0
 		return true
 	}
-	if j.unsafe == 0 {
+	if j.unsafe == 0 || p.now-j.unsafe >= 10*p.cfg.Replace { // that was another time
 		j.unsafe = max(p.now, 1)
 	}
 	if p.now-j.unsafe < 2*p.cfg.Replace {

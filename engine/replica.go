@@ -325,7 +325,8 @@ func (p *Peer) becomeHome(j *jobState) {
 
 // stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
 func (p *Peer) stepDown(j *jobState) {
-	j.lead, j.waiting, j.changed, j.lonely, j.unsafe, j.stuckAt, j.staffed = nil, nil, 0, 0, 0, 0, false
+	// Since when replicas are to go is kept: where the lead goes to and fro it would begin anew for ever.
+	j.lead, j.waiting, j.changed, j.lonely, j.stuckAt, j.staffed = nil, nil, 0, 0, 0, false
 	clear(j.enlisted)
 }
 

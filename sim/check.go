@@ -342,8 +342,10 @@ func (w *world) forget(n *node, e engine.ForgetBlob) {
 		return
 	}
 	for _, o := range w.nodes {
-		if o.up {
-			w.note(o)
+		for _, p := range []*node{o, o.twin} {
+			if p != nil && p.up {
+				w.note(p)
+			}
 		}
 	}
 	if !cover.Intersects(w.truth) && !n.disk.refused { // else the copy is gone that could tell what it has just applied

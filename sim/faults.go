@@ -90,7 +90,9 @@ func (w *world) leader() (lead *node) {
 
 // mayLose reports whether a node may lose what is on its disk now: the promise holds as long as no more than
 // one replica is without its disk at a time.
-func (w *world) mayLose(n *node) bool {
+func (w *world) mayLose(n *node) bool { return w.mayLoseUnder(w.leader(), n) }
+
+func (w *world) mayLoseUnder(lead, n *node) bool {
 	if w.ended {
 		keep := 0
 		for _, o := range w.nodes {
@@ -103,7 +105,6 @@ func (w *world) mayLose(n *node) bool {
 	if n.disk.log == nil && len(n.disk.writes) == 0 {
 		return true
 	}
-	lead := w.leader()
 	if lead == nil {
 		return false
 	}
@@ -369,9 +370,9 @@ func (w *world) single(n *node) {
 
 // mayEnd is mayLose for a second process.
 func (w *world) mayEnd(t *node) bool {
-	n := w.nodes[t.num]
+	n, lead := w.nodes[t.num], w.leader() // which may be t itself
 	n.twin = nil
-	ok := w.mayLose(t)
+	ok := w.mayLoseUnder(lead, t)
 	n.twin = t
 	return ok
 }
