@@ -11,12 +11,13 @@ import (
 // keeping tells which replicas keep a blob durably.
 type keeping struct {
 	merge.Partial
-	by    map[tasks.PeerID]bool // this node among them
-	asked time.Duration         // when the others were last asked
-	first uint64                // number of the first time; an answer to an earlier one is of a blob that was let go since
-	fails int                   // attempts in vain to have it here
-	since time.Duration         // when the first of them was, 0 for none
-	here  bool                  // an attempt is under way
+	by     map[tasks.PeerID]bool // this node among them
+	asked  time.Duration         // when the others were last asked
+	missed int                   // times that a replica could not get it though it is here
+	first  uint64                // number of the first time; an answer to an earlier one is of a blob that was let go since
+	fails  int                   // attempts in vain to have it here
+	since  time.Duration         // when the first of them was, 0 for none
+	here   bool                  // an attempt is under way
 }
 
 func newKeeping(p merge.Partial) *keeping {
@@ -79,8 +80,12 @@ func (h *Home) addKeep(k *keeping) {
 // keptBy takes a replica's word that it keeps something.
 func (h *Home) keptBy(ev Kept) {
 	if !ev.OK {
-		if ev.Full && slices.Contains(h.replicas, ev.From) {
+		switch {
+		case !slices.Contains(h.replicas, ev.From):
+		case ev.Full:
 			h.crammed[ev.From]++
+		default:
+			h.notHad(ev.ID)
 		}
 		return
 	}
@@ -105,6 +110,24 @@ func (h *Home) keptBy(ev Kept) {
 			h.settle(o)
 		}
 		h.settleFold()
+	}
+}
+
+// maxMissed is how often replicas may fail to get a blob that this node has, before it is brought here anew.
+const maxMissed = 10
+
+// notHad takes note that a replica could not get the blob of an offer, though it is here: it may have been damaged here
+// since. The offer is given up then; if its holder still has it, it is offered again, and else its units run again.
+func (h *Home) notHad(id merge.ID) {
+	o := h.findOffer(id)
+	if o == nil || o.state != fetching || !o.counted {
+		return
+	}
+	if o.missed++; o.missed >= maxMissed {
+		h.dirty = true
+		h.dropOffer(id)
+		h.letGo(o.keeping)
+		h.emit(Note{To: o.Holder, ID: id})
 	}
 }
 

@@ -72,3 +72,22 @@ func TestPartialOfALostHomeRunsAgain(t *testing.T) {
 		t.Error("others keep it now")
 	}
 }
+
+// TestBlobThatRotsBeforeItsCommit: the home has fetched it, its holder died, and then the home's copy is gone: replicas
+// ask for it in vain. The offer is given up, and what it held runs again.
+func TestBlobThatRotsBeforeItsCommit(t *testing.T) {
+	d := newDesk(t, Config{}, "b", "c")
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	p := part("b", 1, 0, 10)
+	d.step(Offered{Partial: p})
+	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	for i := range maxMissed {
+		if d.home.findOffer(p.ID) == nil {
+			t.Fatalf("given up after %d", i)
+		}
+		d.step(Kept{From: "c", ID: p.ID})
+	}
+	if d.home.findOffer(p.ID) != nil || !d.home.Record().Done.Cover().Empty() {
+		t.Error("it is waited for for ever")
+	}
+}
