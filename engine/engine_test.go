@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -42,7 +43,7 @@ var (
 // mandate proves that a peer leads the job in a term: h as its founder, and others as voted for by h, r and s.
 func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
 	if home == "h" && term <= 1 {
-		m := quorum.Alone(testKeys(home), groupName(jobID), founders[0])
+		m := quorum.Alone(modelkeys.Keys(home), groupName(jobID), founders[0])
 		return &m
 	}
 	conf := quorum.Conf{Seq: 1, Term: 1, Voters: slices.Clone(replicas)}
@@ -50,9 +51,9 @@ func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
 	if conf.Voters[1].Peer != home && home != "h" {
 		conf.Voters[1] = quorum.NewMember(home, 1)
 	}
-	m.Chain.Links = []quorum.Link{{Conf: conf, Sigs: []quorum.Signature{{By: "h", Sig: testKeys("h").Sign(quorum.ConfText(groupName(jobID), conf))}}}}
+	m.Chain.Links = []quorum.Link{{Conf: conf, Sigs: []quorum.Signature{{By: "h", Sig: modelkeys.Keys("h").Sign(quorum.ConfText(groupName(jobID), conf))}}}}
 	for _, v := range conf.Voters[:2] {
-		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: testKeys(v.Peer).Sign(quorum.VoteText(groupName(jobID), term, m.Leader, v.ID))})
+		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(groupName(jobID), term, m.Leader, v.ID))})
 	}
 	return m
 }
@@ -62,7 +63,7 @@ func ended(result *ledger.Result, by ...tasks.PeerID) *Ended {
 	e := &Ended{Sum: result.Sum(), Units: units, Result: result}
 	e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: founders}}
 	for _, p := range by {
-		e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: testKeys(p).Sign(quorum.SealText(groupName(jobID), e.Text()))})
+		e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: modelkeys.Keys(p).Sign(quorum.SealText(groupName(jobID), e.Text()))})
 	}
 	return e
 }
@@ -86,7 +87,7 @@ type ran struct {
 }
 
 func newRig(t interface{ Fatal(...any) }, self tasks.PeerID) *rig {
-	p, err := New(Config{Boot: 1, Keys: testKeys(self), Steal: steal.Config{Self: self, Slots: 1, Seed: 7}})
+	p, err := New(Config{Boot: 1, Keys: modelkeys.Keys(self), Steal: steal.Config{Self: self, Slots: 1, Seed: 7}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"testing"
 
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/steal"
@@ -34,7 +35,7 @@ func TestWhatACopyMayFree(t *testing.T) {
 		{"what overlaps is committed, as the home knew when it asked", 9, false, []step{{ledger.Entry{Commit: &other}, 1}}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p, err := New(Config{Boot: 1, Keys: testKeys("f"), Replicas: 3, Steal: steal.Config{Self: "f", Slots: 1}})
+			p, err := New(Config{Boot: 1, Keys: modelkeys.Keys("f"), Replicas: 3, Steal: steal.Config{Self: "f", Slots: 1}})
 			if err != nil {
 				t.Fatal(err)
 			}

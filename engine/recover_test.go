@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -23,7 +24,7 @@ func (h *host) recovery(by tasks.PeerID) quorum.Link {
 	if err != nil {
 		h.Fatal(err)
 	}
-	return quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: by, Sig: testKeys(by).Sign(RecoveryText(jobID, c))}}}
+	return quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: by, Sig: modelkeys.Keys(by).Sign(RecoveryText(jobID, c))}}}
 }
 
 func (h *host) recover() { h.step(Recover{ID: jobID, Link: h.recovery(admin)}) }

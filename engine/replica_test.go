@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -71,7 +72,7 @@ func newGroup(t *testing.T, n int) *group {
 func (h *host) start() {
 	h.boot++
 	h.blobs, h.gens = map[merge.ID]merge.Partial{}, map[steal.GenID]*ran{}
-	p, err := New(Config{Boot: h.boot, Replicas: 3, Keys: testKeys(h.id), Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
+	p, err := New(Config{Boot: h.boot, Replicas: 3, Keys: modelkeys.Keys(h.id), Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
 		Steal: steal.Config{Self: h.id, Slots: 1, Seed: h.boot + uint64(h.id[1])}})
 	if err != nil {
 		h.Fatal(err)

@@ -134,36 +134,29 @@ func TestMissingBranch(t *testing.T) {
 	}
 }
 
+// TestChangedFile: a file with other entries than were planned is refused. One that has more would give a result that
+// lacks them, without a word.
 func TestChangedFile(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
-	r := newRecorder()
-	g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Kill()
-	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}); err != nil {
-		t.Fatal(err)
-	}
-	if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseDiffers || !strings.Contains(f.Msg, "changed") {
-		t.Errorf("%v", f)
-	}
-}
-
-// TestGrownFile: a file that has more entries than were planned would give a result that lacks them, without a word.
-func TestGrownFile(t *testing.T) {
-	file := makeData(t, "f.root", 100, 0)
-	r := newRecorder()
-	g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Kill()
-	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}); err != nil {
-		t.Fatal(err)
-	}
-	if f := r.waitFailure(t); f.Host != CauseDiffers || !strings.Contains(f.Msg, "100 entries here, but 80") {
-		t.Errorf("%v", f)
+	for _, c := range []struct {
+		packet Packet
+		msg    string
+	}{
+		{Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}, "100 entries here, but 150"},
+		{Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}, "100 entries here, but 80"},
+	} {
+		r := newRecorder()
+		g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.Kill)
+		if err := g.Lease(c.packet); err != nil {
+			t.Fatal(err)
+		}
+		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseDiffers || !strings.Contains(f.Msg, c.msg) {
+			t.Errorf("%v; want %q", f, c.msg)
+		}
 	}
 }
 

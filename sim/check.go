@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -395,7 +396,7 @@ func (w *world) endSealed(n *node, e engine.EndSealed) {
 	if !n.honest || !w.honestHome() {
 		return
 	}
-	if err := engine.CheckEnd(engine.TrustOf(keys(n.id), w.id, func(tasks.PeerID) bool { return true }, w.job.Submitter), &e.Ended); err != nil || !w.ended || e.Ended.Sum != w.first.Sum() {
+	if err := engine.CheckEnd(engine.TrustOf(modelkeys.Keys(n.id), w.id, func(tasks.PeerID) bool { return true }, w.job.Submitter), &e.Ended); err != nil || !w.ended || e.Ended.Sum != w.first.Sum() {
 		w.fail("%s shows an end that is none: %v, %v", n.id, e.Ended, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -319,7 +320,7 @@ func (l *liar) mandate() *quorum.Mandate {
 // signed are signatures in the names of all voters, of which the liar's own is true.
 func (w *world) signed(n *node, c quorum.Conf, text func(quorum.Member) []byte) (sigs []quorum.Signature) {
 	for _, v := range c.Voters {
-		sigs = append(sigs, quorum.Signature{By: v.Peer, Sig: keys(n.id).Sign(text(v))})
+		sigs = append(sigs, quorum.Signature{By: v.Peer, Sig: modelkeys.Keys(n.id).Sign(text(v))})
 	}
 	return sigs
 }

@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/wire"
@@ -32,7 +33,7 @@ func (w *world) rafts(n *node) (engine.Message, bool) {
 	case 0: // asks for signatures, as a leader
 		frame = w.packed(5, map[string]any{"l": []uint64{self.ID, to.ID}[w.rng.IntN(2)], "t": w.term(), "w": 7})
 	case 1: // gives some
-		sig := keys(n.id).Sign([]byte("anything"))
+		sig := modelkeys.Keys(n.id).Sign([]byte("anything"))
 		frame = w.packed(6, map[string]any{"l": to.ID, "m": self.ID, "t": w.term(), "v": sig, "n": sig, "s": sig})
 	case 2: // tells a voter that it is none any more
 		c := quorum.Conf{Seq: 1 + uint64(w.rng.IntN(5)), Term: w.term(), Voters: []quorum.Member{self}}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
 )
@@ -109,7 +110,7 @@ func (w *world) recoverFrom(last *node, late []*node) {
 	text := engine.RecoveryText(w.id, c)
 	w.trace.printf(w.now, last, "RECOVER")
 	w.res.Faults.Recoveries++
-	w.step(last, engine.Recover{ID: w.id, Link: quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: user, Sig: keys(user).Sign(text)}}}})
+	w.step(last, engine.Recover{ID: w.id, Link: quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: user, Sig: modelkeys.Keys(user).Sign(text)}}}})
 	for _, n := range late {
 		after := w.between(100*time.Millisecond, 20*time.Second)
 		w.settle(w.now + after)

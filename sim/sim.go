@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -288,7 +289,7 @@ func (w *world) boot(n *node) error {
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
 	n.term = 0
-	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keep: w.cfg.Keep, Keys: keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
+	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keep: w.cfg.Keep, Keys: modelkeys.Keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	cfg.Ledger, cfg.Unsealed = w.cfg.Folding, 30*time.Second
 	if w.cfg.Hasty {
