@@ -70,7 +70,6 @@ func TestUsage(t *testing.T) {
 		{"--param", "x"},
 		{"--memory", "lots"},
 		{"--stall", "-1s"},
-		{"extra"},
 	} {
 		bad := j
 		bad.args = args

@@ -73,7 +73,7 @@ func TestCommands(t *testing.T) {
 	do(b, 0, "", "down")
 	<-b.ended
 	do(b, 1, "dtpnode up", "status")
-	do(b, 1, "", "down")
+	do(b, 0, "no daemon was running", "down")
 }
 
 // withoutEmpty drops an empty -o.

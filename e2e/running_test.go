@@ -95,7 +95,7 @@ func (r *running) until(t testing.TB, what string, so func(api.JobStatus) bool) 
 			break
 		}
 	}
-	t.Fatalf("the job ended before %s: %s %s", what, r.stderr.String(), r.out.describe())
+	t.Fatalf("the job ended before %s: %s", what, r.out.describe())
 	return api.JobStatus{}
 }
 

@@ -1,11 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -144,7 +144,7 @@ func (d *Daemon) turn(ctx context.Context, submitter tasks.PeerID) (done func(),
 }
 
 // fetchJob gets a description from this node's ledger or the job's home. Its signature is looked at first: of what no
-// member with the right to submit has signed not a byte is taken. It goes to disk, and is decoded when it is whole.
+// member with the right to submit has signed not a byte is taken. It is decoded when it is whole.
 func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID) (*tasks.Job, error) {
 	if c := d.ledgerOf(id); c != nil {
 		if err := d.maySubmit(id, c.brief); err != nil {
@@ -161,20 +161,11 @@ func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID
 		return nil, err
 	}
 	defer done()
-	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "job-*")
-	if err != nil {
+	var body bytes.Buffer // no file: a host without room for one must be able to tell the home so
+	if _, err := d.net.Fetch(ctx, home, string(id), b.Size, &body); err != nil {
 		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
 	}
-	defer os.Remove(tmp.Name())
-	_, err = d.net.Fetch(ctx, home, string(id), b.Size, tmp)
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
-	}
-	body, err := os.ReadFile(tmp.Name())
-	if err != nil {
-		return nil, fmt.Errorf("could not read job %s: %w", id.Short(), err)
-	}
-	return d.checkJob(id, body, b)
+	return d.checkJob(id, body.Bytes(), b)
 }
 
 // askOf is the part of a request that goes into the signed description.
