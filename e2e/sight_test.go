@@ -19,13 +19,11 @@ func blindHost(t *testing.T, name, folder string) nodeSpec {
 	return nodeSpec{name: name, wrap: wrap}
 }
 
-// TestHostsWithoutTheMount has two of four hosts lack the folder that holds the input. What they do not see is left to
-// the others, and told; when one of them gets its mount back, it works.
-func TestHostsWithoutTheMount(t *testing.T) {
-	t.Parallel()
-	data := filepath.Join(t.TempDir(), "data")
+// mountable is a folder with input files, each in a folder of its own, that hosts may lack.
+func mountable(t *testing.T) (data string, files []string) {
+	t.Helper()
+	data = filepath.Join(t.TempDir(), "data")
 	check(t, os.MkdirAll(data, 0o755))
-	var files []string
 	for i, f := range fourFiles(t) {
 		to := filepath.Join(data, fmt.Sprintf("run%d", i), "events.root")
 		check(t, os.MkdirAll(filepath.Dir(to), 0o755))
@@ -34,6 +32,14 @@ func TestHostsWithoutTheMount(t *testing.T) {
 		check(t, os.WriteFile(to, b, 0o644))
 		files = append(files, to)
 	}
+	return data, files
+}
+
+// TestHostsWithoutTheMount has two of four hosts lack the folder that holds the input. What they do not see is left to
+// the others, and told; when one of them gets its mount back, it works.
+func TestHostsWithoutTheMount(t *testing.T) {
+	t.Parallel()
+	data, files := mountable(t)
 	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, blindHost(t, "c", data), blindHost(t, "d", data))
 	j := paced(t, 400)
 	j.Files = files
@@ -76,16 +82,7 @@ func TestHostsWithoutTheMount(t *testing.T) {
 // has is said to be nowhere.
 func TestSubmitterWithoutTheMount(t *testing.T) {
 	t.Parallel()
-	data := filepath.Join(t.TempDir(), "data")
-	check(t, os.MkdirAll(data, 0o755))
-	var files []string
-	for i, f := range fourFiles(t) {
-		to := filepath.Join(data, fmt.Sprintf("run%d.root", i))
-		b, err := os.ReadFile(f)
-		check(t, err)
-		check(t, os.WriteFile(to, b, 0o644))
-		files = append(files, to)
-	}
+	data, files := mountable(t)
 	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, blindHost(t, "c", data))
 	j := paced(t, 100)
 	j.Files = files

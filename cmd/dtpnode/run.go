@@ -57,6 +57,7 @@ else, under the names that they have in yours.
   root://host//a.root    a URL, with or without a tree
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
+An absolute path that this host does not see is planned and read by members that do.
 A file named twice, be it through a link, is an error, since its entries would be counted twice:
 --allow-duplicates.
 
