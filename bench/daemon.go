@@ -77,6 +77,7 @@ func (c *cluster) runArgs(class string, files []string, n int) ([]string, error)
 		return nil, fmt.Errorf("could not write %q: %w", list, err)
 	}
 	return []string{"run", c.s.selector(class) + "+", "--tree", "Events", "--files", "@" + list, "-n", fmt.Sprint(n),
+		"--allow-duplicates", // the large set is the small one under several names
 		"-o", filepath.Join(c.s.work, "out.root"), "--output", "json"}, nil
 }
 

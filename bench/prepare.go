@@ -44,7 +44,8 @@ func (s *suite) prepare(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// repeat names the files n times, by hard links: a chain that names one file twice may be refused.
+// repeat names the files n times, by hard links, so that a large set costs no more disk or page cache than a small one.
+// ROOT sees different names; run has to be told that the duplicates are meant.
 func (s *suite) repeat(files []string, n int) ([]string, error) {
 	dir := filepath.Join(s.Data, "repeated")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
