@@ -37,7 +37,7 @@ same binary; idle hosts steal work from busy ones; the outputs are merged into o
 
 Begin with ` + "`dtpnode demo`" + `, or with ` + "`dtpnode doctor`" + ` to see what this host lacks.
 
-Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`,
+Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled yet, 130 interrupted.`,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
 		SilenceErrors:              true,
@@ -67,7 +67,7 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 130 interrupted.`
 	cmd.AddCommand(
 		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newHandover(g), newRecoveryKey(g), newTakeBack(g), newDown(g),
 		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g), newRecover(g),
-		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newVersion(g))
+		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newVersion(g))
 	return cmd
 }
 
