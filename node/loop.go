@@ -181,11 +181,9 @@ func (d *Daemon) listen() {
 	for ev := range d.net.Events() {
 		switch ev := ev.(type) {
 		case p2p.PeerUp:
-			d.log.Info("peer up", "id", ev.ID, "name", ev.Info.Name)
 			d.noteNames()
 			d.post(engine.PeerUp{ID: ev.ID, Slots: d.slotsOf(ev.ID, ev.Info), Submits: d.net.HasRight(ev.ID, p2p.Submitter)})
 		case p2p.PeerDown:
-			d.log.Info("peer down", "id", ev.ID, "reason", ev.Reason)
 			d.post(engine.PeerDown{ID: ev.ID})
 		case p2p.PeerRefused:
 			d.log.Warn("peer refused", "id", ev.ID, "reason", ev.Reason)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/bench"
+	"github.com/dtpnode/dtpnode/internal/logging"
 )
 
 type benchOptions struct {
@@ -73,12 +74,16 @@ func runBench(ctx context.Context, g *globals, opts benchOptions) error {
 	if opts.data == "" {
 		opts.data = filepath.Join(paths.Cache, "demo", "data")
 	}
+	log, err := logging.New(g.stderr, logging.Auto, slog.LevelInfo)
+	if err != nil {
+		return err
+	}
 	var out io.Writer = g.stdout
 	if g.json() {
 		out, opts.json = g.stderr, os.Stdout.Name()
 	}
 	return bench.Run(ctx, bench.Config{
 		ROOT: root.Dir, Binary: binary, Dir: opts.dir, Data: opts.data, Pairs: opts.pairs, Cases: opts.cases,
-		JSON: opts.json, Logger: slog.New(slog.NewTextHandler(g.stderr, nil)),
+		JSON: opts.json, Logger: slog.New(log),
 	}, out)
 }

@@ -188,6 +188,9 @@ func environmentSection(cmd *cobra.Command) string {
 	if cmd.Flags().Lookup("root") != nil {
 		list = append(list, [2]string{"ROOTSYS", "The folder of the ROOT to use, where --root does not name it."})
 	}
+	if startsDaemon(cmd) {
+		list = append(list, [2]string{"NO_COLOR", "If it is not empty, the log has no colours."})
+	}
 	switch {
 	case cmd.Name() == "up":
 		_, flags := daemonSettings()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
 	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/logging"
 	"github.com/dtpnode/dtpnode/internal/settings"
 	"github.com/dtpnode/dtpnode/internal/version"
 	"github.com/dtpnode/dtpnode/node"
@@ -25,20 +26,21 @@ import (
 
 // nodeFlags are the settings of a daemon, shared by the commands that may start one.
 type nodeFlags struct {
-	listen   []string
-	name     string
-	slots    int
-	root     string
-	scratch  string
-	memory   string
-	logLevel string
-	keep     string
-	keepFor  time.Duration
-	commit   time.Duration
-	install  bool
-	forget   time.Duration
-	forgetE  time.Duration
-	limits   limitFlags
+	listen    []string
+	name      string
+	slots     int
+	root      string
+	scratch   string
+	memory    string
+	logLevel  string
+	logFormat string
+	keep      string
+	keepFor   time.Duration
+	commit    time.Duration
+	install   bool
+	forget    time.Duration
+	forgetE   time.Duration
+	limits    limitFlags
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet) {
@@ -54,6 +56,7 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.forgetE, "forget-ephemeral", 5*time.Minute, "and ephemeral members after so long")
 	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.logFormat, "log-format", logging.Auto, "`format` of the log: text for people, logfmt (key=value), json, journal (with priorities for systemd); auto takes what fits where it goes")
 	f.limits.add(flags)
 	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
 }
@@ -131,6 +134,8 @@ in its state folder that only you can open. Without --listen it is reachable fro
 What is set here is remembered in the state folder, so that a plain ` + "`dtpnode up`" + ` is the same node again. Over what is
 remembered stand /etc/dtpnode.toml, the user's dtpnode/config.toml, and the environment (DTPNODE_SLOTS and so on); flags
 win over all: see ` + "`dtpnode config`" + `.
+What it does stands on standard error: as words on a terminal, with priorities in the journal of systemd, as key=value in a
+file such as the dtpnode.log of a daemon in the background; --log-format chooses.
 SIGINT or SIGTERM makes it hand back its work and leave; a second one ends it at once.
 
 Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
@@ -189,33 +194,16 @@ func runUp(ctx context.Context, g *globals, opts upOptions, started func() error
 	if err != nil {
 		return err
 	}
-	memory, err := inputs.Memory(opts.memory)
+	log, err := opts.logger(g.stderr)
 	if err != nil {
-		return usageError{err}
-	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
-		return usagef("could not use --log-level %q: want debug, info, warn or error", opts.logLevel)
-	}
-	keep, err := inputs.Size(opts.keep)
-	if err != nil {
-		return usageError{err}
-	}
-	if opts.keepFor <= 0 {
-		return usagef("could not use --keep-results %s: want a time above zero", opts.keepFor)
-	}
-	if opts.forget <= 0 || opts.forgetE <= 0 {
-		return usagef("could not forget members after %s and %s: want times above zero", opts.forget, opts.forgetE)
-	}
-	if opts.commit <= 0 {
-		return usagef("could not use --commit-every %s: want a time above zero", opts.commit)
-	}
-	limits := rootexec.Limits{Open: opts.limits.open, EntryCPU: opts.limits.cpu, Processes: opts.limits.processes}
-	if limits.FileSize, limits.Scratch, err = opts.limits.sizes(); err != nil {
 		return err
 	}
-	exec, err := backend()
+	cfg, err := opts.config()
 	if err != nil {
+		return err
+	}
+	cfg.StateDir, cfg.CacheDir, cfg.Logger = paths.State, paths.Cache, log
+	if cfg.Backend, err = backend(); err != nil {
 		return err
 	}
 	if opts.ephemeral {
@@ -228,8 +216,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions, started func() error
 		}()
 	}
 	local.SweepTemporary()
-	log := slog.New(slog.NewTextHandler(g.stderr, &slog.HandlerOptions{Level: level}))
-	opened := func() {
+	cfg.Opened = func() {
 		if opts.ephemeral {
 			return
 		}
@@ -237,15 +224,46 @@ func runUp(ctx context.Context, g *globals, opts upOptions, started func() error
 			log.Warn("the next start will not know these settings", "reason", err)
 		}
 	}
-	return runNode(ctx, node.Config{
-		StateDir: paths.State, CacheDir: paths.Cache, ScratchDir: opts.scratch,
-		Listen: opts.listen, Name: nameOr(opts.name), Slots: opts.slots,
-		ROOTPrefix: opts.root, InstallROOT: opts.install, Memory: memory, Limits: limits, Backend: exec,
-		KeepBytes: keep, KeepFor: opts.keepFor, CommitEvery: opts.commit,
-		ForgetAfter: opts.forget, ForgetEphemeral: opts.forgetE,
+	return runNode(ctx, cfg)
+}
+
+// logger is the daemon's log, which goes to standard error.
+func (f *nodeFlags) logger(stderr *os.File) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, usagef("could not use --log-level %q: want debug, info, warn or error", f.logLevel)
+	}
+	handler, err := logging.New(stderr, f.logFormat, level)
+	if err != nil {
+		return nil, usagef("could not use --log-format %q: want one of %s", f.logFormat, strings.Join(logging.Formats(), ", "))
+	}
+	return slog.New(handler), nil
+}
+
+// config is what the settings say to the daemon, after a look at them.
+func (f *nodeFlags) config() (cfg node.Config, err error) {
+	cfg = node.Config{
+		ScratchDir: f.scratch, Listen: f.listen, Name: nameOr(f.name), Slots: f.slots, ROOTPrefix: f.root, InstallROOT: f.install,
+		KeepFor: f.keepFor, CommitEvery: f.commit, ForgetAfter: f.forget, ForgetEphemeral: f.forgetE,
+		Limits:  rootexec.Limits{Open: f.limits.open, EntryCPU: f.limits.cpu, Processes: f.limits.processes},
 		Version: version.String(),
-		Logger:  log, Opened: opened,
-	})
+	}
+	if cfg.Memory, err = inputs.Memory(f.memory); err != nil {
+		return cfg, usageError{err}
+	}
+	if cfg.KeepBytes, err = inputs.Size(f.keep); err != nil {
+		return cfg, usageError{err}
+	}
+	switch {
+	case f.keepFor <= 0:
+		return cfg, usagef("could not use --keep-results %s: want a time above zero", f.keepFor)
+	case f.forget <= 0 || f.forgetE <= 0:
+		return cfg, usagef("could not forget members after %s and %s: want times above zero", f.forget, f.forgetE)
+	case f.commit <= 0:
+		return cfg, usagef("could not use --commit-every %s: want a time above zero", f.commit)
+	}
+	cfg.Limits.FileSize, cfg.Limits.Scratch, err = f.limits.sizes()
+	return cfg, err
 }
 
 // nameOr is name, else the host's without its domain.

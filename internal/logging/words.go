@@ -1,0 +1,189 @@
+package logging
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+// style is how a line of words begins.
+type style struct {
+	layout   string // of the time; empty for none
+	colour   bool
+	priority bool
+}
+
+// words is a handler for people: "12:04:05 warn  could not prepare job (job 3fa9, home bob): no space left on device".
+// Members are shown by the names that they came up with.
+type words struct {
+	out   *output
+	level slog.Leveler
+	style style
+	attrs []slog.Attr // of the logger; those of a line come after them
+	group string      // before the keys, with its dot
+}
+
+// output is what all handlers of a log share.
+type output struct {
+	mu    sync.Mutex
+	w     io.Writer
+	names map[string]string // of members, by their ids
+}
+
+func newWords(w io.Writer, level slog.Leveler, s style) *words {
+	return &words{out: &output{w: w, names: map[string]string{}}, level: level, style: s}
+}
+
+// Enabled reports whether lines of a level are written.
+func (h *words) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
+
+// WithAttrs is the handler of a logger whose lines all have these attributes.
+func (h *words) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := *h
+	with.attrs = append([]slog.Attr{}, h.attrs...)
+	for _, a := range attrs {
+		with.attrs = append(with.attrs, slog.Attr{Key: h.group + a.Key, Value: a.Value})
+	}
+	return &with
+}
+
+// WithGroup is the handler of a logger whose attributes have a name before theirs.
+func (h *words) WithGroup(name string) slog.Handler {
+	with := *h
+	with.group += name + "."
+	return &with
+}
+
+// Handle writes a line.
+func (h *words) Handle(_ context.Context, r slog.Record) error {
+	attrs := h.attrs[:len(h.attrs):len(h.attrs)]
+	r.Attrs(func(a slog.Attr) bool {
+		attrs = append(attrs, slog.Attr{Key: h.group + a.Key, Value: a.Value})
+		return true
+	})
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.out.meet(attrs)
+	begin := h.begin(r)
+	text := h.out.named(sentence(r.Message, attrs))
+	// What a selector or ROOT printed may have several lines. Each stays one of this log.
+	text = strings.ReplaceAll(text, "\n", "\n"+begin+"  ")
+	_, err := io.WriteString(h.out.w, begin+text+"\n")
+	return err
+}
+
+// begin is what stands before the words of a line.
+func (h *words) begin(r slog.Record) string {
+	if h.style.priority {
+		return fmt.Sprintf("<%d>", priority(r.Level))
+	}
+	level := strings.ToLower(r.Level.String())
+	level += strings.Repeat(" ", max(0, 5-len(level)))
+	when := r.Time.Format(h.style.layout)
+	if h.style.colour {
+		when = "\x1b[2m" + when + "\x1b[0m"
+		switch {
+		case r.Level >= slog.LevelError:
+			level = "\x1b[31m" + level + "\x1b[0m"
+		case r.Level >= slog.LevelWarn:
+			level = "\x1b[33m" + level + "\x1b[0m"
+		}
+	}
+	return when + level + " "
+}
+
+// sentence is a message with its attributes: a member's name stands for its id and itself, and the reason comes last.
+func sentence(msg string, attrs []slog.Attr) string {
+	var about []string
+	reason := ""
+	name := isMember(attrs)
+	for _, a := range attrs {
+		value := shown(a.Value)
+		switch {
+		case value == "":
+		case a.Key == "reason" || a.Key == "err":
+			reason += ": " + value
+		case name != "" && a.Key == "name":
+		case name != "" && isID(a):
+			about = append(about, name)
+		default:
+			about = append(about, a.Key+" "+value)
+		}
+	}
+	if len(about) > 0 {
+		msg += " (" + strings.Join(about, ", ") + ")"
+	}
+	return clean(msg + reason)
+}
+
+func isID(a slog.Attr) bool { return a.Key == "id" || a.Key == "peer" }
+
+// isMember is the name of the member that a line is about, if it tells both its id and its name.
+func isMember(attrs []slog.Attr) (name string) {
+	id := false
+	for _, a := range attrs {
+		id = id || isID(a)
+		if a.Key == "name" {
+			name = shown(a.Value)
+		}
+	}
+	if !id {
+		return ""
+	}
+	return name
+}
+
+// meet notes the name of a member.
+func (o *output) meet(attrs []slog.Attr) {
+	name := isMember(attrs)
+	for _, a := range attrs {
+		if name != "" && isID(a) {
+			o.names[shown(a.Value)] = name
+		}
+	}
+}
+
+// memberID is the id of a member, which is its public key.
+var memberID = regexp.MustCompile(`12D3KooW[1-9A-HJ-NP-Za-km-z]{44}`)
+
+// named puts names in the place of members' ids, or the short ids that `dtpnode members` shows.
+func (o *output) named(text string) string {
+	return memberID.ReplaceAllStringFunc(text, func(id string) string {
+		if name := o.names[id]; name != "" {
+			return clean(name)
+		}
+		const same, length = len("12D3KooW"), 6
+		return id[same : same+length]
+	})
+}
+
+// shown is a value in words.
+func shown(v slog.Value) string {
+	switch v = v.Resolve(); v.Kind() {
+	case slog.KindDuration:
+		return v.Duration().Round(time.Millisecond).String()
+	case slog.KindTime:
+		return v.Time().Format("2006-01-02 15:04:05")
+	}
+	text := fmt.Sprint(v.Any())
+	if inner, ok := strings.CutPrefix(text, "["); ok && v.Kind() == slog.KindAny && strings.HasSuffix(inner, "]") { // a list
+		text = strings.TrimSuffix(inner, "]")
+	}
+	return text
+}
+
+// clean takes control characters out, which come with what other hosts and ROOT say.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, strings.TrimRight(s, "\n"))
+}
