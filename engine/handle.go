@@ -506,10 +506,19 @@ func (p *Peer) checkLeft() {
 		return
 	}
 	for _, j := range p.jobs {
-		if !j.shut && (p.needed(j) || !p.sched.Idle(j.id) || !j.parts.Empty()) || p.sealing(j) {
+		if !j.shut && (p.needed(j) || !p.handedBack(j) || !j.parts.Empty()) || p.sealing(j) {
 			return
 		}
 	}
 	p.left = true
 	p.emit(Left{})
+}
+
+// handedBack reports whether this peer, which leaves, owes a job nothing any more. Work that waits here goes back to the
+// job's home; where that is this peer and the job waits on its disk, there is nobody to take it: it runs after its return.
+func (p *Peer) handedBack(j *jobState) bool {
+	if j.log != nil && j.home == p.self && !p.needed(j) {
+		return p.sched.AtRest(j.id)
+	}
+	return p.sched.Idle(j.id)
 }

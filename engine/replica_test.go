@@ -305,6 +305,25 @@ func TestLedgerIsReplicated(t *testing.T) {
 	}
 }
 
+// TestLoneHomeLeaves has the only node leave in the middle of a job: what runs is ended and committed, and nobody is
+// waited for who could take the rest.
+func TestLoneHomeLeaves(t *testing.T) {
+	g := newGroup(t, 1)
+	g.submit()
+	h := g.hosts[0]
+	if !g.run(time.Minute, func() bool { return g.ran[h.id] > 100 }) {
+		t.Fatal("nothing runs")
+	}
+	h.step(Leave{})
+	if !g.run(5*time.Second, func() bool { return h.peer.left }) {
+		t.Fatal("the node does not leave")
+	}
+	v, ok := h.peer.Ledger(jobID)
+	if done := v.Committed.Len(); !ok || done != g.ran[h.id] || done == units {
+		t.Errorf("%d units are committed of %d that ran", done, g.ran[h.id])
+	}
+}
+
 // TestHomeDies kills the home at many moments: another replica leads within ten seconds, the job ends, and
 // what is committed does not run again.
 func TestHomeDies(t *testing.T) {

@@ -331,6 +331,13 @@ func (s *Scheduler) Idle(id tasks.JobID) bool {
 	return j == nil || (len(j.gens) == 0 && j.pool.Empty() && j.unseen.Empty() && len(j.solo) == 0 && len(j.pending) == 0)
 }
 
+// AtRest reports whether nothing of a job runs here, and nothing that was given away is still to be acknowledged. What
+// waits here may go on waiting.
+func (s *Scheduler) AtRest(id tasks.JobID) bool {
+	j := s.job(id)
+	return j == nil || len(j.gens) == 0 && len(j.pending) == 0
+}
+
 // Draining reports whether a job's generations here are all being sealed, with no work left for a new
 // one: partials sealed meanwhile had best wait for each other.
 func (s *Scheduler) Draining(id tasks.JobID) bool {
