@@ -7,6 +7,8 @@
 # make curves  simulate clusters of up to 10,000 nodes and draw how they fare into docs/
 # make lint    linters, with the import rules of the layers
 # make fmt     format Go and C++
+# make install    what was built, with manual pages, completions and systemd units, below PREFIX and DESTDIR
+# make uninstall  remove that again
 # make clean   remove what was built here (not the cache)
 
 GO       ?= go
@@ -21,7 +23,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim
 RACED     = $(filter-out github.com/dtpnode/dtpnode/sim,$(shell $(GO) list ./...))
 
-.PHONY: build demo test soak mutants bench curves lint fmt clean
+.PHONY: build demo test soak mutants bench curves install uninstall lint fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -59,6 +61,41 @@ bench: build
 NODES ?= 10000
 curves:
 	$(GO) run ./sim/curves -max $(NODES)
+
+# What is built is installed: `make build`, then as root `make install PREFIX=/usr/local`. The units look for the binary
+# in PREFIX; DESTDIR is where a package is put together. INSTALL_BIN is for another platform than the one that makes it.
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+SYSCONFDIR  ?= /etc
+INSTALL_BIN ?= $(BIN)
+AT           = $(DESTDIR)$(PREFIX)
+install: | $(BIN)
+	install -d $(AT)/bin $(AT)/share/man/man1 $(AT)/share/bash-completion/completions $(AT)/share/zsh/site-functions \
+		$(AT)/share/fish/vendor_completions.d $(AT)/share/doc/dtpnode $(AT)/lib/systemd/system $(AT)/lib/systemd/user $(DESTDIR)$(SYSCONFDIR)
+	install -m 755 $(INSTALL_BIN) $(AT)/bin/dtpnode
+	rm -f $(AT)/share/man/man1/dtpnode.1.gz $(AT)/share/man/man1/dtpnode-*.1.gz
+	$(BIN) man $(AT)/share/man/man1
+	gzip -9nf $(AT)/share/man/man1/dtpnode.1 $(AT)/share/man/man1/dtpnode-*.1
+	$(BIN) completion bash > $(AT)/share/bash-completion/completions/dtpnode
+	$(BIN) completion zsh > $(AT)/share/zsh/site-functions/_dtpnode
+	$(BIN) completion fish > $(AT)/share/fish/vendor_completions.d/dtpnode.fish
+	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/dtpnode@.service.in > $(AT)/lib/systemd/system/dtpnode@.service
+	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/dtpnode.service.in > $(AT)/lib/systemd/user/dtpnode.service
+	install -m 644 README.md CHANGELOG.md docs/json.md packaging/dtpnode.toml $(AT)/share/doc/dtpnode
+	install -m 644 LICENSE $(AT)/share/doc/dtpnode/copyright
+	[ -e $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml ] || install -m 644 packaging/dtpnode.toml $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml
+
+# The settings stay if they were changed.
+uninstall:
+	rm -f $(AT)/bin/dtpnode $(AT)/share/man/man1/dtpnode.1.gz $(AT)/share/man/man1/dtpnode-*.1.gz \
+		$(AT)/share/bash-completion/completions/dtpnode $(AT)/share/zsh/site-functions/_dtpnode \
+		$(AT)/share/fish/vendor_completions.d/dtpnode.fish \
+		$(AT)/lib/systemd/system/dtpnode@.service $(AT)/lib/systemd/user/dtpnode.service
+	rm -rf $(AT)/share/doc/dtpnode
+	if cmp -s packaging/dtpnode.toml $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml; then rm $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml; fi
+
+$(BIN):
+	$(MAKE) build
 
 lint:
 	$(GO) run $(LINT) run ./...
