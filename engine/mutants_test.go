@@ -14,7 +14,8 @@ import (
 // TestMutants sees that the tests of proofs find the bugs that can be planted there, as in package quorum.
 func TestMutants(t *testing.T) {
 	for bug, test := range map[mutant.Bug]string{mutant.NoMandate: "TestOnlyProvenHomesAreFollowed",
-		mutant.OwnTerm: "TestReplacedVotersAreNotFollowed", mutant.NoSeal: "TestEndIsBelievedWithItsSeal"} {
+		mutant.OwnTerm: "TestReplacedVotersAreNotFollowed", mutant.NoSeal: "TestEndIsBelievedWithItsSeal",
+		mutant.OldEnd: "TestRecoveredJobCountsOverOldEnd"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
 		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))
 		out, err := cmd.CombinedOutput()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -129,7 +130,7 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	past := p.ends.of[m.Job]
 	over := past != nil
 	switch {
-	case over && past.epoch() < quorum.Epoch(l.Conf.Term):
+	case over && past.epoch() < quorum.Epoch(l.Conf.Term) && !mutant.On(mutant.OldEnd):
 		if p.trueRecovery(m.Job, past.submitter, l) == nil {
 			p.reopen(m.Job)
 		}

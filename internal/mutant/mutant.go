@@ -88,6 +88,7 @@ const (
 	AnyTerm     Bug = "any-term"     // a replica goes up to any term at once, as long as it hears no leader
 	OwnTerm     Bug = "own-term"     // whom voters have elected who were replaced before is followed as home
 	AnyLink     Bug = "any-link"     // a change of the voters that nobody has signed counts as proven
+	OldEnd      Bug = "old-end"      // an end by the word of a ledger that was recovered since counts where it was heard first
 	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
 )
 
