@@ -199,7 +199,7 @@ func (p *Peer) onTry(j *jobState, r tasks.Range) {
 // toHome takes what nodes send to a job's home. Where that is another, or the job is over, it says so.
 func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 	switch {
-	case p.tellEnd(from, m.Job, false):
+	case p.tellEnd(from, m.Job):
 		return
 	case j == nil:
 		return

@@ -344,6 +344,10 @@ func (p *Peer) onEnded(from tasks.PeerID, j *jobState, e *Ended) {
 	case j.log == nil && j.lead == nil:
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
+	case j.log != nil && j.lead == nil && !seatedIn(e.Seal.Chain, p.self): // a copy that was to have a seat, and came too late
+		p.leaveLog(j, "")
+		p.ends.put(j.id, j.past(), *e)
+		p.closeJob(j, false)
 	default: // this copy needs the result too
 		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 	}
@@ -394,15 +398,35 @@ func (p *Peer) endSealed(j *jobState, s quorum.Seal) {
 		return // others have told
 	}
 	for _, id := range p.sortedPeers() {
-		p.tellEnd(id, j.id, j.log != nil && p.isVoter(j, id) || slices.Contains(j.spares, id))
+		p.sayEnd(id, j.id, j.log != nil && p.isVoter(j, id) || slices.Contains(j.spares, id))
 	}
 }
 
-// tellEnd tells a member how a job ended, if that is proven; it reports whether it is over.
-func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID, whole bool) (over bool) {
+// tellEnd tells a member that asks how a job ended, if that is proven; it reports whether it is over. Whoever had a seat in
+// the ledger is told the whole, which its copy needs, and so is who may see the job; all others that it is over, for a
+// result says more of a job than a member may know who has no part in it.
+func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID) (over bool) {
 	e := p.ends.of[id]
 	if e == nil {
 		return false
+	}
+	p.sayEnd(to, id, p.authority(e.submitter)(to) || e.Seal != nil && seatedIn(e.Seal.Chain, to))
+	return true
+}
+
+// seatedIn reports whether a member was one of the voters in any of a ledger's sets.
+func seatedIn(c quorum.Chain, id tasks.PeerID) bool {
+	has := func(voters []quorum.Member) bool {
+		return slices.ContainsFunc(voters, func(m quorum.Member) bool { return m.Peer == id })
+	}
+	return has(c.Founders) || slices.ContainsFunc(c.Links, func(l quorum.Link) bool { return has(l.Conf.Voters) })
+}
+
+// sayEnd shows a member how a job ended, if that is proven: the whole, or no more than the sum of the result.
+func (p *Peer) sayEnd(to tasks.PeerID, id tasks.JobID, whole bool) {
+	e := p.ends.of[id]
+	if e == nil {
+		return
 	}
 	if e.recovery != nil && to != p.self {
 		p.send(to, Message{Job: id, Recovery: e.recovery})
@@ -414,7 +438,6 @@ func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID, whole bool) (over bool) 
 		}
 		p.send(to, Message{Job: id, Term: e.term, Ended: &told})
 	}
-	return true
 }
 
 // sealing reports whether the others may need this peer's signature under a job's end before it may leave.

@@ -200,3 +200,24 @@ func TestEndIsBelievedWithItsSeal(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsToldTheWholeEnd: a member that asks for the end of a job which it has no part in hears that it is over, and
+// nothing of its result; whoever had a seat in its ledger, or may see the job, hears all.
+func TestWhoIsToldTheWholeEnd(t *testing.T) {
+	result := &ledger.Result{SHA256: "result", Size: 3, Status: []byte("done")}
+	r := member(t)
+	r.step(Admins{IDs: []tasks.PeerID{"y"}})
+	r.step(Recv{From: "x", Msg: Message{Job: jobID, Ended: ended(result, "h")}})
+	for _, ask := range []Message{
+		{Moved: &Moved{}}, {Resign: &Resign{Member: 7}}, {Frame: []byte{0}}, {Report: &ledger.Report{Seq: 1}},
+	} {
+		ask.Job = jobID
+		for from, whole := range map[tasks.PeerID]bool{"z": false, "h": true, "y": true} {
+			told := find[Send](r.step(Recv{From: from, Msg: ask}))
+			told = slices.DeleteFunc(told, func(s Send) bool { return s.Msg.Ended == nil })
+			if len(told) != 1 || told[0].To != from || (told[0].Msg.Ended.Result != nil) != whole {
+				t.Errorf("%s asks with %+v, and is told %+v", from, ask, told)
+			}
+		}
+	}
+}

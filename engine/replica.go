@@ -378,7 +378,7 @@ func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	case j != nil && j.log != nil:
 		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
 	default:
-		p.tellEnd(from, m.Job, true)
+		p.tellEnd(from, m.Job)
 	}
 }
 
@@ -515,7 +515,7 @@ func (p *Peer) resign(j *jobState) {
 // onResign lets a member go that is none any more for those that count.
 func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
 	if j == nil || j.log == nil {
-		p.tellEnd(from, m.Job, true)
+		p.tellEnd(from, m.Job)
 		return
 	}
 	if voter, _ := j.log.Knows(m.Resign.Member); !voter && j.log.Leading() && !j.log.Changing() {

@@ -49,7 +49,7 @@ func (p *Peer) after(id tasks.PeerID) (next tasks.PeerID) {
 // onMoved takes what another node knows of a job's home, if it proves it, and answers with what is newer.
 func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	switch told := m.Moved; {
-	case p.tellEnd(from, m.Job, true):
+	case p.tellEnd(from, m.Job):
 	case j == nil || !j.described():
 	case told.Term > j.term && !p.knowsByLog(j):
 		if told.Proof == nil && told.Home != "" && told.Home != from && p.up(told.Home) {

@@ -126,23 +126,6 @@ func (d *Daemon) askBrief(ctx context.Context, id tasks.JobID, from tasks.PeerID
 // many jobs must not fill the memory of the others.
 const maxDescriptions = 2
 
-// turn waits until another description of a submitter may be fetched; the caller calls done.
-func (d *Daemon) turn(ctx context.Context, submitter tasks.PeerID) (done func(), err error) {
-	d.mu.Lock()
-	room := d.turns[submitter]
-	if room == nil {
-		room = make(chan struct{}, maxDescriptions)
-		d.turns[submitter] = room
-	}
-	d.mu.Unlock()
-	select {
-	case room <- struct{}{}:
-		return func() { <-room }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // fetchJob gets a description from this node's ledger or the job's home. Its signature is looked at first: of what no
 // member with the right to submit has signed not a byte is taken. It is decoded when it is whole.
 func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID) (*tasks.Job, error) {
@@ -156,7 +139,7 @@ func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID
 	if err != nil {
 		return nil, err
 	}
-	done, err := d.turn(ctx, b.Signer)
+	done, err := d.turns.take(ctx, b.Signer)
 	if err != nil {
 		return nil, err
 	}

@@ -168,7 +168,7 @@ func TestDescriptionsOfOneSubmitterTakeTurns(t *testing.T) {
 	defer d.Close()
 	var done []func()
 	for range maxDescriptions {
-		f, err := d.turn(t.Context(), "one")
+		f, err := d.turns.take(t.Context(), "one")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,13 +176,13 @@ func TestDescriptionsOfOneSubmitterTakeTurns(t *testing.T) {
 	}
 	got := make(chan error, 1)
 	go func() {
-		f, err := d.turn(t.Context(), "one")
+		f, err := d.turns.take(t.Context(), "one")
 		if err == nil {
 			f()
 		}
 		got <- err
 	}()
-	f, err := d.turn(t.Context(), "other")
+	f, err := d.turns.take(t.Context(), "other")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,8 +69,9 @@ type Daemon struct {
 	plans  *planCache
 	// planPlaces bounds the files that are planned here for other members.
 	planPlaces chan struct{}
-	called     map[tasks.PeerID]string        // names of all members that there were in this life
-	turns      map[tasks.PeerID]chan struct{} // descriptions being fetched, by submitter
+	planTurns  *turns
+	called     map[tasks.PeerID]string // names of all members that there were in this life
+	turns      *turns                  // descriptions being fetched, by submitter
 
 	recoveries map[tasks.JobID]chan string // under way here; told why nothing came of it
 
@@ -88,8 +89,10 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), planPlaces: make(chan struct{}, planMost), turns: map[tasks.PeerID]chan struct{}{}, called: map[tasks.PeerID]string{}, handouts: map[string]*handout{}, recoveries: map[tasks.JobID]chan string{},
+		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, handouts: map[string]*handout{}, recoveries: map[tasks.JobID]chan string{},
 	}
+	all, each := planShares()
+	d.planPlaces, d.planTurns = make(chan struct{}, all), newTurns(each)
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.open(ctx); err != nil {
 		d.cancel()

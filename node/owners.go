@@ -52,7 +52,7 @@ func (d *Daemon) may(who, submitter tasks.PeerID, a access) bool {
 type request struct {
 	access access
 	// answer gets the job that the argument names where access is asked for; else j is nil.
-	answer func(d *Daemon, from tasks.PeerID, j *job, arg string) ([]byte, error)
+	answer func(ctx context.Context, d *Daemon, from tasks.PeerID, j *job, arg string) ([]byte, error)
 	// owner finds the submitter of the job that arg names, and the job if it is one that this node tells of.
 	owner func(d *Daemon, arg string) (*job, tasks.PeerID, error)
 }
@@ -75,68 +75,68 @@ type request struct {
 //	result            -> hash of the result, a blob
 //	fetched           -> empty: the job's user has the result
 var requests = map[string]request{
-	"signature": {access: forAll, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"signature": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.serveBrief(tasks.JobID(arg))
 	}},
-	"plan": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.servePlan(from, arg)
+	"plan": {access: forAll, answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.servePlan(ctx, from, arg)
 	}},
-	"jobs": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
+	"jobs": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
 		return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))
 	}},
-	"status": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"status": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		j, err := d.led(arg)
 		if err != nil {
 			return nil, err
 		}
 		return json.Marshal(d.cutFor(from, d.statusOf(j)))
 	}},
-	"end": {access: forAll, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"end": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.serveEnd(from, arg)
 	}},
-	"stop": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+	"stop": {access: forRule, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return nil, d.steer(d.ctx, j, "stop")
 	}},
-	"cancel": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+	"cancel": {access: forRule, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return nil, d.steer(d.ctx, j, "cancel")
 	}},
-	"finish": {access: forRule, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+	"finish": {access: forRule, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return nil, d.steer(d.ctx, j, "finish")
 	}},
-	"copy": {access: forRule, owner: (*Daemon).copyOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"copy": {access: forRule, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		r, err := d.reportCopy(arg)
 		if err != nil {
 			return nil, err
 		}
 		return json.Marshal(r)
 	}},
-	"recover": {access: forRule, owner: (*Daemon).copyOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"recover": {access: forRule, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return nil, d.recoverOrdered(arg)
 	}},
-	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.sharePartials(arg)
 	}},
-	"logs": {access: forLook, owner: (*Daemon).knownOwner, answer: func(d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"logs": {access: forLook, owner: (*Daemon).knownOwner, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.logsFor(from, arg), nil
 	}},
-	"result": {access: forLook, owner: (*Daemon).ledOwner, answer: func(d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+	"result": {access: forLook, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return d.shareResult(j)
 	}},
-	"fetched": {access: forLook, owner: (*Daemon).keptOwner, answer: func(d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"fetched": {access: forLook, owner: (*Daemon).keptOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		d.heardFetched(arg)
 		return nil, nil
 	}},
 }
 
 // serve answers the requests of other members.
-func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
+func (d *Daemon) serve(ctx context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
 	r, known := requests[kind]
 	if !known {
 		return nil, fmt.Errorf("unknown request %q", kind)
 	}
 	arg := string(payload)
 	if r.access == forAll {
-		return r.answer(d, from, nil, arg)
+		return r.answer(ctx, d, from, nil, arg)
 	}
 	j, submitter, err := r.owner(d, arg)
 	if err != nil {
@@ -146,7 +146,7 @@ func (d *Daemon) serve(_ context.Context, from p2p.PeerID, kind string, payload 
 		d.log.Warn("refused a request for another's job", "from", from, "request", kind, "job", arg[:min(12, len(arg))])
 		return nil, d.refusal(arg, submitter, r.access)
 	}
-	return r.answer(d, from, j, arg)
+	return r.answer(ctx, d, from, j, arg)
 }
 
 // refusal says whose a job is, and which right is needed.

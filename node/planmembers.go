@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +23,7 @@ import (
 
 const (
 	planChunk   = 16               // files in one request
-	planMost    = 16               // files planned at once for all who ask
-	planWithin  = 10 * time.Minute // bound of what may be asked for one file
+	planWithin  = time.Minute      // bound of what may be asked for one file, if this node's own is not longer
 	planGrace   = 10 * time.Second // for the way of a request, and for starting a planner
 	maxPlanText = 1 << 10          // bytes of a reason from another member
 	maxPlanSize = 6 << 20          // bytes of plans in one answer
@@ -183,8 +184,32 @@ func (d *Daemon) askPlans(ctx context.Context, u *unseenHere, m tasks.PeerID, ch
 	return out, nil
 }
 
-// servePlan plans files for a member that may submit, as this node would do it for a job of that member.
-func (d *Daemon) servePlan(from tasks.PeerID, arg string) ([]byte, error) {
+// planShares are how many files are planned here at once for all other members, and for one of them. The executor plans
+// twice as many as there are cores: half of that is left for jobs that are submitted here, and where there are two
+// places one member has not both, so that a file which does not open holds up whoever asks for it.
+func planShares() (all, each int) {
+	all = runtime.GOMAXPROCS(0)
+	return all, max(all-1, 1)
+}
+
+// planTurn waits for a place to plan a file in for a member; done gives it back. It returns nil if ctx ends before.
+func (d *Daemon) planTurn(ctx context.Context, from tasks.PeerID) (done func()) {
+	own, err := d.planTurns.take(ctx, from)
+	if err != nil {
+		return nil
+	}
+	select {
+	case d.planPlaces <- struct{}{}:
+		return func() { <-d.planPlaces; own() }
+	case <-ctx.Done():
+		own()
+		return nil
+	}
+}
+
+// servePlan plans files for a member that may submit, as this node would do it for a job of that member, for as long as
+// the member waits.
+func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
 	if !d.net.HasRight(from, p2p.Submitter) || !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
 		return nil, &api.Error{Status: http.StatusForbidden,
 			Message: "files are planned by members that work, for members that may submit jobs"}
@@ -193,30 +218,49 @@ func (d *Daemon) servePlan(from tasks.PeerID, arg string) ([]byte, error) {
 	if err := json.Unmarshal([]byte(arg), &ask); err != nil || len(ask.Files) == 0 || len(ask.Files) > planChunk {
 		return nil, errors.New("a request to plan names 1 to 16 files")
 	}
-	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), planWithin)
-	ctx, cancel := context.WithTimeout(d.ctx, within+planGrace)
+	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), max(planWithin, d.limitsFor(tasks.Limits{}).Open))
+	ctx, cancel := context.WithTimeout(ctx, within+planGrace/2)
 	defer cancel()
 	exec, err := d.executor(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]planned, len(ask.Files))
-	var wg sync.WaitGroup
-	for i, f := range ask.Files {
-		wg.Go(func() { out[i] = d.planFor(ctx, exec, f, within) })
+	out := d.planAsked(ctx, from, exec, ask.Files, within)
+	if len(out) == 0 {
+		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "too many files are being planned on this host", Hint: "try again"}
 	}
-	wg.Wait()
 	return answerPlans(out)
 }
 
-// planFor plans one file for another member, when there is a place.
-func (d *Daemon) planFor(ctx context.Context, exec Executor, f api.InputFile, within time.Duration) planned {
-	select {
-	case d.planPlaces <- struct{}{}:
-		defer func() { <-d.planPlaces }()
-	case <-ctx.Done():
-		return planned{Kind: rootexec.KindOpen, Host: rootexec.CauseUnreachable, Msg: "too many files are being planned here"}
+// planAsked plans files for another member and returns the first of them, as many as there was time for.
+func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, exec Executor, files []api.InputFile, within time.Duration) []planned {
+	out, answered := make([]planned, len(files)), make([]bool, len(files))
+	var wg sync.WaitGroup
+	_, each := planShares()
+	g := make(chan struct{}, each) // in their order, for the first ones are answered
+	for i, f := range files {
+		g <- struct{}{}
+		done := d.planTurn(ctx, from)
+		if done == nil {
+			break
+		}
+		wg.Go(func() {
+			out[i] = d.planFor(ctx, exec, f, within)
+			answered[i] = ctx.Err() == nil
+			done()
+			<-g
+		})
 	}
+	wg.Wait()
+	n := slices.Index(answered, false)
+	if n < 0 {
+		n = len(out)
+	}
+	return out[:n]
+}
+
+// planFor plans one file for another member.
+func (d *Daemon) planFor(ctx context.Context, exec Executor, f api.InputFile, within time.Duration) planned {
 	p, err := d.planFile(ctx, exec, f.URL, f.Tree, within)
 	var fail *rootexec.Failure
 	switch {

@@ -14,7 +14,8 @@ import (
 // Limits of what one peer may send.
 const (
 	MaxMessage  = 1 << 20   // payload of Send
-	MaxRequest  = 8 << 20   // payload of Request and of its answer
+	MaxAsk      = 1 << 20   // payload of Request
+	MaxRequest  = 8 << 20   // of its answer
 	MaxAnnounce = 256 << 10 // payload of Publish
 	MaxPeers    = 1024      // members of a cluster
 

@@ -36,7 +36,7 @@ type Node struct {
 	gossip   *gossip
 	joins    *rate.Limiter
 	blobs    *slots        // places for the blobs being sent
-	requests chan struct{} // and for each request being served
+	requests *quota        // and for requests being served
 	pulls    chan struct{} // and for each roster being pulled
 	chunks   sync.Pool     // of *[]byte, for copying blobs
 
@@ -68,8 +68,9 @@ type Node struct {
 const (
 	eventBuffer = 4096
 	blobSlots   = 16
-	serveSlots  = 256
-	pullSlots   = 2 // a peer that stalls does not hold the others up
+	serveSlots  = 1024 // requests answered at once,
+	servePeer   = 32   // and those of one peer
+	pullSlots   = 2    // a peer that stalls does not hold the others up
 )
 
 // Open starts a node on its state folder. On the first run it founds a cluster of one. ctx bounds the
@@ -82,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Log, started: time.Now(),
 		joins: rate.NewLimiter(joinRate, joinBurst), blobs: &slots{room: blobSlots},
-		requests: make(chan struct{}, serveSlots), pulls: make(chan struct{}, pullSlots),
+		requests: newQuota(serveSlots, servePeer), pulls: make(chan struct{}, pullSlots),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
 		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},

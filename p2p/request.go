@@ -27,7 +27,7 @@ const frameSlack = 4 << 10 // room for a request's other fields
 // Request asks to and waits for its answer. If the peer's handler fails the error is under ErrRemote.
 func (n *Node) Request(ctx context.Context, to PeerID, kind string, payload []byte) ([]byte, error) {
 	wrap := func(err error) error { return fmt.Errorf("could not ask %s for %q: %w", to, clip(kind), err) }
-	if len(payload) > MaxRequest || len(kind) > 256 {
+	if len(payload) > MaxAsk || len(kind) > 256 {
 		return nil, wrap(ErrTooLarge)
 	}
 	s, err := n.stream(ctx, to, "request")
@@ -82,16 +82,15 @@ func (n *Node) serveRequest(s network.Stream) {
 	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil {
 		return
 	}
-	select {
-	case n.requests <- struct{}{}:
-		defer func() { <-n.requests }()
-	default:
-		_ = writeValue(s, &reply{Err: "too many requests at once, try again"})
+	from := s.Conn().RemotePeer()
+	if why := n.requests.take(from); why != "" {
+		_ = writeValue(s, &reply{Err: why})
 		_ = s.Close()
 		return
 	}
+	defer n.requests.give(from)
 	var q request
-	if readValue(s, MaxRequest+frameSlack, &q) != nil || s.SetReadDeadline(time.Time{}) != nil {
+	if readValue(s, MaxAsk+frameSlack, &q) != nil || s.SetReadDeadline(time.Time{}) != nil {
 		return
 	}
 	a := n.answer(s, q)

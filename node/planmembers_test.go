@@ -1,0 +1,60 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+)
+
+// silentServer plans files at once, but for those that never open.
+type silentServer struct {
+	Executor
+	waits chan string
+}
+
+func (s silentServer) Plan(ctx context.Context, file, _ string, _ time.Duration) (rootexec.Plan, error) {
+	if file != "root://alive//x" {
+		s.waits <- file
+		<-ctx.Done()
+		return rootexec.Plan{}, ctx.Err()
+	}
+	return rootexec.Plan{File: file, Tree: "T", Entries: 10, Clusters: []int64{10}}, nil
+}
+
+// A member that asks for files which do not open takes its own share of the planners, for as long as it waits itself:
+// those of others are planned meanwhile, and what it did not wait for is not called broken.
+func TestPlanningForOneMemberHoldsUpNobodyElse(t *testing.T) {
+	d := openWithout(t, "node")
+	defer d.Close()
+	exec := silentServer{waits: make(chan string, 16)}
+	bad := make([]api.InputFile, planChunk)
+	for i := range bad {
+		bad[i].URL = "root://dead//x"
+	}
+	_, each := planShares()
+	if all, _ := planShares(); each == all {
+		d.planPlaces = make(chan struct{}, each+1) // on one core the second member would have to wait
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan []planned)
+	go func() { answered <- d.planAsked(ctx, "hostile", exec, bad, time.Hour) }()
+	for range each {
+		<-exec.waits
+	}
+	got := d.planAsked(t.Context(), "other", exec, []api.InputFile{{URL: "root://alive//x"}, {URL: "root://alive//x"}}, time.Minute)
+	if len(got) != 2 || got[1].Entries != 10 || got[1].Kind != "" {
+		t.Errorf("another member's files are planned as %+v", got)
+	}
+	if len(exec.waits) > 0 {
+		t.Errorf("one member has more than %d files planned at once", each)
+	}
+	cancel()
+	if got := <-answered; len(got) != 0 {
+		text, _ := json.Marshal(got)
+		t.Errorf("what was not waited for is answered: %s", text)
+	}
+}
