@@ -103,7 +103,7 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 	if bad != nil {
 		return errors.Join(err, bad, own.Close())
 	}
-	dir, bad := own.Keep(paths, st.ID)
+	dir, bad := own.Keep(paths, st)
 	if bad != nil {
 		return errors.Join(err, fmt.Errorf("could not keep what is done in %q: %w", dir, bad))
 	}

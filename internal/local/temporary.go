@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,16 +20,18 @@ import (
 )
 
 // A daemon for the time of one job has its state in a folder below the temporary one, which goes with the daemon.
-// Where the job could not be finished, or its output not be written, the folder is moved to the user's state folder
-// instead, and later commands start a daemon on it again. A folder whose owner was killed is removed by the next that
-// looks: the owner holds a lock on a file in it, and so does its daemon.
+// Where the job could not be finished, its output not be written, or the daemon was killed, the folder is moved to the
+// user's state folder instead, and later commands start a daemon on it again. A folder whose owner was killed is removed
+// by the next that looks: the owner holds a lock on a file in it, and so does its daemon.
 
 const (
-	tempPrefix = "dtpnode-run-"
-	tempKept   = "dtpnode-kept-" // in the temporary folder, where the state folder has no room for it
-	ownerLock  = "owner.lock"    // held by the command that made the folder
-	startArgs  = "up.json"       // settings that the daemon was started with, for its next start
-	keptFolder = "kept"          // below the user's state folder: one folder for each job
+	tempPrefix  = "dtpnode-run-"
+	tempKept    = "dtpnode-kept-" // in the temporary folder, where the state folder has no room for it
+	ownerLock   = "owner.lock"    // held by the command that made the folder
+	startArgs   = "up.json"       // settings that the daemon was started with, for its next start
+	tempScratch = "scratch"       // of the daemon, below its state folder
+	keptStatus  = "kept.json"     // how the job stood when it was kept
+	keptFolder  = "kept"          // below the user's state folder: one folder for each job
 )
 
 // unownedFor is how old a folder without the owner's lock file must be before it is taken for left behind: its owner
@@ -110,53 +114,120 @@ func free(path string) bool {
 	return lock.Unlock() == nil
 }
 
-// Keep ends a temporary daemon as Close does, and moves its state folder to the user's, under a job's name. It returns
-// where that is. Where there is no room it stays in the temporary folder, under a name that nobody sweeps.
-func (d *Daemon) Keep(paths Paths, job string) (dir string, err error) {
+// Keep ends a temporary daemon as Close does, and moves its state folder to the user's, under a job's name and with how
+// the job stands. It returns where that is. Where there is no room it stays in the temporary folder, under a name that
+// nobody sweeps.
+func (d *Daemon) Keep(paths Paths, st api.JobStatus) (dir string, err error) {
 	temp := d.temp
 	d.temp = ""
 	err = d.Close()
 	defer func() { err = errors.Join(err, d.owner.Unlock()) }()
-	dir = filepath.Join(paths.State, keptFolder, job)
+	_ = os.RemoveAll(filepath.Join(temp, tempScratch)) // a daemon that was killed leaves it, and the next one empties it
+	dir = filepath.Join(paths.State, keptFolder, st.ID)
 	moved := os.MkdirAll(filepath.Dir(dir), 0o700)
 	if moved == nil && os.Rename(temp, dir) == nil {
-		return dir, err
+		return dir, errors.Join(err, NoteKept(dir, st))
 	}
 	if moved == nil {
 		moved = copyFolder(temp, dir) // on another file system
 	}
 	if moved == nil {
-		return dir, errors.Join(err, os.RemoveAll(temp))
+		return dir, errors.Join(err, NoteKept(dir, st), os.RemoveAll(temp))
 	}
-	dir = filepath.Join(filepath.Dir(temp), tempKept+job)
+	dir = filepath.Join(filepath.Dir(temp), tempKept+st.ID)
 	if stays := os.Rename(temp, dir); stays != nil {
 		return temp, errors.Join(err, moved, stays)
 	}
+	_ = NoteKept(dir, st) // where there may be no room for it
 	return dir, err
 }
 
-// copyFolder makes dir a copy of another folder, whole or not at all.
+// NoteKept notes how a job stands in the folder in which it is kept, for those who only look.
+func NoteKept(dir string, st api.JobStatus) error {
+	st.Missing, st.Failing, st.Stdout = nil, nil, ""
+	text, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, keptStatus), text, 0o600)
+}
+
+// ReadKept is how a job stood when it was last worked on in the folder in which it is kept.
+func ReadKept(dir string) api.JobStatus {
+	st := api.JobStatus{ID: strings.TrimPrefix(filepath.Base(dir), tempKept), State: api.Waiting}
+	var noted api.JobStatus
+	text, err := os.ReadFile(filepath.Join(dir, keptStatus))
+	if err == nil && json.Unmarshal(text, &noted) == nil && noted.ID == st.ID {
+		st = noted
+	}
+	st.KeptIn = dir
+	return st
+}
+
+// copyFolder makes dir a copy of another folder, whole and on disk or not at all.
 func copyFolder(from, dir string) error {
 	part := dir + ".part"
-	err := errors.Join(os.RemoveAll(part), removeSockets(from), os.CopyFS(part, os.DirFS(from)))
+	err := os.RemoveAll(part)
 	if err == nil {
-		err = errors.Join(os.Chmod(part, 0o700), os.Rename(part, dir))
+		err = filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+			rel, bad := filepath.Rel(from, path)
+			if err := errors.Join(err, bad); err != nil {
+				return err
+			}
+			return copyEntry(path, filepath.Join(part, rel), e)
+		})
+	}
+	if err == nil {
+		err = errors.Join(syncFolders(part), os.Rename(part, dir))
 	}
 	if err != nil {
 		_ = os.RemoveAll(part)
+		return fmt.Errorf("could not copy %q to %q: %w", from, dir, err)
 	}
-	return err
+	return syncFile(filepath.Dir(dir))
 }
 
-// removeSockets removes what a daemon that was killed leaves, and no copy can be made of.
-func removeSockets(dir string) error {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if e.Type()&os.ModeSocket != 0 {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
-		}
+// copyEntry copies a file or makes a folder, with the rights that it has: a key that others may read is used by nobody.
+// Sockets and the like, which a daemon that was killed leaves, are left out.
+func copyEntry(from, to string, e fs.DirEntry) error {
+	info, err := e.Info()
+	switch {
+	case err != nil:
+		return err
+	case e.IsDir():
+		return os.Mkdir(to, info.Mode().Perm()|0o700)
+	case !e.Type().IsRegular():
+		return nil
 	}
-	return err
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Chmod(info.Mode().Perm()), out.Sync(), out.Close())
+}
+
+// syncFolders has the names of all files below a folder on disk.
+func syncFolders(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return err
+		}
+		return syncFile(path)
+	})
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // AllKept lists the folders in which jobs of temporary daemons are kept, by the jobs' names.

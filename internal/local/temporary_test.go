@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -91,8 +92,12 @@ func TestCopyFolder(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(from, "ledgers"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(from, "ledgers", "journal"), []byte("all"), 0o600); err != nil {
-		t.Fatal(err)
+	modes := map[string]os.FileMode{"ledgers/journal": 0o600, "identity.key": 0o400, "tool": 0o755, "list": 0o664}
+	for name, mode := range modes {
+		path := filepath.Join(from, name)
+		if err := errors.Join(os.WriteFile(path, []byte("all"), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	socket, err := net.Listen("unix", filepath.Join(from, "s"))
 	if err != nil {
@@ -102,10 +107,33 @@ func TestCopyFolder(t *testing.T) {
 	if err := copyFolder(from, to); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(filepath.Join(to, "ledgers", "journal")); err != nil || string(got) != "all" {
-		t.Errorf("got %q, %v", got, err)
+	for name, mode := range modes {
+		path := filepath.Join(to, name)
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != "all" {
+			t.Errorf("%s: got %q, %v", name, got, err)
+			continue
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
+			t.Errorf("%s has the mode %v, want %v (%v)", name, info.Mode(), mode, err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(to, "ledgers")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder in it has the mode %v, want that it had (%v)", info.Mode(), err)
 	}
 	if err := copyFolder(from, filepath.Join(to, "ledgers", "journal", "x")); err == nil {
 		t.Error("copied into a file")
+	}
+	half := filepath.Join(filepath.Dir(to), "half")
+	if err := os.Symlink(filepath.Join(from, "none"), half+".part"); err != nil { // what an earlier try has left
+		t.Fatal(err)
+	}
+	if err := copyFolder(filepath.Join(from, "none"), half); err == nil {
+		t.Error("copied what is not there")
+	}
+	for _, path := range []string{half, half + ".part"} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", path, err)
+		}
 	}
 }

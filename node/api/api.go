@@ -154,6 +154,8 @@ type JobStatus struct {
 	Term     uint64   `json:"term,omitempty"`     // of the home; grows with each change
 	Kept     int64    `json:"kept_bytes"`         // partial results kept for the job on the node that tells this
 
+	KeptIn string `json:"kept_in,omitempty"` // folder in which a job of a run without a daemon is kept
+
 	Stdout string `json:"stdout,omitempty"` // what Begin and Terminate printed, once final
 }
 
