@@ -4,12 +4,14 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -148,6 +150,7 @@ func TestRunKeepsForLater(t *testing.T) {
 	fails := fakeexec.EndVariable + "=disk"
 	for name, tc := range map[string]struct {
 		daemon bool
+		apart  bool     // the temporary folder is on a file system of its own
 		then   []string // with the job's name added
 		code   int
 		out    string // holds the result then
@@ -156,12 +159,18 @@ func TestRunKeepsForLater(t *testing.T) {
 		"finish beside up":   {daemon: true, then: []string{"finish", "-o", "here"}, out: "here"},
 		"get":                {then: []string{"get", "-o", "here"}, out: "here"},
 		"cancel":             {then: []string{"cancel"}},
+		"copied":             {apart: true, then: []string{"finish"}, out: "wanted"},
 		"attach says it too": {then: []string{"attach"}, code: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, temp := alone(t, bin, fails)
-			dir := t.TempDir()
+			dir, user := t.TempDir(), n.wrap
+			if tc.apart {
+				wrap, _ := smallDisk(t, temp, "64m")
+				n.wrap = slices.Concat(wrap, user)
+			}
 			r := n.dtpnode(t, dir, j.arguments(t, "wanted")...)
+			n.wrap = user
 			if r.code != 1 || !strings.Contains(r.stderr, "cannot finish: ") {
 				t.Fatalf("want a job that cannot be finished: %+v", r)
 			}
@@ -184,6 +193,87 @@ func TestRunKeepsForLater(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOwnNodeKilled kills the node that run has started, in the middle of the job. What is committed is kept, everything
+// says so, and the command that it names goes on from there; so does attach, and that can be broken off.
+func TestOwnNodeKilled(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 8_000_000_000)
+	bad := tasks.CoverOf(tasks.R(0, 1), tasks.R(1000, 1001), tasks.R(2000, 2001))
+	j.Fail = map[int64]rootexec.Kind{}
+	for _, r := range bad {
+		j.Fail[r.First] = rootexec.KindSignal // a node that has seen failures commits often
+	}
+	n, temp := alone(t, fakeBinary(t))
+	out := filepath.Join(t.TempDir(), "wanted")
+	r := n.beginArgs(t, out, j.arguments(t, out)...)
+	r.until(t, "something is committed", func(st api.JobStatus) bool { return st.State == api.Running && st.Committed > 0 })
+	own := below(r.cmd.Process.Pid)
+	kill(t, own...)
+	o := r.end(t)
+	wantGone(t, own)
+	if o.code != 1 || !strings.Contains(o.err, "was killed") {
+		t.Fatalf("want exit 1, and why: %s", o.describe())
+	}
+	id := n.keptJob(t)
+	wantEmpty(t, temp)
+	for _, args := range [][]string{{"ps"}, {"status", id[:12]}} {
+		if r := n.dtpnode(t, temp, args...); r.code != 0 || !strings.Contains(r.stdout, "waiting") || !strings.Contains(r.stdout, "dtpnode finish "+id[:12]) {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+	if r := n.dtpnode(t, temp, "logs", id[:12]); r.code != 1 || !strings.Contains(r.stderr, filepath.Join(n.state, "kept", id)) {
+		t.Errorf("logs: %+v", r)
+	}
+	attach := n.beginArgs(t, out, "attach", id[:12])
+	before := attach.until(t, "it goes on", func(st api.JobStatus) bool { return st.State == api.Running && st.Done > st.Committed })
+	if before.Committed == 0 {
+		t.Errorf("nothing is left of what was committed: %+v", before)
+	}
+	check(t, attach.cmd.Process.Signal(os.Interrupt))
+	if o := attach.end(t); o.code != 130 || !strings.Contains(o.hint, "dtpnode finish "+id[:12]) {
+		t.Errorf("attach was broken off: %s", o.describe())
+	}
+	n.wantKept(t, id)
+	named := regexp.MustCompile("`dtpnode ([a-z]+ [0-9a-f]+)`").FindStringSubmatch(o.hint)
+	if named == nil {
+		t.Fatalf("names no command: %s", o.hint)
+	}
+	if r := n.dtpnode(t, temp, strings.Fields(named[1])...); r.code != 3 || !strings.Contains(r.stdout, "Missing from the result (3)") {
+		t.Fatalf("%s: %+v", named[0], r)
+	}
+	got, err := fakeexec.ReadOutput(out)
+	check(t, err)
+	want := make([]int64, j.Bins)
+	for _, r := range tasks.CoverOf(tasks.R(0, j.units())).Minus(bad) {
+		for i, n := range fakeexec.Serial(r, j.Bins) {
+			want[i] += n
+		}
+	}
+	if got.Units != j.units()-bad.Len() || !slices.Equal(got.Bins, want) {
+		t.Errorf("%d units are counted, want %d, or the bins are wrong", got.Units, j.units()-bad.Len())
+	}
+	n.wantKept(t)
+	wantEmpty(t, temp)
+}
+
+// TestOwnNodeKilledEarly has nothing to keep.
+func TestOwnNodeKilledEarly(t *testing.T) {
+	t.Parallel()
+	n, temp := alone(t, fakeBinary(t))
+	out := filepath.Join(t.TempDir(), "wanted")
+	j := paceOf(2, 8_000_000_000)
+	j.Steps = map[string]rootexec.Kind{"Begin": rootexec.KindStall}
+	r := n.beginArgs(t, out, j.arguments(t, out)...)
+	err := poll(commandLimit, func() (bool, error) { return len(below(r.cmd.Process.Pid)) > 0, nil })
+	check(t, err)
+	kill(t, below(r.cmd.Process.Pid)...)
+	if o := r.end(t); o.code != 1 || strings.Contains(o.hint, "dtpnode finish") || strings.Contains(o.hint, "dtpnode attach") {
+		t.Errorf("names a command that has nothing to go on from: %s", o.describe())
+	}
+	n.wantKept(t)
+	wantEmpty(t, temp)
 }
 
 // TestRunKeepsUnwrittenOutput has no room for the output of a run without a daemon.

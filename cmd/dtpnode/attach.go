@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 func newAttach(g *globals) *cobra.Command {
@@ -19,7 +21,8 @@ func newAttach(g *globals) *cobra.Command {
 		Short: "Follow a job that runs, from any node",
 		Long: `attach shows how a job goes until it ends, as run does, on any node of the cluster: the job may have been
 submitted elsewhere, and its home may change meanwhile. With -o it then writes the job's output.
-Interrupting it detaches; it never stops the job (see cancel).
+Interrupting it detaches; it never stops the job (see cancel). A job that run has kept without a daemon goes on for as
+long as it is followed.
 
 Exit status: 0 the job is done, 1 error, 2 wrong usage, 3 the result is partial, 130 interrupted.`,
 		Example: "  dtpnode attach 3fa9\n  dtpnode attach 3fa9 -o dimuon.root",
@@ -33,10 +36,7 @@ Exit status: 0 the job is done, 1 error, 2 wrong usage, 3 the result is partial,
 }
 
 func runAttach(ctx context.Context, g *globals, id, out string) error {
-	client, err := g.client()
-	if err != nil {
-		return err
-	}
+	var err error
 	if out != "" {
 		if out, err = submit.OutputPath(out); err != nil {
 			return err
@@ -44,7 +44,17 @@ func runAttach(ctx context.Context, g *globals, id, out string) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	_, err = follow(ctx, g, client, id, output{fetch: out}, nil, true)
+	client, st, err := g.forJob(ctx, id)
+	var e *api.Error
+	switch {
+	case err == nil && client.own != nil:
+		return client.goOn(ctx, g, st.ID, out)
+	case err == nil:
+		id = st.ID
+	case client == nil || !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable: // else it waits for its home
+		return err
+	}
+	_, err = follow(ctx, g, client.Client, id, output{fetch: out}, nil, true)
 	if errors.Is(err, context.Canceled) {
 		return submit.ErrDetached
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 func newFinish(g *globals) *cobra.Command {
@@ -20,7 +21,8 @@ func newFinish(g *globals) *cobra.Command {
 cannot be finished when that failed though all of its entries were done: a disk is full, a process was killed,
 Terminate crashes. What is done is kept, so mend the cause and try again, from any member: the nodes that keep the
 job's ledger try one after the other where that may help. The output goes to where run -o wanted it, and with -o here
-too. ` + "`dtpnode get --partials`" + ` writes what is done as it is.
+too. ` + "`dtpnode get --partials`" + ` writes what is done as it is. A job whose node was killed, where
+run had started its own, goes on from what is committed.
 
 Exit status: 0 the job is done, 1 error, 2 wrong usage, 3 the result is partial, 130 interrupted: it is tried on.`,
 		Example: "  dtpnode finish 3fa9\n  dtpnode finish 3fa9 -o dimuon.root",
@@ -44,9 +46,12 @@ func runFinish(ctx context.Context, g *globals, id, out string) error {
 	if err != nil {
 		return err
 	}
-	if err = client.Finish(ctx, st.ID); err == nil {
-		st, err = follow(ctx, g, client.Client, st.ID, output{fetch: out, owed: true}, nil, true)
+	if client.own != nil && st.State != api.CannotFinish { // it was broken off, and goes on
+		return client.goOn(ctx, g, st.ID, out)
 	}
-	client.close(st.State.Final() && !owing(st))
-	return client.ended(st, err)
+	if err := client.Finish(ctx, st.ID); err != nil {
+		client.close(false)
+		return client.ended(st, err)
+	}
+	return client.goOn(ctx, g, st.ID, out)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"time"
@@ -15,8 +16,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// jobClient is a client for the daemon that knows a job: the one that runs or, for a job that a run without a daemon
-// could not finish, one that is started on what is kept of it.
+// jobClient is a client for the daemon that knows a job: the one that runs or, for a job of a run without a daemon that
+// was kept, one that is started on what is kept of it.
 type jobClient struct {
 	*api.Client
 	own  *local.Daemon // started by this command
@@ -34,11 +35,15 @@ func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobSta
 	}
 	c := &jobClient{Client: paths.Client()}
 	st, err := c.Job(ctx, id)
-	var e *api.Error
-	if err == nil || !errors.Is(err, api.ErrNoDaemon) && !(errors.As(err, &e) && e.Status == http.StatusNotFound) {
+	if !unknown(err) {
 		return c, st, err
 	}
 	if c.kept = local.Kept(paths, id); c.kept == "" {
+		return c, st, err
+	}
+	// Another command may be working on it.
+	c.Client = local.Paths{State: c.kept, Cache: paths.Cache}.Client()
+	if st, err = c.Job(ctx, id); !unknown(err) {
 		return c, st, err
 	}
 	if c.own, err = local.StartKept(ctx, c.kept, paths.Cache); err != nil {
@@ -51,12 +56,21 @@ func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobSta
 	return c, st, nil
 }
 
-// settled waits until a daemon that has just started tells how its job stands.
+// unknown reports whether an error says that there is no daemon that knows a job.
+func unknown(err error) bool {
+	var e *api.Error
+	return errors.Is(err, api.ErrNoDaemon) || errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// settled waits until a daemon that has just started tells how its job stands: that it cannot be finished or, if it was
+// broken off, that it goes on.
 func (c *jobClient) settled(ctx context.Context, id string) (st api.JobStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, keptWait)
 	defer cancel()
+	goesOn := brokenOff(local.ReadKept(c.kept))
 	for {
-		if st, err = c.Job(ctx, id); err == nil && st.State.Halted() {
+		st, err = c.Job(ctx, id)
+		if err == nil && (st.State.Halted() || goesOn && (st.State == api.Running || st.State == api.Merging)) {
 			return st, nil
 		}
 		select {
@@ -65,6 +79,29 @@ func (c *jobClient) settled(ctx context.Context, id string) (st api.JobStatus, e
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// idle finds a job that is kept and broken off, and that no daemon works on: to tell of it none is started, which would
+// have to go on with it.
+func idle(ctx context.Context, paths local.Paths, id string) (st api.JobStatus, ok bool) {
+	dir := local.Kept(paths, id)
+	if dir == "" {
+		return st, false
+	}
+	for _, client := range []*api.Client{paths.Client(), local.Paths{State: dir}.Client()} {
+		if _, err := client.Job(ctx, id); !unknown(err) {
+			return st, false
+		}
+	}
+	st = local.ReadKept(dir)
+	return st, brokenOff(st)
+}
+
+// goOn follows a kept job until it ends, or until ctx does. What was kept of it goes once its user has all of it.
+func (c *jobClient) goOn(ctx context.Context, g *globals, id, out string) error {
+	st, err := follow(ctx, g, c.Client, id, output{fetch: out, owed: true}, nil, true)
+	c.close(st.State.Final() && !owing(st))
+	return c.ended(st, err)
 }
 
 // close ends a daemon that was started for the command. What was kept of the job goes when gone says that nobody
@@ -80,8 +117,14 @@ func (c *jobClient) close(gone bool) {
 
 // ended adds to the error of a command that has followed a kept job where that stays.
 func (c *jobClient) ended(st api.JobStatus, err error) error {
-	if c.own == nil || err == nil || !owing(st) {
+	if c.own == nil || err == nil || st.State.Final() && !owing(st) {
 		return err
+	}
+	if !owing(st) {
+		st = breakOff(st)
+	}
+	if bad := local.NoteKept(c.kept, st); bad != nil && !errors.Is(bad, fs.ErrNotExist) {
+		err = errors.Join(err, bad)
 	}
 	return keptIn(st, err, c.kept)
 }
@@ -92,28 +135,55 @@ func owing(st api.JobStatus) bool {
 	return st.State == api.CannotFinish || (st.State == api.Done || st.State == api.Partial) && st.Output == ""
 }
 
+// A job is broken off if nothing works on it, and it is to go on from what is committed.
+func brokenOff(st api.JobStatus) bool { return st.State == api.Waiting }
+
+// breakOff is how a job stands whose node has gone.
+func breakOff(st api.JobStatus) api.JobStatus {
+	st.State, st.Phase, st.Rate = api.Waiting, "the node that run had started for it has gone", 0
+	st.Hint = fmt.Sprintf("`dtpnode finish %s` goes on from what is committed", progress.Short(st.ID))
+	for i := range st.Nodes {
+		st.Nodes[i].Rate, st.Nodes[i].Up = 0, false
+	}
+	return st
+}
+
 // closeOwn ends the daemon that run had started for a job that it has followed. If the user is still owed what the job
-// has done, that is kept, and the error says where, and how to go on.
+// has done, be it that the daemon was killed, that is kept, and the error says where, and how to go on.
 func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error {
-	if err == nil || !owing(st) || errors.Is(err, submit.ErrCancelled) {
+	died := errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && !st.State.Final() && founded(st)
+	if err == nil || !owing(st) && !died || errors.Is(err, submit.ErrCancelled) {
 		_ = own.Close()
 		return err
+	}
+	if died {
+		st = breakOff(st)
 	}
 	paths, bad := g.paths()
 	if bad != nil {
 		return errors.Join(err, bad, own.Close())
 	}
 	dir, bad := own.Keep(paths, st)
+	if died { // how its process has ended is no news
+		err = fmt.Errorf("the node that run had started was killed; all that is committed is kept: %w", err)
+		return keptIn(st, err, dir)
+	}
 	if bad != nil {
 		return errors.Join(err, fmt.Errorf("could not keep what is done in %q: %w", dir, bad))
 	}
 	return keptIn(st, err, dir)
 }
 
+// founded reports whether a job has a ledger: there is something to go on from.
+func founded(st api.JobStatus) bool { return st.State != "" && st.State != api.Preparing }
+
 // keptIn is the error of a job of which more is kept in a folder than its user has.
 func keptIn(st api.JobStatus, err error, dir string) error {
 	advice := fmt.Sprintf("`dtpnode get %s -o FILE` writes it", progress.Short(st.ID))
-	if st.State == api.CannotFinish {
+	switch {
+	case brokenOff(st):
+		advice = st.Hint
+	case st.State == api.CannotFinish:
 		advice = cmp.Or(hint(err), api.Advice(st.ID))
 	}
 	return &api.Error{Message: err.Error(), Hint: advice + "; it is in " + dir, Err: err}

@@ -4,6 +4,10 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 func newLogs(g *globals) *cobra.Command {
@@ -28,9 +32,16 @@ Exit status: 0 printed, 1 error, 2 wrong usage, 130 interrupted.`,
 }
 
 func runLogs(ctx context.Context, g *globals, id string, follow bool) error {
-	client, err := g.client()
+	paths, err := g.paths()
 	if err != nil {
 		return err
 	}
-	return client.Logs(ctx, id, follow, g.stdout)
+	err = paths.Client().Logs(ctx, id, follow, g.stdout)
+	if dir := local.Kept(paths, id); dir != "" && unknown(err) {
+		return &api.Error{
+			Message: "could not print what job " + progress.Short(local.ReadKept(dir).ID) + " printed: its node has gone, and that with it",
+			Hint:    "`dtpnode status " + progress.Short(id) + "` says how the job stands; the node's own log is " + (local.Paths{State: dir}).Log(),
+		}
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtpnode/dtpnode/internal/local"
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -32,7 +34,8 @@ func newPs(g *globals) *cobra.Command {
 		Short: "List jobs",
 		Long: `ps lists the jobs of all members that answer, the newest first: those that run or wait, and the newest of those that
 have ended. Of jobs of other members it shows whose they are and their state; more with the right read or admin. A job
-that waits, since most of the nodes that keep its ledger cannot be reached, is listed with the reason.
+that waits, since most of the nodes that keep its ledger cannot be reached, is listed with the reason. Jobs that a run
+without a daemon has kept are listed too, as they stood then, with a daemon running or without.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode ps --mine --state running,waiting\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
@@ -62,29 +65,39 @@ func runPs(ctx context.Context, g *globals, opts psOptions) error {
 			return usagef("could not use --state %s: want one of %s", s, joined(api.States()))
 		}
 	}
-	client, err := g.client()
+	paths, err := g.paths()
 	if err != nil {
 		return err
 	}
+	client, kept := paths.Client(), keptJobs(paths)
 	jobs, err := client.Jobs(ctx)
-	if err != nil {
+	alone := errors.Is(err, api.ErrNoDaemon) && len(kept) > 0
+	if err != nil && !alone {
 		return err
 	}
 	self := ""
-	if opts.mine {
+	if opts.mine && !alone {
 		st, err := client.Status(ctx)
 		if err != nil {
 			return err
 		}
 		self = st.ID
 	}
-	shown, left := opts.choose(jobs, self)
+	shown, left := opts.choose(append(jobs, kept...), self)
 	return g.show(shown, func(w io.Writer) {
 		printJobs(w, shown, time.Now())
 		if left > 0 {
 			fmt.Fprintf(w, "and %d that ended earlier: dtpnode ps --all\n", left)
 		}
 	})
+}
+
+// keptJobs are the jobs of runs without a daemon that are kept, as they stood when they were last worked on.
+func keptJobs(paths local.Paths) (jobs []api.JobStatus) {
+	for _, dir := range local.AllKept(paths) {
+		jobs = append(jobs, local.ReadKept(dir))
+	}
+	return jobs
 }
 
 // choose picks the jobs to be listed, the newest first, and counts the ended ones that were left out for their number.
@@ -95,11 +108,11 @@ func (o psOptions) choose(jobs []api.JobStatus, self string) (shown []api.JobSta
 	ended := 0
 	for _, j := range jobs {
 		switch {
-		case o.mine && j.Submitter != self,
+		case o.mine && j.Submitter != self && j.KeptIn == "",
 			len(o.states) > 0 && !slices.Contains(o.states, string(j.State)),
 			o.number > 0 && len(shown) == o.number:
 			continue
-		case j.State.Final() && !o.all && o.number == 0 && len(o.states) == 0:
+		case j.State.Final() && j.KeptIn == "" && !o.all && o.number == 0 && len(o.states) == 0:
 			if ended++; ended > endedShown {
 				left++
 				continue
@@ -136,6 +149,9 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	for _, j := range jobs {
 		if j.State == api.Waiting && j.Phase != "" {
 			fmt.Fprintf(w, "job %s waits: %s; %s\n", progress.Short(j.ID), progress.Clean(j.Phase), progress.Clean(j.Hint))
+		}
+		if j.KeptIn != "" {
+			fmt.Fprintf(w, "job %s is kept in %s\n", progress.Short(j.ID), progress.Clean(j.KeptIn))
 		}
 	}
 }

@@ -67,8 +67,8 @@ progress to standard error. Where no daemon runs, run starts a node for the time
 Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
 cancels. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
 closed, the job goes on as if detached, unless run had started the node. A node that run starts needs -o.
-If the job cannot be finished there, or its output not be written, what is done is kept below the state folder,
-in kept/JOB, and the commands that take a JOB work on it: finish, get, status, cancel.
+If the job cannot be finished there, its output not be written, or that node is killed, what is done is kept below
+the state folder, in kept/JOB, and the commands that take a JOB work on it: finish, attach, get, status, cancel.
 
 Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing
 is listed); 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot be
@@ -142,8 +142,10 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 		return g.showSubmitted(st)
 	}
 	release()
-	st, err = follow(ctx, g, client, st.ID, output{written: req.Output}, interrupts, own == nil)
+	id := st.ID
+	st, err = follow(ctx, g, client, id, output{written: req.Output}, interrupts, own == nil)
 	if own != nil {
+		st.ID = id // of a node that was killed early nothing may have been heard
 		return closeOwn(g, own, st, err)
 	}
 	return err

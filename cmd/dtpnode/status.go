@@ -54,11 +54,19 @@ func runStatus(ctx context.Context, g *globals) error {
 }
 
 func runJobStatus(ctx context.Context, g *globals, id string) error {
+	paths, err := g.paths()
+	if err != nil {
+		return err
+	}
+	if st, ok := idle(ctx, paths, id); ok {
+		return g.show(st, func(w io.Writer) { printJob(w, st) })
+	}
 	client, st, err := g.forJob(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer client.close(false)
+	st.KeptIn = client.kept
 	return g.show(st, func(w io.Writer) { printJob(w, st) })
 }
 
@@ -132,6 +140,9 @@ func printJob(w io.Writer, st api.JobStatus) {
 	}
 	if st.Hint != "" {
 		fmt.Fprintf(w, "  %s\n", progress.Clean(st.Hint))
+	}
+	if st.KeptIn != "" {
+		fmt.Fprintf(w, "kept in: %s\n", st.KeptIn)
 	}
 	progress.Summary(w, st)
 	if st.OutputError != "" {
