@@ -30,6 +30,7 @@ func (n *Node) publish(x exchange) error {
 	if _, err := n.roster.merge(x); err != nil {
 		return err
 	}
+	n.noteGone(&old)
 	if err := n.save(); err != nil {
 		*n.roster = old // merge never changes the maps of the roster it is called on
 		return err
@@ -79,6 +80,28 @@ func (n *Node) Revoke(_ context.Context, id PeerID) error {
 	return nil
 }
 
+// Forget ends the membership of a member that is not up here. Unlike Revoke it bans nobody: any inviter can admit it
+// again.
+func (n *Node) Forget(_ context.Context, id PeerID) error {
+	target, err := peer.Decode(id)
+	if err != nil {
+		return fmt.Errorf("could not forget %q: it is no peer id: %w", clip(id), err)
+	}
+	n.mu.Lock()
+	if n.links[target] != nil {
+		err = ErrStillUp
+	} else {
+		err = n.putOut(target, false)
+	}
+	n.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("could not forget %s: %w", id, err)
+	}
+	n.log.Info("forgot a member", "peer", id)
+	n.membersChanged()
+	return nil
+}
+
 // putOut ends the stay of a member. Under n.mu.
 func (n *Node) putOut(target peer.ID, ban bool) error {
 	if _, ok := n.roster.members[target]; !ok {
@@ -109,6 +132,8 @@ func (n *Node) Depart(ctx context.Context) error {
 	switch {
 	case n.roster.reign().holder == n.id && len(n.roster.members) > 1:
 		err = ErrFounderStays
+	case !in: // it was put out: what is left of the cluster here goes
+		err = nil
 	case in:
 		var d signed
 		d, err = sign(n.key, forDeparture, &departure{Cluster: n.roster.cluster.String(), Peer: n.id.String(), Tenure: m.Tenure})
@@ -126,6 +151,7 @@ func (n *Node) Depart(ctx context.Context) error {
 		}
 	}
 	own := n.roster.cluster == n.id
+	n.departed = err == nil
 	n.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("could not leave the cluster: %w", err)
@@ -159,8 +185,13 @@ func (n *Node) forgetOften() {
 		if time.Since(n.started) > n.cfg.EphemeralFor { // they had time to come back to this run
 			changed, err = n.forget(time.Now())
 		}
-		if err == nil && time.Since(saved) > time.Hour {
-			saved, err = time.Now(), n.save() // with when they were seen
+		if err == nil {
+			var renamed bool
+			renamed, err = n.refreshNames()
+			changed = changed || renamed
+		}
+		if err == nil && (time.Since(saved) > time.Hour || n.unsaved) {
+			saved, n.unsaved, err = time.Now(), false, n.save() // with when they were seen
 		}
 		n.mu.Unlock()
 		if err != nil {
@@ -180,9 +211,9 @@ func (n *Node) forget(now time.Time) (bool, error) {
 		if id == n.id {
 			continue
 		}
-		at, ok := n.seen[id]
-		if n.links[id] != nil || !ok {
-			n.seen[id] = now
+		s, ok := n.seen[id]
+		if up := n.links[id] != nil; up || !ok {
+			n.seen[id] = sight{at: now, met: up}
 			continue
 		}
 		limit := n.cfg.ForgetAfter
@@ -192,7 +223,7 @@ func (n *Node) forget(now time.Time) (bool, error) {
 		if !slices.ContainsFunc(n.roster.claims[id], func(c claim) bool { return c.issuer == n.id && c.Tenure == m.Tenure }) {
 			limit *= 2
 		}
-		if now.Sub(at) > limit && n.roster.mayRevoke(n.id, id) == nil {
+		if now.Sub(s.at) > limit && n.roster.mayRevoke(n.id, id) == nil {
 			late = append(late, id)
 		}
 	}

@@ -42,8 +42,12 @@ type Member struct {
 	Joined  time.Time
 	Self    bool
 	Up      bool
+	Left    bool          // it is not up, and said itself that it goes
+	Seen    time.Time     // when it was last up here; zero if it never was
 	RTT     time.Duration // 0 if unknown
 	Problem string        // why it is not up, as far as this node knows
+
+	Protocol int // the newest number that it speaks, 0 if it has not told
 }
 
 // Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone and MembersChanged. For each peer

@@ -101,7 +101,7 @@ func (n *Node) doorOpen() bool {
 func (n *Node) admit(id peer.ID, req joinRequest) joinReply {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	reply := joinReply{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.cfg.Name}
+	reply := joinReply{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.Name()}
 	if n.cfg.speaks().common(req.Speaks) == 0 {
 		reply.Refusal = refusedProtocol
 		return reply
@@ -167,6 +167,6 @@ func (n *Node) enrol(id peer.ID, req joinRequest, inv *invite) error {
 		inv.UsedBy = ""
 		return err
 	}
-	n.seen[id] = time.Now()
+	n.seen[id] = sight{at: time.Now()}
 	return nil
 }

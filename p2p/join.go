@@ -62,6 +62,7 @@ const (
 	refusedLinked   refusal = "linked"   // the link from before is still up there
 	refusedCluster  refusal = "cluster"  // other cluster, or no member
 	refusedShunned  refusal = "shunned"  // it broke the rules, see Shun
+	refusedGone     refusal = "gone"     // it is no member any more; the proof follows
 )
 
 // serveJoin answers strangers. Everything about it is bounded: time, bytes, attempts.
@@ -191,7 +192,7 @@ func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinRepl
 		return joinReply{}, nil, err
 	}
 	name := secretName(t.secret)
-	req := joinRequest{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.cfg.Name, Ephemeral: ephemeral, Invitation: name[:],
+	req := joinRequest{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.Name(), Ephemeral: ephemeral, Invitation: name[:],
 		Proof: proof(t.secret, t.cluster, t.inviter, n.id), Addresses: []signed{own}}
 	var reply joinReply
 	err = writeValue(s, &req)
@@ -248,10 +249,10 @@ func (n *Node) adopt(t token, x exchange) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	oldRoster, oldInvites := n.roster, n.invites
-	n.roster, n.invites = r, nil
+	oldRoster, oldInvites, oldOut := n.roster, n.invites, n.expelled
+	n.roster, n.invites, n.expelled, n.gone = r, nil, nil, map[peer.ID]time.Time{}
 	if err := n.save(); err != nil {
-		n.roster, n.invites = oldRoster, oldInvites
+		n.roster, n.invites, n.expelled = oldRoster, oldInvites, oldOut
 		return err
 	}
 	return nil

@@ -89,7 +89,7 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 		if !errors.Is(err, context.Canceled) && !errors.Is(err, errShunned) {
 			n.log.Debug("could not reach a member", "peer", id.String(), "err", err)
 			n.mu.Lock()
-			n.problems[id] = "could not connect: " + firstLine(err.Error())
+			n.problems[id] = describeDial(err)
 			n.mu.Unlock()
 		}
 		return
@@ -99,8 +99,9 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 	case refusedShunned:
 		n.refused(id, "the peer shuns this node: it saw it break the rules; the log there says which")
 	case refusedProtocol:
+		n.spoke(id, r.peers.Speaks)
 		n.refused(id, n.protocolError(r.peers.Speaks, r.peers.Info.clean().Name, r.peers.Info.clean().Version).Error())
-	case refusedCluster:
+	case refusedGone, refusedCluster:
 		n.refused(id, "the peer does not count this node among its cluster's members")
 	default:
 		n.refused(id, err.Error())
@@ -112,20 +113,15 @@ func (n *Node) refused(id peer.ID, why string) {
 	n.mu.Lock()
 	told := n.problems[id] == why
 	n.problems[id] = why
+	if s, ok := n.seen[id]; ok {
+		s.left = false // it answers
+		n.seen[id] = s
+	}
 	n.mu.Unlock()
 	if !told {
 		n.log.Warn("peer and this node cannot talk", "peer", id.String(), "reason", why)
 		n.emit(PeerRefused{ID: id.String(), Reason: why})
 	}
-}
-
-func firstLine(s string) string {
-	for i, c := range s {
-		if c == '\n' {
-			return clip(s[:i])
-		}
-	}
-	return clip(s)
 }
 
 // reconcile makes keepers and links follow the roster.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -29,6 +30,7 @@ const (
 	frameDigest  frameKind = 4 // SHA-256 of the sender's roster, 32 bytes
 	frameRoster  frameKind = 5 // msgpack of exchange: why the sender will not talk to the peer any more
 	frameBye     frameKind = 6 // text: the link ends, and why
+	frameName    frameKind = 7 // text: what the sender is called from now on
 )
 
 // hello opens a link; welcome answers it with the same facts about the other side, or a refusal.
@@ -58,6 +60,7 @@ type link struct {
 	r        *bufio.Reader
 	instance uint64
 	protocol int // number that both sides talk by
+	newest   int // that the peer speaks
 	info     Info
 	prev     *link // the link that this one replaced
 
@@ -73,6 +76,8 @@ type link struct {
 
 	heard atomic.Int64 // time since the node's start at which the last frame came
 	busy  atomic.Bool  // the reader waits for the consumer of the events, not for the peer
+	bye   atomic.Bool  // the peer said that it stops
+	names *rate.Limiter
 	rtt   atomic.Int64
 
 	// Under Node.mu.
@@ -82,7 +87,7 @@ type link struct {
 
 func (n *Node) newLink(s network.Stream, r *bufio.Reader, h hello) *link {
 	h.Info = h.Info.clean()
-	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, protocol: n.cfg.speaks().common(h.Speaks), info: h.Info, ready: make(chan struct{}, 1),
+	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, protocol: n.cfg.speaks().common(h.Speaks), newest: h.Speaks.Protocol, info: h.Info, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst),
 		quit: make(chan struct{}), done: make(chan struct{})}
 	copy(l.digest[:], h.Digest)
 	return l
@@ -135,7 +140,7 @@ func (n *Node) run(l *link) {
 	n.log.Info("peer is up", "peer", l.id.String(), "name", l.info.Name)
 	var writer sync.WaitGroup
 	writer.Go(func() { n.write(l) })
-	stop := context.AfterFunc(n.ctx, func() { l.end("this node closes") })
+	stop := context.AfterFunc(n.ctx, func() { l.end(closes) })
 	err := n.read(l)
 	l.end(err.Error())
 	writer.Wait()
@@ -145,6 +150,7 @@ func (n *Node) run(l *link) {
 	if n.links[l.id] == l {
 		delete(n.links, l.id)
 	}
+	n.parted(l)
 	n.mu.Unlock()
 	n.log.Info("peer is down", "peer", l.id.String(), "name", l.info.Name, "reason", l.why)
 	n.emit(PeerDown{ID: l.id.String(), Reason: l.why})
@@ -253,7 +259,10 @@ func (n *Node) take(l *link, frame []byte) error {
 			return fmt.Errorf("the peer broke the protocol: %w", err)
 		}
 		n.mergeFrom(l.id, x)
+	case frameName:
+		n.renamed(l, string(payload))
 	case frameBye:
+		l.bye.Store(string(payload) == leaves || string(payload) == closes)
 		return fmt.Errorf("the peer says: %s", clip(string(payload)))
 	}
 	return nil // of an unknown kind: from a newer version
@@ -306,6 +315,10 @@ func (n *Node) serveLink(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
+	if !n.trusts(s.Conn().RemotePeer()) {
+		n.turnAway(s)
+		return
+	}
 	r := bufio.NewReaderSize(s, 4<<10)
 	var h hello
 	if err := readValue(r, maxHelloFrame, &h); err != nil {
@@ -318,6 +331,7 @@ func (n *Node) serveLink(s network.Stream) {
 	err := writeValue(s, &answer)
 	if answer.Refusal != "" {
 		if answer.Refusal == refusedProtocol {
+			n.spoke(l.id, h.Speaks)
 			n.refused(l.id, n.protocolError(h.Speaks, l.info.Name, l.info.Version).Error())
 		}
 		_ = s.Close()
@@ -362,7 +376,8 @@ func (n *Node) install(l, old *link, sent hello) {
 	l.prev = old
 	copy(l.told[:], sent.Digest)
 	n.links[l.id] = l
-	n.infos[l.id] = l.info
+	n.infos[l.id], n.spoken[l.id] = l.info, l.newest
+	n.seen[l.id] = sight{at: time.Now(), met: true}
 	delete(n.problems, l.id)
 }
 
@@ -411,11 +426,11 @@ func (n *Node) open(ctx context.Context, id peer.ID) error {
 	}()
 	n.clearBackoff(id)
 	if err := n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
-		return err
+		return &dialError{addrs, n.cfg.DialTimeout, err}
 	}
 	s, err := n.host.NewStream(network.WithNoDial(ctx, "link"), id, linkProtocol)
 	if err != nil {
-		return err
+		return &dialError{addrs, n.cfg.DialTimeout, err}
 	}
 	l, err := n.greet(ctx, s)
 	if err != nil || l == nil {
@@ -450,6 +465,9 @@ func (n *Node) greet(ctx context.Context, s network.Stream) (*link, error) {
 	var w welcome
 	if err := readValue(r, maxHelloFrame, &w); err != nil {
 		return nil, err
+	}
+	if w.Refusal == refusedGone {
+		n.takeProof(s, r)
 	}
 	if w.Refusal != "" {
 		return nil, &refusedError{w.Refusal, w.Hello}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -35,6 +36,8 @@ type Node struct {
 	lock     *flock.Flock
 	gossip   *gossip
 	joins    *rate.Limiter
+	tells    *rate.Limiter // answers to members of before, that they are none
+	called   atomic.Pointer[string]
 	blobs    *slots        // places for the blobs being sent
 	requests *quota        // and for requests being served
 	pulls    chan struct{} // and for each roster being pulled
@@ -57,9 +60,14 @@ type Node struct {
 	keepers   map[peer.ID]*keeper
 	dialing   map[peer.ID]context.CancelFunc // our hello is on its way to them
 	infos     map[peer.ID]Info               // as last told
+	spoken    map[peer.ID]int                // the newest protocol number that they speak, as last told
 	problems  map[peer.ID]string
 	shunned   map[peer.ID]shunning
-	seen      map[peer.ID]time.Time // when a member was last up here; at first, when it was first heard of
+	seen      map[peer.ID]sight
+	gone      map[peer.ID]time.Time // members of before, and since when they are none
+	expelled  *savedOut             // this node is no member any more: by whom
+	unsaved   bool                  // somebody was last seen since the membership file was written
+	departed  bool                  // for good: the membership file goes
 	known     map[peer.ID]bool      // members as last told by events
 	strangers map[network.Conn]*stranger
 	joining   peer.ID // inviter that may be dialled
@@ -82,11 +90,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Log, started: time.Now(),
-		joins: rate.NewLimiter(joinRate, joinBurst), blobs: &slots{room: blobSlots},
+		joins: rate.NewLimiter(joinRate, joinBurst), tells: rate.NewLimiter(tellRate, tellBurst), blobs: &slots{room: blobSlots},
 		requests: newQuota(serveSlots, servePeer), pulls: make(chan struct{}, pullSlots),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
-		infos: map[peer.ID]Info{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
+		infos: map[peer.ID]Info{}, spoken: map[peer.ID]int{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]sight{}, gone: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -130,6 +138,7 @@ func (n *Node) load() error {
 	if n.cfg.Name == "" {
 		n.cfg.Name = n.id.String()[:12]
 	}
+	n.called.Store(&n.cfg.Name)
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {
 		return fmt.Errorf("could not number this run: %w", err)
@@ -145,16 +154,14 @@ func (n *Node) load() error {
 func (n *Node) restore(old *saved) error {
 	if old == nil {
 		n.roster = newRoster(n.id)
-		return n.found(register{Name: n.cfg.Name, Founded: n.cfg.now().Unix()})
+		return n.found(register{Name: n.Name(), Founded: n.cfg.now().Unix()})
 	}
 	cluster, err := peer.Decode(old.Cluster)
 	if err != nil {
 		return fmt.Errorf("could not read the cluster's name %q: %w", clip(old.Cluster), ErrDamagedState)
 	}
 	n.roster, n.invites, n.ports = newRoster(cluster), old.Invites, old.Ports
-	for _, s := range old.Seen {
-		n.seen[must(s.Peer)] = time.Unix(s.Unix, 0)
-	}
+	n.recall(old)
 	_, err = n.roster.merge(old.Roster)
 	if err == nil && len(old.Roster.Statements) > 0 {
 		n.roster.statements = old.Roster.Statements
@@ -164,6 +171,7 @@ func (n *Node) restore(old *saved) error {
 	if err != nil {
 		return fmt.Errorf("could not read the membership file: %w: %w", ErrDamagedState, err)
 	}
+	n.noteExpulsion(nil)
 	return n.tidy()
 }
 
@@ -181,9 +189,7 @@ func (n *Node) found(reg register) error {
 func (n *Node) save() error {
 	s := &saved{Cluster: n.roster.cluster.String(), Roster: n.roster.all(), Invites: n.invites, Ports: n.ports}
 	s.Roster.Statements = n.roster.statements
-	for id, at := range n.seen {
-		s.Seen = append(s.Seen, savedSeen{id.String(), at.Unix()})
-	}
+	n.remember(s)
 	return saveMembership(n.cfg.Dir, s)
 }
 
@@ -202,7 +208,7 @@ func (n *Node) listen(ctx context.Context) error {
 		}
 		addrs = append(addrs, a)
 	}
-	h, err := newHost(n.key, addrs, &gater{dial: n.mayDial, accept: n.mayConnect, listen: n.mayAccept}, n.cfg)
+	h, err := newHost(n.key, addrs, &gater{dial: n.mayDial, accept: n.mayCome, listen: n.mayAccept}, n.cfg)
 	if err != nil {
 		return err
 	}
@@ -244,7 +250,7 @@ func (n *Node) start() error {
 	}
 	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.watchStranger(c) }})
 	n.host.SetStreamHandler(joinProtocol, n.handler(false, n.serveJoin))
-	n.host.SetStreamHandler(linkProtocol, n.handler(true, n.serveLink))
+	n.host.SetStreamHandler(linkProtocol, n.handler(false, n.serveLink))
 	for number := n.cfg.speaks().Oldest; number <= n.cfg.protocol; number++ {
 		n.host.SetStreamHandler(versioned(number, "roster"), n.handler(true, n.serveRoster))
 		n.host.SetStreamHandler(versioned(number, "request"), n.handler(true, n.serveRequest))
@@ -270,6 +276,7 @@ func (n *Node) Close() error {
 	n.cancel()
 	var err error
 	if n.host != nil {
+		n.saveSights()
 		err = n.host.Close()
 	}
 	n.wg.Wait()
@@ -289,7 +296,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	n.mu.Lock()
 	var links []*link
 	for _, l := range n.links {
-		l.end("this node leaves")
+		l.end(leaves)
 		links = append(links, l)
 	}
 	for _, k := range n.keepers {
@@ -395,7 +402,7 @@ func (n *Node) mayConnect(id peer.ID) bool {
 func (n *Node) mayAccept() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.roster.members) > 1 || n.doorOpen()
+	return len(n.roster.members) > 1 || n.doorOpen() || n.mayTell()
 }
 
 func (n *Node) clearBackoff(id peer.ID) {
@@ -445,16 +452,19 @@ func (n *Node) Members() []Member {
 	out := make([]Member, 0, len(n.roster.members))
 	holder := n.roster.reign().holder
 	for id, st := range n.roster.members {
-		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Joined, 0), Ephemeral: st.Ephemeral, Founder: id == holder, Problem: n.problems[id],
+		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Joined, 0), Ephemeral: st.Ephemeral, Founder: id == holder, Problem: n.problems[id], Protocol: n.spoken[id],
 			Addrs: texts(n.roster.addresses[id].addrs), Self: id == n.id, Info: n.infos[id]}
 		if m.Name == "" {
 			m.Name = st.Name
 		}
 		if m.Self {
-			m.Up, m.Info = true, n.info()
+			m.Up, m.Info, m.Protocol = true, n.info(), n.cfg.protocol
+		}
+		if s := n.seen[id]; s.met {
+			m.Seen, m.Left = s.at, s.left
 		}
 		if l := n.links[id]; l != nil {
-			m.Up, m.RTT, m.Problem = true, time.Duration(l.rtt.Load()), ""
+			m.Up, m.RTT, m.Problem, m.Left, m.Seen = true, time.Duration(l.rtt.Load()), "", false, time.Now()
 		}
 		out = append(out, m)
 	}
@@ -493,5 +503,5 @@ func Verify(id PeerID, b, sig []byte) error {
 }
 
 func (n *Node) info() Info {
-	return Info{Name: n.cfg.Name, Version: n.cfg.Version, ROOT: n.cfg.ROOT, Slots: n.cfg.Slots}
+	return Info{Name: n.Name(), Version: n.cfg.Version, ROOT: n.cfg.ROOT, Slots: n.cfg.Slots}
 }

@@ -78,10 +78,10 @@ func (n *Node) protocolError(theirs speaks, name, version string) error {
 	if name = clip(name); name == "" {
 		name = "the peer"
 	}
-	old, oldName, least := n.cfg.speaks(), fmt.Sprintf("this host (%s)", n.cfg.Name), theirs.oldest()
+	old, oldName, least := n.cfg.speaks(), fmt.Sprintf("this host (%s)", n.Name()), theirs.oldest()
 	if theirs.Protocol < old.Protocol {
 		old, oldName, least = theirs, name, n.cfg.speaks().oldest()
 	}
 	return fmt.Errorf("%w: %s runs dtpnode %s (protocol %d), this host (%s) runs %s (protocol %d): upgrade dtpnode on %s, which speaks protocol %d, to one that speaks %d or later",
-		ErrProtocol, name, clip(version), theirs.Protocol, n.cfg.Name, n.cfg.Version, n.cfg.protocol, oldName, old.Protocol, least)
+		ErrProtocol, name, clip(version), theirs.Protocol, n.Name(), n.cfg.Version, n.cfg.protocol, oldName, old.Protocol, least)
 }

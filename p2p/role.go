@@ -193,7 +193,7 @@ func (n *Node) takeBack(key crypto.PrivKey) error {
 		return err
 	}
 	next := reign{seq: a.seq + 1}
-	reg := register{Cluster: n.roster.cluster.String(), Issuer: n.id.String(), Under: next.under(), Version: 1, Name: n.cfg.Name, Founded: n.cfg.now().Unix()}
+	reg := register{Cluster: n.roster.cluster.String(), Issuer: n.id.String(), Under: next.under(), Version: 1, Name: n.Name(), Founded: n.cfg.now().Unix()}
 	n.roster.inherit(&reg, false)
 	n.roster.adopt(&reg, n.id, n.roster.members[n.id].Tenure)
 	for i := at; i <= len(n.roster.chain); i++ {

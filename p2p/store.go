@@ -35,12 +35,16 @@ type saved struct {
 	Invites []invite
 	Ports   []savedPort
 	Seen    []savedSeen
+	Gone    []savedSeen
+	Out     *savedOut
 }
 
 // savedSeen is when a member was last up here.
 type savedSeen struct {
-	Peer string
-	Unix int64
+	Peer  string
+	Unix  int64
+	Left  bool // it said itself that it goes
+	Unmet bool // it was never up here: this is when it was first heard of
 }
 
 // savedPort is the port that Listen with port 0 got.

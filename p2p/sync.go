@@ -122,8 +122,11 @@ func (n *Node) fetchRoster(l *link) (x exchange, err error) {
 // mergeFrom takes over what is new in x.
 func (n *Node) mergeFrom(id peer.ID, x exchange) {
 	n.mu.Lock()
+	before := *n.roster
 	changed, err := n.roster.merge(x)
 	if err == nil && changed {
+		n.noteExpulsion(&before)
+		n.noteGone(&before)
 		err = n.refreshAddresses()
 		if err == nil {
 			err = n.tidy()
@@ -177,6 +180,7 @@ func (n *Node) whoWent() (gone []peer.ID) {
 			delete(n.known, id)
 			delete(n.seen, id)
 			delete(n.infos, id)
+			delete(n.spoken, id)
 			delete(n.problems, id)
 			delete(n.shunned, id)
 		}

@@ -1,0 +1,101 @@
+package p2p
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/time/rate"
+)
+
+// A member's name is its own word. It is told when a link opens, and again when it changes; the register of the inviter
+// that admitted it follows, for those who have no link to it.
+
+// How often a member's new name is listened to.
+var nameRate = rate.Every(10 * time.Second)
+
+const nameBurst = 8
+
+// Name is what this node is called.
+func (n *Node) Name() string { return *n.called.Load() }
+
+// CheckName says why a node cannot be called so.
+func CheckName(name string) error {
+	switch {
+	case strings.TrimSpace(name) == "":
+		return fmt.Errorf("could not use the name %q: it is empty", name)
+	case strings.TrimSpace(name) != name:
+		return fmt.Errorf("could not use the name %q: it begins or ends with a space", name)
+	case len(name) > maxName:
+		return fmt.Errorf("could not use the name %q: it has %d bytes, and may have %d", name, len(name), maxName)
+	case strings.ContainsFunc(name, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }):
+		return fmt.Errorf("could not use the name %q: it has characters that cannot be printed", name)
+	}
+	return nil
+}
+
+// Rename changes what this node is called, for as long as it runs, and tells all members that are up.
+func (n *Node) Rename(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	n.called.Store(&name)
+	n.mu.Lock()
+	for _, l := range n.links {
+		_ = l.push(frameName, []byte(name)) // a full queue ends the link soon, and the next one tells
+	}
+	n.mu.Unlock()
+	n.membersChanged()
+	return nil
+}
+
+// renamed takes note of a peer's new name.
+func (n *Node) renamed(l *link, name string) {
+	name = Info{Name: name}.clean().Name
+	if !l.names.Allow() {
+		return
+	}
+	n.mu.Lock()
+	info := n.infos[l.id]
+	changed := n.links[l.id] == l && info.Name != name && name != ""
+	if changed {
+		info.Name = name
+		n.infos[l.id] = info
+	}
+	n.mu.Unlock()
+	if !changed {
+		return
+	}
+	select {
+	case n.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// refreshNames brings this node's register up to what those that it has admitted call themselves now; it is called now
+// and then, so that a member that changes its name all the time costs others no more than one that does it once. Under
+// n.mu.
+func (n *Node) refreshNames() (bool, error) {
+	reg, err := n.roster.draft(n.id)
+	if err != nil {
+		return false, nil //nolint:nilerr // it is no inviter
+	}
+	changed := false
+	if n.roster.reign().holder == n.id && reg.Name != n.Name() {
+		reg.Name, changed = n.Name(), true
+	}
+	for i, e := range reg.Entries {
+		if name := n.infos[must(e.Peer)].Name; name != "" && name != e.Name && !badName(name) {
+			reg.Entries[i].Name, changed = name, true
+		}
+	}
+	if !changed {
+		return false, nil
+	}
+	x, err := n.issue(reg, exchange{})
+	if err != nil {
+		return false, err
+	}
+	return true, n.publish(x)
+}
