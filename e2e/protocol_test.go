@@ -43,6 +43,8 @@ func TestProtocolNumbers(t *testing.T) {
 		t.Fatalf("the next number could not join: %+v", r)
 	}
 	check(t, poll(settleLimit, func() (bool, error) { st, err := old.status(); return st.Up == 2, err }))
+	old.says(t, []string{"members"}, "protocol 3: old", "protocol 4: next", "members work together that speak a common protocol")
+	next.says(t, []string{"version"}, "protocols 3 to 4")
 	j := paceOf(2, 2*time.Second)
 	c := &cluster{nodes: []*node{old, next}}
 	on, st := c.waitFinal(t, old.submit(t, j.request(t)).ID, settleLimit)

@@ -136,6 +136,9 @@ func (d *Daemon) handleInvite(r *http.Request) (any, error) {
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
+	if out := d.expelled(); out != nil {
+		return nil, &api.Error{Status: 403, Message: "could not invite: " + out.String(), Hint: api.ExpelledHint}
+	}
 	var rights []p2p.Right
 	for _, s := range req.Rights {
 		rights = append(rights, p2p.Right(s))
@@ -197,7 +200,7 @@ func (d *Daemon) greeted(ctx context.Context) string {
 	for {
 		for _, m := range d.net.Members() {
 			if m.Up && !m.Self {
-				if why := d.note(m.Info); why != "" {
+				if why := d.mismatch(m.Info); why != "" {
 					return m.Name + " " + why
 				}
 				return ""

@@ -46,6 +46,8 @@ type Daemon struct {
 
 	forGood atomic.Bool // the daemon leaves its cluster, and not only for now
 
+	expulsionTold atomic.Bool // the log says that this node is no member any more
+
 	steals  *meter
 	packets *meter
 
@@ -145,6 +147,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	strays := d.comeBack()
 	d.noteNames()
+	d.warnExpelled()
 	d.spawn(d.startExecutor)
 	d.spawn(d.loop)
 	d.spawn(d.listen)

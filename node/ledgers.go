@@ -480,7 +480,7 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 		if c != nil {
 			j.brief(c)
 		}
-		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.cfg.Name, api.Running, ""
+		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.net.Name(), api.Running, ""
 		if owner := d.submitterHeld(j); d.mayNoMore(owner) {
 			d.spawn(func() { d.stopOne(e.ID, owner) }) // the loop must not wait for itself
 		}

@@ -58,7 +58,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // tellLogs writes what is new on this node and on those that answer.
 func (d *Daemon) tellLogs(ctx context.Context, out *logWriter, name string) error {
-	if err := out.tell(d.net.ID(), d.cfg.Name, string(d.logsFor(d.net.ID(), name))); err != nil {
+	if err := out.tell(d.net.ID(), d.net.Name(), string(d.logsFor(d.net.ID(), name))); err != nil {
 		return err
 	}
 	names := d.memberNames()

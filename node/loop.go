@@ -191,6 +191,7 @@ func (d *Daemon) listen() {
 			if id := d.net.ID(); !d.net.HasRight(id, p2p.Worker) && !d.net.HasRight(id, p2p.Submitter) {
 				d.post(engine.Expelled{}) // or without any right that a job needs
 			}
+			d.warnExpelled()
 			d.tellAdmins(d.post)
 			d.stopRevoked()
 			d.noteNames()
@@ -249,17 +250,6 @@ func (d *Daemon) mismatch(info p2p.Info) string {
 		return "has no ROOT, so it runs no jobs: install one there (dtpnode doctor)"
 	case d.root != nil && info.ROOT != d.root.Version:
 		return "runs ROOT " + info.ROOT + ", this node " + d.root.Version + ", so neither works for the other: install the same version"
-	}
-	return ""
-}
-
-// note says what is wrong with a peer, though it may still work.
-func (d *Daemon) note(info p2p.Info) string {
-	if why := d.mismatch(info); why != "" {
-		return why
-	}
-	if info.Version != d.cfg.Version {
-		return "runs dtpnode " + info.Version + ", this node " + d.cfg.Version + ": install the same version on both"
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -14,7 +15,9 @@ func (d *Daemon) memberRoutes(handle func(pattern string, f func(r *http.Request
 	handle("GET /v1/members", func(*http.Request) (any, error) { return d.members(), nil })
 	handle("POST /v1/invites", d.handleInvite)
 	handle("POST /v1/join", d.handleJoin)
-	handle("POST /v1/revoke", d.handleRevoke)
+	handle("POST /v1/revoke", func(r *http.Request) (any, error) { return d.putOut(r, d.net.Revoke) })
+	handle("POST /v1/forget", func(r *http.Request) (any, error) { return d.putOut(r, d.net.Forget) })
+	handle("POST /v1/rename", d.handleRename)
 	handle("POST /v1/handover", func(r *http.Request) (any, error) {
 		var req api.HandoverRequest
 		if err := readJSON(r, &req); err != nil {
@@ -41,6 +44,42 @@ func (d *Daemon) memberRoutes(handle func(pattern string, f func(r *http.Request
 		d.askQuit()
 		return struct{}{}, nil
 	})
+}
+
+// handleRename changes what this node is called. Names need not differ, but a user who gives one means it to.
+func (d *Daemon) handleRename(r *http.Request) (any, error) {
+	var req api.RenameRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	for _, m := range d.net.Members() {
+		if m.Name == req.Name && !m.Self {
+			return nil, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not rename this node: member %s is called %q already", m.ID, req.Name),
+				Hint: "choose another name"}
+		}
+	}
+	if err := d.net.Rename(req.Name); err != nil {
+		return nil, &api.Error{Status: http.StatusBadRequest, Message: err.Error(), Hint: "a name has at most 64 bytes of printable characters", Err: err}
+	}
+	d.log.Info("renamed", "name", req.Name)
+	return struct{}{}, nil
+}
+
+// expelled tells how this node's membership ended; nil while it is a member.
+func (d *Daemon) expelled() *api.Expulsion {
+	out, is := d.net.Expelled()
+	if !is {
+		return nil
+	}
+	return &api.Expulsion{By: out.By, ByName: out.ByName, Revoked: out.Revoked, Since: out.Since}
+}
+
+// warnExpelled says once, in the log, that this node is no member any more.
+func (d *Daemon) warnExpelled() {
+	out := d.expelled()
+	if told := d.expulsionTold.Swap(out != nil); out != nil && !told {
+		d.log.Warn(out.String(), "hint", api.ExpelledHint)
+	}
 }
 
 // advised says where the founder's commands work.

@@ -80,7 +80,7 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 	if c == nil {
 		return nil, errOver
 	}
-	b := &bundle{Manifest: api.Manifest{ID: st.ID, Selector: st.Selector, State: st.State, Node: d.cfg.Name, Units: c.desc.Want.Len()}}
+	b := &bundle{Manifest: api.Manifest{ID: st.ID, Selector: st.Selector, State: st.State, Node: d.net.Name(), Units: c.desc.Want.Len()}}
 	ok := false
 	d.ask(func(p *engine.Peer) { b.view, ok = p.Ledger(c.id) })
 	if !ok {

@@ -117,14 +117,14 @@ func (d *Daemon) noteNames() {
 // revokeWait is how long a revocation waits for the jobs of who was revoked to end.
 const revokeWait = 5 * time.Second
 
-// handleRevoke puts a member out and tells which of its jobs that stopped.
-func (d *Daemon) handleRevoke(r *http.Request) (any, error) {
+// putOut ends a member's stay and tells which of its jobs that stopped.
+func (d *Daemon) putOut(r *http.Request, end func(context.Context, p2p.PeerID) error) (any, error) {
 	var req api.RevokeRequest
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
 	running := d.jobsOf(r.Context(), req.ID)
-	if err := d.net.Revoke(r.Context(), req.ID); err != nil {
+	if err := end(r.Context(), req.ID); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), revokeWait)

@@ -16,6 +16,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -326,7 +327,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 
 // nodeStatus describes the daemon.
 func (d *Daemon) nodeStatus() api.NodeStatus {
-	st := api.NodeStatus{ID: d.net.ID(), Name: d.cfg.Name, Version: d.cfg.Version, PID: os.Getpid(), Addrs: d.net.Addrs(),
+	st := api.NodeStatus{ID: d.net.ID(), Name: d.net.Name(), Version: d.cfg.Version, Protocol: d.net.Speaks(), PID: os.Getpid(), Addrs: d.net.Addrs(),
 		Cluster: d.net.Cluster(), Slots: d.cfg.Slots, RSS: rss(), Uptime: time.Since(d.start).Seconds(), StateDir: d.cfg.StateDir,
 		Steal: d.steals.summary(), Packet: d.packets.summary()}
 	for _, m := range d.net.Members() {
@@ -352,6 +353,9 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	default:
 		st.Problem = "starting ROOT"
 	}
+	if st.Expelled = d.expelled(); st.Expelled != nil {
+		st.Problem = st.Expelled.String() + ". " + api.ExpelledHint
+	}
 	return st
 }
 
@@ -371,12 +375,18 @@ func (d *Daemon) members() []api.Member {
 	blind, wrong := d.blindMembers(), d.wrongsOf()
 	for _, m := range d.net.Members() {
 		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
-			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral}
+			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral, Protocol: m.Protocol, State: d.stateOf(m)}
+		if !m.Seen.IsZero() && !m.Self {
+			a.Seen = &m.Seen
+		}
+		if m.Left {
+			a.Note = "" // that nobody answers there is no news
+		}
 		for _, r := range m.Rights {
 			a.Rights = append(a.Rights, string(r))
 		}
 		if m.Up && !m.Self && a.Note == "" {
-			a.Note = d.note(m.Info)
+			a.Note = d.mismatch(m.Info)
 		}
 		if a.Note == "" {
 			a.Note = wrong[m.ID]
@@ -387,6 +397,24 @@ func (d *Daemon) members() []api.Member {
 		out = append(out, a)
 	}
 	return out
+}
+
+// stateOf says whether a member is up, and if not how it went.
+func (d *Daemon) stateOf(m p2p.Member) api.MemberState {
+	_, out := d.net.Expelled()
+	switch {
+	case out:
+		return api.MemberNone
+	case m.Self:
+		return api.MemberSelf
+	case m.Up:
+		return api.MemberUp
+	case m.Left:
+		return api.MemberLeft
+	case m.Seen.IsZero():
+		return api.MemberUnseen
+	}
+	return api.MemberLost
 }
 
 // rss is this process's resident memory in bytes, 0 if unknown.

@@ -33,6 +33,9 @@ const (
 
 // submit accepts a job to lead. What it lacks comes to light in lead, and in the job's status.
 func (d *Daemon) submit(req api.JobRequest) (*job, error) {
+	if out := d.expelled(); out != nil {
+		return nil, &api.Error{Status: 403, Message: "could not submit: " + out.String(), Hint: api.ExpelledHint}
+	}
 	if !d.net.HasRight(d.net.ID(), p2p.Submitter) {
 		return nil, &api.Error{Status: 403, Message: "could not submit: this node has no right to submit jobs in its cluster",
 			Hint: "ask for an invitation with the right: dtpnode invite --rights submitter,worker"}
@@ -43,7 +46,7 @@ func (d *Daemon) submit(req api.JobRequest) (*job, error) {
 	}
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
 	j.home, j.led, j.mine, j.req = d.net.ID(), true, true, req
-	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.cfg.Name,
+	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.net.Name(),
 		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: len(req.Files), Output: req.Output}
 	d.mu.Lock()
 	d.byName[j.name] = j

@@ -34,6 +34,15 @@ type speaks struct {
 	Oldest   int // 0: that one alone
 }
 
+// Protocols are the numbers that nodes of this build speak, from the oldest to the newest.
+func Protocols() (oldest, newest int) {
+	s := Config{protocol: ownProtocol()}.speaks()
+	return s.Oldest, s.Protocol
+}
+
+// Speaks is the newest number that this node speaks.
+func (n *Node) Speaks() int { return n.cfg.protocol }
+
 // speaks is the range of this node.
 func (c Config) speaks() speaks {
 	return speaks{Protocol: c.protocol, Oldest: max(min(oldestProtocol, c.protocol), c.protocol-1)}

@@ -89,14 +89,14 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	enc := json.NewEncoder(w)
 	switch {
 	case parts[0] == "status":
-		_ = enc.Encode(api.NodeStatus{ID: "12D3KooWfirst", Name: "first", Version: "v1", PID: 42, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"},
+		_ = enc.Encode(api.NodeStatus{ID: "12D3KooWfirst", Name: "first", Version: "v1", PID: 42, Protocol: 3, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"},
 			Members: 3, Up: 2, Slots: 2, Busy: 1, ROOT: "6.40.00", ROOTDir: "/opt/root", RSS: 50e6, Uptime: 3725, StateDir: "/state",
 			Steal: api.Histogram{Count: 1200, P50: 1.25, P90: 2, P99: 12.5, Max: 40}, Problem: "disk nearly full\x1b[2J"})
 	case parts[0] == "members":
 		_ = enc.Encode([]api.Member{
-			{ID: "12D3KooWfirst", Name: "first", Rights: []string{"worker", "submitter"}, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"}, Self: true, Slots: 2, ROOT: "6.40.00", Version: "v1"},
-			{ID: "12D3KooWsecond", Name: "second", Rights: []string{"worker"}, Up: true, RTT: 0.26, Slots: 16, ROOT: "6.36.02", Version: "v1", Note: "another ROOT"},
-			{ID: "12D3KooWthird", Name: "third", Version: "v0"},
+			{ID: "12D3KooWfirst", Name: "first", Rights: []string{"worker", "submitter"}, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"}, Self: true, Slots: 2, ROOT: "6.40.00", Version: "v1", State: api.MemberSelf, Protocol: 3},
+			{ID: "12D3KooWsecond", Name: "second", Rights: []string{"worker"}, Up: true, RTT: 0.26, Slots: 16, ROOT: "6.36.02", Version: "v1", Note: "another ROOT", State: api.MemberUp, Protocol: 4},
+			{ID: "12D3KooWthird", Name: "third計算ノード計算ノード計算ノード計算ノード", Version: "v0", State: api.MemberLost, Seen: &submitted},
 		})
 	case parts[0] == "invites":
 		_ = enc.Encode(api.Invite{Token: "TOKEN", Warning: "only loopback addresses"})

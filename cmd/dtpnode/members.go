@@ -5,8 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +21,11 @@ func newMembers(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "members",
 		Short: "List the cluster's members",
-		Long: `members lists the hosts of the cluster by name: what they may do, whether they answer, and what is wrong
-with those that have another version or ROOT. Ids are shortened to what tells them apart; --output json has them whole.
+		Long: `members lists the hosts of the cluster by name: what they may do, whether they are up, and what is wrong with
+them. A member that is not up has left, by its own word (` + "`dtpnode down`" + `), or is lost, without one, since the time
+that is shown; or it is unseen: this host has never met it. ` + "`dtpnode forget`" + ` is for those that do not come back. Versions
+and protocol numbers are shown where they differ. Ids are shortened to what tells them apart, and long names cut;
+--output json has them whole.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode members\n  dtpnode members --output json",
@@ -44,37 +50,127 @@ func runMembers(ctx context.Context, g *globals) error {
 	if members == nil {
 		members = []api.Member{}
 	}
-	return g.show(members, func(w io.Writer) { printMembers(w, members) })
+	return g.show(members, func(w io.Writer) {
+		printMembers(w, members, time.Now())
+		if !slices.ContainsFunc(members, func(m api.Member) bool { return m.Self }) {
+			printExpelled(ctx, w, client)
+		}
+	})
 }
 
+// printExpelled says why this host is not among the members.
+func printExpelled(ctx context.Context, w io.Writer, client *api.Client) {
+	if st, err := client.Status(ctx); err == nil && st.Expelled != nil {
+		fmt.Fprintf(w, "%s\n  %s\n", progress.Clean(st.Expelled.String()), api.ExpelledHint)
+	}
+}
+
+// membersWidth is what the table of members takes of a terminal; long names and addresses are cut to fit.
+const membersWidth = 100
+
+// notesShown is how many lines below the table say what is wrong.
+const notesShown = 12
+
 // printMembers shows the members by name, in a table that fits a terminal; what is wrong with some of them stands below it.
-func printMembers(w io.Writer, members []api.Member) {
+// Versions and protocol numbers stand there where they differ.
+func printMembers(w io.Writer, members []api.Member, now time.Time) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b api.Member) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	short := shortIDs(members)
-	tw := progress.Table(w)
-	fmt.Fprintln(tw, "NAME\tID\tRIGHTS\tSTATE\tRTT\tSLOTS\tROOT\tVERSION\tADDRESS\t")
+	rows := [][]string{{"NAME", "ID", "STATE", "RTT", "SLOTS", "ROOT", "RIGHTS", "ADDRESS"}}
 	for _, m := range members {
-		state, rtt := "down", "-"
-		switch {
-		case m.Self:
-			state = "self"
-		case m.Up:
-			state, rtt = "up", fmt.Sprintf("%.1f ms", m.RTT)
-		}
 		addr := ""
 		if len(m.Addrs) > 0 {
 			addr = m.Addrs[0]
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t\n", progress.Clean(m.Name), progress.Clean(short[m.ID]),
-			progress.Clean(rightsOf(m)), state, rtt, m.Slots, progress.Clean(m.ROOT), progress.Clean(m.Version), progress.Clean(addr))
+		rows = append(rows, []string{m.Name, short[m.ID], memberState(m, now), rttOf(m), strconv.Itoa(m.Slots), m.ROOT, rightsOf(m), addr})
 	}
-	tw.Flush()
+	progress.Grid(w, membersWidth, rows)
+	printNotes(w, members, short)
+	printVersions(w, members, short)
+}
+
+// memberState is whether a member is up, else how it went and how long ago.
+func memberState(m api.Member, now time.Time) string {
+	switch {
+	case m.State == api.MemberNone:
+		return "-"
+	case m.Seen != nil && (m.State == api.MemberLeft || m.State == api.MemberLost):
+		return string(m.State) + " " + progress.Age(now.Sub(*m.Seen))
+	}
+	return string(m.State)
+}
+
+func rttOf(m api.Member) string {
+	if m.Self || !m.Up {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f ms", m.RTT)
+}
+
+// printNotes says what is wrong with members, those of which the same is wrong together.
+func printNotes(w io.Writer, members []api.Member, short map[string]string) {
+	names, order := map[string][]string{}, []string(nil)
 	for _, m := range members {
-		if m.Note != "" {
-			fmt.Fprintf(w, "%s: %s\n", progress.Clean(cmp.Or(m.Name, short[m.ID])), progress.Clean(m.Note))
+		if m.Note == "" {
+			continue
+		}
+		if names[m.Note] == nil {
+			order = append(order, m.Note)
+		}
+		names[m.Note] = append(names[m.Note], cmp.Or(m.Name, short[m.ID]))
+	}
+	for i, note := range order {
+		if i == notesShown {
+			fmt.Fprintf(w, "and %d more of which something is wrong: dtpnode members --output json\n", len(order)-i)
+			return
+		}
+		fmt.Fprintf(w, "%s: %s\n", progress.Clean(enumerated(names[note])), progress.Clean(note))
+	}
+}
+
+// enumerated names some, and counts the others.
+func enumerated(names []string) string {
+	const most = 6
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// build is what tells apart how members talk.
+type build struct {
+	version  string
+	protocol int
+}
+
+// printVersions says who runs which version, where they differ. Members that have told of none are left out.
+func printVersions(w io.Writer, members []api.Member, short map[string]string) {
+	names := map[build][]string{}
+	for _, m := range members {
+		if m.Version != "" {
+			b := build{m.Version, m.Protocol}
+			names[b] = append(names[b], cmp.Or(m.Name, short[m.ID]))
 		}
 	}
+	if len(names) < 2 {
+		return
+	}
+	builds := slices.SortedFunc(maps.Keys(names), func(a, b build) int {
+		return cmp.Or(cmp.Compare(len(names[b]), len(names[a])), cmp.Compare(a.version, b.version), cmp.Compare(a.protocol, b.protocol))
+	})
+	for i, b := range builds {
+		if i == notesShown {
+			fmt.Fprintf(w, "and %d more versions\n", len(builds)-i)
+			break
+		}
+		fmt.Fprintf(w, "dtpnode %s, protocol %d: %s\n", progress.Clean(b.version), b.protocol, progress.Clean(enumerated(names[b])))
+	}
+	if slices.ContainsFunc(builds, func(b build) bool { return b.protocol != builds[0].protocol }) {
+		fmt.Fprintln(w, "members work together that speak a common protocol; where two do not, it is said above")
+		return
+	}
+	fmt.Fprintln(w, "these versions work together: all speak the same protocol")
 }
 
 // rightsOf is what a member may do, in few words.

@@ -49,6 +49,11 @@ func runRevoke(ctx context.Context, g *globals, name string) error {
 
 func printRevoked(w io.Writer, m api.Member, done api.Revoked) {
 	fmt.Fprintf(w, "revoked %s (%s)\n", progress.Clean(m.Name), m.ID)
+	printStopped(w, done)
+}
+
+// printStopped names the jobs that ended with their submitter's membership.
+func printStopped(w io.Writer, done api.Revoked) {
 	for _, j := range done.Stopped {
 		how := "stopped its job %s\n"
 		if !j.Ended {

@@ -93,7 +93,7 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	}
 	tw := progress.Table(w)
 	fmt.Fprintf(tw, "node\t%s (%s)\n", progress.Clean(st.Name), st.ID)
-	fmt.Fprintf(tw, "version\t%s, pid %d, up %s, %s\n", st.Version, st.PID, progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
+	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", st.Version, st.Protocol, st.PID, progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
 	fmt.Fprintf(tw, "addresses\t%s\n", progress.Clean(strings.Join(st.Addrs, " ")))
 	fmt.Fprintf(tw, "cluster\t%d members, %d up\n", st.Members, st.Up)
 	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)

@@ -181,11 +181,33 @@ func runUpDetached(ctx context.Context, g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
-	st, err := d.Client.Status(ctx)
+	st, err := settledStatus(ctx, d.Client)
 	if err != nil {
 		return err
 	}
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
+}
+
+// meetWait is how long a start waits for the first of the other members, to tell how the node stands with them.
+const meetWait = 2 * time.Second
+
+// settledStatus describes a daemon that has just started, once it has met another member or was told that it is none any
+// more.
+func settledStatus(ctx context.Context, client *api.Client) (st api.NodeStatus, err error) {
+	late := time.After(meetWait)
+	for {
+		st, err = client.Status(ctx)
+		if err != nil || st.Expelled != nil || st.Members < 2 || st.Up > 1 {
+			return st, err
+		}
+		select {
+		case <-ctx.Done():
+			return st, ctx.Err()
+		case <-late:
+			return st, nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // runUp runs the daemon here; started is called once it listens, unless it is for the time of another process.

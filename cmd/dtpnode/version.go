@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/internal/version"
+	"github.com/dtpnode/dtpnode/p2p"
 )
 
 // versionInfo is what `version --output json` prints.
@@ -15,13 +16,15 @@ type versionInfo struct {
 	Version  string `json:"version"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+	Protocol int    `json:"protocol"`        // the newest number of the protocol between nodes that it speaks
+	Oldest   int    `json:"oldest_protocol"` // and the oldest
 }
 
 func newVersion(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version of this binary",
-		Long:    "version prints the version of this binary.\n\nExit status: 0 printed, 2 wrong usage.",
+		Long:    "version prints the version of this binary, and the numbers of the protocol between nodes that it speaks. Hosts with\ndifferent versions work together if they speak a number in common.\n\nExit status: 0 printed, 2 wrong usage.",
 		Example: "  dtpnode version --output json",
 		Args:    exactly(),
 		RunE:    func(*cobra.Command, []string) error { return printVersion(g) },
@@ -29,6 +32,11 @@ func newVersion(g *globals) *cobra.Command {
 }
 
 func printVersion(g *globals) error {
-	v := versionInfo{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-	return g.show(v, func(w io.Writer) { fmt.Fprintf(w, "dtpnode %s (%s, %s)\n", v.Version, v.Go, v.Platform) })
+	oldest, newest := p2p.Protocols()
+	v := versionInfo{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, newest, oldest}
+	speaks := fmt.Sprintf("protocol %d", newest)
+	if oldest < newest {
+		speaks = fmt.Sprintf("protocols %d to %d", oldest, newest)
+	}
+	return g.show(v, func(w io.Writer) { fmt.Fprintf(w, "dtpnode %s (%s, %s, %s)\n", v.Version, v.Go, v.Platform, speaks) })
 }

@@ -7,6 +7,8 @@
 //	POST /v1/invites                InviteRequest -> Invite
 //	POST /v1/join                   JoinRequest -> NodeStatus
 //	POST /v1/revoke                 RevokeRequest -> Revoked
+//	POST /v1/forget                 RevokeRequest -> Revoked: of a member that is gone
+//	POST /v1/rename                 RenameRequest: what the node is called while it runs
 //	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
 //	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts)
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
@@ -24,7 +26,11 @@
 // The JSON is stable: fields are added, never renamed or removed.
 package api
 
-import "time"
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
 
 // JobState is where a job stands. Done, Partial, Failed and Cancelled are final.
 type JobState string
@@ -238,7 +244,48 @@ type Member struct {
 	Founder   bool      `json:"founder,omitempty"`   // it has the founder's role
 	Ephemeral bool      `json:"ephemeral,omitempty"` // it is forgotten after minutes without a word
 	Note      string    `json:"note,omitempty"`      // what is wrong with it, e.g. another ROOT version
+
+	State    MemberState `json:"state"`
+	Seen     *time.Time  `json:"seen,omitempty"`     // when it was last up, as far as the asked node knows
+	Protocol int         `json:"protocol,omitempty"` // the newest number that it speaks, if it has told
 }
+
+// MemberState says whether a member is up, as one node sees it.
+type MemberState string
+
+// The states of a member.
+const (
+	MemberSelf   MemberState = "self"
+	MemberUp     MemberState = "up"
+	MemberLeft   MemberState = "left"   // it went on its own word: dtpnode down
+	MemberLost   MemberState = "lost"   // it went without a word
+	MemberUnseen MemberState = "unseen" // it was never up for the node that tells this
+	MemberNone   MemberState = "none"   // the node that tells this is no member any more, and hears of nobody
+)
+
+// Expulsion is how a node's membership ended.
+type Expulsion struct {
+	By      string    `json:"by,omitempty"`      // peer id of the member whose word ended it, if that is known
+	ByName  string    `json:"by_name,omitempty"` // its name
+	Revoked bool      `json:"revoked"`           // else forgotten, as members are that are not seen for long
+	Since   time.Time `json:"since"`             // when the node heard of it
+}
+
+// String says it in a sentence, and what to do.
+func (e Expulsion) String() string {
+	how := "forgotten, as members are that were not seen for long,"
+	if e.Revoked {
+		how = "revoked"
+	}
+	by := cmp.Or(e.ByName, e.By)
+	if by != "" {
+		how += " by " + by
+	}
+	return fmt.Sprintf("this node is no member of its cluster any more: it was %s, and heard so at %s", how, e.Since.Local().Format(time.DateTime))
+}
+
+// ExpelledHint is what the user of a node that was expelled can do.
+const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a member) and `dtpnode join TOKEN` here; to begin a cluster of its own, `dtpnode down --leave`"
 
 // NodeStatus describes the daemon.
 type NodeStatus struct {
@@ -264,8 +311,12 @@ type NodeStatus struct {
 	KeptMax  int64     `json:"kept_limit"`             // bound of kept_uncommitted_bytes; what has no room waits in its process
 	Ledgers  int       `json:"ledgers"`                // copies of jobs' ledgers
 	Problem  string    `json:"problem,omitempty"`
-	Unseen   []Unseen  `json:"unseen,omitempty"` // what this host does not see of the jobs that it works for
-	Wrongs   []Wrongs  `json:"wrongs,omitempty"` // members that have sent this node what breaks the rules, by id
+	Protocol int       `json:"protocol"` // the newest number of the protocol that it speaks
+
+	Expelled *Expulsion `json:"expelled,omitempty"` // it is no member of its cluster any more
+
+	Unseen []Unseen `json:"unseen,omitempty"` // what this host does not see of the jobs that it works for
+	Wrongs []Wrongs `json:"wrongs,omitempty"` // members that have sent this node what breaks the rules, by id
 }
 
 // Wrongs counts the messages of a member that broke the rules since this daemon started: those that it had no right to
@@ -324,9 +375,14 @@ type TakeBackRequest struct {
 	Key string `json:"key"`
 }
 
-// RevokeRequest names a member to put out of the cluster.
+// RevokeRequest names a member to put out of the cluster, or to forget.
 type RevokeRequest struct {
 	ID string `json:"id"`
+}
+
+// RenameRequest says what the node is to be called.
+type RenameRequest struct {
+	Name string `json:"name"`
 }
 
 // Revoked tells what a revocation stopped.

@@ -85,6 +85,17 @@ func (c *Client) Revoke(ctx context.Context, req RevokeRequest) (Revoked, error)
 	return call[Revoked](ctx, c, http.MethodPost, "/v1/revoke", req)
 }
 
+// Forget ends the membership of a member that is gone, and tells what that stopped.
+func (c *Client) Forget(ctx context.Context, req RevokeRequest) (Revoked, error) {
+	return call[Revoked](ctx, c, http.MethodPost, "/v1/forget", req)
+}
+
+// Rename changes what the daemon's node is called, for as long as it runs.
+func (c *Client) Rename(ctx context.Context, req RenameRequest) error {
+	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/rename", req)
+	return err
+}
+
 // Handover gives the founder's role to another member.
 func (c *Client) Handover(ctx context.Context, req HandoverRequest) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, "/v1/handover", req)
