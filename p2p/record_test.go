@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/time/rate"
 	"pgregory.net/rapid"
 
 	"github.com/dtpnode/dtpnode/wire"
@@ -435,7 +436,7 @@ func FuzzLinkFrame(f *testing.F) {
 	p := someone(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n := &Node{events: make(chan Event, 1), log: Config{}.withDefaults().Log, roster: newRoster(p.id), started: time.Now()}
-		l := &link{id: p.id, ready: make(chan struct{}, 1)}
+		l := &link{id: p.id, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst)}
 		n.ctx, n.cancel = t.Context(), func() {}
 		_ = n.take(l, b)
 		if got := len(l.take()); got > 1 {
