@@ -43,7 +43,7 @@ var (
 // mandate proves that a peer leads the job in a term: h as its founder, and others as voted for by h, r and s.
 func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
 	if home == "h" && term <= 1 {
-		m := quorum.Alone(modelkeys.Keys(home), groupName(jobID), founders[0])
+		m := quorum.Alone(modelkeys.Keys(home), GroupName(jobID), founders[0])
 		return &m
 	}
 	conf := quorum.Conf{Seq: 1, Term: 1, Voters: slices.Clone(replicas)}
@@ -51,9 +51,9 @@ func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
 	if conf.Voters[1].Peer != home && home != "h" {
 		conf.Voters[1] = quorum.NewMember(home, 1)
 	}
-	m.Chain.Links = []quorum.Link{{Conf: conf, Sigs: []quorum.Signature{{By: "h", Sig: modelkeys.Keys("h").Sign(quorum.ConfText(groupName(jobID), conf))}}}}
+	m.Chain.Links = []quorum.Link{{Conf: conf, Sigs: []quorum.Signature{{By: "h", Sig: modelkeys.Keys("h").Sign(quorum.ConfText(GroupName(jobID), conf))}}}}
 	for _, v := range conf.Voters[:2] {
-		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(groupName(jobID), term, m.Leader, v.ID))})
+		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(GroupName(jobID), term, m.Leader, v.ID))})
 	}
 	return m
 }
@@ -63,7 +63,7 @@ func ended(result *ledger.Result, by ...tasks.PeerID) *Ended {
 	e := &Ended{Sum: result.Sum(), Units: units, Result: result}
 	e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: founders}}
 	for _, p := range by {
-		e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: modelkeys.Keys(p).Sign(quorum.SealText(groupName(jobID), e.Text()))})
+		e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: modelkeys.Keys(p).Sign(quorum.SealText(GroupName(jobID), e.Text()))})
 	}
 	return e
 }

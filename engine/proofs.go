@@ -39,12 +39,12 @@ type proven struct {
 	unsaid     bool            // this peer leads, and has yet to show that and to announce it
 }
 
-// groupName is the name of a job's replicas in all that they sign.
-func groupName(id tasks.JobID) string { return "job " + string(id) }
+// GroupName is the name of a job's replicas in all that they sign.
+func GroupName(id tasks.JobID) string { return "job " + string(id) }
 
 // TrustOf is what the proofs of a job rest on: its submitter founded its ledger, and who may have it recovered.
 func TrustOf(k quorum.Keys, id tasks.JobID, may func(tasks.PeerID) bool, submitter tasks.PeerID) quorum.Trust {
-	return quorum.Trust{Keys: k, Group: groupName(id), Founders: []tasks.PeerID{submitter}, Authority: may}
+	return quorum.Trust{Keys: k, Group: GroupName(id), Founders: []tasks.PeerID{submitter}, Authority: may}
 }
 
 func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
@@ -374,7 +374,7 @@ func (p *Peer) jobEnded(j *jobState) {
 		if j.last != nil {
 			chain = *j.last
 		}
-		p.endSealed(j, quorum.SealAlone(p.cfg.Keys, groupName(j.id), chain, p.self, e.Text()))
+		p.endSealed(j, quorum.SealAlone(p.cfg.Keys, GroupName(j.id), chain, p.self, e.Text()))
 	}
 }
 

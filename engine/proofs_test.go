@@ -28,15 +28,15 @@ var forgeries = map[string]func(m *quorum.Mandate){
 	"votes of before": func(m *quorum.Mandate) { m.Votes = mandate("x", 4).Votes },
 	"its own votes": func(m *quorum.Mandate) {
 		for i := range m.Votes {
-			m.Votes[i].Sig = modelkeys.Keys("x").Sign(quorum.VoteText(groupName(jobID), m.Term, m.Leader, m.Chain.Conf().Voters[i].ID))
+			m.Votes[i].Sig = modelkeys.Keys("x").Sign(quorum.VoteText(GroupName(jobID), m.Term, m.Leader, m.Chain.Conf().Voters[i].ID))
 		}
 	},
 	"voters whom nobody signed": func(m *quorum.Mandate) { m.Chain.Links[0].Sigs = nil },
 	"voters that it signed":     func(m *quorum.Mandate) { m.Chain.Links[0].Sigs[0].By = "x" },
 	"other founders": func(m *quorum.Mandate) {
-		*m = quorum.Alone(modelkeys.Keys("x"), groupName(jobID), quorum.NewMember("x", 1))
+		*m = quorum.Alone(modelkeys.Keys("x"), GroupName(jobID), quorum.NewMember("x", 1))
 		m.Term = 5
-		m.Votes[0].Sig = modelkeys.Keys("x").Sign(quorum.VoteText(groupName(jobID), 5, m.Leader, m.Leader))
+		m.Votes[0].Sig = modelkeys.Keys("x").Sign(quorum.VoteText(GroupName(jobID), 5, m.Leader, m.Leader))
 	},
 	"another job's": func(m *quorum.Mandate) {
 		m.Votes[0].Sig = modelkeys.Keys("h").Sign(quorum.VoteText("job other", m.Term, m.Leader, m.Chain.Conf().Voters[0].ID))
@@ -84,7 +84,7 @@ func TestReplacedVotersAreNotFollowed(t *testing.T) {
 	r.step(Recv{From: "x", Msg: open("x", 5)})
 	m := mandate("h", 1)
 	m.Term = 6
-	m.Votes[0].Sig = modelkeys.Keys("h").Sign(quorum.VoteText(groupName(jobID), 6, m.Leader, m.Leader))
+	m.Votes[0].Sig = modelkeys.Keys("h").Sign(quorum.VoteText(GroupName(jobID), 6, m.Leader, m.Leader))
 	if v := find[Violation](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 6, Open: &Open{Home: "h", Proof: m}}})); len(v) > 0 || r.peer.jobs[0].home != "x" {
 		t.Errorf("%q is followed; %v", r.peer.jobs[0].home, v)
 	}

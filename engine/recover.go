@@ -58,7 +58,7 @@ func (p *Peer) authority(submitter tasks.PeerID) func(tasks.PeerID) bool {
 
 // RecoveryText is what is signed to have a job go on from the copy of the ledger that conf names (quorum.NextRecovery).
 func RecoveryText(id tasks.JobID, conf quorum.Conf) []byte {
-	return quorum.ConfText(groupName(id), conf)
+	return quorum.ConfText(GroupName(id), conf)
 }
 
 // recoverAlive is how long ago another replica may have spoken and still count as alive.

@@ -77,7 +77,7 @@ const changeWait = 5 * time.Second
 func (p *Peer) found(j *jobState) {
 	p.seq++
 	self := quorum.NewMember(p.self, p.seq)
-	alone := quorum.Alone(p.cfg.Keys, groupName(j.id), self)
+	alone := quorum.Alone(p.cfg.Keys, GroupName(j.id), self)
 	j.show(&alone)
 	if p.voters() == 0 {
 		j.staffed = true
@@ -121,7 +121,7 @@ func (p *Peer) founded(ev Founded) {
 func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
 	cfg := p.cfg.Quorum
 	cfg.Seed ^= p.cfg.Boot
-	cfg.Keys, cfg.Group = p.cfg.Keys, groupName(j.id)
+	cfg.Keys, cfg.Group = p.cfg.Keys, GroupName(j.id)
 	may, own := p.authority(desc.Submitter), true
 	cfg.Authority = func(by tasks.PeerID) bool { return own || may(by) } // what is on this disk was believed before it came there
 	want := desc.Want

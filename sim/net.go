@@ -197,7 +197,7 @@ func (w *world) restore(n *node) {
 func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	if from.liar != nil {
 		var ok bool
-		if m, ok = w.said(from, m); !ok {
+		if m, ok = from.liar.Said(w.scene(), m); !ok {
 			return
 		}
 	}
@@ -218,7 +218,7 @@ func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
 	w.sent(from, m)
 	o := w.nodes[w.index[to]]
 	if o.liar != nil {
-		o.liar.hear(m)
+		o.liar.Hear(m)
 	}
 	if m.Enlist != nil && !o.honest && w.cfg.Liar == LyingWorker {
 		return // it has no other role

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -90,29 +89,4 @@ func (w *world) secondsEnd(e engine.Effect) bool {
 		id = e.Job
 	}
 	return id != "" && id == w.second
-}
-
-// rules has the liar speak as the home of its own job, which it is: any order, about any partials, the first job's too.
-func (w *world) rules(n *node) (engine.Message, bool) {
-	if w.second == "" {
-		return engine.Message{}, false
-	}
-	m, ok := w.usurp(n)
-	if w.rng.IntN(3) == 0 {
-		m, ok = w.answers(n)
-	}
-	m.Job, m.Term = w.second, 1
-	if w.rng.IntN(4) == 0 {
-		for _, h := range n.liar.heard {
-			if h.Keep != nil && (m.Keep == nil || w.rng.IntN(3) == 0) {
-				k := *h.Keep
-				k.Free = w.rng.IntN(2) == 0
-				m = engine.Message{Job: w.second, Term: 1, Keep: &k}
-			}
-		}
-	}
-	if w.rng.IntN(8) == 0 {
-		m = engine.Message{Job: w.second, Term: 1, Keep: &engine.Keep{Result: &ledger.Result{SHA256: w.first.SHA256, Size: 1}}}
-	}
-	return m, ok
 }

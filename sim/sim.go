@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/liar"
 	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
@@ -175,7 +176,7 @@ type node struct {
 	copy    bool   // this is such a one
 	unread  int    // generations of this life that came to a file which the node does not see
 	honest  bool
-	liar    *liar                 // nil until it lies
+	liar    *liar.Liar            // nil until it lies
 	wrongs  map[int]int           // messages of others that no honest node sends
 	shuns   map[int]time.Duration // others whose links are refused, until when
 }
@@ -189,6 +190,7 @@ type world struct {
 	boots     uint64 // starts of processes
 	shas      uint64 // blobs made
 	nodes     []*node
+	ids       []tasks.PeerID // of all nodes
 	index     map[tasks.PeerID]int
 	cuts      []*partition
 	job       *tasks.Job
@@ -267,7 +269,7 @@ func (w *world) build() error {
 			n.speed = 0.2
 		}
 		w.res.Speed += n.speed
-		w.nodes = append(w.nodes, n)
+		w.nodes, w.ids = append(w.nodes, n), append(w.ids, n.id)
 		w.index[n.id] = i
 		if n.up {
 			if err := w.boot(n); err != nil {
@@ -502,7 +504,7 @@ func (w *world) child(n *node, e engine.Effect) {
 			w.leased(e.Packet)
 		}
 		g.queue = append(g.queue, e.Packet)
-		if len(g.queue) == 1 && !(n.liar != nil && n.liar.hog) {
+		if len(g.queue) == 1 && !(n.liar != nil && n.liar.Hog) {
 			w.runPacket(n, e.Gen, beforePacket(g))
 		}
 	case engine.PreemptGen:
