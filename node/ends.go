@@ -127,6 +127,7 @@ func (d *Daemon) provenEnd(ctx context.Context, at tasks.PeerID, name string, st
 	if at == known.submitter && at != "" {
 		return st, nil
 	}
+	known.whole = d.may(d.net.ID(), known.submitter, forLook)
 	b, err := d.askPeer(ctx, at, "end", name)
 	if err != nil {
 		return st, fmt.Errorf("%w: %w", errUnproven, err)
@@ -143,6 +144,7 @@ type jobIdentity struct {
 	name      string      // or its beginning, as the user gave it
 	id        tasks.JobID // empty if it is not known here
 	submitter tasks.PeerID
+	whole     bool // this node may see all of it, and so is shown all of it
 }
 
 // check returns what a proof shows of what a member tells.
@@ -158,9 +160,10 @@ func (known jobIdentity) check(k quorum.Keys, rules func(tasks.PeerID) bool, st 
 		return st, fmt.Errorf("%w: %w", errUnproven, err)
 	}
 	if e.Result == nil { // no more is told to this node than that the job is over
-		if st.Private == "" {
+		if st.Private == "" || known.whole {
 			return st, errUnproven
 		}
+		st.SHA256 = "" // nobody has signed it
 		return st, nil
 	}
 	var signed api.JobStatus

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,14 +49,19 @@ func (d *Daemon) findResult(ctx context.Context, name string) (string, *os.File,
 }
 
 // openResult opens a job's output: what is kept here, or else a copy of what is with any member that has it whole,
-// the member at first. The copy is gone when it is closed.
+// the member at first. The copy is gone when it is closed. It is the file that the proof of the job's end names, whoever
+// has it: no member's word counts for that.
 func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name string) (*os.File, error) {
 	var from []tasks.PeerID
 	if at != "" {
 		from = append(from, at)
 	}
 	var missing error
+	want := ""
 	if j != nil {
+		j.mu.Lock()
+		want = j.status.SHA256
+		j.mu.Unlock()
 		f, err := d.result(j)
 		var e *api.Error
 		if err == nil || !errors.As(err, &e) || e.Status != http.StatusNotFound {
@@ -64,10 +70,11 @@ func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name s
 		missing = err
 	}
 	for _, id := range append(from, d.upPeers()...) {
-		if st, err := d.remoteStatus(ctx, id, name); err != nil || !st.State.Final() {
+		st, err := d.remoteStatus(ctx, id, name)
+		if err != nil || !st.State.Final() {
 			continue
 		}
-		f, err := d.remoteResult(ctx, id, name)
+		f, err := d.remoteResult(ctx, id, name, cmp.Or(want, st.SHA256))
 		if err == nil {
 			return f, nil
 		}
@@ -136,17 +143,20 @@ func (d *Daemon) shareResult(j *job) ([]byte, error) {
 	return []byte(sum), nil
 }
 
-// remoteResult copies the result of a job from another node into a file without a name.
-func (d *Daemon) remoteResult(ctx context.Context, from tasks.PeerID, name string) (*os.File, error) {
-	sum, err := d.askPeer(ctx, from, "result", name)
-	if err != nil {
+// remoteResult copies the result of a job, with that hash, from another node into a file without a name.
+func (d *Daemon) remoteResult(ctx context.Context, from tasks.PeerID, name, want string) (*os.File, error) {
+	sum, err := d.askPeer(ctx, from, "result", name) // which makes it fetchable there
+	switch {
+	case err != nil:
 		return nil, err
+	case string(sum) != want:
+		return nil, fmt.Errorf("%s offers another file than the job's result: its hash is not the one that is proven", from)
 	}
 	tmp, err := os.CreateTemp(d.cfg.ScratchDir, "result-*")
 	if err != nil {
 		return nil, fmt.Errorf("could not fetch the result: %w", err)
 	}
-	_, err = d.net.Fetch(ctx, from, string(sum), maxPartial, tmp)
+	_, err = d.net.Fetch(ctx, from, want, maxPartial, tmp)
 	if err == nil {
 		_, err = tmp.Seek(0, io.SeekStart)
 	}

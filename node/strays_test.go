@@ -70,7 +70,12 @@ func TestEndMustBeProven(t *testing.T) {
 		}
 	}
 	private := api.JobStatus{State: api.Done, Private: "the rest is for its submitter"}
-	if st, err := mine.check(fakeKeys("me"), nil, private, bare); err != nil || st.State != api.Done {
-		t.Error("that a job of another is over is not believed:", err)
+	private.SHA256 = "bb"
+	if st, err := mine.check(fakeKeys("me"), nil, private, bare); err != nil || st.State != api.Done || st.SHA256 != "" {
+		t.Errorf("that a job of another is over is not believed, or more than that: %+v, %v", st, err)
+	}
+	mine.whole = true
+	if _, err := mine.check(fakeKeys("me"), nil, private, bare); !errors.Is(err, errUnproven) {
+		t.Error("who may see all of it believes one who shows less:", err)
 	}
 }
