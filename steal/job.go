@@ -18,6 +18,7 @@ type job struct {
 	unseen   tasks.Cover       // of that, what waits here for others to take it
 	solo     []tasks.Range     // suspects, each for a generation of its own
 	gens     []*gen            // in order of start
+	last     GenID             // that was started, here
 	pending  []*pending        // given away, not acknowledged
 	seen     map[grantKey]bool // grants answered, and how
 	done     tasks.Cover       // committed, as far as this node was told

@@ -39,11 +39,12 @@ func (s *Scheduler) fill() {
 	}
 }
 
-// hungriest is the job with work to begin that has the fewest generations here, the oldest first.
+// hungriest is the job with work to begin that has the fewest generations here; of several the one that has waited for
+// the longest since its last one began, so that one slot serves all jobs in turn, and the oldest of those that had none.
 func (s *Scheduler) hungriest() *job {
 	var best *job
 	for _, j := range s.jobs {
-		if s.startable(j) && (best == nil || len(j.gens) < len(best.gens)) {
+		if s.startable(j) && (best == nil || len(j.gens) < len(best.gens) || len(j.gens) == len(best.gens) && j.last < best.last) {
 			best = j
 		}
 	}
@@ -65,7 +66,7 @@ func (s *Scheduler) startable(j *job) bool {
 func (s *Scheduler) start(j *job) {
 	s.nextGen++
 	g := &gen{id: s.nextGen, job: j, started: s.now, idle: s.now, solo: len(j.solo) > 0}
-	j.gens = append(j.gens, g)
+	j.gens, j.last = append(j.gens, g), g.id
 	s.gens[g.id] = g
 	s.emit(Start{Job: j.id, Gen: g.id, Solo: g.solo})
 	if g.solo {

@@ -530,3 +530,34 @@ func TestNoRoomNoSeal(t *testing.T) {
 		t.Errorf("%d outputs were to be sealed without room", n)
 	}
 }
+
+// TestOneSlotServesAllJobs has three jobs wait for one slot: none of them has it twice before the others had it.
+func TestOneSlotServesAllJobs(t *testing.T) {
+	s, err := New(Config{Self: "s", Slots: 1, Seed: 1, Generation: time.Second, Packet: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs := []tasks.JobID{"a", "b", "c"}
+	var effects []Effect
+	for _, id := range jobs {
+		s.Step(0, Open{Job: id, Home: "s", Data: dataset(t, 1_000_000), Rate: 1000})
+		effects = append(effects, s.Step(0, Work{Job: id, Ranges: tasks.CoverOf(tasks.R(0, 1_000_000))})...)
+	}
+	var order []tasks.JobID
+	for now := time.Duration(0); len(effects) > 0 && len(order) < 9; {
+		e := effects[0]
+		effects = effects[1:]
+		switch e := e.(type) {
+		case Start:
+			order = append(order, e.Job)
+		case Lease:
+			now += 100 * time.Millisecond
+			effects = append(effects, s.Step(now, PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 100 * time.Millisecond})...)
+		case Seal:
+			effects = append(effects, s.Step(now, GenSealed{Gen: e.Gen})...)
+		}
+	}
+	if want := []tasks.JobID{"a", "b", "c", "a", "b", "c", "a", "b", "c"}; !slices.Equal(order, want) {
+		t.Errorf("the slot served %v, want %v", order, want)
+	}
+}
