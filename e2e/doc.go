@@ -24,6 +24,7 @@
 //	fake_test.go      daemons that sleep and count instead of running ROOT, built with the tag fakeexec
 //	chaos_test.go     many daemons, killed and stopped at random
 //	failpoints_test.go  a crash at each step of the protocol, in a binary with the tag failpoints
+//	liars_test.go     members that lie, in a binary with the tag liars
 //	faultnet_test.go  hosts on a network that delays, loses and cuts off (internal/faultnet)
 //	commands_test.go  every command, its JSON, exit status and Ctrl-C
 package e2e

@@ -42,12 +42,15 @@ func (d *Daemon) led(name string) (*job, error) {
 }
 
 // lookup finds a job here, or else the member that tells of it: its home, or after its end one that has its
-// ledger.
-func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, error) {
-	j, err := d.led(name)
+// ledger. It describes the job as that member has told, who might tell something else the next time.
+func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
+	j, err = d.led(name)
 	var e *api.Error
-	if err == nil || !errors.As(err, &e) || e.Status != 404 {
-		return j, "", err
+	switch {
+	case err == nil:
+		return j, "", d.statusOf(j), nil
+	case !errors.As(err, &e) || e.Status != 404:
+		return nil, "", st, err
 	}
 	known := d.waiters(name)
 	ids := d.upPeers()
@@ -57,14 +60,14 @@ func (d *Daemon) lookup(ctx context.Context, name string) (*job, tasks.PeerID, e
 		}
 	}
 	for _, id := range ids {
-		if _, err := d.remoteStatus(ctx, id, name); err == nil {
-			return nil, id, nil
+		if st, err := d.remoteStatus(ctx, id, name); err == nil {
+			return nil, id, st, nil
 		}
 	}
 	if len(known) == 1 {
 		err = d.homeless(known[0])
 	}
-	return nil, "", err
+	return nil, "", st, err
 }
 
 // homeless says why a job that is known here has no home.

@@ -261,10 +261,7 @@ func (d *Daemon) permit(st api.JobStatus, a access) error {
 
 // granted finds a job that this node's user has access to, as lookup does, and describes it.
 func (d *Daemon) granted(ctx context.Context, name string, a access) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
-	if j, at, err = d.lookup(ctx, name); err == nil {
-		st, err = d.statusFrom(ctx, j, at, name)
-	}
-	if err == nil {
+	if j, at, st, err = d.lookup(ctx, name); err == nil {
 		err = d.permit(st, a)
 	}
 	return j, at, st, err
