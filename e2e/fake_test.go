@@ -21,29 +21,35 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// fakes are the binaries with the executor that sleeps and counts, by further build tags.
-var fakes struct {
+// tagged are the binaries that were built with other tags than what ships, by the tags.
+var tagged struct {
 	mu    sync.Mutex
 	built map[string]string
 }
 
-// fakeBinary builds the binary whose daemons run fakeexec, once.
+// fakeBinary builds the binary whose daemons run fakeexec, the executor that sleeps and counts, once.
 func fakeBinary(t testing.TB, tags ...string) string {
 	t.Helper()
-	fakes.mu.Lock()
-	defer fakes.mu.Unlock()
-	all := strings.Join(append([]string{"fakeexec"}, tags...), ",")
-	if path := fakes.built[all]; path != "" {
+	return taggedBinary(t, append([]string{"fakeexec"}, tags...)...)
+}
+
+// taggedBinary builds the binary with build tags, once.
+func taggedBinary(t testing.TB, tags ...string) string {
+	t.Helper()
+	tagged.mu.Lock()
+	defer tagged.mu.Unlock()
+	all := strings.Join(tags, ",")
+	if path := tagged.built[all]; path != "" {
 		return path
 	}
 	path := filepath.Join(suite.dir, "dtpnode-"+strings.ReplaceAll(all, ",", "-"))
 	if out, err := exec.Command("go", "build", "-tags", all, "-o", path, "../cmd/dtpnode").CombinedOutput(); err != nil {
 		t.Fatalf("could not build with the tags %s: %v\n%s", all, err, out)
 	}
-	if fakes.built == nil {
-		fakes.built = map[string]string{}
+	if tagged.built == nil {
+		tagged.built = map[string]string{}
 	}
-	fakes.built[all] = path
+	tagged.built[all] = path
 	return path
 }
 

@@ -78,6 +78,8 @@ type Daemon struct {
 	recoveries map[tasks.JobID]chan string // under way here; told why nothing came of it
 
 	handouts map[string]*handout // of committed partials, by the request's key
+
+	lying lying // in tests: see liars_on.go
 }
 
 // Open starts a daemon. ROOT is looked for, and its child built, while the daemon already answers.
@@ -155,6 +157,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.spawn(d.cancelOften)
 	d.spawn(d.stopRevoked) // while this daemon was away
 	d.spawn(func() { d.followStrays(strays) })
+	d.beginLying()
 	return nil
 }
 
@@ -178,7 +181,8 @@ func (d *Daemon) comeBack() []*stray {
 func (d *Daemon) serveOpened(ctx context.Context, from p2p.PeerID, kind string, payload []byte) ([]byte, error) {
 	select {
 	case <-d.opened:
-		return d.serve(ctx, from, kind, payload)
+		b, err := d.serve(ctx, from, kind, payload)
+		return d.answers(kind, string(payload), b, err)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

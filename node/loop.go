@@ -146,6 +146,10 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 
 // send is at most once: the protocol repeats what matters.
 func (d *Daemon) send(to tasks.PeerID, m engine.Message) {
+	m, ok := d.said(m)
+	if !ok {
+		return
+	}
 	before(m)
 	b, err := wire.Marshal(&m)
 	if err == nil {
@@ -215,6 +219,9 @@ func (d *Daemon) receive(from tasks.PeerID, payload []byte) {
 		return
 	}
 	received(m)
+	if !d.hears(from, m) {
+		return
+	}
 	d.post(engine.Recv{From: from, Msg: m})
 }
 

@@ -82,7 +82,7 @@ func New(rng *rand.Rand, self tasks.PeerID, keys quorum.Keys, usurps bool, more 
 	}
 	all := append([]Lie{blame, blame, offer, steals, answers}, more...)
 	if usurps {
-		all = append(all, parrot, parrot, babble, usurp, usurp, end, frames, flood, enlists, rafts, rafts, rules)
+		all = append(all, parrot, parrot, babble, usurp, usurp, end, frames, flood, enlists, rafts, rafts, Rules)
 	}
 	for _, lie := range all {
 		if l.one(2) {

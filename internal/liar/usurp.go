@@ -35,8 +35,8 @@ func usurp(l *Liar) (engine.Message, bool) {
 	return m, true
 }
 
-// rules speaks as the home of a job of its own, which the liar is: any order, about any partials, the other job's too.
-func rules(l *Liar) (engine.Message, bool) {
+// Rules is a Lie: it speaks as the home of a job of its own, which the liar is: any order, about any partials, the other job's too.
+func Rules(l *Liar) (engine.Message, bool) {
 	s := l.at
 	if s.Own == "" {
 		return engine.Message{}, false

@@ -1,0 +1,305 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// What package node writes into its log when it is built with the tag "liars".
+const (
+	lieLogged = "lies from now on"
+	lieObeyed = "was obeyed, though it had no right"
+)
+
+// liarAllowance is what the simulator allows a job beside a liar, beyond twice its clean time (sim.LiarAllowance).
+const liarAllowance = 4 * time.Minute
+
+// beside is a cluster of honest daemons, and one that lies in a job of theirs.
+type beside struct {
+	*cluster // of the honest ones
+	liar     *node
+	liarID   string
+	id       string // of the job
+}
+
+// lyingSpecs are so many honest daemons and a liar, the last, with a seed and a role.
+func lyingSpecs(t testing.TB, honest int, seed uint64, role string) []nodeSpec {
+	t.Helper()
+	specs := fakeSpecs(t, honest+1)
+	for i := range specs {
+		specs[i].args = []string{"--commit-every", "300ms"} // there are commits, folds and merges to lie about
+	}
+	specs[honest] = asLiar(specs[honest], fakeBinary(t, "liars"), seed, role)
+	return specs
+}
+
+// asLiar is a daemon that lies with that seed in that role.
+func asLiar(spec nodeSpec, binary string, seed uint64, role string) nodeSpec {
+	spec.name, spec.binary = "liar", binary
+	spec.env = append(spec.env, fmt.Sprint("DTPNODE_LIAR=", seed), "DTPNODE_LIAR_ROLE="+role)
+	return spec
+}
+
+// rightfulBeside joins daemons with those rights, the first with all; the last is the liar.
+func rightfulBeside(t *testing.T, specs []nodeSpec, rights ...string) *beside {
+	t.Helper()
+	c := rightfulOf(t, specs, rights...)
+	last := len(c.nodes) - 1
+	st, err := c.nodes[last].status()
+	check(t, err)
+	return &beside{cluster: &cluster{nodes: c.nodes[:last:last]}, liar: c.nodes[last], liarID: st.ID}
+}
+
+// wantLying waits until the liar lies.
+func (b *beside) wantLying(t testing.TB) {
+	t.Helper()
+	if err := poll(settleLimit, func() (bool, error) { return b.logged(lieLogged), nil }); err != nil {
+		t.Fatalf("the liar has not begun: %v\n%s", err, b.liar.logTail(0))
+	}
+}
+
+func (b *beside) logged(says string) bool {
+	text, err := os.ReadFile(b.liar.log)
+	return err == nil && bytes.Contains(text, []byte(says))
+}
+
+// wantNamed waits until all honest nodes name the liar in their status, and have closed its link; of no other is anything
+// said, ever.
+func (b *beside) wantNamed(t testing.TB) {
+	t.Helper()
+	for _, n := range b.nodes {
+		var st api.NodeStatus
+		closed := ""
+		err := poll(commandLimit, func() (bool, error) {
+			r := n.dtpnode(t, t.TempDir(), "status", "--output", "json")
+			if err := json.Unmarshal([]byte(r.stdout), &st); err != nil {
+				return false, err
+			}
+			if closed == "" {
+				closed = b.closed(t, n)
+			}
+			return len(st.Wrongs) > 0 && closed != "", nil
+		})
+		if err != nil {
+			t.Errorf("%s has not named the liar, or not closed its link (%q): %v: %+v\n%s", n.name, closed, err, st.Wrongs, n.logTail(0))
+		}
+	}
+	b.wantNoneAccused(t)
+}
+
+// closed is why a node refuses the liar, empty if it does not just now.
+func (b *beside) closed(t testing.TB, n *node) string {
+	t.Helper()
+	members, err := n.client.Members(t.Context())
+	check(t, err)
+	for _, m := range members {
+		if m.ID == b.liarID && !m.Up && strings.HasPrefix(m.Note, "shunned") {
+			return m.Note
+		}
+	}
+	return ""
+}
+
+// wantNoneAccused fails the test if an honest node has found fault with another than the liar.
+func (b *beside) wantNoneAccused(t testing.TB) {
+	t.Helper()
+	for _, n := range b.nodes {
+		st, err := n.status()
+		check(t, err)
+		for _, w := range st.Wrongs {
+			if w.ID != b.liarID {
+				t.Errorf("%s accuses %s %s, which is honest: %v", n.name, w.Name, w.ID, w.Counts)
+			}
+		}
+	}
+}
+
+// wantRefused has the liar's user try commands on the job, and sees that what the liar asked for past its own checks was
+// refused too.
+func (b *beside) wantRefused(t testing.TB, commands ...string) {
+	t.Helper()
+	for _, args := range commands {
+		if r := b.liar.dtpnode(t, t.TempDir(), append(strings.Fields(args), b.id)...); r.code == 0 || r.stdout != "" {
+			t.Errorf("the liar's %q was not refused: %+v", args, r)
+		}
+	}
+	if b.logged(lieObeyed) {
+		t.Errorf("the liar was obeyed:\n%s", b.liar.logTail(0))
+	}
+}
+
+// wantHarmless sees the job to its end beside the liar, and then that nothing remains of either: within the time that is
+// promised each honest node has the exact result, names the liar and nobody else, and forgets the job.
+func (b *beside) wantHarmless(t *testing.T, j fakeJob, clean time.Duration) {
+	t.Helper()
+	b.wantLying(t)
+	begun := time.Now()
+	b.wantRefused(t, "logs", "get -o -", "attach", "cancel")
+	_, st := b.waitFinal(t, b.id, 2*clean+liarAllowance)
+	t.Logf("the job ended %.1f s after the lies began", time.Since(begun).Seconds())
+	for _, n := range b.nodes {
+		j.wantCounted(t, n, st)
+	}
+	b.wantRefused(t, "logs", "get -o -", "cancel --keep", "finish")
+	b.wantNamed(t)
+	t.Logf("all have named the liar after %.1f s", time.Since(begun).Seconds())
+	b.wantRefused(t)
+	b.liar.crash(t)
+	if r := b.nodes[0].dtpnode(t, t.TempDir(), "revoke", b.liar.name); r.code != 0 {
+		t.Errorf("could not revoke the liar: %+v", r)
+	}
+	b.wantForgotten(t)
+	for _, n := range b.nodes {
+		j.wantCounted(t, n, st)
+	}
+	b.wantNoneAccused(t)
+	t.Logf("all is settled after %.1f s", time.Since(begun).Seconds())
+}
+
+// wantForgotten waits until all honest nodes see each other, and nothing runs or is kept there of the job that has ended. Of
+// a job of the liar's own a copy of the ledger may stay for ever: a lying home can keep its job from ending.
+func (b *beside) wantForgotten(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(b.liar.log)
+	check(t, err)
+	about := regexp.MustCompile(`"` + lieLogged + `" .* job=([0-9a-f]{64})`).FindSubmatch(text)
+	if about == nil {
+		t.Fatalf("the liar does not say which job it lies about:\n%s", text)
+	}
+	for _, n := range b.nodes {
+		check(t, n.waitReady())
+		b.wantUp(t, n, len(b.nodes))
+		n.until(t, b.id, "the job has ended", func(st api.JobStatus) bool { return st.State == api.Done })
+		var left []string
+		busy := 0
+		err := poll(settleLimit, func() (bool, error) {
+			st, err := n.status()
+			left = slices.DeleteFunc(n.left(b.id), func(path string) bool { return !strings.Contains(path, string(about[1])) })
+			busy = st.Busy
+			return busy == 0 && len(left) == 0, err
+		})
+		if err != nil {
+			t.Errorf("%s has %d slots busy and keeps the files %q: %v\n%s", n.name, busy, left, err, n.logTail(0))
+		}
+	}
+}
+
+// lyingSeeds are those that the tests play; each is another liar.
+func lyingSeeds(t *testing.T, f func(t *testing.T, seed uint64)) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			f(t, seed)
+		})
+	}
+}
+
+// How long the job of an honest submitter takes its honest workers, if nobody lies.
+const honestTime = 6 * time.Second
+
+// TestLyingWorker has a member lie that works for the job and may do no more than that.
+func TestLyingWorker(t *testing.T) {
+	t.Parallel()
+	lyingSeeds(t, func(t *testing.T, seed uint64) {
+		b := rightfulBeside(t, lyingSpecs(t, 3, seed, "worker"), "worker,submitter,read", "worker,submitter,read", "worker")
+		j := paceOf(3, honestTime)
+		b.id = b.nodes[seed%3].submit(t, j.request(t)).ID
+		b.wantHarmless(t, j, honestTime)
+	})
+}
+
+// TestLyingFollower has one of three replicas of the job's ledger lie, while the home lives. There is nobody to take its
+// place at first, and on odd seeds somebody comes who can.
+func TestLyingFollower(t *testing.T) {
+	t.Parallel()
+	lyingSeeds(t, func(t *testing.T, seed uint64) {
+		specs := lyingSpecs(t, 2, seed, "follower")
+		b := rightfulBeside(t, specs, "worker,submitter,read", "worker,submitter")
+		j := paceOf(2, honestTime)
+		b.id = b.nodes[seed%2].submit(t, j.request(t)).ID
+		b.wantLying(t)
+		if seed%2 == 1 {
+			late := b.admit(t, nodeSpec{name: "late", binary: specs[0].binary, args: specs[0].args})
+			t.Cleanup(func() { check(t, late.stop()) })
+		}
+		b.wantHarmless(t, j, honestTime)
+	})
+}
+
+// TestLyingHome has a member lie that leads a job of its own on the same nodes. That job may come to anything.
+func TestLyingHome(t *testing.T) {
+	t.Parallel()
+	lyingSeeds(t, func(t *testing.T, seed uint64) {
+		b := rightfulBeside(t, lyingSpecs(t, 3, seed, "home"), "worker,submitter,read", "worker,submitter,read", "worker,submitter")
+		own := b.liar.submit(t, paceOf(4, 20*time.Minute).request(t))
+		b.liar.running(t, own.ID)
+		j := paceOf(3, honestTime)
+		b.id = b.nodes[seed%3].submit(t, j.request(t)).ID
+		b.wantHarmless(t, j, 2*honestTime) // the nodes work for both
+	})
+}
+
+// TestForgedResult has a replica of a job that has ended lie in all that it answers: it shows the true proof of the end or
+// a changed one, and another file as the result. A member that may read the job, and has no part in it, gets the true file
+// or none.
+func TestForgedResult(t *testing.T) {
+	t.Parallel()
+	specs := lyingSpecs(t, 3, 1, "answers")
+	b := rightfulBeside(t, specs, "worker,submitter", "read", "worker,submitter")
+	reader := b.nodes[2]
+	j := paceOf(3, time.Second)
+	id := b.nodes[0].submit(t, j.request(t)).ID
+	_, st := b.waitFinal(t, id, commandLimit)
+	for _, n := range []*node{b.nodes[1], b.liar} {
+		n.until(t, id, "the job has ended", func(st api.JobStatus) bool { return st.State == api.Done })
+	}
+	const tries = 20 // the liar draws its lies
+	for range tries {
+		j.wantCounted(t, reader, st)
+	}
+	for _, n := range b.nodes[:2] {
+		n.crash(t)
+	}
+	b.wantUp(t, reader, 2)
+	for range tries {
+		var body bytes.Buffer
+		if _, err := reader.client.Result(t.Context(), id, &body); err == nil {
+			t.Fatalf("the liar's file is taken for the result: %q", body.String())
+		}
+	}
+}
+
+// TestLyingROOT has a replica lie beside daemons that run ROOT: the histograms are those of TChain::Process.
+func TestLyingROOT(t *testing.T) {
+	t.Parallel()
+	specs := often("a", "b", "liar")
+	specs[2] = asLiar(specs[2], taggedBinary(t, "liars"), 3, "follower")
+	b := rightfulBeside(t, specs, "worker,submitter,read", "worker,submitter")
+	d := b.nodes[0].detach(t, paced(t, 200)) // 8 s of two slots
+	b.id = d.id
+	b.wantLying(t)
+	b.wantRefused(t, "logs", "cancel")
+	for _, n := range b.nodes {
+		end := n.wantEnd(t, d.id)
+		if end.st.State != api.Done {
+			t.Errorf("%s tells another end: %+v", n.name, end.st)
+		}
+	}
+	b.wantNamed(t)
+	b.wantRefused(t)
+	delivered := b.nodes[0].wantEnd(t, d.id)
+	delivered.out = d.out
+	delivered.wantWhole(t)
+	b.liar.crash(t)
+	b.wantForgotten(t)
+	b.wantNoneAccused(t)
+}

@@ -1,0 +1,26 @@
+//go:build !liars
+
+package node
+
+import (
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// lying is what a daemon needs to lie: nothing, in this build. See liars_on.go.
+type lying struct{}
+
+// beginLying does nothing in this build.
+func (*Daemon) beginLying() {}
+
+// said is what becomes of a message to another member: in this build, itself.
+func (*Daemon) said(m engine.Message) (engine.Message, bool) { return m, true }
+
+// hears reports whether a message is taken at all.
+func (*Daemon) hears(tasks.PeerID, engine.Message) bool { return true }
+
+// answers is what becomes of the answer to a request: in this build, itself.
+func (*Daemon) answers(_, _ string, b []byte, err error) ([]byte, error) { return b, err }
+
+// boasts reports whether this daemon says that it keeps blobs which it does not.
+func (*Daemon) boasts() bool { return false }
