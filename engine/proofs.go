@@ -27,6 +27,11 @@ type claim struct {
 const (
 	maxClaims  = 8  // remembered of one job
 	maxUnknown = 64 // jobs without a description that one member may have announced here
+
+	// reservedJobs are places for jobs of members that have few here, fewJobs at most: one that announces as many as it
+	// can, with or without a description, leaves them to the others.
+	reservedJobs = maxJobs / 4
+	fewJobs      = reservedJobs / 4
 )
 
 // proven is what was proven here about who leads a job.
@@ -191,9 +196,26 @@ func (p *Peer) unknown(from tasks.PeerID) (n int) {
 	return n
 }
 
+// admits reports whether a job that a member announces, or submits and has announced, finds a place here.
+func (p *Peer) admits(who tasks.PeerID) bool {
+	switch n := len(p.jobs); {
+	case n < maxJobs-reservedJobs:
+		return true
+	case n >= maxJobs:
+		return false
+	}
+	n := 0
+	for _, j := range p.jobs {
+		if j.described() && j.submitter() == who || len(j.claims) > 0 && j.claims[0].from == who || j.home == who {
+			n++
+		}
+	}
+	return n < fewJobs
+}
+
 // meet begins with a job that a member announces, if it is not one too many.
 func (p *Peer) meet(id tasks.JobID, c claim) {
-	if len(p.jobs) >= maxJobs || p.unknown(c.from) >= maxUnknown {
+	if !p.admits(c.from) || p.unknown(c.from) >= maxUnknown {
 		return // it is announced again
 	}
 	j := p.addJob(id, "")

@@ -124,6 +124,27 @@ func TestClaimsWaitForTheDescription(t *testing.T) {
 	}
 }
 
+// TestFloodOfDescribedJobs: a member that submits as many jobs as it likes leaves room for those of others.
+func TestFloodOfDescribedJobs(t *testing.T) {
+	r := newRig(t, "m")
+	for i := range 2 * maxJobs {
+		id, job := tasks.NameOf([]byte(fmt.Sprint("tiny", i))), *testJob(t)
+		job.Submitter = "x"
+		r.step(Recv{From: "x", Msg: Message{Job: id, Term: 1, Open: &Open{Home: "x", Proof: mandate("x", 1)}}})
+		if r.peer.job(id) != nil {
+			r.step(Described{ID: id, Job: &job})
+			r.step(NotPrepared{ID: id, Reason: "it does not compile"})
+		}
+	}
+	if n := len(r.peer.jobs); n < fewJobs || n > maxJobs-reservedJobs {
+		t.Errorf("%d jobs of one member are here", n)
+	}
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	if r.peer.job(jobID) == nil {
+		t.Error("another's finds no place")
+	}
+}
+
 // TestFloodOfJobs: a member that announces jobs that there are not keeps nobody else's away.
 func TestFloodOfJobs(t *testing.T) {
 	r := newRig(t, "m")

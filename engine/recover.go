@@ -146,13 +146,21 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	case known != nil && known.Conf.Term == l.Conf.Term:
 		p.giveUp(j, l) // it may have begun since
 	case p.trueRecovery(j.id, submitter, l) != nil:
-		p.violated(from, j.id, FalseProof)
+		p.doubtRecovery(from, j.id, submitter, l)
 	default:
 		j.heardOf = &l
 		if l.Conf.Seq > j.conf.Seq {
 			j.conf = l.Conf // voters of before elect nobody any more
 		}
 		p.giveUp(j, l)
+	}
+}
+
+// doubtRecovery tells of a member that shows a recovery which nobody has signed but itself. One that another has signed was
+// perhaps true when that one had the right admin, and whoever passes it on is not accused.
+func (p *Peer) doubtRecovery(from tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, l quorum.Link) {
+	if !slices.ContainsFunc(l.Signers(p.trust(id, submitter)), func(by tasks.PeerID) bool { return by != from }) {
+		p.violated(from, id, FalseProof)
 	}
 }
 

@@ -233,6 +233,18 @@ func TestForgedRecoveryIsTold(t *testing.T) {
 	}
 }
 
+// TestPassingOnARevokedAdminsRecoveryIsNoWrong has a member tell, as it must, of a recovery that was signed by one who has the
+// right for it no more.
+func TestPassingOnARevokedAdminsRecoveryIsNoWrong(t *testing.T) {
+	_, last := lastOf(t, 5, false)
+	last.step(Admins{})
+	l := last.recovery(admin)
+	last.step(Recv{From: "n8", Msg: Message{Job: jobID, Recovery: &l}})
+	if _, ok := last.peer.Copy(jobID); !ok || len(last.wrongs) != 0 {
+		t.Errorf("the copy is there: %v, told of: %v", ok, last.wrongs)
+	}
+}
+
 // TestRecoveryKeepsOldCopyWhenTheDiskFails goes on with the old copy where the new one could not be written.
 func TestRecoveryKeepsOldCopyWhenTheDiskFails(t *testing.T) {
 	_, last := lastOf(t, 5, false)

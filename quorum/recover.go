@@ -73,6 +73,17 @@ func CheckRecovery(t Trust, l Link) error {
 	return nil
 }
 
+// Signers are those whose signatures under the link of a recovery hold, whether they may have signed it or not.
+func (l Link) Signers(t Trust) (by []tasks.PeerID) {
+	text := ConfText(t.Group, l.Conf)
+	for _, s := range l.Sigs {
+		if t.verify(s, text) {
+			by = append(by, s.By)
+		}
+	}
+	return by
+}
+
 // Tail is the data of the proposals in this copy's log that are not applied here, in order. The others may have
 // committed them and this copy not have heard of that, so that whoever recovers it has to take them for committed.
 func (r *Replica) Tail() (data [][]byte) {
