@@ -17,7 +17,7 @@ import (
 // issue signs a register of this node and adds it to x.
 func (n *Node) issue(reg register, x exchange) (exchange, error) {
 	s, err := sign(n.key, forRegister, &reg)
-	if err == nil && len(s.Body) > maxRecord {
+	if err == nil && len(s.Body) > maxRegister {
 		err = fmt.Errorf("a register of %d bytes: %w", len(s.Body), ErrTooLarge)
 	}
 	x.Registers = append(x.Registers, s)

@@ -87,6 +87,9 @@ func verify(id peer.ID, purpose string, body, sig []byte) error {
 // openAddresses decodes and verifies an address record of a member of cluster.
 func openAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error) {
 	var a addresses
+	if len(s.Body) > maxAddresses {
+		return a, nil, fmt.Errorf("an address record of %d bytes: %w", len(s.Body), ErrTooLarge)
+	}
 	if err := wire.Unmarshal(s.Body, &a); err != nil {
 		return a, nil, err
 	}
@@ -119,9 +122,14 @@ func decodeAddrs(raw [][]byte) ([]ma.Multiaddr, error) {
 	return out, nil
 }
 
-func encodeAddrs(addrs []ma.Multiaddr) [][]byte {
-	var out [][]byte
+// encodeAddrs encodes as many addresses as a record holds.
+func encodeAddrs(addrs []ma.Multiaddr) (out [][]byte) {
+	const room = maxAddresses * 3 / 4 // the rest is for the names and numbers of the record
+	size := 0
 	for _, a := range addrs[:min(len(addrs), maxAddrs)] {
+		if size += len(a.Bytes()) + 3; size > room {
+			break
+		}
 		out = append(out, a.Bytes())
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,8 +139,28 @@ func TestRosterRefusesForgery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	padded := func(purpose string, v any) signed { // with a field that this version does not know
+		body, err := wire.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields map[string]any
+		if err := wire.Unmarshal(body, &fields); err != nil {
+			t.Fatal(err)
+		}
+		fields["Padding"] = strings.Repeat("x", 64<<10)
+		s, err := sign(a.key, purpose, fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
 	for name, x := range map[string]exchange{
-		"signature": {Registers: []signed{bent}}, "issuer": {Registers: []signed{forged}},
+		"long departure": {Departures: []signed{padded(forDeparture, &departure{Cluster: f.id.String(), Peer: a.id.String(), Tenure: 1})}},
+		"long addresses": {Addresses: []signed{padded(forAddresses, &addresses{Cluster: f.id.String(), Peer: a.id.String(), Seq: 1})}},
+		"long right":     {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Right(strings.Repeat("x", 900<<10)))})}},
+		"strange right":  {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1, "\x1b[2J")})}},
+		"signature":      {Registers: []signed{bent}}, "issuer": {Registers: []signed{forged}},
 		"cluster":   {Registers: []signed{says(t, other, other, 0, 1, nil)}},
 		"version 0": {Registers: []signed{says(t, f, f, 0, 0, nil)}}, "huge version": {Registers: []signed{says(t, f, f, 0, maxNumber+1, nil)}},
 		"purpose": {Addresses: []signed{addr}}, "empty": {Registers: []signed{{}}},

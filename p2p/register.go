@@ -12,12 +12,20 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Limits of what one issuer can make others hold.
+// Limits of what one issuer can make others hold. All that a roster can hold fits into maxRoster, for it is told in one
+// frame: if it did not, whoever may invite could end all news of it, a revocation of itself included.
 const (
 	maxInviters = 64           // whose registers count at a time
-	maxEntries  = 4 * MaxPeers // in all registers that count
+	maxEntries  = 4 * MaxPeers // in all registers that count, without the founder's
 	maxBans     = 256          // of one register; the oldest are forgotten
-	maxRecord   = 1 << 20      // bytes of one signed record
+	maxRights   = 16           // of one entry, those that this version does not know among them
+	maxRight    = 16           // letters of a right
+
+	maxRegister   = 512 << 10             // bytes of one register,
+	maxRegisters  = 3 << 20               // of all that count,
+	maxDeparture  = 256                   // of a departure,
+	maxAddresses  = 2 << 10               // and of an address record
+	maxDepartures = MaxPeers + maxEntries // of stays that somebody grants
 )
 
 // register is the whole word of one inviter about others: whom it admits now, and whom it puts out. There is
@@ -76,7 +84,7 @@ type heldRegister struct {
 
 func openRegister(cluster peer.ID, s signed) (register, error) {
 	var r register
-	if len(s.Body) > maxRecord {
+	if len(s.Body) > maxRegister {
 		return r, fmt.Errorf("a register of %d bytes: %w", len(s.Body), ErrTooLarge)
 	}
 	if err := wire.Unmarshal(s.Body, &r); err != nil {
@@ -107,7 +115,7 @@ func (r *register) check(cluster peer.ID) error {
 		if _, err := peer.Decode(e.Peer); err != nil {
 			return fmt.Errorf("peer %q: %w", clip(e.Peer), err)
 		}
-		if badName(e.Name) || len(e.Rights) > 16 || e.Tenure == 0 || e.Tenure&reignBit != 0 || seen[e.Peer] {
+		if badName(e.Name) || badRights(e.Rights) || e.Tenure == 0 || e.Tenure&reignBit != 0 || seen[e.Peer] {
 			return errors.New("a bad entry")
 		}
 		seen[e.Peer] = true
@@ -122,6 +130,14 @@ func (r *register) check(cluster peer.ID) error {
 
 func badName(name string) bool { return len(name) > maxName || strings.ContainsFunc(name, unprintable) }
 
+// badRights reports whether these cannot be the rights of any version.
+func badRights(rights []Right) bool {
+	letter := func(c rune) bool { return c >= 'a' && c <= 'z' || c == '-' }
+	return len(rights) > maxRights || slices.ContainsFunc(rights, func(r Right) bool {
+		return len(r) == 0 || len(r) > maxRight || strings.ContainsFunc(string(r), func(c rune) bool { return !letter(c) })
+	})
+}
+
 // newerThan orders registers of one issuer: by version, then by bytes so that the order is total.
 func (r heldRegister) newerThan(old heldRegister) bool {
 	if r.Version != old.Version {
@@ -132,6 +148,9 @@ func (r heldRegister) newerThan(old heldRegister) bool {
 
 func openDeparture(cluster peer.ID, s signed) (departure, error) {
 	var d departure
+	if len(s.Body) > maxDeparture {
+		return d, fmt.Errorf("a departure of %d bytes: %w", len(s.Body), ErrTooLarge)
+	}
 	if err := wire.Unmarshal(s.Body, &d); err != nil {
 		return d, err
 	}

@@ -87,7 +87,7 @@ func (r *roster) clone() *roster {
 // merge adds the records of x and reports whether the set changed. One bad record refuses all of x:
 // an honest peer sends none. The maps of the roster it is called on stay as they are.
 func (r *roster) merge(x exchange) (changed bool, err error) {
-	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > 2*MaxPeers || len(x.Successions) > maxSuccessions {
+	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > maxDepartures || len(x.Successions) > maxSuccessions {
 		return false, fmt.Errorf("could not merge a roster of %d registers, %d departures and %d addresses: %w", len(x.Registers), len(x.Departures), len(x.Addresses), ErrTooLarge)
 	}
 	x = r.news(x)
@@ -250,7 +250,7 @@ func (r *roster) hear(reg heldRegister, issuer peer.ID, level int) {
 // findInviters goes outwards from the founder and hears those it finds. What one level says about the next is
 // complete before that one is heard.
 func (r *roster) findInviters(counted map[stay]bool) {
-	entries := 0
+	entries, size := 0, 0
 	for level := 0; ; level++ {
 		var found []claim
 		for id, said := range r.claims {
@@ -271,7 +271,9 @@ func (r *roster) findInviters(counted map[stay]bool) {
 		}
 		for _, c := range found {
 			reg, ok := r.registers[c.stay()]
-			if entries += len(reg.Entries) + len(reg.Outs); ok && entries <= maxEntries {
+			n := len(reg.Entries) + len(reg.Outs)
+			if ok && entries+n <= maxEntries && size+len(reg.raw.Body) <= maxRegisters-maxRegister {
+				entries, size = entries+n, size+len(reg.raw.Body)
 				counted[c.stay()] = true
 				r.hear(reg, must(c.Peer), level+1)
 			}

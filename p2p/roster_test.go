@@ -2,10 +2,15 @@ package p2p
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // succeed signs a succession after a reign.
@@ -214,4 +219,87 @@ func TestRosterHasNoEnd(t *testing.T) {
 		t.Errorf("one that was away does not learn: %v", err)
 	}
 	t.Logf("%d joins, %d members, at most %d bytes of records", joins, len(r.members), most)
+}
+
+// Inviters that fill their registers with whatever may stand there, for members that fill their addresses, cannot make the
+// roster larger than the frame it is told in: the founder's word, that they are out, reaches everybody.
+func TestRosterFitsItsFrame(t *testing.T) {
+	f, inviters := someone(t), people(t, maxInviters-1)
+	var admitted []entry
+	var rights []Right
+	for i := range maxRights - 1 {
+		rights = append(rights, Right(strings.Repeat(string(rune('a'+i)), maxRight)))
+	}
+	rights = append(rights, Inviter)
+	large := func(p peer.ID) entry {
+		return entry{Peer: p.String(), Name: strings.Repeat("n", maxName), Rights: rights, Tenure: newTenure(), Joined: 1 << 40}
+	}
+	for _, w := range inviters {
+		admitted = append(admitted, large(w.id))
+	}
+	r := merged(t, f, says(t, f, f, 0, 1, admitted))
+	gone := people(t, 100)
+	var registers []signed
+	for i, w := range inviters {
+		var all []entry
+		for k := range MaxPeers {
+			e := large(someID(t, i*MaxPeers+k))
+			if k < len(gone) {
+				e.Peer = gone[k].id.String()
+			}
+			all = append(all, e)
+		}
+		for { // as many as one register holds
+			s := says(t, f, w, r.inviters[w.id].Tenure, 1, all)
+			if len(s.Body) <= maxRegister {
+				registers = append(registers, s)
+				break
+			}
+			all = all[:len(all)*9/10]
+		}
+	}
+	if _, err := r.merge(exchange{Registers: registers}); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]who{}
+	for _, w := range gone {
+		keys[w.id.String()] = w
+	}
+	var departures []signed
+	for _, c := range slices.Collect(maps.Values(r.claims)) {
+		w, ok := keys[c[0].Peer]
+		if !ok {
+			continue
+		}
+		d, err := sign(w.key, forDeparture, &departure{Cluster: f.id.String(), Peer: c[0].Peer, Tenure: c[0].Tenure})
+		if err != nil {
+			t.Fatal(err)
+		}
+		departures = append(departures, d)
+	}
+	if _, err := r.merge(exchange{Departures: departures}); err != nil || len(departures) == 0 {
+		t.Fatal(err)
+	}
+	size := func() int {
+		x := r.all()
+		b, err := wire.Marshal(&x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(b)
+	}
+	const addressed = maxAddresses + 100 // with its signature, of each member
+	if n := size() + len(r.members)*addressed; n > maxRoster || len(r.registers) < 4 {
+		t.Errorf("%d registers, and %d bytes to tell them", len(r.registers), n)
+	}
+	var outs []out
+	for _, w := range inviters {
+		outs = append(outs, out{Peer: w.id.String()})
+	}
+	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, 2, nil, outs...)}}); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.members) != 1 || len(r.registers) != 1 {
+		t.Errorf("%d members and %d registers are left", len(r.members), len(r.registers))
+	}
 }

@@ -15,6 +15,9 @@ import (
 // maxSuccessions bounds how often a cluster's founding role can change hands.
 const maxSuccessions = 256
 
+// maxSuccession bounds the bytes of one.
+const maxSuccession = 1 << 10
+
 // succession says who has the founder's role from now on, and which recovery key can take it back. Each names
 // the one before it, the first one the founding itself, so they make a chain.
 //
@@ -72,7 +75,7 @@ func (r *roster) reign() reign { return r.reignAt(len(r.chain)) }
 
 func openSuccession(cluster peer.ID, s signed) (succession, error) {
 	var su succession
-	if len(s.Body) > 4<<10 {
+	if len(s.Body) > maxSuccession {
 		return su, fmt.Errorf("a succession of %d bytes: %w", len(s.Body), ErrTooLarge)
 	}
 	if err := wire.Unmarshal(s.Body, &su); err != nil {
