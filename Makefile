@@ -9,6 +9,7 @@
 # make fmt     format Go and C++
 # make install    what was built, with manual pages, completions and systemd units, below PREFIX and DESTDIR
 # make uninstall  remove that again
+# make release    archives, .deb and .rpm of all platforms, with checksums, in dist
 # make clean   remove what was built here (not the cache)
 
 GO       ?= go
@@ -23,7 +24,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim
 RACED     = $(filter-out github.com/dtpnode/dtpnode/sim,$(shell $(GO) list ./...))
 
-.PHONY: build demo test soak mutants bench curves install uninstall lint fmt clean
+.PHONY: build demo test soak mutants bench curves install uninstall release lint fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -97,6 +98,10 @@ uninstall:
 $(BIN):
 	$(MAKE) build
 
+DIST ?= dist
+release:
+	GO=$(GO) packaging/release.sh $(DIST) $(VERSION)
+
 lint:
 	$(GO) run $(LINT) run ./...
 
@@ -107,5 +112,5 @@ ifneq ($(CXX_CODE),)
 endif
 
 clean:
-	rm -rf bin
+	rm -rf bin dist
 	$(GO) clean -testcache

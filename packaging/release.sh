@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Makes the archives and packages of a release, and their checksums: packaging/release.sh DIST STAMP
+# DIST is emptied first. STAMP is the version as git describes it. All comes out the same, byte by byte, wherever it is
+# made from the same commit by the same version of Go.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dist=$1 stamp=$2
+nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2 # the newest whose modules can all be had
+go=${GO:-go}
+arches=${ARCHES:-amd64 arm64}
+
+# v1.2.3-rc1 is 1.2.3~rc1, before 1.2.3; v1.2.3-4-gabc is 1.2.3+4.gabc, after it. Without a tag it is 0.0.0+abc.
+case $stamp in
+v[0-9]*) version=$(sed -E 's/^v//; s/-(alpha|beta|rc)/~\1/; s/-/+/; s/-/./g' <<<"$stamp") ;;
+*) version=0.0.0+${stamp//-/.} ;;
+esac
+
+umask 022
+export LC_ALL=C TZ=UTC
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# build ARCH: the binary for it, or, with host, for this one.
+build() {
+	local arch=$1
+	if [ "$arch" = host ]; then arch=$("$go" env GOHOSTARCH); fi
+	CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$go" build -trimpath -buildvcs=false \
+		-ldflags "-s -w -X github.com/dtpnode/dtpnode/internal/version.stamp=$stamp" -o "$work/dtpnode-$1" ./cmd/dtpnode
+}
+
+# stage ARCH PREFIX DIR: what `make install` installs, below DIR. The manual and the completions are from the binary that
+# runs here.
+stage() {
+	make -s install BIN="$work/dtpnode-host" INSTALL_BIN="$work/dtpnode-$1" PREFIX="$2" DESTDIR="$3" SYSCONFDIR=/etc >"$work/install.log"
+}
+
+# archive ARCH: what is below /usr/local, and etc beside it.
+archive() {
+	local name=dtpnode-$version-linux-$1
+	stage "$1" /usr/local "$work/$name.stage"
+	mkdir "$work/$name"
+	mv "$work/$name.stage/usr/local"/* "$work/$name.stage/etc" "$work/$name"
+	tar -C "$work" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -c "$name" |
+		gzip -9n >"$dist/$name.tar.gz"
+}
+
+# package ARCH KIND: a .deb or .rpm with the same files, below /usr.
+package() {
+	local root=$work/$2-$1
+	stage "$1" /usr "$root"
+	if [ "$2" = deb ]; then # Debian's zsh looks for the completions of packages there
+		mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
+	fi
+	find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	(
+		sed "s,@VERSION@,$version,; s,@ARCH@,$1," packaging/nfpm.yaml.in
+		cd "$root"
+		find . -type f -printf '%P\n' | sort | while read -r file; do
+			echo "  - src: $root/$file"
+			echo "    dst: /$file"
+			case $file in etc/*) echo "    type: config|noreplace" ;; esac
+		done
+	) >"$work/nfpm.yaml"
+	"$go" run "$nfpm" package -f "$work/nfpm.yaml" -p "$2" -t "$dist" >"$work/nfpm.log" || { cat "$work/nfpm.log" >&2; return 1; }
+}
+
+rm -rf "$dist"
+mkdir -p "$dist"
+dist=$(cd "$dist" && pwd)
+build host
+for arch in $arches; do
+	build "$arch"
+	archive "$arch"
+	package "$arch" deb
+	package "$arch" rpm
+done
+cd "$dist"
+sha256sum -- * >SHA256SUMS
+cat SHA256SUMS
