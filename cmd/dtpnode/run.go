@@ -58,8 +58,8 @@ else, under the names that they have in yours.
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
 An absolute path that this host does not see is planned and read by members that do.
-A file named twice, be it through a link, is an error, since its entries would be counted twice:
---allow-duplicates.
+A file named twice, be it through a link or another spelling of its tree, is an error, since its entries
+would be counted twice: --allow-duplicates.
 
 Begin() and Terminate() run here, in the working folder; what they print goes to standard output,
 progress to standard error. Where no daemon runs, run starts a node for the time of the job.
@@ -184,7 +184,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Data, err = absolute(o.includes); err != nil {
 		return req, err
 	}
-	if req.Files, err = inputs.Files(o.files, o.duplicates); err != nil {
+	if req.Files, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
 		return req, err
 	}
 	for _, f := range req.Files {

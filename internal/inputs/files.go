@@ -5,8 +5,10 @@ package inputs
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -27,10 +29,10 @@ import (
 //
 // An absolute path that is not on this host may be on others: it is marked Unseen (see NotHere).
 //
-// A file (with its tree) named twice, be it through a symbolic or hard link, would be counted twice: that is an error,
-// unless duplicates.
-func Files(specs []string, duplicates bool) ([]api.InputFile, error) {
-	var e expansion
+// A tree is that named by --tree where a file names none. A file with its tree named twice, be it through a symbolic or
+// hard link or another spelling of the tree, would be counted twice: that is an error, unless duplicates.
+func Files(specs []string, tree string, duplicates bool) ([]api.InputFile, error) {
+	e := expansion{tree: tree}
 	for _, spec := range specs {
 		if list, ok := strings.CutPrefix(spec, "@"); ok {
 			if err := e.list(list); err != nil {
@@ -53,16 +55,17 @@ func Files(specs []string, duplicates bool) ([]api.InputFile, error) {
 
 // expansion collects files and what is wrong with them, so that one message names all.
 type expansion struct {
+	tree    string // of files that name none
 	files   []api.InputFile
 	missing []string
 	folders []string
 }
 
 // list adds the lines of a list.
-func (e *expansion) list(path string) error {
-	f, err := os.Open(path)
+func (e *expansion) list(name string) error {
+	f, err := os.Open(name)
 	if err != nil {
-		return fmt.Errorf("could not open the list of files %q: %w", path, err)
+		return fmt.Errorf("could not open the list of files %q: %w", name, err)
 	}
 	defer f.Close()
 	sc := bufio.NewScanner(f)
@@ -75,14 +78,14 @@ func (e *expansion) list(path string) error {
 			line = strings.TrimSpace(before)
 		}
 		if strings.HasPrefix(line, "@") {
-			return fmt.Errorf("could not read %s:%d: a list cannot name another list (%q)", path, n, line)
+			return fmt.Errorf("could not read %s:%d: a list cannot name another list (%q)", name, n, line)
 		}
-		if err := e.add(line, filepath.Dir(path)); err != nil {
-			return fmt.Errorf("could not read %s:%d: %w", path, n, err)
+		if err := e.add(line, filepath.Dir(name)); err != nil {
+			return fmt.Errorf("could not read %s:%d: %w", name, n, err)
 		}
 	}
 	if err := sc.Err(); err != nil {
-		return fmt.Errorf("could not read the list of files %q: %w", path, err)
+		return fmt.Errorf("could not read the list of files %q: %w", name, err)
 	}
 	return nil
 }
@@ -177,8 +180,8 @@ func match(pattern string) ([]string, error) {
 	return files, nil
 }
 
-func isFile(path string) bool {
-	info, err := os.Stat(path)
+func isFile(name string) bool {
+	info, err := os.Stat(name)
 	return err == nil && !info.IsDir()
 }
 
@@ -271,7 +274,7 @@ func (e *expansion) linked() (out []string) {
 		if !ok {
 			continue
 		}
-		key := inode{uint64(st.Dev), st.Ino, f.Tree} //nolint:unconvert // 32 bits elsewhere
+		key := inode{uint64(st.Dev), st.Ino, e.treeOf(f)} //nolint:unconvert // 32 bits elsewhere
 		if name, known := first[key]; known && name != f.URL {
 			out = append(out, fmt.Sprintf("%q is %q", f.URL, name))
 			continue
@@ -281,11 +284,18 @@ func (e *expansion) linked() (out []string) {
 	return out
 }
 
+// treeOf is what a file's tree is told by from others. Cycles, the number behind a semicolon, are backups of one tree.
+func (e *expansion) treeOf(f api.InputFile) string {
+	name, _, _ := strings.Cut(cmp.Or(f.Tree, e.tree), ";")
+	return path.Join("/", name)
+}
+
 // twice lists the files that occur more than once.
 func (e *expansion) twice() []string {
 	seen := make(map[api.InputFile]int, len(e.files))
 	var out []string
 	for _, f := range e.files {
+		f.Tree, f.Unseen = e.treeOf(f), false
 		if seen[f]++; seen[f] == 2 {
 			out = append(out, f.URL)
 		}

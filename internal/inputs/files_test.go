@@ -34,7 +34,7 @@ func dataset(t *testing.T) string {
 	return tree(t, map[string]string{
 		"data/b.root": "", "data/a.root": "", "data/sub/c.root": "", "data/odd[1].root": "",
 		"lists/all.txt": "# two kinds of relative paths\n\n  near.root  \ndata/a.root # from the working folder\n" +
-			"*.root/T\nroot://h//x.root\n",
+			"*.root/U\nroot://h//x.root\n",
 		"lists/near.root": "", "lists/far.root": "",
 		"lists/nested.txt": "@all.txt\n", "lists/wrong.txt": "near.root\nnone.root\n",
 	})
@@ -53,12 +53,12 @@ func TestFiles(t *testing.T) {
 		{"tree in a glob", []string{"data/[ab].root/T"}, []string{"$/data/a.root T", "$/data/b.root T"}, ""},
 		{"glob in folders", []string{"data/*/*.root"}, []string{"$/data/sub/c.root"}, ""},
 		{"a name with glob characters", []string{"data/odd[1].root"}, []string{"$/data/odd[1].root"}, ""},
-		{"two trees of a file", []string{"data/a.root/T", "data/a.root/U"}, []string{"$/data/a.root T", "$/data/a.root U"}, ""},
+		{"two trees of a file", []string{"data/a.root", "data/a.root/U", "data/a.root/dir/T"}, []string{"$/data/a.root", "$/data/a.root U", "$/data/a.root dir/T"}, ""},
 		{"file URL", []string{"file://$/data/a.root"}, []string{"$/data/a.root"}, ""},
 		{"URL", []string{"root://h//d/a.root"}, []string{"root://h//d/a.root"}, ""},
 		{"URL with a tree", []string{"root://h//d.root/a.root/dir/T"}, []string{"root://h//d.root/a.root dir/T"}, ""},
 		{"URL in a folder that looks like a file", []string{"root://h//d.root/a.root"}, []string{"root://h//d.root/a.root"}, ""},
-		{"list", []string{"@lists/all.txt"}, []string{"$/lists/near.root", "$/data/a.root", "$/lists/far.root T", "$/lists/near.root T", "root://h//x.root"}, ""},
+		{"list", []string{"@lists/all.txt"}, []string{"$/lists/near.root", "$/data/a.root", "$/lists/far.root U", "$/lists/near.root U", "root://h//x.root"}, ""},
 
 		{"missing file", []string{"data/a.root", "none.root", "no/*.root"}, nil, `no such file: "none.root"; no file matches "no/*.root"`},
 		{"missing in a list", []string{"@lists/wrong.txt"}, nil, `"none.root"`},
@@ -69,13 +69,19 @@ func TestFiles(t *testing.T) {
 		{"bad glob", []string{"data/[.root"}, nil, "data/[.root"},
 		{"glob in a URL", []string{"root://h//*.root"}, nil, "globs work for local files only"},
 		{"twice", []string{"data/a.root", "data/../data/a.root"}, nil, "counted twice"},
+		{"twice, by the default tree", []string{"data/a.root", "data/a.root/T"}, nil, "counted twice"},
+		{"twice, by the cycle", []string{"data/a.root/T", "data/a.root/T;1"}, nil, "counted twice"},
+		{"twice, by default tree and cycle", []string{"data/*.root/T;2", "data/a.root"}, nil, "counted twice"},
+		{"twice, by slashes", []string{"data/a.root/dir/U", "data/a.root/dir//U"}, nil, "counted twice"},
+		{"URL twice, by the default tree", []string{"root://h//a.root", "root://h//a.root/T;1"}, nil, "counted twice"},
+		{"unseen file twice, by the default tree", []string{"/mnt/none/a.root", "/mnt/none/a.root/T"}, nil, "counted twice"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := dataset(t)
 			for i, s := range tc.specs {
 				tc.specs[i] = strings.ReplaceAll(s, "$", dir)
 			}
-			got, err := Files(tc.specs, false)
+			got, err := Files(tc.specs, "T", false)
 			if tc.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.err) {
 					t.Fatalf("got %v, %v; want an error with %q", got, err, tc.err)
@@ -99,7 +105,7 @@ func TestFiles(t *testing.T) {
 // TestFilesOfOtherHosts: an absolute path that is not here may be there; what has to be looked up cannot.
 func TestFilesOfOtherHosts(t *testing.T) {
 	dir := dataset(t)
-	got, err := Files([]string{"data/a.root", "/mnt/none/x.root", "/mnt/none/y.root/dir/T"}, false)
+	got, err := Files([]string{"data/a.root", "/mnt/none/x.root", "/mnt/none/y.root/dir/T"}, "T", false)
 	want := []api.InputFile{{URL: filepath.Join(dir, "data/a.root")}, {URL: "/mnt/none/x.root", Unseen: true}, {URL: "/mnt/none/y.root", Tree: "dir/T", Unseen: true}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -110,14 +116,14 @@ func TestFilesOfOtherHosts(t *testing.T) {
 	if err := NotHere(got[:1]); err != nil {
 		t.Error(err)
 	}
-	if _, err := Files([]string{"/mnt/none/*.root"}, false); err == nil {
+	if _, err := Files([]string{"/mnt/none/*.root"}, "T", false); err == nil {
 		t.Error("a glob that matches nothing is taken")
 	}
 }
 
 func TestFilesAllowDuplicates(t *testing.T) {
 	dir := dataset(t)
-	got, err := Files([]string{"data/a.root", "data/a.root"}, true)
+	got, err := Files([]string{"data/a.root", "data/a.root"}, "T", true)
 	f := api.InputFile{URL: filepath.Join(dir, "data/a.root")}
 	if diff := cmp.Diff([]api.InputFile{f, f}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -223,14 +229,14 @@ func TestLinkedFiles(t *testing.T) {
 		if err := link(a, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Files([]string{"data/a.root", name}, false)
+		_, err := Files([]string{"data/a.root", name}, "T", false)
 		if err == nil || !strings.Contains(err.Error(), `"`+a+`"`) || !strings.Contains(err.Error(), `"`+filepath.Join(dir, name)+`"`) {
 			t.Errorf("%s: got %v; want both names", name, err)
 		}
-		if got, err := Files([]string{"data/a.root", name}, true); err != nil || len(got) != 2 {
+		if got, err := Files([]string{"data/a.root", name}, "T", true); err != nil || len(got) != 2 {
 			t.Errorf("%s: got %v, %v though it is allowed", name, got, err)
 		}
-		if _, err := Files([]string{"data/a.root/T", name + "/U"}, false); err != nil {
+		if _, err := Files([]string{"data/a.root/T", name + "/U"}, "T", false); err != nil {
 			t.Errorf("%s: two trees of one file: %v", name, err)
 		}
 	}
