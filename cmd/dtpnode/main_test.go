@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/internal/submit"
@@ -579,4 +581,23 @@ func TestFindMember(t *testing.T) {
 			t.Errorf("%s gave %v", name, m)
 		}
 	}
+}
+
+// TestNoFlagHidesAGlobalOne: what all commands take means the same to each of them.
+func TestNoFlagHidesAGlobalOne(t *testing.T) {
+	root := newRoot(&globals{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+	global := map[string]bool{}
+	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { global[f.Name] = true })
+	var look func(cmd *cobra.Command)
+	look = func(cmd *cobra.Command) {
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			if global[f.Name] {
+				t.Errorf("%s has a --%s of its own", cmd.CommandPath(), f.Name)
+			}
+		})
+		for _, c := range cmd.Commands() {
+			look(c)
+		}
+	}
+	look(root)
 }

@@ -38,7 +38,7 @@ that waits, since most of the nodes that keep its ledger cannot be reached, is l
 without a daemon has kept are listed too, as they stood then, with a daemon running or without.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
-		Example: "  dtpnode ps --mine --state running,waiting\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
+		Example: "  dtpnode ps --mine --only running,waiting\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd.Context())
@@ -49,7 +49,7 @@ Exit status: 0 listed, 1 error, 2 wrong usage.`,
 	f := cmd.Flags()
 	f.BoolVarP(&opts.all, "all", "a", false, fmt.Sprintf("all jobs that ended too, not the newest %d alone", endedShown))
 	f.BoolVar(&opts.mine, "mine", false, "only jobs that were submitted on this host")
-	f.StringSliceVar(&opts.states, "state", nil, "only jobs in these `states`, e.g. running,waiting,failed")
+	f.StringSliceVar(&opts.states, "only", nil, "only jobs in these `states`, e.g. running,waiting,failed")
 	f.IntVarP(&opts.number, "last", "l", 0, "only the newest `n` jobs")
 	return cmd
 }
@@ -62,7 +62,7 @@ func runPs(ctx context.Context, g *globals, opts psOptions) error {
 		s = strings.ReplaceAll(s, "-", " ") // "cannot finish" is two words
 		opts.states[i] = s
 		if !slices.Contains(api.States(), api.JobState(s)) {
-			return usagef("could not use --state %s: want one of %s", s, joined(api.States()))
+			return usagef("could not use --only %s: want one of %s", s, joined(api.States()))
 		}
 	}
 	paths, err := g.paths()
