@@ -195,6 +195,40 @@ func TestRunKeepsForLater(t *testing.T) {
 	}
 }
 
+// TestCannotFinishTellsWhatIsMissing gives entries up in a job that cannot be finished either: run, status and get say so.
+func TestCannotFinishTellsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 100_000_000)
+	j.Fail = map[int64]rootexec.Kind{7: rootexec.KindSignal}
+	n, _ := alone(t, fakeBinary(t), fakeexec.EndVariable+"=disk")
+	dir := t.TempDir()
+	lists := func(r result, what string) {
+		t.Helper()
+		for _, s := range []string{"Missing from the result (1)", "entry 7\n", "failed on order"} {
+			if !strings.Contains(r.stdout, s) {
+				t.Errorf("%s does not say %q: %+v", what, s, r)
+			}
+		}
+	}
+	r := n.dtpnode(t, dir, j.arguments(t, "wanted")...)
+	if lists(r, "run"); r.code != 1 || !strings.Contains(r.stderr, "cannot finish: only 1999 of 2000 events") {
+		t.Errorf("run: %+v", r)
+	}
+	id := n.keptJob(t)[:12]
+	if r = n.dtpnode(t, dir, "status", id); r.code != 0 {
+		t.Errorf("status: %+v", r)
+	}
+	lists(r, "status")
+	if r = n.dtpnode(t, dir, "get", id, "-o", "here"); r.code != 3 || !strings.Contains(r.stderr, "1999 of 2000 events are in it") {
+		t.Errorf("get: %+v", r)
+	}
+	lists(r, "get")
+	got, err := fakeexec.ReadOutput(filepath.Join(dir, "here"))
+	if check(t, err); got.Units != 1999 {
+		t.Errorf("get writes %d units, want those that are done", got.Units)
+	}
+}
+
 // TestOwnNodeKilled kills the node that run has started, in the middle of the job. What is committed is kept, everything
 // says so, and the command that it names goes on from there; so does attach, and that can be broken off.
 func TestOwnNodeKilled(t *testing.T) {

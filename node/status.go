@@ -102,10 +102,14 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	st.Kept = kept
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
 	st.Failing = missing(j.desc, v.Failing, names)
-	if st.State.Final() {
+	switch {
+	case st.State.Final():
 		j.tellSkipped(&st)
 		st.Failing = nil
 		st.Missing = append(badFiles(j.desc, names), missing(j.desc, j.lost, names)...)
+	case st.State == api.CannotFinish: // what there is of it is handed out all the same
+		st.Failing = nil
+		st.Missing = append(badFiles(j.desc, names), missing(j.desc, v.Lost, names)...)
 	}
 	return st
 }

@@ -132,7 +132,13 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 			return err
 		}
 		fmt.Fprintf(g.stderr, "dtpnode: %s is the merged output as it was before Terminate: the job cannot be finished yet\n", out)
-		return nil
+		if len(st.Missing) == 0 {
+			return nil
+		}
+		if err := g.show(st, func(w io.Writer) { progress.Summary(w, st) }); err != nil {
+			return err
+		}
+		return submit.Partial(st)
 	}
 	if st.Output, err = submit.Fetch(ctx, client, st.ID, out); err != nil {
 		return fetched(st, err)

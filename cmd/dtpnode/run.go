@@ -343,6 +343,9 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 	if err != nil {
 		return st, err
 	}
+	if st.State == api.CannotFinish && len(st.Missing) > 0 && !g.json() {
+		progress.Summary(g.stdout, st) // which lists them
+	}
 	if st.State == api.Failed || st.State == api.Cancelled || st.State == api.CannotFinish {
 		return st, submit.Outcome(st)
 	}

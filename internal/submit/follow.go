@@ -226,22 +226,31 @@ func cancelled(st api.JobStatus) error {
 	return fmt.Errorf("%w: %d of %d events had been processed, nothing of them is kept", ErrCancelled, st.Done, st.Units)
 }
 
+// Partial is ErrPartial with how much is in the result.
+func Partial(st api.JobStatus) error {
+	if st.Unknown > 0 {
+		return fmt.Errorf("%w: %d of %d events are in it, and nothing of %s", ErrPartial, st.Committed, st.Units, progress.Unknown(st))
+	}
+	return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
+}
+
 // Outcome is the error that a final status stands for, nil if all is done.
 func Outcome(st api.JobStatus) error {
 	switch st.State {
 	case api.Done:
 		return nil
 	case api.Partial:
-		if st.Unknown > 0 {
-			return fmt.Errorf("%w: %d of %d events are in it, and nothing of %s", ErrPartial, st.Committed, st.Units, progress.Unknown(st))
-		}
-		return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
+		return Partial(st)
 	case api.Cancelled:
 		return cancelled(st)
 	case api.Failed:
 		return &api.Error{Message: st.Error, Hint: st.Hint}
 	case api.CannotFinish:
-		return &api.Error{Message: "cannot finish: " + st.Error, Hint: st.Hint}
+		lacks := ""
+		if len(st.Missing) > 0 {
+			lacks = fmt.Sprintf("only %d of %d events are done, and the others given up; besides, ", st.Committed, st.Units)
+		}
+		return &api.Error{Message: "cannot finish: " + lacks + st.Error, Hint: st.Hint}
 	}
 	return fmt.Errorf("the job is not finished: %s", st.State)
 }

@@ -143,7 +143,7 @@ type JobStatus struct {
 	Steals  int64      `json:"steals"`
 	Merges  int64      `json:"merges"`
 	Nodes   []NodeWork `json:"nodes"`
-	Missing []Missing  `json:"missing,omitempty"` // only in a partial result
+	Missing []Missing  `json:"missing,omitempty"` // only in a partial result, or if it cannot be finished
 	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
 	Skipped []Skipped  `json:"skipped,omitempty"` // what the selector left out by Abort(kAbortFile), the first files; once final
 	Apart   []string   `json:"apart,omitempty"`   // output objects that could not be merged
