@@ -427,7 +427,11 @@ func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist
 	default: // as another member than before, if it was one
 		p.seq++
 		j.log = nil
-		j.founding = &founding{by: from, nonce: e.Nonce, log: quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: e.Voters}}
+		log := quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: e.Voters}
+		if e.Proof != nil { // who is obeyed until another is elected
+			log.Hard.Term, log.Hard.Lead = e.Proof.Term, e.Proof.Leader
+		}
+		j.founding = &founding{by: from, nonce: e.Nonce, log: log}
 		p.emit(FoundLedger{ID: j.id, Log: j.founding.log, From: from})
 	}
 }

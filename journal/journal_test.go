@@ -112,7 +112,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		}()
 		want := begun()
 		for range rapid.IntRange(0, 20).Draw(t, "writes") {
-			hard := quorum.Hard{Term: rapid.Uint64().Draw(t, "term"), Vote: rapid.Uint64().Draw(t, "vote"), Commit: rapid.Uint64().Draw(t, "commit")}
+			hard := quorum.Hard{Term: rapid.Uint64().Draw(t, "term"), Vote: rapid.Uint64().Draw(t, "vote"), Commit: rapid.Uint64().Draw(t, "commit"),
+				Lead: rapid.Uint64().Draw(t, "lead")}
 			var es []quorum.Entry
 			base := 0
 			if want.Snapshot != nil {

@@ -22,8 +22,9 @@ var (
 
 const (
 	sumSize   = 4
-	oldState  = 5*8 + sumSize // of a journal that never had a snapshot
-	stateSize = oldState + sumSize
+	oldState  = 5*8 + sumSize      // of a journal that never had a snapshot
+	midState  = oldState + sumSize // of one that does not say who led
+	stateSize = midState + 8
 	entryHead = 8 + 1
 )
 
@@ -91,7 +92,8 @@ func encodeState(s state) []byte {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	b = binary.BigEndian.AppendUint32(b, s.sum)
-	b, _ = sealed(0, stateKey, binary.BigEndian.AppendUint32(b, s.snap))
+	b = binary.BigEndian.AppendUint32(b, s.snap)
+	b, _ = sealed(0, stateKey, binary.BigEndian.AppendUint64(b, s.hard.Lead))
 	return b
 }
 
@@ -100,7 +102,7 @@ func decodeState(b []byte) (s state, err error) {
 	if err != nil {
 		return s, err
 	}
-	if len(b) != stateSize && len(b) != oldState {
+	if len(b) != stateSize && len(b) != midState && len(b) != oldState {
 		return s, errMissing
 	}
 	for _, v := range []*uint64{&s.hard.Term, &s.hard.Vote, &s.hard.Commit, &s.last, &s.txid} {
@@ -108,7 +110,10 @@ func decodeState(b []byte) (s state, err error) {
 	}
 	s.sum = binary.BigEndian.Uint32(b)
 	if b = b[sumSize:]; len(b) > 0 {
-		s.snap = binary.BigEndian.Uint32(b)
+		s.snap, b = binary.BigEndian.Uint32(b), b[sumSize:]
+	}
+	if len(b) > 0 {
+		s.hard.Lead = binary.BigEndian.Uint64(b)
 	}
 	return s, nil
 }

@@ -136,6 +136,11 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if c.journal, err = journal.Create(path, journal.Head{Job: head, Self: e.Log.Self, Voters: e.Log.Voters}); err != nil {
 		return nil, err
 	}
+	if e.Log.Hard != (quorum.Hard{}) {
+		if err := c.journal.Write(quorum.Write{Hard: e.Log.Hard}); err != nil {
+			return nil, errors.Join(err, c.journal.Close())
+		}
+	}
 	d.openCopy(c)
 	return c, nil
 }

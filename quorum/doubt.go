@@ -18,7 +18,9 @@ import (
 //   - An answer of a later term makes no leader give way. If the member goes on with it, for it may have gone up while
 //     it was cut off, the leader has itself elected above that term; for one member ever more seldom.
 //
-// Who is elected once the leader is silent is not proven by this.
+// That holds across a restart, for the disk has who led: in that term nobody else is obeyed, and in a later one, or where
+// the disk does not say, nobody who was not voted for until an election time-out has passed, in which a leader that lives
+// would have been heard. Who is elected once the leader is silent is not proven by this.
 
 // A replica never leaves the terms of its epoch (Epoch) on another's word, once it has a log. Within it, while it hears no
 // leader, it goes up to any of the first freeTerms at once, and above those by maxStep in an election time-out: so a member
@@ -43,6 +45,34 @@ type claim struct {
 // leadHeard reports whether a leader is there, as far as this replica knows.
 func (r *Replica) leadHeard() bool { return r.now < r.led || r.leads() }
 
+// lead is the leader of the term that this replica is in, as it knows or its disk does; raft.None if neither does.
+func (r *Replica) lead(s raft.BasicStatus) uint64 {
+	if s.Lead == raft.None && s.Term == r.hard.Term {
+		return r.hard.Lead
+	}
+	return s.Lead
+}
+
+// rejoin waits, after a restart, for the leader that there was.
+func (r *Replica) rejoin() {
+	if mutant.On(mutant.ForgetLead) {
+		r.hard.Lead = raft.None
+	} else if r.hard.Term > 0 {
+		r.led = r.now + r.cfg.Election
+	}
+}
+
+// rememberLead reports whether the disk does not have yet whom this replica follows. It must, before anything is signed or
+// acknowledged: else a member that lies could be followed in the same term after a restart, with a true mandate.
+func (r *Replica) rememberLead() bool {
+	s := r.node.BasicStatus()
+	if s.Lead == raft.None || s.Term != r.hard.Term || s.Lead == r.hard.Lead {
+		return false
+	}
+	r.hard.Lead = s.Lead
+	return true
+}
+
 func fromLeader(t raftpb.MessageType) bool {
 	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap || t == raftpb.MsgTimeoutNow
 }
@@ -57,7 +87,7 @@ func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
 	if p, ok := r.peers[m.From]; ok {
 		return p == from
 	}
-	if r.last > 0 && r.leadHeard() && m.From != r.node.BasicStatus().Lead {
+	if r.last > 0 && r.leadHeard() && m.From != r.lead(r.node.BasicStatus()) {
 		return false
 	}
 	if p, ok := r.hearsay[m.From]; ok {
@@ -81,7 +111,7 @@ func (r *Replica) may(m *raftpb.Message) bool {
 	case !r.leadHeard() && !r.mayRise(s, m.Term):
 		return false
 	case m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote:
-		if wanted := m.From == s.Lead || (m.From == r.heir && s.Term == r.heirTerm); len(m.Context) > 0 && !wanted && !mutant.On(mutant.AnyTransfer) {
+		if wanted := m.From == r.lead(s) || (m.From == r.heir && s.Term == r.heirTerm); len(m.Context) > 0 && !wanted && !mutant.On(mutant.AnyTransfer) {
 			m.Context = nil
 		}
 		return len(m.Context) > 0 || r.now >= r.led
@@ -99,8 +129,8 @@ func (r *Replica) may(m *raftpb.Message) bool {
 // mayLead reports whether the sender of a leader's message can be the leader: the one known, the one that was voted
 // for, or anybody once the known one is silent. Each term has one.
 func (r *Replica) mayLead(s raft.BasicStatus, m raftpb.Message) bool {
-	if m.Term == s.Term && s.Lead != raft.None {
-		return s.Lead == m.From
+	if lead := r.lead(s); m.Term == s.Term && lead != raft.None {
+		return lead == m.From
 	}
 	return (m.Term == s.Term && s.Vote == m.From) || !r.leadHeard()
 }
@@ -121,7 +151,7 @@ func (r *Replica) mayRise(s raft.BasicStatus, term uint64) bool {
 	if term <= s.Term+maxStep {
 		return true
 	}
-	_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, To: r.self.ID, Term: r.reach(s.Term)})
+	_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, From: r.self.ID, To: r.self.ID, Term: r.reach(s.Term)})
 	return false
 }
 

@@ -192,8 +192,10 @@ func (r *Replica) take(m raftpb.Message) {
 		return
 	}
 	if m.Term >= before.Term && m.Type == raftpb.MsgHeartbeat && m.Commit > r.last {
+		// A leader that has this member's word for entries which the disk has lost does not hear from it any more, gives
+		// way, and finds out in its next term what is here.
 		if r.member(m.From) {
-			r.fail("the leader has this member's word for entries that are not in its log any more: the disk has lost them")
+			r.suspect(r.peer(m.From), "says that entries are committed which this replica never acknowledged, or its disk has lost them")
 		}
 		return
 	}

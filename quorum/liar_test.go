@@ -67,7 +67,7 @@ func TestLiar(t *testing.T) {
 		}
 		m.crash(liar)
 		m.liar = self.Peer
-		slowest := m.besiege(self)
+		slowest := m.besiege(self, lead)
 		for _, w := range m.wrong {
 			t.Fatalf("seed %d (go test ./quorum -run TestLiar -seeds 1 -seed %d): %s", seed, seed, w)
 		}
@@ -95,9 +95,57 @@ func TestLiar(t *testing.T) {
 	}
 }
 
+// TestRestartBesideLiar: the leader lives, and the other follower restarts while a member lies to it first. It goes on
+// following that leader, keeps its copy, and signs for nobody else.
+func TestRestartBesideLiar(t *testing.T) {
+	for name, lie := range map[string]func(m *raftpb.Message){
+		"entries": func(m *raftpb.Message) {
+			m.Type, m.Entries = raftpb.MsgApp, []raftpb.Entry{{Index: m.Index + 1, Term: m.Term, Data: []byte("lie")}}
+		},
+		"a commit beyond all": func(m *raftpb.Message) { m.Type, m.Commit = raftpb.MsgHeartbeat, 1<<40 },
+		"a candidacy":         func(m *raftpb.Message) { m.Type = raftpb.MsgVote },
+		"an order to stand":   func(m *raftpb.Message) { m.Type = raftpb.MsgTimeoutNow },
+	} {
+		for later := range uint64(3) {
+			m := newModel(7+later, 3)
+			m.run(2 * time.Second)
+			m.propose()
+			m.run(time.Second)
+			home, f, liar := m.nodes[0], m.nodes[1], m.nodes[2]
+			_, term := home.r.Leader()
+			index, last := home.r.Last()
+			m.crash(liar)
+			m.liar = liar.self.Peer
+			m.crash(f)
+			m.run(500 * time.Millisecond)
+			m.restart(f)
+			for range 40 {
+				msg := raftpb.Message{From: liar.self.ID, To: f.self.ID, Term: term + later, Index: index, LogTerm: last, Commit: index + 1}
+				lie(&msg)
+				m.step(f, quorum.Recv{From: liar.self.Peer, Frame: frame(msg)})
+				m.step(f, quorum.Recv{From: liar.self.Peer, Frame: quorum.AskFrame(liar.self.ID, term+later, 7)})
+				m.run(50 * time.Millisecond)
+			}
+			m.propose()
+			m.run(time.Second)
+			if _, now := home.r.Leader(); m.leader() != home || now != term || f.applied != m.last || string(m.log[m.last].Data) != "proposal 2" || len(m.wrong) > 0 {
+				t.Errorf("%s, %d terms later: the home leads %v in term %d after %d, %d of %d entries are applied; %v", name, later, m.leader() == home, now, term, f.applied, m.last, m.wrong)
+			}
+		}
+	}
+}
+
 // besiege has a member lie to the others for a minute, and returns how long the slowest commit took meanwhile.
-func (m *model) besiege(liar quorum.Member) (slowest time.Duration) {
-	for range 120 {
+// The other follower restarts now and then, and hears the liar first.
+func (m *model) besiege(liar quorum.Member, lead *node) (slowest time.Duration) {
+	for i := range 120 {
+		again := i%10 == 9
+		for _, n := range m.nodes {
+			if again && n != lead && n.r != nil && n.self.Peer != liar.Peer && !n.removed {
+				m.crash(n)
+				m.restart(n)
+			}
+		}
 		var term uint64
 		for t := range m.leaders {
 			term = max(term, t)

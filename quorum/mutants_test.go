@@ -15,7 +15,7 @@ import (
 // whole life, so each is another run of this test binary.
 func TestMutants(t *testing.T) {
 	tests := map[mutant.Bug]string{mutant.AnyLeader: "TestLiar", mutant.AnswerTerm: "TestLiar", mutant.AnyTransfer: "TestLiar",
-		mutant.AnyTerm: "TestTermsAreNotUsedUp", mutant.AnyLink: "TestLiar"}
+		mutant.AnyTerm: "TestTermsAreNotUsedUp", mutant.AnyLink: "TestLiar", mutant.ForgetLead: "TestRestartBesideLiar"}
 	for _, bug := range []mutant.Bug{mutant.AckBeforeSync, mutant.SkipLastRecord, mutant.SnapshotTooEarly, mutant.TailFirst, mutant.ForgetMembers} {
 		tests[bug] = "TestModel"
 	}

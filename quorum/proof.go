@@ -57,7 +57,8 @@ type proofs struct {
 	seal    *Seal
 	// Signatures, by voter: of votes for this leader, of who comes next, of the text to be sealed.
 	votes, nexts, seals map[tasks.PeerID][]byte
-	sought              uint8 // what was asked for since the last heartbeat
+	sought              uint8  // what was asked for since the last heartbeat
+	question            *asked // by the leader that this replica follows
 }
 
 // Mandate proves that this replica leads. It is false while it does not lead, or cannot show it yet: some round of
@@ -186,6 +187,10 @@ func (r *Replica) recvAsk(from tasks.PeerID, data []byte) {
 	if s.Lead != a.Leader || s.Term != a.Term || a.Leader == r.self.ID || r.peer(a.Leader) != from {
 		return
 	}
+	if r.question = nil; r.sure != a.Term || r.sureLead != a.Leader { // it would be forgotten for whom this has signed
+		r.question = &asked{from, data}
+		return
+	}
 	out := signed{Leader: a.Leader, Voter: r.self.ID, Term: a.Term}
 	if a.Want&askVote != 0 {
 		out.Vote = r.cfg.Keys.Sign(VoteText(r.cfg.Group, a.Term, a.Leader, r.self.ID))
@@ -198,6 +203,20 @@ func (r *Replica) recvAsk(from tasks.PeerID, data []byte) {
 	}
 	if b, err := wire.Marshal(&out); err == nil && (out.Vote != nil || out.Next != nil || out.Seal != nil) {
 		r.emit(Send{To: from, Frame: append([]byte{frameSigned}, b...)})
+	}
+}
+
+// asked is a question that waits for the disk.
+type asked struct {
+	from tasks.PeerID
+	data []byte
+}
+
+// answerAsked answers the question that has waited.
+func (r *Replica) answerAsked() {
+	if a := r.question; a != nil {
+		r.question = nil
+		r.recvAsk(a.from, a.data)
 	}
 }
 

@@ -108,8 +108,11 @@ type Entry struct {
 	Data        []byte
 }
 
-// Hard is what raft must not forget. Commit may lag behind.
-type Hard struct{ Term, Vote, Commit uint64 }
+// Hard is what a replica must not forget. Commit may lag behind.
+type Hard struct {
+	Term, Vote, Commit uint64
+	Lead               uint64 // whom it followed in Term, 0 for nobody yet: raft can do without that, but see doubt.go
+}
 
 // Log is what a replica has on disk: the group's founding voters, the same at each of its members for ever,
 // and all that was written. Entries follow the Base of the snapshot, which is nil while the log is whole.

@@ -32,7 +32,7 @@ type Replica struct {
 	changing bool                    // a change that was proposed here is not applied
 
 	hard                 Hard
-	sure                 uint64 // Term as of the last Write that is on disk
+	sure, sureLead       uint64 // Term and Lead as of the last Write that is on disk
 	kept                 uint64 // Commit as of the last Write
 	last                 uint64 // index of the last entry that raft gave out
 	applied, appliedTerm uint64
@@ -100,9 +100,9 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	r = &Replica{
 		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
 		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
-		now: now, tick: now, hard: Hard{Term: disk.hard.Term, Vote: disk.hard.Vote, Commit: disk.hard.Commit},
-		kept: disk.hard.Commit, sure: disk.hard.Term,
+		now: now, tick: now, hard: log.Hard, kept: disk.hard.Commit, sure: disk.hard.Term, sureLead: log.Hard.Lead,
 	}
+	r.hard.Commit = disk.hard.Commit
 	r.chain.Founders = byID(log.Voters)
 	r.last, _ = disk.LastIndex()
 	disk.voters = func() map[uint64]struct{} { return r.node.Status().Config.Voters.IDs() }
@@ -118,6 +118,8 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	r.rest()
 	if len(r.members) == 1 && r.member(r.self.ID) {
 		r.stand = now // nobody else to wait for
+	} else {
+		r.rejoin()
 	}
 	return r, nil
 }
@@ -248,7 +250,8 @@ func (r *Replica) handle(ev Event) {
 		r.change(ev)
 	case Written:
 		if ev.Seq == r.seq {
-			r.sure = r.hard.Term
+			r.sure, r.sureLead = r.hard.Term, r.hard.Lead
+			r.answerAsked()
 		}
 		switch rd := r.writing; {
 		case ev.Seq != r.seq:
@@ -349,8 +352,12 @@ func (r *Replica) pump() {
 		}
 		rd := r.node.Ready()
 		if !raft.IsEmptyHardState(rd.HardState) {
-			r.hard = Hard{Term: rd.Term, Vote: rd.Vote, Commit: rd.Commit}
+			if rd.Term != r.hard.Term {
+				r.hard.Lead = raft.None
+			}
+			r.hard.Term, r.hard.Vote, r.hard.Commit = rd.Term, rd.Vote, rd.Commit
 		}
+		follows := r.rememberLead()
 		if n := len(rd.Entries); n > 0 {
 			r.last = rd.Entries[n-1].Index
 		}
@@ -359,7 +366,7 @@ func (r *Replica) pump() {
 			r.last = s.Metadata.Index + uint64(len(rd.Entries))
 			w.Snapshot, w.Reset = &Snapshot{Index: s.Metadata.Index, Term: s.Metadata.Term, Base: s.Metadata.Index, BaseTerm: s.Metadata.Term, Data: s.Data}, true
 		}
-		if !rd.MustSync && !w.Reset && !r.reseats(rd.CommittedEntries) {
+		if !rd.MustSync && !follows && !w.Reset && !r.reseats(rd.CommittedEntries) {
 			r.finish(&rd)
 			continue
 		}

@@ -307,6 +307,9 @@ func (w *world) dropped(n *node, e engine.DropLedger) {
 func (w *world) homeIs(n *node, e engine.HomeIs) {
 	if e.ID == w.id && e.Home == n.id && !n.honest {
 		w.liarLed = true // a follower that lies, and was elected when the home died
+		if w.cfg.Restarts > 0 && w.calmNet() {
+			w.fail("%s, which lies, leads the job though its home lives", n.id)
+		}
 	}
 	if e.ID != w.id || !n.honest || !w.honestHome() {
 		return

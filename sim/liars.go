@@ -57,6 +57,7 @@ func Usurping(seed uint64) Config {
 	switch seed % 5 {
 	case 3:
 		c.Liar, c.Liars = LyingFollower, 1
+		c.Restarts = int(seed / 5 % 4)
 	case 4:
 		c.Liar, c.Liars = LyingHome, 1
 		if seed%10 == 9 { // of a job beside the one that is looked at
@@ -101,6 +102,7 @@ func (w *world) turnFollower() {
 			n := followers[w.rng.IntN(2)]
 			n.honest = false
 			w.turn(n)
+			w.planRestarts(lead, n, followers)
 			return
 		}
 	}

@@ -75,7 +75,9 @@ type Config struct {
 	Liar  Role // and what they are in the job
 	// Second has the liar submit a job of its own, and lie about that as its home.
 	Second bool
-	Usurp  bool // they lie about that too, and send anything at all; else about their work only
+	// Restarts is how often the other follower restarts beside one that lies, and hears that one first.
+	Restarts int
+	Usurp    bool // they lie about that too, and send anything at all; else about their work only
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
 	Watch      time.Duration // look at all disks so often, also in a run without faults; 0 for not

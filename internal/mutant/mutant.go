@@ -40,6 +40,7 @@ const (
 	NeverFold        Bug = "never-fold"
 	NoMandate        Bug = "no-mandate"
 	NoSeal           Bug = "no-seal"
+	ForgetLead       Bug = "forget-lead"
 )
 
 // bugs are all of them, with the rule or step that each breaks.
@@ -78,6 +79,7 @@ var bugs = []struct {
 	{NeverFree, "what a fold has replaced is not freed"},
 	{NoMandate, "whoever says that it leads a job is believed"},
 	{NoSeal, "the end of a job is believed though nobody has signed it"},
+	{ForgetLead, "a replica that restarts obeys whoever speaks as the leader first"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 
