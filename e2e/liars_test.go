@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -193,9 +194,17 @@ func (b *beside) wantForgotten(t *testing.T) {
 	}
 }
 
-// lyingSeeds are those that the tests play; each is another liar.
+// lyingSeeds plays $DTPNODE_LIARS seeds from $DTPNODE_FIRST on; each is another liar.
 func lyingSeeds(t *testing.T, f func(t *testing.T, seed uint64)) {
-	for seed := range uint64(4) {
+	n, first := uint64(4), uint64(0)
+	for name, to := range map[string]*uint64{"DTPNODE_LIARS": &n, "DTPNODE_FIRST": &first} {
+		if s := os.Getenv(name); s != "" {
+			var err error
+			*to, err = strconv.ParseUint(s, 10, 64)
+			check(t, err)
+		}
+	}
+	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			f(t, seed)
