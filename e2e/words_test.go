@@ -158,6 +158,14 @@ func TestWaitingIsTold(t *testing.T) {
 	if r := home.dtpnode(t, t.TempDir(), "ps"); !strings.Contains(r.stdout, "waits: of the 3 nodes") {
 		t.Errorf("ps gives no reason: %s", r.stdout)
 	}
+	for _, args := range [][]string{{"status", id[:12]}, {"status", id[:12], "--output", "json"}} {
+		r := home.dtpnode(t, t.TempDir(), args...)
+		for _, s := range []string{"waiting", "of the 3 nodes that keep its ledger", "start dtpnode up there"} {
+			if r.code != 0 || !strings.Contains(r.stdout, s) {
+				t.Errorf("%v does not say %q: %+v", args, s, r)
+			}
+		}
+	}
 	_, after, _ := strings.Cut(followers[0].text(), "waiting ")
 	if strings.Contains(after, "ETA") || strings.Contains(after, "events/s") {
 		t.Errorf("a rate or a time left while it waits: %s", after)

@@ -120,9 +120,21 @@ func (d *Daemon) statusFrom(ctx context.Context, j *job, remote tasks.PeerID, na
 func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, error) {
 	_, _, st, err := d.granted(ctx, name, forAll)
 	if err != nil {
-		return api.JobStatus{}, err
+		var waits bool
+		if st, waits = d.waitsUnled(name); !waits {
+			return api.JobStatus{}, err
+		}
 	}
 	return d.cutFor(d.net.ID(), st), nil
+}
+
+// waitsUnled describes a job that nobody who can be asked leads, if this node knows why it waits.
+func (d *Daemon) waitsUnled(name string) (st api.JobStatus, ok bool) {
+	known := d.waiters(name)
+	if len(known) != 1 || d.mayNoMore(d.submitterOf(known[0])) {
+		return st, false
+	}
+	return d.waitingStatus(known[0])
 }
 
 // order stops or finishes a job, wherever it is led.

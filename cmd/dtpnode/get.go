@@ -108,6 +108,9 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 		}
 		return runGet(ctx, g, st.ID, out) // it may be seen since
 	}
+	if st.State == api.Waiting {
+		return &api.Error{Message: fmt.Sprintf("could not get the output of job %s, which waits: %s", progress.Short(st.ID), st.Phase), Hint: st.Hint}
+	}
 	if !st.State.Halted() {
 		return &api.Error{
 			Message: fmt.Sprintf("could not get the output of job %s: it is %s", progress.Short(st.ID), st.State),
