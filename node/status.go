@@ -95,7 +95,11 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 		st.Done = st.Committed
 	}
 	j.sumNodes(&st, names)
-	if st.State.Final() && st.Working > 0 {
+	var counted int64
+	for _, n := range st.Nodes {
+		counted += n.Units
+	}
+	if st.State.Final() && st.Working > 0 && 10*counted >= 9*st.Done { // else part of it was done before a node was started again
 		st.Rate = float64(st.Done) / st.Working
 	}
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })

@@ -24,6 +24,9 @@ type job struct {
 	done     tasks.Cover       // committed, as far as this node was told
 	rate     float64           // units/s a slot, 0 while unknown
 	rough    bool              // rate is of packets that opened a file
+	settled  float64           // how much of rate has been measured here, and is not what it began with: 0 to 1
+	ranFor   time.Duration     // that all finished packets took
+	finished int64             // units in them
 	largest  int64             // longest packet finished so far; the next may be eight times longer
 	paused   time.Duration
 	handAt   time.Duration // nothing is handed back before
@@ -354,12 +357,18 @@ func (s *Scheduler) Draining(id tasks.JobID) bool {
 	return true
 }
 
-// Rate is units/s a slot of a job, 0 if unknown.
+// Rate is units/s a slot of a job, as measured here; 0 if nothing has been. Until packets have worn off the rate with which
+// the job began, which may be that of another job with the same code, it is that of all units so far.
 func (s *Scheduler) Rate(id tasks.JobID) float64 {
-	if j := s.job(id); j != nil {
-		return j.rate
+	const enough = 1 - 1e-6
+	j := s.job(id)
+	switch {
+	case j == nil || j.ranFor <= 0:
+		return 0
+	case j.settled < enough:
+		return float64(j.finished) / j.ranFor.Seconds()
 	}
-	return 0
+	return j.rate
 }
 
 // Busy is the number of running generations.

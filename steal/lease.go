@@ -241,6 +241,7 @@ func (j *job) measure(n int64, d time.Duration, opened bool) {
 		return
 	}
 	j.largest = max(j.largest, n)
+	j.finished, j.ranFor = j.finished+n, j.ranFor+d
 	r := float64(n) / d.Seconds()
 	switch {
 	case j.rate == 0 || (j.rough && !opened):
@@ -248,6 +249,7 @@ func (j *job) measure(n int64, d time.Duration, opened bool) {
 	case !opened:
 		w := min(0.5, d.Seconds()/0.2)
 		j.rate += w * (r - j.rate)
+		j.settled += w * (1 - j.settled)
 	}
 }
 

@@ -78,6 +78,27 @@ func TestShareByRates(t *testing.T) {
 	}
 }
 
+// TestRateIsMeasured tells of no rate but one that was measured here, whatever a job with the same code did before.
+func TestRateIsMeasured(t *testing.T) {
+	for _, guess := range []float64{0, 10, 500, 400_000} {
+		for _, real := range []float64{500, 20_000} {
+			s := one(t, 1, guess, 1_000_000)
+			if got := s.Rate(jobID); got != 0 {
+				t.Errorf("%g units/s before anything has run", got)
+			}
+			j := s.job(jobID)
+			for i := range 100 {
+				n := max(j.units(100*time.Millisecond), 1)
+				n = min(n, int64(real)) // a packet that takes too long is cut
+				j.measure(n, time.Duration(float64(n)/real*float64(time.Second)), false)
+				if got := s.Rate(jobID); math.Abs(got/real-1) > 0.2 {
+					t.Errorf("guess %g: %g units/s after %d packets, want about %g", guess, got, i+1, real)
+				}
+			}
+		}
+	}
+}
+
 // TestWholeFilesFirst cuts at a file's end where one is near.
 func TestWholeFilesFirst(t *testing.T) {
 	s := one(t, 1, 1000, 60_000, 40_000)

@@ -40,8 +40,9 @@ func (m *meter) add(st api.JobStatus) {
 	if m.units == 0 {
 		weight = 1
 	}
-	m.bytes += weight * (float64(st.Bytes-m.last.Bytes)/dt - m.bytes)
-	m.units += weight * (float64(st.Done-m.last.Done)/dt - m.units)
+	// Less than before is told where work was lost or given up, or by a home that has just begun to count.
+	m.bytes += weight * (float64(max(st.Bytes-m.last.Bytes, 0))/dt - m.bytes)
+	m.units += weight * (float64(max(st.Done-m.last.Done, 0))/dt - m.units)
 	m.last = st
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -68,21 +69,25 @@ func (m *meter) details() string {
 	case rate <= 0:
 		rate = m.units
 	}
-	s := fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(bytes))
-	if still := m.still(); still > 0 {
-		s = "nothing done for " + Seconds(still)
+	var parts []string
+	switch still := m.still(); {
+	case st.State == api.Merging, st.State.Halted() && !counted(st): // no events are processed, or not only here
+	case still > 0:
+		parts = append(parts, "nothing done for "+Seconds(still))
+	default:
+		parts = append(parts, fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(bytes)))
 	}
 	if left := m.left(); left >= 0 {
-		s += "  ETA " + Seconds(left)
+		parts = append(parts, "ETA "+Seconds(left))
 	}
-	s += fmt.Sprintf("  packets %s  steals %s  merges %s", Count(st.Packets), Count(st.Steals), Count(st.Merges))
+	parts = append(parts, "packets "+Count(st.Packets), "steals "+Count(st.Steals), "merges "+Count(st.Merges))
 	if len(st.Failing) > 0 {
-		s += fmt.Sprintf("  failing ranges %d", len(st.Failing))
+		parts = append(parts, fmt.Sprintf("failing ranges %d", len(st.Failing)))
 	}
 	if st.Phase != "" {
-		s += "  " + line(st.Phase)
+		parts = append(parts, line(st.Phase))
 	}
-	return s
+	return strings.Join(parts, "  ")
 }
 
 // JSON prints one api.Event a line, at most two statuses a second and always the first of a state.

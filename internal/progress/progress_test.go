@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -297,5 +298,28 @@ func TestUnknownLength(t *testing.T) {
 	}
 	if got := Share(st); got != "?" {
 		t.Errorf("share %q", got)
+	}
+}
+
+// TestNoRateThatIsNone: what is given up, or was done before the job's home was started again, makes no rate.
+func TestNoRateThatIsNone(t *testing.T) {
+	var b bytes.Buffer
+	p := NewPlain(&b)
+	st := api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Running, Units: 1000, Seconds: 1, Done: 900, Bytes: 9000}
+	p.Status(st)
+	for _, state := range []api.JobState{api.Running, api.Merging, api.Merging} { // 400 were given up
+		st.Seconds, st.State, st.Done, st.Bytes = st.Seconds+6, state, 500, 5000
+		p.Status(st)
+	}
+	st.Seconds, st.State, st.Nodes = st.Seconds+6, api.Partial, []api.NodeWork{{Name: "a", Units: 100}}
+	p.Status(st)
+	Summary(&b, st)
+	if text := b.String(); regexp.MustCompile(`-\d`).MatchString(text) {
+		t.Errorf("a rate below zero: %s", text)
+	}
+	for _, l := range strings.Split(b.String(), "\n") {
+		if (strings.HasPrefix(l, "merging") || strings.HasPrefix(l, "partial")) && strings.Contains(l, "events/s") {
+			t.Errorf("a rate that is none: %s", l)
+		}
 	}
 }

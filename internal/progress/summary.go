@@ -13,9 +13,11 @@ import (
 
 // Summary prints how a job ended: each node's share, what is missing and why, what to do next.
 func Summary(w io.Writer, st api.JobStatus) {
-	rate := average(float64(st.Done), st)
-	fmt.Fprintf(w, "%s: %s in %s (%sevents/s, %s read), job %s%s\n", st.State,
-		Extent(st), Seconds(st.Seconds), Rate(rate), Bytes(float64(st.Bytes)), Short(st.ID), skippedOf(st))
+	pace := ""
+	if counted(st) {
+		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(st.Done), st)), Bytes(float64(st.Bytes)))
+	}
+	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s\n", st.State, Extent(st), Seconds(st.Seconds), pace, Short(st.ID), skippedOf(st))
 	Nodes(w, st)
 	missing(w, st)
 	skipped(w, st)
@@ -28,6 +30,16 @@ func Summary(w io.Writer, st api.JobStatus) {
 	case st.State == api.Done || st.State == api.Partial:
 		fmt.Fprintf(w, "Output is kept by the daemon: dtpnode get %s -o out.root\n", Short(st.ID))
 	}
+}
+
+// counted reports whether what the nodes count is about all of the job. What a node had done before it was started again
+// is not among it; the last words of one that was killed may be missing.
+func counted(st api.JobStatus) bool {
+	var units int64
+	for _, n := range st.Nodes {
+		units += n.Units
+	}
+	return len(st.Nodes) == 0 || 10*units >= 9*st.Done
 }
 
 // average is n by the time that work took, as far as the daemon tells it, else by the job's whole time.
@@ -55,6 +67,9 @@ func Nodes(w io.Writer, st api.JobStatus) {
 			Count(n.Packets), Count(n.Steals), Count(n.Merges), Count(n.Failures))
 	}
 	tw.Flush()
+	if !counted(st) {
+		fmt.Fprintln(w, "The other events were processed before a node was started again, whose counts began anew then.")
+	}
 	for _, n := range st.Nodes {
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
