@@ -86,20 +86,38 @@ func TestMandate(t *testing.T) {
 	}
 }
 
-// TestAuthority: who owns a group may name its voters alone, when most of the earlier ones are gone.
-func TestAuthority(t *testing.T) {
-	m := elect(quorum.Chain{Founders: members("s"), Links: []quorum.Link{link(9, 4, members("c"), "owner")}}, 5, "c", "c")
+// TestAuthorityCountsForRecoveries: who owns a group may have it go on from one member, when most are gone; its word alone
+// counts for no other change of the voters, in no term that elections come to.
+func TestAuthorityCountsForRecoveries(t *testing.T) {
+	c := members("c")[0]
 	tr := trust("s")
+	owner := func(p tasks.PeerID) bool { return p == "owner" }
+	goesOn := func(l quorum.Link) quorum.Mandate {
+		return elect(quorum.Chain{Founders: members("s"), Links: []quorum.Link{l}}, l.Conf.Term+1, "c", "c")
+	}
+	m := goesOn(recovery(t, c, "owner", 4))
 	if err := quorum.CheckMandate(tr, m); !errors.Is(err, quorum.ErrUnproven) {
 		t.Error("anybody may name the voters:", err)
 	}
-	tr.Authority = func(p tasks.PeerID) bool { return p == "owner" }
+	tr.Authority = owner
 	if err := quorum.CheckMandate(tr, m); err != nil {
 		t.Error(err)
 	}
 	m.Chain.Links[0].Sigs[0].Sig[0]++
 	if err := quorum.CheckMandate(tr, m); !errors.Is(err, quorum.ErrUnproven) {
 		t.Error("a bad signature of the owner holds:", err)
+	}
+	for what, l := range map[string]quorum.Link{
+		"in the ordinary course": link(9, 4, members("c"), "owner"),
+		"from three members":     link(9, 4, members("a", "b", "c"), "owner"),
+	} {
+		if err := quorum.CheckMandate(tr, goesOn(l)); !errors.Is(err, quorum.ErrUnproven) {
+			t.Errorf("the owner names the voters %s: %v", what, err)
+		}
+		s := quorum.Seal{Chain: quorum.Chain{Founders: members("s"), Links: []quorum.Link{l}}, Sigs: sign(quorum.SealText(group, []byte("end")), "a", "b", "c")}
+		if err := quorum.CheckSeal(tr, []byte("end"), s); !errors.Is(err, quorum.ErrUnproven) {
+			t.Errorf("and seals an end, %s: %v", what, err)
+		}
 	}
 }
 
