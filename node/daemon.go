@@ -77,7 +77,7 @@ type Daemon struct {
 
 	recoveries map[tasks.JobID]chan string // under way here; told why nothing came of it
 
-	handouts map[string]*handout // of committed partials, by the request's key
+	handouts map[tasks.PeerID]*handout // of committed partials, by who asked
 
 	lying lying // in tests: see liars_on.go
 }
@@ -93,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, handouts: map[string]*handout{}, recoveries: map[tasks.JobID]chan string{},
+		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]chan string{},
 	}
 	all, each := planShares()
 	d.planPlaces, d.planTurns = make(chan struct{}, all), newTurns(each)

@@ -92,7 +92,7 @@ func (d *Daemon) deliverLate(j *job) {
 	}
 	d.saveStatus(j)
 	d.log.Info("wrote a job's output", "job", j.name[:12], "file", out)
-	d.fetched(j.name)
+	d.fetched(j.name, d.submitterOf(j))
 }
 
 // replaced names a job that was submitted later than j and has written to the same file: its output stays there.

@@ -18,7 +18,7 @@ import (
 // handleResult sends a finished job's output, from wherever it is. Its length goes ahead, so that a reader sees
 // when some of it is missing.
 func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
-	name, f, err := d.findResult(r.Context(), r.PathValue("id"))
+	st, f, err := d.findResult(r.Context(), r.PathValue("id"))
 	if err != nil {
 		writeError(w, err)
 		return
@@ -32,20 +32,20 @@ func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
 	if _, err := io.Copy(w, f); err != nil {
-		d.log.Warn("could not send a job's result", "job", name[:12], "reason", err)
+		d.log.Warn("could not send a job's result", "job", st.ID[:12], "reason", err)
 		return
 	}
-	d.fetched(name)
+	d.fetched(st.ID, st.Submitter)
 }
 
-// findResult opens a job's output for its user, and returns the job's whole name.
-func (d *Daemon) findResult(ctx context.Context, name string) (string, *os.File, error) {
+// findResult opens a job's output for its user, and returns the job as it is told of.
+func (d *Daemon) findResult(ctx context.Context, name string) (api.JobStatus, *os.File, error) {
 	j, at, st, err := d.granted(ctx, name, forLook)
 	if err != nil {
-		return "", nil, err
+		return st, nil, err
 	}
 	f, err := d.openResult(ctx, j, at, st.ID)
-	return st.ID, f, err
+	return st, f, err
 }
 
 // openResult opens a job's output: what is kept here, or else a copy of what is with any member that has it whole,

@@ -73,7 +73,7 @@ type request struct {
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
-//	fetched           -> empty: the job's user has the result
+//	fetched           -> empty: the job's submitter, or an admin, has the result
 var requests = map[string]request{
 	"signature": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.serveBrief(tasks.JobID(arg))
@@ -113,8 +113,8 @@ var requests = map[string]request{
 	"recover": {access: forRule, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return nil, d.recoverOrdered(arg)
 	}},
-	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.sharePartials(arg)
+	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.sharePartials(from, arg)
 	}},
 	"logs": {access: forLook, owner: (*Daemon).knownOwner, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.logsFor(from, arg), nil
@@ -122,7 +122,7 @@ var requests = map[string]request{
 	"result": {access: forLook, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return d.shareResult(j)
 	}},
-	"fetched": {access: forLook, owner: (*Daemon).keptOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"fetched": {access: forRule, owner: (*Daemon).keptOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		d.heardFetched(arg)
 		return nil, nil
 	}},

@@ -84,7 +84,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"partials":  {look, nil},
 		"logs":      {look, look},
 		"result":    {look, nil},
-		"fetched":   {look, nil},
+		"fetched":   {rule, nil},
 	}
 	for kind := range requests {
 		if _, ok := table[kind]; !ok {

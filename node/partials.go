@@ -225,8 +225,14 @@ func sendFile(t *tar.Writer, p api.Part, path string) error {
 // handoutKept is how long a bundle made for another member waits to be fetched.
 const handoutKept = 10 * time.Minute
 
+// maxHandouts bounds the bundles that are made or kept for other members; each has one at a time.
+const maxHandouts = 8
+
 // handout is a bundle for another member, which asks for it until it is made.
 type handout struct {
+	key  string
+	ctx  context.Context // ends when the bundle is to go
+	drop context.CancelFunc
 	done chan struct{} // closed when b or err are set
 	b    *bundle
 	err  error
@@ -245,19 +251,15 @@ func (d *Daemon) handoutOwner(key string) (*job, tasks.PeerID, error) {
 	return d.keptOwner(key[:min(nameLen, len(key))])
 }
 
-// sharePartials makes a bundle fetchable for another member.
-func (d *Daemon) sharePartials(key string) ([]byte, error) {
+// sharePartials makes a bundle fetchable for another member. A further request of that member takes its place.
+func (d *Daemon) sharePartials(from tasks.PeerID, key string) ([]byte, error) {
 	if len(key) != nameLen+markLen {
 		return nil, errors.New("no name of a job and mark of a request")
 	}
-	d.mu.Lock()
-	h := d.handouts[key]
-	if h == nil {
-		h = &handout{done: make(chan struct{})}
-		d.handouts[key] = h
-		d.spawn(func() { d.makeHandout(key, key[:nameLen], h) })
+	h, err := d.handoutFor(from, key)
+	if err != nil {
+		return nil, err
 	}
-	d.mu.Unlock()
 	select {
 	case <-h.done:
 	default:
@@ -269,15 +271,36 @@ func (d *Daemon) sharePartials(key string) ([]byte, error) {
 	return json.Marshal(handedOut{Manifest: &h.b.Manifest})
 }
 
-func (d *Daemon) makeHandout(key, name string, h *handout) {
-	j := d.copyNamed(name)
+// handoutFor is the bundle that a member has asked for, which is begun if it is new.
+func (d *Daemon) handoutFor(from tasks.PeerID, key string) (*handout, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.handouts[from]
+	switch {
+	case old != nil && old.key == key:
+		return old, nil
+	case old != nil:
+		old.drop()
+	case len(d.handouts) >= maxHandouts:
+		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "this node hands partials out to others already", Hint: "try again in a few minutes, or on another member"}
+	}
+	h := &handout{key: key, done: make(chan struct{})}
+	h.ctx, h.drop = context.WithCancel(d.ctx)
+	d.handouts[from] = h
+	d.spawn(func() { d.makeHandout(from, h) })
+	return h, nil
+}
+
+func (d *Daemon) makeHandout(from tasks.PeerID, h *handout) {
+	defer h.drop()
+	j := d.copyNamed(h.key[:nameLen])
 	if j == nil {
 		h.err = &api.Error{Status: 404, Message: "no copy of the job's ledger here"}
 	} else if st := d.statusOf(j); st.State.Final() {
 		h.err = errOver
 	} else {
 		st.ID = j.name
-		h.b, h.err = d.bundle(d.ctx, j, st)
+		h.b, h.err = d.bundle(h.ctx, j, st)
 	}
 	if h.err == nil {
 		for _, p := range h.b.Parts {
@@ -287,10 +310,12 @@ func (d *Daemon) makeHandout(key, name string, h *handout) {
 	close(h.done)
 	select {
 	case <-time.After(handoutKept):
-	case <-d.ctx.Done():
+	case <-h.ctx.Done():
 	}
 	d.mu.Lock()
-	delete(d.handouts, key)
+	if d.handouts[from] == h {
+		delete(d.handouts, from)
+	}
 	d.mu.Unlock()
 	if h.b != nil {
 		d.blobs.removeUnder(h.b.dir)

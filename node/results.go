@@ -14,6 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // sweepEvery is how often results are looked at that may have expired.
@@ -34,8 +35,11 @@ func (d *Daemon) resultPath(name string) string {
 func (d *Daemon) jobsDir() string { return filepath.Join(d.cfg.StateDir, "jobs") }
 
 // fetched says here and to the other nodes that a job's user has its result. Who does not hear of it keeps the
-// result until it expires.
-func (d *Daemon) fetched(name string) {
+// result until it expires. A copy that a member took which may only look is no reason for any node to keep it for less.
+func (d *Daemon) fetched(name string, submitter tasks.PeerID) {
+	if !d.may(d.net.ID(), submitter, forRule) {
+		return
+	}
 	if sizeOf(d.resultPath(name)) >= 0 {
 		d.wasFetched(name)
 	}

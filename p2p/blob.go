@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // blobRequest asks for a blob by its SHA-256 in hexadecimal digits.
@@ -119,6 +121,11 @@ func (n *Node) serveBlob(s network.Stream) {
 	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil || readValue(s, frameSlack, &q) != nil {
 		return
 	}
+	if !n.mayFetch(s.Conn().RemotePeer()) {
+		_ = writeValue(s, &blobReply{Err: "blobs are for members that work, submit, read or administer"})
+		_ = s.CloseWrite()
+		return
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.StallTimeout/2)
 	defer cancel()
 	place := n.blobs.acquire(ctx, s.Conn().RemotePeer(), n.cfg.StallTimeout/10, func() { _ = s.Reset() })
@@ -142,6 +149,13 @@ func (n *Node) serveBlob(s network.Stream) {
 		}
 	}
 	_ = s.Close()
+}
+
+// mayFetch reports whether a member has any right that blobs are for: all of them are of jobs.
+func (n *Node) mayFetch(id peer.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc([]Right{Worker, Submitter, Read, Admin}, func(r Right) bool { return n.roster.has(id, r) })
 }
 
 // counted counts what was written.

@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -79,5 +80,23 @@ func TestQuota(t *testing.T) {
 	}
 	if len(q.held) != 0 || q.sum != 0 {
 		t.Errorf("left over: %v, %d", q.held, q.sum)
+	}
+}
+
+// Whoever has no right that jobs are for gets no blob, though it knows the hash: that of a description is told to all.
+func TestBlobsAreForWhoHasToDoWithJobs(t *testing.T) {
+	data := []byte("a job's description")
+	for right, ok := range map[Right]bool{Worker: true, Submitter: true, Read: true, Admin: true, Inviter: false} {
+		t.Run(string(right), func(t *testing.T) {
+			keeps := config(t, "a")
+			keeps.Blobs = memStore{hashOf(data): data}
+			a, b := open(t, keeps), open(t, config(t, "b"))
+			b.join(a.invite(right))
+			b.up(0, a.ID())
+			_, err := b.Fetch(t.Context(), a.ID(), hashOf(data), 1<<20, io.Discard)
+			if (err == nil) != ok {
+				t.Errorf("fetched: %v", err)
+			}
+		})
 	}
 }
