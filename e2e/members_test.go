@@ -272,3 +272,62 @@ func TestOtherVersion(t *testing.T) {
 	}
 	all[0].says(t, []string{"version"}, "protocol 3")
 }
+
+// TestPairsWithoutALink has two hosts join that listen on loopback, so that each reaches the first host alone. All three
+// say which pair has no link, with the addresses that were tried and what came of it, those of others as their word.
+func TestPairsWithoutALink(t *testing.T) {
+	t.Parallel()
+	h := makeHosts(t, 3)
+	c := &cluster{}
+	for i, name := range []string{"alice", "bob", "carol"} {
+		spec := nodeSpec{name: name, binary: fakeBinary(t), wrap: []string{"ip", "netns", "exec", h.names[i]}, args: []string{"--listen", "127.0.0.1:0"}}
+		if i == 0 {
+			spec.args = []string{"--listen", h.addrs[0] + ":0"}
+		}
+		n, err := launchNode(t.TempDir(), spec)
+		check(t, err)
+		t.Cleanup(func() { check(t, n.stop()) })
+		check(t, n.waitReady())
+		if i > 0 {
+			if r := n.join(t, c.nodes[0].invite(t)); r.code != 0 {
+				t.Fatalf("%+v", r)
+			}
+		}
+		c.nodes = append(c.nodes, n)
+	}
+	c.wantUp(t, c.nodes[0], 3)
+	addr := func(n *node) string {
+		st, err := n.status()
+		check(t, err)
+		return st.Addrs[0]
+	}
+	alice, bob, carol := c.nodes[0], c.nodes[1], c.nodes[2]
+	toBob := "could not connect to " + addr(bob) + ": connect: connection refused"
+	toCarol := "could not connect to " + addr(carol) + ": connect: connection refused"
+	for _, args := range [][]string{{"status"}, {"members"}} {
+		alice.says(t, args, "no link between bob and carol", "bob says: "+toCarol, "carol says: "+toBob)
+		bob.says(t, args, "no link between this node and carol", "\n  "+toCarol, "alice says that it has a link to carol") // whom it cannot ask itself
+	}
+	alice.says(t, []string{"doctor", "--root", suite.root}, "warn  links          no link between bob and carol", "dtpnode up --listen")
+	var members []struct {
+		api.Member
+		NoLinkTo []api.NoLinkEnd `json:"no_link_to"`
+	}
+	check(t, json.Unmarshal([]byte(bob.dtpnode(t, t.TempDir(), "members", "--output", "json").stdout), &members))
+	for _, m := range members {
+		if m.Name == "carol" && (m.State != api.MemberNoLink || len(m.NoLinkTo) != 1 || m.NoLinkTo[0].Name != "bob") {
+			t.Errorf("bob sees carol as %+v", m)
+		}
+	}
+	bob.dtpnode(t, t.TempDir(), "forget", "carol").wantRefused(t, "alice says that it is up")
+	var st struct{ Links api.Links }
+	check(t, json.Unmarshal([]byte(alice.dtpnode(t, t.TempDir(), "status", "--output", "json").stdout), &st))
+	if len(st.Links.Pairs) != 1 || st.Links.Pairs[0].A.Name != "bob" || st.Links.Pairs[0].B.Says != toBob {
+		t.Errorf("%+v", st.Links)
+	}
+	h.cut(t, 2)
+	alice.says(t, []string{"members"}, "carol", "lost")
+	if r := alice.dtpnode(t, t.TempDir(), "status"); strings.Contains(r.stdout, "no link") {
+		t.Errorf("a host that is down for all has no link to anybody: %+v", r)
+	}
+}

@@ -13,10 +13,11 @@ import (
 // memberRoutes are the control requests about who is a member.
 func (d *Daemon) memberRoutes(handle func(pattern string, f func(r *http.Request) (any, error))) {
 	handle("GET /v1/members", func(*http.Request) (any, error) { return d.members(), nil })
+	handle("GET /v1/links", func(r *http.Request) (any, error) { return d.links(r.Context()), nil })
 	handle("POST /v1/invites", d.handleInvite)
 	handle("POST /v1/join", d.handleJoin)
 	handle("POST /v1/revoke", func(r *http.Request) (any, error) { return d.putOut(r, d.net.Revoke) })
-	handle("POST /v1/forget", func(r *http.Request) (any, error) { return d.putOut(r, d.net.Forget) })
+	handle("POST /v1/forget", func(r *http.Request) (any, error) { return d.putOut(r, d.forgetMember) })
 	handle("POST /v1/rename", d.handleRename)
 	handle("POST /v1/handover", func(r *http.Request) (any, error) {
 		var req api.HandoverRequest
@@ -44,6 +45,17 @@ func (d *Daemon) memberRoutes(handle func(pattern string, f func(r *http.Request
 		d.askQuit()
 		return struct{}{}, nil
 	})
+}
+
+// forgetMember ends the membership of a member that is gone: that is up neither here nor, as they say, for others.
+func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
+	for _, p := range d.links(ctx).Pairs {
+		if len(p.Via) > 0 && (p.A.ID == id && p.B.Self || p.B.ID == id && p.A.Self) {
+			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not forget %s: %s says that it is up, though this node has no link to it", d.nameOf(id), p.Via[0]),
+				Hint: "dtpnode revoke puts out a member that is up; dtpnode status says why there is no link"}
+		}
+	}
+	return d.net.Forget(ctx, id)
 }
 
 // handleRename changes what this node is called. Names need not differ, but a user who gives one means it to.

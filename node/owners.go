@@ -63,6 +63,7 @@ type request struct {
 //	signature  job id -> brief, msgpack: who signed the job, and how large its description is
 //	plan       planAsk, JSON -> []planned, JSON: what this host reads of input files, for members that may submit
 //	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
+//	lacks      ids, JSON -> lacks, JSON: whom this node has no link to; asked after are those that who asks has none to
 //	status            -> api.JobStatus, JSON, as cutFor cuts it for who asks
 //	end               -> endProof, msgpack: how the job ended, and that it has
 //	stop              -> empty
@@ -83,6 +84,9 @@ var requests = map[string]request{
 	}},
 	"jobs": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
 		return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))
+	}},
+	"lacks": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.serveLacks(arg)
 	}},
 	"status": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		j, err := d.led(arg)

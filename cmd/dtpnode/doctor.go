@@ -20,7 +20,7 @@ func newDoctor(g *globals) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what this host has and lacks, and how to mend it",
 		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, ROOT, the child that dtpnode
-builds against it, the addresses to listen on, the control socket and the daemon. It removes what a run that was
+builds against it, the addresses to listen on, the control socket, the daemon, and the links between members. It removes what a run that was
 killed has left in the temporary folder, and names jobs that run could not finish and keeps.
 
 Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.`,
@@ -45,7 +45,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string) err
 	t := tools{prefix: root, cache: paths.Cache}
 	findings := doctor.Check(ctx, doctor.Config{
 		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(),
-		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status,
+		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links,
 		Sweep: local.SweepTemporary, Kept: func() map[string]string { return local.AllKept(paths) },
 	}, func(f doctor.Finding) {
 		if !g.json() {

@@ -100,6 +100,9 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			{ID: "12D3KooWsecond", Name: "second", Rights: []string{"worker"}, Up: true, RTT: 0.26, Slots: 16, ROOT: "6.36.02", Version: "v1", Note: "another ROOT", State: api.MemberUp, Protocol: 4},
 			{ID: "12D3KooWthird", Name: "third計算ノード計算ノード計算ノード計算ノード", Version: "v0", State: api.MemberLost, Seen: &submitted},
 		})
+	case parts[0] == "links":
+		_ = enc.Encode(api.Links{Pairs: []api.NoLink{{A: api.NoLinkEnd{ID: "12D3KooWsecond", Name: "second", Says: "could not connect to 127.0.0.1:1: connect: connection refused"},
+			B: api.NoLinkEnd{ID: "12D3KooWthird", Name: "third"}}}})
 	case parts[0] == "invites":
 		_ = enc.Encode(api.Invite{Token: "TOKEN", Warning: "only loopback addresses"})
 	case parts[0] == "revoke":

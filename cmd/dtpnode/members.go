@@ -23,7 +23,8 @@ func newMembers(g *globals) *cobra.Command {
 		Short: "List the cluster's members",
 		Long: `members lists the hosts of the cluster by name: what they may do, whether they are up, and what is wrong with
 them. A member that is not up has left, by its own word (` + "`dtpnode down`" + `), or is lost, without one, since the time
-that is shown; or it is unseen: this host has never met it. ` + "`dtpnode forget`" + ` is for those that do not come back. Versions
+that is shown; or it is unseen: this host has never met it. It has no link where others say that it is up and this host
+cannot reach it. Pairs of members without a link are listed below, with the addresses that they tried, as they tell it. ` + "`dtpnode forget`" + ` is for those that do not come back. Versions
 and protocol numbers are shown where they differ. Ids are shortened to what tells them apart, and long names cut;
 --output json has them whole.
 
@@ -47,15 +48,53 @@ func runMembers(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	if members == nil {
-		members = []api.Member{}
+	links, err := client.Links(ctx)
+	if err != nil {
+		return err
 	}
-	return g.show(members, func(w io.Writer) {
+	shown := withLinks(members, links)
+	return g.show(shown, func(w io.Writer) {
+		for i, m := range shown {
+			members[i] = m.Member
+		}
 		printMembers(w, members, time.Now())
+		printLinks(w, links)
 		if !slices.ContainsFunc(members, func(m api.Member) bool { return m.Self }) {
 			printExpelled(ctx, w, client)
 		}
 	})
+}
+
+// linkedMember is a Member and the members that are up to which it has no link.
+type linkedMember struct {
+	api.Member
+	NoLinkTo []api.NoLinkEnd `json:"no_link_to,omitempty"` // says is what this member tells of it
+}
+
+// withLinks says of each member to whom it has no link, and which are up though this node has none to them.
+func withLinks(members []api.Member, links *api.Links) []linkedMember {
+	out, at := make([]linkedMember, len(members)), map[string]int{}
+	for i, m := range members {
+		out[i].Member, at[m.ID] = m, i
+	}
+	if links == nil {
+		return out
+	}
+	note := func(from, to api.NoLinkEnd) {
+		i, known := at[from.ID]
+		if !known {
+			return
+		}
+		out[i].NoLinkTo = append(out[i].NoLinkTo, api.NoLinkEnd{ID: to.ID, Name: to.Name, Self: to.Self, Says: from.Says})
+		if to.Self && !out[i].Up {
+			out[i].State, out[i].Note = api.MemberNoLink, ""
+		}
+	}
+	for _, p := range links.Pairs {
+		note(p.A, p.B)
+		note(p.B, p.A)
+	}
+	return out
 }
 
 // printExpelled says why this host is not among the members.

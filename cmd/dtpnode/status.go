@@ -20,7 +20,7 @@ func newStatus(g *globals) *cobra.Command {
 		Use:   "status [JOB]",
 		Short: "Show the daemon, or one job",
 		Long: `status shows the local daemon: who and where it is, its ROOT, its slots, and how long steals and
-packets take. With a job's name, or the beginning of one, it shows how that job stands.
+packets take, and which members have no link to each other, as they say themselves. With a job's name, or the beginning of one, it shows how that job stands.
 
 Exit status: 0 shown, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode status\n  dtpnode status 3fa9 --output json",
@@ -50,7 +50,32 @@ func runStatus(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	return g.show(st, func(w io.Writer) { printNode(w, st) })
+	links, err := client.Links(ctx)
+	if err != nil {
+		return err
+	}
+	shown := struct {
+		api.NodeStatus
+		Links *api.Links `json:"links,omitempty"`
+	}{st, links}
+	return g.show(shown, func(w io.Writer) {
+		printNode(w, st)
+		printLinks(w, links)
+	})
+}
+
+// printLinks says which members have no link to each other, and why.
+func printLinks(w io.Writer, links *api.Links) {
+	groups, rest := progress.Links(links)
+	for _, g := range groups {
+		fmt.Fprintln(w, g.Text)
+		for _, r := range g.Reasons {
+			fmt.Fprintf(w, "  %s\n", r)
+		}
+	}
+	if rest != "" {
+		fmt.Fprintln(w, rest)
+	}
 }
 
 func runJobStatus(ctx context.Context, g *globals, id string) error {

@@ -42,6 +42,8 @@ type Config struct {
 	BuildChild func(ctx context.Context) error
 	// Status asks the daemon.
 	Status func(ctx context.Context) (api.NodeStatus, error)
+	// Links asks it which members have no link to each other; it may be nil.
+	Links func(ctx context.Context) (*api.Links, error)
 	// Sweep removes folders that runs without a daemon have left behind, and returns them. Kept lists the folders of
 	// jobs that such runs could not finish, by the jobs' names. Either may be nil.
 	Sweep func() []string
@@ -70,7 +72,11 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 		add(listen(addr))
 	}
 	add(c.socket())
-	add(c.daemon(ctx))
+	daemon, st := c.daemon(ctx)
+	add(daemon)
+	for _, f := range c.links(ctx, st) {
+		add(f)
+	}
 	for _, f := range c.left() {
 		add(f)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -51,8 +52,12 @@ func (c Config) socket() Finding {
 }
 
 // daemon asks the daemon for its version and problems.
-func (c Config) daemon(ctx context.Context) Finding {
+func (c Config) daemon(ctx context.Context) (Finding, api.NodeStatus) {
 	st, err := c.Status(ctx)
+	return c.judge(st, err), st
+}
+
+func (c Config) judge(st api.NodeStatus, err error) Finding {
 	switch {
 	case errors.Is(err, api.ErrNoDaemon):
 		return Finding{"daemon", Warn, "none is running", "`dtpnode up --detach`; for one job alone, `dtpnode run` starts one itself"}
@@ -64,6 +69,36 @@ func (c Config) daemon(ctx context.Context) Finding {
 		return Finding{"daemon", Warn, st.Problem, ""}
 	}
 	return Finding{Check: "daemon", Level: OK, Text: fmt.Sprintf("%s, pid %d, %d of %d members up", st.Name, st.PID, st.Up, st.Members)}
+}
+
+// links looks for members that are up and have no link to each other.
+func (c Config) links(ctx context.Context, st api.NodeStatus) (all []Finding) {
+	if c.Links == nil || st.Members < 2 || st.Expelled != nil {
+		return nil
+	}
+	l, err := c.Links(ctx)
+	if err != nil || l == nil {
+		return nil // what is wrong with the daemon is said already
+	}
+	groups, rest := progress.Links(l)
+	for _, g := range groups {
+		all = append(all, Finding{"links", Warn, strings.Join(append([]string{g.Text}, g.Reasons...), "; "), mendLink(g)})
+	}
+	if len(groups) == 0 {
+		all = append(all, Finding{Check: "links", Level: OK, Text: "all members that are up have links to each other"})
+	}
+	if rest != "" {
+		all = append(all, Finding{Check: "links", Level: Warn, Text: strings.ReplaceAll(rest, "\n", "; ")})
+	}
+	return all
+}
+
+// mendLink says what may bring a link about.
+func mendLink(g progress.LinkGroup) string {
+	if text := strings.Join(g.Reasons, " "); strings.Contains(text, "127.0.0.1:") || strings.Contains(text, "[::1]:") {
+		return "a node that listens on 127.0.0.1 is reached from its own host alone; there: `dtpnode down`, `dtpnode up --listen HOST:PORT --detach`"
+	}
+	return "one of the two must be able to connect to the other: look for a firewall between them, and for where they listen (up --listen)"
 }
 
 // left tells what runs without a daemon have left: nothing if there is nothing to say.

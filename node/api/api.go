@@ -4,6 +4,7 @@
 //
 //	GET  /v1/status                 NodeStatus
 //	GET  /v1/members                []Member
+//	GET  /v1/links                  Links: asked of all members that are up
 //	POST /v1/invites                InviteRequest -> Invite
 //	POST /v1/join                   JoinRequest -> NodeStatus
 //	POST /v1/revoke                 RevokeRequest -> Revoked
@@ -250,6 +251,30 @@ type Member struct {
 	Protocol int         `json:"protocol,omitempty"` // the newest number that it speaks, if it has told
 }
 
+// Links tells which members are not connected to each other though both are up. Each knows of its own links alone; what
+// another member says is its word.
+type Links struct {
+	Pairs  []NoLink    `json:"pairs"`
+	More   int         `json:"more,omitempty"`   // pairs that were left out
+	Silent []NoLinkEnd `json:"silent,omitempty"` // members that are up and did not say whom they reach, and why
+}
+
+// NoLink is a pair of members that are up and of which one at least has no link to the other.
+type NoLink struct {
+	A   NoLinkEnd `json:"a"`
+	B   NoLinkEnd `json:"b"`
+	Via []string  `json:"via,omitempty"` // where the asked node has no link to the other: who says that it has one
+}
+
+// NoLinkEnd is one of a NoLink.
+type NoLinkEnd struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Self   bool   `json:"self,omitempty"`   // it is the node that was asked
+	Says   string `json:"says,omitempty"`   // the addresses of the other that it tried, and what came of each
+	Denies bool   `json:"denies,omitempty"` // it says that there is a link
+}
+
 // MemberState says whether a member is up, as one node sees it.
 type MemberState string
 
@@ -257,10 +282,11 @@ type MemberState string
 const (
 	MemberSelf   MemberState = "self"
 	MemberUp     MemberState = "up"
-	MemberLeft   MemberState = "left"   // it went on its own word: dtpnode down
-	MemberLost   MemberState = "lost"   // it went without a word
-	MemberUnseen MemberState = "unseen" // it was never up for the node that tells this
-	MemberNone   MemberState = "none"   // the node that tells this is no member any more, and hears of nobody
+	MemberLeft   MemberState = "left"    // it went on its own word: dtpnode down
+	MemberLost   MemberState = "lost"    // it went without a word
+	MemberNoLink MemberState = "no link" // others say that it is up, and the node that tells this has no link to it
+	MemberUnseen MemberState = "unseen"  // it was never up for the node that tells this
+	MemberNone   MemberState = "none"    // the node that tells this is no member any more, and hears of nobody
 )
 
 // Expulsion is how a node's membership ended.

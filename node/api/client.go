@@ -70,6 +70,16 @@ func (c *Client) Members(ctx context.Context) ([]Member, error) {
 	return call[[]Member](ctx, c, http.MethodGet, "/v1/members", nil)
 }
 
+// Links tells which members have no link to each other; all that are up are asked. A daemon of before has no answer.
+func (c *Client) Links(ctx context.Context) (*Links, error) {
+	l, err := call[Links](ctx, c, http.MethodGet, "/v1/links", nil)
+	var e *Error
+	if errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return nil, nil
+	}
+	return &l, err
+}
+
 // Invite makes a one-use token.
 func (c *Client) Invite(ctx context.Context, req InviteRequest) (Invite, error) {
 	return call[Invite](ctx, c, http.MethodPost, "/v1/invites", req)
