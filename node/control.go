@@ -21,6 +21,9 @@ const maxRequestBody = 64 << 20
 // eventEvery is how often a follower of a job is told where it stands.
 const eventEvery = 200 * time.Millisecond
 
+// atOnce is how long other members may take to tell of jobs where a shell waits for it.
+const atOnce = 300 * time.Millisecond
+
 // control is the HTTP server on the daemon's Unix socket.
 type control struct {
 	server *http.Server
@@ -80,7 +83,15 @@ func (d *Daemon) routes() http.Handler {
 	handle("GET /v1/status", func(*http.Request) (any, error) { return d.nodeStatus(), nil })
 	d.memberRoutes(handle)
 	handle("POST /v1/jobs", d.handleSubmit)
-	handle("GET /v1/jobs", func(r *http.Request) (any, error) { return d.allJobs(r.Context()), nil })
+	handle("GET /v1/jobs", func(r *http.Request) (any, error) {
+		ctx := r.Context()
+		if r.URL.Query().Has("at-once") {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, atOnce)
+			defer cancel()
+		}
+		return d.allJobs(ctx), nil
+	})
 	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
 	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.cancelFor(r.Context(), r.PathValue("id")) })
@@ -151,7 +162,7 @@ func (d *Daemon) handleInvite(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv := api.Invite{Token: token, Expires: expires, Rights: req.Rights}
+	inv := api.Invite{Token: token, Expires: expires, Rights: req.Rights, Note: api.LostHost(len(d.net.Members()) + 1)}
 	if onlyLoopback(d.net.Addrs()) {
 		inv.Warning = "this node listens on loopback only, so the token works on this host alone: start it with --listen HOST:PORT to be reachable"
 	}

@@ -288,6 +288,9 @@ func Run(ctx, hurry context.Context, cfg Config) error {
 		return errors.Join(err, d.Close())
 	}
 	d.log.Info("up", "id", d.net.ID(), "addrs", d.net.Addrs(), "slots", d.cfg.Slots, "state", d.cfg.StateDir)
+	if n := len(d.net.Members()); n == 2 {
+		d.log.Info(api.LostHost(n))
+	}
 	if cfg.Opened != nil {
 		cfg.Opened()
 	}

@@ -74,6 +74,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"signature": {all, nil},
 		"plan":      {[]string{"owner", "submitter"}, nil},
 		"jobs":      {all, look},
+		"lacks":     {all, nil},
 		"status":    {all, look},
 		"end":       {all, look},
 		"stop":      {rule, nil},

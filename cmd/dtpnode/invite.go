@@ -32,6 +32,9 @@ The rights are independent of each other: a worker runs the jobs of others, a su
 an inviter admits and revokes members, read shows the status, log and result of everybody's jobs, and
 admin does so too and stops or cancels them. The founder of a cluster has them all.
 
+Two hosts have no majority: a job goes on without the other host, and waits while the one that leads it, mostly the one it
+was submitted on, is away. Of three or more, any one may be lost.
+
 Exit status: 0 printed, 1 error, 2 wrong usage.`,
 		Example: `  dtpnode invite                                  # then, on the other host: dtpnode join TOKEN
   dtpnode invite --rights worker --ttl 10m
@@ -53,7 +56,6 @@ Exit status: 0 printed, 1 error, 2 wrong usage.`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&opts.rights, "rights", []string{"worker", "submitter"}, "what the host may do, of "+strings.Join(api.Rights(), ", "))
-	_ = cmd.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions(api.Rights(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false, "forget the host once it was gone without a word for minutes, as fits a worker in a batch system")
 	cmd.Flags().DurationVar(&opts.ttl, "ttl", time.Hour, "time until the token expires")
 	return cmd
@@ -70,6 +72,9 @@ func runInvite(ctx context.Context, g *globals, opts inviteOptions) error {
 	}
 	if inv.Warning != "" {
 		fmt.Fprintf(g.stderr, "dtpnode: warning: %s\n", progress.Clean(inv.Warning))
+	}
+	if inv.Note != "" && !g.json() {
+		fmt.Fprintf(g.stderr, "%s\n", progress.Clean(inv.Note))
 	}
 	return g.show(inv, func(w io.Writer) { fmt.Fprintln(w, inv.Token) })
 }

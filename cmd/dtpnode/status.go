@@ -121,6 +121,9 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", st.Version, st.Protocol, st.PID, progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
 	fmt.Fprintf(tw, "addresses\t%s\n", progress.Clean(strings.Join(st.Addrs, " ")))
 	fmt.Fprintf(tw, "cluster\t%d members, %d up\n", st.Members, st.Up)
+	if st.Members == 2 {
+		fmt.Fprintf(tw, "one host lost\t%s\n", api.LostHost(st.Members))
+	}
 	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)
 	fmt.Fprintf(tw, "ROOT\t%s\n", root)
 	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)

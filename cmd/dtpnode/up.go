@@ -136,6 +136,8 @@ remembered stand /etc/dtpnode.toml, the user's dtpnode/config.toml, and the envi
 win over all: see ` + "`dtpnode config`" + `.
 What it does stands on standard error: as words on a terminal, with priorities in the journal of systemd, as key=value in a
 file such as the dtpnode.log of a daemon in the background; --log-format chooses.
+One host lost: of two hosts, a job waits while the one that leads it (mostly the one it was submitted on) is away, and goes
+on without the other; of three or more, any one may be lost.
 SIGINT or SIGTERM makes it hand back its work and leave; a second one ends it at once.
 
 Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,

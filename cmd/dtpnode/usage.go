@@ -97,6 +97,8 @@ func newHelp() *cobra.Command {
 		Short:   "Show the help of a command",
 		Long:    "help shows the help of a command, or of all.\n\nExit status: 0 shown, 2 wrong usage.",
 		Example: "  dtpnode help run",
+
+		ValidArgsFunction: completeCommands,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at := cmd.Root()
 			if len(args) > 0 {

@@ -11,7 +11,8 @@
 //	POST /v1/forget                 RevokeRequest -> Revoked: of a member that is gone
 //	POST /v1/rename                 RenameRequest: what the node is called while it runs
 //	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
-//	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts)
+//	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts;
+//	                                with ?at-once=1, of those that answer without delay)
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
 //	GET  /v1/jobs/{id}/events       newline-delimited Event until the job ends
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result
@@ -310,6 +311,18 @@ func (e Expulsion) String() string {
 	return fmt.Sprintf("this node is no member of its cluster any more: it was %s, and heard so at %s", how, e.Since.Local().Format(time.DateTime))
 }
 
+// LostHost says what the loss of one host means in a cluster of so many, where that is worth knowing: up to three.
+func LostHost(members int) string {
+	switch members {
+	case 2:
+		return "two hosts have no majority: a job is kept on the host that leads it, mostly the one it was submitted on. If the other is lost it goes on; " +
+			"if this one is, it waits until it is back, and is lost with its disk. With a third host any one may be lost"
+	case 3:
+		return "with three hosts or more any one may be lost, and jobs go on"
+	}
+	return ""
+}
+
 // ExpelledHint is what the user of a node that was expelled can do.
 const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a member) and `dtpnode join TOKEN` here; to begin a cluster of its own, `dtpnode down --leave`"
 
@@ -378,6 +391,7 @@ type Invite struct {
 	Expires time.Time `json:"expires"`
 	Rights  []string  `json:"rights"`
 	Warning string    `json:"warning,omitempty"` // e.g. only loopback addresses inside
+	Note    string    `json:"note,omitempty"`    // what the loss of one host means once the token is used, in a small cluster
 }
 
 // JoinRequest carries the token.

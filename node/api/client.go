@@ -139,6 +139,11 @@ func (c *Client) Jobs(ctx context.Context) ([]JobStatus, error) {
 	return call[[]JobStatus](ctx, c, http.MethodGet, "/v1/jobs", nil)
 }
 
+// JobsAtOnce lists the jobs that the daemon knows and those that other members tell of without delay.
+func (c *Client) JobsAtOnce(ctx context.Context) ([]JobStatus, error) {
+	return call[[]JobStatus](ctx, c, http.MethodGet, "/v1/jobs?at-once=1", nil)
+}
+
 // Job describes one job. The id may be a unique prefix.
 func (c *Client) Job(ctx context.Context, id string) (JobStatus, error) {
 	return call[JobStatus](ctx, c, http.MethodGet, jobPath(id, ""), nil)
