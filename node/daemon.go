@@ -202,10 +202,19 @@ func (d *Daemon) findROOT(ctx context.Context) {
 	root, err := d.cfg.Backend.Find(ctx)
 	if err != nil {
 		d.log.Warn("this node cannot run jobs", "reason", err)
-		d.execErr = err
+		d.execErr = noROOT(err)
 		return
 	}
 	d.root = root
+}
+
+// noROOT is the error of a host without ROOT with what to do about it.
+func noROOT(err error) error {
+	var none *rootexec.NoROOTError
+	if errors.As(err, &none) {
+		return &api.Error{Message: err.Error(), Hint: none.Hint, Err: err}
+	}
+	return err
 }
 
 // startExecutor builds the child, once a host and ROOT, and starts the base zygote.

@@ -357,6 +357,10 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	case <-d.rootReady:
 		if d.execErr != nil {
 			st.Problem = "this node cannot run jobs: " + d.execErr.Error()
+			var e *api.Error
+			if errors.As(d.execErr, &e) && e.Hint != "" {
+				st.Problem += ". " + e.Hint
+			}
 		}
 	default:
 		st.Problem = "starting ROOT"

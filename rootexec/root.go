@@ -61,7 +61,7 @@ func Find(ctx context.Context, opt FindOptions) (*Root, error) {
 	if opt.Prefix != "" {
 		places = []place{{"--root", func(context.Context) []string { return []string{opt.Prefix} }}}
 	}
-	notFound := &NoROOTError{Hint: "name one with --root, source its thisroot.sh, or let dtpnode install it"}
+	notFound := &NoROOTError{Hint: "`dtpnode up --install-root --detach` installs one and starts the daemon, `dtpnode run --install-root` does for a run; or name yours with --root, or source its thisroot.sh"}
 	for _, p := range places {
 		dirs := p.dirs(ctx)
 		if len(dirs) == 0 {

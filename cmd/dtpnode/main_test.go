@@ -327,6 +327,7 @@ func TestErrors(t *testing.T) {
 		`"None.C"`:                     {"run", "None.C+", "--tree", "T", "--files", "a.root", "-o", "x.root"},
 		`"none/x.root"`:                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "none/x.root"},
 		`"none.h"`:                     {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--include", "none.h"},
+		"there is no gopher://":        {"run", "DiMuon.C+", "--tree", "T", "--files", "gopher://h/a.root", "-o", "x.root"},
 		"would be overwritten":         {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "./a.root"},
 		"counted twice":                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--files", "*.root", "-o", "x.root"},
 	} {
@@ -339,6 +340,27 @@ func TestErrors(t *testing.T) {
 	var f failure
 	if err := json.Unmarshal([]byte(got.stderr), &f); err != nil || f.Exit != exitError || f.Hint == "" || f.Error == "" {
 		t.Errorf("JSON error: %+v, %v", got, err)
+	}
+}
+
+// TestNoROOT: on a host without ROOT the error names the command that installs it, which says why if it cannot.
+func TestNoROOT(t *testing.T) {
+	dir, bin := workdir(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "python3"), []byte("#!/bin/sh\necho no venv here\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":/nonexistent")
+	t.Setenv("ROOTSYS", "")
+	run := []string{"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root"}
+	got := dtpnode(t, dir, t.TempDir(), run...)
+	if got.code != exitError || !strings.Contains(got.stderr, "no ROOT found") || !strings.Contains(got.stderr, "`dtpnode run --install-root`") {
+		t.Errorf("got %+v", got)
+	}
+	for _, args := range [][]string{append(run, "--install-root"), {"up", "--detach", "--install-root"}} {
+		got = dtpnode(t, dir, t.TempDir(), args...)
+		if got.code != exitError || !strings.Contains(got.stderr, "could not install ROOT") || !strings.Contains(got.stderr, "no venv here") {
+			t.Errorf("%q: got %+v", args, got)
+		}
 	}
 }
 

@@ -40,6 +40,7 @@ type runOptions struct {
 	detach     bool
 	root       string
 	slots      int
+	install    bool
 	limits     limitFlags
 }
 
@@ -109,6 +110,7 @@ func newRun(g *globals) *cobra.Command {
 	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own")
+	f.BoolVar(&opts.install, "install-root", false, "install ROOT into the cache if none is found, where run starts a node of its own")
 	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default all cores)")
 	return cmd
 }
@@ -249,13 +251,18 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 		return nil, nil, err
 	}
 	if client, err := running(ctx, paths); err != nil || client != nil {
-		if client != nil && (opts.root != "" || opts.slots > 0) {
-			fmt.Fprintln(g.stderr, "dtpnode: --root and --slots are of no effect: a daemon is running already, with the settings of its start")
+		if client != nil && (opts.root != "" || opts.slots > 0 || opts.install) {
+			fmt.Fprintln(g.stderr, "dtpnode: --root, --install-root and --slots are of no effect: a daemon is running already, with the settings of its start")
 		}
 		return client, nil, err
 	}
 	if err := inputs.NotHere(files); err != nil {
 		return nil, nil, err
+	}
+	if opts.install {
+		if err := installROOT(ctx, g, opts.root, paths.Cache); err != nil {
+			return nil, nil, err
+		}
 	}
 	var args []string
 	if opts.root != "" {

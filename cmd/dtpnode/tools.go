@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/dtpnode/dtpnode/demo"
 	"github.com/dtpnode/dtpnode/internal/doctor"
@@ -42,6 +43,16 @@ func (t tools) Install(ctx context.Context, report func(string)) (demo.ROOT, err
 		return demo.ROOT{}, err
 	}
 	return demo.ROOT{Version: root.Version, Dir: root.Dir}, nil
+}
+
+// installROOT installs ROOT into the cache if none is found, before a daemon starts: that takes minutes, and is told.
+func installROOT(ctx context.Context, g *globals, prefix, cache string) error {
+	t := tools{prefix: prefix, cache: cache}
+	if _, err := t.root(ctx); !errors.Is(err, rootexec.ErrNoROOT) {
+		return nil // what else is wrong with it the daemon says
+	}
+	_, err := t.Install(ctx, func(step string) { fmt.Fprintln(g.stderr, step) })
+	return err
 }
 
 // BuildChild builds the child against the ROOT that was found.

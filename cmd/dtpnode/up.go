@@ -156,7 +156,7 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
 			if opts.detach {
-				return runUpDetached(ctx, g, opts.given(cmd.Flags()))
+				return runUpDetached(ctx, g, opts, opts.given(cmd.Flags()))
 			}
 			return runUp(ctx, g, opts, func() error { return opts.remember(g, cmd.Flags()) })
 		},
@@ -168,7 +168,7 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 	return cmd
 }
 
-func runUpDetached(ctx context.Context, g *globals, args []string) error {
+func runUpDetached(ctx context.Context, g *globals, opts upOptions, args []string) error {
 	paths, err := g.paths()
 	if err != nil {
 		return err
@@ -178,6 +178,11 @@ func runUpDetached(ctx context.Context, g *globals, args []string) error {
 			Message: fmt.Sprintf("could not start a daemon: one is running already in %s", paths.State),
 			Hint:    "see `dtpnode status`; stop it with `dtpnode down`",
 		})
+	}
+	if opts.install {
+		if err := installROOT(ctx, g, opts.root, paths.Cache); err != nil {
+			return err
+		}
 	}
 	d, err := local.StartBackground(ctx, paths, args...)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -190,9 +191,19 @@ func (e *expansion) url(spec string) error {
 	if strings.Contains(spec, "*") {
 		return fmt.Errorf("could not expand %q: globs work for local files only; write the URLs into a list and name it as @list.txt", spec)
 	}
+	if scheme, _, _ := strings.Cut(spec, "://"); !slices.Contains(schemes, scheme) && scheme != "fake" {
+		return &api.Error{
+			Message: fmt.Sprintf("could not use %q as an input file: there is no %s://", spec, scheme),
+			Hint:    "files are named by their paths, or by " + strings.Join(schemes[:6], "://, ") + "://, or " + strings.Join(schemes[6:], "://, ") + ":// where ROOT has the plugin",
+		}
+	}
 	e.files = append(e.files, split(spec))
 	return nil
 }
+
+// schemes are the kinds of URLs that ROOT opens, those that every ROOT has before those that need a plugin. The executor of
+// the tests has fake:// too.
+var schemes = []string{"root", "roots", "xroot", "xroots", "http", "https", "dav", "davs", "s3", "s3s", "s3http", "s3https", "alien", "dcap", "gsidcap", "gfal", "hdfs", "rfio", "castor"}
 
 // split divides what cannot be looked up into a file and a tree.
 func split(spec string) api.InputFile {
