@@ -13,6 +13,7 @@
 //	results.go  finished jobs and their expiry  deliver.go  outputs, where their users want them
 //	files.go    files that appear whole or not  meter.go    histograms
 //	members.go  who is a member                 limits.go   what a child may take of the host
+//	unlinked.go pairs of members without a link
 //	failpoints.go steps for crash tests         liars_on.go a daemon that lies, for tests
 package node
 

@@ -14,7 +14,8 @@
 //
 // A connection gater admits members only. Unknown peers are let in while an invitation is remembered
 // (open, or just used or expired, so that they can be told so), for seconds (door.go), and then reach the join
-// protocol alone. A member that breaks the rules is refused for a while (shun.go). Nothing is listened on but loopback unless the configuration
+// protocol alone. Those that were members may come for seconds too, and are shown why they are none any more
+// (expelled.go). A member that breaks the rules is refused for a while (shun.go). Nothing is listened on but loopback unless the configuration
 // says so; nobody is dialled but members and, on Join, the inviter.
 //
 // # On the wire
@@ -23,6 +24,7 @@
 //
 //	/dtpnode/join            joinRequest -> joinReply                       unknown peers
 //	/dtpnode/link            hello -> welcome, then link frames both ways   members
+//	                         hello -> welcome, then exchange: a refusal     members of before
 //	/dtpnode/N/roster        exchange <- (pull)                             members
 //	/dtpnode/N/request       request -> reply                               members
 //	/dtpnode/N/blob          blobRequest -> blobReply, then the bytes       members
