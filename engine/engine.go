@@ -165,11 +165,20 @@ type Told struct {
 // ReportAck answers a Report.
 type ReportAck struct {
 	Seq      uint64          `msgpack:"q"`
-	Failures uint64          `msgpack:"f"` // booked up to this one
-	Busy     []tasks.PeerID  `msgpack:"b"` // some nodes with waiting work,
-	Left     []time.Duration `msgpack:"l"` // and for how long
-	Every    time.Duration   `msgpack:"e"` // between reports from now on
-	Above    tasks.PeerID    `msgpack:"u"` // merges this node's partials from now on; empty to leave that as it is
+	Failures uint64          `msgpack:"f"`           // booked up to this one
+	Busy     []tasks.PeerID  `msgpack:"b"`           // some nodes with waiting work,
+	Left     []time.Duration `msgpack:"l"`           // and for how long
+	Every    time.Duration   `msgpack:"e"`           // between reports from now on
+	Above    tasks.PeerID    `msgpack:"u"`           // merges this node's partials from now on; empty to leave that as it is
+	Lost     []Loss          `msgpack:"x,omitempty"` // units that nobody held and that run again,
+	Losers   []steal.Loser   `msgpack:"y,omitempty"` // and all nodes that lose what they take
+}
+
+// Loss are units that were put back to work.
+type Loss struct {
+	Seq    uint64        `msgpack:"q"` // counts the losses that a home tells of
+	Ranges tasks.Cover   `msgpack:"r"`
+	Ago    time.Duration `msgpack:"a"`
 }
 
 // Answer accepts, notes or else rejects an offer.
@@ -223,6 +232,7 @@ type jobState struct {
 	endProven bool           // its end is
 	spares    []tasks.PeerID // that keep the result beside the replicas
 	sight     sight
+	losses                          // of work that was taken and not done
 	gone      map[life]ledger.Stats // of nodes that went, for display
 	failures  []ledger.Failure
 	failSeq   uint64

@@ -180,7 +180,7 @@ func (p *Peer) sortedPeers() []tasks.PeerID {
 func (p *Peer) peerUp(ev PeerUp) {
 	p.peers[ev.ID], p.rules[ev.ID] = ev.Slots, ev.Submits
 	p.relink(ev.ID)
-	p.schedule(steal.PeerUp{ID: ev.ID})
+	p.schedule(steal.PeerUp{ID: ev.ID, Slots: ev.Slots})
 	for _, j := range slices.Clone(p.jobs) { // one may end
 		if j.lead != nil {
 			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
@@ -466,7 +466,7 @@ func (p *Peer) report(j *jobState) {
 	j.stats.Merges = j.parts.Merges()
 	r := &ledger.Report{
 		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.parts.Own().Len(),
-		Left: p.sched.Left(j.id), Failures: j.told(), Stats: j.stats,
+		Left: p.sched.Left(j.id), Failures: j.told(), Blames: p.blames(j), Stats: j.stats,
 	}
 	if j.job != nil {
 		r.Unseen, r.Presumed = j.sight.unseen(&j.job.Data, j.job.Want)

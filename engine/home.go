@@ -186,6 +186,7 @@ func (p *Peer) onAck(j *jobState, a ReportAck) {
 	if len(a.Busy) <= busyHints {
 		p.schedule(steal.Busy{Peers: a.Busy, Left: a.Left})
 	}
+	p.heedLosses(j, a)
 }
 
 func (p *Peer) onTry(j *jobState, r tasks.Range) {
@@ -228,6 +229,7 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		return
 	}
 	ack := &ReportAck{Seq: m.Report.Seq, Every: a.Every, Above: a.Above, Busy: a.Busy, Left: a.Left}
+	ack.Lost, ack.Losers = p.lostLately(j), losers(j)
 	for _, f := range m.Report.Failures {
 		ack.Failures = max(ack.Failures, f.Seq)
 	}
@@ -252,6 +254,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case ledger.Reissue:
+			p.noteLoss(j, e.Ranges)
 			p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
 			j.urgent = true
 		case ledger.Deal:
@@ -415,6 +418,7 @@ type JobView struct {
 	Lost      []ledger.Lost
 	Failing   []ledger.Lost
 	Shunned   map[tasks.PeerID]string // nodes on which everything failed, and how
+	Losers    []ledger.Loser          // nodes that took work and did not do it
 	Nodes     map[tasks.PeerID]ledger.Report
 	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
 	Ran       int64                            // processed, not committed
@@ -474,7 +478,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 		return JobView{}, false
 	}
 	rec := j.record
-	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Losers: j.lead.Losers(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	v.Commits, v.Folds = rec.Commits, rec.Folds
 	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait) && j.lead.Copied())

@@ -55,7 +55,7 @@ var rules = []Rule{
 	{"Open", TheHome, "it names its sender as the home, a time between reports that can be, and the proof; see heed",
 		func(m *Message) bool { return m.Open != nil }, checkOpen},
 	{"Report", AnyMember, "what it holds is of the job; its failures blame units of the job", func(m *Message) bool { return m.Report != nil }, checkReport},
-	{"Ack", TheHome, "as many times as names", func(m *Message) bool { return m.Ack != nil }, checkAck},
+	{"Ack", TheHome, "as many times as names; few losses, of units of the job", func(m *Message) bool { return m.Ack != nil }, checkAck},
 	{"Offer", AnyMember, "the partial is of this job, made and held by its sender, covers units of the job, and as many as it counts",
 		func(m *Message) bool { return m.Offer != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Offer })},
 	{"Answer", TheHome, "the partial that it names is offered here", func(m *Message) bool { return m.Answer != nil }, fine},
@@ -183,9 +183,20 @@ func checkReport(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 	return outside(j, m.Report.Held, m.Report.Also)
 }
 
-func checkAck(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+func checkAck(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 	if len(m.Ack.Busy) > maxNamed || len(m.Ack.Busy) != len(m.Ack.Left) || m.Ack.Every < 0 || m.Ack.Every > maxEvery {
 		return Malformed
+	}
+	if len(m.Ack.Losers) > maxLosers || len(m.Ack.Lost) > maxLosses {
+		return Malformed
+	}
+	for _, l := range m.Ack.Lost {
+		if len(l.Ranges) > maxLostRanges || l.Ago < 0 {
+			return Malformed
+		}
+		if wrong := outside(j, l.Ranges); wrong != "" {
+			return wrong
+		}
 	}
 	return ""
 }

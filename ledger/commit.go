@@ -436,6 +436,7 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 		}
 	}
 	h.addKeep(k)
+	h.delivered(p)
 	h.sample(p)
 	if !h.restOld {
 		h.rest = h.rest.Minus(p.Cover)

@@ -95,6 +95,7 @@ type Report struct {
 	// of that it has not tried yet.
 	Unseen   []Unseen    `msgpack:"u,omitempty"`
 	Presumed tasks.Cover `msgpack:"p,omitempty"`
+	Blames   []Blame     `msgpack:"b,omitempty"` // who has lost most of what it took from this node; at most maxBlames
 	Stats    Stats       `msgpack:"s"`
 }
 
@@ -690,6 +691,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 // plausible puts numbers that cannot be to 0: they are shown, and sorted by.
 func (r Report) plausible() Report {
 	r.Ran, r.Left = max(r.Ran, 0), max(r.Left, 0)
+	r.Blames = r.Blames[:min(len(r.Blames), maxBlames)]
 	if !(r.Stats.Rate >= 0 && r.Stats.Rate <= math.MaxFloat32) {
 		r.Stats.Rate = 0
 	}

@@ -28,11 +28,12 @@ const (
 
 // record of a node's words, kept also when it goes: it may come back for another try.
 type standing struct {
-	refuted int
-	shady   int
-	lazy    bool
-	offers  int
-	ranges  int
+	refuted   int
+	shady     int
+	delivered int64 // units
+	lazy      bool
+	offers    int
+	ranges    int
 }
 
 func (h *Home) standing(id tasks.PeerID) *standing {

@@ -16,6 +16,7 @@ import (
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -111,6 +112,9 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 		"open":   {Job: id, Open: &engine.Open{}},
 		"offer":  {Job: id, Offer: &merge.Partial{}},
 		"gather": {Job: id, Gather: &merge.Partial{}},
+		"steal":  {Steal: &steal.Message{Request: &steal.Request{}}},
+		"take":   {Steal: &steal.Message{Ack: &steal.Ack{}}},
+		"give":   {Steal: &steal.Message{Grant: &steal.Grant{}}},
 	} {
 		if d.forbidden("stranger", &m) == "" {
 			t.Errorf("%s was taken from a stranger", name)

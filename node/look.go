@@ -136,3 +136,18 @@ func (d *Daemon) blindMembers() map[tasks.PeerID]string {
 	})
 	return out
 }
+
+// membersThatLose are those that took work of a job led here and did not do it, and how many entries.
+func (d *Daemon) membersThatLose() map[tasks.PeerID]int64 {
+	out := map[tasks.PeerID]int64{}
+	d.ask(func(p *engine.Peer) {
+		for job := range p.Jobs() {
+			if v, ok := p.View(job); ok {
+				for _, l := range v.Losers {
+					out[l.ID] += l.Lost
+				}
+			}
+		}
+	})
+	return out
+}

@@ -233,9 +233,11 @@ func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
 		return "it names no job"
 	case (m.Open != nil || m.Enlist != nil) && !d.net.HasRight(from, p2p.Submitter) && !d.net.HasRight(from, p2p.Worker):
 		return "its sender has no right to lead a job" // a worker may come to lead one that it has a copy of
-	case m.Offer == nil && m.Gather == nil && m.Report == nil || d.net.HasRight(from, p2p.Worker):
+	case m.Steal != nil && m.Steal.Request == nil && m.Steal.Ack == nil && d.net.HasRight(from, p2p.Submitter):
+		return "" // it gives work of its own jobs away
+	case m.Offer == nil && m.Gather == nil && m.Report == nil && m.Steal == nil || d.net.HasRight(from, p2p.Worker):
 		return ""
-	case m.Offer != nil || m.Gather != nil:
+	case m.Report == nil || m.Gather != nil:
 		return "its sender has no right to work"
 	}
 	m.Report = &ledger.Report{Seq: m.Report.Seq}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -129,10 +130,14 @@ func (j *job) tellSkipped(st *api.JobStatus) {
 // sumNodes tells what each node did, and all together; the caller holds mu.
 func (j *job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]memberName) {
 	st.Nodes = nil
+	lost := map[tasks.PeerID]int64{}
+	for _, l := range j.view.Losers {
+		lost[l.ID] = l.Lost
+	}
 	for id, r := range j.view.Nodes {
 		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
 			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
-			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id], Unseen: unseenOf(j.view.Unseen[id])}
+			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id], Lost: lost[id], Unseen: unseenOf(j.view.Unseen[id])}
 		if id == j.home {
 			w.Merges += j.merges
 		}
@@ -384,7 +389,7 @@ func (d *Daemon) cannotRun() bool {
 // members describes the cluster.
 func (d *Daemon) members() []api.Member {
 	var out []api.Member
-	blind, wrong := d.blindMembers(), d.wrongsOf()
+	blind, wrong, lost := d.blindMembers(), d.wrongsOf(), d.membersThatLose()
 	for _, m := range d.net.Members() {
 		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
 			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral, Protocol: m.Protocol, State: d.stateOf(m)}
@@ -405,6 +410,9 @@ func (d *Daemon) members() []api.Member {
 		}
 		if a.Note == "" {
 			a.Note = blind[m.ID]
+		}
+		if a.Note == "" && lost[m.ID] > 0 {
+			a.Note = fmt.Sprintf("takes work and does not do it: %d entries ran again elsewhere, and it is given little", lost[m.ID])
 		}
 		out = append(out, a)
 	}

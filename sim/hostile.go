@@ -60,7 +60,7 @@ func Check(c Config) (Result, error) {
 
 // gentle reports whether nothing but messages is lost.
 func (c Config) gentle() bool {
-	return c.Crashes+c.Wipes+c.PowerCuts+c.Partitions+c.Pauses+c.Stutters+c.Jumps+c.Rots+c.Twins+c.Kills+c.Leaves+c.Liars+len(c.Poison) == 0 &&
+	return c.Crashes+c.Wipes+c.PowerCuts+c.Partitions+c.Pauses+c.Stutters+c.Jumps+c.Rots+c.Twins+c.Kills+c.Leaves+c.Liars+c.Thieves+len(c.Poison) == 0 &&
 		c.DiskErrors == 0 && !c.Hasty && !c.Recover
 }
 

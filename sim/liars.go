@@ -44,6 +44,9 @@ func Lying(seed uint64) Config {
 	if seed%7 == 5 && c.Liar == LyingWorker {
 		c.Crashes = 2
 	}
+	if seed%9 == 4 {
+		c.Thieves = 1
+	}
 	if seed%6 == 1 {
 		c.Poison = []int64{17, 3_456}
 	}

@@ -220,6 +220,10 @@ func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
 	if o.liar != nil {
 		o.liar.Hear(m)
 	}
+	if o.thief && m.Steal != nil {
+		w.swallow(o, from, m)
+		return
+	}
 	if m.Enlist != nil && !o.honest && w.cfg.Liar == LyingWorker {
 		return // it has no other role
 	}

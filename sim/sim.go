@@ -77,6 +77,7 @@ type Config struct {
 	Second bool
 	// Restarts is how often the other follower restarts beside one that lies, and hears that one first.
 	Restarts int
+	Thieves  int  // members that take all the work that they can get, and do nothing
 	Usurp    bool // they lie about that too, and send anything at all; else about their work only
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
@@ -106,6 +107,7 @@ type Result struct {
 	Homes     int // that led the job, one after the other
 	Load      Load
 	Rerun     float64       // units processed over units wanted, minus 1
+	Stolen    int64         // units that a thief took
 	Claimed   int64         // units that a liar offered as done, in a way that nobody can find fault with
 	Again     int64         // units given to a child after they were committed
 	Settled   time.Duration // when the last fault ended
@@ -178,6 +180,8 @@ type node struct {
 	copy    bool   // this is such a one
 	unread  int    // generations of this life that came to a file which the node does not see
 	honest  bool
+	thief   bool // takes work and does not do it
+	thefts  uint64
 	liar    *liar.Liar            // nil until it lies
 	wrongs  map[int]int           // messages of others that no honest node sends
 	shuns   map[int]time.Duration // others whose links are refused, until when
@@ -323,6 +327,7 @@ func (w *world) start() {
 	w.drawEnds()
 	w.planFaults()
 	w.planLiars()
+	w.planThieves()
 	w.planRecovery()
 	if w.hostile() {
 		w.watch()

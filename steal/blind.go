@@ -41,10 +41,13 @@ func (s *Scheduler) sift() {
 	}
 }
 
-// handOn takes what waits here unreadable, and is not in not, for a thief. The next thief takes half of it from
-// there.
-func (s *Scheduler) handOn(j *job, not tasks.Cover) tasks.Cover {
+// handOn takes what waits here unreadable, and is not in not, for a thief that may have so many units. The next thief
+// takes half of it from there.
+func (s *Scheduler) handOn(j *job, not tasks.Cover, allowed int64) tasks.Cover {
 	out := j.unseen.Minus(not)
+	if out.Len() > allowed {
+		out = tailOf(j.data, out, allowed, allowed/4)
+	}
 	j.unseen = j.unseen.Minus(out)
 	return out
 }

@@ -87,7 +87,7 @@ func TestGrantsLeaveOutWhatIsBlind(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		s.Step(0, PeerUp{ID: "v"})
+		s.Step(0, PeerUp{ID: "v", Slots: 64})
 		s.Step(0, Open{Job: jobID, Home: "s", Data: dataset(r, 100, 200, 300, 400), Rate: 1000})
 		all := tasks.CoverOf(tasks.R(0, 1000))
 		s.Step(0, Work{Job: jobID, Ranges: all})

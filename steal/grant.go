@@ -24,7 +24,7 @@ func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
 		s.thief.wait(from, req)
 		return
 	}
-	if s.cutFor(req) { // or in a moment
+	if s.cutFor(from, req) { // or in a moment
 		s.thief.wait(from, req)
 	}
 	s.send(from, Message{Refuse: &Refuse{Request: req.ID}})
@@ -34,10 +34,10 @@ func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
 const cutAbove = 8
 
 // cutFor cuts a running packet that would last far longer than a steal, where nothing else is left to give.
-func (s *Scheduler) cutFor(req Request) bool {
+func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 	for i, id := range req.Jobs[:min(len(req.Jobs), MaxJobs)] {
 		j := s.job(id)
-		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) {
+		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) || s.allows(j, from, j.rate) <= 0 {
 			continue
 		}
 		for _, g := range j.gens {
@@ -91,14 +91,21 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	if best == nil {
 		return false
 	}
-	ranges := s.handOn(best, blind)
+	slots := s.slotsKnown(from, req.Slots)
+	rate = best.believed(slots, rate)
+	allowed := s.allows(best, from, rate)
+	if allowed < best.units(2*s.cfg.MinPacket) {
+		return false
+	}
+	ranges := s.handOn(best, blind, allowed)
 	if ranges.Empty() {
-		n := s.share(best, req.Slots, rate, best.waitingFor(blind))
+		n := min(s.share(best, slots, rate, best.waitingFor(blind)), allowed)
 		ranges = s.carve(best, n, n/4, blind)
 	}
 	if ranges.Empty() {
 		return false
 	}
+	s.lend(best, from, ranges.Len(), rate)
 	s.grant(best, from, Grant{Request: req.ID, Ranges: ranges})
 	return true
 }
@@ -111,7 +118,6 @@ func (s *Scheduler) share(j *job, slots int, rate float64, may int64) int64 {
 	if j.shunned || s.leaving || s.full || s.now < j.paused {
 		mine = 0
 	}
-	slots = min(max(slots, 1), 1<<16)
 	if rate == 0 {
 		rate = j.rate * float64(slots)
 	}
@@ -268,6 +274,7 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 		}
 		s.emit(Dealt{Job: j.id, Above: g.Above})
 	}
+	j.back(work, s.now)
 	j.add(work)
 	j.quiet = 0
 	if delete(s.thief.busy, from); g.Left > cutAbove*s.cfg.MinPacket { // else any other is as good
@@ -309,6 +316,7 @@ func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 				}
 			} else {
 				j.given = append(j.given, given{p.ranges, s.now})
+				j.took(p.to, p.ranges, s.now)
 			}
 			return
 		}
@@ -357,6 +365,7 @@ func (s *Scheduler) peerDown(id tasks.PeerID) {
 	if i, ok := slices.BinarySearch(s.peers, id); ok {
 		s.peers = slices.Delete(s.peers, i, i+1)
 	}
+	delete(s.slots, id)
 	for _, j := range s.jobs {
 		for _, p := range j.pending {
 			if p.to == id {

@@ -29,11 +29,12 @@ type job struct {
 	finished int64             // units in them
 	largest  int64             // longest packet finished so far; the next may be eight times longer
 	paused   time.Duration
-	handAt   time.Duration // nothing is handed back before
-	quiet    time.Duration // nothing is stolen before: work is being dealt
-	given    []given       // away, and taken
-	dealt    time.Duration // when this node last dealt work of its pool; 0 for never
-	stopped  bool          // no new work, wind up
+	handAt   time.Duration            // nothing is handed back before
+	quiet    time.Duration            // nothing is stolen before: work is being dealt
+	given    []given                  // away, and taken
+	credits  map[tasks.PeerID]*credit // of those that have taken work from here
+	dealt    time.Duration            // when this node last dealt work of its pool; 0 for never
+	stopped  bool                     // no new work, wind up
 	shunned  bool
 	failures int           // of units, here
 	sealTook time.Duration // until the last output was sealed, here
@@ -97,7 +98,7 @@ func (s *Scheduler) open(ev Open) {
 	if ev.Want.Empty() {
 		ev.Want = ev.Data.Space()
 	}
-	j := &job{id: ev.Job, home: ev.Home, data: ev.Data, want: ev.Want, rate: ev.Rate, seen: map[grantKey]bool{}}
+	j := &job{id: ev.Job, home: ev.Home, data: ev.Data, want: ev.Want, rate: ev.Rate, seen: map[grantKey]bool{}, credits: map[tasks.PeerID]*credit{}}
 	if ev.Dealt {
 		j.quiet = s.now + dealtWait
 	}
@@ -168,6 +169,7 @@ func (s *Scheduler) work(ev Work) {
 		}
 		return
 	}
+	s.lostWork(j, ev.Ranges, 0)
 	j.add(ev.Ranges)
 }
 

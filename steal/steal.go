@@ -127,7 +127,10 @@ type (
 	// Tick lets time-outs pass; a few a second, and when Wake says so.
 	Tick struct{}
 	// PeerUp tells of a peer that can be stolen from.
-	PeerUp struct{ ID tasks.PeerID }
+	PeerUp struct {
+		ID    tasks.PeerID
+		Slots int // that it is known for
+	}
 	// PeerDown tells that a peer is not reachable.
 	PeerDown struct{ ID tasks.PeerID }
 	// Open says that this node is ready to run a job. Rate is units/s a slot from earlier runs, or 0.
@@ -151,6 +154,17 @@ type (
 	Stop struct{ Job tasks.JobID }
 	// Rest drops a job's waiting work and kills its generations: no more of it is needed.
 	Rest struct{ Job tasks.JobID }
+	// Lost tells of units that nobody holds and that are run again, elsewhere.
+	Lost struct {
+		Job   tasks.JobID
+		Cover tasks.Cover
+		Ago   time.Duration // since that was found
+	}
+	// Losers names all nodes that the home finds to lose what they take.
+	Losers struct {
+		Job tasks.JobID
+		All []Loser
+	}
 	// Work puts ranges in the pool. Solo ranges run one by one, each in a generation of its own, so
 	// that a crash costs nothing else; they are never stolen.
 	Work struct {
@@ -235,6 +249,8 @@ func (Close) isStealEvent()      {}
 func (Stop) isStealEvent()       {}
 func (Rest) isStealEvent()       {}
 func (Work) isStealEvent()       {}
+func (Lost) isStealEvent()       {}
+func (Losers) isStealEvent()     {}
 func (Deal) isStealEvent()       {}
 func (Blind) isStealEvent()      {}
 func (Drop) isStealEvent()       {}
@@ -311,7 +327,8 @@ type Scheduler struct {
 	nextGen GenID
 	nextID  uint64 // of requests and grants
 	thief   thief
-	peers   []tasks.PeerID // sorted
+	peers   []tasks.PeerID       // sorted
+	slots   map[tasks.PeerID]int // that each of them is known for
 	leaving bool
 	full    bool
 }
@@ -321,7 +338,7 @@ func New(cfg Config) (*Scheduler, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Scheduler{cfg: cfg, gens: map[GenID]*gen{}}
+	s := &Scheduler{cfg: cfg, gens: map[GenID]*gen{}, slots: map[tasks.PeerID]int{}}
 	s.thief = thief{rng: cfg.Seed ^ 0x6474706e6f6465, busy: map[tasks.PeerID]time.Duration{}, refused: map[tasks.PeerID]bool{}}
 	// Grant ids must not repeat after a restart, or a thief would take a new grant for a repeated one.
 	s.nextID = cfg.Seed << 20
@@ -347,6 +364,7 @@ func (s *Scheduler) handle(ev Event) {
 	switch ev := ev.(type) {
 	case Tick:
 	case PeerUp:
+		s.slots[ev.ID] = ev.Slots
 		s.peerUp(ev.ID)
 	case PeerDown:
 		s.peerDown(ev.ID)
@@ -395,6 +413,14 @@ func (s *Scheduler) learn(ev Event) {
 	case Blind:
 		if j := s.job(ev.Job); j != nil {
 			j.see(ev.Cover)
+		}
+	case Lost:
+		if j := s.job(ev.Job); j != nil {
+			s.lostWork(j, ev.Cover, ev.Ago)
+		}
+	case Losers:
+		if j := s.job(ev.Job); j != nil {
+			j.setLosers(ev.All)
 		}
 	case Undone:
 		if j := s.job(ev.Job); j != nil {

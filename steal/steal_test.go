@@ -26,15 +26,16 @@ func dataset(t interface{ Fatal(...any) }, files ...int64) *tasks.Dataset {
 	return d
 }
 
-// one is a scheduler with a job, and the peers v and w.
+// one is a scheduler with a job, and the peers v and w, of which v has shown before that it does what it takes.
 func one(t *testing.T, slots int, rate float64, files ...int64) *Scheduler {
 	s, err := New(Config{Self: "s", Slots: slots, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Step(0, PeerUp{ID: "v"})
-	s.Step(0, PeerUp{ID: "w"})
+	s.Step(0, PeerUp{ID: "v", Slots: 64})
+	s.Step(0, PeerUp{ID: "w", Slots: 64})
 	s.Step(0, Open{Job: jobID, Home: "s", Data: dataset(t, files...), Rate: rate})
+	s.job(jobID).creditOf("v").size = math.MaxInt64 / 4
 	return s
 }
 
@@ -277,7 +278,7 @@ func newTown(t *rapid.T) *town {
 	for i := range n {
 		for j := range n {
 			if i != j {
-				w.step(i, PeerUp{ID: w.nodes[j].id})
+				w.step(i, PeerUp{ID: w.nodes[j].id, Slots: 64})
 			}
 		}
 		w.step(i, Open{Job: jobID, Home: "n0", Data: w.data, Rate: float64(scale) * 500})
@@ -410,7 +411,7 @@ func (w *town) comeAndGo(i int) {
 	case rapid.Bool().Draw(w.T, "down"):
 		w.step(j, PeerDown{ID: w.nodes[i].id})
 	case rapid.Bool().Draw(w.T, "up"):
-		w.step(j, PeerUp{ID: w.nodes[i].id})
+		w.step(j, PeerUp{ID: w.nodes[i].id, Slots: 64})
 	case i > 0 && !w.nodes[i].left:
 		w.nodes[i].left = true
 		w.step(i, Leave{})
@@ -422,7 +423,7 @@ func (w *town) settle() bool {
 	for i := range w.nodes {
 		for j := range w.nodes {
 			if i != j {
-				w.step(i, PeerUp{ID: w.nodes[j].id})
+				w.step(i, PeerUp{ID: w.nodes[j].id, Slots: 64})
 			}
 		}
 	}
@@ -486,7 +487,7 @@ func TestHandBackIsNotHurried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Step(0, PeerUp{ID: "v"})
+	s.Step(0, PeerUp{ID: "v", Slots: 64})
 	s.Step(0, Open{Job: jobID, Home: "v", Data: dataset(t, 1000), Rate: 1000})
 	s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1000))})
 	out, sent := grants(s.Step(0, Leave{})), 0

@@ -41,6 +41,7 @@ const (
 	NoMandate        Bug = "no-mandate"
 	NoSeal           Bug = "no-seal"
 	ForgetLead       Bug = "forget-lead"
+	EndlessCredit    Bug = "endless-credit"
 )
 
 // bugs are all of them, with the rule or step that each breaks.
@@ -80,6 +81,7 @@ var bugs = []struct {
 	{NoMandate, "whoever says that it leads a job is believed"},
 	{NoSeal, "the end of a job is believed though nobody has signed it"},
 	{ForgetLead, "a replica that restarts obeys whoever speaks as the leader first"},
+	{EndlessCredit, "a thief is given work at its word, whatever became of what it took before"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 

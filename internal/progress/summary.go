@@ -71,6 +71,9 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		fmt.Fprintln(w, "The other events were processed before a node was started again, whose counts began anew then.")
 	}
 	for _, n := range st.Nodes {
+		if n.Lost > 0 {
+			fmt.Fprintf(w, "%s took work and did not do it: %d entries ran again elsewhere\n", line(n.Name), n.Lost)
+		}
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
 		}

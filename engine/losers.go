@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A home tells the nodes of a job which units were found to be held by nobody, so that each can see who took them from it
+// (package steal) and report that, and which nodes lose what they take (package ledger).
+const (
+	lostFor       = 5 * time.Second // units are told as lost for so long: a report or two may be lost
+	maxLosers     = 16
+	maxLosses     = 16
+	maxLostRanges = 64 // of each
+)
+
+// losses is what a node of a job knows of them.
+type losses struct {
+	lost     []lostAt // at the home
+	lostSeq  uint64
+	heardSeq uint64 // of the last that was heard of,
+	heardOn  tasks.PeerID
+	someLose bool // of those that this node was told of
+}
+
+// lostAt is what was put back to work at a time.
+type lostAt struct {
+	seq    uint64
+	ranges tasks.Cover
+	at     time.Duration
+}
+
+// noteLoss notes at the home what is put back to work.
+func (p *Peer) noteLoss(j *jobState, ranges tasks.Cover) {
+	j.lostSeq++
+	j.lost = append(j.lost, lostAt{j.lostSeq, ranges[:min(len(ranges), maxLostRanges)], p.now})
+	j.lost = j.lost[max(len(j.lost)-maxLosses, 0):]
+}
+
+// lostLately is what was put back to work of late.
+func (p *Peer) lostLately(j *jobState) (out []Loss) {
+	j.lost = slices.DeleteFunc(j.lost, func(l lostAt) bool { return p.now-l.at > lostFor+2*j.every })
+	for _, l := range j.lost {
+		out = append(out, Loss{Seq: l.seq, Ranges: l.ranges, Ago: p.now - l.at})
+	}
+	return out
+}
+
+// losers are the nodes that lose what they take, as far as this home knows.
+func losers(j *jobState) (out []steal.Loser) {
+	for _, l := range j.lead.Losers() {
+		out = append(out, steal.Loser{ID: l.ID, Delivered: l.Delivered})
+	}
+	return out
+}
+
+// blames is what this node reports of who took work from it.
+func (p *Peer) blames(j *jobState) (out []ledger.Blame) {
+	for _, b := range p.sched.Blames(j.id) {
+		out = append(out, ledger.Blame{By: b.ID, Units: b.Units})
+	}
+	return out
+}
+
+// heedLosses takes what the home tells, each loss once.
+func (p *Peer) heedLosses(j *jobState, a ReportAck) {
+	if j.heardOn != j.home {
+		j.heardOn, j.heardSeq = j.home, 0
+	}
+	if len(a.Losers) > 0 || j.someLose {
+		j.someLose = len(a.Losers) > 0
+		p.schedule(steal.Losers{Job: j.id, All: a.Losers})
+	}
+	for _, l := range a.Lost {
+		if l.Seq > j.heardSeq {
+			j.heardSeq = l.Seq
+			p.schedule(steal.Lost{Job: j.id, Cover: l.Ranges, Ago: l.Ago})
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A node can take work and do nothing about it, without saying that it holds it. The audit has that run again; but the node
+// would take it again. So each node reports who took from it what was then found to be lost (Blame), and the home counts
+// what each has delivered. Who has lost far more than it has delivered is named to all (Loser), and is given work in step
+// with what it delivers from then on: one that was blamed for what it gave away, or that crashed, is soon trusted again.
+const (
+	maxBlames = 16
+	maxLosers = 16
+	// owes is how many units a node may have lost for each that it has delivered, and a few beside.
+	owes, owesFirst = 4, 16
+)
+
+// Blame tells how many units, ever, of what a node took from the one that reports it were found to be held by nobody.
+type Blame struct {
+	By    tasks.PeerID `msgpack:"b"`
+	Units int64        `msgpack:"u"`
+}
+
+// Loser is a node that has lost much of what it took.
+type Loser struct {
+	ID        tasks.PeerID
+	Delivered int64 // units that were committed and that it has run, ever
+	Lost      int64 // units that it has lost, as others say
+}
+
+// delivered counts what is committed for those who made it; the parts of a merge count as equal.
+func (h *Home) delivered(p merge.Partial) {
+	makers := []tasks.PeerID{p.ID.Node}
+	for _, k := range p.Kids {
+		makers = append(makers, k.Node)
+	}
+	for _, id := range makers {
+		h.standing(id).delivered += p.Cover.Len()/int64(len(makers)) + 1
+	}
+}
+
+// Losers are the nodes that have lost far more than they have delivered, the worst first.
+func (h *Home) Losers() (out []Loser) {
+	lost := map[tasks.PeerID]int64{}
+	for _, id := range h.order {
+		for _, b := range h.nodes[id].report.Blames {
+			if b.By != id && b.By != h.cfg.Self && b.Units > 0 {
+				lost[b.By] = min(lost[b.By]+min(b.Units, h.counts.Reissued), h.counts.Reissued)
+			}
+		}
+	}
+	for id, units := range lost {
+		done := int64(0)
+		if s := h.standings[id]; s != nil {
+			done = s.delivered
+		}
+		if units > owes*done+owesFirst {
+			out = append(out, Loser{ID: id, Delivered: done, Lost: units})
+		}
+	}
+	slices.SortFunc(out, func(a, b Loser) int { return cmp.Or(cmp.Compare(b.Lost, a.Lost), cmp.Compare(a.ID, b.ID)) })
+	return out[:min(len(out), maxLosers)]
+}
