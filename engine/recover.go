@@ -231,6 +231,8 @@ type CopyView struct {
 	Parts       []merge.Partial   // what is committed
 	Result      *ledger.Result    // nil until the job is over
 	Recovery    *quorum.Link      // the last one, nil for none
+	Chain       quorum.Chain      // proves who the voters are; those of before, while they are being changed
+	Mandate     *quorum.Mandate   // proves that this peer leads the job; nil if it does not
 }
 
 // Copy describes this peer's copy of a job's ledger; ok is false without one that counts.
@@ -245,6 +247,7 @@ func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
 	}
 	v = CopyView{Member: j.self, Seats: j.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
 		Parts: slices.Clone(record.Done.Parts()), Result: record.Result, Recovery: record.Recovery}
+	v.Chain, v.Mandate = j.log.Chain(), p.mandate(j)
 	v.Index, v.Term = j.log.Last()
 	v.Alive, v.Majority = j.log.Alive(p.now, recoverAlive)
 	return v, true

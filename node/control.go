@@ -97,7 +97,7 @@ func (d *Daemon) routes() http.Handler {
 	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.cancelFor(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/finish", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "finish") })
 	handle("GET /v1/jobs/{id}/recovery", func(r *http.Request) (any, error) {
-		p, err := d.planRecovery(r.Context(), r.PathValue("id"))
+		p, err := d.planRecovery(r.Context(), r.PathValue("id"), r.URL.Query().Get("from"))
 		return p.Recovery, err
 	})
 	handle("POST /v1/jobs/{id}/recover", func(r *http.Request) (any, error) {

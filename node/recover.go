@@ -42,6 +42,7 @@ type copyReport struct {
 	Lacking   int             `json:"lacking"` // of these, whose blobs are not here
 	Written   time.Time       `json:"written"` // when the log was last written
 	on        tasks.PeerID    // who told it
+	proven    bool            // that it is one of those that keep the ledger
 }
 
 // copyOwner finds the submitter of a job by a unique beginning of its name in the first line of arg. It is one of whose
@@ -153,8 +154,9 @@ type recoveryPlan struct {
 	terms  []uint64 // of all copies
 }
 
-// planRecovery looks which copies of a job's ledger are left, and refuses where no recovery is needed.
-func (d *Daemon) planRecovery(ctx context.Context, name string) (p recoveryPlan, err error) {
+// planRecovery looks which copies of a job's ledger are left, and refuses where no recovery is needed. from names the member
+// with whose copy to go on, empty for the newest that is proven.
+func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recoveryPlan, err error) {
 	copies, err := d.copiesOf(ctx, name)
 	if err != nil {
 		return p, err
@@ -163,17 +165,24 @@ func (d *Daemon) planRecovery(ctx context.Context, name string) (p recoveryPlan,
 		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has a copy of the ledger of a job %q", name),
 			Hint: "start dtpnode up on the nodes that kept it"}
 	}
-	for _, c := range copies {
-		if c.ID != copies[0].ID {
-			return p, ambiguous(name, 2)
-		}
-		p.terms = append(p.terms, c.Copy.Term)
+	if copies, err = d.ofOneJob(name, copies); err != nil {
+		return p, err
 	}
-	slices.SortFunc(copies, func(a, b copyReport) int { // the newest first
-		return cmp.Or(cmp.Compare(b.Copy.Term, a.Copy.Term), cmp.Compare(b.Copy.Index, a.Copy.Index), cmp.Compare(a.Lacking, b.Lacking), cmp.Compare(a.on, b.on))
+	s := surveyed(d.trustFor(copies[0].ID, copies[0].Submitter), copies, func(c copyReport, why string) {
+		if c.on != d.net.ID() {
+			d.violated(c.on, c.ID, engine.Unproven, why)
+		}
 	})
-	p.newest, p.id = copies[0], copies[0].ID
-	if err := d.needless(copies); err != nil {
+	if err := s.choose(from, func(id tasks.PeerID) string { return cmp.Or(d.memberNames()[id].name, d.nameOf(id)) }); err != nil {
+		return p, err
+	}
+	if !s.copies[0].proven && !s.chosen {
+		return p, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: of the members that say that they have a copy of its ledger none proves that it is one of those that keep it: %s",
+			name, strings.Join(d.names(tellers(s.copies)), ", ")), Hint: "dtpnode recover JOB --from MEMBER believes one of them"}
+	}
+	copies = s.copies
+	p.newest, p.id, p.terms = copies[0], copies[0].ID, s.terms()
+	if err := d.needless(s); err != nil {
 		return p, err
 	}
 	names := d.memberNames()
@@ -182,7 +191,7 @@ func (d *Daemon) planRecovery(ctx context.Context, name string) (p recoveryPlan,
 	p.Recovery = api.Recovery{ID: n.Name, Units: n.Units, Committed: n.Copy.Committed, Open: n.Copy.Open, Recovered: n.Copy.Recovery != nil}
 	for _, c := range copies {
 		p.Copies = append(p.Copies, api.LedgerCopy{Node: c.on, Name: called(c.on), Index: c.Copy.Index, Term: c.Copy.Term,
-			Committed: c.Copy.Committed, Parts: c.Parts, Lacking: c.Lacking, Written: c.Written})
+			Committed: c.Copy.Committed, Parts: c.Parts, Lacking: c.Lacking, Written: c.Written, Unproven: !c.proven})
 	}
 	for _, m := range slices.Concat(n.Copy.Seats...) {
 		has := slices.ContainsFunc(copies, func(c copyReport) bool { return c.Copy.Member == m })
@@ -193,30 +202,26 @@ func (d *Daemon) planRecovery(ctx context.Context, name string) (p recoveryPlan,
 	return p, nil
 }
 
-// needless says, of copies with the newest first, why the job needs no recovery, if so.
-func (d *Daemon) needless(copies []copyReport) error {
-	short := copies[0].Name[:12]
+func tellers(copies []copyReport) (ids []tasks.PeerID) {
 	for _, c := range copies {
-		if c.Leads {
+		ids = append(ids, c.on)
+	}
+	return ids
+}
+
+// needless says why the job needs no recovery, if so. Where the user has chosen a copy, the word of one member that it leads
+// the job or has just heard most of the others does not count against what they answer themselves.
+func (d *Daemon) needless(s survey) error {
+	short := s.copies[0].Name[:12]
+	for _, c := range s.copies {
+		if c.Leads && !s.chosen {
 			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: %s leads it, so it goes on by itself", short, d.nameOf(c.on)), Hint: "dtpnode status " + short}
 		}
 	}
-	majority, alive := true, []tasks.PeerID(nil)
-	for _, set := range copies[0].Copy.Seats {
-		n := 0
-		for _, m := range set {
-			if i := slices.IndexFunc(copies, func(c copyReport) bool { return c.Copy.Member == m }); i >= 0 {
-				n++
-				alive = append(alive, m.Peer)
-			}
-		}
-		majority = majority && 2*n > len(set)
-	}
-	if !majority {
-		for _, c := range copies { // who was heard a moment ago may be back at once
-			if c.Copy.Majority {
-				majority, alive = true, c.Copy.Alive
-			}
+	alive, majority := s.alive()
+	for _, c := range s.copies { // who was heard a moment ago may be back at once
+		if c.Copy.Majority && !majority && !s.chosen {
+			majority, alive = true, c.Copy.Alive
 		}
 	}
 	if !majority {
@@ -230,7 +235,11 @@ func (d *Daemon) needless(copies []copyReport) error {
 
 // recoverJob has a job go on from the copy that its user has agreed to.
 func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.RecoverRequest) (api.Recovery, error) {
-	p, err := d.planRecovery(ctx, name)
+	from := ""
+	if agreed.Chosen {
+		from = agreed.Node
+	}
+	p, err := d.planRecovery(ctx, name, from)
 	if err != nil {
 		return p.Recovery, err
 	}

@@ -142,6 +142,10 @@ func CheckSeal(t Trust, text []byte, s Seal) error {
 	return nil
 }
 
+// CheckChain reports why a chain does not show who the voters are at its end; the error is under ErrUnproven. It is pure,
+// and its work is bounded whatever c is.
+func CheckChain(t Trust, c Chain) error { return t.checkChain(c) }
+
 // checkChain follows a chain from its beginning.
 func (t Trust) checkChain(c Chain) error {
 	if len(c.Links) > maxLinks {

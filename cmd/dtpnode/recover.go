@@ -17,6 +17,7 @@ import (
 
 func newRecover(g *globals) *cobra.Command {
 	var yes bool
+	var from string
 	cmd := &cobra.Command{
 		Use:   "recover JOB",
 		Short: "Go on with a job from the last copy of its ledger",
@@ -24,6 +25,9 @@ func newRecover(g *globals) *cobra.Command {
 most of them are only away, the job waits, and goes on by itself when they are back: start ` + "`dtpnode up`" + ` there instead,
 for that loses nothing. What the lost copies had committed and the last one does not know of runs again. Copies that
 come back later are given up, and so is a result that they may have made without the last one.
+
+Only copies count whose members prove that they keep the ledger. Such a member can still lie about how new its copy is: what
+it alone has beyond the others is told, and with --from MEMBER the job goes on from the copy of another.
 
 recover says first what is left and what may run again, and asks; without a terminal it does nothing unless --yes is
 given. It is refused while most copies are there, and for all but the job's submitter and members with the right
@@ -35,19 +39,20 @@ Exit status: 0 the job goes on, 1 error, 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return runRecover(ctx, g, args[0], yes)
+			return runRecover(ctx, g, args[0], from, yes)
 		},
 	}
+	cmd.Flags().StringVar(&from, "from", "", "go on from the copy of this member, by name or ID, not from the newest")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
 
-func runRecover(ctx context.Context, g *globals, id string, yes bool) error {
+func runRecover(ctx context.Context, g *globals, id, from string, yes bool) error {
 	client, err := g.client()
 	if err != nil {
 		return err
 	}
-	r, err := client.Recovery(ctx, id)
+	r, err := client.Recovery(ctx, id, from)
 	if err != nil {
 		return err
 	}
@@ -63,7 +68,7 @@ func runRecover(ctx context.Context, g *globals, id string, yes bool) error {
 			return &api.Error{Message: "nothing was done: the job waits on"}
 		}
 	}
-	if err := client.Recover(ctx, r.ID, r.Copies[0]); err != nil {
+	if err := client.Recover(ctx, r.ID, r.Copies[0], from != ""); err != nil {
 		return err
 	}
 	return g.show(r, func(w io.Writer) {
@@ -80,11 +85,14 @@ func agreed(in io.Reader) bool {
 
 // showRecovery says what is left of a job, what is lost, and what it means to go on.
 func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
-	fmt.Fprintf(w, "Copies of the ledger of job %s that are left, the newest first:\n", progress.Short(r.ID))
+	fmt.Fprintf(w, "Copies of the ledger of job %s that are left, the one to go on from first:\n", progress.Short(r.ID))
 	for _, c := range r.Copies {
 		fmt.Fprintf(w, "  %s: %s of %s entries are committed; last written %s ago", c.Name, progress.Count(c.Committed), progress.Count(r.Units), progress.Duration(max(now.Sub(c.Written), 0)))
 		if c.Lacking > 0 {
 			fmt.Fprintf(w, "; lacks %d of %d partial results", c.Lacking, c.Parts)
+		}
+		if c.Unproven {
+			fmt.Fprint(w, "; it does not prove that it keeps the ledger, and may lie")
 		}
 		fmt.Fprintln(w)
 	}
@@ -96,6 +104,10 @@ func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
 		fmt.Fprintf(w, "Lost: %s %s.\n", l.Name, why)
 	}
 	first := r.Copies[0]
+	if len(r.Copies) > 1 && !r.Copies[1].Unproven && first.Committed > r.Copies[1].Committed {
+		fmt.Fprintf(w, "That %s more entries are committed than %s knows of is the word of %s alone: --from goes on from another copy.\n",
+			progress.Count(first.Committed-r.Copies[1].Committed), r.Copies[1].Name, first.Name)
+	}
 	fmt.Fprintf(w, "The job would go on from the copy of %s. %s entries would run, those among them that the lost copies have committed since.\n", first.Name, progress.Count(r.Open))
 	if first.Lacking > 0 {
 		fmt.Fprintf(w, "%d partial results that it lacks are fetched from whoever has them; else their entries run again too.\n", first.Lacking)

@@ -475,7 +475,7 @@ type Recovery struct {
 	Units     int64        `json:"units"`               // wanted
 	Committed int64        `json:"committed"`           // in the newest copy
 	Open      int64        `json:"open"`                // the rest, but for what was given up: what of it was committed runs again
-	Copies    []LedgerCopy `json:"copies"`              // that are left; the first is the newest, from which the job goes on
+	Copies    []LedgerCopy `json:"copies"`              // that are left; the job goes on from the first: the newest that is proven, or the one that was asked for
 	Lost      []LostCopy   `json:"lost"`                // the others
 	Recovered bool         `json:"recovered,omitempty"` // it was recovered before
 }
@@ -486,10 +486,11 @@ type LedgerCopy struct {
 	Name      string    `json:"name"`
 	Index     uint64    `json:"index"` // of the last entry in its log; with Term it tells which copy is newer
 	Term      uint64    `json:"term"`
-	Committed int64     `json:"committed"` // units
-	Parts     int       `json:"parts"`     // partial results that it names
-	Lacking   int       `json:"lacking"`   // of these, that the node does not have: fetched from whoever has them, else their units run again
-	Written   time.Time `json:"written"`   // when it last changed
+	Committed int64     `json:"committed"`          // units
+	Parts     int       `json:"parts"`              // partial results that it names
+	Lacking   int       `json:"lacking"`            // of these, that the node does not have: fetched from whoever has them, else their units run again
+	Written   time.Time `json:"written"`            // when it last changed
+	Unproven  bool      `json:"unproven,omitempty"` // the member does not prove that it keeps the ledger: it may lie
 }
 
 // LostCopy is a copy of a job's ledger that nobody tells of.
@@ -501,7 +502,8 @@ type LostCopy struct {
 
 // RecoverRequest names the copy to go on from, as Recovery.Copies tells of it.
 type RecoverRequest struct {
-	Node  string `json:"node"`
-	Index uint64 `json:"index"`
-	Term  uint64 `json:"term"`
+	Node   string `json:"node"`
+	Index  uint64 `json:"index"`
+	Term   uint64 `json:"term"`
+	Chosen bool   `json:"chosen,omitempty"` // the user wants this one, whichever is the newest
 }

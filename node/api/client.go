@@ -166,14 +166,19 @@ func (c *Client) Finish(ctx context.Context, id string) error {
 	return err
 }
 
-// Recovery tells what it means to go on with a job from the copies of its ledger that are left.
-func (c *Client) Recovery(ctx context.Context, id string) (Recovery, error) {
-	return call[Recovery](ctx, c, http.MethodGet, jobPath(id, "/recovery"), nil)
+// Recovery tells what it means to go on with a job from the copies of its ledger that are left: from that of the member from,
+// or if that is empty from the newest.
+func (c *Client) Recovery(ctx context.Context, id, from string) (Recovery, error) {
+	path := jobPath(id, "/recovery")
+	if from != "" {
+		path += "?from=" + url.QueryEscape(from)
+	}
+	return call[Recovery](ctx, c, http.MethodGet, path, nil)
 }
 
-// Recover goes on with a job from a copy of its ledger.
-func (c *Client) Recover(ctx context.Context, id string, from LedgerCopy) error {
-	_, err := call[Recovery](ctx, c, http.MethodPost, jobPath(id, "/recover"), RecoverRequest{Node: from.Node, Index: from.Index, Term: from.Term})
+// Recover goes on with a job from a copy of its ledger, which the user has chosen or is the newest.
+func (c *Client) Recover(ctx context.Context, id string, from LedgerCopy, chosen bool) error {
+	_, err := call[Recovery](ctx, c, http.MethodPost, jobPath(id, "/recover"), RecoverRequest{Node: from.Node, Index: from.Index, Term: from.Term, Chosen: chosen})
 	return err
 }
 

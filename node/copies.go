@@ -1,0 +1,160 @@
+package node
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Any member answers when it is asked for its copy of a ledger, and may lie: that it has the newest copy, that it leads the
+// job, or that most replicas are alive. A report counts if its teller proves that it is one of the ledger's voters, those
+// of the newest set that anybody proves; that it leads it must show by its mandate. Others are shown, after all that count, and
+// gone on from only where the user says so. A true voter can still lie about what its copy has beyond the others.
+
+// survey is what members have told of their copies of one job's ledger.
+type survey struct {
+	copies []copyReport // the one to go on from first, then the newest; the unproven last
+	voters []quorum.Member
+	chosen bool // the user has
+}
+
+func (d *Daemon) trustFor(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
+	return quorum.Trust{Keys: netKeys{d.net}, Group: engine.GroupName(id), Founders: []tasks.PeerID{submitter},
+		Authority: func(by tasks.PeerID) bool { return by == submitter || d.rules(by) }}
+}
+
+// surveyed sees what the reports of one job prove.
+func surveyed(trust quorum.Trust, copies []copyReport, accuse func(c copyReport, why string)) (s survey) {
+	var newest quorum.Conf
+	holds := make([]bool, len(copies))
+	for i, c := range copies {
+		err := quorum.CheckChain(trust, c.Copy.Chain)
+		if holds[i] = err == nil && c.Copy.Member.Peer == c.on; !holds[i] {
+			if !slices.ContainsFunc(c.Copy.Chain.Links, func(l quorum.Link) bool { return l.RecoveryConf() == nil }) { // whose signer may have lost the right
+				accuse(c, fmt.Sprintf("says that it has a copy of the ledger, and does not prove who keeps it: %v", err))
+			}
+			continue
+		}
+		if conf := c.Copy.Chain.Conf(); newest.Voters == nil || conf.Seq > newest.Seq {
+			newest = conf
+		}
+	}
+	s.voters = newest.Voters
+	seats := slices.Clone(newest.Voters)
+	for i, c := range copies { // a voter names those that are about to be voters, too
+		if holds[i] && slices.Contains(newest.Voters, c.Copy.Member) {
+			seats = append(seats, slices.Concat(c.Copy.Seats...)...)
+		}
+	}
+	for i, c := range copies {
+		c.proven = holds[i] && slices.Contains(seats, c.Copy.Member) && quorum.Epoch(c.Copy.Term) == quorum.Epoch(newest.Term)
+		if c.Leads && c.proven {
+			m := c.Copy.Mandate
+			c.Leads = m != nil && m.Home() == c.on && newest.Admits(*m) && quorum.CheckMandate(trust, *m) == nil
+		}
+		c.Leads, c.Copy.Majority = c.Leads && c.proven, c.Copy.Majority && c.proven
+		s.copies = append(s.copies, c)
+	}
+	slices.SortStableFunc(s.copies, func(a, b copyReport) int {
+		return cmp.Or(cmp.Compare(trusted(b), trusted(a)), cmp.Compare(b.Copy.Term, a.Copy.Term), cmp.Compare(b.Copy.Index, a.Copy.Index), cmp.Compare(a.Lacking, b.Lacking), cmp.Compare(a.on, b.on))
+	})
+	return s
+}
+
+func trusted(c copyReport) int {
+	if c.proven {
+		return 1
+	}
+	return 0
+}
+
+// choose puts the copy of a member first, as the user wants; called is its name.
+func (s *survey) choose(from string, called func(tasks.PeerID) string) error {
+	if from == "" {
+		return nil
+	}
+	var found []int
+	for i, c := range s.copies {
+		if c.on == from || called(c.on) == from || len(from) >= 8 && strings.HasSuffix(c.on, from) {
+			found = append(found, i)
+		}
+	}
+	if len(found) != 1 {
+		return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("%d members that are called %q have a copy of the job's ledger", len(found), from), Hint: "dtpnode recover without --from lists them"}
+	}
+	c := s.copies[found[0]]
+	s.copies, s.chosen = slices.Insert(slices.Delete(s.copies, found[0], found[0]+1), 0, c), true
+	return nil
+}
+
+// terms are those of the copies that count, and of the one that was chosen.
+func (s *survey) terms() (out []uint64) {
+	for i, c := range s.copies {
+		if c.proven || i == 0 && s.chosen {
+			out = append(out, c.Copy.Term)
+		}
+	}
+	for _, c := range s.copies { // of a recovery that somebody proves
+		if c.proven {
+			out = append(out, c.Copy.Chain.Conf().Term)
+		}
+	}
+	return out
+}
+
+// alive are those voters of each set whose copies were told of, and whether they are most of each.
+func (s *survey) alive() (peers []tasks.PeerID, majority bool) {
+	sets := [][]quorum.Member{s.voters}
+	for _, set := range s.copies[0].Copy.Seats {
+		if s.copies[0].proven && !slices.Equal(set, s.voters) {
+			sets = append(sets, set)
+		}
+	}
+	majority = len(s.voters) > 0
+	for _, set := range sets {
+		n := 0
+		for _, m := range set {
+			if slices.ContainsFunc(s.copies, func(c copyReport) bool { return c.proven && c.Copy.Member == m }) {
+				n++
+				peers = append(peers, m.Peer)
+			}
+		}
+		majority = majority && 2*n > len(set)
+	}
+	return peers, majority
+}
+
+// ofOneJob keeps the reports of the job that is meant: the one that this node knows, where several claim the name.
+func (d *Daemon) ofOneJob(name string, copies []copyReport) ([]copyReport, error) {
+	id := copies[0].ID
+	for _, c := range copies {
+		if c.on == d.net.ID() {
+			id = c.ID
+		}
+	}
+	if known := d.find(name); len(known) == 1 {
+		id = known[0].id
+	}
+	kept := slices.DeleteFunc(slices.Clone(copies), func(c copyReport) bool { return c.ID != id })
+	own := slices.ContainsFunc(kept, func(c copyReport) bool { return c.on == d.net.ID() })
+	if len(kept) < len(copies) && !own && len(d.find(name)) != 1 {
+		return nil, ambiguous(name, 2)
+	}
+	if len(kept) == 0 {
+		return nil, noJob(name)
+	}
+	submitter := kept[0].Submitter
+	for _, c := range kept {
+		if c.on == d.net.ID() {
+			submitter = c.Submitter
+		}
+	}
+	return slices.DeleteFunc(kept, func(c copyReport) bool { return c.Submitter != submitter }), nil
+}
