@@ -371,7 +371,7 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 		st.Problem = "starting ROOT"
 	}
 	if st.Expelled = d.expelled(); st.Expelled != nil {
-		st.Problem = st.Expelled.String() + ". " + api.ExpelledHint
+		st.Problem = st.Expelled.String() + "; " + api.ExpelledHint
 	}
 	return st
 }
@@ -396,7 +396,7 @@ func (d *Daemon) members() []api.Member {
 		if !m.Seen.IsZero() && !m.Self {
 			a.Seen = &m.Seen
 		}
-		if m.Left {
+		if m.Left || a.State == api.MemberNone {
 			a.Note = "" // that nobody answers there is no news
 		}
 		for _, r := range m.Rights {

@@ -301,14 +301,14 @@ type Expulsion struct {
 
 // String says it in a sentence, and what to do.
 func (e Expulsion) String() string {
-	how := "forgotten, as members are that were not seen for long,"
+	how, why := "forgotten", ", as members are that are gone,"
 	if e.Revoked {
-		how = "revoked"
+		how, why = "revoked", ""
 	}
-	by := cmp.Or(e.ByName, e.By)
-	if by != "" {
+	if by := cmp.Or(e.ByName, e.By); by != "" {
 		how += " by " + by
 	}
+	how += why
 	return fmt.Sprintf("this node is no member of its cluster any more: it was %s, and heard so at %s", how, e.Since.Local().Format(time.DateTime))
 }
 
@@ -316,8 +316,8 @@ func (e Expulsion) String() string {
 func LostHost(members int) string {
 	switch members {
 	case 2:
-		return "two hosts have no majority: a job is kept on the host that leads it, mostly the one it was submitted on. If the other is lost it goes on; " +
-			"if this one is, it waits until it is back, and is lost with its disk. With a third host any one may be lost"
+		return "two hosts have no majority: a job goes on without the one, and waits for the other, which leads it (mostly the one it was submitted on). " +
+			"With a third host any one may be lost"
 	case 3:
 		return "with three hosts or more any one may be lost, and jobs go on"
 	}
