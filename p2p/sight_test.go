@@ -162,8 +162,10 @@ func TestRename(t *testing.T) {
 	if !changed || again || err != nil || name != "Zürich-3" {
 		t.Errorf("changed %v, again %v, %v: the register says %q", changed, again, err, name)
 	}
+	a.Node.mu.Lock()
+	l := a.links[b.id]
+	a.Node.mu.Unlock()
 	for range 100 {
-		l := a.links[b.id]
 		a.renamed(l, "x")
 		a.renamed(l, "y")
 	}
