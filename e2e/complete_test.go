@@ -41,7 +41,7 @@ func TestCompletion(t *testing.T) {
 	t.Parallel()
 	all := fakeNodes(t, "alice", "bob", "carol")
 	alice, bob, carol := all[0], all[1], all[2]
-	c := &cluster{nodes: all}
+	c := &cluster{nodes: all[:1]} // that is told all of its job
 	short := paceOf(1, 100*time.Millisecond)
 	_, done := c.waitFinal(t, alice.submit(t, short.request(t)).ID, settleLimit)
 	long := paceOf(3, time.Minute)
