@@ -91,10 +91,15 @@ func (n *node) tryRun(t testing.TB, j job) (outcome, error) {
 	if o.result, err = n.command(t.Context(), dir, append(j.arguments(o.out), "--output", "json")...); err != nil {
 		return o, err
 	}
+	return o, o.read()
+}
+
+// read takes what a command that follows a job has printed as JSON.
+func (o *outcome) read() error {
 	for line := range strings.Lines(o.stdout) {
 		var ev api.Event
 		if err := json.Unmarshal([]byte(line), &ev); err != nil {
-			return o, fmt.Errorf("could not read event %q: %w", line, err)
+			return fmt.Errorf("could not read event %q: %w", line, err)
 		}
 		if ev.Status != nil {
 			o.st = *ev.Status
@@ -109,7 +114,7 @@ func (n *node) tryRun(t testing.TB, j job) (outcome, error) {
 			o.err, o.hint = f.Error, f.Hint
 		}
 	}
-	return o, nil
+	return nil
 }
 
 // describe is an outcome for messages.

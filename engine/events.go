@@ -37,6 +37,9 @@ type (
 		ID   tasks.JobID
 		Job  *tasks.Job
 		Rate float64
+		// Base are outputs of units that the job has from an earlier one with the same data: their units are not run. Their
+		// blobs are here, as if generations of this peer had made them, under IDs of this peer that it has not given itself.
+		Base []merge.Partial
 	}
 	// Described comes before the answer to Prepare, as soon as the description is here and checked: its hash is the
 	// job's name, and its submitter has signed it and may submit.

@@ -228,7 +228,21 @@ func (p *Peer) submit(ev Submit) {
 	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
 	p.found(j)
 	p.becomeHome(j)
-	p.obey(j, j.lead.Start(p.now))
+	p.obey(j, j.lead.Start(p.now, p.takeBase(j, ev.Base)))
+}
+
+// takeBase takes the outputs that a job begins with, and returns the units that they cover. They are offered and committed
+// as any others, by R3. If they are not what they should be, none is taken, and their units run.
+func (p *Peer) takeBase(j *jobState, base []merge.Partial) tasks.Cover {
+	all, err := merge.Recommit(base, j.job.Want)
+	if err != nil {
+		return nil
+	}
+	for _, b := range base {
+		b.Job, b.Holder, b.Kids = j.id, p.self, nil
+		j.parts.Add(p.now, b)
+	}
+	return all.Cover()
 }
 
 func (p *Peer) addJob(id tasks.JobID, home tasks.PeerID) *jobState {

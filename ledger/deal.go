@@ -62,7 +62,7 @@ func (h *Home) dealAll() {
 		for _, w := range group {
 			slots += w.Slots
 		}
-		units := float64(h.want.Len()) * float64(slots) / float64(h.slots)
+		units := float64(h.todo) * float64(slots) / float64(h.slots)
 		h.emit(Deal{To: group[0].ID, Blind: h.nodes[group[0].ID].blind, Units: int64(units), Others: group[1:], Above: h.headFor(group[0].ID)})
 	}
 }

@@ -16,7 +16,7 @@ func crowd(t *testing.T, n int, dealing bool) *desk {
 		t.Fatal(err)
 	}
 	d := &desk{T: t, home: New(Config{Self: "h"}, &Record{Want: data.Space()}, data, dealing), held: map[tasks.PeerID]tasks.Cover{}, fail: map[tasks.PeerID][]Failure{}}
-	d.take(d.home.Start(0))
+	d.take(d.home.Start(0, nil))
 	d.step(Replicas{Ready: true})
 	for i := range n {
 		d.step(NodeUp{ID: worker(i), Slots: 1 + i%2})

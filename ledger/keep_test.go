@@ -16,7 +16,7 @@ func takenOver(t *testing.T) (d *desk, p merge.Partial) {
 	rec := &Record{Want: tasks.R(0, units)}
 	rec.Apply(Entry{Commit: &p})
 	d.home = New(Config{Self: "h"}, rec, d.home.data, false)
-	d.take(d.home.Start(d.now))
+	d.take(d.home.Start(d.now, nil))
 	d.step(NodeUp{ID: "b", Slots: 1})
 	d.step(NodeUp{ID: "c", Slots: 1})
 	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})

@@ -394,6 +394,7 @@ type Worker struct {
 type Home struct {
 	cfg    Config
 	want   tasks.Range
+	todo   int64 // units that were to be run when the job began
 	data   *tasks.Dataset
 	deal   bool
 	now    time.Duration
@@ -510,12 +511,13 @@ func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	return h
 }
 
-// Start puts all work of a new job into this node's hands.
-func (h *Home) Start(now time.Duration) []Effect {
+// Start puts all work of a new job into this node's hands, but for those units of which it has outputs already.
+func (h *Home) Start(now time.Duration, have tasks.Cover) []Effect {
 	h.now, h.out = now, nil
 	h.audited = now
-	if !h.want.Empty() {
-		h.emit(Reissue{Ranges: tasks.CoverOf(h.want)})
+	todo := tasks.CoverOf(h.want).Minus(have)
+	if h.todo = todo.Len(); h.todo > 0 {
+		h.emit(Reissue{Ranges: todo})
 	}
 	h.checkEnd()
 	return h.out

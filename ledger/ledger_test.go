@@ -40,7 +40,7 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 	}
 	cfg.Self = "h"
 	d := &desk{T: t, home: New(cfg, &Record{Want: data.Space()}, data, false), held: map[tasks.PeerID]tasks.Cover{}, fail: map[tasks.PeerID][]Failure{}}
-	d.take(d.home.Start(0))
+	d.take(d.home.Start(0, nil))
 	d.step(Replicas{Ready: true})
 	for _, id := range workers {
 		d.step(NodeUp{ID: id, Slots: 1})

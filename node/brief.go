@@ -153,7 +153,7 @@ func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID
 
 // askOf is the part of a request that goes into the signed description.
 func askOf(req api.JobRequest) tasks.Ask {
-	a := tasks.Ask{Selector: req.Selector, Output: req.Output}
+	a := tasks.Ask{Selector: req.Selector, Output: req.Output, Most: max(req.N, 0)}
 	for _, name := range slices.Sorted(maps.Keys(req.Params)) {
 		a.Params = append(a.Params, tasks.Param{Name: name, Value: req.Params[name]})
 	}

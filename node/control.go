@@ -96,6 +96,17 @@ func (d *Daemon) routes() http.Handler {
 	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
 	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.cancelFor(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/finish", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "finish") })
+	handle("POST /v1/jobs/{id}/retry", func(r *http.Request) (any, error) {
+		var req api.RetryRequest
+		if err := readJSON(r, &req); err != nil {
+			return nil, err
+		}
+		j, err := d.retry(r.Context(), r.PathValue("id"), req)
+		if err != nil {
+			return nil, err
+		}
+		return d.statusOf(j), nil
+	})
 	handle("GET /v1/jobs/{id}/recovery", func(r *http.Request) (any, error) {
 		p, err := d.planRecovery(r.Context(), r.PathValue("id"), r.URL.Query().Get("from"))
 		return p.Recovery, err

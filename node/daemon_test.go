@@ -169,7 +169,7 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 	j := newJob(d.ctx, strings.Repeat("0", 32))
 	j.home, j.led, j.mine, j.status.ID = d.net.ID(), true, true, j.name
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: make([]byte, 16), Code: tasks.Code{Source: source}}
-	if err := errors.Join(desc.Check(), d.publish(j, desc)); err != nil {
+	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for d.statusOf(j).State != api.CannotFinish { // without ROOT

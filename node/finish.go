@@ -441,10 +441,17 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	if e.Result.SHA256 != "" {
 		d.blobs.add(e.Result.SHA256, d.resultPath(j.name))
 	}
+	var parts []merge.Partial
 	if c != nil {
 		c.ending.Add(1)
+		if v, ok := d.peer.Ledger(e.ID); ok && st.State == api.Partial {
+			parts = v.Parts
+		}
 	}
 	d.spawn(func() {
+		if len(parts) > 0 {
+			d.keepParts(j.name, c, parts)
+		}
 		d.saveEnd(j.name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: d.submitterOf(j), Recovery: e.Recovery})
 		if first {
 			d.saveStatus(j)

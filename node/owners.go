@@ -74,6 +74,7 @@ type request struct {
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
+//	parts             -> handle of keptParts, JSON: what a job's partial result was made of
 //	fetched           -> empty: the job's submitter, or an admin, has the result
 var requests = map[string]request{
 	"signature": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
@@ -125,6 +126,9 @@ var requests = map[string]request{
 	}},
 	"result": {access: forLook, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return d.shareResult(j)
+	}},
+	"parts": {access: forLook, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+		return d.serveParts(j.name)
 	}},
 	"fetched": {access: forRule, owner: (*Daemon).keptOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		d.heardFetched(arg)

@@ -85,6 +85,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"partials":  {look, nil},
 		"logs":      {look, look},
 		"result":    {look, nil},
+		"parts":     {look, nil},
 		"fetched":   {rule, nil},
 	}
 	for kind := range requests {

@@ -131,7 +131,7 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 	var lost []tasks.Lost
 	for i, p := range plans {
 		if f := bad[i]; f != nil {
-			lost = append(lost, tasks.Lost{File: req.Files[i].URL, Last: -1, Kind: string(f.Kind), Reason: f.Msg,
+			lost = append(lost, tasks.Lost{File: req.Files[i].URL, Tree: treeOf(req, req.Files[i]), Last: -1, Kind: string(f.Kind), Reason: f.Msg,
 				Nodes: append([]tasks.PeerID{d.net.ID()}, asked[i]...), Tries: 1 + len(asked[i]), Stack: f.Stack, Tail: f.Tail})
 			continue
 		}

@@ -119,13 +119,15 @@ func (d *Daemon) forgetJob(j *job) {
 	delete(d.byName, j.name)
 	d.mu.Unlock()
 	d.blobs.removeUnder(dir)
+	d.dropParts(j.name)
 	if err := os.RemoveAll(dir); err != nil {
 		d.log.Warn("could not remove an old job", "job", j.name[:12], "reason", err)
 	}
 }
 
-// dropResult removes a job's result and leaves the rest.
+// dropResult removes a job's result, what it was made of if that was kept, and leaves the rest.
 func (d *Daemon) dropResult(j *job) {
+	d.dropParts(j.name)
 	d.blobs.removeUnder(filepath.Join(d.jobsDir(), j.name))
 	if err := os.Remove(d.resultPath(j.name)); err != nil {
 		d.log.Warn("could not remove a result that was fetched", "job", j.name[:12], "reason", err)

@@ -83,6 +83,9 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 		return st
 	}
 	v := j.view
+	if a := j.desc.Ask.Again; a != nil {
+		st.RetryOf, st.Before = a.Job, a.Units
+	}
 	st.Unknown, st.Working = unknownFiles(j.desc), j.working.Seconds()
 	if j.working == 0 {
 		st.Working = time.Since(j.running).Seconds()
@@ -100,8 +103,8 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	for _, n := range st.Nodes {
 		counted += n.Units
 	}
-	if st.State.Final() && st.Working > 0 && 10*counted >= 9*st.Done { // else part of it was done before a node was started again
-		st.Rate = float64(st.Done) / st.Working
+	if st.State.Final() && st.Working > 0 && 10*counted >= 9*(st.Done-st.Before) { // else part of it was done before a node was started again
+		st.Rate = float64(max(st.Done-st.Before, 0)) / st.Working
 	}
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Kept = kept
@@ -334,6 +337,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		j.ended = st.Submitted.Add(time.Duration(st.Seconds * 1e9))
 		close(j.done)
 		d.byName[st.ID] = j
+		d.shareParts(st.ID)
 	}
 	return strays
 }

@@ -33,6 +33,11 @@ const (
 
 // submit accepts a job to lead. What it lacks comes to light in lead, and in the job's status.
 func (d *Daemon) submit(req api.JobRequest) (*job, error) {
+	return d.accept(req, len(req.Files), d.lead)
+}
+
+// accept makes a job known that this node's user wants, and has it led.
+func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce []byte) error) (*job, error) {
 	if out := d.expelled(); out != nil {
 		return nil, &api.Error{Status: 403, Message: "could not submit: " + out.String(), Hint: api.ExpelledHint}
 	}
@@ -47,13 +52,13 @@ func (d *Daemon) submit(req api.JobRequest) (*job, error) {
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
 	j.home, j.led, j.mine, j.req = d.net.ID(), true, true, req
 	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.net.Name(),
-		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: len(req.Files), Output: req.Output}
+		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output}
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
 	d.saveStatus(j)
 	d.spawn(func() {
-		if err := d.lead(j, nonce); err != nil {
+		if err := lead(j, nonce); err != nil {
 			d.failPreparing(j, err)
 		}
 	})
@@ -97,7 +102,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	if err := d.probe(j, desc, lib); err != nil {
 		return err
 	}
-	return d.publish(j, desc)
+	return d.publish(j, desc, nil)
 }
 
 // library compiles the sources and loads the selector.
@@ -406,8 +411,8 @@ func everywhere(f *rootexec.Failure) bool {
 	return f.Op == "SlaveBegin" || f.Op == "Init" || f.Op == "Notify"
 }
 
-// publish signs the description, keeps it for others and gives it to the engine.
-func (d *Daemon) publish(j *job, desc *tasks.Job) error {
+// publish signs the description, keeps it for others and gives it to the engine, with what the job begins with.
+func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {
 	begun := time.Now()
 	submitted, _ := j.ledSince()
 	desc.Ask.Submitted, desc.Ask.Begun = submitted.Round(0), begun.Round(0)
@@ -420,6 +425,10 @@ func (d *Daemon) publish(j *job, desc *tasks.Job) error {
 	}
 	id := tasks.NameOf(body)
 	if _, err := d.blobs.put(d.blobs.jobDir(id), body); err != nil { // goes with the job
+		return err
+	}
+	parts, err := d.placeBase(id, base)
+	if err != nil {
 		return err
 	}
 	j.mu.Lock()
@@ -436,7 +445,7 @@ func (d *Daemon) publish(j *job, desc *tasks.Job) error {
 	}
 	j.phase(api.Running, "")
 	d.saveStatus(j)
-	d.post(engine.Submit{ID: id, Job: desc, Rate: rate})
+	d.post(engine.Submit{ID: id, Job: desc, Rate: rate, Base: parts})
 	if j.ctx.Err() != nil { // cancelled meanwhile, perhaps before the engine knew of it
 		d.post(engine.CancelJob{ID: id})
 	}

@@ -59,11 +59,19 @@ type Job struct {
 // leads the job later, or keeps a copy of its ledger, can neither have the submitter's node write to another file nor
 // show as its wish what it did not say.
 type Ask struct {
-	Selector  string    `msgpack:"s"` // path of the selector's source on the submitter's node, to show
-	Params    []Param   `msgpack:"p"` // named values for the selector's input list, in the order of their names
-	Output    string    `msgpack:"o"` // absolute path on the submitter's node, empty for nowhere
-	Submitted time.Time `msgpack:"t"` // by the submitter's clock
-	Begun     time.Time `msgpack:"b"` // when the description was complete
+	Selector  string    `msgpack:"s"`           // path of the selector's source on the submitter's node, to show
+	Params    []Param   `msgpack:"p"`           // named values for the selector's input list, in the order of their names
+	Output    string    `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
+	Submitted time.Time `msgpack:"t"`           // by the submitter's clock
+	Begun     time.Time `msgpack:"b"`           // when the description was complete
+	Most      int64     `msgpack:"n,omitempty"` // number of units, 0 for all
+	Again     *Again    `msgpack:"a,omitempty"` // of a job that runs what is missing in the result of another; to show
+}
+
+// Again names a job in whose place another was submitted.
+type Again struct {
+	Job   string `msgpack:"j"` // the earlier job's nonce, hex
+	Units int64  `msgpack:"u"` // that this job has from it
 }
 
 // Param is a named value that Begin finds in the selector's input list.
@@ -96,8 +104,9 @@ type Limits struct {
 // Lost is a part of the wanted data that cannot be in the result, and why.
 type Lost struct {
 	File   string   `msgpack:"f"`
-	First  int64    `msgpack:"a"` // local entry
-	Last   int64    `msgpack:"z"` // -1 if the length of the file is unknown
+	Tree   string   `msgpack:"e,omitempty"` // as it was asked for
+	First  int64    `msgpack:"a"`           // local entry
+	Last   int64    `msgpack:"z"`           // -1 if the length of the file is unknown
 	Kind   string   `msgpack:"k"`
 	Reason string   `msgpack:"r"`
 	Nodes  []PeerID `msgpack:"n"`

@@ -46,7 +46,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string) err
 	findings := doctor.Check(ctx, doctor.Config{
 		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(),
 		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links,
-		Sweep: local.SweepTemporary, Kept: func() map[string]string { return local.AllKept(paths) },
+		Sweep: local.SweepTemporary, Kept: func() map[string]string { return local.AllOwing(paths) },
 	}, func(f doctor.Finding) {
 		if !g.json() {
 			doctor.Print(g.stdout, f)

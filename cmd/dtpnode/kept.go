@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/local"
@@ -149,10 +150,12 @@ func breakOff(st api.JobStatus) api.JobStatus {
 }
 
 // closeOwn ends the daemon that run had started for a job that it has followed. If the user is still owed what the job
-// has done, be it that the daemon was killed, that is kept, and the error says where, and how to go on.
+// has done, be it that the daemon was killed, that is kept, and the error says where, and how to go on. What a partial
+// result was made of is kept for a day.
 func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error {
 	died := errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && !st.State.Final() && founded(st)
-	if err == nil || !owing(st) && !died || errors.Is(err, submit.ErrCancelled) {
+	owed := owing(st) || died
+	if err == nil || !owed && st.State != api.Partial || errors.Is(err, submit.ErrCancelled) {
 		_ = own.Close()
 		return err
 	}
@@ -164,12 +167,37 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 		return errors.Join(err, bad, own.Close())
 	}
 	dir, bad := own.Keep(paths, st)
-	if died { // how its process has ended is no news
+	switch {
+	case died: // how its process has ended is no news
 		err = fmt.Errorf("the node that run had started was killed; all that is committed is kept: %w", err)
 		return keptIn(st, err, dir)
-	}
-	if bad != nil {
+	case bad != nil:
 		return errors.Join(err, fmt.Errorf("could not keep what is done in %q: %w", dir, bad))
+	case owed:
+		return keptIn(st, err, dir)
+	}
+	return errors.Join(err, local.ForRetry(dir, true))
+}
+
+// retried ends a daemon that was started to retry a kept job. What it keeps then is of the new job, if that has begun and
+// was neither finished nor dropped.
+func (c *jobClient) retried(old, st api.JobStatus, err error) error {
+	whole := st.State == api.Done && !owing(st)
+	if c.own == nil || whole || errors.Is(err, submit.ErrCancelled) || st.State == api.Failed || !founded(st) {
+		c.close(whole)
+		return err
+	}
+	c.close(false)
+	partial := st.State == api.Partial && !owing(st)
+	if !partial && !owing(st) {
+		st = breakOff(st)
+	}
+	dir := strings.TrimSuffix(c.kept, old.ID) + st.ID
+	if bad := errors.Join(os.Rename(c.kept, dir), local.NoteKept(dir, st), local.ForRetry(dir, partial)); bad != nil {
+		return errors.Join(err, bad)
+	}
+	if partial {
+		return err
 	}
 	return keptIn(st, err, dir)
 }

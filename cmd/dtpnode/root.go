@@ -66,7 +66,7 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled y
 	cmd.SetErr(g.stderr)
 	cmd.AddCommand(
 		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newForget(g), newRename(g), newHandover(g), newRecoveryKey(g), newTakeBack(g), newDown(g),
-		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g), newRecover(g),
+		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g), newRetry(g), newRecover(g),
 		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newVersion(g))
 	addCompletions(g, cmd)
 	return cmd

@@ -282,6 +282,7 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 	if opts.out == "" {
 		return nil, nil, usagef("could not run without -o: no daemon is running that could keep the output")
 	}
+	local.SweepKept(paths)
 	d, err := local.StartTemporary(ctx, paths.Cache, args...)
 	if err != nil {
 		return nil, nil, err

@@ -245,6 +245,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions, started func() error
 		}()
 	}
 	local.SweepTemporary()
+	local.SweepKept(paths)
 	cfg.Opened = func() {
 		if opts.ephemeral {
 			return

@@ -20,9 +20,9 @@ import (
 )
 
 // A daemon for the time of one job has its state in a folder below the temporary one, which goes with the daemon.
-// Where the job could not be finished, its output not be written, or the daemon was killed, the folder is moved to the
-// user's state folder instead, and later commands start a daemon on it again. A folder whose owner was killed is removed
-// by the next that looks: the owner holds a lock on a file in it, and so does its daemon.
+// Where the job could not be finished, its output not be written, its result is partial, or the daemon was killed, the
+// folder is moved to the user's state folder instead, and later commands start a daemon on it again. A folder whose owner
+// was killed is removed by the next that looks: the owner holds a lock on a file in it, and so does its daemon.
 
 const (
 	tempPrefix  = "dtpnode-run-"
@@ -228,6 +228,47 @@ func syncFile(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// forRetry marks a folder that is kept only so that its job can be retried, until retryFor after the time of the file.
+const (
+	forRetry = "for-retry"
+	retryFor = 24 * time.Hour // as a daemon keeps a result that was fetched
+)
+
+// ForRetry says of a folder that Keep has made whether it is kept only so that its job can be retried: it goes after a day.
+func ForRetry(dir string, only bool) error {
+	path := filepath.Join(dir, forRetry)
+	err := os.Remove(path)
+	if only {
+		return os.WriteFile(path, nil, 0o600)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// SweepKept removes folders that were kept for a retry which nobody has asked for.
+func SweepKept(paths Paths) (removed []string) {
+	for _, dir := range AllKept(paths) {
+		info, err := os.Stat(filepath.Join(dir, forRetry))
+		if err == nil && time.Since(info.ModTime()) > retryFor && abandoned(dir) && os.RemoveAll(dir) == nil {
+			removed = append(removed, dir)
+		}
+	}
+	return removed
+}
+
+// AllOwing is AllKept without the folders whose users have the output: these go by themselves.
+func AllOwing(paths Paths) map[string]string {
+	all := AllKept(paths)
+	for name, dir := range all {
+		if _, err := os.Stat(filepath.Join(dir, forRetry)); err == nil {
+			delete(all, name)
+		}
+	}
+	return all
 }
 
 // AllKept lists the folders in which jobs of temporary daemons are kept, by the jobs' names.

@@ -42,7 +42,7 @@ func (m *meter) add(st api.JobStatus) {
 	}
 	// Less than before is told where work was lost or given up, or by a home that has just begun to count.
 	m.bytes += weight * (float64(max(st.Bytes-m.last.Bytes, 0))/dt - m.bytes)
-	m.units += weight * (float64(max(st.Done-m.last.Done, 0))/dt - m.units)
+	m.units += weight * (float64(max(ranNow(st)-ranNow(m.last), 0))/dt - m.units)
 	m.last = st
 }
 

@@ -65,7 +65,7 @@ func (m *meter) details() string {
 	rate, bytes := st.Rate, m.bytes
 	switch {
 	case st.State.Halted(): // over the whole job
-		rate, bytes = average(float64(st.Done), st), average(float64(st.Bytes), st)
+		rate, bytes = average(float64(ranNow(st)), st), average(float64(st.Bytes), st)
 	case rate <= 0:
 		rate = m.units
 	}

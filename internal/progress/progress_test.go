@@ -214,12 +214,38 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// TestSummaryLong wants a long list cut, and where to find the rest.
+// TestSummaryLong wants a long list cut, and where to find the rest; and what is missing for one reason told together.
 func TestSummaryLong(t *testing.T) {
-	var b bytes.Buffer
-	Summary(&b, api.JobStatus{ID: "j", State: api.Partial, Missing: make([]api.Missing, 25)})
-	if n := strings.Count(b.String(), "entries [0, 0)"); n != 20 || !strings.Contains(b.String(), "and 5 more") {
-		t.Errorf("%d ranges listed:\n%s", n, b.String())
+	var many, stopped []api.Missing
+	for i := range int64(25) {
+		many = append(many, api.Missing{File: "f", First: i, Last: i + 1, Kind: "exception", Reason: fmt.Sprint("number ", i)})
+	}
+	for i := range int64(40) {
+		stopped = append(stopped, api.Missing{File: fmt.Sprintf("f%02d", i), Last: 1000 + i, Kind: "stopped", Reason: "stopped by the user"})
+	}
+	for name, tc := range map[string]struct {
+		missing []api.Missing
+		says    []string
+		files   int // named
+	}{
+		"reasons": {many, []string{"Missing from the result (25):", "and more, for 5 other reasons", "status j --output json", "retry j"}, 20},
+		"one":     {stopped, []string{"  40 files, 40,780 entries: stopped by the user\n    f00 entries [0, 1000)\n", "    and 37 more\n"}, 3},
+		"both":    {append(stopped[:40:40], many[:1]...), []string{"40 files, 40,780 entries: stopped by the user", "f entry 0\n    exception: number 0"}, 4},
+		"unknown": {[]api.Missing{{File: "a", Last: -1}, {File: "b", Last: -1}, {File: "c", Last: 5}}, []string{"3 files, 5 entries and more: "}, 3},
+	} {
+		var b bytes.Buffer
+		Summary(&b, api.JobStatus{ID: "j", State: api.Partial, Missing: tc.missing})
+		files := 0
+		for l := range strings.Lines(b.String()) {
+			if strings.HasPrefix(strings.TrimSpace(l), "f") || strings.Contains(l, "(whole file)") || strings.Contains(l, "c entries") {
+				files++
+			}
+		}
+		for _, s := range tc.says {
+			if !strings.Contains(b.String(), s) || files != tc.files {
+				t.Errorf("%s: want %q, and %d ranges named, not %d:\n%s", name, s, tc.files, files, b.String())
+			}
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -15,9 +14,9 @@ import (
 func Summary(w io.Writer, st api.JobStatus) {
 	pace := ""
 	if counted(st) {
-		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(st.Done), st)), Bytes(float64(st.Bytes)))
+		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(ranNow(st)), st)), Bytes(float64(st.Bytes)))
 	}
-	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s\n", st.State, Extent(st), Seconds(st.Seconds), pace, Short(st.ID), skippedOf(st))
+	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", st.State, Extent(st), Seconds(st.Seconds), pace, Short(st.ID), beforeOf(st), skippedOf(st))
 	Nodes(w, st)
 	missing(w, st)
 	skipped(w, st)
@@ -30,6 +29,20 @@ func Summary(w io.Writer, st api.JobStatus) {
 	case st.State == api.Done || st.State == api.Partial:
 		fmt.Fprintf(w, "Output is kept by the daemon: dtpnode get %s -o out.root\n", Short(st.ID))
 	}
+	if st.State == api.Partial {
+		fmt.Fprintf(w, "`dtpnode retry %s` runs what is missing and merges it with the rest\n", Short(st.ID))
+	}
+}
+
+// ranNow is what was processed for a job, without what it has from an earlier one.
+func ranNow(st api.JobStatus) int64 { return max(st.Done-st.Before, 0) }
+
+// beforeOf says how much a job has from an earlier one.
+func beforeOf(st api.JobStatus) string {
+	if st.RetryOf == "" {
+		return ""
+	}
+	return ", " + Count(st.Before) + " of them from job " + Short(st.RetryOf)
 }
 
 // counted reports whether what the nodes count is about all of the job. What a node had done before it was started again
@@ -39,7 +52,7 @@ func counted(st api.JobStatus) bool {
 	for _, n := range st.Nodes {
 		units += n.Units
 	}
-	return len(st.Nodes) == 0 || 10*units >= 9*st.Done
+	return len(st.Nodes) == 0 || 10*units >= 9*ranNow(st)
 }
 
 // average is n by the time that work took, as far as the daemon tells it, else by the job's whole time.
@@ -98,32 +111,6 @@ func Table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 
 // Short is the part of a job's or a peer's name that is shown, and enough to name it.
 func Short(id string) string { return line(id[:min(len(id), 12)]) }
 
-// missing prints what is not in the result.
-func missing(w io.Writer, st api.JobStatus) {
-	if len(st.Missing) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\nMissing from the result (%d):\n", len(st.Missing))
-	const most = 20
-	for i, m := range st.Missing {
-		if i == most {
-			fmt.Fprintf(w, "  and %d more: dtpnode status %s --output json\n", len(st.Missing)-most, Short(st.ID))
-			break
-		}
-		fmt.Fprintf(w, "  %s %s\n    %s: %s\n", line(m.File), entries(m), line(m.Kind), line(m.Reason))
-		if m.Tries > 0 {
-			fmt.Fprintf(w, "    tries: %d, on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))
-			words(w, m)
-		}
-		block(w, "stack", m.Stack)
-		block(w, "last lines printed", m.Tail)
-		if advice := advise(m); advice != "" {
-			fmt.Fprintf(w, "    next: %s\n", advice)
-		}
-	}
-	fmt.Fprintln(w)
-}
-
 // skippedOf says how much the selector left out of what is counted as done.
 func skippedOf(st api.JobStatus) string {
 	if st.SkippedEntries == 0 {
@@ -149,63 +136,4 @@ func skipped(w io.Writer, st api.JobStatus) {
 		}
 		fmt.Fprintf(w, "Skipped by Abort(kAbortFile): %s of %s, the first is entry %s\n", Count(s.Entries), line(s.File), Count(s.First))
 	}
-}
-
-// words prints what each node said of a file that none could read, unless all said the same.
-func words(w io.Writer, m api.Missing) {
-	if len(slices.Compact(slices.Clone(m.Words))) < 2 {
-		return
-	}
-	for i, said := range m.Words[:min(len(m.Words), len(m.Nodes))] {
-		fmt.Fprintf(w, "      %s: %s\n", line(m.Nodes[i]), line(said))
-	}
-}
-
-// entries names the entries of a missing range as people count them.
-func entries(m api.Missing) string {
-	switch {
-	case m.Last < 0:
-		return "(whole file)"
-	case m.Last == m.First+1:
-		return fmt.Sprintf("entry %d", m.First)
-	}
-	return fmt.Sprintf("entries [%d, %d)", m.First, m.Last)
-}
-
-// block prints a text of several lines, the last twenty of them.
-func block(w io.Writer, title, text string) {
-	const most = 20
-	text = strings.TrimRight(Clean(text), "\n")
-	if text == "" {
-		return
-	}
-	lines := strings.Split(text, "\n")
-	fmt.Fprintf(w, "    %s:\n", title)
-	for _, l := range lines[max(0, len(lines)-most):] {
-		fmt.Fprintf(w, "      %s\n", l)
-	}
-}
-
-// advise says what to do about a kind of failure (see rootexec.Kind).
-func advise(m api.Missing) string {
-	switch m.Kind {
-	case "signal", "exit", "exception":
-		return fmt.Sprintf("mend the selector; these entries alone: --files '%s' --first %d -n %d",
-			line(m.File), m.First, m.Last-m.First)
-	case "stall":
-		return "if these entries may take long, allow it with --stall; else look for an endless loop"
-	case "memory":
-		return "allow more with --memory, or hold less in the selector"
-	case "data":
-		return "the file is damaged there: copy it again and check its checksum"
-	case "open":
-		return "check that the file is whole and readable at this path on every node"
-	case "schema":
-		return "check the names with `rootls -t FILE`, or say --allow-missing-branches"
-	case "disk":
-		return "free disk space on these nodes; see `dtpnode doctor`"
-	case "internal":
-		return "this is a defect of dtpnode: please report it with the daemon's log"
-	}
-	return ""
 }

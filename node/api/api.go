@@ -18,6 +18,7 @@
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result
 //	POST /v1/jobs/{id}/cancel       drop the job and its results -> Cancellation
 //	POST /v1/jobs/{id}/finish       try again to finish a job that could not be finished
+//	POST /v1/jobs/{id}/retry        RetryRequest -> JobStatus: of a new job that runs what is missing in a partial result
 //	GET  /v1/jobs/{id}/recovery     Recovery: what POST recover would do
 //	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
 //	GET  /v1/jobs/{id}/partials     tar of what is committed: ROOT files, and manifest.json, a Manifest
@@ -102,6 +103,14 @@ type JobRequest struct {
 	SeedLocal            bool `json:"seed_local,omitempty"` // seed all work on the home; others steal
 }
 
+// RetryRequest asks for a job that runs what is missing in the result of another, and has the rest from that.
+type RetryRequest struct {
+	Output string  `json:"output,omitempty"`        // absolute path; empty: that of the earlier job if it was submitted here, else kept for get
+	Dir    string  `json:"dir"`                     // working directory of Begin and Terminate, if that of the earlier job is not known here
+	Memory int64   `json:"memory,omitempty"`        // bytes a child may use, 0 for what it was
+	Stall  float64 `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for what it was
+}
+
 // InputFile is one file of the chain. Tree is empty for the job's default.
 type InputFile struct {
 	URL  string `json:"url"`
@@ -137,6 +146,9 @@ type JobStatus struct {
 	Committed int64   `json:"committed"`               // in the ledger
 	Bytes     int64   `json:"bytes"`                   // read
 	Rate      float64 `json:"rate"`                    // units/s, recent
+
+	RetryOf string `json:"retry_of,omitempty"` // the job whose missing entries this one runs
+	Before  int64  `json:"before,omitempty"`   // entries that it has from that one; they count in Done and Committed
 
 	Commits int64      `json:"commits"` // partial results that were ever committed
 	Folds   int64      `json:"folds"`   // merges that took the place of some of them

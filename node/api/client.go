@@ -166,6 +166,11 @@ func (c *Client) Finish(ctx context.Context, id string) error {
 	return err
 }
 
+// Retry submits a job that runs what is missing in the result of another.
+func (c *Client) Retry(ctx context.Context, id string, req RetryRequest) (JobStatus, error) {
+	return call[JobStatus](ctx, c, http.MethodPost, jobPath(id, "/retry"), req)
+}
+
 // Recovery tells what it means to go on with a job from the copies of its ledger that are left: from that of the member from,
 // or if that is empty from the newest.
 func (c *Client) Recovery(ctx context.Context, id, from string) (Recovery, error) {

@@ -1,0 +1,216 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// retry runs `dtpnode retry` to its end; out is where the output should be then.
+func (n *node) retry(t *testing.T, out, id string, args ...string) outcome {
+	t.Helper()
+	o := outcome{out: out, result: n.dtpnode(t, t.TempDir(), append([]string{"retry", id, "--output", "json"}, args...)...)}
+	check(t, o.read())
+	return o
+}
+
+// wantRetried fails the test unless all is done, so many entries by this job, and the rest taken over.
+func (o outcome) wantRetried(t *testing.T, of string, ran int64) {
+	t.Helper()
+	o.wantDone(t)
+	var did int64
+	for _, w := range o.st.Nodes {
+		did += w.Units
+	}
+	if o.st.RetryOf != of || did != ran || o.st.Before != o.st.Units-ran {
+		t.Errorf("%d entries ran, want %d: %s", did, ran, o.describe())
+	}
+}
+
+// text is what a file holds.
+func text(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	check(t, err)
+	return string(b)
+}
+
+// TestRetry mends what a job could not read, a whole file and a cluster of another: only that runs, the output is one as
+// if all had been whole, where the first was to be written; from another member it goes elsewhere.
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	c := threeNodes.get(t)
+	files := copies(t, fourFiles(t)...)
+	roottest.Truncate(t, files[1], 0.6)
+	first, last := roottest.Find(t).Corrupt(t, files[3], "Events", "event", 7_500)
+	o := c.nodes[0].run(t, tally(t, files...))
+	if o.code != 3 || len(o.st.Missing) != 2 {
+		t.Fatalf("want a partial result: %s", o.describe())
+	}
+	t.Run("not mended", func(t *testing.T) {
+		again := c.nodes[0].retry(t, o.out, o.st.ID)
+		if again.code != 3 || again.st.Before != o.st.Committed || again.st.Committed != o.st.Committed || len(again.st.Missing) != 2 {
+			t.Fatalf("want the same missing again: %s", again.describe())
+		}
+		without := without(t, filepath.Base(files[3]), first, last, fourFiles(t)[0], fourFiles(t)[2], fourFiles(t)[3])
+		again.equals(t, without)
+	})
+	for i, f := range fourFiles(t) {
+		replace(t, files[i], text(t, f))
+	}
+	check(t, os.Remove(o.out))
+	ran := 20_000 + last - first
+	again := c.nodes[0].retry(t, o.out, o.st.ID)
+	again.wantRetried(t, o.st.ID, ran)
+	again.equals(t, tally(t, files...))
+	here := filepath.Join(t.TempDir(), "here.root")
+	elsewhere := c.nodes[2].retry(t, here, o.st.ID[:10], "-o", here)
+	elsewhere.wantRetried(t, o.st.ID, ran)
+	elsewhere.equals(t, tally(t, files...))
+	if r := c.nodes[1].dtpnode(t, t.TempDir(), "retry", again.st.ID); r.code != 0 || !strings.Contains(r.stdout, "nothing is missing") {
+		t.Errorf("a whole result: %+v", r)
+	}
+	r := c.nodes[0].dtpnode(t, t.TempDir(), "retry", o.st.ID)
+	for _, s := range []string{"59,000 of 60,000", "1 file of unknown length", files[1], "open: ", "truncated", "1 file, 1,000 entries: data: ", "entries [7000, 8000)"} {
+		if r.code != 0 || !strings.Contains(r.stderr, s) {
+			t.Errorf("want %q said before it runs: %+v", s, r)
+		}
+	}
+	if want := "59,000 of them from job " + o.st.ID[:12]; !strings.Contains(r.stdout, want) {
+		t.Errorf("want %q: %+v", want, r)
+	}
+}
+
+// stopped is a job of fake entries that was stopped with --keep when some of it was done.
+func (n *node) stopped(t *testing.T, id string) api.JobStatus {
+	t.Helper()
+	before, err := n.job(t.Context(), id)
+	check(t, err)
+	n.until(t, id, "some of it is done", func(st api.JobStatus) bool { return st.Done > max(before.Before, st.Before) })
+	if r := n.dtpnode(t, t.TempDir(), "cancel", "--keep", id); r.code != 0 {
+		t.Fatalf("not stopped: %+v", r)
+	}
+	var st api.JobStatus
+	n.until(t, id, "it is partial", func(now api.JobStatus) bool { st = now; return st.State == api.Partial })
+	return st
+}
+
+// TestRetryStopped stops a job, its retry by another member, and has a third finish it, with the daemons killed between.
+func TestRetryStopped(t *testing.T) {
+	t.Parallel()
+	specs := fakeSpecs(t, 3)
+	c := ownCluster(t, specs...)
+	j := paceOf(3, 6*time.Second)
+	st := c.nodes[0].stopped(t, c.nodes[0].submit(t, j.request(t)).ID)
+	second := c.nodes[1].dtpnode(t, t.TempDir(), "retry", st.ID, "--detach")
+	if second.code != 0 || !strings.Contains(second.stderr, "stopped by the user") {
+		t.Fatalf("retry --detach: %+v", second)
+	}
+	id := firstLine(second.stdout)
+	again := c.nodes[1].stopped(t, id)
+	if again.RetryOf != st.ID || again.Before != st.Committed || again.Committed <= st.Committed {
+		t.Errorf("stopped at %+v, retried up to %+v", st, again)
+	}
+	for i, n := range c.nodes {
+		kill(t, n.cmd.Process.Pid)
+		<-n.ended
+		n.relaunch(t, specs[i])
+	}
+	for _, n := range c.nodes {
+		check(t, n.waitReady())
+		c.wantUp(t, n, len(c.nodes))
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	last := c.nodes[2].retry(t, out, id, "-o", out)
+	last.wantDone(t)
+	if last.st.Before != again.Committed {
+		t.Errorf("%d entries are taken over of %d", last.st.Before, again.Committed)
+	}
+	j.wantCount(t, out)
+}
+
+// TestRetryIsRefused asks for what cannot be had, and is told why and what to do instead.
+func TestRetryIsRefused(t *testing.T) {
+	t.Parallel()
+	c := ownCluster(t, fakeSpecs(t, 2)...)
+	n := c.nodes[0]
+	wants := func(id string, says ...string) {
+		t.Helper()
+		for _, n := range c.nodes {
+			r := n.dtpnode(t, t.TempDir(), "retry", id)
+			for _, s := range says {
+				if r.code != 1 || !strings.Contains(r.stderr, s) {
+					t.Errorf("want exit 1 and %q: %+v", s, r)
+				}
+			}
+		}
+	}
+	j := paceOf(2, 6*time.Second)
+	runs := n.submit(t, j.request(t)).ID
+	n.until(t, runs, "it runs", func(st api.JobStatus) bool { return st.State == api.Running })
+	wants(runs, "it is running", "cancel --keep")
+	st := n.stopped(t, runs)
+	for _, n := range c.nodes {
+		check(t, os.RemoveAll(filepath.Join(n.state, "jobs", st.ID, "parts")))
+	}
+	wants(st.ID, "no member that can be reached keeps", "dtpnode run", "dtpnode status "+st.ID[:12])
+	_, err := n.client.Cancel(t.Context(), n.submit(t, j.request(t)).ID)
+	check(t, err)
+	wants("ffffffff", "no job")
+	if r := n.dtpnode(t, t.TempDir(), "retry", st.ID, "--memory", "lots"); r.code != 2 {
+		t.Errorf("want exit 2: %+v", r)
+	}
+}
+
+// TestRetryChangedFile changes a file of which something is missing: its other entries are in the result as they were.
+func TestRetryChangedFile(t *testing.T) {
+	t.Parallel()
+	c := threeNodes.get(t)
+	files := copies(t, fourFiles(t)...)
+	roottest.Find(t).Corrupt(t, files[0], "Events", "event", 7_500)
+	o := c.nodes[1].run(t, tally(t, files...))
+	if o.code != 3 {
+		t.Fatalf("want a partial result: %s", o.describe())
+	}
+	roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: files[0], Entries: 3000})
+	c.nodes[1].retry(t, o.out, o.st.ID).wantError(t, files[0], "has changed", "20000", "3000")
+	o.equals(t, without(t, filepath.Base(files[0]), 7000, 8000, fourFiles(t)...)) // the output is as it was
+}
+
+// TestRetryWithoutDaemon has a run that started its own node end partial: what is missing runs in the user's folder then.
+func TestRetryWithoutDaemon(t *testing.T) {
+	t.Parallel()
+	threeNodes.get(t) // has the child built
+	n, temp := alone(t, suite.binary)
+	files := copies(t, fourFiles(t)...)
+	roottest.Truncate(t, files[1], 0.6)
+	roottest.Truncate(t, files[2], 0.6)
+	j := tally(t, files...)
+	j.args = []string{"--root", suite.root, "--slots", "2"}
+	o := n.run(t, j)
+	if o.code != 3 {
+		t.Fatalf("want a partial result: %s", o.describe())
+	}
+	n.wantKept(t, o.st.ID)
+	wantEmpty(t, temp)
+	replace(t, files[1], text(t, fourFiles(t)[1]))
+	half := n.retry(t, o.out, o.st.ID)
+	if half.code != 3 || half.st.Committed != 60_000 || half.st.Before != 40_000 {
+		t.Fatalf("want one file more: %s", half.describe())
+	}
+	n.wantKept(t, half.st.ID)
+	replace(t, files[2], text(t, fourFiles(t)[2]))
+	whole := n.retry(t, o.out, half.st.ID)
+	whole.wantRetried(t, half.st.ID, 20_000)
+	whole.equals(t, tally(t, files...))
+	n.wantKept(t)
+	wantEmpty(t, temp)
+	if r := n.dtpnode(t, t.TempDir(), "retry", whole.st.ID); r.code != 1 {
+		t.Errorf("a job that is gone: %+v", r)
+	}
+}

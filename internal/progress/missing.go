@@ -1,0 +1,197 @@
+package progress
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// few is up to how many ranges that are missing for one reason are told one by one.
+const few = 2
+
+// mostReasons and mostWhere bound what is told of all reasons, and of the places of one.
+const (
+	mostReasons = 20
+	mostWhere   = 3
+)
+
+// missing prints what is not in the result, and why: what is missing for one reason together.
+func missing(w io.Writer, st api.JobStatus) {
+	if len(st.Missing) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nMissing from the result (%d):\n", len(st.Missing))
+	groups := byReason(st.Missing)
+	for _, g := range groups[:min(len(groups), mostReasons)] {
+		g.print(w)
+	}
+	if rest := len(groups) - mostReasons; rest > 0 {
+		fmt.Fprintf(w, "  and more, for %d other reasons: dtpnode status %s --output json\n", rest, Short(st.ID))
+	}
+	fmt.Fprintln(w)
+}
+
+// Reasons prints what is missing in short: for each reason how much, and where.
+func Reasons(w io.Writer, all []api.Missing) {
+	groups := byReason(all)
+	for _, g := range groups[:min(len(groups), mostReasons)] {
+		fmt.Fprintf(w, "  %s: %s\n", g.extent(), g.why())
+		g.places(w)
+	}
+	if rest := len(groups) - mostReasons; rest > 0 {
+		fmt.Fprintf(w, "  and more, for %d other reasons\n", rest)
+	}
+}
+
+// reason is all that is missing for one reason.
+type reason struct {
+	kind, text string
+	all        []api.Missing
+}
+
+// byReason groups what is missing, in the order of first appearance. What is told one by one stays apart.
+func byReason(all []api.Missing) (groups []*reason) {
+	type key struct{ kind, text string }
+	of := map[key]*reason{}
+	for _, m := range all {
+		k := key{m.Kind, m.Reason}
+		if of[k] == nil {
+			of[k] = &reason{kind: m.Kind, text: m.Reason}
+			groups = append(groups, of[k])
+		}
+		of[k].all = append(of[k].all, m)
+	}
+	return groups
+}
+
+func (g *reason) print(w io.Writer) {
+	if len(g.all) > few {
+		fmt.Fprintf(w, "  %s: %s\n", g.extent(), g.why())
+		g.places(w)
+		details(w, g.all[0])
+		return
+	}
+	for _, m := range g.all {
+		fmt.Fprintf(w, "  %s %s\n    %s\n", line(m.File), entries(m), g.why())
+		details(w, m)
+	}
+}
+
+// why is the reason with its kind, if that says more.
+func (g *reason) why() string {
+	if g.kind == "stopped" {
+		return line(g.text)
+	}
+	return line(g.kind) + ": " + line(g.text)
+}
+
+// extent says how much is missing: of how many files, and as far as that is known how many entries.
+func (g *reason) extent() string {
+	files := map[string]bool{}
+	var n int64
+	unknown := false
+	for _, m := range g.all {
+		files[m.File] = true
+		unknown = unknown || m.Last < 0
+		n += max(m.Last-m.First, 0)
+	}
+	out := Count(int64(len(files))) + " files"
+	if len(files) == 1 {
+		out = "1 file"
+	}
+	switch {
+	case n > 0 && unknown:
+		out += ", " + Count(n) + " entries and more"
+	case n == 1:
+		out += ", 1 entry"
+	case n > 0:
+		out += ", " + Count(n) + " entries"
+	}
+	return out
+}
+
+// places names the first ranges.
+func (g *reason) places(w io.Writer) {
+	for i, m := range g.all {
+		if i == mostWhere && len(g.all) > mostWhere+1 {
+			fmt.Fprintf(w, "    and %s more\n", Count(int64(len(g.all)-i)))
+			return
+		}
+		fmt.Fprintf(w, "    %s %s\n", line(m.File), entries(m))
+	}
+}
+
+// details says how a range was tried, what came of it, and what to do.
+func details(w io.Writer, m api.Missing) {
+	if m.Tries > 0 {
+		fmt.Fprintf(w, "    tries: %d, on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))
+		words(w, m)
+	}
+	block(w, "stack", m.Stack)
+	block(w, "last lines printed", m.Tail)
+	if advice := advise(m); advice != "" {
+		fmt.Fprintf(w, "    next: %s\n", advice)
+	}
+}
+
+// words prints what each node said of a file that none could read, unless all said the same.
+func words(w io.Writer, m api.Missing) {
+	if len(slices.Compact(slices.Clone(m.Words))) < 2 {
+		return
+	}
+	for i, said := range m.Words[:min(len(m.Words), len(m.Nodes))] {
+		fmt.Fprintf(w, "      %s: %s\n", line(m.Nodes[i]), line(said))
+	}
+}
+
+// entries names the entries of a missing range as people count them.
+func entries(m api.Missing) string {
+	switch {
+	case m.Last < 0:
+		return "(whole file)"
+	case m.Last == m.First+1:
+		return fmt.Sprintf("entry %d", m.First)
+	}
+	return fmt.Sprintf("entries [%d, %d)", m.First, m.Last)
+}
+
+// block prints a text of several lines, the last twenty of them.
+func block(w io.Writer, title, text string) {
+	const most = 20
+	text = strings.TrimRight(Clean(text), "\n")
+	if text == "" {
+		return
+	}
+	lines := strings.Split(text, "\n")
+	fmt.Fprintf(w, "    %s:\n", title)
+	for _, l := range lines[max(0, len(lines)-most):] {
+		fmt.Fprintf(w, "      %s\n", l)
+	}
+}
+
+// advise says what to do about a kind of failure (see rootexec.Kind).
+func advise(m api.Missing) string {
+	switch m.Kind {
+	case "signal", "exit", "exception":
+		return fmt.Sprintf("mend the selector; these entries alone: --files '%s' --first %d -n %d",
+			line(m.File), m.First, m.Last-m.First)
+	case "stall":
+		return "if these entries may take long, allow it with --stall; else look for an endless loop"
+	case "memory":
+		return "allow more with --memory, or hold less in the selector"
+	case "data":
+		return "the file is damaged there: copy it again and check its checksum"
+	case "open":
+		return "check that the file is whole and readable at this path on every node"
+	case "schema":
+		return "check the names with `rootls -t FILE`, or say --allow-missing-branches"
+	case "disk":
+		return "free disk space on these nodes; see `dtpnode doctor`"
+	case "internal":
+		return "this is a defect of dtpnode: please report it with the daemon's log"
+	}
+	return ""
+}

@@ -1,0 +1,213 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// What a partial result was made of outlives the job's ledger on the nodes that had a copy of that, for as long as the
+// result: the committed partials, as output lists were before Terminate, and the job's description and sources. `dtpnode
+// retry` submits a job that begins with them (retry.go). They lie beside the result, in the folder parts, each under its
+// hash, as files of the ledger's folder under another name: keeping them costs no copy.
+
+// partsFolder is in a job's folder, and partsIndex in that, encoded keptParts.
+const (
+	partsFolder = "parts"
+	partsIndex  = "index"
+)
+
+// maxIndex bounds an encoded keptParts.
+const maxIndex = 64 << 20
+
+// keptParts says what is kept of a job.
+type keptParts struct {
+	Job   tasks.JobID     `msgpack:"j"` // whose name is the hash of its description
+	Brief brief           `msgpack:"b"`
+	Parts []merge.Partial `msgpack:"p"`
+}
+
+func (d *Daemon) partsDir(name string) string {
+	return filepath.Join(d.jobsDir(), name, partsFolder)
+}
+
+// keepParts keeps what a job's partial result was made of, unless it is larger than what may be kept uncommitted: it is
+// as superfluous as that for most users.
+func (d *Daemon) keepParts(name string, c *ledgerCopy, parts []merge.Partial) {
+	var size int64
+	for _, p := range parts {
+		size += p.Size
+	}
+	if size > d.cfg.KeepBytes {
+		d.log.Warn("what a partial result was made of is not kept for a retry: it is too large", "job", name[:12], "bytes", size, "limit", d.cfg.KeepBytes)
+		return
+	}
+	if err := d.linkParts(name, c, parts); err != nil {
+		d.log.Warn("could not keep what a partial result was made of; it cannot be retried with this node alone", "job", name[:12], "reason", err)
+		return
+	}
+	d.shareParts(name)
+}
+
+func (d *Daemon) linkParts(name string, c *ledgerCopy, parts []merge.Partial) error {
+	dir := d.partsDir(name)
+	temp := dir + ".new"
+	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o700)); err != nil {
+		return err
+	}
+	from := map[string]string{string(c.id): filepath.Join(c.dir, bodyFile), c.desc.Code.Source: filepath.Join(c.dir, sourceFile)}
+	for _, p := range parts {
+		from[p.SHA256] = d.keptPath(c.id, p)
+	}
+	var err error
+	for hash, path := range from {
+		err = errors.Join(err, os.Link(path, filepath.Join(temp, hash)))
+	}
+	index, bad := wire.Marshal(&keptParts{Job: c.id, Brief: c.brief, Parts: parts})
+	if err = errors.Join(err, bad); err == nil {
+		err = writeFile(filepath.Join(temp, partsIndex), index)
+	}
+	if err == nil {
+		d.blobs.removeUnder(dir)
+		err = errors.Join(os.RemoveAll(dir), os.Rename(temp, dir))
+	}
+	if err != nil {
+		_ = os.RemoveAll(temp)
+	}
+	return err
+}
+
+// shareParts lets other members fetch what is kept here of a job, if something is.
+func (d *Daemon) shareParts(name string) {
+	dir := d.partsDir(name)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, f := range files {
+		if isHash(f.Name()) {
+			d.blobs.addUnread(f.Name(), filepath.Join(dir, f.Name()))
+		}
+	}
+	if index, err := os.ReadFile(filepath.Join(dir, partsIndex)); err == nil {
+		d.blobs.addUnread(hashOf(index), filepath.Join(dir, partsIndex))
+	}
+}
+
+// dropParts removes what is kept here of a job beside its result.
+func (d *Daemon) dropParts(name string) {
+	d.blobs.removeUnder(d.partsDir(name))
+	if err := os.RemoveAll(d.partsDir(name)); err != nil {
+		d.log.Warn("could not remove what a partial result was made of", "job", name[:12], "reason", err)
+	}
+}
+
+// handle names a blob that can be fetched.
+type handle struct {
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// serveParts answers the request "parts".
+func (d *Daemon) serveParts(name string) ([]byte, error) {
+	index, err := os.ReadFile(filepath.Join(d.partsDir(name), partsIndex))
+	if err != nil {
+		return nil, fmt.Errorf("nothing is kept here of job %s", name[:12])
+	}
+	return json.Marshal(handle{SHA256: hashOf(index), Size: int64(len(index))})
+}
+
+// foundParts is what is kept of a job, and with whom.
+type foundParts struct {
+	keptParts
+	desc *tasks.Job
+	at   tasks.PeerID // empty for this node
+}
+
+// findParts looks for what is kept of a job that has ended: here, with the member that tells of it, and with all others.
+func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatus) (*foundParts, error) {
+	index, err := os.ReadFile(filepath.Join(d.partsDir(st.ID), partsIndex))
+	if err == nil {
+		f, err := d.openParts(ctx, "", index, st)
+		if err == nil {
+			return f, nil
+		}
+		d.log.Warn("could not read what is kept of a job here; asking others", "job", st.ID[:12], "reason", err)
+	}
+	asked := map[tasks.PeerID]bool{"": true}
+	for _, id := range append([]tasks.PeerID{at}, d.upPeers()...) {
+		if asked[id] {
+			continue
+		}
+		asked[id] = true
+		index, err := d.fetchIndex(ctx, id, st.ID)
+		if err != nil {
+			continue
+		}
+		f, err := d.openParts(ctx, id, index, st)
+		if err == nil {
+			return f, nil
+		}
+		d.log.Warn("could not use what a member keeps of a job", "job", st.ID[:12], "node", id, "reason", err)
+	}
+	return nil, &api.Error{Status: http.StatusGone,
+		Message: fmt.Sprintf("could not retry job %s: no member that can be reached keeps what its result was made of any more", st.ID[:12]),
+		Hint: fmt.Sprintf("that is kept as long as the result, a day after the output was written or fetched; run %s anew with `dtpnode run`, or the missing entries of a file alone: --files FILE --first N -n M; `dtpnode status %s` lists them",
+			st.Selector, st.ID[:12])}
+}
+
+func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string) ([]byte, error) {
+	answer, err := d.askPeer(ctx, from, "parts", name)
+	if err != nil {
+		return nil, err
+	}
+	var h handle
+	if err := json.Unmarshal(answer, &h); err != nil || h.Size <= 0 || h.Size > maxIndex {
+		return nil, fmt.Errorf("could not read what %s keeps: %w", from, errors.Join(err, errors.New("impossible size")))
+	}
+	return d.fetchWhole(ctx, from, h.SHA256, h.Size)
+}
+
+func (d *Daemon) fetchWhole(ctx context.Context, from tasks.PeerID, hash string, limit int64) ([]byte, error) {
+	if b, ok := d.blobs.read(hash); ok {
+		return b, nil
+	}
+	var b bytes.Buffer
+	_, err := d.net.Fetch(ctx, from, hash, limit, &b)
+	return b.Bytes(), err
+}
+
+// openParts checks what is kept of a job: its description is the one that the job's submitter signed, so that no member
+// can have others run another code in its name.
+func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, st api.JobStatus) (*foundParts, error) {
+	f := &foundParts{at: at}
+	if err := wire.Unmarshal(index, &f.keptParts); err != nil {
+		return nil, err
+	}
+	if err := f.Brief.check(f.Job); err != nil {
+		return nil, err
+	}
+	body, err := d.fetchWhole(ctx, at, string(f.Job), f.Brief.Size)
+	if err != nil {
+		return nil, err
+	}
+	if f.desc, err = d.checkJob(f.Job, body, f.Brief); err != nil {
+		return nil, err
+	}
+	if hex.EncodeToString(f.desc.Nonce) != st.ID || f.desc.Submitter != st.Submitter {
+		return nil, fmt.Errorf("it is of another job, %s", f.Job.Short())
+	}
+	_, err = merge.Recommit(f.Parts, f.desc.Want)
+	return f, err
+}

@@ -1,0 +1,311 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A retry is a new job of an earlier one's description, its entries numbered alike, that begins with the partials which
+// the earlier one has committed (engine.Submit.Base). They are offered, copied to the replicas and committed as any
+// others, so that the rules R1 to R3 hold for both together; what they do not cover runs. Files that could not be read
+// when the earlier job was planned had no numbers, and come after all others.
+
+// baseBlob is a partial that a job begins with, and where its blob lies until the job has a name.
+type baseBlob struct {
+	merge.Partial
+	path string
+}
+
+// placeBase puts what a job begins with where partials lie that are made here.
+func (d *Daemon) placeBase(id tasks.JobID, base []baseBlob) (parts []merge.Partial, err error) {
+	for _, b := range base {
+		path := d.blobs.partial(id, b.ID)
+		if err := os.Rename(b.path, path); err != nil {
+			return nil, fmt.Errorf("could not take over what is done: %w", err)
+		}
+		d.blobs.add(b.SHA256, path)
+		parts = append(parts, b.Partial)
+	}
+	return parts, nil
+}
+
+// retry submits a job that runs what is missing in another's result.
+func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (*job, error) {
+	old, at, st, err := d.granted(ctx, name, forLook)
+	if err != nil {
+		return nil, err
+	}
+	if st.State != api.Partial {
+		return nil, notRetried(st)
+	}
+	found, err := d.findParts(ctx, at, st)
+	if err != nil {
+		return nil, err
+	}
+	again := requestAgain(found.desc, req)
+	if old != nil {
+		old.mu.Lock()
+		ours := d.ours(old)
+		old.mu.Unlock()
+		if dir, env := d.surroundings(old); ours && dir != "" {
+			again.Dir, again.Env = dir, env
+		}
+		if ours {
+			again.Output = cmp.Or(again.Output, found.desc.Ask.Output)
+		}
+	}
+	j, err := d.accept(again, st.Files, func(j *job, nonce []byte) error { return d.leadAgain(j, nonce, found) })
+	if err == nil {
+		j.mu.Lock()
+		j.status.RetryOf = st.ID
+		j.mu.Unlock()
+	}
+	return j, err
+}
+
+// notRetried says why there is nothing of a job to be retried.
+func notRetried(st api.JobStatus) error {
+	id := st.ID[:12]
+	e := &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not retry job %s: it is %s", id, st.State)}
+	switch st.State {
+	case api.Done:
+		e.Message, e.Hint = fmt.Sprintf("nothing is missing in the result of job %s", id), "dtpnode get "+id+" fetches it"
+	case api.CannotFinish:
+		e.Hint = "nothing is missing: " + api.Advice(st.ID)
+	case api.Failed, api.Cancelled:
+		e.Hint = "nothing of it is kept: submit it again with `dtpnode run`"
+	default:
+		e.Hint = "it has not ended: dtpnode attach " + id + " follows it, dtpnode cancel --keep " + id + " stops it with a partial result"
+	}
+	return e
+}
+
+// requestAgain is the request for a job of a description, as far as it says.
+func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
+	out := requestOf(desc.Ask)
+	out.Class, out.Option, out.SeedLocal = desc.Code.Class, desc.Option, desc.SeedLocal
+	out.Output, out.Dir = req.Output, req.Dir
+	out.N = cmp.Or(desc.Ask.Most, -1)
+	out.First = desc.Want.First
+	l := desc.Limits
+	out.Memory, out.Stall = cmp.Or(req.Memory, l.Memory), cmp.Or(req.Stall, l.Stall.Seconds())
+	out.Open, out.EntryCPU, out.Processes = l.Open.Seconds(), l.EntryCPU.Seconds(), l.Processes
+	out.FileSize, out.Scratch, out.AllowMissingBranches = l.FileSize, l.Scratch, l.AllowMissingBranches
+	return out
+}
+
+// leadAgain is lead for a job that begins with what another has done.
+func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts) error {
+	j.phase(api.Preparing, "starting ROOT (the first time, dtpnode's part of it is compiled)")
+	exec, err := d.executor(j.ctx)
+	if err != nil {
+		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
+	}
+	if was := old.desc.Code.Platform; !sameROOT(was, d.root.Platform) {
+		return &api.Error{Message: fmt.Sprintf("job %s ran with %s, and this node has %s: results of different ROOTs are not mixed", nameOf(old.desc)[:12], was, d.root.Platform),
+			Hint: "retry it on a member with that ROOT, or run it anew with `dtpnode run`"}
+	}
+	j.phase(api.Preparing, "taking over what is done")
+	stage, err := os.MkdirTemp(d.cfg.ScratchDir, "retry-")
+	if err != nil {
+		return fmt.Errorf("could not take over what is done: %w", err)
+	}
+	defer os.RemoveAll(stage)
+	base, err := d.stageBase(j.ctx, stage, old)
+	if err != nil {
+		return err
+	}
+	packed, err := d.fetchWhole(j.ctx, old.at, old.desc.Code.Source, maxSources+maxSources/8)
+	if err != nil {
+		return fmt.Errorf("could not get the sources of job %s: %w", nameOf(old.desc)[:12], err)
+	}
+	src, err := unpackSource(packed)
+	if err != nil {
+		return err
+	}
+	files, bad, err := d.planAgain(j, exec, old)
+	if err != nil {
+		return err
+	}
+	lib, err := d.library(j.ctx, exec, j, src)
+	if err != nil {
+		return err
+	}
+	desc, err := d.composeAgain(j, nonce, packed, lib, files, bad, old)
+	if err != nil {
+		return err
+	}
+	j.phase(api.Preparing, "running Begin")
+	if err := d.begin(j, desc); err != nil {
+		return err
+	}
+	return d.publish(j, desc, base)
+}
+
+// nameOf is the name under which users know a job.
+func nameOf(desc *tasks.Job) string { return hex.EncodeToString(desc.Nonce) }
+
+// stageBase brings the partials of an earlier job here, as they were committed.
+func (d *Daemon) stageBase(ctx context.Context, dir string, old *foundParts) ([]baseBlob, error) {
+	base := make([]baseBlob, len(old.Parts))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for i, p := range old.Parts {
+		b := baseBlob{Partial: p, path: filepath.Join(dir, fmt.Sprint(i))}
+		// The numbers that a life of this node gives begin far above these.
+		b.ID, b.Holder, b.Kids, b.Climb = merge.ID{Node: d.net.ID(), Seq: uint64(i + 1)}, d.net.ID(), nil, 0
+		base[i] = b
+		g.Go(func() error { return d.stage(ctx, b, old) })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, &api.Error{Message: fmt.Sprintf("could not take over what job %s has done: %v", nameOf(old.desc)[:12], err),
+			Hint: "run it anew with `dtpnode run`", Err: err}
+	}
+	return base, nil
+}
+
+func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
+	here := filepath.Join(d.partsDir(nameOf(old.desc)), b.SHA256)
+	if linkVerified(here, b.path, b.SHA256) == nil {
+		return nil
+	}
+	err := place(b.path, func(f *os.File) error { return copyVerified(f, here, b.SHA256) }) // on another file system
+	if err == nil {
+		return nil
+	}
+	return d.askAround(old.Job, old.at, b.SHA256, func(from tasks.PeerID) error {
+		return place(b.path, func(f *os.File) error {
+			_, err := d.net.Fetch(ctx, from, b.SHA256, min(b.Size, maxPartial), f)
+			return err
+		})
+	})
+}
+
+// planAgain looks at the files of an earlier job of which something is missing. Those that were planned must have the
+// entries that they had then, where they can be read here; the others are found unreadable when they are run, or can be
+// read by other members. Those that could not be read then are planned now, if they can be. There must be something to run.
+func (d *Daemon) planAgain(j *job, exec Executor, old *foundParts) ([]tasks.File, []tasks.Lost, error) {
+	done, err := merge.Recommit(old.Parts, old.desc.Want)
+	if err != nil {
+		return nil, nil, err
+	}
+	open := tasks.CoverOf(old.desc.Want).Minus(done.Cover())
+	j.phase(api.Preparing, "reading the files of which something is missing")
+	if err := d.compareFiles(j.ctx, exec, old.desc, open); err != nil {
+		return nil, nil, err
+	}
+	files, bad := slices.Clone(old.desc.Data.Files), old.desc.Bad
+	if old.desc.Want.Last == old.desc.Data.Space().Last { // else so many entries were asked for that none of these is wanted
+		var read []tasks.File
+		if read, bad, err = d.planBad(j.ctx, exec, j.req, bad); err != nil {
+			return nil, nil, err
+		}
+		files = append(files, read...)
+	}
+	if open.Empty() && len(files) == len(old.desc.Data.Files) {
+		return nil, nil, &api.Error{Message: fmt.Sprintf("nothing can be run: all that is missing are files that still cannot be read; the first: %s: %s", bad[0].File, bad[0].Reason),
+			Hint: "mend them, and retry then; `dtpnode status " + nameOf(old.desc)[:12] + "` lists them"}
+	}
+	return files, bad, nil
+}
+
+// compareFiles reads the files in which units lie, and fails if one has other entries than were planned.
+func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Job, open tasks.Cover) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	limit := d.limitsFor(desc.Limits).Open
+	for i, f := range desc.Data.Files {
+		if !open.Intersects(tasks.CoverOf(desc.Data.Units(i))) {
+			continue
+		}
+		g.Go(func() error {
+			p, err := d.planFile(ctx, exec, f.URL, f.Tree, limit)
+			if err == nil && p.Entries != f.Entries {
+				return &api.Error{Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result holds entries of the file as it was", f.URL, f.Entries, p.Entries),
+					Hint: "run the job anew with `dtpnode run`"}
+			}
+			return ctx.Err()
+		})
+	}
+	return g.Wait()
+}
+
+// planBad plans files that could not be read, each for itself: what still cannot be read holds up nothing else.
+func (d *Daemon) planBad(ctx context.Context, exec Executor, req api.JobRequest, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
+	found := make([][]tasks.File, len(bad))
+	now := slices.Clone(bad)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, l := range bad {
+		g.Go(func() error {
+			p, err := d.planFile(gctx, exec, l.File, l.Tree, d.limitsFor(limitsOf(req)).Open)
+			var f *rootexec.Failure
+			switch {
+			case err == nil:
+				found[i] = []tasks.File{{URL: l.File, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes}}
+			case errors.As(err, &f) && f.Host != "":
+				one := req
+				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}
+				found[i], _, _ = d.planFiles(gctx, exec, one, func(string) {}) // which asks the members
+				fallthrough
+			default:
+				now[i].Reason = plainReason(err)
+				if f != nil {
+					now[i].Reason = f.Msg
+				}
+			}
+			return nil
+		})
+	}
+	if _ = g.Wait(); ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	for i := range bad {
+		if files = append(files, found[i]...); len(found[i]) == 0 {
+			still = append(still, now[i])
+		}
+	}
+	return files, still, nil
+}
+
+// composeAgain makes the description of a retry, all but what Begin adds.
+func (d *Daemon) composeAgain(j *job, nonce, packed []byte, lib rootexec.Library, files []tasks.File, bad []tasks.Lost, old *foundParts) (*tasks.Job, error) {
+	data, err := tasks.NewDataset(files)
+	if err != nil {
+		return nil, err
+	}
+	desc := *old.desc
+	desc.Submitter, desc.Nonce, desc.Data, desc.Bad = d.net.ID(), nonce, *data, bad
+	if more := data.Space().Last; more > old.desc.Data.Space().Last {
+		desc.Want.Last = more
+	}
+	if most := desc.Ask.Most; most > 0 {
+		desc.Want.Last = min(desc.Want.Last, desc.Want.First+most)
+	}
+	if desc.Code.Source, err = d.ship(j, packed); err != nil {
+		return nil, err
+	}
+	if desc.Code.Library, err = d.packLibrary(j, lib); err != nil {
+		return nil, err
+	}
+	desc.Code.Platform, desc.Limits, desc.Ask = lib.Platform, limitsOf(j.req), askOf(j.req)
+	desc.Ask.Again = &tasks.Again{Job: nameOf(old.desc)}
+	for _, p := range old.Parts {
+		desc.Ask.Again.Units += p.Units
+	}
+	return &desc, nil
+}
