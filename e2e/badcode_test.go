@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -76,6 +77,65 @@ func TestMisbehaviourIsTold(t *testing.T) {
 		t.Errorf("the summary does not tell three tries on two nodes: %+v", r)
 	}
 	outcome{out: filepath.Join(dir, "out.root")}.equals(t, without(t, filepath.Base(files[1]), 777, 778, files...))
+}
+
+// TestCrashNamesTheLine compiles with g: the stacks of a crash in an entry, of one that takes too long and of one in
+// Terminate name the lines of the source, in the summary and, though the process has printed nothing, in the logs, with
+// reason and node.
+func TestCrashNamesTheLine(t *testing.T) {
+	t.Parallel()
+	c := threeNodes.get(t)
+	files := fourFiles(t)
+	at := func(selector, text string) string {
+		t.Helper()
+		source, err := os.ReadFile(roottest.Selector(t, selector))
+		check(t, err)
+		before, _, ok := strings.Cut(string(source), text)
+		if !ok {
+			t.Fatalf("%s does not hold %q", selector, text)
+		}
+		return fmt.Sprintf("%s:%d", filepath.Base(selector), 1+strings.Count(before, "\n"))
+	}
+	crash := at("bad/Misbehave.C", "*static_cast<volatile int *>(nullptr) = 1;")
+	for _, tc := range []struct {
+		aclic, do string
+		stack     []string
+	}{
+		{"+g", "segfault", []string{"Misbehave::Misdo() at " + crash + " in ", "Misbehave::Process(long long) at " + at("bad/Misbehave.C", "Misdo();\n   }")}},
+		{"++Og", "segfault", []string{"Misbehave::Misdo() at Misbehave.C:"}}, // one store for several, says the optimiser
+		{"+", "segfault", []string{"Misbehave::"}},
+		{"+g", "loop", []string{"Misbehave::Misdo() at Misbehave.C:"}},
+	} {
+		t.Run(tc.do+tc.aclic, func(t *testing.T) {
+			j := misbehave(t, tc.do, filepath.Base(files[1]), 777, files[:2]...)
+			j.aclic, j.args = tc.aclic, []string{"--stall", "2s"}
+			o := c.nodes[1].run(t, j)
+			if o.code != 3 || len(o.st.Missing) != 1 {
+				t.Fatalf("want one entry missing: %s", o.describe())
+			}
+			m, logs := o.st.Missing[0], c.nodes[0].dtpnode(t, t.TempDir(), "logs", o.st.ID)
+			for _, s := range tc.stack {
+				if !strings.Contains(m.Stack, s) || !strings.Contains(logs.stdout, "\n    "+s) && !strings.Contains(logs.stdout, s) {
+					t.Errorf("want %q in the stack and the logs:\n%s\n%+v", s, m.Stack, logs)
+				}
+			}
+			for _, n := range m.Nodes {
+				if want := "dtpnode: failed on " + n + ": Process " + files[1] + " entry 777: " + m.Kind + ": "; !strings.Contains(logs.stdout, want) {
+					t.Errorf("want %q in the logs: %+v", want, logs)
+				}
+			}
+		})
+	}
+	t.Run("Terminate", func(t *testing.T) {
+		j := tally(t, manyFiles(t)...)
+		j.Selector, j.aclic = roottest.Selector(t, "bad/CrashTerminate.C"), "+g"
+		o := c.nodes[0].run(t, j)
+		o.wantError(t, "Terminate", "SIGSEGV", "CrashTerminate.C:")
+		if r := c.nodes[2].dtpnode(t, t.TempDir(), "logs", o.st.ID); !strings.Contains(r.stdout, "dtpnode: failed on a: Terminate: ") || !strings.Contains(r.stdout, "CrashTerminate.C:") {
+			t.Errorf("the logs do not tell of it: %+v", r)
+		}
+		check(t, func() error { _, err := c.nodes[0].client.Cancel(t.Context(), o.st.ID); return err }())
+	})
 }
 
 // TestMisbehaviourAtSeveralEntries has two bad entries in one cluster and one at each end of a file.

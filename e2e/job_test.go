@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -15,7 +16,8 @@ import (
 // job is what both dtpnode and the reference run.
 type job struct {
 	roottest.Job
-	args []string // further arguments of run
+	args  []string // further arguments of run
+	aclic string   // options of ACLiC behind the selector's name; default +
 }
 
 // tally is a job that counts what it was given.
@@ -52,7 +54,7 @@ type outcome struct {
 
 // arguments are those of `dtpnode run`.
 func (j job) arguments(out string) []string {
-	args := []string{"run", j.Selector + "+", "--tree", j.Tree, "-o", out}
+	args := []string{"run", j.Selector + cmp.Or(j.aclic, "+"), "--tree", j.Tree, "-o", out}
 	for _, f := range j.Files {
 		args = append(args, "--files", f)
 	}

@@ -346,8 +346,13 @@ func (d *Daemon) explain(j *job, err error) (state api.JobState, msg, hint strin
 	if errors.As(err, &e) {
 		hint = e.Hint
 	}
-	if errors.As(err, &f) && f.Tail != "" {
-		msg += "\n" + f.Tail
+	if errors.As(err, &f) {
+		j.crashed(d.net.Name(), f)
+		for _, more := range []string{f.Stack, f.Tail} {
+			if more = strings.TrimSpace(more); more != "" {
+				msg += "\n" + more
+			}
+		}
 	}
 	return state, msg, hint
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -182,6 +183,22 @@ func (j *job) printed(line string) {
 		j.logBytes -= len(j.log[0]) + 1
 		j.log = j.log[1:]
 		j.logLost++
+	}
+}
+
+// crashed puts the failure of a child here among what the children printed, where its user looks for the reason: one that
+// crashes may have printed nothing. What others can run is none.
+func (j *job) crashed(node string, f *rootexec.Failure) {
+	if f.Host != "" {
+		return
+	}
+	for i, line := range strings.Split(strings.TrimSpace(f.Error()+"\n"+f.Stack), "\n") {
+		if i == 0 {
+			line = fmt.Sprintf("dtpnode: failed on %s: %s", node, line)
+		} else {
+			line = "    " + line
+		}
+		j.printed(line)
 	}
 }
 

@@ -238,6 +238,7 @@ func (r *run) fail(f *rootexec.Failure) {
 		if _, job := r.job.prepared(); job != nil {
 			out.Blame = blame(job, f, running, base)
 		}
+		r.job.crashed(r.d.net.Name(), f)
 		r.d.log.Warn("generation failed", "job", r.job.id.Short(), "gen", r.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())
 	}
 	switch f.Kind {

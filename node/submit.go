@@ -166,7 +166,7 @@ func readSources(req api.JobRequest) (rootexec.Source, error) {
 	for _, p := range req.Data {
 		err = errors.Join(err, r.read(path.Join(rootexec.DataDir, dataName(req.Dir, p)), p))
 	}
-	return rootexec.Source{Main: main, Files: r.files}, err
+	return rootexec.Source{Main: main, Files: r.files, Options: req.Options}, err
 }
 
 // aboveFor is the end of the path dir that name, relative to dir, climbs with "../".
@@ -215,8 +215,9 @@ func (r *sourceReader) read(name, file string) error {
 
 // packedSource is a Source on its way to other nodes: a blob.
 type packedSource struct {
-	Main  string       `msgpack:"m"`
-	Files []packedFile `msgpack:"f"` // sorted by name
+	Main    string       `msgpack:"m"`
+	Files   []packedFile `msgpack:"f"` // sorted by name
+	Options string       `msgpack:"o,omitempty"`
 }
 
 type packedFile struct {
@@ -225,7 +226,7 @@ type packedFile struct {
 }
 
 func packSource(src rootexec.Source) ([]byte, error) {
-	p := packedSource{Main: src.Main}
+	p := packedSource{Main: src.Main, Options: src.Options}
 	for name, data := range src.Files {
 		p.Files = append(p.Files, packedFile{name, data})
 	}
@@ -238,7 +239,7 @@ func unpackSource(b []byte) (rootexec.Source, error) {
 	if err := wire.Unmarshal(b, &p); err != nil {
 		return rootexec.Source{}, fmt.Errorf("could not read packed sources: %w", err)
 	}
-	src := rootexec.Source{Main: p.Main, Files: map[string][]byte{}}
+	src := rootexec.Source{Main: p.Main, Files: map[string][]byte{}, Options: p.Options}
 	for _, f := range p.Files {
 		src.Files[f.Name] = f.Data
 	}

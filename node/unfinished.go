@@ -21,6 +21,7 @@ func (d *Daemon) cannotFinish(j *job, err error) {
 	a := ledger.Attempt{Kind: string(rootexec.KindInternal), Reason: err.Error(), At: time.Now().UnixMilli()}
 	var f *rootexec.Failure
 	if errors.As(err, &f) {
+		j.crashed(d.net.Name(), f)
 		a.Kind, a.Tail, a.Code = string(f.Kind), f.Tail, !ofNode(f.Kind)
 		if f.Stack != "" {
 			a.Tail = f.Stack + "\n" + f.Tail

@@ -20,6 +20,8 @@ import (
 type Source struct {
 	Main  string            // e.g. "DiMuon.C" or "sel/DiMuon.C"; one of Files
 	Files map[string][]byte // relative slash-separated path -> content
+	// Options are empty: it is compiled with optimisation; g: for a debugger, without; or Og: both.
+	Options string
 }
 
 // DataDir is the folder in Source.Files of what is put into the working folder of each generation.
@@ -33,12 +35,18 @@ func (s Source) Hash() string {
 		fmt.Fprintf(h, "%d %s %d\n", len(name), name, len(s.Files[name]))
 		h.Write(s.Files[name])
 	}
+	if s.Options != "" {
+		fmt.Fprintf(h, "options %s\n", s.Options)
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (s Source) validate() error {
 	if _, ok := s.Files[s.Main]; !ok {
 		return fmt.Errorf("could not compile %q: it is not among the source files", s.Main)
+	}
+	if s.Options != "" && s.Options != "g" && s.Options != "Og" {
+		return fmt.Errorf("could not compile %q: no such options: %q", s.Main, s.Options)
 	}
 	for name := range s.Files {
 		if !filepath.IsLocal(name) || strings.ContainsAny(name, "\x00\\") {
@@ -103,7 +111,7 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		return err
 	}
 	defer p.close()
-	_, err = p.call(ctx, compileFrame{Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main), Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX})
+	_, err = p.call(ctx, compileFrame{Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main), Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options})
 	if f := asFailure(err); f != nil {
 		f.Op, f.Tail = "compile "+path.Base(src.Main), firstErrors(p.out.text())
 		return f

@@ -1,7 +1,6 @@
 package rootexec
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,6 +25,9 @@ func (p *process) failure(r *reply) *Failure {
 	}
 	if f.Blame.Empty() {
 		f.Blame = tasks.Range{}
+	}
+	if f.Kind == KindMemory {
+		f.Msg += p.memoryLimit()
 	}
 	if f.Kind == KindOpen {
 		f.Host = causeOf(r.Errno, r.Msg, r.File)
@@ -73,7 +75,9 @@ func (p *process) signalled(f *Failure, s pageState, sig unix.Signal) {
 	case sig == unix.SIGKILL, sig == unix.SIGTERM, sig == unix.SIGINT, sig == unix.SIGHUP:
 		f.Kind = KindKilled
 	case strings.Contains(f.Tail, "std::bad_alloc"):
-		f.Kind, f.Msg = KindMemory, "out of memory (std::bad_alloc)"
+		f.Kind, f.Msg = KindMemory, "out of memory (std::bad_alloc)"+p.memoryLimit()
+	case s.fault.noMemory(p.limits.Memory):
+		f.Kind, f.Msg = KindMemory, "out of memory: an allocation failed, and a null pointer was used ("+unix.SignalName(sig)+")"+p.memoryLimit()
 	case s.trouble.kind != "":
 		f.Kind, f.Msg = s.trouble.kind, s.trouble.text+"; then "+f.Msg
 		if f.Kind == KindData {
@@ -84,6 +88,33 @@ func (p *process) signalled(f *Failure, s pageState, sig unix.Signal) {
 	default:
 		f.Kind = KindSignal
 	}
+}
+
+// memoryLimit says in a message about memory what the limit is, if the process has one, and how to raise it.
+func (p *process) memoryLimit() string {
+	if p.limits.Memory <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the limit is %s (--memory)", size(p.limits.Memory))
+}
+
+// Below nullAbove no memory is ever mapped: an address there is a null pointer, or an element of an array at one. After a
+// failed allocation the array may be a large one.
+const (
+	nullAbove = 64 << 10
+	arrayEnd  = 1 << 40
+)
+
+// noMemory reports whether a crash is that of code which does not look whether an allocation has failed: by a null
+// pointer, and errno as malloc leaves it, or next to no memory left below the limit.
+func (f fault) noMemory(limit int64) bool {
+	switch {
+	case !f.known || limit <= 0:
+		return false
+	case f.errno == unix.ENOMEM:
+		return f.addr < arrayEnd
+	}
+	return f.addr < nullAbove && f.data >= limit-limit/16
 }
 
 // signalOf prefers the signal that the crash handler noted: it may itself have been cut off.
@@ -108,8 +139,8 @@ func blameEntry(f *Failure) *Failure {
 	return f
 }
 
-// tidyStack drops the frames of the crash handler itself and demangles the names where the host has
-// c++filt.
+// tidyStack drops the frames of the crash handler itself, finds the lines of the source where a library was compiled with
+// -g, and demangles the names where the host has c++filt.
 func tidyStack(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
@@ -130,27 +161,36 @@ func tidyStack(s string) string {
 		return ""
 	}
 	cmd := exec.Command("c++filt")
-	cmd.Stdin = strings.NewReader(unwrapSymbols(s))
+	s = unwrapSymbols(s)
+	cmd.Stdin = strings.NewReader(s)
 	if out, err := cmd.Output(); err == nil {
-		return string(bytes.TrimSpace(out))
+		s = string(out)
 	}
-	return s
+	return strings.TrimSpace(s)
 }
 
-// unwrapSymbols turns "lib.so(_ZSym+0x1)[0x2]" into "_ZSym +0x1 in lib.so", which c++filt can read.
+// unwrapSymbols turns "lib.so(_ZSym+0x1)[0x2]" into "_ZSym +0x1 in lib.so", which c++filt can read, or into "_ZSym at
+// Sel.C:7 in lib.so" where the line is known.
 func unwrapSymbols(s string) string {
 	var out strings.Builder
-	for _, l := range strings.Split(s, "\n") {
+	lines := newLineFinder()
+	for i, l := range strings.Split(s, "\n") {
 		open, end := strings.LastIndexByte(l, '('), strings.LastIndexByte(l, ')')
 		if open < 0 || end < open {
 			out.WriteString(l + "\n")
 			continue
 		}
-		lib := l[:open]
-		lib = lib[strings.LastIndexByte(lib, '/')+1:]
+		path := l[:open]
+		lib := path[strings.LastIndexByte(path, '/')+1:]
 		sym, off, _ := strings.Cut(l[open+1:end], "+")
+		// All frames but the first are where a call returns to, which may be the next line.
+		where := lines.find(path, sym, off, i > 0)
 		if sym == "" {
 			sym = "?"
+		}
+		if where != "" {
+			fmt.Fprintf(&out, "%s at %s in %s\n", sym, where, lib)
+			continue
 		}
 		fmt.Fprintf(&out, "%s +%s in %s\n", sym, off, lib)
 	}

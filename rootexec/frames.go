@@ -46,6 +46,7 @@ type compileFrame struct {
 	Main    string `msgpack:"main"`    // base name
 	Lib     string `msgpack:"lib"`
 	CXX     string `msgpack:"cxx"`
+	Options string `msgpack:"options"` // of Source
 }
 
 type beginFrame struct {

@@ -31,6 +31,15 @@ type pageState struct {
 	signal   int
 	cluster  tasks.Range // of entry
 	trouble  trouble
+	fault    fault // of a crash
+}
+
+// fault says what a process could not use that crashed by SIGSEGV or SIGBUS, and how things stood then.
+type fault struct {
+	known bool
+	addr  uint64
+	errno unix.Errno
+	data  int64 // bytes that the limit of memory counts; 0 if unknown
 }
 
 // trouble is the first read error ROOT reported. User code often crashes soon after.
@@ -55,6 +64,10 @@ const (
 	offTroubleSize  = 60
 	offTrouble      = 64
 	maxTrouble      = 1024
+	offFault        = offTrouble + maxTrouble
+	offDataUsed     = offFault + 8
+	offError        = offFault + 16
+	offHasFault     = offFault + 20
 )
 
 // phase is Phase of child/protocol.h.
@@ -128,6 +141,8 @@ func (p *page) state() pageState {
 		signal:   int(p.u32(offSignal).Load()),
 		cluster:  tasks.R(int64(p.u64(offClusterFirst).Load()), int64(p.u64(offClusterLast).Load())),
 		trouble:  p.trouble(),
+		fault: fault{known: p.u32(offHasFault).Load() != 0, addr: p.u64(offFault).Load(),
+			errno: unix.Errno(p.u32(offError).Load()), data: int64(p.u64(offDataUsed).Load())},
 	}
 }
 

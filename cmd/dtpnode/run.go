@@ -47,7 +47,7 @@ type runOptions struct {
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
 
 The selector is the source file of a compiled TSelector, unchanged; its name may end in +, ++, +O or +g
-as for ROOT. Headers that it includes with quotes, directly or through one another, travel with it;
+as for ROOT: with g the stacks of crashes have line numbers. Headers that it includes with quotes, directly or through one another, travel with it;
 --include adds others, and data files: each process finds them in its working folder, which is empty
 else, under the names that they have in yours.
 
@@ -180,6 +180,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Selector, err = inputs.Selector(selector); err != nil {
 		return req, err
 	}
+	req.Options = inputs.CompileOptions(selector)
 	if req.Includes, err = inputs.Sources(req.Selector, o.includes); err != nil {
 		return req, err
 	}

@@ -137,6 +137,11 @@ func TestSelector(t *testing.T) {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
 	}
+	for name, want := range map[string]string{"Sel.C": "", "Sel.C+": "", "Sel.C+O": "", "Sel.C+g": "g", "Sel.C++Og": "Og", "Sel.C+gO": "Og", "odd.C+": ""} {
+		if got := CompileOptions(name); got != want {
+			t.Errorf("%s is compiled with %q, want %q", name, got, want)
+		}
+	}
 	if got, err := Selector("odd.C+"); err != nil || got != filepath.Join(dir, "odd.C+") {
 		t.Errorf("a file that ends in +: %s, %v", got, err)
 	}

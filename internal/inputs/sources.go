@@ -22,7 +22,7 @@ var source = regexp.MustCompile(`\.(C|cc|cp|cpp|cxx|c\+\+)(\+{1,2}[kfcgOdsv]*)?$
 func IsSource(name string) bool { return source.MatchString(name) }
 
 // Selector returns the absolute path of a selector's source. The name may end as for ACLiC: DiMuon.C+,
-// ++, +O, +g; selectors are always compiled, with optimisation, so these endings change nothing.
+// ++, +O, +g; selectors are always compiled, so of these endings only g changes something: see CompileOptions.
 func Selector(name string) (string, error) {
 	path := name
 	if !isFile(path) {
@@ -39,6 +39,22 @@ func Selector(name string) (string, error) {
 		return "", fmt.Errorf("could not make %q absolute: %w", path, err)
 	}
 	return abs, nil
+}
+
+// CompileOptions are ACLiC's options in the ending of a selector's name that matter: g compiles for a debugger and without
+// optimisation, unless there is an O too. Empty stands for optimisation alone.
+func CompileOptions(name string) string {
+	if isFile(name) {
+		return ""
+	}
+	options := aclic.FindString(name)
+	switch {
+	case !strings.Contains(options, "g"):
+		return ""
+	case strings.Contains(options, "O"):
+		return "Og"
+	}
+	return "g"
 }
 
 // include is a quoted #include. One made by a macro is not followed: --include is for those.

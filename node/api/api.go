@@ -79,6 +79,7 @@ func Advice(id string) string {
 type JobRequest struct {
 	Selector string            `json:"selector"`           // path of the selector source (.C, .cxx, ...)
 	Class    string            `json:"class,omitempty"`    // class name, default the file's base name
+	Options  string            `json:"options,omitempty"`  // g: compile for a debugger; Og: and optimise, as without any
 	Includes []string          `json:"includes,omitempty"` // what the source includes, and further files to ship
 	Data     []string          `json:"data,omitempty"`     // files for the working folder of each process
 	Tree     string            `json:"tree"`               // default tree path

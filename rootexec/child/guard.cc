@@ -3,10 +3,12 @@
 #include <TError.h>
 #include <TSystem.h>
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
 #include <execinfo.h>
+#include <fcntl.h>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <sys/mman.h>
@@ -25,12 +27,39 @@ ErrorHandlerFunc_t userHandler = nullptr;
 
 constexpr int kCrashSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 constexpr size_t kAltStack = 256 << 10;
+const uint64_t kPage = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+
+// Bytes of this process that RLIMIT_DATA counts, as the kernel tells: the sixth number of statm, in pages.
+uint64_t dataUsed() {
+  const int fd = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  char text[256];
+  const ssize_t n = ::read(fd, text, sizeof text);
+  ::close(fd);
+  uint64_t value = 0;
+  int field = 0;
+  for (ssize_t i = 0; i < n && field < 6; ++i) {
+    if (text[i] >= '0' && text[i] <= '9') {
+      value = value * 10 + static_cast<uint64_t>(text[i] - '0');
+    } else if (++field < 6) {
+      value = 0;
+    }
+  }
+  return field == 6 ? value * kPage : 0;
+}
 
 // Only async-signal-safe calls from here; backtrace() was called once before, so it loads nothing.
-void onCrash(int sig) {
+void onCrash(int sig, siginfo_t *info, void *) {
+  const int error = errno;
   uint32_t none = 0;
   if (crashPage->signal.compare_exchange_strong(none, static_cast<uint32_t>(sig))) {
     ::alarm(2); // a broken stack can hold up the unwinder
+    if (sig == SIGSEGV || sig == SIGBUS) {
+      crashPage->fault.store(reinterpret_cast<uint64_t>(info->si_addr));
+      crashPage->error.store(static_cast<uint32_t>(error));
+      crashPage->dataUsed.store(dataUsed());
+      crashPage->hasFault.store(info->si_code > 0 ? 1 : 0); // else somebody has sent the signal
+    }
     void *frames[64];
     int n = ::backtrace(frames, 64);
     ::backtrace_symbols_fd(frames, n, crashFd);
@@ -41,8 +70,8 @@ void onCrash(int sig) {
 
 void catchSignal(int sig) {
   struct sigaction act{};
-  act.sa_handler = onCrash;
-  act.sa_flags = SA_ONSTACK | SA_NODEFER;
+  act.sa_sigaction = onCrash;
+  act.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   ::sigaction(sig, &act, nullptr);
 }
 

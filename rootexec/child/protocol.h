@@ -19,7 +19,7 @@
 //   planner
 //     ->  plan {file, tree}               <-  planned {tree, entries, clusters, bytes}
 //   compiler
-//     ->  compile {dir, main, lib, cxx}   <-  compiled {so}
+//     ->  compile {dir, main, lib, cxx, options} <-  compiled {so}
 //   generation
 //     ->  begin {input, option, job, memory, filesize, dir, lax}  <-  ready {}
 //     ->  packet {id, seq, file, tree, first, last, base, clip, total}
@@ -89,11 +89,16 @@ struct SharedPage {
   // last: 1 = schema, 2 = data.
   std::atomic<uint32_t> troubleKind, troubleSize;
   char trouble[1024];
+  // Written by the crash handler before signal is told of: how things stood.
+  std::atomic<uint64_t> fault;    // the address that could not be used, of SIGSEGV and SIGBUS
+  std::atomic<uint64_t> dataUsed; // bytes that count towards the limit of memory, 0 if unknown
+  std::atomic<uint32_t> error;    // errno
+  std::atomic<uint32_t> hasFault; // fault is known
 };
 
 constexpr size_t kStackOffset = 4096;
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "the page is shared between processes");
-static_assert(sizeof(SharedPage) == 64 + 1024, "rootexec/page.go knows this layout");
+static_assert(sizeof(SharedPage) == 64 + 1024 + 24, "rootexec/page.go knows this layout");
 
 } // namespace dtpnode

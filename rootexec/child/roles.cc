@@ -68,9 +68,12 @@ json compile(const json &request) {
     make.ReplaceAll("; c++ ", ("; " + cxx + " ").c_str());
     gSystem->SetMakeSharedLib(make);
   }
+  const std::string options = request.value("options", "");
+  if (options == "Og") gSystem->SetFlagsOpt((std::string(gSystem->GetFlagsOpt()) + " -g").c_str());
+  const std::string how = options == "g" ? "kgcf" : "kOcf";
   gSystem->SetBuildDir(dir.c_str(), true);
   gSystem->AddIncludePath(("-I\"" + sources + "\"").c_str());
-  if (gSystem->CompileMacro(main.c_str(), "kOcf", "", dir.c_str()) != 1)
+  if (gSystem->CompileMacro(main.c_str(), how.c_str(), "", dir.c_str()) != 1)
     throw Failure("code", "the selector does not compile");
   return {{"op", "compiled"}, {"so", dir + "/" + lib + ".so"}};
 }

@@ -160,6 +160,13 @@ void Bad::misbehave() {
         p[i] = 1;
       hoard.push_back(p);
     }
+  if (bad == "malloc") // without a look at what it gives
+    for (;;) {
+      auto *p = static_cast<volatile char *>(std::malloc(16 << 20));
+      for (int i = 0; i < 16 << 20; i += 4096)
+        p[i] = 1;
+    }
+  if (bad == "bigmalloc") static_cast<volatile char *>(std::malloc(size_t{64} << 30))[1 << 20] = 1;
   if (bad == "overflow") {
     volatile char deep[1 << 16];
     deep[0] = 1;
