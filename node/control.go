@@ -83,6 +83,13 @@ func (d *Daemon) routes() http.Handler {
 	handle("GET /v1/status", func(*http.Request) (any, error) { return d.nodeStatus(), nil })
 	d.memberRoutes(handle)
 	handle("POST /v1/jobs", d.handleSubmit)
+	handle("POST /v1/check", func(r *http.Request) (any, error) {
+		var req api.JobRequest
+		if err := readJSON(r, &req); err != nil {
+			return nil, err
+		}
+		return d.check(r.Context(), req)
+	})
 	handle("GET /v1/jobs", func(r *http.Request) (any, error) {
 		ctx := r.Context()
 		if r.URL.Query().Has("at-once") {

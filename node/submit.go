@@ -252,13 +252,9 @@ func (d *Daemon) compose(j *job, nonce []byte, src rootexec.Source, lib rootexec
 	if err != nil {
 		return nil, err
 	}
-	space := data.Space()
-	if j.req.First > space.Last {
-		return nil, fmt.Errorf("could not begin at entry %d: the files have %d entries", j.req.First, space.Last)
-	}
-	want := tasks.R(j.req.First, space.Last)
-	if n := j.req.N; n >= 0 && n < want.Len() {
-		want.Last = want.First + n
+	want, err := wanted(j.req, data)
+	if err != nil {
+		return nil, err
 	}
 	packed, err := packSource(src)
 	if err != nil {
@@ -278,6 +274,19 @@ func (d *Daemon) compose(j *job, nonce []byte, src rootexec.Source, lib rootexec
 		Data: *data, Want: want, Option: j.req.Option, SeedLocal: j.req.SeedLocal, Bad: bad, Ask: askOf(j.req),
 		Limits: limitsOf(j.req),
 	}, nil
+}
+
+// wanted are the units that a request is for.
+func wanted(req api.JobRequest, data *tasks.Dataset) (tasks.Range, error) {
+	space := data.Space()
+	if req.First > space.Last {
+		return tasks.Range{}, fmt.Errorf("could not begin at entry %d: the files have %d entries", req.First, space.Last)
+	}
+	want := tasks.R(req.First, space.Last)
+	if req.N >= 0 && req.N < want.Len() {
+		want.Last = want.First + req.N
+	}
+	return want, nil
 }
 
 // limitsOf are the limits that a job's user has set.

@@ -35,6 +35,14 @@ type Finished struct {
 	Skipped        []Skipped // what the selector left out by Abort(kAbortFile), by file; the first files
 	SkippedFiles   int       // in all
 	SkippedEntries int64     // in all
+
+	Objects []Object // of the output list, after Terminate; the first thousand, and only of Finish without a path
+}
+
+// Object is one object of an output list.
+type Object struct {
+	Name, Class string
+	Entries     float64 // of a histogram or a tree; else -1
 }
 
 // Skipped is what the selector left out of a file by Abort(kAbortFile): entries that were planned, are accounted for
@@ -49,6 +57,9 @@ func finished(r *reply) Finished {
 	f := Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys, SkippedFiles: r.SkippedFiles, SkippedEntries: r.SkippedEntries}
 	for _, s := range r.Skipped {
 		f.Skipped = append(f.Skipped, Skipped(s))
+	}
+	for _, o := range r.Objects {
+		f.Objects = append(f.Objects, Object(o))
 	}
 	return f
 }

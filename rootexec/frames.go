@@ -129,6 +129,7 @@ type reply struct {
 	Skipped        []skippedFrame `msgpack:"skipped"` // finished
 	SkippedFiles   int            `msgpack:"skippedfiles"`
 	SkippedEntries int64          `msgpack:"skippedentries"`
+	Objects        []objectFrame  `msgpack:"objects"`
 
 	Kind  string `msgpack:"kind"`  // failed
 	Errno int    `msgpack:"errno"` // or unopened
@@ -144,6 +145,12 @@ type skippedFrame struct {
 	File    string `msgpack:"file"`
 	First   int64  `msgpack:"first"`
 	Entries int64  `msgpack:"entries"`
+}
+
+type objectFrame struct {
+	Name    string  `msgpack:"name"`
+	Class   string  `msgpack:"class"`
+	Entries float64 `msgpack:"entries"`
 }
 
 func readReply(r io.Reader) (*reply, error) {

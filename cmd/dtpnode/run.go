@@ -38,6 +38,7 @@ type runOptions struct {
 	seedLocal  bool
 	out        string
 	detach     bool
+	check      bool
 	root       string
 	slots      int
 	install    bool
@@ -65,6 +66,11 @@ would be counted twice: --allow-duplicates.
 Begin() and Terminate() run here, in the working folder; what they print goes to standard output,
 progress to standard error. Where no daemon runs, run starts a node for the time of the job.
 
+With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling, Begin,
+two processes, merge, Terminate; these work in folders of their own, with copies of the small files of the working
+folder. It says what is in the output list, what the whole is likely to take, and what to look after. No output is
+written and nothing is kept; exit status 0 says that it went well, 1 that it did not.
+
 Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
 cancels. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
 closed, the job goes on as if detached, unless run had started the node. A node that run starts needs -o.
@@ -82,7 +88,8 @@ func newRun(g *globals) *cobra.Command {
 		Short: "Run a TSelector over files and wait for the output",
 		Long:  runLong,
 		Example: `  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' -o dimuon.root
-  dtpnode run DiMuon.C+ --tree Events --files @run2.txt --param ptcut=20 -n 100000 --detach`,
+  dtpnode run DiMuon.C+ --tree Events --files @run2.txt --param ptcut=20 -n 100000 --detach
+  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' --check`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			selector, files, err := selectorAndFiles(args, opts.files)
 			if err != nil {
@@ -108,6 +115,7 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
+	f.BoolVar(&opts.check, "check", false, "run the first 1,000 entries only, here, say what came of them, and keep nothing")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own")
 	f.BoolVar(&opts.install, "install-root", false, "install ROOT into the cache if none is found, where run starts a node of its own")
@@ -116,6 +124,9 @@ func newRun(g *globals) *cobra.Command {
 }
 
 func runRun(ctx context.Context, g *globals, selector string, opts runOptions) error {
+	if opts.check {
+		return runCheck(ctx, g, selector, opts)
+	}
 	req, err := opts.request(selector)
 	if err != nil {
 		return err
@@ -280,7 +291,7 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 		fmt.Fprintln(g.stderr, "started a daemon in the background; stop it with `dtpnode down`")
 		return d.Client, nil, nil
 	}
-	if opts.out == "" {
+	if opts.out == "" && !opts.check {
 		return nil, nil, usagef("could not run without -o: no daemon is running that could keep the output")
 	}
 	local.SweepKept(paths)

@@ -11,6 +11,7 @@
 //	POST /v1/forget                 RevokeRequest -> Revoked: of a member that is gone
 //	POST /v1/rename                 RenameRequest: what the node is called while it runs
 //	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
+//	POST /v1/check                  JobRequest -> Check: its first entries are run, and nothing is kept
 //	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts;
 //	                                with ?at-once=1, of those that answer without delay)
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
@@ -228,6 +229,32 @@ type Missing struct {
 	Tries  int      `json:"tries"`
 	Stack  string   `json:"stack,omitempty"`
 	Tail   string   `json:"tail,omitempty"` // last lines the child printed
+}
+
+// Check is what a try of a job's first entries has found. Nothing of it is kept.
+type Check struct {
+	File       string        `json:"file"`    // whose first entries were run; empty if there was none
+	Entries    int64         `json:"entries"` // of these
+	Units      int64         `json:"units"`   // wanted of all files
+	Files      int           `json:"files"`
+	Timed      int64         `json:"timed"`   // of Entries, but for the first ones, which open the file
+	Seconds    float64       `json:"seconds"` // for Timed, in one process
+	Rate       float64       `json:"rate"`    // entries/s of one process
+	Slots      int           `json:"slots"`   // of this host
+	AllSlots   int           `json:"all_slots"`
+	Here       float64       `json:"estimate_seconds"`     // for all wanted entries on this host
+	Everywhere float64       `json:"estimate_all_seconds"` // and on all members that can work for it
+	Objects    []CheckObject `json:"objects"`              // of the output list after Terminate
+	Apart      []string      `json:"apart,omitempty"`      // that could not be merged
+	Warnings   []string      `json:"warnings,omitempty"`
+	Stdout     string        `json:"stdout,omitempty"` // what Begin and Terminate printed
+}
+
+// CheckObject is one object of an output list.
+type CheckObject struct {
+	Name    string  `json:"name"`
+	Class   string  `json:"class"`
+	Entries float64 `json:"entries"` // of a histogram or a tree, else -1
 }
 
 // Cancellation answers a request to cancel a job.

@@ -134,6 +134,11 @@ func (c *Client) Submit(ctx context.Context, req JobRequest) (JobStatus, error) 
 	return call[JobStatus](ctx, c, http.MethodPost, "/v1/jobs", req)
 }
 
+// Check tries the first entries of a job, and keeps nothing.
+func (c *Client) Check(ctx context.Context, req JobRequest) (Check, error) {
+	return call[Check](ctx, c, http.MethodPost, "/v1/check", req)
+}
+
 // Jobs lists the jobs the daemon knows.
 func (c *Client) Jobs(ctx context.Context) ([]JobStatus, error) {
 	return call[[]JobStatus](ctx, c, http.MethodGet, "/v1/jobs", nil)

@@ -6,6 +6,7 @@
 #include <TBufferFile.h>
 #include <TDirectory.h>
 #include <TFile.h>
+#include <TH1.h>
 #include <TList.h>
 #include <TNamed.h>
 #include <TROOT.h>
@@ -80,6 +81,21 @@ bool writeObject(TFile &file, TObject &o) {
     return ok;
   }
   return file.WriteTObject(&o, o.GetName()) > 0;
+}
+
+/// What an output list holds, for one who does not write it.
+json objectsOf(const TList &list) {
+  constexpr size_t most = 1000;
+  json out = json::array();
+  TIter next(&list);
+  while (TObject *o = next()) {
+    double entries = -1;
+    if (auto *h = dynamic_cast<TH1 *>(o)) entries = h->GetEntries();
+    if (auto *tree = dynamic_cast<TTree *>(o)) entries = static_cast<double>(tree->GetEntries());
+    if (out.size() < most)
+      out.push_back({{"name", o->GetName()}, {"class", o->ClassName()}, {"entries", entries}});
+  }
+  return out;
 }
 
 /// Says what Abort(kAbortFile) left out: all of it in numbers, and by file for the first files.
@@ -174,6 +190,7 @@ json Client::finish(const json &request, bool terminate) {
   });
   gROOT->cd();
   if (terminate) guard_.run(Phase::Terminate, [&] { selector_->Terminate(); });
+  if (path.empty()) reply["objects"] = objectsOf(*selector_->GetOutputList());
   int keys = 0;
   if (!path.empty()) guard_.run(Phase::Write, [&] { keys = writeOutput(path); });
   reply["keys"] = keys;

@@ -29,7 +29,7 @@
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart}
 //   client
 //     ->  start {option, params, dir, env}  <-  begun {input}
-//     ->  finish {partials, path}           <-  finished {units, canary, apart, keys}
+//     ->  finish {partials, path}           <-  finished {units, canary, apart, keys, objects}
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
 //     failed {kind, what, file, entry, first, last, exit, msg, errno}: kind is one of rootexec.Kind,

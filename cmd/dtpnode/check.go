@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// runCheck tries the first entries of a job.
+func runCheck(ctx context.Context, g *globals, selector string, opts runOptions) error {
+	if opts.detach {
+		return usagef("could not use --detach with --check: nothing goes on that could be followed later")
+	}
+	opts.out = "" // nothing is written
+	req, err := opts.request(selector)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	client, own, err := daemonFor(ctx, g, opts, req.Files)
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		defer own.Close()
+	}
+	c, err := client.Check(ctx, req)
+	if err != nil {
+		return err
+	}
+	return g.show(c, func(w io.Writer) { printCheck(w, c) })
+}
+
+// printCheck says what a check has found.
+func printCheck(w io.Writer, c api.Check) {
+	if text := strings.TrimRight(progress.Clean(c.Stdout), "\n"); text != "" {
+		fmt.Fprintln(w, text)
+	}
+	if c.File == "" {
+		fmt.Fprintf(w, "checked without an entry: none of %s wanted can be read here; nothing is kept\n", progress.Count(c.Units))
+	} else {
+		fmt.Fprintf(w, "checked with %s of %s entries, of %s; nothing is kept\n", progress.Count(c.Entries), progress.Count(c.Units), progress.Clean(c.File))
+	}
+	if c.Rate > 0 {
+		fmt.Fprintf(w, "%sentries/s in one process: the whole takes about %s on this host (%d slots)", progress.Rate(c.Rate), progress.Seconds(c.Here), c.Slots)
+		if c.AllSlots > c.Slots {
+			fmt.Fprintf(w, ", %s on all that are up (%d slots)", progress.Seconds(c.Everywhere), c.AllSlots)
+		}
+		fmt.Fprintln(w)
+	}
+	printObjects(w, c.Objects)
+	for _, text := range c.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", progress.Clean(text))
+	}
+}
+
+// printObjects lists the objects of an output list.
+func printObjects(w io.Writer, objects []api.CheckObject) {
+	if len(objects) == 0 {
+		return
+	}
+	tw := progress.Table(w)
+	fmt.Fprintln(tw, "OBJECT\tCLASS\tENTRIES\t")
+	const most = 50
+	for _, o := range objects[:min(len(objects), most)] {
+		entries := ""
+		if o.Entries >= 0 {
+			entries = progress.Count(int64(o.Entries))
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t\n", progress.Clean(o.Name), progress.Clean(o.Class), entries)
+	}
+	tw.Flush()
+	if len(objects) > most {
+		fmt.Fprintf(w, "and %d more\n", len(objects)-most)
+	}
+}

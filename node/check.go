@@ -1,0 +1,308 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A check runs the first entries of a job on this host, by the steps of a real run and through the same children, and
+// leaves nothing: two generations of half of the entries each, so that their outputs are merged, and Terminate over both.
+// No ledger, no other member and no file of the user is touched.
+
+// checkEntries is how many entries a check runs.
+const checkEntries = 1000
+
+// warmEntries are run first and not timed: they open the file, and let caches and branch addresses settle.
+const warmEntries = 50
+
+// Bounds of what a check copies of the working folder, and of what it tells.
+const (
+	maxCheckFile  = 1 << 20
+	maxCheckFiles = 16 << 20
+	maxWarnings   = 20
+)
+
+// check tries a job that its user has not submitted yet.
+func (d *Daemon) check(ctx context.Context, req api.JobRequest) (out api.Check, err error) {
+	j := newJob(d.ctx, strings.Repeat("0", nameLen))
+	j.req = req
+	defer j.release()
+	stop := context.AfterFunc(ctx, j.cancel)
+	defer stop()
+	exec, err := d.executor(j.ctx)
+	if err != nil {
+		return out, withHint(err, "this node needs a ROOT to check a job: see dtpnode doctor")
+	}
+	src, err := readSources(req)
+	if err != nil {
+		return out, err
+	}
+	if _, err := d.library(j.ctx, exec, j, src); err != nil {
+		return out, checkFailure(err)
+	}
+	files, bad, err := d.planFiles(j.ctx, exec, req, func(string) {})
+	if err != nil {
+		return out, err
+	}
+	desc, err := d.describeCheck(req, files, bad)
+	if err != nil {
+		return out, err
+	}
+	c := &checking{d: d, j: j, desc: desc, out: &out}
+	c.tell(bad)
+	if c.dir, err = os.MkdirTemp(d.cfg.ScratchDir, "check-"); err != nil {
+		return out, fmt.Errorf("could not make a folder for the check: %w", err)
+	}
+	defer os.RemoveAll(c.dir)
+	if err := c.run(); err != nil {
+		return out, checkFailure(err)
+	}
+	c.estimate()
+	return out, nil
+}
+
+// describeCheck is a description of what is wanted, without what only others need.
+func (d *Daemon) describeCheck(req api.JobRequest, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
+	data, err := tasks.NewDataset(files)
+	if err != nil {
+		return nil, err
+	}
+	want, err := wanted(req, data)
+	return &tasks.Job{Data: *data, Want: want, Option: req.Option, Bad: bad, Limits: limitsOf(req)}, err
+}
+
+// checkFailure is what the user is told of a failure: with the stack and the last lines, as there is no log to look at.
+func checkFailure(err error) error {
+	var f *rootexec.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	msg := f.Error()
+	for _, more := range []string{f.Stack, f.Tail} {
+		if more = strings.TrimSpace(more); more != "" {
+			msg += "\n" + more
+		}
+	}
+	return &api.Error{Status: 422, Message: msg, Hint: "nothing was kept or written; the same would happen in the run", Err: err}
+}
+
+// checking is one check under way.
+type checking struct {
+	d    *Daemon
+	j    *job
+	desc *tasks.Job
+	dir  string
+	out  *api.Check
+}
+
+// tell notes how much there is, and what could not be read.
+func (c *checking) tell(bad []tasks.Lost) {
+	c.out.Units, c.out.Files = c.desc.Want.Len(), len(c.desc.Data.Files)+len(bad)
+	for _, l := range bad {
+		c.warn(fmt.Sprintf("%s cannot be read: %s", l.File, l.Reason))
+	}
+}
+
+func (c *checking) warn(text string) {
+	if len(c.out.Warnings) < maxWarnings && !slices.Contains(c.out.Warnings, text) {
+		c.out.Warnings = append(c.out.Warnings, text)
+	}
+}
+
+// run does Begin, the entries, the merge and Terminate.
+func (c *checking) run() error {
+	sel, _, err := c.d.selector(c.j.ctx, c.j)
+	if err != nil {
+		return err
+	}
+	work := filepath.Join(c.dir, "work")
+	if err := copySmall(c.j.req.Dir, work); err != nil {
+		return fmt.Errorf("could not copy the working folder: %w", err)
+	}
+	client, err := sel.StartClient(c.j.ctx, rootexec.ClientSpec{Option: c.j.req.Option, Params: c.j.req.Params, Dir: work, Env: c.j.req.Env}, c.j.clientLine)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		client.Close()
+		c.out.Stdout = strings.Join(c.j.linesFrom(0), "\n")
+	}()
+	if c.desc.Input, err = client.Begin(c.j.ctx); err != nil {
+		return err
+	}
+	var partials []string
+	for i, half := range c.halves() {
+		path, err := c.generation(sel, i, half)
+		if err != nil {
+			return err
+		}
+		partials = append(partials, path)
+	}
+	fin, err := client.Finish(c.j.ctx, partials, "")
+	if err != nil {
+		return err
+	}
+	c.out.Apart = fin.Apart
+	for _, name := range fin.Apart {
+		c.warn(fmt.Sprintf("%s cannot be merged: the output will hold one for each process", name))
+	}
+	for _, o := range fin.Objects {
+		c.out.Objects = append(c.out.Objects, api.CheckObject(o))
+	}
+	if len(fin.Objects) == 0 {
+		c.warn("the output list is empty: what SlaveBegin or Process makes must be added to fOutput")
+	}
+	return nil
+}
+
+// halves are the entries of the first file that can be read here, in two parts; none where there is no entry.
+func (c *checking) halves() (out []tasks.Range) {
+	for i, f := range c.desc.Data.Files {
+		units := c.desc.Data.Units(i).Intersect(c.desc.Want)
+		if units.Empty() {
+			continue
+		}
+		if _, _, err := keyOf(f.URL, f.Tree); err != nil {
+			c.warn(fmt.Sprintf("%s cannot be read here: %s", f.URL, plainReason(err)))
+			continue
+		}
+		n := min(units.Len(), checkEntries)
+		c.out.File, c.out.Entries = f.URL, n
+		out = append(out, tasks.R(units.First, units.First+n-n/2))
+		if n > 1 {
+			out = append(out, tasks.R(units.First+n-n/2, units.First+n))
+		}
+		return out
+	}
+	return []tasks.Range{{}} // SlaveBegin and SlaveTerminate alone
+}
+
+// generation runs a range in a process of its own, and returns where its output is.
+func (c *checking) generation(sel Selector, number int, r tasks.Range) (string, error) {
+	dir := filepath.Join(c.dir, fmt.Sprint("gen-", number))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("could not make a folder for the check: %w", err)
+	}
+	sink := &checkSink{done: make(chan rootexec.Done, 2), failed: make(chan *rootexec.Failure, 1)}
+	defer func() {
+		for _, line := range sink.said() {
+			c.warn(line)
+		}
+	}()
+	g, err := sel.Start(c.j.ctx, c.d.genSpec(c.desc, 1, dir), sink)
+	if err != nil {
+		return "", err
+	}
+	defer g.Kill()
+	warm := tasks.R(r.First, r.First+min(r.Len(), warmEntries))
+	for _, part := range []tasks.Range{warm, tasks.R(warm.Last, r.Last)} {
+		if part.Empty() {
+			continue
+		}
+		i, first := c.desc.Data.Locate(part.First)
+		f := c.desc.Data.Files[i]
+		err := g.Lease(rootexec.Packet{ID: uint64(part.First), File: f.URL, Tree: f.Tree, First: first, Last: first + part.Len(), Base: part.First - first, Entries: f.Entries})
+		if err != nil && !errors.Is(err, rootexec.ErrEnded) {
+			return "", err
+		}
+		select {
+		case done := <-sink.done:
+			if part != warm || part == r {
+				c.out.Timed += part.Len()
+				c.out.Seconds += done.Elapsed.Seconds()
+			}
+		case f := <-sink.failed:
+			return "", f
+		case <-c.j.ctx.Done():
+			return "", c.j.ctx.Err()
+		}
+	}
+	sealed, err := g.Seal(c.j.ctx, filepath.Join(c.dir, fmt.Sprint("partial-", number)))
+	return sealed.Path, err
+}
+
+// estimate tells how long the whole would take on this host, and on all that could work on it.
+func (c *checking) estimate() {
+	if c.out.Seconds <= 0 {
+		return
+	}
+	c.out.Rate = float64(c.out.Timed) / c.out.Seconds
+	c.out.Slots = c.d.cfg.Slots
+	all := c.d.cfg.Slots
+	for _, m := range c.d.planners() {
+		all += m.Slots
+	}
+	c.out.AllSlots = all
+	work := float64(c.out.Units) / c.out.Rate
+	c.out.Here = work / float64(max(c.out.Slots, 1))
+	c.out.Everywhere = work / float64(max(all, 1))
+}
+
+// checkSink takes what a generation reports.
+type checkSink struct {
+	done   chan rootexec.Done
+	failed chan *rootexec.Failure
+
+	mu    sync.Mutex
+	lines []string
+}
+
+func (s *checkSink) PacketDone(d rootexec.Done) { s.done <- d }
+func (s *checkSink) Failed(f *rootexec.Failure) { s.failed <- f }
+
+// Output keeps what ROOT has complained of.
+func (s *checkSink) Output(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if (strings.HasPrefix(line, "Error in <") || strings.HasPrefix(line, "Warning in <")) && len(s.lines) < maxWarnings {
+		s.lines = append(s.lines, line)
+	}
+}
+
+func (s *checkSink) said() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lines)
+}
+
+// copySmall copies the small files of a folder into a new one: Begin and Terminate may read them there, and what they
+// write harms none.
+func copySmall(from, to string) error {
+	if err := os.Mkdir(to, 0o700); err != nil || from == "" {
+		return err
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	var total int64
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || info.Size() > maxCheckFile || total+info.Size() > maxCheckFiles {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, e.Name()), data, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+		total += info.Size()
+	}
+	return nil
+}
