@@ -401,15 +401,22 @@ func newPrinter(g *globals) printer {
 	switch {
 	case g.json():
 		return progress.NewJSON(g.stdout)
-	case term.IsTerminal(int(g.stderr.Fd())):
+	case g.redraws():
 		return progress.NewTerminal(g.stderr)
 	}
 	return progress.NewPlain(g.stderr)
 }
 
+// redraws reports whether standard error is a terminal on which lines can be drawn anew. Logs of continuous integration
+// are often terminals that cannot.
+func (g *globals) redraws() bool {
+	kind := os.Getenv("TERM")
+	return kind != "" && kind != "dumb" && term.IsTerminal(int(g.stderr.Fd()))
+}
+
 // printLine is where lines of Begin and Terminate go: to standard output, above the bar if it shows one.
 func (g *globals) printLine(p printer) func(string) {
-	if g.json() || term.IsTerminal(int(g.stdout.Fd())) && term.IsTerminal(int(g.stderr.Fd())) {
+	if g.json() || term.IsTerminal(int(g.stdout.Fd())) && g.redraws() {
 		return func(line string) { fmt.Fprintln(p, line) }
 	}
 	return func(line string) { fmt.Fprintln(g.stdout, line) }

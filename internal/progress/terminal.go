@@ -57,15 +57,19 @@ func (t *Terminal) open() {
 		mpb.BarExtender(mpb.BarFillerFunc(t.below), false))
 }
 
+// lineStart brings the cursor to the beginning of its line: a key that the terminal echoes, such as ^C, has moved it, and
+// what is drawn anew begins in its column.
+const lineStart = "\r"
+
 // before is what stands left of the bar.
 func (t *Terminal) before(decor.Statistics) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	st := t.meter.last
 	if st.Units == 0 {
-		return string(st.State)
+		return lineStart + string(st.State)
 	}
-	text := fmt.Sprintf("%s %s/%s", st.State, Count(st.Done), Count(st.Units))
+	text := fmt.Sprintf(lineStart+"%s %s/%s", st.State, Count(st.Done), Count(st.Units))
 	if st.Unknown > 0 {
 		text += " + " + Unknown(st)
 	}
@@ -110,7 +114,10 @@ func (t *Terminal) Write(text []byte) (int, error) {
 	if t.bars == nil {
 		return t.w.Write(text)
 	}
-	return t.bars.Write(text)
+	if _, err := t.bars.Write(append([]byte(lineStart), text...)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // Close leaves the bar as it stands and waits for the goroutine that draws it.

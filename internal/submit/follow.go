@@ -140,6 +140,7 @@ func (l *loop) event(ev api.Event) {
 // end is reached when the stream has ended.
 func (l *loop) end(err error) (api.JobStatus, error) {
 	if l.cancelled && (l.last.State == api.Cancelled || !l.last.State.Final()) {
+		l.showCancelled()
 		return l.last, cancelled(l.last) // the daemon has said so, and its record may be gone already
 	}
 	if err == nil && l.lines == 0 && l.last.Stdout != "" {
@@ -148,11 +149,21 @@ func (l *loop) end(err error) (api.JobStatus, error) {
 	return l.last, err
 }
 
+// showCancelled shows that the job is cancelled, which may be known before its last status: what stays on the terminal
+// must be so.
+func (l *loop) showCancelled() {
+	if st := l.last; st.State != api.Cancelled {
+		st.State, st.Phase, st.Rate = api.Cancelled, "", 0
+		l.Printer.Status(st)
+	}
+}
+
 // interrupt asks the user, or cancels where there is nobody to ask or the user insists. One after the daemon has
 // cancelled does not wait for the end of its events.
 func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	switch {
 	case l.cancelled:
+		l.showCancelled()
 		return cancelled(l.last)
 	case l.asking, l.Keys == nil, sig == syscall.SIGTERM:
 		return l.cancel(ctx)
