@@ -82,6 +82,8 @@ func jobsFor(command string) func(api.JobStatus) bool {
 		return func(j api.JobStatus) bool { return !j.State.Final() }
 	case "finish":
 		return func(j api.JobStatus) bool { return j.State == api.CannotFinish }
+	case "retry":
+		return func(j api.JobStatus) bool { return j.State == api.Partial }
 	case "recover":
 		return func(j api.JobStatus) bool { return j.State == api.Waiting }
 	case "get": // of others --partials writes what is done
