@@ -214,6 +214,10 @@ type Peer struct {
 	full   bool          // of partials
 	seals  []steal.GenID // that wait for room to be sealed
 
+	checks  *counted // of signatures
+	checked quorum.Checked
+	dues    map[tasks.PeerID]*dues
+
 	ticked bool // the scheduler has been stepped in this Step
 }
 
@@ -295,7 +299,9 @@ func New(cfg Config) (*Peer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("could not set up peer: %w", err)
 	}
-	return &Peer{cfg: cfg, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{},
+	checks := &counted{Keys: cfg.Keys}
+	cfg.Keys = checks
+	return &Peer{cfg: cfg, checks: checks, dues: map[tasks.PeerID]*dues{}, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{},
 		rules: map[tasks.PeerID]bool{}, gens: map[steal.GenID]*genState{}, ends: ends{of: map[tasks.JobID]*end{}}, seq: cfg.Boot << 24}, nil
 }
 

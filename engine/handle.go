@@ -208,6 +208,7 @@ func (p *Peer) relink(id tasks.PeerID) {
 func (p *Peer) peerDown(id tasks.PeerID) {
 	delete(p.peers, id)
 	delete(p.rules, id)
+	p.forgetDues()
 	p.schedule(steal.PeerDown{ID: id})
 	for _, j := range slices.Clone(p.jobs) {
 		p.local(j.parts.Down(p.now, id))

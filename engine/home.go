@@ -25,6 +25,10 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 			p.violated(from, m.Job, why)
 			return
 		}
+		if p.tooMuch(from, &m) {
+			return
+		}
+		defer p.chargeChecks(from, p.checks.n)
 	}
 	switch {
 	case m.Steal != nil:

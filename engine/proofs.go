@@ -53,7 +53,9 @@ func TrustOf(k quorum.Keys, id tasks.JobID, may func(tasks.PeerID) bool, submitt
 }
 
 func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
-	return TrustOf(p.cfg.Keys, id, p.authority(submitter), submitter)
+	t := TrustOf(p.cfg.Keys, id, p.authority(submitter), submitter)
+	t.Checked = &p.checked
+	return t
 }
 
 // described reports whether the job's description is here.
@@ -238,10 +240,15 @@ func (p *Peer) weigh(j *jobState) {
 	j.claims = nil
 	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.proof.Term, a.proof.Term) })
 	for _, c := range claims {
+		if p.owes(c.from) {
+			continue // it is announced again
+		}
+		before := p.checks.n
 		p.opened(c.from, j, c.proof.Term, c.proof, c.every)
 		if c.enlist != nil {
 			p.enlistHere(c.from, j, c.proof.Term, c.enlist)
 		}
+		p.chargeChecks(c.from, before)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	FalsePartial Wrong = "a partial that is not what was offered"
 	Unproven     Wrong = "claims what it cannot prove" // to lead a job, or that it has ended
 	FalseProof   Wrong = "a proof or a word of a replica that is none"
+	TooMuch      Wrong = "goes on asking for more than its share of this node's time"
 )
 
 // Rule is one line of the table of messages: who may send what, and what is checked of it before it has any effect.

@@ -12,7 +12,7 @@ import (
 
 // Bounds of what others hand in as a proof; beyond them it is refused unread.
 const (
-	maxVoters = 16  // of one configuration
+	maxVoters = 8   // of one configuration: a group has 3 members or 5, and some more while they are being replaced
 	maxLinks  = 512 // changes of the voters in a group's life: each costs some 450 bytes of every mandate
 	maxSig    = 128 // bytes of a signature
 	maxPeer   = 128 // bytes of a peer's name
@@ -81,6 +81,7 @@ type Trust struct {
 	Founders []tasks.PeerID // whose peers the founding voters must be: all of them and nobody else
 	// Authority reports whether a peer may name a group's voters alone, as its owner may; nil for nobody.
 	Authority func(by tasks.PeerID) bool
+	Checked   *Checked // links that were checked before; nil to check all
 }
 
 // Conf is the set of voters at the end of the chain.
@@ -175,12 +176,19 @@ func (t Trust) checkLink(before Conf, l Link) error {
 	if l.Conf.Seq <= before.Seq || l.Conf.Term < before.Term || l.Conf.Term > maxTerm || l.Conf.Prior >= l.Conf.Seq {
 		return fmt.Errorf("%w: set %d of term %d does not follow set %d of term %d", ErrUnproven, l.Conf.Seq, l.Conf.Term, before.Seq, before.Term)
 	}
+	sum := t.linkSum(before, l)
+	if t.Checked.has(sum) {
+		return nil
+	}
 	text := ConfText(t.Group, l.Conf)
 	n := t.count(before, l.Sigs, func(Member) []byte { return text })
 	switch {
-	case n >= before.majority() || mutant.On(mutant.AnyLink):
+	case n >= before.majority():
+		t.Checked.add(sum)
 		return nil
-	case l.RecoveryConf() == nil && t.authorized(text, l.Sigs): // an authority's word counts for recoveries alone
+	case mutant.On(mutant.AnyLink):
+		return nil
+	case l.RecoveryConf() == nil && t.authorized(text, l.Sigs): // an authority's word counts for recoveries alone, and not for ever
 		return nil
 	}
 	return fmt.Errorf("%w: of %d voters %d have signed who comes after them, as set %d", ErrUnproven, len(before.Voters), n, l.Conf.Seq)
@@ -192,14 +200,18 @@ func (t Trust) authorized(text []byte, sigs []Signature) bool {
 	})
 }
 
-// count counts the voters that have signed.
+// count counts the voters that have signed, up to a majority. Of each it looks at one signature.
 func (t Trust) count(c Conf, sigs []Signature, text func(Member) []byte) (n int) {
 	if len(sigs) > maxVoters {
 		return 0
 	}
 	for _, m := range c.Voters {
-		if slices.ContainsFunc(sigs, func(s Signature) bool { return s.By == m.Peer && t.verify(s, text(m)) }) {
-			n++
+		i := slices.IndexFunc(sigs, func(s Signature) bool { return s.By == m.Peer })
+		if i < 0 || !t.verify(sigs[i], text(m)) {
+			continue
+		}
+		if n++; n >= c.majority() {
+			break
 		}
 	}
 	return n

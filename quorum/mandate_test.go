@@ -214,3 +214,29 @@ func FuzzMandate(f *testing.F) {
 		}
 	})
 }
+
+// TestCheckedLinkNeedsItsSignatures: a link that was found to hold is remembered with its signatures, and not without; and
+// no set has more voters than a group has members.
+func TestCheckedLinkNeedsItsSignatures(t *testing.T) {
+	tr := trust("s")
+	tr.Checked = &quorum.Checked{}
+	for range 2 {
+		if err := quorum.CheckMandate(tr, elected()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := elected()
+	m.Chain.Links[1].Sigs[0].Sig[0]++
+	if err := quorum.CheckMandate(tr, m); !errors.Is(err, quorum.ErrUnproven) {
+		t.Error("a spoiled signature holds:", err)
+	}
+	tr.Group = "other"
+	if err := quorum.CheckMandate(tr, elected()); !errors.Is(err, quorum.ErrUnproven) {
+		t.Error("it holds for another group:", err)
+	}
+	many := members("s", "a", "b", "c", "d", "e", "f", "g", "h")
+	m = elect(quorum.Chain{Founders: members("s"), Links: []quorum.Link{link(1, 1, many, "s")}}, 5, "b", "s", "a", "b", "c", "d")
+	if err := quorum.CheckMandate(trust("s"), m); !errors.Is(err, quorum.ErrUnproven) {
+		t.Error("nine voters are taken:", err)
+	}
+}

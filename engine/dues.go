@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"maps"
+	"time"
+
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// One goroutine does all that a node does for all jobs. So a member may have this peer check no more signatures than an
+// honest one ever needs, whatever chains of voters it makes up for a job of its own: beyond that its proofs are dropped,
+// which costs an honest one a moment, for all of them are repeated. A member that goes on and on is told.
+
+const (
+	checkCost  = 2 * time.Millisecond // of a member's time for each signature: 500 a second
+	maxAhead   = 16 * time.Second     // it may be ahead of its time: 8000 signatures at once, as when many jobs are announced
+	patience   = 20 * time.Second     // how long a member may ask for too much before that is told
+	tellAgain  = time.Second          // and how often it is then
+	maxForgone = 1 << 10              // members whose dues are kept without a look at which are paid
+)
+
+// allowance is how far ahead of its time a member is with what it has this peer do.
+type allowance struct {
+	paid    time.Duration // when what was done for it is paid, by time alone
+	dropped time.Duration // since when messages are dropped; 0 for not
+	told    time.Duration // when that was last told
+}
+
+// dues are a member's allowances.
+type dues struct {
+	checks allowance
+}
+
+// charge takes cost from the allowance.
+func (a *allowance) charge(now, cost time.Duration) { a.paid = max(a.paid, now) + cost }
+
+// spent reports whether nothing is left of it.
+func (a *allowance) spent(now time.Duration) bool {
+	ahead := a.paid - now
+	if ahead < maxAhead/2 {
+		a.dropped = 0
+	}
+	return ahead > maxAhead
+}
+
+// drop takes note of a message that is dropped, and reports whether that is to be told.
+func (a *allowance) drop(now time.Duration) bool {
+	if a.dropped == 0 {
+		a.dropped = max(now, 1)
+	}
+	if now-a.dropped < patience || now-a.told < tellAgain {
+		return false
+	}
+	a.told = now
+	return true
+}
+
+// counted counts the signatures that are checked.
+type counted struct {
+	quorum.Keys
+	n int
+}
+
+// Verify implements quorum.Keys.
+func (c *counted) Verify(by tasks.PeerID, text, sig []byte) bool {
+	c.n++
+	return c.Keys.Verify(by, text, sig)
+}
+
+func (p *Peer) duesOf(id tasks.PeerID) *dues {
+	d := p.dues[id]
+	if d == nil {
+		d = &dues{}
+		p.dues[id] = d
+	}
+	return d
+}
+
+// owes reports whether a member has had so many signatures checked that no more are now.
+func (p *Peer) owes(id tasks.PeerID) bool {
+	d := p.dues[id]
+	return d != nil && d.checks.spent(p.now)
+}
+
+// chargeChecks has a member pay for the signatures that were checked since there were before.
+func (p *Peer) chargeChecks(from tasks.PeerID, before int) {
+	if n := p.checks.n - before; n > 0 && from != p.self {
+		p.duesOf(from).checks.charge(p.now, time.Duration(n)*checkCost)
+	}
+}
+
+// tooMuch reports whether a message is dropped since its sender asks for more than its share.
+func (p *Peer) tooMuch(from tasks.PeerID, m *Message) bool {
+	if m.proves() && p.owes(from) {
+		if p.dues[from].checks.drop(p.now) {
+			p.violated(from, m.Job, TooMuch)
+		}
+		return true
+	}
+	return false
+}
+
+// proves reports whether there may be signatures in a message.
+func (m *Message) proves() bool {
+	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil || m.Recovery != nil || len(m.Frame) > 0
+}
+
+// forgetDues forgets members that owe nothing, when there are many.
+func (p *Peer) forgetDues() {
+	if len(p.dues) > maxForgone {
+		maps.DeleteFunc(p.dues, func(_ tasks.PeerID, d *dues) bool { return d.checks.paid <= p.now })
+	}
+}

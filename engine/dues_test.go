@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/modelkeys"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// tally counts the signatures that a peer checks.
+type tally struct {
+	modelkeys.Keys
+	n *int
+}
+
+func (k tally) Verify(by tasks.PeerID, text, sig []byte) bool {
+	*k.n++
+	return k.Keys.Verify(by, text, sig)
+}
+
+// madeUp is a valid mandate of the job's submitter whose voters have changed often: links from the first on are of their own.
+func madeUp(term uint64, links, first int) *quorum.Mandate {
+	m := &quorum.Mandate{Term: term, Leader: founders[0].ID, Chain: quorum.Chain{Founders: founders}}
+	for i := range links {
+		c := quorum.Conf{Seq: uint64(i + 1), Term: 1, Voters: []quorum.Member{founders[0]}}
+		if i >= first {
+			c.Voters = append(c.Voters, quorum.NewMember("x", term))
+		}
+		sign := func(by tasks.PeerID) quorum.Signature {
+			return quorum.Signature{By: by, Sig: modelkeys.Keys(by).Sign(quorum.ConfText(GroupName(jobID), c))}
+		}
+		m.Chain.Links = append(m.Chain.Links, quorum.Link{Conf: c, Sigs: []quorum.Signature{sign("h"), sign("x")}})
+	}
+	for _, v := range m.Chain.Conf().Voters {
+		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(GroupName(jobID), term, m.Leader, v.ID))})
+	}
+	return m
+}
+
+func tallied(t *testing.T) (r *rig, n *int) {
+	n = new(int)
+	p, err := New(Config{Boot: 1, Keys: tally{"m", n}, Steal: steal.Config{Self: "m", Slots: 1, Seed: 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = &rig{t: t, peer: p, gens: map[steal.GenID]*ran{}}
+	for _, id := range []tasks.PeerID{"h", "x", "y"} {
+		r.step(PeerUp{ID: id, Slots: 1})
+	}
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	r.step(Prepared{ID: jobID, Job: testJob(t)})
+	return r, n
+}
+
+// TestMadeUpChainsTakeNoMoreThanTheirShare has a job's submitter show one long chain of voters after the other, each of
+// which holds: of its signatures no more are checked than its share, it is told after a while, and others are heard.
+func TestMadeUpChainsTakeNoMoreThanTheirShare(t *testing.T) {
+	r, n := tallied(t)
+	told := 0
+	const lasts = 40 * time.Second
+	term := uint64(1)
+	for end := r.now + lasts; r.now < end; r.now += 50 * time.Millisecond {
+		term++
+		m := Message{Job: jobID, Moved: &Moved{Home: "h", Term: term, Proof: madeUp(term, 300, 0)}}
+		for _, v := range find[Violation](r.step(Recv{From: "h", Msg: m})) {
+			if v.From != "h" || v.What != TooMuch {
+				t.Fatalf("told is %v", v)
+			}
+			if r.now < patience {
+				t.Fatalf("told after %v", r.now)
+			}
+			told++
+		}
+	}
+	if most := int((maxAhead+lasts)/checkCost) + 1000; *n > most {
+		t.Errorf("%d signatures were checked in %v, more than %d", *n, lasts, most)
+	}
+	if told < 5 {
+		t.Errorf("it was told %d times", told)
+	}
+	before := *n
+	r.step(Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 1, Proof: madeUp(term+1, 300, 0)}}})
+	if *n == before || r.peer.job(jobID).term != term+1 {
+		t.Error("another is not heard")
+	}
+	r.now += 2 * maxAhead
+	if r.step(Recv{From: "h", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 2, Proof: madeUp(term+2, 300, 0)}}}); r.peer.job(jobID).term != term+2 {
+		t.Error("it is not heard again when it has been quiet")
+	}
+}
+
+// TestGrownChainCostsItsNewLinks: of a chain that is known from an earlier mandate only what is new is checked.
+func TestGrownChainCostsItsNewLinks(t *testing.T) {
+	r, n := tallied(t)
+	show := func(term uint64, links int) int {
+		before := *n
+		r.step(Recv{From: "h", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term, Proof: madeUp(term, links, 300)}}})
+		if r.peer.job(jobID).term != term {
+			t.Fatalf("%d links in term %d are not believed", links, term)
+		}
+		return *n - before
+	}
+	if first := show(2, 200); first < 200 {
+		t.Errorf("200 links cost %d checks", first)
+	}
+	if more := show(3, 201); more != 2 { // one link, one vote
+		t.Errorf("one link more costs %d checks", more)
+	}
+}
