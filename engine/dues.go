@@ -4,6 +4,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -12,7 +13,13 @@ import (
 // honest one ever needs, whatever chains of voters it makes up for a job of its own: beyond that its proofs are dropped,
 // which costs an honest one a moment, for all of them are repeated. A member that goes on and on is told.
 
+//
+// So it is with reports. An honest node sends them when they are due, and sooner when there is news, but not so many that
+// it would come near to its share (Peer.hurries).
+
 const (
+	rangeCost  = 4 * time.Microsecond // of a member's time for each range in its reports,
+	reportCost = 256 * rangeCost      // and for a report or a failure in it: 1000 a second
 	checkCost  = 2 * time.Millisecond // of a member's time for each signature: 500 a second
 	maxAhead   = 16 * time.Second     // it may be ahead of its time: 8000 signatures at once, as when many jobs are announced
 	patience   = 20 * time.Second     // how long a member may ask for too much before that is told
@@ -29,7 +36,7 @@ type allowance struct {
 
 // dues are a member's allowances.
 type dues struct {
-	checks allowance
+	checks, reports allowance
 }
 
 // charge takes cost from the allowance.
@@ -92,14 +99,37 @@ func (p *Peer) chargeChecks(from tasks.PeerID, before int) {
 
 // tooMuch reports whether a message is dropped since its sender asks for more than its share.
 func (p *Peer) tooMuch(from tasks.PeerID, m *Message) bool {
-	if m.proves() && p.owes(from) {
-		if p.dues[from].checks.drop(p.now) {
-			p.violated(from, m.Job, TooMuch)
-		}
-		return true
+	var a *allowance
+	switch {
+	case m.proves():
+		a = &p.duesOf(from).checks
+	case m.Report != nil:
+		a = &p.duesOf(from).reports
+	default:
+		return false
 	}
-	return false
+	if !a.spent(p.now) {
+		if m.Report != nil {
+			a.charge(p.now, costOf(m.Report))
+		}
+		return false
+	}
+	if a.drop(p.now) {
+		p.violated(from, m.Job, TooMuch)
+	}
+	return true
 }
+
+// costOf is what a report costs its sender.
+func costOf(r *ledger.Report) time.Duration {
+	return time.Duration(len(r.Held)+len(r.Also)+len(r.Presumed))*rangeCost + time.Duration(1+len(r.Failures))*reportCost
+}
+
+// hurries reports whether this peer may send another node a report before one is due.
+func (p *Peer) hurries() bool { return p.sent.paid-p.now < maxAhead/8 }
+
+// sends has this peer pay for a report as its receiver will have it pay.
+func (p *Peer) sends(r *ledger.Report) { p.sent.charge(p.now, costOf(r)) }
 
 // proves reports whether there may be signatures in a message.
 func (m *Message) proves() bool {
@@ -109,6 +139,6 @@ func (m *Message) proves() bool {
 // forgetDues forgets members that owe nothing, when there are many.
 func (p *Peer) forgetDues() {
 	if len(p.dues) > maxForgone {
-		maps.DeleteFunc(p.dues, func(_ tasks.PeerID, d *dues) bool { return d.checks.paid <= p.now })
+		maps.DeleteFunc(p.dues, func(_ tasks.PeerID, d *dues) bool { return max(d.checks.paid, d.reports.paid) <= p.now })
 	}
 }

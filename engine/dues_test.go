@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/modelkeys"
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -108,5 +109,91 @@ func TestGrownChainCostsItsNewLinks(t *testing.T) {
 	}
 	if more := show(3, 201); more != 2 { // one link, one vote
 		t.Errorf("one link more costs %d checks", more)
+	}
+}
+
+// leader is the home of a job on which x and y work.
+func leader(t *testing.T) *rig {
+	r := newRig(t, "h")
+	for _, id := range []tasks.PeerID{"x", "y"} {
+		r.step(PeerUp{ID: id, Slots: 1})
+	}
+	r.step(Submit{ID: jobID, Job: testJob(t)})
+	return r
+}
+
+func pieces(n int) (c tasks.Cover) {
+	for i := range int64(n) {
+		c = append(c, tasks.R(2*i, 2*i+1))
+	}
+	return c
+}
+
+// TestTornReportsAreRefused: nothing honest is torn into so many pieces.
+func TestTornReportsAreRefused(t *testing.T) {
+	r := newRig(t, "h")
+	r.step(PeerUp{ID: "x", Slots: 1})
+	for name, c := range map[string]ledger.Report{"held": {Seq: 1, Held: pieces(maxRanges + 1)}, "also": {Seq: 1, Also: pieces(maxRanges + 1)}} {
+		if v := find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &c}})); len(v) != 1 || v[0].What != Malformed {
+			t.Errorf("%s: told is %v", name, v)
+		}
+	}
+	if v := find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &ledger.Report{Seq: 1, Held: pieces(maxRanges)}}})); len(v) > 0 {
+		t.Errorf("one that may be is told as %v", v)
+	}
+}
+
+// TestReportsTakeNoMoreThanTheirShare has a worker send large reports much faster than it was asked to, and another as an
+// honest one does.
+func TestReportsTakeNoMoreThanTheirShare(t *testing.T) {
+	r := leader(t)
+	told, taken := 0, 0
+	seq, held := uint64(0), pieces(400)
+	for end := r.now + 40*time.Second; r.now < end; r.now += 50 * time.Millisecond {
+		for range 50 {
+			seq++
+			for _, v := range find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &ledger.Report{Seq: seq, Ready: true, Held: held}}})) {
+				if v.From != "x" || v.What != TooMuch {
+					t.Fatalf("told is %v", v)
+				}
+				told++
+			}
+			if n := len(r.sent); n > 0 {
+				for _, s := range r.sent {
+					if s.To == "x" && s.Msg.Ack != nil && s.Msg.Ack.Seq == seq {
+						taken++
+					}
+				}
+				r.sent = r.sent[:0]
+			}
+		}
+		if v := find[Violation](r.step(Recv{From: "y", Msg: Message{Job: jobID, Report: &ledger.Report{Seq: seq, Ready: true, Held: held}}})); len(v) > 0 {
+			t.Fatalf("an honest one is told as %v", v)
+		}
+	}
+	if most := int((maxAhead + 40*time.Second) / costOf(&ledger.Report{Held: held})); taken == 0 || taken > most+1 {
+		t.Errorf("%d reports were taken of %d, more than %d", taken, seq, most)
+	}
+	if told < 5 {
+		t.Errorf("it was told %d times", told)
+	}
+}
+
+// TestOwnReportsStayWithinTheShare: however much news there is, a node does not report so often that it would be told.
+func TestOwnReportsStayWithinTheShare(t *testing.T) {
+	r := member(t)
+	cost := time.Duration(0)
+	from := r.now
+	for end := from + 40*time.Second; r.now < end; r.now += 100 * time.Microsecond {
+		r.peer.job(jobID).urgent = true
+		r.peer.Step(r.now, Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Order: OrderStop}})
+		for _, e := range r.peer.out {
+			if s, ok := e.(Send); ok && s.Msg.Report != nil {
+				cost += costOf(s.Msg.Report)
+			}
+		}
+	}
+	if cost == 0 || cost > r.now-from+maxAhead/2 {
+		t.Errorf("reports of %v in %v", cost, r.now-from)
 	}
 }

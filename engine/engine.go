@@ -217,6 +217,7 @@ type Peer struct {
 	checks  *counted // of signatures
 	checked quorum.Checked
 	dues    map[tasks.PeerID]*dues
+	sent    allowance // by the receivers of this peer's own reports
 
 	ticked bool // the scheduler has been stepped in this Step
 }

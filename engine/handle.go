@@ -468,7 +468,8 @@ func (p *Peer) report(j *jobState) {
 		j.every = p.cfg.Report // it costs no message
 	}
 	few := j.every <= p.cfg.Report
-	if j.home == "" || (!j.urgent && !(j.news && few) && p.now < j.next) || (j.lead != nil && j.lead.Ended()) {
+	hurry := (j.urgent || j.news && few) && (j.lead != nil || p.hurries())
+	if j.home == "" || (!hurry && p.now < j.next) || (j.lead != nil && j.lead.Ended()) {
 		return
 	}
 	j.next = p.now + j.every
@@ -488,6 +489,10 @@ func (p *Peer) report(j *jobState) {
 		if !j.stopped {
 			p.lookAhead(j, r.Held)
 		}
+	}
+	if j.home != p.self {
+		r.Held, r.Also = r.Held[:min(len(r.Held), maxRanges)], r.Also[:min(len(r.Also), maxRanges)] // the rest may run elsewhere too
+		p.sends(r)
 	}
 	p.tellHome(j, Message{Report: r})
 }

@@ -55,7 +55,7 @@ var rules = []Rule{
 		func(m *Message) bool { return m.Steal != nil }, checkSteal},
 	{"Open", TheHome, "it names its sender as the home, a time between reports that can be, and the proof; see heed",
 		func(m *Message) bool { return m.Open != nil }, checkOpen},
-	{"Report", AnyMember, "what it holds is of the job; its failures blame units of the job", func(m *Message) bool { return m.Report != nil }, checkReport},
+	{"Report", AnyMember, "what it holds is of the job, in maxRanges pieces at most; its failures blame units of the job", func(m *Message) bool { return m.Report != nil }, checkReport},
 	{"Ack", TheHome, "as many times as names; few losses, of units of the job", func(m *Message) bool { return m.Ack != nil }, checkAck},
 	{"Offer", AnyMember, "the partial is of this job, made and held by its sender, covers units of the job, and as many as it counts",
 		func(m *Message) bool { return m.Offer != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Offer })},
@@ -111,6 +111,7 @@ const (
 	maxNamed    = 1 << 10 // partials or peers named in a message
 	maxHash     = 128     // characters of a hash, hex
 	maxFounders = 16      // voters with whom a log began
+	maxRanges   = 1 << 14 // of what a report says that its sender holds; what is torn most, by entries that fail, comes to hundreds
 )
 
 // space are the units of a job, as far as they are known here.
@@ -180,6 +181,9 @@ func checkReport(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 		if !f.Blame.Empty() && f.Blame.Intersect(j.space()) != f.Blame {
 			return OutsideJob
 		}
+	}
+	if len(m.Report.Held) > maxRanges || len(m.Report.Also) > maxRanges {
+		return Malformed
 	}
 	return outside(j, m.Report.Held, m.Report.Also)
 }
