@@ -37,7 +37,7 @@ type Daemon struct {
 	net    *p2p.Node
 	blobs  *blobs
 	peer   *engine.Peer // touched by the loop alone, and by open before it runs
-	events chan engine.Event
+	events chan queued
 	calls  chan func()
 	left   chan struct{} // closed when the engine says Left
 	quit   chan struct{} // closed when a shutdown is asked for
@@ -90,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	d := &Daemon{
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
-		events: make(chan engine.Event, 1024), calls: make(chan func()), left: make(chan struct{}),
+		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]chan string{},

@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -92,9 +93,20 @@ func TestOneDaemonAStateFolder(t *testing.T) {
 func TestReceiveDropsGarbage(t *testing.T) {
 	d := openWithout(t, "target")
 	defer d.Close()
+	done := 0
 	for _, payload := range [][]byte{nil, {0xdd, 0xff, 0xff, 0xff, 0xff, 1}, []byte("garbage"), {0x81, 0xa1, 'j', 0xc0}} {
-		d.receive("stranger", payload)
+		d.receive("stranger", payload, func() { done++ })
 	}
+	if done != 4 {
+		t.Errorf("%d of 4 messages without effect are done with at once", done)
+	}
+	handled := make(chan struct{})
+	m, err := wire.Marshal(&engine.Message{Job: tasks.NameOf([]byte("job")), Moved: &engine.Moved{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.receive(d.net.ID(), m, func() { close(handled) })
+	<-handled // by the loop
 	d.send(d.net.ID(), engine.Message{Job: "x"})
 	var jobs int
 	d.ask(func(p *engine.Peer) { jobs = len(p.Jobs()) })

@@ -21,8 +21,11 @@ func (d *Daemon) loop() {
 		select {
 		case <-d.ctx.Done():
 			return
-		case ev := <-d.events:
-			d.step(ev)
+		case q := <-d.events:
+			d.step(q.ev)
+			if q.done != nil {
+				q.done()
+			}
 		case f := <-d.calls:
 			f()
 		case <-timer.C:
@@ -41,10 +44,19 @@ func (d *Daemon) untilWake() time.Duration {
 	return max(at-d.now(), 200*time.Microsecond) // a peer that is due at once must not starve the rest
 }
 
+// queued is an event on its way to the loop.
+type queued struct {
+	ev   engine.Event
+	done func() // called when it has been handled; nil for nothing to call
+}
+
 // post hands an event to the loop. It may block for a moment, never after the daemon's end.
-func (d *Daemon) post(ev engine.Event) {
+func (d *Daemon) post(ev engine.Event) { d.postThen(ev, nil) }
+
+// postThen has done called when the event has been handled.
+func (d *Daemon) postThen(ev engine.Event, done func()) {
 	select {
-	case d.events <- ev:
+	case d.events <- queued{ev, done}:
 	case <-d.ctx.Done():
 	}
 }
@@ -200,29 +212,34 @@ func (d *Daemon) listen() {
 			d.stopRevoked()
 			d.noteNames()
 		case p2p.Message:
-			d.receive(ev.From, ev.Payload)
+			d.receive(ev.From, ev.Payload, ev.Done)
 		case p2p.Announced:
-			d.receive(ev.From, ev.Payload)
+			d.receive(ev.From, ev.Payload, ev.Done)
 		}
 	}
 }
 
-// receive decodes a message and drops what its sender has no right to say.
-func (d *Daemon) receive(from tasks.PeerID, payload []byte) {
-	var m engine.Message
+// receive hands on a message that may be said, and has done called when it needs no memory any more.
+func (d *Daemon) receive(from tasks.PeerID, payload []byte, done func()) {
+	if m, ok := d.decode(from, payload); ok {
+		d.postThen(engine.Recv{From: from, Msg: m}, done)
+		return
+	}
+	done()
+}
+
+// decode reads a message and drops what its sender has no right to say.
+func (d *Daemon) decode(from tasks.PeerID, payload []byte) (m engine.Message, ok bool) {
 	if err := wire.Unmarshal(payload, &m); err != nil {
 		d.violated(from, "", undecodable, err.Error())
-		return
+		return m, false
 	}
 	if why := d.forbidden(from, &m); why != "" {
 		d.violated(from, m.Job, rightless, why)
-		return
+		return m, false
 	}
 	received(m)
-	if !d.hears(from, m) {
-		return
-	}
-	d.post(engine.Recv{From: from, Msg: m})
+	return m, d.hears(from, m)
 }
 
 // forbidden says why a message is dropped. Of the report of a member that may not work nothing is left

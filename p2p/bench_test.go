@@ -40,6 +40,7 @@ func benchCouple(b *testing.B, change func(*Config)) (x, y *Node) {
 func nextMessage(b *testing.B, n *Node) Message {
 	for e := range n.Events() {
 		if m, ok := e.(Message); ok {
+			m.Done()
 			return m
 		}
 	}
@@ -53,6 +54,7 @@ func BenchmarkSendRoundTrip(b *testing.B) {
 		for e := range y.Events() {
 			if m, ok := e.(Message); ok {
 				_ = y.Send(m.From, m.Payload)
+				m.Done()
 			}
 		}
 	}()

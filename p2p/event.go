@@ -72,18 +72,27 @@ type PeerRefused struct {
 	Reason string
 }
 
-// Message is a payload that From gave to Send.
+// Message is a payload that From gave to Send. Whoever takes it says Done when it is of no more use: until then it counts
+// towards what may wait of From, whose link is not read beyond that.
 type Message struct {
 	From    PeerID
 	Payload []byte
+	receipt *receipt
 }
+
+// Done says that the message needs no memory any more.
+func (m Message) Done() { m.receipt.done() }
 
 // Announced is a payload that From gave to Publish. Announcements may be lost or come late.
 type Announced struct {
 	From    PeerID
 	Topic   string
 	Payload []byte
+	receipt *receipt
 }
+
+// Done is as for Message, where all announcements on a topic count together.
+func (a Announced) Done() { a.receipt.done() }
 
 // MemberGone says that a peer is no member any more: it was revoked, has left for good or was forgotten. What
 // it had asked for counts no more. Its PeerDown comes too, before or after.

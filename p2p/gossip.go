@@ -81,13 +81,18 @@ func (n *Node) validAnnouncement(_ context.Context, _ peer.ID, m *pubsub.Message
 
 func (n *Node) listenTo(name string, sub *pubsub.Subscription) {
 	defer sub.Cancel()
+	waiting := newBacklog()
 	for {
 		m, err := sub.Next(n.ctx)
 		if err != nil {
 			return
 		}
 		if from := m.GetFrom(); from != n.id {
-			n.emit(Announced{From: from.String(), Topic: name, Payload: m.Data})
+			r, err := waiting.take(n.ctx, m.Data)
+			if err != nil {
+				return
+			}
+			n.emit(Announced{From: from.String(), Topic: name, Payload: m.Data, receipt: r})
 		}
 	}
 }

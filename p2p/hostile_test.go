@@ -301,6 +301,81 @@ func TestSilence(t *testing.T) {
 	a.up(at, w.id.String())
 }
 
+// count counts the events from number on that ok holds for.
+func (n *tnode) count(from int, ok func(Event) bool) (all int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.log[from:] {
+		if ok(e) {
+			all++
+		}
+	}
+	return all
+}
+
+// A member that sends faster than its messages are handled fills neither memory nor queue: its link waits, with
+// heartbeats, and others are heard.
+func TestFloodOfAMemberWaitsAtItsLink(t *testing.T) {
+	ca := config(t, "a")
+	ca.PingPeriod, ca.Silence = 20*time.Millisecond, 300*time.Millisecond
+	ca.StallTimeout = patience
+	a := open(t, ca)
+	b := open(t, config(t, "b"))
+	b.join(a.invite(Worker))
+	w := someone(t)
+	a.enrolled(w, Worker)
+	a.up(0, b.ID())
+	a.holds(true)
+	s := a.linked(plainHost(t, w))
+	a.up(0, w.id.String())
+	for name, size := range map[string]int{"large": MaxMessage, "small": 0} {
+		of := func(id PeerID) func(Event) bool {
+			return func(e Event) bool { m, ok := e.(Message); return ok && m.From == id }
+		}
+		at, many, most := a.seen(), 64, maxWaiting/MaxMessage
+		if size == 0 {
+			many, most = 2*maxWaiting/minWaiting, maxWaiting/minWaiting
+		}
+		sent := make(chan error, 1)
+		go func() {
+			var err error
+			for range many {
+				err = errors.Join(err, wire.WriteFrame(s, append([]byte{byte(frameMessage)}, make([]byte, size)...)))
+			}
+			sent <- err
+		}()
+		next := at
+		for range most {
+			_, next = a.wait(next, "a message of the flood", of(w.id.String()))
+		}
+		pings := 0 // for longer than the silence limit
+		for pings < 2*int(ca.Silence/ca.PingPeriod) {
+			frame, err := wire.ReadFrame(s, MaxMessage+1)
+			if err != nil {
+				t.Fatalf("%s: no heartbeat on the link that waits: %v", name, err)
+			}
+			if frameKind(frame[0]) == framePing {
+				pings++
+			}
+		}
+		if err := b.Send(a.ID(), []byte("b")); err != nil {
+			t.Fatal(err)
+		}
+		a.wait(at, "a message of another", of(b.ID()))
+		if n := a.count(at, of(w.id.String())); n != most {
+			t.Errorf("%s: %d messages wait, not %d", name, n, most)
+		}
+		a.holds(false)
+		for range many - most {
+			_, next = a.wait(next, "the rest of the flood", of(w.id.String()))
+		}
+		if err := <-sent; err != nil {
+			t.Fatal(name, err)
+		}
+		a.holds(true)
+	}
+}
+
 // More members than libp2p's own limits admit from one address.
 func TestManyMembersOnOneHost(t *testing.T) {
 	const many = 72

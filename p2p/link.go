@@ -63,6 +63,7 @@ type link struct {
 	newest   int // that the peer speaks
 	info     Info
 	prev     *link // the link that this one replaced
+	waiting  *backlog
 
 	qmu    sync.Mutex
 	queue  [][]byte
@@ -136,12 +137,19 @@ func (n *Node) run(l *link) {
 		l.prev = nil
 	}
 	l.heard.Store(int64(time.Since(n.started)))
+	n.mu.Lock()
+	l.waiting = n.backlogOf(l)
+	n.mu.Unlock()
 	n.emit(PeerUp{ID: l.id.String(), Info: l.info})
 	n.log.Info("peer is up", "peer", l.id.String(), "name", l.info.Name)
 	var writer sync.WaitGroup
-	writer.Go(func() { n.write(l) })
+	ctx, cancel := context.WithCancel(n.ctx)
+	writer.Go(func() {
+		n.write(l)
+		cancel() // a reader that waits for room
+	})
 	stop := context.AfterFunc(n.ctx, func() { l.end(closes) })
-	err := n.read(l)
+	err := n.read(ctx, l)
 	l.end(err.Error())
 	writer.Wait()
 	stop()
@@ -210,7 +218,7 @@ func (n *Node) farewell(l *link, w *bufio.Writer) {
 }
 
 // read takes frames until the link ends, and says why it did.
-func (n *Node) read(l *link) error {
+func (n *Node) read(ctx context.Context, l *link) error {
 	for {
 		frame, err := wire.ReadFrame(l.r, MaxMessage+1)
 		if err != nil {
@@ -221,14 +229,14 @@ func (n *Node) read(l *link) error {
 			return fmt.Errorf("connection lost: %w", err)
 		}
 		l.heard.Store(int64(time.Since(n.started)))
-		if err := n.take(l, frame); err != nil {
+		if err := n.take(ctx, l, frame); err != nil {
 			return err
 		}
 	}
 }
 
 // take handles one frame.
-func (n *Node) take(l *link, frame []byte) error {
+func (n *Node) take(ctx context.Context, l *link, frame []byte) error {
 	if len(frame) == 0 {
 		return errors.New("the peer broke the protocol: empty frame")
 	}
@@ -245,7 +253,11 @@ func (n *Node) take(l *link, frame []byte) error {
 		}
 	case frameMessage:
 		l.busy.Store(true)
-		n.emit(Message{From: l.id.String(), Payload: payload})
+		receipt, err := l.waiting.take(ctx, payload)
+		if err != nil {
+			return errors.New(noMore)
+		}
+		n.emit(Message{From: l.id.String(), Payload: payload, receipt: receipt})
 		l.heard.Store(int64(time.Since(n.started)))
 		l.busy.Store(false)
 	case frameDigest:

@@ -61,6 +61,7 @@ type Node struct {
 	dialing   map[peer.ID]context.CancelFunc // our hello is on its way to them
 	infos     map[peer.ID]Info               // as last told
 	spoken    map[peer.ID]int                // the newest protocol number that they speak, as last told
+	backlogs  map[peer.ID]*backlog           // of their messages
 	problems  map[peer.ID]string
 	shunned   map[peer.ID]shunning
 	seen      map[peer.ID]sight
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		requests: newQuota(serveSlots, servePeer), pulls: make(chan struct{}, pullSlots),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
-		infos: map[peer.ID]Info{}, spoken: map[peer.ID]int{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]sight{}, gone: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
+		infos: map[peer.ID]Info{}, spoken: map[peer.ID]int{}, backlogs: map[peer.ID]*backlog{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]sight{}, gone: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())

@@ -34,6 +34,32 @@ type tnode struct {
 	more *sync.Cond
 	log  []Event
 	over chan struct{}
+	held []interface{ Done() } // messages that are not done yet
+	hold bool                  // keep them
+}
+
+// done says of an event that is a message that it is no more needed. Under n.mu.
+func (n *tnode) done(e Event) {
+	m, ok := e.(interface{ Done() })
+	switch {
+	case !ok:
+	case n.hold:
+		n.held = append(n.held, m)
+	default:
+		m.Done()
+	}
+}
+
+// holds has messages from now on kept as if their receiver had not come to them, or lets all of them go.
+func (n *tnode) holds(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.hold = on; !on {
+		for _, m := range n.held {
+			m.Done()
+		}
+		n.held = nil
+	}
 }
 
 func config(t *testing.T, name string) Config {
@@ -58,6 +84,7 @@ func open(t *testing.T, cfg Config) *tnode {
 		for e := range n.Events() {
 			tn.mu.Lock()
 			tn.log = append(tn.log, e)
+			tn.done(e)
 			tn.mu.Unlock()
 			tn.more.Broadcast()
 		}
