@@ -26,7 +26,7 @@ type stranger struct {
 }
 
 // addressOf is what strangers are counted by: an IPv4 address, or the network of an IPv6 one.
-func addressOf(c network.Conn) string {
+func addressOf(c network.ConnMultiaddrs) string {
 	a, err := manet.ToNetAddr(c.RemoteMultiaddr())
 	tcp, ok := a.(*net.TCPAddr)
 	if err != nil || !ok {

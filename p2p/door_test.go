@@ -52,14 +52,16 @@ func TestFloodDoesNotHoldTheDoor(t *testing.T) {
 	for name, k := range map[string]struct {
 		addresses int
 		raw       bool
-	}{"one address": {1, false}, "300 addresses": {300, false}, "300 addresses without a handshake": {300, true}} {
+		flooders  int
+	}{"one address": {1, false, maxStrangers + 32}, "300 addresses": {300, false, maxStrangers + 32}, "300 addresses without a handshake": {300, true, maxStrangers + 32},
+		"more than can be in a handshake": {300, true, 2000}} {
 		t.Run(name, func(t *testing.T) {
 			a := open(t, config(t, "a"))
 			token := a.invite(Worker)
 			ctx, cancel := context.WithCancel(t.Context())
 			var next, through atomic.Int64
 			done := make(chan struct{})
-			const flooders = maxStrangers + 32
+			flooders := k.flooders
 			for range flooders {
 				w := someone(t)
 				go func() {
@@ -78,7 +80,7 @@ func TestFloodDoesNotHoldTheDoor(t *testing.T) {
 					<-done
 				}
 			}()
-			a.full(k.raw, func() bool { return next.Load() >= flooders })
+			a.full(k.raw, func() bool { return next.Load() >= int64(flooders) })
 			begin := time.Now()
 			b := open(t, config(t, "b"))
 			b.join(token)

@@ -24,7 +24,7 @@ var (
 	ErrOtherCluster   = errors.New("this node already belongs to a cluster with other members: start a node with another state folder")
 	ErrProtocol       = errors.New("the peer speaks another protocol")
 	ErrUnreachable    = errors.New("no connection to the inviting node: check that it is up, and that its address and port can be reached from here")
-	ErrJoinRefused    = errors.New("the inviting node closed the connection: the token is too old, or too many nodes are joining; try again or ask for a new one (dtpnode invite)")
+	ErrJoinRefused    = errors.New("the inviting node closed the connection without an answer: it knows no open invitation any more, or many others are at its door; try again in a moment, or ask for a new token (dtpnode invite)")
 	ErrFounderRevoked = errors.New("the founder of a cluster cannot be revoked: its role can be handed over (dtpnode handover) or taken back with the recovery key (dtpnode take-back)")
 	ErrStillUp        = errors.New("it is up, and only members that are gone are forgotten; dtpnode revoke puts out a member that is up")
 	ErrFounderStays   = errors.New("this node has the founder's role: give it to another member first (dtpnode handover MEMBER)")

@@ -12,18 +12,26 @@ type gater struct {
 	dial   func(peer.ID) bool // may be dialled
 	accept func(peer.ID) bool // may connect
 	listen func() bool        // anybody at all may connect
+	room   *anteroom
 }
 
 func (g *gater) InterceptPeerDial(id peer.ID) bool { return g.dial(id) }
 
 func (g *gater) InterceptAddrDial(id peer.ID, _ ma.Multiaddr) bool { return g.dial(id) }
 
-func (g *gater) InterceptAccept(network.ConnMultiaddrs) bool { return g.listen() }
+func (g *gater) InterceptAccept(c network.ConnMultiaddrs) bool {
+	if !g.listen() {
+		return false
+	}
+	g.room.enter(c)
+	return true
+}
 
-func (g *gater) InterceptSecured(dir network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
+func (g *gater) InterceptSecured(dir network.Direction, id peer.ID, c network.ConnMultiaddrs) bool {
 	if dir == network.DirOutbound {
 		return g.dial(id)
 	}
+	g.room.leave(c)
 	return g.accept(id)
 }
 

@@ -209,7 +209,7 @@ func (n *Node) listen(ctx context.Context) error {
 		}
 		addrs = append(addrs, a)
 	}
-	h, err := newHost(n.key, addrs, &gater{dial: n.mayDial, accept: n.mayCome, listen: n.mayAccept}, n.cfg)
+	h, err := newHost(n.key, addrs, &gater{dial: n.mayDial, accept: n.mayCome, listen: n.mayAccept, room: newAnteroom()}, n.cfg)
 	if err != nil {
 		return err
 	}
