@@ -145,7 +145,7 @@ func TestTwoHosts(t *testing.T) {
 	check(t, poll(settleLimit, func() (bool, error) { st, err := bob.status(); return st.Busy > 0, err }))
 	kill(t, alice.pid(t))
 	<-alice.ended
-	bob.says(t, []string{"status", id}, "waits: alice, which leads it, cannot be reached")
+	bob.says(t, []string{"status", id}, "wait", "alice") // whether it is told of as a job of another's, or as one that nobody leads
 	alice.again(t)
 	c = &cluster{nodes: []*node{alice}}
 	on, st = c.waitFinal(t, id, commandLimit)

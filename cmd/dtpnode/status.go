@@ -97,8 +97,11 @@ func runJobStatus(ctx context.Context, g *globals, id string) error {
 
 // printPrivate shows a job of another member, of which no more is told.
 func printPrivate(w io.Writer, st api.JobStatus) {
-	fmt.Fprintf(w, "%s: a job of %s, submitted %s, led by %s: %s\n", progress.Short(st.ID), progress.Clean(submitter(st)),
-		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName), st.State)
+	when := ""
+	if !st.Submitted.IsZero() { // it is known to those that have led it
+		when = ", submitted " + st.Submitted.Local().Format("2006-01-02 15:04:05")
+	}
+	fmt.Fprintf(w, "%s: a job of %s%s, led by %s: %s\n", progress.Short(st.ID), progress.Clean(submitter(st)), when, progress.Clean(st.HomeName), st.State)
 	for _, n := range st.Nodes {
 		fmt.Fprintf(w, "this node has processed %s entries for it in %s packets\n", progress.Count(n.Units), progress.Count(n.Packets))
 	}
