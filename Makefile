@@ -84,6 +84,8 @@ install: | $(BIN)
 	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/dtpnode@.service.in > $(AT)/lib/systemd/system/dtpnode@.service
 	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/dtpnode.service.in > $(AT)/lib/systemd/user/dtpnode.service
 	install -m 644 README.md CHANGELOG.md docs/json.md packaging/dtpnode.toml $(AT)/share/doc/dtpnode
+	install -d $(AT)/share/doc/dtpnode/schema
+	install -m 644 docs/schema/*.json $(AT)/share/doc/dtpnode/schema
 	install -m 644 LICENSE $(AT)/share/doc/dtpnode/copyright
 	[ -e $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml ] || install -m 644 packaging/dtpnode.toml $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml
 

@@ -86,10 +86,10 @@ func (n *node) waitsForRecovery(t *testing.T, id string, says ...string) {
 }
 
 // recovered has a node recover a job, as soon as that may be.
-func (n *node) recovered(t *testing.T, id string) (says result) {
+func (n *node) recovered(t *testing.T, id string, further ...string) (says result) {
 	t.Helper()
 	err := poll(commandLimit, func() (bool, error) {
-		says = n.dtpnode(t, t.TempDir(), "recover", id, "--yes")
+		says = n.dtpnode(t, t.TempDir(), append([]string{"recover", id, "--yes"}, further...)...)
 		return says.code == 0, nil
 	})
 	if err != nil {
@@ -187,7 +187,7 @@ func TestRecoveredEndCounts(t *testing.T) {
 	}
 	last.relaunch(t, hastySpec(t, last))
 	last.waitsForRecovery(t, id)
-	last.recovered(t, id)
+	loadSchemas(t, last.bin).hold(t, "recover", last.recovered(t, id, "--output", "json").stdout)
 	for _, n := range others {
 		n.relaunch(t, hastySpec(t, n))
 	}

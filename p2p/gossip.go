@@ -56,12 +56,17 @@ func newGossip(n *Node) (*gossip, error) {
 }
 
 // withoutTags drops gossipsub's complaint, at each message, that it cannot weigh peers for trimming: the
-// mesh is kept warm and nothing is trimmed.
+// mesh is kept warm and nothing is trimmed. What else it has to tell, short of a warning, is for who looks into it.
 type withoutTags struct{ slog.Handler }
 
 func (h withoutTags) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message == "error bumping delivery tag" {
 		return nil
+	}
+	if r.Level == slog.LevelInfo {
+		if r.Level = slog.LevelDebug; !h.Enabled(ctx, r.Level) {
+			return nil
+		}
 	}
 	return h.Handler.Handle(ctx, r)
 }

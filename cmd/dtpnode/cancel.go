@@ -82,9 +82,15 @@ func cancelKept(ctx context.Context, g *globals, c *jobClient, st api.JobStatus,
 	return g.showCancel(st.ID, done)
 }
 
+// cancelled is what `cancel --output json` prints.
+type cancelled struct {
+	ID      string `json:"id"`
+	Request string `json:"request"` // cancelled, or stopped with --keep; asked, if it is not cancelled yet
+}
+
 // showCancel prints what has become of a request.
 func (g *globals) showCancel(id, request string) error {
-	return g.show(map[string]string{"id": id, "request": request}, func(w io.Writer) {
+	return g.show(cancelled{id, request}, func(w io.Writer) {
 		fmt.Fprintf(w, "%s job %s\n", request, progress.Short(id))
 	})
 }

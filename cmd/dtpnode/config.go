@@ -137,5 +137,5 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	if err == nil && client != nil {
 		fmt.Fprintln(g.stderr, "the daemon that runs takes it when it is started again: dtpnode down && dtpnode up --detach")
 	}
-	return g.show(setting{Name: name, Values: values, From: settings.File(paths.State)}, func(io.Writer) {})
+	return g.show(setting{Name: name, Values: append([]string{}, values...), From: settings.File(paths.State)}, func(io.Writer) {})
 }

@@ -56,7 +56,7 @@ func runDemo(ctx context.Context, g *globals, root string, events int) error {
 		Cache: paths.Cache, Dir: dir, Events: events,
 		Tools:   tools{prefix: root, cache: paths.Cache},
 		Steps:   &progress.Steps{W: g.stderr, Terminal: term.IsTerminal(int(g.stderr.Fd())), Now: time.Now},
-		Printer: newPrinter(g),
+		Printer: demoPrinter(g),
 	})
 	if err != nil && res.Picture == "" {
 		return err
@@ -66,4 +66,12 @@ func runDemo(ctx context.Context, g *globals, root string, events int) error {
 		progress.Summary(w, res.Job)
 		fmt.Fprintf(w, "Picture: %s\n", res.Image)
 	}))
+}
+
+// demoPrinter shows the demo's job. As JSON the demo prints how the job ended, and nothing else.
+func demoPrinter(g *globals) printer {
+	if g.json() {
+		return progress.NewPlain(g.stderr)
+	}
+	return newPrinter(g)
 }

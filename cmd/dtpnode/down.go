@@ -12,6 +12,12 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
+// stopped is what `down --output json` prints.
+type stopped struct {
+	Stopped bool `json:"stopped"`        // else none was running
+	Left    bool `json:"left,omitempty"` // the membership ended too
+}
+
 func newDown(g *globals) *cobra.Command {
 	var leave bool
 	cmd := &cobra.Command{
@@ -50,7 +56,7 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 	}
 	err = end(ctx)
 	if errors.Is(err, api.ErrNoDaemon) && !leave {
-		return g.show(struct{}{}, func(w io.Writer) { fmt.Fprintln(w, "no daemon was running") })
+		return g.show(stopped{}, func(w io.Writer) { fmt.Fprintln(w, "no daemon was running") })
 	}
 	if err != nil {
 		return err
@@ -58,7 +64,10 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 	for { // the daemon is no child of ours: its silence is all there is to wait for
 		_, err := client.Status(ctx)
 		if errors.Is(err, api.ErrNoDaemon) {
-			return paths.WaitReleased(ctx)
+			if err := paths.WaitReleased(ctx); err != nil {
+				return err
+			}
+			return g.show(stopped{Stopped: true, Left: leave}, func(io.Writer) {})
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("could not wait for the daemon to stop: %w", err)

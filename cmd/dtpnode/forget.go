@@ -46,11 +46,7 @@ func runForget(ctx context.Context, g *globals, name string) error {
 	if err != nil {
 		return err
 	}
-	shown := struct {
-		api.Member
-		api.Revoked
-	}{m, done}
-	return g.show(shown, func(w io.Writer) {
+	return g.show(revoked{m, done}, func(w io.Writer) {
 		fmt.Fprintf(w, "forgot %s (%s): it is no member any more, and needs a new invitation should it come back\n", progress.Clean(m.Name), m.ID)
 		printStopped(w, done)
 	})

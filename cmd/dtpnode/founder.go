@@ -95,7 +95,12 @@ func runRecoveryKey(ctx context.Context, g *globals, file string) (err error) {
 	if _, err := fmt.Fprintln(out, key.Key); err != nil {
 		return fmt.Errorf("could not write the recovery key, which is %s: %w", key.Key, err)
 	}
-	return nil
+	return g.show(keyFile{file}, func(io.Writer) {})
+}
+
+// keyFile is what `recovery-key --file FILE --output json` prints.
+type keyFile struct {
+	File string `json:"file"` // the only one that has the key
 }
 
 func newTakeBack(g *globals) *cobra.Command {

@@ -136,7 +136,7 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 		}
 		fmt.Fprintf(g.stderr, "dtpnode: %s is the merged output as it was before Terminate: the job cannot be finished yet\n", out)
 		if len(st.Missing) == 0 {
-			return nil
+			return g.show(st, func(io.Writer) {}) // to people it has been said
 		}
 		if err := g.show(st, func(w io.Writer) { progress.Summary(w, st) }); err != nil {
 			return err

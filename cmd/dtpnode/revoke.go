@@ -31,6 +31,12 @@ Exit status: 0 revoked, 1 error, 2 wrong usage.`,
 	}
 }
 
+// revoked is what `revoke` and `forget` print with --output json.
+type revoked struct {
+	api.Member
+	api.Revoked
+}
+
 func runRevoke(ctx context.Context, g *globals, name string) error {
 	client, m, err := g.forMember(ctx, name)
 	if err != nil {
@@ -40,11 +46,7 @@ func runRevoke(ctx context.Context, g *globals, name string) error {
 	if err != nil {
 		return err
 	}
-	shown := struct {
-		api.Member
-		api.Revoked
-	}{m, done}
-	return g.show(shown, func(w io.Writer) { printRevoked(w, m, done) })
+	return g.show(revoked{m, done}, func(w io.Writer) { printRevoked(w, m, done) })
 }
 
 func printRevoked(w io.Writer, m api.Member, done api.Revoked) {

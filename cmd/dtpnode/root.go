@@ -67,7 +67,7 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled y
 	cmd.AddCommand(
 		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newForget(g), newRename(g), newHandover(g), newRecoveryKey(g), newTakeBack(g), newDown(g),
 		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g), newRetry(g), newRecover(g),
-		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newVersion(g))
+		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newSchema(g), newVersion(g))
 	addCompletions(g, cmd)
 	return cmd
 }
@@ -95,7 +95,7 @@ func (g *globals) show(v any, text func(io.Writer)) error {
 	}
 	enc := json.NewEncoder(g.stdout)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+	if err := enc.Encode(api.Listed(v)); err != nil {
 		return fmt.Errorf("could not print the answer: %w", err)
 	}
 	return nil

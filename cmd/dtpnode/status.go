@@ -41,6 +41,12 @@ Exit status: 0 shown, 1 error, 2 wrong usage.`,
 	}
 }
 
+// linkedStatus is what `status --output json` prints of the daemon.
+type linkedStatus struct {
+	api.NodeStatus
+	Links *api.Links `json:"links,omitempty"`
+}
+
 func runStatus(ctx context.Context, g *globals) error {
 	client, err := g.client()
 	if err != nil {
@@ -54,10 +60,7 @@ func runStatus(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	shown := struct {
-		api.NodeStatus
-		Links *api.Links `json:"links,omitempty"`
-	}{st, links}
+	shown := linkedStatus{st, links}
 	return g.show(shown, func(w io.Writer) {
 		printNode(w, st)
 		printLinks(w, links)

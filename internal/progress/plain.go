@@ -108,7 +108,7 @@ func (p *JSON) Status(st api.JobStatus) {
 		return
 	}
 	p.state, p.phase, p.printed = st.State, st.Phase, st.Seconds
-	_ = p.enc.Encode(api.Event{Type: "status", Status: &st})
+	_ = p.enc.Encode(api.Listed(api.Event{Type: "status", Status: &st}))
 }
 
 // Ask has nobody to ask.

@@ -331,6 +331,11 @@ const (
 	MemberNone   MemberState = "none"    // the node that tells this is no member any more, and hears of nobody
 )
 
+// MemberStates are all of them.
+func MemberStates() []MemberState {
+	return []MemberState{MemberSelf, MemberUp, MemberLeft, MemberLost, MemberNoLink, MemberUnseen, MemberNone}
+}
+
 // Expulsion is how a node's membership ended.
 type Expulsion struct {
 	By      string    `json:"by,omitempty"`      // peer id of the member whose word ended it, if that is known
