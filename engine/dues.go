@@ -122,7 +122,7 @@ func (p *Peer) tooMuch(from tasks.PeerID, m *Message) bool {
 
 // costOf is what a report costs its sender.
 func costOf(r *ledger.Report) time.Duration {
-	return time.Duration(len(r.Held)+len(r.Also)+len(r.Presumed))*rangeCost + time.Duration(1+len(r.Failures))*reportCost
+	return time.Duration(len(r.Held)+len(r.Also)+len(r.Presumed)+giftPieces(r.Gave))*rangeCost + time.Duration(1+len(r.Failures))*reportCost
 }
 
 // hurries reports whether this peer may send another node a report before one is due.

@@ -242,7 +242,11 @@ func TestBlobIsKeptWhileItIsFetched(t *testing.T) {
 	r.step(PeerUp{ID: "x", Slots: 1})
 	r.peer.Step(r.now, Submit{ID: jobID, Job: testJob(t)})
 	j := r.peer.job(jobID)
-	his := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: tasks.CoverOf(tasks.R(10, 20)), Units: 10, Holder: "x"}
+	stolen := r.steals("x")
+	if stolen.Empty() {
+		t.Fatal("nothing could be stolen")
+	}
+	his := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: stolen, Units: stolen.Len(), Holder: "x"}
 	own := merge.Partial{ID: merge.ID{Node: "h", Seq: 500}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 10)), Units: 10, Holder: "h"}
 	j.parts.Add(r.now, own)
 	j.parts.Flush(r.now, r.peer.nextID)
@@ -254,6 +258,39 @@ func TestBlobIsKeptWhileItIsFetched(t *testing.T) {
 	for _, e := range r.peer.Step(r.now, NotMerged{Job: jobID, Kids: []merge.ID{own.ID, his.ID}}) {
 		if f, ok := e.(ForgetBlob); ok && f.ID == his.ID {
 			t.Error("the blob is forgotten")
+		}
+	}
+}
+
+// steals has a peer steal from this one.
+func (r *rig) steals(by tasks.PeerID) (got tasks.Cover) {
+	ask := &steal.Request{ID: 1, Slots: 1, Jobs: []tasks.JobID{jobID}, Rates: []float64{1000}}
+	for _, e := range r.peer.Step(r.now, Recv{From: by, Msg: Message{Steal: &steal.Message{Request: ask}}}) {
+		if s, ok := e.(Send); ok && s.To == by && s.Msg.Steal != nil && s.Msg.Steal.Grant != nil {
+			got = s.Msg.Steal.Grant.Ranges
+		}
+	}
+	return got
+}
+
+// TestNobodyOffersWhatTheHomeHas has a member offer all of a job: what the home has not given away is nobody else's. What
+// that member has stolen is.
+func TestNobodyOffersWhatTheHomeHas(t *testing.T) {
+	r := newRig(t, "h")
+	r.step(PeerUp{ID: "x", Slots: 1})
+	r.peer.Step(r.now, Submit{ID: jobID, Job: testJob(t)})
+	stolen := r.steals("x")
+	if stolen.Empty() {
+		t.Fatal("nothing could be stolen")
+	}
+	for i, c := range []tasks.Cover{tasks.CoverOf(tasks.R(0, units)), stolen} {
+		p := merge.Partial{ID: merge.ID{Node: "x", Seq: uint64(1 + i)}, Job: jobID, Cover: c, Units: c.Len(), Holder: "x"}
+		fetched := slices.ContainsFunc(r.peer.Step(r.now, Recv{From: "x", Msg: Message{Job: jobID, Offer: &p}}), func(e Effect) bool {
+			f, ok := e.(FetchBlob)
+			return ok && f.Partial.ID == p.ID
+		})
+		if fetched != (i == 1) {
+			t.Errorf("an offer of %v, of which %v was stolen: fetched %v", c, stolen, fetched)
 		}
 	}
 }

@@ -391,6 +391,7 @@ func (p *Peer) schedule(ev steal.Event) {
 		switch e := e.(type) {
 		case steal.Send:
 			m := e.Msg
+			p.gives(m.Grant)
 			p.send(e.To, Message{Steal: &m})
 		case steal.Start:
 			if j := p.job(e.Job); j != nil {
@@ -406,6 +407,10 @@ func (p *Peer) schedule(ev steal.Event) {
 		case steal.Kill:
 			delete(p.gens, e.Gen)
 			p.emit(KillGen(e))
+		case steal.Taken:
+			if j := p.job(e.Job); j != nil {
+				j.news = true
+			}
 		case steal.Stolen:
 			if j := p.job(e.Job); j != nil {
 				j.stats.Steals++
@@ -415,6 +420,19 @@ func (p *Peer) schedule(ev steal.Event) {
 			if j := p.job(e.Job); j != nil && e.Above != j.home {
 				j.parts.SetAbove(e.Above)
 			}
+		}
+	}
+}
+
+// gives has the home know soon who has what, for it believes nobody else's partials of that.
+func (p *Peer) gives(g *steal.Grant) {
+	if g == nil {
+		return
+	}
+	if j := p.job(g.Job); j != nil {
+		j.news = true
+		if j.lead != nil {
+			j.lead.Granted(g.Ranges)
 		}
 	}
 }
@@ -484,6 +502,9 @@ func (p *Peer) report(j *jobState) {
 		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.parts.Own().Len(),
 		Left: p.sched.Left(j.id), Failures: j.told(), Blames: p.blames(j), Stats: j.stats,
 	}
+	if few {
+		r.Traced, r.Gave = true, p.gifts(j)
+	}
 	if j.job != nil {
 		r.Unseen, r.Presumed = j.sight.unseen(&j.job.Data, j.job.Want)
 		if !j.stopped {
@@ -519,6 +540,31 @@ func (p *Peer) held(j *jobState) tasks.Cover {
 // the giver's next one comes, the taker's may be as old as one is at most, and one may be lost.
 func (p *Peer) also(j *jobState) tasks.Cover {
 	return p.sched.Given(j.id, p.now-2*j.every).Union(j.parts.InMerges())
+}
+
+// gifts are what was given away as lately as also says, and what others are to merge.
+func (p *Peer) gifts(j *jobState) (out []ledger.Gift) {
+	room := maxRanges // what has none is not told, and explains nothing
+	add := func(g ledger.Gift, most int) {
+		if len(out) < most && len(g.Ranges) <= room {
+			out, room = append(out, g), room-len(g.Ranges)
+		}
+	}
+	for _, m := range j.parts.Passed() {
+		add(ledger.Gift{To: m.To, Ranges: m.Partial.Cover, Merge: true}, ledger.MaxGifts/2)
+	}
+	for _, g := range p.sched.Gifts(j.id, p.now-2*j.every) {
+		add(ledger.Gift{To: g.To, Ranges: g.Ranges, Taken: g.Taken}, ledger.MaxGifts)
+	}
+	return out
+}
+
+// giftPieces counts the ranges in gifts.
+func giftPieces(gifts []ledger.Gift) (n int) {
+	for _, g := range gifts {
+		n += len(g.Ranges)
+	}
+	return n
 }
 
 func (p *Peer) checkLeft() {

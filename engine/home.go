@@ -289,7 +289,11 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 				p.propose(j, e.Entry)
 			}
 		case ledger.False:
-			p.violated(e.By, j.id, FalsePartial)
+			what := FalsePartial
+			if e.Impossible {
+				what = Impossible
+			}
+			p.violated(e.By, j.id, what)
 		case ledger.Over:
 			j.spares = e.Spares
 		default:

@@ -30,6 +30,7 @@ const (
 	NotItsOwn    Wrong = "speaks of another's partial as its own" // or of another as home
 	OutsideJob   Wrong = "units that are not of the job"
 	FalsePartial Wrong = "a partial that is not what was offered"
+	Impossible   Wrong = "offers units that it cannot have run"
 	Unproven     Wrong = "claims what it cannot prove" // to lead a job, or that it has ended
 	FalseProof   Wrong = "a proof or a word of a replica that is none"
 	TooMuch      Wrong = "goes on asking for more than its share of this node's time"
@@ -182,8 +183,13 @@ func checkReport(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 			return OutsideJob
 		}
 	}
-	if len(m.Report.Held) > maxRanges || len(m.Report.Also) > maxRanges {
+	if len(m.Report.Held) > maxRanges || len(m.Report.Also) > maxRanges || len(m.Report.Gave) > ledger.MaxGifts || giftPieces(m.Report.Gave) > maxRanges {
 		return Malformed
+	}
+	for _, g := range m.Report.Gave {
+		if why := outside(j, g.Ranges); why != "" {
+			return why
+		}
 	}
 	return outside(j, m.Report.Held, m.Report.Also)
 }

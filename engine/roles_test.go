@@ -46,6 +46,7 @@ func TestWrongMessagesAreTold(t *testing.T) {
 		"a false count":       {Offer: part(func(p *merge.Partial) { p.Units = 3 })},
 		"a negative size":     {Gather: part(func(p *merge.Partial) { p.Size = -1 << 62 })},
 		"held elsewhere":      {Report: &ledger.Report{Seq: 1, Held: tasks.Cover{out}}},
+		"given elsewhere":     {Report: &ledger.Report{Seq: 1, Gave: []ledger.Gift{{To: "m", Ranges: tasks.Cover{out}}}}},
 		"blamed elsewhere":    {Report: &ledger.Report{Seq: 1, Failures: []ledger.Failure{{Blame: out}}}},
 		"dropped elsewhere":   {Drop: tasks.Cover{out}},
 		"tried elsewhere":     {Try: &out},

@@ -49,6 +49,7 @@ func (h *Home) audit() {
 	h.stopAgain()
 	h.audits++
 	h.rankBusy()
+	h.lookAgain(true)
 	h.doubtAll()
 	held, twice := h.sweep()
 	open := h.open().Minus(held)

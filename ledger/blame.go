@@ -186,6 +186,10 @@ func (h *Home) try(s *suspect) {
 	}
 	if best != "" {
 		s.at = best
+		h.Granted(tasks.CoverOf(s.Range))
+		if h.traced() {
+			h.gave(best, tasks.CoverOf(s.Range))
+		}
 		h.emit(Try{To: best, Range: s.Range})
 	}
 }

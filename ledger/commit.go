@@ -80,13 +80,22 @@ func (h *Home) offered(p merge.Partial) {
 	if p.Holder != h.cfg.Self && (by.offers >= maxOffers || by.ranges+len(p.Cover) > maxOffered) {
 		return // it is offered again
 	}
-	if h.judge(p) == merge.Fresh {
-		o := &offer{keeping: newKeeping(p), since: h.now, judged: h.commits}
-		h.offers, h.byID[p.ID] = append(h.offers, o), o
-		by.offers, by.ranges = by.offers+1, by.ranges+len(p.Cover)
-		h.dirty = true
-		h.emit(Note{To: p.Holder, ID: p.ID, Known: true})
+	if h.judge(p) == merge.Fresh && h.explained(p) {
+		h.admit(p)
 	}
+}
+
+// admit takes an offer that may be committed.
+func (h *Home) admit(p merge.Partial) {
+	if p.Holder == h.cfg.Self { // others may merge it from now on
+		h.Granted(p.Cover)
+	}
+	o := &offer{keeping: newKeeping(p), since: h.now, judged: h.commits}
+	h.offers, h.byID[p.ID] = append(h.offers, o), o
+	by := h.standing(p.Holder)
+	by.offers, by.ranges = by.offers+1, by.ranges+len(p.Cover)
+	h.dirty = true
+	h.emit(Note{To: p.Holder, ID: p.ID, Known: true})
 }
 
 // judge applies R3 and answers all offers but fresh ones.
@@ -114,18 +123,22 @@ const maxRejected = 1 << 16
 // reject lets a partial's inputs go their own ways, and puts to work again what is lost with one that
 // has none.
 func (h *Home) reject(p merge.Partial) {
-	if len(h.rejected) >= maxRejected {
-		clear(h.rejected)
-	}
-	h.rejected[p.ID] = true
-	h.counts.Rejected++
-	h.emit(Reject{To: p.Holder, ID: p.ID})
+	h.noteRejected(p)
 	if len(p.Kids) > 0 {
 		h.counts.Exploded++
 		h.freeKids(p)
 	} else if p.Cover.Valid(h.want) {
 		h.rerun(p)
 	}
+}
+
+func (h *Home) noteRejected(p merge.Partial) {
+	if len(h.rejected) >= maxRejected {
+		clear(h.rejected)
+	}
+	h.rejected[p.ID] = true
+	h.counts.Rejected++
+	h.emit(Reject{To: p.Holder, ID: p.ID})
 }
 
 // rerun reissues what of p is neither committed nor held by others.

@@ -97,6 +97,10 @@ type Report struct {
 	Presumed tasks.Cover `msgpack:"p,omitempty"`
 	Blames   []Blame     `msgpack:"b,omitempty"` // who has lost most of what it took from this node; at most maxBlames
 	Stats    Stats       `msgpack:"s"`
+	// Traced says that Gave tells all that this node has given others lately, to run or in partials to be merged. It does
+	// where reports come often.
+	Traced bool   `msgpack:"t,omitempty"`
+	Gave   []Gift `msgpack:"g,omitempty"`
 }
 
 // Stats counts one node's work for a job.
@@ -340,8 +344,11 @@ type (
 	Finish struct{ Lost []Lost }
 	// Fail ends the job without a file; answer with Finished.
 	Fail struct{ Failure Failed }
-	// False tells that a node offered a partial whose blob holds something else.
-	False struct{ By tasks.PeerID }
+	// False tells that a node offered a partial whose blob holds something else; or, Impossible, units that it was never given and cannot have run.
+	False struct {
+		By         tasks.PeerID
+		Impossible bool
+	}
 	// Over tells that the result is in the log: the job is done with. Spares keep the result beside the
 	// replicas.
 	Over struct{ Spares []tasks.PeerID }
@@ -463,6 +470,7 @@ type Home struct {
 	busy      []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
 	stopped   bool
 	stopAt    time.Duration
+	custody   custody
 }
 
 type node struct {
@@ -478,6 +486,9 @@ type node struct {
 	upAt   time.Duration // since when it is there
 	every  time.Duration // between its reports, as it was told
 	acked  time.Duration // when it was last answered
+
+	coming  tasks.Cover // others say that they gave it to this node, whose reports have yet to tell
+	awaited int         // so many reports until they have
 }
 
 // Counts says how often a home had to mend or merge.
@@ -514,7 +525,7 @@ func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 // Start puts all work of a new job into this node's hands, but for those units of which it has outputs already.
 func (h *Home) Start(now time.Duration, have tasks.Cover) []Effect {
 	h.now, h.out = now, nil
-	h.audited = now
+	h.audited, h.custody.began, h.custody.beganAt = now, true, now
 	todo := tasks.CoverOf(h.want).Minus(have)
 	if h.todo = todo.Len(); h.todo > 0 {
 		h.emit(Reissue{Ranges: todo})
@@ -667,7 +678,7 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 // for long: then the newer ones were those of another process with the node's identity, which is gone.
 func (h *Home) reported(from tasks.PeerID, r Report) {
 	n := h.nodes[from]
-	if n == nil || (n.heard && r.Seq <= n.report.Seq && !h.silent(from)) || !r.Held.Valid(h.want) || !r.Also.Valid(h.want) || !r.unseenValid(h.want) {
+	if n == nil || (n.heard && r.Seq <= n.report.Seq && !h.silent(from)) || !r.Held.Valid(h.want) || !r.Also.Valid(h.want) || !r.unseenValid(h.want) || !r.giftsValid(h.want) {
 		return
 	}
 	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool { return n.heard && f.Seq <= lastSeq(n.report.Failures) })
@@ -685,6 +696,8 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	if done := h.record.Done.Cover(); r.Held.Intersects(done) {
 		h.emit(Drop{To: from, Cover: r.Held.Intersect(done)})
 	}
+	h.follow(from, n, &n.report)
+	h.lookAgain(false)
 	if first {
 		h.becameReady(from, n)
 	}

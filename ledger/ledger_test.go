@@ -46,6 +46,7 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 		d.step(NodeUp{ID: id, Slots: 1})
 	}
 	d.held[workers[0]] = tasks.CoverOf(tasks.R(0, units))
+	d.home.Granted(tasks.CoverOf(tasks.R(0, units)))
 	d.reports()
 	return d
 }

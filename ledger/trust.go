@@ -14,7 +14,8 @@ import (
 //   - units that a node holds and does nothing about run elsewhere, once others have nothing to do (doubt);
 //   - failures that one node alone reports, and others refute by doing the work, are not believed for ever (credible);
 //   - offers whose blobs cannot be had, or are not what was offered, hold nobody else's up (shady);
-//   - a node that was ordered to merge and did not is ordered no more (lazy).
+//   - a node that was ordered to merge and did not is ordered no more (lazy);
+//   - what a node offers is among what it may have been given (custody).
 //
 // None of it takes anything away from a node: what is run twice is counted once (R3).
 const (
@@ -34,6 +35,8 @@ type standing struct {
 	lazy      bool
 	offers    int
 	ranges    int
+
+	unexplained int64 // units that it was believed to have run though others have them, see custody
 }
 
 func (h *Home) standing(id tasks.PeerID) *standing {

@@ -287,3 +287,22 @@ func TestWhoNotesAndDoesNothingIsPassedBy(t *testing.T) {
 		t.Errorf("after a while one is offered to %q", to)
 	}
 }
+
+// TestPassed names what the node above is to merge, until the home gets it.
+func TestPassed(t *testing.T) {
+	l := NewLocal("j", "n1", "h")
+	l.SetAbove("n0")
+	p := part1("n1", 1, tasks.R(0, 5))
+	l.Add(0, p)
+	if got := l.Passed(); len(got) > 0 {
+		t.Errorf("before it is offered: %+v", got)
+	}
+	l.Flush(0, nil)
+	if got := l.Passed(); len(got) != 1 || got[0].To != "n0" || got[0].Partial.ID != p.ID {
+		t.Errorf("above: %+v", got)
+	}
+	l.Told(0, "n0", p.ID, Released)
+	if got := l.Passed(); len(got) > 0 {
+		t.Errorf("at home: %+v", got)
+	}
+}

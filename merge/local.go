@@ -546,6 +546,16 @@ func (l *Local) InMerges() tasks.Cover {
 	return tasks.CoverOf(rs...)
 }
 
+// Passed are the offers of partials that other nodes are to merge.
+func (l *Local) Passed() (out []Offer) {
+	for _, p := range l.parts {
+		if p.state == offered && p.to != "" {
+			out = append(out, Offer{Partial: p.Partial, To: p.to})
+		}
+	}
+	return out
+}
+
 // Held is every unit in a partial kept here.
 func (l *Local) Held() tasks.Cover {
 	var rs []tasks.Range

@@ -36,7 +36,8 @@ const forgetWithin = 40 * time.Second
 //   - one home leads in one term, and nodes follow homes in the order of their terms;
 //   - no replica gives its copy up unless its disk has failed;
 //   - the log on each disk is compacted, however long the job;
-//   - all replicas tell the same result.
+//   - all replicas tell the same result;
+//   - of that a liar has made up no more than it was given, and its share (falsified).
 type check struct {
 	founded, ended bool
 	first          ledger.Result
@@ -57,6 +58,7 @@ type check struct {
 	liarLed        bool
 	heavy          map[*node]time.Duration // since when its disk keeps too much
 	voters         int                     // of the ledger
+	lent           tasks.Cover             // what was given to members that lie
 	revoted        time.Duration           // since when
 }
 
@@ -414,6 +416,9 @@ func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica boo
 	}
 	w.res.Lost = c.lost
 	if err := w.exactlyOnce(c); err != nil {
+		w.fail("%w", err)
+	}
+	if err := w.falsified(c); err != nil {
 		w.fail("%w", err)
 	}
 	for id := range w.commits {

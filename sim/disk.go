@@ -18,8 +18,9 @@ type blob struct {
 	sha     string // its name by content
 	packets []tasks.Range
 	canary  uint64
-	depth   int  // of the merges it came from
-	lie     bool // it is not what its maker says, or merged with such a one
+	depth   int           // of the merges it came from
+	lie     bool          // it is not what its maker says, or merged with such a one
+	claimed []tasks.Range // of packets, that a liar has made up
 }
 
 func (b blob) units() (n int64) {
@@ -260,6 +261,7 @@ func (w *world) fold(n *node, e engine.FoldBlobs) {
 			ok = false
 		}
 		out.packets = append(out.packets, b.packets...)
+		out.claimed = append(out.claimed, b.claimed...)
 		out.canary += b.canary
 	}
 	out.packets = joined(out.packets)
@@ -362,6 +364,7 @@ func (w *world) finish(n *node, e engine.FinishJob) {
 			bad = append(bad, p.ID)
 		}
 		out.packets = append(out.packets, b.packets...)
+		out.claimed = append(out.claimed, b.claimed...)
 		out.canary += b.canary
 	}
 	for _, id := range bad {
@@ -421,4 +424,5 @@ type content struct {
 	packets []tasks.Range
 	canary  uint64
 	lost    []ledger.Lost
+	claimed []tasks.Range // of packets, that a liar has made up
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -47,6 +48,7 @@ func Lying(seed uint64) Config {
 	if seed%9 == 4 {
 		c.Thieves = 1
 	}
+	c.Holds = seed%9 == 7
 	if seed%6 == 1 {
 		c.Poison = []int64{17, 3_456}
 	}
@@ -56,7 +58,7 @@ func Lying(seed uint64) Config {
 // Usurping is a run in which members lie about who they are in the job, too, and send anything.
 func Usurping(seed uint64) Config {
 	c := Lying(seed)
-	c.Usurp = true
+	c.Usurp, c.Holds = true, false
 	switch seed % 5 {
 	case 3:
 		c.Liar, c.Liars = LyingFollower, 1
@@ -114,11 +116,20 @@ func (w *world) turnFollower() {
 
 // turn makes a liar of a node (package liar).
 func (w *world) turn(n *node) {
-	n.liar = liar.New(w.rng, n.id, modelkeys.Keys(n.id), w.cfg.Usurp, w.falseBlob(n), w.claim(n))
+	lies := []liar.Lie{w.falseBlob(n), w.claim(n)}
+	if w.cfg.Liar == LyingWorker {
+		lies = append(lies, w.whole(n))
+	}
+	n.liar = liar.New(w.rng, n.id, modelkeys.Keys(n.id), w.cfg.Usurp, lies...)
+	if w.cfg.Holds {
+		n.liar.Habits = liar.Habits{Every: time.Second, Greedy: true, Hog: true}
+	}
 	w.submitSecond(n)
 	w.trace.printf(w.now, n, "LIES: %+v", n.liar.Habits)
 	w.settle(w.now)
-	w.lie(n)
+	if !w.cfg.Holds {
+		w.lie(n)
+	}
 }
 
 // lie sends one lie and comes back for the next.
@@ -166,22 +177,69 @@ func (w *world) falseBlob(n *node) liar.Lie {
 	}
 }
 
-// claim has a liar offer, in a way that nobody can find fault with, units that it has not run. That is the one lie which is
-// believed: what a worker says that it has computed is not checked.
+// claim has a liar offer, in a way that nobody can find fault with by itself, a few units that it has not run: what a
+// worker says that it has computed is not checked.
 func (w *world) claim(n *node) liar.Lie {
+	return func(l *liar.Liar) (engine.Message, bool) { return w.madeUp(n, l, tasks.CoverOf(l.Some(50))) }
+}
+
+// whole has a liar offer all of the job so, or all but what was committed a moment ago.
+func (w *world) whole(n *node) liar.Lie {
 	return func(l *liar.Liar) (engine.Message, bool) {
-		r := l.Some(50)
-		for _, u := range w.cfg.Poison {
-			if r.Contains(u) {
-				return engine.Message{}, false
-			}
+		c := tasks.CoverOf(w.job.Want)
+		if lead := w.leader(); lead != nil && w.rng.IntN(2) == 0 {
+			v, _ := lead.peer.Ledger(w.id)
+			c = c.Minus(v.Committed)
 		}
-		b := blob{sha: w.sha(), packets: []tasks.Range{r}, canary: tasks.Canary(w.id.Seed(), r)}
-		p := merge.Partial{ID: merge.ID{Node: n.id, Seq: l.Next()}, Job: w.id, Cover: tasks.CoverOf(r), Units: r.Len(), Canary: b.canary, SHA256: b.sha, Size: 1, Holder: n.id}
-		n.blobs[p.ID] = b
-		w.res.Claimed += r.Len()
-		return engine.Message{Offer: &p}, true
+		return w.madeUp(n, l, c)
 	}
+}
+
+// madeUp is a false partial of units, but for those that must fail.
+func (w *world) madeUp(n *node, l *liar.Liar, c tasks.Cover) (engine.Message, bool) {
+	for _, u := range w.cfg.Poison {
+		c = c.Minus(tasks.Cover{tasks.R(u, u+1)})
+	}
+	if c.Empty() {
+		return engine.Message{}, false
+	}
+	b := blob{sha: w.sha(), packets: c, claimed: c}
+	for _, r := range c {
+		b.canary += tasks.Canary(w.id.Seed(), r)
+	}
+	p := merge.Partial{ID: merge.ID{Node: n.id, Seq: l.Next()}, Job: w.id, Cover: c, Units: c.Len(), Canary: b.canary, SHA256: b.sha, Size: 1, Holder: n.id}
+	if w.rng.IntN(2) == 0 { // as a merge of others' work
+		p.Kids = []merge.ID{{Node: w.ids[w.rng.IntN(len(w.ids))], Seq: 1}, {Node: n.id, Seq: 1}}
+	}
+	n.blobs[p.ID] = b
+	w.res.Claimed += c.Len()
+	return engine.Message{Offer: &p}, true
+}
+
+// lends notes units that a message gives to a liar.
+func (w *world) lends(m engine.Message) {
+	switch {
+	case m.Steal != nil && m.Steal.Grant != nil && m.Steal.Grant.Job == w.id:
+		w.lent = w.lent.Union(m.Steal.Grant.Ranges)
+	case m.Try != nil && m.Job == w.id:
+		w.lent = w.lent.Add(*m.Try)
+	}
+}
+
+// falsified holds what a result has of a liar's making against what a worker may come to: no more than it was given and
+// its share once more. That holds as long as the home that has begun the job leads it; a run with a tenth of the units
+// more than that, for what was under way, is not as it must be.
+func (w *world) falsified(c content) error {
+	if w.cfg.Liar != LyingWorker || w.res.Homes > 1 || w.cfg.Crashes+w.cfg.Pauses > 0 {
+		return nil
+	}
+	made := tasks.CoverOf(c.claimed...)
+	w.res.Falsified = made.Len()
+	share := w.job.Want.Len() / int64(w.cfg.Nodes)
+	if beyond := made.Minus(w.lent).Len(); beyond > int64(max(w.cfg.Liars, 1))*share+w.job.Want.Len()/10 {
+		return fmt.Errorf("a liar has falsified %d of %d units beside those that it was given, %d", beyond, w.job.Want.Len(), w.lent.Len())
+	}
+	return nil
 }
 
 // violated counts what a node was told of another, and closes the link after a few.

@@ -202,6 +202,7 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		b, have := w.lookup(n, p)
 		ok = ok && have
 		out.packets = append(out.packets, b.packets...)
+		out.claimed = append(out.claimed, b.claimed...)
 		out.canary += b.canary
 		out.lie = out.lie || b.lie || !w.made(p).honest // it may not be what it says
 		out.depth = max(out.depth, b.depth+1)

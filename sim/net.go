@@ -220,6 +220,9 @@ func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
 	if o.liar != nil {
 		o.liar.Hear(m)
 	}
+	if !o.honest {
+		w.lends(m)
+	}
 	if o.thief && m.Steal != nil {
 		w.swallow(o, from, m)
 		return

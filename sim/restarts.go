@@ -74,5 +74,7 @@ func (w *world) lieToFollower(lead, liar, n *node) {
 	}
 }
 
-// calmNet reports whether no message is lost or late, so that a leader that lives is heard.
-func (w *world) calmNet() bool { return w.cfg.Drop == 0 && w.cfg.Delay == 0 }
+// calmNet reports whether no message is lost or late, so that a leader that lives is heard; and the leader lives.
+func (w *world) calmNet() bool {
+	return w.cfg.Drop == 0 && w.cfg.Delay == 0 && w.res.Faults.HomeCrashes == 0
+}

@@ -78,6 +78,7 @@ type Config struct {
 	// Restarts is how often the other follower restarts beside one that lies, and hears that one first.
 	Restarts int
 	Thieves  int  // members that take all the work that they can get, and do nothing
+	Holds    bool // they tell no lie but that they hold all units, and never finish a packet
 	Usurp    bool // they lie about that too, and send anything at all; else about their work only
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
@@ -108,7 +109,8 @@ type Result struct {
 	Load      Load
 	Rerun     float64       // units processed over units wanted, minus 1
 	Stolen    int64         // units that a thief took
-	Claimed   int64         // units that a liar offered as done, in a way that nobody can find fault with
+	Claimed   int64         // units that a liar offered as done, and made up
+	Falsified int64         // of these, that are in the result
 	Again     int64         // units given to a child after they were committed
 	Settled   time.Duration // when the last fault ended
 	Bound     time.Duration // when the job must have ended at the latest, see Allowance

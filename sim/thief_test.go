@@ -5,8 +5,11 @@ import (
 	"time"
 )
 
+// forAudits is for the audits that find lost what a thief took: they take as long however short the job is.
+const forAudits = 5 * time.Second
+
 // TestThief: one member takes all the work that it can get and does nothing. The job takes at most twice as long as
-// without it.
+// without it, and some seconds.
 func TestThief(t *testing.T) {
 	for s := range uint64(12) {
 		c := Config{Seed: s, Nodes: 4 + int(s%3)*4, Slots: 1 + int(s%4), UnitTime: time.Millisecond, Files: 8, Replicas: 3,
@@ -15,7 +18,7 @@ func TestThief(t *testing.T) {
 		res := checkSeed(t, c)
 		alone := time.Duration(10+20*(s%3)) * time.Second
 		t.Logf("seed %d: %d nodes, %d slots: %v, %v without the thief; it took %.2f of the work", s, c.Nodes, c.Slots, res.Makespan, alone, float64(res.Stolen)/float64(c.Units))
-		if res.Makespan > 2*alone {
+		if res.Makespan > 2*alone+forAudits {
 			t.Errorf("seed %d: %v, and %v without the thief", s, res.Makespan, alone)
 		}
 	}

@@ -108,7 +108,7 @@ func (s *Scheduler) lend(j *job, to tasks.PeerID, units int64, rate float64) {
 // took remembers what a thief has acknowledged.
 func (j *job) took(id tasks.PeerID, ranges tasks.Cover, now time.Duration) {
 	c := j.creditOf(id)
-	c.away = append(c.away, given{ranges, now})
+	c.away = append(c.away, given{id, ranges, now})
 	c.away = c.away[max(len(c.away)-maxAway, 0):]
 }
 

@@ -73,7 +73,13 @@ func TestGivenIsRemembered(t *testing.T) {
 	if len(g) != 1 || !s.Given(jobID, 0).Equal(g[0].Ranges) || s.Here(jobID).Intersects(g[0].Ranges) {
 		t.Fatalf("given %v, holds %v of %v", s.Given(jobID, 0), s.Here(jobID), g)
 	}
+	if gifts := s.Gifts(jobID, 0); len(gifts) != 1 || gifts[0].To != "v" || gifts[0].Taken || !gifts[0].Ranges.Equal(g[0].Ranges) {
+		t.Errorf("before it is taken: %+v", gifts)
+	}
 	s.Step(0, Recv{From: "v", Msg: Message{Ack: &Ack{ID: g[0].ID, Job: jobID, OK: true}}})
+	if gifts := s.Gifts(jobID, 0); len(gifts) != 1 || gifts[0].To != "v" || !gifts[0].Taken {
+		t.Errorf("once it is taken: %+v", gifts)
+	}
 	if !s.Given(jobID, 0).Equal(g[0].Ranges) {
 		t.Error("forgot what was taken just now")
 	}

@@ -315,8 +315,9 @@ func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 					j.handAt = s.now + handAgain
 				}
 			} else {
-				j.given = append(j.given, given{p.ranges, s.now})
+				j.given = append(j.given, given{p.to, p.ranges, s.now})
 				j.took(p.to, p.ranges, s.now)
+				s.emit(Taken{Job: j.id})
 			}
 			return
 		}

@@ -70,6 +70,7 @@ func (j *job) dealing(now time.Duration) bool { return j.dealt > 0 && now < j.de
 
 // given is work that another node has taken.
 type given struct {
+	to     tasks.PeerID
 	ranges tasks.Cover
 	at     time.Duration
 }
@@ -303,6 +304,30 @@ func (s *Scheduler) Given(id tasks.JobID, since time.Duration) tasks.Cover {
 		rs = append(rs, g.ranges...)
 	}
 	return tasks.CoverOf(rs...)
+}
+
+// Gift is work that was given to another node.
+type Gift struct {
+	To     tasks.PeerID
+	Ranges tasks.Cover
+	Taken  bool // it has said so
+}
+
+// Gifts are what Given is of: the newest first.
+func (s *Scheduler) Gifts(id tasks.JobID, since time.Duration) (out []Gift) {
+	j := s.job(id)
+	if j == nil {
+		return nil
+	}
+	for _, p := range slices.Backward(j.pending) {
+		out = append(out, Gift{To: p.to, Ranges: p.ranges})
+	}
+	for _, g := range slices.Backward(j.given) {
+		if g.at >= since {
+			out = append(out, Gift{To: g.to, Ranges: g.ranges, Taken: true})
+		}
+	}
+	return out
 }
 
 // here is all that waits or runs on this node: not what was given away, even if that is still to be

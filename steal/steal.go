@@ -300,6 +300,8 @@ type (
 		Job   tasks.JobID
 		Above tasks.PeerID
 	}
+	// Taken reports that another node says that it took what it was given of a job.
+	Taken struct{ Job tasks.JobID }
 	// Stolen reports that a request was granted after Wait.
 	Stolen struct {
 		Job  tasks.JobID
@@ -315,6 +317,7 @@ func (Preempt) isStealEffect() {}
 func (Seal) isStealEffect()    {}
 func (Kill) isStealEffect()    {}
 func (Stolen) isStealEffect()  {}
+func (Taken) isStealEffect()   {}
 func (Dealt) isStealEffect()   {}
 
 // Scheduler is one node's scheduler. It is not safe for concurrent use.

@@ -42,6 +42,7 @@ const (
 	NoSeal           Bug = "no-seal"
 	ForgetLead       Bug = "forget-lead"
 	EndlessCredit    Bug = "endless-credit"
+	AnyClaim         Bug = "any-claim"
 )
 
 // bugs are all of them, with the rule or step that each breaks.
@@ -82,6 +83,7 @@ var bugs = []struct {
 	{NoSeal, "the end of a job is believed though nobody has signed it"},
 	{ForgetLead, "a replica that restarts obeys whoever speaks as the leader first"},
 	{EndlessCredit, "a thief is given work at its word, whatever became of what it took before"},
+	{AnyClaim, "a node is believed to have run what others were given"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 

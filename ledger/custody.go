@@ -1,0 +1,258 @@
+package ledger
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Custody says of which units a node may have an output. What is offered cannot be looked into; but who was given which
+// units is known well enough to keep a liar from offering everybody's:
+//
+//   - units that have never left the home's hands can be nobody else's. An offer of them is rejected; and its maker named if
+//     it cannot have run so many by then, for it may have been given them by one who had no right to;
+//   - units that another node has, as it says, are not the offerer's, unless that one was given them once, too: to run, or
+//     in a partial to be merged. Such an offer is kept back: it may have come before the report that explains it. If none does,
+//     it is believed as long as all that a node is believed so is no more than its share by slots; else it is rejected.
+//
+// A node is believed to have what it says that it holds only as far as it was given it, by the home or by one who was:
+// otherwise a liar would keep back what others offer by claiming all. What nobody says that he has may be anybody's,
+// for reports are lost, and nodes with them.
+//
+// Only the home that began a job knows who was given what. For one that took over all units count as given to everybody;
+// and among many nodes, whose reports are rare, only the first rule holds.
+type custody struct {
+	began   bool                         // by this home,
+	beganAt time.Duration                // then
+	out     tasks.Cover                  // has left the home's hands at some time
+	given   map[tasks.PeerID]tasks.Cover // what a node has ever taken from one who had it
+	many    bool                         // there were once so many nodes that their reports were rare
+	kept    []*keptBack
+}
+
+// keptBack is an offer that is not explained yet.
+type keptBack struct {
+	merge.Partial
+	since  time.Duration
+	audits int // since then
+}
+
+// Gift is units that a node has given another.
+type Gift struct {
+	To     tasks.PeerID `msgpack:"t"`
+	Ranges tasks.Cover  `msgpack:"r"`
+	Taken  bool         `msgpack:"a,omitempty"` // it has said that it took them
+	Merge  bool         `msgpack:"m,omitempty"` // they are in a partial, which it is to merge with others; the giver keeps it, too
+}
+
+// MaxGifts is how many gifts a report tells of at most.
+const MaxGifts = 256
+
+const (
+	// explainWait is how long an offer waits for a report that explains it, beside two times between reports: longer than
+	// a node counts as silent after its last one.
+	explainWait = 2 * time.Second
+	// namedAfter is how many audits pass before a node is accused of offering what it was never given. Each takes half a
+	// second at least, and a home that leads no more, and knows only less than others, finds that out meanwhile.
+	namedAfter = 8
+	// tooFast is how many times more units a slot must have run than those of the fastest other node do, for a lie.
+	tooFast = 8
+)
+
+// Granted tells that this node, the home, has given units to another, which need not have them yet.
+func (h *Home) Granted(c tasks.Cover) {
+	if h.custody.began && !h.custody.out.Covers(c) {
+		h.custody.out = h.custody.out.Union(c)
+	}
+}
+
+// gave notes that a node has been given units, and has said so.
+func (h *Home) gave(to tasks.PeerID, c tasks.Cover) {
+	if h.custody.given == nil {
+		h.custody.given = map[tasks.PeerID]tasks.Cover{}
+	}
+	h.custody.given[to] = h.custody.given[to].Union(c)
+}
+
+// mayHave is what a node was given at some time, as far as this home knows.
+func (h *Home) mayHave(id tasks.PeerID) tasks.Cover {
+	if id == h.cfg.Self {
+		return tasks.CoverOf(h.want)
+	}
+	return h.custody.given[id]
+}
+
+// traced reports whether it is known who was given what.
+func (h *Home) traced() bool {
+	h.custody.many = h.custody.many || h.slack() > 0
+	return h.custody.began && !h.custody.many
+}
+
+// follow takes a report's word for what went from node to node.
+func (h *Home) follow(from tasks.PeerID, n *node, r *Report) {
+	if !h.traced() || !r.Traced {
+		return
+	}
+	if n.awaited--; n.awaited <= 0 {
+		n.coming = nil
+	}
+	for _, g := range r.Gave {
+		c := g.Ranges.Intersect(h.mayHave(from))
+		to := h.nodes[g.To]
+		if to == nil || g.To == h.cfg.Self || h.custody.given[g.To].Covers(c) {
+			continue
+		}
+		if !g.Merge {
+			n.coming = n.coming.Minus(c)
+			to.coming, to.awaited = to.coming.Union(c.Minus(h.custody.given[g.To])), 2
+		}
+		if g.Taken || g.Merge {
+			h.gave(g.To, c)
+		}
+	}
+}
+
+// giftsValid reports whether what a node says that it gave is of the job.
+func (r *Report) giftsValid(want tasks.Range) bool {
+	return len(r.Gave) <= MaxGifts && !slices.ContainsFunc(r.Gave, func(g Gift) bool { return !g.Ranges.Valid(want) })
+}
+
+// neverGiven reports whether a node offers what has never left the home's hands.
+func (h *Home) neverGiven(p merge.Partial) bool {
+	return h.custody.began && p.Holder != h.cfg.Self && !h.custody.out.Covers(p.Cover) && !mutant.On(mutant.AnyClaim)
+}
+
+// disputed is what a node offers though others have it, and it was never given that.
+func (h *Home) disputed(p merge.Partial) (out tasks.Cover) {
+	if p.Holder == h.cfg.Self || !h.traced() || h.ordered(p) || mutant.On(mutant.AnyClaim) {
+		return nil
+	}
+	claimed := p.Cover.Minus(h.custody.given[p.Holder])
+	for _, id := range h.order {
+		if claimed.Empty() {
+			break
+		}
+		n := h.nodes[id]
+		if id == p.Holder || !n.heard || !n.report.Traced || h.silent(id) {
+			continue
+		}
+		out = out.Union(n.held().Intersect(claimed).Intersect(h.mayHave(id))).Union(n.coming.Intersect(claimed))
+	}
+	return out
+}
+
+// ordered reports whether a partial is the merge, as it was ordered, of offers that are known here.
+func (h *Home) ordered(p merge.Partial) bool {
+	var c tasks.Cover
+	for _, k := range p.Kids {
+		o := h.findOffer(k)
+		if o == nil || o.state != reducing || o.at != p.Holder {
+			return false
+		}
+		c = c.Union(o.Cover)
+	}
+	return len(p.Kids) > 0 && c.Equal(p.Cover)
+}
+
+// explained reports whether an offer can be what it says, and keeps it back if that has yet to turn out.
+func (h *Home) explained(p merge.Partial) bool {
+	if !h.neverGiven(p) && h.disputed(p).Empty() {
+		h.custody.kept = slices.DeleteFunc(h.custody.kept, func(k *keptBack) bool { return k.ID == p.ID })
+		return true
+	}
+	if !slices.ContainsFunc(h.custody.kept, func(k *keptBack) bool { return k.ID == p.ID }) && h.mayKeepBack(p) {
+		h.custody.kept = append(h.custody.kept, &keptBack{Partial: p, since: h.now})
+	}
+	return false
+}
+
+// maxKept bounds the offers of a node that are kept back; what is above that is offered again.
+const maxKept = 32
+
+func (h *Home) mayKeepBack(p merge.Partial) bool {
+	count, ranges := 0, 0
+	for _, k := range h.custody.kept {
+		if k.Holder == p.Holder {
+			count, ranges = count+1, ranges+len(k.Cover)
+		}
+	}
+	return count < maxKept && (count == 0 || ranges+len(p.Cover) <= maxOffered)
+}
+
+// lookAgain looks at what is kept back: after each report, and at each audit.
+func (h *Home) lookAgain(audit bool) {
+	if len(h.custody.kept) == 0 {
+		return
+	}
+	all := h.custody.kept
+	h.custody.kept = nil
+	for _, k := range all {
+		if audit {
+			k.audits++
+		}
+		switch n := h.nodes[k.Holder]; {
+		case n == nil || h.judge(k.Partial) != merge.Fresh:
+		case h.neverGiven(k.Partial):
+			if k.audits < namedAfter {
+				h.custody.kept = append(h.custody.kept, k)
+				continue
+			}
+			h.refuse(k.Partial)
+			if h.impossible(k) {
+				h.emit(False{By: k.Holder, Impossible: true})
+			}
+		default:
+			h.weigh(k)
+		}
+	}
+}
+
+// impossible reports whether a node cannot have run by itself what it offered, in the time since the job began.
+func (h *Home) impossible(k *keptBack) bool {
+	if slices.ContainsFunc(k.Kids, func(id merge.ID) bool { return id.Node != k.Holder }) { // another's may be false
+		return false
+	}
+	var rate float64 // of the fastest slot
+	for _, id := range h.order {
+		if n := h.nodes[id]; id != k.Holder && n.slots > 0 {
+			rate = max(rate, n.report.Stats.Rate/float64(n.slots))
+		}
+	}
+	most := tooFast * rate * float64(max(h.nodes[k.Holder].slots, 1)) * (k.since - h.custody.beganAt).Seconds()
+	return rate > 0 && float64(k.Units) > most
+}
+
+// weigh decides on an offer of units that others have, or say that they have.
+func (h *Home) weigh(k *keptBack) {
+	disputed := h.disputed(k.Partial).Len()
+	by := h.standing(k.Holder)
+	switch {
+	case disputed == 0:
+		h.admit(k.Partial)
+	case h.now-k.since < explainWait+2*h.Every():
+		h.custody.kept = append(h.custody.kept, k)
+	case by.unexplained+disputed <= h.share(k.Holder):
+		by.unexplained += disputed
+		h.admit(k.Partial)
+	default:
+		h.refuse(k.Partial)
+	}
+}
+
+// share is how many units are a node's by its slots.
+func (h *Home) share(id tasks.PeerID) int64 {
+	return int64(float64(h.want.Len()) * float64(h.nodes[id].slots) / float64(max(h.slots, 1)))
+}
+
+// refuse rejects an offer that cannot be what it says. Nothing of it is put to work again for that: others have it, and
+// what they have not the audits find.
+func (h *Home) refuse(p merge.Partial) {
+	h.noteRejected(p)
+	if len(p.Kids) > 0 {
+		h.counts.Exploded++
+		h.freeKids(p)
+	}
+}

@@ -1,0 +1,208 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// custodian returns a home of 1000 units that has given 0 to 400 to "a" and 400 to 600 to "b", which have said so, and
+// has the rest itself. "x" is there, and was given nothing.
+func custodian(t *testing.T) *desk {
+	d := newDesk(t, Config{}, "h", "a", "b", "x")
+	d.home.custody.out = nil // newDesk has given all
+	d.held = map[tasks.PeerID]tasks.Cover{"a": span(0, 400), "b": span(400, 600), "h": span(600, units)}
+	d.home.Granted(span(0, 600))
+	d.says("h", Gift{To: "a", Ranges: span(0, 400), Taken: true}, Gift{To: "b", Ranges: span(400, 600), Taken: true})
+	d.settled()
+	d.out = nil
+	return d
+}
+
+func span(first, last int64) tasks.Cover { return tasks.CoverOf(tasks.R(first, last)) }
+
+// says has a node report what it holds, and what it gave.
+func (d *desk) says(id tasks.PeerID, gifts ...Gift) {
+	d.seq++
+	d.step(Reported{From: id, Report: Report{Seq: d.seq, Ready: true, Held: d.held[id], Traced: true, Gave: gifts, Stats: Stats{Rate: d.rate}}})
+}
+
+// settled has all nodes report often enough that nothing is on its way.
+func (d *desk) settled() {
+	for range 2 {
+		for _, id := range d.home.order {
+			d.says(id)
+		}
+	}
+}
+
+// wait lets audits pass.
+func (d *desk) wait(audits int) {
+	for range audits {
+		d.now += 500 * time.Millisecond
+		for _, id := range d.home.order {
+			d.says(id)
+		}
+		d.step(Tick{})
+	}
+}
+
+func (d *desk) fetched() []Fetch { return all[Fetch](d) }
+
+// TestOneWorkerMakesUpTheWhole has a node that was given nothing offer all of the job, as its own and as a merge of
+// others' work: none of it is fetched, and the node is named.
+func TestOneWorkerMakesUpTheWhole(t *testing.T) {
+	for name, c := range map[string]struct {
+		kids  []merge.ID
+		rate  float64 // of all others
+		after time.Duration
+		named int
+	}{
+		"its own":                   {nil, 100, time.Second, 1},
+		"a merge of its own":        {[]merge.ID{{Node: "x", Seq: 2}, {Node: "x", Seq: 3}}, 100, time.Second, 1},
+		"a merge of another's":      {[]merge.ID{{Node: "a", Seq: 2}, {Node: "x", Seq: 3}}, 100, time.Second, 0}, // that one may be the liar
+		"a merge of all others'":    {[]merge.ID{{Node: "a", Seq: 2}, {Node: "b", Seq: 3}}, 100, time.Second, 0},
+		"as soon as it might be":    {nil, 100, 2 * time.Second, 0}, // a liar may have given it, and it has run all honestly
+		"where no rate is known":    {nil, 0, time.Second, 0},
+		"where others are as quick": {nil, 1000, time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := custodian(t)
+			d.now, d.rate = c.after, c.rate
+			p := part("x", 1, 0, units)
+			p.Kids = c.kids
+			d.step(Offered{Partial: p})
+			d.wait(2 * namedAfter)
+			if got := d.fetched(); len(got) > 0 {
+				t.Errorf("fetched %+v", got)
+			}
+			if got := all[Reject](d); len(got) != 1 || got[0].To != "x" {
+				t.Errorf("rejected %+v", got)
+			}
+			if got := all[False](d); len(got) != c.named || len(got) > 0 && (got[0].By != "x" || !got[0].Impossible) {
+				t.Errorf("named %+v", got)
+			}
+			if got := all[Reissue](d); len(got) > 0 {
+				t.Errorf("put to work again: %+v", got)
+			}
+		})
+	}
+}
+
+// TestNobodyOffersWhatOthersHave has a node offer what others were given, and still have, bit by bit: no more is believed
+// than its share, and that only when no report has explained it.
+func TestNobodyOffersWhatOthersHave(t *testing.T) {
+	d := custodian(t)
+	for i := range int64(10) {
+		d.step(Offered{Partial: part("x", uint64(1+i), 60*i, 60*i+60)})
+	}
+	d.wait(2)
+	if got := d.fetched(); len(got) > 0 {
+		t.Fatalf("fetched at once: %+v", got)
+	}
+	d.wait(2 * namedAfter)
+	sum := int64(0)
+	for _, f := range d.fetched() {
+		sum += f.Partial.Units
+	}
+	if share := int64(units / 4); sum > share {
+		t.Errorf("%d units are believed, more than a share of %d", sum, share)
+	}
+	if got := all[False](d); len(got) > 0 {
+		t.Errorf("named %+v, though reports may have been lost", got)
+	}
+}
+
+// TestWhatWasGivenIsBelieved has honest nodes offer what they were given, in ways of which the home learns sooner or later.
+func TestWhatWasGivenIsBelieved(t *testing.T) {
+	ours := part("x", 1, 100, 200)
+	merged := part("x", 1, 100, 200)
+	merged.Kids = []merge.ID{{Node: "a", Seq: 2}, {Node: "x", Seq: 3}}
+	for name, c := range map[string]struct {
+		part   merge.Partial
+		before func(d *desk)
+		after  func(d *desk)
+	}{
+		"stolen from one who said so": {ours, func(d *desk) {
+			d.held["a"] = d.held["a"].Minus(ours.Cover)
+			d.says("a", Gift{To: "x", Ranges: ours.Cover, Taken: true})
+		}, func(*desk) {}},
+		"stolen, and the report comes later": {ours, func(*desk) {}, func(d *desk) {
+			d.held["a"] = d.held["a"].Minus(ours.Cover)
+			d.says("a", Gift{To: "x", Ranges: ours.Cover, Taken: true})
+		}},
+		"stolen, and the report is lost": {ours, func(*desk) {}, func(d *desk) {
+			d.held["a"] = d.held["a"].Minus(ours.Cover)
+			d.says("a")
+		}},
+		"stolen from one that dies": {ours, func(*desk) {}, func(d *desk) { d.step(NodeDown{ID: "a"}); d.says("b") }},
+		"stolen, and run by the giver, too": {ours, func(d *desk) {
+			d.says("a", Gift{To: "x", Ranges: ours.Cover, Taken: true})
+			d.wait(3)
+		}, func(*desk) {}},
+		"to be merged for another": {merged, func(d *desk) {
+			d.says("a", Gift{To: "x", Ranges: ours.Cover, Merge: true})
+		}, func(*desk) {}},
+		"its own": {part("a", 1, 0, 400), func(*desk) {}, func(*desk) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := custodian(t)
+			c.before(d)
+			d.step(Offered{Partial: c.part})
+			c.after(d)
+			if got := d.fetched(); len(got) != 1 {
+				t.Errorf("fetched %+v", got)
+			}
+			if got := all[False](d); len(got) > 0 {
+				t.Errorf("named %+v", got)
+			}
+		})
+	}
+}
+
+// TestOnlyWhatWasGivenIsHeldAgainstOthers has a node claim to hold all, and to have been given all: others' offers are
+// fetched all the same.
+func TestOnlyWhatWasGivenIsHeldAgainstOthers(t *testing.T) {
+	d := custodian(t)
+	d.held["x"] = span(0, units)
+	d.says("x", Gift{To: "x", Ranges: span(0, units), Taken: true}, Gift{To: "b", Ranges: span(0, 400), Taken: true})
+	d.step(Offered{Partial: part("a", 1, 0, 400)})
+	if got := d.fetched(); len(got) != 1 {
+		t.Errorf("fetched %+v", got)
+	}
+}
+
+// TestWhatIsOnItsWayIsNobodyElses has a node offer units that were given away a moment ago, and whose taker has yet to
+// report.
+func TestWhatIsOnItsWayIsNobodyElses(t *testing.T) {
+	d := custodian(t)
+	c := span(100, 200)
+	d.held["a"] = d.held["a"].Minus(c)
+	d.says("a", Gift{To: "b", Ranges: c})
+	d.step(Offered{Partial: part("x", 1, 100, 200)})
+	if got := d.fetched(); len(got) > 0 {
+		t.Errorf("fetched %+v", got)
+	}
+	d.step(Offered{Partial: part("b", 1, 100, 200)})
+	if got := d.fetched(); len(got) != 1 || got[0].Partial.Holder != "b" {
+		t.Errorf("fetched %+v of the taker's", got)
+	}
+}
+
+// TestTakenOverNothingIsKnown has a home that took over believe whoever offers: it cannot know who was given what.
+func TestTakenOverNothingIsKnown(t *testing.T) {
+	d := custodian(t)
+	d.home = New(Config{Self: "h"}, d.home.Record(), d.home.data, false)
+	d.take(d.home.Resume(d.now))
+	d.step(Replicas{Ready: true})
+	for _, id := range []tasks.PeerID{"h", "a", "b", "x"} {
+		d.step(NodeUp{ID: id, Slots: 1})
+		d.says(id)
+	}
+	d.step(Offered{Partial: part("x", 1, 0, 400)})
+	if got := d.fetched(); len(got) != 1 {
+		t.Errorf("fetched %+v", got)
+	}
+}
