@@ -164,6 +164,14 @@ func (p *Peer) mandate(j *jobState) *quorum.Mandate {
 	return p.proofOf(j)
 }
 
+// Mandate proves that this peer leads a job; nil if it does not, or cannot prove it yet.
+func (p *Peer) Mandate(id tasks.JobID) *quorum.Mandate {
+	if j := p.job(id); j != nil {
+		return p.mandate(j)
+	}
+	return nil
+}
+
 // proofOf proves who leads a job now, as this peer knows it; nil if it cannot.
 func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
 	if m := j.shown; m != nil && m.Term == j.term && m.Home() == j.home {

@@ -12,6 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -124,7 +125,7 @@ func (d *Daemon) provenEnd(ctx context.Context, at tasks.PeerID, name string, st
 			known.submitter = owner
 		}
 	}
-	if at == known.submitter && at != "" {
+	if at == known.submitter && d.net.HasRight(at, p2p.Submitter) {
 		return st, nil
 	}
 	known.whole = d.may(d.net.ID(), known.submitter, forLook)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"time"
 
@@ -53,18 +54,20 @@ func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.Peer
 		return nil, "", st, err
 	}
 	known := d.waiters(name)
-	ids := d.upPeers()
 	if len(known) == 1 {
 		if home := known[0].homeNow(); home != "" {
-			ids = append([]tasks.PeerID{home}, ids...)
+			if st, err := d.remoteStatus(ctx, home, name); err == nil {
+				return nil, home, st, nil
+			}
 		}
 	}
-	for _, id := range ids {
-		if st, err := d.remoteStatus(ctx, id, name); err == nil {
-			return nil, id, st, nil
-		}
-	}
-	if len(known) == 1 {
+	t, around := d.askMembers(ctx, d.upPeers(), name)
+	switch {
+	case around == nil:
+		return nil, t.at, t.st, nil
+	case errors.As(around, &e) && e.Status == http.StatusConflict:
+		return nil, "", st, around
+	case len(known) == 1:
 		err = d.homeless(known[0])
 	}
 	return nil, "", st, err
@@ -103,10 +106,13 @@ func (d *Daemon) remoteStatus(ctx context.Context, home tasks.PeerID, name strin
 	if err == nil {
 		err = json.Unmarshal(b, &st)
 	}
-	if err == nil && st.State.Final() {
+	switch {
+	case err != nil:
+		return st, err
+	case st.State.Final():
 		return d.provenEnd(ctx, home, name, st)
 	}
-	return st, err
+	return st, d.provenLead(ctx, home, name, st)
 }
 
 // statusFrom describes a job that lookup has found.

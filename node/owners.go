@@ -65,6 +65,7 @@ type request struct {
 //	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
 //	lacks      ids, JSON -> lacks, JSON: whom this node has no link to; asked after are those that who asks has none to
 //	status            -> api.JobStatus, JSON, as cutFor cuts it for who asks
+//	lead              -> leadProof, msgpack: that this node leads the job
 //	end               -> endProof, msgpack: how the job ended, and that it has
 //	stop              -> empty
 //	cancel            -> empty
@@ -95,6 +96,9 @@ var requests = map[string]request{
 			return nil, err
 		}
 		return json.Marshal(d.cutFor(from, d.statusOf(j)))
+	}},
+	"lead": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return d.serveLead(arg)
 	}},
 	"end": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.serveEnd(from, arg)

@@ -76,6 +76,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"jobs":      {all, look},
 		"lacks":     {all, nil},
 		"status":    {all, look},
+		"lead":      {all, nil},
 		"end":       {all, look},
 		"stop":      {rule, nil},
 		"cancel":    {rule, nil},

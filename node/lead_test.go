@@ -1,0 +1,67 @@
+package node
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// claimed makes a job that a node says it leads, whoever submitted it.
+func (d *Daemon) claimed(name string, submitter tasks.PeerID, state api.JobState) *job {
+	j := newJob(d.ctx, strings.Repeat(name, 32))
+	j.led, j.desc = true, &tasks.Job{Submitter: submitter}
+	j.status = api.JobStatus{ID: j.name, Home: d.net.ID(), Submitter: submitter, State: state, Submitted: time.Now(), SHA256: hashOf(nil)}
+	d.mu.Lock()
+	d.byName[j.name] = j
+	d.mu.Unlock()
+	return j
+}
+
+// A member is believed about a job that it may have submitted, and about one that it proves to lead; where two tell of
+// jobs of one name that differ in who submitted them, neither is taken for the other.
+func TestWhoTellsOfAJobIsAskedForProof(t *testing.T) {
+	asker := openWithout(t, "asker")
+	defer asker.Close()
+	reader, submitter, other := admit(t, asker, "reader", p2p.Read), admit(t, asker, "submitter", p2p.Submitter), admit(t, asker, "other", p2p.Submitter)
+	for _, d := range []*Daemon{reader, submitter, other} {
+		defer d.Close()
+	}
+	for deadline := time.Now().Add(30 * time.Second); len(asker.upPeers()) < 3; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the members do not see each other")
+		}
+	}
+	for name, tc := range map[string]struct {
+		teller    *Daemon
+		submitter tasks.PeerID
+		state     api.JobState
+		believed  bool
+	}{
+		"a": {reader, submitter.net.ID(), api.Running, false},
+		"b": {reader, reader.net.ID(), api.Running, false},
+		"c": {reader, reader.net.ID(), api.Done, false},
+		"d": {reader, submitter.net.ID(), api.Done, false},
+		"e": {other, submitter.net.ID(), api.Running, false},
+		"f": {submitter, submitter.net.ID(), api.Running, true},
+	} {
+		j := tc.teller.claimed(name, tc.submitter, tc.state)
+		_, at, st, err := asker.lookup(t.Context(), j.name)
+		if (err == nil) != tc.believed || tc.believed && (at != tc.teller.net.ID() || st.ID != j.name) {
+			t.Errorf("%s: %q tells %+v, %v", name, at, st.State, err)
+		}
+	}
+	for _, d := range []*Daemon{submitter, other} {
+		d.claimed("9", d.net.ID(), api.Running)
+	}
+	_, _, _, err := asker.lookup(t.Context(), strings.Repeat("9", 12))
+	var e *api.Error
+	if !errors.As(err, &e) || e.Status != http.StatusConflict || !strings.Contains(e.Message, "submitter") || !strings.Contains(e.Message, "other") {
+		t.Errorf("two of one name: %v", err)
+	}
+}
