@@ -220,6 +220,32 @@ func TestFoldIsKeptByAQuorum(t *testing.T) {
 	}
 }
 
+// TestFoldThatNobodyGets is given up, and made anew: its blob may have been damaged here since it was made.
+func TestFoldThatNobodyGets(t *testing.T) {
+	d := many(t, Config{}, 33)
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	p := merge.Sum(merge.ID{Node: "h", Seq: 1 << 20}, all[Fold](d)[0].Inputs)
+	d.step(Folded{Partial: p})
+	for i := range maxMissed {
+		if n := len(all[Release](d)); n > 0 {
+			t.Fatalf("given up after %d words that it could not be had", i)
+		}
+		d.step(Kept{From: "b", ID: p.ID})
+	}
+	if r := all[Release](d); len(r) != 1 || r[0].Partial.ID != p.ID {
+		t.Errorf("its blob is not let go: %v", r)
+	}
+	for range 20 {
+		d.audit()
+	}
+	if f := all[Fold](d); len(f) == 0 {
+		t.Error("no other fold is ordered")
+	}
+	if n, _ := d.kept(); n != 33 {
+		t.Errorf("%d partials are committed", n)
+	}
+}
+
 // TestStaleKeptDoesNotCount: the word that a blob is kept, of a request before the one after which it was let go.
 func TestStaleKeptDoesNotCount(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "h")

@@ -116,9 +116,17 @@ func (h *Home) keptBy(ev Kept) {
 // maxMissed is how often replicas may fail to get a blob that this node has, before it is brought here anew.
 const maxMissed = 10
 
-// notHad takes note that a replica could not get the blob of an offer, though it is here: it may have been damaged here
-// since. The offer is given up then; if its holder still has it, it is offered again, and else its units run again.
+// notHad takes note that a replica could not get the blob of an offer or a fold, though it is here: it may have been damaged
+// here since. An offer is given up then; if its holder still has it, it is offered again, and else its units run again. So is
+// a fold, whose inputs are as they were.
 func (h *Home) notHad(id merge.ID) {
+	if f := h.fold; f != nil && f.keeping != nil && f.ID == id && !f.proposed {
+		if f.missed++; f.missed >= maxMissed {
+			h.letGo(f.keeping)
+			h.foldFailed()
+		}
+		return
+	}
 	o := h.findOffer(id)
 	if o == nil || o.state != fetching || !o.counted {
 		return
