@@ -55,7 +55,8 @@ type Daemon struct {
 	root      *rootexec.Root
 	exec      Executor
 	execErr   error
-	rootReady chan struct{} // closed when root, exec or execErr are set
+	rootReady chan struct{}          // closed when root, exec or execErr are set
+	opening   atomic.Pointer[string] // what takes its time until then, if it is worth a word
 
 	mu     sync.Mutex
 	endsMu sync.Mutex // of the files that keep how jobs ended
@@ -223,7 +224,8 @@ func (d *Daemon) startExecutor() {
 	if d.root == nil {
 		return
 	}
-	exec, err := d.cfg.Backend.Open(d.ctx, d.root, ExecutorConfig{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log})
+	exec, err := d.cfg.Backend.Open(d.ctx, d.root, ExecutorConfig{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log,
+		Progress: func(step string) { d.opening.Store(&step) }})
 	d.rootMu.Lock()
 	defer d.rootMu.Unlock()
 	d.exec, d.execErr = exec, err
@@ -247,6 +249,26 @@ func (d *Daemon) executor(ctx context.Context) (Executor, error) {
 		return nil, d.execErr
 	}
 	return d.exec, nil
+}
+
+// executorFor is executor for a job, whose user is told meanwhile what is waited for.
+func (d *Daemon) executorFor(j *job) (Executor, error) {
+	tick := time.NewTicker(eventEvery)
+	defer tick.Stop()
+	for {
+		step := "starting ROOT"
+		if s := d.opening.Load(); s != nil {
+			step = *s
+		}
+		j.phase(api.Preparing, step)
+		select {
+		case <-d.rootReady:
+			return d.executor(j.ctx)
+		case <-j.ctx.Done():
+			return nil, j.ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // Quit is closed when a shutdown was asked for over the control interface.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -67,6 +68,41 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 	client.Close()
 	if err := errors.Join(ctl.close(), d.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// slowBackend is one that takes its time to be opened, and says why.
+type slowBackend struct{ Backend }
+
+func (slowBackend) Find(context.Context) (*rootexec.Root, error) {
+	return &rootexec.Root{Dir: "none", Version: "slow", Platform: "any"}, nil
+}
+
+func (slowBackend) Open(ctx context.Context, _ *rootexec.Root, cfg ExecutorConfig) (Executor, error) {
+	cfg.Progress("building all of it")
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestPhaseSaysWhatROOTTakes tells a job's user that something is built when that is so, and not whenever ROOT starts.
+func TestPhaseSaysWhatROOTTakes(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Open(t.Context(), Config{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache"), Backend: slowBackend{}, Name: "slow", Slots: 1, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	j, err := d.submit(api.JobRequest{Selector: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		switch phase := d.statusOf(j).Phase; {
+		case phase == "building all of it":
+			return
+		case phase != "starting" && phase != "starting ROOT", time.Now().After(deadline):
+			t.Fatalf("the phase is %q", phase)
+		}
 	}
 }
 

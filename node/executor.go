@@ -25,6 +25,8 @@ type ExecutorConfig struct {
 	Scratch string // folder for working directories
 	Cache   string // folder for what is compiled; shared by a user's daemons
 	Log     *slog.Logger
+	// Progress is told what takes its time while an executor is opened; nil if nobody wants to know.
+	Progress func(step string)
 }
 
 // Executor plans files, compiles selectors and loads them. Its failures are *rootexec.Failure where they
@@ -89,7 +91,12 @@ func (b rootBackend) Find(ctx context.Context) (*rootexec.Root, error) {
 }
 
 func (rootBackend) Open(ctx context.Context, root *rootexec.Root, cfg ExecutorConfig) (Executor, error) {
-	exe, err := rootexec.BuildChild(ctx, root, cfg.Cache, func(msg string) { cfg.Log.Info("building the child", "step", msg) })
+	exe, err := rootexec.BuildChild(ctx, root, cfg.Cache, func(msg string) {
+		cfg.Log.Info("building the child", "step", msg)
+		if cfg.Progress != nil {
+			cfg.Progress(msg)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}

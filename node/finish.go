@@ -318,9 +318,11 @@ func (d *Daemon) failure(j *job, what string, f ledger.Failed) *api.Error {
 			msg += "\n" + more
 		}
 	}
-	name := j.name[:12]
-	return &api.Error{Message: msg, Hint: fmt.Sprintf("failed %d times (%s) on %s; while the daemon runs, dtpnode status %s and dtpnode logs %s tell more",
-		f.Tries, f.Kind, strings.Join(d.names(f.Nodes), ", "), name, name)}
+	times := "once"
+	if f.Tries > 1 {
+		times = fmt.Sprintf("%d times", f.Tries)
+	}
+	return &api.Error{Message: msg, Hint: fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(d.names(f.Nodes), ", "))}
 }
 
 // failLed ends a led job with an error.

@@ -117,11 +117,14 @@ func unseenOf(all []ledger.Unseen) (out []api.Unseen) {
 // blindMembers says of members, this node among them, what they do not see of the jobs that run, as far as this node
 // knows: of itself, and of all in jobs that it leads.
 func (d *Daemon) blindMembers() map[tasks.PeerID]string {
-	out := map[tasks.PeerID]string{}
+	out, alone := map[tasks.PeerID]string{}, len(d.net.Members()) == 1
 	say := func(id tasks.PeerID, us []ledger.Unseen) {
 		if len(us) > 0 && out[id] == "" {
 			u := us[0]
-			out[id] = fmt.Sprintf("does not see %s (%s): %d files left to others", u.Where, u.Reason, u.Files)
+			out[id] = fmt.Sprintf("does not see %s (%s)", u.Where, u.Reason)
+			if !alone {
+				out[id] += fmt.Sprintf(": %d files left to others", u.Files)
+			}
 		}
 	}
 	d.ask(func(p *engine.Peer) {

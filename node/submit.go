@@ -67,8 +67,7 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 
 // lead plans, compiles, runs Begin and hands the complete description to the engine.
 func (d *Daemon) lead(j *job, nonce []byte) error {
-	j.phase(api.Preparing, "starting ROOT (the first time, dtpnode's part of it is compiled)")
-	exec, err := d.executor(j.ctx)
+	exec, err := d.executorFor(j)
 	if err != nil {
 		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
 	}

@@ -24,7 +24,8 @@ job's ledger try one after the other where that may help. The output goes to whe
 too. ` + "`dtpnode get --partials`" + ` writes what is done as it is. A job whose node was killed, where
 run had started its own, goes on from what is committed.
 
-Exit status: 0 the job is done, 1 error, 2 wrong usage, 3 the result is partial, 130 interrupted: it is tried on.`,
+Exit status: 0 the job is done, 1 error, 2 wrong usage, 3 the result is partial, 130 interrupted: it is tried on or,
+where run had started its own node, is kept as it is until the next finish.`,
 		Example: "  dtpnode finish 3fa9\n  dtpnode finish 3fa9 -o dimuon.root",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -65,8 +65,8 @@ func runGetPartials(ctx context.Context, g *globals, id, dir string) error {
 		return err
 	}
 	return g.show(m, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %s of %s events are in %d files in %s; %s says which\n", m.State, progress.Count(m.Committed),
-			progress.Count(m.Units), len(m.Parts), dir, submit.ManifestName)
+		fmt.Fprintf(w, "%s: %s of %s events are in %s in %s; %s says which\n", m.State, progress.Count(m.Committed),
+			progress.Count(m.Units), files(len(m.Parts)), dir, submit.ManifestName)
 		if m.Note != "" {
 			fmt.Fprintln(w, progress.Clean(m.Note))
 		}
@@ -167,4 +167,12 @@ func fetched(st api.JobStatus, err error) error {
 		st.State = api.Partial
 	}
 	return submit.Outcome(st)
+}
+
+// files counts files in words.
+func files(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return progress.Count(int64(n)) + " files"
 }

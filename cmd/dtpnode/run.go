@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -365,6 +366,9 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 	}
 	if st.State == api.CannotFinish && len(st.Missing) > 0 && !g.json() {
 		progress.Summary(g.stdout, st) // which lists them
+	}
+	if st.State == api.Failed && detachable && st.Units > 0 { // a node that ends with this command tells nothing later
+		st.Hint = strings.TrimPrefix(fmt.Sprintf("%s; `dtpnode logs %s` shows what it printed", st.Hint, progress.Short(st.ID)), "; ")
 	}
 	if st.State == api.Failed || st.State == api.Cancelled || st.State == api.CannotFinish {
 		return st, submit.Outcome(st)

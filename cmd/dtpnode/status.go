@@ -138,7 +138,11 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	fmt.Fprintf(tw, "steals\t%s\n", histogram(st.Steal))
 	fmt.Fprintf(tw, "packets\t%s\n", histogram(st.Packet))
 	for _, u := range st.Unseen {
-		fmt.Fprintf(tw, "does not see\t%s (%s): %d files left to others\n", progress.Clean(u.Where), progress.Clean(u.Reason), u.Files)
+		left := ""
+		if st.Members > 1 {
+			left = ": " + files(u.Files) + " left to others"
+		}
+		fmt.Fprintf(tw, "does not see\t%s (%s)%s\n", progress.Clean(u.Where), progress.Clean(u.Reason), left)
 	}
 	for _, m := range st.Wrongs {
 		for _, what := range slices.Sorted(maps.Keys(m.Counts)) {

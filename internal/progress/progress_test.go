@@ -349,3 +349,16 @@ func TestNoRateThatIsNone(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyElse: one node alone leaves nothing to others.
+func TestNobodyElse(t *testing.T) {
+	st := api.JobStatus{State: api.Partial, Nodes: []api.NodeWork{{Name: "a", Up: true, Unseen: []api.Unseen{{Where: "/x.root", Reason: "No such file or directory", Files: 1}}}}}
+	for _, want := range []string{"node a does not see /x.root (No such file or directory)\n", "node a does not see /x.root (No such file or directory): 1 file left to others\n"} {
+		var b bytes.Buffer
+		Nodes(&b, st)
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("got %s, want %s", b.String(), want)
+		}
+		st.Nodes = append(st.Nodes, api.NodeWork{Name: "b", Up: true})
+	}
+}

@@ -90,18 +90,22 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
 		}
-		Unseen(w, "node "+line(n.Name), n.Unseen)
+		Unseen(w, "node "+line(n.Name), n.Unseen, len(st.Nodes) > 1)
 	}
 }
 
-// Unseen prints what a host does not see.
-func Unseen(w io.Writer, who string, all []api.Unseen) {
+// Unseen prints what a host does not see, and that others have it, if there are any.
+func Unseen(w io.Writer, who string, all []api.Unseen, others bool) {
 	for _, u := range all {
 		where, files := line(u.Where), "1 file"
 		if u.Files > 1 {
 			where, files = where+"…", Count(int64(u.Files))+" files"
 		}
-		fmt.Fprintf(w, "%s does not see %s (%s): %s left to others\n", who, where, line(u.Reason), files)
+		left := ""
+		if others {
+			left = ": " + files + " left to others"
+		}
+		fmt.Fprintf(w, "%s does not see %s (%s)%s\n", who, where, line(u.Reason), left)
 	}
 }
 

@@ -232,7 +232,7 @@ func (c *Client) Follow(ctx context.Context, id string, on func(Event) error) (J
 		var ev Event
 		err := dec.Decode(&ev)
 		if err != nil {
-			return c.final(ctx, id, err)
+			return c.final(ctx, id, last.State, err)
 		}
 		if ev.Status != nil {
 			last = *ev.Status
@@ -243,8 +243,8 @@ func (c *Client) Follow(ctx context.Context, id string, on func(Event) error) (J
 	}
 }
 
-// final looks for the end of a job whose event stream broke off.
-func (c *Client) final(ctx context.Context, id string, cause error) (JobStatus, error) {
+// final looks for the end of a job whose event stream broke off in a state.
+func (c *Client) final(ctx context.Context, id string, was JobState, cause error) (JobStatus, error) {
 	if err := ctx.Err(); err != nil {
 		return JobStatus{}, err
 	}
@@ -256,7 +256,10 @@ func (c *Client) final(ctx context.Context, id string, cause error) (JobStatus, 
 		cause = io.ErrUnexpectedEOF
 	}
 	hint := "the job may still be running: see `dtpnode ps`, and the daemon's log"
-	if errors.Is(err, ErrNoDaemon) || errors.Is(err, ErrLost) {
+	switch gone := errors.Is(err, ErrNoDaemon) || errors.Is(err, ErrLost); {
+	case gone && (was == "" || was == Preparing):
+		hint = "the job had not begun, and is lost with the daemon: see the daemon's log, and submit the job again"
+	case gone:
 		hint = "the job goes on without it where other nodes have its ledger: `dtpnode attach " + short(id) + "` on any of them, or here after `dtpnode up`"
 	}
 	return st, &Error{

@@ -205,6 +205,22 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestFollowOfADaemonThatDies: what a job goes on from depends on whether it had begun.
+func TestFollowOfADaemonThatDies(t *testing.T) {
+	for state, hint := range map[JobState]string{Preparing: "submit the job again", Running: "dtpnode attach job"} {
+		var c *Client
+		c = serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Connection", "close")
+			answer(t, w, Event{Type: "status", Status: &JobStatus{ID: "job", State: state}})
+			_ = os.Remove(c.Socket())
+		}))
+		var e *Error
+		if _, err := c.Follow(t.Context(), "job", func(Event) error { return nil }); !errors.Is(err, ErrLost) || !errors.As(err, &e) || !strings.Contains(e.Hint, hint) {
+			t.Errorf("%s: got %v, with the advice %+v; want %q", state, err, e, hint)
+		}
+	}
+}
+
 func TestSocketPath(t *testing.T) {
 	if got := SocketPath("/a/b/"); got != "/a/b/control.sock" {
 		t.Errorf("short: %s", got)
