@@ -98,6 +98,38 @@ func TestSubmitterWithoutTheMount(t *testing.T) {
 	}
 }
 
+// TestGlobOfAPart submits a glob on a host that sees a part of the folder. It stands for that part, and the user is told
+// that another host sees more.
+func TestGlobOfAPart(t *testing.T) {
+	t.Parallel()
+	data, files := mountable(t)
+	part := t.TempDir()
+	for i, f := range files[:2] {
+		to := filepath.Join(part, fmt.Sprintf("run%d", i), "events.root")
+		check(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		check(t, os.Link(f, to))
+	}
+	wrap, inside := smallDisk(t, data, "64k")
+	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, part, data) // in place of the small disk
+	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b", wrap: wrap, inside: inside})
+	j := paced(t, 10)
+	j.Files = []string{filepath.Join(data, "run*", "events.root")}
+	out := filepath.Join(t.TempDir(), "out.root")
+	r := c.nodes[1].dtpnode(t, t.TempDir(), j.arguments(out)...)
+	for _, text := range []string{r.stdout, r.stderr} { // at the end, and as soon as it is known
+		if !strings.Contains(text, "on a 2 files more match what --files names") || !strings.Contains(text, files[2]) {
+			t.Errorf("does not say that a sees more: %s", text)
+		}
+	}
+	if r.code != 0 || !strings.Contains(r.stdout, "40,000 of 40,000 events") {
+		t.Errorf("want what b sees, and exit 0: %+v", r)
+	}
+	r = c.nodes[0].dtpnode(t, t.TempDir(), j.arguments(out)...)
+	if r.code != 0 || strings.Contains(r.stdout+r.stderr, "ote: ") {
+		t.Errorf("a sees all: %+v", r)
+	}
+}
+
 // hideable are daemons that do not see the data files which are named in a file each.
 func hideable(t *testing.T, n int) (specs []nodeSpec, hide []string) {
 	t.Helper()

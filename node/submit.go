@@ -83,6 +83,10 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 		files, bad, err = d.planFiles(ctx, exec, j.req, func(text string) { j.phase(api.Preparing, text) })
 		return err
 	})
+	g.Go(func() error {
+		d.noteGlobs(ctx, j)
+		return nil
+	})
 	g.Go(func() (err error) {
 		lib, err = d.library(ctx, exec, j, src)
 		return err

@@ -400,7 +400,7 @@ func TestRunRequest(t *testing.T) {
 	want := api.JobRequest{
 		Selector: dir + "/DiMuon.C", Class: "K", Includes: []string{dir + "/DiMuon.h"}, Tree: "Events",
 		Files: []api.InputFile{{URL: dir + "/a.root"}, {URL: dir + "/b.root"}, {URL: "root://h//x.root", Tree: "dir/T"}},
-		First: 5, N: 100, Option: "done", Params: map[string]string{"cut": "2"}, Output: dir + "/out.root", Dir: dir,
+		Globs: []string{filepath.Join(dir, "*.root")}, First: 5, N: 100, Option: "done", Params: map[string]string{"cut": "2"}, Output: dir + "/out.root", Dir: dir,
 		Memory: 2 << 30, Stall: 90, AllowMissingBranches: true, SeedLocal: true,
 	}
 	if diff := cmp.Diff(want, <-d.requests); diff != "" {

@@ -60,7 +60,8 @@ else, under the names that they have in yours.
   root://host//a.root    a URL, with or without a tree
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
-An absolute path that this host does not see is planned and read by members that do.
+An absolute path that this host does not see is planned and read by members that do. A glob stands for what
+this host sees: if more files match it on a member, that is said, and they are not read.
 A file named twice, be it through a link or another spelling of its tree, is an error, since its entries
 would be counted twice: --allow-duplicates.
 
@@ -199,7 +200,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Data, err = absolute(o.includes); err != nil {
 		return req, err
 	}
-	if req.Files, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
+	if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
 		return req, err
 	}
 	for _, f := range req.Files {
@@ -352,6 +353,9 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 	f := submit.Follower{
 		Jobs: client, Printer: p, Print: g.printLine(p),
 		Interrupts: interrupts, Detachable: detachable,
+	}
+	if !g.json() { // the statuses have them
+		f.Note = func(text string) { fmt.Fprintln(p, "note: "+progress.Clean(text)) }
 	}
 	if keys := submit.NewTerminal(g.stdin); keys != nil && term.IsTerminal(int(g.stderr.Fd())) && !g.json() {
 		f.Keys = keys

@@ -32,32 +32,35 @@ import (
 //
 // A tree is that named by --tree where a file names none. A file with its tree named twice, be it through a symbolic or
 // hard link or another spelling of the tree, would be counted twice: that is an error, unless duplicates.
-func Files(specs []string, tree string, duplicates bool) ([]api.InputFile, error) {
+//
+// The globs that were expanded are returned too, absolute.
+func Files(specs []string, tree string, duplicates bool) (files []api.InputFile, globs []string, err error) {
 	e := expansion{tree: tree}
 	for _, spec := range specs {
 		if list, ok := strings.CutPrefix(spec, "@"); ok {
 			if err := e.list(list); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
 		if err := e.add(spec, ""); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if err := e.problem(duplicates); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(e.files) == 0 {
-		return nil, fmt.Errorf("could not find input files: %s names none", strings.Join(specs, " "))
+		return nil, nil, fmt.Errorf("could not find input files: %s names none", strings.Join(specs, " "))
 	}
-	return e.files, nil
+	return e.files, e.globs, nil
 }
 
 // expansion collects files and what is wrong with them, so that one message names all.
 type expansion struct {
 	tree    string // of files that name none
 	files   []api.InputFile
+	globs   []string // that match files, absolute
 	missing []string
 	folders []string
 }
@@ -153,10 +156,22 @@ func (e *expansion) local(spec string) (bool, error) {
 			e.files = append(e.files, api.InputFile{URL: abs, Tree: strings.Trim(spec[end:], "/")})
 		}
 		if len(matches) > 0 {
-			return true, nil
+			return true, e.glob(spec[:end])
 		}
 	}
 	return false, nil
+}
+
+// glob notes a name that has matched files, if it is a glob.
+func (e *expansion) glob(name string) error {
+	if isFile(name) {
+		return nil
+	}
+	abs, err := filepath.Abs(name)
+	if err == nil && !slices.Contains(e.globs, abs) {
+		e.globs = append(e.globs, abs)
+	}
+	return err
 }
 
 // match returns the files, not folders, that a path or glob names.
@@ -261,7 +276,8 @@ func (e *expansion) nothingFound() error {
 	}
 	if len(globs) > 0 {
 		what = append(what, "no file matches "+quoted(globs))
-		hint = "globs are relative to the working folder; quote them: --files 'data/*.root'"
+		hint = "globs are relative to the working folder; quote them: --files 'data/*.root'. They see the files of this host alone: " +
+			"name those that other hosts have one by one, e.g. in a list: --files @LIST"
 	}
 	return &api.Error{Message: "could not find input files: " + strings.Join(what, "; "), Hint: hint}
 }

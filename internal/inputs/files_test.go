@@ -81,7 +81,7 @@ func TestFiles(t *testing.T) {
 			for i, s := range tc.specs {
 				tc.specs[i] = strings.ReplaceAll(s, "$", dir)
 			}
-			got, err := Files(tc.specs, "T", false)
+			got, _, err := Files(tc.specs, "T", false)
 			if tc.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.err) {
 					t.Fatalf("got %v, %v; want an error with %q", got, err, tc.err)
@@ -105,7 +105,7 @@ func TestFiles(t *testing.T) {
 // TestFilesOfOtherHosts: an absolute path that is not here may be there; what has to be looked up cannot.
 func TestFilesOfOtherHosts(t *testing.T) {
 	dir := dataset(t)
-	got, err := Files([]string{"data/a.root", "/mnt/none/x.root", "/mnt/none/y.root/dir/T"}, "T", false)
+	got, _, err := Files([]string{"data/a.root", "/mnt/none/x.root", "/mnt/none/y.root/dir/T"}, "T", false)
 	want := []api.InputFile{{URL: filepath.Join(dir, "data/a.root")}, {URL: "/mnt/none/x.root", Unseen: true}, {URL: "/mnt/none/y.root", Tree: "dir/T", Unseen: true}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -116,14 +116,24 @@ func TestFilesOfOtherHosts(t *testing.T) {
 	if err := NotHere(got[:1]); err != nil {
 		t.Error(err)
 	}
-	if _, err := Files([]string{"/mnt/none/*.root"}, "T", false); err == nil {
+	if _, _, err := Files([]string{"/mnt/none/*.root"}, "T", false); err == nil {
 		t.Error("a glob that matches nothing is taken")
+	}
+}
+
+// TestGlobsAreNamed: those that match, absolute, and without the tree behind them.
+func TestGlobsAreNamed(t *testing.T) {
+	dir := dataset(t)
+	_, globs, err := Files([]string{"data/[ab].root/U", "data/sub/*.root", "data/odd[1].root", "root://h//x.root", "@lists/all.txt"}, "T", true)
+	want := []string{filepath.Join(dir, "data/[ab].root"), filepath.Join(dir, "data/sub/*.root"), filepath.Join(dir, "lists/*.root")}
+	if diff := cmp.Diff(want, globs); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
 func TestFilesAllowDuplicates(t *testing.T) {
 	dir := dataset(t)
-	got, err := Files([]string{"data/a.root", "data/a.root"}, "T", true)
+	got, _, err := Files([]string{"data/a.root", "data/a.root"}, "T", true)
 	f := api.InputFile{URL: filepath.Join(dir, "data/a.root")}
 	if diff := cmp.Diff([]api.InputFile{f, f}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -234,14 +244,14 @@ func TestLinkedFiles(t *testing.T) {
 		if err := link(a, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Files([]string{"data/a.root", name}, "T", false)
+		_, _, err := Files([]string{"data/a.root", name}, "T", false)
 		if err == nil || !strings.Contains(err.Error(), `"`+a+`"`) || !strings.Contains(err.Error(), `"`+filepath.Join(dir, name)+`"`) {
 			t.Errorf("%s: got %v; want both names", name, err)
 		}
-		if got, err := Files([]string{"data/a.root", name}, "T", true); err != nil || len(got) != 2 {
+		if got, _, err := Files([]string{"data/a.root", name}, "T", true); err != nil || len(got) != 2 {
 			t.Errorf("%s: got %v, %v though it is allowed", name, got, err)
 		}
-		if _, err := Files([]string{"data/a.root/T", name + "/U"}, "T", false); err != nil {
+		if _, _, err := Files([]string{"data/a.root/T", name + "/U"}, "T", false); err != nil {
 			t.Errorf("%s: two trees of one file: %v", name, err)
 		}
 	}

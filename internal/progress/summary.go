@@ -17,6 +17,9 @@ func Summary(w io.Writer, st api.JobStatus) {
 		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(ranNow(st)), st)), Bytes(float64(st.Bytes)))
 	}
 	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", st.State, Extent(st), Seconds(st.Seconds), pace, Short(st.ID), beforeOf(st), skippedOf(st))
+	for _, n := range st.Notes {
+		fmt.Fprintf(w, "Note: %s\n", line(n))
+	}
 	Nodes(w, st)
 	missing(w, st)
 	skipped(w, st)

@@ -52,6 +52,8 @@ type Follower struct {
 	Keys       Keys              // nil: nobody to ask, an interrupt cancels
 	Interrupts <-chan os.Signal
 	Detachable bool // the daemon outlives this process
+
+	Note func(text string) // what the user should know, as soon as it is; nil if nobody wants to
 }
 
 // Follow shows job id until it is final and returns its last status. The error is ErrDetached or
@@ -77,6 +79,7 @@ type loop struct {
 	ended  chan error
 	last   api.JobStatus
 	lines  int
+	notes  int
 
 	asking    bool
 	keys      <-chan byte
@@ -133,7 +136,15 @@ func (l *loop) event(ev api.Event) {
 	}
 	if ev.Status != nil {
 		l.last = *ev.Status
+		l.note()
 		l.Printer.Status(l.last)
+	}
+}
+
+// note tells the notes that are new.
+func (l *loop) note() {
+	for ; l.Note != nil && l.notes < len(l.last.Notes); l.notes++ {
+		l.Note(l.last.Notes[l.notes])
 	}
 }
 

@@ -85,6 +85,7 @@ type JobRequest struct {
 	Data     []string          `json:"data,omitempty"`     // files for the working folder of each process
 	Tree     string            `json:"tree"`               // default tree path
 	Files    []InputFile       `json:"files"`
+	Globs    []string          `json:"globs,omitempty"` // that some of them have matched, absolute: where other hosts see more, that is told
 	First    int64             `json:"first,omitempty"` // first unit
 	N        int64             `json:"n"`               // number of units, -1 for all
 	Option   string            `json:"option,omitempty"`
@@ -168,6 +169,8 @@ type JobStatus struct {
 
 	SkippedFiles   int   `json:"skipped_files,omitempty"`   // all files of which something was left out so
 	SkippedEntries int64 `json:"skipped_entries,omitempty"` // and all entries
+
+	Notes []string `json:"notes,omitempty"` // what the user may not know, and should
 
 	OutputError string `json:"output_error,omitempty"` // why it could not be written yet where it was wanted
 

@@ -1,0 +1,143 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A glob means what the shell of its user would make of it: the files that match on the host of who submits. Where that
+// host sees a part of a folder, other members see more, and the user is told: what is under the same name elsewhere need
+// not be the same data, so nothing is added that the user has not seen.
+
+// Bounds of the request "glob".
+const (
+	globMost    = 16      // patterns, and members asked
+	globPattern = 4 << 10 // bytes of a pattern
+	globNames   = 1 << 20 // bytes of names in an answer; what is beyond is left out
+)
+
+// globMore says of a member which files it sees that match a job's globs, and are not among its files.
+type globMore struct {
+	name  string
+	files []string
+}
+
+// noteGlobs tells a job's user of members on which more files match.
+func (d *Daemon) noteGlobs(ctx context.Context, j *job) {
+	globs := slices.Clone(j.req.Globs[:min(len(j.req.Globs), globMost)])
+	globs = slices.DeleteFunc(globs, func(g string) bool { return len(g) > globPattern || !filepath.IsAbs(g) })
+	if len(globs) == 0 {
+		return
+	}
+	have := make(map[string]bool, len(j.req.Files))
+	for _, f := range j.req.Files {
+		have[f.URL] = true
+	}
+	members := d.planners()
+	members = members[:min(len(members), globMost)]
+	more := make([]globMore, len(members))
+	var g errgroup.Group
+	for i, m := range members {
+		g.Go(func() error {
+			names, err := d.askGlobs(ctx, m.ID, globs)
+			if err != nil {
+				d.log.Debug("could not ask a member which files match", "member", m.ID, "reason", err)
+			}
+			more[i] = globMore{m.Name, slices.DeleteFunc(names, func(n string) bool { return have[n] })}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if note := notedGlobs(more); note != "" {
+		j.mu.Lock()
+		j.status.Notes = append(j.status.Notes, note)
+		j.mu.Unlock()
+	}
+}
+
+// notedGlobs is what a job's user is told; empty if nobody sees more.
+func notedGlobs(more []globMore) string {
+	more = slices.DeleteFunc(more, func(m globMore) bool { return len(m.files) == 0 })
+	if len(more) == 0 {
+		return ""
+	}
+	most := slices.MaxFunc(more, func(a, b globMore) int { return len(a.files) - len(b.files) })
+	files := "1 file more matches"
+	if n := len(most.files); n > 1 {
+		files = fmt.Sprintf("%d files more match", n)
+	}
+	return fmt.Sprintf("on %s %s what --files names than on this host, and not read: the first is %s; name files that this host does not see one by one, e.g. in a list (--files @LIST)",
+		most.name, files, most.files[0])
+}
+
+func (d *Daemon) askGlobs(ctx context.Context, m tasks.PeerID, globs []string) (names []string, err error) {
+	body, err := json.Marshal(globs)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.askPeer(ctx, m, "glob", string(body))
+	if err == nil {
+		err = json.Unmarshal(b, &names)
+	}
+	return names, err
+}
+
+// serveGlobs lists the files that match globs on this host, for members whose files it would plan.
+func (d *Daemon) serveGlobs(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
+	if !d.net.HasRight(from, p2p.Submitter) || !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
+		return nil, &api.Error{Status: http.StatusForbidden,
+			Message: "files are looked for by members that work, for members that may submit jobs"}
+	}
+	var globs []string
+	if err := json.Unmarshal([]byte(arg), &globs); err != nil || len(globs) == 0 || len(globs) > globMost {
+		return nil, fmt.Errorf("a request for files that match names 1 to %d globs", globMost)
+	}
+	done := d.planTurn(ctx, from)
+	if done == nil {
+		return nil, ctx.Err()
+	}
+	answer := make(chan []string, 1)
+	go func() { // may hang in the kernel longer than anybody waits: its place is taken until then
+		defer done()
+		answer <- matching(globs, globNames)
+	}()
+	select {
+	case names := <-answer:
+		return json.Marshal(names)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// matching lists the files that match globs, with at most so many bytes of names.
+func matching(globs []string, room int) []string {
+	names := []string{}
+	for _, g := range globs {
+		if len(g) > globPattern || !filepath.IsAbs(g) || strings.ContainsRune(g, 0) {
+			continue
+		}
+		found, _ := filepath.Glob(g)
+		for _, name := range found {
+			if room -= len(name) + 3; room < 0 {
+				break
+			}
+			if info, err := os.Stat(name); err == nil && !info.IsDir() {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
