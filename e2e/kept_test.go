@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -290,6 +291,33 @@ func TestOwnNodeKilled(t *testing.T) {
 	}
 	n.wantKept(t)
 	wantEmpty(t, temp)
+}
+
+// TestOwnNodeKilledAtTheEnd has the node of a run die in the last steps of its job, when all is committed: what the
+// error names ends the job, with its output where it was wanted.
+func TestOwnNodeKilledAtTheEnd(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 200_000_000)
+	bin := fakeBinary(t, "failpoints")
+	for _, step := range []failpoint.Step{failpoint.EndBefore, failpoint.ResultBefore, failpoint.EndAfter} {
+		t.Run(string(step), func(t *testing.T) {
+			n, temp := alone(t, bin, "DTPNODE_FAILPOINT="+string(step))
+			out := filepath.Join(t.TempDir(), "wanted")
+			o := n.beginArgs(t, out, j.arguments(t, out)...).end(t)
+			if o.code != 1 || !strings.Contains(o.err, "was killed") {
+				t.Fatalf("want exit 1, and why: %s", o.describe())
+			}
+			id := n.keptJob(t)
+			wantEmpty(t, temp)
+			n.wrap = n.wrap[:2]
+			if r := n.dtpnode(t, temp, "finish", id[:12]); r.code != 0 || !strings.Contains(r.stdout, "4,000 of 4,000 events") {
+				t.Fatalf("finish: %+v", r)
+			}
+			j.wantCount(t, out)
+			n.wantKept(t)
+			wantEmpty(t, temp)
+		})
+	}
 }
 
 // TestOwnNodeKilledEarly has nothing to keep.

@@ -64,6 +64,7 @@ func (c *control) close() error {
 		err = c.server.Close()
 	}
 	<-c.done
+	api.RemoveSocket(c.socket)
 	return err
 }
 

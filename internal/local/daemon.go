@@ -192,6 +192,9 @@ func (d *Daemon) kill() error {
 		_ = d.cmd.Process.Kill()
 		<-d.ended
 	}
+	if d.owner != nil { // nobody else starts one there
+		api.RemoveSocket(d.Client.Socket())
+	}
 	if d.temp == "" {
 		return nil
 	}

@@ -45,6 +45,12 @@ func MakeSocketDir(socket string) error {
 	return checkSocketDir(socket)
 }
 
+// RemoveSocket removes the control socket of a daemon that has ended, and the folder of the socket's own, where it has one.
+func RemoveSocket(socket string) {
+	_ = os.Remove(socket)
+	_ = os.Remove(filepath.Dir(socket)) // a state folder is not empty, and stays
+}
+
 // checkSocketDir refuses a folder of another user, who could listen there in the daemon's place.
 func checkSocketDir(socket string) error {
 	dir := filepath.Dir(socket)
