@@ -170,7 +170,11 @@ func printJob(w io.Writer, st api.JobStatus) {
 	}
 	fmt.Fprintf(w, "%s, submitted by %s %s, led by %s\n", progress.Clean(st.Selector), progress.Clean(submitter(st)),
 		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName))
-	if st.Phase != "" && !st.State.Final() {
+	switch {
+	case st.Phase == "" || st.State.Final():
+	case st.State == api.Waiting:
+		fmt.Fprintf(w, "the job waits: %s\n", progress.Clean(st.Phase))
+	default:
 		fmt.Fprintf(w, "now: %s\n", progress.Clean(st.Phase))
 	}
 	if st.Error != "" {
