@@ -84,13 +84,6 @@ func (d *Daemon) routes() http.Handler {
 	handle("GET /v1/status", func(*http.Request) (any, error) { return d.nodeStatus(), nil })
 	d.memberRoutes(handle)
 	handle("POST /v1/jobs", d.handleSubmit)
-	handle("POST /v1/check", func(r *http.Request) (any, error) {
-		var req api.JobRequest
-		if err := readJSON(r, &req); err != nil {
-			return nil, err
-		}
-		return d.check(r.Context(), req)
-	})
 	handle("GET /v1/jobs", func(r *http.Request) (any, error) {
 		ctx := r.Context()
 		if r.URL.Query().Has("at-once") {
@@ -99,6 +92,24 @@ func (d *Daemon) routes() http.Handler {
 			defer cancel()
 		}
 		return d.allJobs(ctx), nil
+	})
+	d.jobRoutes(handle)
+	handle("POST /v1/shutdown", func(*http.Request) (any, error) { d.askQuit(); return struct{}{}, nil })
+	mux.HandleFunc("GET /v1/jobs/{id}/events", d.handleEvents)
+	mux.HandleFunc("GET /v1/jobs/{id}/logs", d.handleLogs)
+	mux.HandleFunc("GET /v1/jobs/{id}/result", d.handleResult)
+	mux.HandleFunc("GET /v1/jobs/{id}/partials", d.handlePartials)
+	return mux
+}
+
+// jobRoutes are those that are about one job, or make one.
+func (d *Daemon) jobRoutes(handle func(pattern string, f func(r *http.Request) (any, error))) {
+	handle("POST /v1/check", func(r *http.Request) (any, error) {
+		var req api.JobRequest
+		if err := readJSON(r, &req); err != nil {
+			return nil, err
+		}
+		return d.check(r.Context(), req)
 	})
 	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
@@ -126,12 +137,6 @@ func (d *Daemon) routes() http.Handler {
 		}
 		return d.recoverJob(r.Context(), r.PathValue("id"), req)
 	})
-	handle("POST /v1/shutdown", func(*http.Request) (any, error) { d.askQuit(); return struct{}{}, nil })
-	mux.HandleFunc("GET /v1/jobs/{id}/events", d.handleEvents)
-	mux.HandleFunc("GET /v1/jobs/{id}/logs", d.handleLogs)
-	mux.HandleFunc("GET /v1/jobs/{id}/result", d.handleResult)
-	mux.HandleFunc("GET /v1/jobs/{id}/partials", d.handlePartials)
-	return mux
 }
 
 func readJSON(r *http.Request, v any) error {

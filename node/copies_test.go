@@ -82,7 +82,7 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 		if ts := s.terms(); slices.ContainsFunc(ts, func(t uint64) bool { return t > 100 }) {
 			t.Errorf("%s: goes on above the terms %v", name, ts)
 		}
-		if err := s.choose(string(tc.lie.on), func(id tasks.PeerID) string { return id }); err != nil || s.copies[0].on != tc.lie.on || len(s.copies) != 2 {
+		if err := s.choose(tc.lie.on, func(id tasks.PeerID) string { return id }); err != nil || s.copies[0].on != tc.lie.on || len(s.copies) != 2 {
 			t.Errorf("%s: the user's choice: %v, %v", name, err, s.copies[0].on)
 		}
 	}

@@ -80,7 +80,7 @@ type Daemon struct {
 
 	handouts map[tasks.PeerID]*handout // of committed partials, by who asked
 
-	lying lying // in tests: see liars_on.go
+	lying lying //nolint:unused // in builds for tests alone: see liars_on.go
 }
 
 // Open starts a daemon. ROOT is looked for, and its child built, while the daemon already answers.

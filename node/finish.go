@@ -187,7 +187,7 @@ func (d *Daemon) nothingDone(j *job, e engine.FinishJob, desc *tasks.Job) error 
 		}
 		i, entry := desc.Data.Locate(l.Range.First)
 		what := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry, l.Reason)
-		return d.failure(j, what, l.Failed)
+		return d.failure(what, l.Failed)
 	}
 	return nil
 }
@@ -306,12 +306,12 @@ func (d *Daemon) failJob(e engine.FailJob) {
 	}
 	d.spawn(func() {
 		d.snapshot(j)
-		d.failLed(j, d.failure(j, e.Failure.Reason, e.Failure))
+		d.failLed(j, d.failure(e.Failure.Reason, e.Failure))
 	})
 }
 
 // failure is what the user is told of a job that has no result for the reason f.
-func (d *Daemon) failure(j *job, what string, f ledger.Failed) *api.Error {
+func (d *Daemon) failure(what string, f ledger.Failed) *api.Error {
 	msg := strings.TrimSpace(what)
 	for _, more := range []string{f.Stack, f.Tail} {
 		if more = strings.TrimSpace(more); more != "" {

@@ -36,7 +36,7 @@ func TestHandoutsAreBounded(t *testing.T) {
 		t.Errorf("one member has %d bundles", held)
 	}
 	for i := range maxHandouts - 1 {
-		if _, err := ask(tasks.PeerID(fmt.Sprint("member", i)), 0); err != nil {
+		if _, err := ask(fmt.Sprint("member", i), 0); err != nil {
 			t.Fatal(err)
 		}
 	}

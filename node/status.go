@@ -52,6 +52,31 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 	return st
 }
 
+// sumWork tells what is done of a job, by whom and how fast. Called with j.mu held.
+func (j *job) sumWork(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+	v := j.view
+	st.Unknown, st.Working = unknownFiles(j.desc), j.working.Seconds()
+	if j.working == 0 {
+		st.Working = time.Since(j.running).Seconds()
+	}
+	st.Committed = v.Committed.Len()
+	st.Commits, st.Folds, st.Parts = v.Commits, v.Folds, v.Parts
+	st.Done = min(st.Committed+v.Ran, st.Units)
+	j.unfinished(st, names)
+	switch st.State {
+	case api.Done, api.Partial, api.CannotFinish, api.Merging: // of a job without a result what had been done is told
+		st.Done = st.Committed
+	}
+	j.sumNodes(st, names)
+	var counted int64
+	for _, n := range st.Nodes {
+		counted += n.Units
+	}
+	if st.State.Final() && st.Working > 0 && 10*counted >= 9*(st.Done-st.Before) { // else part of it was done before a node was started again
+		st.Rate = float64(max(st.Done-st.Before, 0)) / st.Working
+	}
+}
+
 func (d *Daemon) describe(j *job) api.JobStatus {
 	if !j.final() {
 		d.snapshot(j)
@@ -86,26 +111,7 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	if a := j.desc.Ask.Again; a != nil {
 		st.RetryOf, st.Before = a.Job, a.Units
 	}
-	st.Unknown, st.Working = unknownFiles(j.desc), j.working.Seconds()
-	if j.working == 0 {
-		st.Working = time.Since(j.running).Seconds()
-	}
-	st.Committed = v.Committed.Len()
-	st.Commits, st.Folds, st.Parts = v.Commits, v.Folds, v.Parts
-	st.Done = min(st.Committed+v.Ran, st.Units)
-	j.unfinished(&st, names)
-	switch st.State {
-	case api.Done, api.Partial, api.CannotFinish, api.Merging: // of a job without a result what had been done is told
-		st.Done = st.Committed
-	}
-	j.sumNodes(&st, names)
-	var counted int64
-	for _, n := range st.Nodes {
-		counted += n.Units
-	}
-	if st.State.Final() && st.Working > 0 && 10*counted >= 9*(st.Done-st.Before) { // else part of it was done before a node was started again
-		st.Rate = float64(max(st.Done-st.Before, 0)) / st.Working
-	}
+	j.sumWork(&st, names)
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Kept = kept
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed

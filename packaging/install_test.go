@@ -77,7 +77,7 @@ func checkInstalled(t *testing.T, prefix string, files []string) {
 		"bin/dtpnode", "share/man/man1/dtpnode.1.gz", "share/man/man1/dtpnode-run.1.gz", "share/man/man1/dtpnode-config-set.1.gz",
 		"share/bash-completion/completions/dtpnode", "share/fish/vendor_completions.d/dtpnode.fish",
 		"lib/systemd/system/dtpnode@.service", "lib/systemd/user/dtpnode.service",
-		"share/doc/dtpnode/README.md", "share/doc/dtpnode/json.md", "share/doc/dtpnode/copyright", "share/doc/dtpnode/dtpnode.toml",
+		"share/doc/dtpnode/README.md", "share/doc/dtpnode/json.md", "share/doc/dtpnode/schema/ps.json", "share/doc/dtpnode/copyright", "share/doc/dtpnode/dtpnode.toml",
 	} {
 		if !slices.Contains(files, want) {
 			t.Errorf("%s is not installed", filepath.Join(prefix, want))

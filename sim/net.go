@@ -204,6 +204,23 @@ func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	w.post(from, to, m)
 }
 
+// intercepted has a node that lies, or is about to, take note of a message, and reports whether its protocol is not to hear
+// of it.
+func (w *world) intercepted(o, from *node, m engine.Message) bool {
+	if m.Enlist != nil && w.cfg.Liar == LyingWorker {
+		return true // it has no other role, and must not answer as if it had
+	}
+	if o.liar != nil {
+		o.liar.Hear(m)
+	}
+	w.lends(m)
+	if o.thief && m.Steal != nil {
+		w.swallow(o, from, m)
+		return true
+	}
+	return false
+}
+
 // post brings a message on its way.
 func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
 	if _, known := w.index[to]; !known {
@@ -217,26 +234,13 @@ func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
 	}
 	w.sent(from, m)
 	o := w.nodes[w.index[to]]
-	if o.liar != nil {
-		o.liar.Hear(m)
-	}
-	if !o.honest {
-		w.lends(m)
-	}
-	if o.thief && m.Steal != nil {
-		w.swallow(o, from, m)
-		return
-	}
-	if m.Enlist != nil && !o.honest && w.cfg.Liar == LyingWorker {
-		return // it has no other role
-	}
-	if w.shunned(from, w.nodes[w.index[to]]) {
+	if !o.honest && w.intercepted(o, from, m) || w.shunned(from, o) {
 		return
 	}
 	f := &w.res.Faults
 	copies := 1
 	switch {
-	case w.blocked(from, w.nodes[w.index[to]]):
+	case w.blocked(from, o):
 		copies = 0
 		f.Cut++
 	case w.now >= w.cfg.Calm:

@@ -15,8 +15,8 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/local"
 	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/p2p"
 )
 
 func newJoin(g *globals) *cobra.Command {
@@ -77,7 +77,7 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFla
 	if client != nil && len(given) > 0 {
 		return usagef("could not use %s: a daemon is running already, with the settings of its start; stop it with `dtpnode down` first", given[0])
 	}
-	facing, err := p2p.Facing(req.Token)
+	facing, err := node.Facing(req.Token)
 	if err != nil {
 		return &api.Error{Message: "could not join: " + err.Error(), Hint: "copy the whole token, or ask for another: dtpnode invite", Err: err}
 	}

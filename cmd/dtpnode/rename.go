@@ -11,8 +11,8 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/p2p"
 )
 
 func newRename(g *globals) *cobra.Command {
@@ -40,7 +40,7 @@ type renamed struct {
 }
 
 func runRename(ctx context.Context, g *globals, name string) error {
-	if err := p2p.CheckName(name); err != nil {
+	if err := node.CheckName(name); err != nil {
 		return usageError{err}
 	}
 	paths, err := g.paths()

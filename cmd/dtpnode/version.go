@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/internal/version"
-	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/node"
 )
 
 // versionInfo is what `version --output json` prints.
@@ -32,7 +32,7 @@ func newVersion(g *globals) *cobra.Command {
 }
 
 func printVersion(g *globals) error {
-	oldest, newest := p2p.Protocols()
+	oldest, newest := node.Protocols()
 	v := versionInfo{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, newest, oldest}
 	speaks := fmt.Sprintf("protocol %d", newest)
 	if oldest < newest {

@@ -1,0 +1,14 @@
+package node
+
+import "github.com/dtpnode/dtpnode/p2p"
+
+// What commands need to know of the network without a daemon.
+
+// Facing is the address, as host:port, with port 0, at which the inviter of a token would reach this host.
+func Facing(token string) (string, error) { return p2p.Facing(token) }
+
+// CheckName says why a name is none for a node.
+func CheckName(name string) error { return p2p.CheckName(name) }
+
+// Protocols are the oldest and the newest number of the protocol between nodes that this binary speaks.
+func Protocols() (oldest, newest int) { return p2p.Protocols() }
