@@ -381,11 +381,12 @@ func (p *Peer) onEnded(from tasks.PeerID, j *jobState, e *Ended) {
 	case j.log == nil && j.lead == nil:
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
-	case j.log != nil && j.lead == nil && !seatedIn(e.Seal.Chain, p.self): // a copy that was to have a seat, and came too late
+	case j.log != nil && !seatedIn(e.Seal.Chain, p.self): // a copy that was to have a seat, or has lost it, and is told no more
 		p.leaveLog(j, "")
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
-	default: // this copy needs the result too
+	case p.now-j.sought >= seekEvery || j.sought == 0: // this copy needs the result too, and who tells may not have it either
+		j.sought = p.now
 		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 	}
 }
