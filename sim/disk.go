@@ -323,6 +323,14 @@ func (d *disk) promise(id merge.ID, term uint64) {
 	d.word[id] = term
 }
 
+// takeBack notes that a home counts no more on the word that it was given: it gives the blob up, whenever the node hears of
+// that. Should it want the blob after all, it asks again, and is given a new word.
+func (d *disk) takeBack(m engine.Message) {
+	if k := m.Keep; k != nil && k.Free && k.Partial != nil && d.word[k.Partial.ID] <= m.Term {
+		delete(d.word, k.Partial.ID)
+	}
+}
+
 func (w *world) sweep(n *node, e engine.SweepBlobs) {
 	for id := range n.disk.kept {
 		if !slices.ContainsFunc(e.Keep, func(p merge.Partial) bool { return p.ID == id }) {

@@ -234,6 +234,7 @@ func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
 	}
 	w.sent(from, m)
 	o := w.nodes[w.index[to]]
+	o.disk.takeBack(m)
 	if !o.honest && w.intercepted(o, from, m) || w.shunned(from, o) {
 		return
 	}
