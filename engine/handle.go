@@ -363,6 +363,9 @@ func (p *Peer) genFailed(ev GenFailed) {
 			blind = j.sight.cover(&j.job.Data, j.job.Want, false)
 		}
 	default:
+		if j.stats.Units == 0 { // perhaps nothing ever goes well here, which the home finds
+			pause = 250 * time.Millisecond
+		}
 		p.book(j, ev.Failure)
 	}
 	p.schedule(steal.GenFailed{Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Pause: pause, Blind: blind})

@@ -98,6 +98,10 @@ func (h *Home) mend(lost tasks.Cover) {
 	for _, s := range h.suspects {
 		if r := (tasks.Cover{s.Range}); lost.Intersects(r) {
 			lost = lost.Minus(r)
+			if s.vain == nil {
+				s.vain = map[tasks.PeerID]int{}
+			}
+			s.vain[s.at]++
 			s.at = "" // its trial was lost: try again
 		}
 	}

@@ -14,6 +14,7 @@ type suspect struct {
 	tasks.Range
 	Failed
 	by     map[tasks.PeerID]int // tries that failed, by node
+	vain   map[tasks.PeerID]int // how often each was asked to try it, and nothing came of it
 	at     tasks.PeerID         // where it is being tried now, empty if nowhere
 	waited int                  // audits, for a second node to try it on
 	aside  time.Duration        // when setting it aside was last proposed, 0 for never
@@ -38,11 +39,12 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		return // no honest node says so, and a trial of all of it would take as long as the job
 	}
 	// A file fails as a whole, though some entry or cluster of it may be set aside already.
+	h.countFailure(from, f)
 	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.want)).Minus(h.lostCover()) {
 		if h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
 			continue
 		}
-		if !h.credible(from, blame) {
+		if !h.credible(from, blame) || h.hostsFailure(from, blame) {
 			continue
 		}
 		s := h.suspectFor(from, blame)
@@ -67,7 +69,7 @@ func (h *Home) inOneFile(r tasks.Range) bool {
 
 // decide sets s aside if it has failed often enough, or has it tried once more.
 func (h *Home) decide(s *suspect) {
-	enough := len(s.Nodes) >= min(2, h.workers(s.Range)) || mutant.On(mutant.OneNodesWord)
+	enough := h.witnessed(s) || mutant.On(mutant.OneNodesWord)
 	switch struck := s.Tries >= h.cfg.Strikes && enough; {
 	case struck && len(s.Nodes) < 2 && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
 	case struck:
@@ -142,10 +144,8 @@ func (h *Home) suspectFor(from tasks.PeerID, blame tasks.Range) *suspect {
 
 // workers counts the nodes that can run packets of r now.
 func (h *Home) workers(r tasks.Range) (n int) {
-	for id, o := range h.nodes {
-		if o.slots > 0 && o.heard && o.report.Ready && h.shunned[id] == "" && !o.blind.Intersects(tasks.Cover{r}) {
-			n++
-		}
+	for id := range h.nodes {
+		n += btoi(h.works(id, r))
 	}
 	return n
 }
@@ -160,8 +160,8 @@ func (h *Home) loading() bool {
 	return false
 }
 
-// try runs s on the node that has tried it least: the home itself before others where a file could not
-// be opened, for the home has opened it to plan the job.
+// try runs s on the node that has tried it least, first on those on which something has gone well: the home itself
+// before others where a file could not be opened, for the home has opened it to plan the job.
 func (h *Home) try(s *suspect) {
 	if h.stopped {
 		return
@@ -169,12 +169,14 @@ func (h *Home) try(s *suspect) {
 	var best tasks.PeerID
 	score := 0
 	for _, id := range h.order {
-		n := h.nodes[id]
-		if n.slots == 0 || !n.heard || !n.report.Ready || h.shunned[id] != "" || n.blind.Intersects(tasks.Cover{s.Range}) {
+		if !h.works(id, s.Range) {
 			continue
 		}
 		v := 1
-		if !slices.Contains(s.Nodes, id) {
+		if !slices.Contains(s.Nodes, id) && s.vain[id] < asksInVain {
+			v += 8
+		}
+		if h.nodes[id].able() {
 			v += 4
 		}
 		if s.Here && id == h.cfg.Self {
@@ -236,6 +238,9 @@ func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 // judgeNode decides what is wrong, the node or the code.
 func (h *Home) judgeNode(from tasks.PeerID) {
 	others := h.hopes(from)
+	if h.general.Tries == 0 { // what failed there blamed entries
+		h.general.Reason = h.shunned[slices.Min(slices.Collect(maps.Keys(h.shunned)))]
+	}
 	switch {
 	case h.Ended() || h.stopped:
 	case others > 0 && (len(h.general.Nodes) < 2 || !h.shared(h.general.Nodes) || h.proven() || !h.record.Done.Cover().Empty()):
@@ -253,6 +258,9 @@ func (h *Home) judgeNode(from tasks.PeerID) {
 // hopes counts the nodes beside one that are not set aside and work, or may soon: one that never gets the code
 // loaded is not waited for.
 func (h *Home) hopes(beside tasks.PeerID) (n int) {
+	for _, id := range h.awaited(h.want) {
+		n += btoi(h.nodes[id] == nil && h.away[id].able)
+	}
 	for id, o := range h.nodes {
 		ready := o.heard && o.report.Ready
 		if id != beside && o.slots > 0 && h.shunned[id] == "" && (ready || h.waited < secondWait) {
@@ -308,6 +316,7 @@ func (h *Home) Shunned() map[tasks.PeerID]string { return maps.Clone(h.shunned) 
 
 // retry gives suspects without a node another try; called at each audit.
 func (h *Home) retry() {
+	h.acquit()
 	h.hopeless()
 	for _, s := range slices.Clone(h.suspects) {
 		if s.at == "" {

@@ -171,6 +171,12 @@ func (h *Home) replicasAre(ev Replicas) {
 	for i, id := range ev.IDs {
 		now[id] = ev.Members[i]
 	}
+	for _, id := range ev.IDs {
+		if h.resumed {
+			h.missed(id)
+		}
+	}
+	h.resumed = false
 	was := h.memberAs
 	h.memberAs = now
 	for _, id := range h.replicas {

@@ -40,6 +40,7 @@ type Config struct {
 	Repeat     time.Duration // between repeats of such an order; default 2 s
 	Fetches    int           // blobs fetched at once; default 4
 	GiveUp     time.Duration // what no node can read is set aside after so long; default 5 s
+	Return     time.Duration // a node that worked and went is waited for so long before what only it can read is set aside; default 3 min
 	Patience   time.Duration // units held so long without progress run elsewhere, see patience; default 1 min
 	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
 	Report     time.Duration // between a node's reports where there are few nodes; default 400 ms
@@ -60,7 +61,8 @@ func (c *Config) defaults() {
 		def time.Duration
 	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute}, {&c.Patience, time.Minute},
 		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second},
-		{&c.Report, 400 * time.Millisecond}, {&c.FoldWait, 10 * time.Minute}, {&c.GiveUp, 5 * time.Second}} {
+		{&c.Report, 400 * time.Millisecond}, {&c.FoldWait, 10 * time.Minute}, {&c.GiveUp, 5 * time.Second},
+		{&c.Return, 3 * time.Minute}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -434,6 +436,9 @@ type Home struct {
 	attemptAt time.Duration // when it was last proposed
 
 	nodes     map[tasks.PeerID]*node
+	away      map[tasks.PeerID]*absent
+	resumed   bool // another has led the job before
+	waitFor   waitFor
 	order     []tasks.PeerID // of nodes, sorted: effects must not depend on map order
 	offers    []*offer
 	byID      map[merge.ID]*offer
@@ -474,18 +479,20 @@ type Home struct {
 }
 
 type node struct {
-	slots  int
-	report Report
-	heard  bool
-	dealt  bool
-	fresh  bool // reported since Stop
-	spoke  bool // reported since the last audit
-	last   time.Duration
-	doubt  doubtful
-	blind  tasks.Cover   // what it cannot read, of report.Unseen
-	upAt   time.Duration // since when it is there
-	every  time.Duration // between its reports, as it was told
-	acked  time.Duration // when it was last answered
+	slots    int
+	report   Report
+	heard    bool
+	dealt    bool
+	fresh    bool // reported since Stop
+	spoke    bool // reported since the last audit
+	last     time.Duration
+	doubt    doubtful
+	blind    tasks.Cover   // what it cannot read, of report.Unseen
+	upAt     time.Duration // since when it is there
+	failures int           // that blame units, while nothing had gone well
+	lastWord string        // of these
+	every    time.Duration // between its reports, as it was told
+	acked    time.Duration // when it was last answered
 
 	coming  tasks.Cover // others say that they gave it to this node, whose reports have yet to tell
 	awaited int         // so many reports until they have
@@ -514,7 +521,7 @@ func (h *Home) Counts() Counts { return h.counts }
 func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
-		nodes: map[tasks.PeerID]*node{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, standings: map[tasks.PeerID]*standing{}, fatal: map[tasks.PeerID]bool{}, restOld: true,
+		nodes: map[tasks.PeerID]*node{}, away: map[tasks.PeerID]*absent{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, standings: map[tasks.PeerID]*standing{}, fatal: map[tasks.PeerID]bool{}, restOld: true,
 		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}, crammed: map[tasks.PeerID]int{}, memberAs: map[tasks.PeerID]uint64{}}
 	for _, p := range record.Done.Parts() {
 		h.addKeep(newKeeping(p))
@@ -540,6 +547,8 @@ func (h *Home) Resume(now time.Duration) []Effect {
 	h.now, h.out = now, nil
 	h.audited = now
 	h.deal = false // it is with the nodes already
+	h.resumed = true
+	h.missed(h.cfg.Submitter)
 	if h.record.Stop != nil {
 		h.windUp()
 	}
@@ -653,6 +662,7 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 	if n.heard && !n.spoke {
 		h.unheard--
 	}
+	h.goes(id, n)
 	delete(h.nodes, id)
 	delete(h.shunned, id) // it may come back mended
 	delete(h.strikes, id)
@@ -685,6 +695,9 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	first := r.Ready && !(n.heard && n.report.Ready)
 	n.report = r.plausible()
 	h.sees(from, n)
+	if r.Ready || n.slots == 0 {
+		delete(h.away, from)
+	}
 	n.fresh = n.fresh || h.stopped
 	if !n.spoke && n.heard {
 		h.unheard--

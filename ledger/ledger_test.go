@@ -26,6 +26,7 @@ type desk struct {
 	fail map[tasks.PeerID][]Failure
 	out  []Effect
 	rate float64                      // of each node, as it says
+	well map[tasks.PeerID]int64       // units that it says that it has processed
 	deaf bool                         // the log takes nothing
 	dark map[tasks.PeerID]tasks.Cover // what a node reports that it does not see,
 	idle map[tasks.PeerID]tasks.Cover // and has not tried
@@ -69,7 +70,7 @@ func (d *desk) take(out []Effect) []Effect {
 
 func (d *desk) report(id tasks.PeerID) {
 	d.seq++
-	r := Report{Seq: d.seq, Ready: true, Held: d.held[id], Stats: Stats{Rate: d.rate}, Failures: slices.Clone(d.fail[id]), Presumed: d.idle[id]}
+	r := Report{Seq: d.seq, Ready: true, Held: d.held[id], Stats: Stats{Rate: d.rate, Units: d.well[id]}, Failures: slices.Clone(d.fail[id]), Presumed: d.idle[id]}
 	if c := d.dark[id]; !c.Empty() {
 		r.Unseen = []Unseen{{Where: "a", Cover: c, Cause: "missing", Reason: "No such file", Files: 1}}
 	}

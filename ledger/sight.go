@@ -69,7 +69,11 @@ func (h *Home) unreadable() tasks.Cover {
 	for _, id := range h.order {
 		n := h.nodes[id]
 		switch {
-		case n.slots == 0 || h.shunned[id] != "" || n.report.Leaving:
+		case n.slots == 0 || h.shunned[id] != "":
+		case n.report.Leaving: // it may come back
+			if n.able() {
+				dark = dark.Intersect(n.blind)
+			}
 		case n.heard && n.report.Ready:
 			tried = true
 			if mutant.On(mutant.BlindWord) && !n.blind.Empty() {
@@ -86,11 +90,90 @@ func (h *Home) unreadable() tasks.Cover {
 	return dark
 }
 
+// absent is a node that worked for the job and cannot be reached now.
+type absent struct {
+	since time.Duration
+	able  bool        // something of the job has gone well there
+	blind tasks.Cover // what it could not read
+}
+
+// keepAbsent is how many times Config.Return what a node was able to do is remembered after it went.
+const keepAbsent = 10
+
+// goes notes that a node goes which may come back.
+func (h *Home) goes(id tasks.PeerID, n *node) {
+	if n.heard && n.able() && n.slots > 0 && h.shunned[id] == "" {
+		h.away[id] = &absent{since: h.now, able: true, blind: n.blind}
+	}
+}
+
+// missed notes that a node which has planned the job's files, or kept its ledger, has not come to this home yet.
+func (h *Home) missed(id tasks.PeerID) {
+	if id != "" && id != h.cfg.Self && h.nodes[id] == nil && h.away[id] == nil {
+		h.away[id] = &absent{since: h.now, able: true}
+	}
+}
+
+// awaited are the nodes that could read some of r and have gone a short while ago, or have just come back and are still
+// loading the code.
+func (h *Home) awaited(r tasks.Range) (ids []tasks.PeerID) {
+	for id, a := range h.away {
+		if h.now-a.since < h.cfg.Return && !a.blind.Covers(tasks.Cover{r}) && !mutant.On(mutant.ForgetAway) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Awaited tells which files wait for nodes that have gone, since no other can read them.
+type Awaited struct {
+	Nodes []tasks.PeerID
+	Units int64
+	Since time.Duration // they are away for so long, the last of them
+	Until time.Duration // and are waited for so long yet
+}
+
+// waitFor is Awaited as of the last audit, in the home's time.
+type waitFor struct {
+	nodes []tasks.PeerID
+	cover tasks.Cover
+	since time.Duration
+}
+
+// Awaited tells what waits for nodes to come back; ok is false if nothing does.
+func (h *Home) Awaited() (a Awaited, ok bool) {
+	w := h.waitFor
+	if w.cover.Empty() {
+		return a, false
+	}
+	return Awaited{Nodes: slices.Clone(w.nodes), Units: w.cover.Len(), Since: h.now - w.since, Until: w.since + h.cfg.Return - h.now}, true
+}
+
+// bright takes out of what no node that is here can read what those may that are waited for, and notes it.
+func (h *Home) bright(dark tasks.Cover) tasks.Cover {
+	h.waitFor = waitFor{}
+	for _, id := range h.awaited(h.want) {
+		a := h.away[id]
+		if wait := dark.Minus(a.blind); !wait.Empty() {
+			w := &h.waitFor
+			w.nodes, w.cover, w.since = append(w.nodes, id), w.cover.Union(wait), max(w.since, a.since)
+		}
+	}
+	return dark.Minus(h.waitFor.cover)
+}
+
 // giveUpDark sets aside, file by file, what no node has been able to read for a while; called at each audit.
 func (h *Home) giveUpDark() {
 	dark := map[int]time.Duration{}
+	h.waitFor = waitFor{}
+	for id, a := range h.away {
+		if h.now-a.since > keepAbsent*h.cfg.Return {
+			delete(h.away, id)
+		}
+	}
 	if slices.ContainsFunc(h.order, func(id tasks.PeerID) bool { return !h.nodes[id].blind.Empty() }) {
-		for _, r := range h.unreadable() {
+		for _, r := range h.bright(h.unreadable()) {
 			for !r.Empty() {
 				file, _ := h.data.Locate(r.First)
 				part := r.Intersect(h.data.Units(file))
@@ -133,6 +216,12 @@ func (h *Home) proposeDark(file tasks.Range) {
 		said[u.Reason] = true
 		if len(lost.Words) < maxWords {
 			lost.Words = append(lost.Words, u.Reason)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(h.away)) {
+		if a := h.away[id]; len(lost.Words) == len(lost.Nodes) && len(lost.Words) < maxWords && !a.blind.Intersects(tasks.Cover{file}) {
+			lost.Nodes = append(lost.Nodes, id)
+			lost.Words = append(lost.Words, "did not miss it as long as it was there; away for "+(h.now-a.since).Round(time.Second).String())
 		}
 	}
 	lost.Reason = "no node can read it: " + strings.Join(firstOf(slices.Sorted(maps.Keys(said)), maxWords), "; ")

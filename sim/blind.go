@@ -70,6 +70,25 @@ func (w *world) blind(n *node, file int) bool {
 	return w.draws(n.num, file)%3 <= w.draws(n.num, -2)%3
 }
 
+// lacks reports whether a node's host lacks what the selector itself opens, as a friend of the trees: everything fails
+// there, in a way that looks like a failure of the entries. These are the nodes below those of Config.Blind.
+func (w *world) lacks(n *node) bool {
+	last := max(w.cfg.Nodes-w.cfg.Blind, w.cfg.Nodes/2)
+	return n.num < last && n.num >= max(last-w.cfg.Lacking, 2)
+}
+
+// failLacking ends a generation of a node that lacks something: the file lacks what is read, or an entry crashes.
+func (w *world) failLacking(n *node, id steal.GenID, p tasks.Range) {
+	file, _ := w.job.Data.Locate(p.First)
+	f := ledger.Failure{Blame: w.job.Data.Units(file), Kind: "schema", Reason: "no friend", Data: true}
+	if n.num%2 == 0 {
+		f = ledger.Failure{Blame: tasks.R(p.First, p.First+1), Kind: "signal", Reason: "no friend"}
+	}
+	delete(n.gens, id)
+	w.res.Lacked++
+	w.step(n, engine.GenFailed{Gen: id, Failure: f})
+}
+
 const noSuchFile = "No such file or directory"
 
 // triesOfBlind is how many generations of one life of a node may come to files that it does not see: each slot's

@@ -60,3 +60,22 @@ func TestHiddenFile(t *testing.T) {
 		}
 	}
 }
+
+// TestHostsThatLackAFriend has two nodes of four on which everything fails, in a way that looks like a failure of the
+// entries: all is done by the others, and the two are set aside.
+func TestHostsThatLackAFriend(t *testing.T) {
+	lacked := 0
+	for s := range uint64(40) {
+		c := Config{Seed: s, Nodes: 4, Slots: 2, Units: 40_000, Files: 8, UnitTime: time.Millisecond, Latency: time.Millisecond,
+			Deal: s%2 == 0, Even: s%4 < 2, Replicas: 3, Lacking: 2}
+		res := checkSeed(t, c)
+		if !res.Finished || len(res.Lost) > 0 {
+			t.Fatalf("seed %d: %+v", s, res)
+		}
+		lacked += res.Lacked
+		if res.Lacked > 60 {
+			t.Errorf("seed %d: %d generations failed on nodes that can do nothing", s, res.Lacked)
+		}
+	}
+	t.Logf("%d generations failed in all", lacked)
+}

@@ -24,6 +24,14 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 		})
 		return
 	}
+	if w.lacks(n) {
+		w.after(extra+time.Millisecond, func() {
+			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
+				w.failLacking(n, id, p)
+			}
+		})
+		return
+	}
 	if u, bad := w.firstPoison(p); bad {
 		w.after(extra+w.runTime(n, u-p.First), func() {
 			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
@@ -133,7 +141,7 @@ func (w *world) preempt(n *node, id steal.GenID) {
 	if u, bad := w.firstPoison(p); bad {
 		at = min(at, u)
 	}
-	if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) {
+	if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) || w.lacks(n) {
 		at = p.First
 	}
 	boot := n.boot

@@ -44,6 +44,7 @@ type Config struct {
 	Deal     bool          // the home deals work; otherwise all is stolen
 	Slow     int           // nodes five times slower
 	Blind    int           // nodes that do not see some of the files, or not all the time, see blind.go
+	Lacking  int           // nodes on which all fails, in a way that looks like a failure of the entries, see lacks
 	Halves   bool          // each node sees another half of the files, two nodes each file
 	Hidden   int           // files, the last ones, that nobody sees any more since the job was planned
 
@@ -114,6 +115,7 @@ type Result struct {
 	Again     int64         // units given to a child after they were committed
 	Settled   time.Duration // when the last fault ended
 	Bound     time.Duration // when the job must have ended at the latest, see Allowance
+	Lacked    int           // generations that failed since their node's host lacks what the selector opens
 	Unread    int           // generations that failed since their node did not see a file
 	Longest   int           // log on a disk, in entries, where it is compacted
 	Commits   int           // in the log, as first written

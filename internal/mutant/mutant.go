@@ -29,6 +29,8 @@ const (
 	BlindStrikes     Bug = "blind-strikes"
 	BlindAgain       Bug = "blind-again"
 	BlindWord        Bug = "blind-word"
+	HostStrikes      Bug = "host-strikes"
+	ForgetAway       Bug = "forget-away"
 	SnapshotTooEarly Bug = "snapshot-too-early"
 	TailFirst        Bug = "tail-first"
 	ForgetMembers    Bug = "forget-members"
@@ -71,6 +73,8 @@ var bugs = []struct {
 	{BlindStrikes, "a file that a host cannot see counts as failed, and is struck out after three tries"},
 	{BlindAgain, "a host is given again and again, and tries, what it cannot see"},
 	{BlindWord, "what one host cannot see is given up though others have not tried it"},
+	{HostStrikes, "what fails on two hosts on which nothing goes well is struck out, though others do it"},
+	{ForgetAway, "what only a host can read that is away for a moment is given up"},
 	{SnapshotTooEarly, "a snapshot lacks the last entry that it stands for"},
 	{TailFirst, "the log before a snapshot is dropped before the snapshot is on disk"},
 	{ForgetMembers, "a snapshot is restored without its table of members"},

@@ -1,0 +1,143 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// What a selector opens by itself, a friend or a table of calibrations, may be missing on some hosts alone. Nothing tells
+// such a failure from one of the entries but that others do them well: the word of a node on which nothing of the job
+// has ever gone well counts for nothing against an entry, as long as there are nodes on which something has. What it
+// blames runs elsewhere, and when it only goes on to fail the job is taken from it.
+
+const (
+	// enoughNodes bounds how many nodes try a file that cannot be opened, or lacks what the selector reads, before it
+	// is struck out.
+	enoughNodes = 16
+	// asksInVain is how often a node is asked to try a range and does not answer until it counts as having tried.
+	asksInVain = 3
+)
+
+// able reports whether something of the job has gone well on a node.
+func (n *node) able() bool { return n.report.Stats.Units > 0 }
+
+// works reports whether a node can run packets of r now.
+func (h *Home) works(id tasks.PeerID, r tasks.Range) bool {
+	n := h.nodes[id]
+	return n != nil && n.slots > 0 && n.heard && n.report.Ready && h.shunned[id] == "" && !n.blind.Intersects(tasks.Cover{r})
+}
+
+// ableBeside reports whether nodes on which something has gone well can run r, or could until lately; those that tried
+// do not count.
+func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
+	for id, n := range h.nodes {
+		if n.able() && h.works(id, r) && !slices.Contains(tried, id) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(h.awaited(r), func(id tasks.PeerID) bool { return h.away[id].able && !slices.Contains(tried, id) })
+}
+
+// ableSaid reports whether one of the nodes that blame a range has done something of the job well.
+func (h *Home) ableSaid(s *suspect) bool {
+	return slices.ContainsFunc(s.Nodes, func(id tasks.PeerID) bool {
+		n, gone := h.nodes[id], h.away[id]
+		return n != nil && n.able() || n == nil && gone != nil && gone.able
+	})
+}
+
+// countFailure notes a failure of a node on which nothing has gone well.
+func (h *Home) countFailure(from tasks.PeerID, f Failure) {
+	if n := h.nodes[from]; n != nil && !n.able() {
+		n.failures, n.lastWord = n.failures+1, f.Reason
+	}
+}
+
+// hostsFailure reports whether what a node blames is put down to its host: nothing of the job has gone well there, and
+// others that have done some of it well have yet to fail at this.
+func (h *Home) hostsFailure(from tasks.PeerID, blame tasks.Range) bool {
+	if n := h.nodes[from]; n == nil || n.able() || mutant.On(mutant.HostStrikes) {
+		return false
+	}
+	for _, s := range h.suspects {
+		if !s.Intersect(blame).Empty() && h.ableSaid(s) {
+			return false
+		}
+	}
+	return h.ableBeside(blame, []tasks.PeerID{from})
+}
+
+// witnessed reports whether so many nodes have failed at s that it is the entries, and not the hosts, that are to
+// blame: some of those that work, all of them if it is a file that cannot be used; and of those on which something has
+// gone well two, if there are so many.
+func (h *Home) witnessed(s *suspect) bool {
+	if mutant.On(mutant.HostStrikes) {
+		return len(s.Nodes) >= min(2, h.workers(s.Range))
+	}
+	var all, tried, able, ableTried int
+	for id, n := range h.nodes {
+		if !h.works(id, s.Range) {
+			continue
+		}
+		t := slices.Contains(s.Nodes, id) || s.vain[id] >= asksInVain
+		all, tried = all+1, tried+btoi(t)
+		if n.able() {
+			able, ableTried = able+1, ableTried+btoi(t)
+		}
+	}
+	least := h.cfg.Strikes
+	if s.Kind == "open" || s.Kind == "schema" {
+		least = enoughNodes
+	}
+	if tried < min(least, all) || ableTried < min(2, able) {
+		return false
+	}
+	return ableTried > 0 || h.ableSaid(s) || len(h.awaited(s.Range)) == 0
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// acquit puts back to work what only nodes have blamed on which nothing goes well, once others show that the job can be
+// done; and takes the job from those nodes if they only go on to fail. Called at each audit.
+func (h *Home) acquit() {
+	if mutant.On(mutant.HostStrikes) {
+		return
+	}
+	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool {
+		there := h.nodes[s.at]
+		return !h.ableSaid(s) && !(there != nil && there.able()) && h.ableBeside(s.Range, s.Nodes)
+	})
+	for _, id := range h.order {
+		n := h.nodes[id]
+		if n.slots == 0 || n.able() || h.shunned[id] != "" || !h.ableBeside(h.want, []tasks.PeerID{id}) {
+			continue
+		}
+		if n.failures-h.confirmed(id) >= h.cfg.Strikes {
+			h.shunned[id] = cmp.Or(n.lastWord, "everything fails")
+			h.emit(Shun{ID: id, Reason: h.shunned[id]})
+		}
+	}
+}
+
+// confirmed counts failures of a node that nodes on which other things have gone well have had too.
+func (h *Home) confirmed(id tasks.PeerID) (n int) {
+	for _, s := range h.suspects {
+		if h.ableSaid(s) {
+			n += s.by[id]
+		}
+	}
+	for _, l := range h.record.Lost {
+		if slices.Contains(l.Nodes, id) {
+			n += l.Tries
+		}
+	}
+	return n
+}

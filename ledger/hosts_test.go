@@ -1,0 +1,144 @@
+package ledger
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+func (d *desk) lost() (out []Lost) { return slices.Clone(d.home.Record().Lost) }
+
+// TestHostsThatLackAFriend has two of four nodes fail at all that they get, since the selector opens what is not there,
+// while the others do it well, or have yet to begin: nothing is struck out, and the two are set aside for the job.
+func TestHostsThatLackAFriend(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		kind string
+		late bool // the others show only later that they can
+	}{{"branches of a friend", "schema", false}, {"crash", "signal", false}, {"branches, and nobody has begun", "schema", true}, {"crash, and nobody has begun", "signal", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(t, Config{}, "a", "b", "x", "y")
+			can := map[tasks.PeerID]int64{"a": 7, "b": 9}
+			if !c.late {
+				d.well = can
+				d.reports()
+			}
+			for i := range int64(6) {
+				for _, id := range []tasks.PeerID{"x", "y"} {
+					d.fails(id, Failure{Blame: tasks.R(100*i, 100*i+1), Kind: c.kind, Data: c.kind == "schema", Reason: "no friend"})
+				}
+				if i == 3 {
+					d.well = can
+				}
+				d.audit()
+			}
+			if lost := d.lost(); len(lost) > 0 {
+				t.Fatalf("struck out, though a and b can do it: %+v", lost)
+			}
+			d.audit()
+			shunned := d.home.Shunned()
+			if shunned["x"] != "no friend" || shunned["y"] != "no friend" || len(shunned) != 2 {
+				t.Errorf("set aside: %v", shunned)
+			}
+			for _, s := range d.home.suspects {
+				if can[s.at] == 0 {
+					t.Errorf("%v is still suspected by %v alone", s.Range, s.Nodes)
+				}
+			}
+		})
+	}
+}
+
+// TestAbleNodesStillStrikeOut has nodes that have done other entries well fail at one: it is set aside, and they are not.
+func TestAbleNodesStillStrikeOut(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "c", "x")
+	d.well = map[tasks.PeerID]int64{"a": 7, "b": 9, "c": 1}
+	d.reports()
+	for _, id := range []tasks.PeerID{"a", "x", "b", "c"} {
+		d.fails(id, Failure{Blame: tasks.R(5, 6), Kind: "signal", Reason: "boom"})
+	}
+	d.audit()
+	if lost := d.lost(); len(lost) != 1 || lost[0].Range != tasks.R(5, 6) {
+		t.Errorf("struck out: %+v", lost)
+	}
+	if s := d.home.Shunned(); len(s) > 0 {
+		t.Errorf("set aside: %v", s)
+	}
+}
+
+// TestFileIsTriedByAll does not strike out a file as long as one of many nodes has not tried it.
+func TestFileIsTriedByAll(t *testing.T) {
+	all := []tasks.PeerID{"a", "b", "c", "d", "e"}
+	d := newDesk(t, Config{}, all...)
+	d.well = map[tasks.PeerID]int64{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}
+	d.reports()
+	for i, id := range all {
+		if lost := d.lost(); len(lost) > 0 {
+			t.Fatalf("struck out after %d of %d nodes: %+v", i, len(all), lost)
+		}
+		d.fails(id, Failure{Blame: tasks.R(0, units), Kind: "schema", Data: true, Reason: "no friend"})
+	}
+	if lost := d.lost(); len(lost) != 1 {
+		t.Errorf("all have failed, and struck out is %+v", lost)
+	}
+}
+
+// TestAwayForAMoment has the one node that sees a file go for a while: the file is not given up before minutes have
+// passed, it is told what is waited for, and in the end who had seen it.
+func TestAwayForAMoment(t *testing.T) {
+	whole := func(d *desk) tasks.Cover { return tasks.CoverOf(d.home.want) }
+	blind := func(t *testing.T) *desk {
+		d := newDesk(t, Config{}, "a", "b", "c")
+		d.well = map[tasks.PeerID]int64{"c": 7}
+		d.dark = map[tasks.PeerID]tasks.Cover{"a": whole(d), "b": whole(d)}
+		d.held["a"], d.held["c"] = nil, whole(d)
+		for range 30 {
+			d.audit()
+		}
+		d.step(NodeDown{ID: "c"})
+		return d
+	}
+	pass := func(d *desk, n int) {
+		for range n {
+			d.audit()
+		}
+	}
+	t.Run("it comes back", func(t *testing.T) {
+		d := blind(t)
+		pass(d, 100)
+		if a, ok := d.home.Awaited(); !ok || len(a.Nodes) != 1 || a.Nodes[0] != "c" || a.Units != units || a.Since < 45*time.Second || a.Until <= 0 {
+			t.Errorf("waits for %+v", a)
+		}
+		d.step(NodeUp{ID: "c", Slots: 1})
+		pass(d, 1000)
+		if lost := d.lost(); len(lost) > 0 {
+			t.Errorf("given up: %+v", lost)
+		}
+		if a, ok := d.home.Awaited(); ok {
+			t.Errorf("still waits for %+v", a)
+		}
+	})
+	t.Run("it does not", func(t *testing.T) {
+		d := blind(t)
+		pass(d, 340)
+		if lost := d.lost(); len(lost) > 0 {
+			t.Fatalf("given up after %v: %+v", d.now, lost)
+		}
+		pass(d, 60)
+		lost := d.lost()
+		if len(lost) != 1 || !slices.Contains(lost[0].Nodes, "c") || len(lost[0].Words) != 3 {
+			t.Errorf("given up: %+v", lost)
+		}
+	})
+	t.Run("it had led the job", func(t *testing.T) {
+		d := newDesk(t, Config{Submitter: "c"}, "a", "b")
+		d.take(d.home.Resume(d.now))
+		d.dark = map[tasks.PeerID]tasks.Cover{"a": whole(d), "b": whole(d)}
+		pass(d, 100)
+		if lost := d.lost(); len(lost) > 0 {
+			t.Errorf("given up: %+v", lost)
+		}
+	})
+}
