@@ -194,3 +194,30 @@ func TestVanishedFile(t *testing.T) {
 		t.Errorf("want f7 missing, and nothing else: %+v", st)
 	}
 }
+
+// TestOnlyHostThatSeesIsAway kills the one host that sees some files, which is the home and the submitter too, for longer
+// than a moment: the others say for whom the job waits, and when it is back the job is done.
+func TestOnlyHostThatSeesIsAway(t *testing.T) {
+	t.Parallel()
+	specs, hide := hideable(t, 3)
+	c := ownCluster(t, specs...)
+	for _, h := range hide[1:] {
+		check(t, os.WriteFile(h, []byte("f4\nf5\nf6\nf7\n"), 0o600))
+	}
+	j := paceOf(3, 12e9)
+	id := c.nodes[0].submit(t, j.request(t)).ID
+	c.nodes[0].committed(t, id, 0.01)
+	c.nodes[0].crash(t)
+	c.nodes[1].until(t, id, "it waits for its submitter", func(st api.JobStatus) bool {
+		if st.State.Final() {
+			t.Fatalf("it is over: %+v", st)
+		}
+		return strings.HasPrefix(st.Phase, "waiting for "+c.nodes[0].name+", which is away (1")
+	})
+	if s := c.nodes[1].dtpnode(t, t.TempDir(), "ps"); !strings.Contains(s.stdout, "no other node can read") {
+		t.Errorf("ps does not say it: %+v", s)
+	}
+	c.nodes[0].restart(t, specs[0])
+	n, st := c.waitFinal(t, id, commandLimit)
+	j.wantCounted(t, n, st)
+}

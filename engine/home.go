@@ -429,6 +429,7 @@ type JobView struct {
 	Losers    []ledger.Loser          // nodes that took work and did not do it
 	Nodes     map[tasks.PeerID]ledger.Report
 	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
+	Awaited   ledger.Awaited                   // what waits for nodes that have gone and could read it; without units if nothing does
 	Ran       int64                            // processed, not committed
 	Stopping  bool
 	Ended     bool
@@ -488,6 +489,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	rec := j.record
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Losers: j.lead.Losers(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
+	v.Awaited, _ = j.lead.Awaited()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
 	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait) && j.lead.Copied())
 	if j.log != nil {

@@ -115,6 +115,9 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Kept = kept
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
+	if a := v.Awaited; a.Units > 0 && st.State == api.Running {
+		st.Phase = awaiting(a, names)
+	}
 	st.Failing = missing(j.desc, v.Failing, names)
 	switch {
 	case st.State.Final():

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // A job waits while nobody can write to its ledger: most of the nodes that keep it cannot be reached, or they have no
@@ -49,6 +52,16 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 		return noHomeYet, "try again in a few seconds"
 	}
 	return "", ""
+}
+
+// awaiting says for whom a job waits that could read what no other node can.
+func awaiting(a ledger.Awaited, names map[tasks.PeerID]memberName) string {
+	verb := " is"
+	if len(a.Nodes) > 1 {
+		verb = " are"
+	}
+	return fmt.Sprintf("waiting for %s, which%s away (%s): no other node can read %d entries; they are given up in %s",
+		strings.Join(namesOf(a.Nodes, names), " and "), verb, a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
 }
 
 // unreached says which nodes that keep a ledger are away, and which are there and have lost it.

@@ -150,6 +150,9 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 		if j.State == api.Waiting && j.Phase != "" {
 			fmt.Fprintf(w, "job %s waits: %s; %s\n", progress.Short(j.ID), progress.Clean(j.Phase), progress.Clean(j.Hint))
 		}
+		if j.State == api.Running && j.Phase != "" {
+			fmt.Fprintf(w, "job %s: %s\n", progress.Short(j.ID), progress.Clean(j.Phase))
+		}
 		if j.KeptIn != "" {
 			fmt.Fprintf(w, "job %s is kept in %s\n", progress.Short(j.ID), progress.Clean(j.KeptIn))
 		}
