@@ -287,3 +287,22 @@ func TestQueueOfTwo(t *testing.T) {
 		t.Errorf("third lease: %v", err)
 	}
 }
+
+// TestAbortFileKeepsWhatIsBefore has the entries before the one that aborts come to the process later, as stolen work
+// does, and another file in between: they are processed, and what is behind it is not, in whatever order it comes.
+func TestAbortFileKeepsWhatIsBefore(t *testing.T) {
+	file, other := makeData(t, "bad.root", 1000, 0), makeData(t, "other.root", 100, 5000)
+	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "abortfile", "at": "700"})
+	sealed := runPackets(t, load(t, "Bad"), GenSpec{Job: 5, Input: input}, []Packet{
+		{ID: 1, File: file, Tree: "T", First: 600, Last: 800},
+		{ID: 2, File: file, Tree: "T", First: 200, Last: 600},
+		{ID: 3, File: other, Tree: "T", Last: 100, Base: 1000},
+		{ID: 4, File: file, Tree: "T", First: 800, Last: 1000},
+		{ID: 5, File: file, Tree: "T", Last: 200},
+	})
+	fin, err := load(t, "Bad").Save(t.Context(), []string{sealed.Path}, filepath.Join(t.TempDir(), "out.root"))
+	want := []Skipped{{File: file, First: 701, Entries: 299}}
+	if err != nil || sealed.Units != 1100 || !slices.Equal(fin.Skipped, want) {
+		t.Errorf("%d units, got %+v, %v; want %+v", sealed.Units, fin, err, want)
+	}
+}

@@ -143,4 +143,7 @@ func skipped(w io.Writer, st api.JobStatus) {
 		}
 		fmt.Fprintf(w, "Skipped by Abort(kAbortFile): %s of %s, the first is entry %s\n", Count(s.Entries), line(s.File), Count(s.First))
 	}
+	if len(st.Skipped) > 0 {
+		fmt.Fprintln(w, "  (nothing before that entry; behind it, what other processes ran is in the result)")
+	}
 }

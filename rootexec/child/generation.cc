@@ -142,7 +142,6 @@ void Generation::open(Packet &p, bool &opened) {
     guard_.run(Phase::Open, [&] { in = &inputs_.get(p.file, p.tree, opened); });
     leaveCurrent();
     current_ = in;
-    skipFile_ = false;
     guard_.clear();
     inputs_.prepareCache(*in, p.first);
     // Objects that Init or Notify make must not belong to the input file.
@@ -151,7 +150,7 @@ void Generation::open(Packet &p, bool &opened) {
     guard_.run(Phase::Notify, [&] { selector_->Notify(); });
     inputs_.shrinkOthers();
     if (guard_.tripped()) failData(-1);
-    aborted(Phase::Init, -1);
+    if (aborted(Phase::Init, -1)) skipBehind(p, 0); // ROOT still processes the first entry
   } else {
     inputs_.prepareCache(*current_, p.first);
   }
@@ -177,25 +176,28 @@ void Generation::leaveCurrent() {
 
 long long Generation::loop(const Packet &p) {
   SharedPage &page = guard_.page();
-  long long e = p.first;
-  if (skipFile_) {
+  long long e = p.first, last = p.last;
+  // What is before the entry that aborted counts, though it comes to this process later.
+  if (const auto it = skipFrom_.find(p.file + '\n' + p.tree); it != skipFrom_.end()) last = std::min(last, it->second);
+  if (p.first >= last) {
     skipped(p, p.first);
     return p.last;
   }
   clusterEnd_ = -1;
   guard_.run(Phase::Process, [&] {
-    for (; e < p.last && page.stop.load(std::memory_order_relaxed) < p.seq; ++e) {
+    for (; e < last && page.stop.load(std::memory_order_relaxed) < p.seq; ++e) {
       page.entry.store(e, std::memory_order_relaxed);
       page.progress.store(page.progress.load(std::memory_order_relaxed) + 1,
                           std::memory_order_relaxed);
       if (!step(e)) {
-        skipped(p, e + 1);
-        e = p.last;
-        return;
+        skipBehind(p, e);
+        last = e + 1;
       }
     }
   });
-  return e;
+  if (e < last) return e; // preempted
+  skipped(p, last);
+  return p.last;
 }
 
 // One entry. False if the rest of the file is to be skipped.
@@ -210,11 +212,14 @@ bool Generation::step(long long entry) {
   else if (selector_->ProcessCut(entry))
     selector_->ProcessFill(entry);
   if (guard_.tripped()) failData(entry);
-  if (selector_->GetAbort() != TSelector::kContinue && aborted(Phase::Process, entry)) {
-    skipFile_ = true;
-    return false;
-  }
+  if (selector_->GetAbort() != TSelector::kContinue && aborted(Phase::Process, entry)) return false;
   return true;
+}
+
+// Notes that the entries of a file behind one are to be left out.
+void Generation::skipBehind(const Packet &p, long long entry) {
+  auto [it, fresh] = skipFrom_.try_emplace(p.file + '\n' + p.tree, entry + 1);
+  it->second = std::min(it->second, entry + 1);
 }
 
 // Notes that the entries of a packet from first on are left out, since the selector wants no more of the file.

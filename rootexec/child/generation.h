@@ -47,13 +47,14 @@ class Generation {
   void enterCluster(long long entry);
   bool aborted(Phase phase, long long entry);
   void skipped(const Packet &p, long long first);
+  void skipBehind(const Packet &p, long long entry);
 
   Channel &channel_;
   Guard &guard_;
   const SelectorClass &class_;
   Inputs inputs_;
   Input *current_ = nullptr;
-  bool skipFile_ = false;     // after Abort(kAbortFile)
+  std::map<std::string, long long> skipFrom_; // by file and tree: the first entry behind Abort(kAbortFile)
   long long clusterEnd_ = -1; // of the entry that runs
   TSelector *selector_ = nullptr;
   int version_ = 2;
