@@ -80,6 +80,12 @@ type (
 		SHA256 string
 		Size   int64
 	}
+	// PacketRefused ends a lease whose file could not be opened. The generation goes on, with all that it has done.
+	PacketRefused struct {
+		Gen     steal.GenID
+		Packet  tasks.Range
+		Failure ledger.Failure
+	}
 	// GenFailed ends a generation. Killed says that nobody is to blame.
 	GenFailed struct {
 		Gen     steal.GenID
@@ -226,41 +232,42 @@ type (
 	Leave struct{}
 )
 
-func (Tick) isEvent()        {}
-func (PeerUp) isEvent()      {}
-func (PeerDown) isEvent()    {}
-func (Recv) isEvent()        {}
-func (Submit) isEvent()      {}
-func (Described) isEvent()   {}
-func (Prepared) isEvent()    {}
-func (NotPrepared) isEvent() {}
-func (PacketDone) isEvent()  {}
-func (GenSealed) isEvent()   {}
-func (GenFailed) isEvent()   {}
-func (Merged) isEvent()      {}
-func (NotMerged) isEvent()   {}
-func (Stored) isEvent()      {}
-func (NotStored) isEvent()   {}
-func (Folded) isEvent()      {}
-func (NotFolded) isEvent()   {}
-func (StopJob) isEvent()     {}
-func (CancelJob) isEvent()   {}
-func (Finished) isEvent()    {}
-func (Unfinished) isEvent()  {}
-func (RetryJob) isEvent()    {}
-func (Founded) isEvent()     {}
-func (Looked) isEvent()      {}
-func (Written) isEvent()     {}
-func (BlobKept) isEvent()    {}
-func (ResultKept) isEvent()  {}
-func (BlobDamaged) isEvent() {}
-func (Restore) isEvent()     {}
-func (Remember) isEvent()    {}
-func (Admins) isEvent()      {}
-func (Recover) isEvent()     {}
-func (Revoked) isEvent()     {}
-func (Expelled) isEvent()    {}
-func (Leave) isEvent()       {}
+func (Tick) isEvent()          {}
+func (PeerUp) isEvent()        {}
+func (PeerDown) isEvent()      {}
+func (Recv) isEvent()          {}
+func (Submit) isEvent()        {}
+func (Described) isEvent()     {}
+func (Prepared) isEvent()      {}
+func (NotPrepared) isEvent()   {}
+func (PacketDone) isEvent()    {}
+func (PacketRefused) isEvent() {}
+func (GenSealed) isEvent()     {}
+func (GenFailed) isEvent()     {}
+func (Merged) isEvent()        {}
+func (NotMerged) isEvent()     {}
+func (Stored) isEvent()        {}
+func (NotStored) isEvent()     {}
+func (Folded) isEvent()        {}
+func (NotFolded) isEvent()     {}
+func (StopJob) isEvent()       {}
+func (CancelJob) isEvent()     {}
+func (Finished) isEvent()      {}
+func (Unfinished) isEvent()    {}
+func (RetryJob) isEvent()      {}
+func (Founded) isEvent()       {}
+func (Looked) isEvent()        {}
+func (Written) isEvent()       {}
+func (BlobKept) isEvent()      {}
+func (ResultKept) isEvent()    {}
+func (BlobDamaged) isEvent()   {}
+func (Restore) isEvent()       {}
+func (Remember) isEvent()      {}
+func (Admins) isEvent()        {}
+func (Recover) isEvent()       {}
+func (Revoked) isEvent()       {}
+func (Expelled) isEvent()      {}
+func (Leave) isEvent()         {}
 
 // Effect is what the owner of a peer must do; the types below.
 type Effect interface{ isEffect() }

@@ -40,6 +40,8 @@ func (p *Peer) handle(ev Event) {
 		p.packetDone(ev)
 	case GenSealed:
 		p.genSealed(ev)
+	case PacketRefused:
+		p.packetRefused(ev)
 	case GenFailed:
 		p.genFailed(ev)
 	case Merged:
@@ -313,6 +315,25 @@ func (p *Peer) packetDone(ev PacketDone) {
 	g.job.stats.Units += done.Len()
 	g.job.stats.Bytes += ev.Bytes
 	p.schedule(steal.PacketDone{Gen: ev.Gen, Packet: ev.Packet, Last: ev.Last, Elapsed: ev.Elapsed, Opened: ev.Opened})
+}
+
+// packetRefused takes a file that could not be opened: by this host, which then leaves it to others, or by any.
+func (p *Peer) packetRefused(ev PacketRefused) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	j := g.job
+	out := steal.PacketRefused{Gen: ev.Gen, Packet: ev.Packet}
+	if ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes) && j.job != nil {
+		j.stats.Failures++
+		p.cannotRead(j, ev.Failure)
+		out.Blind = j.sight.cover(&j.job.Data, j.job.Want, false)
+	} else {
+		p.book(j, ev.Failure)
+		out.Blame = tasks.CoverOf(ev.Failure.Blame)
+	}
+	p.schedule(out)
 }
 
 func (p *Peer) genSealed(ev GenSealed) {

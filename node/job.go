@@ -63,6 +63,39 @@ type job struct {
 	logLost    int
 	ships      map[string]func() // by hash, what lets go of a blob that is here for the job
 	resources  bool              // released
+	refused    map[string]refusal
+}
+
+// refusal is a file that had other entries here than were planned, as it was then.
+type refusal struct {
+	key    fileKey
+	reason string
+}
+
+// refuse notes that a file is not the one that was planned; it is tried again only when it has changed.
+func (j *job) refuse(f *rootexec.Failure) {
+	if f.Host != rootexec.CauseDiffers {
+		return
+	}
+	key, _, _ := keyOf(f.File, "") // of a URL, or a file that has gone meanwhile, it is empty
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.refused == nil {
+		j.refused = map[string]refusal{}
+	}
+	j.refused[f.File] = refusal{key, f.Msg}
+}
+
+// refuses reports whether a file is as it was when it was refused, and why it was.
+func (j *job) refuses(file string) (reason string, yes bool) {
+	j.mu.Lock()
+	r, known := j.refused[file]
+	j.mu.Unlock()
+	if !known {
+		return "", false
+	}
+	now, _, _ := keyOf(file, "")
+	return r.reason, now == r.key
 }
 
 // newJob is a job of which only the name is known.

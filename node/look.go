@@ -45,7 +45,11 @@ func (d *Daemon) look(e engine.Look) {
 		g.Go(func() error {
 			var cause rootexec.Cause
 			var reason string
-			cause, reason, known[i] = d.glance(ctx, desc.Data.Files[f])
+			if why, yes := j.refuses(desc.Data.Files[f].URL); yes {
+				cause, reason, known[i] = rootexec.CauseDiffers, why, true
+			} else {
+				cause, reason, known[i] = d.glance(ctx, desc.Data.Files[f])
+			}
 			found[i] = engine.Glance{File: f, Cause: string(cause), Reason: reason}
 			return nil
 		})
@@ -58,7 +62,8 @@ func (d *Daemon) look(e engine.Look) {
 	}
 }
 
-// glance tries to open one file. A file that is there, whatever is in it, is seen.
+// glance tries to open one file. A file that is there, whatever is in it, is seen: whether one that was refused for
+// what is in it has changed is looked at before.
 func (d *Daemon) glance(ctx context.Context, f tasks.File) (cause rootexec.Cause, reason string, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, glanceWait)
 	defer cancel()

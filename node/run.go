@@ -207,6 +207,15 @@ func (r *run) PacketDone(done rootexec.Done) {
 	first := r.lastEnd.IsZero()
 	r.lastEnd = now
 	r.mu.Unlock()
+	if f := done.Refused; f != nil {
+		out := r.failureOf(f, l.packet, l.base)
+		if r.job != nil {
+			r.job.refuse(f)
+		}
+		r.d.log.Warn("a file could not be opened", "gen", r.id, "file", f.File, "reason", f.Error())
+		r.d.post(engine.PacketRefused{Gen: r.id, Packet: l.packet, Failure: out})
+		return
+	}
 	if !first && done.Last+l.base == l.packet.Last { // the first one waits for SlaveBegin too
 		r.d.packets.add(max(now.Sub(since)-done.Elapsed, 0))
 	}
@@ -233,13 +242,21 @@ func (r *run) fail(f *rootexec.Failure) {
 		running, base = r.leases[0].packet, r.leases[0].base
 	}
 	r.mu.Unlock()
+	out := r.failureOf(f, running, base)
+	if r.job != nil {
+		r.job.crashed(r.d.net.Name(), f)
+	}
+	r.d.log.Warn("generation failed", "gen", r.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())
+	r.d.post(engine.GenFailed{Gen: r.id, Failure: out, Killed: f.Kind == rootexec.KindKilled})
+}
+
+// failureOf is what the home is told of a failure in a packet.
+func (r *run) failureOf(f *rootexec.Failure, running tasks.Range, base int64) ledger.Failure {
 	out := ledger.Failure{Kind: string(f.Kind), Reason: reason(f), Stack: f.Stack, Tail: f.Tail}
 	if r.job != nil {
 		if _, job := r.job.prepared(); job != nil {
 			out.Blame = blame(job, f, running, base)
 		}
-		r.job.crashed(r.d.net.Name(), f)
-		r.d.log.Warn("generation failed", "job", r.job.id.Short(), "gen", r.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())
 	}
 	switch f.Kind {
 	case rootexec.KindOpen:
@@ -249,7 +266,7 @@ func (r *run) fail(f *rootexec.Failure) {
 	case rootexec.KindAbort:
 		out.Fatal, out.Reason = true, f.Error() // with file and entry: nothing else tells them
 	}
-	r.d.post(engine.GenFailed{Gen: r.id, Failure: out, Killed: f.Kind == rootexec.KindKilled})
+	return out
 }
 
 // reason is the failure in one line, without the file and entry, which are told beside it.

@@ -112,6 +112,7 @@ type Done struct {
 	Elapsed time.Duration // in the child, file switch included
 	Bytes   int64         // read from the file
 	Opened  bool          // the packet opened a file
+	Refused *Failure      // why nothing of the packet was done: its file could not be opened; the generation goes on
 }
 
 // Sealed is the outcome of a generation or of a merge: one immutable output blob.

@@ -166,3 +166,41 @@ func TestVersionZero(t *testing.T) {
 	_, out, _ := finish(t, "Cutter", []string{sealed.Path})
 	mustBegin(t, "Expect", map[string]string{"file": out, "count": "501"})
 }
+
+// TestRefusedFileKeepsWhatIsDone has a generation come to files that are gone, or others than were planned, between those
+// that it can read: the packets in them come back with the reason, and what is done before and after is sealed.
+func TestRefusedFileKeepsWhatIsDone(t *testing.T) {
+	good, short, next := makeData(t, "good.root", 1000, 0), makeData(t, "short.root", 100, 0), makeData(t, "next.root", 500, 0)
+	r := newRecorder()
+	input, _ := mustBegin(t, "Hists", nil)
+	g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir(), Job: 7, Input: input}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Kill)
+	lease := func(p Packet) {
+		t.Helper()
+		if err := g.Lease(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lease(Packet{ID: 1, File: good, Tree: "T", Last: 600, Entries: 1000})
+	r.wait(t)
+	for id := uint64(2); id < 8; id += 2 { // more than files are kept open
+		lease(Packet{ID: id, File: short, Tree: "T", Last: 50, Entries: 80, Base: 1000})
+		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseDiffers || f.File != short {
+			t.Errorf("of a file with other entries: %+v", f)
+		}
+		lease(Packet{ID: id + 1, File: good + ".gone", Tree: "T", Last: 50, Base: 2000})
+		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseMissing {
+			t.Errorf("of a file that is gone: %+v", f)
+		}
+	}
+	lease(Packet{ID: 8, File: good, Tree: "T", First: 600, Last: 1000, Entries: 1000})
+	r.wait(t)
+	lease(Packet{ID: 9, File: next, Tree: "T", Last: 500, Base: 3000})
+	r.wait(t)
+	if sealed, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil || sealed.Units != 1500 {
+		t.Errorf("%d units, %v; want 1500", sealed.Units, err)
+	}
+}

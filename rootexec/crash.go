@@ -19,6 +19,11 @@ func (p *process) failure(r *reply) *Failure {
 		_ = p.conn.CloseWrite()
 		p.settle()
 	}
+	return p.told(r)
+}
+
+// told is the failure of which a child's frame tells.
+func (p *process) told(r *reply) *Failure {
 	f := &Failure{
 		Kind: Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
 		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Tail: p.out.last(),

@@ -246,6 +246,16 @@ func (g *Generation) handle(r *reply) bool {
 		if g.pop(r.ID) {
 			g.sink.PacketDone(Done{ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened})
 		}
+	case "refused":
+		g.mu.Lock()
+		var first int64
+		if len(g.leased) > 0 {
+			first = g.leased[0].First
+		}
+		g.mu.Unlock()
+		if g.pop(r.ID) {
+			g.sink.PacketDone(Done{ID: r.ID, Last: first, Refused: g.p.told(r)})
+		}
 	case "sealed":
 		g.end(r, nil)
 		return true
@@ -368,6 +378,6 @@ func (s *Selector) Probe(ctx context.Context, spec GenSpec, file, tree string) e
 
 type probeSink struct{ result chan *Failure }
 
-func (s *probeSink) PacketDone(Done)   { s.result <- nil }
+func (s *probeSink) PacketDone(d Done) { s.result <- d.Refused }
 func (s *probeSink) Failed(f *Failure) { s.result <- f }
 func (s *probeSink) Output(string)     {}

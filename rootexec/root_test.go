@@ -167,7 +167,13 @@ func newRecorder() *recorder {
 	return &recorder{done: make(chan Done, 1000), fails: make(chan *Failure, 10)}
 }
 
-func (r *recorder) PacketDone(d Done) { r.done <- d }
+func (r *recorder) PacketDone(d Done) {
+	if d.Refused != nil {
+		r.fails <- d.Refused
+		return
+	}
+	r.done <- d
+}
 func (r *recorder) Failed(f *Failure) { r.fails <- f }
 func (r *recorder) Output(line string) {
 	r.mu.Lock()

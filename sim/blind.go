@@ -96,12 +96,17 @@ const noSuchFile = "No such file or directory"
 func (w *world) triesOfBlind() int { return 4*w.cfg.Slots + 4 }
 
 func (w *world) failUnread(n *node, id steal.GenID, file int) {
-	delete(n.gens, id)
+	g := n.gens[id]
+	p := g.queue[0]
+	g.queue = g.queue[1:]
+	if len(g.queue) > 0 {
+		w.runPacket(n, id, 0)
+	}
 	w.res.Unread++
 	if n.unread++; n.unread > w.triesOfBlind() {
 		w.fail("%s tries again and again what it does not see: file %d", n.id, file)
 	}
-	w.step(n, engine.GenFailed{Gen: id, Failure: ledger.Failure{Blame: w.job.Data.Units(file), Kind: "open", Reason: noSuchFile, Host: "missing", Data: true}})
+	w.step(n, engine.PacketRefused{Gen: id, Packet: p, Failure: ledger.Failure{Blame: w.job.Data.Units(file), Kind: "open", Reason: noSuchFile, Host: "missing", Data: true}})
 }
 
 // look has a node see which files are there.

@@ -234,6 +234,33 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 	s.sealIfDrained(g)
 }
 
+// packetRefused takes a packet, and what of the same task is to blame, from a generation that goes on.
+func (s *Scheduler) packetRefused(ev PacketRefused) {
+	g := s.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	i := slices.Index(g.leases, ev.Packet)
+	if i < 0 {
+		return
+	}
+	j := g.job
+	g.leases = slices.Delete(g.leases, i, i+1)
+	g.cut, g.since, g.idle = false, s.now, s.now
+	if !ev.Blame.Empty() {
+		j.failures++
+	}
+	if !ev.Blind.Empty() {
+		j.see(ev.Blind)
+	}
+	if !j.stopped {
+		again := tasks.CoverOf(ev.Packet, g.task).Minus(ev.Blame).Minus(j.done)
+		g.task = tasks.Range{}
+		j.pool = j.pool.Union(again)
+	}
+	s.sealIfDrained(g)
+}
+
 // measure moves the rate towards that of a finished packet, by the packet's weight in time. Packets that
 // opened a file count only as long as there are no others.
 func (j *job) measure(n int64, d time.Duration, opened bool) {

@@ -223,6 +223,14 @@ type (
 		Elapsed time.Duration
 		Opened  bool // Elapsed holds the opening of a file, and says little of the rate
 	}
+	// PacketRefused ends a lease whose file could not be opened, with nothing of it done. Blame and Blind are those of
+	// GenFailed; the generation goes on.
+	PacketRefused struct {
+		Gen    GenID
+		Packet tasks.Range
+		Blame  tasks.Cover
+		Blind  tasks.Cover
+	}
 	// GenSealed ends a generation well; its units have become a partial.
 	GenSealed struct{ Gen GenID }
 	// GenFailed ends a generation badly: all its units run again but those of Blame, which leave
@@ -240,30 +248,31 @@ type (
 	Full struct{ On bool }
 )
 
-func (Tick) isStealEvent()       {}
-func (PeerUp) isStealEvent()     {}
-func (PeerDown) isStealEvent()   {}
-func (Open) isStealEvent()       {}
-func (Home) isStealEvent()       {}
-func (Close) isStealEvent()      {}
-func (Stop) isStealEvent()       {}
-func (Rest) isStealEvent()       {}
-func (Work) isStealEvent()       {}
-func (Lost) isStealEvent()       {}
-func (Losers) isStealEvent()     {}
-func (Deal) isStealEvent()       {}
-func (Blind) isStealEvent()      {}
-func (Drop) isStealEvent()       {}
-func (Undone) isStealEvent()     {}
-func (Yield) isStealEvent()      {}
-func (Shun) isStealEvent()       {}
-func (Busy) isStealEvent()       {}
-func (Recv) isStealEvent()       {}
-func (PacketDone) isStealEvent() {}
-func (GenSealed) isStealEvent()  {}
-func (GenFailed) isStealEvent()  {}
-func (Leave) isStealEvent()      {}
-func (Full) isStealEvent()       {}
+func (Tick) isStealEvent()          {}
+func (PeerUp) isStealEvent()        {}
+func (PeerDown) isStealEvent()      {}
+func (Open) isStealEvent()          {}
+func (Home) isStealEvent()          {}
+func (Close) isStealEvent()         {}
+func (Stop) isStealEvent()          {}
+func (Rest) isStealEvent()          {}
+func (Work) isStealEvent()          {}
+func (Lost) isStealEvent()          {}
+func (Losers) isStealEvent()        {}
+func (Deal) isStealEvent()          {}
+func (Blind) isStealEvent()         {}
+func (Drop) isStealEvent()          {}
+func (Undone) isStealEvent()        {}
+func (Yield) isStealEvent()         {}
+func (Shun) isStealEvent()          {}
+func (Busy) isStealEvent()          {}
+func (Recv) isStealEvent()          {}
+func (PacketDone) isStealEvent()    {}
+func (GenSealed) isStealEvent()     {}
+func (GenFailed) isStealEvent()     {}
+func (Leave) isStealEvent()         {}
+func (Full) isStealEvent()          {}
+func (PacketRefused) isStealEvent() {}
 
 // Effect is what the caller must do; the types below.
 type Effect interface{ isStealEffect() }
@@ -395,6 +404,8 @@ func (s *Scheduler) handle(ev Event) {
 		s.packetDone(ev)
 	case GenSealed:
 		s.genSealed(ev.Gen)
+	case PacketRefused:
+		s.packetRefused(ev)
 	case GenFailed:
 		s.genFailed(ev)
 	case Leave:

@@ -199,10 +199,14 @@ func (g *generation) fail(f *rootexec.Failure) {
 func (g *generation) process(l lease) *rootexec.Failure {
 	start := time.Now()
 	opened := l.File != g.file
-	g.file = l.File
 	if f := g.s.e.backend.hidden(l.File, false); opened && f != nil {
-		return f
+		g.mu.Lock()
+		g.leased = g.leased[1:]
+		g.mu.Unlock()
+		g.sink.PacketDone(rootexec.Done{ID: l.ID, Last: l.First, Refused: f})
+		return nil
 	}
+	g.file = l.File
 	d, err := parseDataset(l.File)
 	if err != nil {
 		return &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: l.File, Entry: -1, Msg: err.Error()}

@@ -56,7 +56,13 @@ func (s *selector) Probe(ctx context.Context, spec rootexec.GenSpec, file, tree 
 
 type probeSink struct{ result chan error }
 
-func (s *probeSink) PacketDone(rootexec.Done)   { s.result <- nil }
+func (s *probeSink) PacketDone(d rootexec.Done) {
+	if d.Refused != nil {
+		s.result <- d.Refused
+		return
+	}
+	s.result <- nil
+}
 func (s *probeSink) Failed(f *rootexec.Failure) { s.result <- f }
 func (s *probeSink) Output(string)              {}
 

@@ -122,7 +122,11 @@ json Generation::process(const json &request) {
       if (!p.file.empty()) bytes = current_->file->GetBytesRead() - bytes;
     } catch (Failure &f) {
       if (f.file.empty()) f.file = p.file;
-      throw;
+      if (!f.refused) throw;
+      json out = failureFrame(f);
+      out["op"] = "refused";
+      out["id"] = p.id;
+      return out;
     }
   }
   page.entry.store(-1);
@@ -139,7 +143,18 @@ json Generation::process(const json &request) {
 void Generation::open(Packet &p, bool &opened) {
   if (!current_ || current_->url != p.file || current_->path != p.tree) {
     Input *in = nullptr;
-    guard_.run(Phase::Open, [&] { in = &inputs_.get(p.file, p.tree, opened); });
+    try {
+      guard_.run(Phase::Open, [&] {
+        in = &inputs_.get(p.file, p.tree, opened);
+        compare(p, *in);
+      });
+    } catch (Failure &f) {
+      if (opened) inputs_.forgetOpened(); // it was opened well, and is another than was planned
+      f.refused = f.kind == "open" || f.kind == "schema";
+      guard_.clear();
+      guard_.enter(Phase::Idle);
+      throw;
+    }
     leaveCurrent();
     current_ = in;
     guard_.clear();
@@ -153,8 +168,13 @@ void Generation::open(Packet &p, bool &opened) {
     if (aborted(Phase::Init, -1)) skipBehind(p, 0); // ROOT still processes the first entry
   } else {
     inputs_.prepareCache(*current_, p.first);
+    compare(p, *current_);
   }
-  const long long entries = current_->tree->GetEntries();
+}
+
+// Sees that the tree has the entries that were planned.
+void Generation::compare(Packet &p, const Input &in) {
+  const long long entries = in.tree->GetEntries();
   if (p.clip) p.last = std::min(p.last, entries);
   const long long planned = std::max(p.total, p.last);
   if (p.total > 0 ? entries == planned : planned <= entries) return;

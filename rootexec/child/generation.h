@@ -40,6 +40,7 @@ class Generation {
   nlohmann::json seal(const nlohmann::json &request);
 
   void open(Packet &p, bool &opened);
+  static void compare(Packet &p, const Input &in);
   void leaveCurrent();
   long long loop(const Packet &p);
   bool step(long long entry);

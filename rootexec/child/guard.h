@@ -20,6 +20,7 @@ struct Failure : std::exception {
   std::string kind, msg;
   std::string step; // filled by Guard::run from the phase if empty
   int error = 0; // of kind "open": errno of a local file that could not be opened, kUnopened for a URL
+  bool refused = false; // a file could not be opened, and nobody was told of it: what was done before is as it was
   std::string file;
   long long entry = -1, first = 0, last = 0;
 };

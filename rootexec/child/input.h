@@ -37,6 +37,8 @@ class Inputs {
 
   /// The input for url and path; opened tells whether the file was opened for it.
   Input &get(const std::string &url, const std::string &path, bool &opened);
+  /// Closes the input that get() has just opened, and that nobody has looked at.
+  void forgetOpened() { open_.pop_front(); }
   /// Tells the tree's cache that entries from first on will be read.
   void prepareCache(Input &in, long long first);
   /// Gives back the memory of all trees but the front one, whose selector has been told of it: they
