@@ -177,6 +177,31 @@ func TestWaitingIsTold(t *testing.T) {
 	j.wantCounted(t, n, st)
 }
 
+// TestHungReplicasAreTold stops most replicas of a job, so that their links look whole: that it waits is told because they
+// do not answer, before the links are closed for it; when they go on, so does the job.
+func TestHungReplicasAreTold(t *testing.T) {
+	t.Parallel()
+	j := paceOf(3, 12*time.Second)
+	c := ownCluster(t, fakeSpecs(t, 3)...)
+	home := c.nodes[0]
+	id := home.submit(t, j.request(t)).ID
+	home.when(t, id, "it is safe", func(st api.JobStatus) bool { return st.Safe && len(st.Replicas) == 3 && st.Done > 0 })
+	f := home.attach(t, id)
+	f.prints(t, "running")
+	c.nodes[1].suspended(t, func() {
+		c.nodes[2].suspended(t, func() {
+			f.prints(t, "waiting", "did not answer for two seconds")
+			check(t, poll(commandLimit, func() (bool, error) {
+				st, ok := home.listed(t, id)
+				return ok && st.State == api.Waiting && st.Rate == 0, nil
+			}))
+		})
+	})
+	f.prints(t, "waiting", "running", "done:")
+	n, st := c.waitFinal(t, id, commandLimit)
+	j.wantCounted(t, n, st)
+}
+
 // TestCancelWhileWaiting cancels a job that waits: nothing says that it is cancelled before it is, and it is when most
 // of its replicas are back, though the node that was asked has been killed meanwhile.
 func TestCancelWhileWaiting(t *testing.T) {

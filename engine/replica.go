@@ -629,8 +629,13 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	v.Attempts, v.Round = slices.Clone(j.record.Attempts), j.record.Round
 	v.Heard, v.Self, v.Recovery = j.log.Heard(p.now), j.self, j.record.Recovery
 	v.Alive, v.Majority = j.log.Alive(p.now, recoverAlive)
+	v.Answering, v.Answered = j.log.Alive(p.now, answerWithin)
 	return v, true
 }
+
+// answerWithin is how long ago the other voters may have spoken to the one that leads them, which asks them several
+// times a second, and still count as answering it.
+const answerWithin = 2 * time.Second
 
 // LedgerView is a copy of a ledger as it stands.
 type LedgerView struct {
@@ -640,6 +645,8 @@ type LedgerView struct {
 	Self      quorum.Member  // which member this copy is
 	Alive     []tasks.PeerID // members that were heard lately, this one among them
 	Majority  bool           // they are enough for the ledger to be written to
+	Answering []tasks.PeerID // members that were heard within answerWithin: where the job is led, those that answer
+	Answered  bool           // they are enough
 	Recovery  *quorum.Link   // nil unless the ledger was recovered
 	Members   []tasks.PeerID
 	Voters    []quorum.Member                // the same, as members of the log

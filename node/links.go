@@ -24,6 +24,9 @@ const jobsTopic = "jobs"
 // askWait bounds a question to another daemon.
 const askWait = 3 * time.Second
 
+// listWait is how long members have to list their jobs: one that does not answer holds up what the others tell.
+const listWait = time.Second
+
 // maxJobsAnswer bounds the list of jobs told to another daemon.
 const maxJobsAnswer = p2p.MaxRequest / 2
 
@@ -175,13 +178,14 @@ func (d *Daemon) steer(ctx context.Context, j *job, what string) error {
 
 // allJobs lists the jobs led here and by members that answer.
 func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
-	out := listed(d.jobsFor(d.net.ID()), math.MaxInt)
+	asked, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
 	peers := d.upPeers()
 	lists := make([][]api.JobStatus, len(peers))
 	var g errgroup.Group
 	for i, id := range peers {
 		g.Go(func() error {
-			b, err := d.askPeer(ctx, id, "jobs", "")
+			b, err := d.askPeer(asked, id, "jobs", "")
 			if err == nil {
 				err = json.Unmarshal(b, &lists[i])
 			}
@@ -192,6 +196,7 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 		})
 	}
 	_ = g.Wait()
+	out := listed(d.jobsFor(d.net.ID()), math.MaxInt) // as they stand when the others have told theirs
 	for _, l := range lists {
 		out = append(out, l...)
 	}

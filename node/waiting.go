@@ -30,19 +30,21 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 		_, leads = p.Leads(id)
 	})
 	names, home := d.memberNames(), j.homeNow()
-	var away, silent []string
+	var away, silent, mute []string
 	for _, m := range v.Members {
 		switch name := cmp.Or(names[m].name, d.nameOf(m)); {
 		case !names[m].up:
 			away = append(away, name)
 		case !leads && !v.Majority && !slices.Contains(v.Alive, m):
 			silent = append(silent, name)
+		case (leads || home == d.net.ID()) && !v.Answered && !slices.Contains(v.Answering, m): // its link is still taken for whole
+			mute = append(mute, name)
 		}
 	}
 	homeless := !leads && !names[home].up
 	switch n := len(v.Members); {
-	case kept && n > 0 && 2*(n-len(away)-len(silent)) <= n:
-		return fmt.Sprintf("of the %d nodes that keep its ledger %s, and most of them are needed", n, unreached(away, silent)),
+	case kept && n > 0 && 2*(n-len(away)-len(silent)-len(mute)) <= n:
+		return fmt.Sprintf("of the %d nodes that keep its ledger %s, and most of them are needed", n, unreached(away, silent, mute)),
 			"it goes on by itself when enough of them are back: start dtpnode up there. If they are gone for good, " + recoverHint(j.name)
 	case !kept && homeless && home != "":
 		name := cmp.Or(names[home].name, home)
@@ -64,14 +66,17 @@ func awaiting(a ledger.Awaited, names map[tasks.PeerID]memberName) string {
 		strings.Join(namesOf(a.Nodes, names), " and "), verb, a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
 }
 
-// unreached says which nodes that keep a ledger are away, and which are there and have lost it.
-func unreached(away, silent []string) string {
+// unreached says which nodes that keep a ledger are away, which are there and have lost it, and which say nothing.
+func unreached(away, silent, mute []string) string {
 	var parts []string
 	if len(away) > 0 {
 		parts = append(parts, strings.Join(away, " and ")+" cannot be reached")
 	}
 	if len(silent) > 0 {
 		parts = append(parts, strings.Join(silent, " and ")+" did not answer for it, as if it were lost there")
+	}
+	if len(mute) > 0 {
+		parts = append(parts, strings.Join(mute, " and ")+" did not answer for two seconds")
 	}
 	return strings.Join(parts, ", ")
 }
