@@ -16,6 +16,7 @@ type suspect struct {
 	by     map[tasks.PeerID]int // tries that failed, by node
 	vain   map[tasks.PeerID]int // how often each was asked to try it, and nothing came of it
 	at     tasks.PeerID         // where it is being tried now, empty if nowhere
+	since  time.Duration        // when it was first blamed
 	waited int                  // audits, for a second node to try it on
 	aside  time.Duration        // when setting it aside was last proposed, 0 for never
 }
@@ -71,7 +72,7 @@ func (h *Home) inOneFile(r tasks.Range) bool {
 func (h *Home) decide(s *suspect) {
 	enough := h.witnessed(s) || mutant.On(mutant.OneNodesWord)
 	switch struck := s.Tries >= h.cfg.Strikes && enough; {
-	case struck && len(s.Nodes) < 2 && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
+	case struck && (len(s.Nodes) < 2 || !h.ableSaid(s)) && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
 	case struck:
 		h.setAside(s)
 	default:
@@ -131,10 +132,10 @@ func (h *Home) suspectFor(from tasks.PeerID, blame tasks.Range) *suspect {
 			return s
 		}
 	}
-	s := &suspect{Range: blame}
+	s := &suspect{Range: blame, since: h.now}
 	for _, o := range h.suspects { // wider than one that is known: take that one over
 		if o.Intersect(blame) == o.Range && o.by[from] == o.Tries {
-			s.Failed, s.by = o.Failed, o.by
+			s.Failed, s.by, s.since = o.Failed, o.by, o.since
 		}
 	}
 	h.suspects = slices.DeleteFunc(h.suspects, func(o *suspect) bool { return o.Intersect(blame) == o.Range })

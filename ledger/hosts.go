@@ -95,7 +95,12 @@ func (h *Home) witnessed(s *suspect) bool {
 	if tried < min(least, all) || ableTried < min(2, able) {
 		return false
 	}
-	return ableTried > 0 || h.ableSaid(s) || len(h.awaited(s.Range)) == 0
+	if ableTried > 0 || h.ableSaid(s) {
+		return true
+	}
+	// Where something is done somebody could do it, though this home may not have heard of whom: it is waited for.
+	someCan := !h.record.Done.Cover().Empty() || len(h.awaited(s.Range)) > 0
+	return !someCan || h.now-s.since >= h.cfg.Return
 }
 
 func btoi(b bool) int {

@@ -142,3 +142,26 @@ func TestAwayForAMoment(t *testing.T) {
 		}
 	})
 }
+
+// TestOnlyHostsThatCanDoNothingAreHeard has a home hear, so far, of none of the nodes that have done what is committed:
+// what all others fail at is not struck out before minutes have passed.
+func TestOnlyHostsThatCanDoNothingAreHeard(t *testing.T) {
+	d := newDesk(t, Config{}, "x", "y", "z")
+	d.commit(part("a", 1, 500, 600))
+	for range 3 {
+		for _, id := range []tasks.PeerID{"x", "y", "z"} {
+			d.fails(id, Failure{Blame: tasks.R(5, 6), Kind: "signal", Reason: "no friend"})
+		}
+		d.audit()
+	}
+	if lost := d.lost(); len(lost) > 0 {
+		t.Fatalf("struck out, though somebody has done other entries: %+v", lost)
+	}
+	for range 400 {
+		d.audit()
+	}
+	d.fails("x", Failure{Blame: tasks.R(5, 6), Kind: "signal", Reason: "no friend"})
+	if lost := d.lost(); len(lost) != 1 {
+		t.Errorf("nobody else has come for minutes, and struck out is %+v", lost)
+	}
+}

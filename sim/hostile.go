@@ -44,7 +44,7 @@ func Hostile(seed uint64) Config {
 		c.Blind, c.Hidden = c.Nodes/3, int(seed/5%2)
 	}
 	if seed%7 == 4 {
-		c.Lacking = c.Nodes / 4
+		c.Lacking = 2 + int(seed%3)
 	}
 	if seed%10 == 7 { // a bad network and halting nodes: one election after the other
 		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
