@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -335,4 +336,27 @@ func TestTwoNodes(t *testing.T) {
 		home.wantIdle(t)
 		other.wantIdle(t)
 	})
+}
+
+// TestTerminateElsewhereIsTold kills the submitter for good: the status says on which other node Terminate ran and in which
+// folder, which is there still, beside the result.
+func TestTerminateElsewhereIsTold(t *testing.T) {
+	t.Parallel()
+	c := ownCluster(t, fakeSpecs(t, 3)...)
+	j := paceOf(3, 4*time.Second)
+	id := c.nodes[0].submit(t, j.request(t)).ID
+	c.nodes[0].when(t, id, "it is safe", func(st api.JobStatus) bool { return st.Safe && len(st.Replicas) == 3 })
+	c.nodes[0].crash(t)
+	n, st := c.waitFinal(t, id, commandLimit)
+	j.wantCounted(t, n, st)
+	e := st.EndedIn
+	if e == nil || e.Node == c.nodes[0].name {
+		t.Fatalf("where Terminate ran is told as %+v", e)
+	}
+	if !slices.Equal(e.Files, []string{fakeexec.Left}) || !fileExists(filepath.Join(e.Folder, fakeexec.Left)) {
+		t.Errorf("what Terminate has left is told as %+v", e)
+	}
+	if r := c.nodes[1].dtpnode(t, t.TempDir(), "status", id[:12]); !strings.Contains(r.stdout, "Terminate ran on "+e.Node+", in "+e.Folder) {
+		t.Errorf("status does not say it: %+v", r)
+	}
 }

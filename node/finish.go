@@ -221,7 +221,7 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	}
 	j.addApart(fin.Apart)
 	j.mu.Lock()
-	j.skipped = fin
+	j.skipped, j.endedIn = fin, d.leftIn(j)
 	if len(paths) > 1 {
 		j.merges++
 	}
@@ -259,6 +259,36 @@ func (d *Daemon) terminate(j *job, paths []string, result string) (rootexec.Fini
 			return fin, err
 		}
 	}
+}
+
+// elsewhere is the folder for Begin and Terminate of a job of another node, beside its result, so that what Terminate
+// writes is kept as long; empty if that cannot be made, or for a job of this node.
+func (d *Daemon) elsewhere(j *job) string {
+	j.mu.Lock()
+	ours := d.ours(j)
+	j.mu.Unlock()
+	dir := filepath.Join(filepath.Dir(d.resultPath(j.name)), "terminate")
+	if ours || os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return dir
+}
+
+// maxLeft bounds the files that are named of those that Terminate has left.
+const maxLeft = 20
+
+// leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
+func (d *Daemon) leftIn(j *job) *api.Elsewhere {
+	dir := filepath.Join(filepath.Dir(d.resultPath(j.name)), "terminate")
+	if d.ours(j) || sizeOf(dir) < 0 {
+		return nil
+	}
+	e := &api.Elsewhere{Node: d.net.Name(), Folder: dir}
+	files, _ := os.ReadDir(dir)
+	for _, f := range files[:min(len(files), maxLeft)] {
+		e.Files = append(e.Files, f.Name())
+	}
+	return e
 }
 
 // emptyPartial runs a generation without any packet.
@@ -393,7 +423,7 @@ func (d *Daemon) finalStatus(j *job, state api.JobState, msg, hint string) api.J
 	j.mu.Lock()
 	f.id, f.desc, f.status, f.ended, f.running, f.working = j.id, j.desc, j.status, j.ended, j.running, j.working
 	f.merges, f.lost, f.view, f.apart, f.lines, f.home = j.merges, j.lost, j.view, j.apart, j.lines, j.home
-	f.outDone, f.skipped = j.outDone, j.skipped
+	f.outDone, f.skipped, f.endedIn = j.outDone, j.skipped, j.endedIn
 	j.mu.Unlock()
 	f.finalise(state, msg, hint)
 	return d.statusOf(f)

@@ -56,6 +56,7 @@ type job struct {
 	lost       []ledger.Lost
 	view       engine.JobView // the last one seen
 	apart      []string
+	endedIn    *api.Elsewhere
 	skipped    rootexec.Finished // what its selector left out, once it is merged
 	lines      []string          // of Begin and Terminate
 	log        []string          // of children here

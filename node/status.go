@@ -103,7 +103,7 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 		end = time.Now()
 	}
 	st.Seconds = max(end.Sub(st.Submitted).Seconds(), 0) // another node's clock may have said when
-	st.Apart = slices.Clone(j.apart)
+	st.Apart, st.EndedIn = slices.Clone(j.apart), j.endedIn
 	if j.desc == nil {
 		return st
 	}

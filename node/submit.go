@@ -342,6 +342,9 @@ func (d *Daemon) startClient(j *job) (input []byte, err error) {
 		return nil, err
 	}
 	dir, env := d.surroundings(j)
+	if dir == "" {
+		dir = d.elsewhere(j)
+	}
 	client, err := sel.StartClient(j.ctx, rootexec.ClientSpec{Option: j.req.Option, Params: j.req.Params, Dir: dir, Env: env}, j.clientLine)
 	if err != nil {
 		return nil, err

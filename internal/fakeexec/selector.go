@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -12,6 +13,9 @@ import (
 
 // EndVariable is set in the environment of a daemon on which the end of every job fails, to the kind of failure.
 const EndVariable = "DTPNODE_FAKE_END"
+
+// Left is the file that Terminate leaves in its working folder, if it is given one.
+const Left = "terminated.txt"
 
 // selector is a loaded Spec. It keeps no process, so it never dies before its daemon.
 type selector struct {
@@ -87,13 +91,14 @@ func (s *selector) Save(_ context.Context, partials []string, outPath string) (r
 	return rootexec.Finished{Units: sum.Units, Canary: sum.Canary, Keys: 1}, err
 }
 
-func (s *selector) StartClient(_ context.Context, _ rootexec.ClientSpec, out func(string)) (node.Client, error) {
-	return &client{s: s, out: out}, nil
+func (s *selector) StartClient(_ context.Context, spec rootexec.ClientSpec, out func(string)) (node.Client, error) {
+	return &client{s: s, dir: spec.Dir, out: out}, nil
 }
 
 // client is the submitting side.
 type client struct {
 	s   *selector
+	dir string
 	out func(string)
 }
 
@@ -110,6 +115,9 @@ func (c *client) Finish(ctx context.Context, partials []string, outPath string) 
 		return rootexec.Finished{}, &rootexec.Failure{Kind: rootexec.Kind(kind), Op: "write", Entry: -1, Msg: "failed on order of this node"}
 	}
 	fin, err := c.s.Save(ctx, partials, outPath)
+	if err == nil && c.dir != "" {
+		err = os.WriteFile(filepath.Join(c.dir, Left), nil, 0o600)
+	}
 	if err == nil {
 		c.out(fmt.Sprintf("Terminate: %d entries", fin.Units))
 	}

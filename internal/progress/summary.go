@@ -23,6 +23,13 @@ func Summary(w io.Writer, st api.JobStatus) {
 	Nodes(w, st)
 	missing(w, st)
 	skipped(w, st)
+	if e := st.EndedIn; e != nil {
+		wrote := "wrote nothing there"
+		if len(e.Files) > 0 {
+			wrote = "left there " + line(strings.Join(e.Files, ", "))
+		}
+		fmt.Fprintf(w, "Terminate ran on %s, in %s, since the node that the job was submitted on was away; it %s\n", line(e.Node), line(e.Folder), wrote)
+	}
 	if len(st.Apart) > 0 {
 		fmt.Fprintf(w, "Not merged, kept apart in the output: %s\n", line(strings.Join(st.Apart, ", ")))
 	}

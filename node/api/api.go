@@ -160,12 +160,13 @@ type JobStatus struct {
 	Steals  int64      `json:"steals"`
 	Merges  int64      `json:"merges"`
 	Nodes   []NodeWork `json:"nodes"`
-	Missing []Missing  `json:"missing,omitempty"` // only in a partial result, or if it cannot be finished
-	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
-	Skipped []Skipped  `json:"skipped,omitempty"` // what the selector left out by Abort(kAbortFile), the first files; once final
-	Apart   []string   `json:"apart,omitempty"`   // output objects that could not be merged
-	Output  string     `json:"output,omitempty"`  // where it was written, once it is; empty: kept for get
-	SHA256  string     `json:"sha256,omitempty"`  // of the output, hex, once there is one
+	Missing []Missing  `json:"missing,omitempty"`  // only in a partial result, or if it cannot be finished
+	Failing []Missing  `json:"failing,omitempty"`  // failed at least once, being tried again
+	Skipped []Skipped  `json:"skipped,omitempty"`  // what the selector left out by Abort(kAbortFile), the first files; once final
+	EndedIn *Elsewhere `json:"ended_in,omitempty"` // where Terminate ran, if not where the job was submitted
+	Apart   []string   `json:"apart,omitempty"`    // output objects that could not be merged
+	Output  string     `json:"output,omitempty"`   // where it was written, once it is; empty: kept for get
+	SHA256  string     `json:"sha256,omitempty"`   // of the output, hex, once there is one
 
 	SkippedFiles   int   `json:"skipped_files,omitempty"`   // all files of which something was left out so
 	SkippedEntries int64 `json:"skipped_entries,omitempty"` // and all entries
@@ -210,6 +211,13 @@ type Unseen struct {
 	Units  int64  `json:"units"`
 	Cause  string `json:"cause"`  // see rootexec.Cause
 	Reason string `json:"reason"` // as the system or ROOT said it
+}
+
+// Elsewhere is where Terminate ran, since the node that the job was submitted on was away.
+type Elsewhere struct {
+	Node   string   `json:"node"`
+	Folder string   `json:"folder"`          // on that node
+	Files  []string `json:"files,omitempty"` // that are left there, the first ones
 }
 
 // Skipped is what a selector left out of a file by Abort(kAbortFile): the rest of a packet, and what the same process
