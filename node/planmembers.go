@@ -1,11 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,6 +45,7 @@ type planned struct {
 	Entries  int64          `json:"entries,omitempty"`
 	Clusters []int64        `json:"clusters,omitempty"`
 	Bytes    int64          `json:"bytes,omitempty"`
+	Real     string         `json:"real,omitempty"` // path of a local file with all links followed, on the host that answers
 	Kind     rootexec.Kind  `json:"kind,omitempty"` // of failure; empty if there was none
 	Host     rootexec.Cause `json:"host,omitempty"`
 	Msg      string         `json:"msg,omitempty"`
@@ -70,6 +73,7 @@ type unseenHere struct {
 	bad   []*rootexec.Failure // why not; nil once it is planned
 	asked [][]tasks.PeerID
 	limit time.Duration
+	real  []string // the path of each file with all links followed, where it was planned; empty if it is not known
 }
 
 // wanted reports whether another member should be asked for the i-th file.
@@ -81,7 +85,7 @@ func (u *unseenHere) wanted(i int) bool {
 // planUnseen has members plan what this host does not see, and returns whom it has asked for each file. A local file
 // that nobody has is an error, for it was most likely named wrongly; so is a tree that is not there.
 func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) ([][]tasks.PeerID, error) {
-	u.asked = make([][]tasks.PeerID, len(u.bad))
+	u.asked, u.real = make([][]tasks.PeerID, len(u.bad)), make([]string, len(u.bad))
 	d.planElsewhere(ctx, u, tell)
 	for i, f := range u.bad {
 		switch {
@@ -92,7 +96,51 @@ func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text s
 			return nil, d.nobodySees(f, u.asked[i])
 		}
 	}
+	if err := u.twice(); err != nil && ctx.Err() == nil {
+		return nil, err
+	}
 	return u.asked, ctx.Err()
+}
+
+// realPath is a local path with all links followed; empty for a URL, and where it cannot be told.
+func realPath(url string) string {
+	path := strings.TrimPrefix(url, "file://")
+	if isURL(path) {
+		return ""
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	return real
+}
+
+// twice is the error for two names of one file, of which members alone know that one is a link to the other: a path
+// stands for the same file on all hosts.
+func (u *unseenHere) twice() error {
+	if u.req.Duplicates || !slices.ContainsFunc(u.real, func(path string) bool { return path != "" }) {
+		return nil // run has compared what its host sees
+	}
+	type named struct{ path, tree string }
+	first := map[named]string{}
+	for i, f := range u.req.Files {
+		if u.bad[i] != nil {
+			continue
+		}
+		path := cmp.Or(u.real[i], realPath(f.URL))
+		if path == "" {
+			continue
+		}
+		key := named{path, u.plans[i].Tree}
+		if name, known := first[key]; known && name != f.URL {
+			return &api.Error{
+				Message: fmt.Sprintf("could not use input files: two names of one file, which would be counted twice: %q is %q", f.URL, name),
+				Hint:    "one is a link to the other, where they were planned: name only one of them, or say --allow-duplicates if you mean it",
+			}
+		}
+		first[key] = f.URL
+	}
+	return nil
 }
 
 // nobodySees is the error for a file that is nowhere to be found.
@@ -152,6 +200,7 @@ func (d *Daemon) planShare(ctx context.Context, u *unseenHere, m tasks.PeerID, s
 			i := chunk[k]
 			u.asked[i] = append(u.asked[i], m)
 			u.plans[i], u.bad[i] = a.plan(u.req.Files[i])
+			u.real[i] = a.Real[:min(len(a.Real), maxPlanText)]
 		}
 		share = share[len(answers):]
 	}
@@ -269,7 +318,7 @@ func (d *Daemon) planFor(ctx context.Context, exec Executor, f api.InputFile, wi
 	case err != nil:
 		return planned{Kind: rootexec.KindOpen, Msg: err.Error()}
 	}
-	return planned{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes}
+	return planned{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, Real: realPath(f.URL)}
 }
 
 // answerPlans encodes as many as an answer holds.

@@ -201,6 +201,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Data, err = absolute(o.includes); err != nil {
 		return req, err
 	}
+	req.Duplicates = o.duplicates
 	if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
 		return req, err
 	}

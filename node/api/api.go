@@ -103,6 +103,7 @@ type JobRequest struct {
 	Scratch   int64   `json:"max_scratch,omitempty"`       // bytes in a child's working folder, 0 for the default
 
 	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
+	Duplicates           bool `json:"duplicates,omitempty"` // count a file that is named twice twice
 	SeedLocal            bool `json:"seed_local,omitempty"` // seed all work on the home; others steal
 }
 
