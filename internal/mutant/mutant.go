@@ -14,7 +14,6 @@ const (
 	DropInputs       Bug = "drop-inputs"
 	SubtractCover    Bug = "subtract-cover"
 	SkipCanary       Bug = "skip-canary"
-	AckBeforeSync    Bug = "ack-before-sync"
 	StaleTerm        Bug = "stale-term"
 	SameBoot         Bug = "same-boot"
 	LostAckRefusal   Bug = "lost-ack-refusal"
@@ -30,7 +29,6 @@ const (
 	BlindWord        Bug = "blind-word"
 	HostStrikes      Bug = "host-strikes"
 	SnapshotTooEarly Bug = "snapshot-too-early"
-	TailFirst        Bug = "tail-first"
 	ForgetMembers    Bug = "forget-members"
 	FoldDropsInput   Bug = "fold-drops-input"
 	FreeBeforeFold   Bug = "free-before-fold"
@@ -55,7 +53,6 @@ var bugs = []struct {
 	{DropInputs, "a merge's inputs are dropped when its result is offered (R2)"},
 	{SubtractCover, "an overlapping partial is committed with what is left of its cover (R3)"},
 	{SkipCanary, "a merge leaves an input's canary out (R1)"},
-	{AckBeforeSync, "a replica acknowledges entries before they are on disk"},
 	{StaleTerm, "nodes obey, and replicas believe, a home of an older term"},
 	{SameBoot, "a node that comes back counts on from the epoch of its earlier life"},
 	{LostAckRefusal, "a hand-over whose acknowledgement is lost counts as refused"},
@@ -71,7 +68,6 @@ var bugs = []struct {
 	{BlindWord, "what one host cannot see is given up though others have not tried it"},
 	{HostStrikes, "what fails on two hosts on which nothing goes well is struck out, though others do it"},
 	{SnapshotTooEarly, "a snapshot lacks the last entry that it stands for"},
-	{TailFirst, "the log before a snapshot is dropped before the snapshot is on disk"},
 	{ForgetMembers, "a snapshot is restored without its table of members"},
 	{FoldDropsInput, "a merge of committed partials leaves one out, and is not counted (R1)"},
 	{FreeBeforeFold, "the inputs of a fold are freed before it is in the log (R2)"},
@@ -95,10 +91,13 @@ const (
 	OldEnd      Bug = "old-end"      // an end by the word of a ledger that was recovered since counts where it was heard first
 	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
 
-	// The simulator finds these too, but only after hundreds of seeds: the tests of the packages ledger and steal have them sooner.
-	OneNodesWord  Bug = "one-nodes-word" // failures that one node alone reports set a range aside, while others work
-	ForgetAway    Bug = "forget-away"    // what only a host can read that is away for a moment is given up
-	EndlessCredit Bug = "endless-credit" // a thief is given work at its word, whatever became of what it took before
+	// The simulator finds these too, but only after hundreds of seeds: the tests of the packages
+	// ledger, steal and quorum have them sooner.
+	OneNodesWord  Bug = "one-nodes-word"  // failures that one node alone reports set a range aside, while others work
+	ForgetAway    Bug = "forget-away"     // what only a host can read that is away for a moment is given up
+	EndlessCredit Bug = "endless-credit"  // a thief is given work at its word, whatever became of what it took before
+	AckBeforeSync Bug = "ack-before-sync" // a replica acknowledges entries before they are on disk
+	TailFirst     Bug = "tail-first"      // the log before a snapshot is dropped before the snapshot is on disk
 )
 
 // Breaks says what a bug breaks.
