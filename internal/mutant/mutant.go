@@ -91,7 +91,7 @@ const (
 	OldEnd      Bug = "old-end"      // an end by the word of a ledger that was recovered since counts where it was heard first
 	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
 
-	// The simulator finds these too, but only after hundreds of seeds: the tests of the packages
+	// The simulator finds these after hundreds of seeds, if at all: the tests of the packages
 	// ledger, steal and quorum have them sooner.
 	OneNodesWord  Bug = "one-nodes-word"  // failures that one node alone reports set a range aside, while others work
 	ForgetAway    Bug = "forget-away"     // what only a host can read that is away for a moment is given up
