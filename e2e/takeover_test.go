@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -67,7 +66,7 @@ func (c *cluster) wantHome(t testing.TB, asked *node, id string, dead ...*node) 
 	var last error
 	err := poll(takeoverLimit, func() (bool, error) {
 		st, last = asked.job(t.Context(), id)
-		return last == nil && !slices.ContainsFunc(dead, func(n *node) bool { return n.name == st.HomeName }), nil
+		return last == nil && st.State != api.Waiting && !slices.ContainsFunc(dead, func(n *node) bool { return n.name == st.HomeName }), nil
 	})
 	if err != nil {
 		t.Fatalf("no new home: %v, %v: %+v", err, last, st)
@@ -319,16 +318,15 @@ func TestTwoNodes(t *testing.T) {
 		d := home.detach(t, paced(t, 250)) // 10 s of two slots
 		st := home.committed(t, d.id, 0.2)
 		home.crash(t)
-		var last error
-		err := poll(takeoverLimit, func() (bool, error) {
-			_, last = other.job(t.Context(), d.id)
-			var e *api.Error
-			return errors.As(last, &e) && strings.Contains(e.Message, "waits: a,") && strings.Contains(e.Hint, "on a again"), nil
+		var now api.JobStatus
+		err := poll(takeoverLimit, func() (waits bool, err error) {
+			now, err = other.job(t.Context(), d.id)
+			return err == nil && now.State == api.Waiting && strings.Contains(now.Phase, "a,") && strings.Contains(now.Hint, "on a again"), nil
 		})
 		if err != nil {
-			t.Errorf("the other does not say that the job waits for a: %v", last)
+			t.Errorf("the other does not say that the job waits for a: %+v", now)
 		}
-		t.Logf("the other says: %v", last)
+		t.Logf("the other says: %s; %s", now.Phase, now.Hint)
 		home.restart(t, specs[0])
 		end := home.wantEnd(t, d.id)
 		wantKept(t, st, end.st, c.but(home))

@@ -98,8 +98,9 @@ func (h *Home) witnessed(s *suspect) bool {
 	if ableTried > 0 || h.ableSaid(s) {
 		return true
 	}
-	// Where something is done somebody could do it, though this home may not have heard of whom: it is waited for.
-	someCan := !h.record.Done.Cover().Empty() || len(h.awaited(s.Range)) > 0
+	// Where something is done somebody could do it, though this home may not have heard of whom: it is waited for. What an
+	// earlier job has done tells nothing of the nodes of this one.
+	someCan := h.record.Done.Cover().Len() > h.had || len(h.awaited(s.Range)) > 0
 	return !someCan || h.now-s.since >= h.cfg.Return
 }
 

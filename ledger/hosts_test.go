@@ -165,3 +165,20 @@ func TestOnlyHostsThatCanDoNothingAreHeard(t *testing.T) {
 		t.Errorf("nobody else has come for minutes, and struck out is %+v", lost)
 	}
 }
+
+// TestARetryIsDecidedByItsOwnNodes has all nodes of a job fail at what an earlier job lacked: that job's nodes did the rest,
+// which is committed here from the beginning, and are not waited for.
+func TestARetryIsDecidedByItsOwnNodes(t *testing.T) {
+	d := newDesk(t, Config{}, "x", "y", "z")
+	d.commit(part("a", 1, 500, 600))
+	d.home.had = 100
+	for range 3 {
+		for _, id := range []tasks.PeerID{"x", "y", "z"} {
+			d.fails(id, Failure{Blame: tasks.R(5, 6), Kind: "signal", Reason: "it divides by zero"})
+		}
+		d.audit()
+	}
+	if lost := d.lost(); len(lost) != 1 {
+		t.Errorf("struck out is %+v", lost)
+	}
+}

@@ -452,6 +452,7 @@ type Home struct {
 	undealtAt time.Duration           // since when the first of them does
 	heads     []tasks.PeerID          // the nodes right below the home in the tree by which work is dealt
 	tree      []tasks.PeerID          // nodes in the order in which they became ready, also those that have gone:
+	had       int64                   // units that an earlier job has done
 	places    map[tasks.PeerID]int    // one that comes back keeps its place, from 1, so that no node is above itself
 	missing   []tasks.Cover           // what the last audits missed
 	twice     map[pair]tasks.Cover    // what the last audit found with two nodes
@@ -533,6 +534,7 @@ func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 func (h *Home) Start(now time.Duration, have tasks.Cover) []Effect {
 	h.now, h.out = now, nil
 	h.audited, h.custody.began, h.custody.beganAt = now, true, now
+	h.had = have.Len()
 	todo := tasks.CoverOf(h.want).Minus(have)
 	if h.todo = todo.Len(); h.todo > 0 {
 		h.emit(Reissue{Ranges: todo})
