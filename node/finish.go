@@ -141,7 +141,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 	j.mu.Unlock()
 	d.snapshot(j)
 	d.remember(j)
-	if err := d.nothingDone(j, e, desc); err != nil {
+	if err := d.nothingDone(e, desc); err != nil {
 		d.failLed(j, err)
 		return
 	}
@@ -177,7 +177,7 @@ func (d *Daemon) damaged(e engine.FinishJob) (ids []merge.ID) {
 
 // nothingDone is the error of a job that was given up before a single entry was done: histograms that are
 // empty for that reason are no result.
-func (d *Daemon) nothingDone(j *job, e engine.FinishJob, desc *tasks.Job) error {
+func (d *Daemon) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 	if e.Units > 0 {
 		return nil
 	}
