@@ -26,7 +26,8 @@ type offer struct {
 	at      tasks.PeerID
 	since   time.Duration
 	counted bool // its blob is here and counts what it should
-	alone   bool // a merge of it failed: it goes by itself
+	vain    int           // merges of it that were ordered and failed
+	apart   time.Duration // until when it goes by itself for that
 
 	judged int64 // after so many commits
 }
@@ -162,9 +163,29 @@ func (h *Home) rerun(p merge.Partial) {
 func (h *Home) freeKids(p merge.Partial) {
 	for _, k := range p.Kids {
 		if o := h.findOffer(k); o != nil && o.state == reducing {
-			o.state, o.alone, h.dirty = waiting, true, true
+			h.setApart(o)
 		}
 	}
+}
+
+// apartWait is how long an input of a merge that failed goes by itself, the first time; doubled after each, up to
+// apartMost.
+const (
+	apartWait = 2 * time.Second
+	apartMost = 2 * time.Minute
+)
+
+// setApart frees an input of a merge that failed. It is not merged again at once, for what failed may fail again; but it is
+// later, for where commits wait for room what goes by itself goes one by one.
+func (h *Home) setApart(o *offer) {
+	o.state, h.dirty = waiting, true
+	o.apart = h.now + min(apartWait<<min(o.vain, 16), apartMost)
+	o.vain++
+}
+
+// mergeable reports whether a merge of an offer may be ordered.
+func (h *Home) mergeable(o *offer) bool {
+	return h.now >= o.apart && !o.Large() && !h.silent(o.Holder)
 }
 
 // Planning looks at all offers: where there are many, not at each event.
@@ -292,22 +313,56 @@ func (h *Home) ready() (ready []*offer) {
 			}
 			return -1
 		}
-		return cmp.Compare(a.Size, b.Size)
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.Units, a.Units)) // of histograms, the fullest
 	})
 	return ready
 }
 
+// inMotion is what no merge may be ordered of now: what is on its way to be committed, or into a merge that has yet to be
+// offered. Inputs of one that has been are left out: it stands for them, and may be merged further, level by level, until
+// there is room to commit it.
+func (h *Home) inMotion() tasks.Cover {
+	merged := h.merged()
+	var rs []tasks.Range
+	for _, o := range h.offers {
+		switch o.state {
+		case reducing:
+			if !merged[o.ID] {
+				rs = append(rs, o.Cover...)
+			}
+		case fetching, proposed:
+			if o.state == proposed || !h.shady(o.Holder) {
+				rs = append(rs, o.Cover...)
+			}
+		}
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// merged are the offers of which a merge, made by who was ordered to, is offered too.
+func (h *Home) merged() map[merge.ID]bool {
+	ids := map[merge.ID]bool{}
+	for _, m := range h.offers {
+		for _, k := range m.Kids {
+			if o := h.findOffer(k); o != nil && o.state == reducing && o.at == m.Holder {
+				ids[k] = true
+			}
+		}
+	}
+	return ids
+}
+
 // reduceAll orders merges of groups of offers that overlap neither each other nor what is on its way.
 func (h *Home) reduceAll(ready []*offer) {
-	ready = slices.DeleteFunc(slices.Clone(ready), func(o *offer) bool { return o.alone || h.silent(o.Holder) || h.lazy(o.Holder) || h.shady(o.Holder) })
+	ready = slices.DeleteFunc(slices.Clone(ready), func(o *offer) bool { return !h.mergeable(o) || h.lazy(o.Holder) || h.shady(o.Holder) })
 	if len(ready) < merge.FanIn {
 		return
 	}
-	all := h.cover(fetching, proposed, reducing)
+	all := h.inMotion()
 	var group []*offer
 	fragments := 0
 	for _, o := range ready {
-		if !merge.Fits(all, o.Partial) || o.Large() || fragments+len(o.Cover) > merge.MaxFragments {
+		if !merge.Fits(all, o.Partial) || fragments+len(o.Cover) > merge.MaxFragments {
 			continue
 		}
 		group, all, fragments = append(group, o), all.Union(o.Cover), fragments+len(o.Cover)
@@ -341,11 +396,14 @@ func (h *Home) reduce(group []*offer) {
 // repeatOrders sends orders again that have had no answer, forgets those that are done with, and gives
 // up those that take too long.
 func (h *Home) repeatOrders() {
+	merged := h.merged()
 	for _, o := range h.offers {
 		switch {
+		case merged[o.ID]: // its merge waits for room
+			o.since = h.now
 		case o.state == reducing && h.now-o.since > h.cfg.ReduceWait:
 			h.standing(o.at).lazy = true
-			o.state, o.alone, h.dirty = waiting, true, true
+			h.setApart(o)
 		case o.state == proposed && h.now-o.since > h.cfg.Propose:
 			o.since = h.now
 			h.propose(o)
@@ -360,7 +418,7 @@ func (h *Home) repeatOrders() {
 		r.asked = h.now
 		open := slices.ContainsFunc(r.inputs, func(p merge.Partial) bool {
 			o := h.findOffer(p.ID)
-			return o != nil && o.state == reducing && o.at == r.to
+			return o != nil && o.state == reducing && o.at == r.to && !merged[p.ID]
 		})
 		if open {
 			h.emit(Reduce{To: r.to, Inputs: r.inputs})
@@ -374,7 +432,7 @@ func (h *Home) notReduced(ev NotReduced) {
 	h.counts.Refused++
 	for _, id := range ev.Inputs {
 		if o := h.findOffer(id); o != nil && o.state == reducing && o.at == ev.From {
-			o.state, o.alone, h.dirty = waiting, true, true
+			h.setApart(o)
 		}
 	}
 }
@@ -488,6 +546,7 @@ func (h *Home) acceptKids(p merge.Partial) {
 		if o := h.findOffer(k); o != nil && h.record.Done.Cover().Covers(o.Cover) {
 			h.emit(Accept{To: o.Holder, ID: k})
 			h.dropOffer(k)
+			h.acceptKids(o.Partial)
 		}
 	}
 }

@@ -293,10 +293,10 @@ func (h *Home) dropKeeps(ids []merge.ID) {
 
 // reduceBlocked has partials that wait for room merged by their holders, each its own.
 func (h *Home) reduceBlocked(blocked []*offer) {
-	all := h.cover(fetching, proposed, reducing)
+	all := h.inMotion()
 	groups := map[tasks.PeerID][]*offer{}
 	for _, o := range blocked {
-		if g := groups[o.Holder]; !o.alone && !o.Large() && !h.silent(o.Holder) && len(g) < merge.FanIn && merge.Fits(all, o.Partial) {
+		if g := groups[o.Holder]; h.mergeable(o) && len(g) < merge.FanIn && merge.Fits(all, o.Partial) {
 			groups[o.Holder], all = append(g, o), all.Union(o.Cover)
 		}
 	}
