@@ -49,7 +49,7 @@ func (h *Home) audit() {
 	h.stopAgain()
 	h.audits++
 	h.rankBusy()
-	h.lookAgain(true)
+	h.lookAgain(true, nil)
 	h.doubtAll()
 	held, twice := h.sweep()
 	open := h.open().Minus(held)

@@ -37,7 +37,8 @@ type custody struct {
 type keptBack struct {
 	merge.Partial
 	since  time.Duration
-	audits int // since then
+	audits int            // since then
+	by     []tasks.PeerID // who said when it was last looked at that they have some of it
 }
 
 // Gift is units that a node has given another.
@@ -91,11 +92,12 @@ func (h *Home) traced() bool {
 	return h.custody.began && !h.custody.many
 }
 
-// follow takes a report's word for what went from node to node.
-func (h *Home) follow(from tasks.PeerID, n *node, r *Report) {
+// follow takes a report's word for what went from node to node, and returns of whom more is known now.
+func (h *Home) follow(from tasks.PeerID, n *node, r *Report) (news []tasks.PeerID) {
 	if !h.traced() || !r.Traced {
-		return
+		return nil
 	}
+	news = []tasks.PeerID{from}
 	if n.awaited--; n.awaited <= 0 {
 		n.coming = nil
 	}
@@ -109,10 +111,12 @@ func (h *Home) follow(from tasks.PeerID, n *node, r *Report) {
 			n.coming = n.coming.Minus(c)
 			to.coming, to.awaited = to.coming.Union(c.Minus(h.custody.given[g.To])), 2
 		}
+		news = append(news, g.To)
 		if g.Taken || g.Merge {
 			h.gave(g.To, c)
 		}
 	}
+	return news
 }
 
 // giftsValid reports whether what a node says that it gave is of the job.
@@ -125,10 +129,10 @@ func (h *Home) neverGiven(p merge.Partial) bool {
 	return h.custody.began && p.Holder != h.cfg.Self && !h.custody.out.Covers(p.Cover) && !mutant.On(mutant.AnyClaim)
 }
 
-// disputed is what a node offers though others have it, and it was never given that.
-func (h *Home) disputed(p merge.Partial) (out tasks.Cover) {
+// disputed is what a node offers though others, by name, have it, and it was never given that.
+func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
 	if p.Holder == h.cfg.Self || !h.traced() || h.ordered(p) || mutant.On(mutant.AnyClaim) {
-		return nil
+		return nil, nil
 	}
 	claimed := p.Cover.Minus(h.custody.given[p.Holder])
 	for _, id := range h.order {
@@ -139,9 +143,11 @@ func (h *Home) disputed(p merge.Partial) (out tasks.Cover) {
 		if id == p.Holder || !n.heard || !n.report.Traced || h.silent(id) {
 			continue
 		}
-		out = out.Union(n.held().Intersect(claimed).Intersect(h.mayHave(id))).Union(n.coming.Intersect(claimed))
+		if c := n.held().Intersect(claimed).Intersect(h.mayHave(id)).Union(n.coming.Intersect(claimed)); !c.Empty() {
+			out, by = out.Union(c), append(by, id)
+		}
 	}
-	return out
+	return out, by
 }
 
 // ordered reports whether a partial is the merge, as it was ordered, of offers that are known here.
@@ -159,12 +165,13 @@ func (h *Home) ordered(p merge.Partial) bool {
 
 // explained reports whether an offer can be what it says, and keeps it back if that has yet to turn out.
 func (h *Home) explained(p merge.Partial) bool {
-	if !h.neverGiven(p) && h.disputed(p).Empty() {
+	disputed, by := h.disputed(p)
+	if !h.neverGiven(p) && disputed.Empty() {
 		h.custody.kept = slices.DeleteFunc(h.custody.kept, func(k *keptBack) bool { return k.ID == p.ID })
 		return true
 	}
 	if !slices.ContainsFunc(h.custody.kept, func(k *keptBack) bool { return k.ID == p.ID }) && h.mayKeepBack(p) {
-		h.custody.kept = append(h.custody.kept, &keptBack{Partial: p, since: h.now})
+		h.custody.kept = append(h.custody.kept, &keptBack{Partial: p, since: h.now, by: by})
 	}
 	return false
 }
@@ -182,14 +189,19 @@ func (h *Home) mayKeepBack(p merge.Partial) bool {
 	return count < maxKept && (count == 0 || ranges+len(p.Cover) <= maxOffered)
 }
 
-// lookAgain looks at what is kept back: after each report, and at each audit.
-func (h *Home) lookAgain(audit bool) {
+// lookAgain looks at what is kept back: at each audit at all of it, after a report at what may be explained by that, which
+// tells more of the nodes in news.
+func (h *Home) lookAgain(audit bool, news []tasks.PeerID) {
 	if len(h.custody.kept) == 0 {
 		return
 	}
 	all := h.custody.kept
 	h.custody.kept = nil
 	for _, k := range all {
+		if !audit && !slices.ContainsFunc(news, func(id tasks.PeerID) bool { return id == k.Holder || slices.Contains(k.by, id) }) {
+			h.custody.kept = append(h.custody.kept, k)
+			continue
+		}
 		if audit {
 			k.audits++
 		}
@@ -227,8 +239,9 @@ func (h *Home) impossible(k *keptBack) bool {
 
 // weigh decides on an offer of units that others have, or say that they have.
 func (h *Home) weigh(k *keptBack) {
-	disputed := h.disputed(k.Partial).Len()
-	by := h.standing(k.Holder)
+	what, who := h.disputed(k.Partial)
+	disputed, by := what.Len(), h.standing(k.Holder)
+	k.by = who
 	switch {
 	case disputed == 0:
 		h.admit(k.Partial)

@@ -684,6 +684,7 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 			s.at = ""
 		}
 	}
+	h.lookAgain(false, []tasks.PeerID{id}) // what it had is another's now
 }
 
 // reported takes a node's word. An older one than known is late, or a repetition; unless nothing newer has come
@@ -711,8 +712,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	if done := h.record.Done.Cover(); r.Held.Intersects(done) {
 		h.emit(Drop{To: from, Cover: r.Held.Intersect(done)})
 	}
-	h.follow(from, n, &n.report)
-	h.lookAgain(false)
+	h.lookAgain(false, h.follow(from, n, &n.report))
 	if first {
 		h.becameReady(from, n)
 	}

@@ -119,6 +119,9 @@ func (w *world) setBound() {
 	if w.cfg.Flat > w.cfg.Folding.FoldFloor { // commits are made one by one, with a fold after each
 		w.res.Bound += Allowance
 	}
+	if w.cfg.Hidden > 0 { // who went may yet see it
+		w.res.Bound += w.cfg.returnWait()
+	}
 	w.trace.printf(w.now, w.nodes[home], "CALM: %d units are open, clean time %v", open, clean)
 }
 

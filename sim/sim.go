@@ -142,6 +142,9 @@ type Faults struct {
 	Lies, Violations, Shuns                                              int // of members that lie
 }
 
+// returnWait is how long nodes that went are waited for which may see what no other does: all who come back have by then.
+func (c *Config) returnWait() time.Duration { return max(c.Calm, 10*time.Second) }
+
 const home = 0
 
 type genModel struct {
@@ -304,7 +307,7 @@ func (w *world) boot(n *node) error {
 	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keep: w.cfg.Keep, Keys: modelkeys.Keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	cfg.Ledger, cfg.Unsealed = w.cfg.Folding, 30*time.Second
-	cfg.Ledger.Return = max(w.cfg.Calm, 10*time.Second) // all who come back have by then
+	cfg.Ledger.Return = w.cfg.returnWait()
 	if w.cfg.Hasty {
 		cfg.Steal.AckWait, cfg.Steal.Resend = 50*time.Millisecond, 20*time.Millisecond
 		cfg.Ledger.Audit, cfg.Ledger.AuditWait, cfg.Ledger.Audits = 300*time.Millisecond, 400*time.Millisecond, 1
