@@ -215,6 +215,9 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 			quorum--
 		}
 	}
+	if w.outdated(v) {
+		return
+	}
 	if w.now-w.revoted < time.Second { // what is written now was proposed by the rule for those before
 		quorum = 1
 	}
@@ -253,6 +256,18 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 			}
 		}
 	}
+}
+
+// outdated reports whether most voters have promised to follow a later home than v's, which does not know it yet: what it
+// proposes is never committed.
+func (w *world) outdated(v engine.LedgerView) bool {
+	later := 0
+	for _, m := range v.Voters {
+		if d := w.nodes[w.index[m.Peer]].disk; d.log != nil && d.log.Hard.Term > v.Term {
+			later++
+		}
+	}
+	return later > len(v.Voters)/2
 }
 
 // compacted counts snapshots as they come to a disk, and sees that the log there is as short as they make it: what was
