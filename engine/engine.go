@@ -255,6 +255,7 @@ type jobState struct {
 	opened    time.Duration // when last announced, by the home
 	leads     time.Duration // since when this peer is the home
 	stopped   bool
+	aside     bool // the job was taken from this node, since all of it failed here
 }
 
 // life is one run of a peer: after a restart it counts anew.

@@ -267,7 +267,7 @@ func (p *Peer) prepared(ev Prepared) {
 	j.job, j.urgent = ev.Job, true
 	if !j.stopped {
 		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate, Dealt: !ev.Job.SeedLocal})
-		if p.leave {
+		if p.leave || j.aside {
 			p.schedule(steal.Shun{Job: j.id})
 		}
 	}
@@ -524,7 +524,7 @@ func (p *Peer) report(j *jobState) {
 	j.stats.Merges = j.parts.Merges()
 	r := &ledger.Report{
 		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.parts.Own().Len(),
-		Left: p.sched.Left(j.id), Failures: j.told(), Blames: p.blames(j), Stats: j.stats,
+		Left: p.sched.Left(j.id), Failures: j.told(), Blames: p.blames(j), Stats: j.stats, Aside: j.aside,
 	}
 	if few {
 		r.Traced, r.Gave = true, p.gifts(j)

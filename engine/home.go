@@ -116,9 +116,10 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 	case m.Order == OrderRest:
 		p.schedule(steal.Rest{Job: j.id})
 	case m.Order == OrderShun:
-		if j.lead == nil {
+		if j.lead == nil && !j.aside {
 			p.emit(SetAside{ID: j.id, Node: p.self})
 		}
+		j.aside, j.urgent = true, true
 		p.schedule(steal.Shun{Job: j.id})
 	}
 }
@@ -268,7 +269,9 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			}
 			p.schedule(deal)
 		case ledger.Shun:
-			p.emit(SetAside{ID: j.id, Node: e.ID, Reason: e.Reason})
+			if !e.Again {
+				p.emit(SetAside{ID: j.id, Node: e.ID, Reason: e.Reason})
+			}
 			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
 		case ledger.Fetch:
 			j.hold(e.Partial, j.index)

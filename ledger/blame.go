@@ -246,8 +246,7 @@ func (h *Home) judgeNode(from tasks.PeerID) {
 	case h.Ended() || h.stopped:
 	case others > 0 && (len(h.general.Nodes) < 2 || !h.shared(h.general.Nodes) || h.proven() || !h.record.Done.Cover().Empty()):
 		if h.strikes[from] >= h.cfg.Strikes && h.shunned[from] == "" {
-			h.shunned[from] = h.general.Reason
-			h.emit(Shun{ID: from, Reason: h.general.Reason})
+			h.shun(from, h.general.Reason)
 		}
 	case h.record.Done.Cover().Empty():
 		h.fail(h.general)

@@ -25,7 +25,7 @@ type offer struct {
 	state   offerState
 	at      tasks.PeerID
 	since   time.Duration
-	counted bool // its blob is here and counts what it should
+	counted bool          // its blob is here and counts what it should
 	vain    int           // merges of it that were ordered and failed
 	apart   time.Duration // until when it goes by itself for that
 

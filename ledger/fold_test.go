@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -142,6 +143,50 @@ func TestShortJobNeverFolds(t *testing.T) {
 	d.commit(part("h", 33, 32, 33))
 	if f := all[Fold](d); len(f) != 1 || len(f[0].Inputs) != merge.FanIn {
 		t.Errorf("33 partials: %v", f)
+	}
+}
+
+// TestHomeThatCanDoNothingFolds: one on whose host all entries fail, for want of a file, can merge nevertheless; otherwise
+// commits would wait for ever.
+func TestHomeThatCanDoNothingFolds(t *testing.T) {
+	d := newDesk(t, Config{}, "h", "a")
+	d.step(Reported{From: "h", Report: Report{Seq: 1000, Ready: true, Aside: true}})
+	for i := range int64(33) {
+		d.commit(part("a", uint64(i+1), i, i+1))
+	}
+	if f := all[Fold](d); len(f) != 1 {
+		t.Errorf("%d folds of 33 partials", len(f))
+	}
+}
+
+// TestReducedAgain has large partials of many nodes, of which commits take one at a time, merged in more than one level.
+func TestReducedAgain(t *testing.T) {
+	workers := []tasks.PeerID{"h"}
+	for i := range merge.FanIn * merge.FanIn {
+		workers = append(workers, fmt.Sprint("w", i))
+	}
+	d := newDesk(t, Config{FoldFloor: 1}, workers...)
+	d.home.Start(0, nil)
+	d.step(Replicas{Ready: false}) // nothing is committed yet
+	for i, w := range workers[1:] {
+		p := part(w, 1, int64(i), int64(i)+1)
+		p.Size = 10 << 20
+		d.step(Offered{Partial: p})
+	}
+	var last merge.Partial
+	for level := 0; last.Cover.Len() <= merge.FanIn; level++ {
+		d.now += time.Second
+		d.reports()
+		orders := all[Reduce](d)
+		if level > 10 || len(orders) == 0 && level > 5 {
+			t.Fatalf("level %d: nothing more is merged; the last merge has %d units", level, last.Cover.Len())
+		}
+		for i, e := range orders {
+			last = merge.Sum(merge.ID{Node: e.To, Seq: uint64(100*level + i + 2)}, e.Inputs)
+			last.Holder, last.Size = e.To, 10<<20
+			d.step(Offered{Partial: last})
+		}
+		d.step(Tick{})
 	}
 }
 

@@ -127,10 +127,30 @@ func (h *Home) acquit() {
 			continue
 		}
 		if n.failures-h.confirmed(id) >= h.cfg.Strikes {
-			h.shunned[id] = cmp.Or(n.lastWord, "everything fails")
-			h.emit(Shun{ID: id, Reason: h.shunned[id]})
+			h.shun(id, cmp.Or(n.lastWord, "everything fails"))
 		}
 	}
+}
+
+// knowAside compares what a node says of being set aside with what this home knows. One that does not know it has not had
+// the order, and goes on failing; one that says it, unlike this home, does nothing, and is no more waited for.
+func (h *Home) knowAside(id tasks.PeerID, says bool) {
+	switch reason := h.shunned[id]; {
+	case says && reason == "":
+		h.shunned[id] = cmp.Or(h.nodes[id].lastWord, "everything failed there before this home led the job")
+	case !says && reason != "" && h.now-h.nodes[id].asideAt >= h.cfg.Repeat:
+		h.nodes[id].asideAt = h.now
+		h.emit(Shun{ID: id, Reason: reason, Again: true})
+	}
+}
+
+// shun takes the job from a node.
+func (h *Home) shun(id tasks.PeerID, reason string) {
+	h.shunned[id] = reason
+	if n := h.nodes[id]; n != nil {
+		n.asideAt = h.now
+	}
+	h.emit(Shun{ID: id, Reason: reason})
 }
 
 // confirmed counts failures of a node that nodes on which other things have gone well have had too.

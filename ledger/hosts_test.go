@@ -182,3 +182,21 @@ func TestARetryIsDecidedByItsOwnNodes(t *testing.T) {
 		t.Errorf("struck out is %+v", lost)
 	}
 }
+
+// TestSetAsideIsTold: a home that takes a job over learns from a node that the job was taken from it, and waits for it no
+// more; a node that has not had that order gets it again.
+func TestSetAsideIsTold(t *testing.T) {
+	d := newDesk(t, Config{}, "h", "a", "b")
+	d.step(Reported{From: "a", Report: Report{Seq: 100, Ready: true, Aside: true}})
+	if d.home.Ready("a") || d.home.Shunned()["a"] == "" {
+		t.Error("a says that it was set aside, and counts as one that works")
+	}
+	if s := all[Shun](d); len(s) > 0 {
+		t.Errorf("it is told so again: %+v", s)
+	}
+	d.now += 3 * time.Second
+	d.step(Reported{From: "a", Report: Report{Seq: 101, Ready: true}})
+	if s := all[Shun](d); len(s) != 1 || s[0].ID != "a" || !s[0].Again {
+		t.Errorf("a does not know that it is set aside, and is told %+v", s)
+	}
+}

@@ -103,6 +103,9 @@ type Report struct {
 	// where reports come often.
 	Traced bool   `msgpack:"t,omitempty"`
 	Gave   []Gift `msgpack:"g,omitempty"`
+	// Aside says that the job was taken from this node, since all of it failed here: a home that has taken the lead over,
+	// or that lost the link for a moment, learns it from this.
+	Aside bool `msgpack:"i,omitempty"`
 }
 
 // Stats counts one node's work for a job.
@@ -275,6 +278,7 @@ type (
 	Shun struct {
 		ID     tasks.PeerID
 		Reason string // of its last failure
+		Again  bool   // it was told so before
 	}
 	// Fetch a partial's blob, from its holder or one of Sources, and store it durably; answer with Stored or
 	// NotStored.
@@ -494,6 +498,7 @@ type node struct {
 	lastWord string        // of these
 	every    time.Duration // between its reports, as it was told
 	acked    time.Duration // when it was last answered
+	asideAt  time.Duration // when it was last told that the job is taken from it
 
 	coming  tasks.Cover // others say that they gave it to this node, whose reports have yet to tell
 	awaited int         // so many reports until they have
@@ -712,6 +717,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	if done := h.record.Done.Cover(); r.Held.Intersects(done) {
 		h.emit(Drop{To: from, Cover: r.Held.Intersect(done)})
 	}
+	h.knowAside(from, r.Aside)
 	h.lookAgain(false, h.follow(from, n, &n.report))
 	if first {
 		h.becameReady(from, n)
@@ -824,8 +830,13 @@ func (h *Home) Heard(id tasks.PeerID) bool { return h.nodes[id] != nil && h.node
 
 // Ready reports whether a node has the job's code loaded.
 func (h *Home) Ready(id tasks.PeerID) bool {
+	return h.loaded(id) && h.shunned[id] == ""
+}
+
+// loaded is Ready also of a node from which the job's work was taken since all of it fails there: it can merge.
+func (h *Home) loaded(id tasks.PeerID) bool {
 	n := h.nodes[id]
-	return n != nil && n.heard && n.report.Ready && h.shunned[id] == ""
+	return n != nil && n.heard && n.report.Ready
 }
 
 // Leaving reports whether a node has said that it goes.

@@ -258,12 +258,12 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 	}
 }
 
-// outdated reports whether most voters have promised to follow a later home than v's, which does not know it yet: what it
-// proposes is never committed.
+// outdated reports whether most voters have promised to follow a later home than v's, or are not there any more as that
+// home knows them: what it proposes is never committed.
 func (w *world) outdated(v engine.LedgerView) bool {
 	later := 0
 	for _, m := range v.Voters {
-		if d := w.nodes[w.index[m.Peer]].disk; d.log != nil && d.log.Hard.Term > v.Term {
+		if d := w.nodes[w.index[m.Peer]].disk; d.log == nil || d.log.Self.ID != m.ID || d.log.Hard.Term > v.Term {
 			later++
 		}
 	}
