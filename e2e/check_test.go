@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -108,5 +110,36 @@ func TestCheck(t *testing.T) {
 	})
 	if r := n.dtpnode(t, dir, append(tally(t, files...).arguments("x.root"), "--check", "--detach")...); r.code != 2 {
 		t.Errorf("want exit 2: %+v", r)
+	}
+}
+
+// TestCheckTellsItsStages: a check says what it waits for, in lines or on a terminal in one that is gone when it ends.
+func TestCheckTellsItsStages(t *testing.T) {
+	t.Parallel()
+	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
+	arguments := func() []string { // each with sources of its own, for they are compiled once
+		req := fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10, Print: rand.Text()}, files: 1, clusters: 10, entries: 5000}.request(t)
+		return []string{"run", req.Selector, "--tree", req.Tree, "--files", req.Files[0].URL, "--check"}
+	}
+	stages := []string{"checking  compiling count.json on n0", "checking  loading count.json", "checking  reading the files", "checking  running Begin", "checking  running 1000 entries of 5000", "checking  merging and running Terminate"}
+	r := n.dtpnode(t, t.TempDir(), arguments()...)
+	if told := r.stderr; r.code != 0 || !strings.HasSuffix(told, strings.Join(stages, "\n")+"\n") {
+		t.Errorf("want the stages %q: %+v", stages, r)
+	}
+	if !strings.Contains(r.stdout, "checked with 1,000 of 5,000 entries") || strings.Contains(r.stdout, "checking") {
+		t.Errorf("want the outcome alone on standard output: %+v", r)
+	}
+	tty := openTerminal(t)
+	cmd := n.onTerminal(t, tty, []string{"TERM=xterm"}, arguments()...)
+	_ = cmd.Wait()
+	<-tty.done
+	for _, s := range stages {
+		if !strings.Contains(tty.text(), s) {
+			t.Errorf("the terminal does not show %q: %q", s, tty.text())
+		}
+	}
+	shown := strings.Join(render(t, 160, tty.text()), "\n")
+	if cmd.ProcessState.ExitCode() != 0 || strings.Contains(shown, "checking") || !strings.HasPrefix(shown, "Begin\nTerminate: 1000 entries\nchecked with 1,000 of") {
+		t.Errorf("what stays there: %s", shown)
 	}
 }

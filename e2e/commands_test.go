@@ -177,12 +177,7 @@ func TestInterruptOnTerminal(t *testing.T) {
 			check(t, err)
 			tty := openTerminal(t)
 			out := filepath.Join(t.TempDir(), "out.root")
-			cmd := exec.CommandContext(t.Context(), suite.binary, paced(t, 60).arguments(out)...)
-			cmd.Env = append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache, "TERM=xterm")
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = tty.slave, tty.slave, tty.slave
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-			check(t, cmd.Start())
-			tty.slave.Close()
+			cmd := n.onTerminal(t, tty, []string{"TERM=xterm"}, paced(t, 60).arguments(out)...)
 			tty.wait(t, "events/s")
 			tty.press(t, "\x03")
 			tty.wait(t, "[d]etach")
@@ -241,6 +236,19 @@ func openTerminal(t *testing.T) *terminal {
 		master.Close()
 	})
 	return tty
+}
+
+// onTerminal starts a command on a terminal of its own.
+func (n *node) onTerminal(t *testing.T, tty *terminal, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), n.bin, args...)
+	cmd.Env = append(append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache), env...)
+	cmd.Dir = t.TempDir()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty.slave, tty.slave, tty.slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	check(t, cmd.Start())
+	tty.slave.Close()
+	return cmd
 }
 
 func (tty *terminal) press(t *testing.T, keys string) {

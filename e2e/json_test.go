@@ -231,6 +231,7 @@ func (u jsonUser) jobs(n *node) {
 	u.t.Helper()
 	quick := u.selector("quick", fakeexec.Spec{Entry: "10us", Bins: 10}, 1000)
 	u.run(n, 0, "run", append(quick, "-o", "out.root")...)
+	u.run(n, 0, "run", append(quick, "--check")...)
 	id := jobID(u.t, u.run(n, 0, "run", append(quick, "--detach")...))
 	u.run(n, 0, "attach", "attach", id)
 	u.run(n, 0, "get", "get", id, "-o", "got.root")
@@ -266,6 +267,7 @@ func (u jsonUser) jobsThatFail(n *node) {
 	u.run(n, 3, "retry", "retry", jobs[0].ID, "-o", "retried.root")
 	broken := u.selector("broken", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]rootexec.Kind{"Begin": "signal"}}, 1000)
 	u.run(n, 1, "run", append(broken, "-o", "broken.root")...)
+	u.run(n, 1, "error", append(broken, "--check")...)
 	unfinished := u.selector("unfinished", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]rootexec.Kind{"Terminate": "signal"}}, 1000)
 	text := u.run(n, 1, "run", append(unfinished, "-o", "unfinished.root")...)
 	var last api.Event

@@ -2,13 +2,10 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +33,8 @@ func render(t *testing.T, width int, text string) []string {
 				s.row = max(s.row-max(n, 1), 0)
 			case "J":
 				s.lines = s.lines[:s.row+1]
+				s.lines[s.row] = s.lines[s.row][:min(s.col, len(s.lines[s.row]))]
+			case "K":
 				s.lines[s.row] = s.lines[s.row][:min(s.col, len(s.lines[s.row]))]
 			default:
 				t.Errorf("an escape code that is none of a bar: %q", m[0])
@@ -105,12 +104,7 @@ func TestScreen(t *testing.T) {
 			tty := openTerminal(t)
 			check(t, unix.IoctlSetWinsize(int(tty.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: uint16(tc.width)}))
 			out := filepath.Join(t.TempDir(), "out.root")
-			cmd := exec.CommandContext(t.Context(), suite.binary, paced(t, 60).arguments(out)...)
-			cmd.Env = append(append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache), tc.env...)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = tty.slave, tty.slave, tty.slave
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-			check(t, cmd.Start())
-			tty.slave.Close()
+			cmd := n.onTerminal(t, tty, tc.env, paced(t, 60).arguments(out)...)
 			if tc.keys != "" {
 				tty.wait(t, "events/s")
 				tty.press(t, "\x03")

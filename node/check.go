@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,14 +35,40 @@ const (
 	maxWarnings   = 20
 )
 
-// check tries a job that its user has not submitted yet.
-func (d *Daemon) check(ctx context.Context, req api.JobRequest) (out api.Check, err error) {
+// handleCheck streams what a check does, and at last what it has found, or why it could not.
+func (d *Daemon) handleCheck(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
+	var req api.JobRequest
+	if err := readJSON(r, &req); err != nil {
+		writeError(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	var mu sync.Mutex
+	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
+	send := func(ev api.CheckEvent) { // to one who has gone nothing is sent, and the check has ended with the request
+		mu.Lock()
+		defer mu.Unlock()
+		if enc.Encode(ev) == nil {
+			_ = flush.Flush()
+		}
+	}
+	out, err := d.check(r.Context(), req, func(text string) { send(api.CheckEvent{Phase: text}) })
+	if err != nil {
+		send(api.CheckEvent{Failed: asError(err)})
+		return
+	}
+	send(api.CheckEvent{Check: &out})
+}
+
+// check tries a job that its user has not submitted yet, and tells meanwhile what it does.
+func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text string)) (out api.Check, err error) {
 	j := newJob(d.ctx, strings.Repeat("0", nameLen))
-	j.req = req
+	j.req, j.tell = req, news(tell)
 	defer j.release()
 	stop := context.AfterFunc(ctx, j.cancel)
 	defer stop()
-	exec, err := d.executor(j.ctx)
+	exec, err := d.executorFor(j)
 	if err != nil {
 		return out, withHint(err, "this node needs a ROOT to check a job: see dtpnode doctor")
 	}
@@ -51,7 +79,8 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest) (out api.Check, 
 	if _, err := d.library(j.ctx, exec, j, src); err != nil {
 		return out, checkFailure(err)
 	}
-	files, bad, err := d.planFiles(j.ctx, exec, req, func(string) {})
+	j.phase(api.Preparing, "reading the files")
+	files, bad, err := d.planFiles(j.ctx, exec, req, j.tell)
 	if err != nil {
 		return out, err
 	}
@@ -70,6 +99,20 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest) (out api.Check, 
 	}
 	c.estimate()
 	return out, nil
+}
+
+// news passes on what differs from what was told before.
+func news(tell func(text string)) func(text string) {
+	var mu sync.Mutex
+	last := ""
+	return func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if text != last {
+			last = text
+			tell(text)
+		}
+	}
 }
 
 // describeCheck is a description of what is wanted, without what only others need.
@@ -138,17 +181,21 @@ func (c *checking) run() error {
 		client.Close()
 		c.out.Stdout = strings.Join(c.j.linesFrom(0), "\n")
 	}()
+	c.j.phase(api.Preparing, "running Begin")
 	if c.desc.Input, err = client.Begin(c.j.ctx); err != nil {
 		return err
 	}
 	var partials []string
-	for i, half := range c.halves() {
+	halves := c.halves()
+	c.j.phase(api.Running, fmt.Sprintf("running %d entries of %d", c.out.Entries, c.out.Units))
+	for i, half := range halves {
 		path, err := c.generation(sel, i, half)
 		if err != nil {
 			return err
 		}
 		partials = append(partials, path)
 	}
+	c.j.phase(api.Merging, "merging and running Terminate")
 	fin, err := client.Finish(c.j.ctx, partials, "")
 	if err != nil {
 		return err

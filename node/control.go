@@ -95,6 +95,7 @@ func (d *Daemon) routes() http.Handler {
 	})
 	d.jobRoutes(handle)
 	handle("POST /v1/shutdown", func(*http.Request) (any, error) { d.askQuit(); return struct{}{}, nil })
+	mux.HandleFunc("POST /v1/check", d.handleCheck)
 	mux.HandleFunc("GET /v1/jobs/{id}/events", d.handleEvents)
 	mux.HandleFunc("GET /v1/jobs/{id}/logs", d.handleLogs)
 	mux.HandleFunc("GET /v1/jobs/{id}/result", d.handleResult)
@@ -104,13 +105,6 @@ func (d *Daemon) routes() http.Handler {
 
 // jobRoutes are those that are about one job, or make one.
 func (d *Daemon) jobRoutes(handle func(pattern string, f func(r *http.Request) (any, error))) {
-	handle("POST /v1/check", func(r *http.Request) (any, error) {
-		var req api.JobRequest
-		if err := readJSON(r, &req); err != nil {
-			return nil, err
-		}
-		return d.check(r.Context(), req)
-	})
 	handle("GET /v1/jobs/{id}", func(r *http.Request) (any, error) { return d.jobStatus(r.Context(), r.PathValue("id")) })
 	handle("POST /v1/jobs/{id}/stop", func(r *http.Request) (any, error) { return d.order(r.Context(), r.PathValue("id"), "stop") })
 	handle("POST /v1/jobs/{id}/cancel", func(r *http.Request) (any, error) { return d.cancelFor(r.Context(), r.PathValue("id")) })
@@ -153,11 +147,17 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-func writeError(w http.ResponseWriter, err error) {
+// asError is an error as it is told over the control interface.
+func asError(err error) *api.Error {
 	var e *api.Error
 	if !errors.As(err, &e) {
 		e = &api.Error{Status: 500, Message: err.Error()}
 	}
+	return e
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	e := asError(err)
 	if e.Status == 0 {
 		e.Status = 500
 	}

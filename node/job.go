@@ -27,7 +27,8 @@ type job struct {
 	req    api.JobRequest // as far as it is known here
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{} // closed when final
+	done   chan struct{}     // closed when final
+	tell   func(text string) // who is told what is being done, beside those who ask; nil: nobody
 
 	loading    sync.Mutex // held while sel is loaded again
 	delivering sync.Mutex // held while the output is written
@@ -142,6 +143,9 @@ func (j *job) prepared() (Selector, *tasks.Job) {
 
 // phase says what is being done just now.
 func (j *job) phase(state api.JobState, text string) {
+	if j.tell != nil {
+		j.tell(text)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.status.State.Final() {

@@ -112,7 +112,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 func (d *Daemon) library(ctx context.Context, exec Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
 	lib, ok := exec.Compiled(src)
 	if !ok {
-		j.phase(api.Preparing, "compiling "+path.Base(src.Main))
+		j.phase(api.Preparing, "compiling "+path.Base(src.Main)+" on "+d.net.Name())
 		var err error
 		if lib, err = exec.Compile(ctx, src); err != nil {
 			return lib, err

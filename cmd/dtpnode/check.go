@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"golang.org/x/term"
+
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -29,11 +31,31 @@ func runCheck(ctx context.Context, g *globals, selector string, opts runOptions)
 	if own != nil {
 		defer own.Close()
 	}
-	c, err := client.Check(ctx, req)
+	stage := g.stage("checking")
+	c, err := client.Check(ctx, req, stage.Show)
+	stage.Close()
 	if err != nil {
 		return err
 	}
 	return g.show(c, func(w io.Writer) { printCheck(w, c) })
+}
+
+// stage shows what a command waits for, on standard error: not where programs read, which are told of results alone.
+func (g *globals) stage(what string) *progress.Stage {
+	s := &progress.Stage{W: g.stderr, What: what}
+	switch {
+	case g.json():
+		s.W = io.Discard
+	case g.redraws():
+		s.Width = func() int {
+			width, _, err := term.GetSize(int(g.stderr.Fd()))
+			if err != nil {
+				return 0
+			}
+			return width
+		}
+	}
+	return s
 }
 
 // printCheck says what a check has found.

@@ -81,14 +81,17 @@ func (s *selector) Merge(_ context.Context, inputs []string, out string) (rootex
 	return sum.store(out, s.spec.Size)
 }
 
-// Save writes the result of a job whose Terminate failed.
+// Save writes the result of a job whose Terminate failed; without a path it only adds up.
 func (s *selector) Save(_ context.Context, partials []string, outPath string) (rootexec.Finished, error) {
 	sum, err := sumOf(partials, s.spec.Bins)
 	if err != nil {
 		return rootexec.Finished{}, err
 	}
-	_, err = sum.store(outPath, 0)
-	return rootexec.Finished{Units: sum.Units, Canary: sum.Canary, Keys: 1}, err
+	if outPath != "" {
+		_, err = sum.store(outPath, 0)
+	}
+	objects := []rootexec.Object{{Name: "bins", Class: "bins", Entries: float64(sum.Units)}}
+	return rootexec.Finished{Units: sum.Units, Canary: sum.Canary, Keys: 1, Objects: objects}, err
 }
 
 func (s *selector) StartClient(_ context.Context, spec rootexec.ClientSpec, out func(string)) (node.Client, error) {

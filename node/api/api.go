@@ -11,7 +11,7 @@
 //	POST /v1/forget                 RevokeRequest -> Revoked: of a member that is gone
 //	POST /v1/rename                 RenameRequest: what the node is called while it runs
 //	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
-//	POST /v1/check                  JobRequest -> Check: its first entries are run, and nothing is kept
+//	POST /v1/check                  JobRequest -> newline-delimited CheckEvent: its first entries are run, and nothing is kept
 //	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts;
 //	                                with ?at-once=1, of those that answer without delay)
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
@@ -260,6 +260,13 @@ type Check struct {
 	Apart      []string      `json:"apart,omitempty"`      // that could not be merged
 	Warnings   []string      `json:"warnings,omitempty"`
 	Stdout     string        `json:"stdout,omitempty"` // what Begin and Terminate printed
+}
+
+// CheckEvent is one line of what the daemon tells of a check: what it does just now, and at last what came of it.
+type CheckEvent struct {
+	Phase  string `json:"phase,omitempty"`
+	Check  *Check `json:"check,omitempty"`
+	Failed *Error `json:"failed,omitempty"`
 }
 
 // CheckObject is one object of an output list.

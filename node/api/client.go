@@ -134,9 +134,27 @@ func (c *Client) Submit(ctx context.Context, req JobRequest) (JobStatus, error) 
 	return call[JobStatus](ctx, c, http.MethodPost, "/v1/jobs", req)
 }
 
-// Check tries the first entries of a job, and keeps nothing.
-func (c *Client) Check(ctx context.Context, req JobRequest) (Check, error) {
-	return call[Check](ctx, c, http.MethodPost, "/v1/check", req)
+// Check tries the first entries of a job, and keeps nothing. It calls on with what is being done, each time that changes.
+func (c *Client) Check(ctx context.Context, req JobRequest, on func(phase string)) (Check, error) {
+	body, err := c.do(ctx, http.MethodPost, "/v1/check", req)
+	if err != nil {
+		return Check{}, err
+	}
+	defer body.Close()
+	for dec := json.NewDecoder(body); ; {
+		var ev CheckEvent
+		switch err := dec.Decode(&ev); {
+		case ctx.Err() != nil:
+			return Check{}, ctx.Err()
+		case err != nil:
+			return Check{}, fmt.Errorf("could not check the job: %w: %w", ErrLost, err)
+		case ev.Failed != nil:
+			return Check{}, ev.Failed
+		case ev.Check != nil:
+			return *ev.Check, nil
+		}
+		on(ev.Phase)
+	}
 }
 
 // Jobs lists the jobs the daemon knows.
