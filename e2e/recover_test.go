@@ -203,3 +203,33 @@ func TestRecoveredEndCounts(t *testing.T) {
 		t.Error("the submitter did not take the other end back")
 	}
 }
+
+// TestSupersededCopyIsKept has a job recovered by an admin, for which two nodes give their copies up, and loses the recovered
+// copy too. The submitter has the job go on from one of those that were given up, and it is done with each entry once.
+func TestSupersededCopyIsKept(t *testing.T) {
+	t.Parallel()
+	j := paceOf(5, 25*time.Second)
+	c, id, last, dead := bereft(t, j, false)
+	alive(dead, c.nodes[3], c.nodes[4]).recovered(t, id)
+	for _, n := range dead {
+		n.relaunch(t, hastySpec(t, n))
+	}
+	owner := c.nodes[0] // who is back
+	err := poll(commandLimit, func() (bool, error) {
+		r := owner.dtpnode(t, t.TempDir(), "recover", id, "--superseded")
+		return r.code == 2 && strings.Contains(r.stderr, "put aside") && strings.Contains(r.stderr, "from the copy of "+last.name) && strings.Contains(r.stderr, "--yes"), nil
+	})
+	if err != nil {
+		t.Fatalf("it does not say what was put aside: %s", owner.logTail(0))
+	}
+	last.crash(t)
+	check(t, os.RemoveAll(filepath.Join(last.state, "ledgers")))
+	if stranger := alive(append(dead, last), c.nodes[1], c.nodes[2]); stranger != nil {
+		stranger.dtpnode(t, t.TempDir(), "recover", id, "--superseded", "--yes").wantRefused(t, "n0's", "admin")
+	}
+	loadSchemas(t, owner.bin).hold(t, "recover", owner.recovered(t, id, "--superseded", "--from", "n0", "--output", "json").stdout)
+	owner.until(t, id, "the job is done", func(st api.JobStatus) bool { return st.State == api.Done })
+	st, err := owner.job(t.Context(), id)
+	check(t, err)
+	j.wantCounted(t, owner, st)
+}

@@ -221,6 +221,9 @@ type (
 		ID     tasks.JobID
 		Link   quorum.Link
 		Result bool // the result that the copy names, if it does, is kept here
+		// Aside is a copy that was superseded, and is to be gone on from in place of the one that is here, if any; that is
+		// put aside then.
+		Aside *Restore
 	}
 	// Revoked tells that a job's submitter may submit no more: nothing of the job runs here from now on. A copy of its
 	// ledger stays until its end is in it; if this peer leads the job Finished follows.
@@ -357,11 +360,13 @@ type (
 	}
 	// FoundLedger makes a place on disk for a copy of a job's ledger, with all that is needed to lead the
 	// job, which From has; empty for this peer. Answer with Founded. A log with a snapshot takes the place of the copy
-	// that is there already, in one step: the last one of a ledger, which is recovered.
+	// that is there already, in one step: the last one of a ledger, which is recovered. With Aside that copy is the
+	// superseded one that Recover has named.
 	FoundLedger struct {
-		ID   tasks.JobID
-		Log  quorum.Log
-		From tasks.PeerID
+		ID    tasks.JobID
+		Log   quorum.Log
+		From  tasks.PeerID
+		Aside bool
 	}
 	// WriteLedger carries out what a ledger's log wants written; answer with Written. Writes of one ledger are carried
 	// out in order.
@@ -369,10 +374,13 @@ type (
 		ID tasks.JobID
 		quorum.Write
 	}
-	// DropLedger forgets a copy of a ledger. Reason is why, if that is no matter of course.
+	// DropLedger forgets a copy of a ledger. Reason is why, if that is no matter of course. With Superseded, the recovery of
+	// the ledger from another copy for which this one is given up, what is on disk is put aside and kept for a while, with
+	// the blobs: whoever signed that may have lied, and the recovered job may come to nothing.
 	DropLedger struct {
-		ID     tasks.JobID
-		Reason string
+		ID         tasks.JobID
+		Reason     string
+		Superseded *quorum.Link
 	}
 	// HomeIs tells who leads a job now, empty while nobody is known to.
 	HomeIs struct {
@@ -394,8 +402,12 @@ type (
 		Reason string
 	}
 	// Reopened tells that a job which was over goes on: its ledger was recovered from a copy that did not have the end,
-	// and counts in place of the one that had.
-	Reopened struct{ ID tasks.JobID }
+	// and counts in place of the one that had. What is kept of that end is put aside, for whoever signed the recovery may
+	// have lied.
+	Reopened struct {
+		ID tasks.JobID
+		By quorum.Link
+	}
 	// EndSealed tells how a job ended that was told by JobEnded, with the proof for others.
 	EndSealed struct {
 		ID        tasks.JobID

@@ -66,6 +66,10 @@ const recoverAlive = seekAfter
 
 // recoverJob goes on from this peer's copy of a job's ledger.
 func (p *Peer) recoverJob(ev Recover) {
+	if ev.Aside != nil {
+		p.recoverAside(ev)
+		return
+	}
 	j := p.job(ev.ID)
 	log, err := p.recovered(j, ev)
 	if err != nil {
@@ -124,6 +128,104 @@ func (j *jobState) wholeRecord() (*ledger.Record, error) {
 	return record, nil
 }
 
+// recoverAside goes on from a copy that was superseded by another recovery, which was false or came to nothing. The copy of
+// that, if one is here, is put aside in turn, and so is the end that it came to.
+func (p *Peer) recoverAside(ev Recover) {
+	j := p.job(ev.ID)
+	log, err := p.recoveredAside(j, ev)
+	if err != nil {
+		p.emit(NotRecovered{ID: ev.ID, Reason: err.Error()})
+		return
+	}
+	if p.ends.of[ev.ID] != nil {
+		p.reopen(ev.ID, ev.Link)
+		j = nil
+	}
+	if j != nil {
+		p.giveUp(j, ev.Link)
+		j = p.job(ev.ID) // it is gone if it was shut
+	}
+	if j == nil {
+		j = p.addJob(ev.ID, "")
+	}
+	if !j.described() {
+		j.desc = ev.Aside.Job
+	}
+	if j.job == nil {
+		p.emit(Prepare{ID: j.id})
+	}
+	j.log, j.heardOf, j.heard = nil, &ev.Link, p.now
+	j.founding = &founding{by: p.self, log: log, aside: true}
+	p.emit(FoundLedger{ID: j.id, Log: log, Aside: true})
+}
+
+// recoveredAside makes the new log from a copy that was superseded, or says why not.
+func (p *Peer) recoveredAside(j *jobState, ev Recover) (log quorum.Log, err error) {
+	desc := ev.Aside.Job
+	past := p.ends.of[ev.ID]
+	switch {
+	case j != nil && j.founding != nil:
+		return log, errors.New("a copy of the job's ledger is just being made here")
+	case j != nil && j.lead != nil && j.log == nil:
+		return log, errors.New("this node leads the job without a ledger")
+	case j != nil && j.outdated(ev.Link.Conf.Term), past != nil && past.epoch() >= quorum.Epoch(ev.Link.Conf.Term):
+		return log, errors.New("the job was recovered since: ask again")
+	}
+	if err := p.trueRecovery(ev.ID, desc.Submitter, ev.Link); err != nil {
+		return log, err
+	}
+	c, err := p.readLog(ev.Aside)
+	if err != nil {
+		return log, err
+	}
+	record, err := c.wholeRecord()
+	if err != nil {
+		return log, err
+	}
+	record.Recover(ev.Link, ev.Result)
+	state, err := record.Encode()
+	if err != nil {
+		return log, err
+	}
+	return c.log.Recover(ev.Link, c.founders, state)
+}
+
+// readLog reads a copy that nobody follows: it says nothing to anybody and writes nothing.
+func (p *Peer) readLog(from *Restore) (*jobState, error) {
+	r, err := quorum.New(p.now, p.logConfig(from.ID, from.Job, func(tasks.PeerID) bool { return true }), from.Log)
+	if err != nil {
+		return nil, err
+	}
+	j := &jobState{id: from.ID, replica: newReplica()}
+	j.desc, j.log, j.self, j.founders = from.Job, r, from.Log.Self, from.Log.Voters
+	j.record = &ledger.Record{Want: from.Job.Want}
+	for _, e := range r.Step(p.now, quorum.Tick{}) {
+		switch e := e.(type) {
+		case quorum.Apply:
+			var entry ledger.Entry
+			if wire.Unmarshal(e.Data, &entry) == nil {
+				j.record.Apply(entry)
+			}
+		case quorum.Restore:
+			if j.record, err = ledger.DecodeRecord(e.State, from.Job.Want); err != nil {
+				return nil, err
+			}
+		case quorum.Broken:
+			return nil, errors.New(e.Reason)
+		}
+	}
+	return j, nil
+}
+
+// AsideCopy describes a copy of a ledger that was superseded, as Copy describes the one that counts.
+func (p *Peer) AsideCopy(from Restore) (v CopyView, err error) {
+	j, err := p.readLog(&from)
+	if err != nil {
+		return v, err
+	}
+	return p.view(j)
+}
+
 // onRecovery takes the word that a job's ledger was recovered.
 func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	l := *m.Recovery
@@ -132,7 +234,7 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	switch {
 	case over && past.epoch() < quorum.Epoch(l.Conf.Term) && !mutant.On(mutant.OldEnd):
 		if p.trueRecovery(m.Job, past.submitter, l) == nil {
-			p.reopen(m.Job)
+			p.reopen(m.Job, l)
 		}
 		return
 	case over || j == nil:
@@ -164,7 +266,8 @@ func (p *Peer) doubtRecovery(from tasks.PeerID, id tasks.JobID, submitter tasks.
 	}
 }
 
-// giveUp drops a copy of a ledger that was recovered from another one.
+// giveUp gives up a copy of a ledger that was recovered from another one. It is put aside, not destroyed: whoever signed the
+// recovery may have lied, or the recovered job come to nothing.
 func (p *Peer) giveUp(j *jobState, l quorum.Link) {
 	if j.log == nil || !j.isBefore(l.Conf.Term) {
 		return
@@ -173,7 +276,8 @@ func (p *Peer) giveUp(j *jobState, l quorum.Link) {
 		p.stepDown(j)
 	}
 	j.home, j.record = "", &ledger.Record{Want: j.desc.Want}
-	p.leaveLog(j, fmt.Sprintf("%s has said that the job goes on from the copy of %s", l.Sigs[0].By, l.Conf.Voters[0].Peer))
+	p.dropLog(j, DropLedger{ID: j.id, Superseded: &l,
+		Reason: fmt.Sprintf("%s has said that the job goes on from the copy of %s", l.Sigs[0].By, l.Conf.Voters[0].Peer)})
 	p.emit(HomeIs{ID: j.id, Term: j.term})
 }
 
@@ -184,12 +288,15 @@ func (j *jobState) isBefore(term uint64) bool {
 }
 
 // reopen takes a job up again that had ended by the word of a ledger which counts no more.
-func (p *Peer) reopen(id tasks.JobID) {
+func (p *Peer) reopen(id tasks.JobID, by quorum.Link) {
 	if j := p.job(id); j != nil {
+		if j.log != nil {
+			p.dropLog(j, DropLedger{ID: id, Superseded: &by, Reason: "the job was recovered from another copy"})
+		}
 		p.dropJob(j, "")
 	}
 	p.ends.forget(id)
-	p.emit(Reopened{ID: id})
+	p.emit(Reopened{ID: id, By: by})
 }
 
 // tellRecovery shows a node that a job's ledger was recovered, if it was.
@@ -241,14 +348,19 @@ func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
 	if j == nil || j.log == nil || !j.seated() {
 		return v, false
 	}
+	v, err := p.view(j)
+	return v, err == nil
+}
+
+func (p *Peer) view(j *jobState) (v CopyView, err error) {
 	record, err := j.wholeRecord()
 	if err != nil {
-		return v, false
+		return v, err
 	}
 	v = CopyView{Member: j.self, Seats: j.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
 		Parts: slices.Clone(record.Done.Parts()), Result: record.Result, Recovery: record.Recovery}
 	v.Chain, v.Mandate = j.log.Chain(), p.mandate(j)
 	v.Index, v.Term = j.log.Last()
 	v.Alive, v.Majority = j.log.Alive(p.now, recoverAlive)
-	return v, true
+	return v, nil
 }

@@ -55,6 +55,7 @@ type founding struct {
 	by    tasks.PeerID    // who asked for it; this peer for its own jobs
 	nonce uint64          // with which
 	was   *quorum.Replica // the copy that it takes the place of, for it is recovered; nil for none
+	aside bool            // it goes on from a copy that was superseded
 }
 
 // enlistment is a node that was asked to become a replica.
@@ -100,9 +101,12 @@ func (p *Peer) founded(ev Founded) {
 	}
 	ok := ev.Reason == ""
 	switch {
-	case f.was != nil && ok:
+	case (f.was != nil || f.aside) && ok:
 		j.term = max(j.term, f.log.Hard.Term)
 		p.stepLog(j, quorum.Campaign{})
+	case f.aside:
+		p.emit(NotRecovered{ID: j.id, Reason: ev.Reason})
+		p.closeJob(j, true)
 	case f.was != nil:
 		j.log = f.was
 		p.emit(NotRecovered{ID: j.id, Reason: ev.Reason})
@@ -117,19 +121,23 @@ func (p *Peer) founded(ev Founded) {
 	}
 }
 
-// startLog begins to follow a log that is on disk.
-func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
+// logConfig is what a copy of a job's log is to know of this peer and of the job.
+func (p *Peer) logConfig(id tasks.JobID, desc *tasks.Job, authority func(tasks.PeerID) bool) quorum.Config {
 	cfg := p.cfg.Quorum
 	cfg.Seed ^= p.cfg.Boot
-	cfg.Keys, cfg.Group = p.cfg.Keys, GroupName(j.id)
-	may, own := p.authority(desc.Submitter), true
-	cfg.Authority = func(by tasks.PeerID) bool { return own || may(by) } // what is on this disk was believed before it came there
-	want := desc.Want
+	cfg.Keys, cfg.Group, cfg.Authority = p.cfg.Keys, GroupName(id), authority
 	cfg.CheckState = func(state []byte) error {
-		_, err := ledger.DecodeRecord(state, want)
+		_, err := ledger.DecodeRecord(state, desc.Want)
 		return err
 	}
-	r, err := quorum.New(p.now, cfg, log)
+	return cfg
+}
+
+// startLog begins to follow a log that is on disk.
+func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
+	may, own := p.authority(desc.Submitter), true
+	believed := func(by tasks.PeerID) bool { return own || may(by) } // what is on this disk was believed before it came there
+	r, err := quorum.New(p.now, p.logConfig(j.id, desc, believed), log)
 	own = false
 	if err != nil {
 		return err.Error()
@@ -540,12 +548,17 @@ func (p *Peer) leaveLog(j *jobState, why string) {
 		p.loseLedger(j, why)
 		return
 	}
+	p.dropLog(j, DropLedger{ID: j.id, Reason: why})
+}
+
+// dropLog ends this peer's copy of a log as told.
+func (p *Peer) dropLog(j *jobState, how DropLedger) {
 	j.log = nil
 	if j.lead != nil {
 		p.stepDown(j)
 		j.home = ""
 	}
-	p.emit(DropLedger{ID: j.id, Reason: why})
+	p.emit(how)
 	if j.shut {
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
 	}

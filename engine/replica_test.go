@@ -39,6 +39,7 @@ type host struct {
 	logs  map[tasks.JobID]*quorum.Log // on disk
 	desc  map[tasks.JobID]*tasks.Job  // on disk
 	kept  map[merge.ID]merge.Partial  // on disk
+	aside *quorum.Log                 // on disk: a copy that was superseded
 	blobs map[merge.ID]merge.Partial
 	gens  map[steal.GenID]*ran
 	ended *ledger.Result
@@ -216,6 +217,9 @@ func (h *host) disk(e Effect) {
 	case DropLedger:
 		if e.Reason != "" && !h.broken && !h.gives {
 			h.Errorf("%s drops its ledger: %s", h.id, e.Reason)
+		}
+		if e.Superseded != nil {
+			h.aside = h.logs[e.ID]
 		}
 		delete(h.logs, e.ID)
 	case NotRecovered:

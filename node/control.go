@@ -121,7 +121,11 @@ func (d *Daemon) jobRoutes(handle func(pattern string, f func(r *http.Request) (
 		return d.statusOf(j), nil
 	})
 	handle("GET /v1/jobs/{id}/recovery", func(r *http.Request) (any, error) {
-		p, err := d.planRecovery(r.Context(), r.PathValue("id"), r.URL.Query().Get("from"))
+		plan := d.planRecovery
+		if r.URL.Query().Has("superseded") {
+			plan = d.planSuperseded
+		}
+		p, err := plan(r.Context(), r.PathValue("id"), r.URL.Query().Get("from"))
 		return p.Recovery, err
 	})
 	handle("POST /v1/jobs/{id}/recover", func(r *http.Request) (any, error) {

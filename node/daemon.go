@@ -76,7 +76,7 @@ type Daemon struct {
 	called     map[tasks.PeerID]string // names of all members that there were in this life
 	turns      *turns                  // descriptions being fetched, by submitter
 
-	recoveries map[tasks.JobID]chan string // under way here; told why nothing came of it
+	recoveries map[tasks.JobID]*recovering // under way here
 
 	handouts map[tasks.PeerID]*handout // of committed partials, by who asked
 
@@ -94,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]chan string{},
+		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
 	all, each := planShares()
 	d.planPlaces, d.planTurns = make(chan struct{}, all), newTurns(each)
@@ -166,6 +166,7 @@ func (d *Daemon) open(ctx context.Context) error {
 // that the network has to say: of a job that it has heard of first it would not take its own copy up again.
 func (d *Daemon) comeBack() []*stray {
 	restored := d.restoreLedgers()
+	d.restoreAside()
 	strays := d.loadFinished()
 	d.tellAdmins(d.step)
 	for _, e := range d.loadEnds() {

@@ -103,6 +103,9 @@ func (d *Daemon) foundLedger(e engine.FoundLedger) {
 	if e.Log.Snapshot != nil {
 		make = d.recoverCopy
 	}
+	if e.Aside {
+		make = d.asideCopy
+	}
 	c, err := make(e)
 	if err != nil {
 		d.log.Warn("could not keep a copy of a job's ledger", "job", e.ID.Short(), "reason", err)
@@ -270,6 +273,10 @@ func (d *Daemon) dropLedger(e engine.DropLedger) {
 		return
 	}
 	close(c.writes)
+	if e.Superseded != nil {
+		d.supersede(c, e)
+		return
+	}
 	if e.Reason != "" {
 		d.log.Error("gave up the copy of a job's ledger; another takes its place", "job", e.ID.Short(), "reason", e.Reason)
 	}
@@ -287,6 +294,23 @@ func (d *Daemon) dropLedger(e engine.DropLedger) {
 			d.removeLedger(c.dir)
 		}
 	})
+}
+
+// supersede puts a copy aside whose writer is told to end. The loop waits for it: nothing may take the copy's place before.
+func (d *Daemon) supersede(c *ledgerCopy, e engine.DropLedger) {
+	<-c.done
+	err := d.putAside(c, *e.Superseded)
+	d.log.Warn("gave up the copy of a job's ledger and put it aside: dtpnode recover "+c.name()[:12]+" --superseded goes on from it", "job", e.ID.Short(),
+		"reason", e.Reason, "dir", d.asideDir(c.name(), *e.Superseded), "kept for", d.cfg.KeepFor)
+	if err != nil { // it stays where the next copy of this ledger would be
+		d.log.Error("could not put the copy of a job's ledger aside", "dir", c.dir, "reason", err)
+		err = os.Rename(filepath.Join(c.dir, journalFile), filepath.Join(c.dir, journalFile+journal.Before))
+	} else {
+		err = os.Remove(filepath.Join(c.dir, journalFile))
+	}
+	if err != nil {
+		d.log.Error("could not close the copy of a job's ledger", "dir", c.dir, "reason", err)
+	}
 }
 
 func (d *Daemon) removeLedger(dir string) {

@@ -150,7 +150,7 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 	case engine.NotRecovered:
 		d.notRecovered(e)
 	case engine.Reopened:
-		d.reopened(e.ID)
+		d.reopened(e.ID, e.By)
 	case engine.EndSealed:
 		d.endSealed(e)
 	}

@@ -73,6 +73,8 @@ type request struct {
 //	finish            -> empty: a job that could not be finished is tried again
 //	copy              -> copyReport, JSON: this node's copy of the job's ledger
 //	recover    name, newline, quorum.Link as JSON -> empty: the job goes on from this node's copy of its ledger alone
+//	superseded        -> []copyReport, JSON: copies of the job's ledger that were put aside here
+//	recover-superseded name, newline, asideOrder as JSON -> empty: the job goes on from one of these
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
@@ -125,6 +127,16 @@ var requests = map[string]request{
 	}},
 	"recover": {access: forRule, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return nil, d.recoverOrdered(arg)
+	}},
+	"superseded": {access: forRule, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		r, err := d.reportAside(arg)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(r)
+	}},
+	"recover-superseded": {access: forRule, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		return nil, d.supersededOrdered(arg)
 	}},
 	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.sharePartials(from, arg)

@@ -84,11 +84,14 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"finish":    {rule, nil},
 		"copy":      {rule, nil},
 		"recover":   {rule, nil},
-		"partials":  {look, nil},
-		"logs":      {look, look},
-		"result":    {look, nil},
-		"parts":     {look, nil},
-		"fetched":   {rule, nil},
+
+		"superseded":         {rule, nil},
+		"recover-superseded": {rule, nil},
+		"partials":           {look, nil},
+		"logs":               {look, look},
+		"result":             {look, nil},
+		"parts":              {look, nil},
+		"fetched":            {rule, nil},
 	}
 	for kind := range requests {
 		if _, ok := table[kind]; !ok {

@@ -38,9 +38,10 @@ type copyReport struct {
 	Units     int64           `json:"units"` // wanted
 	Leads     bool            `json:"leads"` // this node leads the job
 	Copy      engine.CopyView `json:"copy"`
-	Parts     int             `json:"parts"`   // partial results that it names
-	Lacking   int             `json:"lacking"` // of these, whose blobs are not here
-	Written   time.Time       `json:"written"` // when the log was last written
+	Parts     int             `json:"parts"`           // partial results that it names
+	Lacking   int             `json:"lacking"`         // of these, whose blobs are not here
+	Written   time.Time       `json:"written"`         // when the log was last written
+	Aside     *quorum.Link    `json:"aside,omitempty"` // the recovery for which the copy was put aside; nil for one that counts
 	on        tasks.PeerID    // who told it
 	proven    bool            // that it is one of those that keep the ledger
 }
@@ -235,11 +236,14 @@ func (d *Daemon) needless(s survey) error {
 
 // recoverJob has a job go on from the copy that its user has agreed to.
 func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.RecoverRequest) (api.Recovery, error) {
-	from := ""
+	from, plan := "", d.planRecovery
 	if agreed.Chosen {
 		from = agreed.Node
 	}
-	p, err := d.planRecovery(ctx, name, from)
+	if agreed.Superseded {
+		plan = d.planSuperseded
+	}
+	p, err := plan(ctx, name, from)
 	if err != nil {
 		return p.Recovery, err
 	}
@@ -252,18 +256,31 @@ func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.Recover
 		return p.Recovery, err
 	}
 	link := quorum.Link{Conf: conf, Sigs: []quorum.Signature{{By: d.net.ID(), Sig: d.net.Sign(engine.RecoveryText(p.id, conf))}}}
-	d.log.Warn("has a job recovered from its last copy", "job", n.Name[:12], "node", n.on, "entry", n.Copy.Index, "term", n.Copy.Term)
-	if n.on == d.net.ID() {
-		return p.Recovery, d.recoverHere(ctx, n.Name, link)
+	return p.Recovery, d.haveRecovered(ctx, n, link)
+}
+
+// haveRecovered has the node with the copy go on from it.
+func (d *Daemon) haveRecovered(ctx context.Context, n copyReport, link quorum.Link) error {
+	d.log.Warn("has a job recovered from one copy of its ledger", "job", n.Name[:12], "node", n.on, "entry", n.Copy.Index, "term", n.Copy.Term, "superseded", n.Aside != nil)
+	kind, order := "recover", any(link)
+	aside := asideOrder{Link: link, Index: n.Copy.Index, Term: n.Copy.Term}
+	if n.Aside != nil {
+		kind, order = "recover-superseded", aside
 	}
-	b, err := json.Marshal(link)
+	switch {
+	case n.on == d.net.ID() && n.Aside != nil:
+		return d.goOnFromAside(ctx, n.Name, aside)
+	case n.on == d.net.ID():
+		return d.recoverHere(ctx, n.Name, link)
+	}
+	b, err := json.Marshal(order)
 	if err != nil {
-		return p.Recovery, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, recoverWait+askWait)
 	defer cancel()
-	_, err = d.net.Request(ctx, n.on, "recover", append([]byte(n.Name+"\n"), b...))
-	return p.Recovery, err
+	_, err = d.net.Request(ctx, n.on, kind, append([]byte(n.Name+"\n"), b...))
+	return err
 }
 
 // recoverWait is how long a copy may take to lead its job.
@@ -288,35 +305,49 @@ func (d *Daemon) recoverHere(ctx context.Context, name string, l quorum.Link) er
 	if err != nil {
 		return err
 	}
-	no := make(chan string, 1)
+	return d.recoverAs(ctx, &recovering{id: c.id, name: c.name()}, engine.Recover{ID: c.id, Link: l, Result: d.keepsResult(c)})
+}
+
+// recovering is a recovery that is under way here.
+type recovering struct {
+	id    tasks.JobID
+	name  string
+	aside *aside      // the copy that was put aside from which it goes on; nil for the one that counts
+	no    chan string // told why nothing came of it
+}
+
+// recoverAs carries a recovery out and waits for what comes of it.
+func (d *Daemon) recoverAs(ctx context.Context, r *recovering, ev engine.Recover) error {
+	r.no = make(chan string, 1)
 	d.mu.Lock()
-	busy := d.recoveries[c.id] != nil
+	busy := d.recoveries[r.id] != nil
 	if !busy {
-		d.recoveries[c.id] = no
+		d.recoveries[r.id] = r
 	}
 	d.mu.Unlock()
+	hint := "dtpnode status " + r.name[:12]
 	if busy {
-		return &api.Error{Status: http.StatusConflict, Message: "the job is being recovered just now", Hint: "dtpnode status " + c.name()[:12]}
+		return &api.Error{Status: http.StatusConflict, Message: "the job is being recovered just now", Hint: hint}
 	}
 	defer func() {
 		d.mu.Lock()
-		delete(d.recoveries, c.id)
+		delete(d.recoveries, r.id)
 		d.mu.Unlock()
 	}()
-	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", c.name()[:12], "signed by", l.Sigs[0].By)
-	d.post(engine.Recover{ID: c.id, Link: l, Result: d.keepsResult(c)})
+	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", r.name[:12], "signed by", ev.Link.Sigs[0].By, "superseded", r.aside != nil)
+	d.post(ev)
 	ctx, cancel := context.WithTimeout(ctx, recoverWait)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
-		case why := <-no:
-			return &api.Error{Status: http.StatusConflict, Message: "could not recover the job: " + why, Hint: "dtpnode status " + c.name()[:12]}
+		case why := <-r.no:
+			return &api.Error{Status: http.StatusConflict, Message: "could not recover the job: " + why, Hint: hint}
 		case <-ctx.Done():
-			return &api.Error{Status: http.StatusServiceUnavailable, Message: "the job is recovered, and nobody leads it yet", Hint: "dtpnode status " + c.name()[:12]}
+			return &api.Error{Status: http.StatusServiceUnavailable, Message: "the job is recovered, and nobody leads it yet", Hint: hint}
 		case <-tick.C:
-			if d.leadsAs(c.id, l) {
+			if d.leadsAs(r.id, ev.Link) {
 				return nil
 			}
 		}
@@ -346,9 +377,9 @@ func (d *Daemon) notRecovered(e engine.NotRecovered) {
 	d.log.Warn("could not recover a job", "job", e.ID.Short(), "reason", e.Reason)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if no := d.recoveries[e.ID]; no != nil {
+	if r := d.recoveries[e.ID]; r != nil {
 		select {
-		case no <- e.Reason:
+		case r.no <- e.Reason:
 		default:
 		}
 	}
@@ -361,16 +392,10 @@ func (d *Daemon) recoverCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 		return nil, errors.New("this node has no copy of the job's ledger any more")
 	}
 	c := &ledgerCopy{id: old.id, dir: old.dir, brief: old.brief, desc: old.desc}
-	head, err := wire.Marshal(&c.brief)
-	if err != nil {
-		return nil, err
-	}
 	d.closeCopy(e.ID)
-	path := filepath.Join(c.dir, journalFile)
-	c.journal, err = journal.Replace(path, journal.Head{Job: head, Self: e.Log.Self, Voters: e.Log.Voters},
-		quorum.Write{Hard: e.Log.Hard, Snapshot: e.Log.Snapshot, Reset: true})
+	c, err := d.replaceJournal(c, e)
 	if err != nil { // it goes on with what it was
-		again, _, _, bad := journal.Open(path)
+		again, _, _, bad := journal.Open(filepath.Join(old.dir, journalFile))
 		if bad != nil {
 			return nil, errors.Join(err, bad)
 		}
@@ -378,12 +403,27 @@ func (d *Daemon) recoverCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 		d.openCopy(old)
 		return nil, err
 	}
+	return c, nil
+}
+
+// replaceJournal puts the log of a recovery in the place of the one in a copy's folder, which is closed, and opens the copy.
+func (d *Daemon) replaceJournal(c *ledgerCopy, e engine.FoundLedger) (_ *ledgerCopy, err error) {
+	head, err := wire.Marshal(&c.brief)
+	if err != nil {
+		return nil, err
+	}
+	c.journal, err = journal.Replace(filepath.Join(c.dir, journalFile), journal.Head{Job: head, Self: e.Log.Self, Voters: e.Log.Voters},
+		quorum.Write{Hard: e.Log.Hard, Snapshot: e.Log.Snapshot, Reset: true})
+	if err != nil {
+		return nil, err
+	}
 	d.openCopy(c)
 	return c, nil
 }
 
-// reopened takes the end of a job back that its ledger does not have: another copy counts. Called by the loop alone.
-func (d *Daemon) reopened(id tasks.JobID) {
+// reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put aside.
+// Called by the loop alone.
+func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
 	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
 	for _, file := range files {
 		var e engine.Remember
@@ -395,13 +435,13 @@ func (d *Daemon) reopened(id tasks.JobID) {
 		var saved savedStatus
 		b, err := os.ReadFile(filepath.Join(dir, statusFile))
 		ours := err == nil && json.Unmarshal(b, &saved) == nil && saved.Ours
-		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it", "job", name[:min(12, len(name))])
 		d.mu.Lock()
 		delete(d.byName, name)
 		d.mu.Unlock()
-		d.blobs.removeUnder(dir)
-		if err := os.RemoveAll(dir); err != nil {
-			d.log.Error("could not remove the end of a job", "dir", dir, "reason", err)
+		kept, err := d.putEndAside(dir, name, by)
+		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it", "job", name[:min(12, len(name))], "signed by", by.Sigs[0].By, "kept in", kept)
+		if err != nil {
+			d.log.Error("could not put the end of a job aside", "dir", dir, "reason", err)
 		}
 		if ours {
 			d.owedAgain(saved)

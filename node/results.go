@@ -88,6 +88,7 @@ func (d *Daemon) wasFetched(name string) {
 // its user wants it goes by its age alone.
 func (d *Daemon) sweep() {
 	d.expireUnfinished()
+	d.pruneAside()
 	var final []*job
 	for _, o := range d.ledJobs() {
 		if o.final() {
@@ -154,7 +155,7 @@ func (d *Daemon) storage(st *api.NodeStatus) {
 	var open int64
 	d.ask(func(p *engine.Peer) { open = p.Kept() })
 	st.KeptOpen = open
-	st.Kept = open + bytesUnder(d.ledgersDir()) + bytesUnder(d.jobsDir())
+	st.Kept = open + bytesUnder(d.ledgersDir()) + bytesUnder(d.jobsDir()) + bytesUnder(d.supersededDir())
 	st.KeptMax = d.cfg.KeepBytes
 	d.mu.Lock()
 	st.Ledgers = len(d.copies)

@@ -30,6 +30,9 @@ const (
 // never recovered 0. It is a part of each term.
 func Epoch(term uint64) uint64 { return term >> epochShift }
 
+// Recoveries counts those that a term tells of.
+func Recoveries(term uint64) uint64 { return term >> countShift }
+
 // NextRecovery is what an authority signs (ConfText) to make self the only voter of a group of which copies in these
 // terms are known.
 func NextRecovery(self Member, terms ...uint64) (Conf, error) {

@@ -542,6 +542,9 @@ type Recovery struct {
 	Copies    []LedgerCopy `json:"copies"`              // that are left; the job goes on from the first: the newest that is proven, or the one that was asked for
 	Lost      []LostCopy   `json:"lost"`                // the others
 	Recovered bool         `json:"recovered,omitempty"` // it was recovered before
+	// Superseded says that these are copies that were put aside for a recovery; the job as it goes on now, if it does, would
+	// be given up.
+	Superseded bool `json:"superseded,omitempty"`
 }
 
 // LedgerCopy is one copy of a job's ledger.
@@ -555,6 +558,10 @@ type LedgerCopy struct {
 	Lacking   int       `json:"lacking"`            // of these, that the node does not have: fetched from whoever has them, else their units run again
 	Written   time.Time `json:"written"`            // when it last changed
 	Unproven  bool      `json:"unproven,omitempty"` // the member does not prove that it keeps the ledger: it may lie
+	// SupersededBy and SupersededFor are who has signed the recovery for which the copy was put aside, and from whose copy that
+	// went on; both are empty for a copy that counts. Written is when it was put aside then.
+	SupersededBy  string `json:"superseded_by,omitempty"`
+	SupersededFor string `json:"superseded_for,omitempty"`
 }
 
 // LostCopy is a copy of a job's ledger that nobody tells of.
@@ -570,4 +577,6 @@ type RecoverRequest struct {
 	Index  uint64 `json:"index"`
 	Term   uint64 `json:"term"`
 	Chosen bool   `json:"chosen,omitempty"` // the user wants this one, whichever is the newest
+	// Superseded says that the copy was put aside.
+	Superseded bool `json:"superseded,omitempty"`
 }

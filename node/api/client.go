@@ -195,18 +195,26 @@ func (c *Client) Retry(ctx context.Context, id string, req RetryRequest) (JobSta
 }
 
 // Recovery tells what it means to go on with a job from the copies of its ledger that are left: from that of the member from,
-// or if that is empty from the newest.
-func (c *Client) Recovery(ctx context.Context, id, from string) (Recovery, error) {
+// or if that is empty from the newest. With superseded it tells of copies that were put aside.
+func (c *Client) Recovery(ctx context.Context, id, from string, superseded bool) (Recovery, error) {
 	path := jobPath(id, "/recovery")
+	q := url.Values{}
 	if from != "" {
-		path += "?from=" + url.QueryEscape(from)
+		q.Set("from", from)
+	}
+	if superseded {
+		q.Set("superseded", "1")
+	}
+	if len(q) > 0 {
+		path += "?" + q.Encode()
 	}
 	return call[Recovery](ctx, c, http.MethodGet, path, nil)
 }
 
 // Recover goes on with a job from a copy of its ledger, which the user has chosen or is the newest.
 func (c *Client) Recover(ctx context.Context, id string, from LedgerCopy, chosen bool) error {
-	_, err := call[Recovery](ctx, c, http.MethodPost, jobPath(id, "/recover"), RecoverRequest{Node: from.Node, Index: from.Index, Term: from.Term, Chosen: chosen})
+	_, err := call[Recovery](ctx, c, http.MethodPost, jobPath(id, "/recover"),
+		RecoverRequest{Node: from.Node, Index: from.Index, Term: from.Term, Chosen: chosen, Superseded: from.SupersededBy != ""})
 	return err
 }
 

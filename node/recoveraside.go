@@ -1,0 +1,207 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"golang.org/x/sync/errgroup"
+)
+
+// A job is recovered from a copy of its ledger that was put aside as it is from one that counts (recover.go), but that it may
+// go on by another recovery meanwhile, which is given up: so the new one must be later than all that are known.
+
+// asideOwner finds the submitter of a job by copies of its ledger that were put aside here.
+func (d *Daemon) asideOwner(arg string) (*job, tasks.PeerID, error) {
+	prefix, _, _ := strings.Cut(arg, "\n")
+	all := d.asides(prefix)
+	if len(prefix) < 4 || len(all) == 0 {
+		if _, owner, err := d.knownOwner(prefix); err == nil {
+			return nil, owner, nil
+		}
+		return nil, "", noJob(prefix)
+	}
+	if slices.ContainsFunc(all, func(a aside) bool { return a.Name != all[0].Name }) {
+		return nil, "", ambiguous(prefix, 2)
+	}
+	return nil, all[0].Submitter, nil
+}
+
+// reportAside describes the copies of a job's ledger that were put aside here.
+func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
+	if _, _, err := d.asideOwner(prefix); err != nil {
+		return nil, err
+	}
+	for _, a := range d.asides(prefix) {
+		from, _, err := a.read()
+		if err != nil {
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", a.Name[:12], "dir", a.dir, "reason", err)
+			continue
+		}
+		r := copyReport{Name: a.Name, ID: a.ID, Submitter: from.Job.Submitter, Units: from.Job.Want.Len(), Aside: &a.Link, Written: a.At, on: d.net.ID()}
+		d.ask(func(p *engine.Peer) { r.Copy, err = p.AsideCopy(from) })
+		if err != nil {
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", a.Name[:12], "dir", a.dir, "reason", err)
+			continue
+		}
+		r.Parts = len(r.Copy.Parts)
+		for _, p := range r.Copy.Parts {
+			if sizeOf(filepath.Join(a.dir, partialName(p.ID)+"."+p.SHA256)) != p.Size {
+				r.Lacking++
+			}
+		}
+		r.Copy.Parts, r.Copy.Result = nil, nil
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// asidesOf asks all members that are up for copies of a job's ledger that they have put aside.
+func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport) {
+	peers := d.upPeers()
+	answers := make([][]copyReport, len(peers)+1)
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i, id := range peers {
+		g.Go(func() error {
+			b, err := d.askPeer(ctx, id, "superseded", name)
+			if err == nil && json.Unmarshal(b, &answers[i]) != nil {
+				answers[i] = nil
+			}
+			for k := range answers[i] {
+				answers[i][k].on = id
+			}
+			return nil
+		})
+	}
+	answers[len(peers)], _ = d.reportAside(name)
+	_ = g.Wait()
+	for _, r := range slices.Concat(answers...) {
+		if r.Aside != nil && r.Aside.RecoveryConf() == nil && r.ID.Valid() && d.may(d.net.ID(), r.Submitter, forRule) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// maxLater bounds how often a job was recovered by the word of members alone who tell of it: the next recovery must be later
+// than all, and a false word must not leave no later one.
+const maxLater = 64
+
+// laterTerms are those of the recoveries for which copies were put aside.
+func laterTerms(copies []copyReport) (terms []uint64) {
+	for _, c := range copies {
+		if t := c.Aside.Conf.Term; quorum.Recoveries(t) <= maxLater {
+			terms = append(terms, t)
+		}
+	}
+	return terms
+}
+
+// planSuperseded looks which copies of a job's ledger were put aside, and says what it means to go on from one.
+func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recoveryPlan, err error) {
+	copies := d.asidesOf(ctx, name)
+	if len(copies) == 0 {
+		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has put a copy of the ledger of a job %q aside, or you may not recover it", name),
+			Hint: "they are kept for " + d.cfg.KeepFor.String() + " on nodes that gave their copies up for a recovery; start dtpnode up there"}
+	}
+	if copies, err = d.ofOneJob(name, copies); err != nil {
+		return p, err
+	}
+	s := surveyed(d.trustFor(copies[0].ID, copies[0].Submitter), copies, func(copyReport, string) {})
+	names := d.memberNames()
+	called := func(id tasks.PeerID) string { return cmp.Or(names[id].name, d.nameOf(id), id) }
+	if err := s.choose(from, called); err != nil {
+		return p, err
+	}
+	if !s.copies[0].proven && !s.chosen {
+		return p, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: of the members that have put a copy of its ledger aside none proves that it was one of those that keep it: %s",
+			name, strings.Join(d.names(tellers(s.copies)), ", ")), Hint: "dtpnode recover JOB --superseded --from MEMBER believes one of them"}
+	}
+	n := s.copies[0]
+	p.newest, p.id, p.terms = n, n.ID, append(s.terms(), laterTerms(s.copies)...)
+	if now, err := d.copiesOf(ctx, n.Name); err == nil { // as the job goes on now
+		today := surveyed(d.trustFor(n.ID, n.Submitter), now, func(copyReport, string) {})
+		p.terms = append(p.terms, today.terms()...)
+	}
+	p.Recovery = api.Recovery{ID: n.Name, Units: n.Units, Committed: n.Copy.Committed, Open: n.Copy.Open, Recovered: true, Superseded: true, Lost: []api.LostCopy{}}
+	for _, c := range s.copies {
+		p.Copies = append(p.Copies, api.LedgerCopy{Node: c.on, Name: called(c.on), Index: c.Copy.Index, Term: c.Copy.Term,
+			Committed: c.Copy.Committed, Parts: c.Parts, Lacking: c.Lacking, Written: c.Written, Unproven: !c.proven,
+			SupersededBy: called(c.Aside.Sigs[0].By), SupersededFor: called(c.Aside.Conf.Voters[0].Peer)})
+	}
+	return p, nil
+}
+
+// asideOrder has a member go on from a copy that it has put aside.
+type asideOrder struct {
+	Link  quorum.Link `json:"link"`
+	Index uint64      `json:"index"` // of the copy's last entry,
+	Term  uint64      `json:"term"`  // and that one's
+}
+
+// supersededOrdered goes on with a job as another member asks: by the job's name and an asideOrder, on a line of its own.
+func (d *Daemon) supersededOrdered(arg string) error {
+	name, text, _ := strings.Cut(arg, "\n")
+	var o asideOrder
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return fmt.Errorf("could not read from which copy to go on: %w", err)
+	}
+	return d.goOnFromAside(d.ctx, name, o)
+}
+
+// goOnFromAside goes on with a job from a copy of its ledger that this node has put aside.
+func (d *Daemon) goOnFromAside(ctx context.Context, name string, o asideOrder) error {
+	if err := o.Link.RecoveryConf(); err != nil {
+		return fmt.Errorf("could not recover: %w", err)
+	}
+	for _, a := range d.asides(name) {
+		from, _, err := a.read()
+		if err != nil {
+			continue
+		}
+		var v engine.CopyView
+		d.ask(func(p *engine.Peer) { v, err = p.AsideCopy(from) })
+		if err == nil && v.Index == o.Index && v.Term == o.Term {
+			return d.recoverAs(ctx, &recovering{id: a.ID, name: a.Name, aside: &a}, engine.Recover{ID: a.ID, Link: o.Link, Aside: &from})
+		}
+	}
+	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("the copy of the ledger of job %s is here no more that was put aside", name), Hint: "ask again: dtpnode recover JOB --superseded"}
+}
+
+// asideCopy begins a copy anew with the log of a recovery from one that was put aside, which stays as it is.
+func (d *Daemon) asideCopy(e engine.FoundLedger) (*ledgerCopy, error) {
+	d.mu.Lock()
+	r := d.recoveries[e.ID]
+	d.mu.Unlock()
+	if r == nil || r.aside == nil {
+		return nil, errors.New("nobody waits for this recovery any more")
+	}
+	from, head, err := r.aside.read()
+	if err != nil {
+		return nil, err
+	}
+	c := &ledgerCopy{id: e.ID, dir: d.ledgerDir(e.ID), brief: head, desc: from.Job}
+	d.closeCopy(e.ID)
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := linkCopy(r.aside.dir, c.dir); err != nil {
+		return nil, err
+	}
+	d.blobs.add(string(c.id), filepath.Join(c.dir, bodyFile))
+	d.blobs.add(c.desc.Code.Source, filepath.Join(c.dir, sourceFile))
+	d.restoreKept(c.dir)
+	return d.replaceJournal(c, e)
+}
