@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -208,6 +209,63 @@ func TestInterruptOnTerminal(t *testing.T) {
 	}
 }
 
+// TestInterruptsAtOnce presses Ctrl-C twice at once, as a slow link brings them: the kernel may make one interrupt of them,
+// and then the next one counts.
+func TestInterruptsAtOnce(t *testing.T) {
+	t.Parallel()
+	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
+	req := paceOf(1, time.Minute).request(t)
+	args := []string{"run", req.Selector, "--tree", req.Tree, "-o", "out"}
+	for _, f := range req.Files {
+		args = append(args, "--files", f.URL)
+	}
+	for range 3 {
+		tty := openTerminal(t)
+		cmd := n.onTerminal(t, tty, []string{"TERM=xterm"}, args...)
+		tty.wait(t, "events/s")
+		tty.press(t, "\x03\x03")
+		tty.wait(t, "[c]ancel", "cancelled") // the question or, if they were two, the outcome
+		tty.press(t, "\x03")
+		_ = cmd.Wait()
+		<-tty.done
+		if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(tty.text(), "the job was cancelled") {
+			t.Errorf("exit %d, want 130 and the job cancelled:\n%s", code, tty.text())
+		}
+	}
+}
+
+// TestInterruptWhileTheDaemonHangs stops the daemon's process: the command that follows a job can be left all the same.
+func TestInterruptWhileTheDaemonHangs(t *testing.T) {
+	t.Parallel()
+	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
+	req := paceOf(1, time.Minute).request(t)
+	args := []string{"run", req.Selector, "--tree", req.Tree, "--files", req.Files[0].URL, "-o", "out"}
+	tty := openTerminal(t)
+	cmd := n.onTerminal(t, tty, []string{"TERM=xterm"}, args...)
+	tty.wait(t, "events/s")
+	pid := n.cmd.Process.Pid
+	check(t, syscall.Kill(pid, syscall.SIGSTOP))
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	tty.press(t, "\x03")
+	tty.wait(t, "[c]ancel")
+	tty.press(t, "c")
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	check(t, poll(settleLimit, func() (bool, error) { // the key may come to it after an interrupt
+		tty.press(t, "\x03")
+		select {
+		case <-ended:
+			return true, nil
+		default:
+			return false, nil
+		}
+	}))
+	<-tty.done
+	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(tty.text(), "does not answer") {
+		t.Errorf("exit %d, want 130 and why:\n%s", code, tty.text())
+	}
+}
+
 // terminal is a pseudo-terminal; what is printed there is kept.
 type terminal struct {
 	master, slave *os.File
@@ -259,11 +317,12 @@ func (tty *terminal) press(t *testing.T, keys string) {
 
 func (tty *terminal) text() string { return tty.printed.String() }
 
-// wait waits until something has been printed.
-func (tty *terminal) wait(t *testing.T, what string) {
+// wait waits until something has been printed, one thing of several.
+func (tty *terminal) wait(t *testing.T, whats ...string) {
 	t.Helper()
-	if err := poll(settleLimit, func() (bool, error) { return strings.Contains(tty.text(), what), nil }); err != nil {
-		t.Fatalf("the terminal does not show %q: %v\n%s", what, err, tty.text())
+	so := func(what string) bool { return strings.Contains(tty.text(), what) }
+	if err := poll(settleLimit, func() (bool, error) { return slices.ContainsFunc(whats, so), nil }); err != nil {
+		t.Fatalf("the terminal does not show %q: %v\n%s", whats, err, tty.text())
 	}
 }
 

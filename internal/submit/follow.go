@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -50,7 +51,7 @@ type Follower struct {
 	Printer    Printer
 	Print      func(line string) // what Begin and Terminate print
 	Keys       Keys              // nil: nobody to ask, an interrupt cancels
-	Interrupts <-chan os.Signal
+	Interrupts <-chan os.Signal  // those that come at once are one: the kernel does not count what it has not delivered
 	Detachable bool // the daemon outlives this process
 
 	Note func(text string) // what the user should know, as soon as it is; nil if nobody wants to
@@ -197,7 +198,11 @@ func (l *loop) answer(ctx context.Context, key byte) error {
 	l.endQuestion()
 	switch key {
 	case 's', 'S':
-		if err := l.Jobs.Stop(ctx, l.id); err != nil {
+		err := l.request(ctx, func(ctx context.Context) error { return l.Jobs.Stop(ctx, l.id) })
+		switch {
+		case errors.Is(err, errSilent):
+			return fmt.Errorf("%w: could not stop job %s: %w", ErrInterrupted, l.id, err)
+		case err != nil:
 			return fmt.Errorf("could not stop job %s: %w", l.id, err)
 		}
 	case 'c', 'C':
@@ -212,7 +217,11 @@ func (l *loop) answer(ctx context.Context, key byte) error {
 
 func (l *loop) cancel(ctx context.Context) error {
 	l.endQuestion()
-	c, err := l.Jobs.Cancel(ctx, l.id)
+	var c api.Cancellation
+	err := l.request(ctx, func(ctx context.Context) (err error) {
+		c, err = l.Jobs.Cancel(ctx, l.id)
+		return err
+	})
 	var refused *api.Error
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusConflict: // it has just ended by itself
@@ -224,6 +233,35 @@ func (l *loop) cancel(ctx context.Context) error {
 	}
 	l.cancelled = true
 	return nil
+}
+
+// hangWait is how long a daemon may take to answer a request whose user insists on leaving.
+const hangWait = 3 * time.Second
+
+// errSilent says that the daemon did not answer while its user wanted to leave.
+var errSilent = errors.New("the daemon does not answer")
+
+// request asks the daemon for something. One that hangs does not hold its user for ever: after another interrupt the
+// answer is waited for no longer than hangWait.
+func (l *loop) request(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	answer := make(chan error, 1)
+	go func() { answer <- ask(ctx) }() // ends with ctx
+	for insists := false; ; {
+		select {
+		case err := <-answer:
+			if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilent) {
+				return cause
+			}
+			return err
+		case <-l.Interrupts:
+			if !insists {
+				insists = true
+				defer time.AfterFunc(hangWait, func() { cancel(errSilent) }).Stop()
+			}
+		}
+	}
 }
 
 // Asked is ErrAsked with what is so of a cancel that is pending.

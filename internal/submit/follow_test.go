@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -28,6 +30,7 @@ type fakeJobs struct {
 	err     error // of Follow at the end of events
 	refuses bool
 	pending string // why a cancel has no effect yet
+	hangs   bool   // no request is answered
 }
 
 func newFakeJobs() *fakeJobs {
@@ -61,14 +64,22 @@ func (f *fakeJobs) Follow(ctx context.Context, _ string, on func(api.Event) erro
 	}
 }
 
-func (f *fakeJobs) Stop(context.Context, string) error {
+func (f *fakeJobs) Stop(ctx context.Context, _ string) error {
 	f.calls <- "stop"
+	if f.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	f.status(api.Partial)
 	return nil
 }
 
-func (f *fakeJobs) Cancel(context.Context, string) (api.Cancellation, error) {
+func (f *fakeJobs) Cancel(ctx context.Context, _ string) (api.Cancellation, error) {
 	f.calls <- "cancel"
+	if f.hangs {
+		<-ctx.Done()
+		return api.Cancellation{}, ctx.Err()
+	}
 	if f.refuses {
 		return api.Cancellation{}, io.ErrUnexpectedEOF
 	}
@@ -238,6 +249,29 @@ func TestInterruptWithoutTerminal(t *testing.T) {
 	}
 }
 
+// TestInterruptWhileTheDaemonHangs: who wants to leave is let go, and told that nobody has answered.
+func TestInterruptWhileTheDaemonHangs(t *testing.T) {
+	for _, key := range []byte("cs") {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, true, true)
+			s.jobs.hangs = true
+			s.press(key)
+			<-s.jobs.calls
+			time.Sleep(time.Hour) // of the test's own clock
+			select {
+			case got := <-s.ended:
+				t.Fatalf("ended without another interrupt: %v", got.err)
+			default:
+			}
+			s.interrupts <- os.Interrupt
+			s.interrupts <- os.Interrupt
+			if got := <-s.ended; !errors.Is(got.err, ErrInterrupted) || errors.Is(got.err, ErrCancelled) || !strings.Contains(got.err.Error(), "does not answer") {
+				t.Errorf("%c: got %v", key, got.err)
+			}
+		})
+	}
+}
+
 func TestCancelUnreached(t *testing.T) {
 	s := start(t, false, true)
 	s.jobs.refuses = true
@@ -350,6 +384,12 @@ func TestTerminalKeys(t *testing.T) {
 	term := &Terminal{fd: int(slave.Fd())}
 	before, err := unix.IoctlGetTermios(term.fd, unix.TCGETS)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := master.WriteString("c"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := master.Read(make([]byte, 1)); n != 1 { // its echo: it is there before it is asked for
 		t.Fatal(err)
 	}
 	keys, stop, err := term.Listen()

@@ -37,9 +37,10 @@ func (t *Terminal) Listen() (<-chan byte, func(), error) {
 	raw := *old
 	raw.Lflag &^= unix.ICANON | unix.ECHO
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(t.fd, unix.TCSETSF, &raw); err != nil {
+	if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, &raw); err != nil {
 		return nil, nil, fmt.Errorf("could not set the terminal's mode: %w", err)
 	}
+	t.discard()
 	ctx, cancel := context.WithCancel(context.Background())
 	keys := make(chan byte)
 	var reader sync.WaitGroup
@@ -47,9 +48,27 @@ func (t *Terminal) Listen() (<-chan byte, func(), error) {
 	stop := func() {
 		cancel()
 		reader.Wait()
-		_ = unix.IoctlSetTermios(t.fd, unix.TCSETSF, old)
+		t.discard()
+		_ = unix.IoctlSetTermios(t.fd, unix.TCSETS, old)
 	}
 	return keys, stop, nil
+}
+
+// discard drops keys that were pressed before anybody asked, or after the answer: they are none. To have the kernel do so
+// (TCSETSF) would also drop a Ctrl-C that it has not made an interrupt of yet.
+func (t *Terminal) discard() {
+	for {
+		poll := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}
+		if n, err := unix.Poll(poll, 0); errors.Is(err, unix.EINTR) {
+			continue
+		} else if err != nil || n <= 0 {
+			return
+		}
+		var b [256]byte
+		if n, err := unix.Read(t.fd, b[:]); err != nil || n == 0 {
+			return
+		}
+	}
 }
 
 // read passes keys on until ctx ends. It waits in short turns, since a read cannot be interrupted.
