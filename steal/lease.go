@@ -208,21 +208,29 @@ func (s *Scheduler) target(j *job) int64 {
 // units is how many units a slot processes in d.
 func (j *job) units(d time.Duration) int64 { return int64(j.rate * d.Seconds()) }
 
+// endLease ends the lease of a packet and returns the generation that had it; nil if it has none of it.
+func (s *Scheduler) endLease(id GenID, packet tasks.Range) *gen {
+	g := s.gens[id]
+	if g == nil {
+		return nil
+	}
+	i := slices.Index(g.leases, packet)
+	if i < 0 {
+		return nil
+	}
+	g.leases = slices.Delete(g.leases, i, i+1)
+	g.cut, g.since, g.idle = false, s.now, s.now
+	return g
+}
+
 func (s *Scheduler) packetDone(ev PacketDone) {
-	g := s.gens[ev.Gen]
+	g := s.endLease(ev.Gen, ev.Packet)
 	if g == nil {
 		return
 	}
-	i := slices.Index(g.leases, ev.Packet)
-	if i < 0 {
-		return
-	}
-	g.leases = slices.Delete(g.leases, i, i+1)
-	g.cut, g.since = false, s.now
 	last := min(max(ev.Last, ev.Packet.First), ev.Packet.Last)
 	done := tasks.R(ev.Packet.First, last)
 	g.cover = g.cover.Add(done)
-	g.idle = s.now
 	g.job.measure(done.Len(), ev.Elapsed, ev.Opened)
 	if rest := tasks.R(last, ev.Packet.Last); !rest.Empty() && !g.job.stopped {
 		g.job.pool = g.job.pool.Union(tasks.Cover{rest}.Minus(g.job.done))
@@ -236,17 +244,11 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 
 // packetRefused takes a packet, and what of the same task is to blame, from a generation that goes on.
 func (s *Scheduler) packetRefused(ev PacketRefused) {
-	g := s.gens[ev.Gen]
+	g := s.endLease(ev.Gen, ev.Packet)
 	if g == nil {
 		return
 	}
-	i := slices.Index(g.leases, ev.Packet)
-	if i < 0 {
-		return
-	}
 	j := g.job
-	g.leases = slices.Delete(g.leases, i, i+1)
-	g.cut, g.since, g.idle = false, s.now, s.now
 	if !ev.Blame.Empty() {
 		j.failures++
 	}

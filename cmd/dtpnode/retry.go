@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,11 +76,8 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 	if err != nil {
 		return err
 	}
-	interrupts := make(chan os.Signal, 3)
-	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupts)
-	early, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer release()
+	early, interrupts, stop := untilFollowed(ctx)
+	defer stop()
 	client, old, err := g.forJob(early, id)
 	if err != nil {
 		return err
@@ -109,8 +104,7 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 		}
 		return g.showSubmitted(st)
 	}
-	release()
-	st, err = follow(ctx, g, client.Client, st.ID, output{written: req.Output, owed: true}, interrupts, client.own == nil)
+	st, err = follow(ctx, g, client.Client, st.ID, output{written: req.Output, owed: true}, interrupts(), client.own == nil)
 	return client.retried(old, st, err)
 }
 

@@ -108,6 +108,22 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
+// untilFollowed takes interrupts for a command that submits a job and then follows it. Before, they end the context early;
+// from the call of follow on they come from the channel that it returns, and none is lost in between.
+func untilFollowed(ctx context.Context) (early context.Context, follow func() <-chan os.Signal, stop func()) {
+	interrupts := make(chan os.Signal, 3)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	early, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	follow = func() <-chan os.Signal {
+		release()
+		return interrupts
+	}
+	return early, follow, func() {
+		release()
+		signal.Stop(interrupts)
+	}
+}
+
 // running connects to the daemon if one runs; nil, nil if none does.
 func running(ctx context.Context, paths local.Paths) (*api.Client, error) {
 	client, err := local.Connect(ctx, paths)

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -134,12 +132,8 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	if err != nil {
 		return err
 	}
-	// Following takes interrupts from its own channel; it is there before the context lets go of them.
-	interrupts := make(chan os.Signal, 3)
-	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupts)
-	early, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer release()
+	early, interrupts, stop := untilFollowed(ctx)
+	defer stop()
 	client, own, err := daemonFor(early, g, opts, req.Files)
 	if err != nil {
 		return err
@@ -157,9 +151,8 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 		}
 		return g.showSubmitted(st)
 	}
-	release()
 	id := st.ID
-	st, err = follow(ctx, g, client, id, output{written: req.Output}, interrupts, own == nil)
+	st, err = follow(ctx, g, client, id, output{written: req.Output}, interrupts(), own == nil)
 	if own != nil {
 		st.ID = id // of a node that was killed early nothing may have been heard
 		return closeOwn(g, own, st, err)
