@@ -32,6 +32,10 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		h.fail(Failed{Failure: f, Nodes: []tasks.PeerID{from}, Tries: 1})
 		return
 	}
+	if f.Blame.Empty() && f.Kind == "abort" {
+		h.abortedOn(from, f)
+		return
+	}
 	if f.Blame.Empty() {
 		h.failedAtAll(from, f)
 		return
@@ -233,6 +237,28 @@ func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 	h.strikes[from]++
 	if h.strikes[from] >= h.cfg.Strikes || h.general.Tries >= 2*h.cfg.Strikes {
 		h.judgeNode(from)
+	}
+}
+
+// abortedOn books that the selector gave the job up on a node before any entry, in SlaveBegin: what it opens there may be
+// missing on that host alone. The node is set aside with what the selector said, at once or, if something has gone well
+// there, as after any other failure; the job fails when it is so on every node that may work.
+func (h *Home) abortedOn(from tasks.PeerID, f Failure) {
+	h.general.book(from, f)
+	h.strikes[from]++
+	n := h.nodes[from]
+	if n == nil || h.Ended() || h.stopped || n.able() && h.strikes[from] < h.cfg.Strikes {
+		return
+	}
+	switch {
+	case h.hopes(from) > 0:
+		if h.shunned[from] == "" {
+			h.shun(from, f.Reason)
+		}
+	case h.record.Done.Cover().Empty():
+		h.fail(h.general)
+	default:
+		h.stop("given up: " + f.Reason)
 	}
 }
 

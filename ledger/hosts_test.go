@@ -200,3 +200,40 @@ func TestSetAsideIsTold(t *testing.T) {
 		t.Errorf("a does not know that it is set aside, and is told %+v", s)
 	}
 }
+
+// TestAbortInSlaveBeginIsOfTheHost has the selector abort before any entry on some nodes: they are set aside at once, with
+// what it said, and the others work, the home among them or not. On all nodes it is the job that fails.
+func TestAbortInSlaveBeginIsOfTheHost(t *testing.T) {
+	abort := Failure{Kind: "abort", Reason: "SlaveBegin: the selector called Abort(kAbortProcess)"}
+	nodes := []tasks.PeerID{"a", "b", "c"}
+	for n := 1; n <= len(nodes); n++ {
+		d := newDesk(t, Config{}, nodes...)
+		for _, id := range nodes[:n] {
+			for range 2 { // it has two slots
+				d.fails(id, abort)
+			}
+		}
+		failed := all[Fail](d)
+		if n == len(nodes) {
+			if len(failed) == 0 || failed[0].Failure.Reason != abort.Reason || len(failed[0].Failure.Nodes) != n {
+				t.Errorf("on all nodes: %+v", failed)
+			}
+			continue
+		}
+		shunned := d.home.Shunned()
+		if len(failed) > 0 || len(shunned) != n || shunned["a"] != abort.Reason {
+			t.Errorf("on %d of %d nodes: failed %+v, set aside %v", n, len(nodes), failed, shunned)
+		}
+	}
+	d := newDesk(t, Config{}, "a")
+	d.fails("a", abort)
+	if len(all[Fail](d)) != 1 {
+		t.Error("on the only node: the job goes on")
+	}
+	d = newDesk(t, Config{}, "a", "b")
+	d.fails("a", Failure{Kind: "abort", Fatal: true, Reason: "Process: the selector called Abort(kAbortProcess)"})
+	d.fails("b", Failure{Kind: "abort", Fatal: true, Reason: "Process: the selector called Abort(kAbortProcess)"})
+	if len(all[Fail](d)) == 0 {
+		t.Error("an abort at an entry does not fail the job")
+	}
+}

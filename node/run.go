@@ -264,10 +264,14 @@ func (r *run) failureOf(f *rootexec.Failure, running tasks.Range, base int64) le
 	case rootexec.KindData, rootexec.KindSchema:
 		out.Data = true
 	case rootexec.KindAbort:
-		out.Fatal, out.Reason = true, f.Error() // with file and entry: nothing else tells them
+		out.Fatal, out.Reason = f.Op != slaveBegin, f.Error() // with file and entry: nothing else tells them
 	}
 	return out
 }
+
+// slaveBegin is the step of a generation before its first entry (rootexec.Failure.Op). A selector that aborts there says that
+// it cannot work on this host, where something that it opens may be missing, and not that the job makes no sense.
+const slaveBegin = "SlaveBegin"
 
 // reason is the failure in one line, without the file and entry, which are told beside it.
 func reason(f *rootexec.Failure) string {

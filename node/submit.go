@@ -393,8 +393,8 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 	defer os.RemoveAll(dir)
 	err = sel.Probe(j.ctx, d.genSpec(desc, 1, dir), f.URL, f.Tree)
 	var fail *rootexec.Failure
-	if errors.As(err, &fail) && !everywhere(fail) {
-		return nil // this entry or file is bad; the job will tell
+	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(d.upPeers()) > 0) {
+		return nil // this entry or file is bad, or this host; the job will tell
 	}
 	if err == nil {
 		d.plans.setProbed(mark)
@@ -424,8 +424,11 @@ func everywhere(f *rootexec.Failure) bool {
 	case rootexec.KindSchema, rootexec.KindCode:
 		return true
 	}
-	return f.Op == "SlaveBegin" || f.Op == "Init" || f.Op == "Notify"
+	return f.Op == slaveBegin || f.Op == "Init" || f.Op == "Notify"
 }
+
+// hostsOwn reports whether a failure may be of this host alone: the selector aborts before any entry.
+func hostsOwn(f *rootexec.Failure) bool { return f.Kind == rootexec.KindAbort && f.Op == slaveBegin }
 
 // publish signs the description, keeps it for others and gives it to the engine, with what the job begins with.
 func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {
