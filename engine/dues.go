@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"maps"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // One goroutine does all that a node does for all jobs. So a member may have this peer check no more signatures than an
 // honest one ever needs, whatever chains of voters it makes up for a job of its own: beyond that its proofs are dropped,
 // which costs an honest one a moment, for all of them are repeated. A member that goes on and on is told.
-
+// The same share pays for what members show in answers to requests (CheckFor).
 //
 // So it is with reports. An honest node sends them when they are due, and sooner when there is news, but not so many that
 // it would come near to its share (Peer.hurries).
@@ -95,6 +96,19 @@ func (p *Peer) chargeChecks(from tasks.PeerID, before int) {
 	if n := p.checks.n - before; n > 0 && from != p.self {
 		p.duesOf(from).checks.charge(p.now, time.Duration(n)*checkCost)
 	}
+}
+
+// ErrTooMuch is the error of a proof that is not looked at, for whoever shows it has had too many checked of late.
+var ErrTooMuch = errors.New("it has had too many signatures checked of late")
+
+// CheckFor checks what a member shows of a job in its answer to a request, with the trust that proofs in messages are checked
+// with, and at that member's cost like those.
+func (p *Peer) CheckFor(from tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error) error {
+	if p.owes(from) {
+		return ErrTooMuch
+	}
+	defer p.chargeChecks(from, p.checks.n)
+	return check(p.trust(id, submitter))
 }
 
 // tooMuch reports whether a message is dropped since its sender asks for more than its share.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -195,5 +196,35 @@ func TestOwnReportsStayWithinTheShare(t *testing.T) {
 	}
 	if cost == 0 || cost > r.now-from+maxAhead/2 {
 		t.Errorf("reports of %v in %v", cost, r.now-from)
+	}
+}
+
+// TestProofsInAnswersAreChargedToo has a member answer requests with one long chain after the other: no more of its signatures
+// are checked than its share, which is that of its messages.
+func TestProofsInAnswersAreChargedToo(t *testing.T) {
+	r, n := tallied(t)
+	const lasts = 40 * time.Second
+	term, refused := uint64(1), 0
+	for end := r.now + lasts; r.now < end; r.now += 50 * time.Millisecond {
+		term++
+		r.step(Tick{})
+		proof := madeUp(term, 300, 0)
+		err := r.peer.CheckFor("x", jobID, "h", func(t quorum.Trust) error { return quorum.CheckMandate(t, *proof) })
+		if errors.Is(err, ErrTooMuch) {
+			refused++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if most := int((maxAhead+lasts)/checkCost) + 1000; *n > most || refused == 0 {
+		t.Errorf("%d signatures were checked in %v, more than %d; refused %d times", *n, lasts, most, refused)
+	}
+	before := *n
+	r.step(Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 1, Proof: madeUp(term+1, 300, 0)}}})
+	if *n != before {
+		t.Error("its messages have a share of their own")
+	}
+	if err := r.peer.CheckFor("y", jobID, "h", func(quorum.Trust) error { return nil }); err != nil {
+		t.Error("another pays for it:", err)
 	}
 }

@@ -137,7 +137,12 @@ func (d *Daemon) provenEnd(ctx context.Context, at tasks.PeerID, name string, st
 	if len(b) > maxEnd || wire.Unmarshal(b, &p) != nil {
 		return st, errUnproven
 	}
-	return known.check(netKeys{d.net}, d.rules, st, p)
+	told := st
+	err = d.checkFor(at, p.End.ID, p.Submitter, func(t quorum.Trust) (err error) {
+		told, err = known.check(t, st, p)
+		return err
+	})
+	return told, err
 }
 
 // jobIdentity is what is known of a job whose end is to be proven.
@@ -149,7 +154,7 @@ type jobIdentity struct {
 }
 
 // check returns what a proof shows of what a member tells.
-func (known jobIdentity) check(k quorum.Keys, rules func(tasks.PeerID) bool, st api.JobStatus, p endProof) (api.JobStatus, error) {
+func (known jobIdentity) check(t quorum.Trust, st api.JobStatus, p endProof) (api.JobStatus, error) {
 	e := &p.End.Ended
 	switch {
 	case p.Submitter != known.submitter || known.submitter == "" || (known.id != "" && p.End.ID != known.id):
@@ -157,7 +162,7 @@ func (known jobIdentity) check(k quorum.Keys, rules func(tasks.PeerID) bool, st 
 	case e.Result != nil && len(e.Result.Status) > ledger.MaxStatus:
 		return st, errUnproven
 	}
-	if err := engine.CheckEnd(engine.TrustOf(k, p.End.ID, func(by tasks.PeerID) bool { return by == p.Submitter || rules != nil && rules(by) }, p.Submitter), e); err != nil {
+	if err := engine.CheckEnd(t, e); err != nil {
 		return st, fmt.Errorf("%w: %w", errUnproven, err)
 	}
 	if e.Result == nil { // no more is told to this node than that the job is over

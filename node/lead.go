@@ -77,11 +77,18 @@ func (d *Daemon) provenLead(ctx context.Context, at tasks.PeerID, name string, s
 	if err := d.maySubmit(p.ID, p.Brief); err != nil || p.Brief.Signer != owner || p.Proof.Home() != at {
 		return fmt.Errorf("%w: %w", errNotLead, errors.Join(err, quorum.ErrUnproven))
 	}
-	authority := func(by tasks.PeerID) bool { return by == owner || d.rules(by) }
-	if err := quorum.CheckMandate(engine.TrustOf(netKeys{d.net}, p.ID, authority, owner), *p.Proof); err != nil {
+	err = d.checkFor(at, p.ID, owner, func(t quorum.Trust) error { return quorum.CheckMandate(t, *p.Proof) })
+	if err != nil && !errors.Is(err, engine.ErrTooMuch) {
 		return fmt.Errorf("%w: %w", errNotLead, err)
 	}
-	return nil
+	return err
+}
+
+// checkFor checks what a member proves in its answer to a request, at its cost.
+func (d *Daemon) checkFor(at tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error) error {
+	err := errOver // of this daemon
+	d.ask(func(p *engine.Peer) { err = p.CheckFor(at, id, submitter, check) })
+	return err
 }
 
 // telling is what a member that is believed tells of a job.

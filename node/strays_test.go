@@ -43,7 +43,7 @@ func TestEndMustBeProven(t *testing.T) {
 		}
 		return endProof{End: engine.Remember{ID: id, Ended: e}, Submitter: "me"}
 	}
-	got, err := mine.check(fakeKeys("me"), nil, api.JobStatus{State: api.Failed, Output: told.Output}, prove(id, told, "me"))
+	got, err := mine.check(trustIn(prove(id, told, "me")), api.JobStatus{State: api.Failed, Output: told.Output}, prove(id, told, "me"))
 	if err != nil || got.State != api.Done || got.SHA256 != "aa" || got.Output != told.Output {
 		t.Errorf("proven is %+v: %v", got, err)
 	}
@@ -65,17 +65,22 @@ func TestEndMustBeProven(t *testing.T) {
 		"no result, though it may": bare,
 		"nothing":                  {Submitter: "me"},
 	} {
-		if _, err := mine.check(fakeKeys("me"), nil, told, p); !errors.Is(err, errUnproven) {
+		if _, err := mine.check(trustIn(p), told, p); !errors.Is(err, errUnproven) {
 			t.Errorf("%s, and it is believed: %v", what, err)
 		}
 	}
 	private := api.JobStatus{State: api.Done, Private: "the rest is for its submitter"}
 	private.SHA256 = "bb"
-	if st, err := mine.check(fakeKeys("me"), nil, private, bare); err != nil || st.State != api.Done || st.SHA256 != "" {
+	if st, err := mine.check(trustIn(bare), private, bare); err != nil || st.State != api.Done || st.SHA256 != "" {
 		t.Errorf("that a job of another is over is not believed, or more than that: %+v, %v", st, err)
 	}
 	mine.whole = true
-	if _, err := mine.check(fakeKeys("me"), nil, private, bare); !errors.Is(err, errUnproven) {
+	if _, err := mine.check(trustIn(bare), private, bare); !errors.Is(err, errUnproven) {
 		t.Error("who may see all of it believes one who shows less:", err)
 	}
+}
+
+// trustIn is what a proof is checked with.
+func trustIn(p endProof) quorum.Trust {
+	return engine.TrustOf(fakeKeys("me"), p.End.ID, func(by tasks.PeerID) bool { return by == p.Submitter }, p.Submitter)
 }
