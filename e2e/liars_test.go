@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -284,6 +286,29 @@ func TestForgedResult(t *testing.T) {
 		if _, err := reader.client.Result(t.Context(), id, &body); err == nil {
 			t.Fatalf("the liar's file is taken for the result: %q", body.String())
 		}
+	}
+}
+
+// TestLyingPlanner has a member lie about the files of a submitter who sees none of them: it says that they are empty,
+// broken or others. Two more members see them: no file is left out, and none is given up.
+func TestLyingPlanner(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			specs := lyingSpecs(t, 3, seed, "planner")
+			hide := filepath.Join(t.TempDir(), "hidden")
+			var names string
+			for i := range 8 {
+				names += fmt.Sprintf("f%d\n", i)
+			}
+			check(t, os.WriteFile(hide, []byte(names), 0o600))
+			specs[0].env = append(specs[0].env, fakeexec.EnvHide+"="+hide)
+			b := rightfulBeside(t, specs, "worker,submitter", "worker,submitter", "worker")
+			j := paceOf(3, 2*time.Second)
+			n, st := b.waitFinal(t, b.nodes[0].submit(t, j.request(t)).ID, commandLimit)
+			j.wantCounted(t, n, st)
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,6 +171,25 @@ func halfOf(i int) []byte {
 		}
 	}
 	return []byte(out)
+}
+
+// TestEmptyFileThatOneHostSees: nobody can say whether it is true that it is empty, and so the job's user is told.
+func TestEmptyFileThatOneHostSees(t *testing.T) {
+	t.Parallel()
+	specs, hide := hideable(t, 3)
+	c := ownCluster(t, specs...)
+	for _, i := range []int{0, 2} {
+		check(t, os.WriteFile(hide[i], []byte("f8\n"), 0o600))
+	}
+	j := paceOf(3, 1e9)
+	req := j.request(t)
+	req.Files = append(req.Files, api.InputFile{URL: "fake://f8?entries=0"})
+	n, st := c.waitFinal(t, c.nodes[0].submit(t, req).ID, commandLimit)
+	j.wantCounted(t, n, st)
+	want := "1 file has no entries, as only " + c.nodes[1].name + " could say: fake://f8?entries=0"
+	if st, err := c.nodes[0].client.Job(t.Context(), st.ID); err != nil || !slices.Contains(st.Notes, want) {
+		t.Errorf("%v: want %q: %q", err, want, st.Notes)
+	}
 }
 
 // TestVanishedFile hides a file from all hosts, from the one that plans it since then: it is given up, with what each host

@@ -80,16 +80,16 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 		return out, checkFailure(err)
 	}
 	j.phase(api.Preparing, "reading the files")
-	files, bad, err := d.planFiles(j.ctx, exec, req, j.tell)
+	read, err := d.planFiles(j.ctx, exec, req, j.tell)
 	if err != nil {
 		return out, err
 	}
-	desc, err := d.describeCheck(req, files, bad)
+	desc, err := d.describeCheck(req, read.files, read.bad)
 	if err != nil {
 		return out, err
 	}
 	c := &checking{d: d, j: j, desc: desc, out: &out}
-	c.tell(bad)
+	c.tell(read)
 	if c.dir, err = os.MkdirTemp(d.cfg.ScratchDir, "check-"); err != nil {
 		return out, fmt.Errorf("could not make a folder for the check: %w", err)
 	}
@@ -150,10 +150,13 @@ type checking struct {
 }
 
 // tell notes how much there is, and what could not be read.
-func (c *checking) tell(bad []tasks.Lost) {
-	c.out.Units, c.out.Files = c.desc.Want.Len(), len(c.desc.Data.Files)+len(bad)
-	for _, l := range bad {
+func (c *checking) tell(read readFiles) {
+	c.out.Units, c.out.Files = c.desc.Want.Len(), len(c.desc.Data.Files)+len(read.bad)
+	for _, l := range read.bad {
 		c.warn(fmt.Sprintf("%s cannot be read: %s", l.File, l.Reason))
+	}
+	for _, note := range read.notes {
+		c.warn(note)
 	}
 }
 

@@ -61,9 +61,7 @@ func (d *Daemon) noteGlobs(ctx context.Context, j *job) {
 	}
 	_ = g.Wait()
 	if note := notedGlobs(more); note != "" {
-		j.mu.Lock()
-		j.status.Notes = append(j.status.Notes, note)
-		j.mu.Unlock()
+		j.note(note)
 	}
 }
 

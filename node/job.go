@@ -263,6 +263,13 @@ func (j *job) addApart(names []string) {
 	}
 }
 
+// note tells the job's user what he may not know, and should.
+func (j *job) note(texts ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.status.Notes = append(j.status.Notes, texts...)
+}
+
 // holds notes that a blob is here for the job until let is called, which happens once.
 func (j *job) holds(hash string, let func()) {
 	j.mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/liar"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -31,8 +32,9 @@ import (
 //	follower  it is one of three replicas of the ledger, and does not lead; it is honest until then
 //	home      it leads a job of its own beside it; it is honest until then
 //	answers   its messages are true, and its answers to requests are lies: about the job's state, end and result
+//	planner   it tells lies about files that it is asked to plan, and else the truth
 //
-// Liars of all roles but the last lie in their answers now and then, and ask others for what is not theirs to ask. A line
+// Liars of the first three roles lie in their answers now and then, and ask others for what is not theirs to ask. A line
 // with lieLogged in the log says when they begin, one with lieObeyed that another member did as it must not have.
 const (
 	envLiar     = "DTPNODE_LIAR"
@@ -42,6 +44,7 @@ const (
 	roleFollower = "follower"
 	roleHome     = "home"
 	roleAnswers  = "answers"
+	rolePlanner  = "planner"
 
 	lieLogged = "lies from now on"
 	lieObeyed = "was obeyed, though it had no right"
@@ -80,7 +83,7 @@ func (d *Daemon) beginLying() {
 	l.liar = liar.New(l.rng, d.net.ID(), netKeys{d.net}, true, more...)
 	l.liar.Every /= 4 // tests wait in real time until it is found out
 	l.mu.Unlock()
-	if l.role != roleAnswers {
+	if !l.answersAlone() {
 		d.spawn(d.lieOften)
 		d.spawn(d.pryOften)
 	}
@@ -244,12 +247,19 @@ func (d *Daemon) pryOften() {
 	}
 }
 
+// answersAlone reports whether the liar lies to who asks, and says nothing else that is not true. The caller holds l.mu,
+// or is the first to use l.
+func (l *lying) answersAlone() bool { return l.role == roleAnswers || l.role == rolePlanner }
+
 // answers is what a liar makes of its answer to a request.
 func (d *Daemon) answers(kind, arg string, b []byte, err error) ([]byte, error) {
 	l := &d.lying
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.liar == nil || !l.began && l.role != roleAnswers || l.role != roleAnswers && l.rng.IntN(2) == 0 {
+	switch {
+	case l.liar == nil, !l.began && !l.answersAlone(), !l.answersAlone() && l.rng.IntN(2) == 0:
+		return b, err
+	case l.role == rolePlanner && kind != "plan":
 		return b, err
 	}
 	switch kind {
@@ -259,6 +269,8 @@ func (d *Daemon) answers(kind, arg string, b []byte, err error) ([]byte, error) 
 		return l.forgeStatus(b, err)
 	case "end":
 		return l.forgeEnd(b, err)
+	case "plan":
+		return l.forgePlans(b, err)
 	}
 	return b, err
 }
@@ -308,4 +320,23 @@ func (l *lying) forgeEnd(b []byte, err error) ([]byte, error) {
 		p.End.Ended.Units++
 	}
 	return wire.Marshal(&p)
+}
+
+// forgePlans says of each file that it is empty, broken, or another.
+func (l *lying) forgePlans(b []byte, err error) ([]byte, error) {
+	var out []planned
+	if err != nil || json.Unmarshal(b, &out) != nil {
+		return b, err
+	}
+	for i := range out {
+		switch l.rng.IntN(4) {
+		case 0:
+			out[i] = planned{Kind: rootexec.KindSchema, Msg: "no tree, says the liar"}
+		case 1:
+			out[i] = planned{Kind: rootexec.KindOpen, Msg: "broken, says the liar"}
+		default:
+			out[i].Entries, out[i].Clusters, out[i].Kind = 0, nil, ""
+		}
+	}
+	return json.Marshal(out)
 }

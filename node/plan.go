@@ -93,10 +93,17 @@ func keyOf(url, tree string) (k fileKey, ok bool, err error) {
 	return k, true, nil
 }
 
+// readFiles are what planning has found.
+type readFiles struct {
+	files []tasks.File
+	bad   []tasks.Lost // there, and not to be read
+	notes []string     // what the job's user is told of them
+}
+
 // planFiles reads entries and clusters of all files, many at once; what this host does not see, by members that do.
 // Files that are there and cannot be read are returned apart; a file, or a tree in it, that is not there ends the
 // planning. tell is called about once a second with what is being done.
-func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobRequest, tell func(text string)) ([]tasks.File, []tasks.Lost, error) {
+func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobRequest, tell func(text string)) (out readFiles, err error) {
 	plans := make([]rootexec.Plan, len(req.Files))
 	bad := make([]*rootexec.Failure, len(req.Files))
 	progress := newPlanning(len(req.Files), d.limitsFor(limitsOf(req)).Open)
@@ -121,26 +128,26 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, nil, err
+		return out, err
 	}
-	asked, err := d.planUnseen(ctx, &unseenHere{req: req, plans: plans, bad: bad, limit: progress.limit}, tell)
-	if err != nil {
-		return nil, nil, err
+	u := &unseenHere{req: req, plans: plans, bad: bad, limit: progress.limit}
+	if err := d.planUnseen(ctx, u, tell); err != nil {
+		return out, err
 	}
-	var files []tasks.File
-	var lost []tasks.Lost
 	for i, p := range plans {
 		if f := bad[i]; f != nil {
-			lost = append(lost, tasks.Lost{File: req.Files[i].URL, Tree: treeOf(req, req.Files[i]), Last: -1, Kind: string(f.Kind), Reason: f.Msg,
-				Nodes: append([]tasks.PeerID{d.net.ID()}, asked[i]...), Tries: 1 + len(asked[i]), Stack: f.Stack, Tail: f.Tail})
+			asked := u.asked(i)
+			out.bad = append(out.bad, tasks.Lost{File: req.Files[i].URL, Tree: treeOf(req, req.Files[i]), Last: -1, Kind: string(f.Kind), Reason: f.Msg,
+				Nodes: append([]tasks.PeerID{d.net.ID()}, asked...), Tries: 1 + len(asked), Stack: f.Stack, Tail: f.Tail})
 			continue
 		}
-		files = append(files, tasks.File{URL: req.Files[i].URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes})
+		out.files = append(out.files, tasks.File{URL: req.Files[i].URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes})
 	}
-	if len(files) == 0 && len(lost) > 0 {
-		return nil, nil, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(lost), lost[0].File, lost[0].Reason)
+	if len(out.files) == 0 && len(out.bad) > 0 {
+		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.bad), out.bad[0].File, out.bad[0].Reason)
 	}
-	return files, lost, nil
+	out.notes = u.doubts(d.memberNames())
+	return out, nil
 }
 
 // treeOf is the tree that is read of a file.

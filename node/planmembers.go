@@ -21,7 +21,8 @@ import (
 )
 
 // The host of who submits may lack files that other members see: then those plan them. What a member says of a file is
-// not proven, but whoever opens the file later compares it with the plan (rootexec.Packet.Entries).
+// not proven, but whoever opens the file later compares it with the plan (rootexec.Packet.Entries); see planwords.go for
+// files that nobody would open.
 
 const (
 	planChunk   = 16               // files in one request
@@ -29,7 +30,7 @@ const (
 	planGrace   = 10 * time.Second // for the way of a request, and for starting a planner
 	maxPlanText = 1 << 10          // bytes of a reason from another member
 	maxPlanSize = 6 << 20          // bytes of plans in one answer
-	silentAsked = 2                // members asked for a file whose server does not answer
+	maxTold     = 1 << 44          // entries of a file, ten times of what ROOT lets a tree have
 )
 
 // planAsk is the request "plan", JSON: at most planChunk files, and the seconds that each may take.
@@ -57,8 +58,12 @@ func (p planned) plan(f api.InputFile) (rootexec.Plan, *rootexec.Failure) {
 		msg := strings.ToValidUTF8(p.Msg[:min(len(p.Msg), maxPlanText)], "")
 		return rootexec.Plan{}, &rootexec.Failure{Kind: p.Kind, Host: p.Host, Op: "open", File: f.URL, Entry: -1, Msg: msg}
 	}
+	if f.Tree == "" { // else the member would choose it
+		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindSchema, Op: "open", File: f.URL, Entry: -1,
+			Msg: "this host does not see the file, so its tree must be named (--tree)"}
+	}
 	file := tasks.File{URL: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: max(p.Bytes, 0)}
-	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Tree == "" || len(p.Tree) > maxPlanText {
+	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Entries > maxTold || p.Tree == "" || p.Tree != f.Tree {
 		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: f.URL, Entry: -1,
 			Msg: "it was answered with a plan that cannot be"}
 	}
@@ -71,35 +76,61 @@ type unseenHere struct {
 	req   api.JobRequest
 	plans []rootexec.Plan
 	bad   []*rootexec.Failure // why not; nil once it is planned
-	asked [][]tasks.PeerID
+	words [][]word            // of members that were asked
 	limit time.Duration
 	real  []string // the path of each file with all links followed, where it was planned; empty if it is not known
 }
 
-// wanted reports whether another member should be asked for the i-th file.
-func (u *unseenHere) wanted(i int) bool {
-	f := u.bad[i]
-	return f != nil && f.Host != "" && (f.Host != rootexec.CauseUnreachable || len(u.asked[i]) < silentAsked)
+// file is what another member is asked for.
+func (u *unseenHere) file(i int) api.InputFile {
+	return api.InputFile{URL: u.req.Files[i].URL, Tree: treeOf(u.req, u.req.Files[i])}
 }
 
-// planUnseen has members plan what this host does not see, and returns whom it has asked for each file. A local file
-// that nobody has is an error, for it was most likely named wrongly; so is a tree that is not there.
-func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) ([][]tasks.PeerID, error) {
-	u.asked, u.real = make([][]tasks.PeerID, len(u.bad)), make([]string, len(u.bad))
-	d.planElsewhere(ctx, u, tell)
+// asked are the members that have answered for the i-th file.
+func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
+	for _, w := range u.words[i] {
+		out = append(out, w.by)
+	}
+	return out
+}
+
+// planUnseen has members plan what this host does not see. A local file that nobody has is an error, for it was most
+// likely named wrongly; so is a tree that is not there.
+func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
+	u.words, u.real = make([][]word, len(u.bad)), make([]string, len(u.bad))
+	var members []tasks.PeerID
+	for _, m := range d.planners() {
+		members = append(members, m.ID)
+	}
+	u.gather(ctx, members, d.askPlans, tell)
+	u.weigh(d.memberNames())
 	for i, f := range u.bad {
 		switch {
 		case f == nil:
 		case !unreadable(f.Kind):
-			return nil, fmt.Errorf("%w (read on %s)", f, strings.Join(namesOf(u.asked[i], d.memberNames()), ", "))
+			return fmt.Errorf("%w (read on %s)", f, strings.Join(d.names(u.asked(i)), ", "))
 		case f.Host == rootexec.CauseMissing && !isURL(f.File):
-			return nil, d.nobodySees(f, u.asked[i])
+			return d.nobodySees(f, u.asked(i))
 		}
 	}
 	if err := u.twice(); err != nil && ctx.Err() == nil {
-		return nil, err
+		return err
 	}
-	return u.asked, ctx.Err()
+	return ctx.Err()
+}
+
+// weigh takes what counts of what members have said.
+func (u *unseenHere) weigh(names map[tasks.PeerID]memberName) {
+	for i, words := range u.words {
+		if u.bad[i] == nil || len(words) == 0 {
+			continue
+		}
+		w := weighed(u.bad[i], words)
+		u.plans[i], u.bad[i], u.real[i] = w.plan, nil, w.real
+		if w.bad != nil {
+			u.bad[i] = disputed(w, words, names)
+		}
+	}
 }
 
 // realPath is a local path with all links followed; empty for a URL, and where it cannot be told.
@@ -147,19 +178,21 @@ func (u *unseenHere) twice() error {
 func (d *Daemon) nobodySees(f *rootexec.Failure, asked []tasks.PeerID) error {
 	where := "on this host, and no member is there to be asked"
 	if len(asked) > 0 {
-		where = "neither on this host nor on " + strings.Join(namesOf(asked, d.memberNames()), ", ")
+		where = "neither on this host nor on " + strings.Join(d.names(asked), ", ")
 	}
 	return &api.Error{Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where)}
 }
 
-// planElsewhere asks the members that work: each for a share of the files, then for what the one before did not see.
-func (d *Daemon) planElsewhere(ctx context.Context, u *unseenHere, tell func(text string)) {
-	members := d.planners()
+// asker has a member plan files, and returns its answers for the first of them, one at least.
+type asker func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) ([]planned, error)
+
+// gather asks members: each for a share of the files, then for those of which the word of the one before is not enough.
+func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask asker, tell func(text string)) {
 	for round := range members {
 		shares := make([][]int, len(members))
 		left := 0
 		for i := range u.bad {
-			if u.wanted(i) {
+			if !enough(u.bad[i], u.words[i]) {
 				k := (i + round) % len(members)
 				shares[k] = append(shares[k], i)
 				left++
@@ -171,7 +204,7 @@ func (d *Daemon) planElsewhere(ctx context.Context, u *unseenHere, tell func(tex
 		tell(fmt.Sprintf("asking %d members for %d files that this host does not see", len(members), left))
 		var wg sync.WaitGroup
 		for k, m := range members {
-			wg.Go(func() { d.planShare(ctx, u, m.ID, shares[k]) })
+			wg.Go(func() { u.planShare(ctx, m, shares[k], ask) })
 		}
 		wg.Wait()
 	}
@@ -187,48 +220,49 @@ func (d *Daemon) planners() (out []p2p.Member) {
 	return out
 }
 
-// planShare asks one member for some of the files.
-func (d *Daemon) planShare(ctx context.Context, u *unseenHere, m tasks.PeerID, share []int) {
+// planShare asks one member for some of the files. One that does not answer has said nothing of those that are left.
+func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int, ask asker) {
 	for len(share) > 0 && ctx.Err() == nil {
-		chunk := share[:min(len(share), planChunk)]
-		answers, err := d.askPlans(ctx, u, m, chunk)
+		var files []api.InputFile
+		for _, i := range share[:min(len(share), planChunk)] {
+			files = append(files, u.file(i))
+		}
+		answers, err := ask(ctx, m, files, u.limit)
 		if err != nil {
-			d.log.Warn("a member did not plan files", "member", m, "files", len(share), "err", err)
 			return
 		}
 		for k, a := range answers {
-			i := chunk[k]
-			u.asked[i] = append(u.asked[i], m)
-			u.plans[i], u.bad[i] = a.plan(u.req.Files[i])
-			u.real[i] = a.Real[:min(len(a.Real), maxPlanText)]
+			i := share[k]
+			w := word{by: m, real: a.Real[:min(len(a.Real), maxPlanText)]}
+			w.plan, w.bad = a.plan(files[k])
+			u.words[i] = append(u.words[i], w)
 		}
 		share = share[len(answers):]
 	}
 }
 
-// askPlans sends one request; the answers are for the first of the chunk.
-func (d *Daemon) askPlans(ctx context.Context, u *unseenHere, m tasks.PeerID, chunk []int) ([]planned, error) {
-	ask := planAsk{Within: u.limit.Seconds()}
-	for _, i := range chunk {
-		f := u.req.Files[i]
-		ask.Files = append(ask.Files, api.InputFile{URL: f.URL, Tree: treeOf(u.req, f)})
-	}
-	body, err := json.Marshal(ask)
+// askPlans sends one request.
+func (d *Daemon) askPlans(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) (out []planned, err error) {
+	defer func() {
+		if err != nil {
+			d.log.Warn("a member did not plan files", "member", m, "files", len(files), "err", err)
+		}
+	}()
+	body, err := json.Marshal(planAsk{Files: files, Within: limit.Seconds()})
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, u.limit+planGrace)
+	ctx, cancel := context.WithTimeout(ctx, limit+planGrace)
 	defer cancel()
 	b, err := d.net.Request(ctx, m, "plan", body)
 	if err != nil {
 		return nil, err
 	}
-	var out []planned
 	if err := json.Unmarshal(b, &out); err != nil {
 		return nil, fmt.Errorf("could not read the plans of %s: %w", m, err)
 	}
-	if len(out) == 0 || len(out) > len(chunk) {
-		return nil, fmt.Errorf("%s has answered for %d of %d files", m, len(out), len(chunk))
+	if len(out) == 0 || len(out) > len(files) {
+		return nil, fmt.Errorf("%s has answered for %d of %d files", m, len(out), len(files))
 	}
 	return out, nil
 }

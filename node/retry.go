@@ -211,7 +211,7 @@ func (d *Daemon) planAgain(j *job, exec Executor, old *foundParts) ([]tasks.File
 	files, bad := slices.Clone(old.desc.Data.Files), old.desc.Bad
 	if old.desc.Want.Last == old.desc.Data.Space().Last { // else so many entries were asked for that none of these is wanted
 		var read []tasks.File
-		if read, bad, err = d.planBad(j.ctx, exec, j.req, bad); err != nil {
+		if read, bad, err = d.planBad(j.ctx, exec, j, bad); err != nil {
 			return nil, nil, err
 		}
 		files = append(files, read...)
@@ -245,22 +245,24 @@ func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Jo
 }
 
 // planBad plans files that could not be read, each for itself: what still cannot be read holds up nothing else.
-func (d *Daemon) planBad(ctx context.Context, exec Executor, req api.JobRequest, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
+func (d *Daemon) planBad(ctx context.Context, exec Executor, j *job, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
 	found := make([][]tasks.File, len(bad))
 	now := slices.Clone(bad)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, l := range bad {
 		g.Go(func() error {
-			p, err := d.planFile(gctx, exec, l.File, l.Tree, d.limitsFor(limitsOf(req)).Open)
+			p, err := d.planFile(gctx, exec, l.File, l.Tree, d.limitsFor(limitsOf(j.req)).Open)
 			var f *rootexec.Failure
 			switch {
 			case err == nil:
 				found[i] = []tasks.File{{URL: l.File, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes}}
 			case errors.As(err, &f) && f.Host != "":
-				one := req
+				one := j.req
 				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}
-				found[i], _, _ = d.planFiles(gctx, exec, one, func(string) {}) // which asks the members
+				again, _ := d.planFiles(gctx, exec, one, func(string) {}) // which asks the members
+				found[i] = again.files
+				j.note(again.notes...)
 				fallthrough
 			default:
 				now[i].Reason = plainReason(err)

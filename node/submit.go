@@ -75,12 +75,12 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	if err != nil {
 		return err
 	}
-	var files []tasks.File
-	var bad []tasks.Lost
+	var read readFiles
 	var lib rootexec.Library
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {
-		files, bad, err = d.planFiles(ctx, exec, j.req, func(text string) { j.phase(api.Preparing, text) })
+		read, err = d.planFiles(ctx, exec, j.req, func(text string) { j.phase(api.Preparing, text) })
+		j.note(read.notes...)
 		return err
 	})
 	g.Go(func() error {
@@ -94,7 +94,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	desc, err := d.compose(j, nonce, src, lib, files, bad)
+	desc, err := d.compose(j, nonce, src, lib, read.files, read.bad)
 	if err != nil {
 		return err
 	}

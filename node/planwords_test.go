@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// saysOf are the answers of members for one file: a number of entries, "missing", "silent", "broken", "schema" or "tree",
+// which is a plan of another tree than was asked for.
+func saysOf(text string) planned {
+	p := planned{Tree: "T"}
+	switch text {
+	case "missing":
+		return planned{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, Msg: "No such file"}
+	case "silent":
+		return planned{Kind: rootexec.KindOpen, Host: rootexec.CauseUnreachable, Msg: "no answer"}
+	case "broken":
+		return planned{Kind: rootexec.KindOpen, Msg: "truncated"}
+	case "schema":
+		return planned{Kind: rootexec.KindSchema, Msg: `no tree "T"`}
+	case "tree":
+		return planned{Tree: "U", Entries: 10}
+	}
+	_, _ = fmt.Sscan(text, &p.Entries)
+	return p
+}
+
+// TestOneMemberDecidesOverNoFile: whatever one member says of a file that the submitter does not see, it counts for no
+// more than one word where others see the file, and the job's user is told where nobody else does.
+func TestOneMemberDecidesOverNoFile(t *testing.T) {
+	for _, c := range []struct {
+		said    string // by members a, b, c and d, who are asked in this order
+		asked   int
+		entries int64
+		bad     rootexec.Kind // empty if the file is to be read
+		told    string        // in the failure, or in a note; empty if there is no note
+	}{
+		{"9 0 0 0", 1, 9, "", ""}, // who opens it compares
+		{"0 9 0 0", 2, 9, "", ""},
+		{"0 0 0 9", 4, 9, "", ""},
+		{"0 missing 9 missing", 3, 9, "", ""},
+		{"0 0 0 0", 4, 0, "", ""},
+		{"0 missing 0 missing", 4, 0, "", ""},
+		{"missing 0 missing missing", 4, 0, "", "1 file has no entries, as only b could say: /x/f"},
+		{"0 - - -", 4, 0, "", "1 file has no entries, as only a could say: /x/f"},
+		{"broken 9 - -", 2, 9, "", ""},
+		{"schema 9 - -", 2, 9, "", ""},
+		{"tree 9 - -", 2, 9, "", ""},
+		{"tree missing missing missing", 4, 0, rootexec.KindOpen, "a plan that cannot be"},
+		{"-5 9 - -", 2, 9, "", ""},
+		{"9223372036854775807 9 - -", 2, 9, "", ""},
+		{"0 broken - -", 4, 0, rootexec.KindOpen, "truncated, says b; but a says: it has no entries"},
+		{"0 broken 0 -", 4, 0, "", "/x/f is taken to have no entries, as most say; but b says: truncated"},
+		{"schema 0 - -", 4, 0, rootexec.KindOpen, `no tree "T", says a; but b says: it has no entries`},
+		{"schema broken - -", 4, 0, rootexec.KindOpen, `truncated, says b; but a says: no tree "T"`},
+		{"schema schema - missing", 4, 0, rootexec.KindSchema, `no tree "T"`},
+		{"missing missing missing missing", 4, 0, rootexec.KindOpen, "not here"},
+		{"missing silent missing missing", 4, 0, rootexec.KindOpen, "no answer"},
+		{"silent silent 9 9", 2, 0, rootexec.KindOpen, "no answer"},
+		{"silent 9 - -", 2, 9, "", ""},
+	} {
+		said := strings.Fields(c.said)
+		u := unseen(api.InputFile{URL: "/x/f"})
+		asked := 0
+		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c", "d"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]planned, error) {
+			asked++
+			text := said[m[0]-'a']
+			if text == "-" || len(files) != 1 || files[0].Tree != "T" {
+				return nil, errors.New("does not answer")
+			}
+			return []planned{saysOf(text)}, nil
+		}, func(string) {})
+		u.weigh(nil)
+		notes := strings.Join(u.doubts(nil), "\n")
+		var kind rootexec.Kind
+		if f := u.bad[0]; f != nil {
+			kind = f.Kind
+			notes += f.Msg
+		}
+		if asked != c.asked || kind != c.bad || kind == "" && u.plans[0].Entries != c.entries || (notes == "") != (c.told == "") || !strings.Contains(notes, c.told) {
+			t.Errorf("%q: %d asked, %d entries, %q, %q; want %+v", c.said, asked, u.plans[0].Entries, kind, notes, c)
+		}
+	}
+}
+
+// unseen are files that this host does not see.
+func unseen(files ...api.InputFile) *unseenHere {
+	u := &unseenHere{req: api.JobRequest{Files: files, Tree: "T"}, limit: time.Second}
+	for _, f := range files {
+		u.bad = append(u.bad, &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, File: f.URL, Msg: "not here"})
+	}
+	n := len(files)
+	u.plans, u.words, u.real = make([]rootexec.Plan, n), make([][]word, n), make([]string, n)
+	return u
+}
+
+// TestFilesThatOneMemberCallsEmptyAreCounted: thousands of them are one line.
+func TestFilesThatOneMemberCallsEmptyAreCounted(t *testing.T) {
+	u := unseen(make([]api.InputFile, 3)...)
+	for i := range u.words {
+		u.bad[i], u.plans[i].File = nil, fmt.Sprintf("/x/%d", i)
+		u.words[i] = []word{{by: tasks.PeerID([]string{"a", "b", "a"}[i])}}
+	}
+	got := strings.Join(u.doubts(map[tasks.PeerID]memberName{"a": {name: "alpha"}}), "\n")
+	want := "1 file has no entries, as only b could say: /x/1\n2 files have no entries, as only alpha could say; the first: /x/0"
+	if got != want {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestAFileThatAllCallBrokenIsAskedOfSixteen: a job with thousands of members and of broken files is planned soon.
+func TestAFileThatAllCallBrokenIsAskedOfSixteen(t *testing.T) {
+	u := unseen(api.InputFile{URL: "/x/f"})
+	members := make([]tasks.PeerID, 100)
+	for i := range members {
+		members[i] = tasks.PeerID(fmt.Sprint(i))
+	}
+	asked := 0
+	u.gather(t.Context(), members, func(context.Context, tasks.PeerID, []api.InputFile, time.Duration) ([]planned, error) {
+		asked++
+		return []planned{saysOf("broken")}, nil
+	}, func(string) {})
+	if asked != maxWords {
+		t.Errorf("%d are asked", asked)
+	}
+}
