@@ -61,17 +61,23 @@ func (c Config) withDefaults() (Config, error) {
 type benchCase struct {
 	name string
 	run  func(ctx context.Context, s *suite) ([]Result, error)
+	bare bool // it runs ROOT without dtpnode too, which takes libraries of the selectors
 }
 
 func allCases() []benchCase {
 	return []benchCase{
-		{"steady", steady},
-		{"treeprocessormp", treeProcessorMP},
-		{"latency", latency},
-		{"packets", packets},
-		{"memory", memory},
-		{"scaling", scaling},
+		{"steady", steady, true},
+		{"treeprocessormp", treeProcessorMP, true},
+		{"latency", latency, false},
+		{"packets", packets, false},
+		{"memory", memory, true},
+		{"scaling", scaling, true},
 	}
+}
+
+// chosen are the cases to run.
+func (c Config) chosen() []benchCase {
+	return slices.DeleteFunc(allCases(), func(b benchCase) bool { return len(c.Cases) > 0 && !slices.Contains(c.Cases, b.name) })
 }
 
 // Cases returns the names of the cases in the order in which they run.
@@ -103,10 +109,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	defer os.RemoveAll(s.work)
 	report := Report{Started: time.Now(), Pairs: cfg.Pairs, Host: host(ctx, cfg.ROOT)}
-	for _, c := range allCases() {
-		if len(cfg.Cases) > 0 && !slices.Contains(cfg.Cases, c.name) {
-			continue
-		}
+	for _, c := range cfg.chosen() {
 		fmt.Fprintf(out, "# %s\n", c.name)
 		results, err := c.run(ctx, s)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/examples/dimuon"
@@ -17,7 +18,7 @@ import (
 //go:embed cxx
 var programs embed.FS
 
-// prepare makes the data, the selectors with their libraries, and this run's scratch directory.
+// prepare makes the data, the selectors, with their libraries where a case needs them, and this run's scratch directory.
 func (s *suite) prepare(ctx context.Context, out io.Writer) error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return fmt.Errorf("could not create work directory %q: %w", s.Dir, err)
@@ -33,9 +34,11 @@ func (s *suite) prepare(ctx context.Context, out io.Writer) error {
 	if err := dimuon.WriteSelectors(s.Dir); err != nil {
 		return err
 	}
-	for _, class := range []string{"DiMuon", "DiMuonOld"} {
-		if err := s.compile(ctx, class); err != nil {
-			return err
+	if slices.ContainsFunc(s.chosen(), func(c benchCase) bool { return c.bare }) {
+		for _, class := range []string{"DiMuon", "DiMuonOld"} {
+			if err := s.compile(ctx, class); err != nil {
+				return err
+			}
 		}
 	}
 	if s.work, err = os.MkdirTemp(s.Dir, "run-"); err != nil {
