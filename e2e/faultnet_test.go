@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/faultnet"
 	"github.com/dtpnode/dtpnode/node/api"
 )
+
+// faultyHosts numbers the network namespaces of this process.
+var faultyHosts atomic.Int64
 
 // faultyCluster is a cluster of daemons without ROOT, each on a host of its own, over a network that can be
 // made to fail.
@@ -20,8 +24,8 @@ func faultyCluster(t *testing.T, hosts int) (*cluster, *faultnet.Net) {
 	}
 	specs := fakeSpecs(t, hosts)
 	var names []string
-	for i := range specs {
-		name := fmt.Sprintf("dtpf%d-%d", os.Getpid(), i)
+	for range specs {
+		name := fmt.Sprintf("dtpf%d-%d", os.Getpid(), faultyHosts.Add(1))
 		ip(t, "netns", "add", name)
 		t.Cleanup(func() { ip(t, "netns", "del", name) })
 		names = append(names, name)
@@ -73,68 +77,94 @@ func (c *cluster) roles(t testing.TB, id string) (at []int) {
 	return at
 }
 
-// TestFaultyNetwork runs jobs on five hosts while the network between them fails. Each time the result is
-// exact, and all find one another again.
-func TestFaultyNetwork(t *testing.T) {
+// networkFault is something that befalls the network while a job runs.
+type networkFault struct {
+	name  string
+	whole faultnet.Path                     // for the whole job
+	amid  func(net *faultnet.Net, at []int) // when a part of it is done,
+	seen  int                               // until this role
+	up    int                               // says that it sees so many members
+	end   int                               // and until this role knows that all of it is done; 0 for not
+}
+
+// off cuts these roles off from the others.
+func off(roles ...int) func(*faultnet.Net, []int) {
+	return func(net *faultnet.Net, at []int) {
+		var nodes []int
+		for _, r := range roles {
+			nodes = append(nodes, at[r])
+		}
+		net.Partition(nodes...)
+	}
+}
+
+// deaf keeps what others send from one.
+func deaf(who int, to ...int) func(*faultnet.Net, []int) {
+	return func(net *faultnet.Net, at []int) {
+		for _, r := range to {
+			net.Set(at[r], at[who], faultnet.Path{Cut: true})
+		}
+	}
+}
+
+// TestFaultyNetworkCut cuts hosts off from one another.
+func TestFaultyNetworkCut(t *testing.T) {
 	t.Parallel()
+	testFaultyNetwork(t,
+		networkFault{name: "minority cut off", amid: off(replica2, worker2), seen: home, up: 3},
+		networkFault{name: "minority cut off to the end", amid: off(replica2, worker2), seen: replica1, up: 3, end: replica1},
+		networkFault{name: "home cut off", amid: off(home), seen: home, up: 1},
+		networkFault{name: "home in the minority to the end", amid: off(home, worker1), seen: replica1, up: 3, end: replica1},
+	)
+}
+
+// TestFaultyNetworkOneWay cuts them off in one direction.
+func TestFaultyNetworkOneWay(t *testing.T) {
+	t.Parallel()
+	testFaultyNetwork(t,
+		networkFault{name: "a worker does not hear the home", amid: deaf(worker1, home), seen: worker1, up: 4},
+		networkFault{name: "a replica does not hear the home", amid: deaf(replica1, home), seen: replica1, up: 4},
+		networkFault{name: "the home does not hear a worker", amid: deaf(home, worker1), seen: home, up: 4},
+		networkFault{name: "the home hears nobody", amid: deaf(home, replica1, replica2, worker1, worker2), seen: home, up: 1},
+	)
+}
+
+// TestFaultyNetworkSlow delays and loses packets.
+func TestFaultyNetworkSlow(t *testing.T) {
+	t.Parallel()
+	testFaultyNetwork(t,
+		networkFault{name: "200 ms of delay", whole: faultnet.Path{Delay: 200 * time.Millisecond}},
+		networkFault{name: "5% of loss", whole: faultnet.Path{Loss: 0.05}},
+		networkFault{name: "delay and loss", whole: faultnet.Path{Delay: 50 * time.Millisecond, Loss: 0.05}},
+	)
+}
+
+// testFaultyNetwork runs jobs on five hosts while the network between them fails. Each time the result is
+// exact, and all find one another again.
+func testFaultyNetwork(t *testing.T, faults ...networkFault) {
+	t.Helper()
 	const hosts = 5
 	c, net := faultyCluster(t, hosts)
 	job := paceOf(hosts, 10*time.Second)
-	// off cuts these roles off from the others, and deaf keeps what others send from one.
-	off := func(roles ...int) func([]int) {
-		return func(at []int) {
-			var nodes []int
-			for _, r := range roles {
-				nodes = append(nodes, at[r])
-			}
-			net.Partition(nodes...)
-		}
-	}
-	deaf := func(who int, to ...int) func([]int) {
-		return func(at []int) {
-			for _, r := range to {
-				net.Set(at[r], at[who], faultnet.Path{Cut: true})
-			}
-		}
-	}
-	for _, tc := range []struct {
-		name  string
-		whole faultnet.Path  // for the whole job
-		amid  func(at []int) // when a part of it is done,
-		seen  int            // until this role
-		up    int            // says that it sees so many members
-		end   int            // and until this role knows that all of it is done; 0 for not
-	}{
-		{name: "minority cut off", amid: off(replica2, worker2), seen: home, up: 3},
-		{name: "minority cut off to the end", amid: off(replica2, worker2), seen: replica1, up: 3, end: replica1},
-		{name: "home cut off", amid: off(home), seen: home, up: 1},
-		{name: "home in the minority to the end", amid: off(home, worker1), seen: replica1, up: 3, end: replica1},
-		{name: "a worker does not hear the home", amid: deaf(worker1, home), seen: worker1, up: 4},
-		{name: "a replica does not hear the home", amid: deaf(replica1, home), seen: replica1, up: 4},
-		{name: "the home does not hear a worker", amid: deaf(home, worker1), seen: home, up: 4},
-		{name: "the home hears nobody", amid: deaf(home, replica1, replica2, worker1, worker2), seen: home, up: 1},
-		{name: "200 ms of delay", whole: faultnet.Path{Delay: 200 * time.Millisecond}},
-		{name: "5% of loss", whole: faultnet.Path{Loss: 0.05}},
-		{name: "delay and loss", whole: faultnet.Path{Delay: 50 * time.Millisecond, Loss: 0.05}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
 			begin := time.Now()
-			net.SetAll(tc.whole)
+			net.SetAll(f.whole)
 			id := c.nodes[home].submit(t, job.request(t)).ID
-			if tc.amid != nil {
+			if f.amid != nil {
 				c.nodes[home].share(t, id, 0.1)
 				at := c.roles(t, id)
-				tc.amid(at)
-				c.wantUp(t, c.nodes[at[tc.seen]], tc.up)
-				if tc.end > 0 {
-					c.nodes[at[tc.end]].share(t, id, 1)
+				f.amid(net, at)
+				c.wantUp(t, c.nodes[at[f.seen]], f.up)
+				if f.end > 0 {
+					c.nodes[at[f.end]].share(t, id, 1)
 				}
 				net.SetAll(faultnet.Path{})
 			}
 			n, st := c.waitFinal(t, id, commandLimit)
 			job.wantCounted(t, n, st)
 			net.SetAll(faultnet.Path{})
-			if lost := net.Count(home, 3).Lost.Swap(0); tc.whole.Loss > 0 && lost == 0 {
+			if lost := net.Count(home, 3).Lost.Swap(0); f.whole.Loss > 0 && lost == 0 {
 				t.Error("nothing was lost between the home and a worker")
 			}
 			c.wantSettled(t, id)
