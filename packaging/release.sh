@@ -22,18 +22,16 @@ export SOURCE_DATE_EPOCH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# build ARCH: the binary for it, or, with host, for this one.
+# build ARCH: the binary for it.
 build() {
-	local arch=$1
-	if [ "$arch" = host ]; then arch=$("$go" env GOHOSTARCH); fi
-	CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$go" build -trimpath -buildvcs=false \
+	CGO_ENABLED=0 GOOS=linux GOARCH=$1 "$go" build -trimpath -buildvcs=false \
 		-ldflags "-s -w -X github.com/dtpnode/dtpnode/internal/version.stamp=$stamp" -o "$work/dtpnode-$1" ./cmd/dtpnode
 }
 
 # stage ARCH PREFIX DIR: what `make install` installs, below DIR. The manual and the completions are from the binary that
 # runs here.
 stage() {
-	make -s install BIN="$work/dtpnode-host" INSTALL_BIN="$work/dtpnode-$1" PREFIX="$2" DESTDIR="$3" SYSCONFDIR=/etc >"$work/install.log"
+	make -s install BIN="$work/dtpnode-$host" INSTALL_BIN="$work/dtpnode-$1" PREFIX="$2" DESTDIR="$3" SYSCONFDIR=/etc >"$work/install.log"
 }
 
 # archive ARCH: what is below /usr/local, and etc beside it.
@@ -69,9 +67,10 @@ package() {
 rm -rf "$dist"
 mkdir -p "$dist"
 dist=$(cd "$dist" && pwd)
-build host
+host=$("$go" env GOHOSTARCH)
+build "$host"
 for arch in $arches; do
-	build "$arch"
+	if [ "$arch" != "$host" ]; then build "$arch"; fi
 	archive "$arch"
 	package "$arch" deb
 	package "$arch" rpm
