@@ -36,7 +36,7 @@ test:
 	$(GO) vet ./...
 	$(GO) test -timeout 25m $(PLAIN)
 	$(GO) test -tags mutants -run Mutants ./quorum ./engine ./ledger ./steal
-	$(GO) test -race -timeout 30m -parallel 3 $(RACED)
+	$(GO) test -race -timeout 30m -parallel 6 $(RACED)
 
 # More of the simulator's seeds, from FIRST on, or as many as SIM_TIME allows (100,000 are a night), and the tests
 # that kill things again and again, ROUNDS times or for the time CHAOS.

@@ -13,6 +13,7 @@ const pacedSlots = 300
 
 // TestVerySlowNode gives a job to three nodes and one that is ten times slower: most of its share ends up elsewhere.
 func TestVerySlowNode(t *testing.T) {
+	t.Parallel()
 	c := ownCluster(t, append(slices.Clone(abc), slowOne)...)
 	o := c.nodes[0].run(t, paced(t, pacedSlots))
 	o.wantWhole(t)
