@@ -168,20 +168,20 @@ func TestRecoverForAnother(t *testing.T) {
 }
 
 // TestRecoveredEndCounts has two of three replicas end a job without the third, which was away; then these are away, and
-// an admin recovers the job from the third, though the copy there is old. When all meet, the recovered job counts: who took
-// the other end for it, the submitter among them, takes that back, and has the recovered result.
+// the submitter recovers the job from the third, its own, though the copy there is old. When all meet, the recovered job counts:
+// who took the other end for it takes that back, and tells the recovered result.
 func TestRecoveredEndCounts(t *testing.T) {
 	t.Parallel()
 	j := paceOf(3, 15*time.Second)
-	c := rightfulOf(t, hasty(t, 3), "worker,admin", "worker,admin")
-	owner, last := c.nodes[0], c.nodes[1]
-	id := owner.submit(t, j.request(t)).ID
-	owner.when(t, id, "some is committed on three nodes", func(st api.JobStatus) bool {
+	c := rightfulOf(t, hasty(t, 3), "worker,submitter", "worker,admin")
+	last, other := c.nodes[1], c.nodes[2]
+	id := last.submit(t, j.request(t)).ID
+	last.when(t, id, "some is committed on three nodes", func(st api.JobStatus) bool {
 		return st.Safe && len(st.Replicas) == 3 && st.Committed > 0
 	})
 	last.crash(t)
 	others := c.but(last)
-	owner.until(t, id, "the job is done without one", func(st api.JobStatus) bool { return st.State == api.Done })
+	other.until(t, id, "the job is done without one", func(st api.JobStatus) bool { return st.State == api.Done })
 	for _, n := range others {
 		n.crash(t)
 	}
@@ -195,12 +195,12 @@ func TestRecoveredEndCounts(t *testing.T) {
 	st, err := last.job(t.Context(), id)
 	check(t, err)
 	j.wantCounted(t, last, st)
-	owner.until(t, id, "the recovered end is known", func(got api.JobStatus) bool { return got.State == api.Done && got.Term == st.Term })
-	got, err := owner.job(t.Context(), id)
+	other.until(t, id, "the recovered end is known", func(got api.JobStatus) bool { return got.State == api.Done && got.Term == st.Term })
+	got, err := other.job(t.Context(), id)
 	check(t, err)
-	j.wantCounted(t, owner, got)
-	if !strings.Contains(owner.logTail(0), "takes the end of a job back") {
-		t.Error("the submitter did not take the other end back")
+	j.wantCounted(t, other, got)
+	if !strings.Contains(other.logTail(0), "takes the end of a job back") {
+		t.Error("it did not take the other end back")
 	}
 }
 

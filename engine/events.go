@@ -401,6 +401,12 @@ type (
 		ID     tasks.JobID
 		Reason string
 	}
+	// RecoveryRefused tells that a recovery counts for nothing here which By has signed, so that the job would go on from the
+	// copy of On: the ledger lives, and By is not the job's submitter.
+	RecoveryRefused struct {
+		ID     tasks.JobID
+		By, On tasks.PeerID
+	}
 	// Reopened tells that a job which was over goes on: its ledger was recovered from a copy that did not have the end,
 	// and counts in place of the one that had. What is kept of that end is put aside, for whoever signed the recovery may
 	// have lied.
@@ -459,35 +465,36 @@ type (
 	Left struct{}
 )
 
-func (Send) isEffect()         {}
-func (Announce) isEffect()     {}
-func (Prepare) isEffect()      {}
-func (StartGen) isEffect()     {}
-func (LeasePacket) isEffect()  {}
-func (PreemptGen) isEffect()   {}
-func (SealGen) isEffect()      {}
-func (KillGen) isEffect()      {}
-func (MergeBlobs) isEffect()   {}
-func (FetchBlob) isEffect()    {}
-func (ForgetBlob) isEffect()   {}
-func (FinishJob) isEffect()    {}
-func (KeepBlob) isEffect()     {}
-func (Look) isEffect()         {}
-func (FoldBlobs) isEffect()    {}
-func (FreeBlob) isEffect()     {}
-func (SweepBlobs) isEffect()   {}
-func (KeepResult) isEffect()   {}
-func (FoundLedger) isEffect()  {}
-func (WriteLedger) isEffect()  {}
-func (DropLedger) isEffect()   {}
-func (HomeIs) isEffect()       {}
-func (JobEnded) isEffect()     {}
-func (EndSealed) isEffect()    {}
-func (NotRecovered) isEffect() {}
-func (Reopened) isEffect()     {}
-func (FailJob) isEffect()      {}
-func (SetAside) isEffect()     {}
-func (JobOver) isEffect()      {}
-func (Stolen) isEffect()       {}
-func (Violation) isEffect()    {}
-func (Left) isEffect()         {}
+func (Send) isEffect()            {}
+func (Announce) isEffect()        {}
+func (Prepare) isEffect()         {}
+func (StartGen) isEffect()        {}
+func (LeasePacket) isEffect()     {}
+func (PreemptGen) isEffect()      {}
+func (SealGen) isEffect()         {}
+func (KillGen) isEffect()         {}
+func (MergeBlobs) isEffect()      {}
+func (FetchBlob) isEffect()       {}
+func (ForgetBlob) isEffect()      {}
+func (FinishJob) isEffect()       {}
+func (KeepBlob) isEffect()        {}
+func (Look) isEffect()            {}
+func (FoldBlobs) isEffect()       {}
+func (FreeBlob) isEffect()        {}
+func (SweepBlobs) isEffect()      {}
+func (KeepResult) isEffect()      {}
+func (FoundLedger) isEffect()     {}
+func (WriteLedger) isEffect()     {}
+func (DropLedger) isEffect()      {}
+func (HomeIs) isEffect()          {}
+func (JobEnded) isEffect()        {}
+func (EndSealed) isEffect()       {}
+func (NotRecovered) isEffect()    {}
+func (Reopened) isEffect()        {}
+func (RecoveryRefused) isEffect() {}
+func (FailJob) isEffect()         {}
+func (SetAside) isEffect()        {}
+func (JobOver) isEffect()         {}
+func (Stolen) isEffect()          {}
+func (Violation) isEffect()       {}
+func (Left) isEffect()            {}

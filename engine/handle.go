@@ -133,6 +133,7 @@ func (p *Peer) tick() {
 		if j.log != nil {
 			p.stepLog(j, quorum.Tick{})
 		}
+		p.noteLed(j)
 		p.resign(j)
 		if j.shut {
 			p.sealAgain(j)
@@ -182,6 +183,7 @@ func (p *Peer) sortedPeers() []tasks.PeerID {
 func (p *Peer) peerUp(ev PeerUp) {
 	p.peers[ev.ID], p.rules[ev.ID] = ev.Slots, ev.Submits
 	p.relink(ev.ID)
+	p.tellRecoveredEnds(ev.ID)
 	p.schedule(steal.PeerUp{ID: ev.ID, Slots: ev.Slots})
 	for _, j := range slices.Clone(p.jobs) { // one may end
 		if j.lead != nil {

@@ -40,7 +40,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case m.Enlist != nil:
 		p.onEnlist(from, j, m)
 	case m.Ended != nil:
-		p.onEnded(from, j, m.Ended)
+		p.onEnded(from, m.Job, j, m.Ended)
 	case m.Frame != nil:
 		p.toReplica(from, j, m)
 	case m.Resign != nil:

@@ -90,6 +90,9 @@ func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 		p.unproven(from, j, m.Chain)
 		return false
 	}
+	if p.defiesChain(j, m.Chain) {
+		return false
+	}
 	if !j.conf.Admits(*m) && !mutant.On(mutant.OwnTerm) {
 		return false // of voters that were replaced since
 	}
@@ -356,12 +359,19 @@ func (j *jobState) newest() uint64 {
 }
 
 // onEnded takes the word that a job is over, if it is proven.
-func (p *Peer) onEnded(from tasks.PeerID, j *jobState, e *Ended) {
-	if j == nil || !j.described() || j.endProven {
+func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended) {
+	if p.earlierEnd(id, e) || j == nil || !j.described() || j.endProven {
 		return
 	}
 	if CheckEnd(p.trust(j.id, j.submitter()), e) != nil && !mutant.On(mutant.NoSeal) {
 		p.unproven(from, j, e.Seal.Chain)
+		return
+	}
+	if p.overrules(j.id, j.submitter(), j.recovery(), e) {
+		p.takeEarlierEnd(j, e)
+		return
+	}
+	if p.defiesChain(j, e.Seal.Chain) {
 		return
 	}
 	voters := e.Seal.Chain.Conf()

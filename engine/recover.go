@@ -233,7 +233,11 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	over := past != nil
 	switch {
 	case over && past.epoch() < quorum.Epoch(l.Conf.Term) && !mutant.On(mutant.OldEnd):
-		if p.trueRecovery(m.Job, past.submitter, l) == nil {
+		switch {
+		case p.trueRecovery(m.Job, past.submitter, l) != nil:
+		case p.keepsEnd(m.Job, past, l):
+			p.tellEnd(from, m.Job)
+		default:
 			p.reopen(m.Job, l)
 		}
 		return
@@ -249,6 +253,8 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 		p.giveUp(j, l) // it may have begun since
 	case p.trueRecovery(j.id, submitter, l) != nil:
 		p.doubtRecovery(from, j.id, submitter, l)
+	case p.defies(j, l):
+		p.tellMoved(from, j)
 	default:
 		j.heardOf = &l
 		if l.Conf.Seq > j.conf.Seq {
@@ -311,6 +317,15 @@ func (p *Peer) tellRecovery(j *jobState, to tasks.PeerID) {
 func (p *Peer) tellPast(from tasks.PeerID, m Message) {
 	if past := p.ends.of[m.Job]; past != nil && past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() && from != p.self {
 		p.send(from, Message{Job: m.Job, Recovery: past.recovery})
+	}
+}
+
+// tellRecoveredEnds tells a member that is back of jobs which ended after they were recovered: it may know of another end.
+func (p *Peer) tellRecoveredEnds(to tasks.PeerID) {
+	for _, id := range p.ends.ids {
+		if e := p.ends.of[id]; e.recovery != nil && e.Seal != nil {
+			p.tellEnd(to, id)
+		}
 	}
 }
 

@@ -27,7 +27,9 @@ func (h *host) recovery(by tasks.PeerID) quorum.Link {
 	return quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: by, Sig: modelkeys.Keys(by).Sign(RecoveryText(jobID, c))}}}
 }
 
-func (h *host) recover() { h.step(Recover{ID: jobID, Link: h.recovery(admin)}) }
+func (h *host) recover() { h.recoverBy(admin) }
+
+func (h *host) recoverBy(who tasks.PeerID) { h.step(Recover{ID: jobID, Link: h.recovery(who)}) }
 
 // destroy kills a host with its disk.
 func (h *host) destroy() {
@@ -145,10 +147,11 @@ func TestOldReplicasGiveUp(t *testing.T) {
 	}
 }
 
-// TestRecoveredJobCountsOverOldEnd cuts the last copy off; the others end the job without it, which is recovered from
-// that copy. When they meet, the job goes on for the others too, to the recovered end.
-func TestRecoveredJobCountsOverOldEnd(t *testing.T) {
-	g, last := lastOf(t, 5, false)
+// twoEnds cuts the last copy off; the others end the job without it, which is then recovered from that copy by the word of
+// a member. It ends, if it is to, before they meet.
+func twoEnds(t *testing.T, by tasks.PeerID, over bool) (g *group, last *host) {
+	t.Helper()
+	g, last = lastOf(t, 5, false)
 	last.gives = false
 	logs := last.logs
 	last.kill()
@@ -172,9 +175,12 @@ func TestRecoveredJobCountsOverOldEnd(t *testing.T) {
 	}
 	last.start() // it sees nobody
 	g.run(11*time.Second, func() bool { return false })
-	last.recover()
+	last.recoverBy(by)
 	if !g.run(10*time.Second, func() bool { return g.home() == last }) {
 		t.Fatal("not recovered:", last.no)
+	}
+	if over && !g.run(time.Minute, func() bool { return last.ended != nil }) {
+		t.Fatal("the recovered job did not end")
 	}
 	for _, h := range g.hosts {
 		if h != last {
@@ -183,11 +189,42 @@ func TestRecoveredJobCountsOverOldEnd(t *testing.T) {
 			h.step(PeerUp{ID: last.id, Slots: 1})
 		}
 	}
-	if !g.run(2*time.Minute, others(func(h *host) bool { return h.opened == 1 && h.over })) || last.ended == nil {
+	return g, last
+}
+
+// others reports whether something holds for all hosts but one.
+func (g *group) others(than *host, so func(*host) bool) bool {
+	return !slices.ContainsFunc(g.hosts, func(h *host) bool { return h != than && !so(h) })
+}
+
+// TestRecoveredJobCountsOverOldEnd has the submitter recover a job that had ended without the copy it goes on from: when they
+// meet, it goes on for the others too, to the recovered end.
+func TestRecoveredJobCountsOverOldEnd(t *testing.T) {
+	g, last := twoEnds(t, "n0", false)
+	if !g.run(2*time.Minute, func() bool { return g.others(last, func(h *host) bool { return h.opened == 1 && h.over }) }) || last.ended == nil {
 		for _, h := range g.hosts {
 			t.Logf("%s: over %v, opened %d, wrongs %v", h.id, h.over, h.opened, h.wrongs)
 		}
 		t.Fatal("not all have the end that counts")
+	}
+}
+
+// TestEndCountsOverAnAdminsRecovery has an admin do so: the end stands, and where the job was recovered it is taken for its
+// end too, whether it had ended there by then or not.
+func TestEndCountsOverAnAdminsRecovery(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		g, last := twoEnds(t, admin, over)
+		last.gives = true
+		meets := func() bool {
+			past := last.peer.ends.of[jobID]
+			return past != nil && past.recovery == nil && past.Seal != nil && (last.over || last.opened == 1) && len(last.logs) == 0
+		}
+		if !g.run(2*time.Minute, meets) {
+			t.Fatalf("ended before they met %v: the recovered job goes on: over %v, copies %d", over, last.over, len(last.logs))
+		}
+		if !g.others(last, func(h *host) bool { return h.opened == 0 && h.over }) {
+			t.Error("an end that was proven was taken back")
+		}
 	}
 }
 

@@ -41,8 +41,10 @@ type replica struct {
 	staffed    bool                           // as many replicas as there should be, or have been waited for
 	closeAt    time.Duration                  // when a copy that has served is dropped
 	heardOf    *quorum.Link                   // a recovery of the ledger, which has been checked
+	defied     uint64                         // the term of the last recovery that was refused
 	held
 	seeking
+	settling
 }
 
 func newReplica() replica {
@@ -143,6 +145,7 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 		return err.Error()
 	}
 	j.desc, j.log, j.self, j.founders, j.leaveAt = desc, r, log.Self, log.Voters, 0
+	j.ledAt = p.now
 	if j.lead == nil {
 		j.held = held{since: max(log.Hard.Term, j.term), unswept: true}
 	}
@@ -164,6 +167,7 @@ func (p *Peer) restore(ev Restore) {
 		p.emit(DropLedger{ID: ev.ID, Reason: why})
 		return
 	}
+	p.restoredLog(j)
 	if !j.shut {
 		p.emit(Prepare{ID: ev.ID})
 	}

@@ -54,8 +54,10 @@ type host struct {
 	opened int      // jobs that were over and go on
 	no     []string // why no ledger was recovered
 	wrongs []Violation
-	noCode bool           // the job's code does not load
-	failed *ledger.Failed // how the job failed, as told here
+
+	refused tasks.PeerID   // whose recovery was refused last
+	noCode  bool           // the job's code does not load
+	failed  *ledger.Failed // how the job failed, as told here
 }
 
 func newGroup(t *testing.T, n int) *group {
@@ -129,6 +131,9 @@ func (h *host) after(d time.Duration, ev Event) {
 func (h *host) obey(e Effect) {
 	switch e := e.(type) {
 	case Send:
+		if e.To == admin {
+			return // who is no host of these
+		}
 		h.at(e.To).soon(Recv{From: h.id, Msg: e.Msg})
 	case Announce:
 		for _, o := range h.hosts {
@@ -224,6 +229,8 @@ func (h *host) disk(e Effect) {
 		delete(h.logs, e.ID)
 	case NotRecovered:
 		h.no = append(h.no, e.Reason)
+	case RecoveryRefused:
+		h.refused = e.By
 	case Reopened:
 		h.ended, h.over = nil, false
 		h.opened++

@@ -149,6 +149,8 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 		d.jobEnded(e)
 	case engine.NotRecovered:
 		d.notRecovered(e)
+	case engine.RecoveryRefused:
+		d.recoveryRefused(e)
 	case engine.Reopened:
 		d.reopened(e.ID, e.By)
 	case engine.EndSealed:

@@ -372,6 +372,12 @@ func (d *Daemon) keepsResult(c *ledgerCopy) bool {
 	return v.Result != nil && verify(d.resultPath(c.name()), v.Result.SHA256) == nil
 }
 
+// recoveryRefused tells of a recovery that an admin has signed though the job needs none; called by the loop alone.
+func (d *Daemon) recoveryRefused(e engine.RecoveryRefused) {
+	d.log.Warn("refused to give a job up for another copy of its ledger: most of the nodes that keep it are there, and only its submitter may have that displaced",
+		"job", e.ID.Short(), "signed by", e.By, "copy of", e.On)
+}
+
 // notRecovered tells who waits that nothing came of a recovery; called by the loop alone.
 func (d *Daemon) notRecovered(e engine.NotRecovered) {
 	d.log.Warn("could not recover a job", "job", e.ID.Short(), "reason", e.Reason)

@@ -68,9 +68,9 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 }
 
 // asidesOf asks all members that are up for copies of a job's ledger that they have put aside.
-func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport) {
+func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, err error) {
 	peers := d.upPeers()
-	answers := make([][]copyReport, len(peers)+1)
+	answers, errs := make([][]copyReport, len(peers)+1), make([]error, len(peers))
 	var g errgroup.Group
 	g.SetLimit(16)
 	for i, id := range peers {
@@ -79,6 +79,7 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport) {
 			if err == nil && json.Unmarshal(b, &answers[i]) != nil {
 				answers[i] = nil
 			}
+			errs[i] = err
 			for k := range answers[i] {
 				answers[i][k].on = id
 			}
@@ -88,11 +89,23 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport) {
 	answers[len(peers)], _ = d.reportAside(name)
 	_ = g.Wait()
 	for _, r := range slices.Concat(answers...) {
-		if r.Aside != nil && r.Aside.RecoveryConf() == nil && r.ID.Valid() && d.may(d.net.ID(), r.Submitter, forRule) {
+		switch {
+		case r.Aside == nil || r.Aside.RecoveryConf() != nil || !r.ID.Valid():
+		case d.may(d.net.ID(), r.Submitter, forRule):
 			out = append(out, r)
+		default:
+			err = d.refusal(r.Name, r.Submitter, forRule)
 		}
 	}
-	return out
+	for _, e := range errs {
+		if e != nil && strings.Contains(e.Error(), "only its submitter") {
+			err = &api.Error{Status: http.StatusForbidden, Message: e.Error()}
+		}
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	return nil, err
 }
 
 // maxLater bounds how often a job was recovered by the word of members alone who tell of it: the next recovery must be later
@@ -111,9 +124,12 @@ func laterTerms(copies []copyReport) (terms []uint64) {
 
 // planSuperseded looks which copies of a job's ledger were put aside, and says what it means to go on from one.
 func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recoveryPlan, err error) {
-	copies := d.asidesOf(ctx, name)
+	copies, err := d.asidesOf(ctx, name)
+	if err != nil {
+		return p, err
+	}
 	if len(copies) == 0 {
-		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has put a copy of the ledger of a job %q aside, or you may not recover it", name),
+		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has put a copy of the ledger of a job %q aside", name),
 			Hint: "they are kept for " + d.cfg.KeepFor.String() + " on nodes that gave their copies up for a recovery; start dtpnode up there"}
 	}
 	if copies, err = d.ofOneJob(name, copies); err != nil {

@@ -121,10 +121,13 @@ func (r *Replica) recvGone(frame []byte) {
 	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.member(r.self.ID) || r.removed || wire.Unmarshal(frame[9:], &c) != nil {
 		return
 	}
-	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && now.peer(r.self.ID) == "" && r.trust(r.cfg.Authority).checkChain(c) == nil {
+	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && Epoch(now.Term) == r.epoch() && now.peer(r.self.ID) == "" && r.trust(r.cfg.Authority).checkChain(c) == nil {
 		r.remove()
 	}
 }
+
+// epoch is that of the group that this copy is of. Another's word that it was recovered comes beside the frames.
+func (r *Replica) epoch() uint64 { return Epoch(r.chain.Conf().Term) }
 
 // readable looks through an encoded message before it is decoded: only the fields that replicas send, and no
 // more entries than its bytes can hold.

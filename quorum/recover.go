@@ -150,6 +150,20 @@ func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) 
 	}, nil
 }
 
+// Led reports whether this replica leads and hears a majority of the voters, or hears the one that does: their last word came
+// in no longer ago than within.
+func (r *Replica) Led(now, within time.Duration) bool {
+	switch lead := r.node.BasicStatus().Lead; {
+	case r.broken || lead == raft.None:
+		return false
+	case lead == r.self.ID:
+		_, majority := r.Alive(now, within)
+		return majority
+	default:
+		return now-r.heard[lead] <= within
+	}
+}
+
 // Seats are the sets of voters of which each must agree: one, or two while a change of the voters is under way.
 func (r *Replica) Seats() [][]Member {
 	sets := [][]Member{r.named(r.conf.Voters)}

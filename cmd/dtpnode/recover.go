@@ -24,7 +24,8 @@ func newRecover(g *globals) *cobra.Command {
 		Long: `recover goes on with a job of whose ledger most copies are lost for good, from the newest copy that is left. While
 most of them are only away, the job waits, and goes on by itself when they are back: start ` + "`dtpnode up`" + ` there instead,
 for that loses nothing. What the lost copies had committed and the last one does not know of runs again. Copies that
-come back later are given up, and so is a result that they may have made without the last one.
+come back later are given up, and so is a result that they may have made without the last one, if the job's submitter had it
+recovered; if another member with the right admin had, that result counts.
 
 Only copies count whose members prove that they keep the ledger. Such a member can still lie about how new its copy is: what
 it alone has beyond the others is told, and with --from MEMBER the job goes on from the copy of another.
@@ -127,5 +128,5 @@ func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
 		fmt.Fprintln(w, "As the job goes on now, or has ended, it is given up: its copies and its result are put aside in turn.")
 		return
 	}
-	fmt.Fprintln(w, "Copies that come back later are given up, and so is a result that they may have made: if they are only away, start dtpnode up there instead.")
+	fmt.Fprintln(w, "Copies that come back later are given up: if they are only away, start dtpnode up there instead.")
 }
