@@ -265,6 +265,7 @@ func (u jsonUser) jobsThatFail(n *node) {
 		u.t.Fatalf("no partial job: %+v", jobs)
 	}
 	u.run(n, 3, "retry", "retry", jobs[0].ID, "-o", "retried.root")
+	u.run(n, 0, "retry", "retry", jobs[0].ID, "-o", "mended.root", "--selector", "quick.C", "--param", "a=b")
 	broken := u.selector("broken", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]rootexec.Kind{"Begin": "signal"}}, 1000)
 	u.run(n, 1, "run", append(broken, "-o", "broken.root")...)
 	u.run(n, 1, "error", append(broken, "--check")...)

@@ -1,14 +1,19 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // retry runs `dtpnode retry` to its end; out is where the output should be then.
@@ -165,6 +170,125 @@ func TestRetryIsRefused(t *testing.T) {
 	if r := n.dtpnode(t, t.TempDir(), "retry", st.ID, "--memory", "lots"); r.code != 2 {
 		t.Errorf("want exit 2: %+v", r)
 	}
+}
+
+// mendedCopy writes a selector of this package's with changes elsewhere, and returns its path there.
+func mendedCopy(t *testing.T, selector string, changes ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	header := strings.TrimSuffix(selector, ".C") + ".h"
+	check(t, os.WriteFile(filepath.Join(dir, filepath.Base(header)), []byte(text(t, header)), 0o600))
+	path, old := filepath.Join(dir, filepath.Base(selector)), text(t, selector)
+	mended := strings.NewReplacer(changes...).Replace(old)
+	if mended == old {
+		t.Fatalf("nothing changes in %s", selector)
+	}
+	check(t, os.WriteFile(path, []byte(mended), 0o600))
+	return path
+}
+
+// TestRetryMended runs what crashed with mended code: it is one output then, that tells what ran by which code, unless what
+// the new code makes cannot be merged with what is done, or fails where the old did not.
+func TestRetryMended(t *testing.T) {
+	t.Parallel()
+	c := threeNodes.get(t)
+	n, files := c.nodes[0], fourFiles(t)
+	j := misbehave(t, "segfault", filepath.Base(files[2]), 700, files...)
+	o := n.run(t, j)
+	if o.code != 3 || o.st.Committed != 79_999 {
+		t.Fatalf("want a partial result without one entry: %s", o.describe())
+	}
+	for name, tc := range map[string]struct {
+		path string
+		says []string
+	}{
+		"other bins":    {mendedCopy(t, j.Selector, "200, 0, 20000", "150, 0, 17000"), []string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "blocks"}},
+		"other failure": {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);", `throw std::runtime_error("new fault");`), []string{"the new code fails at entries that job " + o.st.ID[:12] + " has done", "new fault"}},
+		"no compiling":  {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);", "undeclared_name;"), []string{"undeclared_name"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := n.dtpnode(t, t.TempDir(), "retry", o.st.ID, "--selector", tc.path)
+			for _, s := range tc.says {
+				if r.code != 1 || !strings.Contains(r.stderr, s) {
+					t.Errorf("want exit 1 and %q: %+v", s, r)
+				}
+			}
+		})
+	}
+	t.Run("code", func(t *testing.T) {
+		path := mendedCopy(t, j.Selector, "Misdo();\n   }\n   fReader", "}\n   fReader")
+		out := filepath.Join(t.TempDir(), "mended.root")
+		again := n.retry(t, out, o.st.ID, "--selector", path+"+g", "-o", out, "--memory", "1G")
+		again.wantRetried(t, o.st.ID, 1)
+		again.equals(t, misbehave(t, "none", "", 0, files...))
+		codes := again.st.Codes
+		if len(codes) != 2 || codes[0].Entries != 79_999 || codes[0].Selector != j.Selector || codes[0].Job != o.st.ID ||
+			codes[1].Entries != 1 || codes[1].Selector != path || codes[1].Job != again.st.ID || codes[0].Source == codes[1].Source || codes[1].Params["do"] != "segfault" {
+			t.Errorf("%+v", codes)
+		}
+		for _, n := range c.nodes[:2] { // by those that may look
+			r := n.dtpnode(t, t.TempDir(), "status", again.st.ID)
+			for _, s := range []string{"Not all events were run by the same code:", "79,999 events", "of job " + o.st.ID[:12], path + " of this job"} {
+				if r.code != 0 || !strings.Contains(r.stdout, s) {
+					t.Errorf("want %q: %+v", s, r)
+				}
+			}
+		}
+	})
+	t.Run("parameters", func(t *testing.T) {
+		out := filepath.Join(t.TempDir(), "mended.root")
+		again := n.retry(t, out, o.st.ID, "--param", "do=none", "-o", out)
+		again.wantRetried(t, o.st.ID, 1)
+		if codes := again.st.Codes; len(codes) != 2 || codes[0].Source != codes[1].Source || codes[1].Params["do"] != "none" || codes[1].Params["entry"] != "700" {
+			t.Errorf("%+v", codes)
+		}
+	})
+	for _, args := range [][]string{{"--class", "X"}, {"--include", "x.h"}, {"--param", "x"}, {"--max-processes", "-1"}} {
+		if r := n.dtpnode(t, t.TempDir(), append([]string{"retry", o.st.ID}, args...)...); r.code != 2 {
+			t.Errorf("%q: want exit 2: %+v", args, r)
+		}
+	}
+}
+
+// TestRetryMendedTwice mends a job of fake entries in two steps, without a daemon, and tells of all codes at last.
+func TestRetryMendedTwice(t *testing.T) {
+	t.Parallel()
+	n, temp := alone(t, fakeBinary(t))
+	dir := t.TempDir()
+	write := func(bins int, bad ...int64) string {
+		spec := fakeexec.Spec{Entry: "10us", Bins: bins, Fail: map[int64]rootexec.Kind{}}
+		for _, at := range bad {
+			spec.Fail[at] = "signal"
+		}
+		b, err := json.Marshal(spec)
+		check(t, err)
+		path := filepath.Join(dir, fmt.Sprintf("s%d-%d.C", bins, len(bad)))
+		check(t, os.WriteFile(path, b, 0o600))
+		return path
+	}
+	out := filepath.Join(dir, "out")
+	o := outcome{out: out, result: n.dtpnode(t, dir, "run", write(10, 77, 777), "--tree", "T", "--files", "fake://f?entries=1000&clusters=10", "-o", out, "--slots", "1", "--output", "json")}
+	check(t, o.read())
+	if o.code != 3 || o.st.Committed != 998 {
+		t.Fatalf("want a partial result: %s", o.describe())
+	}
+	n.retry(t, out, o.st.ID, "--selector", write(20)).wantError(t, "cannot be merged with what job", "could not merge histograms of 20 and 10 bins")
+	half := n.retry(t, out, o.st.ID, "--selector", write(10, 777))
+	if half.code != 3 || half.st.Committed != 999 || len(half.st.Codes) != 2 {
+		t.Fatalf("want one entry more: %s", half.describe())
+	}
+	whole := n.retry(t, out, half.st.ID, "--selector", write(10))
+	whole.wantRetried(t, half.st.ID, 1)
+	var entries []int64
+	for _, c := range whole.st.Codes {
+		entries = append(entries, c.Entries)
+	}
+	if !slices.Equal(entries, []int64{998, 1, 1}) || whole.st.Codes[0].Job != o.st.ID || whole.st.Codes[1].Job != half.st.ID {
+		t.Errorf("%+v", whole.st.Codes)
+	}
+	fakeJob{Spec: fakeexec.Spec{Bins: 10}, files: 1, entries: 1000}.wantCount(t, out)
+	n.wantKept(t)
+	wantEmpty(t, temp)
 }
 
 // TestRetryChangedFile changes a file of which something is missing: its other entries are in the result as they were.

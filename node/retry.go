@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -56,7 +57,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 	if err != nil {
 		return nil, err
 	}
-	again := requestAgain(found.desc, req)
+	again, code := requestAgain(found.desc, req), newCode(req)
 	if old != nil {
 		old.mu.Lock()
 		ours := d.ours(old)
@@ -68,7 +69,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 			again.Output = cmp.Or(again.Output, found.desc.Ask.Output)
 		}
 	}
-	j, err := d.accept(again, st.Files, func(j *job, nonce []byte) error { return d.leadAgain(j, nonce, found) })
+	j, err := d.accept(again, st.Files, func(j *job, nonce []byte) error { return d.leadAgain(j, nonce, found, code) })
 	if err == nil {
 		j.mu.Lock()
 		j.status.RetryOf = st.ID
@@ -103,13 +104,17 @@ func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
 	out.First = desc.Want.First
 	l := desc.Limits
 	out.Memory, out.Stall = cmp.Or(req.Memory, l.Memory), cmp.Or(req.Stall, l.Stall.Seconds())
-	out.Open, out.EntryCPU, out.Processes = l.Open.Seconds(), l.EntryCPU.Seconds(), l.Processes
-	out.FileSize, out.Scratch, out.AllowMissingBranches = l.FileSize, l.Scratch, l.AllowMissingBranches
+	out.Open, out.EntryCPU, out.Processes = cmp.Or(req.Open, l.Open.Seconds()), cmp.Or(req.EntryCPU, l.EntryCPU.Seconds()), cmp.Or(req.Processes, l.Processes)
+	out.FileSize, out.Scratch, out.AllowMissingBranches = cmp.Or(req.FileSize, l.FileSize), cmp.Or(req.Scratch, l.Scratch), l.AllowMissingBranches
+	maps.Copy(out.Params, req.Params)
+	if req.Selector != "" {
+		out.Selector, out.Class = req.Selector, req.Class
+	}
 	return out
 }
 
 // leadAgain is lead for a job that begins with what another has done.
-func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts) error {
+func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) error {
 	j.phase(api.Preparing, "starting ROOT (the first time, dtpnode's part of it is compiled)")
 	exec, err := d.executor(j.ctx)
 	if err != nil {
@@ -137,6 +142,11 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts) error {
 	if err != nil {
 		return err
 	}
+	if code.selector() {
+		if src, packed, err = code.sources(src); err != nil {
+			return err
+		}
+	}
 	files, bad, err := d.planAgain(j, exec, old)
 	if err != nil {
 		return err
@@ -145,13 +155,18 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts) error {
 	if err != nil {
 		return err
 	}
-	desc, err := d.composeAgain(j, nonce, packed, lib, files, bad, old)
+	desc, err := d.composeAgain(j, nonce, shipment{src.Main, packed}, lib, files, bad, old)
 	if err != nil {
 		return err
 	}
 	j.phase(api.Preparing, "running Begin")
 	if err := d.begin(j, desc); err != nil {
 		return err
+	}
+	if len(desc.Ask.Again.Ran) > 0 {
+		if err := d.tryMended(j, desc, base, old); err != nil {
+			return err
+		}
 	}
 	return d.publish(j, desc, base)
 }
@@ -284,8 +299,14 @@ func (d *Daemon) planBad(ctx context.Context, exec Executor, j *job, bad []tasks
 	return files, still, nil
 }
 
+// shipment is the sources of a job as they go to others.
+type shipment struct {
+	main   string
+	packed []byte
+}
+
 // composeAgain makes the description of a retry, all but what Begin adds.
-func (d *Daemon) composeAgain(j *job, nonce, packed []byte, lib rootexec.Library, files []tasks.File, bad []tasks.Lost, old *foundParts) (*tasks.Job, error) {
+func (d *Daemon) composeAgain(j *job, nonce []byte, src shipment, lib rootexec.Library, files []tasks.File, bad []tasks.Lost, old *foundParts) (*tasks.Job, error) {
 	data, err := tasks.NewDataset(files)
 	if err != nil {
 		return nil, err
@@ -298,16 +319,18 @@ func (d *Daemon) composeAgain(j *job, nonce, packed []byte, lib rootexec.Library
 	if most := desc.Ask.Most; most > 0 {
 		desc.Want.Last = min(desc.Want.Last, desc.Want.First+most)
 	}
-	if desc.Code.Source, err = d.ship(j, packed); err != nil {
+	if desc.Code.Source, err = d.ship(j, src.packed); err != nil {
 		return nil, err
 	}
 	if desc.Code.Library, err = d.packLibrary(j, lib); err != nil {
 		return nil, err
 	}
 	desc.Code.Platform, desc.Limits, desc.Ask = lib.Platform, limitsOf(j.req), askOf(j.req)
+	desc.Code.Main, desc.Code.Class = src.main, className(j.req)
 	desc.Ask.Again = &tasks.Again{Job: nameOf(old.desc)}
 	for _, p := range old.Parts {
 		desc.Ask.Again.Units += p.Units
 	}
+	desc.Ask.Again.Ran = ranBefore(&desc, old.desc)
 	return &desc, nil
 }

@@ -112,6 +112,7 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 		st.RetryOf, st.Before = a.Job, a.Units
 	}
 	j.sumWork(&st, names)
+	st.Codes = codesOf(j.desc, st.Committed)
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Kept = kept
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed

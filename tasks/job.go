@@ -70,8 +70,18 @@ type Ask struct {
 
 // Again names a job in whose place another was submitted.
 type Again struct {
-	Job   string `msgpack:"j"` // the earlier job's nonce, hex
-	Units int64  `msgpack:"u"` // that this job has from it
+	Job   string `msgpack:"j"`           // the earlier job's nonce, hex
+	Units int64  `msgpack:"u"`           // that this job has from it
+	Ran   []Ran  `msgpack:"r,omitempty"` // by which code these were run, if not all by that of this job
+}
+
+// Ran is what was run by one code with one set of parameters, of a result that several have made.
+type Ran struct {
+	Source   string  `msgpack:"s"` // hex SHA-256 of the packed sources
+	Selector string  `msgpack:"p"` // path on its submitter's node, to show
+	Params   []Param `msgpack:"a,omitempty"`
+	Job      string  `msgpack:"j"` // a job that ran it: its nonce, hex
+	Units    int64   `msgpack:"u"`
 }
 
 // Param is a named value that Begin finds in the selector's input list.

@@ -64,7 +64,7 @@ func argsOf(g *globals, cmd *cobra.Command) cobra.CompletionFunc {
 	case strings.Contains(cmd.Use, "MEMBER"):
 		return g.completeMembers(membersFor(cmd.Name()))
 	case cmd.Name() == "run":
-		return cobra.FixedCompletions([]cobra.Completion{"C", "cxx", "cc", "cpp"}, cobra.ShellCompDirectiveFilterFileExt)
+		return sourceFiles
 	case cmd.Name() == "man":
 		return cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 	case cmd.Name() == "help":
@@ -186,6 +186,9 @@ func orBackground(ctx context.Context) context.Context {
 	return ctx
 }
 
+// sourceFiles are the files that may be a selector.
+var sourceFiles = cobra.FixedCompletions([]cobra.Completion{"C", "cxx", "cc", "cpp"}, cobra.ShellCompDirectiveFilterFileExt)
+
 // flagValues are the values of flags of which there are some to choose from.
 func flagValues() map[string]cobra.CompletionFunc {
 	dir := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
@@ -202,7 +205,8 @@ func flagValues() map[string]cobra.CompletionFunc {
 		},
 		"slots":  fixed(strconv.Itoa(runtime.NumCPU()) + "\tthe cores of this host"),
 		"memory": sizes, "max-file-size": sizes, "max-scratch": sizes, "keep-bytes": sizes,
-		"ttl": fixed("10m", "1h", "24h"),
+		"selector": sourceFiles,
+		"ttl":      fixed("10m", "1h", "24h"),
 	}
 }
 

@@ -16,10 +16,15 @@ import (
 )
 
 type retryOptions struct {
-	out    string
-	memory string
-	stall  time.Duration
-	detach bool
+	out      string
+	memory   string
+	stall    time.Duration
+	limits   limitFlags
+	selector string
+	class    string
+	params   []string
+	includes []string
+	detach   bool
 }
 
 func newRetry(g *globals) *cobra.Command {
@@ -32,15 +37,20 @@ entries that failed, files that could not be read, what was left when it was sto
 done is taken over, so that the output is one, as if all had run; Terminate runs once, over the whole. It says
 first what it will run, with the reasons of the last time.
 
-The code is that of the earlier job: to run mended code, ` + "`dtpnode run`" + ` it anew. Files of which something is
-missing must have the entries that they had; those that could not be read may have been mended. What is done is
+The code and its parameters are those of the earlier job, but for those that are given: with --selector what is missing
+runs with mended code, and with --param with other parameters. What is done stays as the code of before has made it, and what
+both make is merged; that this can be is tried first, with up to 100 entries, and refused if not. So it is for code that failed
+at some entries: where mended code makes another result of those that are done, ` + "`dtpnode run`" + ` it anew. How much was run
+with which code is said in the summary, and by status. An object that only one of both makes holds what that has run alone.
+
+Files of which something is missing must have the entries that they had; those that could not be read may have been mended. What is done is
 kept as long as the result: for a day after the output was written or fetched. The output goes to where run -o
 wanted it, if that was on this host, or with -o elsewhere. Any member that may submit jobs and see this one may
 retry it, with the same ROOT.
 
 Exit status: 0 done, or nothing is missing, or with --detach accepted; 1 error; 2 wrong usage; 3 something is missing
 still; 130 interrupted, as in run.`,
-		Example: "  dtpnode retry 3fa9\n  dtpnode retry 3fa9 --memory 4G -o dimuon.root",
+		Example: "  dtpnode retry 3fa9\n  dtpnode retry 3fa9 --memory 4G -o dimuon.root\n  dtpnode retry 3fa9 --selector DiMuon.C+g",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRetry(cmd.Context(), g, args[0], opts)
@@ -50,6 +60,11 @@ still; 130 interrupted, as in run.`,
 	f.StringVarP(&opts.out, "out", "o", "", "result file (default that of the job)")
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default as in the job)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default as in the job)")
+	opts.limits.add(f)
+	f.StringVar(&opts.selector, "selector", "", "source file of mended code for what is missing (default the code of the job)")
+	f.StringVar(&opts.class, "class", "", "the class of the mended code (default the file's base name)")
+	f.StringArrayVar(&opts.includes, "include", nil, "further header or data file to ship with the mended code; repeatable")
+	f.StringArrayVar(&opts.params, "param", nil, "`name=value` for the selector's fInput, in place of that of the job; repeatable")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	return cmd
 }
@@ -62,6 +77,16 @@ func (o retryOptions) request() (req api.RetryRequest, err error) {
 		return req, usageError{err}
 	}
 	req.Stall = o.stall.Seconds()
+	if req.FileSize, req.Scratch, err = o.limits.sizes(); err != nil {
+		return req, err
+	}
+	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
+	if req.Params, err = inputs.Params(o.params); err != nil {
+		return req, usageError{err}
+	}
+	if err = o.code(&req); err != nil {
+		return req, err
+	}
 	if req.Output, err = submit.OutputPath(o.out); err != nil {
 		return req, err
 	}
@@ -69,6 +94,25 @@ func (o retryOptions) request() (req api.RetryRequest, err error) {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
 	return req, nil
+}
+
+// code adds the mended code.
+func (o retryOptions) code(req *api.RetryRequest) (err error) {
+	if o.selector == "" {
+		if o.class != "" || len(o.includes) > 0 {
+			return usagef("could not use --class or --include without --selector: they are about mended code")
+		}
+		return nil
+	}
+	req.Class, req.Options = o.class, inputs.CompileOptions(o.selector)
+	if req.Selector, err = inputs.Selector(o.selector); err != nil {
+		return err
+	}
+	if req.Includes, err = inputs.Sources(req.Selector, o.includes); err != nil {
+		return err
+	}
+	req.Data, err = absolute(o.includes)
+	return err
 }
 
 func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) error {
@@ -97,7 +141,7 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 		client.close(false)
 		return err
 	}
-	g.showMissing(old)
+	g.showMissing(old, req)
 	if opts.detach {
 		if st, err = untilSafe(early, client.Client, st.ID); err != nil {
 			return err
@@ -109,10 +153,13 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 }
 
 // showMissing says what a retry runs, and why that is missing.
-func (g *globals) showMissing(old api.JobStatus) {
+func (g *globals) showMissing(old api.JobStatus, req api.RetryRequest) {
 	if g.json() {
 		return
 	}
 	fmt.Fprintf(g.stderr, "job %s: %s; what is missing runs:\n", progress.Short(old.ID), progress.Extent(old))
 	progress.Reasons(g.stderr, old.Missing)
+	if req.Selector != "" {
+		fmt.Fprintf(g.stderr, "with the code of %s as it is now; what is done stays as the code of before has made it\n", progress.Clean(req.Selector))
+	}
 }

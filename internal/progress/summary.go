@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -20,6 +22,7 @@ func Summary(w io.Writer, st api.JobStatus) {
 	for _, n := range st.Notes {
 		fmt.Fprintf(w, "Note: %s\n", line(n))
 	}
+	codes(w, st)
 	Nodes(w, st)
 	missing(w, st)
 	skipped(w, st)
@@ -42,6 +45,27 @@ func Summary(w io.Writer, st api.JobStatus) {
 	if st.State == api.Partial {
 		fmt.Fprintf(w, "`dtpnode retry %s` runs what is missing and merges it with the rest\n", Short(st.ID))
 	}
+}
+
+// codes tells what was run by which code, where that is not the same for all.
+func codes(w io.Writer, st api.JobStatus) {
+	if len(st.Codes) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "Not all events were run by the same code:")
+	tw := Table(w)
+	for _, c := range st.Codes {
+		of := "of job " + Short(c.Job)
+		if c.Job == st.ID {
+			of = "of this job"
+		}
+		fmt.Fprintf(tw, "  %s events\t%s %s\tsources %s\t", Count(c.Entries), line(c.Selector), of, Short(c.Source))
+		for _, name := range slices.Sorted(maps.Keys(c.Params)) {
+			fmt.Fprintf(tw, "%s=%s ", line(name), line(c.Params[name]))
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush()
 }
 
 // ranNow is what was processed for a job, without what it has from an earlier one.

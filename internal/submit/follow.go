@@ -52,7 +52,7 @@ type Follower struct {
 	Print      func(line string) // what Begin and Terminate print
 	Keys       Keys              // nil: nobody to ask, an interrupt cancels
 	Interrupts <-chan os.Signal  // those that come at once are one: the kernel does not count what it has not delivered
-	Detachable bool // the daemon outlives this process
+	Detachable bool              // the daemon outlives this process
 
 	Note func(text string) // what the user should know, as soon as it is; nil if nobody wants to
 }

@@ -113,6 +113,19 @@ type RetryRequest struct {
 	Dir    string  `json:"dir"`                     // working directory of Begin and Terminate, if that of the earlier job is not known here
 	Memory int64   `json:"memory,omitempty"`        // bytes a child may use, 0 for what it was
 	Stall  float64 `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for what it was
+
+	Open      float64 `json:"open_seconds,omitempty"` // as in a JobRequest, 0 for what it was
+	EntryCPU  float64 `json:"entry_cpu_seconds,omitempty"`
+	Processes int     `json:"max_processes,omitempty"`
+	FileSize  int64   `json:"max_file_size,omitempty"`
+	Scratch   int64   `json:"max_scratch,omitempty"`
+
+	Selector string            `json:"selector,omitempty"` // mended code, as in a JobRequest; empty: that of the earlier job
+	Class    string            `json:"class,omitempty"`
+	Options  string            `json:"options,omitempty"`
+	Includes []string          `json:"includes,omitempty"`
+	Data     []string          `json:"data,omitempty"`   // beside those of the earlier job
+	Params   map[string]string `json:"params,omitempty"` // in place of those of that name
 }
 
 // InputFile is one file of the chain. Tree is empty for the job's default.
@@ -153,6 +166,7 @@ type JobStatus struct {
 
 	RetryOf string `json:"retry_of,omitempty"` // the job whose missing entries this one runs
 	Before  int64  `json:"before,omitempty"`   // entries that it has from that one; they count in Done and Committed
+	Codes   []Code `json:"codes,omitempty"`    // what ran how many of the committed entries, where that is not the same for all
 
 	Commits int64      `json:"commits"` // partial results that were ever committed
 	Folds   int64      `json:"folds"`   // merges that took the place of some of them
@@ -184,6 +198,15 @@ type JobStatus struct {
 	KeptIn string `json:"kept_in,omitempty"` // folder in which a job of a run without a daemon is kept
 
 	Stdout string `json:"stdout,omitempty"` // what Begin and Terminate printed, once final
+}
+
+// Code is a state of a selector's sources, and the parameters that went with it.
+type Code struct {
+	Selector string            `json:"selector"` // path of the source file
+	Source   string            `json:"source"`   // SHA-256 of the sources that were shipped, hex
+	Params   map[string]string `json:"params,omitempty"`
+	Job      string            `json:"job"`     // one that ran it
+	Entries  int64             `json:"entries"` // that are committed
 }
 
 // NodeWork is one node's share of a job.

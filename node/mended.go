@@ -1,0 +1,171 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A retry may run what is missing with other code than has done the rest, or with other parameters. What both make is merged
+// as the partials of one job are, by ROOT; whether that can be is tried before anything runs, and the description says what
+// was run by which code.
+
+// mended is the code that a retry brings along, as it was asked for: its paths are those of the command's working folder.
+type mended struct{ req api.JobRequest }
+
+// newCode is the code in place of an earlier job's; none if that is to run again.
+func newCode(req api.RetryRequest) mended {
+	return mended{api.JobRequest{Selector: req.Selector, Options: req.Options, Includes: req.Includes, Data: req.Data, Dir: req.Dir}}
+}
+
+func (m mended) selector() bool { return m.req.Selector != "" }
+
+// sources reads the code. The data files that the earlier job's --include named go along where none of that name is given.
+func (m mended) sources(old rootexec.Source) (src rootexec.Source, packed []byte, err error) {
+	if src, err = readSources(m.req); err != nil {
+		return src, nil, err
+	}
+	for name, text := range old.Files {
+		if _, given := src.Files[name]; !given && strings.HasPrefix(name, rootexec.DataDir+"/") {
+			src.Files[name] = text
+		}
+	}
+	packed, err = packSource(src)
+	return src, packed, err
+}
+
+// ranBefore tells by which code what a retry has from an earlier job was run; nothing if that is its own code.
+func ranBefore(desc, old *tasks.Job) []tasks.Ran {
+	var ran []tasks.Ran
+	left := desc.Ask.Again.Units
+	if a := old.Ask.Again; a != nil {
+		ran = slices.Clone(a.Ran)
+	}
+	for _, r := range ran {
+		left -= r.Units
+	}
+	left = max(left, 0)
+	last := tasks.Ran{Source: old.Code.Source, Selector: old.Ask.Selector, Params: old.Ask.Params, Job: nameOf(old), Units: left}
+	if i := slices.IndexFunc(ran, func(r tasks.Ran) bool { return sameCode(r, last) }); i >= 0 {
+		ran[i].Units += left
+	} else if left > 0 {
+		ran = append(ran, last)
+	}
+	if len(ran) == 1 && sameCode(ran[0], tasks.Ran{Source: desc.Code.Source, Params: desc.Ask.Params}) {
+		return nil
+	}
+	return ran
+}
+
+func sameCode(a, b tasks.Ran) bool { return a.Source == b.Source && slices.Equal(a.Params, b.Params) }
+
+// codesOf tells by which code how many of a job's committed entries were run; nothing if by one.
+func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
+	a := desc.Ask.Again
+	if a == nil || len(a.Ran) == 0 {
+		return nil
+	}
+	now := tasks.Ran{Source: desc.Code.Source, Selector: desc.Ask.Selector, Params: desc.Ask.Params, Job: nameOf(desc), Units: max(committed-a.Units, 0)}
+	all := slices.Clone(a.Ran)
+	if i := slices.IndexFunc(all, func(r tasks.Ran) bool { return sameCode(r, now) }); i >= 0 {
+		all[i].Units += now.Units
+	} else {
+		all = append(all, now)
+	}
+	for _, r := range all {
+		c := api.Code{Selector: r.Selector, Source: r.Source, Job: r.Job, Entries: r.Units}
+		for _, p := range r.Params {
+			if c.Params == nil {
+				c.Params = map[string]string{}
+			}
+			c.Params[p.Name] = p.Value
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// tryEntries is how many entries are run with new code to see whether what it makes merges with what is done.
+const tryEntries = 100
+
+// tryMended runs some entries that are done already with the new code, in a process that is thrown away, and merges what it
+// makes with a partial of before. So it is known before anything runs that a merge would fail at the end.
+func (d *Daemon) tryMended(j *job, desc *tasks.Job, base []baseBlob, old *foundParts) error {
+	if len(base) == 0 {
+		return nil
+	}
+	j.phase(api.Preparing, "trying whether the outputs of both codes can be merged")
+	sel, _, err := d.selector(j.ctx, j)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(d.cfg.ScratchDir, "try-")
+	if err != nil {
+		return fmt.Errorf("could not make a folder for trying the code: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	c := &checking{d: d, j: j, desc: desc, dir: dir, out: &api.Check{}}
+	made, err := c.generation(sel, 0, d.tried(desc, base))
+	var f *rootexec.Failure
+	switch {
+	case errors.As(err, &f) && f.Kind == rootexec.KindOpen: // the file is not what it was: SlaveBegin and SlaveTerminate alone
+		if made, err = c.generation(sel, 1, tasks.Range{}); err != nil {
+			return d.notMended(old, err)
+		}
+	case err != nil:
+		return d.notMended(old, err)
+	}
+	smallest := slices.MinFunc(base, func(a, b baseBlob) int { return int(min(max(a.Size-b.Size, -1), 1)) })
+	merged, err := sel.Merge(j.ctx, []string{smallest.path, made}, filepath.Join(dir, "merged"))
+	if err != nil {
+		return d.notMerged(old, err.Error())
+	}
+	alone, err := sel.Merge(j.ctx, []string{smallest.path}, filepath.Join(dir, "alone"))
+	if err != nil {
+		return d.notMerged(old, err.Error())
+	}
+	apart := slices.DeleteFunc(slices.Clone(merged.Apart), func(name string) bool { return slices.Contains(alone.Apart, name) })
+	if len(apart) > 0 {
+		return d.notMerged(old, "ROOT cannot merge "+strings.Join(apart, ", "))
+	}
+	return nil
+}
+
+// tried are entries that an earlier job has done of a file that this host sees; none if there is no such file.
+func (d *Daemon) tried(desc *tasks.Job, base []baseBlob) tasks.Range {
+	for i, f := range desc.Data.Files {
+		if _, _, err := keyOf(f.URL, f.Tree); err != nil {
+			continue
+		}
+		for _, b := range base {
+			for _, r := range b.Cover.Intersect(tasks.CoverOf(desc.Data.Units(i))) {
+				return tasks.R(r.First, min(r.Last, r.First+tryEntries))
+			}
+		}
+	}
+	return tasks.Range{}
+}
+
+// notMended says that new code fails where that of before did not.
+func (d *Daemon) notMended(old *foundParts, err error) error {
+	told := checkFailure(err)
+	var e *api.Error
+	if errors.As(told, &e) {
+		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", nameOf(old.desc)[:12], e.Message)
+		e.Hint = "nothing was run; mend the code, and try it with `dtpnode run --check`"
+	}
+	return told
+}
+
+// notMerged says that what two codes make cannot be one output.
+func (d *Daemon) notMerged(old *foundParts, why string) error {
+	return &api.Error{Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s", nameOf(old.desc)[:12], why),
+		Hint: "nothing was run; run it anew with `dtpnode run`, so that one code makes the whole output"}
+}
