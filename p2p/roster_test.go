@@ -169,7 +169,7 @@ func index(n int) (out []int) {
 // A cluster with batch workers for years: what its roster takes follows the members that there are, not those
 // that there were, and no record of the past brings one back.
 func TestRosterHasNoEnd(t *testing.T) {
-	const joins, present, batch = 100_000, 500, 250
+	const joins, present, batch = 20_000, 500, 250
 	f, inviter := someone(t), someone(t)
 	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(inviter, 1, Inviter, Worker)}))
 	apart := newRoster(f.id) // a member that is away, and comes back with what it knew
