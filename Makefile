@@ -22,7 +22,8 @@ CXX_CODE := $(wildcard rootexec/child/*.cc rootexec/child/*.h)
 export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 # What is one goroutine, by the import rules of the layers, has no races: the race detector would make it six times as slow.
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
-RACED     = $(filter-out $(PLAIN:./%=github.com/dtpnode/dtpnode/%),$(shell $(GO) list ./...))
+# The end-to-end tests take longest, and wait most of it: they begin first, and the others run beside them.
+RACED     = ./e2e $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
 .PHONY: build demo test soak mutants bench curves install uninstall release lint fmt clean
 
