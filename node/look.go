@@ -87,7 +87,7 @@ func (d *Daemon) glance(ctx context.Context, f tasks.File) (cause rootexec.Cause
 
 // openInput opens a local file, or has ROOT open a URL.
 func (d *Daemon) openInput(ctx context.Context, f tasks.File) error {
-	if path := strings.TrimPrefix(f.URL, "file://"); !isURL(path) && !strings.Contains(path, "#") {
+	if path := strings.TrimPrefix(f.URL, "file://"); !isURL(path) {
 		file, err := os.Open(path)
 		if err != nil {
 			return err

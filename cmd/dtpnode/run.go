@@ -58,8 +58,9 @@ else, under the names that they have in yours.
   root://host//a.root    a URL, with or without a tree
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
-An absolute path that this host does not see is planned and read by members that do. A glob stands for what
-this host sees: if more files match it on a member, that is said, and they are not read.
+An absolute path that this host does not see is planned and read by members that do. A glob stands for the names
+that this host sees, links to what is not here among them: if more files match it on a member, that is said, and they
+are not read. Names are taken as they are, whatever characters they have in them.
 A file named twice, be it through a link or another spelling of its tree, is an error, since its entries
 would be counted twice: --allow-duplicates.
 

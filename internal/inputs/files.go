@@ -11,10 +11,10 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -78,7 +78,7 @@ func (e *expansion) list(name string) error {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if before, _, ok := strings.Cut(line, " #"); ok {
+		if before, _, ok := strings.Cut(line, " #"); ok && !isFile(line) && !isFile(filepath.Join(filepath.Dir(name), line)) {
 			line = strings.TrimSpace(before)
 		}
 		if strings.HasPrefix(line, "@") {
@@ -114,7 +114,7 @@ func (e *expansion) add(spec, dir string) error {
 		e.folders = append(e.folders, spec)
 		return nil
 	}
-	if filepath.IsAbs(spec) && !strings.ContainsAny(spec, `*?[\`) {
+	if filepath.IsAbs(spec) && !hasMeta(spec) {
 		f := split(filepath.Clean(spec))
 		f.Unseen = true
 		e.files = append(e.files, f)
@@ -141,7 +141,8 @@ func NotHere(files []api.InputFile) error {
 	}
 }
 
-// local looks for files that spec, or a leading part of it, matches; the rest names a tree.
+// local looks for files that spec, or a leading part of it, matches; the rest names a tree. What a glob matches and this
+// host does not see, a link to what is not mounted here, is missing as if it was named.
 func (e *expansion) local(spec string) (bool, error) {
 	for end := len(spec); end > 0; end = strings.LastIndexByte(spec[:end], '/') {
 		matches, err := match(spec[:end])
@@ -149,11 +150,11 @@ func (e *expansion) local(spec string) (bool, error) {
 			return false, err
 		}
 		for _, m := range matches {
-			abs, err := filepath.Abs(m)
+			abs, err := filepath.Abs(m.name)
 			if err != nil {
-				return false, fmt.Errorf("could not make %q absolute: %w", m, err)
+				return false, fmt.Errorf("could not make %q absolute: %w", m.name, err)
 			}
-			e.files = append(e.files, api.InputFile{URL: abs, Tree: strings.Trim(spec[end:], "/")})
+			e.files = append(e.files, api.InputFile{URL: abs, Tree: strings.Trim(spec[end:], "/"), Unseen: !m.seen})
 		}
 		if len(matches) > 0 {
 			return true, e.glob(spec[:end])
@@ -174,31 +175,51 @@ func (e *expansion) glob(name string) error {
 	return err
 }
 
+// matched is what a path or glob names.
+type matched struct {
+	name string
+	seen bool // by this host; if not it is a link to what is not here, or its folder is gone
+}
+
 // match returns the files, not folders, that a path or glob names.
-func match(pattern string) ([]string, error) {
+func match(pattern string) ([]matched, error) {
 	if isFile(pattern) {
-		return []string{pattern}, nil // a name may contain the characters of a glob
+		return []matched{{pattern, true}}, nil // a name may contain the characters of a glob
 	}
-	if !strings.ContainsAny(pattern, `*?[\`) {
+	if !hasMeta(pattern) {
 		return nil, nil
 	}
-	all, err := filepath.Glob(pattern)
-	if err != nil {
+	if _, err := filepath.Match(pattern, ""); err != nil {
 		return nil, fmt.Errorf("could not expand the glob %q: %w", pattern, err)
 	}
-	files := all[:0]
-	for _, m := range all {
-		if isFile(m) {
-			files = append(files, m)
+	var g globbing
+	var files []matched
+	for _, name := range g.names(pattern) {
+		if info, err := os.Stat(name); err != nil || !info.IsDir() {
+			files = append(files, matched{name, err == nil})
 		}
 	}
-	sort.Strings(files)
+	if len(files) == 0 {
+		g.dead = nil // most likely files, and what follows names a tree
+	}
+	if trouble := append(g.trouble, g.dead...); len(trouble) > 0 {
+		return nil, &api.Error{
+			Message: fmt.Sprintf("could not expand the glob %q: it cannot be told what is in %s", pattern, listed(trouble)),
+			Hint:    "mend that, or name the files themselves, e.g. in a list: --files @LIST",
+		}
+	}
+	slices.SortFunc(files, func(a, b matched) int { return strings.Compare(a.name, b.name) })
 	return files, nil
 }
 
 func isFile(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && !info.IsDir()
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // url adds a URL. What follows the last ".root/" is a tree, unless it is a file again (split).
@@ -235,6 +256,12 @@ func (e *expansion) problem(duplicates bool) error {
 	if len(e.missing) > 0 {
 		return e.nothingFound()
 	}
+	if odd := e.unspeakable(); len(odd) > 0 {
+		return &api.Error{
+			Message: "could not use input files: names that are not in UTF-8: " + quoted(odd),
+			Hint:    "rename them, or make links to them with other names",
+		}
+	}
 	if len(e.folders) > 0 {
 		return &api.Error{
 			Message: "could not use as input files: a folder is no file: " + quoted(e.folders),
@@ -259,18 +286,29 @@ func (e *expansion) problem(duplicates bool) error {
 	return nil
 }
 
+// unspeakable lists names that other hosts, and what is printed, would make other names of.
+func (e *expansion) unspeakable() (out []string) {
+	for _, f := range e.files {
+		if !utf8.ValidString(f.URL) || !utf8.ValidString(f.Tree) {
+			out = append(out, f.URL)
+		}
+	}
+	return out
+}
+
 // nothingFound is the error for names and globs that stand for no file.
 func (e *expansion) nothingFound() error {
 	var names, globs []string
 	for _, m := range e.missing {
-		if strings.ContainsAny(m, `*?[\`) {
+		if hasMeta(m) {
 			globs = append(globs, m)
 		} else {
 			names = append(names, m)
 		}
 	}
 	var what []string
-	hint := "names are relative to the working folder, those in a list to the list's folder first"
+	hint := "names are relative to the working folder, those in a list to the list's folder first; " +
+		"for files that only other hosts of the cluster see, give absolute paths: those are asked for there"
 	if len(names) > 0 {
 		what = append(what, "no such file: "+quoted(names))
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -62,6 +63,9 @@ func OutputPath(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("could not make %q absolute: %w", path, err)
+	}
+	if !utf8.ValidString(abs) { // the daemon would be told another name
+		return "", fmt.Errorf("could not use %q as the result file: its name is not in UTF-8; choose another", path)
 	}
 	if info, err := os.Stat(abs); err == nil && !info.Mode().IsRegular() {
 		return "", fmt.Errorf("could not use %q as the result file: it is no regular file", path)

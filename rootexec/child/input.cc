@@ -1,13 +1,16 @@
 #include "input.h"
 
+#include "channel.h"
 #include "guard.h"
 
 #include <TBranch.h>
 #include <TDirectory.h>
 #include <TFile.h>
 #include <TKey.h>
+#include <TROOT.h>
 #include <TTree.h>
 #include <TTreeCache.h>
+#include <TVirtualMutex.h>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -25,14 +28,15 @@ Failure openFailure(const std::string &url, const std::string &why) {
   return f;
 }
 
-bool remote(const std::string &url) {
-  return url.find("://") != std::string::npos && url.rfind("file://", 0) != 0;
+/// The path of a local file; empty if url is none.
+std::string localPath(const std::string &url) {
+  if (url.rfind("file://", 0) == 0) return url.substr(7);
+  if (url.rfind("file:/", 0) == 0) return url.substr(5);
+  return url.find("://") == std::string::npos ? url : "";
 }
 
-// The operating system says more plainly than ROOT why a local file cannot be read.
-void checkLocal(const std::string &url) {
-  if (remote(url) || url.find('#') != std::string::npos) return;
-  std::string path = url.rfind("file:", 0) == 0 ? url.substr(5) : url;
+/// Opens a local file, for the operating system says more plainly than ROOT why one cannot be read.
+Fd openLocal(const std::string &url, const std::string &path) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)); // a pipe would wait for its writer
   if (fd.get() < 0) {
     const int error = errno;
@@ -49,6 +53,38 @@ void checkLocal(const std::string &url) {
   if (::pread(fd.get(), magic, sizeof magic, 0) != sizeof magic ||
       std::memcmp(magic, "root", 4) != 0)
     throw openFailure(url, "not a ROOT file");
+  return fd;
+}
+
+/// Whether ROOT takes path for what it is. To ROOT a name may be a URL with options, the member of an archive, a list of
+/// names, or have variables and patterns of the shell in it, and then it opens another file without a word.
+bool isPlain(const std::string &path) {
+  return path.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=,@%") ==
+         std::string::npos;
+}
+
+/// The name under which this process can open again what it has open as fd.
+std::string descriptorName(const Fd &fd) { return "/dev/fd/" + std::to_string(fd.get()); }
+
+/// Gives file the name path, by which user code knows it.
+void rename(TFile &file, const std::string &path) {
+  R__LOCKGUARD(gROOTMutex);
+  gROOT->GetListOfFiles()->Remove(&file); // may be found there by its name
+  file.SetName(path.c_str());
+  gROOT->GetListOfFiles()->Add(&file);
+}
+
+/// Whether ROOT has opened the file that fd is. Classes of plugins have no descriptor.
+bool isSame(const TFile &file, const Fd &fd) {
+  struct stat mine{}, its{};
+  if (file.GetFd() < 0 || ::fstat(fd.get(), &mine) != 0 || ::fstat(file.GetFd(), &its) != 0)
+    return file.IsA() != TFile::Class();
+  return mine.st_dev == its.st_dev && mine.st_ino == its.st_ino;
+}
+
+void replaceAll(std::string &text, const std::string &from, const std::string &to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
 }
 
 void listTrees(TDirectory &dir, const std::string &prefix, int depth,
@@ -79,17 +115,26 @@ std::string join(const std::vector<std::string> &names) {
 } // namespace
 
 std::unique_ptr<TFile> openInput(const std::string &url, Guard &guard) {
-  checkLocal(url);
+  const std::string path = localPath(url);
+  const bool local = !path.empty(), plain = !local || isPlain(path);
+  Fd fd = local ? openLocal(url, path) : Fd();
+  const std::string name = !local ? url : plain ? path : descriptorName(fd);
   TDirectory::TContext keepDirectory;
   guard.clear();
-  std::unique_ptr<TFile> file(TFile::Open(url.c_str(), "READ"));
+  std::unique_ptr<TFile> file(TFile::Open(name.c_str(), "READ"));
   std::string why = guard.firstError();
-  if (file && !file->IsZombie() && !file->TestBit(TFile::kRecovered)) return file;
+  if (file && !file->IsZombie() && !file->TestBit(TFile::kRecovered)) {
+    if (local && !isSame(*file, fd))
+      throw openFailure(url, "ROOT takes the name for that of another file, or the file was replaced; rename it");
+    if (!plain) rename(*file, path);
+    return file;
+  }
   if (why.empty()) why = "not a ROOT file";
+  if (!plain) replaceAll(why, name, path);
   if (why.find("runcated") != std::string::npos || why.find("keys") != std::string::npos)
     why = "the file is truncated or was not closed properly (" + why + "); copy or write it again";
   Failure f = openFailure(url, why);
-  if (remote(url) && (!file || file->IsZombie())) f.error = kUnopened;
+  if (!local && (!file || file->IsZombie())) f.error = kUnopened;
   throw f;
 }
 

@@ -144,6 +144,7 @@ void Bad::escape() {
 }
 
 void Bad::misbehave() {
+  if (bad == "name") printf("reads %s\n", reader.GetTree()->GetCurrentFile()->GetName());
   if (bad == "segv" || bad == "slavebegin") *reinterpret_cast<volatile int *>(8) = 1;
   if (bad == "abortsig") std::abort();
   if (bad == "exit") std::exit(7);
