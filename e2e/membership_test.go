@@ -146,7 +146,7 @@ func TestRights(t *testing.T) {
 		t.Errorf("the hint does not help: %s", refused.describe())
 	}
 	for _, n := range []*node{nodes[0], nodes[2]} {
-		o := n.run(t, j)
+		o := wide(t, n, j, 2)
 		o.wantWhole(t)
 		if o.work(t, "worker").Units == 0 || o.work(t, "all").Units == 0 {
 			t.Errorf("those who may work have not: %s", o.describe())

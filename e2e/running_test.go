@@ -107,6 +107,15 @@ func (r *running) part(t testing.TB, fraction float64) api.JobStatus {
 	})
 }
 
+// partBy waits until so much of the units is done, some of it by a node: on a busy host others may have done much before
+// it has loaded the selector.
+func (r *running) partBy(t testing.TB, fraction float64, name string) api.JobStatus {
+	t.Helper()
+	return r.until(t, fmt.Sprintf("%.0f%% were done, some by %s", 100*fraction, name), func(st api.JobStatus) bool {
+		return st.State == api.Running && st.Units > 0 && float64(st.Done) >= fraction*float64(st.Units) && r.out.work(t, name).Units > 0
+	})
+}
+
 // end waits for the command's end.
 func (r *running) end(t testing.TB) outcome {
 	t.Helper()

@@ -81,13 +81,13 @@ func TestJoinDuringJob(t *testing.T) {
 func TestLeaveDuringJob(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, abc...)
-	r := c.nodes[0].begin(t, paced(t, 150))
-	r.part(t, 0.3)
+	r := c.nodes[0].begin(t, paced(t, 300))
+	r.partBy(t, 0.3, "b")
 	down := c.nodes[1].dtpnode(t, t.TempDir(), "down")
 	if down.code != 0 {
 		t.Errorf("could not leave: %+v", down)
 	}
-	r.part(t, 0.6)
+	r.partBy(t, 0.6, "c")
 	signal(t, syscall.SIGTERM, c.nodes[2].pid(t))
 	<-c.nodes[2].ended
 	o := r.end(t)
