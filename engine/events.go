@@ -102,10 +102,11 @@ type (
 		SHA256 string
 		Size   int64
 	}
-	// NotMerged tells that MergeBlobs failed.
+	// NotMerged tells that MergeBlobs failed; with Holder, since that node's blob could not be had in time.
 	NotMerged struct {
-		Job  tasks.JobID
-		Kids []merge.ID
+		Job    tasks.JobID
+		Kids   []merge.ID
+		Holder tasks.PeerID
 	}
 	// Stored answers FetchBlob.
 	Stored struct {

@@ -48,7 +48,7 @@ func (p *Peer) handle(ev Event) {
 		p.merged(ev)
 	case NotMerged:
 		if j := p.job(ev.Job); j != nil {
-			p.local(j.parts.MergeFailed(p.now, ev.Kids))
+			p.local(j.parts.MergeFailed(p.now, ev.Kids, ev.Holder))
 		}
 	case Expelled:
 		p.expelled()

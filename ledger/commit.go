@@ -200,6 +200,7 @@ const (
 func (h *Home) plan() {
 	if h.now-h.repeated >= repeatEvery {
 		h.repeated = h.now
+		h.tooSlow()
 		h.repeatOrders()
 	}
 	if !h.dirty || (len(h.offers) > manyOffers && h.now-h.planned < planEvery) {
@@ -229,7 +230,7 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 	for _, o := range ready {
 		shady := h.shady(o.Holder)
 		switch {
-		case o.state != waiting || busy >= h.fetches() || !merge.Fits(coming, o.Partial) || (shady && h.trying()):
+		case o.state != waiting || busy >= h.fetches() || !h.turn(o.Holder) || !merge.Fits(coming, o.Partial) || (shady && h.trying()):
 		case !room.fits(o.Partial):
 			blocked = append(blocked, o)
 		default:
@@ -259,6 +260,30 @@ func (h *Home) fetches() int {
 	return h.cfg.Fetches
 }
 
+// A blob that comes here more slowly than fairPace, in bytes a second, takes no other's place after fairWait; more slowly
+// than leastPace it is given up, and its holder has to offer it again.
+const (
+	fairWait, fairPace   = 2 * time.Second, 8 << 20
+	leastWait, leastPace = 30 * time.Second, 64 << 10
+)
+
+// overdue reports whether a blob that is to come here takes longer than wait and a pace allow.
+func (h *Home) overdue(o *offer, wait time.Duration, pace float64) bool {
+	return o.state == fetching && !o.counted && h.now-o.since > wait+time.Duration(float64(max(o.Size, 0))/pace*float64(time.Second))
+}
+
+// turn reports whether a blob of a node may be fetched beside those that are: another node never takes more than half of
+// the places, however slowly it hands out what it offers.
+func (h *Home) turn(holder tasks.PeerID) bool {
+	n := 0
+	for _, o := range h.offers {
+		if o.Holder == holder && (o.state == fetching || o.state == proposed) {
+			n++
+		}
+	}
+	return holder == h.cfg.Self || n < max(h.fetches()/2, 1)
+}
+
 // count tells how many offers wait and how many blobs are being fetched.
 func (h *Home) count() (waits, busy int) {
 	for _, o := range h.offers {
@@ -266,10 +291,23 @@ func (h *Home) count() (waits, busy int) {
 		case waiting:
 			waits++
 		case fetching, proposed:
-			busy++
+			if !h.overdue(o, fairWait, fairPace) {
+				busy++
+			}
 		}
 	}
 	return waits, busy
+}
+
+// tooSlow gives fetches up that take too long. Where commits wait for the room that a slow one holds that is sooner, and
+// twice as long each next time, for it may be the network that is slow.
+func (h *Home) tooSlow() {
+	for _, o := range slices.Clone(h.offers) {
+		times := 1 << h.unstored[o.ID]
+		if h.overdue(o, leastWait, leastPace) || h.pressed && h.overdue(o, time.Duration(times)*fairWait, fairPace/float64(times)) {
+			h.notStored(NotStored{ID: o.ID})
+		}
+	}
 }
 
 // cover is what offers in these states cover. One that overlaps what is on its way to be committed had

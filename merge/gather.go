@@ -25,7 +25,7 @@ func (l *Local) Gather(now time.Duration, p Partial) []Effect {
 	switch known := l.find(p.ID); {
 	case known != nil && known.gathered:
 		l.tell(known, Noted)
-	case known != nil || l.atHome || p.Holder == l.self || len(l.parts) >= maxGathered:
+	case known != nil || l.atHome || p.Holder == l.self || len(l.parts) >= maxGathered || now < l.late[p.Holder]:
 		l.out = append(l.out, Tell{l.job, p.Holder, p.ID, Released})
 	default:
 		l.inner = true

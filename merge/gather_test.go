@@ -122,7 +122,7 @@ func (g *grove) merge(well bool) {
 	i := int(m.ID.Node[1] - '0')
 	sum := Sum(m.ID, m.Inputs)
 	if !well {
-		g.obey(i, g.nodes[i].MergeFailed(g.now, sum.Kids))
+		g.obey(i, g.nodes[i].MergeFailed(g.now, sum.Kids, ""))
 		return
 	}
 	effects, err := g.nodes[i].Merged(g.now, sum)

@@ -126,12 +126,13 @@ type Local struct {
 	merges int64
 	every  time.Duration                  // between reports to the home
 	passed map[tasks.PeerID]time.Duration // until when a node gets nothing to merge
+	late   map[tasks.PeerID]time.Duration // until when nothing of a node's is merged here
 	room   int64                          // bytes that merges may add to what is kept here
 }
 
 // NewLocal returns an empty Local.
 func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
-	return &Local{job: job, self: self, atHome: self == home, passed: map[tasks.PeerID]time.Duration{}, room: math.MaxInt64}
+	return &Local{job: job, self: self, atHome: self == home, passed: map[tasks.PeerID]time.Duration{}, late: map[tasks.PeerID]time.Duration{}, room: math.MaxInt64}
 }
 
 // SetHome tells that another node leads the job now: it is offered all that waits for an answer.
@@ -388,10 +389,19 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	return l.take(), nil
 }
 
-// MergeFailed gives up a merge: its inputs are offered apart.
-func (l *Local) MergeFailed(now time.Duration, inputs []ID) []Effect {
+// MergeFailed gives up a merge: its inputs are offered apart. Where the blob of one that another node holds could not be
+// had, nothing of that node's is gathered here for a while: its next one would hold the others up again.
+func (l *Local) MergeFailed(now time.Duration, inputs []ID, holder tasks.PeerID) []Effect {
 	l.refuseOrder(inputs)
 	l.release(now, inputs)
+	if holder != "" && holder != l.self {
+		l.late[holder] = now + passFor
+		for _, p := range slices.Clone(l.parts) {
+			if p.gathered && p.state == waiting && p.Holder == holder {
+				l.letGo(p)
+			}
+		}
+	}
 	return l.take()
 }
 

@@ -182,7 +182,7 @@ func (b *bench) finish(how int) {
 	b.running = b.running[1:]
 	sum := Sum(m.ID, m.Inputs)
 	if how == 0 {
-		b.obey(b.l.MergeFailed(b.now, sum.Kids))
+		b.obey(b.l.MergeFailed(b.now, sum.Kids, ""))
 		return
 	}
 	if how == 1 {
@@ -295,7 +295,7 @@ func (b *bench) giveUp(yes bool) {
 		last := len(b.running) - 1
 		m := b.running[last]
 		b.running = b.running[:last]
-		b.obey(b.l.MergeFailed(b.now, Sum(m.ID, m.Inputs).Kids))
+		b.obey(b.l.MergeFailed(b.now, Sum(m.ID, m.Inputs).Kids, ""))
 	}
 }
 

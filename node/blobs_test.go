@@ -188,12 +188,12 @@ func TestADamagedPartialIsNotMerged(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.blobs.add(p.SHA256, path)
-	if got, err := d.fetchPartial(p); got != path || err != nil {
+	if got, err := d.fetchPartial(t.Context(), p); got != path || err != nil {
 		t.Errorf("got %q, error %v", got, err)
 	}
 	flip(t, path)
 	for range 2 {
-		if got, err := d.fetchPartial(p); got != "" || err == nil {
+		if got, err := d.fetchPartial(t.Context(), p); got != "" || err == nil {
 			t.Errorf("of a damaged one got %q, error %v", got, err)
 		}
 	}

@@ -27,7 +27,7 @@ const maxPartial = 8 << 30
 
 // fetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
 // show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
-func (d *Daemon) fetchPartial(p merge.Partial) (string, error) {
+func (d *Daemon) fetchPartial(ctx context.Context, p merge.Partial) (string, error) {
 	path := d.blobs.partial(p.Job, p.ID)
 	err := verify(path, p.SHA256)
 	switch {
@@ -44,14 +44,40 @@ func (d *Daemon) fetchPartial(p merge.Partial) (string, error) {
 		return "", fmt.Errorf("partial %v is not here any more: %w", p.ID, err)
 	}
 	err = place(path, func(f *os.File) error {
-		_, err := d.net.Fetch(d.ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), f)
+		_, err := d.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), f)
 		return err
 	})
+	if ofDisk(err) {
+		return "", fmt.Errorf("could not write partial %v: %w", p.ID, err)
+	}
 	if err != nil {
-		return "", fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)
+		return "", &unfetched{from: p.Holder, err: fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)}
 	}
 	d.blobs.add(p.SHA256, path)
 	return path, nil
+}
+
+// unfetched is the error of a fetch that failed for who was to send the blob.
+type unfetched struct {
+	from tasks.PeerID
+	err  error
+}
+
+func (e *unfetched) Error() string { return e.err.Error() }
+func (e *unfetched) Unwrap() error { return e.err }
+
+// Merging before the home does is help and no need: the input of a merge that comes more slowly than mergePace, in
+// bytes a second, holds the others up for no longer than this.
+const (
+	mergeWait = 5 * time.Second
+	mergePace = 256 << 10
+)
+
+// fetchInput is fetchPartial for a merge on this node.
+func (d *Daemon) fetchInput(p merge.Partial) (string, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, mergeWait+time.Duration(float64(max(p.Size, 0))/mergePace*float64(time.Second)))
+	defer cancel()
+	return d.fetchPartial(ctx, p)
 }
 
 // fetchBlob brings a partial to its job's home, durably, and counts what is in it.
@@ -85,7 +111,12 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 	s, err := d.tryMerge(e)
 	if err != nil {
 		d.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
-		d.post(engine.NotMerged{Job: e.Job, Kids: kids})
+		out := engine.NotMerged{Job: e.Job, Kids: kids}
+		var late *unfetched
+		if errors.As(err, &late) {
+			out.Holder = late.from
+		}
+		d.post(out)
 		return
 	}
 	sha := hex.EncodeToString(s.SHA256[:])
@@ -105,7 +136,7 @@ func (d *Daemon) tryMerge(e engine.MergeBlobs) (rootexec.Sealed, error) {
 	}
 	paths := make([]string, len(e.Inputs))
 	for i, p := range e.Inputs {
-		if paths[i], err = d.fetchPartial(p); err != nil {
+		if paths[i], err = d.fetchInput(p); err != nil {
 			return rootexec.Sealed{}, err
 		}
 	}

@@ -88,13 +88,20 @@ func (n *Node) fetch(ctx context.Context, from PeerID, hash string, max int64, d
 	return done, nil
 }
 
-// copyChunks copies size bytes, with a new deadline for each chunk: slow is fine, stuck is not.
+// blobPace is how many bytes of a blob must be on their way within StallTimeout, or all that are left: a peer that sends, or
+// takes, a byte now and then would hold a place for ever.
+const blobPace = 2 * blobChunk
+
+// copyChunks copies size bytes, with a new deadline whenever blobPace bytes have gone: slow is fine, stuck is not.
 func (n *Node) copyChunks(w io.Writer, r io.Reader, size int64, deadline func(time.Time) error) (done int64, err error) {
 	buf := n.chunks.Get().(*[]byte) //nolint:forcetypeassert // nothing else is put there
 	defer n.chunks.Put(buf)
-	for done < size {
-		if err := deadline(time.Now().Add(n.cfg.StallTimeout)); err != nil {
-			return done, err
+	for next := int64(0); done < size; {
+		if done >= next {
+			if err := deadline(time.Now().Add(n.cfg.StallTimeout)); err != nil {
+				return done, err
+			}
+			next = done + blobPace
 		}
 		m, err := r.Read((*buf)[:min(size-done, blobChunk)])
 		if m > 0 {
