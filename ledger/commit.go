@@ -73,6 +73,10 @@ func (h *Home) offered(p merge.Partial) {
 		h.emit(Reject{To: p.Holder, ID: p.ID})
 		return
 	}
+	if p.Size < 0 || p.Size > merge.MaxSize { // nobody takes it
+		h.reject(p)
+		return
+	}
 	if len(p.Kids) > 0 && len(p.Cover) > merge.MaxFragments { // no entry of the log holds it
 		h.reject(p)
 		return
@@ -230,7 +234,7 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 	for _, o := range ready {
 		shady := h.shady(o.Holder)
 		switch {
-		case o.state != waiting || busy >= h.fetches() || !h.turn(o.Holder) || !merge.Fits(coming, o.Partial) || (shady && h.trying()):
+		case o.state != waiting || busy >= h.fetches() || !h.turn(o.Partial) || !merge.Fits(coming, o.Partial) || (shady && h.trying()):
 		case !room.fits(o.Partial):
 			blocked = append(blocked, o)
 		default:
@@ -272,16 +276,16 @@ func (h *Home) overdue(o *offer, wait time.Duration, pace float64) bool {
 	return o.state == fetching && !o.counted && h.now-o.since > wait+time.Duration(float64(max(o.Size, 0))/pace*float64(time.Second))
 }
 
-// turn reports whether a blob of a node may be fetched beside those that are: another node never takes more than half of
-// the places, however slowly it hands out what it offers.
-func (h *Home) turn(holder tasks.PeerID) bool {
-	n := 0
+// turn reports whether an offer may be fetched beside those of its holder that are: another node never takes more than half
+// of the places, nor more room than one of its offers may, however slowly it hands out what it offers.
+func (h *Home) turn(p merge.Partial) bool {
+	n, bytes := 0, int64(0)
 	for _, o := range h.offers {
-		if o.Holder == holder && (o.state == fetching || o.state == proposed) {
-			n++
+		if o.Holder == p.Holder && (o.state == fetching || o.state == proposed) {
+			n, bytes = n+1, bytes+o.Size
 		}
 	}
-	return holder == h.cfg.Self || n < max(h.fetches()/2, 1)
+	return p.Holder == h.cfg.Self || n == 0 || n < h.fetches()/2 && bytes+p.Size <= h.cfg.FoldFloor
 }
 
 // count tells how many offers wait and how many blobs are being fetched.
@@ -381,6 +385,9 @@ func (h *Home) inMotion() tasks.Cover {
 func (h *Home) merged() map[merge.ID]bool {
 	ids := map[merge.ID]bool{}
 	for _, m := range h.offers {
+		if h.shady(m.Holder) {
+			continue
+		}
 		for _, k := range m.Kids {
 			if o := h.findOffer(k); o != nil && o.state == reducing && o.at == m.Holder {
 				ids[k] = true

@@ -17,7 +17,6 @@ package ledger
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -724,15 +723,25 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	}
 }
 
-// plausible puts numbers that cannot be to 0: they are shown, and sorted by.
+// plausible bounds numbers, which are shown, sorted by and summed up.
 func (r Report) plausible() Report {
-	r.Ran, r.Left = max(r.Ran, 0), max(r.Left, 0)
+	r.Ran, r.Left = min(max(r.Ran, 0), mostUnits), max(r.Left, 0)
+	s := &r.Stats
+	for _, v := range []*int64{&s.Units, &s.Bytes, &s.Packets, &s.Steals, &s.Merges, &s.Generations, &s.Failures} {
+		*v = min(max(*v, 0), mostUnits)
+	}
 	r.Blames = r.Blames[:min(len(r.Blames), maxBlames)]
-	if !(r.Stats.Rate >= 0 && r.Stats.Rate <= math.MaxFloat32) {
-		r.Stats.Rate = 0
+	if !(s.Rate >= 0 && s.Rate <= mostRate) {
+		s.Rate = 0
 	}
 	return r
 }
+
+// mostUnits and mostRate, a second, bound what a node may say that it has done: sums over all nodes are numbers still.
+const (
+	mostUnits = 1 << 50
+	mostRate  = 1e12
+)
 
 func lastSeq(fs []Failure) (s uint64) {
 	for _, f := range fs {

@@ -17,6 +17,9 @@ const (
 	maxLosers = 16
 	// owes is how many units a node may have lost for each that it has delivered, and a few beside.
 	owes, owesFirst = 4, 16
+	// fewWitnesses is among how many nodes the word of one alone, beside the home's own, is enough; among more nodes the
+	// most that any one says of another is left out.
+	fewWitnesses = 3
 )
 
 // Blame tells how many units, ever, of what a node took from the one that reports it were found to be held by nobody.
@@ -39,18 +42,33 @@ func (h *Home) delivered(p merge.Partial) {
 		makers = append(makers, k.Node)
 	}
 	for _, id := range makers {
-		h.standing(id).delivered += p.Cover.Len()/int64(len(makers)) + 1
+		s := h.standing(id)
+		s.delivered, s.lastAt = s.delivered+p.Cover.Len()/int64(len(makers))+1, h.now
 	}
 }
 
 // Losers are the nodes that have lost far more than they have delivered, the worst first.
 func (h *Home) Losers() (out []Loser) {
+	said := map[tasks.PeerID][]int64{} // by others
 	lost := map[tasks.PeerID]int64{}
 	for _, id := range h.order {
 		for _, b := range h.nodes[id].report.Blames {
-			if b.By != id && b.By != h.cfg.Self && b.Units > 0 {
-				lost[b.By] = min(lost[b.By]+min(b.Units, h.counts.Reissued), h.counts.Reissued)
+			switch units := min(b.Units, h.counts.Reissued); {
+			case b.By == id || b.By == h.cfg.Self || units <= 0:
+			case id == h.cfg.Self:
+				lost[b.By] = units
+			default:
+				said[b.By] = append(said[b.By], units)
 			}
+		}
+	}
+	for id, all := range said {
+		if len(h.order) > fewWitnesses { // one of them may lie
+			slices.Sort(all)
+			all = all[:len(all)-1]
+		}
+		for _, units := range all {
+			lost[id] = min(lost[id]+units, h.counts.Reissued)
 		}
 	}
 	for id, units := range lost {

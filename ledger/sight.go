@@ -63,8 +63,32 @@ func (h *Home) sees(id tasks.PeerID, n *node) {
 // can read.
 const loadWait = 30 * time.Second
 
-// unreadable is what no node that works can read, each having tried; nothing while one may yet come to work.
+// unreadable is what no node that works can read, each having tried; nothing while one may yet come to work. A node that
+// does nothing, for long, about what it alone says that it sees is not counted.
 func (h *Home) unreadable() tasks.Cover {
+	if dark := h.unreadableBut(nil); !dark.Empty() {
+		return dark
+	}
+	idle := map[tasks.PeerID]bool{}
+	for _, id := range h.order {
+		if n := h.nodes[id]; n.slots > 0 && h.now-max(n.upAt, h.standing(id).lastAt) > max(h.cfg.Return, h.patience(id, h.want.Len())) {
+			idle[id] = true
+		}
+	}
+	dark := h.unreadableBut(idle)
+	for id := range idle {
+		dark = dark.Minus(h.nodes[id].held())
+	}
+	for _, o := range h.offers {
+		if !dark.Empty() {
+			dark = dark.Minus(o.Cover)
+		}
+	}
+	return dark
+}
+
+// unreadableBut is unreadable but for some nodes' word.
+func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
 	dark, tried := h.open(), false
 	for _, id := range h.order {
 		n := h.nodes[id]
@@ -75,11 +99,12 @@ func (h *Home) unreadable() tasks.Cover {
 				dark = dark.Intersect(n.blind)
 			}
 		case n.heard && n.report.Ready:
-			tried = true
 			if mutant.On(mutant.BlindWord) && !n.blind.Empty() {
 				return h.open().Intersect(n.blind)
 			}
-			dark = dark.Intersect(n.blind.Minus(n.report.Presumed))
+			if left := dark.Intersect(n.blind.Minus(n.report.Presumed)); !idle[id] || !left.Empty() {
+				dark, tried = left, true
+			}
 		case h.now-n.upAt < loadWait:
 			return nil
 		}
@@ -216,6 +241,13 @@ func (h *Home) proposeDark(file tasks.Range) {
 		said[u.Reason] = true
 		if len(lost.Words) < maxWords {
 			lost.Words = append(lost.Words, u.Reason)
+		}
+	}
+	for _, id := range h.order {
+		n := h.nodes[id]
+		if n.slots > 0 && n.heard && h.shunned[id] == "" && len(lost.Words) == len(lost.Nodes) && len(lost.Words) < maxWords && !slices.Contains(lost.Nodes, id) {
+			lost.Nodes = append(lost.Nodes, id)
+			lost.Words = append(lost.Words, "said that it sees it, and did nothing for "+(h.now-max(n.upAt, h.standing(id).lastAt)).Round(time.Second).String())
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(h.away)) {

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,5 +68,32 @@ func TestSuspectsAreTriedBySeers(t *testing.T) {
 	}
 	if p := all[Propose](d); len(p) == 0 || p[len(p)-1].Entry.Lost == nil {
 		t.Errorf("a broken unit is not set aside after three tries on the one node that sees it: %v", p)
+	}
+}
+
+// TestWhoSaysThatItSeesAndDoesNothing is waited for, long, and then not counted: what no other can read is given up with
+// that word, and not before; one that does something of it meanwhile is believed.
+func TestWhoSaysThatItSeesAndDoesNothing(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "c")
+	want := tasks.CoverOf(d.home.want)
+	d.dark = map[tasks.PeerID]tasks.Cover{"a": want, "b": want}
+	d.held = map[tasks.PeerID]tasks.Cover{"a": want}
+	for d.now < d.home.cfg.Return {
+		d.audit()
+	}
+	if got := d.lost(); len(got) > 0 {
+		t.Fatalf("%v is struck out after %v, which c says that it sees", got, d.now)
+	}
+	d.commit(part("c", 1, 0, 10))
+	from := d.now
+	for len(d.lost()) == 0 && d.now-from < time.Hour {
+		d.audit()
+	}
+	if waited := d.now - from; waited < d.home.cfg.Return || waited >= time.Hour {
+		t.Fatalf("given up %v after c has done something", waited)
+	}
+	l := d.lost()[0]
+	if i := slices.Index(l.Nodes, "c"); i < 0 || !strings.Contains(l.Words[i], "did nothing") {
+		t.Errorf("what c did is not told: %+v", l)
 	}
 }

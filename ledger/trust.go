@@ -31,7 +31,8 @@ const (
 type standing struct {
 	refuted   int
 	shady     int
-	delivered int64 // units
+	delivered int64         // units
+	lastAt    time.Duration // when some of them were committed last
 	lazy      bool
 	offers    int
 	ranges    int
@@ -72,8 +73,17 @@ func (h *Home) refute(s *suspect) {
 
 // vain notes an offer whose blob was not there, or was another.
 func (h *Home) vain(o *offer, weight int) {
-	if o.Holder != h.cfg.Self {
-		h.standing(o.Holder).shady += weight
+	if o.Holder == h.cfg.Self {
+		return
+	}
+	before := h.shady(o.Holder)
+	h.standing(o.Holder).shady += weight
+	if !before && h.shady(o.Holder) { // what others made, and it was to merge, goes by itself
+		for _, in := range h.offers {
+			if in.state == reducing && in.at == o.Holder {
+				h.setApart(in)
+			}
+		}
 	}
 }
 
@@ -92,6 +102,26 @@ type doubtful struct {
 	base    tasks.Cover   // claimed without a break
 	since   time.Duration // since then
 	doubted tasks.Cover   // claimed for too long, and believed no more while the claim lasts
+	lapsed  time.Duration // since when none of base is claimed, 0 if some is
+}
+
+// lapse is how long a claim may be withdrawn and made again and still count as one: what nobody claims for longer is run by
+// others by then.
+const lapse = 10 * time.Second
+
+// goesOn follows a claim, of which fresh is open and not doubted yet, and reports whether it has lasted up to now.
+func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
+	still := d.base.Intersect(fresh)
+	switch {
+	case !still.Empty():
+		d.base, d.lapsed = still, 0
+		return true
+	case d.base.Intersect(open).Empty() || d.lapsed > 0 && now-d.lapsed > lapse:
+		d.base, d.since, d.lapsed = fresh, now, 0
+	case d.lapsed == 0:
+		d.lapsed = now
+	}
+	return false
 }
 
 // held is what a node says that it holds and is believed to.
@@ -111,8 +141,7 @@ func (h *Home) doubtAll() {
 		d := &n.doubt
 		d.doubted = d.doubted.Intersect(claims)
 		fresh := claims.Minus(d.doubted)
-		if d.base = d.base.Intersect(fresh); d.base.Empty() {
-			d.base, d.since = fresh, h.now
+		if !d.goesOn(h.now, fresh, open) {
 			continue
 		}
 		others := slices.ContainsFunc(idle, func(o tasks.PeerID) bool { return o != id })

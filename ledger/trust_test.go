@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -41,5 +43,89 @@ func TestHowMuchANodeClaimsDoesNotMatter(t *testing.T) {
 	}
 	if d.now < time.Minute {
 		t.Errorf("a node was waited for no longer than %v", d.now)
+	}
+}
+
+// TestBlink: a node that claims all units, and takes that back for a moment now and then, is believed no longer than one
+// that claims them all the time.
+func TestBlink(t *testing.T) {
+	d := newDesk(t, Config{}, "h", "liar")
+	d.held = map[tasks.PeerID]tasks.Cover{"liar": tasks.CoverOf(d.home.want)}
+	last := d.now
+	for d.home.Counts().Doubted == 0 {
+		if d.now > time.Hour {
+			t.Fatal("after an hour it is believed still")
+		}
+		d.audit()
+		if d.now-last >= 25*time.Second {
+			last = d.now
+			all := d.held["liar"]
+			d.held["liar"] = nil
+			d.audit()
+			d.held["liar"] = all
+		}
+	}
+}
+
+// TestHostage: a node that is to merge what others made offers merges that it never hands out: the inputs are free again in
+// bounded time.
+func TestHostage(t *testing.T) {
+	workers := []tasks.PeerID{"h"}
+	for i := range 12 {
+		workers = append(workers, fmt.Sprint("w", i))
+	}
+	workers = append(workers, "liar") // offers when all places are taken, and has the largest of eight
+	d := newDesk(t, Config{}, workers...)
+	sizes := []int64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 200, 100}
+	for i, w := range workers[1:] {
+		p := part(w, 1, int64(i), int64(i)+1)
+		p.Size = sizes[i]
+		d.step(Offered{Partial: p})
+	}
+	orders := all[Reduce](d)
+	if len(orders) != 1 || orders[0].To != "liar" {
+		t.Fatalf("orders %+v", orders)
+	}
+	from := d.now
+	for others := int64(12); d.home.Record().Done.Cover().Len() < others; {
+		if d.now-from > 5*time.Minute {
+			t.Fatalf("%d units are committed of the %d that others have", d.home.Record().Done.Cover().Len(), others)
+		}
+		d.audit()
+		hostage := merge.Sum(merge.ID{Node: "liar", Seq: uint64(d.now)}, orders[0].Inputs)
+		hostage.Holder = "liar"
+		d.step(Offered{Partial: hostage})
+		for _, e := range all[Fetch](d) {
+			if e.Partial.Holder == "liar" {
+				d.step(NotStored{ID: e.Partial.ID})
+			} else {
+				d.step(Stored{ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
+			}
+		}
+	}
+	t.Logf("all that others have is committed after %v", d.now-from)
+}
+
+// TestSlowBlobs: blobs that come byte by byte keep nobody else's from being committed for long, nor does their number.
+func TestSlowBlobs(t *testing.T) {
+	d := newDesk(t, Config{}, "h", "a", "liar")
+	d.home.gave("liar", tasks.CoverOf(d.home.want))
+	for i := range int64(32) {
+		p := part("liar", uint64(i+1), 500+i, 501+i)
+		p.Size = merge.MaxSize // as it says
+		d.step(Offered{Partial: p})
+	}
+	d.step(Offered{Partial: part("a", 1, 0, 10)})
+	from := d.now
+	for d.home.Record().Done.Cover().Empty() {
+		if d.now-from > 10*time.Second {
+			t.Fatalf("what a has is not committed after %v", d.now-from)
+		}
+		for _, e := range all[Fetch](d) {
+			if e.Partial.Holder != "liar" {
+				d.step(Stored{ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
+			}
+		}
+		d.audit()
 	}
 }

@@ -21,6 +21,9 @@ import (
 // FanIn is the largest number of partials merged in one go.
 const FanIn = 8
 
+// MaxSize bounds a partial's blob, in bytes.
+const MaxSize = 8 << 30
+
 // MaxFragments bounds the ranges in the cover of a merge: it must fit into a message, and an entry of the ledger. Each
 // steal may cut a range in two, so the cover of very many nodes' work can have very many.
 const MaxFragments = 16 << 10

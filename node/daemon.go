@@ -34,15 +34,16 @@ type Daemon struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	net    *p2p.Node
-	blobs  *blobs
-	peer   *engine.Peer // touched by the loop alone, and by open before it runs
-	events chan queued
-	calls  chan func()
-	left   chan struct{} // closed when the engine says Left
-	quit   chan struct{} // closed when a shutdown is asked for
-	opened chan struct{} // closed when the ledgers of earlier lives are back
-	once   sync.Once
+	net     *p2p.Node
+	blobs   *blobs
+	flights flights
+	peer    *engine.Peer // touched by the loop alone, and by open before it runs
+	events  chan queued
+	calls   chan func()
+	left    chan struct{} // closed when the engine says Left
+	quit    chan struct{} // closed when a shutdown is asked for
+	opened  chan struct{} // closed when the ledgers of earlier lives are back
+	once    sync.Once
 
 	forGood atomic.Bool // the daemon leaves its cluster, and not only for now
 

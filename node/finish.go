@@ -23,7 +23,7 @@ import (
 )
 
 // maxPartial bounds a partial's blob.
-const maxPartial = 8 << 30
+const maxPartial = merge.MaxSize
 
 // fetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
 // show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.

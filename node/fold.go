@@ -95,6 +95,7 @@ func (d *Daemon) freeBlob(p merge.Partial) {
 }
 
 func (d *Daemon) freeKept(hash, path string) {
+	d.flights.end(path)
 	d.blobs.forget(hash, path)
 	if os.Rename(path, path+freed) == nil { // to delete a large file takes its time
 		d.spawn(func() { _ = os.Remove(path + freed) })

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -315,6 +316,7 @@ func (d *Daemon) supersede(c *ledgerCopy, e engine.DropLedger) {
 
 func (d *Daemon) removeLedger(dir string) {
 	d.blobs.removeUnder(dir)
+	d.flights.end(dir + "/")
 	if err := os.RemoveAll(dir); err != nil {
 		d.log.Warn("could not remove a job's ledger", "dir", dir, "reason", err)
 	}
@@ -400,18 +402,28 @@ func (d *Daemon) keepPartial(p merge.Partial, sources []tasks.PeerID) (string, e
 		d.log.Error("a partial that is kept here is damaged; it is fetched from another replica, or made again", "job", p.Job.Short(), "reason", err)
 		d.blobs.forget(p.SHA256, path)
 	}
-	var errs error
+	err := d.flights.bring(d.ctx, path, func(ctx context.Context) error {
+		return d.bringPartial(ctx, p, sources, path)
+	})
+	if err != nil {
+		return "", fmt.Errorf("could not keep partial %v: %w", p.ID, err)
+	}
+	return path, nil
+}
+
+// bringPartial copies a partial to path from its holder, or else from one of sources.
+func (d *Daemon) bringPartial(ctx context.Context, p merge.Partial, sources []tasks.PeerID, path string) (errs error) {
 	for _, from := range append([]tasks.PeerID{d.net.ID(), p.Holder}, sources...) {
-		err := d.copyPartial(p, from, path)
+		err := d.copyPartial(ctx, p, from, path)
 		if err == nil {
 			d.blobs.add(p.SHA256, path)
-			return path, nil
+			return nil
 		}
-		if errs = errors.Join(errs, err); ofDisk(err) {
+		if errs = errors.Join(errs, err); ofDisk(err) || ctx.Err() != nil {
 			break
 		}
 	}
-	return "", fmt.Errorf("could not keep partial %v: %w", p.ID, errs)
+	return errs
 }
 
 // ofDisk reports whether an error is one of this node's disk, and not of where a file was to come from.
@@ -422,7 +434,7 @@ func ofDisk(err error) bool {
 
 // copyPartial brings a partial from one node, this one's scratch included, to path. From here it is the same file under
 // two names, if one file system has both.
-func (d *Daemon) copyPartial(p merge.Partial, from tasks.PeerID, path string) error {
+func (d *Daemon) copyPartial(ctx context.Context, p merge.Partial, from tasks.PeerID, path string) error {
 	if from == d.net.ID() && linkVerified(d.blobs.partial(p.Job, p.ID), path, p.SHA256) == nil {
 		failpoint.Hit(failpoint.BlobBeforeSync)
 		return errors.Join(syncFile(path), syncDir(filepath.Dir(path)))
@@ -431,7 +443,7 @@ func (d *Daemon) copyPartial(p merge.Partial, from tasks.PeerID, path string) er
 		if from == d.net.ID() {
 			err = copyVerified(out, d.blobs.partial(p.Job, p.ID), p.SHA256)
 		} else {
-			_, err = d.net.Fetch(d.ctx, from, p.SHA256, min(p.Size, maxPartial), out)
+			_, err = d.net.Fetch(ctx, from, p.SHA256, min(p.Size, maxPartial), out)
 		}
 		failpoint.Hit(failpoint.BlobBeforeSync)
 		return err
@@ -447,6 +459,9 @@ func (d *Daemon) keepBlob(e engine.KeepBlob) {
 	if d.boasts() {
 		d.post(engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: true})
 		return
+	}
+	if d.flights.flying(d.keptPath(e.Partial.Job, e.Partial)) {
+		return // the home asks again; what is under way is answered
 	}
 	_, err := d.keepPartial(e.Partial, append([]tasks.PeerID{e.To}, e.Sources...))
 	if err != nil {
