@@ -443,7 +443,8 @@ func (p *Peer) schedule(ev steal.Event) {
 			}
 			p.emit(Stolen{Wait: e.Wait})
 		case steal.Dealt:
-			if j := p.job(e.Job); j != nil && e.Above != j.home {
+			// Whoever gives work may say this. Where the home answers each report, it is the one to say it.
+			if j := p.job(e.Job); j != nil && e.Above != j.home && j.every > p.cfg.Report {
 				j.parts.SetAbove(e.Above)
 			}
 		}

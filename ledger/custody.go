@@ -104,7 +104,7 @@ func (h *Home) follow(from tasks.PeerID, n *node, r *Report) (news []tasks.PeerI
 	for _, g := range r.Gave {
 		c := g.Ranges.Intersect(h.mayHave(from))
 		to := h.nodes[g.To]
-		if to == nil || g.To == h.cfg.Self || h.custody.given[g.To].Covers(c) {
+		if to == nil || g.To == h.cfg.Self || g.Merge && !slices.Contains(n.uppers, g.To) || h.custody.given[g.To].Covers(c) {
 			continue
 		}
 		if !g.Merge {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -143,6 +144,7 @@ func TestWhatWasGivenIsBelieved(t *testing.T) {
 			d.wait(3)
 		}, func(*desk) {}},
 		"to be merged for another": {merged, func(d *desk) {
+			d.home.nodes["a"].uppers = []tasks.PeerID{"x"} // as it was told
 			d.says("a", Gift{To: "x", Ranges: ours.Cover, Merge: true})
 		}, func(*desk) {}},
 		"its own": {part("a", 1, 0, 400), func(*desk) {}, func(*desk) {}},
@@ -204,5 +206,44 @@ func TestTakenOverNothingIsKnown(t *testing.T) {
 	d.step(Offered{Partial: part("x", 1, 0, 400)})
 	if got := d.fetched(); len(got) != 1 {
 		t.Errorf("fetched %+v", got)
+	}
+}
+
+// TestWhoMergesIsSaidByTheHome: a node that another took for the one above it, without a word of the home, has nothing of
+// that other's; neither where there is no tree, nor where there is one.
+func TestWhoMergesIsSaidByTheHome(t *testing.T) {
+	d := custodian(t)
+	d.says("a", Gift{To: "x", Ranges: span(0, 400), Merge: true})
+	forged := part("x", 1, 0, 400)
+	forged.Kids = []merge.ID{{Node: "a", Seq: 1}}
+	d.step(Offered{Partial: forged})
+	d.wait(2 * namedAfter)
+	if got := d.fetched(); len(got) > 0 {
+		t.Errorf("fetched %+v", got)
+	}
+}
+
+// TestTheHomeKnowsWhoIsAbove: who passes dealt work on, and merges for whom, follows from the deal alone.
+func TestTheHomeKnowsWhoIsAbove(t *testing.T) {
+	h := New(Config{Self: "h"}, &Record{Want: tasks.R(0, units)}, nil, true)
+	var others []Worker
+	for i := range 100 {
+		others = append(others, Worker{ID: fmt.Sprintf("w%02d", i), Slots: 1})
+	}
+	h.putBelow("top", others)
+	above := map[tasks.PeerID]int{}
+	for _, o := range others {
+		steps := 0
+		for at := o.ID; at != "top"; at = h.upper[at] {
+			if steps++; steps > 10 || h.upper[at] == "" {
+				t.Fatalf("%s is not below the top", o.ID)
+			}
+		}
+		above[h.upper[o.ID]]++
+	}
+	for id, n := range above {
+		if n > tasks.DealFan {
+			t.Errorf("%s is above %d", id, n)
+		}
 	}
 }

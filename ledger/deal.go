@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -53,17 +54,23 @@ func (h *Home) dealAll() {
 	if len(h.nodes) <= fewNodes {
 		heads = len(all)
 	}
-	for i := range min(heads, len(all)) {
-		group := all[i*len(all)/heads : (i+1)*len(all)/heads]
-		if len(all) < heads {
-			group = all[i : i+1]
-		}
+	for _, group := range tasks.Fan(all, heads) {
 		slots := 0
 		for _, w := range group {
 			slots += w.Slots
 		}
 		units := float64(h.todo) * float64(slots) / float64(h.slots)
-		h.emit(Deal{To: group[0].ID, Blind: h.nodes[group[0].ID].blind, Units: int64(units), Others: group[1:], Above: h.headFor(group[0].ID)})
+		h.upper[group[0].ID] = h.headFor(group[0].ID)
+		h.putBelow(group[0].ID, group[1:])
+		h.emit(Deal{To: group[0].ID, Blind: h.nodes[group[0].ID].blind, Units: int64(units), Others: group[1:], Above: h.upper[group[0].ID]})
+	}
+}
+
+// putBelow notes to whom a node passes dealt work on, and whose partials it merges for that.
+func (h *Home) putBelow(id tasks.PeerID, others []Worker) {
+	for _, group := range tasks.Fan(others, tasks.DealFan) {
+		h.upper[group[0].ID] = id
+		h.putBelow(group[0].ID, group[1:])
 	}
 }
 
@@ -86,7 +93,10 @@ func (h *Home) headFor(id tasks.PeerID) tasks.PeerID {
 // above is the node that merges the partials of one, empty for the home: in a tree over the nodes in the
 // order in which they became ready. Work that is dealt goes down a tree of its own, and comes up that way.
 func (h *Home) above(id tasks.PeerID) tasks.PeerID {
-	if h.deal || len(h.nodes) <= fewNodes {
+	switch up := h.nodes[h.upper[id]]; {
+	case h.deal && up != nil && up.report.Ready && !up.report.Leaving:
+		return h.upper[id]
+	case h.deal || len(h.nodes) <= fewNodes:
 		return ""
 	}
 	for at := h.places[id]; at > merge.FanIn; {
@@ -106,6 +116,9 @@ type Reply struct {
 	Busy  []tasks.PeerID
 	Left  []time.Duration
 }
+
+// maxUppers is how many of the nodes that a node was told to have above it are remembered.
+const maxUppers = 8
 
 // answerAgain is how long reports without news go unanswered where there are many nodes: fewer than three of
 // them, after which a node would ask others for the home.
@@ -127,7 +140,9 @@ func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool
 	}
 	n.every, n.acked = a.Every, h.now
 	if r.Ready {
-		a.Above = h.above(from)
+		if a.Above = h.above(from); a.Above != "" && !slices.Contains(n.uppers, a.Above) {
+			n.uppers = append(n.uppers[max(len(n.uppers)-maxUppers+1, 0):], a.Above)
+		}
 	}
 	a.Busy, a.Left = h.Busy(hints, from)
 	return a, true

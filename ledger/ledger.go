@@ -448,17 +448,18 @@ type Home struct {
 	suspects  []*suspect
 	general   Failed // failures that blame no unit
 	strikes   map[tasks.PeerID]int
-	shunned   map[tasks.PeerID]string // nodes that are set aside, and why
-	waited    int                     // audits since the first was
-	slots     int                     // of all nodes
-	undealt   []tasks.PeerID          // have become ready and wait for their share
-	undealtAt time.Duration           // since when the first of them does
-	heads     []tasks.PeerID          // the nodes right below the home in the tree by which work is dealt
-	tree      []tasks.PeerID          // nodes in the order in which they became ready, also those that have gone:
-	had       int64                   // units that an earlier job has done
-	places    map[tasks.PeerID]int    // one that comes back keeps its place, from 1, so that no node is above itself
-	missing   []tasks.Cover           // what the last audits missed
-	twice     map[pair]tasks.Cover    // what the last audit found with two nodes
+	shunned   map[tasks.PeerID]string       // nodes that are set aside, and why
+	waited    int                           // audits since the first was
+	slots     int                           // of all nodes
+	undealt   []tasks.PeerID                // have become ready and wait for their share
+	undealtAt time.Duration                 // since when the first of them does
+	heads     []tasks.PeerID                // the nodes right below the home in the tree by which work is dealt
+	tree      []tasks.PeerID                // nodes in the order in which they became ready, also those that have gone:
+	upper     map[tasks.PeerID]tasks.PeerID // who merges for whom what was dealt to it; empty for the home
+	had       int64                         // units that an earlier job has done
+	places    map[tasks.PeerID]int          // one that comes back keeps its place, from 1, so that no node is above itself
+	missing   []tasks.Cover                 // what the last audits missed
+	twice     map[pair]tasks.Cover          // what the last audit found with two nodes
 	audited   time.Duration
 	unheard   int           // nodes that have reported before, but not since the last audit
 	planned   time.Duration // when offers were last planned for
@@ -499,8 +500,9 @@ type node struct {
 	acked    time.Duration // when it was last answered
 	asideAt  time.Duration // when it was last told that the job is taken from it
 
-	coming  tasks.Cover // others say that they gave it to this node, whose reports have yet to tell
-	awaited int         // so many reports until they have
+	uppers  []tasks.PeerID // that it was told to have merge its partials
+	coming  tasks.Cover    // others say that they gave it to this node, whose reports have yet to tell
+	awaited int            // so many reports until they have
 }
 
 // Counts says how often a home had to mend or merge.
@@ -527,7 +529,7 @@ func New(cfg Config, record *Record, data *tasks.Dataset, dealing bool) *Home {
 	cfg.defaults()
 	h := &Home{cfg: cfg, want: record.Want, record: record, data: data, deal: dealing,
 		nodes: map[tasks.PeerID]*node{}, away: map[tasks.PeerID]*absent{}, strikes: map[tasks.PeerID]int{}, shunned: map[tasks.PeerID]string{}, rejected: map[merge.ID]bool{}, unstored: map[merge.ID]int{}, standings: map[tasks.PeerID]*standing{}, fatal: map[tasks.PeerID]bool{}, restOld: true,
-		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, keptAs: map[merge.ID]*keeping{}, crammed: map[tasks.PeerID]int{}, memberAs: map[tasks.PeerID]uint64{}}
+		byID: map[merge.ID]*offer{}, places: map[tasks.PeerID]int{}, upper: map[tasks.PeerID]tasks.PeerID{}, keptAs: map[merge.ID]*keeping{}, crammed: map[tasks.PeerID]int{}, memberAs: map[tasks.PeerID]uint64{}}
 	for _, p := range record.Done.Parts() {
 		h.addKeep(newKeeping(p))
 	}

@@ -35,7 +35,7 @@ func TestDealtWorkIsPassedOnByShares(t *testing.T) {
 			t.Errorf("%d slots get %d units, fair is %.0f a slot", n, p.Ranges.Len(), fair)
 		}
 	}
-	if n := len(grants(effects)); n != dealFan || len(seen)+n != 99 {
+	if n := len(grants(effects)); n != tasks.DealFan || len(seen)+n != 99 {
 		t.Errorf("passed on to %d peers, who pass on to %d", n, len(seen))
 	}
 	here := s.Here(jobID)

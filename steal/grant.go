@@ -204,9 +204,6 @@ func (s *Scheduler) deal(ev Deal) {
 	}
 }
 
-// dealFan is to how many peers a node passes dealt work on.
-const dealFan = 8
-
 // maxOthers bounds the peers named in one grant.
 const maxOthers = 1 << 15
 
@@ -215,11 +212,7 @@ const maxOthers = 1 << 15
 func (s *Scheduler) passOn(j *job, work tasks.Cover, others []Share) tasks.Cover {
 	slots := int64(s.cfg.Slots + slotsOf(others))
 	one := work.Len() / max(slots, 1)
-	for i := range min(dealFan, len(others)) {
-		group := others[i*len(others)/dealFan : (i+1)*len(others)/dealFan]
-		if len(others) < dealFan {
-			group = others[i : i+1]
-		}
+	for _, group := range tasks.Fan(others, tasks.DealFan) {
 		theirs := int64(slotsOf(group))
 		share := tailOf(j.data, work, part(work.Len(), theirs, slots), one/8)
 		slots -= theirs
