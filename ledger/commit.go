@@ -572,7 +572,12 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 // overtake answers offers under way that a commit has made void: replicas free what the record would not admit.
 func (h *Home) overtake(p merge.Partial) {
 	for _, o := range slices.Clone(h.offers) {
-		if o.state == fetching && o.Cover.Intersects(p.Cover) && h.judge(o.Partial) != merge.Fresh {
+		switch {
+		case !o.Cover.Intersects(p.Cover):
+		case o.state == fetching && h.judge(o.Partial) != merge.Fresh:
+			h.dropOffer(o.ID)
+		case o.state == reducing && h.record.Done.Cover().Covers(o.Cover): // by a merge that came another way
+			h.emit(Accept{To: o.Holder, ID: o.ID})
 			h.dropOffer(o.ID)
 		}
 	}

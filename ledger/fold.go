@@ -61,7 +61,7 @@ func (h *Home) foldSteps() {
 
 // orderFold has committed partials merged here.
 func (h *Home) orderFold() {
-	if mutant.On(mutant.NeverFold) || h.now < h.foldAgain || !h.foldDue() || !h.loaded(h.cfg.Self) {
+	if mutant.On(mutant.NeverFold) || h.now < h.foldAgain || !h.foldDue() || !h.canMerge() {
 		return
 	}
 	inputs := h.foldInputs()

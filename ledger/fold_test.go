@@ -151,6 +151,7 @@ func TestShortJobNeverFolds(t *testing.T) {
 func TestHomeThatCanDoNothingFolds(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "a")
 	d.step(Reported{From: "h", Report: Report{Seq: 1000, Ready: true, Aside: true}})
+	d.step(Reported{From: "h", Report: Report{Seq: 1001, Leaving: true}}) // and to whom nobody is left to hand the lead to
 	for i := range int64(33) {
 		d.commit(part("a", uint64(i+1), i, i+1))
 	}

@@ -844,6 +844,12 @@ func (h *Home) Ready(id tasks.PeerID) bool {
 	return h.loaded(id) && h.shunned[id] == ""
 }
 
+// canMerge reports whether this home can merge what is committed: also while it leaves and has nobody to hand the lead to.
+func (h *Home) canMerge() bool {
+	n := h.nodes[h.cfg.Self]
+	return h.loaded(h.cfg.Self) || n != nil && n.report.Leaving
+}
+
 // loaded is Ready also of a node from which the job's work was taken since all of it fails there: it can merge.
 func (h *Home) loaded(id tasks.PeerID) bool {
 	n := h.nodes[id]

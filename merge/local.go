@@ -104,6 +104,7 @@ type part struct {
 	since   time.Duration // here
 	given   time.Duration // to whom it is offered now
 	copy    bool          // of another node, for a merge
+	ordered bool          // the home has ordered that merge
 	into    ID            // the merge it is or was an input of
 
 	gathered bool         // a copy that its holder offered, and that is answered from here
@@ -251,7 +252,7 @@ func (l *Local) merge(id ID, ps []*part) bool {
 	}
 	l.room -= need
 	for _, p := range ps {
-		p.state, p.into = merging, id
+		p.state, p.into, p.ordered = merging, id, false
 	}
 	l.out = append(l.out, Merge{Job: l.job, ID: id, Inputs: in})
 	return true
@@ -338,9 +339,9 @@ func (h *part) same(p Partial) bool {
 func (l *Local) begin(id ID, inputs []Partial) {
 	for _, p := range inputs {
 		if have := l.find(p.ID); have != nil {
-			have.state, have.into = merging, id
+			have.state, have.into, have.ordered = merging, id, true
 		} else {
-			l.parts = append(l.parts, &part{Partial: p, state: merging, copy: true, into: id})
+			l.parts = append(l.parts, &part{Partial: p, state: merging, copy: true, into: id, ordered: true})
 		}
 	}
 	l.out = append(l.out, Merge{Job: l.job, ID: id, Inputs: inputs})
@@ -378,7 +379,7 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 			m.Climb = max(m.Climb, p.Climb+1)
 		}
 	}
-	p := &part{Partial: m, since: now}
+	p := &part{Partial: m, since: now, direct: in[0].ordered}
 	l.parts = append(l.parts, p)
 	l.offer(now, p)
 	if mutant.On(mutant.DropInputs) {

@@ -338,6 +338,26 @@ func TestReduceOfUnknownIsRefused(t *testing.T) {
 	}
 }
 
+// TestWhatTheHomeOrderedGoesToTheHome, past the node above: the home waits for it.
+func TestWhatTheHomeOrderedGoesToTheHome(t *testing.T) {
+	l := NewLocal("j", "n", "h")
+	l.SetAbove("a")
+	var in []Partial
+	for i := range int64(2) {
+		in = append(in, part1("n", uint64(i+1), tasks.R(5*i, 5*i+5)))
+		l.Add(0, in[i])
+		l.Flush(0, func() ID { return ID{} })
+	}
+	l.Reduce(0, ID{Node: "n", Seq: 9}, in)
+	effects, err := l.Merged(0, Sum(ID{Node: "n", Seq: 9}, in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := effects[len(effects)-1].(Offer); !ok || o.To != "" {
+		t.Errorf("%+v", effects)
+	}
+}
+
 // TestMergesNeedRoom merges nothing whose output might not fit, and offers it apart.
 func TestMergesNeedRoom(t *testing.T) {
 	next := uint64(100)

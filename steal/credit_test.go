@@ -49,3 +49,23 @@ func TestCredit(t *testing.T) {
 		t.Errorf("once it has made up for what it lost it was given %d units", n)
 	}
 }
+
+// TestHomeSetAsideGivesAll: a home from which the job is taken, since all of it fails there, gives the least bit of what
+// waits to others, and what it was to try by itself: nobody else has it.
+func TestHomeSetAsideGivesAll(t *testing.T) {
+	s := one(t, 1, 1000, 10_000)
+	s.Step(0, PeerUp{ID: "v", Slots: 1})
+	s.Step(0, Shun{Job: jobID})
+	s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1))})
+	s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(5, 9)), Solo: true})
+	got := tasks.Cover{}
+	for now := time.Duration(0); now < time.Second; now += 20 * time.Millisecond {
+		for _, g := range ask(s, now, 1000, 1) {
+			s.Step(now, Recv{From: "v", Msg: Message{Ack: &Ack{ID: g.ID, Job: jobID, OK: true}}})
+			got = got.Union(g.Ranges)
+		}
+	}
+	if want := tasks.CoverOf(tasks.R(0, 1), tasks.R(5, 9)); !got.Equal(want) {
+		t.Errorf("given %v, want %v", got, want)
+	}
+}

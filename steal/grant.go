@@ -127,8 +127,8 @@ func (s *Scheduler) share(j *job, slots int, rate float64, may int64) int64 {
 	}
 	n := min(int64(float64(waiting+running/2)*part), may)
 	least := j.units(2 * s.cfg.MinPacket)
-	if 2*n < least || (mine > 0 && s.timeFor(j, waiting+running/2) < 3*s.cfg.MinPacket) {
-		return 0 // done here before it would be there
+	if mine > 0 && (2*n < least || s.timeFor(j, waiting+running/2) < 3*s.cfg.MinPacket) {
+		return 0 // done here before it would be there; a node that does none of it gives the least bit
 	}
 	return min(max(n, least), may)
 }

@@ -258,8 +258,12 @@ func (s *Scheduler) handBack() {
 }
 
 func (s *Scheduler) handBackJob(j *job) {
+	if j.home == s.cfg.Self { // others steal it, what it was to try by itself, too
+		j.pool, j.solo = j.pool.Union(tasks.CoverOf(j.solo...)), nil
+		return
+	}
 	rest := j.pool.Union(j.unseen).Union(tasks.CoverOf(j.solo...))
-	if j.home == s.cfg.Self || rest.Empty() || !s.connected(j.home) || s.now < j.handAt {
+	if rest.Empty() || !s.connected(j.home) || s.now < j.handAt {
 		return
 	}
 	j.pool, j.unseen, j.solo = nil, nil, nil
