@@ -195,6 +195,7 @@ func (w *world) sent(from *node, m engine.Message) {
 
 // leased counts units that run though they are committed.
 func (w *world) leased(r tasks.Range) {
+	w.res.Redone += w.before.Intersect(tasks.Cover{r}).Len()
 	if w.hostile() {
 		w.res.Again += w.truth.Intersect(tasks.Cover{r}).Len()
 	}

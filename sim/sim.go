@@ -69,6 +69,9 @@ type Config struct {
 	BadEnds    float64 // share of nodes on which the result cannot be made until Calm
 	BadCode    bool    // Terminate crashes everywhere until Calm, when its user has mended what it lacks
 
+	Base      int     // outputs of an earlier job that the job begins with, see base.go
+	BaseShare float64 // of the units, that they cover
+
 	Recover bool // two of three replicas are lost, and the job is recovered from the third
 	Return  int  // of them come back later, with all that they had
 
@@ -112,6 +115,8 @@ type Result struct {
 	Stolen    int64         // units that a thief took
 	Claimed   int64         // units that a liar offered as done, and made up
 	Falsified int64         // of these, that are in the result
+	Before    int64         // units that the job had from an earlier one
+	Redone    int64         // of these, given to a child all the same
 	Again     int64         // units given to a child after they were committed
 	Settled   time.Duration // when the last fault ended
 	Bound     time.Duration // when the job must have ended at the latest, see Allowance
@@ -211,6 +216,7 @@ type world struct {
 	second    tasks.JobID // empty for none
 	secondJob *tasks.Job
 	poison    map[int64]bool
+	before    tasks.Cover // what the job had from an earlier one
 	res       Result
 	ran       int64
 	over      bool
@@ -248,7 +254,8 @@ func Run(cfg Config) Result {
 		e.do()
 	}
 	w.res.Finished, w.res.Hash = w.over && w.ended, w.trace.sum.Sum64()
-	w.res.Rerun = float64(w.ran)/float64(max(cfg.Units, 1)) - 1
+	w.res.Before = w.before.Len()
+	w.res.Rerun = float64(w.ran+w.res.Before)/float64(max(cfg.Units, 1)) - 1
 	if !w.over {
 		w.unfinished()
 	}
@@ -331,7 +338,7 @@ func (w *world) start() {
 			}
 		}
 	}
-	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.job}) })
+	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.job, Base: w.base()}) })
 	w.drawEnds()
 	w.planFaults()
 	w.planLiars()

@@ -1,0 +1,63 @@
+package sim
+
+import (
+	"math/rand/v2"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A job may begin with outputs of an earlier one, as one does that is retried: they lie on the submitter's disk as if it had
+// just made them, are committed as any others, and only what they do not cover is to run. At the end each unit must count
+// once, be it by them or by a run; what is lost of them before it is committed runs again.
+
+// Retried is a hostile run of a job that an earlier one has done in part, or all of.
+func Retried(seed uint64) Config {
+	c := Hostile(seed)
+	c.Base, c.BaseShare = 1+int(seed%12), []float64{0.5, 0.95, 0.1, 1}[seed/2%4]
+	return c
+}
+
+// basePiece is how many units of an earlier job are done, or missing, together.
+const basePiece = 250
+
+// base makes the outputs that the job begins with; none if it begins with nothing. What nobody can do is not among them.
+func (w *world) base() (parts []merge.Partial) {
+	if w.cfg.Base == 0 {
+		return nil
+	}
+	rng := rand.New(rand.NewPCG(w.cfg.Seed, 0xba5e)) // not the world's: a run without a base is what it was
+	packets := make([][]tasks.Range, w.cfg.Base)
+	for at := w.job.Want.First; at < w.job.Want.Last; at += basePiece {
+		piece, to := tasks.R(at, min(at+basePiece, w.job.Want.Last)), rng.IntN(w.cfg.Base)
+		if rng.Float64() < w.cfg.BaseShare && !w.undone(piece) {
+			packets[to] = append(packets[to], piece)
+		}
+	}
+	n := w.nodes[home]
+	for i, did := range packets {
+		if len(did) == 0 {
+			continue
+		}
+		b := blob{sha: w.sha(), packets: did}
+		for _, r := range did {
+			b.canary += tasks.Canary(w.id.Seed(), r)
+		}
+		p := merge.Partial{Job: w.id, ID: merge.ID{Node: n.id, Seq: uint64(i + 1)}, Cover: tasks.CoverOf(did...), Units: b.units(), Canary: b.canary,
+			Holder: n.id, SHA256: b.sha, Size: w.size(b)}
+		w.store(n, p.ID, b)
+		w.before = w.before.Union(p.Cover)
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// undone reports whether an earlier job cannot have done all of some units.
+func (w *world) undone(r tasks.Range) bool {
+	for u := r.First; u < r.Last; u++ {
+		if w.poison[u] || w.hidden(u) {
+			return true
+		}
+	}
+	return false
+}
