@@ -107,7 +107,7 @@ func TestRecover(t *testing.T) {
 	check(t, os.RemoveAll(dead[0].state))
 	check(t, os.RemoveAll(filepath.Join(dead[1].state, "ledgers"))) // this one comes back without
 	dead[1].relaunch(t, hastySpec(t, dead[1]))
-	owner.waitsForRecovery(t, id, dead[0].name+" cannot be reached", dead[1].name+" did not answer for it")
+	owner.waitsForRecovery(t, id, dead[0].name+" cannot be reached", dead[1].name+" is up and did not answer about this job")
 	if stranger := alive(dead, c.nodes[1], c.nodes[2]); stranger != nil {
 		stranger.dtpnode(t, t.TempDir(), "recover", id, "--yes").wantRefused(t, "n0's", "admin")
 	}

@@ -354,7 +354,7 @@ func TestTerminateElsewhereIsTold(t *testing.T) {
 	if !slices.Equal(e.Files, []string{fakeexec.Left}) || !fileExists(filepath.Join(e.Folder, fakeexec.Left)) {
 		t.Errorf("what Terminate has left is told as %+v", e)
 	}
-	if r := c.nodes[1].dtpnode(t, t.TempDir(), "status", id[:12]); !strings.Contains(r.stdout, "Terminate ran on "+e.Node+", in "+e.Folder) {
+	if r := c.nodes[1].dtpnode(t, t.TempDir(), "status", id[:12]); !strings.Contains(r.stdout, "Terminate ran on "+e.Node+", since ") || !strings.Contains(r.stdout, "it worked in "+e.Folder+" and left there "+fakeexec.Left) {
 		t.Errorf("status does not say it: %+v", r)
 	}
 }

@@ -155,7 +155,7 @@ func TestWaitingIsTold(t *testing.T) {
 		st, ok := home.listed(t, id)
 		return ok && st.State == api.Waiting && (strings.Contains(st.Phase, "n1 and n2 cannot") || strings.Contains(st.Phase, "n2 and n1 cannot")) && st.Rate == 0 && st.Units == j.units(), nil
 	}))
-	if r := home.dtpnode(t, t.TempDir(), "ps"); !strings.Contains(r.stdout, "waits: of the 3 nodes") {
+	if r := home.dtpnode(t, t.TempDir(), "ps"); !strings.Contains(r.stdout, "waits: most of the 3 nodes") {
 		t.Errorf("ps gives no reason: %s", r.stdout)
 	}
 	for _, args := range [][]string{{"status", id[:12]}, {"status", id[:12], "--output", "json"}} {

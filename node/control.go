@@ -305,7 +305,7 @@ func (d *Daemon) handleEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // errNoHome says that nobody tells of a job just now.
-var errNoHome = errors.New("the job has no home just now")
+var errNoHome = errors.New("no node leads the job just now")
 
 // follower is one stream of a job's events.
 type follower struct {

@@ -577,7 +577,7 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 		return
 	}
 	if e.Lost {
-		d.log.Warn("gave a job up: it has had no home for too long", "job", j.name[:12], "home", j.homeNow())
+		d.log.Warn("gave a job up: no node has led it for too long", "job", j.name[:12], "last led by", j.homeNow())
 	}
 	if !j.leads() {
 		d.forgetOldest(j.name)

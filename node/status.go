@@ -426,7 +426,7 @@ func (d *Daemon) members() []api.Member {
 			a.Note = blind[m.ID]
 		}
 		if a.Note == "" && lost[m.ID] > 0 {
-			a.Note = fmt.Sprintf("takes work and does not do it: %d entries ran again elsewhere, and it is given little", lost[m.ID])
+			a.Note = fmt.Sprintf("takes work and does not do it: %d entries ran again on other nodes, and it is given little", lost[m.ID])
 		}
 		out = append(out, a)
 	}

@@ -44,7 +44,7 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 	homeless := !leads && !names[home].up
 	switch n := len(v.Members); {
 	case kept && n > 0 && 2*(n-len(away)-len(silent)-len(mute)) <= n:
-		return fmt.Sprintf("of the %d nodes that keep its ledger %s, and most of them are needed", n, unreached(away, silent, mute)),
+		return fmt.Sprintf("most of the %d nodes that keep its ledger are needed, and %s", n, unreached(away, silent, mute)),
 			"it goes on by itself when enough of them are back: start dtpnode up there. If they are gone for good, " + recoverHint(j.name)
 	case !kept && homeless && home != "":
 		name := cmp.Or(names[home].name, home)
@@ -58,12 +58,16 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 
 // awaiting says for whom a job waits that could read what no other node can.
 func awaiting(a ledger.Awaited, names map[tasks.PeerID]memberName) string {
-	verb := " is"
-	if len(a.Nodes) > 1 {
-		verb = " are"
+	return fmt.Sprintf("waiting for %s, which %s away (%s): no other node can read %d entries; they are given up in %s",
+		strings.Join(namesOf(a.Nodes, names), " and "), isAre(a.Nodes), a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
+}
+
+// isAre is the verb that goes with one or more.
+func isAre[T any](all []T) string {
+	if len(all) > 1 {
+		return "are"
 	}
-	return fmt.Sprintf("waiting for %s, which%s away (%s): no other node can read %d entries; they are given up in %s",
-		strings.Join(namesOf(a.Nodes, names), " and "), verb, a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
+	return "is"
 }
 
 // unreached says which nodes that keep a ledger are away, which are there and have lost it, and which say nothing.
@@ -73,7 +77,7 @@ func unreached(away, silent, mute []string) string {
 		parts = append(parts, strings.Join(away, " and ")+" cannot be reached")
 	}
 	if len(silent) > 0 {
-		parts = append(parts, strings.Join(silent, " and ")+" did not answer for it, as if it were lost there")
+		parts = append(parts, strings.Join(silent, " and ")+" "+isAre(silent)+" up and did not answer about this job: the copy there may be lost")
 	}
 	if len(mute) > 0 {
 		parts = append(parts, strings.Join(mute, " and ")+" did not answer for two seconds")
@@ -87,7 +91,7 @@ func recoverHint(name string) string {
 }
 
 // noHomeYet is why a job waits whose replicas can reach one another.
-const noHomeYet = "it has no home just now: its replicas are choosing one"
+const noHomeYet = "no node leads it just now: those that keep its ledger are choosing one"
 
 // waitingStatus describes a job that waits and that this node does not lead; ok is false if it does not wait.
 func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {

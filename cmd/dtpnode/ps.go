@@ -133,7 +133,7 @@ func joined(states []api.JobState) string {
 
 func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	tw := progress.Table(w)
-	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tDONE\tEVENTS\tEVENTS/S\tTIME\tAGE\tSUBMITTER\tHOME\t")
+	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tDONE\tEVENTS\tEVENTS/S\tTIME\tAGE\tSUBMITTER\tLED BY\t")
 	for _, j := range jobs {
 		age := progress.Age(now.Sub(j.Submitted))
 		if j.Private != "" {

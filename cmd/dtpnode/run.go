@@ -65,7 +65,7 @@ A file named twice, be it through a link or another spelling of its tree, is an 
 would be counted twice: --allow-duplicates.
 
 Begin() and Terminate() run here, in the working folder; what they print goes to standard output,
-progress to standard error. If this node is away at the end, Terminate() runs on another, after Begin()
+progress to standard error. If this node is away at the end, or cannot run it, Terminate() runs on another, after Begin()
 once more, in a folder of its own there, which the summary names with the files that are left in it. Where no daemon runs, run starts a node for the time of the job.
 
 With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling, Begin,

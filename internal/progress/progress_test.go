@@ -252,7 +252,7 @@ func TestSummaryLong(t *testing.T) {
 // TestWaiting wants no rate and no time left while nothing moves: the reason, if the job waits, in all formats; and the
 // usual line when it goes on.
 func TestWaiting(t *testing.T) {
-	const why = "of the 3 nodes that keep its ledger b and c cannot be reached"
+	const why = "most of the 3 nodes that keep its ledger are needed, and b and c cannot be reached"
 	var plain, events bytes.Buffer
 	p, j, m := NewPlain(&plain), NewJSON(&events), meter{}
 	all := course()[:50]

@@ -27,11 +27,16 @@ func Summary(w io.Writer, st api.JobStatus) {
 	missing(w, st)
 	skipped(w, st)
 	if e := st.EndedIn; e != nil {
-		wrote := "wrote nothing there"
+		left := "no files there"
 		if len(e.Files) > 0 {
-			wrote = "left there " + line(strings.Join(e.Files, ", "))
+			left = "there " + line(strings.Join(e.Files, ", "))
 		}
-		fmt.Fprintf(w, "Terminate ran on %s, in %s, since the node that the job was submitted on was away; it %s\n", line(e.Node), line(e.Folder), wrote)
+		where := "the node"
+		if st.SubmitterName != "" {
+			where = line(st.SubmitterName)
+		}
+		fmt.Fprintf(w, "Terminate ran on %s, since %s, where the job was submitted, was away or could not run it; it worked in %s and left %s\n",
+			line(e.Node), where, line(e.Folder), left)
 	}
 	if len(st.Apart) > 0 {
 		fmt.Fprintf(w, "Not merged, kept apart in the output: %s\n", line(strings.Join(st.Apart, ", ")))
@@ -119,7 +124,7 @@ func Nodes(w io.Writer, st api.JobStatus) {
 	}
 	for _, n := range st.Nodes {
 		if n.Lost > 0 {
-			fmt.Fprintf(w, "%s took work and did not do it: %d entries ran again elsewhere\n", line(n.Name), n.Lost)
+			fmt.Fprintf(w, "%s took work and did not do it: %d entries ran again on other nodes\n", line(n.Name), n.Lost)
 		}
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))

@@ -237,7 +237,7 @@ type Unseen struct {
 	Reason string `json:"reason"` // as the system or ROOT said it
 }
 
-// Elsewhere is where Terminate ran, since the node that the job was submitted on was away.
+// Elsewhere is where Terminate ran, since the node that the job was submitted on was away, or tried and could not.
 type Elsewhere struct {
 	Node   string   `json:"node"`
 	Folder string   `json:"folder"`          // on that node
