@@ -36,7 +36,9 @@ func (p *Peer) noteLed(j *jobState) {
 }
 
 // restoredLog has a copy of an earlier life of this peer settle first.
-func (p *Peer) restoredLog(j *jobState) { j.ledAt, j.settledAt = p.now-2*recoverAlive, p.now+settleTime }
+func (p *Peer) restoredLog(j *jobState) {
+	j.ledAt, j.settledAt = p.now-2*recoverAlive, p.now+settleTime
+}
 
 // lives reports whether this peer sees that a job's ledger can be written to: its own copy is led, and has been for a while,
 // or without a copy it hears who is proven to lead.
@@ -54,7 +56,7 @@ func (p *Peer) defies(j *jobState, l quorum.Link) bool {
 		return false
 	}
 	if r := j.recovery(); r != nil && p.trueRecovery(j.id, j.submitter(), *r) != nil {
-		return false
+		return false // see lapsed
 	}
 	if !p.lives(j) {
 		return false

@@ -444,6 +444,7 @@ type JobView struct {
 	Staffed   bool             // there are as many as there should be, and they keep all that is committed: the job outlives its home
 	Attempts  []ledger.Attempt // to make the result, that failed
 	Stuck     bool             // nobody tries any more: the job cannot be finished until RetryJob
+	Lapsed    tasks.PeerID     // has signed the recovery by which the job goes on, and may sign none any more; empty if all is well
 }
 
 // keepStats keeps what a node that goes has counted.
@@ -503,7 +504,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	for _, r := range v.Nodes {
 		v.Ran += r.Ran
 	}
-	v.Attempts, v.Stuck = slices.Clone(rec.Attempts), p.stuck(j)
+	v.Attempts, v.Stuck, v.Lapsed = slices.Clone(rec.Attempts), p.stuck(j), p.lapsed(j)
 	return v, true
 }
 

@@ -76,6 +76,9 @@ func (p *Peer) recoverJob(ev Recover) {
 		p.emit(NotRecovered{ID: ev.ID, Reason: err.Error()})
 		return
 	}
+	if j.lead != nil {
+		p.stepDown(j)
+	}
 	j.founding = &founding{by: p.self, log: log, was: j.log}
 	j.log, j.heard = nil, p.now
 	p.emit(FoundLedger{ID: j.id, Log: log})
@@ -88,13 +91,13 @@ func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 		return log, errors.New("this node has no copy of the job's ledger")
 	case !j.seated():
 		return log, errors.New("this node's copy is none that counts: the others have replaced it")
-	case j.lead != nil:
+	case j.lead != nil && p.lapsed(j) == "":
 		return log, errors.New("this node leads the job: it needs no recovery")
 	}
 	if err := p.trueRecovery(j.id, j.desc.Submitter, ev.Link); err != nil {
 		return log, err
 	}
-	if who, majority := j.log.Alive(p.now, recoverAlive); majority {
+	if who, majority := j.log.Alive(p.now, recoverAlive); majority && p.lapsed(j) == "" {
 		return log, fmt.Errorf("most of the nodes that keep its ledger are alive, or were so %v ago or when this node began to listen: %s", recoverAlive, strings.Join(who, ", "))
 	}
 	record, err := j.wholeRecord()
@@ -107,6 +110,16 @@ func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 		return log, err
 	}
 	return j.log.Recover(ev.Link, j.founders, state)
+}
+
+// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more; empty if all is well.
+// Those who know of the recovery from before go on. Members that come to the job later do not believe it, for they cannot
+// tell whether it was signed before or after that one lost the right: it has to be recovered anew by somebody who may.
+func (p *Peer) lapsed(j *jobState) tasks.PeerID {
+	if r := j.record.Recovery; r != nil && p.trueRecovery(j.id, j.submitter(), *r) != nil {
+		return r.Sigs[0].By
+	}
+	return ""
 }
 
 // wholeRecord is the record after all that is in this copy's log, whether it is known to be committed or not.

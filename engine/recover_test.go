@@ -20,7 +20,7 @@ func (h *host) recovery(by tasks.PeerID) quorum.Link {
 	if !ok {
 		h.Fatalf("%s has no copy", h.id)
 	}
-	c, err := quorum.NextRecovery(quorum.NewMember(h.id, 1<<40+h.boot), v.Term)
+	c, err := quorum.NextRecovery(quorum.NewMember(h.id, 1<<40+uint64(h.now)+h.boot), v.Term)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -291,5 +291,55 @@ func TestRecoveryKeepsOldCopyWhenTheDiskFails(t *testing.T) {
 	last.step(Founded{ID: jobID, Member: l.Conf.Voters[0].ID, Reason: "no space left on device"})
 	if after, ok := last.peer.Copy(jobID); !ok || after.Member != before.Member || len(last.no) != 1 {
 		t.Errorf("its copy is %+v, told %q", after, last.no)
+	}
+}
+
+// TestLapsedRecoveryIsSignedAnew has a job recovered by an admin that is revoked then: who comes to it later does not believe
+// who leads it, which its home knows; and the home goes on by the word of another admin, and loses nothing.
+func TestLapsedRecoveryIsSignedAnew(t *testing.T) {
+	g, last := lastOf(t, 5, true)
+	for _, h := range g.hosts {
+		h.stays, h.gives = true, true
+	}
+	last.recover()
+	all := func() bool {
+		v, ok := last.peer.View(jobID)
+		return ok && v.Committed.Len() == units && g.replicas() == 3
+	}
+	if !g.run(time.Minute, all) {
+		t.Fatal("not recovered:", last.no)
+	}
+	if v, _ := last.peer.View(jobID); v.Lapsed != "" {
+		t.Error("it has lapsed at once:", v.Lapsed)
+	}
+	g.admin = "n8"
+	var joins *host
+	for _, h := range g.hosts {
+		h.step(Admins{IDs: []tasks.PeerID{g.admin}})
+		if h != last && h.peer == nil {
+			joins = h
+		}
+	}
+	joins.start()
+	follows := func() bool { return len(joins.homes) > 0 && joins.homes[len(joins.homes)-1] == last.id }
+	joins.homes = nil
+	if g.run(15*time.Second, follows) {
+		t.Fatal("a recovery is believed that nobody has signed who may")
+	}
+	before, _ := last.peer.View(jobID)
+	if before.Lapsed != admin {
+		t.Errorf("the home does not know that it has lapsed: %q", before.Lapsed)
+	}
+	if last.recoverBy(admin); len(last.no) != 1 {
+		t.Error("signed anew by who may not:", last.no)
+	}
+	ran := g.allRan()
+	last.stays = false
+	last.recoverBy(g.admin)
+	if !g.run(2*time.Minute, func() bool { return joins.over && last.ended != nil }) {
+		t.Fatal("the job did not end for all:", last.no)
+	}
+	if again := g.allRan() - ran; again != 0 {
+		t.Errorf("%d units ran again", again)
 	}
 }

@@ -111,6 +111,9 @@ func (p *Peer) founded(ev Founded) {
 		p.closeJob(j, true)
 	case f.was != nil:
 		j.log = f.was
+		if j.log.Leading() {
+			p.takeOver(j, j.term)
+		}
 		p.emit(NotRecovered{ID: j.id, Reason: ev.Reason})
 	case f.by != p.self:
 		p.send(f.by, Message{Job: j.id, Enlisted: &Enlisted{Nonce: f.nonce, Member: f.log.Self, OK: ok}})

@@ -378,6 +378,19 @@ func (d *Daemon) recoveryRefused(e engine.RecoveryRefused) {
 		"job", e.ID.Short(), "signed by", e.By, "copy of", e.On)
 }
 
+// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more, as of the last look.
+func (j *job) lapsed() tasks.PeerID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.view.Lapsed
+}
+
+// lapsedNote is what the user of a job is told who can mend that.
+func lapsedNote(name, by, home string) string {
+	return fmt.Sprintf("it was recovered by %s, who may not have that any more: nodes that join now do not work on it, and do not believe its end. "+
+		"dtpnode recover %s --from %s, by its submitter or a member with the right admin, has it go on from the copy that leads, and loses nothing", by, name[:min(12, len(name))], home)
+}
+
 // notRecovered tells who waits that nothing came of a recovery; called by the loop alone.
 func (d *Daemon) notRecovered(e engine.NotRecovered) {
 	d.log.Warn("could not recover a job", "job", e.ID.Short(), "reason", e.Reason)

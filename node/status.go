@@ -83,6 +83,7 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	}
 	names := d.memberNames()
 	called := d.nameOf(d.submitterOf(j)) // before j.mu is held
+	lapsed := d.nameOf(j.lapsed())
 	var kept int64
 	if id := j.known(); id != "" {
 		kept = bytesUnder(d.ledgerDir(id)) // a folder is not read while j.mu is held: the loop needs that
@@ -116,6 +117,9 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Kept = kept
 	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
+	if v.Lapsed != "" && !st.State.Halted() {
+		st.Notes = append(slices.Clone(st.Notes), lapsedNote(j.name, cmp.Or(names[v.Lapsed].name, lapsed), d.net.Name()))
+	}
 	if a := v.Awaited; a.Units > 0 && st.State == api.Running {
 		st.Phase = awaiting(a, names)
 	}
