@@ -123,17 +123,34 @@ func (d *Daemon) putOut(r *http.Request, end func(context.Context, p2p.PeerID) e
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
-	running := d.jobsOf(r.Context(), req.ID)
+	invited := d.net.Invited(req.ID)
+	ids := []tasks.PeerID{req.ID}
+	if req.WithInvited {
+		ids = append(ids, invited...)
+	}
+	running := d.jobsOf(r.Context(), ids...)
 	if err := end(r.Context(), req.ID); err != nil {
 		return nil, err
 	}
+	out := api.Revoked{Stopped: []api.StoppedJob{}}
+	for _, id := range invited {
+		m := api.InvitedMember{ID: id, Name: d.nameOf(id)}
+		if req.WithInvited {
+			err := d.net.Revoke(r.Context(), id)
+			if m.Revoked = err == nil; !m.Revoked {
+				m.Error = err.Error()
+				ids = slices.DeleteFunc(ids, func(o tasks.PeerID) bool { return o == id })
+			}
+		}
+		out.Invited = append(out.Invited, m)
+	}
+	running = slices.DeleteFunc(running, func(st api.JobStatus) bool { return !slices.Contains(ids, st.Submitter) })
 	ctx, cancel := context.WithTimeout(r.Context(), revokeWait)
 	defer cancel()
-	for len(running) > 0 && ctx.Err() == nil && len(d.jobsOf(ctx, req.ID)) > 0 {
+	for len(running) > 0 && ctx.Err() == nil && len(d.jobsOf(ctx, ids...)) > 0 {
 		sleep(ctx, 100*time.Millisecond)
 	}
-	left := d.jobsOf(r.Context(), req.ID)
-	out := api.Revoked{Stopped: []api.StoppedJob{}}
+	left := d.jobsOf(r.Context(), ids...)
 	for _, st := range running {
 		ends := !slices.ContainsFunc(left, func(o api.JobStatus) bool { return o.ID == st.ID })
 		out.Stopped = append(out.Stopped, api.StoppedJob{ID: st.ID, Ended: ends})
@@ -141,10 +158,10 @@ func (d *Daemon) putOut(r *http.Request, end func(context.Context, p2p.PeerID) e
 	return out, nil
 }
 
-// jobsOf are the jobs of a member that have not ended, as far as members that answer tell.
-func (d *Daemon) jobsOf(ctx context.Context, submitter tasks.PeerID) (out []api.JobStatus) {
+// jobsOf are the jobs of members that have not ended, as far as members that answer tell.
+func (d *Daemon) jobsOf(ctx context.Context, submitters ...tasks.PeerID) (out []api.JobStatus) {
 	for _, st := range d.allJobs(ctx) {
-		if st.Submitter == submitter && !st.State.Final() {
+		if slices.Contains(submitters, st.Submitter) && !st.State.Final() {
 			out = append(out, st)
 		}
 	}

@@ -80,6 +80,32 @@ func (n *Node) Revoke(_ context.Context, id PeerID) error {
 	return nil
 }
 
+// Invited are the members whose membership rests on id's word, and on that of those in turn: whom it has admitted, as long as
+// nobody nearer to the founder has said the same. They stay when it is revoked.
+func (n *Node) Invited(id PeerID) (out []PeerID) {
+	target, err := peer.Decode(id)
+	if err != nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := n.roster.admittedBy(target)
+	for i := 0; i < len(found); i++ {
+		for _, more := range n.roster.admittedBy(found[i]) {
+			if more != target && !slices.Contains(found, more) {
+				found = append(found, more)
+			}
+		}
+	}
+	for _, p := range found {
+		if p != n.id {
+			out = append(out, p.String())
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Forget ends the membership of a member that is not up here. Unlike Revoke it bans nobody: any inviter can admit it
 // again.
 func (n *Node) Forget(_ context.Context, id PeerID) error {

@@ -284,6 +284,9 @@ func TestRevokeKeepsWhomTheRevokedAdmitted(t *testing.T) {
 	f, a, b, c := p[0], p[1], p[2], p[3]
 	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter)}),
 		says(t, f, a, 1, 1, []entry{enter(b, 2, Inviter)}), says(t, f, b, 2, 1, []entry{enter(c, 3, Worker)}))
+	if by := r.admittedBy(a.id); len(by) != 1 || by[0] != b.id {
+		t.Errorf("by its word are members: %v", by)
+	}
 	reg, err := r.draft(f.id)
 	if err != nil {
 		t.Fatal(err)

@@ -291,6 +291,16 @@ func (r *roster) nearest(said []claim, level int) (claim, bool) {
 	return claim{}, false
 }
 
+// admittedBy are the members that are so by the word of one inviter: its is the nearest to the founder that holds.
+func (r *roster) admittedBy(issuer peer.ID) (out []peer.ID) {
+	for id := range r.members {
+		if c, ok := r.nearest(r.claims[id], maxInviters); ok && c.issuer == issuer && id != issuer && id != r.reign().holder {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
 // ended reports whether another issuer puts out whom c admits.
 func (r *roster) ended(c claim) bool {
 	if by, banned := r.bans[must(c.Peer)]; banned && by < c.level {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,22 +15,27 @@ import (
 )
 
 func newRevoke(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var withInvited bool
+	cmd := &cobra.Command{
 		Use:   "revoke MEMBER",
 		Short: "Put a member out of the cluster",
 		Long: `revoke puts a member, named by its name, its id or the beginning of its id, out of the cluster for
 good: its connections are closed and its work is done by others. Jobs that it has submitted are stopped at once on all
 nodes, and named here.
 
+Whom it has admitted stays, and is named here; --with-invited puts these out too, and whom they have admitted in turn.
+
 Exit status: 0 revoked, 1 error, 2 wrong usage.`,
-		Example: "  dtpnode revoke node7",
+		Example: "  dtpnode revoke node7\n  dtpnode revoke node7 --with-invited",
 		Args:    exactly("MEMBER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return runRevoke(ctx, g, args[0])
+			return runRevoke(ctx, g, args[0], withInvited)
 		},
 	}
+	cmd.Flags().BoolVar(&withInvited, "with-invited", false, "put out whom it has admitted, too, and whom these have")
+	return cmd
 }
 
 // revoked is what `revoke` and `forget` print with --output json.
@@ -37,12 +44,12 @@ type revoked struct {
 	api.Revoked
 }
 
-func runRevoke(ctx context.Context, g *globals, name string) error {
+func runRevoke(ctx context.Context, g *globals, name string, withInvited bool) error {
 	client, m, err := g.forMember(ctx, name)
 	if err != nil {
 		return err
 	}
-	done, err := client.Revoke(ctx, api.RevokeRequest{ID: m.ID})
+	done, err := client.Revoke(ctx, api.RevokeRequest{ID: m.ID, WithInvited: withInvited})
 	if err != nil {
 		return err
 	}
@@ -51,17 +58,39 @@ func runRevoke(ctx context.Context, g *globals, name string) error {
 
 func printRevoked(w io.Writer, m api.Member, done api.Revoked) {
 	fmt.Fprintf(w, "revoked %s (%s)\n", progress.Clean(m.Name), m.ID)
+	var stay []string
+	for _, o := range done.Invited {
+		switch name := progress.Clean(cmp.Or(o.Name, o.ID)); {
+		case o.Revoked:
+			fmt.Fprintf(w, "revoked %s (%s), which it had admitted\n", name, o.ID)
+		case o.Error != "":
+			fmt.Fprintf(w, "%s (%s), which it had admitted, stays a member: %s\n", name, o.ID, progress.Clean(o.Error))
+		default:
+			fmt.Fprintf(w, "%s (%s), which it had admitted, stays a member\n", name, o.ID)
+			stay = append(stay, o.ID)
+		}
+	}
+	if len(stay) > 0 {
+		fmt.Fprintln(w, "To put them out too:")
+		for _, id := range stay {
+			fmt.Fprintf(w, "  dtpnode revoke %s\n", id)
+		}
+	}
 	printStopped(w, done)
 }
 
 // printStopped names the jobs that ended with their submitter's membership.
 func printStopped(w io.Writer, done api.Revoked) {
+	whose := "its"
+	if slices.ContainsFunc(done.Invited, func(m api.InvitedMember) bool { return m.Revoked }) {
+		whose = "their"
+	}
 	for _, j := range done.Stopped {
-		how := "stopped its job %s\n"
+		how := "stopped %s job %s\n"
 		if !j.Ended {
-			how = "its job %s stops as soon as the nodes that keep its ledger can be reached\n"
+			how = "%s job %s stops as soon as the nodes that keep its ledger can be reached\n"
 		}
-		fmt.Fprintf(w, how, progress.Short(j.ID))
+		fmt.Fprintf(w, how, whose, progress.Short(j.ID))
 	}
 }
 

@@ -506,6 +506,8 @@ type TakeBackRequest struct {
 // RevokeRequest names a member to put out of the cluster, or to forget.
 type RevokeRequest struct {
 	ID string `json:"id"`
+	// WithInvited puts out whom the member has admitted, too, and whom these have.
+	WithInvited bool `json:"with_invited,omitempty"`
 }
 
 // RenameRequest says what the node is to be called.
@@ -515,7 +517,18 @@ type RenameRequest struct {
 
 // Revoked tells what a revocation stopped.
 type Revoked struct {
-	Stopped []StoppedJob `json:"stopped"` // jobs of the member that had not ended
+	Stopped []StoppedJob `json:"stopped"` // jobs of the member that had not ended, and of those that were put out with it
+	// Invited are members that were such by its word, or by that of these. They stay, by the word of the node that has put it
+	// out, unless they were to be put out with it.
+	Invited []InvitedMember `json:"invited,omitempty"`
+}
+
+// InvitedMember is somebody whom a member has admitted that was put out.
+type InvitedMember struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Revoked bool   `json:"revoked"`         // it was put out too
+	Error   string `json:"error,omitempty"` // why it could not be, though it was to be
 }
 
 // StoppedJob is a job that its submitter's revocation stops. Ended says that it was over, or that no member has its
