@@ -172,6 +172,9 @@ func block(w io.Writer, title, text string) {
 	}
 }
 
+// otherVersion is in the reason of a file that has other entries than were planned, as the child says it.
+const otherVersion = "where it was planned"
+
 // advise says what to do about a kind of failure (see rootexec.Kind).
 func advise(m api.Missing) string {
 	switch m.Kind {
@@ -185,6 +188,9 @@ func advise(m api.Missing) string {
 	case "data":
 		return "the file is damaged there: copy it again and check its checksum"
 	case "open":
+		if strings.Contains(m.Reason, otherVersion) {
+			return "hosts have different versions of the file: make it the same on all, and run the job again"
+		}
 		return "check that the file is whole and readable at this path on every node"
 	case "schema":
 		return "check the names with `rootls -t FILE`, or say --allow-missing-branches"

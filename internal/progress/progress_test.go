@@ -362,3 +362,27 @@ func TestNobodyElse(t *testing.T) {
 		st.Nodes = append(st.Nodes, api.NodeWork{Name: "b", Up: true})
 	}
 }
+
+// TestTwoVersionsOfAFile says of a file that differs between hosts which host has which, and what to do, whether others run
+// the planned version or nobody has it any more.
+func TestTwoVersionsOfAFile(t *testing.T) {
+	const reason = "the tree has 150 entries here, but 100 where it was planned: the file has changed since, or this is another file"
+	st := api.JobStatus{State: api.Done, SubmitterName: "alice", Nodes: []api.NodeWork{{Name: "alice", Up: true},
+		{Name: "bob", Up: true, Unseen: []api.Unseen{{Where: "/x.root", Cause: "differs", Reason: reason, Files: 1}}}}}
+	var b bytes.Buffer
+	Summary(&b, st)
+	for _, want := range []string{"node bob has another version of /x.root than was planned when alice submitted", "150 entries", "100 where it was planned", "run the job again"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in %s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "does not see") {
+		t.Errorf("it sees the file: %s", b.String())
+	}
+	b.Reset()
+	st.State, st.Missing = api.Partial, []api.Missing{{File: "/x.root", Last: 100, Kind: "open", Reason: reason, Nodes: []string{"bob"}, Tries: 1}}
+	Summary(&b, st)
+	if !strings.Contains(b.String(), "different versions of the file") {
+		t.Errorf("it is not said what to do: %s", b.String())
+	}
+}

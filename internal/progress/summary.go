@@ -129,12 +129,16 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
 		}
-		Unseen(w, "node "+line(n.Name), n.Unseen, len(st.Nodes) > 1)
+		Unseen(w, "node "+line(n.Name), n.Unseen, len(st.Nodes) > 1, cmp.Or(line(st.SubmitterName), "its submitter"))
 	}
 }
 
-// Unseen prints what a host does not see, and that others have it, if there are any.
-func Unseen(w io.Writer, who string, all []api.Unseen, others bool) {
+// differs is the cause of a file that a host has in another version than was planned (rootexec.CauseDiffers).
+const differs = "differs"
+
+// Unseen prints what a host does not see, and that others have it, if there are any; and of which files it has another version
+// than was planned when the submitter handed the job in: either may be the stale one.
+func Unseen(w io.Writer, who string, all []api.Unseen, others bool, submitter string) {
 	for _, u := range all {
 		where, files := line(u.Where), "1 file"
 		if u.Files > 1 {
@@ -143,6 +147,11 @@ func Unseen(w io.Writer, who string, all []api.Unseen, others bool) {
 		left := ""
 		if others {
 			left = ": " + files + " left to others"
+		}
+		if u.Cause == differs {
+			fmt.Fprintf(w, "%s has another version of %s than was planned when %s submitted the job (there %s)%s\n", who, where, submitter, line(u.Reason), left)
+			fmt.Fprintf(w, "    next: the result holds the planned version; make the file the same on all hosts, and if the planned one was stale run the job again\n")
+			continue
 		}
 		fmt.Fprintf(w, "%s does not see %s (%s)%s\n", who, where, line(u.Reason), left)
 	}
