@@ -166,7 +166,7 @@ func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
 func (d *Daemon) steer(ctx context.Context, j *job, what string) error {
 	switch {
 	case j.final():
-		return &api.Error{Status: 409, Message: "the job has ended already: " + string(d.statusOf(j).State), Hint: "dtpnode get fetches its result"}
+		return endedAlready(d.statusOf(j))
 	case what == "stop":
 		return d.stopJob(j)
 	case what == "finish":
@@ -174,6 +174,21 @@ func (d *Daemon) steer(ctx context.Context, j *job, what string) error {
 	}
 	d.cancelJob(j)
 	return nil
+}
+
+// endedAlready says that nothing can be done to a job any more, and what is left of it.
+func endedAlready(st api.JobStatus) error {
+	e := &api.Error{Status: 409, Message: "the job has ended already: " + string(st.State)}
+	id := st.ID[:min(12, len(st.ID))]
+	switch st.State {
+	case api.Done, api.Partial:
+		e.Hint = fmt.Sprintf("`dtpnode get %s` fetches its result", id)
+	case api.Cancelled:
+		e.Hint = "nothing of it is kept; run it again"
+	case api.Failed:
+		e.Hint = fmt.Sprintf("`dtpnode status %s` says why, `dtpnode logs %s` what it printed", id, id)
+	}
+	return e
 }
 
 // allJobs lists the jobs led here and by members that answer.

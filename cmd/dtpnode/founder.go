@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func runRecoveryKey(ctx context.Context, g *globals, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	out := g.stdout
+	var out io.Writer
 	if file != "" {
 		// Before the key is made: it is made once.
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -90,7 +91,11 @@ func runRecoveryKey(ctx context.Context, g *globals, file string) (err error) {
 		return err
 	}
 	if file == "" {
-		return g.show(key, func(w io.Writer) { fmt.Fprintln(w, key.Key) })
+		err := g.show(key, func(w io.Writer) { fmt.Fprintln(w, key.Key) })
+		if lost := cmp.Or(g.stdout.err, err); lost != nil { // it is made once
+			return fmt.Errorf("could not print the recovery key, which is %s, on standard output: %w", key.Key, lost)
+		}
+		return nil
 	}
 	if _, err := fmt.Fprintln(out, key.Key); err != nil {
 		return fmt.Errorf("could not write the recovery key, which is %s: %w", key.Key, err)

@@ -24,7 +24,8 @@ func newGet(g *globals) *cobra.Command {
 		Use:   "get JOB",
 		Short: "Fetch the output of a finished job",
 		Long: `get writes a job's output file: under the name given by -o, else under the selector's name with the
-ending .root, here. -o - writes to standard output. A file of that name is replaced, in one step.
+ending .root, here. -o - writes to standard output. A file that -o names is replaced, in one step, as by run -o; one that
+is there under the selector's name is not.
 A result is kept for a day after it was last fetched or written by run -o, by all nodes that have it, and
 if nobody fetches it for as long as --keep-results of dtpnode up says.
 
@@ -91,6 +92,13 @@ func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out 
 }
 
 func runGet(ctx context.Context, g *globals, id, out string) error {
+	paths, err := g.paths()
+	if err != nil {
+		return err
+	}
+	if st, ok := idle(ctx, paths, id); ok {
+		return waits(st)
+	}
 	client, st, err := g.forJob(ctx, id)
 	if err != nil {
 		return err
@@ -109,7 +117,7 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 		return runGet(ctx, g, st.ID, out) // it may be seen since
 	}
 	if st.State == api.Waiting {
-		return &api.Error{Message: fmt.Sprintf("could not get the output of job %s, which waits: %s", progress.Short(st.ID), st.Phase), Hint: st.Hint}
+		return waits(st)
 	}
 	if !st.State.Halted() {
 		return &api.Error{
@@ -125,7 +133,9 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 		return fetched(st, err)
 	}
 	if out == "" {
-		out = strings.TrimSuffix(filepath.Base(st.Selector), filepath.Ext(st.Selector)) + ".root"
+		if out, err = ownName(st); err != nil {
+			return err
+		}
 	}
 	if st.State == api.CannotFinish {
 		if out == "-" {
@@ -150,6 +160,24 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 		return err
 	}
 	return fetched(st, nil)
+}
+
+// waits is why a job that nobody works on just now has no output.
+func waits(st api.JobStatus) error {
+	return &api.Error{Message: fmt.Sprintf("could not get the output of job %s, which waits: %s", progress.Short(st.ID), st.Phase), Hint: st.Hint}
+}
+
+// ownName is the output's name where the user gave none, as long as nothing has that name: nobody said that it may be
+// replaced.
+func ownName(st api.JobStatus) (string, error) {
+	out := strings.TrimSuffix(filepath.Base(st.Selector), filepath.Ext(st.Selector)) + ".root"
+	if _, err := os.Lstat(out); err == nil {
+		return "", &api.Error{
+			Message: fmt.Sprintf("could not write the output to %s: there is a file of that name", out),
+			Hint:    fmt.Sprintf("`dtpnode get %s -o %s` replaces it; -o takes any other name too", progress.Short(st.ID), out),
+		}
+	}
+	return out, nil
 }
 
 // fetched is how fetching the output of a final job ended. A job may have failed and have an output all

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -76,5 +77,13 @@ func runInvite(ctx context.Context, g *globals, opts inviteOptions) error {
 	if inv.Note != "" && !g.json() {
 		fmt.Fprintf(g.stderr, "%s\n", progress.Clean(inv.Note))
 	}
-	return g.show(inv, func(w io.Writer) { fmt.Fprintln(w, inv.Token) })
+	err = g.show(inv, func(w io.Writer) { fmt.Fprintln(w, inv.Token) })
+	if lost := cmp.Or(g.stdout.err, err); lost != nil {
+		return &api.Error{
+			Message: fmt.Sprintf("could not print the token on standard output: %v; nobody has it, and it expires in %v", lost, opts.ttl),
+			Hint:    "make another with `dtpnode invite` where it can be printed",
+			Err:     lost,
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,10 +25,17 @@ const (
 )
 
 func main() {
-	g := &globals{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	g := newGlobals()
 	cmd := newRoot(g)
 	err := cmd.ExecuteContext(context.Background())
+	lost := g.stdout.lost()
+	if lost != nil && (err == nil || errors.Is(err, g.stdout.err)) {
+		err, lost = cmp.Or(err, lost), nil
+	}
 	code := exitCode(err)
+	if lost != nil { // beside another error, which decides on the status
+		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), lost, code)
+	}
 	if err != nil {
 		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), err, code)
 	}

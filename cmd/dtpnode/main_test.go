@@ -527,7 +527,7 @@ func TestCancelCommand(t *testing.T) {
 
 // TestHelp wants an example and the exit statuses in each command's help.
 func TestHelp(t *testing.T) {
-	for _, cmd := range newRoot(&globals{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).Commands() {
+	for _, cmd := range newRoot(newGlobals()).Commands() {
 		if cmd.Example == "" || !strings.Contains(cmd.Long, "Exit status: 0") || cmd.Short == "" {
 			t.Errorf("%s: help lacks an example or the exit status", cmd.Name())
 		}
@@ -610,7 +610,7 @@ func TestFindMember(t *testing.T) {
 
 // TestNoFlagHidesAGlobalOne: what all commands take means the same to each of them.
 func TestNoFlagHidesAGlobalOne(t *testing.T) {
-	root := newRoot(&globals{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+	root := newRoot(newGlobals())
 	global := map[string]bool{}
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { global[f.Name] = true })
 	var look func(cmd *cobra.Command)

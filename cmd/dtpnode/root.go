@@ -19,12 +19,17 @@ import (
 // globals are the flags and streams that all commands share.
 type globals struct {
 	stdin  *os.File
-	stdout *os.File
+	stdout *stdout
 	stderr *os.File
 
 	state  string
 	cache  string
 	output string
+}
+
+// newGlobals are those of this process.
+func newGlobals() *globals {
+	return &globals{stdin: os.Stdin, stdout: &stdout{file: os.Stdout}, stderr: os.Stderr}
 }
 
 func newRoot(g *globals) *cobra.Command {

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestFullStdout: an answer that cannot be printed is an error, whatever the command.
+func TestFullStdout(t *testing.T) {
+	d := startDaemon(t)
+	dir := workdir(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{
+		{"ps"}, {"status"}, {"members"}, {"config", "show"}, {"version"}, {"help"}, {"logs", "done"}, {"schema", "ps"}, {"ps", "--output", "json"},
+		{"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--option", "done"},
+		{"invite"},
+	} {
+		var stderr bytes.Buffer
+		cmd := command(t, dir, d.state, args...)
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		_ = cmd.Run()
+		says := stderr.String()
+		if code := cmd.ProcessState.ExitCode(); code != exitError || !strings.Contains(says, "no space left on device") {
+			t.Errorf("%q: exit %d, %q", args, code, says)
+		}
+		if args[0] == "invite" && !strings.Contains(says, "nobody has it") {
+			t.Errorf("a token that is lost: %q", says)
+		}
+	}
+}
+
+// TestGetSparesFiles: a file that the user did not name is not replaced.
+func TestGetSparesFiles(t *testing.T) {
+	d := startDaemon(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "DiMuon.root")
+	if err := os.WriteFile(path, []byte("precious"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got := dtpnode(t, dir, d.state, "get", "done")
+	if text, err := os.ReadFile(path); got.code != exitError || !strings.Contains(got.stderr, "`dtpnode get done -o DiMuon.root` replaces it") || string(text) != "precious" {
+		t.Errorf("%+v; the file has %q, %v", got, text, err)
+	}
+	if got := dtpnode(t, dir, d.state, "get", "done", "-o", "DiMuon.root"); got.code != exitDone {
+		t.Errorf("%+v", got)
+	}
+	if text, _ := os.ReadFile(path); string(text) != "result of done\n" {
+		t.Errorf("the file has %q", text)
+	}
+}
