@@ -219,6 +219,18 @@ func TestJoinIsAllItTakes(t *testing.T) {
 		t.Errorf("after a restart %+v, before %+v: %v", is, was, err)
 	}
 	do(bob, "down")
+	moved := strings.Replace(was.Addrs[0], h.addrs[1], "10.213.77.22", 1) // the network has given it another address
+	ip(t, "-n", h.names[1], "addr", "add", "10.213.77.22/24", "dev", "eth0")
+	ip(t, "-n", h.names[1], "addr", "del", h.addrs[1]+"/24", "dev", "eth0")
+	check(t, poll(settleLimit, func() (bool, error) { // the second address of a network goes with the first, unless the kernel is told otherwise
+		return exec.Command("ip", "-n", h.names[1], "addr", "replace", "10.213.77.22/24", "dev", "eth0").Run() == nil, nil
+	}))
+	do(bob, "up", "--detach")
+	c.wantUp(t, bob, 3)
+	if is, err := bob.status(); err != nil || len(is.Addrs) != 1 || is.Addrs[0] != moved {
+		t.Errorf("with another address it listens on %+v, want %s: %v", is.Addrs, moved, err)
+	}
+	do(bob, "down")
 	r := bob.join(t, "dtp1.nonsense")
 	if r.code != 1 || !strings.Contains(r.stderr, "token is damaged") || strings.Contains(r.stderr, "started a daemon") {
 		t.Errorf("%+v", r)

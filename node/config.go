@@ -37,7 +37,8 @@ type Config struct {
 	StateDir    string          // identity, membership, jobs and results; made if missing
 	CacheDir    string          // ROOT, built children, compiled selectors; may be shared by a user's daemons
 	ScratchDir  string          // where a folder for partials of running jobs is made; default StateDir
-	Listen      []string        // host:port; default 127.0.0.1:0
+	Listen      []string        // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
+	Face        string          // what auto stands for at this start, if not that
 	Name        string          // shown to others
 	Slots       int             // children at once
 	ROOTPrefix  string          // ROOT's folder; empty: look for it

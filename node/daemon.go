@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -118,7 +120,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.lock = flock.New(api.LockPath(d.cfg.StateDir))
 	if ok, err := d.lock.TryLock(); err != nil || !ok {
-		return errors.Join(err, fmt.Errorf("could not lock %q: a daemon runs with this state folder", d.cfg.StateDir))
+		return &api.Error{Message: errors.Join(err, fmt.Errorf("could not lock %q: a daemon runs with this state folder", d.cfg.StateDir)).Error(),
+			Hint: "see `dtpnode status`; stop it with `dtpnode down`", Err: err}
 	}
 	// Partials of an earlier life are of no use: their jobs' homes have had them done again.
 	if err := errors.Join(os.RemoveAll(d.cfg.ScratchDir), os.MkdirAll(d.cfg.ScratchDir, 0o700)); err != nil {
@@ -137,11 +140,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.root != nil {
 		root = d.root.Version
 	}
-	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen,
+	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen, Face: d.cfg.Face,
 		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
 		Blobs: d.blobs, Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
 	if err != nil {
-		return errors.Join(err, d.lock.Unlock())
+		return errors.Join(elsewhere(err), d.lock.Unlock())
 	}
 	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
 		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election, SnapshotEntries: failpoint.Number("DTPNODE_SNAPSHOT", 0)},
@@ -161,6 +164,20 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.spawn(func() { d.followStrays(strays) })
 	d.beginLying()
 	return nil
+}
+
+// elsewhere adds to an error about an address to listen on how another is chosen.
+func elsewhere(err error) error {
+	var no *p2p.ListenError
+	if !errors.As(err, &no) {
+		return err
+	}
+	host, _, _ := net.SplitHostPort(no.Addr)
+	hint := "`dtpnode up --listen auto:0` listens where the other members can reach this host, whatever its address"
+	if errors.Is(err, syscall.EADDRINUSE) {
+		hint = fmt.Sprintf("end that program, or choose another port: `dtpnode up --listen %s`, where 0 takes one that is free", net.JoinHostPort(host, "0"))
+	}
+	return &api.Error{Message: no.Error(), Hint: hint, Err: err}
 }
 
 // comeBack makes this daemon what it was in its earlier life. The peer learns of its ledgers before anything
@@ -231,7 +248,10 @@ func (d *Daemon) startExecutor() {
 	d.rootMu.Lock()
 	defer d.rootMu.Unlock()
 	d.exec, d.execErr = exec, err
-	if err != nil {
+	switch {
+	case err != nil && d.ctx.Err() != nil: // it leaves: nothing is wrong with ROOT
+		return
+	case err != nil:
 		d.log.Error("this node cannot run jobs", "reason", err)
 		return
 	}

@@ -7,6 +7,9 @@ import "github.com/dtpnode/dtpnode/p2p"
 // Facing is the address, as host:port, with port 0, at which the inviter of a token would reach this host.
 func Facing(token string) (string, error) { return p2p.Facing(token) }
 
+// Auto is the host of a listen address that is chosen at each start.
+const Auto = p2p.Auto
+
 // CheckName says why a name is none for a node.
 func CheckName(name string) error { return p2p.CheckName(name) }
 

@@ -386,7 +386,7 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 			}
 		}
 	default:
-		st.Problem = "starting ROOT"
+		st.Problem = api.StartingROOT
 	}
 	if st.Expelled = d.expelled(); st.Expelled != nil {
 		st.Problem = st.Expelled.String() + "; " + api.ExpelledHint

@@ -42,7 +42,8 @@ type ServeFunc func(ctx context.Context, from PeerID, kind string, payload []byt
 // Config is what a Node is made of.
 type Config struct {
 	Dir    string   // state folder, made if missing: identity.key, membership, lock
-	Listen []string // "host:port"; default 127.0.0.1:0. Port 0 is the port of the last run, if it is free
+	Listen []string // "host:port"; default 127.0.0.1:0. Port 0 is the port of the last run, if it is free; host Auto is chosen
+	Face   string   // what Auto stands for at this start; empty: the address that faces the other members
 
 	// Told to the members.
 	Name    string // default: the start of the peer id

@@ -160,20 +160,6 @@ func wantsAnyPort(hostport string) bool {
 	return err == nil && (p == "" || p == "0")
 }
 
-// portFree reports whether a could be listened on now.
-func portFree(ctx context.Context, a ma.Multiaddr) bool {
-	n, err := manet.ToNetAddr(a)
-	if err != nil {
-		return false
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", n.String())
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
-}
-
 // hostPort is the readable form of a TCP address.
 func hostPort(a ma.Multiaddr) string {
 	n, err := manet.ToNetAddr(a)

@@ -198,14 +198,9 @@ func (n *Node) save() error {
 func (n *Node) listen(ctx context.Context) error {
 	var addrs []ma.Multiaddr
 	for _, l := range n.cfg.Listen {
-		a, err := listenAddr(ctx, l, n.oldPort(l))
+		a, err := n.listenOn(ctx, l)
 		if err != nil {
 			return err
-		}
-		if wantsAnyPort(l) && !portFree(ctx, a) {
-			if a, err = listenAddr(ctx, l, 0); err != nil {
-				return err
-			}
 		}
 		addrs = append(addrs, a)
 	}
@@ -225,6 +220,21 @@ func (n *Node) listen(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// listenOn is the address to listen on for one of the configuration, which is free.
+func (n *Node) listenOn(ctx context.Context, l string) (ma.Multiaddr, error) {
+	on := n.resolve(l)
+	if port := n.oldPort(l); port != 0 {
+		if a, err := listenAddr(ctx, on, port); err != nil || tryListen(ctx, a) == nil {
+			return a, err
+		}
+	}
+	a, err := listenAddr(ctx, on, 0)
+	if err == nil {
+		err = tryListen(ctx, a)
+	}
+	return a, err
 }
 
 func (n *Node) oldPort(listen string) int {

@@ -4,13 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -102,29 +100,4 @@ func (b tokenBody) token() (token, error) {
 		return token{}, err
 	}
 	return token{cluster: cluster, inviter: inviter, addrs: addrs, secret: b.Secret, expires: time.Unix(b.Expires, 0)}, nil
-}
-
-// Facing is the address of this host by which it reaches the inviter of a token, as its routes are now; empty if that is
-// a loopback address alone, or there is no route. Nothing is sent.
-func Facing(text string) (string, error) {
-	t, err := parseToken(text)
-	if err != nil {
-		return "", err
-	}
-	for _, a := range t.addrs {
-		to, err := manet.ToNetAddr(a)
-		if err != nil {
-			continue
-		}
-		c, err := net.Dial("udp", to.String()) // a socket's local address is chosen by the route; no packet goes out
-		if err != nil {
-			continue
-		}
-		local, ok := c.LocalAddr().(*net.UDPAddr)
-		_ = c.Close()
-		if ok && !local.IP.IsLoopback() && !local.IP.IsUnspecified() {
-			return local.IP.String(), nil
-		}
-	}
-	return "", nil
 }

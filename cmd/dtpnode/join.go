@@ -27,7 +27,8 @@ func newJoin(g *globals) *cobra.Command {
 		Short: "Join the cluster that issued a token",
 		Long: `join makes this host a member of the cluster whose ` + "`dtpnode invite`" + ` printed the token. Where no
 daemon runs it starts one in the background first, with the settings given here. That listens on the address by
-which this host reaches the inviter, so that other members can connect to it too; --listen chooses another. With - the
+which this host reaches the inviter, at later starts by which it reaches the members, so that they can connect to it too;
+--listen chooses another. With - the
 token is read from standard input, so that it does not show in the list of processes.
 
 Exit status: 0 joined, 1 error, 2 wrong usage.`,
@@ -93,7 +94,7 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFla
 	}
 	if facing != "" && !slices.ContainsFunc(st.Addrs, reachable) {
 		fmt.Fprintf(g.stderr, "this host listens on loopback only: members other than the inviter cannot reach it, nor it those that listen on loopback; "+
-			"`dtpnode down`, then `dtpnode up --listen %s --detach`\n", net.JoinHostPort(facing, "0"))
+			"`dtpnode down`, then `dtpnode up --listen %s --detach`\n", net.JoinHostPort(node.Auto, "0"))
 	}
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
 }
@@ -108,7 +109,7 @@ func startToJoin(ctx context.Context, g *globals, paths local.Paths, facing stri
 	args := opts.given(flags)
 	chosen := facing != "" && from["listen"] == "" && !flags.Changed("listen")
 	if chosen {
-		args = append(args, "--listen="+net.JoinHostPort(facing, "0"))
+		args = append(args, "--listen="+net.JoinHostPort(node.Auto, "0"), "--face="+facing)
 	}
 	d, err := local.StartBackground(ctx, paths, args...)
 	if err != nil {
@@ -116,7 +117,7 @@ func startToJoin(ctx context.Context, g *globals, paths local.Paths, facing stri
 	}
 	fmt.Fprintf(g.stderr, "started a daemon in the background, logging to %s\n", paths.Log())
 	if chosen {
-		fmt.Fprintf(g.stderr, "it listens on %s, by which this host reaches the inviter; --listen chooses another address\n", facing)
+		fmt.Fprintf(g.stderr, "it listens on %s, by which this host reaches the inviter, and at later starts by which it reaches the members; --listen chooses another address\n", facing)
 	}
 	return d.Client, func() error {
 		fmt.Fprintln(g.stderr, "stopped that daemon again")

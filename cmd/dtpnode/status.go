@@ -150,7 +150,11 @@ func printNode(w io.Writer, st api.NodeStatus) {
 		}
 	}
 	if st.Problem != "" {
-		fmt.Fprintf(tw, "problem\t%s\n", progress.Clean(st.Problem))
+		label := "problem"
+		if st.Problem == api.StartingROOT { // it is none
+			label = "state"
+		}
+		fmt.Fprintf(tw, "%s\t%s\n", label, progress.Clean(st.Problem))
 	}
 	tw.Flush()
 }

@@ -44,7 +44,7 @@ type nodeFlags struct {
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.listen, "listen", []string{"127.0.0.1:0"}, "`host:port` to listen on; repeatable; port 0 chooses one")
+	flags.StringArrayVar(&f.listen, "listen", []string{"127.0.0.1:0"}, "`host:port` to listen on; repeatable; port 0 chooses one, host auto at each start the address that faces the other members")
 	flags.StringVar(&f.name, "name", "", "name shown to others (default the host's name)")
 	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
 	flags.StringVar(&f.root, "root", "", "ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
@@ -122,6 +122,7 @@ type upOptions struct {
 	nodeFlags
 	detach    bool
 	ephemeral bool
+	face      string
 }
 
 func newUp(g *globals) *cobra.Command {
@@ -164,7 +165,9 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 	opts.add(cmd.Flags())
 	cmd.Flags().BoolVar(&opts.detach, "detach", false, "run in the background, logging to dtpnode.log in the state folder")
 	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false, "end when standard input is closed")
+	cmd.Flags().StringVar(&opts.face, "face", "", "what the host auto in --listen stands for at this start")
 	_ = cmd.Flags().MarkHidden("ephemeral")
+	_ = cmd.Flags().MarkHidden("face")
 	return cmd
 }
 
@@ -232,6 +235,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions, started func() error
 		return err
 	}
 	cfg.StateDir, cfg.CacheDir, cfg.Logger = paths.State, paths.Cache, log
+	cfg.Face = opts.face
 	if cfg.Backend, err = backend(); err != nil {
 		return err
 	}

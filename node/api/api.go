@@ -414,6 +414,9 @@ func LostHost(members int) string {
 // ExpelledHint is what the user of a node that was expelled can do.
 const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a member) and `dtpnode join TOKEN` here; to begin a cluster of its own, `dtpnode down --leave`"
 
+// StartingROOT is the Problem of a node whose ROOT starts: none, but for the seconds that this takes.
+const StartingROOT = "starting ROOT"
+
 // NodeStatus describes the daemon.
 type NodeStatus struct {
 	ID       string    `json:"id"`

@@ -1,0 +1,164 @@
+package p2p
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// Auto is the host of a listen address that is chosen at each start: the address of this host by which it reaches the other
+// members. What a node was not told is not remembered, since networks give hosts other addresses over time.
+const Auto = "auto"
+
+// Chosen reports whether a listen address, host:port, leaves the host open, and which port it names.
+func Chosen(listen string) (port string, ok bool) {
+	host, port, err := net.SplitHostPort(listen)
+	return port, err == nil && host == Auto
+}
+
+// Facing is the address of this host by which it reaches the inviter of a token, as its routes are now; empty if that is
+// a loopback address alone, or there is no route. Nothing is sent.
+func Facing(text string) (string, error) {
+	t, err := parseToken(text)
+	if err != nil {
+		return "", err
+	}
+	for _, a := range t.addrs {
+		if own := routed(a); own != "" {
+			return own, nil
+		}
+	}
+	return "", nil
+}
+
+// routed is the address of this host from which its routes lead to another; empty for loopback, or without a route.
+func routed(to ma.Multiaddr) string {
+	addr, err := manet.ToNetAddr(to)
+	if err != nil {
+		return ""
+	}
+	c, err := net.Dial("udp", addr.String()) // a socket's local address is chosen by the route; no packet goes out
+	if err != nil {
+		return ""
+	}
+	local, ok := c.LocalAddr().(*net.UDPAddr)
+	_ = c.Close()
+	if !ok || local.IP.IsLoopback() || local.IP.IsUnspecified() {
+		return ""
+	}
+	return local.IP.String()
+}
+
+// anywhere is an address that is no host's: the route to it is the default one.
+var anywhere = ma.StringCast("/ip4/192.0.2.1/tcp/1")
+
+// resolve puts the address that faces the other members into a listen address that leaves it open. Without a route to any
+// it is that of the default route, else loopback, from which a node can still connect to others.
+func (n *Node) resolve(listen string) string {
+	port, open := Chosen(listen)
+	if !open {
+		return listen
+	}
+	own := n.cfg.Face
+	if own == "" {
+		own = n.facingMembers(routed)
+	}
+	if own == "" {
+		own = routed(anywhere)
+	}
+	if own == "" {
+		own = "127.0.0.1"
+		if len(n.roster.members) > 1 {
+			n.cfg.Log.Warn("no route leads to any other member: this node listens on this host alone until it is started again")
+		}
+	}
+	return net.JoinHostPort(own, port)
+}
+
+// facingMembers is the address from which routes lead to most of the other members, the first in order where several do.
+func (n *Node) facingMembers(route func(ma.Multiaddr) string) string {
+	count := map[string]int{}
+	for id := range n.roster.members {
+		if id == n.id {
+			continue
+		}
+		if own := n.facingMember(id, route); own != "" {
+			count[own]++
+		}
+	}
+	best := ""
+	for own, c := range count {
+		if cmp.Or(cmp.Compare(c, count[best]), strings.Compare(best, own)) > 0 {
+			best = own
+		}
+	}
+	return best
+}
+
+func (n *Node) facingMember(id peer.ID, route func(ma.Multiaddr) string) string {
+	for _, a := range n.roster.addresses[id].addrs {
+		if own := route(a); own != "" {
+			return own
+		}
+	}
+	return ""
+}
+
+// ListenError says why a node could not listen on an address.
+type ListenError struct {
+	Addr string // host:port
+	Err  error
+}
+
+func (e *ListenError) Error() string {
+	why := e.Err.Error()
+	switch {
+	case errors.Is(e.Err, syscall.EADDRINUSE):
+		why = "another program uses this port"
+	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
+		why = "this host does not have that address"
+		if own := ownAddresses(); len(own) > 0 {
+			why += ", but " + strings.Join(own, ", ")
+		}
+	case errors.Is(e.Err, syscall.EACCES):
+		why = "ports below 1024 need rights"
+	}
+	return fmt.Sprintf("could not listen on %s: %s", e.Addr, why)
+}
+
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// ownAddresses are the addresses by which others may reach this host.
+func ownAddresses() (own []string) {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
+			own = append(own, n.IP.String())
+		}
+	}
+	slices.Sort(own)
+	return own
+}
+
+// tryListen reports why a could not be listened on now. The network's own errors tell no reason that a program can read.
+func tryListen(ctx context.Context, a ma.Multiaddr) error {
+	n, err := manet.ToNetAddr(a)
+	if err != nil {
+		return &ListenError{a.String(), err}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", n.String())
+	if err != nil {
+		return &ListenError{n.String(), err}
+	}
+	return l.Close()
+}
