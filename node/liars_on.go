@@ -335,7 +335,7 @@ func (l *lying) forgePlans(b []byte, err error) ([]byte, error) {
 		case 1:
 			out[i] = planned{Kind: rootexec.KindOpen, Msg: "broken, says the liar"}
 		default:
-			out[i].Entries, out[i].Clusters, out[i].Kind = 0, nil, ""
+			out[i].Entries, out[i].Clusters, out[i].Kind, out[i].Real = 0, nil, "", "/of/the/liar"
 		}
 	}
 	return json.Marshal(out)

@@ -1,13 +1,11 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -29,14 +27,17 @@ const (
 	planWithin  = time.Minute      // bound of what may be asked for one file, if this node's own is not longer
 	planGrace   = 10 * time.Second // for the way of a request, and for starting a planner
 	maxPlanText = 1 << 10          // bytes of a reason from another member
+	maxPath     = 4 << 10          // bytes of a path; what is longer is none
 	maxPlanSize = 6 << 20          // bytes of plans in one answer
 	maxTold     = 1 << 44          // entries of a file, ten times of what ROOT lets a tree have
 )
 
-// planAsk is the request "plan", JSON: at most planChunk files, and the seconds that each may take.
+// planAsk is the request "plan", JSON: at most planChunk files, and the seconds that each may take; or for their paths
+// alone, of at most linkChunk.
 type planAsk struct {
 	Files  []api.InputFile `json:"files"`
 	Within float64         `json:"within"`
+	Links  bool            `json:"links,omitempty"`
 }
 
 // planned answers for one file, in the order of the request: what was read of it, or why it was not. An answer may be
@@ -78,7 +79,6 @@ type unseenHere struct {
 	bad   []*rootexec.Failure // why not; nil once it is planned
 	words [][]word            // of members that were asked
 	limit time.Duration
-	real  []string // the path of each file with all links followed, where it was planned; empty if it is not known
 }
 
 // file is what another member is asked for.
@@ -97,7 +97,7 @@ func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 // planUnseen has members plan what this host does not see. A local file that nobody has is an error, for it was most
 // likely named wrongly; so is a tree that is not there.
 func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
-	u.words, u.real = make([][]word, len(u.bad)), make([]string, len(u.bad))
+	u.words = make([][]word, len(u.bad))
 	var members []tasks.PeerID
 	for _, m := range d.planners() {
 		members = append(members, m.ID)
@@ -113,10 +113,10 @@ func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text s
 			return d.nobodySees(f, u.asked(i))
 		}
 	}
-	if err := u.twice(); err != nil && ctx.Err() == nil {
-		return err
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return ctx.Err()
+	return d.compareLinks(ctx, u, members)
 }
 
 // weigh takes what counts of what members have said.
@@ -126,52 +126,11 @@ func (u *unseenHere) weigh(names map[tasks.PeerID]memberName) {
 			continue
 		}
 		w := weighed(u.bad[i], words)
-		u.plans[i], u.bad[i], u.real[i] = w.plan, nil, w.real
+		u.plans[i], u.bad[i] = w.plan, nil
 		if w.bad != nil {
 			u.bad[i] = disputed(w, words, names)
 		}
 	}
-}
-
-// realPath is a local path with all links followed; empty for a URL, and where it cannot be told.
-func realPath(url string) string {
-	path := strings.TrimPrefix(url, "file://")
-	if isURL(path) {
-		return ""
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return ""
-	}
-	return real
-}
-
-// twice is the error for two names of one file, of which members alone know that one is a link to the other: a path
-// stands for the same file on all hosts.
-func (u *unseenHere) twice() error {
-	if u.req.Duplicates || !slices.ContainsFunc(u.real, func(path string) bool { return path != "" }) {
-		return nil // run has compared what its host sees
-	}
-	type named struct{ path, tree string }
-	first := map[named]string{}
-	for i, f := range u.req.Files {
-		if u.bad[i] != nil {
-			continue
-		}
-		path := cmp.Or(u.real[i], realPath(f.URL))
-		if path == "" {
-			continue
-		}
-		key := named{path, u.plans[i].Tree}
-		if name, known := first[key]; known && name != f.URL {
-			return &api.Error{
-				Message: fmt.Sprintf("could not use input files: two names of one file, which would be counted twice: %q is %q", f.URL, name),
-				Hint:    "one is a link to the other, where they were planned: name only one of them, or say --allow-duplicates if you mean it",
-			}
-		}
-		first[key] = f.URL
-	}
-	return nil
 }
 
 // nobodySees is the error for a file that is nowhere to be found.
@@ -233,7 +192,7 @@ func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int,
 		}
 		for k, a := range answers {
 			i := share[k]
-			w := word{by: m, real: a.Real[:min(len(a.Real), maxPlanText)]}
+			w := word{by: m, real: a.Real}
 			w.plan, w.bad = a.plan(files[k])
 			u.words[i] = append(u.words[i], w)
 		}
@@ -241,14 +200,25 @@ func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int,
 	}
 }
 
-// askPlans sends one request.
+// askPlans has a member plan files.
 func (d *Daemon) askPlans(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) (out []planned, err error) {
 	defer func() {
 		if err != nil {
 			d.log.Warn("a member did not plan files", "member", m, "files", len(files), "err", err)
 		}
 	}()
-	body, err := json.Marshal(planAsk{Files: files, Within: limit.Seconds()})
+	if out, err = d.askMember(ctx, m, planAsk{Files: files, Within: limit.Seconds()}, limit); err != nil {
+		return nil, err
+	}
+	if len(out) == 0 || len(out) > len(files) {
+		return nil, fmt.Errorf("%s has answered for %d of %d files", m, len(out), len(files))
+	}
+	return out, nil
+}
+
+// askMember sends one request.
+func (d *Daemon) askMember(ctx context.Context, m tasks.PeerID, ask planAsk, limit time.Duration) (out []planned, err error) {
+	body, err := json.Marshal(ask)
 	if err != nil {
 		return nil, err
 	}
@@ -260,9 +230,6 @@ func (d *Daemon) askPlans(ctx context.Context, m tasks.PeerID, files []api.Input
 	}
 	if err := json.Unmarshal(b, &out); err != nil {
 		return nil, fmt.Errorf("could not read the plans of %s: %w", m, err)
-	}
-	if len(out) == 0 || len(out) > len(files) {
-		return nil, fmt.Errorf("%s has answered for %d of %d files", m, len(out), len(files))
 	}
 	return out, nil
 }
@@ -298,12 +265,21 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 			Message: "files are planned by members that work, for members that may submit jobs"}
 	}
 	var ask planAsk
-	if err := json.Unmarshal([]byte(arg), &ask); err != nil || len(ask.Files) == 0 || len(ask.Files) > planChunk {
-		return nil, errors.New("a request to plan names 1 to 16 files")
+	most := planChunk
+	if err := json.Unmarshal([]byte(arg), &ask); err == nil && ask.Links {
+		most = linkChunk
+	} else if err != nil {
+		return nil, fmt.Errorf("could not read a request to plan: %w", err)
+	}
+	if len(ask.Files) == 0 || len(ask.Files) > most {
+		return nil, fmt.Errorf("a request to plan names 1 to %d files", most)
 	}
 	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), max(planWithin, d.limitsFor(tasks.Limits{}).Open))
 	ctx, cancel := context.WithTimeout(ctx, within+planGrace/2)
 	defer cancel()
+	if ask.Links {
+		return d.serveLinks(ctx, from, ask.Files)
+	}
 	exec, err := d.executor(ctx)
 	if err != nil {
 		return nil, err

@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,43 +56,5 @@ func TestPlanningForOneMemberHoldsUpNobodyElse(t *testing.T) {
 	if got := <-answered; len(got) != 0 {
 		text, _ := json.Marshal(got)
 		t.Errorf("what was not waited for is answered: %s", text)
-	}
-}
-
-// TestTwoNamesOfOneFileOnMembers has members plan a file and a link to it that this host does not see, and one that it
-// sees itself: they would be counted twice.
-func TestTwoNamesOfOneFileOnMembers(t *testing.T) {
-	dir := t.TempDir()
-	own := filepath.Join(dir, "own.root")
-	if err := os.WriteFile(own, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	own, err := filepath.EvalSymlinks(own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		name  string
-		urls  []string
-		real  []string
-		trees []string
-		allow bool
-		twice bool
-	}{
-		{"a link on members", []string{"/x/a", "/x/link"}, []string{"/x/a", "/x/a"}, []string{"T", "T"}, false, true},
-		{"meant", []string{"/x/a", "/x/link"}, []string{"/x/a", "/x/a"}, []string{"T", "T"}, true, false},
-		{"two trees of a file", []string{"/x/a", "/x/link"}, []string{"/x/a", "/x/a"}, []string{"T", "U"}, false, false},
-		{"two files", []string{"/x/a", "/x/b"}, []string{"/x/a", "/x/b"}, []string{"T", "T"}, false, false},
-		{"a link to a file that is here", []string{own, "/x/link"}, []string{"", own}, []string{"T", "T"}, false, true},
-		{"members that do not tell", []string{"/x/a", "/x/link"}, []string{"", ""}, []string{"T", "T"}, false, false},
-	} {
-		u := &unseenHere{real: c.real, bad: make([]*rootexec.Failure, 2), req: api.JobRequest{Duplicates: c.allow}}
-		for i, url := range c.urls {
-			u.req.Files = append(u.req.Files, api.InputFile{URL: url})
-			u.plans = append(u.plans, rootexec.Plan{File: url, Tree: c.trees[i]})
-		}
-		if err := u.twice(); (err != nil) != c.twice {
-			t.Errorf("%s: %v", c.name, err)
-		}
 	}
 }

@@ -98,7 +98,7 @@ func unseen(files ...api.InputFile) *unseenHere {
 		u.bad = append(u.bad, &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, File: f.URL, Msg: "not here"})
 	}
 	n := len(files)
-	u.plans, u.words, u.real = make([]rootexec.Plan, n), make([][]word, n), make([]string, n)
+	u.plans, u.words = make([]rootexec.Plan, n), make([][]word, n)
 	return u
 }
 

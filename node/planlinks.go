@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A file and a link to it would be counted twice. Of files that the submitter does not see members tell the paths with all
+// links followed; as one of them may lie, for two names to be one file or two, three members are asked, and most decide.
+
+const (
+	linkChunk  = 128 // files in one request for their paths
+	linkAsked  = 3   // members that should know the path of each file
+	linkAtMost = 16  // members asked
+)
+
+// links are what is known of the paths of a job's local files, by whoever tells it and by their places in the job's list;
+// empty where it is not known.
+type links struct {
+	self  tasks.PeerID
+	files []api.InputFile // with their trees
+	real  map[tasks.PeerID][]string
+}
+
+// one are two files of which it is known that they are one.
+type one struct{ first, second int }
+
+// tell notes what a member has said of the i-th file. A URL has no links to follow.
+func (l *links) tell(by tasks.PeerID, i int, real string) {
+	if l.real[by] == nil {
+		l.real[by] = make([]string, len(l.files))
+	}
+	if filepath.IsAbs(real) && len(real) <= maxPath && localPath(l.files[i].URL) != "" {
+		l.real[by][i] = real
+	}
+}
+
+// known is how many members have told of the i-th file.
+func (l *links) known(i int) (n int) {
+	for _, real := range l.real {
+		if real[i] != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// suspects are the pairs that may be one file: a member says so, or one calls the first what another calls the second,
+// for a path stands for the same file on all hosts.
+func (l *links) suspects() (out []one) {
+	type named struct {
+		by         tasks.PeerID
+		path, tree string
+	}
+	first, seen := map[named]int{}, map[one]bool{}
+	find := func(key named, i int) {
+		at, known := first[key]
+		if !known {
+			first[key] = i
+		} else if pair := (one{at, i}); l.files[at].URL != l.files[i].URL && !seen[pair] {
+			seen[pair] = true
+			out = append(out, pair)
+		}
+	}
+	for i, f := range l.files {
+		for by, real := range l.real {
+			if real[i] != "" {
+				find(named{by, real[i], f.Tree}, i)
+				find(named{"", real[i], f.Tree}, i)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b one) int { return a.second - b.second })
+	return out
+}
+
+// votes are who says that a pair is one file, and who that it is not. What this host sees itself it knows.
+func (l *links) votes(p one) (same, differ []tasks.PeerID) {
+	for by, real := range l.real {
+		a, b := real[p.first], real[p.second]
+		switch {
+		case a == "" || b == "":
+		case by == l.self && a == b:
+			return []tasks.PeerID{by}, nil
+		case by == l.self:
+			return nil, []tasks.PeerID{by}
+		case a == b:
+			same = append(same, by)
+		default:
+			differ = append(differ, by)
+		}
+	}
+	slices.Sort(same)
+	slices.Sort(differ)
+	return same, differ
+}
+
+// twice is the error for two names of one file. Where as many say that it is one as that it is not, it is taken for one,
+// since that is told.
+func (l *links) twice(names map[tasks.PeerID]memberName) error {
+	for _, p := range l.suspects() {
+		same, differ := l.votes(p)
+		if len(same) < len(differ) {
+			continue
+		}
+		text := fmt.Sprintf("could not use input files: two names of one file, which would be counted twice: %q is %q", l.files[p.second].URL, l.files[p.first].URL)
+		if len(same) > 0 {
+			text += ", as " + strings.Join(namesOf(same, names), ", ") + " can tell"
+		}
+		if len(differ) > 0 {
+			text += ", but not to " + strings.Join(namesOf(differ, names), ", ")
+		}
+		return &api.Error{Message: text,
+			Hint: "one is a link to the other, where they were planned: name only one of them, or say --allow-duplicates if you mean it"}
+	}
+	return nil
+}
+
+// asked are the members to be asked next: those who have planned most of the files first; none if enough is known.
+func (l *links) asked(members []tasks.PeerID, before int) []tasks.PeerID {
+	rest := members[min(before, len(members), linkAtMost):min(len(members), linkAtMost)]
+	for i := range l.files {
+		if path := localPath(l.files[i].URL); path != "" && l.known(i) < linkAsked {
+			return rest[:min(len(rest), linkAsked)]
+		}
+	}
+	return nil
+}
+
+// localPath is the path of a local file; empty for a URL.
+func localPath(url string) string {
+	if path := strings.TrimPrefix(url, "file://"); !isURL(path) {
+		return path
+	}
+	return ""
+}
+
+// realPath is a local path with all links followed; empty for a URL, and where it cannot be told.
+func realPath(url string) string {
+	path := localPath(url)
+	if path == "" {
+		return ""
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	return real
+}
+
+// linksOf are what this host knows of the paths of files, and what members have told in planning them.
+func linksOf(u *unseenHere, self tasks.PeerID) *links {
+	l := &links{self: self, real: map[tasks.PeerID][]string{}}
+	for i := range u.req.Files {
+		l.files = append(l.files, u.file(i))
+	}
+	for i, words := range u.words {
+		if len(words) == 0 && u.bad[i] == nil {
+			l.tell(self, i, realPath(l.files[i].URL))
+		}
+		for _, w := range words {
+			if w.bad == nil {
+				l.tell(w.by, i, w.real)
+			}
+		}
+	}
+	return l
+}
+
+// compareLinks has members say which files are one, and returns the error for files that are named twice.
+func (d *Daemon) compareLinks(ctx context.Context, u *unseenHere, members []tasks.PeerID) error {
+	told := func(words []word) bool { return slices.ContainsFunc(words, func(w word) bool { return w.real != "" }) }
+	if u.req.Duplicates || !slices.ContainsFunc(u.words, told) {
+		return nil // run has compared what its host sees
+	}
+	l := linksOf(u, d.net.ID())
+	planned := map[tasks.PeerID]int{}
+	for _, words := range u.words {
+		for _, w := range words {
+			if w.bad == nil {
+				planned[w.by]++
+			}
+		}
+	}
+	members = slices.Clone(members)
+	slices.SortStableFunc(members, func(a, b tasks.PeerID) int { return planned[b] - planned[a] })
+	for n := 0; ; {
+		next := l.asked(members, n)
+		if len(next) == 0 || ctx.Err() != nil {
+			break
+		}
+		n += len(next)
+		d.askLinks(ctx, l, next, u)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return l.twice(d.memberNames())
+}
+
+// askLinks asks members for the paths of all local files.
+func (d *Daemon) askLinks(ctx context.Context, l *links, members []tasks.PeerID, u *unseenHere) {
+	var local []int
+	var files []api.InputFile
+	for i, f := range l.files {
+		if localPath(f.URL) != "" {
+			local, files = append(local, i), append(files, f)
+		}
+	}
+	told := make([][]planned, len(members))
+	var wg sync.WaitGroup
+	for k, m := range members {
+		wg.Go(func() {
+			for chunk := range slices.Chunk(files, linkChunk) {
+				out, err := d.askMember(ctx, m, planAsk{Files: chunk, Within: u.limit.Seconds(), Links: true}, u.limit)
+				if err != nil || len(out) != len(chunk) {
+					d.log.Warn("a member did not tell the paths of files", "member", m, "files", len(chunk), "err", err)
+					return
+				}
+				told[k] = append(told[k], out...)
+			}
+		})
+	}
+	wg.Wait()
+	for k, m := range members {
+		for i, p := range told[k] {
+			l.tell(m, local[i], p.Real)
+		}
+	}
+}
+
+// serveLinks tells the paths of files, with all links followed.
+func (d *Daemon) serveLinks(ctx context.Context, from tasks.PeerID, files []api.InputFile) ([]byte, error) {
+	done := d.planTurn(ctx, from)
+	if done == nil {
+		return nil, ctx.Err()
+	}
+	answer := make(chan []planned, 1)
+	go func() { // may hang in the kernel longer than anybody waits: its place is taken until then
+		defer done()
+		out := make([]planned, len(files))
+		for i, f := range files {
+			if ctx.Err() != nil {
+				return
+			}
+			if out[i].Real = realPath(f.URL); out[i].Real == "" {
+				out[i].Kind = rootexec.KindOpen
+			}
+		}
+		answer <- out
+	}()
+	select {
+	case out := <-answer:
+		return json.Marshal(out)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
