@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,8 +19,11 @@ import (
 // setting is one setting of this host's daemon, as `config show` prints it.
 type setting struct {
 	Name   string   `json:"name"`
-	Values []string `json:"values"` // one, but for settings that may be repeated
-	From   string   `json:"from"`   // a file, "the environment" or "default"
+	Values []string `json:"values"`          // one, but for settings that may be repeated
+	From   string   `json:"from"`            // a file, "the environment" or "default"
+	Wrong  string   `json:"wrong,omitempty"` // why a daemon would refuse it
+
+	stands string // what it comes to where nothing is set, for people
 }
 
 func newConfig(g *globals) *cobra.Command {
@@ -52,33 +58,95 @@ func newConfigShow(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show",
 		Short:   "Show the settings, and where each comes from",
-		Long:    "show lists the settings that the next `dtpnode up` takes, and where each comes from.\n\nExit status: 0 shown, 1 error, 2 wrong usage.",
+		Long:    "show lists the settings that the next `dtpnode up` takes, where each comes from, and which of them it would refuse.\n\nExit status: 0 shown, 1 some cannot be used, or another error, 2 wrong usage.",
 		Example: "  dtpnode config show --output json",
 		Args:    exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			f, flags := daemonSettings()
-			from, err := f.find(g, flags)
-			if err != nil {
+			all, misspelt, err := effective(g)
+			if len(all) == 0 {
 				return err
 			}
-			var all []setting
-			flags.VisitAll(func(fl *pflag.Flag) {
-				s := setting{Name: fl.Name, Values: settings.Values(fl), From: "default"}
-				if where := from[fl.Name]; where != "" {
-					s.From = where
+			return errors.Join(g.show(all, func(w io.Writer) {
+				printSettings(w, all)
+				for _, text := range misspelt {
+					fmt.Fprintln(w, "note: "+progress.Clean(text))
 				}
-				all = append(all, s)
-			})
-			return g.show(all, func(w io.Writer) { printSettings(w, all) })
+			}), err)
 		},
 	}
+}
+
+// effective are all settings as the next start of a daemon takes them, and variables of the environment that look like
+// settings and are none. The error says which cannot be used; those are among the settings too, as they stand.
+func effective(g *globals) (all []setting, misspelt []string, err error) {
+	f, flags := daemonSettings()
+	if _, err := g.paths(); err != nil {
+		return nil, nil, err
+	}
+	from, err := f.find(g, flags)
+	wrong := map[string]*settings.Invalid{}
+	for _, bad := range unjoined(err) {
+		var w *settings.Invalid
+		if errors.As(bad, &w) {
+			wrong[w.Setting] = w
+		}
+	}
+	for _, w := range f.wrong(flags, from) {
+		if wrong[w.Setting] == nil {
+			wrong[w.Setting], err = w, errors.Join(err, w)
+		}
+	}
+	flags.VisitAll(func(fl *pflag.Flag) {
+		s := setting{Name: fl.Name, Values: settings.Values(fl), From: cmp.Or(from[fl.Name], "default"), stands: f.stands(fl)}
+		if w := wrong[fl.Name]; w != nil {
+			s.Values, s.Wrong, s.stands = w.Values, w.Why, ""
+		}
+		all = append(all, s)
+	})
+	for variable, near := range settings.Misspelt(flags) {
+		misspelt = append(misspelt, fmt.Sprintf("%s is no setting%s", variable, didYouMean(near)))
+	}
+	slices.Sort(misspelt)
+	return all, misspelt, err
+}
+
+// unjoined are the errors that were joined to one.
+func unjoined(err error) (all []error) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost alone
+		for _, e := range many.Unwrap() {
+			all = append(all, unjoined(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// stands is what a setting comes to, in words where it has no value: its usage says so. Times have no zeros that say nothing.
+func (f *nodeFlags) stands(fl *pflag.Flag) string {
+	value := strings.Join(settings.Values(fl), " ")
+	switch {
+	case fl.Name == "name" && value == "":
+		return nameOr("")
+	case value == "" || fl.Value.Type() != "bool" && (value == "0" || value == "0s"):
+		_, words, _ := strings.Cut(fl.Usage, "(default")
+		return strings.TrimSuffix(strings.TrimLeft(words, ": "), ")")
+	case fl.Value.Type() == "duration" && strings.HasSuffix(value, "h0m0s"):
+		return strings.TrimSuffix(value, "0m0s")
+	case fl.Value.Type() == "duration" && strings.HasSuffix(value, "m0s"):
+		return strings.TrimSuffix(value, "0s")
+	}
+	return value
 }
 
 func printSettings(w io.Writer, all []setting) {
 	tw := progress.Table(w)
 	fmt.Fprintln(tw, "NAME\tVALUE\tFROM\t")
 	for _, s := range all {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t\n", s.Name, progress.Clean(strings.Join(s.Values, " ")), progress.Clean(s.From))
+		value := cmp.Or(s.stands, strings.Join(s.Values, " "))
+		if s.Wrong != "" {
+			value += "  WRONG: " + s.Wrong
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t\n", s.Name, progress.Clean(value), progress.Clean(s.From))
 	}
 	tw.Flush()
 }
@@ -113,7 +181,7 @@ func newConfigUnset(g *globals) *cobra.Command {
 
 // changeSetting remembers values, or forgets them if there are none.
 func changeSetting(ctx context.Context, g *globals, name string, values []string) error {
-	_, flags := daemonSettings()
+	all, flags := daemonSettings()
 	f := flags.Lookup(name)
 	if f == nil {
 		return usagef("there is no setting %q%s", name, didYouMean(near(flags, name, "")))
@@ -123,8 +191,11 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	}
 	for _, v := range values {
 		if err := flags.Set(name, v); err != nil {
-			return usagef("could not set %s to %s: want %s", name, v, wanted(f.Value.Type()))
+			return usagef("could not set %s to %s: want %s", name, v, settings.Wanted(f.Value.Type()))
 		}
+	}
+	if err := all.check(name); err != nil && values != nil {
+		return usagef("could not set %s to %s: %w", name, strings.Join(values, " "), err)
 	}
 	paths, err := g.paths()
 	if err != nil {
@@ -134,8 +205,22 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 		return err
 	}
 	client, err := running(ctx, paths)
-	if err == nil && client != nil {
+	if other := stronger(paths.State, name); other != "" {
+		fmt.Fprintf(g.stderr, "dtpnode: warning: this is of no effect as long as %s has another %s, which wins: see dtpnode config\n", other, name)
+	} else if err == nil && client != nil {
 		fmt.Fprintln(g.stderr, "the daemon that runs takes it when it is started again: dtpnode down && dtpnode up --detach")
 	}
 	return g.show(setting{Name: name, Values: append([]string{}, values...), From: settings.File(paths.State)}, func(io.Writer) {})
+}
+
+// stronger is the strongest source that has a setting and wins over what is remembered; empty if there is none.
+func stronger(state, name string) string {
+	_, flags := daemonSettings()
+	sources, _ := settings.Sources(state, flags) // what is wrong with them the next start says
+	for _, s := range slices.Backward(sources) {
+		if _, ok := s.Values[name]; ok && s.Name != settings.File(state) {
+			return s.Name
+		}
+	}
+	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/doctor"
 	"github.com/dtpnode/dtpnode/internal/local"
@@ -20,7 +21,7 @@ func newDoctor(g *globals) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what this host has and lacks, and how to mend it",
 		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, ROOT, the child that dtpnode
-builds against it, the addresses to listen on, the control socket, the daemon, and the links between members. It removes what a run that was
+builds against it, the settings of the daemon, the addresses to listen on, the control socket, the daemon, and the links between members. It removes what a run that was
 killed has left in the temporary folder, and names jobs that run could not finish and keeps.
 
 Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.`,
@@ -29,22 +30,30 @@ Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
-			return runDoctor(ctx, g, root, addrs)
+			return runDoctor(ctx, g, root, addrs, cmd.Flags())
 		},
 	}
-	cmd.Flags().StringVar(&root, "root", "", "ROOT's installation folder (default: look for one)")
-	cmd.Flags().StringArrayVar(&addrs, "listen", []string{"127.0.0.1:0"}, "`host:port` to try; repeatable")
+	cmd.Flags().StringVar(&root, "root", "", "ROOT's installation folder (default: that of the settings, else look for one)")
+	cmd.Flags().StringArrayVar(&addrs, "listen", nil, "`host:port` to try; repeatable (default: those of the settings)")
 	return cmd
 }
 
-func runDoctor(ctx context.Context, g *globals, root string, addrs []string) error {
+func runDoctor(ctx context.Context, g *globals, root string, addrs []string, flags *pflag.FlagSet) error {
 	paths, err := g.paths()
 	if err != nil {
 		return err
 	}
+	f, own := daemonSettings() // what the daemon takes, or is to take at its next start
+	_, _ = f.find(g, own)      // what is wrong with them is a finding
+	if !flags.Changed("root") {
+		root = f.root
+	}
+	if !flags.Changed("listen") {
+		addrs = f.listen
+	}
 	t := tools{prefix: root, cache: paths.Cache}
 	findings := doctor.Check(ctx, doctor.Config{
-		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(),
+		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(), Settings: func() ([]string, []string) { return complaints(g) },
 		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links,
 		Sweep: local.SweepTemporary, Kept: func() map[string]string { return local.AllOwing(paths) },
 	}, func(f doctor.Finding) {
@@ -62,4 +71,16 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string) err
 		return errors.Join(err, fmt.Errorf("something fails: mend what is marked %q", doctor.Fail))
 	}
 	return err
+}
+
+// complaints are what is wrong with the settings of this host's daemon, and what of its environment looks like a setting and
+// is none.
+func complaints(g *globals) (wrong, misspelt []string) {
+	_, misspelt, err := effective(g)
+	for _, e := range unjoined(err) {
+		if e != nil {
+			wrong = append(wrong, e.Error())
+		}
+	}
+	return wrong, misspelt
 }

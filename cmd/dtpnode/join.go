@@ -103,6 +103,9 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFla
 // on the address by which it reaches the inviter. undo ends it again, and forgets that address.
 func startToJoin(ctx context.Context, g *globals, paths local.Paths, facing string, opts *nodeFlags, flags *pflag.FlagSet) (*api.Client, func() error, error) {
 	from, err := opts.find(g, flags)
+	if err == nil {
+		err = opts.checked(flags, from)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,7 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
+	"github.com/spf13/cobra"
+
+	"github.com/dtpnode/dtpnode/internal/settings"
 	"github.com/dtpnode/dtpnode/internal/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -27,17 +31,17 @@ const (
 func main() {
 	g := newGlobals()
 	cmd := newRoot(g)
-	err := cmd.ExecuteContext(context.Background())
+	at, err := cmd.ExecuteContextC(context.Background())
 	lost := g.stdout.lost()
 	if lost != nil && (err == nil || errors.Is(err, g.stdout.err)) {
 		err, lost = cmp.Or(err, lost), nil
 	}
 	code := exitCode(err)
 	if lost != nil { // beside another error, which decides on the status
-		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), lost, code)
+		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), lost, code, "")
 	}
 	if err != nil {
-		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), err, code)
+		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), err, code, reading(at, err))
 	}
 	os.Exit(code)
 }
@@ -77,9 +81,9 @@ type failure struct {
 	Exit  int    `json:"exit"`
 }
 
-// report tells the user what went wrong and what to do next.
-func report(w io.Writer, asJSON bool, err error, code int) {
-	f := failure{Error: err.Error(), Hint: hint(err), Exit: code}
+// report tells the user what went wrong and what to do next: the error's own advice, else what to read.
+func report(w io.Writer, asJSON bool, err error, code int, read string) {
+	f := failure{Error: err.Error(), Hint: cmp.Or(hint(err), read), Exit: code}
 	if code == exitInterrupted && errors.Is(err, context.Canceled) {
 		f.Error = "interrupted"
 	}
@@ -96,12 +100,24 @@ func report(w io.Writer, asJSON bool, err error, code int) {
 // hint is the advice that comes with an error.
 func hint(err error) string {
 	var advised *api.Error
-	var usage usageError
 	switch {
 	case errors.As(err, &advised) && advised.Hint != "":
 		return advised.Hint
 	case errors.Is(err, api.ErrNoDaemon):
 		return "start one with `dtpnode up --detach`, or name its folder with --state"
+	}
+	return ""
+}
+
+// reading is where a mistake in the command line, or in a setting, is explained; empty for other errors.
+func reading(at *cobra.Command, err error) string {
+	var usage usageError
+	var invalid *settings.Invalid
+	switch {
+	case errors.As(err, &invalid):
+		return "see `dtpnode config show`"
+	case errors.As(err, &usage) && at.HasParent():
+		return fmt.Sprintf("see `%s help %s`", at.Root().Name(), strings.TrimPrefix(at.CommandPath(), at.Root().Name()+" "))
 	case errors.As(err, &usage):
 		return "see `dtpnode help`"
 	}

@@ -274,6 +274,12 @@ func TestConfig(t *testing.T) {
 		"could not set slots to many: want a whole number": {"slots", "many"},
 		"did you mean root or slots?":                      {"slot", "3"},
 		"got 2 values, want one":                           {"slots", "3", "4"},
+		"want HOST:PORT, such as 192.0.2.7:4001":           {"listen", "foo"},
+		"such as 10.44.0.2:4001":                           {"listen", "10.44.0.2"},
+		"at least 256M; did you mean 10G?":                 {"memory", "10"},
+		"want debug, info, warn or error":                  {"log-level", "loud"},
+		"cannot be printed":                                {"name", "a\nb"},
+		"see `dtpnode help config set`":                    {"slots", "0"},
 	} {
 		if got := dtpnode(t, dir, state, append([]string{"config", "set"}, args...)...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("%q: %+v", args, got)
@@ -302,6 +308,55 @@ func TestConfig(t *testing.T) {
 	}
 	if got := shown(); got["listen"] != "127.0.0.1:0 from default" {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestBadSettings: what a start refuses is shown with where it stands, and the rest works on.
+func TestBadSettings(t *testing.T) {
+	dir, config := t.TempDir(), t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", config)
+	mine := filepath.Join(config, "dtpnode", "config.toml")
+	if err := os.Mkdir(filepath.Dir(mine), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ variable, value, file, shown, refused string }{
+		{"SLOTS", "abc", "", "WRONG: want a whole number", "could not use slots abc from the environment, DTPNODE_SLOTS: want a whole number"},
+		{"SLOTS", "-3", "", "WRONG: want at least 1", "could not use slots -3 from the environment, DTPNODE_SLOTS: want at least 1"},
+		{"MEMORY", "10", "", "WRONG: a child that runs", "could not use memory 10 from the environment, DTPNODE_MEMORY: a child"},
+		{"", "", "keep-results = \"14 fortnights\"", "WRONG: want a time", "could not use keep-results 14 fortnights from " + mine + ": want a time such as"},
+		{"", "", "name = \"n\"\nslot = 3\n", "name ", "could not use " + mine + ", line 2: there is no setting \"slot\"; did you mean root or slots?"},
+		{"", "", "name = \"n\"\nslots = = 3\n", "", "could not read settings from " + mine + ", line 2"},
+	} {
+		if err := os.WriteFile(mine, []byte(tc.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if tc.variable != "" {
+			t.Setenv("DTPNODE_"+tc.variable, tc.value)
+		}
+		state := t.TempDir()
+		if got := dtpnode(t, dir, state, "config", "show"); got.code != exitError || !strings.Contains(got.stdout, tc.shown) || !strings.Contains(got.stderr, tc.refused) {
+			t.Errorf("%+v: config show: %+v", tc, got)
+		}
+		if got := dtpnode(t, dir, state, "up"); got.code != exitUsage || !strings.Contains(got.stderr, tc.refused) || strings.Contains(got.stderr, "strconv") {
+			t.Errorf("%+v: up: %+v", tc, got)
+		}
+		if got := dtpnode(t, dir, state, "config", "set", "log-level", "debug"); got.code != exitDone {
+			t.Errorf("%+v: config set: %+v", tc, got)
+		}
+		os.Unsetenv("DTPNODE_" + tc.variable)
+	}
+	if err := os.WriteFile(mine, []byte("slots = 7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DTPNODE_SLOT", "4")
+	if got := dtpnode(t, dir, t.TempDir(), "config", "set", "slots", "5"); got.code != exitDone || !strings.Contains(got.stderr, "of no effect as long as "+mine) {
+		t.Errorf("a setting that another wins over: %+v", got)
+	}
+	got := dtpnode(t, dir, t.TempDir(), "config", "show")
+	for _, want := range []string{"note: DTPNODE_SLOT is no setting; did you mean", "DTPNODE_SLOTS", "open-timeout      30s", "no limit", "1344h "} {
+		if got.code != exitDone || !strings.Contains(got.stdout, want) {
+			t.Errorf("config show lacks %q: %+v", want, got)
+		}
 	}
 }
 

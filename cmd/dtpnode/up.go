@@ -85,7 +85,8 @@ func (f *nodeFlags) own(flags *pflag.FlagSet) *pflag.FlagSet {
 	return out
 }
 
-// find takes the settings that the user did not give from where they were left, and returns where each came from.
+// find takes the settings that the user did not give from where they were left, and returns where each came from. What
+// can be used is, with an error too.
 func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]string, err error) {
 	paths, err := g.paths()
 	if err != nil {
@@ -93,10 +94,8 @@ func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]stri
 	}
 	own := f.own(flags)
 	sources, err := settings.Sources(paths.State, own)
-	if err != nil {
-		return nil, err
-	}
-	return settings.Apply(sources, own)
+	from, bad := settings.Apply(sources, own)
+	return from, errors.Join(err, bad)
 }
 
 // remember keeps the settings that the user gave for the next start.
@@ -146,13 +145,15 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
   dtpnode up --listen 192.0.2.7:4001 --detach  # in the background, for a cluster`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var from map[string]string
 			if !opts.ephemeral { // a daemon for the time of another process has its settings from that
-				if _, err := opts.find(g, cmd.Flags()); err != nil {
-					return err
+				var err error
+				if from, err = opts.find(g, cmd.Flags()); err != nil {
+					return usageError{err} // no start without a change of the settings
 				}
 			}
-			if opts.slots < 1 {
-				return usagef("could not use --slots %d: want at least 1", opts.slots)
+			if err := opts.checked(cmd.Flags(), from); err != nil {
+				return err
 			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
@@ -287,14 +288,6 @@ func (f *nodeFlags) config() (cfg node.Config, err error) {
 	}
 	if cfg.KeepBytes, err = inputs.Size(f.keep); err != nil {
 		return cfg, usageError{err}
-	}
-	switch {
-	case f.keepFor <= 0:
-		return cfg, usagef("could not use --keep-results %s: want a time above zero", f.keepFor)
-	case f.forget <= 0 || f.forgetE <= 0:
-		return cfg, usagef("could not forget members after %s and %s: want times above zero", f.forget, f.forgetE)
-	case f.commit <= 0:
-		return cfg, usagef("could not use --commit-every %s: want a time above zero", f.commit)
 	}
 	cfg.Limits.FileSize, cfg.Limits.Scratch, err = f.limits.sizes()
 	return cfg, err

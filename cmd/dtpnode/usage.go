@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
+	"github.com/dtpnode/dtpnode/internal/settings"
 )
 
 // usageError is a mistake in the command line.
@@ -31,7 +32,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		return usagef("%s has no flag %s%s", cmd.CommandPath(), dashed(name), didYouMean(near(cmd.Flags(), name, "--")))
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
-		return usagef("could not use --%s %s: want %s", f.Name, invalid.GetValue(), wanted(f.Value.Type()))
+		return usagef("could not use --%s %s: want %s", f.Name, invalid.GetValue(), settings.Wanted(f.Value.Type()))
 	}
 	return usageError{err}
 }
@@ -43,18 +44,10 @@ func dashed(flag string) string {
 	return "--" + flag
 }
 
-// near are the flags that a misspelt one may stand for, by cobra's own measure for commands.
+// near are the flags that a misspelt one may stand for, each with a prefix.
 func near(flags *pflag.FlagSet, name, prefix string) (out []string) {
-	names := &cobra.Command{SuggestionsMinimumDistance: 2}
-	flags.VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden {
-			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
-		}
-	})
-	if len(name) > 1 {
-		for _, n := range names.SuggestionsFor(name) {
-			out = append(out, prefix+n)
-		}
+	for _, n := range settings.Near(flags, name) {
+		out = append(out, prefix+n)
 	}
 	return out
 }
@@ -65,21 +58,6 @@ func didYouMean(near []string) string {
 		return ""
 	}
 	return "; did you mean " + strings.Join(near, " or ") + "?"
-}
-
-// wanted says what a flag of a type takes.
-func wanted(kind string) string {
-	switch kind {
-	case "int", "int64":
-		return "a whole number"
-	case "float64":
-		return "a number"
-	case "duration":
-		return "a time such as 30s, 5m or 2h"
-	case "bool":
-		return "true or false"
-	}
-	return "a " + kind
 }
 
 // knownCommand refuses what is no command, with the nearest names.

@@ -37,6 +37,8 @@ type Config struct {
 	Listen       []string
 	Version      string // of this binary
 
+	// Settings are what is wrong with those of the daemon, and what looks like one and is none; it may be nil.
+	Settings func() (wrong, misspelt []string)
 	// FindROOT looks for a ROOT; BuildChild builds the child against it, or finds it built.
 	FindROOT   func(ctx context.Context) (ROOT, error)
 	BuildChild func(ctx context.Context) error
@@ -68,11 +70,14 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	root := c.root(ctx)
 	add(root)
 	add(c.child(ctx, root.Level, compiler.Level))
+	for _, f := range c.settings() {
+		add(f)
+	}
+	daemon, st := c.daemon(ctx)
 	for _, addr := range c.Listen {
-		add(listen(addr))
+		add(c.listen(addr, st))
 	}
 	add(c.socket())
-	daemon, st := c.daemon(ctx)
 	add(daemon)
 	for _, f := range c.links(ctx, st) {
 		add(f)

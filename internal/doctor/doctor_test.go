@@ -75,7 +75,38 @@ func TestFindings(t *testing.T) {
 		{"no child without ROOT", "child", Fail, "needs ROOT", func(_ *testing.T, c *Config) {
 			c.FindROOT = func(context.Context) (ROOT, error) { return ROOT{}, errors.New("none") }
 		}},
-		{"port taken", "listen", Warn, "in use", func(_ *testing.T, c *Config) { c.Listen = []string{taken.Addr().String()} }},
+		{"port taken", "listen", Warn, "in use", func(_ *testing.T, c *Config) {
+			c.Listen = []string{taken.Addr().String()}
+			c.Status = func(context.Context) (api.NodeStatus, error) { return api.NodeStatus{Version: "v1", PID: 1}, nil }
+		}},
+		{"port taken by another", "listen", Fail, "in use", func(_ *testing.T, c *Config) {
+			c.Listen = []string{taken.Addr().String()}
+			c.Status = func(context.Context) (api.NodeStatus, error) { return api.NodeStatus{}, api.ErrNoDaemon }
+		}},
+		{"its own port", "listen", OK, "where the daemon listens", func(_ *testing.T, c *Config) {
+			c.Listen = []string{taken.Addr().String()}
+			c.Status = func(context.Context) (api.NodeStatus, error) {
+				return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{taken.Addr().String()}}, nil
+			}
+		}},
+		{"an address that is gone", "listen", Fail, "192.0.2.1:4001, where the daemon listens", func(_ *testing.T, c *Config) {
+			c.Listen = []string{"auto:0"}
+			c.Status = func(context.Context) (api.NodeStatus, error) {
+				return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{"192.0.2.1:4001"}}, nil
+			}
+		}},
+		{"nobody reached", "links", Warn, "none of the 2 other members", func(_ *testing.T, c *Config) {
+			c.Status = func(context.Context) (api.NodeStatus, error) {
+				return api.NodeStatus{Version: "v1", PID: 1, Members: 3, Up: 1}, nil
+			}
+			c.Links = func(context.Context) (*api.Links, error) { return &api.Links{}, nil }
+		}},
+		{"settings that a start refuses", "settings", Fail, "slots", func(_ *testing.T, c *Config) {
+			c.Settings = func() ([]string, []string) { return []string{"slots -3"}, nil }
+		}},
+		{"a variable that is no setting", "settings", Warn, "DTPNODE_SLOT", func(_ *testing.T, c *Config) {
+			c.Settings = func() ([]string, []string) { return nil, []string{"DTPNODE_SLOT"} }
+		}},
 		{"address of another host", "listen", Fail, "192.0.2.1", func(_ *testing.T, c *Config) { c.Listen = []string{"192.0.2.1:0"} }},
 		{"no port", "listen", Fail, "localhost", func(_ *testing.T, c *Config) { c.Listen = []string{"localhost"} }},
 		{"no daemon", "daemon", Warn, "none", func(_ *testing.T, c *Config) {

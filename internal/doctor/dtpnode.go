@@ -84,7 +84,11 @@ func (c Config) links(ctx context.Context, st api.NodeStatus) (all []Finding) {
 	for _, g := range groups {
 		all = append(all, Finding{"links", Warn, strings.Join(append([]string{g.Text}, g.Reasons...), "; "), mendLink(g)})
 	}
-	if len(groups) == 0 {
+	switch {
+	case st.Up < 2: // of several: this one alone
+		all = append(all, Finding{"links", Warn, fmt.Sprintf("none of the %d other members is reached", st.Members-1),
+			"`dtpnode members` says why for each: are they up, is this host on the network, and does it listen on an address that it has?"})
+	case len(groups) == 0:
 		all = append(all, Finding{Check: "links", Level: OK, Text: "all members that are up have links to each other"})
 	}
 	if rest != "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // toolLimit is the time that a tool may take to tell its version.
@@ -130,9 +132,23 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// listen tries an address.
-func listen(addr string) Finding {
+// listen tries an address, unless the daemon listens there.
+func (c Config) listen(addr string, st api.NodeStatus) Finding {
 	f := Finding{Check: "listen", Level: OK, Text: addr + " is free"}
+	host, port, _ := net.SplitHostPort(addr)
+	if host == "auto" {
+		f.Text = addr + ": at each start the address that faces the other members"
+		addr = net.JoinHostPort("", port)
+	}
+	for _, a := range st.Addrs {
+		if gone(a) {
+			return Finding{f.Check, Fail, "this host does not have the address of " + a + ", where the daemon listens, any more", "start it anew: `dtpnode down`, `dtpnode up --listen auto:0 --detach`"}
+		}
+	}
+	if st.PID != 0 && port != "0" && slices.ContainsFunc(st.Addrs, func(a string) bool { _, p, _ := net.SplitHostPort(a); return p == port }) {
+		f.Text = addr + ", where the daemon listens"
+		return f
+	}
 	l, err := net.Listen("tcp", addr)
 	if err == nil {
 		l.Close()
@@ -143,13 +159,44 @@ func listen(addr string) Finding {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		f.Level, f.Mend = Warn, "a program uses this port, maybe the daemon itself; else choose another with --listen"
+		f.Mend = fmt.Sprintf("a program uses this port, which `ss -ltnp 'sport = :%s'` names; end it, or choose another with `dtpnode up --listen`", port)
+		if st.PID != 0 { // it runs, so that the port may be its own
+			f.Level = Warn
+		}
 	case errors.Is(err, syscall.EACCES):
 		f.Mend = "ports below 1024 need rights: choose a higher one with --listen"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		f.Mend = "this address is none of this host's: see `ip address`"
+		f.Mend = fmt.Sprintf("this host does not have that address (see `ip address`): `dtpnode up --listen %s` chooses one at each start", net.JoinHostPort("auto", port))
 	case errors.As(err, &addrErr), errors.As(err, &dns):
 		f.Mend = "--listen wants host:port, such as 192.0.2.7:4001"
 	}
 	return f
+}
+
+// gone reports whether this host lacks an address that a daemon listens on.
+func gone(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err == nil {
+		l.Close()
+	}
+	return errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// settings tells what a start of the daemon would refuse.
+func (c Config) settings() (all []Finding) {
+	if c.Settings == nil {
+		return nil
+	}
+	wrong, misspelt := c.Settings()
+	for _, text := range wrong {
+		all = append(all, Finding{"settings", Fail, text, "`dtpnode config show` lists them all; `dtpnode config unset NAME` forgets one that is remembered"})
+	}
+	for _, text := range misspelt {
+		all = append(all, Finding{"settings", Warn, text, "correct its name, or unset it"})
+	}
+	if len(all) == 0 {
+		all = append(all, Finding{Check: "settings", Level: OK, Text: "a start takes them: `dtpnode config show`"})
+	}
+	return all
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -33,20 +34,20 @@ type Source struct {
 //	slots = 16
 func File(state string) string { return filepath.Join(state, "config.toml") }
 
+// Environment is the name of the source that is no file.
+const Environment = "the environment"
+
 // Sources are all there are, the weakest first: what the daemon in a state folder remembers, /etc/dtpnode.toml, the
 // user's config.toml in $XDG_CONFIG_HOME/dtpnode, and the environment, where --keep-bytes is DTPNODE_KEEP_BYTES.
-// Only settings that flags has are known; a file with others is an error that names it.
-func Sources(state string, flags *pflag.FlagSet) ([]Source, error) {
+// Only settings that flags has are known. The error names what of the files cannot be used; the rest is returned with it.
+func Sources(state string, flags *pflag.FlagSet) (out []Source, err error) {
 	files := []string{File(state), system}
 	if dir, err := os.UserConfigDir(); err == nil {
 		files = append(files, filepath.Join(dir, "dtpnode", "config.toml"))
 	}
-	var out []Source
 	for _, path := range files {
-		values, err := Read(path, flags)
-		if err != nil {
-			return nil, err
-		}
+		values, bad := Read(path, flags)
+		err = errors.Join(err, bad)
 		if len(values) > 0 {
 			out = append(out, Source{path, values})
 		}
@@ -61,42 +62,107 @@ func Sources(state string, flags *pflag.FlagSet) ([]Source, error) {
 		}
 	})
 	if len(env) > 0 {
-		out = append(out, Source{"the environment", env})
+		out = append(out, Source{Environment, env})
 	}
-	return out, nil
+	return out, err
 }
+
+// Misspelt are the variables of the environment that look like settings and are none, each with those that it may stand for.
+func Misspelt(flags *pflag.FlagSet) map[string][]string {
+	out := map[string][]string{}
+	for _, pair := range os.Environ() {
+		variable, _, _ := strings.Cut(pair, "=")
+		name, ours := strings.CutPrefix(variable, prefix)
+		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		if !ours || name == "state" || name == "cache" || flags.Lookup(name) != nil {
+			continue
+		}
+		for _, near := range Near(flags, name) {
+			out[variable] = append(out[variable], Variable(near))
+		}
+	}
+	return out
+}
+
+// Near are the flags that a misspelt one may stand for, by cobra's own measure for commands.
+func Near(flags *pflag.FlagSet, name string) []string {
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+		}
+	})
+	if len(name) < 2 {
+		return nil
+	}
+	return names.SuggestionsFor(name)
+}
+
+// prefix is what the environment's names of settings begin with.
+const prefix = "DTPNODE_"
 
 // Variable is the environment's name of a setting.
 func Variable(flag string) string {
-	return "DTPNODE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Read reads a file of settings; one that is not there has none.
+// Read reads a file of settings; one that is not there has none. The error names what cannot be used of it, each with its
+// line; the rest is returned with it.
 func Read(path string, flags *pflag.FlagSet) (map[string][]string, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("could not read settings: %w", err)
-	}
-	var raw map[string]any
-	if err := toml.Unmarshal(text, &raw); err != nil {
-		return nil, fmt.Errorf("could not read settings from %s: %w", path, err)
-	}
+	text, raw, err := parse(path)
 	out := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		f := flags.Lookup(name)
 		if f == nil {
-			return nil, fmt.Errorf("could not use %s: there is no setting %q; see dtpnode config show", path, name)
+			why := fmt.Sprintf("there is no setting %q", name)
+			if near := Near(flags, name); len(near) > 0 {
+				why += "; did you mean " + strings.Join(near, " or ") + "?"
+			}
+			err = errors.Join(err, fmt.Errorf("could not use %s: %s", place(path, text, name), why))
+			continue
 		}
-		values, err := strung(f, raw[name])
-		if err != nil {
-			return nil, fmt.Errorf("could not use %s: %q: %w", path, name, err)
+		values, bad := strung(f, raw[name])
+		if bad != nil {
+			err = errors.Join(err, fmt.Errorf("could not use %s: %q: %w", place(path, text, name), name, bad))
+			continue
 		}
 		out[name] = values
 	}
-	return out, nil
+	return out, err
+}
+
+// parse reads the keys and values of a file.
+func parse(path string) (text []byte, raw map[string]any, err error) {
+	text, err = os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("could not read settings: %w", err)
+	}
+	if err := toml.Unmarshal(text, &raw); err != nil {
+		at := path
+		var where *toml.DecodeError
+		if errors.As(err, &where) {
+			line, _ := where.Position()
+			at = fmt.Sprintf("%s, line %d", path, line)
+		}
+		return nil, nil, fmt.Errorf("could not read settings from %s: %w", at, err)
+	}
+	return text, raw, nil
+}
+
+// place is a file with the line on which a key stands.
+func place(path string, text []byte, key string) string {
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		name, _, _ := strings.Cut(line, "=")
+		if strings.Trim(strings.TrimSpace(name), `"'`) == key || strings.Trim(strings.TrimSpace(line), "[]") == key {
+			return fmt.Sprintf("%s, line %d", path, n)
+		}
+	}
+	return path
 }
 
 // strung is a value of a file as a flag takes it.
@@ -117,17 +183,49 @@ func strung(f *pflag.Flag, v any) ([]string, error) {
 	return nil, fmt.Errorf("it cannot be %v", v)
 }
 
-// Apply sets the flags that were not given, from the strongest source that has each, and returns where each came from.
+// Invalid is a value that a setting cannot take.
+type Invalid struct {
+	Setting string
+	Values  []string
+	Source  string // where it stands
+	Why     string // what it should be
+}
+
+func (e *Invalid) Error() string {
+	source := e.Source
+	if source == Environment {
+		source = "the environment, " + Variable(e.Setting)
+	}
+	return fmt.Sprintf("could not use %s %s from %s: %s", e.Setting, strings.Join(e.Values, " "), source, e.Why)
+}
+
+// Wanted says what a flag of a type takes.
+func Wanted(kind string) string {
+	switch kind {
+	case "int", "int64":
+		return "a whole number"
+	case "float64":
+		return "a number"
+	case "duration":
+		return "a time such as 30s, 5m or 2h"
+	case "bool":
+		return "true or false"
+	}
+	return "a " + kind
+}
+
+// Apply sets the flags that were not given, from the strongest source that has each, and returns where each came from. The error
+// has an Invalid for each that cannot be.
 func Apply(sources []Source, flags *pflag.FlagSet) (from map[string]string, err error) {
 	from = map[string]string{}
 	flags.VisitAll(func(f *pflag.Flag) {
 		for _, s := range slices.Backward(sources) {
 			values, ok := s.Values[f.Name]
-			if !ok || f.Changed || err != nil {
+			if !ok || f.Changed {
 				continue
 			}
-			if why := set(f, values); why != nil {
-				err = fmt.Errorf("could not use %s from %s: %w", f.Name, s.Name, why)
+			if bad := set(f, values); bad != nil {
+				err = errors.Join(err, &Invalid{f.Name, values, s.Name, "want " + Wanted(f.Value.Type())})
 			}
 			from[f.Name] = s.Name
 			return
@@ -155,41 +253,39 @@ func Values(f *pflag.Flag) []string {
 	return []string{f.Value.String()}
 }
 
-// Remember writes settings over those in the state folder's file; nil values take a setting out.
+// Remember writes settings over those in the state folder's file; nil values take a setting out. Lines that are no settings
+// stay.
 func Remember(state string, changed map[string][]string, flags *pflag.FlagSet) error {
 	path := File(state)
-	now, err := Read(path, flags)
+	_, now, err := parse(path)
 	if err != nil {
 		return err
 	}
 	if now == nil {
-		now = map[string][]string{}
+		now = map[string]any{}
 	}
 	for name, values := range changed {
 		if values == nil {
 			delete(now, name)
 		} else {
-			now[name] = values
+			now[name] = typed(flags.Lookup(name), values)
 		}
 	}
-	return write(path, now, flags)
+	return write(path, now)
 }
 
-func write(path string, all map[string][]string, flags *pflag.FlagSet) error {
-	raw := map[string]any{}
-	for name, values := range all {
-		f := flags.Lookup(name)
-		_, list := f.Value.(pflag.SliceValue)
-		n, err := strconv.ParseInt(values[0], 10, 64)
-		switch {
-		case list:
-			raw[name] = values
-		case err == nil && f.Value.Type() == "int":
-			raw[name] = n
-		default:
-			raw[name] = values[0]
-		}
+// typed is what a file has for a setting.
+func typed(f *pflag.Flag, values []string) any {
+	if _, list := f.Value.(pflag.SliceValue); list {
+		return values
 	}
+	if n, err := strconv.ParseInt(values[0], 10, 64); err == nil && f.Value.Type() == "int" {
+		return n
+	}
+	return values[0]
+}
+
+func write(path string, raw map[string]any) error {
 	text, err := toml.Marshal(raw)
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(path), 0o700)

@@ -76,12 +76,12 @@ func TestRemember(t *testing.T) {
 
 func TestBadFiles(t *testing.T) {
 	for text, want := range map[string]string{
-		"slot = 3":             `there is no setting "slot"`,
+		"slot = 3":             `line 1: there is no setting "slot"; did you mean slots?`,
 		"slots = ":             "could not read settings",
 		"slots = [1, 2]":       "not a list",
 		"slots = {a = 1}":      "cannot be",
-		"slots = \"many\"":     "could not use slots from",
-		"keep-results = \"x\"": "could not use keep-results from",
+		"slots = \"many\"":     "could not use slots many from",
+		"keep-results = \"x\"": "want a time such as",
 	} {
 		state := t.TempDir()
 		if err := os.WriteFile(File(state), []byte(text), 0o600); err != nil {

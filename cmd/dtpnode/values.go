@@ -1,0 +1,114 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dtpnode/dtpnode/internal/inputs"
+	"github.com/dtpnode/dtpnode/internal/logging"
+	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/node"
+)
+
+// check looks at the value of one setting, whose type it has, and returns what it should be.
+func (f *nodeFlags) check(name string) error {
+	switch name {
+	case "listen":
+		return checkListen(f.listen)
+	case "name":
+		if f.name != "" {
+			return node.CheckName(f.name)
+		}
+	case "slots":
+		if f.slots < 1 {
+			return errors.New("want at least 1")
+		}
+	case "max-processes":
+		if f.limits.processes < 0 {
+			return errors.New("want at least 1")
+		}
+	case "memory":
+		_, err := inputs.Memory(f.memory)
+		return reason(err)
+	case "keep-bytes", "max-file-size", "max-scratch":
+		_, err := inputs.Size(map[string]string{"keep-bytes": f.keep, "max-file-size": f.limits.fileSize, "max-scratch": f.limits.scratch}[name])
+		return reason(err)
+	case "keep-results", "commit-every", "forget-after", "forget-ephemeral":
+		if map[string]time.Duration{"keep-results": f.keepFor, "commit-every": f.commit, "forget-after": f.forget, "forget-ephemeral": f.forgetE}[name] <= 0 {
+			return errors.New("want a time above zero")
+		}
+	case "open-timeout", "max-cpu":
+		if map[string]time.Duration{"open-timeout": f.limits.open, "max-cpu": f.limits.cpu}[name] < 0 {
+			return errors.New("want a time above zero")
+		}
+	case "log-level":
+		if err := new(slog.Level).UnmarshalText([]byte(f.logLevel)); err != nil {
+			return errors.New("want debug, info, warn or error")
+		}
+	case "log-format":
+		if !slices.Contains(logging.Formats(), f.logFormat) {
+			return fmt.Errorf("want one of %s", strings.Join(logging.Formats(), ", "))
+		}
+	}
+	return nil
+}
+
+// reason is an error about a value without the words that name the value.
+func reason(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, why, ok := strings.Cut(err.Error(), ": "); ok {
+		return errors.New(why)
+	}
+	return err
+}
+
+// checkListen wants host:port, with a number, of each address.
+func checkListen(addrs []string) error {
+	for _, a := range addrs {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil {
+			mean := ""
+			if ip := net.ParseIP(strings.Trim(a, "[]")); ip != nil {
+				mean = ", such as " + net.JoinHostPort(ip.String(), "4001")
+			}
+			return fmt.Errorf("want HOST:PORT%s; port 0 takes one that is free", cmp.Or(mean, ", such as 192.0.2.7:4001"))
+		}
+		if n, err := strconv.ParseUint(cmp.Or(port, "0"), 10, 16); err != nil || strings.ContainsAny(host, " \t\n/") {
+			return fmt.Errorf("want HOST:PORT with a port of 0 to 65535, not %q (%d)", port, n)
+		}
+	}
+	return nil
+}
+
+// wrong are the settings whose values a daemon would refuse, with where they come from; those that were given as flags
+// come from there.
+func (f *nodeFlags) wrong(own *pflag.FlagSet, from map[string]string) (all []*settings.Invalid) {
+	own.VisitAll(func(fl *pflag.Flag) {
+		if err := f.check(fl.Name); err != nil {
+			all = append(all, &settings.Invalid{Setting: fl.Name, Values: settings.Values(fl), Source: from[fl.Name], Why: err.Error()})
+		}
+	})
+	return all
+}
+
+// checked is wrong as one error, for what is about to start a daemon.
+func (f *nodeFlags) checked(flags *pflag.FlagSet, from map[string]string) error {
+	for _, w := range f.wrong(f.own(flags), from) {
+		if w.Source == "" {
+			return usagef("could not use --%s %s: %s", w.Setting, strings.Join(w.Values, " "), w.Why)
+		}
+		return usageError{w}
+	}
+	return nil
+}
