@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -47,7 +48,7 @@ func TestCompletion(t *testing.T) {
 	long := paceOf(3, time.Minute)
 	runs := alice.submit(t, long.request(t))
 	alice.when(t, runs.ID, "it runs", func(st api.JobStatus) bool { return st.State == api.Running })
-	newer, older := runs.ID[:12]+"\trunning 0%, count.json, of alice, ", done.ID[:12]+"\tdone, count.json, of alice, "
+	newer, older := runs.ID[:12]+"\trunning ", done.ID[:12]+"\tdone, count.json, of alice, "
 	alice.wantOffers(t, []string{"status", ""}, newer, older)
 	alice.wantOffers(t, []string{"logs", "-f", ""}, newer, older)
 	alice.wantOffers(t, []string{"cancel", ""}, newer)
@@ -84,11 +85,40 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
+	alice.completesInFish(t, "status ", newer, older)
+	alice.completesInFish(t, "revoke ", "bob\tup, 1 slots", "carol\tup")
+	alice.completesInFish(t, "sta", "status\tShow the daemon, or one job")
+	alice.completesInFish(t, "run x.C --memory ", "256M", "1G", "2G", "4G", "8G")
+
 	signal(t, syscall.SIGSTOP, carol.pid(t)) // it is up for some seconds still
 	t.Cleanup(func() { signal(t, syscall.SIGCONT, carol.cmd.Process.Pid) })
-	alice.wantOffers(t, []string{"status", ""}, newer[:len("xxxxxxxxxxxx\trunning ")], older)
+	alice.wantOffers(t, []string{"status", ""}, newer, older)
 	if r := alice.dtpnode(t, t.TempDir(), "cancel", runs.ID); r.code != 0 && r.code != 4 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// completesInFish has a real shell complete a command line, where there is one that does so without a terminal.
+func (n *node) completesInFish(t *testing.T, typed string, want ...string) {
+	t.Helper()
+	fish, err := exec.LookPath("fish")
+	if err != nil {
+		return
+	}
+	script, err := exec.Command(n.bin, "completion", "fish").Output()
+	check(t, err)
+	bin := t.TempDir()
+	check(t, os.Symlink(n.bin, filepath.Join(bin, "dtpnode")))
+	cmd := exec.CommandContext(t.Context(), fish, "--private", "-c", string(script)+"\ncomplete -C 'dtpnode "+typed+"'")
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)
+	out, err := cmd.Output()
+	got := strings.Split(strings.TrimSpace(string(out)), "\n")
+	ok := err == nil && len(got) == len(want)
+	for i := 0; ok && i < len(want); i++ {
+		ok = strings.HasPrefix(got[i], want[i])
+	}
+	if !ok {
+		t.Errorf("fish offers %q after %q, want %q: %v", got, typed, want, err)
 	}
 }
 

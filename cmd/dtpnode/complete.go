@@ -211,7 +211,7 @@ func flagValues() map[string]cobra.CompletionFunc {
 }
 
 func fixed(values ...string) cobra.CompletionFunc {
-	return cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+	return cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder)
 }
 
 // listOf offers values for a flag that takes several with commas between them, each once.
@@ -227,7 +227,7 @@ func listOf(values []string) cobra.CompletionFunc {
 				out = append(out, before+v)
 			}
 		}
-		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
 	}
 }
 
