@@ -275,6 +275,22 @@ type terminal struct {
 
 func openTerminal(t *testing.T) *terminal {
 	t.Helper()
+	tty := bareTerminal(t)
+	go func() { // ends when the last process lets go of the terminal
+		_, _ = io.Copy(&tty.printed, tty.master)
+		close(tty.done)
+	}()
+	t.Cleanup(func() {
+		tty.slave.Close()
+		<-tty.done
+		tty.master.Close()
+	})
+	return tty
+}
+
+// bareTerminal is one whose master side the test reads and closes itself.
+func bareTerminal(t *testing.T) *terminal {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	check(t, err)
 	check(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
@@ -283,17 +299,7 @@ func openTerminal(t *testing.T) *terminal {
 	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	check(t, err)
 	check(t, unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 160}))
-	tty := &terminal{master: master, slave: slave, done: make(chan struct{})}
-	go func() { // ends when the last process lets go of the terminal
-		_, _ = io.Copy(&tty.printed, master)
-		close(tty.done)
-	}()
-	t.Cleanup(func() {
-		slave.Close()
-		<-tty.done
-		master.Close()
-	})
-	return tty
+	return &terminal{master: master, slave: slave, done: make(chan struct{})}
 }
 
 // onTerminal starts a command on a terminal of its own.

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/internal/failpoint"
@@ -366,7 +368,88 @@ func TestRunKeepsUnwrittenOutput(t *testing.T) {
 	wantEmpty(t, temp)
 }
 
-// TestKilledRunLeavesNothing kills runs without a daemon: the next command of each kind removes what is left, and
+// TestRunLeft ends runs without a daemon in the middle of their jobs as a lost connection, a host that is shut down and
+// the kernel do it. What is committed is kept: ps lists it, and finish goes on from there.
+func TestRunLeft(t *testing.T) {
+	t.Parallel()
+	bin := fakeBinary(t)
+	for name, tc := range map[string]struct {
+		end  func(t *testing.T, r *running)
+		says string // why, in the words of the command and of the node's log; empty if it could say nothing
+	}{
+		"SIGHUP":  {func(t *testing.T, r *running) { signal(t, syscall.SIGHUP, r.cmd.Process.Pid) }, "the terminal was closed"},
+		"SIGTERM": {func(t *testing.T, r *running) { signal(t, syscall.SIGTERM, r.cmd.Process.Pid) }, "interrupted by SIGTERM"},
+		"SIGKILL": {func(t *testing.T, r *running) { kill(t, r.cmd.Process.Pid) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := paceOf(2, 8_000_000_000)
+			j.Fail = map[int64]rootexec.Kind{0: rootexec.KindSignal, 1000: rootexec.KindSignal} // a node that has seen failures commits often
+			n, temp := alone(t, bin)
+			out := filepath.Join(t.TempDir(), "wanted")
+			r := n.beginArgs(t, out, j.arguments(t, out)...)
+			st := r.until(t, "something is committed", func(st api.JobStatus) bool { return st.State == api.Running && st.Committed > 0 })
+			own := below(r.cmd.Process.Pid)
+			tc.end(t, r)
+			if o := r.end(t); tc.says != "" && (o.code != 130 || !strings.Contains(o.err, tc.says) || !strings.Contains(o.err, "kept") || !strings.Contains(o.hint, "dtpnode finish "+st.ID[:12])) {
+				t.Errorf("want exit 130, why, and what to do: %s", o.describe())
+			}
+			wantGone(t, own)
+			if p := n.dtpnode(t, temp, "ps"); p.code != 0 || !strings.Contains(p.stdout, "waiting") || !strings.Contains(p.stdout, "dtpnode finish "+st.ID[:12]) {
+				t.Errorf("ps: %+v", p)
+			}
+			n.wantKept(t, st.ID)
+			wantEmpty(t, temp)
+			log, err := os.ReadFile(filepath.Join(n.state, "kept", st.ID, "dtpnode.log"))
+			if check(t, err); !strings.Contains(string(log), tc.says) {
+				t.Errorf("the node's log does not say %q: %s", tc.says, log)
+			}
+			if s := n.dtpnode(t, temp, "status", st.ID[:12], "--output", "json"); !strings.Contains(s.stdout, fmt.Sprintf(`"units": %d`, j.units())) {
+				t.Errorf("status does not tell how the job stood: %+v", s)
+			}
+			f := n.dtpnode(t, temp, "finish", st.ID[:12])
+			if f.code != 3 || !strings.Contains(f.stdout, "Missing from the result (2)") {
+				t.Fatalf("finish: %+v", f)
+			}
+			if got, err := fakeexec.ReadOutput(out); err != nil || got.Units != j.units()-2 {
+				t.Errorf("%d units are counted, want all but two (%v)", got.Units, err)
+			}
+			n.wantKept(t)
+			wantEmpty(t, temp)
+		})
+	}
+}
+
+// TestTerminalClosed closes the terminal of a run without a daemon, as a lost connection does: it keeps what is committed.
+func TestTerminalClosed(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 8_000_000_000)
+	j.Fail = map[int64]rootexec.Kind{0: rootexec.KindSignal, 1000: rootexec.KindSignal}
+	n, temp := alone(t, fakeBinary(t))
+	out := filepath.Join(t.TempDir(), "wanted")
+	tty := bareTerminal(t)
+	cmd := n.onTerminal(t, tty, []string{"TERM=xterm", "TMPDIR=" + temp}, j.arguments(t, out)...)
+	for screen := make([]byte, 4096); ; {
+		_, err := tty.master.Read(screen)
+		check(t, err)
+		if partials, _ := filepath.Glob(filepath.Join(temp, "dtpnode-run-*", "ledgers", "*", "*-*.*")); len(partials) > 0 {
+			break
+		}
+	}
+	check(t, tty.master.Close())
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit %d, want 130", code)
+	}
+	id := n.keptJob(t)
+	wantEmpty(t, temp)
+	if f := n.dtpnode(t, temp, "finish", id[:12]); f.code != 3 || !strings.Contains(f.stdout, "Missing from the result (2)") {
+		t.Fatalf("finish: %+v", f)
+	}
+	n.wantKept(t)
+}
+
+// TestKilledRunLeavesNothing kills runs without a daemon before they have committed anything: the next command of each kind removes what is left, and
 // never what a run that lives needs.
 func TestKilledRunLeavesNothing(t *testing.T) {
 	t.Parallel()

@@ -50,7 +50,7 @@ const (
 	sourceFile  = "source"
 )
 
-func (d *Daemon) ledgersDir() string { return filepath.Join(d.cfg.StateDir, "ledgers") }
+func (d *Daemon) ledgersDir() string { return api.LedgersDir(d.cfg.StateDir) }
 
 func (d *Daemon) ledgerDir(id tasks.JobID) string { return filepath.Join(d.ledgersDir(), string(id)) }
 

@@ -29,10 +29,10 @@ const keepFetched = 24 * time.Hour
 
 // resultPath is where a job's output is kept.
 func (d *Daemon) resultPath(name string) string {
-	return filepath.Join(d.jobsDir(), name, "result.root")
+	return filepath.Join(d.jobsDir(), name, api.ResultFile)
 }
 
-func (d *Daemon) jobsDir() string { return filepath.Join(d.cfg.StateDir, "jobs") }
+func (d *Daemon) jobsDir() string { return api.JobsDir(d.cfg.StateDir) }
 
 // fetched says here and to the other nodes that a job's user has its result. Who does not hear of it keeps the
 // result until it expires. A copy that a member took which may only look is no reason for any node to keep it for less.

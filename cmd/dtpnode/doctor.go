@@ -55,7 +55,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 	findings := doctor.Check(ctx, doctor.Config{
 		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(), Settings: func() ([]string, []string) { return complaints(g) },
 		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links,
-		Sweep: local.SweepTemporary, Kept: func() map[string]string { return local.AllOwing(paths) },
+		Sweep: func() []string { return local.SweepTemporary(paths) }, Kept: func() map[string]string { return local.AllOwing(paths) },
 	}, func(f doctor.Finding) {
 		if !g.json() {
 			doctor.Print(g.stdout, f)

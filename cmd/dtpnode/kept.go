@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/logging"
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/internal/submit"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -39,7 +41,7 @@ func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobSta
 	if !unknown(err) {
 		return c, st, err
 	}
-	if c.kept = local.Kept(paths, id); c.kept == "" {
+	if c.kept = findKept(paths, id); c.kept == "" {
 		return c, st, err
 	}
 	// Another command may be working on it.
@@ -55,6 +57,12 @@ func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobSta
 		return nil, st, errors.Join(err, c.own.Close())
 	}
 	return c, st, nil
+}
+
+// findKept finds the folder in which a job is kept, be it that its run was killed just now; empty if there is none.
+func findKept(paths local.Paths, id string) (dir string) {
+	local.SweepTemporary(paths)
+	return local.Kept(paths, id)
 }
 
 // unknown reports whether an error says that there is no daemon that knows a job.
@@ -85,7 +93,7 @@ func (c *jobClient) settled(ctx context.Context, id string) (st api.JobStatus, e
 // idle finds a job that is kept and broken off, and that no daemon works on: to tell of it none is started, which would
 // have to go on with it.
 func idle(ctx context.Context, paths local.Paths, id string) (st api.JobStatus, ok bool) {
-	dir := local.Kept(paths, id)
+	dir := findKept(paths, id)
 	if dir == "" {
 		return st, false
 	}
@@ -122,7 +130,7 @@ func (c *jobClient) ended(st api.JobStatus, err error) error {
 		return err
 	}
 	if !owing(st) {
-		st = breakOff(st)
+		st = local.BreakOff(st)
 	}
 	if bad := local.NoteKept(c.kept, st); bad != nil && !errors.Is(bad, fs.ErrNotExist) {
 		err = errors.Join(err, bad)
@@ -139,28 +147,20 @@ func owing(st api.JobStatus) bool {
 // A job is broken off if nothing works on it, and it is to go on from what is committed.
 func brokenOff(st api.JobStatus) bool { return st.State == api.Waiting }
 
-// breakOff is how a job stands whose node has gone.
-func breakOff(st api.JobStatus) api.JobStatus {
-	st.State, st.Phase, st.Rate = api.Waiting, "the node that run had started for it has gone", 0
-	st.Hint = fmt.Sprintf("`dtpnode finish %s` goes on from what is committed", progress.Short(st.ID))
-	for i := range st.Nodes {
-		st.Nodes[i].Rate, st.Nodes[i].Up = 0, false
-	}
-	return st
-}
-
 // closeOwn ends the daemon that run had started for a job that it has followed. If the user is still owed what the job
-// has done, be it that the daemon was killed, that is kept, and the error says where, and how to go on. What a partial
+// has done, be it that the daemon was killed or this command ended, that is kept, and the error says where, and how to go on. What a partial
 // result was made of is kept for a day.
 func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error {
-	died := errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && !st.State.Final() && founded(st)
-	owed := owing(st) || died
+	goesOn := !st.State.Final() && !owing(st) && founded(st)
+	died := errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && goesOn
+	left := errors.Is(err, submit.ErrLeft) && goesOn
+	owed := owing(st) || died || left
 	if err == nil || !owed && st.State != api.Partial || errors.Is(err, submit.ErrCancelled) {
 		_ = own.Close()
 		return err
 	}
-	if died {
-		st = breakOff(st)
+	if died || left {
+		st = local.BreakOff(st)
 	}
 	paths, bad := g.paths()
 	if bad != nil {
@@ -173,10 +173,26 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 		return keptIn(st, err, dir)
 	case bad != nil:
 		return errors.Join(err, fmt.Errorf("could not keep what is done in %q: %w", dir, bad))
+	case left:
+		err = fmt.Errorf("%w; all that is committed is kept", err)
+		noteLeft(dir, st, err)
+		return keptIn(st, err, dir)
 	case owed:
 		return keptIn(st, err, dir)
 	}
 	return errors.Join(err, local.ForRetry(dir, true))
+}
+
+// noteLeft says in the log of the node that has ended why it did: whoever closed the terminal sees no more of this command.
+func noteLeft(dir string, st api.JobStatus, why error) {
+	f, err := os.OpenFile(local.Paths{State: dir}.Log(), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if h, err := logging.New(f, logging.Auto, slog.LevelInfo); err == nil {
+		slog.New(h).Warn("run has ended before its job", "job", progress.Short(st.ID), "reason", why.Error(), "next", st.Hint)
+	}
 }
 
 // retried ends a daemon that was started to retry a kept job. What it keeps then is of the new job, if that has begun and
@@ -190,7 +206,7 @@ func (c *jobClient) retried(old, st api.JobStatus, err error) error {
 	c.close(false)
 	partial := st.State == api.Partial && !owing(st)
 	if !partial && !owing(st) {
-		st = breakOff(st)
+		st = local.BreakOff(st)
 	}
 	dir := strings.TrimSuffix(c.kept, old.ID) + st.ID
 	if bad := errors.Join(os.Rename(c.kept, dir), local.NoteKept(dir, st), local.ForRetry(dir, partial)); bad != nil {

@@ -94,6 +94,7 @@ func runPs(ctx context.Context, g *globals, opts psOptions) error {
 
 // keptJobs are the jobs of runs without a daemon that are kept, as they stood when they were last worked on.
 func keptJobs(paths local.Paths) (jobs []api.JobStatus) {
+	local.SweepTemporary(paths)
 	for _, dir := range local.AllKept(paths) {
 		jobs = append(jobs, local.ReadKept(dir))
 	}

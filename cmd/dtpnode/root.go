@@ -117,8 +117,12 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 // from the call of follow on they come from the channel that it returns, and none is lost in between.
 func untilFollowed(ctx context.Context) (early context.Context, follow func() <-chan os.Signal, stop func()) {
 	interrupts := make(chan os.Signal, 3)
-	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
-	early, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup has it ignored
+		signals = append(signals, syscall.SIGHUP)
+	}
+	signal.Notify(interrupts, signals...)
+	early, release := signal.NotifyContext(ctx, signals...)
 	follow = func() <-chan os.Signal {
 		release()
 		return interrupts

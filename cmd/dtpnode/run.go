@@ -75,9 +75,10 @@ written and nothing is kept; exit status 0 says that it went well, 1 that it did
 
 Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
 cancels. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
-closed, the job goes on as if detached, unless run had started the node. A node that run starts needs -o.
-If the job cannot be finished there, its output not be written, or that node is killed, what is done is kept below
-the state folder, in kept/JOB, and the commands that take a JOB work on it: finish, attach, get, status, cancel.
+closed, the job goes on as if detached.
+A node that run starts needs -o, and ends with run. If its job cannot be finished, its output not be written, that node
+or run be killed, the terminal closed or run ended by SIGTERM, all that is committed is kept below the state folder, in
+kept/JOB, and the commands that take a JOB work on it: finish, which goes on from there, attach, get, status, cancel.
 
 Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing
 is listed); 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot be
@@ -153,7 +154,12 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 		return g.showSubmitted(st)
 	}
 	id := st.ID
-	st, err = follow(ctx, g, client, id, output{written: req.Output}, interrupts(), own == nil)
+	out := output{written: req.Output}
+	if own != nil {
+		own.Note(st)
+		out.noted = own.Note
+	}
+	st, err = follow(ctx, g, client, id, out, interrupts(), own == nil)
 	if own != nil {
 		st.ID = id // of a node that was killed early nothing may have been heard
 		return closeOwn(g, own, st, err)
@@ -292,6 +298,7 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 	if opts.out == "" && !opts.check {
 		return nil, nil, usagef("could not run without -o: no daemon is running that could keep the output")
 	}
+	local.SweepTemporary(paths)
 	local.SweepKept(paths)
 	d, err := local.StartTemporary(ctx, paths.Cache, args...)
 	if err != nil {
@@ -341,11 +348,31 @@ type output struct {
 	written string // by the daemon, before it tells of the job's end
 	fetch   string // by this command, after it
 	owed    bool   // it is known to the daemon alone where the output is to be written
+
+	noted func(api.JobStatus) // told as more is committed; nil for nobody
+}
+
+// noting tells another too what a printer shows, when it has changed for who goes on with the job.
+type noting struct {
+	printer
+	noted func(api.JobStatus)
+	last  api.JobStatus
+}
+
+func (n *noting) Status(st api.JobStatus) {
+	if st.State != n.last.State || st.Committed != n.last.Committed {
+		n.last = st
+		n.noted(st)
+	}
+	n.printer.Status(st)
 }
 
 // follow shows the job until it ends, and how it ended. It returns the job's last status too.
 func follow(ctx context.Context, g *globals, client *api.Client, id string, out output, interrupts <-chan os.Signal, detachable bool) (api.JobStatus, error) {
 	p := newPrinter(g)
+	if out.noted != nil {
+		p = &noting{printer: p, noted: out.noted}
+	}
 	f := submit.Follower{
 		Jobs: client, Printer: p, Print: g.printLine(p),
 		Interrupts: interrupts, Detachable: detachable,

@@ -249,8 +249,10 @@ func runUp(ctx context.Context, g *globals, opts upOptions, started func() error
 			cancel()
 		}()
 	}
-	local.SweepTemporary()
-	local.SweepKept(paths)
+	if !opts.ephemeral { // whose state folder is no place to keep jobs in, and who has started it has looked
+		local.SweepTemporary(paths)
+		local.SweepKept(paths)
+	}
 	cfg.Opened = func() {
 		if opts.ephemeral {
 			return

@@ -46,8 +46,8 @@ type Config struct {
 	Status func(ctx context.Context) (api.NodeStatus, error)
 	// Links asks it which members have no link to each other; it may be nil.
 	Links func(ctx context.Context) (*api.Links, error)
-	// Sweep removes folders that runs without a daemon have left behind, and returns them. Kept lists the folders of
-	// jobs that such runs could not finish, by the jobs' names. Either may be nil.
+	// Sweep removes folders that runs without a daemon have left behind, and returns them, but keeps those with work in
+	// them. Kept lists the folders of jobs that such runs could not finish, by the jobs' names. Either may be nil.
 	Sweep func() []string
 	Kept  func() map[string]string
 }

@@ -46,10 +46,8 @@ func Start(ctx context.Context, paths Paths, args ...string) (*Daemon, error) {
 	return start(ctx, paths, "", args)
 }
 
-// StartTemporary is Start with a state folder for the time of the daemon, which Keep makes outlive it. Folders that
-// others have left behind are removed.
+// StartTemporary is Start with a state folder for the time of the daemon, which Keep makes outlive it.
 func StartTemporary(ctx context.Context, cache string, args ...string) (*Daemon, error) {
-	SweepTemporary()
 	temp, lock, err := makeTemporary(args)
 	if err != nil {
 		return nil, err

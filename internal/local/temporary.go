@@ -16,13 +16,15 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // A daemon for the time of one job has its state in a folder below the temporary one, which goes with the daemon.
 // Where the job could not be finished, its output not be written, its result is partial, or the daemon was killed, the
-// folder is moved to the user's state folder instead, and later commands start a daemon on it again. A folder whose owner
-// was killed is removed by the next that looks: the owner holds a lock on a file in it, and so does its daemon.
+// folder is moved to the user's state folder instead, and later commands start a daemon on it again. With a folder whose
+// owner was killed the next that looks does the same or, if nothing in it is committed, removes it: the owner holds a lock
+// on a file in it, and so does its daemon.
 
 const (
 	tempPrefix  = "dtpnode-run-"
@@ -68,16 +70,67 @@ func own(dir string, args []string) (*flock.Flock, error) {
 	return lock, os.Rename(lock.Path(), path)
 }
 
-// SweepTemporary removes folders of temporary daemons whose owners are dead, and returns them. One whose owner or
-// daemon lives is not touched.
-func SweepTemporary() (removed []string) {
+// SweepTemporary looks at folders of temporary daemons whose owners are dead: one that holds what was committed of a job
+// is kept, as Keep does it; others are removed, and returned. One whose owner or daemon lives is not touched.
+func SweepTemporary(paths Paths) (removed []string) {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	for _, dir := range dirs {
-		if ours(dir) && abandoned(dir) && os.RemoveAll(dir) == nil {
+		if !ours(dir) || !abandoned(dir) {
+			continue
+		}
+		if st, ok := leftBehind(dir); ok {
+			_ = adopt(paths, dir, st) // what cannot be moved stays where it is, and is tried again
+		} else if os.RemoveAll(dir) == nil {
 			removed = append(removed, dir)
 		}
 	}
 	return removed
+}
+
+// leftBehind is the job of which a folder holds what its user is owed; false if there is none.
+func leftBehind(dir string) (st api.JobStatus, ok bool) {
+	work := api.Worked(dir)
+	if work == "" {
+		return st, false
+	}
+	text, err := os.ReadFile(filepath.Join(dir, keptStatus))
+	if err != nil || json.Unmarshal(text, &st) != nil || st.ID == "" || filepath.Base(st.ID) != st.ID {
+		return BreakOff(api.JobStatus{ID: filepath.Base(work)}), true // nobody has said what it is called: it is not thrown away
+	}
+	if st.State == api.Cancelled || st.State == api.Failed || st.State.Final() && st.Output != "" {
+		return st, false
+	}
+	if st.State == api.CannotFinish {
+		return st, true
+	}
+	return BreakOff(st), true
+}
+
+// adopt keeps the folder of an owner that was killed, unless another command is about to.
+func adopt(paths Paths, dir string, st api.JobStatus) error {
+	lock := flock.New(filepath.Join(dir, ownerLock))
+	if ok, err := lock.TryLock(); err != nil || !ok {
+		return err
+	}
+	_, err := moveKept(paths, dir, st)
+	return errors.Join(err, lock.Unlock())
+}
+
+// BreakOff is how a job stands whose node has gone.
+func BreakOff(st api.JobStatus) api.JobStatus {
+	st.State, st.Phase, st.Rate = api.Waiting, "the node that run had started for it has gone", 0
+	st.Hint = fmt.Sprintf("`dtpnode finish %s` goes on from what is committed", progress.Short(st.ID))
+	for i := range st.Nodes {
+		st.Nodes[i].Rate, st.Nodes[i].Up = 0, false
+	}
+	return st
+}
+
+// Note notes how the job of a temporary daemon stands, for those who find its folder after this process was killed.
+func (d *Daemon) Note(st api.JobStatus) {
+	if d.temp != "" {
+		_ = NoteKept(d.temp, st) // without it less is known of what is kept
+	}
 }
 
 // ours reports whether a path is a folder of this user: the temporary folder is everybody's.
@@ -121,25 +174,30 @@ func (d *Daemon) Keep(paths Paths, st api.JobStatus) (dir string, err error) {
 	temp := d.temp
 	d.temp = ""
 	err = d.Close()
-	defer func() { err = errors.Join(err, d.owner.Unlock()) }()
+	dir, bad := moveKept(paths, temp, st)
+	return dir, errors.Join(err, bad, d.owner.Unlock())
+}
+
+// moveKept moves the folder of a temporary daemon that has ended to where jobs are kept.
+func moveKept(paths Paths, temp string, st api.JobStatus) (dir string, err error) {
 	_ = os.RemoveAll(filepath.Join(temp, tempScratch)) // a daemon that was killed leaves it, and the next one empties it
 	dir = filepath.Join(paths.State, keptFolder, st.ID)
-	moved := os.MkdirAll(filepath.Dir(dir), 0o700)
-	if moved == nil && os.Rename(temp, dir) == nil {
-		return dir, errors.Join(err, NoteKept(dir, st))
+	err = os.MkdirAll(filepath.Dir(dir), 0o700)
+	if err == nil && os.Rename(temp, dir) == nil {
+		return dir, NoteKept(dir, st)
 	}
-	if moved == nil {
-		moved = copyFolder(temp, dir) // on another file system
+	if err == nil {
+		err = copyFolder(temp, dir) // on another file system
 	}
-	if moved == nil {
-		return dir, errors.Join(err, NoteKept(dir, st), os.RemoveAll(temp))
+	if err == nil {
+		return dir, errors.Join(NoteKept(dir, st), os.RemoveAll(temp))
 	}
 	dir = filepath.Join(filepath.Dir(temp), tempKept+st.ID)
 	if stays := os.Rename(temp, dir); stays != nil {
-		return temp, errors.Join(err, moved, stays)
+		return temp, errors.Join(err, stays)
 	}
 	_ = NoteKept(dir, st) // where there may be no room for it
-	return dir, err
+	return dir, nil
 }
 
 // NoteKept notes how a job stands in the folder in which it is kept, for those who only look.
@@ -149,7 +207,11 @@ func NoteKept(dir string, st api.JobStatus) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, keptStatus), text, 0o600)
+	path := filepath.Join(dir, keptStatus)
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path) // whoever reads it while this process is killed finds it whole
 }
 
 // ReadKept is how a job stood when it was last worked on in the folder in which it is kept.

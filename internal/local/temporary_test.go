@@ -16,7 +16,7 @@ import (
 
 // TestSweepTemporary removes folders of dead owners, and none that somebody uses or is about to.
 func TestSweepTemporary(t *testing.T) {
-	temp := t.TempDir()
+	temp, paths := t.TempDir(), Paths{State: t.TempDir()}
 	t.Setenv("TMPDIR", temp)
 	folder := func(name string, locks ...string) string {
 		dir := filepath.Join(temp, name)
@@ -53,7 +53,7 @@ func TestSweepTemporary(t *testing.T) {
 	if err := os.Symlink(other, filepath.Join(temp, "dtpnode-run-link")); err != nil {
 		t.Fatal(err)
 	}
-	if got := SweepTemporary(); !slices.Equal(got, []string{bare, dead}) {
+	if got := SweepTemporary(paths); !slices.Equal(got, []string{bare, dead}) {
 		t.Errorf("removed %q", got)
 	}
 	for _, dir := range []string{orphan, young, other, mine} {
@@ -64,8 +64,59 @@ func TestSweepTemporary(t *testing.T) {
 	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if got := SweepTemporary(); !slices.Equal(got, []string{mine}) {
+	if got := SweepTemporary(paths); !slices.Equal(got, []string{mine}) {
 		t.Errorf("once its owner has gone %q were removed, want %q", got, mine)
+	}
+}
+
+// TestSweepKeepsWork has owners die at all stages of their jobs: what is committed, and not yet its user's, is kept.
+func TestSweepKeepsWork(t *testing.T) {
+	const job, id = "abcdef012345", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	partial, result := "ledgers/"+id+"/00ff-3."+id, "jobs/"+job+"/"+api.ResultFile
+	for name, tc := range map[string]struct {
+		work  string
+		noted api.JobStatus
+		kept  string
+		state api.JobState
+	}{
+		"nothing committed":  {"ledgers/" + id + "/journal", api.JobStatus{ID: job, State: api.Running}, "", ""},
+		"committed":          {partial, api.JobStatus{ID: job, State: api.Running, Committed: 7}, job, api.Waiting},
+		"cannot finish":      {partial, api.JobStatus{ID: job, State: api.CannotFinish}, job, api.CannotFinish},
+		"cancelled":          {partial, api.JobStatus{ID: job, State: api.Cancelled}, "", ""},
+		"nothing noted":      {partial, api.JobStatus{}, id, api.Waiting},
+		"a name that is not": {partial, api.JobStatus{ID: "../up"}, id, api.Waiting},
+		"result not written": {result, api.JobStatus{ID: job, State: api.Done}, job, api.Waiting},
+		"result written":     {result, api.JobStatus{ID: job, State: api.Done, Output: "/data/out.root"}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temp, paths := t.TempDir(), Paths{State: t.TempDir()}
+			t.Setenv("TMPDIR", temp)
+			dir := filepath.Join(temp, tempPrefix+"1")
+			err := os.MkdirAll(filepath.Join(dir, filepath.Dir(tc.work)), 0o700)
+			for _, file := range []string{ownerLock, tc.work} {
+				err = errors.Join(err, os.WriteFile(filepath.Join(dir, file), nil, 0o600))
+			}
+			if err = errors.Join(err, NoteKept(dir, tc.noted)); err != nil {
+				t.Fatal(err)
+			}
+			if removed := SweepTemporary(paths); (len(removed) > 0) != (tc.kept == "") {
+				t.Errorf("removed %q", removed)
+			}
+			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the folder is where it was: %v", err)
+			}
+			all := AllKept(paths)
+			if tc.kept == "" {
+				if len(all) > 0 {
+					t.Errorf("kept %v", all)
+				}
+				return
+			}
+			st := ReadKept(all[tc.kept])
+			if _, err := os.Stat(filepath.Join(all[tc.kept], tc.work)); err != nil || len(all) != 1 || st.State != tc.state || st.Committed != tc.noted.Committed {
+				t.Errorf("kept %v, which stands so: %+v (%v)", all, st, err)
+			}
+		})
 	}
 }
 

@@ -23,6 +23,9 @@ var (
 	ErrAsked     = errors.New("asked to cancel the job, which is not cancelled yet")
 	// ErrInterrupted is an interrupt after which the job is not known to be cancelled.
 	ErrInterrupted = errors.New("interrupted")
+	// ErrLeft is an end that was not asked for where the job could have been cancelled: whoever waits for it has gone, or
+	// the host is being shut down. What is done is to be kept.
+	ErrLeft = fmt.Errorf("%w", ErrInterrupted)
 )
 
 // Jobs is what following needs of a daemon; *api.Client has it.
@@ -170,13 +173,20 @@ func (l *loop) showCancelled() {
 	}
 }
 
-// interrupt asks the user, or cancels where there is nobody to ask or the user insists. One after the daemon has
+// interrupt asks the user, or cancels where there is nobody to ask or the user insists. A terminal that was closed cancels
+// nothing, nor does SIGTERM where the daemon ends with this process: the job is left as it is. One after the daemon has
 // cancelled does not wait for the end of its events.
 func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	switch {
 	case l.cancelled:
 		l.showCancelled()
 		return cancelled(l.last)
+	case sig == syscall.SIGHUP && l.Detachable:
+		return ErrDetached
+	case sig == syscall.SIGHUP:
+		return fmt.Errorf("%w: the terminal was closed", ErrLeft)
+	case sig == syscall.SIGTERM && !l.Detachable:
+		return fmt.Errorf("%w by SIGTERM", ErrLeft)
 	case l.asking, l.Keys == nil, sig == syscall.SIGTERM:
 		return l.cancel(ctx)
 	}

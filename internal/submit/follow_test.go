@@ -249,6 +249,23 @@ func TestInterruptWithoutTerminal(t *testing.T) {
 	}
 }
 
+// TestLeft: a terminal that was closed cancels nothing, and where the daemon ends with this process neither does SIGTERM.
+func TestLeft(t *testing.T) {
+	for _, tc := range []struct {
+		sig        os.Signal
+		detachable bool
+		want       error
+	}{
+		{syscall.SIGHUP, true, ErrDetached}, {syscall.SIGHUP, false, ErrLeft}, {syscall.SIGTERM, false, ErrLeft},
+	} {
+		s := start(t, true, tc.detachable)
+		s.interrupts <- tc.sig
+		if got := <-s.ended; !errors.Is(got.err, tc.want) || len(s.jobs.calls) > 0 {
+			t.Errorf("%v: got %v, want %v", tc.sig, got.err, tc.want)
+		}
+	}
+}
+
 // TestInterruptWhileTheDaemonHangs: who wants to leave is let go, and told that nobody has answered.
 func TestInterruptWhileTheDaemonHangs(t *testing.T) {
 	for _, key := range []byte("cs") {
