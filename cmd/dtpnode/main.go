@@ -31,6 +31,7 @@ const (
 func main() {
 	g := newGlobals()
 	cmd := newRoot(g)
+	mendBashCompletion(g, cmd)
 	at, err := cmd.ExecuteContextC(context.Background())
 	lost := g.stdout.lost()
 	if lost != nil && (err == nil || errors.Is(err, g.stdout.err)) {

@@ -125,6 +125,42 @@ func TestCompletionScripts(t *testing.T) {
 	}
 }
 
+// TestBashCompletes has a real bash, without the package bash-completion, complete command lines by the script.
+func TestBashCompletes(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("NOT TESTED: there is no bash")
+	}
+	d := startDaemon(t)
+	dir := t.TempDir()
+	for line, want := range map[string]string{
+		"dtpnode doct":              "doctor",
+		"dtpnode ps --outp":         "--output",
+		"dtpnode ps --output=j":     "json",
+		"dtpnode ps --output  t":    "text",
+		"dtpnode config set slo":    "slots",
+		"dtpnode invite --rights w": "worker",
+		"dtpnode revoke sec":        "second",
+		"dtpnode revoke nobody:x":   "",
+	} {
+		script := `source <(dtpnode completion bash)
+compopt() { :; }
+read -ra words <<<"${LINE//=/ = }"
+[[ $LINE == *:* ]] && words=(dtpnode revoke nobody : x)
+COMP_LINE=$LINE COMP_POINT=${#LINE} COMP_TYPE=9 COMP_KEY=9 COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1))
+__start_dtpnode && printf '%s' "${COMPREPLY[0]%% *}"`
+		cmd := command(t, dir, d.state)
+		cmd.Path, cmd.Args = bash, []string{"bash", "--norc", "--noprofile", "-c", script}
+		cmd.Env = append(cmd.Env, "LINE="+line, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, _ := cmd.Output()
+		if string(out) != want || stderr.Len() > 0 {
+			t.Errorf("%q is completed by %q, want %q: %s", line, out, want, &stderr)
+		}
+	}
+}
+
 // TestHelpAsMarkdown: what is indented stays as it is, and no character of the text gets a meaning.
 func TestHelpAsMarkdown(t *testing.T) {
 	for help, want := range map[string]string{
