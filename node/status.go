@@ -447,6 +447,8 @@ func (d *Daemon) stateOf(m p2p.Member) api.MemberState {
 		return api.MemberSelf
 	case m.Up:
 		return api.MemberUp
+	case m.Foreign:
+		return api.MemberNoLink
 	case m.Left:
 		return api.MemberLeft
 	case m.Seen.IsZero():

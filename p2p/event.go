@@ -47,7 +47,8 @@ type Member struct {
 	RTT     time.Duration // 0 if unknown
 	Problem string        // why it is not up, as far as this node knows
 
-	Protocol int // the newest number that it speaks, 0 if it has not told
+	Protocol int  // the newest number that it speaks, 0 if it has not told
+	Foreign  bool // it answers, and speaks no number in common with this node
 }
 
 // Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone and MembersChanged. For each peer

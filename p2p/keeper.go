@@ -90,6 +90,7 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 			n.log.Debug("could not reach a member", "peer", id.String(), "err", err)
 			n.mu.Lock()
 			n.problems[id] = describeDial(err)
+			delete(n.foreign, id)
 			n.mu.Unlock()
 		}
 		return
@@ -99,7 +100,7 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 	case refusedShunned:
 		n.refused(id, "the peer shuns this node: it saw it break the rules; the log there says which")
 	case refusedProtocol:
-		n.spoke(id, r.peers.Speaks)
+		n.spoke(id, r.peers.Speaks, r.peers.Info.clean())
 		n.refused(id, n.protocolError(r.peers.Speaks, r.peers.Info.clean().Name, r.peers.Info.clean().Version).Error())
 	case refusedGone, refusedCluster:
 		n.refused(id, "the peer does not count this node among its cluster's members")

@@ -343,7 +343,7 @@ func (n *Node) serveLink(s network.Stream) {
 	err := writeValue(s, &answer)
 	if answer.Refusal != "" {
 		if answer.Refusal == refusedProtocol {
-			n.spoke(l.id, h.Speaks)
+			n.spoke(l.id, h.Speaks, l.info)
 			n.refused(l.id, n.protocolError(h.Speaks, l.info.Name, l.info.Version).Error())
 		}
 		_ = s.Close()
@@ -391,6 +391,7 @@ func (n *Node) install(l, old *link, sent hello) {
 	n.infos[l.id], n.spoken[l.id] = l.info, l.newest
 	n.seen[l.id] = sight{at: time.Now(), met: true}
 	delete(n.problems, l.id)
+	delete(n.foreign, l.id)
 }
 
 // launch runs an installed link whose handshake ended with err.

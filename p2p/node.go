@@ -61,6 +61,7 @@ type Node struct {
 	dialing   map[peer.ID]context.CancelFunc // our hello is on its way to them
 	infos     map[peer.ID]Info               // as last told
 	spoken    map[peer.ID]int                // the newest protocol number that they speak, as last told
+	foreign   map[peer.ID]bool               // those that answered last that they speak none in common with this node
 	backlogs  map[peer.ID]*backlog           // of their messages
 	problems  map[peer.ID]string
 	shunned   map[peer.ID]shunning
@@ -95,7 +96,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		requests: newQuota(serveSlots, servePeer), pulls: make(chan struct{}, pullSlots),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
-		infos: map[peer.ID]Info{}, spoken: map[peer.ID]int{}, backlogs: map[peer.ID]*backlog{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]sight{}, gone: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
+		infos: map[peer.ID]Info{}, spoken: map[peer.ID]int{}, foreign: map[peer.ID]bool{}, backlogs: map[peer.ID]*backlog{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]sight{}, gone: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -463,7 +464,7 @@ func (n *Node) Members() []Member {
 	out := make([]Member, 0, len(n.roster.members))
 	holder := n.roster.reign().holder
 	for id, st := range n.roster.members {
-		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Joined, 0), Ephemeral: st.Ephemeral, Founder: id == holder, Problem: n.problems[id], Protocol: n.spoken[id],
+		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Joined, 0), Ephemeral: st.Ephemeral, Founder: id == holder, Problem: n.problems[id], Protocol: n.spoken[id], Foreign: n.foreign[id],
 			Addrs: texts(n.roster.addresses[id].addrs), Self: id == n.id, Info: n.infos[id]}
 		if m.Name == "" {
 			m.Name = st.Name

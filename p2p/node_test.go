@@ -366,6 +366,11 @@ func TestOtherProtocol(t *testing.T) {
 	refused := func(e Event) bool { _, ok := e.(PeerRefused); return ok }
 	a.wait(at, "PeerRefused", refused)
 	e, _ := b.wait(0, "PeerRefused", refused)
+	for _, m := range a.Members() {
+		if m.ID == b.ID() && (m.Version != "2.0" || m.Protocol != protocolNumber+2 || !m.Foreign) {
+			t.Errorf("it is shown as %+v", m)
+		}
+	}
 	if r := e.(PeerRefused); r.ID != a.ID() || !bytes.Contains([]byte(r.Reason), []byte("upgrade dtpnode on a,")) {
 		t.Errorf("got %+v", r)
 	}

@@ -53,11 +53,11 @@ func (n *Node) saveSights() {
 	}
 }
 
-// spoke notes the newest protocol number that a member speaks, where that is none of this node's.
-func (n *Node) spoke(id peer.ID, theirs speaks) {
+// spoke notes what a member is, and the newest protocol number that it speaks, where that is none of this node's.
+func (n *Node) spoke(id peer.ID, theirs speaks, info Info) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.spoken[id] = theirs.Protocol
+	n.spoken[id], n.infos[id], n.foreign[id] = theirs.Protocol, info, true
 }
 
 // recall takes what was known of members out of the membership file.

@@ -181,6 +181,7 @@ func (n *Node) whoWent() (gone []peer.ID) {
 			delete(n.seen, id)
 			delete(n.infos, id)
 			delete(n.spoken, id)
+			delete(n.foreign, id)
 			delete(n.backlogs, id)
 			delete(n.problems, id)
 			delete(n.shunned, id)
