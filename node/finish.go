@@ -167,7 +167,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 		return // the engine asks again when they have been replaced
 	}
 	j.mu.Lock()
-	j.lost, j.working = e.Lost, time.Since(j.running)
+	j.lost, j.working, j.madeOf = e.Lost, time.Since(j.running), sumOfParts(e.ID, e.Parts)
 	desc := j.desc
 	j.mu.Unlock()
 	d.snapshot(j)
@@ -455,6 +455,9 @@ func (d *Daemon) finalStatus(j *job, state api.JobState, msg, hint string) api.J
 	f.id, f.desc, f.status, f.ended, f.running, f.working = j.id, j.desc, j.status, j.ended, j.running, j.working
 	f.merges, f.lost, f.view, f.apart, f.lines, f.home = j.merges, j.lost, j.view, j.apart, j.lines, j.home
 	f.outDone, f.skipped, f.endedIn = j.outDone, j.skipped, j.endedIn
+	if state == api.Partial {
+		f.status.PartsSHA256 = j.madeOf
+	}
 	j.mu.Unlock()
 	f.finalise(state, msg, hint)
 	return d.statusOf(f)
@@ -472,7 +475,7 @@ func packStatus(st api.JobStatus) []byte {
 			return b
 		}
 	}
-	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done, Unknown: st.Unknown})
+	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, PartsSHA256: st.PartsSHA256, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done, Unknown: st.Unknown})
 	return b
 }
 

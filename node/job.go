@@ -58,6 +58,7 @@ type job struct {
 	view       engine.JobView // the last one seen
 	apart      []string
 	endedIn    *api.Elsewhere
+	madeOf     string            // sumOfParts of what its result is made of, once that is known
 	skipped    rootexec.Finished // what its selector left out, once it is merged
 	lines      []string          // of Begin and Terminate
 	log        []string          // of children here

@@ -2,7 +2,9 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -105,6 +108,39 @@ func (d *Daemon) shareParts(name string) {
 	}
 }
 
+// sumOfParts is a hash, hex, over what a job's result was made of: which units each partial accounts for, and which blob.
+// It stands in the status that the voters of the job's ledger sign (api.JobStatus.PartsSHA256), so that it matters to
+// nobody who tells of the partials.
+func sumOfParts(id tasks.JobID, parts []merge.Partial) string {
+	parts = slices.Clone(parts)
+	slices.SortFunc(parts, func(a, b merge.Partial) int {
+		return cmp.Or(slices.CompareFunc(a.Cover, b.Cover, func(a, b tasks.Range) int { return cmp.Compare(a.First, b.First) }), cmp.Compare(a.SHA256, b.SHA256))
+	})
+	h := sha256.New()
+	fmt.Fprintf(h, "dtpnode parts of %q, %d\n", id, len(parts))
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d %x %q %d %d", p.Units, p.Canary, p.SHA256, p.Size, len(p.Cover))
+		for _, r := range p.Cover {
+			fmt.Fprintf(h, " %d %d", r.First, r.Last)
+		}
+		fmt.Fprintln(h)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// checkParts reports why partials that a member keeps, empty for this node, cannot be taken for what a job's result was
+// made of. Ends from before their hash was signed prove nothing of them: of those the submitter's word counts, whose job it is, and
+// this node's own.
+func checkParts(at tasks.PeerID, f *keptParts, st api.JobStatus) error {
+	switch {
+	case st.PartsSHA256 == "" && at != "" && at != st.Submitter:
+		return errors.New("nothing that was signed at the job's end, by an older dtpnode, says which partial results it was made of, so they are taken from the submitter's own node alone")
+	case st.PartsSHA256 != "" && sumOfParts(f.Job, f.Parts) != st.PartsSHA256:
+		return errors.New("these are not the partial results of which the job's end, as it was signed, was made")
+	}
+	return nil
+}
+
 // dropParts removes what is kept here of a job beside its result.
 func (d *Daemon) dropParts(name string) {
 	d.blobs.removeUnder(d.partsDir(name))
@@ -145,6 +181,7 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 		}
 		d.log.Warn("could not read what is kept of a job here; asking others", "job", st.ID[:12], "reason", err)
 	}
+	var refused error // the last
 	asked := map[tasks.PeerID]bool{"": true}
 	for _, id := range append([]tasks.PeerID{at}, d.upPeers()...) {
 		if asked[id] {
@@ -159,10 +196,14 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 		if err == nil {
 			return f, nil
 		}
+		refused = fmt.Errorf("%s: %w", d.names([]tasks.PeerID{id})[0], err)
 		d.log.Warn("could not use what a member keeps of a job", "job", st.ID[:12], "node", id, "reason", err)
 	}
-	return nil, &api.Error{Status: http.StatusGone,
-		Message: fmt.Sprintf("could not retry job %s: no member that can be reached keeps what its result was made of any more", st.ID[:12]),
+	message := fmt.Sprintf("could not retry job %s: no member that can be reached keeps what its result was made of any more", st.ID[:12])
+	if refused != nil {
+		message += "; what was told of it was refused: " + refused.Error()
+	}
+	return nil, &api.Error{Status: http.StatusGone, Message: message,
 		Hint: fmt.Sprintf("that is kept as long as the result, a day after the output was written or fetched; run %s anew with `dtpnode run`, or the missing entries of a file alone: --files FILE --first N -n M; `dtpnode status %s` lists them",
 			st.Selector, st.ID[:12])}
 }
@@ -189,13 +230,17 @@ func (d *Daemon) fetchWhole(ctx context.Context, from tasks.PeerID, hash string,
 }
 
 // openParts checks what is kept of a job: its description is the one that the job's submitter signed, so that no member
-// can have others run another code in its name.
+// can have others run another code in its name; and the partials are those of which the job's end, as it is proven, was
+// made, so that none can have others believe another result.
 func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, st api.JobStatus) (*foundParts, error) {
 	f := &foundParts{at: at}
 	if err := wire.Unmarshal(index, &f.keptParts); err != nil {
 		return nil, err
 	}
 	if err := f.Brief.check(f.Job); err != nil {
+		return nil, err
+	}
+	if err := checkParts(at, &f.keptParts, st); err != nil {
 		return nil, err
 	}
 	body, err := d.fetchWhole(ctx, at, string(f.Job), f.Brief.Size)

@@ -183,6 +183,8 @@ type JobStatus struct {
 	Output  string     `json:"output,omitempty"`   // where it was written, once it is; empty: kept for get
 	SHA256  string     `json:"sha256,omitempty"`   // of the output, hex, once there is one
 
+	PartsSHA256 string `json:"parts_sha256,omitempty"` // of a partial result: over what it was made of, which retry goes on with
+
 	SkippedFiles   int   `json:"skipped_files,omitempty"`   // all files of which something was left out so
 	SkippedEntries int64 `json:"skipped_entries,omitempty"` // and all entries
 
