@@ -523,6 +523,15 @@ func (p *Peer) Rate(id tasks.JobID) float64 { return p.sched.Rate(id) }
 // Busy is the number of running generations.
 func (p *Peer) Busy() int { return p.sched.Busy() }
 
+// MayDeal reports whether a member that does not work can have units of a job to give away: it submitted the job, leads
+// it, or has or had a seat in its ledger, and so may have led it. Of a job that is not described here nothing is known, and
+// nothing is taken.
+func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
+	j := p.job(id)
+	return j == nil || !j.described() || who == j.submitter() || who == j.home ||
+		j.shown != nil && seatedIn(j.shown.Chain, who) || j.log != nil && seatedIn(j.log.Chain(), who)
+}
+
 // Jobs lists the jobs this peer takes part in, with their homes.
 func (p *Peer) Jobs() map[tasks.JobID]tasks.PeerID {
 	out := map[tasks.JobID]tasks.PeerID{}

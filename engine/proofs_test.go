@@ -242,3 +242,22 @@ func TestWhoIsToldTheWholeEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoMayDeal: without the right to work a member has units to give away of what it submitted, leads or may have led.
+func TestWhoMayDeal(t *testing.T) {
+	r := member(t)
+	for who, may := range map[tasks.PeerID]bool{"h": true, "x": false, "stranger": false} {
+		if got := r.peer.MayDeal(jobID, who); got != may {
+			t.Errorf("%s may deal: %v", who, got)
+		}
+	}
+	if !r.peer.MayDeal(tasks.NameOf([]byte("unknown")), "x") {
+		t.Error("who is not known to have no part in a job is taken for a liar")
+	}
+	r.step(Recv{From: "x", Msg: Message{Job: jobID, Term: 5, Open: &Open{Home: "x", Proof: mandate("x", 5)}}})
+	for who, may := range map[tasks.PeerID]bool{"h": true, "x": true, replicas[1].Peer: false, "stranger": false} {
+		if got := r.peer.MayDeal(jobID, who); got != may {
+			t.Errorf("%s may deal once x leads: %v", who, got)
+		}
+	}
+}

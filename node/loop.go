@@ -7,6 +7,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -253,13 +254,27 @@ func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
 	case (m.Open != nil || m.Enlist != nil) && !d.net.HasRight(from, p2p.Submitter) && !d.net.HasRight(from, p2p.Worker):
 		return "its sender has no right to lead a job" // a worker may come to lead one that it has a copy of
 	case m.Steal != nil && m.Steal.Request == nil && m.Steal.Ack == nil && d.net.HasRight(from, p2p.Submitter):
-		return "" // it gives work of its own jobs away
+		return d.foreignGrant(from, m.Steal.Grant)
 	case m.Offer == nil && m.Gather == nil && m.Report == nil && m.Steal == nil || d.net.HasRight(from, p2p.Worker):
 		return ""
 	case m.Report == nil || m.Gather != nil:
 		return "its sender has no right to work"
 	}
 	m.Report = &ledger.Report{Seq: m.Report.Seq}
+	return ""
+}
+
+// foreignGrant says why work that a member gives away is dropped, though it may submit jobs: without the right to work it
+// has units of its own jobs, and of those that it leads or has led, and of no other.
+func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
+	if g == nil || d.net.HasRight(from, p2p.Worker) {
+		return ""
+	}
+	may := true
+	d.ask(func(p *engine.Peer) { may = p.MayDeal(g.Job, from) })
+	if !may {
+		return "its sender gives away work of another's job, and has no right to work"
+	}
 	return ""
 }
 
