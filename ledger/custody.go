@@ -16,7 +16,7 @@ import (
 //     it cannot have run so many by then, for it may have been given them by one who had no right to;
 //   - units that another node has, as it says, are not the offerer's, unless that one was given them once, too: to run, or
 //     in a partial to be merged. Such an offer is kept back: it may have come before the report that explains it. If none does,
-//     it is believed as long as all that a node is believed so is no more than its share by slots; else it is rejected.
+//     it is believed as long as all that a node is believed so is no more than its share by slots, and than half of the job; else it is rejected.
 //
 // A node is believed to have what it says that it holds only as far as it was given it, by the home or by one who was:
 // otherwise a liar would keep back what others offer by claiming all. What nobody says that he has may be anybody's,
@@ -255,9 +255,15 @@ func (h *Home) weigh(k *keptBack) {
 	}
 }
 
-// share is how many units are a node's by its slots.
+// share is how many units are a node's by its slots; no more than half of the job where others have slots too, for a node
+// says itself how many it has.
 func (h *Home) share(id tasks.PeerID) int64 {
-	return int64(float64(h.want.Len()) * float64(h.nodes[id].slots) / float64(max(h.slots, 1)))
+	slots := h.nodes[id].slots
+	share := int64(float64(h.want.Len()) * float64(slots) / float64(max(h.slots, 1)))
+	if h.slots > slots {
+		share = min(share, h.want.Len()/2)
+	}
+	return share
 }
 
 // refuse rejects an offer that cannot be what it says. Nothing of it is put to work again for that: others have it, and

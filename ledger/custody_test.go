@@ -247,3 +247,24 @@ func TestTheHomeKnowsWhoIsAbove(t *testing.T) {
 		}
 	}
 }
+
+// TestShareIsNotOneNumber: how many slots a node has is its own word, which does not make the whole job its share.
+func TestShareIsNotOneNumber(t *testing.T) {
+	d := newDesk(t, Config{}, "h", "a", "x")
+	for _, tc := range []struct {
+		slots int
+		want  int64
+	}{{1, units / 3}, {2, units / 2}, {1 << 12, units / 2}, {1 << 30, units / 2}, {0, 0}} {
+		d.step(NodeUp{ID: "x", Slots: tc.slots})
+		if got := d.home.share("x"); got != tc.want {
+			t.Errorf("with %d slots of its own beside two others a node's share is %d of %d, want %d", tc.slots, got, units, tc.want)
+		}
+	}
+	for _, id := range []tasks.PeerID{"h", "a"} {
+		d.step(NodeUp{ID: id})
+	}
+	d.step(NodeUp{ID: "x", Slots: 8})
+	if got := d.home.share("x"); got != units {
+		t.Errorf("the only one that works has a share of %d", got)
+	}
+}

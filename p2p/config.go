@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Limits of what one peer may send.
@@ -126,4 +127,6 @@ func (c Config) validate() error {
 	return nil
 }
 
-func unprintable(r rune) bool { return r < ' ' || r == 0x7f }
+// unprintable reports whether a character may stand in no name and no reason: it could steer a terminal, or show what
+// stands beside it in another order.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }

@@ -14,6 +14,9 @@ type Info struct {
 	Slots   int
 }
 
+// maxSlots is how many slots another member is believed to have: what is shared out by slots is not decided by one number.
+const maxSlots = 1 << 12
+
 // clean is info from a peer without what could confuse a terminal or a log.
 func (i Info) clean() Info {
 	for _, s := range []*string{&i.Name, &i.Version, &i.ROOT} {
@@ -25,7 +28,7 @@ func (i Info) clean() Info {
 			return r
 		}, *s)
 	}
-	i.Slots = max(i.Slots, 0)
+	i.Slots = min(max(i.Slots, 0), maxSlots)
 	return i
 }
 

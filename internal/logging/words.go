@@ -178,12 +178,16 @@ func shown(v slog.Value) string {
 	return text
 }
 
-// clean takes control characters out, which come with what other hosts and ROOT say.
+// clean takes out what is not printed, which comes with what other hosts and ROOT say: control characters, and those that
+// change the direction of text.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return -1
+		switch {
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			return r
+		case unicode.Is(unicode.Zs, r):
+			return ' '
 		}
-		return r
+		return -1
 	}, strings.TrimRight(s, "\n"))
 }

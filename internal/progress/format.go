@@ -122,13 +122,17 @@ func Unknown(st api.JobStatus) string {
 	return Count(int64(st.Unknown)) + " files of unknown length"
 }
 
-// Clean drops control characters, so that what a peer or a job wrote cannot steer the terminal.
+// Clean drops all that is not printed, so that what a peer or a job wrote can neither steer the terminal nor be read in
+// another order than it is written: control characters, and those that change the direction of text or take no room.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return -1
+		switch {
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			return r
+		case unicode.Is(unicode.Zs, r):
+			return ' '
 		}
-		return r
+		return -1
 	}, s)
 }
 

@@ -180,6 +180,7 @@ func TestFormats(t *testing.T) {
 		Bytes(48.24e6): "48.2 MB", Bytes(12): "12 B",
 		Seconds(0.35): "350ms", Seconds(4.21): "4.2s", Seconds(42): "42s", Seconds(185): "3m05s", Seconds(7800): "2h10m", Seconds(-1): "?",
 		Percent(1, 0): "0%", Percent(999_999, 1_000_000): "99%", Percent(5, 5): "100%",
+		Clean("a\u202egnp.exe\u202c\u2066b\u00adc\u200d\u2028d\u00a0\U000e0041e é 漢 😀\n"): "agnp.exebcd e é 漢 😀\n",
 		Clean("a\x1b[2Jb\r\x07\tc\u009b"): "a[2Jb\tc",
 		line("a\nb\x00"):                  "a b",
 	} {
