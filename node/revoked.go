@@ -99,7 +99,7 @@ func (d *Daemon) whyStopped(submitter tasks.PeerID) string {
 func (d *Daemon) nameOf(id tasks.PeerID) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return cmp.Or(d.called[id], id)
+	return cmp.Or(api.ToldApart(d.called)[id], id)
 }
 
 // noteNames keeps the names of members for when they are none any more.

@@ -219,10 +219,16 @@ type memberName struct {
 	slots int
 }
 
+// memberNames are what members are called in all that is said of them.
 func (d *Daemon) memberNames() map[tasks.PeerID]memberName {
-	out := map[tasks.PeerID]memberName{}
+	out, called := map[tasks.PeerID]memberName{}, map[tasks.PeerID]string{}
 	for _, m := range d.net.Members() {
-		out[m.ID] = memberName{m.Name, m.Up || m.Self, m.Slots}
+		out[m.ID], called[m.ID] = memberName{"", m.Up || m.Self, m.Slots}, m.Name
+	}
+	for id, name := range api.ToldApart(called) {
+		m := out[id]
+		m.name = name
+		out[id] = m
 	}
 	return out
 }

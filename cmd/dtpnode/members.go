@@ -149,7 +149,7 @@ func rttOf(m api.Member) string {
 
 // printNotes says what is wrong with members, those of which the same is wrong together.
 func printNotes(w io.Writer, members []api.Member, short map[string]string) {
-	names, order := map[string][]string{}, []string(nil)
+	names, order, called := map[string][]string{}, []string(nil), calledApart(members, short)
 	for _, m := range members {
 		if m.Note == "" {
 			continue
@@ -157,7 +157,7 @@ func printNotes(w io.Writer, members []api.Member, short map[string]string) {
 		if names[m.Note] == nil {
 			order = append(order, m.Note)
 		}
-		names[m.Note] = append(names[m.Note], cmp.Or(m.Name, short[m.ID]))
+		names[m.Note] = append(names[m.Note], called[m.ID])
 	}
 	for i, note := range order {
 		if i == notesShown {
@@ -185,11 +185,11 @@ type build struct {
 
 // printVersions says who runs which version, where they differ. Members that have told of none are left out.
 func printVersions(w io.Writer, members []api.Member, short map[string]string) {
-	names := map[build][]string{}
+	names, called := map[build][]string{}, calledApart(members, short)
 	for _, m := range members {
 		if m.Version != "" {
 			b := build{m.Version, m.Protocol}
-			names[b] = append(names[b], cmp.Or(m.Name, short[m.ID]))
+			names[b] = append(names[b], called[m.ID])
 		}
 	}
 	if len(names) < 2 {
@@ -227,25 +227,24 @@ func rightsOf(m api.Member) string {
 	return strings.Join(words, ",")
 }
 
-// sameInAll is what the ids of all members begin with: it tells none from another.
-const sameInAll = "12D3KooW"
-
-// shortIDs are the shortest parts of the members' ids, behind what all share, that tell them apart; 6 characters at least.
-// findMember takes them.
+// shortIDs are api.ShortIDs of members; findMember takes them.
 func shortIDs(members []api.Member) map[string]string {
-	out := make(map[string]string, len(members))
-	for n := 6; len(out) < len(members); n++ {
-		clear(out)
-		taken := map[string]bool{}
-		for _, m := range members {
-			id := strings.TrimPrefix(m.ID, sameInAll)
-			id = id[:min(n, len(id))]
-			if taken[id] && n <= len(m.ID) {
-				break
-			}
-			taken[id] = true
-			out[m.ID] = id
-		}
+	ids := make([]string, len(members))
+	for i, m := range members {
+		ids[i] = m.ID
 	}
-	return out
+	return api.ShortIDs(ids)
+}
+
+// calledApart is what members are called where their ids do not stand beside the names.
+func calledApart(members []api.Member, short map[string]string) map[string]string {
+	names := make(map[string]string, len(members))
+	for _, m := range members {
+		names[m.ID] = m.Name
+	}
+	names = api.ToldApart(names)
+	for id, name := range names {
+		names[id] = cmp.Or(name, short[id])
+	}
+	return names
 }

@@ -115,7 +115,7 @@ func findMember(members []api.Member, name string) (api.Member, error) {
 		if m.ID == name {
 			return m, nil
 		}
-		if m.Name == name || strings.HasPrefix(m.ID, name) || name != "" && strings.HasPrefix(m.ID, sameInAll+name) {
+		if m.Name == name || strings.HasPrefix(m.ID, name) || name != "" && strings.HasPrefix(m.ID, api.SameInAll+name) {
 			found = append(found, m)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // style is how a line of words begins.
@@ -34,6 +36,7 @@ type output struct {
 	mu    sync.Mutex
 	w     io.Writer
 	names map[string]string // of members, by their ids
+	apart map[string]string // the same as they are shown
 }
 
 func newWords(w io.Writer, level slog.Leveler, s style) *words {
@@ -145,6 +148,7 @@ func (o *output) meet(attrs []slog.Attr) {
 	for _, a := range attrs {
 		if name != "" && isID(a) {
 			o.names[shown(a.Value)] = name
+			o.apart = api.ToldApart(o.names)
 		}
 	}
 }
@@ -155,7 +159,7 @@ var memberID = regexp.MustCompile(`12D3KooW[1-9A-HJ-NP-Za-km-z]{44}`)
 // named puts names in the place of members' ids, or the short ids that `dtpnode members` shows.
 func (o *output) named(text string) string {
 	return memberID.ReplaceAllStringFunc(text, func(id string) string {
-		if name := o.names[id]; name != "" {
+		if name := o.apart[id]; name != "" {
 			return clean(name)
 		}
 		const same, length = len("12D3KooW"), 6
