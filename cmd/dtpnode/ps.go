@@ -132,6 +132,21 @@ func joined(states []api.JobState) string {
 	return strings.Join(words, ", ")
 }
 
+// clocksDiffer is by how much the clocks of two hosts may differ without a word.
+const clocksDiffer = 5 * time.Second
+
+// printClocks names the hosts whose clocks are ahead: by this one's, their jobs are yet to be submitted.
+func printClocks(w io.Writer, jobs []api.JobStatus, now time.Time) {
+	said := map[string]bool{}
+	for _, j := range jobs {
+		who := submitter(j)
+		if ahead := j.Submitted.Sub(now); ahead > clocksDiffer && !said[who] {
+			said[who] = true
+			fmt.Fprintf(w, "the clock of %s is %s ahead of this host's, or more: set both by NTP\n", progress.Clean(who), progress.Age(ahead))
+		}
+	}
+}
+
 func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	tw := progress.Table(w)
 	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tDONE\tEVENTS\tEVENTS/S\tTIME\tAGE\tSUBMITTER\tLED BY\t")
@@ -147,6 +162,7 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), age, progress.Clean(submitter(j)), progress.Clean(j.HomeName))
 	}
 	tw.Flush()
+	printClocks(w, jobs, now)
 	for _, j := range jobs {
 		if j.State == api.Waiting && j.Phase != "" {
 			fmt.Fprintf(w, "job %s waits: %s; %s\n", progress.Short(j.ID), progress.Clean(j.Phase), progress.Clean(j.Hint))

@@ -130,6 +130,15 @@ func findMember(members []api.Member, name string) (api.Member, error) {
 	}
 	return api.Member{}, &api.Error{
 		Message: fmt.Sprintf("could not choose the member %q: %d members have that name or beginning of an id", name, len(found)),
-		Hint:    "name it by its whole id, from `dtpnode members`",
+		Hint:    "name it by its id, which `dtpnode members` shows: " + strings.Join(told(members, found), ", "),
 	}
+}
+
+// told are some of the members by what tells them apart.
+func told(members, some []api.Member) (out []string) {
+	short := shortIDs(members)
+	for _, m := range some {
+		out = append(out, fmt.Sprintf("%s (%s, %s)", short[m.ID], progress.Clean(m.Name), m.State))
+	}
+	return out
 }

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // TestFullStdout: an answer that cannot be printed is an error, whatever the command.
@@ -53,5 +56,33 @@ func TestGetSparesFiles(t *testing.T) {
 	}
 	if text, _ := os.ReadFile(path); string(text) != "result of done\n" {
 		t.Errorf("the file has %q", text)
+	}
+}
+
+// TestClocks: the age of a job of a host whose clock is ahead is told, and the clock too.
+func TestClocks(t *testing.T) {
+	var b bytes.Buffer
+	j := job("running")
+	j.SubmitterName = "alice"
+	printJobs(&b, []api.JobStatus{j}, submitted.Add(-time.Hour))
+	if out := b.String(); !strings.Contains(out, "the clock of alice is 1h ahead") || strings.Contains(out, "?") {
+		t.Error(out)
+	}
+	b.Reset()
+	printJobs(&b, []api.JobStatus{j}, submitted)
+	if strings.Contains(b.String(), "clock") {
+		t.Error(b.String())
+	}
+}
+
+// TestSameName: members with one name are told apart where one is to be chosen.
+func TestSameName(t *testing.T) {
+	members := []api.Member{{ID: "12D3KooWaaaaaaaa", Name: "c", State: api.MemberUp}, {ID: "12D3KooWbbbbbbbb", Name: "c", State: api.MemberLost}}
+	_, err := findMember(members, "c")
+	if got := hint(err); !strings.Contains(got, "aaaaaa (c, up), bbbbbb (c, lost)") {
+		t.Errorf("%v: %s", err, got)
+	}
+	if m, err := findMember(members, "bbbbbb"); err != nil || m.ID != members[1].ID {
+		t.Errorf("%+v, %v", m, err)
 	}
 }

@@ -317,7 +317,25 @@ func (e *expansion) nothingFound() error {
 		hint = "globs are relative to the working folder; quote them: --files 'data/*.root'. They see the files of this host alone: " +
 			"name those that other hosts have one by one, e.g. in a list: --files @LIST"
 	}
+	if slip := slipIn(e.missing); slip != "" {
+		hint = slip
+	}
 	return &api.Error{Message: "could not find input files: " + strings.Join(what, "; "), Hint: hint}
+}
+
+// slipIn explains what a shell leaves as it is between quotes; empty if it is nothing of that.
+func slipIn(missing []string) string {
+	for _, m := range missing {
+		switch base := filepath.Base(m); {
+		case strings.HasPrefix(m, "~"):
+			return "between quotes the shell leaves ~ as it is: write $HOME in double quotes, or the whole path"
+		case strings.Contains(m, "{") && strings.Contains(m, "}"):
+			return "{a,b} is the shell's, not a glob's: leave it without quotes, or repeat --files"
+		case strings.Contains(base, ","):
+			return "files are not separated by commas: repeat --files for each, or write them into a list: --files @LIST"
+		}
+	}
+	return ""
 }
 
 // inode tells files apart whatever their names are.

@@ -1,6 +1,7 @@
 package inputs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -253,6 +254,19 @@ func TestLinkedFiles(t *testing.T) {
 		}
 		if _, _, err := Files([]string{"data/a.root/T", name + "/U"}, "T", false); err != nil {
 			t.Errorf("%s: two trees of one file: %v", name, err)
+		}
+	}
+}
+
+// TestSlips: what a shell would have done without the quotes is said.
+func TestSlips(t *testing.T) {
+	for name, want := range map[string]string{
+		"~/data/*.root": "$HOME", "{a,b}.root": "repeat --files", "none1.root,none2.root": "not separated by commas", "none.root": "relative to",
+	} {
+		_, _, err := Files([]string{name}, "T", false)
+		var e *api.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Hint, want) {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }

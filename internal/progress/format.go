@@ -77,8 +77,10 @@ func Seconds(s float64) string {
 // Age is how long ago something was, in its largest unit: 12s, 5m, 3h, 8d.
 func Age(d time.Duration) string {
 	switch {
-	case d < 0 || d > 100*365*24*time.Hour:
+	case d > 100*365*24*time.Hour:
 		return "?"
+	case d < 0: // another host's clock is ahead
+		return "0s"
 	case d < time.Minute:
 		return strconv.Itoa(int(d.Seconds())) + "s"
 	case d < time.Hour:

@@ -390,7 +390,7 @@ type Expulsion struct {
 
 // String says it in a sentence, and what to do.
 func (e Expulsion) String() string {
-	how, why := "forgotten", ", as members are that are gone,"
+	how, why := "forgotten", ", as members are that are gone"
 	if e.Revoked {
 		how, why = "revoked", ""
 	}
@@ -398,7 +398,7 @@ func (e Expulsion) String() string {
 		how += " by " + by
 	}
 	how += why
-	return fmt.Sprintf("this node is no member of its cluster any more: it was %s, and heard so at %s", how, e.Since.Local().Format(time.DateTime))
+	return fmt.Sprintf("this node is no member of its cluster any more: it was %s; it heard so at %s", how, e.Since.Local().Format(time.DateTime))
 }
 
 // LostHost says what the loss of one host means in a cluster of so many, where that is worth knowing: up to three.
