@@ -27,7 +27,8 @@ func (m *meter) add(st api.JobStatus) {
 		*m = meter{last: st, started: true, moved: st.Seconds}
 		return
 	}
-	if dt == 0 {
+	if dt == 0 { // the last status may have the time of the one before
+		m.last = st
 		return
 	}
 	if st.Done != m.last.Done || st.Bytes != m.last.Bytes || st.State != m.last.State {
