@@ -115,6 +115,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	check(t, poll(settleLimit, func() (bool, error) { st, err := alice.status(); return st.Up == 2, err }))
 	alice.dtpnode(t, t.TempDir(), "forget", "bob").wantRefused(t, "it is up", "dtpnode revoke")
 	bob.dtpnode(t, t.TempDir(), "forget", "carol").wantRefused(t, "right")
+	bob.dtpnode(t, t.TempDir(), "invite").wantRefused(t, "could not invite", "a member with the right inviter")
 	if r := alice.dtpnode(t, t.TempDir(), "forget", "carol"); r.code != 0 || !strings.Contains(r.stdout, "needs a new invitation") {
 		t.Errorf("%+v", r)
 	}

@@ -187,6 +187,10 @@ func (d *Daemon) handleInvite(r *http.Request) (any, error) {
 		invite = d.net.InviteEphemeral
 	}
 	token, expires, err := invite(rights, time.Duration(req.TTL*float64(time.Second)))
+	if errors.Is(err, p2p.ErrNoRight) {
+		return nil, &api.Error{Status: http.StatusForbidden, Message: err.Error(),
+			Hint: "ask for it on a member with the right inviter: `dtpnode members` shows who has it", Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -199,7 +199,8 @@ func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	if !l.Detachable {
 		detach = ""
 	}
-	l.Printer.Ask("[s]top with a partial result, [c]ancel" + detach + ", any other key to continue?")
+	// The keys first: a narrow terminal cuts the rest.
+	l.Printer.Ask("[s]top, [c]ancel" + detach + ", continue? s keeps a partial result, any other key continues")
 	return nil
 }
 

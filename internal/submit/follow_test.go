@@ -432,3 +432,15 @@ func TestTerminalKeys(t *testing.T) {
 		t.Error("a terminal whose foreground is not ours was taken")
 	}
 }
+
+// TestQuestionOnANarrowTerminal: all keys stand within 40 columns, where the rest is cut.
+func TestQuestionOnANarrowTerminal(t *testing.T) {
+	s := start(t, true, true)
+	q := s.press('d')
+	<-s.ended
+	for _, key := range []string{"[s]top", "[c]ancel", "[d]etach", "continue"} {
+		if at := strings.Index(q, key); at < 0 || at+len(key) > 39 {
+			t.Errorf("%s cannot be seen in %q", key, q)
+		}
+	}
+}
