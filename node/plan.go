@@ -141,13 +141,22 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 				Nodes: append([]tasks.PeerID{d.net.ID()}, asked...), Tries: 1 + len(asked), Stack: f.Stack, Tail: f.Tail})
 			continue
 		}
-		out.files = append(out.files, tasks.File{URL: req.Files[i].URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes})
+		out.files = append(out.files, plannedFile(req, req.Files[i].URL, p))
 	}
 	if len(out.files) == 0 && len(out.bad) > 0 {
 		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.bad), out.bad[0].File, out.bad[0].Reason)
 	}
 	out.notes = u.doubts(d.memberNames())
 	return out, nil
+}
+
+// plannedFile is a file as others will read it.
+func plannedFile(req api.JobRequest, url string, p rootexec.Plan) tasks.File {
+	f := tasks.File{URL: url, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID}
+	if req.AllowCopies {
+		f.UUID = ""
+	}
+	return f
 }
 
 // treeOf is the tree that is read of a file.

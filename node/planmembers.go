@@ -27,6 +27,7 @@ const (
 	planWithin  = time.Minute      // bound of what may be asked for one file, if this node's own is not longer
 	planGrace   = 10 * time.Second // for the way of a request, and for starting a planner
 	maxPlanText = 1 << 10          // bytes of a reason from another member
+	maxUUID     = 64               // bytes of a file's UUID, which has 36
 	maxPath     = 4 << 10          // bytes of a path; what is longer is none
 	maxPlanSize = 6 << 20          // bytes of plans in one answer
 	maxTold     = 1 << 44          // entries of a file, ten times of what ROOT lets a tree have
@@ -47,6 +48,7 @@ type planned struct {
 	Entries  int64          `json:"entries,omitempty"`
 	Clusters []int64        `json:"clusters,omitempty"`
 	Bytes    int64          `json:"bytes,omitempty"`
+	UUID     string         `json:"uuid,omitempty"`
 	Real     string         `json:"real,omitempty"` // path of a local file with all links followed, on the host that answers
 	Kind     rootexec.Kind  `json:"kind,omitempty"` // of failure; empty if there was none
 	Host     rootexec.Cause `json:"host,omitempty"`
@@ -63,12 +65,12 @@ func (p planned) plan(f api.InputFile) (rootexec.Plan, *rootexec.Failure) {
 		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindSchema, Op: "open", File: f.URL, Entry: -1,
 			Msg: "this host does not see the file, so its tree must be named (--tree)"}
 	}
-	file := tasks.File{URL: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: max(p.Bytes, 0)}
-	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Entries > maxTold || p.Tree == "" || p.Tree != f.Tree {
+	file := tasks.File{URL: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: max(p.Bytes, 0), UUID: p.UUID}
+	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Entries > maxTold || len(p.UUID) > maxUUID || p.Tree == "" || p.Tree != f.Tree {
 		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: f.URL, Entry: -1,
 			Msg: "it was answered with a plan that cannot be"}
 	}
-	return rootexec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes}, nil
+	return rootexec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes, UUID: p.UUID}, nil
 }
 
 // unseenHere are the files of a job that could not be planned since this host does not see them, by their places in
@@ -328,7 +330,7 @@ func (d *Daemon) planFor(ctx context.Context, exec Executor, f api.InputFile, wi
 	case err != nil:
 		return planned{Kind: rootexec.KindOpen, Msg: err.Error()}
 	}
-	return planned{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, Real: realPath(f.URL)}
+	return planned{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID, Real: realPath(f.URL)}
 }
 
 // answerPlans encodes as many as an answer holds.

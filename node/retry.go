@@ -271,7 +271,7 @@ func (d *Daemon) planBad(ctx context.Context, exec Executor, j *job, bad []tasks
 			var f *rootexec.Failure
 			switch {
 			case err == nil:
-				found[i] = []tasks.File{{URL: l.File, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes}}
+				found[i] = []tasks.File{plannedFile(j.req, l.File, p)}
 			case errors.As(err, &f) && f.Host != "":
 				one := j.req
 				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}

@@ -169,7 +169,7 @@ func (r *run) lease(g Generation, p tasks.Range) {
 	r.mu.Lock()
 	r.leases = append(r.leases, lease{packet: p, base: base, at: time.Now()})
 	r.mu.Unlock()
-	err := g.Lease(rootexec.Packet{ID: uint64(p.First), File: f.URL, Tree: f.Tree, First: first, Last: p.Last - base, Base: base, Entries: f.Entries})
+	err := g.Lease(rootexec.Packet{ID: uint64(p.First), File: f.URL, Tree: f.Tree, First: first, Last: p.Last - base, Base: base, Entries: f.Entries, UUID: f.UUID})
 	if err != nil && !errors.Is(err, rootexec.ErrEnded) { // ErrEnded: Failed has told, or will
 		r.fail(asFailure(err, "lease"))
 	}

@@ -52,7 +52,7 @@ const (
 	CauseUnreachable  Cause = "unreachable"  // no route, unknown host, connection refused, a mount that is gone
 	CauseProtocol     Cause = "protocol"     // this ROOT has no plugin for the URL
 	CauseUnauthorised Cause = "unauthorised" // the server wants other credentials
-	CauseDiffers      Cause = "differs"      // a file of that name is here, with another number of entries than was planned
+	CauseDiffers      Cause = "differs"      // a file of that name is here, with other entries, or another UUID, than was planned
 )
 
 // Failure is a failure of a child, told for the user. It is an error.
@@ -91,6 +91,7 @@ type Plan struct {
 	Entries  int64   // in the tree
 	Clusters []int64 // first entries of the clusters, ascending from 0; empty if Entries is 0
 	Bytes    int64   // compressed size of the tree
+	UUID     string  // of the file (TFile); empty for those of very old versions of ROOT, which have none
 }
 
 // Packet is a slice of one file's tree handed to a generation. First and Last are local entries.
@@ -103,6 +104,8 @@ type Packet struct {
 	// Entries is how many the tree has where it was planned. A file with another number is refused (CauseDiffers): it has
 	// changed since, or is another file of the same name on this host. 0 leaves that unchecked.
 	Entries int64
+	// UUID is that of the file where it was planned. One with another is refused in the same way. Empty leaves that unchecked.
+	UUID string
 }
 
 // Done reports a finished, or preempted, packet.

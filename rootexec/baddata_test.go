@@ -138,12 +138,17 @@ func TestMissingBranch(t *testing.T) {
 // lacks them, without a word.
 func TestChangedFile(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
+	other, err := executor(t).Plan(t.Context(), makeData(t, "other.root", 100, 0), "T", 0)
+	if err != nil || len(other.UUID) != 36 {
+		t.Fatalf("planned without a UUID: %+v, %v", other, err)
+	}
 	for _, c := range []struct {
 		packet Packet
 		msg    string
 	}{
 		{Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}, "100 entries here, but 150"},
 		{Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}, "100 entries here, but 80"},
+		{Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 100, UUID: other.UUID}, "written anew, with as many entries"},
 	} {
 		r := newRecorder()
 		g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)

@@ -71,6 +71,7 @@ type packetFrame struct {
 	Base  int64  `msgpack:"base"`
 	Clip  bool   `msgpack:"clip"`
 	Total int64  `msgpack:"total"` // entries of the whole tree as planned, 0 if unknown
+	UUID  string `msgpack:"uuid,omitempty"`
 }
 
 type pathFrame struct {
@@ -114,6 +115,7 @@ type reply struct {
 	Entries  int64   `msgpack:"entries"`
 	Clusters []int64 `msgpack:"clusters"`
 	Bytes    int64   `msgpack:"bytes"` // also done
+	UUID     string  `msgpack:"uuid"`
 
 	Last   int64 `msgpack:"last"` // done, failed
 	Ns     int64 `msgpack:"ns"`

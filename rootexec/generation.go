@@ -121,7 +121,7 @@ func (g *Generation) lease(pk Packet, clip bool) error {
 	g.seq++
 	g.leased = append(g.leased, lease{pk, g.seq})
 	err := g.p.send(packetFrame{Op: "packet", ID: pk.ID, Seq: g.seq, File: pk.File, Tree: pk.Tree,
-		First: pk.First, Last: pk.Last, Base: pk.Base, Clip: clip, Total: pk.Entries})
+		First: pk.First, Last: pk.Last, Base: pk.Base, Clip: clip, Total: pk.Entries, UUID: pk.UUID})
 	if err != nil {
 		return nil // the child is dying: run reports why, once
 	}

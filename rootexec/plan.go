@@ -49,7 +49,7 @@ func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Dura
 		return Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
 	}
 	e.keepPlanner(p)
-	return Plan{File: file, Tree: r.Tree, Entries: r.Entries, Clusters: r.Clusters, Bytes: r.Bytes}, nil
+	return Plan{File: file, Tree: r.Tree, Entries: r.Entries, Clusters: r.Clusters, Bytes: r.Bytes, UUID: r.UUID}, nil
 }
 
 func (e *Executor) planner(ctx context.Context) (*process, error) {

@@ -14,6 +14,9 @@ type File struct {
 	// compressed together. They cost one decompression however few of them are read.
 	Clusters []int64 `msgpack:"c"`
 	Bytes    int64   `msgpack:"b"` // compressed
+	// UUID is the identifier that ROOT wrote into the file when it was made; copies of the file have the same. It is empty
+	// if it is not known, or another file with as many entries is to be taken for the same.
+	UUID string `msgpack:"i,omitempty"`
 }
 
 // Dataset numbers the entries of its files 0..N-1 in order. Make it with NewDataset, or call Index

@@ -34,6 +34,7 @@ type runOptions struct {
 	memory     string
 	stall      time.Duration
 	missingOK  bool
+	copies     bool
 	seedLocal  bool
 	out        string
 	detach     bool
@@ -61,6 +62,8 @@ else, under the names that they have in yours.
 An absolute path that this host does not see is planned and read by members that do. A glob stands for the names
 that this host sees, links to what is not here among them: if more files match it on a member, that is said, and they
 are not read. Names are taken as they are, whatever characters they have in them.
+A host on which a file is not the one that was planned, by its number of entries or by the UUID that ROOT gave it when it was
+written, which cp keeps, leaves it to others: --allow-copies compares the number of entries alone.
 A file named twice, be it through a link or another spelling of its tree, is an error, since its entries
 would be counted twice: --allow-duplicates.
 
@@ -116,6 +119,7 @@ func newRun(g *globals) *cobra.Command {
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default the node's)")
 	opts.limits.add(f)
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
+	f.BoolVar(&opts.copies, "allow-copies", false, "read a file that was written anew on another host, with as many entries, as if it were the same")
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
 	f.BoolVar(&opts.check, "check", false, "run the first 1,000 entries only, here, say what came of them, and keep nothing")
@@ -220,7 +224,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
 	req.Class, req.Tree, req.Option, req.N, req.First = o.class, o.tree, o.option, o.n, o.first
-	req.Stall, req.AllowMissingBranches, req.SeedLocal = o.stall.Seconds(), o.missingOK, o.seedLocal
+	req.Stall, req.AllowMissingBranches, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.missingOK, o.copies, o.seedLocal
 	return req, nil
 }
 

@@ -103,8 +103,9 @@ type JobRequest struct {
 	Scratch   int64   `json:"max_scratch,omitempty"`       // bytes in a child's working folder, 0 for the default
 
 	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
-	Duplicates           bool `json:"duplicates,omitempty"` // count a file that is named twice twice
-	SeedLocal            bool `json:"seed_local,omitempty"` // seed all work on the home; others steal
+	AllowCopies          bool `json:"allow_copies,omitempty"` // hosts may have files that were written anew, with as many entries
+	Duplicates           bool `json:"duplicates,omitempty"`   // count a file that is named twice twice
+	SeedLocal            bool `json:"seed_local,omitempty"`   // seed all work on the home; others steal
 }
 
 // RetryRequest asks for a job that runs what is missing in the result of another, and has the rest from that.

@@ -105,7 +105,8 @@ json Generation::process(const json &request) {
   const auto start = Clock::now();
   Packet p{request.at("id"),   request.at("seq"),           request.at("file"),
            request.at("tree"), request.at("first"),         request.at("last"),
-           request.at("base"), request.value("clip", false), request.value("total", 0LL)};
+           request.at("base"), request.value("clip", false), request.value("total", 0LL),
+           request.value("uuid", "")};
   SharedPage &page = guard_.page();
   page.packet.store(p.id);
   page.entry.store(-1);
@@ -172,15 +173,21 @@ void Generation::open(Packet &p, bool &opened) {
   }
 }
 
-// Sees that the tree has the entries that were planned.
+// Sees that the file is the one that was planned, and its tree has as many entries.
 void Generation::compare(Packet &p, const Input &in) {
   const long long entries = in.tree->GetEntries();
   if (p.clip) p.last = std::min(p.last, entries);
   const long long planned = std::max(p.total, p.last);
-  if (p.total > 0 ? entries == planned : planned <= entries) return;
-  Failure f("open", "the tree has " + std::to_string(entries) + " entries here, but " +
-                        std::to_string(planned) +
-                        " where it was planned: the file has changed since, or this is another file");
+  const std::string uuid = p.uuid.empty() ? "" : uuidOf(*in.file);
+  std::string why;
+  if (p.total > 0 ? entries != planned : planned > entries)
+    why = "the tree has " + std::to_string(entries) + " entries here, but " + std::to_string(planned) +
+          " where it was planned: the file has changed since, or this is another file";
+  else if (uuid != p.uuid && !uuid.empty())
+    why = "the file's UUID is " + uuid + " here, but " + p.uuid +
+          " where it was planned: it was written anew, with as many entries (--allow-copies if they are the same)";
+  if (why.empty()) return;
+  Failure f("open", why);
   f.step = "open";
   f.error = kDiffers;
   throw f;

@@ -32,6 +32,7 @@ class Generation {
     long long first, last, base;
     bool clip;       // the tree may end before last
     long long total; // entries of the tree when it was planned, 0 if unknown
+    std::string uuid; // of the file when it was planned, empty if unknown
   };
 
   nlohmann::json handle(const nlohmann::json &request);

@@ -138,6 +138,12 @@ std::unique_ptr<TFile> openInput(const std::string &url, Guard &guard) {
   throw f;
 }
 
+std::string uuidOf(const TFile &file) {
+  constexpr int since = 40000; // ROOT 4.00/00, long after files got one
+  if (file.GetVersion() % 1000000 < since) return "";
+  return file.GetUUID().AsString();
+}
+
 TTree *findTree(TFile &file, std::string &path, Guard &guard) {
   TDirectory::TContext keepDirectory;
   guard.clear();

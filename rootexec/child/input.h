@@ -22,6 +22,10 @@ std::unique_ptr<TFile> openInput(const std::string &url, Guard &guard);
 TTree *findTree(TFile &file, std::string &path, Guard &guard);
 
 /// One open file with one tree of it.
+/// The identifier that ROOT wrote into a file when it was made; empty where its format has none, and
+/// TFile makes one up at each opening.
+std::string uuidOf(const TFile &file);
+
 struct Input {
   std::string url, path;
   std::unique_ptr<TFile> file;

@@ -17,12 +17,12 @@
 //   check
 //     ->  make {}                         <-  made {}
 //   planner
-//     ->  plan {file, tree}               <-  planned {tree, entries, clusters, bytes}
+//     ->  plan {file, tree}               <-  planned {tree, entries, clusters, bytes, uuid}
 //   compiler
 //     ->  compile {dir, main, lib, cxx, options} <-  compiled {so}
 //   generation
 //     ->  begin {input, option, job, memory, filesize, dir, lax}  <-  ready {}
-//     ->  packet {id, seq, file, tree, first, last, base, clip, total}
+//     ->  packet {id, seq, file, tree, first, last, base, clip, total, uuid}
 //                                                           <-  done {id, last, ns, bytes, opened}
 //     ->  seal {path}                                           <-  sealed {units, canary, apart}
 //   merger

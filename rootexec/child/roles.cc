@@ -53,7 +53,8 @@ json plan(const json &request, Guard &guard) {
           {"tree", path},
           {"entries", entries},
           {"clusters", clusters},
-          {"bytes", tree->GetZipBytes()}};
+          {"bytes", tree->GetZipBytes()},
+          {"uuid", uuidOf(*file)}};
 }
 
 // ACLiC writes beside the sources: dir is the library's final home, so that the paths inside it
