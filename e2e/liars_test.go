@@ -337,3 +337,55 @@ func TestLyingROOT(t *testing.T) {
 	b.wantForgotten(t)
 	b.wantNoneAccused(t)
 }
+
+// TestLyingTricks has a worker tell one lie at a time that takes more than a wrong message: blobs that come byte by byte, made
+// up from what others give it to merge, or said to be as large as can be; and claims of all units that blink. The result is
+// exact, within the time that is promised.
+func TestLyingTricks(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{"drip", "forge", "size", "blink"} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			b := rightfulBeside(t, lyingSpecs(t, 3, 1, role), "worker,submitter,read", "worker,submitter,read", "worker")
+			j := paceOf(3, honestTime)
+			b.id = b.nodes[0].submit(t, j.request(t)).ID
+			b.wantLying(t)
+			_, st := b.waitFinal(t, b.id, 2*honestTime+liarAllowance)
+			for _, n := range b.nodes {
+				j.wantCounted(t, n, st)
+			}
+			b.wantNoneAccused(t)
+			t.Logf("the job took %.1f s", st.Seconds)
+		})
+	}
+}
+
+// TestLyingSight has a worker say that it sees a file which nobody sees any more: the job ends without the rest of that.
+func TestLyingSight(t *testing.T) {
+	t.Parallel()
+	specs := lyingSpecs(t, 3, 1, "sees")
+	hide := filepath.Join(t.TempDir(), "hidden")
+	check(t, os.WriteFile(hide, nil, 0o600))
+	for i := range specs {
+		specs[i].env = append(specs[i].env, fakeexec.EnvHide+"="+hide)
+	}
+	b := rightfulBeside(t, specs, "worker,submitter,read", "worker,submitter,read", "worker")
+	j := paceOf(3, honestTime)
+	b.id = b.nodes[0].submit(t, j.request(t)).ID
+	b.nodes[0].running(t, b.id)
+	check(t, os.WriteFile(hide, []byte("f7\n"), 0o600))
+	b.wantLying(t)
+	_, st := b.waitFinal(t, b.id, 2*honestTime+liarAllowance)
+	missing := int64(0)
+	for _, m := range st.Missing {
+		if m.Last-m.First > j.entries || !strings.Contains(m.File, "f7") {
+			t.Errorf("missing is %+v", m)
+		}
+		missing += m.Last - m.First
+	}
+	if st.State != api.Partial || missing == 0 || st.Committed+missing != j.units() {
+		t.Errorf("it ended as %s with %d of %d, and %d missing", st.State, st.Committed, j.units(), missing)
+	}
+	b.wantNoneAccused(t)
+	t.Logf("the job took %.1f s", st.Seconds)
+}

@@ -142,7 +142,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen, Face: d.cfg.Face,
 		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
-		Blobs: d.blobs, Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
+		Blobs: d.store(), Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
 	if err != nil {
 		return errors.Join(elsewhere(err), d.lock.Unlock())
 	}

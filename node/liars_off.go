@@ -4,6 +4,7 @@ package node
 
 import (
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -21,6 +22,9 @@ func (*Daemon) hears(tasks.PeerID, engine.Message) bool { return true }
 
 // answers is what becomes of the answer to a request: in this build, itself.
 func (*Daemon) answers(_, _ string, b []byte, err error) ([]byte, error) { return b, err }
+
+// store is where others fetch blobs.
+func (d *Daemon) store() p2p.BlobStore { return d.blobs }
 
 // boasts reports whether this daemon says that it keeps blobs which it does not.
 func (*Daemon) boasts() bool { return false }

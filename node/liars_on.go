@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/liar"
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -33,6 +34,8 @@ import (
 //	home      it leads a job of its own beside it; it is honest until then
 //	answers   its messages are true, and its answers to requests are lies: about the job's state, end and result
 //	planner   it tells lies about files that it is asked to plan, and else the truth
+//	drip, forge, size, blink, sees
+//	          it tells one lie about its work, always, and else the truth (liartricks_on.go)
 //
 // Liars of the first three roles lie in their answers now and then, and ask others for what is not theirs to ask. A line
 // with lieLogged in the log says when they begin, one with lieObeyed that another member did as it must not have.
@@ -57,13 +60,16 @@ const lookPause = 20 * time.Millisecond
 type lying struct {
 	role string // empty: it is honest
 
-	mu    sync.Mutex
-	rng   *rand.Rand
-	liar  *liar.Liar
-	began bool
-	scene liar.Scene
-	desc  *tasks.Job             // of the job, which may be over
-	terms map[tasks.JobID]uint64 // the highest that somebody has announced that it leads a job in
+	mu      sync.Mutex
+	rng     *rand.Rand
+	liar    *liar.Liar
+	began   bool
+	scene   liar.Scene
+	desc    *tasks.Job             // of the job, which may be over
+	terms   map[tasks.JobID]uint64 // the highest that somebody has announced that it leads a job in
+	forged  map[merge.ID]bool      // partials of others that are forged already
+	seq     uint64                 // of what it makes up
+	blinked time.Time              // when it last claimed nothing
 }
 
 // beginLying has this daemon lie, if it is to.
@@ -83,7 +89,10 @@ func (d *Daemon) beginLying() {
 	l.liar = liar.New(l.rng, d.net.ID(), netKeys{d.net}, true, more...)
 	l.liar.Every /= 4 // tests wait in real time until it is found out
 	l.mu.Unlock()
-	if !l.answersAlone() {
+	switch {
+	case l.tricky():
+		d.spawn(d.trickOften)
+	case !l.answersAlone():
 		d.spawn(d.lieOften)
 		d.spawn(d.pryOften)
 	}
@@ -94,6 +103,9 @@ func (d *Daemon) said(m engine.Message) (engine.Message, bool) {
 	l := &d.lying
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.tricky() {
+		return l.trick(m), true
+	}
 	if !l.began {
 		return m, true
 	}
@@ -107,6 +119,9 @@ func (d *Daemon) hears(from tasks.PeerID, m engine.Message) bool {
 	defer l.mu.Unlock()
 	if l.liar == nil {
 		return true
+	}
+	if l.tricky() {
+		return !d.takes(from, m)
 	}
 	l.liar.Hear(m)
 	if m.Open != nil && m.Open.Home == from {
@@ -249,7 +264,9 @@ func (d *Daemon) pryOften() {
 
 // answersAlone reports whether the liar lies to who asks, and says nothing else that is not true. The caller holds l.mu,
 // or is the first to use l.
-func (l *lying) answersAlone() bool { return l.role == roleAnswers || l.role == rolePlanner }
+func (l *lying) answersAlone() bool {
+	return l.role == roleAnswers || l.role == rolePlanner || l.tricky()
+}
 
 // answers is what a liar makes of its answer to a request.
 func (d *Daemon) answers(kind, arg string, b []byte, err error) ([]byte, error) {
@@ -259,7 +276,7 @@ func (d *Daemon) answers(kind, arg string, b []byte, err error) ([]byte, error) 
 	switch {
 	case l.liar == nil, !l.began && !l.answersAlone(), !l.answersAlone() && l.rng.IntN(2) == 0:
 		return b, err
-	case l.role == rolePlanner && kind != "plan":
+	case l.role == rolePlanner && kind != "plan", l.tricky():
 		return b, err
 	}
 	switch kind {
