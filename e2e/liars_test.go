@@ -338,6 +338,15 @@ func TestLyingROOT(t *testing.T) {
 	b.wantNoneAccused(t)
 }
 
+// whereLiarsAreSoaked skips a test that waits for minutes, as what it shows of ledgers alone is tested in theirs, unless
+// seeds are asked for.
+func whereLiarsAreSoaked(t *testing.T) {
+	t.Helper()
+	if os.Getenv("DTPNODE_LIARS") == "" {
+		t.Skip("it takes minutes: set DTPNODE_LIARS=1")
+	}
+}
+
 // TestLyingTricks has a worker tell one lie at a time that takes more than a wrong message: blobs that come byte by byte, made
 // up from what others give it to merge, or said to be as large as can be; and claims of all units that blink. The result is
 // exact, within the time that is promised.
@@ -345,6 +354,9 @@ func TestLyingTricks(t *testing.T) {
 	t.Parallel()
 	for _, role := range []string{"drip", "forge", "size", "blink"} {
 		t.Run(role, func(t *testing.T) {
+			if role == "blink" {
+				whereLiarsAreSoaked(t)
+			}
 			t.Parallel()
 			b := rightfulBeside(t, lyingSpecs(t, 3, 1, role), "worker,submitter,read", "worker,submitter,read", "worker")
 			j := paceOf(3, honestTime)
@@ -362,6 +374,7 @@ func TestLyingTricks(t *testing.T) {
 
 // TestLyingSight has a worker say that it sees a file which nobody sees any more: the job ends without the rest of that.
 func TestLyingSight(t *testing.T) {
+	whereLiarsAreSoaked(t)
 	t.Parallel()
 	specs := lyingSpecs(t, 3, 1, "sees")
 	hide := filepath.Join(t.TempDir(), "hidden")
