@@ -291,7 +291,8 @@ func TestRetryMendedTwice(t *testing.T) {
 	wantEmpty(t, temp)
 }
 
-// TestRetryChangedFile changes a file of which something is missing: its other entries are in the result as they were.
+// TestRetryChangedFile changes a file of which something is missing: its other entries are in the result as they were. One that
+// is written anew with as many entries is the mended one.
 func TestRetryChangedFile(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
@@ -304,6 +305,8 @@ func TestRetryChangedFile(t *testing.T) {
 	roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: files[0], Entries: 3000})
 	c.nodes[1].retry(t, o.out, o.st.ID).wantError(t, files[0], "has changed", "20000", "3000")
 	o.equals(t, without(t, filepath.Base(files[0]), 7000, 8000, fourFiles(t)...)) // the output is as it was
+	roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: files[0], Entries: 20_000})
+	c.nodes[1].retry(t, o.out, o.st.ID).wantRetried(t, o.st.ID, 1000) // written anew, as such a file is mended
 }
 
 // TestRetryWithoutDaemon has a run that started its own node end partial: what is missing runs in the user's folder then.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -128,6 +129,39 @@ func TestGlobOfAPart(t *testing.T) {
 	r = c.nodes[0].dtpnode(t, t.TempDir(), j.arguments(out)...)
 	if r.code != 0 || strings.Contains(r.stdout+r.stderr, "ote: ") {
 		t.Errorf("a sees all: %+v", r)
+	}
+}
+
+// TestSameNameOtherFile gives one host another file of the same name with as many entries, as older or recalibrated data on
+// a local disk are: it is named and reads none of it, unless the user says that it is the same.
+func TestSameNameOtherFile(t *testing.T) {
+	t.Parallel()
+	data, files := mountable(t)
+	there := t.TempDir()
+	for i := range files {
+		to := filepath.Join(there, fmt.Sprintf("run%d", i), "events.root")
+		check(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: to, Index: i, Entries: 20_000}) // the same, written anew
+	}
+	wrap, inside := smallDisk(t, data, "64k")
+	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, there, data) // in place of the small disk
+	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b", wrap: wrap, inside: inside})
+	j := paced(t, 400)
+	j.Files = files
+	r := c.nodes[0].begin(t, j)
+	r.until(t, "b was named", func(st api.JobStatus) bool { return len(outcome{st: st}.work(t, "b").Unseen) > 0 })
+	o := r.end(t)
+	o.wantWhole(t)
+	if w := o.work(t, "b"); w.Units > 0 || len(w.Unseen) == 0 || w.Unseen[0].Cause != "differs" || !strings.Contains(w.Unseen[0].Reason, "UUID") {
+		t.Errorf("b has other files: %+v", w)
+	}
+	j.args = append(j.args, "--allow-copies")
+	r = c.nodes[0].begin(t, j)
+	r.until(t, "b works", func(st api.JobStatus) bool { return outcome{st: st}.work(t, "b").Units > 0 })
+	o = r.end(t)
+	o.wantWhole(t)
+	if w := o.work(t, "b"); len(w.Unseen) > 0 || w.Failures > 0 {
+		t.Errorf("b has what is said to be the same: %+v", w)
 	}
 }
 

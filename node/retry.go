@@ -220,10 +220,10 @@ func (d *Daemon) planAgain(j *job, exec Executor, old *foundParts) ([]tasks.File
 	}
 	open := tasks.CoverOf(old.desc.Want).Minus(done.Cover())
 	j.phase(api.Preparing, "reading the files of which something is missing")
-	if err := d.compareFiles(j.ctx, exec, old.desc, open); err != nil {
+	files, bad := slices.Clone(old.desc.Data.Files), old.desc.Bad
+	if err := d.compareFiles(j.ctx, exec, old.desc, open, files); err != nil {
 		return nil, nil, err
 	}
-	files, bad := slices.Clone(old.desc.Data.Files), old.desc.Bad
 	if old.desc.Want.Last == old.desc.Data.Space().Last { // else so many entries were asked for that none of these is wanted
 		var read []tasks.File
 		if read, bad, err = d.planBad(j.ctx, exec, j, bad); err != nil {
@@ -238,8 +238,9 @@ func (d *Daemon) planAgain(j *job, exec Executor, old *foundParts) ([]tasks.File
 	return files, bad, nil
 }
 
-// compareFiles reads the files in which units lie, and fails if one has other entries than were planned.
-func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Job, open tasks.Cover) error {
+// compareFiles reads the files in which units lie, and fails if one has other entries than were planned. One that was
+// written anew since, as a damaged file is mended, is the one that hosts must have now: that is noted in files.
+func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Job, open tasks.Cover, files []tasks.File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	limit := d.limitsFor(desc.Limits).Open
@@ -252,6 +253,9 @@ func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Jo
 			if err == nil && p.Entries != f.Entries {
 				return &api.Error{Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result holds entries of the file as it was", f.URL, f.Entries, p.Entries),
 					Hint: "run the job anew with `dtpnode run`"}
+			}
+			if err == nil && f.UUID != "" {
+				files[i].UUID = p.UUID
 			}
 			return ctx.Err()
 		})
