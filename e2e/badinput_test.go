@@ -137,6 +137,21 @@ func TestBrokenFiles(t *testing.T) {
 			o.equals(t, tally(t, files[0], files[2], files[3]))
 		})
 	}
+	t.Run("without the tree", func(t *testing.T) { // as the result of another job
+		files := copies(t, fourFiles(t)...)
+		made := c.nodes[0].run(t, tally(t, files[0]))
+		hists, err := os.ReadFile(made.out)
+		check(t, err)
+		replace(t, files[1], string(hists))
+		o := c.nodes[0].run(t, tally(t, files...))
+		if m := o.wantMissing(t, "schema", files[1], 0, -1); !strings.Contains(m.Reason, "no tree") {
+			t.Errorf("the reason %q does not say that it has no tree", m.Reason)
+		}
+		o.equals(t, tally(t, files[0], files[2], files[3]))
+		o = c.nodes[0].run(t, tally(t, files[1]))
+		o.wantError(t, files[1], "no tree")
+		o.wantNoWork(t)
+	})
 	t.Run("all", func(t *testing.T) {
 		files := copies(t, fourFiles(t)[:1]...)
 		roottest.Truncate(t, files[0], 0.6)

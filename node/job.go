@@ -154,6 +154,29 @@ func (j *job) phase(state api.JobState, text string) {
 	}
 }
 
+// lasting shows what a job that is being prepared waits for, and since when once that takes long, until done is called.
+func (j *job) lasting(text string) (done func()) {
+	j.phase(api.Preparing, text)
+	began, stop, stopped := time.Now(), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(10 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				j.phase(api.Preparing, fmt.Sprintf("%s, for %v", text, time.Since(began).Round(time.Second)))
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
+}
+
 // finalise ends a led job; the first call counts.
 func (j *job) finalise(state api.JobState, message, hint string) bool {
 	j.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -120,7 +121,7 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 			}
 			var err error
 			plans[i], err = d.planFile(gctx, exec, f.URL, treeOf(req, f), progress.limit)
-			if errors.As(err, &bad[i]) && unreadable(bad[i].Kind) {
+			if errors.As(err, &bad[i]) && !namedWrongly(bad[i]) {
 				err = nil
 			}
 			progress.end(f.URL, bad[i])
@@ -143,6 +144,9 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 		}
 		out.files = append(out.files, plannedFile(req, req.Files[i].URL, p))
 	}
+	if i := slices.IndexFunc(bad, hasNoTree); len(out.files) == 0 && i >= 0 { // no file has it: it was named wrongly
+		return out, bad[i]
+	}
 	if len(out.files) == 0 && len(out.bad) > 0 {
 		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.bad), out.bad[0].File, out.bad[0].Reason)
 	}
@@ -162,7 +166,13 @@ func plannedFile(req api.JobRequest, url string, p rootexec.Plan) tasks.File {
 // treeOf is the tree that is read of a file.
 func treeOf(req api.JobRequest, f api.InputFile) string { return cmp.Or(f.Tree, req.Tree) }
 
-// unreadable tells a file that is there and broken from one that was named wrongly.
+// namedWrongly tells what the user must say otherwise, before anything runs, from what one file of many lacks.
+func namedWrongly(f *rootexec.Failure) bool { return f.Kind == rootexec.KindInternal || f.Ambiguous() }
+
+// hasNoTree reports whether a file has not the tree that is asked for, or none.
+func hasNoTree(f *rootexec.Failure) bool { return f != nil && f.Kind == rootexec.KindSchema }
+
+// unreadable tells a file that is there and broken from one that has not what is asked for.
 func unreadable(k rootexec.Kind) bool { return k != rootexec.KindSchema && k != rootexec.KindInternal }
 
 func (d *Daemon) planFile(ctx context.Context, exec Executor, url, tree string, within time.Duration) (rootexec.Plan, error) {

@@ -97,7 +97,7 @@ func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 }
 
 // planUnseen has members plan what this host does not see. A local file that nobody has is an error, for it was most
-// likely named wrongly; so is a tree that is not there.
+// likely named wrongly.
 func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
 	u.words = make([][]word, len(u.bad))
 	var members []tasks.PeerID
@@ -109,7 +109,7 @@ func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text s
 	for i, f := range u.bad {
 		switch {
 		case f == nil:
-		case !unreadable(f.Kind):
+		case namedWrongly(f):
 			return fmt.Errorf("%w (read on %s)", f, strings.Join(d.names(u.asked(i)), ", "))
 		case f.Host == rootexec.CauseMissing && !isURL(f.File):
 			return d.nobodySees(f, u.asked(i))

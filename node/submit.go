@@ -112,9 +112,10 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 func (d *Daemon) library(ctx context.Context, exec Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
 	lib, ok := exec.Compiled(src)
 	if !ok {
-		j.phase(api.Preparing, "compiling "+path.Base(src.Main)+" on "+d.net.Name())
+		done := j.lasting("compiling " + path.Base(src.Main) + " on " + d.net.Name())
 		var err error
-		if lib, err = exec.Compile(ctx, src); err != nil {
+		lib, err = exec.Compile(ctx, src)
+		if done(); err != nil {
 			return lib, err
 		}
 		j.phase(api.Preparing, "loading "+path.Base(src.Main))

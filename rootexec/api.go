@@ -84,6 +84,14 @@ func (f *Failure) Error() string {
 	return fmt.Sprintf("%s: %s: %s", strings.TrimSpace(where), f.Kind, f.Msg)
 }
 
+// moreThanOneTree begins the message for a file of which the user must name a tree; input.cc writes it.
+const moreThanOneTree = "more than one tree"
+
+// Ambiguous reports whether a file has several trees and none was named: no file of a job can be read as its user means.
+func (f *Failure) Ambiguous() bool {
+	return f.Kind == KindSchema && strings.HasPrefix(f.Msg, moreThanOneTree)
+}
+
 // Plan is what the planner read of one file.
 type Plan struct {
 	File     string

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -111,7 +112,28 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		return err
 	}
 	defer p.close()
-	_, err = p.call(ctx, compileFrame{Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main), Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options})
+	main := filepath.Join(dir, filepath.FromSlash(src.Main))
+	limited, cancel := context.WithTimeout(ctx, e.cfg.CompileLimit)
+	defer cancel()
+	cut := make(chan string, 1)
+	asked := time.AfterFunc(e.cfg.SyntaxAfter, func() {
+		if text := e.cutShort(limited, main); text != "" {
+			cut <- text
+			cancel()
+		}
+	})
+	defer asked.Stop()
+	_, err = p.call(limited, compileFrame{Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main), Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options})
+	if limited.Err() != nil && ctx.Err() == nil {
+		f := &Failure{Kind: KindCode, Op: "compile " + path.Base(src.Main), Entry: -1, Tail: firstErrors(p.out.text()),
+			Msg: fmt.Sprintf("not compiled within %v: try it by hand, root -e '.L %s+'", e.cfg.CompileLimit, path.Base(src.Main))}
+		select {
+		case f.Tail = <-cut:
+			f.Msg = "the source ends too early: a brace or a bracket is missing"
+		default:
+		}
+		return f
+	}
 	if f := asFailure(err); f != nil {
 		f.Op, f.Tail = "compile "+path.Base(src.Main), firstErrors(p.out.text())
 		return f
@@ -136,6 +158,19 @@ func writeSources(src Source, dir string) error {
 		}
 	}
 	return nil
+}
+
+// cutShort asks the compiler by itself whether a source ends before it should, and returns what it says then. ROOT's
+// dictionary generator waits for the rest of such a source for ever. Any other error is for ACLiC to tell, which includes
+// more before the source than is known here.
+func (e *Executor) cutShort(ctx context.Context, main string) string {
+	r := e.cfg.Root
+	cmd := exec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std, "-I"+r.Include, "-I"+filepath.Dir(main), main)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "at end of input") && !strings.Contains(string(out), "to match this") {
+		return ""
+	}
+	return firstErrors(string(out))
 }
 
 var errorLine = regexp.MustCompile(`(?m)^.*\b([Ee]rror|fatal)\b.*$`)

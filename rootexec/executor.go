@@ -29,6 +29,10 @@ type Config struct {
 	Log          *slog.Logger // default: nothing is logged
 	MaxSelectors int          // libraries kept loaded between jobs, default 4
 	Planners     int          // files planned at once, default twice the cores
+
+	// CompileLimit ends a compilation that takes longer; default 10 min. After SyntaxAfter, default 20 s, the compiler alone
+	// is asked whether the source ends where it should.
+	CompileLimit, SyntaxAfter time.Duration
 }
 
 func (c *Config) validate() error {
@@ -40,6 +44,12 @@ func (c *Config) validate() error {
 	}
 	if c.MaxSelectors <= 0 {
 		c.MaxSelectors = 4
+	}
+	if c.CompileLimit <= 0 {
+		c.CompileLimit = 10 * time.Minute
+	}
+	if c.SyntaxAfter <= 0 {
+		c.SyntaxAfter = 20 * time.Second
 	}
 	if c.Planners <= 0 {
 		c.Planners = 2 * runtime.GOMAXPROCS(0)

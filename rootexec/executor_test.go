@@ -34,6 +34,38 @@ func TestLoadTwiceIsOneProcess(t *testing.T) {
 	}
 }
 
+// TestSourceThatEndsTooEarly: a brace that is missing, for which ROOT's own tools wait for ever, is told by the compiler.
+func TestSourceThatEndsTooEarly(t *testing.T) {
+	e := executor(t)
+	src := Source{Main: "Cut.C", Files: map[string][]byte{"Cut.C": []byte(`#include "TSelector.h"
+class Cut : public TSelector {
+public:
+  Bool_t Process(Long64_t) override { return true;
+`)}}
+	_, err := e.Compile(t.Context(), src)
+	f := asFailure(err)
+	if f == nil || f.Kind != KindCode || !strings.Contains(f.Msg, "ends too early") || !strings.Contains(f.Tail, "Cut.C:4") {
+		t.Fatal(explain(err))
+	}
+}
+
+// TestCompileLimit ends a compilation that takes too long, and says so.
+func TestCompileLimit(t *testing.T) {
+	executor(t) // has the child built
+	cfg := suiteConfig(t.TempDir())
+	cfg.CompileLimit = 10 * time.Millisecond
+	quick, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	t.Cleanup(func() { _ = quick.Close() })
+	src := Source{Main: "Late.C", Files: map[string][]byte{"Late.C": []byte("#include \"TSelector.h\"\nclass Late : public TSelector { ClassDefOverride(Late, 0) };\n")}}
+	_, err = quick.Compile(t.Context(), src)
+	if f := asFailure(err); f == nil || f.Kind != KindCode || !strings.Contains(f.Msg, "not compiled within 10ms") {
+		t.Fatal(explain(err))
+	}
+}
+
 func TestCompileError(t *testing.T) {
 	e := executor(t)
 	src := Source{Main: "Wrong.C", Files: map[string][]byte{"Wrong.C": []byte("#include <TSelector.h>\nclass Wrong : public TSelector { nosuchtype x; };\n")}}

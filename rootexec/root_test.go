@@ -77,7 +77,7 @@ func openSuite() error {
 
 func suiteConfig(scratch string) Config {
 	cache, _ := testCache()
-	return Config{Exe: suite.exe, Root: suite.root, Scratch: scratch, Cache: cache, MaxSelectors: 20,
+	return Config{Exe: suite.exe, Root: suite.root, Scratch: scratch, Cache: cache, MaxSelectors: 20, SyntaxAfter: 3 * time.Second,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 }
 
