@@ -119,7 +119,7 @@ func TestForegroundLog(t *testing.T) {
 	})
 	t.Run("refused", func(t *testing.T) {
 		n := &node{name: "x", dir: t.TempDir(), state: t.TempDir(), bin: bin}
-		if got := n.dtpnode(t, n.dir, "up", "--log-format", "xml"); got.code != 2 || !strings.Contains(got.stderr, `could not use --log-format "xml": want one of auto, text, logfmt, json, journal`) {
+		if got := n.dtpnode(t, n.dir, "up", "--log-format", "xml"); got.code != 2 || !strings.Contains(got.stderr, `could not use --log-format xml: want one of auto, text, logfmt, json, journal`) {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -63,7 +63,7 @@ func TestBadCode(t *testing.T) {
 		{bad: "scratch", kind: KindLimit, msg: "the limit is 4096 KiB", spec: GenSpec{Limits: Limits{Scratch: 4 << 20}}},
 		{bad: "abort", kind: KindAbort, msg: "Abort"},
 	} {
-		t.Run(c.bad, func(t *testing.T) {
+		t.Run(c.bad+"-"+string(c.kind), func(t *testing.T) { // a name that comes twice gets a #, in its folder too, and ROOT writes elsewhere
 			g, r, file := startBad(t, c.bad, c.spec)
 			if d := r.wait(t); d.ID != 1 || d.Last != 500 {
 				t.Errorf("first packet: %+v", d)
