@@ -173,3 +173,23 @@ func TestMountComesBack(t *testing.T) {
 		t.Errorf("%d units are not seen though the mount is back", got)
 	}
 }
+
+// TestUnseenIsNoFailure: what this host cannot see is told as unseen, and blames no entry.
+func TestUnseenIsNoFailure(t *testing.T) {
+	r, j := blindRig(t, 3, func(i int) string { return fmt.Sprintf("/data/f%d.root", i) })
+	work := tasks.CoverOf(j.job.Data.Units(0))
+	var lease *LeasePacket
+	for _, e := range r.step(Recv{From: "h", Msg: Message{Job: jobID, Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: work}}}}) {
+		if l, ok := e.(LeasePacket); ok {
+			lease = &l
+		}
+	}
+	if lease == nil {
+		t.Fatal("nothing runs")
+	}
+	failure := ledger.Failure{Kind: "open", Blame: j.job.Data.Units(0), Host: "missing", Reason: "No such file", Data: true}
+	r.step(PacketRefused{Gen: lease.Gen, Packet: lease.Packet, Failure: failure})
+	if len(j.failures) > 0 || j.dark() != j.job.Data.Units(0).Len() {
+		t.Errorf("failures %+v, %d units unseen", j.failures, j.dark())
+	}
+}

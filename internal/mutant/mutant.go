@@ -24,7 +24,6 @@ const (
 	NoAudit          Bug = "no-audit"
 	DropUnfinished   Bug = "drop-unfinished"
 	TryForEver       Bug = "try-for-ever"
-	BlindStrikes     Bug = "blind-strikes"
 	BlindAgain       Bug = "blind-again"
 	BlindWord        Bug = "blind-word"
 	HostStrikes      Bug = "host-strikes"
@@ -63,7 +62,6 @@ var bugs = []struct {
 	{NoAudit, "units that nobody holds are not put back to work"},
 	{DropUnfinished, "a job whose end fails is over, and its ledger goes with all that is committed"},
 	{TryForEver, "a node whose attempt to end a job failed tries again by itself, for ever"},
-	{BlindStrikes, "a file that a host cannot see counts as failed, and is struck out after three tries"},
 	{BlindAgain, "a host is given again and again, and tries, what it cannot see"},
 	{BlindWord, "what one host cannot see is given up though others have not tried it"},
 	{HostStrikes, "what fails on two hosts on which nothing goes well is struck out, though others do it"},
@@ -93,12 +91,13 @@ const (
 	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
 
 	// The simulator finds these after hundreds of seeds, if at all: the tests of the packages
-	// ledger, steal and quorum have them sooner.
+	// ledger, steal, engine and quorum have them sooner.
 	OneNodesWord  Bug = "one-nodes-word"  // failures that one node alone reports set a range aside, while others work
 	ForgetAway    Bug = "forget-away"     // what only a host can read that is away for a moment is given up
 	EndlessCredit Bug = "endless-credit"  // a thief is given work at its word, whatever became of what it took before
 	AckBeforeSync Bug = "ack-before-sync" // a replica acknowledges entries before they are on disk
 	TailFirst     Bug = "tail-first"      // the log before a snapshot is dropped before the snapshot is on disk
+	BlindStrikes  Bug = "blind-strikes"   // a file that a host cannot see counts as failed, and is struck out after three tries
 )
 
 // Breaks says what a bug breaks.
