@@ -119,6 +119,9 @@ func (w *world) setBound() {
 	if w.cfg.Flat > w.cfg.Folding.FoldFloor { // commits are made one by one, with a fold after each
 		w.res.Bound += Allowance
 	}
+	if w.cfg.Keep > 0 { // what the node above has no room to merge goes to the home after package merge's passAfter
+		w.res.Bound += 45 * time.Second
+	}
 	if w.cfg.Hidden > 0 { // who went may yet see it
 		w.res.Bound += w.cfg.returnWait()
 	}
@@ -503,13 +506,23 @@ func (w *world) lastWord() {
 	w.after(500*time.Millisecond, w.lastWord)
 }
 
+// deserted reports whether all other replicas that a node knows have left for good. If they do so in the moment of the
+// job's end, and their word of it is lost, a replica waits for them, and its user has to be told by others: open.
+func (w *world) deserted(n *node) bool {
+	v, ok := n.peer.Ledger(w.id)
+	return ok && len(v.Voters) > 1 && !slices.ContainsFunc(v.Voters, func(m quorum.Member) bool {
+		o := w.nodes[w.index[m.Peer]]
+		return o != n && !o.gone
+	})
+}
+
 // holding names a node that has not forgotten the job.
 func (w *world) holding() tasks.PeerID {
 	for _, n := range w.nodes {
 		if !n.up || !n.honest {
 			continue
 		}
-		if _, has := n.peer.Jobs()[w.id]; has {
+		if _, has := n.peer.Jobs()[w.id]; has && !w.deserted(n) {
 			return n.id
 		}
 	}
