@@ -55,7 +55,7 @@ func TestTwoNamesOfOneFileOnMembers(t *testing.T) {
 func TestThreeMembersTellOfEachLink(t *testing.T) {
 	members := make([]tasks.PeerID, 40)
 	for i := range members {
-		members[i] = tasks.PeerID(fmt.Sprint(i))
+		members[i] = fmt.Sprint(i)
 	}
 	for _, c := range []struct{ blind, want int }{{0, 3}, {1, 6}, {7, 12}, {40, linkAtMost}} {
 		l := &links{files: []api.InputFile{{URL: "/x/a"}, {URL: "root://h//b"}}, real: map[tasks.PeerID][]string{}}

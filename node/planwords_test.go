@@ -107,7 +107,7 @@ func TestFilesThatOneMemberCallsEmptyAreCounted(t *testing.T) {
 	u := unseen(make([]api.InputFile, 3)...)
 	for i := range u.words {
 		u.bad[i], u.plans[i].File = nil, fmt.Sprintf("/x/%d", i)
-		u.words[i] = []word{{by: tasks.PeerID([]string{"a", "b", "a"}[i])}}
+		u.words[i] = []word{{by: []string{"a", "b", "a"}[i]}}
 	}
 	got := strings.Join(u.doubts(map[tasks.PeerID]memberName{"a": {name: "alpha"}}), "\n")
 	want := "1 file has no entries, as only b could say: /x/1\n2 files have no entries, as only alpha could say; the first: /x/0"
@@ -121,7 +121,7 @@ func TestAFileThatAllCallBrokenIsAskedOfSixteen(t *testing.T) {
 	u := unseen(api.InputFile{URL: "/x/f"})
 	members := make([]tasks.PeerID, 100)
 	for i := range members {
-		members[i] = tasks.PeerID(fmt.Sprint(i))
+		members[i] = fmt.Sprint(i)
 	}
 	asked := 0
 	u.gather(t.Context(), members, func(context.Context, tasks.PeerID, []api.InputFile, time.Duration) ([]planned, error) {

@@ -12,11 +12,12 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
-	"golang.org/x/sync/errgroup"
 )
 
 // A job is recovered from a copy of its ledger that was put aside as it is from one that counts (recover.go), but that it may

@@ -77,6 +77,14 @@ func (j *job) sumWork(st *api.JobStatus, names map[tasks.PeerID]memberName) {
 	}
 }
 
+// bytesKept is what this node keeps of a job's ledger on its disk.
+func (d *Daemon) bytesKept(j *job) int64 {
+	if id := j.known(); id != "" {
+		return bytesUnder(d.ledgerDir(id))
+	}
+	return 0
+}
+
 func (d *Daemon) describe(j *job) api.JobStatus {
 	if !j.final() {
 		d.snapshot(j)
@@ -84,10 +92,7 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	names := d.memberNames()
 	called := d.nameOf(d.submitterOf(j)) // before j.mu is held
 	lapsed := d.nameOf(j.lapsed())
-	var kept int64
-	if id := j.known(); id != "" {
-		kept = bytesUnder(d.ledgerDir(id)) // a folder is not read while j.mu is held: the loop needs that
-	}
+	kept := d.bytesKept(j) // a folder is not read while j.mu is held: the loop needs that
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.status

@@ -104,11 +104,12 @@ func (f *nodeFlags) wrong(own *pflag.FlagSet, from map[string]string) (all []*se
 
 // checked is wrong as one error, for what is about to start a daemon.
 func (f *nodeFlags) checked(flags *pflag.FlagSet, from map[string]string) error {
-	for _, w := range f.wrong(f.own(flags), from) {
-		if w.Source == "" {
-			return usagef("could not use --%s %s: %s", w.Setting, strings.Join(w.Values, " "), w.Why)
-		}
-		return usageError{w}
+	all := f.wrong(f.own(flags), from)
+	if len(all) == 0 {
+		return nil
 	}
-	return nil
+	if w := all[0]; w.Source == "" {
+		return usagef("could not use --%s %s: %s", w.Setting, strings.Join(w.Values, " "), w.Why)
+	}
+	return usageError{all[0]}
 }
