@@ -100,16 +100,21 @@ func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 	if who, majority := j.log.Alive(p.now, recoverAlive); majority && p.lapsed(j) == "" {
 		return log, fmt.Errorf("most of the nodes that keep its ledger are alive, or were so %v ago or when this node began to listen: %s", recoverAlive, strings.Join(who, ", "))
 	}
+	return j.recoveredLog(ev.Link, ev.Result)
+}
+
+// recoveredLog is the log that goes on from this copy alone, under a signed word.
+func (j *jobState) recoveredLog(link quorum.Link, kept bool) (log quorum.Log, err error) {
 	record, err := j.wholeRecord()
 	if err != nil {
 		return log, err
 	}
-	record.Recover(ev.Link, ev.Result)
+	record.Recover(link, kept)
 	state, err := record.Encode()
 	if err != nil {
 		return log, err
 	}
-	return j.log.Recover(ev.Link, j.founders, state)
+	return j.log.Recover(link, j.founders, state)
 }
 
 // lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more; empty if all is well.
@@ -191,16 +196,7 @@ func (p *Peer) recoveredAside(j *jobState, ev Recover) (log quorum.Log, err erro
 	if err != nil {
 		return log, err
 	}
-	record, err := c.wholeRecord()
-	if err != nil {
-		return log, err
-	}
-	record.Recover(ev.Link, ev.Result)
-	state, err := record.Encode()
-	if err != nil {
-		return log, err
-	}
-	return c.log.Recover(ev.Link, c.founders, state)
+	return c.recoveredLog(ev.Link, ev.Result)
 }
 
 // readLog reads a copy that nobody follows: it says nothing to anybody and writes nothing.
