@@ -63,22 +63,29 @@ func (d *Daemon) keepParts(name string, c *ledgerCopy, parts []merge.Partial) {
 	d.shareParts(name)
 }
 
+// linkParts makes the folder of what is kept, which is there whole or not at all. A daemon that is started again before
+// its job's ledger is closed learns of the end anew: then the folder is there, and may be in use by a retry.
 func (d *Daemon) linkParts(name string, c *ledgerCopy, parts []merge.Partial) error {
-	dir := d.partsDir(name)
-	temp := dir + ".new"
-	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o700)); err != nil {
-		return err
-	}
 	from := map[string]string{string(c.id): filepath.Join(c.dir, bodyFile), c.desc.Code.Source: filepath.Join(c.dir, sourceFile)}
 	for _, p := range parts {
 		from[p.SHA256] = d.keptPath(c.id, p)
 	}
-	var err error
+	dir := d.partsDir(name)
+	if keepsAll(dir, sumOfParts(c.id, parts), from) {
+		return nil
+	}
+	index, err := wire.Marshal(&keptParts{Job: c.id, Brief: c.brief, Parts: parts})
+	if err != nil {
+		return err
+	}
+	temp := dir + ".new"
+	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o700)); err != nil {
+		return err
+	}
 	for hash, path := range from {
 		err = errors.Join(err, os.Link(path, filepath.Join(temp, hash)))
 	}
-	index, bad := wire.Marshal(&keptParts{Job: c.id, Brief: c.brief, Parts: parts})
-	if err = errors.Join(err, bad); err == nil {
+	if err == nil {
 		err = writeFile(filepath.Join(temp, partsIndex), index)
 	}
 	if err == nil {
@@ -89,6 +96,22 @@ func (d *Daemon) linkParts(name string, c *ledgerCopy, parts []merge.Partial) er
 		_ = os.RemoveAll(temp)
 	}
 	return err
+}
+
+// keepsAll reports whether a folder of what is kept tells of the partials with that sum (sumOfParts), and has the files with
+// those hashes.
+func keepsAll(dir, sum string, files map[string]string) bool {
+	var there keptParts
+	index, err := os.ReadFile(filepath.Join(dir, partsIndex))
+	if err != nil || wire.Unmarshal(index, &there) != nil || sumOfParts(there.Job, there.Parts) != sum {
+		return false
+	}
+	for hash := range files {
+		if sizeOf(filepath.Join(dir, hash)) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // shareParts lets other members fetch what is kept here of a job, if something is.

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -116,5 +117,48 @@ func TestSumOfParts(t *testing.T) {
 	}
 	if sumOfParts(tasks.NameOf([]byte("other")), parts()) == want {
 		t.Error("the job does not change the hash")
+	}
+}
+
+// TestPartsStayWhereTheyAre: a daemon that starts again learns anew of an end, and then leaves the folder alone, which a retry
+// may be reading; one from which a file has gone is made anew.
+func TestPartsStayWhereTheyAre(t *testing.T) {
+	d := openWithout(t, "keeper")
+	defer d.Close()
+	id, body, b := signedJob(t, d, "")
+	c := &ledgerCopy{id: id, brief: b, dir: d.ledgerDir(id), desc: &tasks.Job{Code: tasks.Code{Source: hashOf([]byte("source"))}}}
+	parts := []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
+	for path, data := range map[string][]byte{
+		filepath.Join(c.dir, bodyFile): body, filepath.Join(c.dir, sourceFile): []byte("source"),
+		d.keptPath(id, parts[0]): []byte("a"), d.keptPath(id, parts[1]): []byte("b"),
+	} {
+		if err := writeFile(path, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := hex.EncodeToString([]byte(strings.Repeat("n", 16)))
+	link := func(parts ...merge.Partial) os.FileInfo {
+		t.Helper()
+		if err := d.linkParts(name, c, parts); err != nil {
+			t.Fatal(err)
+		}
+		dir, err := os.Stat(d.partsDir(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	first := link(parts...)
+	if !os.SameFile(first, link(parts[1], parts[0])) {
+		t.Error("what is there was made anew")
+	}
+	if err := os.Remove(filepath.Join(d.partsDir(name), parts[0].SHA256)); err != nil {
+		t.Fatal(err)
+	}
+	if os.SameFile(first, link(parts...)) || sizeOf(filepath.Join(d.partsDir(name), parts[0].SHA256)) != 1 {
+		t.Error("what is missing was not put there again")
+	}
+	if link(parts[0]); sizeOf(filepath.Join(d.partsDir(name), parts[1].SHA256)) >= 0 {
+		t.Error("the partials of another end are there")
 	}
 }

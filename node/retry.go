@@ -202,12 +202,16 @@ func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 	if err == nil {
 		return nil
 	}
-	return d.askAround(old.Job, old.at, b.SHA256, func(from tasks.PeerID) error {
+	asked := d.askAround(old.Job, old.at, b.SHA256, func(from tasks.PeerID) error {
 		return place(b.path, func(f *os.File) error {
 			_, err := d.net.Fetch(ctx, from, b.SHA256, min(b.Size, maxPartial), f)
 			return err
 		})
 	})
+	if asked != nil && old.at == "" { // it was to be here
+		return errors.Join(err, asked)
+	}
+	return asked
 }
 
 // planAgain looks at the files of an earlier job of which something is missing. Those that were planned must have the

@@ -101,9 +101,9 @@ func closed(s network.Stream) { _, _ = io.Copy(io.Discard, s) }
 func TestStrangerIsNotLetIn(t *testing.T) {
 	a, b := couple(t)
 	// couple's token is spent but remembered; forget it.
-	a.mu.Lock()
+	a.Node.mu.Lock()
 	a.invites = nil
-	a.mu.Unlock()
+	a.Node.mu.Unlock()
 	h := plainHost(t, someone(t))
 	if err := a.dialFrom(h); err == nil {
 		// The dialling side may believe that it is connected; no stream will tell it so.
@@ -160,18 +160,17 @@ func TestStrangerReachesTheJoinProtocolAlone(t *testing.T) {
 
 func TestStrangersAreFew(t *testing.T) {
 	a := open(t, config(t, "a"))
-	token := a.invite(Worker)
+	a.invite(Worker) // else the door is closed
 	for range maxStrangers + 16 {
 		h := plainHost(t, someone(t))
 		_ = a.dialFrom(h)
 	}
-	a.mu.Lock()
+	a.Node.mu.Lock()
 	strangers := len(a.strangers)
-	a.mu.Unlock()
+	a.Node.mu.Unlock()
 	if strangers > maxStrangers {
 		t.Errorf("%d strangers are in", strangers)
 	}
-	_ = token
 }
 
 func TestJoinAttemptsAreBounded(t *testing.T) {
