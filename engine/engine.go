@@ -309,6 +309,9 @@ func New(cfg Config) (*Peer, error) {
 
 // Step takes one event at time now and returns what is to be done.
 func (p *Peer) Step(now time.Duration, ev Event) []Effect {
+	if gap := now - p.now; gap > stopped {
+		p.wake(gap)
+	}
 	p.now, p.out = max(p.now, now), nil
 	p.ticked = false
 	p.handle(ev)
@@ -327,6 +330,20 @@ func (p *Peer) Step(now time.Duration, ev Event) []Effect {
 	p.makeRoom()
 	p.checkLeft()
 	return p.out
+}
+
+// stopped is the time without an event after which a peer with jobs must have been stopped, as by SIGSTOP or with its
+// virtual machine: they tick much more often.
+const stopped = 10 * time.Second
+
+// wake puts off what this peer would give up because of others' silence: while it was stopped it could not hear them.
+func (p *Peer) wake(gap time.Duration) {
+	for _, j := range p.jobs {
+		j.heard += gap
+		if j.shut && !j.endProven {
+			j.closeAt += gap
+		}
+	}
 }
 
 // drain delivers messages that this peer sent to itself.

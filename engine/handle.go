@@ -599,7 +599,7 @@ func (p *Peer) checkLeft() {
 		return
 	}
 	for _, j := range p.jobs {
-		if !j.shut && (p.needed(j) || !p.handedBack(j) || !j.parts.Empty()) || p.sealing(j) {
+		if !j.shut && (p.needed(j) || !p.handedBack(j) || !j.parts.Empty()) || p.sealing(j) || p.lingering(j) {
 			return
 		}
 	}

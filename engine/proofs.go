@@ -493,6 +493,16 @@ func (p *Peer) sealing(j *jobState) bool {
 	return j.shut && j.log != nil && j.record.Result != nil && !j.endProven && p.now < j.closeAt-p.cfg.Unsealed+sealWait
 }
 
+// lingering reports whether another replica of an ended job may still need this peer's word of the end, and the result that
+// this peer has. Two of three that leave at once, before the third has heard, would leave it without a majority for good.
+func (p *Peer) lingering(j *jobState) bool {
+	up := func(m quorum.Member) bool {
+		_, is := p.peers[m.Peer]
+		return is && m.Peer != p.self
+	}
+	return j.shut && j.log != nil && j.endProven && p.now < j.closeAt && slices.ContainsFunc(j.log.Members(), up)
+}
+
 // sealWait is how long a node that leaves waits for that.
 const sealWait = 5 * time.Second
 

@@ -93,7 +93,11 @@ func (h *Home) fatalFor(from tasks.PeerID) bool {
 // shared reports whether so many nodes say the same that it is not for a few liars to say: this one is among them, or
 // they are most of those that work.
 func (h *Home) shared(by []tasks.PeerID) bool {
-	return slices.Contains(by, h.cfg.Self) || 2*len(by) > h.workers(h.want)
+	working := 0 // whatever each of them sees: there may be none that sees all
+	for id := range h.nodes {
+		working += btoi(h.atWork(id))
+	}
+	return slices.Contains(by, h.cfg.Self) || 2*len(by) > working
 }
 
 func (s *suspect) book(from tasks.PeerID, why Failure) {

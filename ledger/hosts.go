@@ -24,10 +24,15 @@ const (
 // able reports whether something of the job has gone well on a node.
 func (n *node) able() bool { return n.report.Stats.Units > 0 }
 
+// atWork reports whether a node can run packets of files that it sees now.
+func (h *Home) atWork(id tasks.PeerID) bool {
+	n := h.nodes[id]
+	return n != nil && n.slots > 0 && n.heard && n.report.Ready && h.shunned[id] == ""
+}
+
 // works reports whether a node can run packets of r now.
 func (h *Home) works(id tasks.PeerID, r tasks.Range) bool {
-	n := h.nodes[id]
-	return n != nil && n.slots > 0 && n.heard && n.report.Ready && h.shunned[id] == "" && !n.blind.Intersects(tasks.Cover{r})
+	return h.atWork(id) && !h.nodes[id].blind.Intersects(tasks.Cover{r})
 }
 
 // ableBeside reports whether nodes on which something has gone well can run r, or could until lately; those that tried
@@ -39,6 +44,18 @@ func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
 		}
 	}
 	return slices.ContainsFunc(h.awaited(r), func(id tasks.PeerID) bool { return h.away[id].able && !slices.Contains(tried, id) })
+}
+
+// goesWellBeside reports whether other nodes on which something has gone well can run some of what is open, or could until
+// lately. None of them may see all of it.
+func (h *Home) goesWellBeside(id tasks.PeerID) bool {
+	open := h.open()
+	for o, n := range h.nodes {
+		if o != id && n.able() && h.atWork(o) && !open.Minus(n.blind).Empty() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(h.awaited(h.want), func(o tasks.PeerID) bool { return h.away[o].able && o != id })
 }
 
 // ableSaid reports whether one of the nodes that blame a range has done something of the job well.
@@ -123,7 +140,7 @@ func (h *Home) acquit() {
 	})
 	for _, id := range h.order {
 		n := h.nodes[id]
-		if n.slots == 0 || n.able() || h.shunned[id] != "" || !h.ableBeside(h.want, []tasks.PeerID{id}) {
+		if n.slots == 0 || n.able() || h.shunned[id] != "" || !h.goesWellBeside(id) {
 			continue
 		}
 		if n.failures-h.confirmed(id) >= h.cfg.Strikes {
@@ -153,7 +170,7 @@ func (h *Home) shun(id tasks.PeerID, reason string) {
 	h.emit(Shun{ID: id, Reason: reason})
 }
 
-// confirmed counts failures of a node that nodes on which other things have gone well have had too.
+// confirmed counts failures of a node that nodes on which other things have gone well have had too, as many as there may be.
 func (h *Home) confirmed(id tasks.PeerID) (n int) {
 	for _, s := range h.suspects {
 		if h.ableSaid(s) {
@@ -161,8 +178,8 @@ func (h *Home) confirmed(id tasks.PeerID) (n int) {
 		}
 	}
 	for _, l := range h.record.Lost {
-		if slices.Contains(l.Nodes, id) {
-			n += l.Tries
+		if l.Host == "" && slices.Contains(l.Nodes, id) { // what nodes cannot see is no failure of theirs
+			n += l.Tries - len(l.Nodes) + 1 // as many as may be its own
 		}
 	}
 	return n

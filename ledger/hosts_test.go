@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -48,6 +49,47 @@ func TestHostsThatLackAFriend(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAFileThatNobodySeesExcusesNoHost has been given up for all of many nodes, one of which fails at all else too: it is set
+// aside after as few failures as without that file, though so many have missed it.
+func TestAFileThatNobodySeesExcusesNoHost(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "x")
+	d.well = map[tasks.PeerID]int64{"a": 7, "b": 9}
+	d.reports()
+	gone := Failed{Failure: Failure{Blame: tasks.R(900, 1000), Kind: "open", Data: true, Host: "missing"}, Tries: 70}
+	for i := range 70 {
+		gone.Nodes = append(gone.Nodes, tasks.PeerID(fmt.Sprint("n", i)))
+	}
+	gone.Nodes[5] = "x"
+	d.home.record.Lost = append(d.home.record.Lost, Lost{Range: gone.Blame, Failed: gone})
+	d.dark = map[tasks.PeerID]tasks.Cover{}
+	for _, id := range []tasks.PeerID{"a", "b", "x"} {
+		d.dark[id] = tasks.CoverOf(gone.Blame)
+	}
+	for i := range int64(3) {
+		d.fails("x", Failure{Blame: tasks.R(100*i, 100*i+1), Kind: "signal", Reason: "no friend"})
+		d.audit()
+	}
+	if got := d.home.Shunned(); got["x"] != "no friend" {
+		t.Errorf("set aside: %v", got)
+	}
+}
+
+// TestOneWordFailsNoJobWhenNoneSeesAll has hosts that see a half of the files each: one of four that says that no attempt
+// can go well is not most of them.
+func TestOneWordFailsNoJobWhenNoneSeesAll(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "c", "x")
+	want := d.home.want
+	middle := want.First + want.Len()/2
+	left, right := tasks.CoverOf(tasks.R(want.First, middle)), tasks.CoverOf(tasks.R(middle, want.Last))
+	d.dark = map[tasks.PeerID]tasks.Cover{"a": left, "b": right, "c": left, "x": right}
+	d.reports()
+	d.fails("x", Failure{Kind: "load", Reason: "it says so", Fatal: true})
+	d.audit()
+	if fails := all[Fail](d); len(fails) > 0 {
+		t.Error("the job fails by one member's word")
 	}
 }
 

@@ -41,7 +41,8 @@ const forgetWithin = 40 * time.Second
 type check struct {
 	founded, ended bool
 	first          ledger.Result
-	parts          []merge.ID // of the first to tell
+	parts          []merge.ID      // of the first to tell
+	keepers        []quorum.Member // who kept the ledger then
 	truth          tasks.Cover
 	commits        map[merge.ID]bool
 	given          map[merge.ID]bool       // proposed to be taken out
@@ -430,6 +431,9 @@ func (w *world) endSealed(n *node, e engine.EndSealed) {
 
 func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica bool) {
 	w.ended, w.first, w.parts, w.res.Makespan = true, r, parts, w.now
+	if v, ok := n.peer.Ledger(w.id); ok {
+		w.keepers = v.Voters
+	}
 	w.trace.printf(w.now, n, "END: %v", r)
 	c, ok := w.results[r.SHA256]
 	if !ok {
@@ -499,21 +503,25 @@ func (w *world) lastWord() {
 		w.over = true
 		return
 	case w.now > max(w.res.Makespan, w.res.Settled)+forgetWithin:
-		w.unfinished()
+		if !w.bereft() {
+			w.unfinished()
+		}
 		w.over = true
 		return
 	}
 	w.after(500*time.Millisecond, w.lastWord)
 }
 
-// deserted reports whether all other replicas that a node knows have left for good. If they do so in the moment of the
-// job's end, and their word of it is lost, a replica waits for them, and its user has to be told by others: open.
-func (w *world) deserted(n *node) bool {
-	v, ok := n.peer.Ledger(w.id)
-	return ok && len(v.Voters) > 1 && !slices.ContainsFunc(v.Voters, func(m quorum.Member) bool {
-		o := w.nodes[w.index[m.Peer]]
-		return o != n && !o.gone
-	})
+// bereft reports whether a majority of the replicas left for good or lost their disks once the job had ended. What is left
+// of its ledger then waits for them, as it cannot know, and may be recovered: no time is set for that.
+func (w *world) bereft() bool {
+	lost := 0
+	for _, m := range w.keepers {
+		if o := w.nodes[w.index[m.Peer]]; o.gone || o.emptied {
+			lost++
+		}
+	}
+	return len(w.keepers) > 1 && 2*lost > len(w.keepers)
 }
 
 // holding names a node that has not forgotten the job.
@@ -522,7 +530,7 @@ func (w *world) holding() tasks.PeerID {
 		if !n.up || !n.honest {
 			continue
 		}
-		if _, has := n.peer.Jobs()[w.id]; has && !w.deserted(n) {
+		if _, has := n.peer.Jobs()[w.id]; has {
 			return n.id
 		}
 	}

@@ -192,6 +192,7 @@ func (w *world) lostDisk(n *node) {
 		op.void = true
 	}
 	w.harmedResult = w.harmedResult || len(n.disk.results) > 0
+	n.emptied = w.ended
 	n.disk = &disk{}
 }
 

@@ -182,6 +182,7 @@ type node struct {
 	view    []int32 // whom this node may link to, in order; nil for all
 	links   []int32 // whom it believes to be up, in order
 	gone    bool    // left for good
+	emptied bool    // lost its disk after the job's end
 	joined  time.Duration
 	worked  bool
 	armed   bool   // crashes at its next write
