@@ -332,3 +332,23 @@ func TestPairsWithoutALink(t *testing.T) {
 		t.Errorf("a host that is down for all has no link to anybody: %+v", r)
 	}
 }
+
+// TestLookalikeNames: of members whose names look alike each is told by its id too, wherever it is named.
+func TestLookalikeNames(t *testing.T) {
+	t.Parallel()
+	all := fakeNodes(t, "alice", "\u0430lice", "bob") // the second begins with a Cyrillic letter
+	st, err := all[1].status()
+	check(t, err)
+	kill(t, all[1].pid(t))
+	<-all[1].ended
+	short := api.ShortIDs([]string{st.ID})[st.ID]
+	r := all[0].says(t, []string{"members"}, "\u0430lice ("+short[:6], "connection refused")
+	if strings.Contains(r.stdout, "bob (") {
+		t.Errorf("bob is like nobody: %+v", r)
+	}
+	for _, wrong := range []string{"http://192.0.2.1:4001", "192.0.2.1:4001", "root://h//a.root"} {
+		if r := all[2].join(t, wrong); r.code != 2 || !strings.Contains(r.stderr, "takes a token") || strings.Contains(r.stderr, "damaged") {
+			t.Errorf("join %s: %+v", wrong, r)
+		}
+	}
+}

@@ -60,6 +60,9 @@ func TestTerminateFails(t *testing.T) {
 	if r := other.dtpnode(t, t.TempDir(), "finish", id); r.code != 1 || !strings.Contains(r.stderr, "the calibration is missing") {
 		t.Errorf("finished though nothing has changed: %+v", r)
 	}
+	if r := other.dtpnode(t, t.TempDir(), "retry", id); r.code != 1 || !strings.Contains(r.stderr, "it has run, and could not be finished") {
+		t.Errorf("retried though nothing of it is missing: %+v", r)
+	}
 	check(t, os.WriteFile(file, nil, 0o644))
 	dir := t.TempDir()
 	r := other.dtpnode(t, dir, "finish", id, "-o", "here.root")

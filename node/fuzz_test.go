@@ -11,15 +11,20 @@ import (
 // FuzzJob decodes whatever a member serves as a job's description: what passes its checks can be planned
 // with, and nothing panics.
 func FuzzJob(f *testing.F) {
-	data, err := tasks.NewDataset([]tasks.File{{URL: "a", Tree: "T", Entries: 10, Clusters: []int64{0, 5}}, {URL: "b", Entries: 3}})
-	if err != nil {
-		f.Fatal(err)
+	for _, files := range [][]tasks.File{
+		{{URL: "a", Tree: "T", Entries: 10, Clusters: []int64{0, 5}}, {URL: "b", Entries: 3}},
+		{{URL: "a", Tree: "T", Entries: 10, UUID: "0b8c4d1e-6c1e-11f0-9a3c-0100007fbeef"}, {URL: "b", Entries: 3, UUID: "\xff"}},
+	} {
+		data, err := tasks.NewDataset(files)
+		if err != nil {
+			f.Fatal(err)
+		}
+		b, err := wire.Marshal(&tasks.Job{Protocol: tasks.Protocol, Nonce: make([]byte, 16), Data: *data, Want: data.Space()})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
 	}
-	b, err := wire.Marshal(&tasks.Job{Protocol: tasks.Protocol, Nonce: make([]byte, 16), Data: *data, Want: data.Space()})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var desc tasks.Job
 		if wire.Unmarshal(b, &desc) != nil || desc.Check() != nil {

@@ -178,7 +178,7 @@ func (d *Daemon) steer(ctx context.Context, j *job, what string) error {
 
 // endedAlready says that nothing can be done to a job any more, and what is left of it.
 func endedAlready(st api.JobStatus) error {
-	e := &api.Error{Status: 409, Message: "the job has ended already: " + string(st.State)}
+	e := &api.Error{Status: 409, Message: "the job has ended already: it " + st.State.Stands()}
 	id := st.ID[:min(12, len(st.ID))]
 	switch st.State {
 	case api.Done, api.Partial:

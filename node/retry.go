@@ -81,7 +81,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 // notRetried says why there is nothing of a job to be retried.
 func notRetried(st api.JobStatus) error {
 	id := st.ID[:12]
-	e := &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not retry job %s: it is %s", id, st.State)}
+	e := &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not retry job %s: it %s", id, st.State.Stands())}
 	switch st.State {
 	case api.Done:
 		e.Message, e.Hint = fmt.Sprintf("nothing is missing in the result of job %s", id), "dtpnode get "+id+" fetches it"

@@ -74,3 +74,14 @@ func causeOf(errno int, msg, file string) Cause {
 	}
 	return ""
 }
+
+// noPlugin says that ROOT does not open a kind of URL, and what may be named instead: what ROOT itself prints of that tells
+// of its own classes.
+func noPlugin(url string) string {
+	scheme, _, _ := strings.Cut(url, "://")
+	other := "by a path, from a folder that is mounted"
+	if scheme != "root" && scheme != "xroot" {
+		other += ", or by a root:// URL"
+	}
+	return "this ROOT has no plugin that opens " + scheme + ":// URLs: name the file " + other
+}

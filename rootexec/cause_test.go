@@ -3,6 +3,7 @@ package rootexec
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,8 @@ func TestHostsCauses(t *testing.T) {
 		_, err := e.Plan(t.Context(), c.file, "T", 0)
 		if f := asFailure(err); f == nil || f.Kind != KindOpen || f.Host != c.want {
 			t.Errorf("%s: %v, cause %q, want %q", c.file, err, f.Host, c.want)
+		} else if own := strings.Contains(f.Msg, "TPluginHandler") || strings.Contains(f.Msg, "TFile::"); c.want == CauseProtocol && (own || !strings.Contains(f.Msg, "no plugin that opens ")) {
+			t.Errorf("%s: %q", c.file, f.Msg)
 		}
 	}
 	if err := os.Chmod(good, 0); err != nil {

@@ -35,7 +35,9 @@ func (p *process) told(r *reply) *Failure {
 		f.Msg += p.memoryLimit()
 	}
 	if f.Kind == KindOpen {
-		f.Host = causeOf(r.Errno, r.Msg, r.File)
+		if f.Host = causeOf(r.Errno, r.Msg, r.File); f.Host == CauseProtocol {
+			f.Msg = noPlugin(r.File)
+		}
 	}
 	return blameEntry(f)
 }

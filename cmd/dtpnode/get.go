@@ -121,7 +121,7 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 	}
 	if !st.State.Halted() {
 		return &api.Error{
-			Message: fmt.Sprintf("could not get the output of job %s: it is %s", progress.Short(st.ID), st.State),
+			Message: fmt.Sprintf("could not get the output of job %s: it %s", progress.Short(st.ID), st.State.Stands()),
 			Hint:    fmt.Sprintf("see `dtpnode status %s`; `dtpnode cancel --keep` stops it with a partial result", progress.Short(st.ID)),
 		}
 	}

@@ -59,8 +59,11 @@ func readToken(stdin io.Reader, arg string) (string, error) {
 		}
 		arg = strings.TrimSpace(text)
 	}
-	if arg == "" {
+	switch host, _, err := net.SplitHostPort(arg); {
+	case arg == "":
 		return "", usagef("could not join: the token is empty")
+	case strings.Contains(arg, "://"), err == nil && host != "": // as one joins elsewhere
+		return "", usagef("could not join %s: that is an address, and join takes a token, which begins with dtp1. and holds the addresses: `dtpnode invite`, on a member, prints one", arg)
 	}
 	return arg, nil
 }

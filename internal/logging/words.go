@@ -36,7 +36,7 @@ type output struct {
 	mu    sync.Mutex
 	w     io.Writer
 	names map[string]string // of members, by their ids
-	apart map[string]string // the same as they are shown
+	apart map[string]string // the same as they are shown; nil until it is asked for
 }
 
 func newWords(w io.Writer, level slog.Leveler, s style) *words {
@@ -148,7 +148,7 @@ func (o *output) meet(attrs []slog.Attr) {
 	for _, a := range attrs {
 		if name != "" && isID(a) {
 			o.names[shown(a.Value)] = name
-			o.apart = api.ToldApart(o.names)
+			o.apart = nil
 		}
 	}
 }
@@ -159,6 +159,9 @@ var memberID = regexp.MustCompile(`12D3KooW[1-9A-HJ-NP-Za-km-z]{44}`)
 // named puts names in the place of members' ids, or the short ids that `dtpnode members` shows.
 func (o *output) named(text string) string {
 	return memberID.ReplaceAllStringFunc(text, func(id string) string {
+		if o.apart == nil {
+			o.apart = api.ToldApart(o.names)
+		}
 		if name := o.apart[id]; name != "" {
 			return clean(name)
 		}

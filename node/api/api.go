@@ -69,6 +69,31 @@ func (s JobState) Final() bool {
 // Halted reports whether a job in state s goes on only if its user says so: it is final, or cannot be finished.
 func (s JobState) Halted() bool { return s.Final() || s == CannotFinish }
 
+// Stands says how a job in state s stands, as what follows "it" in a sentence.
+func (s JobState) Stands() string {
+	switch s {
+	case Preparing:
+		return "is being prepared"
+	case Running:
+		return "is running"
+	case Waiting:
+		return "waits, and goes on by itself"
+	case Merging:
+		return "is being merged"
+	case Done:
+		return "is done"
+	case CannotFinish:
+		return "has run, and could not be finished"
+	case Partial:
+		return "has ended with a partial result"
+	case Failed:
+		return "has failed"
+	case Cancelled:
+		return "was cancelled"
+	}
+	return "is in the state " + string(s)
+}
+
 // Advice is what the user of a job can do that cannot be finished: commands that go on from there.
 func Advice(id string) string {
 	id = id[:min(len(id), 12)]

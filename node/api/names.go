@@ -3,29 +3,61 @@ package api
 import (
 	"slices"
 	"strings"
+	"unicode"
+
+	"github.com/mtibben/confusables"
+	"golang.org/x/text/unicode/norm"
 )
 
 // SameInAll is what the ids of all members begin with: it tells none from another.
 const SameInAll = "12D3KooW"
 
 // ToldApart are the names of members, by their ids. What a member is called is its own choice, and another's name no secret:
-// where several have one, which look the same, each is followed by so much of the id as tells them apart, so that nothing is
-// said of one that can be read of another. An empty name stays so.
+// where several have one, or some that look alike, each is followed by so much of the id as tells them apart, so that nothing
+// is said of one that can be read of another. An empty name stays so.
 func ToldApart(names map[string]string) map[string]string {
-	looks := map[string][]string{}
+	alike := map[string][]string{}
+	looks := make(map[string][]string, len(names))
 	for id, name := range names {
-		if look := strings.Join(strings.Fields(name), " "); look != "" {
-			looks[look] = append(looks[look], id)
+		looks[id] = looksOf(name)
+		for _, look := range looks[id] {
+			alike[look] = append(alike[look], id)
 		}
 	}
 	out := make(map[string]string, len(names))
 	for id, name := range names {
 		out[id] = name
-		if same := looks[strings.Join(strings.Fields(name), " ")]; len(same) > 1 {
-			out[id] = name + " (" + ShortIDs(same)[id] + ")"
+		var same []string
+		for _, look := range looks[id] {
+			same = append(same, alike[look]...)
+		}
+		slices.Sort(same)
+		if same = slices.Compact(same); len(same) > 1 {
+			out[id] = strings.TrimSpace(name) + " (" + ShortIDs(same)[id] + ")"
 		}
 	}
 	return out
+}
+
+// looksOf is what a reader may take a name for: names that have one look in common are alike. Letters of other scripts look
+// like those of ours (Unicode's table of confusables), and case, white space and what takes no room are easily overlooked.
+// There are two looks, since a capital I is that of an i, and looks like an l. There is none of an empty name.
+func looksOf(name string) []string {
+	seen := norm.NFKC.String(strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, name))
+	seen = strings.Join(strings.Fields(seen), " ")
+	if seen == "" {
+		return nil
+	}
+	small := confusables.Skeleton(strings.ToLower(seen))
+	if drawn := confusables.Skeleton(strings.ToLower(confusables.Skeleton(seen))); drawn != small {
+		return []string{small, drawn}
+	}
+	return []string{small}
 }
 
 // ShortIDs are the shortest parts of ids, behind what all share, that tell them apart; 6 characters at least.
