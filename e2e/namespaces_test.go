@@ -230,9 +230,42 @@ func TestJoinIsAllItTakes(t *testing.T) {
 	if is, err := bob.status(); err != nil || len(is.Addrs) != 1 || is.Addrs[0] != moved {
 		t.Errorf("with another address it listens on %+v, want %s: %v", is.Addrs, moved, err)
 	}
+	bobMoves(t, c, h, do)
 	do(bob, "down")
 	r := bob.join(t, "dtp1.nonsense")
 	if r.code != 1 || !strings.Contains(r.stderr, "token is damaged") || strings.Contains(r.stderr, "started a daemon") {
 		t.Errorf("%+v", r)
 	}
+}
+
+// bobMoves gives the second host another address while its daemon runs, and starts that before there is a network: it is
+// reached at what the host has, and says so.
+func bobMoves(t *testing.T, c *cluster, h *hosts, do func(n *node, args ...string) result) {
+	bob := c.nodes[1]
+	listens := func(addr string) {
+		t.Helper()
+		var is api.NodeStatus
+		err := poll(settleLimit, func() (bool, error) {
+			var err error
+			is, err = bob.status()
+			return len(is.Addrs) == 1 && strings.HasPrefix(is.Addrs[0], addr+":"), err
+		})
+		if err != nil {
+			t.Fatalf("bob listens on %+v, want %s: %v", is.Addrs, addr, err)
+		}
+	}
+	ip(t, "-n", h.names[1], "addr", "flush", "dev", "eth0", "scope", "global")
+	bob.says(t, []string{"status"}, "this host does not have the address of 10.213.77.22:", "as soon as the host has another")
+	ip(t, "-n", h.names[1], "addr", "add", "10.213.77.23/24", "dev", "eth0")
+	listens("10.213.77.23")
+	c.wantUp(t, bob, 3)
+	c.nodes[0].says(t, []string{"members"}, "10.213.77.23:")
+	do(bob, "down")
+	ip(t, "-n", h.names[1], "addr", "flush", "dev", "eth0", "scope", "global")
+	do(bob, "up", "--detach")
+	listens("127.0.0.1")
+	ip(t, "-n", h.names[1], "addr", "add", "10.213.77.24/24", "dev", "eth0")
+	listens("10.213.77.24")
+	c.wantUp(t, bob, 3)
+	c.nodes[2].says(t, []string{"members"}, "10.213.77.24:")
 }

@@ -7,7 +7,7 @@ import "github.com/dtpnode/dtpnode/p2p"
 // Facing is the address, as host:port, with port 0, at which the inviter of a token would reach this host.
 func Facing(token string) (string, error) { return p2p.Facing(token) }
 
-// Auto is the host of a listen address that is chosen at each start.
+// Auto is the host of a listen address that is chosen at each start, and anew when the host has another address.
 const Auto = p2p.Auto
 
 // CheckName says why a name is none for a node.

@@ -399,10 +399,22 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	default:
 		st.Problem = api.StartingROOT
 	}
+	if lost, follows := d.net.Adrift(); len(lost) > 0 && (st.Problem == "" || st.Problem == api.StartingROOT) {
+		st.Problem = adrift(lost, follows)
+	}
 	if st.Expelled = d.expelled(); st.Expelled != nil {
 		st.Problem = st.Expelled.String() + "; " + api.ExpelledHint
 	}
 	return st
+}
+
+// adrift says that this node listens on addresses that its host has lost.
+func adrift(lost []string, follows bool) string {
+	text := "this host does not have the address of " + strings.Join(lost, ", ") + " any more, so that nobody can connect to this node there: "
+	if follows {
+		return text + "it listens anew as soon as the host has another"
+	}
+	return text + "restart it where the host has one, `dtpnode down`, `dtpnode up --listen auto:0 --detach`"
 }
 
 // cannotRun reports whether it is settled that this node runs no jobs.
@@ -422,6 +434,7 @@ func (d *Daemon) members() []api.Member {
 	for _, m := range d.net.Members() {
 		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
 			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral, Protocol: m.Protocol, State: d.stateOf(m)}
+		a.ClockAhead = math.Round(10*m.Ahead.Seconds()) / 10
 		if !m.Seen.IsZero() && !m.Self {
 			a.Seen = &m.Seen
 		}

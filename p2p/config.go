@@ -67,10 +67,11 @@ type Config struct {
 	ShunFor      time.Duration // a member that broke the rules is refused for so long the first time, 1 min
 	ForgetAfter  time.Duration // a member that was not seen for so long is forgotten, 8 weeks
 	EphemeralFor time.Duration // and an ephemeral one, 5 min
+	AddressCheck time.Duration // how often it is looked whether this host still has the address that was chosen, 5 s
 	InviteMemory time.Duration // for how long a spent invitation is remembered and explained, 1 h
 
 	protocol int              // tests pretend to be another version
-	now      func() time.Time // for the expiry of invitations alone
+	now      func() time.Time // for the expiry of invitations, and what members tell each other of the time
 }
 
 func (c Config) withDefaults() Config {
@@ -80,7 +81,7 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.PingPeriod, time.Second}, {&c.Silence, 5 * time.Second}, {&c.DialTimeout, 5 * time.Second},
 		{&c.BackoffMin, 200 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second},
-		{&c.StallTimeout, 10 * time.Second}, {&c.InviteMemory, time.Hour}, {&c.ShunFor, time.Minute},
+		{&c.StallTimeout, 10 * time.Second}, {&c.InviteMemory, time.Hour}, {&c.ShunFor, time.Minute}, {&c.AddressCheck, 5 * time.Second},
 		{&c.ForgetAfter, 8 * 7 * 24 * time.Hour}, {&c.EphemeralFor, 5 * time.Minute},
 	} {
 		if *d.v == 0 {

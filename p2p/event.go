@@ -48,6 +48,7 @@ type Member struct {
 	Left    bool          // it is not up, and said itself that it goes
 	Seen    time.Time     // when it was last up here; zero if it never was
 	RTT     time.Duration // 0 if unknown
+	Ahead   time.Duration // of its clock before this node's, while it is up; 0 if unknown
 	Problem string        // why it is not up, as far as this node knows
 
 	Protocol int  // the newest number that it speaks, 0 if it has not told

@@ -5,18 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
 	"syscall"
 
-	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Auto is the host of a listen address that is chosen at each start: the address of this host by which it reaches the other
-// members. What a node was not told is not remembered, since networks give hosts other addresses over time.
+// Auto is the host of a listen address that is chosen at each start, and anew when this host has that address no more: the one
+// by which it reaches the other members. What a node was not told is not remembered, since networks give hosts other
+// addresses over time.
 const Auto = "auto"
 
 // Chosen reports whether a listen address, host:port, leaves the host open, and which port it names.
@@ -62,7 +63,7 @@ func routed(to ma.Multiaddr) string {
 var anywhere = ma.StringCast("/ip4/192.0.2.1/tcp/1")
 
 // resolve puts the address that faces the other members into a listen address that leaves it open. Without a route to any
-// it is that of the default route, else loopback, from which a node can still connect to others.
+// it is that of the default route, else loopback, from which a node can still connect to others, until there is one.
 func (n *Node) resolve(listen string) string {
 	port, open := Chosen(listen)
 	if !open {
@@ -70,29 +71,37 @@ func (n *Node) resolve(listen string) string {
 	}
 	own := n.cfg.Face
 	if own == "" {
-		own = n.facingMembers(routed)
-	}
-	if own == "" {
-		own = routed(anywhere)
+		own = facing(n.others(), routed)
 	}
 	if own == "" {
 		own = "127.0.0.1"
 		if len(n.roster.members) > 1 {
-			n.cfg.Log.Warn("no route leads to any other member: this node listens on this host alone until it is started again")
+			n.cfg.Log.Warn("no route leads to any other member: this node listens on this host alone until one does")
 		}
 	}
 	return net.JoinHostPort(own, port)
 }
 
-// facingMembers is the address from which routes lead to most of the other members, the first in order where several do.
-func (n *Node) facingMembers(route func(ma.Multiaddr) string) string {
-	count := map[string]int{}
-	for id := range n.roster.members {
-		if id == n.id {
-			continue
+// others are the addresses of the other members, in the order of their ids. Under n.mu, once the node runs.
+func (n *Node) others() (all [][]ma.Multiaddr) {
+	for _, id := range slices.Sorted(maps.Keys(n.roster.members)) {
+		if id != n.id {
+			all = append(all, n.roster.addresses[id].addrs)
 		}
-		if own := n.facingMember(id, route); own != "" {
-			count[own]++
+	}
+	return all
+}
+
+// facing is the address from which routes lead to most of the other members, the first in order where several do, else that
+// of the default route; empty if there is none of these.
+func facing(others [][]ma.Multiaddr, route func(ma.Multiaddr) string) string {
+	count := map[string]int{}
+	for _, addrs := range others {
+		for _, a := range addrs {
+			if own := route(a); own != "" {
+				count[own]++
+				break
+			}
 		}
 	}
 	best := ""
@@ -101,16 +110,7 @@ func (n *Node) facingMembers(route func(ma.Multiaddr) string) string {
 			best = own
 		}
 	}
-	return best
-}
-
-func (n *Node) facingMember(id peer.ID, route func(ma.Multiaddr) string) string {
-	for _, a := range n.roster.addresses[id].addrs {
-		if own := route(a); own != "" {
-			return own
-		}
-	}
-	return ""
+	return cmp.Or(best, route(anywhere))
 }
 
 // ListenError says why a node could not listen on an address.

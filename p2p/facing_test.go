@@ -35,7 +35,7 @@ func TestFacingMembers(t *testing.T) {
 			n.roster.members[id] = member{}
 			n.roster.addresses[id] = place{addrs: []ma.Multiaddr{ma.StringCast("/ip4/" + a + "/tcp/4001")}}
 		}
-		if got := n.facingMembers(route); got != want {
+		if got := facing(n.others(), route); got != want {
 			t.Errorf("%q: got %q, want %q", addrs, got, want)
 		}
 	}

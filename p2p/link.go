@@ -31,6 +31,7 @@ const (
 	frameRoster  frameKind = 5 // msgpack of exchange: why the sender will not talk to the peer any more
 	frameBye     frameKind = 6 // text: the link ends, and why
 	frameName    frameKind = 7 // text: what the sender is called from now on
+	frameClock   frameKind = 8 // 8 bytes: Unix milliseconds by the sender's clock
 )
 
 // hello opens a link; welcome answers it with the same facts about the other side, or a refusal.
@@ -80,6 +81,7 @@ type link struct {
 	bye   atomic.Bool  // the peer said that it stops
 	names *rate.Limiter
 	rtt   atomic.Int64
+	clock skew // of the peer
 
 	// Under Node.mu.
 	digest, told [32]byte // the peer's roster as last told by it, ours as last told to it
@@ -180,6 +182,7 @@ func (n *Node) write(l *link) {
 				err = fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 				break
 			}
+			_ = l.push(frameClock, clockFrame(n.cfg.now())) // it is told again
 			if l.push(framePing, binary.BigEndian.AppendUint64(nil, uint64(now))) == nil {
 				err = n.flush(l, w)
 			}
@@ -271,6 +274,8 @@ func (n *Node) take(ctx context.Context, l *link, frame []byte) error {
 			return fmt.Errorf("the peer broke the protocol: %w", err)
 		}
 		n.mergeFrom(l.id, x)
+	case frameClock:
+		l.clock.hear(payload, n.cfg.now(), time.Duration(l.rtt.Load()))
 	case frameName:
 		n.renamed(l, string(payload))
 	case frameBye:

@@ -56,6 +56,7 @@ type Node struct {
 	roster    *roster
 	invites   []invite
 	ports     []savedPort
+	chosen    []chosen // listeners whose address was left open
 	links     map[peer.ID]*link
 	keepers   map[peer.ID]*keeper
 	dialing   map[peer.ID]context.CancelFunc // our hello is on its way to them
@@ -216,8 +217,12 @@ func (n *Node) listen(ctx context.Context) error {
 	}
 	n.ports = nil
 	for i, l := range n.cfg.Listen {
+		at := listener(got, addrs[i])
 		if wantsAnyPort(l) {
-			n.ports = append(n.ports, savedPort{Listen: l, Port: portOf(got[i])})
+			n.ports = append(n.ports, savedPort{Listen: l, Port: portOf(at)})
+		}
+		if _, open := Chosen(l); open {
+			n.chosen = append(n.chosen, chosen{listen: l, at: at})
 		}
 	}
 	return nil
@@ -271,6 +276,9 @@ func (n *Node) start() error {
 	n.whoWent()
 	n.spawn(n.announceChanges)
 	n.spawn(n.forgetOften)
+	if len(n.chosen) > 0 {
+		n.spawn(n.followAddresses)
+	}
 	n.reconcile()
 	return nil
 }
@@ -477,6 +485,7 @@ func (n *Node) Members() []Member {
 		}
 		if l := n.links[id]; l != nil {
 			m.Up, m.RTT, m.Problem, m.Left, m.Seen = true, time.Duration(l.rtt.Load()), "", false, time.Now()
+			m.Ahead = l.clock.ahead()
 		}
 		out = append(out, m)
 	}

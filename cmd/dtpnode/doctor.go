@@ -21,7 +21,7 @@ func newDoctor(g *globals) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check what this host has and lacks, and how to mend it",
 		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, ROOT, the child that dtpnode
-builds against it, the settings of the daemon, the addresses to listen on, the control socket, the daemon, and the links between members. It removes what a run that was
+builds against it, the settings of the daemon, the addresses to listen on, the control socket, the daemon, the links between members, and their clocks. It removes what a run that was
 killed has left in the temporary folder, and names jobs that run could not finish and keeps.
 
 Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.`,
@@ -54,7 +54,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 	t := tools{prefix: root, cache: paths.Cache}
 	findings := doctor.Check(ctx, doctor.Config{
 		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(), Settings: func() ([]string, []string) { return complaints(g) },
-		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links,
+		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links, Members: paths.Client().Members,
 		Sweep: func() []string { return local.SweepTemporary(paths) }, Kept: func() map[string]string { return local.AllOwing(paths) },
 	}, func(f doctor.Finding) {
 		if !g.json() {

@@ -27,7 +27,7 @@ func newJoin(g *globals) *cobra.Command {
 		Short: "Join the cluster that issued a token",
 		Long: `join makes this host a member of the cluster whose ` + "`dtpnode invite`" + ` printed the token. Where no
 daemon runs it starts one in the background first, with the settings given here. That listens on the address by
-which this host reaches the inviter, at later starts by which it reaches the members, so that they can connect to it too;
+which this host reaches the inviter, and later, when its network gives it another, by which it reaches the members, so that they can connect to it too;
 --listen chooses another. With - the
 token is read from standard input, so that it does not show in the list of processes.
 
@@ -123,7 +123,7 @@ func startToJoin(ctx context.Context, g *globals, paths local.Paths, facing stri
 	}
 	fmt.Fprintf(g.stderr, "started a daemon in the background, logging to %s\n", paths.Log())
 	if chosen {
-		fmt.Fprintf(g.stderr, "it listens on %s, by which this host reaches the inviter, and at later starts by which it reaches the members; --listen chooses another address\n", facing)
+		fmt.Fprintf(g.stderr, "it listens on %s, by which this host reaches the inviter, and when that changes by which it reaches the members; --listen chooses another address\n", facing)
 	}
 	return d.Client, func() error {
 		fmt.Fprintln(g.stderr, "stopped that daemon again")

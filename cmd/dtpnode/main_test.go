@@ -97,7 +97,7 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case parts[0] == "members":
 		_ = enc.Encode([]api.Member{
 			{ID: "12D3KooWfirst", Name: "first", Rights: []string{"worker", "submitter"}, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"}, Self: true, Slots: 2, ROOT: "6.40.00", Version: "v1", State: api.MemberSelf, Protocol: 3},
-			{ID: "12D3KooWsecond", Name: "second", Rights: []string{"worker"}, Up: true, RTT: 0.26, Slots: 16, ROOT: "6.36.02", Version: "v1", Note: "another ROOT", State: api.MemberUp, Protocol: 4},
+			{ID: "12D3KooWsecond", Name: "second", Rights: []string{"worker"}, Up: true, RTT: 0.26, Slots: 16, ROOT: "6.36.02", Version: "v1", Note: "another ROOT", State: api.MemberUp, Protocol: 4, ClockAhead: -75.5},
 			{ID: "12D3KooWthird", Name: "third計算ノード計算ノード計算ノード計算ノード", Version: "v0", State: api.MemberLost, Seen: &submitted},
 		})
 	case parts[0] == "links":

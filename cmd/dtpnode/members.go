@@ -24,7 +24,8 @@ func newMembers(g *globals) *cobra.Command {
 		Long: `members lists the hosts of the cluster by name: what they may do, whether they are up, and what is wrong with
 them. A member that is not up has left, by its own word (` + "`dtpnode down`" + `), or is lost, without one, since the time
 that is shown; or it is unseen: this host has never met it. It has no link where others say that it is up and this host
-cannot reach it. Pairs of members without a link are listed below, with the addresses that they tried, as they tell it. ` + "`dtpnode forget`" + ` is for those that do not come back. Versions
+cannot reach it. Pairs of members without a link are listed below, with the addresses that they tried, as they tell it, and before
+them whose clock is off by more than 5 seconds. ` + "`dtpnode forget`" + ` is for those that do not come back. Versions
 and protocol numbers are shown where they differ. Ids are shortened to what tells them apart, and long names cut;
 --output json has them whole.
 
@@ -125,8 +126,11 @@ func printMembers(w io.Writer, members []api.Member, now time.Time) {
 		rows = append(rows, []string{m.Name, short[m.ID], memberState(m, now), rttOf(m), strconv.Itoa(m.Slots), m.ROOT, rightsOf(m), addr})
 	}
 	progress.Grid(w, membersWidth, rows)
-	printNotes(w, members, short)
-	printVersions(w, members, short)
+	printNotes(w, members)
+	for _, clock := range progress.Clocks(members) {
+		fmt.Fprintln(w, clock)
+	}
+	printVersions(w, members)
 }
 
 // memberState is whether a member is up, else how it went and how long ago.
@@ -148,8 +152,8 @@ func rttOf(m api.Member) string {
 }
 
 // printNotes says what is wrong with members, those of which the same is wrong together.
-func printNotes(w io.Writer, members []api.Member, short map[string]string) {
-	names, order, called := map[string][]string{}, []string(nil), calledApart(members, short)
+func printNotes(w io.Writer, members []api.Member) {
+	names, order, called := map[string][]string{}, []string(nil), api.Called(members)
 	for _, m := range members {
 		if m.Note == "" {
 			continue
@@ -184,8 +188,8 @@ type build struct {
 }
 
 // printVersions says who runs which version, where they differ. Members that have told of none are left out.
-func printVersions(w io.Writer, members []api.Member, short map[string]string) {
-	names, called := map[build][]string{}, calledApart(members, short)
+func printVersions(w io.Writer, members []api.Member) {
+	names, called := map[build][]string{}, api.Called(members)
 	for _, m := range members {
 		if m.Version != "" {
 			b := build{m.Version, m.Protocol}
@@ -234,17 +238,4 @@ func shortIDs(members []api.Member) map[string]string {
 		ids[i] = m.ID
 	}
 	return api.ShortIDs(ids)
-}
-
-// calledApart is what members are called where their ids do not stand beside the names.
-func calledApart(members []api.Member, short map[string]string) map[string]string {
-	names := make(map[string]string, len(members))
-	for _, m := range members {
-		names[m.ID] = m.Name
-	}
-	names = api.ToldApart(names)
-	for id, name := range names {
-		names[id] = cmp.Or(name, short[id])
-	}
-	return names
 }

@@ -132,15 +132,12 @@ func joined(states []api.JobState) string {
 	return strings.Join(words, ", ")
 }
 
-// clocksDiffer is by how much the clocks of two hosts may differ without a word.
-const clocksDiffer = 5 * time.Second
-
 // printClocks names the hosts whose clocks are ahead: by this one's, their jobs are yet to be submitted.
 func printClocks(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	said := map[string]bool{}
 	for _, j := range jobs {
 		who := submitter(j)
-		if ahead := j.Submitted.Sub(now); ahead > clocksDiffer && !said[who] {
+		if ahead := j.Submitted.Sub(now); ahead > progress.ClocksDiffer && !said[who] {
 			said[who] = true
 			fmt.Fprintf(w, "the clock of %s is %s ahead of this host's, or more: set both by NTP\n", progress.Clean(who), progress.Age(ahead))
 		}

@@ -44,7 +44,7 @@ type nodeFlags struct {
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.listen, "listen", []string{"127.0.0.1:0"}, "`host:port` to listen on; repeatable; port 0 chooses one, host auto at each start the address that faces the other members")
+	flags.StringArrayVar(&f.listen, "listen", []string{"127.0.0.1:0"}, "`host:port` to listen on; repeatable; port 0 chooses one, host auto the address that faces the other members, and goes along when that changes")
 	flags.StringVar(&f.name, "name", "", "name shown to others (default the host's name)")
 	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
 	flags.StringVar(&f.root, "root", "", "ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")

@@ -46,6 +46,8 @@ type Config struct {
 	Status func(ctx context.Context) (api.NodeStatus, error)
 	// Links asks it which members have no link to each other; it may be nil.
 	Links func(ctx context.Context) (*api.Links, error)
+	// Members asks it for them; it may be nil.
+	Members func(ctx context.Context) ([]api.Member, error)
 	// Sweep removes folders that runs without a daemon have left behind, and returns them, but keeps those with work in
 	// them. Kept lists the folders of jobs that such runs could not finish, by the jobs' names. Either may be nil.
 	Sweep func() []string
@@ -80,6 +82,9 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	add(c.socket())
 	add(daemon)
 	for _, f := range c.links(ctx, st) {
+		add(f)
+	}
+	for _, f := range c.clocks(ctx, st) {
 		add(f)
 	}
 	for _, f := range c.left() {

@@ -90,6 +90,20 @@ func TestFindings(t *testing.T) {
 			}
 		}},
 		{"an address that is gone", "listen", Fail, "192.0.2.1:4001, where the daemon listens", func(_ *testing.T, c *Config) {
+			c.Listen = []string{"192.0.2.1:4001"}
+			c.Status = func(context.Context) (api.NodeStatus, error) {
+				return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{"192.0.2.1:4001"}}, nil
+			}
+		}},
+		{"a clock that is off", "clocks", Warn, "the clock of bob is 1h00m behind", func(_ *testing.T, c *Config) {
+			c.Status = func(context.Context) (api.NodeStatus, error) {
+				return api.NodeStatus{Version: "v1", PID: 1, Members: 2, Up: 2}, nil
+			}
+			c.Members = func(context.Context) ([]api.Member, error) {
+				return []api.Member{{ID: "a", Name: "alice", Up: true, Self: true}, {ID: "b", Name: "bob", Up: true, ClockAhead: -3600}}, nil
+			}
+		}},
+		{"an address that is gone, and will be followed", "listen", Warn, "192.0.2.1:4001, where the daemon listens", func(_ *testing.T, c *Config) {
 			c.Listen = []string{"auto:0"}
 			c.Status = func(context.Context) (api.NodeStatus, error) {
 				return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{"192.0.2.1:4001"}}, nil

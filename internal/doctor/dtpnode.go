@@ -97,6 +97,24 @@ func (c Config) links(ctx context.Context, st api.NodeStatus) (all []Finding) {
 	return all
 }
 
+// clocks looks for members whose clocks are off.
+func (c Config) clocks(ctx context.Context, st api.NodeStatus) (all []Finding) {
+	if c.Members == nil || st.Up < 2 || st.Expelled != nil {
+		return nil
+	}
+	members, err := c.Members(ctx)
+	if err != nil {
+		return nil // what is wrong with the daemon is said already
+	}
+	for _, text := range progress.Clocks(members) {
+		all = append(all, Finding{"clocks", Warn, text, "`timedatectl` shows whether a host's clock is kept right, `timedatectl set-ntp true` has it kept so; ages and expiries are shown by it"})
+	}
+	if len(all) == 0 {
+		all = append(all, Finding{Check: "clocks", Level: OK, Text: fmt.Sprintf("those of the members that are up agree within %s", progress.Duration(progress.ClocksDiffer))})
+	}
+	return all
+}
+
 // mendLink says what may bring a link about.
 func mendLink(g progress.LinkGroup) string {
 	if text := strings.Join(g.Reasons, " "); strings.Contains(text, "127.0.0.1:") || strings.Contains(text, "[::1]:") {

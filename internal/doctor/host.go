@@ -137,10 +137,13 @@ func (c Config) listen(addr string, st api.NodeStatus) Finding {
 	f := Finding{Check: "listen", Level: OK, Text: addr + " is free"}
 	host, port, _ := net.SplitHostPort(addr)
 	if host == "auto" {
-		f.Text = addr + ": at each start the address that faces the other members"
+		f.Text = addr + ": the address that faces the other members"
 		addr = net.JoinHostPort("", port)
 	}
 	for _, a := range st.Addrs {
+		if gone(a) && host == "auto" {
+			return Finding{f.Check, Warn, "this host does not have the address of " + a + ", where the daemon listens, any more", "it listens anew by itself within seconds of the host's having another: is there a network?"}
+		}
 		if gone(a) {
 			return Finding{f.Check, Fail, "this host does not have the address of " + a + ", where the daemon listens, any more", "start it anew: `dtpnode down`, `dtpnode up --listen auto:0 --detach`"}
 		}
@@ -166,7 +169,7 @@ func (c Config) listen(addr string, st api.NodeStatus) Finding {
 	case errors.Is(err, syscall.EACCES):
 		f.Mend = "ports below 1024 need rights: choose a higher one with --listen"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		f.Mend = fmt.Sprintf("this host does not have that address (see `ip address`): `dtpnode up --listen %s` chooses one at each start", net.JoinHostPort("auto", port))
+		f.Mend = fmt.Sprintf("this host does not have that address (see `ip address`): `dtpnode up --listen %s` takes the one that it has, and goes along when that changes", net.JoinHostPort("auto", port))
 	case errors.As(err, &addrErr), errors.As(err, &dns):
 		f.Mend = "--listen wants host:port, such as 192.0.2.7:4001"
 	}

@@ -361,6 +361,8 @@ type Member struct {
 	State    MemberState `json:"state"`
 	Seen     *time.Time  `json:"seen,omitempty"`     // when it was last up, as far as the asked node knows
 	Protocol int         `json:"protocol,omitempty"` // the newest number that it speaks, if it has told
+
+	ClockAhead float64 `json:"clock_ahead_seconds,omitempty"` // of the asked node's clock, to a tenth, negative if it is behind; while it is up
 }
 
 // Links tells which members are not connected to each other though both are up. Each knows of its own links alone; what

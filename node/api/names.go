@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -58,6 +59,21 @@ func looksOf(name string) []string {
 		return []string{small, drawn}
 	}
 	return []string{small}
+}
+
+// Called is what members are called where their ids do not stand beside their names, by their ids: their names, told apart,
+// or the short ids of those that have none.
+func Called(members []Member) map[string]string {
+	names, ids := make(map[string]string, len(members)), make([]string, 0, len(members))
+	for _, m := range members {
+		names[m.ID] = m.Name
+		ids = append(ids, m.ID)
+	}
+	called, short := ToldApart(names), ShortIDs(ids)
+	for id, name := range called {
+		called[id] = cmp.Or(name, short[id])
+	}
+	return called
 }
 
 // ShortIDs are the shortest parts of ids, behind what all share, that tell them apart; 6 characters at least.
