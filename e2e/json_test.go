@@ -187,7 +187,7 @@ func (u jsonUser) withoutDaemon(n *node) {
 	u.run(n, 2, "error", "nonsense")
 	u.run(n, 2, "error", "ps", "--nonsense")
 	u.run(n, 2, "error", "config", "set", "slots", "many")
-	u.run(n, 2, "error", "schema", "logs")
+	u.run(n, 2, "error", "schema", "completion")
 	if got := n.dtpnode(u.t, u.dir, "doctor", "--output", "json"); got.code > 1 { // as this host is
 		u.t.Errorf("%+v", got)
 	} else {
@@ -279,6 +279,7 @@ func (u jsonUser) jobsThatFail(n *node) {
 	}
 	id := last.Status.ID
 	u.run(n, 1, "finish", "finish", id)
+	u.run(n, 0, "logs", "logs", id)
 	u.run(n, 0, "get", "get", "--partials", id, "-o", "parts")
 	u.run(n, 0, "cancel", "cancel", id)
 	u.run(n, 0, "ps", "ps", "--all")

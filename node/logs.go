@@ -1,20 +1,24 @@
 package node
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"io"
+	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // logEvery is how often a follower of a job's output is told what is new on the nodes.
 const logEvery = time.Second
 
-// handleLogs writes what a job's children printed on all nodes; with ?follow until the job ends.
+// handleLogs writes what a job's children printed on all nodes; with ?follow until the job ends. At last it names the nodes
+// of which lines may be missing.
 func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
 	ctx, name := r.Context(), r.PathValue("id")
 	j, home, _, err := d.granted(ctx, name, forLook)
@@ -23,16 +27,22 @@ func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	follow := r.URL.Query().Get("follow") != ""
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	flush := http.NewResponseController(w)
-	out := &logWriter{w: w, told: map[tasks.PeerID]string{}}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flush, enc := http.NewResponseController(w), json.NewEncoder(w)
+	out := &logWriter{part: func(p api.LogPart) error { return enc.Encode(p) }, told: map[tasks.PeerID]string{}}
+	var last api.JobStatus
 	for {
 		st, err := d.statusFrom(ctx, j, home, name)
 		over := err != nil || st.State.Final() // asked first, so that the last lines are told
 		if err == nil {
-			name = st.ID
+			name, last = st.ID, st
 		}
-		if d.tellLogs(ctx, out, name) != nil || flush.Flush() != nil || over || !follow {
+		failed, err := d.tellLogs(ctx, out, name)
+		if err != nil || flush.Flush() != nil {
+			return
+		}
+		if over || !follow {
+			_ = enc.Encode(api.LogPart{Over: true, Silent: d.silentNodes(last, failed)})
 			return
 		}
 		if j != nil {
@@ -56,22 +66,71 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// tellLogs writes what is new on this node and on those that answer.
-func (d *Daemon) tellLogs(ctx context.Context, out *logWriter, name string) error {
+// tellLogs writes what is new on this node and on those that answer; failed are those that are up and do not, and why.
+func (d *Daemon) tellLogs(ctx context.Context, out *logWriter, name string) (failed map[tasks.PeerID]error, err error) {
 	if err := out.tell(d.net.ID(), d.net.Name(), string(d.logsFor(d.net.ID(), name))); err != nil {
-		return err
+		return nil, err
 	}
-	names := d.memberNames()
+	names, failed := d.memberNames(), map[tasks.PeerID]error{}
 	for _, id := range d.upPeers() {
 		text, err := d.askPeer(ctx, id, "logs", name)
 		if err != nil {
-			continue // it will answer the next time, or is gone
+			failed[id] = err // it will answer the next time, or is gone
+			continue
 		}
 		if err := out.tell(id, names[id].name, string(text)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return failed, nil
+}
+
+// silentNodes are those of which lines of a job may be missing: that have worked for it, or may have, and are not up, or did
+// not answer.
+func (d *Daemon) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []api.SilentNode {
+	states := map[tasks.PeerID]api.Member{}
+	for _, m := range d.members() {
+		states[m.ID] = m
+	}
+	for id, name := range d.memberNames() {
+		m := states[id]
+		m.Name = name.name
+		states[id] = m
+	}
+	return silent(st, d.net.ID(), states, failed)
+}
+
+// silent picks the nodes of which lines may be missing. Where nodes are known to have done less of a job than was done of it,
+// anybody who is not there may have worked for it.
+func silent(st api.JobStatus, self tasks.PeerID, members map[tasks.PeerID]api.Member, failed map[tasks.PeerID]error) (out []api.SilentNode) {
+	worked, did := map[tasks.PeerID]string{}, int64(0)
+	for _, n := range st.Nodes {
+		if did += n.Units; n.Packets+n.Units+n.Failures+n.Generations > 0 {
+			worked[n.ID] = n.Name
+		}
+	}
+	ids := slices.AppendSeq(slices.Collect(maps.Keys(worked)), maps.Keys(members))
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		m, member := members[id]
+		name, was := worked[id]
+		if id == self || !was && did >= st.Done-st.Before {
+			continue
+		}
+		s := api.SilentNode{ID: id, Name: cmp.Or(m.Name, name, id)}
+		switch err := failed[id]; {
+		case err != nil:
+			s.Why = "does not answer: " + err.Error()
+		case !member:
+			s.Why = "is no member any more"
+		case !m.Up:
+			s.Why = "is not up: " + string(m.State)
+		default:
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // logsFor is what a job's children printed on this node, for a member that may look at it.
@@ -92,26 +151,20 @@ func (d *Daemon) logsFor(who tasks.PeerID, name string) []byte {
 	return []byte(b.String())
 }
 
-// logWriter writes the growing logs of several nodes, each part under its node's name.
+// logWriter tells of the growing logs of several nodes.
 type logWriter struct {
-	w    io.Writer
+	part func(api.LogPart) error
 	told map[tasks.PeerID]string // the log as it was when last told
-	last tasks.PeerID
 }
 
-// tell writes what text, a node's whole log, has beyond what was told.
+// tell tells what text, a node's whole log, has beyond what was told.
 func (l *logWriter) tell(id tasks.PeerID, name, text string) error {
 	more := beyond(l.told[id], text)
 	l.told[id] = text
 	if more == "" {
 		return nil
 	}
-	if l.last != id {
-		l.last = id
-		more = fmt.Sprintf("== %s\n%s", name, more)
-	}
-	_, err := io.WriteString(l.w, more)
-	return err
+	return l.part(api.LogPart{Node: id, Name: name, Text: more})
 }
 
 // beyond is what text adds to old. Both are the ends of one log, of which the oldest lines may have gone.

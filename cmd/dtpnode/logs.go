@@ -2,6 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +21,10 @@ func newLogs(g *globals) *cobra.Command {
 		Use:   "logs JOB",
 		Short: "Print what a job's children printed",
 		Long: `logs prints what the selector printed on the nodes, as far as it was kept. JOB is a job's name or the
-beginning of one.
+beginning of one. Nodes that have worked for the job, or may have, and are not up or do not answer are named on
+standard error: lines of theirs may be missing.
 
-Exit status: 0 printed, 1 error, 2 wrong usage, 130 interrupted.`,
+Exit status: 0 printed, 1 error, 2 wrong usage, 3 printed, but lines of some nodes may be missing, 130 interrupted.`,
 		Example: "  dtpnode logs 3fa9\n  dtpnode logs 3fa9 -f",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,7 +42,11 @@ func runLogs(ctx context.Context, g *globals, id string, follow bool) error {
 	if err != nil {
 		return err
 	}
-	err = paths.Client().Logs(ctx, id, follow, g.stdout)
+	l := logPrinter{g: g}
+	err = paths.Client().Logs(ctx, id, follow, l.print)
+	if err == nil && len(l.silent) > 0 {
+		return linesMissing(l.silent)
+	}
 	if dir := findKept(paths, id); dir != "" && unknown(err) {
 		return &api.Error{
 			Message: "could not print what job " + progress.Short(local.ReadKept(dir).ID) + " printed: its node has gone, and that with it",
@@ -44,4 +54,47 @@ func runLogs(ctx context.Context, g *globals, id string, follow bool) error {
 		}
 	}
 	return err
+}
+
+// logPrinter prints what the daemon tells of a job's log.
+type logPrinter struct {
+	g      *globals
+	last   string // node whose lines were the last
+	silent []api.SilentNode
+}
+
+func (l *logPrinter) print(p api.LogPart) error {
+	if p.Over {
+		l.silent = p.Silent
+	}
+	if l.g.json() {
+		return json.NewEncoder(l.g.stdout).Encode(api.Listed(p))
+	}
+	if p.Text == "" {
+		return nil
+	}
+	text := p.Text
+	if l.last != p.Node {
+		l.last = p.Node
+		text = fmt.Sprintf("== %s\n%s", p.Name, text)
+	}
+	_, err := io.WriteString(l.g.stdout, text)
+	return err
+}
+
+// errLines is the end of a log of which lines may be missing.
+var errLines = errors.New("lines may be missing")
+
+// linesMissing names the nodes of which lines may be missing.
+func linesMissing(silent []api.SilentNode) error {
+	var who []string
+	for _, s := range silent {
+		who = append(who, progress.Clean(s.Name)+", which "+progress.Clean(s.Why))
+	}
+	const most = 8
+	if more := len(who) - most; more > 0 {
+		who = append(who[:most], fmt.Sprintf("and of %d more nodes", more))
+	}
+	return &api.Error{Message: "lines of these nodes may be missing: " + strings.Join(who, "; "),
+		Hint: "`dtpnode members` says why they are not reached; what they have kept is printed once they are", Err: errLines}
 }

@@ -126,7 +126,15 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (d *daemon) serveJob(w http.ResponseWriter, r *http.Request, id, what string) {
 	enc := json.NewEncoder(w)
 	switch what {
-	case "logs", "result":
+	case "logs":
+		_ = enc.Encode(api.LogPart{Node: "1", Name: "first", Text: "a line of " + id + "\n"})
+		_ = enc.Encode(api.LogPart{Node: "2", Name: "second", Text: "another\n"})
+		over := api.LogPart{Over: true}
+		if id == "running" {
+			over.Silent = []api.SilentNode{{ID: "3", Name: "third\x1b[2J", Why: "is not up: lost"}}
+		}
+		_ = enc.Encode(over)
+	case "result":
 		if id == "failed" && what == "result" {
 			w.WriteHeader(http.StatusNotFound)
 			_ = enc.Encode(api.Error{Message: "the job has no result"})
@@ -514,7 +522,7 @@ func TestTables(t *testing.T) {
 	d := startDaemon(t)
 	dir := t.TempDir()
 	for _, args := range [][]string{
-		{"ps"}, {"members"}, {"status"}, {"status", "failed"}, {"invite"}, {"logs", "done"}, {"revoke", "second"},
+		{"ps"}, {"members"}, {"status"}, {"status", "failed"}, {"invite"}, {"logs", "done"}, {"logs", "done", "--output", "json"}, {"revoke", "second"},
 		{"ps", "--output", "json"}, {"members", "--output", "json"}, {"status", "--output", "json"},
 	} {
 		got := dtpnode(t, dir, d.state, args...)
@@ -527,6 +535,22 @@ func TestTables(t *testing.T) {
 	}
 	if call := <-d.calls; call != "revoke 12D3KooWsecond" {
 		t.Errorf("called %q", call)
+	}
+}
+
+// TestLogsNameTheSilent: the nodes that do not tell are named, beside what the others printed.
+func TestLogsNameTheSilent(t *testing.T) {
+	d := startDaemon(t)
+	got := dtpnode(t, t.TempDir(), d.state, "logs", "running")
+	if want := "== first\na line of running\n== second\nanother\n"; got.code != exitPartial || got.stdout != want {
+		t.Errorf("got %+v, want exit %d and %q", got, exitPartial, want)
+	}
+	if want := "dtpnode: lines of these nodes may be missing: third[2J, which is not up: lost\n"; !strings.HasPrefix(got.stderr, want) {
+		t.Errorf("got %q, want %q", got.stderr, want)
+	}
+	got = dtpnode(t, t.TempDir(), d.state, "logs", "running", "--output", "json")
+	if !strings.Contains(got.stdout, `"silent":[{"id":"3",`) || !strings.Contains(got.stderr, `"exit":3`) {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -38,6 +38,7 @@ var printed = map[string][]any{
 	"handover":     {api.Member{}},
 	"invite":       {api.Invite{}},
 	"join":         {api.NodeStatus{}},
+	"logs":         {api.LogPart{}},
 	"man":          {[]string{}},
 	"members":      {[]linkedMember{}},
 	"ps":           {[]api.JobStatus{}},
@@ -55,7 +56,7 @@ var printed = map[string][]any{
 }
 
 // textOnly are the commands that print no JSON: what they print is text, or a script.
-var textOnly = []string{"completion", "config", "help", "logs"}
+var textOnly = []string{"completion", "config", "help"}
 
 // words are the values of types that have only these.
 var words = map[reflect.Type][]any{
@@ -187,7 +188,7 @@ func TestSchemaCommand(t *testing.T) {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
-	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema", "logs"); got.code != exitUsage || !strings.Contains(got.stderr, "want one of attach, bench") {
+	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema", "completion"); got.code != exitUsage || !strings.Contains(got.stderr, "want one of attach, bench") {
 		t.Errorf("%+v", got)
 	}
 	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema"); got.code != exitDone || !strings.Contains(got.stdout, "\ntake-back\n") {

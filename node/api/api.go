@@ -23,7 +23,7 @@
 //	GET  /v1/jobs/{id}/recovery     Recovery: what POST recover would do
 //	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
 //	GET  /v1/jobs/{id}/partials     tar of what is committed: ROOT files, and manifest.json, a Manifest
-//	GET  /v1/jobs/{id}/logs         text: what the job's children printed
+//	GET  /v1/jobs/{id}/logs         newline-delimited LogPart: what the job's children printed
 //	GET  /v1/jobs/{id}/result       bytes of the output file
 //	POST /v1/shutdown               leave politely and stop
 //
@@ -339,6 +339,24 @@ type Event struct {
 	Type   string     `json:"type"`
 	Status *JobStatus `json:"status,omitempty"`
 	Line   string     `json:"line,omitempty"`
+}
+
+// LogPart is one line of what the daemon tells of what a job's children printed: new lines of one node, or, as the last, that
+// there is no more, and whose lines may be missing.
+type LogPart struct {
+	Node string `json:"node,omitempty"` // peer id
+	Name string `json:"name,omitempty"`
+	Text string `json:"text,omitempty"` // whole lines
+
+	Over   bool         `json:"over,omitempty"`   // it is the last
+	Silent []SilentNode `json:"silent,omitempty"` // that may have worked for the job, and did not tell what was printed there
+}
+
+// SilentNode is a node that did not answer.
+type SilentNode struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Why  string `json:"why"`
 }
 
 // Member is one member of the cluster.

@@ -224,14 +224,30 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Logs copies to w what the job's children printed; with follow, until the job ends.
-func (c *Client) Logs(ctx context.Context, id string, follow bool, w io.Writer) error {
+// Logs calls on for what a job's children printed, part by part; the last one is Over. With follow it goes on until the job ends.
+// An error of on ends it.
+func (c *Client) Logs(ctx context.Context, id string, follow bool, on func(LogPart) error) error {
 	path := jobPath(id, "/logs")
 	if follow {
 		path += "?follow=1"
 	}
-	_, err := c.copy(ctx, path, w)
-	return err
+	body, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for dec := json.NewDecoder(body); ; {
+		var part LogPart
+		if err := dec.Decode(&part); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("%w: the log broke off: %w", ErrLost, err)
+		}
+		if err := on(part); err != nil || part.Over {
+			return err
+		}
+	}
 }
 
 // Result copies the job's output file to w and returns its size.

@@ -62,7 +62,10 @@ func TestClientCalls(t *testing.T) {
 				fmt.Fprint(w, `[{"id":"x"}]`)
 				return
 			}
-		case "/v1/jobs/a/result", "/v1/jobs/a/logs":
+		case "/v1/jobs/a/logs":
+			fmt.Fprint(w, `{"text":"bytes"}{"over":true}`)
+			return
+		case "/v1/jobs/a/result":
 			fmt.Fprint(w, "bytes")
 			return
 		case "/v1/jobs/a/stop":
@@ -86,7 +89,9 @@ func TestClientCalls(t *testing.T) {
 		func() error { j, err := c.Job(ctx, "a/b"); return want(j.ID, "x", err) },
 		func() error { return c.Stop(ctx, "a") },
 		func() error { _, err := c.Cancel(ctx, "a"); return err },
-		func() error { return c.Logs(ctx, "a", true, &out) },
+		func() error {
+			return c.Logs(ctx, "a", true, func(p LogPart) error { out.WriteString(p.Text); return nil })
+		},
 		func() error { _, err := c.Result(ctx, "a", &out); return err },
 		func() error { return c.Shutdown(ctx) },
 	} {
