@@ -103,7 +103,7 @@ func effective(g *globals) (all []setting, misspelt []string, err error) {
 		}
 		all = append(all, s)
 	})
-	for variable, near := range settings.Misspelt(flags) {
+	for variable, near := range settings.Misspelt(flags, nearFlags) {
 		misspelt = append(misspelt, fmt.Sprintf("%s is no setting%s", variable, didYouMean(near)))
 	}
 	slices.Sort(misspelt)
@@ -216,7 +216,7 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 // stronger is the strongest source that has a setting and wins over what is remembered; empty if there is none.
 func stronger(state, name string) string {
 	_, flags := daemonSettings()
-	sources, _ := settings.Sources(state, flags) // what is wrong with them the next start says
+	sources, _ := settings.Sources(state, flags, nearFlags) // what is wrong with them the next start says
 	for _, s := range slices.Backward(sources) {
 		if _, ok := s.Values[name]; ok && s.Name != settings.File(state) {
 			return s.Name

@@ -72,7 +72,7 @@ func runRename(ctx context.Context, g *globals, name string) error {
 
 // warnOverruled says where a name comes from that wins over what was remembered.
 func warnOverruled(w *os.File, state string, flags *pflag.FlagSet, name string) {
-	sources, err := settings.Sources(state, flags)
+	sources, err := settings.Sources(state, flags, nearFlags)
 	if err != nil {
 		return // the next start says so
 	}

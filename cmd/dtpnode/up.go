@@ -93,7 +93,7 @@ func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]stri
 		return nil, err
 	}
 	own := f.own(flags)
-	sources, err := settings.Sources(paths.State, own)
+	sources, err := settings.Sources(paths.State, own, nearFlags)
 	from, bad := settings.Apply(sources, own)
 	return from, errors.Join(err, bad)
 }

@@ -46,10 +46,24 @@ func dashed(flag string) string {
 
 // near are the flags that a misspelt one may stand for, each with a prefix.
 func near(flags *pflag.FlagSet, name, prefix string) (out []string) {
-	for _, n := range settings.Near(flags, name) {
+	for _, n := range nearFlags(flags, name) {
 		out = append(out, prefix+n)
 	}
 	return out
+}
+
+// nearFlags are the flags that a misspelt one may stand for, by cobra's own measure for commands.
+func nearFlags(flags *pflag.FlagSet, name string) []string {
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+		}
+	})
+	if len(name) < 2 {
+		return nil
+	}
+	return names.SuggestionsFor(name)
 }
 
 // didYouMean is the end of a sentence about a word that is not known; empty without near ones.

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -39,14 +38,14 @@ const Environment = "the environment"
 
 // Sources are all there are, the weakest first: what the daemon in a state folder remembers, /etc/dtpnode.toml, the
 // user's config.toml in $XDG_CONFIG_HOME/dtpnode, and the environment, where --keep-bytes is DTPNODE_KEEP_BYTES.
-// Only settings that flags has are known. The error names what of the files cannot be used; the rest is returned with it.
-func Sources(state string, flags *pflag.FlagSet) (out []Source, err error) {
+// Only settings that flags has are known; near has suggestions for others. The error names what of the files cannot be used; the rest is returned with it.
+func Sources(state string, flags *pflag.FlagSet, near Near) (out []Source, err error) {
 	files := []string{File(state), system}
 	if dir, err := os.UserConfigDir(); err == nil {
 		files = append(files, filepath.Join(dir, "dtpnode", "config.toml"))
 	}
 	for _, path := range files {
-		values, bad := Read(path, flags)
+		values, bad := Read(path, flags, near)
 		err = errors.Join(err, bad)
 		if len(values) > 0 {
 			out = append(out, Source{path, values})
@@ -68,7 +67,7 @@ func Sources(state string, flags *pflag.FlagSet) (out []Source, err error) {
 }
 
 // Misspelt are the variables of the environment that look like settings and are none, each with those that it may stand for.
-func Misspelt(flags *pflag.FlagSet) map[string][]string {
+func Misspelt(flags *pflag.FlagSet, near Near) map[string][]string {
 	out := map[string][]string{}
 	for _, pair := range os.Environ() {
 		variable, _, _ := strings.Cut(pair, "=")
@@ -77,26 +76,16 @@ func Misspelt(flags *pflag.FlagSet) map[string][]string {
 		if !ours || name == "state" || name == "cache" || flags.Lookup(name) != nil {
 			continue
 		}
-		for _, near := range Near(flags, name) {
-			out[variable] = append(out[variable], Variable(near))
+		for _, flag := range near(flags, name) {
+			out[variable] = append(out[variable], Variable(flag))
 		}
 	}
 	return out
 }
 
-// Near are the flags that a misspelt one may stand for, by cobra's own measure for commands.
-func Near(flags *pflag.FlagSet, name string) []string {
-	names := &cobra.Command{SuggestionsMinimumDistance: 2}
-	flags.VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden {
-			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
-		}
-	})
-	if len(name) < 2 {
-		return nil
-	}
-	return names.SuggestionsFor(name)
-}
+// Near finds the flags that a misspelt name may stand for; how near that is the commands decide, which suggest flags by the
+// same measure.
+type Near func(flags *pflag.FlagSet, name string) []string
 
 // prefix is what the environment's names of settings begin with.
 const prefix = "DTPNODE_"
@@ -108,15 +97,15 @@ func Variable(flag string) string {
 
 // Read reads a file of settings; one that is not there has none. The error names what cannot be used of it, each with its
 // line; the rest is returned with it.
-func Read(path string, flags *pflag.FlagSet) (map[string][]string, error) {
+func Read(path string, flags *pflag.FlagSet, near Near) (map[string][]string, error) {
 	text, raw, err := parse(path)
 	out := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		f := flags.Lookup(name)
 		if f == nil {
 			why := fmt.Sprintf("there is no setting %q", name)
-			if near := Near(flags, name); len(near) > 0 {
-				why += "; did you mean " + strings.Join(near, " or ") + "?"
+			if names := near(flags, name); len(names) > 0 {
+				why += "; did you mean " + strings.Join(names, " or ") + "?"
 			}
 			err = errors.Join(err, fmt.Errorf("could not use %s: %s", place(path, text, name), why))
 			continue

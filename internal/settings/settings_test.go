@@ -20,6 +20,16 @@ func flagsOf() *pflag.FlagSet {
 	return f
 }
 
+// near finds flags that a name begins, or that begin with it.
+func near(flags *pflag.FlagSet, name string) (out []string) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if strings.HasPrefix(f.Name, name) || strings.HasPrefix(name, f.Name) {
+			out = append(out, f.Name)
+		}
+	})
+	return out
+}
+
 // TestOrder: flags win over the environment, that over the user's file, that over what is remembered.
 func TestOrder(t *testing.T) {
 	state, config := t.TempDir(), t.TempDir()
@@ -39,7 +49,7 @@ func TestOrder(t *testing.T) {
 	if err := flags.Parse([]string{"--name=given"}); err != nil {
 		t.Fatal(err)
 	}
-	sources, err := Sources(state, flags)
+	sources, err := Sources(state, flags, near)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +78,7 @@ func TestRemember(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := Read(File(state), flagsOf())
+	got, err := Read(File(state), flagsOf(), near)
 	if diff := cmp.Diff(map[string][]string{"listen": {"x:1"}, "name": {"n"}}, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -88,7 +98,7 @@ func TestBadFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		flags := flagsOf()
-		sources, err := Sources(state, flags)
+		sources, err := Sources(state, flags, near)
 		if err == nil {
 			_, err = Apply(sources, flags)
 		}
