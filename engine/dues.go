@@ -13,19 +13,21 @@ import (
 // One goroutine does all that a node does for all jobs. So a member may have this peer check no more signatures than an
 // honest one ever needs, whatever chains of voters it makes up for a job of its own: beyond that its proofs are dropped,
 // which costs an honest one a moment, for all of them are repeated. A member that goes on and on is told.
-// The same share pays for what members show in answers to requests (CheckFor).
+// The same share pays for what members show in answers to requests (CheckFor). Requests that have this peer read a ledger's
+// log are paid for, too (Pay).
 //
 // So it is with reports. An honest node sends them when they are due, and sooner when there is news, but not so many that
 // it would come near to its share (Peer.hurries).
 
 const (
-	rangeCost  = 4 * time.Microsecond // of a member's time for each range in its reports,
-	reportCost = 256 * rangeCost      // and for a report or a failure in it: 1000 a second
-	checkCost  = 2 * time.Millisecond // of a member's time for each signature: 500 a second
-	maxAhead   = 16 * time.Second     // it may be ahead of its time: 8000 signatures at once, as when many jobs are announced
-	patience   = 20 * time.Second     // how long a member may ask for too much before that is told
-	tellAgain  = time.Second          // and how often it is then
-	maxForgone = 1 << 10              // members whose dues are kept without a look at which are paid
+	rangeCost  = 4 * time.Microsecond   // of a member's time for each range in its reports,
+	reportCost = 256 * rangeCost        // and for a report or a failure in it: 1000 a second
+	checkCost  = 2 * time.Millisecond   // of a member's time for each signature: 500 a second
+	askCost    = 100 * time.Millisecond // of a member's time for a request that has a ledger's log read: 10 a second
+	maxAhead   = 16 * time.Second       // it may be ahead of its time: 8000 signatures at once, as when many jobs are announced
+	patience   = 20 * time.Second       // how long a member may ask for too much before that is told
+	tellAgain  = time.Second            // and how often it is then
+	maxForgone = 1 << 10                // members whose dues are kept without a look at which are paid
 )
 
 // allowance is how far ahead of its time a member is with what it has this peer do.
@@ -37,7 +39,7 @@ type allowance struct {
 
 // dues are a member's allowances.
 type dues struct {
-	checks, reports allowance
+	checks, reports, asks allowance
 }
 
 // charge takes cost from the allowance.
@@ -111,6 +113,20 @@ func (p *Peer) CheckFor(from tasks.PeerID, id tasks.JobID, submitter tasks.PeerI
 	return check(p.trust(id, submitter))
 }
 
+// ErrAsked is the error of a request that is not answered, for its sender has asked for too much of late.
+var ErrAsked = errors.New("it has asked for too many ledgers of late: try again in some seconds")
+
+// Pay has a member pay for a request that has this peer read a ledger's log. The error is ErrAsked if it has asked for too
+// many of late; tell says that it goes on and on, which is to be told of it.
+func (p *Peer) Pay(from tasks.PeerID) (tell bool, err error) {
+	a := &p.duesOf(from).asks
+	if a.spent(p.now) {
+		return a.drop(p.now), ErrAsked
+	}
+	a.charge(p.now, askCost)
+	return false, nil
+}
+
 // tooMuch reports whether a message is dropped since its sender asks for more than its share.
 func (p *Peer) tooMuch(from tasks.PeerID, m *Message) bool {
 	var a *allowance
@@ -153,6 +169,6 @@ func (m *Message) proves() bool {
 // forgetDues forgets members that owe nothing, when there are many.
 func (p *Peer) forgetDues() {
 	if len(p.dues) > maxForgone {
-		maps.DeleteFunc(p.dues, func(_ tasks.PeerID, d *dues) bool { return max(d.checks.paid, d.reports.paid) <= p.now })
+		maps.DeleteFunc(p.dues, func(_ tasks.PeerID, d *dues) bool { return max(d.checks.paid, d.reports.paid, d.asks.paid) <= p.now })
 	}
 }

@@ -228,3 +228,33 @@ func TestProofsInAnswersAreChargedToo(t *testing.T) {
 		t.Error("another pays for it:", err)
 	}
 }
+
+// TestLedgersAreAskedForAtAPrice has a member ask for copies of ledgers without end: it has no more of them than its share, is
+// told after a while, and another member has its own.
+func TestLedgersAreAskedForAtAPrice(t *testing.T) {
+	r := member(t)
+	const lasts = 40 * time.Second
+	answered, told := 0, 0
+	from := r.now
+	for end := from + lasts; r.now < end; r.now += 10 * time.Millisecond {
+		r.step(Tick{})
+		tell, err := r.peer.Pay("x")
+		if err == nil {
+			answered++
+		} else if !errors.Is(err, ErrAsked) {
+			t.Fatal(err)
+		}
+		if tell && r.now-from < patience {
+			t.Fatalf("told after %v", r.now-from)
+		}
+		if tell {
+			told++
+		}
+	}
+	if most := int((maxAhead+lasts)/askCost) + 1; answered > most || answered < most/2 || told == 0 {
+		t.Errorf("%d requests were answered in %v, of at most %d, and it was told %d times", answered, lasts, most, told)
+	}
+	if _, err := r.peer.Pay("y"); err != nil {
+		t.Error("another pays for it:", err)
+	}
+}

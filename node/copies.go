@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -25,19 +26,25 @@ type survey struct {
 	chosen bool // the user has
 }
 
-func (d *Daemon) trustFor(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
-	return quorum.Trust{Keys: netKeys{d.net}, Group: engine.GroupName(id), Founders: []tasks.PeerID{submitter},
-		Authority: func(by tasks.PeerID) bool { return by == submitter || d.rules(by) }}
+// checker checks what a member proves.
+type checker func(by tasks.PeerID, check func(quorum.Trust) error) error
+
+// checkerOf checks what members prove of one job, each at its own cost: chains of voters can be made up without end.
+func (d *Daemon) checkerOf(id tasks.JobID, submitter tasks.PeerID) checker {
+	return func(by tasks.PeerID, check func(quorum.Trust) error) error {
+		return d.checkFor(by, id, submitter, check)
+	}
 }
 
-// surveyed sees what the reports of one job prove.
-func surveyed(trust quorum.Trust, copies []copyReport, accuse func(c copyReport, why string)) (s survey) {
+// surveyed sees what the reports of one job prove. What is not checked, since its teller has had too much checked of late,
+// does not count, and nobody is accused for it.
+func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, why string)) (s survey) {
 	var newest quorum.Conf
 	holds := make([]bool, len(copies))
 	for i, c := range copies {
-		err := quorum.CheckChain(trust, c.Copy.Chain)
+		err := checked(c.on, func(t quorum.Trust) error { return quorum.CheckChain(t, c.Copy.Chain) })
 		if holds[i] = err == nil && c.Copy.Member.Peer == c.on; !holds[i] {
-			if !slices.ContainsFunc(c.Copy.Chain.Links, func(l quorum.Link) bool { return l.RecoveryConf() == nil }) { // whose signer may have lost the right
+			if !errors.Is(err, engine.ErrTooMuch) && !slices.ContainsFunc(c.Copy.Chain.Links, func(l quorum.Link) bool { return l.RecoveryConf() == nil }) { // whose signer may have lost the right
 				accuse(c, fmt.Sprintf("says that it has a copy of the ledger, and does not prove who keeps it: %v", err))
 			}
 			continue
@@ -57,7 +64,7 @@ func surveyed(trust quorum.Trust, copies []copyReport, accuse func(c copyReport,
 		c.proven = holds[i] && slices.Contains(seats, c.Copy.Member) && quorum.Epoch(c.Copy.Term) == quorum.Epoch(newest.Term)
 		if c.Leads && c.proven {
 			m := c.Copy.Mandate
-			c.Leads = m != nil && m.Home() == c.on && newest.Admits(*m) && quorum.CheckMandate(trust, *m) == nil
+			c.Leads = m != nil && m.Home() == c.on && newest.Admits(*m) && checked(c.on, func(t quorum.Trust) error { return quorum.CheckMandate(t, *m) }) == nil
 		}
 		c.Leads, c.Copy.Majority = c.Leads && c.proven, c.Copy.Majority && c.proven
 		s.copies = append(s.copies, c)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -66,7 +67,7 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 		}()},
 	} {
 		accused := false
-		s := surveyed(trust, []copyReport{tc.lie, honest}, func(c copyReport, _ string) { accused = accused || c.on == tc.lie.on })
+		s := surveyed(func(_ tasks.PeerID, check func(quorum.Trust) error) error { return check(trust) }, []copyReport{tc.lie, honest}, func(c copyReport, _ string) { accused = accused || c.on == tc.lie.on })
 		if accused != tc.accused {
 			t.Errorf("%s: accused %v", name, accused)
 		}
@@ -84,6 +85,39 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 		}
 		if err := s.choose(tc.lie.on, func(id tasks.PeerID) string { return id }); err != nil || s.copies[0].on != tc.lie.on || len(s.copies) != 2 {
 			t.Errorf("%s: the user's choice: %v, %v", name, err, s.copies[0].on)
+		}
+	}
+}
+
+// TestProofsOfCopiesAreCharged has a member answer for its copies with one long chain of voters after the other: no more of
+// them are checked than its share, those that are not do not count, and it is not accused for that.
+func TestProofsOfCopiesAreCharged(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	id, liar := tasks.NameOf([]byte("job")), d.net.ID() // whose key is at hand
+	m := quorum.NewMember(liar, 1)
+	checked := d.checkerOf(id, liar)
+	for term := uint64(1); ; term++ {
+		chain := quorum.Chain{Founders: []quorum.Member{m}}
+		for seq := range uint64(200) {
+			c := quorum.Conf{Seq: seq + 1, Term: term, Prior: seq, Voters: []quorum.Member{m}}
+			chain.Links = append(chain.Links, quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: liar, Sig: d.net.Sign(quorum.ConfText(engine.GroupName(id), c))}}})
+		}
+		err := errors.New("not checked")
+		once := func(_ tasks.PeerID, check func(quorum.Trust) error) error {
+			err = checked("x", check)
+			return err
+		}
+		c := copyReport{Name: "0123456789abcdef", ID: id, Submitter: liar, on: liar, Copy: engine.CopyView{Member: m, Term: term, Chain: chain}}
+		s := surveyed(once, []copyReport{c}, func(_ copyReport, why string) { t.Fatalf("chain %d: accused: %s", term, why) })
+		if s.copies[0].proven != (err == nil) {
+			t.Fatalf("chain %d: proven is %v: %v", term, s.copies[0].proven, err)
+		}
+		if errors.Is(err, engine.ErrTooMuch) {
+			return
+		}
+		if err != nil || term == 200 {
+			t.Fatalf("chain %d was checked: %v", term, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -55,6 +56,8 @@ type request struct {
 	answer func(ctx context.Context, d *Daemon, from tasks.PeerID, j *job, arg string) ([]byte, error)
 	// owner finds the submitter of the job that arg names, and the job if it is one that this node tells of.
 	owner func(d *Daemon, arg string) (*job, tasks.PeerID, error)
+	// costly requests have this node read logs of ledgers: who asks pays for them, be it refused or not.
+	costly bool
 }
 
 // requests are all that other members may ask, by kind. The payload is a job's name or the beginning of it, if
@@ -118,24 +121,24 @@ var requests = map[string]request{
 	"finish": {access: forRule, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 		return nil, d.steer(d.ctx, j, "finish")
 	}},
-	"copy": {access: forRule, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"copy": {access: forRule, costly: true, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		r, err := d.reportCopy(arg)
 		if err != nil {
 			return nil, err
 		}
 		return json.Marshal(r)
 	}},
-	"recover": {access: forRule, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"recover": {access: forRule, costly: true, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return nil, d.recoverOrdered(arg)
 	}},
-	"superseded": {access: forRule, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"superseded": {access: forRule, costly: true, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		r, err := d.reportAside(arg)
 		if err != nil {
 			return nil, err
 		}
 		return json.Marshal(r)
 	}},
-	"recover-superseded": {access: forRule, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+	"recover-superseded": {access: forRule, costly: true, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return nil, d.supersededOrdered(arg)
 	}},
 	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
@@ -162,6 +165,11 @@ func (d *Daemon) serve(ctx context.Context, from p2p.PeerID, kind string, payloa
 	if !known {
 		return nil, fmt.Errorf("unknown request %q", kind)
 	}
+	if r.costly {
+		if err := d.paid(from, kind); err != nil {
+			return nil, err
+		}
+	}
 	arg := string(payload)
 	if r.access == forAll {
 		return r.answer(ctx, d, from, nil, arg)
@@ -175,6 +183,16 @@ func (d *Daemon) serve(ctx context.Context, from p2p.PeerID, kind string, payloa
 		return nil, d.refusal(arg, submitter, r.access)
 	}
 	return r.answer(ctx, d, from, j, arg)
+}
+
+// paid has a member pay for a costly request, and refuses it if that member has asked for too much of late.
+func (d *Daemon) paid(from p2p.PeerID, kind string) error {
+	err, tell := errOver, false // of this daemon
+	d.ask(func(p *engine.Peer) { tell, err = p.Pay(from) })
+	if tell {
+		d.violated(from, "", engine.TooMuch, "asks for "+kind)
+	}
+	return err
 }
 
 // refusal says whose a job is, and which right is needed.

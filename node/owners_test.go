@@ -123,6 +123,38 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 	}
 }
 
+// TestLedgersAreReadAtAPrice has a member without any right ask for a job's ledgers without end: it is refused before anything
+// is read for it, and the job's submitter is answered.
+func TestLedgersAreReadAtAPrice(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	owner, worker := admit(t, d, "owner", p2p.Submitter), admit(t, d, "worker", p2p.Worker)
+	defer owner.Close()
+	defer worker.Close()
+	j := d.owned(t, "a", owner.net.ID())
+	for kind, r := range requests {
+		if r.costly != strings.Contains("copy superseded recover-superseded", kind) {
+			t.Errorf("%q costs its sender: %v", kind, r.costly)
+		}
+	}
+	const most = 400
+	for i := 0; ; i++ {
+		_, err := d.serve(t.Context(), worker.net.ID(), "superseded", []byte(j.name))
+		if errors.Is(err, engine.ErrAsked) {
+			break
+		}
+		if i == most {
+			t.Fatalf("%d requests were looked at: %v", most, err)
+		}
+	}
+	if _, err := d.serve(t.Context(), owner.net.ID(), "superseded", []byte(j.name)); errors.Is(err, engine.ErrAsked) {
+		t.Error("another member pays for it:", err)
+	}
+	if _, err := d.serve(t.Context(), worker.net.ID(), "jobs", nil); err != nil {
+		t.Error("what costs nothing is refused:", err)
+	}
+}
+
 // openStranger is the id of a node that is no member.
 func openStranger(t *testing.T) tasks.PeerID {
 	t.Helper()

@@ -169,7 +169,7 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 	if copies, err = d.ofOneJob(name, copies); err != nil {
 		return p, err
 	}
-	s := surveyed(d.trustFor(copies[0].ID, copies[0].Submitter), copies, func(c copyReport, why string) {
+	s := surveyed(d.checkerOf(copies[0].ID, copies[0].Submitter), copies, func(c copyReport, why string) {
 		if c.on != d.net.ID() {
 			d.violated(c.on, c.ID, engine.Unproven, why)
 		}

@@ -68,6 +68,9 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 	return out, nil
 }
 
+// maxAsides is how many copies of one job's ledger are looked at that one member tells of: more than an honest one keeps.
+const maxAsides = 2 * (firstAside + 1)
+
 // asidesOf asks all members that are up for copies of a job's ledger that they have put aside.
 func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, err error) {
 	peers := d.upPeers()
@@ -80,6 +83,7 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, e
 			if err == nil && json.Unmarshal(b, &answers[i]) != nil {
 				answers[i] = nil
 			}
+			answers[i] = answers[i][:min(len(answers[i]), maxAsides)]
 			errs[i] = err
 			for k := range answers[i] {
 				answers[i][k].on = id
@@ -136,7 +140,7 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 	if copies, err = d.ofOneJob(name, copies); err != nil {
 		return p, err
 	}
-	s := surveyed(d.trustFor(copies[0].ID, copies[0].Submitter), copies, func(copyReport, string) {})
+	s := surveyed(d.checkerOf(copies[0].ID, copies[0].Submitter), copies, func(copyReport, string) {})
 	names := d.memberNames()
 	called := func(id tasks.PeerID) string { return cmp.Or(names[id].name, d.nameOf(id), id) }
 	if err := s.choose(from, called); err != nil {
@@ -149,7 +153,7 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 	n := s.copies[0]
 	p.newest, p.id, p.terms = n, n.ID, append(s.terms(), laterTerms(s.copies)...)
 	if now, err := d.copiesOf(ctx, n.Name); err == nil { // as the job goes on now
-		today := surveyed(d.trustFor(n.ID, n.Submitter), now, func(copyReport, string) {})
+		today := surveyed(d.checkerOf(n.ID, n.Submitter), now, func(copyReport, string) {})
 		p.terms = append(p.terms, today.terms()...)
 	}
 	p.Recovery = api.Recovery{ID: n.Name, Units: n.Units, Committed: n.Copy.Committed, Open: n.Copy.Open, Recovered: true, Superseded: true, Lost: []api.LostCopy{}}
