@@ -163,7 +163,8 @@ func (p *Peer) sends(r *ledger.Report) { p.sent.charge(p.now, costOf(r)) }
 
 // proves reports whether there may be signatures in a message.
 func (m *Message) proves() bool {
-	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil || m.Recovery != nil || len(m.Frame) > 0
+	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil || m.Recovery != nil || len(m.Frame) > 0 ||
+		m.Steal != nil && m.Steal.Grant != nil && m.Steal.Grant.Proof != nil
 }
 
 // forgetDues forgets members that owe nothing, when there are many.

@@ -523,3 +523,89 @@ func TestOneFieldAMessage(t *testing.T) {
 		t.Errorf("Message has %d fields: teach genMessage and recv the new one, then this test", n)
 	}
 }
+
+// TestDealtWorkIsProven: dealt work is taken from the job's submitter, whoever leads by now, and from whom that has put above
+// this node. From another it is refused, and that one is told, and merges nothing of this node's for it, also where reports are
+// rare.
+func TestDealtWorkIsProven(t *testing.T) {
+	others := []steal.Share{{ID: "m", Slots: 1}, {ID: "b", Slots: 1}}
+	proof := func(signer, by tasks.PeerID) *steal.DealProof { // of what by passes on to m
+		t.Helper()
+		s, err := steal.New(steal.Config{Self: by, Slots: 1, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Step(0, steal.PeerUp{ID: "m", Slots: 1})
+		s.Step(0, steal.Open{Job: jobID, Home: "h", Data: &testJob(t).Data})
+		g := steal.Grant{ID: 1, Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 60)), Dealt: true, Others: others,
+			Proof: &steal.DealProof{Sig: modelkeys.Keys(signer).Sign(steal.DealText(jobID, by, others))}}
+		for _, e := range s.Step(0, steal.Recv{From: "h", Msg: steal.Message{Grant: &g}}) {
+			if m, ok := e.(steal.Send); ok && m.To == "m" && m.Msg.Grant != nil {
+				return m.Msg.Grant.Proof
+			}
+		}
+		t.Fatalf("%s passes nothing on", by)
+		return nil
+	}
+	for name, tc := range map[string]struct {
+		from   tasks.PeerID
+		g      steal.Grant
+		moved  bool // another leads the job by now
+		taken  bool
+		merges tasks.PeerID // what this node makes
+	}{
+		"by the submitter":                  {from: "h", taken: true},
+		"by the submitter, late":            {from: "h", moved: true, taken: true, merges: "h"},
+		"by the submitter, below another":   {from: "h", g: steal.Grant{Above: "x"}, taken: true, merges: "x"},
+		"passed on":                         {from: "x", g: steal.Grant{Proof: proof("h", "x")}, taken: true, merges: "x"},
+		"passed on, late":                   {from: "x", g: steal.Grant{Proof: proof("h", "x")}, moved: true, taken: true, merges: "x"},
+		"by another":                        {from: "x"},
+		"by another, to be passed on":       {from: "x", g: steal.Grant{Others: others[1:]}},
+		"by another, to be merged by it":    {from: "x", g: steal.Grant{Above: "x"}},
+		"by another, with its own word":     {from: "x", g: steal.Grant{Proof: proof("x", "x")}},
+		"by another, with a third's proof":  {from: "x", g: steal.Grant{Proof: proof("h", "b")}},
+		"passed on, to be merged elsewhere": {from: "x", g: steal.Grant{Proof: proof("h", "x"), Above: "b"}},
+		"passed on, with more to pass on":   {from: "x", g: steal.Grant{Proof: proof("h", "x"), Others: others[1:]}},
+		"passed on, as another's":           {from: "b", g: steal.Grant{Proof: proof("h", "x")}},
+		"no deal, by another":               {from: "x", g: steal.Grant{Request: 77}, taken: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "m")
+			for _, id := range []tasks.PeerID{"h", "x", "b"} {
+				r.step(PeerUp{ID: id, Slots: 1})
+			}
+			r.step(Recv{From: "h", Msg: open("h", 1)})
+			r.step(Prepared{ID: jobID, Job: testJob(t)})
+			if tc.moved {
+				r.step(Recv{From: "b", Msg: Message{Job: jobID, Term: 5, Open: &Open{Home: "b", Proof: mandate("b", 5)}}})
+			}
+			r.peer.job(jobID).every = time.Minute
+			g := tc.g
+			g.ID, g.Job, g.Ranges, g.Dealt = 1<<40, jobID, tasks.CoverOf(tasks.R(0, 50)), g.Request == 0
+			effects := r.step(Recv{From: tc.from, Msg: Message{Steal: &steal.Message{Grant: &g}}})
+			acks := 0
+			for _, s := range find[Send](effects) {
+				if s.Msg.Steal != nil && s.Msg.Steal.Ack != nil {
+					if acks++; s.To != tc.from || s.Msg.Steal.Ack.OK != tc.taken {
+						t.Errorf("answered %+v to %s", *s.Msg.Steal.Ack, s.To)
+					}
+				}
+			}
+			told := find[Violation](effects)
+			if acks != 1 || len(told) > 0 == tc.taken || len(told) > 0 && (told[0].From != tc.from || told[0].What != Unproven) {
+				t.Errorf("%d answers; told of %+v", acks, told)
+			}
+			above := tasks.PeerID("")
+			for end := r.now + 20*time.Second; r.now < end && above == ""; r.now += 50 * time.Millisecond {
+				for _, s := range find[Send](r.step(Tick{})) {
+					if s.Msg.Gather != nil {
+						above = s.To
+					}
+				}
+			}
+			if above != tc.merges {
+				t.Errorf("its partials are merged by %q, want %q", above, tc.merges)
+			}
+		})
+	}
+}

@@ -443,7 +443,7 @@ func (p *Peer) schedule(ev steal.Event) {
 			}
 			p.emit(Stolen{Wait: e.Wait})
 		case steal.Dealt:
-			// Whoever gives work may say this. Where the home answers each report, it is the one to say it.
+			// The submitter has said so, see mayPassOn. Where the home answers each report, it is the one to say it.
 			if j := p.job(e.Job); j != nil && e.Above != j.home && j.every > p.cfg.Report {
 				j.parts.SetAbove(e.Above)
 			}

@@ -32,7 +32,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	}
 	switch {
 	case m.Steal != nil:
-		p.schedule(steal.Recv{From: from, Msg: *m.Steal})
+		p.onSteal(from, *m.Steal)
 	case m.Open != nil:
 		p.onOpen(from, m)
 	case m.Report != nil || m.Offer != nil || m.Refuse != nil:
@@ -52,6 +52,28 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 	case j != nil:
 		p.recvFor(j, from, m)
 	}
+}
+
+// onSteal takes what schedulers send each other. Dealt work is taken from the job's submitter and from whom that has put above
+// this node, for it comes with words about others: to whom it is passed on, and who merges what comes of it.
+func (p *Peer) onSteal(from tasks.PeerID, m steal.Message) {
+	if g := m.Grant; g != nil && g.Dealt && from != p.self && !p.mayPassOn(from, g) {
+		p.violated(from, g.Job, Unproven)
+		p.send(from, Message{Steal: &steal.Message{Ack: &steal.Ack{ID: g.ID, Job: g.Job}}})
+		return
+	}
+	p.schedule(steal.Recv{From: from, Msg: m})
+}
+
+// mayPassOn reports whether a member may deal work to this node, as it does. It does not matter who leads the job by now: all
+// that is dealt was so by the submitter, when the job began.
+func (p *Peer) mayPassOn(from tasks.PeerID, g *steal.Grant) bool {
+	j := p.job(g.Job)
+	if j == nil || !j.described() || from == j.submitter() {
+		return true // nothing is taken of a job that is not known
+	}
+	text := g.Proof.Signed(g.Job, from, p.self, g.Others)
+	return g.Above == "" && text != nil && p.cfg.Keys.Verify(j.submitter(), text, g.Proof.Sig)
 }
 
 // recvFor takes a message for a job that this peer takes part in.
@@ -266,6 +288,9 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units, Above: e.Above, Blind: e.Blind}
 			for _, w := range e.Others {
 				deal.Others = append(deal.Others, steal.Share{ID: w.ID, Slots: w.Slots})
+			}
+			if len(deal.Others) > 0 {
+				deal.Sig = p.cfg.Keys.Sign(steal.DealText(j.id, e.To, deal.Others))
 			}
 			p.schedule(deal)
 		case ledger.Shun:

@@ -52,7 +52,7 @@ type Rule struct {
 func Rules() []Rule { return rules }
 
 var rules = []Rule{
-	{"Steal", AnyMember, "one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; an acknowledgement is of a grant to its sender",
+	{"Steal", AnyMember, "one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; dealt ones come from its submitter, or from whom that has put above this node; an acknowledgement is of a grant to its sender",
 		func(m *Message) bool { return m.Steal != nil }, checkSteal},
 	{"Open", TheHome, "it names its sender as the home, a time between reports that can be, and the proof; see heed",
 		func(m *Message) bool { return m.Open != nil }, checkOpen},

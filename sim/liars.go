@@ -8,6 +8,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/liar"
 	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -124,10 +125,14 @@ func (w *world) turn(n *node) {
 	if w.cfg.Holds {
 		n.liar.Habits = liar.Habits{Every: time.Second, Greedy: true, Hog: true}
 	}
+	if w.cfg.Climbs {
+		n.liar.Habits = liar.Habits{Every: time.Second}
+		w.climb(n)
+	}
 	w.submitSecond(n)
 	w.trace.printf(w.now, n, "LIES: %+v", n.liar.Habits)
 	w.settle(w.now)
-	if !w.cfg.Holds {
+	if !w.cfg.Holds && !w.cfg.Climbs {
 		w.lie(n)
 	}
 }
@@ -149,6 +154,26 @@ func (w *world) lie(n *node) {
 		}
 	}
 	w.after(n.liar.Pause(), func() { w.lie(n) })
+}
+
+// climbEvery is how long a liar waits until it puts itself above all others again.
+const climbEvery = 100 * time.Millisecond
+
+// climb has a liar deal units to all others, to be merged by it.
+func (w *world) climb(n *node) {
+	if w.over {
+		return
+	}
+	for _, o := range w.nodes {
+		if n.up && o != n {
+			w.res.Faults.Lies++
+			n.thefts++
+			u := w.job.Want.First + w.rng.Int64N(w.job.Want.Len())
+			g := steal.Grant{ID: 1<<50 + n.thefts, Job: w.id, Ranges: tasks.CoverOf(tasks.R(u, u+1)), Dealt: true, Above: n.id}
+			w.post(n, o.id, engine.Message{Steal: &steal.Message{Grant: &g}})
+		}
+	}
+	w.after(climbEvery, func() { w.climb(n) })
 }
 
 // scene is what a liar knows of the job.

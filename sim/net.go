@@ -211,6 +211,12 @@ func (w *world) intercepted(o, from *node, m engine.Message) bool {
 		return true // it has no other role, and must not answer as if it had
 	}
 	if o.liar != nil {
+		if m.Gather != nil && from.honest {
+			if w.res.Climbed == nil {
+				w.res.Climbed = map[int]bool{}
+			}
+			w.res.Climbed[from.num] = true
+		}
 		o.liar.Hear(m)
 	}
 	w.lends(m)

@@ -83,6 +83,7 @@ type Config struct {
 	Restarts int
 	Thieves  int  // members that take all the work that they can get, and do nothing
 	Holds    bool // they tell no lie but that they hold all units, and never finish a packet
+	Climbs   bool // they tell no lie but that others are to have their partials merged by them
 	Usurp    bool // they lie about that too, and send anything at all; else about their work only
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
@@ -113,6 +114,7 @@ type Result struct {
 	Load      Load
 	Rerun     float64       // units processed over units wanted, minus 1
 	Stolen    int64         // units that a thief took
+	Climbed   map[int]bool  // honest nodes that gave a liar partials to merge
 	Claimed   int64         // units that a liar offered as done, and made up
 	Falsified int64         // of these, that are in the result
 	Before    int64         // units that the job had from an earlier one

@@ -1,7 +1,9 @@
 package steal
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,5 +87,47 @@ func TestGivenIsRemembered(t *testing.T) {
 	}
 	if got := s.Given(jobID, time.Hour); !got.Empty() {
 		t.Errorf("remembers %v for too long", got)
+	}
+}
+
+// TestDealIsProven follows work that a submitter deals down the tree: each node in it is shown that the submitter has put the
+// giver above it, and nothing else passes for that.
+func TestDealIsProven(t *testing.T) {
+	var others []Share
+	for i := range 700 {
+		others = append(others, Share{ID: fmt.Sprint("o", i), Slots: 1})
+	}
+	signed := DealText(jobID, "top", others)
+	reached, deepest := 0, 0
+	var follow func(p *DealProof, node tasks.PeerID, below []Share)
+	follow = func(p *DealProof, node tasks.PeerID, below []Share) {
+		for _, group := range tasks.Fan(below, tasks.DealFan) {
+			q := p.below(node, below)
+			reached, deepest = reached+1, max(deepest, len(q.Levels))
+			to, rest := group[0].ID, group[1:]
+			if !bytes.Equal(q.Signed(jobID, node, to, rest), signed) {
+				t.Fatalf("%s does not prove to %s that it may deal", node, to)
+			}
+			short := &DealProof{Levels: q.Levels[1:], Sig: q.Sig}
+			long := &DealProof{Levels: append(slices.Clone(q.Levels), DealLevel{By: "x", Sums: [][]byte{branch(to, rest)}}), Sig: q.Sig}
+			for what, got := range map[string][]byte{
+				"another giver":      q.Signed(jobID, "x", to, rest),
+				"another taker":      q.Signed(jobID, node, "x", rest),
+				"more to pass on":    q.Signed(jobID, node, to, append(slices.Clone(rest), Share{ID: "x"})),
+				"another job":        q.Signed(tasks.NameOf([]byte("another")), node, to, rest),
+				"levels left out":    short.Signed(jobID, node, to, rest),
+				"a level of its own": long.Signed(jobID, "x", to, rest),
+				"nothing":            (*DealProof)(nil).Signed(jobID, node, to, rest),
+			} {
+				if bytes.Equal(got, signed) {
+					t.Errorf("%s passes for a deal of %s to %s", what, node, to)
+				}
+			}
+			follow(q, to, rest)
+		}
+	}
+	follow(&DealProof{Sig: []byte("sig")}, "top", others)
+	if reached != len(others) || deepest < 3 || deepest > maxLevels {
+		t.Errorf("%d of %d nodes were reached, over %d levels", reached, len(others), deepest)
 	}
 }

@@ -194,47 +194,6 @@ func (s *Scheduler) sendGrant(p *pending) {
 	s.send(p.to, Message{Grant: &g})
 }
 
-func (s *Scheduler) deal(ev Deal) {
-	if j := s.job(ev.Job); j != nil && !j.stopped && s.connected(ev.To) {
-		one := ev.Units / int64(1+len(ev.Others))
-		if ranges := s.carve(j, min(ev.Units, j.waitingFor(ev.Blind)), one/8, ev.Blind); !ranges.Empty() {
-			j.dealt = s.now
-			s.grant(j, ev.To, Grant{Ranges: ranges, Dealt: true, Others: ev.Others, Above: ev.Above})
-		}
-	}
-}
-
-// maxOthers bounds the peers named in one grant.
-const maxOthers = 1 << 15
-
-// passOn deals what of dealt work is for others and returns what is for this node. They need not be
-// connected: who gave the work knows that they are there.
-func (s *Scheduler) passOn(j *job, work tasks.Cover, others []Share) tasks.Cover {
-	slots := int64(s.cfg.Slots + slotsOf(others))
-	one := work.Len() / max(slots, 1)
-	for _, group := range tasks.Fan(others, tasks.DealFan) {
-		theirs := int64(slotsOf(group))
-		share := tailOf(j.data, work, part(work.Len(), theirs, slots), one/8)
-		slots -= theirs
-		if share.Empty() || group[0].ID == s.cfg.Self {
-			continue
-		}
-		work = work.Minus(share)
-		s.grant(j, group[0].ID, Grant{Ranges: share, Dealt: true, Others: group[1:]})
-	}
-	return work
-}
-
-func slotsOf(all []Share) (n int) {
-	for _, o := range all {
-		n += min(max(o.Slots, 0), 1<<16)
-	}
-	return n
-}
-
-// part is n*a/b.
-func part(n, a, b int64) int64 { return int64(float64(n) * float64(a) / float64(max(b, 1))) }
-
 // tailOf is n units from the end of c, or up to slack more or less.
 func tailOf(d *tasks.Dataset, c tasks.Cover, n, slack int64) (out tasks.Cover) {
 	for i := len(c) - 1; i >= 0 && n > 0; i-- {
@@ -261,7 +220,7 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	}
 	work := g.Ranges
 	if g.Dealt {
-		work = s.passOn(j, work.Minus(j.done).Minus(tasks.CoverOf(j.here()...)), g.Others)
+		work = s.passOn(j, work.Minus(j.done).Minus(tasks.CoverOf(j.here()...)), g)
 		if g.Above == "" {
 			g.Above = from
 		}

@@ -81,10 +81,11 @@ type (
 		Request uint64        `msgpack:"q"`
 		Job     tasks.JobID   `msgpack:"j"`
 		Ranges  tasks.Cover   `msgpack:"r"`
-		Left    time.Duration `msgpack:"l"` // run time left on the victim
-		Dealt   bool          `msgpack:"d"` // the taker's share of a job that has just begun,
-		Others  []Share       `msgpack:"o"` // and that of these, to whom it passes them on
-		Above   tasks.PeerID  `msgpack:"u"` // merges what the taker makes; empty for the giver
+		Left    time.Duration `msgpack:"l"`           // run time left on the victim
+		Dealt   bool          `msgpack:"d"`           // the taker's share of a job that has just begun,
+		Others  []Share       `msgpack:"o"`           // and that of these, to whom it passes them on
+		Above   tasks.PeerID  `msgpack:"u"`           // merges what the taker makes; empty for the giver
+		Proof   *DealProof    `msgpack:"p,omitempty"` // that the job's submitter deals to the taker so, where there are others
 	}
 	// Share is a peer's part in work that is dealt, by slots.
 	Share struct {
@@ -180,6 +181,7 @@ type (
 		Others []Share
 		Above  tasks.PeerID // merges what To makes; empty for this node
 		Blind  tasks.Cover  // what To cannot read, and is not to be given
+		Sig    []byte       // this node's under DealText; for nobody where there are no Others
 	}
 	// Blind tells which units of a job this host cannot read now, all of them: they are run by others. What of
 	// them waits here is for thieves that can read it.
