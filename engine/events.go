@@ -115,11 +115,12 @@ type (
 		Canary  uint64
 	}
 	// NotStored tells that FetchBlob failed. Here is the reason if it is this node that cannot keep the
-	// blob.
+	// blob; Slow, that it came too slowly from its holder.
 	NotStored struct {
 		Job  tasks.JobID
 		ID   merge.ID
 		Here string
+		Slow bool
 	}
 	// Folded answers FoldBlobs: the merge is kept here, durably.
 	Folded struct {

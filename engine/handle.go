@@ -99,7 +99,7 @@ func (p *Peer) handleLedger(ev Event) {
 			p.lead(ev.Partial.Job, ledger.Stored{ID: ev.Partial.ID, Units: ev.Units, Canary: ev.Canary})
 		}
 	case NotStored:
-		p.lead(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here})
+		p.lead(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here, Slow: ev.Slow})
 	case Founded:
 		p.founded(ev)
 	case Written:

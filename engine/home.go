@@ -455,6 +455,7 @@ type JobView struct {
 	Failing   []ledger.Lost
 	Shunned   map[tasks.PeerID]string // nodes on which everything failed, and how
 	Losers    []ledger.Loser          // nodes that took work and did not do it
+	Slow      map[tasks.PeerID]int    // nodes whose partials came too slowly, and how often
 	Nodes     map[tasks.PeerID]ledger.Report
 	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
 	Awaited   ledger.Awaited                   // what waits for nodes that have gone and could read it; without units if nothing does
@@ -516,7 +517,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 		return JobView{}, false
 	}
 	rec := j.record
-	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Losers: j.lead.Losers(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Losers: j.lead.Losers(), Slow: j.lead.Slow(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	v.Awaited, _ = j.lead.Awaited()
 	v.Commits, v.Folds = rec.Commits, rec.Folds

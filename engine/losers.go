@@ -50,12 +50,14 @@ func (p *Peer) lostLately(j *jobState) (out []Loss) {
 	return out
 }
 
-// losers are the nodes that lose what they take, as far as this home knows.
+// losers are the nodes that lose what they take, as far as this home knows, or do not hand out what they make of it.
 func losers(j *jobState) (out []steal.Loser) {
-	for _, l := range j.lead.Losers() {
-		out = append(out, steal.Loser{ID: l.ID, Delivered: l.Delivered})
+	for _, l := range append(j.lead.Losers(), j.lead.Tardy()...) {
+		if !slices.ContainsFunc(out, func(o steal.Loser) bool { return o.ID == l.ID }) {
+			out = append(out, steal.Loser{ID: l.ID, Delivered: l.Delivered})
+		}
 	}
-	return out
+	return out[:min(len(out), maxLosers)]
 }
 
 // blames is what this node reports of who took work from it.

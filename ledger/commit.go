@@ -309,7 +309,7 @@ func (h *Home) tooSlow() {
 	for _, o := range slices.Clone(h.offers) {
 		times := 1 << h.unstored[o.ID]
 		if h.overdue(o, leastWait, leastPace) || h.pressed && h.overdue(o, time.Duration(times)*fairWait, fairPace/float64(times)) {
-			h.notStored(NotStored{ID: o.ID})
+			h.notStored(NotStored{ID: o.ID, Slow: h.overdue(o, leastWait, leastPace)})
 		}
 	}
 }
@@ -506,6 +506,7 @@ func (h *Home) stored(ev Stored) {
 		return
 	}
 	o.counted = true
+	h.standing(o.Holder).cameAt = h.now
 	if mutant.On(mutant.ForgetEarly) {
 		h.emit(Accept{To: o.Holder, ID: o.ID})
 	}
@@ -549,6 +550,9 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 		k = o.keeping
 		if s := h.standing(p.Holder); s.shady > 0 {
 			s.shady--
+		}
+		if s := h.standing(p.Holder); s.tardy > 0 {
+			s.tardy--
 		}
 	}
 	h.addKeep(k)
@@ -629,6 +633,9 @@ func (h *Home) notStored(ev NotStored) {
 		}
 	case !h.silent(o.Holder):
 		h.vain(o, 1)
+		if ev.Slow {
+			h.tooSlowFrom(o.Holder, o.since)
+		}
 		if len(h.unstored) >= maxRejected { // of offers that were withdrawn, mostly
 			clear(h.unstored)
 		}

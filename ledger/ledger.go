@@ -189,6 +189,7 @@ type (
 	NotStored struct {
 		ID   merge.ID
 		Here string
+		Slow bool // it came too slowly
 	}
 	// NotReduced tells that a node cannot carry out an order to reduce.
 	NotReduced struct {

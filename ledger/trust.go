@@ -14,6 +14,7 @@ import (
 //   - units that a node holds and does nothing about run elsewhere, once others have nothing to do (doubt);
 //   - failures that one node alone reports, and others refute by doing the work, are not believed for ever (credible);
 //   - offers whose blobs cannot be had, or are not what was offered, hold nobody else's up (shady);
+//   - where blobs come too slowly, others run what their holder has (tardy, slow.go);
 //   - a node that was ordered to merge and did not is ordered no more (lazy);
 //   - what a node offers is among what it may have been given (custody).
 //
@@ -33,6 +34,9 @@ type standing struct {
 	shady     int
 	delivered int64         // units
 	lastAt    time.Duration // when some of them were committed last
+	slow      int           // blobs that came too slowly
+	tardy     int           // so many must come before it is waited for again, see slow.go
+	cameAt    time.Duration // when a blob of it came here last
 	lazy      bool
 	offers    int
 	ranges    int
@@ -78,18 +82,23 @@ func (h *Home) vain(o *offer, weight int) {
 	}
 	before := h.shady(o.Holder)
 	h.standing(o.Holder).shady += weight
-	if !before && h.shady(o.Holder) { // what others made, and it was to merge, goes by itself
-		for _, in := range h.offers {
-			if in.state == reducing && in.at == o.Holder {
-				h.setApart(in)
-			}
+	if !before && h.shady(o.Holder) {
+		h.becameShady(o.Holder)
+	}
+}
+
+// becameShady has what others made, and a shady node was to merge, go by itself.
+func (h *Home) becameShady(id tasks.PeerID) {
+	for _, in := range h.offers {
+		if in.state == reducing && in.at == id {
+			h.setApart(in)
 		}
 	}
 }
 
 func (h *Home) shady(id tasks.PeerID) bool {
 	s := h.standings[id]
-	return s != nil && s.shady >= maxShady
+	return s != nil && (s.shady >= maxShady || s.tardy > 0)
 }
 
 func (h *Home) lazy(id tasks.PeerID) bool {
@@ -141,11 +150,14 @@ func (h *Home) doubtAll() {
 		d := &n.doubt
 		d.doubted = d.doubted.Intersect(claims)
 		fresh := claims.Minus(d.doubted)
-		if !d.goesOn(h.now, fresh, open) {
+		goesOn := d.goesOn(h.now, fresh, open)
+		others := slices.ContainsFunc(idle, func(o tasks.PeerID) bool { return o != id })
+		if others && h.tardy(id) && !fresh.Empty() {
+			h.counts.Doubted += fresh.Len()
+			d.doubted, d.base = d.doubted.Union(fresh), nil
 			continue
 		}
-		others := slices.ContainsFunc(idle, func(o tasks.PeerID) bool { return o != id })
-		if others && h.now-d.since > h.patience(id, d.base.Len()) {
+		if goesOn && others && h.now-d.since > h.patience(id, d.base.Len()) {
 			h.counts.Doubted += d.base.Len()
 			d.doubted, d.base = d.doubted.Union(d.base), nil
 		}

@@ -129,3 +129,79 @@ func TestSlowBlobs(t *testing.T) {
 		d.audit()
 	}
 }
+
+// slowDesk is a home that has given out all: a has 0 to 400, b has 400 to 800, and slow the rest, of which it offers a part. What a
+// has done comes while that is fetched, if others is set.
+func slowDesk(t *testing.T, others bool) *desk {
+	d := newDesk(t, Config{}, "h", "a", "b", "slow")
+	d.held = map[tasks.PeerID]tasks.Cover{"a": span(0, 400), "b": span(400, 800), "slow": span(800, units)}
+	for id, c := range d.held {
+		d.home.gave(id, c)
+	}
+	d.settled()
+	d.step(Offered{Partial: part("slow", 1, 800, 900)})
+	d.now += time.Second
+	if others {
+		d.step(Offered{Partial: part("a", 1, 0, 400)})
+		d.step(Stored{ID: merge.ID{Node: "a", Seq: 1}, Units: 400, Canary: part("a", 1, 0, 400).Canary})
+	}
+	d.now += 9 * time.Second
+	d.settled()
+	return d
+}
+
+// slowAgain has the first offer of slow fail for its pace, once more.
+func (d *desk) slowAgain() {
+	d.step(NotStored{ID: merge.ID{Node: "slow", Seq: 1}, Slow: true})
+}
+
+// TestWhoIsSlowIsWaitedForOnce: after one fetch that was too slow others run all that its holder has, once they have nothing else to
+// do; it is named, offers of others come first, and no more work is for it.
+func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
+	d := slowDesk(t, true)
+	d.slowAgain()
+	if !d.home.shady("slow") || d.home.Slow()["slow"] != 1 || len(d.home.Tardy()) != 1 || d.home.Tardy()[0].ID != "slow" {
+		t.Fatalf("slow is shady %v, %d times, tardy are %v", d.home.shady("slow"), d.home.Slow()["slow"], d.home.Tardy())
+	}
+	d.wait(2 * d.home.cfg.Audits)
+	if again := all[Reissue](d); len(again) > 0 && d.home.nodes["a"].held().Minus(d.home.Record().Done.Cover()).Empty() == false {
+		t.Errorf("put to work again while all have work: %v", again)
+	}
+	d.held["a"] = nil // a has nothing to do
+	d.out = nil
+	d.wait(2 * d.home.cfg.Audits)
+	var again tasks.Cover
+	for _, r := range all[Reissue](d) {
+		again = again.Union(r.Ranges)
+	}
+	if !again.Equal(span(800, units)) {
+		t.Errorf("put to work again is %v", again)
+	}
+	d.step(Offered{Partial: part("slow", 1, 800, 900)}) // its link is better now
+	d.step(Stored{ID: merge.ID{Node: "slow", Seq: 1}, Units: 100, Canary: part("slow", 1, 800, 900).Canary})
+	if d.home.shady("slow") || len(d.home.Tardy()) > 0 || d.home.Slow()["slow"] != 1 || !d.home.Record().Done.Cover().Covers(span(800, 900)) {
+		t.Errorf("it has delivered %v: shady %v, tardy %v", d.home.Record().Done.Cover(), d.home.shady("slow"), d.home.Tardy())
+	}
+}
+
+// TestSlowNetwork: where no blob comes from anybody it may be the home's own link, and nobody is taken for slow.
+func TestSlowNetwork(t *testing.T) {
+	d := slowDesk(t, false)
+	d.slowAgain()
+	if d.home.shady("slow") || len(d.home.Slow()) > 0 {
+		t.Errorf("slow is named %v", d.home.Slow())
+	}
+}
+
+// TestSlowAgain: who is slow time and again must deliver more often each time until it is waited for.
+func TestSlowAgain(t *testing.T) {
+	d := slowDesk(t, true)
+	for i, want := range []int{1, 2, 4, 8, 16, 32, 64, 64} {
+		d.home.standing("a").cameAt = d.now + 1
+		d.home.tooSlowFrom("slow", d.now)
+		if got := d.home.standing("slow").tardy; got != want {
+			t.Errorf("after %d times it has to deliver %d times, want %d", i+1, got, want)
+		}
+		d.home.standing("slow").tardy = 0
+	}
+}

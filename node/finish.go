@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -93,7 +94,7 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 		}
 	}
 	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
-	out := engine.NotStored{Job: p.Job, ID: p.ID}
+	out := engine.NotStored{Job: p.Job, ID: p.ID, Slow: errors.Is(err, p2p.ErrSlow)}
 	var here *fs.PathError
 	if errors.As(err, &here) && !errors.Is(err, fs.ErrNotExist) {
 		out.Here = here.Error()

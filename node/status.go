@@ -159,7 +159,7 @@ func (j *job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]memberName) {
 	for id, r := range j.view.Nodes {
 		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
 			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
-			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id], Lost: lost[id], Unseen: unseenOf(j.view.Unseen[id])}
+			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id], Lost: lost[id], Slow: j.view.Slow[id], Unseen: unseenOf(j.view.Unseen[id])}
 		if id == j.home {
 			w.Merges += j.merges
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,8 @@ func validHash(h string) bool {
 }
 
 // Fetch copies the blob with the given SHA-256 (64 hexadecimal digits) from a peer to dst and returns
-// its size. Its bytes are to be used only if the error is nil: ErrHashMismatch is found at the end.
+// its size. Its bytes are to be used only if the error is nil: ErrHashMismatch is found at the end,
+// and ErrSlow tells of a peer that was there.
 func (n *Node) Fetch(ctx context.Context, from PeerID, hash string, max int64, dst io.Writer) (int64, error) {
 	done, err := n.fetch(ctx, from, hash, max, dst)
 	if err != nil {
@@ -66,7 +68,7 @@ func (n *Node) fetch(ctx context.Context, from PeerID, hash string, max int64, d
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case err != nil:
-		return 0, err
+		return 0, n.slow(err)
 	case a.Missing:
 		return 0, ErrNotFound
 	case a.Err != "":
@@ -80,12 +82,21 @@ func (n *Node) fetch(ctx context.Context, from PeerID, hash string, max int64, d
 		return done, context.Cause(ctx)
 	}
 	if err != nil {
-		return done, err
+		return done, n.slow(err)
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != hash {
 		return done, ErrHashMismatch
 	}
 	return done, nil
+}
+
+// slow says of an error that it is one of time.
+func (n *Node) slow(err error) error {
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		return fmt.Errorf("%w: less than %d bytes in %v: %w", ErrSlow, blobPace, n.cfg.StallTimeout, err)
+	}
+	return err
 }
 
 // blobPace is how many bytes of a blob must be on their way within StallTimeout, or all that are left: a peer that sends, or

@@ -11,6 +11,7 @@ var (
 	ErrNotMember    = errors.New("not a member of this cluster")
 	ErrNoRight      = errors.New("this node does not have the right for that")
 	ErrBadSignature = errors.New("the signature does not match")
+	ErrSlow         = errors.New("the peer sends too slowly")
 	ErrHashMismatch = errors.New("the bytes do not match their hash")
 	ErrNotFound     = errors.New("the peer does not have it")
 	ErrRemote       = errors.New("the peer reports")

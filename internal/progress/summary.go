@@ -126,6 +126,9 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		if n.Lost > 0 {
 			fmt.Fprintf(w, "%s took work and did not do it: %d entries ran again on other nodes\n", line(n.Name), n.Lost)
 		}
+		if n.Slow > 0 {
+			fmt.Fprintf(w, "%s handed out what it made too slowly, %d of its results: where other nodes had time they ran that again\n", line(n.Name), n.Slow)
+		}
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
 		}

@@ -252,6 +252,7 @@ type NodeWork struct {
 	Up          bool    `json:"up"`
 	Problem     string  `json:"problem,omitempty"` // why the job was taken from it: everything failed there
 	Lost        int64   `json:"lost,omitempty"`    // units that it took and did not do, where these are far more than it did
+	Slow        int     `json:"slow,omitempty"`    // results that it handed out too slowly to be waited for
 
 	Unseen []Unseen `json:"unseen,omitempty"` // what its host does not see, and is left to others
 }
