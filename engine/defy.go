@@ -91,9 +91,14 @@ func (p *Peer) defiesChain(j *jobState, c quorum.Chain) bool {
 	return l != nil && quorum.Epoch(c.Conf().Term) > max(quorum.Epoch(j.term), j.record.Epoch()) && p.defies(j, *l)
 }
 
-// keepsEnd reports whether the end of a job stands against a recovery by an admin: it is proven.
+// keepsEnd reports whether the end of a job stands against a recovery by an admin: it is proven, or it is in this peer's copy of a
+// ledger that lives, and will be.
 func (p *Peer) keepsEnd(id tasks.JobID, past *end, l quorum.Link) bool {
-	return past.Seal != nil && !p.submittersWord(id, past.submitter, l) && !mutant.On(mutant.ObeyAdmins)
+	if mutant.On(mutant.ObeyAdmins) || p.submittersWord(id, past.submitter, l) {
+		return false
+	}
+	j := p.job(id)
+	return past.Seal != nil || j != nil && j.log != nil && p.defies(j, l)
 }
 
 // overrules reports whether an end of a job counts over what an admin had recovered: the ledger of before has come to it.
@@ -117,11 +122,18 @@ func (p *Peer) takeEarlierEnd(j *jobState, e *Ended) {
 // did.
 func (p *Peer) earlierEnd(id tasks.JobID, e *Ended) bool {
 	past := p.ends.of[id]
-	if past == nil || past.submitter == "" || !p.overrules(id, past.submitter, past.recovery, e) || CheckEnd(p.trust(id, past.submitter), e) != nil {
+	if past == nil || past.submitter == "" {
+		return false
+	}
+	by := past.recovery
+	if by == nil && past.Seal != nil {
+		by = lastRecovery(past.Seal.Chain)
+	}
+	if !p.overrules(id, past.submitter, by, e) || CheckEnd(p.trust(id, past.submitter), e) != nil {
 		return false
 	}
 	submitter := past.submitter
-	p.reopen(id, *past.recovery)
+	p.reopen(id, *by)
 	p.ends.put(id, pastJob{term: e.Seal.Chain.Conf().Term, submitter: submitter}, *e)
 	return true
 }

@@ -43,6 +43,9 @@ func (j *jobState) recovery() *quorum.Link {
 	if r := j.record.Recovery; r != nil {
 		return r
 	}
+	if j.heardOf == nil && j.shown != nil { // nobody has told but who leads by it
+		return lastRecovery(j.shown.Chain)
+	}
 	return j.heardOf
 }
 

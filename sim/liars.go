@@ -125,6 +125,9 @@ func (w *world) turn(n *node) {
 	if w.cfg.Holds {
 		n.liar.Habits = liar.Habits{Every: time.Second, Greedy: true, Hog: true}
 	}
+	if w.cfg.Admin {
+		w.turnAdmin(n)
+	}
 	if w.cfg.Climbs {
 		n.liar.Habits = liar.Habits{Every: time.Second}
 		w.climb(n)
@@ -132,7 +135,7 @@ func (w *world) turn(n *node) {
 	w.submitSecond(n)
 	w.trace.printf(w.now, n, "LIES: %+v", n.liar.Habits)
 	w.settle(w.now)
-	if !w.cfg.Holds && !w.cfg.Climbs {
+	if !w.cfg.Holds && !w.cfg.Climbs && !w.cfg.Admin {
 		w.lie(n)
 	}
 }

@@ -83,6 +83,8 @@ func (w *world) secondsEnd(e engine.Effect) bool {
 		id = e.ID
 	case engine.EndSealed:
 		id = e.ID
+	case engine.Reopened:
+		id = e.ID
 	case engine.FreeBlob:
 		id = e.Partial.Job
 	case engine.SweepBlobs:

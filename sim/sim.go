@@ -84,6 +84,7 @@ type Config struct {
 	Thieves  int  // members that take all the work that they can get, and do nothing
 	Holds    bool // they tell no lie but that they hold all units, and never finish a packet
 	Climbs   bool // they tell no lie but that others are to have their partials merged by them
+	Admin    bool // they have the right admin, and sign recoveries that nobody has asked for
 	Usurp    bool // they lie about that too, and send anything at all; else about their work only
 
 	Prepare    time.Duration // longest time to load a job's code; default 300 ms
@@ -143,6 +144,7 @@ type Faults struct {
 	Pauses, Stutters, Leaps, Stills, Twins, Kills, Leaves, HomeLeaves    int
 	DiskErrors, LedgerErrors, Rots, Stalls                               int
 	BadEnds, Stuck                                                       int // attempts to end that failed; jobs that could not be finished until they were told to
+	Defied                                                               int // recoveries by an admin that a node refused
 	Joins, Dropped, Repeated, Late, Reordered                            int
 	Compacted, Shipped, Reloaded, TornSnapshots                          int // snapshots written, got from a home, read after a restart; cut short by a crash
 	Recoveries, Returns                                                  int // of ledgers that had lost their majority; of replicas of before
@@ -198,6 +200,7 @@ type node struct {
 	thief   bool // takes work and does not do it
 	thefts  uint64
 	liar    *liar.Liar            // nil until it lies
+	fooled  bool                  // it believed a lying admin before it heard of anybody else
 	wrongs  map[int]int           // messages of others that no honest node sends
 	shuns   map[int]time.Duration // others whose links are refused, until when
 }
@@ -313,7 +316,7 @@ func (w *world) boot(n *node) error {
 	w.boots++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
-	n.term = 0
+	n.term, n.fooled = 0, false
 	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keep: w.cfg.Keep, Keys: modelkeys.Keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
 	cfg.Ledger, cfg.Unsealed = w.cfg.Folding, 30*time.Second
@@ -326,6 +329,9 @@ func (w *world) boot(n *node) error {
 	n.peer = p
 	if err == nil && w.cfg.Recover {
 		p.Step(0, engine.Admins{IDs: []tasks.PeerID{w.nodes[home].id}})
+	}
+	if err == nil && w.cfg.Admin {
+		p.Step(0, engine.Admins{IDs: []tasks.PeerID{nodeID(w.cfg.Nodes - 1)}})
 	}
 	return err
 }
@@ -481,6 +487,10 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.fail("the job failed on %s: %s: %s", n.id, e.Failure.Kind, e.Failure.Reason)
 	case engine.JobEnded:
 		w.jobEnded(n, e)
+	case engine.Reopened:
+		n.disk.end = nil
+	case engine.RecoveryRefused:
+		w.res.Faults.Defied++
 	case engine.EndSealed:
 		w.endSealed(n, e)
 	case engine.JobOver:
