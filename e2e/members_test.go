@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mattn/go-runewidth"
+	"golang.org/x/sys/unix"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -204,7 +206,7 @@ func TestRename(t *testing.T) {
 	if r := all[2].dtpnode(t, t.TempDir(), "rename", strings.Repeat("long-", 12)); r.code != 0 {
 		t.Errorf("%+v", r)
 	}
-	r := alice.says(t, []string{"members"}, "計算ノード", "long-long-")
+	r := alice.says(t, []string{"members"}, "計算", "long-")
 	for line := range strings.Lines(r.stdout) {
 		if w := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); w > 100 {
 			t.Errorf("%d places: %s", w, line)
@@ -214,6 +216,15 @@ func TestRename(t *testing.T) {
 		t.Errorf("the members are not in the order of their names:\n%s", r.stdout)
 	}
 	alice.says(t, []string{"members", "--output", "json"}, `"name": "`+wide+`"`)
+	id := bob.submit(t, paceOf(3, time.Second).request(t)).ID
+	bob.until(t, id, "it is done", func(st api.JobStatus) bool { return st.State == api.Done })
+	for _, width := range []int{80, 120} {
+		alice.wantTable(t, width, "NAME  RIGHTS ADDRESS", 3, "members")
+		bob.wantTable(t, width, "JOB SUBMITTER LED AGE", 1, "ps")
+		bob.wantTable(t, width, "NODE EVENTS FAILURES", 3, "status", id)
+	}
+	bob.says(t, []string{"ps", "--output", "json"}, `"submitter_name": "`+wide+`"`)
+	bob.says(t, []string{"status", id, "--output", "json"}, `"name": "`+wide+`"`)
 	bob.says(t, []string{"config", "show"}, wide)
 	check(t, bob.stop())
 	if r := bob.dtpnode(t, t.TempDir(), "rename", "bob-2"); r.code != 0 || !strings.Contains(r.stdout, "next start") {
@@ -349,6 +360,33 @@ func TestLookalikeNames(t *testing.T) {
 	for _, wrong := range []string{"http://192.0.2.1:4001", "192.0.2.1:4001", "root://h//a.root"} {
 		if r := all[2].join(t, wrong); r.code != 2 || !strings.Contains(r.stderr, "takes a token") || strings.Contains(r.stderr, "damaged") {
 			t.Errorf("join %s: %+v", wrong, r)
+		}
+	}
+}
+
+// wantTable has a command print on a terminal of a width: the table that begins with these headings must have them all, and no
+// line of it be wider.
+func (n *node) wantTable(t *testing.T, width int, headings string, rows int, args ...string) {
+	t.Helper()
+	tty := openTerminal(t)
+	check(t, unix.IoctlSetWinsize(int(tty.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: uint16(width)}))
+	cmd := n.onTerminal(t, tty, []string{"TERM=xterm"}, args...)
+	_ = cmd.Wait()
+	<-tty.done
+	all := strings.Split(strings.ReplaceAll(tty.text(), "\r", ""), "\n")
+	want := strings.Fields(headings)
+	at := slices.IndexFunc(all, func(l string) bool { return strings.HasPrefix(l, want[0]+" ") })
+	if at < 0 || len(all) < at+1+rows {
+		t.Fatalf("%v printed no table of %d rows: %q", args, rows, all)
+	}
+	for _, h := range want {
+		if !slices.Contains(strings.Fields(all[at]), h) {
+			t.Errorf("%v at %d places: no column %s: %q", args, width, h, all[at])
+		}
+	}
+	for _, l := range all[at : at+1+rows] {
+		if w := runewidth.StringWidth(l); w > width {
+			t.Errorf("%v: %d places of %d: %s", args, w, width, l)
 		}
 	}
 }

@@ -105,7 +105,8 @@ func printExpelled(ctx context.Context, w io.Writer, client *api.Client) {
 	}
 }
 
-// membersWidth is what the table of members takes of a terminal; long names and addresses are cut to fit.
+// membersWidth is what the table of members takes where its output is no terminal, whose width it has else; long names and
+// addresses are cut to fit.
 const membersWidth = 100
 
 // notesShown is how many lines below the table say what is wrong.
@@ -125,7 +126,7 @@ func printMembers(w io.Writer, members []api.Member, now time.Time) {
 		}
 		rows = append(rows, []string{m.Name, short[m.ID], memberState(m, now), rttOf(m), strconv.Itoa(m.Slots), m.ROOT, rightsOf(m), addr})
 	}
-	progress.Grid(w, membersWidth, rows)
+	progress.Grid(w, cmp.Or(progress.Width(w), membersWidth), rows, 0, 5, 6, 7)
 	printNotes(w, members)
 	for _, clock := range progress.Clocks(members) {
 		fmt.Fprintln(w, clock)

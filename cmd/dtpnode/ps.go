@@ -144,21 +144,27 @@ func printClocks(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	}
 }
 
+// Where the terminal is narrow the names of jobs are, too: the beginning of one names it.
+const (
+	wideJobs = 110 // places
+	narrowID = 8
+)
+
 func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
-	tw := progress.Table(w)
-	fmt.Fprintln(tw, "JOB\tSELECTOR\tSTATE\tDONE\tEVENTS\tEVENTS/S\tTIME\tAGE\tSUBMITTER\tLED BY\t")
-	for _, j := range jobs {
-		age := progress.Age(now.Sub(j.Submitted))
-		if j.Private != "" {
-			fmt.Fprintf(tw, "%s\t-\t%s\t-\t-\t-\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID), j.State, progress.Seconds(j.Seconds), age,
-				progress.Clean(submitter(j)), progress.Clean(j.HomeName))
-			continue
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", progress.Short(j.ID),
-			progress.Clean(filepath.Base(j.Selector)), j.State, progress.Share(j), progress.Count(j.Units),
-			strings.TrimSpace(progress.Rate(j.Rate)), progress.Seconds(j.Seconds), age, progress.Clean(submitter(j)), progress.Clean(j.HomeName))
+	width, short := progress.Width(w), progress.Short
+	if width > 0 && width < wideJobs {
+		short = func(id string) string { return progress.Short(id[:min(len(id), narrowID)]) }
 	}
-	tw.Flush()
+	rows := [][]string{{"JOB", "SELECTOR", "STATE", "DONE", "EVENTS", "EVENTS/S", "TIME", "AGE", "SUBMITTER", "LED BY"}}
+	for _, j := range jobs {
+		row := []string{short(j.ID), "-", string(j.State), "-", "-", "-", progress.Seconds(j.Seconds), progress.Age(now.Sub(j.Submitted)), submitter(j), j.HomeName}
+		if j.Private == "" {
+			row[1] = filepath.Base(j.Selector)
+			row[3], row[4], row[5] = progress.Share(j), progress.Count(j.Units), progress.Rate(j.Rate)
+		}
+		rows = append(rows, row)
+	}
+	progress.Grid(w, width, rows, 1, 8, 9)
 	printClocks(w, jobs, now)
 	for _, j := range jobs {
 		if j.State == api.Waiting && j.Phase != "" {

@@ -5,18 +5,37 @@ import (
 	"strings"
 
 	"github.com/mattn/go-runewidth"
+	"golang.org/x/term"
 )
 
 // cells measures text as terminals show it: wide characters take two places. It does not go by the locale, so that the
 // same table looks the same everywhere.
 var cells = &runewidth.Condition{StrictEmojiNeutral: true}
 
-// leastColumn is what a column is never made narrower than.
-const leastColumn = 8
+// What a column of names is never made narrower than: where that gives room enough, and where columns must stand closer, too.
+const (
+	leastColumn = 8
+	leastNames  = 4
+)
 
-// Grid writes rows, of which the first is the heading, as columns that take so many places of a terminal together. Where
-// they would take more the widest columns are cut, cell by cell, with an ellipsis. Control characters are dropped.
-func Grid(w io.Writer, width int, rows [][]string) {
+// Width is how many places a line of the terminal has that w writes to; 0 if w is no terminal.
+func Width(w io.Writer) int {
+	f, ok := w.(interface{ Fd() uintptr })
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file's number
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// Grid writes rows, of which the first is the heading, as columns that take so many places of a terminal together, 0 for as
+// many as they like. Where they would take more the widest of the columns that hold names are cut, cell by cell, with an
+// ellipsis in the middle, since names of one group often begin alike; numbers and states are whole, and no column is left
+// out: where there is no room even so, lines wrap. Without names, all columns may be cut. Control characters are dropped.
+func Grid(w io.Writer, width int, rows [][]string, names ...int) {
 	if len(rows) == 0 {
 		return
 	}
@@ -29,33 +48,66 @@ func Grid(w io.Writer, width int, rows [][]string) {
 			columns[j] = max(columns[j], cells.StringWidth(text))
 		}
 	}
-	fit(columns, width)
+	if len(names) == 0 {
+		for j := range columns {
+			names = append(names, j)
+		}
+	}
+	gap := ""
+	for _, try := range []struct {
+		gap     string
+		least   int
+		heading bool // is whole
+	}{{"  ", leastColumn, true}, {" ", leastNames, true}, {" ", leastNames, false}} {
+		gap = try.gap
+		least := make([]int, len(columns))
+		for j := range columns {
+			if least[j] = try.least; try.heading {
+				least[j] = max(least[j], cells.StringWidth(clean[0][j]))
+			}
+		}
+		if width <= 0 || fit(columns, names, least, width-len(gap)*(len(columns)-1)) {
+			break
+		}
+	}
 	for _, row := range clean {
 		var b strings.Builder
 		for j, text := range row {
-			b.WriteString(cells.FillRight(cells.Truncate(text, columns[j], "…"), columns[j]))
-			b.WriteString("  ")
+			b.WriteString(cells.FillRight(middle(text, columns[j]), columns[j]))
+			b.WriteString(gap)
 		}
 		_, _ = io.WriteString(w, strings.TrimRight(b.String(), " ")+"\n")
 	}
 }
 
-// fit narrows the widest columns until all fit, with two places between them.
-func fit(columns []int, width int) {
-	sum := 2 * (len(columns) - 1)
+// middle cuts a text to so many places, with an ellipsis in its middle.
+func middle(text string, width int) string {
+	all := cells.StringWidth(text)
+	if all <= width {
+		return text
+	}
+	left := width / 2
+	return cells.Truncate(text, left, "") + "…" + strings.TrimLeft(cells.TruncateLeft(text, all-(width-left-1), ""), " ")
+}
+
+// fit narrows the widest of the columns of names, none to less than its least width, until all have room, and reports whether
+// they have.
+func fit(columns, names, least []int, width int) bool {
+	sum := 0
 	for _, c := range columns {
 		sum += c
 	}
 	for ; sum > width; sum-- {
-		widest := 0
-		for j, c := range columns {
-			if c > columns[widest] {
+		widest := -1
+		for _, j := range names {
+			if columns[j] > least[j] && (widest < 0 || columns[j] > columns[widest]) {
 				widest = j
 			}
 		}
-		if columns[widest] <= leastColumn {
-			return
+		if widest < 0 {
+			return false
 		}
 		columns[widest]--
 	}
+	return true
 }

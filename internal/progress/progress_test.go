@@ -112,6 +112,13 @@ func TestSummary(t *testing.T) {
 	Summary(&b, st)
 	b.WriteString("--- kept by the daemon\n")
 	Summary(&b, api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Done, Units: 10, Done: 10, Seconds: 0.1})
+	b.WriteString("--- after a loss\n")
+	lossy := api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Done, Units: 5000, Done: 5000, Before: 1000, RetryOf: "4fa9c2d417e8aa", Seconds: 1, Output: "/ana/o.root",
+		Nodes: []api.NodeWork{{Name: "a", Units: 3500, Up: true}, {Name: "b", Units: 1734}}}
+	Summary(&b, lossy)
+	if lossy.State = api.Running; surplus(lossy) != 0 {
+		t.Error("what is not committed yet may count")
+	}
 	golden(t, "summary.txt", b.String())
 }
 

@@ -94,6 +94,18 @@ func counted(st api.JobStatus) bool {
 	return len(st.Nodes) == 0 || 10*units >= 9*ranNow(st)
 }
 
+// surplus is by how much the nodes of a job that has stopped have run more than is in its result.
+func surplus(st api.JobStatus) int64 {
+	if !st.State.Halted() {
+		return 0 // what is run, and not committed yet, may count
+	}
+	var units int64
+	for _, n := range st.Nodes {
+		units += n.Units
+	}
+	return max(units-ranNow(st), 0)
+}
+
 // average is n by the time that work took, as far as the daemon tells it, else by the job's whole time.
 func average(n float64, st api.JobStatus) float64 {
 	seconds := cmp.Or(max(st.Working, 0), st.Seconds)
@@ -108,17 +120,18 @@ func Nodes(w io.Writer, st api.JobStatus) {
 	if len(st.Nodes) == 0 {
 		return
 	}
-	tw := Table(w)
-	fmt.Fprintln(tw, "NODE\tEVENTS\tEVENTS/S\tPACKETS\tSTEALS\tMERGES\tFAILURES\t")
+	rows := [][]string{{"NODE", "EVENTS", "EVENTS/S", "PACKETS", "STEALS", "MERGES", "FAILURES"}}
 	for _, n := range st.Nodes {
 		name := line(n.Name)
 		if !n.Up {
 			name += " (gone)"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", name, Count(n.Units), strings.TrimSpace(Rate(n.Rate)),
-			Count(n.Packets), Count(n.Steals), Count(n.Merges), Count(n.Failures))
+		rows = append(rows, []string{name, Count(n.Units), strings.TrimSpace(Rate(n.Rate)), Count(n.Packets), Count(n.Steals), Count(n.Merges), Count(n.Failures)})
 	}
-	tw.Flush()
+	Grid(w, Width(w), rows, 0)
+	if n := surplus(st); n > 0 {
+		fmt.Fprintf(w, "%s of these events do not count in the result, where each counts once: what is lost or fails on a node is run again.\n", Count(n))
+	}
 	if !counted(st) {
 		fmt.Fprintln(w, "The other events were processed before a node was started again, whose counts began anew then.")
 	}
