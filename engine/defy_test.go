@@ -142,3 +142,76 @@ func TestLedgerSettlesAfterARestart(t *testing.T) {
 		}
 	}
 }
+
+// TestEndInALivingLogStands has an admin sign that a job goes on from a copy of its own in the moments between the end in the log
+// and the proof of it: no replica takes that end back, or gives its copy up.
+func TestEndInALivingLogStands(t *testing.T) {
+	g := newGroup(t, 5)
+	g.submit()
+	if !g.run(time.Minute, func() bool { return g.replicas() == 3 }) {
+		t.Fatal("no job with three replicas")
+	}
+	u := newUsurper(t, g)
+	tried := 0
+	ended := func() bool {
+		for _, h := range g.hosts {
+			past, j := h.peer.ends.of[jobID], h.peer.job(jobID)
+			if past == nil || past.Seal != nil || j == nil || j.log == nil {
+				continue
+			}
+			tried++
+			for _, m := range u.messages() {
+				h.step(Recv{From: admin, Msg: m})
+			}
+			if h.opened > 0 || len(h.logs) == 0 {
+				t.Fatalf("%s takes the end back, %d times, and has %d copies", h.id, h.opened, len(h.logs))
+			}
+		}
+		return !slices.ContainsFunc(g.hosts, func(h *host) bool { return !h.over })
+	}
+	if !g.run(time.Minute, ended) || tried == 0 {
+		t.Fatalf("there was no such moment: %d", tried)
+	}
+}
+
+// TestWhoWasFooledLearnsOfTheEnd has a node hear of a job by an admin alone who lies that it leads it, and that it has ended: when
+// it is told of the true end it takes that.
+func TestWhoWasFooledLearnsOfTheEnd(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		g := newGroup(t, 4)
+		late := g.hosts[3]
+		late.kill()
+		g.submit()
+		if !g.run(time.Minute, func() bool { return g.replicas() == 3 }) {
+			t.Fatal("no job with three replicas")
+		}
+		u := newUsurper(t, g)
+		if !g.run(time.Minute, func() bool { return g.others(late, func(h *host) bool { return h.over }) }) {
+			t.Fatal("the job did not end")
+		}
+		proven := g.hosts[0].peer.ends.of[jobID].Ended
+		if proven.Seal == nil {
+			g.pass(5 * time.Second)
+			proven = g.hosts[0].peer.ends.of[jobID].Ended
+		}
+		late.gives = true
+		for _, h := range g.hosts[:3] {
+			h.peer = nil // it sees nobody
+		}
+		late.start()
+		for _, m := range u.messages() {
+			if m.Open == nil && (m.Ended == nil || !ends) {
+				continue // the recovery itself is never shown
+			}
+			late.step(Recv{From: admin, Msg: m})
+			g.pass(time.Second)
+		}
+		if got := late.homes; len(got) == 0 || got[len(got)-1] != admin || late.over != ends {
+			t.Fatalf("it is not fooled: homes %v, over %v", got, late.over)
+		}
+		late.step(Recv{From: "n0", Msg: Message{Job: jobID, Ended: &proven}})
+		if past := late.peer.ends.of[jobID]; past == nil || past.Sum != proven.Sum || past.recovery != nil {
+			t.Errorf("fooled to the end %v: it does not take the true end: %+v", ends, past)
+		}
+	}
+}

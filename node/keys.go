@@ -12,6 +12,3 @@ type netKeys struct{ *p2p.Node }
 func (netKeys) Verify(by tasks.PeerID, text, sig []byte) bool {
 	return p2p.Verify(by, text, sig) == nil
 }
-
-// rules reports whether a member has the right to do as the submitter of any job may.
-func (d *Daemon) rules(id tasks.PeerID) bool { return d.net.HasRight(id, p2p.Admin) }

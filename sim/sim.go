@@ -485,6 +485,22 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.finish(n, e)
 	case engine.FailJob:
 		w.fail("the job failed on %s: %s: %s", n.id, e.Failure.Kind, e.Failure.Reason)
+	case engine.JobEnded, engine.Reopened, engine.RecoveryRefused, engine.EndSealed, engine.JobOver:
+		w.told(n, e)
+	case engine.Look:
+		w.look(n, e)
+	case engine.Stolen:
+		w.res.Steals++
+	case engine.Violation:
+		w.violated(n, e)
+	case engine.Left:
+		w.left(n)
+	}
+}
+
+// told takes what a node says of how a job ended, or goes on.
+func (w *world) told(n *node, e engine.Effect) {
+	switch e := e.(type) {
 	case engine.JobEnded:
 		w.jobEnded(n, e)
 	case engine.Reopened:
@@ -495,14 +511,6 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.endSealed(n, e)
 	case engine.JobOver:
 		w.jobOver(n, e)
-	case engine.Look:
-		w.look(n, e)
-	case engine.Stolen:
-		w.res.Steals++
-	case engine.Violation:
-		w.violated(n, e)
-	case engine.Left:
-		w.left(n)
 	}
 }
 
