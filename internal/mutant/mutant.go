@@ -87,6 +87,7 @@ const (
 	OwnTerm     Bug = "own-term"     // whom voters have elected who were replaced before is followed as home
 	AnyLink     Bug = "any-link"     // a change of the voters that nobody has signed counts as proven
 	OldEnd      Bug = "old-end"      // an end by the word of a ledger that was recovered since counts where it was heard first
+	AnyDealer   Bug = "any-dealer"   // work is dealt, and merged, by whoever says so
 	ObeyAdmins  Bug = "obey-admins"  // a recovery that an admin has signed displaces a ledger that lives, and its end
 	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
 
