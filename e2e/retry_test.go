@@ -202,7 +202,9 @@ func TestRetryMended(t *testing.T) {
 		path string
 		says []string
 	}{
-		"other bins":    {mendedCopy(t, j.Selector, "200, 0, 20000", "150, 0, 17000"), []string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "blocks"}},
+		"other bins": {mendedCopy(t, j.Selector, "200, 0, 20000", "150, 0, 17000"), []string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "blocks"}},
+		"other class": {mendedCopy(t, j.Selector, "fOutput->Add(fBlocks = new TH2I(", `fOutput->Add(new TParameter<Double_t>("blocks", 0)); (fBlocks = new TH2I(`),
+			[]string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "of several classes", "blocks (TH2I and TParameter<double>)", "nothing was run"}},
 		"other failure": {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);", `throw std::runtime_error("new fault");`), []string{"the new code fails at entries that job " + o.st.ID[:12] + " has done", "new fault"}},
 		"no compiling":  {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);", "undeclared_name;"), []string{"undeclared_name"}},
 	} {

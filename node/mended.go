@@ -135,6 +135,10 @@ func (d *Daemon) tryMended(j *job, desc *tasks.Job, base []baseBlob, old *foundP
 	if len(apart) > 0 {
 		return d.notMerged(old, "ROOT cannot merge "+strings.Join(apart, ", "))
 	}
+	mixed := slices.DeleteFunc(slices.Clone(merged.Mixed), func(name string) bool { return slices.Contains(alone.Mixed, name) })
+	if len(mixed) > 0 {
+		return d.notMerged(old, "objects of one name would be of several classes, and stand side by side: "+strings.Join(mixed, ", "))
+	}
 	return nil
 }
 

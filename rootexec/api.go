@@ -134,4 +134,6 @@ type Sealed struct {
 	Units  int64    // as read back from the objects in the blob
 	Canary uint64   // likewise
 	Apart  []string // names of objects that could not be merged and were kept apart as name;1, name;2...
+	// Mixed are names under which objects of several classes are, with these: they stand side by side. Of a merge alone.
+	Mixed []string
 }

@@ -126,6 +126,7 @@ type reply struct {
 	Units  int64    `msgpack:"units"` // sealed, finished
 	Canary uint64   `msgpack:"canary"`
 	Apart  []string `msgpack:"apart"`
+	Mixed  []string `msgpack:"mixed"`
 	Keys   int      `msgpack:"keys"`
 
 	Skipped        []skippedFrame `msgpack:"skipped"` // finished

@@ -26,7 +26,7 @@ func (s *Selector) Merge(ctx context.Context, inputs []string, out string) (Seal
 
 // sealedFile describes the blob at path.
 func sealedFile(path string, r *reply) (Sealed, error) {
-	out := Sealed{Path: path, Units: r.Units, Canary: r.Canary, Apart: r.Apart}
+	out := Sealed{Path: path, Units: r.Units, Canary: r.Canary, Apart: r.Apart, Mixed: r.Mixed}
 	f, err := os.Open(path)
 	if err != nil {
 		return Sealed{}, fmt.Errorf("could not read a partial: %w", err)

@@ -82,6 +82,7 @@ Merger::Merger(const std::vector<std::string> &paths, Guard &guard) : guard_(gua
     blobs_.emplace_back(paths[i]);
     for (Record r : blobs_[i].records()) {
       r.blob = i;
+      if (!isOurs(r.name)) classes_[r.name].insert(r.cls);
       // What could not be merged once is never merged: all of a name share one group.
       auto key = std::make_tuple(r.name, r.cls, r.apart ? 0 : r.ordinal);
       auto [it, fresh] = index.emplace(key, groups_.size());
@@ -105,6 +106,26 @@ bool Merger::next(Group &out) {
   if (out.apart) out.objects = readAll(records);
   note(out);
   return true;
+}
+
+void Merger::noteClass(const TObject &object, const std::string &path, bool inside) {
+  classes_[path].insert(object.ClassName());
+  if (!inside || !isList(object)) return;
+  TIter next(static_cast<const TSeqCollection *>(&object));
+  while (TObject *e = next())
+    noteClass(*e, path + "/" + e->GetName(), true);
+}
+
+std::vector<std::string> Merger::mixed() const {
+  std::vector<std::string> out;
+  for (const auto &[name, classes] : classes_) {
+    if (classes.size() < 2) continue;
+    std::string all;
+    for (const std::string &cls : classes)
+      all += (all.empty() ? "" : " and ") + cls;
+    out.push_back(name + " (" + all + ")");
+  }
+  return out;
 }
 
 void Merger::note(const Group &g) {
@@ -147,6 +168,7 @@ bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
   out.push_back(blobs_[records[0].blob].read(records[0]));
   if (records[0].name == kMembers)
     return true; // the same in all generations that filled the member
+  if (!isOurs(records[0].name)) noteClass(*out[0], records[0].name, true);
   for (size_t at = 1; at < records.size();) {
     Objects others;
     for (; at < records.size() && others.size() < kAtOnce; ++at)
@@ -187,6 +209,7 @@ bool Merger::mergeElements(TObject &into, Objects &others, const std::string &pa
       Objects one;
       one.emplace_back(e);
       const std::string name = path + "/" + e->GetName();
+      noteClass(*e, name, !mine);
       if (mine && mergeInto(*mine, one, name)) continue;
       if (mine && std::find(apart_.begin(), apart_.end(), name) == apart_.end())
         apart_.push_back(name);
@@ -262,7 +285,8 @@ nlohmann::json mergeTo(const std::vector<std::string> &inputs, const std::string
   return {{"op", "sealed"},
           {"units", merger.units()},
           {"canary", merger.canary()},
-          {"apart", tree.apart(merger)}};
+          {"apart", tree.apart(merger)},
+          {"mixed", merger.mixed()}};
 }
 
 } // namespace dtpnode

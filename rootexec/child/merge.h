@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ class Merger {
   long long units() const { return units_; }
   unsigned long long canary() const { return canary_; }
   const std::vector<std::string> &apart() const { return apart_; }
+  /// Names under which objects of several classes are: they do not merge, and stand side by side.
+  std::vector<std::string> mixed() const;
   const std::map<std::string, std::string> &members() const { return members_; }
   /// What Abort(kAbortFile) left out, by file: the first entry, and how many.
   const std::map<std::string, std::pair<long long, long long>> &skipped() const { return skipped_; }
@@ -45,6 +48,7 @@ class Merger {
   bool mergeElements(TObject &into, std::vector<std::unique_ptr<TObject>> &others,
                      const std::string &path);
   void note(const Group &g);
+  void noteClass(const TObject &object, const std::string &path, bool inside);
   void noteSkipped(const TObject &list);
 
   Guard &guard_;
@@ -54,6 +58,7 @@ class Merger {
   long long units_ = 0;
   unsigned long long canary_ = 0;
   std::vector<std::string> apart_;
+  std::map<std::string, std::set<std::string>> classes_; // by name
   std::map<std::string, std::string> members_;
   std::map<std::string, std::pair<long long, long long>> skipped_;
 };

@@ -26,7 +26,7 @@
 //                                                           <-  done {id, last, ns, bytes, opened}
 //     ->  seal {path}                                           <-  sealed {units, canary, apart}
 //   merger
-//     ->  merge {inputs, path}            <-  sealed {units, canary, apart}
+//     ->  merge {inputs, path}            <-  sealed {units, canary, apart, mixed}
 //   client
 //     ->  start {option, params, dir, env}  <-  begun {input}
 //     ->  finish {partials, path}           <-  finished {units, canary, apart, keys, objects}
