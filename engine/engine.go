@@ -196,23 +196,24 @@ type Reduce struct {
 
 // Peer is one peer. It is not safe for concurrent use.
 type Peer struct {
-	cfg    Config
-	self   tasks.PeerID
-	now    time.Duration
-	out    []Effect
-	loop   []Message // to this peer itself
-	sched  *steal.Scheduler
-	jobs   []*jobState           // in order of arrival
-	peers  map[tasks.PeerID]int  // their slots
-	rules  map[tasks.PeerID]bool // who may submit jobs
-	gens   map[steal.GenID]*genState
-	seq    uint64
-	ends   ends // of jobs that are over
-	admins []tasks.PeerID
-	left   bool
-	leave  bool
-	full   bool          // of partials
-	seals  []steal.GenID // that wait for room to be sealed
+	cfg     Config
+	self    tasks.PeerID
+	now     time.Duration
+	out     []Effect
+	loop    []Message // to this peer itself
+	sched   *steal.Scheduler
+	jobs    []*jobState           // in order of arrival
+	peers   map[tasks.PeerID]int  // their slots
+	rules   map[tasks.PeerID]bool // who may submit jobs
+	gens    map[steal.GenID]*genState
+	seq     uint64
+	ends    ends // of jobs that are over
+	admins  []tasks.PeerID
+	left    bool
+	leave   bool
+	leaveAt time.Duration // since when
+	full    bool          // of partials
+	seals   []steal.GenID // that wait for room to be sealed
 
 	checks  *counted // of signatures
 	checked quorum.Checked
@@ -297,6 +298,7 @@ func New(cfg Config) (*Peer, error) {
 		cfg.Ledger.MaxBlobs = ledger.MaxBlobs
 	}
 	cfg.Ledger.Self, cfg.Ledger.Report = cfg.Steal.Self, cfg.Report
+	cfg.Ledger.Unsealed = cfg.Steal.Generation // as this node does it, others will
 	sched, err := steal.New(cfg.Steal)
 	if err != nil {
 		return nil, fmt.Errorf("could not set up peer: %w", err)

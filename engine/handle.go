@@ -83,7 +83,7 @@ func (p *Peer) handleOrder(ev Event) {
 
 // goAway hands work and ledgers over.
 func (p *Peer) goAway() {
-	p.leave = true
+	p.leave, p.leaveAt = true, p.now
 	p.schedule(steal.Leave{})
 	for _, j := range slices.Clone(p.jobs) {
 		j.urgent = true

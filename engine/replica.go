@@ -609,11 +609,16 @@ func (p *Peer) dropJob(j *jobState, why string) {
 	p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
 }
 
+// unseated is how long a peer that leaves keeps a copy that has no seat.
+const unseated = 5 * time.Second
+
 // needed reports whether others need this peer's copy of a ledger before it may leave.
 func (p *Peer) needed(j *jobState) bool {
 	switch {
 	case j.log == nil:
 		return j.lead != nil
+	case !j.seated(): // it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
+		return p.now-p.leaveAt < unseated
 	case len(j.log.Members()) == 1 && j.seated() && (j.lead == nil || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
 		return false
 	}

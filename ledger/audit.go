@@ -51,6 +51,7 @@ func (h *Home) audit() {
 	h.rankBusy()
 	h.lookAgain(true, nil)
 	h.doubtAll()
+	h.auditedAt = h.now
 	held, twice := h.sweep()
 	open := h.open().Minus(held)
 	if !open.Empty() {

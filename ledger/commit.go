@@ -151,11 +151,13 @@ func (h *Home) rerun(p merge.Partial) {
 	rest := p.Cover.Intersect(h.open())
 	for id, n := range h.nodes {
 		if id != p.Holder {
-			rest = rest.Minus(n.report.Held)
+			rest = rest.Minus(h.has(id, n)) // not all that a liar claims: it would be told as its own next
 		}
 	}
 	for _, o := range h.offers {
-		rest = rest.Minus(o.Cover)
+		if o.ID != p.ID { // which is among them yet if it was fresh once
+			rest = rest.Minus(o.Cover)
+		}
 	}
 	for _, s := range h.suspects {
 		rest = rest.Minus(tasks.Cover{s.Range})

@@ -86,6 +86,14 @@ func (h *Home) mayHave(id tasks.PeerID) tasks.Cover {
 	return h.custody.given[id]
 }
 
+// has is what a node holds, as far as it is believed.
+func (h *Home) has(id tasks.PeerID, n *node) tasks.Cover {
+	if h.traced() && n.report.Traced {
+		return n.held().Intersect(h.mayHave(id))
+	}
+	return n.held()
+}
+
 // traced reports whether it is known who was given what.
 func (h *Home) traced() bool {
 	h.custody.many = h.custody.many || h.slack() > 0

@@ -41,6 +41,7 @@ type Config struct {
 	GiveUp     time.Duration // what no node can read is set aside after so long; default 5 s
 	Return     time.Duration // a node that worked and went is waited for so long before what only it can read is set aside; default 3 min
 	Patience   time.Duration // units held so long without progress run elsewhere, see patience; default 1 min
+	Unsealed   time.Duration // what a process has done lies in it for so long before it is sealed, where there is more to do; default 30 s
 	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
 	Report     time.Duration // between a node's reports where there are few nodes; default 400 ms
 	Reports    int           // of all nodes together a second, at most; default 250
@@ -61,7 +62,7 @@ func (c *Config) defaults() {
 	}{{&c.Audit, 500 * time.Millisecond}, {&c.StopWait, 10 * time.Second}, {&c.ReduceWait, 2 * time.Minute}, {&c.Patience, time.Minute},
 		{&c.AuditWait, 3 * time.Second}, {&c.Repeat, 2 * time.Second}, {&c.Propose, 5 * time.Second},
 		{&c.Report, 400 * time.Millisecond}, {&c.FoldWait, 10 * time.Minute}, {&c.GiveUp, 5 * time.Second},
-		{&c.Return, 3 * time.Minute}} {
+		{&c.Return, 3 * time.Minute}, {&c.Unsealed, 30 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -466,6 +467,7 @@ type Home struct {
 	planned   time.Duration // when offers were last planned for
 	repeated  time.Duration // when orders were last looked after
 	audits    int
+	auditedAt time.Duration         // when the last of them was
 	dark      map[int]time.Duration // files of which no node can read what is open, and since when
 	rejected  map[merge.ID]bool     // answered so before
 	standings map[tasks.PeerID]*standing

@@ -19,17 +19,18 @@ const units = 1000
 // desk drives a Home and keeps what it wants done.
 type desk struct {
 	*testing.T
-	home *Home
-	now  time.Duration
-	seq  uint64
-	held map[tasks.PeerID]tasks.Cover
-	fail map[tasks.PeerID][]Failure
-	out  []Effect
-	rate float64                      // of each node, as it says
-	well map[tasks.PeerID]int64       // units that it says that it has processed
-	deaf bool                         // the log takes nothing
-	dark map[tasks.PeerID]tasks.Cover // what a node reports that it does not see,
-	idle map[tasks.PeerID]tasks.Cover // and has not tried
+	home   *Home
+	now    time.Duration
+	seq    uint64
+	held   map[tasks.PeerID]tasks.Cover
+	fail   map[tasks.PeerID][]Failure
+	out    []Effect
+	rate   float64                      // of each node, as it says
+	well   map[tasks.PeerID]int64       // units that it says that it has processed
+	deaf   bool                         // the log takes nothing
+	dark   map[tasks.PeerID]tasks.Cover // what a node reports that it does not see,
+	leaves map[tasks.PeerID]bool        // say that they leave
+	idle   map[tasks.PeerID]tasks.Cover // and has not tried
 }
 
 // newDesk returns the home "h" of a job of 1000 units, with workers that hold nothing; the home holds
@@ -70,7 +71,7 @@ func (d *desk) take(out []Effect) []Effect {
 
 func (d *desk) report(id tasks.PeerID) {
 	d.seq++
-	r := Report{Seq: d.seq, Ready: true, Held: d.held[id], Stats: Stats{Rate: d.rate, Units: d.well[id]}, Failures: slices.Clone(d.fail[id]), Presumed: d.idle[id]}
+	r := Report{Seq: d.seq, Ready: !d.leaves[id], Leaving: d.leaves[id], Held: d.held[id], Stats: Stats{Rate: d.rate, Units: d.well[id]}, Failures: slices.Clone(d.fail[id]), Presumed: d.idle[id]}
 	if c := d.dark[id]; !c.Empty() {
 		r.Unseen = []Unseen{{Where: "a", Cover: c, Cause: "missing", Reason: "No such file", Files: 1}}
 	}
@@ -403,6 +404,26 @@ func TestWrongBlobIsRejected(t *testing.T) {
 	d.step(Stored{ID: p.ID, Units: 9, Canary: p.Canary})
 	if len(all[Reject](d)) != 1 || !d.home.Record().Done.Cover().Empty() {
 		t.Fatal("a blob that counts 9 of 10 units was committed")
+	}
+}
+
+// TestOfferThatCameTooLateRunsAgain: an offer that was fresh when it came, and overlaps what is committed before it, is put to
+// work again at once, but for what others hold: till then nobody has it, and a liar could claim it.
+func TestOfferThatCameTooLateRunsAgain(t *testing.T) {
+	d := newDesk(t, Config{}, "h", "a", "b")
+	d.held = map[tasks.PeerID]tasks.Cover{"h": tasks.CoverOf(d.home.want).Minus(tasks.CoverOf(tasks.R(0, 100)))}
+	d.reports()
+	first, late := part("a", 1, 0, 60), part("b", 1, 50, 100)
+	d.step(Offered{Partial: first})
+	d.step(Offered{Partial: late})
+	all[Reissue](d)
+	d.step(Stored{ID: first.ID, Units: first.Units, Canary: first.Canary})
+	var again tasks.Cover
+	for _, e := range all[Reissue](d) {
+		again = again.Union(e.Ranges)
+	}
+	if want := tasks.CoverOf(tasks.R(60, 100)); !again.Equal(want) {
+		t.Errorf("%v runs again, want %v", again, want)
 	}
 }
 

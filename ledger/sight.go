@@ -94,8 +94,8 @@ func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
 		n := h.nodes[id]
 		switch {
 		case n.slots == 0 || h.shunned[id] != "":
-		case n.report.Leaving: // it may come back
-			if n.able() {
+		case n.report.Leaving: // it may come back, but for one that says so for long
+			if n.able() && !idle[id] {
 				dark = dark.Intersect(n.blind)
 			}
 		case n.heard && n.report.Ready:

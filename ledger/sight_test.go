@@ -97,3 +97,20 @@ func TestWhoSaysThatItSeesAndDoesNothing(t *testing.T) {
 		t.Errorf("what c did is not told: %+v", l)
 	}
 }
+
+// TestWhoSaysForeverThatItLeaves has done something of the job, and says that it leaves, and stays: what no other can read is
+// given up all the same, after the time for which one that went is waited for.
+func TestWhoSaysForeverThatItLeaves(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "c")
+	d.well = map[tasks.PeerID]int64{"c": 10}
+	want := tasks.CoverOf(d.home.want)
+	d.dark = map[tasks.PeerID]tasks.Cover{"a": want, "b": want}
+	d.held = map[tasks.PeerID]tasks.Cover{"a": want}
+	d.leaves = map[tasks.PeerID]bool{"c": true}
+	for len(d.lost()) == 0 && d.now < time.Hour {
+		d.audit()
+	}
+	if d.now < d.home.cfg.Return || d.now >= time.Hour {
+		t.Errorf("given up after %v", d.now)
+	}
+}

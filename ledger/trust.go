@@ -106,10 +106,10 @@ func (h *Home) lazy(id tasks.PeerID) bool {
 	return s != nil && s.lazy
 }
 
-// doubtful is what a node has claimed to hold since a time, without any of it being committed or given away.
+// doubtful is what a node has claimed to hold for a while, without its being committed or given away.
 type doubtful struct {
 	base    tasks.Cover   // claimed without a break
-	since   time.Duration // since then
+	waited  time.Duration // how long others had nothing to do meanwhile: till then it may wait its turn
 	doubted tasks.Cover   // claimed for too long, and believed no more while the claim lasts
 	lapsed  time.Duration // since when none of base is claimed, 0 if some is
 }
@@ -118,7 +118,8 @@ type doubtful struct {
 // others by then.
 const lapse = 10 * time.Second
 
-// goesOn follows a claim, of which fresh is open and not doubted yet, and reports whether it has lasted up to now.
+// goesOn follows a claim, of which fresh is open and not doubted yet, and reports whether it has lasted up to now. A new
+// one is not waited for yet.
 func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
 	still := d.base.Intersect(fresh)
 	switch {
@@ -126,7 +127,7 @@ func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
 		d.base, d.lapsed = still, 0
 		return true
 	case d.base.Intersect(open).Empty() || d.lapsed > 0 && now-d.lapsed > lapse:
-		d.base, d.since, d.lapsed = fresh, now, 0
+		d.base, d.waited, d.lapsed = fresh, 0, 0
 	case d.lapsed == 0:
 		d.lapsed = now
 	}
@@ -143,6 +144,7 @@ func (h *Home) doubtAll() {
 	if h.stopped || mutant.On(mutant.HeldForEver) {
 		return
 	}
+	past := min(h.now-h.auditedAt, 4*h.auditEvery()) // more, and this home itself was stopped
 	open, idle := h.open(), h.idlers()
 	for _, id := range h.order {
 		n := h.nodes[id]
@@ -152,12 +154,15 @@ func (h *Home) doubtAll() {
 		fresh := claims.Minus(d.doubted)
 		goesOn := d.goesOn(h.now, fresh, open)
 		others := slices.ContainsFunc(idle, func(o tasks.PeerID) bool { return o != id })
+		if goesOn && others {
+			d.waited += past
+		}
 		if others && h.tardy(id) && !fresh.Empty() {
 			h.counts.Doubted += fresh.Len()
 			d.doubted, d.base = d.doubted.Union(fresh), nil
 			continue
 		}
-		if goesOn && others && h.now-d.since > h.patience(id, d.base.Len()) {
+		if goesOn && others && d.waited > h.patience(id, d.base.Len()) {
 			h.counts.Doubted += d.base.Len()
 			d.doubted, d.base = d.doubted.Union(d.base), nil
 		}
@@ -174,9 +179,6 @@ func (h *Home) idlers() (ids []tasks.PeerID) {
 	}
 	return ids
 }
-
-// unsealed is about how long what a process has done may lie in it before it is sealed, where there is more to do.
-const unsealed = 30 * time.Second
 
 // patience is how long a node may hold so many units without a sign of progress: twice what it takes at its rate, or at
 // a quarter of the others' mean if it claims less; longer where nobody knows a rate. Idle nodes are given what is not
@@ -197,6 +199,6 @@ func (h *Home) patience(id tasks.PeerID, units int64) time.Duration {
 	}
 	mean := sum / float64(count)
 	rate := max(h.nodes[id].report.Stats.Rate, mean/4)
-	takes := min(float64(units)/rate, unsealed.Seconds()+64/mean)
+	takes := min(float64(units)/rate, h.cfg.Unsealed.Seconds()+64/mean)
 	return wait + min(time.Duration(2*takes*float64(time.Second)), 24*time.Hour)
 }

@@ -62,3 +62,26 @@ func TestLongJobs(t *testing.T) {
 		}
 	}
 }
+
+// TestLongEntries has entries that take from seconds to more than a commit's interval each: they are stolen like others,
+// one for each slot at least, and nobody is doubted for working on one.
+func TestLongEntries(t *testing.T) {
+	for _, tc := range []struct{ unit, packet, commits time.Duration }{
+		{2 * time.Second, 2 * time.Second, 30 * time.Second}, {10 * time.Second, 10 * time.Second, 30 * time.Second},
+		{40 * time.Second, 40 * time.Second, 30 * time.Second}, {5 * time.Second, 25 * time.Second, 75 * time.Second},
+		{20 * time.Second, 100 * time.Second, 5 * time.Minute},
+	} {
+		const nodes, slots, each = 20, 8, 30
+		best := each * tc.unit
+		r := Run(Config{Seed: 1, Nodes: nodes, Slots: slots, Units: nodes * slots * each, Files: 200, UnitTime: tc.unit, Latency: time.Millisecond,
+			Blob: 10 * time.Millisecond, Packet: tc.packet, Generation: tc.commits, Replicas: 3, Deal: true, Limit: 10 * best})
+		if r.Err != nil || !r.Finished {
+			t.Errorf("entries of %v: after %v: %v", tc.unit, r.Makespan, r.Err)
+			continue
+		}
+		if r.Makespan > best*120/100+5*time.Second || r.Rerun > 0.01 {
+			t.Errorf("entries of %v took %v, at best %v; %.3f of them ran again; %+v", tc.unit, r.Makespan, best, r.Rerun, r.Counts)
+		}
+		t.Logf("entries of %v: %v, at best %v", tc.unit, r.Makespan, best)
+	}
+}

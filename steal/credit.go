@@ -80,19 +80,24 @@ func (j *job) believed(slots int, claimed float64) float64 {
 	return min(claimed, maxFaster*own)
 }
 
-// allows is how many units of a job a thief that works at a rate may be given now.
-func (s *Scheduler) allows(j *job, to tasks.PeerID, rate float64) int64 {
+// allows is how many units of a job a thief that works at a rate on so many slots may be given now. Units may take longer
+// than any credit: one that should have nothing left of what it was given may have one for each slot, or one if it is a loser.
+func (s *Scheduler) allows(j *job, to tasks.PeerID, slots int, rate float64) int64 {
 	c := j.creditOf(to)
 	units := func(d time.Duration) int64 { return int64(d.Seconds() * rate) }
+	least := int64(0)
+	if c.busy <= s.now {
+		least = int64(slots)
+	}
 	switch {
 	case mutant.On(mutant.EndlessCredit):
 		return units(maxCredit)
 	case s.now < c.again:
 		return 0
 	case c.loser:
-		return units(lastCredit)/maxFaster + 2*(c.so-c.since) - c.gave
+		return max(units(lastCredit)/maxFaster+2*(c.so-c.since)-c.gave, min(least, 1))
 	}
-	return units(c.size - max(c.busy-s.now, 0))
+	return max(units(c.size-max(c.busy-s.now, 0)), least)
 }
 
 // lend books units that a thief is given.

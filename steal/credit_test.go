@@ -50,6 +50,35 @@ func TestCredit(t *testing.T) {
 	}
 }
 
+// TestLongUnits has units that take longer than a new thief's credit: it gets one for each slot, and the next when it should
+// have done these; one that loses what it takes gets one at a time.
+func TestLongUnits(t *testing.T) {
+	for _, loser := range []bool{false, true} {
+		s := one(t, 1, 0.025, 1000) // 40 s each
+		s.job(jobID).creditOf("v").size = firstCredit
+		s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1000))})
+		s.Step(0, PeerUp{ID: "v", Slots: 4})
+		first, later := int64(4), int64(8)
+		if loser {
+			s.Step(0, Losers{Job: jobID, All: []Loser{{"v", 0}}})
+			first, later = 1, 4 // as four slots do one in 10 s
+		}
+		given := int64(0)
+		for now := time.Duration(0); now < 41*time.Second; now += 200 * time.Millisecond {
+			for _, g := range ask(s, now, 0.1, 4) {
+				s.Step(now, Recv{From: "v", Msg: Message{Ack: &Ack{ID: g.ID, Job: jobID, OK: true}}})
+				given += g.Ranges.Len()
+			}
+			if now == 9*time.Second && given != first {
+				t.Errorf("loser %v: given %d units of 40 s at first, want %d", loser, given, first)
+			}
+		}
+		if given < later || given > later+4 {
+			t.Errorf("loser %v: given %d units in 40 s, want some %d", loser, given, later)
+		}
+	}
+}
+
 // TestHomeSetAsideGivesAll: a home from which the job is taken, since all of it fails there, gives the least bit of what
 // waits to others, and what it was to try by itself: nobody else has it.
 func TestHomeSetAsideGivesAll(t *testing.T) {

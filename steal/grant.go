@@ -1,6 +1,7 @@
 package steal
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -37,7 +38,7 @@ const cutAbove = 8
 func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 	for i, id := range req.Jobs[:min(len(req.Jobs), MaxJobs)] {
 		j := s.job(id)
-		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) || s.allows(j, from, j.rate) <= 0 {
+		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) || s.allows(j, from, 1, j.rate) <= 0 {
 			continue
 		}
 		for _, g := range j.gens {
@@ -93,7 +94,7 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	}
 	slots := s.slotsKnown(from, req.Slots)
 	rate = best.believed(slots, rate)
-	allowed := s.allows(best, from, rate)
+	allowed := s.allows(best, from, slots, rate)
 	if allowed < best.units(2*s.cfg.MinPacket) {
 		return false
 	}
@@ -148,7 +149,7 @@ func (s *Scheduler) carve(j *job, n, slack int64, not tasks.Cover) (out tasks.Co
 	}
 	share := min(float64(n)/float64(tasksLeft), 1)
 	for _, g := range j.gens {
-		if g.solo || g.task.Empty() {
+		if g.solo || g.task.Empty() || n <= 0 {
 			continue
 		}
 		may := g.task
@@ -157,11 +158,12 @@ func (s *Scheduler) carve(j *job, n, slack int64, not tasks.Cover) (out tasks.Co
 				continue
 			}
 		}
-		n := int64(float64(may.Len()) * share)
-		r := tail(j.data, may, n, min(slack, n/4))
+		most := min(int64(math.Ceil(float64(may.Len())*share)), n) // rounded up: few units are to be given, but not none
+		r := tail(j.data, may, most, min(slack, most/4))
 		if r.Empty() {
 			continue
 		}
+		n -= r.Len()
 		j.pool = j.pool.Add(tasks.R(r.Last, g.task.Last))
 		g.task.Last = r.First
 		out = out.Add(r)
