@@ -70,8 +70,11 @@ func (p *Peer) onSteal(from tasks.PeerID, m steal.Message) {
 // that is dealt was so by the submitter, when the job began.
 func (p *Peer) mayPassOn(from tasks.PeerID, g *steal.Grant) bool {
 	j := p.job(g.Job)
-	if j == nil || !j.described() || from == j.submitter() || mutant.On(mutant.AnyDealer) {
+	if j == nil || !j.described() || mutant.On(mutant.AnyDealer) {
 		return true // nothing is taken of a job that is not known
+	}
+	if from == j.submitter() { // what it has not signed this node could not pass on
+		return len(g.Others) == 0 || g.Proof != nil && p.cfg.Keys.Verify(from, steal.DealText(g.Job, p.self, g.Others), g.Proof.Sig)
 	}
 	text := g.Proof.Signed(g.Job, from, p.self, g.Others)
 	return g.Above == "" && text != nil && p.cfg.Keys.Verify(j.submitter(), text, g.Proof.Sig)
