@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // smallDisk is a command that runs a daemon in a mount namespace of its own, in which folder is a file
@@ -123,4 +125,42 @@ func TestLargeOutputs(t *testing.T) {
 		t.Errorf("something failed: %s", tail)
 	}
 	t.Logf("done in %s", time.Since(begun))
+}
+
+// TestHomeDiskFillsDuringTheJob fills the disk of a job's home while it runs: another node leads it, on which there is
+// room, and nobody is blamed for what the home could not write.
+func TestHomeDiskFillsDuringTheJob(t *testing.T) {
+	t.Parallel()
+	small := filepath.Join(t.TempDir(), "small")
+	wrap, inside := smallDisk(t, small, "40m")
+	specs := fakeSpecs(t, 3)
+	specs[0].wrap, specs[0].inside, specs[0].state = wrap, inside, small
+	for i := range specs {
+		specs[i].args = []string{"--commit-every", "1s"}
+	}
+	c := ownCluster(t, specs...)
+	j := paceOf(3, 10*time.Second)
+	j.Size = 1 << 20
+	n, req := c.nodes[0], j.request(t)
+	args := []string{"run", "--detach", req.Selector, "--tree", "T"}
+	for _, f := range req.Files {
+		args = append(args, "--files", f.URL)
+	}
+	r := n.dtpnode(t, t.TempDir(), args...)
+	if r.code != 0 {
+		t.Fatalf("not submitted: %+v", r)
+	}
+	id := strings.TrimSpace(r.stdout)
+	c.nodes[1].until(t, id, "work has begun", func(st api.JobStatus) bool { return st.Done > 0 })
+	n.fill(t, small)
+	on, end := (&cluster{nodes: c.nodes[1:]}).waitFinal(t, id, time.Minute)
+	j.wantCounted(t, on, end)
+	if end.HomeName == n.name {
+		t.Errorf("the full node led the job to its end")
+	}
+	for _, n := range end.Nodes {
+		if n.Name != specs[0].name && (n.Lost > 0 || n.Problem != "" || n.Slow > 0) {
+			t.Errorf("%s is blamed: %+v", n.Name, n)
+		}
+	}
 }

@@ -463,6 +463,7 @@ type JobView struct {
 	Nodes     map[tasks.PeerID]ledger.Report
 	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
 	Awaited   ledger.Awaited                   // what waits for nodes that have gone and could read it; without units if nothing does
+	Cramped   string                           // why this node cannot keep what is committed; empty if it can
 	Ran       int64                            // processed, not committed
 	Stopping  bool
 	Ended     bool
@@ -524,6 +525,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Losers: j.lead.Losers(), Slow: j.lead.Slow(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
 		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
 	v.Awaited, _ = j.lead.Awaited()
+	v.Cramped = j.lead.Cramped()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
 	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait) && j.lead.Copied())
 	if j.log != nil {

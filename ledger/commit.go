@@ -498,7 +498,7 @@ func (h *Home) stored(ev Stored) {
 	if o.state != fetching {
 		return
 	}
-	h.dirty, h.full = true, 0
+	h.dirty, h.full, h.fullFor = true, 0, ""
 	delete(h.unstored, o.ID)
 	if ev.Units != o.Units || ev.Canary != o.Canary {
 		h.vain(o, maxShady)
@@ -614,6 +614,9 @@ const maxUnstored = 5
 // Full reports whether this node cannot keep blobs any more: another had better lead.
 func (h *Home) Full() bool { return h.full >= maxUnstored }
 
+// Cramped tells why this node could not keep the last blobs; empty if it could.
+func (h *Home) Cramped() string { return h.fullFor }
+
 // notStored leaves it to the holder to offer the partial again, but not for ever.
 func (h *Home) notStored(ev NotStored) {
 	if k := h.findKeep(ev.ID); k != nil {
@@ -630,6 +633,7 @@ func (h *Home) notStored(ev NotStored) {
 	h.emit(Note{To: o.Holder, ID: o.ID})
 	switch {
 	case ev.Here != "":
+		h.fullFor = ev.Here
 		if h.full++; h.full >= maxUnstored && (len(h.replicas) == 0 || h.full >= 10*maxUnstored) {
 			h.stop("given up: the job's home could not keep results: " + ev.Here)
 		}

@@ -234,7 +234,7 @@ func (h *Home) proposeFold() {
 func (h *Home) notFolded(ev NotFolded) {
 	if f := h.fold; f != nil && f.keeping == nil && slices.EqualFunc(ev.Inputs, f.inputs, func(id merge.ID, p merge.Partial) bool { return id == p.ID }) {
 		if ev.Here != "" {
-			h.full++
+			h.full, h.fullFor = h.full+1, ev.Here
 		}
 		h.foldFailed()
 	}

@@ -474,6 +474,7 @@ type Home struct {
 	fatal     map[tasks.PeerID]bool // nodes that say that no attempt can go well
 	unstored  map[merge.ID]int      // how often its blob could not be had, though its holder was there
 	full      int                   // how often in a row this node could not keep a blob
+	fullFor   string                // why it could not, the last time
 	orders    []*order              // to reduce, not seen carried out
 	counts    Counts
 	commits   int64

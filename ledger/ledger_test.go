@@ -452,6 +452,24 @@ func TestBlobThatCannotBeHadIsDoneAgain(t *testing.T) {
 	}
 }
 
+// TestHomeThatCannotKeep: with replicas another is to lead a job whose home has a full disk, nobody's partial is rejected
+// for that, and the reason is told until something can be kept again.
+func TestHomeThatCannotKeep(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "b", "c")
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	p := part("b", 1, 0, 10)
+	d.offerInVain(p, "no space left on device")
+	if !d.home.Full() || d.home.Cramped() != "no space left on device" || len(all[Reject](d)) > 0 {
+		t.Fatalf("full %v for %q", d.home.Full(), d.home.Cramped())
+	}
+	d.now += time.Minute
+	d.step(Offered{Partial: p})
+	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	if d.home.Full() || d.home.Cramped() != "" {
+		t.Errorf("still full for %q", d.home.Cramped())
+	}
+}
+
 // TestHomeThatCannotKeepResultsSaysSo winds a job up, with the reason, whose home has a full disk.
 func TestHomeThatCannotKeepResultsSaysSo(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b")

@@ -95,8 +95,7 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 	}
 	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
 	out := engine.NotStored{Job: p.Job, ID: p.ID, Slow: errors.Is(err, p2p.ErrSlow)}
-	var here *fs.PathError
-	if errors.As(err, &here) && !errors.Is(err, fs.ErrNotExist) {
+	if here := diskError(err); here != nil {
 		out.Here = here.Error()
 	}
 	d.post(out)

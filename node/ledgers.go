@@ -427,9 +427,28 @@ func (d *Daemon) bringPartial(ctx context.Context, p merge.Partial, sources []ta
 }
 
 // ofDisk reports whether an error is one of this node's disk, and not of where a file was to come from.
-func ofDisk(err error) bool {
-	var here *fs.PathError
-	return errors.As(err, &here) && !errors.Is(err, fs.ErrNotExist)
+func ofDisk(err error) bool { return diskError(err) != nil }
+
+// diskError is what an error says of this node's disk, nil if nothing. That a file is not there says nothing of the disk;
+// and where several sources of a file were tried, what one of them lacks hides nothing of what the disk refused.
+func diskError(err error) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *fs.PathError, *os.LinkError:
+		if errors.Is(e, fs.ErrNotExist) {
+			return nil
+		}
+		return e
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			if of := diskError(err); of != nil {
+				return of
+			}
+		}
+		return nil
+	}
+	return diskError(errors.Unwrap(err))
 }
 
 // copyPartial brings a partial from one node, this one's scratch included, to path. From here it is the same file under

@@ -128,6 +128,9 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	if a := v.Awaited; a.Units > 0 && st.State == api.Running {
 		st.Phase = awaiting(a, names)
 	}
+	if v.Cramped != "" && st.State == api.Running {
+		st.Phase = cramped(v.Cramped, st.HomeName)
+	}
 	st.Failing = missing(j.desc, v.Failing, names)
 	switch {
 	case st.State.Final():

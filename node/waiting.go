@@ -62,6 +62,11 @@ func awaiting(a ledger.Awaited, names map[tasks.PeerID]memberName) string {
 		strings.Join(namesOf(a.Nodes, names), " and "), isAre(a.Nodes), a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
 }
 
+// cramped says why nothing is committed while the home's disk takes nothing.
+func cramped(why, home string) string {
+	return fmt.Sprintf("waiting for room on the disk of %s, which leads it, or for a node that has some to lead it: %s", home, why)
+}
+
 // isAre is the verb that goes with one or more.
 func isAre[T any](all []T) string {
 	if len(all) > 1 {
