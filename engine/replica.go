@@ -469,9 +469,19 @@ func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 	p.maintain(j)
 }
 
+// mayHaveResult reports whether a home may have this peer keep the job's result. With a copy of the ledger it knows that the
+// job has ended; without one it works for the job, and keeps the result where there are no other replicas.
+func (j *jobState) mayHaveResult() bool {
+	if j.log != nil {
+		return j.record != nil && j.record.Ended
+	}
+	return j.described()
+}
+
 // onKeep has a blob kept for the home.
 func (p *Peer) onKeep(j *jobState, k Keep) {
 	switch {
+	case k.Result != nil && !j.mayHaveResult():
 	case k.Result != nil:
 		p.emit(KeepResult{ID: j.id, Result: *k.Result, To: j.home})
 	case j.log == nil || k.Partial == nil:

@@ -504,3 +504,39 @@ func TestHomeWithoutTheCode(t *testing.T) {
 		t.Error("the job did not end")
 	}
 }
+
+// TestResultIsKeptOfAnEndedLedger has a home that lies want a result kept of a job that has not ended as the log says, and
+// of one that its hearer has no part in.
+func TestResultIsKeptOfAnEndedLedger(t *testing.T) {
+	g := newGroup(t, 3)
+	g.submit()
+	if !g.run(time.Minute, func() bool { return g.replicas() == 3 }) {
+		t.Fatal("no job with three replicas")
+	}
+	h := g.hosts[1]
+	v, ok := h.peer.Ledger(jobID)
+	if !ok || v.Ended || v.Home == h.id {
+		t.Fatalf("the ledger is %+v, %v", v, ok)
+	}
+	keeps := func() (n int) {
+		m := Message{Job: jobID, Term: v.Term, Keep: &Keep{Result: &ledger.Result{SHA256: "result", Size: 1}}}
+		for _, e := range h.peer.Step(h.now, Recv{From: v.Home, Msg: m}) {
+			if _, keeps := e.(KeepResult); keeps {
+				n++
+				continue
+			}
+			h.obey(e)
+		}
+		return n
+	}
+	if keeps() > 0 {
+		t.Error("kept the result of a job that runs")
+	}
+	ended := func() bool { v, ok = h.peer.Ledger(jobID); return ok && v.Ended }
+	if !g.run(time.Minute, ended) {
+		t.Fatal("the ledger does not end")
+	}
+	if keeps() != 1 {
+		t.Error("kept no result of a job that has ended")
+	}
+}

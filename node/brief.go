@@ -53,7 +53,7 @@ func openJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, error) {
 	if err := desc.Check(); err != nil {
 		return nil, err
 	}
-	if desc.Submitter != b.Signer || len(desc.Nonce) != 16 {
+	if desc.Submitter != b.Signer || len(desc.Nonce) != tasks.NonceSize {
 		return nil, fmt.Errorf("%w: signed by %s in the name of %s", tasks.ErrJob, b.Signer, desc.Submitter)
 	}
 	return &desc, nil
@@ -148,7 +148,11 @@ func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID
 	if _, err := d.net.Fetch(ctx, home, string(id), b.Size, &body); err != nil {
 		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
 	}
-	return d.checkJob(id, body.Bytes(), b)
+	desc, err := d.checkJob(id, body.Bytes(), b)
+	if err == nil {
+		err = d.mayBeNamed(id, desc)
+	}
+	return desc, err
 }
 
 // askOf is the part of a request that goes into the signed description.

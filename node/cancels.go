@@ -91,7 +91,7 @@ func (d *Daemon) cancelHomeless(name string, why *api.Error) (api.Cancellation, 
 
 // cancelLater remembers, durably, that a job is to be cancelled.
 func (d *Daemon) cancelLater(name, why string) (api.Cancellation, error) {
-	if nonce, err := hex.DecodeString(name); err != nil || len(nonce) != 16 {
+	if nonce, err := hex.DecodeString(name); err != nil || len(nonce) != tasks.NonceSize {
 		return api.Cancellation{}, fmt.Errorf("could not cancel: %q is no name of a job", name)
 	}
 	path := filepath.Join(d.cancelsDir(), name)

@@ -76,7 +76,7 @@ func (d *Daemon) endSealed(e engine.EndSealed) {
 	case c != nil:
 		name = d.jobOf(c).name
 	}
-	if name == "" {
+	if name == "" || d.keepsFor(name, e.ID, e.Submitter) != nil {
 		return
 	}
 	if c != nil {

@@ -237,6 +237,9 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 		}
 		paths = append(paths, path)
 	}
+	if err := d.keepsForJob(j); err != nil {
+		return err
+	}
 	result := d.resultPath(j.name)
 	if err := os.MkdirAll(filepath.Dir(result), 0o700); err != nil {
 		return fmt.Errorf("could not make folder for the result: %w", err)
@@ -435,7 +438,7 @@ func (d *Daemon) conclude(j *job, state api.JobState, msg, hint string) {
 	st := d.finalStatus(j, state, msg, hint)
 	var r ledger.Result
 	path := d.resultPath(j.name)
-	if state != api.Cancelled && sizeOf(path) >= 0 {
+	if (state == api.Done || state == api.Partial) && sizeOf(path) >= 0 {
 		sum, err := hashFile(path)
 		if err != nil {
 			d.log.Error("could not read a job's result", "job", j.name[:12], "reason", err)
@@ -502,6 +505,11 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	}
 	var st api.JobStatus
 	if j == nil || json.Unmarshal(e.Result.Status, &st) != nil {
+		return
+	}
+	if err := d.keepsForJob(j); err != nil {
+		d.log.Error("keeps nothing of how a job ended", "reason", err)
+		d.spawn(j.release)
 		return
 	}
 	st.ID, st.SHA256 = j.name, e.Result.SHA256
@@ -627,6 +635,13 @@ func (d *Daemon) abandonPreparing(why string) {
 	}
 }
 
+// removeResult removes what was written of the result of a job that ends without one.
+func (d *Daemon) removeResult(j *job) {
+	if d.keepsForJob(j) == nil {
+		_ = os.Remove(d.resultPath(j.name))
+	}
+}
+
 // cancelJob ends a led job without a result, unless it ends by itself just now.
 func (d *Daemon) cancelJob(j *job) {
 	j.cancel()
@@ -637,7 +652,7 @@ func (d *Daemon) cancelJob(j *job) {
 	}
 	d.snapshot(j) // what has been done, before the nodes forget it
 	d.post(engine.CancelJob{ID: id})
-	_ = os.Remove(d.resultPath(j.name))
+	d.removeResult(j)
 	d.conclude(j, api.Cancelled, "cancelled", "")
 }
 

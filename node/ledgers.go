@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -164,6 +163,10 @@ func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
 		return err
 	}
 	if c.desc, err = d.checkJob(c.id, body, c.brief); err != nil {
+		return err
+	}
+	if err := d.mayBeNamed(c.id, c.desc); err != nil {
+		d.removeLedger(c.dir)
 		return err
 	}
 	_, err = d.bring(c.desc.Code.Source, c.id, from, maxSources+maxSources/8, filepath.Join(c.dir, sourceFile))
@@ -354,7 +357,7 @@ func (d *Daemon) damagedLedger(id tasks.JobID, dir string, why error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.unread[hex.EncodeToString(desc.Nonce)] = why.Error()
+	d.unread[nameOf(&desc)] = why.Error()
 }
 
 func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err error) {
@@ -500,14 +503,17 @@ func (d *Daemon) keepResult(e engine.KeepResult) {
 }
 
 func (d *Daemon) bringResult(e engine.KeepResult) error {
-	name := ""
+	name, submitter := "", ""
 	if c := d.ledgerOf(e.ID); c != nil {
-		name = hex.EncodeToString(c.desc.Nonce)
+		name, submitter = c.name(), c.desc.Submitter
 	} else if j := d.byID(e.ID); j != nil {
-		name = j.name
+		name, submitter = j.name, d.submitterOf(j)
 	}
 	if name == "" {
 		return errOver
+	}
+	if err := d.mayKeep(name, submitter, e); err != nil {
+		return err
 	}
 	path := d.resultPath(name)
 	if verify(path, e.Result.SHA256) == nil {
@@ -524,6 +530,22 @@ func (d *Daemon) bringResult(e engine.KeepResult) error {
 		return err
 	}
 	d.blobs.add(e.Result.SHA256, path)
+	return nil
+}
+
+// mayKeep says why a result that a job's home wants kept is not, if so: it would take the place of another job's, or of
+// one that is proven.
+func (d *Daemon) mayKeep(name string, submitter tasks.PeerID, e engine.KeepResult) error {
+	if err := d.keepsFor(name, e.ID, submitter); err != nil {
+		return err
+	}
+	end, err := d.loadEnd(name)
+	if err != nil || end.Ended.Seal == nil {
+		return nil
+	}
+	if r := end.Ended.Result; end.ID != e.ID || r != nil && r.SHA256 != e.Result.SHA256 {
+		return fmt.Errorf("job %s: another result is kept under its name, and the end with that is proven", e.ID.Short())
+	}
 	return nil
 }
 
@@ -569,7 +591,7 @@ func (d *Daemon) jobOf(c *ledgerCopy) *job {
 	if j := d.jobs[c.id]; j != nil {
 		return j
 	}
-	name := hex.EncodeToString(c.desc.Nonce)
+	name := c.name()
 	j := d.byName[name]
 	if j == nil || j.known() != c.id {
 		hides := j != nil && j.leads()

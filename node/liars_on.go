@@ -243,7 +243,7 @@ func (d *Daemon) pryOften() {
 			continue
 		}
 		kind, to := kinds[l.rng.IntN(len(kinds))], l.scene.Peers[l.rng.IntN(len(l.scene.Peers))]
-		name := hex.EncodeToString(l.desc.Nonce)
+		name := nameOf(l.desc)
 		arg := name
 		if l.rng.IntN(3) == 0 {
 			arg = arg[:4+l.rng.IntN(len(arg)-4)]

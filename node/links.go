@@ -109,6 +109,9 @@ func (d *Daemon) remoteStatus(ctx context.Context, home tasks.PeerID, name strin
 	if err == nil {
 		err = json.Unmarshal(b, &st)
 	}
+	if err == nil {
+		err = d.isAnothers(st.ID, st.Submitter)
+	}
 	switch {
 	case err != nil:
 		return st, err

@@ -252,14 +252,14 @@ func (d *Daemon) knownOwner(name string) (*job, tasks.PeerID, error) {
 // keptOwner finds a job by its whole name, of which this node may have no more than a copy of the ledger.
 func (d *Daemon) keptOwner(name string) (*job, tasks.PeerID, error) {
 	nonce, err := hex.DecodeString(name)
-	if err != nil || len(nonce) != 16 {
+	if err != nil || len(nonce) != tasks.NonceSize {
 		return nil, "", fmt.Errorf("%q is no name of a job", name)
 	}
 	d.mu.Lock()
 	j := d.byName[name]
 	var owner tasks.PeerID
 	for _, c := range d.copies {
-		if hex.EncodeToString(c.desc.Nonce) == name {
+		if c.name() == name {
 			owner = c.desc.Submitter
 		}
 	}

@@ -273,7 +273,7 @@ func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, s
 	if f.desc, err = d.checkJob(f.Job, body, f.Brief); err != nil {
 		return nil, err
 	}
-	if hex.EncodeToString(f.desc.Nonce) != st.ID || f.desc.Submitter != st.Submitter {
+	if nameOf(f.desc) != st.ID || f.desc.Submitter != st.Submitter {
 		return nil, fmt.Errorf("it is of another job, %s", f.Job.Short())
 	}
 	_, err = merge.Recommit(f.Parts, f.desc.Want)

@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -33,7 +32,7 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 		return
 	}
 	if err == nil {
-		j.name = hex.EncodeToString(desc.Nonce)
+		j.name = nameOf(desc)
 		err = d.load(j.ctx, j, desc)
 	}
 	var fail *rootexec.Failure

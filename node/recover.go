@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +77,7 @@ func (d *Daemon) copyBy(prefix string) (*ledgerCopy, error) {
 	return nil, ambiguous(prefix, len(found))
 }
 
-func (c *ledgerCopy) name() string { return hex.EncodeToString(c.desc.Nonce) }
+func (c *ledgerCopy) name() string { return nameOf(c.desc) }
 
 func ambiguous(prefix string, n int) *api.Error {
 	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("%d jobs begin with %q", n, prefix), Hint: "give more of the name"}

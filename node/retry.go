@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -170,9 +169,6 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 	}
 	return d.publish(j, desc, base)
 }
-
-// nameOf is the name under which users know a job.
-func nameOf(desc *tasks.Job) string { return hex.EncodeToString(desc.Nonce) }
 
 // stageBase brings the partials of an earlier job here, as they were committed.
 func (d *Daemon) stageBase(ctx context.Context, dir string, old *foundParts) ([]baseBlob, error) {

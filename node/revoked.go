@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -58,7 +57,7 @@ func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 	why := d.whyStopped(submitter)
 	d.log.Warn("ends a job", "job", j.name[:12], "reason", why)
 	j.cancel()
-	_ = os.Remove(d.resultPath(j.name))
+	d.removeResult(j)
 	d.conclude(j, api.Cancelled, why, "")
 }
 

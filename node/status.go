@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -339,9 +338,9 @@ func (d *Daemon) surroundings(j *job) (dir string, env []string) {
 // loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that
 // may go on elsewhere are returned.
 func (d *Daemon) loadFinished() (strays []*stray) {
-	restored := map[string]bool{}
+	copies := map[string]*ledgerCopy{}
 	for _, c := range d.copies {
-		restored[hex.EncodeToString(c.desc.Nonce)] = true
+		copies[c.name()] = c
 	}
 	dirs, _ := os.ReadDir(d.jobsDir())
 	for _, e := range dirs {
@@ -351,8 +350,10 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 			continue
 		}
 		st := saved.JobStatus
-		if !st.State.Final() && (restored[st.ID] || st.State != api.Preparing) {
-			strays = append(strays, d.newStray(saved, restored[st.ID]))
+		c := copies[st.ID]
+		restored := c != nil && (st.Submitter == "" || c.desc.Submitter == st.Submitter)
+		if !st.State.Final() && (restored || st.State != api.Preparing) {
+			strays = append(strays, d.newStray(saved, restored))
 			continue
 		}
 		if !st.State.Final() {

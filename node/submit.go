@@ -45,10 +45,11 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 		return nil, &api.Error{Status: 403, Message: "could not submit: this node has no right to submit jobs in its cluster",
 			Hint: "ask for an invitation with the right: dtpnode invite --rights submitter,worker"}
 	}
-	nonce := make([]byte, 16)
-	if _, err := rand.Read(nonce); err != nil {
+	var salt tasks.NonceSalt
+	if _, err := rand.Read(salt[:]); err != nil {
 		return nil, fmt.Errorf("could not name the job: %w", err)
 	}
+	nonce := tasks.NonceOf(d.net.ID(), salt)
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
 	j.home, j.led, j.mine, j.req = d.net.ID(), true, true, req
 	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.net.Name(),

@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -152,7 +151,7 @@ func (d *Daemon) candidates(prefix string) (out []*job) {
 		}
 	}
 	for id, c := range d.copies {
-		name := hex.EncodeToString(c.desc.Nonce)
+		name := c.name()
 		if d.byName[name] != nil || d.jobs[id] != nil || !strings.HasPrefix(name, prefix) {
 			continue
 		}

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Users know a job by its name, and so do the folders of what is kept of it: result, end, status, parts. A name is one that
+// its submitter alone can give (tasks.NonceOf), or of an older dtpnode, which chose any. No node has part in a job that
+// goes by the name of another's.
+
+// nameOf is the name under which users know a job.
+func nameOf(desc *tasks.Job) string { return hex.EncodeToString(desc.Nonce) }
+
+// takesName is what is told of who submits a job under another's name.
+const takesName engine.Wrong = "submits a job by the name of another's"
+
+// errTaken is the error of a job that goes by another's name.
+var errTaken = errors.New("it goes by the name of another job")
+
+// mayBeNamed says why a job may not go by its name here, if so: it can only be the name of another's job, or another job of
+// that name is known here.
+func (d *Daemon) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
+	if err := d.isAnothers(nameOf(desc), desc.Submitter); err != nil {
+		d.violated(desc.Submitter, id, takesName, err.Error())
+		return err
+	}
+	return d.keepsFor(nameOf(desc), id, desc.Submitter)
+}
+
+// isAnothers says so if another member that is known here, or was in this life, alone can have given a job its name.
+func (d *Daemon) isAnothers(name string, submitter tasks.PeerID) error {
+	nonce, err := hex.DecodeString(name)
+	if err != nil || tasks.NonceIsOf(nonce, submitter) {
+		return nil // of a job that is not described to this node the beginning of the name is known
+	}
+	members := map[tasks.PeerID]bool{d.net.ID(): true}
+	for _, m := range d.net.Members() {
+		members[m.ID] = true
+	}
+	d.mu.Lock()
+	for id := range d.called { // those that have gone
+		members[id] = true
+	}
+	d.mu.Unlock()
+	for id := range members {
+		if tasks.NonceIsOf(nonce, id) {
+			return fmt.Errorf("%w, which is one of %s", errTaken, d.nameOf(id))
+		}
+	}
+	return nil
+}
+
+// keepsFor says why what is kept here under a name is not for the job with an id and a submitter, if so: another job of
+// that name is known here.
+func (d *Daemon) keepsFor(name string, id tasks.JobID, submitter tasks.PeerID) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	differs := func(o tasks.JobID, of tasks.PeerID) bool {
+		return o != "" && id != "" && o != id || of != "" && submitter != "" && of != submitter
+	}
+	taken := false
+	if j := d.byName[name]; j != nil {
+		taken = differs(j.known(), d.submitterOf(j))
+	}
+	for _, j := range d.jobs {
+		taken = taken || j.name == name && differs(j.known(), d.submitterOf(j))
+	}
+	for _, c := range d.copies {
+		taken = taken || c.name() == name && differs(c.id, c.desc.Submitter)
+	}
+	if taken {
+		return fmt.Errorf("job %s of %s: %w that is known here", id.Short(), submitter, errTaken)
+	}
+	return nil
+}
+
+// keepsForJob is keepsFor of a job that is known here.
+func (d *Daemon) keepsForJob(j *job) error { return d.keepsFor(j.name, j.known(), d.submitterOf(j)) }

@@ -1,0 +1,182 @@
+package node
+
+import (
+	"encoding/hex"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// describedAs has a member submit a job of a name, as far as that its description can be fetched from it.
+func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
+	t.Helper()
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: by.net.ID(), Nonce: nonce, Code: tasks.Code{Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
+	body, err := wire.Marshal(desc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := newJob(by.ctx, nameOf(desc))
+	j.id, j.desc, j.mine, j.led = tasks.NameOf(body), desc, true, true
+	if _, err := by.blobs.put(by.blobs.jobDir(j.id), body); err != nil {
+		t.Fatal(err)
+	}
+	by.mu.Lock()
+	by.jobs[j.id], by.byName[j.name] = j, j
+	by.mu.Unlock()
+	return j.id
+}
+
+// TestNobodySubmitsByAnothersName: a member that has read the description of another's job submits one of its own by that
+// name. No node has part in it, whether it knows the other job or has yet to hear of it, and who has submitted it is named.
+func TestNobodySubmitsByAnothersName(t *testing.T) {
+	d := openWithout(t, "node")
+	defer d.Close()
+	owner, liar := admit(t, d, "owner", p2p.Submitter), admit(t, d, "liar", p2p.Submitter)
+	defer owner.Close()
+	defer liar.Close()
+	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
+	own := func(at *Daemon, salt byte) []byte { return tasks.NonceOf(at.net.ID(), tasks.NonceSalt{salt}) }
+	older := func(c string) []byte { return []byte(strings.Repeat(c, tasks.NonceSize)) }
+	ended := func(nonce []byte, id tasks.JobID, submitter tasks.PeerID) { // and told of here
+		j := newJob(d.ctx, hex.EncodeToString(nonce))
+		j.id = id
+		j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitter: submitter}, false)
+		d.mu.Lock()
+		d.byName[j.name] = j
+		d.mu.Unlock()
+	}
+	ended(own(owner, 1), "", owner.net.ID())
+	ended(older("a"), "", owner.net.ID())
+	ended(older("b"), tasks.NameOf([]byte("earlier")), liar.net.ID())
+	for name, tc := range map[string]struct {
+		by     *Daemon
+		nonce  []byte
+		ok     bool
+		named  bool
+		ledger bool // it is to be kept, too
+	}{
+		"its own name":                            {by: liar, nonce: own(liar, 1), ok: true},
+		"another's, who has a result here":        {by: liar, nonce: own(owner, 1), named: true, ledger: true},
+		"another's, of which nothing is known":    {by: liar, nonce: own(owner, 2), named: true},
+		"this node's":                             {by: liar, nonce: own(d, 1), named: true},
+		"an older one, free":                      {by: liar, nonce: older("c"), ok: true},
+		"an older one, of another":                {by: liar, nonce: older("a")},
+		"an older one, of another job of its":     {by: liar, nonce: older("b")},
+		"an older one, told of again":             {by: owner, nonce: older("a"), ok: true},
+		"the owner's own, which is not described": {by: owner, nonce: own(owner, 1), ok: true},
+	} {
+		count := func() int {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if w := d.wrongs[liar.net.ID()]; w != nil {
+				return w.counts[takesName]
+			}
+			return 0
+		}
+		before := count()
+		id := describedAs(t, tc.by, tc.nonce)
+		_, err := d.fetchJob(t.Context(), id, tc.by.net.ID())
+		if (err == nil) != tc.ok || err != nil && !errors.Is(err, errTaken) {
+			t.Errorf("%s, to work for it: %v", name, err)
+		}
+		c := &ledgerCopy{id: id, dir: d.ledgerDir(id)}
+		if err := os.MkdirAll(c.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if !tc.named || tc.ledger { // who does so too often has its link closed
+			err = d.fillCopy(c, tc.by.net.ID())
+			if errors.Is(err, errTaken) == tc.ok {
+				t.Errorf("%s, to keep its ledger: %v", name, err)
+			}
+		}
+		if got := count() - before; (got > 0) != tc.named {
+			t.Errorf("%s: %d times named", name, got)
+		}
+		delete(tc.by.byName, hex.EncodeToString(tc.nonce))
+	}
+}
+
+// TestNobodyTellsOfAnothersName: what a member tells of a job of its own by another's name is not taken for that of the other,
+// by nodes either that have no part in it.
+func TestNobodyTellsOfAnothersName(t *testing.T) {
+	d := openWithout(t, "asker")
+	defer d.Close()
+	owner, liar := admit(t, d, "owner", p2p.Submitter, p2p.Read), admit(t, d, "liar", p2p.Submitter)
+	defer owner.Close()
+	defer liar.Close()
+	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
+	name := hex.EncodeToString(tasks.NonceOf(owner.net.ID(), tasks.NonceSalt{1}))
+	for at, want := range map[*Daemon]bool{owner: true, liar: false} {
+		j := newJob(at.ctx, name)
+		j.mine = true
+		j.adopt(api.JobStatus{ID: name, State: api.Done, Submitter: at.net.ID()}, true)
+		at.mu.Lock()
+		at.byName[name] = j
+		at.mu.Unlock()
+		if st, err := d.remoteStatus(t.Context(), at.net.ID(), name); (err == nil) != want || err != nil && !errors.Is(err, errTaken) {
+			t.Errorf("told by %s: %+v, %v", at.net.Name(), st.Submitter, err)
+		}
+	}
+	if tell, err := d.askMembers(t.Context(), d.upPeers(), name); err != nil || tell.st.Submitter != owner.net.ID() {
+		t.Errorf("of both %+v is believed, %v", tell.st.Submitter, err)
+	}
+}
+
+// TestResultsAreKeptByNobodyElse: neither the home of another job by the same name, as a node may know it from a time before
+// names were bound to who gives them, nor the job's own home takes a result away whose end is proven.
+func TestResultsAreKeptByNobodyElse(t *testing.T) {
+	d := openWithout(t, "keeper")
+	defer d.Close()
+	name, id, other := strings.Repeat("ab", 16), tasks.NameOf([]byte("job")), tasks.NameOf([]byte("other"))
+	result := ledger.Result{SHA256: hashOf([]byte("result")), Status: []byte(`{"state":"done"}`)}
+	truth := newJob(d.ctx, name)
+	truth.id, truth.desc = id, &tasks.Job{Submitter: "owner"}
+	truth.adopt(api.JobStatus{ID: name, State: api.Done, SHA256: result.SHA256}, false)
+	lie := newJob(d.ctx, name)
+	lie.id, lie.desc = other, &tasks.Job{Submitter: "liar"}
+	d.mu.Lock()
+	d.byName[name], d.jobs[id], d.jobs[other] = truth, truth, lie
+	d.mu.Unlock()
+	if err := writeFile(d.resultPath(name), []byte("result")); err != nil {
+		t.Fatal(err)
+	}
+	d.saveEnd(name, engine.Remember{ID: id, Submitter: "owner", Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &result}})
+	keep := func(id tasks.JobID, sha string) error {
+		return d.bringResult(engine.KeepResult{ID: id, To: "home", Result: ledger.Result{SHA256: sha, Size: 1}})
+	}
+	if err := keep(other, result.SHA256); !errors.Is(err, errTaken) {
+		t.Errorf("of another job: %v", err)
+	}
+	d.removeResult(lie)
+	d.ask(func(*engine.Peer) {
+		d.endSealed(engine.EndSealed{ID: other, Submitter: "liar", Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{}}})
+		d.jobEnded(engine.JobEnded{ID: other, Result: ledger.Result{Status: []byte(`{"state":"done","parts_sha256":"x"}`)}})
+	})
+	d.mu.Lock()
+	delete(d.jobs, other)
+	d.mu.Unlock()
+	if err := keep(id, hashOf([]byte("forged"))); err == nil || !strings.Contains(err.Error(), "proven") {
+		t.Errorf("another result than the proven one: %v", err)
+	}
+	if err := keep(id, result.SHA256); err != nil {
+		t.Errorf("the proven one: %v", err)
+	}
+	end, err := d.loadEnd(name)
+	if err != nil || end.ID != id || !slices.Equal(end.Ended.Result.Status, result.Status) || !holds(d.resultPath(name), "result") || lie.final() {
+		t.Errorf("the end is that of %s, %v; the result is there: %v", end.ID.Short(), err, holds(d.resultPath(name), "result"))
+	}
+}
