@@ -56,6 +56,7 @@ type job struct {
 	merges     int64         // on the client side
 	lost       []ledger.Lost
 	view       engine.JobView // the last one seen
+	stuck      sighting       // of the attempt after which it could not be finished
 	apart      []string
 	endedIn    *api.Elsewhere
 	madeOf     string            // sumOfParts of what its result is made of, once that is known

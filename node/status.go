@@ -363,7 +363,9 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		j := newJob(d.ctx, st.ID)
 		j.home, j.led, j.told, j.status = st.Home, true, true, st
 		j.mine, j.req.Output, j.outDone = saved.Ours, saved.Owed, st.Output != ""
-		j.ended = st.Submitted.Add(time.Duration(st.Seconds * 1e9))
+		if j.ended = time.Now(); d.owed(j) == "" { // else it is owed for as long as this life of the daemon tries
+			j.ended = d.keptSince(filepath.Join(d.jobsDir(), e.Name(), statusFile))
+		}
 		close(j.done)
 		d.byName[st.ID] = j
 		d.shareParts(st.ID)

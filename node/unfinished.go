@@ -98,7 +98,7 @@ func (d *Daemon) finishJob(ctx context.Context, j *job) error {
 	return nil
 }
 
-// expireUnfinished cancels jobs led here that could not be finished for longer than results are kept.
+// expireUnfinished cancels jobs led here that this node has seen could not be finished for longer than results are kept.
 func (d *Daemon) expireUnfinished() {
 	for _, j := range d.ledJobs() {
 		if j.final() {
@@ -108,7 +108,7 @@ func (d *Daemon) expireUnfinished() {
 		j.mu.Lock()
 		v := j.view
 		j.mu.Unlock()
-		if n := len(v.Attempts); v.Stuck && time.Since(v.Attempts[n-1].Time()) > d.cfg.KeepFor {
+		if n := len(v.Attempts); v.Stuck && time.Since(d.stuckSince(j, v.Attempts[n-1])) > d.cfg.KeepFor {
 			d.log.Warn("dropped a job that could not be finished, and that nobody asked for since", "job", j.name[:12])
 			d.post(engine.CancelJob{ID: j.known()})
 			d.conclude(j, api.Failed, fmt.Sprintf("could not be finished, and nobody asked for it within %s: %s", d.cfg.KeepFor, v.Attempts[n-1].Reason), "submit the job again")

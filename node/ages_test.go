@@ -1,0 +1,137 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// backdate has a file be of an earlier time.
+func backdate(t *testing.T, path string, ago time.Duration) {
+	t.Helper()
+	at := time.Now().Add(-ago)
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestClocksTakeNoResult: how long a result is kept is not a matter of the clock of the node that submitted or led the job,
+// and what this node's own clock says of an earlier life is not acted on at once.
+func TestClocksTakeNoResult(t *testing.T) {
+	const day, fortnight = 24 * time.Hour, 15 * 24 * time.Hour
+	for name, tc := range map[string]struct {
+		submitted time.Duration // ago, by another's clock
+		written   time.Duration // ago, by this node's
+		marked    time.Duration // ago, it was first seen to be old; 0 for never
+		owed      bool
+		goes      bool
+	}{
+		"of now":                               {},
+		"by a clock that is behind":            {submitted: fortnight},
+		"by a clock that begins in 1970":       {submitted: time.Since(time.Unix(0, 0))},
+		"by a clock that is ahead":             {submitted: -fortnight},
+		"an old one, by a clock that is ahead": {submitted: -fortnight, written: fortnight, marked: day + time.Hour, goes: true},
+		"an old one, seen for the first time":  {submitted: fortnight, written: fortnight},
+		"an old one, seen for less than a day": {submitted: fortnight, written: fortnight, marked: day - time.Hour},
+		"an old one, seen for a day":           {submitted: fortnight, written: fortnight, marked: day + time.Hour, goes: true},
+		"written when the own clock was ahead": {submitted: -fortnight, written: -fortnight},
+		"owed":                                 {submitted: fortnight, written: fortnight, marked: fortnight, owed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := openWithout(t, "keeper")
+			out := ""
+			if tc.owed {
+				out = filepath.Join(t.TempDir(), "away", "out.root")
+			}
+			j := d.ended(t, "a", out, "histograms")
+			j.mu.Lock()
+			j.status.Submitted, j.status.Seconds = time.Now().Add(-tc.submitted), 1
+			j.mu.Unlock()
+			d.saveStatus(j)
+			path := filepath.Join(d.jobsDir(), j.name, statusFile)
+			backdate(t, path, tc.written)
+			if tc.marked != 0 {
+				if err := writeFile(path+agedMark, nil); err != nil {
+					t.Fatal(err)
+				}
+				backdate(t, path+agedMark, tc.marked)
+			}
+			cfg := d.cfg
+			err := d.Close()
+			if err == nil {
+				d, err = Open(t.Context(), cfg)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			d.sweep()
+			if kept := sizeOf(d.resultPath(j.name)) >= 0; kept == tc.goes {
+				t.Errorf("the result is kept: %v", kept)
+			}
+		})
+	}
+}
+
+// TestClocksTakeNoUnfinishedJob: a job that cannot be finished is dropped when the node that leads it has seen that for long,
+// and not when who tried says that this was long ago.
+func TestClocksTakeNoUnfinishedJob(t *testing.T) {
+	const fortnight = 15 * 24 * time.Hour
+	d := openWithout(t, "home")
+	defer d.Close()
+	stuck := func(at time.Duration) *job {
+		j := newJob(d.ctx, "0123456789abcdef0123456789abcdef")
+		j.led = true
+		j.view = engine.JobView{Stuck: true, Attempts: []ledger.Attempt{{Node: "other", At: time.Now().Add(-at).UnixMilli(), Reason: "it crashed"}}}
+		d.mu.Lock()
+		d.byName[j.name] = j
+		d.mu.Unlock()
+		return j
+	}
+	dropped := func(j *job) bool {
+		d.expireUnfinished()
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return j.concluding
+	}
+	j := stuck(fortnight)
+	if dropped(j) {
+		t.Error("dropped at once, since another's clock is behind")
+	}
+	j.stuck.since = time.Now().Add(-fortnight)
+	if !dropped(j) {
+		t.Error("kept for ever")
+	}
+	// What this node has seen it knows in its next life, and for each attempt anew.
+	id := tasks.NameOf([]byte("job"))
+	c := &ledgerCopy{id: id, dir: d.ledgerDir(id), desc: &tasks.Job{Submitter: d.net.ID(), Nonce: make([]byte, tasks.NonceSize)}}
+	d.mu.Lock()
+	d.copies[id] = c
+	d.mu.Unlock()
+	path := filepath.Join(c.dir, stuckFile)
+	since := func(a ledger.Attempt) time.Duration {
+		j := newJob(d.ctx, c.name())
+		j.id = id
+		return time.Since(d.stuckSince(j, a)).Round(time.Hour)
+	}
+	first, second := ledger.Attempt{Node: "other", At: 1}, ledger.Attempt{Node: "other", At: 1, Round: 1}
+	if got := since(first); got != 0 {
+		t.Errorf("first seen %v ago", got)
+	}
+	backdate(t, path, 48*time.Hour)
+	if got := since(first); got != 48*time.Hour {
+		t.Errorf("seen again, %v ago", got)
+	}
+	backdate(t, path, fortnight)
+	if got := since(first); got > d.cfg.KeepFor-lastDay {
+		t.Errorf("seen after long, %v ago", got)
+	}
+	if got := since(second); got != 0 {
+		t.Errorf("another attempt was first seen %v ago", got)
+	}
+}
