@@ -31,12 +31,13 @@ import (
 // to judge (late), it does not free.
 type held struct {
 	blobs   map[merge.ID]heldBlob
-	applied uint64 // term of the last entry applied
-	index   uint64 // and its index
-	late    []Keep // asked for from ahead of this copy: looked at again when it has followed
-	stale   bool   // the log was followed since it was last looked at what may be freed
-	since   uint64 // term of the log when this copy was opened
-	unswept bool   // there may be blobs from before that, of which nothing is known
+	applied uint64         // term of the last entry applied
+	index   uint64         // and its index
+	late    []Keep         // asked for from ahead of this copy: looked at again when it has followed
+	early   *ledger.Result // the home wants it kept of a job that has not ended as far as this copy has followed
+	stale   bool           // the log was followed since it was last looked at what may be freed
+	since   uint64         // term of the log when this copy was opened
+	unswept bool           // there may be blobs from before that, of which nothing is known
 }
 
 type heldBlob struct {

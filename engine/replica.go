@@ -236,6 +236,9 @@ func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	if j.lead != nil {
 		p.step(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
 	}
+	if j.early != nil && j.mayHaveResult() {
+		p.onKeepResult(j, *j.early)
+	}
 	if entry.Result != nil && changed {
 		p.jobEnded(j)
 	}
@@ -354,7 +357,7 @@ func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
 		p.stepDown(j)
 	}
 	if term != j.term {
-		j.late = nil
+		j.late, j.early = nil, nil
 	}
 	moved := home != j.home
 	j.home, j.term, j.heard = home, term, p.now
@@ -469,6 +472,16 @@ func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 	p.maintain(j)
 }
 
+// onKeepResult has a job's result kept for its home, once this peer knows that the job has ended: the home asks at once, and no
+// more when most replicas have it.
+func (p *Peer) onKeepResult(j *jobState, r ledger.Result) {
+	if j.early = nil; j.mayHaveResult() {
+		p.emit(KeepResult{ID: j.id, Result: r, To: j.home})
+	} else if j.log != nil {
+		j.early = &r
+	}
+}
+
 // mayHaveResult reports whether a home may have this peer keep the job's result. With a copy of the ledger it knows that the
 // job has ended; without one it works for the job, and keeps the result where there are no other replicas.
 func (j *jobState) mayHaveResult() bool {
@@ -481,9 +494,8 @@ func (j *jobState) mayHaveResult() bool {
 // onKeep has a blob kept for the home.
 func (p *Peer) onKeep(j *jobState, k Keep) {
 	switch {
-	case k.Result != nil && !j.mayHaveResult():
 	case k.Result != nil:
-		p.emit(KeepResult{ID: j.id, Result: *k.Result, To: j.home})
+		p.onKeepResult(j, *k.Result)
 	case j.log == nil || k.Partial == nil:
 	case k.Partial.Job != j.id:
 	case k.Free:
