@@ -63,6 +63,9 @@ func (d *Daemon) handleCheck(w http.ResponseWriter, r *http.Request) {
 
 // check tries a job that its user has not submitted yet, and tells meanwhile what it does.
 func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text string)) (out api.Check, err error) {
+	if err := checkLimits(req); err != nil {
+		return out, err
+	}
 	j := newJob(d.ctx, strings.Repeat("0", nameLen))
 	j.req, j.tell = req, news(tell)
 	defer j.release()

@@ -51,9 +51,10 @@ type Config struct {
 	Backend     Backend // what runs user code; default ROOT
 
 	LeaveWait       time.Duration // longest wait for work to be handed back; default 20 s
-	KeepJobs        int           // of the finished jobs whose result was fetched so many are remembered; default 50
+	KeepJobs        int           // of the finished jobs whose result is not kept so many are remembered; default 50
+	KeepWhole       int           // so many whole results are kept that their users have; default 1000
 	KeepFor         time.Duration // a result that nobody fetches is kept for so long; default 14 days. One that was fetched: keepFetched
-	KeepBytes       int64         // bound of partial results that are not committed; default a quarter of the free disk
+	KeepBytes       int64         // bound of partial results that are not committed, and of whole results that their users have; default a quarter of the free disk
 	CommitEvery     time.Duration // what a child has done is handed in after so long; default 30 s
 	Replicas        int           // of a job's ledger, where there are as many nodes; default 3
 	ForgetAfter     time.Duration // a member that was not seen for so long is forgotten; default 8 weeks
@@ -94,6 +95,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.KeepJobs == 0 {
 		c.KeepJobs = 50
+	}
+	if c.KeepWhole == 0 {
+		c.KeepWhole = 1000
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -58,6 +58,11 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 		t.Errorf("job ended as %+v, error %v", final, err)
 	}
 	var refused *api.Error
+	for _, req := range []api.JobRequest{{Stall: 1e-9}, {Open: -1}, {EntryCPU: 0.5}, {Memory: 1}, {Scratch: -1}, {FileSize: 1}, {Processes: -1}} {
+		if _, err := client.Submit(ctx, req); !errors.As(err, &refused) || refused.Status != 400 {
+			t.Errorf("limits that no child can work with, %+v: %v", req, err)
+		}
+	}
 	if _, err := client.Job(ctx, "ffffffff"); !errors.As(err, &refused) || refused.Status != 404 {
 		t.Errorf("unknown job: %v", err)
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"testing"
+	"time"
 
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -25,10 +26,22 @@ func FuzzJob(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	for _, l := range []tasks.Limits{{Stall: 1, Open: -1}, {EntryCPU: 3, Memory: 1}, {FileSize: 1, Scratch: -1, Processes: -1}} {
+		b, err := wire.Marshal(&tasks.Job{Protocol: tasks.Protocol, Nonce: make([]byte, 16), Limits: l})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var desc tasks.Job
 		if wire.Unmarshal(b, &desc) != nil || desc.Check() != nil {
 			return
+		}
+		l := new(Daemon).limitsFor(desc.Limits)
+		if l.Stall != 0 && l.Stall < time.Second || l.Open != 0 && l.Open < time.Second || l.EntryCPU != 0 && l.EntryCPU < time.Second ||
+			min(l.Memory, l.FileSize, l.Scratch, int64(l.Processes)) < 0 {
+			t.Fatalf("children would run with %+v", l)
 		}
 		for _, u := range []int64{desc.Want.First, desc.Want.Last - 1} {
 			if desc.Want.Contains(u) {

@@ -83,34 +83,84 @@ func (d *Daemon) wasFetched(name string) {
 	}
 }
 
+// finished is what sweep knows of a job that is over.
+type finished struct {
+	job     *job
+	ended   time.Time
+	result  bool      // it is kept here
+	fetched time.Time // the last time; zero for never
+	owed    bool      // the output is still to be written where its user wants it
+	partial bool      // what the result is made of is kept for a retry
+	bytes   int64     // that are kept of it
+}
+
+// promised reports whether a job's result is kept for as long as users are told: a day after it was fetched or written, and
+// for keepFor if it never was. No number of other jobs takes that from it.
+func (f finished) promised(now time.Time, keepFor time.Duration) bool {
+	if !f.fetched.IsZero() && f.result && now.Sub(f.fetched) <= keepFetched {
+		return true
+	}
+	return now.Sub(f.ended) <= keepFor && (f.owed || f.result && f.fetched.IsZero())
+}
+
 // sweep removes results that were fetched keepFetched ago, and finished jobs: those older than KeepFor, and beyond
-// the newest KeepJobs those whose result was fetched or that have none. A result that is still to be written where
-// its user wants it goes by its age alone.
+// the newest KeepJobs those that have no result any more. The room is bounded by results whose output is whole and that
+// their users have: those beyond the newest KeepWhole, and what takes more than KeepBytes, go sooner. A result that is still
+// to be fetched, or written where its user wants it, and what a retry of a partial one needs, go by their age alone.
 func (d *Daemon) sweep() {
 	d.expireUnfinished()
 	d.pruneAside()
-	var final []*job
-	for _, o := range d.ledJobs() {
-		if o.final() {
-			final = append(final, o)
-		}
+	forget, drop := d.cfg.expired(time.Now(), d.finishedJobs())
+	for _, f := range drop {
+		d.dropResult(f.job)
 	}
-	slices.Reverse(final) // the newest first
-	for i, j := range final {
-		at, has := d.fetchedAt(j.name), sizeOf(d.resultPath(j.name)) >= 0
+	for _, f := range forget {
+		d.forgetJob(f.job)
+	}
+}
+
+// finishedJobs are those that are over and told of here, the newest first.
+func (d *Daemon) finishedJobs() (all []finished) {
+	for _, j := range d.ledJobs() {
+		if !j.final() {
+			continue
+		}
+		f := finished{job: j, fetched: d.fetchedAt(j.name), result: sizeOf(d.resultPath(j.name)) >= 0, owed: d.owed(j) != "",
+			bytes: bytesUnder(filepath.Join(d.jobsDir(), j.name))}
 		j.mu.Lock()
-		old := time.Since(j.ended) > d.cfg.KeepFor
+		f.ended, f.partial = j.ended, j.status.State == api.Partial
 		j.mu.Unlock()
+		all = append(all, f)
+	}
+	slices.Reverse(all)
+	return all
+}
+
+// expired are the jobs to be forgotten, and those whose result alone is to go, of all that are over, the newest first.
+func (c Config) expired(now time.Time, all []finished) (forget, drop []finished) {
+	var past, whole int
+	var bytes int64
+	for _, f := range all {
 		switch {
-		case old:
-			d.forgetJob(j)
-		case d.owed(j) != "" || (has && at.IsZero()):
-		case i >= d.cfg.KeepJobs:
-			d.forgetJob(j)
-		case has && time.Since(at) > keepFetched:
-			d.dropResult(j)
+		case f.promised(now, c.KeepFor):
+			if f.partial || f.owed || f.fetched.IsZero() {
+				continue
+			}
+			whole++
+			if bytes += f.bytes; whole > c.KeepWhole || bytes > c.KeepBytes {
+				drop = append(drop, f)
+			}
+		case now.Sub(f.ended) > c.KeepFor:
+			forget = append(forget, f)
+		default:
+			if past++; past > c.KeepJobs {
+				forget = append(forget, f)
+			} else if f.result {
+				drop = append(drop, f)
+			}
 		}
 	}
+	return forget, drop
 }
 
 // forgetJob removes all that is known of a finished job.
@@ -130,7 +180,7 @@ func (d *Daemon) forgetJob(j *job) {
 func (d *Daemon) dropResult(j *job) {
 	d.dropParts(j.name)
 	d.blobs.removeUnder(filepath.Join(d.jobsDir(), j.name))
-	if err := os.Remove(d.resultPath(j.name)); err != nil {
+	if err := os.Remove(d.resultPath(j.name)); err != nil && !errors.Is(err, fs.ErrNotExist) { // another sweep was faster
 		d.log.Warn("could not remove a result that was fetched", "job", j.name[:12], "reason", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -44,6 +46,9 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 	if !d.net.HasRight(d.net.ID(), p2p.Submitter) {
 		return nil, &api.Error{Status: 403, Message: "could not submit: this node has no right to submit jobs in its cluster",
 			Hint: "ask for an invitation with the right: dtpnode invite --rights submitter,worker"}
+	}
+	if err := checkLimits(req); err != nil {
+		return nil, err
 	}
 	var salt tasks.NonceSalt
 	if _, err := rand.Read(salt[:]); err != nil {
@@ -294,9 +299,22 @@ func wanted(req api.JobRequest, data *tasks.Dataset) (tasks.Range, error) {
 	return want, nil
 }
 
-// limitsOf are the limits that a job's user has set.
+// checkLimits refuses limits that no child can work with, before anything is done for the job.
+func checkLimits(req api.JobRequest) error {
+	if err := limitsOf(req).Check(); err != nil {
+		return &api.Error{Status: http.StatusBadRequest, Message: "could not submit: " + err.Error(), Err: err}
+	}
+	return nil
+}
+
+// limitsOf are the limits that a job's user has set. A time that is too long for its type is as long as that can be.
 func limitsOf(req api.JobRequest) tasks.Limits {
-	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	seconds := func(s float64) time.Duration {
+		if s >= math.MaxInt64/float64(time.Second) {
+			return math.MaxInt64
+		}
+		return time.Duration(math.Round(s * float64(time.Second)))
+	}
 	return tasks.Limits{Memory: req.Memory, Stall: seconds(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
 		Processes: req.Processes, FileSize: req.FileSize, Scratch: req.Scratch, AllowMissingBranches: req.AllowMissingBranches}
 }

@@ -196,7 +196,7 @@ func (g *Generation) run() {
 	defer g.p.close()
 	frames := make(chan *reply)
 	go g.read(frames)
-	tick := time.NewTicker(min(g.watch.limits.Stall/4, lookEvery))
+	tick := time.NewTicker(g.watch.every())
 	defer tick.Stop()
 	lines := g.p.out.lines
 	for {

@@ -89,6 +89,11 @@ type reading struct {
 	scratch   int64         // bytes in its working folder; the last known
 }
 
+// every is how often a child is looked at. Whatever limits came with a job, it is a time that a ticker takes.
+func (w *watch) every() time.Duration {
+	return max(min(w.limits.Stall/4, lookEvery), time.Millisecond)
+}
+
 // look returns a verdict once, when r is beyond a limit.
 func (w *watch) look(r reading) (v verdict, bad bool) {
 	if w.fired {

@@ -40,3 +40,11 @@ func TestWatch(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchTakesAnyLimit: what a job's description says must never end the process that takes it.
+func TestWatchTakesAnyLimit(t *testing.T) {
+	for _, stall := range []time.Duration{-time.Second, -1, 0, 1, 3, time.Millisecond, time.Hour, 1<<63 - 1} {
+		w := watch{limits: Limits{Stall: stall}}
+		time.NewTicker(w.every()).Stop() // panics if it is not positive
+	}
+}

@@ -99,18 +99,6 @@ type Code struct {
 	Platform string `msgpack:"p"` // the platform Library was built for
 }
 
-// Limits bound what one child may do.
-type Limits struct {
-	Memory               int64         `msgpack:"m"` // bytes, 0 for the node's default
-	Stall                time.Duration `msgpack:"s"` // longest time for one entry, 0 for the default
-	Open                 time.Duration `msgpack:"o"` // longest time to open a file, 0 for the default
-	EntryCPU             time.Duration `msgpack:"c"` // CPU time of one entry, 0 for no limit
-	Processes            int           `msgpack:"p"` // started by user code at once, 0 for the default
-	FileSize             int64         `msgpack:"f"` // bytes of any one file, 0 for no limit
-	Scratch              int64         `msgpack:"d"` // bytes of all files in the working folder, 0 for the default
-	AllowMissingBranches bool          `msgpack:"b"`
-}
-
 // Lost is a part of the wanted data that cannot be in the result, and why.
 type Lost struct {
 	File   string   `msgpack:"f"`
@@ -148,8 +136,8 @@ func (j *Job) Check() error {
 	if s := j.Data.Space(); j.Want.First < 0 || j.Want.Last < j.Want.First || j.Want.Last > s.Last {
 		return fmt.Errorf("%w: wants %v of %v", ErrJob, j.Want, s)
 	}
-	if l := j.Limits; min(l.Memory, int64(l.Stall), int64(l.Open), int64(l.EntryCPU), int64(l.Processes), l.FileSize, l.Scratch) < 0 {
-		return fmt.Errorf("%w: negative limit", ErrJob)
+	if err := j.Limits.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrJob, err)
 	}
 	return nil
 }

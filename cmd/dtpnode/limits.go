@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -27,19 +28,25 @@ func (f *limitFlags) add(flags *pflag.FlagSet) {
 
 // sizes reads the limits that are given as text, after a look at the others.
 func (f *limitFlags) sizes() (fileSize, scratch int64, err error) {
-	switch {
-	case f.open < 0:
-		return 0, 0, usagef("could not use --open-timeout %s: want a time above zero", f.open)
-	case f.cpu < 0:
-		return 0, 0, usagef("could not use --max-cpu %s: want a time above zero", f.cpu)
-	case f.processes < 0:
+	if f.processes < 0 {
 		return 0, 0, usagef("could not use --max-processes %d: want at least 1", f.processes)
 	}
-	if fileSize, err = inputs.Size(f.fileSize); err == nil {
-		scratch, err = inputs.Size(f.scratch)
+	if err := errors.Join(checkTime("open-timeout", f.open), checkTime("max-cpu", f.cpu)); err != nil {
+		return 0, 0, err
+	}
+	if fileSize, err = inputs.Room(f.fileSize); err == nil {
+		scratch, err = inputs.Room(f.scratch)
 	}
 	if err != nil {
 		err = usageError{err}
 	}
 	return fileSize, scratch, err
+}
+
+// checkTime looks at the time that a flag limits.
+func checkTime(flag string, limit time.Duration) error {
+	if err := inputs.Time(limit); err != nil {
+		return usagef("could not use --%s %s: %w", flag, limit, err)
+	}
+	return nil
 }

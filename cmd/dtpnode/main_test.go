@@ -251,10 +251,14 @@ func TestSlips(t *testing.T) {
 		`has no flag -q`: {"ps", "-q"},
 		`could not use --slots abc: want a whole number`:                                           {"up", "--slots", "abc"},
 		`could not use --stall soon: want a time such as 30s, 5m or 2h`:                            {"run", "DiMuon.C", "--stall", "soon"},
+		`could not use --stall 1ns: want at least 1s`:                                              {"run", "DiMuon.C", "--files", "a.root", "--stall", "1ns"},
+		`could not use --max-cpu 1ns: want at least 1s`:                                            {"run", "DiMuon.C", "--files", "a.root", "--max-cpu", "1ns"},
+		`could not use --open-timeout -1s: want at least 1s`:                                       {"up", "--open-timeout", "-1s"},
+		`could not use the size "1": want at least 1M`:                                             {"run", "DiMuon.C", "--files", "a.root", "--max-scratch", "1"},
 		`could not use --memory 10: a child that runs ROOT needs at least 256M; did you mean 10G?`: {"up", "--memory", "10"},
-		`unknown command "foo"`:                         {"help", "foo"},
-		`unknown command "statu"; did you mean status?`: {"statu"},
-		`could not run both "DiMuon.C" and "Other.C+"`:  {"run", "DiMuon.C", "Other.C+", "--files", "a.root"},
+		`unknown command "foo"`:                                                                    {"help", "foo"},
+		`unknown command "statu"; did you mean status?`:                                            {"statu"},
+		`could not run both "DiMuon.C" and "Other.C+"`:                                             {"run", "DiMuon.C", "Other.C+", "--files", "a.root"},
 	} {
 		if got := dtpnode(t, dir, t.TempDir(), args...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("%q: got %+v, want %q", args, got, want)

@@ -44,7 +44,7 @@ at some entries: where mended code makes another result of those that are done, 
 with which code is said in the summary, and by status. An object that only one of both makes holds what that has run alone.
 
 Files of which something is missing must have the entries that they had; those that could not be read may have been mended. What is done is
-kept as long as the result: for a day after the output was written or fetched. The output goes to where run -o
+kept as long as the result: for a day after the output was written or fetched, however many jobs follow. The output goes to where run -o
 wanted it, if that was on this host, or with -o elsewhere. Any member that may submit jobs and see this one may
 retry it, with the same ROOT.
 
@@ -70,8 +70,8 @@ still; 130 interrupted, as in run.`,
 }
 
 func (o retryOptions) request() (req api.RetryRequest, err error) {
-	if o.stall < 0 {
-		return req, usagef("could not use --stall %s: want a time above zero", o.stall)
+	if err = checkTime("stall", o.stall); err != nil {
+		return req, err
 	}
 	if req.Memory, err = inputs.Memory(o.memory); err != nil {
 		return req, usageError{err}

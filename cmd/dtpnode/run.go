@@ -182,8 +182,9 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0", o.n, o.first)
 	case o.slots < 0:
 		return req, usagef("could not use --slots %d: want at least 1", o.slots)
-	case o.stall < 0:
-		return req, usagef("could not use --stall %s: want a time above zero", o.stall)
+	}
+	if err = checkTime("stall", o.stall); err != nil {
+		return req, err
 	}
 	if req.Params, err = inputs.Params(o.params); err != nil {
 		return req, usageError{err}

@@ -49,7 +49,7 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
 	flags.StringVar(&f.root, "root", "", "ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
-	flags.StringVar(&f.keep, "keep-bytes", "", "bound of partial results kept here before they are committed, e.g. 20G (default: a quarter of the free disk)")
+	flags.StringVar(&f.keep, "keep-bytes", "", "bound of partial results kept here before they are committed, and of whole results that their users have, e.g. 20G (default: a quarter of the free disk)")
 	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour, "keep the result of a finished job for so long if nobody fetches it; one that was fetched is kept for another day")
 	flags.DurationVar(&f.commit, "commit-every", 30*time.Second, "hand in what a child has done after so long; a crash loses no more than that")
 	flags.DurationVar(&f.forget, "forget-after", 8*7*24*time.Hour, "as an inviter, drop members that were not seen for so long")

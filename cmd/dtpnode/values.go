@@ -39,17 +39,18 @@ func (f *nodeFlags) check(name string) error {
 	case "memory":
 		_, err := inputs.Memory(f.memory)
 		return reason(err)
-	case "keep-bytes", "max-file-size", "max-scratch":
-		_, err := inputs.Size(map[string]string{"keep-bytes": f.keep, "max-file-size": f.limits.fileSize, "max-scratch": f.limits.scratch}[name])
+	case "keep-bytes":
+		_, err := inputs.Size(f.keep)
+		return reason(err)
+	case "max-file-size", "max-scratch":
+		_, err := inputs.Room(map[string]string{"max-file-size": f.limits.fileSize, "max-scratch": f.limits.scratch}[name])
 		return reason(err)
 	case "keep-results", "commit-every", "forget-after", "forget-ephemeral":
 		if map[string]time.Duration{"keep-results": f.keepFor, "commit-every": f.commit, "forget-after": f.forget, "forget-ephemeral": f.forgetE}[name] <= 0 {
 			return errors.New("want a time above zero")
 		}
 	case "open-timeout", "max-cpu":
-		if map[string]time.Duration{"open-timeout": f.limits.open, "max-cpu": f.limits.cpu}[name] < 0 {
-			return errors.New("want a time above zero")
-		}
+		return inputs.Time(map[string]time.Duration{"open-timeout": f.limits.open, "max-cpu": f.limits.cpu}[name])
 	case "log-level":
 		if err := new(slog.Level).UnmarshalText([]byte(f.logLevel)); err != nil {
 			return errors.New("want debug, info, warn or error")

@@ -5,6 +5,9 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // Params reads name=value pairs. A name given twice is an error.
@@ -26,14 +29,11 @@ func Params(pairs []string) (map[string]string, error) {
 	return params, nil
 }
 
-// leastMemory is what a child of ROOT needs to start at all, in bytes.
-const leastMemory = 256 << 20
-
 // Memory reads the bytes that a child may use: a Size, or 0 for none given. One in which ROOT could not start is an
 // error: most often its unit was left out.
 func Memory(text string) (int64, error) {
 	n, err := Size(text)
-	if err != nil || n == 0 || n >= leastMemory {
+	if err != nil || n == 0 || n >= tasks.LeastMemory {
 		return n, err
 	}
 	mean := ""
@@ -41,6 +41,23 @@ func Memory(text string) (int64, error) {
 		mean = fmt.Sprintf("; did you mean %sG?", number)
 	}
 	return 0, fmt.Errorf("could not use --memory %s: a child that runs ROOT needs at least 256M%s", text, mean)
+}
+
+// Room reads the bytes that a child may write: a Size, or 0 for none given.
+func Room(text string) (int64, error) {
+	n, err := Size(text)
+	if err == nil && n != 0 && n < tasks.LeastSize {
+		return 0, fmt.Errorf("could not use the size %q: want at least 1M", text)
+	}
+	return n, err
+}
+
+// Time looks at a time that a child may take, 0 for none given.
+func Time(limit time.Duration) error {
+	if limit != 0 && limit < tasks.LeastTime {
+		return fmt.Errorf("want at least %v", tasks.LeastTime)
+	}
+	return nil
 }
 
 // Size reads a number of bytes: 1500000, 512M, 2G, 1.5GiB. The units are powers of 1024, whatever
