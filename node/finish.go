@@ -407,6 +407,12 @@ func (d *Daemon) explain(j *job, err error) (state api.JobState, msg, hint strin
 		state = api.Cancelled
 	}
 	msg = err.Error()
+	if state == api.Cancelled {
+		j.mu.Lock()
+		early := j.early
+		j.mu.Unlock()
+		return state, "cancelled", early
+	}
 	var e *api.Error
 	var f *rootexec.Failure
 	if errors.As(err, &e) {
@@ -448,7 +454,11 @@ func (d *Daemon) conclude(j *job, state api.JobState, msg, hint string) {
 		}
 	}
 	r.Status = packStatus(st)
-	d.post(engine.Finished{ID: j.known(), Result: r})
+	end := engine.Finished{ID: j.known(), Result: r}
+	j.mu.Lock()
+	j.end = &end
+	j.mu.Unlock()
+	d.post(end)
 }
 
 // finalStatus is what users are told of a job that ends so.
@@ -647,7 +657,7 @@ func (d *Daemon) cancelJob(j *job) {
 	j.cancel()
 	id := j.known()
 	if id == "" {
-		d.endLed(j, api.Cancelled, "cancelled", "")
+		d.failPreparing(j, errors.New("cancelled"))
 		return
 	}
 	d.snapshot(j) // what has been done, before the nodes forget it
@@ -656,14 +666,22 @@ func (d *Daemon) cancelJob(j *job) {
 	d.conclude(j, api.Cancelled, "cancelled", "")
 }
 
-// stopJob ends a led job with what is done.
-func (d *Daemon) stopJob(j *job) error {
-	id := j.known()
+// stoppedEarly is what the user is told who stops a job that has not begun.
+const stoppedEarly = "it was stopped before it had begun, so there is no partial result"
+
+// stopJob ends a led job with what is done. Of one that has not begun that is nothing: it is cancelled.
+func (d *Daemon) stopJob(j *job) {
+	j.mu.Lock()
+	id := j.id
 	if id == "" {
-		return &api.Error{Status: 409, Message: "could not stop: the job has not begun", Hint: "cancel it instead"}
+		j.early = stoppedEarly
+	}
+	j.mu.Unlock()
+	if id == "" {
+		d.cancelJob(j)
+		return
 	}
 	d.post(engine.StopJob{ID: id, Reason: "stopped by the user"})
-	return nil
 }
 
 // waitFinal waits until a led job is final.

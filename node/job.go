@@ -34,15 +34,17 @@ type job struct {
 	delivering sync.Mutex // held while the output is written
 
 	mu         sync.Mutex
-	home       tasks.PeerID // that leads it now, empty while none is known
-	led        bool         // by this node, or it is final and told of here
-	mine       bool         // submitted here, in this life of the daemon
-	concluding bool         // its end is on the way to the ledger
-	outDone    bool         // the output is where its user wants it
-	outTries   int          // how often writing it failed
-	outNext    time.Time    // when it is tried again
-	outWaived  bool         // it is not to be written any more
-	id         tasks.JobID  // empty until the description is complete
+	home       tasks.PeerID     // that leads it now, empty while none is known
+	led        bool             // by this node, or it is final and told of here
+	mine       bool             // submitted here, in this life of the daemon
+	concluding bool             // its end is on the way to the ledger
+	end        *engine.Finished // which is this one, if it is on the way from here
+	early      string           // what its user is told if it is cancelled before it has begun, beside that it was
+	outDone    bool             // the output is where its user wants it
+	outTries   int              // how often writing it failed
+	outNext    time.Time        // when it is tried again
+	outWaived  bool             // it is not to be written any more
+	id         tasks.JobID      // empty until the description is complete
 	desc       *tasks.Job
 	sel        Selector
 	lib        rootexec.Library // that sel was loaded from

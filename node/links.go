@@ -171,7 +171,8 @@ func (d *Daemon) steer(ctx context.Context, j *job, what string) error {
 	case j.final():
 		return endedAlready(d.statusOf(j))
 	case what == "stop":
-		return d.stopJob(j)
+		d.stopJob(j)
+		return nil
 	case what == "finish":
 		return d.finishJob(ctx, j)
 	}

@@ -479,16 +479,32 @@ func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {
 	d.jobs[id] = j
 	rate := d.rates[key]
 	d.mu.Unlock()
-	if j.ctx.Err() != nil {
+	if j.ctx.Err() != nil { // cancelled while it had no name for the engine
+		d.mu.Lock()
+		delete(d.jobs, id)
+		d.mu.Unlock()
+		d.blobs.removeUnder(d.blobs.jobDir(id))
+		_ = os.RemoveAll(d.blobs.jobDir(id))
 		return j.ctx.Err()
 	}
 	j.phase(api.Running, "")
 	d.saveStatus(j)
-	d.post(engine.Submit{ID: id, Job: desc, Rate: rate, Base: parts})
-	if j.ctx.Err() != nil { // cancelled meanwhile, perhaps before the engine knew of it
-		d.post(engine.CancelJob{ID: id})
-	}
+	d.hand(j, engine.Submit{ID: id, Job: desc, Rate: rate, Base: parts})
 	return nil
+}
+
+// hand gives a job to the engine. What a cancel has posted before that had no effect, and is posted again.
+func (d *Daemon) hand(j *job, s engine.Submit) {
+	d.post(s)
+	j.mu.Lock()
+	end := j.end
+	j.mu.Unlock()
+	if j.ctx.Err() != nil {
+		d.post(engine.CancelJob{ID: s.ID})
+	}
+	if end != nil {
+		d.post(*end)
+	}
 }
 
 // withHint adds advice to an error.

@@ -18,7 +18,7 @@ func newCancel(g *globals) *cobra.Command {
 		Use:   "cancel JOB",
 		Short: "Cancel a job, or stop it with a partial result",
 		Long: `cancel drops a job and what it has done. With --keep it stops the job and keeps what is done as a
-partial result, for ` + "`dtpnode get`" + `.
+partial result, for ` + "`dtpnode get`" + `; of a job that has not begun that is nothing, and it is cancelled.
 
 A job is cancelled when most of the nodes that keep its ledger have that on disk. If they cannot be reached just now,
 this node remembers it, through restarts, and has it done as soon as they can; until then the job may go on.
@@ -49,6 +49,12 @@ func runCancel(ctx context.Context, g *globals, id string, keep bool) error {
 	if keep {
 		if err := client.Stop(ctx, id); err != nil {
 			return err
+		}
+		if st, err := client.Job(ctx, id); err == nil && st.State == api.Cancelled { // it had not begun
+			if st.Hint != "" && !g.json() {
+				fmt.Fprintln(g.stderr, st.Hint)
+			}
+			return g.showCancel(id, "cancelled")
 		}
 		return g.showCancel(id, "stopped")
 	}

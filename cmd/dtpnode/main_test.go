@@ -55,6 +55,7 @@ type daemon struct {
 	requests chan api.JobRequest
 	calls    chan string
 	cancel   chan struct{} // closed by a call of cancel
+	held     chan struct{} // if it is there, a job is taken when it is closed
 }
 
 func startDaemon(t *testing.T) *daemon {
@@ -112,6 +113,10 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && len(parts) == 1:
 		var req api.JobRequest
 		_ = json.NewDecoder(r.Body).Decode(&req)
+		if d.held != nil {
+			d.calls <- "submit"
+			<-d.held
+		}
 		d.requests <- req
 		_ = enc.Encode(job(req.Option)) // the option chooses how it ends
 	case len(parts) == 1:

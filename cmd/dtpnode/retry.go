@@ -136,7 +136,7 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 		client.close(false)
 		return usagef("could not retry job %s with --detach: no daemon is running that it could go on in", progress.Short(old.ID))
 	}
-	st, err := client.Retry(early, old.ID, req)
+	st, err := submit.Submitted(early, func(ctx context.Context) (api.JobStatus, error) { return client.Retry(ctx, old.ID, req) })
 	if err != nil {
 		client.close(false)
 		return err

@@ -77,7 +77,7 @@ folder. It says what is in the output list, what the whole is likely to take, an
 written and nothing is kept; exit status 0 says that it went well, 1 that it did not.
 
 Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
-cancels. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
+cancels, and so does stopping a job that has not begun. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
 closed, the job goes on as if detached.
 A node that run starts needs -o, and ends with run. If its job cannot be finished, its output not be written, that node
 or run be killed, the terminal closed or run ended by SIGTERM, all that is committed is kept below the state folder, in
@@ -144,7 +144,7 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	if err != nil {
 		return err
 	}
-	st, err := client.Submit(early, req)
+	st, err := submit.Submitted(early, func(ctx context.Context) (api.JobStatus, error) { return client.Submit(ctx, req) })
 	if err != nil {
 		if own != nil {
 			_ = own.Close()
@@ -331,7 +331,8 @@ func untilSafe(ctx context.Context, client *api.Client, id string) (api.JobStatu
 	case errors.Is(err, errSafe):
 		return last, nil
 	case ctx.Err() != nil:
-		return last, fmt.Errorf("interrupted before job %s was safe: see `dtpnode status %s`: %w", progress.Short(id), progress.Short(id), ctx.Err())
+		return last, fmt.Errorf("%w before job %[2]s could go on without this host; it goes on: `dtpnode attach %[2]s` follows it, `dtpnode cancel %[2]s` ends it",
+			submit.ErrInterrupted, progress.Short(id))
 	case err != nil:
 		return last, err
 	case st.State == api.Failed || st.State == api.Cancelled || st.State == api.CannotFinish:

@@ -275,6 +275,31 @@ func (l *loop) request(ctx context.Context, ask func(context.Context) error) err
 	}
 }
 
+// Submitted has a daemon take a job. An interrupt of ctx meanwhile does not break the request off, since nobody would know then
+// whether the daemon has taken it: whoever follows the job, by the name that is the answer, takes the interrupt. A daemon that
+// hangs holds its user no longer than hangWait.
+func Submitted(ctx context.Context, send func(context.Context) (api.JobStatus, error)) (api.JobStatus, error) {
+	if err := ctx.Err(); err != nil {
+		return api.JobStatus{}, err
+	}
+	within, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	answered := make(chan struct{})
+	defer close(answered)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-answered:
+		case <-time.After(hangWait):
+			cancel(errSilent)
+		}
+	})()
+	st, err := send(within)
+	if err != nil && errors.Is(context.Cause(within), errSilent) {
+		return st, fmt.Errorf("%w: %w; it may have taken the job, and go on with it: `dtpnode ps --mine` shows it", ErrInterrupted, errSilent)
+	}
+	return st, err
+}
+
 // Asked is ErrAsked with what is so of a cancel that is pending.
 func Asked(c api.Cancellation) error {
 	return fmt.Errorf("%w: %s; it is cancelled as soon as most of the nodes that keep its ledger agree, and until then it may go on", ErrAsked, c.Pending)
@@ -291,6 +316,9 @@ func (l *loop) endQuestion() {
 
 // cancelled is ErrCancelled with what had been done of the job.
 func cancelled(st api.JobStatus) error {
+	if st.Units == 0 && st.Hint != "" {
+		return fmt.Errorf("%w: %s", ErrCancelled, st.Hint)
+	}
 	if st.Units == 0 {
 		return ErrCancelled
 	}

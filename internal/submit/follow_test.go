@@ -444,3 +444,39 @@ func TestQuestionOnANarrowTerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestStopBeforeTheBeginning: what is stopped before it has begun is cancelled, and the user is told why there is no partial result.
+func TestStopBeforeTheBeginning(t *testing.T) {
+	err := Outcome(api.JobStatus{State: api.Cancelled, Hint: "it had not begun"})
+	if !errors.Is(err, ErrCancelled) || !strings.Contains(err.Error(), "it had not begun") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSubmittedUnderAnInterrupt: an interrupt does not leave it open whether the daemon has taken a job, unless that hangs.
+func TestSubmittedUnderAnInterrupt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		st, err := Submitted(ctx, func(within context.Context) (api.JobStatus, error) {
+			interrupt()
+			time.Sleep(hangWait / 2)
+			return api.JobStatus{ID: "j"}, within.Err()
+		})
+		if st.ID != "j" || err != nil {
+			t.Errorf("an answer that comes soon: got %+v, %v", st, err)
+		}
+		asked := false
+		if _, err := Submitted(ctx, func(context.Context) (api.JobStatus, error) { asked = true; return api.JobStatus{}, nil }); err == nil || asked {
+			t.Errorf("interrupted before: asked %v, error %v", asked, err)
+		}
+		ctx, interrupt = context.WithCancel(t.Context())
+		_, err = Submitted(ctx, func(within context.Context) (api.JobStatus, error) {
+			interrupt()
+			<-within.Done()
+			return api.JobStatus{}, within.Err()
+		})
+		if !errors.Is(err, ErrInterrupted) || !strings.Contains(err.Error(), "dtpnode ps") {
+			t.Errorf("a daemon that hangs: %v", err)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package node
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// publishing makes a job that is about to be given to the engine.
+func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
+	t.Helper()
+	source, err := d.blobs.ship([]byte("sources"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: []byte("0123456789abcdef"),
+		Code: tasks.Code{Source: source, Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
+	j := newJob(d.ctx, nameOf(desc))
+	j.home, j.led, j.mine = d.net.ID(), true, true
+	j.status = api.JobStatus{ID: j.name, State: api.Preparing, Submitted: time.Now()}
+	d.mu.Lock()
+	d.byName[j.name] = j
+	d.mu.Unlock()
+	return j, desc
+}
+
+// TestCancelWhileAJobIsHandedOver: a cancel that comes after a job has got its name, and before the engine has the job, ends
+// it. What it had posted was lost, and no later cancel posted it again.
+func TestCancelWhileAJobIsHandedOver(t *testing.T) {
+	d := openWithout(t, "submitter")
+	defer d.Close()
+	j, desc := publishing(t, d)
+	cancelled := false
+	j.tell = func(string) { // publish says that the job runs, just before it gives it to the engine
+		if !cancelled && j.known() != "" {
+			cancelled = true
+			d.cancelJob(j)
+		}
+	}
+	if err := d.publish(j, desc, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "cancel a job that is being handed over", j.final)
+	if st := d.statusOf(j); !cancelled || st.State != api.Cancelled {
+		t.Errorf("the job is %s", st.State)
+	}
+}
+
+// TestStopBeforeTheBeginningCancels: there is nothing to keep of a job that has not begun, so that to stop it is to cancel it, and
+// its user is told so.
+func TestStopBeforeTheBeginningCancels(t *testing.T) {
+	d := openWithout(t, "submitter")
+	defer d.Close()
+	j, desc := publishing(t, d)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := d.steer(ctx, j, "stop"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.publish(j, desc, nil); err == nil {
+		t.Error("a job that was stopped before it had begun is given to the engine")
+	}
+	if st := d.statusOf(j); st.State != api.Cancelled || st.Hint != stoppedEarly {
+		t.Errorf("%+v", st)
+	}
+}
