@@ -79,6 +79,7 @@ type Moved struct {
 	Home  tasks.PeerID    `msgpack:"h"` // empty for nobody
 	Term  uint64          `msgpack:"t"`
 	Proof *quorum.Mandate `msgpack:"p,omitempty"` // of that, if the sender has it
+	Gone  bool            `msgpack:"g,omitempty"` // answer: the sender knows of no such job, nor of its end
 }
 
 // Enlist asks a node to become a replica of a job's ledger: a member of a log that began with Voters. The node

@@ -52,6 +52,8 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		p.onRecovery(from, j, m)
 	case j != nil:
 		p.recvFor(j, from, m)
+	case m.Enlisted != nil: // its copy comes too late
+		p.tellEnd(from, m.Job)
 	}
 }
 

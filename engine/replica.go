@@ -93,6 +93,9 @@ func (p *Peer) found(j *jobState) {
 
 func (p *Peer) founded(ev Founded) {
 	j := p.job(ev.ID)
+	if j == nil && ev.Reason == "" { // the job ended while the copy was made, and nobody counts on that
+		p.emit(DropLedger{ID: ev.ID})
+	}
 	if j == nil || j.founding == nil || j.founding.log.Self.ID != ev.Member {
 		return
 	}

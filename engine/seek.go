@@ -49,7 +49,11 @@ func (p *Peer) after(id tasks.PeerID) (next tasks.PeerID) {
 // onMoved takes what another node knows of a job's home, if it proves it, and answers with what is newer.
 func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	switch told := m.Moved; {
+	case told.Gone:
+		p.disowned(from, j)
 	case p.tellEnd(from, m.Job):
+	case j == nil && told.Proof == nil && (told.Home == "" || told.Home == p.self): // who asks hears of nobody else
+		p.send(from, Message{Job: m.Job, Moved: &Moved{Gone: true}})
 	case j == nil || !j.described():
 	case told.Term > j.term && !p.knowsByLog(j):
 		if told.Proof == nil && told.Home != "" && told.Home != from && p.up(told.Home) {
@@ -60,6 +64,17 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	case j.home != "" && j.home != from && (told.Home == p.self || told.Term < j.term):
 		p.tellMoved(from, j)
 	}
+}
+
+// disowned drops a copy of a ledger on which nobody has ever counted, since the job's submitter knows of no such job any more: it
+// ended before this copy got a seat, and so long ago that nobody can prove it. A copy that has, or had, a seat stays, whatever
+// anybody says.
+func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
+	if j == nil || j.log == nil || j.lead != nil || j.shut || from != j.submitter() || j.seated() || j.index > 0 || j.record.Done.Cover().Len() > 0 {
+		return
+	}
+	p.leaveLog(j, "")
+	p.closeJob(j, true)
 }
 
 // tellMoved tells a member who leads a job.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -34,6 +35,11 @@ func (d *Daemon) cancelFor(ctx context.Context, name string) (api.Cancellation, 
 	switch {
 	case errors.As(err, &e) && e.Status == http.StatusServiceUnavailable:
 		return d.cancelHomeless(name, e)
+	case errors.As(err, &e) && e.Status == http.StatusNotFound:
+		if st, waits := d.waitsElsewhere(ctx, name, err); waits && d.permit(st, forRule) == nil {
+			return d.cancelLater(st.ID, st.Phase)
+		}
+		return api.Cancellation{}, err
 	case err != nil:
 		return api.Cancellation{}, err
 	case st.State == api.Waiting:
@@ -143,5 +149,17 @@ func (d *Daemon) cancelNow(e os.DirEntry) (over bool) {
 		return true
 	}
 	info, err := e.Info()
-	return err == nil && time.Since(info.ModTime()) > d.cfg.KeepFor
+	switch {
+	case err != nil:
+		return false
+	case refused != nil && refused.Status == http.StatusNotFound && d.allUp() && time.Since(info.ModTime()) > strayLimit:
+		d.log.Info("a job that was to be cancelled is known to no member any more", "job", e.Name())
+		return true
+	}
+	return time.Since(info.ModTime()) > d.cfg.KeepFor
+}
+
+// allUp reports whether no member is away, who might know what the others do not.
+func (d *Daemon) allUp() bool {
+	return !slices.ContainsFunc(d.net.Members(), func(m p2p.Member) bool { return !m.Up && !m.Self })
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
@@ -45,25 +47,82 @@ func (d *Daemon) saveEnd(name string, e engine.Remember) {
 }
 
 func (d *Daemon) loadEnd(name string) (e engine.Remember, err error) {
-	b, err := os.ReadFile(filepath.Join(d.jobsDir(), name, endFile))
+	return readEnd(filepath.Join(d.jobsDir(), name, endFile))
+}
+
+func readEnd(path string) (e engine.Remember, err error) {
+	b, err := os.ReadFile(path)
 	if err == nil {
 		err = wire.Unmarshal(b, &e)
 	}
 	if err == nil && !e.ID.Valid() {
-		err = fmt.Errorf("could not read how job %s ended: it names no job", name)
+		err = fmt.Errorf("could not read how a job ended in %q: it names no job", path)
 	}
 	return e, err
 }
 
 // loadEnds reads how jobs of earlier lives ended.
 func (d *Daemon) loadEnds() (out []engine.Remember) {
+	for _, file := range d.pastEnds() {
+		if e, err := readEnd(file); err == nil {
+			out = append(out, e)
+		}
+	}
 	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
 	for _, file := range files {
-		if e, err := d.loadEnd(filepath.Base(filepath.Dir(file))); err == nil {
+		if e, err := readEnd(file); err == nil {
 			out = append(out, e)
 		}
 	}
 	return out
+}
+
+// maxPastEnds bounds the proofs that are kept of jobs of which nothing else is: as many as the engine remembers, of some
+// kilobytes each.
+const maxPastEnds = 4096
+
+// endsDir is where the proofs of ends outlive what is kept of their jobs, in files named like those. A member that was away when
+// a job ended comes back with a copy of its ledger, or a part in it, and asks.
+func (d *Daemon) endsDir() string { return filepath.Join(d.cfg.StateDir, "ends") }
+
+// pastEnds are the files there, the oldest first.
+func (d *Daemon) pastEnds() (files []string) {
+	type dated struct {
+		path string
+		at   time.Time
+	}
+	var all []dated
+	entries, _ := os.ReadDir(d.endsDir())
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			all = append(all, dated{filepath.Join(d.endsDir(), e.Name()), info.ModTime()})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b dated) int { return a.at.Compare(b.at) })
+	for _, f := range all {
+		files = append(files, f.path)
+	}
+	return files
+}
+
+// keepEnd keeps the proof of a job's end, before all else that is known of the job goes: that it is over, not what its result is.
+func (d *Daemon) keepEnd(name string) {
+	e, err := d.loadEnd(name)
+	if err != nil || e.Ended.Seal == nil {
+		return // it never had a ledger that others know of, or nobody can prove it
+	}
+	e.Ended.Result = nil
+	b, err := wire.Marshal(&e)
+	if err == nil {
+		err = writeFile(filepath.Join(d.endsDir(), name), b)
+	}
+	if err != nil {
+		d.log.Warn("could not keep the proof of how a job ended", "job", name[:12], "reason", err)
+	}
+	files := d.pastEnds()
+	for _, file := range files[:max(len(files)-maxPastEnds, 0)] {
+		_ = os.Remove(file)
+	}
 }
 
 // endSealed keeps the proof of a job's end; called by the loop alone. The ledger's copy does not go before.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -134,6 +135,9 @@ func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, err
 	if err != nil {
 		var waits bool
 		if st, waits = d.waitsUnled(name); !waits {
+			st, waits = d.waitsElsewhere(ctx, name, err)
+		}
+		if !waits {
 			return api.JobStatus{}, err
 		}
 	}
@@ -147,6 +151,39 @@ func (d *Daemon) waitsUnled(name string) (st api.JobStatus, ok bool) {
 		return st, false
 	}
 	return d.waitingStatus(known[0])
+}
+
+// waitsElsewhere describes a job that nothing is known of here, and nobody leads, as a member tells it that has a copy of its
+// ledger: dtpnode ps lists it. why is the error of the search for it. Nobody can prove that a job waits, and nothing is done by
+// that word but to say so, and to remember a cancel.
+func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st api.JobStatus, ok bool) {
+	var e *api.Error
+	if !errors.As(why, &e) || e.Status != http.StatusNotFound || len(name) < 4 {
+		return st, false
+	}
+	peers := d.upPeers()
+	told := make([]api.JobStatus, len(peers))
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i, id := range peers {
+		g.Go(func() error {
+			if b, err := d.askPeer(ctx, id, "status", name); err != nil || json.Unmarshal(b, &told[i]) != nil {
+				told[i] = api.JobStatus{}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	for _, t := range told {
+		switch {
+		case t.State != api.Waiting || !strings.HasPrefix(t.ID, name[:min(len(name), len(t.ID))]):
+		case ok && t.ID != st.ID:
+			return st, false // one of several
+		default:
+			st, ok = t, true
+		}
+	}
+	return st, ok
 }
 
 // order stops or finishes a job, wherever it is led.

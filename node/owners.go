@@ -102,6 +102,9 @@ var requests = map[string]request{
 	"status": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		j, err := d.led(arg)
 		if err != nil {
+			if st, waits := d.waitsUnled(arg); waits {
+				return json.Marshal(d.cutFor(from, st))
+			}
 			return nil, err
 		}
 		return json.Marshal(d.cutFor(from, d.statusOf(j)))

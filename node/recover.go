@@ -442,6 +442,11 @@ func (d *Daemon) replaceJournal(c *ledgerCopy, e engine.FoundLedger) (_ *ledgerC
 // reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put aside.
 // Called by the loop alone.
 func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
+	for _, file := range d.pastEnds() {
+		if e, err := readEnd(file); err == nil && e.ID == id {
+			_ = os.Remove(file)
+		}
+	}
 	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
 	for _, file := range files {
 		var e engine.Remember

@@ -171,6 +171,7 @@ func (d *Daemon) forgetJob(j *job) {
 	d.mu.Unlock()
 	d.blobs.removeUnder(dir)
 	d.dropParts(j.name)
+	d.keepEnd(j.name)
 	if err := os.RemoveAll(dir); err != nil {
 		d.log.Warn("could not remove an old job", "job", j.name[:12], "reason", err)
 	}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/quorum"
+)
+
+// asCopy is a member that is asked to become a replica of the job of h, and makes its copy.
+func asCopy(t *testing.T) (*rig, FoundLedger) {
+	t.Helper()
+	r := newRig(t, "m")
+	r.peer.cfg.Replicas = 3
+	for _, id := range []string{"h", "x"} {
+		r.step(PeerUp{ID: id, Slots: 1})
+	}
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	r.step(Prepared{ID: jobID, Job: testJob(t), Rate: 1000})
+	made := find[FoundLedger](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Enlist: &Enlist{Nonce: 7, Voters: founders, Proof: mandate("h", 1)}}}))
+	if len(made) != 1 {
+		t.Fatal("no copy is made")
+	}
+	return r, made[0]
+}
+
+// TestCopyThatComesTooLateGoes: a job may end while a member that was asked to become a replica writes its copy. It would
+// be taken up again in the next life, as one of a job that waits for ever.
+func TestCopyThatComesTooLateGoes(t *testing.T) {
+	r, made := asCopy(t)
+	e := ended(&ledger.Result{Status: []byte("cancelled")}, "h")
+	e.Result = nil
+	r.step(Recv{From: "h", Msg: Message{Job: jobID, Ended: e}})
+	if len(r.peer.jobs) != 0 {
+		t.Fatal("the job has not ended")
+	}
+	if drop := find[DropLedger](r.step(Founded{ID: jobID, Job: testJob(t), Member: made.Log.Self.ID})); len(drop) != 1 || drop[0].ID != jobID {
+		t.Error("the copy of a job that is over stays:", drop)
+	}
+}
+
+// TestWhatItsSubmitterDisownsGoes: a copy that never had a seat goes when the job's submitter says that it knows of no such job;
+// not by the word of anybody else, and not one that others count on.
+func TestWhatItsSubmitterDisownsGoes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		from   string
+		seated bool
+		goes   bool
+	}{
+		"the submitter says so":    {"h", false, true},
+		"another says so":          {"x", false, false},
+		"others count on the copy": {"h", true, false},
+	} {
+		_, made := asCopy(t)
+		r := newRig(t, "m") // another life of it
+		r.peer.cfg.Replicas = 3
+		for _, id := range []string{"h", "x"} {
+			r.step(PeerUp{ID: id, Slots: 1})
+		}
+		log := made.Log
+		log.Hard = quorum.Hard{}
+		if tc.seated {
+			log.Voters = append([]quorum.Member{log.Self}, log.Voters...)
+		}
+		r.step(Restore{ID: jobID, Job: testJob(t), Log: log})
+		if len(r.peer.jobs) != 1 {
+			t.Fatal("the copy is not taken up")
+		}
+		r.pass(seekAfter + 3*seekEvery)
+		asked := false
+		for _, s := range r.sent {
+			asked = asked || s.To == "h" && s.Msg.Moved != nil
+		}
+		if !asked {
+			t.Errorf("%s: it was not asked", name)
+		}
+		drop := find[DropLedger](r.step(Recv{From: tc.from, Msg: Message{Job: jobID, Moved: &Moved{Gone: true}}}))
+		if goes := len(drop) == 1 && len(r.peer.jobs) == 0; goes != tc.goes {
+			t.Errorf("%s: the copy goes: %v", name, goes)
+		}
+	}
+}
+
+// TestWhoKnowsOfNoJobSaysSo answers a member that has nobody else to ask, and nobody who knows better.
+func TestWhoKnowsOfNoJobSaysSo(t *testing.T) {
+	r := newRig(t, "h")
+	r.step(PeerUp{ID: "m", Slots: 1})
+	for home, says := range map[string]bool{"": true, "h": true, "x": false} {
+		told := find[Send](r.step(Recv{From: "m", Msg: Message{Job: jobID, Moved: &Moved{Home: home}}}))
+		if got := len(told) == 1 && told[0].Msg.Moved != nil && told[0].Msg.Moved.Gone; got != says {
+			t.Errorf("asked by one whose home is %q: %v", home, told)
+		}
+	}
+	if told := find[Send](r.step(Recv{From: "m", Msg: Message{Job: jobID, Moved: &Moved{Gone: true}}})); len(told) > 0 {
+		t.Error("two that know of no job tell each other for ever:", told)
+	}
+}
