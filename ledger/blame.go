@@ -21,8 +21,8 @@ type suspect struct {
 	aside  time.Duration        // when setting it aside was last proposed, 0 for never
 }
 
-// secondWait is how many audits a range that has failed often enough, all on one node, waits for nodes that
-// are still loading the code: it may be the node that is bad.
+// secondWait is how many audits a range that has failed often enough, on fewer nodes than strikes, waits for nodes that
+// are still loading the code: it may be the nodes that are bad.
 const secondWait = 10
 
 // failed books one failure reported by a node.
@@ -76,7 +76,7 @@ func (h *Home) inOneFile(r tasks.Range) bool {
 func (h *Home) decide(s *suspect) {
 	enough := h.witnessed(s) || mutant.On(mutant.OneNodesWord)
 	switch struck := s.Tries >= h.cfg.Strikes && enough; {
-	case struck && (len(s.Nodes) < 2 || !h.ableSaid(s)) && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
+	case struck && (len(s.Nodes) < h.cfg.Strikes || !h.ableSaid(s)) && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
 	case struck:
 		h.setAside(s)
 	default:

@@ -219,6 +219,44 @@ func TestSecondNodeIsWaitedFor(t *testing.T) {
 	})
 }
 
+// TestThirdNodeIsWaitedFor: what is said of a range that is missing is that it failed on three nodes where there are three, and so
+// one that still loads the code gets to try it, too, if that does not take for ever.
+func TestThirdNodeIsWaitedFor(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		d := newDesk(t, Config{}, "a", "b")
+		d.step(NodeUp{ID: "c", Slots: 1})
+		d.well = map[tasks.PeerID]int64{"a": 7, "b": 9}
+		d.report("a")
+		d.report("b")
+		for _, id := range []tasks.PeerID{"a", "b", "a"} {
+			d.fails(id, Failure{Blame: tasks.R(5, 6), Kind: "signal"})
+		}
+		if lost := d.lost(); len(lost) > 0 {
+			t.Fatalf("set aside %v, and c has not tried", lost)
+		}
+		all[Try](d)
+		for range secondWait {
+			d.now += 500 * time.Millisecond
+			d.report("a")
+			d.report("b")
+			if comes {
+				d.report("c")
+			}
+			d.step(Tick{})
+			for _, try := range all[Try](d) {
+				if try.To != "c" {
+					t.Errorf("%s tries it again", try.To)
+				}
+				d.fails(try.To, Failure{Blame: tasks.R(5, 6), Kind: "signal"})
+			}
+		}
+		lost := d.lost()
+		if len(lost) != 1 || len(lost[0].Nodes) != 2+btoi(comes) {
+			t.Errorf("c comes: %v, lost %v", comes, lost)
+		}
+	}
+}
+
 func TestTooManyLostEndTheJob(t *testing.T) {
 	for _, data := range []bool{false, true} {
 		d := newDesk(t, Config{MaxLost: 4}, "h")

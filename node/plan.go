@@ -131,6 +131,12 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 	if err := g.Wait(); err != nil {
 		return out, err
 	}
+	damaged := map[int]string{}
+	for i, f := range bad {
+		if damagedHere(f) {
+			damaged[i] = f.Msg
+		}
+	}
 	u := &unseenHere{req: req, plans: plans, bad: bad, limit: progress.limit}
 	if err := d.planUnseen(ctx, u, tell); err != nil {
 		return out, err
@@ -150,8 +156,28 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 	if len(out.files) == 0 && len(out.bad) > 0 {
 		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.bad), out.bad[0].File, out.bad[0].Reason)
 	}
-	out.notes = u.doubts(d.memberNames())
+	out.notes = append(u.doubts(d.memberNames()), damagedNotes(u, damaged)...)
 	return out, nil
+}
+
+// damagedNotes tell of files that cannot be read here and are whole elsewhere: this host's copies want to be mended.
+func damagedNotes(u *unseenHere, damaged map[int]string) []string {
+	first, n := -1, 0
+	for i := range u.bad {
+		if damaged[i] == "" || u.bad[i] != nil {
+			continue
+		}
+		if n++; first < 0 {
+			first = i
+		}
+	}
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return []string{fmt.Sprintf("1 file cannot be read on this host, and others run it: %s: %s", u.req.Files[first].URL, damaged[first])}
+	}
+	return []string{fmt.Sprintf("%d files cannot be read on this host, and others run them; the first: %s: %s", n, u.req.Files[first].URL, damaged[first])}
 }
 
 // plannedFile is a file as others will read it.

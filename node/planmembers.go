@@ -18,7 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The host of who submits may lack files that other members see: then those plan them. What a member says of a file is
+// The host of who submits may lack files that other members see, or have a damaged copy: then those plan them. What a member says of a file is
 // not proven, but whoever opens the file later compares it with the plan (rootexec.Packet.Entries); see planwords.go for
 // files that nobody would open.
 
@@ -73,8 +73,8 @@ func (p planned) plan(f api.InputFile) (rootexec.Plan, *rootexec.Failure) {
 	return rootexec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes, UUID: p.UUID}, nil
 }
 
-// unseenHere are the files of a job that could not be planned since this host does not see them, by their places in
-// the job's list. Each place is written by one goroutine at a time.
+// unseenHere are the files of a job that could not be planned since this host does not see them, or cannot read them, by their
+// places in the job's list. Each place is written by one goroutine at a time.
 type unseenHere struct {
 	req   api.JobRequest
 	plans []rootexec.Plan
@@ -88,10 +88,12 @@ func (u *unseenHere) file(i int) api.InputFile {
 	return api.InputFile{URL: u.req.Files[i].URL, Tree: treeOf(u.req, u.req.Files[i])}
 }
 
-// asked are the members that have answered for the i-th file.
+// asked are the members that have answered for the i-th file; of one that is damaged here, those that have it too.
 func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 	for _, w := range u.words[i] {
-		out = append(out, w.by)
+		if w.sees() || !damagedHere(u.bad[i]) {
+			out = append(out, w.by)
+		}
 	}
 	return out
 }
@@ -162,7 +164,7 @@ func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask ask
 		if left == 0 {
 			return
 		}
-		tell(fmt.Sprintf("asking %d members for %d files that this host does not see", len(members), left))
+		tell(fmt.Sprintf("asking %d members for %d files that this host does not see, or cannot read", len(members), left))
 		var wg sync.WaitGroup
 		for k, m := range members {
 			wg.Go(func() { u.planShare(ctx, m, shares[k], ask) })

@@ -54,10 +54,16 @@ func count(words []word, is func(word) bool) (n int) {
 	return n
 }
 
+// damagedHere reports whether a file is there and cannot be read on this host, as a copy that was cut on its way here: elsewhere
+// it may be whole. A file that lacks what is asked for was named wrongly, and one that kills who reads it is no better there.
+func damagedHere(own *rootexec.Failure) bool {
+	return own != nil && own.Host == "" && (own.Kind == rootexec.KindOpen || own.Kind == rootexec.KindData)
+}
+
 // enough reports whether nobody else need be asked for a file, of which own is why this host could not plan it.
 func enough(own *rootexec.Failure, words []word) bool {
 	silent := func(w word) bool { return w.bad != nil && w.bad.Host == rootexec.CauseUnreachable }
-	return own == nil || own.Host == "" || slices.ContainsFunc(words, word.hasEntries) ||
+	return own == nil || own.Host == "" && !damagedHere(own) || slices.ContainsFunc(words, word.hasEntries) ||
 		count(words, silent) >= silentAsked || count(words, word.sees) >= maxWords
 }
 
@@ -67,6 +73,9 @@ func enough(own *rootexec.Failure, words []word) bool {
 func weighed(own *rootexec.Failure, words []word) word {
 	if i := slices.IndexFunc(words, word.hasEntries); i >= 0 {
 		return words[i]
+	}
+	if damagedHere(own) { // this host's own eyes count as one that sees it
+		words = append([]word{{bad: own}}, words...)
 	}
 	broken := count(words, word.isBroken)
 	if empty := count(words, word.isEmpty); empty > broken {

@@ -132,3 +132,44 @@ func TestAFileThatAllCallBrokenIsAskedOfSixteen(t *testing.T) {
 		t.Errorf("%d are asked", asked)
 	}
 }
+
+// TestAFileThatIsDamagedHereIsReadElsewhere: what this host says of a file that is there counts as one word, so that a copy that was
+// cut on its way here costs the job nothing where another is whole. What was named wrongly is asked of nobody.
+func TestAFileThatIsDamagedHereIsReadElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		own     rootexec.Kind
+		said    string // by members a, b and c
+		asked   int
+		entries int64
+		bad     bool
+		tried   int // members that have the file, and were asked
+	}{
+		{rootexec.KindOpen, "9 - -", 1, 9, false, 0},
+		{rootexec.KindData, "broken 9 -", 2, 9, false, 0},
+		{rootexec.KindOpen, "missing broken missing", 3, 0, true, 1},
+		{rootexec.KindOpen, "missing missing missing", 3, 0, true, 0},
+		{rootexec.KindOpen, "broken broken broken", 3, 0, true, 3},
+		{rootexec.KindOpen, "0 - -", 3, 0, true, 1},
+		{rootexec.KindSchema, "9 9 9", 0, 0, true, 0},
+		{rootexec.KindSignal, "9 9 9", 0, 0, true, 0},
+	} {
+		said := strings.Fields(c.said)
+		u := unseen(api.InputFile{URL: "/x/f"})
+		u.bad[0] = &rootexec.Failure{Kind: c.own, File: "/x/f", Msg: "cut here"}
+		asked := 0
+		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]planned, error) {
+			asked++
+			if text := said[m[0]-'a']; text != "-" {
+				return []planned{saysOf(text)}, nil
+			}
+			return nil, errors.New("does not answer")
+		}, func(string) {})
+		u.weigh(nil)
+		if asked != c.asked || (u.bad[0] != nil) != c.bad || u.plans[0].Entries != c.entries || c.bad && len(u.asked(0)) != c.tried {
+			t.Errorf("%s here, %q there: %d asked, %d have tried, %d entries, %v", c.own, c.said, asked, len(u.asked(0)), u.plans[0].Entries, u.bad[0])
+		}
+		if notes := strings.Join(damagedNotes(u, map[int]string{0: "cut here"}), ""); (notes != "") == c.bad {
+			t.Errorf("%s here, %q there: the user is told %q", c.own, c.said, notes)
+		}
+	}
+}

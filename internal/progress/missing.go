@@ -71,11 +71,13 @@ func (g *reason) print(w io.Writer) {
 	if len(g.all) > few {
 		fmt.Fprintf(w, "  %s: %s\n", g.extent(), g.why())
 		g.places(w)
+		g.tries(w)
 		details(w, g.all[0])
 		return
 	}
 	for _, m := range g.all {
 		fmt.Fprintf(w, "  %s %s\n    %s\n", line(m.File), entries(m), g.why())
+		(&reason{all: []api.Missing{m}}).tries(w)
 		details(w, m)
 	}
 }
@@ -124,10 +126,37 @@ func (g *reason) places(w io.Writer) {
 	}
 }
 
-// details says how a range was tried, what came of it, and what to do.
+// tries says how often the ranges were tried, and where: what is so of each, or of all of them together.
+func (g *reason) tries(w io.Writer) {
+	least, most := g.all[0].Tries, g.all[0].Tries
+	first, same := slices.Sorted(slices.Values(g.all[0].Nodes)), true
+	nodes := slices.Clone(first)
+	for _, m := range g.all[1:] {
+		least, most = min(least, m.Tries), max(most, m.Tries)
+		of := slices.Sorted(slices.Values(m.Nodes))
+		same = same && slices.Equal(of, first)
+		nodes = append(nodes, of...)
+	}
+	if most == 0 {
+		return
+	}
+	times, on := fmt.Sprint(most), strings.Join(g.all[0].Nodes, ", ")
+	if least < most {
+		times = fmt.Sprintf("%d to %d", least, most)
+	}
+	if !same {
+		slices.Sort(nodes)
+		on = "various of " + strings.Join(slices.Compact(nodes), ", ")
+	}
+	if len(g.all) > 1 {
+		times += " each"
+	}
+	fmt.Fprintf(w, "    tries: %s, on %s\n", times, line(on))
+}
+
+// details says what came of the tries of a range, and what to do.
 func details(w io.Writer, m api.Missing) {
 	if m.Tries > 0 {
-		fmt.Fprintf(w, "    tries: %d, on %s\n", m.Tries, line(strings.Join(m.Nodes, ", ")))
 		words(w, m)
 	}
 	block(w, "stack", m.Stack)

@@ -1,0 +1,28 @@
+package progress
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// TestTriesOfAGroup: what is told of ranges that failed for one reason is true of each of them.
+func TestTriesOfAGroup(t *testing.T) {
+	one := func(at int64, tries int, nodes ...string) api.Missing {
+		return api.Missing{File: "/f", First: at, Last: at + 1, Kind: "signal", Reason: "r", Tries: tries, Nodes: nodes}
+	}
+	for want, all := range map[string][]api.Missing{
+		"tries: 3, on b, a\n":                         {one(1, 3, "b", "a")},
+		"tries: 3 each, on a, b\n":                    {one(1, 3, "a", "b"), one(2, 3, "b", "a"), one(3, 3, "a", "b")},
+		"tries: 3 to 5 each, on various of a, b, c\n": {one(1, 3, "a", "b"), one(2, 5, "c", "b"), one(3, 3, "a", "b")},
+		"": {one(1, 0), one(2, 0), one(3, 0)},
+	} {
+		var b bytes.Buffer
+		missing(&b, api.JobStatus{Missing: all})
+		if got := b.String(); !strings.Contains(got, want) || want == "" && strings.Contains(got, "    tries") {
+			t.Errorf("want %q in:\n%s", want, got)
+		}
+	}
+}
