@@ -100,6 +100,34 @@ func TestSubmitterWithoutTheMount(t *testing.T) {
 	}
 }
 
+// TestFileDamagedOnTheSubmitter cuts a file on the host that submits, while it is whole on the others: they plan it and run it, and
+// the user is told of the damage.
+func TestFileDamagedOnTheSubmitter(t *testing.T) {
+	t.Parallel()
+	data, files := mountable(t)
+	cut := t.TempDir()
+	for i, f := range files {
+		b, err := os.ReadFile(f)
+		check(t, err)
+		if i == 0 {
+			b = b[:len(b)/3]
+		}
+		to := filepath.Join(cut, fmt.Sprintf("run%d", i), "events.root")
+		check(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		check(t, os.WriteFile(to, b, 0o644))
+	}
+	wrap, inside := smallDisk(t, data, "64k")
+	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, cut, data) // in place of the small disk
+	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, nodeSpec{name: "c", wrap: wrap, inside: inside})
+	j := paced(t, 20)
+	j.Files = files
+	o := c.nodes[2].begin(t, j).end(t)
+	o.wantWhole(t)
+	if notes := strings.Join(o.st.Notes, "\n"); !strings.Contains(notes, "1 file cannot be read on this host") || !strings.Contains(notes, files[0]) {
+		t.Errorf("the user is told: %q", notes)
+	}
+}
+
 // TestGlobOfAPart submits a glob on a host that sees a part of the folder. It stands for that part, and the user is told
 // that another host sees more.
 func TestGlobOfAPart(t *testing.T) {

@@ -276,7 +276,7 @@ func (d *Daemon) planBad(ctx context.Context, exec Executor, j *job, bad []tasks
 			switch {
 			case err == nil:
 				found[i] = []tasks.File{plannedFile(j.req, l.File, p)}
-			case errors.As(err, &f) && f.Host != "":
+			case errors.As(err, &f) && (f.Host != "" || damagedHere(f)):
 				one := j.req
 				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}
 				again, _ := d.planFiles(gctx, exec, one, func(string) {}) // which asks the members
