@@ -87,7 +87,7 @@ func (d *Daemon) askGlobs(ctx context.Context, m tasks.PeerID, globs []string) (
 	}
 	b, err := d.askPeer(ctx, m, "glob", string(body))
 	if err == nil {
-		err = json.Unmarshal(b, &names)
+		names, err = decodeList[string](b, globNames, mostNumbers)
 	}
 	return names, err
 }

@@ -108,7 +108,7 @@ func (d *Daemon) askPeer(ctx context.Context, id tasks.PeerID, kind, arg string)
 func (d *Daemon) remoteStatus(ctx context.Context, home tasks.PeerID, name string) (st api.JobStatus, err error) {
 	b, err := d.askPeer(ctx, home, "status", name)
 	if err == nil {
-		err = json.Unmarshal(b, &st)
+		err = decodeAnswer(b, mostMissing, &st)
 	}
 	if err == nil {
 		err = d.isAnothers(st.ID, st.Submitter)
@@ -237,13 +237,13 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	asked, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
 	peers := d.upPeers()
-	lists := make([][]api.JobStatus, len(peers))
+	lists := make([][]told, len(peers))
 	var g errgroup.Group
 	for i, id := range peers {
 		g.Go(func() error {
 			b, err := d.askPeer(asked, id, "jobs", "")
 			if err == nil {
-				err = json.Unmarshal(b, &lists[i])
+				lists[i], err = toldBy(id, b)
 			}
 			if err != nil {
 				d.log.Warn("could not list the jobs of a member", "node", id, "reason", err)
@@ -252,11 +252,11 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 		})
 	}
 	_ = g.Wait()
-	out := listed(d.jobsFor(d.net.ID()), math.MaxInt) // as they stand when the others have told theirs
-	for _, l := range lists {
-		out = append(out, l...)
+	var all []told
+	for _, st := range listed(d.jobsFor(d.net.ID()), math.MaxInt) { // as they stand when the others have told theirs
+		all = append(all, told{d.net.ID(), st})
 	}
-	out = once(out)
+	out := once(d.net.ID(), append(all, slices.Concat(lists...)...), d.homes())
 	slices.SortStableFunc(out, func(a, b api.JobStatus) int { return a.Submitted.Compare(b.Submitted) })
 	return out
 }
@@ -303,18 +303,6 @@ func listed(all []api.JobStatus, room int) []api.JobStatus {
 	return out
 }
 
-// rank says what is to be believed of several descriptions of a job: that it has ended, before that it runs, before
-// that it waits as far as somebody sees.
-func rank(st api.JobStatus) int {
-	switch {
-	case st.State.Final():
-		return 2
-	case st.State == api.Waiting:
-		return 0
-	}
-	return 1
-}
-
 // jsonSize is what a job takes in a list.
 func jsonSize(st api.JobStatus) int {
 	b, err := json.Marshal(st)
@@ -322,19 +310,4 @@ func jsonSize(st api.JobStatus) int {
 		return math.MaxInt
 	}
 	return len(b) + 1
-}
-
-// once lists each job once: after its end several nodes tell of it, and for a moment two may think that they
-// lead it.
-func once(all []api.JobStatus) (out []api.JobStatus) {
-	for _, st := range all {
-		i := slices.IndexFunc(out, func(o api.JobStatus) bool { return o.ID == st.ID })
-		switch {
-		case i < 0:
-			out = append(out, st)
-		case rank(st) > rank(out[i]), rank(st) == rank(out[i]) && st.Done > out[i].Done:
-			out[i] = st
-		}
-	}
-	return out
 }

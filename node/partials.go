@@ -333,7 +333,7 @@ func (d *Daemon) remotePartials(ctx context.Context, st api.JobStatus) (*bundle,
 	for answer.Manifest == nil {
 		text, err := d.askPeer(ctx, st.Home, "partials", st.ID+hex.EncodeToString(mark))
 		if err == nil {
-			err = json.Unmarshal(text, &answer)
+			err = decodeAnswer(text, mostNumbers, &answer)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("could not have %s hand out what is committed: %w", st.HomeName, err)

@@ -232,7 +232,7 @@ func (d *Daemon) askMember(ctx context.Context, m tasks.PeerID, ask planAsk, lim
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(b, &out); err != nil {
+	if out, err = decodeList[planned](b, len(ask.Files), len(b)); err != nil {
 		return nil, fmt.Errorf("could not read the plans of %s: %w", m, err)
 	}
 	return out, nil

@@ -120,7 +120,7 @@ func (d *Daemon) copiesOf(ctx context.Context, name string) (out []copyReport, e
 		g.Go(func() error {
 			b, err := d.askPeer(ctx, id, "copy", name)
 			if err == nil {
-				err = json.Unmarshal(b, &answers[i])
+				err = decodeAnswer(b, mostValues, &answers[i])
 			}
 			answers[i].on, errs[i] = id, err
 			return nil

@@ -80,10 +80,9 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, e
 	for i, id := range peers {
 		g.Go(func() error {
 			b, err := d.askPeer(ctx, id, "superseded", name)
-			if err == nil && json.Unmarshal(b, &answers[i]) != nil {
-				answers[i] = nil
+			if err == nil {
+				answers[i], _ = decodeList[copyReport](b, maxAsides, mostValues)
 			}
-			answers[i] = answers[i][:min(len(answers[i]), maxAsides)]
 			errs[i] = err
 			for k := range answers[i] {
 				answers[i][k].on = id

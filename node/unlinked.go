@@ -135,7 +135,7 @@ func (d *Daemon) askLacks(ctx context.Context, members []p2p.Member, mine lacks)
 			var l lacks
 			b, err := d.askPeer(ctx, m.ID, "lacks", string(arg))
 			if err == nil {
-				err = json.Unmarshal(b, &l)
+				err = decodeAnswer(b, mostValues, &l)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -1,0 +1,131 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// What a member answers takes no more memory than an honest answer of the largest size.
+func TestAnswersAreBounded(t *testing.T) {
+	bomb := func(element string) []byte {
+		return []byte("[" + strings.TrimSuffix(strings.Repeat(element+",", (p2p.MaxRequest-2)/(len(element)+1)), ",") + "]")
+	}
+	for _, element := range []string{"{}", "[]", `{"nodes":[{}]}`, "null", "0"} {
+		b := bomb(element)
+		if len(b) > p2p.MaxRequest {
+			t.Fatal("too long")
+		}
+		for name, read := range map[string]func() error{
+			"jobs":       func() error { _, err := toldBy("x", b[:min(len(b), maxJobsAnswer)]); return err },
+			"all jobs":   func() error { _, err := toldBy("x", b); return err },
+			"superseded": func() error { _, err := decodeList[copyReport](b, maxAsides, mostValues); return err },
+			"plan":       func() error { _, err := decodeList[planned](b, planChunk, len(b)); return err },
+			"nodes": func() error {
+				var st api.JobStatus
+				return decodeAnswer([]byte(`{"nodes":`+string(b)+`}`), mostMissing, &st)
+			},
+			"lacks": func() error { var l lacks; return decodeAnswer([]byte(`{"Lacks":`+string(b)+`}`), mostValues, &l) },
+		} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := read()
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; err == nil || used > 128<<20 {
+				t.Errorf("%s of %s: %v, and took %d bytes", name, element, err, used)
+			}
+		}
+	}
+}
+
+func TestListsAreRead(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+		ok   bool
+	}{
+		{`["a","{[\"{[","c"]`, []string{"a", `{["{[`, "c"}, true},
+		{`[]`, nil, true},
+		{`null`, nil, true},
+		{`["a","b","c","d"]`, nil, false},
+		{`["a"`, nil, false},
+		{`{"a":"b"}`, nil, false},
+		{`[1]`, nil, false},
+		{``, nil, false},
+	} {
+		got, err := decodeList[string]([]byte(c.text), 3, 3)
+		if (err == nil) != c.ok || c.ok && !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %q, %v", c.text, got, err)
+		}
+	}
+	if n := countValues([]byte(`{"a\\":"[\",[","b":[{},1,null]}`), 10); n != 5 {
+		t.Errorf("%d values, want 5", n)
+	}
+}
+
+// A list of jobs believes this node of what it knows, then the proven home, then who says that it has a part in the job.
+func TestWhoIsBelievedOfAJob(t *testing.T) {
+	const self, home, third, submitter = "self", "home", "third", "submitter"
+	job := func(by tasks.PeerID, state api.JobState, done int64, at tasks.PeerID) told {
+		return told{by, api.JobStatus{ID: "0123456789abcdef", State: state, Done: done, Home: at, Submitter: submitter}}
+	}
+	for _, c := range []struct {
+		name  string
+		told  []told
+		known tasks.PeerID // the proven home
+		want  tasks.PeerID // who is believed
+	}{
+		{"own", []told{job(self, api.Running, 1, self), job(third, api.Cancelled, 99, third)}, self, self},
+		{"own end", []told{job(self, api.Done, 1, self), job(home, api.Running, 99, home)}, home, self},
+		{"own sight, and the home", []told{job(self, api.Waiting, 1, home), job(home, api.Running, 1, home)}, home, home},
+		{"own sight, and a third", []told{job(self, api.Waiting, 1, home), job(third, api.Cancelled, 1, third)}, home, self},
+		{"home", []told{job(third, api.Cancelled, 99, third), job(home, api.Running, 1, home)}, home, home},
+		{"of a stranger's job, its home", []told{job(third, api.Cancelled, 99, home), job(home, api.Running, 1, home)}, "", home},
+		{"of a stranger's job, its submitter", []told{job(third, api.Cancelled, 99, home), job(submitter, api.Done, 1, home)}, "", submitter},
+		{"thirds after an end", []told{job(third, api.Waiting, 9, home), job("other", api.Done, 1, home)}, "", "other"},
+		{"two homes", []told{job(home, api.Running, 1, home), job(third, api.Running, 2, third)}, "", third},
+	} {
+		homes := map[string]tasks.PeerID{}
+		if c.known != "" {
+			homes["0123456789ab"] = c.known
+		}
+		for range 2 { // in either order
+			for i := range c.told {
+				c.told[i].Phase = string(c.told[i].by)
+			}
+			cut := c.told[0]
+			cut.ID = cut.ID[:12]
+			got := once(self, append([]told{cut}, c.told[1:]...), homes)
+			if len(got) != 1 || got[0].Phase != string(c.want) {
+				t.Errorf("%s: %+v", c.name, got)
+			}
+			c.told[0], c.told[1] = c.told[1], c.told[0]
+		}
+	}
+}
+
+// Thousands of jobs that members tell of are put together in one pass.
+func TestManyJobsAreToldOnce(t *testing.T) {
+	var all []api.JobStatus
+	for i := range mostListed {
+		all = append(all, api.JobStatus{ID: fmt.Sprintf("%032d", i)[20:] + "00000000"})
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := toldBy("x", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := once("self", append(list, list...), nil); len(got) != mostListed {
+		t.Errorf("%d jobs", len(got))
+	}
+}

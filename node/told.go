@@ -1,0 +1,109 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Several members may tell of one job, and any of them may lie. A list of jobs believes this node over all others of what it
+// knows itself, then the home that has proven to this node that it leads the job, then who says that it leads or has submitted
+// it, and then anybody. Only what this node knows is proven; the rest is the others' word, and `status`, which asks for proofs,
+// says more.
+
+// told is what a member tells of a job.
+type told struct {
+	by tasks.PeerID
+	api.JobStatus
+}
+
+// jobKey names a job in lists, in which others' jobs have the beginning of their names only.
+func jobKey(name string) string { return name[:min(12, len(name))] }
+
+// toldBy reads a member's list of jobs.
+func toldBy(id tasks.PeerID, b []byte) ([]told, error) {
+	if len(b) > maxJobsAnswer {
+		return nil, fmt.Errorf("could not read a list of jobs of %d bytes, more than any node tells", len(b))
+	}
+	list, err := decodeList[api.JobStatus](b, mostListed, mostValues)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]told, len(list))
+	for i, st := range list {
+		out[i] = told{id, st}
+	}
+	return out, nil
+}
+
+// homes are the proven homes of the jobs that are known here, by jobKey.
+func (d *Daemon) homes() map[string]tasks.PeerID {
+	out := map[string]tasks.PeerID{}
+	for _, j := range d.candidates("") {
+		if home := j.homeNow(); home != "" {
+			out[jobKey(j.name)] = home
+		}
+	}
+	return out
+}
+
+// weight says how much counts what is told of a job to a node.
+func (t told) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
+	switch {
+	case t.by == self && t.State != api.Waiting:
+		return 4
+	case t.by == homes[jobKey(t.ID)]:
+		return 3
+	case t.by == self: // it does not see the home
+		return 2
+	case t.by == t.Home || t.by == t.Submitter:
+		return 1
+	}
+	return 0
+}
+
+// rank says what is to be believed of several descriptions of a job that count as much: that it has ended, before that it
+// runs, before that it waits as far as somebody sees.
+func rank(st api.JobStatus) int {
+	switch {
+	case st.State.Final():
+		return 2
+	case st.State == api.Waiting:
+		return 0
+	}
+	return 1
+}
+
+// once lists each job once, as the one describes it who is to be believed: after its end several nodes tell of it, and for a
+// moment two may think that they lead it.
+func once(self tasks.PeerID, all []told, homes map[string]tasks.PeerID) (out []api.JobStatus) {
+	at, of := map[string]int{}, []told(nil)
+	for _, t := range all {
+		i, known := at[jobKey(t.ID)]
+		if !known {
+			at[jobKey(t.ID)] = len(of)
+			of = append(of, t)
+			continue
+		}
+		if t.beats(of[i], self, homes) {
+			of[i] = t
+		}
+	}
+	for _, t := range of {
+		out = append(out, t.JobStatus)
+	}
+	return out
+}
+
+// beats reports whether a description is believed in place of another of the same job.
+func (t told) beats(o told, self tasks.PeerID, homes map[string]tasks.PeerID) bool {
+	a, b := t.weight(self, homes), o.weight(self, homes)
+	if a != b {
+		return a > b
+	}
+	if ra, rb := rank(t.JobStatus), rank(o.JobStatus); ra != rb {
+		return ra > rb
+	}
+	return t.Done > o.Done
+}
