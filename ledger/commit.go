@@ -309,9 +309,9 @@ func (h *Home) count() (waits, busy int) {
 // twice as long each next time, for it may be the network that is slow.
 func (h *Home) tooSlow() {
 	for _, o := range slices.Clone(h.offers) {
-		times := 1 << h.unstored[o.ID]
-		if h.overdue(o, leastWait, leastPace) || h.pressed && h.overdue(o, time.Duration(times)*fairWait, fairPace/float64(times)) {
-			h.notStored(NotStored{ID: o.ID, Slow: h.overdue(o, leastWait, leastPace)})
+		times, late := 1<<h.unstored[o.ID], h.tooLong(o)
+		if late || h.pressed && h.overdue(o, time.Duration(times)*fairWait, fairPace/float64(times)) {
+			h.notStored(NotStored{ID: o.ID, Slow: late})
 		}
 	}
 }

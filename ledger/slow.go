@@ -3,6 +3,7 @@ package ledger
 import (
 	"time"
 
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -65,4 +66,38 @@ func (h *Home) Tardy() (out []Loser) {
 		}
 	}
 	return out
+}
+
+// How long a blob may take goes by its size, which is its holder's word: it is believed up to a few times what is committed of
+// the job already, by blobs or by their units, and however large it is the wait for one at leastPace has an end. Each next time
+// it has twice as long, for it may be large nevertheless, and its link slow.
+const (
+	likeOthers = 4           // times as large as what is committed
+	smallBlob  = 1 << 20     // bytes that are believed in any case, once something is committed;
+	firstBlob  = 64          // times FoldFloor before
+	leastMost  = time.Minute // beyond leastWait, for a blob of any size, and that at fairPace
+)
+
+// tooLong reports whether a blob that is to come here is given up.
+func (h *Home) tooLong(o *offer) bool {
+	if o.state != fetching || o.counted || h.now-o.since <= leastWait {
+		return false
+	}
+	size := float64(min(max(o.Size, 0), h.likely(o.Partial)))
+	more := min(size/leastPace, leastMost.Seconds()+size/fairPace)
+	return h.now-o.since > leastWait+time.Duration(float64(int64(1)<<h.unstored[o.ID])*more*float64(time.Second))
+}
+
+// likely is the size up to which that of an offer is believed.
+func (h *Home) likely(p merge.Partial) int64 {
+	parts := h.record.Done.Parts()
+	if len(parts) == 0 {
+		return firstBlob * h.cfg.FoldFloor
+	}
+	most := float64(smallBlob)
+	for _, b := range parts {
+		size := likeOthers * float64(b.Size)
+		most = max(most, size, size/float64(max(b.Units, 1))*float64(p.Units))
+	}
+	return int64(min(most, merge.MaxSize))
 }

@@ -211,3 +211,54 @@ func TestSlowAgain(t *testing.T) {
 		d.home.standing("slow").tardy = 0
 	}
 }
+
+// TestSlowBySize: a partial that is said to be much larger than all that is committed is not waited for the longer; one whose
+// size is like the others' is, and each next time twice as long.
+func TestSlowBySize(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		committed, size int64
+		from, to        time.Duration // given up after from, and before to
+	}{
+		{"small", 1000, 1000, 30 * time.Second, 31 * time.Second},
+		{"as large as the others", 4 << 20, 4 << 20, 90 * time.Second, 100 * time.Second},
+		{"hours, as it says", 1000, merge.MaxSize, 40 * time.Second, 50 * time.Second},
+		{"hours, among large ones", 1 << 30, merge.MaxSize, 5 * time.Minute, 15 * time.Minute},
+		{"hours, first of all", 0, merge.MaxSize, time.Minute, 5 * time.Minute},
+	} {
+		d := newDesk(t, Config{}, "h", "a", "b", "slow")
+		d.home.gave("slow", span(500, units))
+		d.home.gave("a", span(0, 500))
+		d.held = map[tasks.PeerID]tasks.Cover{"a": span(0, 500), "slow": span(500, units)}
+		commit := func(i int64) {
+			p := part("a", uint64(i), i-1, i)
+			p.Size = c.committed
+			d.step(Offered{Partial: p})
+			d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+		}
+		if c.committed > 0 {
+			commit(1)
+		}
+		for try := range time.Duration(2) {
+			p := part("slow", 1, 500, 501)
+			p.Size = c.size
+			d.out = nil
+			d.step(Offered{Partial: p})
+			if len(all[Fetch](d)) != 1 {
+				t.Fatalf("%s: it is not fetched", c.name)
+			}
+			begun := d.now
+			for try := d.home.unstored[p.ID]; d.home.unstored[p.ID] == try; {
+				if d.now-begun > time.Hour {
+					t.Fatalf("%s: it is waited for for an hour", c.name)
+				}
+				d.now += time.Second / 4
+				d.reports()
+			}
+			took := d.now - begun
+			if most := c.to << try; took < c.from || took > most {
+				t.Errorf("%s: given up after %v, want %v to %v", c.name, took, c.from, most)
+			}
+		}
+	}
+}
