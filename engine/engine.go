@@ -298,6 +298,9 @@ func New(cfg Config) (*Peer, error) {
 	if cfg.Ledger.MaxBlobs == 0 {
 		cfg.Ledger.MaxBlobs = ledger.MaxBlobs
 	}
+	if cfg.Ledger.FoldFloor == 0 {
+		cfg.Ledger.FoldFloor = ledger.FoldFloor
+	}
 	cfg.Ledger.Self, cfg.Ledger.Report = cfg.Steal.Self, cfg.Report
 	cfg.Ledger.Unsealed = cfg.Steal.Generation // as this node does it, others will
 	sched, err := steal.New(cfg.Steal)

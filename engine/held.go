@@ -66,6 +66,10 @@ func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 	case k.At > j.index && !slices.ContainsFunc(j.late, same) && len(j.late) < maxLate:
 		j.late = append(j.late, k)
 	case k.At > j.index && len(j.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID): // it is of no use before it follows
+	case k.At > j.index && !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial): // it may be committed: this copy cannot know yet
+	case !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial):
+		p.violated(j.home, j.id, Hoards)
+		p.blobKept(j.id, j.home, Kept{ID: k.Partial.ID, Full: true, Term: j.term, Seq: k.Seq})
 	case k.At > j.index || j.wants(*k.Partial): // else the home has not heard yet
 		j.late = slices.DeleteFunc(j.late, same)
 		j.hold(*k.Partial, k.At)
@@ -74,6 +78,30 @@ func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 		j.blobs[k.Partial.ID] = b
 		p.emit(KeepBlob{Partial: *k.Partial, Sources: k.Sources, To: j.home, Term: j.term, Seq: k.Seq})
 	}
+}
+
+// Blobs that are not committed are bounded for each job, for a home may lie about what it is to commit. One that does not asks
+// for what may be on its way at once: for few blobs, and no more bytes than twice the largest or FoldFloor, with one fold
+// of what is committed beside them. What it gave up goes when it says so; that may have been lost, so there is room for some
+// times as much, and for what earlier homes have asked for. One that is asked by a home that is ahead of it takes no more either.
+const (
+	spareBlobs = 64 // beside as many as may be committed
+	spareTimes = 8  // the largest blob, or FoldFloor
+)
+
+// hoards reports whether a blob is one too many of those that are asked for and not committed.
+func (p *Peer) hoards(j *jobState, b merge.Partial) bool {
+	n, bytes, largest := 1, b.Size, b.Size
+	var committed int64
+	for id, h := range j.blobs {
+		largest = max(largest, h.Size)
+		if _, in := j.record.Done.Find(id); in {
+			committed += h.Size
+			continue
+		}
+		n, bytes = n+1, bytes+h.Size
+	}
+	return n > p.cfg.Ledger.MaxBlobs+spareBlobs || bytes > committed+spareTimes*max(p.cfg.Ledger.FoldFloor, largest)
 }
 
 // keepLate looks again at what was asked for from ahead of this copy.

@@ -1,67 +1,67 @@
 package engine
 
 import (
+	"slices"
 	"testing"
+	"time"
 
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
-	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// TestWhatACopyMayFree holds a copy that kept a blob for the home of term 1 to the rule that held gives.
-func TestWhatACopyMayFree(t *testing.T) {
-	b := merge.Partial{ID: merge.ID{Node: "w", Seq: 1}, Job: "j", Cover: tasks.CoverOf(tasks.R(0, 10)), Units: 10, SHA256: "b"}
-	other := merge.Partial{ID: merge.ID{Node: "w", Seq: 2}, Job: "j", Cover: tasks.CoverOf(tasks.R(5, 20)), Units: 15, SHA256: "o"}
-	type step struct {
-		entry ledger.Entry
-		term  uint64
-	}
-	nothing := ledger.Entry{}
-	for _, tc := range []struct {
+// TestHomeThatHoards: a home has partials kept that it makes up, which it neither commits nor lets go. Its replicas keep a bounded
+// number of them, and of their bytes, and name it.
+func TestHomeThatHoards(t *testing.T) {
+	for _, c := range []struct {
 		name  string
-		at    uint64 // the home had followed the log as far when it asked
-		late  bool   // the present home has asked too, from ahead of this copy
-		steps []step // entries that come at once, from index 1 on
-		frees bool
+		size  int64
+		at    uint64
+		most  int64 // blobs that are kept
+		bytes int64
 	}{
-		{"an entry of the same term", 0, false, []step{{nothing, 1}}, false},
-		{"an entry of a later term", 0, false, []step{{nothing, 2}}, true},
-		{"an entry of a later term, and the commit with it", 0, false, []step{{nothing, 2}, {ledger.Entry{Commit: &b}, 2}}, false},
-		{"an entry of a later term, while the home asks again", 0, true, []step{{nothing, 2}}, false},
-		{"the commit", 0, false, []step{{ledger.Entry{Commit: &b}, 1}, {nothing, 2}}, false},
-		{"what overlaps is committed", 0, false, []step{{ledger.Entry{Commit: &other}, 1}}, true},
-		{"what overlaps is committed, as the home knew when it asked", 9, false, []step{{ledger.Entry{Commit: &other}, 1}}, false},
+		{"many", 100, 0, ledger.MaxBlobs + spareBlobs, 100 * (ledger.MaxBlobs + spareBlobs)},
+		{"large", 1 << 30, 0, spareTimes, spareTimes << 30},
+		{"large, and ahead as it says", 1 << 30, 1 << 40, spareTimes, spareTimes << 30},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			p, err := New(Config{Boot: 1, Keys: modelkeys.Keys("f"), Replicas: 3, Steal: steal.Config{Self: "f", Slots: 1}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			j := p.addJob("j", "h")
-			j.record = &ledger.Record{Want: tasks.R(0, 100)}
-			j.term = 1
-			j.hold(b, tc.at)
-			j.term = 2
-			if tc.late {
-				j.late = []Keep{{Partial: &b, At: 99}}
-			}
-			for i, s := range tc.steps {
-				_, changed := j.record.Apply(s.entry)
-				j.follow(s.entry, uint64(i+1), s.term, changed)
-			}
-			p.out = nil
-			p.tidy(j)
-			freed := false
-			for _, e := range p.out {
-				if f, ok := e.(FreeBlob); ok && f.Partial.ID == b.ID {
-					freed = true
+		g := newGroup(t, 3)
+		for _, h := range g.hosts {
+			h.slow = true
+		}
+		g.submit()
+		if !g.run(10*time.Second, func() bool { return g.replicas() == 3 }) {
+			t.Fatal("no three replicas")
+		}
+		home := g.home()
+		replica := g.hosts[(home.num()+1)%3]
+		v, _ := replica.peer.Ledger(jobID)
+		var kept, bytes int64
+		ids := map[merge.ID]bool{}
+		wrongs, refused := 0, 0
+		for i := range uint64(maxLate + 2*c.most) {
+			p := merge.Partial{ID: merge.ID{Node: home.id, Seq: 1<<32 + i}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 1)), Units: 1, Size: c.size, SHA256: "x", Holder: home.id}
+			m := Message{Job: jobID, Term: v.Term, Keep: &Keep{Partial: &p, Seq: 1<<32 + i, At: c.at}}
+			for _, e := range slices.Concat(replica.peer.Step(replica.now, Recv{From: home.id, Msg: m}), replica.peer.Step(replica.now, Recv{From: home.id, Msg: m})) {
+				switch e := e.(type) {
+				case KeepBlob:
+					if !ids[e.Partial.ID] {
+						kept, bytes = kept+1, bytes+e.Partial.Size
+					}
+					ids[e.Partial.ID] = true
+				case Send:
+					if k := e.Msg.Kept; k != nil && !k.OK && k.Full {
+						refused++
+					}
+				case Violation:
+					if e.From != home.id || e.What != Hoards {
+						t.Errorf("%s: %+v", c.name, e)
+					}
+					wrongs++
 				}
 			}
-			if freed != tc.frees {
-				t.Errorf("freed: %v", freed)
-			}
-		})
+		}
+		if kept == 0 || kept > c.most || bytes > c.bytes || (wrongs == 0) != (c.at > 0) || wrongs != refused {
+			t.Errorf("%s: %d blobs of %d bytes are kept, it is named %d times and told %d times", c.name, kept, bytes, wrongs, refused)
+		}
 	}
 }

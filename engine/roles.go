@@ -33,6 +33,7 @@ const (
 	Impossible   Wrong = "offers units that it cannot have run"
 	Unproven     Wrong = "claims what it cannot prove" // to lead a job, or that it has ended
 	FalseProof   Wrong = "a proof or a word of a replica that is none"
+	Hoards       Wrong = "has more blobs kept for a job than can be on their way to be committed"
 	TooMuch      Wrong = "goes on asking for more than its share of this node's time"
 )
 

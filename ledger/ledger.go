@@ -55,6 +55,9 @@ type Config struct {
 // MaxBlobs is how many partials of a job are committed at once at most.
 const MaxBlobs = 64
 
+// FoldFloor is how many bytes may be committed of a job, or be on their way to that, however small its partials are.
+const FoldFloor = 16 << 20
+
 func (c *Config) defaults() {
 	for _, d := range []struct {
 		v   *time.Duration
@@ -77,7 +80,7 @@ func (c *Config) defaults() {
 		}
 	}
 	if c.FoldFloor <= 0 {
-		c.FoldFloor = 16 << 20
+		c.FoldFloor = FoldFloor
 	}
 }
 
