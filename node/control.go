@@ -189,7 +189,7 @@ func (d *Daemon) handleInvite(r *http.Request) (any, error) {
 	token, expires, err := invite(rights, time.Duration(req.TTL*float64(time.Second)))
 	if errors.Is(err, p2p.ErrNoRight) {
 		return nil, &api.Error{Status: http.StatusForbidden, Message: err.Error(),
-			Hint: "ask for it on a member with the right inviter: `dtpnode members` shows who has it", Err: err}
+			Hint: "ask for it on a member with the right inviter, and with those that are to be given: `dtpnode members` shows who has them", Err: err}
 	}
 	if err != nil {
 		return nil, err

@@ -17,9 +17,9 @@ func TestWhomARevokedMemberAdmitted(t *testing.T) {
 	for _, with := range []bool{false, true} {
 		founder := openWithout(t, "founder")
 		defer founder.Close()
-		inviter := admit(t, founder, "inviter", p2p.Inviter)
+		inviter := admit(t, founder, "inviter", p2p.Inviter, p2p.Worker)
 		defer inviter.Close()
-		friend := admit(t, inviter, "friend", p2p.Inviter)
+		friend := admit(t, inviter, "friend", p2p.Inviter, p2p.Worker)
 		defer friend.Close()
 		far := admit(t, friend, "far", p2p.Worker)
 		defer far.Close()

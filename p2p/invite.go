@@ -71,6 +71,11 @@ func (n *Node) inviteAs(rights []Right, ttl time.Duration, ephemeral bool) (text
 	if !n.roster.has(n.id, Inviter) {
 		return "", time.Time{}, fmt.Errorf("could not invite: %w", ErrNoRight)
 	}
+	for _, r := range rights {
+		if !n.roster.has(n.id, r) {
+			return "", time.Time{}, fmt.Errorf("could not invite with the right %s: %w: an inviter gives no rights that it has not itself", r, ErrNoRight)
+		}
+	}
 	n.forgetInvites()
 	if len(n.invites) >= maxInvites {
 		return "", time.Time{}, fmt.Errorf("could not invite: %d invitations are open: %w", len(n.invites), ErrTooLarge)

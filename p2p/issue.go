@@ -126,6 +126,7 @@ func (r *roster) adopt(reg *register, from peer.ID, tenure uint64) {
 			continue
 		}
 		if !slices.ContainsFunc(reg.Entries, func(o entry) bool { return o.Peer == e.Peer }) {
+			e.Rights = common(e.Rights, r.members[id].Rights) // not what that one had no right to give
 			reg.Entries = append(reg.Entries, e)
 		}
 	}

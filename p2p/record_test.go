@@ -468,3 +468,37 @@ func FuzzLinkFrame(f *testing.F) {
 		}
 	})
 }
+
+// An inviter gives no rights that it has not itself, neither at once, nor by an inviter of its own, nor through who takes its
+// members over when it is put out.
+func TestInviterGivesItsOwnRights(t *testing.T) {
+	f, a, b, c, d := someone(t), someone(t), someone(t), someone(t), someone(t)
+	r := merged(t, f,
+		says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter, Worker), enter(d, 4, AllRights()...)}),
+		says(t, f, a, 1, 1, []entry{enter(b, 2, AllRights()...)}),
+		says(t, f, b, 2, 1, []entry{enter(c, 3, Admin, Worker, "later")}))
+	check := func(when string) {
+		t.Helper()
+		for _, m := range []struct {
+			who  who
+			want []Right
+		}{{a, []Right{Inviter, Worker}}, {b, []Right{Worker, Inviter}}, {c, []Right{Worker}}, {d, AllRights()}} {
+			if in(r, m.who) && !slices.Equal(r.members[m.who.id].Rights, m.want) {
+				t.Errorf("%s: a member has %v, want %v", when, r.members[m.who.id].Rights, m.want)
+			}
+		}
+	}
+	check("at first")
+	reg, err := r.draft(f.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.revoke(&reg, a.id, true)
+	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries, reg.Outs...)}}); err != nil {
+		t.Fatal(err)
+	}
+	if in(r, a) || !in(r, b) || !in(r, c) {
+		t.Errorf("in are a %v, b %v, c %v", in(r, a), in(r, b), in(r, c))
+	}
+	check("when taken over")
+}

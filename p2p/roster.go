@@ -19,7 +19,7 @@ import (
 // whatever is said about it. Inviters are found outwards from it, in levels, by the registers of those found
 // so far; each inviter's register counts for as long as its own stay does. About each peer the word nearest to
 // the founder holds. An inviter's word ends the stay of anybody without the inviter right, and of inviters
-// further out than itself, so nobody can vote out those its own authority rests on. A peer's word about itself
+// further out than itself, so nobody can vote out those its own authority rests on. It gives no rights that it has not itself. A peer's word about itself
 // counts for nothing but that it leaves.
 //
 // Size: one register for each inviter, with an entry for each member, so what the set takes does not grow with
@@ -232,6 +232,7 @@ func (r *roster) hear(reg heldRegister, issuer peer.ID, level int) {
 	holder := r.reign().holder
 	for _, e := range reg.Entries {
 		if id := must(e.Peer); id != holder && id != issuer {
+			e.Rights = r.grantable(issuer, e.Rights)
 			r.claims[id] = append(r.claims[id], claim{e, issuer, level})
 		}
 	}
@@ -245,6 +246,20 @@ func (r *roster) hear(reg heldRegister, issuer peer.ID, level int) {
 			r.outs[key] = level
 		}
 	}
+}
+
+// grantable are those of some rights that an inviter may give: the ones that it has itself. Otherwise it would have them all,
+// by a member of its own making.
+func (r *roster) grantable(issuer peer.ID, rights []Right) []Right {
+	if issuer == r.reign().holder {
+		return rights // of later versions, too
+	}
+	return common(rights, r.inviters[issuer].Rights)
+}
+
+// common are the rights of one list that another has too.
+func common(rights, other []Right) []Right {
+	return slices.DeleteFunc(slices.Clone(rights), func(right Right) bool { return !slices.Contains(other, right) })
 }
 
 // findInviters goes outwards from the founder and hears those it finds. What one level says about the next is

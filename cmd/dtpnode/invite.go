@@ -31,7 +31,8 @@ as a password. The daemon must listen on an address that the other host can reac
 
 The rights are independent of each other: a worker runs the jobs of others, a submitter has its own run,
 an inviter admits and revokes members, read shows the status, log and result of everybody's jobs, and
-admin does so too and stops or cancels them. The founder of a cluster has them all.
+admin does so too and stops or cancels them. The founder of a cluster has them all; an inviter gives none
+that it has not itself.
 
 Two hosts have no majority: a job goes on without the other host, and waits while the one that leads it, mostly the one it
 was submitted on, is away. Of three or more, any one may be lost.
