@@ -382,6 +382,56 @@ func TestLyingTricks(t *testing.T) {
 	}
 }
 
+// TestJobByAnothersName has a worker submit a job of its own by the name of another's that has ended, and whose result nobody has
+// fetched. Nobody works for it, and when all have been started again the result is still the first job's.
+func TestJobByAnothersName(t *testing.T) {
+	t.Parallel()
+	specs := lyingSpecs(t, 3, 1, "name")
+	b := rightfulBeside(t, specs, "worker,submitter,read", "worker,submitter,read", "worker,submitter")
+	j := paceOf(3, time.Second)
+	b.id = b.nodes[0].submit(t, j.request(t)).ID
+	b.wantLying(t)
+	_, st := b.waitFinal(t, b.id, commandLimit)
+	of := func(n *node) bool {
+		var list []api.JobStatus
+		r := n.dtpnode(t, t.TempDir(), "ps", "--all", "--output", "json")
+		check(t, json.Unmarshal([]byte(r.stdout), &list))
+		return slices.ContainsFunc(list, func(o api.JobStatus) bool { return o.ID == b.id && o.Submitter == b.liarID })
+	}
+	own := b.liar.submit(t, paceOf(1, time.Second).request(t))
+	if own.ID != b.id {
+		t.Fatalf("its job is %s, and not %s", own.ID, b.id)
+	}
+	err := poll(commandLimit, func() (bool, error) {
+		for _, n := range b.nodes {
+			st, err := n.status()
+			if err != nil || !slices.ContainsFunc(st.Wrongs, func(w api.Wrongs) bool { return w.ID == b.liarID }) {
+				return false, err
+			}
+		}
+		now, err := b.liar.client.Job(t.Context(), own.ID)
+		return now.State.Final(), err
+	})
+	if err != nil {
+		t.Errorf("the liar is not named by all, or its job has not ended: %v\n%s", err, b.liar.logTail(0))
+	}
+	b.liar.crash(t)
+	for range 2 {
+		for _, n := range b.nodes {
+			j.wantCounted(t, n, st)
+			if of(n) {
+				t.Errorf("%s tells of the liar's job", n.name)
+			}
+		}
+		b.wantNoneAccused(t)
+		for i, n := range b.nodes {
+			n.crash(t)
+			n.restart(t, specs[i])
+		}
+		b.wantUp(t, b.nodes[0], len(b.nodes))
+	}
+}
+
 // TestLyingSight has a worker say that it sees a file which nobody sees any more: the job ends without the rest of that.
 func TestLyingSight(t *testing.T) {
 	whereLiarsAreSoaked(t)

@@ -3,6 +3,7 @@ package node
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,6 +76,28 @@ func TestClocksTakeNoResult(t *testing.T) {
 				t.Errorf("the result is kept: %v", kept)
 			}
 		})
+	}
+}
+
+// TestClocksPutNoJobFirst: which jobs are the newest this node's clock says.
+func TestClocksPutNoJobFirst(t *testing.T) {
+	d := openWithout(t, "keeper")
+	defer d.Close()
+	var want []string
+	for i, ahead := range []time.Duration{0, -1000 * time.Hour, 1000 * time.Hour, 0} {
+		j := d.ended(t, string(rune('a'+i)), "", "histograms")
+		j.mu.Lock()
+		j.status.Submitted = time.Now().Add(ahead)
+		j.ended = time.Now().Add(time.Duration(i-10) * time.Minute)
+		j.mu.Unlock()
+		want = append([]string{j.name}, want...)
+	}
+	var got []string
+	for _, f := range d.finishedJobs() {
+		got = append(got, f.job.name)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("in the order %v, want %v", got, want)
 	}
 }
 

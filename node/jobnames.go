@@ -25,7 +25,7 @@ var errTaken = errors.New("it goes by the name of another job")
 // mayBeNamed says why a job may not go by its name here, if so: it can only be the name of another's job, or another job of
 // that name is known here.
 func (d *Daemon) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
-	if err := d.isAnothers(nameOf(desc), desc.Submitter); err != nil {
+	if err := d.isAnothers(nameOf(desc), desc.Submitter); err != nil && !d.namesAny() {
 		d.violated(desc.Submitter, id, takesName, err.Error())
 		return err
 	}
@@ -73,7 +73,7 @@ func (d *Daemon) keepsFor(name string, id tasks.JobID, submitter tasks.PeerID) e
 	for _, c := range d.copies {
 		taken = taken || c.name() == name && differs(c.id, c.desc.Submitter)
 	}
-	if taken {
+	if taken && !d.namesAny() {
 		return fmt.Errorf("job %s of %s: %w that is known here", id.Short(), submitter, errTaken)
 	}
 	return nil

@@ -34,8 +34,8 @@ import (
 //	home      it leads a job of its own beside it; it is honest until then
 //	answers   its messages are true, and its answers to requests are lies: about the job's state, end and result
 //	planner   it tells lies about files that it is asked to plan, and else the truth
-//	drip, forge, size, blink, sees
-//	          it tells one lie about its work, always, and else the truth (liartricks_on.go)
+//	drip, forge, size, blink, sees, name
+//	          it tells one lie about its work or its jobs, always, and else the truth (liartricks_on.go)
 //
 // Liars of the first three roles lie in their answers now and then, and ask others for what is not theirs to ask. A line
 // with lieLogged in the log says when they begin, one with lieObeyed that another member did as it must not have.

@@ -26,6 +26,7 @@ const (
 	roleSize  = "size"  // it says that its partials, which are true, are as large as can be
 	roleBlink = "blink" // it claims all units, and for one report now and then none
 	roleSees  = "sees"  // it says that it sees all files
+	roleName  = "name"  // it submits its jobs by the name of another's
 )
 
 const (
@@ -36,7 +37,7 @@ const (
 
 // tricky reports whether the liar has such a role.
 func (l *lying) tricky() bool {
-	return slices.Contains([]string{roleDrip, roleForge, roleSize, roleBlink, roleSees}, l.role)
+	return slices.Contains([]string{roleDrip, roleForge, roleSize, roleBlink, roleSees, roleName}, l.role)
 }
 
 // trick is what becomes of a true message. The caller holds l.mu.
@@ -60,6 +61,20 @@ func (l *lying) trick(m engine.Message) engine.Message {
 	}
 	return m
 }
+
+// named is what this node's user names a job.
+func (d *Daemon) named(nonce []byte) []byte {
+	l := &d.lying
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.role == roleName && l.desc != nil {
+		return slices.Clone(l.desc.Nonce)
+	}
+	return nonce
+}
+
+// namesAny reports whether this node minds no names of jobs: it must have part in its own.
+func (d *Daemon) namesAny() bool { return d.lying.role == roleName }
 
 // trickOften finds the job, and has others give this node their partials if it is to make them up.
 func (d *Daemon) trickOften() {

@@ -119,7 +119,8 @@ func (d *Daemon) sweep() {
 	}
 }
 
-// finishedJobs are those that are over and told of here, the newest first.
+// finishedJobs are those that are over and told of here, those first whose end this node has seen last: when they were
+// submitted others' clocks say.
 func (d *Daemon) finishedJobs() (all []finished) {
 	for _, j := range d.ledJobs() {
 		if !j.final() {
@@ -132,7 +133,7 @@ func (d *Daemon) finishedJobs() (all []finished) {
 		j.mu.Unlock()
 		all = append(all, f)
 	}
-	slices.Reverse(all)
+	slices.SortStableFunc(all, func(a, b finished) int { return b.ended.Compare(a.ended) })
 	return all
 }
 

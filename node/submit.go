@@ -54,7 +54,7 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 	if _, err := rand.Read(salt[:]); err != nil {
 		return nil, fmt.Errorf("could not name the job: %w", err)
 	}
-	nonce := tasks.NonceOf(d.net.ID(), salt)
+	nonce := d.named(tasks.NonceOf(d.net.ID(), salt))
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
 	j.home, j.led, j.mine, j.req = d.net.ID(), true, true, req
 	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.net.Name(),
