@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,6 +24,7 @@ const (
 	globMost    = 16      // patterns, and members asked
 	globPattern = 4 << 10 // bytes of a pattern
 	globNames   = 1 << 20 // bytes of names in an answer; what is beyond is left out
+	globLook    = 1 << 18 // names looked at for an answer; what is beyond is left out
 )
 
 // globMore says of a member which files it sees that match a job's globs, and are not among its files.
@@ -102,6 +101,8 @@ func (d *Daemon) serveGlobs(ctx context.Context, from tasks.PeerID, arg string) 
 	if err := json.Unmarshal([]byte(arg), &globs); err != nil || len(globs) == 0 || len(globs) > globMost {
 		return nil, fmt.Errorf("a request for files that match names 1 to %d globs", globMost)
 	}
+	ctx, cancel := context.WithTimeout(ctx, askWait) // as long as who asks waits
+	defer cancel()
 	done := d.planTurn(ctx, from)
 	if done == nil {
 		return nil, ctx.Err()
@@ -109,7 +110,7 @@ func (d *Daemon) serveGlobs(ctx context.Context, from tasks.PeerID, arg string) 
 	answer := make(chan []string, 1)
 	go func() { // may hang in the kernel longer than anybody waits: its place is taken until then
 		defer done()
-		answer <- matching(globs, globNames)
+		answer <- matching(ctx, globs, globNames, globLook)
 	}()
 	select {
 	case names := <-answer:
@@ -117,25 +118,4 @@ func (d *Daemon) serveGlobs(ctx context.Context, from tasks.PeerID, arg string) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// matching lists the files that match globs, with at most so many bytes of names.
-func matching(globs []string, room int) []string {
-	names := []string{}
-	for _, g := range globs {
-		if len(g) > globPattern || !filepath.IsAbs(g) || strings.ContainsRune(g, 0) {
-			continue
-		}
-		found, _ := filepath.Glob(g)
-		for _, name := range found {
-			if room -= len(name) + 3; room < 0 {
-				break
-			}
-			if info, err := os.Stat(name); err == nil && !info.IsDir() {
-				names = append(names, name)
-			}
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
