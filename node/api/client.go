@@ -300,7 +300,7 @@ func (c *Client) final(ctx context.Context, id string, was JobState, cause error
 	hint := "the job may still be running: see `dtpnode ps`, and the daemon's log"
 	switch gone := errors.Is(err, ErrNoDaemon) || errors.Is(err, ErrLost); {
 	case gone && (was == "" || was == Preparing):
-		hint = "the job had not begun, and is lost with the daemon: see the daemon's log, and submit the job again"
+		hint = "the job had not begun when it was last heard of: it is lost with the daemon, unless other nodes have its ledger already. See the daemon's log, and `dtpnode ps` on them, or here after `dtpnode up`, before you submit it again"
 	case gone:
 		hint = "the job goes on without it where other nodes have its ledger: `dtpnode attach " + short(id) + "` on any of them, or here after `dtpnode up`"
 	}

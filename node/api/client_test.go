@@ -212,7 +212,7 @@ func TestFollow(t *testing.T) {
 
 // TestFollowOfADaemonThatDies: what a job goes on from depends on whether it had begun.
 func TestFollowOfADaemonThatDies(t *testing.T) {
-	for state, hint := range map[JobState]string{Preparing: "submit the job again", Running: "dtpnode attach job"} {
+	for state, hint := range map[JobState]string{Preparing: "unless other nodes have its ledger", Running: "dtpnode attach job"} {
 		var c *Client
 		c = serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Connection", "close")
