@@ -85,3 +85,21 @@ func TestLongEntries(t *testing.T) {
 		t.Logf("entries of %v: %v, at best %v", tc.unit, r.Makespan, best)
 	}
 }
+
+// TestFewLongEntries has no more than some entries for each slot, of a job whose speed nobody knows: they run beside each
+// other from the start, for none is queued behind another where a slot waits.
+func TestFewLongEntries(t *testing.T) {
+	const slots = 4
+	for _, unit := range []time.Duration{2 * time.Second, time.Minute, 10 * time.Minute} {
+		for _, nodes := range []int{2, 4, 10} {
+			for _, each := range []int64{1, 3, 6} {
+				r := Run(Config{Seed: 1, Nodes: nodes, Slots: slots, Units: int64(nodes) * slots * each, Files: 1, UnitTime: unit, Latency: time.Millisecond,
+					Blob: 10 * time.Millisecond, Packet: time.Second, Generation: 30 * time.Second, Replicas: 3, Deal: true, Limit: time.Hour * 10})
+				// The slowest node takes 1.25 times as long, and there may be one entry more or less on a slot.
+				if most := time.Duration(each)*unit*5/4 + unit + time.Second; r.Err != nil || !r.Finished || r.Makespan > most {
+					t.Errorf("%d entries of %v on %d nodes of %d slots took %v, want at most %v: %v, %+v", int64(nodes)*slots*each, unit, nodes, slots, r.Makespan, most, r.Err, r.Counts)
+				}
+			}
+		}
+	}
+}

@@ -184,8 +184,10 @@ func (s *Scheduler) lease(g *gen) {
 	}
 }
 
+// depth is how many packets a generation may have: one where little is left, or where a unit alone takes as long as a packet
+// should, or may do so, for what is queued behind it nobody can steal.
 func (s *Scheduler) depth(j *job) int {
-	if j.rate > 0 && s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
+	if j.units(s.cfg.Packet) < 1 || s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
 		return 1
 	}
 	return 2
@@ -195,10 +197,10 @@ func (s *Scheduler) depth(j *job) int {
 // this node's work, and growing slowly while the rate is new.
 func (s *Scheduler) target(j *job) int64 {
 	most := max(packetGrowth*j.largest, firstPacket)
-	if j.rate == 0 || j.rough { // nothing to go by
-		return min(most, 4096)
+	t := min(most, 4096)
+	if j.rate > 0 && !j.rough { // else there is nothing to go by
+		t = min(j.units(s.cfg.Packet), most)
 	}
-	t := min(j.units(s.cfg.Packet), most)
 	if tail := j.waiting() / int64(tailPackets*max(s.cfg.Slots, 1)); tail < t {
 		t = max(tail, j.units(s.cfg.MinPacket))
 	}

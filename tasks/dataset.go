@@ -81,9 +81,12 @@ func (d *Dataset) Cluster(u int64) Range {
 }
 
 // Packet cuts the next packet off the front of r: about target units, within one file, ending at a
-// cluster boundary where one lies between half and twice the target. r must not be empty.
+// cluster boundary where one lies between half and twice the target. A target of one is for units so long that each goes
+// by itself. r must not be empty.
 func (d *Dataset) Packet(r Range, target int64) Range {
-	target = max(target, 1)
+	if target <= 1 {
+		return R(r.First, r.First+1)
+	}
 	i, _ := d.Locate(r.First)
 	limit := min(r.Last, d.base[i+1])
 	if limit-r.First <= target+target/2 {
