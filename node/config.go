@@ -42,7 +42,8 @@ type Config struct {
 	Name        string          // shown to others
 	Slots       int             // children at once
 	ROOTPrefix  string          // ROOT's folder; empty: look for it
-	InstallROOT bool            // install ROOT into CacheDir if none is found
+	InstallROOT bool            // install ROOT into CacheDir if none is found, and ROOTPrefix names none
+	NoROOT      string          // what the user can do if none is found
 	Memory      int64           // bytes a child may use; 0: 80 % of the host's, shared by the slots
 	Limits      rootexec.Limits // of children, beside Memory; zero values take the defaults
 	Version     string

@@ -222,17 +222,16 @@ func (d *Daemon) findROOT(ctx context.Context) {
 	root, err := d.cfg.Backend.Find(ctx)
 	if err != nil {
 		d.log.Warn("this node cannot run jobs", "reason", err)
-		d.execErr = noROOT(err)
+		d.execErr = d.noROOT(err)
 		return
 	}
 	d.root = root
 }
 
 // noROOT is the error of a host without ROOT with what to do about it.
-func noROOT(err error) error {
-	var none *rootexec.NoROOTError
-	if errors.As(err, &none) {
-		return &api.Error{Message: err.Error(), Hint: none.Hint, Err: err}
+func (d *Daemon) noROOT(err error) error {
+	if errors.Is(err, rootexec.ErrNoROOT) {
+		return &api.Error{Message: err.Error(), Hint: d.cfg.NoROOT, Err: err}
 	}
 	return err
 }

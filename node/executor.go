@@ -84,7 +84,7 @@ type rootBackend struct {
 
 func (b rootBackend) Find(ctx context.Context) (*rootexec.Root, error) {
 	root, err := rootexec.Find(ctx, b.opt)
-	if errors.Is(err, rootexec.ErrNoROOT) && b.install {
+	if errors.Is(err, rootexec.ErrNoROOT) && b.install && b.opt.Prefix == "" { // one that was named is not replaced
 		root, err = rootexec.Install(ctx, b.opt.Cache, func(msg string) { b.log.Info("installing ROOT", "step", msg) })
 	}
 	return root, err

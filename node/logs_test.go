@@ -87,7 +87,7 @@ func TestPeersThatDiffer(t *testing.T) {
 		{p2p.Info{Version: "v1", ROOT: "6.40.00"}, true, nil},
 		{p2p.Info{Version: "v2", ROOT: "6.40.00"}, true, nil}, // their protocol numbers say whether they work together
 		{p2p.Info{Version: "v1", ROOT: "6.38.00"}, false, []string{"6.38.00", "6.40.00", "install the same version"}},
-		{p2p.Info{Version: "v1"}, false, []string{"no ROOT", "dtpnode up --install-root"}},
+		{p2p.Info{Version: "v1"}, false, []string{"no ROOT", "`dtpnode status` there"}},
 	} {
 		note := d.mismatch(tc.info)
 		if (note == "") != tc.works {

@@ -290,7 +290,7 @@ func (d *Daemon) slotsOf(id tasks.PeerID, info p2p.Info) int {
 func (d *Daemon) mismatch(info p2p.Info) string {
 	switch {
 	case info.ROOT == "":
-		return "has no ROOT, so it runs no jobs: there, `dtpnode down` and `dtpnode up --install-root --detach` installs one"
+		return "has no ROOT, so it runs no jobs: `dtpnode status` there says what to do"
 	case d.root != nil && info.ROOT != d.root.Version:
 		return "runs ROOT " + info.ROOT + ", this node " + d.root.Version + ", so neither works for the other: install the same version"
 	}

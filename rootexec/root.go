@@ -36,10 +36,9 @@ var ErrNoROOT = errors.New("no ROOT found")
 // ErrNoCompiler is returned, under errors.Is, if there is a ROOT but no C++ compiler for it.
 var ErrNoCompiler = errors.New("no C++ compiler: install g++ (Debian: apt install g++; Fedora: dnf install gcc-c++)")
 
-// NoROOTError says where ROOT was looked for, and what to do.
+// NoROOTError says where ROOT was looked for. What to do about it depends on who looked, who says so.
 type NoROOTError struct {
 	Tried []string // place: what was wrong there
-	Hint  string
 }
 
 func (e *NoROOTError) Error() string {
@@ -61,7 +60,7 @@ func Find(ctx context.Context, opt FindOptions) (*Root, error) {
 	if opt.Prefix != "" {
 		places = []place{{"--root", func(context.Context) []string { return []string{opt.Prefix} }}}
 	}
-	notFound := &NoROOTError{Hint: "`dtpnode up --install-root --detach` installs one and starts the daemon, `dtpnode run --install-root` does for a run; or name yours with --root, or source its thisroot.sh"}
+	notFound := &NoROOTError{}
 	for _, p := range places {
 		dirs := p.dirs(ctx)
 		if len(dirs) == 0 {

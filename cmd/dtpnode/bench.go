@@ -60,7 +60,7 @@ func runBench(ctx context.Context, g *globals, opts benchOptions) error {
 	if err != nil {
 		return err
 	}
-	root, err := tools{prefix: opts.root, cache: paths.Cache}.root(ctx)
+	root, err := tools{opts.root, paths.Cache, noROOTHere}.root(ctx)
 	if err != nil {
 		return err
 	}

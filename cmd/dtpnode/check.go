@@ -69,9 +69,9 @@ func printCheck(w io.Writer, c api.Check) {
 		fmt.Fprintf(w, "checked with %s of %s entries, of %s; nothing is kept\n", progress.Count(c.Entries), progress.Count(c.Units), progress.Clean(c.File))
 	}
 	if c.Rate > 0 {
-		fmt.Fprintf(w, "%sentries/s in one process: the whole takes about %s on this host (%d slots)", progress.Rate(c.Rate), progress.Seconds(c.Here), c.Slots)
+		fmt.Fprintf(w, "%sentries/s in one process: the whole takes about %s on this host (%s)", progress.Rate(c.Rate), progress.Seconds(c.Here), progress.Plural(c.Slots, "slot"))
 		if c.AllSlots > c.Slots {
-			fmt.Fprintf(w, ", %s on all that are up (%d slots)", progress.Seconds(c.Everywhere), c.AllSlots)
+			fmt.Fprintf(w, ", %s on all that are up (%s)", progress.Seconds(c.Everywhere), progress.Plural(c.AllSlots, "slot"))
 		}
 		fmt.Fprintln(w)
 	}

@@ -54,7 +54,7 @@ func runDemo(ctx context.Context, g *globals, root string, events int) error {
 	}
 	res, err := demo.Run(ctx, demo.Config{
 		Cache: paths.Cache, Dir: dir, Events: events,
-		Tools:   tools{prefix: root, cache: paths.Cache},
+		Tools:   tools{root, paths.Cache, noROOTHere},
 		Steps:   &progress.Steps{W: g.stderr, Terminal: term.IsTerminal(int(g.stderr.Fd())), Now: time.Now},
 		Printer: demoPrinter(g),
 	})

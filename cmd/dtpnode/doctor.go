@@ -44,14 +44,17 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 		return err
 	}
 	f, own := daemonSettings() // what the daemon takes, or is to take at its next start
-	_, _ = f.find(g, own)      // what is wrong with them is a finding
-	if !flags.Changed("root") {
+	from, _ := f.find(g, own)  // what is wrong with them is a finding
+	if flags.Changed("root") {
+		from["root"] = ""
+	} else {
 		root = f.root
 	}
 	if !flags.Changed("listen") {
 		addrs = f.listen
 	}
-	t := tools{prefix: root, cache: paths.Cache}
+	_, down := paths.Client().Status(ctx)
+	t := tools{root, paths.Cache, noROOT(paths.State, root, from["root"], down == nil)}
 	findings := doctor.Check(ctx, doctor.Config{
 		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(), Settings: func() ([]string, []string) { return complaints(g) },
 		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links, Members: paths.Client().Members,

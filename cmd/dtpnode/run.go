@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
@@ -79,7 +81,7 @@ written and nothing is kept; exit status 0 says that it went well, 1 that it did
 Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
 cancels, and so does stopping a job that has not begun. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
 closed, the job goes on as if detached.
-A node that run starts needs -o, and ends with run. If its job cannot be finished, its output not be written, that node
+A node that run starts has the settings of this host (`+"`dtpnode config show`"+`) except listen, needs -o, and ends with run. If its job cannot be finished, its output not be written, that node
 or run be killed, the terminal closed or run ended by SIGTERM, all that is committed is kept below the state folder, in
 kept/JOB, and the commands that take a JOB work on it: finish, which goes on from there, attach, get, status, cancel.
 
@@ -116,7 +118,7 @@ func newRun(g *globals) *cobra.Command {
 	f.StringArrayVar(&opts.includes, "include", nil, "further header or data file to ship; repeatable")
 	f.StringVar(&opts.class, "class", "", "the selector's class (default the file's base name)")
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
-	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default the node's)")
+	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	opts.limits.add(f)
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.copies, "allow-copies", false, "read a file that was written anew on another host, with as many entries, as if it were the same")
@@ -124,9 +126,9 @@ func newRun(g *globals) *cobra.Command {
 	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
 	f.BoolVar(&opts.check, "check", false, "run the first 1,000 entries only, here, say what came of them, and keep nothing")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
-	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own")
+	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own (default that of the settings)")
 	f.BoolVar(&opts.install, "install-root", false, "install ROOT into the cache if none is found, where run starts a node of its own")
-	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default all cores)")
+	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default those of the settings, else all cores)")
 	return cmd
 }
 
@@ -280,20 +282,17 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 	if err := inputs.NotHere(files); err != nil {
 		return nil, nil, err
 	}
-	if opts.install {
-		if err := installROOT(ctx, g, opts.root, paths.Cache); err != nil {
+	own, err := opts.ownNode(g)
+	if err != nil {
+		return nil, nil, err
+	}
+	if own.install {
+		if err := installROOT(ctx, g, tools{own.root, paths.Cache, noROOTForRun(own.root)}); err != nil {
 			return nil, nil, err
 		}
 	}
-	var args []string
-	if opts.root != "" {
-		args = append(args, "--root="+opts.root)
-	}
-	if opts.slots > 0 {
-		args = append(args, fmt.Sprintf("--slots=%d", opts.slots))
-	}
-	if opts.detach {
-		d, err := local.StartBackground(ctx, paths, args...)
+	if opts.detach { // it stays, and finds the settings that are not given here by itself
+		d, err := local.StartBackground(ctx, paths, own.given...)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -305,11 +304,47 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 	}
 	local.SweepTemporary(paths)
 	local.SweepKept(paths)
-	d, err := local.StartTemporary(ctx, paths.Cache, args...)
+	d, err := local.StartTemporary(ctx, paths.Cache, own.all...)
 	if err != nil {
 		return nil, nil, err
 	}
 	return d.Client, d, nil
+}
+
+// ownNode is how a daemon is started that runs for one job.
+type ownNode struct {
+	root       string
+	install    bool
+	given, all []string // arguments of up: those that the user gave to run, and with what the settings say
+}
+
+// ownNode takes the settings of this host that run has no flags for, or that were not given, as up does. Where it listens
+// is left out: it has no members, and that address may be another daemon's.
+func (o runOptions) ownNode(g *globals) (ownNode, error) {
+	f, flags := daemonSettings()
+	var own ownNode
+	for name, value := range map[string]string{"root": o.root, "slots": strconv.Itoa(o.slots)} {
+		if value != "" && value != "0" {
+			if err := flags.Set(name, value); err != nil {
+				return own, usageError{err}
+			}
+		}
+	}
+	from, err := f.find(g, flags)
+	if err != nil {
+		return own, usageError{err}
+	}
+	if err := f.checked(flags, from); err != nil {
+		return own, err
+	}
+	own.root, own.install, own.given = f.root, f.install || o.install, f.given(flags)
+	flags.VisitAll(func(fl *pflag.Flag) {
+		if from[fl.Name] != "" && fl.Name != "listen" && fl.Name != "install-root" {
+			own.all = append(own.all, "--"+fl.Name+"="+fl.Value.String())
+		}
+	})
+	own.all = append(own.all, own.given...)
+	return own, nil
 }
 
 // errSafe ends the following of a job that goes on without this host.

@@ -12,13 +12,15 @@ import (
 )
 
 // tools is rootexec as doctor and the demo want it.
-type tools struct{ prefix, cache string }
+type tools struct {
+	prefix, cache string
+	advice        string // what to do if there is none
+}
 
 func (t tools) root(ctx context.Context) (*rootexec.Root, error) {
 	root, err := rootexec.Find(ctx, rootexec.FindOptions{Prefix: t.prefix, Cache: t.cache})
-	var none *rootexec.NoROOTError
-	if errors.As(err, &none) {
-		return nil, &api.Error{Message: err.Error(), Hint: none.Hint, Err: err}
+	if errors.Is(err, rootexec.ErrNoROOT) {
+		return nil, &api.Error{Message: err.Error(), Hint: t.advice, Err: err}
 	}
 	return root, err
 }
@@ -46,8 +48,7 @@ func (t tools) Install(ctx context.Context, report func(string)) (demo.ROOT, err
 }
 
 // installROOT installs ROOT into the cache if none is found, before a daemon starts: that takes minutes, and is told.
-func installROOT(ctx context.Context, g *globals, prefix, cache string) error {
-	t := tools{prefix: prefix, cache: cache}
+func installROOT(ctx context.Context, g *globals, t tools) error {
 	if _, err := t.root(ctx); !errors.Is(err, rootexec.ErrNoROOT) {
 		return nil // what else is wrong with it the daemon says
 	}

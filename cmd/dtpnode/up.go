@@ -158,9 +158,9 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
 			if opts.detach {
-				return runUpDetached(ctx, g, opts, opts.given(cmd.Flags()))
+				return runUpDetached(ctx, g, opts, from, opts.given(cmd.Flags()))
 			}
-			return runUp(ctx, g, opts, func() error { return opts.remember(g, cmd.Flags()) })
+			return runUp(ctx, g, opts, from, func() error { return opts.remember(g, cmd.Flags()) })
 		},
 	}
 	opts.add(cmd.Flags())
@@ -172,7 +172,7 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 	return cmd
 }
 
-func runUpDetached(ctx context.Context, g *globals, opts upOptions, args []string) error {
+func runUpDetached(ctx context.Context, g *globals, opts upOptions, from map[string]string, args []string) error {
 	paths, err := g.paths()
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func runUpDetached(ctx context.Context, g *globals, opts upOptions, args []strin
 		})
 	}
 	if opts.install {
-		if err := installROOT(ctx, g, opts.root, paths.Cache); err != nil {
+		if err := installROOT(ctx, g, tools{opts.root, paths.Cache, noROOT(paths.State, opts.root, from["root"], false)}); err != nil {
 			return err
 		}
 	}
@@ -222,7 +222,7 @@ func settledStatus(ctx context.Context, client *api.Client) (st api.NodeStatus, 
 }
 
 // runUp runs the daemon here; started is called once it listens, unless it is for the time of another process.
-func runUp(ctx context.Context, g *globals, opts upOptions, started func() error) error {
+func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]string, started func() error) error {
 	paths, err := g.paths()
 	if err != nil {
 		return err
@@ -237,6 +237,9 @@ func runUp(ctx context.Context, g *globals, opts upOptions, started func() error
 	}
 	cfg.StateDir, cfg.CacheDir, cfg.Logger = paths.State, paths.Cache, log
 	cfg.Face = opts.face
+	if cfg.NoROOT = noROOT(paths.State, opts.root, from["root"], true); opts.ephemeral {
+		cfg.NoROOT = noROOTForRun(opts.root)
+	}
 	if cfg.Backend, err = backend(); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (c Config) root(ctx context.Context) Finding {
 	r, err := c.FindROOT(ctx)
 	if err != nil {
 		return Finding{"ROOT", Fail, err.Error(), advice(err, "install ROOT (https://root.cern/install), name yours with --root, "+
-			"or let dtpnode install it: `dtpnode up --install-root` or `dtpnode demo`")}
+			"or let dtpnode install it: `dtpnode demo`")}
 	}
 	return Finding{Check: "ROOT", Level: OK, Text: fmt.Sprintf("%s in %s", r.Version, r.Dir)}
 }

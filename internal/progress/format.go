@@ -140,3 +140,11 @@ func Clean(s string) string {
 
 // line is Clean for a text that must stay in one line.
 func line(s string) string { return strings.Join(strings.Fields(Clean(s)), " ") }
+
+// Plural is a number of things, named in the singular: 1 file, 2,000 files.
+func Plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Count(int64(n)) + " " + one + "s"
+}
