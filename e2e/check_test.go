@@ -20,7 +20,7 @@ func (n *node) checked(t *testing.T, dir string, j job, args ...string) (c api.C
 	before, err := n.client.Jobs(t.Context())
 	check(t, err)
 	r = n.dtpnode(t, dir, append(append(j.arguments(out), "--check", "--output", "json"), args...)...)
-	if r.code == 0 {
+	if r.code == 0 || r.code == 3 {
 		check(t, json.Unmarshal([]byte(r.stdout), &c))
 	}
 	after, err := n.client.Jobs(t.Context())
@@ -98,6 +98,16 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+	t.Run("nothing", func(t *testing.T) {
+		none := tally(t, files...)
+		none.args = []string{"-n", "0"}
+		for name, j := range map[string]job{"no entries wanted": none, "an empty tree": tally(t, emptyFile(t))} {
+			got, r := n.checked(t, dir, j)
+			if r.code != 3 || got.Entries != 0 || !strings.Contains(r.stderr, "nothing was checked") {
+				t.Errorf("%s: want exit 3 and that nothing was checked: %+v", name, r)
+			}
+		}
+	})
 	t.Run("without a daemon", func(t *testing.T) {
 		n, temp := alone(t, suite.binary)
 		j := tally(t, files...)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -186,5 +187,66 @@ func TestStateDiskFull(t *testing.T) {
 				t.Errorf("the daemon is gone: %v", err)
 			}
 		})
+	}
+}
+
+// TestDamagedState damages the files of a daemon that is down, one by one: what is wrong, with which file, and what to do
+// is said by the start and by doctor, and with the file mended all is there again.
+func TestDamagedState(t *testing.T) {
+	t.Parallel()
+	n, _ := alone(t, fakeBinary(t))
+	do := func(code int, says []string, args ...string) result {
+		t.Helper()
+		r := n.dtpnode(t, t.TempDir(), args...)
+		for _, s := range says {
+			if r.code != code || !strings.Contains(r.stdout+r.stderr, s) {
+				t.Errorf("%q: want exit %d and %q: %+v", args, code, s, r)
+			}
+		}
+		return r
+	}
+	req := fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10}, files: 1, clusters: 10, entries: 1000}.request(t)
+	do(0, []string{"pid"}, "up", "--detach")
+	defer func() { n.dtpnode(t, t.TempDir(), "down") }()
+	do(0, []string{"1,000"}, "run", req.Selector, "--tree", req.Tree, "--files", req.Files[0].URL)
+	dirs, err := filepath.Glob(filepath.Join(n.state, "jobs", "*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("%q, %v", dirs, err)
+	}
+	id := filepath.Base(dirs[0])
+	for _, tc := range []struct {
+		file, text string // the text that stands there; "-" for no file
+		says       []string
+		starts     bool
+	}{
+		{"boot", "", []string{"boot", "the file is empty", "remove that file"}, false},
+		{"boot", "12x", []string{"boot", "damaged", "12x", "remove that file"}, false},
+		{"p2p/identity.key", "-", []string{"identity.key", "restore the key, or remove", "membership"}, false},
+		{"p2p/identity.key", "x", []string{"identity.key", "damaged", "restore the file"}, false},
+		{"p2p/membership", "x", []string{"membership", "damaged", "join again with a new token"}, false},
+		{"jobs/" + id + "/status.json", "{", []string{id[:12], "status.json", "damaged", "result.root"}, true},
+		{"jobs/" + id + "/status.json", "-", []string{id[:12], "status.json", "result.root"}, true},
+	} {
+		do(0, nil, "down")
+		path := filepath.Join(n.state, tc.file)
+		whole, err := os.ReadFile(path)
+		check(t, err)
+		check(t, os.Remove(path))
+		if tc.text != "-" {
+			check(t, os.WriteFile(path, []byte(tc.text), 0o600))
+		}
+		do(1, append([]string{"fail  state"}, tc.says...), "doctor")
+		if tc.starts {
+			check(t, os.RemoveAll(filepath.Join(n.state, "ledgers"))) // which is dropped some time after the end
+			do(0, []string{"pid"}, "up", "--detach")
+			do(1, tc.says, "get", id[:8], "-o", "x.root")
+			do(1, tc.says, "status", id[:8])
+			do(0, nil, "down")
+		} else {
+			do(1, tc.says, "up", "--detach")
+		}
+		check(t, os.WriteFile(path, whole, 0o600))
+		do(0, []string{"pid"}, "up", "--detach")
+		do(0, []string{"1,000 of 1,000"}, "get", id[:8], "-o", "y.root")
 	}
 }

@@ -17,23 +17,36 @@ const bootFile = "boot"
 // maxBoot bounds the number of a life: ids of messages and partials have 24 bits below it.
 const maxBoot = 1 << 39
 
+// lastBoot is the number of the life before; 0 before the first.
+func lastBoot(stateDir string) (uint64, error) {
+	b, err := os.ReadFile(filepath.Join(stateDir, bootFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	last, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	switch {
+	case len(b) == 0:
+		return 0, errors.New("the file is empty")
+	case err != nil:
+		return 0, fmt.Errorf("the file is damaged: want a number, and it holds %q", b[:min(len(b), 40)])
+	}
+	return last, nil
+}
+
 // nextBoot counts the lives of a daemon, durably: what it calls its own in one life must not be named so in a later
 // one. The clock alone does not do for that, for it may be set back; where the count is lost it is what is left, so
 // numbers are not below it.
 func nextBoot(stateDir string, now time.Time) (uint64, error) {
 	path := filepath.Join(stateDir, bootFile)
 	fail := func(err error) (uint64, error) {
-		return 0, fmt.Errorf("could not count the lives of this daemon in %q: %w", path, err)
+		return 0, fmt.Errorf("could not count the starts of this daemon in %q: %w", path, err)
 	}
-	var last uint64
-	b, err := os.ReadFile(path)
-	if err == nil {
-		last, err = strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist): // the first one
-	case err != nil:
-		return fail(err)
+	last, err := lastBoot(stateDir)
+	if err != nil {
+		return 0, bootDamage(stateDir, err)
 	}
 	boot := max(last+1, uint64(max(now.UnixMilli(), 0))/16) // no two lives within 16 ms are told apart by the clock
 	if last >= maxBoot || boot >= maxBoot {

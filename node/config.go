@@ -18,6 +18,7 @@
 package node
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -94,6 +95,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.KeepFor == 0 {
 		c.KeepFor = 14 * 24 * time.Hour
 	}
+	c.NoROOT = cmp.Or(c.NoROOT, "install ROOT, or name its folder, and start this daemon again")
 	if c.KeepJobs == 0 {
 		c.KeepJobs = 50
 	}

@@ -73,6 +73,8 @@ func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.Peer
 		return nil, "", st, around
 	case len(known) == 1:
 		err = d.homeless(known[0])
+	case len(known) == 0:
+		err = cmp.Or(d.unreadable(name), err)
 	}
 	return nil, "", st, err
 }

@@ -344,9 +344,13 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 	}
 	dirs, _ := os.ReadDir(d.jobsDir())
 	for _, e := range dirs {
-		b, err := os.ReadFile(filepath.Join(d.jobsDir(), e.Name(), statusFile))
-		var saved savedStatus
-		if err != nil || json.Unmarshal(b, &saved) != nil || saved.ID != e.Name() {
+		dir := filepath.Join(d.jobsDir(), e.Name())
+		saved, err := readStatus(dir)
+		if err != nil {
+			bad := statusDamage(dir, err)
+			d.log.Error("a job that is kept here cannot be told of", "reason", bad, "next", bad.Hint)
+		}
+		if err != nil || saved.ID == "" {
 			continue
 		}
 		st := saved.JobStatus

@@ -713,9 +713,27 @@ func TestOpenErrors(t *testing.T) {
 		if _, err := Open(t.Context(), c); !errors.Is(err, ErrDamagedState) {
 			t.Errorf("damaged %s: %v", file, err)
 		}
+		if found := Damaged(c.Dir); len(found) != 1 || !errors.Is(found[0], ErrDamagedState) {
+			t.Errorf("damaged %s: found %v", file, found)
+		}
 	}
 	c := config(t, "x")
+	if found := Damaged(c.Dir); len(found) > 0 {
+		t.Errorf("before the first run: %v", found)
+	}
 	open(t, c).stop()
+	if found := Damaged(c.Dir); len(found) > 0 {
+		t.Errorf("nothing is damaged: %v", found)
+	}
+	if err := os.Rename(filepath.Join(c.Dir, identityFile), filepath.Join(c.Dir, "key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), c); !errors.Is(err, ErrDamagedState) || len(Damaged(c.Dir)) != 1 {
+		t.Errorf("a member without a key was opened: %v", err)
+	}
+	if err := os.Rename(filepath.Join(c.Dir, "key"), filepath.Join(c.Dir, identityFile)); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Chmod(filepath.Join(c.Dir, identityFile), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -53,12 +53,39 @@ type savedPort struct {
 	Port   int
 }
 
+// Damaged are the reasons why a node could not start on a state folder, each with what to do behind a semicolon. It
+// changes nothing there.
+func Damaged(dir string) (all []error) {
+	if _, err := readIdentity(dir); err != nil {
+		all = append(all, err)
+	}
+	if _, err := loadMembership(dir); err != nil {
+		all = append(all, err)
+	}
+	return all
+}
+
 // loadIdentity reads the node's private key, or makes one on the first run.
 func loadIdentity(dir string) (crypto.PrivKey, error) {
+	key, err := readIdentity(dir)
+	if key == nil && err == nil {
+		return newIdentity(filepath.Join(dir, identityFile))
+	}
+	return key, err
+}
+
+// readIdentity reads the node's private key; it is nil before the first run. A node that is a member has one: another
+// key would be another node, which no member knows, and whose jobs nobody proves to be its own.
+func readIdentity(dir string) (crypto.PrivKey, error) {
 	path := filepath.Join(dir, identityFile)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newIdentity(path)
+		member := filepath.Join(dir, membershipFile)
+		if _, err := os.Stat(member); err == nil {
+			return nil, fmt.Errorf("could not find the node's key %q: %w, for there is a membership, which is of use with that key alone; "+
+				"restore the key, or remove %s to begin as a new node that joins with a new token", path, ErrDamagedState, member)
+		}
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("could not read the node's key: %w", err)

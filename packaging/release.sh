@@ -9,11 +9,7 @@ nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2 # the newest whose modules c
 go=${GO:-go}
 arches=${ARCHES:-amd64 arm64}
 
-# v1.2.3-rc1 is 1.2.3~rc1, before 1.2.3; v1.2.3-4-gabc is 1.2.3+4.gabc, after it. Without a tag it is 0.0.0+abc.
-case $stamp in
-v[0-9]*) version=$(sed -E 's/^v//; s/-(alpha|beta|rc)/~\1/; s/-/+/; s/-/./g' <<<"$stamp") ;;
-*) version=0.0.0+${stamp//-/.} ;;
-esac
+version=$(packaging/version.sh "$stamp")
 
 umask 022
 export LC_ALL=C TZ=UTC

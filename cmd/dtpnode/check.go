@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +12,17 @@ import (
 	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
+
+// errUnchecked is how a check ends that has found no entry to try.
+var errUnchecked = errors.New("nothing was checked")
+
+// uncheckedHint is what to do then.
+func uncheckedHint(c api.Check) string {
+	if c.Units == 0 {
+		return "are these the files and the tree, and what -n and --first say?"
+	}
+	return "check it on a host that sees the files; without --check members that see them run it"
+}
 
 // runCheck tries the first entries of a job.
 func runCheck(ctx context.Context, g *globals, selector string, opts runOptions) error {
@@ -37,7 +49,10 @@ func runCheck(ctx context.Context, g *globals, selector string, opts runOptions)
 	if err != nil {
 		return err
 	}
-	return g.show(c, func(w io.Writer) { printCheck(w, c) })
+	if err := g.show(c, func(w io.Writer) { printCheck(w, c) }); err != nil || c.File != "" {
+		return err
+	}
+	return &api.Error{Message: errUnchecked.Error() + ": no entry has run", Err: errUnchecked, Hint: uncheckedHint(c)}
 }
 
 // stage shows what a command waits for, on standard error: not where programs read, which are told of results alone.
@@ -64,7 +79,11 @@ func printCheck(w io.Writer, c api.Check) {
 		fmt.Fprintln(w, text)
 	}
 	if c.File == "" {
-		fmt.Fprintf(w, "checked without an entry: none of %s wanted can be read here; nothing is kept\n", progress.Count(c.Units))
+		none := "there is none in what is wanted"
+		if c.Units > 0 {
+			none = fmt.Sprintf("none of the %s wanted can be read here", progress.Count(c.Units))
+		}
+		fmt.Fprintf(w, "tried without an entry, for %s: the code compiles, Begin, the merge and Terminate went well; nothing is kept\n", none)
 	} else {
 		fmt.Fprintf(w, "checked with %s of %s entries, of %s; nothing is kept\n", progress.Count(c.Entries), progress.Count(c.Units), progress.Clean(c.File))
 	}

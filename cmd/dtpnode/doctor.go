@@ -12,6 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/doctor"
 	"github.com/dtpnode/dtpnode/internal/local"
 	"github.com/dtpnode/dtpnode/internal/version"
+	"github.com/dtpnode/dtpnode/node"
 )
 
 func newDoctor(g *globals) *cobra.Command {
@@ -56,7 +57,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 	_, down := paths.Client().Status(ctx)
 	t := tools{root, paths.Cache, noROOT(paths.State, root, from["root"], down == nil)}
 	findings := doctor.Check(ctx, doctor.Config{
-		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(), Settings: func() ([]string, []string) { return complaints(g) },
+		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(), Settings: func() ([]string, []string) { return complaints(g) }, Damaged: func() ([]string, []string) { return damaged(paths.State) },
 		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links, Members: paths.Client().Members,
 		Sweep: func() []string { return local.SweepTemporary(paths) }, Kept: func() map[string]string { return local.AllOwing(paths) },
 	}, func(f doctor.Finding) {
@@ -74,6 +75,14 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 		return errors.Join(err, fmt.Errorf("something fails: mend what is marked %q", doctor.Fail))
 	}
 	return err
+}
+
+// damaged are the files of a daemon's state that cannot be used, and what to do about each.
+func damaged(state string) (texts, mends []string) {
+	for _, d := range node.Damages(state) {
+		texts, mends = append(texts, d.Text), append(mends, d.Mend)
+	}
+	return texts, mends
 }
 
 // complaints are what is wrong with the settings of this host's daemon, and what of its environment looks like a setting and

@@ -65,7 +65,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, submit.ErrPartial), errors.Is(err, errLines):
+	case errors.Is(err, submit.ErrPartial), errors.Is(err, errLines), errors.Is(err, errUnchecked):
 		return exitPartial
 	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrInterrupted), errors.Is(err, submit.ErrDetached), errors.Is(err, context.Canceled):
 		return exitInterrupted

@@ -76,17 +76,17 @@ once more, in a folder of its own there, which the summary names with the files 
 With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling, Begin,
 two processes, merge, Terminate; these work in folders of their own, with copies of the small files of the working
 folder. It says what is in the output list, what the whole is likely to take, and what to look after. No output is
-written and nothing is kept; exit status 0 says that it went well, 1 that it did not.
+written and nothing is kept; exit status 0 says that it went well, 1 that it did not, 3 that no entry was there to try.
 
 Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
 cancels, and so does stopping a job that has not begun. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
 closed, the job goes on as if detached.
-A node that run starts has the settings of this host (`+"`dtpnode config show`"+`) except listen, needs -o, and ends with run. If its job cannot be finished, its output not be written, that node
+A node that run starts has the settings of this host (` + "`dtpnode config show`" + `) except listen, needs -o, and ends with run. If its job cannot be finished, its output not be written, that node
 or run be killed, the terminal closed or run ended by SIGTERM, all that is committed is kept below the state folder, in
 kept/JOB, and the commands that take a JOB work on it: finish, which goes on from there, attach, get, status, cancel.
 
 Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing
-is listed); 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot be
+is listed), or a check without an entry; 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot be
 cancelled yet, since most of the nodes that keep its ledger cannot be reached: the last line says which.`
 
 func newRun(g *globals) *cobra.Command {

@@ -39,6 +39,8 @@ type Config struct {
 
 	// Settings are what is wrong with those of the daemon, and what looks like one and is none; it may be nil.
 	Settings func() (wrong, misspelt []string)
+	// Damaged are the files of the daemon's state that cannot be used, with what to do about each; it may be nil.
+	Damaged func() (texts, mends []string)
 	// FindROOT looks for a ROOT; BuildChild builds the child against it, or finds it built.
 	FindROOT   func(ctx context.Context) (ROOT, error)
 	BuildChild func(ctx context.Context) error
@@ -73,6 +75,9 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	add(root)
 	add(c.child(ctx, root.Level, compiler.Level))
 	for _, f := range c.settings() {
+		add(f)
+	}
+	for _, f := range c.damaged() {
 		add(f)
 	}
 	daemon, st := c.daemon(ctx)

@@ -186,6 +186,18 @@ func gone(addr string) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
+// damaged tells which files of the daemon's state cannot be used.
+func (c Config) damaged() (all []Finding) {
+	if c.Damaged == nil {
+		return nil
+	}
+	texts, mends := c.Damaged()
+	for i, text := range texts {
+		all = append(all, Finding{"state", Fail, text, mends[i]})
+	}
+	return all
+}
+
 // settings tells what a start of the daemon would refuse.
 func (c Config) settings() (all []Finding) {
 	if c.Settings == nil {
