@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -249,4 +250,30 @@ func TestAbortFileIsTold(t *testing.T) {
 	if want := "skipped by Abort(kAbortFile) in 1 file"; !strings.Contains(r.stdout, want) || !strings.Contains(r.stdout, files[2]) {
 		t.Errorf("status does not say %q and the file: %s", want, r.stdout)
 	}
+}
+
+// TestEndedJobsAreTold: what is asked of a job that has ended, and does not go with that, is refused with how it has ended.
+func TestEndedJobsAreTold(t *testing.T) {
+	t.Parallel()
+	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
+	done := n.submit(t, fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10}, files: 1, clusters: 10, entries: 1000}.request(t)).ID
+	n.when(t, done, "it is done", func(st api.JobStatus) bool { return st.State == api.Done })
+	cancelled := n.submit(t, paceOf(1, time.Minute).request(t)).ID
+	n.when(t, cancelled, "it runs", func(st api.JobStatus) bool { return st.Done > 0 })
+	refused := func(says, not string, args ...string) {
+		t.Helper()
+		r := n.dtpnode(t, t.TempDir(), args...)
+		if r.code != 1 || !strings.Contains(r.stderr, says) || strings.Contains(r.stderr, not) {
+			t.Errorf("%q: want exit 1, %q and not %q: %+v", args, says, not, r)
+		}
+	}
+	if r := n.dtpnode(t, t.TempDir(), "cancel", cancelled); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	refused("it was cancelled\n  nothing of it is kept", "dtpnode get", "get", "--partials", cancelled, "-o", "parts")
+	refused("it is done\n  `dtpnode get "+done[:12], "lost", "get", "--partials", done, "-o", "parts")
+	_ = n.stop()
+	check(t, os.RemoveAll(filepath.Join(n.state, "ledgers"))) // which are dropped some time after the end
+	n.restart(t, fakeSpecs(t, 1)[0])
+	refused("it is done\n  `dtpnode get "+done[:12], "no member", "recover", done[:8], "--yes")
 }

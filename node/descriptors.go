@@ -13,6 +13,8 @@ import (
 const (
 	filesAtRest  = 64 // its log, socket, ledgers, and room for the merges and transfers of a moment
 	filesPerSlot = 10 // sockets, pipes and files of the children that run, start and end
+
+	roomForMembers = 1024 // that should be there beside them
 )
 
 // checkDescriptors refuses more slots than a process that may open so many files can serve, and says for how many
@@ -23,7 +25,7 @@ func checkDescriptors(limit uint64, slots int) (members int, err error) {
 	if need := filesAtRest + filesPerSlot*slots; open < need {
 		e := &api.Error{
 			Message: fmt.Sprintf("could not start with %d slots: this process may open %d files at once (ulimit -n), and needs %d", slots, open, need),
-			Hint:    "raise the limit, `ulimit -n 4096`",
+			Hint:    fmt.Sprintf("raise the limit: `ulimit -n %d`, as root, or LimitNOFILE=%[1]d in systemd's unit", max(4096, need+roomForMembers)),
 		}
 		if fit := (open - filesAtRest) / filesPerSlot; fit > 0 {
 			e.Hint += fmt.Sprintf(", or use at most --slots %d", fit)
@@ -40,7 +42,7 @@ func (d *Daemon) checkDescriptors() error {
 		return nil //nolint:nilerr // a host that does not tell has no limit to hold to
 	}
 	members, err := checkDescriptors(l.Cur, d.cfg.Slots)
-	if err == nil && members < 1024 {
+	if err == nil && members < roomForMembers {
 		d.log.Info("few files may be open at once (ulimit -n)", "limit", l.Cur, "room for members", members)
 	}
 	return err

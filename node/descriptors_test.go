@@ -20,7 +20,8 @@ func TestCheckDescriptors(t *testing.T) {
 		{256, 1, 182, ""},
 		{256, 20, 0, "--slots 19"},
 		{1024, 64, 320, ""},
-		{64, 1, 0, "ulimit -n"},
+		{64, 1, 0, "ulimit -n 4096"},
+		{20_000, 100_000, 0, "ulimit -n 1001088"}, // never lower than what it is
 		{1 << 63, 64, 1<<20 - 704, ""},
 	} {
 		members, err := checkDescriptors(tc.limit, tc.slots)

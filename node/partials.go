@@ -55,7 +55,7 @@ func (d *Daemon) partials(ctx context.Context, name string) (*bundle, error) {
 		return nil, err
 	}
 	if st.State.Final() {
-		return nil, &api.Error{Status: 409, Message: "the job has ended: " + string(st.State), Hint: "dtpnode get " + st.ID[:12] + " fetches its output"}
+		return nil, endedAlready(st)
 	}
 	j := d.copyNamed(st.ID)
 	if j == nil {

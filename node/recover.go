@@ -162,6 +162,9 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 		return p, err
 	}
 	if len(copies) == 0 {
+		if _, _, st, err := d.lookup(ctx, name); err == nil && st.State.Final() {
+			return p, endedAlready(st)
+		}
 		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has a copy of the ledger of a job %q", name),
 			Hint: "start dtpnode up on the nodes that kept it"}
 	}
