@@ -72,6 +72,12 @@ DESTDIR     ?=
 SYSCONFDIR  ?= /etc
 INSTALL_BIN ?= $(BIN)
 AT           = $(DESTDIR)$(PREFIX)
+# What could not be installed whole is refused before anything is written: make and the units take no names with spaces, and
+# a unit starts no program by a relative path.
+ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
+$(foreach name,PREFIX SYSCONFDIR DESTDIR,$(if $(filter-out 0 1,$(words $($(name)))),$(error $(name) is "$($(name))": a folder with spaces in its name cannot be installed to)))
+$(foreach name,PREFIX SYSCONFDIR,$(if $(filter /%,$($(name))),,$(error $(name) is "$($(name))": want an absolute path, such as $(abspath $(or $($(name)),usr)))))
+endif
 install: | $(BIN)
 	install -d $(AT)/bin $(AT)/share/man/man1 $(AT)/share/bash-completion/completions $(AT)/share/zsh/site-functions \
 		$(AT)/share/fish/vendor_completions.d $(AT)/share/doc/dtpnode $(AT)/lib/systemd/system $(AT)/lib/systemd/user $(DESTDIR)$(SYSCONFDIR)
@@ -97,7 +103,8 @@ uninstall:
 		$(AT)/share/fish/vendor_completions.d/dtpnode.fish \
 		$(AT)/lib/systemd/system/dtpnode@.service $(AT)/lib/systemd/user/dtpnode.service
 	rm -rf $(AT)/share/doc/dtpnode
-	if cmp -s packaging/dtpnode.toml $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml; then rm $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml; fi
+	if cmp -s packaging/dtpnode.toml $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml; then rm $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml; \
+	elif [ -e $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml ]; then echo "kept $(DESTDIR)$(SYSCONFDIR)/dtpnode.toml, which was changed"; fi
 
 $(BIN):
 	$(MAKE) build

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +59,7 @@ func TestCompletion(t *testing.T) {
 	alice.wantOffers(t, []string{"status", done.ID[:20]}, done.ID[:20])
 	bob.wantOffers(t, []string{"cancel", ""}, runs.ID[:12]+"\trunning, of alice, ") // of another's job no more is told
 
-	alice.wantOffers(t, []string{"revoke", ""}, "bob\tup, 1 slots, worker,submitter", "carol\tup")
+	alice.wantOffers(t, []string{"revoke", ""}, "bob\tup, 1 slot, worker,submitter", "carol\tup")
 	alice.wantOffers(t, []string{"forget", ""})
 	bob.wantOffers(t, []string{"revoke", "c"}, "carol\t")
 	bob.wantOffers(t, []string{"handover", ""}, "carol\t")
@@ -81,12 +82,13 @@ func TestCompletion(t *testing.T) {
 	} {
 		alice.wantOffers(t, k.words, k.want...)
 	}
-	if script, err := exec.Command(fakeBinary(t), "completion", "bash").Output(); err != nil || !strings.Contains(string(script), "__complete") {
-		t.Errorf("%v", err)
-	}
+	alice.completesInBash(t, "status "+done.ID[:5], done.ID[:12])
+	alice.completesInBash(t, "run Su", "Sum.C", "Sum two.cxx")
+	alice.completesInBash(t, "run s", "sub")
+	alice.completesInBash(t, "run x.C --memory 25", "256M")
 
 	alice.completesInFish(t, "status ", newer, older)
-	alice.completesInFish(t, "revoke ", "bob\tup, 1 slots", "carol\tup")
+	alice.completesInFish(t, "revoke ", "bob\tup, 1 slot,", "carol\tup")
 	alice.completesInFish(t, "sta", "status\tShow the daemon, or one job")
 	alice.completesInFish(t, "run x.C --memory ", "256M", "1G", "2G", "4G", "8G")
 
@@ -95,6 +97,45 @@ func TestCompletion(t *testing.T) {
 	alice.wantOffers(t, []string{"status", ""}, newer, older)
 	if r := alice.dtpnode(t, t.TempDir(), "cancel", runs.ID); r.code != 0 && r.code != 4 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// completesInBash has a real shell without the package bash-completion complete a command line, in a folder with sources, and
+// fails the test for anything that this prints into that line.
+func (n *node) completesInBash(t *testing.T, typed string, want ...string) {
+	t.Helper()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		return
+	}
+	bin, dir := t.TempDir(), t.TempDir()
+	check(t, os.Symlink(n.bin, filepath.Join(bin, "dtpnode")))
+	check(t, os.Mkdir(filepath.Join(dir, "sub"), 0o700))
+	for _, name := range []string{"Sum.C", "Sum two.cxx", "Sum.txt"} {
+		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	const script = `source <(dtpnode completion bash)
+compopt() { :; } # which only the shell's own completion has
+COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
+read -ra COMP_WORDS <<<"$COMP_LINE"
+[[ $COMP_LINE != *' ' ]] || COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+__start_dtpnode
+printf '%s\n' "${COMPREPLY[@]}"`
+	cmd := exec.CommandContext(t.Context(), bash, "--norc", "--noprofile", "-c", script, "bash", "dtpnode "+typed)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	got := strings.Split(strings.TrimSpace(string(out)), "\n")
+	for i := range got {
+		got[i] = strings.TrimSpace(got[i])
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if err != nil || errs.Len() > 0 || !slices.Equal(got, want) {
+		t.Errorf("bash offers %q after %q, want %q: %v %s", got, typed, want, err, &errs)
 	}
 }
 

@@ -164,7 +164,7 @@ func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask ask
 		if left == 0 {
 			return
 		}
-		tell(fmt.Sprintf("asking %d members for %d files that this host does not see, or cannot read", len(members), left))
+		tell(fmt.Sprintf("asking %s for %s that this host does not see, or cannot read", counted(len(members), "member"), counted(left, "file")))
 		var wg sync.WaitGroup
 		for k, m := range members {
 			wg.Go(func() { u.planShare(ctx, m, shares[k], ask) })
@@ -343,4 +343,12 @@ func answerPlans(out []planned) ([]byte, error) {
 			return b, err
 		}
 	}
+}
+
+// counted is a number of things, named in the singular.
+func counted(n int, one string) string {
+	if n != 1 {
+		one += "s"
+	}
+	return fmt.Sprintf("%d %s", n, one)
 }

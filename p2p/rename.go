@@ -28,7 +28,7 @@ func CheckName(name string) error {
 	case strings.TrimSpace(name) != name:
 		return fmt.Errorf("could not use the name %q: it begins or ends with a space", name)
 	case len(name) > maxName:
-		return fmt.Errorf("could not use the name %q: it has %d bytes, and may have %d", name, len(name), maxName)
+		return fmt.Errorf("could not use the name %q: it has %d bytes, and may have %d", clip(name), len(name), maxName)
 	case strings.ContainsFunc(name, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }):
 		return fmt.Errorf("could not use the name %q: it has characters that cannot be printed", name)
 	}

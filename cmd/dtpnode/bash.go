@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,10 +36,35 @@ const wordsOfOwn = `    if declare -F _get_comp_words_by_ref >/dev/null 2>&1; th
     return 0
 `
 
+// filesOfPackage is by what cobra's script offers files: a function of the package bash-completion.
+const filesOfPackage = "_filedir"
+
+// filesOfOwn offers files, where that package is not there those whose names end as a pattern says, as _filedir takes it,
+// and all folders.
+const filesOfOwn = `
+__dtpnode_filedir() {
+    if declare -F _filedir >/dev/null 2>&1; then
+        _filedir "$@"
+        return
+    fi
+    local entry
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r entry; do
+        if [[ -d $entry ]] || [[ $1 != -d && ( -z $1 || $entry == *.@(${1%|}) ) ]]; then
+            COMPREPLY+=("$entry")
+        fi
+    done < <(compgen -f -- "$cur")
+}
+`
+
 // mendBashCompletion has the command that prints the script for bash print one that works without the package
 // bash-completion too.
 func mendBashCompletion(g *globals, root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args = knownCommand
+		completion.RunE = func(*cobra.Command, []string) error { return usagef("dtpnode completion: want bash, zsh, fish or powershell") }
+	}
 	bash, _, err := root.Find([]string{"completion", "bash"})
 	if err != nil || bash.Name() != "bash" {
 		return
@@ -51,7 +77,9 @@ func mendBashCompletion(g *globals, root *cobra.Command) {
 		if err := cmd.Root().GenBashCompletionV2(&script, !plain); err != nil {
 			return err
 		}
-		_, err := g.stdout.Write(bytes.Replace(script.Bytes(), []byte(wordsOfPackage), []byte(wordsOfOwn), 1))
+		mended := bytes.Replace(script.Bytes(), []byte(wordsOfPackage), []byte(wordsOfOwn), 1)
+		mended = bytes.ReplaceAll(mended, []byte(filesOfPackage), []byte("__dtpnode_filedir"))
+		_, err := fmt.Fprintf(g.stdout, "%s%s", mended, filesOfOwn)
 		return err
 	}
 }

@@ -168,7 +168,7 @@ func (g *globals) completeMembers(fits func(api.Member) bool) cobra.CompletionFu
 				name, state = short[m.ID], strings.TrimSpace(oneLine(m.Name)+" "+state)
 			}
 			if fits(m) && strings.HasPrefix(name, begun) && len(out) < completeMost {
-				out = append(out, cobra.CompletionWithDesc(name, fmt.Sprintf("%s, %d slots, %s", state, m.Slots, rightsOf(m))))
+				out = append(out, cobra.CompletionWithDesc(name, fmt.Sprintf("%s, %s, %s", state, progress.Plural(m.Slots, "slot"), rightsOf(m))))
 			}
 		}
 		slices.Sort(out)

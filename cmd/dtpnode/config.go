@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -152,7 +153,7 @@ func printSettings(w io.Writer, all []setting) {
 }
 
 func newConfigSet(g *globals) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "set NAME VALUE...",
 		Short: "Remember a setting for the next start",
 		Long: `set remembers a setting in the state folder. A daemon that runs takes it when it is started again.
@@ -161,11 +162,37 @@ Exit status: 0 remembered, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode config set slots 16\n  dtpnode config set listen 192.0.2.7:4001 '[2001:db8::7]:4001'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return usagef("%s: got %d arguments, want a name and a value", cmd.CommandPath(), len(args))
+				return usagef("%s: got %s, want a name and a value", cmd.CommandPath(), progress.Plural(len(args), "argument"))
 			}
 			return changeSetting(cmd.Context(), g, args[0], args[1:])
 		},
 	}
+	cmd.SetFlagErrorFunc(negative)
+	return cmd
+}
+
+// negative says what is wrong with a value that is taken for a flag, since it begins with a dash.
+func negative(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || strings.Trim(unknown.GetSpecifiedShortnames(), "0123456789.hmsu") != "" {
+		return flagError(cmd, err)
+	}
+	value := "-" + unknown.GetSpecifiedShortnames()
+	all, flags := daemonSettings()
+	for i, arg := range os.Args[1:] {
+		f := flags.Lookup(os.Args[i])
+		if arg != value || f == nil {
+			continue
+		}
+		err := flags.Set(f.Name, value)
+		if err != nil {
+			err = errors.New("want " + settings.Wanted(f.Value.Type()))
+		}
+		if err = cmp.Or(err, all.check(f.Name)); err != nil {
+			return usagef("could not set %s to %s: %w", f.Name, value, err)
+		}
+	}
+	return flagError(cmd, err)
 }
 
 func newConfigUnset(g *globals) *cobra.Command {
@@ -191,11 +218,14 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	}
 	for _, v := range values {
 		if err := flags.Set(name, v); err != nil {
-			return usagef("could not set %s to %s: want %s", name, v, settings.Wanted(f.Value.Type()))
+			return usagef("could not set %s to %s: want %s", name, valued(values), settings.Wanted(f.Value.Type()))
 		}
 	}
 	if err := all.check(name); err != nil && values != nil {
-		return usagef("could not set %s to %s: %w", name, strings.Join(values, " "), err)
+		return usagef("could not set %s to %s: %w", name, valued(values), err)
+	}
+	if name == "name" && values != nil && all.name == "" {
+		return usagef("could not set name to \"\": it is empty; `dtpnode config unset name` takes the host's again")
 	}
 	paths, err := g.paths()
 	if err != nil {

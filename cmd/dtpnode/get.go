@@ -68,7 +68,7 @@ func runGetPartials(ctx context.Context, g *globals, id, dir string) error {
 	}
 	return g.show(m, func(w io.Writer) {
 		fmt.Fprintf(w, "%s: %s of %s events are in %s in %s; %s says which\n", m.State, progress.Count(m.Committed),
-			progress.Count(m.Units), files(len(m.Parts)), dir, submit.ManifestName)
+			progress.Count(m.Units), progress.Plural(len(m.Parts), "file"), dir, submit.ManifestName)
 		if m.Note != "" {
 			fmt.Fprintln(w, progress.Clean(m.Note))
 		}
@@ -196,12 +196,4 @@ func fetched(st api.JobStatus, err error) error {
 		st.State = api.Partial
 	}
 	return submit.Outcome(st)
-}
-
-// files counts files in words.
-func files(n int) string {
-	if n == 1 {
-		return "1 file"
-	}
-	return progress.Count(int64(n)) + " files"
 }

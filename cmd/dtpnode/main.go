@@ -117,7 +117,7 @@ func reading(at *cobra.Command, err error) string {
 	switch {
 	case errors.As(err, &invalid):
 		return "see `dtpnode config show`"
-	case errors.As(err, &usage) && at.HasParent():
+	case errors.As(err, &usage) && at.HasParent() && at.Name() != "help":
 		return fmt.Sprintf("see `%s help %s`", at.Root().Name(), strings.TrimPrefix(at.CommandPath(), at.Root().Name()+" "))
 	case errors.As(err, &usage):
 		return "see `dtpnode help`"

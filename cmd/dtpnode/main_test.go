@@ -261,7 +261,11 @@ func TestSlips(t *testing.T) {
 		`could not use --open-timeout -1s: want at least 1s`:                                       {"up", "--open-timeout", "-1s"},
 		`could not use the size "1": want at least 1M`:                                             {"run", "DiMuon.C", "--files", "a.root", "--max-scratch", "1"},
 		`could not use --memory 10: a child that runs ROOT needs at least 256M; did you mean 10G?`: {"up", "--memory", "10"},
-		`unknown command "foo"`:                                                                    {"help", "foo"},
+		"unknown command \"foo\"\n  see `dtpnode help`\n":                                          {"help", "foo"},
+		`dtpnode run has no command "extra"`:                                                       {"help", "run", "extra"},
+		`unknown command "tcsh"`:                                                                   {"completion", "tcsh"},
+		"unknown command \"bogus\"\n":                                                              {"bogus"},
+		`dtpnode get: got 2 arguments, want 1: get JOB`:                                            {"get", "a", "b"},
 		`unknown command "statu"; did you mean status?`:                                            {"statu"},
 		`could not run both "DiMuon.C" and "Other.C+"`:                                             {"run", "DiMuon.C", "Other.C+", "--files", "a.root"},
 	} {
@@ -288,15 +292,21 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	for want, args := range map[string][]string{
-		"could not set slots to many: want a whole number": {"slots", "many"},
-		"did you mean root or slots?":                      {"slot", "3"},
-		"got 2 values, want one":                           {"slots", "3", "4"},
-		"want HOST:PORT, such as 192.0.2.7:4001":           {"listen", "foo"},
-		"such as 10.44.0.2:4001":                           {"listen", "10.44.0.2"},
-		"at least 256M; did you mean 10G?":                 {"memory", "10"},
-		"want debug, info, warn or error":                  {"log-level", "loud"},
-		"cannot be printed":                                {"name", "a\nb"},
-		"see `dtpnode help config set`":                    {"slots", "0"},
+		"could not set slots to many: want a whole number":                       {"slots", "many"},
+		"did you mean root or slots?":                                            {"slot", "3"},
+		"got 2 values, want one":                                                 {"slots", "3", "4"},
+		"want HOST:PORT, such as 192.0.2.7:4001":                                 {"listen", "foo"},
+		"such as 10.44.0.2:4001":                                                 {"listen", "10.44.0.2"},
+		"at least 256M; did you mean 10G?":                                       {"memory", "10"},
+		"want debug, info, warn or error":                                        {"log-level", "loud"},
+		`could not set name to "a\nb": it has characters that cannot be printed`: {"name", "a\nb"},
+		"could not set name to \"\": it is empty":                                {"name", ""},
+		"could not set name to \"   \": it is empty":                             {"name", "   "},
+		strings.Repeat("x", 40) + "…: it has 300 bytes, and may have 64":         {"name", strings.Repeat("x", 300)},
+		"could not set slots to -3: want at least 1":                             {"slots", "-3"},
+		"could not set keep-results to -5h: want a time above zero":              {"keep-results", "-5h"},
+		"got 1 argument, want a name and a value":                                {"slots"},
+		"see `dtpnode help config set`":                                          {"slots", "0"},
 	} {
 		if got := dtpnode(t, dir, state, append([]string{"config", "set"}, args...)...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("%q: %+v", args, got)

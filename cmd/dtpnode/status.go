@@ -26,7 +26,7 @@ Exit status: 0 shown, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode status\n  dtpnode status 3fa9 --output json",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usagef("%s: got %d arguments, want at most one job", cmd.CommandPath(), len(args))
+				return usagef("%s: got %s, want at most one job", cmd.CommandPath(), progress.Plural(len(args), "argument"))
 			}
 			return nil
 		},
@@ -126,7 +126,7 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	fmt.Fprintf(tw, "node\t%s (%s)\n", progress.Clean(st.Name), st.ID)
 	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", st.Version, st.Protocol, st.PID, progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
 	fmt.Fprintf(tw, "addresses\t%s\n", progress.Clean(strings.Join(st.Addrs, " ")))
-	fmt.Fprintf(tw, "cluster\t%d members, %d up\n", st.Members, st.Up)
+	fmt.Fprintf(tw, "cluster\t%s, %d up\n", progress.Plural(st.Members, "member"), st.Up)
 	if st.Members == 2 {
 		fmt.Fprintf(tw, "one host lost\t%s\n", api.LostHost(st.Members))
 	}
@@ -140,7 +140,7 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	for _, u := range st.Unseen {
 		left := ""
 		if st.Members > 1 {
-			left = ": " + files(u.Files) + " left to others"
+			left = ": " + progress.Plural(u.Files, "file") + " left to others"
 		}
 		fmt.Fprintf(tw, "does not see\t%s (%s)%s\n", progress.Clean(u.Where), progress.Clean(u.Reason), left)
 	}

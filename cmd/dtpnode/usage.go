@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/internal/settings"
 )
 
@@ -79,7 +81,17 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return usagef("unknown command %q%s", args[0], didYouMean(cmd.SuggestionsFor(args[0])))
+	return usagef("unknown command %q%s", args[0], didYouMean(suggested(cmd, args[0])))
+}
+
+// suggested are the commands that a misspelt one may stand for: two letters may be wrong, one if it is the first.
+func suggested(cmd *cobra.Command, name string) []string {
+	cmd.SuggestionsMinimumDistance = 1
+	near := cmd.SuggestionsFor(name)
+	cmd.SuggestionsMinimumDistance = 2
+	return slices.DeleteFunc(cmd.SuggestionsFor(name), func(s string) bool {
+		return s[:1] != name[:min(len(name), 1)] && !slices.Contains(near, s)
+	})
 }
 
 // newHelp is the command help: cobra's own shows the general help for a command that is not there.
@@ -95,8 +107,14 @@ func newHelp() *cobra.Command {
 			at := cmd.Root()
 			if len(args) > 0 {
 				found, rest, err := at.Find(args)
-				if err != nil || len(rest) > 0 || found == at {
+				if err != nil || found == at {
 					return knownCommand(at, args)
+				}
+				if len(rest) > 0 && found.HasSubCommands() {
+					return knownCommand(found, rest)
+				}
+				if len(rest) > 0 {
+					return usagef("%s has no command %q: want one command", found.CommandPath(), rest[0])
 				}
 				at = found
 			}
@@ -110,7 +128,7 @@ func newHelp() *cobra.Command {
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usagef("%s: got %d arguments, want %d: %s", cmd.CommandPath(), len(args), len(names),
+			return usagef("%s: got %s, want %d: %s", cmd.CommandPath(), progress.Plural(len(args), "argument"), len(names),
 				strings.TrimSpace(cmd.Name()+" "+strings.Join(names, " ")))
 		}
 		return nil

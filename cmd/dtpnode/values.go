@@ -26,7 +26,7 @@ func (f *nodeFlags) check(name string) error {
 		return checkListen(f.listen)
 	case "name":
 		if f.name != "" {
-			return node.CheckName(f.name)
+			return reason(node.CheckName(f.name))
 		}
 	case "slots":
 		if f.slots < 1 {
@@ -68,10 +68,29 @@ func reason(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, why, ok := strings.Cut(err.Error(), ": "); ok {
+	text := err.Error()
+	if _, why, ok := strings.Cut(text, `": `); ok { // behind the value, which is quoted
+		return errors.New(why)
+	}
+	if _, why, ok := strings.Cut(text, ": "); ok {
 		return errors.New(why)
 	}
 	return err
+}
+
+// valued are values as errors show them: in one line, quoted where they are no plain word, and cut where they are long.
+func valued(values []string) string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		if r := []rune(v); len(r) > 64 {
+			v = string(r[:40]) + "…"
+		}
+		if quoted := strconv.Quote(v); v == "" || quoted != `"`+v+`"` || strings.Contains(v, " ") {
+			v = quoted
+		}
+		out[i] = v
+	}
+	return strings.Join(out, " ")
 }
 
 // checkListen wants host:port, with a number, of each address.
@@ -110,7 +129,7 @@ func (f *nodeFlags) checked(flags *pflag.FlagSet, from map[string]string) error 
 		return nil
 	}
 	if w := all[0]; w.Source == "" {
-		return usagef("could not use --%s %s: %s", w.Setting, strings.Join(w.Values, " "), w.Why)
+		return usagef("could not use --%s %s: %s", w.Setting, valued(w.Values), w.Why)
 	}
 	return usageError{all[0]}
 }

@@ -68,7 +68,7 @@ func (c Config) judge(st api.NodeStatus, err error) Finding {
 	case st.Problem != "":
 		return Finding{"daemon", Warn, st.Problem, ""}
 	}
-	return Finding{Check: "daemon", Level: OK, Text: fmt.Sprintf("%s, pid %d, %d of %d members up", st.Name, st.PID, st.Up, st.Members)}
+	return Finding{Check: "daemon", Level: OK, Text: fmt.Sprintf("%s, pid %d, %d of %s up", st.Name, st.PID, st.Up, progress.Plural(st.Members, "member"))}
 }
 
 // links looks for members that are up and have no link to each other.
