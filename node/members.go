@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -24,7 +25,7 @@ func (d *Daemon) memberRoutes(handle func(pattern string, f func(r *http.Request
 		if err := readJSON(r, &req); err != nil {
 			return nil, err
 		}
-		return struct{}{}, advised(d.net.Handover(req.ID))
+		return struct{}{}, d.byNames(advised(d.net.Handover(req.ID)))
 	})
 	handle("POST /v1/recovery-key", func(*http.Request) (any, error) {
 		key, err := d.net.NewRecoveryKey()
@@ -66,7 +67,7 @@ func (d *Daemon) handleRename(r *http.Request) (any, error) {
 	}
 	for _, m := range d.net.Members() {
 		if m.Name == req.Name && !m.Self {
-			return nil, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not rename this node: member %s is called %q already", m.ID, req.Name),
+			return nil, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not rename this node: another member is called %q already", req.Name),
 				Hint: "choose another name"}
 		}
 	}
@@ -92,6 +93,23 @@ func (d *Daemon) warnExpelled() {
 	if told := d.expulsionTold.Swap(out != nil); out != nil && !told {
 		d.log.Warn(out.String(), "hint", api.ExpelledHint)
 	}
+}
+
+// byNames is an error of package p2p in words of the user, who knows members by their names. Who lacks a right is told where
+// to look for one who has it.
+func (d *Daemon) byNames(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := *asError(err)
+	e.Err = err
+	if e.Hint == "" && errors.Is(err, p2p.ErrNoRight) {
+		e.Status, e.Hint = http.StatusForbidden, "run it on the host that invited that member, or on the one that `dtpnode members` marks as founder"
+	}
+	for _, m := range d.net.Members() {
+		e.Message = strings.ReplaceAll(e.Message, m.ID, d.nameOf(m.ID))
+	}
+	return &e
 }
 
 // advised says where the founder's commands work.

@@ -129,7 +129,7 @@ func (d *Daemon) putOut(r *http.Request, end func(context.Context, p2p.PeerID) e
 	}
 	running := d.jobsOf(r.Context(), ids...)
 	if err := end(r.Context(), req.ID); err != nil {
-		return nil, err
+		return nil, d.byNames(err)
 	}
 	out := api.Revoked{Stopped: []api.StoppedJob{}}
 	for _, id := range invited {
@@ -137,7 +137,7 @@ func (d *Daemon) putOut(r *http.Request, end func(context.Context, p2p.PeerID) e
 		if req.WithInvited {
 			err := d.net.Revoke(r.Context(), id)
 			if m.Revoked = err == nil; !m.Revoked {
-				m.Error = err.Error()
+				m.Error = d.byNames(err).Error()
 				ids = slices.DeleteFunc(ids, func(o tasks.PeerID) bool { return o == id })
 			}
 		}

@@ -63,7 +63,9 @@ func mendBashCompletion(g *globals, root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.Args = knownCommand
-		completion.RunE = func(*cobra.Command, []string) error { return usagef("dtpnode completion: want bash, zsh, fish or powershell") }
+		completion.RunE = func(*cobra.Command, []string) error {
+			return usagef("dtpnode completion: want bash, zsh, fish or powershell")
+		}
 	}
 	bash, _, err := root.Find([]string{"completion", "bash"})
 	if err != nil || bash.Name() != "bash" {
