@@ -116,7 +116,14 @@ func TestMembersComeAndGo(t *testing.T) {
 	bob.again(t)
 	check(t, poll(settleLimit, func() (bool, error) { st, err := alice.status(); return st.Up == 2, err }))
 	alice.dtpnode(t, t.TempDir(), "forget", "bob").wantRefused(t, "it is up", "dtpnode revoke")
-	bob.dtpnode(t, t.TempDir(), "forget", "carol").wantRefused(t, "right")
+	bob.dtpnode(t, t.TempDir(), "forget", "carol").wantRefused(t, "could not forget carol: ", "right", "marks as founder")
+	bob.dtpnode(t, t.TempDir(), "revoke", "carol").wantRefused(t, "could not revoke carol: ", "right", "marks as founder")
+	bob.dtpnode(t, t.TempDir(), "rename", "alice").wantRefused(t, `another member is called "alice" already`)
+	for _, args := range [][]string{{"forget", "bob"}, {"rename", "bob"}} {
+		if r := alice.dtpnode(t, t.TempDir(), args...); r.code == 0 || strings.Contains(r.stderr, "12D3KooW") {
+			t.Errorf("%q: want a refusal without ids: %+v", args, r)
+		}
+	}
 	bob.dtpnode(t, t.TempDir(), "invite").wantRefused(t, "could not invite", "a member with the right inviter")
 	if r := alice.dtpnode(t, t.TempDir(), "forget", "carol"); r.code != 0 || !strings.Contains(r.stdout, "needs a new invitation") {
 		t.Errorf("%+v", r)
@@ -389,4 +396,29 @@ func (n *node) wantTable(t *testing.T, width int, headings string, rows int, arg
 			t.Errorf("%v: %d places of %d: %s", args, w, width, l)
 		}
 	}
+}
+
+// TestJoinIsSettled: when a join returns, the members are shown as they are, and who has a name that another has is told so.
+func TestJoinIsSettled(t *testing.T) {
+	t.Parallel()
+	alice, bob, other := fakeNode(t, "alice"), fakeNode(t, "bob"), fakeNode(t, "bob")
+	for _, n := range []*node{bob, other} {
+		r := n.join(t, alice.invite(t))
+		if told := strings.Contains(r.stderr, "another member has the name bob"); r.code != 0 || told != (n == other) {
+			t.Errorf("%+v", r)
+		}
+		for _, m := range n.membersNow(t) {
+			if !m.Self && (!m.Up || m.Slots == 0) {
+				t.Errorf("just after the join %s is shown as %+v", m.Name, m)
+			}
+		}
+	}
+}
+
+// membersNow lists the members as a node knows them.
+func (n *node) membersNow(t *testing.T) (all []api.Member) {
+	t.Helper()
+	r := n.dtpnode(t, t.TempDir(), "members", "--output", "json")
+	check(t, json.Unmarshal([]byte(r.stdout), &all))
+	return all
 }

@@ -88,9 +88,9 @@ func printCheck(w io.Writer, c api.Check) {
 		fmt.Fprintf(w, "checked with %s of %s entries, of %s; nothing is kept\n", progress.Count(c.Entries), progress.Count(c.Units), progress.Clean(c.File))
 	}
 	if c.Rate > 0 {
-		fmt.Fprintf(w, "%sentries/s in one process: the whole takes about %s on this host (%s)", progress.Rate(c.Rate), progress.Seconds(c.Here), progress.Plural(c.Slots, "slot"))
+		fmt.Fprintf(w, "%sentries/s in one process: the whole takes %s on this host (%s)", progress.Rate(c.Rate), about(c.Here), progress.Plural(c.Slots, "slot"))
 		if c.AllSlots > c.Slots {
-			fmt.Fprintf(w, ", %s on all that are up (%s)", progress.Seconds(c.Everywhere), progress.Plural(c.AllSlots, "slot"))
+			fmt.Fprintf(w, ", %s on all that are up (%s)", about(c.Everywhere), progress.Plural(c.AllSlots, "slot"))
 		}
 		fmt.Fprintln(w)
 	}
@@ -98,6 +98,14 @@ func printCheck(w io.Writer, c api.Check) {
 	for _, text := range c.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", progress.Clean(text))
 	}
+}
+
+// about is a time that is estimated, in seconds, in words.
+func about(seconds float64) string {
+	if seconds < 0.001 {
+		return "less than 1ms"
+	}
+	return "about " + progress.Seconds(seconds)
 }
 
 // printObjects lists the objects of an output list.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -41,6 +43,25 @@ Exit status: 0 stopped, or nothing ran; 1 error; 2 wrong usage.`,
 	return cmd
 }
 
+// waitingHere are the jobs that have not ended and that nobody goes on with once this host's daemon is down: no other member
+// is up.
+func (g *globals) waitingHere(ctx context.Context, client *api.Client) (ids []string) {
+	st, err := client.Status(ctx)
+	if err != nil || st.Up > 1 {
+		return nil
+	}
+	jobs, err := client.Jobs(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, j := range jobs {
+		if !j.State.Final() {
+			ids = append(ids, progress.Short(j.ID))
+		}
+	}
+	return ids
+}
+
 func runDown(ctx context.Context, g *globals, leave bool) error {
 	paths, err := g.paths()
 	if err != nil {
@@ -54,6 +75,7 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 	if leave {
 		end = client.Leave
 	}
+	alone := g.waitingHere(ctx, client)
 	err = end(ctx)
 	if errors.Is(err, api.ErrNoDaemon) && !leave {
 		return g.show(stopped{}, func(w io.Writer) { fmt.Fprintln(w, "no daemon was running") })
@@ -67,7 +89,11 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 			if err := paths.WaitReleased(ctx); err != nil {
 				return err
 			}
-			return g.show(stopped{Stopped: true, Left: leave}, func(io.Writer) {})
+			return g.show(stopped{Stopped: true, Left: leave}, func(w io.Writer) {
+				if !leave && len(alone) > 0 {
+					fmt.Fprintf(w, "waiting here, for no other host is up that could go on with it: job %s; `dtpnode up` goes on with what is committed\n", strings.Join(alone, ", "))
+				}
+			})
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("could not wait for the daemon to stop: %w", err)

@@ -9,11 +9,13 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/internal/progress"
 	"github.com/dtpnode/dtpnode/internal/settings"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -95,11 +97,37 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFla
 	if err != nil {
 		return errors.Join(err, undo())
 	}
+	members := met(ctx, client)
+	for _, m := range members {
+		if called := api.Called(members)[m.ID]; m.Self && called != m.Name {
+			fmt.Fprintf(g.stderr, "another member has the name %s, or one that looks like it: this one is shown as %s; `dtpnode rename` gives it another\n",
+				progress.Clean(m.Name), progress.Clean(called))
+		}
+	}
 	if facing != "" && !slices.ContainsFunc(st.Addrs, reachable) {
 		fmt.Fprintf(g.stderr, "this host listens on loopback only: members other than the inviter cannot reach it, nor it those that listen on loopback; "+
 			"`dtpnode down`, then `dtpnode up --listen %s --detach`\n", net.JoinHostPort(node.Auto, "0"))
 	}
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
+}
+
+// met lists the members once each that is up has told what it is, or after a time: those that are away never do.
+func met(ctx context.Context, client *api.Client) []api.Member {
+	late := time.After(meetWait)
+	for {
+		members, err := client.Members(ctx)
+		unmet := func(m api.Member) bool { return !m.Self && (!m.Up || m.Version == "") }
+		if err != nil || !slices.ContainsFunc(members, unmet) {
+			return members
+		}
+		select {
+		case <-ctx.Done():
+			return members
+		case <-late:
+			return members
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // startToJoin starts the daemon of a host that joins. Unless its user says otherwise it listens where others can reach it:

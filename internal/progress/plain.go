@@ -33,7 +33,11 @@ func (p *Plain) Status(st api.JobStatus) {
 	}
 	p.state, p.phase, p.printed = st.State, st.Phase, st.Seconds
 	if st.Units == 0 || st.State == api.Preparing {
-		fmt.Fprintf(p.w, "%s  %s\n", st.State, line(st.Phase))
+		text := string(st.State)
+		if phase := line(st.Phase); phase != "" {
+			text += "  " + phase
+		}
+		fmt.Fprintln(p.w, text)
 		return
 	}
 	share := " (" + Share(st) + ")"
