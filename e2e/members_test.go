@@ -422,3 +422,23 @@ func (n *node) membersNow(t *testing.T) (all []api.Member) {
 	check(t, json.Unmarshal([]byte(r.stdout), &all))
 	return all
 }
+
+// TestJobsKeepUpWithNames: a host that was renamed has its new name as who submitted a job and as who led it, and says at its
+// end which job waits there for nobody else.
+func TestJobsKeepUpWithNames(t *testing.T) {
+	t.Parallel()
+	n, _ := alone(t, fakeBinary(t))
+	if r := n.dtpnode(t, t.TempDir(), "up", "--detach", "--name", "alice"); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	defer func() { n.dtpnode(t, t.TempDir(), "down") }()
+	req := paceOf(1, time.Minute).request(t)
+	r := n.dtpnode(t, t.TempDir(), "run", req.Selector, "--tree", req.Tree, "--files", req.Files[0].URL, "--detach")
+	id := strings.TrimSpace(r.stdout)
+	if r.code != 0 || len(id) != 32 {
+		t.Fatalf("%+v", r)
+	}
+	n.says(t, []string{"rename", "anna"}, "anna")
+	n.says(t, []string{"status", id}, "submitted by anna", "led by anna")
+	n.says(t, []string{"down"}, "no other host is up that could go on with it: job "+id[:12])
+}

@@ -97,6 +97,7 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	st := j.status
 	st.Submitter = d.submitterHeld(j)
 	st.SubmitterName = cmp.Or(names[st.Submitter].name, st.SubmitterName, called)
+	st.HomeName = cmp.Or(names[st.Home].name, st.HomeName) // as it is called now
 	if j.told {
 		return st
 	}

@@ -394,3 +394,15 @@ func TestTwoVersionsOfAFile(t *testing.T) {
 		t.Errorf("it is not said what to do: %s", b.String())
 	}
 }
+
+// TestPlainEndsNoLineInBlanks: where there is no more to say of a state, its line ends with its name.
+func TestPlainEndsNoLineInBlanks(t *testing.T) {
+	var b bytes.Buffer
+	p := NewPlain(&b)
+	for _, st := range []api.JobStatus{{State: api.Preparing, Phase: "compiling"}, {State: api.Failed}} {
+		p.Status(st)
+	}
+	if b.String() != "preparing  compiling\nfailed\n" {
+		t.Errorf("%q", b.String())
+	}
+}
