@@ -120,6 +120,9 @@ func TestScreen(t *testing.T) {
 			if tc.plain && strings.ContainsRune(tty.text(), '\x1b') {
 				t.Error("an escape code on a terminal that has none")
 			}
+			if strings.Contains(tty.text(), "\x1b[J") {
+				t.Error("the rest of the screen is erased: in the first row that leaves each frame in the history of tmux")
+			}
 			wantScreen(t, shown, tc.state, tc.plain)
 		})
 	}

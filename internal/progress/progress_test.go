@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/vbauerster/mpb/v8"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
@@ -127,7 +126,7 @@ func TestSummary(t *testing.T) {
 func TestTerminal(t *testing.T) {
 	var b bytes.Buffer
 	p := NewTerminal(&b)
-	p.extra = []mpb.ContainerOption{mpb.WithWidth(60), mpb.WithAutoRefresh()}
+	p.size = func() (int, int) { return 60, 24 }
 	all := course()
 	for _, st := range all[:50] {
 		p.Status(st)
@@ -139,6 +138,19 @@ func TestTerminal(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in %q", want, b.String())
 		}
+	}
+}
+
+// TestTerminalDrawsInPlace: a frame is drawn over the one before line by line, and the screen never erased.
+func TestTerminalDrawsInPlace(t *testing.T) {
+	var b bytes.Buffer
+	for _, frame := range []string{"one\ntwo\n", "\x1b[2A\x1b[Jthree\nfour\n"} {
+		if n, err := (inPlace{&b}).Write([]byte(frame)); n != len(frame) || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+	}
+	if want := "one\ntwo\n\r\x1b[K\x1b[A\x1b[K\x1b[A\x1b[Kthree\nfour\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }
 

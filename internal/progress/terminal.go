@@ -3,11 +3,16 @@ package progress
 import (
 	"fmt"
 	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -18,10 +23,11 @@ const quiet = 0.3
 
 // Terminal draws a bar with two lines of details, kept up to date in place.
 type Terminal struct {
-	w     io.Writer
-	extra []mpb.ContainerOption
-	bars  *mpb.Progress // nil until quiet is over
-	bar   *mpb.Bar
+	w    io.Writer
+	size func() (width, height int)
+	bars *mpb.Progress // nil until quiet is over
+	bar  *mpb.Bar
+	fill mpb.BarFiller // the bar alone, without what stands beside it
 
 	mu       sync.Mutex // the bar is drawn by a goroutine of mpb, which Close ends
 	meter    meter
@@ -29,7 +35,36 @@ type Terminal struct {
 }
 
 // NewTerminal returns a printer for the terminal w.
-func NewTerminal(w io.Writer) *Terminal { return &Terminal{w: w} }
+func NewTerminal(w io.Writer) *Terminal {
+	return &Terminal{w: w, size: func() (width, height int) {
+		if f, ok := w.(*os.File); ok {
+			if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+				return width, height
+			}
+		}
+		return 80, 24
+	}}
+}
+
+// inPlace has a frame drawn over the one before line by line. mpb goes up and erases all from there to the end of the screen:
+// done in the first row, tmux and others keep that as a screen that was cleared, so that each frame stays in their history.
+type inPlace struct{ w io.Writer }
+
+// upAndErase is what a frame of mpb begins with, but for the first.
+var upAndErase = regexp.MustCompile("^\x1b\\[([0-9]+)A\x1b\\[J")
+
+func (p inPlace) Write(frame []byte) (int, error) {
+	m := upAndErase.FindSubmatch(frame)
+	if m == nil {
+		return p.w.Write(frame)
+	}
+	lines, _ := strconv.Atoi(string(m[1]))
+	anew := "\r\x1b[K" + strings.Repeat("\x1b[A\x1b[K", lines)
+	if _, err := p.w.Write(append([]byte(anew), frame[len(m[0]):]...)); err != nil {
+		return 0, err
+	}
+	return len(frame), nil
+}
 
 // Status shows where the job stands.
 func (t *Terminal) Status(st api.JobStatus) {
@@ -49,12 +84,31 @@ func (t *Terminal) Status(st api.JobStatus) {
 }
 
 func (t *Terminal) open() {
-	t.bars = mpb.New(append([]mpb.ContainerOption{mpb.WithOutput(t.w)}, t.extra...)...)
-	style := mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]")
-	t.bar = t.bars.New(0, style,
-		mpb.PrependDecorators(decor.Any(t.before)),
-		mpb.AppendDecorators(decor.Any(t.after)),
-		mpb.BarExtender(mpb.BarFillerFunc(t.below), false))
+	t.bars = mpb.New(mpb.WithOutput(inPlace{t.w}), mpb.WithAutoRefresh())
+	t.fill = mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]").Build()
+	t.bar = t.bars.MustAdd(0, mpb.BarFillerFunc(t.line), mpb.BarFillerTrim(), mpb.BarExtender(mpb.BarFillerFunc(t.below), false))
+}
+
+// line draws the bar with what stands beside it, as wide as the terminal is now.
+func (t *Terminal) line(w io.Writer, s decor.Statistics) error {
+	room, _ := t.size()
+	left := runewidth.Truncate(t.before(), room, "…")
+	room -= runewidth.StringWidth(left)
+	right := runewidth.Truncate(t.after(), room, "…")
+	room -= runewidth.StringWidth(right)
+	if _, err := io.WriteString(w, lineStart+left); err != nil {
+		return err
+	}
+	if room >= 2 {
+		s.AvailableWidth = room - 2
+		var bar strings.Builder
+		if err := t.fill.Fill(&bar, s); err != nil {
+			return err
+		}
+		right = " " + bar.String() + " " + right
+	}
+	_, err := io.WriteString(w, right)
+	return err
 }
 
 // lineStart brings the cursor to the beginning of its line: a key that the terminal echoes, such as ^C, has moved it, and
@@ -62,14 +116,14 @@ func (t *Terminal) open() {
 const lineStart = "\r"
 
 // before is what stands left of the bar.
-func (t *Terminal) before(decor.Statistics) string {
+func (t *Terminal) before() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	st := t.meter.last
 	if st.Units == 0 {
-		return lineStart + string(st.State)
+		return string(st.State)
 	}
-	text := fmt.Sprintf(lineStart+"%s %s/%s", st.State, Count(st.Done), Count(st.Units))
+	text := fmt.Sprintf("%s %s/%s", st.State, Count(st.Done), Count(st.Units))
 	if st.Unknown > 0 {
 		text += " + " + Unknown(st)
 	}
@@ -77,22 +131,23 @@ func (t *Terminal) before(decor.Statistics) string {
 }
 
 // after is what stands right of the bar.
-func (t *Terminal) after(decor.Statistics) string {
+func (t *Terminal) after() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return fmt.Sprintf("%4s", Share(t.meter.last))
 }
 
 // below writes the lines under the bar. A line that wraps would spoil the redrawing: it is cut.
-func (t *Terminal) below(w io.Writer, s decor.Statistics) error {
+func (t *Terminal) below(w io.Writer, _ decor.Statistics) error {
+	width, height := t.size()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := []string{"  " + t.meter.details()}
 	if t.question != "" {
 		lines = append(lines, t.question)
 	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(w, runewidth.Truncate(l, max(s.AvailableWidth-1, 10), "~")); err != nil {
+	for _, l := range lines[:max(min(len(lines), height-1), 0)] { // above the first row nothing can be drawn anew
+		if _, err := fmt.Fprintln(w, runewidth.Truncate(l, max(width-1, 10), "~")); err != nil {
 			return err
 		}
 	}
