@@ -27,4 +27,5 @@
 //	liars_test.go     members that lie, in a binary with the tag liars
 //	faultnet_test.go  hosts on a network that delays, loses and cuts off (internal/faultnet)
 //	commands_test.go  every command, its JSON, exit status and Ctrl-C
+//	settings_test.go  what runs take from the host's settings, and what is advised where no ROOT is found
 package e2e

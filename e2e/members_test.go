@@ -180,7 +180,7 @@ func TestRevokedKnows(t *testing.T) {
 	if r := all[2].dtpnode(t, t.TempDir(), "down", "--leave"); r.code != 0 {
 		t.Errorf("%+v", r)
 	}
-	if r := all[2].dtpnode(t, t.TempDir(), "up", "--detach"); r.code != 0 || !strings.Contains(r.stdout, "1 members") || strings.Contains(r.stdout, "revoked") {
+	if r := all[2].dtpnode(t, t.TempDir(), "up", "--detach"); r.code != 0 || !strings.Contains(r.stdout, "1 member, ") || strings.Contains(r.stdout, "revoked") {
 		t.Errorf("it does not begin anew: %+v", r)
 	}
 	if r := all[2].dtpnode(t, t.TempDir(), "down"); r.code != 0 {

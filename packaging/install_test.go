@@ -57,7 +57,9 @@ func TestMakeInstall(t *testing.T) {
 	if text, err := os.ReadFile(settings); string(text) != "slots = 3\n" {
 		t.Errorf("the settings were overwritten: %q, %v", text, err)
 	}
-	command(t, nil, "make", append(vars, "uninstall")...)
+	if out := command(t, nil, "make", append(vars, "uninstall")...); !strings.Contains(out, "kept "+settings+", which was changed") {
+		t.Errorf("uninstall does not say what it keeps: %s", out)
+	}
 	if left := filesBelow(t, top); !slices.Equal(left, []string{"etc/dtpnode.toml"}) {
 		t.Errorf("left behind: %q", left)
 	}
@@ -67,6 +69,27 @@ func TestMakeInstall(t *testing.T) {
 	command(t, nil, "make", append(vars, "install", "uninstall")...)
 	if left := filesBelow(t, top); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestMakeInstallRefuses: what could not be installed whole is refused before anything is written.
+func TestMakeInstallRefuses(t *testing.T) {
+	top := t.TempDir()
+	for want, vars := range map[string][]string{
+		"with spaces":           {"PREFIX=" + top + "/a b"},
+		"want an absolute path": {"PREFIX=usr", "DESTDIR=" + top + "/"},
+		"SYSCONFDIR is":         {"PREFIX=" + top, "SYSCONFDIR=etc"},
+		"DESTDIR is":            {"PREFIX=/usr", "DESTDIR=" + top + "/a b"},
+		`PREFIX is ""`:          {"PREFIX=", "DESTDIR=" + top + "/x"},
+	} {
+		cmd := exec.CommandContext(t.Context(), "make", append(vars, "BIN="+top+"/none", "install")...)
+		cmd.Dir = ".."
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%q: want %q: %v %s", vars, want, err, out)
+		}
+	}
+	if left := filesBelow(t, top); len(left) > 0 {
+		t.Errorf("written: %q", left)
 	}
 }
 
