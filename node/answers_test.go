@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -107,6 +108,19 @@ func TestWhoIsBelievedOfAJob(t *testing.T) {
 				t.Errorf("%s: %+v", c.name, got)
 			}
 			c.told[0], c.told[1] = c.told[1], c.told[0]
+		}
+	}
+}
+
+// The submitter of a job is believed before who says that it leads it: the job's name is proof.
+func TestNameProvesItsSubmitter(t *testing.T) {
+	name := hex.EncodeToString(tasks.NonceOf("submitter", tasks.NonceSalt{1, 2, 3}))
+	for _, all := range [][]told{
+		{{"x", api.JobStatus{ID: name, State: api.Cancelled, Home: "x"}}, {"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}}},
+		{{"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}}, {"x", api.JobStatus{ID: name, State: api.Cancelled, Submitter: "x"}}},
+	} {
+		if got := once("self", all, nil); len(got) != 1 || got[0].State != api.Running {
+			t.Errorf("%+v", got)
 		}
 	}
 }

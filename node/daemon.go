@@ -76,7 +76,8 @@ type Daemon struct {
 	// planPlaces bounds the files that are planned here for other members.
 	planPlaces chan struct{}
 	planTurns  *turns
-	called     map[tasks.PeerID]string // names of all members that there were in this life
+	called     map[tasks.PeerID]string // names of members that there are, and were in this life; at most maxCalled
+	codeless   map[tasks.PeerID]bool   // of these, whose code was dropped, since they may submit no more
 	turns      *turns                  // descriptions being fetched, by submitter
 
 	recoveries map[tasks.JobID]*recovering // under way here
@@ -97,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
+		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
 	all, each := planShares()
 	d.planPlaces, d.planTurns = make(chan struct{}, all), newTurns(each)

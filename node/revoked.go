@@ -64,11 +64,7 @@ func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 // forgetCode drops the compiled code of members that may submit no more, of all that were members in this life and
 // of those that are named.
 func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
-	d.mu.Lock()
-	all := append(slices.Collect(maps.Keys(d.called)), submitters...)
-	d.mu.Unlock()
-	slices.Sort(all)
-	gone := slices.DeleteFunc(slices.Compact(all), func(id tasks.PeerID) bool { return !d.mayNoMore(id) })
+	gone := d.newlyGone(submitters)
 	if len(gone) == 0 {
 		return
 	}
@@ -78,11 +74,46 @@ func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
 			if err == nil {
 				err = exec.Forget(id)
 			}
+			if err != nil { // the next time
+				d.mu.Lock()
+				delete(d.codeless, id)
+				d.mu.Unlock()
+			}
 		}
 		if err != nil && d.ctx.Err() == nil {
 			d.log.Warn("could not drop the code of a member that was revoked", "reason", err)
 		}
 	})
+}
+
+// newlyGone are the members whose code is to be dropped.
+func (d *Daemon) newlyGone(submitters []tasks.PeerID) []tasks.PeerID {
+	d.mu.Lock()
+	all := append(slices.Collect(maps.Keys(d.called)), submitters...)
+	d.mu.Unlock()
+	slices.Sort(all)
+	out := map[tasks.PeerID]bool{}
+	for _, id := range slices.Compact(all) {
+		out[id] = d.mayNoMore(id)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return firstTime(out, d.codeless, submitters)
+}
+
+// firstTime are the members that are out and were not before, in order, and notes them. One that has gone costs that once,
+// unless a job of it is here, whose code may just have been made.
+func firstTime(out, before map[tasks.PeerID]bool, submitters []tasks.PeerID) (gone []tasks.PeerID) {
+	for _, id := range slices.Sorted(maps.Keys(out)) {
+		switch {
+		case !out[id]:
+			delete(before, id)
+		case !before[id] || slices.Contains(submitters, id):
+			before[id] = true
+			gone = append(gone, id)
+		}
+	}
+	return gone
 }
 
 // whyStopped is the reason that is told of a job whose submitter may submit no more.
@@ -101,6 +132,9 @@ func (d *Daemon) nameOf(id tasks.PeerID) string {
 	return cmp.Or(api.ToldApart(d.called)[id], id)
 }
 
+// maxCalled bounds the members whose names are remembered: more than there can be at once, by as many that have gone.
+const maxCalled = 2 * p2p.MaxPeers
+
 // noteNames keeps the names of members for when they are none any more.
 func (d *Daemon) noteNames() {
 	members := d.net.Members()
@@ -109,6 +143,23 @@ func (d *Daemon) noteNames() {
 	for _, m := range members {
 		if m.Name != "" {
 			d.called[m.ID] = m.Name
+		}
+	}
+	now := map[tasks.PeerID]bool{}
+	for _, m := range members {
+		now[m.ID] = true
+	}
+	for id := range d.called { // those that have gone, whichever
+		if len(d.called) <= maxCalled {
+			break
+		}
+		if !now[id] {
+			delete(d.called, id)
+		}
+	}
+	for id := range d.codeless {
+		if _, known := d.called[id]; !known {
+			delete(d.codeless, id)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/hex"
 	"fmt"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -8,8 +9,8 @@ import (
 )
 
 // Several members may tell of one job, and any of them may lie. A list of jobs believes this node over all others of what it
-// knows itself, then the home that has proven to this node that it leads the job, then who says that it leads or has submitted
-// it, and then anybody. Only what this node knows is proven; the rest is the others' word, and `status`, which asks for proofs,
+// knows itself, then the home that has proven to this node that it leads the job, then the submitter, whom the job's whole name
+// proves, then who says that it leads or has submitted it, and then anybody. Only what this node knows is proven; the rest is the others' word, and `status`, which asks for proofs,
 // says more.
 
 // told is what a member tells of a job.
@@ -48,14 +49,22 @@ func (d *Daemon) homes() map[string]tasks.PeerID {
 	return out
 }
 
+// ofSubmitter reports whether it is the job's submitter that tells of it, as its name proves.
+func (t told) ofSubmitter() bool {
+	nonce, err := hex.DecodeString(t.ID)
+	return err == nil && tasks.NonceIsOf(nonce, t.by)
+}
+
 // weight says how much counts what is told of a job to a node.
 func (t told) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
 	switch {
 	case t.by == self && t.State != api.Waiting:
-		return 4
+		return 5
 	case t.by == homes[jobKey(t.ID)]:
-		return 3
+		return 4
 	case t.by == self: // it does not see the home
+		return 3
+	case t.ofSubmitter():
 		return 2
 	case t.by == t.Home || t.by == t.Submitter:
 		return 1
