@@ -435,7 +435,7 @@ func ofDisk(err error) bool { return diskError(err) != nil }
 // diskError is what an error says of this node's disk, nil if nothing. That a file is not there says nothing of the disk;
 // and where several sources of a file were tried, what one of them lacks hides nothing of what the disk refused.
 func diskError(err error) error {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // what is wrapped is looked at one by one
 	case nil:
 		return nil
 	case *fs.PathError, *os.LinkError:

@@ -12,7 +12,7 @@ import (
 // matcher looks for the files that match another member's globs. filepath.Glob collects all that matches, and goes on when
 // nobody waits any more: a few bytes of a pattern would take a host's memory and time.
 type matcher struct {
-	ctx   context.Context //nolint:containedctx // of one walk
+	ctx   context.Context // of one walk
 	room  int             // bytes of names that are left
 	look  int             // names that may still be looked at
 	names []string
