@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	ossignal "os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -21,6 +23,9 @@ var suite struct {
 }
 
 func TestMain(m *testing.M) {
+	if ossignal.Ignored(syscall.SIGHUP) { // under nohup: what is started here would ignore it too, which is tested
+		ossignal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	code, err := runSuite(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
