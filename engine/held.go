@@ -38,6 +38,7 @@ type held struct {
 	stale   bool           // the log was followed since it was last looked at what may be freed
 	since   uint64         // term of the log when this copy was opened
 	unswept bool           // there may be blobs from before that, of which nothing is known
+	hoarded int            // requests since the last commit that were refused since the home had too much kept
 }
 
 type heldBlob struct {
@@ -68,7 +69,9 @@ func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 	case k.At > j.index && len(j.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID): // it is of no use before it follows
 	case k.At > j.index && !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial): // it may be committed: this copy cannot know yet
 	case !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial):
-		p.violated(j.home, j.id, Hoards)
+		if j.hoarded++; j.hoarded > spareBlobs {
+			p.violated(j.home, j.id, Hoards)
+		}
 		p.blobKept(j.id, j.home, Kept{ID: k.Partial.ID, Full: true, Term: j.term, Seq: k.Seq})
 	case k.At > j.index || j.wants(*k.Partial): // else the home has not heard yet
 		j.late = slices.DeleteFunc(j.late, same)
@@ -84,6 +87,7 @@ func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 // for what may be on its way at once: for few blobs, and no more bytes than twice the largest or FoldFloor, with one fold
 // of what is committed beside them. What it gave up goes when it says so; that may have been lost, so there is room for some
 // times as much, and for what earlier homes have asked for. One that is asked by a home that is ahead of it takes no more either.
+// A home is named that goes on asking and commits nothing.
 const (
 	spareBlobs = 64 // beside as many as may be committed
 	spareTimes = 8  // the largest blob, or FoldFloor
@@ -104,11 +108,18 @@ func (p *Peer) hoards(j *jobState, b merge.Partial) bool {
 	return n > p.cfg.Ledger.MaxBlobs+spareBlobs || bytes > committed+spareTimes*max(p.cfg.Ledger.FoldFloor, largest)
 }
 
-// keepLate looks again at what was asked for from ahead of this copy.
+// keepLate looks again at what was asked for from ahead of this copy. What is here already comes first: its term is that of
+// the request then, and what the record does not want any more can go before anything new comes.
 func (p *Peer) keepLate(j *jobState) {
 	late := j.late
 	j.late = nil
-	for _, k := range late {
+	here := func(k Keep) bool { return j.holds(k.Partial.ID) }
+	for _, k := range slices.DeleteFunc(slices.Clone(late), func(k Keep) bool { return !here(k) }) {
+		p.onKeepPartial(j, k)
+	}
+	absent := slices.DeleteFunc(late, here)
+	p.freeAll(j)
+	for _, k := range absent {
 		p.onKeepPartial(j, k)
 	}
 }
@@ -134,6 +145,7 @@ func (j *jobState) follow(e ledger.Entry, index, term uint64, changed bool) {
 	if changed {
 		for _, b := range []*merge.Partial{e.Commit, e.Fold} {
 			if b != nil {
+				j.hoarded = 0
 				j.hold(*b, j.index)
 			}
 		}

@@ -89,7 +89,8 @@ func (w *world) newest() (newest engine.LedgerView) {
 const spareBlobs = 40
 
 // heavyWithin is how long a disk may have more than three times the result's bytes where there are faults: what homes
-// have asked to keep in vain goes when the next one commits, and a copy of the ledger that was away has to follow.
+// have asked to keep in vain goes when the next one commits, and a copy of the ledger that was away has to follow. While
+// it has no majority it cannot, and that time does not count.
 const heavyWithin = 30 * time.Second
 
 // mendWithin is that time; without faults there is none.
@@ -134,7 +135,7 @@ func (w *world) bounded() {
 			w.fail("%s keeps %d blobs of %d committed parts", n.id, len(n.disk.kept), len(v.Parts))
 		}
 		result := w.cfg.Flat + w.cfg.PerUnit*v.Committed.Len()
-		if w.cfg.Flat+w.cfg.PerUnit == 0 || n.disk.bytes <= 3*max(result, floor) {
+		if w.cfg.Flat+w.cfg.PerUnit == 0 || n.disk.bytes <= 3*max(result, floor) || !v.Majority {
 			delete(w.heavy, n)
 			continue
 		}
