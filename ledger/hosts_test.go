@@ -60,7 +60,7 @@ func TestAFileThatNobodySeesExcusesNoHost(t *testing.T) {
 	d.reports()
 	gone := Failed{Failure: Failure{Blame: tasks.R(900, 1000), Kind: "open", Data: true, Host: "missing"}, Tries: 70}
 	for i := range 70 {
-		gone.Nodes = append(gone.Nodes, tasks.PeerID(fmt.Sprint("n", i)))
+		gone.Nodes = append(gone.Nodes, fmt.Sprint("n", i))
 	}
 	gone.Nodes[5] = "x"
 	d.home.record.Lost = append(d.home.record.Lost, Lost{Range: gone.Blame, Failed: gone})

@@ -33,7 +33,8 @@ func TestAnswersAreBounded(t *testing.T) {
 				var st api.JobStatus
 				return decodeAnswer([]byte(`{"nodes":`+string(b)+`}`), mostMissing, &st)
 			},
-			"lacks": func() error { var l lacks; return decodeAnswer([]byte(`{"Lacks":`+string(b)+`}`), mostValues, &l) },
+			"waiting": func() error { _, err := readWaiting([]byte(`{"nodes":` + string(b) + `}`)); return err },
+			"lacks":   func() error { var l lacks; return decodeAnswer([]byte(`{"Lacks":`+string(b)+`}`), mostValues, &l) },
 		} {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -99,12 +100,12 @@ func TestWhoIsBelievedOfAJob(t *testing.T) {
 		}
 		for range 2 { // in either order
 			for i := range c.told {
-				c.told[i].Phase = string(c.told[i].by)
+				c.told[i].Phase = c.told[i].by
 			}
 			cut := c.told[0]
 			cut.ID = cut.ID[:12]
 			got := once(self, append([]told{cut}, c.told[1:]...), homes)
-			if len(got) != 1 || got[0].Phase != string(c.want) {
+			if len(got) != 1 || got[0].Phase != c.want {
 				t.Errorf("%s: %+v", c.name, got)
 			}
 			c.told[0], c.told[1] = c.told[1], c.told[0]

@@ -34,7 +34,7 @@ func TestDiskErrors(t *testing.T) {
 		{"full, and it may not be read", errors.Join(full, moved), full},
 		{"two lack it", errors.Join(missing, p2p.ErrSlow, missing), nil},
 	} {
-		if got := diskError(c.err); got != c.want || ofDisk(c.err) != (c.want != nil) {
+		if got := diskError(c.err); fmt.Sprint(got) != fmt.Sprint(c.want) || ofDisk(c.err) != (c.want != nil) {
 			t.Errorf("%s: the disk said %v, want %v", c.name, got, c.want)
 		}
 	}

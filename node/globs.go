@@ -110,7 +110,7 @@ func (d *Daemon) serveGlobs(ctx context.Context, from tasks.PeerID, arg string) 
 	answer := make(chan []string, 1)
 	go func() { // may hang in the kernel longer than anybody waits: its place is taken until then
 		defer done()
-		answer <- matching(ctx, globs, globNames, globLook)
+		answer <- matching(ctx, globs, globNames)
 	}()
 	select {
 	case names := <-answer:

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -163,29 +164,35 @@ func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st
 	if !errors.As(why, &e) || e.Status != http.StatusNotFound || len(name) < 4 {
 		return st, false
 	}
-	peers := d.upPeers()
-	told := make([]api.JobStatus, len(peers))
+	var mu sync.Mutex
+	var several bool
 	var g errgroup.Group
 	g.SetLimit(16)
-	for i, id := range peers {
+	for _, id := range d.upPeers() {
 		g.Go(func() error {
-			if b, err := d.askPeer(ctx, id, "status", name); err != nil || json.Unmarshal(b, &told[i]) != nil {
-				told[i] = api.JobStatus{}
+			b, err := d.askPeer(ctx, id, "status", name)
+			if err != nil {
+				return nil
 			}
+			t, err := readWaiting(b)
+			if err != nil || t.State != api.Waiting || !strings.HasPrefix(t.ID, name[:min(len(name), len(t.ID))]) {
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			several = several || ok && t.ID != st.ID
+			st, ok = t, true
 			return nil
 		})
 	}
 	_ = g.Wait()
-	for _, t := range told {
-		switch {
-		case t.State != api.Waiting || !strings.HasPrefix(t.ID, name[:min(len(name), len(t.ID))]):
-		case ok && t.ID != st.ID:
-			return st, false // one of several
-		default:
-			st, ok = t, true
-		}
-	}
-	return st, ok
+	return st, ok && !several
+}
+
+// readWaiting reads the status of a job that may wait, which has few parts.
+func readWaiting(b []byte) (st api.JobStatus, err error) {
+	err = decodeAnswer(b, mostListed, &st)
+	return st, err
 }
 
 // order stops or finishes a job, wherever it is led.

@@ -18,9 +18,9 @@ type matcher struct {
 	names []string
 }
 
-// matching lists the files that match globs, with at most so many bytes of names, for as long as ctx lasts.
-func matching(ctx context.Context, globs []string, room, look int) []string {
-	m := matcher{ctx: ctx, room: room, look: look, names: []string{}}
+// matching lists the files that match globs, with at most so many bytes of names and globLook looks, for as long as ctx lasts.
+func matching(ctx context.Context, globs []string, room int) []string {
+	m := matcher{ctx: ctx, room: room, look: globLook, names: []string{}}
 	for _, g := range globs {
 		if len(g) > globPattern || !filepath.IsAbs(g) || strings.ContainsRune(g, 0) {
 			continue

@@ -46,7 +46,7 @@ func TestMatchingIsGlob(t *testing.T) {
 			return err != nil || info.IsDir()
 		})
 		slices.Sort(want)
-		got := matching(t.Context(), []string{filepath.Join(dir, pattern), "relative/*", "/\x00*"}, globNames, globLook)
+		got := matching(t.Context(), []string{filepath.Join(dir, pattern), "relative/*", "/\x00*"}, globNames)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s matches %v, want %v", pattern, got, want)
 		}
@@ -62,12 +62,12 @@ func TestMatchingIsBounded(t *testing.T) {
 	if m.look > 0 || m.look < -2*listBatch {
 		t.Errorf("%d looks are left of 5000", m.look)
 	}
-	if all := matching(t.Context(), []string{dir + "/*/*"}, 300, globLook); len(all) == 0 || len(all) > 10 {
+	if all := matching(t.Context(), []string{dir + "/*/*"}, 300); len(all) == 0 || len(all) > 10 {
 		t.Errorf("%d names in 300 bytes", len(all))
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if all := matching(gone, []string{dir + "/*/*"}, globNames, globLook); len(all) > 0 {
+	if all := matching(gone, []string{dir + "/*/*"}, globNames); len(all) > 0 {
 		t.Errorf("found for nobody: %v", all)
 	}
 }

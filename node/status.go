@@ -113,7 +113,6 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	if j.desc == nil {
 		return st
 	}
-	v := j.view
 	if a := j.desc.Ask.Again; a != nil {
 		st.RetryOf, st.Before = a.Job, a.Units
 	}
@@ -121,27 +120,40 @@ func (d *Daemon) describe(j *job) api.JobStatus {
 	st.Codes = codesOf(j.desc, st.Committed)
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Kept = kept
-	st.Replicas, st.Safe = namesOf(v.Replicas, names), v.Staffed
-	if v.Lapsed != "" && !st.State.Halted() {
+	st.Replicas, st.Safe = namesOf(j.view.Replicas, names), j.view.Staffed
+	if v := j.view; v.Lapsed != "" && !st.State.Halted() {
 		st.Notes = append(slices.Clone(st.Notes), lapsedNote(j.name, cmp.Or(names[v.Lapsed].name, lapsed), d.net.Name()))
 	}
-	if a := v.Awaited; a.Units > 0 && st.State == api.Running {
+	j.tellWaiting(&st, names)
+	j.tellMissing(&st, names)
+	return st
+}
+
+// tellWaiting tells what a running job waits for; the caller holds mu.
+func (j *job) tellWaiting(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+	if st.State != api.Running {
+		return
+	}
+	if a := j.view.Awaited; a.Units > 0 {
 		st.Phase = awaiting(a, names)
 	}
-	if v.Cramped != "" && st.State == api.Running {
-		st.Phase = cramped(v.Cramped, st.HomeName)
+	if c := j.view.Cramped; c != "" {
+		st.Phase = cramped(c, st.HomeName)
 	}
-	st.Failing = missing(j.desc, v.Failing, names)
+}
+
+// tellMissing tells what fails or is not in the result; the caller holds mu.
+func (j *job) tellMissing(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+	st.Failing = missing(j.desc, j.view.Failing, names)
 	switch {
 	case st.State.Final():
-		j.tellSkipped(&st)
+		j.tellSkipped(st)
 		st.Failing = nil
 		st.Missing = append(badFiles(j.desc, names), missing(j.desc, j.lost, names)...)
 	case st.State == api.CannotFinish: // what there is of it is handed out all the same
 		st.Failing = nil
-		st.Missing = append(badFiles(j.desc, names), missing(j.desc, v.Lost, names)...)
+		st.Missing = append(badFiles(j.desc, names), missing(j.desc, j.view.Lost, names)...)
 	}
-	return st
 }
 
 // tellSkipped tells what the selector left out by Abort(kAbortFile); the caller holds mu.
