@@ -204,7 +204,8 @@ type Peer struct {
 	loop    []Message // to this peer itself
 	sched   *steal.Scheduler
 	jobs    []*jobState           // in order of arrival
-	peers   map[tasks.PeerID]int  // their slots
+	peers   map[tasks.PeerID]int  // their slots,
+	own     map[tasks.PeerID]int  // and those for jobs of their own
 	rules   map[tasks.PeerID]bool // who may submit jobs
 	gens    map[steal.GenID]*genState
 	seq     uint64
@@ -309,7 +310,7 @@ func New(cfg Config) (*Peer, error) {
 	}
 	checks := &counted{Keys: cfg.Keys}
 	cfg.Keys = checks
-	return &Peer{cfg: cfg, checks: checks, dues: map[tasks.PeerID]*dues{}, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{},
+	return &Peer{cfg: cfg, checks: checks, dues: map[tasks.PeerID]*dues{}, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{}, own: map[tasks.PeerID]int{},
 		rules: map[tasks.PeerID]bool{}, gens: map[steal.GenID]*genState{}, ends: ends{of: map[tasks.JobID]*end{}}, seq: cfg.Boot << 24}, nil
 }
 

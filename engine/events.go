@@ -22,6 +22,7 @@ type (
 	PeerUp struct {
 		ID      tasks.PeerID
 		Slots   int
+		Own     int // with which it works for the jobs that it submits, whether it may work for others or not
 		Submits bool
 	}
 	// PeerDown tells that a member is not reachable.

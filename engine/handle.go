@@ -181,13 +181,13 @@ func (p *Peer) sortedPeers() []tasks.PeerID {
 }
 
 func (p *Peer) peerUp(ev PeerUp) {
-	p.peers[ev.ID], p.rules[ev.ID] = ev.Slots, ev.Submits
+	p.peers[ev.ID], p.own[ev.ID], p.rules[ev.ID] = ev.Slots, ev.Own, ev.Submits
 	p.relink(ev.ID)
 	p.tellRecoveredEnds(ev.ID)
-	p.schedule(steal.PeerUp{ID: ev.ID, Slots: ev.Slots})
+	p.schedule(steal.PeerUp{ID: ev.ID, Slots: max(ev.Slots, ev.Own)})
 	for _, j := range slices.Clone(p.jobs) { // one may end
 		if j.lead != nil {
-			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: ev.Slots})
+			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: p.slotsFor(j, ev.ID)})
 		}
 		if j.lead != nil {
 			p.tellRecovery(j, ev.ID)
@@ -198,6 +198,14 @@ func (p *Peer) peerUp(ev PeerUp) {
 			j.urgent = true
 		}
 	}
+}
+
+// slotsFor is with how many slots a connected member may work for a job.
+func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
+	if j.described() && j.submitter() == id {
+		return max(p.peers[id], p.own[id])
+	}
+	return p.peers[id]
 }
 
 // relink has offers repeated to a home that may have taken this node for gone.
@@ -211,6 +219,7 @@ func (p *Peer) relink(id tasks.PeerID) {
 
 func (p *Peer) peerDown(id tasks.PeerID) {
 	delete(p.peers, id)
+	delete(p.own, id)
 	delete(p.rules, id)
 	p.forgetDues()
 	p.schedule(steal.PeerDown{ID: id})

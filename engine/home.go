@@ -566,6 +566,14 @@ func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 		j.shown != nil && seatedIn(j.shown.Chain, who) || j.log != nil && seatedIn(j.log.Chain(), who)
 }
 
+// Submitter is who has submitted a job; empty while there is no description of it here.
+func (p *Peer) Submitter(id tasks.JobID) tasks.PeerID {
+	if j := p.job(id); j != nil && j.described() {
+		return j.submitter()
+	}
+	return ""
+}
+
 // Jobs lists the jobs this peer takes part in, with their homes.
 func (p *Peer) Jobs() map[tasks.JobID]tasks.PeerID {
 	out := map[tasks.JobID]tasks.PeerID{}

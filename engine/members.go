@@ -158,7 +158,7 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	heard := j.log.Heard(p.now)
 	ids = slices.DeleteFunc(ids, func(id tasks.PeerID) bool {
 		since, voter := heard[id]
-		return p.peers[id] == 0 || (voter && since < p.cfg.Replace) || j.unfit[id] > p.now || j.lead.Leaving(id)
+		return p.slotsFor(j, id) == 0 || (voter && since < p.cfg.Replace) || j.unfit[id] > p.now || j.lead.Leaving(id)
 	})
 	if len(ids) > 0 {
 		at := int(j.id.Seed() % uint64(len(ids)))

@@ -261,3 +261,15 @@ func TestWhoMayDeal(t *testing.T) {
 		}
 	}
 }
+
+// TestSubmitterWorksWithItsOwnSlots: a member that may work for nobody else counts, for the job that it has submitted, with the
+// slots that it has.
+func TestSubmitterWorksWithItsOwnSlots(t *testing.T) {
+	r := newRig(t, "w")
+	r.step(PeerUp{ID: "s", Own: 3, Submits: true})
+	for submitter, want := range map[tasks.PeerID]int{"s": 3, "x": 0} {
+		if got := r.peer.slotsFor(&jobState{job: &tasks.Job{Submitter: submitter}}, "s"); got != want {
+			t.Errorf("for a job of %s it counts with %d slots, want %d", submitter, got, want)
+		}
+	}
+}

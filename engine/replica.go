@@ -332,7 +332,7 @@ func (p *Peer) becomeHome(j *jobState) {
 	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
 	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
 	for _, id := range p.sortedPeers() {
-		p.step(j, ledger.NodeUp{ID: id, Slots: p.peers[id]})
+		p.step(j, ledger.NodeUp{ID: id, Slots: p.slotsFor(j, id)})
 	}
 	p.tellReplicas(j)
 	if j.lead == nil { // it was over before it began

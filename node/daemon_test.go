@@ -166,7 +166,7 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 		"offer":  {Job: id, Offer: &merge.Partial{}},
 		"gather": {Job: id, Gather: &merge.Partial{}},
 		"steal":  {Steal: &steal.Message{Request: &steal.Request{}}},
-		"take":   {Steal: &steal.Message{Ack: &steal.Ack{}}},
+		"take":   {Steal: &steal.Message{Ack: &steal.Ack{OK: true}}},
 		"give":   {Steal: &steal.Message{Grant: &steal.Grant{}}},
 	} {
 		if d.forbidden("stranger", &m) == "" {
@@ -174,6 +174,11 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 		}
 		if why := d.forbidden(d.net.ID(), &m); why != "" {
 			t.Errorf("%s was not taken from a member with all rights: %s", name, why)
+		}
+	}
+	for _, nothing := range []steal.Message{{Refuse: &steal.Refuse{}}, {Ack: &steal.Ack{}}} { // every member is asked for work
+		if why := d.forbidden("stranger", &engine.Message{Steal: &nothing}); why != "" {
+			t.Errorf("nobody may say that it has or takes nothing: %s", why)
 		}
 	}
 	m := engine.Message{Job: id, Report: report()}

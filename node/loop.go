@@ -201,7 +201,7 @@ func (d *Daemon) listen() {
 		switch ev := ev.(type) {
 		case p2p.PeerUp:
 			d.noteNames()
-			d.post(engine.PeerUp{ID: ev.ID, Slots: d.slotsOf(ev.ID, ev.Info), Submits: d.net.HasRight(ev.ID, p2p.Submitter)})
+			d.post(d.peerUp(ev.ID, ev.Info))
 		case p2p.PeerDown:
 			d.post(engine.PeerDown{ID: ev.ID})
 		case p2p.PeerRefused:
@@ -245,31 +245,85 @@ func (d *Daemon) decode(from tasks.PeerID, payload []byte) (m engine.Message, ok
 	return m, d.hears(from, m)
 }
 
-// forbidden says why a message is dropped. Of the report of a member that may not work nothing is left
-// but that it lives.
+// forbidden says why a message is dropped, for want of a right. A job's submitter works for that job, whether it may work for
+// others or not. Of the report of any other member that may not work nothing is left but that it lives.
 func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
+	submits, works := d.net.HasRight(from, p2p.Submitter), d.net.HasRight(from, p2p.Worker)
 	switch {
 	case m.Steal == nil && !m.Job.Valid():
 		return "it names no job"
-	case (m.Open != nil || m.Enlist != nil) && !d.net.HasRight(from, p2p.Submitter) && !d.net.HasRight(from, p2p.Worker):
+	case (m.Open != nil || m.Enlist != nil) && !submits && !works:
 		return "its sender has no right to lead a job" // a worker may come to lead one that it has a copy of
-	case m.Steal != nil && m.Steal.Request == nil && m.Steal.Ack == nil && d.net.HasRight(from, p2p.Submitter):
-		return d.foreignGrant(from, m.Steal.Grant)
-	case m.Offer == nil && m.Gather == nil && m.Report == nil && m.Steal == nil || d.net.HasRight(from, p2p.Worker):
+	case works:
+		return ""
+	case m.Steal != nil:
+		return d.idleSteal(from, m.Steal, submits)
+	case m.Offer == nil && m.Gather == nil && m.Report == nil:
+		return ""
+	case submits && d.worksFor(from, m.Job):
 		return ""
 	case m.Report == nil || m.Gather != nil:
-		return "its sender has no right to work"
+		return notWorking
 	}
 	m.Report = &ledger.Report{Seq: m.Report.Seq}
 	return ""
 }
 
-// foreignGrant says why work that a member gives away is dropped, though it may submit jobs: without the right to work it
-// has units of its own jobs, and of those that it leads or has led, and of no other.
-func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
-	if g == nil || d.net.HasRight(from, p2p.Worker) {
+const notWorking = "its sender has no right to work"
+
+// worksFor reports whether a member without the right to work may do so for a job, which it does if it has submitted that.
+// Where the job is not known nothing comes of it, and so it may.
+func (d *Daemon) worksFor(who tasks.PeerID, id tasks.JobID) (may bool) {
+	d.ask(func(p *engine.Peer) {
+		submitter := p.Submitter(id)
+		may = submitter == "" || submitter == who
+	})
+	return may
+}
+
+// idleSteal is forbidden for what the scheduler of a member says that has no right to work. Anybody may say that it has or
+// takes nothing: thieves ask all members.
+func (d *Daemon) idleSteal(from tasks.PeerID, m *steal.Message, submits bool) string {
+	switch {
+	case m.Refuse != nil || m.Ack != nil && !m.Ack.OK:
 		return ""
+	case !submits:
+		return notWorking
+	case m.Request != nil:
+		return d.ownRequest(from, m.Request)
+	case m.Ack != nil:
+		return "" // of a grant from here
+	case m.Grant != nil:
+		return d.foreignGrant(from, m.Grant)
 	}
+	return ""
+}
+
+// ownRequest leaves of a request the sender's own jobs. One that is not known here may turn out to be another's, and would be
+// pushed to who waits for it: it is asked for again.
+func (d *Daemon) ownRequest(from tasks.PeerID, r *steal.Request) string {
+	own, foreign := []int{}, false
+	d.ask(func(p *engine.Peer) {
+		for i, id := range r.Jobs[:min(len(r.Jobs), steal.MaxJobs)] {
+			switch p.Submitter(id) {
+			case from:
+				own = append(own, i)
+			case "":
+			default:
+				foreign = true
+			}
+		}
+	})
+	if foreign {
+		return "its sender has no right to work for another's job"
+	}
+	*r = r.Only(own)
+	return ""
+}
+
+// foreignGrant says why work that a member gives away is dropped which may submit jobs and not work: it has units of its own
+// jobs, and of those that it leads or has led, and of no other.
+func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
 	may := true
 	d.ask(func(p *engine.Peer) { may = p.MayDeal(g.Job, from) })
 	if !may {
@@ -278,12 +332,20 @@ func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
 	return ""
 }
 
-// slotsOf is how many children a peer may run for jobs led here.
-func (d *Daemon) slotsOf(id tasks.PeerID, info p2p.Info) int {
-	if !d.net.HasRight(id, p2p.Worker) || d.mismatch(info) != "" {
-		return 0
+// peerUp is what the engine is to know of a member that has a link. Its slots are how many children it may run for jobs that
+// this node leads.
+func (d *Daemon) peerUp(id tasks.PeerID, info p2p.Info) engine.PeerUp {
+	up := engine.PeerUp{ID: id, Submits: d.net.HasRight(id, p2p.Submitter)}
+	if d.mismatch(info) != "" {
+		return up
 	}
-	return info.Slots
+	if d.net.HasRight(id, p2p.Worker) {
+		up.Slots = info.Slots
+	}
+	if up.Submits {
+		up.Own = info.Slots
+	}
+	return up
 }
 
 // mismatch says why a peer gets no work from here, and what to do about it.

@@ -16,7 +16,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// prepare makes this node ready for a job of another node, if it may and can work.
+// prepare makes this node ready for a job that another node leads, if it may and can work for it.
 func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	j := newJob(d.ctx, "")
 	j.id, j.home = id, home
@@ -24,7 +24,7 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	if err == nil {
 		d.post(engine.Described{ID: id, Job: desc})
 	}
-	if !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
+	if d.cfg.Slots == 0 || !d.net.HasRight(d.net.ID(), p2p.Worker) && (err != nil || desc.Submitter != d.net.ID()) {
 		if err != nil {
 			d.post(engine.NotPrepared{ID: id})
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/steal"
@@ -47,5 +49,53 @@ func TestNobodyGivesAwayAnothersJob(t *testing.T) {
 	give.Steal.Grant.Job = tasks.NameOf([]byte("of its own"))
 	if why := d.forbidden(submitter.net.ID(), &give); why != "" {
 		t.Errorf("of another job: %s", why)
+	}
+}
+
+// TestSubmitterWorksForItsOwnJobs: a member that may submit and not work asks for work of its own jobs, and has what it did of
+// them taken; of others' jobs it is given nothing, and nothing is taken.
+func TestSubmitterWorksForItsOwnJobs(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	submitter, reader := admit(t, d, "submitter", p2p.Submitter), admit(t, d, "reader", p2p.Read)
+	defer submitter.Close()
+	defer reader.Close()
+	jobs := map[tasks.JobID]bool{} // whether it is the submitter's own
+	var ids []tasks.JobID
+	for _, o := range []*Daemon{d, submitter} {
+		id, body, b := signedJob(t, o, "")
+		desc, err := openJob(id, body, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.ask(func(*engine.Peer) { d.step(engine.Submit{ID: id, Job: desc}) })
+		jobs[id], ids = o == submitter, append(ids, id)
+	}
+	for id, own := range jobs {
+		for what, m := range map[string]engine.Message{
+			"request": {Steal: &steal.Message{Request: &steal.Request{Jobs: []tasks.JobID{id}, Rates: []float64{1}}}},
+			"offer":   {Job: id, Offer: &merge.Partial{}},
+			"gather":  {Job: id, Gather: &merge.Partial{}},
+		} {
+			if why := d.forbidden(submitter.net.ID(), &m); (why == "") != own {
+				t.Errorf("%s for a job, its own: %v: %q", what, own, why)
+			}
+			if d.forbidden(reader.net.ID(), &m) == "" {
+				t.Errorf("%s is taken from a member that may neither work nor submit", what)
+			}
+		}
+		m := engine.Message{Job: id, Report: &ledger.Report{Seq: 3, Ready: true}}
+		if why := d.forbidden(submitter.net.ID(), &m); why != "" || m.Report.Ready != own {
+			t.Errorf("of a report on a job, its own: %v, is left %+v: %q", own, m.Report, why)
+		}
+	}
+	unknown := tasks.NameOf([]byte("unknown"))
+	r := &steal.Request{Jobs: []tasks.JobID{unknown, ids[1]}, Rates: []float64{1, 2}, Blind: []tasks.Cover{nil, tasks.CoverOf(tasks.R(0, 5))}}
+	why := d.forbidden(submitter.net.ID(), &engine.Message{Steal: &steal.Message{Request: r}})
+	if why != "" || len(r.Jobs) != 1 || r.Jobs[0] != ids[1] || r.Rates[0] != 2 || r.Blind[0].Len() != 5 {
+		t.Errorf("of its request is left %+v: %q", r, why)
+	}
+	if up := d.peerUp(submitter.net.ID(), p2p.Info{ROOT: "6", Slots: 3}); up.Slots != 0 || up.Own != 3 {
+		t.Errorf("it is known as %+v", up)
 	}
 }

@@ -230,6 +230,22 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 	s.send(victim, Message{Request: req})
 }
 
+// Only is the request for some of its jobs, by their places in it.
+func (r Request) Only(places []int) Request {
+	jobs, rates, blind := r.Jobs, r.Rates, r.Blind
+	r.Jobs, r.Rates, r.Blind = nil, nil, nil
+	for _, i := range places {
+		r.Jobs = append(r.Jobs, jobs[i])
+		if i < len(rates) {
+			r.Rates = append(r.Rates, rates[i])
+		}
+		if i < len(blind) {
+			r.Blind = append(r.Blind, blind[i])
+		}
+	}
+	return r
+}
+
 // endRound rests: longer after each round, with the lifelines told to push.
 func (s *Scheduler) endRound() {
 	t := &s.thief
