@@ -612,3 +612,24 @@ func TestDealtWorkIsProven(t *testing.T) {
 		})
 	}
 }
+
+// TestReportsAreNoDenserThanWithFewNodes: a home that asks for a report each nanosecond gets those that any home gets.
+func TestReportsAreNoDenserThanWithFewNodes(t *testing.T) {
+	r := newRig(t, "m")
+	r.step(PeerUp{ID: "h", Slots: 1})
+	first := open("h", 1)
+	first.Open.Every = 1
+	r.step(Recv{From: "h", Msg: first})
+	r.step(Prepared{ID: jobID, Job: testJob(t)})
+	if got := r.peer.job(jobID).every; got != r.peer.cfg.Report {
+		t.Errorf("reports every %v by the announcement, want %v", got, r.peer.cfg.Report)
+	}
+	r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Ack: &ReportAck{Every: 1}}})
+	if got := r.peer.job(jobID).every; got != r.peer.cfg.Report {
+		t.Errorf("reports every %v by the answer, want %v", got, r.peer.cfg.Report)
+	}
+	r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Ack: &ReportAck{Every: time.Second}}})
+	if got := r.peer.job(jobID).every; got != time.Second {
+		t.Errorf("reports every %v, want a second", got)
+	}
+}

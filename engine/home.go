@@ -174,7 +174,7 @@ func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum
 		return
 	}
 	j.heard, j.urgent = p.now, true
-	j.pace(every)
+	p.pace(j, every)
 	j.parts.HomeLink()
 	if j.unprepared && !j.shut {
 		j.unprepared = false
@@ -185,9 +185,10 @@ func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum
 // maxEvery bounds what a home may ask for.
 const maxEvery = time.Hour
 
-// pace sets the time between reports.
-func (j *jobState) pace(every time.Duration) {
+// pace sets the time between reports, which is no shorter than with few nodes: each costs this node as much as the home.
+func (p *Peer) pace(j *jobState, every time.Duration) {
 	if every > 0 && every <= maxEvery {
+		every = max(every, p.cfg.Report)
 		j.every = every
 		j.parts.SetPace(every)
 		j.next = min(j.next, j.reported+every)
@@ -207,7 +208,7 @@ func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
 }
 
 func (p *Peer) onAck(j *jobState, a ReportAck) {
-	j.pace(a.Every)
+	p.pace(j, a.Every)
 	if a.Above != "" {
 		j.parts.SetAbove(a.Above)
 	}

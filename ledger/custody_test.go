@@ -268,3 +268,31 @@ func TestShareIsNotOneNumber(t *testing.T) {
 		t.Errorf("the only one that works has a share of %d", got)
 	}
 }
+
+// TestReportsAreBoundedByTheJob: what a node says that it has done is shown and summed up. One that was given nothing has run
+// nothing that is not committed, and nobody has done more than the job can have cost.
+func TestReportsAreBoundedByTheJob(t *testing.T) {
+	d := custodian(t)
+	lie := Stats{Units: 1 << 49, Bytes: 1 << 60, Packets: 1 << 49, Steals: 1 << 49, Merges: 1 << 49, Generations: 1 << 49, Failures: 1 << 49}
+	for id, ran := range map[tasks.PeerID]int64{"x": 0, "a": 400} {
+		d.seq++
+		d.step(Reported{From: id, Report: Report{Seq: d.seq, Ready: true, Held: span(0, units), Traced: true, Ran: 1 << 40, Stats: lie}})
+		r := d.home.Nodes()[id]
+		if r.Ran != ran {
+			t.Errorf("%s has run %d units, want %d", id, r.Ran, ran)
+		}
+		for _, n := range []int64{r.Stats.Units, r.Stats.Packets, r.Stats.Steals, r.Stats.Merges, r.Stats.Generations, r.Stats.Failures, r.Stats.Bytes / mostBytes} {
+			if n > someRuns*units+smallRuns {
+				t.Errorf("%s: %+v", id, r.Stats)
+			}
+		}
+	}
+	var all int64
+	h := New(Config{Self: "h"}, &Record{Want: tasks.R(0, 1<<45)}, nil, false)
+	for range mostNodes {
+		r := h.plausible(Report{Stats: lie})
+		if all += r.Stats.Bytes; all < 0 {
+			t.Fatal("the sum over all nodes is too large for a number")
+		}
+	}
+}

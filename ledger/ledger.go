@@ -17,6 +17,7 @@ package ledger
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -650,7 +651,7 @@ func (h *Home) late(ev Event) {
 			if !n.spoke && n.heard {
 				h.unheard--
 			}
-			n.report, n.spoke, n.heard = ev.Report.plausible(), true, true // it may have to make the result
+			n.report, n.spoke, n.heard = h.plausible(ev.Report), true, true // it may have to make the result
 		}
 	}
 }
@@ -709,7 +710,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	}
 	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool { return n.heard && f.Seq <= lastSeq(n.report.Failures) })
 	first := r.Ready && !(n.heard && n.report.Ready)
-	n.report = r.plausible()
+	n.report = h.plausible(r)
 	h.sees(from, n)
 	if r.Ready || n.slots == 0 {
 		delete(h.away, from)
@@ -727,18 +728,21 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	}
 	h.knowAside(from, r.Aside)
 	h.lookAgain(false, h.follow(from, n, &n.report))
+	n.report.Ran = min(n.report.Ran, h.has(from, n).Len()+n.also().Len()) // who was given nothing has run nothing
 	if first {
 		h.becameReady(from, n)
 	}
 }
 
-// plausible bounds numbers, which are shown, sorted by and summed up.
-func (r Report) plausible() Report {
-	r.Ran, r.Left = min(max(r.Ran, 0), mostUnits), max(r.Left, 0)
+// plausible bounds numbers, which are shown, sorted by and summed up, by what the job can have cost a node at most.
+func (h *Home) plausible(r Report) Report {
+	most := min(someRuns*h.want.Len()+smallRuns, mostUnits)
+	r.Ran, r.Left = min(max(r.Ran, 0), h.want.Len()), max(r.Left, 0)
 	s := &r.Stats
-	for _, v := range []*int64{&s.Units, &s.Bytes, &s.Packets, &s.Steals, &s.Merges, &s.Generations, &s.Failures} {
-		*v = min(max(*v, 0), mostUnits)
+	for _, v := range []*int64{&s.Units, &s.Packets, &s.Steals, &s.Merges, &s.Generations, &s.Failures} {
+		*v = min(max(*v, 0), most)
 	}
+	s.Bytes = min(max(s.Bytes, 0), most*min(mostBytes, math.MaxInt64/most/mostNodes))
 	r.Blames = r.Blames[:min(len(r.Blames), maxBlames)]
 	if !(s.Rate >= 0 && s.Rate <= mostRate) {
 		s.Rate = 0
@@ -746,10 +750,15 @@ func (r Report) plausible() Report {
 	return r
 }
 
-// mostUnits and mostRate, a second, bound what a node may say that it has done: sums over all nodes are numbers still.
+// Bounds of what a node may say that it has done: each unit so many times, and some more in a small job, whose units may be
+// tried again and again; and all in all so much that sums over all nodes are numbers still.
 const (
+	someRuns  = 16
+	smallRuns = 1000
 	mostUnits = 1 << 50
-	mostRate  = 1e12
+	mostBytes = 64 << 20 // read for a unit
+	mostNodes = 1 << 10
+	mostRate  = 1e12 // units a second
 )
 
 func lastSeq(fs []Failure) (s uint64) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,11 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
+// signedName is the name of the jobs that signedJob makes.
+func signedName(d *Daemon) string {
+	return hex.EncodeToString(tasks.NonceOf(d.net.ID(), tasks.NonceSalt{'n'}))
+}
+
 // signedJob is a description by a member, or by nobody, and its brief.
 func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []byte, b brief) {
 	t.Helper()
@@ -23,7 +29,7 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: []byte(strings.Repeat("n", 16)),
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{'n'}),
 		Code: tasks.Code{Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100), Ask: tasks.Ask{Output: output}}
 	if body, err = wire.Marshal(desc); err != nil {
 		t.Fatal(err)

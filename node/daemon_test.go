@@ -224,9 +224,9 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJob(d.ctx, strings.Repeat("0", 32))
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}), Code: tasks.Code{Source: source}}
+	j := newJob(d.ctx, nameOf(desc))
 	j.home, j.led, j.mine, j.status.ID = d.net.ID(), true, true, j.name
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: make([]byte, 16), Code: tasks.Code{Source: source}}
 	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
 		t.Fatal(err)
 	}

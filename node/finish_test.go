@@ -20,7 +20,7 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: []byte("0123456789abcdef"),
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
 		Code: tasks.Code{Source: source, Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
 	j := newJob(d.ctx, nameOf(desc))
 	j.home, j.led, j.mine = d.net.ID(), true, true

@@ -10,20 +10,23 @@ import (
 )
 
 // Users know a job by its name, and so do the folders of what is kept of it: result, end, status, parts. A name is one that
-// its submitter alone can give (tasks.NonceOf), or of an older dtpnode, which chose any. No node has part in a job that
-// goes by the name of another's.
+// its submitter alone can give (tasks.NonceOf). No node has part in a job that goes by any other: it could be another's name,
+// or begin like one, and lists tell jobs apart by that.
 
 // nameOf is the name under which users know a job.
 func nameOf(desc *tasks.Job) string { return hex.EncodeToString(desc.Nonce) }
 
 // takesName is what is told of who submits a job under another's name.
-const takesName engine.Wrong = "submits a job by the name of another's"
+const takesName engine.Wrong = "submits a job by a name that it cannot have given"
 
-// errTaken is the error of a job that goes by another's name.
-var errTaken = errors.New("it goes by the name of another job")
+// errTaken is the error of a job that goes by another's name, errNotNamed that of one by a name that nobody known gives.
+var (
+	errTaken    = errors.New("it goes by the name of another job")
+	errNotNamed = errors.New("it goes by a name that its submitter does not give to jobs: is there an older dtpnode?")
+)
 
-// mayBeNamed says why a job may not go by its name here, if so: it can only be the name of another's job, or another job of
-// that name is known here.
+// mayBeNamed says why a job may not go by its name here, if so: its submitter cannot have given it, or another job of that
+// name is known here.
 func (d *Daemon) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
 	if err := d.isAnothers(nameOf(desc), desc.Submitter); err != nil && !d.namesAny() {
 		d.violated(desc.Submitter, id, takesName, err.Error())
@@ -32,10 +35,17 @@ func (d *Daemon) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
 	return d.keepsFor(nameOf(desc), id, desc.Submitter)
 }
 
-// isAnothers says so if another member that is known here, or was in this life, alone can have given a job its name.
+// isNamedBy reports whether a whole name is one that the submitter can have given.
+func isNamedBy(name string, submitter tasks.PeerID) bool {
+	nonce, err := hex.DecodeString(name)
+	return err == nil && tasks.NonceIsOf(nonce, submitter)
+}
+
+// isAnothers says so if the submitter cannot have given a job its name, and whose it is, if a member that is known here, or
+// was in this life, can.
 func (d *Daemon) isAnothers(name string, submitter tasks.PeerID) error {
 	nonce, err := hex.DecodeString(name)
-	if err != nil || tasks.NonceIsOf(nonce, submitter) {
+	if err != nil || len(nonce) < tasks.NonceSize || tasks.NonceIsOf(nonce, submitter) {
 		return nil // of a job that is not described to this node the beginning of the name is known
 	}
 	members := map[tasks.PeerID]bool{d.net.ID(): true}
@@ -52,7 +62,7 @@ func (d *Daemon) isAnothers(name string, submitter tasks.PeerID) error {
 			return fmt.Errorf("%w, which is one of %s", errTaken, d.nameOf(id))
 		}
 	}
-	return nil
+	return errNotNamed
 }
 
 // keepsFor says why what is kept here under a name is not for the job with an id and a submitter, if so: another job of

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
@@ -13,8 +15,8 @@ import (
 )
 
 // claimed makes a job that a node says it leads, whoever submitted it.
-func (d *Daemon) claimed(name string, submitter tasks.PeerID, state api.JobState) *job {
-	j := newJob(d.ctx, strings.Repeat(name, 32))
+func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api.JobState) *job {
+	j := newJob(d.ctx, hex.EncodeToString(tasks.NonceOf(submitter, salt)))
 	j.led, j.desc = true, &tasks.Job{Submitter: submitter}
 	j.status = api.JobStatus{ID: j.name, Home: d.net.ID(), Submitter: submitter, State: state, Submitted: time.Now(), SHA256: hashOf(nil)}
 	d.mu.Lock()
@@ -50,16 +52,20 @@ func TestWhoTellsOfAJobIsAskedForProof(t *testing.T) {
 		"e": {other, submitter.net.ID(), api.Running, false},
 		"f": {submitter, submitter.net.ID(), api.Running, true},
 	} {
-		j := tc.teller.claimed(name, tc.submitter, tc.state)
+		j := tc.teller.claimed(tasks.NonceSalt{name[0]}, tc.submitter, tc.state)
 		_, at, st, err := asker.lookup(t.Context(), j.name)
 		if (err == nil) != tc.believed || tc.believed && (at != tc.teller.net.ID() || st.ID != j.name) {
 			t.Errorf("%s: %q tells %+v, %v", name, at, st.State, err)
 		}
 	}
-	for _, d := range []*Daemon{submitter, other} {
-		d.claimed("9", d.net.ID(), api.Running)
+	first := submitter.claimed(tasks.NonceSalt{1}, submitter.net.ID(), api.Running).name[:4]
+	salt := uint64(0)
+	like := func() tasks.NonceSalt { return tasks.NonceSalt(binary.BigEndian.AppendUint64(nil, salt)) }
+	for !strings.HasPrefix(hex.EncodeToString(tasks.NonceOf(other.net.ID(), like())), first) {
+		salt++
 	}
-	_, _, _, err := asker.lookup(t.Context(), strings.Repeat("9", 12))
+	other.claimed(like(), other.net.ID(), api.Running)
+	_, _, _, err := asker.lookup(t.Context(), first)
 	var e *api.Error
 	if !errors.As(err, &e) || e.Status != http.StatusConflict || !strings.Contains(e.Message, "submitter") || !strings.Contains(e.Message, "other") {
 		t.Errorf("two of one name: %v", err)

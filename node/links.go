@@ -158,7 +158,7 @@ func (d *Daemon) waitsUnled(name string) (st api.JobStatus, ok bool) {
 
 // waitsElsewhere describes a job that nothing is known of here, and nobody leads, as a member tells it that has a copy of its
 // ledger: dtpnode ps lists it. why is the error of the search for it. Nobody can prove that a job waits, and nothing is done by
-// that word but to say so, and to remember a cancel.
+// that word but to say who says so, and to remember a cancel; but its name must be one that its submitter gave.
 func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st api.JobStatus, ok bool) {
 	var e *api.Error
 	if !errors.As(why, &e) || e.Status != http.StatusNotFound || len(name) < 4 {
@@ -174,8 +174,8 @@ func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st
 			if err != nil {
 				return nil
 			}
-			t, err := readWaiting(b)
-			if err != nil || t.State != api.Waiting || !strings.HasPrefix(t.ID, name[:min(len(name), len(t.ID))]) {
+			t, waits := d.toldToWait(id, name, b)
+			if !waits {
 				return nil
 			}
 			mu.Lock()
@@ -187,6 +187,24 @@ func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st
 	}
 	_ = g.Wait()
 	return st, ok && !several
+}
+
+// toldToWait reads what a member tells of a job of a name. Of one that would be shown whole here, anybody could make up what is
+// to be read: its name must be one that its submitter gave, the reason is said to be the member's, and what can be done is not
+// for another to say.
+func (d *Daemon) toldToWait(by tasks.PeerID, name string, answer []byte) (st api.JobStatus, waits bool) {
+	st, err := readWaiting(answer)
+	switch {
+	case err != nil || st.State != api.Waiting || !strings.HasPrefix(st.ID, name[:min(len(name), len(st.ID))]):
+		return st, false
+	case d.may(d.net.ID(), st.Submitter, forLook) && !isNamedBy(st.ID, st.Submitter):
+		return st, false
+	}
+	st.Phase = fmt.Sprintf("%s (so says %s)", st.Phase, d.nameOf(by))
+	if st.Hint != "" {
+		st.Hint = recoverHint(st.ID)
+	}
+	return st, true
 }
 
 // readWaiting reads the status of a job that may wait, which has few parts.

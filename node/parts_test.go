@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"os"
@@ -34,7 +33,7 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 	defer keeper.Close()
 	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
 	id, body, b := signedJob(t, owner, "")
-	name := hex.EncodeToString([]byte(strings.Repeat("n", 16)))
+	name := signedName(owner)
 	for _, at := range []*Daemon{owner, keeper} { // which know whose job it is
 		j := newJob(at.ctx, name)
 		j.desc = &tasks.Job{Submitter: owner.net.ID()}
@@ -136,7 +135,7 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	name := hex.EncodeToString([]byte(strings.Repeat("n", 16)))
+	name := signedName(d)
 	link := func(parts ...merge.Partial) os.FileInfo {
 		t.Helper()
 		if err := d.linkParts(name, c, parts); err != nil {

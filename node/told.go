@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/hex"
 	"fmt"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -51,8 +50,7 @@ func (d *Daemon) homes() map[string]tasks.PeerID {
 
 // ofSubmitter reports whether it is the job's submitter that tells of it, as its name proves.
 func (t told) ofSubmitter() bool {
-	nonce, err := hex.DecodeString(t.ID)
-	return err == nil && tasks.NonceIsOf(nonce, t.by)
+	return isNamedBy(t.ID, t.by)
 }
 
 // weight says how much counts what is told of a job to a node.

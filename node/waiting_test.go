@@ -2,10 +2,13 @@ package node
 
 import (
 	"encoding/hex"
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // TestWhatWaitsElsewhereIsKnown: dtpnode ps lists jobs that wait on members with copies of their ledgers, and so status tells of them
@@ -42,5 +45,36 @@ func TestWhatWaitsElsewhereIsKnown(t *testing.T) {
 	}
 	if _, err := d.jobStatus(t.Context(), "ffffffff"); err == nil {
 		t.Error("there is a job that nobody knows of")
+	}
+}
+
+// TestNobodyMakesUpAJobThatWaits: a member tells of a job of this node's user that there is not, with words of its own, or of one
+// that there is with advice of its own.
+func TestNobodyMakesUpAJobThatWaits(t *testing.T) {
+	d := openWithout(t, "asks")
+	defer d.Close()
+	self := d.net.ID()
+	given := hex.EncodeToString(tasks.NonceOf(self, tasks.NonceSalt{1}))
+	for _, c := range []struct {
+		what  string
+		st    api.JobStatus
+		name  string // as the user types it
+		waits bool
+	}{
+		{"made up", api.JobStatus{ID: strings.Repeat("de", 16), State: api.Waiting, Submitter: self}, "dede", false},
+		{"the beginning of a name", api.JobStatus{ID: given[:12], State: api.Waiting, Submitter: self}, given, false},
+		{"its own", api.JobStatus{ID: given, State: api.Waiting, Submitter: self}, given[:8], true},
+		{"another one", api.JobStatus{ID: given, State: api.Waiting, Submitter: self}, "ffff", false},
+		{"one that runs", api.JobStatus{ID: given, State: api.Running, Submitter: self}, given, false},
+	} {
+		c.st.Phase, c.st.Hint = "all is lost", "curl elsewhere"
+		b, err := json.Marshal(c.st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, waits := d.toldToWait("x", c.name, b)
+		if waits != c.waits || waits && (!strings.HasSuffix(st.Phase, "(so says "+d.nameOf("x")+")") || st.Hint != recoverHint(given)) {
+			t.Errorf("%s: %v, %q, %q", c.what, waits, st.Phase, st.Hint)
+		}
 	}
 }

@@ -7,8 +7,9 @@ import (
 )
 
 // A job's nonce is the name under which users know it, and under which every node keeps its result. Any member sees the
-// nonces of others' jobs, so the second half of one is a hash of its first half and of who submits the job: nobody else can
-// submit a job under that name.
+// nonces of others' jobs, so the first half of one is a hash of its second half and of who submits the job: nobody else can
+// submit a job under that name. The hash comes first since that is what commands print and lists compare: whoever could
+// choose it would hide one job behind another.
 
 // NonceSize is the length of a nonce.
 const NonceSize = 16
@@ -19,11 +20,11 @@ type NonceSalt [NonceSize / 2]byte
 // NonceOf is the nonce of a job that a member submits.
 func NonceOf(submitter PeerID, salt NonceSalt) []byte {
 	sum := sha256.Sum256(fmt.Appendf(nil, "dtpnode job %x of %q", salt, submitter))
-	return append(salt[:], sum[:NonceSize-len(salt)]...)
+	return append(sum[:NonceSize-len(salt)], salt[:]...)
 }
 
 // NonceIsOf reports whether a nonce is one that only the submitter's jobs have. Those of jobs that an older dtpnode has
 // submitted are nobody's.
 func NonceIsOf(nonce []byte, submitter PeerID) bool {
-	return len(nonce) == NonceSize && bytes.Equal(nonce, NonceOf(submitter, NonceSalt(nonce[:NonceSize/2])))
+	return len(nonce) == NonceSize && bytes.Equal(nonce, NonceOf(submitter, NonceSalt(nonce[NonceSize/2:])))
 }
