@@ -242,7 +242,7 @@ func TestChaosROOT(t *testing.T) {
 	s := newStorm(t, c, specs)
 	home := s.rng.IntN(len(specs))
 	j.args = append(j.args, "--detach")
-	r := c.nodes[home].dtpnode(t, t.TempDir(), j.arguments("")...)
+	r := c.nodes[home].dtpnode(t, t.TempDir(), withoutEmpty(j.arguments(""))...)
 	if r.code != 0 {
 		t.Fatalf("could not submit: %+v", r)
 	}

@@ -135,6 +135,9 @@ func TestRunWithoutDaemon(t *testing.T) {
 	j.args = []string{"--root", suite.root, "--slots", "2"}
 	o := n.run(t, j)
 	o.wantWhole(t)
+	if r := n.dtpnode(t, t.TempDir(), j.arguments("-")...); r.code != 0 || !strings.HasPrefix(r.stdout, "root") || !strings.Contains(r.stderr, "Output: standard output\n") {
+		t.Errorf("want the file on standard output and the summary beside it: exit %d, %.20q…, %s", r.code, r.stdout, r.stderr)
+	}
 	r := n.begin(t, pacedWith(t, 500, j.args))
 	r.part(t, 0.05)
 	own := below(r.cmd.Process.Pid)

@@ -133,7 +133,7 @@ func TestManyCommits(t *testing.T) {
 	}
 	root := roottest.Find(t)
 	j.Files, j.args = root.MakeEvents(t, events...), []string{"--detach"}
-	r := c.nodes[0].dtpnode(t, t.TempDir(), j.arguments("")...)
+	r := c.nodes[0].dtpnode(t, t.TempDir(), withoutEmpty(j.arguments(""))...)
 	if r.code != 0 {
 		t.Fatalf("could not submit: %+v", r)
 	}

@@ -28,16 +28,19 @@ Exit status: 0 the job is done, 1 error, 2 wrong usage, 3 the result is partial,
 		Example: "  dtpnode attach 3fa9\n  dtpnode attach 3fa9 -o dimuon.root",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := g.checkOut(cmd.Flags(), out); err != nil {
+				return err
+			}
 			return runAttach(cmd.Context(), g, args[0], out)
 		},
 	}
-	cmd.Flags().StringVarP(&out, "out", "o", "", "result file")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "result file, or - for standard output")
 	return cmd
 }
 
 func runAttach(ctx context.Context, g *globals, id, out string) error {
 	var err error
-	if out != "" {
+	if out != toStdout {
 		if out, err = submit.OutputPath(out); err != nil {
 			return err
 		}

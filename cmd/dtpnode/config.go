@@ -218,11 +218,15 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	}
 	for _, v := range values {
 		if err := flags.Set(name, v); err != nil {
-			return usagef("could not set %s to %s: want %s", name, valued(values), settings.Wanted(f.Value.Type()))
+			return usagef("could not set %s to %s: want %s", name, settings.Shown(values), settings.Wanted(f.Value.Type()))
 		}
 	}
-	if err := all.check(name); err != nil && values != nil {
-		return usagef("could not set %s to %s: %w", name, valued(values), err)
+	err := all.check(name)
+	if why := zero(f); why != "" {
+		err = errors.New(why)
+	}
+	if err != nil && values != nil {
+		return usagef("could not set %s to %s: %w", name, settings.Shown(values), err)
 	}
 	if name == "name" && values != nil && all.name == "" {
 		return usagef("could not set name to \"\": it is empty; `dtpnode config unset name` takes the host's again")

@@ -29,19 +29,24 @@ where run had started its own node, is kept as it is until the next finish.`,
 		Example: "  dtpnode finish 3fa9\n  dtpnode finish 3fa9 -o dimuon.root",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := g.checkOut(cmd.Flags(), out); err != nil {
+				return err
+			}
 			return runFinish(cmd.Context(), g, args[0], out)
 		},
 	}
-	cmd.Flags().StringVarP(&out, "out", "o", "", "result file")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "result file, or - for standard output")
 	return cmd
 }
 
 func runFinish(ctx context.Context, g *globals, id, out string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out, err := submit.OutputPath(out)
-	if err != nil {
-		return err
+	var err error
+	if out != toStdout {
+		if out, err = submit.OutputPath(out); err != nil {
+			return err
+		}
 	}
 	client, st, err := g.forJob(ctx, id)
 	if err != nil {

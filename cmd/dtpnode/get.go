@@ -39,6 +39,9 @@ Exit status: 0 fetched, 1 error, 2 wrong usage, 3 fetched but partial, 130 inter
 		Example: "  dtpnode get 3fa9 -o dimuon.root\n  dtpnode get --partials 3fa9 -o parts",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" && cmd.Flags().Changed("out") {
+				return g.checkOut(cmd.Flags(), out)
+			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
 			if partials {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // limitFlags bound what one child may take of its host. `up` has them for all jobs of a node, `run` for one job on all
@@ -41,6 +43,32 @@ func (f *limitFlags) sizes() (fileSize, scratch int64, err error) {
 		err = usageError{err}
 	}
 	return fileSize, scratch, err
+}
+
+// wantsMore is what flags and settings take whose zero stands for "not given": it is refused where it was.
+var wantsMore = map[string]string{
+	"slots": "want at least 1", "max-processes": "want at least 1",
+	"stall": atLeastTime(), "open-timeout": atLeastTime(),
+}
+
+func atLeastTime() string { return fmt.Sprintf("want at least %v", tasks.LeastTime) }
+
+// zero says what is wrong with a flag or setting that was given as zero; empty if nothing is.
+func zero(fl *pflag.Flag) string {
+	if v := fl.Value.String(); v == "0" || v == "0s" {
+		return wantsMore[fl.Name]
+	}
+	return ""
+}
+
+// checkNotZero refuses flags that were given as zero.
+func checkNotZero(flags *pflag.FlagSet, names ...string) error {
+	for _, name := range names {
+		if fl := flags.Lookup(name); fl.Changed && zero(fl) != "" {
+			return usagef("could not use --%s %s: %s", name, fl.Value, zero(fl))
+		}
+	}
+	return nil
 }
 
 // checkTime looks at the time that a flag limits.

@@ -350,7 +350,7 @@ func TestBadSettings(t *testing.T) {
 		{"SLOTS", "abc", "", "WRONG: want a whole number", "could not use slots abc from the environment, DTPNODE_SLOTS: want a whole number"},
 		{"SLOTS", "-3", "", "WRONG: want at least 1", "could not use slots -3 from the environment, DTPNODE_SLOTS: want at least 1"},
 		{"MEMORY", "10", "", "WRONG: a child that runs", "could not use memory 10 from the environment, DTPNODE_MEMORY: a child"},
-		{"", "", "keep-results = \"14 fortnights\"", "WRONG: want a time", "could not use keep-results 14 fortnights from " + mine + ": want a time such as"},
+		{"", "", "keep-results = \"14 fortnights\"", "WRONG: want a time", "could not use keep-results \"14 fortnights\" from " + mine + ": want a time such as"},
 		{"", "", "name = \"n\"\nslot = 3\n", "name ", "could not use " + mine + ", line 2: there is no setting \"slot\"; did you mean root or slots?"},
 		{"", "", "name = \"n\"\nslots = = 3\n", "", "could not read settings from " + mine + ", line 2"},
 	} {

@@ -41,6 +41,9 @@ Exit status: 0 listed, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode ps --mine --only running,waiting\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.number < 1 && cmd.Flags().Changed("last") {
+				return usagef("could not use --last %d: want at least 1", opts.number)
+			}
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
 			return runPs(ctx, g, opts)
@@ -55,9 +58,6 @@ Exit status: 0 listed, 1 error, 2 wrong usage.`,
 }
 
 func runPs(ctx context.Context, g *globals, opts psOptions) error {
-	if opts.number < 0 {
-		return usagef("could not use --last %d: want at least 1", opts.number)
-	}
 	for i, s := range opts.states {
 		s = strings.ReplaceAll(s, "-", " ") // "cannot finish" is two words
 		opts.states[i] = s

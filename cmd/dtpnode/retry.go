@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
 	"github.com/dtpnode/dtpnode/internal/progress"
@@ -53,6 +54,9 @@ still; 130 interrupted, as in run.`,
 		Example: "  dtpnode retry 3fa9\n  dtpnode retry 3fa9 --memory 4G -o dimuon.root\n  dtpnode retry 3fa9 --selector DiMuon.C+g",
 		Args:    exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := opts.given(g, cmd.Flags()); err != nil {
+				return err
+			}
 			return runRetry(cmd.Context(), g, args[0], opts)
 		},
 	}
@@ -67,6 +71,17 @@ still; 130 interrupted, as in run.`,
 	f.StringArrayVar(&opts.params, "param", nil, "`name=value` for the selector's fInput, in place of that of the job; repeatable")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	return cmd
+}
+
+// given looks at flags whose zero values stand for none given: given, they would be taken for what nobody meant.
+func (o retryOptions) given(g *globals, flags *pflag.FlagSet) error {
+	if o.out == toStdout { // the daemon writes the output, to where the earlier job's was to go if nothing else is said
+		return usagef("could not use -o - with retry: name a file; `dtpnode get JOB -o -` writes a result to standard output")
+	}
+	if err := g.checkOut(flags, o.out); err != nil {
+		return err
+	}
+	return checkNotZero(flags, "stall", "open-timeout", "max-processes")
 }
 
 func (o retryOptions) request() (req api.RetryRequest, err error) {

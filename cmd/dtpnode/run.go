@@ -70,7 +70,7 @@ A file named twice, be it through a link or another spelling of its tree, is an 
 would be counted twice: --allow-duplicates.
 
 Begin() and Terminate() run here, in the working folder; what they print goes to standard output,
-progress to standard error. If this node is away at the end, or cannot run it, Terminate() runs on another, after Begin()
+progress to standard error; with -o - all but the output file goes to standard error. If this node is away at the end, or cannot run it, Terminate() runs on another, after Begin()
 once more, in a folder of its own there, which the summary names with the files that are left in it. Where no daemon runs, run starts a node for the time of the job.
 
 With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling, Begin,
@@ -104,6 +104,9 @@ func newRun(g *globals) *cobra.Command {
 				return err
 			}
 			opts.files = files
+			if err := opts.given(g, cmd.Flags()); err != nil {
+				return err
+			}
 			return runRun(cmd.Context(), g, selector, opts)
 		},
 	}
@@ -123,13 +126,24 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.copies, "allow-copies", false, "read a file that was written anew on another host, with as many entries, as if it were the same")
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
-	f.StringVarP(&opts.out, "out", "o", "", "result file (default: kept by the daemon for dtpnode get)")
+	f.StringVarP(&opts.out, "out", "o", "", "result file, or - for standard output (default: kept by the daemon for dtpnode get)")
 	f.BoolVar(&opts.check, "check", false, "run the first 1,000 entries only, here, say what came of them, and keep nothing")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own (default that of the settings)")
 	f.BoolVar(&opts.install, "install-root", false, "install ROOT into the cache if none is found, where run starts a node of its own")
 	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default those of the settings, else all cores)")
 	return cmd
+}
+
+// given looks at flags whose zero values stand for none given: given, they would be taken for what nobody meant.
+func (o runOptions) given(g *globals, flags *pflag.FlagSet) error {
+	if o.out == toStdout && o.detach {
+		return usagef("could not use -o - with --detach: run does not wait for the output; name a file, or `dtpnode get JOB -o -` later")
+	}
+	if err := g.checkOut(flags, o.out); err != nil {
+		return err
+	}
+	return checkNotZero(flags, "stall", "open-timeout", "max-processes", "slots")
 }
 
 func runRun(ctx context.Context, g *globals, selector string, opts runOptions) error {
@@ -161,6 +175,9 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	}
 	id := st.ID
 	out := output{written: req.Output}
+	if opts.out == toStdout {
+		out.fetch = toStdout
+	}
 	if own != nil {
 		own.Note(st)
 		out.noted = own.Note
@@ -217,8 +234,10 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 			return req, usagef("could not choose the tree of %q: give --tree, or its path as FILE/TREE", f.URL)
 		}
 	}
-	if req.Output, err = submit.OutputPath(o.out); err != nil {
-		return req, err
+	if o.out != toStdout { // which this command writes to, not the daemon
+		if req.Output, err = submit.OutputPath(o.out); err != nil {
+			return req, err
+		}
 	}
 	if err = sparesInputs(req); err != nil {
 		return req, err
@@ -387,7 +406,7 @@ func (g *globals) showSubmitted(st api.JobStatus) error {
 // output is where a job's output goes, empty for nowhere.
 type output struct {
 	written string // by the daemon, before it tells of the job's end
-	fetch   string // by this command, after it
+	fetch   string // by this command, after it; toStdout for standard output
 	owed    bool   // it is known to the daemon alone where the output is to be written
 
 	noted func(api.JobStatus) // told as more is committed; nil for nobody
@@ -415,7 +434,7 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 		p = &noting{printer: p, noted: out.noted}
 	}
 	f := submit.Follower{
-		Jobs: client, Printer: p, Print: g.printLine(p),
+		Jobs: client, Printer: p, Print: g.printLine(p, out),
 		Interrupts: interrupts, Detachable: detachable,
 	}
 	if !g.json() { // the statuses have them
@@ -433,7 +452,7 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 		return st, err
 	}
 	if st.State == api.CannotFinish && len(st.Missing) > 0 && !g.json() {
-		progress.Summary(g.stdout, st) // which lists them
+		progress.Summary(g.beside(out), st) // which lists them
 	}
 	if st.State == api.Failed && detachable && st.Units > 0 { // a node that ends with this command tells nothing later
 		st.Hint = strings.TrimPrefix(fmt.Sprintf("%s; `dtpnode logs %s` shows what it printed", st.Hint, progress.Short(st.ID)), "; ")
@@ -442,12 +461,12 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 		return st, submit.Outcome(st)
 	}
 	if out.fetch != "" {
-		if st.Output, err = submit.Fetch(ctx, client, st.ID, out.fetch); err != nil {
+		if st.Output, err = g.fetch(ctx, client, st.ID, out.fetch); err != nil {
 			return st, fetched(st, err)
 		}
 	}
 	if !g.json() { // the last status event has all of it
-		progress.Summary(g.stdout, st)
+		progress.Summary(g.beside(out), st)
 	}
 	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {
 		return st, notWritten(st, cmp.Or(out.written, "where it was wanted"))
@@ -487,8 +506,8 @@ func (g *globals) redraws() bool {
 }
 
 // printLine is where lines of Begin and Terminate go: to standard output, above the bar if it shows one.
-func (g *globals) printLine(p printer) func(string) {
-	if g.json() || term.IsTerminal(int(g.stdout.Fd())) && g.redraws() {
+func (g *globals) printLine(p printer, out output) func(string) {
+	if g.json() || out.fetch == toStdout || term.IsTerminal(int(g.stdout.Fd())) && g.redraws() {
 		return func(line string) { fmt.Fprintln(p, line) }
 	}
 	return func(line string) { fmt.Fprintln(g.stdout, line) }

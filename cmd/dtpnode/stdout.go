@@ -1,11 +1,50 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 
+	"github.com/spf13/pflag"
+
+	"github.com/dtpnode/dtpnode/internal/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
+
+// toStdout is the name of a result file that stands for standard output.
+const toStdout = "-"
+
+// checkOut looks at the name that -o has for the result file of a job that is followed. An empty one is most likely a
+// variable of a script that is not set: taken for none given, the result would be nowhere that the script looks.
+func (g *globals) checkOut(flags *pflag.FlagSet, out string) error {
+	switch {
+	case out == "" && flags.Changed("out"):
+		return usagef("could not use -o '': the name of the result file is empty")
+	case out == toStdout && g.json():
+		return usagef("could not use -o - with --output json: both would go to standard output; name a file")
+	}
+	return nil
+}
+
+// fetch writes the output of a job to a file, or to standard output, and returns what to call the place.
+func (g *globals) fetch(ctx context.Context, client *api.Client, id, path string) (string, error) {
+	if path != toStdout {
+		return submit.Fetch(ctx, client, id, path)
+	}
+	if _, err := client.Result(ctx, id, g.stdout); err != nil {
+		return "", fmt.Errorf("could not write the output of job %s to standard output: %w", id, err)
+	}
+	return "standard output", nil
+}
+
+// beside is where words about a job go whose output goes to out: not between the bytes of the output.
+func (g *globals) beside(out output) io.Writer {
+	if out.fetch == toStdout {
+		return g.stderr
+	}
+	return g.stdout
+}
 
 // stdout is standard output, which remembers that something could not be written to it: a full disk behind it must not
 // pass for an answer without lines.

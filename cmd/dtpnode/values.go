@@ -78,23 +78,11 @@ func reason(err error) error {
 	return err
 }
 
-// valued are values as errors show them: in one line, quoted where they are no plain word, and cut where they are long.
-func valued(values []string) string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		if r := []rune(v); len(r) > 64 {
-			v = string(r[:40]) + "…"
-		}
-		if quoted := strconv.Quote(v); v == "" || quoted != `"`+v+`"` || strings.Contains(v, " ") {
-			v = quoted
-		}
-		out[i] = v
-	}
-	return strings.Join(out, " ")
-}
-
 // checkListen wants host:port, with a number, of each address.
 func checkListen(addrs []string) error {
+	if len(addrs) == 0 {
+		return errors.New("want at least one HOST:PORT, such as 127.0.0.1:0 for this host alone")
+	}
 	for _, a := range addrs {
 		host, port, err := net.SplitHostPort(a)
 		if err != nil {
@@ -104,8 +92,11 @@ func checkListen(addrs []string) error {
 			}
 			return fmt.Errorf("want HOST:PORT%s; port 0 takes one that is free", cmp.Or(mean, ", such as 192.0.2.7:4001"))
 		}
-		if n, err := strconv.ParseUint(cmp.Or(port, "0"), 10, 16); err != nil || strings.ContainsAny(host, " \t\n/") {
-			return fmt.Errorf("want HOST:PORT with a port of 0 to 65535, not %q (%d)", port, n)
+		if _, err := strconv.ParseUint(cmp.Or(port, "0"), 10, 16); err != nil {
+			return fmt.Errorf("want HOST:PORT with a port of 0 to 65535, not %q", port)
+		}
+		if strings.ContainsAny(host, " \t\n/") {
+			return fmt.Errorf("want HOST:PORT, and %q is no host", host)
 		}
 	}
 	return nil
@@ -115,7 +106,11 @@ func checkListen(addrs []string) error {
 // come from there.
 func (f *nodeFlags) wrong(own *pflag.FlagSet, from map[string]string) (all []*settings.Invalid) {
 	own.VisitAll(func(fl *pflag.Flag) {
-		if err := f.check(fl.Name); err != nil {
+		err := f.check(fl.Name)
+		if why := zero(fl); why != "" && (fl.Changed || from[fl.Name] != "") {
+			err = errors.New(why)
+		}
+		if err != nil {
 			all = append(all, &settings.Invalid{Setting: fl.Name, Values: settings.Values(fl), Source: from[fl.Name], Why: err.Error()})
 		}
 	})
@@ -129,7 +124,7 @@ func (f *nodeFlags) checked(flags *pflag.FlagSet, from map[string]string) error 
 		return nil
 	}
 	if w := all[0]; w.Source == "" {
-		return usagef("could not use --%s %s: %s", w.Setting, valued(w.Values), w.Why)
+		return usagef("could not use --%s %s: %s", w.Setting, settings.Shown(w.Values), w.Why)
 	}
 	return usageError{all[0]}
 }

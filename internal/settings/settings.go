@@ -185,7 +185,25 @@ func (e *Invalid) Error() string {
 	if source == Environment {
 		source = "the environment, " + Variable(e.Setting)
 	}
-	return fmt.Sprintf("could not use %s %s from %s: %s", e.Setting, strings.Join(e.Values, " "), source, e.Why)
+	return fmt.Sprintf("could not use %s %s from %s: %s", e.Setting, Shown(e.Values), source, e.Why)
+}
+
+// Shown are values as errors show them: in one line, quoted where they are no plain word, and cut where they are long; [] if there are none.
+func Shown(values []string) string {
+	if len(values) == 0 {
+		return "[]"
+	}
+	out := make([]string, len(values))
+	for i, v := range values {
+		if r := []rune(v); len(r) > 64 {
+			v = string(r[:40]) + "…"
+		}
+		if quoted := strconv.Quote(v); v == "" || quoted != `"`+v+`"` || strings.Contains(v, " ") {
+			v = quoted
+		}
+		out[i] = v
+	}
+	return strings.Join(out, " ")
 }
 
 // Wanted says what a flag of a type takes.

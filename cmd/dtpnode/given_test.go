@@ -1,0 +1,102 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRunToStandardOutput: with -o - standard output has the bytes of the output and nothing else, and no file is written.
+func TestRunToStandardOutput(t *testing.T) {
+	d, dir := startDaemon(t), workdir(t)
+	for _, args := range [][]string{
+		{"run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "done", "-o", "-"},
+		{"attach", "done", "-o", "-"},
+		{"attach", "done", "-o-"},
+	} {
+		got := dtpnode(t, dir, d.state, args...)
+		if args[0] == "run" {
+			if req := <-d.requests; req.Output != "" {
+				t.Errorf("%q: the daemon is to write to %q", args, req.Output)
+			}
+		}
+		if got.code != exitDone || got.stdout != "result of done\n" {
+			t.Errorf("%q: %+v", args, got)
+		}
+		for _, want := range []string{"<Terminate> hello", "Output: standard output"} {
+			if !strings.Contains(got.stderr, want) {
+				t.Errorf("%q: standard error lacks %q:\n%s", args, want, got.stderr)
+			}
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "-")); err == nil {
+		t.Error("there is a file of the name -")
+	}
+}
+
+// TestZeroIsNotNoneGiven: what stands for "not given" inside is refused where it was given, in words.
+func TestZeroIsNotNoneGiven(t *testing.T) {
+	dir := workdir(t)
+	run := []string{"run", "DiMuon.C", "--tree", "T", "--files", "a.root"}
+	for _, tc := range []struct {
+		want string
+		args []string
+	}{
+		{"could not use -o '': the name of the result file is empty", append(run, "-o", "")},
+		{"could not use -o '': the name of the result file is empty", []string{"attach", "3fa9", "-o", ""}},
+		{"could not use -o '': the name of the result file is empty", []string{"finish", "3fa9", "-o", ""}},
+		{"could not use -o '': the name of the result file is empty", []string{"retry", "3fa9", "-o", ""}},
+		{"could not use -o '': the name of the result file is empty", []string{"get", "3fa9", "-o", ""}},
+		{"could not use -o - with --detach: ", append(run, "-o", "-", "--detach")},
+		{"could not use -o - with --output json: ", append(run, "-o", "-", "--output", "json")},
+		{"could not use -o - with retry: ", []string{"retry", "3fa9", "-o", "-"}},
+		{"could not use --stall 0s: want at least 1s", append(run, "--stall", "0")},
+		{"could not use --open-timeout 0s: want at least 1s", append(run, "--open-timeout", "0")},
+		{"could not use --max-processes 0: want at least 1", append(run, "--max-processes", "0")},
+		{"could not use --slots 0: want at least 1", append(run, "--slots", "0")},
+		{"could not use --stall 0s: want at least 1s", []string{"retry", "3fa9", "--stall", "0"}},
+		{"could not use --open-timeout 0s: want at least 1s", []string{"up", "--open-timeout", "0"}},
+		{"could not use --max-processes 0: want at least 1", []string{"up", "--max-processes", "0"}},
+		{"could not use --last 0: want at least 1", []string{"ps", "--last", "0"}},
+		{"could not use --last -1: want at least 1", []string{"ps", "--last", "-1"}},
+		{"could not set open-timeout to 0: want at least 1s", []string{"config", "set", "open-timeout", "0"}},
+		{"could not set max-processes to 0: want at least 1", []string{"config", "set", "max-processes", "0"}},
+		{"want HOST:PORT with a port of 0 to 65535, not \"99999\"\n", []string{"up", "--listen", ":99999"}},
+	} {
+		got := dtpnode(t, dir, t.TempDir(), tc.args...)
+		if got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, tc.want) {
+			t.Errorf("%q: got %+v, want %q", tc.args, got, tc.want)
+		}
+	}
+}
+
+// TestZeroSettings: so are settings of a file or of the environment.
+func TestZeroSettings(t *testing.T) {
+	dir := t.TempDir()
+	for _, tc := range []struct{ file, variable, want string }{
+		{file: "open-timeout = \"0s\"\n", want: "could not use open-timeout 0s from FILE: want at least 1s"},
+		{file: "max-processes = 0\n", want: "could not use max-processes 0 from FILE: want at least 1"},
+		{file: "listen = []\n", want: "could not use listen [] from FILE: want at least one HOST:PORT"},
+		{variable: "DTPNODE_OPEN_TIMEOUT=0", want: "could not use open-timeout 0s from the environment, DTPNODE_OPEN_TIMEOUT: want at least 1s"},
+		{variable: "DTPNODE_MAX_PROCESSES=0", want: "could not use max-processes 0 from the environment, DTPNODE_MAX_PROCESSES: want at least 1"},
+		{variable: "DTPNODE_NAME=a\nb", want: `could not use name "a\nb" from the environment, DTPNODE_NAME: it has characters`},
+	} {
+		t.Run(tc.want, func(t *testing.T) {
+			state := t.TempDir()
+			file := filepath.Join(state, "config.toml")
+			if err := os.WriteFile(file, []byte(tc.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if name, value, ok := strings.Cut(tc.variable, "="); ok {
+				t.Setenv(name, value)
+			}
+			want := strings.Replace(tc.want, "FILE", file, 1)
+			for _, args := range [][]string{{"up"}, {"config", "show"}} {
+				if got := dtpnode(t, dir, state, args...); got.code == exitDone || !strings.Contains(got.stderr, want) {
+					t.Errorf("%q: got %+v, want %q", args, got, want)
+				}
+			}
+		})
+	}
+}
