@@ -40,6 +40,7 @@ type allowance struct {
 // dues are a member's allowances.
 type dues struct {
 	checks, reports, asks allowance
+	unanswered            int // times in a row that it was asked for a description and did not answer
 }
 
 // charge takes cost from the allowance.
@@ -170,6 +171,8 @@ func (m *Message) proves() bool {
 // forgetDues forgets members that owe nothing, when there are many.
 func (p *Peer) forgetDues() {
 	if len(p.dues) > maxForgone {
-		maps.DeleteFunc(p.dues, func(_ tasks.PeerID, d *dues) bool { return max(d.checks.paid, d.reports.paid, d.asks.paid) <= p.now })
+		maps.DeleteFunc(p.dues, func(_ tasks.PeerID, d *dues) bool {
+			return d.unanswered == 0 && max(d.checks.paid, d.reports.paid, d.asks.paid) <= p.now
+		})
 	}
 }

@@ -417,7 +417,7 @@ func (p *Peer) Wake() time.Duration {
 		}
 		at(j.sight.due())
 		if j.lead == nil {
-			at(max(j.heard+p.cfg.Silent, p.now+time.Second))
+			at(max(j.heard+p.silent(j), p.now+time.Second))
 		}
 	}
 	return next

@@ -42,11 +42,19 @@ type (
 		// blobs are here, as if generations of this peer had made them, under IDs of this peer that it has not given itself.
 		Base []merge.Partial
 	}
-	// Described comes before the answer to Prepare, as soon as the description is here and checked: its hash is the
-	// job's name, and its submitter has signed it and may submit.
+	// Described answers Describe: the description is here and checked. Its hash is the job's name, and its submitter has
+	// signed it and may submit.
 	Described struct {
-		ID  tasks.JobID
-		Job *tasks.Job
+		ID   tasks.JobID
+		From tasks.PeerID
+		Job  *tasks.Job
+	}
+	// NotDescribed answers Describe, too: From has not handed the description out, or this node wants none. Silent says
+	// that it did not answer in time.
+	NotDescribed struct {
+		ID     tasks.JobID
+		From   tasks.PeerID
+		Silent bool
 	}
 	// Prepared answers Prepare: Job is checked and its selector ready to run here.
 	Prepared struct {
@@ -55,7 +63,7 @@ type (
 		Rate float64
 	}
 	// NotPrepared answers Prepare: this node cannot take part. With a Reason it counts as a failure
-	// that blames no unit; without, the description could not be had and is asked for again later.
+	// that blames no unit; without, what is needed could not be had and is asked for again later.
 	NotPrepared struct {
 		ID     tasks.JobID
 		Kind   string
@@ -244,6 +252,7 @@ func (PeerDown) isEvent()      {}
 func (Recv) isEvent()          {}
 func (Submit) isEvent()        {}
 func (Described) isEvent()     {}
+func (NotDescribed) isEvent()  {}
 func (Prepared) isEvent()      {}
 func (NotPrepared) isEvent()   {}
 func (PacketDone) isEvent()    {}
@@ -287,10 +296,19 @@ type (
 	}
 	// Announce a job to all members; some may miss it, and are told again.
 	Announce struct{ Msg Message }
-	// Prepare a job announced by Home; answer with Prepared or NotPrepared.
+	// Describe asks a member that claims to lead a job for the job's description, which may be one of Submitter; answer
+	// with Described or NotDescribed, in any case. All who claim it are asked, each for itself.
+	Describe struct {
+		ID        tasks.JobID
+		From      tasks.PeerID
+		Submitter tasks.PeerID // as From says
+	}
+	// Prepare a job that Home leads, by its description; answer with Prepared or NotPrepared. Home is empty where this node
+	// has what is needed.
 	Prepare struct {
 		ID   tasks.JobID
 		Home tasks.PeerID
+		Job  *tasks.Job
 	}
 	// StartGen starts a generation.
 	StartGen struct {
@@ -470,6 +488,7 @@ type (
 
 func (Send) isEffect()            {}
 func (Announce) isEffect()        {}
+func (Describe) isEffect()        {}
 func (Prepare) isEffect()         {}
 func (StartGen) isEffect()        {}
 func (LeasePacket) isEffect()     {}

@@ -30,8 +30,10 @@ func (p *Peer) handle(ev Event) {
 		p.submit(ev)
 	case Described:
 		if j := p.job(ev.ID); j != nil {
-			p.describe(j, ev.Job)
+			p.describe(j, ev)
 		}
+	case NotDescribed:
+		p.notDescribed(ev)
 	case Prepared:
 		p.prepared(ev)
 	case NotPrepared:
@@ -154,7 +156,7 @@ func (p *Peer) tick() {
 			continue
 		}
 		p.seek(j)
-		if j.log == nil && p.now-j.heard > p.cfg.Silent {
+		if j.log == nil && p.now-j.heard > p.silent(j) {
 			p.closeJob(j, true)
 		}
 	}
@@ -274,7 +276,7 @@ func (p *Peer) prepared(ev Prepared) {
 	if j.job != nil {
 		return
 	}
-	p.describe(j, ev.Job)
+	p.describe(j, Described{ID: ev.ID, Job: ev.Job})
 	j.job, j.urgent = ev.Job, true
 	if !j.stopped {
 		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate, Dealt: !ev.Job.SeedLocal})
@@ -292,9 +294,6 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 	if ev.Reason == "" { // forget it until it is announced again
 		if j.log != nil || j.lead != nil || j.founding != nil {
 			j.unprepared, j.triedAt = true, p.now
-			return
-		}
-		if p.nobodyHasIt(j) {
 			return
 		}
 		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })

@@ -159,10 +159,8 @@ func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 	}
 	c := claim{from: from, proof: m.Open.Proof, every: m.Open.Every}
 	switch j := p.job(m.Job); {
-	case j == nil:
-		p.meet(m.Job, c)
-	case !j.described():
-		j.claim(c)
+	case j == nil || !j.described():
+		p.claimed(m.Job, c)
 	default:
 		p.opened(from, j, m.Term, c.proof, c.every)
 	}
@@ -178,7 +176,7 @@ func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum
 	j.parts.HomeLink()
 	if j.unprepared && !j.shut {
 		j.unprepared = false
-		p.emit(Prepare{ID: j.id, Home: from})
+		p.emit(Prepare{ID: j.id, Home: from, Job: j.description()})
 	}
 }
 

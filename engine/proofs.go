@@ -19,14 +19,21 @@ import (
 // claim is the word of a member that it leads a job of which there is no description here yet.
 type claim struct {
 	from   tasks.PeerID
-	proof  *quorum.Mandate
+	term   uint64
+	proof  *quorum.Mandate // nil if there was no room for it: then it is asked for
 	every  time.Duration
 	enlist *Enlist // nil if it asks for no copy of the ledger
+	weight int     // bytes
 }
 
 const (
-	maxClaims  = 8  // remembered of one job
-	maxUnknown = 64 // jobs without a description that one member may have announced here
+	maxClaims     = 8         // remembered of one job
+	maxUnknown    = 64        // jobs without a description that one member may claim to lead here
+	maxClaimBytes = 256 << 10 // of proofs in the claims of one member; beyond that they are asked for when they are needed
+
+	// unledFor is how long a job is kept of which the description is here, and nobody has proven that he leads it: whoever
+	// does announces it every few seconds.
+	unledFor = 20 * time.Second
 
 	// reservedJobs are places for jobs of members that have few here, fewJobs at most: one that announces as many as it
 	// can, with or without a description, leaves them to the others.
@@ -61,12 +68,10 @@ func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
 // described reports whether the job's description is here.
 func (j *jobState) described() bool { return j.desc != nil || j.job != nil }
 
-func (j *jobState) submitter() tasks.PeerID {
-	if j.desc != nil {
-		return j.desc.Submitter
-	}
-	return j.job.Submitter
-}
+// description is that, once it is.
+func (j *jobState) description() *tasks.Job { return cmp.Or(j.desc, j.job) }
+
+func (j *jobState) submitter() tasks.PeerID { return j.description().Submitter }
 
 // same reports whether two mandates say the same: then one proof does for both.
 func same(a, b *quorum.Mandate) bool {
@@ -87,7 +92,7 @@ func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 		return false
 	}
 	if quorum.CheckMandate(p.trust(j.id, j.submitter()), *m) != nil {
-		p.unproven(from, j, m.Chain)
+		p.unproven(from, j.id, m.Chain)
 		return false
 	}
 	if p.defiesChain(j, m.Chain) {
@@ -102,9 +107,9 @@ func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 
 // unproven tells of a member that shows what proves nothing. Whether an admin signed that a ledger was recovered is not
 // seen alike by all at any time, so of that nobody is accused.
-func (p *Peer) unproven(from tasks.PeerID, j *jobState, c quorum.Chain) {
+func (p *Peer) unproven(from tasks.PeerID, id tasks.JobID, c quorum.Chain) {
 	if !slices.ContainsFunc(c.Links, func(l quorum.Link) bool { return l.RecoveryConf() == nil }) {
-		p.violated(from, j.id, Unproven)
+		p.violated(from, id, Unproven)
 	}
 }
 
@@ -199,16 +204,6 @@ func (p *Peer) openFor(j *jobState, id tasks.PeerID) {
 	}
 }
 
-// unknown counts the jobs without a description that a member has announced first.
-func (p *Peer) unknown(from tasks.PeerID) (n int) {
-	for _, j := range p.jobs {
-		if !j.described() && len(j.claims) > 0 && j.claims[0].from == from {
-			n++
-		}
-	}
-	return n
-}
-
 // admits reports whether a job that a member announces, or submits and has announced, finds a place here.
 func (p *Peer) admits(who tasks.PeerID) bool {
 	switch n := len(p.jobs); {
@@ -226,22 +221,106 @@ func (p *Peer) admits(who tasks.PeerID) bool {
 	return n < fewJobs
 }
 
-// meet begins with a job that a member announces, if it is not one too many.
-func (p *Peer) meet(id tasks.JobID, c claim) {
-	if !p.admits(c.from) || p.unknown(c.from) >= maxUnknown {
-		return // it is announced again
+// claimed takes the word of a member that it leads a job of which there is no description here, and asks it for that. So it
+// does with all who say so, each for itself: one that never answers holds nobody up. What is not taken is said again.
+func (p *Peer) claimed(id tasks.JobID, c claim) {
+	j := p.job(id)
+	if j == nil && !p.admits(c.from) {
+		return
 	}
-	j := p.addJob(id, "")
-	j.claims = []claim{c}
-	p.emit(Prepare{ID: id, Home: c.from})
+	c.term = c.proof.Term
+	at := -1
+	if j != nil {
+		at = j.claimOf(c.from)
+	}
+	if at >= 0 && c.enlist == nil && j.claims[at].proof != nil && same(j.claims[at].proof, c.proof) {
+		return // it has said so, and is being asked
+	}
+	if at < 0 && (p.unknown(c.from) >= p.mayClaim(c.from) || j != nil && !p.makePlace(j, c.from)) || !p.consistent(id, c) {
+		return
+	}
+	if j == nil {
+		j = p.addJob(id, "")
+	}
+	submitter := c.founder()
+	if p.lighten(&c); at >= 0 {
+		j.claims[at] = c
+		return
+	}
+	j.claims = append(j.claims, c)
+	p.emit(Describe{ID: id, From: c.from, Submitter: submitter})
 }
 
-// claim remembers who claims to lead a job, the last word of each.
-func (j *jobState) claim(c claim) {
-	if i := slices.IndexFunc(j.claims, func(o claim) bool { return o.from == c.from }); i >= 0 {
-		j.claims[i] = c
-	} else if len(j.claims) < maxClaims {
-		j.claims = append(j.claims, c)
+func (j *jobState) claimOf(from tasks.PeerID) int {
+	return slices.IndexFunc(j.claims, func(c claim) bool { return c.from == from })
+}
+
+// unknown counts the jobs without a description that a member claims to lead.
+func (p *Peer) unknown(from tasks.PeerID) (n int) {
+	for _, j := range p.jobs {
+		if !j.described() && j.claimOf(from) >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// mayClaim is how many such jobs a member may have: one that has let questions for descriptions go unanswered is asked few
+// at once, until it answers one.
+func (p *Peer) mayClaim(from tasks.PeerID) int { return max(maxUnknown>>min(p.unanswered(from), 8), 1) }
+
+// unanswered counts the questions for descriptions, the last ones, that a member did not answer in time.
+func (p *Peer) unanswered(from tasks.PeerID) int {
+	if d := p.dues[from]; d != nil {
+		return d.unanswered
+	}
+	return 0
+}
+
+// makePlace reports whether there is a place for one more claim on a job. Who has not answered gives way to who has.
+func (p *Peer) makePlace(j *jobState, from tasks.PeerID) bool {
+	if len(j.claims) < maxClaims {
+		return true
+	}
+	at := slices.IndexFunc(j.claims, func(c claim) bool { return p.unanswered(c.from) > p.unanswered(from) })
+	if at >= 0 {
+		j.claims = slices.Delete(j.claims, at, at+1)
+	}
+	return at >= 0
+}
+
+// consistent reports whether a claim would be proven if its job were of the member that its mandate says has founded the
+// ledger. Whether it is shows with the description; what is made up without signatures is not worth a question.
+func (p *Peer) consistent(id tasks.JobID, c claim) bool {
+	if c.founder() != "" && (mutant.On(mutant.NoMandate) || quorum.CheckMandate(p.trust(id, c.founder()), *c.proof) == nil) {
+		return true
+	}
+	p.unproven(c.from, id, c.proof.Chain)
+	return false
+}
+
+// founder is whose job it is, as a claim says.
+func (c *claim) founder() tasks.PeerID {
+	if f := c.proof.Chain.Founders; len(f) == 1 {
+		return f[0].Peer
+	}
+	return ""
+}
+
+// lighten bounds what the proofs take that are kept of one member's claims. A copy of the ledger is asked for again.
+func (p *Peer) lighten(c *claim) {
+	c.weight = c.proof.Weight()
+	if c.enlist != nil {
+		c.weight += quorum.WeightOf(c.enlist.Voters)
+	}
+	sum := c.weight
+	for _, j := range p.jobs {
+		if at := j.claimOf(c.from); at >= 0 {
+			sum += j.claims[at].weight
+		}
+	}
+	if sum > maxClaimBytes {
+		c.proof, c.enlist, c.weight = nil, nil, 0
 	}
 }
 
@@ -249,37 +328,66 @@ func (j *jobState) claim(c claim) {
 func (p *Peer) weigh(j *jobState) {
 	claims := j.claims
 	j.claims = nil
-	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.proof.Term, a.proof.Term) })
+	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.term, a.term) })
 	for _, c := range claims {
 		if p.owes(c.from) {
 			continue // it is announced again
 		}
+		if c.proof == nil {
+			p.send(c.from, Message{Job: j.id, Moved: &Moved{}})
+			continue
+		}
 		before := p.checks.n
-		p.opened(c.from, j, c.proof.Term, c.proof, c.every)
+		p.opened(c.from, j, c.term, c.proof, c.every)
 		if c.enlist != nil {
-			p.enlistHere(c.from, j, c.proof.Term, c.enlist)
+			p.enlistHere(c.from, j, c.term, c.enlist)
 		}
 		p.chargeChecks(c.from, before)
 	}
 }
 
-// describe takes a job's description.
-func (p *Peer) describe(j *jobState, job *tasks.Job) {
-	if j.desc == nil {
-		j.desc = job
+// describe takes a job's description, whoever has handed it out: the job's name is its hash. Who is proven to lead the job
+// by it is who this peer gets the code from; while nobody is, his next announcement is waited for.
+func (p *Peer) describe(j *jobState, ev Described) {
+	if d := p.dues[ev.From]; d != nil {
+		d.unanswered = 0
 	}
+	if j.described() {
+		return
+	}
+	j.desc, j.heard = ev.Job, p.now
+	j.unprepared, j.triedAt = true, p.now
 	p.weigh(j)
+	if j.unprepared && j.home != "" {
+		j.unprepared = false
+		p.emit(Prepare{ID: j.id, Home: j.home, Job: j.desc})
+	}
 }
 
-// nobodyHasIt goes on with a job whose description was not to be had where it was looked for; false if nobody else
-// claims to lead it.
-func (p *Peer) nobodyHasIt(j *jobState) bool {
-	if j.described() || len(j.claims) < 2 {
-		return false
+// notDescribed forgets the claim of a member that did not hand out the job's description, and the job if nobody else claims
+// to lead it, until one announces it again.
+func (p *Peer) notDescribed(ev NotDescribed) {
+	if ev.Silent {
+		p.duesOf(ev.From).unanswered++
 	}
-	j.claims = j.claims[1:]
-	p.emit(Prepare{ID: j.id, Home: j.claims[0].from})
-	return true
+	j := p.job(ev.ID)
+	if j == nil || j.described() {
+		return
+	}
+	if at := j.claimOf(ev.From); at >= 0 {
+		j.claims = slices.Delete(j.claims, at, at+1)
+	}
+	if len(j.claims) == 0 && j.founding == nil {
+		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	}
+}
+
+// silent is how long a job may be without any word of a home.
+func (p *Peer) silent(j *jobState) time.Duration {
+	if j.described() && j.home == "" && j.term == 0 { // nobody was ever proven to lead it
+		return min(unledFor, p.cfg.Silent)
+	}
+	return p.cfg.Silent
 }
 
 // The end of a job is proven by a seal: a majority of the voters of its ledger signed what the result is, each as its
@@ -364,7 +472,7 @@ func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended)
 		return
 	}
 	if CheckEnd(p.trust(j.id, j.submitter()), e) != nil && !mutant.On(mutant.NoSeal) {
-		p.unproven(from, j, e.Seal.Chain)
+		p.unproven(from, j.id, e.Seal.Chain)
 		return
 	}
 	if p.overrules(j.id, j.submitter(), j.recovery(), e) {

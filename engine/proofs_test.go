@@ -94,33 +94,173 @@ func TestReplacedVotersAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestClaimsWaitForTheDescription: before the description is here nobody is followed; it is asked for from one after the
-// other of those who claim to lead the job.
+// own is how a member announces that it has founded the ledger of a job, whoever's that is.
+func own(from tasks.PeerID, id tasks.JobID) Message {
+	m := quorum.Alone(modelkeys.Keys(from), GroupName(id), quorum.NewMember(from, 1))
+	return Message{Job: id, Term: 1, Open: &Open{Home: from, Proof: &m}}
+}
+
+// TestClaimsWaitForTheDescription: before the description is here nobody is followed; all who claim to lead the job are asked
+// for it at once, so that one that never answers keeps nobody waiting, and who is true shows with it.
 func TestClaimsWaitForTheDescription(t *testing.T) {
 	r := newRig(t, "m")
 	for _, id := range []tasks.PeerID{"h", "x"} {
 		r.step(PeerUp{ID: id, Slots: 1})
 	}
-	forged := mandate("x", 5)
-	forged.Votes = nil
-	if p := find[Prepare](r.step(Recv{From: "x", Msg: Message{Job: jobID, Term: 5, Open: &Open{Home: "x", Proof: forged}}})); len(p) != 1 || p[0].Home != "x" {
-		t.Fatal("the description is not asked for:", p)
+	if d := find[Describe](r.step(Recv{From: "x", Msg: own("x", jobID)})); len(d) != 1 || d[0].From != "x" || d[0].Submitter != "x" {
+		t.Fatal("the description is not asked for:", d)
 	}
-	r.step(Recv{From: "h", Msg: open("h", 1)})
-	if h := r.peer.jobs[0].home; h != "" {
+	if d := find[Describe](r.step(Recv{From: "x", Msg: own("x", jobID)})); len(d) > 0 {
+		t.Error("it is asked for twice:", d)
+	}
+	out := r.step(Recv{From: "h", Msg: open("h", 1)})
+	if d := find[Describe](out); len(d) != 1 || d[0].From != "h" {
+		t.Error("the other is not asked:", d)
+	}
+	if h := r.peer.jobs[0].home; h != "" || len(find[Prepare](out)) > 0 {
 		t.Errorf("%q is followed, and who submitted the job is not known", h)
 	}
-	if p := find[Prepare](r.step(NotPrepared{ID: jobID})); len(p) != 1 || p[0].Home != "h" {
-		t.Error("the other is not asked:", p)
+	out = r.step(Described{ID: jobID, From: "h", Job: testJob(t)})
+	v, p := find[Violation](out), find[Prepare](out)
+	if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || len(v) != 1 || v[0].From != "x" || len(p) != 1 || p[0].Home != "h" || p[0].Job == nil {
+		t.Errorf("%q is followed in term %d; %v; prepared is %v", j.home, j.term, v, p)
 	}
-	v := find[Violation](r.step(Described{ID: jobID, Job: testJob(t)}))
-	if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || len(v) > 0 {
-		t.Errorf("%q is followed in term %d; %v", j.home, j.term, v)
+	if out = r.step(NotDescribed{ID: jobID, From: "x", Silent: true}); len(out) > 0 || r.peer.jobs[0].home != "h" {
+		t.Error("that another has not answered changes something:", out)
 	}
 	r.step(Prepared{ID: jobID, Job: testJob(t)})
-	r.step(Recv{From: "x", Msg: Message{Job: jobID, Term: 5, Open: &Open{Home: "x", Proof: forged}}})
+	r.step(Recv{From: "x", Msg: own("x", jobID)})
 	if r.peer.jobs[0].home != "h" {
 		t.Error("a claim that nothing proves is followed")
+	}
+}
+
+// TestDescriptionOfAnother: a description that came from whoever does not lead the job is taken, and its home, once that has
+// proven itself, is asked for the rest.
+func TestDescriptionOfAnother(t *testing.T) {
+	r := newRig(t, "m")
+	r.step(Recv{From: "x", Msg: own("x", jobID)})
+	if p := find[Prepare](r.step(Described{ID: jobID, From: "x", Job: testJob(t)})); len(p) > 0 {
+		t.Error("a liar is asked for the code:", p)
+	}
+	r.now += 3 * time.Second
+	if p := find[Prepare](r.step(Tick{})); len(p) > 0 {
+		t.Error("or nobody is:", p)
+	}
+	if p := find[Prepare](r.step(Recv{From: "h", Msg: open("h", 1)})); len(p) != 1 || p[0].Home != "h" {
+		t.Error("the home is not asked:", p)
+	}
+	r = newRig(t, "m")
+	r.step(Recv{From: "x", Msg: own("x", jobID)})
+	r.step(Described{ID: jobID, From: "x", Job: testJob(t)})
+	for range 8 {
+		r.now += unledFor / 7
+		r.step(Tick{})
+	}
+	if len(r.peer.jobs) > 0 {
+		t.Error("a job is kept that nobody leads")
+	}
+}
+
+// TestMadeUpClaims: a claim that would not hold whosever job it is, as one of endless links, is no reason to ask for anything,
+// and its sender is named.
+func TestMadeUpClaims(t *testing.T) {
+	r := newRig(t, "m")
+	forged := map[string]func(*quorum.Mandate){
+		"no votes":   func(m *quorum.Mandate) { m.Votes = nil },
+		"no founder": func(m *quorum.Mandate) { m.Chain.Founders = nil },
+		"links": func(m *quorum.Mandate) {
+			m.Chain.Links = append(make([]quorum.Link, 10_000), quorum.Link{Conf: quorum.Conf{Seq: 1, Voters: m.Chain.Founders}})
+		},
+	}
+	for what, forge := range forged {
+		m := own("x", jobID)
+		forge(m.Open.Proof)
+		out := r.step(Recv{From: "x", Msg: m})
+		if v := find[Violation](out); len(find[Describe](out)) > 0 || len(r.peer.jobs) > 0 || len(v) != 1 || v[0].From != "x" || v[0].What != Unproven {
+			t.Errorf("%s: %v", what, out)
+		}
+	}
+}
+
+// TestWhoDoesNotAnswerGivesWay: members that have let questions for descriptions go unanswered leave their places to others, and
+// are asked few at once until they answer one.
+func TestWhoDoesNotAnswerGivesWay(t *testing.T) {
+	r := newRig(t, "m")
+	silent := []tasks.PeerID{"a", "b", "c", "d", "e", "f", "g", "i"}
+	other := tasks.NameOf([]byte("other"))
+	for _, id := range silent {
+		r.step(Recv{From: id, Msg: own(id, other)})
+		r.step(NotDescribed{ID: other, From: id, Silent: true})
+		r.step(Recv{From: id, Msg: own(id, jobID)})
+	}
+	if r.peer.job(other) != nil || len(r.peer.job(jobID).claims) != maxClaims {
+		t.Fatal("not as this test needs it")
+	}
+	if d := find[Describe](r.step(Recv{From: "h", Msg: open("h", 1)})); len(d) != 1 || d[0].From != "h" {
+		t.Error("the home is not asked, for eight that do not answer have its place:", d)
+	}
+	for range 10 {
+		r.step(NotDescribed{ID: other, From: "x", Silent: true})
+	}
+	asked := func() (n int) {
+		for i := range 10 {
+			id := tasks.NameOf([]byte{byte(i)})
+			n += len(find[Describe](r.step(Recv{From: "x", Msg: own("x", id)})))
+		}
+		return n
+	}
+	if n := asked(); n != 1 {
+		t.Errorf("who never answers is asked %d times at once", n)
+	}
+	r.step(Described{ID: tasks.NameOf([]byte{0}), From: "x", Job: testJob(t)})
+	if n := asked(); n < 8 {
+		t.Errorf("who has answered is asked %d times", n)
+	}
+}
+
+// TestClaimsAreLight: the proofs in a member's claims take no more memory than is allowed for them, however long they are;
+// those that had no room are asked for when the description is here.
+func TestClaimsAreLight(t *testing.T) {
+	r := newRig(t, "m")
+	long := func(id tasks.JobID) Message {
+		m := own("x", id)
+		for i := range 300 {
+			c := quorum.Conf{Seq: uint64(i + 1), Voters: m.Open.Proof.Chain.Founders}
+			sig := modelkeys.Keys("x").Sign(quorum.ConfText(GroupName(id), c))
+			m.Open.Proof.Chain.Links = append(m.Open.Proof.Chain.Links, quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: "x", Sig: sig},
+				{By: tasks.PeerID(make([]byte, 500)), Sig: sig}}})
+		}
+		return m
+	}
+	last := jobID
+	for i := range 20 {
+		last = tasks.NameOf([]byte{byte(i)})
+		r.now += time.Second
+		r.step(Recv{From: "x", Msg: long(last)})
+	}
+	sum := 0
+	for _, j := range r.peer.jobs {
+		for _, c := range j.claims {
+			if c.proof != nil {
+				sum += c.proof.Weight()
+			}
+		}
+	}
+	if n := len(r.peer.jobs); n != 20 || sum > maxClaimBytes || sum == 0 {
+		t.Errorf("%d jobs are known, with proofs of %d bytes", n, sum)
+	}
+	job := *testJob(t)
+	job.Submitter = "x"
+	asked := find[Send](r.step(Described{ID: last, From: "x", Job: &job}))
+	if len(asked) != 1 || asked[0].To != "x" || asked[0].Msg.Moved == nil {
+		t.Fatal("the proof is not asked for:", asked)
+	}
+	m := long(last)
+	r.step(Recv{From: "x", Msg: Message{Job: last, Moved: &Moved{Home: "x", Term: 1, Proof: m.Open.Proof}}})
+	r.now += time.Second
+	if p := find[Prepare](r.step(Tick{})); len(p) != 1 || p[0].Home != "x" {
+		t.Error("and its word is not taken then:", p)
 	}
 }
 
@@ -130,9 +270,9 @@ func TestFloodOfDescribedJobs(t *testing.T) {
 	for i := range 2 * maxJobs {
 		id, job := tasks.NameOf([]byte(fmt.Sprint("tiny", i))), *testJob(t)
 		job.Submitter = "x"
-		r.step(Recv{From: "x", Msg: Message{Job: id, Term: 1, Open: &Open{Home: "x", Proof: mandate("x", 1)}}})
+		r.step(Recv{From: "x", Msg: own("x", id)})
 		if r.peer.job(id) != nil {
-			r.step(Described{ID: id, Job: &job})
+			r.step(Described{ID: id, From: "x", Job: &job})
 			r.step(NotPrepared{ID: id, Reason: "it does not compile"})
 		}
 	}
@@ -149,10 +289,9 @@ func TestFloodOfDescribedJobs(t *testing.T) {
 func TestFloodOfJobs(t *testing.T) {
 	r := newRig(t, "m")
 	for i := range 2 * maxJobs {
-		id := tasks.NameOf([]byte(fmt.Sprint("none", i)))
-		r.step(Recv{From: "x", Msg: Message{Job: id, Term: 1, Open: &Open{Home: "x", Proof: mandate("x", 1)}}})
+		r.step(Recv{From: "x", Msg: own("x", tasks.NameOf([]byte(fmt.Sprint("none", i))))})
 	}
-	if n := len(r.peer.jobs); n > maxUnknown {
+	if n := len(r.peer.jobs); n != maxUnknown {
 		t.Errorf("%d jobs wait for a description", n)
 	}
 	r.step(Recv{From: "h", Msg: open("h", 1)})

@@ -173,7 +173,7 @@ func (p *Peer) recoverAside(ev Recover) {
 		j.desc = ev.Aside.Job
 	}
 	if j.job == nil {
-		p.emit(Prepare{ID: j.id})
+		p.emit(Prepare{ID: j.id, Job: j.description()})
 	}
 	j.log, j.heardOf, j.heard = nil, &ev.Link, p.now
 	j.founding = &founding{by: p.self, log: log, aside: true}

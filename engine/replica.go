@@ -175,7 +175,7 @@ func (p *Peer) restore(ev Restore) {
 	}
 	p.restoredLog(j)
 	if !j.shut {
-		p.emit(Prepare{ID: ev.ID})
+		p.emit(Prepare{ID: ev.ID, Job: j.desc})
 	}
 	if len(j.log.Members()) == 1 {
 		p.stepLog(j, quorum.Campaign{}) // nobody else could
@@ -425,10 +425,8 @@ func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	}
 	c := claim{from: from, proof: m.Enlist.Proof, enlist: m.Enlist}
 	switch {
-	case j == nil:
-		p.meet(m.Job, c)
-	case !j.described():
-		j.claim(c)
+	case j == nil || !j.described():
+		p.claimed(m.Job, c)
 	default:
 		p.enlistHere(from, j, m.Term, m.Enlist)
 	}

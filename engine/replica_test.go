@@ -145,8 +145,9 @@ func (h *host) obey(e Effect) {
 				o.soon(Recv{From: h.id, Msg: e.Msg})
 			}
 		}
+	case Describe:
+		h.soon(Described{ID: e.ID, From: e.From, Job: groupJob(h)})
 	case Prepare:
-		h.soon(Described{ID: e.ID, Job: groupJob(h)})
 		if !h.noCode {
 			h.soon(Prepared{ID: e.ID, Job: groupJob(h)})
 		}

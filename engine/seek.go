@@ -102,10 +102,13 @@ func (p *Peer) prepareAgain(j *jobState) {
 	if !j.unprepared || j.shut || j.job != nil || p.now-j.triedAt < prepareEvery {
 		return
 	}
-	j.unprepared = false
 	from := j.home
+	if from == "" && j.log == nil {
+		return // until it is known who leads the job
+	}
+	j.unprepared = false
 	if from == p.self { // a replica has on disk what is needed
 		from = ""
 	}
-	p.emit(Prepare{ID: j.id, Home: from})
+	p.emit(Prepare{ID: j.id, Home: from, Job: j.description()})
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -110,8 +109,16 @@ func (d *Daemon) briefOf(j *job) (brief, error) {
 	return brief{Signer: d.net.ID(), Size: size, Sig: d.net.Sign(signedBrief(id, size))}, nil
 }
 
-// askBrief asks another member for a job's brief, and checks that the job is one of a member that may submit.
+// askBrief asks another member for a job's brief, and checks that the job is one of a member that may submit. The error is
+// under errSilent if it does not answer in time.
 func (d *Daemon) askBrief(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b brief, err error) {
+	done, err := d.questions.take(ctx, from)
+	if err != nil {
+		return b, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeoutCause(ctx, d.cfg.BriefWait, errSilent)
+	defer cancel()
 	answer, err := d.net.Request(ctx, from, "signature", []byte(id))
 	if err != nil {
 		return b, fmt.Errorf("could not ask for the signature of job %s: %w", id.Short(), err)
@@ -120,39 +127,6 @@ func (d *Daemon) askBrief(ctx context.Context, id tasks.JobID, from tasks.PeerID
 		return b, err
 	}
 	return b, d.maySubmit(id, b)
-}
-
-// maxDescriptions bounds how many descriptions of one submitter are fetched and decoded at once: one that announces
-// many jobs must not fill the memory of the others.
-const maxDescriptions = 2
-
-// fetchJob gets a description from this node's ledger or the job's home. Its signature is looked at first: of what no
-// member with the right to submit has signed not a byte is taken. It is decoded when it is whole.
-func (d *Daemon) fetchJob(ctx context.Context, id tasks.JobID, home tasks.PeerID) (*tasks.Job, error) {
-	if c := d.ledgerOf(id); c != nil {
-		if err := d.maySubmit(id, c.brief); err != nil {
-			return nil, err
-		}
-		return c.desc, nil
-	}
-	b, err := d.askBrief(ctx, id, home)
-	if err != nil {
-		return nil, err
-	}
-	done, err := d.turns.take(ctx, b.Signer)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	var body bytes.Buffer // no file: a host without room for one must be able to tell the home so
-	if _, err := d.net.Fetch(ctx, home, string(id), b.Size, &body); err != nil {
-		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
-	}
-	desc, err := d.checkJob(id, body.Bytes(), b)
-	if err == nil {
-		err = d.mayBeNamed(id, desc)
-	}
-	return desc, err
 }
 
 // askOf is the part of a request that goes into the signed description.

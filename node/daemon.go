@@ -78,7 +78,10 @@ type Daemon struct {
 	planTurns  *turns
 	called     map[tasks.PeerID]string // names of members that there are, and were in this life; at most maxCalled
 	codeless   map[tasks.PeerID]bool   // of these, whose code was dropped, since they may submit no more
-	turns      *turns                  // descriptions being fetched, by submitter
+	turns      *turns                  // descriptions being fetched, by who hands them out
+	questions  *turns                  // for signatures of descriptions, by who is asked
+	// descriptions are those that are asked for.
+	descriptions descriptions
 
 	recoveries map[tasks.JobID]*recovering // under way here
 
@@ -98,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: newTurns(maxDescriptions), called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
+		plans: newPlanCache(), turns: newTurns(maxDescriptions), questions: newTurns(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
 	all, each := planShares()
 	d.planPlaces, d.planTurns = make(chan struct{}, all), newTurns(each)

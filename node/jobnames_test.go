@@ -93,7 +93,9 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		}
 		before := count()
 		id := describedAs(t, tc.by, tc.nonce)
-		_, err := d.fetchJob(t.Context(), id, tc.by.net.ID())
+		q, leave := d.descriptions.join(t.Context(), id)
+		_, err := d.fetchJob(q, id, tc.by.net.ID())
+		leave()
 		if (err == nil) != tc.ok || err != nil && !refused(err) {
 			t.Errorf("%s, to work for it: %v", name, err)
 		}

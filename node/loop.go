@@ -84,8 +84,10 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.send(e.To, e.Msg)
 	case engine.Announce:
 		d.announce(e.Msg)
+	case engine.Describe:
+		d.spawn(func() { d.askDescription(e) })
 	case engine.Prepare:
-		d.spawn(func() { d.prepare(e.ID, e.Home) })
+		d.spawn(func() { d.prepare(e) })
 	case engine.StartGen:
 		d.startGen(e)
 	case engine.LeasePacket:

@@ -17,22 +17,17 @@ import (
 )
 
 // prepare makes this node ready for a job that another node leads, if it may and can work for it.
-func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
-	j := newJob(d.ctx, "")
+func (d *Daemon) prepare(e engine.Prepare) {
+	if !d.takesPartIn(e.Job.Submitter) {
+		return // its home counts on no slots of this node
+	}
+	id, home, desc := e.ID, e.Home, e.Job
+	j := newJob(d.ctx, nameOf(desc))
 	j.id, j.home = id, home
-	desc, err := d.fetchJob(j.ctx, id, home)
-	if err == nil {
-		d.post(engine.Described{ID: id, Job: desc})
-	}
-	if d.cfg.Slots == 0 || !d.net.HasRight(d.net.ID(), p2p.Worker) && (err != nil || desc.Submitter != d.net.ID()) {
-		if err != nil {
-			d.post(engine.NotPrepared{ID: id})
-		}
-		j.release() // it takes no part, and its home counts on no slots of it
-		return
-	}
-	if err == nil {
-		j.name = nameOf(desc)
+	var err error
+	if !d.net.HasRight(desc.Submitter, p2p.Submitter) {
+		err = fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), desc.Submitter)
+	} else {
 		err = d.load(j.ctx, j, desc)
 	}
 	var fail *rootexec.Failure
@@ -49,6 +44,11 @@ func (d *Daemon) prepare(id tasks.JobID, home tasks.PeerID) {
 	}
 	d.log.Warn("could not prepare job", "job", id.Short(), "home", home, "reason", err)
 	j.release()
+}
+
+// takesPartIn reports whether this node works for a member's jobs that others lead: without the right to work only in its own.
+func (d *Daemon) takesPartIn(submitter tasks.PeerID) bool {
+	return d.cfg.Slots > 0 && (submitter == d.net.ID() || d.net.HasRight(d.net.ID(), p2p.Worker))
 }
 
 // meet makes a prepared job known here. It may be known already: by its ledger, or as it was prepared twice.

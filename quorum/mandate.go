@@ -95,6 +95,30 @@ func (c Chain) Conf() Conf {
 // Home is the peer that leads by the mandate; empty if the mandate is none.
 func (m Mandate) Home() tasks.PeerID { return m.Chain.Conf().peer(m.Leader) }
 
+// Weight is roughly how many bytes of memory a mandate takes.
+func (m *Mandate) Weight() int {
+	n := WeightOf(m.Chain.Founders) + weightOf(m.Votes)
+	for _, l := range m.Chain.Links {
+		n += 80 + WeightOf(l.Conf.Voters) + weightOf(l.Sigs)
+	}
+	return n
+}
+
+// WeightOf is the same of members.
+func WeightOf(members []Member) (n int) {
+	for _, m := range members {
+		n += 24 + len(m.Peer)
+	}
+	return n
+}
+
+func weightOf(sigs []Signature) (n int) {
+	for _, s := range sigs {
+		n += 40 + len(s.By) + len(s.Sig)
+	}
+	return n
+}
+
 // Admits reports whether somebody who knows that c is a set of the group's voters should believe a mandate that
 // was found to hold: voters who have been replaced since elect nobody in later terms. Keep the newest Conf of the
 // mandates that were believed, and ask it about the next: else those who once were a majority could lead for ever.

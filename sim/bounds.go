@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // foldProposed looks at an entry that replaces committed parts by their merge.
@@ -14,14 +16,31 @@ func (w *world) foldProposed(n *node, p merge.Partial, quorum int) {
 		return
 	}
 	w.asked[p.ID] = true
+	w.noteFold(p)
 	have := w.count(func(d *disk) bool { return d.kept[p.ID].sha == p.SHA256 })
 	if have < quorum && !w.harmed[p.ID] {
 		w.fail("%s proposes to fold into %v, which %d replicas keep", n.id, p.ID, have)
 	}
-	for _, k := range p.Kids {
-		w.into[k] = append(w.into[k], p.ID)
-	}
 	w.res.Folds++
+}
+
+// noteFold remembers which parts a fold takes the place of.
+func (w *world) noteFold(p merge.Partial) {
+	for _, k := range p.Kids {
+		if !slices.Contains(w.into[k], p.ID) {
+			w.into[k] = append(w.into[k], p.ID)
+		}
+	}
+}
+
+// noteFolds does so with those that are written to a log.
+func (w *world) noteFolds(e engine.WriteLedger) {
+	for _, raw := range e.Entries {
+		var entry ledger.Entry
+		if len(raw.Data) > 0 && raw.Kind == 0 && wire.Unmarshal(raw.Data, &entry) == nil && entry.Fold != nil {
+			w.noteFold(*entry.Fold)
+		}
+	}
 }
 
 // inResult reports whether a part is among those of the result, itself or folded, or was given up.

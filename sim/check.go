@@ -223,6 +223,7 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 		}
 	}
 	if w.outdated(v) {
+		w.noteFolds(e) // it may be elected again, with them in its log
 		return
 	}
 	if w.now-w.revoted < time.Second { // what is written now was proposed by the rule for those before

@@ -463,6 +463,8 @@ func (w *world) obey(n *node, e engine.Effect) {
 		for _, i := range slices.Clone(n.links) {
 			w.send(n, w.nodes[i].id, e.Msg)
 		}
+	case engine.Describe:
+		w.describe(n, e)
 	case engine.Prepare:
 		w.prepare(n, e)
 	case engine.StartGen, engine.LeasePacket, engine.PreemptGen, engine.SealGen, engine.KillGen:
@@ -559,14 +561,23 @@ func (w *world) child(n *node, e engine.Effect) {
 	}
 }
 
+// describe brings a job's description from a member that claims to lead the job.
+func (w *world) describe(n *node, e engine.Describe) {
+	boot := n.boot
+	w.after(w.cfg.Latency+w.random(10*time.Millisecond), func() {
+		switch job := w.jobOf(e.ID); {
+		case n.boot != boot:
+		case job == nil || w.hostile() && !w.reaches(n, w.at(e.From)):
+			w.step(n, engine.NotDescribed{ID: e.ID, From: e.From})
+		default:
+			w.step(n, engine.Described{ID: e.ID, From: e.From, Job: job})
+		}
+	})
+}
+
 // prepare loads a job's code, which a node has from the home, or on its disk beside the ledger.
 func (w *world) prepare(n *node, e engine.Prepare) {
 	boot := n.boot
-	w.after(w.cfg.Latency+w.random(10*time.Millisecond), func() {
-		if job := w.jobOf(e.ID); n.boot == boot && job != nil && (e.Home == "" || !w.hostile() || w.reaches(n, w.at(e.Home))) {
-			w.step(n, engine.Described{ID: e.ID, Job: job})
-		}
-	})
 	w.after(20*time.Millisecond+w.random(w.cfg.Prepare), func() {
 		switch {
 		case n.boot != boot:

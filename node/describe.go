@@ -1,0 +1,126 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A job's description comes from a member that claims to lead the job. Several may, and any of them may not answer, or hand
+// it out byte by byte: so all are asked, and the first that has handed it out has it, for its hash is the job's name.
+
+const (
+	maxQuestions    = 4 // for signatures, to one member at once: an answer may have some megabytes
+	maxDescriptions = 2 // that are fetched from one member, and decoded, at once
+
+	// How long a description may take on its way: a minute, and 16 s for each MB, as a blob of a partial may.
+	fetchBase, fetchPerMB = time.Minute, 16 * time.Second
+)
+
+// errSilent says that a member has not answered, or not handed out what it was asked for, in time.
+var errSilent = errors.New("it did not answer in time")
+
+// descriptions are those that are being asked for.
+type descriptions struct {
+	mu sync.Mutex
+	of map[tasks.JobID]*asked
+}
+
+// asked is one of them.
+type asked struct {
+	ctx    context.Context // ends when it is here
+	cancel context.CancelFunc
+	first  chan struct{} // held by who is handing it out; others are let in beside it after a while
+	users  int
+}
+
+// join has one member more be asked for a description; the caller calls leave.
+func (a *descriptions) join(ctx context.Context, id tasks.JobID) (q *asked, leave func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q = a.of[id]
+	if q == nil || q.ctx.Err() != nil {
+		q = &asked{first: make(chan struct{}, 1)}
+		q.ctx, q.cancel = context.WithCancel(ctx)
+		a.of[id] = q
+	}
+	q.users++
+	return q, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if q.users--; q.users > 0 {
+			return
+		}
+		if q.cancel(); a.of[id] == q {
+			delete(a.of, id)
+		}
+	}
+}
+
+// turn waits until nobody else hands the description out, or whoever does has had so long for it.
+func (q *asked) turn(most time.Duration) (done func()) {
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case q.first <- struct{}{}:
+		return func() { <-q.first }
+	case <-late.C:
+	case <-q.ctx.Done():
+	}
+	return func() {}
+}
+
+// askDescription has a member that claims to lead a job hand out its description.
+func (d *Daemon) askDescription(e engine.Describe) {
+	q, leave := d.descriptions.join(d.ctx, e.ID)
+	defer leave()
+	desc, err := d.fetchJob(q, e.ID, e.From)
+	if err == nil {
+		q.cancel()
+		d.post(engine.Described{ID: e.ID, From: e.From, Job: desc})
+		return
+	}
+	if q.ctx.Err() == nil {
+		d.log.Warn("could not get the description of a job; others that lead it are asked too", "job", e.ID.Short(), "from", d.nameOf(e.From), "reason", err)
+	}
+	d.post(engine.NotDescribed{ID: e.ID, From: e.From, Silent: errors.Is(err, errSilent) || errors.Is(err, p2p.ErrSlow)})
+}
+
+// fetchJob gets a description from this node's ledger or from a member. Its signature is looked at first: of what no member
+// with the right to submit has signed not a byte is taken. It is decoded when it is whole.
+func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
+	if c := d.ledgerOf(id); c != nil {
+		if err := d.maySubmit(id, c.brief); err != nil {
+			return nil, err
+		}
+		return c.desc, nil
+	}
+	b, err := d.askBrief(q.ctx, id, from)
+	if err != nil {
+		return nil, err
+	}
+	defer q.turn(d.cfg.BriefWait / 4)()
+	done, err := d.turns.take(q.ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeoutCause(q.ctx, fetchBase+time.Duration(b.Size>>20)*fetchPerMB, errSilent)
+	defer cancel()
+	var body bytes.Buffer // no file: a host without room for one must be able to tell the home so
+	if _, err := d.net.Fetch(ctx, from, string(id), b.Size, &body); err != nil {
+		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
+	}
+	desc, err := d.checkJob(id, body.Bytes(), b)
+	if err == nil {
+		err = d.mayBeNamed(id, desc)
+	}
+	return desc, err
+}
