@@ -232,6 +232,36 @@ func TestCannotFinishTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestFinishedPartialIsRetried has a run without a daemon end with a job that cannot be finished and lacks an entry: once it
+// is finished, what that says works, the retry of what is missing.
+func TestFinishedPartialIsRetried(t *testing.T) {
+	t.Parallel()
+	j := paceOf(2, 100_000_000)
+	mended := j.request(t).Selector
+	j.Fail = map[int64]rootexec.Kind{7: rootexec.KindSignal}
+	n, temp := alone(t, fakeBinary(t), fakeexec.EndVariable+"=disk")
+	dir := t.TempDir()
+	if r := n.dtpnode(t, dir, j.arguments(t, "wanted")...); r.code != 1 || !strings.Contains(r.stderr, "cannot finish") {
+		t.Fatalf("run: %+v", r)
+	}
+	id := n.keptJob(t)
+	n.wrap = n.wrap[:2] // the disk has room again
+	retry := []string{"retry", id[:12]}
+	if r := n.dtpnode(t, dir, "finish", id[:12]); r.code != 3 || !strings.Contains(r.stdout, "dtpnode "+strings.Join(retry, " ")) {
+		t.Fatalf("finish: %+v", r)
+	}
+	n.wantKept(t, id)
+	if r := n.dtpnode(t, dir, "ps"); r.code != 0 || !strings.Contains(r.stdout, "partial") {
+		t.Errorf("ps: %+v", r)
+	}
+	if r := n.dtpnode(t, dir, append(retry, "--selector", mended)...); r.code != 0 {
+		t.Fatalf("%v: %+v", retry, r)
+	}
+	j.wantCount(t, filepath.Join(dir, "wanted"))
+	n.wantKept(t)
+	wantEmpty(t, temp)
+}
+
 // TestOwnNodeKilled kills the node that run has started, in the middle of the job. What is committed is kept, everything
 // says so, and the command that it names goes on from there; so does attach, and that can be broken off.
 func TestOwnNodeKilled(t *testing.T) {
@@ -291,7 +321,7 @@ func TestOwnNodeKilled(t *testing.T) {
 	if got.Units != j.units()-bad.Len() || !slices.Equal(got.Bins, want) {
 		t.Errorf("%d units are counted, want %d, or the bins are wrong", got.Units, j.units()-bad.Len())
 	}
-	n.wantKept(t)
+	n.wantKept(t, id) // for a retry
 	wantEmpty(t, temp)
 }
 
@@ -414,7 +444,7 @@ func TestRunLeft(t *testing.T) {
 			if got, err := fakeexec.ReadOutput(out); err != nil || got.Units != j.units()-2 {
 				t.Errorf("%d units are counted, want all but two (%v)", got.Units, err)
 			}
-			n.wantKept(t)
+			n.wantKept(t, st.ID) // for a retry
 			wantEmpty(t, temp)
 		})
 	}
@@ -446,7 +476,7 @@ func TestTerminalClosed(t *testing.T) {
 	if f := n.dtpnode(t, temp, "finish", id[:12]); f.code != 3 || !strings.Contains(f.stdout, "Missing from the result (2)") {
 		t.Fatalf("finish: %+v", f)
 	}
-	n.wantKept(t)
+	n.wantKept(t, id) // for a retry
 }
 
 // TestKilledRunLeavesNothing kills runs without a daemon before they have committed anything: the next command of each kind removes what is left, and

@@ -106,11 +106,25 @@ func idle(ctx context.Context, paths local.Paths, id string) (st api.JobStatus, 
 	return st, brokenOff(st)
 }
 
-// goOn follows a kept job until it ends, or until ctx does. What was kept of it goes once its user has all of it.
+// goOn follows a kept job until it ends, or until ctx does. What was kept of it goes once its user has all of it; what a
+// retry of a partial result needs is kept on for a day.
 func (c *jobClient) goOn(ctx context.Context, g *globals, id, out string) error {
 	st, err := follow(ctx, g, c.Client, id, output{fetch: out, owed: true}, nil, true)
+	if st.State == api.Partial && !owing(st) {
+		return errors.Join(err, c.had(st))
+	}
 	c.close(st.State.Final() && !owing(st))
 	return c.ended(st, err)
+}
+
+// had ends a daemon that was started for the command, once the user has the job's output: what was kept of it stays for
+// as long as a daemon keeps a result that was fetched.
+func (c *jobClient) had(st api.JobStatus) error {
+	if c.own == nil {
+		return nil
+	}
+	c.close(false)
+	return errors.Join(local.NoteKept(c.kept, st), local.UserHas(c.kept, true))
 }
 
 // close ends a daemon that was started for the command. What was kept of the job goes when gone says that nobody
@@ -180,7 +194,7 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 	case owed:
 		return keptIn(st, err, dir)
 	}
-	return errors.Join(err, local.ForRetry(dir, true))
+	return errors.Join(err, local.UserHas(dir, true))
 }
 
 // noteLeft says in the log of the node that has ended why it did: whoever closed the terminal sees no more of this command.
@@ -209,7 +223,7 @@ func (c *jobClient) retried(old, st api.JobStatus, err error) error {
 		st = local.BreakOff(st)
 	}
 	dir := strings.TrimSuffix(c.kept, old.ID) + st.ID
-	if bad := errors.Join(os.Rename(c.kept, dir), local.NoteKept(dir, st), local.ForRetry(dir, partial)); bad != nil {
+	if bad := errors.Join(os.Rename(c.kept, dir), local.NoteKept(dir, st), local.UserHas(dir, partial)); bad != nil {
 		return errors.Join(err, bad)
 	}
 	if partial {

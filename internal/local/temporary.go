@@ -292,17 +292,18 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// forRetry marks a folder that is kept only so that its job can be retried, until retryFor after the time of the file.
+// userHas marks a folder whose job's output its user has, until keptFor after the time of the file.
 const (
-	forRetry = "for-retry"
-	retryFor = 24 * time.Hour // as a daemon keeps a result that was fetched
+	userHas = "for-retry"    // the name that it has in folders of earlier versions, which marked those alone
+	keptFor = 24 * time.Hour // as a daemon keeps a result that was fetched
 )
 
-// ForRetry says of a folder that Keep has made whether it is kept only so that its job can be retried: it goes after a day.
-func ForRetry(dir string, only bool) error {
-	path := filepath.Join(dir, forRetry)
+// UserHas says of a folder that Keep has made whether the job's user has its output. It is kept then, to be fetched again
+// or, if it is partial, retried, for a day after this was said last.
+func UserHas(dir string, has bool) error {
+	path := filepath.Join(dir, userHas)
 	err := os.Remove(path)
-	if only {
+	if has {
 		return os.WriteFile(path, nil, 0o600)
 	}
 	if errors.Is(err, os.ErrNotExist) {
@@ -311,11 +312,11 @@ func ForRetry(dir string, only bool) error {
 	return err
 }
 
-// SweepKept removes folders that were kept for a retry which nobody has asked for.
+// SweepKept removes folders of jobs whose users have had the output for a day.
 func SweepKept(paths Paths) (removed []string) {
 	for _, dir := range AllKept(paths) {
-		info, err := os.Stat(filepath.Join(dir, forRetry))
-		if err == nil && time.Since(info.ModTime()) > retryFor && abandoned(dir) && os.RemoveAll(dir) == nil {
+		info, err := os.Stat(filepath.Join(dir, userHas))
+		if err == nil && time.Since(info.ModTime()) > keptFor && abandoned(dir) && os.RemoveAll(dir) == nil {
 			removed = append(removed, dir)
 		}
 	}
@@ -326,7 +327,7 @@ func SweepKept(paths Paths) (removed []string) {
 func AllOwing(paths Paths) map[string]string {
 	all := AllKept(paths)
 	for name, dir := range all {
-		if _, err := os.Stat(filepath.Join(dir, forRetry)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, userHas)); err == nil {
 			delete(all, name)
 		}
 	}
