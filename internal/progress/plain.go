@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -12,14 +13,22 @@ import (
 // interval is the time between two lines of a job that only goes on, in seconds.
 const interval = 5
 
-// Plain prints lines without escape codes: one at each new state, and one every few seconds.
+// Plain prints lines without escape codes: one at each new state, and one every few seconds. A job that has not begun, or
+// waits, is told of at intervals that double, as long as it waits for the same: a log may take it for hours.
 type Plain struct {
 	w       io.Writer
 	meter   meter
 	state   api.JobState
-	phase   string
+	words   string // what is waited for, without how far that is
+	since   float64
 	printed float64
 }
+
+// howFar is what counts on in words that are the same: 3 s of 30 s, file 2 of 50.
+var howFar = regexp.MustCompile(`[0-9]+( s)? of`)
+
+// waitsFor is a phase without how far it is.
+func waitsFor(phase string) string { return howFar.ReplaceAllString(line(phase), "of") }
 
 // NewPlain returns a printer of plain lines.
 func NewPlain(w io.Writer) *Plain { return &Plain{w: w} }
@@ -27,11 +36,19 @@ func NewPlain(w io.Writer) *Plain { return &Plain{w: w} }
 // Status shows where the job stands, if there is news.
 func (p *Plain) Status(st api.JobStatus) {
 	p.meter.add(st)
-	news := st.State != p.state || (st.State == api.Preparing || st.State == api.Waiting) && st.Phase != p.phase
-	if !news && st.Seconds < p.printed+interval && st.Seconds >= p.printed {
+	idle := st.State == api.Preparing || st.State == api.Waiting
+	wait := float64(interval)
+	if idle {
+		wait = max(wait, p.printed-p.since)
+	}
+	news := st.State != p.state || idle && waitsFor(st.Phase) != p.words
+	if !news && st.Seconds < p.printed+wait && st.Seconds >= p.printed {
 		return
 	}
-	p.state, p.phase, p.printed = st.State, st.Phase, st.Seconds
+	if news || st.Seconds < p.printed {
+		p.since = st.Seconds
+	}
+	p.state, p.words, p.printed = st.State, waitsFor(st.Phase), st.Seconds
 	if st.Units == 0 || st.State == api.Preparing {
 		text := string(st.State)
 		if phase := line(st.Phase); phase != "" {
@@ -47,10 +64,10 @@ func (p *Plain) Status(st api.JobStatus) {
 	fmt.Fprintf(p.w, "%s  %s%s  %s\n", st.State, Extent(st), share, p.meter.details())
 }
 
-// Ask shows a question.
-func (p *Plain) Ask(question string) {
-	if question != "" {
-		fmt.Fprintln(p.w, question)
+// Ask shows a question, in the first of its wordings: a line may be as long as it likes.
+func (p *Plain) Ask(wordings ...string) {
+	if len(wordings) > 0 {
+		fmt.Fprintln(p.w, wordings[0])
 	}
 }
 
@@ -116,7 +133,7 @@ func (p *JSON) Status(st api.JobStatus) {
 }
 
 // Ask has nobody to ask.
-func (p *JSON) Ask(string) {}
+func (p *JSON) Ask(...string) {}
 
 // Write prints a log event.
 func (p *JSON) Write(text []byte) (int, error) {

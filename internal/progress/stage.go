@@ -18,7 +18,8 @@ type Stage struct {
 
 // Show shows a stage.
 func (s *Stage) Show(text string) {
-	if text = line(text); text == s.shown {
+	text = line(text)
+	if text == s.shown || s.Width == nil && waitsFor(text) == waitsFor(s.shown) {
 		return
 	}
 	s.shown = text

@@ -31,7 +31,7 @@ type Terminal struct {
 
 	mu       sync.Mutex // the bar is drawn by a goroutine of mpb, which Close ends
 	meter    meter
-	question string
+	question []string // in words of falling length
 }
 
 // NewTerminal returns a printer for the terminal w.
@@ -89,26 +89,42 @@ func (t *Terminal) open() {
 	t.bar = t.bars.MustAdd(0, mpb.BarFillerFunc(t.line), mpb.BarFillerTrim(), mpb.BarExtender(mpb.BarFillerFunc(t.below), false))
 }
 
+// leastBar is what a bar takes at least, with its ends and a blank on each side; less of one tells nothing.
+const leastBar = 6
+
 // line draws the bar with what stands beside it, as wide as the terminal is now.
 func (t *Terminal) line(w io.Writer, s decor.Statistics) error {
 	room, _ := t.size()
-	left := runewidth.Truncate(t.before(), room, "…")
-	room -= runewidth.StringWidth(left)
-	right := runewidth.Truncate(t.after(), room, "…")
-	room -= runewidth.StringWidth(right)
-	if _, err := io.WriteString(w, lineStart+left); err != nil {
-		return err
-	}
-	if room >= 2 {
-		s.AvailableWidth = room - 2
+	t.mu.Lock()
+	left, right := before(t.meter.last), fmt.Sprintf("%4s", Share(t.meter.last))
+	state := string(t.meter.last.State)
+	t.mu.Unlock()
+	text := left + " " + right
+	if free := room - runewidth.StringWidth(left+right); free >= leastBar {
+		s.AvailableWidth = free - 2
 		var bar strings.Builder
 		if err := t.fill.Fill(&bar, s); err != nil {
 			return err
 		}
-		right = " " + bar.String() + " " + right
+		text = left + " " + bar.String() + " " + right
 	}
-	_, err := io.WriteString(w, right)
+	share := strings.TrimSpace(right)
+	_, err := io.WriteString(w, lineStart+fitting(room, "…", text, left+" "+share, state+" "+share, state))
 	return err
+}
+
+// fitting is the first of some texts, each shorter than the one before, that takes no more places than there are. Where none
+// does, the last is cut, with an end that says so.
+func fitting(room int, end string, texts ...string) string {
+	for _, text := range texts {
+		if runewidth.StringWidth(text) <= room {
+			return text
+		}
+	}
+	if room < runewidth.StringWidth(end) { // for which Truncate has no room either, but writes it
+		return ""
+	}
+	return runewidth.Truncate(texts[len(texts)-1], room, end)
 }
 
 // lineStart brings the cursor to the beginning of its line: a key that the terminal echoes, such as ^C, has moved it, and
@@ -116,10 +132,7 @@ func (t *Terminal) line(w io.Writer, s decor.Statistics) error {
 const lineStart = "\r"
 
 // before is what stands left of the bar.
-func (t *Terminal) before() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	st := t.meter.last
+func before(st api.JobStatus) string {
 	if st.Units == 0 {
 		return string(st.State)
 	}
@@ -130,38 +143,31 @@ func (t *Terminal) before() string {
 	return text
 }
 
-// after is what stands right of the bar.
-func (t *Terminal) after() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return fmt.Sprintf("%4s", Share(t.meter.last))
-}
-
 // below writes the lines under the bar. A line that wraps would spoil the redrawing: it is cut.
 func (t *Terminal) below(w io.Writer, _ decor.Statistics) error {
 	width, height := t.size()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lines := []string{"  " + t.meter.details()}
-	if t.question != "" {
+	lines := [][]string{{"  " + t.meter.details()}}
+	if len(t.question) > 0 {
 		lines = append(lines, t.question)
 	}
 	for _, l := range lines[:max(min(len(lines), height-1), 0)] { // above the first row nothing can be drawn anew
-		if _, err := fmt.Fprintln(w, runewidth.Truncate(l, max(width-1, 10), "~")); err != nil {
+		if _, err := fmt.Fprintln(w, fitting(width-1, "~", l...)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Ask shows a question below the bar until it is asked "".
-func (t *Terminal) Ask(question string) {
+// Ask shows a question below the bar, in the first of its wordings that has room, until it is asked nothing.
+func (t *Terminal) Ask(wordings ...string) {
 	if t.bars == nil {
 		t.open()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.question = question
+	t.question = wordings
 }
 
 // Write prints text above the bar, as whole lines.

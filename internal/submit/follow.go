@@ -38,7 +38,7 @@ type Jobs interface {
 // Printer shows a job; package progress has three.
 type Printer interface {
 	Status(api.JobStatus)
-	Ask(question string) // shown until it is asked ""
+	Ask(wordings ...string) // of a question, the longest first; shown until it is asked nothing
 	Write([]byte) (int, error)
 }
 
@@ -195,13 +195,19 @@ func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 		return l.cancel(ctx)
 	}
 	l.asking, l.keys, l.stopKeys = true, keys, stop
-	detach := ", [d]etach"
-	if !l.Detachable {
-		detach = ""
-	}
-	// The keys first: a narrow terminal cuts the rest.
-	l.Printer.Ask("[s]top, [c]ancel" + detach + ", continue? s keeps a partial result, any other key continues")
+	l.Printer.Ask(choices(l.Detachable)...)
 	return nil
+}
+
+// choices are the wordings of what is asked at an interrupt, the longest first, which has room in 80 columns: the keys are
+// left longest.
+func choices(detachable bool) []string {
+	keys, short := "[s]top, [c]ancel, [d]etach", "[s] [c] [d]?"
+	if !detachable {
+		keys, short = "[s]top, [c]ancel", "[s] [c]?"
+	}
+	whole, kept := keys+", continue?", " s keeps what is done"
+	return []string{whole + kept + ", other keys continue", whole + kept, whole, keys + "?", short}
 }
 
 // answer does what the user chose.
@@ -311,7 +317,7 @@ func (l *loop) endQuestion() {
 	}
 	l.stopKeys()
 	l.asking, l.keys = false, nil
-	l.Printer.Ask("")
+	l.Printer.Ask()
 }
 
 // cancelled is ErrCancelled with what had been done of the job.

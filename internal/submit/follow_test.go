@@ -96,7 +96,7 @@ type fakePrinter struct {
 }
 
 func (p *fakePrinter) Status(st api.JobStatus)     { p.seen = append(p.seen, st.State) }
-func (p *fakePrinter) Ask(q string)                { p.asked <- q }
+func (p *fakePrinter) Ask(q ...string)             { p.asked <- strings.Join(q[:min(len(q), 1)], "") }
 func (p *fakePrinter) Write(b []byte) (int, error) { return len(b), nil }
 
 // fakeKeys are keys that the test presses.
@@ -433,7 +433,7 @@ func TestTerminalKeys(t *testing.T) {
 	}
 }
 
-// TestQuestionOnANarrowTerminal: all keys stand within 40 columns, where the rest is cut.
+// TestQuestionOnANarrowTerminal: all keys stand within 40 columns, where the rest is left out.
 func TestQuestionOnANarrowTerminal(t *testing.T) {
 	s := start(t, true, true)
 	q := s.press('d')
@@ -479,4 +479,21 @@ func TestSubmittedUnderAnInterrupt(t *testing.T) {
 			t.Errorf("a daemon that hangs: %v", err)
 		}
 	})
+}
+
+// TestChoicesFit: what is asked at an interrupt has room in 80 columns whole, and the keys are left longest.
+func TestChoicesFit(t *testing.T) {
+	for _, detachable := range []bool{true, false} {
+		all := choices(detachable)
+		for i, text := range all {
+			if len(text) > 79 || i > 0 && len(text) >= len(all[i-1]) {
+				t.Errorf("%d places: %q", len(text), text)
+			}
+			for _, key := range []string{"[s]", "[c]", "[d]"} {
+				if strings.Contains(text, key) != (detachable || key != "[d]") {
+					t.Errorf("%s: %q", key, text)
+				}
+			}
+		}
+	}
 }
