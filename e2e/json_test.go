@@ -177,6 +177,8 @@ func (u jsonUser) withoutDaemon(n *node) {
 	u.run(n, 0, "version", "version")
 	u.run(n, 0, "version", "--version")
 	u.run(n, 0, "schema", "schema")
+	u.run(n, 0, "schema", "schema", "ps")
+	u.run(n, 0, "schema", "schema", "schema")
 	u.run(n, 0, "man", "man", "pages")
 	u.run(n, 0, "config-set", "config", "set", "slots", "1")
 	u.run(n, 0, "config-set", "config", "set", "commit-every", "7s")

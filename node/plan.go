@@ -154,6 +154,9 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 		return out, bad[i]
 	}
 	if len(out.files) == 0 && len(out.bad) > 0 {
+		if len(out.bad) == 1 {
+			return out, fmt.Errorf("could not read %s: %s", out.bad[0].File, out.bad[0].Reason)
+		}
 		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.bad), out.bad[0].File, out.bad[0].Reason)
 	}
 	out.notes = append(u.doubts(d.memberNames()), damagedNotes(u, damaged)...)

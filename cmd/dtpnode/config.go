@@ -186,7 +186,7 @@ func negative(cmd *cobra.Command, err error) error {
 		}
 		err := flags.Set(f.Name, value)
 		if err != nil {
-			err = errors.New("want " + settings.Wanted(f.Value.Type()))
+			err = errors.New("want " + settings.Wanted(f.Value.Type(), err))
 		}
 		if err = cmp.Or(err, all.check(f.Name)); err != nil {
 			return usagef("could not set %s to %s: %w", f.Name, value, err)
@@ -218,7 +218,7 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	}
 	for _, v := range values {
 		if err := flags.Set(name, v); err != nil {
-			return usagef("could not set %s to %s: want %s", name, settings.Shown(values), settings.Wanted(f.Value.Type()))
+			return usagef("could not set %s to %s: want %s", name, settings.Shown(values), settings.Wanted(f.Value.Type(), err))
 		}
 	}
 	err := all.check(name)

@@ -63,6 +63,8 @@ func TestZeroIsNotNoneGiven(t *testing.T) {
 		{"could not set open-timeout to 0: want at least 1s", []string{"config", "set", "open-timeout", "0"}},
 		{"could not set max-processes to 0: want at least 1", []string{"config", "set", "max-processes", "0"}},
 		{"want HOST:PORT with a port of 0 to 65535, not \"99999\"\n", []string{"up", "--listen", ":99999"}},
+		{"could not use --slots 99999999999999999999: want a whole number of at most 9223372036854775807\n", []string{"up", "--slots", "99999999999999999999"}},
+		{"there is no setting \"foo\"\n", []string{"config", "set", "foo", "1"}},
 	} {
 		got := dtpnode(t, dir, t.TempDir(), tc.args...)
 		if got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, tc.want) {
@@ -98,5 +100,31 @@ func TestZeroSettings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWordsAreTrue: what is said is so of what was given.
+func TestWordsAreTrue(t *testing.T) {
+	d, dir := startDaemon(t), workdir(t)
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	got := dtpnode(t, dir, d.state, "run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "done", "--root", "/x", "--detach")
+	<-d.requests
+	if !strings.HasSuffix(strings.Split(got.stderr, "\n")[0], "with the settings of its start: --root") {
+		t.Errorf("of the flags that are of no effect one was given: %+v", got)
+	}
+	got = dtpnode(t, dir, d.state, "run", "data", "--tree", "T", "--files", "a.root")
+	if got.code != exitError || !strings.Contains(got.stderr, `could not find the selector "data": it is a folder`) {
+		t.Errorf("%+v", got)
+	}
+	got = dtpnode(t, dir, d.state, "help", "join")
+	if strings.Contains(got.stdout, "127.0.0.1:0]") || !strings.Contains(got.stdout, "else the address by which this host reaches the inviter)") {
+		t.Errorf("join listens on the address that faces the inviter:\n%s", got.stdout)
+	}
+	for _, line := range strings.Split(dtpnode(t, dir, t.TempDir(), "config", "show").stdout, "\n") {
+		if strings.HasSuffix(line, " ") {
+			t.Errorf("blanks at the end of %q", line)
+		}
 	}
 }

@@ -49,6 +49,8 @@ Exit status: 0 joined, 1 error, 2 wrong usage.`,
 		},
 	}
 	opts.add(cmd.Flags())
+	listen := cmd.Flags().Lookup("listen") // "[]" is shown as no default
+	listen.DefValue, listen.Usage = "[]", listen.Usage+" (default that of the settings, else the address by which this host reaches the inviter)"
 	cmd.Flags().BoolVar(&ephemeral, "ephemeral", false, "be forgotten by the cluster once gone without a word for minutes, as fits a worker in a batch system")
 	return cmd
 }

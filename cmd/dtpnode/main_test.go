@@ -293,7 +293,7 @@ func TestConfig(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"could not set slots to many: want a whole number":                       {"slots", "many"},
-		"did you mean root or slots?":                                            {"slot", "3"},
+		"did you mean slots?":                                            {"slot", "3"},
 		"got 2 values, want one":                                                 {"slots", "3", "4"},
 		"want HOST:PORT, such as 192.0.2.7:4001":                                 {"listen", "foo"},
 		"such as 10.44.0.2:4001":                                                 {"listen", "10.44.0.2"},
@@ -351,7 +351,7 @@ func TestBadSettings(t *testing.T) {
 		{"SLOTS", "-3", "", "WRONG: want at least 1", "could not use slots -3 from the environment, DTPNODE_SLOTS: want at least 1"},
 		{"MEMORY", "10", "", "WRONG: a child that runs", "could not use memory 10 from the environment, DTPNODE_MEMORY: a child"},
 		{"", "", "keep-results = \"14 fortnights\"", "WRONG: want a time", "could not use keep-results \"14 fortnights\" from " + mine + ": want a time such as"},
-		{"", "", "name = \"n\"\nslot = 3\n", "name ", "could not use " + mine + ", line 2: there is no setting \"slot\"; did you mean root or slots?"},
+		{"", "", "name = \"n\"\nslot = 3\n", "name ", "could not use " + mine + ", line 2: there is no setting \"slot\"; did you mean slots?"},
 		{"", "", "name = \"n\"\nslots = = 3\n", "", "could not read settings from " + mine + ", line 2"},
 	} {
 		if err := os.WriteFile(mine, []byte(tc.file), 0o600); err != nil {

@@ -293,8 +293,8 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 		return nil, nil, err
 	}
 	if client, err := running(ctx, paths); err != nil || client != nil {
-		if client != nil && (opts.root != "" || opts.slots > 0 || opts.install) {
-			fmt.Fprintln(g.stderr, "dtpnode: --root, --install-root and --slots are of no effect: a daemon is running already, with the settings of its start")
+		if idle := opts.ofOwnNode(); client != nil && len(idle) > 0 {
+			fmt.Fprintf(g.stderr, "dtpnode: of no effect, since a daemon is running already, with the settings of its start: %s\n", strings.Join(idle, ", "))
 		}
 		return client, nil, err
 	}
@@ -328,6 +328,20 @@ func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.Inp
 		return nil, nil, err
 	}
 	return d.Client, d, nil
+}
+
+// ofOwnNode are the flags that were given and are about a node that run starts.
+func (o runOptions) ofOwnNode() (flags []string) {
+	if o.root != "" {
+		flags = append(flags, "--root")
+	}
+	if o.install {
+		flags = append(flags, "--install-root")
+	}
+	if o.slots > 0 {
+		flags = append(flags, "--slots")
+	}
+	return flags
 }
 
 // ownNode is how a daemon is started that runs for one job.

@@ -48,7 +48,7 @@ var printed = map[string][]any{
 	"retry":        {api.Event{}, api.JobStatus{}},
 	"revoke":       {revoked{}},
 	"run":          {api.Event{}, api.JobStatus{}, api.Check{}},
-	"schema":       {[]string{}},
+	"schema":       {[]string{}, map[string]any{}},
 	"status":       {linkedStatus{}, api.JobStatus{}},
 	"take-back":    {api.NodeStatus{}},
 	"up":           {api.NodeStatus{}},

@@ -34,7 +34,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		return usagef("%s has no flag %s%s", cmd.CommandPath(), dashed(name), didYouMean(near(cmd.Flags(), name, "--")))
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
-		return usagef("could not use --%s %s: want %s", f.Name, invalid.GetValue(), settings.Wanted(f.Value.Type()))
+		return usagef("could not use --%s %s: want %s", f.Name, invalid.GetValue(), settings.Wanted(f.Value.Type(), err))
 	}
 	return usageError{err}
 }
@@ -54,9 +54,9 @@ func near(flags *pflag.FlagSet, name, prefix string) (out []string) {
 	return out
 }
 
-// nearFlags are the flags that a misspelt one may stand for, by cobra's own measure for commands.
+// nearFlags are the flags that a misspelt one may stand for, by the measure for commands.
 func nearFlags(flags *pflag.FlagSet, name string) []string {
-	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	names := &cobra.Command{}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
 			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
@@ -65,7 +65,7 @@ func nearFlags(flags *pflag.FlagSet, name string) []string {
 	if len(name) < 2 {
 		return nil
 	}
-	return names.SuggestionsFor(name)
+	return suggested(names, name)
 }
 
 // didYouMean is the end of a sentence about a word that is not known; empty without near ones.

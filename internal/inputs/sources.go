@@ -29,8 +29,12 @@ func Selector(name string) (string, error) {
 		path = aclic.ReplaceAllString(name, "")
 	}
 	if !isFile(path) {
+		why := "no such file"
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			why = "it is a folder"
+		}
 		return "", &api.Error{
-			Message: fmt.Sprintf("could not find the selector %q: no such file", path),
+			Message: fmt.Sprintf("could not find the selector %q: %s", path, why),
 			Hint:    "name the source file of a TSelector, e.g. DiMuon.C+",
 		}
 	}

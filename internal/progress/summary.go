@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -173,8 +174,35 @@ func Unseen(w io.Writer, who string, all []api.Unseen, others bool, submitter st
 	}
 }
 
-// Table returns a writer that lines up columns: cells end with a tab, the caller flushes.
-func Table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+// Table returns a writer that lines up columns: cells end with a tab, the caller flushes. No line ends with blanks.
+func Table(w io.Writer) *tabwriter.Writer {
+	return tabwriter.NewWriter(&trimmed{w: w}, 0, 8, 2, ' ', 0)
+}
+
+// trimmed leaves out the blanks at the ends of lines.
+type trimmed struct {
+	w      io.Writer
+	blanks int // held back until it is known what follows them
+}
+
+func (t *trimmed) Write(b []byte) (int, error) {
+	var out []byte
+	for _, c := range b {
+		switch c {
+		case ' ':
+			t.blanks++
+			continue
+		case '\n':
+			t.blanks = 0
+		}
+		out = append(append(out, bytes.Repeat([]byte(" "), t.blanks)...), c)
+		t.blanks = 0
+	}
+	if _, err := t.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
 
 // Short is the part of a job's or a peer's name that is shown, and enough to name it.
 func Short(id string) string { return line(id[:min(len(id), 12)]) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,8 +207,13 @@ func Shown(values []string) string {
 	return strings.Join(out, " ")
 }
 
-// Wanted says what a flag of a type takes.
-func Wanted(kind string) string {
+// Wanted says what a flag of a type takes that did not take a value, for which it gave an error.
+func Wanted(kind string, err error) string {
+	if kind == "int64" || kind == "int" {
+		if errors.Is(err, strconv.ErrRange) {
+			return fmt.Sprintf("a whole number of at most %d", int64(math.MaxInt64))
+		}
+	}
 	switch kind {
 	case "int", "int64":
 		return "a whole number"
@@ -232,7 +238,7 @@ func Apply(sources []Source, flags *pflag.FlagSet) (from map[string]string, err 
 				continue
 			}
 			if bad := set(f, values); bad != nil {
-				err = errors.Join(err, &Invalid{f.Name, values, s.Name, "want " + Wanted(f.Value.Type())})
+				err = errors.Join(err, &Invalid{f.Name, values, s.Name, "want " + Wanted(f.Value.Type(), bad)})
 			}
 			from[f.Name] = s.Name
 			return
