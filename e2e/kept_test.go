@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/internal/fakeexec"
@@ -390,11 +391,31 @@ func TestRunKeepsUnwrittenOutput(t *testing.T) {
 	if r := n.dtpnode(t, dir, "doctor", "--root", suite.root, "--output", "json"); !strings.Contains(r.stdout, filepath.Join(n.state, "kept", id)) {
 		t.Errorf("doctor does not name the job: %+v", r)
 	}
-	if r := n.dtpnode(t, dir, "get", id[:12], "-o", "here"); r.code != 0 {
-		t.Fatalf("get: %+v", r)
+	for range 2 { // whoever fetched it may have lost it
+		if r := n.dtpnode(t, dir, "get", id[:12], "-o", "here"); r.code != 0 {
+			t.Fatalf("get: %+v", r)
+		}
+		j.wantCount(t, filepath.Join(dir, "here"))
+		check(t, os.Remove(filepath.Join(dir, "here")))
+		n.wantKept(t, id)
 	}
-	j.wantCount(t, filepath.Join(dir, "here"))
+	if r := n.dtpnode(t, dir, "get", id[:3]); r.code != 1 || !strings.Contains(r.stderr, "give four letters") {
+		t.Errorf("get by a name that is too short: %+v", r)
+	}
+	if r := n.dtpnode(t, dir, "doctor", "--root", suite.root, "--output", "json"); strings.Contains(r.stdout, id) {
+		t.Errorf("doctor names a job that is fetched as if it were owed: %+v", r)
+	}
+	before := time.Now().Add(-25 * time.Hour)
+	check(t, os.Chtimes(filepath.Join(n.state, "kept", id, "for-retry"), before, before))
+	if r := n.dtpnode(t, dir, paceOf(2, 50_000_000).arguments(t, "next")...); r.code != 0 {
+		t.Fatalf("run: %+v", r)
+	}
 	n.wantKept(t)
+	for _, command := range []string{"get", "status", "finish", "retry", "attach", "cancel", "logs"} {
+		if r := n.dtpnode(t, dir, command, id[:12]); r.code != 1 || !strings.Contains(r.stderr, "no dtpnode daemon is running") || !strings.Contains(r.stderr, "no run without a daemon has kept it") {
+			t.Errorf("%s of a job that is gone: %+v", command, r)
+		}
+	}
 	wantEmpty(t, temp)
 }
 

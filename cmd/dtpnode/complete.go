@@ -125,10 +125,11 @@ func (g *globals) completeJobs(fits func(api.JobStatus) bool) cobra.CompletionFu
 				out = append(out, cobra.CompletionWithDesc(max(name, begun), describeJob(j, time.Now())))
 			}
 		}
-		for _, id := range slices.Sorted(maps.Keys(local.AllKept(paths))) {
+		kept := local.AllKept(paths)
+		for _, id := range slices.Sorted(maps.Keys(kept)) {
 			known := slices.ContainsFunc(jobs, func(j api.JobStatus) bool { return strings.HasPrefix(j.ID, id) })
 			if !known && strings.HasPrefix(id, begun) && cmd.Name() != "recover" {
-				out = append(out, cobra.CompletionWithDesc(max(progress.Short(id), begun), "kept by run, which could not finish it or write its output"))
+				out = append(out, cobra.CompletionWithDesc(max(progress.Short(id), begun), "kept by run without a daemon: "+string(local.ReadKept(kept[id]).State)))
 			}
 		}
 		return out, directive

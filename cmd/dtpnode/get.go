@@ -27,7 +27,8 @@ func newGet(g *globals) *cobra.Command {
 ending .root, here. -o - writes to standard output. A file that -o names is replaced, in one step, as by run -o; one that
 is there under the selector's name is not.
 A result is kept for a day after it was last fetched or written by run -o, by all nodes that have it, and
-if nobody fetches it for as long as --keep-results of dtpnode up says, however many jobs follow. Of whole results that their users
+if nobody fetches it for as long as --keep-results of dtpnode up says, however many jobs follow; one that a run without a daemon
+has kept until it is fetched or cancelled, and for a day after that was last. Of whole results that their users
 have, the oldest go sooner: beyond 1,000, or when all of them take more than --keep-bytes of dtpnode up says.
 
 With --partials it writes what is committed of a job that has not ended to the folder given by -o: ROOT files, one if
@@ -108,7 +109,10 @@ func runGet(ctx context.Context, g *globals, id, out string) error {
 		return err
 	}
 	err = getOutput(ctx, g, client.Client, st, out)
-	client.close(st.State.Final() && (err == nil || errors.Is(err, submit.ErrPartial)))
+	if st.State.Final() && (err == nil || errors.Is(err, submit.ErrPartial)) {
+		return errors.Join(err, client.had(st))
+	}
+	client.close(false)
 	return err
 }
 

@@ -42,6 +42,9 @@ func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobSta
 		return c, st, err
 	}
 	if c.kept = findKept(paths, id); c.kept == "" {
+		if errors.Is(err, api.ErrNoDaemon) {
+			return nil, st, nobodyKnows(paths, id)
+		}
 		return c, st, err
 	}
 	// Another command may be working on it.
@@ -69,6 +72,25 @@ func findKept(paths local.Paths, id string) (dir string) {
 func unknown(err error) bool {
 	var e *api.Error
 	return errors.Is(err, api.ErrNoDaemon) || errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// nobodyKnows is the error about a job while no daemon runs, and none of that name is kept: it may be known to a daemon, or
+// have been of a run without one and be gone.
+func nobodyKnows(paths local.Paths, id string) error {
+	for name := range local.AllKept(paths) {
+		if id != "" && strings.HasPrefix(name, id) {
+			return &api.Error{
+				Message: fmt.Sprintf("could not tell which job is meant by %s, as those that are kept begin", progress.Clean(id)),
+				Hint:    "give four letters of its name or more, until no other job's begins so; `dtpnode ps` lists them",
+			}
+		}
+	}
+	return &api.Error{
+		Message: fmt.Sprintf("could not find job %s: no dtpnode daemon is running that may know it, and no run without a daemon has kept it", progress.Clean(id)),
+		Hint: "if it is a daemon's, start that with `dtpnode up --detach`, or name its folder with --state; of a run without a daemon nothing is kept " +
+			"once its output is written or it was cancelled, and what was fetched or is partial for a day only",
+		Err: api.ErrNoDaemon,
+	}
 }
 
 // settled waits until a daemon that has just started tells how its job stands: that it cannot be finished or, if it was

@@ -47,7 +47,11 @@ func runLogs(ctx context.Context, g *globals, id string, follow bool) error {
 	if err == nil && len(l.silent) > 0 {
 		return linesMissing(l.silent)
 	}
-	if dir := findKept(paths, id); dir != "" && unknown(err) {
+	dir := findKept(paths, id)
+	if dir == "" && errors.Is(err, api.ErrNoDaemon) {
+		return nobodyKnows(paths, id)
+	}
+	if dir != "" && unknown(err) {
 		return &api.Error{
 			Message: "could not print what job " + progress.Short(local.ReadKept(dir).ID) + " printed: its node has gone, and that with it",
 			Hint:    "`dtpnode status " + progress.Short(id) + "` says how the job stands; the node's own log is " + (local.Paths{State: dir}).Log(),
