@@ -128,3 +128,11 @@ func TestWordsAreTrue(t *testing.T) {
 		}
 	}
 }
+
+// TestOutputOfAnotherHost: a path of another host is not told as if it was one of this.
+func TestOutputOfAnotherHost(t *testing.T) {
+	d := startDaemon(t)
+	if got := dtpnode(t, t.TempDir(), d.state, "status", "elsewhere"); !strings.Contains(got.stdout, "/ana/o.root on second\n") {
+		t.Errorf("%+v", got)
+	}
+}

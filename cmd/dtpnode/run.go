@@ -480,7 +480,11 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 		}
 	}
 	if !g.json() { // the last status event has all of it
-		progress.Summary(g.beside(out), st)
+		shown := st
+		if out.written == "" && out.fetch == "" && !out.owed { // it was written where the job was submitted
+			shown = placed(ctx, client, st)
+		}
+		progress.Summary(g.beside(out), shown)
 	}
 	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {
 		return st, notWritten(st, cmp.Or(out.written, "where it was wanted"))

@@ -95,7 +95,18 @@ func runJobStatus(ctx context.Context, g *globals, id string) error {
 	}
 	defer client.close(false)
 	st.KeptIn = client.kept
-	return g.show(st, func(w io.Writer) { printJob(w, st) })
+	return g.show(st, func(w io.Writer) { printJob(w, placed(ctx, client.Client, st)) })
+}
+
+// placed has an output that another host has written say which, for people: a path alone is taken for one of this host.
+func placed(ctx context.Context, client *api.Client, st api.JobStatus) api.JobStatus {
+	if st.Output == "" || st.Submitter == "" {
+		return st
+	}
+	if self, err := client.Status(ctx); err == nil && self.ID != st.Submitter {
+		st.Output += " on " + submitter(st)
+	}
+	return st
 }
 
 // printPrivate shows a job of another member, of which no more is told.
