@@ -25,6 +25,7 @@ const (
 const (
 	undecodable engine.Wrong = "message that cannot be read"
 	rightless   engine.Wrong = "message that it has no right to send"
+	restless    engine.Wrong = "goes on changing its addresses"
 )
 
 // wrongs is what a member has sent that it should not have.

@@ -55,7 +55,7 @@ type Member struct {
 	Foreign  bool // it answers, and speaks no number in common with this node
 }
 
-// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone and MembersChanged. For each peer
+// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone, MembersChanged and Restless. For each peer
 // the order is PeerUp, its Messages, PeerDown.
 type Event interface{ event() }
 
@@ -106,6 +106,11 @@ type MemberGone struct{ ID PeerID }
 // MembersChanged says that Members, their rights or their addresses changed; changes may share one.
 type MembersChanged struct{}
 
+// Restless says that a member goes on signing other addresses of its own, more often than any host has them. They are taken at a
+// measure.
+type Restless struct{ ID PeerID }
+
+func (Restless) event()       {}
 func (PeerUp) event()         {}
 func (PeerDown) event()       {}
 func (PeerRefused) event()    {}

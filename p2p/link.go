@@ -80,6 +80,7 @@ type link struct {
 	busy  atomic.Bool  // the reader waits for the consumer of the events, not for the peer
 	bye   atomic.Bool  // the peer said that it stops
 	names *rate.Limiter
+	pulls *rate.Limiter // of the peer's roster
 	rtt   atomic.Int64
 	clock skew // of the peer
 
@@ -90,7 +91,7 @@ type link struct {
 
 func (n *Node) newLink(s network.Stream, r *bufio.Reader, h hello) *link {
 	h.Info = h.Info.clean()
-	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, protocol: n.cfg.speaks().common(h.Speaks), newest: h.Speaks.Protocol, info: h.Info, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst),
+	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, protocol: n.cfg.speaks().common(h.Speaks), newest: h.Speaks.Protocol, info: h.Info, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst), pulls: newPullPace(),
 		quit: make(chan struct{}), done: make(chan struct{})}
 	copy(l.digest[:], h.Digest)
 	return l
@@ -264,12 +265,12 @@ func (n *Node) take(ctx context.Context, l *link, frame []byte) error {
 		l.heard.Store(int64(time.Since(n.started)))
 		l.busy.Store(false)
 	case frameDigest:
-		n.mu.Lock()
-		copy(l.digest[:], payload)
-		n.mu.Unlock()
-		n.reconcileRosters()
+		n.toldOf(l, payload)
 	case frameRoster:
 		var x exchange
+		if !l.pulls.Allow() {
+			return errors.New("the peer broke the protocol: it goes on saying why it ends the link")
+		}
 		if err := wire.Unmarshal(payload, &x); err != nil {
 			return fmt.Errorf("the peer broke the protocol: %w", err)
 		}

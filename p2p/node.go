@@ -41,7 +41,8 @@ type Node struct {
 	blobs    *slots        // places for the blobs being sent
 	requests *quota        // and for requests being served
 	pulls    chan struct{} // and for each roster being pulled
-	chunks   sync.Pool     // of *[]byte, for copying blobs
+	pace     pacing
+	chunks   sync.Pool // of *[]byte, for copying blobs
 
 	started time.Time
 	events  chan Event
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Log, started: time.Now(),
 		joins: rate.NewLimiter(joinRate, joinBurst), tells: rate.NewLimiter(tellRate, tellBurst), blobs: &slots{room: blobSlots},
-		requests: newQuota(serveSlots, servePeer), pulls: make(chan struct{}, pullSlots),
+		requests: newQuota(serveSlots, servePeer), pulls: make(chan struct{}, pullSlots), pace: newPacing(),
 		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
 		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
 		infos: map[peer.ID]Info{}, spoken: map[peer.ID]int{}, foreign: map[peer.ID]bool{}, backlogs: map[peer.ID]*backlog{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]sight{}, gone: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
@@ -276,6 +277,7 @@ func (n *Node) start() error {
 	n.whoWent()
 	n.spawn(n.announceChanges)
 	n.spawn(n.forgetOften)
+	n.spawn(n.settleOften)
 	if len(n.chosen) > 0 {
 		n.spawn(n.followAddresses)
 	}

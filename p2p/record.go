@@ -86,6 +86,15 @@ func verify(id peer.ID, purpose string, body, sig []byte) error {
 
 // openAddresses decodes and verifies an address record of a member of cluster.
 func openAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error) {
+	a, addrs, err := readAddresses(cluster, s)
+	if err != nil {
+		return a, nil, err
+	}
+	return a, addrs, verify(must(a.Peer), forAddresses, s.Body, s.Sig)
+}
+
+// readAddresses is openAddresses for one whose signature is still to be verified.
+func readAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error) {
 	var a addresses
 	if len(s.Body) > maxAddresses {
 		return a, nil, fmt.Errorf("an address record of %d bytes: %w", len(s.Body), ErrTooLarge)
@@ -104,7 +113,7 @@ func openAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error)
 	if err != nil {
 		return a, nil, fmt.Errorf("could not accept addresses of %s: %w", id, err)
 	}
-	return a, addrs, verify(id, forAddresses, s.Body, s.Sig)
+	return a, addrs, nil
 }
 
 func decodeAddrs(raw [][]byte) ([]ma.Multiaddr, error) {

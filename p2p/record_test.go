@@ -460,7 +460,7 @@ func FuzzLinkFrame(f *testing.F) {
 	p := someone(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n := &Node{events: make(chan Event, 1), log: Config{}.withDefaults().Log, roster: newRoster(p.id), started: time.Now()}
-		l := &link{id: p.id, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst), waiting: newBacklog()}
+		l := &link{id: p.id, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst), pulls: newPullPace(), waiting: newBacklog()}
 		n.ctx, n.cancel = t.Context(), func() {}
 		_ = n.take(t.Context(), l, b)
 		if got := len(l.take()); got > 1 {

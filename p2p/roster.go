@@ -63,6 +63,11 @@ type place struct {
 	raw   signed
 }
 
+// before reports whether a record of that number takes p's place.
+func (p place) before(seq uint64, s signed) bool {
+	return seq > p.seq || seq == p.seq && bytes.Compare(s.Body, p.raw.Body) > 0
+}
+
 // exchange is what one node tells another of its roster: all of it.
 type exchange struct {
 	Successions []signed
@@ -87,10 +92,22 @@ func (r *roster) clone() *roster {
 // merge adds the records of x and reports whether the set changed. One bad record refuses all of x:
 // an honest peer sends none. The maps of the roster it is called on stay as they are.
 func (r *roster) merge(x exchange) (changed bool, err error) {
-	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > maxDepartures || len(x.Successions) > maxSuccessions {
-		return false, fmt.Errorf("could not merge a roster of %d registers, %d departures and %d addresses: %w", len(x.Registers), len(x.Departures), len(x.Addresses), ErrTooLarge)
+	if x, err = r.fresh(x); err != nil {
+		return false, err
 	}
-	x = r.news(x)
+	return r.add(x)
+}
+
+// fresh is what of x is not held already.
+func (r *roster) fresh(x exchange) (exchange, error) {
+	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > maxDepartures || len(x.Successions) > maxSuccessions {
+		return exchange{}, fmt.Errorf("could not merge a roster of %d registers, %d departures and %d addresses: %w", len(x.Registers), len(x.Departures), len(x.Addresses), ErrTooLarge)
+	}
+	return r.news(x), nil
+}
+
+// add is merge for what is fresh.
+func (r *roster) add(x exchange) (changed bool, err error) {
 	if len(x.Successions)+len(x.Registers)+len(x.Departures)+len(x.Addresses) == 0 {
 		return false, nil
 	}
@@ -164,8 +181,7 @@ func (r *roster) addAddresses(s signed) error {
 		return err
 	}
 	id := must(a.Peer)
-	old, ok := r.addresses[id]
-	if !ok || a.Seq > old.seq || a.Seq == old.seq && bytes.Compare(s.Body, old.raw.Body) > 0 {
+	if old, ok := r.addresses[id]; !ok || old.before(a.Seq, s) {
 		r.addresses[id] = place{a.Seq, addrs, s}
 	}
 	return nil

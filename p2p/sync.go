@@ -14,7 +14,8 @@ import (
 // serveRoster sends the whole roster.
 func (n *Node) serveRoster(s network.Stream) {
 	defer s.Close()
-	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil {
+	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil || !n.mayServe(s.Conn().RemotePeer()) {
+		_ = s.Reset()
 		return
 	}
 	n.mu.Lock()
@@ -35,22 +36,39 @@ func (n *Node) rosterFrame() ([]byte, error) {
 // Both sides pull from each other, so both end with the union.
 func (n *Node) reconcileRosters() {
 	n.mu.Lock()
-	sum := n.roster.sum
 	var pull []*link
 	for _, l := range n.links {
-		if l.digest == sum {
-			continue
-		}
-		if l.told != sum && l.push(frameDigest, sum[:]) == nil {
-			l.told = sum
-		}
-		if !l.pulling {
-			l.pulling = true
+		if n.differs(l) {
 			pull = append(pull, l)
 		}
 	}
 	n.mu.Unlock()
 	for _, l := range pull {
+		n.spawn(func() { n.pull(l) })
+	}
+}
+
+// differs tells l's peer of this node's roster if that is another, and reports whether its own is to be pulled. Under n.mu.
+func (n *Node) differs(l *link) (pull bool) {
+	sum := n.roster.sum
+	if l.digest == sum {
+		return false
+	}
+	if l.told != sum && l.push(frameDigest, sum[:]) == nil {
+		l.told = sum
+	}
+	pull = !l.pulling
+	l.pulling = true
+	return pull
+}
+
+// toldOf takes l's peer's word of what its roster is.
+func (n *Node) toldOf(l *link, digest []byte) {
+	n.mu.Lock()
+	copy(l.digest[:], digest)
+	pull := n.links[l.id] == l && n.differs(l)
+	n.mu.Unlock()
+	if pull {
 		n.spawn(func() { n.pull(l) })
 	}
 }
@@ -61,6 +79,9 @@ func (n *Node) reconcileRosters() {
 func (n *Node) pull(l *link) {
 	var pause time.Duration
 	for again := true; again; {
+		if !n.mayPull(l) {
+			return
+		}
 		select {
 		case n.pulls <- struct{}{}:
 		case <-n.ctx.Done():
@@ -123,7 +144,13 @@ func (n *Node) fetchRoster(l *link) (x exchange, err error) {
 func (n *Node) mergeFrom(id peer.ID, x exchange) {
 	n.mu.Lock()
 	before := *n.roster
-	changed, err := n.roster.merge(x)
+	changed, again := false, false
+	var restless []peer.ID
+	x, err := n.roster.fresh(x)
+	if err == nil {
+		x, again, restless = n.calm(x, time.Now())
+		changed, err = n.roster.add(x)
+	}
 	if err == nil && changed {
 		n.noteExpulsion(&before)
 		n.noteGone(&before)
@@ -141,6 +168,12 @@ func (n *Node) mergeFrom(id peer.ID, x exchange) {
 	}
 	if changed {
 		n.membersChanged()
+	}
+	if again {
+		n.putOff()
+	}
+	for _, id := range restless {
+		n.emit(Restless{ID: id.String()})
 	}
 }
 
@@ -185,6 +218,8 @@ func (n *Node) whoWent() (gone []peer.ID) {
 			delete(n.backlogs, id)
 			delete(n.problems, id)
 			delete(n.shunned, id)
+			delete(n.pace.churns, id)
+			delete(n.pace.serves, id)
 		}
 	}
 	for id := range n.roster.members {
@@ -204,7 +239,7 @@ func (n *Node) signAddresses(cluster peer.ID, seq uint64) (signed, error) {
 	return sign(n.key, forAddresses, &addresses{Cluster: cluster.String(), Peer: n.id.String(), Seq: seq, Addrs: encodeAddrs(n.addrs())})
 }
 
-// refreshAddresses puts this node's own addresses into the roster if others stand there. Under n.mu.
+// refreshAddresses puts this node's own addresses into the roster if others stand there, at once or in a moment. Under n.mu.
 func (n *Node) refreshAddresses() error {
 	if _, ok := n.roster.members[n.id]; !ok {
 		return nil
@@ -212,6 +247,10 @@ func (n *Node) refreshAddresses() error {
 	now := encodeAddrs(n.addrs())
 	old, ok := n.roster.addresses[n.id]
 	if ok && slices.EqualFunc(now, encodeAddrs(old.addrs), slices.Equal[[]byte]) {
+		return nil
+	}
+	if !n.pace.own.Allow() {
+		n.putOff()
 		return nil
 	}
 	own, err := n.signAddresses(n.roster.cluster, old.seq+1)
