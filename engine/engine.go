@@ -236,6 +236,7 @@ type jobState struct {
 	lead  *ledger.Home // nil unless this is the home
 	replica
 	proven
+	weighed   weighed        // its description
 	proof     *Ended         // that came from elsewhere and ended the job here
 	endProven bool           // its end is
 	spares    []tasks.PeerID // that keep the result beside the replicas

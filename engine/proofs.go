@@ -356,6 +356,7 @@ func (p *Peer) describe(j *jobState, ev Described) {
 		return
 	}
 	j.desc, j.heard = ev.Job, p.now
+	j.weighed.by = ev.Job.Submitter
 	j.unprepared, j.triedAt = true, p.now
 	p.weigh(j)
 	if j.unprepared && j.home != "" {

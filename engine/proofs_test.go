@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -261,6 +262,36 @@ func TestClaimsAreLight(t *testing.T) {
 	r.now += time.Second
 	if p := find[Prepare](r.step(Tick{})); len(p) != 1 || p[0].Home != "x" {
 		t.Error("and its word is not taken then:", p)
+	}
+}
+
+// TestRoomIsOfEachSubmitter: the descriptions of one submitter's jobs take so much memory and no more, until its jobs are
+// forgotten; those of another have room.
+func TestRoomIsOfEachSubmitter(t *testing.T) {
+	r := newRig(t, "m")
+	ids := []tasks.JobID{"", "", "", ""}
+	for i := range ids {
+		ids[i] = tasks.NameOf([]byte{byte(i)})
+		r.step(Recv{From: "x", Msg: own("x", ids[i])})
+	}
+	room := func(i int, by tasks.PeerID, bytes int64) error { return r.peer.Room(ids[i], by, bytes) }
+	for i, want := range []bool{true, true, false} {
+		if err := room(i, "x", MaxDescribed/2); (err == nil) != want || err != nil && !errors.Is(err, ErrHeavy) {
+			t.Errorf("the description of job %d: %v", i, err)
+		}
+	}
+	if err := room(0, "x", MaxDescribed/4); err != nil || room(3, "x", 1) == nil {
+		t.Error("one that is handed out twice has given room back, or has none:", err)
+	}
+	if err := room(2, "y", MaxDescribed); err != nil {
+		t.Error("another's has no room:", err)
+	}
+	r.step(NotDescribed{ID: ids[0], From: "x"})
+	if err := room(3, "x", MaxDescribed/2); err != nil {
+		t.Error("and none comes back:", err)
+	}
+	if room(0, "x", 1) == nil {
+		t.Error("a job that nobody announces has room")
 	}
 }
 

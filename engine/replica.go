@@ -151,6 +151,7 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 		return err.Error()
 	}
 	j.desc, j.log, j.self, j.founders, j.leaveAt = desc, r, log.Self, log.Voters, 0
+	j.weigh(desc)
 	j.ledAt = p.now
 	if j.lead == nil {
 		j.held = held{since: max(log.Hard.Term, j.term), unswept: true}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -37,13 +38,21 @@ func (b brief) check(id tasks.JobID) error {
 	return nil
 }
 
-// openJob decodes a description that is what its signer signed. Whether the signer may submit is not asked.
-func openJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, error) {
+// checkBody says why a description is not what its signer signed, if so.
+func (b brief) checkBody(id tasks.JobID, body []byte) error {
 	if err := b.check(id); err != nil {
-		return nil, err
+		return err
 	}
 	if tasks.NameOf(body) != id || int64(len(body)) != b.Size {
-		return nil, fmt.Errorf("could not accept job %s: its description has another hash", id.Short())
+		return fmt.Errorf("could not accept job %s: its description has another hash", id.Short())
+	}
+	return nil
+}
+
+// openJob decodes a description that is what its signer signed. Whether the signer may submit is not asked.
+func openJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, error) {
+	if err := b.checkBody(id, body); err != nil {
+		return nil, err
 	}
 	var desc tasks.Job
 	if err := wire.Unmarshal(body, &desc); err != nil {
@@ -64,6 +73,18 @@ func (d *Daemon) checkJob(id tasks.JobID, body []byte, b brief) (*tasks.Job, err
 		return nil, err
 	}
 	return openJob(id, body, b)
+}
+
+// sharedJob is checkJob for a job whose description may be here already, which is then not decoded once more.
+func (d *Daemon) sharedJob(id tasks.JobID, body []byte, b brief) (desc *tasks.Job, err error) {
+	d.ask(func(p *engine.Peer) { desc = p.Description(id) })
+	if desc == nil || desc.Submitter != b.Signer {
+		return d.checkJob(id, body, b)
+	}
+	if err := d.maySubmit(id, b); err != nil {
+		return nil, err
+	}
+	return desc, b.checkBody(id, body)
 }
 
 // maySubmit says why a job is not one of a member that may submit, if so.

@@ -80,8 +80,9 @@ type Daemon struct {
 	codeless   map[tasks.PeerID]bool   // of these, whose code was dropped, since they may submit no more
 	turns      *turns                  // descriptions being fetched, by who hands them out
 	questions  *turns                  // for signatures of descriptions, by who is asked
-	// descriptions are those that are asked for.
+	// descriptions are those that are asked for; heavy, by the bytes that they take, some that had no room.
 	descriptions descriptions
+	heavy        map[tasks.JobID]int64
 
 	recoveries map[tasks.JobID]*recovering // under way here
 
@@ -101,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
 		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: newTurns(maxDescriptions), questions: newTurns(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
+		plans: newPlanCache(), turns: newTurns(maxDescriptions), questions: newTurns(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, heavy: map[tasks.JobID]int64{}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
 	all, each := planShares()
 	d.planPlaces, d.planTurns = make(chan struct{}, all), newTurns(each)

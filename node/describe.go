@@ -11,6 +11,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A job's description comes from a member that claims to lead the job. Several may, and any of them may not answer, or hand
@@ -77,10 +78,68 @@ func (q *asked) turn(most time.Duration) (done func()) {
 	return func() {}
 }
 
+// weightOf reckons how much memory the description takes whose encoded body is b, before that is decoded: its bytes, which
+// are mostly names, and what files, clusters and other parts take beside them.
+func weightOf(b []byte) int64 {
+	const part, number = 128, 16 // a file, its places in slices, and what its short texts are rounded up to
+	structs, others := wire.Lists(b)
+	return int64(len(b)) + part*int64(structs) + number*int64(others)
+}
+
+// maxHeavy bounds the descriptions that are remembered as too large, so that they are not fetched again to find that.
+const maxHeavy = 1024
+
+// room has the description of a job take so many bytes of its signer's room here, or says that there is none.
+func (d *Daemon) room(id tasks.JobID, b brief, bytes int64) (err error) {
+	d.mu.Lock()
+	bytes = max(bytes, d.heavy[id])
+	d.mu.Unlock()
+	d.ask(func(p *engine.Peer) { err = p.Room(id, b.Signer, bytes) })
+	if !errors.Is(err, engine.ErrHeavy) {
+		return err
+	}
+	d.mu.Lock()
+	if len(d.heavy) >= maxHeavy {
+		clear(d.heavy)
+	}
+	d.heavy[id] = bytes
+	d.mu.Unlock()
+	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(), d.nameOf(b.Signer), err)
+}
+
+// noteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than other
+// nodes have for them.
+func (d *Daemon) noteHeavy(j *job, weight int64) {
+	others, n := int64(0), 0
+	for _, o := range d.ledJobs() {
+		o.mu.Lock()
+		if o != j && o.mine && !o.status.State.Final() {
+			others, n = others+o.weight, n+1
+		}
+		o.mu.Unlock()
+	}
+	j.mu.Lock()
+	j.weight = weight
+	j.mu.Unlock()
+	most := int64(engine.MaxDescribed)
+	switch {
+	case weight > most:
+		j.note(fmt.Sprintf("the list of its files takes %d MB of memory, and other nodes have %d MB for one member's: "+
+			"only this one works for the job; split it, or merge files, so that others do", weight>>20, most>>20))
+	case weight+others > most:
+		j.note(fmt.Sprintf("the lists of files of %d running jobs submitted here take %d MB of memory, and other nodes have %d MB "+
+			"for them: they take part in this job when others have ended", n+1, (weight+others)>>20, most>>20))
+	}
+}
+
 // askDescription has a member that claims to lead a job hand out its description.
 func (d *Daemon) askDescription(e engine.Describe) {
 	q, leave := d.descriptions.join(d.ctx, e.ID)
 	defer leave()
+	if e.Submitter != d.net.ID() && !d.takesPartIn(e.Submitter) { // what for?
+		d.post(engine.NotDescribed{ID: e.ID, From: e.From})
+		return
+	}
 	desc, err := d.fetchJob(q, e.ID, e.From)
 	if err == nil {
 		q.cancel()
@@ -106,6 +165,9 @@ func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.J
 	if err != nil {
 		return nil, err
 	}
+	if err := d.room(id, b, b.Size); err != nil {
+		return nil, err
+	}
 	defer q.turn(d.cfg.BriefWait / 4)()
 	done, err := d.turns.take(q.ctx, from)
 	if err != nil {
@@ -117,6 +179,9 @@ func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.J
 	var body bytes.Buffer // no file: a host without room for one must be able to tell the home so
 	if _, err := d.net.Fetch(ctx, from, string(id), b.Size, &body); err != nil {
 		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
+	}
+	if err := d.room(id, b, weightOf(body.Bytes())); err != nil {
+		return nil, err
 	}
 	desc, err := d.checkJob(id, body.Bytes(), b)
 	if err == nil {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ type job struct {
 	outWaived  bool             // it is not to be written any more
 	id         tasks.JobID      // empty until the description is complete
 	desc       *tasks.Job
+	weight     int64 // of that, in memory, for a job that was submitted here
 	sel        Selector
 	lib        rootexec.Library // that sel was loaded from
 	client     Client
@@ -317,6 +319,7 @@ func (j *job) holds(hash string, let func()) {
 func (j *job) release() {
 	j.cancel()
 	j.mu.Lock()
+	j.lighten()
 	sel, client, ships, again := j.sel, j.client, j.ships, j.resources
 	j.resources = true
 	j.sel, j.client, j.ships = nil, nil, nil
@@ -333,4 +336,20 @@ func (j *job) release() {
 	if sel != nil {
 		sel.Release()
 	}
+}
+
+// lighten lets go of the list of files of a job that is over, was not submitted here and is not told of by this node: what is
+// still told of it needs none. The caller holds mu.
+func (j *job) lighten() {
+	const many = 256
+	if j.desc == nil || j.led || j.mine || len(j.lost)+len(j.view.Lost)+len(j.view.Failing) > 0 {
+		return
+	}
+	none, err := tasks.NewDataset(nil)
+	if err != nil {
+		return
+	}
+	light := *j.desc
+	light.Data, light.Input, light.Bad = *none, nil, slices.Clone(light.Bad[:min(len(light.Bad), many)])
+	j.desc = &light
 }

@@ -93,6 +93,7 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		}
 		before := count()
 		id := describedAs(t, tc.by, tc.nonce)
+		d.hearsOf(tc.by, id)
 		q, leave := d.descriptions.join(t.Context(), id)
 		_, err := d.fetchJob(q, id, tc.by.net.ID())
 		leave()

@@ -162,7 +162,7 @@ func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.desc, err = d.checkJob(c.id, body, c.brief); err != nil {
+	if c.desc, err = d.sharedJob(c.id, body, c.brief); err != nil {
 		return err
 	}
 	if err := d.mayBeNamed(c.id, c.desc); err != nil {

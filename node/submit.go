@@ -470,6 +470,7 @@ func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {
 	if err != nil {
 		return err
 	}
+	d.noteHeavy(j, weightOf(body))
 	j.mu.Lock()
 	j.id, j.desc, j.running = id, desc, begun
 	j.status.Units = desc.Want.Len()

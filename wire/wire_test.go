@@ -197,6 +197,9 @@ func FuzzUnmarshal(f *testing.F) {
 	}
 	f.Add(whole)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if structs, others := wire.Lists(b); structs+others > len(b) {
+			t.Fatalf("%d bytes have %d elements", len(b), structs+others)
+		}
 		var m message
 		err := wire.Unmarshal(b, &m)
 		if err != nil {

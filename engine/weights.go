@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// MaxDescribed bounds the memory that the descriptions of one submitter's jobs take here together, as the node
+// reckons it: one that announces many jobs, or large ones, leaves memory to the others. It has room for one job with as long
+// a description as there may be, or for a dozen jobs of 100,000 files with long names.
+const MaxDescribed = 512 << 20
+
+// ErrHeavy is the error of a description for which there is no room beside those of its submitter's other jobs.
+var ErrHeavy = errors.New("no room")
+
+// weighed is a description that is in memory here, or on its way: bytes of memory, and of whose bound.
+type weighed struct {
+	by    tasks.PeerID
+	bytes int64
+}
+
+// Room has the description of a job, that a member has handed out or is about to, take so much of its submitter's room, until
+// the job is forgotten. The error is under ErrHeavy if there is none; it is there once others of its jobs have ended.
+func (p *Peer) Room(id tasks.JobID, submitter tasks.PeerID, bytes int64) error {
+	j := p.job(id)
+	if j == nil {
+		return errors.New("nobody announces it any more")
+	}
+	others, n := int64(0), 0
+	for _, o := range p.jobs {
+		if o != j && o.weighed.by == submitter {
+			others, n = others+o.weighed.bytes, n+1
+		}
+	}
+	if others+bytes > MaxDescribed {
+		return fmt.Errorf("%w: it takes some %d MB of memory here, and the descriptions of %d other jobs of %s %d MB; all together may take %d MB",
+			ErrHeavy, bytes>>20, n, submitter, others>>20, MaxDescribed>>20)
+	}
+	if j.weighed.by == submitter {
+		bytes = max(bytes, j.weighed.bytes) // another hands it out, too
+	}
+	j.weighed = weighed{submitter, bytes}
+	return nil
+}
+
+// weigh has the description of a job that was here before it could be asked about take its submitter's room.
+func (j *jobState) weigh(desc *tasks.Job) {
+	const part, number = 128, 8
+	n := part * int64(len(desc.Data.Files)+len(desc.Bad))
+	for _, f := range desc.Data.Files {
+		n += int64(len(f.URL)+len(f.Tree)+len(f.UUID)) + number*int64(len(f.Clusters))
+	}
+	j.weighed = weighed{desc.Submitter, max(n, j.weighed.bytes)}
+}
+
+// Description is that of a job, nil if it is not here.
+func (p *Peer) Description(id tasks.JobID) *tasks.Job {
+	if j := p.job(id); j != nil {
+		return j.description()
+	}
+	return nil
+}

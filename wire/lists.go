@@ -1,0 +1,38 @@
+package wire
+
+// Lists counts the elements of all lists in a value that Check accepts: those that are lists or maps themselves, and so may
+// become structs, and others. What Unmarshal makes of a value takes no more memory than its bytes, and so much for each of
+// them as its type does.
+func Lists(b []byte) (structs, others int) {
+	var open [MaxDepth + 1]int
+	var list [MaxDepth + 1]bool
+	open[0] = 1
+	depth := 0
+	for at := 0; at < len(b) && depth >= 0; {
+		head, body, kids, ok := item(b[at:])
+		if !ok || uint64(len(b)-at-head) < body {
+			return structs, others
+		}
+		open[depth]--
+		first := b[at]
+		at += head + int(body)
+		array, isMap := first>>4 == 0x9 || first == 0xdc || first == 0xdd, first>>4 == 0x8 || first == 0xde || first == 0xdf
+		switch {
+		case !list[depth]:
+		case array || isMap || first == 0xc0: // nil stands for any
+			structs++
+		default:
+			others++
+		}
+		if kids > 0 {
+			if depth++; depth > MaxDepth {
+				return structs, others
+			}
+			open[depth], list[depth] = int(kids), array
+		}
+		for depth >= 0 && open[depth] == 0 {
+			depth--
+		}
+	}
+	return structs, others
+}
