@@ -2,13 +2,11 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/dtpnode/dtpnode/internal/inputs"
-	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // limitFlags bound what one child may take of its host. `up` has them for all jobs of a node, `run` for one job on all
@@ -48,10 +46,8 @@ func (f *limitFlags) sizes() (fileSize, scratch int64, err error) {
 // wantsMore is what flags and settings take whose zero stands for "not given": it is refused where it was.
 var wantsMore = map[string]string{
 	"slots": "want at least 1", "max-processes": "want at least 1",
-	"stall": atLeastTime(), "open-timeout": atLeastTime(),
+	"stall": inputs.AtLeastTime(), "open-timeout": inputs.AtLeastTime(),
 }
-
-func atLeastTime() string { return fmt.Sprintf("want at least %v", tasks.LeastTime) }
 
 // zero says what is wrong with a flag or setting that was given as zero; empty if nothing is.
 func zero(fl *pflag.Flag) string {

@@ -1,6 +1,7 @@
 package inputs
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -52,10 +53,13 @@ func Room(text string) (int64, error) {
 	return n, err
 }
 
+// AtLeastTime says how long a limit in time must be.
+func AtLeastTime() string { return fmt.Sprintf("want at least %v", tasks.LeastTime) }
+
 // Time looks at a time that a child may take, 0 for none given.
 func Time(limit time.Duration) error {
 	if limit != 0 && limit < tasks.LeastTime {
-		return fmt.Errorf("want at least %v", tasks.LeastTime)
+		return errors.New(AtLeastTime())
 	}
 	return nil
 }
