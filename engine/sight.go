@@ -25,6 +25,9 @@ const (
 	causeUnauthorised = "unauthorised"
 )
 
+// causeDiffers is of one file alone: another than the one that was planned has its name here.
+const causeDiffers = "differs"
+
 // How this host looks at files again.
 const (
 	lookAtOnce  = 256              // files in one Look
@@ -109,7 +112,11 @@ func (s *sight) presume(d *tasks.Dataset, u *unread) {
 		if k, _ := keyFor(d.Files[i].URL, u.Cause); k != key || s.files[i] != nil {
 			continue
 		}
-		s.files[i] = &unread{Glance: Glance{i, u.Cause, u.Reason}, presumed: !whole}
+		o := &unread{Glance: Glance{i, u.Cause, u.Reason}, presumed: !whole}
+		if u.Cause == causeDiffers {
+			o.Reason = inCommon(u.Cause)
+		}
+		s.files[i] = o
 		if !whole {
 			s.todo = append(s.todo, i)
 		}
@@ -313,43 +320,97 @@ func (s *sight) unseen(d *tasks.Dataset, want tasks.Range) (out []ledger.Unseen,
 	if len(s.files) == 0 {
 		return nil, nil
 	}
-	type group struct{ key, cause string }
-	at := map[group]int{}
-	ranges := make([][]tasks.Range, ledger.MaxUnseen)
+	g := groups{at: map[kindred]int{}, apart: map[kindred]int{}, ranges: make([][]tasks.Range, ledger.MaxUnseen)}
 	for _, i := range slices.Sorted(maps.Keys(s.files)) {
-		u := s.files[i]
-		r := d.Units(i).Intersect(want)
-		if r.Empty() {
-			continue
+		if r := d.Units(i).Intersect(want); !r.Empty() {
+			g.add(d.Files[i].URL, s.files[i], r)
 		}
-		key, _ := keyFor(d.Files[i].URL, u.Cause)
-		k, known := at[group{key, u.Cause}]
-		switch {
-		case known:
-			out[k].Where = key
-		case len(out) < ledger.MaxUnseen:
-			k = len(out)
-			at[group{key, u.Cause}] = k
-			out = append(out, ledger.Unseen{Where: d.Files[i].URL, Cause: u.Cause, Reason: u.Reason})
-		default:
-			k = ledger.MaxUnseen - 1
-			out[k].Where = "other places"
-		}
-		out[k].Files++
-		ranges[k] = append(ranges[k], r)
 	}
 	left := maxUnseenRanges
-	for k := range out {
-		c := tasks.CoverOf(ranges[k]...)
-		out[k].Cover = c[:min(len(c), left)]
-		left -= len(out[k].Cover)
-		out[k] = out[k].Cut()
+	for k := range g.out {
+		c := tasks.CoverOf(g.ranges[k]...)
+		g.out[k].Cover = c[:min(len(c), left)]
+		left -= len(g.out[k].Cover)
+		g.out[k] = g.out[k].Cut()
 	}
 	presumed = s.cover(d, want, true)
 	if len(presumed) > maxUnseenRanges { // told as one: it has not been tried
 		presumed = tasks.CoverOf(tasks.R(presumed[0].First, presumed[len(presumed)-1].Last))
 	}
-	return out, presumed
+	return g.out, presumed
+}
+
+// kindred files are told of together: those of a folder or server that are not seen for one cause and, where that is
+// told file by file, for one reason.
+type kindred struct{ key, cause, reason string }
+
+// groups are what is told of files that are not seen, with their ranges.
+type groups struct {
+	out    []ledger.Unseen
+	at     map[kindred]int
+	apart  map[kindred]int // by key and cause: how many reasons are told apart
+	ranges [][]tasks.Range
+}
+
+// What a group is called that files are added to when there are as many as may be told of, and how many reasons of one
+// folder and cause are told apart.
+const (
+	otherPlaces = "other places"
+	mostApart   = 3
+)
+
+func (g *groups) add(url string, u *unread, r tasks.Range) {
+	key, _ := keyFor(url, u.Cause)
+	of := kindred{key: key, cause: u.Cause}
+	if u.Cause == causeDiffers { // what is so of one file, its numbers, is not so of the next
+		of.reason = u.Reason
+		if _, known := g.at[of]; !known && g.apart[kindred{key: key, cause: u.Cause}] == mostApart {
+			of.reason = ""
+		}
+	}
+	k, known := g.at[of]
+	switch {
+	case known && g.out[k].Where != otherPlaces:
+		g.out[k].Where = key
+	case known:
+	case len(g.out) < ledger.MaxUnseen:
+		k = len(g.out)
+		g.at[of] = k
+		if of.reason != "" {
+			g.apart[kindred{key: key, cause: u.Cause}]++
+		}
+		g.out = append(g.out, ledger.Unseen{Where: url, Cause: u.Cause, Reason: u.Reason})
+	default:
+		k = ledger.MaxUnseen - 1
+		g.out[k].Where = otherPlaces
+	}
+	o := &g.out[k]
+	if o.Cause != u.Cause {
+		o.Reason = "they cannot be read, for several reasons"
+	} else if o.Reason != u.Reason {
+		o.Reason = inCommon(u.Cause)
+	}
+	o.Files++
+	g.ranges[k] = append(g.ranges[k], r)
+}
+
+// inCommon is what is so of all files that are not seen for a cause, whatever was said of each.
+func inCommon(cause string) string {
+	switch cause {
+	case "missing":
+		return "No such file or directory"
+	case "denied":
+		return "Permission denied"
+	case causeDiffers:
+		return "the tree has another number of entries here, or the file another UUID, than where it was planned"
+	case causeUnreachable:
+		return "they cannot be reached"
+	case causeUnauthorised:
+		return "other credentials are wanted"
+	case causeProtocol:
+		return "no plugin for the protocol"
+	}
+	return "they cannot be read, for several reasons"
 }
 
 // Unseen tells what this peer does not see itself, of all jobs that it takes part in.

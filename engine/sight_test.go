@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,31 @@ func TestOneTryForTenThousandFiles(t *testing.T) {
 	us, presumed := j.sight.unseen(&j.job.Data, j.job.Want)
 	if len(us) != 2 || !presumed.Empty() || us[0].Files+us[1].Files != n/2+1 {
 		t.Errorf("told as %d groups, %v untried", len(us), presumed)
+	}
+}
+
+// TestReasonsAreTrueOfAll has files of a folder differ from what was planned: what is told of several, its numbers
+// included, is so of each. Few are told one by one.
+func TestReasonsAreTrueOfAll(t *testing.T) {
+	const n = 8
+	r, j := blindRig(t, n, func(i int) string { return fmt.Sprintf("/data/f%d.root", i) })
+	why := []string{"0 entries here, but 10", "another UUID", "0 entries here, but 10", "1 entries here, but 10", "2 entries here, but 10", "3 entries here, but 10"}
+	for i, reason := range why {
+		r.peer.cannotRead(j, ledger.Failure{Blame: j.job.Data.Units(i), Host: causeDiffers, Reason: reason})
+	}
+	for i, reason := range []string{"No such file", "ROOT finds no such file"} {
+		r.peer.cannotRead(j, ledger.Failure{Blame: j.job.Data.Units(len(why) + i), Host: "missing", Reason: reason})
+	}
+	us, _ := j.sight.unseen(&j.job.Data, j.job.Want)
+	var got []string
+	for _, u := range us {
+		got = append(got, fmt.Sprintf("%s %v: %s", u.Where, u.Cover, u.Reason))
+	}
+	together := "the tree has another number of entries here, or the file another UUID, than where it was planned"
+	want := []string{"/data/ [0,10) [20,30): " + why[0], "/data/f1.root [10,20): " + why[1], "/data/f3.root [30,40): " + why[3],
+		"/data/ [40,60): " + together, "/data/ [60,80): No such file or directory"}
+	if !slices.Equal(got, want) {
+		t.Errorf("told is\n%q, want\n%q", got, want)
 	}
 }
 

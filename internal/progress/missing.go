@@ -72,7 +72,14 @@ func (g *reason) print(w io.Writer) {
 		fmt.Fprintf(w, "  %s: %s\n", g.extent(), g.why())
 		g.places(w)
 		g.tries(w)
-		details(w, g.all[0])
+		first := g.all[0]
+		for _, m := range g.all {
+			if !slices.Equal(m.Words, first.Words) || !slices.Equal(m.Nodes, first.Nodes) {
+				first.Words = nil // they are not so of all
+				break
+			}
+		}
+		details(w, first)
 		return
 	}
 	for _, m := range g.all {

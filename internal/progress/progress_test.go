@@ -418,3 +418,20 @@ func TestPlainEndsNoLineInBlanks(t *testing.T) {
 		t.Errorf("%q", b.String())
 	}
 }
+
+// TestWordsOfAllAlone shows what the nodes said of files that are told of together only if they said it of each.
+func TestWordsOfAllAlone(t *testing.T) {
+	at := func(file string, words ...string) api.Missing {
+		return api.Missing{File: file, Last: 10, Kind: "open", Reason: "no node can read it: gone; stale", Nodes: []string{"a", "b"}, Tries: 2, Words: words}
+	}
+	for _, same := range []bool{true, false} {
+		st := api.JobStatus{State: api.Partial, Missing: []api.Missing{at("/1", "gone", "stale"), at("/2", "gone", "stale"), at("/3", "gone", "stale")}}
+		if !same {
+			st.Missing[2] = at("/3", "stale", "gone")
+		}
+		var b bytes.Buffer
+		if Summary(&b, st); strings.Contains(b.String(), "a: gone") != same {
+			t.Errorf("same words: %v, told %s", same, b.String())
+		}
+	}
+}

@@ -263,7 +263,7 @@ type Unseen struct {
 	Files  int    `json:"files"`
 	Units  int64  `json:"units"`
 	Cause  string `json:"cause"`  // see rootexec.Cause
-	Reason string `json:"reason"` // as the system or ROOT said it
+	Reason string `json:"reason"` // as the system or ROOT said it of each of them, else what is so of all
 }
 
 // Elsewhere is where Terminate ran, since the node that the job was submitted on was away, or tried and could not.
