@@ -248,8 +248,14 @@ func TestFinishedPartialIsRetried(t *testing.T) {
 	id := n.keptJob(t)
 	n.wrap = n.wrap[:2] // the disk has room again
 	retry := []string{"retry", id[:12]}
-	if r := n.dtpnode(t, dir, "finish", id[:12]); r.code != 3 || !strings.Contains(r.stdout, "dtpnode "+strings.Join(retry, " ")) {
-		t.Fatalf("finish: %+v", r)
+	check(t, os.Mkdir(filepath.Join(dir, "wanted"), 0o700))
+	if r := n.dtpnode(t, dir, "finish", id[:12]); r.code != 1 || !strings.Contains(r.stderr, "its output could not be written: ") || strings.Contains(r.stdout+r.stderr, "daemon") {
+		t.Errorf("finish, with a folder in the output's place: %+v", r)
+	}
+	n.wantKept(t, id)
+	check(t, os.Remove(filepath.Join(dir, "wanted")))
+	if r := n.dtpnode(t, dir, "attach", id[:12]); r.code != 3 || !strings.Contains(r.stdout, "dtpnode "+strings.Join(retry, " ")) {
+		t.Fatalf("attach: %+v", r)
 	}
 	n.wantKept(t, id)
 	if r := n.dtpnode(t, dir, "ps"); r.code != 0 || !strings.Contains(r.stdout, "partial") {
@@ -353,19 +359,14 @@ func TestOwnNodeKilledAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestOwnNodeKilledEarly has nothing to keep.
+// TestOwnNodeKilledEarly has the node of a run die before the first word of its job is on disk: nothing is kept.
 func TestOwnNodeKilledEarly(t *testing.T) {
 	t.Parallel()
-	n, temp := alone(t, fakeBinary(t))
+	n, temp := alone(t, fakeBinary(t, "failpoints"), "DTPNODE_FAILPOINT="+string(failpoint.JournalBeforeWrite))
 	out := filepath.Join(t.TempDir(), "wanted")
-	j := paceOf(2, 8_000_000_000)
-	j.Steps = map[string]rootexec.Kind{"Begin": rootexec.KindStall}
-	r := n.beginArgs(t, out, j.arguments(t, out)...)
-	err := poll(commandLimit, func() (bool, error) { return len(below(r.cmd.Process.Pid)) > 0, nil })
-	check(t, err)
-	kill(t, below(r.cmd.Process.Pid)...)
-	if o := r.end(t); o.code != 1 || strings.Contains(o.hint, "dtpnode finish") || strings.Contains(o.hint, "dtpnode attach") {
-		t.Errorf("names a command that has nothing to go on from: %s", o.describe())
+	r := n.beginArgs(t, out, paceOf(2, 8_000_000_000).arguments(t, out)...)
+	if o := r.end(t); o.code != 1 || o.hint != "nothing of it is kept: run it again" || !strings.Contains(o.err, "was killed before the job had begun") {
+		t.Errorf("want it said that nothing is kept, and no command that has nothing to go on from: %s", o.describe())
 	}
 	n.wantKept(t)
 	wantEmpty(t, temp)

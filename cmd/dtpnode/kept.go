@@ -190,6 +190,11 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 	goesOn := !st.State.Final() && !owing(st) && founded(st)
 	died := errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && goesOn
 	left := errors.Is(err, submit.ErrLeft) && goesOn
+	if errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && !st.State.Halted() && !founded(st) {
+		_ = own.Close()
+		return &api.Error{Message: fmt.Sprintf("the node that run had started was killed before the job had begun: %v", err),
+			Hint: "nothing of it is kept: run it again", Err: err}
+	}
 	owed := owing(st) || died || left
 	if err == nil || !owed && st.State != api.Partial || errors.Is(err, submit.ErrCancelled) {
 		_ = own.Close()

@@ -487,15 +487,19 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 		progress.Summary(g.beside(out), shown)
 	}
 	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {
-		return st, notWritten(st, cmp.Or(out.written, "where it was wanted"))
+		return st, notWritten(st, out.written)
 	}
 	return st, submit.Outcome(st)
 }
 
-// notWritten says that a job has ended, and that its output is not where it was wanted.
+// notWritten says that a job has ended, and that its output is not where it was wanted; that is empty where this command
+// was not told.
 func notWritten(st api.JobStatus, path string) error {
+	if path != "" {
+		path = fmt.Sprintf(" to %q", path)
+	}
 	return &api.Error{
-		Message: fmt.Sprintf("the job is %s, but its output could not be written to %q: %s", st.State, path, cmp.Or(st.OutputError, "it is not there yet")),
+		Message: fmt.Sprintf("the job is %s, but its output could not be written%s: %s", st.State, path, cmp.Or(st.OutputError, "it is not there yet")),
 		Hint:    fmt.Sprintf("the daemon tries again while it keeps the result; `dtpnode get %s -o FILE` fetches it at once", progress.Short(st.ID)),
 	}
 }

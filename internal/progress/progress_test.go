@@ -109,7 +109,7 @@ func TestSummary(t *testing.T) {
 	}
 	var b bytes.Buffer
 	Summary(&b, st)
-	b.WriteString("--- kept by the daemon\n")
+	b.WriteString("--- kept\n")
 	Summary(&b, api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Done, Units: 10, Done: 10, Seconds: 0.1})
 	b.WriteString("--- after a loss\n")
 	lossy := api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Done, Units: 5000, Done: 5000, Before: 1000, RetryOf: "4fa9c2d417e8aa", Seconds: 1, Output: "/ana/o.root",

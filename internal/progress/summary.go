@@ -46,7 +46,7 @@ func Summary(w io.Writer, st api.JobStatus) {
 	case st.Output != "":
 		fmt.Fprintf(w, "Output: %s\n", line(st.Output))
 	case st.State == api.Done || st.State == api.Partial:
-		fmt.Fprintf(w, "Output is kept by the daemon: dtpnode get %s -o out.root\n", Short(st.ID))
+		fmt.Fprintf(w, "The output is kept: dtpnode get %s -o out.root\n", Short(st.ID))
 	}
 	if st.State == api.Partial {
 		fmt.Fprintf(w, "`dtpnode retry %s` runs what is missing and merges it with the rest\n", Short(st.ID))
