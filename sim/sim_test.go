@@ -263,16 +263,25 @@ func ideal(c Config, r Result) time.Duration {
 	return time.Duration(float64(c.Units) * float64(c.UnitTime) / (r.Speed * float64(c.Slots)))
 }
 
-// TestCleanRunIsFast holds a run without faults against the ideal.
+// TestCleanRunIsFast holds runs without faults against the ideal. At the end of some the home waits for a report or two that
+// explain the last offers, a second at most; most do not.
 func TestCleanRunIsFast(t *testing.T) {
 	for _, deal := range []bool{true, false} {
-		c := Config{Seed: 1, Nodes: 50, Slots: 2, Units: 1_000_000, Files: 20, UnitTime: time.Millisecond,
-			Latency: time.Millisecond, Deal: deal}
-		res := checkSeed(t, c)
-		if best := ideal(c, res); res.Makespan > best*115/100 || res.Rerun > 0 {
-			t.Errorf("deal %v: %v, ideal %v, rerun %.3f", deal, res.Makespan, best, res.Rerun)
+		var over []float64
+		for seed := range uint64(9) {
+			c := Config{Seed: seed + 1, Nodes: 50, Slots: 2, Units: 1_000_000, Files: 20, UnitTime: time.Millisecond,
+				Latency: time.Millisecond, Deal: deal}
+			res := checkSeed(t, c)
+			over = append(over, float64(res.Makespan)/float64(ideal(c, res)))
+			if res.Rerun > 0 {
+				t.Errorf("seed %d, deal %v: rerun %.3f", c.Seed, deal, res.Rerun)
+			}
 		}
-		t.Logf("deal %v: makespan %v, ideal %v, steals %d, messages %d", deal, res.Makespan, ideal(c, res), res.Steals, res.Messages)
+		slices.Sort(over)
+		if median, worst := over[len(over)/2], over[len(over)-1]; median > 1.06 || worst > 1.2 {
+			t.Errorf("deal %v: %.3f times the ideal", deal, over)
+		}
+		t.Logf("deal %v: %.3f times the ideal", deal, over)
 	}
 }
 
