@@ -75,7 +75,7 @@ func TestOutputThatNobodyReads(t *testing.T) {
 				if f := n.dtpnode(t, temp, "finish", st.ID[:12]); f.code != 3 || !strings.Contains(f.stdout, "Missing from the result (2)") {
 					t.Fatalf("finish: %+v", f)
 				}
-				n.wantKept(t)
+				n.wantKept(t, st.ID) // for a retry
 			}
 			if got, err := fakeexec.ReadOutput(out); err != nil || got.Units != j.units()-2 {
 				t.Errorf("%d units are counted, want all but two (%v)", got.Units, err)
