@@ -156,15 +156,7 @@ func fat(t *testing.T, by *Daemon, files int) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJob(by.ctx, fmt.Sprintf("%x", job.Nonce))
-	j.id, j.mine, j.led = tasks.NameOf(body), true, true
-	if _, err := by.blobs.put(by.blobs.jobDir(j.id), body); err != nil {
-		t.Fatal(err)
-	}
-	by.mu.Lock()
-	by.jobs[j.id], by.byName[j.name] = j, j
-	by.mu.Unlock()
-	return j.id
+	return by.handsOut(t, job.Nonce, body).id
 }
 
 // TestDescriptionsFindNoMoreRoomThanTheirSubmitters: a submitter's descriptions that take more memory than is its share are

@@ -30,15 +30,23 @@ func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJob(by.ctx, nameOf(desc))
-	j.id, j.desc, j.mine, j.led = tasks.NameOf(body), desc, true, true
-	if _, err := by.blobs.put(by.blobs.jobDir(j.id), body); err != nil {
+	j := by.handsOut(t, desc.Nonce, body)
+	j.desc = desc
+	return j.id
+}
+
+// handsOut makes a job that a daemon leads whose description others can fetch from it.
+func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *job {
+	t.Helper()
+	j := newJob(d.ctx, hex.EncodeToString(nonce))
+	j.id, j.mine, j.led = tasks.NameOf(body), true, true
+	if _, err := d.blobs.put(d.blobs.jobDir(j.id), body); err != nil {
 		t.Fatal(err)
 	}
-	by.mu.Lock()
-	by.jobs[j.id], by.byName[j.name] = j, j
-	by.mu.Unlock()
-	return j.id
+	d.mu.Lock()
+	d.jobs[j.id], d.byName[j.name] = j, j
+	d.mu.Unlock()
+	return j
 }
 
 // TestNobodySubmitsByAnothersName: a member that has read the description of another's job submits one of its own by that
