@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/dtpnode/dtpnode/examples/dimuon"
-	"github.com/dtpnode/dtpnode/internal/roottest/rootcxx"
+	"github.com/dtpnode/dtpnode/rootexec/roottest/rootcxx"
 )
 
 //go:embed cxx

@@ -12,10 +12,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dtpnode/dtpnode/cli/local"
+	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/examples/dimuon"
-	"github.com/dtpnode/dtpnode/internal/local"
-	"github.com/dtpnode/dtpnode/internal/progress"
-	"github.com/dtpnode/dtpnode/internal/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

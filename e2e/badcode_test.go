@@ -10,8 +10,8 @@ import (
 
 	"go-hep.org/x/hep/groot"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // TestMisbehaviourAtOneEntry has a selector go wrong at entry 12,345 of the third of four files. That

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // TestWrongNames names what is not there. All of it is found before workers start.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // checked runs `dtpnode run --check`, and fails the test if that leaves a job, a file or a process.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // made is a set of files that several tests read and none changes. It is made when first asked for.

@@ -25,7 +25,7 @@
 //	chaos_test.go     many daemons, killed and stopped at random
 //	failpoints_test.go  a crash at each step of the protocol, in a binary with the tag failpoints
 //	liars_test.go     members that lie, in a binary with the tag liars
-//	faultnet_test.go  hosts on a network that delays, loses and cuts off (internal/faultnet)
+//	faultnet_test.go  hosts on a network that delays, loses and cuts off (e2e/faultnet)
 //	commands_test.go  every command, its JSON, exit status and Ctrl-C
 //	settings_test.go  what runs take from the host's settings, and what is advised where no ROOT is found
 package e2e

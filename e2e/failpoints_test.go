@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
 )
 
 // crash is a step at which a daemon dies: the home's (0) or one of the other two, when it comes to the step

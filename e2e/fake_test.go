@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/exec"
+
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -43,7 +44,7 @@ func taggedBinary(t testing.TB, tags ...string) string {
 		return path
 	}
 	path := filepath.Join(suite.dir, "dtpnode-"+strings.ReplaceAll(all, ",", "-"))
-	if out, err := exec.Command("go", "build", "-tags", all, "-o", path, "../cmd/dtpnode").CombinedOutput(); err != nil {
+	if out, err := osexec.Command("go", "build", "-tags", all, "-o", path, "../cmd/dtpnode").CombinedOutput(); err != nil {
 		t.Fatalf("could not build with the tags %s: %v\n%s", all, err, out)
 	}
 	if tagged.built == nil {
@@ -240,7 +241,7 @@ func TestFakeExecutor(t *testing.T) {
 			t.Errorf("%s did nothing", w.Name)
 		}
 	}
-	j.Fail = map[int64]rootexec.Kind{7777: "signal"}
+	j.Fail = map[int64]exec.Kind{7777: "signal"}
 	_, st = c.waitFinal(t, c.nodes[1].submit(t, j.request(t)).ID, commandLimit)
 	if len(st.Missing) != 1 || st.Missing[0].First != 7777%j.entries || st.Missing[0].Kind != "signal" || st.Committed != j.units()-1 {
 		t.Errorf("want one entry missing: %+v", st)

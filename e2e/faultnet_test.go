@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/faultnet"
+	"github.com/dtpnode/dtpnode/e2e/faultnet"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // job is what both dtpnode and the reference run.

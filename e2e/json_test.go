@@ -5,17 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // schemas are those that a binary prints, by their names, made strict: a field that a schema does not know is an error
@@ -27,11 +28,11 @@ type schemas struct {
 
 func loadSchemas(t *testing.T, bin string) *schemas {
 	t.Helper()
-	names, err := exec.Command(bin, "schema").Output()
+	names, err := osexec.Command(bin, "schema").Output()
 	check(t, err)
 	s := &schemas{of: map[string]*jsonschema.Schema{}, seen: map[string]bool{}}
 	for _, name := range strings.Fields(string(names)) {
-		text, err := exec.Command(bin, "schema", name).Output()
+		text, err := osexec.Command(bin, "schema", name).Output()
 		check(t, err)
 		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
 		check(t, err)
@@ -259,7 +260,7 @@ func (u jsonUser) jobs(n *node) {
 // jobsThatFail has jobs with entries that nobody can do, with code that fails, and with an end that fails.
 func (u jsonUser) jobsThatFail(n *node) {
 	u.t.Helper()
-	bad := u.selector("bad", fakeexec.Spec{Entry: "10us", Bins: 10, Fail: map[int64]rootexec.Kind{77: "signal"}}, 1000)
+	bad := u.selector("bad", fakeexec.Spec{Entry: "10us", Bins: 10, Fail: map[int64]exec.Kind{77: "signal"}}, 1000)
 	u.run(n, 3, "run", append(bad, "-o", "bad.root")...)
 	var jobs []api.JobStatus
 	check(u.t, json.Unmarshal([]byte(u.run(n, 0, "ps", "ps", "--only", "partial", "--last", "1")), &jobs))
@@ -268,10 +269,10 @@ func (u jsonUser) jobsThatFail(n *node) {
 	}
 	u.run(n, 3, "retry", "retry", jobs[0].ID, "-o", "retried.root")
 	u.run(n, 0, "retry", "retry", jobs[0].ID, "-o", "mended.root", "--selector", "quick.C", "--param", "a=b")
-	broken := u.selector("broken", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]rootexec.Kind{"Begin": "signal"}}, 1000)
+	broken := u.selector("broken", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]exec.Kind{"Begin": "signal"}}, 1000)
 	u.run(n, 1, "run", append(broken, "-o", "broken.root")...)
 	u.run(n, 1, "error", append(broken, "--check")...)
-	unfinished := u.selector("unfinished", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]rootexec.Kind{"Terminate": "signal"}}, 1000)
+	unfinished := u.selector("unfinished", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]exec.Kind{"Terminate": "signal"}}, 1000)
 	text := u.run(n, 1, "run", append(unfinished, "-o", "unfinished.root")...)
 	var last api.Event
 	lines := strings.Split(strings.TrimSpace(text), "\n")

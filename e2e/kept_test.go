@@ -12,10 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -203,7 +204,7 @@ func TestRunKeepsForLater(t *testing.T) {
 func TestCannotFinishTellsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 100_000_000)
-	j.Fail = map[int64]rootexec.Kind{7: rootexec.KindSignal}
+	j.Fail = map[int64]exec.Kind{7: exec.KindSignal}
 	n, _ := alone(t, fakeBinary(t), fakeexec.EndVariable+"=disk")
 	dir := t.TempDir()
 	lists := func(r result, what string) {
@@ -239,7 +240,7 @@ func TestFinishedPartialIsRetried(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 100_000_000)
 	mended := j.request(t).Selector
-	j.Fail = map[int64]rootexec.Kind{7: rootexec.KindSignal}
+	j.Fail = map[int64]exec.Kind{7: exec.KindSignal}
 	n, temp := alone(t, fakeBinary(t), fakeexec.EndVariable+"=disk")
 	dir := t.TempDir()
 	if r := n.dtpnode(t, dir, j.arguments(t, "wanted")...); r.code != 1 || !strings.Contains(r.stderr, "cannot finish") {
@@ -275,9 +276,9 @@ func TestOwnNodeKilled(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 8_000_000_000)
 	bad := tasks.CoverOf(tasks.R(0, 1), tasks.R(1000, 1001), tasks.R(2000, 2001))
-	j.Fail = map[int64]rootexec.Kind{}
+	j.Fail = map[int64]exec.Kind{}
 	for _, r := range bad {
-		j.Fail[r.First] = rootexec.KindSignal // a node that has seen failures commits often
+		j.Fail[r.First] = exec.KindSignal // a node that has seen failures commits often
 	}
 	n, temp := alone(t, fakeBinary(t))
 	out := filepath.Join(t.TempDir(), "wanted")
@@ -436,7 +437,7 @@ func TestRunLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			j := paceOf(2, 8_000_000_000)
-			j.Fail = map[int64]rootexec.Kind{0: rootexec.KindSignal, 1000: rootexec.KindSignal} // a node that has seen failures commits often
+			j.Fail = map[int64]exec.Kind{0: exec.KindSignal, 1000: exec.KindSignal} // a node that has seen failures commits often
 			n, temp := alone(t, bin)
 			out := filepath.Join(t.TempDir(), "wanted")
 			r := n.beginArgs(t, out, j.arguments(t, out)...)
@@ -476,7 +477,7 @@ func TestRunLeft(t *testing.T) {
 func TestTerminalClosed(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 8_000_000_000)
-	j.Fail = map[int64]rootexec.Kind{0: rootexec.KindSignal, 1000: rootexec.KindSignal}
+	j.Fail = map[int64]exec.Kind{0: exec.KindSignal, 1000: exec.KindSignal}
 	n, temp := alone(t, fakeBinary(t))
 	out := filepath.Join(t.TempDir(), "wanted")
 	tty := bareTerminal(t)

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // long skips a test that takes too much for every day; make soak runs it.

@@ -3,16 +3,17 @@ package e2e
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/exec"
+
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // TestOutputThatNobodyReads closes what run prints into, as ssh does that has lost its connection, and `| head` that has seen
@@ -29,7 +30,7 @@ func TestOutputThatNobodyReads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			j := paceOf(2, 8_000_000_000)
-			j.Fail = map[int64]rootexec.Kind{0: rootexec.KindSignal, 1000: rootexec.KindSignal} // a node that has seen failures commits often
+			j.Fail = map[int64]exec.Kind{0: exec.KindSignal, 1000: exec.KindSignal} // a node that has seen failures commits often
 			n, temp := alone(t, bin)
 			out := filepath.Join(t.TempDir(), "wanted")
 			args := append(j.arguments(t, out), "--output", "json")
@@ -40,7 +41,7 @@ func TestOutputThatNobodyReads(t *testing.T) {
 				args = slices.Delete(args, i, i+2)
 			}
 			all := slices.Concat(n.wrap, []string{n.bin}, args)
-			cmd := exec.CommandContext(t.Context(), all[0], all[1:]...)
+			cmd := osexec.CommandContext(t.Context(), all[0], all[1:]...)
 			cmd.Env = append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)
 			cmd.Dir = t.TempDir()
 			read, write, err := os.Pipe()

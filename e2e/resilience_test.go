@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // whole is ROOT's own result of a paced job.

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/exec"
+
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // retry runs `dtpnode retry` to its end; out is where the output should be then.
@@ -258,7 +259,7 @@ func TestRetryMendedTwice(t *testing.T) {
 	n, temp := alone(t, fakeBinary(t))
 	dir := t.TempDir()
 	write := func(bins int, bad ...int64) string {
-		spec := fakeexec.Spec{Entry: "10us", Bins: bins, Fail: map[int64]rootexec.Kind{}}
+		spec := fakeexec.Spec{Entry: "10us", Bins: bins, Fail: map[int64]exec.Kind{}}
 		for _, at := range bad {
 			spec.Fail[at] = "signal"
 		}

@@ -20,8 +20,8 @@ import (
 
 	"go-hep.org/x/hep/groot"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // paced is a job over 80,000 events that sleeps so many microseconds at each: tests have time to do

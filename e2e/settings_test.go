@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 )
 
 // configured is a user without a daemon, with a file of settings.

@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/exec"
+
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // needsFile is a job whose Terminate crashes while a file is absent.
@@ -115,7 +116,7 @@ func TestUnfinishedSurvivesRestarts(t *testing.T) {
 	specs := fakeSpecs(t, 3)
 	c := ownCluster(t, specs...)
 	j := paceOf(3, 500_000_000)
-	j.Steps = map[string]rootexec.Kind{"Terminate": rootexec.KindSignal}
+	j.Steps = map[string]exec.Kind{"Terminate": exec.KindSignal}
 	st := c.nodes[0].submit(t, j.request(t))
 	stuck := func(s api.JobStatus) bool { return s.State == api.CannotFinish }
 	c.nodes[1].until(t, st.ID, "it cannot be finished", stuck)
@@ -140,7 +141,7 @@ func TestUnfinishedSurvivesRestarts(t *testing.T) {
 func TestFullHomeHandsOn(t *testing.T) {
 	t.Parallel()
 	specs := fakeSpecs(t, 3)
-	specs[0].env = []string{fakeexec.EndVariable + "=" + string(rootexec.KindDisk)}
+	specs[0].env = []string{fakeexec.EndVariable + "=" + string(exec.KindDisk)}
 	c := ownCluster(t, specs...)
 	j := paceOf(3, 500_000_000)
 	st := c.nodes[0].submit(t, j.request(t))
@@ -165,7 +166,7 @@ func TestDiskFullAtTheEnd(t *testing.T) {
 	if r := n.dtpnode(t, t.TempDir(), "finish", o.st.ID); r.code != 1 || !strings.Contains(r.stderr, "no space left on") {
 		t.Fatalf("want exit 1 and the reason: %+v", r)
 	}
-	out, err := exec.Command(n.wrap[0], append(append([]string{}, n.wrap[1:]...), "rm", filepath.Join(small, "filler"))...).CombinedOutput()
+	out, err := osexec.Command(n.wrap[0], append(append([]string{}, n.wrap[1:]...), "rm", filepath.Join(small, "filler"))...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("could not make room: %v: %s", err, out)
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 

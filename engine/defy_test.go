@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 )
 
 // usurper is an admin that lies: it signs that a job goes on from a copy of its own, leads it by that and ends it.

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )

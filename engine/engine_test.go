@@ -10,10 +10,10 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"

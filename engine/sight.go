@@ -18,7 +18,7 @@ import (
 // until they have been looked at one by one. What is not seen is looked at again from time to time, since mounts
 // come back.
 
-// Causes that are of a server, or of a protocol, and not of a file; the words are those of rootexec.Cause.
+// Causes that are of a server, or of a protocol, and not of a file; the words are those of exec.Cause.
 const (
 	causeUnreachable  = "unreachable"
 	causeProtocol     = "protocol"

@@ -135,7 +135,7 @@ type Failure struct {
 	// Here says that the node is suspected too: the file may be there for others (kind open).
 	Here bool `msgpack:"h"`
 	// Host says in a word why the host, and not the file, is to blame: it does not see the file (see
-	// rootexec.Cause). Empty for all other failures.
+	// exec.Cause). Empty for all other failures.
 	Host string `msgpack:"w,omitempty"`
 	// Data says that the input is to blame, not the code.
 	Data bool `msgpack:"d"`

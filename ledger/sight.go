@@ -18,7 +18,7 @@ import (
 type Unseen struct {
 	Where  string      `msgpack:"w"` // the file, folder or server
 	Cover  tasks.Cover `msgpack:"c"` // whole files
-	Cause  string      `msgpack:"k"` // see rootexec.Cause
+	Cause  string      `msgpack:"k"` // see exec.Cause
 	Reason string      `msgpack:"r"` // as ROOT or the system said it of each of them, else what is so of all
 	Files  int         `msgpack:"n"`
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -71,7 +73,7 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 	defer j.release()
 	stop := context.AfterFunc(ctx, j.cancel)
 	defer stop()
-	exec, err := d.executorFor(j)
+	ex, err := d.executorFor(j)
 	if err != nil {
 		return out, withHint(err, "this node needs a ROOT to check a job: see dtpnode doctor")
 	}
@@ -79,11 +81,11 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 	if err != nil {
 		return out, err
 	}
-	if _, err := d.library(j.ctx, exec, j, src); err != nil {
+	if _, err := d.library(j.ctx, ex, j, src); err != nil {
 		return out, checkFailure(err)
 	}
 	j.phase(api.Preparing, "reading the files")
-	read, err := d.planFiles(j.ctx, exec, req, j.tell)
+	read, err := d.planFiles(j.ctx, ex, req, j.tell)
 	if err != nil {
 		return out, err
 	}
@@ -130,7 +132,7 @@ func (d *Daemon) describeCheck(req api.JobRequest, files []tasks.File, bad []tas
 
 // checkFailure is what the user is told of a failure: with the stack and the last lines, as there is no log to look at.
 func checkFailure(err error) error {
-	var f *rootexec.Failure
+	var f *exec.Failure
 	if !errors.As(err, &f) {
 		return err
 	}
@@ -247,7 +249,7 @@ func (c *checking) generation(sel Selector, number int, r tasks.Range) (string, 
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", fmt.Errorf("could not make a folder for the check: %w", err)
 	}
-	sink := &checkSink{done: make(chan rootexec.Done, 2), failed: make(chan *rootexec.Failure, 1)}
+	sink := &checkSink{done: make(chan exec.Done, 2), failed: make(chan *exec.Failure, 1)}
 	defer func() {
 		for _, line := range sink.said() {
 			c.warn(line)
@@ -265,8 +267,8 @@ func (c *checking) generation(sel Selector, number int, r tasks.Range) (string, 
 		}
 		i, first := c.desc.Data.Locate(part.First)
 		f := c.desc.Data.Files[i]
-		err := g.Lease(rootexec.Packet{ID: uint64(part.First), File: f.URL, Tree: f.Tree, First: first, Last: first + part.Len(), Base: part.First - first, Entries: f.Entries})
-		if err != nil && !errors.Is(err, rootexec.ErrEnded) {
+		err := g.Lease(exec.Packet{ID: uint64(part.First), File: f.URL, Tree: f.Tree, First: first, Last: first + part.Len(), Base: part.First - first, Entries: f.Entries})
+		if err != nil && !errors.Is(err, exec.ErrEnded) {
 			return "", err
 		}
 		select {
@@ -304,15 +306,15 @@ func (c *checking) estimate() {
 
 // checkSink takes what a generation reports.
 type checkSink struct {
-	done   chan rootexec.Done
-	failed chan *rootexec.Failure
+	done   chan exec.Done
+	failed chan *exec.Failure
 
 	mu    sync.Mutex
 	lines []string
 }
 
-func (s *checkSink) PacketDone(d rootexec.Done) { s.done <- d }
-func (s *checkSink) Failed(f *rootexec.Failure) { s.failed <- f }
+func (s *checkSink) PacketDone(d exec.Done) { s.done <- d }
+func (s *checkSink) Failed(f *exec.Failure) { s.failed <- f }
 
 // Output keeps what ROOT has complained of.
 func (s *checkSink) Output(line string) {

@@ -30,23 +30,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // Config is what a daemon is made of.
 type Config struct {
-	StateDir    string          // identity, membership, jobs and results; made if missing
-	CacheDir    string          // ROOT, built children, compiled selectors; may be shared by a user's daemons
-	ScratchDir  string          // where a folder for partials of running jobs is made; default StateDir
-	Listen      []string        // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
-	Face        string          // what auto stands for at this start, if not that
-	Name        string          // shown to others
-	Slots       int             // children at once
-	ROOTPrefix  string          // ROOT's folder; empty: look for it
-	InstallROOT bool            // install ROOT into CacheDir if none is found, and ROOTPrefix names none
-	NoROOT      string          // what the user can do if none is found
-	Memory      int64           // bytes a child may use; 0: 80 % of the host's, shared by the slots
-	Limits      rootexec.Limits // of children, beside Memory; zero values take the defaults
+	StateDir    string      // identity, membership, jobs and results; made if missing
+	CacheDir    string      // ROOT, built children, compiled selectors; may be shared by a user's daemons
+	ScratchDir  string      // where a folder for partials of running jobs is made; default StateDir
+	Listen      []string    // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
+	Face        string      // what auto stands for at this start, if not that
+	Name        string      // shown to others
+	Slots       int         // children at once
+	ROOTPrefix  string      // ROOT's folder; empty: look for it
+	InstallROOT bool        // install ROOT into CacheDir if none is found, and ROOTPrefix names none
+	NoROOT      string      // what the user can do if none is found
+	Memory      int64       // bytes a child may use; 0: 80 % of the host's, shared by the slots
+	Limits      exec.Limits // of children, beside Memory; zero values take the defaults
 	Version     string
 	Logger      *slog.Logger
 	Opened      func()  // called by Run once the daemon listens; may be nil

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 

@@ -247,11 +247,11 @@ func (d *Daemon) startExecutor() {
 	if d.root == nil {
 		return
 	}
-	exec, err := d.cfg.Backend.Open(d.ctx, d.root, ExecutorConfig{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log,
+	ex, err := d.cfg.Backend.Open(d.ctx, d.root, ExecutorConfig{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log,
 		Progress: func(step string) { d.opening.Store(&step) }})
 	d.rootMu.Lock()
 	defer d.rootMu.Unlock()
-	d.exec, d.execErr = exec, err
+	d.exec, d.execErr = ex, err
 	switch {
 	case err != nil && d.ctx.Err() != nil: // it leaves: nothing is wrong with ROOT
 		return

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"go.uber.org/goleak"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -262,23 +264,23 @@ func TestBlame(t *testing.T) {
 	job := &tasks.Job{Data: *data, Want: tasks.R(10, 190)}
 	running := tasks.R(120, 140)
 	for _, c := range []struct {
-		f    rootexec.Failure
+		f    exec.Failure
 		want tasks.Range
 	}{
-		{rootexec.Failure{Kind: rootexec.KindSignal, Entry: 25}, tasks.R(125, 126)},
-		{rootexec.Failure{Kind: rootexec.KindSignal, Entry: -1}, tasks.Range{}},
-		{rootexec.Failure{Kind: rootexec.KindData, Entry: 35, Blame: tasks.R(30, 60)}, tasks.R(130, 160)},
-		{rootexec.Failure{Kind: rootexec.KindData, Entry: 35}, tasks.R(130, 160)},
-		{rootexec.Failure{Kind: rootexec.KindData, Entry: 1 << 40}, tasks.R(130, 160)}, // a child can write anything
-		{rootexec.Failure{Kind: rootexec.KindOpen, Entry: -1}, tasks.R(100, 190)},      // as far as it is wanted
-		{rootexec.Failure{Kind: rootexec.KindCode, Entry: 25}, tasks.Range{}},
-		{rootexec.Failure{Kind: rootexec.KindStall, Entry: 99}, tasks.Range{}}, // not wanted: cannot be
+		{exec.Failure{Kind: exec.KindSignal, Entry: 25}, tasks.R(125, 126)},
+		{exec.Failure{Kind: exec.KindSignal, Entry: -1}, tasks.Range{}},
+		{exec.Failure{Kind: exec.KindData, Entry: 35, Blame: tasks.R(30, 60)}, tasks.R(130, 160)},
+		{exec.Failure{Kind: exec.KindData, Entry: 35}, tasks.R(130, 160)},
+		{exec.Failure{Kind: exec.KindData, Entry: 1 << 40}, tasks.R(130, 160)}, // a child can write anything
+		{exec.Failure{Kind: exec.KindOpen, Entry: -1}, tasks.R(100, 190)},      // as far as it is wanted
+		{exec.Failure{Kind: exec.KindCode, Entry: 25}, tasks.Range{}},
+		{exec.Failure{Kind: exec.KindStall, Entry: 99}, tasks.Range{}}, // not wanted: cannot be
 	} {
 		if got := blame(job, &c.f, running, 100); got != c.want {
 			t.Errorf("%s at entry %d: blamed %v, want %v", c.f.Kind, c.f.Entry, got, c.want)
 		}
 	}
-	if got := blame(job, &rootexec.Failure{Kind: rootexec.KindSignal, Entry: 3}, tasks.Range{}, 0); !got.Empty() {
+	if got := blame(job, &exec.Failure{Kind: exec.KindSignal, Entry: 3}, tasks.Range{}, 0); !got.Empty() {
 		t.Errorf("blamed %v with no packet out", got)
 	}
 }
@@ -349,7 +351,7 @@ func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
 	if err != nil || !local {
 		t.Fatal(local, err)
 	}
-	c.put(k, rootexec.Plan{Entries: 7})
+	c.put(k, exec.Plan{Entries: 7})
 	if err := writeFile(path, []byte("other")); err != nil {
 		t.Fatal(err)
 	}

@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // Backend is what a daemon runs user code with: ROOT (package rootexec), or in tests of the protocol
-// something that only sleeps and counts (package internal/fakeexec).
+// something that only sleeps and counts (package exec/fakeexec).
 type Backend interface {
 	// Find looks for it and starts nothing: peers are told its version before it is ready.
 	Find(ctx context.Context) (*rootexec.Root, error)
@@ -29,11 +31,11 @@ type ExecutorConfig struct {
 	Progress func(step string)
 }
 
-// Executor plans files, compiles selectors and loads them. Its failures are *rootexec.Failure where they
+// Executor plans files, compiles selectors and loads them. Its failures are *exec.Failure where they
 // are the file's or the code's.
 type Executor interface {
-	// Plan reads a file's entries and clusters, within a time: zero for rootexec.DefaultOpen.
-	Plan(ctx context.Context, file, tree string, within time.Duration) (rootexec.Plan, error)
+	// Plan reads a file's entries and clusters, within a time: zero for exec.DefaultOpen.
+	Plan(ctx context.Context, file, tree string, within time.Duration) (exec.Plan, error)
 	Compiled(src rootexec.Source) (rootexec.Library, bool)
 	Compile(ctx context.Context, src rootexec.Source) (rootexec.Library, error)
 	// Unpacked finds the library that src became on another node in the cache. Such a library is for jobs of the
@@ -50,20 +52,20 @@ type Executor interface {
 // Selector is a loaded selector; Release gives it back.
 type Selector interface {
 	Alive() bool // if not, it was killed and is to be loaded again
-	Probe(ctx context.Context, spec rootexec.GenSpec, file, tree string) error
-	Start(ctx context.Context, spec rootexec.GenSpec, sink rootexec.Sink) (Generation, error)
-	Merge(ctx context.Context, inputs []string, out string) (rootexec.Sealed, error)
+	Probe(ctx context.Context, spec exec.GenSpec, file, tree string) error
+	Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (Generation, error)
+	Merge(ctx context.Context, inputs []string, out string) (exec.Sealed, error)
 	StartClient(ctx context.Context, spec rootexec.ClientSpec, out func(line string)) (Client, error)
-	Save(ctx context.Context, partials []string, outPath string) (rootexec.Finished, error)
+	Save(ctx context.Context, partials []string, outPath string) (exec.Finished, error)
 	Release()
 }
 
 // Generation is one run of a selector over packets, of which two may be leased at a time; its sink is
 // told of their end.
 type Generation interface {
-	Lease(rootexec.Packet) error
+	Lease(exec.Packet) error
 	Preempt()
-	Seal(ctx context.Context, path string) (rootexec.Sealed, error)
+	Seal(ctx context.Context, path string) (exec.Sealed, error)
 	Kill()
 	Done() <-chan struct{}
 }
@@ -71,7 +73,7 @@ type Generation interface {
 // Client is the submitting side of a job, where Begin and Terminate run.
 type Client interface {
 	Begin(ctx context.Context) (input []byte, err error)
-	Finish(ctx context.Context, partials []string, outPath string) (rootexec.Finished, error)
+	Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error)
 	Close()
 }
 
@@ -131,7 +133,7 @@ func (e rootExecutor) Load(ctx context.Context, lib rootexec.Library, class stri
 
 type rootSelector struct{ *rootexec.Selector }
 
-func (s rootSelector) Start(ctx context.Context, spec rootexec.GenSpec, sink rootexec.Sink) (Generation, error) {
+func (s rootSelector) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (Generation, error) {
 	g, err := s.Selector.Start(ctx, spec, sink)
 	if err != nil {
 		return nil, err

@@ -13,13 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -125,19 +126,19 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 	d.post(engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
 }
 
-func (d *Daemon) tryMerge(e engine.MergeBlobs) (rootexec.Sealed, error) {
+func (d *Daemon) tryMerge(e engine.MergeBlobs) (exec.Sealed, error) {
 	j := d.byID(e.Job)
 	if j == nil {
-		return rootexec.Sealed{}, errors.New("the job is over")
+		return exec.Sealed{}, errors.New("the job is over")
 	}
 	sel, _, err := d.selector(d.ctx, j)
 	if err != nil {
-		return rootexec.Sealed{}, err
+		return exec.Sealed{}, err
 	}
 	paths := make([]string, len(e.Inputs))
 	for i, p := range e.Inputs {
 		if paths[i], err = d.fetchInput(p); err != nil {
-			return rootexec.Sealed{}, err
+			return exec.Sealed{}, err
 		}
 	}
 	s, err := sel.Merge(d.ctx, paths, d.blobs.partial(e.Job, e.ID))
@@ -271,20 +272,20 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 
 // terminate runs the last merge and Terminate in the process that ran Begin. Where that one was killed
 // from outside another takes its place, once, and runs Begin again.
-func (d *Daemon) terminate(j *job, paths []string, result string) (rootexec.Finished, error) {
+func (d *Daemon) terminate(j *job, paths []string, result string) (exec.Finished, error) {
 	for again := false; ; {
 		j.mu.Lock()
 		client := j.client
 		j.mu.Unlock()
 		if client == nil { // Begin has run on another node, or in another life of this one
 			if _, err := d.startClient(j); err != nil {
-				return rootexec.Finished{}, fmt.Errorf("could not start the process that runs Terminate: %w", err)
+				return exec.Finished{}, fmt.Errorf("could not start the process that runs Terminate: %w", err)
 			}
 			continue
 		}
 		fin, err := client.Finish(d.ctx, paths, result)
-		var f *rootexec.Failure
-		if again || !errors.As(err, &f) || f.Kind != rootexec.KindKilled {
+		var f *exec.Failure
+		if again || !errors.As(err, &f) || f.Kind != exec.KindKilled {
 			return fin, err
 		}
 		again = true
@@ -346,9 +347,9 @@ func (d *Daemon) emptyPartial(j *job) (string, error) {
 
 type emptySink struct{ j *job }
 
-func (emptySink) PacketDone(rootexec.Done) {}
-func (emptySink) Failed(*rootexec.Failure) {}
-func (s emptySink) Output(line string)     { s.j.printed(line) }
+func (emptySink) PacketDone(exec.Done) {}
+func (emptySink) Failed(*exec.Failure) {}
+func (s emptySink) Output(line string) { s.j.printed(line) }
 
 // remember keeps the rate of a job's code for the next job with it.
 func (d *Daemon) remember(j *job) {
@@ -414,7 +415,7 @@ func (d *Daemon) explain(j *job, err error) (state api.JobState, msg, hint strin
 		return state, "cancelled", early
 	}
 	var e *api.Error
-	var f *rootexec.Failure
+	var f *exec.Failure
 	if errors.As(err, &e) {
 		hint = e.Hint
 	}

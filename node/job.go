@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -63,10 +65,10 @@ type job struct {
 	stuck      sighting       // of the attempt after which it could not be finished
 	apart      []string
 	endedIn    *api.Elsewhere
-	madeOf     string            // sumOfParts of what its result is made of, once that is known
-	skipped    rootexec.Finished // what its selector left out, once it is merged
-	lines      []string          // of Begin and Terminate
-	log        []string          // of children here
+	madeOf     string        // sumOfParts of what its result is made of, once that is known
+	skipped    exec.Finished // what its selector left out, once it is merged
+	lines      []string      // of Begin and Terminate
+	log        []string      // of children here
 	logBytes   int
 	logLost    int
 	ships      map[string]func() // by hash, what lets go of a blob that is here for the job
@@ -81,8 +83,8 @@ type refusal struct {
 }
 
 // refuse notes that a file is not the one that was planned; it is tried again only when it has changed.
-func (j *job) refuse(f *rootexec.Failure) {
-	if f.Host != rootexec.CauseDiffers {
+func (j *job) refuse(f *exec.Failure) {
+	if f.Host != exec.CauseDiffers {
 		return
 	}
 	key, _, _ := keyOf(f.File, "") // of a URL, or a file that has gone meanwhile, it is empty
@@ -255,7 +257,7 @@ func (j *job) printed(line string) {
 
 // crashed puts the failure of a child here among what the children printed, where its user looks for the reason: one that
 // crashes may have printed nothing. What others can run is none.
-func (j *job) crashed(node string, f *rootexec.Failure) {
+func (j *job) crashed(node string, f *exec.Failure) {
 	if f.Host != "" {
 		return
 	}

@@ -14,18 +14,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/liar"
+	"github.com/dtpnode/dtpnode/engine/liar"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/quorum"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A daemon of a binary that is built with the tag "liars" lies, over its real links and with its real key, for the tests
-// of what honest members are promised (package internal/liar, and ARCHITECTURE.md, "Who dies or lies"). It is in no
+// of what honest members are promised (package engine/liar, and ARCHITECTURE.md, "Who dies or lies"). It is in no
 // released binary. $DTPNODE_LIAR is the seed that decides its lies, without it the daemon is honest;
 // $DTPNODE_LIAR_ROLE is its part in the job of another member that it lies about, the first that it hears of:
 //
@@ -348,9 +349,9 @@ func (l *lying) forgePlans(b []byte, err error) ([]byte, error) {
 	for i := range out {
 		switch l.rng.IntN(4) {
 		case 0:
-			out[i] = planned{Kind: rootexec.KindSchema, Msg: "no tree, says the liar"}
+			out[i] = planned{Kind: exec.KindSchema, Msg: "no tree, says the liar"}
 		case 1:
-			out[i] = planned{Kind: rootexec.KindOpen, Msg: "broken, says the liar"}
+			out[i] = planned{Kind: exec.KindOpen, Msg: "broken, says the liar"}
 		default:
 			out[i].Entries, out[i].Clusters, out[i].Kind, out[i].Real = 0, nil, "", "/of/the/liar"
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -43,10 +45,10 @@ func (d *Daemon) look(e engine.Look) {
 	g.SetLimit(glancesAtOnce)
 	for i, f := range e.Files {
 		g.Go(func() error {
-			var cause rootexec.Cause
+			var cause exec.Cause
 			var reason string
 			if why, yes := j.refuses(desc.Data.Files[f].URL); yes {
-				cause, reason, known[i] = rootexec.CauseDiffers, why, true
+				cause, reason, known[i] = exec.CauseDiffers, why, true
 			} else {
 				cause, reason, known[i] = d.glance(ctx, desc.Data.Files[f])
 			}
@@ -64,24 +66,24 @@ func (d *Daemon) look(e engine.Look) {
 
 // glance tries to open one file. A file that is there, whatever is in it, is seen: whether one that was refused for
 // what is in it has changed is looked at before.
-func (d *Daemon) glance(ctx context.Context, f tasks.File) (cause rootexec.Cause, reason string, known bool) {
+func (d *Daemon) glance(ctx context.Context, f tasks.File) (cause exec.Cause, reason string, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, glanceWait)
 	defer cancel()
 	answer := make(chan error, 1)
 	go func() { answer <- d.openInput(ctx, f) }() // may hang in the kernel longer than anybody waits
 	select {
 	case err := <-answer:
-		var fail *rootexec.Failure
+		var fail *exec.Failure
 		switch {
 		case err == nil:
 			return "", "", true
 		case errors.As(err, &fail):
-			return fail.Host, fail.Msg, fail.Kind == rootexec.KindOpen
+			return fail.Host, fail.Msg, fail.Kind == exec.KindOpen
 		}
 		return rootexec.CauseOf(err), plainReason(err), true
 	case <-ctx.Done():
 		late := errors.Is(ctx.Err(), context.DeadlineExceeded)
-		return rootexec.CauseUnreachable, fmt.Sprintf("no answer in %s", glanceWait), late
+		return exec.CauseUnreachable, fmt.Sprintf("no answer in %s", glanceWait), late
 	}
 }
 
@@ -94,11 +96,11 @@ func (d *Daemon) openInput(ctx context.Context, f tasks.File) error {
 		}
 		return file.Close()
 	}
-	exec, err := d.executor(ctx)
+	ex, err := d.executor(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = exec.Plan(ctx, f.URL, f.Tree, glanceWait)
+	_, err = ex.Plan(ctx, f.URL, f.Tree, glanceWait)
 	return err
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -113,9 +115,9 @@ func (d *Daemon) tryMended(j *job, desc *tasks.Job, base []baseBlob, old *foundP
 	defer os.RemoveAll(dir)
 	c := &checking{d: d, j: j, desc: desc, dir: dir, out: &api.Check{}}
 	made, err := c.generation(sel, 0, d.tried(desc, base))
-	var f *rootexec.Failure
+	var f *exec.Failure
 	switch {
-	case errors.As(err, &f) && f.Kind == rootexec.KindOpen: // the file is not what it was: SlaveBegin and SlaveTerminate alone
+	case errors.As(err, &f) && f.Kind == exec.KindOpen: // the file is not what it was: SlaveBegin and SlaveTerminate alone
 		if made, err = c.generation(sel, 1, tasks.Range{}); err != nil {
 			return d.notMended(old, err)
 		}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -30,7 +32,7 @@ type fileKey struct {
 // planCache remembers what planning and probing found of files that have not changed since.
 type planCache struct {
 	mu     sync.Mutex
-	plans  map[fileKey]rootexec.Plan
+	plans  map[fileKey]exec.Plan
 	probed map[string]bool
 }
 
@@ -38,17 +40,17 @@ type planCache struct {
 const maxPlans = 20_000
 
 func newPlanCache() *planCache {
-	return &planCache{plans: map[fileKey]rootexec.Plan{}, probed: map[string]bool{}}
+	return &planCache{plans: map[fileKey]exec.Plan{}, probed: map[string]bool{}}
 }
 
-func (c *planCache) get(k fileKey) (rootexec.Plan, bool) {
+func (c *planCache) get(k fileKey) (exec.Plan, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := c.plans[k]
 	return p, ok
 }
 
-func (c *planCache) put(k fileKey, p rootexec.Plan) {
+func (c *planCache) put(k fileKey, p exec.Plan) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.plans) >= maxPlans {
@@ -104,9 +106,9 @@ type readFiles struct {
 // planFiles reads entries and clusters of all files, many at once; what this host does not see, by members that do.
 // Files that are there and cannot be read are returned apart; a file, or a tree in it, that is not there ends the
 // planning. tell is called about once a second with what is being done.
-func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobRequest, tell func(text string)) (out readFiles, err error) {
-	plans := make([]rootexec.Plan, len(req.Files))
-	bad := make([]*rootexec.Failure, len(req.Files))
+func (d *Daemon) planFiles(ctx context.Context, ex Executor, req api.JobRequest, tell func(text string)) (out readFiles, err error) {
+	plans := make([]exec.Plan, len(req.Files))
+	bad := make([]*exec.Failure, len(req.Files))
 	progress := newPlanning(len(req.Files), d.limitsFor(limitsOf(req)).Open)
 	stop := make(chan struct{})
 	defer close(stop)
@@ -120,7 +122,7 @@ func (d *Daemon) planFiles(ctx context.Context, exec Executor, req api.JobReques
 				return nil
 			}
 			var err error
-			plans[i], err = d.planFile(gctx, exec, f.URL, treeOf(req, f), progress.limit)
+			plans[i], err = d.planFile(gctx, ex, f.URL, treeOf(req, f), progress.limit)
 			if errors.As(err, &bad[i]) && !namedWrongly(bad[i]) {
 				err = nil
 			}
@@ -184,7 +186,7 @@ func damagedNotes(u *unseenHere, damaged map[int]string) []string {
 }
 
 // plannedFile is a file as others will read it.
-func plannedFile(req api.JobRequest, url string, p rootexec.Plan) tasks.File {
+func plannedFile(req api.JobRequest, url string, p exec.Plan) tasks.File {
 	f := tasks.File{URL: url, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID}
 	if req.AllowCopies {
 		f.UUID = ""
@@ -196,29 +198,29 @@ func plannedFile(req api.JobRequest, url string, p rootexec.Plan) tasks.File {
 func treeOf(req api.JobRequest, f api.InputFile) string { return cmp.Or(f.Tree, req.Tree) }
 
 // namedWrongly tells what the user must say otherwise, before anything runs, from what one file of many lacks.
-func namedWrongly(f *rootexec.Failure) bool { return f.Kind == rootexec.KindInternal || f.Ambiguous() }
+func namedWrongly(f *exec.Failure) bool { return f.Kind == exec.KindInternal || f.Ambiguous() }
 
 // hasNoTree reports whether a file has not the tree that is asked for, or none.
-func hasNoTree(f *rootexec.Failure) bool { return f != nil && f.Kind == rootexec.KindSchema }
+func hasNoTree(f *exec.Failure) bool { return f != nil && f.Kind == exec.KindSchema }
 
 // unreadable tells a file that is there and broken from one that has not what is asked for.
-func unreadable(k rootexec.Kind) bool { return k != rootexec.KindSchema && k != rootexec.KindInternal }
+func unreadable(k exec.Kind) bool { return k != exec.KindSchema && k != exec.KindInternal }
 
-func (d *Daemon) planFile(ctx context.Context, exec Executor, url, tree string, within time.Duration) (rootexec.Plan, error) {
+func (d *Daemon) planFile(ctx context.Context, ex Executor, url, tree string, within time.Duration) (exec.Plan, error) {
 	key, local, err := keyOf(url, tree)
 	if cause := rootexec.CauseOf(err); cause != "" {
-		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Host: cause, Op: "open", File: url, Entry: -1,
+		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Host: cause, Op: "open", File: url, Entry: -1,
 			Msg: plainReason(err)}
 	}
 	if err != nil {
-		return rootexec.Plan{}, fmt.Errorf("could not open input file %q: %w", url, err)
+		return exec.Plan{}, fmt.Errorf("could not open input file %q: %w", url, err)
 	}
 	if local {
 		if p, ok := d.plans.get(key); ok {
 			return p, nil
 		}
 	}
-	p, err := exec.Plan(ctx, url, tree, within)
+	p, err := ex.Plan(ctx, url, tree, within)
 	if err != nil {
 		return p, err
 	}

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -253,7 +254,7 @@ func (d *Daemon) serveLinks(ctx context.Context, from tasks.PeerID, files []api.
 				return
 			}
 			if out[i].Real = realPath(f.URL); out[i].Real == "" {
-				out[i].Kind = rootexec.KindOpen
+				out[i].Kind = exec.KindOpen
 			}
 		}
 		answer <- out

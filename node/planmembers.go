@@ -12,14 +12,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // The host of who submits may lack files that other members see, or have a damaged copy: then those plan them. What a member says of a file is
-// not proven, but whoever opens the file later compares it with the plan (rootexec.Packet.Entries); see planwords.go for
+// not proven, but whoever opens the file later compares it with the plan (exec.Packet.Entries); see planwords.go for
 // files that nobody would open.
 
 const (
@@ -44,42 +45,42 @@ type planAsk struct {
 // planned answers for one file, in the order of the request: what was read of it, or why it was not. An answer may be
 // cut short, with one file at least.
 type planned struct {
-	Tree     string         `json:"tree,omitempty"`
-	Entries  int64          `json:"entries,omitempty"`
-	Clusters []int64        `json:"clusters,omitempty"`
-	Bytes    int64          `json:"bytes,omitempty"`
-	UUID     string         `json:"uuid,omitempty"`
-	Real     string         `json:"real,omitempty"` // path of a local file with all links followed, on the host that answers
-	Kind     rootexec.Kind  `json:"kind,omitempty"` // of failure; empty if there was none
-	Host     rootexec.Cause `json:"host,omitempty"`
-	Msg      string         `json:"msg,omitempty"`
+	Tree     string     `json:"tree,omitempty"`
+	Entries  int64      `json:"entries,omitempty"`
+	Clusters []int64    `json:"clusters,omitempty"`
+	Bytes    int64      `json:"bytes,omitempty"`
+	UUID     string     `json:"uuid,omitempty"`
+	Real     string     `json:"real,omitempty"` // path of a local file with all links followed, on the host that answers
+	Kind     exec.Kind  `json:"kind,omitempty"` // of failure; empty if there was none
+	Host     exec.Cause `json:"host,omitempty"`
+	Msg      string     `json:"msg,omitempty"`
 }
 
 // plan is what a member has answered, checked as far as it can be.
-func (p planned) plan(f api.InputFile) (rootexec.Plan, *rootexec.Failure) {
+func (p planned) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 	if p.Kind != "" {
 		msg := strings.ToValidUTF8(p.Msg[:min(len(p.Msg), maxPlanText)], "")
-		return rootexec.Plan{}, &rootexec.Failure{Kind: p.Kind, Host: p.Host, Op: "open", File: f.URL, Entry: -1, Msg: msg}
+		return exec.Plan{}, &exec.Failure{Kind: p.Kind, Host: p.Host, Op: "open", File: f.URL, Entry: -1, Msg: msg}
 	}
 	if f.Tree == "" { // else the member would choose it
-		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindSchema, Op: "open", File: f.URL, Entry: -1,
+		return exec.Plan{}, &exec.Failure{Kind: exec.KindSchema, Op: "open", File: f.URL, Entry: -1,
 			Msg: "this host does not see the file, so its tree must be named (--tree)"}
 	}
 	file := tasks.File{URL: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: max(p.Bytes, 0), UUID: p.UUID}
 	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Entries > maxTold || len(p.UUID) > maxUUID || p.Tree == "" || p.Tree != f.Tree {
-		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: f.URL, Entry: -1,
+		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Op: "open", File: f.URL, Entry: -1,
 			Msg: "it was answered with a plan that cannot be"}
 	}
-	return rootexec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes, UUID: p.UUID}, nil
+	return exec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes, UUID: p.UUID}, nil
 }
 
 // unseenHere are the files of a job that could not be planned since this host does not see them, or cannot read them, by their
 // places in the job's list. Each place is written by one goroutine at a time.
 type unseenHere struct {
 	req   api.JobRequest
-	plans []rootexec.Plan
-	bad   []*rootexec.Failure // why not; nil once it is planned
-	words [][]word            // of members that were asked
+	plans []exec.Plan
+	bad   []*exec.Failure // why not; nil once it is planned
+	words [][]word        // of members that were asked
 	limit time.Duration
 }
 
@@ -113,7 +114,7 @@ func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text s
 		case f == nil:
 		case namedWrongly(f):
 			return fmt.Errorf("%w (read on %s)", f, strings.Join(d.names(u.asked(i)), ", "))
-		case f.Host == rootexec.CauseMissing && !isURL(f.File):
+		case f.Host == exec.CauseMissing && !isURL(f.File):
 			return d.nobodySees(f, u.asked(i))
 		}
 	}
@@ -138,7 +139,7 @@ func (u *unseenHere) weigh(names map[tasks.PeerID]memberName) {
 }
 
 // nobodySees is the error for a file that is nowhere to be found.
-func (d *Daemon) nobodySees(f *rootexec.Failure, asked []tasks.PeerID) error {
+func (d *Daemon) nobodySees(f *exec.Failure, asked []tasks.PeerID) error {
 	where := "on this host, and no member is there to be asked"
 	if len(asked) > 0 {
 		where = "neither on this host nor on " + strings.Join(d.names(asked), ", ")
@@ -284,11 +285,11 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 	if ask.Links {
 		return d.serveLinks(ctx, from, ask.Files)
 	}
-	exec, err := d.executor(ctx)
+	ex, err := d.executor(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := d.planAsked(ctx, from, exec, ask.Files, within)
+	out := d.planAsked(ctx, from, ex, ask.Files, within)
 	if len(out) == 0 {
 		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "too many files are being planned on this host", Hint: "try again"}
 	}
@@ -296,7 +297,7 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 }
 
 // planAsked plans files for another member and returns the first of them, as many as there was time for.
-func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, exec Executor, files []api.InputFile, within time.Duration) []planned {
+func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, ex Executor, files []api.InputFile, within time.Duration) []planned {
 	out, answered := make([]planned, len(files)), make([]bool, len(files))
 	var wg sync.WaitGroup
 	_, each := planShares()
@@ -308,7 +309,7 @@ func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, exec Executor
 			break
 		}
 		wg.Go(func() {
-			out[i] = d.planFor(ctx, exec, f, within)
+			out[i] = d.planFor(ctx, ex, f, within)
 			answered[i] = ctx.Err() == nil
 			done()
 			<-g
@@ -323,14 +324,14 @@ func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, exec Executor
 }
 
 // planFor plans one file for another member.
-func (d *Daemon) planFor(ctx context.Context, exec Executor, f api.InputFile, within time.Duration) planned {
-	p, err := d.planFile(ctx, exec, f.URL, f.Tree, within)
-	var fail *rootexec.Failure
+func (d *Daemon) planFor(ctx context.Context, ex Executor, f api.InputFile, within time.Duration) planned {
+	p, err := d.planFile(ctx, ex, f.URL, f.Tree, within)
+	var fail *exec.Failure
 	switch {
 	case errors.As(err, &fail):
 		return planned{Kind: fail.Kind, Host: fail.Host, Msg: fail.Msg}
 	case err != nil:
-		return planned{Kind: rootexec.KindOpen, Msg: err.Error()}
+		return planned{Kind: exec.KindOpen, Msg: err.Error()}
 	}
 	return planned{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID, Real: realPath(f.URL)}
 }

@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // silentServer plans files at once, but for those that never open.
@@ -16,13 +17,13 @@ type silentServer struct {
 	waits chan string
 }
 
-func (s silentServer) Plan(ctx context.Context, file, _ string, _ time.Duration) (rootexec.Plan, error) {
+func (s silentServer) Plan(ctx context.Context, file, _ string, _ time.Duration) (exec.Plan, error) {
 	if file != "root://alive//x" {
 		s.waits <- file
 		<-ctx.Done()
-		return rootexec.Plan{}, ctx.Err()
+		return exec.Plan{}, ctx.Err()
 	}
-	return rootexec.Plan{File: file, Tree: "T", Entries: 10, Clusters: []int64{10}}, nil
+	return exec.Plan{File: file, Tree: "T", Entries: 10, Clusters: []int64{10}}, nil
 }
 
 // A member that asks for files which do not open takes its own share of the planners, for as long as it waits itself:

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // planning follows the reading of a job's files: what its user sees of it, and which servers do not answer. A server
@@ -35,7 +35,7 @@ const silentFiles = 2
 
 func newPlanning(total int, limit time.Duration) *planning {
 	if limit == 0 {
-		limit = rootexec.DefaultOpen
+		limit = exec.DefaultOpen
 	}
 	return &planning{total: total, limit: limit, waiting: map[string]time.Time{}, servers: map[string]*server{}}
 }
@@ -50,13 +50,13 @@ func serverOf(file string) string {
 }
 
 // begin notes that a file is being read now; false, with a failure, if its server is known not to answer.
-func (p *planning) begin(file string, now time.Time) (*rootexec.Failure, bool) {
+func (p *planning) begin(file string, now time.Time) (*exec.Failure, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	name := serverOf(file)
 	if s := p.servers[name]; s != nil && !s.answered && s.silent >= silentFiles {
 		p.done++
-		return &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseUnreachable, Op: "open", File: file, Entry: -1,
+		return &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseUnreachable, Op: "open", File: file, Entry: -1,
 			Msg: fmt.Sprintf("not tried: %s did not answer within %v for %d files (--open-timeout)", name, p.limit, s.silent)}, false
 	}
 	p.waiting[file] = now
@@ -64,7 +64,7 @@ func (p *planning) begin(file string, now time.Time) (*rootexec.Failure, bool) {
 }
 
 // end notes what came of a file. f is nil if it could be read.
-func (p *planning) end(file string, f *rootexec.Failure) {
+func (p *planning) end(file string, f *exec.Failure) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done++
@@ -79,7 +79,7 @@ func (p *planning) end(file string, f *rootexec.Failure) {
 		p.servers[name] = s
 	}
 	switch {
-	case f == nil || f.Host != rootexec.CauseUnreachable:
+	case f == nil || f.Host != exec.CauseUnreachable:
 		s.answered = true
 	default:
 		s.silent++

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 func TestPlanningNamesWhatItWaitsFor(t *testing.T) {
@@ -29,9 +29,9 @@ func TestPlanningNamesWhatItWaitsFor(t *testing.T) {
 }
 
 func TestPlanningGivesASilentServerUp(t *testing.T) {
-	silent := &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseUnreachable}
+	silent := &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseUnreachable}
 	p, now := newPlanning(9, time.Second), time.Now()
-	try := func(file string, f *rootexec.Failure) bool {
+	try := func(file string, f *exec.Failure) bool {
 		_, ok := p.begin(file, now)
 		if ok {
 			p.end(file, f)
@@ -40,7 +40,7 @@ func TestPlanningGivesASilentServerUp(t *testing.T) {
 	}
 	for _, c := range []struct {
 		file string
-		f    *rootexec.Failure
+		f    *exec.Failure
 		want bool
 	}{
 		{"root://dead//1", silent, true},

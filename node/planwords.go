@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -22,9 +23,9 @@ const (
 // word is what one member says of a file.
 type word struct {
 	by   tasks.PeerID
-	plan rootexec.Plan
-	bad  *rootexec.Failure // why it could not plan the file; nil if it did
-	real string            // the path of a local file with all links followed; empty if that is not known
+	plan exec.Plan
+	bad  *exec.Failure // why it could not plan the file; nil if it did
+	real string        // the path of a local file with all links followed; empty if that is not known
 }
 
 // sees reports whether the member has looked into the file.
@@ -56,13 +57,13 @@ func count(words []word, is func(word) bool) (n int) {
 
 // damagedHere reports whether a file is there and cannot be read on this host, as a copy that was cut on its way here: elsewhere
 // it may be whole. A file that lacks what is asked for was named wrongly, and one that kills who reads it is no better there.
-func damagedHere(own *rootexec.Failure) bool {
-	return own != nil && own.Host == "" && (own.Kind == rootexec.KindOpen || own.Kind == rootexec.KindData)
+func damagedHere(own *exec.Failure) bool {
+	return own != nil && own.Host == "" && (own.Kind == exec.KindOpen || own.Kind == exec.KindData)
 }
 
 // enough reports whether nobody else need be asked for a file, of which own is why this host could not plan it.
-func enough(own *rootexec.Failure, words []word) bool {
-	silent := func(w word) bool { return w.bad != nil && w.bad.Host == rootexec.CauseUnreachable }
+func enough(own *exec.Failure, words []word) bool {
+	silent := func(w word) bool { return w.bad != nil && w.bad.Host == exec.CauseUnreachable }
 	return own == nil || own.Host == "" && !damagedHere(own) || slices.ContainsFunc(words, word.hasEntries) ||
 		count(words, silent) >= silentAsked || count(words, word.sees) >= maxWords
 }
@@ -70,7 +71,7 @@ func enough(own *rootexec.Failure, words []word) bool {
 // weighed is the word that counts: of one who sees entries, else what most say of those who see the file. Where as many
 // call it broken as empty it is broken, since that is told. Where nobody sees it, a reason other than that it is missing
 // says more.
-func weighed(own *rootexec.Failure, words []word) word {
+func weighed(own *exec.Failure, words []word) word {
 	if i := slices.IndexFunc(words, word.hasEntries); i >= 0 {
 		return words[i]
 	}
@@ -82,7 +83,7 @@ func weighed(own *rootexec.Failure, words []word) word {
 		return words[slices.IndexFunc(words, word.isEmpty)]
 	}
 	unread := func(w word) bool { return w.isBroken() && unreadable(w.bad.Kind) }
-	there := func(w word) bool { return w.bad != nil && w.bad.Host != rootexec.CauseMissing }
+	there := func(w word) bool { return w.bad != nil && w.bad.Host != exec.CauseMissing }
 	for _, is := range []func(word) bool{unread, word.isBroken, there} {
 		if i := slices.IndexFunc(words, is); i >= 0 {
 			return words[i]
@@ -92,14 +93,14 @@ func weighed(own *rootexec.Failure, words []word) word {
 }
 
 // disputed is the failure of a file, with what others say that see it. A tree that another has found is not named wrongly.
-func disputed(w word, words []word, names map[tasks.PeerID]memberName) *rootexec.Failure {
+func disputed(w word, words []word, names map[tasks.PeerID]memberName) *exec.Failure {
 	f := *w.bad
 	other := others(w, words)
 	if len(other) == 0 || w.by == "" {
 		return &f
 	}
 	if slices.ContainsFunc(other, word.isEmpty) {
-		f.Kind = rootexec.KindOpen
+		f.Kind = exec.KindOpen
 	}
 	f.Msg = fmt.Sprintf("%s, says %s; but %s", f.Msg, namesOf([]tasks.PeerID{w.by}, names)[0], sayings(other, names))
 	return &f

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -19,13 +20,13 @@ func saysOf(text string) planned {
 	p := planned{Tree: "T"}
 	switch text {
 	case "missing":
-		return planned{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, Msg: "No such file"}
+		return planned{Kind: exec.KindOpen, Host: exec.CauseMissing, Msg: "No such file"}
 	case "silent":
-		return planned{Kind: rootexec.KindOpen, Host: rootexec.CauseUnreachable, Msg: "no answer"}
+		return planned{Kind: exec.KindOpen, Host: exec.CauseUnreachable, Msg: "no answer"}
 	case "broken":
-		return planned{Kind: rootexec.KindOpen, Msg: "truncated"}
+		return planned{Kind: exec.KindOpen, Msg: "truncated"}
 	case "schema":
-		return planned{Kind: rootexec.KindSchema, Msg: `no tree "T"`}
+		return planned{Kind: exec.KindSchema, Msg: `no tree "T"`}
 	case "tree":
 		return planned{Tree: "U", Entries: 10}
 	}
@@ -40,8 +41,8 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 		said    string // by members a, b, c and d, who are asked in this order
 		asked   int
 		entries int64
-		bad     rootexec.Kind // empty if the file is to be read
-		told    string        // in the failure, or in a note; empty if there is no note
+		bad     exec.Kind // empty if the file is to be read
+		told    string    // in the failure, or in a note; empty if there is no note
 	}{
 		{"9 0 0 0", 1, 9, "", ""}, // who opens it compares
 		{"0 9 0 0", 2, 9, "", ""},
@@ -54,17 +55,17 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 		{"broken 9 - -", 2, 9, "", ""},
 		{"schema 9 - -", 2, 9, "", ""},
 		{"tree 9 - -", 2, 9, "", ""},
-		{"tree missing missing missing", 4, 0, rootexec.KindOpen, "a plan that cannot be"},
+		{"tree missing missing missing", 4, 0, exec.KindOpen, "a plan that cannot be"},
 		{"-5 9 - -", 2, 9, "", ""},
 		{"9223372036854775807 9 - -", 2, 9, "", ""},
-		{"0 broken - -", 4, 0, rootexec.KindOpen, "truncated, says b; but a says: it has no entries"},
+		{"0 broken - -", 4, 0, exec.KindOpen, "truncated, says b; but a says: it has no entries"},
 		{"0 broken 0 -", 4, 0, "", "/x/f is taken to have no entries, as most say; but b says: truncated"},
-		{"schema 0 - -", 4, 0, rootexec.KindOpen, `no tree "T", says a; but b says: it has no entries`},
-		{"schema broken - -", 4, 0, rootexec.KindOpen, `truncated, says b; but a says: no tree "T"`},
-		{"schema schema - missing", 4, 0, rootexec.KindSchema, `no tree "T"`},
-		{"missing missing missing missing", 4, 0, rootexec.KindOpen, "not here"},
-		{"missing silent missing missing", 4, 0, rootexec.KindOpen, "no answer"},
-		{"silent silent 9 9", 2, 0, rootexec.KindOpen, "no answer"},
+		{"schema 0 - -", 4, 0, exec.KindOpen, `no tree "T", says a; but b says: it has no entries`},
+		{"schema broken - -", 4, 0, exec.KindOpen, `truncated, says b; but a says: no tree "T"`},
+		{"schema schema - missing", 4, 0, exec.KindSchema, `no tree "T"`},
+		{"missing missing missing missing", 4, 0, exec.KindOpen, "not here"},
+		{"missing silent missing missing", 4, 0, exec.KindOpen, "no answer"},
+		{"silent silent 9 9", 2, 0, exec.KindOpen, "no answer"},
 		{"silent 9 - -", 2, 9, "", ""},
 	} {
 		said := strings.Fields(c.said)
@@ -80,7 +81,7 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 		}, func(string) {})
 		u.weigh(nil)
 		notes := strings.Join(u.doubts(nil), "\n")
-		var kind rootexec.Kind
+		var kind exec.Kind
 		if f := u.bad[0]; f != nil {
 			kind = f.Kind
 			notes += f.Msg
@@ -95,10 +96,10 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 func unseen(files ...api.InputFile) *unseenHere {
 	u := &unseenHere{req: api.JobRequest{Files: files, Tree: "T"}, limit: time.Second}
 	for _, f := range files {
-		u.bad = append(u.bad, &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, File: f.URL, Msg: "not here"})
+		u.bad = append(u.bad, &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseMissing, File: f.URL, Msg: "not here"})
 	}
 	n := len(files)
-	u.plans, u.words = make([]rootexec.Plan, n), make([][]word, n)
+	u.plans, u.words = make([]exec.Plan, n), make([][]word, n)
 	return u
 }
 
@@ -137,25 +138,25 @@ func TestAFileThatAllCallBrokenIsAskedOfSixteen(t *testing.T) {
 // cut on its way here costs the job nothing where another is whole. What was named wrongly is asked of nobody.
 func TestAFileThatIsDamagedHereIsReadElsewhere(t *testing.T) {
 	for _, c := range []struct {
-		own     rootexec.Kind
+		own     exec.Kind
 		said    string // by members a, b and c
 		asked   int
 		entries int64
 		bad     bool
 		tried   int // members that have the file, and were asked
 	}{
-		{rootexec.KindOpen, "9 - -", 1, 9, false, 0},
-		{rootexec.KindData, "broken 9 -", 2, 9, false, 0},
-		{rootexec.KindOpen, "missing broken missing", 3, 0, true, 1},
-		{rootexec.KindOpen, "missing missing missing", 3, 0, true, 0},
-		{rootexec.KindOpen, "broken broken broken", 3, 0, true, 3},
-		{rootexec.KindOpen, "0 - -", 3, 0, true, 1},
-		{rootexec.KindSchema, "9 9 9", 0, 0, true, 0},
-		{rootexec.KindSignal, "9 9 9", 0, 0, true, 0},
+		{exec.KindOpen, "9 - -", 1, 9, false, 0},
+		{exec.KindData, "broken 9 -", 2, 9, false, 0},
+		{exec.KindOpen, "missing broken missing", 3, 0, true, 1},
+		{exec.KindOpen, "missing missing missing", 3, 0, true, 0},
+		{exec.KindOpen, "broken broken broken", 3, 0, true, 3},
+		{exec.KindOpen, "0 - -", 3, 0, true, 1},
+		{exec.KindSchema, "9 9 9", 0, 0, true, 0},
+		{exec.KindSignal, "9 9 9", 0, 0, true, 0},
 	} {
 		said := strings.Fields(c.said)
 		u := unseen(api.InputFile{URL: "/x/f"})
-		u.bad[0] = &rootexec.Failure{Kind: c.own, File: "/x/f", Msg: "cut here"}
+		u.bad[0] = &exec.Failure{Kind: c.own, File: "/x/f", Msg: "cut here"}
 		asked := 0
 		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]planned, error) {
 			asked++

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -30,7 +32,7 @@ func (d *Daemon) prepare(e engine.Prepare) {
 	} else {
 		err = d.load(j.ctx, j, desc)
 	}
-	var fail *rootexec.Failure
+	var fail *exec.Failure
 	switch {
 	case err == nil:
 		rate := d.meet(j)
@@ -94,7 +96,7 @@ func (j *job) takeFrom(o *job) {
 // load gets the selector: from the cache of what was compiled here, or the submitter's library if the platform is the same, or by
 // compiling the sources.
 func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
-	exec, err := d.executor(ctx)
+	ex, err := d.executor(ctx)
 	if err != nil {
 		return err
 	}
@@ -109,16 +111,16 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 	if err != nil {
 		return err
 	}
-	lib, ok := exec.Compiled(src)
+	lib, ok := ex.Compiled(src)
 	if !ok {
-		if lib, err = d.libraryFrom(ctx, exec, j, desc, src); err != nil {
+		if lib, err = d.libraryFrom(ctx, ex, j, desc, src); err != nil {
 			return err
 		}
 	}
 	if err := os.MkdirAll(d.blobs.jobDir(j.id), 0o700); err != nil {
-		return &rootexec.Failure{Kind: rootexec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 	}
-	sel, err := exec.Load(ctx, lib, desc.Code.Class)
+	sel, err := ex.Load(ctx, lib, desc.Code.Class)
 	if err != nil {
 		return err
 	}
@@ -141,22 +143,22 @@ func sameROOT(a, b string) bool {
 
 // libraryFrom gets a library that was not compiled here: what the submitter has signed, which is for its own jobs
 // alone, or else what the sources become here.
-func (d *Daemon) libraryFrom(ctx context.Context, exec Executor, j *job, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
+func (d *Daemon) libraryFrom(ctx context.Context, ex Executor, j *job, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
 	if desc.Code.Library != "" && desc.Code.Platform == d.root.Platform {
 		from := rootexec.Origin{Submitter: desc.Submitter, SHA256: desc.Code.Library}
-		if lib, ok := exec.Unpacked(src, from); ok {
+		if lib, ok := ex.Unpacked(src, from); ok {
 			return lib, nil
 		}
 		b, err := d.fetchSmall(ctx, j, desc.Code.Library, maxLibrary)
 		if err == nil {
 			var lib rootexec.Library
-			if lib, err = exec.Unpack(ctx, src, from, b); err == nil {
+			if lib, err = ex.Unpack(ctx, src, from, b); err == nil {
 				return lib, nil
 			}
 		}
 		d.log.Warn("could not use the home's library; compiling", "home", j.homeNow(), "reason", err)
 	}
-	return exec.Compile(ctx, src)
+	return ex.Compile(ctx, src)
 }
 
 // sources gets a job's packed sources. Those in its ledger's folder are made whole again where they were damaged.
@@ -169,7 +171,7 @@ func (d *Daemon) sources(ctx context.Context, j *job, desc *tasks.Job) ([]byte, 
 	if c := d.ledgerOf(j.id); c != nil {
 		if path := filepath.Join(c.dir, sourceFile); !d.blobs.has(hash, path) {
 			if err := placeDurably(path, bytesOf(packed)); err != nil {
-				return nil, &rootexec.Failure{Kind: rootexec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+				return nil, &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 			}
 			d.blobs.add(hash, path)
 		}
@@ -262,12 +264,12 @@ func (d *Daemon) selector(ctx context.Context, j *job) (Selector, *tasks.Job, er
 	case sel.Alive():
 		return sel, desc, nil
 	}
-	exec, err := d.executor(ctx)
+	ex, err := d.executor(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	d.log.Warn("a job's ROOT process was killed; loading its selector again", "job", j.name[:12])
-	fresh, err := exec.Load(ctx, j.lib, classOf(j, desc))
+	fresh, err := ex.Load(ctx, j.lib, classOf(j, desc))
 	if errors.Is(err, rootexec.ErrDamaged) && desc != nil {
 		if err = d.load(ctx, j, desc); err != nil { // which gets the library anew
 			return nil, nil, err

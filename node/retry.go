@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -115,7 +117,7 @@ func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
 // leadAgain is lead for a job that begins with what another has done.
 func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) error {
 	j.phase(api.Preparing, "starting ROOT (the first time, dtpnode's part of it is compiled)")
-	exec, err := d.executor(j.ctx)
+	ex, err := d.executor(j.ctx)
 	if err != nil {
 		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
 	}
@@ -146,11 +148,11 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 			return err
 		}
 	}
-	files, bad, err := d.planAgain(j, exec, old)
+	files, bad, err := d.planAgain(j, ex, old)
 	if err != nil {
 		return err
 	}
-	lib, err := d.library(j.ctx, exec, j, src)
+	lib, err := d.library(j.ctx, ex, j, src)
 	if err != nil {
 		return err
 	}
@@ -213,7 +215,7 @@ func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 // planAgain looks at the files of an earlier job of which something is missing. Those that were planned must have the
 // entries that they had then, where they can be read here; the others are found unreadable when they are run, or can be
 // read by other members. Those that could not be read then are planned now, if they can be. There must be something to run.
-func (d *Daemon) planAgain(j *job, exec Executor, old *foundParts) ([]tasks.File, []tasks.Lost, error) {
+func (d *Daemon) planAgain(j *job, ex Executor, old *foundParts) ([]tasks.File, []tasks.Lost, error) {
 	done, err := merge.Recommit(old.Parts, old.desc.Want)
 	if err != nil {
 		return nil, nil, err
@@ -221,12 +223,12 @@ func (d *Daemon) planAgain(j *job, exec Executor, old *foundParts) ([]tasks.File
 	open := tasks.CoverOf(old.desc.Want).Minus(done.Cover())
 	j.phase(api.Preparing, "reading the files of which something is missing")
 	files, bad := slices.Clone(old.desc.Data.Files), old.desc.Bad
-	if err := d.compareFiles(j.ctx, exec, old.desc, open, files); err != nil {
+	if err := d.compareFiles(j.ctx, ex, old.desc, open, files); err != nil {
 		return nil, nil, err
 	}
 	if old.desc.Want.Last == old.desc.Data.Space().Last { // else so many entries were asked for that none of these is wanted
 		var read []tasks.File
-		if read, bad, err = d.planBad(j.ctx, exec, j, bad); err != nil {
+		if read, bad, err = d.planBad(j.ctx, ex, j, bad); err != nil {
 			return nil, nil, err
 		}
 		files = append(files, read...)
@@ -240,7 +242,7 @@ func (d *Daemon) planAgain(j *job, exec Executor, old *foundParts) ([]tasks.File
 
 // compareFiles reads the files in which units lie, and fails if one has other entries than were planned. One that was
 // written anew since, as a damaged file is mended, is the one that hosts must have now: that is noted in files.
-func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Job, open tasks.Cover, files []tasks.File) error {
+func (d *Daemon) compareFiles(ctx context.Context, ex Executor, desc *tasks.Job, open tasks.Cover, files []tasks.File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	limit := d.limitsFor(desc.Limits).Open
@@ -249,7 +251,7 @@ func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Jo
 			continue
 		}
 		g.Go(func() error {
-			p, err := d.planFile(ctx, exec, f.URL, f.Tree, limit)
+			p, err := d.planFile(ctx, ex, f.URL, f.Tree, limit)
 			if err == nil && p.Entries != f.Entries {
 				return &api.Error{Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result holds entries of the file as it was", f.URL, f.Entries, p.Entries),
 					Hint: "run the job anew with `dtpnode run`"}
@@ -264,22 +266,22 @@ func (d *Daemon) compareFiles(ctx context.Context, exec Executor, desc *tasks.Jo
 }
 
 // planBad plans files that could not be read, each for itself: what still cannot be read holds up nothing else.
-func (d *Daemon) planBad(ctx context.Context, exec Executor, j *job, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
+func (d *Daemon) planBad(ctx context.Context, ex Executor, j *job, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
 	found := make([][]tasks.File, len(bad))
 	now := slices.Clone(bad)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, l := range bad {
 		g.Go(func() error {
-			p, err := d.planFile(gctx, exec, l.File, l.Tree, d.limitsFor(limitsOf(j.req)).Open)
-			var f *rootexec.Failure
+			p, err := d.planFile(gctx, ex, l.File, l.Tree, d.limitsFor(limitsOf(j.req)).Open)
+			var f *exec.Failure
 			switch {
 			case err == nil:
 				found[i] = []tasks.File{plannedFile(j.req, l.File, p)}
 			case errors.As(err, &f) && (f.Host != "" || damagedHere(f)):
 				one := j.req
 				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}
-				again, _ := d.planFiles(gctx, exec, one, func(string) {}) // which asks the members
+				again, _ := d.planFiles(gctx, ex, one, func(string) {}) // which asks the members
 				found[i] = again.files
 				j.note(again.notes...)
 				fallthrough

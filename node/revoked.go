@@ -69,10 +69,10 @@ func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
 		return
 	}
 	d.spawn(func() {
-		exec, err := d.executor(d.ctx)
+		ex, err := d.executor(d.ctx)
 		for _, id := range gone {
 			if err == nil {
-				err = exec.Forget(id)
+				err = ex.Forget(id)
 			}
 			if err != nil { // the next time
 				d.mu.Lock()

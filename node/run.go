@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -148,7 +150,7 @@ func (r *run) start() (Generation, error) {
 		return nil, fmt.Errorf("could not start a generation of job %s: %w", j.id.Short(), err)
 	}
 	if err := os.MkdirAll(r.workDir(), 0o700); err != nil {
-		return nil, &rootexec.Failure{Kind: rootexec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
+		return nil, &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
 	}
 	g, err := sel.Start(r.ctx, r.d.genSpec(job, j.id.Seed(), r.workDir()), r)
 	if err != nil {
@@ -169,8 +171,8 @@ func (r *run) lease(g Generation, p tasks.Range) {
 	r.mu.Lock()
 	r.leases = append(r.leases, lease{packet: p, base: base, at: time.Now()})
 	r.mu.Unlock()
-	err := g.Lease(rootexec.Packet{ID: uint64(p.First), File: f.URL, Tree: f.Tree, First: first, Last: p.Last - base, Base: base, Entries: f.Entries, UUID: f.UUID})
-	if err != nil && !errors.Is(err, rootexec.ErrEnded) { // ErrEnded: Failed has told, or will
+	err := g.Lease(exec.Packet{ID: uint64(p.First), File: f.URL, Tree: f.Tree, First: first, Last: p.Last - base, Base: base, Entries: f.Entries, UUID: f.UUID})
+	if err != nil && !errors.Is(err, exec.ErrEnded) { // ErrEnded: Failed has told, or will
 		r.fail(asFailure(err, "lease"))
 	}
 }
@@ -190,8 +192,8 @@ func (r *run) seal(g Generation, e engine.SealGen) {
 	r.d.post(engine.GenSealed{Gen: r.id, ID: e.ID, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
 }
 
-// PacketDone is called by the child's reader (rootexec.Sink).
-func (r *run) PacketDone(done rootexec.Done) {
+// PacketDone is called by the child's reader (exec.Sink).
+func (r *run) PacketDone(done exec.Done) {
 	now := time.Now()
 	r.mu.Lock()
 	if len(r.leases) == 0 {
@@ -222,14 +224,14 @@ func (r *run) PacketDone(done rootexec.Done) {
 	r.d.post(engine.PacketDone{Gen: r.id, Packet: l.packet, Last: done.Last + l.base, Elapsed: done.Elapsed, Bytes: done.Bytes, Opened: done.Opened})
 }
 
-// Failed is called by the child's reader when the generation has failed (rootexec.Sink).
-func (r *run) Failed(f *rootexec.Failure) { r.fail(f) }
+// Failed is called by the child's reader when the generation has failed (exec.Sink).
+func (r *run) Failed(f *exec.Failure) { r.fail(f) }
 
-// Output is called for each line that the child prints (rootexec.Sink).
+// Output is called for each line that the child prints (exec.Sink).
 func (r *run) Output(line string) { r.job.printed(line) }
 
 // fail reports the generation's end once.
-func (r *run) fail(f *rootexec.Failure) {
+func (r *run) fail(f *exec.Failure) {
 	r.mu.Lock()
 	if r.failed || r.ctx.Err() != nil {
 		r.mu.Unlock()
@@ -247,11 +249,11 @@ func (r *run) fail(f *rootexec.Failure) {
 		r.job.crashed(r.d.net.Name(), f)
 	}
 	r.d.log.Warn("generation failed", "gen", r.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())
-	r.d.post(engine.GenFailed{Gen: r.id, Failure: out, Killed: f.Kind == rootexec.KindKilled})
+	r.d.post(engine.GenFailed{Gen: r.id, Failure: out, Killed: f.Kind == exec.KindKilled})
 }
 
 // failureOf is what the home is told of a failure in a packet.
-func (r *run) failureOf(f *rootexec.Failure, running tasks.Range, base int64) ledger.Failure {
+func (r *run) failureOf(f *exec.Failure, running tasks.Range, base int64) ledger.Failure {
 	out := ledger.Failure{Kind: string(f.Kind), Reason: reason(f), Stack: f.Stack, Tail: f.Tail}
 	if r.job != nil {
 		if _, job := r.job.prepared(); job != nil {
@@ -259,22 +261,22 @@ func (r *run) failureOf(f *rootexec.Failure, running tasks.Range, base int64) le
 		}
 	}
 	switch f.Kind {
-	case rootexec.KindOpen:
+	case exec.KindOpen:
 		out.Here, out.Data, out.Host = f.Host == "", true, string(f.Host)
-	case rootexec.KindData, rootexec.KindSchema:
+	case exec.KindData, exec.KindSchema:
 		out.Data = true
-	case rootexec.KindAbort:
+	case exec.KindAbort:
 		out.Fatal, out.Reason = f.Op != slaveBegin, f.Error() // with file and entry: nothing else tells them
 	}
 	return out
 }
 
-// slaveBegin is the step of a generation before its first entry (rootexec.Failure.Op). A selector that aborts there says that
+// slaveBegin is the step of a generation before its first entry (exec.Failure.Op). A selector that aborts there says that
 // it cannot work on this host, where something that it opens may be missing, and not that the job makes no sense.
 const slaveBegin = "SlaveBegin"
 
 // reason is the failure in one line, without the file and entry, which are told beside it.
-func reason(f *rootexec.Failure) string {
+func reason(f *exec.Failure) string {
 	if f.Op == "" {
 		return f.Msg
 	}
@@ -283,7 +285,7 @@ func reason(f *rootexec.Failure) string {
 
 // blame is the units that a failure is about: one entry for crashing code, a cluster or file for bad
 // data, none for anything else.
-func blame(job *tasks.Job, f *rootexec.Failure, running tasks.Range, base int64) tasks.Range {
+func blame(job *tasks.Job, f *exec.Failure, running tasks.Range, base int64) tasks.Range {
 	if running.Empty() {
 		return tasks.Range{}
 	}
@@ -291,17 +293,17 @@ func blame(job *tasks.Job, f *rootexec.Failure, running tasks.Range, base int64)
 	units := job.Data.Units(file)
 	var out tasks.Range
 	switch f.Kind {
-	case rootexec.KindSignal, rootexec.KindExit, rootexec.KindException, rootexec.KindStall, rootexec.KindMemory, rootexec.KindLimit:
+	case exec.KindSignal, exec.KindExit, exec.KindException, exec.KindStall, exec.KindMemory, exec.KindLimit:
 		if f.Entry < 0 {
 			return tasks.Range{}
 		}
 		out = tasks.R(base+f.Entry, base+f.Entry+1)
-	case rootexec.KindData:
+	case exec.KindData:
 		out = tasks.R(base+f.Blame.First, base+f.Blame.Last)
 		if f.Blame.Empty() {
 			out = job.Data.Cluster(base + min(max(f.Entry, running.First-base), running.Last-base-1))
 		}
-	case rootexec.KindOpen, rootexec.KindSchema:
+	case exec.KindOpen, exec.KindSchema:
 		out = units
 	default:
 		return tasks.Range{}
@@ -309,14 +311,14 @@ func blame(job *tasks.Job, f *rootexec.Failure, running tasks.Range, base int64)
 	return out.Intersect(units).Intersect(job.Want)
 }
 
-func asFailure(err error, op string) *rootexec.Failure {
-	var f *rootexec.Failure
+func asFailure(err error, op string) *exec.Failure {
+	var f *exec.Failure
 	if errors.As(err, &f) {
 		return f
 	}
-	kind := rootexec.KindInternal
+	kind := exec.KindInternal
 	if errors.Is(err, rootexec.ErrGone) { // who killed it did not mean the job
-		kind = rootexec.KindKilled
+		kind = exec.KindKilled
 	}
-	return &rootexec.Failure{Kind: kind, Op: op, Entry: -1, Msg: err.Error()}
+	return &exec.Failure{Kind: kind, Op: op, Entry: -1, Msg: err.Error()}
 }

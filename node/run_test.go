@@ -3,7 +3,8 @@ package node
 import (
 	"testing"
 
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -11,7 +12,7 @@ import (
 func TestAbortBeforeAnyEntryIsOfTheHost(t *testing.T) {
 	r := &run{}
 	for op, fatal := range map[string]bool{"SlaveBegin": false, "Process": true, "Init": true} {
-		f := &rootexec.Failure{Kind: rootexec.KindAbort, Op: op, Entry: -1, Msg: "the selector called Abort(kAbortProcess)"}
+		f := &exec.Failure{Kind: exec.KindAbort, Op: op, Entry: -1, Msg: "the selector called Abort(kAbortProcess)"}
 		if out := r.failureOf(f, tasks.Range{}, 0); out.Fatal != fatal || !out.Blame.Empty() {
 			t.Errorf("an abort in %s is told as %+v", op, out)
 		}

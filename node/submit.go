@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -73,7 +75,7 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 
 // lead plans, compiles, runs Begin and hands the complete description to the engine.
 func (d *Daemon) lead(j *job, nonce []byte) error {
-	exec, err := d.executorFor(j)
+	ex, err := d.executorFor(j)
 	if err != nil {
 		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
 	}
@@ -85,7 +87,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	var lib rootexec.Library
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {
-		read, err = d.planFiles(ctx, exec, j.req, func(text string) { j.phase(api.Preparing, text) })
+		read, err = d.planFiles(ctx, ex, j.req, func(text string) { j.phase(api.Preparing, text) })
 		j.note(read.notes...)
 		return err
 	})
@@ -94,7 +96,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 		return nil
 	})
 	g.Go(func() (err error) {
-		lib, err = d.library(ctx, exec, j, src)
+		lib, err = d.library(ctx, ex, j, src)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -115,18 +117,18 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 }
 
 // library compiles the sources and loads the selector.
-func (d *Daemon) library(ctx context.Context, exec Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
-	lib, ok := exec.Compiled(src)
+func (d *Daemon) library(ctx context.Context, ex Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
+	lib, ok := ex.Compiled(src)
 	if !ok {
 		done := j.lasting("compiling " + path.Base(src.Main) + " on " + d.net.Name())
 		var err error
-		lib, err = exec.Compile(ctx, src)
+		lib, err = ex.Compile(ctx, src)
 		if done(); err != nil {
 			return lib, err
 		}
 		j.phase(api.Preparing, "loading "+path.Base(src.Main))
 	}
-	sel, err := exec.Load(ctx, lib, className(j.req))
+	sel, err := ex.Load(ctx, lib, className(j.req))
 	if err != nil {
 		return lib, err
 	}
@@ -412,7 +414,7 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 	}
 	defer os.RemoveAll(dir)
 	err = sel.Probe(j.ctx, d.genSpec(desc, 1, dir), f.URL, f.Tree)
-	var fail *rootexec.Failure
+	var fail *exec.Failure
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(d.upPeers()) > 0) {
 		return nil // this entry or file is bad, or this host; the job will tell
 	}
@@ -439,16 +441,16 @@ func firstSeen(desc *tasks.Job) (f tasks.File, key fileKey, local, ok bool) {
 }
 
 // everywhere reports whether a failure of the first entry is one of all entries.
-func everywhere(f *rootexec.Failure) bool {
+func everywhere(f *exec.Failure) bool {
 	switch f.Kind {
-	case rootexec.KindSchema, rootexec.KindCode:
+	case exec.KindSchema, exec.KindCode:
 		return true
 	}
 	return f.Op == slaveBegin || f.Op == "Init" || f.Op == "Notify"
 }
 
 // hostsOwn reports whether a failure may be of this host alone: the selector aborts before any entry.
-func hostsOwn(f *rootexec.Failure) bool { return f.Kind == rootexec.KindAbort && f.Op == slaveBegin }
+func hostsOwn(f *exec.Failure) bool { return f.Kind == exec.KindAbort && f.Op == slaveBegin }
 
 // publish signs the description, keeps it for others and gives it to the engine, with what the job begins with.
 func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -18,8 +19,8 @@ import (
 
 // cannotFinish tells the engine that a led job's result could not be made here.
 func (d *Daemon) cannotFinish(j *job, err error) {
-	a := ledger.Attempt{Kind: string(rootexec.KindInternal), Reason: err.Error(), At: time.Now().UnixMilli()}
-	var f *rootexec.Failure
+	a := ledger.Attempt{Kind: string(exec.KindInternal), Reason: err.Error(), At: time.Now().UnixMilli()}
+	var f *exec.Failure
 	if errors.As(err, &f) {
 		j.crashed(d.net.Name(), f)
 		a.Kind, a.Tail, a.Code = string(f.Kind), f.Tail, !ofNode(f.Kind)
@@ -39,9 +40,9 @@ func (d *Daemon) cannotFinish(j *job, err error) {
 }
 
 // ofNode reports whether a failure at a job's end may be the node's fault, and not that of the user's code.
-func ofNode(k rootexec.Kind) bool {
+func ofNode(k exec.Kind) bool {
 	switch k {
-	case rootexec.KindDisk, rootexec.KindKilled, rootexec.KindMemory, rootexec.KindInternal:
+	case exec.KindDisk, exec.KindKilled, exec.KindMemory, exec.KindInternal:
 		return true
 	}
 	return false

@@ -1,8 +1,8 @@
 package quorum_test
 
 import (
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 

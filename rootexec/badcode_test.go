@@ -11,13 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // startBad starts a generation of the class that misbehaves at entry 700 of a file of 1000.
-func startBad(t *testing.T, bad string, spec GenSpec) (*Generation, *recorder, string) {
+func startBad(t *testing.T, bad string, spec exec.GenSpec) (*Generation, *recorder, string) {
 	t.Helper()
 	file := makeData(t, "bad.root", 1000, 0)
 	spec.Input, _ = mustBegin(t, "Bad", map[string]string{"bad": bad, "at": "700"})
@@ -28,7 +30,7 @@ func startBad(t *testing.T, bad string, spec GenSpec) (*Generation, *recorder, s
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Kill)
-	for _, p := range []Packet{{ID: 1, File: file, Tree: "T", Last: 500}, {ID: 2, File: file, Tree: "T", First: 500, Last: 1000}} {
+	for _, p := range []exec.Packet{{ID: 1, File: file, Tree: "T", Last: 500}, {ID: 2, File: file, Tree: "T", First: 500, Last: 1000}} {
 		if err := g.Lease(p); err != nil {
 			t.Fatal(err)
 		}
@@ -39,29 +41,29 @@ func startBad(t *testing.T, bad string, spec GenSpec) (*Generation, *recorder, s
 func TestBadCode(t *testing.T) {
 	for _, c := range []struct {
 		bad    string
-		kind   Kind
+		kind   exec.Kind
 		signal unix.Signal
 		exit   int
 		msg    string
-		spec   GenSpec
+		spec   exec.GenSpec
 	}{
-		{bad: "segv", kind: KindSignal, signal: unix.SIGSEGV, msg: "SIGSEGV"},
-		{bad: "abortsig", kind: KindSignal, signal: unix.SIGABRT, msg: "SIGABRT"},
-		{bad: "overflow", kind: KindSignal, signal: unix.SIGSEGV, msg: "SIGSEGV"},
-		{bad: "exit", kind: KindExit, exit: 7, msg: "exit(7)"},
-		{bad: "_exit", kind: KindExit, exit: 9, msg: "9"},
-		{bad: "throw", kind: KindException, msg: "std::runtime_error: something is wrong"},
-		{bad: "throwint", kind: KindException, msg: "int"},
-		{bad: "loop", kind: KindStall, msg: "no progress", spec: GenSpec{Limits: Limits{Stall: 400 * time.Millisecond}}},
-		{bad: "sleep", kind: KindStall, msg: "no progress", spec: GenSpec{Limits: Limits{Stall: 400 * time.Millisecond}}},
-		{bad: "memory", kind: KindMemory, msg: "(std::bad_alloc); the limit is 1024 MiB (--memory)", spec: GenSpec{Limits: Limits{Memory: 1 << 30}}},
-		{bad: "malloc", kind: KindMemory, msg: "a null pointer was used (SIGSEGV); the limit is 1024 MiB (--memory)", spec: GenSpec{Limits: Limits{Memory: 1 << 30}}},
-		{bad: "bigmalloc", kind: KindMemory, msg: "the limit is 1024 MiB (--memory)", spec: GenSpec{Limits: Limits{Memory: 1 << 30}}},
-		{bad: "loop", kind: KindLimit, msg: "CPU time, the limit is 500ms", spec: GenSpec{Limits: Limits{EntryCPU: 500 * time.Millisecond}}},
-		{bad: "processes", kind: KindLimit, msg: "processes, the limit is 20", spec: GenSpec{Limits: Limits{Processes: 20}}},
-		{bad: "file", kind: KindLimit, msg: "a file of more than 2048 KiB", spec: GenSpec{Limits: Limits{FileSize: 2 << 20}}},
-		{bad: "scratch", kind: KindLimit, msg: "the limit is 4096 KiB", spec: GenSpec{Limits: Limits{Scratch: 4 << 20}}},
-		{bad: "abort", kind: KindAbort, msg: "Abort"},
+		{bad: "segv", kind: exec.KindSignal, signal: unix.SIGSEGV, msg: "SIGSEGV"},
+		{bad: "abortsig", kind: exec.KindSignal, signal: unix.SIGABRT, msg: "SIGABRT"},
+		{bad: "overflow", kind: exec.KindSignal, signal: unix.SIGSEGV, msg: "SIGSEGV"},
+		{bad: "exit", kind: exec.KindExit, exit: 7, msg: "exit(7)"},
+		{bad: "_exit", kind: exec.KindExit, exit: 9, msg: "9"},
+		{bad: "throw", kind: exec.KindException, msg: "std::runtime_error: something is wrong"},
+		{bad: "throwint", kind: exec.KindException, msg: "int"},
+		{bad: "loop", kind: exec.KindStall, msg: "no progress", spec: exec.GenSpec{Limits: exec.Limits{Stall: 400 * time.Millisecond}}},
+		{bad: "sleep", kind: exec.KindStall, msg: "no progress", spec: exec.GenSpec{Limits: exec.Limits{Stall: 400 * time.Millisecond}}},
+		{bad: "memory", kind: exec.KindMemory, msg: "(std::bad_alloc); the limit is 1024 MiB (--memory)", spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}}},
+		{bad: "malloc", kind: exec.KindMemory, msg: "a null pointer was used (SIGSEGV); the limit is 1024 MiB (--memory)", spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}}},
+		{bad: "bigmalloc", kind: exec.KindMemory, msg: "the limit is 1024 MiB (--memory)", spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}}},
+		{bad: "loop", kind: exec.KindLimit, msg: "CPU time, the limit is 500ms", spec: exec.GenSpec{Limits: exec.Limits{EntryCPU: 500 * time.Millisecond}}},
+		{bad: "processes", kind: exec.KindLimit, msg: "processes, the limit is 20", spec: exec.GenSpec{Limits: exec.Limits{Processes: 20}}},
+		{bad: "file", kind: exec.KindLimit, msg: "a file of more than 2048 KiB", spec: exec.GenSpec{Limits: exec.Limits{FileSize: 2 << 20}}},
+		{bad: "scratch", kind: exec.KindLimit, msg: "the limit is 4096 KiB", spec: exec.GenSpec{Limits: exec.Limits{Scratch: 4 << 20}}},
+		{bad: "abort", kind: exec.KindAbort, msg: "Abort"},
 	} {
 		t.Run(c.bad+"-"+string(c.kind), func(t *testing.T) { // a name that comes twice gets a #, in its folder too, and ROOT writes elsewhere
 			g, r, file := startBad(t, c.bad, c.spec)
@@ -73,19 +75,19 @@ func TestBadCode(t *testing.T) {
 			if f.Kind != c.kind || f.Entry != 700 || f.File != file || f.Op != "Process" {
 				t.Errorf("%v (kind %s, entry %d, file %s); want kind %s at entry 700 of %s", f, f.Kind, f.Entry, f.File, c.kind, file)
 			}
-			if f.Signal != int(c.signal) && c.kind == KindSignal || f.Exit != c.exit || !strings.Contains(f.Msg, c.msg) {
+			if f.Signal != int(c.signal) && c.kind == exec.KindSignal || f.Exit != c.exit || !strings.Contains(f.Msg, c.msg) {
 				t.Errorf("signal %d, exit %d, message %q; want %d, %d, %q", f.Signal, f.Exit, f.Msg, c.signal, c.exit, c.msg)
 			}
-			if want := tasks.R(700, 701); f.Kind != KindAbort && f.Blame != want {
+			if want := tasks.R(700, 701); f.Kind != exec.KindAbort && f.Blame != want {
 				t.Errorf("blames %v, want %v", f.Blame, want)
 			}
 			if !strings.Contains(f.Tail, "about to be bad: "+c.bad) {
 				t.Errorf("tail %q lacks what was printed last", f.Tail)
 			}
-			if c.kind == KindSignal && !strings.Contains(f.Stack, "Bad::") {
+			if c.kind == exec.KindSignal && !strings.Contains(f.Stack, "Bad::") {
 				t.Errorf("stack lacks the function:\n%s", f.Stack)
 			}
-			if err := g.Lease(Packet{ID: 3}); !errors.Is(err, ErrEnded) {
+			if err := g.Lease(exec.Packet{ID: 3}); !errors.Is(err, exec.ErrEnded) {
 				t.Errorf("lease after the end: %v", err)
 			}
 		})
@@ -96,15 +98,15 @@ func TestEscapedProcessIsKilled(t *testing.T) {
 	file, pidFile := makeData(t, "bad.root", 1000, 0), filepath.Join(t.TempDir(), "pid")
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "escape", "at": "0", "pid": pidFile})
 	r := newRecorder()
-	g, err := load(t, "Bad").Start(t.Context(), GenSpec{Dir: t.TempDir(), Input: input}, r)
+	g, err := load(t, "Bad").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Input: input}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Kill)
-	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", Last: 500}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: "T", Last: 500}); err != nil {
 		t.Fatal(err)
 	}
-	if f := r.waitFailure(t); f.Kind != KindSignal {
+	if f := r.waitFailure(t); f.Kind != exec.KindSignal {
 		t.Errorf("failed as %v", f)
 	}
 	text, err := os.ReadFile(pidFile)
@@ -137,21 +139,21 @@ func TestNoFile(t *testing.T) {
 	silent := "root://" + dumb.Addr().String() + "//file.root"
 	for _, c := range []struct {
 		file, msg string
-		host      Cause
-	}{{pipe, "no regular file", ""}, {silent, "opening takes longer than 2s", CauseUnreachable}} {
+		host      exec.Cause
+	}{{pipe, "no regular file", ""}, {silent, "opening takes longer than 2s", exec.CauseUnreachable}} {
 		_, err := executor(t).Plan(t.Context(), c.file, "T", 2*time.Second)
-		if f := asFailure(err); f == nil || f.Kind != KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
+		if f := asFailure(err); f == nil || f.Kind != exec.KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
 			t.Errorf("planning %s: %v; want %q", c.file, err, c.msg)
 		}
 		r := newRecorder()
-		g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir(), Limits: Limits{Open: 2 * time.Second}}, r)
+		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Limits: exec.Limits{Open: 2 * time.Second}}, r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := g.Lease(Packet{ID: 1, File: c.file, Tree: "T", Last: 500}); err != nil {
+		if err := g.Lease(exec.Packet{ID: 1, File: c.file, Tree: "T", Last: 500}); err != nil {
 			t.Fatal(err)
 		}
-		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
+		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
 			t.Errorf("processing %s: %+v; want %q", c.file, f, c.msg)
 		}
 		g.Kill()
@@ -159,7 +161,7 @@ func TestNoFile(t *testing.T) {
 }
 
 func TestOutputFlood(t *testing.T) {
-	g, r, _ := startBad(t, "flood", GenSpec{})
+	g, r, _ := startBad(t, "flood", exec.GenSpec{})
 	r.wait(t)
 	if d := r.wait(t); d.Last != 1000 {
 		t.Errorf("second packet ended at %d", d.Last)
@@ -174,12 +176,12 @@ func TestOutputFlood(t *testing.T) {
 }
 
 func TestAbortFileSkipsTheRest(t *testing.T) {
-	g, r, file := startBad(t, "abortfile", GenSpec{Job: 5})
+	g, r, file := startBad(t, "abortfile", exec.GenSpec{Job: 5})
 	other := makeData(t, "other.root", 100, 5000)
 	for range 2 {
 		r.wait(t)
 	}
-	if err := g.Lease(Packet{ID: 3, File: other, Tree: "T", Last: 100, Base: 1000}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 3, File: other, Tree: "T", Last: 100, Base: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(t)
@@ -195,33 +197,33 @@ func TestAbortFileSkipsTheRest(t *testing.T) {
 		t.Fatal(explain(err))
 	}
 	fin, err := s.Save(t.Context(), []string{merged, path}, filepath.Join(t.TempDir(), "out.root"))
-	want := []Skipped{{File: file, First: 701, Entries: 3 * 299}}
+	want := []exec.Skipped{{File: file, First: 701, Entries: 3 * 299}}
 	if err != nil || !slices.Equal(fin.Skipped, want) || fin.SkippedFiles != 1 || fin.SkippedEntries != 3*299 {
 		t.Errorf("got %+v, %v; want %+v", fin, err, want)
 	}
 }
 
 func TestSlaveBeginCrashIsTheCode(t *testing.T) {
-	_, r, _ := startBad(t, "slavebegin", GenSpec{})
-	if f := r.waitFailure(t); f.Kind != KindCode || f.Op != "SlaveBegin" || f.Signal != int(unix.SIGSEGV) || !f.Blame.Empty() {
+	_, r, _ := startBad(t, "slavebegin", exec.GenSpec{})
+	if f := r.waitFailure(t); f.Kind != exec.KindCode || f.Op != "SlaveBegin" || f.Signal != int(unix.SIGSEGV) || !f.Blame.Empty() {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestSlaveBeginAbortNamesIt(t *testing.T) {
-	_, r, _ := startBad(t, "slaveabort", GenSpec{})
-	if f := r.waitFailure(t); f.Kind != KindAbort || f.Op != "SlaveBegin" || !strings.Contains(f.Tail, "no data here") {
+	_, r, _ := startBad(t, "slaveabort", exec.GenSpec{})
+	if f := r.waitFailure(t); f.Kind != exec.KindAbort || f.Op != "SlaveBegin" || !strings.Contains(f.Tail, "no data here") {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestKilledFromOutside(t *testing.T) {
-	g, r, _ := startBad(t, "loop", GenSpec{})
+	g, r, _ := startBad(t, "loop", exec.GenSpec{})
 	r.wait(t)
 	if err := unix.Kill(g.PID(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if f := r.waitFailure(t); f.Kind != KindKilled {
+	if f := r.waitFailure(t); f.Kind != exec.KindKilled {
 		t.Errorf("%v", f)
 	}
 }
@@ -230,12 +232,12 @@ func TestPreempt(t *testing.T) {
 	file := makeData(t, "p.root", 1000, 0)
 	r, letGo := newRecorder(), filepath.Join(t.TempDir(), "go")
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "hold", "at": "700", "go": letGo})
-	g, err := load(t, "Bad").Start(t.Context(), GenSpec{Job: 9, Dir: t.TempDir(), Input: input}, r)
+	g, err := load(t, "Bad").Start(t.Context(), exec.GenSpec{Job: 9, Dir: t.TempDir(), Input: input}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.Kill()
-	packets := []Packet{{ID: 1, File: file, Tree: "T", Last: 900, Base: 10}, {ID: 2, File: file, Tree: "T", First: 900, Last: 1000, Base: 10}}
+	packets := []exec.Packet{{ID: 1, File: file, Tree: "T", Last: 900, Base: 10}, {ID: 2, File: file, Tree: "T", First: 900, Last: 1000, Base: 10}}
 	for _, p := range packets {
 		if err := g.Lease(p); err != nil {
 			t.Fatal(err)
@@ -250,7 +252,7 @@ func TestPreempt(t *testing.T) {
 	if first.ID != 1 || first.Last != 701 || second.ID != 2 || second.Last != 900 {
 		t.Fatalf("%+v, %+v: want the first cut short and the second undone", first, second)
 	}
-	rest := Packet{ID: 3, File: file, Tree: "T", First: 900, Last: 950, Base: 10}
+	rest := exec.Packet{ID: 3, File: file, Tree: "T", First: 900, Last: 950, Base: 10}
 	if err := g.Lease(rest); err != nil {
 		t.Fatal(err)
 	}
@@ -282,8 +284,8 @@ func waitEntry(t *testing.T, g *Generation, want int64) {
 }
 
 func TestQueueOfTwo(t *testing.T) {
-	g, _, _ := startBad(t, "loop", GenSpec{})
-	if err := g.Lease(Packet{ID: 3}); !errors.Is(err, ErrQueueFull) && err != nil {
+	g, _, _ := startBad(t, "loop", exec.GenSpec{})
+	if err := g.Lease(exec.Packet{ID: 3}); !errors.Is(err, exec.ErrQueueFull) && err != nil {
 		t.Errorf("third lease: %v", err)
 	}
 }
@@ -293,7 +295,7 @@ func TestQueueOfTwo(t *testing.T) {
 func TestAbortFileKeepsWhatIsBefore(t *testing.T) {
 	file, other := makeData(t, "bad.root", 1000, 0), makeData(t, "other.root", 100, 5000)
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "abortfile", "at": "700"})
-	sealed := runPackets(t, load(t, "Bad"), GenSpec{Job: 5, Input: input}, []Packet{
+	sealed := runPackets(t, load(t, "Bad"), exec.GenSpec{Job: 5, Input: input}, []exec.Packet{
 		{ID: 1, File: file, Tree: "T", First: 600, Last: 800},
 		{ID: 2, File: file, Tree: "T", First: 200, Last: 600},
 		{ID: 3, File: other, Tree: "T", Last: 100, Base: 1000},
@@ -301,7 +303,7 @@ func TestAbortFileKeepsWhatIsBefore(t *testing.T) {
 		{ID: 5, File: file, Tree: "T", Last: 200},
 	})
 	fin, err := load(t, "Bad").Save(t.Context(), []string{sealed.Path}, filepath.Join(t.TempDir(), "out.root"))
-	want := []Skipped{{File: file, First: 701, Entries: 299}}
+	want := []exec.Skipped{{File: file, First: 701, Entries: 299}}
 	if err != nil || sealed.Units != 1100 || !slices.Equal(fin.Skipped, want) {
 		t.Errorf("%d units, got %+v, %v; want %+v", sealed.Units, fin, err, want)
 	}

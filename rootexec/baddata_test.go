@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 func TestPlan(t *testing.T) {
@@ -61,15 +63,15 @@ func TestPlanBadFiles(t *testing.T) {
 	empty := damage(t, good, func([]byte) []byte { return nil })
 	for _, c := range []struct {
 		name, file, tree string
-		kind             Kind
+		kind             exec.Kind
 		msg              string
 	}{
-		{"missing", good + ".no", "T", KindOpen, "No such file"},
-		{"folder", filepath.Dir(good), "T", KindOpen, "directory"},
-		{"truncated", truncated, "T", KindOpen, "truncated"},
-		{"no ROOT file", noRoot, "T", KindOpen, "not a ROOT file"},
-		{"empty", empty, "T", KindOpen, "empty"},
-		{"missing tree", good, "U", KindSchema, "there is: T"},
+		{"missing", good + ".no", "T", exec.KindOpen, "No such file"},
+		{"folder", filepath.Dir(good), "T", exec.KindOpen, "directory"},
+		{"truncated", truncated, "T", exec.KindOpen, "truncated"},
+		{"no ROOT file", noRoot, "T", exec.KindOpen, "not a ROOT file"},
+		{"empty", empty, "T", exec.KindOpen, "empty"},
+		{"missing tree", good, "U", exec.KindSchema, "there is: T"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := e.Plan(t.Context(), c.file, c.tree, 0)
@@ -99,16 +101,16 @@ func testReadError(t *testing.T, class, codec string) {
 		return b
 	})
 	r := newRecorder()
-	g, err := load(t, class).Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	g, err := load(t, class).Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.Kill()
-	if err := g.Lease(Packet{ID: 1, File: bad, Tree: "T", Last: 3000}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: bad, Tree: "T", Last: 3000}); err != nil {
 		t.Fatal(err)
 	}
 	f := r.waitFailure(t)
-	if f.Kind != KindData || f.File != bad || f.Blame.Len() != 500 || f.Blame.First%500 != 0 || !f.Blame.Contains(f.Entry) {
+	if f.Kind != exec.KindData || f.File != bad || f.Blame.Len() != 500 || f.Blame.First%500 != 0 || !f.Blame.Contains(f.Entry) {
 		t.Errorf("%v, blames %v for entry %d; want data, and the cluster of 500 with the entry", f, f.Blame, f.Entry)
 	}
 }
@@ -116,20 +118,20 @@ func testReadError(t *testing.T, class, codec string) {
 func TestMissingBranch(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
 	for _, class := range []string{"Missing", "MissingOld"} {
-		err := load(t, class).Probe(t.Context(), GenSpec{Dir: t.TempDir()}, file, "T")
+		err := load(t, class).Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, file, "T")
 		f := asFailure(err)
-		if f == nil || f.Kind != KindSchema || f.File != file || !strings.Contains(f.Msg, "nosuchbranch") || !f.Blame.Empty() {
+		if f == nil || f.Kind != exec.KindSchema || f.File != file || !strings.Contains(f.Msg, "nosuchbranch") || !f.Blame.Empty() {
 			t.Errorf("%s: %v; want schema, and the branch named", class, err)
 		}
 	}
-	if err := load(t, "MissingOld").Probe(t.Context(), GenSpec{Dir: t.TempDir(), AllowMissingBranches: true}, file, "T"); err != nil {
+	if err := load(t, "MissingOld").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir(), AllowMissingBranches: true}, file, "T"); err != nil {
 		t.Errorf("allowed: %v", err)
 	}
-	if err := load(t, "Hists").Probe(t.Context(), GenSpec{Dir: t.TempDir()}, file, "T"); err != nil {
+	if err := load(t, "Hists").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, file, "T"); err != nil {
 		t.Errorf("a good selector: %v", err)
 	}
 	empty := makeData(t, "e.root", 0, 0)
-	if err := load(t, "Hists").Probe(t.Context(), GenSpec{Dir: t.TempDir()}, empty, "T"); err != nil {
+	if err := load(t, "Hists").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, empty, "T"); err != nil {
 		t.Errorf("an empty tree: %v", err)
 	}
 }
@@ -143,15 +145,15 @@ func TestChangedFile(t *testing.T) {
 		t.Fatalf("planned without a UUID: %+v, %v", other, err)
 	}
 	for _, c := range []struct {
-		packet Packet
+		packet exec.Packet
 		msg    string
 	}{
-		{Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}, "100 entries here, but 150"},
-		{Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}, "100 entries here, but 80"},
-		{Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 100, UUID: other.UUID}, "written anew, with as many entries"},
+		{exec.Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}, "100 entries here, but 150"},
+		{exec.Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}, "100 entries here, but 80"},
+		{exec.Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 100, UUID: other.UUID}, "written anew, with as many entries"},
 	} {
 		r := newRecorder()
-		g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +161,7 @@ func TestChangedFile(t *testing.T) {
 		if err := g.Lease(c.packet); err != nil {
 			t.Fatal(err)
 		}
-		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseDiffers || !strings.Contains(f.Msg, c.msg) {
+		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != exec.CauseDiffers || !strings.Contains(f.Msg, c.msg) {
 			t.Errorf("%v; want %q", f, c.msg)
 		}
 	}
@@ -167,7 +169,7 @@ func TestChangedFile(t *testing.T) {
 
 func TestVersionZero(t *testing.T) {
 	file := makeData(t, "f.root", 1001, 0)
-	sealed := runPackets(t, load(t, "Cutter"), GenSpec{}, []Packet{{ID: 1, File: file, Tree: "T", Last: 1001}})
+	sealed := runPackets(t, load(t, "Cutter"), exec.GenSpec{}, []exec.Packet{{ID: 1, File: file, Tree: "T", Last: 1001}})
 	_, out, _ := finish(t, "Cutter", []string{sealed.Path})
 	mustBegin(t, "Expect", map[string]string{"file": out, "count": "501"})
 }
@@ -178,32 +180,32 @@ func TestRefusedFileKeepsWhatIsDone(t *testing.T) {
 	good, short, next := makeData(t, "good.root", 1000, 0), makeData(t, "short.root", 100, 0), makeData(t, "next.root", 500, 0)
 	r := newRecorder()
 	input, _ := mustBegin(t, "Hists", nil)
-	g, err := load(t, "Hists").Start(t.Context(), GenSpec{Dir: t.TempDir(), Job: 7, Input: input}, r)
+	g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Job: 7, Input: input}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Kill)
-	lease := func(p Packet) {
+	lease := func(p exec.Packet) {
 		t.Helper()
 		if err := g.Lease(p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	lease(Packet{ID: 1, File: good, Tree: "T", Last: 600, Entries: 1000})
+	lease(exec.Packet{ID: 1, File: good, Tree: "T", Last: 600, Entries: 1000})
 	r.wait(t)
 	for id := uint64(2); id < 8; id += 2 { // more than files are kept open
-		lease(Packet{ID: id, File: short, Tree: "T", Last: 50, Entries: 80, Base: 1000})
-		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseDiffers || f.File != short {
+		lease(exec.Packet{ID: id, File: short, Tree: "T", Last: 50, Entries: 80, Base: 1000})
+		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != exec.CauseDiffers || f.File != short {
 			t.Errorf("of a file with other entries: %+v", f)
 		}
-		lease(Packet{ID: id + 1, File: good + ".gone", Tree: "T", Last: 50, Base: 2000})
-		if f := r.waitFailure(t); f.Kind != KindOpen || f.Host != CauseMissing {
+		lease(exec.Packet{ID: id + 1, File: good + ".gone", Tree: "T", Last: 50, Base: 2000})
+		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != exec.CauseMissing {
 			t.Errorf("of a file that is gone: %+v", f)
 		}
 	}
-	lease(Packet{ID: 8, File: good, Tree: "T", First: 600, Last: 1000, Entries: 1000})
+	lease(exec.Packet{ID: 8, File: good, Tree: "T", First: 600, Last: 1000, Entries: 1000})
 	r.wait(t)
-	lease(Packet{ID: 9, File: next, Tree: "T", Last: 500, Base: 3000})
+	lease(exec.Packet{ID: 9, File: next, Tree: "T", Last: 500, Base: 3000})
 	r.wait(t)
 	if sealed, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil || sealed.Units != 1500 {
 		t.Errorf("%d units, %v; want 1500", sealed.Units, err)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // benchEntries makes a file of clusters of 100,000 entries, as the demo's data have.
@@ -23,7 +25,7 @@ func benchFile(b *testing.B) string {
 func BenchmarkFork(b *testing.B) {
 	s := load(b, "Hists")
 	for b.Loop() {
-		g, err := s.Start(b.Context(), GenSpec{Dir: b.TempDir()}, newRecorder())
+		g, err := s.Start(b.Context(), exec.GenSpec{Dir: b.TempDir()}, newRecorder())
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -55,15 +57,15 @@ func BenchmarkPackets(b *testing.B) {
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // timePackets runs one generation over the whole file.
-func timePackets(b *testing.B, s *Selector, file string, step int64) []Done {
+func timePackets(b *testing.B, s *Selector, file string, step int64) []exec.Done {
 	r := newRecorder()
-	g, err := s.Start(b.Context(), GenSpec{Dir: b.TempDir()}, r)
+	g, err := s.Start(b.Context(), exec.GenSpec{Dir: b.TempDir()}, r)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer g.Kill()
 	var id uint64
-	var out []Done
+	var out []exec.Done
 	packets := cut(file, benchEntries, step, 0, &id)
 	for i, p := range packets {
 		if i >= queueDepth {

@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -130,7 +130,7 @@ func unpackSources(dir string) ([]string, error) {
 }
 
 func compiler(ctx context.Context, root *Root, dir string, args ...string) error {
-	cmd := exec.CommandContext(ctx, root.CXX, args...)
+	cmd := osexec.CommandContext(ctx, root.CXX, args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", root.CXX, err, out)

@@ -5,6 +5,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -16,19 +18,19 @@ const differs = -2
 
 // CauseOf says why this host does not see a local file that it could not open, or stat; empty if the error is none of
 // the host's.
-func CauseOf(err error) Cause {
+func CauseOf(err error) exec.Cause {
 	var no unix.Errno
 	if !errors.As(err, &no) {
 		return ""
 	}
 	switch no {
 	case unix.ENOENT, unix.ENOTDIR:
-		return CauseMissing
+		return exec.CauseMissing
 	case unix.EACCES, unix.EPERM:
-		return CauseDenied
+		return exec.CauseDenied
 	case unix.ESTALE, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOTCONN, unix.ENODEV, unix.ENXIO,
 		unix.EREMOTEIO, unix.ECONNREFUSED, unix.ETIMEDOUT: // a network mount that is gone, or half gone
-		return CauseUnreachable
+		return exec.CauseUnreachable
 	}
 	return ""
 }
@@ -36,30 +38,30 @@ func CauseOf(err error) Cause {
 // words are what ROOT's plugins print, lower case; the first that is found decides. They share no codes.
 var words = []struct {
 	text  string
-	cause Cause
+	cause exec.Cause
 }{
-	{"tpluginhandler", CauseProtocol},
-	{"no such file", CauseMissing}, {"file not found", CauseMissing}, {"404 not found", CauseMissing}, {"does not exist", CauseMissing},
-	{"permission denied", CauseDenied}, {"not authorized", CauseUnauthorised}, {"unauthorized", CauseUnauthorised},
-	{"auth failed", CauseUnauthorised}, {"authentication", CauseUnauthorised}, {"forbidden", CauseUnauthorised},
-	{"connection refused", CauseUnreachable}, {"no route", CauseUnreachable}, {"unreachable", CauseUnreachable},
-	{"unknown host", CauseUnreachable}, {"could not resolve", CauseUnreachable}, {"not known", CauseUnreachable},
-	{"invalid address", CauseUnreachable}, {"timed out", CauseUnreachable}, {"timeout", CauseUnreachable},
-	{"operation expired", CauseUnreachable}, {"connection error", CauseUnreachable}, {"socket error", CauseUnreachable},
-	{"plugin", CauseProtocol}, {"protocol", CauseProtocol},
+	{"tpluginhandler", exec.CauseProtocol},
+	{"no such file", exec.CauseMissing}, {"file not found", exec.CauseMissing}, {"404 not found", exec.CauseMissing}, {"does not exist", exec.CauseMissing},
+	{"permission denied", exec.CauseDenied}, {"not authorized", exec.CauseUnauthorised}, {"unauthorized", exec.CauseUnauthorised},
+	{"auth failed", exec.CauseUnauthorised}, {"authentication", exec.CauseUnauthorised}, {"forbidden", exec.CauseUnauthorised},
+	{"connection refused", exec.CauseUnreachable}, {"no route", exec.CauseUnreachable}, {"unreachable", exec.CauseUnreachable},
+	{"unknown host", exec.CauseUnreachable}, {"could not resolve", exec.CauseUnreachable}, {"not known", exec.CauseUnreachable},
+	{"invalid address", exec.CauseUnreachable}, {"timed out", exec.CauseUnreachable}, {"timeout", exec.CauseUnreachable},
+	{"operation expired", exec.CauseUnreachable}, {"connection error", exec.CauseUnreachable}, {"socket error", exec.CauseUnreachable},
+	{"plugin", exec.CauseProtocol}, {"protocol", exec.CauseProtocol},
 }
 
 // causeOf classifies a file that the child could not open.
-func causeOf(errno int, msg, file string) Cause {
+func causeOf(errno int, msg, file string) exec.Cause {
 	switch errno {
 	case unopened:
 	case differs:
-		return CauseDiffers
+		return exec.CauseDiffers
 	default:
 		return CauseOf(unix.Errno(max(errno, 0)))
 	}
 	if strings.HasPrefix(msg, "TFile::TFile: ") && strings.Contains(msg, "does not exist") {
-		return CauseProtocol // ROOT takes a URL of a protocol that it does not know for the path of a local file
+		return exec.CauseProtocol // ROOT takes a URL of a protocol that it does not know for the path of a local file
 	}
 	for _, own := range []string{file, path.Base(file)} { // a file may be called what it likes
 		if own != "" {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -13,19 +15,19 @@ func TestCauseOfWords(t *testing.T) {
 	for _, c := range []struct {
 		errno     int
 		msg, file string
-		want      Cause
+		want      exec.Cause
 	}{
-		{int(unix.ENOENT), "", "/a", CauseMissing},
-		{int(unix.EACCES), "", "/a", CauseDenied},
-		{int(unix.ESTALE), "", "/a", CauseUnreachable},
+		{int(unix.ENOENT), "", "/a", exec.CauseMissing},
+		{int(unix.EACCES), "", "/a", exec.CauseDenied},
+		{int(unix.ESTALE), "", "/a", exec.CauseUnreachable},
 		{int(unix.EIO), "", "/a", ""},
 		{0, "not a ROOT file: no such file", "/a", ""},
-		{unopened, "TNetXNGFile::Open: [FATAL] Connection error", "root://h:1//a.root", CauseUnreachable},
-		{unopened, "TNetXNGFile::Open: [FATAL] Invalid address", "root://no.host//a.root", CauseUnreachable},
-		{unopened, "TNetXNGFile::Open: [ERROR] Server responded with an error: [3011] No such file or directory", "root://h//a.root", CauseMissing},
-		{unopened, "TNetXNGFile::Open: [FATAL] Auth failed", "root://h//a.root", CauseUnauthorised},
-		{unopened, "TPluginHandler::SetupCallEnv: method ROOT::Deprecated::TWebFile not found in class ROOT::Deprecated::TWebFile", "https://h/a.root", CauseProtocol},
-		{unopened, "TFile::TFile: file /tmp/a.root does not exist", "foo://h/a.root", CauseProtocol},
+		{unopened, "TNetXNGFile::Open: [FATAL] Connection error", "root://h:1//a.root", exec.CauseUnreachable},
+		{unopened, "TNetXNGFile::Open: [FATAL] Invalid address", "root://no.host//a.root", exec.CauseUnreachable},
+		{unopened, "TNetXNGFile::Open: [ERROR] Server responded with an error: [3011] No such file or directory", "root://h//a.root", exec.CauseMissing},
+		{unopened, "TNetXNGFile::Open: [FATAL] Auth failed", "root://h//a.root", exec.CauseUnauthorised},
+		{unopened, "TPluginHandler::SetupCallEnv: method ROOT::Deprecated::TWebFile not found in class ROOT::Deprecated::TWebFile", "https://h/a.root", exec.CauseProtocol},
+		{unopened, "TFile::TFile: file /tmp/a.root does not exist", "foo://h/a.root", exec.CauseProtocol},
 		{unopened, "TNetXNGFile::Open: timeout_protocol.root is damaged", "root://h//timeout_protocol.root", ""},
 	} {
 		if got := causeOf(c.errno, c.msg, c.file); got != c.want {
@@ -41,21 +43,21 @@ func TestHostsCauses(t *testing.T) {
 	good := makeData(t, "good.root", 100, 0)
 	for _, c := range []struct {
 		file string
-		want Cause
+		want exec.Cause
 	}{
-		{good + ".no", CauseMissing},
-		{filepath.Join(good, "below"), CauseMissing},
-		{"file://" + good + ".no", CauseMissing},
-		{"foo://bar/f.root", CauseProtocol},
-		{"https://127.0.0.1:1/f.root", CauseProtocol},
+		{good + ".no", exec.CauseMissing},
+		{filepath.Join(good, "below"), exec.CauseMissing},
+		{"file://" + good + ".no", exec.CauseMissing},
+		{"foo://bar/f.root", exec.CauseProtocol},
+		{"https://127.0.0.1:1/f.root", exec.CauseProtocol},
 		{filepath.Dir(good), ""},
 		{damage(t, good, func([]byte) []byte { return []byte("no such file") }), ""},
 		{damage(t, good, func(b []byte) []byte { return b[:len(b)*2/3] }), ""},
 	} {
 		_, err := e.Plan(t.Context(), c.file, "T", 0)
-		if f := asFailure(err); f == nil || f.Kind != KindOpen || f.Host != c.want {
+		if f := asFailure(err); f == nil || f.Kind != exec.KindOpen || f.Host != c.want {
 			t.Errorf("%s: %v, cause %q, want %q", c.file, err, f.Host, c.want)
-		} else if own := strings.Contains(f.Msg, "TPluginHandler") || strings.Contains(f.Msg, "TFile::"); c.want == CauseProtocol && (own || !strings.Contains(f.Msg, "no plugin that opens ")) {
+		} else if own := strings.Contains(f.Msg, "TPluginHandler") || strings.Contains(f.Msg, "TFile::"); c.want == exec.CauseProtocol && (own || !strings.Contains(f.Msg, "no plugin that opens ")) {
 			t.Errorf("%s: %q", c.file, f.Msg)
 		}
 	}
@@ -63,7 +65,7 @@ func TestHostsCauses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := e.Plan(t.Context(), good, "T", 0); os.Getuid() != 0 {
-		if f := asFailure(err); f == nil || f.Host != CauseDenied {
+		if f := asFailure(err); f == nil || f.Host != exec.CauseDenied {
 			t.Errorf("%v", err)
 		}
 	}

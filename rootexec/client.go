@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // ClientSpec says how the submitting side of a job runs.
@@ -25,41 +27,13 @@ type Client struct {
 	wg   sync.WaitGroup // the goroutine that hands on lines
 }
 
-// Finished says what Client.Finish wrote.
-type Finished struct {
-	Units  int64    // in the partials
-	Canary uint64   // in the partials
-	Apart  []string // objects that could not be merged
-	Keys   int      // in the output file
-
-	Skipped        []Skipped // what the selector left out by Abort(kAbortFile), by file; the first files
-	SkippedFiles   int       // in all
-	SkippedEntries int64     // in all
-
-	Objects []Object // of the output list, after Terminate; the first thousand, and only of Finish without a path
-}
-
-// Object is one object of an output list.
-type Object struct {
-	Name, Class string
-	Entries     float64 // of a histogram or a tree; else -1
-}
-
-// Skipped is what the selector left out of a file by Abort(kAbortFile): entries that were planned, are accounted for
-// in the units, and that Process was not called for.
-type Skipped struct {
-	File    string
-	First   int64 // local entry
-	Entries int64
-}
-
-func finished(r *reply) Finished {
-	f := Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys, SkippedFiles: r.SkippedFiles, SkippedEntries: r.SkippedEntries}
+func finished(r *reply) exec.Finished {
+	f := exec.Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys, SkippedFiles: r.SkippedFiles, SkippedEntries: r.SkippedEntries}
 	for _, s := range r.Skipped {
-		f.Skipped = append(f.Skipped, Skipped(s))
+		f.Skipped = append(f.Skipped, exec.Skipped(s))
 	}
 	for _, o := range r.Objects {
-		f.Objects = append(f.Objects, Object(o))
+		f.Objects = append(f.Objects, exec.Object(o))
 	}
 	return f
 }
@@ -99,27 +73,27 @@ func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
 // Finish merges the partials (there may be none), binds the selector's members to the merged objects,
 // runs Terminate and writes the output list to outPath, an absolute path, which appears whole or not
 // at all; an empty outPath writes nothing. The partials stay. A full disk is KindDisk.
-func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (Finished, error) {
+func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
 	r, err := c.p.call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
 	if err != nil {
 		c.p.removeTemp(outPath)
-		return Finished{}, err
+		return exec.Finished{}, err
 	}
 	return finished(r), nil
 }
 
 // Save writes what Finish would have written had Terminate done nothing: the merged output of a job
 // whose Terminate crashed. It runs no Begin.
-func (s *Selector) Save(ctx context.Context, partials []string, outPath string) (Finished, error) {
+func (s *Selector) Save(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
 	p, err := s.z.fork(ctx, "client")
 	if err != nil {
-		return Finished{}, err
+		return exec.Finished{}, err
 	}
 	defer p.close()
 	r, err := p.call(ctx, finishFrame{Op: "save", Partials: append([]string{}, partials...), Path: outPath})
 	if err != nil {
 		p.removeTemp(outPath)
-		return Finished{}, err
+		return exec.Finished{}, err
 	}
 	return finished(r), nil
 }

@@ -8,13 +8,15 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // Source is a selector's source code: the file that ACLiC compiles and what it includes.
@@ -125,7 +127,7 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 	defer asked.Stop()
 	_, err = p.call(limited, compileFrame{Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main), Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options})
 	if limited.Err() != nil && ctx.Err() == nil {
-		f := &Failure{Kind: KindCode, Op: "compile " + path.Base(src.Main), Entry: -1, Tail: firstErrors(p.out.text()),
+		f := &exec.Failure{Kind: exec.KindCode, Op: "compile " + path.Base(src.Main), Entry: -1, Tail: firstErrors(p.out.text()),
 			Msg: fmt.Sprintf("not compiled within %v: try it by hand, root -e '.L %s+'", e.cfg.CompileLimit, path.Base(src.Main))}
 		select {
 		case f.Tail = <-cut:
@@ -165,7 +167,7 @@ func writeSources(src Source, dir string) error {
 // more before the source than is known here.
 func (e *Executor) cutShort(ctx context.Context, main string) string {
 	r := e.cfg.Root
-	cmd := exec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std, "-I"+r.Include, "-I"+filepath.Dir(main), main)
+	cmd := osexec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std, "-I"+r.Include, "-I"+filepath.Dir(main), main)
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "at end of input") && !strings.Contains(string(out), "to match this") {
 		return ""

@@ -2,10 +2,10 @@ package rootexec
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"strconv"
+	osexec "os/exec"
 	"strings"
+
+	"github.com/dtpnode/dtpnode/exec"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +14,7 @@ import (
 
 // failure turns a "failed" frame into the user's failure. The process has reported it and leaves, all
 // but a planner; its output is what it printed so far.
-func (p *process) failure(r *reply) *Failure {
+func (p *process) failure(r *reply) *exec.Failure {
 	if p.role != "planner" {
 		_ = p.conn.CloseWrite()
 		p.settle()
@@ -23,19 +23,19 @@ func (p *process) failure(r *reply) *Failure {
 }
 
 // told is the failure of which a child's frame tells.
-func (p *process) told(r *reply) *Failure {
-	f := &Failure{
-		Kind: Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
+func (p *process) told(r *reply) *exec.Failure {
+	f := &exec.Failure{
+		Kind: exec.Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
 		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Tail: p.out.last(),
 	}
 	if f.Blame.Empty() {
 		f.Blame = tasks.Range{}
 	}
-	if f.Kind == KindMemory {
+	if f.Kind == exec.KindMemory {
 		f.Msg += p.memoryLimit()
 	}
-	if f.Kind == KindOpen {
-		if f.Host = causeOf(r.Errno, r.Msg, r.File); f.Host == CauseProtocol {
+	if f.Kind == exec.KindOpen {
+		if f.Host = causeOf(r.Errno, r.Msg, r.File); f.Host == exec.CauseProtocol {
 			f.Msg = noPlugin(r.File)
 		}
 	}
@@ -43,10 +43,10 @@ func (p *process) told(r *reply) *Failure {
 }
 
 // crash tells why a process ended without a word.
-func (p *process) crash() *Failure {
+func (p *process) crash() *exec.Failure {
 	p.settle()
 	s := p.page.read()
-	f := &Failure{Op: s.phase.String(), Entry: s.entry, Tail: p.out.last()}
+	f := &exec.Failure{Op: s.phase.String(), Entry: s.entry, Tail: p.out.last()}
 	if s.phase == phaseIdle {
 		f.Op = p.role
 	}
@@ -59,9 +59,9 @@ func (p *process) crash() *Failure {
 		f.Kind, f.Host, f.Msg = verdict.kind, verdict.host, verdict.msg
 		f.Stack = tidyStack(p.page.stack())
 	case killed, !p.exit.known:
-		f.Kind, f.Msg = KindKilled, "killed"
+		f.Kind, f.Msg = exec.KindKilled, "killed"
 	case p.exit.status.Exited():
-		f.Kind, f.Exit = KindExit, p.exit.status.ExitStatus()
+		f.Kind, f.Exit = exec.KindExit, p.exit.status.ExitStatus()
 		f.Msg = fmt.Sprintf("left with exit status %d", f.Exit)
 	default:
 		p.signalled(f, s, sig)
@@ -69,31 +69,31 @@ func (p *process) crash() *Failure {
 	return blameEntry(f)
 }
 
-func (p *process) signalled(f *Failure, s pageState, sig unix.Signal) {
+func (p *process) signalled(f *exec.Failure, s pageState, sig unix.Signal) {
 	f.Signal = int(sig)
 	f.Msg = fmt.Sprintf("killed by signal %d (%s)", int(sig), unix.SignalName(sig))
 	f.Stack = tidyStack(p.page.stack())
 	switch {
 	case sig == unix.SIGXFSZ:
-		f.Kind, f.Msg = KindLimit, fmt.Sprintf("wrote a file of more than %s (--max-file-size)", size(p.limits.FileSize))
-	case sig == unix.SIGKILL && p.exit.maxRSS > memoryTotal()/2:
-		f.Kind = KindMemory
+		f.Kind, f.Msg = exec.KindLimit, fmt.Sprintf("wrote a file of more than %s (--max-file-size)", size(p.limits.FileSize))
+	case sig == unix.SIGKILL && p.exit.maxRSS > exec.HostMemory()/2:
+		f.Kind = exec.KindMemory
 		f.Msg = fmt.Sprintf("killed while it held %d MB: most likely by the kernel, short of memory", p.exit.maxRSS>>20)
 	case sig == unix.SIGKILL, sig == unix.SIGTERM, sig == unix.SIGINT, sig == unix.SIGHUP:
-		f.Kind = KindKilled
+		f.Kind = exec.KindKilled
 	case strings.Contains(f.Tail, "std::bad_alloc"):
-		f.Kind, f.Msg = KindMemory, "out of memory (std::bad_alloc)"+p.memoryLimit()
+		f.Kind, f.Msg = exec.KindMemory, "out of memory (std::bad_alloc)"+p.memoryLimit()
 	case s.fault.noMemory(p.limits.Memory):
-		f.Kind, f.Msg = KindMemory, "out of memory: an allocation failed, and a null pointer was used ("+unix.SignalName(sig)+")"+p.memoryLimit()
+		f.Kind, f.Msg = exec.KindMemory, "out of memory: an allocation failed, and a null pointer was used ("+unix.SignalName(sig)+")"+p.memoryLimit()
 	case s.trouble.kind != "":
 		f.Kind, f.Msg = s.trouble.kind, s.trouble.text+"; then "+f.Msg
-		if f.Kind == KindData {
+		if f.Kind == exec.KindData {
 			f.Blame = s.cluster
 		}
 	case s.phase.wholeJob():
-		f.Kind = KindCode
+		f.Kind = exec.KindCode
 	default:
-		f.Kind = KindSignal
+		f.Kind = exec.KindSignal
 	}
 }
 
@@ -136,9 +136,9 @@ func signalOf(st unix.WaitStatus, s pageState) unix.Signal {
 }
 
 // blameEntry blames the entry that ran, if nothing else is blamed and the kind is about entries.
-func blameEntry(f *Failure) *Failure {
+func blameEntry(f *exec.Failure) *exec.Failure {
 	switch f.Kind {
-	case KindSignal, KindExit, KindException, KindStall, KindMemory, KindLimit:
+	case exec.KindSignal, exec.KindExit, exec.KindException, exec.KindStall, exec.KindMemory, exec.KindLimit:
 		if f.Entry >= 0 && f.Blame.Empty() {
 			f.Blame = tasks.R(f.Entry, f.Entry+1)
 		}
@@ -167,7 +167,7 @@ func tidyStack(s string) string {
 	if s == "" {
 		return ""
 	}
-	cmd := exec.Command("c++filt")
+	cmd := osexec.Command("c++filt")
 	s = unwrapSymbols(s)
 	cmd.Stdin = strings.NewReader(s)
 	if out, err := cmd.Output(); err == nil {
@@ -202,20 +202,4 @@ func unwrapSymbols(s string) string {
 		fmt.Fprintf(&out, "%s +%s in %s\n", sym, off, lib)
 	}
 	return out.String()
-}
-
-// memoryTotal is the host's memory in bytes, a guess where it cannot be read.
-func memoryTotal() int64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err == nil {
-		for _, l := range strings.Split(string(b), "\n") {
-			f := strings.Fields(l)
-			if len(f) >= 2 && f[0] == "MemTotal:" {
-				if kb, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-					return kb << 10
-				}
-			}
-		}
-	}
-	return 8 << 30
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -14,11 +14,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 )
-
-// ErrClosed is returned by an Executor, Selector, Generation or Client that was closed.
-var ErrClosed = errors.New("closed")
 
 // Config says what an Executor works with.
 type Config struct {
@@ -80,7 +79,7 @@ type Executor struct {
 // base is the base zygote's process.
 type base struct {
 	*zygote
-	cmd    *exec.Cmd
+	cmd    *osexec.Cmd
 	out    *capture
 	waited chan struct{} // closed when cmd is reaped
 }
@@ -134,7 +133,7 @@ func (e *Executor) zygote(ctx context.Context) (*base, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return nil, fmt.Errorf("could not use ROOT: %w", ErrClosed)
+		return nil, fmt.Errorf("could not use ROOT: %w", exec.ErrClosed)
 	}
 	if e.base != nil && e.base.alive() {
 		return e.base, nil
@@ -162,7 +161,7 @@ func startBase(ctx context.Context, cfg *Config) (*base, error) {
 		_ = conn.Close()
 		return nil, closing(sock, err)
 	}
-	cmd := exec.Command(cfg.Exe)
+	cmd := osexec.Command(cfg.Exe)
 	cmd.Dir = cfg.Scratch
 	cmd.Env = childEnv(cfg.Root, os.Environ())
 	cmd.Stdout, cmd.Stderr = w, w

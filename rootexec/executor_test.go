@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +24,7 @@ func TestLoadRefusesBadClasses(t *testing.T) {
 		"BadConstructor": "SIGABRT",
 	} {
 		_, err := e.Load(t.Context(), suite.lib, class)
-		if f := asFailure(err); f == nil || f.Kind != KindCode || !strings.Contains(f.Msg, msg) {
+		if f := asFailure(err); f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Msg, msg) {
 			t.Errorf("%s: %v; want code with %q", class, err, msg)
 		}
 	}
@@ -44,7 +46,7 @@ public:
 `)}}
 	_, err := e.Compile(t.Context(), src)
 	f := asFailure(err)
-	if f == nil || f.Kind != KindCode || !strings.Contains(f.Msg, "ends too early") || !strings.Contains(f.Tail, "Cut.C:4") {
+	if f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Msg, "ends too early") || !strings.Contains(f.Tail, "Cut.C:4") {
 		t.Fatal(explain(err))
 	}
 }
@@ -61,7 +63,7 @@ func TestCompileLimit(t *testing.T) {
 	t.Cleanup(func() { _ = quick.Close() })
 	src := Source{Main: "Late.C", Files: map[string][]byte{"Late.C": []byte("#include \"TSelector.h\"\nclass Late : public TSelector { ClassDefOverride(Late, 0) };\n")}}
 	_, err = quick.Compile(t.Context(), src)
-	if f := asFailure(err); f == nil || f.Kind != KindCode || !strings.Contains(f.Msg, "not compiled within 10ms") {
+	if f := asFailure(err); f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Msg, "not compiled within 10ms") {
 		t.Fatal(explain(err))
 	}
 }
@@ -71,7 +73,7 @@ func TestCompileError(t *testing.T) {
 	src := Source{Main: "Wrong.C", Files: map[string][]byte{"Wrong.C": []byte("#include <TSelector.h>\nclass Wrong : public TSelector { nosuchtype x; };\n")}}
 	_, err := e.Compile(t.Context(), src)
 	f := asFailure(err)
-	if f == nil || f.Kind != KindCode || !strings.Contains(f.Tail, "nosuchtype") || !strings.Contains(f.Tail, "Wrong.C") {
+	if f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Tail, "nosuchtype") || !strings.Contains(f.Tail, "Wrong.C") {
 		t.Fatal(explain(err))
 	}
 	if _, ok := e.Compiled(src); ok {
@@ -94,11 +96,11 @@ func TestHelperParent(t *testing.T) {
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "sleep", "at": "700"})
 	file := makeData(t, "bad.root", 1000, 0)
 	r := newRecorder()
-	g, err := load(t, "Bad").Start(context.Background(), GenSpec{Dir: dir, Input: input}, r)
+	g, err := load(t, "Bad").Start(context.Background(), exec.GenSpec{Dir: dir, Input: input}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", Last: 1000}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: "T", Last: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	waitEntry(t, g, 700)
@@ -115,7 +117,7 @@ func TestHelperParent(t *testing.T) {
 func TestChildrenDieWithTheParent(t *testing.T) {
 	executor(t) // so that the helper finds all built
 	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperParent$")
+	cmd := osexec.Command(os.Args[0], "-test.run=^TestHelperParent$")
 	cmd.Env = append(os.Environ(), "DTPNODE_TEST_PARENT="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -190,7 +192,7 @@ func TestBaseIsStartedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRecorder()
-	g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +200,7 @@ func TestBaseIsStartedAnew(t *testing.T) {
 	if err := old.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if f := r.waitFailure(t); f.Kind != KindKilled {
+	if f := r.waitFailure(t); f.Kind != exec.KindKilled {
 		t.Errorf("%v; want killed", f)
 	}
 	<-g.Done()
@@ -222,7 +224,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRecorder()
-	g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +233,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-g.Done()
-	if f := r.waitFailure(t); f.Kind != KindKilled {
+	if f := r.waitFailure(t); f.Kind != exec.KindKilled {
 		t.Errorf("%v; want killed", f)
 	}
 	for _, pid := range pids {
@@ -239,7 +241,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Errorf("process %d is still there", pid)
 		}
 	}
-	if _, err := e.Plan(t.Context(), "x", "T", 0); !errors.Is(err, ErrClosed) {
+	if _, err := e.Plan(t.Context(), "x", "T", 0); !errors.Is(err, exec.ErrClosed) {
 		t.Errorf("plan after close: %v", err)
 	}
 }
@@ -274,7 +276,7 @@ class Reader : public TSelector {
 	}
 	defer s.Release()
 	for range 2 { // what the first writes is its own
-		g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, newRecorder())
+		g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, newRecorder())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,37 +8,17 @@ import (
 	"os"
 	"sync"
 	"time"
-)
 
-// GenSpec says how a generation runs.
-type GenSpec struct {
-	Job                  uint64 // seed of the canaries
-	Input                []byte // fInput, as Client.Begin returned it
-	Option               string // GetOption() of the selector
-	Dir                  string // working directory; must exist and be empty; the data files go there
-	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
-	Limits
-}
+	"github.com/dtpnode/dtpnode/exec"
+)
 
 // queueDepth is how many packets a generation holds: one that runs and one that waits.
 const queueDepth = 2
 
-// Sink receives what a generation reports. The calls for one generation come from one goroutine, in
-// order, and must not block for long.
-type Sink interface {
-	// PacketDone reports a packet that is done, or was preempted.
-	PacketDone(Done)
-	// Failed reports the end of a generation that failed. It is the last call, and nothing of the
-	// generation counts. Kill and a failed Seal end a generation without it.
-	Failed(*Failure)
-	// Output offers a line that the child printed; lines are lost if the sink cannot keep up.
-	Output(line string)
-}
-
 // Generation is one running child with one selector object.
 type Generation struct {
 	p    *process
-	sink Sink
+	sink exec.Sink
 	dir  string        // working directory
 	done chan struct{} // closed when run has ended
 
@@ -55,7 +35,7 @@ type Generation struct {
 }
 
 type lease struct {
-	Packet
+	exec.Packet
 	seq uint64
 }
 
@@ -64,15 +44,9 @@ type sealResult struct {
 	err   error
 }
 
-// Errors of Lease and Seal.
-var (
-	ErrQueueFull = errors.New("two packets are leased already")
-	ErrEnded     = errors.New("the generation has ended")
-)
-
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
 // packets are leased, and reports its failure to sink as everything later does.
-func (s *Selector) Start(ctx context.Context, spec GenSpec, sink Sink) (*Generation, error) {
+func (s *Selector) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (*Generation, error) {
 	if err := s.copyData(spec.Dir); err != nil {
 		return nil, err
 	}
@@ -80,7 +54,7 @@ func (s *Selector) Start(ctx context.Context, spec GenSpec, sink Sink) (*Generat
 	if err != nil {
 		return nil, err
 	}
-	spec.Limits = spec.Limits.withDefaults(spec.Dir)
+	spec.Limits = spec.Limits.WithDefaults(spec.Dir)
 	p.limits = spec.Limits
 	g := &Generation{p: p, sink: sink, dir: spec.Dir, watch: watch{limits: spec.Limits, since: time.Now()}, done: make(chan struct{})}
 	begin := beginFrame{Op: "begin", Input: spec.Input, Option: spec.Option, Job: spec.Job,
@@ -100,23 +74,23 @@ func (s *Selector) copyData(dir string) error {
 		return nil
 	}
 	if err := os.CopyFS(dir, os.DirFS(s.data)); err != nil {
-		return &Failure{Kind: KindDisk, Op: "prepare", Entry: -1, Msg: "could not copy the data files: " + err.Error()}
+		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: "could not copy the data files: " + err.Error()}
 	}
 	return nil
 }
 
 // Lease gives the generation a packet. One may be leased while another runs, so that the child never
 // waits; a third is ErrQueueFull.
-func (g *Generation) Lease(pk Packet) error { return g.lease(pk, false) }
+func (g *Generation) Lease(pk exec.Packet) error { return g.lease(pk, false) }
 
-func (g *Generation) lease(pk Packet, clip bool) error {
+func (g *Generation) lease(pk exec.Packet, clip bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.ended || g.sealing != nil:
-		return ErrEnded
+		return exec.ErrEnded
 	case len(g.leased) >= queueDepth:
-		return ErrQueueFull
+		return exec.ErrQueueFull
 	}
 	g.seq++
 	g.leased = append(g.leased, lease{pk, g.seq})
@@ -155,12 +129,12 @@ func (g *Generation) Done() <-chan struct{} { return g.done }
 // Seal runs SlaveTerminate after the packets leased so far and writes the output list to path, which
 // appears whole or not at all. It ends the generation, whatever it returns. On failure the error is a
 // *Failure; Sink.Failed is called only if a packet failed before.
-func (g *Generation) Seal(ctx context.Context, path string) (Sealed, error) {
+func (g *Generation) Seal(ctx context.Context, path string) (exec.Sealed, error) {
 	result := make(chan sealResult, 1)
 	g.mu.Lock()
 	if g.ended || g.sealing != nil {
 		g.mu.Unlock()
-		return Sealed{}, ErrEnded
+		return exec.Sealed{}, exec.ErrEnded
 	}
 	g.sealing = result
 	_ = g.p.send(pathFrame{Op: "seal", Path: path}) // a child that is dying is reported by run
@@ -172,10 +146,10 @@ func (g *Generation) Seal(ctx context.Context, path string) (Sealed, error) {
 		g.p.removeTemp(path)
 	}
 	if ctx.Err() != nil {
-		return Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
+		return exec.Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
 	}
 	if res.err != nil {
-		return Sealed{}, res.err
+		return exec.Sealed{}, res.err
 	}
 	return sealedFile(path, res.reply)
 }
@@ -244,7 +218,7 @@ func (g *Generation) handle(r *reply) bool {
 	switch r.Op {
 	case "done":
 		if g.pop(r.ID) {
-			g.sink.PacketDone(Done{ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened})
+			g.sink.PacketDone(exec.Done{ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened})
 		}
 	case "refused":
 		g.mu.Lock()
@@ -254,7 +228,7 @@ func (g *Generation) handle(r *reply) bool {
 		}
 		g.mu.Unlock()
 		if g.pop(r.ID) {
-			g.sink.PacketDone(Done{ID: r.ID, Last: first, Refused: g.p.told(r)})
+			g.sink.PacketDone(exec.Done{ID: r.ID, Last: first, Refused: g.p.told(r)})
 		}
 	case "sealed":
 		g.end(r, nil)
@@ -287,7 +261,7 @@ func (g *Generation) busy() bool {
 }
 
 // end tells who waits how the generation ended.
-func (g *Generation) end(sealed *reply, f *Failure) {
+func (g *Generation) end(sealed *reply, f *exec.Failure) {
 	g.mu.Lock()
 	g.ended = true
 	sealing, killed := g.sealing, g.killed
@@ -354,15 +328,15 @@ func (g *Generation) reading(now time.Time) reading {
 
 // Probe tries a generation on the first entry of a file: SlaveBegin, Init, Notify, Process. It finds
 // what would fail everywhere, a missing branch above all, before the work is dealt out.
-func (s *Selector) Probe(ctx context.Context, spec GenSpec, file, tree string) error {
-	sink := &probeSink{result: make(chan *Failure, 1)}
+func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, file, tree string) error {
+	sink := &probeSink{result: make(chan *exec.Failure, 1)}
 	g, err := s.Start(ctx, spec, sink)
 	if err != nil {
 		return err
 	}
 	defer g.Kill()
 	// A SlaveBegin that fails at once ends the generation before the lease: the sink has why.
-	if err := g.lease(Packet{ID: 1, File: file, Tree: tree, Last: 1}, true); err != nil && !errors.Is(err, ErrEnded) {
+	if err := g.lease(exec.Packet{ID: 1, File: file, Tree: tree, Last: 1}, true); err != nil && !errors.Is(err, exec.ErrEnded) {
 		return err
 	}
 	select {
@@ -376,8 +350,8 @@ func (s *Selector) Probe(ctx context.Context, spec GenSpec, file, tree string) e
 	}
 }
 
-type probeSink struct{ result chan *Failure }
+type probeSink struct{ result chan *exec.Failure }
 
-func (s *probeSink) PacketDone(d Done) { s.result <- d.Refused }
-func (s *probeSink) Failed(f *Failure) { s.result <- f }
-func (s *probeSink) Output(string)     {}
+func (s *probeSink) PacketDone(d exec.Done) { s.result <- d.Refused }
+func (s *probeSink) Failed(f *exec.Failure) { s.result <- f }
+func (s *probeSink) Output(string)          {}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -66,7 +66,7 @@ func install(ctx context.Context, dir string, progress func(string)) error {
 
 // runSteps runs a command and hands on its lines; the last ones are in the error.
 func runSteps(ctx context.Context, progress func(string), name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := osexec.CommandContext(ctx, name, args...)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

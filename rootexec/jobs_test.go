@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // runJob does, in one process, what a cluster does with a job: plan, compile, Begin, two generations
@@ -31,7 +33,7 @@ func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 		t.Fatal(err)
 	}
 	var partials []string
-	spec := rootexec.GenSpec{Job: 1, Input: input, Option: job.Option, Dir: dir}
+	spec := exec.GenSpec{Job: 1, Input: input, Option: job.Option, Dir: dir}
 	hands := dealPackets(t, e, job)
 	if len(hands[0]) > 1 {
 		hands[0] = append(hands[0][1:], hands[0][0]) // stolen work goes back and forth within files
@@ -56,7 +58,7 @@ func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 }
 
 // fromBothEnds takes packets in turn from the front and the back.
-func fromBothEnds(in []rootexec.Packet) (out []rootexec.Packet) {
+func fromBothEnds(in []exec.Packet) (out []exec.Packet) {
 	for i, j := 0, len(in)-1; i <= j; i, j = i+1, j-1 {
 		if out = append(out, in[i]); i < j {
 			out = append(out, in[j])
@@ -91,7 +93,7 @@ func loadJob(t *testing.T, e *rootexec.Executor, path string) *rootexec.Selector
 
 // dealPackets plans the files and deals their clusters to two generations, as if each second one had
 // been stolen.
-func dealPackets(t *testing.T, e *rootexec.Executor, job roottest.Job) (hands [2][]rootexec.Packet) {
+func dealPackets(t *testing.T, e *rootexec.Executor, job roottest.Job) (hands [2][]exec.Packet) {
 	t.Helper()
 	var base int64
 	var id uint64
@@ -106,7 +108,7 @@ func dealPackets(t *testing.T, e *rootexec.Executor, job roottest.Job) (hands [2
 				last = plan.Clusters[i+1]
 			}
 			id++
-			p := rootexec.Packet{ID: id, File: f, Tree: plan.Tree, First: first, Last: last, Base: base}
+			p := exec.Packet{ID: id, File: f, Tree: plan.Tree, First: first, Last: last, Base: base}
 			hands[id%2] = append(hands[id%2], p)
 		}
 		base += plan.Entries
@@ -116,12 +118,12 @@ func dealPackets(t *testing.T, e *rootexec.Executor, job roottest.Job) (hands [2
 
 type sink struct {
 	done  chan struct{}
-	fails chan *rootexec.Failure
+	fails chan *exec.Failure
 }
 
-func (s *sink) PacketDone(rootexec.Done)   { s.done <- struct{}{} }
-func (s *sink) Failed(f *rootexec.Failure) { s.fails <- f }
-func (s *sink) Output(string)              {}
+func (s *sink) PacketDone(exec.Done)   { s.done <- struct{}{} }
+func (s *sink) Failed(f *exec.Failure) { s.fails <- f }
+func (s *sink) Output(string)          {}
 
 func (s *sink) wait(t *testing.T) {
 	t.Helper()
@@ -132,9 +134,9 @@ func (s *sink) wait(t *testing.T) {
 	}
 }
 
-func runGeneration(t *testing.T, s *rootexec.Selector, spec rootexec.GenSpec, packets []rootexec.Packet) string {
+func runGeneration(t *testing.T, s *rootexec.Selector, spec exec.GenSpec, packets []exec.Packet) string {
 	t.Helper()
-	k := &sink{done: make(chan struct{}, 2), fails: make(chan *rootexec.Failure, 1)}
+	k := &sink{done: make(chan struct{}, 2), fails: make(chan *exec.Failure, 1)}
 	g, err := s.Start(t.Context(), spec, k)
 	if err != nil {
 		t.Fatal(err)

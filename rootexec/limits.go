@@ -10,68 +10,20 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/dtpnode/dtpnode/exec"
 )
-
-// Limits bound what one generation may take of its host. Zero values take the defaults. Memory and file size are the
-// kernel's limits; the others are looked at a few times a second, in what the kernel tells of the process.
-type Limits struct {
-	Memory    int64         // bytes of data the child may hold; default 80 % of the host's memory
-	FileSize  int64         // bytes of any one file that user code writes; default none
-	Scratch   int64         // bytes of all files in the working folder; default a quarter of what is free there
-	Processes int           // processes started by user code that run at once; default DefaultProcesses
-	Stall     time.Duration // an entry, or SlaveBegin, may take this long; default DefaultStall
-	EntryCPU  time.Duration // CPU time of one entry, over all its threads and processes; default none
-	Open      time.Duration // opening a file may take this long; default DefaultOpen
-}
-
-// The defaults of Limits.
-const (
-	DefaultStall     = 5 * time.Minute
-	DefaultOpen      = 30 * time.Second
-	DefaultProcesses = 256
-)
-
-// withDefaults fills in what is not set, for a child that works in dir.
-func (l Limits) withDefaults(dir string) Limits {
-	if l.Memory == 0 {
-		l.Memory = memoryTotal() / 5 * 4
-	}
-	if l.Stall == 0 {
-		l.Stall = DefaultStall
-	}
-	if l.Open == 0 {
-		l.Open = DefaultOpen
-	}
-	if l.Processes == 0 {
-		l.Processes = DefaultProcesses
-	}
-	if l.Scratch == 0 && dir != "" {
-		l.Scratch = freeIn(dir) / 4
-	}
-	return l
-}
-
-// freeIn is what a user may still write into a folder, in bytes; 0 if unknown.
-func freeIn(dir string) int64 {
-	var st unix.Statfs_t
-	if unix.Statfs(dir, &st) != nil {
-		return 0
-	}
-	return int64(st.Bavail) * st.Bsize
-}
 
 // verdict is why a child is ended by its limits.
 type verdict struct {
-	kind Kind
+	kind exec.Kind
 	msg  string
-	now  bool  // without the time to write a stack
-	host Cause // of KindOpen
+	now  bool       // without the time to write a stack
+	host exec.Cause // of KindOpen
 }
 
 // watch notices when a child goes beyond its limits. It knows no clock and no process: look is given readings.
 type watch struct {
-	limits   Limits
+	limits   exec.Limits
 	progress uint64
 	since    time.Time     // progress last changed, or the child was idle
 	cpu      time.Duration // that the child had used by then
@@ -108,9 +60,9 @@ func (w *watch) judge(r reading) (verdict, bool) {
 	l := w.limits
 	switch {
 	case l.Processes > 0 && r.processes > l.Processes:
-		return verdict{kind: KindLimit, now: true, msg: fmt.Sprintf("runs %d processes, the limit is %d (--max-processes)", r.processes, l.Processes)}, true
+		return verdict{kind: exec.KindLimit, now: true, msg: fmt.Sprintf("runs %d processes, the limit is %d (--max-processes)", r.processes, l.Processes)}, true
 	case l.Scratch > 0 && r.scratch > l.Scratch:
-		return verdict{kind: KindLimit, msg: fmt.Sprintf("its working folder holds %s, the limit is %s (--max-scratch)", size(r.scratch), size(l.Scratch))}, true
+		return verdict{kind: exec.KindLimit, msg: fmt.Sprintf("its working folder holds %s, the limit is %s (--max-scratch)", size(r.scratch), size(l.Scratch))}, true
 	case r.progress != w.progress || !r.busy:
 		w.progress, w.since, w.cpu = r.progress, r.at, r.cpu
 		return verdict{}, false
@@ -118,11 +70,11 @@ func (w *watch) judge(r reading) (verdict, bool) {
 	took := r.at.Sub(w.since)
 	switch {
 	case r.phase == phaseOpen && took >= l.Open:
-		return verdict{kind: KindOpen, host: CauseUnreachable, msg: tooLong(l.Open)}, true
+		return verdict{kind: exec.KindOpen, host: exec.CauseUnreachable, msg: tooLong(l.Open)}, true
 	case l.EntryCPU > 0 && r.cpu-w.cpu >= l.EntryCPU:
-		return verdict{kind: KindLimit, msg: fmt.Sprintf("one entry used %v of CPU time, the limit is %v (--max-cpu)", (r.cpu - w.cpu).Round(time.Millisecond), l.EntryCPU)}, true
+		return verdict{kind: exec.KindLimit, msg: fmt.Sprintf("one entry used %v of CPU time, the limit is %v (--max-cpu)", (r.cpu - w.cpu).Round(time.Millisecond), l.EntryCPU)}, true
 	case took >= l.Stall:
-		return verdict{kind: KindStall, msg: fmt.Sprintf("no progress for %v: an endless loop, or a call that does not return (--stall)", l.Stall)}, true
+		return verdict{kind: exec.KindStall, msg: fmt.Sprintf("no progress for %v: an endless loop, or a call that does not return (--stall)", l.Stall)}, true
 	}
 	return verdict{}, false
 }

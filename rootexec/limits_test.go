@@ -4,26 +4,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 func TestWatch(t *testing.T) {
-	limits := Limits{Scratch: 100, Processes: 3, Stall: 60 * time.Second, EntryCPU: 10 * time.Second, Open: 30 * time.Second}
+	limits := exec.Limits{Scratch: 100, Processes: 3, Stall: 60 * time.Second, EntryCPU: 10 * time.Second, Open: 30 * time.Second}
 	for _, c := range []struct {
 		name  string
 		after reading // than one at second 0 with progress 1 and 1 s of CPU time; at counts seconds
 		sec   int
-		kind  Kind
+		kind  exec.Kind
 		msg   string
 	}{
 		{"progress", reading{busy: true, progress: 2, cpu: 99 * time.Second}, 100, "", ""},
 		{"idle", reading{progress: 1, cpu: 99 * time.Second}, 100, "", ""},
 		{"slow", reading{busy: true, progress: 1, cpu: 2 * time.Second}, 59, "", ""},
-		{"stalls", reading{busy: true, progress: 1, cpu: 2 * time.Second}, 60, KindStall, "no progress for 1m0s"},
+		{"stalls", reading{busy: true, progress: 1, cpu: 2 * time.Second}, 60, exec.KindStall, "no progress for 1m0s"},
 		{"opening", reading{busy: true, progress: 1, phase: phaseOpen}, 29, "", ""},
-		{"opens for ever", reading{busy: true, progress: 1, phase: phaseOpen}, 30, KindOpen, "longer than 30s"},
-		{"CPU", reading{busy: true, progress: 1, cpu: 12 * time.Second}, 5, KindLimit, "used 11s of CPU time"},
-		{"processes", reading{progress: 2, processes: 4}, 1, KindLimit, "runs 4 processes"},
-		{"scratch", reading{progress: 2, scratch: 101}, 1, KindLimit, "working folder holds"},
+		{"opens for ever", reading{busy: true, progress: 1, phase: phaseOpen}, 30, exec.KindOpen, "longer than 30s"},
+		{"CPU", reading{busy: true, progress: 1, cpu: 12 * time.Second}, 5, exec.KindLimit, "used 11s of CPU time"},
+		{"processes", reading{progress: 2, processes: 4}, 1, exec.KindLimit, "runs 4 processes"},
+		{"scratch", reading{progress: 2, scratch: 101}, 1, exec.KindLimit, "working folder holds"},
 	} {
 		start := time.Now()
 		w := watch{limits: limits, since: start}
@@ -44,7 +46,7 @@ func TestWatch(t *testing.T) {
 // TestWatchTakesAnyLimit: what a job's description says must never end the process that takes it.
 func TestWatchTakesAnyLimit(t *testing.T) {
 	for _, stall := range []time.Duration{-time.Second, -1, 0, 1, 3, time.Millisecond, time.Hour, 1<<63 - 1} {
-		w := watch{limits: Limits{Stall: stall}}
+		w := watch{limits: exec.Limits{Stall: stall}}
 		time.NewTicker(w.every()).Stop() // panics if it is not positive
 	}
 }

@@ -2,7 +2,7 @@ package rootexec
 
 import (
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -19,7 +19,7 @@ func TestLinesOfFunctions(t *testing.T) {
 	build := func(name string, args ...string) string {
 		t.Helper()
 		lib := filepath.Join(dir, name)
-		if out, err := exec.Command("cc", append(args, "-shared", "-fPIC", "-ffunction-sections", "-o", lib, source)...).CombinedOutput(); err != nil {
+		if out, err := osexec.Command("cc", append(args, "-shared", "-fPIC", "-ffunction-sections", "-o", lib, source)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		return lib

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 )
 
 // partialsOf runs one generation for each file and returns their blobs.
-func partialsOf(t *testing.T, class string, spec GenSpec, files []string, n int64) []string {
+func partialsOf(t *testing.T, class string, spec exec.GenSpec, files []string, n int64) []string {
 	t.Helper()
 	var out []string
 	var id uint64
@@ -28,7 +30,7 @@ func TestMergeTreeEqualsChain(t *testing.T) {
 	for i := range 5 {
 		files = append(files, makeData(t, fmt.Sprintf("f%d.root", i), 400, int64(i)*400))
 	}
-	p := partialsOf(t, "Hists", GenSpec{Job: 3}, files, 400)
+	p := partialsOf(t, "Hists", exec.GenSpec{Job: 3}, files, 400)
 	s := load(t, "Hists")
 	m1, err := s.Merge(t.Context(), p[:3], filepath.Join(t.TempDir(), "m1"))
 	if err != nil {
@@ -55,7 +57,7 @@ func TestMergeTreeEqualsChain(t *testing.T) {
 // batches, lose nothing of what is counted or kept apart, and leave no batch behind.
 func TestMergeBeyondDescriptors(t *testing.T) {
 	file := makeData(t, "f.root", 40, 0)
-	inputs := partialsOf(t, "Hists", GenSpec{Job: 3}, []string{file, file, file}, 40)
+	inputs := partialsOf(t, "Hists", exec.GenSpec{Job: 3}, []string{file, file, file}, 40)
 	for len(inputs) < 600 {
 		inputs = append(inputs, inputs[len(inputs)%3])
 	}
@@ -96,8 +98,8 @@ func TestMergeBeyondDescriptors(t *testing.T) {
 func TestObjectAbsentFromTheFirstInput(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
 	without, _ := mustBegin(t, "Hists", map[string]string{"first": "yes"})
-	p := partialsOf(t, "Hists", GenSpec{Input: without, Option: "absent"}, []string{file}, 100)
-	p = append(p, partialsOf(t, "Hists", GenSpec{}, []string{file}, 100)...)
+	p := partialsOf(t, "Hists", exec.GenSpec{Input: without, Option: "absent"}, []string{file}, 100)
+	p = append(p, partialsOf(t, "Hists", exec.GenSpec{}, []string{file}, 100)...)
 	fin, out, _ := finish(t, "Hists", p)
 	if fin.Keys != 7 {
 		t.Errorf("%d keys, want all 7", fin.Keys)
@@ -107,7 +109,7 @@ func TestObjectAbsentFromTheFirstInput(t *testing.T) {
 
 func TestUnmergeableObjectsStayApart(t *testing.T) {
 	file := makeData(t, "f.root", 10, 0)
-	p := partialsOf(t, "Apart", GenSpec{}, []string{file, file, file}, 10)
+	p := partialsOf(t, "Apart", exec.GenSpec{}, []string{file, file, file}, 10)
 	m, err := load(t, "Apart").Merge(t.Context(), p[:2], filepath.Join(t.TempDir(), "m"))
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +126,7 @@ func TestUnmergeableObjectsStayApart(t *testing.T) {
 
 func TestArraysThatOwnTheirElementsMerge(t *testing.T) {
 	file := makeData(t, "f.root", 10, 0)
-	p := partialsOf(t, "Arrays", GenSpec{}, []string{file, file, file}, 10)
+	p := partialsOf(t, "Arrays", exec.GenSpec{}, []string{file, file, file}, 10)
 	fin, _, printed := finish(t, "Arrays", p)
 	if len(fin.Apart) > 0 || !strings.Contains(printed, "2 hists 30 30") {
 		t.Errorf("%+v, printed %q", fin, printed)
@@ -140,7 +142,7 @@ func TestFinishWithoutPartials(t *testing.T) {
 
 func TestFinishOnFullDisk(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
-	p := partialsOf(t, "Hists", GenSpec{}, []string{file}, 100)
+	p := partialsOf(t, "Hists", exec.GenSpec{}, []string{file}, 100)
 	c, err := load(t, "Hists").StartClient(t.Context(), ClientSpec{Dir: t.TempDir()}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +160,7 @@ func TestFinishOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Finish(t.Context(), p, filepath.Join(dir, "out.root"))
-	if f := asFailure(err); f == nil || f.Kind != KindDisk {
+	if f := asFailure(err); f == nil || f.Kind != exec.KindDisk {
 		t.Errorf("%v; want disk", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
@@ -199,12 +201,12 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 	defer s.Release()
 	file := makeData(t, "f.root", 100, 0)
 	r := newRecorder()
-	g, err := s.Start(t.Context(), GenSpec{Dir: t.TempDir()}, r)
+	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.Kill()
-	if err := g.Lease(Packet{ID: 1, File: file, Tree: "T", Last: 100}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: "T", Last: 100}); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(t)

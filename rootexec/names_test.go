@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // TestNamesAreTakenAsTheyAre: ROOT reads names as URLs, options, members of archives, lists, patterns of the shell and
@@ -40,14 +42,14 @@ func TestNamesAreTakenAsTheyAre(t *testing.T) {
 			t.Errorf("%q: %d entries, %v", name, p.Entries, err)
 			continue
 		}
-		if units, printed := readAs(t, GenSpec{Job: 1, Input: input}, path); units != 30 || !strings.Contains(printed, "reads "+path) {
+		if units, printed := readAs(t, exec.GenSpec{Job: 1, Input: input}, path); units != 30 || !strings.Contains(printed, "reads "+path) {
 			t.Errorf("%q: %d units, printed %q", name, units, printed)
 		}
 	}
 }
 
 // readAs has a generation read 30 entries of a file, and returns what it counted and printed.
-func readAs(t *testing.T, spec GenSpec, path string) (units int64, printed string) {
+func readAs(t *testing.T, spec exec.GenSpec, path string) (units int64, printed string) {
 	t.Helper()
 	r := newRecorder()
 	spec.Dir = t.TempDir()
@@ -55,7 +57,7 @@ func readAs(t *testing.T, spec GenSpec, path string) (units int64, printed strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Lease(Packet{ID: 1, File: path, Tree: "T", Last: 30, Entries: 30}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: path, Tree: "T", Last: 30, Entries: 30}); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(t)
@@ -71,7 +73,7 @@ func readAs(t *testing.T, spec GenSpec, path string) (units int64, printed strin
 // TestResultsAreWrittenAsNamed: a result's name means no more than that of an input.
 func TestResultsAreWrittenAsNamed(t *testing.T) {
 	dir := t.TempDir()
-	partial := runPackets(t, load(t, "Hists"), GenSpec{Job: 1}, cut(makeData(t, "a.root", 30, 0), 30, 20, 0, new(uint64)))
+	partial := runPackets(t, load(t, "Hists"), exec.GenSpec{Job: 1}, cut(makeData(t, "a.root", 30, 0), 30, 20, 0, new(uint64)))
 	for _, name := range []string{"out#1.root", "a?x=1.root", "a|b.root", "$HOME.root", "a .root ", "*", "~", "größe\n.root", "d#1/e?f/$x.root"} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

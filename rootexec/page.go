@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/dtpnode/dtpnode/tasks"
@@ -44,7 +46,7 @@ type fault struct {
 
 // trouble is the first read error ROOT reported. User code often crashes soon after.
 type trouble struct {
-	kind Kind // "", KindSchema or KindData
+	kind exec.Kind // "", KindSchema or KindData
 	text string
 }
 
@@ -147,12 +149,12 @@ func (p *page) state() pageState {
 }
 
 func (p *page) trouble() trouble {
-	kind := KindSchema
+	kind := exec.KindSchema
 	switch p.u32(offTroubleKind).Load() {
 	case 0:
 		return trouble{}
 	case 2:
-		kind = KindData
+		kind = exec.KindData
 	}
 	n := min(p.u32(offTroubleSize).Load(), maxTrouble)
 	return trouble{kind: kind, text: string(p.mem[offTrouble : offTrouble+n])}

@@ -6,50 +6,52 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // Plan reads the number of entries and the clusters of a tree. With an empty tree name the file must
 // hold exactly one. Many calls may run at once; each uses a planner process of its own, which is kept
 // for the next call, if that comes soon. Failures that are the file's come as *Failure and name it. The file must be read within the
 // time given, zero for DefaultOpen, not counting the wait for a planner.
-func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Duration) (Plan, error) {
+func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Duration) (exec.Plan, error) {
 	select {
 	case e.planners <- struct{}{}:
 	case <-ctx.Done():
-		return Plan{}, fmt.Errorf("could not plan %q: %w", file, ctx.Err())
+		return exec.Plan{}, fmt.Errorf("could not plan %q: %w", file, ctx.Err())
 	}
 	defer func() { <-e.planners }()
 	p, err := e.planner(ctx)
 	if err != nil {
-		return Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
+		return exec.Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
 	}
-	within = cmp.Or(within, DefaultOpen)
+	within = cmp.Or(within, exec.DefaultOpen)
 	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	r, err := p.call(limited, planFrame{Op: "plan", File: file, Tree: tree})
 	if limited.Err() != nil && ctx.Err() == nil {
 		p.close()
-		return Plan{}, &Failure{Kind: KindOpen, Host: CauseUnreachable, Op: "open", File: file, Entry: -1, Msg: tooLong(within)}
+		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseUnreachable, Op: "open", File: file, Entry: -1, Msg: tooLong(within)}
 	}
 	if f := asFailure(err); f != nil {
 		f.File, f.Entry = file, -1
 		// It answered, so it lives; after a crash there is nobody.
-		if f.Kind == KindOpen || f.Kind == KindSchema {
+		if f.Kind == exec.KindOpen || f.Kind == exec.KindSchema {
 			e.keepPlanner(p)
-			return Plan{}, f
+			return exec.Plan{}, f
 		}
 		p.close()
-		if f.Kind == KindSignal || f.Kind == KindExit {
-			f.Kind = KindOpen // this file kills ROOT, before any user code
+		if f.Kind == exec.KindSignal || f.Kind == exec.KindExit {
+			f.Kind = exec.KindOpen // this file kills ROOT, before any user code
 		}
-		return Plan{}, f
+		return exec.Plan{}, f
 	}
 	if err != nil {
 		p.close()
-		return Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
+		return exec.Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
 	}
 	e.keepPlanner(p)
-	return Plan{File: file, Tree: r.Tree, Entries: r.Entries, Clusters: r.Clusters, Bytes: r.Bytes, UUID: r.UUID}, nil
+	return exec.Plan{File: file, Tree: r.Tree, Entries: r.Entries, Clusters: r.Clusters, Bytes: r.Bytes, UUID: r.UUID}, nil
 }
 
 func (e *Executor) planner(ctx context.Context) (*process, error) {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -29,7 +31,7 @@ type process struct {
 	once   sync.Once
 	exit   exit // valid once exited is closed
 
-	limits Limits // of a generation
+	limits exec.Limits // of a generation
 
 	mu      sync.Mutex
 	killed  bool     // by us
@@ -211,8 +213,8 @@ func (p *process) removeTemp(path string) {
 }
 
 // asFailure finds the *Failure in err, if there is one.
-func asFailure(err error) *Failure {
-	var f *Failure
+func asFailure(err error) *exec.Failure {
+	var f *exec.Failure
 	if errors.As(err, &f) {
 		return f
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -93,12 +93,12 @@ func nonEmpty(s string) []string {
 }
 
 func rootConfigDirs(ctx context.Context) []string {
-	exe, err := exec.LookPath("root-config")
+	exe, err := osexec.LookPath("root-config")
 	if err != nil {
 		return nil
 	}
 	var dirs []string
-	if out, err := exec.CommandContext(ctx, exe, "--prefix").Output(); err == nil {
+	if out, err := osexec.CommandContext(ctx, exe, "--prefix").Output(); err == nil {
 		dirs = append(dirs, strings.TrimSpace(string(out)))
 	}
 	if real, err := filepath.EvalSymlinks(exe); err == nil {
@@ -112,7 +112,7 @@ func pythonDirs(ctx context.Context) []string {
 	const script = `import importlib.util, sys
 s = importlib.util.find_spec("ROOT")
 print(*(list(s.submodule_search_locations or []) + [sys.prefix] if s else []), sep="\n")`
-	out, err := exec.CommandContext(ctx, "python3", "-c", script).Output()
+	out, err := osexec.CommandContext(ctx, "python3", "-c", script).Output()
 	if err != nil {
 		return nil
 	}
@@ -201,11 +201,11 @@ func (r *Root) readVersion() error {
 // findCompiler takes $CXX, or the usual names.
 func (r *Root) findCompiler(ctx context.Context) error {
 	for _, name := range append(nonEmpty(os.Getenv("CXX")), "c++", "g++", "clang++") {
-		exe, err := exec.LookPath(name)
+		exe, err := osexec.LookPath(name)
 		if err != nil {
 			continue
 		}
-		out, err := exec.CommandContext(ctx, exe, "--version").Output()
+		out, err := osexec.CommandContext(ctx, exe, "--version").Output()
 		if err != nil {
 			continue
 		}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"go.uber.org/goleak"
 
 	"github.com/dtpnode/dtpnode/tasks"
@@ -159,22 +161,22 @@ func makeData(t testing.TB, name string, entries, base int64, more ...string) st
 type recorder struct {
 	mu    sync.Mutex
 	lines []string
-	done  chan Done
-	fails chan *Failure
+	done  chan exec.Done
+	fails chan *exec.Failure
 }
 
 func newRecorder() *recorder {
-	return &recorder{done: make(chan Done, 1000), fails: make(chan *Failure, 10)}
+	return &recorder{done: make(chan exec.Done, 1000), fails: make(chan *exec.Failure, 10)}
 }
 
-func (r *recorder) PacketDone(d Done) {
+func (r *recorder) PacketDone(d exec.Done) {
 	if d.Refused != nil {
 		r.fails <- d.Refused
 		return
 	}
 	r.done <- d
 }
-func (r *recorder) Failed(f *Failure) { r.fails <- f }
+func (r *recorder) Failed(f *exec.Failure) { r.fails <- f }
 func (r *recorder) Output(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -182,7 +184,7 @@ func (r *recorder) Output(line string) {
 }
 
 // wait returns the next report.
-func (r *recorder) wait(t testing.TB) Done {
+func (r *recorder) wait(t testing.TB) exec.Done {
 	t.Helper()
 	select {
 	case d := <-r.done:
@@ -192,10 +194,10 @@ func (r *recorder) wait(t testing.TB) Done {
 	case <-time.After(2 * time.Minute):
 		t.Fatal("no report")
 	}
-	return Done{}
+	return exec.Done{}
 }
 
-func (r *recorder) waitFailure(t testing.TB) *Failure {
+func (r *recorder) waitFailure(t testing.TB) *exec.Failure {
 	t.Helper()
 	select {
 	case f := <-r.fails:
@@ -209,7 +211,7 @@ func (r *recorder) waitFailure(t testing.TB) *Failure {
 }
 
 // runPackets runs one generation over packets and seals it.
-func runPackets(t testing.TB, s *Selector, spec GenSpec, packets []Packet) Sealed {
+func runPackets(t testing.TB, s *Selector, spec exec.GenSpec, packets []exec.Packet) exec.Sealed {
 	t.Helper()
 	r := newRecorder()
 	spec.Dir = t.TempDir()
@@ -236,17 +238,17 @@ func runPackets(t testing.TB, s *Selector, spec GenSpec, packets []Packet) Seale
 }
 
 // cut slices [0,n) of a file into packets of size step.
-func cut(file string, n, step, base int64, id *uint64) []Packet {
-	var out []Packet
+func cut(file string, n, step, base int64, id *uint64) []exec.Packet {
+	var out []exec.Packet
 	for at := int64(0); at < n; at += step {
 		*id++
-		out = append(out, Packet{ID: *id, File: file, Tree: "T", First: at, Last: min(at+step, n), Base: base})
+		out = append(out, exec.Packet{ID: *id, File: file, Tree: "T", First: at, Last: min(at+step, n), Base: base})
 	}
 	return out
 }
 
 // finish merges partials and terminates.
-func finish(t testing.TB, class string, partials []string) (Finished, string, string) {
+func finish(t testing.TB, class string, partials []string) (exec.Finished, string, string) {
 	t.Helper()
 	c, err := load(t, class).StartClient(t.Context(), ClientSpec{Dir: t.TempDir()}, func(string) {})
 	if err != nil {
@@ -264,7 +266,7 @@ func finish(t testing.TB, class string, partials []string) (Finished, string, st
 	return fin, out, c.Output()
 }
 
-func sum(job uint64, packets []Packet) (units int64, canary uint64) {
+func sum(job uint64, packets []exec.Packet) (units int64, canary uint64) {
 	for _, p := range packets {
 		units += p.Last - p.First
 		canary += tasks.Canary(job, tasks.R(p.Base+p.First, p.Base+p.Last))
@@ -279,10 +281,10 @@ func TestGenerationEqualsChain(t *testing.T) {
 			s := load(t, class)
 			var id uint64
 			pa, pb := cut(a, 2000, 130, 0, &id), cut(b, 1500, 700, 2000, &id)
-			first := append(append([]Packet{}, pa[:8]...), pb[1:]...)
-			second := append(append([]Packet{}, pb[:1]...), pa[8:]...)
+			first := append(append([]exec.Packet{}, pa[:8]...), pb[1:]...)
+			second := append(append([]exec.Packet{}, pb[:1]...), pa[8:]...)
 			input, _ := mustBegin(t, class, nil)
-			spec := GenSpec{Job: 42, Input: input}
+			spec := exec.GenSpec{Job: 42, Input: input}
 			p1, p2 := runPackets(t, s, spec, first), runPackets(t, s, spec, second)
 			units, canary := sum(42, append(pa, pb...))
 			if p1.Units+p2.Units != units || p1.Canary+p2.Canary != canary {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // Selector is one class of one library, loaded in a process that forks generations, mergers and
@@ -89,7 +91,7 @@ func (c *selectorCache) acquire(e *Executor, key, class string) (s *Selector, mi
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, false, fmt.Errorf("could not load %q: %w", class, ErrClosed)
+		return nil, false, fmt.Errorf("could not load %q: %w", class, exec.ErrClosed)
 	}
 	c.clock++
 	s = c.loaded[key]
@@ -166,8 +168,8 @@ func (s *Selector) codeFailure(err error) error {
 		return fmt.Errorf("could not load selector %q: %w", s.class, err)
 	}
 	switch f.Kind {
-	case KindSignal, KindException, KindExit:
-		f.Kind = KindCode
+	case exec.KindSignal, exec.KindException, exec.KindExit:
+		f.Kind = exec.KindCode
 	}
 	return f
 }

@@ -4,10 +4,10 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/liar"
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
+	"github.com/dtpnode/dtpnode/engine/liar"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 )
 
 // A member with the right admin lies: it signs that a job which lives goes on from a copy of its own, and again from another's, and

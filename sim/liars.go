@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/liar"
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
+	"github.com/dtpnode/dtpnode/engine/liar"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )

@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/modelkeys"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 )
 
 // Two of a ledger's three replicas are lost: their disks are destroyed, or they are away for so long that the job's user

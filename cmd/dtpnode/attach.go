@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

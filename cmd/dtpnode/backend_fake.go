@@ -3,7 +3,7 @@
 package main
 
 import (
-	"github.com/dtpnode/dtpnode/internal/fakeexec"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node"
 )
 

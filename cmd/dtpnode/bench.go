@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/bench"
-	"github.com/dtpnode/dtpnode/internal/logging"
+	"github.com/dtpnode/dtpnode/cli/logging"
 )
 
 type benchOptions struct {

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/demo"
-	"github.com/dtpnode/dtpnode/internal/progress"
 )
 
 func newDemo(g *globals) *cobra.Command {

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/doctor"
-	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/cli/doctor"
+	"github.com/dtpnode/dtpnode/cli/local"
 	"github.com/dtpnode/dtpnode/internal/version"
 	"github.com/dtpnode/dtpnode/node"
 )

@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/local"
-	"github.com/dtpnode/dtpnode/internal/progress"
-	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/cli/local"
+	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/settings"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
 )

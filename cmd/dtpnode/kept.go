@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/local"
-	"github.com/dtpnode/dtpnode/internal/logging"
-	"github.com/dtpnode/dtpnode/internal/progress"
-	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/cli/local"
+	"github.com/dtpnode/dtpnode/cli/logging"
+	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

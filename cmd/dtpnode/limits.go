@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/inputs"
+	"github.com/dtpnode/dtpnode/cli/inputs"
 )
 
 // limitFlags bound what one child may take of its host. `up` has them for all jobs of a node, `run` for one job on all

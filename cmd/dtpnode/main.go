@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dtpnode/dtpnode/internal/settings"
-	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/cli/settings"
+	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

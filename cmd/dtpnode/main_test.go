@@ -22,8 +22,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/progress"
-	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

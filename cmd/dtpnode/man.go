@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/cli/settings"
 	"github.com/dtpnode/dtpnode/internal/version"
 )
 

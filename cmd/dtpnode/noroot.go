@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/cli/settings"
 )
 
 // What to do where no ROOT is found depends on who has looked for it, on whether one was named, which is then not replaced

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/progress"
-	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/settings"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
 )

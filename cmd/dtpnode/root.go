@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dtpnode/dtpnode/internal/local"
+	"github.com/dtpnode/dtpnode/cli/local"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

@@ -17,10 +17,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/dtpnode/dtpnode/internal/inputs"
-	"github.com/dtpnode/dtpnode/internal/local"
-	"github.com/dtpnode/dtpnode/internal/progress"
-	"github.com/dtpnode/dtpnode/internal/submit"
+	"github.com/dtpnode/dtpnode/cli/inputs"
+	"github.com/dtpnode/dtpnode/cli/local"
+	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

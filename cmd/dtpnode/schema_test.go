@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtpnode/dtpnode/bench"
-	"github.com/dtpnode/dtpnode/internal/doctor"
+	"github.com/dtpnode/dtpnode/cli/doctor"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -84,7 +84,7 @@ func TestSchemas(t *testing.T) {
 		},
 	}
 	t.Chdir("../..")
-	for _, dir := range []string{"./node/api", "./bench", "./internal/doctor"} {
+	for _, dir := range []string{"./node/api", "./bench", "./cli/doctor"} {
 		if err := r.AddGoComments("github.com/dtpnode/dtpnode", dir); err != nil {
 			t.Fatal(err)
 		}

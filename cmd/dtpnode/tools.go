@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dtpnode/dtpnode/cli/doctor"
 	"github.com/dtpnode/dtpnode/demo"
-	"github.com/dtpnode/dtpnode/internal/doctor"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
 )

@@ -11,17 +11,18 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/inputs"
-	"github.com/dtpnode/dtpnode/internal/local"
-	"github.com/dtpnode/dtpnode/internal/logging"
-	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/cli/inputs"
+	"github.com/dtpnode/dtpnode/cli/local"
+	"github.com/dtpnode/dtpnode/cli/logging"
+	"github.com/dtpnode/dtpnode/cli/settings"
 	"github.com/dtpnode/dtpnode/internal/version"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // nodeFlags are the settings of a daemon, shared by the commands that may start one.
@@ -285,7 +286,7 @@ func (f *nodeFlags) config() (cfg node.Config, err error) {
 	cfg = node.Config{
 		ScratchDir: f.scratch, Listen: f.listen, Name: nameOr(f.name), Slots: f.slots, ROOTPrefix: f.root, InstallROOT: f.install,
 		KeepFor: f.keepFor, CommitEvery: f.commit, ForgetAfter: f.forget, ForgetEphemeral: f.forgetE,
-		Limits:  rootexec.Limits{Open: f.limits.open, EntryCPU: f.limits.cpu, Processes: f.limits.processes},
+		Limits:  exec.Limits{Open: f.limits.open, EntryCPU: f.limits.cpu, Processes: f.limits.processes},
 		Version: version.String(),
 	}
 	if cfg.Memory, err = inputs.Memory(f.memory); err != nil {

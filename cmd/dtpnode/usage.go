@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/inputs"
-	"github.com/dtpnode/dtpnode/internal/progress"
-	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/cli/inputs"
+	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/settings"
 )
 
 // usageError is a mistake in the command line.

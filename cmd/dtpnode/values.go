@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/dtpnode/dtpnode/internal/inputs"
-	"github.com/dtpnode/dtpnode/internal/logging"
-	"github.com/dtpnode/dtpnode/internal/settings"
+	"github.com/dtpnode/dtpnode/cli/inputs"
+	"github.com/dtpnode/dtpnode/cli/logging"
+	"github.com/dtpnode/dtpnode/cli/settings"
 	"github.com/dtpnode/dtpnode/node"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/roottest"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 func rootDir(t *testing.T) string { return roottest.Find(t).Dir }

@@ -262,7 +262,7 @@ type Unseen struct {
 	Where  string `json:"where"` // the file, or the folder or server of several
 	Files  int    `json:"files"`
 	Units  int64  `json:"units"`
-	Cause  string `json:"cause"`  // see rootexec.Cause
+	Cause  string `json:"cause"`  // see exec.Cause
 	Reason string `json:"reason"` // as the system or ROOT said it of each of them, else what is so of all
 }
 
@@ -286,7 +286,7 @@ type Missing struct {
 	File   string   `json:"file"`
 	First  int64    `json:"first"` // local entry
 	Last   int64    `json:"last"`
-	Kind   string   `json:"kind"` // see rootexec.Kind
+	Kind   string   `json:"kind"` // see exec.Kind
 	Reason string   `json:"reason"`
 	Nodes  []string `json:"nodes"`           // names of the nodes that tried
 	Words  []string `json:"words,omitempty"` // what each of Nodes said, where no node could read the file

@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -21,9 +22,9 @@ type Spec struct {
 	Size  int64  `json:"size,omitempty"`  // bytes that a partial has at least
 	Print string `json:"print,omitempty"` // a line that each generation prints
 	// Fail names the units at which a generation fails, and how.
-	Fail map[int64]rootexec.Kind `json:"fail,omitempty"`
+	Fail map[int64]exec.Kind `json:"fail,omitempty"`
 	// Steps names the steps that fail as a whole, and how: "SlaveBegin", "merge", "Begin", "Terminate".
-	Steps map[string]rootexec.Kind `json:"steps,omitempty"`
+	Steps map[string]exec.Kind `json:"steps,omitempty"`
 
 	entry, begin time.Duration
 }
@@ -76,7 +77,7 @@ func Serial(r tasks.Range, bins int) []int64 {
 type dataset struct {
 	entries int64
 	parts   int64 // clusters
-	fail    rootexec.Kind
+	fail    exec.Kind
 }
 
 // maxClusters bounds the clusters of a file.
@@ -87,7 +88,7 @@ func parseDataset(name string) (dataset, error) {
 	if err != nil || u.Scheme != "fake" {
 		return dataset{}, errors.Join(err, fmt.Errorf("could not open %q: want fake://NAME?entries=N&clusters=M", name))
 	}
-	d := dataset{parts: 1, fail: rootexec.Kind(u.Query().Get("fail"))}
+	d := dataset{parts: 1, fail: exec.Kind(u.Query().Get("fail"))}
 	for key, to := range map[string]*int64{"entries": &d.entries, "clusters": &d.parts} {
 		if v := u.Query().Get(key); v != "" {
 			if *to, err = strconv.ParseInt(v, 10, 64); err != nil {

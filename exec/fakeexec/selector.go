@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
 )
@@ -33,11 +35,11 @@ func (s *selector) fails(step string) error {
 	if !ok {
 		return nil
 	}
-	return &rootexec.Failure{Kind: kind, Op: step, Entry: -1, Msg: "failed on order"}
+	return &exec.Failure{Kind: kind, Op: step, Entry: -1, Msg: "failed on order"}
 }
 
 // Probe runs the first entry of a file.
-func (s *selector) Probe(ctx context.Context, spec rootexec.GenSpec, file, tree string) error {
+func (s *selector) Probe(ctx context.Context, spec exec.GenSpec, file, tree string) error {
 	sink := &probeSink{result: make(chan error, 1)}
 	g, err := s.Start(ctx, spec, sink)
 	if err != nil {
@@ -45,7 +47,7 @@ func (s *selector) Probe(ctx context.Context, spec rootexec.GenSpec, file, tree 
 	}
 	defer g.Kill()
 	// A SlaveBegin that fails at once ends the generation before the lease: the sink has why.
-	if err := g.Lease(rootexec.Packet{ID: 1, File: file, Tree: tree, Last: 1}); err != nil && !errors.Is(err, rootexec.ErrEnded) {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: tree, Last: 1}); err != nil && !errors.Is(err, exec.ErrEnded) {
 		return err
 	}
 	select {
@@ -60,38 +62,38 @@ func (s *selector) Probe(ctx context.Context, spec rootexec.GenSpec, file, tree 
 
 type probeSink struct{ result chan error }
 
-func (s *probeSink) PacketDone(d rootexec.Done) {
+func (s *probeSink) PacketDone(d exec.Done) {
 	if d.Refused != nil {
 		s.result <- d.Refused
 		return
 	}
 	s.result <- nil
 }
-func (s *probeSink) Failed(f *rootexec.Failure) { s.result <- f }
-func (s *probeSink) Output(string)              {}
+func (s *probeSink) Failed(f *exec.Failure) { s.result <- f }
+func (s *probeSink) Output(string)          {}
 
-func (s *selector) Merge(_ context.Context, inputs []string, out string) (rootexec.Sealed, error) {
+func (s *selector) Merge(_ context.Context, inputs []string, out string) (exec.Sealed, error) {
 	if err := s.fails("merge"); err != nil {
-		return rootexec.Sealed{}, err
+		return exec.Sealed{}, err
 	}
 	sum, err := sumOf(inputs, s.spec.Bins)
 	if err != nil {
-		return rootexec.Sealed{}, err
+		return exec.Sealed{}, err
 	}
 	return sum.store(out, s.spec.Size)
 }
 
 // Save writes the result of a job whose Terminate failed; without a path it only adds up.
-func (s *selector) Save(_ context.Context, partials []string, outPath string) (rootexec.Finished, error) {
+func (s *selector) Save(_ context.Context, partials []string, outPath string) (exec.Finished, error) {
 	sum, err := sumOf(partials, s.spec.Bins)
 	if err != nil {
-		return rootexec.Finished{}, err
+		return exec.Finished{}, err
 	}
 	if outPath != "" {
 		_, err = sum.store(outPath, 0)
 	}
-	objects := []rootexec.Object{{Name: "bins", Class: "bins", Entries: float64(sum.Units)}}
-	return rootexec.Finished{Units: sum.Units, Canary: sum.Canary, Keys: 1, Objects: objects}, err
+	objects := []exec.Object{{Name: "bins", Class: "bins", Entries: float64(sum.Units)}}
+	return exec.Finished{Units: sum.Units, Canary: sum.Canary, Keys: 1, Objects: objects}, err
 }
 
 func (s *selector) StartClient(_ context.Context, spec rootexec.ClientSpec, out func(string)) (node.Client, error) {
@@ -110,12 +112,12 @@ func (c *client) Begin(context.Context) ([]byte, error) {
 	return nil, c.s.fails("Begin")
 }
 
-func (c *client) Finish(ctx context.Context, partials []string, outPath string) (rootexec.Finished, error) {
+func (c *client) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
 	if err := c.s.fails("Terminate"); err != nil {
-		return rootexec.Finished{}, err
+		return exec.Finished{}, err
 	}
 	if kind := os.Getenv(EndVariable); kind != "" {
-		return rootexec.Finished{}, &rootexec.Failure{Kind: rootexec.Kind(kind), Op: "write", Entry: -1, Msg: "failed on order of this node"}
+		return exec.Finished{}, &exec.Failure{Kind: exec.Kind(kind), Op: "write", Entry: -1, Msg: "failed on order of this node"}
 	}
 	fin, err := c.s.Save(ctx, partials, outPath)
 	if err == nil && c.dir != "" {

@@ -16,8 +16,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/dtpnode/dtpnode/internal/roottest/rootcxx"
 	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/rootexec/roottest/rootcxx"
 )
 
 //go:embed cxx

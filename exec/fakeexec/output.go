@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // Output is a partial or, with nothing behind it, a result: one line of JSON. A partial is padded with zeros
@@ -70,8 +70,8 @@ func sumOf(paths []string, bins int) (Output, error) {
 }
 
 // store writes a partial of at least so many bytes, whole or not at all.
-func (o Output) store(path string, size int64) (rootexec.Sealed, error) {
-	s := rootexec.Sealed{Path: path, Units: o.Units, Canary: o.Canary}
+func (o Output) store(path string, size int64) (exec.Sealed, error) {
+	s := exec.Sealed{Path: path, Units: o.Units, Canary: o.Canary}
 	line, err := json.Marshal(o)
 	if err != nil {
 		return s, err
@@ -88,7 +88,7 @@ func (o Output) store(path string, size int64) (rootexec.Sealed, error) {
 		return errors.Join(err, w.Flush())
 	})
 	if err != nil {
-		return s, &rootexec.Failure{Kind: rootexec.KindDisk, Op: "write", Entry: -1, Msg: err.Error()}
+		return s, &exec.Failure{Kind: exec.KindDisk, Op: "write", Entry: -1, Msg: err.Error()}
 	}
 	h.Sum(s.SHA256[:0])
 	return s, nil

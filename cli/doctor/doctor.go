@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

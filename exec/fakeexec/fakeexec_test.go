@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"go.uber.org/goleak"
 
 	"github.com/dtpnode/dtpnode/node"
@@ -58,20 +60,20 @@ func check(t *testing.T, err error) {
 
 // sink keeps what a generation reports.
 type sink struct {
-	done  chan rootexec.Done
-	fails chan *rootexec.Failure
+	done  chan exec.Done
+	fails chan *exec.Failure
 }
 
 func newSink() *sink {
-	return &sink{make(chan rootexec.Done, 8), make(chan *rootexec.Failure, 8)}
+	return &sink{make(chan exec.Done, 8), make(chan *exec.Failure, 8)}
 }
 
-func (s *sink) PacketDone(d rootexec.Done) { s.done <- d }
-func (s *sink) Failed(f *rootexec.Failure) { s.fails <- f }
-func (s *sink) Output(string)              {}
+func (s *sink) PacketDone(d exec.Done) { s.done <- d }
+func (s *sink) Failed(f *exec.Failure) { s.fails <- f }
+func (s *sink) Output(string)          {}
 
-func packet(id uint64, first, last, base int64) rootexec.Packet {
-	return rootexec.Packet{ID: id, File: "fake://x?entries=100000", First: first, Last: last, Base: base}
+func packet(id uint64, first, last, base int64) exec.Packet {
+	return exec.Packet{ID: id, File: "fake://x?entries=100000", First: first, Last: last, Base: base}
 }
 
 // What random generations did, merged at random, is what they said they did, in its time.
@@ -107,7 +109,7 @@ func TestCountsWhatItSays(t *testing.T) {
 func randomGeneration(t *testing.T, rng *rand.Rand, sel node.Selector, path string, at int64) (did []tasks.Range) {
 	t.Helper()
 	s := newSink()
-	g, err := sel.Start(t.Context(), rootexec.GenSpec{Job: 9}, s)
+	g, err := sel.Start(t.Context(), exec.GenSpec{Job: 9}, s)
 	check(t, err)
 	for range 5 {
 		var out []tasks.Range
@@ -139,13 +141,13 @@ func randomGeneration(t *testing.T, rng *rand.Rand, sel node.Selector, path stri
 		t.Errorf("%d bytes, said %d", info.Size(), sealed.Size)
 	}
 	<-g.Done()
-	if err := g.Lease(packet(1, 0, 1, 0)); !errors.Is(err, rootexec.ErrEnded) {
+	if err := g.Lease(packet(1, 0, 1, 0)); !errors.Is(err, exec.ErrEnded) {
 		t.Errorf("leased after the end: %v", err)
 	}
 	return did
 }
 
-func wantOutput(t *testing.T, path string, fin rootexec.Finished, units []tasks.Range) {
+func wantOutput(t *testing.T, path string, fin exec.Finished, units []tasks.Range) {
 	t.Helper()
 	out, err := ReadOutput(path)
 	check(t, err)
@@ -171,11 +173,11 @@ func wantOutput(t *testing.T, path string, fin rootexec.Finished, units []tasks.
 func TestPreemptSparesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSink()
-		g, err := load(t, Backend{}, `{"entry": "1ms", "bins": 1}`).Start(t.Context(), rootexec.GenSpec{}, s)
+		g, err := load(t, Backend{}, `{"entry": "1ms", "bins": 1}`).Start(t.Context(), exec.GenSpec{}, s)
 		check(t, err)
 		check(t, g.Lease(packet(1, 0, 100, 0)))
 		check(t, g.Lease(packet(2, 100, 200, 0)))
-		if err := g.Lease(packet(3, 200, 300, 0)); !errors.Is(err, rootexec.ErrQueueFull) {
+		if err := g.Lease(packet(3, 200, 300, 0)); !errors.Is(err, exec.ErrQueueFull) {
 			t.Errorf("a third packet: %v", err)
 		}
 		time.Sleep(10*time.Millisecond + time.Microsecond)
@@ -195,12 +197,12 @@ func TestPreemptSparesNothing(t *testing.T) {
 }
 
 func TestFailsOnOrder(t *testing.T) {
-	for _, kind := range []rootexec.Kind{rootexec.KindSignal, rootexec.KindException, rootexec.KindExit, rootexec.KindStall, rootexec.KindMemory, rootexec.KindData, rootexec.KindKilled} {
+	for _, kind := range []exec.Kind{exec.KindSignal, exec.KindException, exec.KindExit, exec.KindStall, exec.KindMemory, exec.KindData, exec.KindKilled} {
 		for _, sealing := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSink()
 				sel := load(t, Backend{}, `{"entry": "1ms", "bins": 1, "fail": {"1050": "`+string(kind)+`"}}`)
-				g, err := sel.Start(t.Context(), rootexec.GenSpec{Limits: rootexec.Limits{Stall: time.Minute}}, s)
+				g, err := sel.Start(t.Context(), exec.GenSpec{Limits: exec.Limits{Stall: time.Minute}}, s)
 				check(t, err)
 				start := time.Now()
 				check(t, g.Lease(packet(1, 0, 100, 1000)))
@@ -211,13 +213,13 @@ func TestFailsOnOrder(t *testing.T) {
 				}
 				f := <-s.fails
 				took := 50 * time.Millisecond
-				if kind == rootexec.KindStall {
+				if kind == exec.KindStall {
 					took += time.Minute
 				}
 				if f.Kind != kind || f.Entry != 50 || time.Since(start) != took || len(s.done) > 0 {
 					t.Errorf("%s: got %+v after %s", kind, f, time.Since(start))
 				}
-				if entries := kind != rootexec.KindData; entries != (f.Blame == tasks.R(50, 51)) {
+				if entries := kind != exec.KindData; entries != (f.Blame == tasks.R(50, 51)) {
 					t.Errorf("%s blames %v", kind, f.Blame)
 				}
 				<-g.Done()
@@ -234,12 +236,12 @@ func TestStepsFail(t *testing.T) {
 	defer client.Close()
 	path := filepath.Join(t.TempDir(), "x")
 	for step, f := range map[string]func() error{
-		"SlaveBegin": func() error { return sel.Probe(ctx, rootexec.GenSpec{}, "fake://x?entries=1", "T") },
+		"SlaveBegin": func() error { return sel.Probe(ctx, exec.GenSpec{}, "fake://x?entries=1", "T") },
 		"merge":      func() error { _, err := sel.Merge(ctx, nil, path); return err },
 		"Begin":      func() error { _, err := client.Begin(ctx); return err },
 		"Terminate":  func() error { _, err := client.Finish(ctx, nil, path); return err },
 	} {
-		var fail *rootexec.Failure
+		var fail *exec.Failure
 		if err := f(); !errors.As(err, &fail) || fail.Op != step {
 			t.Errorf("%s: %v", step, err)
 		}
@@ -247,9 +249,9 @@ func TestStepsFail(t *testing.T) {
 	if _, err := sel.Save(ctx, nil, path); err != nil {
 		t.Errorf("nothing is saved of a job whose Terminate failed: %v", err)
 	}
-	broken := load(t, Backend{Broken: rootexec.KindDisk}, `{"bins": 1}`)
-	var fail *rootexec.Failure
-	if err := broken.Probe(ctx, rootexec.GenSpec{}, "fake://x?entries=1", "T"); !errors.As(err, &fail) || fail.Kind != rootexec.KindDisk {
+	broken := load(t, Backend{Broken: exec.KindDisk}, `{"bins": 1}`)
+	var fail *exec.Failure
+	if err := broken.Probe(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.As(err, &fail) || fail.Kind != exec.KindDisk {
 		t.Errorf("a broken node: %v", err)
 	}
 }
@@ -301,10 +303,10 @@ func TestCancelledWaits(t *testing.T) {
 		sel := load(t, Backend{}, `{"entry": "1h", "bins": 1}`)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := sel.Probe(ctx, rootexec.GenSpec{}, "fake://x?entries=1", "T"); !errors.Is(err, context.DeadlineExceeded) {
+		if err := sel.Probe(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("probe: %v", err)
 		}
-		g, err := sel.Start(t.Context(), rootexec.GenSpec{}, newSink())
+		g, err := sel.Start(t.Context(), exec.GenSpec{}, newSink())
 		check(t, err)
 		check(t, g.Lease(packet(1, 0, 1, 0)))
 		if _, err := g.Seal(ctx, filepath.Join(t.TempDir(), "x")); !errors.Is(err, context.DeadlineExceeded) {

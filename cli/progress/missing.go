@@ -211,7 +211,7 @@ func block(w io.Writer, title, text string) {
 // otherVersion is in the reason of a file that has other entries than were planned, as the child says it.
 const otherVersion = "where it was planned"
 
-// advise says what to do about a kind of failure (see rootexec.Kind).
+// advise says what to do about a kind of failure (see exec.Kind).
 func advise(m api.Missing) string {
 	switch m.Kind {
 	case "signal", "exit", "exception":

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

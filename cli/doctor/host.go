@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dtpnode/dtpnode/internal/progress"
+	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 

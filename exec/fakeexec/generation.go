@@ -6,18 +6,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/dtpnode/dtpnode/node"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // generation is one run over packets, in one goroutine.
 type generation struct {
 	s     *selector
-	spec  rootexec.GenSpec
-	sink  rootexec.Sink
+	spec  exec.GenSpec
+	sink  exec.Sink
 	entry time.Duration // for one entry
 	out   Output        // of the goroutine alone
 	file  string        // open, of the goroutine alone
@@ -37,26 +38,26 @@ type generation struct {
 }
 
 type lease struct {
-	rootexec.Packet
+	exec.Packet
 	seq uint64
 }
 
 type sealed struct {
-	rootexec.Sealed
+	exec.Sealed
 	err error
 }
 
 // queueDepth is how many packets a generation holds: one that runs and one that waits.
 const queueDepth = 2
 
-func (s *selector) Start(_ context.Context, spec rootexec.GenSpec, sink rootexec.Sink) (node.Generation, error) {
+func (s *selector) Start(_ context.Context, spec exec.GenSpec, sink exec.Sink) (node.Generation, error) {
 	g := &generation{s: s, spec: spec, sink: sink, entry: s.spec.entry, out: Output{Bins: make([]int64, s.spec.Bins)},
 		done: make(chan struct{}), news: make(chan struct{}, 1)}
 	if slow := s.e.backend.Slow; slow > 0 {
 		g.entry = time.Duration(float64(g.entry) * slow)
 	}
 	if g.spec.Stall == 0 {
-		g.spec.Stall = rootexec.DefaultStall
+		g.spec.Stall = exec.DefaultStall
 	}
 	g.ctx, g.cancel = context.WithCancel(s.e.ctx)
 	if line := s.spec.Print; line != "" {
@@ -73,14 +74,14 @@ func (g *generation) Kill() {
 	<-g.done
 }
 
-func (g *generation) Lease(p rootexec.Packet) error {
+func (g *generation) Lease(p exec.Packet) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.ended || g.sealing != nil:
-		return rootexec.ErrEnded
+		return exec.ErrEnded
 	case len(g.leased) >= queueDepth:
-		return rootexec.ErrQueueFull
+		return exec.ErrQueueFull
 	}
 	g.seq++
 	g.leased = append(g.leased, lease{p, g.seq})
@@ -103,12 +104,12 @@ func (g *generation) wake() {
 	}
 }
 
-func (g *generation) Seal(ctx context.Context, path string) (rootexec.Sealed, error) {
+func (g *generation) Seal(ctx context.Context, path string) (exec.Sealed, error) {
 	result := make(chan sealed, 1)
 	g.mu.Lock()
 	if g.ended || g.sealing != nil {
 		g.mu.Unlock()
-		return rootexec.Sealed{}, rootexec.ErrEnded
+		return exec.Sealed{}, exec.ErrEnded
 	}
 	g.sealing, g.path = result, path
 	g.wake()
@@ -117,7 +118,7 @@ func (g *generation) Seal(ctx context.Context, path string) (rootexec.Sealed, er
 	defer stop()
 	r := <-result
 	if ctx.Err() != nil {
-		return rootexec.Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
+		return exec.Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
 	}
 	return r.Sealed, r.err
 }
@@ -131,7 +132,7 @@ func (g *generation) run() {
 		l, seal, ok := g.next()
 		switch {
 		case g.ctx.Err() != nil:
-			f = &rootexec.Failure{Kind: rootexec.KindKilled, Op: "generation", Entry: -1, Msg: "killed"}
+			f = &exec.Failure{Kind: exec.KindKilled, Op: "generation", Entry: -1, Msg: "killed"}
 		case ok:
 			f = g.process(l)
 		case seal != nil:
@@ -152,7 +153,7 @@ func (g *generation) run() {
 	g.fail(f)
 }
 
-func (g *generation) begin() *rootexec.Failure {
+func (g *generation) begin() *exec.Failure {
 	g.sleep(g.s.spec.begin)
 	kind, ok := g.s.spec.Steps["SlaveBegin"]
 	if broken := g.s.e.backend.Broken; broken != "" {
@@ -161,7 +162,7 @@ func (g *generation) begin() *rootexec.Failure {
 	if !ok {
 		return nil
 	}
-	return &rootexec.Failure{Kind: kind, Op: "SlaveBegin", Entry: -1, Msg: "failed on order"}
+	return &exec.Failure{Kind: kind, Op: "SlaveBegin", Entry: -1, Msg: "failed on order"}
 }
 
 // next is the packet to run, or the request to seal.
@@ -181,7 +182,7 @@ func (g *generation) end() {
 }
 
 // fail ends the generation and says so: to who seals it and, but if it was killed, to the sink.
-func (g *generation) fail(f *rootexec.Failure) {
+func (g *generation) fail(f *exec.Failure) {
 	g.mu.Lock()
 	g.ended = true
 	seal, busy := g.sealing, len(g.leased) > 0
@@ -196,23 +197,23 @@ func (g *generation) fail(f *rootexec.Failure) {
 }
 
 // process runs one packet, up to the unit at which it is to fail, or to be cut.
-func (g *generation) process(l lease) *rootexec.Failure {
+func (g *generation) process(l lease) *exec.Failure {
 	start := time.Now()
 	opened := l.File != g.file
 	if f := g.s.e.backend.hidden(l.File, false); opened && f != nil {
 		g.mu.Lock()
 		g.leased = g.leased[1:]
 		g.mu.Unlock()
-		g.sink.PacketDone(rootexec.Done{ID: l.ID, Last: l.First, Refused: f})
+		g.sink.PacketDone(exec.Done{ID: l.ID, Last: l.First, Refused: f})
 		return nil
 	}
 	g.file = l.File
 	d, err := parseDataset(l.File)
 	if err != nil {
-		return &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: l.File, Entry: -1, Msg: err.Error()}
+		return &exec.Failure{Kind: exec.KindOpen, Op: "open", File: l.File, Entry: -1, Msg: err.Error()}
 	}
 	if d.fail != "" {
-		return &rootexec.Failure{Kind: d.fail, Op: "open", File: l.File, Entry: -1, Msg: "failed on order"}
+		return &exec.Failure{Kind: d.fail, Op: "open", File: l.File, Entry: -1, Msg: "failed on order"}
 	}
 	last, kind := g.firstFailure(l)
 	end := g.pass(l, last)
@@ -228,12 +229,12 @@ func (g *generation) process(l lease) *rootexec.Failure {
 	g.mu.Lock()
 	g.leased = g.leased[1:]
 	g.mu.Unlock()
-	g.sink.PacketDone(rootexec.Done{ID: l.ID, Last: end, Elapsed: time.Since(start), Bytes: end - l.First, Opened: opened})
+	g.sink.PacketDone(exec.Done{ID: l.ID, Last: end, Elapsed: time.Since(start), Bytes: end - l.First, Opened: opened})
 	return nil
 }
 
 // firstFailure is the first entry of a packet that is to fail; the packet's end if there is none.
-func (g *generation) firstFailure(l lease) (entry int64, kind rootexec.Kind) {
+func (g *generation) firstFailure(l lease) (entry int64, kind exec.Kind) {
 	entry = l.Last
 	for u, k := range g.s.spec.Fail {
 		if e := u - l.Base; l.First <= e && e < entry {
@@ -275,17 +276,17 @@ func (g *generation) count(units tasks.Range) {
 }
 
 // failAt is the failure at an entry; one that stalls takes its time.
-func (g *generation) failAt(l lease, entry int64, kind rootexec.Kind) *rootexec.Failure {
-	f := &rootexec.Failure{Kind: kind, Op: "Process", File: l.File, Entry: entry, Msg: "failed on order"}
+func (g *generation) failAt(l lease, entry int64, kind exec.Kind) *exec.Failure {
+	f := &exec.Failure{Kind: kind, Op: "Process", File: l.File, Entry: entry, Msg: "failed on order"}
 	switch kind {
-	case rootexec.KindStall:
+	case exec.KindStall:
 		g.sleep(g.spec.Stall)
-	case rootexec.KindSignal:
+	case exec.KindSignal:
 		f.Signal = int(unix.SIGSEGV)
-	case rootexec.KindExit:
+	case exec.KindExit:
 		f.Exit = 1
 	}
-	if kind != rootexec.KindData {
+	if kind != exec.KindData {
 		f.Blame = tasks.R(entry, entry+1)
 	}
 	return f

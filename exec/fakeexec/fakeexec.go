@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
+
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
 )
@@ -27,22 +29,22 @@ import (
 // Environment of a daemon with this executor.
 const (
 	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
-	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this rootexec.Kind
+	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this exec.Kind
 	EnvHide   = "DTPNODE_FAKE_HIDE"   // a file that names, one a line, data files that this host does not see, see hidden
 	EnvFlip   = "DTPNODE_FAKE_FLIP"   // of each job a bit of the first n partials that are sealed here flips on disk afterwards
 )
 
 // Backend is the executor of one daemon.
 type Backend struct {
-	Slow   float64       // entries take so many times as long; 0 means 1
-	Broken rootexec.Kind // of the failure of every generation; empty: they work
-	Hide   string        // path of the list of data files that this host does not see; empty: it sees all
-	Flip   int           // of each job a bit of the first n partials flips on disk
+	Slow   float64   // entries take so many times as long; 0 means 1
+	Broken exec.Kind // of the failure of every generation; empty: they work
+	Hide   string    // path of the list of data files that this host does not see; empty: it sees all
+	Flip   int       // of each job a bit of the first n partials flips on disk
 }
 
 // FromEnv is the backend that the environment describes.
 func FromEnv() (Backend, error) {
-	b := Backend{Slow: 1, Broken: rootexec.Kind(os.Getenv(EnvBroken)), Hide: os.Getenv(EnvHide)}
+	b := Backend{Slow: 1, Broken: exec.Kind(os.Getenv(EnvBroken)), Hide: os.Getenv(EnvHide)}
 	if s := os.Getenv(EnvSlow); s != "" {
 		var err error
 		if b.Slow, err = strconv.ParseFloat(s, 64); err != nil || b.Slow <= 0 {
@@ -100,20 +102,20 @@ func (e *executor) flips(job uint64) bool {
 	return e.sealed[job] <= e.backend.Flip
 }
 
-func (e *executor) Plan(_ context.Context, file, tree string, _ time.Duration) (rootexec.Plan, error) {
+func (e *executor) Plan(_ context.Context, file, tree string, _ time.Duration) (exec.Plan, error) {
 	if f := e.backend.hidden(file, true); f != nil {
-		return rootexec.Plan{}, f
+		return exec.Plan{}, f
 	}
 	d, err := parseDataset(file)
 	if err != nil {
-		return rootexec.Plan{}, &rootexec.Failure{Kind: rootexec.KindOpen, Op: "open", File: file, Entry: -1, Msg: err.Error()}
+		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Op: "open", File: file, Entry: -1, Msg: err.Error()}
 	}
-	return rootexec.Plan{File: file, Tree: tree, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
+	return exec.Plan{File: file, Tree: tree, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
 }
 
 // hidden fails to open a data file that this host is not to see. What it sees for planning alone is listed as "NAME later".
 // The list is read at each opening.
-func (b Backend) hidden(file string, plan bool) *rootexec.Failure {
+func (b Backend) hidden(file string, plan bool) *exec.Failure {
 	if b.Hide == "" {
 		return nil
 	}
@@ -121,7 +123,7 @@ func (b Backend) hidden(file string, plan bool) *rootexec.Failure {
 	for name := range strings.Lines(string(list)) {
 		name, later := strings.CutSuffix(strings.TrimSpace(name), " later")
 		if name != "" && !(plan && later) && strings.HasPrefix(file, "fake://"+name+"?") {
-			return &rootexec.Failure{Kind: rootexec.KindOpen, Host: rootexec.CauseMissing, Op: "open", File: file, Entry: -1, Msg: "No such file or directory"}
+			return &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseMissing, Op: "open", File: file, Entry: -1, Msg: "No such file or directory"}
 		}
 	}
 	return nil
@@ -145,7 +147,7 @@ func (e *executor) Compiled(src rootexec.Source) (rootexec.Library, bool) {
 func (e *executor) Compile(_ context.Context, src rootexec.Source) (rootexec.Library, error) {
 	lib := e.library(src)
 	if _, err := parseSpec(src.Files[src.Main]); err != nil {
-		return lib, &rootexec.Failure{Kind: rootexec.KindCode, Op: "compile " + src.Main, Entry: -1, Msg: err.Error(), Tail: err.Error()}
+		return lib, &exec.Failure{Kind: exec.KindCode, Op: "compile " + src.Main, Entry: -1, Msg: err.Error(), Tail: err.Error()}
 	}
 	if err := os.MkdirAll(lib.Dir, 0o700); err != nil {
 		return lib, fmt.Errorf("could not make folder %q: %w", lib.Dir, err)
@@ -179,7 +181,7 @@ func (e *executor) Load(_ context.Context, lib rootexec.Library, class string) (
 	}
 	spec, err := parseSpec(text)
 	if err != nil {
-		return nil, &rootexec.Failure{Kind: rootexec.KindCode, Op: "load", Entry: -1, Msg: err.Error()}
+		return nil, &exec.Failure{Kind: exec.KindCode, Op: "load", Entry: -1, Msg: err.Error()}
 	}
 	return &selector{e: e, spec: spec}, nil
 }

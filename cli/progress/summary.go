@@ -150,7 +150,7 @@ func Nodes(w io.Writer, st api.JobStatus) {
 	}
 }
 
-// differs is the cause of a file that a host has in another version than was planned (rootexec.CauseDiffers).
+// differs is the cause of a file that a host has in another version than was planned (exec.CauseDiffers).
 const differs = "differs"
 
 // Unseen prints what a host does not see, and that others have it, if there are any; and of which files it has another version

@@ -1,0 +1,34 @@
+package exec
+
+import "errors"
+
+// GenSpec says how a generation runs.
+type GenSpec struct {
+	Job                  uint64 // seed of the canaries
+	Input                []byte // fInput, as Client.Begin returned it
+	Option               string // GetOption() of the selector
+	Dir                  string // working directory; must exist and be empty; the data files go there
+	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
+	Limits
+}
+
+// Sink receives what a generation reports. The calls for one generation come from one goroutine, in
+// order, and must not block for long.
+type Sink interface {
+	// PacketDone reports a packet that is done, or was preempted.
+	PacketDone(Done)
+	// Failed reports the end of a generation that failed. It is the last call, and nothing of the
+	// generation counts. Kill and a failed Seal end a generation without it.
+	Failed(*Failure)
+	// Output offers a line that the child printed; lines are lost if the sink cannot keep up.
+	Output(line string)
+}
+
+// Errors of Lease and Seal.
+var (
+	ErrQueueFull = errors.New("two packets are leased already")
+	ErrEnded     = errors.New("the generation has ended")
+)
+
+// ErrClosed is returned by an Executor, Selector, Generation or Client that was closed.
+var ErrClosed = errors.New("closed")

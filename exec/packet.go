@@ -1,0 +1,77 @@
+package exec
+
+import "time"
+
+// Plan is what the planner read of one file.
+type Plan struct {
+	File     string
+	Tree     string  // path of the tree within the file
+	Entries  int64   // in the tree
+	Clusters []int64 // first entries of the clusters, ascending from 0; empty if Entries is 0
+	Bytes    int64   // compressed size of the tree
+	UUID     string  // of the file (TFile); empty for those of very old versions of ROOT, which have none
+}
+
+// Packet is a slice of one file's tree handed to a generation. First and Last are local entries.
+type Packet struct {
+	ID          uint64 // chosen by the parent, echoed in the report
+	File        string
+	Tree        string
+	First, Last int64
+	Base        int64 // global unit of local entry 0; the canary hashes global units
+	// Entries is how many the tree has where it was planned. A file with another number is refused (CauseDiffers): it has
+	// changed since, or is another file of the same name on this host. 0 leaves that unchecked.
+	Entries int64
+	// UUID is that of the file where it was planned. One with another is refused in the same way. Empty leaves that unchecked.
+	UUID string
+}
+
+// Done reports a finished, or preempted, packet.
+type Done struct {
+	ID      uint64
+	Last    int64         // first local entry NOT processed; equals Packet.Last unless preempted
+	Elapsed time.Duration // in the child, file switch included
+	Bytes   int64         // read from the file
+	Opened  bool          // the packet opened a file
+	Refused *Failure      // why nothing of the packet was done: its file could not be opened; the generation goes on
+}
+
+// Sealed is the outcome of a generation or of a merge: one immutable output blob.
+type Sealed struct {
+	Path   string // the blob's file, in the directory the caller named
+	SHA256 [32]byte
+	Size   int64
+	Units  int64    // as read back from the objects in the blob
+	Canary uint64   // likewise
+	Apart  []string // names of objects that could not be merged and were kept apart as name;1, name;2...
+	// Mixed are names under which objects of several classes are, with these: they stand side by side. Of a merge alone.
+	Mixed []string
+}
+
+// Finished says what Client.Finish wrote.
+type Finished struct {
+	Units  int64    // in the partials
+	Canary uint64   // in the partials
+	Apart  []string // objects that could not be merged
+	Keys   int      // in the output file
+
+	Skipped        []Skipped // what the selector left out by Abort(kAbortFile), by file; the first files
+	SkippedFiles   int       // in all
+	SkippedEntries int64     // in all
+
+	Objects []Object // of the output list, after Terminate; the first thousand, and only of Finish without a path
+}
+
+// Object is one object of an output list.
+type Object struct {
+	Name, Class string
+	Entries     float64 // of a histogram or a tree; else -1
+}
+
+// Skipped is what the selector left out of a file by Abort(kAbortFile): entries that were planned, are accounted for
+// in the units, and that Process was not called for.
+type Skipped struct {
+	File    string
+	First   int64 // local entry
+	Entries int64
+}
