@@ -1,0 +1,29 @@
+package tasks
+
+import (
+	"slices"
+	"strings"
+)
+
+// Needs are what a runtime must offer to work for the job: words that only runtimes give a meaning, such as
+// "root=6.40.00". The protocol compares them, see Offer.
+func (j *Job) Needs() []string {
+	version := j.Code.Platform
+	if f := strings.Split(version, "/"); len(f) > 1 {
+		version = f[1]
+	}
+	return []string{"root=" + version}
+}
+
+// Offer is what one runtime of a node offers, in the words that jobs need.
+type Offer []string
+
+// Meets reports whether a runtime with this offer can work for a job with these needs.
+func (o Offer) Meets(needs []string) bool {
+	for _, n := range needs {
+		if !slices.Contains(o, n) {
+			return false
+		}
+	}
+	return true
+}
