@@ -36,8 +36,8 @@ type Done struct {
 	Refused *Failure      // why nothing of the packet was done: its file could not be opened; the generation goes on
 }
 
-// Sealed is the outcome of a generation or of a merge: one immutable output blob.
-type Sealed struct {
+// Partial is the outcome of a generation or of a merge: one immutable output blob.
+type Partial struct {
 	Path   string // the blob's file, in the directory the caller named
 	SHA256 [32]byte
 	Size   int64

@@ -54,7 +54,7 @@ type Selector interface {
 	Alive() bool // if not, it was killed and is to be loaded again
 	Probe(ctx context.Context, spec exec.GenSpec, file, tree string) error
 	Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (Generation, error)
-	Merge(ctx context.Context, inputs []string, out string) (exec.Sealed, error)
+	Merge(ctx context.Context, inputs []string, out string) (exec.Partial, error)
 	StartClient(ctx context.Context, spec rootexec.ClientSpec, out func(line string)) (Client, error)
 	Save(ctx context.Context, partials []string, outPath string) (exec.Finished, error)
 	Release()
@@ -65,7 +65,7 @@ type Selector interface {
 type Generation interface {
 	Lease(exec.Packet) error
 	Preempt()
-	Seal(ctx context.Context, path string) (exec.Sealed, error)
+	Seal(ctx context.Context, path string) (exec.Partial, error)
 	Kill()
 	Done() <-chan struct{}
 }

@@ -126,19 +126,19 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 	d.post(engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
 }
 
-func (d *Daemon) tryMerge(e engine.MergeBlobs) (exec.Sealed, error) {
+func (d *Daemon) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
 	j := d.byID(e.Job)
 	if j == nil {
-		return exec.Sealed{}, errors.New("the job is over")
+		return exec.Partial{}, errors.New("the job is over")
 	}
 	sel, _, err := d.selector(d.ctx, j)
 	if err != nil {
-		return exec.Sealed{}, err
+		return exec.Partial{}, err
 	}
 	paths := make([]string, len(e.Inputs))
 	for i, p := range e.Inputs {
 		if paths[i], err = d.fetchInput(p); err != nil {
-			return exec.Sealed{}, err
+			return exec.Partial{}, err
 		}
 	}
 	s, err := sel.Merge(d.ctx, paths, d.blobs.partial(e.Job, e.ID))

@@ -129,12 +129,12 @@ func (g *Generation) Done() <-chan struct{} { return g.done }
 // Seal runs SlaveTerminate after the packets leased so far and writes the output list to path, which
 // appears whole or not at all. It ends the generation, whatever it returns. On failure the error is a
 // *Failure; Sink.Failed is called only if a packet failed before.
-func (g *Generation) Seal(ctx context.Context, path string) (exec.Sealed, error) {
+func (g *Generation) Seal(ctx context.Context, path string) (exec.Partial, error) {
 	result := make(chan sealResult, 1)
 	g.mu.Lock()
 	if g.ended || g.sealing != nil {
 		g.mu.Unlock()
-		return exec.Sealed{}, exec.ErrEnded
+		return exec.Partial{}, exec.ErrEnded
 	}
 	g.sealing = result
 	_ = g.p.send(pathFrame{Op: "seal", Path: path}) // a child that is dying is reported by run
@@ -146,10 +146,10 @@ func (g *Generation) Seal(ctx context.Context, path string) (exec.Sealed, error)
 		g.p.removeTemp(path)
 	}
 	if ctx.Err() != nil {
-		return exec.Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
+		return exec.Partial{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
 	}
 	if res.err != nil {
-		return exec.Sealed{}, res.err
+		return exec.Partial{}, res.err
 	}
 	return sealedFile(path, res.reply)
 }

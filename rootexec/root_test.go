@@ -211,7 +211,7 @@ func (r *recorder) waitFailure(t testing.TB) *exec.Failure {
 }
 
 // runPackets runs one generation over packets and seals it.
-func runPackets(t testing.TB, s *Selector, spec exec.GenSpec, packets []exec.Packet) exec.Sealed {
+func runPackets(t testing.TB, s *Selector, spec exec.GenSpec, packets []exec.Packet) exec.Partial {
 	t.Helper()
 	r := newRecorder()
 	spec.Dir = t.TempDir()

@@ -43,7 +43,7 @@ type lease struct {
 }
 
 type sealed struct {
-	exec.Sealed
+	exec.Partial
 	err error
 }
 
@@ -104,12 +104,12 @@ func (g *generation) wake() {
 	}
 }
 
-func (g *generation) Seal(ctx context.Context, path string) (exec.Sealed, error) {
+func (g *generation) Seal(ctx context.Context, path string) (exec.Partial, error) {
 	result := make(chan sealed, 1)
 	g.mu.Lock()
 	if g.ended || g.sealing != nil {
 		g.mu.Unlock()
-		return exec.Sealed{}, exec.ErrEnded
+		return exec.Partial{}, exec.ErrEnded
 	}
 	g.sealing, g.path = result, path
 	g.wake()
@@ -118,9 +118,9 @@ func (g *generation) Seal(ctx context.Context, path string) (exec.Sealed, error)
 	defer stop()
 	r := <-result
 	if ctx.Err() != nil {
-		return exec.Sealed{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
+		return exec.Partial{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
 	}
-	return r.Sealed, r.err
+	return r.Partial, r.err
 }
 
 // run is the generation's life.

@@ -70,8 +70,8 @@ func sumOf(paths []string, bins int) (Output, error) {
 }
 
 // store writes a partial of at least so many bytes, whole or not at all.
-func (o Output) store(path string, size int64) (exec.Sealed, error) {
-	s := exec.Sealed{Path: path, Units: o.Units, Canary: o.Canary}
+func (o Output) store(path string, size int64) (exec.Partial, error) {
+	s := exec.Partial{Path: path, Units: o.Units, Canary: o.Canary}
 	line, err := json.Marshal(o)
 	if err != nil {
 		return s, err

@@ -72,13 +72,13 @@ func (s *probeSink) PacketDone(d exec.Done) {
 func (s *probeSink) Failed(f *exec.Failure) { s.result <- f }
 func (s *probeSink) Output(string)          {}
 
-func (s *selector) Merge(_ context.Context, inputs []string, out string) (exec.Sealed, error) {
+func (s *selector) Merge(_ context.Context, inputs []string, out string) (exec.Partial, error) {
 	if err := s.fails("merge"); err != nil {
-		return exec.Sealed{}, err
+		return exec.Partial{}, err
 	}
 	sum, err := sumOf(inputs, s.spec.Bins)
 	if err != nil {
-		return exec.Sealed{}, err
+		return exec.Partial{}, err
 	}
 	return sum.store(out, s.spec.Size)
 }

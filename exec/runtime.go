@@ -1,0 +1,142 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Info describes one runtime on one host.
+type Info struct {
+	Kind         string   // of the work that it does, as jobs name it: "root"
+	Version      string   // of the runtime, "6.40.00"; results of different versions are not mixed
+	Platform     string   // what a runtime has built may be used by all of its kind with the same Platform
+	Dir          string   // where it is installed on this host
+	Capabilities []string // further words that a job may need
+}
+
+// String names the runtime for the user.
+func (i Info) String() string { return i.Kind + " " + i.Version }
+
+// Offer is what the runtime offers, in the words that a job's needs are compared with.
+func (i Info) Offer() tasks.Offer {
+	return append(tasks.Offer{i.Kind, Needed(i.Kind, i.Version)}, i.Capabilities...)
+}
+
+// Needed is the word with which a job asks for a version of a kind.
+func Needed(kind, version string) string { return kind + "=" + version }
+
+// Finder knows one kind of work on this host.
+type Finder interface {
+	// Kind is the word for the work, which jobs name it by: lower-case letters and digits.
+	Kind() string
+	// Find lists the runtimes of the kind on this host, the best first, and starts none of them: other members are told of
+	// them before they are ready. Where there is none the error says where it was looked for, and is ErrNone.
+	Find(ctx context.Context) ([]Info, error)
+	// Open makes one of them ready to run code, which may take minutes the first time. The caller closes it.
+	Open(ctx context.Context, info Info, cfg Config) (Runtime, error)
+	// Counted reads the units and the canary that a partial's own objects show. It needs no runtime on the host, so that
+	// every node can keep, and vouch for, partials of this kind.
+	Counted(path string) (units int64, canary uint64, err error)
+}
+
+// Config says where a runtime works.
+type Config struct {
+	Scratch string // folder for working folders of processes; the daemon's own
+	Cache   string // folder for what is built, shared by a user's daemons
+	Log     *slog.Logger
+	// Progress is told what takes its time while a runtime is opened; nil if nobody wants to know.
+	Progress func(step string)
+}
+
+// Runtime plans inputs and makes programs ready. Its methods may be called from several goroutines. Its failures are
+// *Failure where they are the file's or the code's.
+type Runtime interface {
+	Info() Info
+	// Plan reads how many entries an input has, and where it is best cut, within a time: zero is DefaultOpen.
+	Plan(ctx context.Context, file, tree string, within time.Duration) (Plan, error)
+	// Describe makes a program ready from what the user named on this host, and says what must be shipped for it.
+	Describe(ctx context.Context, r Request) (Description, error)
+	// Prepare makes a program ready from a job's description, with what it can fetch.
+	Prepare(ctx context.Context, o Order) (Program, error)
+	// Forget drops what came from a submitter, who has lost the right to run code here.
+	Forget(submitter string) error
+	// Close ends every process of the runtime. Generations and sessions in use fail with KindKilled.
+	Close() error
+}
+
+// Program is a user's code, ready to run. Release gives it back; a runtime may keep it for a later job with the same code.
+//
+// A process that a program consists of may be killed from outside. Then all methods but Release fail with ErrGone, and
+// the node has the program prepared again.
+type Program interface {
+	// Key names the code as it was built here: programs of one key run the same.
+	Key() string
+	// Start begins a generation. It returns as soon as there is one; what fails later is told to sink.
+	Start(ctx context.Context, spec GenSpec, sink Sink) (Generation, error)
+	// Try runs the first entry of an input in a generation that is thrown away: it finds what would fail everywhere before
+	// the work is dealt out.
+	Try(ctx context.Context, spec GenSpec, file, tree string) error
+	// Merge makes one partial of several at out, which appears whole or not at all. The inputs stay.
+	Merge(ctx context.Context, inputs []string, out string) (Partial, error)
+	// Save writes what a session's Finish would have written had the user's last step done nothing. An empty path writes
+	// nothing, and only tells what is in the partials.
+	Save(ctx context.Context, partials []string, outPath string) (Finished, error)
+	// Session starts the submitting side's process. The caller closes it.
+	Session(ctx context.Context, spec SessionSpec) (Session, error)
+	Release()
+}
+
+// SessionSpec says how the submitting side of a job runs.
+type SessionSpec struct {
+	Dir string   // working folder of the user's code; empty: one that nobody cares for
+	Env []string // NAME=value, added to the environment
+	// Out receives each line that the user's code prints, from one goroutine.
+	Out func(line string)
+}
+
+// Session is the submitting side of one job.
+type Session interface {
+	// Begin runs what the user wants to run before the first packet. Its result goes to every generation (GenSpec.Input).
+	Begin(ctx context.Context) (input []byte, err error)
+	// Finish merges the partials, runs what the user wants to run over the whole, and writes the output to outPath, an
+	// absolute path, which appears whole or not at all; an empty path writes nothing. The partials stay.
+	Finish(ctx context.Context, partials []string, outPath string) (Finished, error)
+	Close()
+}
+
+// Generation is one run of a program over packets, of which two may be leased at a time. Its sink is told of their end.
+type Generation interface {
+	// Lease gives the generation a packet. A third that is leased at once is ErrQueueFull; after the end it is ErrEnded.
+	Lease(p Packet) error
+	// Preempt ends the packet that runs at the next entry; one that waits comes back undone. Done.Last tells how far each got.
+	Preempt()
+	// Seal makes a partial at path of the packets leased so far, and ends the generation whatever it returns.
+	Seal(ctx context.Context, path string) (Partial, error)
+	// Kill ends the generation at once, tells its sink nothing, and waits until its process is gone.
+	Kill()
+	// Done is closed when the generation has ended, and its process is gone.
+	Done() <-chan struct{}
+}
+
+// Errors of finders and programs, under errors.Is.
+var (
+	// ErrNone says that there is no runtime of the kind on this host.
+	ErrNone = errors.New("no runtime of this kind")
+	// ErrGone says that the process that a program consists of was killed: the program is to be prepared again.
+	ErrGone = errors.New("the process that forks children is gone")
+)
+
+// NeedsError says that a host has no runtime for a job.
+type NeedsError struct {
+	Needs []string // of the job
+	Has   []Info   // of the host
+}
+
+func (e *NeedsError) Error() string {
+	return fmt.Sprintf("the job needs %s, this node has %s", NeedsText(e.Needs), InfosText(e.Has))
+}

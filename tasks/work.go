@@ -1,0 +1,101 @@
+package tasks
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+// Work says what is to be done with the units of a job. The protocol looks at no more of it than Needs; the rest is for
+// runtimes of the kind.
+type Work struct {
+	Kind  string   `msgpack:"k"` // which runtimes know what Spec says: "root"
+	Needs []string `msgpack:"n"` // words that a runtime must offer to work for the job, all of them; see Offer
+	Spec  []byte   `msgpack:"s"` // opaque: decoded by runtimes of the kind alone
+	Ships []Ship   `msgpack:"b"` // what a runtime fetches beside the description
+}
+
+// Ship is a blob that belongs to a job's description, by its content.
+type Ship struct {
+	Name   string `msgpack:"n"` // what the runtime calls it
+	SHA256 string `msgpack:"h"` // hex
+	Size   int64  `msgpack:"z"` // bytes
+	Keep   bool   `msgpack:"k"` // every copy of the job's ledger has it on disk: whoever leads the job on needs it
+}
+
+// Bounds of a Work, which comes from whoever may submit.
+const (
+	MaxKind  = 16       // bytes of a kind
+	MaxNeeds = 16       // words
+	MaxNeed  = 128      // bytes of a word
+	MaxSpec  = 1 << 20  // bytes
+	MaxShips = 16       // blobs
+	MaxShip  = 72 << 20 // bytes of one
+)
+
+// Check refuses work that no node takes.
+func (w Work) Check() error {
+	if w.Kind == "" || len(w.Kind) > MaxKind {
+		return fmt.Errorf("its kind has %d bytes, want 1 to %d", len(w.Kind), MaxKind)
+	}
+	if len(w.Needs) > MaxNeeds || len(w.Spec) > MaxSpec || len(w.Ships) > MaxShips {
+		return fmt.Errorf("its work has %d needs, %d bytes and %d blobs, want at most %d, %d and %d",
+			len(w.Needs), len(w.Spec), len(w.Ships), MaxNeeds, MaxSpec, MaxShips)
+	}
+	for _, n := range w.Needs {
+		if n == "" || len(n) > MaxNeed {
+			return fmt.Errorf("one of its needs has %d bytes, want 1 to %d", len(n), MaxNeed)
+		}
+	}
+	names := map[string]bool{}
+	for _, s := range w.Ships {
+		switch {
+		case s.Name == "" || len(s.Name) > MaxNeed || names[s.Name]:
+			return errors.New("its blobs have no names, or not one each")
+		case !JobID(s.SHA256).Valid():
+			return fmt.Errorf("the blob %q has no SHA-256", s.Name)
+		case s.Size < 0 || s.Size > MaxShip:
+			return fmt.Errorf("the blob %q has %d bytes, want at most %d", s.Name, s.Size, MaxShip)
+		}
+		names[s.Name] = true
+	}
+	return nil
+}
+
+// Ship finds a blob by its name.
+func (w Work) Ship(name string) (Ship, bool) {
+	for _, s := range w.Ships {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Ship{}, false
+}
+
+// Kept are the blobs that go with every copy of the job's ledger.
+func (w Work) Kept() (kept []Ship) {
+	for _, s := range w.Ships {
+		if s.Keep {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// Code is a hex SHA-256 that tells one code from another: that of the one kept blob, where there is one, as of a
+// selector's sources, else one over all that are kept, or over the spec.
+func (w Work) Code() string {
+	kept := w.Kept()
+	if len(kept) == 1 {
+		return kept[0].SHA256
+	}
+	h := sha256.New()
+	for _, s := range kept {
+		h.Write([]byte(s.SHA256))
+	}
+	if len(kept) == 0 {
+		h.Write(w.Spec)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
