@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
 
 	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -204,7 +205,7 @@ func (n *node) left(id string) (paths []string) {
 			return nil // it goes just now
 		})
 	}
-	temps, _ := filepath.Glob(filepath.Join(n.state, "jobs", id, ".tmp-*"))
+	temps, _ := filepath.Glob(filepath.Join(n.state, "jobs", id, durable.TempPrefix+"*"))
 	return append(paths, temps...)
 }
 

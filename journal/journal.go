@@ -43,6 +43,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/quorum"
 )
@@ -162,7 +163,7 @@ func create(path string, head Head, begin *quorum.Write) (j *Journal, err error)
 	if err := os.Rename(part, path); err != nil {
 		return j, err
 	}
-	return j, syncDir(filepath.Dir(path))
+	return j, durable.Sync(filepath.Dir(path))
 }
 
 // Open opens a journal and returns all that was written to it. A *Damaged error says that it is not what was
@@ -233,15 +234,6 @@ func (j *Journal) inspect(f *os.File) error {
 		return &Damaged{j.path, record, reason}
 	}
 	return nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // Write carries a quorum.Write out: it replaces the snapshot and what that stands for, truncates the log from the

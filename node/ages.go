@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // How long results and unfinished jobs are kept is counted from when this node first saw them, by its own clock: those of
@@ -31,7 +33,7 @@ func (d *Daemon) keptSince(path string) time.Time {
 	}
 	mark := path + agedMark
 	if _, err := os.Stat(mark); errors.Is(err, fs.ErrNotExist) {
-		err = writeFile(mark, nil)
+		err = durable.Write(mark, nil)
 		d.log.Info("what a file tells of is kept for a day more, since it has not been looked at for long", "file", path, "written", at, "error", err)
 	}
 	return timeOf(mark, now).Add(min(lastDay, d.cfg.KeepFor) - d.cfg.KeepFor)
@@ -64,8 +66,8 @@ func (d *Daemon) stuckSince(j *job, last ledger.Attempt) time.Time {
 		path := filepath.Join(c.dir, stuckFile)
 		if was, err := os.ReadFile(path); err != nil || string(was) != attempt {
 			_ = os.Remove(path + agedMark)
-			if err := writeFile(path, []byte(attempt)); err != nil {
-				d.log.Warn("could not note since when a job cannot be finished: it counts anew when this node is started again", "job", j.name[:12], "reason", err)
+			if err := durable.Write(path, []byte(attempt)); err != nil {
+				d.log.Warn("could not note since when a job cannot be finished: it counts anew when this node is started again", "job", api.Short(j.name), "reason", err)
 			}
 		}
 		seen.since = d.keptSince(path)

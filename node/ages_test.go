@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -57,7 +58,7 @@ func TestClocksTakeNoResult(t *testing.T) {
 			path := filepath.Join(d.jobsDir(), j.name, statusFile)
 			backdate(t, path, tc.written)
 			if tc.marked != 0 {
-				if err := writeFile(path+agedMark, nil); err != nil {
+				if err := durable.Write(path+agedMark, nil); err != nil {
 					t.Fatal(err)
 				}
 				backdate(t, path+agedMark, tc.marked)

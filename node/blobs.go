@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -245,7 +246,7 @@ func partialName(p merge.ID) string {
 func (b *blobs) put(dir string, data []byte) (hash string, err error) {
 	hash = hashOf(data)
 	path := filepath.Join(dir, hash)
-	if err := writeFile(path, data); err != nil {
+	if err := durable.Write(path, data); err != nil {
 		return "", err
 	}
 	b.add(hash, path)

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -184,7 +185,7 @@ func TestADamagedPartialIsNotMerged(t *testing.T) {
 	defer d.Close()
 	p := merge.Partial{ID: merge.ID{Node: d.net.ID(), Seq: 7}, Job: tasks.NameOf([]byte("job")), Size: 9, SHA256: hashOf([]byte("histogram")), Holder: d.net.ID()}
 	path := d.blobs.partial(p.Job, p.ID)
-	if err := writeFile(path, []byte("histogram")); err != nil {
+	if err := durable.Write(path, []byte("histogram")); err != nil {
 		t.Fatal(err)
 	}
 	d.blobs.add(p.SHA256, path)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
 // bootFile keeps, in the state folder, the number of this daemon's life.
@@ -52,7 +54,7 @@ func nextBoot(stateDir string, now time.Time) (uint64, error) {
 	if last >= maxBoot || boot >= maxBoot {
 		return fail(fmt.Errorf("%d is too large: is the clock right, which says %s?", boot, now.Format(time.DateTime)))
 	}
-	if err := placeDurably(path, bytesOf(strconv.AppendUint(nil, boot, 10))); err != nil {
+	if err := durable.PlaceSynced(path, durable.Bytes(strconv.AppendUint(nil, boot, 10))); err != nil {
 		return fail(err)
 	}
 	return boot, nil

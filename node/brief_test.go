@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -121,7 +122,7 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			self := quorum.NewMember(d.net.ID(), 1)
-			if err := writeFile(filepath.Join(c.dir, bodyFile), body); err != nil {
+			if err := durable.Write(filepath.Join(c.dir, bodyFile), body); err != nil {
 				t.Fatal(err)
 			}
 			log, err := journal.Create(filepath.Join(c.dir, journalFile), journal.Head{Job: head, Self: self, Voters: []quorum.Member{self}})
@@ -145,7 +146,7 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			}
 			j := d.jobOf(c)
 			result := []byte("result")
-			if err := writeFile(d.resultPath(j.name), result); err != nil {
+			if err := durable.Write(d.resultPath(j.name), result); err != nil {
 				t.Fatal(err)
 			}
 			status := `{"id":"x","state":"done","output":"` + evil + `","sha256":"` + hashOf([]byte("other")) + `"}`

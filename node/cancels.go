@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -101,14 +102,14 @@ func (d *Daemon) cancelLater(name, why string) (api.Cancellation, error) {
 		return api.Cancellation{}, fmt.Errorf("could not cancel: %q is no name of a job", name)
 	}
 	path := filepath.Join(d.cancelsDir(), name)
-	err := writeFile(path, nil)
+	err := durable.Write(path, nil)
 	if err == nil {
-		err = errors.Join(syncFile(path), syncDir(d.cancelsDir()))
+		err = errors.Join(durable.Sync(path), durable.Sync(d.cancelsDir()))
 	}
 	if err != nil {
 		return api.Cancellation{}, fmt.Errorf("could not cancel: %s; nor could this be remembered for later: %w", why, err)
 	}
-	d.log.Info("remembers that a job is to be cancelled", "job", name[:min(12, len(name))], "reason", why)
+	d.log.Info("remembers that a job is to be cancelled", "job", api.Short(name), "reason", why)
 	return api.Cancellation{ID: name, Pending: why}, nil
 }
 

@@ -24,10 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -84,7 +81,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	if c.Memory == 0 {
-		c.Memory = memTotal() * 8 / 10 / int64(max(c.Slots, 1))
+		c.Memory = exec.HostMemory() * 8 / 10 / int64(max(c.Slots, 1))
 	}
 	if c.BriefWait == 0 {
 		c.BriefWait = 10 * time.Second
@@ -129,19 +126,4 @@ func scratchIn(dir, state string) (string, error) {
 	}
 	sum := sha256.Sum256([]byte(state))
 	return filepath.Join(abs, "dtpnode-"+hex.EncodeToString(sum[:6])), nil
-}
-
-// memTotal is the host's memory in bytes; 0, which means no limit, if it cannot be read.
-func memTotal() int64 {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemTotal:" {
-			kb, _ := strconv.ParseInt(f[1], 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
 }

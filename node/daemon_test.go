@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -320,7 +321,7 @@ func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
 	dir := t.TempDir()
 	for _, f := range []string{"A.C", "inc/a.h", "../outside.h", "../w.txt", "run/cal/w.txt"} {
 		path := filepath.Join(dir, "sel", f)
-		if err := writeFile(path, []byte(f)); err != nil {
+		if err := durable.Write(path, []byte(f)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -343,7 +344,7 @@ func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
 
 func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
-	if err := writeFile(path, []byte("one")); err != nil {
+	if err := durable.Write(path, []byte("one")); err != nil {
 		t.Fatal(err)
 	}
 	c := newPlanCache()
@@ -352,7 +353,7 @@ func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
 		t.Fatal(local, err)
 	}
 	c.put(k, exec.Plan{Entries: 7})
-	if err := writeFile(path, []byte("other")); err != nil {
+	if err := durable.Write(path, []byte("other")); err != nil {
 		t.Fatal(err)
 	}
 	k2, _, err := keyOf(path, "T")

@@ -75,7 +75,7 @@ func statusDamage(dir string, err error) *api.Error {
 	name := filepath.Base(dir)
 	e := &api.Error{
 		Status:  http.StatusInternalServerError,
-		Message: fmt.Sprintf("could not read what is kept of job %s, from %q: it is damaged: %v", name[:min(len(name), 12)], filepath.Join(dir, statusFile), err),
+		Message: fmt.Sprintf("could not read what is kept of job %s, from %q: it is damaged: %v", api.Short(name), filepath.Join(dir, statusFile), err),
 		Hint:    "restore that file and start the daemon again; of its output nothing is kept here: `rm -r " + dir + "` drops the rest",
 		Err:     err,
 	}

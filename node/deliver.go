@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -44,7 +45,7 @@ func (d *Daemon) deliver(j *job, open func() (*os.File, error)) error {
 	if out == "" {
 		return nil
 	}
-	err := placeDurably(out, func(f *os.File) error {
+	err := durable.PlaceSynced(out, func(f *os.File) error {
 		in, err := open()
 		if err != nil {
 			return err
@@ -61,7 +62,7 @@ func (d *Daemon) deliver(j *job, open func() (*os.File, error)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.outDone, j.status.Output, j.status.OutputError = true, out, ""
-	return writeFile(filepath.Join(d.jobsDir(), j.name, deliveredFile), nil)
+	return durable.Write(filepath.Join(d.jobsDir(), j.name, deliveredFile), nil)
 }
 
 // deliveredFile marks, beside a result, that this node wrote the output where its user wants it. Nobody else's word
@@ -80,7 +81,7 @@ func (d *Daemon) deliverLate(j *job) {
 	}
 	if later := d.replaced(j, out); later != "" {
 		j.mu.Lock()
-		j.outWaived, j.status.OutputError = true, fmt.Sprintf("%q was written by a later job, %s", out, later[:12])
+		j.outWaived, j.status.OutputError = true, fmt.Sprintf("%q was written by a later job, %s", out, api.Short(later))
 		j.mu.Unlock()
 		d.saveStatus(j)
 		return
@@ -91,7 +92,7 @@ func (d *Daemon) deliverLate(j *job) {
 		return
 	}
 	d.saveStatus(j)
-	d.log.Info("wrote a job's output", "job", j.name[:12], "file", out)
+	d.log.Info("wrote a job's output", "job", api.Short(j.name), "file", out)
 	d.fetched(j.name, d.submitterOf(j))
 }
 
@@ -119,7 +120,7 @@ func (d *Daemon) undelivered(j *job, err error) {
 	j.outNext = time.Now().Add(pause)
 	j.mu.Unlock()
 	if !again && d.ctx.Err() == nil {
-		d.log.Error("could not write a job's output; it is tried again, and dtpnode get fetches it", "job", j.name[:12], "reason", err)
+		d.log.Error("could not write a job's output; it is tried again, and dtpnode get fetches it", "job", api.Short(j.name), "reason", err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -20,7 +21,7 @@ func (d *Daemon) ended(t *testing.T, name, out, result string) *job {
 	sum := sha256.Sum256([]byte(result))
 	j := newJob(d.ctx, strings.Repeat(name, 32))
 	j.mine, j.req.Output = true, out
-	if err := writeFile(d.resultPath(j.name), []byte(result)); err != nil {
+	if err := durable.Write(d.resultPath(j.name), []byte(result)); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now(), SHA256: hex.EncodeToString(sum[:])}, true)
@@ -122,7 +123,7 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 	j := newJob(d.ctx, strings.Repeat("c", 32))
 	j.delivering.Lock()
 	j.mine, j.req.Output = true, out
-	if err := writeFile(d.resultPath(j.name), []byte("histograms")); err != nil {
+	if err := durable.Write(d.resultPath(j.name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: hashOf([]byte("histograms"))}, true)
@@ -205,7 +206,7 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()
 	name := strings.Repeat("ab", 16)
-	if err := writeFile(d.resultPath(name), []byte("histograms")); err != nil {
+	if err := durable.Write(d.resultPath(name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
 	j := newJob(d.ctx, name)

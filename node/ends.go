@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -39,10 +40,10 @@ func (d *Daemon) saveEnd(name string, e engine.Remember) {
 	}
 	b, err := wire.Marshal(&e)
 	if err == nil {
-		err = writeFile(filepath.Join(d.jobsDir(), name, endFile), b)
+		err = durable.Write(filepath.Join(d.jobsDir(), name, endFile), b)
 	}
 	if err != nil {
-		d.log.Warn("could not save how a job ended", "job", name[:12], "reason", err)
+		d.log.Warn("could not save how a job ended", "job", api.Short(name), "reason", err)
 	}
 }
 
@@ -114,10 +115,10 @@ func (d *Daemon) keepEnd(name string) {
 	e.Ended.Result = nil
 	b, err := wire.Marshal(&e)
 	if err == nil {
-		err = writeFile(filepath.Join(d.endsDir(), name), b)
+		err = durable.Write(filepath.Join(d.endsDir(), name), b)
 	}
 	if err != nil {
-		d.log.Warn("could not keep the proof of how a job ended", "job", name[:12], "reason", err)
+		d.log.Warn("could not keep the proof of how a job ended", "job", api.Short(name), "reason", err)
 	}
 	files := d.pastEnds()
 	for _, file := range files[:max(len(files)-maxPastEnds, 0)] {
@@ -163,7 +164,7 @@ func (d *Daemon) serveEnd(from tasks.PeerID, name string) ([]byte, error) {
 	}
 	p := endProof{Submitter: d.submitterOf(j)}
 	if p.End, err = d.loadEnd(j.name); err != nil || p.End.Ended.Seal == nil {
-		return nil, fmt.Errorf("the end of job %s is not proven yet", j.name[:12])
+		return nil, fmt.Errorf("the end of job %s is not proven yet", api.Short(j.name))
 	}
 	if !d.may(from, p.Submitter, forLook) {
 		p.End.Ended.Result = nil

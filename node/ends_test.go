@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -38,7 +39,7 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 		t.Errorf("what is known of the end is %+v", ends)
 	}
 	for i := range 5 {
-		if err := writeFile(filepath.Join(again.endsDir(), fmt.Sprint(i)), []byte("x")); err != nil {
+		if err := durable.Write(filepath.Join(again.endsDir(), fmt.Sprint(i)), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		past := time.Now().Add(-time.Duration(i+1) * time.Hour)

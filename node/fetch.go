@@ -32,7 +32,7 @@ func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
 	if _, err := io.Copy(w, f); err != nil {
-		d.log.Warn("could not send a job's result", "job", st.ID[:12], "reason", err)
+		d.log.Warn("could not send a job's result", "job", api.Short(st.ID), "reason", err)
 		return
 	}
 	d.fetched(st.ID, st.Submitter)
@@ -81,7 +81,7 @@ func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name s
 		missing = err
 	}
 	if missing == nil {
-		missing = &api.Error{Status: http.StatusNotFound, Message: "no member that can be reached has the job's result", Hint: "dtpnode status " + name[:min(12, len(name))] + " says why"}
+		missing = &api.Error{Status: http.StatusNotFound, Message: "no member that can be reached has the job's result", Hint: "dtpnode status " + api.Short(name) + " says why"}
 	}
 	return nil, missing
 }
@@ -89,7 +89,7 @@ func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name s
 // result opens a finished job's output that is kept here, if it is what the job's ledger says.
 func (d *Daemon) result(j *job) (*os.File, error) {
 	if !j.final() {
-		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet", Hint: "wait for it, or stop it: dtpnode cancel " + j.name[:12]}
+		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet", Hint: "wait for it, or stop it: dtpnode cancel " + api.Short(j.name)}
 	}
 	none := d.noResult(j)
 	path := d.resultPath(j.name)
@@ -107,7 +107,7 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 	if err := verify(path, want); err != nil {
 		_ = f.Close()
 		d.blobs.forget(want, path)
-		d.log.Error("a job's result is damaged here; it is put aside, and taken from another node that has it", "job", j.name[:12], "reason", err)
+		d.log.Error("a job's result is damaged here; it is put aside, and taken from another node that has it", "job", api.Short(j.name), "reason", err)
 		if err := os.Rename(path, path+".damaged"); err != nil {
 			d.log.Warn("could not put a damaged result aside", "reason", err)
 		}
@@ -119,7 +119,7 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 
 // noResult says that no result of a finished job is kept here.
 func (d *Daemon) noResult(j *job) *api.Error {
-	e := &api.Error{Status: http.StatusNotFound, Message: "the job has no result", Hint: "dtpnode status " + j.name[:12] + " says why"}
+	e := &api.Error{Status: http.StatusNotFound, Message: "the job has no result", Hint: "dtpnode status " + api.Short(j.name) + " says why"}
 	if at := d.fetchedAt(j.name); !at.IsZero() {
 		e.Message = fmt.Sprintf("the job's result was fetched at %s, and is not kept any more", at.Format(time.DateTime))
 	}

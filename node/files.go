@@ -7,55 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
-// place makes a file appear at path whole, with what fill writes, or not at all.
-func place(path string, fill func(*os.File) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return fmt.Errorf("could not write %q: %w", path, err)
-	}
-	if err = errors.Join(fill(f), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("could not write %q: %w", path, err)
-	}
-	return nil
-}
-
-// placeDurably is place for a file that is to survive a loss of power once this returns.
-func placeDurably(path string, fill func(*os.File) error) error {
-	err := place(path, func(f *os.File) error {
-		if err := fill(f); err != nil {
-			return err
-		}
-		return f.Sync()
-	})
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// bytesOf is what fills a file with b.
-func bytesOf(b []byte) func(*os.File) error {
-	return func(f *os.File) error {
-		_, err := f.Write(b)
-		return err
-	}
-}
-
-// writeFile makes path appear with data, and its folder where that is missing.
-func writeFile(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("could not make folder of %q: %w", path, err)
-	}
-	return place(path, bytesOf(data))
-}
-
+// hashOf is the SHA-256 of bytes, hex: the name that they go by between nodes.
 func hashOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
@@ -100,7 +56,7 @@ func linkVerified(path, to, hash string) error {
 	if err := verify(path, hash); err != nil {
 		return err
 	}
-	if err := removeIf(to); err != nil {
+	if err := durable.RemoveIfThere(to); err != nil {
 		return err
 	}
 	return os.Link(path, to)
@@ -126,14 +82,3 @@ func sizeOf(path string) int64 {
 	}
 	return info.Size()
 }
-
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// syncDir makes what was renamed into a folder survive a loss of power.
-func syncDir(dir string) error { return syncFile(dir) }

@@ -16,6 +16,7 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
@@ -45,7 +46,7 @@ func (d *Daemon) fetchPartial(ctx context.Context, p merge.Partial) (string, err
 	if p.Holder == d.net.ID() {
 		return "", fmt.Errorf("partial %v is not here any more: %w", p.ID, err)
 	}
-	err = place(path, func(f *os.File) error {
+	err = durable.Place(path, func(f *os.File) error {
 		_, err := d.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), f)
 		return err
 	})
@@ -261,7 +262,7 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 		j.merges++
 	}
 	j.mu.Unlock()
-	if err := errors.Join(syncFile(result), syncDir(filepath.Dir(result))); err != nil {
+	if err := errors.Join(durable.Sync(result), durable.Sync(filepath.Dir(result))); err != nil {
 		return fmt.Errorf("could not keep the result %q: %w", result, err)
 	}
 	if err := d.deliver(j, func() (*os.File, error) { return os.Open(result) }); err != nil {
@@ -289,7 +290,7 @@ func (d *Daemon) terminate(j *job, paths []string, result string) (exec.Finished
 			return fin, err
 		}
 		again = true
-		d.log.Warn("the process that ran Begin was killed; starting another", "job", j.name[:12])
+		d.log.Warn("the process that ran Begin was killed; starting another", "job", api.Short(j.name))
 		if _, err := d.startClient(j); err != nil {
 			return fin, err
 		}
@@ -448,7 +449,7 @@ func (d *Daemon) conclude(j *job, state api.JobState, msg, hint string) {
 	if (state == api.Done || state == api.Partial) && sizeOf(path) >= 0 {
 		sum, err := hashFile(path)
 		if err != nil {
-			d.log.Error("could not read a job's result", "job", j.name[:12], "reason", err)
+			d.log.Error("could not read a job's result", "job", api.Short(j.name), "reason", err)
 		} else {
 			r.SHA256, r.Size, st.SHA256 = sum, sizeOf(path), sum
 			d.blobs.add(sum, path)
@@ -561,7 +562,7 @@ func (d *Daemon) afterEnd(j *job) {
 	j.mu.Lock()
 	st := j.status
 	j.mu.Unlock()
-	d.log.Info("job ended", "job", j.name[:12], "state", st.State, "reason", st.Error)
+	d.log.Info("job ended", "job", api.Short(j.name), "state", st.State, "reason", st.Error)
 	close(j.done)
 	if st.Output != "" && sizeOf(d.resultPath(j.name)) >= 0 {
 		d.wasFetched(j.name) // its user has it
@@ -599,7 +600,7 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 		return
 	}
 	if e.Lost {
-		d.log.Warn("gave a job up: no node has led it for too long", "job", j.name[:12], "last led by", j.homeNow())
+		d.log.Warn("gave a job up: no node has led it for too long", "job", api.Short(j.name), "last led by", j.homeNow())
 	}
 	if !j.leads() {
 		d.forgetOldest(j.name)

@@ -4,11 +4,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/merge"
 )
@@ -58,10 +58,10 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 			return out, fmt.Errorf("could not read partial %v: %w", p.ID, err)
 		}
 	}
-	made := filepath.Join(d.ledgerDir(e.Job), ".tmp-"+partialName(e.ID)) // under no name yet, for that has its hash
+	made := filepath.Join(d.ledgerDir(e.Job), durable.TempPrefix+partialName(e.ID)) // under no name yet, for that has its hash
 	s, err := sel.Merge(d.ctx, paths, made)
 	if err == nil {
-		err = syncFile(made)
+		err = durable.Sync(made)
 	}
 	sha := hex.EncodeToString(s.SHA256[:])
 	path := d.keptPath(e.Job, merge.Partial{ID: e.ID, SHA256: sha})
@@ -69,22 +69,14 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 		err = os.Rename(made, path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = durable.Sync(filepath.Dir(path))
 	}
 	if err != nil {
-		return out, errors.Join(err, removeIf(made))
+		return out, errors.Join(err, durable.RemoveIfThere(made))
 	}
 	j.addApart(s.Apart)
 	d.blobs.add(sha, path)
 	return engine.Folded{Job: e.Job, ID: e.ID, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size}, nil
-}
-
-// removeIf removes a file if it is there.
-func removeIf(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // freeBlob deletes what is kept for a job's ledger no more; called by the loop alone. It is out of the way when this

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -169,7 +170,7 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	d.mu.Lock()
 	d.byName[name], d.jobs[id], d.jobs[other] = truth, truth, lie
 	d.mu.Unlock()
-	if err := writeFile(d.resultPath(name), []byte("result")); err != nil {
+	if err := durable.Write(d.resultPath(name), []byte("result")); err != nil {
 		t.Fatal(err)
 	}
 	d.saveEnd(name, engine.Remember{ID: id, Submitter: "owner", Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &result}})

@@ -44,7 +44,7 @@ func (d *Daemon) serveLead(name string) ([]byte, error) {
 	}
 	d.ask(func(peer *engine.Peer) { p.Proof = peer.Mandate(p.ID) })
 	if p.Proof == nil {
-		return nil, fmt.Errorf("who leads job %s is not proven yet", j.name[:12])
+		return nil, fmt.Errorf("who leads job %s is not proven yet", api.Short(j.name))
 	}
 	return wire.Marshal(&p)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/merge"
@@ -66,7 +67,7 @@ func (d *Daemon) keptPath(id tasks.JobID, p merge.Partial) string {
 // restoreKept lets others have the partials that a copy of a ledger kept in an earlier life, and removes what was being
 // written or deleted when that ended.
 func (d *Daemon) restoreKept(dir string) {
-	for _, pattern := range []string{".tmp-*", "*" + freed} {
+	for _, pattern := range []string{durable.TempPrefix + "*", "*" + freed} {
 		files, _ := filepath.Glob(filepath.Join(dir, pattern))
 		for _, file := range files {
 			_ = os.Remove(file)
@@ -121,7 +122,7 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("could not make folder of ledger: %w", err)
 	}
-	if err := syncDir(filepath.Dir(c.dir)); err != nil {
+	if err := durable.Sync(filepath.Dir(c.dir)); err != nil {
 		return nil, fmt.Errorf("could not make folder of ledger: %w", err)
 	}
 	if err := d.fillCopy(c, e.From); err != nil {
@@ -183,12 +184,12 @@ func (d *Daemon) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int
 	var err error
 	switch {
 	case here:
-		err = placeDurably(path, bytesOf(b))
+		err = durable.PlaceSynced(path, durable.Bytes(b))
 	case from == "":
 		return nil, fmt.Errorf("could not find blob %s here", hash)
 	default: // to disk first: only bytes that are what their hash says come into memory
 		err = d.askAround(id, from, hash, func(from tasks.PeerID) error {
-			return placeDurably(path, func(f *os.File) error {
+			return durable.PlaceSynced(path, func(f *os.File) error {
 				_, err := d.net.Fetch(d.ctx, from, hash, limit, f)
 				return err
 			})
@@ -304,7 +305,7 @@ func (d *Daemon) dropLedger(e engine.DropLedger) {
 func (d *Daemon) supersede(c *ledgerCopy, e engine.DropLedger) {
 	<-c.done
 	err := d.putAside(c, *e.Superseded)
-	d.log.Warn("gave up the copy of a job's ledger and put it aside: dtpnode recover "+c.name()[:12]+" --superseded goes on from it", "job", e.ID.Short(),
+	d.log.Warn("gave up the copy of a job's ledger and put it aside: dtpnode recover "+api.Short(c.name())+" --superseded goes on from it", "job", e.ID.Short(),
 		"reason", e.Reason, "dir", d.asideDir(c.name(), *e.Superseded), "kept for", d.cfg.KeepFor)
 	if err != nil { // it stays where the next copy of this ledger would be
 		d.log.Error("could not put the copy of a job's ledger aside", "dir", c.dir, "reason", err)
@@ -459,9 +460,9 @@ func diskError(err error) error {
 func (d *Daemon) copyPartial(ctx context.Context, p merge.Partial, from tasks.PeerID, path string) error {
 	if from == d.net.ID() && linkVerified(d.blobs.partial(p.Job, p.ID), path, p.SHA256) == nil {
 		failpoint.Hit(failpoint.BlobBeforeSync)
-		return errors.Join(syncFile(path), syncDir(filepath.Dir(path)))
+		return errors.Join(durable.Sync(path), durable.Sync(filepath.Dir(path)))
 	}
-	err := placeDurably(path, func(out *os.File) (err error) {
+	err := durable.PlaceSynced(path, func(out *os.File) (err error) {
 		if from == d.net.ID() {
 			err = copyVerified(out, d.blobs.partial(p.Job, p.ID), p.SHA256)
 		} else {
@@ -522,7 +523,7 @@ func (d *Daemon) bringResult(e engine.KeepResult) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	err := placeDurably(path, func(f *os.File) error {
+	err := durable.PlaceSynced(path, func(f *os.File) error {
 		_, err := d.net.Fetch(d.ctx, e.To, e.Result.SHA256, min(e.Result.Size, maxPartial), f)
 		return err
 	})
@@ -564,7 +565,7 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 	j.home = e.Home
 	switch leads := e.Home == d.net.ID(); {
 	case leads && !j.led:
-		d.log.Info("leads a job now", "job", j.name[:12], "term", e.Term)
+		d.log.Info("leads a job now", "job", api.Short(j.name), "term", e.Term)
 		j.led = true
 		if c != nil {
 			j.brief(c)
@@ -574,10 +575,10 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 			d.spawn(func() { d.stopOne(e.ID, owner) }) // the loop must not wait for itself
 		}
 	case !leads && j.led && !j.status.State.Final():
-		d.log.Warn("leads a job no longer", "job", j.name[:12], "home", e.Home, "term", e.Term)
+		d.log.Warn("leads a job no longer", "job", api.Short(j.name), "home", e.Home, "term", e.Term)
 		j.led, j.concluding = false, false
 	case was != e.Home && e.Home != "":
-		d.log.Info("a job has another home", "job", j.name[:12], "home", e.Home, "term", e.Term)
+		d.log.Info("a job has another home", "job", api.Short(j.name), "home", e.Home, "term", e.Term)
 	}
 	if !j.status.State.Final() {
 		j.status.Term = e.Term

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/engine/liar"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -298,7 +299,7 @@ func (d *Daemon) forgeResult(arg string) ([]byte, error) {
 	body := []byte("the result of " + arg + ", says the liar")
 	sum := sha256.Sum256(body)
 	path, hash := filepath.Join(d.cfg.ScratchDir, "forged"), hex.EncodeToString(sum[:])
-	if err := writeFile(path, body); err != nil {
+	if err := durable.Write(path, body); err != nil {
 		return nil, err
 	}
 	d.blobs.add(hash, path)

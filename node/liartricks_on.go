@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/steal"
@@ -144,7 +145,7 @@ func (d *Daemon) forgeMerge(p merge.Partial) {
 	}
 	p.SHA256, p.Size = hashOf(body), int64(len(body))
 	path := filepath.Join(d.cfg.StateDir, "forged-"+p.SHA256)
-	if writeFile(path, body) != nil {
+	if durable.Write(path, body) != nil {
 		return
 	}
 	d.blobs.add(p.SHA256, path)

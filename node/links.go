@@ -83,14 +83,14 @@ func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.Peer
 // homeless says why a job that is known here has no home.
 func (d *Daemon) homeless(j *job) error {
 	if owner := d.submitterOf(j); d.mayNoMore(owner) {
-		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", j.name[:12], d.whyStopped(owner)),
+		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", api.Short(j.name), d.whyStopped(owner)),
 			Hint: "none of the members that are left has a copy of its ledger, or they are just ending it"}
 	}
 	why, hint := d.waits(j)
 	if why == "" {
 		why, hint = noHomeYet, "try again in a few seconds"
 	}
-	return &api.Error{Status: 503, Message: fmt.Sprintf("job %s waits: %s", j.name[:12], why), Hint: hint}
+	return &api.Error{Status: 503, Message: fmt.Sprintf("job %s waits: %s", api.Short(j.name), why), Hint: hint}
 }
 
 func (d *Daemon) upPeers() (ids []tasks.PeerID) {
@@ -220,7 +220,7 @@ func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
 	case err != nil:
 		return nil, err
 	case st.State == api.Waiting:
-		return nil, &api.Error{Status: 503, Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, st.ID[:min(12, len(st.ID))], st.Phase), Hint: st.Hint}
+		return nil, &api.Error{Status: 503, Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, api.Short(st.ID), st.Phase), Hint: st.Hint}
 	case j == nil:
 		_, err = d.askPeer(ctx, home, what, name)
 	default:
@@ -247,7 +247,7 @@ func (d *Daemon) steer(ctx context.Context, j *job, what string) error {
 // endedAlready says that nothing can be done to a job any more, and what is left of it.
 func endedAlready(st api.JobStatus) error {
 	e := &api.Error{Status: 409, Message: "the job has ended already: it " + st.State.Stands()}
-	id := st.ID[:min(12, len(st.ID))]
+	id := api.Short(st.ID)
 	switch st.State {
 	case api.Done, api.Partial:
 		e.Hint = fmt.Sprintf("`dtpnode get %s` fetches its result", id)

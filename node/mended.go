@@ -164,7 +164,7 @@ func (d *Daemon) notMended(old *foundParts, err error) error {
 	told := checkFailure(err)
 	var e *api.Error
 	if errors.As(told, &e) {
-		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", nameOf(old.desc)[:12], e.Message)
+		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", api.Short(nameOf(old.desc)), e.Message)
 		e.Hint = "nothing was run; mend the code, and try it with `dtpnode run --check`"
 	}
 	return told
@@ -172,6 +172,6 @@ func (d *Daemon) notMended(old *foundParts, err error) error {
 
 // notMerged says that what two codes make cannot be one output.
 func (d *Daemon) notMerged(old *foundParts, why string) error {
-	return &api.Error{Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s", nameOf(old.desc)[:12], why),
+	return &api.Error{Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s", api.Short(nameOf(old.desc)), why),
 		Hint: "nothing was run; run it anew with `dtpnode run`, so that one code makes the whole output"}
 }

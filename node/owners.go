@@ -182,7 +182,7 @@ func (d *Daemon) serve(ctx context.Context, from p2p.PeerID, kind string, payloa
 		return nil, err
 	}
 	if !d.may(from, submitter, r.access) {
-		d.log.Warn("refused a request for another's job", "from", from, "request", kind, "job", arg[:min(12, len(arg))])
+		d.log.Warn("refused a request for another's job", "from", from, "request", kind, "job", api.Short(arg))
 		return nil, d.refusal(arg, submitter, r.access)
 	}
 	return r.answer(ctx, d, from, j, arg)
@@ -206,7 +206,7 @@ func (d *Daemon) refusal(name string, submitter tasks.PeerID, a access) *api.Err
 		what = "stop it"
 	}
 	return &api.Error{Status: http.StatusForbidden,
-		Message: fmt.Sprintf("job %s is %s's: only its submitter, and members with the right %s, may %s", name[:min(12, len(name))], whose, a.needs(), what),
+		Message: fmt.Sprintf("job %s is %s's: only its submitter, and members with the right %s, may %s", api.Short(name), whose, a.needs(), what),
 		Hint:    "ask " + whose + ", or who invites members for the right: dtpnode invite --rights " + map[bool]string{true: "admin", false: "read"}[a == forRule]}
 }
 
@@ -285,7 +285,7 @@ func (d *Daemon) cutFor(who tasks.PeerID, st api.JobStatus) api.JobStatus {
 	if d.may(who, st.Submitter, forLook) {
 		return st
 	}
-	cut := api.JobStatus{ID: st.ID[:min(12, len(st.ID))], Submitter: st.Submitter, SubmitterName: st.SubmitterName, Home: st.Home,
+	cut := api.JobStatus{ID: api.Short(st.ID), Submitter: st.Submitter, SubmitterName: st.SubmitterName, Home: st.Home,
 		HomeName: st.HomeName, State: st.State, Submitted: st.Submitted, Seconds: st.Seconds, Nodes: []api.NodeWork{},
 		Private: "the rest is for its submitter, and for members with the right " + forLook.needs()}
 	for _, n := range st.Nodes {

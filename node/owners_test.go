@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -39,7 +40,7 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 	t.Helper()
 	j := newJob(d.ctx, strings.Repeat(name, 32))
 	j.desc = &tasks.Job{Submitter: submitter, Option: secret}
-	if err := writeFile(d.resultPath(j.name), []byte(secret)); err != nil {
+	if err := durable.Write(d.resultPath(j.name), []byte(secret)); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, Selector: secret + ".C", Home: d.net.ID(), State: api.Partial, Submitted: time.Now(), SHA256: hashOf([]byte(secret)),

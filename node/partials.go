@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -43,7 +44,7 @@ func (d *Daemon) handlePartials(w http.ResponseWriter, r *http.Request) {
 	defer os.RemoveAll(b.dir)
 	w.Header().Set("Content-Type", "application/x-tar")
 	if err := b.send(w); err != nil {
-		d.log.Warn("could not send a job's partials", "job", b.ID[:12], "reason", err)
+		d.log.Warn("could not send a job's partials", "job", api.Short(b.ID), "reason", err)
 		panic(http.ErrAbortHandler) // so that the reader sees that some of it is missing
 	}
 }
@@ -363,7 +364,7 @@ func (d *Daemon) fetchPart(ctx context.Context, from tasks.PeerID, p api.Part, d
 	if !filepath.IsLocal(p.Name) || filepath.Base(p.Name) != p.Name || p.Name == manifestName {
 		return fmt.Errorf("could not fetch what is committed: %q is no name of a file", p.Name)
 	}
-	err := place(filepath.Join(dir, p.Name), func(f *os.File) error {
+	err := durable.Place(filepath.Join(dir, p.Name), func(f *os.File) error {
 		_, err := d.net.Fetch(ctx, from, p.SHA256, min(p.Bytes, maxPartial), f)
 		return err
 	})

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -53,11 +54,11 @@ func (d *Daemon) keepParts(name string, c *ledgerCopy, parts []merge.Partial) {
 		size += p.Size
 	}
 	if size > d.cfg.KeepBytes {
-		d.log.Warn("what a partial result was made of is not kept for a retry: it is too large", "job", name[:12], "bytes", size, "limit", d.cfg.KeepBytes)
+		d.log.Warn("what a partial result was made of is not kept for a retry: it is too large", "job", api.Short(name), "bytes", size, "limit", d.cfg.KeepBytes)
 		return
 	}
 	if err := d.linkParts(name, c, parts); err != nil {
-		d.log.Warn("could not keep what a partial result was made of; it cannot be retried with this node alone", "job", name[:12], "reason", err)
+		d.log.Warn("could not keep what a partial result was made of; it cannot be retried with this node alone", "job", api.Short(name), "reason", err)
 		return
 	}
 	d.shareParts(name)
@@ -86,7 +87,7 @@ func (d *Daemon) linkParts(name string, c *ledgerCopy, parts []merge.Partial) er
 		err = errors.Join(err, os.Link(path, filepath.Join(temp, hash)))
 	}
 	if err == nil {
-		err = writeFile(filepath.Join(temp, partsIndex), index)
+		err = durable.Write(filepath.Join(temp, partsIndex), index)
 	}
 	if err == nil {
 		d.blobs.removeUnder(dir)
@@ -168,7 +169,7 @@ func checkParts(at tasks.PeerID, f *keptParts, st api.JobStatus) error {
 func (d *Daemon) dropParts(name string) {
 	d.blobs.removeUnder(d.partsDir(name))
 	if err := os.RemoveAll(d.partsDir(name)); err != nil {
-		d.log.Warn("could not remove what a partial result was made of", "job", name[:12], "reason", err)
+		d.log.Warn("could not remove what a partial result was made of", "job", api.Short(name), "reason", err)
 	}
 }
 
@@ -182,7 +183,7 @@ type handle struct {
 func (d *Daemon) serveParts(name string) ([]byte, error) {
 	index, err := os.ReadFile(filepath.Join(d.partsDir(name), partsIndex))
 	if err != nil {
-		return nil, fmt.Errorf("nothing is kept here of job %s", name[:12])
+		return nil, fmt.Errorf("nothing is kept here of job %s", api.Short(name))
 	}
 	return json.Marshal(handle{SHA256: hashOf(index), Size: int64(len(index))})
 }
@@ -202,7 +203,7 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 		if err == nil {
 			return f, nil
 		}
-		d.log.Warn("could not read what is kept of a job here; asking others", "job", st.ID[:12], "reason", err)
+		d.log.Warn("could not read what is kept of a job here; asking others", "job", api.Short(st.ID), "reason", err)
 	}
 	var refused error // the last
 	asked := map[tasks.PeerID]bool{"": true}
@@ -220,15 +221,15 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 			return f, nil
 		}
 		refused = fmt.Errorf("%s: %w", d.names([]tasks.PeerID{id})[0], err)
-		d.log.Warn("could not use what a member keeps of a job", "job", st.ID[:12], "node", id, "reason", err)
+		d.log.Warn("could not use what a member keeps of a job", "job", api.Short(st.ID), "node", id, "reason", err)
 	}
-	message := fmt.Sprintf("could not retry job %s: no member that can be reached keeps what its result was made of any more", st.ID[:12])
+	message := fmt.Sprintf("could not retry job %s: no member that can be reached keeps what its result was made of any more", api.Short(st.ID))
 	if refused != nil {
 		message += "; what was told of it was refused: " + refused.Error()
 	}
 	return nil, &api.Error{Status: http.StatusGone, Message: message,
 		Hint: fmt.Sprintf("that is kept as long as the result, a day after the output was written or fetched; run %s anew with `dtpnode run`, or the missing entries of a file alone: --files FILE --first N -n M; `dtpnode status %s` lists them",
-			st.Selector, st.ID[:12])}
+			st.Selector, api.Short(st.ID))}
 }
 
 func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string) ([]byte, error) {

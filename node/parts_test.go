@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -51,7 +52,7 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 		dir := at.partsDir(name)
 		index, err := wire.Marshal(&keptParts{Job: id, Brief: b, Parts: parts})
 		if err == nil {
-			err = errors.Join(writeFile(filepath.Join(dir, string(id)), body), writeFile(filepath.Join(dir, partsIndex), index))
+			err = errors.Join(durable.Write(filepath.Join(dir, string(id)), body), durable.Write(filepath.Join(dir, partsIndex), index))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -131,7 +132,7 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 		filepath.Join(c.dir, bodyFile): body, filepath.Join(c.dir, sourceFile): []byte("source"),
 		d.keptPath(id, parts[0]): []byte("a"), d.keptPath(id, parts[1]): []byte("b"),
 	} {
-		if err := writeFile(path, data); err != nil {
+		if err := durable.Write(path, data); err != nil {
 			t.Fatal(err)
 		}
 	}

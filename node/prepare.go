@@ -13,6 +13,8 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -36,7 +38,7 @@ func (d *Daemon) prepare(e engine.Prepare) {
 	switch {
 	case err == nil:
 		rate := d.meet(j)
-		d.log.Info("ready for job", "job", j.name[:12], "home", home)
+		d.log.Info("ready for job", "job", api.Short(j.name), "home", home)
 		d.post(engine.Prepared{ID: id, Job: desc, Rate: rate})
 		return
 	case errors.As(err, &fail):
@@ -170,7 +172,7 @@ func (d *Daemon) sources(ctx context.Context, j *job, desc *tasks.Job) ([]byte, 
 	}
 	if c := d.ledgerOf(j.id); c != nil {
 		if path := filepath.Join(c.dir, sourceFile); !d.blobs.has(hash, path) {
-			if err := placeDurably(path, bytesOf(packed)); err != nil {
+			if err := durable.PlaceSynced(path, durable.Bytes(packed)); err != nil {
 				return nil, &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 			}
 			d.blobs.add(hash, path)
@@ -268,7 +270,7 @@ func (d *Daemon) selector(ctx context.Context, j *job) (Selector, *tasks.Job, er
 	if err != nil {
 		return nil, nil, err
 	}
-	d.log.Warn("a job's ROOT process was killed; loading its selector again", "job", j.name[:12])
+	d.log.Warn("a job's ROOT process was killed; loading its selector again", "job", api.Short(j.name))
 	fresh, err := ex.Load(ctx, j.lib, classOf(j, desc))
 	if errors.Is(err, rootexec.ErrDamaged) && desc != nil {
 		if err = d.load(ctx, j, desc); err != nil { // which gets the library anew

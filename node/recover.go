@@ -215,7 +215,7 @@ func tellers(copies []copyReport) (ids []tasks.PeerID) {
 // needless says why the job needs no recovery, if so. Where the user has chosen a copy, the word of one member that it leads
 // the job or has just heard most of the others does not count against what they answer themselves.
 func (d *Daemon) needless(s survey) error {
-	short := s.copies[0].Name[:12]
+	short := api.Short(s.copies[0].Name)
 	for _, c := range s.copies {
 		if c.Leads && !s.chosen {
 			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: %s leads it, so it goes on by itself", short, d.nameOf(c.on)), Hint: "dtpnode status " + short}
@@ -263,7 +263,7 @@ func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.Recover
 
 // haveRecovered has the node with the copy go on from it.
 func (d *Daemon) haveRecovered(ctx context.Context, n copyReport, link quorum.Link) error {
-	d.log.Warn("has a job recovered from one copy of its ledger", "job", n.Name[:12], "node", n.on, "entry", n.Copy.Index, "term", n.Copy.Term, "superseded", n.Aside != nil)
+	d.log.Warn("has a job recovered from one copy of its ledger", "job", api.Short(n.Name), "node", n.on, "entry", n.Copy.Index, "term", n.Copy.Term, "superseded", n.Aside != nil)
 	kind, order := "recover", any(link)
 	aside := asideOrder{Link: link, Index: n.Copy.Index, Term: n.Copy.Term}
 	if n.Aside != nil {
@@ -327,7 +327,7 @@ func (d *Daemon) recoverAs(ctx context.Context, r *recovering, ev engine.Recover
 		d.recoveries[r.id] = r
 	}
 	d.mu.Unlock()
-	hint := "dtpnode status " + r.name[:12]
+	hint := "dtpnode status " + api.Short(r.name)
 	if busy {
 		return &api.Error{Status: http.StatusConflict, Message: "the job is being recovered just now", Hint: hint}
 	}
@@ -336,7 +336,7 @@ func (d *Daemon) recoverAs(ctx context.Context, r *recovering, ev engine.Recover
 		delete(d.recoveries, r.id)
 		d.mu.Unlock()
 	}()
-	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", r.name[:12], "signed by", ev.Link.Sigs[0].By, "superseded", r.aside != nil)
+	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", api.Short(r.name), "signed by", ev.Link.Sigs[0].By, "superseded", r.aside != nil)
 	d.post(ev)
 	ctx, cancel := context.WithTimeout(ctx, recoverWait)
 	defer cancel()
@@ -390,7 +390,7 @@ func (j *job) lapsed() tasks.PeerID {
 // lapsedNote is what the user of a job is told who can mend that.
 func lapsedNote(name, by, home string) string {
 	return fmt.Sprintf("it was recovered by %s, who may not have that any more: nodes that join now do not work on it, and do not believe its end. "+
-		"dtpnode recover %s --from %s, by its submitter or a member with the right admin, has it go on from the copy that leads, and loses nothing", by, name[:min(12, len(name))], home)
+		"dtpnode recover %s --from %s, by its submitter or a member with the right admin, has it go on from the copy that leads, and loses nothing", by, api.Short(name), home)
 }
 
 // notRecovered tells who waits that nothing came of a recovery; called by the loop alone.
@@ -465,7 +465,7 @@ func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
 		delete(d.byName, name)
 		d.mu.Unlock()
 		kept, err := d.putEndAside(dir, name, by)
-		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it", "job", name[:min(12, len(name))], "signed by", by.Sigs[0].By, "kept in", kept)
+		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it", "job", api.Short(name), "signed by", by.Sigs[0].By, "kept in", kept)
 		if err != nil {
 			d.log.Error("could not put the end of a job aside", "dir", dir, "reason", err)
 		}

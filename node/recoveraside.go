@@ -47,13 +47,13 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 	for _, a := range d.asides(prefix) {
 		from, _, err := a.read()
 		if err != nil {
-			d.log.Warn("could not read a copy of a ledger that was put aside", "job", a.Name[:12], "dir", a.dir, "reason", err)
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.dir, "reason", err)
 			continue
 		}
 		r := copyReport{Name: a.Name, ID: a.ID, Submitter: from.Job.Submitter, Units: from.Job.Want.Len(), Aside: &a.Link, Written: a.At, on: d.net.ID()}
 		d.ask(func(p *engine.Peer) { r.Copy, err = p.AsideCopy(from) })
 		if err != nil {
-			d.log.Warn("could not read a copy of a ledger that was put aside", "job", a.Name[:12], "dir", a.dir, "reason", err)
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.dir, "reason", err)
 			continue
 		}
 		r.Parts = len(r.Copy.Parts)

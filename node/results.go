@@ -50,7 +50,7 @@ func (d *Daemon) fetched(name string, submitter tasks.PeerID) {
 			g.Go(func() error {
 				_, err := d.askPeer(d.ctx, id, "fetched", name)
 				if err != nil && !errors.Is(err, p2p.ErrRemote) { // else it knows of no such job, say
-					d.log.Debug("could not tell that a result was fetched", "job", name[:12], "node", id, "reason", err)
+					d.log.Debug("could not tell that a result was fetched", "job", api.Short(name), "node", id, "reason", err)
 				}
 				return nil
 			})
@@ -79,7 +79,7 @@ func (d *Daemon) fetchedAt(name string) time.Time {
 // wasFetched notes that a job's user has its result.
 func (d *Daemon) wasFetched(name string) {
 	if err := os.WriteFile(filepath.Join(d.jobsDir(), name, fetchedFile), nil, 0o600); err != nil {
-		d.log.Warn("could not note that a result was fetched", "job", name[:12], "reason", err)
+		d.log.Warn("could not note that a result was fetched", "job", api.Short(name), "reason", err)
 	}
 }
 
@@ -174,7 +174,7 @@ func (d *Daemon) forgetJob(j *job) {
 	d.dropParts(j.name)
 	d.keepEnd(j.name)
 	if err := os.RemoveAll(dir); err != nil {
-		d.log.Warn("could not remove an old job", "job", j.name[:12], "reason", err)
+		d.log.Warn("could not remove an old job", "job", api.Short(j.name), "reason", err)
 	}
 }
 
@@ -183,7 +183,7 @@ func (d *Daemon) dropResult(j *job) {
 	d.dropParts(j.name)
 	d.blobs.removeUnder(filepath.Join(d.jobsDir(), j.name))
 	if err := os.Remove(d.resultPath(j.name)); err != nil && !errors.Is(err, fs.ErrNotExist) { // another sweep was faster
-		d.log.Warn("could not remove a result that was fetched", "job", j.name[:12], "reason", err)
+		d.log.Warn("could not remove a result that was fetched", "job", api.Short(j.name), "reason", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -65,7 +66,7 @@ func TestPartialJobOutlivesNewerOnes(t *testing.T) {
 	partial := d.ended(t, "a", "", "some histograms")
 	partial.status.State = api.Partial
 	parts := filepath.Join(d.partsDir(partial.name), "part")
-	if err := writeFile(parts, []byte("some")); err != nil {
+	if err := durable.Write(parts, []byte("some")); err != nil {
 		t.Fatal(err)
 	}
 	d.wasFetched(partial.name)
@@ -75,7 +76,7 @@ func TestPartialJobOutlivesNewerOnes(t *testing.T) {
 		d.mu.Lock()
 		d.byName[j.name] = j
 		d.mu.Unlock()
-		if err := writeFile(d.resultPath(j.name), []byte("histograms")); err != nil {
+		if err := durable.Write(d.resultPath(j.name), []byte("histograms")); err != nil {
 			t.Fatal(err)
 		}
 		d.wasFetched(j.name)

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -81,7 +82,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 
 // notRetried says why there is nothing of a job to be retried.
 func notRetried(st api.JobStatus) error {
-	id := st.ID[:12]
+	id := api.Short(st.ID)
 	e := &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not retry job %s: it %s", id, st.State.Stands())}
 	switch st.State {
 	case api.Done:
@@ -122,7 +123,7 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
 	}
 	if was := old.desc.Code.Platform; !sameROOT(was, d.root.Platform) {
-		return &api.Error{Message: fmt.Sprintf("job %s ran with %s, and this node has %s: results of different ROOTs are not mixed", nameOf(old.desc)[:12], was, d.root.Platform),
+		return &api.Error{Message: fmt.Sprintf("job %s ran with %s, and this node has %s: results of different ROOTs are not mixed", api.Short(nameOf(old.desc)), was, d.root.Platform),
 			Hint: "retry it on a member with that ROOT, or run it anew with `dtpnode run`"}
 	}
 	j.phase(api.Preparing, "taking over what is done")
@@ -137,7 +138,7 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 	}
 	packed, err := d.fetchWhole(j.ctx, old.at, old.desc.Code.Source, maxSources+maxSources/8)
 	if err != nil {
-		return fmt.Errorf("could not get the sources of job %s: %w", nameOf(old.desc)[:12], err)
+		return fmt.Errorf("could not get the sources of job %s: %w", api.Short(nameOf(old.desc)), err)
 	}
 	src, err := unpackSource(packed)
 	if err != nil {
@@ -185,7 +186,7 @@ func (d *Daemon) stageBase(ctx context.Context, dir string, old *foundParts) ([]
 		g.Go(func() error { return d.stage(ctx, b, old) })
 	}
 	if err := g.Wait(); err != nil {
-		return nil, &api.Error{Message: fmt.Sprintf("could not take over what job %s has done: %v", nameOf(old.desc)[:12], err),
+		return nil, &api.Error{Message: fmt.Sprintf("could not take over what job %s has done: %v", api.Short(nameOf(old.desc)), err),
 			Hint: "run it anew with `dtpnode run`", Err: err}
 	}
 	return base, nil
@@ -196,12 +197,12 @@ func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 	if linkVerified(here, b.path, b.SHA256) == nil {
 		return nil
 	}
-	err := place(b.path, func(f *os.File) error { return copyVerified(f, here, b.SHA256) }) // on another file system
+	err := durable.Place(b.path, func(f *os.File) error { return copyVerified(f, here, b.SHA256) }) // on another file system
 	if err == nil {
 		return nil
 	}
 	asked := d.askAround(old.Job, old.at, b.SHA256, func(from tasks.PeerID) error {
-		return place(b.path, func(f *os.File) error {
+		return durable.Place(b.path, func(f *os.File) error {
 			_, err := d.net.Fetch(ctx, from, b.SHA256, min(b.Size, maxPartial), f)
 			return err
 		})
@@ -235,7 +236,7 @@ func (d *Daemon) planAgain(j *job, ex Executor, old *foundParts) ([]tasks.File, 
 	}
 	if open.Empty() && len(files) == len(old.desc.Data.Files) {
 		return nil, nil, &api.Error{Message: fmt.Sprintf("nothing can be run: all that is missing are files that still cannot be read; the first: %s: %s", bad[0].File, bad[0].Reason),
-			Hint: "mend them, and retry then; `dtpnode status " + nameOf(old.desc)[:12] + "` lists them"}
+			Hint: "mend them, and retry then; `dtpnode status " + api.Short(nameOf(old.desc)) + "` lists them"}
 	}
 	return files, bad, nil
 }

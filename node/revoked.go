@@ -55,7 +55,7 @@ func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 		return
 	}
 	why := d.whyStopped(submitter)
-	d.log.Warn("ends a job", "job", j.name[:12], "reason", why)
+	d.log.Warn("ends a job", "job", api.Short(j.name), "reason", why)
 	j.cancel()
 	d.removeResult(j)
 	d.conclude(j, api.Cancelled, why, "")

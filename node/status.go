@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -321,13 +322,13 @@ func (d *Daemon) saveStatus(j *job) {
 	j.mu.Unlock()
 	b, err := json.Marshal(saved)
 	if err == nil {
-		err = writeFile(filepath.Join(dir, statusFile), b)
+		err = durable.Write(filepath.Join(dir, statusFile), b)
 	}
 	if err == nil && saved.Owed != "" {
-		err = errors.Join(syncFile(filepath.Join(dir, statusFile)), syncDir(dir), syncDir(d.jobsDir()))
+		err = errors.Join(durable.Sync(filepath.Join(dir, statusFile)), durable.Sync(dir), durable.Sync(d.jobsDir()))
 	}
 	if err != nil {
-		d.log.Warn("could not save a job's status", "job", j.name[:12], "reason", err)
+		d.log.Warn("could not save a job's status", "job", api.Short(j.name), "reason", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -55,19 +56,19 @@ func (d *Daemon) putAside(c *ledgerCopy, l quorum.Link) error {
 	if _, err := os.Stat(a.dir); err == nil {
 		return nil // what was given up first has more
 	}
-	part := filepath.Join(d.supersededDir(), ".tmp-"+filepath.Base(a.dir))
+	part := filepath.Join(d.supersededDir(), durable.TempPrefix+filepath.Base(a.dir))
 	if err := errors.Join(os.RemoveAll(part), os.MkdirAll(part, 0o700)); err != nil {
 		return err
 	}
 	about, err := json.Marshal(a)
 	if err == nil {
-		err = writeFile(filepath.Join(part, aboutFile), about)
+		err = durable.Write(filepath.Join(part, aboutFile), about)
 	}
 	if err == nil {
 		err = linkCopy(c.dir, part)
 	}
 	if err == nil {
-		err = errors.Join(syncFile(filepath.Join(part, aboutFile)), syncDir(part), os.Rename(part, a.dir), syncDir(d.supersededDir()), syncDir(d.cfg.StateDir))
+		err = errors.Join(durable.Sync(filepath.Join(part, aboutFile)), durable.Sync(part), os.Rename(part, a.dir), durable.Sync(d.supersededDir()), durable.Sync(d.cfg.StateDir))
 	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(part))
@@ -102,7 +103,7 @@ func linkOrCopy(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return placeDurably(to, bytesOf(b))
+	return durable.PlaceSynced(to, durable.Bytes(b))
 }
 
 // shareAside lets others fetch the partials of a copy that was put aside: the job may be recovered from it, or need them.
@@ -128,7 +129,7 @@ func (d *Daemon) asides(prefix string) (out []aside) {
 
 // restoreAside begins with what earlier lives have put aside.
 func (d *Daemon) restoreAside() {
-	part, _ := filepath.Glob(filepath.Join(d.supersededDir(), ".tmp-*"))
+	part, _ := filepath.Glob(filepath.Join(d.supersededDir(), durable.TempPrefix+"*"))
 	for _, dir := range part {
 		_ = os.RemoveAll(dir)
 	}

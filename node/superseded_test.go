@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -39,7 +40,7 @@ func keeping(t *testing.T) (d *Daemon, id tasks.JobID, part string) {
 	}
 	id = keepLedger(t, d, 1, source)
 	part = d.keptPath(id, merge.Partial{ID: merge.ID{Node: "n", Seq: 1}, SHA256: hashOf([]byte("partial"))})
-	if err := writeFile(part, []byte("partial")); err != nil {
+	if err := durable.Write(part, []byte("partial")); err != nil {
 		t.Fatal(err)
 	}
 	return d, id, part
@@ -110,7 +111,7 @@ func TestEndThatIsTakenBackIsPutAside(t *testing.T) {
 	d, id, _ := keeping(t)
 	name := d.ledgerOf(id).name()
 	d.saveEnd(name, engine.Remember{ID: id})
-	if err := writeFile(d.resultPath(name), []byte("result")); err != nil {
+	if err := durable.Write(d.resultPath(name), []byte("result")); err != nil {
 		t.Fatal(err)
 	}
 	link := recoveryNo(t, 1)

@@ -18,9 +18,6 @@ type told struct {
 	api.JobStatus
 }
 
-// jobKey names a job in lists, in which others' jobs have the beginning of their names only.
-func jobKey(name string) string { return name[:min(12, len(name))] }
-
 // toldBy reads a member's list of jobs.
 func toldBy(id tasks.PeerID, b []byte) ([]told, error) {
 	if len(b) > maxJobsAnswer {
@@ -37,12 +34,12 @@ func toldBy(id tasks.PeerID, b []byte) ([]told, error) {
 	return out, nil
 }
 
-// homes are the proven homes of the jobs that are known here, by jobKey.
+// homes are the proven homes of the jobs that are known here, by api.Short.
 func (d *Daemon) homes() map[string]tasks.PeerID {
 	out := map[string]tasks.PeerID{}
 	for _, j := range d.candidates("") {
 		if home := j.homeNow(); home != "" {
-			out[jobKey(j.name)] = home
+			out[api.Short(j.name)] = home
 		}
 	}
 	return out
@@ -58,7 +55,7 @@ func (t told) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
 	switch {
 	case t.by == self && t.State != api.Waiting:
 		return 5
-	case t.by == homes[jobKey(t.ID)]:
+	case t.by == homes[api.Short(t.ID)]:
 		return 4
 	case t.by == self: // it does not see the home
 		return 3
@@ -87,9 +84,9 @@ func rank(st api.JobStatus) int {
 func once(self tasks.PeerID, all []told, homes map[string]tasks.PeerID) (out []api.JobStatus) {
 	at, of := map[string]int{}, []told(nil)
 	for _, t := range all {
-		i, known := at[jobKey(t.ID)]
+		i, known := at[api.Short(t.ID)]
 		if !known {
-			at[jobKey(t.ID)] = len(of)
+			at[api.Short(t.ID)] = len(of)
 			of = append(of, t)
 			continue
 		}

@@ -35,7 +35,7 @@ func (d *Daemon) cannotFinish(j *job, err error) {
 	if client != nil {
 		client.Close()
 	}
-	d.log.Error("could not finish a job; its ledger is kept", "job", j.name[:12], "kind", a.Kind, "reason", a.Reason)
+	d.log.Error("could not finish a job; its ledger is kept", "job", api.Short(j.name), "kind", a.Kind, "reason", a.Reason)
 	d.post(engine.Unfinished{ID: j.known(), Attempt: a})
 }
 
@@ -79,7 +79,7 @@ func (d *Daemon) finishJob(ctx context.Context, j *job) error {
 	}
 	v := look()
 	if len(v.Attempts) == 0 {
-		return &api.Error{Status: 409, Message: "the job is " + string(d.statusOf(j).State) + ": there is nothing to try again", Hint: "dtpnode attach " + j.name[:12] + " follows it"}
+		return &api.Error{Status: 409, Message: "the job is " + string(d.statusOf(j).State) + ": there is nothing to try again", Hint: "dtpnode attach " + api.Short(j.name) + " follows it"}
 	}
 	j.mu.Lock()
 	j.ended = time.Time{}
@@ -93,7 +93,7 @@ func (d *Daemon) finishJob(ctx context.Context, j *job) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return &api.Error{Status: 503, Message: "could not have the job finished: most nodes that keep its ledger do not answer", Hint: "dtpnode status " + j.name[:12]}
+			return &api.Error{Status: 503, Message: "could not have the job finished: most nodes that keep its ledger do not answer", Hint: "dtpnode status " + api.Short(j.name)}
 		}
 	}
 	return nil
@@ -110,7 +110,7 @@ func (d *Daemon) expireUnfinished() {
 		v := j.view
 		j.mu.Unlock()
 		if n := len(v.Attempts); v.Stuck && time.Since(d.stuckSince(j, v.Attempts[n-1])) > d.cfg.KeepFor {
-			d.log.Warn("dropped a job that could not be finished, and that nobody asked for since", "job", j.name[:12])
+			d.log.Warn("dropped a job that could not be finished, and that nobody asked for since", "job", api.Short(j.name))
 			d.post(engine.CancelJob{ID: j.known()})
 			d.conclude(j, api.Failed, fmt.Sprintf("could not be finished, and nobody asked for it within %s: %s", d.cfg.KeepFor, v.Attempts[n-1].Reason), "submit the job again")
 		}

@@ -91,7 +91,7 @@ func unreached(away, silent, mute []string) string {
 
 // recoverHint is what a user can do whose job waits for nodes that never come back.
 func recoverHint(name string) string {
-	return "dtpnode recover " + name[:min(12, len(name))] + " goes on from the last copy"
+	return "dtpnode recover " + api.Short(name) + " goes on from the last copy"
 }
 
 // noHomeYet is why a job waits whose replicas can reach one another.

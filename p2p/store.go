@@ -12,6 +12,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/wire"
 )
 
@@ -109,7 +110,7 @@ func newIdentity(path string) (crypto.PrivKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("could not encode the node's key: %w", err)
 	}
-	return key, writeFile(path, raw)
+	return key, durable.PlaceSynced(path, durable.Bytes(raw))
 }
 
 // loadMembership returns nil on the first run.
@@ -162,42 +163,5 @@ func saveMembership(dir string, s *saved) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, membershipFile), raw)
-}
-
-// writeFile replaces path at once and durably: after a crash it is the old file or the new one.
-func writeFile(path string, b []byte) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("could not write %q: %w", path, err)
-		}
-	}()
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if _, err := f.Write(b); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return durable.PlaceSynced(filepath.Join(dir, membershipFile), durable.Bytes(raw))
 }

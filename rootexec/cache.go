@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
 // Compiled libraries lie in the folder "lib" of the cache, one folder for each, named by the key of sources and
@@ -151,7 +153,7 @@ func seal(dir string, m meta) error {
 			return err
 		}
 		m.Files[filepath.ToSlash(name)], err = fileSum(path)
-		return errors.Join(err, syncPath(path))
+		return errors.Join(err, durable.Sync(path))
 	})
 	b, jsonErr := json.Marshal(m)
 	if err = errors.Join(err, jsonErr); err != nil {
@@ -159,31 +161,15 @@ func seal(dir string, m meta) error {
 	}
 	slices.Reverse(dirs) // what a folder holds is on disk before the folder
 	for _, d := range dirs {
-		err = errors.Join(err, syncPath(d))
-	}
-	tmp := filepath.Join(dir, libMeta+".tmp")
-	if err == nil {
-		err = os.WriteFile(tmp, b, 0o600)
+		err = errors.Join(err, durable.Sync(d))
 	}
 	if err == nil {
-		err = syncPath(tmp)
+		err = durable.PlaceSynced(filepath.Join(dir, libMeta), durable.Bytes(b))
 	}
-	if err == nil {
-		err = os.Rename(tmp, filepath.Join(dir, libMeta))
-	}
-	if err = errors.Join(err, syncPath(dir), syncPath(filepath.Dir(dir))); err != nil {
+	if err = errors.Join(err, durable.Sync(filepath.Dir(dir))); err != nil {
 		return fmt.Errorf("could not write to the cache: %w", err)
 	}
 	return nil
-}
-
-// syncPath has a file or folder survive a loss of power.
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // Unpacked returns the library of src that came from another member, if it is in the cache.

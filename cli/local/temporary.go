@@ -17,6 +17,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -207,11 +208,7 @@ func NoteKept(dir string, st api.JobStatus) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, keptStatus)
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path) // whoever reads it while this process is killed finds it whole
+	return durable.Place(filepath.Join(dir, keptStatus), durable.Bytes(text))
 }
 
 // ReadKept is how a job stood when it was last worked on in the folder in which it is kept.
@@ -246,7 +243,7 @@ func copyFolder(from, dir string) error {
 		_ = os.RemoveAll(part)
 		return fmt.Errorf("could not copy %q to %q: %w", from, dir, err)
 	}
-	return syncFile(filepath.Dir(dir))
+	return durable.Sync(filepath.Dir(dir))
 }
 
 // copyEntry copies a file or makes a folder, with the rights that it has: a key that others may read is used by nobody.
@@ -280,16 +277,8 @@ func syncFolders(dir string) error {
 		if err != nil || !e.IsDir() {
 			return err
 		}
-		return syncFile(path)
+		return durable.Sync(path)
 	})
-}
-
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // userHas marks a folder whose job's output its user has, until keptFor after the time of the file.

@@ -16,6 +16,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
 // system is the administrator's file.
@@ -301,13 +303,7 @@ func typed(f *pflag.Flag, values []string) any {
 func write(path string, raw map[string]any) error {
 	text, err := toml.Marshal(raw)
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o700)
-	}
-	if err == nil {
-		err = os.WriteFile(path+".new", append([]byte("# What this host's daemon is started with: dtpnode config show, dtpnode config set.\n"), text...), 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = durable.Write(path, append([]byte("# What this host's daemon is started with: dtpnode config show, dtpnode config set.\n"), text...))
 	}
 	if err != nil {
 		return fmt.Errorf("could not remember settings in %s: %w", path, err)

@@ -1,13 +1,16 @@
 package submit
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"unicode/utf8"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -23,35 +26,23 @@ func Fetch(ctx context.Context, results Results, id, path string) (string, error
 	if err != nil {
 		return "", err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), ".dtpnode-*.root")
+	var fetching error
+	err = durable.Place(path, func(f *os.File) error {
+		if _, err := results.Result(ctx, id, f); err != nil {
+			fetching = fmt.Errorf("could not fetch the output of job %s: %w", id, err)
+			return fetching
+		}
+		return publish(f)
+	})
 	if err != nil {
-		return "", fmt.Errorf("could not write the output beside %q: %w", path, err)
-	}
-	defer os.Remove(temp.Name()) // gone if renamed
-	if _, err := results.Result(ctx, id, temp); err != nil {
-		temp.Close()
-		return "", fmt.Errorf("could not fetch the output of job %s: %w", id, err)
-	}
-	if err := publish(temp, path); err != nil {
-		return "", fmt.Errorf("could not write the output %q: %w", path, err)
+		return "", cmp.Or(fetching, err)
 	}
 	return path, nil
 }
 
-// publish gives a complete file its name.
-func publish(temp *os.File, path string) error {
-	if err := temp.Chmod(0o644); err != nil {
-		temp.Close()
-		return err
-	}
-	if err := temp.Sync(); err != nil {
-		temp.Close()
-		return err
-	}
-	if err := temp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), path)
+// publish makes a complete file readable by all, and has its bytes on disk before it gets its name.
+func publish(f *os.File) error {
+	return errors.Join(f.Chmod(0o644), f.Sync())
 }
 
 // OutputPath makes the path of a result file absolute, and checks that it can be written, so that a
@@ -70,7 +61,7 @@ func OutputPath(path string) (string, error) {
 	if info, err := os.Stat(abs); err == nil && !info.Mode().IsRegular() {
 		return "", fmt.Errorf("could not use %q as the result file: it is no regular file", path)
 	}
-	probe, err := os.CreateTemp(filepath.Dir(abs), ".dtpnode-*")
+	probe, err := os.CreateTemp(filepath.Dir(abs), durable.TempPrefix+"*")
 	if err != nil {
 		return "", &api.Error{
 			Message: fmt.Sprintf("could not write the result file %q: %v", path, err),

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
@@ -94,15 +95,12 @@ func matches(m api.Manifest, sums map[string]string) error {
 
 // writeWhole writes a file, which has its name only once it is complete, and returns its hash.
 func writeWhole(path string, r io.Reader) (sum string, err error) {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".dtpnode-*")
-	if err != nil {
-		return "", err
-	}
-	defer os.Remove(temp.Name()) // gone if renamed
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(temp, h), r); err != nil {
-		temp.Close()
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), publish(temp, path)
+	err = durable.Place(path, func(f *os.File) error {
+		if _, err := io.Copy(io.MultiWriter(f, h), r); err != nil {
+			return err
+		}
+		return publish(f)
+	})
+	return hex.EncodeToString(h.Sum(nil)), err
 }

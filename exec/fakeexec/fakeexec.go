@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
 
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -152,7 +153,7 @@ func (e *executor) Compile(_ context.Context, src rootexec.Source) (rootexec.Lib
 	if err := os.MkdirAll(lib.Dir, 0o700); err != nil {
 		return lib, fmt.Errorf("could not make folder %q: %w", lib.Dir, err)
 	}
-	return lib, writeFile(lib.So, func(f *os.File) error {
+	return lib, durable.Place(lib.So, func(f *os.File) error {
 		_, err := f.Write(src.Files[src.Main])
 		return err
 	})

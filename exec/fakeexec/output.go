@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
 // Output is a partial or, with nothing behind it, a result: one line of JSON. A partial is padded with zeros
@@ -79,7 +79,7 @@ func (o Output) store(path string, size int64) (exec.Partial, error) {
 	line = append(line, '\n')
 	s.Size = max(size, int64(len(line)))
 	h := sha256.New()
-	err = writeFile(path, func(f *os.File) error {
+	err = durable.Place(path, func(f *os.File) error {
 		w := bufio.NewWriter(io.MultiWriter(f, h))
 		_, err := w.Write(line)
 		if err == nil {
@@ -110,20 +110,4 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
-}
-
-// writeFile makes path appear whole or not at all.
-func writeFile(path string, fill func(*os.File) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".fake-*")
-	if err != nil {
-		return fmt.Errorf("could not write %q: %w", path, err)
-	}
-	if err = errors.Join(fill(f), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("could not write %q: %w", path, err)
-	}
-	return nil
 }

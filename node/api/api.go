@@ -96,7 +96,7 @@ func (s JobState) Stands() string {
 
 // Advice is what the user of a job can do that cannot be finished: commands that go on from there.
 func Advice(id string) string {
-	id = id[:min(len(id), 12)]
+	id = Short(id)
 	return "`dtpnode finish " + id + "` tries again, `dtpnode get " + id + " -o FILE` writes the output as it was before Terminate, `dtpnode get --partials " + id + " -o DIR` writes what is done, `dtpnode cancel " + id + "` drops it"
 }
 

@@ -302,10 +302,10 @@ func (c *Client) final(ctx context.Context, id string, was JobState, cause error
 	case gone && (was == "" || was == Preparing):
 		hint = "the job had not begun when it was last heard of: it is lost with the daemon, unless other nodes have its ledger already. See the daemon's log, and `dtpnode ps` on them, or here after `dtpnode up`, before you submit it again"
 	case gone:
-		hint = "the job goes on without it where other nodes have its ledger: `dtpnode attach " + short(id) + "` on any of them, or here after `dtpnode up`"
+		hint = "the job goes on without it where other nodes have its ledger: `dtpnode attach " + Short(id) + "` on any of them, or here after `dtpnode up`"
 	}
 	return st, &Error{
-		Message: fmt.Sprintf("could not follow job %s: %v: %v", short(id), ErrLost, cause),
+		Message: fmt.Sprintf("could not follow job %s: %v: %v", Short(id), ErrLost, cause),
 		Hint:    hint,
 		Err:     ErrLost,
 	}
@@ -403,5 +403,5 @@ func refusal(resp *http.Response) error {
 
 func jobPath(id, rest string) string { return "/v1/jobs/" + url.PathEscape(id) + rest }
 
-// short is the part of a job's name that is shown.
-func short(id string) string { return id[:min(len(id), 12)] }
+// Short is the part of a job's name that is shown, and by which others of one list are told apart: its first 12 characters.
+func Short(name string) string { return name[:min(len(name), 12)] }
