@@ -18,51 +18,45 @@ import (
 // for one that lives: the others may have been away for long, and the job been recovered meanwhile by whoever had to.
 const settleTime = time.Minute
 
-// settling is since when a replica has had a leader.
-type settling struct {
-	ledAt     time.Duration // when it last had one that it heard
-	settledAt time.Duration // from when on that tells that the ledger lives
-}
-
 // noteLed follows whether this copy's ledger has a leader. A job that is new here has had one all along.
 func (p *Peer) noteLed(j *jobState) {
-	if j.log == nil || !j.log.Led(p.now, answerWithin) {
+	if j.copy.log == nil || !j.copy.log.Led(p.now, answerWithin) {
 		return
 	}
-	if p.now-j.ledAt > recoverAlive {
-		j.settledAt = p.now + settleTime
+	if p.now-j.copy.ledAt > recoverAlive {
+		j.copy.settledAt = p.now + settleTime
 	}
-	j.ledAt = p.now
+	j.copy.ledAt = p.now
 }
 
 // restoredLog has a copy of an earlier life of this peer settle first.
 func (p *Peer) restoredLog(j *jobState) {
-	j.ledAt, j.settledAt = p.now-2*recoverAlive, p.now+settleTime
+	j.copy.ledAt, j.copy.settledAt = p.now-2*recoverAlive, p.now+settleTime
 }
 
 // lives reports whether this peer sees that a job's ledger can be written to: its own copy is led, and has been for a while,
 // or without a copy it hears who is proven to lead.
 func (p *Peer) lives(j *jobState) bool {
-	if j.log != nil && j.seated() {
-		return p.now >= j.settledAt && j.log.Led(p.now, answerWithin)
+	if j.copy.log != nil && j.seated() {
+		return p.now >= j.copy.settledAt && j.copy.log.Led(p.now, answerWithin)
 	}
-	return j.home != "" && p.now-j.heard <= seekAfter
+	return j.home != "" && p.now-j.seeking.heard <= seekAfter
 }
 
 // defies reports whether a recovery of a job's ledger that holds counts for nothing here: its submitter has not signed it,
 // and the ledger lives. One that goes on by the word of an admin who is none any more may be recovered again.
 func (p *Peer) defies(j *jobState, l quorum.Link) bool {
-	if mutant.On(mutant.ObeyAdmins) || !j.described() || p.submittersWord(j.id, j.submitter(), l) {
+	if mutant.On(mutant.ObeyAdmins) || j.desc == nil || p.submittersWord(j.id, j.desc.Submitter, l) {
 		return false
 	}
-	if r := j.recovery(); r != nil && p.trueRecovery(j.id, j.submitter(), *r) != nil {
+	if r := j.recovery(); r != nil && p.trueRecovery(j.id, j.desc.Submitter, *r) != nil {
 		return false // see lapsed
 	}
 	if !p.lives(j) {
 		return false
 	}
-	if j.defied != l.Conf.Term {
-		j.defied = l.Conf.Term
+	if j.copy.defied != l.Conf.Term {
+		j.copy.defied = l.Conf.Term
 		p.emit(RecoveryRefused{ID: j.id, By: l.Sigs[0].By, On: l.Conf.Voters[0].Peer})
 	}
 	return true
@@ -88,7 +82,7 @@ func lastRecovery(c quorum.Chain) (l *quorum.Link) {
 // defiesChain is defies for voters of a later epoch than this peer follows.
 func (p *Peer) defiesChain(j *jobState, c quorum.Chain) bool {
 	l := lastRecovery(c)
-	return l != nil && quorum.Epoch(c.Conf().Term) > max(quorum.Epoch(j.term), j.record.Epoch()) && p.defies(j, *l)
+	return l != nil && quorum.Epoch(c.Conf().Term) > max(quorum.Epoch(j.term), j.copy.record.Epoch()) && p.defies(j, *l)
 }
 
 // keepsEnd reports whether the end of a job stands against a recovery by an admin: it is proven, or it is in this peer's copy of a
@@ -98,7 +92,7 @@ func (p *Peer) keepsEnd(id tasks.JobID, past *end, l quorum.Link) bool {
 		return false
 	}
 	j := p.job(id)
-	return past.Seal != nil || j != nil && j.log != nil && p.defies(j, l)
+	return past.Seal != nil || j != nil && j.copy.log != nil && p.defies(j, l)
 }
 
 // overrules reports whether an end of a job counts over what an admin had recovered: the ledger of before has come to it.
@@ -108,8 +102,8 @@ func (p *Peer) overrules(id tasks.JobID, submitter tasks.PeerID, recovery *quoru
 
 // takeEarlierEnd ends a job here that goes on from a recovered copy, as its ledger of before has ended.
 func (p *Peer) takeEarlierEnd(j *jobState, e *Ended) {
-	past := pastJob{term: e.Seal.Chain.Conf().Term, submitter: j.submitter()}
-	if j.log != nil {
+	past := pastJob{term: e.Seal.Chain.Conf().Term, submitter: j.desc.Submitter}
+	if j.copy.log != nil {
 		p.dropLog(j, DropLedger{ID: j.id, Superseded: j.recovery(), Reason: "the job has ended without having been recovered"})
 	}
 	p.emit(HomeIs{ID: j.id, Term: j.term})

@@ -156,7 +156,7 @@ func TestEndInALivingLogStands(t *testing.T) {
 	ended := func() bool {
 		for _, h := range g.hosts {
 			past, j := h.peer.ends.of[jobID], h.peer.job(jobID)
-			if past == nil || past.Seal != nil || j == nil || j.log == nil {
+			if past == nil || past.Seal != nil || j == nil || j.copy.log == nil {
 				continue
 			}
 			tried++

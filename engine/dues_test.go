@@ -186,7 +186,7 @@ func TestOwnReportsStayWithinTheShare(t *testing.T) {
 	cost := time.Duration(0)
 	from := r.now
 	for end := from + 40*time.Second; r.now < end; r.now += 100 * time.Microsecond {
-		r.peer.job(jobID).urgent = true
+		r.peer.job(jobID).reports.urgent = true
 		r.peer.Step(r.now, Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Order: OrderStop}})
 		for _, e := range r.peer.out {
 			if s, ok := e.(Send); ok && s.Msg.Report != nil {

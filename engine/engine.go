@@ -225,51 +225,6 @@ type Peer struct {
 	ticked bool // the scheduler has been stepped in this Step
 }
 
-// jobState is what this peer knows of a job, as participant and perhaps as home.
-type jobState struct {
-	id    tasks.JobID
-	home  tasks.PeerID
-	term  uint64     // of the home
-	job   *tasks.Job // nil until prepared
-	shut  bool       // this peer takes no part any more; a replica may linger
-	parts *merge.Local
-	lead  *ledger.Home // nil unless this is the home
-	replica
-	proven
-	weighed   weighed        // its description
-	proof     *Ended         // that came from elsewhere and ended the job here
-	endProven bool           // its end is
-	spares    []tasks.PeerID // that keep the result beside the replicas
-	sight     sight
-	losses                          // of work that was taken and not done
-	gone      map[life]ledger.Stats // of nodes that went, for display
-	failures  []ledger.Failure
-	failSeq   uint64
-	blamed    tasks.Cover // of failures not yet acknowledged
-	stats     ledger.Stats
-	sealed    int64 // size of the largest output of a generation here
-	kills     int   // generations killed from outside
-	reported  time.Duration
-	next      time.Duration // report, at the latest
-	every     time.Duration // between reports
-	heard     time.Duration // from the home
-	urgent    bool          // report now
-	news      bool          // report now, if there are few nodes
-	spread    bool          // reports come at a time that is this node's own
-	opened    time.Duration // when last announced, by the home
-	leads     time.Duration // since when this peer is the home
-	stopped   bool
-	aside     bool // the job was taken from this node, since all of it failed here
-}
-
-// life is one run of a peer: after a restart it counts anew.
-type life struct {
-	id   tasks.PeerID
-	boot uint64
-}
-
-func lifeOf(id tasks.PeerID, r ledger.Report) life { return life{id, r.Seq >> 24} }
-
 // genState is what must be known of a generation to seal it.
 type genState struct {
 	job    *jobState
@@ -347,8 +302,8 @@ const stopped = 10 * time.Second
 // wake puts off what this peer would give up because of others' silence: while it was stopped it could not hear them.
 func (p *Peer) wake(gap time.Duration) {
 	for _, j := range p.jobs {
-		j.heard += gap
-		if j.shut && !j.endProven {
+		j.seeking.heard += gap
+		if j.shut && !j.end.proven {
 			j.closeAt += gap
 		}
 	}
@@ -397,28 +352,28 @@ func (p *Peer) Wake() time.Duration {
 		}
 	}
 	for _, j := range p.jobs {
-		if j.log != nil {
-			at(j.log.Wake())
+		if j.copy.log != nil {
+			at(j.copy.log.Wake())
 		}
-		if j.log != nil && j.leaveAt > 0 {
-			at(j.resigned + resignAgain)
+		if j.copy.log != nil && !j.copy.leaveAt.Never() {
+			at(j.copy.resigned + resignAgain)
 		}
 		if j.shut {
 			at(max(j.closeAt, p.now+p.cfg.Report))
 			continue
 		}
-		if (j.job != nil || j.lead != nil) && j.reports() {
-			at(j.next)
+		if (j.loaded || j.leads()) && j.mayReport() {
+			at(j.reports.next)
 		}
 		if due := p.flushDue(j); due >= 0 {
 			at(due)
 		}
-		if j.lead != nil {
-			at(j.lead.Wake())
+		if j.leads() {
+			at(j.led.home.Wake())
 		}
 		at(j.sight.due())
-		if j.lead == nil {
-			at(max(j.heard+p.silent(j), p.now+time.Second))
+		if !j.leads() {
+			at(max(j.seeking.heard+p.silent(j), p.now+time.Second))
 		}
 	}
 	return next

@@ -230,8 +230,8 @@ func TestReportsFitInAMessage(t *testing.T) {
 			r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Ack: ack}})
 		}
 	}
-	if len(told) != failures || len(j.failures) != 0 {
-		t.Fatalf("%d of %d failures were told, %d wait", len(told), failures, len(j.failures))
+	if len(told) != failures || len(j.work.failures) != 0 {
+		t.Fatalf("%d of %d failures were told, %d wait", len(told), failures, len(j.work.failures))
 	}
 }
 
@@ -248,9 +248,9 @@ func TestBlobIsKeptWhileItIsFetched(t *testing.T) {
 	}
 	his := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: stolen, Units: stolen.Len(), Holder: "x"}
 	own := merge.Partial{ID: merge.ID{Node: "h", Seq: 500}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 10)), Units: 10, Holder: "h"}
-	j.parts.Add(r.now, own)
-	j.parts.Flush(r.now, r.peer.nextID)
-	j.parts.Reduce(r.now, r.peer.nextID(), []merge.Partial{own, his})
+	j.work.parts.Add(r.now, own)
+	j.work.parts.Flush(r.now, r.peer.nextID)
+	j.work.parts.Reduce(r.now, r.peer.nextID(), []merge.Partial{own, his})
 	is := func(e Effect) bool { f, ok := e.(FetchBlob); return ok && f.Partial.ID == his.ID }
 	if !slices.ContainsFunc(r.peer.Step(r.now, Recv{From: "x", Msg: Message{Job: jobID, Offer: &his}}), is) {
 		t.Fatal("the offer is not fetched")
@@ -437,8 +437,8 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 
 // ids are the partials that r has named so far.
 func (r *rig) ids() (ids []merge.ID) {
-	if j := r.peer.job(jobID); j != nil && j.lead != nil {
-		for _, p := range j.lead.Record().Done.Parts() {
+	if j := r.peer.job(jobID); j != nil && j.leads() {
+		for _, p := range j.led.home.Record().Done.Parts() {
 			ids = append(ids, p.ID)
 		}
 	}
@@ -468,7 +468,7 @@ func TestHostileMessagesDoNotChangeTheCount(t *testing.T) {
 			return // given up, with a reason; nothing was counted wrongly
 		}
 		if r.done == nil {
-			t.Fatalf("the job did not end; open: %v", tasks.CoverOf(tasks.R(0, units)).Minus(r.peer.jobs[0].lead.Record().Done.Cover()))
+			t.Fatalf("the job did not end; open: %v", tasks.CoverOf(tasks.R(0, units)).Minus(r.peer.jobs[0].led.home.Record().Done.Cover()))
 		}
 		checkCount(t, r.done)
 	})
@@ -582,7 +582,7 @@ func TestDealtWorkIsProven(t *testing.T) {
 			if tc.moved {
 				r.step(Recv{From: "b", Msg: Message{Job: jobID, Term: 5, Open: &Open{Home: "b", Proof: mandate("b", 5)}}})
 			}
-			r.peer.job(jobID).every = time.Minute
+			r.peer.job(jobID).reports.every = time.Minute
 			g := tc.g
 			g.ID, g.Job, g.Ranges, g.Dealt = 1<<40, jobID, tasks.CoverOf(tasks.R(0, 50)), g.Request == 0
 			effects := r.step(Recv{From: tc.from, Msg: Message{Steal: &steal.Message{Grant: &g}}})
@@ -621,15 +621,15 @@ func TestReportsAreNoDenserThanWithFewNodes(t *testing.T) {
 	first.Open.Every = 1
 	r.step(Recv{From: "h", Msg: first})
 	r.step(Prepared{ID: jobID, Job: testJob(t)})
-	if got := r.peer.job(jobID).every; got != r.peer.cfg.Report {
+	if got := r.peer.job(jobID).reports.every; got != r.peer.cfg.Report {
 		t.Errorf("reports every %v by the announcement, want %v", got, r.peer.cfg.Report)
 	}
 	r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Ack: &ReportAck{Every: 1}}})
-	if got := r.peer.job(jobID).every; got != r.peer.cfg.Report {
+	if got := r.peer.job(jobID).reports.every; got != r.peer.cfg.Report {
 		t.Errorf("reports every %v by the answer, want %v", got, r.peer.cfg.Report)
 	}
 	r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Ack: &ReportAck{Every: time.Second}}})
-	if got := r.peer.job(jobID).every; got != time.Second {
+	if got := r.peer.job(jobID).reports.every; got != time.Second {
 		t.Errorf("reports every %v, want a second", got)
 	}
 }

@@ -50,7 +50,7 @@ func (p *Peer) handle(ev Event) {
 		p.merged(ev)
 	case NotMerged:
 		if j := p.job(ev.Job); j != nil {
-			p.local(j.parts.MergeFailed(p.now, ev.Kids, ev.Holder))
+			p.local(j.work.parts.MergeFailed(p.now, ev.Kids, ev.Holder))
 		}
 	case Expelled:
 		p.expelled()
@@ -88,7 +88,7 @@ func (p *Peer) goAway() {
 	p.leave, p.leaveAt = true, p.now
 	p.schedule(steal.Leave{})
 	for _, j := range slices.Clone(p.jobs) {
-		j.urgent = true
+		j.reports.urgent = true
 		p.maintain(j)
 	}
 }
@@ -132,7 +132,7 @@ func (p *Peer) handleLedger(ev Event) {
 // tick repeats what may have been lost and gives up jobs whose home has gone for good.
 func (p *Peer) tick() {
 	for _, j := range slices.Clone(p.jobs) {
-		if j.log != nil {
+		if j.copy.log != nil {
 			p.stepLog(j, quorum.Tick{})
 		}
 		p.noteLed(j)
@@ -144,19 +144,19 @@ func (p *Peer) tick() {
 			}
 			continue
 		}
-		p.local(j.parts.Tick(p.now))
+		p.local(j.work.parts.Tick(p.now))
 		p.prepareAgain(j)
 		p.lookAgain(j)
-		if j.lead != nil {
+		if j.leads() {
 			p.maintain(j)
 			p.step(j, ledger.Tick{})
-			if j.lead != nil && p.now-j.opened > 5*p.cfg.Report {
+			if j.leads() && p.now-j.led.announced > 5*p.cfg.Report {
 				p.openTo(j)
 			}
 			continue
 		}
 		p.seek(j)
-		if j.log == nil && p.now-j.heard > p.silent(j) {
+		if j.copy.log == nil && p.now-j.seeking.heard > p.silent(j) {
 			p.closeJob(j, true)
 		}
 	}
@@ -164,9 +164,9 @@ func (p *Peer) tick() {
 
 // openTo tells members that do not report about a job again.
 func (p *Peer) openTo(j *jobState) {
-	j.opened = p.now
+	j.led.announced = p.now
 	for _, id := range p.sortedPeers() {
-		if !j.lead.Ended() && j.lead.Silent(id) {
+		if !j.led.home.Ended() && j.led.home.Silent(id) {
 			p.tellRecovery(j, id)
 			p.openFor(j, id)
 		}
@@ -188,23 +188,23 @@ func (p *Peer) peerUp(ev PeerUp) {
 	p.tellRecoveredEnds(ev.ID)
 	p.schedule(steal.PeerUp{ID: ev.ID, Slots: max(ev.Slots, ev.Own)})
 	for _, j := range slices.Clone(p.jobs) { // one may end
-		if j.lead != nil {
+		if j.leads() {
 			p.step(j, ledger.NodeUp{ID: ev.ID, Slots: p.slotsFor(j, ev.ID)})
 		}
-		if j.lead != nil {
+		if j.leads() {
 			p.tellRecovery(j, ev.ID)
 			p.openFor(j, ev.ID)
 			p.maintain(j)
 		}
 		if j.home == ev.ID {
-			j.urgent = true
+			j.reports.urgent = true
 		}
 	}
 }
 
 // slotsFor is with how many slots a connected member may work for a job.
 func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
-	if j.described() && j.submitter() == id {
+	if j.desc != nil && j.desc.Submitter == id {
 		return max(p.peers[id], p.own[id])
 	}
 	return p.peers[id]
@@ -214,7 +214,7 @@ func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
 func (p *Peer) relink(id tasks.PeerID) {
 	for _, j := range p.jobs {
 		if j.home == id {
-			j.parts.HomeLink()
+			j.work.parts.HomeLink()
 		}
 	}
 }
@@ -226,8 +226,8 @@ func (p *Peer) peerDown(id tasks.PeerID) {
 	p.forgetDues()
 	p.schedule(steal.PeerDown{ID: id})
 	for _, j := range slices.Clone(p.jobs) {
-		p.local(j.parts.Down(p.now, id))
-		if j.lead != nil {
+		p.local(j.work.parts.Down(p.now, id))
+		if j.leads() {
 			j.keepStats(id)
 			p.step(j, ledger.NodeDown{ID: id})
 		}
@@ -239,32 +239,26 @@ func (p *Peer) submit(ev Submit) {
 		return
 	}
 	j := p.addJob(ev.ID, p.self)
-	j.job, j.desc, j.term = ev.Job, ev.Job, 1
-	j.record = &ledger.Record{Want: ev.Job.Want}
+	j.desc, j.loaded, j.term = ev.Job, true, 1
+	j.copy.record = &ledger.Record{Want: ev.Job.Want}
 	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
 	p.found(j)
 	p.becomeHome(j)
-	p.obey(j, j.lead.Start(p.now, p.takeBase(j, ev.Base)))
+	p.obey(j, j.led.home.Start(p.now, p.takeBase(j, ev.Base)))
 }
 
 // takeBase takes the outputs that a job begins with, and returns the units that they cover. They are offered and committed
 // as any others, by R3. If they are not what they should be, none is taken, and their units run.
 func (p *Peer) takeBase(j *jobState, base []merge.Partial) tasks.Cover {
-	all, err := merge.Recommit(base, j.job.Want)
+	all, err := merge.Recommit(base, j.desc.Want)
 	if err != nil {
 		return nil
 	}
 	for _, b := range base {
 		b.Job, b.Holder, b.Kids = j.id, p.self, nil
-		j.parts.Add(p.now, b)
+		j.work.parts.Add(p.now, b)
 	}
 	return all.Cover()
-}
-
-func (p *Peer) addJob(id tasks.JobID, home tasks.PeerID) *jobState {
-	j := &jobState{id: id, home: home, replica: newReplica(), parts: merge.NewLocal(id, p.self, home), heard: p.now, reported: p.now, next: p.now, every: p.cfg.Report}
-	p.jobs = append(p.jobs, j)
-	return j
 }
 
 func (p *Peer) prepared(ev Prepared) {
@@ -273,11 +267,11 @@ func (p *Peer) prepared(ev Prepared) {
 		p.emit(JobOver{ID: ev.ID})
 		return
 	}
-	if j.job != nil {
+	if j.loaded {
 		return
 	}
 	p.describe(j, Described{ID: ev.ID, Job: ev.Job})
-	j.job, j.urgent = ev.Job, true
+	j.desc, j.loaded, j.reports.urgent = ev.Job, true, true
 	if !j.stopped {
 		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate, Dealt: !ev.Job.SeedLocal})
 		if p.leave || j.aside {
@@ -288,27 +282,27 @@ func (p *Peer) prepared(ev Prepared) {
 
 func (p *Peer) notPrepared(ev NotPrepared) {
 	j := p.job(ev.ID)
-	if j == nil || j.job != nil {
+	if j == nil || j.loaded {
 		return
 	}
 	if ev.Reason == "" { // forget it until it is announced again
-		if j.log != nil || j.lead != nil || j.founding != nil {
-			j.unprepared, j.triedAt = true, p.now
+		if j.copy.log != nil || j.leads() || j.copy.founding != nil {
+			j.prep.failed, j.prep.tried = true, p.now
 			return
 		}
-		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+		p.forgetJob(j)
 		return
 	}
 	p.book(j, ledger.Failure{Kind: ev.Kind, Reason: ev.Reason, Tail: ev.Tail})
 }
 
 func (p *Peer) book(j *jobState, f ledger.Failure) {
-	j.failSeq++
-	f.Seq = p.cfg.Boot<<24 + j.failSeq
-	j.failures = append(j.failures, f.Cut())
-	j.blamed = j.blamed.Add(f.Blame)
-	j.stats.Failures++
-	j.urgent = true
+	j.work.failSeq++
+	f.Seq = p.cfg.Boot<<24 + j.work.failSeq
+	j.work.failures = append(j.work.failures, f.Cut())
+	j.work.blamed = j.work.blamed.Add(f.Blame)
+	j.work.stats.Failures++
+	j.reports.urgent = true
 }
 
 func (p *Peer) packetDone(ev PacketDone) {
@@ -320,10 +314,10 @@ func (p *Peer) packetDone(ev PacketDone) {
 	if !done.Empty() {
 		g.cover = g.cover.Add(done)
 		g.canary += tasks.Canary(g.job.id.Seed(), done)
-		g.job.stats.Packets++
+		g.job.work.stats.Packets++
 	}
-	g.job.stats.Units += done.Len()
-	g.job.stats.Bytes += ev.Bytes
+	g.job.work.stats.Units += done.Len()
+	g.job.work.stats.Bytes += ev.Bytes
 	p.schedule(steal.PacketDone{Gen: ev.Gen, Packet: ev.Packet, Last: ev.Last, Elapsed: ev.Elapsed, Opened: ev.Opened})
 }
 
@@ -335,10 +329,10 @@ func (p *Peer) packetRefused(ev PacketRefused) {
 	}
 	j := g.job
 	out := steal.PacketRefused{Gen: ev.Gen, Packet: ev.Packet}
-	if ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes) && j.job != nil {
-		j.stats.Failures++
+	if ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes) && j.loaded {
+		j.work.stats.Failures++
 		p.cannotRead(j, ev.Failure)
-		out.Blind = j.sight.cover(&j.job.Data, j.job.Want, false)
+		out.Blind = j.sight.cover(&j.desc.Data, j.desc.Want, false)
 	} else {
 		p.book(j, ev.Failure)
 		out.Blame = tasks.CoverOf(ev.Failure.Blame)
@@ -358,11 +352,11 @@ func (p *Peer) genSealed(ev GenSealed) {
 	}
 	delete(p.gens, ev.Gen)
 	j := g.job
-	j.stats.Generations++
-	j.kills = 0
-	j.news = true
-	j.sealed = max(j.sealed, ev.Size)
-	j.parts.Add(p.now, merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
+	j.work.stats.Generations++
+	j.work.kills = 0
+	j.reports.news = true
+	j.work.largest = max(j.work.largest, ev.Size)
+	j.work.parts.Add(p.now, merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
 		SHA256: ev.SHA256, Size: ev.Size, Holder: p.self})
 	p.schedule(steal.GenSealed{Gen: ev.Gen})
 }
@@ -378,23 +372,23 @@ func (p *Peer) genFailed(ev GenFailed) {
 	var blind tasks.Cover
 	switch {
 	case ev.Killed:
-		j.stats.Failures++
-		if j.kills++; j.kills%killsInARow == 0 {
+		j.work.stats.Failures++
+		if j.work.kills++; j.work.kills%killsInARow == 0 {
 			p.book(j, ledger.Failure{Kind: "killed", Reason: ev.Failure.Reason, Tail: ev.Failure.Tail})
 		}
-		pause = 10 * time.Millisecond << min(j.kills, 8)
+		pause = 10 * time.Millisecond << min(j.work.kills, 8)
 	case ev.Failure.Blame.Empty():
 		p.book(j, ev.Failure)
 		pause = 250 * time.Millisecond
 	case ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes):
-		j.stats.Failures++
+		j.work.stats.Failures++
 		p.cannotRead(j, ev.Failure)
 		ev.Failure.Blame = tasks.Range{} // others run it
-		if j.job != nil {
-			blind = j.sight.cover(&j.job.Data, j.job.Want, false)
+		if j.loaded {
+			blind = j.sight.cover(&j.desc.Data, j.desc.Want, false)
 		}
 	default:
-		if j.stats.Units == 0 { // perhaps nothing ever goes well here, which the home finds
+		if j.work.stats.Units == 0 { // perhaps nothing ever goes well here, which the home finds
 			pause = 250 * time.Millisecond
 		}
 		p.book(j, ev.Failure)
@@ -410,12 +404,12 @@ func (p *Peer) merged(ev Merged) {
 	}
 	m := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256,
 		Size: ev.Size, Kids: ev.Kids, Holder: p.self}
-	eff, err := j.parts.Merged(p.now, m)
+	eff, err := j.work.parts.Merged(p.now, m)
 	if err != nil && !slices.ContainsFunc(ev.Kids, func(k merge.ID) bool { return k.Node != p.self }) { // else another's may be false
 		p.book(j, ledger.Failure{Kind: "internal", Reason: err.Error()})
 	}
 	p.local(eff)
-	j.news = true
+	j.reports.news = true
 }
 
 // schedule feeds the scheduler and carries its effects over.
@@ -443,17 +437,17 @@ func (p *Peer) schedule(ev steal.Event) {
 			p.emit(KillGen(e))
 		case steal.Taken:
 			if j := p.job(e.Job); j != nil {
-				j.news = true
+				j.reports.news = true
 			}
 		case steal.Stolen:
 			if j := p.job(e.Job); j != nil {
-				j.stats.Steals++
+				j.work.stats.Steals++
 			}
 			p.emit(Stolen{Wait: e.Wait})
 		case steal.Dealt:
 			// The submitter has said so, see mayPassOn. Where the home answers each report, it is the one to say it.
-			if j := p.job(e.Job); j != nil && e.Above != j.home && j.every > p.cfg.Report {
-				j.parts.SetAbove(e.Above)
+			if j := p.job(e.Job); j != nil && e.Above != j.home && j.reports.every > p.cfg.Report {
+				j.work.parts.SetAbove(e.Above)
 			}
 		}
 	}
@@ -465,9 +459,9 @@ func (p *Peer) gives(g *steal.Grant) {
 		return
 	}
 	if j := p.job(g.Job); j != nil {
-		j.news = true
-		if j.lead != nil {
-			j.lead.Granted(g.Ranges)
+		j.reports.news = true
+		if j.leads() {
+			j.led.home.Granted(g.Ranges)
 		}
 	}
 }
@@ -492,7 +486,7 @@ func (p *Peer) local(effects []merge.Effect) {
 				p.tellHome(j, Message{Refuse: e.Inputs})
 			}
 		case merge.Forget:
-			if j := p.job(e.Job); j == nil || j.lead == nil || !j.lead.Needs(e.ID) {
+			if j := p.job(e.Job); j == nil || !j.leads() || !j.led.home.Needs(e.ID) {
 				p.emit(ForgetBlob(e))
 			}
 		}
@@ -509,39 +503,39 @@ func (p *Peer) flush(j *jobState) {
 
 // flushDue is when that is to be, or -1.
 func (p *Peer) flushDue(j *jobState) time.Duration {
-	if !j.parts.Waiting() || p.sched.Draining(j.id) && len(p.seals) == 0 {
+	if !j.work.parts.Waiting() || p.sched.Draining(j.id) && len(p.seals) == 0 {
 		return -1
 	}
-	return j.parts.Due(p.now, p.sched.Busy() == 0)
+	return j.work.parts.Due(p.now, p.sched.Busy() == 0)
 }
 
 // report tells the home, this peer itself perhaps, where things stand.
 func (p *Peer) report(j *jobState) {
-	if j.lead != nil {
-		j.every = p.cfg.Report // it costs no message
+	if j.leads() {
+		j.reports.every = p.cfg.Report // it costs no message
 	}
-	few := j.every <= p.cfg.Report
-	hurry := (j.urgent || j.news && few) && (j.lead != nil || p.hurries())
-	if j.home == "" || (!hurry && p.now < j.next) || (j.lead != nil && j.lead.Ended()) {
+	few := j.reports.every <= p.cfg.Report
+	hurry := (j.reports.urgent || j.reports.news && few) && (j.leads() || p.hurries())
+	if j.home == "" || (!hurry && p.now < j.reports.next) || (j.leads() && j.led.home.Ended()) {
 		return
 	}
-	j.next = p.now + j.every
-	if !few && j.job != nil && !j.spread { // not all nodes at the same time
-		j.next, j.spread = p.now+j.every*time.Duration(p.cfg.Steal.Seed%1024)/1024, true
+	j.reports.next = p.now + j.reports.every
+	if !few && j.loaded && !j.reports.spread { // not all nodes at the same time
+		j.reports.next, j.reports.spread = p.now+j.reports.every*time.Duration(p.cfg.Steal.Seed%1024)/1024, true
 	}
-	j.reported, j.urgent, j.news = p.now, false, false
+	j.reports.last, j.reports.urgent, j.reports.news = p.now, false, false
 	p.seq++
-	j.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
-	j.stats.Merges = j.parts.Merges()
+	j.work.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
+	j.work.stats.Merges = j.work.parts.Merges()
 	r := &ledger.Report{
-		Seq: p.seq, Ready: j.job != nil && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.parts.Own().Len(),
-		Left: p.sched.Left(j.id), Failures: j.told(), Blames: p.blames(j), Stats: j.stats, Aside: j.aside,
+		Seq: p.seq, Ready: j.loaded && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.work.parts.Own().Len(),
+		Left: p.sched.Left(j.id), Failures: j.told(), Blames: p.blames(j), Stats: j.work.stats, Aside: j.aside,
 	}
 	if few {
 		r.Traced, r.Gave = true, p.gifts(j)
 	}
-	if j.job != nil {
-		r.Unseen, r.Presumed = j.sight.unseen(&j.job.Data, j.job.Want)
+	if j.loaded {
+		r.Unseen, r.Presumed = j.sight.unseen(&j.desc.Data, j.desc.Want)
 		if !j.stopped {
 			p.lookAhead(j, r.Held)
 		}
@@ -559,22 +553,22 @@ const maxTold = 256 << 10
 // told are the failures for a report, the oldest first; what has no room follows the home's answer.
 func (j *jobState) told() []ledger.Failure {
 	size := 0
-	for i, f := range j.failures {
+	for i, f := range j.work.failures {
 		if size += len(f.Reason) + len(f.Stack) + len(f.Tail); size > maxTold && i > 0 {
-			return slices.Clone(j.failures[:i])
+			return slices.Clone(j.work.failures[:i])
 		}
 	}
-	return slices.Clone(j.failures)
+	return slices.Clone(j.work.failures)
 }
 
 func (p *Peer) held(j *jobState) tasks.Cover {
-	return p.sched.Here(j.id).Union(j.parts.Own()).Union(j.blamed)
+	return p.sched.Here(j.id).Union(j.work.parts.Own()).Union(j.work.blamed)
 }
 
 // also is what this node answers for though others hold it. What was given away stays in two reports: when
 // the giver's next one comes, the taker's may be as old as one is at most, and one may be lost.
 func (p *Peer) also(j *jobState) tasks.Cover {
-	return p.sched.Given(j.id, p.now-2*j.every).Union(j.parts.InMerges())
+	return p.sched.Given(j.id, p.now-2*j.reports.every).Union(j.work.parts.InMerges())
 }
 
 // gifts are what was given away as lately as also says, and what others are to merge.
@@ -585,10 +579,10 @@ func (p *Peer) gifts(j *jobState) (out []ledger.Gift) {
 			out, room = append(out, g), room-len(g.Ranges)
 		}
 	}
-	for _, m := range j.parts.Passed() {
+	for _, m := range j.work.parts.Passed() {
 		add(ledger.Gift{To: m.To, Ranges: m.Partial.Cover, Merge: true}, ledger.MaxGifts/2)
 	}
-	for _, g := range p.sched.Gifts(j.id, p.now-2*j.every) {
+	for _, g := range p.sched.Gifts(j.id, p.now-2*j.reports.every) {
 		add(ledger.Gift{To: g.To, Ranges: g.Ranges, Taken: g.Taken}, ledger.MaxGifts)
 	}
 	return out
@@ -607,7 +601,7 @@ func (p *Peer) checkLeft() {
 		return
 	}
 	for _, j := range p.jobs {
-		if !j.shut && (p.needed(j) || !p.handedBack(j) || !j.parts.Empty()) || p.sealing(j) || p.lingering(j) {
+		if !j.shut && (p.needed(j) || !p.handedBack(j) || !j.work.parts.Empty()) || p.sealing(j) || p.lingering(j) {
 			return
 		}
 	}
@@ -618,7 +612,7 @@ func (p *Peer) checkLeft() {
 // handedBack reports whether this peer, which leaves, owes a job nothing any more. Work that waits here goes back to the
 // job's home; where that is this peer and the job waits on its disk, there is nobody to take it: it runs after its return.
 func (p *Peer) handedBack(j *jobState) bool {
-	if j.log != nil && j.home == p.self && !p.needed(j) {
+	if j.copy.log != nil && j.home == p.self && !p.needed(j) {
 		return p.sched.AtRest(j.id)
 	}
 	return p.sched.Idle(j.id)

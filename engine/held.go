@@ -50,10 +50,10 @@ type heldBlob struct {
 
 // hold notes that a blob is to be here, as a home asks that has applied the log as far as at.
 func (j *jobState) hold(b merge.Partial, at uint64) {
-	if j.blobs == nil {
-		j.blobs = map[merge.ID]heldBlob{}
+	if j.held.blobs == nil {
+		j.held.blobs = map[merge.ID]heldBlob{}
 	}
-	j.blobs[b.ID] = heldBlob{Partial: b, term: j.term, at: at}
+	j.held.blobs[b.ID] = heldBlob{Partial: b, term: j.term, at: at}
 }
 
 // maxLate bounds what waits for this copy to follow.
@@ -64,21 +64,21 @@ const maxLate = 64
 func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 	same := func(l Keep) bool { return l.Partial.ID == k.Partial.ID }
 	switch {
-	case k.At > j.index && !slices.ContainsFunc(j.late, same) && len(j.late) < maxLate:
-		j.late = append(j.late, k)
-	case k.At > j.index && len(j.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID): // it is of no use before it follows
-	case k.At > j.index && !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial): // it may be committed: this copy cannot know yet
+	case k.At > j.held.index && !slices.ContainsFunc(j.held.late, same) && len(j.held.late) < maxLate:
+		j.held.late = append(j.held.late, k)
+	case k.At > j.held.index && len(j.held.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID): // it is of no use before it follows
+	case k.At > j.held.index && !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial): // it may be committed: this copy cannot know yet
 	case !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial):
-		if j.hoarded++; j.hoarded > spareBlobs {
+		if j.held.hoarded++; j.held.hoarded > spareBlobs {
 			p.violated(j.home, j.id, Hoards)
 		}
 		p.blobKept(j.id, j.home, Kept{ID: k.Partial.ID, Full: true, Term: j.term, Seq: k.Seq})
-	case k.At > j.index || j.wants(*k.Partial): // else the home has not heard yet
-		j.late = slices.DeleteFunc(j.late, same)
+	case k.At > j.held.index || j.wants(*k.Partial): // else the home has not heard yet
+		j.held.late = slices.DeleteFunc(j.held.late, same)
 		j.hold(*k.Partial, k.At)
-		b := j.blobs[k.Partial.ID]
+		b := j.held.blobs[k.Partial.ID]
 		b.seq = k.Seq
-		j.blobs[k.Partial.ID] = b
+		j.held.blobs[k.Partial.ID] = b
 		p.emit(KeepBlob{Partial: *k.Partial, Sources: k.Sources, To: j.home, Term: j.term, Seq: k.Seq})
 	}
 }
@@ -97,9 +97,9 @@ const (
 func (p *Peer) hoards(j *jobState, b merge.Partial) bool {
 	n, bytes, largest := 1, b.Size, b.Size
 	var committed int64
-	for id, h := range j.blobs {
+	for id, h := range j.held.blobs {
 		largest = max(largest, h.Size)
-		if _, in := j.record.Done.Find(id); in {
+		if _, in := j.copy.record.Done.Find(id); in {
 			committed += h.Size
 			continue
 		}
@@ -111,8 +111,8 @@ func (p *Peer) hoards(j *jobState, b merge.Partial) bool {
 // keepLate looks again at what was asked for from ahead of this copy. What is here already comes first: its term is that of
 // the request then, and what the record does not want any more can go before anything new comes.
 func (p *Peer) keepLate(j *jobState) {
-	late := j.late
-	j.late = nil
+	late := j.held.late
+	j.held.late = nil
 	here := func(k Keep) bool { return j.holds(k.Partial.ID) }
 	for _, k := range slices.DeleteFunc(slices.Clone(late), func(k Keep) bool { return !here(k) }) {
 		p.onKeepPartial(j, k)
@@ -126,51 +126,51 @@ func (p *Peer) keepLate(j *jobState) {
 
 // holds reports whether a blob is to be here.
 func (j *jobState) holds(id merge.ID) bool {
-	_, ok := j.blobs[id]
+	_, ok := j.held.blobs[id]
 	return ok
 }
 
 // wants reports whether the record has a partial, or may come to have it.
 func (j *jobState) wants(b merge.Partial) bool {
-	if _, ok := j.record.Done.Find(b.ID); ok {
+	if _, ok := j.copy.record.Done.Find(b.ID); ok {
 		return true
 	}
-	return j.record.Done.Foldable(b.Kids) || j.record.Done.Judge(b, j.record.Want) == merge.Fresh
+	return j.copy.record.Done.Foldable(b.Kids) || j.copy.record.Done.Judge(b, j.copy.record.Want) == merge.Fresh
 }
 
 // follow notes an entry that was just applied; tidy looks at what that has made superfluous.
 func (j *jobState) follow(e ledger.Entry, index, term uint64, changed bool) {
-	newer := term > j.applied
-	j.applied, j.index = max(j.applied, term), max(j.index, index)
+	newer := term > j.held.applied
+	j.held.applied, j.held.index = max(j.held.applied, term), max(j.held.index, index)
 	if changed {
 		for _, b := range []*merge.Partial{e.Commit, e.Fold} {
 			if b != nil {
-				j.hoarded = 0
-				j.hold(*b, j.index)
+				j.held.hoarded = 0
+				j.hold(*b, j.held.index)
 			}
 		}
 	}
-	j.stale = j.stale || newer || len(j.late) > 0 || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
+	j.held.stale = j.held.stale || newer || len(j.held.late) > 0 || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
 }
 
 // followTo is follow for all entries up to an index at once, by a snapshot of the record.
 func (j *jobState) followTo(index uint64) {
-	j.index, j.stale = max(j.index, index), true
-	for _, b := range j.record.Done.Parts() {
-		j.hold(b, j.index)
+	j.held.index, j.held.stale = max(j.held.index, index), true
+	for _, b := range j.copy.record.Done.Parts() {
+		j.hold(b, j.held.index)
 	}
 }
 
 // tidy frees what is superfluous, after all entries that have come at once: an earlier one may speak against what a later
 // one commits.
 func (p *Peer) tidy(j *jobState) {
-	if !j.stale {
+	if !j.held.stale {
 		return
 	}
-	j.stale = false
+	j.held.stale = false
 	p.freeAll(j)
-	if j.unswept && j.applied > j.since && !mutant.On(mutant.NeverFree) {
-		j.unswept = false
+	if j.held.unswept && j.held.applied > j.held.since && !mutant.On(mutant.NeverFree) {
+		j.held.unswept = false
 		sweep := SweepBlobs{Job: j.id}
 		for _, b := range j.sortedBlobs() {
 			sweep.Keep = append(sweep.Keep, b.Partial)
@@ -182,14 +182,14 @@ func (p *Peer) tidy(j *jobState) {
 
 // freeAll frees what is neither in the record nor can come there any more on this copy's word.
 func (p *Peer) freeAll(j *jobState) {
-	if mutant.On(mutant.NeverFree) || j.record.Ended {
+	if mutant.On(mutant.NeverFree) || j.copy.record.Ended {
 		return
 	}
 	for _, b := range j.sortedBlobs() {
-		_, in := j.record.Done.Find(b.ID)
-		asked := slices.ContainsFunc(j.late, func(k Keep) bool { return k.Partial.ID == b.ID })
-		old := b.term < j.applied || b.term == j.applied && mutant.On(mutant.FreeAsked)
-		if !in && !asked && (old || b.at <= j.index && !j.wants(b.Partial)) {
+		_, in := j.copy.record.Done.Find(b.ID)
+		asked := slices.ContainsFunc(j.held.late, func(k Keep) bool { return k.Partial.ID == b.ID })
+		old := b.term < j.held.applied || b.term == j.held.applied && mutant.On(mutant.FreeAsked)
+		if !in && !asked && (old || b.at <= j.held.index && !j.wants(b.Partial)) {
 			p.free(j, b.Partial)
 		}
 	}
@@ -197,8 +197,8 @@ func (p *Peer) freeAll(j *jobState) {
 
 // sortedBlobs are in the order of their names, for effects must not depend on that of a map.
 func (j *jobState) sortedBlobs() []heldBlob {
-	out := make([]heldBlob, 0, len(j.blobs))
-	for _, b := range j.blobs {
+	out := make([]heldBlob, 0, len(j.held.blobs))
+	for _, b := range j.held.blobs {
 		out = append(out, b)
 	}
 	slices.SortFunc(out, func(a, b heldBlob) int {
@@ -209,17 +209,17 @@ func (j *jobState) sortedBlobs() []heldBlob {
 
 // release gives up what has not come to the record.
 func (p *Peer) release(j *jobState, id merge.ID) {
-	if _, in := j.record.Done.Find(id); in || mutant.On(mutant.NeverFree) {
+	if _, in := j.copy.record.Done.Find(id); in || mutant.On(mutant.NeverFree) {
 		return
 	}
-	if b, ok := j.blobs[id]; ok {
+	if b, ok := j.held.blobs[id]; ok {
 		p.free(j, b.Partial)
 	}
 }
 
 // free gives a blob up.
 func (p *Peer) free(j *jobState, b merge.Partial) {
-	delete(j.blobs, b.ID)
+	delete(j.held.blobs, b.ID)
 	p.emit(FreeBlob{Partial: b})
 }
 
@@ -229,7 +229,7 @@ func (p *Peer) freeEarly(j *jobState, e ledger.Entry) {
 		return
 	}
 	for _, id := range e.Fold.Kids {
-		if b, ok := j.blobs[id]; ok {
+		if b, ok := j.held.blobs[id]; ok {
 			p.free(j, b.Partial)
 		}
 	}
@@ -238,11 +238,11 @@ func (p *Peer) freeEarly(j *jobState, e ledger.Entry) {
 func (p *Peer) folded(ev Folded) {
 	b := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256, Size: ev.Size, Kids: ev.Kids, Holder: p.self}
 	j := p.job(ev.Job)
-	if j == nil || j.lead == nil || j.shut || !j.record.Done.Foldable(ev.Kids) {
+	if j == nil || !j.leads() || j.shut || !j.copy.record.Done.Foldable(ev.Kids) {
 		p.emit(FreeBlob{Partial: b})
 		return
 	}
-	j.hold(b, j.index)
+	j.hold(b, j.held.index)
 	p.step(j, ledger.Folded{Partial: b})
 }
 

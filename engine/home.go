@@ -72,14 +72,14 @@ func (p *Peer) onSteal(from tasks.PeerID, m steal.Message) {
 // that is dealt was so by the submitter, when the job began.
 func (p *Peer) mayPassOn(from tasks.PeerID, g *steal.Grant) bool {
 	j := p.job(g.Job)
-	if j == nil || !j.described() || mutant.On(mutant.AnyDealer) {
+	if j == nil || j.desc == nil || mutant.On(mutant.AnyDealer) {
 		return true // nothing is taken of a job that is not known
 	}
-	if from == j.submitter() { // what it has not signed this node could not pass on
+	if from == j.desc.Submitter { // what it has not signed this node could not pass on
 		return len(g.Others) == 0 || g.Proof != nil && p.cfg.Keys.Verify(from, steal.DealText(g.Job, p.self, g.Others), g.Proof.Sig)
 	}
 	text := g.Proof.Signed(g.Job, from, p.self, g.Others)
-	return g.Above == "" && text != nil && p.cfg.Keys.Verify(j.submitter(), text, g.Proof.Sig)
+	return g.Above == "" && text != nil && p.cfg.Keys.Verify(j.desc.Submitter, text, g.Proof.Sig)
 }
 
 // recvFor takes a message for a job that this peer takes part in.
@@ -94,7 +94,7 @@ func (p *Peer) recvFor(j *jobState, from tasks.PeerID, m Message) {
 	case m.Gather != nil:
 		p.onGather(j, from, *m.Gather)
 	case m.Told != nil:
-		p.local(j.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
+		p.local(j.work.parts.Told(p.now, from, m.Told.ID, m.Told.Word))
 	case p.obeys(j, from, m.Term):
 		p.fromHome(j, m)
 	}
@@ -102,7 +102,7 @@ func (p *Peer) recvFor(j *jobState, from tasks.PeerID, m Message) {
 
 // fromHome does what the job's home says.
 func (p *Peer) fromHome(j *jobState, m Message) {
-	j.heard = p.now
+	j.seeking.heard = p.now
 	if m.Keep != nil {
 		p.onKeep(j, *m.Keep)
 		return
@@ -114,40 +114,40 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 	case m.Ack != nil:
 		p.onAck(j, *m.Ack)
 	case m.Answer != nil && m.Answer.Accept:
-		p.local(j.parts.Accepted(m.Answer.ID))
-		j.news, j.urgent = true, j.urgent || j.stopped
+		p.local(j.work.parts.Accepted(m.Answer.ID))
+		j.reports.news, j.reports.urgent = true, j.reports.urgent || j.stopped
 	case m.Answer != nil && m.Answer.Note:
-		j.parts.Noted(m.Answer.ID, m.Answer.Known)
+		j.work.parts.Noted(m.Answer.ID, m.Answer.Known)
 	case m.Answer != nil:
-		p.local(j.parts.Rejected(p.now, m.Answer.ID))
-		j.news, j.urgent = true, j.urgent || j.stopped
+		p.local(j.work.parts.Rejected(p.now, m.Answer.ID))
+		j.reports.news, j.reports.urgent = true, j.reports.urgent || j.stopped
 	case m.Reduce != nil:
 		p.local(p.roomFor(j).Reduce(p.now, p.nextID(), m.Reduce.Inputs))
 	case m.Drop != nil:
-		if j.job != nil && m.Drop.Valid(j.job.Want) {
+		if j.loaded && m.Drop.Valid(j.desc.Want) {
 			p.schedule(steal.Drop{Job: j.id, Cover: m.Drop})
-			p.local(j.parts.Committed(m.Drop))
+			p.local(j.work.parts.Committed(m.Drop))
 		}
 	case m.Undone != nil:
-		if j.job != nil && m.Undone.Valid(j.job.Want) {
+		if j.loaded && m.Undone.Valid(j.desc.Want) {
 			p.schedule(steal.Undone{Job: j.id, Cover: m.Undone})
 		}
 	case m.Yield != nil:
-		if j.job != nil && m.Yield.Valid(j.job.Want) {
+		if j.loaded && m.Yield.Valid(j.desc.Want) {
 			p.schedule(steal.Yield{Job: j.id, Cover: m.Yield})
 		}
 	case m.Try != nil:
 		p.onTry(j, *m.Try)
 	case m.Order == OrderStop:
-		j.stopped, j.urgent = true, true
+		j.stopped, j.reports.urgent = true, true
 		p.schedule(steal.Stop{Job: j.id})
 	case m.Order == OrderRest:
 		p.schedule(steal.Rest{Job: j.id})
 	case m.Order == OrderShun:
-		if j.lead == nil && !j.aside {
+		if !j.leads() && !j.aside {
 			p.emit(SetAside{ID: j.id, Node: p.self})
 		}
-		j.aside, j.urgent = true, true
+		j.aside, j.reports.urgent = true, true
 		p.schedule(steal.Shun{Job: j.id})
 	}
 }
@@ -159,7 +159,7 @@ func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 	}
 	c := claim{from: from, proof: m.Open.Proof, every: m.Open.Every}
 	switch j := p.job(m.Job); {
-	case j == nil || !j.described():
+	case j == nil || j.desc == nil:
 		p.claimed(m.Job, c)
 	default:
 		p.opened(from, j, m.Term, c.proof, c.every)
@@ -171,12 +171,12 @@ func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum
 	if !p.heed(from, j, from, term, proof) {
 		return
 	}
-	j.heard, j.urgent = p.now, true
+	j.seeking.heard, j.reports.urgent = p.now, true
 	p.pace(j, every)
-	j.parts.HomeLink()
-	if j.unprepared && !j.shut {
-		j.unprepared = false
-		p.emit(Prepare{ID: j.id, Home: from, Job: j.description()})
+	j.work.parts.HomeLink()
+	if j.prep.failed && !j.shut {
+		j.prep.failed = false
+		p.emit(Prepare{ID: j.id, Home: from, Job: j.desc})
 	}
 }
 
@@ -187,9 +187,9 @@ const maxEvery = time.Hour
 func (p *Peer) pace(j *jobState, every time.Duration) {
 	if every > 0 && every <= maxEvery {
 		every = max(every, p.cfg.Report)
-		j.every = every
-		j.parts.SetPace(every)
-		j.next = min(j.next, j.reported+every)
+		j.reports.every = every
+		j.work.parts.SetPace(every)
+		j.reports.next = min(j.reports.next, j.reports.last+every)
 	}
 }
 
@@ -198,22 +198,22 @@ func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
 	if part.Holder != from || part.ID.Node != from || part.Job != j.id {
 		return
 	}
-	if j.shut || j.job == nil || j.lead != nil || p.leave || p.full || !part.Cover.Valid(j.job.Want) {
+	if j.shut || !j.loaded || j.leads() || p.leave || p.full || !part.Cover.Valid(j.desc.Want) {
 		p.send(from, Message{Job: j.id, Told: &Told{ID: part.ID, Word: merge.Released}})
 		return
 	}
-	p.local(j.parts.Gather(p.now, part))
+	p.local(j.work.parts.Gather(p.now, part))
 }
 
 func (p *Peer) onAck(j *jobState, a ReportAck) {
 	p.pace(j, a.Every)
 	if a.Above != "" {
-		j.parts.SetAbove(a.Above)
+		j.work.parts.SetAbove(a.Above)
 	}
-	j.failures = slices.DeleteFunc(j.failures, func(f ledger.Failure) bool { return f.Seq <= a.Failures })
-	j.blamed, j.urgent = nil, j.urgent || len(j.failures) > 0
-	for _, f := range j.failures {
-		j.blamed = j.blamed.Add(f.Blame)
+	j.work.failures = slices.DeleteFunc(j.work.failures, func(f ledger.Failure) bool { return f.Seq <= a.Failures })
+	j.work.blamed, j.reports.urgent = nil, j.reports.urgent || len(j.work.failures) > 0
+	for _, f := range j.work.failures {
+		j.work.blamed = j.work.blamed.Add(f.Blame)
 	}
 	if len(a.Busy) <= busyHints {
 		p.schedule(steal.Busy{Peers: a.Busy, Left: a.Left})
@@ -222,11 +222,11 @@ func (p *Peer) onAck(j *jobState, a ReportAck) {
 }
 
 func (p *Peer) onTry(j *jobState, r tasks.Range) {
-	if j.job == nil || r.Empty() || r.Intersect(j.job.Want) != r {
+	if !j.loaded || r.Empty() || r.Intersect(j.desc.Want) != r {
 		return
 	}
 	p.schedule(steal.Work{Job: j.id, Ranges: tasks.Cover{r}, Solo: true})
-	j.urgent = true
+	j.reports.urgent = true
 }
 
 // toHome takes what nodes send to a job's home. Where that is another, or the job is over, it says so.
@@ -236,7 +236,7 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		return
 	case j == nil:
 		return
-	case j.lead == nil:
+	case !j.leads():
 		if j.home != p.self && j.home != "" && j.home != from {
 			p.tellMoved(from, j)
 		}
@@ -253,10 +253,10 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		return
 	}
 	p.step(j, ledger.Reported{From: from, Report: *m.Report})
-	if j.lead == nil {
+	if !j.leads() {
 		return
 	}
-	a, due := j.lead.Answer(from, *m.Report, busyHints)
+	a, due := j.led.home.Answer(from, *m.Report, busyHints)
 	if !due {
 		return
 	}
@@ -269,15 +269,15 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 }
 
 func (p *Peer) lead(id tasks.JobID, ev ledger.Event) {
-	if j := p.job(id); j != nil && j.lead != nil {
+	if j := p.job(id); j != nil && j.leads() {
 		p.step(j, ev)
 	}
 }
 
 // step feeds the logic of a led job. What comes of it may end this peer's lead.
 func (p *Peer) step(j *jobState, ev ledger.Event) {
-	if j.lead != nil {
-		p.obey(j, j.lead.Step(p.now, ev))
+	if j.leads() {
+		p.obey(j, j.led.home.Step(p.now, ev))
 	}
 }
 
@@ -288,7 +288,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 		case ledger.Reissue:
 			p.noteLoss(j, e.Ranges)
 			p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
-			j.urgent = true
+			j.reports.urgent = true
 		case ledger.Deal:
 			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units, Above: e.Above, Blind: e.Blind}
 			for _, w := range e.Others {
@@ -304,7 +304,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			}
 			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
 		case ledger.Fetch:
-			j.hold(e.Partial, j.index)
+			j.hold(e.Partial, j.held.index)
 			p.emit(FetchBlob{Partial: e.Partial, Sources: e.Sources})
 		case ledger.Fold:
 			p.emit(FoldBlobs{Job: j.id, ID: p.nextID(), Inputs: e.Inputs})
@@ -317,7 +317,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			p.rest(j)
 			p.emit(FailJob{ID: j.id, Failure: e.Failure})
 		case ledger.Propose:
-			if j.lead != nil { // the next lead decides anew
+			if j.leads() { // the next lead decides anew
 				p.freeEarly(j, e.Entry)
 				p.propose(j, e.Entry)
 			}
@@ -328,7 +328,7 @@ func (p *Peer) obey(j *jobState, effects []ledger.Effect) {
 			}
 			p.violated(e.By, j.id, what)
 		case ledger.Over:
-			j.spares = e.Spares
+			j.led.spares = e.Spares
 		default:
 			p.tell(j, e)
 		}
@@ -360,7 +360,7 @@ func (p *Peer) tell(j *jobState, e ledger.Effect) {
 		p.sendAsHome(j, e.To, Message{Yield: e.Cover})
 	case ledger.Keep:
 		part := e.Partial
-		p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources, At: j.index, Seq: e.Seq}})
+		p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources, At: j.held.index, Seq: e.Seq}})
 	case ledger.Release:
 		part := e.Partial
 		part.Job = j.id
@@ -382,10 +382,10 @@ const restBelow = 2 * time.Second
 
 // finish has the result of a led job made: nobody needs to work on it any more.
 func (p *Peer) finish(j *jobState, e ledger.Finish) {
-	if j.lead != nil && j.lead.Every() <= restBelow {
+	if j.leads() && j.led.home.Every() <= restBelow {
 		p.rest(j)
 	}
-	done := &j.record.Done
+	done := &j.copy.record.Done
 	p.emit(FinishJob{ID: j.id, Parts: slices.Clone(done.Parts()), Units: done.Cover().Len(), Canary: done.Canary(), Lost: e.Lost})
 }
 
@@ -404,8 +404,8 @@ func (p *Peer) tellAll(j *jobState, o Order) {
 
 // cancel stops all work for a job this peer leads; what becomes of it, Finished tells.
 func (p *Peer) cancel(id tasks.JobID) {
-	if j := p.job(id); j != nil && j.lead != nil {
-		j.lead.GiveUp()
+	if j := p.job(id); j != nil && j.leads() {
+		j.led.home.GiveUp()
 		p.rest(j)
 	}
 }
@@ -416,9 +416,9 @@ func (p *Peer) revoked(id tasks.JobID) {
 	switch {
 	case j == nil || j.shut:
 		return
-	case j.lead != nil:
+	case j.leads():
 		p.cancel(id)
-	case j.log == nil && j.founding == nil:
+	case j.copy.log == nil && j.copy.founding == nil:
 		p.closeJob(j, true)
 		return
 	}
@@ -443,9 +443,9 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	}
 	j.shut, j.closeAt = true, p.now+p.cfg.Linger
 	p.emit(JobOver{ID: j.id, Lost: lost})
-	if j.log == nil {
-		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
-	} else if j.record.Result == nil && j.seated() {
+	if j.copy.log == nil {
+		p.forgetJob(j)
+	} else if j.copy.record.Result == nil && j.seated() {
 		j.closeAt = p.now + 3*p.cfg.Replace // the log knows better, and tells soon; or nobody is left who does
 	}
 }
@@ -481,19 +481,19 @@ type JobView struct {
 
 // keepStats keeps what a node that goes has counted.
 func (j *jobState) keepStats(id tasks.PeerID) {
-	if r, ok := j.lead.Nodes()[id]; ok && r.Seq > 0 {
+	if r, ok := j.led.home.Nodes()[id]; ok && r.Seq > 0 {
 		j.wentBy(lifeOf(id, r), r.Stats)
 	}
 }
 
 // allNodes are the last reports of all nodes, with what those counted that went, or went and came back.
 func (j *jobState) allNodes() map[tasks.PeerID]ledger.Report {
-	out := j.lead.Nodes()
+	out := j.led.home.Nodes()
 	now := map[life]bool{}
 	for id, r := range out {
 		now[lifeOf(id, r)] = true
 	}
-	for l, s := range j.gone {
+	for l, s := range j.led.gone {
 		if now[l] {
 			continue
 		}
@@ -519,18 +519,18 @@ func sum(s, gone ledger.Stats) ledger.Stats {
 // View describes a job this peer leads; ok is false if it leads no such job.
 func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	j := p.job(id)
-	if j == nil || j.lead == nil {
+	if j == nil || !j.leads() {
 		return JobView{}, false
 	}
-	rec := j.record
-	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.lead.Failing(), Shunned: j.lead.Shunned(), Losers: j.lead.Losers(), Slow: j.lead.Slow(), Nodes: j.allNodes(), Unseen: j.lead.Unseen(),
-		Stopping: j.lead.Stopping(), Ended: j.lead.Ended(), Parts: len(rec.Done.Parts()), Counts: j.lead.Counts()}
-	v.Awaited, _ = j.lead.Awaited()
-	v.Cramped = j.lead.Cramped()
+	rec := j.copy.record
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.led.home.Failing(), Shunned: j.led.home.Shunned(), Losers: j.led.home.Losers(), Slow: j.led.home.Slow(), Nodes: j.allNodes(), Unseen: j.led.home.Unseen(),
+		Stopping: j.led.home.Stopping(), Ended: j.led.home.Ended(), Parts: len(rec.Done.Parts()), Counts: j.led.home.Counts()}
+	v.Awaited, _ = j.led.home.Awaited()
+	v.Cramped = j.led.home.Cramped()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
-	v.Staffed = j.staffed && (j.log == nil || len(j.log.Members()) == 1 || j.log.Spared(p.now, spareWait) && j.lead.Copied())
-	if j.log != nil {
-		for _, m := range j.log.Members() {
+	v.Staffed = j.staff.complete && (j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Spared(p.now, spareWait) && j.led.home.Copied())
+	if j.copy.log != nil {
+		for _, m := range j.copy.log.Members() {
 			v.Replicas = append(v.Replicas, m.Peer)
 		}
 	}
@@ -544,10 +544,10 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 // Leads tells whether this peer leads a job, and what of it is committed; View tells all of it, which takes longer.
 func (p *Peer) Leads(id tasks.JobID) (committed tasks.Cover, ok bool) {
 	j := p.job(id)
-	if j == nil || j.lead == nil {
+	if j == nil || !j.leads() {
 		return nil, false
 	}
-	return j.record.Done.Cover(), true
+	return j.copy.record.Done.Cover(), true
 }
 
 // Rate is units/s a slot measured here for a job, 0 if unknown.
@@ -561,14 +561,14 @@ func (p *Peer) Busy() int { return p.sched.Busy() }
 // nothing is taken.
 func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 	j := p.job(id)
-	return j == nil || !j.described() || who == j.submitter() || who == j.home ||
-		j.shown != nil && seatedIn(j.shown.Chain, who) || j.log != nil && seatedIn(j.log.Chain(), who)
+	return j == nil || j.desc == nil || who == j.desc.Submitter || who == j.home ||
+		j.proofs.shown != nil && seatedIn(j.proofs.shown.Chain, who) || j.copy.log != nil && seatedIn(j.copy.log.Chain(), who)
 }
 
 // Submitter is who has submitted a job; empty while there is no description of it here.
 func (p *Peer) Submitter(id tasks.JobID) tasks.PeerID {
-	if j := p.job(id); j != nil && j.described() {
-		return j.submitter()
+	if j := p.job(id); j != nil && j.desc != nil {
+		return j.desc.Submitter
 	}
 	return ""
 }

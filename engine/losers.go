@@ -18,15 +18,6 @@ const (
 	maxLostRanges = 64 // of each
 )
 
-// losses is what a node of a job knows of them.
-type losses struct {
-	lost     []lostAt // at the home
-	lostSeq  uint64
-	heardSeq uint64 // of the last that was heard of,
-	heardOn  tasks.PeerID
-	someLose bool // of those that this node was told of
-}
-
 // lostAt is what was put back to work at a time.
 type lostAt struct {
 	seq    uint64
@@ -36,15 +27,15 @@ type lostAt struct {
 
 // noteLoss notes at the home what is put back to work.
 func (p *Peer) noteLoss(j *jobState, ranges tasks.Cover) {
-	j.lostSeq++
-	j.lost = append(j.lost, lostAt{j.lostSeq, ranges[:min(len(ranges), maxLostRanges)], p.now})
-	j.lost = j.lost[max(len(j.lost)-maxLosses, 0):]
+	j.led.lostSeq++
+	j.led.lost = append(j.led.lost, lostAt{j.led.lostSeq, ranges[:min(len(ranges), maxLostRanges)], p.now})
+	j.led.lost = j.led.lost[max(len(j.led.lost)-maxLosses, 0):]
 }
 
 // lostLately is what was put back to work of late.
 func (p *Peer) lostLately(j *jobState) (out []Loss) {
-	j.lost = slices.DeleteFunc(j.lost, func(l lostAt) bool { return p.now-l.at > lostFor+2*j.every })
-	for _, l := range j.lost {
+	j.led.lost = slices.DeleteFunc(j.led.lost, func(l lostAt) bool { return p.now-l.at > lostFor+2*j.reports.every })
+	for _, l := range j.led.lost {
 		out = append(out, Loss{Seq: l.seq, Ranges: l.ranges, Ago: p.now - l.at})
 	}
 	return out
@@ -52,7 +43,7 @@ func (p *Peer) lostLately(j *jobState) (out []Loss) {
 
 // losers are the nodes that lose what they take, as far as this home knows, or do not hand out what they make of it.
 func losers(j *jobState) (out []steal.Loser) {
-	for _, l := range append(j.lead.Losers(), j.lead.Tardy()...) {
+	for _, l := range append(j.led.home.Losers(), j.led.home.Tardy()...) {
 		if !slices.ContainsFunc(out, func(o steal.Loser) bool { return o.ID == l.ID }) {
 			out = append(out, steal.Loser{ID: l.ID, Delivered: l.Delivered})
 		}
@@ -70,16 +61,16 @@ func (p *Peer) blames(j *jobState) (out []ledger.Blame) {
 
 // heedLosses takes what the home tells, each loss once.
 func (p *Peer) heedLosses(j *jobState, a ReportAck) {
-	if j.heardOn != j.home {
-		j.heardOn, j.heardSeq = j.home, 0
+	if j.losses.heardOn != j.home {
+		j.losses.heardOn, j.losses.heardSeq = j.home, 0
 	}
-	if len(a.Losers) > 0 || j.someLose {
-		j.someLose = len(a.Losers) > 0
+	if len(a.Losers) > 0 || j.losses.someLose {
+		j.losses.someLose = len(a.Losers) > 0
 		p.schedule(steal.Losers{Job: j.id, All: a.Losers})
 	}
 	for _, l := range a.Lost {
-		if l.Seq > j.heardSeq {
-			j.heardSeq = l.Seq
+		if l.Seq > j.losses.heardSeq {
+			j.losses.heardSeq = l.Seq
 			p.schedule(steal.Lost{Job: j.id, Cover: l.Ranges, Ago: l.Ago})
 		}
 	}

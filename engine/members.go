@@ -11,16 +11,16 @@ import (
 // maintain keeps the replicas of a led job's ledger as many as they should be, on nodes that are there: a
 // silent or leaving one is replaced; where there are too few nodes, the home goes on alone.
 func (p *Peer) maintain(j *jobState) {
-	if j.log != nil && j.lead != nil {
+	if j.copy.log != nil && j.leads() {
 		p.stepLog(j, quorum.Tick{}) // or it would take a leap of the clock for the others' silence
 	}
-	if j.lead == nil || j.log == nil || !j.log.Leading() || j.record.Result != nil {
+	if !j.leads() || j.copy.log == nil || !j.copy.log.Leading() || j.copy.record.Result != nil {
 		return
 	}
-	if !j.staffed && p.now-j.leads >= p.cfg.Found {
+	if !j.staff.complete && p.now-j.led.since >= p.cfg.Found {
 		p.staff(j)
 	}
-	if j.lead == nil || (j.changed > 0 && p.now-j.changed < changeWait) {
+	if !j.leads() || j.staff.changed.Within(changeWait, p.now) {
 		return
 	}
 	keep, gone := p.sortVoters(j)
@@ -33,11 +33,11 @@ func (p *Peer) maintain(j *jobState) {
 	if len(add)+len(remove) == 0 || !p.maySpare(j, remove) {
 		return
 	}
-	j.changed = max(p.now, 1)
-	clear(j.enlisted)
-	for _, m := range j.log.Members() {
-		if slices.Contains(remove, m.ID) && j.lead.Crammed(m.Peer) {
-			j.unfit[m.Peer] = p.now + 4*p.cfg.Replace
+	j.staff.changed = tasks.At(p.now)
+	clear(j.staff.enlisted)
+	for _, m := range j.copy.log.Members() {
+		if slices.Contains(remove, m.ID) && j.led.home.Crammed(m.Peer) {
+			j.staff.unfit[m.Peer] = p.now + 4*p.cfg.Replace
 		}
 	}
 	p.stepLog(j, quorum.Change{Add: add, Remove: remove})
@@ -52,7 +52,7 @@ func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []q
 	}
 	switch {
 	case lack > 0 && len(fit) >= lack:
-		j.lonely = 0
+		j.staff.fewSince = tasks.Moment{}
 		if add = p.enlist(j, fit[:lack], lack); len(add) < lack {
 			return nil, nil
 		}
@@ -65,8 +65,8 @@ func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []q
 	case lack < 0 || len(gone) > 0:
 		return nil, append(gone, p.surplus(j, keep, -lack)...)
 	}
-	j.lonely, j.unsafe = 0, 0
-	if !j.log.Changing() {
+	j.staff.fewSince, j.staff.neededSince = tasks.Moment{}, tasks.Moment{}
+	if !j.copy.log.Changing() {
 		p.staff(j)
 	}
 	return nil, nil
@@ -85,7 +85,7 @@ func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint6
 // crammed counts voters that cannot write blobs any more as gone, if others can take their place or nothing could be
 // committed with them.
 func (p *Peer) crammed(j *jobState, keep []quorum.Member, gone []uint64) ([]quorum.Member, []uint64) {
-	full := func(m quorum.Member) bool { return m.Peer != p.self && j.lead.Crammed(m.Peer) }
+	full := func(m quorum.Member) bool { return m.Peer != p.self && j.led.home.Crammed(m.Peer) }
 	n := 0
 	for _, m := range keep {
 		if full(m) {
@@ -106,42 +106,42 @@ func (p *Peer) crammed(j *jobState, keep []quorum.Member, gone []uint64) ([]quor
 // maySpare reports whether replicas may go: what they keep is kept by others, or has been waited for.
 func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 	var gone []tasks.PeerID
-	for _, m := range j.log.Members() {
+	for _, m := range j.copy.log.Members() {
 		if slices.Contains(remove, m.ID) {
 			gone = append(gone, m.Peer)
 		}
 	}
-	if len(gone) == 0 || j.lead.SafeWithout(gone) {
-		j.unsafe = 0
+	if len(gone) == 0 || j.led.home.SafeWithout(gone) {
+		j.staff.neededSince = tasks.Moment{}
 		return true
 	}
-	if j.unsafe == 0 || p.now-j.unsafe >= 10*p.cfg.Replace { // that was another time
-		j.unsafe = max(p.now, 1)
+	if !j.staff.neededSince.Within(10*p.cfg.Replace, p.now) { // what was waited for earlier is another matter
+		j.staff.neededSince = tasks.At(p.now)
 	}
-	if p.now-j.unsafe < 2*p.cfg.Replace {
+	if j.staff.neededSince.Within(2*p.cfg.Replace, p.now) {
 		return false
 	}
-	j.unsafe = 0
+	j.staff.neededSince = tasks.Moment{}
 	return true
 }
 
 // staff lets commits begin.
 func (p *Peer) staff(j *jobState) {
-	if !j.staffed {
-		j.staffed = true
+	if !j.staff.complete {
+		j.staff.complete = true
 		p.tellReplicas(j)
 	}
 }
 
 // sortVoters tells voters that can stay, this peer among them unless it leaves, from those to be replaced.
 func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
-	heard := j.log.Heard(p.now)
-	for _, m := range j.log.Members() {
+	heard := j.copy.log.Heard(p.now)
+	for _, m := range j.copy.log.Members() {
 		silent := heard[m.Peer] >= p.cfg.Replace
 		if m.Peer == p.self {
 			silent = p.leave
 		}
-		if silent || j.lead.Leaving(m.Peer) {
+		if silent || j.led.home.Leaving(m.Peer) {
 			gone = append(gone, m.ID)
 		} else {
 			keep = append(keep, m)
@@ -155,10 +155,10 @@ func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
 // replicas spread.
 func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	ids := p.sortedPeers()
-	heard := j.log.Heard(p.now)
+	heard := j.copy.log.Heard(p.now)
 	ids = slices.DeleteFunc(ids, func(id tasks.PeerID) bool {
 		since, voter := heard[id]
-		return p.slotsFor(j, id) == 0 || (voter && since < p.cfg.Replace) || j.unfit[id] > p.now || j.lead.Leaving(id)
+		return p.slotsFor(j, id) == 0 || (voter && since < p.cfg.Replace) || j.staff.unfit[id] > p.now || j.led.home.Leaving(id)
 	})
 	if len(ids) > 0 {
 		at := int(j.id.Seed() % uint64(len(ids)))
@@ -172,7 +172,7 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 
 // ableRank puts nodes that have the job's code first: one that never gets it loaded could not lead the job.
 func (j *jobState) ableRank(id tasks.PeerID) int {
-	if j.lead.Ready(id) {
+	if j.led.home.Ready(id) {
 		return 0
 	}
 	return 1
@@ -189,7 +189,7 @@ func (p *Peer) ruleRank(id tasks.PeerID) int {
 // unable reports whether this peer had better not lead a job: it does not get the code loaded, or has no room for
 // what is committed, while others have.
 func (p *Peer) unable(j *jobState) bool {
-	if !j.lead.Full() && (j.job != nil || p.now-j.leads < p.cfg.Replace) {
+	if !j.led.home.Full() && (j.loaded || p.now-j.led.since < p.cfg.Replace) {
 		return false
 	}
 	return slices.ContainsFunc(p.sortedPeers(), j.capable)
@@ -197,27 +197,27 @@ func (p *Peer) unable(j *jobState) bool {
 
 // enlist asks nodes to become replicas and returns those that have.
 func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum.Member) {
-	for id, en := range j.enlisted {
+	for id, en := range j.staff.enlisted {
 		if _, up := p.peers[id]; !up || (!en.ok && p.now-en.since > enlistWait) {
-			delete(j.enlisted, id)
-			j.unfit[id] = p.now + 4*p.cfg.Replace
+			delete(j.staff.enlisted, id)
+			j.staff.unfit[id] = p.now + 4*p.cfg.Replace
 		}
 	}
 	for _, id := range fit {
-		if len(j.enlisted) < want && j.enlisted[id] == nil {
+		if len(j.staff.enlisted) < want && j.staff.enlisted[id] == nil {
 			p.seq++
-			j.enlisted[id] = &enlistment{nonce: p.seq, since: p.now, asked: -time.Second}
+			j.staff.enlisted[id] = &enlistment{nonce: p.seq, since: p.now, asked: -time.Second}
 		}
 	}
 	proof := p.mandate(j)
 	for _, id := range p.sortedPeers() {
-		switch en := j.enlisted[id]; {
+		switch en := j.staff.enlisted[id]; {
 		case en == nil:
 		case en.ok:
 			ready = append(ready, en.member)
 		case p.now-en.asked >= time.Second && proof != nil:
 			en.asked = p.now
-			p.sendAsHome(j, id, Message{Enlist: &Enlist{Nonce: en.nonce, Voters: j.founders, Not: en.not, Proof: proof}})
+			p.sendAsHome(j, id, Message{Enlist: &Enlist{Nonce: en.nonce, Voters: j.copy.founders, Not: en.not, Proof: proof}})
 		}
 	}
 	return ready
@@ -231,26 +231,26 @@ const askWait = 3 * time.Second
 func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	all := len(keep)
 	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool {
-		return m.Peer == p.self || !j.lead.Heard(m.Peer) || !p.leave && !j.capable(m.Peer)
+		return m.Peer == p.self || !j.led.home.Heard(m.Peer) || !p.leave && !j.capable(m.Peer)
 	})
-	if len(keep) < all && len(keep) == 0 && p.now-j.leads < askWait {
+	if len(keep) < all && len(keep) == 0 && p.now-j.led.since < askWait {
 		return // some may leave too: a report will tell
 	}
 	slices.SortStableFunc(keep, func(a, b quorum.Member) int { return p.ruleRank(a.Peer) - p.ruleRank(b.Peer) })
 	if len(keep) > 0 {
-		j.changed = max(p.now, 1)
-		j.handed++
-		p.stepLog(j, quorum.Transfer{To: keep[(j.handed-1)%len(keep)].ID}) // another each time: it may be of no use
+		j.staff.changed = tasks.At(p.now)
+		j.staff.handed++
+		p.stepLog(j, quorum.Transfer{To: keep[(j.staff.handed-1)%len(keep)].ID}) // another each time: it may be of no use
 		return
 	}
 	fit := p.fit(j)
-	if j.lead.Stuck() && !p.leave {
+	if j.led.home.Stuck() && !p.leave {
 		fit = slices.DeleteFunc(fit, func(id tasks.PeerID) bool { return !j.capable(id) })
 	}
 	if len(fit) > 0 {
 		if add := p.enlist(j, fit[:1], 1); len(add) > 0 {
-			j.changed = max(p.now, 1)
-			clear(j.enlisted)
+			j.staff.changed = tasks.At(p.now)
+			clear(j.staff.enlisted)
 			p.stepLog(j, quorum.Change{Add: add})
 		}
 	}
@@ -260,10 +260,10 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 // here: with a replica gone for good, the loss of one more would stop the job. Where two are left and well, a
 // third is waited for.
 func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove []uint64) {
-	if j.lonely == 0 {
-		j.lonely = max(p.now, 1)
+	if j.staff.fewSince.Never() {
+		j.staff.fewSince = tasks.At(p.now)
 	}
-	if !j.lead.KeepsAll() || (len(gone) == 0 && p.now-j.lonely < p.cfg.Replace) {
+	if !j.led.home.KeepsAll() || (len(gone) == 0 && j.staff.fewSince.Within(p.cfg.Replace, p.now)) {
 		return nil
 	}
 	for _, m := range keep {
@@ -276,7 +276,7 @@ func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove 
 
 // capable reports whether a node could do what this one cannot: lead the job to its end.
 func (j *jobState) capable(id tasks.PeerID) bool {
-	return j.lead.Ready(id) && !j.lead.Crammed(id) && (!j.lead.Stuck() || j.lead.MayTry(id))
+	return j.led.home.Ready(id) && !j.led.home.Crammed(id) && (!j.led.home.Stuck() || j.led.home.MayTry(id))
 }
 
 // passWait is how long a home whose attempt to make the result failed tries to hand the lead to another node. Then
@@ -285,14 +285,14 @@ const passWait = 20 * time.Second
 
 // passesOn reports whether this home hands the lead over, since another node may do better at making the result.
 func (p *Peer) passesOn(j *jobState) bool {
-	if !j.lead.Stuck() {
-		j.stuckAt = 0
+	if !j.led.home.Stuck() {
+		j.staff.stuckSince = tasks.Moment{}
 		return false
 	}
-	if j.stuckAt == 0 {
-		j.stuckAt = max(p.now, 1)
+	if j.staff.stuckSince.Never() {
+		j.staff.stuckSince = tasks.At(p.now)
 	}
-	return p.now-j.stuckAt < passWait && p.another(j)
+	return j.staff.stuckSince.Within(passWait, p.now) && p.another(j)
 }
 
 // another reports whether some node could try to make the result that this one cannot make.
@@ -302,8 +302,8 @@ func (p *Peer) another(j *jobState) bool {
 
 // stuck reports whether nobody tries to make the result any more. A new home first hears who could.
 func (p *Peer) stuck(j *jobState) bool {
-	if !j.lead.Stuck() || p.now-j.leads < askWait && len(p.peers) > 0 {
+	if !j.led.home.Stuck() || p.now-j.led.since < askWait && len(p.peers) > 0 {
 		return false
 	}
-	return p.voters() == 0 || j.log == nil || !p.another(j) || j.stuckAt > 0 && p.now-j.stuckAt >= passWait
+	return p.voters() == 0 || j.copy.log == nil || !p.another(j) || j.staff.stuckSince.Past(passWait, p.now)
 }

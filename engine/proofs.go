@@ -41,16 +41,6 @@ const (
 	fewJobs      = reservedJobs / 4
 )
 
-// proven is what was proven here about who leads a job.
-type proven struct {
-	claims     []claim
-	shown      *quorum.Mandate // the last that was believed, or is this peer's own
-	conf       quorum.Conf     // the newest set of voters in such a one
-	proofAsked time.Duration   // when a member was last asked for its mandate
-	last       *quorum.Chain   // of the ledger that this peer had alone, and has lost
-	unsaid     bool            // this peer leads, and has yet to show that and to announce it
-}
-
 // GroupName is the name of a job's replicas in all that they sign.
 func GroupName(id tasks.JobID) string { return "job " + string(id) }
 
@@ -65,14 +55,6 @@ func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
 	return t
 }
 
-// described reports whether the job's description is here.
-func (j *jobState) described() bool { return j.desc != nil || j.job != nil }
-
-// description is that, once it is.
-func (j *jobState) description() *tasks.Job { return cmp.Or(j.desc, j.job) }
-
-func (j *jobState) submitter() tasks.PeerID { return j.description().Submitter }
-
 // same reports whether two mandates say the same: then one proof does for both.
 func same(a, b *quorum.Mandate) bool {
 	return a.Term == b.Term && a.Leader == b.Leader && a.Home() == b.Home()
@@ -82,23 +64,23 @@ func same(a, b *quorum.Mandate) bool {
 // looked at.
 func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 	switch {
-	case m == nil || !j.described():
+	case m == nil || j.desc == nil:
 		return false
 	case mutant.On(mutant.NoMandate):
 		return true
-	case j.shown != nil && same(j.shown, m):
+	case j.proofs.shown != nil && same(j.proofs.shown, m):
 		return true
 	case m.Term < j.term && !mutant.On(mutant.StaleTerm):
 		return false
 	}
-	if quorum.CheckMandate(p.trust(j.id, j.submitter()), *m) != nil {
+	if quorum.CheckMandate(p.trust(j.id, j.desc.Submitter), *m) != nil {
 		p.unproven(from, j.id, m.Chain)
 		return false
 	}
 	if p.defiesChain(j, m.Chain) {
 		return false
 	}
-	if !j.conf.Admits(*m) && !mutant.On(mutant.OwnTerm) {
+	if !j.proofs.conf.Admits(*m) && !mutant.On(mutant.OwnTerm) {
 		return false // of voters that were replaced since
 	}
 	j.show(m)
@@ -115,11 +97,11 @@ func (p *Peer) unproven(from tasks.PeerID, id tasks.JobID, c quorum.Chain) {
 
 // show takes note of a mandate that holds.
 func (j *jobState) show(m *quorum.Mandate) {
-	if c := m.Chain.Conf(); c.Seq >= j.conf.Seq {
-		j.conf = c
+	if c := m.Chain.Conf(); c.Seq >= j.proofs.conf.Seq {
+		j.proofs.conf = c
 	}
-	if j.shown == nil || m.Term >= j.shown.Term {
-		j.shown = m
+	if j.proofs.shown == nil || m.Term >= j.proofs.shown.Term {
+		j.proofs.shown = m
 	}
 }
 
@@ -140,7 +122,7 @@ func (p *Peer) heed(from tasks.PeerID, j *jobState, home tasks.PeerID, term uint
 // obeys reports whether a word of from is that of the job's home. One of a later term than any that was proven is asked
 // for its proof, since its announcement may have been lost.
 func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
-	if term > j.term && !p.knowsByLog(j) && j.described() {
+	if term > j.term && !p.knowsByLog(j) && j.desc != nil {
 		p.askProof(j, from)
 	}
 	return from == j.home && term == j.term
@@ -148,8 +130,8 @@ func (p *Peer) obeys(j *jobState, from tasks.PeerID, term uint64) bool {
 
 // askProof asks a member that may lead a job to show it.
 func (p *Peer) askProof(j *jobState, from tasks.PeerID) {
-	if j.proofAsked == 0 || p.now-j.proofAsked >= p.cfg.Report/2 {
-		j.proofAsked = max(p.now, 1)
+	if !j.proofs.asked.Within(p.cfg.Report/2, p.now) {
+		j.proofs.asked = tasks.At(p.now)
 		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 	}
 }
@@ -157,15 +139,15 @@ func (p *Peer) askProof(j *jobState, from tasks.PeerID) {
 // knowsByLog reports whether this peer learns of another home from the job's log, and from nobody's mere word: it
 // leads the job, or has a copy of the ledger that counts. So a member that claims to lead in a later term cannot have
 // the ledger forgotten.
-func (p *Peer) knowsByLog(j *jobState) bool { return j.lead != nil || (j.log != nil && j.seated()) }
+func (p *Peer) knowsByLog(j *jobState) bool { return j.leads() || (j.copy.log != nil && j.seated()) }
 
 // mandate proves that this peer leads a job; nil if it does not, or cannot prove it yet.
 func (p *Peer) mandate(j *jobState) *quorum.Mandate {
-	if j.lead == nil {
+	if !j.leads() {
 		return nil
 	}
-	if j.log != nil {
-		if m, ok := j.log.Mandate(); ok && (j.shown == nil || !same(j.shown, &m)) {
+	if j.copy.log != nil {
+		if m, ok := j.copy.log.Mandate(); ok && (j.proofs.shown == nil || !same(j.proofs.shown, &m)) {
 			j.show(&m)
 		}
 	}
@@ -182,7 +164,7 @@ func (p *Peer) Mandate(id tasks.JobID) *quorum.Mandate {
 
 // proofOf proves who leads a job now, as this peer knows it; nil if it cannot.
 func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
-	if m := j.shown; m != nil && m.Term == j.term && m.Home() == j.home {
+	if m := j.proofs.shown; m != nil && m.Term == j.term && m.Home() == j.home {
 		return m
 	}
 	return nil
@@ -191,16 +173,16 @@ func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
 // announce tells all members that this peer leads a job, as soon as it can show that.
 func (p *Peer) announce(j *jobState) {
 	m := p.mandate(j)
-	j.unsaid = m == nil
+	j.led.unannounced = m == nil
 	if m != nil {
-		p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.lead.Every(), Proof: m}}})
+		p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.led.home.Every(), Proof: m}}})
 	}
 }
 
 // openFor tells one member the same.
 func (p *Peer) openFor(j *jobState, id tasks.PeerID) {
 	if m := p.mandate(j); m != nil {
-		p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.lead.Every(), Proof: m}})
+		p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.led.home.Every(), Proof: m}})
 	}
 }
 
@@ -214,7 +196,7 @@ func (p *Peer) admits(who tasks.PeerID) bool {
 	}
 	n := 0
 	for _, j := range p.jobs {
-		if j.described() && j.submitter() == who || len(j.claims) > 0 && j.claims[0].from == who || j.home == who {
+		if j.desc != nil && j.desc.Submitter == who || len(j.prep.claims) > 0 && j.prep.claims[0].from == who || j.home == who {
 			n++
 		}
 	}
@@ -233,7 +215,7 @@ func (p *Peer) claimed(id tasks.JobID, c claim) {
 	if j != nil {
 		at = j.claimOf(c.from)
 	}
-	if at >= 0 && c.enlist == nil && j.claims[at].proof != nil && same(j.claims[at].proof, c.proof) {
+	if at >= 0 && c.enlist == nil && j.prep.claims[at].proof != nil && same(j.prep.claims[at].proof, c.proof) {
 		return // it has said so, and is being asked
 	}
 	if at < 0 && (p.unknown(c.from) >= p.mayClaim(c.from) || j != nil && !p.makePlace(j, c.from)) || !p.consistent(id, c) {
@@ -244,21 +226,21 @@ func (p *Peer) claimed(id tasks.JobID, c claim) {
 	}
 	submitter := c.founder()
 	if p.lighten(&c); at >= 0 {
-		j.claims[at] = c
+		j.prep.claims[at] = c
 		return
 	}
-	j.claims = append(j.claims, c)
+	j.prep.claims = append(j.prep.claims, c)
 	p.emit(Describe{ID: id, From: c.from, Submitter: submitter})
 }
 
 func (j *jobState) claimOf(from tasks.PeerID) int {
-	return slices.IndexFunc(j.claims, func(c claim) bool { return c.from == from })
+	return slices.IndexFunc(j.prep.claims, func(c claim) bool { return c.from == from })
 }
 
 // unknown counts the jobs without a description that a member claims to lead.
 func (p *Peer) unknown(from tasks.PeerID) (n int) {
 	for _, j := range p.jobs {
-		if !j.described() && j.claimOf(from) >= 0 {
+		if j.desc == nil && j.claimOf(from) >= 0 {
 			n++
 		}
 	}
@@ -279,12 +261,12 @@ func (p *Peer) unanswered(from tasks.PeerID) int {
 
 // makePlace reports whether there is a place for one more claim on a job. Who has not answered gives way to who has.
 func (p *Peer) makePlace(j *jobState, from tasks.PeerID) bool {
-	if len(j.claims) < maxClaims {
+	if len(j.prep.claims) < maxClaims {
 		return true
 	}
-	at := slices.IndexFunc(j.claims, func(c claim) bool { return p.unanswered(c.from) > p.unanswered(from) })
+	at := slices.IndexFunc(j.prep.claims, func(c claim) bool { return p.unanswered(c.from) > p.unanswered(from) })
 	if at >= 0 {
-		j.claims = slices.Delete(j.claims, at, at+1)
+		j.prep.claims = slices.Delete(j.prep.claims, at, at+1)
 	}
 	return at >= 0
 }
@@ -316,7 +298,7 @@ func (p *Peer) lighten(c *claim) {
 	sum := c.weight
 	for _, j := range p.jobs {
 		if at := j.claimOf(c.from); at >= 0 {
-			sum += j.claims[at].weight
+			sum += j.prep.claims[at].weight
 		}
 	}
 	if sum > maxClaimBytes {
@@ -326,8 +308,8 @@ func (p *Peer) lighten(c *claim) {
 
 // weigh looks at the claims on a job whose description is here now, those of the latest term first.
 func (p *Peer) weigh(j *jobState) {
-	claims := j.claims
-	j.claims = nil
+	claims := j.prep.claims
+	j.prep.claims = nil
 	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.term, a.term) })
 	for _, c := range claims {
 		if p.owes(c.from) {
@@ -352,15 +334,15 @@ func (p *Peer) describe(j *jobState, ev Described) {
 	if d := p.dues[ev.From]; d != nil {
 		d.unanswered = 0
 	}
-	if j.described() {
+	if j.desc != nil {
 		return
 	}
-	j.desc, j.heard = ev.Job, p.now
-	j.weighed.by = ev.Job.Submitter
-	j.unprepared, j.triedAt = true, p.now
+	j.desc, j.seeking.heard = ev.Job, p.now
+	j.prep.weighed.by = ev.Job.Submitter
+	j.prep.failed, j.prep.tried = true, p.now
 	p.weigh(j)
-	if j.unprepared && j.home != "" {
-		j.unprepared = false
+	if j.prep.failed && j.home != "" {
+		j.prep.failed = false
 		p.emit(Prepare{ID: j.id, Home: j.home, Job: j.desc})
 	}
 }
@@ -372,20 +354,20 @@ func (p *Peer) notDescribed(ev NotDescribed) {
 		p.duesOf(ev.From).unanswered++
 	}
 	j := p.job(ev.ID)
-	if j == nil || j.described() {
+	if j == nil || j.desc != nil {
 		return
 	}
 	if at := j.claimOf(ev.From); at >= 0 {
-		j.claims = slices.Delete(j.claims, at, at+1)
+		j.prep.claims = slices.Delete(j.prep.claims, at, at+1)
 	}
-	if len(j.claims) == 0 && j.founding == nil {
-		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	if len(j.prep.claims) == 0 && j.copy.founding == nil {
+		p.forgetJob(j)
 	}
 }
 
 // silent is how long a job may be without any word of a home.
 func (p *Peer) silent(j *jobState) time.Duration {
-	if j.described() && j.home == "" && j.term == 0 { // nobody was ever proven to lead it
+	if j.desc != nil && j.home == "" && j.term == 0 { // nobody was ever proven to lead it
 		return min(unledFor, p.cfg.Silent)
 	}
 	return p.cfg.Silent
@@ -460,23 +442,23 @@ func CheckEnd(t quorum.Trust, e *Ended) error {
 
 // newest counts the sets of voters of the job's ledger, up to the newest that is known here.
 func (j *jobState) newest() uint64 {
-	seq := j.conf.Seq
-	if j.log != nil {
-		seq = max(seq, j.log.Chain().Conf().Seq)
+	seq := j.proofs.conf.Seq
+	if j.copy.log != nil {
+		seq = max(seq, j.copy.log.Chain().Conf().Seq)
 	}
 	return seq
 }
 
 // onEnded takes the word that a job is over, if it is proven.
 func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended) {
-	if p.earlierEnd(id, e) || j == nil || !j.described() || j.endProven {
+	if p.earlierEnd(id, e) || j == nil || j.desc == nil || j.end.proven {
 		return
 	}
-	if CheckEnd(p.trust(j.id, j.submitter()), e) != nil && !mutant.On(mutant.NoSeal) {
+	if CheckEnd(p.trust(j.id, j.desc.Submitter), e) != nil && !mutant.On(mutant.NoSeal) {
 		p.unproven(from, j.id, e.Seal.Chain)
 		return
 	}
-	if p.overrules(j.id, j.submitter(), j.recovery(), e) {
+	if p.overrules(j.id, j.desc.Submitter, j.recovery(), e) {
 		p.takeEarlierEnd(j, e)
 		return
 	}
@@ -489,47 +471,47 @@ func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended)
 	}
 	j.term = max(j.term, voters.Term)
 	switch {
-	case j.record.Result != nil:
-		if endOf(j.record).Sum == e.Sum {
+	case j.copy.record.Result != nil:
+		if endOf(j.copy.record).Sum == e.Sum {
 			p.endSealed(j, *e.Seal)
 		}
 	case e.Result != nil:
-		j.proof = e
+		j.end.proof = e
 		r := *e.Result
 		p.applied(j, ledger.Entry{Result: &r}, 0, 0)
-	case j.log == nil && j.lead == nil:
+	case j.copy.log == nil && !j.leads():
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
-	case j.log != nil && !seatedIn(e.Seal.Chain, p.self): // a copy that was to have a seat, or has lost it, and is told no more
+	case j.copy.log != nil && !seatedIn(e.Seal.Chain, p.self): // a copy that was to have a seat, or has lost it, and is told no more
 		p.leaveLog(j, "")
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
-	case p.now-j.sought >= seekEvery || j.sought == 0: // this copy needs the result too, and who tells may not have it either
-		j.sought = p.now
+	case p.now-j.seeking.sought >= seekEvery || j.seeking.sought == 0: // this copy needs the result too, and who tells may not have it either
+		j.seeking.sought = p.now
 		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 	}
 }
 
 // jobEnded closes a job whose result is in the ledger, and has that sealed.
 func (p *Peer) jobEnded(j *jobState) {
-	e := endOf(j.record)
-	if j.proof != nil { // the record may be behind the end
-		e = *j.proof
+	e := endOf(j.copy.record)
+	if j.end.proof != nil { // the record may be behind the end
+		e = *j.end.proof
 		e.Seal = nil
 	}
 	p.ends.put(j.id, j.past(), e)
-	p.emit(JobEnded{ID: j.id, Term: j.term, Result: *j.record.Result, Recovery: j.recovery()})
+	p.emit(JobEnded{ID: j.id, Term: j.term, Result: *j.copy.record.Result, Recovery: j.recovery()})
 	p.closeJob(j, false)
 	j.closeAt = p.now + p.cfg.Unsealed
 	switch {
-	case j.proof != nil:
-		p.endSealed(j, *j.proof.Seal)
-	case j.log != nil:
+	case j.end.proof != nil:
+		p.endSealed(j, *j.end.proof.Seal)
+	case j.copy.log != nil:
 		p.stepLog(j, quorum.ToSeal{Text: e.Text()})
-	case j.lead != nil && j.shown != nil:
-		chain := j.shown.Chain
-		if j.last != nil {
-			chain = *j.last
+	case j.leads() && j.proofs.shown != nil:
+		chain := j.proofs.shown.Chain
+		if j.end.lostChain != nil {
+			chain = *j.end.lostChain
 		}
 		p.endSealed(j, quorum.SealAlone(p.cfg.Keys, GroupName(j.id), chain, p.self, e.Text()))
 	}
@@ -538,24 +520,24 @@ func (p *Peer) jobEnded(j *jobState) {
 // endSealed has the proof of a job's end known: by those who keep its ledger and its result with that, by all others
 // without. Whoever misses it is told when it asks, or reports.
 func (p *Peer) endSealed(j *jobState, s quorum.Seal) {
-	if j.endProven {
+	if j.end.proven {
 		return
 	}
-	j.endProven = true
+	j.end.proven = true
 	e := p.ends.of[j.id]
 	if e == nil {
 		return
 	}
 	e.Seal = &s
 	p.emit(EndSealed{ID: j.id, Term: e.term, Ended: e.Ended, Submitter: e.submitter, Recovery: e.recovery})
-	if j.log != nil {
+	if j.copy.log != nil {
 		j.closeAt = p.now + p.cfg.Linger
 	}
-	if j.proof != nil {
+	if j.end.proof != nil {
 		return // others have told
 	}
 	for _, id := range p.sortedPeers() {
-		p.sayEnd(id, j.id, j.log != nil && p.isVoter(j, id) || slices.Contains(j.spares, id))
+		p.sayEnd(id, j.id, j.copy.log != nil && p.isVoter(j, id) || slices.Contains(j.led.spares, id))
 	}
 }
 
@@ -599,7 +581,7 @@ func (p *Peer) sayEnd(to tasks.PeerID, id tasks.JobID, whole bool) {
 
 // sealing reports whether the others may need this peer's signature under a job's end before it may leave.
 func (p *Peer) sealing(j *jobState) bool {
-	return j.shut && j.log != nil && j.record.Result != nil && !j.endProven && p.now < j.closeAt-p.cfg.Unsealed+sealWait
+	return j.shut && j.copy.log != nil && j.copy.record.Result != nil && !j.end.proven && p.now < j.closeAt-p.cfg.Unsealed+sealWait
 }
 
 // lingering reports whether another replica of an ended job may still need this peer's word of the end, and the result that
@@ -609,7 +591,7 @@ func (p *Peer) lingering(j *jobState) bool {
 		_, is := p.peers[m.Peer]
 		return is && m.Peer != p.self
 	}
-	return j.shut && j.log != nil && j.endProven && p.now < j.closeAt && slices.ContainsFunc(j.log.Members(), up)
+	return j.shut && j.copy.log != nil && j.end.proven && p.now < j.closeAt && slices.ContainsFunc(j.copy.log.Members(), up)
 }
 
 // sealWait is how long a node that leaves waits for that.
@@ -617,11 +599,11 @@ const sealWait = 5 * time.Second
 
 // sealAgain asks the others for a seal that was missed.
 func (p *Peer) sealAgain(j *jobState) {
-	if j.record.Result == nil || j.endProven || j.log == nil || p.now-j.sought < resignAgain {
+	if j.copy.record.Result == nil || j.end.proven || j.copy.log == nil || p.now-j.seeking.sought < resignAgain {
 		return
 	}
-	j.sought = p.now
-	for _, m := range j.log.Members() {
+	j.seeking.sought = p.now
+	for _, m := range j.copy.log.Members() {
 		if m.Peer != p.self {
 			p.send(m.Peer, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 		}

@@ -61,7 +61,7 @@ func TestOnlyProvenHomesAreFollowed(t *testing.T) {
 			msg := say(m)
 			msg.Job, msg.Term = jobID, 5
 			v := find[Violation](r.step(Recv{From: "x", Msg: msg}))
-			if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || j.founding != nil {
+			if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || j.copy.founding != nil {
 				t.Errorf("%s with %s: %q is followed in term %d", kind, what, j.home, j.term)
 			}
 			if len(v) != 1 || v[0].From != "x" {
@@ -195,7 +195,7 @@ func TestWhoDoesNotAnswerGivesWay(t *testing.T) {
 		r.step(NotDescribed{ID: other, From: id, Silent: true})
 		r.step(Recv{From: id, Msg: own(id, jobID)})
 	}
-	if r.peer.job(other) != nil || len(r.peer.job(jobID).claims) != maxClaims {
+	if r.peer.job(other) != nil || len(r.peer.job(jobID).prep.claims) != maxClaims {
 		t.Fatal("not as this test needs it")
 	}
 	if d := find[Describe](r.step(Recv{From: "h", Msg: open("h", 1)})); len(d) != 1 || d[0].From != "h" {
@@ -242,7 +242,7 @@ func TestClaimsAreLight(t *testing.T) {
 	}
 	sum := 0
 	for _, j := range r.peer.jobs {
-		for _, c := range j.claims {
+		for _, c := range j.prep.claims {
 			if c.proof != nil {
 				sum += c.proof.Weight()
 			}
@@ -438,7 +438,7 @@ func TestSubmitterWorksWithItsOwnSlots(t *testing.T) {
 	r := newRig(t, "w")
 	r.step(PeerUp{ID: "s", Own: 3, Submits: true})
 	for submitter, want := range map[tasks.PeerID]int{"s": 3, "x": 0} {
-		if got := r.peer.slotsFor(&jobState{job: &tasks.Job{Submitter: submitter}}, "s"); got != want {
+		if got := r.peer.slotsFor(&jobState{desc: &tasks.Job{Submitter: submitter}}, "s"); got != want {
 			t.Errorf("for a job of %s it counts with %d slots, want %d", submitter, got, want)
 		}
 	}

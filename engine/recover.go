@@ -32,21 +32,21 @@ func (e pastJob) epoch() uint64 { return quorum.Epoch(e.term) }
 // past is what is to be remembered of a job that ends.
 func (j *jobState) past() pastJob {
 	e := pastJob{term: j.term, recovery: j.recovery()}
-	if j.described() {
-		e.submitter = j.submitter()
+	if j.desc != nil {
+		e.submitter = j.desc.Submitter
 	}
 	return e
 }
 
 // recovery is the last one of the job's ledger that is known here, nil for none.
 func (j *jobState) recovery() *quorum.Link {
-	if r := j.record.Recovery; r != nil {
+	if r := j.copy.record.Recovery; r != nil {
 		return r
 	}
-	if j.heardOf == nil && j.shown != nil { // nobody has told but who leads by it
-		return lastRecovery(j.shown.Chain)
+	if j.copy.recovery == nil && j.proofs.shown != nil { // nobody has told but who leads by it
+		return lastRecovery(j.proofs.shown.Chain)
 	}
-	return j.heardOf
+	return j.copy.recovery
 }
 
 // trueRecovery reports why a link does not show that a job's ledger was recovered by somebody who may.
@@ -79,28 +79,28 @@ func (p *Peer) recoverJob(ev Recover) {
 		p.emit(NotRecovered{ID: ev.ID, Reason: err.Error()})
 		return
 	}
-	if j.lead != nil {
+	if j.leads() {
 		p.stepDown(j)
 	}
-	j.founding = &founding{by: p.self, log: log, was: j.log}
-	j.log, j.heard = nil, p.now
+	j.copy.founding = &founding{by: p.self, log: log, was: j.copy.log}
+	j.copy.log, j.seeking.heard = nil, p.now
 	p.emit(FoundLedger{ID: j.id, Log: log})
 }
 
 // recovered makes the new log, or says why not.
 func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 	switch {
-	case j == nil || j.log == nil || j.shut || j.founding != nil:
+	case j == nil || j.copy.log == nil || j.shut || j.copy.founding != nil:
 		return log, errors.New("this node has no copy of the job's ledger")
 	case !j.seated():
 		return log, errors.New("this node's copy is none that counts: the others have replaced it")
-	case j.lead != nil && p.lapsed(j) == "":
+	case j.leads() && p.lapsed(j) == "":
 		return log, errors.New("this node leads the job: it needs no recovery")
 	}
 	if err := p.trueRecovery(j.id, j.desc.Submitter, ev.Link); err != nil {
 		return log, err
 	}
-	if who, majority := j.log.Alive(p.now, recoverAlive); majority && p.lapsed(j) == "" {
+	if who, majority := j.copy.log.Alive(p.now, recoverAlive); majority && p.lapsed(j) == "" {
 		return log, fmt.Errorf("most of the nodes that keep its ledger are alive, or were so %v ago or when this node began to listen: %s", recoverAlive, strings.Join(who, ", "))
 	}
 	return j.recoveredLog(ev.Link, ev.Result)
@@ -117,14 +117,14 @@ func (j *jobState) recoveredLog(link quorum.Link, kept bool) (log quorum.Log, er
 	if err != nil {
 		return log, err
 	}
-	return j.log.Recover(link, j.founders, state)
+	return j.copy.log.Recover(link, j.copy.founders, state)
 }
 
 // lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more; empty if all is well.
 // Those who know of the recovery from before go on. Members that come to the job later do not believe it, for they cannot
 // tell whether it was signed before or after that one lost the right: it has to be recovered anew by somebody who may.
 func (p *Peer) lapsed(j *jobState) tasks.PeerID {
-	if r := j.record.Recovery; r != nil && p.trueRecovery(j.id, j.submitter(), *r) != nil {
+	if r := j.copy.record.Recovery; r != nil && p.trueRecovery(j.id, j.desc.Submitter, *r) != nil {
 		return r.Sigs[0].By
 	}
 	return ""
@@ -132,7 +132,7 @@ func (p *Peer) lapsed(j *jobState) tasks.PeerID {
 
 // wholeRecord is the record after all that is in this copy's log, whether it is known to be committed or not.
 func (j *jobState) wholeRecord() (*ledger.Record, error) {
-	state, err := j.record.Encode()
+	state, err := j.copy.record.Encode()
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (j *jobState) wholeRecord() (*ledger.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, data := range j.log.Tail() {
+	for _, data := range j.copy.log.Tail() {
 		var e ledger.Entry
 		if wire.Unmarshal(data, &e) == nil {
 			record.Apply(e)
@@ -169,14 +169,14 @@ func (p *Peer) recoverAside(ev Recover) {
 	if j == nil {
 		j = p.addJob(ev.ID, "")
 	}
-	if !j.described() {
+	if j.desc == nil {
 		j.desc = ev.Aside.Job
 	}
-	if j.job == nil {
-		p.emit(Prepare{ID: j.id, Job: j.description()})
+	if !j.loaded {
+		p.emit(Prepare{ID: j.id, Job: j.desc})
 	}
-	j.log, j.heardOf, j.heard = nil, &ev.Link, p.now
-	j.founding = &founding{by: p.self, log: log, aside: true}
+	j.copy.log, j.copy.recovery, j.seeking.heard = nil, &ev.Link, p.now
+	j.copy.founding = &founding{by: p.self, log: log, aside: true}
 	p.emit(FoundLedger{ID: j.id, Log: log, Aside: true})
 }
 
@@ -185,9 +185,9 @@ func (p *Peer) recoveredAside(j *jobState, ev Recover) (log quorum.Log, err erro
 	desc := ev.Aside.Job
 	past := p.ends.of[ev.ID]
 	switch {
-	case j != nil && j.founding != nil:
+	case j != nil && j.copy.founding != nil:
 		return log, errors.New("a copy of the job's ledger is just being made here")
-	case j != nil && j.lead != nil && j.log == nil:
+	case j != nil && j.leads() && j.copy.log == nil:
 		return log, errors.New("this node leads the job without a ledger")
 	case j != nil && j.outdated(ev.Link.Conf.Term), past != nil && past.epoch() >= quorum.Epoch(ev.Link.Conf.Term):
 		return log, errors.New("the job was recovered since: ask again")
@@ -208,18 +208,18 @@ func (p *Peer) readLog(from *Restore) (*jobState, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &jobState{id: from.ID, replica: newReplica()}
-	j.desc, j.log, j.self, j.founders = from.Job, r, from.Log.Self, from.Log.Voters
-	j.record = &ledger.Record{Want: from.Job.Want}
+	j := &jobState{id: from.ID}
+	j.desc, j.copy.log, j.copy.self, j.copy.founders = from.Job, r, from.Log.Self, from.Log.Voters
+	j.copy.record = &ledger.Record{Want: from.Job.Want}
 	for _, e := range r.Step(p.now, quorum.Tick{}) {
 		switch e := e.(type) {
 		case quorum.Apply:
 			var entry ledger.Entry
 			if wire.Unmarshal(e.Data, &entry) == nil {
-				j.record.Apply(entry)
+				j.copy.record.Apply(entry)
 			}
 		case quorum.Restore:
-			if j.record, err = ledger.DecodeRecord(e.State, from.Job.Want); err != nil {
+			if j.copy.record, err = ledger.DecodeRecord(e.State, from.Job.Want); err != nil {
 				return nil, err
 			}
 		case quorum.Broken:
@@ -268,9 +268,9 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	case p.defies(j, l):
 		p.tellMoved(from, j)
 	default:
-		j.heardOf = &l
-		if l.Conf.Seq > j.conf.Seq {
-			j.conf = l.Conf // voters of before elect nobody any more
+		j.copy.recovery = &l
+		if l.Conf.Seq > j.proofs.conf.Seq {
+			j.proofs.conf = l.Conf // voters of before elect nobody any more
 		}
 		p.giveUp(j, l)
 	}
@@ -287,13 +287,13 @@ func (p *Peer) doubtRecovery(from tasks.PeerID, id tasks.JobID, submitter tasks.
 // giveUp gives up a copy of a ledger that was recovered from another one. It is put aside, not destroyed: whoever signed the
 // recovery may have lied, or the recovered job come to nothing.
 func (p *Peer) giveUp(j *jobState, l quorum.Link) {
-	if j.log == nil || !j.isBefore(l.Conf.Term) {
+	if j.copy.log == nil || !j.isBefore(l.Conf.Term) {
 		return
 	}
-	if j.lead != nil {
+	if j.leads() {
 		p.stepDown(j)
 	}
-	j.home, j.record = "", &ledger.Record{Want: j.desc.Want}
+	j.home, j.copy.record = "", &ledger.Record{Want: j.desc.Want}
 	p.dropLog(j, DropLedger{ID: j.id, Superseded: &l,
 		Reason: fmt.Sprintf("%s has said that the job goes on from the copy of %s", l.Sigs[0].By, l.Conf.Voters[0].Peer)})
 	p.emit(HomeIs{ID: j.id, Term: j.term})
@@ -301,14 +301,14 @@ func (p *Peer) giveUp(j *jobState, l quorum.Link) {
 
 // isBefore reports whether this peer's copy has entries of a ledger that was recovered in a later term.
 func (j *jobState) isBefore(term uint64) bool {
-	last, _ := j.log.Last()
-	return last > 0 && j.record.Epoch() < quorum.Epoch(term)
+	last, _ := j.copy.log.Last()
+	return last > 0 && j.copy.record.Epoch() < quorum.Epoch(term)
 }
 
 // reopen takes a job up again that had ended by the word of a ledger which counts no more.
 func (p *Peer) reopen(id tasks.JobID, by quorum.Link) {
 	if j := p.job(id); j != nil {
-		if j.log != nil {
+		if j.copy.log != nil {
 			p.dropLog(j, DropLedger{ID: id, Superseded: &by, Reason: "the job was recovered from another copy"})
 		}
 		p.dropJob(j, "")
@@ -343,7 +343,7 @@ func (p *Peer) tellRecoveredEnds(to tasks.PeerID) {
 
 // outdated reports whether a term is of a ledger that was recovered since.
 func (j *jobState) outdated(term uint64) bool {
-	return quorum.Epoch(term) < max(quorum.Epoch(j.term), j.record.Epoch())
+	return quorum.Epoch(term) < max(quorum.Epoch(j.term), j.copy.record.Epoch())
 }
 
 func checkRecovery(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
@@ -372,7 +372,7 @@ type CopyView struct {
 // Copy describes this peer's copy of a job's ledger; ok is false without one that counts.
 func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
 	j := p.job(id)
-	if j == nil || j.log == nil || !j.seated() {
+	if j == nil || j.copy.log == nil || !j.seated() {
 		return v, false
 	}
 	v, err := p.view(j)
@@ -384,10 +384,10 @@ func (p *Peer) view(j *jobState) (v CopyView, err error) {
 	if err != nil {
 		return v, err
 	}
-	v = CopyView{Member: j.self, Seats: j.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
+	v = CopyView{Member: j.copy.self, Seats: j.copy.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
 		Parts: slices.Clone(record.Done.Parts()), Result: record.Result, Recovery: record.Recovery}
-	v.Chain, v.Mandate = j.log.Chain(), p.mandate(j)
-	v.Index, v.Term = j.log.Last()
-	v.Alive, v.Majority = j.log.Alive(p.now, recoverAlive)
+	v.Chain, v.Mandate = j.copy.log.Chain(), p.mandate(j)
+	v.Index, v.Term = j.copy.log.Last()
+	v.Alive, v.Majority = j.copy.log.Alive(p.now, recoverAlive)
 	return v, nil
 }

@@ -17,40 +17,6 @@ import (
 // loss of either would stop the job.
 func (p *Peer) voters() int { return p.cfg.Replicas }
 
-// replica is what a jobState holds of the job's ledger, if this peer has a copy.
-type replica struct {
-	desc       *tasks.Job // the description; known to replicas before the selector is loaded, if ever
-	record     *ledger.Record
-	log        *quorum.Replica // nil without a copy, or with one in memory alone
-	self       quorum.Member
-	founders   []quorum.Member
-	leaveAt    time.Duration  // when a copy that is none any more is dropped at the latest, 0 for not
-	resigned   time.Duration  // when the others were last asked whether it may be
-	founding   *founding      // a copy is being made
-	unborn     bool           // this peer founded the log and has never led it yet
-	unprepared bool           // asked to prepare in vain
-	triedAt    time.Duration  // when that was
-	waiting    []ledger.Entry // proposed before the log could take them
-	enlisted   map[tasks.PeerID]*enlistment
-	unfit      map[tasks.PeerID]time.Duration // did not become replicas when asked; not asked before
-	changed    time.Duration                  // when a change of voters was last proposed, 0 for none under way
-	handed     int                            // how often the lead was handed over in vain
-	unsafe     time.Duration                  // since when replicas are to go that others need, 0 for not
-	lonely     time.Duration                  // since when there are too few nodes for the replicas there are, 0 for not
-	stuckAt    time.Duration                  // since when this home may not try to make the result any more, 0 for not
-	staffed    bool                           // as many replicas as there should be, or have been waited for
-	closeAt    time.Duration                  // when a copy that has served is dropped
-	heardOf    *quorum.Link                   // a recovery of the ledger, which has been checked
-	defied     uint64                         // the term of the last recovery that was refused
-	held
-	seeking
-	settling
-}
-
-func newReplica() replica {
-	return replica{record: &ledger.Record{}, enlisted: map[tasks.PeerID]*enlistment{}, unfit: map[tasks.PeerID]time.Duration{}}
-}
-
 // founding is a copy on its way to disk.
 type founding struct {
 	log   quorum.Log
@@ -83,12 +49,12 @@ func (p *Peer) found(j *jobState) {
 	alone := quorum.Alone(p.cfg.Keys, GroupName(j.id), self)
 	j.show(&alone)
 	if p.voters() == 0 {
-		j.staffed = true
+		j.staff.complete = true
 		return
 	}
-	j.unborn = true
-	j.founding = &founding{by: p.self, log: quorum.Log{Self: self, Voters: []quorum.Member{self}}}
-	p.emit(FoundLedger{ID: j.id, Log: j.founding.log})
+	j.copy.neverLed = true
+	j.copy.founding = &founding{by: p.self, log: quorum.Log{Self: self, Voters: []quorum.Member{self}}}
+	p.emit(FoundLedger{ID: j.id, Log: j.copy.founding.log})
 }
 
 func (p *Peer) founded(ev Founded) {
@@ -96,11 +62,11 @@ func (p *Peer) founded(ev Founded) {
 	if j == nil && ev.Reason == "" { // the job ended while the copy was made, and nobody counts on that
 		p.emit(DropLedger{ID: ev.ID})
 	}
-	if j == nil || j.founding == nil || j.founding.log.Self.ID != ev.Member {
+	if j == nil || j.copy.founding == nil || j.copy.founding.log.Self.ID != ev.Member {
 		return
 	}
-	f := j.founding
-	j.founding = nil
+	f := j.copy.founding
+	j.copy.founding = nil
 	if ev.Reason == "" {
 		ev.Reason = p.startLog(j, ev.Job, f.log)
 	}
@@ -113,8 +79,8 @@ func (p *Peer) founded(ev Founded) {
 		p.emit(NotRecovered{ID: j.id, Reason: ev.Reason})
 		p.closeJob(j, true)
 	case f.was != nil:
-		j.log = f.was
-		if j.log.Leading() {
+		j.copy.log = f.was
+		if j.copy.log.Leading() {
 			p.takeOver(j, j.term)
 		}
 		p.emit(NotRecovered{ID: j.id, Reason: ev.Reason})
@@ -123,8 +89,8 @@ func (p *Peer) founded(ev Founded) {
 	case ok:
 		p.stepLog(j, quorum.Campaign{})
 	default: // a job whose ledger cannot be kept is no job
-		j.unborn = false
-		j.log, j.staffed = nil, true // and its end is in memory alone
+		j.copy.neverLed = false
+		j.copy.log, j.staff.complete = nil, true // and its end is in memory alone
 		p.failLedger(j, ev.Reason)
 	}
 }
@@ -150,14 +116,15 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 	if err != nil {
 		return err.Error()
 	}
-	j.desc, j.log, j.self, j.founders, j.leaveAt = desc, r, log.Self, log.Voters, 0
+	j.desc, j.copy.log, j.copy.self, j.copy.founders = desc, r, log.Self, log.Voters
+	j.copy.leaveAt = tasks.Moment{}
 	j.weigh(desc)
-	j.ledAt = p.now
-	if j.lead == nil {
+	j.copy.ledAt = p.now
+	if !j.leads() {
 		j.held = held{since: max(log.Hard.Term, j.term), unswept: true}
 	}
-	if j.lead == nil { // else it leads since before the log was on disk
-		j.record = &ledger.Record{Want: desc.Want}
+	if !j.leads() { // else it leads since before the log was on disk
+		j.copy.record = &ledger.Record{Want: desc.Want}
 	}
 	p.stepLog(j, quorum.Tick{})
 	return ""
@@ -170,7 +137,7 @@ func (p *Peer) restore(ev Restore) {
 	}
 	j := p.addJob(ev.ID, "")
 	if why := p.startLog(j, ev.Job, ev.Log); why != "" {
-		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+		p.forgetJob(j)
 		p.emit(DropLedger{ID: ev.ID, Reason: why})
 		return
 	}
@@ -178,14 +145,14 @@ func (p *Peer) restore(ev Restore) {
 	if !j.shut {
 		p.emit(Prepare{ID: ev.ID, Job: j.desc})
 	}
-	if len(j.log.Members()) == 1 {
+	if len(j.copy.log.Members()) == 1 {
 		p.stepLog(j, quorum.Campaign{}) // nobody else could
 	}
 }
 
 // stepLog feeds the job's log and carries out what it wants.
 func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
-	for _, e := range j.log.Step(p.now, ev) {
+	for _, e := range j.copy.log.Step(p.now, ev) {
 		switch e := e.(type) {
 		case quorum.Write:
 			p.emit(WriteLedger{ID: j.id, Write: e})
@@ -198,7 +165,7 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 		case quorum.Restore:
 			p.restoreRecord(j, e.Index, e.State)
 		case quorum.Changed:
-			j.changed = 0
+			j.staff.changed = tasks.Moment{}
 			p.tellReplicas(j)
 		case quorum.Role:
 			p.role(j, e)
@@ -207,19 +174,19 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 		case quorum.Astray:
 			p.tellRecovery(j, e.From)
 		case quorum.Removed:
-			j.leaveAt, j.resigned = p.now+p.cfg.Silent, p.now
+			j.copy.leaveAt, j.copy.resigned = tasks.At(p.now+p.cfg.Silent), p.now
 		case quorum.Broken:
 			p.leaveLog(j, e.Reason)
 			return
 		}
-		if j.log == nil {
+		if j.copy.log == nil {
 			return
 		}
 	}
-	if j.unsaid && j.lead != nil {
+	if j.led.unannounced && j.leads() {
 		p.announce(j)
 	}
-	if s, ok := j.log.Sealed(); ok && !j.endProven {
+	if s, ok := j.copy.log.Sealed(); ok && !j.end.proven {
 		p.endSealed(j, s)
 	}
 }
@@ -235,13 +202,13 @@ func (p *Peer) apply(j *jobState, e quorum.Apply) {
 
 // applied brings an entry to the record, with its place in the log; 0 without one.
 func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
-	v, changed := j.record.Apply(entry)
+	v, changed := j.copy.record.Apply(entry)
 	j.follow(entry, index, term, changed)
-	if j.lead != nil {
+	if j.leads() {
 		p.step(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
 	}
-	if j.early != nil && j.mayHaveResult() {
-		p.onKeepResult(j, *j.early)
+	if j.held.early != nil && j.mayHaveResult() {
+		p.onKeepResult(j, *j.held.early)
 	}
 	if entry.Result != nil && changed {
 		p.jobEnded(j)
@@ -250,12 +217,12 @@ func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 
 // propose puts an entry in the log, or keeps it until the log takes some.
 func (p *Peer) propose(j *jobState, e ledger.Entry) {
-	if j.log == nil && j.founding == nil {
+	if j.copy.log == nil && j.copy.founding == nil {
 		p.applied(j, e, 0, 0)
 		return
 	}
-	if j.log == nil || !j.log.Leading() {
-		j.waiting = append(j.waiting, e)
+	if j.copy.log == nil || !j.copy.log.Leading() {
+		j.led.waiting = append(j.led.waiting, e)
 		return
 	}
 	b, err := wire.Marshal(&e)
@@ -269,7 +236,7 @@ func (p *Peer) propose(j *jobState, e ledger.Entry) {
 func (p *Peer) written(ev Written) {
 	j := p.job(ev.ID)
 	switch {
-	case j == nil || j.log == nil:
+	case j == nil || j.copy.log == nil:
 	case ev.Reason != "":
 		p.stepLog(j, quorum.NotWritten{Seq: ev.Seq, Reason: ev.Reason})
 	default:
@@ -281,13 +248,13 @@ func (p *Peer) written(ev Written) {
 func (p *Peer) role(j *jobState, r quorum.Role) {
 	switch {
 	case r.Leading:
-		j.unborn = false
+		j.copy.neverLed = false
 		p.takeOver(j, r.Term)
-	case j.unborn: // it leads as soon as the log is on disk
+	case j.copy.neverLed: // it leads as soon as the log is on disk
 	case r.Leader == p.self: // its record is not complete yet
 	case r.Leader != "":
 		p.setHome(j, r.Leader, r.Term)
-	case j.lead != nil:
+	case j.leads():
 		p.stepDown(j)
 		j.home = ""
 		p.emit(HomeIs{ID: j.id, Term: j.term})
@@ -296,28 +263,28 @@ func (p *Peer) role(j *jobState, r quorum.Role) {
 
 // takeOver makes this peer the job's home, or confirms that it is.
 func (p *Peer) takeOver(j *jobState, term uint64) {
-	if j.lead == nil {
-		if j.record.Result != nil || term < j.term { // it is over, or another leads already
+	if !j.leads() {
+		if j.copy.record.Result != nil || term < j.term { // it is over, or another leads already
 			return
 		}
-		j.staffed = true // the voters that there are have elected
+		j.staff.complete = true // the voters that there are have elected
 		p.setHome(j, p.self, term)
 		p.becomeHome(j)
-		if j.lead == nil {
+		if !j.leads() {
 			return
 		}
-		p.obey(j, j.lead.Resume(p.now))
+		p.obey(j, j.led.home.Resume(p.now))
 	}
 	if term > j.term {
 		j.term = term
 		p.announce(j)
 	}
-	for id, b := range j.blobs { // asked for before the log was there
+	for id, b := range j.held.blobs { // asked for before the log was there
 		b.term = j.term
-		j.blobs[id] = b
+		j.held.blobs[id] = b
 	}
-	waiting := j.waiting
-	j.waiting = nil
+	waiting := j.led.waiting
+	j.led.waiting = nil
 	for _, e := range waiting {
 		p.propose(j, e)
 	}
@@ -328,19 +295,19 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 func (p *Peer) becomeHome(j *jobState) {
 	cfg := p.cfg.Ledger
 	cfg.Submitter = j.desc.Submitter
-	j.lead = ledger.New(cfg, j.record, &j.desc.Data, !j.desc.SeedLocal)
-	j.opened, j.leads, j.urgent = p.now, p.now, true
+	j.led.home = ledger.New(cfg, j.copy.record, &j.desc.Data, !j.desc.SeedLocal)
+	j.led.announced, j.led.since, j.reports.urgent = p.now, p.now, true
 	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
 	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
 	for _, id := range p.sortedPeers() {
 		p.step(j, ledger.NodeUp{ID: id, Slots: p.slotsFor(j, id)})
 	}
 	p.tellReplicas(j)
-	if j.lead == nil { // it was over before it began
+	if !j.leads() { // it was over before it began
 		return
 	}
-	if j.record.Recovery != nil {
-		p.emit(Announce{Msg: Message{Job: j.id, Recovery: j.record.Recovery}})
+	if j.copy.record.Recovery != nil {
+		p.emit(Announce{Msg: Message{Job: j.id, Recovery: j.copy.record.Recovery}})
 	}
 	p.announce(j)
 }
@@ -348,8 +315,10 @@ func (p *Peer) becomeHome(j *jobState) {
 // stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
 func (p *Peer) stepDown(j *jobState) {
 	// Since when replicas are to go is kept: where the lead goes to and fro it would begin anew for ever.
-	j.lead, j.waiting, j.changed, j.lonely, j.stuckAt, j.staffed = nil, nil, 0, 0, 0, false
-	clear(j.enlisted)
+	j.led.home, j.led.waiting = nil, nil
+	j.staff.complete = false
+	j.staff.changed, j.staff.fewSince, j.staff.stuckSince = tasks.Moment{}, tasks.Moment{}, tasks.Moment{}
+	clear(j.staff.enlisted)
 }
 
 // setHome follows a job to another home.
@@ -357,33 +326,33 @@ func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
 	if (term < j.term && !mutant.On(mutant.StaleTerm)) || home == "" || (home == j.home && term == j.term) {
 		return
 	}
-	if j.lead != nil && home != p.self {
+	if j.leads() && home != p.self {
 		p.stepDown(j)
 	}
 	if term != j.term {
-		j.late, j.early = nil, nil
+		j.held.late, j.held.early = nil, nil
 	}
 	moved := home != j.home
-	j.home, j.term, j.heard = home, term, p.now
+	j.home, j.term, j.seeking.heard = home, term, p.now
 	if home != p.self {
 		p.emit(HomeIs{ID: j.id, Home: home, Term: term})
 	}
 	if moved && !j.shut {
 		p.schedule(steal.Home{Job: j.id, Home: home})
-		j.parts.SetAbove("") // the new home makes a tree of its own
-		p.local(j.parts.SetHome(p.now, home))
-		j.urgent = true
+		j.work.parts.SetAbove("") // the new home makes a tree of its own
+		p.local(j.work.parts.SetHome(p.now, home))
+		j.reports.urgent = true
 	}
 }
 
 // tellReplicas tells the home's logic who else has the record.
 func (p *Peer) tellReplicas(j *jobState) {
-	if j.lead == nil {
+	if !j.leads() {
 		return
 	}
-	ev := ledger.Replicas{Ready: j.staffed}
-	if j.log != nil {
-		for _, m := range j.log.Members() {
+	ev := ledger.Replicas{Ready: j.staff.complete}
+	if j.copy.log != nil {
+		for _, m := range j.copy.log.Members() {
 			if m.Peer != p.self {
 				ev.IDs, ev.Members = append(ev.IDs, m.Peer), append(ev.Members, m.ID)
 			}
@@ -396,8 +365,8 @@ func (p *Peer) tellReplicas(j *jobState) {
 // on asking for votes.
 func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	switch {
-	case j != nil && j.log != nil && !p.mayFrame(j, from):
-	case j != nil && j.log != nil:
+	case j != nil && j.copy.log != nil && !p.mayFrame(j, from):
+	case j != nil && j.copy.log != nil:
 		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
 	default:
 		p.tellEnd(from, m.Job)
@@ -407,16 +376,16 @@ func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 // mayFrame reports whether frames of a member are taken here. A copy that is to become one of those that count has no log
 // yet that could tell: it hears the home, and those who are proven to be voters; or anybody, while it knows of none.
 func (p *Peer) mayFrame(j *jobState, from tasks.PeerID) bool {
-	return j.seated() || from == j.home || len(j.conf.Voters) == 0 || slices.ContainsFunc(j.conf.Voters, func(m quorum.Member) bool { return m.Peer == from })
+	return j.seated() || from == j.home || len(j.proofs.conf.Voters) == 0 || slices.ContainsFunc(j.proofs.conf.Voters, func(m quorum.Member) bool { return m.Peer == from })
 }
 
 func (p *Peer) isVoter(j *jobState, id tasks.PeerID) bool {
-	return slices.ContainsFunc(j.log.Members(), func(m quorum.Member) bool { return m.Peer == id })
+	return slices.ContainsFunc(j.copy.log.Members(), func(m quorum.Member) bool { return m.Peer == id })
 }
 
 // seated reports whether this peer's copy is one of those that count.
 func (j *jobState) seated() bool {
-	return slices.ContainsFunc(j.log.Members(), func(m quorum.Member) bool { return m.ID == j.self.ID })
+	return slices.ContainsFunc(j.copy.log.Members(), func(m quorum.Member) bool { return m.ID == j.copy.self.ID })
 }
 
 // onEnlist makes a copy of a job's ledger here.
@@ -426,7 +395,7 @@ func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	}
 	c := claim{from: from, proof: m.Enlist.Proof, enlist: m.Enlist}
 	switch {
-	case j == nil || !j.described():
+	case j == nil || j.desc == nil:
 		p.claimed(m.Job, c)
 	default:
 		p.enlistHere(from, j, m.Term, m.Enlist)
@@ -435,37 +404,37 @@ func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 
 // enlistHere is onEnlist for a job whose description is here.
 func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist) {
-	if !p.heed(from, j, from, term, e.Proof) || j.lead != nil || j.shut {
+	if !p.heed(from, j, from, term, e.Proof) || j.leads() || j.shut {
 		return
 	}
 	switch {
-	case j.founding != nil:
-		j.founding.by, j.founding.nonce = from, e.Nonce
-	case j.log != nil && j.isBefore(term): // it hears of the recovery, and gives its copy up, first
-	case j.log != nil && (j.self.ID != e.Not || e.Not == 0): // the others may count on it already
-		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Member: j.self, OK: true}})
+	case j.copy.founding != nil:
+		j.copy.founding.by, j.copy.founding.nonce = from, e.Nonce
+	case j.copy.log != nil && j.isBefore(term): // it hears of the recovery, and gives its copy up, first
+	case j.copy.log != nil && (j.copy.self.ID != e.Not || e.Not == 0): // the others may count on it already
+		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Member: j.copy.self, OK: true}})
 	default: // as another member than before, if it was one
 		p.seq++
-		j.log = nil
+		j.copy.log = nil
 		log := quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: e.Voters}
 		if e.Proof != nil { // who is obeyed until another is elected
 			log.Hard.Term, log.Hard.Lead = e.Proof.Term, e.Proof.Leader
 		}
-		j.founding = &founding{by: from, nonce: e.Nonce, log: log}
-		p.emit(FoundLedger{ID: j.id, Log: j.founding.log, From: from})
+		j.copy.founding = &founding{by: from, nonce: e.Nonce, log: log}
+		p.emit(FoundLedger{ID: j.id, Log: j.copy.founding.log, From: from})
 	}
 }
 
 func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
-	en := j.enlisted[from]
-	if j.lead == nil || j.log == nil || en == nil || en.nonce != e.Nonce || e.Member.Peer != from {
+	en := j.staff.enlisted[from]
+	if !j.leads() || j.copy.log == nil || en == nil || en.nonce != e.Nonce || e.Member.Peer != from {
 		return
 	}
-	voter, ever := j.log.Knows(e.Member.ID)
+	voter, ever := j.copy.log.Knows(e.Member.ID)
 	switch {
 	case !e.OK || voter: // it was silent, but is there
-		delete(j.enlisted, from)
-		j.unfit[from] = p.now + 4*p.cfg.Replace
+		delete(j.staff.enlisted, from)
+		j.staff.unfit[from] = p.now + 4*p.cfg.Replace
 	case ever:
 		en.not, en.asked = e.Member.ID, -time.Second
 	default:
@@ -477,20 +446,20 @@ func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 // onKeepResult has a job's result kept for its home, once this peer knows that the job has ended: the home asks at once, and no
 // more when most replicas have it.
 func (p *Peer) onKeepResult(j *jobState, r ledger.Result) {
-	if j.early = nil; j.mayHaveResult() {
+	if j.held.early = nil; j.mayHaveResult() {
 		p.emit(KeepResult{ID: j.id, Result: r, To: j.home})
-	} else if j.log != nil {
-		j.early = &r
+	} else if j.copy.log != nil {
+		j.held.early = &r
 	}
 }
 
 // mayHaveResult reports whether a home may have this peer keep the job's result. With a copy of the ledger it knows that the
 // job has ended; without one it works for the job, and keeps the result where there are no other replicas.
 func (j *jobState) mayHaveResult() bool {
-	if j.log != nil {
-		return j.record != nil && j.record.Ended
+	if j.copy.log != nil {
+		return j.copy.record != nil && j.copy.record.Ended
 	}
-	return j.described()
+	return j.desc != nil
 }
 
 // onKeep has a blob kept for the home.
@@ -498,10 +467,10 @@ func (p *Peer) onKeep(j *jobState, k Keep) {
 	switch {
 	case k.Result != nil:
 		p.onKeepResult(j, *k.Result)
-	case j.log == nil || k.Partial == nil:
+	case j.copy.log == nil || k.Partial == nil:
 	case k.Partial.Job != j.id:
 	case k.Free:
-		if b, ok := j.blobs[k.Partial.ID]; ok && b.term == j.term && b.seq < k.Seq {
+		if b, ok := j.held.blobs[k.Partial.ID]; ok && b.term == j.term && b.seq < k.Seq {
 			p.release(j, k.Partial.ID)
 		}
 	default:
@@ -512,11 +481,11 @@ func (p *Peer) onKeep(j *jobState, k Keep) {
 // blobKept gives this node's word to a home. It is not given in a term that the disk does not know yet: after a crash this
 // node could take what it has told of then for what an earlier home had wanted (held.since). The home asks again.
 func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
-	if j := p.job(id); j != nil && j.log != nil {
-		if k.OK && k.Term > j.log.Sure() {
+	if j := p.job(id); j != nil && j.copy.log != nil {
+		if k.OK && k.Term > j.copy.log.Sure() {
 			return
 		}
-		k.Member = j.self.ID
+		k.Member = j.copy.self.ID
 	}
 	p.send(to, Message{Job: id, Kept: &k})
 }
@@ -524,10 +493,10 @@ func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
 // onKept takes a replica's word on a blob; not the late one of a member that is none any more, for that deletes
 // what it kept.
 func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
-	if j.lead == nil {
+	if !j.leads() {
 		return
 	}
-	if k.ID != (merge.ID{}) && j.log != nil && !slices.Contains(j.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
+	if k.ID != (merge.ID{}) && j.copy.log != nil && !slices.Contains(j.copy.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
 		return
 	}
 	if k.ID != (merge.ID{}) && k.Term != j.term {
@@ -542,14 +511,14 @@ const resignAgain = time.Second
 // resign asks for leave. Until the others have the change of members, they may need this one's vote for it.
 func (p *Peer) resign(j *jobState) {
 	switch {
-	case j.log == nil || j.leaveAt == 0:
-	case p.now >= j.leaveAt: // nobody is left to answer
+	case j.copy.log == nil || j.copy.leaveAt.Never():
+	case j.copy.leaveAt.Past(0, p.now): // nobody is left to answer
 		p.leaveLog(j, "")
-	case p.now-j.resigned >= resignAgain:
-		j.resigned = p.now
-		for _, m := range j.log.Members() {
+	case p.now-j.copy.resigned >= resignAgain:
+		j.copy.resigned = p.now
+		for _, m := range j.copy.log.Members() {
 			if m.Peer != p.self {
-				p.send(m.Peer, Message{Job: j.id, Resign: &Resign{Member: j.self.ID}})
+				p.send(m.Peer, Message{Job: j.id, Resign: &Resign{Member: j.copy.self.ID}})
 			}
 		}
 	}
@@ -557,25 +526,25 @@ func (p *Peer) resign(j *jobState) {
 
 // onResign lets a member go that is none any more for those that count.
 func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
-	if j == nil || j.log == nil {
+	if j == nil || j.copy.log == nil {
 		p.tellEnd(from, m.Job)
 		return
 	}
-	if voter, _ := j.log.Knows(m.Resign.Member); !voter && j.log.Leading() && !j.log.Changing() {
+	if voter, _ := j.copy.log.Knows(m.Resign.Member); !voter && j.copy.log.Leading() && !j.copy.log.Changing() {
 		p.send(from, Message{Job: j.id, Resigned: m.Resign})
 	}
 }
 
 // onResigned drops a copy that nobody counts on any more.
 func (p *Peer) onResigned(from tasks.PeerID, j *jobState, r Resign) {
-	if j.log != nil && j.leaveAt > 0 && r.Member == j.self.ID && p.isVoter(j, from) {
+	if j.copy.log != nil && !j.copy.leaveAt.Never() && r.Member == j.copy.self.ID && p.isVoter(j, from) {
 		p.leaveLog(j, "")
 	}
 }
 
 // leaveLog ends this peer's copy of a log: it is no member any more, or cannot go on.
 func (p *Peer) leaveLog(j *jobState, why string) {
-	if j.lead != nil && why != "" && len(j.log.Members()) == 1 {
+	if j.leads() && why != "" && len(j.copy.log.Members()) == 1 {
 		p.loseLedger(j, why)
 		return
 	}
@@ -584,24 +553,25 @@ func (p *Peer) leaveLog(j *jobState, why string) {
 
 // dropLog ends this peer's copy of a log as told.
 func (p *Peer) dropLog(j *jobState, how DropLedger) {
-	j.log = nil
-	if j.lead != nil {
+	j.copy.log = nil
+	if j.leads() {
 		p.stepDown(j)
 		j.home = ""
 	}
 	p.emit(how)
 	if j.shut {
-		p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+		p.forgetJob(j)
 	}
 }
 
 // loseLedger fails a job whose only ledger cannot be written any more; its end is in memory alone.
 func (p *Peer) loseLedger(j *jobState, why string) {
-	chain := j.log.Chain()
-	j.last = &chain
-	j.log, j.staffed, j.waiting, j.changed = nil, true, nil, 0
+	chain := j.copy.log.Chain()
+	j.end.lostChain = &chain
+	j.copy.log, j.led.waiting = nil, nil
+	j.staff.complete, j.staff.changed = true, tasks.Moment{}
 	p.emit(DropLedger{ID: j.id, Reason: why})
-	j.lead.GiveUp()
+	j.led.home.GiveUp()
 	p.rest(j)
 	p.failLedger(j, why)
 }
@@ -615,11 +585,11 @@ func (p *Peer) failLedger(j *jobState, why string) {
 // expelled gives up what this peer can have no part in any more.
 func (p *Peer) expelled() {
 	for _, j := range slices.Clone(p.jobs) {
-		if j.lead != nil && (j.log == nil || len(j.log.Members()) == 1) {
+		if j.leads() && (j.copy.log == nil || len(j.copy.log.Members()) == 1) {
 			continue
 		}
 		p.closeJob(j, true)
-		if j.log != nil {
+		if j.copy.log != nil {
 			p.leaveLog(j, "this node is no member of the cluster any more")
 		}
 	}
@@ -627,10 +597,10 @@ func (p *Peer) expelled() {
 
 // dropJob forgets a job that this peer has nothing to do with any more.
 func (p *Peer) dropJob(j *jobState, why string) {
-	if j.log != nil {
+	if j.copy.log != nil {
 		p.emit(DropLedger{ID: j.id, Reason: why})
 	}
-	p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
+	p.forgetJob(j)
 }
 
 // unseated is how long a peer that leaves keeps a copy that has no seat.
@@ -639,11 +609,11 @@ const unseated = 5 * time.Second
 // needed reports whether others need this peer's copy of a ledger before it may leave.
 func (p *Peer) needed(j *jobState) bool {
 	switch {
-	case j.log == nil:
-		return j.lead != nil
+	case j.copy.log == nil:
+		return j.leads()
 	case !j.seated(): // it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
 		return p.now-p.leaveAt < unseated
-	case len(j.log.Members()) == 1 && j.seated() && (j.lead == nil || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
+	case len(j.copy.log.Members()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
 		return false
 	}
 	return true
@@ -666,19 +636,19 @@ func (p *Peer) sendAsHome(j *jobState, to tasks.PeerID, m Message) {
 // Ledger describes this peer's copy of a job's ledger; ok is false without one.
 func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	j := p.job(id)
-	if j == nil || j.log == nil {
+	if j == nil || j.copy.log == nil {
 		return LedgerView{}, false
 	}
-	v = LedgerView{Home: j.home, Term: j.term, Applied: j.index, Committed: j.record.Done.Cover(), Parts: slices.Clone(j.record.Done.Parts()),
-		Voters: j.log.Members(), Changing: j.log.Changing(), Ended: j.record.Ended}
+	v = LedgerView{Home: j.home, Term: j.term, Applied: j.held.index, Committed: j.copy.record.Done.Cover(), Parts: slices.Clone(j.copy.record.Done.Parts()),
+		Voters: j.copy.log.Members(), Changing: j.copy.log.Changing(), Ended: j.copy.record.Ended}
 	for _, m := range v.Voters {
 		v.Members = append(v.Members, m.Peer)
 	}
-	v.Lost = slices.Clone(j.record.Lost)
-	v.Attempts, v.Round = slices.Clone(j.record.Attempts), j.record.Round
-	v.Heard, v.Self, v.Recovery = j.log.Heard(p.now), j.self, j.record.Recovery
-	v.Alive, v.Majority = j.log.Alive(p.now, recoverAlive)
-	v.Answering, v.Answered = j.log.Alive(p.now, answerWithin)
+	v.Lost = slices.Clone(j.copy.record.Lost)
+	v.Attempts, v.Round = slices.Clone(j.copy.record.Attempts), j.copy.record.Round
+	v.Heard, v.Self, v.Recovery = j.copy.log.Heard(p.now), j.copy.self, j.copy.record.Recovery
+	v.Alive, v.Majority = j.copy.log.Alive(p.now, recoverAlive)
+	v.Answering, v.Answered = j.copy.log.Alive(p.now, answerWithin)
 	return v, true
 }
 

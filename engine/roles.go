@@ -119,8 +119,8 @@ const (
 // space are the units of a job, as far as they are known here.
 func (j *jobState) space() tasks.Range {
 	switch {
-	case j != nil && j.job != nil:
-		return j.job.Want
+	case j != nil && j.loaded:
+		return j.desc.Want
 	case j != nil && j.desc != nil:
 		return j.desc.Want
 	}

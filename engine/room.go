@@ -32,10 +32,10 @@ func (p *Peer) sealNext() {
 // outputSize is what a generation's output may have: a little more than the largest of its job so far. Nothing is known
 // of the first ones: they take half of the room each.
 func (p *Peer) outputSize(j *jobState) int64 {
-	if j.sealed == 0 {
+	if j.work.largest == 0 {
 		return p.cfg.Keep / 2
 	}
-	return j.sealed + j.sealed/8
+	return j.work.largest + j.work.largest/8
 }
 
 // taken is what is kept here, or will be by what is being sealed and merged.
@@ -53,8 +53,8 @@ func (p *Peer) roomFor(j *jobState) *merge.Local {
 	if p.cfg.Keep > 0 {
 		room = max(p.cfg.Keep-p.taken(), 0)
 	}
-	j.parts.SetRoom(room)
-	return j.parts
+	j.work.parts.SetRoom(room)
+	return j.work.parts
 }
 
 // makeRoom lets seal what there is room for, and has nothing more begun where there is none.
@@ -75,7 +75,7 @@ func (p *Peer) makeRoom() {
 func (p *Peer) Kept() (n int64) {
 	for _, j := range p.jobs {
 		if !j.shut {
-			n += j.parts.Bytes()
+			n += j.work.parts.Bytes()
 		}
 	}
 	return n

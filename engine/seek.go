@@ -13,19 +13,13 @@ const (
 	seekEvery = time.Second
 )
 
-// seeking is where a node stands with that.
-type seeking struct {
-	sought time.Duration // when it last asked
-	asked  tasks.PeerID  // and whom
-}
-
 func (p *Peer) seek(j *jobState) {
-	if j.lead != nil || j.shut || p.now-j.heard < max(seekAfter, 3*j.every) || p.now-j.sought < seekEvery {
+	if j.leads() || j.shut || p.now-j.seeking.heard < max(seekAfter, 3*j.reports.every) || p.now-j.seeking.sought < seekEvery {
 		return
 	}
-	j.sought = p.now
-	if j.asked = p.after(j.asked); j.asked != "" {
-		p.send(j.asked, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	j.seeking.sought = p.now
+	if j.seeking.asked = p.after(j.seeking.asked); j.seeking.asked != "" {
+		p.send(j.seeking.asked, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 	}
 }
 
@@ -54,7 +48,7 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	case p.tellEnd(from, m.Job):
 	case j == nil && told.Proof == nil && (told.Home == "" || told.Home == p.self): // who asks hears of nobody else
 		p.send(from, Message{Job: m.Job, Moved: &Moved{Gone: true}})
-	case j == nil || !j.described():
+	case j == nil || j.desc == nil:
 	case told.Term > j.term && !p.knowsByLog(j):
 		if told.Proof == nil && told.Home != "" && told.Home != from && p.up(told.Home) {
 			p.askProof(j, told.Home)
@@ -70,7 +64,7 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 // ended before this copy got a seat, and so long ago that nobody can prove it. A copy that has, or had, a seat stays, whatever
 // anybody says.
 func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
-	if j == nil || j.log == nil || j.lead != nil || j.shut || from != j.submitter() || j.seated() || j.index > 0 || j.record.Done.Cover().Len() > 0 {
+	if j == nil || j.copy.log == nil || j.leads() || j.shut || from != j.desc.Submitter || j.seated() || j.held.index > 0 || j.copy.record.Done.Cover().Len() > 0 {
 		return
 	}
 	p.leaveLog(j, "")
@@ -80,7 +74,7 @@ func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
 // tellMoved tells a member who leads a job.
 func (p *Peer) tellMoved(to tasks.PeerID, j *jobState) {
 	proof := p.proofOf(j)
-	if j.lead != nil {
+	if j.leads() {
 		proof = p.mandate(j)
 	}
 	p.send(to, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term, Proof: proof}})
@@ -92,23 +86,23 @@ func (p *Peer) up(id tasks.PeerID) bool {
 	return up
 }
 
-// reports reports whether there is a home to report to.
-func (j *jobState) reports() bool { return j.home != "" && (j.lead == nil || !j.lead.Ended()) }
+// mayReport reports whether there is a home to report to.
+func (j *jobState) mayReport() bool { return j.home != "" && (!j.leads() || !j.led.home.Ended()) }
 
 // prepareEvery is how often a replica tries to load the job's code; it may be the home that lacks it.
 const prepareEvery = time.Second
 
 func (p *Peer) prepareAgain(j *jobState) {
-	if !j.unprepared || j.shut || j.job != nil || p.now-j.triedAt < prepareEvery {
+	if !j.prep.failed || j.shut || j.loaded || p.now-j.prep.tried < prepareEvery {
 		return
 	}
 	from := j.home
-	if from == "" && j.log == nil {
+	if from == "" && j.copy.log == nil {
 		return // until it is known who leads the job
 	}
-	j.unprepared = false
+	j.prep.failed = false
 	if from == p.self { // a replica has on disk what is needed
 		from = ""
 	}
-	p.emit(Prepare{ID: j.id, Home: from, Job: j.description()})
+	p.emit(Prepare{ID: j.id, Home: from, Job: j.desc})
 }

@@ -57,7 +57,7 @@ type sight struct {
 	files  map[int]*unread // by index
 	todo   []int           // to be looked at
 	ahead  []bool          // files that were looked at before the first packet in them
-	asked  time.Duration   // when the Look that is out was emitted, 0 for none
+	asked  tasks.Moment    // when the Look that is out was emitted
 	next   time.Duration   // when to look again
 	wait   time.Duration
 	swept  bool // all local files have been looked at since the last failure, or are being
@@ -66,7 +66,7 @@ type sight struct {
 
 // due is when lookAgain must be called, -1 for never.
 func (s *sight) due() time.Duration {
-	if len(s.files) == 0 || s.asked > 0 {
+	if len(s.files) == 0 || !s.asked.Never() {
 		return -1
 	}
 	return s.next
@@ -74,10 +74,10 @@ func (s *sight) due() time.Duration {
 
 // cannotRead takes a generation's word that this host does not see a file.
 func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
-	if j.job == nil {
+	if !j.loaded {
 		return
 	}
-	file, _ := j.job.Data.Locate(f.Blame.First)
+	file, _ := j.desc.Data.Locate(f.Blame.First)
 	s := &j.sight
 	if s.files == nil {
 		s.files = map[int]*unread{}
@@ -92,8 +92,8 @@ func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
 	u.doubted = p.now + doubt<<min(u.fails, 6)
 	u.fails++
 	s.wait, s.next = lookFirst, p.now+lookFirst
-	s.presume(&j.job.Data, u)
-	j.news, j.urgent = true, true
+	s.presume(&j.desc.Data, u)
+	j.reports.news, j.reports.urgent = true, true
 	p.look(j)
 }
 
@@ -175,23 +175,23 @@ func folder(url string) string {
 // look emits the next Look, if none is out.
 func (p *Peer) look(j *jobState) {
 	s := &j.sight
-	if s.asked > 0 || len(s.todo) == 0 || j.shut {
+	if !s.asked.Never() || len(s.todo) == 0 || j.shut {
 		return
 	}
 	n := min(len(s.todo), lookAtOnce)
 	p.emit(Look{ID: j.id, Files: slices.Clone(s.todo[:n])})
 	s.todo = s.todo[n:]
-	s.asked = max(p.now, 1)
+	s.asked = tasks.At(p.now)
 }
 
 // looked takes what a Look has shown.
 func (p *Peer) looked(ev Looked) {
 	j := p.job(ev.ID)
-	if j == nil || j.job == nil || j.shut {
+	if j == nil || !j.loaded || j.shut {
 		return
 	}
 	s := &j.sight
-	s.asked = 0
+	s.asked = tasks.Moment{}
 	if s.files == nil {
 		s.files = map[int]*unread{}
 	}
@@ -200,20 +200,20 @@ func (p *Peer) looked(ev Looked) {
 		u := s.files[g.File]
 		changed = changed || u != nil || g.Cause != ""
 		switch {
-		case g.File < 0 || g.File >= len(j.job.Data.Files):
+		case g.File < 0 || g.File >= len(j.desc.Data.Files):
 		case g.Cause == "" && u != nil && p.now >= u.doubted:
-			s.seen(&j.job.Data, u)
+			s.seen(&j.desc.Data, u)
 			s.wait, s.next = lookFirst, p.now+lookFirst
 		case g.Cause != "" && u == nil:
 			u = &unread{Glance: g}
 			s.files[g.File] = u
-			s.sweep(&j.job.Data, u)
+			s.sweep(&j.desc.Data, u)
 		case g.Cause != "":
 			u.Glance, u.presumed = g, false
 		}
 	}
 	p.look(j)
-	if s.asked == 0 {
+	if s.asked.Never() {
 		s.swept = false
 	}
 	if changed {
@@ -224,7 +224,7 @@ func (p *Peer) looked(ev Looked) {
 // lookAhead looks at local files of which this node holds work, and into each folder, before its generations come to
 // them: one that does to a file that is not there has worked in vain. A file that is missing has all looked at.
 func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
-	s, d := &j.sight, &j.job.Data
+	s, d := &j.sight, &j.desc.Data
 	first := s.ahead == nil
 	if first {
 		s.ahead = make([]bool, len(d.Files))
@@ -277,8 +277,8 @@ func (s *sight) seen(d *tasks.Dataset, u *unread) {
 // lookAgain looks at some of the files that are not seen.
 func (p *Peer) lookAgain(j *jobState) {
 	s := &j.sight
-	if s.asked > 0 && p.now-s.asked > lookLost {
-		s.asked = 0
+	if s.asked.Past(lookLost, p.now) {
+		s.asked = tasks.Moment{}
 	}
 	if due := s.due(); due < 0 || p.now < due {
 		return
@@ -297,8 +297,8 @@ func (p *Peer) lookAgain(j *jobState) {
 
 // blindNow tells the scheduler, and the home, what this host does not see now.
 func (p *Peer) blindNow(j *jobState) {
-	p.schedule(steal.Blind{Job: j.id, Cover: j.sight.cover(&j.job.Data, j.job.Want, false)})
-	j.news, j.urgent = true, true
+	p.schedule(steal.Blind{Job: j.id, Cover: j.sight.cover(&j.desc.Data, j.desc.Want, false)})
+	j.reports.news, j.reports.urgent = true, true
 }
 
 // cover is all that is not seen, or what of it has not been tried.
@@ -416,8 +416,8 @@ func inCommon(cause string) string {
 // Unseen tells what this peer does not see itself, of all jobs that it takes part in.
 func (p *Peer) Unseen() (out []ledger.Unseen) {
 	for _, j := range p.jobs {
-		if !j.shut && j.job != nil {
-			mine, _ := j.sight.unseen(&j.job.Data, j.job.Want)
+		if !j.shut && j.loaded {
+			mine, _ := j.sight.unseen(&j.desc.Data, j.desc.Want)
 			out = append(out, mine...)
 		}
 	}

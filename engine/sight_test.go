@@ -47,7 +47,7 @@ func (r *rig) answer(effects []Effect, cause string) (more []Effect) {
 // unread has a generation fail at a file.
 func (r *rig) unread(j *jobState, file int, cause string) {
 	r.peer.out = nil
-	r.peer.cannotRead(j, ledger.Failure{Blame: j.job.Data.Units(file), Host: cause, Reason: "why"})
+	r.peer.cannotRead(j, ledger.Failure{Blame: j.desc.Data.Units(file), Host: cause, Reason: "why"})
 }
 
 func looks(effects []Effect) (files int) {
@@ -59,7 +59,7 @@ func looks(effects []Effect) (files int) {
 	return files
 }
 
-func (j *jobState) dark() int64 { return j.sight.cover(&j.job.Data, j.job.Want, false).Len() }
+func (j *jobState) dark() int64 { return j.sight.cover(&j.desc.Data, j.desc.Want, false).Len() }
 
 // TestOneTryForTenThousandFiles has one failure at a local file bring the others to light, without a generation for
 // each: by looks of a bounded size, told in few ranges.
@@ -91,7 +91,7 @@ func TestOneTryForTenThousandFiles(t *testing.T) {
 	if got := j.dark(); got != (n/2+1)*10 {
 		t.Errorf("%d units are not seen, want half", got)
 	}
-	us, presumed := j.sight.unseen(&j.job.Data, j.job.Want)
+	us, presumed := j.sight.unseen(&j.desc.Data, j.desc.Want)
 	if len(us) != 2 || !presumed.Empty() || us[0].Files+us[1].Files != n/2+1 {
 		t.Errorf("told as %d groups, %v untried", len(us), presumed)
 	}
@@ -104,12 +104,12 @@ func TestReasonsAreTrueOfAll(t *testing.T) {
 	r, j := blindRig(t, n, func(i int) string { return fmt.Sprintf("/data/f%d.root", i) })
 	why := []string{"0 entries here, but 10", "another UUID", "0 entries here, but 10", "1 entries here, but 10", "2 entries here, but 10", "3 entries here, but 10"}
 	for i, reason := range why {
-		r.peer.cannotRead(j, ledger.Failure{Blame: j.job.Data.Units(i), Host: causeDiffers, Reason: reason})
+		r.peer.cannotRead(j, ledger.Failure{Blame: j.desc.Data.Units(i), Host: causeDiffers, Reason: reason})
 	}
 	for i, reason := range []string{"No such file", "ROOT finds no such file"} {
-		r.peer.cannotRead(j, ledger.Failure{Blame: j.job.Data.Units(len(why) + i), Host: "missing", Reason: reason})
+		r.peer.cannotRead(j, ledger.Failure{Blame: j.desc.Data.Units(len(why) + i), Host: "missing", Reason: reason})
 	}
-	us, _ := j.sight.unseen(&j.job.Data, j.job.Want)
+	us, _ := j.sight.unseen(&j.desc.Data, j.desc.Want)
 	var got []string
 	for _, u := range us {
 		got = append(got, fmt.Sprintf("%s %v: %s", u.Where, u.Cover, u.Reason))
@@ -162,7 +162,7 @@ func TestServersFailAsOne(t *testing.T) {
 		for f := range c.fails {
 			r.unread(j, 7*f, c.cause)
 		}
-		if got, untold := j.dark()/10, j.sight.cover(&j.job.Data, j.job.Want, true).Len()/10; got != c.dark || untold != c.untold {
+		if got, untold := j.dark()/10, j.sight.cover(&j.desc.Data, j.desc.Want, true).Len()/10; got != c.dark || untold != c.untold {
 			t.Errorf("%s of %s, %d times: %d files are not seen, %d not tried; want %d and %d", c.cause, c.url, c.fails, got, untold, c.dark, c.untold)
 		}
 	}
@@ -203,7 +203,7 @@ func TestMountComesBack(t *testing.T) {
 // TestUnseenIsNoFailure: what this host cannot see is told as unseen, and blames no entry.
 func TestUnseenIsNoFailure(t *testing.T) {
 	r, j := blindRig(t, 3, func(i int) string { return fmt.Sprintf("/data/f%d.root", i) })
-	work := tasks.CoverOf(j.job.Data.Units(0))
+	work := tasks.CoverOf(j.desc.Data.Units(0))
 	var lease *LeasePacket
 	for _, e := range r.step(Recv{From: "h", Msg: Message{Job: jobID, Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: work}}}}) {
 		if l, ok := e.(LeasePacket); ok {
@@ -213,9 +213,9 @@ func TestUnseenIsNoFailure(t *testing.T) {
 	if lease == nil {
 		t.Fatal("nothing runs")
 	}
-	failure := ledger.Failure{Kind: "open", Blame: j.job.Data.Units(0), Host: "missing", Reason: "No such file", Data: true}
+	failure := ledger.Failure{Kind: "open", Blame: j.desc.Data.Units(0), Host: "missing", Reason: "No such file", Data: true}
 	r.step(PacketRefused{Gen: lease.Gen, Packet: lease.Packet, Failure: failure})
-	if len(j.failures) > 0 || j.dark() != j.job.Data.Units(0).Len() {
-		t.Errorf("failures %+v, %d units unseen", j.failures, j.dark())
+	if len(j.work.failures) > 0 || j.dark() != j.desc.Data.Units(0).Len() {
+		t.Errorf("failures %+v, %d units unseen", j.work.failures, j.dark())
 	}
 }

@@ -8,10 +8,10 @@ import (
 // takeSnapshot gives the log the job's record in place of the entries that made it. One that is over gets none: its log
 // ends soon, and the word of its end may have come from elsewhere.
 func (p *Peer) takeSnapshot(j *jobState, index uint64) {
-	if j.record.Result != nil {
+	if j.copy.record.Result != nil {
 		return
 	}
-	state, err := j.record.Encode()
+	state, err := j.copy.record.Encode()
 	if err != nil {
 		return // nothing in a record can fail to encode; the log is kept
 	}
@@ -25,12 +25,12 @@ func (p *Peer) restoreRecord(j *jobState, index uint64, state []byte) {
 		p.leaveLog(j, err.Error())
 		return
 	}
-	if j.lead != nil { // no member that leads is sent one: this is one that has just lost the lead
+	if j.leads() { // no member that leads is sent one: this is one that has just lost the lead
 		p.stepDown(j)
 		j.home = ""
 	}
-	over := j.record.Result != nil
-	j.record = record
+	over := j.copy.record.Result != nil
+	j.copy.record = record
 	j.followTo(index)
 	if record.Result != nil && !over {
 		p.jobEnded(j)

@@ -30,18 +30,18 @@ func (p *Peer) Room(id tasks.JobID, submitter tasks.PeerID, bytes int64) error {
 	}
 	others, n := int64(0), 0
 	for _, o := range p.jobs {
-		if o != j && o.weighed.by == submitter {
-			others, n = others+o.weighed.bytes, n+1
+		if o != j && o.prep.weighed.by == submitter {
+			others, n = others+o.prep.weighed.bytes, n+1
 		}
 	}
 	if others+bytes > MaxDescribed {
 		return fmt.Errorf("%w: it takes some %d MB of memory here, and the descriptions of %d other jobs of %s %d MB; all together may take %d MB",
 			ErrHeavy, bytes>>20, n, submitter, others>>20, MaxDescribed>>20)
 	}
-	if j.weighed.by == submitter {
-		bytes = max(bytes, j.weighed.bytes) // another hands it out, too
+	if j.prep.weighed.by == submitter {
+		bytes = max(bytes, j.prep.weighed.bytes) // another hands it out, too
 	}
-	j.weighed = weighed{submitter, bytes}
+	j.prep.weighed = weighed{submitter, bytes}
 	return nil
 }
 
@@ -52,13 +52,13 @@ func (j *jobState) weigh(desc *tasks.Job) {
 	for _, f := range desc.Data.Files {
 		n += int64(len(f.URL)+len(f.Tree)+len(f.UUID)) + number*int64(len(f.Clusters))
 	}
-	j.weighed = weighed{desc.Submitter, max(n, j.weighed.bytes)}
+	j.prep.weighed = weighed{desc.Submitter, max(n, j.prep.weighed.bytes)}
 }
 
 // Description is that of a job, nil if it is not here.
 func (p *Peer) Description(id tasks.JobID) *tasks.Job {
 	if j := p.job(id); j != nil {
-		return j.description()
+		return j.desc
 	}
 	return nil
 }
