@@ -2,6 +2,7 @@ package rootexec
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -19,6 +20,23 @@ const (
 
 func benchFile(b *testing.B) string {
 	return makeData(b, "bench.root", benchEntries, 0, "cluster", fmt.Sprint(benchCluster))
+}
+
+// BenchmarkBuildChild is the first build, which every newcomer waits for.
+func BenchmarkBuildChild(b *testing.B) {
+	cache, err := testCache()
+	if err != nil {
+		b.Fatal(err)
+	}
+	root, err := Find(b.Context(), FindOptions{Prefix: os.Getenv("DTPNODE_ROOT"), Cache: cache})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := BuildChild(b.Context(), root, b.TempDir(), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkFork is a generation that only begins and is killed.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,19 @@ func TestBuildChildTellsTheCompilersMessage(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "child", "*", "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestSetupOnlyNamesSources fails for a source that is gone or renamed, which would silently be optimized more.
+func TestSetupOnlyNamesSources(t *testing.T) {
+	sources, err := unpackSources(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range setupOnly {
+		if !slices.Contains(sources, name) {
+			t.Errorf("%s is no source of the child", name)
+		}
 	}
 }
 
