@@ -10,6 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -73,7 +74,7 @@ func TestClocksTakeNoResult(t *testing.T) {
 			}
 			defer d.Close()
 			d.sweep()
-			if kept := sizeOf(d.resultPath(j.name)) >= 0; kept == tc.goes {
+			if kept := store.SizeOf(d.resultPath(j.name)) >= 0; kept == tc.goes {
 				t.Errorf("the result is kept: %v", kept)
 			}
 		})

@@ -51,7 +51,7 @@ type Config struct {
 	Opened      func()  // called by Run once the daemon listens; may be nil
 	Backend     Backend // what runs user code; default ROOT
 
-	BriefWait       time.Duration // a member that leads a job has so long to tell who signed it; default 10 s
+	SignatureWait   time.Duration // a member that leads a job has so long to tell who signed it; default 10 s
 	LeaveWait       time.Duration // longest wait for work to be handed back; default 20 s
 	KeepJobs        int           // of the finished jobs whose result is not kept so many are remembered; default 50
 	KeepWhole       int           // so many whole results are kept that their users have; default 1000
@@ -83,8 +83,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Memory == 0 {
 		c.Memory = exec.HostMemory() * 8 / 10 / int64(max(c.Slots, 1))
 	}
-	if c.BriefWait == 0 {
-		c.BriefWait = 10 * time.Second
+	if c.SignatureWait == 0 {
+		c.SignatureWait = 10 * time.Second
 	}
 	if c.LeaveWait == 0 {
 		c.LeaveWait = 20 * time.Second

@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -36,16 +37,16 @@ type Daemon struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	net     *p2p.Node
-	blobs   *blobs
-	flights flights
-	peer    *engine.Peer // touched by the loop alone, and by open before it runs
-	events  chan queued
-	calls   chan func()
-	left    chan struct{} // closed when the engine says Left
-	quit    chan struct{} // closed when a shutdown is asked for
-	opened  chan struct{} // closed when the ledgers of earlier lives are back
-	once    sync.Once
+	net       *p2p.Node
+	blobs     *store.Blobs
+	transfers store.Transfers
+	peer      *engine.Peer // touched by the loop alone, and by open before it runs
+	events    chan queued
+	calls     chan func()
+	left      chan struct{} // closed when the engine says Left
+	quit      chan struct{} // closed when a shutdown is asked for
+	opened    chan struct{} // closed when the ledgers of earlier lives are back
+	once      sync.Once
 
 	forGood atomic.Bool // the daemon leaves its cluster, and not only for now
 
@@ -133,9 +134,9 @@ func (d *Daemon) open(ctx context.Context) error {
 		return fmt.Errorf("could not empty scratch folder %q: %w", d.cfg.ScratchDir, err)
 	}
 	if d.cfg.KeepBytes == 0 {
-		d.cfg.KeepBytes = keepBytes(d.cfg.ScratchDir)
+		d.cfg.KeepBytes = store.DefaultKeepBytes(d.cfg.ScratchDir)
 	}
-	d.blobs = newBlobs(d.cfg.ScratchDir, d.log)
+	d.blobs = store.NewBlobs(d.cfg.ScratchDir, d.log)
 	var err error
 	if d.boot, err = nextBoot(d.cfg.StateDir, d.start); err != nil {
 		return errors.Join(err, d.lock.Unlock())
@@ -147,7 +148,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen, Face: d.cfg.Face,
 		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
-		Blobs: d.store(), Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
+		Blobs: d.blobStore(), Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
 	if err != nil {
 		return errors.Join(elsewhere(err), d.lock.Unlock())
 	}

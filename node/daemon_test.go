@@ -223,7 +223,7 @@ func TestAForeignJobHidesNoneLedHere(t *testing.T) {
 func TestADescriptionGoesWithItsJob(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
-	source, err := d.blobs.ship([]byte("source"))
+	source, err := d.blobs.Ship([]byte("source"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 )
 
@@ -58,7 +59,7 @@ func bootDamage(state string, err error) *api.Error {
 // result.
 func readStatus(dir string) (saved savedStatus, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, statusFile))
-	if errors.Is(err, fs.ErrNotExist) && sizeOf(filepath.Join(dir, api.ResultFile)) < 0 {
+	if errors.Is(err, fs.ErrNotExist) && store.SizeOf(filepath.Join(dir, api.ResultFile)) < 0 {
 		return saved, nil
 	}
 	if err == nil {
@@ -79,7 +80,7 @@ func statusDamage(dir string, err error) *api.Error {
 		Hint:    "restore that file and start the daemon again; of its output nothing is kept here: `rm -r " + dir + "` drops the rest",
 		Err:     err,
 	}
-	if output := filepath.Join(dir, api.ResultFile); sizeOf(output) >= 0 {
+	if output := filepath.Join(dir, api.ResultFile); store.SizeOf(output) >= 0 {
 		e.Hint = "its output is there still: copy " + output + ", which may lack entries, for the status alone said so; or restore that file and start the daemon again"
 	}
 	return e

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // The output of a job is written where its user wants it, -o, by the node that the job was submitted on. That is
@@ -70,7 +71,7 @@ func (d *Daemon) deliver(j *job, open func() (*os.File, error)) error {
 const deliveredFile = "delivered"
 
 func (d *Daemon) wasDelivered(name string) bool {
-	return sizeOf(filepath.Join(d.jobsDir(), name, deliveredFile)) >= 0
+	return store.SizeOf(filepath.Join(d.jobsDir(), name, deliveredFile)) >= 0
 }
 
 // deliverLate is deliver for a job that is final; its user hears of it by the job's status.

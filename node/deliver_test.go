@@ -13,6 +13,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // ended makes a job of this node known, with a result that is kept here, as if its ledger had told of its end.
@@ -126,7 +127,7 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 	if err := durable.Write(d.resultPath(j.name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: hashOf([]byte("histograms"))}, true)
+	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: store.HashOf([]byte("histograms"))}, true)
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
@@ -182,7 +183,7 @@ func TestAFetchedResultGoes(t *testing.T) {
 	d.saveStatus(fetched)
 	d.wasFetched(fetched.name)
 	d.sweep()
-	if sizeOf(d.resultPath(fetched.name)) < 0 {
+	if store.SizeOf(d.resultPath(fetched.name)) < 0 {
 		t.Error("the result cannot be fetched once more")
 	}
 	past := time.Now().Add(-keepFetched - time.Minute)
@@ -190,7 +191,7 @@ func TestAFetchedResultGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.sweep()
-	if sizeOf(d.resultPath(fetched.name)) >= 0 || sizeOf(d.resultPath(kept.name)) < 0 {
+	if store.SizeOf(d.resultPath(fetched.name)) >= 0 || store.SizeOf(d.resultPath(kept.name)) < 0 {
 		t.Error("want the result gone that was fetched, and that alone")
 	}
 	if _, err := d.led(fetched.name); err != nil {

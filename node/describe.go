@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -90,7 +91,7 @@ func weightOf(b []byte) int64 {
 const maxHeavy = 1024
 
 // room has the description of a job take so many bytes of its signer's room here, or says that there is none.
-func (d *Daemon) room(id tasks.JobID, b brief, bytes int64) (err error) {
+func (d *Daemon) room(id tasks.JobID, b store.Signature, bytes int64) (err error) {
 	d.mu.Lock()
 	bytes = max(bytes, d.heavy[id])
 	d.mu.Unlock()
@@ -156,19 +157,19 @@ func (d *Daemon) askDescription(e engine.Describe) {
 // with the right to submit has signed not a byte is taken. It is decoded when it is whole.
 func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
 	if c := d.ledgerOf(id); c != nil {
-		if err := d.maySubmit(id, c.brief); err != nil {
+		if err := d.maySubmit(id, c.signature); err != nil {
 			return nil, err
 		}
 		return c.desc, nil
 	}
-	b, err := d.askBrief(q.ctx, id, from)
+	b, err := d.askSignature(q.ctx, id, from)
 	if err != nil {
 		return nil, err
 	}
 	if err := d.room(id, b, b.Size); err != nil {
 		return nil, err
 	}
-	defer q.turn(d.cfg.BriefWait / 4)()
+	defer q.turn(d.cfg.SignatureWait / 4)()
 	done, err := d.turns.take(q.ctx, from)
 	if err != nil {
 		return nil, err

@@ -69,7 +69,7 @@ func TestQuestionsHaveAnEnd(t *testing.T) {
 	until(t, "it is up", func() bool { return len(d.upPeers()) == 1 })
 	liar.mu.Lock()
 	defer liar.mu.Unlock()
-	d.cfg.BriefWait = 50 * time.Millisecond
+	d.cfg.SignatureWait = 50 * time.Millisecond
 	id := tasks.NameOf([]byte("nothing"))
 	q, leave := d.descriptions.join(t.Context(), id)
 	_, err := d.fetchJob(q, id, liar.net.ID())

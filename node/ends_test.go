@@ -10,6 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -22,7 +23,7 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 	id := tasks.NameOf([]byte("job"))
 	d.saveEnd(j.name, engine.Remember{ID: id, Term: 3, Submitter: d.net.ID(), Ended: engine.Ended{Sum: "sum", Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte("secret")}}})
 	d.forgetJob(j)
-	if sizeOf(d.resultPath(j.name)) >= 0 || len(d.find(j.name)) > 0 {
+	if store.SizeOf(d.resultPath(j.name)) >= 0 || len(d.find(j.name)) > 0 {
 		t.Error("the job is kept")
 	}
 	cfg := d.cfg

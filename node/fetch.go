@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -104,9 +105,9 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 	if want == "" { // of a job that ended before this was noted
 		return f, nil
 	}
-	if err := verify(path, want); err != nil {
+	if err := store.Verify(path, want); err != nil {
 		_ = f.Close()
-		d.blobs.forget(want, path)
+		d.blobs.Forget(want, path)
 		d.log.Error("a job's result is damaged here; it is put aside, and taken from another node that has it", "job", api.Short(j.name), "reason", err)
 		if err := os.Rename(path, path+".damaged"); err != nil {
 			d.log.Warn("could not put a damaged result aside", "reason", err)
@@ -136,10 +137,10 @@ func (d *Daemon) shareResult(j *job) ([]byte, error) {
 	j.mu.Lock()
 	sum := j.status.SHA256
 	j.mu.Unlock()
-	if sum == "" || sizeOf(path) < 0 {
+	if sum == "" || store.SizeOf(path) < 0 {
 		return nil, d.noResult(j)
 	}
-	d.blobs.add(sum, path)
+	d.blobs.Add(sum, path)
 	return []byte(sum), nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -31,14 +32,14 @@ const maxPartial = merge.MaxSize
 // fetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
 // show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
 func (d *Daemon) fetchPartial(ctx context.Context, p merge.Partial) (string, error) {
-	path := d.blobs.partial(p.Job, p.ID)
-	err := verify(path, p.SHA256)
+	path := d.blobs.Partial(p.Job, p.ID)
+	err := store.Verify(path, p.SHA256)
 	switch {
 	case err == nil:
 		return path, nil
-	case errors.Is(err, errDamaged):
+	case errors.Is(err, store.ErrDamaged):
 		d.log.Error("a partial is damaged; it is fetched once more, or its range runs again", "job", p.Job.Short(), "reason", err)
-		d.blobs.forget(p.SHA256, path)
+		d.blobs.Forget(p.SHA256, path)
 		_ = os.Remove(path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("could not read partial %v: %w", p.ID, err)
@@ -50,13 +51,13 @@ func (d *Daemon) fetchPartial(ctx context.Context, p merge.Partial) (string, err
 		_, err := d.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), f)
 		return err
 	})
-	if ofDisk(err) {
+	if store.DiskError(err) != nil {
 		return "", fmt.Errorf("could not write partial %v: %w", p.ID, err)
 	}
 	if err != nil {
 		return "", &unfetched{from: p.Holder, err: fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)}
 	}
-	d.blobs.add(p.SHA256, path)
+	d.blobs.Add(p.SHA256, path)
 	return path, nil
 }
 
@@ -97,7 +98,7 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 	}
 	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
 	out := engine.NotStored{Job: p.Job, ID: p.ID, Slow: errors.Is(err, p2p.ErrSlow)}
-	if here := diskError(err); here != nil {
+	if here := store.DiskError(err); here != nil {
 		out.Here = here.Error()
 	}
 	d.post(out)
@@ -122,7 +123,7 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 		return
 	}
 	sha := hex.EncodeToString(s.SHA256[:])
-	d.blobs.add(sha, s.Path)
+	d.blobs.Add(sha, s.Path)
 	failpoint.Hit(failpoint.MergeAfter)
 	d.post(engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
 }
@@ -142,7 +143,7 @@ func (d *Daemon) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
 			return exec.Partial{}, err
 		}
 	}
-	s, err := sel.Merge(d.ctx, paths, d.blobs.partial(e.Job, e.ID))
+	s, err := sel.Merge(d.ctx, paths, d.blobs.Partial(e.Job, e.ID))
 	if err == nil {
 		j.addApart(s.Apart)
 	}
@@ -198,9 +199,9 @@ func (d *Daemon) finish(e engine.FinishJob) {
 func (d *Daemon) damaged(e engine.FinishJob) (ids []merge.ID) {
 	for _, p := range e.Parts {
 		path := d.keptPath(e.ID, p)
-		if err := verify(path, p.SHA256); err != nil {
+		if err := store.Verify(path, p.SHA256); err != nil {
 			d.log.Error("a committed partial is damaged; it is fetched from another replica, or made again", "job", e.ID.Short(), "reason", err)
-			d.blobs.forget(p.SHA256, path)
+			d.blobs.Forget(p.SHA256, path)
 			_ = os.Remove(path)
 			ids = append(ids, p.ID)
 		}
@@ -316,7 +317,7 @@ const maxLeft = 20
 // leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
 func (d *Daemon) leftIn(j *job) *api.Elsewhere {
 	dir := filepath.Join(filepath.Dir(d.resultPath(j.name)), "terminate")
-	if d.ours(j) || sizeOf(dir) < 0 {
+	if d.ours(j) || store.SizeOf(dir) < 0 {
 		return nil
 	}
 	e := &api.Elsewhere{Node: d.net.Name(), Folder: dir}
@@ -333,7 +334,7 @@ func (d *Daemon) emptyPartial(j *job) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("could not finish: %w", err)
 	}
-	dir := d.blobs.jobDir(j.id)
+	dir := d.blobs.JobDir(j.id)
 	work := filepath.Join(dir, "gen-empty")
 	if err := os.MkdirAll(work, 0o700); err != nil {
 		return "", fmt.Errorf("could not finish: %w", err)
@@ -446,13 +447,13 @@ func (d *Daemon) conclude(j *job, state api.JobState, msg, hint string) {
 	st := d.finalStatus(j, state, msg, hint)
 	var r ledger.Result
 	path := d.resultPath(j.name)
-	if (state == api.Done || state == api.Partial) && sizeOf(path) >= 0 {
-		sum, err := hashFile(path)
+	if (state == api.Done || state == api.Partial) && store.SizeOf(path) >= 0 {
+		sum, err := store.HashFile(path)
 		if err != nil {
 			d.log.Error("could not read a job's result", "job", api.Short(j.name), "reason", err)
 		} else {
-			r.SHA256, r.Size, st.SHA256 = sum, sizeOf(path), sum
-			d.blobs.add(sum, path)
+			r.SHA256, r.Size, st.SHA256 = sum, store.SizeOf(path), sum
+			d.blobs.Add(sum, path)
 		}
 	}
 	r.Status = packStatus(st)
@@ -512,7 +513,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 			j = d.jobOf(c)
 		}
 		j.mu.Lock()
-		j.brief(c)
+		j.describedBy(c)
 		j.mu.Unlock()
 	}
 	var st api.JobStatus
@@ -530,7 +531,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	j.mu.Unlock()
 	first := j.adopt(st, ours) // else another node has told of the end before
 	if e.Result.SHA256 != "" {
-		d.blobs.add(e.Result.SHA256, d.resultPath(j.name))
+		d.blobs.Add(e.Result.SHA256, d.resultPath(j.name))
 	}
 	var parts []merge.Partial
 	if c != nil {
@@ -564,7 +565,7 @@ func (d *Daemon) afterEnd(j *job) {
 	j.mu.Unlock()
 	d.log.Info("job ended", "job", api.Short(j.name), "state", st.State, "reason", st.Error)
 	close(j.done)
-	if st.Output != "" && sizeOf(d.resultPath(j.name)) >= 0 {
+	if st.Output != "" && store.SizeOf(d.resultPath(j.name)) >= 0 {
 		d.wasFetched(j.name) // its user has it
 	}
 	d.deliverLate(j)
@@ -609,8 +610,8 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 		}
 	}
 	// Out of the way at once, since the job may be prepared anew; removed when its children have gone.
-	dir := d.blobs.jobDir(e.ID)
-	d.blobs.removeUnder(dir)
+	dir := d.blobs.JobDir(e.ID)
+	d.blobs.ForgetFolder(dir)
 	trash, err := os.MkdirTemp(d.cfg.ScratchDir, ".old-*")
 	if err == nil {
 		err = os.Rename(dir, filepath.Join(trash, "job"))

@@ -12,7 +12,7 @@ import (
 // publishing makes a job that is about to be given to the engine.
 func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	t.Helper()
-	source, err := d.blobs.ship([]byte("sources"))
+	source, err := d.blobs.Ship([]byte("sources"))
 	if err != nil {
 		t.Fatal(err)
 	}

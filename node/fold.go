@@ -11,6 +11,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // freed marks a file that is being deleted.
@@ -27,7 +28,7 @@ func (d *Daemon) foldBlobs(e engine.FoldBlobs) {
 	if err != nil {
 		d.log.Warn("could not merge committed partials; they stay as they are, and it is tried again", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
 		no := engine.NotFolded{Job: e.Job, Kids: kids}
-		if ofDisk(err) {
+		if store.DiskError(err) != nil {
 			no.Here = err.Error()
 		}
 		d.post(no)
@@ -50,15 +51,15 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 	paths := make([]string, len(e.Inputs))
 	for i, p := range e.Inputs {
 		paths[i] = d.keptPath(e.Job, p)
-		if err := verify(paths[i], p.SHA256); err != nil {
+		if err := store.Verify(paths[i], p.SHA256); err != nil {
 			d.log.Error("a committed partial is damaged; it is fetched from another replica, or made again", "job", e.Job.Short(), "reason", err)
-			d.blobs.forget(p.SHA256, paths[i])
+			d.blobs.Forget(p.SHA256, paths[i])
 			_ = os.Remove(paths[i])
 			d.post(engine.BlobDamaged{Job: e.Job, ID: p.ID})
 			return out, fmt.Errorf("could not read partial %v: %w", p.ID, err)
 		}
 	}
-	made := filepath.Join(d.ledgerDir(e.Job), durable.TempPrefix+partialName(e.ID)) // under no name yet, for that has its hash
+	made := filepath.Join(d.ledgerDir(e.Job), durable.TempPrefix+store.PartialName(e.ID)) // under no name yet, for that has its hash
 	s, err := sel.Merge(d.ctx, paths, made)
 	if err == nil {
 		err = durable.Sync(made)
@@ -75,7 +76,7 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 		return out, errors.Join(err, durable.RemoveIfThere(made))
 	}
 	j.addApart(s.Apart)
-	d.blobs.add(sha, path)
+	d.blobs.Add(sha, path)
 	return engine.Folded{Job: e.Job, ID: e.ID, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size}, nil
 }
 
@@ -87,8 +88,8 @@ func (d *Daemon) freeBlob(p merge.Partial) {
 }
 
 func (d *Daemon) freeKept(hash, path string) {
-	d.flights.end(path)
-	d.blobs.forget(hash, path)
+	d.transfers.Stop(path)
+	d.blobs.Forget(hash, path)
 	if os.Rename(path, path+freed) == nil { // to delete a large file takes its time
 		d.spawn(func() { _ = os.Remove(path + freed) })
 	}

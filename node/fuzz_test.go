@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -81,15 +82,15 @@ func FuzzSource(f *testing.F) {
 
 // FuzzBrief decodes whatever is served as what there is to know of a job before its description is fetched.
 func FuzzBrief(f *testing.F) {
-	b, err := wire.Marshal(&brief{Signer: "s", Sig: []byte{1}, Size: 7})
+	b, err := wire.Marshal(&store.Signature{Signer: "s", Sig: []byte{1}, Size: 7})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var br brief
+		var br store.Signature
 		id := tasks.NameOf([]byte("job"))
-		if wire.Unmarshal(b, &br) == nil && br.check(id) == nil && (br.Size <= 0 || br.Size > maxJobBytes) {
+		if wire.Unmarshal(b, &br) == nil && br.Check(id) == nil && (br.Size <= 0 || br.Size > store.MaxDescription) {
 			t.Fatalf("a description of %d bytes would be fetched", br.Size)
 		}
 	})

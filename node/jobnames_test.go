@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -41,7 +42,7 @@ func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *job {
 	t.Helper()
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
 	j.id, j.mine, j.led = tasks.NameOf(body), true, true
-	if _, err := d.blobs.put(d.blobs.jobDir(j.id), body); err != nil {
+	if _, err := d.blobs.Put(d.blobs.JobDir(j.id), body); err != nil {
 		t.Fatal(err)
 	}
 	d.mu.Lock()
@@ -161,7 +162,7 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()
 	name, id, other := strings.Repeat("ab", 16), tasks.NameOf([]byte("job")), tasks.NameOf([]byte("other"))
-	result := ledger.Result{SHA256: hashOf([]byte("result")), Status: []byte(`{"state":"done"}`)}
+	result := ledger.Result{SHA256: store.HashOf([]byte("result")), Status: []byte(`{"state":"done"}`)}
 	truth := newJob(d.ctx, name)
 	truth.id, truth.desc = id, &tasks.Job{Submitter: "owner"}
 	truth.adopt(api.JobStatus{ID: name, State: api.Done, SHA256: result.SHA256}, false)
@@ -188,7 +189,7 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	d.mu.Lock()
 	delete(d.jobs, other)
 	d.mu.Unlock()
-	if err := keep(id, hashOf([]byte("forged"))); err == nil || !strings.Contains(err.Error(), "proven") {
+	if err := keep(id, store.HashOf([]byte("forged"))); err == nil || !strings.Contains(err.Error(), "proven") {
 		t.Errorf("another result than the proven one: %v", err)
 	}
 	if err := keep(id, result.SHA256); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -24,9 +25,9 @@ import (
 
 // leadProof answers the request "lead", as msgpack.
 type leadProof struct {
-	ID    tasks.JobID     `msgpack:"i"`
-	Brief brief           `msgpack:"b"`
-	Proof *quorum.Mandate `msgpack:"p"`
+	ID        tasks.JobID     `msgpack:"i"`
+	Signature store.Signature `msgpack:"b"`
+	Proof     *quorum.Mandate `msgpack:"p"`
 }
 
 // serveLead shows a member that this node leads a job.
@@ -39,7 +40,7 @@ func (d *Daemon) serveLead(name string) ([]byte, error) {
 	if p.ID == "" {
 		return nil, errors.New("the job has not begun")
 	}
-	if p.Brief, err = d.briefOf(j); err != nil {
+	if p.Signature, err = d.signatureOf(j); err != nil {
 		return nil, err
 	}
 	d.ask(func(peer *engine.Peer) { p.Proof = peer.Mandate(p.ID) })
@@ -74,7 +75,7 @@ func (d *Daemon) provenLead(ctx context.Context, at tasks.PeerID, name string, s
 	if err := wire.Unmarshal(b, &p); err != nil || p.Proof == nil {
 		return errNotLead
 	}
-	if err := d.maySubmit(p.ID, p.Brief); err != nil || p.Brief.Signer != owner || p.Proof.Home() != at {
+	if err := d.maySubmit(p.ID, p.Signature); err != nil || p.Signature.Signer != owner || p.Proof.Home() != at {
 		return fmt.Errorf("%w: %w", errNotLead, errors.Join(err, quorum.ErrUnproven))
 	}
 	err = d.checkFor(at, p.ID, owner, func(t quorum.Trust) error { return quorum.CheckMandate(t, *p.Proof) })

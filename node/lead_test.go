@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -18,7 +19,7 @@ import (
 func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api.JobState) *job {
 	j := newJob(d.ctx, hex.EncodeToString(tasks.NonceOf(submitter, salt)))
 	j.led, j.desc = true, &tasks.Job{Submitter: submitter}
-	j.status = api.JobStatus{ID: j.name, Home: d.net.ID(), Submitter: submitter, State: state, Submitted: time.Now(), SHA256: hashOf(nil)}
+	j.status = api.JobStatus{ID: j.name, Home: d.net.ID(), Submitter: submitter, State: state, Submitted: time.Now(), SHA256: store.HashOf(nil)}
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()

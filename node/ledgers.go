@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -25,22 +26,22 @@ import (
 
 // ledgerCopy is this node's copy of a job's ledger, in the folder ledgers/JOBID of the state folder:
 //
-//	journal    the replicated log (package journal); its head's Job is the description's brief
+//	journal    the replicated log (package journal); its head's Job is the description's Signature
 //	body       the job's description, as it was signed
 //	source     the packed sources
 //	reserve    room on the disk for the log (reserve.go)
-//	HEX-SEQ.SHA256  partials that are kept for the job, as named by partialName
+//	HEX-SEQ.SHA256  partials that are kept for the job, as named by store.PartialName
 //
 // All of it is enough to lead the job, and is on disk before the home is told that it is.
 type ledgerCopy struct {
-	id      tasks.JobID
-	dir     string
-	brief   brief
-	desc    *tasks.Job
-	journal *journal.Journal
-	writes  chan engine.WriteLedger // closed by the loop
-	done    chan struct{}           // closed when the last write is done
-	ending  sync.WaitGroup          // what is written of the job's end before the copy may go
+	id        tasks.JobID
+	dir       string
+	signature store.Signature
+	desc      *tasks.Job
+	journal   *journal.Journal
+	writes    chan engine.WriteLedger // closed by the loop
+	done      chan struct{}           // closed when the last write is done
+	ending    sync.WaitGroup          // what is written of the job's end before the copy may go
 }
 
 // Names in a ledger's folder.
@@ -58,10 +59,10 @@ func (d *Daemon) ledgerDir(id tasks.JobID) string { return filepath.Join(d.ledge
 // it before this node has read the ledger.
 func (d *Daemon) keptPath(id tasks.JobID, p merge.Partial) string {
 	hash := p.SHA256
-	if !isHash(hash) {
-		hash = hashOf([]byte(hash)) // no file is that, and no path made of it
+	if !store.IsHash(hash) {
+		hash = store.HashOf([]byte(hash)) // no file is that, and no path made of it
 	}
-	return filepath.Join(d.ledgerDir(id), partialName(p.ID)+"."+hash)
+	return filepath.Join(d.ledgerDir(id), store.PartialName(p.ID)+"."+hash)
 }
 
 // restoreKept lets others have the partials that a copy of a ledger kept in an earlier life, and removes what was being
@@ -74,7 +75,7 @@ func (d *Daemon) restoreKept(dir string) {
 		}
 	}
 	for hash, file := range keptFiles(dir) {
-		d.blobs.addUnread(hash, file)
+		d.blobs.AddUnread(hash, file)
 	}
 }
 
@@ -83,7 +84,7 @@ func keptFiles(dir string) iter.Seq2[string, string] {
 	files, _ := filepath.Glob(filepath.Join(dir, "*-*.*"))
 	return func(yield func(hash, path string) bool) {
 		for _, file := range files {
-			if hash := strings.TrimPrefix(filepath.Ext(file), "."); isHash(hash) && !yield(hash, file) {
+			if hash := strings.TrimPrefix(filepath.Ext(file), "."); store.IsHash(hash) && !yield(hash, file) {
 				return
 			}
 		}
@@ -128,7 +129,7 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if err := d.fillCopy(c, e.From); err != nil {
 		return nil, err
 	}
-	head, err := wire.Marshal(&c.brief)
+	head, err := wire.Marshal(&c.signature)
 	if err != nil {
 		return nil, err
 	}
@@ -149,21 +150,21 @@ func (d *Daemon) makeCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	return c, nil
 }
 
-// fillCopy brings brief, description and sources here, durably.
+// fillCopy brings signature, description and sources here, durably.
 func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
 	if from == "" {
-		c.brief, err = d.briefOf(d.byID(c.id))
+		c.signature, err = d.signatureOf(d.byID(c.id))
 	} else {
-		c.brief, err = d.askBrief(d.ctx, c.id, from)
+		c.signature, err = d.askSignature(d.ctx, c.id, from)
 	}
 	if err != nil {
 		return err
 	}
-	body, err := d.bring(string(c.id), c.id, from, c.brief.Size, filepath.Join(c.dir, bodyFile))
+	body, err := d.bring(string(c.id), c.id, from, c.signature.Size, filepath.Join(c.dir, bodyFile))
 	if err != nil {
 		return err
 	}
-	if c.desc, err = d.sharedJob(c.id, body, c.brief); err != nil {
+	if c.desc, err = d.sharedJob(c.id, body, c.signature); err != nil {
 		return err
 	}
 	if err := d.mayBeNamed(c.id, c.desc); err != nil {
@@ -176,11 +177,11 @@ func (d *Daemon) fillCopy(c *ledgerCopy, from tasks.PeerID) (err error) {
 
 // bring has a blob of a job at path, durably, and returns its bytes. It is here already where from is empty.
 func (d *Daemon) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int64, path string) ([]byte, error) {
-	if b, err := os.ReadFile(path); err == nil && hashOf(b) == hash {
-		d.blobs.add(hash, path)
+	if b, err := os.ReadFile(path); err == nil && store.HashOf(b) == hash {
+		d.blobs.Add(hash, path)
 		return b, nil
 	}
-	b, here := d.blobs.read(hash)
+	b, here := d.blobs.Read(hash)
 	var err error
 	switch {
 	case here:
@@ -201,7 +202,7 @@ func (d *Daemon) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int
 	if err != nil {
 		return nil, err
 	}
-	d.blobs.add(hash, path)
+	d.blobs.Add(hash, path)
 	return b, nil
 }
 
@@ -319,8 +320,8 @@ func (d *Daemon) supersede(c *ledgerCopy, e engine.DropLedger) {
 }
 
 func (d *Daemon) removeLedger(dir string) {
-	d.blobs.removeUnder(dir)
-	d.flights.end(dir + "/")
+	d.blobs.ForgetFolder(dir)
+	d.transfers.Stop(dir + "/")
 	if err := os.RemoveAll(dir); err != nil {
 		d.log.Warn("could not remove a job's ledger", "dir", dir, "reason", err)
 	}
@@ -367,17 +368,17 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 	if c.journal, head, log, err = journal.Open(filepath.Join(dir, journalFile)); err != nil {
 		return log, err
 	}
-	if err = wire.Unmarshal(head.Job, &c.brief); err == nil {
+	if err = wire.Unmarshal(head.Job, &c.signature); err == nil {
 		var body []byte
 		if body, err = os.ReadFile(filepath.Join(dir, bodyFile)); err == nil {
-			c.desc, err = openJob(id, body, c.brief) // of a submitter that was revoked, too: it is to be ended
+			c.desc, err = c.signature.OpenJob(id, body) // of a submitter that was revoked, too: it is to be ended
 		}
 	}
 	if err != nil {
 		return log, errors.Join(err, c.journal.Close())
 	}
-	d.blobs.add(string(id), filepath.Join(dir, bodyFile))
-	d.blobs.add(c.desc.Code.Source, filepath.Join(dir, sourceFile)) // whether it is whole shows when it is read
+	d.blobs.Add(string(id), filepath.Join(dir, bodyFile))
+	d.blobs.Add(c.desc.Code.Source, filepath.Join(dir, sourceFile)) // whether it is whole shows when it is read
 	d.restoreKept(dir)
 	if left, err := filepath.Glob(filepath.Join(dir, "handout-*")); err == nil { // a bundle that was being fetched
 		for _, path := range left {
@@ -392,21 +393,21 @@ func (d *Daemon) restoreCopy(id tasks.JobID, dir string) (log quorum.Log, err er
 // its path. What is there already is compared with its hash when it is first asked for.
 func (d *Daemon) keepPartial(p merge.Partial, sources []tasks.PeerID) (string, error) {
 	path := d.keptPath(p.Job, p)
-	if d.blobs.has(p.SHA256, path) && sizeOf(path) == p.Size {
+	if d.blobs.Has(p.SHA256, path) && store.SizeOf(path) == p.Size {
 		return path, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("could not make folder of partial %v: %w", p.ID, err)
 	}
-	switch err := verify(path, p.SHA256); {
+	switch err := store.Verify(path, p.SHA256); {
 	case err == nil:
-		d.blobs.add(p.SHA256, path)
+		d.blobs.Add(p.SHA256, path)
 		return path, nil
-	case errors.Is(err, errDamaged):
+	case errors.Is(err, store.ErrDamaged):
 		d.log.Error("a partial that is kept here is damaged; it is fetched from another replica, or made again", "job", p.Job.Short(), "reason", err)
-		d.blobs.forget(p.SHA256, path)
+		d.blobs.Forget(p.SHA256, path)
 	}
-	err := d.flights.bring(d.ctx, path, func(ctx context.Context) error {
+	err := d.transfers.Bring(d.ctx, path, func(ctx context.Context) error {
 		return d.bringPartial(ctx, p, sources, path)
 	})
 	if err != nil {
@@ -420,51 +421,26 @@ func (d *Daemon) bringPartial(ctx context.Context, p merge.Partial, sources []ta
 	for _, from := range append([]tasks.PeerID{d.net.ID(), p.Holder}, sources...) {
 		err := d.copyPartial(ctx, p, from, path)
 		if err == nil {
-			d.blobs.add(p.SHA256, path)
+			d.blobs.Add(p.SHA256, path)
 			return nil
 		}
-		if errs = errors.Join(errs, err); ofDisk(err) || ctx.Err() != nil {
+		if errs = errors.Join(errs, err); store.DiskError(err) != nil || ctx.Err() != nil {
 			break
 		}
 	}
 	return errs
 }
 
-// ofDisk reports whether an error is one of this node's disk, and not of where a file was to come from.
-func ofDisk(err error) bool { return diskError(err) != nil }
-
-// diskError is what an error says of this node's disk, nil if nothing. That a file is not there says nothing of the disk;
-// and where several sources of a file were tried, what one of them lacks hides nothing of what the disk refused.
-func diskError(err error) error {
-	switch e := err.(type) { //nolint:errorlint // what is wrapped is looked at one by one
-	case nil:
-		return nil
-	case *fs.PathError, *os.LinkError:
-		if errors.Is(e, fs.ErrNotExist) {
-			return nil
-		}
-		return e
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			if of := diskError(err); of != nil {
-				return of
-			}
-		}
-		return nil
-	}
-	return diskError(errors.Unwrap(err))
-}
-
 // copyPartial brings a partial from one node, this one's scratch included, to path. From here it is the same file under
 // two names, if one file system has both.
 func (d *Daemon) copyPartial(ctx context.Context, p merge.Partial, from tasks.PeerID, path string) error {
-	if from == d.net.ID() && linkVerified(d.blobs.partial(p.Job, p.ID), path, p.SHA256) == nil {
+	if from == d.net.ID() && store.LinkVerified(d.blobs.Partial(p.Job, p.ID), path, p.SHA256) == nil {
 		failpoint.Hit(failpoint.BlobBeforeSync)
 		return errors.Join(durable.Sync(path), durable.Sync(filepath.Dir(path)))
 	}
 	err := durable.PlaceSynced(path, func(out *os.File) (err error) {
 		if from == d.net.ID() {
-			err = copyVerified(out, d.blobs.partial(p.Job, p.ID), p.SHA256)
+			err = store.CopyVerified(out, d.blobs.Partial(p.Job, p.ID), p.SHA256)
 		} else {
 			_, err = d.net.Fetch(ctx, from, p.SHA256, min(p.Size, maxPartial), out)
 		}
@@ -483,7 +459,7 @@ func (d *Daemon) keepBlob(e engine.KeepBlob) {
 		d.post(engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: true})
 		return
 	}
-	if d.flights.flying(d.keptPath(e.Partial.Job, e.Partial)) {
+	if d.transfers.Running(d.keptPath(e.Partial.Job, e.Partial)) {
 		return // the home asks again; what is under way is answered
 	}
 	_, err := d.keepPartial(e.Partial, append([]tasks.PeerID{e.To}, e.Sources...))
@@ -491,7 +467,7 @@ func (d *Daemon) keepBlob(e engine.KeepBlob) {
 		d.log.Warn("could not keep a partial", "job", e.Partial.Job.Short(), "reason", err)
 	}
 	failpoint.Hit(failpoint.BlobAfterSync)
-	d.post(engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: err == nil, Full: ofDisk(err)})
+	d.post(engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: err == nil, Full: store.DiskError(err) != nil})
 }
 
 // keepResult keeps a job's result for its home on another node.
@@ -500,7 +476,7 @@ func (d *Daemon) keepResult(e engine.KeepResult) {
 	if err != nil {
 		d.log.Warn("could not keep a job's result", "job", e.ID.Short(), "reason", err)
 	}
-	d.post(engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: err == nil, Full: ofDisk(err)})
+	d.post(engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: err == nil, Full: store.DiskError(err) != nil})
 }
 
 func (d *Daemon) bringResult(e engine.KeepResult) error {
@@ -517,7 +493,7 @@ func (d *Daemon) bringResult(e engine.KeepResult) error {
 		return err
 	}
 	path := d.resultPath(name)
-	if verify(path, e.Result.SHA256) == nil {
+	if store.Verify(path, e.Result.SHA256) == nil {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -530,7 +506,7 @@ func (d *Daemon) bringResult(e engine.KeepResult) error {
 	if err != nil {
 		return err
 	}
-	d.blobs.add(e.Result.SHA256, path)
+	d.blobs.Add(e.Result.SHA256, path)
 	return nil
 }
 
@@ -568,7 +544,7 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 		d.log.Info("leads a job now", "job", api.Short(j.name), "term", e.Term)
 		j.led = true
 		if c != nil {
-			j.brief(c)
+			j.describedBy(c)
 		}
 		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.net.Name(), api.Running, ""
 		if owner := d.submitterHeld(j); d.mayNoMore(owner) {
@@ -606,8 +582,8 @@ func (d *Daemon) jobOf(c *ledgerCopy) *job {
 	return j
 }
 
-// brief fills in what a job's users are told, from its description; j.mu is held.
-func (j *job) brief(c *ledgerCopy) {
+// describedBy fills in what a job's users are told, from its description; j.mu is held.
+func (j *job) describedBy(c *ledgerCopy) {
 	if j.status.ID != "" {
 		return // it was submitted here
 	}

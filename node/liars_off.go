@@ -29,8 +29,8 @@ func (*Daemon) hears(tasks.PeerID, engine.Message) bool { return true }
 // answers is what becomes of the answer to a request: in this build, itself.
 func (*Daemon) answers(_, _ string, b []byte, err error) ([]byte, error) { return b, err }
 
-// store is where others fetch blobs.
-func (d *Daemon) store() p2p.BlobStore { return d.blobs }
+// blobStore is where others fetch blobs.
+func (d *Daemon) blobStore() p2p.BlobStore { return d.blobs }
 
 // boasts reports whether this daemon says that it keeps blobs which it does not.
 func (*Daemon) boasts() bool { return false }

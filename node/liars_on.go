@@ -302,7 +302,7 @@ func (d *Daemon) forgeResult(arg string) ([]byte, error) {
 	if err := durable.Write(path, body); err != nil {
 		return nil, err
 	}
-	d.blobs.add(hash, path)
+	d.blobs.Add(hash, path)
 	return []byte(hash), nil
 }
 

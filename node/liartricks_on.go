@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -143,12 +144,12 @@ func (d *Daemon) forgeMerge(p merge.Partial) {
 	if err != nil {
 		return
 	}
-	p.SHA256, p.Size = hashOf(body), int64(len(body))
+	p.SHA256, p.Size = store.HashOf(body), int64(len(body))
 	path := filepath.Join(d.cfg.StateDir, "forged-"+p.SHA256)
 	if durable.Write(path, body) != nil {
 		return
 	}
-	d.blobs.add(p.SHA256, path)
+	d.blobs.Add(p.SHA256, path)
 	for range 20 {
 		var home tasks.PeerID
 		d.ask(func(e *engine.Peer) { home = e.Jobs()[p.Job] })
@@ -161,8 +162,8 @@ func (d *Daemon) forgeMerge(p merge.Partial) {
 	}
 }
 
-// store is where others fetch blobs.
-func (d *Daemon) store() p2p.BlobStore { return dripping{d} }
+// blobStore is where others fetch blobs.
+func (d *Daemon) blobStore() p2p.BlobStore { return dripping{d} }
 
 // dripping is the store of a liar, which gives partials byte by byte if that is its role.
 type dripping struct{ d *Daemon }
@@ -174,8 +175,8 @@ func (s dripping) Open(hash string) (io.ReadSeekCloser, int64, error) {
 	l.mu.Lock()
 	drip := l.role == roleDrip
 	l.mu.Unlock()
-	dir := filepath.Join(s.d.blobs.dir)
-	partial := slices.ContainsFunc(s.d.blobs.paths(hash), func(path string) bool {
+	dir := filepath.Join(s.d.blobs.Dir())
+	partial := slices.ContainsFunc(s.d.blobs.Paths(hash), func(path string) bool {
 		return strings.HasPrefix(path, dir) && !strings.HasPrefix(path, filepath.Join(dir, "ship"))
 	})
 	if err != nil || !drip || !partial {

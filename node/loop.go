@@ -103,8 +103,8 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.FetchBlob:
 		d.spawn(func() { d.fetchBlob(e) })
 	case engine.ForgetBlob:
-		path := d.blobs.partial(e.Job, e.ID)
-		d.blobs.forgetPath(path)
+		path := d.blobs.Partial(e.Job, e.ID)
+		d.blobs.ForgetPath(path)
 		d.spawn(func() { _ = os.Remove(path) })
 	case engine.FinishJob:
 		d.spawn(func() { d.finish(e) })

@@ -63,7 +63,7 @@ type request struct {
 // requests are all that other members may ask, by kind. The payload is a job's name or the beginning of it, if
 // nothing else is said:
 //
-//	signature  job id -> brief, msgpack: who signed the job, and how large its description is
+//	signature  job id -> store.Signature, msgpack: who signed the job, and how large its description is
 //	plan       planAsk, JSON -> []planned, JSON: what this host reads of input files, for members that may submit
 //	glob       []string, JSON -> []string, JSON: the files that match globs on this host, for members that may submit
 //	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
@@ -85,7 +85,7 @@ type request struct {
 //	fetched           -> empty: the job's submitter, or an admin, has the result
 var requests = map[string]request{
 	"signature": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.serveBrief(tasks.JobID(arg))
+		return d.serveSignature(tasks.JobID(arg))
 	}},
 	"plan": {access: forAll, answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 		return d.servePlan(ctx, from, arg)

@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -43,7 +44,7 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 	if err := durable.Write(d.resultPath(j.name), []byte(secret)); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{ID: j.name, Selector: secret + ".C", Home: d.net.ID(), State: api.Partial, Submitted: time.Now(), SHA256: hashOf([]byte(secret)),
+	j.adopt(api.JobStatus{ID: j.name, Selector: secret + ".C", Home: d.net.ID(), State: api.Partial, Submitted: time.Now(), SHA256: store.HashOf([]byte(secret)),
 		Error: secret, Hint: secret, Phase: secret, Output: "/" + secret, Stdout: secret, Apart: []string{secret}, Replicas: []string{secret},
 		Missing: []api.Missing{{File: secret}}, Units: 4711, Nodes: []api.NodeWork{{ID: d.net.ID(), Name: secret}}}, false)
 	close(j.done)

@@ -17,6 +17,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -180,11 +181,11 @@ func (b *bundle) weigh() error {
 	for i := range b.Parts {
 		p := &b.Parts[i]
 		path := filepath.Join(b.dir, p.Name)
-		sum, err := hashFile(path)
+		sum, err := store.HashFile(path)
 		if err != nil {
 			return fmt.Errorf("could not read what is committed: %w", err)
 		}
-		p.SHA256, p.Bytes = sum, sizeOf(path)
+		p.SHA256, p.Bytes = sum, store.SizeOf(path)
 	}
 	return nil
 }
@@ -305,7 +306,7 @@ func (d *Daemon) makeHandout(from tasks.PeerID, h *handout) {
 	}
 	if h.err == nil {
 		for _, p := range h.b.Parts {
-			d.blobs.add(p.SHA256, filepath.Join(h.b.dir, p.Name))
+			d.blobs.Add(p.SHA256, filepath.Join(h.b.dir, p.Name))
 		}
 	}
 	close(h.done)
@@ -319,7 +320,7 @@ func (d *Daemon) makeHandout(from tasks.PeerID, h *handout) {
 	}
 	d.mu.Unlock()
 	if h.b != nil {
-		d.blobs.removeUnder(h.b.dir)
+		d.blobs.ForgetFolder(h.b.dir)
 		_ = os.RemoveAll(h.b.dir)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -37,9 +38,9 @@ const maxIndex = 64 << 20
 
 // keptParts says what is kept of a job.
 type keptParts struct {
-	Job   tasks.JobID     `msgpack:"j"` // whose name is the hash of its description
-	Brief brief           `msgpack:"b"`
-	Parts []merge.Partial `msgpack:"p"`
+	Job       tasks.JobID     `msgpack:"j"` // whose name is the hash of its description
+	Signature store.Signature `msgpack:"b"`
+	Parts     []merge.Partial `msgpack:"p"`
 }
 
 func (d *Daemon) partsDir(name string) string {
@@ -75,7 +76,7 @@ func (d *Daemon) linkParts(name string, c *ledgerCopy, parts []merge.Partial) er
 	if keepsAll(dir, sumOfParts(c.id, parts), from) {
 		return nil
 	}
-	index, err := wire.Marshal(&keptParts{Job: c.id, Brief: c.brief, Parts: parts})
+	index, err := wire.Marshal(&keptParts{Job: c.id, Signature: c.signature, Parts: parts})
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (d *Daemon) linkParts(name string, c *ledgerCopy, parts []merge.Partial) er
 		err = durable.Write(filepath.Join(temp, partsIndex), index)
 	}
 	if err == nil {
-		d.blobs.removeUnder(dir)
+		d.blobs.ForgetFolder(dir)
 		err = errors.Join(os.RemoveAll(dir), os.Rename(temp, dir))
 	}
 	if err != nil {
@@ -108,7 +109,7 @@ func keepsAll(dir, sum string, files map[string]string) bool {
 		return false
 	}
 	for hash := range files {
-		if sizeOf(filepath.Join(dir, hash)) < 0 {
+		if store.SizeOf(filepath.Join(dir, hash)) < 0 {
 			return false
 		}
 	}
@@ -123,12 +124,12 @@ func (d *Daemon) shareParts(name string) {
 		return
 	}
 	for _, f := range files {
-		if isHash(f.Name()) {
-			d.blobs.addUnread(f.Name(), filepath.Join(dir, f.Name()))
+		if store.IsHash(f.Name()) {
+			d.blobs.AddUnread(f.Name(), filepath.Join(dir, f.Name()))
 		}
 	}
 	if index, err := os.ReadFile(filepath.Join(dir, partsIndex)); err == nil {
-		d.blobs.addUnread(hashOf(index), filepath.Join(dir, partsIndex))
+		d.blobs.AddUnread(store.HashOf(index), filepath.Join(dir, partsIndex))
 	}
 }
 
@@ -167,7 +168,7 @@ func checkParts(at tasks.PeerID, f *keptParts, st api.JobStatus) error {
 
 // dropParts removes what is kept here of a job beside its result.
 func (d *Daemon) dropParts(name string) {
-	d.blobs.removeUnder(d.partsDir(name))
+	d.blobs.ForgetFolder(d.partsDir(name))
 	if err := os.RemoveAll(d.partsDir(name)); err != nil {
 		d.log.Warn("could not remove what a partial result was made of", "job", api.Short(name), "reason", err)
 	}
@@ -185,7 +186,7 @@ func (d *Daemon) serveParts(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nothing is kept here of job %s", api.Short(name))
 	}
-	return json.Marshal(handle{SHA256: hashOf(index), Size: int64(len(index))})
+	return json.Marshal(handle{SHA256: store.HashOf(index), Size: int64(len(index))})
 }
 
 // foundParts is what is kept of a job, and with whom.
@@ -245,7 +246,7 @@ func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string)
 }
 
 func (d *Daemon) fetchWhole(ctx context.Context, from tasks.PeerID, hash string, limit int64) ([]byte, error) {
-	if b, ok := d.blobs.read(hash); ok {
+	if b, ok := d.blobs.Read(hash); ok {
 		return b, nil
 	}
 	var b bytes.Buffer
@@ -261,17 +262,17 @@ func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, s
 	if err := wire.Unmarshal(index, &f.keptParts); err != nil {
 		return nil, err
 	}
-	if err := f.Brief.check(f.Job); err != nil {
+	if err := f.Signature.Check(f.Job); err != nil {
 		return nil, err
 	}
 	if err := checkParts(at, &f.keptParts, st); err != nil {
 		return nil, err
 	}
-	body, err := d.fetchWhole(ctx, at, string(f.Job), f.Brief.Size)
+	body, err := d.fetchWhole(ctx, at, string(f.Job), f.Signature.Size)
 	if err != nil {
 		return nil, err
 	}
-	if f.desc, err = d.checkJob(f.Job, body, f.Brief); err != nil {
+	if f.desc, err = d.checkJob(f.Job, body, f.Signature); err != nil {
 		return nil, err
 	}
 	if nameOf(f.desc) != st.ID || f.desc.Submitter != st.Submitter {

@@ -12,6 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -21,7 +22,7 @@ import (
 func somePart(id tasks.JobID, seq uint64, first, last int64, blob string) merge.Partial {
 	r := tasks.R(first, last)
 	return merge.Partial{ID: merge.ID{Node: "maker", Seq: seq}, Job: id, Cover: tasks.CoverOf(r), Units: r.Len(), Canary: tasks.Canary(id.Seed(), r),
-		SHA256: hashOf([]byte(blob)), Size: int64(len(blob)), Holder: "maker"}
+		SHA256: store.HashOf([]byte(blob)), Size: int64(len(blob)), Holder: "maker"}
 }
 
 // TestPartsAreThoseOfTheProvenEnd: what a member keeps of a job that is retried is taken for what its result was made of if
@@ -46,11 +47,11 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 	}
 	honest := []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
 	forged := slices.Clone(honest)
-	forged[1].SHA256 = hashOf([]byte("forged"))
+	forged[1].SHA256 = store.HashOf([]byte("forged"))
 	keep := func(at *Daemon, parts []merge.Partial) {
 		t.Helper()
 		dir := at.partsDir(name)
-		index, err := wire.Marshal(&keptParts{Job: id, Brief: b, Parts: parts})
+		index, err := wire.Marshal(&keptParts{Job: id, Signature: b, Parts: parts})
 		if err == nil {
 			err = errors.Join(durable.Write(filepath.Join(dir, string(id)), body), durable.Write(filepath.Join(dir, partsIndex), index))
 		}
@@ -126,7 +127,7 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()
 	id, body, b := signedJob(t, d, "")
-	c := &ledgerCopy{id: id, brief: b, dir: d.ledgerDir(id), desc: &tasks.Job{Code: tasks.Code{Source: hashOf([]byte("source"))}}}
+	c := &ledgerCopy{id: id, signature: b, dir: d.ledgerDir(id), desc: &tasks.Job{Code: tasks.Code{Source: store.HashOf([]byte("source"))}}}
 	parts := []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
 	for path, data := range map[string][]byte{
 		filepath.Join(c.dir, bodyFile): body, filepath.Join(c.dir, sourceFile): []byte("source"),
@@ -155,10 +156,10 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 	if err := os.Remove(filepath.Join(d.partsDir(name), parts[0].SHA256)); err != nil {
 		t.Fatal(err)
 	}
-	if os.SameFile(first, link(parts...)) || sizeOf(filepath.Join(d.partsDir(name), parts[0].SHA256)) != 1 {
+	if os.SameFile(first, link(parts...)) || store.SizeOf(filepath.Join(d.partsDir(name), parts[0].SHA256)) != 1 {
 		t.Error("what is missing was not put there again")
 	}
-	if link(parts[0]); sizeOf(filepath.Join(d.partsDir(name), parts[1].SHA256)) >= 0 {
+	if link(parts[0]); store.SizeOf(filepath.Join(d.partsDir(name), parts[1].SHA256)) >= 0 {
 		t.Error("the partials of another end are there")
 	}
 }

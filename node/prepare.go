@@ -15,6 +15,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -119,7 +120,7 @@ func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(d.blobs.jobDir(j.id), 0o700); err != nil {
+	if err := os.MkdirAll(d.blobs.JobDir(j.id), 0o700); err != nil {
 		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 	}
 	sel, err := ex.Load(ctx, lib, desc.Code.Class)
@@ -171,11 +172,11 @@ func (d *Daemon) sources(ctx context.Context, j *job, desc *tasks.Job) ([]byte, 
 		return nil, err
 	}
 	if c := d.ledgerOf(j.id); c != nil {
-		if path := filepath.Join(c.dir, sourceFile); !d.blobs.has(hash, path) {
+		if path := filepath.Join(c.dir, sourceFile); !d.blobs.Has(hash, path) {
 			if err := durable.PlaceSynced(path, durable.Bytes(packed)); err != nil {
 				return nil, &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 			}
-			d.blobs.add(hash, path)
+			d.blobs.Add(hash, path)
 		}
 	}
 	return packed, nil
@@ -184,14 +185,14 @@ func (d *Daemon) sources(ctx context.Context, j *job, desc *tasks.Job) ([]byte, 
 // fetchSmall gets a blob that a job ships into memory, from this node if it has it whole, and has it here for
 // others as long as the job lasts.
 func (d *Daemon) fetchSmall(ctx context.Context, j *job, hash string, limit int64) ([]byte, error) {
-	b, ok := d.blobs.read(hash)
+	b, ok := d.blobs.Read(hash)
 	if !ok {
 		var err error
 		if b, err = d.fetchBytes(ctx, j.id, j.homeNow(), hash, limit); err != nil {
 			return nil, err
 		}
 	}
-	if d.blobs.has(hash, filepath.Join(d.ledgerDir(j.id), sourceFile)) {
+	if d.blobs.Has(hash, filepath.Join(d.ledgerDir(j.id), sourceFile)) {
 		return b, nil // it is
 	}
 	_, err := d.ship(j, b)
@@ -233,7 +234,7 @@ func (d *Daemon) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch f
 		if err == nil {
 			return nil
 		}
-		if errs = errors.Join(errs, err); errors.Is(err, context.Canceled) || ofDisk(err) {
+		if errs = errors.Join(errs, err); errors.Is(err, context.Canceled) || store.DiskError(err) != nil {
 			break
 		}
 	}

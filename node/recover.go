@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -99,7 +100,7 @@ func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
 	}
 	r.Name, r.ID, r.Submitter, r.Units, r.on = c.name(), c.id, c.desc.Submitter, c.desc.Want.Len(), d.net.ID()
 	for _, p := range r.Copy.Parts {
-		if sizeOf(d.keptPath(c.id, p)) != p.Size {
+		if store.SizeOf(d.keptPath(c.id, p)) != p.Size {
 			r.Lacking++
 		}
 	}
@@ -371,7 +372,7 @@ func (d *Daemon) leadsAs(id tasks.JobID, l quorum.Link) (yes bool) {
 func (d *Daemon) keepsResult(c *ledgerCopy) bool {
 	var v engine.CopyView
 	d.ask(func(p *engine.Peer) { v, _ = p.Copy(c.id) })
-	return v.Result != nil && verify(d.resultPath(c.name()), v.Result.SHA256) == nil
+	return v.Result != nil && store.Verify(d.resultPath(c.name()), v.Result.SHA256) == nil
 }
 
 // recoveryRefused tells of a recovery that an admin has signed though the job needs none; called by the loop alone.
@@ -412,7 +413,7 @@ func (d *Daemon) recoverCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if old == nil {
 		return nil, errors.New("this node has no copy of the job's ledger any more")
 	}
-	c := &ledgerCopy{id: old.id, dir: old.dir, brief: old.brief, desc: old.desc}
+	c := &ledgerCopy{id: old.id, dir: old.dir, signature: old.signature, desc: old.desc}
 	d.closeCopy(e.ID)
 	c, err := d.replaceJournal(c, e)
 	if err != nil { // it goes on with what it was
@@ -429,7 +430,7 @@ func (d *Daemon) recoverCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 
 // replaceJournal puts the log of a recovery in the place of the one in a copy's folder, which is closed, and opens the copy.
 func (d *Daemon) replaceJournal(c *ledgerCopy, e engine.FoundLedger) (_ *ledgerCopy, err error) {
-	head, err := wire.Marshal(&c.brief)
+	head, err := wire.Marshal(&c.signature)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -58,7 +59,7 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 		}
 		r.Parts = len(r.Copy.Parts)
 		for _, p := range r.Copy.Parts {
-			if sizeOf(filepath.Join(a.dir, partialName(p.ID)+"."+p.SHA256)) != p.Size {
+			if store.SizeOf(filepath.Join(a.dir, store.PartialName(p.ID)+"."+p.SHA256)) != p.Size {
 				r.Lacking++
 			}
 		}
@@ -212,7 +213,7 @@ func (d *Daemon) asideCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &ledgerCopy{id: e.ID, dir: d.ledgerDir(e.ID), brief: head, desc: from.Job}
+	c := &ledgerCopy{id: e.ID, dir: d.ledgerDir(e.ID), signature: head, desc: from.Job}
 	d.closeCopy(e.ID)
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, err
@@ -220,8 +221,8 @@ func (d *Daemon) asideCopy(e engine.FoundLedger) (*ledgerCopy, error) {
 	if err := linkCopy(r.aside.dir, c.dir); err != nil {
 		return nil, err
 	}
-	d.blobs.add(string(c.id), filepath.Join(c.dir, bodyFile))
-	d.blobs.add(c.desc.Code.Source, filepath.Join(c.dir, sourceFile))
+	d.blobs.Add(string(c.id), filepath.Join(c.dir, bodyFile))
+	d.blobs.Add(c.desc.Code.Source, filepath.Join(c.dir, sourceFile))
 	d.restoreKept(c.dir)
 	return d.replaceJournal(c, e)
 }

@@ -28,7 +28,7 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 	}
 	j := newJob(d.ctx, fmt.Sprintf("%032x", desc.Nonce))
 	j.id, j.desc, j.home, j.mine, j.running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
-	_, err = d.blobs.put(d.blobs.jobDir(j.id), body)
+	_, err = d.blobs.Put(d.blobs.JobDir(j.id), body)
 	d.mu.Lock()
 	d.jobs[j.id] = j
 	d.mu.Unlock()
@@ -47,7 +47,7 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 // make no more than a worker, and its vote would be missing.
 func TestLedgersAreBackBeforeAnythingElse(t *testing.T) {
 	d := openWithout(t, "replica")
-	source, err := d.blobs.ship([]byte("sources"))
+	source, err := d.blobs.Ship([]byte("sources"))
 	if err != nil {
 		t.Fatal(err)
 	}

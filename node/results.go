@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -40,7 +40,7 @@ func (d *Daemon) fetched(name string, submitter tasks.PeerID) {
 	if !d.may(d.net.ID(), submitter, forRule) {
 		return
 	}
-	if sizeOf(d.resultPath(name)) >= 0 {
+	if store.SizeOf(d.resultPath(name)) >= 0 {
 		d.wasFetched(name)
 	}
 	d.spawn(func() {
@@ -62,7 +62,7 @@ func (d *Daemon) fetched(name string, submitter tasks.PeerID) {
 // heardFetched takes the word of a member that a job's user has its result. It may come before that of the job's
 // end, when the result is here already.
 func (d *Daemon) heardFetched(name string) {
-	if sizeOf(d.resultPath(name)) >= 0 {
+	if store.SizeOf(d.resultPath(name)) >= 0 {
 		d.wasFetched(name)
 	}
 }
@@ -126,8 +126,8 @@ func (d *Daemon) finishedJobs() (all []finished) {
 		if !j.final() {
 			continue
 		}
-		f := finished{job: j, fetched: d.fetchedAt(j.name), result: sizeOf(d.resultPath(j.name)) >= 0, owed: d.owed(j) != "",
-			bytes: bytesUnder(filepath.Join(d.jobsDir(), j.name))}
+		f := finished{job: j, fetched: d.fetchedAt(j.name), result: store.SizeOf(d.resultPath(j.name)) >= 0, owed: d.owed(j) != "",
+			bytes: store.FolderBytes(filepath.Join(d.jobsDir(), j.name))}
 		j.mu.Lock()
 		f.ended, f.partial = j.ended, j.status.State == api.Partial
 		j.mu.Unlock()
@@ -170,7 +170,7 @@ func (d *Daemon) forgetJob(j *job) {
 	d.mu.Lock()
 	delete(d.byName, j.name)
 	d.mu.Unlock()
-	d.blobs.removeUnder(dir)
+	d.blobs.ForgetFolder(dir)
 	d.dropParts(j.name)
 	d.keepEnd(j.name)
 	if err := os.RemoveAll(dir); err != nil {
@@ -181,7 +181,7 @@ func (d *Daemon) forgetJob(j *job) {
 // dropResult removes a job's result, what it was made of if that was kept, and leaves the rest.
 func (d *Daemon) dropResult(j *job) {
 	d.dropParts(j.name)
-	d.blobs.removeUnder(filepath.Join(d.jobsDir(), j.name))
+	d.blobs.ForgetFolder(filepath.Join(d.jobsDir(), j.name))
 	if err := os.Remove(d.resultPath(j.name)); err != nil && !errors.Is(err, fs.ErrNotExist) { // another sweep was faster
 		d.log.Warn("could not remove a result that was fetched", "job", api.Short(j.name), "reason", err)
 	}
@@ -207,32 +207,9 @@ func (d *Daemon) storage(st *api.NodeStatus) {
 	var open int64
 	d.ask(func(p *engine.Peer) { open = p.Kept() })
 	st.KeptOpen = open
-	st.Kept = open + bytesUnder(d.ledgersDir()) + bytesUnder(d.jobsDir()) + bytesUnder(d.supersededDir())
+	st.Kept = open + store.FolderBytes(d.ledgersDir()) + store.FolderBytes(d.jobsDir()) + store.FolderBytes(d.supersededDir())
 	st.KeptMax = d.cfg.KeepBytes
 	d.mu.Lock()
 	st.Ledgers = len(d.copies)
 	d.mu.Unlock()
-}
-
-// bytesUnder is the size of all files in a folder.
-func bytesUnder(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			if info, err := e.Info(); err == nil {
-				n += info.Size()
-			}
-		}
-		return nil // what goes away meanwhile counts no more
-	})
-	return n
-}
-
-// keepBytes is the default bound of uncommitted partial results: a quarter of what is free where they go.
-func keepBytes(dir string) int64 {
-	const least, most = 16 << 20, 64 << 30
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return least
-	}
-	return min(max(int64(fs.Bavail)*fs.Bsize/4, least), most)
 }

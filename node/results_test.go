@@ -9,6 +9,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // TestWhatIsPromisedIsKept: how long a result is kept is a matter of its age, not of how many jobs came after it.
@@ -82,7 +83,7 @@ func TestPartialJobOutlivesNewerOnes(t *testing.T) {
 		d.wasFetched(j.name)
 		d.sweep()
 	}
-	if found := d.find(partial.name); len(found) != 1 || sizeOf(d.resultPath(partial.name)) < 0 || sizeOf(parts) < 0 {
+	if found := d.find(partial.name); len(found) != 1 || store.SizeOf(d.resultPath(partial.name)) < 0 || store.SizeOf(parts) < 0 {
 		entries, _ := os.ReadDir(d.jobsDir())
 		t.Errorf("a partial job is gone after newer ones, %d are left", len(entries))
 	}

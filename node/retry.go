@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -36,11 +37,11 @@ type baseBlob struct {
 // placeBase puts what a job begins with where partials lie that are made here.
 func (d *Daemon) placeBase(id tasks.JobID, base []baseBlob) (parts []merge.Partial, err error) {
 	for _, b := range base {
-		path := d.blobs.partial(id, b.ID)
+		path := d.blobs.Partial(id, b.ID)
 		if err := os.Rename(b.path, path); err != nil {
 			return nil, fmt.Errorf("could not take over what is done: %w", err)
 		}
-		d.blobs.add(b.SHA256, path)
+		d.blobs.Add(b.SHA256, path)
 		parts = append(parts, b.Partial)
 	}
 	return parts, nil
@@ -194,10 +195,10 @@ func (d *Daemon) stageBase(ctx context.Context, dir string, old *foundParts) ([]
 
 func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 	here := filepath.Join(d.partsDir(nameOf(old.desc)), b.SHA256)
-	if linkVerified(here, b.path, b.SHA256) == nil {
+	if store.LinkVerified(here, b.path, b.SHA256) == nil {
 		return nil
 	}
-	err := durable.Place(b.path, func(f *os.File) error { return copyVerified(f, here, b.SHA256) }) // on another file system
+	err := durable.Place(b.path, func(f *os.File) error { return store.CopyVerified(f, here, b.SHA256) }) // on another file system
 	if err == nil {
 		return nil
 	}

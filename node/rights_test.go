@@ -32,7 +32,7 @@ func TestNobodyGivesAwayAnothersJob(t *testing.T) {
 	defer submitter.Close()
 	defer worker.Close()
 	id, body, b := signedJob(t, d, "")
-	desc, err := openJob(id, body, b)
+	desc, err := b.OpenJob(id, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestSubmitterWorksForItsOwnJobs(t *testing.T) {
 	var ids []tasks.JobID
 	for _, o := range []*Daemon{d, submitter} {
 		id, body, b := signedJob(t, o, "")
-		desc, err := openJob(id, body, b)
+		desc, err := b.OpenJob(id, body)
 		if err != nil {
 			t.Fatal(err)
 		}

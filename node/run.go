@@ -137,7 +137,7 @@ func (r *run) sealLater(g Generation) bool {
 }
 
 func (r *run) workDir() string {
-	return filepath.Join(r.d.blobs.jobDir(r.job.id), fmt.Sprintf("gen-%d", r.id))
+	return filepath.Join(r.d.blobs.JobDir(r.job.id), fmt.Sprintf("gen-%d", r.id))
 }
 
 func (r *run) start() (Generation, error) {
@@ -178,7 +178,7 @@ func (r *run) lease(g Generation, p tasks.Range) {
 }
 
 func (r *run) seal(g Generation, e engine.SealGen) {
-	path := r.d.blobs.partial(r.job.id, e.ID)
+	path := r.d.blobs.Partial(r.job.id, e.ID)
 	s, err := g.Seal(r.ctx, path)
 	if err != nil {
 		if r.ctx.Err() == nil {
@@ -187,7 +187,7 @@ func (r *run) seal(g Generation, e engine.SealGen) {
 		return
 	}
 	sha := hex.EncodeToString(s.SHA256[:])
-	r.d.blobs.add(sha, path)
+	r.d.blobs.Add(sha, path)
 	r.job.addApart(s.Apart)
 	r.d.post(engine.GenSealed{Gen: r.id, ID: e.ID, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -80,7 +81,7 @@ func (j *job) sumWork(st *api.JobStatus, names map[tasks.PeerID]memberName) {
 // bytesKept is what this node keeps of a job's ledger on its disk.
 func (d *Daemon) bytesKept(j *job) int64 {
 	if id := j.known(); id != "" {
-		return bytesUnder(d.ledgerDir(id))
+		return store.FolderBytes(d.ledgerDir(id))
 	}
 	return 0
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -32,7 +33,6 @@ const (
 	maxSourceFile = 16 << 20
 	maxSources    = 64 << 20
 	maxLibrary    = 64 << 20
-	maxJobBytes   = 256 << 20
 )
 
 // submit accepts a job to lead. What it lacks comes to light in lead, and in the job's status.
@@ -323,8 +323,8 @@ func limitsOf(req api.JobRequest) tasks.Limits {
 
 // ship has bytes here that other nodes fetch to take part in a job, as long as the job lasts.
 func (d *Daemon) ship(j *job, data []byte) (hash string, err error) {
-	if hash, err = d.blobs.ship(data); err == nil {
-		j.holds(hash, func() { d.blobs.letGo(hash) })
+	if hash, err = d.blobs.Ship(data); err == nil {
+		j.holds(hash, func() { d.blobs.Unship(hash) })
 	}
 	return hash, err
 }
@@ -334,8 +334,8 @@ func (d *Daemon) packLibrary(j *job, lib rootexec.Library) (string, error) {
 	d.mu.Lock()
 	hash, ok := d.packed[lib.Key]
 	d.mu.Unlock()
-	if ok && d.blobs.shipAgain(hash) {
-		j.holds(hash, func() { d.blobs.letGo(hash) })
+	if ok && d.blobs.ShipAgain(hash) {
+		j.holds(hash, func() { d.blobs.Unship(hash) })
 		return hash, nil
 	}
 	b, err := lib.Pack()
@@ -461,11 +461,11 @@ func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {
 	if err != nil {
 		return err
 	}
-	if len(body) > maxJobBytes {
-		return fmt.Errorf("could not submit: the description of %d files has %d bytes, the limit is %d", len(desc.Data.Files), len(body), maxJobBytes)
+	if len(body) > store.MaxDescription {
+		return fmt.Errorf("could not submit: the description of %d files has %d bytes, the limit is %d", len(desc.Data.Files), len(body), store.MaxDescription)
 	}
 	id := tasks.NameOf(body)
-	if _, err := d.blobs.put(d.blobs.jobDir(id), body); err != nil { // goes with the job
+	if _, err := d.blobs.Put(d.blobs.JobDir(id), body); err != nil { // goes with the job
 		return err
 	}
 	parts, err := d.placeBase(id, base)
@@ -486,8 +486,8 @@ func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {
 		d.mu.Lock()
 		delete(d.jobs, id)
 		d.mu.Unlock()
-		d.blobs.removeUnder(d.blobs.jobDir(id))
-		_ = os.RemoveAll(d.blobs.jobDir(id))
+		d.blobs.ForgetFolder(d.blobs.JobDir(id))
+		_ = os.RemoveAll(d.blobs.JobDir(id))
 		return j.ctx.Err()
 	}
 	j.phase(api.Running, "")

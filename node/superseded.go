@@ -14,6 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/journal"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -109,7 +110,7 @@ func linkOrCopy(from, to string) error {
 // shareAside lets others fetch the partials of a copy that was put aside: the job may be recovered from it, or need them.
 func (d *Daemon) shareAside(dir string) {
 	for hash, path := range keptFiles(dir) {
-		d.blobs.addUnread(hash, path)
+		d.blobs.AddUnread(hash, path)
 	}
 }
 
@@ -151,10 +152,10 @@ func (d *Daemon) pruneAside() {
 			d.removeAside(a.dir)
 			continue
 		}
-		kept, bytes = append(kept, a), bytes+bytesUnder(a.dir)
+		kept, bytes = append(kept, a), bytes+store.FolderBytes(a.dir)
 	}
 	for len(kept) > 1 && bytes > d.cfg.KeepBytes {
-		bytes -= bytesUnder(kept[0].dir)
+		bytes -= store.FolderBytes(kept[0].dir)
 		d.removeAside(kept[0].dir)
 		kept = kept[1:]
 	}
@@ -167,7 +168,7 @@ func (d *Daemon) pruneAside() {
 }
 
 func (d *Daemon) removeAside(dir string) {
-	d.blobs.removeUnder(dir)
+	d.blobs.ForgetFolder(dir)
 	if err := os.RemoveAll(dir); err != nil {
 		d.log.Warn("could not remove what was put aside", "dir", dir, "reason", err)
 	}
@@ -175,7 +176,7 @@ func (d *Daemon) removeAside(dir string) {
 
 // putEndAside keeps what is here of the end of a job that is taken back: its status, and its result, if this node has it.
 func (d *Daemon) putEndAside(dir, name string, l quorum.Link) (to string, err error) {
-	d.blobs.removeUnder(dir)
+	d.blobs.ForgetFolder(dir)
 	to = d.asideDir(name, l) + asideEnd
 	if _, err := os.Stat(to); err == nil { // for the same recovery
 		return to, os.RemoveAll(dir)
@@ -188,7 +189,7 @@ func (d *Daemon) putEndAside(dir, name string, l quorum.Link) (to string, err er
 }
 
 // read is what the engine needs of a copy that was put aside.
-func (a aside) read() (r engine.Restore, b brief, err error) {
+func (a aside) read() (r engine.Restore, b store.Signature, err error) {
 	j, head, log, err := journal.Open(filepath.Join(a.dir, journalFile))
 	if err != nil {
 		return r, b, err
@@ -200,6 +201,6 @@ func (a aside) read() (r engine.Restore, b brief, err error) {
 	if err != nil {
 		return r, b, err
 	}
-	desc, err := openJob(a.ID, body, b)
+	desc, err := b.OpenJob(a.ID, body)
 	return engine.Restore{ID: a.ID, Job: desc, Log: log}, b, err
 }

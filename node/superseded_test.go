@@ -11,6 +11,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -34,12 +35,12 @@ func keeping(t *testing.T) (d *Daemon, id tasks.JobID, part string) {
 	t.Helper()
 	d = openWithout(t, "replica")
 	t.Cleanup(func() { _ = d.Close() })
-	source, err := d.blobs.ship([]byte("sources"))
+	source, err := d.blobs.Ship([]byte("sources"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	id = keepLedger(t, d, 1, source)
-	part = d.keptPath(id, merge.Partial{ID: merge.ID{Node: "n", Seq: 1}, SHA256: hashOf([]byte("partial"))})
+	part = d.keptPath(id, merge.Partial{ID: merge.ID{Node: "n", Seq: 1}, SHA256: store.HashOf([]byte("partial"))})
 	if err := durable.Write(part, []byte("partial")); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestSupersededCopyIsPutAside(t *testing.T) {
 		t.Fatalf("what was put aside is %+v of %+v: %v", from, all[0], err)
 	}
 	d.restoreAside()
-	if b, ok := d.blobs.read(hashOf([]byte("partial"))); !ok || !bytes.Equal(b, []byte("partial")) {
+	if b, ok := d.blobs.Read(store.HashOf([]byte("partial"))); !ok || !bytes.Equal(b, []byte("partial")) {
 		t.Errorf("the partial %q is there no more", part)
 	}
 	if _, owner, err := d.asideOwner(name); err != nil || owner != d.net.ID() {
@@ -94,7 +95,7 @@ func TestWhatIsPutAsideIsBounded(t *testing.T) {
 	if fmt.Sprint(left) != "[1 2 5]" {
 		t.Errorf("of five copies are kept those of the recoveries %v", left)
 	}
-	d.cfg.KeepBytes = bytesUnder(d.asides("")[0].dir)
+	d.cfg.KeepBytes = store.FolderBytes(d.asides("")[0].dir)
 	d.pruneAside()
 	if n := len(d.asides("")); n != 1 {
 		t.Errorf("%d are kept where one has room", n)
@@ -120,7 +121,7 @@ func TestEndThatIsTakenBackIsPutAside(t *testing.T) {
 	if b, err := os.ReadFile(kept); err != nil || string(b) != "result" {
 		t.Errorf("the result is not in %q: %v", kept, err)
 	}
-	if sizeOf(d.resultPath(name)) >= 0 {
+	if store.SizeOf(d.resultPath(name)) >= 0 {
 		t.Error("it is still taken for the job's result")
 	}
 }

@@ -105,7 +105,7 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 	id := j.known()
 	if c := d.ledgerOf(id); c != nil {
 		j.mu.Lock()
-		j.brief(c)
+		j.describedBy(c)
 		j.mu.Unlock()
 	}
 	if st = d.statusOf(j); st.State != api.Waiting {

@@ -17,7 +17,7 @@ func TestWhatWaitsElsewhereIsKnown(t *testing.T) {
 	d := openWithout(t, "asks")
 	defer d.Close()
 	o := admit(t, d, "keeps", p2p.Submitter, p2p.Worker)
-	source, err := o.blobs.ship([]byte("sources"))
+	source, err := o.blobs.Ship([]byte("sources"))
 	if err != nil {
 		t.Fatal(err)
 	}

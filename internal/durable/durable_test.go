@@ -1,23 +1,21 @@
-package durable_test
+package durable
 
 import (
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
 // A file that could not be filled leaves the one that was there, and nothing beside it.
 func TestPlaceIsWholeOrNothing(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	if err := durable.PlaceSynced(path, durable.Bytes([]byte("first"))); err != nil {
+	if err := PlaceSynced(path, Bytes([]byte("first"))); err != nil {
 		t.Fatal(err)
 	}
 	full := errors.New("disk full")
-	err := durable.PlaceSynced(path, func(f *os.File) error {
+	err := PlaceSynced(path, func(f *os.File) error {
 		_, _ = f.WriteString("half of")
 		return full
 	})
@@ -30,17 +28,17 @@ func TestPlaceIsWholeOrNothing(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Fatalf("beside the file there is something left: %v, %v", left, err)
 	}
-	if err := durable.Place(filepath.Join(dir, "missing", "f"), durable.Bytes(nil)); err == nil {
+	if err := Place(filepath.Join(dir, "missing", "f"), Bytes(nil)); err == nil {
 		t.Error("a file appeared in a folder that is not there")
 	}
 	deep := filepath.Join(dir, "a", "b", "f")
-	if err := durable.Write(deep, []byte("x")); err != nil {
+	if err := Write(deep, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(deep); err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("mode of the file: %v, %v", info, err)
 	}
-	if err := errors.Join(durable.RemoveIfThere(deep), durable.RemoveIfThere(deep)); err != nil {
+	if err := errors.Join(RemoveIfThere(deep), RemoveIfThere(deep)); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -23,8 +24,8 @@ func signedName(d *Daemon) string {
 	return hex.EncodeToString(tasks.NonceOf(d.net.ID(), tasks.NonceSalt{'n'}))
 }
 
-// signedJob is a description by a member, or by nobody, and its brief.
-func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []byte, b brief) {
+// signedJob is a description by a member, or by nobody, and its signature.
+func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []byte, b store.Signature) {
 	t.Helper()
 	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
 	if err != nil {
@@ -37,14 +38,14 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 	}
 	id = tasks.NameOf(body)
 	size := int64(len(body))
-	return id, body, brief{Signer: d.net.ID(), Size: size, Sig: d.net.Sign(signedBrief(id, size))}
+	return id, body, store.Signature{Signer: d.net.ID(), Size: size, Sig: d.net.Sign(store.SignedText(id, size))}
 }
 
 // A node that comes to lead a job runs Terminate with what was asked for.
 func TestAHomeKnowsWhatWasAsked(t *testing.T) {
 	c := &ledgerCopy{desc: &tasks.Job{Option: "calibration", Ask: tasks.Ask{Selector: "A.C", Params: []tasks.Param{{Name: "x", Value: "1"}}}}}
 	j := newJob(t.Context(), "job")
-	j.brief(c)
+	j.describedBy(c)
 	if j.req.Option != "calibration" || j.req.Params["x"] != "1" {
 		t.Errorf("it knows of %+v", j.req)
 	}
@@ -64,20 +65,20 @@ func TestAJobIsItsSignersAndItsSignerMaySubmit(t *testing.T) {
 	}
 	strangerID, strangerBody, strangers := signedJob(t, other, "")
 	inMyName := good
-	inMyName.Signer, inMyName.Sig = other.net.ID(), other.net.Sign(signedBrief(id, good.Size))
+	inMyName.Signer, inMyName.Sig = other.net.ID(), other.net.Sign(store.SignedText(id, good.Size))
 	larger := good
 	larger.Size++
 	huge := good
-	huge.Size = maxJobBytes + 1
-	huge.Sig = d.net.Sign(signedBrief(id, huge.Size))
+	huge.Size = store.MaxDescription + 1
+	huge.Sig = d.net.Sign(store.SignedText(id, huge.Size))
 	for name, c := range map[string]struct {
 		id   tasks.JobID
 		body []byte
-		b    brief
+		b    store.Signature
 		in   string
 		head bool // seen before the description is fetched
 	}{
-		"by nobody":              {id, body, brief{Signer: d.net.ID(), Size: good.Size}, p2p.ErrBadSignature.Error(), true},
+		"by nobody":              {id, body, store.Signature{Signer: d.net.ID(), Size: good.Size}, p2p.ErrBadSignature.Error(), true},
 		"of another job":         {strangerID, strangerBody, good, p2p.ErrBadSignature.Error(), true},
 		"by a stranger":          {strangerID, strangerBody, strangers, "no right to submit", true},
 		"in another's name":      {id, body, inMyName, "no right to submit", true},
@@ -93,7 +94,7 @@ func TestAJobIsItsSignersAndItsSignerMaySubmit(t *testing.T) {
 		}
 	}
 	// The right aside, what is signed in another's name is still none of its jobs.
-	if _, err := openJob(id, body, inMyName); err == nil || !strings.Contains(err.Error(), "in the name of") {
+	if _, err := inMyName.OpenJob(id, body); err == nil || !strings.Contains(err.Error(), "in the name of") {
 		t.Errorf("signed by one in the name of another: %v", err)
 	}
 }
@@ -149,14 +150,14 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			if err := durable.Write(d.resultPath(j.name), result); err != nil {
 				t.Fatal(err)
 			}
-			status := `{"id":"x","state":"done","output":"` + evil + `","sha256":"` + hashOf([]byte("other")) + `"}`
+			status := `{"id":"x","state":"done","output":"` + evil + `","sha256":"` + store.HashOf([]byte("other")) + `"}`
 			d.ask(func(*engine.Peer) {
-				d.jobEnded(engine.JobEnded{ID: id, Result: ledger.Result{SHA256: hashOf(result), Status: []byte(status)}})
+				d.jobEnded(engine.JobEnded{ID: id, Result: ledger.Result{SHA256: store.HashOf(result), Status: []byte(status)}})
 			})
 			<-j.done
 			until(t, "the output is settled", func() bool { return d.settled(j) })
 			st := d.statusOf(j)
-			if st.Output != good || st.ID != j.name || st.SHA256 != hashOf(result) {
+			if st.Output != good || st.ID != j.name || st.SHA256 != store.HashOf(result) {
 				t.Errorf("status %+v", st)
 			}
 			if _, err := os.Stat(evil); err == nil {

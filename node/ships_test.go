@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -18,6 +16,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -35,7 +34,7 @@ func flip(t *testing.T, path string) {
 }
 
 // served is what other nodes get for a hash.
-func served(t *testing.T, b *blobs, hash string) (string, error) {
+func served(t *testing.T, b *store.Blobs, hash string) (string, error) {
 	t.Helper()
 	f, size, err := b.Open(hash)
 	if err != nil {
@@ -49,83 +48,6 @@ func served(t *testing.T, b *blobs, hash string) (string, error) {
 	return string(data), err
 }
 
-// A blob that two jobs have in their folders is there until the second one goes.
-func TestABlobIsServedFromWhereItStillIs(t *testing.T) {
-	b := newBlobs(t.TempDir(), slog.New(slog.DiscardHandler))
-	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
-	var hash string
-	for _, dir := range []string{first, second, first} { // the last one put goes first, too
-		var err error
-		if hash, err = b.put(dir, []byte("source")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.removeUnder(first)
-	if got, err := served(t, b, hash); got != "source" || err != nil {
-		t.Errorf("after the first job %q, error %v", got, err)
-	}
-	if data, ok := b.read(hash); !ok || string(data) != "source" {
-		t.Errorf("after the first job read %q", data)
-	}
-	b.add(hash, filepath.Join(first, hash))
-	if err := os.RemoveAll(second); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := served(t, b, hash); got != "source" || err != nil {
-		t.Errorf("from the first folder %q, error %v", got, err)
-	}
-	if err := os.RemoveAll(first); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := served(t, b, hash); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after both: %v", err)
-	}
-	if len(b.at) > 0 {
-		t.Errorf("remembers %v", b.at)
-	}
-}
-
-// Bytes that are not what they were are neither used nor given to others, and are told by name.
-func TestADamagedBlobIsForgotten(t *testing.T) {
-	for name, get := range map[string]func(b *blobs, hash string) (string, error){
-		"served": func(b *blobs, hash string) (string, error) { return served(t, b, hash) },
-		"read": func(b *blobs, hash string) (string, error) {
-			data, ok := b.read(hash)
-			if !ok {
-				return "", fs.ErrNotExist
-			}
-			return string(data), nil
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var log bytes.Buffer
-			b := newBlobs(t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)))
-			bad, good := t.TempDir(), t.TempDir()
-			hash, err := b.put(bad, []byte("source"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			flip(t, filepath.Join(bad, hash))
-			if got, err := get(b, hash); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("got %q, error %v", got, err)
-			}
-			if !strings.Contains(log.String(), filepath.Join(bad, hash)) {
-				t.Errorf("the log does not name the file: %s", &log)
-			}
-			b.add(hash, filepath.Join(bad, hash))
-			if _, err := b.put(good, []byte("source")); err != nil {
-				t.Fatal(err)
-			}
-			if got, err := get(b, hash); got != "source" || err != nil {
-				t.Errorf("from the whole one got %q, error %v", got, err)
-			}
-			if b.has(hash, filepath.Join(bad, hash)) {
-				t.Error("the damaged file is still known")
-			}
-		})
-	}
-}
-
 // What jobs ship lies here exactly as long as a job holds it.
 func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -133,7 +55,7 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		b := newBlobs(dir, slog.New(slog.DiscardHandler))
+		b := store.NewBlobs(dir, slog.New(slog.DiscardHandler))
 		d := &Daemon{blobs: b}
 		jobs := []*job{newJob(t.Context(), "a"), newJob(t.Context(), "b"), newJob(t.Context(), "c")}
 		holds := map[string]map[*job]bool{"x": {}, "y": {}}
@@ -167,11 +89,11 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 				jobs[i].takeFrom(o)
 			}
 			for data, by := range holds {
-				got, err := served(t, b, hashOf([]byte(data)))
+				got, err := served(t, b, store.HashOf([]byte(data)))
 				if len(by) > 0 && got != data || len(by) == 0 && !errors.Is(err, fs.ErrNotExist) {
 					rt.Fatalf("%d jobs hold %q, got %q, error %v", len(by), data, got, err)
 				}
-				if here := sizeOf(filepath.Join(b.shipDir(), hashOf([]byte(data)))) >= 0; here != (len(by) > 0) {
+				if here := store.SizeOf(filepath.Join(b.ShipDir(), store.HashOf([]byte(data)))) >= 0; here != (len(by) > 0) {
 					rt.Fatalf("%d jobs hold %q, its file is there: %v", len(by), data, here)
 				}
 			}
@@ -183,12 +105,12 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 func TestADamagedPartialIsNotMerged(t *testing.T) {
 	d := openWithout(t, "worker")
 	defer d.Close()
-	p := merge.Partial{ID: merge.ID{Node: d.net.ID(), Seq: 7}, Job: tasks.NameOf([]byte("job")), Size: 9, SHA256: hashOf([]byte("histogram")), Holder: d.net.ID()}
-	path := d.blobs.partial(p.Job, p.ID)
+	p := merge.Partial{ID: merge.ID{Node: d.net.ID(), Seq: 7}, Job: tasks.NameOf([]byte("job")), Size: 9, SHA256: store.HashOf([]byte("histogram")), Holder: d.net.ID()}
+	path := d.blobs.Partial(p.Job, p.ID)
 	if err := durable.Write(path, []byte("histogram")); err != nil {
 		t.Fatal(err)
 	}
-	d.blobs.add(p.SHA256, path)
+	d.blobs.Add(p.SHA256, path)
 	if got, err := d.fetchPartial(t.Context(), p); got != path || err != nil {
 		t.Errorf("got %q, error %v", got, err)
 	}
@@ -198,7 +120,7 @@ func TestADamagedPartialIsNotMerged(t *testing.T) {
 			t.Errorf("of a damaged one got %q, error %v", got, err)
 		}
 	}
-	if sizeOf(path) >= 0 || d.blobs.has(p.SHA256, path) {
+	if store.SizeOf(path) >= 0 || d.blobs.Has(p.SHA256, path) {
 		t.Error("the damaged file is kept")
 	}
 }
@@ -208,7 +130,7 @@ func TestADamagedPartialIsNotMerged(t *testing.T) {
 func TestAJobIsForgottenWithItsLedger(t *testing.T) {
 	d := openWithout(t, "replica")
 	defer d.Close()
-	source, err := d.blobs.ship([]byte("sources"))
+	source, err := d.blobs.Ship([]byte("sources"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,268 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Blobs knows where this node keeps bytes that others may fetch by their SHA-256: job descriptions, sources, libraries,
+// partials, results. The same bytes may lie in several places, for each goes with what it belongs to. Partials lie in
+// scratch/JOB/NODE-SEQ, what jobs ship in scratch/ship/SHA256. All methods may be called from any goroutine.
+type Blobs struct {
+	dir string // the scratch folder, of partials
+	log *slog.Logger
+
+	// mu guards three views of one thing: hashes has each path of at under its hash, and no other; unread is a part of
+	// its paths.
+	mu     sync.Mutex
+	at     map[string][]string // hash -> paths
+	hashes map[string]string   // path -> hash
+	unread map[string]bool     // paths of an earlier life that were not compared with their hash in this one
+
+	shipping sync.Mutex     // held while the folder of what is shipped is changed
+	held     map[string]int // hash -> for how many jobs it is there
+}
+
+// NewBlobs knows no blobs yet; partials and what is shipped will lie in the folder dir.
+func NewBlobs(dir string, log *slog.Logger) *Blobs {
+	return &Blobs{
+		dir:    dir,
+		log:    log,
+		at:     map[string][]string{},
+		hashes: map[string]string{},
+		unread: map[string]bool{},
+		held:   map[string]int{},
+	}
+}
+
+// maxChecked is the size, in bytes, up to which a blob is compared with its hash before others get it: sources,
+// libraries and descriptions are smaller. Of larger ones, partials and results, the other side finds the damage.
+const maxChecked = 256 << 20
+
+// Open serves other nodes (p2p.BlobStore).
+func (b *Blobs) Open(hash string) (io.ReadSeekCloser, int64, error) {
+	var errs error
+	for _, path := range b.Paths(hash) {
+		f, size, err := openChecked(path, hash)
+		if err == nil {
+			return f, size, nil
+		}
+		if !b.doubt(hash, path, err) {
+			errs = errors.Join(errs, err)
+		}
+	}
+	if errs != nil {
+		return nil, 0, errs
+	}
+	return nil, 0, fmt.Errorf("could not find blob %s: %w", hash, fs.ErrNotExist)
+}
+
+// openChecked opens a file that is what its hash says, as far as it is not too large for that.
+func openChecked(path, hash string) (*os.File, int64, error) {
+	size := SizeOf(path)
+	if size <= maxChecked {
+		if err := Verify(path, hash); err != nil {
+			return nil, 0, err
+		}
+	}
+	f, err := os.Open(path)
+	return f, size, err
+}
+
+// Read returns the bytes of a blob, from a file that has them as they were.
+func (b *Blobs) Read(hash string) ([]byte, bool) {
+	for _, path := range b.Paths(hash) {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = compare(path, HashOf(data), hash)
+		}
+		if err == nil {
+			return data, true
+		}
+		b.doubt(hash, path, err)
+	}
+	return nil, false
+}
+
+// doubt forgets a file that is gone, or not what it was, and reports whether it did.
+func (b *Blobs) doubt(hash, path string, why error) bool {
+	damaged := errors.Is(why, ErrDamaged)
+	if damaged {
+		b.log.Error("a file that other nodes may fetch is damaged; its bytes are taken from elsewhere", "reason", why)
+	}
+	if damaged || errors.Is(why, fs.ErrNotExist) {
+		b.Forget(hash, path)
+		return true
+	}
+	return false
+}
+
+// Paths are the files that have the bytes with a hash, as far as is known; they may be gone meanwhile.
+func (b *Blobs) Paths(hash string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.at[hash])
+}
+
+// Size is how many bytes the blob has, negative if it is not here.
+func (b *Blobs) Size(hash string) int64 {
+	for _, path := range b.Paths(hash) {
+		if n := SizeOf(path); n >= 0 {
+			return n
+		}
+	}
+	return -1
+}
+
+// Has reports whether the file at path is known under its hash, and was so when this daemon wrote or read it.
+func (b *Blobs) Has(hash, path string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Contains(b.at[hash], path) && !b.unread[path]
+}
+
+// AddUnread is Add for a file that an earlier life has left.
+func (b *Blobs) AddUnread(hash, path string) {
+	b.Add(hash, path)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unread[path] = true
+}
+
+// Add makes the file at path known under its hash.
+func (b *Blobs) Add(hash, path string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.unread, path)
+	b.hashes[path] = hash
+	if !slices.Contains(b.at[hash], path) {
+		b.at[hash] = append(b.at[hash], path)
+	}
+}
+
+// Forget makes a file unknown, as it is not what it was.
+func (b *Blobs) Forget(hash, path string) {
+	b.drop(hash, func(p string) bool { return p == path })
+}
+
+// ForgetPath makes a file unknown that goes.
+func (b *Blobs) ForgetPath(path string) {
+	b.mu.Lock()
+	hash, known := b.hashes[path]
+	b.mu.Unlock()
+	if known {
+		b.Forget(hash, path)
+	}
+}
+
+// ForgetFolder forgets all files in a folder.
+func (b *Blobs) ForgetFolder(dir string) {
+	b.mu.Lock()
+	hashes := slices.Collect(maps.Keys(b.at))
+	b.mu.Unlock()
+	for _, h := range hashes {
+		b.drop(h, func(p string) bool { return filepath.Dir(p) == dir })
+	}
+}
+
+func (b *Blobs) drop(hash string, which func(path string) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	gone := func(path string) bool {
+		if which(path) {
+			delete(b.unread, path)
+			delete(b.hashes, path)
+			return true
+		}
+		return false
+	}
+	if left := slices.DeleteFunc(b.at[hash], gone); len(left) > 0 {
+		b.at[hash] = left
+	} else {
+		delete(b.at, hash)
+	}
+}
+
+// ShipDir is where blobs lie that other nodes fetch to take part in jobs.
+func (b *Blobs) ShipDir() string { return filepath.Join(b.dir, "ship") }
+
+// Ship has bytes there for one job more, until Unship, and returns their hash.
+func (b *Blobs) Ship(data []byte) (hash string, err error) {
+	b.shipping.Lock()
+	defer b.shipping.Unlock()
+	if hash = HashOf(data); !b.Has(hash, filepath.Join(b.ShipDir(), hash)) {
+		_, err = b.Put(b.ShipDir(), data)
+	}
+	if err == nil {
+		b.held[hash]++
+	}
+	return hash, err
+}
+
+// ShipAgain is Ship for bytes that are there already; false if they are not.
+func (b *Blobs) ShipAgain(hash string) bool {
+	b.shipping.Lock()
+	defer b.shipping.Unlock()
+	there := b.held[hash] > 0 && b.Has(hash, filepath.Join(b.ShipDir(), hash))
+	if there {
+		b.held[hash]++
+	}
+	return there
+}
+
+// Unship undoes one Ship: the bytes are removed when the last job that had them shipped is over.
+func (b *Blobs) Unship(hash string) {
+	b.shipping.Lock()
+	defer b.shipping.Unlock()
+	if b.held[hash]--; b.held[hash] > 0 {
+		return
+	}
+	delete(b.held, hash)
+	path := filepath.Join(b.ShipDir(), hash)
+	b.Forget(hash, path)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.log.Warn("could not remove what a job shipped", "reason", err)
+	}
+}
+
+// Dir is the folder of partials.
+func (b *Blobs) Dir() string { return b.dir }
+
+// JobDir is where partials of a job lie.
+func (b *Blobs) JobDir(id tasks.JobID) string { return filepath.Join(b.dir, string(id)) }
+
+// Partial is the path of a partial's blob in scratch.
+func (b *Blobs) Partial(id tasks.JobID, p merge.ID) string {
+	return filepath.Join(b.JobDir(id), PartialName(p))
+}
+
+// PartialName is a partial's file name: a hash of its node, and the node's count.
+func PartialName(p merge.ID) string {
+	sum := sha256.Sum256([]byte(p.Node))
+	return fmt.Sprintf("%s-%d", hex.EncodeToString(sum[:6]), p.Seq)
+}
+
+// Put writes bytes under their hash into dir.
+func (b *Blobs) Put(dir string, data []byte) (hash string, err error) {
+	hash = HashOf(data)
+	path := filepath.Join(dir, hash)
+	if err := durable.Write(path, data); err != nil {
+		return "", err
+	}
+	b.Add(hash, path)
+	return hash, nil
+}

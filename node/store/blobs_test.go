@@ -1,0 +1,119 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// flip changes a bit in the middle of a file.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		b[len(b)/2] ^= 1
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// served is what other nodes get for a hash.
+func served(t *testing.T, b *Blobs, hash string) (string, error) {
+	t.Helper()
+	f, size, err := b.Open(hash)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err == nil && int64(len(data)) != size {
+		err = fmt.Errorf("%d bytes, said %d", len(data), size)
+	}
+	return string(data), err
+}
+
+// A blob that two jobs have in their folders is there until the second one goes.
+func TestABlobIsServedFromWhereItStillIs(t *testing.T) {
+	b := NewBlobs(t.TempDir(), slog.New(slog.DiscardHandler))
+	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
+	var hash string
+	for _, dir := range []string{first, second, first} { // the last one put goes first, too
+		var err error
+		if hash, err = b.Put(dir, []byte("source")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ForgetFolder(first)
+	if got, err := served(t, b, hash); got != "source" || err != nil {
+		t.Errorf("after the first job %q, error %v", got, err)
+	}
+	if data, ok := b.Read(hash); !ok || string(data) != "source" {
+		t.Errorf("after the first job read %q", data)
+	}
+	b.Add(hash, filepath.Join(first, hash))
+	if err := os.RemoveAll(second); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := served(t, b, hash); got != "source" || err != nil {
+		t.Errorf("from the first folder %q, error %v", got, err)
+	}
+	if err := os.RemoveAll(first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := served(t, b, hash); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after both: %v", err)
+	}
+	if len(b.at) > 0 {
+		t.Errorf("remembers %v", b.at)
+	}
+}
+
+// Bytes that are not what they were are neither used nor given to others, and are told by name.
+func TestADamagedBlobIsForgotten(t *testing.T) {
+	for name, get := range map[string]func(b *Blobs, hash string) (string, error){
+		"served": func(b *Blobs, hash string) (string, error) { return served(t, b, hash) },
+		"read": func(b *Blobs, hash string) (string, error) {
+			data, ok := b.Read(hash)
+			if !ok {
+				return "", fs.ErrNotExist
+			}
+			return string(data), nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			b := NewBlobs(t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)))
+			bad, good := t.TempDir(), t.TempDir()
+			hash, err := b.Put(bad, []byte("source"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			flip(t, filepath.Join(bad, hash))
+			if got, err := get(b, hash); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("got %q, error %v", got, err)
+			}
+			if !strings.Contains(log.String(), filepath.Join(bad, hash)) {
+				t.Errorf("the log does not name the file: %s", &log)
+			}
+			b.Add(hash, filepath.Join(bad, hash))
+			if _, err := b.Put(good, []byte("source")); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := get(b, hash); got != "source" || err != nil {
+				t.Errorf("from the whole one got %q, error %v", got, err)
+			}
+			if b.Has(hash, filepath.Join(bad, hash)) {
+				t.Error("the damaged file is still known")
+			}
+		})
+	}
+}
