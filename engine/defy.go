@@ -30,7 +30,7 @@ func (p *Peer) noteLed(j *jobState) {
 }
 
 // restoredLog has a copy of an earlier life of this peer settle first.
-func (p *Peer) restoredLog(j *jobState) {
+func (p *Peer) letSettle(j *jobState) {
 	j.copy.ledAt, j.copy.settledAt = p.now-2*recoverAlive, p.now+settleTime
 }
 
@@ -87,7 +87,7 @@ func (p *Peer) defiesChain(j *jobState, c quorum.Chain) bool {
 
 // keepsEnd reports whether the end of a job stands against a recovery by an admin: it is proven, or it is in this peer's copy of a
 // ledger that lives, and will be.
-func (p *Peer) keepsEnd(id tasks.JobID, past *end, l quorum.Link) bool {
+func (p *Peer) keepsEnd(id tasks.JobID, past *endedJob, l quorum.Link) bool {
 	if mutant.On(mutant.ObeyAdmins) || p.submittersWord(id, past.submitter, l) {
 		return false
 	}

@@ -160,13 +160,7 @@ func costOf(r *ledger.Report) time.Duration {
 func (p *Peer) hurries() bool { return p.sent.paid-p.now < maxAhead/8 }
 
 // sends has this peer pay for a report as its receiver will have it pay.
-func (p *Peer) sends(r *ledger.Report) { p.sent.charge(p.now, costOf(r)) }
-
-// proves reports whether there may be signatures in a message.
-func (m *Message) proves() bool {
-	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil || m.Recovery != nil || len(m.Frame) > 0 ||
-		m.Steal != nil && m.Steal.Grant != nil && m.Steal.Grant.Proof != nil
-}
+func (p *Peer) payForReport(r *ledger.Report) { p.sent.charge(p.now, costOf(r)) }
 
 // forgetDues forgets members that owe nothing, when there are many.
 func (p *Peer) forgetDues() {

@@ -430,7 +430,7 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		p := genPartial(t, ids)
 		m.Gather = &p
 	case 16:
-		m.Told = &Told{ID: genPartial(t, ids).ID, Word: merge.Word(rapid.IntRange(-1, 3).Draw(t, "word"))}
+		m.Gathered = &Gathered{ID: genPartial(t, ids).ID, Word: merge.Word(rapid.IntRange(-1, 3).Draw(t, "word"))}
 	}
 	return m
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -30,15 +31,15 @@ import (
 // term alone: it is none of those that count there, and is asked again. What it has been asked for, and is too far behind
 // to judge (late), it does not free.
 type held struct {
-	blobs   map[merge.ID]heldBlob
-	applied uint64         // term of the last entry applied
-	index   uint64         // and its index
-	late    []Keep         // asked for from ahead of this copy: looked at again when it has followed
-	early   *ledger.Result // the home wants it kept of a job that has not ended as far as this copy has followed
-	stale   bool           // the log was followed since it was last looked at what may be freed
-	since   uint64         // term of the log when this copy was opened
-	unswept bool           // there may be blobs from before that, of which nothing is known
-	hoarded int            // requests since the last commit that were refused since the home had too much kept
+	blobs     map[merge.ID]heldBlob
+	applied   uint64         // term of the last entry applied
+	index     uint64         // and its index
+	postponed []Keep         // asked for from ahead of this copy: looked at again when it has followed
+	result    *ledger.Result // the home wants it kept of a job that has not ended as far as this copy has followed
+	stale     bool           // the log was followed since it was last looked at what may be freed
+	since     uint64         // term of the log when this copy was opened
+	unswept   bool           // there may be blobs from before that, of which nothing is known
+	hoarded   int            // requests since the last commit that were refused since the home had too much kept
 }
 
 type heldBlob struct {
@@ -57,15 +58,15 @@ func (j *jobState) hold(b merge.Partial, at uint64) {
 }
 
 // maxLate bounds what waits for this copy to follow.
-const maxLate = 64
+const maxPostponed = 64
 
 // onKeepPartial has a blob kept for the home. What this copy has yet to free may be as much as there is room for, so it
 // follows the log first; one that does not for long, and is asked again, keeps the blob nevertheless.
 func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 	same := func(l Keep) bool { return l.Partial.ID == k.Partial.ID }
 	switch {
-	case k.At > j.held.index && !slices.ContainsFunc(j.held.late, same) && len(j.held.late) < maxLate:
-		j.held.late = append(j.held.late, k)
+	case k.At > j.held.index && !slices.ContainsFunc(j.held.postponed, same) && len(j.held.postponed) < maxPostponed:
+		j.held.postponed = append(j.held.postponed, k)
 	case k.At > j.held.index && len(j.held.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID): // it is of no use before it follows
 	case k.At > j.held.index && !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial): // it may be committed: this copy cannot know yet
 	case !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial):
@@ -74,7 +75,7 @@ func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 		}
 		p.blobKept(j.id, j.home, Kept{ID: k.Partial.ID, Full: true, Term: j.term, Seq: k.Seq})
 	case k.At > j.held.index || j.wants(*k.Partial): // else the home has not heard yet
-		j.held.late = slices.DeleteFunc(j.held.late, same)
+		j.held.postponed = slices.DeleteFunc(j.held.postponed, same)
 		j.hold(*k.Partial, k.At)
 		b := j.held.blobs[k.Partial.ID]
 		b.seq = k.Seq
@@ -110,9 +111,9 @@ func (p *Peer) hoards(j *jobState, b merge.Partial) bool {
 
 // keepLate looks again at what was asked for from ahead of this copy. What is here already comes first: its term is that of
 // the request then, and what the record does not want any more can go before anything new comes.
-func (p *Peer) keepLate(j *jobState) {
-	late := j.held.late
-	j.held.late = nil
+func (p *Peer) keepPostponed(j *jobState) {
+	late := j.held.postponed
+	j.held.postponed = nil
 	here := func(k Keep) bool { return j.holds(k.Partial.ID) }
 	for _, k := range slices.DeleteFunc(slices.Clone(late), func(k Keep) bool { return !here(k) }) {
 		p.onKeepPartial(j, k)
@@ -139,7 +140,7 @@ func (j *jobState) wants(b merge.Partial) bool {
 }
 
 // follow notes an entry that was just applied; tidy looks at what that has made superfluous.
-func (j *jobState) follow(e ledger.Entry, index, term uint64, changed bool) {
+func (j *jobState) noteApplied(e ledger.Entry, index, term uint64, changed bool) {
 	newer := term > j.held.applied
 	j.held.applied, j.held.index = max(j.held.applied, term), max(j.held.index, index)
 	if changed {
@@ -150,11 +151,11 @@ func (j *jobState) follow(e ledger.Entry, index, term uint64, changed bool) {
 			}
 		}
 	}
-	j.held.stale = j.held.stale || newer || len(j.held.late) > 0 || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
+	j.held.stale = j.held.stale || newer || len(j.held.postponed) > 0 || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
 }
 
 // followTo is follow for all entries up to an index at once, by a snapshot of the record.
-func (j *jobState) followTo(index uint64) {
+func (j *jobState) noteSnapshot(index uint64) {
 	j.held.index, j.held.stale = max(j.held.index, index), true
 	for _, b := range j.copy.record.Done.Parts() {
 		j.hold(b, j.held.index)
@@ -177,7 +178,7 @@ func (p *Peer) tidy(j *jobState) {
 		}
 		p.emit(sweep)
 	}
-	p.keepLate(j)
+	p.keepPostponed(j)
 }
 
 // freeAll frees what is neither in the record nor can come there any more on this copy's word.
@@ -187,7 +188,7 @@ func (p *Peer) freeAll(j *jobState) {
 	}
 	for _, b := range j.sortedBlobs() {
 		_, in := j.copy.record.Done.Find(b.ID)
-		asked := slices.ContainsFunc(j.held.late, func(k Keep) bool { return k.Partial.ID == b.ID })
+		asked := slices.ContainsFunc(j.held.postponed, func(k Keep) bool { return k.Partial.ID == b.ID })
 		old := b.term < j.held.applied || b.term == j.held.applied && mutant.On(mutant.FreeAsked)
 		if !in && !asked && (old || b.at <= j.held.index && !j.wants(b.Partial)) {
 			p.free(j, b.Partial)
@@ -243,7 +244,7 @@ func (p *Peer) folded(ev Folded) {
 		return
 	}
 	j.hold(b, j.held.index)
-	p.step(j, ledger.Folded{Partial: b})
+	p.stepHome(j, ledger.Folded{Partial: b})
 }
 
 // arrived takes note that a blob is here now; false if it is not wanted any more.
@@ -254,4 +255,66 @@ func (p *Peer) arrived(id tasks.JobID, b merge.Partial) bool {
 	}
 	p.emit(FreeBlob{Partial: b})
 	return false
+}
+
+// onKeep has a blob kept for the home.
+func (p *Peer) onKeep(j *jobState, k Keep) {
+	switch {
+	case k.Result != nil:
+		p.onKeepResult(j, *k.Result)
+	case j.copy.log == nil || k.Partial == nil:
+	case k.Partial.Job != j.id:
+	case k.Free:
+		if b, ok := j.held.blobs[k.Partial.ID]; ok && b.term == j.term && b.seq < k.Seq {
+			p.release(j, k.Partial.ID)
+		}
+	default:
+		p.onKeepPartial(j, k)
+	}
+}
+
+// blobKept gives this node's word to a home. It is not given in a term that the disk does not know yet: after a crash this
+// node could take what it has told of then for what an earlier home had wanted (held.since). The home asks again.
+func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
+	if j := p.job(id); j != nil && j.copy.log != nil {
+		if k.OK && k.Term > j.copy.log.Sure() {
+			return
+		}
+		k.Member = j.copy.self.ID
+	}
+	p.send(to, Message{Job: id, Kept: &k})
+}
+
+// onKept takes a replica's word on a blob; not the late one of a member that is none any more, for that deletes
+// what it kept.
+func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
+	if !j.leads() {
+		return
+	}
+	if k.ID != (merge.ID{}) && j.copy.log != nil && !slices.Contains(j.copy.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
+		return
+	}
+	if k.ID != (merge.ID{}) && k.Term != j.term {
+		return
+	}
+	p.stepHome(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK, Full: k.Full, Seq: k.Seq})
+}
+
+// onKeepResult has a job's result kept for its home, once this peer knows that the job has ended: the home asks at once, and no
+// more when most replicas have it.
+func (p *Peer) onKeepResult(j *jobState, r ledger.Result) {
+	if j.held.result = nil; j.mayHaveResult() {
+		p.emit(KeepResult{ID: j.id, Result: r, To: j.home})
+	} else if j.copy.log != nil {
+		j.held.result = &r
+	}
+}
+
+// mayHaveResult reports whether a home may have this peer keep the job's result. With a copy of the ledger it knows that the
+// job has ended; without one it works for the job, and keeps the result where there are no other replicas.
+func (j *jobState) mayHaveResult() bool {
+	if j.copy.log != nil {
+		return j.copy.record != nil && j.copy.record.Ended
+	}
+	return j.desc != nil
 }

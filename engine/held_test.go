@@ -38,7 +38,7 @@ func TestHomeThatHoards(t *testing.T) {
 		var kept, bytes int64
 		ids := map[merge.ID]bool{}
 		wrongs, refused := 0, 0
-		for i := range uint64(maxLate + 2*c.most) {
+		for i := range uint64(maxPostponed + 2*c.most) {
 			p := merge.Partial{ID: merge.ID{Node: home.id, Seq: 1<<32 + i}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 1)), Units: 1, Size: c.size, SHA256: "x", Holder: home.id}
 			m := Message{Job: jobID, Term: v.Term, Keep: &Keep{Partial: &p, Seq: 1<<32 + i, At: c.at}}
 			for _, e := range slices.Concat(replica.peer.Step(replica.now, Recv{From: home.id, Msg: m}), replica.peer.Step(replica.now, Recv{From: home.id, Msg: m})) {

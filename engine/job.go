@@ -6,7 +6,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
-	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -59,124 +59,138 @@ func (p *Peer) forgetJob(j *jobState) {
 	p.jobs = slices.DeleteFunc(p.jobs, func(o *jobState) bool { return o == j })
 }
 
-// preparation is how far this peer has come with getting a job ready to run.
-//
-// There are claims only while the description is not here; failed and tried are of no use once the code is loaded.
-type preparation struct {
-	claims  []claim       // of members that they lead the job: one for each, at most maxClaims
-	weighed weighed       // the memory that the description takes
-	failed  bool          // the code could not be loaded when that was last tried
-	tried   time.Duration // when that was
+func (p *Peer) submit(ev Submit) {
+	if p.ends.of[ev.ID] != nil || p.job(ev.ID) != nil {
+		return
+	}
+	j := p.addJob(ev.ID, p.self)
+	j.desc, j.loaded, j.term = ev.Job, true, 1
+	j.copy.record = &ledger.Record{Want: ev.Job.Want}
+	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
+	p.found(j)
+	p.becomeHome(j)
+	p.carryOut(j, j.led.home.Start(p.now, p.takeBase(j, ev.Base)))
 }
 
-// proofs are what was proven here about who leads a job.
-//
-// shown holds by package quorum's rules, and no mandate of an earlier term takes its place. conf never goes back to an
-// older set of voters.
-type proofs struct {
-	shown *quorum.Mandate // the last that was believed, or is this peer's own
-	conf  quorum.Conf     // the newest set of voters in such a one
-	asked tasks.Moment    // when a member was last asked for its mandate
+// takeBase takes the outputs that a job begins with, and returns the units that they cover. They are offered and committed
+// as any others, by R3. If they are not what they should be, none is taken, and their units run.
+func (p *Peer) takeBase(j *jobState, base []merge.Partial) tasks.Cover {
+	all, err := merge.Recommit(base, j.desc.Want)
+	if err != nil {
+		return nil
+	}
+	for _, b := range base {
+		b.Job, b.Holder, b.Kids = j.id, p.self, nil
+		j.work.parts.Add(p.now, b)
+	}
+	return all.Cover()
 }
 
-// seeking is what this peer does when it has lost a job's home.
-type seeking struct {
-	heard  time.Duration // when the home was last heard
-	sought time.Duration // when others were last asked what they know of the job
-	asked  tasks.PeerID  // which of them was asked last
+// revoked ends all work for a job whose submitter may submit no more.
+func (p *Peer) revoked(id tasks.JobID) {
+	j := p.job(id)
+	switch {
+	case j == nil || j.shut:
+		return
+	case j.leads():
+		p.cancel(id)
+	case j.copy.log == nil && j.copy.founding == nil:
+		p.closeJob(j, true)
+		return
+	}
+	j.stopped = true // should it be prepared yet
+	p.schedule(steal.Rest{Job: id})
+	p.schedule(steal.Shun{Job: id})
 }
 
-// work is what this node does for a job.
-//
-// Of every unit in blamed a failure is in failures: the home has not booked it yet, and nobody else is to run it before.
-type work struct {
-	parts    *merge.Local // outputs that are not known to be committed
-	stats    ledger.Stats
-	failures []ledger.Failure // that the home has not acknowledged
-	failSeq  uint64           // of the last failure
-	blamed   tasks.Cover      // by these failures
-	largest  int64            // output of a generation here so far, in bytes
-	kills    int              // generations in a row that were killed from outside
+// closeJob ends this peer's part in a job. Lost says that its home has gone for good.
+func (p *Peer) closeJob(j *jobState, lost bool) {
+	if j.shut {
+		return
+	}
+	p.schedule(steal.Close{Job: j.id})
+	if !lost {
+		p.ends.put(j.id, j.past(), Ended{})
+	}
+	for id, g := range p.gens {
+		if g.job == j {
+			delete(p.gens, id)
+		}
+	}
+	j.shut, j.closeAt = true, p.now+p.cfg.Linger
+	p.emit(JobOver{ID: j.id, Lost: lost})
+	if j.copy.log == nil {
+		p.forgetJob(j)
+	} else if j.copy.record.Result == nil && j.seated() {
+		j.closeAt = p.now + 3*p.cfg.Replace // the log knows better, and tells soon; or nobody is left who does
+	}
 }
 
-// reporting is when this node next tells a job's home where things stand.
-//
-// A report is due at next at the latest. It goes sooner when it is urgent, or when there is news and the home has few
-// nodes to listen to; not so often that this node comes near to its share of the home's time (see allowance).
-type reporting struct {
-	last   time.Duration
-	next   time.Duration
-	every  time.Duration // between two reports, as the home has asked
-	urgent bool
-	news   bool
-	spread bool // next has been moved to a time of this node's own, so that not all nodes report at once
+// dropJob forgets a job that this peer has nothing to do with any more.
+func (p *Peer) dropJob(j *jobState, why string) {
+	if j.copy.log != nil {
+		p.emit(DropLedger{ID: j.id, Reason: why})
+	}
+	p.forgetJob(j)
 }
 
-// losses is what this node has heard from the home of units that were lost.
-type losses struct {
-	heardSeq uint64       // of the last loss that was heard of
-	heardOn  tasks.PeerID // the home that has counted so
-	someLose bool         // the home has named nodes that lose what they take
+// expelled gives up what this peer can have no part in any more.
+func (p *Peer) expelled() {
+	for _, j := range slices.Clone(p.jobs) {
+		if j.leads() && (j.copy.log == nil || len(j.copy.log.Members()) == 1) {
+			continue
+		}
+		p.closeJob(j, true)
+		if j.copy.log != nil {
+			p.leaveLog(j, "this node is no member of the cluster any more")
+		}
+	}
 }
 
-// replica is this peer's copy of a job's ledger.
-//
-// log is nil without a copy, while one is being made (founding), and where the only copy is in memory; record is what
-// the ledger says as far as it was followed, and is there in any case.
-type replica struct {
-	record    *ledger.Record
-	log       *quorum.Replica
-	self      quorum.Member   // which member of the log this copy is
-	founders  []quorum.Member // with whom the log began
-	founding  *founding       // a copy is on its way to disk
-	neverLed  bool            // this peer has founded the log, and leads it as soon as it is on disk
-	leaveAt   tasks.Moment    // when a copy that the log has removed goes, if nobody answers
-	resigned  time.Duration   // when the others were last asked whether it may go sooner
-	recovery  *quorum.Link    // of the ledger, which was checked; the record may not have it yet
-	defied    uint64          // term of the last recovery that was refused
-	ledAt     time.Duration   // when the log last had a leader that this copy heard
-	settledAt time.Duration   // from when on a leader tells that the ledger lives, see settleTime
+// goAway hands work and ledgers over.
+func (p *Peer) beginLeaving() {
+	p.leave, p.leaveAt = true, p.now
+	p.schedule(steal.Leave{})
+	for _, j := range slices.Clone(p.jobs) {
+		j.reports.urgent = true
+		p.maintain(j)
+	}
 }
 
-// leading is what a peer keeps while it leads a job.
-//
-// home is nil exactly while this peer does not lead. What else was known goes with it (stepDown), but what display needs.
-type leading struct {
-	home        *ledger.Home // decides what is to be done
-	since       time.Duration
-	announced   time.Duration         // when members that do not report were last told
-	unannounced bool                  // nobody was told yet, for there is no mandate to show
-	waiting     []ledger.Entry        // to be proposed when the log takes some
-	spares      []tasks.PeerID        // nodes that keep the result beside the replicas
-	gone        map[life]ledger.Stats // what nodes had counted that went, for display
-	lost        []lostAt              // what was put back to work of late
-	lostSeq     uint64                // counts that
+func (p *Peer) checkLeft() {
+	if !p.leave || p.left {
+		return
+	}
+	for _, j := range p.jobs {
+		if !j.shut && (p.needed(j) || !p.handedBack(j) || !j.work.parts.Empty()) || p.sealing(j) || p.lingering(j) {
+			return
+		}
+	}
+	p.left = true
+	p.emit(Left{})
 }
 
-// staffing is what a home does to have as many replicas of the ledger as it should.
-//
-// At most one change of the voters is under way, since changed; none begins before the last has ended or been given up.
-type staffing struct {
-	complete    bool // there are as many as there should be, or they have been waited for: commits may begin
-	enlisted    map[tasks.PeerID]*enlistment
-	unfit       map[tasks.PeerID]time.Duration // nodes that did not become replicas when asked, and until when they are not asked
-	changed     tasks.Moment                   // when a change of the voters was last proposed, while it is under way
-	handed      int                            // how often the lead was handed over in vain
-	neededSince tasks.Moment                   // since when replicas are to go that keep what others do not
-	fewSince    tasks.Moment                   // since when there are too few nodes for as many replicas
-	stuckSince  tasks.Moment                   // since when this home may not try to make the result any more
+// handedBack reports whether this peer, which leaves, owes a job nothing any more. Work that waits here goes back to the
+// job's home; where that is this peer and the job waits on its disk, there is nobody to take it: it runs after its return.
+func (p *Peer) handedBack(j *jobState) bool {
+	if j.copy.log != nil && j.home == p.self && !p.needed(j) {
+		return p.sched.AtRest(j.id)
+	}
+	return p.sched.Idle(j.id)
 }
 
-func newStaffing() staffing {
-	return staffing{enlisted: map[tasks.PeerID]*enlistment{}, unfit: map[tasks.PeerID]time.Duration{}}
-}
+// unseated is how long a peer that leaves keeps a copy that has no seat.
+const unseated = 5 * time.Second
 
-// ending is what this peer has of a job's end beside the record.
-type ending struct {
-	proof     *Ended        // from elsewhere, which has ended the job here: the record may be behind it
-	proven    bool          // others were told, or have told, how the job ended, with a seal
-	lostChain *quorum.Chain // of the voters of the ledger that this peer had alone, and has lost
+// needed reports whether others need this peer's copy of a ledger before it may leave.
+func (p *Peer) needed(j *jobState) bool {
+	switch {
+	case j.copy.log == nil:
+		return j.leads()
+	case !j.seated(): // it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
+		return p.now-p.leaveAt < unseated
+	case len(j.copy.log.Members()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
+		return false
+	}
+	return true
 }
-
-// leads reports whether this peer leads the job.
-func (j *jobState) leads() bool { return j.led.home != nil }

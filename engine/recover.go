@@ -8,7 +8,6 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
-	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -19,24 +18,6 @@ import (
 // the copy has. Whatever the copies that were lost had come to beyond it counts no more, also where they come back: they
 // are shown the signed word, and are given up; a job that was over for somebody by their word goes on there. What is of
 // the recovered ledger is of a later epoch than what is of the lost one, as its terms tell.
-
-// pastJob is what is remembered of a job that is over.
-type pastJob struct {
-	term      uint64       // in which it ended
-	submitter tasks.PeerID // empty where its description was never here
-	recovery  *quorum.Link // of its ledger, nil for none
-}
-
-func (e pastJob) epoch() uint64 { return quorum.Epoch(e.term) }
-
-// past is what is to be remembered of a job that ends.
-func (j *jobState) past() pastJob {
-	e := pastJob{term: j.term, recovery: j.recovery()}
-	if j.desc != nil {
-		e.submitter = j.desc.Submitter
-	}
-	return e
-}
 
 // recovery is the last one of the job's ledger that is known here, nil for none.
 func (j *jobState) recovery() *quorum.Link {
@@ -351,43 +332,4 @@ func checkRecovery(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
 		return Malformed
 	}
 	return ""
-}
-
-// CopyView is this peer's copy of a ledger as somebody needs to know it who thinks of recovering it.
-type CopyView struct {
-	Member      quorum.Member
-	Index, Term uint64            // of its last entry: of several copies the one with the highest term, then index, is the newest
-	Seats       [][]quorum.Member // the voters; two sets while they are being changed, and each counts
-	Alive       []tasks.PeerID    // of them, as far as this peer has heard them lately
-	Majority    bool              // they are enough for the job to go on by itself
-	Committed   int64             // units; what is in the log and not known to be committed counts
-	Open        int64             // units that are neither committed nor set aside here
-	Parts       []merge.Partial   // what is committed
-	Result      *ledger.Result    // nil until the job is over
-	Recovery    *quorum.Link      // the last one, nil for none
-	Chain       quorum.Chain      // proves who the voters are; those of before, while they are being changed
-	Mandate     *quorum.Mandate   // proves that this peer leads the job; nil if it does not
-}
-
-// Copy describes this peer's copy of a job's ledger; ok is false without one that counts.
-func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
-	j := p.job(id)
-	if j == nil || j.copy.log == nil || !j.seated() {
-		return v, false
-	}
-	v, err := p.view(j)
-	return v, err == nil
-}
-
-func (p *Peer) view(j *jobState) (v CopyView, err error) {
-	record, err := j.wholeRecord()
-	if err != nil {
-		return v, err
-	}
-	v = CopyView{Member: j.copy.self, Seats: j.copy.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
-		Parts: slices.Clone(record.Done.Parts()), Result: record.Result, Recovery: record.Recovery}
-	v.Chain, v.Mandate = j.copy.log.Chain(), p.mandate(j)
-	v.Index, v.Term = j.copy.log.Last()
-	v.Alive, v.Majority = j.copy.log.Alive(p.now, recoverAlive)
-	return v, nil
 }

@@ -4,11 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dtpnode/dtpnode/internal/mutant"
 	"github.com/dtpnode/dtpnode/ledger"
-	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
-	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -25,22 +22,6 @@ type founding struct {
 	was   *quorum.Replica // the copy that it takes the place of, for it is recovered; nil for none
 	aside bool            // it goes on from a copy that was superseded
 }
-
-// enlistment is a node that was asked to become a replica.
-type enlistment struct {
-	nonce  uint64
-	not    uint64        // what it was before
-	member quorum.Member // what it is, once it is ok
-	since  time.Duration
-	asked  time.Duration
-	ok     bool
-}
-
-// enlistWait is how long a node may take to become a replica; then another is asked.
-const enlistWait = 5 * time.Second
-
-// changeWait is how long a change of voters may take; then it is proposed again.
-const changeWait = 5 * time.Second
 
 // found makes the ledger of a new job. Its only member is this peer, until others have joined.
 func (p *Peer) found(j *jobState) {
@@ -141,7 +122,7 @@ func (p *Peer) restore(ev Restore) {
 		p.emit(DropLedger{ID: ev.ID, Reason: why})
 		return
 	}
-	p.restoredLog(j)
+	p.letSettle(j)
 	if !j.shut {
 		p.emit(Prepare{ID: ev.ID, Job: j.desc})
 	}
@@ -203,33 +184,16 @@ func (p *Peer) apply(j *jobState, e quorum.Apply) {
 // applied brings an entry to the record, with its place in the log; 0 without one.
 func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	v, changed := j.copy.record.Apply(entry)
-	j.follow(entry, index, term, changed)
+	j.noteApplied(entry, index, term, changed)
 	if j.leads() {
-		p.step(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
+		p.stepHome(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
 	}
-	if j.held.early != nil && j.mayHaveResult() {
-		p.onKeepResult(j, *j.held.early)
+	if j.held.result != nil && j.mayHaveResult() {
+		p.onKeepResult(j, *j.held.result)
 	}
 	if entry.Result != nil && changed {
 		p.jobEnded(j)
 	}
-}
-
-// propose puts an entry in the log, or keeps it until the log takes some.
-func (p *Peer) propose(j *jobState, e ledger.Entry) {
-	if j.copy.log == nil && j.copy.founding == nil {
-		p.applied(j, e, 0, 0)
-		return
-	}
-	if j.copy.log == nil || !j.copy.log.Leading() {
-		j.led.waiting = append(j.led.waiting, e)
-		return
-	}
-	b, err := wire.Marshal(&e)
-	if err != nil {
-		return // nothing in an entry can fail to encode
-	}
-	p.stepLog(j, quorum.Propose{Data: b})
 }
 
 // written tells a log what came of its write.
@@ -261,124 +225,6 @@ func (p *Peer) role(j *jobState, r quorum.Role) {
 	}
 }
 
-// takeOver makes this peer the job's home, or confirms that it is.
-func (p *Peer) takeOver(j *jobState, term uint64) {
-	if !j.leads() {
-		if j.copy.record.Result != nil || term < j.term { // it is over, or another leads already
-			return
-		}
-		j.staff.complete = true // the voters that there are have elected
-		p.setHome(j, p.self, term)
-		p.becomeHome(j)
-		if !j.leads() {
-			return
-		}
-		p.obey(j, j.led.home.Resume(p.now))
-	}
-	if term > j.term {
-		j.term = term
-		p.announce(j)
-	}
-	for id, b := range j.held.blobs { // asked for before the log was there
-		b.term = j.term
-		j.held.blobs[id] = b
-	}
-	waiting := j.led.waiting
-	j.led.waiting = nil
-	for _, e := range waiting {
-		p.propose(j, e)
-	}
-	p.maintain(j)
-}
-
-// becomeHome leads the job from the record as it stands.
-func (p *Peer) becomeHome(j *jobState) {
-	cfg := p.cfg.Ledger
-	cfg.Submitter = j.desc.Submitter
-	j.led.home = ledger.New(cfg, j.copy.record, &j.desc.Data, !j.desc.SeedLocal)
-	j.led.announced, j.led.since, j.reports.urgent = p.now, p.now, true
-	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
-	p.step(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
-	for _, id := range p.sortedPeers() {
-		p.step(j, ledger.NodeUp{ID: id, Slots: p.slotsFor(j, id)})
-	}
-	p.tellReplicas(j)
-	if !j.leads() { // it was over before it began
-		return
-	}
-	if j.copy.record.Recovery != nil {
-		p.emit(Announce{Msg: Message{Job: j.id, Recovery: j.copy.record.Recovery}})
-	}
-	p.announce(j)
-}
-
-// stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
-func (p *Peer) stepDown(j *jobState) {
-	// Since when replicas are to go is kept: where the lead goes to and fro it would begin anew for ever.
-	j.led.home, j.led.waiting = nil, nil
-	j.staff.complete = false
-	j.staff.changed, j.staff.fewSince, j.staff.stuckSince = tasks.Moment{}, tasks.Moment{}, tasks.Moment{}
-	clear(j.staff.enlisted)
-}
-
-// setHome follows a job to another home.
-func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
-	if (term < j.term && !mutant.On(mutant.StaleTerm)) || home == "" || (home == j.home && term == j.term) {
-		return
-	}
-	if j.leads() && home != p.self {
-		p.stepDown(j)
-	}
-	if term != j.term {
-		j.held.late, j.held.early = nil, nil
-	}
-	moved := home != j.home
-	j.home, j.term, j.seeking.heard = home, term, p.now
-	if home != p.self {
-		p.emit(HomeIs{ID: j.id, Home: home, Term: term})
-	}
-	if moved && !j.shut {
-		p.schedule(steal.Home{Job: j.id, Home: home})
-		j.work.parts.SetAbove("") // the new home makes a tree of its own
-		p.local(j.work.parts.SetHome(p.now, home))
-		j.reports.urgent = true
-	}
-}
-
-// tellReplicas tells the home's logic who else has the record.
-func (p *Peer) tellReplicas(j *jobState) {
-	if !j.leads() {
-		return
-	}
-	ev := ledger.Replicas{Ready: j.staff.complete}
-	if j.copy.log != nil {
-		for _, m := range j.copy.log.Members() {
-			if m.Peer != p.self {
-				ev.IDs, ev.Members = append(ev.IDs, m.Peer), append(ev.Members, m.ID)
-			}
-		}
-	}
-	p.step(j, ev)
-}
-
-// toReplica takes what replicas send each other. One that knows the end of a job tells it to those that go
-// on asking for votes.
-func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
-	switch {
-	case j != nil && j.copy.log != nil && !p.mayFrame(j, from):
-	case j != nil && j.copy.log != nil:
-		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
-	default:
-		p.tellEnd(from, m.Job)
-	}
-}
-
-// mayFrame reports whether frames of a member are taken here. A copy that is to become one of those that count has no log
-// yet that could tell: it hears the home, and those who are proven to be voters; or anybody, while it knows of none.
-func (p *Peer) mayFrame(j *jobState, from tasks.PeerID) bool {
-	return j.seated() || from == j.home || len(j.proofs.conf.Voters) == 0 || slices.ContainsFunc(j.proofs.conf.Voters, func(m quorum.Member) bool { return m.Peer == from })
-}
-
 func (p *Peer) isVoter(j *jobState, id tasks.PeerID) bool {
 	return slices.ContainsFunc(j.copy.log.Members(), func(m quorum.Member) bool { return m.Peer == id })
 }
@@ -386,160 +232,6 @@ func (p *Peer) isVoter(j *jobState, id tasks.PeerID) bool {
 // seated reports whether this peer's copy is one of those that count.
 func (j *jobState) seated() bool {
 	return slices.ContainsFunc(j.copy.log.Members(), func(m quorum.Member) bool { return m.ID == j.copy.self.ID })
-}
-
-// onEnlist makes a copy of a job's ledger here.
-func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
-	if p.ends.of[m.Job] != nil || p.voters() == 0 || p.leave {
-		return
-	}
-	c := claim{from: from, proof: m.Enlist.Proof, enlist: m.Enlist}
-	switch {
-	case j == nil || j.desc == nil:
-		p.claimed(m.Job, c)
-	default:
-		p.enlistHere(from, j, m.Term, m.Enlist)
-	}
-}
-
-// enlistHere is onEnlist for a job whose description is here.
-func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist) {
-	if !p.heed(from, j, from, term, e.Proof) || j.leads() || j.shut {
-		return
-	}
-	switch {
-	case j.copy.founding != nil:
-		j.copy.founding.by, j.copy.founding.nonce = from, e.Nonce
-	case j.copy.log != nil && j.isBefore(term): // it hears of the recovery, and gives its copy up, first
-	case j.copy.log != nil && (j.copy.self.ID != e.Not || e.Not == 0): // the others may count on it already
-		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Member: j.copy.self, OK: true}})
-	default: // as another member than before, if it was one
-		p.seq++
-		j.copy.log = nil
-		log := quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: e.Voters}
-		if e.Proof != nil { // who is obeyed until another is elected
-			log.Hard.Term, log.Hard.Lead = e.Proof.Term, e.Proof.Leader
-		}
-		j.copy.founding = &founding{by: from, nonce: e.Nonce, log: log}
-		p.emit(FoundLedger{ID: j.id, Log: j.copy.founding.log, From: from})
-	}
-}
-
-func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
-	en := j.staff.enlisted[from]
-	if !j.leads() || j.copy.log == nil || en == nil || en.nonce != e.Nonce || e.Member.Peer != from {
-		return
-	}
-	voter, ever := j.copy.log.Knows(e.Member.ID)
-	switch {
-	case !e.OK || voter: // it was silent, but is there
-		delete(j.staff.enlisted, from)
-		j.staff.unfit[from] = p.now + 4*p.cfg.Replace
-	case ever:
-		en.not, en.asked = e.Member.ID, -time.Second
-	default:
-		en.member, en.ok = e.Member, true
-	}
-	p.maintain(j)
-}
-
-// onKeepResult has a job's result kept for its home, once this peer knows that the job has ended: the home asks at once, and no
-// more when most replicas have it.
-func (p *Peer) onKeepResult(j *jobState, r ledger.Result) {
-	if j.held.early = nil; j.mayHaveResult() {
-		p.emit(KeepResult{ID: j.id, Result: r, To: j.home})
-	} else if j.copy.log != nil {
-		j.held.early = &r
-	}
-}
-
-// mayHaveResult reports whether a home may have this peer keep the job's result. With a copy of the ledger it knows that the
-// job has ended; without one it works for the job, and keeps the result where there are no other replicas.
-func (j *jobState) mayHaveResult() bool {
-	if j.copy.log != nil {
-		return j.copy.record != nil && j.copy.record.Ended
-	}
-	return j.desc != nil
-}
-
-// onKeep has a blob kept for the home.
-func (p *Peer) onKeep(j *jobState, k Keep) {
-	switch {
-	case k.Result != nil:
-		p.onKeepResult(j, *k.Result)
-	case j.copy.log == nil || k.Partial == nil:
-	case k.Partial.Job != j.id:
-	case k.Free:
-		if b, ok := j.held.blobs[k.Partial.ID]; ok && b.term == j.term && b.seq < k.Seq {
-			p.release(j, k.Partial.ID)
-		}
-	default:
-		p.onKeepPartial(j, k)
-	}
-}
-
-// blobKept gives this node's word to a home. It is not given in a term that the disk does not know yet: after a crash this
-// node could take what it has told of then for what an earlier home had wanted (held.since). The home asks again.
-func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
-	if j := p.job(id); j != nil && j.copy.log != nil {
-		if k.OK && k.Term > j.copy.log.Sure() {
-			return
-		}
-		k.Member = j.copy.self.ID
-	}
-	p.send(to, Message{Job: id, Kept: &k})
-}
-
-// onKept takes a replica's word on a blob; not the late one of a member that is none any more, for that deletes
-// what it kept.
-func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
-	if !j.leads() {
-		return
-	}
-	if k.ID != (merge.ID{}) && j.copy.log != nil && !slices.Contains(j.copy.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
-		return
-	}
-	if k.ID != (merge.ID{}) && k.Term != j.term {
-		return
-	}
-	p.step(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK, Full: k.Full, Seq: k.Seq})
-}
-
-// resignAgain is how often a member that is none any more asks whether the others know that.
-const resignAgain = time.Second
-
-// resign asks for leave. Until the others have the change of members, they may need this one's vote for it.
-func (p *Peer) resign(j *jobState) {
-	switch {
-	case j.copy.log == nil || j.copy.leaveAt.Never():
-	case j.copy.leaveAt.Past(0, p.now): // nobody is left to answer
-		p.leaveLog(j, "")
-	case p.now-j.copy.resigned >= resignAgain:
-		j.copy.resigned = p.now
-		for _, m := range j.copy.log.Members() {
-			if m.Peer != p.self {
-				p.send(m.Peer, Message{Job: j.id, Resign: &Resign{Member: j.copy.self.ID}})
-			}
-		}
-	}
-}
-
-// onResign lets a member go that is none any more for those that count.
-func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
-	if j == nil || j.copy.log == nil {
-		p.tellEnd(from, m.Job)
-		return
-	}
-	if voter, _ := j.copy.log.Knows(m.Resign.Member); !voter && j.copy.log.Leading() && !j.copy.log.Changing() {
-		p.send(from, Message{Job: j.id, Resigned: m.Resign})
-	}
-}
-
-// onResigned drops a copy that nobody counts on any more.
-func (p *Peer) onResigned(from tasks.PeerID, j *jobState, r Resign) {
-	if j.copy.log != nil && !j.copy.leaveAt.Never() && r.Member == j.copy.self.ID && p.isVoter(j, from) {
-		p.leaveLog(j, "")
-	}
 }
 
 // leaveLog ends this peer's copy of a log: it is no member any more, or cannot go on.
@@ -582,99 +274,21 @@ func (p *Peer) failLedger(j *jobState, why string) {
 	p.emit(FailJob{ID: j.id, Failure: ledger.Failed{Failure: f, Nodes: []tasks.PeerID{p.self}, Tries: 1}})
 }
 
-// expelled gives up what this peer can have no part in any more.
-func (p *Peer) expelled() {
-	for _, j := range slices.Clone(p.jobs) {
-		if j.leads() && (j.copy.log == nil || len(j.copy.log.Members()) == 1) {
-			continue
-		}
-		p.closeJob(j, true)
-		if j.copy.log != nil {
-			p.leaveLog(j, "this node is no member of the cluster any more")
-		}
-	}
-}
-
-// dropJob forgets a job that this peer has nothing to do with any more.
-func (p *Peer) dropJob(j *jobState, why string) {
-	if j.copy.log != nil {
-		p.emit(DropLedger{ID: j.id, Reason: why})
-	}
-	p.forgetJob(j)
-}
-
-// unseated is how long a peer that leaves keeps a copy that has no seat.
-const unseated = 5 * time.Second
-
-// needed reports whether others need this peer's copy of a ledger before it may leave.
-func (p *Peer) needed(j *jobState) bool {
-	switch {
-	case j.copy.log == nil:
-		return j.leads()
-	case !j.seated(): // it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
-		return p.now-p.leaveAt < unseated
-	case len(j.copy.log.Members()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
-		return false
-	}
-	return true
-}
-
-// tellHome sends what is for a job's home; nowhere while there is none.
-func (p *Peer) tellHome(j *jobState, m Message) {
-	if j.home != "" {
-		m.Job = j.id
-		p.send(j.home, m)
-	}
-}
-
-// sendAsHome sends a word of this job's home.
-func (p *Peer) sendAsHome(j *jobState, to tasks.PeerID, m Message) {
-	m.Job, m.Term = j.id, j.term
-	p.send(to, m)
-}
-
-// Ledger describes this peer's copy of a job's ledger; ok is false without one.
-func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
-	j := p.job(id)
-	if j == nil || j.copy.log == nil {
-		return LedgerView{}, false
-	}
-	v = LedgerView{Home: j.home, Term: j.term, Applied: j.held.index, Committed: j.copy.record.Done.Cover(), Parts: slices.Clone(j.copy.record.Done.Parts()),
-		Voters: j.copy.log.Members(), Changing: j.copy.log.Changing(), Ended: j.copy.record.Ended}
-	for _, m := range v.Voters {
-		v.Members = append(v.Members, m.Peer)
-	}
-	v.Lost = slices.Clone(j.copy.record.Lost)
-	v.Attempts, v.Round = slices.Clone(j.copy.record.Attempts), j.copy.record.Round
-	v.Heard, v.Self, v.Recovery = j.copy.log.Heard(p.now), j.copy.self, j.copy.record.Recovery
-	v.Alive, v.Majority = j.copy.log.Alive(p.now, recoverAlive)
-	v.Answering, v.Answered = j.copy.log.Alive(p.now, answerWithin)
-	return v, true
-}
-
-// answerWithin is how long ago the other voters may have spoken to the one that leads them, which asks them several
-// times a second, and still count as answering it.
-const answerWithin = 2 * time.Second
-
-// LedgerView is a copy of a ledger as it stands.
-type LedgerView struct {
-	Home      tasks.PeerID
-	Term      uint64
-	Applied   uint64         // index in the log of the last entry that the record has
-	Self      quorum.Member  // which member this copy is
-	Alive     []tasks.PeerID // members that were heard lately, this one among them
-	Majority  bool           // they are enough for the ledger to be written to
-	Answering []tasks.PeerID // members that were heard within answerWithin: where the job is led, those that answer
-	Answered  bool           // they are enough
-	Recovery  *quorum.Link   // nil unless the ledger was recovered
-	Members   []tasks.PeerID
-	Voters    []quorum.Member                // the same, as members of the log
-	Changing  bool                           // they are those of before and after a change, and both count
-	Ended     bool                           // nothing more is committed
-	Lost      []ledger.Lost                  // set aside
-	Attempts  []ledger.Attempt               // to make the result, that failed
-	Round     uint64                         // how often the user has asked for more
-	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only
-	Committed tasks.Cover
-	Parts     []merge.Partial
+// replica is this peer's copy of a job's ledger.
+//
+// log is nil without a copy, while one is being made (founding), and where the only copy is in memory; record is what
+// the ledger says as far as it was followed, and is there in any case.
+type replica struct {
+	record    *ledger.Record
+	log       *quorum.Replica
+	self      quorum.Member   // which member of the log this copy is
+	founders  []quorum.Member // with whom the log began
+	founding  *founding       // a copy is on its way to disk
+	neverLed  bool            // this peer has founded the log, and leads it as soon as it is on disk
+	leaveAt   tasks.Moment    // when a copy that the log has removed goes, if nobody answers
+	resigned  time.Duration   // when the others were last asked whether it may go sooner
+	recovery  *quorum.Link    // of the ledger, which was checked; the record may not have it yet
+	defied    uint64          // term of the last recovery that was refused
+	ledAt     time.Duration   // when the log last had a leader that this copy heard
+	settledAt time.Duration   // from when on a leader tells that the ledger lives, see settleTime
 }

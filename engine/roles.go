@@ -63,7 +63,7 @@ var rules = []Rule{
 		func(m *Message) bool { return m.Offer != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Offer })},
 	{"Answer", TheHome, "the partial that it names is offered here", func(m *Message) bool { return m.Answer != nil }, fine},
 	{"Gather", AnyMember, "as Offer", func(m *Message) bool { return m.Gather != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Gather })},
-	{"Told", WhoWasSent, "a known word, from the node to which the partial was offered", func(m *Message) bool { return m.Told != nil }, checkTold},
+	{"Gathered", WhoWasSent, "a known word, from the node to which the partial was offered", func(m *Message) bool { return m.Gathered != nil }, checkGathered},
 	{"Reduce", TheHome, "the partials are of this job, disjoint, and those of this node as they lie here", func(m *Message) bool { return m.Reduce != nil }, checkReduce},
 	{"Drop", TheHome, "units of the job", func(m *Message) bool { return m.Drop != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Drop })},
 	{"Undone", TheHome, "units of the job", func(m *Message) bool { return m.Undone != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Undone })},
@@ -237,8 +237,8 @@ func checkPartial(j *jobState, job tasks.JobID, part *merge.Partial) Wrong {
 	return ""
 }
 
-func checkTold(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
-	if m.Told.Word < merge.Noted || m.Told.Word > merge.Released {
+func checkGathered(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if m.Gathered.Word < merge.Noted || m.Gathered.Word > merge.Released {
 		return Malformed
 	}
 	return ""

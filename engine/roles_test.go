@@ -51,7 +51,7 @@ func TestWrongMessagesAreTold(t *testing.T) {
 		"dropped elsewhere":   {Drop: tasks.Cover{out}},
 		"tried elsewhere":     {Try: &out},
 		"an unknown order":    {Order: 99},
-		"an unknown word":     {Told: &Told{Word: 9}},
+		"an unknown word":     {Gathered: &Gathered{Word: 9}},
 		"no founders":         {Enlist: &Enlist{Nonce: 1}},
 		"another's seat":      {Enlisted: &Enlisted{Member: quorum.Member{ID: 1, Peer: "m"}}},
 		"granted elsewhere":   {Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: tasks.Cover{out}}}},

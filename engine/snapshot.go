@@ -31,7 +31,7 @@ func (p *Peer) restoreRecord(j *jobState, index uint64, state []byte) {
 	}
 	over := j.copy.record.Result != nil
 	j.copy.record = record
-	j.followTo(index)
+	j.noteSnapshot(index)
 	if record.Result != nil && !over {
 		p.jobEnded(j)
 	}

@@ -54,11 +54,3 @@ func (j *jobState) weigh(desc *tasks.Job) {
 	}
 	j.prep.weighed = weighed{desc.Submitter, max(n, j.prep.weighed.bytes)}
 }
-
-// Description is that of a job, nil if it is not here.
-func (p *Peer) Description(id tasks.JobID) *tasks.Job {
-	if j := p.job(id); j != nil {
-		return j.desc
-	}
-	return nil
-}

@@ -37,7 +37,7 @@ func (l *Local) Gather(now time.Duration, p Partial) []Effect {
 }
 
 // Told takes the word of the node that a partial was offered to.
-func (l *Local) Told(now time.Duration, from tasks.PeerID, id ID, w Word) []Effect {
+func (l *Local) Answered(now time.Duration, from tasks.PeerID, id ID, w Word) []Effect {
 	p := l.find(id)
 	if p == nil || p.state != offered || p.to != from {
 		return nil
@@ -46,7 +46,7 @@ func (l *Local) Told(now time.Duration, from tasks.PeerID, id ID, w Word) []Effe
 	case Noted:
 		p.noted, p.tries = true, 0
 	case Accepted: // if so, the home says it too
-		p.told, p.noted, p.offered = true, true, now
+		p.acceptedAbove, p.noted, p.offered = true, true, now
 	case Released:
 		p.direct = true
 		l.offer(now, p)
@@ -92,7 +92,7 @@ func (l *Local) tell(p *part, w Word) {
 }
 
 // letGo forgets a copy; its holder is to offer it to the home.
-func (l *Local) letGo(p *part) {
+func (l *Local) returnToHolder(p *part) {
 	l.tell(p, Released)
 	l.drop(p)
 }

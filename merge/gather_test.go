@@ -107,7 +107,7 @@ func (g *grove) deliver(k int) {
 	case m.offer != nil:
 		g.obey(i, l.Gather(g.now, *m.offer))
 	case m.from != "h":
-		g.obey(i, l.Told(g.now, m.from, m.id, m.word))
+		g.obey(i, l.Answered(g.now, m.from, m.id, m.word))
 	case m.verdict == Fresh || m.verdict == Duplicate:
 		g.obey(i, l.Accepted(m.id))
 	default:
@@ -259,7 +259,7 @@ func TestWhoNotesAndDoesNothingIsPassedBy(t *testing.T) {
 		for _, e := range effects {
 			if o, ok := e.(Offer); ok {
 				to = append(to, o.To)
-				l.Told(0, o.To, o.Partial.ID, Noted)
+				l.Answered(0, o.To, o.Partial.ID, Noted)
 			}
 		}
 		return to
@@ -301,7 +301,7 @@ func TestPassed(t *testing.T) {
 	if got := l.Passed(); len(got) != 1 || got[0].To != "n0" || got[0].Partial.ID != p.ID {
 		t.Errorf("above: %+v", got)
 	}
-	l.Told(0, "n0", p.ID, Released)
+	l.Answered(0, "n0", p.ID, Released)
 	if got := l.Passed(); len(got) > 0 {
 		t.Errorf("at home: %+v", got)
 	}

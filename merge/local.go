@@ -102,7 +102,7 @@ type part struct {
 	state   state
 	offered time.Duration // when last
 	since   time.Duration // here
-	given   time.Duration // to whom it is offered now
+	toSince   time.Duration // to whom it is offered now
 	copy    bool          // of another node, for a merge
 	ordered bool          // the home has ordered that merge
 	into    ID            // the merge it is or was an input of
@@ -112,7 +112,7 @@ type part struct {
 	to       tasks.PeerID // offered to; empty for the home
 	noted    bool         // and there it is known
 	tries    int          // offers not answered
-	told     bool         // the node above says that its units are committed
+	acceptedAbove     bool         // the node above says that its units are committed
 }
 
 // Local keeps one node's partials of one job until the home has committed them.
@@ -203,7 +203,7 @@ func (l *Local) Flush(now time.Duration, next func() ID) []Effect {
 // pass has a partial offered as it is: by its holder, if that is another node.
 func (l *Local) pass(now time.Duration, p *part) {
 	if p.copy {
-		l.letGo(p)
+		l.returnToHolder(p)
 	} else {
 		l.offer(now, p)
 	}
@@ -264,7 +264,7 @@ func (l *Local) offer(now time.Duration, p *part) {
 		to = ""
 	}
 	if p.state != offered || p.to != to {
-		p.given = now
+		p.toSince = now
 	}
 	p.state, p.offered, p.noted, p.to = offered, now, false, to
 	l.out = append(l.out, Offer{Partial: p.Partial, To: p.to})
@@ -399,7 +399,7 @@ func (l *Local) MergeFailed(now time.Duration, inputs []ID, holder tasks.PeerID)
 		l.late[holder] = now + passFor
 		for _, p := range slices.Clone(l.parts) {
 			if p.gathered && p.state == waiting && p.Holder == holder {
-				l.letGo(p)
+				l.returnToHolder(p)
 			}
 		}
 	}
@@ -422,7 +422,7 @@ func (l *Local) release(now time.Duration, ids []ID) {
 		switch {
 		case p == nil || (p.state != merging && p.state != hidden):
 		case p.gathered:
-			l.letGo(p)
+			l.returnToHolder(p)
 		case p.copy:
 			l.drop(p)
 		default:
@@ -444,7 +444,7 @@ func (l *Local) Accepted(id ID) []Effect {
 // said so are forgotten. That node's word alone is not enough, for it would lose what it never offered on.
 func (l *Local) Committed(c tasks.Cover) []Effect {
 	for _, p := range slices.Clone(l.parts) {
-		if p.told && p.state == offered && c.Covers(p.Cover) {
+		if p.acceptedAbove && p.state == offered && c.Covers(p.Cover) {
 			l.dropTree(p)
 		}
 	}
@@ -487,11 +487,11 @@ func (l *Local) drop(p *part) {
 func (l *Local) Tick(now time.Duration) []Effect {
 	for _, p := range l.parts {
 		switch since := now - p.offered; {
-		case p.state == offered && p.told && since < max(doubtAfter, 3*l.every):
-		case p.state == offered && p.told: // not so, or the home's word was lost
-			p.told, p.direct = false, true
+		case p.state == offered && p.acceptedAbove && since < max(doubtAfter, 3*l.every):
+		case p.state == offered && p.acceptedAbove: // not so, or the home's word was lost
+			p.acceptedAbove, p.direct = false, true
 			l.offer(now, p)
-		case p.state == offered && p.to != "" && now-p.given >= passAfter+4*l.every:
+		case p.state == offered && p.to != "" && now-p.toSince >= passAfter+4*l.every:
 			l.passed[p.to], p.direct = now+passFor, true
 			l.offer(now, p)
 		case p.state != offered || since < reofferAfter || (p.noted && since < renoteAfter):

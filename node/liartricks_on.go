@@ -128,7 +128,7 @@ func (d *Daemon) takes(from tasks.PeerID, m engine.Message) bool {
 	l.seq++
 	p := merge.Partial{ID: merge.ID{Node: d.net.ID(), Seq: 1<<50 + l.seq}, Job: m.Job, Cover: g.Cover, Units: g.Units, Canary: g.Canary, Holder: d.net.ID(), Kids: []merge.ID{g.ID}}
 	d.spawn(func() {
-		d.tell(from, engine.Message{Job: m.Job, Told: &engine.Told{ID: g.ID, Word: merge.Noted}})
+		d.tell(from, engine.Message{Job: m.Job, Gathered: &engine.Gathered{ID: g.ID, Word: merge.Noted}})
 		if !again {
 			d.forgeMerge(p)
 		}

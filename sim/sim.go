@@ -488,7 +488,7 @@ func (w *world) obey(n *node, e engine.Effect) {
 	case engine.FailJob:
 		w.fail("the job failed on %s: %s: %s", n.id, e.Failure.Kind, e.Failure.Reason)
 	case engine.JobEnded, engine.Reopened, engine.RecoveryRefused, engine.EndSealed, engine.JobOver:
-		w.told(n, e)
+		w.jobNews(n, e)
 	case engine.Look:
 		w.look(n, e)
 	case engine.Stolen:
@@ -501,7 +501,7 @@ func (w *world) obey(n *node, e engine.Effect) {
 }
 
 // told takes what a node says of how a job ended, or goes on.
-func (w *world) told(n *node, e engine.Effect) {
+func (w *world) jobNews(n *node, e engine.Effect) {
 	switch e := e.(type) {
 	case engine.JobEnded:
 		w.jobEnded(n, e)

@@ -152,7 +152,7 @@ const (
 	kOffer
 	kNote
 	kGather
-	kTold
+	kGathered
 	kAccept
 	kReject
 	kReduce
@@ -174,7 +174,7 @@ const (
 )
 
 var kindNames = [kinds]string{"request", "wait", "grant", "push", "ack", "refuse", "open", "report", "reportAck",
-	"offer", "note", "gather", "told", "accept", "reject", "reduce", "drop", "try", "order",
+	"offer", "note", "gather", "gathered", "accept", "reject", "reduce", "drop", "try", "order",
 	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "resign", "resigned", "frame", "keep", "kept", "ended"}
 
 func kindOf(m engine.Message) byte {
@@ -191,8 +191,8 @@ func kindOf(m engine.Message) byte {
 		return kOffer
 	case m.Gather != nil:
 		return kGather
-	case m.Told != nil:
-		return kTold
+	case m.Gathered != nil:
+		return kGathered
 	case m.Answer != nil && m.Answer.Accept:
 		return kAccept
 	case m.Answer != nil && m.Answer.Note:
@@ -306,8 +306,8 @@ func messageText(m engine.Message) string {
 		return fmt.Sprintf("offer %v %v", m.Offer.ID, coverText(m.Offer.Cover))
 	case m.Gather != nil:
 		return fmt.Sprintf("gather %v %v", m.Gather.ID, coverText(m.Gather.Cover))
-	case m.Told != nil:
-		return fmt.Sprintf("told %v %d", m.Told.ID, m.Told.Word)
+	case m.Gathered != nil:
+		return fmt.Sprintf("gathered %v %d", m.Gathered.ID, m.Gathered.Word)
 	case m.Answer != nil:
 		return fmt.Sprintf("%s %v", name, m.Answer.ID)
 	case m.Reduce != nil:

@@ -82,13 +82,13 @@ func answers(l *Liar) (engine.Message, bool) {
 	case 0:
 		m.Kept = &engine.Kept{ID: id, SHA256: sha, OK: l.one(2), Full: l.one(2)}
 	case 1:
-		m.Told = &engine.Told{ID: id, Word: merge.Accepted}
+		m.Gathered = &engine.Gathered{ID: id, Word: merge.Accepted}
 	case 2:
 		m.Refuse = []merge.ID{id}
 	case 4:
 		m.Answer = &engine.Answer{ID: id, Accept: l.one(2)}
 	default:
-		m.Told = &engine.Told{ID: id, Word: merge.Word(l.rng.IntN(3))}
+		m.Gathered = &engine.Gathered{ID: id, Word: merge.Word(l.rng.IntN(3))}
 	}
 	return m, true
 }

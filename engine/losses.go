@@ -9,6 +9,13 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// losses is what this node has heard from the home of units that were lost.
+type losses struct {
+	heardSeq uint64       // of the last loss that was heard of
+	heardOn  tasks.PeerID // the home that has counted so
+	someLose bool         // the home has named nodes that lose what they take
+}
+
 // A home tells the nodes of a job which units were found to be held by nobody, so that each can see who took them from it
 // (package steal) and report that, and which nodes lose what they take (package ledger).
 const (

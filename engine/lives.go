@@ -19,7 +19,7 @@ const maxLives = 2048
 // wentBy keeps what a life of a node has counted that has just gone. Earlier lives of the node, which never come back,
 // are one from then on; beyond the bound the nodes that come first by their names are forgotten, for display is all that
 // this is for.
-func (j *jobState) wentBy(l life, s ledger.Stats) {
+func (j *jobState) rememberLife(l life, s ledger.Stats) {
 	if j.led.gone == nil {
 		j.led.gone = map[life]ledger.Stats{}
 	}
@@ -40,4 +40,41 @@ func (j *jobState) wentBy(l life, s ledger.Stats) {
 		}
 		delete(j.led.gone, least)
 	}
+}
+
+// keepStats keeps what a node that goes has counted.
+func (j *jobState) keepStats(id tasks.PeerID) {
+	if r, ok := j.led.home.Nodes()[id]; ok && r.Seq > 0 {
+		j.rememberLife(lifeOf(id, r), r.Stats)
+	}
+}
+
+// allNodes are the last reports of all nodes, with what those counted that went, or went and came back.
+func (j *jobState) allNodes() map[tasks.PeerID]ledger.Report {
+	out := j.led.home.Nodes()
+	now := map[life]bool{}
+	for id, r := range out {
+		now[lifeOf(id, r)] = true
+	}
+	for l, s := range j.led.gone {
+		if now[l] {
+			continue
+		}
+		r := out[l.id]
+		r.Stats = sum(r.Stats, s)
+		out[l.id] = r
+	}
+	return out
+}
+
+// sum adds what an earlier life counted; what is gone has no rate.
+func sum(s, gone ledger.Stats) ledger.Stats {
+	s.Units += gone.Units
+	s.Bytes += gone.Bytes
+	s.Packets += gone.Packets
+	s.Steals += gone.Steals
+	s.Merges += gone.Merges
+	s.Generations += gone.Generations
+	s.Failures += gone.Failures
+	return s
 }

@@ -8,6 +8,58 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// staffing is what a home does to have as many replicas of the ledger as it should.
+//
+// At most one change of the voters is under way, since changed; none begins before the last has ended or been given up.
+type staffing struct {
+	complete    bool // there are as many as there should be, or they have been waited for: commits may begin
+	enlisted    map[tasks.PeerID]*enlistment
+	unfit       map[tasks.PeerID]time.Duration // nodes that did not become replicas when asked, and until when they are not asked
+	changed     tasks.Moment                   // when a change of the voters was last proposed, while it is under way
+	handed      int                            // how often the lead was handed over in vain
+	neededSince tasks.Moment                   // since when replicas are to go that keep what others do not
+	fewSince    tasks.Moment                   // since when there are too few nodes for as many replicas
+	stuckSince  tasks.Moment                   // since when this home may not try to make the result any more
+}
+
+func newStaffing() staffing {
+	return staffing{enlisted: map[tasks.PeerID]*enlistment{}, unfit: map[tasks.PeerID]time.Duration{}}
+}
+
+// enlistment is a node that was asked to become a replica.
+type enlistment struct {
+	nonce  uint64
+	not    uint64        // what it was before
+	member quorum.Member // what it is, once it is ok
+	since  time.Duration
+	asked  time.Duration
+	ok     bool
+}
+
+// enlistWait is how long a node may take to become a replica; then another is asked.
+const enlistWait = 5 * time.Second
+
+// changeWait is how long a change of voters may take; then it is proposed again.
+const changeWait = 5 * time.Second
+
+func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
+	en := j.staff.enlisted[from]
+	if !j.leads() || j.copy.log == nil || en == nil || en.nonce != e.Nonce || e.Member.Peer != from {
+		return
+	}
+	voter, ever := j.copy.log.Knows(e.Member.ID)
+	switch {
+	case !e.OK || voter: // it was silent, but is there
+		delete(j.staff.enlisted, from)
+		j.staff.unfit[from] = p.now + 4*p.cfg.Replace
+	case ever:
+		en.not, en.asked = e.Member.ID, -time.Second
+	default:
+		en.member, en.ok = e.Member, true
+	}
+	p.maintain(j)
+}
+
 // maintain keeps the replicas of a led job's ledger as many as they should be, on nodes that are there: a
 // silent or leaving one is replaced; where there are too few nodes, the home goes on alone.
 func (p *Peer) maintain(j *jobState) {
@@ -18,7 +70,7 @@ func (p *Peer) maintain(j *jobState) {
 		return
 	}
 	if !j.staff.complete && p.now-j.led.since >= p.cfg.Found {
-		p.staff(j)
+		p.letCommit(j)
 	}
 	if !j.leads() || j.staff.changed.Within(changeWait, p.now) {
 		return
@@ -28,7 +80,7 @@ func (p *Peer) maintain(j *jobState) {
 		p.handOver(j, keep)
 		return
 	}
-	keep, gone = p.crammed(j, keep, gone)
+	keep, gone = p.withoutFull(j, keep, gone)
 	add, remove := p.change(j, keep, gone)
 	if len(add)+len(remove) == 0 || !p.maySpare(j, remove) {
 		return
@@ -58,7 +110,7 @@ func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []q
 		}
 		return add[:lack], gone // earlier enlistments may have come to something too
 	case lack > 0 && len(keep)+len(gone) == 1:
-		p.staff(j) // there are too few others
+		p.letCommit(j) // there are too few others
 		return nil, nil
 	case lack > 0:
 		return nil, p.shrink(j, keep, gone)
@@ -67,7 +119,7 @@ func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []q
 	}
 	j.staff.fewSince, j.staff.neededSince = tasks.Moment{}, tasks.Moment{}
 	if !j.copy.log.Changing() {
-		p.staff(j)
+		p.letCommit(j)
 	}
 	return nil, nil
 }
@@ -84,7 +136,7 @@ func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint6
 
 // crammed counts voters that cannot write blobs any more as gone, if others can take their place or nothing could be
 // committed with them.
-func (p *Peer) crammed(j *jobState, keep []quorum.Member, gone []uint64) ([]quorum.Member, []uint64) {
+func (p *Peer) withoutFull(j *jobState, keep []quorum.Member, gone []uint64) ([]quorum.Member, []uint64) {
 	full := func(m quorum.Member) bool { return m.Peer != p.self && j.led.home.Crammed(m.Peer) }
 	n := 0
 	for _, m := range keep {
@@ -126,7 +178,7 @@ func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 }
 
 // staff lets commits begin.
-func (p *Peer) staff(j *jobState) {
+func (p *Peer) letCommit(j *jobState) {
 	if !j.staff.complete {
 		j.staff.complete = true
 		p.tellReplicas(j)

@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// onEnlist makes a copy of a job's ledger here.
+func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
+	if p.ends.of[m.Job] != nil || p.voters() == 0 || p.leave {
+		return
+	}
+	c := claim{from: from, proof: m.Enlist.Proof, enlist: m.Enlist}
+	switch {
+	case j == nil || j.desc == nil:
+		p.claimed(m.Job, c)
+	default:
+		p.enlistHere(from, j, m.Term, m.Enlist)
+	}
+}
+
+// enlistHere is onEnlist for a job whose description is here.
+func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist) {
+	if !p.heed(from, j, from, term, e.Proof) || j.leads() || j.shut {
+		return
+	}
+	switch {
+	case j.copy.founding != nil:
+		j.copy.founding.by, j.copy.founding.nonce = from, e.Nonce
+	case j.copy.log != nil && j.isBefore(term): // it hears of the recovery, and gives its copy up, first
+	case j.copy.log != nil && (j.copy.self.ID != e.Not || e.Not == 0): // the others may count on it already
+		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Member: j.copy.self, OK: true}})
+	default: // as another member than before, if it was one
+		p.seq++
+		j.copy.log = nil
+		log := quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: e.Voters}
+		if e.Proof != nil { // who is obeyed until another is elected
+			log.Hard.Term, log.Hard.Lead = e.Proof.Term, e.Proof.Leader
+		}
+		j.copy.founding = &founding{by: from, nonce: e.Nonce, log: log}
+		p.emit(FoundLedger{ID: j.id, Log: j.copy.founding.log, From: from})
+	}
+}
+
+// resignAgain is how often a member that is none any more asks whether the others know that.
+const resignAgain = time.Second
+
+// resign asks for leave. Until the others have the change of members, they may need this one's vote for it.
+func (p *Peer) resign(j *jobState) {
+	switch {
+	case j.copy.log == nil || j.copy.leaveAt.Never():
+	case j.copy.leaveAt.Past(0, p.now): // nobody is left to answer
+		p.leaveLog(j, "")
+	case p.now-j.copy.resigned >= resignAgain:
+		j.copy.resigned = p.now
+		for _, m := range j.copy.log.Members() {
+			if m.Peer != p.self {
+				p.send(m.Peer, Message{Job: j.id, Resign: &Resign{Member: j.copy.self.ID}})
+			}
+		}
+	}
+}
+
+// onResign lets a member go that is none any more for those that count.
+func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
+	if j == nil || j.copy.log == nil {
+		p.tellEnd(from, m.Job)
+		return
+	}
+	if voter, _ := j.copy.log.Knows(m.Resign.Member); !voter && j.copy.log.Leading() && !j.copy.log.Changing() {
+		p.send(from, Message{Job: j.id, Resigned: m.Resign})
+	}
+}
+
+// onResigned drops a copy that nobody counts on any more.
+func (p *Peer) onResigned(from tasks.PeerID, j *jobState, r Resign) {
+	if j.copy.log != nil && !j.copy.leaveAt.Never() && r.Member == j.copy.self.ID && p.isVoter(j, from) {
+		p.leaveLog(j, "")
+	}
+}

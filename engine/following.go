@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// seeking is what this peer does when it has lost a job's home.
+type seeking struct {
+	heard  time.Duration // when the home was last heard
+	sought time.Duration // when others were last asked what they know of the job
+	asked  tasks.PeerID  // which of them was asked last
+}
+
+// A node that has not heard from its home for seekAfter asks the others, one each seekEvery, what they know: the
+// home may have changed, or the job be over, and the word of it lost.
+const (
+	seekAfter = 10 * time.Second
+	seekEvery = time.Second
+)
+
+func (p *Peer) seek(j *jobState) {
+	if j.leads() || j.shut || p.now-j.seeking.heard < max(seekAfter, 3*j.reports.every) || p.now-j.seeking.sought < seekEvery {
+		return
+	}
+	j.seeking.sought = p.now
+	if j.seeking.asked = p.nextMember(j.seeking.asked); j.seeking.asked != "" {
+		p.send(j.seeking.asked, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	}
+}
+
+// after is the peer that follows id in their order, the first after the last; empty for none.
+func (p *Peer) nextMember(id tasks.PeerID) (next tasks.PeerID) {
+	var first tasks.PeerID
+	for o := range p.peers {
+		if first == "" || o < first {
+			first = o
+		}
+		if o > id && (next == "" || o < next) {
+			next = o
+		}
+	}
+	if next == "" {
+		return first
+	}
+	return next
+}
+
+// onMoved takes what another node knows of a job's home, if it proves it, and answers with what is newer.
+func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
+	switch told := m.Moved; {
+	case told.Gone:
+		p.disowned(from, j)
+	case p.tellEnd(from, m.Job):
+	case j == nil && told.Proof == nil && (told.Home == "" || told.Home == p.self): // who asks hears of nobody else
+		p.send(from, Message{Job: m.Job, Moved: &Moved{Gone: true}})
+	case j == nil || j.desc == nil:
+	case told.Term > j.term && !p.knowsByLog(j):
+		if told.Proof == nil && told.Home != "" && told.Home != from && p.up(told.Home) {
+			p.askProof(j, told.Home)
+		} else {
+			p.heed(from, j, told.Home, told.Term, told.Proof)
+		}
+	case j.home != "" && j.home != from && (told.Home == p.self || told.Term < j.term):
+		p.tellMoved(from, j)
+	}
+}
+
+// disowned drops a copy of a ledger on which nobody has ever counted, since the job's submitter knows of no such job any more: it
+// ended before this copy got a seat, and so long ago that nobody can prove it. A copy that has, or had, a seat stays, whatever
+// anybody says.
+func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
+	if j == nil || j.copy.log == nil || j.leads() || j.shut || from != j.desc.Submitter || j.seated() || j.held.index > 0 || j.copy.record.Done.Cover().Len() > 0 {
+		return
+	}
+	p.leaveLog(j, "")
+	p.closeJob(j, true)
+}
+
+// tellMoved tells a member who leads a job.
+func (p *Peer) tellMoved(to tasks.PeerID, j *jobState) {
+	proof := p.proofOf(j)
+	if j.leads() {
+		proof = p.mandate(j)
+	}
+	p.send(to, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term, Proof: proof}})
+}
+
+// silent is how long a job may be without any word of a home.
+func (p *Peer) silent(j *jobState) time.Duration {
+	if j.desc != nil && j.home == "" && j.term == 0 { // nobody was ever proven to lead it
+		return min(unledFor, p.cfg.Silent)
+	}
+	return p.cfg.Silent
+}
+
+func (p *Peer) onOpen(from tasks.PeerID, m Message) {
+	if p.ends.of[m.Job] != nil {
+		p.tellPast(from, m)
+		return
+	}
+	c := claim{from: from, proof: m.Open.Proof, every: m.Open.Every}
+	switch j := p.job(m.Job); {
+	case j == nil || j.desc == nil:
+		p.claimed(m.Job, c)
+	default:
+		p.opened(from, j, m.Term, c.proof, c.every)
+	}
+}
+
+// opened takes the announcement of a job whose description is here.
+func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum.Mandate, every time.Duration) {
+	if !p.heed(from, j, from, term, proof) {
+		return
+	}
+	j.seeking.heard, j.reports.urgent = p.now, true
+	p.pace(j, every)
+	j.work.parts.HomeLink()
+	if j.prep.failed && !j.shut {
+		j.prep.failed = false
+		p.emit(Prepare{ID: j.id, Home: from, Job: j.desc})
+	}
+}
+
+// heed follows a member that is proven to lead a job, by itself or another, and reports whether it is the job's home in
+// that term.
+func (p *Peer) heed(from tasks.PeerID, j *jobState, home tasks.PeerID, term uint64, proof *quorum.Mandate) bool {
+	switch {
+	case p.knowsByLog(j):
+		if home == j.home && term == j.term {
+			p.believe(from, j, proof) // to show it to others
+		}
+	case (term > j.term || j.home == "" && term == j.term || mutant.On(mutant.StaleTerm)) && p.believe(from, j, proof):
+		p.setHome(j, home, term)
+	}
+	return home == j.home && term == j.term
+}
+
+// obeys reports whether a word of from is that of the job's home. One of a later term than any that was proven is asked
+// for its proof, since its announcement may have been lost.
+func (p *Peer) isHome(j *jobState, from tasks.PeerID, term uint64) bool {
+	if term > j.term && !p.knowsByLog(j) && j.desc != nil {
+		p.askProof(j, from)
+	}
+	return from == j.home && term == j.term
+}
+
+// knowsByLog reports whether this peer learns of another home from the job's log, and from nobody's mere word: it
+// leads the job, or has a copy of the ledger that counts. So a member that claims to lead in a later term cannot have
+// the ledger forgotten.
+func (p *Peer) knowsByLog(j *jobState) bool { return j.leads() || (j.copy.log != nil && j.seated()) }
+
+// setHome follows a job to another home.
+func (p *Peer) setHome(j *jobState, home tasks.PeerID, term uint64) {
+	if (term < j.term && !mutant.On(mutant.StaleTerm)) || home == "" || (home == j.home && term == j.term) {
+		return
+	}
+	if j.leads() && home != p.self {
+		p.stepDown(j)
+	}
+	if term != j.term {
+		j.held.postponed, j.held.result = nil, nil
+	}
+	moved := home != j.home
+	j.home, j.term, j.seeking.heard = home, term, p.now
+	if home != p.self {
+		p.emit(HomeIs{ID: j.id, Home: home, Term: term})
+	}
+	if moved && !j.shut {
+		p.schedule(steal.Home{Job: j.id, Home: home})
+		j.work.parts.SetAbove("") // the new home makes a tree of its own
+		p.carryOutMerge(j.work.parts.SetHome(p.now, home))
+		j.reports.urgent = true
+	}
+}

@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// leading is what a peer keeps while it leads a job.
+//
+// home is nil exactly while this peer does not lead. What else was known goes with it (stepDown), but what display needs.
+type leading struct {
+	home        *ledger.Home // decides what is to be done
+	since       time.Duration
+	announced   time.Duration         // when members that do not report were last told
+	unannounced bool                  // nobody was told yet, for there is no mandate to show
+	waiting     []ledger.Entry        // to be proposed when the log takes some
+	spares      []tasks.PeerID        // nodes that keep the result beside the replicas
+	gone        map[life]ledger.Stats // what nodes had counted that went, for display
+	lost        []lostAt              // what was put back to work of late
+	lostSeq     uint64                // counts that
+}
+
+// leads reports whether this peer leads the job.
+func (j *jobState) leads() bool { return j.led.home != nil }
+
+// takeOver makes this peer the job's home, or confirms that it is.
+func (p *Peer) takeOver(j *jobState, term uint64) {
+	if !j.leads() {
+		if j.copy.record.Result != nil || term < j.term { // it is over, or another leads already
+			return
+		}
+		j.staff.complete = true // the voters that there are have elected
+		p.setHome(j, p.self, term)
+		p.becomeHome(j)
+		if !j.leads() {
+			return
+		}
+		p.carryOut(j, j.led.home.Resume(p.now))
+	}
+	if term > j.term {
+		j.term = term
+		p.announce(j)
+	}
+	for id, b := range j.held.blobs { // asked for before the log was there
+		b.term = j.term
+		j.held.blobs[id] = b
+	}
+	waiting := j.led.waiting
+	j.led.waiting = nil
+	for _, e := range waiting {
+		p.propose(j, e)
+	}
+	p.maintain(j)
+}
+
+// becomeHome leads the job from the record as it stands.
+func (p *Peer) becomeHome(j *jobState) {
+	cfg := p.cfg.Ledger
+	cfg.Submitter = j.desc.Submitter
+	j.led.home = ledger.New(cfg, j.copy.record, &j.desc.Data, !j.desc.SeedLocal)
+	j.led.announced, j.led.since, j.reports.urgent = p.now, p.now, true
+	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
+	p.stepHome(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
+	for _, id := range p.sortedPeers() {
+		p.stepHome(j, ledger.NodeUp{ID: id, Slots: p.slotsFor(j, id)})
+	}
+	p.tellReplicas(j)
+	if !j.leads() { // it was over before it began
+		return
+	}
+	if j.copy.record.Recovery != nil {
+		p.emit(Announce{Msg: Message{Job: j.id, Recovery: j.copy.record.Recovery}})
+	}
+	p.announce(j)
+}
+
+// stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
+func (p *Peer) stepDown(j *jobState) {
+	// Since when replicas are to go is kept: where the lead goes to and fro it would begin anew for ever.
+	j.led.home, j.led.waiting = nil, nil
+	j.staff.complete = false
+	j.staff.changed, j.staff.fewSince, j.staff.stuckSince = tasks.Moment{}, tasks.Moment{}, tasks.Moment{}
+	clear(j.staff.enlisted)
+}
+
+func (p *Peer) stepIfLed(id tasks.JobID, ev ledger.Event) {
+	if j := p.job(id); j != nil && j.leads() {
+		p.stepHome(j, ev)
+	}
+}
+
+// step feeds the logic of a led job. What comes of it may end this peer's lead.
+func (p *Peer) stepHome(j *jobState, ev ledger.Event) {
+	if j.leads() {
+		p.carryOut(j, j.led.home.Step(p.now, ev))
+	}
+}
+
+// obey carries out what a led job's ledger wants.
+func (p *Peer) carryOut(j *jobState, effects []ledger.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case ledger.Reissue:
+			p.noteLoss(j, e.Ranges)
+			p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
+			j.reports.urgent = true
+		case ledger.Deal:
+			deal := steal.Deal{Job: j.id, To: e.To, Units: e.Units, Above: e.Above, Blind: e.Blind}
+			for _, w := range e.Others {
+				deal.Others = append(deal.Others, steal.Share{ID: w.ID, Slots: w.Slots})
+			}
+			if len(deal.Others) > 0 {
+				deal.Sig = p.cfg.Keys.Sign(steal.DealText(j.id, e.To, deal.Others))
+			}
+			p.schedule(deal)
+		case ledger.Shun:
+			if !e.Again {
+				p.emit(SetAside{ID: j.id, Node: e.ID, Reason: e.Reason})
+			}
+			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
+		case ledger.Fetch:
+			j.hold(e.Partial, j.held.index)
+			p.emit(FetchBlob{Partial: e.Partial, Sources: e.Sources})
+		case ledger.Fold:
+			p.emit(FoldBlobs{Job: j.id, ID: p.nextID(), Inputs: e.Inputs})
+		case ledger.StopAll:
+			p.tellAll(j, OrderStop)
+			p.sendAsHome(j, p.self, Message{Order: OrderStop})
+		case ledger.Finish:
+			p.finish(j, e)
+		case ledger.Fail:
+			p.rest(j)
+			p.emit(FailJob{ID: j.id, Failure: e.Failure})
+		case ledger.Propose:
+			if j.leads() { // the next lead decides anew
+				p.freeEarly(j, e.Entry)
+				p.propose(j, e.Entry)
+			}
+		case ledger.False:
+			what := FalsePartial
+			if e.Impossible {
+				what = Impossible
+			}
+			p.violated(e.By, j.id, what)
+		case ledger.Over:
+			j.led.spares = e.Spares
+		default:
+			p.tellNodes(j, e)
+		}
+	}
+}
+
+// tell passes on what a led job's ledger has to say to other nodes.
+func (p *Peer) tellNodes(j *jobState, e ledger.Effect) {
+	switch e := e.(type) {
+	case ledger.Try:
+		r := e.Range
+		p.sendAsHome(j, e.To, Message{Try: &r})
+	case ledger.Accept:
+		p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Accept: true}})
+	case ledger.Reject:
+		p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID}})
+	case ledger.Note:
+		p.sendAsHome(j, e.To, Message{Answer: &Answer{ID: e.ID, Note: true, Known: e.Known}})
+	case ledger.Reduce:
+		p.sendAsHome(j, e.To, Message{Reduce: &Reduce{Inputs: e.Inputs}})
+	case ledger.Drop:
+		p.sendAsHome(j, e.To, Message{Drop: e.Cover})
+	case ledger.Undone:
+		for _, id := range p.sortedPeers() {
+			p.sendAsHome(j, id, Message{Undone: e.Cover})
+		}
+		p.schedule(steal.Undone{Job: j.id, Cover: e.Cover})
+	case ledger.Yield:
+		p.sendAsHome(j, e.To, Message{Yield: e.Cover})
+	case ledger.Keep:
+		part := e.Partial
+		p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Sources: e.Sources, At: j.held.index, Seq: e.Seq}})
+	case ledger.Release:
+		part := e.Partial
+		part.Job = j.id
+		if e.To == p.self {
+			p.release(j, part.ID)
+		} else {
+			p.sendAsHome(j, e.To, Message{Keep: &Keep{Partial: &part, Seq: e.Seq, Free: true}})
+		}
+	case ledger.KeepResult:
+		r := e.Result
+		r.Status = nil // comes with the log
+		p.sendAsHome(j, e.To, Message{Keep: &Keep{Result: &r}})
+	}
+}
+
+// busyHints is how many peers with work a report's answer names.
+const busyHints = 4
+
+// tellReplicas tells the home's logic who else has the record.
+func (p *Peer) tellReplicas(j *jobState) {
+	if !j.leads() {
+		return
+	}
+	ev := ledger.Replicas{Ready: j.staff.complete}
+	if j.copy.log != nil {
+		for _, m := range j.copy.log.Members() {
+			if m.Peer != p.self {
+				ev.IDs, ev.Members = append(ev.IDs, m.Peer), append(ev.Members, m.ID)
+			}
+		}
+	}
+	p.stepHome(j, ev)
+}
+
+// announce tells all members that this peer leads a job, as soon as it can show that.
+func (p *Peer) announce(j *jobState) {
+	m := p.mandate(j)
+	j.led.unannounced = m == nil
+	if m != nil {
+		p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.led.home.Every(), Proof: m}}})
+	}
+}
+
+// openFor tells one member the same.
+func (p *Peer) openFor(j *jobState, id tasks.PeerID) {
+	if m := p.mandate(j); m != nil {
+		p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.led.home.Every(), Proof: m}})
+	}
+}
+
+// openTo tells members that do not report about a job again.
+func (p *Peer) openTo(j *jobState) {
+	j.led.announced = p.now
+	for _, id := range p.sortedPeers() {
+		if !j.led.home.Ended() && j.led.home.Silent(id) {
+			p.tellRecovery(j, id)
+			p.openFor(j, id)
+		}
+	}
+}
+
+// restBelow is the time between reports, which grows with the number of nodes, above which they are not told to
+// rest before they are told that the job is over: hardly any still works for it.
+const restBelow = 2 * time.Second
+
+// finish has the result of a led job made: nobody needs to work on it any more.
+func (p *Peer) finish(j *jobState, e ledger.Finish) {
+	if j.leads() && j.led.home.Every() <= restBelow {
+		p.rest(j)
+	}
+	done := &j.copy.record.Done
+	p.emit(FinishJob{ID: j.id, Parts: slices.Clone(done.Parts()), Units: done.Cover().Len(), Canary: done.Canary(), Lost: e.Lost})
+}
+
+// rest has all nodes forget what they hold of a job. Nothing is booked as committed by that: should the end not come
+// to the log, the next home finds what nobody holds, and has it run.
+func (p *Peer) rest(j *jobState) {
+	p.tellAll(j, OrderRest)
+	p.schedule(steal.Rest{Job: j.id})
+}
+
+// cancel stops all work for a job this peer leads; what becomes of it, Finished tells.
+func (p *Peer) cancel(id tasks.JobID) {
+	if j := p.job(id); j != nil && j.leads() {
+		j.led.home.GiveUp()
+		p.rest(j)
+	}
+}
+
+// propose puts an entry in the log, or keeps it until the log takes some.
+func (p *Peer) propose(j *jobState, e ledger.Entry) {
+	if j.copy.log == nil && j.copy.founding == nil {
+		p.applied(j, e, 0, 0)
+		return
+	}
+	if j.copy.log == nil || !j.copy.log.Leading() {
+		j.led.waiting = append(j.led.waiting, e)
+		return
+	}
+	b, err := wire.Marshal(&e)
+	if err != nil {
+		return // nothing in an entry can fail to encode
+	}
+	p.stepLog(j, quorum.Propose{Data: b})
+}

@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// work is what this node does for a job.
+//
+// Of every unit in blamed a failure is in failures: the home has not booked it yet, and nobody else is to run it before.
+type work struct {
+	parts    *merge.Local // outputs that are not known to be committed
+	stats    ledger.Stats
+	failures []ledger.Failure // that the home has not acknowledged
+	failSeq  uint64           // of the last failure
+	blamed   tasks.Cover      // by these failures
+	largest  int64            // output of a generation here so far, in bytes
+	kills    int              // generations in a row that were killed from outside
+}
+
+// killsInARow is how many generations may be killed from outside, with none sealed between, before the
+// home is told that something on this node kills them.
+const killsInARow = 5
+
+// schedule feeds the scheduler and carries its effects over.
+func (p *Peer) schedule(ev steal.Event) {
+	p.ticked = true
+	for _, e := range p.sched.Step(p.now, ev) {
+		switch e := e.(type) {
+		case steal.Send:
+			m := e.Msg
+			p.noteGift(m.Grant)
+			p.send(e.To, Message{Steal: &m})
+		case steal.Start:
+			if j := p.job(e.Job); j != nil {
+				p.gens[e.Gen] = &genState{job: j}
+				p.emit(StartGen{Job: e.Job, Gen: e.Gen, Solo: e.Solo})
+			}
+		case steal.Lease:
+			p.emit(LeasePacket(e))
+		case steal.Preempt:
+			p.emit(PreemptGen(e))
+		case steal.Seal:
+			p.seals = append(p.seals, e.Gen)
+		case steal.Kill:
+			delete(p.gens, e.Gen)
+			p.emit(KillGen(e))
+		case steal.Taken:
+			if j := p.job(e.Job); j != nil {
+				j.reports.news = true
+			}
+		case steal.Stolen:
+			if j := p.job(e.Job); j != nil {
+				j.work.stats.Steals++
+			}
+			p.emit(Stolen{Wait: e.Wait})
+		case steal.Dealt:
+			// The submitter has said so, see mayPassOn. Where the home answers each report, it is the one to say it.
+			if j := p.job(e.Job); j != nil && e.Above != j.home && j.reports.every > p.cfg.Report {
+				j.work.parts.SetAbove(e.Above)
+			}
+		}
+	}
+}
+
+// gives has the home know soon who has what, for it believes nobody else's partials of that.
+func (p *Peer) noteGift(g *steal.Grant) {
+	if g == nil {
+		return
+	}
+	if j := p.job(g.Job); j != nil {
+		j.reports.news = true
+		if j.leads() {
+			j.led.home.Granted(g.Ranges)
+		}
+	}
+}
+
+func (p *Peer) packetDone(ev PacketDone) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	done := tasks.R(ev.Packet.First, min(max(ev.Last, ev.Packet.First), ev.Packet.Last))
+	if !done.Empty() {
+		g.cover = g.cover.Add(done)
+		g.canary += tasks.Canary(g.job.id.Seed(), done)
+		g.job.work.stats.Packets++
+	}
+	g.job.work.stats.Units += done.Len()
+	g.job.work.stats.Bytes += ev.Bytes
+	p.schedule(steal.PacketDone{Gen: ev.Gen, Packet: ev.Packet, Last: ev.Last, Elapsed: ev.Elapsed, Opened: ev.Opened})
+}
+
+// packetRefused takes a file that could not be opened: by this host, which then leaves it to others, or by any.
+func (p *Peer) packetRefused(ev PacketRefused) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	j := g.job
+	out := steal.PacketRefused{Gen: ev.Gen, Packet: ev.Packet}
+	if ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes) && j.loaded {
+		j.work.stats.Failures++
+		p.cannotRead(j, ev.Failure)
+		out.Blind = j.sight.cover(&j.desc.Data, j.desc.Want, false)
+	} else {
+		p.book(j, ev.Failure)
+		out.Blame = tasks.CoverOf(ev.Failure.Blame)
+	}
+	p.schedule(out)
+}
+
+func (p *Peer) genSealed(ev GenSealed) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	if ev.Units != g.cover.Len() || ev.Canary != g.canary {
+		p.genFailed(GenFailed{Gen: ev.Gen, Failure: ledger.Failure{Kind: "internal",
+			Reason: "the sealed output does not count the packets that were processed"}})
+		return
+	}
+	delete(p.gens, ev.Gen)
+	j := g.job
+	j.work.stats.Generations++
+	j.work.kills = 0
+	j.reports.news = true
+	j.work.largest = max(j.work.largest, ev.Size)
+	j.work.parts.Add(p.now, merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
+		SHA256: ev.SHA256, Size: ev.Size, Holder: p.self})
+	p.schedule(steal.GenSealed{Gen: ev.Gen})
+}
+
+func (p *Peer) genFailed(ev GenFailed) {
+	g := p.gens[ev.Gen]
+	if g == nil {
+		return
+	}
+	delete(p.gens, ev.Gen)
+	j := g.job
+	var pause time.Duration
+	var blind tasks.Cover
+	switch {
+	case ev.Killed:
+		j.work.stats.Failures++
+		if j.work.kills++; j.work.kills%killsInARow == 0 {
+			p.book(j, ledger.Failure{Kind: "killed", Reason: ev.Failure.Reason, Tail: ev.Failure.Tail})
+		}
+		pause = 10 * time.Millisecond << min(j.work.kills, 8)
+	case ev.Failure.Blame.Empty():
+		p.book(j, ev.Failure)
+		pause = 250 * time.Millisecond
+	case ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes):
+		j.work.stats.Failures++
+		p.cannotRead(j, ev.Failure)
+		ev.Failure.Blame = tasks.Range{} // others run it
+		if j.loaded {
+			blind = j.sight.cover(&j.desc.Data, j.desc.Want, false)
+		}
+	default:
+		if j.work.stats.Units == 0 { // perhaps nothing ever goes well here, which the home finds
+			pause = 250 * time.Millisecond
+		}
+		p.book(j, ev.Failure)
+	}
+	p.schedule(steal.GenFailed{Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Pause: pause, Blind: blind})
+}
+
+func (p *Peer) merged(ev Merged) {
+	j := p.job(ev.Job)
+	if j == nil {
+		p.emit(ForgetBlob{Job: ev.Job, ID: ev.ID})
+		return
+	}
+	m := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256,
+		Size: ev.Size, Kids: ev.Kids, Holder: p.self}
+	eff, err := j.work.parts.Merged(p.now, m)
+	if err != nil && !slices.ContainsFunc(ev.Kids, func(k merge.ID) bool { return k.Node != p.self }) { // else another's may be false
+		p.book(j, ledger.Failure{Kind: "internal", Reason: err.Error()})
+	}
+	p.carryOutMerge(eff)
+	j.reports.news = true
+}
+
+func (p *Peer) book(j *jobState, f ledger.Failure) {
+	j.work.failSeq++
+	f.Seq = p.cfg.Boot<<24 + j.work.failSeq
+	j.work.failures = append(j.work.failures, f.Cut())
+	j.work.blamed = j.work.blamed.Add(f.Blame)
+	j.work.stats.Failures++
+	j.reports.urgent = true
+}
+
+// local carries out what the store of partials wants.
+func (p *Peer) carryOutMerge(effects []merge.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case merge.Offer:
+			part := e.Partial
+			if j := p.job(part.Job); j != nil && e.To == "" {
+				p.tellHome(j, Message{Offer: &part})
+			} else if j != nil {
+				p.send(e.To, Message{Job: j.id, Gather: &part})
+			}
+		case merge.Tell:
+			p.send(e.To, Message{Job: e.Job, Gathered: &Gathered{ID: e.ID, Word: e.Word}})
+		case merge.Merge:
+			p.emit(MergeBlobs(e))
+		case merge.Refuse:
+			if j := p.job(e.Job); j != nil {
+				p.tellHome(j, Message{Refuse: e.Inputs})
+			}
+		case merge.Forget:
+			if j := p.job(e.Job); j == nil || !j.leads() || !j.led.home.Needs(e.ID) {
+				p.emit(ForgetBlob(e))
+			}
+		}
+	}
+}
+
+// flush offers sealed partials, after those that are about to be sealed have joined them; not after those that wait for
+// room, which there is when these are committed.
+func (p *Peer) flush(j *jobState) {
+	if due := p.flushDue(j); due >= 0 && p.now >= due {
+		p.carryOutMerge(p.roomFor(j).Flush(p.now, p.nextID))
+	}
+}
+
+// flushDue is when that is to be, or -1.
+func (p *Peer) flushDue(j *jobState) time.Duration {
+	if !j.work.parts.Waiting() || p.sched.Draining(j.id) && len(p.seals) == 0 {
+		return -1
+	}
+	return j.work.parts.Due(p.now, p.sched.Busy() == 0)
+}
+
+// onGather takes another node's partial to merge it.
+func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
+	if part.Holder != from || part.ID.Node != from || part.Job != j.id {
+		return
+	}
+	if j.shut || !j.loaded || j.leads() || p.leave || p.full || !part.Cover.Valid(j.desc.Want) {
+		p.send(from, Message{Job: j.id, Gathered: &Gathered{ID: part.ID, Word: merge.Released}})
+		return
+	}
+	p.carryOutMerge(j.work.parts.Gather(p.now, part))
+}
+
+func (p *Peer) onTry(j *jobState, r tasks.Range) {
+	if !j.loaded || r.Empty() || r.Intersect(j.desc.Want) != r {
+		return
+	}
+	p.schedule(steal.Work{Job: j.id, Ranges: tasks.Cover{r}, Solo: true})
+	j.reports.urgent = true
+}

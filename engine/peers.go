@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+func (p *Peer) peerUp(ev PeerUp) {
+	p.peers[ev.ID], p.own[ev.ID], p.rules[ev.ID] = ev.Slots, ev.Own, ev.Submits
+	p.relink(ev.ID)
+	p.tellRecoveredEnds(ev.ID)
+	p.schedule(steal.PeerUp{ID: ev.ID, Slots: max(ev.Slots, ev.Own)})
+	for _, j := range slices.Clone(p.jobs) { // one may end
+		if j.leads() {
+			p.stepHome(j, ledger.NodeUp{ID: ev.ID, Slots: p.slotsFor(j, ev.ID)})
+		}
+		if j.leads() {
+			p.tellRecovery(j, ev.ID)
+			p.openFor(j, ev.ID)
+			p.maintain(j)
+		}
+		if j.home == ev.ID {
+			j.reports.urgent = true
+		}
+	}
+}
+
+func (p *Peer) peerDown(id tasks.PeerID) {
+	delete(p.peers, id)
+	delete(p.own, id)
+	delete(p.rules, id)
+	p.forgetDues()
+	p.schedule(steal.PeerDown{ID: id})
+	for _, j := range slices.Clone(p.jobs) {
+		p.carryOutMerge(j.work.parts.Down(p.now, id))
+		if j.leads() {
+			j.keepStats(id)
+			p.stepHome(j, ledger.NodeDown{ID: id})
+		}
+	}
+}
+
+// relink has offers repeated to a home that may have taken this node for gone.
+func (p *Peer) relink(id tasks.PeerID) {
+	for _, j := range p.jobs {
+		if j.home == id {
+			j.work.parts.HomeLink()
+		}
+	}
+}
+
+// slotsFor is with how many slots a connected member may work for a job.
+func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
+	if j.desc != nil && j.desc.Submitter == id {
+		return max(p.peers[id], p.own[id])
+	}
+	return p.peers[id]
+}
+
+func (p *Peer) sortedPeers() []tasks.PeerID {
+	ids := make([]tasks.PeerID, 0, len(p.peers))
+	for id := range p.peers {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// up reports whether a member is connected.
+func (p *Peer) up(id tasks.PeerID) bool {
+	_, up := p.peers[id]
+	return up
+}

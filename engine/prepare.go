@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/steal"
+)
+
+// preparation is how far this peer has come with getting a job ready to run.
+//
+// There are claims only while the description is not here; failed and tried are of no use once the code is loaded.
+type preparation struct {
+	claims  []claim       // of members that they lead the job: one for each, at most maxClaims
+	weighed weighed       // the memory that the description takes
+	failed  bool          // the code could not be loaded when that was last tried
+	tried   time.Duration // when that was
+}
+
+// describe takes a job's description, whoever has handed it out: the job's name is its hash. Who is proven to lead the job
+// by it is who this peer gets the code from; while nobody is, his next announcement is waited for.
+func (p *Peer) describe(j *jobState, ev Described) {
+	if d := p.dues[ev.From]; d != nil {
+		d.unanswered = 0
+	}
+	if j.desc != nil {
+		return
+	}
+	j.desc, j.seeking.heard = ev.Job, p.now
+	j.prep.weighed.by = ev.Job.Submitter
+	j.prep.failed, j.prep.tried = true, p.now
+	p.weigh(j)
+	if j.prep.failed && j.home != "" {
+		j.prep.failed = false
+		p.emit(Prepare{ID: j.id, Home: j.home, Job: j.desc})
+	}
+}
+
+// notDescribed forgets the claim of a member that did not hand out the job's description, and the job if nobody else claims
+// to lead it, until one announces it again.
+func (p *Peer) notDescribed(ev NotDescribed) {
+	if ev.Silent {
+		p.duesOf(ev.From).unanswered++
+	}
+	j := p.job(ev.ID)
+	if j == nil || j.desc != nil {
+		return
+	}
+	if at := j.claimOf(ev.From); at >= 0 {
+		j.prep.claims = slices.Delete(j.prep.claims, at, at+1)
+	}
+	if len(j.prep.claims) == 0 && j.copy.founding == nil {
+		p.forgetJob(j)
+	}
+}
+
+func (p *Peer) prepared(ev Prepared) {
+	j := p.job(ev.ID)
+	if j == nil || j.shut { // it ended meanwhile
+		p.emit(JobOver{ID: ev.ID})
+		return
+	}
+	if j.loaded {
+		return
+	}
+	p.describe(j, Described{ID: ev.ID, Job: ev.Job})
+	j.desc, j.loaded, j.reports.urgent = ev.Job, true, true
+	if !j.stopped {
+		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate, Dealt: !ev.Job.SeedLocal})
+		if p.leave || j.aside {
+			p.schedule(steal.Shun{Job: j.id})
+		}
+	}
+}
+
+func (p *Peer) notPrepared(ev NotPrepared) {
+	j := p.job(ev.ID)
+	if j == nil || j.loaded {
+		return
+	}
+	if ev.Reason == "" { // forget it until it is announced again
+		if j.copy.log != nil || j.leads() || j.copy.founding != nil {
+			j.prep.failed, j.prep.tried = true, p.now
+			return
+		}
+		p.forgetJob(j)
+		return
+	}
+	p.book(j, ledger.Failure{Kind: ev.Kind, Reason: ev.Reason, Tail: ev.Tail})
+}
+
+// prepareEvery is how often a replica tries to load the job's code; it may be the home that lacks it.
+const prepareEvery = time.Second
+
+func (p *Peer) prepareAgain(j *jobState) {
+	if !j.prep.failed || j.shut || j.loaded || p.now-j.prep.tried < prepareEvery {
+		return
+	}
+	from := j.home
+	if from == "" && j.copy.log == nil {
+		return // until it is known who leads the job
+	}
+	j.prep.failed = false
+	if from == p.self { // a replica has on disk what is needed
+		from = ""
+	}
+	p.emit(Prepare{ID: j.id, Home: from, Job: j.desc})
+}

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// JobView is a led job as it stands, for display.
+type JobView struct {
+	Committed tasks.Cover
+	Lost      []ledger.Lost
+	Failing   []ledger.Lost
+	Shunned   map[tasks.PeerID]string // nodes on which everything failed, and how
+	Losers    []ledger.Loser          // nodes that took work and did not do it
+	Slow      map[tasks.PeerID]int    // nodes whose partials came too slowly, and how often
+	Nodes     map[tasks.PeerID]ledger.Report
+	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
+	Awaited   ledger.Awaited                   // what waits for nodes that have gone and could read it; without units if nothing does
+	Cramped   string                           // why this node cannot keep what is committed; empty if it can
+	Ran       int64                            // processed, not committed
+	Stopping  bool
+	Ended     bool
+	Parts     int
+	Commits   int64 // partials that were ever committed
+	Folds     int64 // merges that took the place of some
+	Counts    ledger.Counts
+	Replicas  []tasks.PeerID   // of the ledger, the home among them
+	Staffed   bool             // there are as many as there should be, and they keep all that is committed: the job outlives its home
+	Attempts  []ledger.Attempt // to make the result, that failed
+	Stuck     bool             // nobody tries any more: the job cannot be finished until RetryJob
+	Lapsed    tasks.PeerID     // has signed the recovery by which the job goes on, and may sign none any more; empty if all is well
+}
+
+// View describes a job this peer leads; ok is false if it leads no such job.
+func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
+	j := p.job(id)
+	if j == nil || !j.leads() {
+		return JobView{}, false
+	}
+	rec := j.copy.record
+	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.led.home.Failing(), Shunned: j.led.home.Shunned(), Losers: j.led.home.Losers(), Slow: j.led.home.Slow(), Nodes: j.allNodes(), Unseen: j.led.home.Unseen(),
+		Stopping: j.led.home.Stopping(), Ended: j.led.home.Ended(), Parts: len(rec.Done.Parts()), Counts: j.led.home.Counts()}
+	v.Awaited, _ = j.led.home.Awaited()
+	v.Cramped = j.led.home.Cramped()
+	v.Commits, v.Folds = rec.Commits, rec.Folds
+	v.Staffed = j.staff.complete && (j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Spared(p.now, spareWait) && j.led.home.Copied())
+	if j.copy.log != nil {
+		for _, m := range j.copy.log.Members() {
+			v.Replicas = append(v.Replicas, m.Peer)
+		}
+	}
+	for _, r := range v.Nodes {
+		v.Ran += r.Ran
+	}
+	v.Attempts, v.Stuck, v.Lapsed = slices.Clone(rec.Attempts), p.stuck(j), p.lapsed(j)
+	return v, true
+}
+
+// Leads tells whether this peer leads a job, and what of it is committed; View tells all of it, which takes longer.
+func (p *Peer) Leads(id tasks.JobID) (committed tasks.Cover, ok bool) {
+	j := p.job(id)
+	if j == nil || !j.leads() {
+		return nil, false
+	}
+	return j.copy.record.Done.Cover(), true
+}
+
+// Rate is units/s a slot measured here for a job, 0 if unknown.
+func (p *Peer) Rate(id tasks.JobID) float64 { return p.sched.Rate(id) }
+
+// Busy is the number of running generations.
+func (p *Peer) Busy() int { return p.sched.Busy() }
+
+// MayDeal reports whether a member that does not work can have units of a job to give away: it submitted the job, leads
+// it, or has or had a seat in its ledger, and so may have led it. Of a job that is not described here nothing is known, and
+// nothing is taken.
+func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
+	j := p.job(id)
+	return j == nil || j.desc == nil || who == j.desc.Submitter || who == j.home ||
+		j.proofs.shown != nil && seatedIn(j.proofs.shown.Chain, who) || j.copy.log != nil && seatedIn(j.copy.log.Chain(), who)
+}
+
+// Submitter is who has submitted a job; empty while there is no description of it here.
+func (p *Peer) Submitter(id tasks.JobID) tasks.PeerID {
+	if j := p.job(id); j != nil && j.desc != nil {
+		return j.desc.Submitter
+	}
+	return ""
+}
+
+// Jobs lists the jobs this peer takes part in, with their homes.
+func (p *Peer) Jobs() map[tasks.JobID]tasks.PeerID {
+	out := map[tasks.JobID]tasks.PeerID{}
+	for _, j := range p.jobs {
+		out[j.id] = j.home
+	}
+	return out
+}
+
+// Mandate proves that this peer leads a job; nil if it does not, or cannot prove it yet.
+func (p *Peer) Mandate(id tasks.JobID) *quorum.Mandate {
+	if j := p.job(id); j != nil {
+		return p.mandate(j)
+	}
+	return nil
+}
+
+// spareWait is how long a replica may be silent and still count as one that can take over.
+const spareWait = 3 * time.Second
+
+// Ledger describes this peer's copy of a job's ledger; ok is false without one.
+func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
+	j := p.job(id)
+	if j == nil || j.copy.log == nil {
+		return LedgerView{}, false
+	}
+	v = LedgerView{Home: j.home, Term: j.term, Applied: j.held.index, Committed: j.copy.record.Done.Cover(), Parts: slices.Clone(j.copy.record.Done.Parts()),
+		Voters: j.copy.log.Members(), Changing: j.copy.log.Changing(), Ended: j.copy.record.Ended}
+	for _, m := range v.Voters {
+		v.Members = append(v.Members, m.Peer)
+	}
+	v.Lost = slices.Clone(j.copy.record.Lost)
+	v.Attempts, v.Round = slices.Clone(j.copy.record.Attempts), j.copy.record.Round
+	v.Heard, v.Self, v.Recovery = j.copy.log.Heard(p.now), j.copy.self, j.copy.record.Recovery
+	v.Alive, v.Majority = j.copy.log.Alive(p.now, recoverAlive)
+	v.Answering, v.Answered = j.copy.log.Alive(p.now, answerWithin)
+	return v, true
+}
+
+// LedgerView is a copy of a ledger as it stands.
+type LedgerView struct {
+	Home      tasks.PeerID
+	Term      uint64
+	Applied   uint64         // index in the log of the last entry that the record has
+	Self      quorum.Member  // which member this copy is
+	Alive     []tasks.PeerID // members that were heard lately, this one among them
+	Majority  bool           // they are enough for the ledger to be written to
+	Answering []tasks.PeerID // members that were heard within answerWithin: where the job is led, those that answer
+	Answered  bool           // they are enough
+	Recovery  *quorum.Link   // nil unless the ledger was recovered
+	Members   []tasks.PeerID
+	Voters    []quorum.Member                // the same, as members of the log
+	Changing  bool                           // they are those of before and after a change, and both count
+	Ended     bool                           // nothing more is committed
+	Lost      []ledger.Lost                  // set aside
+	Attempts  []ledger.Attempt               // to make the result, that failed
+	Round     uint64                         // how often the user has asked for more
+	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only
+	Committed tasks.Cover
+	Parts     []merge.Partial
+}
+
+// answerWithin is how long ago the other voters may have spoken to the one that leads them, which asks them several
+// times a second, and still count as answering it.
+const answerWithin = 2 * time.Second
+
+// CopyView is this peer's copy of a ledger as somebody needs to know it who thinks of recovering it.
+type CopyView struct {
+	Member      quorum.Member
+	Index, Term uint64            // of its last entry: of several copies the one with the highest term, then index, is the newest
+	Seats       [][]quorum.Member // the voters; two sets while they are being changed, and each counts
+	Alive       []tasks.PeerID    // of them, as far as this peer has heard them lately
+	Majority    bool              // they are enough for the job to go on by itself
+	Committed   int64             // units; what is in the log and not known to be committed counts
+	Open        int64             // units that are neither committed nor set aside here
+	Parts       []merge.Partial   // what is committed
+	Result      *ledger.Result    // nil until the job is over
+	Recovery    *quorum.Link      // the last one, nil for none
+	Chain       quorum.Chain      // proves who the voters are; those of before, while they are being changed
+	Mandate     *quorum.Mandate   // proves that this peer leads the job; nil if it does not
+}
+
+// Copy describes this peer's copy of a job's ledger; ok is false without one that counts.
+func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
+	j := p.job(id)
+	if j == nil || j.copy.log == nil || !j.seated() {
+		return v, false
+	}
+	v, err := p.view(j)
+	return v, err == nil
+}
+
+func (p *Peer) view(j *jobState) (v CopyView, err error) {
+	record, err := j.wholeRecord()
+	if err != nil {
+		return v, err
+	}
+	v = CopyView{Member: j.copy.self, Seats: j.copy.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
+		Parts: slices.Clone(record.Done.Parts()), Result: record.Result, Recovery: record.Recovery}
+	v.Chain, v.Mandate = j.copy.log.Chain(), p.mandate(j)
+	v.Index, v.Term = j.copy.log.Last()
+	v.Alive, v.Majority = j.copy.log.Alive(p.now, recoverAlive)
+	return v, nil
+}
+
+// Description is that of a job, nil if it is not here.
+func (p *Peer) Description(id tasks.JobID) *tasks.Job {
+	if j := p.job(id); j != nil {
+		return j.desc
+	}
+	return nil
+}
