@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/child"
 )
 
 // benchEntries makes a file of clusters of 100,000 entries, as the demo's data have.
@@ -86,7 +87,7 @@ func timePackets(b *testing.B, s *Selector, file string, step int64) []exec.Done
 	var out []exec.Done
 	packets := cut(file, benchEntries, step, 0, &id)
 	for i, p := range packets {
-		if i >= queueDepth {
+		if i >= child.QueueDepth {
 			out = append(out, r.wait(b))
 		}
 		if err := g.Lease(p); err != nil {

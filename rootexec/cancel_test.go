@@ -25,7 +25,7 @@ func TestPlanNamesTheRightFile(t *testing.T) {
 		e.idle = nil
 		e.mu.Unlock()
 		for _, p := range idle {
-			p.close()
+			p.Close()
 		}
 		g, ctx := errgroup.WithContext(t.Context())
 		errs := make([]error, 2)
@@ -77,7 +77,7 @@ func TestIdlePlannerLeaves(t *testing.T) {
 		e.mu.Unlock()
 		e.dropPlanner(p)
 		select {
-		case <-p.exited:
+		case <-p.Exited():
 		default:
 			t.Error("the planner lives")
 		}

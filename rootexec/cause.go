@@ -1,39 +1,14 @@
 package rootexec
 
 import (
-	"errors"
 	"path"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
-
-	"golang.org/x/sys/unix"
 )
 
-// unopened stands for the errno of a URL that ROOT could not open: what it printed must say why.
-const unopened = -1
-
-// differs stands for the errno of a file that has not the entries that were planned.
-const differs = -2
-
-// CauseOf says why this host does not see a local file that it could not open, or stat; empty if the error is none of
-// the host's.
-func CauseOf(err error) exec.Cause {
-	var no unix.Errno
-	if !errors.As(err, &no) {
-		return ""
-	}
-	switch no {
-	case unix.ENOENT, unix.ENOTDIR:
-		return exec.CauseMissing
-	case unix.EACCES, unix.EPERM:
-		return exec.CauseDenied
-	case unix.ESTALE, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOTCONN, unix.ENODEV, unix.ENXIO,
-		unix.EREMOTEIO, unix.ECONNREFUSED, unix.ETIMEDOUT: // a network mount that is gone, or half gone
-		return exec.CauseUnreachable
-	}
-	return ""
-}
+// CauseOf is exec.CauseOf.
+var CauseOf = exec.CauseOf
 
 // words are what ROOT's plugins print, lower case; the first that is found decides. They share no codes.
 var words = []struct {
@@ -51,15 +26,8 @@ var words = []struct {
 	{"plugin", exec.CauseProtocol}, {"protocol", exec.CauseProtocol},
 }
 
-// causeOf classifies a file that the child could not open.
-func causeOf(errno int, msg, file string) exec.Cause {
-	switch errno {
-	case unopened:
-	case differs:
-		return exec.CauseDiffers
-	default:
-		return CauseOf(unix.Errno(max(errno, 0)))
-	}
+// causeOf classifies what ROOT printed of a URL that it could not open.
+func causeOf(msg, file string) exec.Cause {
 	if strings.HasPrefix(msg, "TFile::TFile: ") && strings.Contains(msg, "does not exist") {
 		return exec.CauseProtocol // ROOT takes a URL of a protocol that it does not know for the path of a local file
 	}
@@ -77,8 +45,8 @@ func causeOf(errno int, msg, file string) exec.Cause {
 	return ""
 }
 
-// noPlugin says that ROOT does not open a kind of URL, and what may be named instead: what ROOT itself prints of that tells
-// of its own classes.
+// noPlugin says that ROOT does not open a kind of URL, and what may be named instead: what ROOT itself prints of that
+// tells of its own classes.
 func noPlugin(url string) string {
 	scheme, _, _ := strings.Cut(url, "://")
 	other := "by a path, from a folder that is mounted"

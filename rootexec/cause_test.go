@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/child"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,21 +18,19 @@ func TestCauseOfWords(t *testing.T) {
 		msg, file string
 		want      exec.Cause
 	}{
-		{int(unix.ENOENT), "", "/a", exec.CauseMissing},
-		{int(unix.EACCES), "", "/a", exec.CauseDenied},
-		{int(unix.ESTALE), "", "/a", exec.CauseUnreachable},
-		{int(unix.EIO), "", "/a", ""},
+		{int(unix.EIO), "no such file", "/a", ""},
 		{0, "not a ROOT file: no such file", "/a", ""},
-		{unopened, "TNetXNGFile::Open: [FATAL] Connection error", "root://h:1//a.root", exec.CauseUnreachable},
-		{unopened, "TNetXNGFile::Open: [FATAL] Invalid address", "root://no.host//a.root", exec.CauseUnreachable},
-		{unopened, "TNetXNGFile::Open: [ERROR] Server responded with an error: [3011] No such file or directory", "root://h//a.root", exec.CauseMissing},
-		{unopened, "TNetXNGFile::Open: [FATAL] Auth failed", "root://h//a.root", exec.CauseUnauthorised},
-		{unopened, "TPluginHandler::SetupCallEnv: method ROOT::Deprecated::TWebFile not found in class ROOT::Deprecated::TWebFile", "https://h/a.root", exec.CauseProtocol},
-		{unopened, "TFile::TFile: file /tmp/a.root does not exist", "foo://h/a.root", exec.CauseProtocol},
-		{unopened, "TNetXNGFile::Open: timeout_protocol.root is damaged", "root://h//timeout_protocol.root", ""},
+		{child.Unopened, "TNetXNGFile::Open: [FATAL] Connection error", "root://h:1//a.root", exec.CauseUnreachable},
+		{child.Unopened, "TNetXNGFile::Open: [FATAL] Invalid address", "root://no.host//a.root", exec.CauseUnreachable},
+		{child.Unopened, "TNetXNGFile::Open: [ERROR] Server responded with an error: [3011] No such file or directory", "root://h//a.root", exec.CauseMissing},
+		{child.Unopened, "TNetXNGFile::Open: [FATAL] Auth failed", "root://h//a.root", exec.CauseUnauthorised},
+		{child.Unopened, "TPluginHandler::SetupCallEnv: method ROOT::Deprecated::TWebFile not found in class ROOT::Deprecated::TWebFile", "https://h/a.root", exec.CauseProtocol},
+		{child.Unopened, "TFile::TFile: file /tmp/a.root does not exist", "foo://h/a.root", exec.CauseProtocol},
+		{child.Unopened, "TNetXNGFile::Open: timeout_protocol.root is damaged", "root://h//timeout_protocol.root", ""},
 	} {
-		if got := causeOf(c.errno, c.msg, c.file); got != c.want {
-			t.Errorf("%d %q of %s: %q, want %q", c.errno, c.msg, c.file, got, c.want)
+		f := &exec.Failure{Kind: exec.KindOpen, File: c.file, Msg: c.msg}
+		if explainOpen(f, c.errno); f.Host != c.want {
+			t.Errorf("%d %q of %s: %q, want %q", c.errno, c.msg, c.file, f.Host, c.want)
 		}
 	}
 }

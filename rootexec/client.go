@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/child"
 )
 
 // ClientSpec says how the submitting side of a job runs.
@@ -22,20 +23,28 @@ type ClientSpec struct {
 // Client is the submitting side of a job: a process with the one selector object that runs Begin and
 // Terminate.
 type Client struct {
-	p    *process
+	p    *child.Process
 	spec ClientSpec
 	wg   sync.WaitGroup // the goroutine that hands on lines
 }
 
-func finished(r *reply) exec.Finished {
-	f := exec.Finished{Units: r.Units, Canary: r.Canary, Apart: r.Apart, Keys: r.Keys, SkippedFiles: r.SkippedFiles, SkippedEntries: r.SkippedEntries}
-	for _, s := range r.Skipped {
+// finishedAs reads what a process says of the output that it has written.
+func finishedAs(r *child.Reply) (exec.Finished, error) {
+	var in finished
+	if err := r.Decode(&in); err != nil {
+		return exec.Finished{}, err
+	}
+	f := exec.Finished{
+		Units: in.Units, Canary: in.Canary, Apart: in.Apart, Keys: in.Keys,
+		SkippedFiles: in.SkippedFiles, SkippedEntries: in.SkippedEntries,
+	}
+	for _, s := range in.Skipped {
 		f.Skipped = append(f.Skipped, exec.Skipped(s))
 	}
-	for _, o := range r.Objects {
+	for _, o := range in.Objects {
 		f.Objects = append(f.Objects, exec.Object(o))
 	}
-	return f
+	return f, nil
 }
 
 // StartClient forks the client process. out receives each line it prints, from one goroutine. The
@@ -46,13 +55,13 @@ func (s *Selector) StartClient(ctx context.Context, spec ClientSpec, out func(li
 			return nil, fmt.Errorf("could not set environment %q: it is not of the form NAME=value", v)
 		}
 	}
-	p, err := s.z.fork(ctx, "client")
+	p, err := s.z.Fork(ctx, roleClient)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{p: p, spec: spec}
 	c.wg.Go(func() { // ends with the process's output
-		for line := range p.out.lines {
+		for line := range p.Lines() {
 			out(line)
 		}
 	})
@@ -62,47 +71,49 @@ func (s *Selector) StartClient(ctx context.Context, spec ClientSpec, out func(li
 // Begin runs the selector's Begin(nullptr) and returns its input list: the parameters and what Begin
 // added.
 func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
-	r, err := c.p.call(ctx, startFrame{Op: "start", Option: c.spec.Option,
+	r, err := c.p.Call(ctx, startFrame{Op: "start", Option: c.spec.Option,
 		Params: maps.Clone(c.spec.Params), Dir: c.spec.Dir, Env: slices.Clone(c.spec.Env)})
 	if err != nil {
 		return nil, err
 	}
-	return r.Input, nil
+	var out begun
+	err = r.Decode(&out)
+	return out.Input, err
 }
 
 // Finish merges the partials (there may be none), binds the selector's members to the merged objects,
 // runs Terminate and writes the output list to outPath, an absolute path, which appears whole or not
 // at all; an empty outPath writes nothing. The partials stay. A full disk is KindDisk.
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
-	r, err := c.p.call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
+	r, err := c.p.Call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
 	if err != nil {
-		c.p.removeTemp(outPath)
+		c.p.RemoveTemp(outPath)
 		return exec.Finished{}, err
 	}
-	return finished(r), nil
+	return finishedAs(r)
 }
 
 // Save writes what Finish would have written had Terminate done nothing: the merged output of a job
 // whose Terminate crashed. It runs no Begin.
 func (s *Selector) Save(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
-	p, err := s.z.fork(ctx, "client")
+	p, err := s.z.Fork(ctx, roleClient)
 	if err != nil {
 		return exec.Finished{}, err
 	}
-	defer p.close()
-	r, err := p.call(ctx, finishFrame{Op: "save", Partials: append([]string{}, partials...), Path: outPath})
+	defer p.Close()
+	r, err := p.Call(ctx, finishFrame{Op: "save", Partials: append([]string{}, partials...), Path: outPath})
 	if err != nil {
-		p.removeTemp(outPath)
+		p.RemoveTemp(outPath)
 		return exec.Finished{}, err
 	}
-	return finished(r), nil
+	return finishedAs(r)
 }
 
 // Output is what Begin and Terminate printed: the first and last 64 KiB of it.
-func (c *Client) Output() string { return c.p.out.text() }
+func (c *Client) Output() string { return c.p.Output() }
 
 // Close ends the client's process.
 func (c *Client) Close() {
-	c.p.close()
+	c.p.Close()
 	c.wg.Wait()
 }

@@ -109,11 +109,11 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 	if err := writeSources(src, dir); err != nil {
 		return err
 	}
-	p, err := e.fork(ctx, "compiler")
+	p, err := e.base.Fork(ctx, roleCompiler)
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer p.Close()
 	main := filepath.Join(dir, filepath.FromSlash(src.Main))
 	limited, cancel := context.WithTimeout(ctx, e.cfg.CompileLimit)
 	defer cancel()
@@ -125,9 +125,12 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		}
 	})
 	defer asked.Stop()
-	_, err = p.call(limited, compileFrame{Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main), Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options})
+	_, err = p.Call(limited, compileFrame{
+		Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main),
+		Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options,
+	})
 	if limited.Err() != nil && ctx.Err() == nil {
-		f := &exec.Failure{Kind: exec.KindCode, Op: "compile " + path.Base(src.Main), Entry: -1, Tail: firstErrors(p.out.text()),
+		f := &exec.Failure{Kind: exec.KindCode, Op: "compile " + path.Base(src.Main), Entry: -1, Tail: firstErrors(p.Output()),
 			Msg: fmt.Sprintf("not compiled within %v: try it by hand, root -e '.L %s+'", e.cfg.CompileLimit, path.Base(src.Main))}
 		select {
 		case f.Tail = <-cut:
@@ -137,7 +140,7 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		return f
 	}
 	if f := asFailure(err); f != nil {
-		f.Op, f.Tail = "compile "+path.Base(src.Main), firstErrors(p.out.text())
+		f.Op, f.Tail = "compile "+path.Base(src.Main), firstErrors(p.Output())
 		return f
 	}
 	if err != nil {
@@ -177,14 +180,17 @@ func (e *Executor) cutShort(ctx context.Context, main string) string {
 
 var errorLine = regexp.MustCompile(`(?m)^.*\b([Ee]rror|fatal)\b.*$`)
 
+// maxErrors bounds what is told of a compiler's output, in bytes.
+const maxErrors = 4 << 10
+
 // firstErrors is the compiler's output from its first error on, at most 4 KiB: what follows the first
 // error is seldom news.
 func firstErrors(s string) string {
 	if at := errorLine.FindStringIndex(s); at != nil {
 		s = s[at[0]:]
 	}
-	if len(s) > maxTail {
-		s = s[:maxTail] + "\n..."
+	if len(s) > maxErrors {
+		s = s[:maxErrors] + "\n..."
 	}
 	return strings.TrimSpace(s)
 }

@@ -1,5 +1,5 @@
-// Package rootexec runs user code. It finds (or installs) a ROOT, builds the C++ child in child/
-// against it once, and drives the processes of that child:
+// Package rootexec runs user code with ROOT. It finds (or installs) a ROOT, builds the C++ child in child/
+// against it once, and has package exec/child drive the processes of that child:
 //
 //	base zygote      ROOT loaded and warm, no user code; one for each daemon
 //	└ selector zygote  fork of the base with one selector library loaded; one for each code hash
@@ -8,6 +8,6 @@
 //	  └ client         fork; Begin, later Terminate and the output file
 //	planner, compiler  forks of the base zygote
 //
-// dtpnode itself never links ROOT. Parent and child speak msgpack frames (4 bytes big-endian length,
-// then one map) on Unix socket pairs; child/protocol.h lists the frames.
+// It owns the cache of compiled code and what ROOT's frames mean (child/protocol.h); it never links ROOT itself, and
+// knows no job and no network.
 package rootexec

@@ -104,7 +104,7 @@ func TestHelperParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitEntry(t, g, 700)
-	pids := strconv.Itoa(suite.e.base.cmd.Process.Pid) + " " + strconv.Itoa(load(t, "Bad").proc.pid) + " " + strconv.Itoa(g.PID())
+	pids := strconv.Itoa(suite.e.base.PID()) + " " + strconv.Itoa(load(t, "Bad").proc.PID()) + " " + strconv.Itoa(g.PID())
 	if err := os.WriteFile(filepath.Join(dir, "tmp"), []byte(pids), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -196,15 +196,14 @@ func TestBaseIsStartedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := e.base
-	if err := old.cmd.Process.Kill(); err != nil {
+	old := e.base.PID()
+	if err := unix.Kill(old, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if f := r.waitFailure(t); f.Kind != exec.KindKilled {
 		t.Errorf("%v; want killed", f)
 	}
 	<-g.Done()
-	<-old.gone
 	s.Release()
 	s, err = e.Load(t.Context(), suite.lib, "Hists")
 	if err != nil {
@@ -228,7 +227,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pids := []int{e.base.cmd.Process.Pid, s.proc.pid, g.PID()}
+	pids := []int{e.base.PID(), s.proc.PID(), g.PID()}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -283,6 +282,7 @@ class Reader : public TSelector {
 		if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil {
 			t.Fatal(explain(err))
 		}
+		<-g.Done() // what it printed may come later than its answer
 		if !strings.Contains(g.Output(), "read 17") {
 			t.Errorf("it printed %q", g.Output())
 		}

@@ -1,36 +1,18 @@
 package rootexec
 
-import (
-	"encoding/binary"
-	"fmt"
-	"io"
+import "github.com/dtpnode/dtpnode/exec/child"
 
-	"github.com/dtpnode/dtpnode/wire"
-)
-
-// protocolVersion is kProtocol of child/protocol.h, which says what the frames mean.
-const protocolVersion = 1
-
-// maxFrame bounds a frame from a child: the biggest is the input list.
-const maxFrame = 256 << 20
-
-type forkFrame struct {
-	Op   string `msgpack:"op"`
-	ID   uint64 `msgpack:"id"`
-	Role string `msgpack:"role"`
-}
-
-type signalFrame struct {
-	Op  string `msgpack:"op"`
-	PID int    `msgpack:"pid"`
-	Sig int    `msgpack:"sig"`
-}
+// The frames that are ROOT's own, beside those of package child. child/protocol.h is the other side.
 
 type loadFrame struct {
 	Op    string `msgpack:"op"`
 	So    string `msgpack:"so"`
 	Dir   string `msgpack:"dir"`
 	Class string `msgpack:"class"`
+}
+
+type makeFrame struct {
+	Op string `msgpack:"op"`
 }
 
 type planFrame struct {
@@ -49,34 +31,11 @@ type compileFrame struct {
 	Options string `msgpack:"options"` // of Source
 }
 
+// beginFrame is child.BeginFrame with what ROOT's generations are told besides.
 type beginFrame struct {
-	Op       string `msgpack:"op"`
-	Input    []byte `msgpack:"input,omitempty"`
-	Option   string `msgpack:"option"`
-	Job      uint64 `msgpack:"job"`
-	Memory   int64  `msgpack:"memory"`
-	FileSize int64  `msgpack:"filesize"`
-	Dir      string `msgpack:"dir"`
-	Lax      bool   `msgpack:"lax"`
-}
-
-type packetFrame struct {
-	Op    string `msgpack:"op"`
-	ID    uint64 `msgpack:"id"`
-	Seq   uint64 `msgpack:"seq"`
-	File  string `msgpack:"file"`
-	Tree  string `msgpack:"tree"`
-	First int64  `msgpack:"first"`
-	Last  int64  `msgpack:"last"`
-	Base  int64  `msgpack:"base"`
-	Clip  bool   `msgpack:"clip"`
-	Total int64  `msgpack:"total"` // entries of the whole tree as planned, 0 if unknown
-	UUID  string `msgpack:"uuid,omitempty"`
-}
-
-type pathFrame struct {
-	Op   string `msgpack:"op"`
-	Path string `msgpack:"path"`
+	child.BeginFrame
+	Option string `msgpack:"option"`
+	Lax    bool   `msgpack:"lax"`
 }
 
 type mergeFrame struct {
@@ -99,49 +58,30 @@ type finishFrame struct {
 	Path     string   `msgpack:"path"`
 }
 
-// reply is every frame a child sends. Which fields count, Op says.
-type reply struct {
-	Op string `msgpack:"op"`
-
-	Protocol int    `msgpack:"protocol"` // hello
-	Root     string `msgpack:"root"`
-
-	ID     uint64 `msgpack:"id"` // forked, error, done
-	PID    int    `msgpack:"pid"`
-	Status int    `msgpack:"status"` // exited
-	MaxRSS int64  `msgpack:"maxrss"`
-
-	Tree     string  `msgpack:"tree"` // planned
+// planned is the answer to a planFrame.
+type planned struct {
+	Tree     string  `msgpack:"tree"`
 	Entries  int64   `msgpack:"entries"`
 	Clusters []int64 `msgpack:"clusters"`
-	Bytes    int64   `msgpack:"bytes"` // also done
+	Bytes    int64   `msgpack:"bytes"`
 	UUID     string  `msgpack:"uuid"`
+}
 
-	Last   int64 `msgpack:"last"` // done, failed
-	Ns     int64 `msgpack:"ns"`
-	Opened bool  `msgpack:"opened"`
+// begun is the answer to a startFrame.
+type begun struct {
+	Input []byte `msgpack:"input"`
+}
 
-	So     string   `msgpack:"so"`    // compiled
-	Input  []byte   `msgpack:"input"` // begun
-	Units  int64    `msgpack:"units"` // sealed, finished
-	Canary uint64   `msgpack:"canary"`
-	Apart  []string `msgpack:"apart"`
-	Mixed  []string `msgpack:"mixed"`
-	Keys   int      `msgpack:"keys"`
-
-	Skipped        []skippedFrame `msgpack:"skipped"` // finished
+// finished is the answer to a finishFrame.
+type finished struct {
+	Units          int64          `msgpack:"units"`
+	Canary         uint64         `msgpack:"canary"`
+	Apart          []string       `msgpack:"apart"`
+	Keys           int            `msgpack:"keys"`
+	Skipped        []skippedFrame `msgpack:"skipped"`
 	SkippedFiles   int            `msgpack:"skippedfiles"`
 	SkippedEntries int64          `msgpack:"skippedentries"`
 	Objects        []objectFrame  `msgpack:"objects"`
-
-	Kind  string `msgpack:"kind"`  // failed
-	Errno int    `msgpack:"errno"` // or unopened
-	What  string `msgpack:"what"`
-	File  string `msgpack:"file"`
-	Entry int64  `msgpack:"entry"`
-	First int64  `msgpack:"first"`
-	Exit  int    `msgpack:"exit"`
-	Msg   string `msgpack:"msg"`
 }
 
 type skippedFrame struct {
@@ -154,30 +94,4 @@ type objectFrame struct {
 	Name    string  `msgpack:"name"`
 	Class   string  `msgpack:"class"`
 	Entries float64 `msgpack:"entries"`
-}
-
-func readReply(r io.Reader) (*reply, error) {
-	b, err := wire.ReadFrame(r, maxFrame)
-	if err != nil {
-		return nil, err
-	}
-	var out reply
-	if err := wire.Unmarshal(b, &out); err != nil {
-		return nil, fmt.Errorf("could not understand the ROOT child: %w", err)
-	}
-	return &out, nil
-}
-
-// frame encodes v with its length: one write, so that descriptors travel with the whole frame.
-func frame(v any) ([]byte, error) {
-	b, err := wire.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxFrame {
-		return nil, fmt.Errorf("%w: %d bytes for the ROOT child", wire.ErrFrameTooLarge, len(b))
-	}
-	out := make([]byte, 4, 4+len(b))
-	binary.BigEndian.PutUint32(out, uint32(len(b)))
-	return append(out, b...), nil
 }

@@ -63,10 +63,10 @@ func TestMergeBeyondDescriptors(t *testing.T) {
 	}
 	s := load(t, "Hists")
 	var old unix.Rlimit
-	if err := unix.Prlimit(s.proc.pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 80, Max: 80}, &old); err != nil {
+	if err := unix.Prlimit(s.proc.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 80, Max: 80}, &old); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Prlimit(s.proc.pid, unix.RLIMIT_NOFILE, &old, nil) })
+	t.Cleanup(func() { _ = unix.Prlimit(s.proc.PID(), unix.RLIMIT_NOFILE, &old, nil) })
 	dir := t.TempDir()
 	m, err := s.Merge(t.Context(), inputs, filepath.Join(dir, "merged"))
 	if err != nil || m.Units != 600*40 {
@@ -152,7 +152,7 @@ func TestFinishOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A limit on the size of files stands for a full disk: write() fails in both.
-	if err := unix.Prlimit(c.p.pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}, nil); err != nil {
+	if err := unix.Prlimit(c.p.PID(), unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}, nil); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "a # in it")
@@ -213,7 +213,8 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 	if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil {
 		t.Fatal(err)
 	}
-	if said := s.proc.out.text() + g.Output(); strings.Contains(said, "rror") {
+	<-g.Done() // what it printed may come later than its answer
+	if said := s.proc.Output() + g.Output(); strings.Contains(said, "rror") {
 		t.Errorf("the library from elsewhere is not silent:\n%s", said)
 	}
 	if _, err := Unpack(t.Context(), t.TempDir(), "otherkey", originOf(packed), packed); !errors.Is(err, ErrPack) {

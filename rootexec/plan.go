@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/child"
 )
 
-// Plan reads the number of entries and the clusters of a tree. With an empty tree name the file must
-// hold exactly one. Many calls may run at once; each uses a planner process of its own, which is kept
-// for the next call, if that comes soon. Failures that are the file's come as *Failure and name it. The file must be read within the
-// time given, zero for DefaultOpen, not counting the wait for a planner.
+// Plan reads the number of entries and the clusters of a tree. With an empty tree name the file must hold exactly one.
+// Many calls may run at once; each uses a planner process of its own, which is kept for the next call, if that comes
+// soon. Failures that are the file's come as *Failure and name it. The file must be read within the time given, zero
+// for DefaultOpen, not counting the wait for a planner.
 func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Duration) (exec.Plan, error) {
 	select {
 	case e.planners <- struct{}{}:
@@ -28,10 +29,12 @@ func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Dura
 	within = cmp.Or(within, exec.DefaultOpen)
 	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	r, err := p.call(limited, planFrame{Op: "plan", File: file, Tree: tree})
+	r, err := p.Call(limited, planFrame{Op: "plan", File: file, Tree: tree})
 	if limited.Err() != nil && ctx.Err() == nil {
-		p.close()
-		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseUnreachable, Op: "open", File: file, Entry: -1, Msg: tooLong(within)}
+		p.Close()
+		return exec.Plan{}, &exec.Failure{
+			Kind: exec.KindOpen, Host: exec.CauseUnreachable, Op: "open", File: file, Entry: -1, Msg: child.TooLong(within),
+		}
 	}
 	if f := asFailure(err); f != nil {
 		f.File, f.Entry = file, -1
@@ -40,42 +43,49 @@ func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Dura
 			e.keepPlanner(p)
 			return exec.Plan{}, f
 		}
-		p.close()
+		p.Close()
 		if f.Kind == exec.KindSignal || f.Kind == exec.KindExit {
 			f.Kind = exec.KindOpen // this file kills ROOT, before any user code
 		}
 		return exec.Plan{}, f
 	}
+	var out planned
+	if err == nil {
+		err = r.Decode(&out)
+	}
 	if err != nil {
-		p.close()
+		p.Close()
 		return exec.Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
 	}
 	e.keepPlanner(p)
-	return exec.Plan{File: file, Tree: r.Tree, Entries: r.Entries, Clusters: r.Clusters, Bytes: r.Bytes, UUID: r.UUID}, nil
+	return exec.Plan{
+		File: file, Tree: out.Tree, Entries: out.Entries, Clusters: out.Clusters, Bytes: out.Bytes, UUID: out.UUID,
+	}, nil
 }
 
-func (e *Executor) planner(ctx context.Context) (*process, error) {
+func (e *Executor) planner(ctx context.Context) (*child.Process, error) {
 	e.mu.Lock()
 	if n := len(e.idle); n > 0 {
 		p := e.idle[n-1]
 		e.idle = e.idle[:n-1]
 		e.mu.Unlock()
 		select {
-		case <-p.exited: // killed while it waited
-			p.close()
+		case <-p.Exited(): // killed while it waited
+			p.Close()
 		default:
 			return p, nil
 		}
 	} else {
 		e.mu.Unlock()
 	}
-	return e.fork(ctx, "planner")
+	return e.base.Fork(ctx, rolePlanner)
 }
 
-// plannerIdle is how long a planner is kept without work: another is forked in milliseconds, and the memory is the job's.
+// plannerIdle is how long a planner is kept without work: another is forked in milliseconds, and the memory is the
+// job's.
 const plannerIdle = 2 * time.Second
 
-func (e *Executor) keepPlanner(p *process) {
+func (e *Executor) keepPlanner(p *child.Process) {
 	e.mu.Lock()
 	keep := !e.closed && len(e.idle) < e.cfg.Planners
 	if keep {
@@ -84,12 +94,12 @@ func (e *Executor) keepPlanner(p *process) {
 	}
 	e.mu.Unlock()
 	if !keep {
-		p.close()
+		p.Close()
 	}
 }
 
 // dropPlanner ends a planner that has no work.
-func (e *Executor) dropPlanner(p *process) {
+func (e *Executor) dropPlanner(p *child.Process) {
 	e.mu.Lock()
 	i := slices.Index(e.idle, p)
 	if i >= 0 {
@@ -97,6 +107,6 @@ func (e *Executor) dropPlanner(p *process) {
 	}
 	e.mu.Unlock()
 	if i >= 0 {
-		p.close()
+		p.Close()
 	}
 }

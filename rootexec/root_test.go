@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/child"
 
 	"go.uber.org/goleak"
 
@@ -220,14 +221,14 @@ func runPackets(t testing.TB, s *Selector, spec exec.GenSpec, packets []exec.Pac
 		t.Fatal(err)
 	}
 	for i, p := range packets {
-		if i >= queueDepth {
+		if i >= child.QueueDepth {
 			r.wait(t)
 		}
 		if err := g.Lease(p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range min(queueDepth, len(packets)) {
+	for range min(child.QueueDepth, len(packets)) {
 		r.wait(t)
 	}
 	sealed, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "partial"))

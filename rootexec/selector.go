@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/child"
 )
 
 // Selector is one class of one library, loaded in a process that forks generations, mergers and
@@ -21,8 +22,8 @@ type Selector struct {
 	ready chan struct{} // closed when data, proc and zygote, or err, are set
 	err   error
 	data  string // folder of the data files; it need not exist
-	proc  *process
-	z     *zygote
+	proc  *child.Process
+	z     *child.Zygote
 
 	// Guarded by the cache's mutex.
 	refs int
@@ -116,7 +117,7 @@ func (c *selectorCache) acquire(e *Executor, key, class string) (s *Selector, mi
 func (s *Selector) dead() bool {
 	select {
 	case <-s.ready:
-		return s.err == nil && !s.z.alive()
+		return s.err == nil && !s.z.Alive()
 	default:
 		return false
 	}
@@ -124,22 +125,22 @@ func (s *Selector) dead() bool {
 
 // Alive reports whether children can still be forked. If not, the selector's process was killed: Load it
 // again, and Release this one.
-func (s *Selector) Alive() bool { return s.z.alive() }
+func (s *Selector) Alive() bool { return s.z.Alive() }
 
 // open forks and loads; it runs in the one Load that came first.
 func (s *Selector) open(ctx context.Context, lib Library) error {
 	if err := lib.Check(); err != nil {
 		return fmt.Errorf("could not load selector %q: %w", s.class, err)
 	}
-	p, err := s.e.fork(ctx, "selector")
+	p, err := s.e.base.Fork(ctx, roleSelector)
 	if err != nil {
 		return err
 	}
-	if _, err := p.call(ctx, loadFrame{Op: "load", So: lib.So, Dir: lib.Sources, Class: s.class}); err != nil {
-		p.close()
+	if _, err := p.Call(ctx, loadFrame{Op: "load", So: lib.So, Dir: lib.Sources, Class: s.class}); err != nil {
+		p.Close()
 		return s.codeFailure(err)
 	}
-	s.proc, s.z, s.data = p, newZygote(p.conn), filepath.Join(lib.Dir, DataDir)
+	s.proc, s.z, s.data = p, p.Zygote(), filepath.Join(lib.Dir, DataDir)
 	if err := s.check(ctx); err != nil {
 		s.close()
 		return s.codeFailure(err)
@@ -150,14 +151,12 @@ func (s *Selector) open(ctx context.Context, lib Library) error {
 // check makes an object in a process that is thrown away, so that a constructor that crashes is found
 // here and not in every generation.
 func (s *Selector) check(ctx context.Context) error {
-	p, err := s.z.fork(ctx, "check")
+	p, err := s.z.Fork(ctx, roleCheck)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	_, err = p.call(ctx, struct {
-		Op string `msgpack:"op"`
-	}{"make"})
+	defer p.Close()
+	_, err = p.Call(ctx, makeFrame{Op: "make"})
 	return err
 }
 
@@ -258,6 +257,15 @@ func (s *Selector) close() {
 	if s.proc == nil {
 		return
 	}
-	s.z.close()
-	s.proc.close()
+	s.z.Close()
+	s.proc.Close()
+}
+
+// asFailure finds the *exec.Failure in err; it is nil if there is none.
+func asFailure(err error) *exec.Failure {
+	var f *exec.Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return nil
 }

@@ -104,7 +104,7 @@ json Generation::begin(const json &request) {
 json Generation::process(const json &request) {
   const auto start = Clock::now();
   Packet p{request.at("id"),   request.at("seq"),           request.at("file"),
-           request.at("tree"), request.at("first"),         request.at("last"),
+           request.at("part"), request.at("first"),         request.at("last"),
            request.at("base"), request.value("clip", false), request.value("total", 0LL),
            request.value("uuid", "")};
   SharedPage &page = guard_.page();

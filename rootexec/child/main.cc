@@ -30,7 +30,7 @@ int main() {
   gEnv->SetValue("TFile.Recover", 0); // a truncated file is an error, not a smaller file
   warmUp();
   Channel control{Fd(kControlFd)};
-  if (!control.write({{"op", "hello"}, {"protocol", kProtocol}, {"root", gROOT->GetVersion()}}))
+  if (!control.write({{"op", "hello"}, {"protocol", kProtocol}, {"version", gROOT->GetVersion()}}))
     return 1;
   Zygote(control, nullptr).processRequests();
   ::_exit(0);

@@ -1,4 +1,4 @@
-package rootexec
+package child
 
 import (
 	"debug/dwarf"
@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// maxDebugged bounds the size of a library whose debug information is read: that of a selector is small, and ROOT's own may
-// be large.
+// maxDebugged bounds the size of a library whose debug information is read: that of user code is small, and that of
+// what it is linked with may be large.
 const maxDebugged = 128 << 20
 
 // lineFinder finds the lines of the source of code in libraries, by their own debug information (DWARF), for which it
@@ -90,7 +90,8 @@ func (d *debugged) line(at uint64) string {
 	if err != nil || lines == nil {
 		return ""
 	}
-	// The table has a sequence for each function that is linked for itself, in no order, which LineReader.SeekPC relies on.
+	// The table has a sequence for each function that is linked for itself, in no order, which LineReader.SeekPC relies
+	// on.
 	var entry, next dwarf.LineEntry
 	for entry.EndSequence = true; lines.Next(&next) == nil; entry = next {
 		if !entry.EndSequence && entry.Address <= at && at < next.Address && entry.File != nil && entry.Line > 0 {

@@ -1,4 +1,4 @@
-package rootexec
+package child
 
 import (
 	"strings"
@@ -9,7 +9,13 @@ import (
 )
 
 func TestWatch(t *testing.T) {
-	limits := exec.Limits{Scratch: 100, Processes: 3, Stall: 60 * time.Second, EntryCPU: 10 * time.Second, Open: 30 * time.Second}
+	limits := exec.Limits{
+		Scratch:   100,
+		Processes: 3,
+		Stall:     60 * time.Second,
+		EntryCPU:  10 * time.Second,
+		Open:      30 * time.Second,
+	}
 	for _, c := range []struct {
 		name  string
 		after reading // than one at second 0 with progress 1 and 1 s of CPU time; at counts seconds
@@ -21,8 +27,8 @@ func TestWatch(t *testing.T) {
 		{"idle", reading{progress: 1, cpu: 99 * time.Second}, 100, "", ""},
 		{"slow", reading{busy: true, progress: 1, cpu: 2 * time.Second}, 59, "", ""},
 		{"stalls", reading{busy: true, progress: 1, cpu: 2 * time.Second}, 60, exec.KindStall, "no progress for 1m0s"},
-		{"opening", reading{busy: true, progress: 1, phase: phaseOpen}, 29, "", ""},
-		{"opens for ever", reading{busy: true, progress: 1, phase: phaseOpen}, 30, exec.KindOpen, "longer than 30s"},
+		{"opening", reading{busy: true, progress: 1, opening: true}, 29, "", ""},
+		{"opens for ever", reading{busy: true, progress: 1, opening: true}, 30, exec.KindOpen, "longer than 30s"},
 		{"CPU", reading{busy: true, progress: 1, cpu: 12 * time.Second}, 5, exec.KindLimit, "used 11s of CPU time"},
 		{"processes", reading{progress: 2, processes: 4}, 1, exec.KindLimit, "runs 4 processes"},
 		{"scratch", reading{progress: 2, scratch: 101}, 1, exec.KindLimit, "working folder holds"},

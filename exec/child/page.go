@@ -1,4 +1,4 @@
-package rootexec
+package child
 
 import (
 	"bytes"
@@ -8,15 +8,14 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/dtpnode/dtpnode/exec"
-
 	"golang.org/x/sys/unix"
 
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// page is SharedPage of child/protocol.h: memory that a child writes while it runs and that outlives
-// it. Its methods may be called at any time, also after close.
+// page is the memory that a child writes while it runs and that outlives it: the package comment has its layout. Its
+// methods may be called at any time, also after close.
 type page struct {
 	mu   sync.RWMutex
 	file *os.File
@@ -24,12 +23,15 @@ type page struct {
 	last pageState
 }
 
+// idle is the phase of a process that waits for a request.
+const idle = 0
+
 // pageState is one reading of the page.
 type pageState struct {
 	packet   uint64
 	entry    int64
 	progress uint64
-	phase    phase
+	phase    uint32
 	signal   int
 	cluster  tasks.Range // of entry
 	trouble  trouble
@@ -44,14 +46,14 @@ type fault struct {
 	data  int64 // bytes that the limit of memory counts; 0 if unknown
 }
 
-// trouble is the first read error ROOT reported. User code often crashes soon after.
+// trouble is the first error of reading that the runtime noticed. User code often crashes soon after.
 type trouble struct {
 	kind exec.Kind // "", KindSchema or KindData
 	text string
 }
 
 const (
-	pageSize    = 4096 // kStackOffset
+	pageSize    = 4096 // the text of a stack follows
 	maxStack    = 64 << 10
 	offPacket   = 0
 	offEntry    = 8
@@ -71,39 +73,6 @@ const (
 	offError        = offFault + 16
 	offHasFault     = offFault + 20
 )
-
-// phase is Phase of child/protocol.h.
-type phase uint32
-
-const (
-	phaseIdle           phase = 0
-	phaseConstruct      phase = 1
-	phaseBegin          phase = 2
-	phaseSlaveBegin     phase = 3
-	phaseOpen           phase = 4
-	phaseSlaveTerminate phase = 9
-	phaseTerminate      phase = 12
-	phaseLoad           phase = 14
-)
-
-var phaseNames = [...]string{"idle", "constructor", "Begin", "SlaveBegin", "open", "Init", "Notify",
-	"read", "Process", "SlaveTerminate", "seal", "merge", "Terminate", "write", "load", "compile", "plan"}
-
-func (p phase) String() string {
-	if int(p) < len(phaseNames) {
-		return phaseNames[p]
-	}
-	return fmt.Sprintf("phase %d", uint32(p))
-}
-
-// wholeJob reports whether a crash in p is the code's fault, not an entry's.
-func (p phase) wholeJob() bool {
-	switch p {
-	case phaseConstruct, phaseBegin, phaseSlaveBegin, phaseSlaveTerminate, phaseTerminate, phaseLoad:
-		return true
-	}
-	return false
-}
 
 func newPage() (*page, error) {
 	fd, err := unix.MemfdCreate("dtpnode-page", unix.MFD_CLOEXEC)
@@ -139,7 +108,7 @@ func (p *page) state() pageState {
 		packet:   p.u64(offPacket).Load(),
 		entry:    int64(p.u64(offEntry).Load()),
 		progress: p.u64(offProgress).Load(),
-		phase:    phase(p.u32(offPhase).Load()),
+		phase:    p.u32(offPhase).Load(),
 		signal:   int(p.u32(offSignal).Load()),
 		cluster:  tasks.R(int64(p.u64(offClusterFirst).Load()), int64(p.u64(offClusterLast).Load())),
 		trouble:  p.trouble(),

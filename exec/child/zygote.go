@@ -1,4 +1,4 @@
-package rootexec
+package child
 
 import (
 	"context"
@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
-// ErrGone is the reason of a fork that the forking process did not live to answer.
-var ErrGone = errors.New("the ROOT process that forks children is gone")
+//
 
-// zygote is the parent's side of a forking child: base or selector. Its one goroutine, readLoop, ends
-// when the zygote closes its socket; close makes it do so.
-type zygote struct {
+// Zygote is the parent's side of a process that forks others: the base, or a fork that has loaded user code. Its one
+// goroutine, readLoop, ends when the process closes its socket; Close makes it do so.
+type Zygote struct {
+	cfg  *Config
 	conn *net.UnixConn
 	gone chan struct{} // closed when readLoop has ended
 
@@ -26,27 +28,28 @@ type zygote struct {
 	mu      sync.Mutex
 	next    uint64
 	pending map[uint64]*forkCall
-	procs   map[int]*process
+	procs   map[int]*Process
 	closed  bool
 }
 
 type forkCall struct {
-	proc *process
+	proc *Process
 	done chan error
 }
 
-func newZygote(conn *net.UnixConn) *zygote {
-	z := &zygote{
+func newZygote(cfg *Config, conn *net.UnixConn) *Zygote {
+	z := &Zygote{
+		cfg:     cfg,
 		conn:    conn,
 		gone:    make(chan struct{}),
 		pending: map[uint64]*forkCall{},
-		procs:   map[int]*process{},
+		procs:   map[int]*Process{},
 	}
 	go z.readLoop()
 	return z
 }
 
-func (z *zygote) readLoop() {
+func (z *Zygote) readLoop() {
 	defer close(z.gone)
 	for {
 		r, err := readReply(z.conn)
@@ -59,7 +62,7 @@ func (z *zygote) readLoop() {
 	z.fail()
 }
 
-func (z *zygote) handle(r *reply) {
+func (z *Zygote) handle(r *Reply) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	switch r.Op {
@@ -84,13 +87,13 @@ func (z *zygote) handle(r *reply) {
 }
 
 // fail ends everything that waits for this zygote. Its children die with it.
-func (z *zygote) fail() {
+func (z *Zygote) fail() {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.closed = true
 	for id, c := range z.pending {
 		delete(z.pending, id)
-		c.done <- ErrGone
+		c.done <- exec.ErrGone
 	}
 	for pid, p := range z.procs {
 		delete(z.procs, pid)
@@ -98,24 +101,23 @@ func (z *zygote) fail() {
 	}
 }
 
-// alive reports whether forks may still be asked for.
-func (z *zygote) alive() bool {
-	select {
-	case <-z.gone:
-		return false
-	default:
-		return true
-	}
+// Alive reports whether forks may still be asked for. It is false before anybody hears of a fork that died with the
+// zygote.
+func (z *Zygote) Alive() bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return !z.closed
 }
 
-// fork makes a child of the given role. The caller owns it and must call its close.
-func (z *zygote) fork(ctx context.Context, role string) (*process, error) {
+// Fork makes a child of the given role. The caller owns it and must Close it. The error is exec.ErrGone, under
+// errors.Is, if the zygote did not live to answer.
+func (z *Zygote) Fork(ctx context.Context, role Role) (*Process, error) {
 	p, far, err := newProcess(z, role)
 	if err != nil {
 		return nil, err
 	}
 	call := &forkCall{proc: p, done: make(chan error, 1)}
-	err = z.askFork(call, role, far)
+	err = z.askFork(call, role.Name, far)
 	for _, f := range far {
 		_ = f.Close() // the zygote has its own copies
 	}
@@ -129,16 +131,16 @@ func (z *zygote) fork(ctx context.Context, role string) (*process, error) {
 	}
 	if err != nil {
 		p.abandon()
-		return nil, fmt.Errorf("could not fork a %s: %w", role, err)
+		return nil, fmt.Errorf("could not fork a %s: %w", role.Name, err)
 	}
 	return p, nil
 }
 
-func (z *zygote) askFork(call *forkCall, role string, far []*os.File) error {
+func (z *Zygote) askFork(call *forkCall, role string, far []*os.File) error {
 	z.mu.Lock()
 	if z.closed {
 		z.mu.Unlock()
-		return ErrGone
+		return exec.ErrGone
 	}
 	z.next++
 	id := z.next
@@ -156,13 +158,13 @@ func (z *zygote) askFork(call *forkCall, role string, far []*os.File) error {
 	z.wmu.Lock()
 	defer z.wmu.Unlock()
 	if _, _, err := z.conn.WriteMsgUnix(b, unix.UnixRights(fds...), nil); err != nil {
-		return ErrGone
+		return exec.ErrGone
 	}
 	return nil
 }
 
 // signal sends sig to a child that is not reaped yet; SIGKILL goes to its whole group.
-func (z *zygote) signal(pid int, sig unix.Signal) {
+func (z *Zygote) signal(pid int, sig unix.Signal) {
 	b, err := frame(signalFrame{Op: "signal", PID: pid, Sig: int(sig)})
 	if err != nil {
 		return
@@ -172,9 +174,9 @@ func (z *zygote) signal(pid int, sig unix.Signal) {
 	_, _ = z.conn.Write(b) // if the zygote is gone, so is the child
 }
 
-// close tells the zygote to leave and waits until it has, or until leaveLimit: whoever forked it kills
-// it then.
-func (z *zygote) close() {
+// Close tells the zygote to leave, which ends its forks, and waits until it has, or for 5 s: whoever forked it kills it
+// then.
+func (z *Zygote) Close() {
 	_ = z.conn.CloseWrite() // it sees the end of its requests, kills its children and closes
 	t := time.NewTimer(leaveLimit)
 	defer t.Stop()

@@ -1,8 +1,7 @@
-package rootexec
+package child
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,11 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is one forked child: its socket, its shared page, its output and, once known, how it ended.
-type process struct {
-	z    *zygote
-	role string
-	pid  int // set before fork returns
+// Process is one fork: its socket, its shared page, its output and, once known, how it ended. One goroutine at a
+// time may Call it; the other methods may be called at any time.
+type Process struct {
+	cfg  *Config
+	z    *Zygote // that forked it
+	role Role
+	pid  int // set before Fork returns
 
 	conn *net.UnixConn
 	page *page
@@ -35,14 +36,14 @@ type process struct {
 
 	mu      sync.Mutex
 	killed  bool     // by us
-	verdict *verdict // went beyond a limit
+	verdict *verdict // why we ended it: it went beyond a limit
 }
 
 // exit is how a process ended. It is not known if its zygote died first.
 type exit struct {
 	status unix.WaitStatus
 	known  bool
-	maxRSS int64
+	maxRSS int64 // bytes
 }
 
 const (
@@ -51,7 +52,7 @@ const (
 )
 
 // newProcess makes the descriptors of a process: ours in it, the child's in far.
-func newProcess(z *zygote, role string) (p *process, far []*os.File, err error) {
+func newProcess(z *Zygote, role Role) (p *Process, far []*os.File, err error) {
 	conn, sock, err := socketPair()
 	if err != nil {
 		return nil, nil, err
@@ -67,8 +68,8 @@ func newProcess(z *zygote, role string) (p *process, far []*os.File, err error) 
 		pg.close()
 		return nil, nil, closing(sock, err)
 	}
-	p = &process{z: z, role: role, conn: conn, page: pg, out: out, exited: make(chan struct{})}
-	// The page's own file: it is not closed with far.
+	p = &Process{cfg: z.cfg, z: z, role: role, conn: conn, page: pg, out: out, exited: make(chan struct{})}
+	// The child's page is a copy of the descriptor, for far is closed once it is sent.
 	fd, err := unix.FcntlInt(pg.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		_ = w.Close()
@@ -93,7 +94,7 @@ func socketPair() (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), far, nil
 }
 
-func (p *process) setExit(e exit) {
+func (p *Process) setExit(e exit) {
 	p.once.Do(func() {
 		p.exit = e
 		close(p.exited)
@@ -101,32 +102,49 @@ func (p *process) setExit(e exit) {
 }
 
 // abandon releases a process that never came to be.
-func (p *process) abandon() {
+func (p *Process) abandon() {
 	_ = p.conn.Close()
 	p.out.close(0)
 	p.page.close()
 }
 
+// PID is the process id.
+func (p *Process) PID() int { return p.pid }
+
+// Output is what the process printed: the first and the last 64 KiB of it.
+func (p *Process) Output() string { return p.out.text() }
+
+// Lines are what the process prints, line by line. Lines are lost while nobody takes them; the channel is closed when
+// the process, and whatever it started, has closed its output, and by Close.
+func (p *Process) Lines() <-chan string { return p.out.lines }
+
+// Exited is closed when the process has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Zygote makes a zygote of a process that has said that it is one now. Nobody may Call it any more. The
+// process is closed after its zygote.
+func (p *Process) Zygote() *Zygote { return newZygote(p.cfg, p.conn) }
+
 // send writes one frame.
-func (p *process) send(v any) error {
+func (p *Process) send(v any) error {
 	b, err := frame(v)
 	if err != nil {
 		return err
 	}
 	if _, err := p.conn.Write(b); err != nil {
-		return fmt.Errorf("could not write to a %s: %w", p.role, err)
+		return fmt.Errorf("could not write to a %s: %w", p.role.Name, err)
 	}
 	return nil
 }
 
-// call sends a request and waits for its reply, which is never "failed": that comes as *Failure, and so
-// does a crash. If ctx ends first the process is killed.
-func (p *process) call(ctx context.Context, request any) (*reply, error) {
+// Call sends a request, a struct with the string "op", and waits for its reply. That is never "failed": it comes as
+// *exec.Failure, and so does a crash. If ctx ends first the process is killed, and the error is that of ctx.
+func (p *Process) Call(ctx context.Context, request any) (*Reply, error) {
 	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
 	r, err := p.exchange(request)
 	if ctx.Err() != nil { // not its cause, which may be the failure of another process
-		return nil, fmt.Errorf("could not finish in a %s: %w", p.role, ctx.Err())
+		return nil, fmt.Errorf("could not finish in a %s: %w", p.role.Name, ctx.Err())
 	}
 	if err != nil {
 		return nil, p.crash()
@@ -137,7 +155,7 @@ func (p *process) call(ctx context.Context, request any) (*reply, error) {
 	return r, nil
 }
 
-func (p *process) exchange(request any) (*reply, error) {
+func (p *Process) exchange(request any) (*Reply, error) {
 	if err := p.send(request); err != nil {
 		return nil, err
 	}
@@ -145,7 +163,7 @@ func (p *process) exchange(request any) (*reply, error) {
 }
 
 // kill ends the process and all it started. It is not reported as a failure.
-func (p *process) kill() {
+func (p *Process) kill() {
 	p.mu.Lock()
 	p.killed = true
 	p.mu.Unlock()
@@ -154,7 +172,7 @@ func (p *process) kill() {
 
 // condemn ends a process that went beyond a limit. It may write its stack first, unless that takes too long or it
 // is to die at once.
-func (p *process) condemn(v verdict) {
+func (p *Process) condemn(v verdict) {
 	p.mu.Lock()
 	p.verdict = &v
 	p.mu.Unlock()
@@ -172,8 +190,9 @@ func (p *process) condemn(v verdict) {
 	}
 }
 
-// close kills the process if it still runs, waits for it and releases what it held.
-func (p *process) close() {
+// Close kills the process if it still runs, waits for it and releases what it held. What it printed can still be
+// read.
+func (p *Process) Close() {
 	_ = p.conn.Close()
 	select {
 	case <-p.exited:
@@ -186,7 +205,7 @@ func (p *process) close() {
 }
 
 // settle waits for the exit of a process whose socket is at its end, and for its last output.
-func (p *process) settle() {
+func (p *Process) settle() {
 	t := time.NewTimer(stackGrace + time.Second)
 	defer t.Stop()
 	select {
@@ -198,25 +217,17 @@ func (p *process) settle() {
 	p.out.close(lastWords)
 }
 
-// removeTemp removes what a process that died while it wrote path has left: the file itself, or batches of a merge.
-// Most often there is nothing.
-func (p *process) removeTemp(path string) {
+// RemoveTemp removes what the process has left of a file at path that it was to write and did not: the package comment
+// says under which names. Most often there is nothing.
+func (p *Process) RemoveTemp(path string) {
 	temp := path + ".tmp" + strconv.Itoa(p.pid)
 	_ = os.Remove(temp)
-	_ = os.Remove(filepath.Join(filepath.Dir(path), fmt.Sprintf(".dtpnode-%d.root", p.pid)))
-	batches, _ := os.ReadDir(filepath.Dir(path))
-	for _, e := range batches {
-		if strings.HasPrefix(e.Name(), filepath.Base(temp)+".") {
-			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
+	dir := filepath.Dir(path)
+	beside := fmt.Sprintf(".dtpnode-%d.", p.pid)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), filepath.Base(temp)+".") || strings.HasPrefix(e.Name(), beside) {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
-}
-
-// asFailure finds the *Failure in err, if there is one.
-func asFailure(err error) *exec.Failure {
-	var f *exec.Failure
-	if errors.As(err, &f) {
-		return f
-	}
-	return nil
 }

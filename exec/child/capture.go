@@ -1,4 +1,4 @@
-package rootexec
+package child
 
 import (
 	"bytes"

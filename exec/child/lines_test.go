@@ -1,4 +1,4 @@
-package rootexec
+package child
 
 import (
 	"os"
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestLinesOfFunctions compiles a library whose functions are linked each for itself, as templates and inline functions of
-// a selector are, and finds their lines; of one without debug information it finds none.
+// TestLinesOfFunctions compiles a library whose functions are linked each for itself, as templates and inline functions
+// of a selector are, and finds their lines; of one without debug information it finds none.
 func TestLinesOfFunctions(t *testing.T) {
 	dir := t.TempDir()
 	source := filepath.Join(dir, "code.c")
@@ -19,7 +19,8 @@ func TestLinesOfFunctions(t *testing.T) {
 	build := func(name string, args ...string) string {
 		t.Helper()
 		lib := filepath.Join(dir, name)
-		if out, err := osexec.Command("cc", append(args, "-shared", "-fPIC", "-ffunction-sections", "-o", lib, source)...).CombinedOutput(); err != nil {
+		args = append(args, "-shared", "-fPIC", "-ffunction-sections", "-o", lib, source)
+		if out, err := osexec.Command("cc", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		return lib

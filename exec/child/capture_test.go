@@ -1,0 +1,53 @@
+package child
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Whatever is written in whatever pieces, the capture keeps the first and the last bytes.
+func TestCaptureKeepsBothEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := &capture{lines: make(chan string, lineBuffer), done: make(chan struct{})}
+		var all []byte
+		for i := range rapid.IntRange(0, 20).Draw(t, "pieces") {
+			piece := bytes.Repeat([]byte{byte('a' + i%26), '\n'}, rapid.IntRange(0, 20_000).Draw(t, "size"))
+			c.add(piece)
+			all = append(all, piece...)
+		}
+		head, tail := all[:min(len(all), captureHead)], all[len(all)-min(len(all), captureTail):]
+		got := c.text()
+		if !strings.HasPrefix(got, string(head)) || !strings.HasSuffix(got, string(tail)) {
+			t.Fatalf("%d bytes written: the ends are not kept", len(all))
+		}
+		if len(all) <= captureHead+captureTail && got != string(all) {
+			t.Fatalf("%d bytes written: not all kept", len(all))
+		}
+	})
+}
+
+func TestCaptureLines(t *testing.T) {
+	c, w, err := newCapture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 3*maxLine)
+	for _, s := range []string{"one\ntw", "o\n", long + "\n", "no end"} {
+		if _, err := w.WriteString(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = w.Close()
+	var got []string
+	for l := range c.lines {
+		got = append(got, l)
+	}
+	c.close(time.Minute)
+	if want := []string{"one", "two", long[:maxLine], "no end"}; strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("%d lines: %.80q", len(got), got)
+	}
+}

@@ -1,0 +1,133 @@
+package child
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Protocol is the version of what the package comment describes. A program that says another is not driven.
+const Protocol = 1
+
+// maxFrame bounds a frame: the biggest is what a session hands to generations.
+const maxFrame = 256 << 20
+
+type forkFrame struct {
+	Op   string `msgpack:"op"`
+	ID   uint64 `msgpack:"id"`
+	Role string `msgpack:"role"`
+}
+
+type signalFrame struct {
+	Op  string `msgpack:"op"`
+	PID int    `msgpack:"pid"`
+	Sig int    `msgpack:"sig"`
+}
+
+// BeginFrame is the request with which a generation begins. A runtime embeds it in a frame that has fields of its own.
+type BeginFrame struct {
+	Op       string `msgpack:"op"`
+	Job      uint64 `msgpack:"job"`
+	Input    []byte `msgpack:"input,omitempty"`
+	Dir      string `msgpack:"dir"`
+	Memory   int64  `msgpack:"memory"`   // bytes, 0 for no limit
+	FileSize int64  `msgpack:"filesize"` // bytes, 0 for no limit
+}
+
+func newBegin(spec exec.GenSpec) BeginFrame {
+	return BeginFrame{
+		Op: "begin", Job: spec.Job, Input: spec.Input, Dir: spec.Dir,
+		Memory: spec.Memory, FileSize: spec.FileSize,
+	}
+}
+
+type packetFrame struct {
+	Op    string `msgpack:"op"`
+	ID    uint64 `msgpack:"id"`
+	Seq   uint64 `msgpack:"seq"`
+	File  string `msgpack:"file"`
+	Part  string `msgpack:"part"`
+	First int64  `msgpack:"first"`
+	Last  int64  `msgpack:"last"`
+	Base  int64  `msgpack:"base"`
+	Clip  bool   `msgpack:"clip"`
+	Total int64  `msgpack:"total"` // entries as planned, 0 if unknown
+	UUID  string `msgpack:"uuid,omitempty"`
+}
+
+type sealFrame struct {
+	Op   string `msgpack:"op"`
+	Path string `msgpack:"path"`
+}
+
+// Reply is what the driver knows of any frame that a process sends. Op says which fields count.
+type Reply struct {
+	Op string `msgpack:"op"`
+
+	Protocol int    `msgpack:"protocol"` // hello
+	Version  string `msgpack:"version"`
+
+	ID     uint64 `msgpack:"id"` // forked, error, done, refused
+	PID    int    `msgpack:"pid"`
+	Status int    `msgpack:"status"` // exited
+	MaxRSS int64  `msgpack:"maxrss"`
+
+	Last   int64 `msgpack:"last"` // done, failed
+	Ns     int64 `msgpack:"ns"`
+	Bytes  int64 `msgpack:"bytes"`
+	Opened bool  `msgpack:"opened"`
+
+	Units  int64    `msgpack:"units"` // sealed
+	Canary uint64   `msgpack:"canary"`
+	Apart  []string `msgpack:"apart"`
+	Mixed  []string `msgpack:"mixed"`
+
+	Kind  string `msgpack:"kind"` // failed, refused
+	Errno int    `msgpack:"errno"`
+	What  string `msgpack:"what"`
+	File  string `msgpack:"file"`
+	Entry int64  `msgpack:"entry"`
+	First int64  `msgpack:"first"`
+	Exit  int    `msgpack:"exit"`
+	Msg   string `msgpack:"msg"`
+
+	body []byte
+}
+
+// Decode reads the whole frame into v, a pointer to a struct of the runtime, with the fields that only the runtime
+// knows.
+func (r *Reply) Decode(v any) error {
+	if err := wire.Unmarshal(r.body, v); err != nil {
+		return fmt.Errorf("could not understand the reply %q: %w", r.Op, err)
+	}
+	return nil
+}
+
+func readReply(r io.Reader) (*Reply, error) {
+	b, err := wire.ReadFrame(r, maxFrame)
+	if err != nil {
+		return nil, err
+	}
+	out := Reply{body: b}
+	if err := wire.Unmarshal(b, &out); err != nil {
+		return nil, fmt.Errorf("could not understand a child: %w", err)
+	}
+	return &out, nil
+}
+
+// frame encodes v with its length: one write, so that descriptors travel with the whole frame.
+func frame(v any) ([]byte, error) {
+	b, err := wire.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxFrame {
+		return nil, fmt.Errorf("%w: %d bytes for a child", wire.ErrFrameTooLarge, len(b))
+	}
+	out := make([]byte, 4, 4+len(b))
+	binary.BigEndian.PutUint32(out, uint32(len(b)))
+	return append(out, b...), nil
+}

@@ -1,0 +1,351 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
+)
+
+// QueueDepth is how many packets a generation holds: one that runs and one that waits.
+const QueueDepth = 2
+
+// Generation is a process that works off packets. Its methods may be called from several goroutines.
+type Generation struct {
+	p    *Process
+	sink exec.Sink
+	dir  string        // working directory
+	done chan struct{} // closed when run has ended
+
+	watch    watch // these are run's
+	measured time.Time
+	scratch  int64 // bytes in dir, then
+
+	mu      sync.Mutex
+	leased  []lease // in the order they were leased
+	seq     uint64
+	sealing chan sealResult // set by Seal
+	ended   bool
+	killed  bool
+}
+
+type lease struct {
+	exec.Packet
+	seq uint64
+}
+
+type sealResult struct {
+	reply *Reply
+	err   error
+}
+
+// Begin makes a generation of a process that was forked for it, and that is the generation's from then on, whatever
+// Begin returns. extend makes the request of what every generation is asked for; nil if there is nothing to add. Begin
+// returns at once: the process makes itself ready while the first packets are leased, and its failure to do so is
+// reported to sink as everything later is. An error is a *exec.Failure where the process has failed.
+func Begin(p *Process, spec exec.GenSpec, extend func(BeginFrame) any, sink exec.Sink) (*Generation, error) {
+	spec.Limits = spec.Limits.WithDefaults(spec.Dir)
+	p.limits = spec.Limits
+	g := &Generation{
+		p: p, sink: sink, dir: spec.Dir,
+		watch: watch{limits: spec.Limits, since: time.Now()},
+		done:  make(chan struct{}),
+	}
+	var begin any = newBegin(spec)
+	if extend != nil {
+		begin = extend(newBegin(spec))
+	}
+	if err := p.send(begin); err != nil {
+		f := p.crash()
+		p.Close()
+		return nil, f
+	}
+	go g.run()
+	return g, nil
+}
+
+// Lease gives the generation a packet. One may be leased while another runs, so that the child never
+// waits; a third is ErrQueueFull.
+func (g *Generation) Lease(pk exec.Packet) error { return g.lease(pk, false) }
+
+func (g *Generation) lease(pk exec.Packet, clip bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.ended || g.sealing != nil:
+		return exec.ErrEnded
+	case len(g.leased) >= QueueDepth:
+		return exec.ErrQueueFull
+	}
+	g.seq++
+	g.leased = append(g.leased, lease{pk, g.seq})
+	err := g.p.send(packetFrame{
+		Op: "packet", ID: pk.ID, Seq: g.seq, File: pk.File, Part: pk.Tree,
+		First: pk.First, Last: pk.Last, Base: pk.Base, Clip: clip, Total: pk.Entries, UUID: pk.UUID,
+	})
+	if err != nil {
+		return nil // the child is dying: run reports why, once
+	}
+	return nil
+}
+
+// Preempt ends the packet that runs at the next entry boundary; one that waits comes back undone.
+// Done.Last says how far each got.
+func (g *Generation) Preempt() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.p.page.stop(g.seq)
+}
+
+// Progress is the packet that runs, or ran last, and the entry it is at (-1 between entries). It costs
+// one read of shared memory.
+func (g *Generation) Progress() (packet uint64, entry int64) {
+	s := g.p.page.read()
+	return s.packet, s.entry
+}
+
+// PID is the child's process id.
+func (g *Generation) PID() int { return g.p.pid }
+
+// Output is what the child printed: the first and last 64 KiB of it.
+func (g *Generation) Output() string { return g.p.out.text() }
+
+// Done is closed when the generation has ended and its process is reaped.
+func (g *Generation) Done() <-chan struct{} { return g.done }
+
+// Seal has the generation finish after the packets leased so far and write its output to path, which appears whole or
+// not at all. It ends the generation, whatever it returns. On failure the error is a *exec.Failure; Sink.Failed is
+// called only if a packet failed before.
+func (g *Generation) Seal(ctx context.Context, path string) (exec.Partial, error) {
+	result := make(chan sealResult, 1)
+	g.mu.Lock()
+	if g.ended || g.sealing != nil {
+		g.mu.Unlock()
+		return exec.Partial{}, exec.ErrEnded
+	}
+	g.sealing = result
+	_ = g.p.send(sealFrame{Op: "seal", Path: path}) // a child that is dying is reported by run
+	g.mu.Unlock()
+	stop := context.AfterFunc(ctx, g.Kill)
+	defer stop()
+	res := <-result
+	if res.err != nil {
+		g.p.RemoveTemp(path)
+	}
+	if ctx.Err() != nil {
+		return exec.Partial{}, fmt.Errorf("could not seal a generation: %w", ctx.Err())
+	}
+	if res.err != nil {
+		return exec.Partial{}, res.err
+	}
+	return ReadPartial(path, res.reply)
+}
+
+// Kill ends the generation at once, without a report to the sink, and waits until its process is gone.
+// It must not be called by the sink.
+func (g *Generation) Kill() {
+	g.mu.Lock()
+	g.killed = true
+	g.mu.Unlock()
+	g.p.kill()
+	<-g.done
+}
+
+// run is the generation's one goroutine; with it ends the process. It ends with the child's socket.
+func (g *Generation) run() {
+	defer close(g.done)
+	defer g.p.Close()
+	frames := make(chan *Reply)
+	go g.read(frames)
+	tick := time.NewTicker(g.watch.every())
+	defer tick.Stop()
+	lines := g.p.out.lines
+	for {
+		select {
+		case r, ok := <-frames:
+			if !ok {
+				g.end(nil, g.p.crash())
+				return
+			}
+			if g.handle(r) {
+				for range frames { // read ends with the child
+				}
+				g.p.settle()
+				g.drainLines()
+				return
+			}
+		case line, ok := <-lines:
+			if !ok {
+				lines = nil
+				continue
+			}
+			g.sink.Output(line)
+		case now := <-tick.C:
+			if v, bad := g.watch.look(g.reading(now)); bad {
+				g.p.condemn(v)
+			}
+		}
+	}
+}
+
+// read hands on the child's frames until its socket is at its end.
+func (g *Generation) read(frames chan<- *Reply) {
+	defer close(frames)
+	for {
+		r, err := readReply(g.p.conn)
+		if err != nil {
+			return
+		}
+		frames <- r
+	}
+}
+
+// handle deals with one frame and reports whether it was the last.
+func (g *Generation) handle(r *Reply) bool {
+	switch r.Op {
+	case "done":
+		if g.pop(r.ID) {
+			g.sink.PacketDone(exec.Done{
+				ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened,
+			})
+		}
+	case "refused":
+		g.mu.Lock()
+		var first int64
+		if len(g.leased) > 0 {
+			first = g.leased[0].First
+		}
+		g.mu.Unlock()
+		if g.pop(r.ID) {
+			g.sink.PacketDone(exec.Done{ID: r.ID, Last: first, Refused: g.p.told(r)})
+		}
+	case "sealed":
+		g.end(r, nil)
+		return true
+	case "failed":
+		g.end(nil, g.p.failure(r))
+		return true
+	}
+	return false
+}
+
+func (g *Generation) pop(id uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.leased) == 0 || g.leased[0].ID != id {
+		return false
+	}
+	g.leased = g.leased[1:]
+	return true
+}
+
+// busy reports whether the child owes us something.
+func (g *Generation) busy() bool {
+	if g.p.page.read().phase != idle {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.leased) > 0 || g.sealing != nil
+}
+
+// end tells who waits how the generation ended.
+func (g *Generation) end(sealed *Reply, f *exec.Failure) {
+	g.mu.Lock()
+	g.ended = true
+	sealing, killed := g.sealing, g.killed
+	packetFailed := len(g.leased) > 0
+	if f != nil && f.File == "" {
+		f.File = g.currentFile()
+	}
+	g.mu.Unlock()
+	if f != nil && !killed && (sealing == nil || packetFailed) {
+		g.drainLines()
+		g.sink.Failed(f)
+	}
+	if sealing == nil {
+		return
+	}
+	if f != nil {
+		sealing <- sealResult{err: f}
+		return
+	}
+	sealing <- sealResult{reply: sealed}
+}
+
+// currentFile is the file of the packet that ran; the caller holds mu.
+func (g *Generation) currentFile() string {
+	id := g.p.page.read().packet
+	for _, l := range g.leased {
+		if l.ID == id {
+			return l.File
+		}
+	}
+	return ""
+}
+
+// drainLines hands on what the child printed before it ended.
+func (g *Generation) drainLines() {
+	for {
+		select {
+		case line, ok := <-g.p.out.lines:
+			if !ok {
+				return
+			}
+			g.sink.Output(line)
+		default:
+			return
+		}
+	}
+}
+
+// lookEvery is how often a generation is compared with its limits; its working folder is measured more rarely.
+const (
+	lookEvery    = 250 * time.Millisecond
+	measureEvery = 2 * time.Second
+)
+
+// reading is the child as it stands; called by run alone.
+func (g *Generation) reading(now time.Time) reading {
+	s := g.p.page.read()
+	if g.dir != "" && now.Sub(g.measured) >= measureEvery {
+		g.measured, g.scratch = now, bytesIn(g.dir)
+	}
+	return reading{
+		at: now, busy: g.busy(), progress: s.progress, opening: g.p.cfg.phase(s.phase).Opens, cpu: cpuTime(g.p.pid),
+		processes: descendants(g.p.pid, g.watch.limits.Processes), scratch: g.scratch,
+	}
+}
+
+// Try runs a generation over one packet, whose end may lie behind that of the file, and throws it away. It finds what
+// would fail everywhere before the work is dealt out. The process is the generation's, as with Begin.
+func Try(ctx context.Context, p *Process, spec exec.GenSpec, extend func(BeginFrame) any, pk exec.Packet) error {
+	sink := &probeSink{result: make(chan *exec.Failure, 1)}
+	g, err := Begin(p, spec, extend, sink)
+	if err != nil {
+		return err
+	}
+	defer g.Kill()
+	// One that fails at once, before its first packet, ends before the lease: the sink has why.
+	if err := g.lease(pk, true); err != nil && !errors.Is(err, exec.ErrEnded) {
+		return err
+	}
+	select {
+	case f := <-sink.result:
+		if f != nil {
+			return f
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("could not try the code on %q: %w", pk.File, ctx.Err())
+	}
+}
+
+type probeSink struct{ result chan *exec.Failure }
+
+func (s *probeSink) PacketDone(d exec.Done) { s.result <- d.Refused }
+func (s *probeSink) Failed(f *exec.Failure) { s.result <- f }
+func (s *probeSink) Output(string)          {}
