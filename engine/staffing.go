@@ -88,7 +88,7 @@ func (p *Peer) maintain(j *jobState) {
 	j.staff.changed = tasks.At(p.now)
 	clear(j.staff.enlisted)
 	for _, m := range j.copy.log.Members() {
-		if slices.Contains(remove, m.ID) && j.led.home.Crammed(m.Peer) {
+		if slices.Contains(remove, m.ID) && j.led.home.CannotWrite(m.Peer) {
 			j.staff.unfit[m.Peer] = p.now + 4*p.cfg.Replace
 		}
 	}
@@ -137,7 +137,7 @@ func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint6
 // crammed counts voters that cannot write blobs any more as gone, if others can take their place or nothing could be
 // committed with them.
 func (p *Peer) withoutFull(j *jobState, keep []quorum.Member, gone []uint64) ([]quorum.Member, []uint64) {
-	full := func(m quorum.Member) bool { return m.Peer != p.self && j.led.home.Crammed(m.Peer) }
+	full := func(m quorum.Member) bool { return m.Peer != p.self && j.led.home.CannotWrite(m.Peer) }
 	n := 0
 	for _, m := range keep {
 		if full(m) {
@@ -328,7 +328,7 @@ func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove 
 
 // capable reports whether a node could do what this one cannot: lead the job to its end.
 func (j *jobState) capable(id tasks.PeerID) bool {
-	return j.led.home.Ready(id) && !j.led.home.Crammed(id) && (!j.led.home.Stuck() || j.led.home.MayTry(id))
+	return j.led.home.Ready(id) && !j.led.home.CannotWrite(id) && (!j.led.home.Stuck() || j.led.home.MayTry(id))
 }
 
 // passWait is how long a home whose attempt to make the result failed tries to hand the lead to another node. Then

@@ -46,7 +46,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.led.home.Failing(), Shunned: j.led.home.Shunned(), Losers: j.led.home.Losers(), Slow: j.led.home.Slow(), Nodes: j.allNodes(), Unseen: j.led.home.Unseen(),
 		Stopping: j.led.home.Stopping(), Ended: j.led.home.Ended(), Parts: len(rec.Done.Parts()), Counts: j.led.home.Counts()}
 	v.Awaited, _ = j.led.home.Awaited()
-	v.Cramped = j.led.home.Cramped()
+	v.Cramped = j.led.home.FullReason()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
 	v.Staffed = j.staff.complete && (j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Spared(p.now, spareWait) && j.led.home.Copied())
 	if j.copy.log != nil {

@@ -80,7 +80,7 @@ func (Retry) isLedgerEvent()      {}
 
 // unfinished has a failed attempt of this node written to the log.
 func (h *Home) unfinished(a Attempt) {
-	if !h.record.Ended || h.givenUp || h.record.Result != nil {
+	if !h.record.Ended || h.ending.givenUp || h.record.Result != nil {
 		return
 	}
 	if mutant.On(mutant.DropUnfinished) {
@@ -94,24 +94,24 @@ func (h *Home) unfinished(a Attempt) {
 
 // bookAttempt proposes an attempt, again until it is in the log.
 func (h *Home) bookAttempt(a Attempt) {
-	h.attempt, h.attemptAt = &a, max(h.now, 1)
+	h.ending.attempt, h.ending.attemptAt = &a, tasks.At(h.now)
 	h.emit(Propose{Entry{Attempt: &a}})
 }
 
 // attemptAgain proposes an attempt again that the log may have lost.
 func (h *Home) attemptAgain() {
 	switch {
-	case h.attempt == nil:
-	case h.attempt.Round != h.record.Round || h.record.hasTried(h.cfg.Self):
-		h.attempt = nil
-	case h.now-h.attemptAt >= h.cfg.Propose:
-		h.bookAttempt(*h.attempt)
+	case h.ending.attempt == nil:
+	case h.ending.attempt.Round != h.record.Round || h.record.hasTried(h.cfg.Self):
+		h.ending.attempt = nil
+	case h.ending.attemptAt.Past(h.cfg.Propose, h.now):
+		h.bookAttempt(*h.ending.attempt)
 	}
 }
 
 // newRound begins a new round of attempts, once that is in the log.
 func (h *Home) newRound() {
-	if len(h.record.Attempts) > 0 && !h.givenUp {
+	if len(h.record.Attempts) > 0 && !h.ending.givenUp {
 		h.emit(Propose{Entry{Retry: &Retry{Round: h.record.Round}}})
 	}
 }
@@ -123,7 +123,7 @@ func (h *Home) MayTry(id tasks.PeerID) bool { return h.record.MayTry(id, h.cfg.S
 // Stuck reports whether this node may not try to make the result any more, after attempts that failed: another has
 // to, or the user.
 func (h *Home) Stuck() bool {
-	return h.record.Ended && !h.givenUp && len(h.record.Attempts) > 0 && !h.MayTry(h.cfg.Self)
+	return h.record.Ended && !h.ending.givenUp && len(h.record.Attempts) > 0 && !h.MayTry(h.cfg.Self)
 }
 
 // Why tells attempts in one text, the last first.

@@ -9,25 +9,36 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// audits are what the last few of them found. What missing has in each of Config.Audits audits in a row is lost.
+type audits struct {
+	last      time.Duration        // when the last audit was, or the home began to lead
+	doubtedAt time.Duration        // when units that are held for long were last looked for
+	count     int                  // of audits
+	missing   []tasks.Cover        // what each of the last ones missed, the oldest first; fewer than Config.Audits
+	twice     map[pair]tasks.Cover // what the last one found with two nodes
+}
+
 // auditDue reports whether the time has come and every node has spoken since the last audit. Work that
 // moves between two nodes may be in the reports of neither; but it must move again, from a node that
 // has yet to speak to one that has spoken, to be missed by the next audit too.
 func (h *Home) auditDue() bool {
-	since := h.now - h.audited
-	return since >= h.auditEvery() && (h.unheard == 0 || since >= h.auditWait())
+	since := h.now - h.audits.last
+	return since >= h.auditEvery() && (h.nodes.pending == 0 || since >= h.auditWait())
 }
 
 // Every is the time between a node's reports: longer the more nodes there are, since one home hears them all.
 func (h *Home) Every() time.Duration {
-	return max(h.cfg.Report, time.Duration(len(h.nodes))*time.Second/time.Duration(h.cfg.Reports))
+	return max(h.cfg.Report, time.Duration(len(h.nodes.byID))*time.Second/time.Duration(h.cfg.Reports))
 }
 
 // slack is by how much reports are rarer than in a small cluster; all that waits for reports waits longer by
 // that.
 func (h *Home) slack() time.Duration { return h.Every() - h.cfg.Report }
 
+// auditEvery is the time between two audits.
 func (h *Home) auditEvery() time.Duration { return h.cfg.Audit + h.slack() }
 
+// auditWait is how long an audit waits at most for nodes that have yet to speak.
 func (h *Home) auditWait() time.Duration { return h.cfg.AuditWait + 2*h.slack() }
 
 // yieldBelow is the time between reports above which they are too old to tell who holds a unit twice.
@@ -36,53 +47,53 @@ const yieldBelow = 2 * time.Second
 // audit finds units that nobody answers for, several times in a row, and puts them back to work; and
 // units that two nodes hold, of which one is told to forget them.
 func (h *Home) audit() {
-	h.unheard = 0
-	for _, n := range h.nodes {
-		n.spoke = false
-		if n.heard {
-			h.unheard++
-		}
-	}
-	if h.stopped {
+	h.nodes.startAudit()
+	if h.stopping.begun {
 		return
 	}
 	h.stopAgain()
-	h.audits++
-	h.rankBusy()
+	h.audits.count++
+	h.nodes.rankBusy()
 	h.lookAgain(true, nil)
 	h.doubtAll()
-	h.auditedAt = h.now
+	h.audits.doubtedAt = h.now
 	held, twice := h.sweep()
 	open := h.open().Minus(held)
 	if !open.Empty() {
 		open = open.Minus(h.answered())
 	}
 	h.yield(twice)
-	h.missing = append(h.missing, open)
-	if len(h.missing) >= h.cfg.Audits {
-		lost := h.missing[0]
-		for _, m := range h.missing[1:] {
-			lost = lost.Intersect(m)
-		}
-		h.missing = h.missing[1:]
-		h.mend(lost)
-	}
+	h.mend(h.audits.misses(open, h.cfg.Audits))
 	h.retry()
 	h.giveUpDark()
+}
+
+// misses takes what an audit misses and returns what so many in a row have missed.
+func (as *audits) misses(open tasks.Cover, inARow int) (lost tasks.Cover) {
+	as.missing = append(as.missing, open)
+	if len(as.missing) < inARow {
+		return nil
+	}
+	lost = as.missing[0]
+	for _, m := range as.missing[1:] {
+		lost = lost.Intersect(m)
+	}
+	as.missing = as.missing[1:]
+	return lost
 }
 
 // answered is what nodes need not hold: it is offered, given away lately, merged, or a suspect to be tried.
 func (h *Home) answered() tasks.Cover {
 	var rs []tasks.Range
-	for _, o := range h.offers {
-		if !h.shady(o.Holder) || o.state == proposed {
+	for _, o := range h.offers.all {
+		if !h.standings.shady(o.Holder) || o.state == proposed {
 			rs = append(rs, o.Cover...)
 		}
 	}
-	for _, id := range h.order {
-		rs = append(rs, h.nodes[id].also()...)
+	for _, id := range h.nodes.order {
+		rs = append(rs, h.nodes.byID[id].also()...)
 	}
-	for _, s := range h.suspects {
+	for _, s := range h.blame.suspects {
 		if s.at == "" {
 			rs = append(rs, s.Range)
 		}
@@ -95,8 +106,8 @@ func (h *Home) mend(lost tasks.Cover) {
 	if lost.Empty() || mutant.On(mutant.NoAudit) {
 		return
 	}
-	h.missing = nil
-	for _, s := range h.suspects {
+	h.audits.missing = nil
+	for _, s := range h.blame.suspects {
 		if r := (tasks.Cover{s.Range}); lost.Intersects(r) {
 			lost = lost.Minus(r)
 			if s.vain == nil {
@@ -109,8 +120,9 @@ func (h *Home) mend(lost tasks.Cover) {
 	h.reissue(lost)
 }
 
+// reissue puts units to work on this node, from where others steal them.
 func (h *Home) reissue(c tasks.Cover) {
-	if !c.Empty() && !h.stopped {
+	if !c.Empty() && !h.stopping.begun {
 		h.counts.Reissued += c.Len()
 		if again := c.Intersect(h.record.Undone); !again.Empty() {
 			h.emit(Undone{Cover: again})
@@ -131,8 +143,8 @@ type pair [2]tasks.PeerID
 // sweep runs over all that the nodes hold: the union, and where two hold the same.
 func (h *Home) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
 	var all []holding
-	for _, id := range h.order {
-		for _, r := range h.nodes[id].held() {
+	for _, id := range h.nodes.order {
+		for _, r := range h.nodes.byID[id].held() {
 			all = append(all, holding{r, id})
 		}
 	}
@@ -162,14 +174,14 @@ func (h *Home) yield(twice map[pair][]tasks.Range) {
 	of, now := map[tasks.PeerID]tasks.Cover{}, map[pair]tasks.Cover{}
 	for both, rs := range twice {
 		now[both] = tasks.CoverOf(rs...)
-		by := both[h.audits%2]
-		of[by] = of[by].Union(now[both].Intersect(h.twice[both]))
+		by := both[h.audits.count%2]
+		of[by] = of[by].Union(now[both].Intersect(h.audits.twice[both]))
 	}
-	for _, id := range h.order {
+	for _, id := range h.nodes.order {
 		if c := of[id].Intersect(h.open()); !c.Empty() {
 			h.counts.Yields++
 			h.emit(Yield{To: id, Cover: c})
 		}
 	}
-	h.twice = now
+	h.audits.twice = now
 }

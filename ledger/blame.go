@@ -9,6 +9,30 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// blame is what has failed and is being looked into. A range is a suspect until it is committed or set aside, or its nodes
+// turn out to be to blame; a node that is shunned has had its work taken and is given none, until it goes and comes back.
+type blame struct {
+	suspects []*suspect              // disjoint
+	general  Failed                  // failures that blame no unit
+	strikes  map[tasks.PeerID]int    // of these, by node
+	fatal    map[tasks.PeerID]bool   // nodes that say that no attempt can go well
+	shunned  map[tasks.PeerID]string // nodes from which the job was taken, and why
+
+	inherited int64 // units that an earlier job has done, which say nothing of the nodes of this one
+	audits    int   // since the first node was shunned
+}
+
+func newBlame() blame {
+	return blame{
+		strikes: map[tasks.PeerID]int{},
+		fatal:   map[tasks.PeerID]bool{},
+		shunned: map[tasks.PeerID]string{},
+	}
+}
+
+// drop forgets suspects.
+func (b *blame) drop(which func(s *suspect) bool) { b.suspects = slices.DeleteFunc(b.suspects, which) }
+
 // suspect is a range that failed and is being tried by itself.
 type suspect struct {
 	tasks.Range
@@ -18,7 +42,7 @@ type suspect struct {
 	at     tasks.PeerID         // where it is being tried now, empty if nowhere
 	since  time.Duration        // when it was first blamed
 	waited int                  // audits, for a second node to try it on
-	aside  time.Duration        // when setting it aside was last proposed, 0 for never
+	aside  tasks.Moment         // when setting it aside was last proposed
 }
 
 // secondWait is how many audits a range that has failed often enough, on fewer nodes than strikes, waits for nodes that
@@ -45,7 +69,7 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 	}
 	// A file fails as a whole, though some entry or cluster of it may be set aside already.
 	h.countFailure(from, f)
-	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.want)).Minus(h.lostCover()) {
+	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.record.Want)).Minus(h.lostCover()) {
 		if h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
 			continue
 		}
@@ -76,7 +100,8 @@ func (h *Home) inOneFile(r tasks.Range) bool {
 func (h *Home) decide(s *suspect) {
 	enough := h.witnessed(s) || mutant.On(mutant.OneNodesWord)
 	switch struck := s.Tries >= h.cfg.Strikes && enough; {
-	case struck && (len(s.Nodes) < h.cfg.Strikes || !h.ableSaid(s)) && s.waited < secondWait && h.loading() && !h.stopped: // until the next audit
+	case struck && (len(s.Nodes) < h.cfg.Strikes || !h.ableSaid(s)) && h.secondMayCome(s):
+		// It waits until the next audit.
 	case struck:
 		h.setAside(s)
 	default:
@@ -84,22 +109,28 @@ func (h *Home) decide(s *suspect) {
 	}
 }
 
+// secondMayCome reports whether another node may soon be there to try s.
+func (h *Home) secondMayCome(s *suspect) bool {
+	return s.waited < secondWait && h.loading() && !h.stopping.begun
+}
+
 // fatalFor reports whether the job fails since a node says that no attempt can go well: see shared.
 func (h *Home) fatalFor(from tasks.PeerID) bool {
-	h.fatal[from] = true
-	return h.shared(slices.Collect(maps.Keys(h.fatal))) && !(len(h.fatal) < 2 && h.loading())
+	h.blame.fatal[from] = true
+	return h.shared(slices.Collect(maps.Keys(h.blame.fatal))) && !(len(h.blame.fatal) < 2 && h.loading())
 }
 
 // shared reports whether so many nodes say the same that it is not for a few liars to say: this one is among them, or
 // they are most of those that work.
 func (h *Home) shared(by []tasks.PeerID) bool {
 	working := 0 // whatever each of them sees: there may be none that sees all
-	for id := range h.nodes {
+	for id := range h.nodes.byID {
 		working += btoi(h.atWork(id))
 	}
 	return slices.Contains(by, h.cfg.Self) || 2*len(by) > working
 }
 
+// book counts a failure of s on a node.
 func (s *suspect) book(from tasks.PeerID, why Failure) {
 	if s.by == nil {
 		s.by = map[tasks.PeerID]int{}
@@ -123,6 +154,7 @@ func (s *suspect) narrow(r tasks.Range, from tasks.PeerID) {
 	s.Nodes = slices.DeleteFunc(s.Nodes, func(id tasks.PeerID) bool { return id != from })
 }
 
+// book counts one more failure, whose words are told from then on.
 func (f *Failed) book(from tasks.PeerID, why Failure) {
 	f.Failure = why
 	f.Tries++
@@ -134,26 +166,26 @@ func (f *Failed) book(from tasks.PeerID, why Failure) {
 // suspectFor finds the suspect that blame is of. A trial of a whole file or cluster that narrows the
 // blame down goes on with the narrower range, and its other units go back to work on the node.
 func (h *Home) suspectFor(from tasks.PeerID, blame tasks.Range) *suspect {
-	for _, s := range h.suspects {
+	for _, s := range h.blame.suspects {
 		if s.Intersect(blame) == blame && (s.Range == blame || s.at == from || s.by[from] > 0) {
 			s.narrow(blame, from)
 			return s
 		}
 	}
 	s := &suspect{Range: blame, since: h.now}
-	for _, o := range h.suspects { // wider than one that is known: take that one over
+	for _, o := range h.blame.suspects { // wider than one that is known: take that one over
 		if o.Intersect(blame) == o.Range && o.by[from] == o.Tries {
 			s.Failed, s.by, s.since = o.Failed, o.by, o.since
 		}
 	}
-	h.suspects = slices.DeleteFunc(h.suspects, func(o *suspect) bool { return o.Intersect(blame) == o.Range })
-	h.suspects = append(h.suspects, s)
+	h.blame.drop(func(o *suspect) bool { return o.Intersect(blame) == o.Range })
+	h.blame.suspects = append(h.blame.suspects, s)
 	return s
 }
 
 // workers counts the nodes that can run packets of r now.
 func (h *Home) workers(r tasks.Range) (n int) {
-	for id := range h.nodes {
+	for id := range h.nodes.byID {
 		n += btoi(h.works(id, r))
 	}
 	return n
@@ -161,8 +193,8 @@ func (h *Home) workers(r tasks.Range) (n int) {
 
 // loading reports whether nodes may yet become workers.
 func (h *Home) loading() bool {
-	for id, o := range h.nodes {
-		if o.slots > 0 && h.shunned[id] == "" && !(o.heard && o.report.Ready) {
+	for id, o := range h.nodes.byID {
+		if o.slots > 0 && h.blame.shunned[id] == "" && !(o.heard && o.report.Ready) {
 			return true
 		}
 	}
@@ -172,12 +204,12 @@ func (h *Home) loading() bool {
 // try runs s on the node that has tried it least, first on those on which something has gone well: the home itself
 // before others where a file could not be opened, for the home has opened it to plan the job.
 func (h *Home) try(s *suspect) {
-	if h.stopped {
+	if h.stopping.begun {
 		return
 	}
 	var best tasks.PeerID
 	score := 0
-	for _, id := range h.order {
+	for _, id := range h.nodes.order {
 		if !h.works(id, s.Range) {
 			continue
 		}
@@ -185,7 +217,7 @@ func (h *Home) try(s *suspect) {
 		if !slices.Contains(s.Nodes, id) && s.vain[id] < asksInVain {
 			v += 8
 		}
-		if h.nodes[id].able() {
+		if h.nodes.byID[id].able() {
 			v += 4
 		}
 		if s.Here && id == h.cfg.Self {
@@ -199,7 +231,7 @@ func (h *Home) try(s *suspect) {
 		s.at = best
 		h.Granted(tasks.CoverOf(s.Range))
 		if h.traced() {
-			h.gave(best, tasks.CoverOf(s.Range))
+			h.custody.gave(best, tasks.CoverOf(s.Range))
 		}
 		h.emit(Try{To: best, Range: s.Range})
 	}
@@ -207,17 +239,17 @@ func (h *Home) try(s *suspect) {
 
 // setAside has it written that s is not in the result; until it is, the audits come by here again.
 func (h *Home) setAside(s *suspect) {
-	if s.aside > 0 && h.now-s.aside < h.cfg.Propose {
+	if s.aside.Within(h.cfg.Propose, h.now) {
 		return
 	}
-	s.aside = max(h.now, 1)
+	s.aside = tasks.At(h.now)
 	h.emit(Propose{Entry{Lost: &Lost{Range: s.Range, Failed: s.Failed}}})
 }
 
 // asideNow follows the log: l is set aside.
 func (h *Home) asideNow(l Lost) {
-	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool { return s.Intersect(l.Range) == s.Range })
-	h.restOld = true
+	h.blame.drop(func(s *suspect) bool { return s.Intersect(l.Range) == s.Range })
+	h.rest.stale = true
 	if h.lostToCode() >= h.cfg.MaxLost {
 		h.stop("given up: too many ranges failed, the last " + l.Range.String() + ": " + l.Reason)
 	}
@@ -237,9 +269,9 @@ func (h *Home) lostToCode() (n int) {
 // failedAtAll books a failure that blames no unit: the code, or the node. A node that only fails is set aside; the
 // job fails when it is the same everywhere.
 func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
-	h.general.book(from, f)
-	h.strikes[from]++
-	if h.strikes[from] >= h.cfg.Strikes || h.general.Tries >= 2*h.cfg.Strikes {
+	h.blame.general.book(from, f)
+	h.blame.strikes[from]++
+	if h.blame.strikes[from] >= h.cfg.Strikes || h.blame.general.Tries >= 2*h.cfg.Strikes {
 		h.judgeNode(from)
 	}
 }
@@ -248,19 +280,19 @@ func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 // missing on that host alone. The node is set aside with what the selector said, at once or, if something has gone well
 // there, as after any other failure; the job fails when it is so on every node that may work.
 func (h *Home) abortedOn(from tasks.PeerID, f Failure) {
-	h.general.book(from, f)
-	h.strikes[from]++
-	n := h.nodes[from]
-	if n == nil || h.Ended() || h.stopped || n.able() && h.strikes[from] < h.cfg.Strikes {
+	h.blame.general.book(from, f)
+	h.blame.strikes[from]++
+	n := h.nodes.byID[from]
+	if n == nil || h.Ended() || h.stopping.begun || n.able() && h.blame.strikes[from] < h.cfg.Strikes {
 		return
 	}
 	switch {
 	case h.hopes(from) > 0:
-		if h.shunned[from] == "" {
+		if h.blame.shunned[from] == "" {
 			h.shun(from, f.Reason)
 		}
 	case h.record.Done.Cover().Empty():
-		h.fail(h.general)
+		h.fail(h.blame.general)
 	default:
 		h.stop("given up: " + f.Reason)
 	}
@@ -269,31 +301,32 @@ func (h *Home) abortedOn(from tasks.PeerID, f Failure) {
 // judgeNode decides what is wrong, the node or the code.
 func (h *Home) judgeNode(from tasks.PeerID) {
 	others := h.hopes(from)
-	if h.general.Tries == 0 { // what failed there blamed entries
-		h.general.Reason = h.shunned[slices.Min(slices.Collect(maps.Keys(h.shunned)))]
+	byFew := len(h.blame.general.Nodes) < 2 || !h.shared(h.blame.general.Nodes)
+	if h.blame.general.Tries == 0 { // what failed there blamed entries
+		h.blame.general.Reason = h.blame.shunned[slices.Min(slices.Collect(maps.Keys(h.blame.shunned)))]
 	}
 	switch {
-	case h.Ended() || h.stopped:
-	case others > 0 && (len(h.general.Nodes) < 2 || !h.shared(h.general.Nodes) || h.proven() || !h.record.Done.Cover().Empty()):
-		if h.strikes[from] >= h.cfg.Strikes && h.shunned[from] == "" {
-			h.shun(from, h.general.Reason)
+	case h.Ended() || h.stopping.begun:
+	case others > 0 && (byFew || h.proven() || !h.record.Done.Cover().Empty()):
+		if h.blame.strikes[from] >= h.cfg.Strikes && h.blame.shunned[from] == "" {
+			h.shun(from, h.blame.general.Reason)
 		}
 	case h.record.Done.Cover().Empty():
-		h.fail(h.general)
+		h.fail(h.blame.general)
 	default:
-		h.stop("given up: " + h.general.Reason)
+		h.stop("given up: " + h.blame.general.Reason)
 	}
 }
 
 // hopes counts the nodes beside one that are not set aside and work, or may soon: one that never gets the code
 // loaded is not waited for.
 func (h *Home) hopes(beside tasks.PeerID) (n int) {
-	for _, id := range h.awaited(h.want) {
-		n += btoi(h.nodes[id] == nil && h.away[id].able)
+	for _, id := range h.awaited(h.record.Want) {
+		n += btoi(h.nodes.byID[id] == nil && h.sight.away[id].able)
 	}
-	for id, o := range h.nodes {
+	for id, o := range h.nodes.byID {
 		ready := o.heard && o.report.Ready
-		if id != beside && o.slots > 0 && h.shunned[id] == "" && (ready || h.waited < secondWait) {
+		if id != beside && o.slots > 0 && h.blame.shunned[id] == "" && (ready || h.blame.audits < secondWait) {
 			n++
 		}
 	}
@@ -302,8 +335,8 @@ func (h *Home) hopes(beside tasks.PeerID) (n int) {
 
 // proven reports whether the code has worked on a node on which nothing has failed.
 func (h *Home) proven() bool {
-	for id, o := range h.nodes {
-		if o.report.Stats.Units > 0 && !slices.Contains(h.general.Nodes, id) {
+	for id, o := range h.nodes.byID {
+		if o.report.Stats.Units > 0 && !slices.Contains(h.blame.general.Nodes, id) {
 			return true
 		}
 	}
@@ -312,57 +345,47 @@ func (h *Home) proven() bool {
 
 // hopeless looks at each audit whether all nodes that have the code are set aside.
 func (h *Home) hopeless() {
-	if len(h.shunned) == 0 {
+	if len(h.blame.shunned) == 0 {
 		return
 	}
-	h.waited++
+	h.blame.audits++
 	if h.hopes("") == 0 {
 		h.judgeNode("")
 	}
 }
 
+// fail ends the job without a result.
 func (h *Home) fail(f Failed) {
 	if h.Ended() {
 		return
 	}
-	h.givenUp = true
+	h.ending.givenUp = true
 	h.emit(Fail{Failure: f})
 }
 
 // GiveUp stops the home's work; Finished ends the job.
-func (h *Home) GiveUp() { h.givenUp = true }
+func (h *Home) GiveUp() { h.ending.givenUp = true }
 
 // Failing lists what has failed and is being tried again.
 func (h *Home) Failing() []Lost {
 	var out []Lost
-	for _, s := range h.suspects {
+	for _, s := range h.blame.suspects {
 		out = append(out, Lost{Range: s.Range, Failed: s.Failed})
 	}
 	return out
 }
 
 // Shunned names the nodes on which everything failed, and how.
-func (h *Home) Shunned() map[tasks.PeerID]string { return maps.Clone(h.shunned) }
+func (h *Home) Shunned() map[tasks.PeerID]string { return maps.Clone(h.blame.shunned) }
 
 // retry gives suspects without a node another try; called at each audit.
 func (h *Home) retry() {
 	h.acquit()
 	h.hopeless()
-	for _, s := range slices.Clone(h.suspects) {
+	for _, s := range slices.Clone(h.blame.suspects) {
 		if s.at == "" {
 			s.waited++
 			h.decide(s)
 		}
 	}
-}
-
-// Nodes returns what each node last reported, for display.
-func (h *Home) Nodes() map[tasks.PeerID]Report {
-	out := make(map[tasks.PeerID]Report, len(h.nodes))
-	for id, n := range h.nodes {
-		if n.heard {
-			out[id] = n.report
-		}
-	}
-	return out
 }

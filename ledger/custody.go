@@ -25,12 +25,12 @@ import (
 // Only the home that began a job knows who was given what. For one that took over all units count as given to everybody;
 // and among many nodes, whose reports are rare, only the first rule holds.
 type custody struct {
-	began   bool                         // by this home,
-	beganAt time.Duration                // then
-	out     tasks.Cover                  // has left the home's hands at some time
-	given   map[tasks.PeerID]tasks.Cover // what a node has ever taken from one who had it
-	many    bool                         // there were once so many nodes that their reports were rare
-	kept    []*keptBack
+	began       bool                         // this home began the job,
+	beganAt     time.Duration                // at this time
+	out         tasks.Cover                  // has left the home's hands at some time
+	given       map[tasks.PeerID]tasks.Cover // what a node has ever taken from one who had it
+	many        bool                         // there were once so many nodes that their reports were rare
+	unexplained []*keptBack                  // offers that wait for a report that explains them
 }
 
 // keptBack is an offer that is not explained yet.
@@ -71,17 +71,38 @@ func (h *Home) Granted(c tasks.Cover) {
 }
 
 // gave notes that a node has been given units, and has said so.
-func (h *Home) gave(to tasks.PeerID, c tasks.Cover) {
-	if h.custody.given == nil {
-		h.custody.given = map[tasks.PeerID]tasks.Cover{}
+func (c *custody) gave(to tasks.PeerID, units tasks.Cover) {
+	if c.given == nil {
+		c.given = map[tasks.PeerID]tasks.Cover{}
 	}
-	h.custody.given[to] = h.custody.given[to].Union(c)
+	c.given[to] = c.given[to].Union(units)
+}
+
+// waits reports whether an offer waits for a report that explains it.
+func (c *custody) waits(id merge.ID) bool {
+	return slices.ContainsFunc(c.unexplained, func(k *keptBack) bool { return k.ID == id })
+}
+
+// explain ends the wait of an offer that is explained.
+func (c *custody) explain(id merge.ID) {
+	c.unexplained = slices.DeleteFunc(c.unexplained, func(k *keptBack) bool { return k.ID == id })
+}
+
+// hasRoom reports whether another offer of a node may wait.
+func (c *custody) hasRoom(p merge.Partial) bool {
+	count, ranges := 0, 0
+	for _, k := range c.unexplained {
+		if k.Holder == p.Holder {
+			count, ranges = count+1, ranges+len(k.Cover)
+		}
+	}
+	return count < maxKept && (count == 0 || ranges+len(p.Cover) <= maxOffered)
 }
 
 // mayHave is what a node was given at some time, as far as this home knows.
 func (h *Home) mayHave(id tasks.PeerID) tasks.Cover {
 	if id == h.cfg.Self {
-		return tasks.CoverOf(h.want)
+		return tasks.CoverOf(h.record.Want)
 	}
 	return h.custody.given[id]
 }
@@ -111,8 +132,9 @@ func (h *Home) follow(from tasks.PeerID, n *node, r *Report) (news []tasks.PeerI
 	}
 	for _, g := range r.Gave {
 		c := g.Ranges.Intersect(h.mayHave(from))
-		to := h.nodes[g.To]
-		if to == nil || g.To == h.cfg.Self || g.Merge && !slices.Contains(n.uppers, g.To) || h.custody.given[g.To].Covers(c) {
+		to := h.nodes.byID[g.To]
+		unasked := g.Merge && !slices.Contains(n.uppers, g.To)
+		if to == nil || g.To == h.cfg.Self || unasked || h.custody.given[g.To].Covers(c) {
 			continue
 		}
 		if !g.Merge {
@@ -121,7 +143,7 @@ func (h *Home) follow(from tasks.PeerID, n *node, r *Report) (news []tasks.PeerI
 		}
 		news = append(news, g.To)
 		if g.Taken || g.Merge {
-			h.gave(g.To, c)
+			h.custody.gave(g.To, c)
 		}
 	}
 	return news
@@ -143,12 +165,12 @@ func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
 		return nil, nil
 	}
 	claimed := p.Cover.Minus(h.custody.given[p.Holder])
-	for _, id := range h.order {
+	for _, id := range h.nodes.order {
 		if claimed.Empty() {
 			break
 		}
-		n := h.nodes[id]
-		if id == p.Holder || !n.heard || !n.report.Traced || h.silent(id) {
+		n := h.nodes.byID[id]
+		if id == p.Holder || !n.heard || !n.report.Traced || h.stale(id) {
 			continue
 		}
 		if c := n.held().Intersect(claimed).Intersect(h.mayHave(id)).Union(n.coming.Intersect(claimed)); !c.Empty() {
@@ -162,7 +184,7 @@ func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
 func (h *Home) ordered(p merge.Partial) bool {
 	var c tasks.Cover
 	for _, k := range p.Kids {
-		o := h.findOffer(k)
+		o := h.offers.find(k)
 		if o == nil || o.state != reducing || o.at != p.Holder {
 			return false
 		}
@@ -175,11 +197,11 @@ func (h *Home) ordered(p merge.Partial) bool {
 func (h *Home) explained(p merge.Partial) bool {
 	disputed, by := h.disputed(p)
 	if !h.neverGiven(p) && disputed.Empty() {
-		h.custody.kept = slices.DeleteFunc(h.custody.kept, func(k *keptBack) bool { return k.ID == p.ID })
+		h.custody.explain(p.ID)
 		return true
 	}
-	if !slices.ContainsFunc(h.custody.kept, func(k *keptBack) bool { return k.ID == p.ID }) && h.mayKeepBack(p) {
-		h.custody.kept = append(h.custody.kept, &keptBack{Partial: p, since: h.now, by: by})
+	if !h.custody.waits(p.ID) && h.custody.hasRoom(p) {
+		h.custody.unexplained = append(h.custody.unexplained, &keptBack{Partial: p, since: h.now, by: by})
 	}
 	return false
 }
@@ -187,37 +209,28 @@ func (h *Home) explained(p merge.Partial) bool {
 // maxKept bounds the offers of a node that are kept back; what is above that is offered again.
 const maxKept = 32
 
-func (h *Home) mayKeepBack(p merge.Partial) bool {
-	count, ranges := 0, 0
-	for _, k := range h.custody.kept {
-		if k.Holder == p.Holder {
-			count, ranges = count+1, ranges+len(k.Cover)
-		}
-	}
-	return count < maxKept && (count == 0 || ranges+len(p.Cover) <= maxOffered)
-}
-
 // lookAgain looks at what is kept back: at each audit at all of it, after a report at what may be explained by that, which
 // tells more of the nodes in news.
 func (h *Home) lookAgain(audit bool, news []tasks.PeerID) {
-	if len(h.custody.kept) == 0 {
+	if len(h.custody.unexplained) == 0 {
 		return
 	}
-	all := h.custody.kept
-	h.custody.kept = nil
+	all := h.custody.unexplained
+	h.custody.unexplained = nil
 	for _, k := range all {
-		if !audit && !slices.ContainsFunc(news, func(id tasks.PeerID) bool { return id == k.Holder || slices.Contains(k.by, id) }) {
-			h.custody.kept = append(h.custody.kept, k)
+		concerns := func(id tasks.PeerID) bool { return id == k.Holder || slices.Contains(k.by, id) }
+		if !audit && !slices.ContainsFunc(news, concerns) {
+			h.custody.unexplained = append(h.custody.unexplained, k)
 			continue
 		}
 		if audit {
 			k.audits++
 		}
-		switch n := h.nodes[k.Holder]; {
+		switch n := h.nodes.byID[k.Holder]; {
 		case n == nil || h.judge(k.Partial) != merge.Fresh:
 		case h.neverGiven(k.Partial):
 			if k.audits < namedAfter {
-				h.custody.kept = append(h.custody.kept, k)
+				h.custody.unexplained = append(h.custody.unexplained, k)
 				continue
 			}
 			h.refuse(k.Partial)
@@ -236,25 +249,26 @@ func (h *Home) impossible(k *keptBack) bool {
 		return false
 	}
 	var rate float64 // of the fastest slot
-	for _, id := range h.order {
-		if n := h.nodes[id]; id != k.Holder && n.slots > 0 {
+	for _, id := range h.nodes.order {
+		if n := h.nodes.byID[id]; id != k.Holder && n.slots > 0 {
 			rate = max(rate, n.report.Stats.Rate/float64(n.slots))
 		}
 	}
-	most := tooFast * rate * float64(max(h.nodes[k.Holder].slots, 1)) * (k.since - h.custody.beganAt).Seconds()
+	slots, time := float64(max(h.nodes.byID[k.Holder].slots, 1)), (k.since - h.custody.beganAt).Seconds()
+	most := tooFast * rate * slots * time
 	return rate > 0 && float64(k.Units) > most
 }
 
 // weigh decides on an offer of units that others have, or say that they have.
 func (h *Home) weigh(k *keptBack) {
 	what, who := h.disputed(k.Partial)
-	disputed, by := what.Len(), h.standing(k.Holder)
+	disputed, by := what.Len(), h.standings.of(k.Holder)
 	k.by = who
 	switch {
 	case disputed == 0:
 		h.admit(k.Partial)
 	case h.now-k.since < explainWait+2*h.Every():
-		h.custody.kept = append(h.custody.kept, k)
+		h.custody.unexplained = append(h.custody.unexplained, k)
 	case by.unexplained+disputed <= h.share(k.Holder):
 		by.unexplained += disputed
 		h.admit(k.Partial)
@@ -266,10 +280,10 @@ func (h *Home) weigh(k *keptBack) {
 // share is how many units are a node's by its slots; no more than half of the job where others have slots too, for a node
 // says itself how many it has.
 func (h *Home) share(id tasks.PeerID) int64 {
-	slots := h.nodes[id].slots
-	share := int64(float64(h.want.Len()) * float64(slots) / float64(max(h.slots, 1)))
-	if h.slots > slots {
-		share = min(share, h.want.Len()/2)
+	slots := h.nodes.byID[id].slots
+	share := int64(float64(h.record.Want.Len()) * float64(slots) / float64(max(h.nodes.slots, 1)))
+	if h.nodes.slots > slots {
+		share = min(share, h.record.Want.Len()/2)
 	}
 	return share
 }

@@ -33,7 +33,7 @@ func (d *desk) says(id tasks.PeerID, gifts ...Gift) {
 // settled has all nodes report often enough that nothing is on its way.
 func (d *desk) settled() {
 	for range 2 {
-		for _, id := range d.home.order {
+		for _, id := range d.home.nodes.order {
 			d.says(id)
 		}
 	}
@@ -43,7 +43,7 @@ func (d *desk) settled() {
 func (d *desk) wait(audits int) {
 	for range audits {
 		d.now += 500 * time.Millisecond
-		for _, id := range d.home.order {
+		for _, id := range d.home.nodes.order {
 			d.says(id)
 		}
 		d.step(Tick{})
@@ -144,7 +144,7 @@ func TestWhatWasGivenIsBelieved(t *testing.T) {
 			d.wait(3)
 		}, func(*desk) {}},
 		"to be merged for another": {merged, func(d *desk) {
-			d.home.nodes["a"].uppers = []tasks.PeerID{"x"} // as it was told
+			d.home.nodes.byID["a"].uppers = []tasks.PeerID{"x"} // as it was told
 			d.says("a", Gift{To: "x", Ranges: ours.Cover, Merge: true})
 		}, func(*desk) {}},
 		"its own": {part("a", 1, 0, 400), func(*desk) {}, func(*desk) {}},
@@ -230,16 +230,16 @@ func TestTheHomeKnowsWhoIsAbove(t *testing.T) {
 	for i := range 100 {
 		others = append(others, Worker{ID: fmt.Sprintf("w%02d", i), Slots: 1})
 	}
-	h.putBelow("top", others)
+	h.dealing.putBelow("top", others)
 	above := map[tasks.PeerID]int{}
 	for _, o := range others {
 		steps := 0
-		for at := o.ID; at != "top"; at = h.upper[at] {
-			if steps++; steps > 10 || h.upper[at] == "" {
+		for at := o.ID; at != "top"; at = h.dealing.upper[at] {
+			if steps++; steps > 10 || h.dealing.upper[at] == "" {
 				t.Fatalf("%s is not below the top", o.ID)
 			}
 		}
-		above[h.upper[o.ID]]++
+		above[h.dealing.upper[o.ID]]++
 	}
 	for id, n := range above {
 		if n > tasks.DealFan {

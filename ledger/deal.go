@@ -8,6 +8,47 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// dealing is how nodes get their first share of the work, and the trees that follow from that. Work that the home deals
+// goes down a tree, upper, and partials come up it; where work is only stolen, the tree is over the nodes in the order in
+// which they became ready. A node that comes back keeps its place, so that none is ever above itself.
+type dealing struct {
+	on      bool           // else work is only stolen
+	units   int64          // that were to be run when the job began
+	waiting []tasks.PeerID // nodes that have become ready and wait for their share
+	since   time.Duration  // when the first of them began to wait
+
+	heads  []tasks.PeerID                // the nodes right below the home in the tree of dealt work
+	upper  map[tasks.PeerID]tasks.PeerID // who merges for whom what was dealt to it; empty for the home
+	tree   []tasks.PeerID                // all nodes in the order in which they became ready, also those that have gone
+	places map[tasks.PeerID]int          // of each in tree, from 1
+}
+
+func newDealing(on bool) dealing {
+	return dealing{on: on, upper: map[tasks.PeerID]tasks.PeerID{}, places: map[tasks.PeerID]int{}}
+}
+
+// becameReady gives a node its place in the tree, the first time, and has it wait for its share if it is to be dealt one.
+func (d *dealing) becameReady(id tasks.PeerID, share bool, now time.Duration) {
+	if d.places[id] == 0 {
+		d.tree = append(d.tree, id)
+		d.places[id] = len(d.tree)
+	}
+	if share {
+		if len(d.waiting) == 0 {
+			d.since = now
+		}
+		d.waiting = append(d.waiting, id)
+	}
+}
+
+// putBelow notes to whom a node passes dealt work on, and whose partials it merges for that.
+func (d *dealing) putBelow(id tasks.PeerID, others []Worker) {
+	for _, group := range tasks.Fan(others, tasks.DealFan) {
+		d.upper[group[0].ID] = id
+		d.putBelow(group[0].ID, group[1:])
+	}
+}
+
 // fewNodes is up to how many nodes there is no tree: the home deals to each and takes partials from each.
 const fewNodes = 2 * merge.FanIn
 
@@ -16,42 +57,36 @@ const maxDealWait = 50 * time.Millisecond
 
 // dealWait grows with the number of nodes, so that few messages do for many of them.
 func (h *Home) dealWait() time.Duration {
-	return min(time.Duration(len(h.nodes))*25*time.Microsecond, maxDealWait)
+	return min(time.Duration(len(h.nodes.byID))*25*time.Microsecond, maxDealWait)
 }
 
 // becameReady notes a node that can work now.
 func (h *Home) becameReady(id tasks.PeerID, n *node) {
-	if id == h.cfg.Self || h.stopped || n.slots == 0 {
+	if id == h.cfg.Self || h.stopping.begun || n.slots == 0 {
 		return
 	}
-	if h.places[id] == 0 {
-		h.tree = append(h.tree, id)
-		h.places[id] = len(h.tree)
-	}
-	if h.deal && !n.dealt {
-		n.dealt = true
-		if len(h.undealt) == 0 {
-			h.undealtAt = h.now
-		}
-		h.undealt = append(h.undealt, id)
-	}
+	share := h.dealing.on && !n.dealt
+	n.dealt = n.dealt || share
+	h.dealing.becameReady(id, share, h.now)
 }
 
 // dealAll gives the nodes that have become ready lately their share by slots of all the work. Where there
 // are many the shares of several go to one of them, which passes them on.
 func (h *Home) dealAll() {
-	if len(h.undealt) == 0 || h.stopped || (len(h.nodes) > fewNodes && h.now-h.undealtAt < h.dealWait()) {
+	d := &h.dealing
+	gather := len(h.nodes.byID) > fewNodes && h.now-d.since < h.dealWait()
+	if len(d.waiting) == 0 || h.stopping.begun || gather {
 		return
 	}
 	var all []Worker
-	for _, id := range h.undealt {
-		if n := h.nodes[id]; n != nil && n.slots > 0 && !n.report.Leaving {
+	for _, id := range d.waiting {
+		if n := h.nodes.byID[id]; n != nil && n.slots > 0 && !n.report.Leaving {
 			all = append(all, Worker{id, n.slots})
 		}
 	}
-	h.undealt = nil
+	d.waiting = nil
 	heads := merge.FanIn
-	if len(h.nodes) <= fewNodes {
+	if len(h.nodes.byID) <= fewNodes {
 		heads = len(all)
 	}
 	for _, group := range tasks.Fan(all, heads) {
@@ -59,32 +94,25 @@ func (h *Home) dealAll() {
 		for _, w := range group {
 			slots += w.Slots
 		}
-		units := float64(h.todo) * float64(slots) / float64(h.slots)
-		h.upper[group[0].ID] = h.headFor(group[0].ID)
-		h.putBelow(group[0].ID, group[1:])
-		h.emit(Deal{To: group[0].ID, Blind: h.nodes[group[0].ID].blind, Units: int64(units), Others: group[1:], Above: h.upper[group[0].ID]})
-	}
-}
-
-// putBelow notes to whom a node passes dealt work on, and whose partials it merges for that.
-func (h *Home) putBelow(id tasks.PeerID, others []Worker) {
-	for _, group := range tasks.Fan(others, tasks.DealFan) {
-		h.upper[group[0].ID] = id
-		h.putBelow(group[0].ID, group[1:])
+		units := float64(d.units) * float64(slots) / float64(h.nodes.slots)
+		to := group[0].ID
+		d.upper[to] = h.headFor(to)
+		d.putBelow(to, group[1:])
+		h.emit(Deal{To: to, Blind: h.nodes.byID[to].blind, Units: int64(units), Others: group[1:], Above: d.upper[to]})
 	}
 }
 
 // headFor is the node above one that the home deals to: the home itself for the first few.
 func (h *Home) headFor(id tasks.PeerID) tasks.PeerID {
-	if len(h.nodes) <= fewNodes {
+	if len(h.nodes.byID) <= fewNodes {
 		return ""
 	}
-	if len(h.heads) < merge.FanIn {
-		h.heads = append(h.heads, id)
+	if len(h.dealing.heads) < merge.FanIn {
+		h.dealing.heads = append(h.dealing.heads, id)
 		return ""
 	}
-	head := h.heads[h.places[id]%len(h.heads)]
-	if n := h.nodes[head]; head == id || n == nil || n.report.Leaving {
+	head := h.dealing.heads[h.dealing.places[id]%len(h.dealing.heads)]
+	if n := h.nodes.byID[head]; head == id || n == nil || n.report.Leaving {
 		return ""
 	}
 	return head
@@ -93,20 +121,26 @@ func (h *Home) headFor(id tasks.PeerID) tasks.PeerID {
 // above is the node that merges the partials of one, empty for the home: in a tree over the nodes in the
 // order in which they became ready. Work that is dealt goes down a tree of its own, and comes up that way.
 func (h *Home) above(id tasks.PeerID) tasks.PeerID {
-	switch up := h.nodes[h.upper[id]]; {
-	case h.deal && up != nil && up.report.Ready && !up.report.Leaving:
-		return h.upper[id]
-	case h.deal || len(h.nodes) <= fewNodes:
+	switch up := h.nodes.byID[h.dealing.upper[id]]; {
+	case h.dealing.on && up != nil && up.report.Ready && !up.report.Leaving:
+		return h.dealing.upper[id]
+	case h.dealing.on || len(h.nodes.byID) <= fewNodes:
 		return ""
 	}
-	for at := h.places[id]; at > merge.FanIn; {
+	for at := h.dealing.places[id]; at > merge.FanIn; {
 		at = (at - 1) / merge.FanIn // places count from 1; the home's is 0
-		up := h.tree[at-1]
-		if o := h.nodes[up]; o != nil && o.report.Ready && !o.report.Leaving {
+		up := h.dealing.tree[at-1]
+		if o := h.nodes.byID[up]; o != nil && o.report.Ready && !o.report.Leaving {
 			return up
 		}
 	}
 	return ""
+}
+
+// Worker is a node that works for a job.
+type Worker struct {
+	ID    tasks.PeerID
+	Slots int
 }
 
 // Reply is what a home answers to a report.
@@ -126,7 +160,7 @@ const answerAgain = 5 * time.Second
 
 // Answer answers a report just taken; not due where there are many nodes and it would say nothing new.
 func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool) {
-	n := h.nodes[from]
+	n := h.nodes.byID[from]
 	if n == nil {
 		return a, false
 	}
@@ -134,7 +168,9 @@ func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool
 	if n.every == 0 {
 		n.every = a.Every // it was told when the job was announced
 	}
-	news := len(r.Failures) > 0 || a.Every <= h.cfg.Report || n.acked == 0 && !h.deal || h.now-n.acked >= max(answerAgain, a.Every*3/2)
+	few := a.Every <= h.cfg.Report
+	long := h.now-n.acked >= max(answerAgain, a.Every*3/2)
+	news := len(r.Failures) > 0 || few || n.acked == 0 && !h.dealing.on || long
 	if d := n.every - a.Every; !news && d > -a.Every/4 && d < a.Every/4 {
 		return a, false
 	}
@@ -144,6 +180,6 @@ func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool
 			n.uppers = append(n.uppers[max(len(n.uppers)-maxUppers+1, 0):], a.Above)
 		}
 	}
-	a.Busy, a.Left = h.Busy(hints, from)
+	a.Busy, a.Left = h.nodes.busiest(hints, from)
 	return a, true
 }

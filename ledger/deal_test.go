@@ -41,7 +41,7 @@ func TestEachIsDealtItsShareOnce(t *testing.T) {
 	}
 	seen, total := map[tasks.PeerID]int{}, int64(0)
 	for _, e := range deals {
-		slots := d.home.nodes[e.To].slots
+		slots := d.home.nodes.byID[e.To].slots
 		seen[e.To]++
 		for _, w := range e.Others {
 			seen[w.ID]++
@@ -77,7 +77,7 @@ func TestNoNodeIsAboveItself(t *testing.T) {
 	above := map[tasks.PeerID]tasks.PeerID{}
 	hear := func(i int) {
 		d.report(worker(i))
-		a, due := d.home.Answer(worker(i), d.home.nodes[worker(i)].report, 4)
+		a, due := d.home.Answer(worker(i), d.home.nodes.byID[worker(i)].report, 4)
 		if due {
 			above[worker(i)] = a.Above
 		}

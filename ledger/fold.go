@@ -27,6 +27,19 @@ import (
 // pieces (merge.MaxFragments) cannot be folded: then there is one blob more for each MaxFragments/2 pieces. And where
 // folds have failed maxFoldFails times in a row commits go on, for a job shall not hang for what merging does to its
 // disk.
+//
+// folding is the fold that is under way, one at a time.
+type folding struct {
+	fold      *fold         // nil for none
+	failures  int           // in a row
+	notBefore time.Duration // when the next may be ordered, after one that failed
+	wanted    bool          // commits wait for a fold
+}
+
+// made reports whether the fold under way is made, and is being kept and proposed.
+func (f *folding) made() bool { return f.fold != nil && f.fold.keeping != nil }
+
+// fold is a merge of committed partials.
 type fold struct {
 	*keeping // the merge; nil until it is made
 	inputs   []merge.Partial
@@ -44,7 +57,7 @@ const (
 
 // foldSteps orders a fold where one is due, and sees to it that the one under way comes to an end.
 func (h *Home) foldSteps() {
-	f := h.fold
+	f := h.folding.fold
 	switch {
 	case f == nil:
 		h.orderFold()
@@ -61,15 +74,15 @@ func (h *Home) foldSteps() {
 
 // orderFold has committed partials merged here.
 func (h *Home) orderFold() {
-	if mutant.On(mutant.NeverFold) || h.now < h.foldAgain || !h.foldDue() || !h.canMerge() {
+	if mutant.On(mutant.NeverFold) || h.now < h.folding.notBefore || !h.foldDue() || !h.canMerge() {
 		return
 	}
 	inputs := h.foldInputs()
 	if len(inputs) < 2 {
-		h.foldAgain = h.now + planEvery
+		h.folding.notBefore = h.now + planEvery
 		return
 	}
-	h.fold = &fold{inputs: inputs, since: h.now}
+	h.folding.fold = &fold{inputs: inputs, since: h.now}
 	h.counts.Folds++
 	if mutant.On(mutant.FoldDropsInput) && len(inputs) > 2 {
 		inputs = inputs[1:]
@@ -79,15 +92,12 @@ func (h *Home) orderFold() {
 
 // foldDue reports whether there are many committed partials, or many bytes of them, or commits wait for a fold.
 func (h *Home) foldDue() bool {
-	return len(h.keeps) > h.cfg.FoldAbove || h.pressed || h.keptBytes > max(h.cfg.FoldFloor, h.largest()*3/2)
+	return len(h.kept.all) > h.cfg.FoldAbove || h.folding.wanted || h.foldsBytes()
 }
 
-// largest is the size of the largest committed blob: the best that is known of the result's.
-func (h *Home) largest() (n int64) {
-	for _, k := range h.keeps {
-		n = max(n, k.Size)
-	}
-	return n
+// foldsBytes reports whether what is committed has so many bytes more than its largest part that it is folded for that.
+func (h *Home) foldsBytes() bool {
+	return h.kept.bytes > max(h.cfg.FoldFloor, h.kept.largest()*3/2)
 }
 
 // tier is the level of a blob in the tree of folds: FanIn of one level make one of the next where sizes add up.
@@ -102,8 +112,8 @@ func tier(size int64) (n int) {
 // foldInputs chooses what is folded next: FanIn partials of the lowest tier that has as many, so that a byte is
 // merged once a tier; or, where there is no such tier and commits wait or soon would, the smallest.
 func (h *Home) foldInputs() []merge.Partial {
-	all := make([]merge.Partial, 0, len(h.keeps))
-	for _, k := range h.keeps {
+	all := make([]merge.Partial, 0, len(h.kept.all))
+	for _, k := range h.kept.all {
 		if k.by[h.cfg.Self] {
 			all = append(all, k.Partial)
 		}
@@ -118,7 +128,7 @@ func (h *Home) foldInputs() []merge.Partial {
 			return fitFold(all[i:j])
 		}
 	}
-	if !h.pressed && h.keptBytes <= max(h.cfg.FoldFloor, h.largest()*3/2) && len(all) <= (h.cfg.FoldAbove+h.cfg.MaxBlobs)/2 {
+	if !h.folding.wanted && !h.foldsBytes() && len(all) <= (h.cfg.FoldAbove+h.cfg.MaxBlobs)/2 {
 		return nil
 	}
 	return fitFold(all)
@@ -155,16 +165,20 @@ type room struct {
 
 // roomLeft is the room beside what is committed or on its way to it.
 func (h *Home) roomLeft() room {
-	r := room{max: h.cfg.MaxBlobs - foldMargin, floor: h.cfg.FoldFloor, free: h.foldFails >= maxFoldFails || mutant.On(mutant.NeverFold)}
-	for _, k := range h.keeps {
+	r := room{
+		max:   h.cfg.MaxBlobs - foldMargin,
+		floor: h.cfg.FoldFloor,
+		free:  h.folding.failures >= maxFoldFails || mutant.On(mutant.NeverFold),
+	}
+	for _, k := range h.kept.all {
 		r.take(k.Partial)
 	}
-	for _, o := range h.offers {
+	for _, o := range h.offers.all {
 		if o.state == fetching || o.state == proposed {
 			r.take(o.Partial)
 		}
 	}
-	if len(h.keeps) >= r.max && h.fold == nil && !h.foldable() {
+	if len(h.kept.all) >= r.max && h.folding.fold == nil && !h.kept.foldable() {
 		r.max = math.MaxInt
 	}
 	return r
@@ -179,21 +193,11 @@ func (r *room) fits(p merge.Partial) bool {
 	return r.free || r.n < r.max && r.bytes+p.Size <= max(r.floor, 2*max(r.largest, p.Size))
 }
 
-// foldable reports whether any two committed partials could be folded, now or when they are here.
-func (h *Home) foldable() bool {
-	all := make([]merge.Partial, len(h.keeps))
-	for i, k := range h.keeps {
-		all[i] = k.Partial
-	}
-	slices.SortFunc(all, func(a, b merge.Partial) int { return cmp.Compare(len(a.Cover), len(b.Cover)) })
-	return len(fitFold(all)) >= 2
-}
-
 // folded takes a merge of committed partials that is kept here now.
 func (h *Home) folded(ev Folded) {
-	f := h.fold
+	f := h.folding.fold
 	if f == nil || f.keeping != nil {
-		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.asks})
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.kept.requests})
 		return
 	}
 	p := ev.Partial
@@ -203,11 +207,11 @@ func (h *Home) folded(ev Folded) {
 		p.SHA256, p.Size = ev.Partial.SHA256, ev.Partial.Size
 	}
 	if !slices.Equal(p.Kids, merge.Sum(p.ID, f.inputs).Kids) {
-		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.asks}) // of an order that was given up
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.kept.requests}) // of an order that was given up
 		return
 	}
 	if merge.Check(p, f.inputs) != nil { // R1: it has not what its inputs have
-		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.asks})
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.kept.requests})
 		h.foldFailed()
 		return
 	}
@@ -219,22 +223,23 @@ func (h *Home) folded(ev Folded) {
 
 // settleFold proposes a fold when a quorum of the replicas keeps it.
 func (h *Home) settleFold() {
-	if f := h.fold; f != nil && f.keeping != nil && !f.proposed && h.staffed && h.quorate(f.keeping) {
+	if f := h.folding.fold; f != nil && f.keeping != nil && !f.proposed && h.replicas.complete && h.replicas.quorate(f.keeping) {
 		h.proposeFold()
 	}
 }
 
 func (h *Home) proposeFold() {
-	h.fold.proposed, h.fold.since = true, h.now
-	p := h.fold.Partial
+	h.folding.fold.proposed, h.folding.fold.since = true, h.now
+	p := h.folding.fold.Partial
 	h.emit(Propose{Entry{Fold: &p}})
 }
 
 // notFolded takes the word that a fold could not be made.
 func (h *Home) notFolded(ev NotFolded) {
-	if f := h.fold; f != nil && f.keeping == nil && slices.EqualFunc(ev.Inputs, f.inputs, func(id merge.ID, p merge.Partial) bool { return id == p.ID }) {
+	isInput := func(id merge.ID, p merge.Partial) bool { return id == p.ID }
+	if f := h.folding.fold; f != nil && f.keeping == nil && slices.EqualFunc(ev.Inputs, f.inputs, isInput) {
 		if ev.Here != "" {
-			h.full, h.fullFor = h.full+1, ev.Here
+			h.kept.failures, h.kept.failedFor = h.kept.failures+1, ev.Here
 		}
 		h.foldFailed()
 	}
@@ -242,16 +247,16 @@ func (h *Home) notFolded(ev NotFolded) {
 
 // foldFailed gives a fold up. Its inputs are as they were, and are folded later.
 func (h *Home) foldFailed() {
-	h.fold = nil
-	h.foldAgain = h.now + min(foldPause<<min(h.foldFails, 16), foldPauseMax)
-	h.foldFails++
+	h.folding.fold = nil
+	h.folding.notBefore = h.now + min(foldPause<<min(h.folding.failures, 16), foldPauseMax)
+	h.folding.failures++
 	h.counts.Unfolded++
-	h.dirty = true
+	h.offers.changed = true
 }
 
 // foldApplied follows the log: the inputs of a fold are replaced, or the record did not admit it.
 func (h *Home) foldApplied(p merge.Partial, changed bool) {
-	f := h.fold
+	f := h.folding.fold
 	own := f != nil && f.keeping != nil && f.ID == p.ID
 	if !changed {
 		if own && f.proposed {
@@ -263,32 +268,21 @@ func (h *Home) foldApplied(p merge.Partial, changed bool) {
 	if own {
 		k = f.keeping
 	}
-	h.dropKeeps(p.Kids)
-	h.addKeep(k)
+	h.kept.remove(p.Kids)
+	h.kept.add(k)
 	if own {
-		h.fold, h.foldFails = nil, 0
+		h.folding.fold, h.folding.failures = nil, 0
 	} else {
 		h.checkFold()
 	}
-	h.pressed, h.dirty = false, true
+	h.folding.wanted, h.offers.changed = false, true
 }
 
 // checkFold gives a fold up whose inputs are committed no more.
 func (h *Home) checkFold() {
-	if h.fold != nil && slices.ContainsFunc(h.fold.inputs, func(p merge.Partial) bool { return h.findKeep(p.ID) == nil }) {
+	if h.folding.fold != nil && slices.ContainsFunc(h.folding.fold.inputs, func(p merge.Partial) bool { return h.kept.find(p.ID) == nil }) {
 		h.foldFailed()
 	}
-}
-
-func (h *Home) dropKeeps(ids []merge.ID) {
-	h.keeps = slices.DeleteFunc(h.keeps, func(k *keeping) bool {
-		gone := slices.Contains(ids, k.ID)
-		if gone {
-			delete(h.keptAs, k.ID)
-			h.keptBytes -= k.Size
-		}
-		return gone
-	})
 }
 
 // reduceBlocked has partials that wait for room merged by their holders, each its own.
@@ -300,7 +294,7 @@ func (h *Home) reduceBlocked(blocked []*offer) {
 			groups[o.Holder], all = append(g, o), all.Union(o.Cover)
 		}
 	}
-	for _, id := range h.order {
+	for _, id := range h.nodes.order {
 		if g := groups[id]; len(g) > 1 {
 			h.reduce(g)
 		}

@@ -87,7 +87,7 @@ func TestCommittedIsBounded(t *testing.T) {
 				rt.Fatalf("%d partials are committed", n)
 			}
 			var largest int64
-			for _, k := range d.home.keeps {
+			for _, k := range d.home.kept.all {
 				largest = max(largest, k.Size)
 			}
 			if bytes > max(2*largest, floor) {
@@ -330,7 +330,7 @@ func TestCoversInManyPieces(t *testing.T) {
 		rec.Done.Commit(p)
 	}
 	h := New(Config{Self: "h"}, rec, data, false)
-	if h.foldable() {
+	if h.kept.foldable() {
 		t.Fatal("covers that fit into no entry are to be folded")
 	}
 	if room := h.roomLeft(); !room.fits(part("h", 1<<20, 1, 2)) {

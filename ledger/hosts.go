@@ -26,49 +26,51 @@ func (n *node) able() bool { return n.report.Stats.Units > 0 }
 
 // atWork reports whether a node can run packets of files that it sees now.
 func (h *Home) atWork(id tasks.PeerID) bool {
-	n := h.nodes[id]
-	return n != nil && n.slots > 0 && n.heard && n.report.Ready && h.shunned[id] == ""
+	n := h.nodes.byID[id]
+	return n != nil && n.slots > 0 && h.Ready(id)
 }
 
 // works reports whether a node can run packets of r now.
 func (h *Home) works(id tasks.PeerID, r tasks.Range) bool {
-	return h.atWork(id) && !h.nodes[id].blind.Intersects(tasks.Cover{r})
+	return h.atWork(id) && !h.nodes.byID[id].blind.Intersects(tasks.Cover{r})
 }
 
 // ableBeside reports whether nodes on which something has gone well can run r, or could until lately; those that tried
 // do not count.
 func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
-	for id, n := range h.nodes {
+	for id, n := range h.nodes.byID {
 		if n.able() && h.works(id, r) && !slices.Contains(tried, id) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.awaited(r), func(id tasks.PeerID) bool { return h.away[id].able && !slices.Contains(tried, id) })
+	return slices.ContainsFunc(h.awaited(r), func(id tasks.PeerID) bool {
+		return h.sight.away[id].able && !slices.Contains(tried, id)
+	})
 }
 
 // goesWellBeside reports whether other nodes on which something has gone well can run some of what is open, or could until
 // lately. None of them may see all of it.
 func (h *Home) goesWellBeside(id tasks.PeerID) bool {
 	open := h.open()
-	for o, n := range h.nodes {
+	for o, n := range h.nodes.byID {
 		if o != id && n.able() && h.atWork(o) && !open.Minus(n.blind).Empty() {
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.awaited(h.want), func(o tasks.PeerID) bool { return h.away[o].able && o != id })
+	return slices.ContainsFunc(h.awaited(h.record.Want), func(o tasks.PeerID) bool { return h.sight.away[o].able && o != id })
 }
 
 // ableSaid reports whether one of the nodes that blame a range has done something of the job well.
 func (h *Home) ableSaid(s *suspect) bool {
 	return slices.ContainsFunc(s.Nodes, func(id tasks.PeerID) bool {
-		n, gone := h.nodes[id], h.away[id]
+		n, gone := h.nodes.byID[id], h.sight.away[id]
 		return n != nil && n.able() || n == nil && gone != nil && gone.able
 	})
 }
 
 // countFailure notes a failure of a node on which nothing has gone well.
 func (h *Home) countFailure(from tasks.PeerID, f Failure) {
-	if n := h.nodes[from]; n != nil && !n.able() {
+	if n := h.nodes.byID[from]; n != nil && !n.able() {
 		n.failures, n.lastWord = n.failures+1, f.Reason
 	}
 }
@@ -76,10 +78,10 @@ func (h *Home) countFailure(from tasks.PeerID, f Failure) {
 // hostsFailure reports whether what a node blames is put down to its host: nothing of the job has gone well there, and
 // others that have done some of it well have yet to fail at this.
 func (h *Home) hostsFailure(from tasks.PeerID, blame tasks.Range) bool {
-	if n := h.nodes[from]; n == nil || n.able() || mutant.On(mutant.HostStrikes) {
+	if n := h.nodes.byID[from]; n == nil || n.able() || mutant.On(mutant.HostStrikes) {
 		return false
 	}
-	for _, s := range h.suspects {
+	for _, s := range h.blame.suspects {
 		if !s.Intersect(blame).Empty() && h.ableSaid(s) {
 			return false
 		}
@@ -95,7 +97,7 @@ func (h *Home) witnessed(s *suspect) bool {
 		return len(s.Nodes) >= min(2, h.workers(s.Range))
 	}
 	var all, tried, able, ableTried int
-	for id, n := range h.nodes {
+	for id, n := range h.nodes.byID {
 		if !h.works(id, s.Range) {
 			continue
 		}
@@ -117,7 +119,7 @@ func (h *Home) witnessed(s *suspect) bool {
 	}
 	// Where something is done somebody could do it, though this home may not have heard of whom: it is waited for. What an
 	// earlier job has done tells nothing of the nodes of this one.
-	someCan := h.record.Done.Cover().Len() > h.had || len(h.awaited(s.Range)) > 0
+	someCan := h.record.Done.Cover().Len() > h.blame.inherited || len(h.awaited(s.Range)) > 0
 	return !someCan || h.now-s.since >= h.cfg.Return
 }
 
@@ -134,13 +136,13 @@ func (h *Home) acquit() {
 	if mutant.On(mutant.HostStrikes) {
 		return
 	}
-	h.suspects = slices.DeleteFunc(h.suspects, func(s *suspect) bool {
-		there := h.nodes[s.at]
+	h.blame.drop(func(s *suspect) bool {
+		there := h.nodes.byID[s.at]
 		return !h.ableSaid(s) && !(there != nil && there.able()) && h.ableBeside(s.Range, s.Nodes)
 	})
-	for _, id := range h.order {
-		n := h.nodes[id]
-		if n.slots == 0 || n.able() || h.shunned[id] != "" || !h.goesWellBeside(id) {
+	for _, id := range h.nodes.order {
+		n := h.nodes.byID[id]
+		if n.slots == 0 || n.able() || h.blame.shunned[id] != "" || !h.goesWellBeside(id) {
 			continue
 		}
 		if n.failures-h.confirmed(id) >= h.cfg.Strikes {
@@ -152,19 +154,19 @@ func (h *Home) acquit() {
 // knowAside compares what a node says of being set aside with what this home knows. One that does not know it has not had
 // the order, and goes on failing; one that says it, unlike this home, does nothing, and is no more waited for.
 func (h *Home) knowAside(id tasks.PeerID, says bool) {
-	switch reason := h.shunned[id]; {
+	switch reason := h.blame.shunned[id]; {
 	case says && reason == "":
-		h.shunned[id] = cmp.Or(h.nodes[id].lastWord, "everything failed there before this home led the job")
-	case !says && reason != "" && h.now-h.nodes[id].asideAt >= h.cfg.Repeat:
-		h.nodes[id].asideAt = h.now
+		h.blame.shunned[id] = cmp.Or(h.nodes.byID[id].lastWord, "everything failed there before this home led the job")
+	case !says && reason != "" && h.now-h.nodes.byID[id].asideAt >= h.cfg.Repeat:
+		h.nodes.byID[id].asideAt = h.now
 		h.emit(Shun{ID: id, Reason: reason, Again: true})
 	}
 }
 
 // shun takes the job from a node.
 func (h *Home) shun(id tasks.PeerID, reason string) {
-	h.shunned[id] = reason
-	if n := h.nodes[id]; n != nil {
+	h.blame.shunned[id] = reason
+	if n := h.nodes.byID[id]; n != nil {
 		n.asideAt = h.now
 	}
 	h.emit(Shun{ID: id, Reason: reason})
@@ -172,7 +174,7 @@ func (h *Home) shun(id tasks.PeerID, reason string) {
 
 // confirmed counts failures of a node that nodes on which other things have gone well have had too, as many as there may be.
 func (h *Home) confirmed(id tasks.PeerID) (n int) {
-	for _, s := range h.suspects {
+	for _, s := range h.blame.suspects {
 		if h.ableSaid(s) {
 			n += s.by[id]
 		}

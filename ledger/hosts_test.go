@@ -43,7 +43,7 @@ func TestHostsThatLackAFriend(t *testing.T) {
 			if shunned["x"] != "no friend" || shunned["y"] != "no friend" || len(shunned) != 2 {
 				t.Errorf("set aside: %v", shunned)
 			}
-			for _, s := range d.home.suspects {
+			for _, s := range d.home.blame.suspects {
 				if can[s.at] == 0 {
 					t.Errorf("%v is still suspected by %v alone", s.Range, s.Nodes)
 				}
@@ -81,7 +81,7 @@ func TestAFileThatNobodySeesExcusesNoHost(t *testing.T) {
 // can go well is not most of them.
 func TestOneWordFailsNoJobWhenNoneSeesAll(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c", "x")
-	want := d.home.want
+	want := d.home.record.Want
 	middle := want.First + want.Len()/2
 	left, right := tasks.CoverOf(tasks.R(want.First, middle)), tasks.CoverOf(tasks.R(middle, want.Last))
 	d.dark = map[tasks.PeerID]tasks.Cover{"a": left, "b": right, "c": left, "x": right}
@@ -130,7 +130,7 @@ func TestFileIsTriedByAll(t *testing.T) {
 // TestAwayForAMoment has the one node that sees a file go for a while: the file is not given up before minutes have
 // passed, it is told what is waited for, and in the end who had seen it.
 func TestAwayForAMoment(t *testing.T) {
-	whole := func(d *desk) tasks.Cover { return tasks.CoverOf(d.home.want) }
+	whole := func(d *desk) tasks.Cover { return tasks.CoverOf(d.home.record.Want) }
 	blind := func(t *testing.T) *desk {
 		d := newDesk(t, Config{}, "a", "b", "c")
 		d.well = map[tasks.PeerID]int64{"c": 7}
@@ -213,7 +213,7 @@ func TestOnlyHostsThatCanDoNothingAreHeard(t *testing.T) {
 func TestARetryIsDecidedByItsOwnNodes(t *testing.T) {
 	d := newDesk(t, Config{}, "x", "y", "z")
 	d.commit(part("a", 1, 500, 600))
-	d.home.had = 100
+	d.home.blame.inherited = 100
 	for range 3 {
 		for _, id := range []tasks.PeerID{"x", "y", "z"} {
 			d.fails(id, Failure{Blame: tasks.R(5, 6), Kind: "signal", Reason: "it divides by zero"})

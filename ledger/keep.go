@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -8,43 +9,91 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// kept are the blobs of what is committed, which this node and all replicas are to keep durably. all and byID hold exactly
+// the parts of the record, and bytes is the sum of their sizes.
+type kept struct {
+	all      []*keeping
+	byID     map[merge.ID]*keeping
+	bytes    int64
+	requests uint64       // so far, to keep blobs or to release them: what is released is not meant by an older request
+	checked  tasks.Moment // when it was last looked at who lacks what
+
+	failures  int    // how often in a row this node could not keep a blob
+	failedFor string // why it could not, the last time
+}
+
 // keeping tells which replicas keep a blob durably.
 type keeping struct {
 	merge.Partial
 	by     map[tasks.PeerID]bool // this node among them
 	asked  time.Duration         // when the others were last asked
+	first  uint64                // the first request; an answer to an older one is of a blob that was released since
 	missed int                   // times that a replica could not get it though it is here
-	first  uint64                // number of the first time; an answer to an earlier one is of a blob that was let go since
-	fails  int                   // attempts in vain to have it here
-	since  time.Duration         // when the first of them was, 0 for none
-	here   bool                  // an attempt is under way
+
+	coming  bool         // this node is being brought the blob
+	fails   int          // attempts at that in vain, in a row
+	lacking tasks.Moment // when the first of them was
 }
 
 func newKeeping(p merge.Partial) *keeping {
 	return &keeping{Partial: p, by: map[tasks.PeerID]bool{}}
 }
 
-// quorate reports whether a majority of the replicas keeps k, this node among them.
-func (h *Home) quorate(k *keeping) bool {
-	n := 0
-	for _, id := range h.replicas {
-		if k.by[id] {
-			n++
+func newKept() kept { return kept{byID: map[merge.ID]*keeping{}} }
+
+// find is what is known of a committed blob, nil for none.
+func (ks *kept) find(id merge.ID) *keeping { return ks.byID[id] }
+
+func (ks *kept) add(k *keeping) {
+	ks.all, ks.byID[k.ID] = append(ks.all, k), k
+	ks.bytes += k.Size
+}
+
+// remove forgets blobs that are committed no more.
+func (ks *kept) remove(ids []merge.ID) {
+	ks.all = slices.DeleteFunc(ks.all, func(k *keeping) bool {
+		gone := slices.Contains(ids, k.ID)
+		if gone {
+			delete(ks.byID, k.ID)
+			ks.bytes -= k.Size
 		}
+		return gone
+	})
+}
+
+// largest is the size of the largest committed blob: the best that is known of the result's.
+func (ks *kept) largest() (n int64) {
+	for _, k := range ks.all {
+		n = max(n, k.Size)
 	}
-	return k.by[h.cfg.Self] && n+1 > (len(h.replicas)+1)/2
+	return n
+}
+
+// foldable reports whether any two committed partials could be folded, now or when they are here.
+func (ks *kept) foldable() bool {
+	all := make([]merge.Partial, len(ks.all))
+	for i, k := range ks.all {
+		all[i] = k.Partial
+	}
+	slices.SortFunc(all, func(a, b merge.Partial) int { return cmp.Compare(len(a.Cover), len(b.Cover)) })
+	return len(fitFold(all)) >= 2
+}
+
+// every reports whether something is so of all blobs.
+func (ks *kept) every(is func(k *keeping) bool) bool {
+	return !slices.ContainsFunc(ks.all, func(k *keeping) bool { return !is(k) })
 }
 
 // askToKeep asks those replicas for whom it is not known that they keep k.
 func (h *Home) askToKeep(k *keeping) {
 	k.asked = h.now
-	h.asks++
+	h.kept.requests++
 	if k.first == 0 {
-		k.first = h.asks
+		k.first = h.kept.requests
 	}
-	for _, id := range h.replicas {
+	for _, id := range h.replicas.ids {
 		if !k.by[id] {
-			h.emit(Keep{To: id, Partial: k.Partial, Sources: h.sources(k), Seq: h.asks})
+			h.emit(Keep{To: id, Partial: k.Partial, Sources: h.replicas.sources(k), Seq: h.kept.requests})
 		}
 	}
 }
@@ -55,58 +104,34 @@ func (h *Home) repeatKeep(k *keeping) {
 	}
 }
 
-// sources are the replicas that keep k, this node first.
-func (h *Home) sources(k *keeping) (ids []tasks.PeerID) {
-	if k.by[h.cfg.Self] {
-		ids = append(ids, h.cfg.Self)
-	}
-	for _, id := range h.replicas {
-		if k.by[id] {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-func (h *Home) findKeep(id merge.ID) *keeping {
-	return h.keptAs[id]
-}
-
-func (h *Home) addKeep(k *keeping) {
-	h.keeps, h.keptAs[k.ID] = append(h.keeps, k), k
-	h.keptBytes += k.Size
-}
-
 // keptBy takes a replica's word that it keeps something.
 func (h *Home) keptBy(ev Kept) {
 	if !ev.OK {
 		switch {
-		case !slices.Contains(h.replicas, ev.From):
+		case !slices.Contains(h.replicas.ids, ev.From):
 		case ev.Full:
-			h.crammed[ev.From]++
+			h.replicas.unwritable[ev.From]++
 		default:
 			h.notHad(ev.ID)
 		}
 		return
 	}
-	delete(h.crammed, ev.From)
+	delete(h.replicas.unwritable, ev.From)
 	if ev.ID == (merge.ID{}) {
-		if h.result != nil && ev.SHA256 == h.final.SHA256 {
-			h.result.by[ev.From] = true
-			h.settleResult()
-		}
+		h.resultKept(ev)
 		return
 	}
-	if !slices.Contains(h.replicas, ev.From) {
+	if !slices.Contains(h.replicas.ids, ev.From) {
 		return
 	}
 	switch k := h.keepingOf(ev.ID); {
-	case k == nil || k.first == 0 && h.findKeep(ev.ID) == nil: // given up since; should it be offered again, it is asked for again
-		h.asks++
-		h.emit(Release{To: ev.From, Partial: merge.Partial{ID: ev.ID}, Seq: h.asks})
+	case k == nil || k.first == 0 && h.kept.find(ev.ID) == nil:
+		// Its commit was given up meanwhile. Should the partial be offered again, its blob is asked for again.
+		h.kept.requests++
+		h.emit(Release{To: ev.From, Partial: merge.Partial{ID: ev.ID}, Seq: h.kept.requests})
 	case ev.Seq >= k.first && k.first > 0:
 		k.by[ev.From] = true
-		if o := h.findOffer(ev.ID); o != nil {
+		if o := h.offers.find(ev.ID); o != nil {
 			h.settle(o)
 		}
 		h.settleFold()
@@ -120,107 +145,48 @@ const maxMissed = 10
 // here since. An offer is given up then; if its holder still has it, it is offered again, and else its units run again. So is
 // a fold, whose inputs are as they were.
 func (h *Home) notHad(id merge.ID) {
-	if f := h.fold; f != nil && f.keeping != nil && f.ID == id && !f.proposed {
+	if f := h.folding.fold; f != nil && f.keeping != nil && f.ID == id && !f.proposed {
 		if f.missed++; f.missed >= maxMissed {
-			h.letGo(f.keeping)
+			h.releaseAll(f.keeping)
 			h.foldFailed()
 		}
 		return
 	}
-	o := h.findOffer(id)
+	o := h.offers.find(id)
 	if o == nil || o.state != fetching || !o.counted {
 		return
 	}
 	if o.missed++; o.missed >= maxMissed {
-		h.dirty = true
-		h.dropOffer(id)
-		h.letGo(o.keeping)
+		h.offers.changed = true
+		h.offers.drop(id)
+		h.releaseAll(o.keeping)
 		h.emit(Note{To: o.Holder, ID: id})
 	}
 }
 
 // keepingOf finds what is known of a blob that is committed or on its way to it, nil for none.
 func (h *Home) keepingOf(id merge.ID) *keeping {
-	if k := h.findKeep(id); k != nil {
+	if k := h.kept.find(id); k != nil {
 		return k
 	}
-	if o := h.findOffer(id); o != nil {
+	if o := h.offers.find(id); o != nil {
 		return o.keeping
 	}
-	if f := h.fold; f != nil && f.keeping != nil && f.ID == id {
+	if f := h.folding.fold; f != nil && f.keeping != nil && f.ID == id {
 		return f.keeping
 	}
 	return nil
 }
 
-// letGo has the replicas that keep a blob for a commit free it: the commit is given up.
-func (h *Home) letGo(k *keeping) {
-	h.asks++
-	h.emit(Release{To: h.cfg.Self, Partial: k.Partial, Seq: h.asks})
-	for _, id := range h.replicas {
+// releaseAll has all who keep a blob for a commit free it, this node among them: the commit is given up.
+func (h *Home) releaseAll(k *keeping) {
+	h.kept.requests++
+	h.emit(Release{To: h.cfg.Self, Partial: k.Partial, Seq: h.kept.requests})
+	for _, id := range h.replicas.ids {
 		if k.by[id] {
-			h.emit(Release{To: id, Partial: k.Partial, Seq: h.asks})
+			h.emit(Release{To: id, Partial: k.Partial, Seq: h.kept.requests})
 		}
 	}
-}
-
-// replicasAre follows the replica set. One that leaves it deletes what it keeps, and is asked anew when it is back,
-// be it at once: one that lost its disk is there again as another member.
-func (h *Home) replicasAre(ev Replicas) {
-	now := map[tasks.PeerID]uint64{}
-	for i, id := range ev.IDs {
-		now[id] = ev.Members[i]
-	}
-	for _, id := range ev.IDs {
-		if h.resumed {
-			h.missed(id)
-		}
-	}
-	h.resumed = false
-	was := h.memberAs
-	h.memberAs = now
-	for _, id := range h.replicas {
-		if member, stays := now[id]; stays && member == was[id] {
-			continue
-		}
-		for _, k := range h.keeps {
-			delete(k.by, id)
-		}
-		for _, o := range h.offers {
-			delete(o.by, id)
-		}
-		if h.fold != nil && h.fold.keeping != nil {
-			delete(h.fold.by, id)
-		}
-		if h.result != nil {
-			delete(h.result.by, id)
-		}
-		delete(h.crammed, id)
-	}
-	h.replicas, h.staffed = ev.IDs, ev.Ready
-	h.settleAll()
-}
-
-// maxCrammed is how often in a row a replica fails to write a blob before another takes its place.
-const maxCrammed = 3
-
-// Crammed reports whether a replica's disk takes no blobs any more, though it may still take the log.
-func (h *Home) Crammed(id tasks.PeerID) bool { return h.crammed[id] >= maxCrammed }
-
-// settleAll looks again at what waits for replicas, as these have changed.
-func (h *Home) settleAll() {
-	for _, o := range slices.Clone(h.offers) {
-		if o.state == fetching {
-			h.askToKeep(o.keeping)
-		}
-		h.settle(o)
-	}
-	if h.fold != nil && h.fold.keeping != nil {
-		h.askToKeep(h.fold.keeping)
-	}
-	h.settleFold()
-	h.spreadAt = 0
-	h.settleResult()
 }
 
 // maxSpread is how many committed blobs are brought here at once, and how many are asked for of the replicas.
@@ -229,16 +195,16 @@ const maxSpread = 32
 // spread sees to it that this node and the others keep all that is committed: the home may be new, or a
 // replica.
 func (h *Home) spread() {
-	if h.spreadAt > 0 && h.now-h.spreadAt < h.cfg.Audit {
+	if h.kept.checked.Within(h.cfg.Audit, h.now) {
 		return
 	}
-	h.spreadAt = max(h.now, 1)
+	h.kept.checked = tasks.At(h.now)
 	fetches, asks := 0, 0
-	for _, k := range h.keeps {
+	for _, k := range h.kept.all {
 		switch {
 		case !k.by[h.cfg.Self]:
-			if fetches++; !k.here && fetches <= maxSpread {
-				k.here = true
+			if fetches++; !k.coming && fetches <= maxSpread {
+				k.coming = true
 				h.emit(Fetch{Partial: k.Partial, Sources: h.whoever(k)})
 			}
 		case asks < maxSpread && h.now-k.asked >= h.cfg.Repeat && h.lacking(k):
@@ -246,27 +212,24 @@ func (h *Home) spread() {
 			h.askToKeep(k)
 		}
 	}
-	if h.result != nil && h.now-h.result.asked >= h.cfg.Repeat {
+	if h.ending.result != nil && h.now-h.ending.result.asked >= h.cfg.Repeat {
 		h.askForResult()
 	}
 }
 
 // lacking reports whether some replica that is there is not known to keep k.
 func (h *Home) lacking(k *keeping) bool {
-	return slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return !k.by[id] && !h.silent(id) })
+	return slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return !k.by[id] && !h.stale(id) })
 }
-
-// others are all replicas beside this node: after a change of homes nobody knows who keeps what.
-func (h *Home) others() []tasks.PeerID { return slices.Clone(h.replicas) }
 
 // storedAgain takes note that a committed blob is here, as it must be; or is not what was committed.
 func (h *Home) storedAgain(k *keeping, ev Stored) {
-	k.here = false
+	k.coming = false
 	if ev.Units != k.Units || ev.Canary != k.Canary {
 		h.gone(k, "")
 		return
 	}
-	k.by[h.cfg.Self], k.fails, k.since = true, 0, 0
+	k.by[h.cfg.Self], k.fails, k.lacking = true, 0, tasks.Moment{}
 }
 
 // maxGone is how often in a row no replica had a committed blob, though all were there, before it is given up.
@@ -279,20 +242,20 @@ const awayWait = time.Minute
 // have it, and comes back perhaps; but a home that dies just after others became its replicas may have been the only
 // one that had it, and the job must not wait for that one for ever. Here says that this node is the one to blame.
 func (h *Home) gone(k *keeping, here string) {
-	k.here = false
+	k.coming = false
 	if here != "" {
-		k.fails, k.since = 0, 0
+		k.fails, k.lacking = 0, tasks.Moment{}
 		return
 	}
-	if k.fails++; k.since == 0 {
-		k.since = max(h.now, 1)
+	if k.fails++; k.lacking.Never() {
+		k.lacking = tasks.At(h.now)
 	}
-	away := slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return h.silent(id) })
+	away := slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return h.stale(id) })
 	if away { // those that are there are asked anew when it is back
 		k.fails = 0
 	}
-	if k.fails >= maxGone || away && h.now-k.since >= awayWait {
-		k.fails, k.since = 0, 0
+	if k.fails >= maxGone || away && k.lacking.Past(awayWait, h.now) {
+		k.fails, k.lacking = 0, tasks.Moment{}
 		id := k.ID
 		h.emit(Propose{Entry{Uncommit: &id}})
 	}
@@ -300,126 +263,27 @@ func (h *Home) gone(k *keeping, here string) {
 
 // damaged has a committed blob brought here again before the result is made.
 func (h *Home) damaged(id merge.ID) {
-	if k := h.findKeep(id); k != nil {
+	if k := h.kept.find(id); k != nil {
 		delete(k.by, h.cfg.Self)
-		h.told, h.spreadAt = false, 0
-	}
-}
-
-// applied follows the log.
-func (h *Home) applied(ev Applied) {
-	e := ev.Entry
-	switch {
-	case e.Commit != nil:
-		h.committed(*e.Commit, ev.Verdict, ev.Changed)
-	case e.Fold != nil:
-		h.foldApplied(*e.Fold, ev.Changed)
-	case e.Uncommit != nil && ev.Changed:
-		h.dropKeeps([]merge.ID{*e.Uncommit})
-		h.checkFold()
-		h.restOld, h.told, h.endAt = true, false, 0
-	case e.Lost != nil:
-		h.asideNow(*e.Lost)
-	case e.Stop != nil && ev.Changed:
-		h.windUp()
-	case e.End != nil && ev.Changed:
-		h.endAt = 0
-	case (e.Attempt != nil || e.Retry != nil) && ev.Changed:
-		h.told = false
-	case e.Result != nil && ev.Changed:
-		h.emit(Over{Spares: h.spares()})
+		h.ending.ordered, h.kept.checked = false, tasks.Moment{}
 	}
 }
 
 // KeepsAll reports whether all that is committed is kept here.
 func (h *Home) KeepsAll() bool {
-	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool { return !k.by[h.cfg.Self] })
+	return h.kept.every(func(k *keeping) bool { return k.by[h.cfg.Self] })
 }
 
 // Copied reports whether another replica keeps all that is committed: the job loses none of it with this node.
 func (h *Home) Copied() bool {
-	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool {
-		return !slices.ContainsFunc(h.replicas, func(id tasks.PeerID) bool { return k.by[id] })
+	return h.kept.every(func(k *keeping) bool {
+		return slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return k.by[id] })
 	})
 }
 
 // SafeWithout reports whether a majority of the replicas that stay keeps all that is committed, this node among
 // them: the others may go with what they keep.
 func (h *Home) SafeWithout(gone []tasks.PeerID) bool {
-	stay := slices.DeleteFunc(slices.Clone(h.replicas), func(id tasks.PeerID) bool { return slices.Contains(gone, id) })
-	return !slices.ContainsFunc(h.keeps, func(k *keeping) bool {
-		n := 0
-		for _, id := range stay {
-			if k.by[id] {
-				n++
-			}
-		}
-		return !k.by[h.cfg.Self] || n+1 <= (len(stay)+1)/2
-	})
-}
-
-// finish has the result made once all that is committed is here.
-func (h *Home) finish() {
-	if h.told || !h.KeepsAll() || !h.MayTry(h.cfg.Self) {
-		return
-	}
-	h.told = true
-	h.emit(Finish{Lost: h.record.Lost})
-}
-
-// finished has the result kept by a quorum, and then written to the log.
-func (h *Home) finished(r Result) {
-	h.final, h.finalAt = r, h.now
-	h.result = newKeeping(merge.Partial{})
-	h.result.by[h.cfg.Self] = true
-	h.askForResult()
-}
-
-// spareWait is how long the end of a job waits for a second copy of its result, where no quorum asks for one.
-const spareWait = 5 * time.Second
-
-// holders are the nodes beside this one that shall keep the result: the replicas, and where there are none any
-// node that works, so that the result survives the loss of one holder.
-func (h *Home) holders() []tasks.PeerID {
-	ids := slices.Clone(h.replicas)
-	for _, id := range h.order {
-		if n := h.nodes[id]; len(h.replicas) == 0 && len(ids) < 2 && id != h.cfg.Self && n.heard && n.report.Ready && !n.report.Leaving {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-func (h *Home) askForResult() {
-	h.result.asked = h.now
-	if h.final.SHA256 != "" {
-		for _, id := range h.holders() {
-			if !h.result.by[id] {
-				h.emit(KeepResult{To: id, Result: h.final})
-			}
-		}
-	}
-	h.settleResult()
-}
-
-// spared reports whether the result has a second copy, or none can be had.
-func (h *Home) spared() bool {
-	return len(h.result.by) > 1 || len(h.holders()) == 0 || h.now-h.finalAt >= spareWait
-}
-
-func (h *Home) settleResult() {
-	if h.result != nil && h.record.Result == nil && (h.final.SHA256 == "" || h.quorate(h.result) && h.spared()) {
-		r := h.final
-		h.emit(Propose{Entry{Result: &r}})
-	}
-}
-
-// spares are the nodes that keep the result and no copy of the ledger: they hear of the end from the home alone.
-func (h *Home) spares() (ids []tasks.PeerID) {
-	for _, id := range h.order {
-		if h.result != nil && h.result.by[id] && id != h.cfg.Self && !slices.Contains(h.replicas, id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	stay := slices.DeleteFunc(slices.Clone(h.replicas.ids), func(id tasks.PeerID) bool { return slices.Contains(gone, id) })
+	return h.kept.every(func(k *keeping) bool { return keptByMost(k, h.cfg.Self, stay) })
 }

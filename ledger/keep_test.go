@@ -82,12 +82,12 @@ func TestBlobThatRotsBeforeItsCommit(t *testing.T) {
 	d.step(Offered{Partial: p})
 	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
 	for i := range maxMissed {
-		if d.home.findOffer(p.ID) == nil {
+		if d.home.offers.find(p.ID) == nil {
 			t.Fatalf("given up after %d", i)
 		}
 		d.step(Kept{From: "c", ID: p.ID})
 	}
-	if d.home.findOffer(p.ID) != nil || !d.home.Record().Done.Cover().Empty() {
+	if d.home.offers.find(p.ID) != nil || !d.home.Record().Done.Cover().Empty() {
 		t.Error("it is waited for for ever")
 	}
 }

@@ -79,7 +79,7 @@ func (d *desk) report(id tasks.PeerID) {
 }
 
 func (d *desk) reports() {
-	for _, id := range slices.Clone(d.home.order) {
+	for _, id := range slices.Clone(d.home.nodes.order) {
 		d.report(id)
 	}
 }
@@ -449,7 +449,7 @@ func TestWrongBlobIsRejected(t *testing.T) {
 // work again at once, but for what others hold: till then nobody has it, and a liar could claim it.
 func TestOfferThatCameTooLateRunsAgain(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "a", "b")
-	d.held = map[tasks.PeerID]tasks.Cover{"h": tasks.CoverOf(d.home.want).Minus(tasks.CoverOf(tasks.R(0, 100)))}
+	d.held = map[tasks.PeerID]tasks.Cover{"h": tasks.CoverOf(d.home.record.Want).Minus(tasks.CoverOf(tasks.R(0, 100)))}
 	d.reports()
 	first, late := part("a", 1, 0, 60), part("b", 1, 50, 100)
 	d.step(Offered{Partial: first})
@@ -497,14 +497,14 @@ func TestHomeThatCannotKeep(t *testing.T) {
 	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
 	p := part("b", 1, 0, 10)
 	d.offerInVain(p, "no space left on device")
-	if !d.home.Full() || d.home.Cramped() != "no space left on device" || len(all[Reject](d)) > 0 {
-		t.Fatalf("full %v for %q", d.home.Full(), d.home.Cramped())
+	if !d.home.Full() || d.home.FullReason() != "no space left on device" || len(all[Reject](d)) > 0 {
+		t.Fatalf("full %v for %q", d.home.Full(), d.home.FullReason())
 	}
 	d.now += time.Minute
 	d.step(Offered{Partial: p})
 	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
-	if d.home.Full() || d.home.Cramped() != "" {
-		t.Errorf("still full for %q", d.home.Cramped())
+	if d.home.Full() || d.home.FullReason() != "" {
+		t.Errorf("still full for %q", d.home.FullReason())
 	}
 }
 
@@ -540,7 +540,7 @@ func TestManyOffersAreReduced(t *testing.T) {
 		ids = append(ids, p.ID)
 	}
 	d.step(NotReduced{From: "b", Inputs: ids})
-	if d.home.findOffer(ids[0]).state != reducing {
+	if d.home.offers.find(ids[0]).state != reducing {
 		t.Fatal("a refusal by another node was believed")
 	}
 	d.step(NotReduced{From: "a", Inputs: ids})
@@ -609,7 +609,7 @@ func TestCommitsAddUp(t *testing.T) {
 			n++
 			p := part("a", n, first, last)
 			d.step(Offered{Partial: p})
-			if o := d.home.findOffer(p.ID); o == nil || o.state != fetching {
+			if o := d.home.offers.find(p.ID); o == nil || o.state != fetching {
 				return
 			}
 			if !stored {

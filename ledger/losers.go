@@ -42,7 +42,7 @@ func (h *Home) delivered(p merge.Partial) {
 		makers = append(makers, k.Node)
 	}
 	for _, id := range makers {
-		s := h.standing(id)
+		s := h.standings.of(id)
 		s.delivered, s.lastAt = s.delivered+p.Cover.Len()/int64(len(makers))+1, h.now
 	}
 }
@@ -51,8 +51,8 @@ func (h *Home) delivered(p merge.Partial) {
 func (h *Home) Losers() (out []Loser) {
 	said := map[tasks.PeerID][]int64{} // by others
 	lost := map[tasks.PeerID]int64{}
-	for _, id := range h.order {
-		for _, b := range h.nodes[id].report.Blames {
+	for _, id := range h.nodes.order {
+		for _, b := range h.nodes.byID[id].report.Blames {
 			switch units := min(b.Units, h.counts.Reissued); {
 			case b.By == id || b.By == h.cfg.Self || units <= 0:
 			case id == h.cfg.Self:
@@ -63,7 +63,7 @@ func (h *Home) Losers() (out []Loser) {
 		}
 	}
 	for id, all := range said {
-		if len(h.order) > fewWitnesses { // one of them may lie
+		if len(h.nodes.order) > fewWitnesses { // one of them may lie
 			slices.Sort(all)
 			all = all[:len(all)-1]
 		}

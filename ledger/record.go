@@ -46,6 +46,20 @@ func (r *Result) Sum() string {
 // MaxStatus bounds Result.Status, which must fit into one record of the log.
 const MaxStatus = 256 << 10
 
+// Lost is a range that is not in the result, and why.
+type Lost struct {
+	Range tasks.Range
+	Failed
+}
+
+// Failed says how something failed, over all tries.
+type Failed struct {
+	Failure
+	Nodes []tasks.PeerID // that tried
+	Words []string       `msgpack:",omitempty"` // what each of Nodes said, where they may differ; else empty
+	Tries int
+}
+
 // Record is the part of a job's state that outlives its home: every replica holds it, and it changes only
 // by entries of the log, in their order.
 type Record struct {

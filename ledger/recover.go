@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -46,12 +47,12 @@ const maxAsked = 32
 // whoever are the nodes that a blob is asked of: the replicas, or, where those that kept it are lost, all that are there,
 // some at a time.
 func (h *Home) whoever(k *keeping) []tasks.PeerID {
-	ids := h.others()
+	ids := slices.Clone(h.replicas.ids)
 	if h.record.Recovery == nil {
 		return ids
 	}
-	for i := range min(maxAsked, len(h.order)) {
-		if id := h.order[(k.fails*maxAsked+i)%len(h.order)]; id != h.cfg.Self {
+	for i := range min(maxAsked, len(h.nodes.order)) {
+		if id := h.nodes.order[(k.fails*maxAsked+i)%len(h.nodes.order)]; id != h.cfg.Self {
 			ids = append(ids, id)
 		}
 	}

@@ -69,7 +69,7 @@ func TestRecoveredHomeLooksEverywhere(t *testing.T) {
 			}
 		}
 	}
-	h.nodeUp(NodeUp{ID: "b", Slots: 1})
+	h.nodes.up("b", 1, 0)
 	for range 100 {
 		obey(h.Step(h.now+h.cfg.Audit, NodeUp{ID: "a", Slots: 1}))
 	}

@@ -14,6 +14,16 @@ import (
 // That a host cannot read a file is no failure of the file: nodes report what they cannot read (Report.Unseen),
 // it strikes nothing out, and is run by others. Only what every node that works has tried in vain is given up.
 
+// sight is who is away that could read what is open, and what nobody can read: dark has the files that no node could read
+// at the last audit, none of which a node is waited for that may come back.
+type sight struct {
+	away    map[tasks.PeerID]*absent
+	waiting waitFor
+	dark    map[int]time.Duration // by file, since when
+}
+
+func newSight() sight { return sight{away: map[tasks.PeerID]*absent{}} }
+
 // Unseen is what a host cannot read of a job, for one reason: a file, or files of a folder or of a server.
 type Unseen struct {
 	Where  string      `msgpack:"w"` // the file, folder or server
@@ -52,7 +62,7 @@ func (h *Home) sees(id tasks.PeerID, n *node) {
 		n.report.Unseen[i] = u.Cut()
 		n.blind = n.blind.Union(u.Cover)
 	}
-	for _, s := range h.suspects {
+	for _, s := range h.blame.suspects {
 		if s.at == id && n.blind.Intersects(tasks.Cover{s.Range}) {
 			s.at = ""
 		}
@@ -70,16 +80,16 @@ func (h *Home) unreadable() tasks.Cover {
 		return dark
 	}
 	idle := map[tasks.PeerID]bool{}
-	for _, id := range h.order {
-		if n := h.nodes[id]; n.slots > 0 && h.now-max(n.upAt, h.standing(id).lastAt) > max(h.cfg.Return, h.patience(id, h.want.Len())) {
+	for _, id := range h.nodes.order {
+		if h.nodes.byID[id].slots > 0 && h.idleFor(id) > max(h.cfg.Return, h.patience(id, h.record.Want.Len())) {
 			idle[id] = true
 		}
 	}
 	dark := h.unreadableBut(idle)
 	for id := range idle {
-		dark = dark.Minus(h.nodes[id].held())
+		dark = dark.Minus(h.nodes.byID[id].held())
 	}
-	for _, o := range h.offers {
+	for _, o := range h.offers.all {
 		if !dark.Empty() {
 			dark = dark.Minus(o.Cover)
 		}
@@ -87,13 +97,18 @@ func (h *Home) unreadable() tasks.Cover {
 	return dark
 }
 
+// idleFor is how long nothing of a node that is there has been committed.
+func (h *Home) idleFor(id tasks.PeerID) time.Duration {
+	return h.now - max(h.nodes.byID[id].upAt, h.standings.of(id).lastAt)
+}
+
 // unreadableBut is unreadable but for some nodes' word.
 func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
 	dark, tried := h.open(), false
-	for _, id := range h.order {
-		n := h.nodes[id]
+	for _, id := range h.nodes.order {
+		n := h.nodes.byID[id]
 		switch {
-		case n.slots == 0 || h.shunned[id] != "":
+		case n.slots == 0 || h.blame.shunned[id] != "":
 		case n.report.Leaving: // it may come back, but for one that says so for long
 			if n.able() && !idle[id] {
 				dark = dark.Intersect(n.blind)
@@ -127,22 +142,22 @@ const keepAbsent = 10
 
 // goes notes that a node goes which may come back.
 func (h *Home) goes(id tasks.PeerID, n *node) {
-	if n.heard && n.able() && n.slots > 0 && h.shunned[id] == "" {
-		h.away[id] = &absent{since: h.now, able: true, blind: n.blind}
+	if n.heard && n.able() && n.slots > 0 && h.blame.shunned[id] == "" {
+		h.sight.away[id] = &absent{since: h.now, able: true, blind: n.blind}
 	}
 }
 
-// missed notes that a node which has planned the job's files, or kept its ledger, has not come to this home yet.
-func (h *Home) missed(id tasks.PeerID) {
-	if id != "" && id != h.cfg.Self && h.nodes[id] == nil && h.away[id] == nil {
-		h.away[id] = &absent{since: h.now, able: true}
+// expect notes that a node which has planned the job's files, or kept its ledger, has not come to this home yet.
+func (h *Home) expect(id tasks.PeerID) {
+	if id != "" && id != h.cfg.Self && h.nodes.byID[id] == nil && h.sight.away[id] == nil {
+		h.sight.away[id] = &absent{since: h.now, able: true}
 	}
 }
 
 // awaited are the nodes that could read some of r and have gone a short while ago, or have just come back and are still
 // loading the code.
 func (h *Home) awaited(r tasks.Range) (ids []tasks.PeerID) {
-	for id, a := range h.away {
+	for id, a := range h.sight.away {
 		if h.now-a.since < h.cfg.Return && !a.blind.Covers(tasks.Cover{r}) && !mutant.On(mutant.ForgetAway) {
 			ids = append(ids, id)
 		}
@@ -168,36 +183,42 @@ type waitFor struct {
 
 // Awaited tells what waits for nodes to come back; ok is false if nothing does.
 func (h *Home) Awaited() (a Awaited, ok bool) {
-	w := h.waitFor
+	w := h.sight.waiting
 	if w.cover.Empty() {
 		return a, false
 	}
-	return Awaited{Nodes: slices.Clone(w.nodes), Units: w.cover.Len(), Since: h.now - w.since, Until: w.since + h.cfg.Return - h.now}, true
+	a = Awaited{
+		Nodes: slices.Clone(w.nodes),
+		Units: w.cover.Len(),
+		Since: h.now - w.since,
+		Until: w.since + h.cfg.Return - h.now,
+	}
+	return a, true
 }
 
 // bright takes out of what no node that is here can read what those may that are waited for, and notes it.
 func (h *Home) bright(dark tasks.Cover) tasks.Cover {
-	h.waitFor = waitFor{}
-	for _, id := range h.awaited(h.want) {
-		a := h.away[id]
+	h.sight.waiting = waitFor{}
+	for _, id := range h.awaited(h.record.Want) {
+		a := h.sight.away[id]
 		if wait := dark.Minus(a.blind); !wait.Empty() {
-			w := &h.waitFor
+			w := &h.sight.waiting
 			w.nodes, w.cover, w.since = append(w.nodes, id), w.cover.Union(wait), max(w.since, a.since)
 		}
 	}
-	return dark.Minus(h.waitFor.cover)
+	return dark.Minus(h.sight.waiting.cover)
 }
 
 // giveUpDark sets aside, file by file, what no node has been able to read for a while; called at each audit.
 func (h *Home) giveUpDark() {
 	dark := map[int]time.Duration{}
-	h.waitFor = waitFor{}
-	for id, a := range h.away {
+	h.sight.waiting = waitFor{}
+	for id, a := range h.sight.away {
 		if h.now-a.since > keepAbsent*h.cfg.Return {
-			delete(h.away, id)
+			delete(h.sight.away, id)
 		}
 	}
-	if slices.ContainsFunc(h.order, func(id tasks.PeerID) bool { return !h.nodes[id].blind.Empty() }) {
+	if slices.ContainsFunc(h.nodes.order, func(id tasks.PeerID) bool { return !h.nodes.byID[id].blind.Empty() }) {
 		for _, r := range h.bright(h.unreadable()) {
 			for !r.Empty() {
 				file, _ := h.data.Locate(r.First)
@@ -207,12 +228,12 @@ func (h *Home) giveUpDark() {
 			}
 		}
 	}
-	h.dark = dark
+	h.sight.dark = dark
 }
 
 // darkSince is when a file was first found to be unreadable; part of it is set aside if that is long ago.
 func (h *Home) darkSince(file int, part tasks.Range) time.Duration {
-	since, known := h.dark[file]
+	since, known := h.sight.dark[file]
 	switch {
 	case !known:
 		return h.now
@@ -230,8 +251,8 @@ const maxWords = 16
 func (h *Home) proposeDark(file tasks.Range) {
 	lost := Failed{Failure: Failure{Blame: file, Kind: "open", Data: true}}
 	said := map[string]bool{}
-	for _, id := range h.order {
-		n := h.nodes[id]
+	for _, id := range h.nodes.order {
+		n := h.nodes.byID[id]
 		i := slices.IndexFunc(n.report.Unseen, func(u Unseen) bool { return u.Cover.Intersects(tasks.Cover{file}) })
 		if n.slots == 0 || i < 0 {
 			continue
@@ -243,17 +264,20 @@ func (h *Home) proposeDark(file tasks.Range) {
 			lost.Words = append(lost.Words, u.Reason)
 		}
 	}
-	for _, id := range h.order {
-		n := h.nodes[id]
-		if n.slots > 0 && n.heard && h.shunned[id] == "" && len(lost.Words) == len(lost.Nodes) && len(lost.Words) < maxWords && !slices.Contains(lost.Nodes, id) {
-			lost.Nodes = append(lost.Nodes, id)
-			lost.Words = append(lost.Words, "said that it sees it, and did nothing for "+(h.now-max(n.upAt, h.standing(id).lastAt)).Round(time.Second).String())
+	add := func(id tasks.PeerID, word string) {
+		if len(lost.Words) == len(lost.Nodes) && len(lost.Words) < maxWords {
+			lost.Nodes, lost.Words = append(lost.Nodes, id), append(lost.Words, word)
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(h.away)) {
-		if a := h.away[id]; len(lost.Words) == len(lost.Nodes) && len(lost.Words) < maxWords && !a.blind.Intersects(tasks.Cover{file}) {
-			lost.Nodes = append(lost.Nodes, id)
-			lost.Words = append(lost.Words, "did not miss it as long as it was there; away for "+(h.now-a.since).Round(time.Second).String())
+	for _, id := range h.nodes.order {
+		n := h.nodes.byID[id]
+		if n.slots > 0 && n.heard && h.blame.shunned[id] == "" && !slices.Contains(lost.Nodes, id) {
+			add(id, "said that it sees it, and did nothing for "+h.idleFor(id).Round(time.Second).String())
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(h.sight.away)) {
+		if a := h.sight.away[id]; !a.blind.Intersects(tasks.Cover{file}) {
+			add(id, "did not miss it as long as it was there; away for "+(h.now-a.since).Round(time.Second).String())
 		}
 	}
 	lost.Reason = "no node can read it: " + strings.Join(firstOf(slices.Sorted(maps.Keys(said)), maxWords), "; ")
@@ -266,7 +290,7 @@ func firstOf(s []string, n int) []string { return s[:min(n, len(s))] }
 // Unseen tells what each node cannot read, for display; the most first.
 func (h *Home) Unseen() map[tasks.PeerID][]Unseen {
 	out := map[tasks.PeerID][]Unseen{}
-	for id, n := range h.nodes {
+	for id, n := range h.nodes.byID {
 		if len(n.report.Unseen) > 0 {
 			all := slices.Clone(n.report.Unseen)
 			slices.SortStableFunc(all, func(a, b Unseen) int { return cmp.Compare(b.Files, a.Files) })

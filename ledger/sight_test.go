@@ -13,7 +13,7 @@ import (
 // vain, the file, with what each said.
 func TestOnlyWhatAllTriedIsGivenUp(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
-	want := tasks.CoverOf(d.home.want)
+	want := tasks.CoverOf(d.home.record.Want)
 	lost := func() (out []Lost) {
 		for _, p := range all[Propose](d) {
 			if p.Entry.Lost != nil {
@@ -56,7 +56,7 @@ func TestSuspectsAreTriedBySeers(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b")
 	d.reports()
 	u := tasks.R(3, 4)
-	d.dark = map[tasks.PeerID]tasks.Cover{"b": tasks.CoverOf(d.home.want)}
+	d.dark = map[tasks.PeerID]tasks.Cover{"b": tasks.CoverOf(d.home.record.Want)}
 	d.reports()
 	for range 3 {
 		d.fails("a", Failure{Blame: u, Kind: "data", Data: true, Reason: "broken"})
@@ -75,7 +75,7 @@ func TestSuspectsAreTriedBySeers(t *testing.T) {
 // that word, and not before; one that does something of it meanwhile is believed.
 func TestWhoSaysThatItSeesAndDoesNothing(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
-	want := tasks.CoverOf(d.home.want)
+	want := tasks.CoverOf(d.home.record.Want)
 	d.dark = map[tasks.PeerID]tasks.Cover{"a": want, "b": want}
 	d.held = map[tasks.PeerID]tasks.Cover{"a": want}
 	for d.now < d.home.cfg.Return {
@@ -103,7 +103,7 @@ func TestWhoSaysThatItSeesAndDoesNothing(t *testing.T) {
 func TestWhoSaysForeverThatItLeaves(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
 	d.well = map[tasks.PeerID]int64{"c": 10}
-	want := tasks.CoverOf(d.home.want)
+	want := tasks.CoverOf(d.home.record.Want)
 	d.dark = map[tasks.PeerID]tasks.Cover{"a": want, "b": want}
 	d.held = map[tasks.PeerID]tasks.Cover{"a": want}
 	d.leaves = map[tasks.PeerID]bool{"c": true}

@@ -23,7 +23,7 @@ func (h *Home) tooSlowFrom(id tasks.PeerID, since time.Duration) {
 	if id == h.cfg.Self || !h.cameFromOthers(id, since) {
 		return
 	}
-	before, s := h.shady(id), h.standing(id)
+	before, s := h.standings.shady(id), h.standings.of(id)
 	s.slow++
 	s.tardy = max(s.tardy, 1<<min(s.slow-1, maxTardy))
 	if !before {
@@ -41,12 +41,6 @@ func (h *Home) cameFromOthers(id tasks.PeerID, since time.Duration) bool {
 	return false
 }
 
-// tardy reports whether what a node holds is waited for no more.
-func (h *Home) tardy(id tasks.PeerID) bool {
-	s := h.standings[id]
-	return s != nil && s.tardy > 0
-}
-
 // Slow tells of which nodes blobs came too slowly, and how often.
 func (h *Home) Slow() map[tasks.PeerID]int {
 	out := map[tasks.PeerID]int{}
@@ -60,9 +54,9 @@ func (h *Home) Slow() map[tasks.PeerID]int {
 
 // Tardy are the nodes that have to deliver before they are given more work, in order, and what each has delivered so far.
 func (h *Home) Tardy() (out []Loser) {
-	for _, id := range h.order {
-		if h.tardy(id) {
-			out = append(out, Loser{ID: id, Delivered: h.standing(id).delivered})
+	for _, id := range h.nodes.order {
+		if h.standings.tardy(id) {
+			out = append(out, Loser{ID: id, Delivered: h.standings.of(id).delivered})
 		}
 	}
 	return out
@@ -84,8 +78,9 @@ func (h *Home) tooLong(o *offer) bool {
 		return false
 	}
 	size := float64(min(max(o.Size, 0), h.likely(o.Partial)))
-	more := min(size/leastPace, leastMost.Seconds()+size/fairPace)
-	return h.now-o.since > leastWait+time.Duration(float64(int64(1)<<h.unstored[o.ID])*more*float64(time.Second))
+	more := min(size/leastPace, leastMost.Seconds()+size/fairPace) // seconds
+	times := float64(int64(1) << h.offers.unstored[o.ID])
+	return h.now-o.since > leastWait+time.Duration(times*more*float64(time.Second))
 }
 
 // likely is the size up to which that of an offer is believed.

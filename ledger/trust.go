@@ -28,29 +28,48 @@ const (
 	maxOffered = 1 << 18
 )
 
-// record of a node's words, kept also when it goes: it may come back for another try.
+// standings is what came of the words of each node. It is kept also when a node goes: it may come back for another try.
+type standings map[tasks.PeerID]*standing
+
 type standing struct {
-	refuted   int
-	shady     int
-	delivered int64         // units
+	refuted   int           // ranges that it alone blamed, and others have done well
+	shady     int           // offers in vain, less those that were committed
+	delivered int64         // units that are committed and that it has run
 	lastAt    time.Duration // when some of them were committed last
 	slow      int           // blobs that came too slowly
 	tardy     int           // so many must come before it is waited for again, see slow.go
 	cameAt    time.Duration // when a blob of it came here last
-	lazy      bool
-	offers    int
-	ranges    int
+	lazy      bool          // it was ordered to merge and did not
 
 	unexplained int64 // units that it was believed to have run though others have them, see custody
 }
 
-func (h *Home) standing(id tasks.PeerID) *standing {
-	s := h.standings[id]
+// of is a node's standing, which may be changed.
+func (ss standings) of(id tasks.PeerID) *standing {
+	s := ss[id]
 	if s == nil {
 		s = &standing{}
-		h.standings[id] = s
+		ss[id] = s
 	}
 	return s
+}
+
+// shady reports whether a node's offers come last, since its last ones were in vain or slow.
+func (ss standings) shady(id tasks.PeerID) bool {
+	s := ss[id]
+	return s != nil && (s.shady >= maxShady || s.tardy > 0)
+}
+
+// tardy reports whether what a node holds is waited for no more.
+func (ss standings) tardy(id tasks.PeerID) bool {
+	s := ss[id]
+	return s != nil && s.tardy > 0
+}
+
+// lazy reports whether a node is ordered to merge no more.
+func (ss standings) lazy(id tasks.PeerID) bool {
+	s := ss[id]
+	return s != nil && s.lazy
 }
 
 // credible reports whether a failure that a node reports is looked into. Otherwise what it blames runs again where it
@@ -60,18 +79,18 @@ func (h *Home) credible(from tasks.PeerID, blame tasks.Range) bool {
 		return true
 	}
 	sole := 0
-	for _, s := range h.suspects {
+	for _, s := range h.blame.suspects {
 		if len(s.Nodes) == 1 && s.Nodes[0] == from {
 			sole++
 		}
 	}
-	return sole < maxSole && h.standing(from).refuted < maxRefuted
+	return sole < maxSole && h.standings.of(from).refuted < maxRefuted
 }
 
 // refute notes that suspects turned out well.
 func (h *Home) refute(s *suspect) {
 	if len(s.Nodes) == 1 {
-		h.standing(s.Nodes[0]).refuted++
+		h.standings.of(s.Nodes[0]).refuted++
 	}
 }
 
@@ -80,30 +99,20 @@ func (h *Home) vain(o *offer, weight int) {
 	if o.Holder == h.cfg.Self {
 		return
 	}
-	before := h.shady(o.Holder)
-	h.standing(o.Holder).shady += weight
-	if !before && h.shady(o.Holder) {
+	before := h.standings.shady(o.Holder)
+	h.standings.of(o.Holder).shady += weight
+	if !before && h.standings.shady(o.Holder) {
 		h.becameShady(o.Holder)
 	}
 }
 
 // becameShady has what others made, and a shady node was to merge, go by itself.
 func (h *Home) becameShady(id tasks.PeerID) {
-	for _, in := range h.offers {
+	for _, in := range h.offers.all {
 		if in.state == reducing && in.at == id {
 			h.setApart(in)
 		}
 	}
-}
-
-func (h *Home) shady(id tasks.PeerID) bool {
-	s := h.standings[id]
-	return s != nil && (s.shady >= maxShady || s.tardy > 0)
-}
-
-func (h *Home) lazy(id tasks.PeerID) bool {
-	s := h.standings[id]
-	return s != nil && s.lazy
 }
 
 // doubtful is what a node has claimed to hold for a while, without its being committed or given away.
@@ -111,7 +120,7 @@ type doubtful struct {
 	base    tasks.Cover   // claimed without a break
 	waited  time.Duration // how long others had nothing to do meanwhile: till then it may wait its turn
 	doubted tasks.Cover   // claimed for too long, and believed no more while the claim lasts
-	lapsed  time.Duration // since when none of base is claimed, 0 if some is
+	lapsed  tasks.Moment  // when the claim was found to be withdrawn, never if some of base is claimed
 }
 
 // lapse is how long a claim may be withdrawn and made again and still count as one: what nobody claims for longer is run by
@@ -124,12 +133,12 @@ func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
 	still := d.base.Intersect(fresh)
 	switch {
 	case !still.Empty():
-		d.base, d.lapsed = still, 0
+		d.base, d.lapsed = still, tasks.Moment{}
 		return true
-	case d.base.Intersect(open).Empty() || d.lapsed > 0 && now-d.lapsed > lapse:
-		d.base, d.waited, d.lapsed = fresh, 0, 0
-	case d.lapsed == 0:
-		d.lapsed = now
+	case d.base.Intersect(open).Empty() || d.lapsed.Since(now) > lapse:
+		d.base, d.waited, d.lapsed = fresh, 0, tasks.Moment{}
+	case d.lapsed.Never():
+		d.lapsed = tasks.At(now)
 	}
 	return false
 }
@@ -137,17 +146,18 @@ func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
 // held is what a node says that it holds and is believed to.
 func (n *node) held() tasks.Cover { return n.report.Held.Minus(n.doubt.doubted) }
 
+// also is what a node answers for beside that, as far as it is believed.
 func (n *node) also() tasks.Cover { return n.report.Also.Minus(n.doubt.doubted) }
 
 // doubtAll looks, at each audit, for units that their holder does nothing about while others have nothing to do.
 func (h *Home) doubtAll() {
-	if h.stopped || mutant.On(mutant.HeldForEver) {
+	if h.stopping.begun || mutant.On(mutant.HeldForEver) {
 		return
 	}
-	past := min(h.now-h.auditedAt, 4*h.auditEvery()) // more, and this home itself was stopped
+	past := min(h.now-h.audits.doubtedAt, 4*h.auditEvery()) // more, and this home itself was stopped
 	open, idle := h.open(), h.idlers()
-	for _, id := range h.order {
-		n := h.nodes[id]
+	for _, id := range h.nodes.order {
+		n := h.nodes.byID[id]
 		claims := n.report.Held.Union(n.report.Also).Intersect(open)
 		d := &n.doubt
 		d.doubted = d.doubted.Intersect(claims)
@@ -157,7 +167,7 @@ func (h *Home) doubtAll() {
 		if goesOn && others {
 			d.waited += past
 		}
-		if others && h.tardy(id) && !fresh.Empty() {
+		if others && h.standings.tardy(id) && !fresh.Empty() {
 			h.counts.Doubted += fresh.Len()
 			d.doubted, d.base = d.doubted.Union(fresh), nil
 			continue
@@ -171,9 +181,9 @@ func (h *Home) doubtAll() {
 
 // idlers are nodes that could work and have nothing to do.
 func (h *Home) idlers() (ids []tasks.PeerID) {
-	for _, id := range h.order {
-		n := h.nodes[id]
-		if n.slots > 0 && n.heard && n.report.Ready && n.report.Left == 0 && h.shunned[id] == "" && n.held().Minus(h.record.Done.Cover()).Empty() {
+	for _, id := range h.nodes.order {
+		n := h.nodes.byID[id]
+		if h.atWork(id) && n.report.Left == 0 && n.held().Minus(h.record.Done.Cover()).Empty() {
 			ids = append(ids, id)
 		}
 	}
@@ -188,8 +198,8 @@ func (h *Home) idlers() (ids []tasks.PeerID) {
 func (h *Home) patience(id tasks.PeerID, units int64) time.Duration {
 	var sum float64
 	count := 0
-	for _, o := range h.order {
-		if r := h.nodes[o].report.Stats.Rate; r > 0 && o != id {
+	for _, o := range h.nodes.order {
+		if r := h.nodes.byID[o].report.Stats.Rate; r > 0 && o != id {
 			sum, count = sum+r, count+1
 		}
 	}
@@ -198,7 +208,7 @@ func (h *Home) patience(id tasks.PeerID, units int64) time.Duration {
 		return 10 * wait
 	}
 	mean := sum / float64(count)
-	rate := max(h.nodes[id].report.Stats.Rate, mean/4)
+	rate := max(h.nodes.byID[id].report.Stats.Rate, mean/4)
 	takes := min(float64(units)/rate, h.cfg.Unsealed.Seconds()+64/mean)
 	return wait + min(time.Duration(2*takes*float64(time.Second)), 24*time.Hour)
 }

@@ -50,7 +50,7 @@ func TestHowMuchANodeClaimsDoesNotMatter(t *testing.T) {
 // that claims them all the time.
 func TestBlink(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "liar")
-	d.held = map[tasks.PeerID]tasks.Cover{"liar": tasks.CoverOf(d.home.want)}
+	d.held = map[tasks.PeerID]tasks.Cover{"liar": tasks.CoverOf(d.home.record.Want)}
 	last := d.now
 	for d.home.Counts().Doubted == 0 {
 		if d.now > time.Hour {
@@ -109,7 +109,7 @@ func TestHostage(t *testing.T) {
 // TestSlowBlobs: blobs that come byte by byte keep nobody else's from being committed for long, nor does their number.
 func TestSlowBlobs(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "a", "liar")
-	d.home.gave("liar", tasks.CoverOf(d.home.want))
+	d.home.custody.gave("liar", tasks.CoverOf(d.home.record.Want))
 	for i := range int64(32) {
 		p := part("liar", uint64(i+1), 500+i, 501+i)
 		p.Size = merge.MaxSize // as it says
@@ -136,7 +136,7 @@ func slowDesk(t *testing.T, others bool) *desk {
 	d := newDesk(t, Config{}, "h", "a", "b", "slow")
 	d.held = map[tasks.PeerID]tasks.Cover{"a": span(0, 430), "b": span(430, 750), "h": span(750, 800), "slow": span(800, units)}
 	for id, c := range d.held {
-		d.home.gave(id, c)
+		d.home.custody.gave(id, c)
 	}
 	d.settled()
 	d.step(Offered{Partial: part("slow", 1, 800, 900)})
@@ -168,8 +168,8 @@ func reissued(d *desk) (again tasks.Cover) {
 func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
 	d := slowDesk(t, true)
 	d.slowAgain()
-	if !d.home.shady("slow") || d.home.Slow()["slow"] != 1 || len(d.home.Tardy()) != 1 || d.home.Tardy()[0].ID != "slow" {
-		t.Fatalf("slow is shady %v, %d times, tardy are %v", d.home.shady("slow"), d.home.Slow()["slow"], d.home.Tardy())
+	if !d.home.standings.shady("slow") || d.home.Slow()["slow"] != 1 || len(d.home.Tardy()) != 1 || d.home.Tardy()[0].ID != "slow" {
+		t.Fatalf("slow is shady %v, %d times, tardy are %v", d.home.standings.shady("slow"), d.home.Slow()["slow"], d.home.Tardy())
 	}
 	d.out = nil
 	d.wait(2 * d.home.cfg.Audits)
@@ -185,8 +185,8 @@ func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
 	}
 	d.step(Offered{Partial: part("slow", 1, 800, 900)}) // its link is better now
 	d.step(Stored{ID: merge.ID{Node: "slow", Seq: 1}, Units: 100, Canary: part("slow", 1, 800, 900).Canary})
-	if d.home.shady("slow") || len(d.home.Tardy()) > 0 || d.home.Slow()["slow"] != 1 || !d.home.Record().Done.Cover().Covers(span(800, 900)) {
-		t.Errorf("it has delivered %v: shady %v, tardy %v", d.home.Record().Done.Cover(), d.home.shady("slow"), d.home.Tardy())
+	if d.home.standings.shady("slow") || len(d.home.Tardy()) > 0 || d.home.Slow()["slow"] != 1 || !d.home.Record().Done.Cover().Covers(span(800, 900)) {
+		t.Errorf("it has delivered %v: shady %v, tardy %v", d.home.Record().Done.Cover(), d.home.standings.shady("slow"), d.home.Tardy())
 	}
 }
 
@@ -194,7 +194,7 @@ func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
 func TestSlowNetwork(t *testing.T) {
 	d := slowDesk(t, false)
 	d.slowAgain()
-	if d.home.shady("slow") || len(d.home.Slow()) > 0 {
+	if d.home.standings.shady("slow") || len(d.home.Slow()) > 0 {
 		t.Errorf("slow is named %v", d.home.Slow())
 	}
 }
@@ -203,12 +203,12 @@ func TestSlowNetwork(t *testing.T) {
 func TestSlowAgain(t *testing.T) {
 	d := slowDesk(t, true)
 	for i, want := range []int{1, 2, 4, 8, 16, 32, 64, 64} {
-		d.home.standing("a").cameAt = d.now + 1
+		d.home.standings.of("a").cameAt = d.now + 1
 		d.home.tooSlowFrom("slow", d.now)
-		if got := d.home.standing("slow").tardy; got != want {
+		if got := d.home.standings.of("slow").tardy; got != want {
 			t.Errorf("after %d times it has to deliver %d times, want %d", i+1, got, want)
 		}
-		d.home.standing("slow").tardy = 0
+		d.home.standings.of("slow").tardy = 0
 	}
 }
 
@@ -227,8 +227,8 @@ func TestSlowBySize(t *testing.T) {
 		{"hours, first of all", 0, merge.MaxSize, time.Minute, 5 * time.Minute},
 	} {
 		d := newDesk(t, Config{}, "h", "a", "b", "slow")
-		d.home.gave("slow", span(500, units))
-		d.home.gave("a", span(0, 500))
+		d.home.custody.gave("slow", span(500, units))
+		d.home.custody.gave("a", span(0, 500))
 		d.held = map[tasks.PeerID]tasks.Cover{"a": span(0, 500), "slow": span(500, units)}
 		commit := func(i int64) {
 			p := part("a", uint64(i), i-1, i)
@@ -248,7 +248,7 @@ func TestSlowBySize(t *testing.T) {
 				t.Fatalf("%s: it is not fetched", c.name)
 			}
 			begun := d.now
-			for try := d.home.unstored[p.ID]; d.home.unstored[p.ID] == try; {
+			for try := d.home.offers.unstored[p.ID]; d.home.offers.unstored[p.ID] == try; {
 				if d.now-begun > time.Hour {
 					t.Fatalf("%s: it is waited for for an hour", c.name)
 				}

@@ -1,0 +1,304 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// apartWait is how long an input of a merge that failed goes by itself, the first time; doubled after each, up to
+// apartMost.
+const (
+	apartWait = 2 * time.Second
+	apartMost = 2 * time.Minute
+)
+
+// setApart frees an input of a merge that failed. It is not merged again at once, for what failed may fail again; but it is
+// later, for where commits wait for room what goes by itself goes one by one.
+func (h *Home) setApart(o *offer) {
+	o.state, h.offers.changed = waiting, true
+	o.apart = h.now + min(apartWait<<min(o.vain, 16), apartMost)
+	o.vain++
+}
+
+// mergeable reports whether a merge of an offer may be ordered.
+func (h *Home) mergeable(o *offer) bool {
+	return h.now >= o.apart && !o.Large() && !h.stale(o.Holder)
+}
+
+// Planning looks at all offers: where there are many, not at each event.
+const (
+	manyOffers  = 64
+	planEvery   = 5 * time.Millisecond
+	repeatEvery = 100 * time.Millisecond
+)
+
+// plan fetches waiting offers, or has them merged on the nodes first where there are many: the
+// smallest first, on the node that holds the largest of them.
+func (h *Home) plan() {
+	if h.now-h.offers.repeated >= repeatEvery {
+		h.offers.repeated = h.now
+		h.tooSlow()
+		h.repeatOrders()
+	}
+	if !h.offers.changed || (len(h.offers.all) > manyOffers && h.now-h.offers.planned < planEvery) {
+		return
+	}
+	h.offers.changed, h.offers.planned = false, h.now
+	waits, busy := h.count()
+	h.folding.wanted = h.folding.wanted && waits > 0
+	if waits == 0 || (waits < merge.FanIn && busy >= h.fetches()) {
+		return
+	}
+	ready := h.ready()
+	if len(ready) > merge.FanIn {
+		h.reduceAll(ready)
+	}
+	if busy >= h.fetches() {
+		return
+	}
+	h.fetchReady(ready, busy)
+}
+
+// fetchReady brings offers here that may be committed; the others wait for a fold, or for what is on its way.
+func (h *Home) fetchReady(ready []*offer, busy int) {
+	coming := h.cover(fetching, proposed)
+	room := h.roomLeft()
+	var blocked []*offer
+	for _, o := range ready {
+		shady := h.standings.shady(o.Holder)
+		may := o.state == waiting && busy < h.fetches() && h.turn(o.Partial) && merge.Fits(coming, o.Partial)
+		switch {
+		case !may || shady && h.trying():
+		case !room.fits(o.Partial):
+			blocked = append(blocked, o)
+		default:
+			h.fetch(o)
+			room.take(o.Partial)
+			busy++
+			if !shady {
+				coming = coming.Union(o.Cover)
+			}
+		}
+	}
+	h.folding.wanted = len(blocked) > 0
+	h.reduceBlocked(blocked)
+}
+
+// trying reports whether an offer of a node is being fetched whose last ones were in vain: one at a time.
+func (h *Home) trying() bool {
+	return slices.ContainsFunc(h.offers.all, func(o *offer) bool { return o.state == fetching && h.standings.shady(o.Holder) })
+}
+
+// fetches is how many partials are brought here at once: more where there are many nodes, since the end of a job
+// waits for the round trips of those at the top of their tree.
+func (h *Home) fetches() int {
+	if len(h.nodes.byID) > fewNodes {
+		return 4 * h.cfg.Fetches
+	}
+	return h.cfg.Fetches
+}
+
+// A blob that comes here more slowly than fairPace, in bytes a second, takes no other's place after fairWait; more slowly
+// than leastPace it is given up, and its holder has to offer it again.
+const (
+	fairWait, fairPace   = 2 * time.Second, 8 << 20
+	leastWait, leastPace = 30 * time.Second, 64 << 10
+)
+
+// overdue reports whether a blob that is to come here takes longer than wait and a pace allow.
+func (h *Home) overdue(o *offer, wait time.Duration, pace float64) bool {
+	takes := time.Duration(float64(max(o.Size, 0)) / pace * float64(time.Second))
+	return o.state == fetching && !o.counted && h.now-o.since > wait+takes
+}
+
+// turn reports whether an offer may be fetched beside those of its holder that are: another node never takes more than half
+// of the places, nor more room than one of its offers may, however slowly it hands out what it offers.
+func (h *Home) turn(p merge.Partial) bool {
+	n, bytes := 0, int64(0)
+	for _, o := range h.offers.all {
+		if o.Holder == p.Holder && (o.state == fetching || o.state == proposed) {
+			n, bytes = n+1, bytes+o.Size
+		}
+	}
+	return p.Holder == h.cfg.Self || n == 0 || n < h.fetches()/2 && bytes+p.Size <= h.cfg.FoldFloor
+}
+
+// count tells how many offers wait and how many blobs are being fetched.
+func (h *Home) count() (waits, busy int) {
+	for _, o := range h.offers.all {
+		switch o.state {
+		case waiting:
+			waits++
+		case fetching, proposed:
+			if !h.overdue(o, fairWait, fairPace) {
+				busy++
+			}
+		}
+	}
+	return waits, busy
+}
+
+// tooSlow gives fetches up that take too long. Where commits wait for the room that a slow one holds that is sooner, and
+// twice as long each next time, for it may be the network that is slow.
+func (h *Home) tooSlow() {
+	for _, o := range slices.Clone(h.offers.all) {
+		times, late := 1<<h.offers.unstored[o.ID], h.tooLong(o)
+		if late || h.folding.wanted && h.overdue(o, time.Duration(times)*fairWait, fairPace/float64(times)) {
+			h.notStored(NotStored{ID: o.ID, Slow: late})
+		}
+	}
+}
+
+// cover is what offers in these states cover. One that overlaps what is on its way to be committed had
+// best wait for the outcome.
+func (h *Home) cover(states ...offerState) tasks.Cover {
+	var rs []tasks.Range
+	for _, o := range h.offers.all {
+		if slices.Contains(states, o.state) && (o.state == proposed || !h.standings.shady(o.Holder)) {
+			rs = append(rs, o.Cover...)
+		}
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// fetch brings an offer's blob here, and has the replicas keep it.
+func (h *Home) fetch(o *offer) {
+	o.state, o.since = fetching, h.now
+	h.emit(Fetch{Partial: o.Partial})
+	h.askToKeep(o.keeping)
+}
+
+// ready returns the waiting offers, the smallest first, after answering those that commits have
+// overtaken.
+func (h *Home) ready() (ready []*offer) {
+	for _, o := range slices.Clone(h.offers.all) {
+		if o.state != waiting {
+			continue
+		}
+		if o.judged != h.offers.commits {
+			o.judged = h.offers.commits
+			if h.judge(o.Partial) != merge.Fresh {
+				h.offers.drop(o.ID)
+				continue
+			}
+		}
+		ready = append(ready, o)
+	}
+	slices.SortStableFunc(ready, func(a, b *offer) int {
+		if s := h.standings.shady(a.Holder); s != h.standings.shady(b.Holder) { // those that were in vain come last
+			if s {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.Units, a.Units)) // of histograms, the fullest
+	})
+	return ready
+}
+
+// inMotion is what no merge may be ordered of now: what is on its way to be committed, or into a merge that has yet to be
+// offered. Inputs of one that has been are left out: it stands for them, and may be merged further, level by level, until
+// there is room to commit it.
+func (h *Home) inMotion() tasks.Cover {
+	merged := h.offers.merged(h.standings)
+	var rs []tasks.Range
+	for _, o := range h.offers.all {
+		switch o.state {
+		case reducing:
+			if !merged[o.ID] {
+				rs = append(rs, o.Cover...)
+			}
+		case fetching, proposed:
+			if o.state == proposed || !h.standings.shady(o.Holder) {
+				rs = append(rs, o.Cover...)
+			}
+		}
+	}
+	return tasks.CoverOf(rs...)
+}
+
+// reduceAll orders merges of groups of offers that overlap neither each other nor what is on its way.
+func (h *Home) reduceAll(ready []*offer) {
+	ready = slices.DeleteFunc(slices.Clone(ready), func(o *offer) bool {
+		return !h.mergeable(o) || h.standings.lazy(o.Holder) || h.standings.shady(o.Holder)
+	})
+	if len(ready) < merge.FanIn {
+		return
+	}
+	all := h.inMotion()
+	var group []*offer
+	fragments := 0
+	for _, o := range ready {
+		if !merge.Fits(all, o.Partial) || fragments+len(o.Cover) > merge.MaxFragments {
+			continue
+		}
+		group, all, fragments = append(group, o), all.Union(o.Cover), fragments+len(o.Cover)
+		if len(group) == merge.FanIn {
+			h.reduce(group)
+			group, fragments = nil, 0
+		}
+	}
+}
+
+// reduce orders the node that holds the last, and largest, of a group of offers to merge them.
+func (h *Home) reduce(group []*offer) {
+	in := make([]merge.Partial, len(group))
+	for i, o := range group {
+		in[i] = o.Partial
+	}
+	at := group[len(group)-1].Holder
+	h.offers.orders = append(h.offers.orders, &order{to: at, inputs: in, asked: h.now})
+	h.counts.Reduces++
+	for _, o := range group {
+		o.state, o.at, o.since = reducing, at, h.now
+	}
+	h.emit(Reduce{To: at, Inputs: in})
+}
+
+// repeatOrders sends orders again that have had no answer, forgets those that are done with, and gives
+// up those that take too long.
+func (h *Home) repeatOrders() {
+	merged := h.offers.merged(h.standings)
+	for _, o := range h.offers.all {
+		switch {
+		case merged[o.ID]: // its merge waits for room
+			o.since = h.now
+		case o.state == reducing && h.now-o.since > h.cfg.ReduceWait:
+			h.standings.of(o.at).lazy = true
+			h.setApart(o)
+		case o.state == proposed && h.now-o.since > h.cfg.Propose:
+			o.since = h.now
+			h.propose(o)
+		case o.state == fetching:
+			h.repeatKeep(o.keeping)
+		}
+	}
+	h.offers.orders = slices.DeleteFunc(h.offers.orders, func(r *order) bool {
+		if h.now-r.asked < h.cfg.Repeat {
+			return false
+		}
+		r.asked = h.now
+		open := slices.ContainsFunc(r.inputs, func(p merge.Partial) bool {
+			o := h.offers.find(p.ID)
+			return o != nil && o.state == reducing && o.at == r.to && !merged[p.ID]
+		})
+		if open {
+			h.emit(Reduce{To: r.to, Inputs: r.inputs})
+		}
+		return !open
+	})
+}
+
+// notReduced frees the inputs of an order that cannot be carried out.
+func (h *Home) notReduced(ev NotReduced) {
+	h.counts.Refused++
+	for _, id := range ev.Inputs {
+		if o := h.offers.find(id); o != nil && o.state == reducing && o.at == ev.From {
+			h.setApart(o)
+		}
+	}
+}
