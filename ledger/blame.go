@@ -9,8 +9,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// blame is what has failed and is being looked into. A range is a suspect until it is committed or set aside, or its nodes
-// turn out to be to blame; a node that is shunned has had its work taken and is given none, until it goes and comes back.
+// blame is what has failed and is being looked into. A range is a suspect until it is committed or set aside, or its
+// nodes turn out to be to blame; a node that is shunned has had its work taken and is given none, until it goes and
+// comes back.
 type blame struct {
 	suspects []*suspect              // disjoint
 	general  Failed                  // failures that blame no unit
@@ -276,9 +277,9 @@ func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 	}
 }
 
-// abortedOn books that the selector gave the job up on a node before any entry, in SlaveBegin: what it opens there may be
-// missing on that host alone. The node is set aside with what the selector said, at once or, if something has gone well
-// there, as after any other failure; the job fails when it is so on every node that may work.
+// abortedOn books that the selector gave the job up on a node before any entry, in SlaveBegin: what it opens there
+// may be missing on that host alone. The node is set aside with what the selector said, at once or, if something has
+// gone well there, as after any other failure; the job fails when it is so on every node that may work.
 func (h *Home) abortedOn(from tasks.PeerID, f Failure) {
 	h.blame.general.book(from, f)
 	h.blame.strikes[from]++

@@ -157,7 +157,9 @@ func (h *Home) notStored(ev NotStored) {
 	switch {
 	case ev.Here != "":
 		h.kept.failedFor = ev.Here
-		if h.kept.failures++; h.kept.failures >= maxUnstored && (len(h.replicas.ids) == 0 || h.kept.failures >= 10*maxUnstored) {
+		h.kept.failures++
+		nobodyElse := len(h.replicas.ids) == 0 || h.kept.failures >= 10*maxUnstored
+		if h.kept.failures >= maxUnstored && nobodyElse {
 			h.stop("given up: the job's home could not keep results: " + ev.Here)
 		}
 	case !h.stale(o.Holder):

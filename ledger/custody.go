@@ -12,18 +12,19 @@ import (
 // Custody says of which units a node may have an output. What is offered cannot be looked into; but who was given which
 // units is known well enough to keep a liar from offering everybody's:
 //
-//   - units that have never left the home's hands can be nobody else's. An offer of them is rejected; and its maker named if
-//     it cannot have run so many by then, for it may have been given them by one who had no right to;
-//   - units that another node has, as it says, are not the offerer's, unless that one was given them once, too: to run, or
-//     in a partial to be merged. Such an offer is kept back: it may have come before the report that explains it. If none does,
-//     it is believed as long as all that a node is believed so is no more than its share by slots, and than half of the job; else it is rejected.
+//   - units that have never left the home's hands can be nobody else's. An offer of them is rejected; and its maker is
+//     named if it cannot have run so many by then, for it may have been given them by one who had no right to;
+//   - units that another node has, as it says, are not the offerer's, unless that one was given them once, too: to run,
+//     or in a partial to be merged. Such an offer is kept back: it may have come before the report that explains it. If
+//     none does, it is believed as long as all that a node is believed so is no more than its share by slots, and than
+//     half of the job; else it is rejected.
 //
 // A node is believed to have what it says that it holds only as far as it was given it, by the home or by one who was:
 // otherwise a liar would keep back what others offer by claiming all. What nobody says that he has may be anybody's,
 // for reports are lost, and nodes with them.
 //
-// Only the home that began a job knows who was given what. For one that took over all units count as given to everybody;
-// and among many nodes, whose reports are rare, only the first rule holds.
+// Only the home that began a job knows who was given what. For one that took over all units count as given to
+// everybody; and among many nodes, whose reports are rare, only the first rule holds.
 type custody struct {
 	began       bool                         // this home began the job,
 	beganAt     time.Duration                // at this time
@@ -45,8 +46,10 @@ type keptBack struct {
 type Gift struct {
 	To     tasks.PeerID `msgpack:"t"`
 	Ranges tasks.Cover  `msgpack:"r"`
-	Taken  bool         `msgpack:"a,omitempty"` // it has said that it took them
-	Merge  bool         `msgpack:"m,omitempty"` // they are in a partial, which it is to merge with others; the giver keeps it, too
+	// Taken tells that it has said that it took them.
+	Taken bool `msgpack:"a,omitempty"`
+	// Merge tells that they are in a partial, which it is to merge with others. The giver keeps it, too.
+	Merge bool `msgpack:"m,omitempty"`
 }
 
 // MaxGifts is how many gifts a report tells of at most.
@@ -209,8 +212,8 @@ func (h *Home) explained(p merge.Partial) bool {
 // maxKept bounds the offers of a node that are kept back; what is above that is offered again.
 const maxKept = 32
 
-// lookAgain looks at what is kept back: at each audit at all of it, after a report at what may be explained by that, which
-// tells more of the nodes in news.
+// lookAgain looks at what is kept back: at each audit at all of it, after a report at what may be explained by that,
+// which tells more of the nodes in news.
 func (h *Home) lookAgain(audit bool, news []tasks.PeerID) {
 	if len(h.custody.unexplained) == 0 {
 		return
@@ -277,8 +280,8 @@ func (h *Home) weigh(k *keptBack) {
 	}
 }
 
-// share is how many units are a node's by its slots; no more than half of the job where others have slots too, for a node
-// says itself how many it has.
+// share is how many units are a node's by its slots; no more than half of the job where others have slots too, for a
+// node says itself how many it has.
 func (h *Home) share(id tasks.PeerID) int64 {
 	slots := h.nodes.byID[id].slots
 	share := int64(float64(h.record.Want.Len()) * float64(slots) / float64(max(h.nodes.slots, 1)))

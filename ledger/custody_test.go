@@ -92,8 +92,8 @@ func TestOneWorkerMakesUpTheWhole(t *testing.T) {
 	}
 }
 
-// TestNobodyOffersWhatOthersHave has a node offer what others were given, and still have, bit by bit: no more is believed
-// than its share, and that only when no report has explained it.
+// TestNobodyOffersWhatOthersHave has a node offer what others were given, and still have, bit by bit: no more is
+// believed than its share, and that only when no report has explained it.
 func TestNobodyOffersWhatOthersHave(t *testing.T) {
 	d := custodian(t)
 	for i := range int64(10) {
@@ -116,7 +116,8 @@ func TestNobodyOffersWhatOthersHave(t *testing.T) {
 	}
 }
 
-// TestWhatWasGivenIsBelieved has honest nodes offer what they were given, in ways of which the home learns sooner or later.
+// TestWhatWasGivenIsBelieved has honest nodes offer what they were given, in ways of which the home learns sooner or
+// later.
 func TestWhatWasGivenIsBelieved(t *testing.T) {
 	ours := part("x", 1, 100, 200)
 	merged := part("x", 1, 100, 200)
@@ -209,8 +210,8 @@ func TestTakenOverNothingIsKnown(t *testing.T) {
 	}
 }
 
-// TestWhoMergesIsSaidByTheHome: a node that another took for the one above it, without a word of the home, has nothing of
-// that other's; neither where there is no tree, nor where there is one.
+// TestWhoMergesIsSaidByTheHome: a node that another took for the one above it, without a word of the home, has
+// nothing of that other's; neither where there is no tree, nor where there is one.
 func TestWhoMergesIsSaidByTheHome(t *testing.T) {
 	d := custodian(t)
 	d.says("a", Gift{To: "x", Ranges: span(0, 400), Merge: true})
@@ -269,8 +270,8 @@ func TestShareIsNotOneNumber(t *testing.T) {
 	}
 }
 
-// TestReportsAreBoundedByTheJob: what a node says that it has done is shown and summed up. One that was given nothing has run
-// nothing that is not committed, and nobody has done more than the job can have cost.
+// TestReportsAreBoundedByTheJob: what a node says that it has done is shown and summed up. One that was given nothing
+// has run nothing that is not committed, and nobody has done more than the job can have cost.
 func TestReportsAreBoundedByTheJob(t *testing.T) {
 	d := custodian(t)
 	lie := Stats{Units: 1 << 49, Bytes: 1 << 60, Packets: 1 << 49, Steals: 1 << 49, Merges: 1 << 49, Generations: 1 << 49, Failures: 1 << 49}

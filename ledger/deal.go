@@ -8,9 +8,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// dealing is how nodes get their first share of the work, and the trees that follow from that. Work that the home deals
-// goes down a tree, upper, and partials come up it; where work is only stolen, the tree is over the nodes in the order in
-// which they became ready. A node that comes back keeps its place, so that none is ever above itself.
+// dealing is how nodes get their first share of the work, and the trees that follow from that. Work that the home
+// deals goes down a tree, upper, and partials come up it; where work is only stolen, the tree is over the nodes in
+// the order in which they became ready. A node that comes back keeps its place, so that none is ever above itself.
 type dealing struct {
 	on      bool           // else work is only stolen
 	units   int64          // that were to be run when the job began
@@ -27,7 +27,8 @@ func newDealing(on bool) dealing {
 	return dealing{on: on, upper: map[tasks.PeerID]tasks.PeerID{}, places: map[tasks.PeerID]int{}}
 }
 
-// becameReady gives a node its place in the tree, the first time, and has it wait for its share if it is to be dealt one.
+// becameReady gives a node its place in the tree, the first time, and has it wait for its share if it is to be dealt
+// one.
 func (d *dealing) becameReady(id tasks.PeerID, share bool, now time.Duration) {
 	if d.places[id] == 0 {
 		d.tree = append(d.tree, id)

@@ -102,7 +102,8 @@ type (
 	Finish struct{ Lost []Lost }
 	// Fail ends the job without a file; answer with Finished.
 	Fail struct{ Failure Failed }
-	// False tells that a node offered a partial whose blob holds something else; or, Impossible, units that it was never given and cannot have run.
+	// False tells that a node offered a partial whose blob holds something else; or, Impossible, units that it was never
+	// given and cannot have run.
 	False struct {
 		By         tasks.PeerID
 		Impossible bool

@@ -17,8 +17,8 @@ const recordVersion = 1
 // ErrRecord is the error, under errors.Is, of bytes that are no record of the job.
 var ErrRecord = errors.New("no record of the job")
 
-// encoded is a record as it stands in a snapshot of the log. All fields of Record are in it, by their names: one that is
-// added to Record is in the next snapshot.
+// encoded is a record as it stands in a snapshot of the log. All fields of Record are in it, by their names: one that
+// is added to Record is in the next snapshot.
 type encoded struct {
 	Version int                `msgpack:"v"`
 	Parts   []merge.Partial    `msgpack:"p"` // Record.Done, whose cover and canary are their sums
@@ -92,7 +92,8 @@ func (r *Record) check() error {
 // checkAttempts holds the attempts of a record that came from elsewhere to what attempted keeps true.
 func (r *Record) checkAttempts() error {
 	if len(r.Attempts) > maxAttempts {
-		return fmt.Errorf("%w: it holds %d attempts to end the job, and the limit is %d", ErrRecord, len(r.Attempts), maxAttempts)
+		return fmt.Errorf("%w: it holds %d attempts to end the job, and the limit is %d",
+			ErrRecord, len(r.Attempts), maxAttempts)
 	}
 	seen := map[tasks.PeerID]bool{}
 	for _, a := range r.Attempts {

@@ -64,7 +64,8 @@ func (h *Home) foldSteps() {
 	case f.keeping == nil && h.now-f.since > h.cfg.FoldWait:
 		h.foldFailed()
 	case f.keeping == nil:
-	case f.proposed && (h.now-f.since > h.cfg.Propose || mutant.On(mutant.FoldAbsent)): // more than once, to be seen sooner
+	case f.proposed && (h.now-f.since > h.cfg.Propose || mutant.On(mutant.FoldAbsent)):
+		// The log may have lost the proposal. The mutant proposes more often, to be seen sooner.
 		h.proposeFold()
 	case !f.proposed:
 		h.repeatKeep(f.keeping)
@@ -223,7 +224,8 @@ func (h *Home) folded(ev Folded) {
 
 // settleFold proposes a fold when a quorum of the replicas keeps it.
 func (h *Home) settleFold() {
-	if f := h.folding.fold; f != nil && f.keeping != nil && !f.proposed && h.replicas.complete && h.replicas.quorate(f.keeping) {
+	f := h.folding.fold
+	if h.folding.made() && !f.proposed && h.replicas.complete && h.replicas.quorate(f.keeping) {
 		h.proposeFold()
 	}
 }
@@ -280,7 +282,8 @@ func (h *Home) foldApplied(p merge.Partial, changed bool) {
 
 // checkFold gives a fold up whose inputs are committed no more.
 func (h *Home) checkFold() {
-	if h.folding.fold != nil && slices.ContainsFunc(h.folding.fold.inputs, func(p merge.Partial) bool { return h.kept.find(p.ID) == nil }) {
+	gone := func(p merge.Partial) bool { return h.kept.find(p.ID) == nil }
+	if h.folding.fold != nil && slices.ContainsFunc(h.folding.fold.inputs, gone) {
 		h.foldFailed()
 	}
 }

@@ -63,8 +63,8 @@ func (d *desk) kept() (n int, bytes int64) {
 	return n, bytes
 }
 
-// TestCommittedIsBounded offers partials of all sizes, of outputs whose sizes add up or do not, in any order: number and
-// bytes of what is committed stay within the bounds, nothing waits for ever, and each unit is there once.
+// TestCommittedIsBounded offers partials of all sizes, of outputs whose sizes add up or do not, in any order: number
+// and bytes of what is committed stay within the bounds, nothing waits for ever, and each unit is there once.
 func TestCommittedIsBounded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const floor = 1 << 20
@@ -146,8 +146,8 @@ func TestShortJobNeverFolds(t *testing.T) {
 	}
 }
 
-// TestHomeThatCanDoNothingFolds: one on whose host all entries fail, for want of a file, can merge nevertheless; otherwise
-// commits would wait for ever.
+// TestHomeThatCanDoNothingFolds: one on whose host all entries fail, for want of a file, can merge nevertheless;
+// otherwise commits would wait for ever.
 func TestHomeThatCanDoNothingFolds(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "a")
 	d.step(Reported{From: "h", Report: Report{Seq: 1000, Ready: true, Aside: true}})
@@ -160,7 +160,8 @@ func TestHomeThatCanDoNothingFolds(t *testing.T) {
 	}
 }
 
-// TestReducedAgain has large partials of many nodes, of which commits take one at a time, merged in more than one level.
+// TestReducedAgain has large partials of many nodes, of which commits take one at a time, merged in more than one
+// level.
 func TestReducedAgain(t *testing.T) {
 	workers := []tasks.PeerID{"h"}
 	for i := range merge.FanIn * merge.FanIn {

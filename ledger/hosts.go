@@ -8,10 +8,10 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// What a selector opens by itself, a friend or a table of calibrations, may be missing on some hosts alone. Nothing tells
-// such a failure from one of the entries but that others do them well: the word of a node on which nothing of the job
-// has ever gone well counts for nothing against an entry, as long as there are nodes on which something has. What it
-// blames runs elsewhere, and when it only goes on to fail the job is taken from it.
+// What a selector opens by itself, a friend or a table of calibrations, may be missing on some hosts alone. Nothing
+// tells such a failure from one of the entries but that others do them well: the word of a node on which nothing of
+// the job has ever gone well counts for nothing against an entry, as long as there are nodes on which something has.
+// What it blames runs elsewhere, and when it only goes on to fail the job is taken from it.
 
 const (
 	// enoughNodes bounds how many nodes try a file that cannot be opened, or lacks what the selector reads, before it
@@ -48,8 +48,8 @@ func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
 	})
 }
 
-// goesWellBeside reports whether other nodes on which something has gone well can run some of what is open, or could until
-// lately. None of them may see all of it.
+// goesWellBeside reports whether other nodes on which something has gone well can run some of what is open, or could
+// until lately. None of them may see all of it.
 func (h *Home) goesWellBeside(id tasks.PeerID) bool {
 	open := h.open()
 	for o, n := range h.nodes.byID {
@@ -57,7 +57,9 @@ func (h *Home) goesWellBeside(id tasks.PeerID) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.awaited(h.record.Want), func(o tasks.PeerID) bool { return h.sight.away[o].able && o != id })
+	return slices.ContainsFunc(h.awaited(h.record.Want), func(o tasks.PeerID) bool {
+		return h.sight.away[o].able && o != id
+	})
 }
 
 // ableSaid reports whether one of the nodes that blame a range has done something of the job well.
@@ -151,8 +153,8 @@ func (h *Home) acquit() {
 	}
 }
 
-// knowAside compares what a node says of being set aside with what this home knows. One that does not know it has not had
-// the order, and goes on failing; one that says it, unlike this home, does nothing, and is no more waited for.
+// knowAside compares what a node says of being set aside with what this home knows. One that does not know it has not
+// had the order, and goes on failing; one that says it, unlike this home, does nothing, and is no more waited for.
 func (h *Home) knowAside(id tasks.PeerID, says bool) {
 	switch reason := h.blame.shunned[id]; {
 	case says && reason == "":
@@ -172,7 +174,8 @@ func (h *Home) shun(id tasks.PeerID, reason string) {
 	h.emit(Shun{ID: id, Reason: reason})
 }
 
-// confirmed counts failures of a node that nodes on which other things have gone well have had too, as many as there may be.
+// confirmed counts failures of a node that nodes on which other things have gone well have had too, as many as there
+// may be.
 func (h *Home) confirmed(id tasks.PeerID) (n int) {
 	for _, s := range h.blame.suspects {
 		if h.ableSaid(s) {

@@ -52,8 +52,8 @@ func TestHostsThatLackAFriend(t *testing.T) {
 	}
 }
 
-// TestAFileThatNobodySeesExcusesNoHost has been given up for all of many nodes, one of which fails at all else too: it is set
-// aside after as few failures as without that file, though so many have missed it.
+// TestAFileThatNobodySeesExcusesNoHost has been given up for all of many nodes, one of which fails at all else too:
+// it is set aside after as few failures as without that file, though so many have missed it.
 func TestAFileThatNobodySeesExcusesNoHost(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "x")
 	d.well = map[tasks.PeerID]int64{"a": 7, "b": 9}
@@ -77,8 +77,8 @@ func TestAFileThatNobodySeesExcusesNoHost(t *testing.T) {
 	}
 }
 
-// TestOneWordFailsNoJobWhenNoneSeesAll has hosts that see a half of the files each: one of four that says that no attempt
-// can go well is not most of them.
+// TestOneWordFailsNoJobWhenNoneSeesAll has hosts that see a half of the files each: one of four that says that no
+// attempt can go well is not most of them.
 func TestOneWordFailsNoJobWhenNoneSeesAll(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c", "x")
 	want := d.home.record.Want
@@ -93,7 +93,8 @@ func TestOneWordFailsNoJobWhenNoneSeesAll(t *testing.T) {
 	}
 }
 
-// TestAbleNodesStillStrikeOut has nodes that have done other entries well fail at one: it is set aside, and they are not.
+// TestAbleNodesStillStrikeOut has nodes that have done other entries well fail at one: it is set aside, and they are
+// not.
 func TestAbleNodesStillStrikeOut(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c", "x")
 	d.well = map[tasks.PeerID]int64{"a": 7, "b": 9, "c": 1}
@@ -208,8 +209,8 @@ func TestOnlyHostsThatCanDoNothingAreHeard(t *testing.T) {
 	}
 }
 
-// TestARetryIsDecidedByItsOwnNodes has all nodes of a job fail at what an earlier job lacked: that job's nodes did the rest,
-// which is committed here from the beginning, and are not waited for.
+// TestARetryIsDecidedByItsOwnNodes has all nodes of a job fail at what an earlier job lacked: that job's nodes did
+// the rest, which is committed here from the beginning, and are not waited for.
 func TestARetryIsDecidedByItsOwnNodes(t *testing.T) {
 	d := newDesk(t, Config{}, "x", "y", "z")
 	d.commit(part("a", 1, 500, 600))
@@ -225,8 +226,8 @@ func TestARetryIsDecidedByItsOwnNodes(t *testing.T) {
 	}
 }
 
-// TestSetAsideIsTold: a home that takes a job over learns from a node that the job was taken from it, and waits for it no
-// more; a node that has not had that order gets it again.
+// TestSetAsideIsTold: a home that takes a job over learns from a node that the job was taken from it, and waits for
+// it no more; a node that has not had that order gets it again.
 func TestSetAsideIsTold(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "a", "b")
 	d.step(Reported{From: "a", Report: Report{Seq: 100, Ready: true, Aside: true}})
@@ -243,8 +244,8 @@ func TestSetAsideIsTold(t *testing.T) {
 	}
 }
 
-// TestAbortInSlaveBeginIsOfTheHost has the selector abort before any entry on some nodes: they are set aside at once, with
-// what it said, and the others work, the home among them or not. On all nodes it is the job that fails.
+// TestAbortInSlaveBeginIsOfTheHost has the selector abort before any entry on some nodes: they are set aside at once,
+// with what it said, and the others work, the home among them or not. On all nodes it is the job that fails.
 func TestAbortInSlaveBeginIsOfTheHost(t *testing.T) {
 	abort := Failure{Kind: "abort", Reason: "SlaveBegin: the selector called Abort(kAbortProcess)"}
 	nodes := []tasks.PeerID{"a", "b", "c"}

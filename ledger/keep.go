@@ -9,8 +9,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// kept are the blobs of what is committed, which this node and all replicas are to keep durably. all and byID hold exactly
-// the parts of the record, and bytes is the sum of their sizes.
+// kept are the blobs of what is committed, which this node and all replicas are to keep durably. all and byID hold
+// exactly the parts of the record, and bytes is the sum of their sizes.
 type kept struct {
 	all      []*keeping
 	byID     map[merge.ID]*keeping
@@ -141,9 +141,9 @@ func (h *Home) keptBy(ev Kept) {
 // maxMissed is how often replicas may fail to get a blob that this node has, before it is brought here anew.
 const maxMissed = 10
 
-// notHad takes note that a replica could not get the blob of an offer or a fold, though it is here: it may have been damaged
-// here since. An offer is given up then; if its holder still has it, it is offered again, and else its units run again. So is
-// a fold, whose inputs are as they were.
+// notHad takes note that a replica could not get the blob of an offer or a fold, though it is here: it may have been
+// damaged here since. An offer is given up then; if its holder still has it, it is offered again, and else its units
+// run again. So is a fold, whose inputs are as they were.
 func (h *Home) notHad(id merge.ID) {
 	if f := h.folding.fold; f != nil && f.keeping != nil && f.ID == id && !f.proposed {
 		if f.missed++; f.missed >= maxMissed {
@@ -284,6 +284,8 @@ func (h *Home) Copied() bool {
 // SafeWithout reports whether a majority of the replicas that stay keeps all that is committed, this node among
 // them: the others may go with what they keep.
 func (h *Home) SafeWithout(gone []tasks.PeerID) bool {
-	stay := slices.DeleteFunc(slices.Clone(h.replicas.ids), func(id tasks.PeerID) bool { return slices.Contains(gone, id) })
+	stay := slices.DeleteFunc(slices.Clone(h.replicas.ids), func(id tasks.PeerID) bool {
+		return slices.Contains(gone, id)
+	})
 	return h.kept.every(func(k *keeping) bool { return keptByMost(k, h.cfg.Self, stay) })
 }

@@ -29,8 +29,8 @@ import (
 
 // Home leads one job. It is not safe for concurrent use.
 //
-// Its parts know each other through Home alone: a part's methods read and change that part, Home's methods are what takes
-// several of them.
+// Its parts know each other through Home alone: a part's methods read and change that part, Home's methods are what
+// takes several of them.
 type Home struct {
 	cfg    Config
 	record *Record // follows the log; everything below is gone with this home
@@ -214,7 +214,8 @@ func (h *Home) afterEnd(ev Event) {
 	}
 }
 
-// applied follows the log: what was proposed, by this home or by one before it, has come to the record or was passed over.
+// applied follows the log: what was proposed, by this home or by one before it, has come to the record or was passed
+// over.
 func (h *Home) applied(ev Applied) {
 	e := ev.Entry
 	switch {

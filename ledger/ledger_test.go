@@ -219,8 +219,8 @@ func TestSecondNodeIsWaitedFor(t *testing.T) {
 	})
 }
 
-// TestThirdNodeIsWaitedFor: what is said of a range that is missing is that it failed on three nodes where there are three, and so
-// one that still loads the code gets to try it, too, if that does not take for ever.
+// TestThirdNodeIsWaitedFor: what is said of a range that is missing is that it failed on three nodes where there are
+// three, and so one that still loads the code gets to try it, too, if that does not take for ever.
 func TestThirdNodeIsWaitedFor(t *testing.T) {
 	for _, comes := range []bool{true, false} {
 		d := newDesk(t, Config{}, "a", "b")
@@ -445,8 +445,8 @@ func TestWrongBlobIsRejected(t *testing.T) {
 	}
 }
 
-// TestOfferThatCameTooLateRunsAgain: an offer that was fresh when it came, and overlaps what is committed before it, is put to
-// work again at once, but for what others hold: till then nobody has it, and a liar could claim it.
+// TestOfferThatCameTooLateRunsAgain: an offer that was fresh when it came, and overlaps what is committed before it,
+// is put to work again at once, but for what others hold: till then nobody has it, and a liar could claim it.
 func TestOfferThatCameTooLateRunsAgain(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "a", "b")
 	d.held = map[tasks.PeerID]tasks.Cover{"h": tasks.CoverOf(d.home.record.Want).Minus(tasks.CoverOf(tasks.R(0, 100)))}
@@ -490,8 +490,8 @@ func TestBlobThatCannotBeHadIsDoneAgain(t *testing.T) {
 	}
 }
 
-// TestHomeThatCannotKeep: with replicas another is to lead a job whose home has a full disk, nobody's partial is rejected
-// for that, and the reason is told until something can be kept again.
+// TestHomeThatCannotKeep: with replicas another is to lead a job whose home has a full disk, nobody's partial is
+// rejected for that, and the reason is told until something can be kept again.
 func TestHomeThatCannotKeep(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
 	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})

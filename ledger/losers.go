@@ -8,10 +8,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A node can take work and do nothing about it, without saying that it holds it. The audit has that run again; but the node
-// would take it again. So each node reports who took from it what was then found to be lost (Blame), and the home counts
-// what each has delivered. Who has lost far more than it has delivered is named to all (Loser), and is given work in step
-// with what it delivers from then on: one that was blamed for what it gave away, or that crashed, is soon trusted again.
+// A node can take work and do nothing about it, without saying that it holds it. The audit has that run again; but
+// the node would take it again. So each node reports who took from it what was then found to be lost (Blame), and the
+// home counts what each has delivered. Who has lost far more than it has delivered is named to all (Loser), and is
+// given work in step with what it delivers from then on: one that was blamed for what it gave away, or that crashed,
+// is soon trusted again.
 const (
 	maxBlames = 16
 	maxLosers = 16

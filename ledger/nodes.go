@@ -90,8 +90,8 @@ func (ns *nodes) startAudit() {
 	}
 }
 
-// loaded reports whether a node has the job's code loaded. It can merge, then, also where the job's work was taken from it
-// since all of it fails there.
+// loaded reports whether a node has the job's code loaded. It can merge, then, also where the job's work was taken
+// from it since all of it fails there.
 func (ns *nodes) loaded(id tasks.PeerID) bool {
 	n := ns.byID[id]
 	return n != nil && n.heard && n.report.Ready
@@ -123,8 +123,8 @@ func (ns *nodes) busiest(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []t
 	return ids, left
 }
 
-// nodeDown forgets a node: what it offered goes with it, but for what is on its way to a commit already, and what it was
-// ordered to merge or try goes to others.
+// nodeDown forgets a node: what it offered goes with it, but for what is on its way to a commit already, and what it
+// was ordered to merge or try goes to others.
 func (h *Home) nodeDown(id tasks.PeerID) {
 	n := h.nodes.byID[id]
 	if n == nil {
@@ -174,7 +174,8 @@ func (h *Home) Leaving(id tasks.PeerID) bool {
 	return n != nil && n.report.Leaving
 }
 
-// canMerge reports whether this home can merge what is committed: also while it leaves and has nobody to hand the lead to.
+// canMerge reports whether this home can merge what is committed: also while it leaves and has nobody to hand the
+// lead to.
 func (h *Home) canMerge() bool { return h.nodes.loaded(h.cfg.Self) || h.Leaving(h.cfg.Self) }
 
 // Nodes returns what each node last reported, for display.

@@ -16,8 +16,8 @@ const (
 	apartMost = 2 * time.Minute
 )
 
-// setApart frees an input of a merge that failed. It is not merged again at once, for what failed may fail again; but it is
-// later, for where commits wait for room what goes by itself goes one by one.
+// setApart frees an input of a merge that failed. It is not merged again at once, for what failed may fail again; but
+// it is later, for where commits wait for room what goes by itself goes one by one.
 func (h *Home) setApart(o *offer) {
 	o.state, h.offers.changed = waiting, true
 	o.apart = h.now + min(apartWait<<min(o.vain, 16), apartMost)
@@ -90,7 +90,9 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 
 // trying reports whether an offer of a node is being fetched whose last ones were in vain: one at a time.
 func (h *Home) trying() bool {
-	return slices.ContainsFunc(h.offers.all, func(o *offer) bool { return o.state == fetching && h.standings.shady(o.Holder) })
+	return slices.ContainsFunc(h.offers.all, func(o *offer) bool {
+		return o.state == fetching && h.standings.shady(o.Holder)
+	})
 }
 
 // fetches is how many partials are brought here at once: more where there are many nodes, since the end of a job
@@ -102,8 +104,8 @@ func (h *Home) fetches() int {
 	return h.cfg.Fetches
 }
 
-// A blob that comes here more slowly than fairPace, in bytes a second, takes no other's place after fairWait; more slowly
-// than leastPace it is given up, and its holder has to offer it again.
+// A blob that comes here more slowly than fairPace, in bytes a second, takes no other's place after fairWait; more
+// slowly than leastPace it is given up, and its holder has to offer it again.
 const (
 	fairWait, fairPace   = 2 * time.Second, 8 << 20
 	leastWait, leastPace = 30 * time.Second, 64 << 10
@@ -115,8 +117,8 @@ func (h *Home) overdue(o *offer, wait time.Duration, pace float64) bool {
 	return o.state == fetching && !o.counted && h.now-o.since > wait+takes
 }
 
-// turn reports whether an offer may be fetched beside those of its holder that are: another node never takes more than half
-// of the places, nor more room than one of its offers may, however slowly it hands out what it offers.
+// turn reports whether an offer may be fetched beside those of its holder that are: another node never takes more
+// than half of the places, nor more room than one of its offers may, however slowly it hands out what it offers.
 func (h *Home) turn(p merge.Partial) bool {
 	n, bytes := 0, int64(0)
 	for _, o := range h.offers.all {
@@ -142,8 +144,8 @@ func (h *Home) count() (waits, busy int) {
 	return waits, busy
 }
 
-// tooSlow gives fetches up that take too long. Where commits wait for the room that a slow one holds that is sooner, and
-// twice as long each next time, for it may be the network that is slow.
+// tooSlow gives fetches up that take too long. Where commits wait for the room that a slow one holds that is sooner,
+// and twice as long each next time, for it may be the network that is slow.
 func (h *Home) tooSlow() {
 	for _, o := range slices.Clone(h.offers.all) {
 		times, late := 1<<h.offers.unstored[o.ID], h.tooLong(o)
@@ -200,9 +202,9 @@ func (h *Home) ready() (ready []*offer) {
 	return ready
 }
 
-// inMotion is what no merge may be ordered of now: what is on its way to be committed, or into a merge that has yet to be
-// offered. Inputs of one that has been are left out: it stands for them, and may be merged further, level by level, until
-// there is room to commit it.
+// inMotion is what no merge may be ordered of now: what is on its way to be committed, or into a merge that has yet
+// to be offered. Inputs of one that has been are left out: it stands for them, and may be merged further, level by
+// level, until there is room to commit it.
 func (h *Home) inMotion() tasks.Cover {
 	merged := h.offers.merged(h.standings)
 	var rs []tasks.Range

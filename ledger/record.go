@@ -13,15 +13,18 @@ import (
 
 // Entry is one change of a job's record, as it stands in the replicated log: exactly one field is set.
 type Entry struct {
-	Commit   *merge.Partial `msgpack:"c,omitempty"` // a quorum keeps its blob; R3 decides once more when it is applied
-	Fold     *merge.Partial `msgpack:"f,omitempty"` // the merge of committed partials, its kids, takes their place; a quorum keeps its blob
-	Uncommit *merge.ID      `msgpack:"u,omitempty"` // its blob is damaged or gone everywhere: its units run again
-	Lost     *Lost          `msgpack:"l,omitempty"` // set aside
-	Stop     *Stop          `msgpack:"s,omitempty"` // wind the job up
-	End      *End           `msgpack:"e,omitempty"` // nothing more is committed
-	Result   *Result        `msgpack:"r,omitempty"` // the job is over
-	Attempt  *Attempt       `msgpack:"a,omitempty"` // the result could not be made
-	Retry    *Retry         `msgpack:"y,omitempty"` // it is to be tried again
+	// Commit is a partial whose blob a quorum keeps; R3 decides once more when it is applied.
+	Commit *merge.Partial `msgpack:"c,omitempty"`
+	// Fold is the merge of committed partials, its kids, that takes their place; a quorum keeps its blob.
+	Fold *merge.Partial `msgpack:"f,omitempty"`
+	// Uncommit is a partial whose blob is damaged or gone everywhere: its units run again.
+	Uncommit *merge.ID `msgpack:"u,omitempty"`
+	Lost     *Lost     `msgpack:"l,omitempty"` // units that are set aside
+	Stop     *Stop     `msgpack:"s,omitempty"` // the job is wound up
+	End      *End      `msgpack:"e,omitempty"` // nothing more is committed
+	Result   *Result   `msgpack:"r,omitempty"` // the job is over
+	Attempt  *Attempt  `msgpack:"a,omitempty"` // the result could not be made
+	Retry    *Retry    `msgpack:"y,omitempty"` // it is to be tried again
 }
 
 // End closes the list of what is in the result. In a job that was stopped the units that are open are lost with it;
@@ -158,7 +161,8 @@ func (r *Record) end() bool {
 		return false
 	}
 	for _, l := range rest {
-		r.Lost = append(r.Lost, Lost{Range: l, Failed: Failed{Failure: Failure{Blame: l, Kind: "stopped", Reason: r.Stop.Reason}}})
+		why := Failure{Blame: l, Kind: "stopped", Reason: r.Stop.Reason}
+		r.Lost = append(r.Lost, Lost{Range: l, Failed: Failed{Failure: why}})
 	}
 	r.Ended = true
 	slices.SortFunc(r.Lost, func(a, b Lost) int { return int(min(max(a.Range.First-b.Range.First, -1), 1)) })

@@ -44,8 +44,8 @@ func (r *Record) checkRecovery() error {
 // maxAsked is how many nodes are asked at once for a blob that a recovered record names.
 const maxAsked = 32
 
-// whoever are the nodes that a blob is asked of: the replicas, or, where those that kept it are lost, all that are there,
-// some at a time.
+// whoever are the nodes that a blob is asked of: the replicas, or, where those that kept it are lost, all that are
+// there, some at a time.
 func (h *Home) whoever(k *keeping) []tasks.PeerID {
 	ids := slices.Clone(h.replicas.ids)
 	if h.record.Recovery == nil {

@@ -44,8 +44,8 @@ func TestRecoveredRecord(t *testing.T) {
 	}
 }
 
-// TestRecoveredHomeLooksEverywhere asks nodes that are no replicas for a blob that this one lacks, and has its units run
-// again once nobody has it.
+// TestRecoveredHomeLooksEverywhere asks nodes that are no replicas for a blob that this one lacks, and has its units
+// run again once nobody has it.
 func TestRecoveredHomeLooksEverywhere(t *testing.T) {
 	r := &Record{Want: tasks.R(0, 100)}
 	r.Apply(Entry{Commit: new(part("gone", 1, 0, 40))})

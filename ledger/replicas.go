@@ -6,9 +6,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// replicas are the nodes beside this one that have a copy of the record, and keep the blobs of what is committed. A word
-// that one keeps a blob counts as long as it is the same member of the log: one that leaves deletes what it keeps, and one
-// that lost its disk comes back as another member.
+// replicas are the nodes beside this one that have a copy of the record, and keep the blobs of what is committed. A
+// word that one keeps a blob counts as long as it is the same member of the log: one that leaves deletes what it
+// keeps, and one that lost its disk comes back as another member.
 type replicas struct {
 	self       tasks.PeerID
 	ids        []tasks.PeerID          // beside self
@@ -49,8 +49,8 @@ func (rs *replicas) sources(k *keeping) (ids []tasks.PeerID) {
 	return ids
 }
 
-// replicasAre follows the replica set. One that leaves it deletes what it keeps, and is asked anew when it is back, be it
-// at once.
+// replicasAre follows the replica set. One that leaves it deletes what it keeps, and is asked anew when it is back,
+// be it at once.
 func (h *Home) replicasAre(ev Replicas) {
 	now := map[tasks.PeerID]uint64{}
 	for i, id := range ev.IDs {

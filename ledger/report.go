@@ -11,28 +11,28 @@ import (
 
 // Report is a node's regular word to the home of a job it takes part in.
 type Report struct {
-	Seq     uint64      `msgpack:"q"`
-	Ready   bool        `msgpack:"y"` // selector loaded, may be dealt work
-	Leaving bool        `msgpack:"e"` // hands its work back and goes
-	Held    tasks.Cover `msgpack:"h"` // waiting, running, sealed here
+	Seq     uint64      `msgpack:"q"` // counts the node's reports, so that a late one is known
+	Ready   bool        `msgpack:"y"` // the job's code is loaded, and work may be dealt here
+	Leaving bool        `msgpack:"e"` // the node hands its work back and goes
+	Held    tasks.Cover `msgpack:"h"` // waiting, running, or sealed here
 	// Also is what this node answers for beside Held, though others hold it too: given away so lately that
 	// the taker may not have reported it, or merged here from other nodes' partials.
 	Also     tasks.Cover   `msgpack:"o"`
 	Ran      int64         `msgpack:"n"` // units processed and not yet committed
 	Left     time.Duration `msgpack:"l"` // run time of what waits here
-	Failures []Failure     `msgpack:"f"` // until acknowledged
+	Failures []Failure     `msgpack:"f"` // repeated until they are acknowledged
 	// Unseen tells what this host cannot read now, though others may; at most MaxUnseen groups. Presumed is what
 	// of that it has not tried yet.
 	Unseen   []Unseen    `msgpack:"u,omitempty"`
 	Presumed tasks.Cover `msgpack:"p,omitempty"`
-	Blames   []Blame     `msgpack:"b,omitempty"` // who has lost most of what it took from this node; at most maxBlames
+	Blames   []Blame     `msgpack:"b,omitempty"` // who lost most of what it took from this node; at most maxBlames
 	Stats    Stats       `msgpack:"s"`
-	// Traced says that Gave tells all that this node has given others lately, to run or in partials to be merged. It does
-	// where reports come often.
+	// Traced says that Gave tells all that this node has given others lately, to run or in partials to be merged. It
+	// does where reports come often.
 	Traced bool   `msgpack:"t,omitempty"`
 	Gave   []Gift `msgpack:"g,omitempty"`
-	// Aside says that the job was taken from this node, since all of it failed here: a home that has taken the lead over,
-	// or that lost the link for a moment, learns it from this.
+	// Aside says that the job was taken from this node, since all of it failed here: a home that has taken the lead
+	// over, or that lost the link for a moment, learns it from this.
 	Aside bool `msgpack:"i,omitempty"`
 }
 
@@ -139,8 +139,8 @@ func (h *Home) plausible(r Report) Report {
 	return r
 }
 
-// Bounds of what a node may say that it has done: each unit so many times, and some more in a small job, whose units may be
-// tried again and again; and all in all so much that sums over all nodes are numbers still.
+// Bounds of what a node may say that it has done: each unit so many times, and some more in a small job, whose units
+// may be tried again and again; and all in all so much that sums over all nodes are numbers still.
 const (
 	someRuns  = 16
 	smallRuns = 1000

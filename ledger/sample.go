@@ -12,12 +12,12 @@ import (
 // second node, and compare. Its calls are where that has all it needs; nothing of the protocol rests on them, and
 // without a Sampling none is made.
 //
-// To build it, the home hands what Choose returns to a node other than the first one's Holder by the effect Try, which
-// runs a range in a generation of its own; before, it tells that node by Undone that the range is to be run though it is
-// committed. The second partial comes in as any offer. Its cover is committed, so that R3 drops it, as it should, and
-// Compare sees it before. Until then the first one must not be folded (fold.go), for it can be compared as
-// long as it is one partial of the record, and the node must keep the second one's blob until the two have been looked
-// at.
+// To build it, the home hands what Choose returns to a node other than the first one's Holder by the effect Try,
+// which runs a range in a generation of its own; before, it tells that node by Undone that the range is to be run
+// though it is committed. The second partial comes in as any offer. Its cover is committed, so that R3 drops it, as
+// it should, and Compare sees it before. Until then the first one must not be folded (fold.go), for it can be
+// compared as long as it is one partial of the record, and the node must keep the second one's blob until the two
+// have been looked at.
 type Sampling interface {
 	// Choose is called at the home for each partial that has just come to the record: made by the node in its ID, or
 	// merged by it of what its Kids name, from which whoever ran which units is known no more. It returns the units that a

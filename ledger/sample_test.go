@@ -23,8 +23,8 @@ func (w *watcher) Compare(first, second merge.Partial) {
 	w.compared = append(w.compared, [2]merge.Partial{first, second})
 }
 
-// TestSamplingHasWhatItNeeds: whoever checks workers sees each partial as it is committed, and another node's of the same
-// units beside it; what is counted does not change by that.
+// TestSamplingHasWhatItNeeds: whoever checks workers sees each partial as it is committed, and another node's of the
+// same units beside it; what is counted does not change by that.
 func TestSamplingHasWhatItNeeds(t *testing.T) {
 	w := &watcher{}
 	d := newDesk(t, Config{Sampling: w}, "a", "b")

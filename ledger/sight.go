@@ -14,8 +14,8 @@ import (
 // That a host cannot read a file is no failure of the file: nodes report what they cannot read (Report.Unseen),
 // it strikes nothing out, and is run by others. Only what every node that works has tried in vain is given up.
 
-// sight is who is away that could read what is open, and what nobody can read: dark has the files that no node could read
-// at the last audit, none of which a node is waited for that may come back.
+// sight is who is away that could read what is open, and what nobody can read: dark has the files that no node could
+// read at the last audit, none of which a node is waited for that may come back.
 type sight struct {
 	away    map[tasks.PeerID]*absent
 	waiting waitFor
@@ -73,8 +73,8 @@ func (h *Home) sees(id tasks.PeerID, n *node) {
 // can read.
 const loadWait = 30 * time.Second
 
-// unreadable is what no node that works can read, each having tried; nothing while one may yet come to work. A node that
-// does nothing, for long, about what it alone says that it sees is not counted.
+// unreadable is what no node that works can read, each having tried; nothing while one may yet come to work. A node
+// that does nothing, for long, about what it alone says that it sees is not counted.
 func (h *Home) unreadable() tasks.Cover {
 	if dark := h.unreadableBut(nil); !dark.Empty() {
 		return dark

@@ -71,8 +71,8 @@ func TestSuspectsAreTriedBySeers(t *testing.T) {
 	}
 }
 
-// TestWhoSaysThatItSeesAndDoesNothing is waited for, long, and then not counted: what no other can read is given up with
-// that word, and not before; one that does something of it meanwhile is believed.
+// TestWhoSaysThatItSeesAndDoesNothing is waited for, long, and then not counted: what no other can read is given up
+// with that word, and not before; one that does something of it meanwhile is believed.
 func TestWhoSaysThatItSeesAndDoesNothing(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
 	want := tasks.CoverOf(d.home.record.Want)
@@ -98,8 +98,8 @@ func TestWhoSaysThatItSeesAndDoesNothing(t *testing.T) {
 	}
 }
 
-// TestWhoSaysForeverThatItLeaves has done something of the job, and says that it leaves, and stays: what no other can read is
-// given up all the same, after the time for which one that went is waited for.
+// TestWhoSaysForeverThatItLeaves has done something of the job, and says that it leaves, and stays: what no other can
+// read is given up all the same, after the time for which one that went is waited for.
 func TestWhoSaysForeverThatItLeaves(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
 	d.well = map[tasks.PeerID]int64{"c": 10}

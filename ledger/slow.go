@@ -7,11 +7,12 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A node may hand out what it offers so slowly that the fetch is given up. Be it a lie or a bad link, the job waits for that
-// once: from then on the node is tardy. It is shady, so that its offers come last, one at a time, and stand in nobody's way;
-// what it holds is run by others as soon as they have nothing else to do; and it is given next to no work of others. It goes on
-// with its own, and what comes through before others have done it counts: a node with a bad link costs the job what that node
-// would have done, and is trusted again once it has delivered. Each next time it must deliver twice as often for that.
+// A node may hand out what it offers so slowly that the fetch is given up. Be it a lie or a bad link, the job waits
+// for that once: from then on the node is tardy. It is shady, so that its offers come last, one at a time, and stand
+// in nobody's way; what it holds is run by others as soon as they have nothing else to do; and it is given next to no
+// work of others. It goes on with its own, and what comes through before others have done it counts: a node with a
+// bad link costs the job what that node would have done, and is trusted again once it has delivered. Each next time
+// it must deliver twice as often for that.
 //
 // Where nothing has come from any other node meanwhile it may be the home's own link, and nobody is tardy for it.
 
@@ -52,7 +53,8 @@ func (h *Home) Slow() map[tasks.PeerID]int {
 	return out
 }
 
-// Tardy are the nodes that have to deliver before they are given more work, in order, and what each has delivered so far.
+// Tardy are the nodes that have to deliver before they are given more work, in order, and what each has delivered so
+// far.
 func (h *Home) Tardy() (out []Loser) {
 	for _, id := range h.nodes.order {
 		if h.standings.tardy(id) {
@@ -62,9 +64,9 @@ func (h *Home) Tardy() (out []Loser) {
 	return out
 }
 
-// How long a blob may take goes by its size, which is its holder's word: it is believed up to a few times what is committed of
-// the job already, by blobs or by their units, and however large it is the wait for one at leastPace has an end. Each next time
-// it has twice as long, for it may be large nevertheless, and its link slow.
+// How long a blob may take goes by its size, which is its holder's word: it is believed up to a few times what is
+// committed of the job already, by blobs or by their units, and however large it is the wait for one at leastPace has
+// an end. Each next time it has twice as long, for it may be large nevertheless, and its link slow.
 const (
 	likeOthers = 4           // times as large as what is committed
 	smallBlob  = 1 << 20     // bytes that are believed in any case, once something is committed;

@@ -6,8 +6,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// stopping is the winding up of a job: it is proposed, has begun once the log has it, and ends when no node holds anything
-// any more or Config.StopWait has passed. What is open then is lost with the job's end.
+// stopping is the winding up of a job: it is proposed, has begun once the log has it, and ends when no node holds
+// anything any more or Config.StopWait has passed. What is open then is lost with the job's end.
 type stopping struct {
 	proposed tasks.Moment // last
 	reason   string       // of the proposal

@@ -123,12 +123,12 @@ type doubtful struct {
 	lapsed  tasks.Moment  // when the claim was found to be withdrawn, never if some of base is claimed
 }
 
-// lapse is how long a claim may be withdrawn and made again and still count as one: what nobody claims for longer is run by
-// others by then.
+// lapse is how long a claim may be withdrawn and made again and still count as one: what nobody claims for longer is
+// run by others by then.
 const lapse = 10 * time.Second
 
-// goesOn follows a claim, of which fresh is open and not doubted yet, and reports whether it has lasted up to now. A new
-// one is not waited for yet.
+// goesOn follows a claim, of which fresh is open and not doubted yet, and reports whether it has lasted up to now. A
+// new one is not waited for yet.
 func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
 	still := d.base.Intersect(fresh)
 	switch {

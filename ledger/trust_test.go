@@ -30,8 +30,8 @@ func TestBlameOfMoreThanAFile(t *testing.T) {
 	}
 }
 
-// TestHowMuchANodeClaimsDoesNotMatter has a node claim all units, and do nothing: how long idle nodes wait to run them does
-// not grow with how many there are.
+// TestHowMuchANodeClaimsDoesNotMatter has a node claim all units, and do nothing: how long idle nodes wait to run
+// them does not grow with how many there are.
 func TestHowMuchANodeClaimsDoesNotMatter(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
 	d.rate = 0.5
@@ -46,8 +46,8 @@ func TestHowMuchANodeClaimsDoesNotMatter(t *testing.T) {
 	}
 }
 
-// TestBlink: a node that claims all units, and takes that back for a moment now and then, is believed no longer than one
-// that claims them all the time.
+// TestBlink: a node that claims all units, and takes that back for a moment now and then, is believed no longer than
+// one that claims them all the time.
 func TestBlink(t *testing.T) {
 	d := newDesk(t, Config{}, "h", "liar")
 	d.held = map[tasks.PeerID]tasks.Cover{"liar": tasks.CoverOf(d.home.record.Want)}
@@ -67,8 +67,8 @@ func TestBlink(t *testing.T) {
 	}
 }
 
-// TestHostage: a node that is to merge what others made offers merges that it never hands out: the inputs are free again in
-// bounded time.
+// TestHostage: a node that is to merge what others made offers merges that it never hands out: the inputs are free
+// again in bounded time.
 func TestHostage(t *testing.T) {
 	workers := []tasks.PeerID{"h"}
 	for i := range 12 {
@@ -130,8 +130,8 @@ func TestSlowBlobs(t *testing.T) {
 	}
 }
 
-// slowDesk is a home with work of its own, that has given out the rest: slow has 800 to 1000, and offers a part of it. Some of what
-// a has done comes while that is fetched, if others is set; a has more.
+// slowDesk is a home with work of its own, that has given out the rest: slow has 800 to 1000, and offers a part of
+// it. Some of what a has done comes while that is fetched, if others is set; a has more.
 func slowDesk(t *testing.T, others bool) *desk {
 	d := newDesk(t, Config{}, "h", "a", "b", "slow")
 	d.held = map[tasks.PeerID]tasks.Cover{"a": span(0, 430), "b": span(430, 750), "h": span(750, 800), "slow": span(800, units)}
@@ -163,8 +163,8 @@ func reissued(d *desk) (again tasks.Cover) {
 	return again
 }
 
-// TestWhoIsSlowIsWaitedForOnce: after one fetch that was too slow others run all that its holder has, once they have nothing else to
-// do; it is named, offers of others come first, and no more work is for it.
+// TestWhoIsSlowIsWaitedForOnce: after one fetch that was too slow others run all that its holder has, once they have
+// nothing else to do; it is named, offers of others come first, and no more work is for it.
 func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
 	d := slowDesk(t, true)
 	d.slowAgain()
@@ -212,8 +212,8 @@ func TestSlowAgain(t *testing.T) {
 	}
 }
 
-// TestSlowBySize: a partial that is said to be much larger than all that is committed is not waited for the longer; one whose
-// size is like the others' is, and each next time twice as long.
+// TestSlowBySize: a partial that is said to be much larger than all that is committed is not waited for the longer;
+// one whose size is like the others' is, and each next time twice as long.
 func TestSlowBySize(t *testing.T) {
 	for _, c := range []struct {
 		name            string

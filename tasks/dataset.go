@@ -80,9 +80,9 @@ func (d *Dataset) Cluster(u int64) Range {
 	return out
 }
 
-// Packet cuts the next packet off the front of r: about target units, within one file, ending at a
-// cluster boundary where one lies between half and twice the target. A target of one is for units so long that each goes
-// by itself. r must not be empty.
+// Packet cuts the next packet off the front of r: about target units, within one file, ending at a cluster boundary
+// where one lies between half and twice the target. A target of one is for units so long that each goes by itself. r
+// must not be empty.
 func (d *Dataset) Packet(r Range, target int64) Range {
 	if target <= 1 {
 		return R(r.First, r.First+1)

@@ -1,8 +1,8 @@
 package tasks
 
-// Fan divides nodes that wait for work into at most fan groups, in order and of sizes that differ by one at most. The first
-// of each group passes on what is for the others of it, again by Fan: so who gives to whom, and merges for whom, follows
-// from the order alone.
+// Fan divides nodes that wait for work into at most fan groups, in order and of sizes that differ by one at most. The
+// first of each group passes on what is for the others of it, again by Fan: so who gives to whom, and merges for
+// whom, follows from the order alone.
 func Fan[T any](nodes []T, fan int) (groups [][]T) {
 	if len(nodes) < fan {
 		fan = len(nodes)

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// The least that a limit may be, where it is set at all. Watchers look at a child a few times a second, so that shorter times
-// mean nothing; and with less room ROOT itself does not run, so that a job fails for its limit, whatever its code does.
+// The least that a limit may be, where it is set at all. Watchers look at a child a few times a second, so that
+// shorter times mean nothing; and with less room ROOT itself does not run, so that a job fails for its limit,
+// whatever its code does.
 const (
 	LeastTime   = time.Second // of Stall, Open and EntryCPU
 	LeastMemory = 256 << 20   // of Memory
@@ -25,13 +26,17 @@ type Limits struct {
 	AllowMissingBranches bool          `msgpack:"b"`
 }
 
-// Check refuses limits that no child can work with. Whoever takes a description from another calls it, as Job.Check does:
-// limits come from whoever may submit, and go into timers and kernel limits of all hosts.
+// Check refuses limits that no child can work with. Whoever takes a description from another calls it, as Job.Check
+// does: limits come from whoever may submit, and go into timers and kernel limits of all hosts.
 func (l Limits) Check() error {
 	for _, t := range []struct {
 		what string
 		is   time.Duration
-	}{{"one entry may take", l.Stall}, {"opening a file may take", l.Open}, {"one entry may use of the CPU", l.EntryCPU}} {
+	}{
+		{"one entry may take", l.Stall},
+		{"opening a file may take", l.Open},
+		{"one entry may use of the CPU", l.EntryCPU},
+	} {
 		if t.is != 0 && t.is < LeastTime {
 			return fmt.Errorf("the time that %s is limited to %v, want at least %v", t.what, t.is, LeastTime)
 		}
@@ -39,7 +44,11 @@ func (l Limits) Check() error {
 	for _, s := range []struct {
 		what      string
 		is, least int64
-	}{{"the memory of a process", l.Memory, LeastMemory}, {"a file that is written", l.FileSize, LeastSize}, {"the working folder", l.Scratch, LeastSize}} {
+	}{
+		{"the memory of a process", l.Memory, LeastMemory},
+		{"a file that is written", l.FileSize, LeastSize},
+		{"the working folder", l.Scratch, LeastSize},
+	} {
 		if s.is != 0 && s.is < s.least {
 			return fmt.Errorf("%s is limited to %d bytes, want at least %d", s.what, s.is, s.least)
 		}

@@ -2,8 +2,9 @@ package tasks
 
 import "time"
 
-// Moment is a point in time that may not have come yet; the zero value is never. Time is as the cores know it: a duration
-// since an origin that the caller chooses, so that 0 is a time like any other and cannot stand for never by itself.
+// Moment is a point in time that may not have come yet; the zero value is never. Time is as the cores know it: a
+// duration since an origin that the caller chooses, so that 0 is a time like any other and cannot stand for never by
+// itself.
 type Moment struct {
 	at  time.Duration
 	set bool

@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// A job's nonce is the name under which users know it, and under which every node keeps its result. Any member sees the
-// nonces of others' jobs, so the first half of one is a hash of its second half and of who submits the job: nobody else can
-// submit a job under that name. The hash comes first since that is what commands print and lists compare: whoever could
-// choose it would hide one job behind another.
+// A job's nonce is the name under which users know it, and under which every node keeps its result. Any member sees
+// the nonces of others' jobs, so the first half of one is a hash of its second half and of who submits the job:
+// nobody else can submit a job under that name. The hash comes first since that is what commands print and lists
+// compare: whoever could choose it would hide one job behind another.
 
 // NonceSize is the length of a nonce.
 const NonceSize = 16

@@ -7,7 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestNonceIsItsSubmitters: what names a job of one member names none of another's, and a nonce that was changed nobody's.
+// TestNonceIsItsSubmitters: what names a job of one member names none of another's, and a nonce that was changed
+// nobody's.
 func TestNonceIsItsSubmitters(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		salt := NonceSalt(rapid.SliceOfN(rapid.Byte(), NonceSize/2, NonceSize/2).Draw(t, "salt"))
