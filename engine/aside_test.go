@@ -11,8 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// supersededCopy is a group in which a job was recovered from one copy by an admin, and a host that has given up its own for
-// that: one with more of the job than the recovered copy may have.
+// supersededCopy is a group in which a job was recovered from one copy by an admin, and a host that has given up its
+// own for that: one with more of the job than the recovered copy may have.
 func supersededCopy(t *testing.T) (g *group, recovered, h *host) {
 	t.Helper()
 	g, recovered = lastOf(t, 5, false)
@@ -47,8 +47,8 @@ func (h *host) again(by tasks.PeerID, terms ...uint64) Recover {
 	return Recover{ID: jobID, Link: link, Aside: &aside}
 }
 
-// TestSupersededCopyCanBeGoneOnFrom has a recovery come to nothing, for whoever signed it lied or its copy was lost too: the
-// job goes on from a copy that was given up for it, with what that had committed.
+// TestSupersededCopyCanBeGoneOnFrom has a recovery come to nothing, for whoever signed it lied or its copy was lost
+// too: the job goes on from a copy that was given up for it, with what that had committed.
 func TestSupersededCopyCanBeGoneOnFrom(t *testing.T) {
 	for _, lives := range []bool{false, true} { // the recovered job, which is false
 		g, recovered, h := supersededCopy(t)

@@ -22,8 +22,8 @@ func baseOf(parts int) (out []merge.Partial) {
 	return out
 }
 
-// TestBaseIsNotRun submits a job that has outputs of most units already: these are committed as they are, the others run,
-// and nothing else does. Outputs that cannot be are not believed, and all units run.
+// TestBaseIsNotRun submits a job that has outputs of most units already: these are committed as they are, the others
+// run, and nothing else does. Outputs that cannot be are not believed, and all units run.
 func TestBaseIsNotRun(t *testing.T) {
 	overlapping := baseOf(2)
 	overlapping[1].Cover = overlapping[1].Cover.Union(overlapping[0].Cover)
@@ -42,7 +42,11 @@ func TestBaseIsNotRun(t *testing.T) {
 		"overlapping": {overlapping, units},
 		"beyond":      {beyond, units},
 		"miscounted":  {miscounted, units},
-		"all":         {[]merge.Partial{{ID: merge.ID{Node: "n0", Seq: 1}, Cover: tasks.CoverOf(tasks.R(0, units)), Units: units}}, 0},
+		"all": {[]merge.Partial{{
+			ID:    merge.ID{Node: "n0", Seq: 1},
+			Cover: tasks.CoverOf(tasks.R(0, units)),
+			Units: units,
+		}}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGroup(t, 4)

@@ -48,15 +48,17 @@ func (p *Peer) admits(who tasks.PeerID) bool {
 	}
 	n := 0
 	for _, j := range p.jobs {
-		if j.desc != nil && j.desc.Submitter == who || len(j.prep.claims) > 0 && j.prep.claims[0].from == who || j.home == who {
+		if j.desc != nil && j.desc.Submitter == who || len(j.prep.claims) > 0 && j.prep.claims[0].from == who ||
+			j.home == who {
 			n++
 		}
 	}
 	return n < fewJobs
 }
 
-// claimed takes the word of a member that it leads a job of which there is no description here, and asks it for that. So it
-// does with all who say so, each for itself: one that never answers holds nobody up. What is not taken is said again.
+// claimed takes the word of a member that it leads a job of which there is no description here, and asks it for that.
+// So it does with all who say so, each for itself: one that never answers holds nobody up. What is not taken is said
+// again.
 func (p *Peer) claimed(id tasks.JobID, c claim) {
 	j := p.job(id)
 	if j == nil && !p.admits(c.from) {
@@ -99,13 +101,13 @@ func (p *Peer) unknown(from tasks.PeerID) (n int) {
 	return n
 }
 
-// mayClaim is how many such jobs a member may have: one that has let questions for descriptions go unanswered is asked few
-// at once, until it answers one.
+// mayClaim is how many such jobs a member may have: one that has let questions for descriptions go unanswered is asked
+// few at once, until it answers one.
 func (p *Peer) mayClaim(from tasks.PeerID) int { return max(maxUnknown>>min(p.unanswered(from), 8), 1) }
 
 // unanswered counts the questions for descriptions, the last ones, that a member did not answer in time.
 func (p *Peer) unanswered(from tasks.PeerID) int {
-	if d := p.dues[from]; d != nil {
+	if d := p.charges.of[from]; d != nil {
 		return d.unanswered
 	}
 	return 0
@@ -123,10 +125,11 @@ func (p *Peer) makePlace(j *jobState, from tasks.PeerID) bool {
 	return at >= 0
 }
 
-// consistent reports whether a claim would be proven if its job were of the member that its mandate says has founded the
-// ledger. Whether it is shows with the description; what is made up without signatures is not worth a question.
+// consistent reports whether a claim would be proven if its job were of the member that its mandate says has founded
+// the ledger. Whether it is shows with the description; what is made up without signatures is not worth a question.
 func (p *Peer) consistent(id tasks.JobID, c claim) bool {
-	if c.founder() != "" && (mutant.On(mutant.NoMandate) || quorum.CheckMandate(p.trust(id, c.founder()), *c.proof) == nil) {
+	if c.founder() != "" &&
+		(mutant.On(mutant.NoMandate) || quorum.CheckMandate(p.trust(id, c.founder()), *c.proof) == nil) {
 		return true
 	}
 	p.unproven(c.from, id, c.proof.Chain)
@@ -171,7 +174,7 @@ func (p *Peer) weigh(j *jobState) {
 			p.send(c.from, Message{Job: j.id, Moved: &Moved{}})
 			continue
 		}
-		before := p.checks.n
+		before := p.charges.checks.n
 		p.opened(c.from, j, c.term, c.proof, c.every)
 		if c.enlist != nil {
 			p.enlistHere(c.from, j, c.term, c.enlist)

@@ -8,14 +8,15 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The submitter may do with its job what it likes, and its word that the job goes on from one copy counts at any time. An
-// admin's is for jobs that have lost their majority, and an admin may lie: where the ledger lives, as this peer sees it,
-// an admin's word counts for nothing, and neither does who leads and what ends by it. What a ledger has come to that the
-// admin took for lost counts over what was recovered, too: both are exact, and the one that was not in need of recovery is
-// nobody's work alone.
+// The submitter may do with its job what it likes, and its word that the job goes on from one copy counts at any time.
+// An admin's is for jobs that have lost their majority, and an admin may lie: where the ledger lives, as this peer sees
+// it, an admin's word counts for nothing, and neither does who leads and what ends by it. What a ledger has come to
+// that the admin took for lost counts over what was recovered, too: both are exact, and the one that was not in need of
+// recovery is nobody's work alone.
 
-// settleTime is for how long a replica must have had a leader, after a restart or a time without, until it takes its ledger
-// for one that lives: the others may have been away for long, and the job been recovered meanwhile by whoever had to.
+// settleTime is for how long a replica must have had a leader, after a restart or a time without, until it takes its
+// ledger for one that lives: the others may have been away for long, and the job been recovered meanwhile by whoever
+// had to.
 const settleTime = time.Minute
 
 // noteLed follows whether this copy's ledger has a leader. A job that is new here has had one all along.
@@ -34,8 +35,8 @@ func (p *Peer) letSettle(j *jobState) {
 	j.copy.ledAt, j.copy.settledAt = p.now-2*recoverAlive, p.now+settleTime
 }
 
-// lives reports whether this peer sees that a job's ledger can be written to: its own copy is led, and has been for a while,
-// or without a copy it hears who is proven to lead.
+// lives reports whether this peer sees that a job's ledger can be written to: its own copy is led, and has been for a
+// while, or without a copy it hears who is proven to lead.
 func (p *Peer) lives(j *jobState) bool {
 	if j.copy.log != nil && j.seated() {
 		return p.now >= j.copy.settledAt && j.copy.log.Led(p.now, answerWithin)
@@ -43,8 +44,8 @@ func (p *Peer) lives(j *jobState) bool {
 	return j.home != "" && p.now-j.seeking.heard <= seekAfter
 }
 
-// defies reports whether a recovery of a job's ledger that holds counts for nothing here: its submitter has not signed it,
-// and the ledger lives. One that goes on by the word of an admin who is none any more may be recovered again.
+// defies reports whether a recovery of a job's ledger that holds counts for nothing here: its submitter has not signed
+// it, and the ledger lives. One that goes on by the word of an admin who is none any more may be recovered again.
 func (p *Peer) defies(j *jobState, l quorum.Link) bool {
 	if mutant.On(mutant.ObeyAdmins) || j.desc == nil || p.submittersWord(j.id, j.desc.Submitter, l) {
 		return false
@@ -85,8 +86,8 @@ func (p *Peer) defiesChain(j *jobState, c quorum.Chain) bool {
 	return l != nil && quorum.Epoch(c.Conf().Term) > max(quorum.Epoch(j.term), j.copy.record.Epoch()) && p.defies(j, *l)
 }
 
-// keepsEnd reports whether the end of a job stands against a recovery by an admin: it is proven, or it is in this peer's copy of a
-// ledger that lives, and will be.
+// keepsEnd reports whether the end of a job stands against a recovery by an admin: it is proven, or it is in this
+// peer's copy of a ledger that lives, and will be.
 func (p *Peer) keepsEnd(id tasks.JobID, past *endedJob, l quorum.Link) bool {
 	if mutant.On(mutant.ObeyAdmins) || p.submittersWord(id, past.submitter, l) {
 		return false
@@ -95,16 +96,22 @@ func (p *Peer) keepsEnd(id tasks.JobID, past *endedJob, l quorum.Link) bool {
 	return past.Seal != nil || j != nil && j.copy.log != nil && p.defies(j, l)
 }
 
-// overrules reports whether an end of a job counts over what an admin had recovered: the ledger of before has come to it.
+// overrules reports whether an end of a job counts over what an admin had recovered: the ledger of before has come to
+// it.
 func (p *Peer) overrules(id tasks.JobID, submitter tasks.PeerID, recovery *quorum.Link, e *Ended) bool {
-	return recovery != nil && quorum.Epoch(e.Seal.Chain.Conf().Term) < quorum.Epoch(recovery.Conf.Term) && !p.submittersWord(id, submitter, *recovery)
+	return recovery != nil && quorum.Epoch(e.Seal.Chain.Conf().Term) < quorum.Epoch(recovery.Conf.Term) &&
+		!p.submittersWord(id, submitter, *recovery)
 }
 
 // takeEarlierEnd ends a job here that goes on from a recovered copy, as its ledger of before has ended.
 func (p *Peer) takeEarlierEnd(j *jobState, e *Ended) {
 	past := pastJob{term: e.Seal.Chain.Conf().Term, submitter: j.desc.Submitter}
 	if j.copy.log != nil {
-		p.dropLog(j, DropLedger{ID: j.id, Superseded: j.recovery(), Reason: "the job has ended without having been recovered"})
+		p.dropLog(j, DropLedger{
+			ID:         j.id,
+			Superseded: j.recovery(),
+			Reason:     "the job has ended without having been recovered",
+		})
 	}
 	p.emit(HomeIs{ID: j.id, Term: j.term})
 	p.closeJob(j, false)
@@ -112,8 +119,8 @@ func (p *Peer) takeEarlierEnd(j *jobState, e *Ended) {
 	p.ends.put(j.id, past, *e)
 }
 
-// earlierEnd takes the end of a job for another one, by a recovered copy, that was taken for it here; it reports whether it
-// did.
+// earlierEnd takes the end of a job for another one, by a recovered copy, that was taken for it here; it reports
+// whether it did.
 func (p *Peer) earlierEnd(id tasks.JobID, e *Ended) bool {
 	past := p.ends.of[id]
 	if past == nil || past.submitter == "" {

@@ -28,7 +28,10 @@ func newUsurper(t *testing.T, g *group) usurper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.link = quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: admin, Sig: modelkeys.Keys(admin).Sign(RecoveryText(jobID, c))}}}
+	u.link = quorum.Link{
+		Conf: c,
+		Sigs: []quorum.Signature{{By: admin, Sig: modelkeys.Keys(admin).Sign(RecoveryText(jobID, c))}},
+	}
 	u.chain = quorum.Chain{Founders: v.Chain.Founders, Links: []quorum.Link{u.link}}
 	return u
 }
@@ -42,16 +45,25 @@ func (u usurper) messages() []Message {
 	e := &Ended{Sum: r.Sum(), Units: units, Result: r}
 	seal := quorum.SealAlone(keys, GroupName(jobID), u.chain, admin, e.Text())
 	e.Seal = &seal
-	out := []Message{{Recovery: &u.link}, {Term: term, Open: &Open{Home: admin, Proof: m}}, {Moved: &Moved{Home: admin, Term: term, Proof: m}},
-		{Term: term, Enlist: &Enlist{Nonce: 1, Voters: u.chain.Founders, Proof: m}}, {Term: term, Order: OrderRest}, {Term: term, Ended: e}}
+	out := []Message{
+		{Recovery: &u.link},
+		{Term: term, Open: &Open{Home: admin, Proof: m}},
+		{Moved: &Moved{Home: admin, Term: term, Proof: m}},
+		{
+			Term:   term,
+			Enlist: &Enlist{Nonce: 1, Voters: u.chain.Founders, Proof: m},
+		},
+		{Term: term, Order: OrderRest},
+		{Term: term, Ended: e},
+	}
 	for i := range out {
 		out[i].Job = jobID
 	}
 	return out
 }
 
-// TestAdminDisplacesNoLivingLedger has an admin sign that a job goes on from a copy of its own, while its ledger lives: no
-// node follows, before the job has ended nor after, and it is told who has signed that.
+// TestAdminDisplacesNoLivingLedger has an admin sign that a job goes on from a copy of its own, while its ledger lives:
+// no node follows, before the job has ended nor after, and it is told who has signed that.
 func TestAdminDisplacesNoLivingLedger(t *testing.T) {
 	g := newGroup(t, 5)
 	g.submit()
@@ -110,8 +122,8 @@ func TestSubmitterMayDisplaceItsLedger(t *testing.T) {
 	}
 }
 
-// TestLedgerSettlesAfterARestart: replicas that come back may have been away for long, and give way to an admin's recovery at
-// first; when they have had a leader for a while they do not.
+// TestLedgerSettlesAfterARestart: replicas that come back may have been away for long, and give way to an admin's
+// recovery at first; when they have had a leader for a while they do not.
 func TestLedgerSettlesAfterARestart(t *testing.T) {
 	for _, settled := range []bool{false, true} {
 		g := newGroup(t, 3)
@@ -143,8 +155,8 @@ func TestLedgerSettlesAfterARestart(t *testing.T) {
 	}
 }
 
-// TestEndInALivingLogStands has an admin sign that a job goes on from a copy of its own in the moments between the end in the log
-// and the proof of it: no replica takes that end back, or gives its copy up.
+// TestEndInALivingLogStands has an admin sign that a job goes on from a copy of its own in the moments between the end
+// in the log and the proof of it: no replica takes that end back, or gives its copy up.
 func TestEndInALivingLogStands(t *testing.T) {
 	g := newGroup(t, 5)
 	g.submit()
@@ -174,8 +186,8 @@ func TestEndInALivingLogStands(t *testing.T) {
 	}
 }
 
-// TestWhoWasFooledLearnsOfTheEnd has a node hear of a job by an admin alone who lies that it leads it, and that it has ended: when
-// it is told of the true end it takes that.
+// TestWhoWasFooledLearnsOfTheEnd has a node hear of a job by an admin alone who lies that it leads it, and that it has
+// ended: when it is told of the true end it takes that.
 func TestWhoWasFooledLearnsOfTheEnd(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		g := newGroup(t, 4)

@@ -23,7 +23,8 @@ func (k tally) Verify(by tasks.PeerID, text, sig []byte) bool {
 	return k.Keys.Verify(by, text, sig)
 }
 
-// madeUp is a valid mandate of the job's submitter whose voters have changed often: links from the first on are of their own.
+// madeUp is a valid mandate of the job's submitter whose voters have changed often: links from the first on are of
+// their own.
 func madeUp(term uint64, links, first int) *quorum.Mandate {
 	m := &quorum.Mandate{Term: term, Leader: founders[0].ID, Chain: quorum.Chain{Founders: founders}}
 	for i := range links {
@@ -37,7 +38,13 @@ func madeUp(term uint64, links, first int) *quorum.Mandate {
 		m.Chain.Links = append(m.Chain.Links, quorum.Link{Conf: c, Sigs: []quorum.Signature{sign("h"), sign("x")}})
 	}
 	for _, v := range m.Chain.Conf().Voters {
-		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(GroupName(jobID), term, m.Leader, v.ID))})
+		m.Votes = append(
+			m.Votes,
+			quorum.Signature{
+				By:  v.Peer,
+				Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(GroupName(jobID), term, m.Leader, v.ID)),
+			},
+		)
 	}
 	return m
 }
@@ -84,12 +91,15 @@ func TestMadeUpChainsTakeNoMoreThanTheirShare(t *testing.T) {
 		t.Errorf("it was told %d times", told)
 	}
 	before := *n
-	r.step(Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 1, Proof: madeUp(term+1, 300, 0)}}})
+	r.step(
+		Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 1, Proof: madeUp(term+1, 300, 0)}}},
+	)
 	if *n == before || r.peer.job(jobID).term != term+1 {
 		t.Error("another is not heard")
 	}
 	r.now += 2 * maxAhead
-	if r.step(Recv{From: "h", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 2, Proof: madeUp(term+2, 300, 0)}}}); r.peer.job(jobID).term != term+2 {
+	later := Moved{Home: "h", Term: term + 2, Proof: madeUp(term+2, 300, 0)}
+	if r.step(Recv{From: "h", Msg: Message{Job: jobID, Moved: &later}}); r.peer.job(jobID).term != term+2 {
 		t.Error("it is not heard again when it has been quiet")
 	}
 }
@@ -99,7 +109,9 @@ func TestGrownChainCostsItsNewLinks(t *testing.T) {
 	r, n := tallied(t)
 	show := func(term uint64, links int) int {
 		before := *n
-		r.step(Recv{From: "h", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term, Proof: madeUp(term, links, 300)}}})
+		r.step(
+			Recv{From: "h", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term, Proof: madeUp(term, links, 300)}}},
+		)
 		if r.peer.job(jobID).term != term {
 			t.Fatalf("%d links in term %d are not believed", links, term)
 		}
@@ -134,18 +146,23 @@ func pieces(n int) (c tasks.Cover) {
 func TestTornReportsAreRefused(t *testing.T) {
 	r := newRig(t, "h")
 	r.step(PeerUp{ID: "x", Slots: 1})
-	for name, c := range map[string]ledger.Report{"held": {Seq: 1, Held: pieces(maxRanges + 1)}, "also": {Seq: 1, Also: pieces(maxRanges + 1)}} {
-		if v := find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &c}})); len(v) != 1 || v[0].What != Malformed {
+	for name, c := range map[string]ledger.Report{
+		"held": {Seq: 1, Held: pieces(maxRanges + 1)},
+		"also": {Seq: 1, Also: pieces(maxRanges + 1)},
+	} {
+		if v := find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &c}})); len(v) != 1 ||
+			v[0].What != Malformed {
 			t.Errorf("%s: told is %v", name, v)
 		}
 	}
-	if v := find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &ledger.Report{Seq: 1, Held: pieces(maxRanges)}}})); len(v) > 0 {
+	most := ledger.Report{Seq: 1, Held: pieces(maxRanges)}
+	if v := find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &most}})); len(v) > 0 {
 		t.Errorf("one that may be is told as %v", v)
 	}
 }
 
-// TestReportsTakeNoMoreThanTheirShare has a worker send large reports much faster than it was asked to, and another as an
-// honest one does.
+// TestReportsTakeNoMoreThanTheirShare has a worker send large reports much faster than it was asked to, and another as
+// an honest one does.
 func TestReportsTakeNoMoreThanTheirShare(t *testing.T) {
 	r := leader(t)
 	told, taken := 0, 0
@@ -153,7 +170,8 @@ func TestReportsTakeNoMoreThanTheirShare(t *testing.T) {
 	for end := r.now + 40*time.Second; r.now < end; r.now += 50 * time.Millisecond {
 		for range 50 {
 			seq++
-			for _, v := range find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &ledger.Report{Seq: seq, Ready: true, Held: held}}})) {
+			report := ledger.Report{Seq: seq, Ready: true, Held: held}
+			for _, v := range find[Violation](r.step(Recv{From: "x", Msg: Message{Job: jobID, Report: &report}})) {
 				if v.From != "x" || v.What != TooMuch {
 					t.Fatalf("told is %v", v)
 				}
@@ -168,7 +186,8 @@ func TestReportsTakeNoMoreThanTheirShare(t *testing.T) {
 				r.sent = r.sent[:0]
 			}
 		}
-		if v := find[Violation](r.step(Recv{From: "y", Msg: Message{Job: jobID, Report: &ledger.Report{Seq: seq, Ready: true, Held: held}}})); len(v) > 0 {
+		report := ledger.Report{Seq: seq, Ready: true, Held: held}
+		if v := find[Violation](r.step(Recv{From: "y", Msg: Message{Job: jobID, Report: &report}})); len(v) > 0 {
 			t.Fatalf("an honest one is told as %v", v)
 		}
 	}
@@ -199,8 +218,8 @@ func TestOwnReportsStayWithinTheShare(t *testing.T) {
 	}
 }
 
-// TestProofsInAnswersAreChargedToo has a member answer requests with one long chain after the other: no more of its signatures
-// are checked than its share, which is that of its messages.
+// TestProofsInAnswersAreChargedToo has a member answer requests with one long chain after the other: no more of its
+// signatures are checked than its share, which is that of its messages.
 func TestProofsInAnswersAreChargedToo(t *testing.T) {
 	r, n := tallied(t)
 	const lasts = 40 * time.Second
@@ -220,7 +239,9 @@ func TestProofsInAnswersAreChargedToo(t *testing.T) {
 		t.Errorf("%d signatures were checked in %v, more than %d; refused %d times", *n, lasts, most, refused)
 	}
 	before := *n
-	r.step(Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 1, Proof: madeUp(term+1, 300, 0)}}})
+	r.step(
+		Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Home: "h", Term: term + 1, Proof: madeUp(term+1, 300, 0)}}},
+	)
 	if *n != before {
 		t.Error("its messages have a share of their own")
 	}
@@ -229,8 +250,8 @@ func TestProofsInAnswersAreChargedToo(t *testing.T) {
 	}
 }
 
-// TestLedgersAreAskedForAtAPrice has a member ask for copies of ledgers without end: it has no more of them than its share, is
-// told after a while, and another member has its own.
+// TestLedgersAreAskedForAtAPrice has a member ask for copies of ledgers without end: it has no more of them than its
+// share, is told after a while, and another member has its own.
 func TestLedgersAreAskedForAtAPrice(t *testing.T) {
 	r := member(t)
 	const lasts = 40 * time.Second

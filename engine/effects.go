@@ -29,8 +29,8 @@ type (
 		From      tasks.PeerID
 		Submitter tasks.PeerID // as From says
 	}
-	// Prepare a job that Home leads, by its description; answer with Prepared or NotPrepared. Home is empty where this node
-	// has what is needed.
+	// Prepare a job that Home leads, by its description; answer with Prepared or NotPrepared. Home is empty where this
+	// node has what is needed.
 	Prepare struct {
 		ID   tasks.JobID
 		Home tasks.PeerID
@@ -121,9 +121,9 @@ type (
 		ID tasks.JobID
 		quorum.Write
 	}
-	// DropLedger forgets a copy of a ledger. Reason is why, if that is no matter of course. With Superseded, the recovery of
-	// the ledger from another copy for which this one is given up, what is on disk is put aside and kept for a while, with
-	// the blobs: whoever signed that may have lied, and the recovered job may come to nothing.
+	// DropLedger forgets a copy of a ledger. Reason is why, if that is no matter of course. With Superseded, the recovery
+	// of the ledger from another copy for which this one is given up, what is on disk is put aside and kept for a while,
+	// with the blobs: whoever signed that may have lied, and the recovered job may come to nothing.
 	DropLedger struct {
 		ID         tasks.JobID
 		Reason     string
@@ -148,8 +148,8 @@ type (
 		ID     tasks.JobID
 		Reason string
 	}
-	// RecoveryRefused tells that a recovery counts for nothing here which By has signed, so that the job would go on from the
-	// copy of On: the ledger lives, and By is not the job's submitter.
+	// RecoveryRefused tells that a recovery counts for nothing here which By has signed, so that the job would go on from
+	// the copy of On: the ledger lives, and By is not the job's submitter.
 	RecoveryRefused struct {
 		ID     tasks.JobID
 		By, On tasks.PeerID

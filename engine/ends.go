@@ -124,11 +124,13 @@ func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended)
 	case j.copy.log == nil && !j.leads():
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
-	case j.copy.log != nil && !seatedIn(e.Seal.Chain, p.self): // a copy that was to have a seat, or has lost it, and is told no more
+	case j.copy.log != nil && !seatedIn(e.Seal.Chain, p.self):
+		// a copy that was to have a seat, or has lost it, and is told no more
 		p.leaveLog(j, "")
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
-	case p.now-j.seeking.sought >= seekEvery || j.seeking.sought == 0: // this copy needs the result too, and who tells may not have it either
+	case p.now-j.seeking.sought >= seekEvery || j.seeking.sought == 0:
+		// this copy needs the result too, and who tells may not have it either
 		j.seeking.sought = p.now
 		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 	}
@@ -183,9 +185,9 @@ func (p *Peer) endSealed(j *jobState, s quorum.Seal) {
 	}
 }
 
-// tellEnd tells a member that asks how a job ended, if that is proven; it reports whether it is over. Whoever had a seat in
-// the ledger is told the whole, which its copy needs, and so is who may see the job; all others that it is over, for a
-// result says more of a job than a member may know who has no part in it.
+// tellEnd tells a member that asks how a job ended, if that is proven; it reports whether it is over. Whoever had a
+// seat in the ledger is told the whole, which its copy needs, and so is who may see the job; all others that it is
+// over, for a result says more of a job than a member may know who has no part in it.
 func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID) (over bool) {
 	e := p.ends.of[id]
 	if e == nil {
@@ -223,17 +225,20 @@ func (p *Peer) sayEnd(to tasks.PeerID, id tasks.JobID, whole bool) {
 
 // sealing reports whether the others may need this peer's signature under a job's end before it may leave.
 func (p *Peer) sealing(j *jobState) bool {
-	return j.shut && j.copy.log != nil && j.copy.record.Result != nil && !j.end.proven && p.now < j.closeAt-p.cfg.Unsealed+sealWait
+	return j.shut && j.copy.log != nil && j.copy.record.Result != nil && !j.end.proven &&
+		p.now < j.closeAt-p.cfg.Unsealed+sealWait
 }
 
-// lingering reports whether another replica of an ended job may still need this peer's word of the end, and the result that
-// this peer has. Two of three that leave at once, before the third has heard, would leave it without a majority for good.
+// lingering reports whether another replica of an ended job may still need this peer's word of the end, and the result
+// that this peer has. Two of three that leave at once, before the third has heard, would leave it without a majority
+// for good.
 func (p *Peer) lingering(j *jobState) bool {
 	up := func(m quorum.Member) bool {
-		_, is := p.peers[m.Peer]
+		_, is := p.members[m.Peer]
 		return is && m.Peer != p.self
 	}
-	return j.shut && j.copy.log != nil && j.end.proven && p.now < j.closeAt && slices.ContainsFunc(j.copy.log.Members(), up)
+	return j.shut && j.copy.log != nil && j.end.proven && p.now < j.closeAt &&
+		slices.ContainsFunc(j.copy.log.Members(), up)
 }
 
 // sealWait is how long a node that leaves waits for that.

@@ -1,6 +1,6 @@
 // Package engine is one peer's whole protocol: the scheduler (steal), the partials it keeps (merge), its
-// copies of ledgers (quorum) and the jobs it leads (ledger), wired together. It is pure: the daemon drives it with real children,
-// sockets and blobs, the simulator with modelled ones, and what the simulator proves is what ships.
+// copies of ledgers (quorum) and the jobs it leads (ledger), wired together. It is pure: the daemon drives it with real
+// children, sockets and blobs, the simulator with modelled ones, and what the simulator proves is what ships.
 //
 // A job is announced by its home. A node that hears of one prepares it (fetches description, sources
 // and library, loads the selector) and from then on reports to the home, is dealt work and steals.
@@ -42,32 +42,31 @@ type Config struct {
 
 // Peer is one peer. It is not safe for concurrent use.
 type Peer struct {
-	cfg     Config
-	self    tasks.PeerID
-	now     time.Duration
-	out     []Effect
-	loop    []Message // to this peer itself
+	cfg  Config
+	self tasks.PeerID
+	now  time.Duration
+	seq  uint64 // of the last thing that this peer has given a name: a partial, a report, a member
+
+	out    []Effect  // of the Step that runs
+	loop   []Message // to this peer itself, of that Step
+	ticked bool      // the scheduler has been stepped in it
+
 	sched   *steal.Scheduler
-	jobs    []*jobState           // in order of arrival
-	peers   map[tasks.PeerID]int  // their slots,
-	own     map[tasks.PeerID]int  // and those for jobs of their own
-	rules   map[tasks.PeerID]bool // who may submit jobs
 	gens    map[steal.GenID]*genState
-	seq     uint64
-	ends    ends // of jobs that are over
-	admins  []tasks.PeerID
-	left    bool
-	leave   bool
-	leaveAt time.Duration // since when
-	full    bool          // of partials
-	seals   []steal.GenID // that wait for room to be sealed
+	jobs    []*jobState // in the order in which they were heard of
+	ends    ends
+	members map[tasks.PeerID]memberState // that are connected
+	admins  []tasks.PeerID               // members with the right admin
+	charges charges
+	room    room
+	leaving leaving
+}
 
-	checks  *counted // of signatures
-	checked quorum.Checked
-	dues    map[tasks.PeerID]*dues
-	sent    allowance // by the receivers of this peer's own reports
-
-	ticked bool // the scheduler has been stepped in this Step
+// leaving is how far this peer has come with leaving its cluster. Left is emitted once, when nobody needs it any more.
+type leaving struct {
+	on    bool
+	since time.Duration
+	done  bool // Left was emitted
 }
 
 // genState is what must be known of a generation to seal it.
@@ -86,33 +85,36 @@ func New(cfg Config) (*Peer, error) {
 	if cfg.Keys == nil {
 		return nil, errors.New("could not set up peer: it has no keys to sign with")
 	}
-	if cfg.Report == 0 {
-		cfg.Report = 400 * time.Millisecond
-	}
-	for _, d := range []struct {
-		v   *time.Duration
-		def time.Duration
-	}{{&cfg.Silent, 10 * time.Minute}, {&cfg.Replace, 10 * time.Second}, {&cfg.Found, 3 * time.Second}, {&cfg.Linger, 2 * time.Second}, {&cfg.Unsealed, 10 * time.Minute}} {
-		if *d.v == 0 {
-			*d.v = d.def
-		}
-	}
-	if cfg.Ledger.MaxBlobs == 0 {
-		cfg.Ledger.MaxBlobs = ledger.MaxBlobs
-	}
-	if cfg.Ledger.FoldFloor == 0 {
-		cfg.Ledger.FoldFloor = ledger.FoldFloor
-	}
-	cfg.Ledger.Self, cfg.Ledger.Report = cfg.Steal.Self, cfg.Report
-	cfg.Ledger.Unsealed = cfg.Steal.Generation // as this node does it, others will
+	cfg.defaults()
 	sched, err := steal.New(cfg.Steal)
 	if err != nil {
 		return nil, fmt.Errorf("could not set up peer: %w", err)
 	}
 	checks := &counted{Keys: cfg.Keys}
 	cfg.Keys = checks
-	return &Peer{cfg: cfg, checks: checks, dues: map[tasks.PeerID]*dues{}, self: cfg.Steal.Self, sched: sched, peers: map[tasks.PeerID]int{}, own: map[tasks.PeerID]int{},
-		rules: map[tasks.PeerID]bool{}, gens: map[steal.GenID]*genState{}, ends: ends{of: map[tasks.JobID]*endedJob{}}, seq: cfg.Boot << 24}, nil
+	return &Peer{
+		cfg:     cfg,
+		self:    cfg.Steal.Self,
+		seq:     cfg.Boot << 24,
+		sched:   sched,
+		gens:    map[steal.GenID]*genState{},
+		ends:    ends{of: map[tasks.JobID]*endedJob{}},
+		members: map[tasks.PeerID]memberState{},
+		charges: charges{checks: checks, of: map[tasks.PeerID]*dues{}},
+	}, nil
+}
+
+func (c *Config) defaults() {
+	tasks.Default(&c.Report, 400*time.Millisecond)
+	tasks.Default(&c.Silent, 10*time.Minute)
+	tasks.Default(&c.Replace, 10*time.Second)
+	tasks.Default(&c.Found, 3*time.Second)
+	tasks.Default(&c.Linger, 2*time.Second)
+	tasks.Default(&c.Unsealed, 10*time.Minute)
+	tasks.Default(&c.Ledger.MaxBlobs, ledger.MaxBlobs)
+	tasks.Default(&c.Ledger.FoldFloor, ledger.FoldFloor)
+	c.Ledger.Self, c.Ledger.Report = c.Steal.Self, c.Report
+	c.Ledger.Unsealed = c.Steal.Generation // other nodes seal their generations as late as this one does
 }
 
 // Step takes one event at time now and returns what is to be done.

@@ -51,9 +51,20 @@ func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
 	if conf.Voters[1].Peer != home && home != "h" {
 		conf.Voters[1] = quorum.NewMember(home, 1)
 	}
-	m.Chain.Links = []quorum.Link{{Conf: conf, Sigs: []quorum.Signature{{By: "h", Sig: modelkeys.Keys("h").Sign(quorum.ConfText(GroupName(jobID), conf))}}}}
+	m.Chain.Links = []quorum.Link{
+		{
+			Conf: conf,
+			Sigs: []quorum.Signature{{By: "h", Sig: modelkeys.Keys("h").Sign(quorum.ConfText(GroupName(jobID), conf))}},
+		},
+	}
 	for _, v := range conf.Voters[:2] {
-		m.Votes = append(m.Votes, quorum.Signature{By: v.Peer, Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(GroupName(jobID), term, m.Leader, v.ID))})
+		m.Votes = append(
+			m.Votes,
+			quorum.Signature{
+				By:  v.Peer,
+				Sig: modelkeys.Keys(v.Peer).Sign(quorum.VoteText(GroupName(jobID), term, m.Leader, v.ID)),
+			},
+		)
 	}
 	return m
 }
@@ -63,7 +74,10 @@ func ended(result *ledger.Result, by ...tasks.PeerID) *Ended {
 	e := &Ended{Sum: result.Sum(), Units: units, Result: result}
 	e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: founders}}
 	for _, p := range by {
-		e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: modelkeys.Keys(p).Sign(quorum.SealText(GroupName(jobID), e.Text()))})
+		e.Seal.Sigs = append(
+			e.Seal.Sigs,
+			quorum.Signature{By: p, Sig: modelkeys.Keys(p).Sign(quorum.SealText(GroupName(jobID), e.Text()))},
+		)
 	}
 	return e
 }
@@ -166,7 +180,10 @@ func member(t *testing.T) *rig {
 	}
 	r.step(Recv{From: "h", Msg: open("h", 1)})
 	r.step(Prepared{ID: jobID, Job: testJob(t)})
-	r.step(Recv{From: "h", Msg: Message{Steal: &steal.Message{Grant: &steal.Grant{ID: 9, Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 50))}}}})
+	r.step(Recv{
+		From: "h",
+		Msg:  Message{Steal: &steal.Message{Grant: &steal.Grant{ID: 9, Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 50))}}},
+	})
 	r.pass(time.Second)
 	return r
 }
@@ -247,7 +264,13 @@ func TestBlobIsKeptWhileItIsFetched(t *testing.T) {
 		t.Fatal("nothing could be stolen")
 	}
 	his := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: stolen, Units: stolen.Len(), Holder: "x"}
-	own := merge.Partial{ID: merge.ID{Node: "h", Seq: 500}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 10)), Units: 10, Holder: "h"}
+	own := merge.Partial{
+		ID:     merge.ID{Node: "h", Seq: 500},
+		Job:    jobID,
+		Cover:  tasks.CoverOf(tasks.R(0, 10)),
+		Units:  10,
+		Holder: "h",
+	}
 	j.work.parts.Add(r.now, own)
 	j.work.parts.Flush(r.now, r.peer.nextID)
 	j.work.parts.Reduce(r.now, r.peer.nextID(), []merge.Partial{own, his})
@@ -273,8 +296,8 @@ func (r *rig) steals(by tasks.PeerID) (got tasks.Cover) {
 	return got
 }
 
-// TestNobodyOffersWhatTheHomeHas has a member offer all of a job: what the home has not given away is nobody else's. What
-// that member has stolen is.
+// TestNobodyOffersWhatTheHomeHas has a member offer all of a job: what the home has not given away is nobody else's.
+// What that member has stolen is.
 func TestNobodyOffersWhatTheHomeHas(t *testing.T) {
 	r := newRig(t, "h")
 	r.step(PeerUp{ID: "x", Slots: 1})
@@ -285,10 +308,13 @@ func TestNobodyOffersWhatTheHomeHas(t *testing.T) {
 	}
 	for i, c := range []tasks.Cover{tasks.CoverOf(tasks.R(0, units)), stolen} {
 		p := merge.Partial{ID: merge.ID{Node: "x", Seq: uint64(1 + i)}, Job: jobID, Cover: c, Units: c.Len(), Holder: "x"}
-		fetched := slices.ContainsFunc(r.peer.Step(r.now, Recv{From: "x", Msg: Message{Job: jobID, Offer: &p}}), func(e Effect) bool {
-			f, ok := e.(FetchBlob)
-			return ok && f.Partial.ID == p.ID
-		})
+		fetched := slices.ContainsFunc(
+			r.peer.Step(r.now, Recv{From: "x", Msg: Message{Job: jobID, Offer: &p}}),
+			func(e Effect) bool {
+				f, ok := e.(FetchBlob)
+				return ok && f.Partial.ID == p.ID
+			},
+		)
 		if fetched != (i == 1) {
 			t.Errorf("an offer of %v, of which %v was stolen: fetched %v", c, stolen, fetched)
 		}
@@ -322,7 +348,10 @@ func offered(t *testing.T, r *rig) merge.ID {
 }
 
 func genInt(t *rapid.T, name string) int64 {
-	return rapid.SampledFrom([]int64{math.MinInt64, -1, 0, 1, 17, 399, 400, 500, 999, 1000, 1001, 1 << 40, math.MaxInt64 - 1, math.MaxInt64}).Draw(t, name)
+	return rapid.SampledFrom([]int64{
+		math.MinInt64, -1, 0, 1, 17, 399, 400, 500, 999, 1000, 1001, 1 << 40, math.MaxInt64 - 1, math.MaxInt64,
+	}).
+		Draw(t, name)
 }
 
 func genCover(t *rapid.T) (c tasks.Cover) {
@@ -337,9 +366,13 @@ func genCover(t *rapid.T) (c tasks.Cover) {
 }
 
 func genPartial(t *rapid.T, ids []merge.ID) merge.Partial {
-	p := merge.Partial{Job: rapid.SampledFrom([]tasks.JobID{jobID, jobID, "other", ""}).Draw(t, "pjob"), Cover: genCover(t),
-		Canary: rapid.Uint64().Draw(t, "canary"), Size: genInt(t, "size"),
-		Holder: rapid.SampledFrom([]tasks.PeerID{"x", "x", "h", "nobody"}).Draw(t, "holder")}
+	p := merge.Partial{
+		Job:    rapid.SampledFrom([]tasks.JobID{jobID, jobID, "other", ""}).Draw(t, "pjob"),
+		Cover:  genCover(t),
+		Canary: rapid.Uint64().Draw(t, "canary"),
+		Size:   genInt(t, "size"),
+		Holder: rapid.SampledFrom([]tasks.PeerID{"x", "x", "h", "nobody"}).Draw(t, "holder"),
+	}
 	p.ID = rapid.SampledFrom(append(ids, merge.ID{Node: "x", Seq: 1}, merge.ID{Node: "x", Seq: 2})).Draw(t, "id")
 	p.Kids = rapid.SliceOfN(rapid.SampledFrom(append(ids, merge.ID{Node: "x", Seq: 1})), 0, 3).Draw(t, "kids")
 	if p.Units = genInt(t, "units"); rapid.Bool().Draw(t, "counts") {
@@ -356,14 +389,27 @@ func genSteal(t *rapid.T) *steal.Message {
 	jobs := []tasks.JobID{jobID}
 	switch rapid.IntRange(0, 4).Draw(t, "steal") {
 	case 0:
-		return &steal.Message{Request: &steal.Request{ID: uint64(genInt(t, "rid")), Slots: int(genInt(t, "slots")), Jobs: jobs,
-			Rates: []float64{genFloat(t)}, Wait: rapid.Bool().Draw(t, "wait")}}
+		return &steal.Message{
+			Request: &steal.Request{ID: uint64(genInt(t, "rid")), Slots: int(genInt(t, "slots")), Jobs: jobs,
+				Rates: []float64{genFloat(t)}, Wait: rapid.Bool().Draw(t, "wait")},
+		}
 	case 1:
-		return &steal.Message{Grant: &steal.Grant{ID: uint64(genInt(t, "gid")), Request: uint64(genInt(t, "greq")), Job: jobID,
-			Ranges: genCover(t), Left: time.Duration(genInt(t, "left")), Dealt: rapid.Bool().Draw(t, "dealt"),
-			Others: []steal.Share{{ID: "x", Slots: int(genInt(t, "oslots"))}, {ID: "m", Slots: 1}}, Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m"}).Draw(t, "gabove")}}
+		return &steal.Message{
+			Grant: &steal.Grant{ID: uint64(genInt(t, "gid")), Request: uint64(genInt(t, "greq")), Job: jobID,
+				Ranges: genCover(t), Left: time.Duration(genInt(t, "left")), Dealt: rapid.Bool().Draw(t, "dealt"),
+				Others: []steal.Share{
+					{ID: "x", Slots: int(genInt(t, "oslots"))},
+					{ID: "m", Slots: 1},
+				}, Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m"}).Draw(t, "gabove")},
+		}
 	case 2:
-		return &steal.Message{Ack: &steal.Ack{ID: 7<<20 + uint64(rapid.IntRange(0, 20).Draw(t, "aid")), Job: jobID, OK: rapid.Bool().Draw(t, "ok")}}
+		return &steal.Message{
+			Ack: &steal.Ack{
+				ID:  7<<20 + uint64(rapid.IntRange(0, 20).Draw(t, "aid")),
+				Job: jobID,
+				OK:  rapid.Bool().Draw(t, "ok"),
+			},
+		}
 	case 3:
 		return &steal.Message{Refuse: &steal.Refuse{Request: uint64(genInt(t, "refused"))}}
 	}
@@ -371,11 +417,20 @@ func genSteal(t *rapid.T) *steal.Message {
 }
 
 func genReport(t *rapid.T) *ledger.Report {
-	r := &ledger.Report{Seq: rapid.Uint64Range(1, 100).Draw(t, "seq"), Ready: rapid.Bool().Draw(t, "ready"), Held: genCover(t), Also: genCover(t),
-		Ran: genInt(t, "ran"), Left: time.Duration(genInt(t, "left")), Stats: ledger.Stats{Rate: genFloat(t)}}
+	r := &ledger.Report{
+		Seq:   rapid.Uint64Range(1, 100).Draw(t, "seq"),
+		Ready: rapid.Bool().Draw(t, "ready"),
+		Held:  genCover(t),
+		Also:  genCover(t),
+		Ran:   genInt(t, "ran"),
+		Left:  time.Duration(genInt(t, "left")),
+		Stats: ledger.Stats{Rate: genFloat(t)},
+	}
 	if rapid.Bool().Draw(t, "fails") {
-		r.Failures = []ledger.Failure{{Seq: rapid.Uint64Range(1, 50).Draw(t, "fseq"), Blame: tasks.R(genInt(t, "b0"), genInt(t, "b1")),
-			Kind: "signal", Here: rapid.Bool().Draw(t, "here"), Data: rapid.Bool().Draw(t, "data")}}
+		r.Failures = []ledger.Failure{
+			{Seq: rapid.Uint64Range(1, 50).Draw(t, "fseq"), Blame: tasks.R(genInt(t, "b0"), genInt(t, "b1")),
+				Kind: "signal", Here: rapid.Bool().Draw(t, "here"), Data: rapid.Bool().Draw(t, "data")},
+		}
 	}
 	return r
 }
@@ -408,11 +463,20 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		m.Refuse = genPartial(t, ids).Kids
 	case 11:
 		m.Ack = &ReportAck{Seq: uint64(genInt(t, "ackseq")), Failures: math.MaxUint64, Busy: []tasks.PeerID{"x"},
-			Every: time.Duration(genInt(t, "every")), Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m", "h"}).Draw(t, "above")}
+			Every: time.Duration(
+				genInt(t, "every"),
+			), Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m", "h"}).Draw(t, "above")}
 		m.Order = Order(rapid.IntRange(-1, 6).Draw(t, "order"))
 	case 12:
-		self := quorum.Member{ID: uint64(genInt(t, "member")), Peer: rapid.SampledFrom([]tasks.PeerID{"x", "h", "m"}).Draw(t, "enlist")}
-		m.Enlist = &Enlist{Nonce: uint64(genInt(t, "nonce")), Voters: []quorum.Member{{ID: uint64(genInt(t, "voter")), Peer: "x"}}, Not: self.ID}
+		self := quorum.Member{
+			ID:   uint64(genInt(t, "member")),
+			Peer: rapid.SampledFrom([]tasks.PeerID{"x", "h", "m"}).Draw(t, "enlist"),
+		}
+		m.Enlist = &Enlist{
+			Nonce:  uint64(genInt(t, "nonce")),
+			Voters: []quorum.Member{{ID: uint64(genInt(t, "voter")), Peer: "x"}},
+			Not:    self.ID,
+		}
 		m.Enlisted = &Enlisted{Nonce: uint64(genInt(t, "answer")), Member: self, OK: rapid.Bool().Draw(t, "enlisted")}
 	case 17:
 		m.Resign = &Resign{Member: uint64(genInt(t, "resign"))}
@@ -424,8 +488,10 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		m.Moved = &Moved{Home: "x", Term: uint64(genInt(t, "moved"))}
 		p := genPartial(t, ids)
 		m.Keep, m.Kept = &Keep{Partial: &p}, &Kept{ID: p.ID, OK: true}
-		m.Recovery = &quorum.Link{Conf: quorum.Conf{Seq: 1 << 45, Term: 1 << 45, Prior: 1<<45 - 1, Voters: []quorum.Member{{ID: 5, Peer: "x"}}},
-			Sigs: []quorum.Signature{{By: "x", Sig: []byte("forged")}}}
+		m.Recovery = &quorum.Link{
+			Conf: quorum.Conf{Seq: 1 << 45, Term: 1 << 45, Prior: 1<<45 - 1, Voters: []quorum.Member{{ID: 5, Peer: "x"}}},
+			Sigs: []quorum.Signature{{By: "x", Sig: []byte("forged")}},
+		}
 	case 15:
 		p := genPartial(t, ids)
 		m.Gather = &p
@@ -468,7 +534,10 @@ func TestHostileMessagesDoNotChangeTheCount(t *testing.T) {
 			return // given up, with a reason; nothing was counted wrongly
 		}
 		if r.done == nil {
-			t.Fatalf("the job did not end; open: %v", tasks.CoverOf(tasks.R(0, units)).Minus(r.peer.jobs[0].led.home.Record().Done.Cover()))
+			t.Fatalf(
+				"the job did not end; open: %v",
+				tasks.CoverOf(tasks.R(0, units)).Minus(r.peer.jobs[0].led.home.Record().Done.Cover()),
+			)
 		}
 		checkCount(t, r.done)
 	})
@@ -524,9 +593,9 @@ func TestOneFieldAMessage(t *testing.T) {
 	}
 }
 
-// TestDealtWorkIsProven: dealt work is taken from the job's submitter, whoever leads by now, and from whom that has put above
-// this node. From another it is refused, and that one is told, and merges nothing of this node's for it, also where reports are
-// rare.
+// TestDealtWorkIsProven: dealt work is taken from the job's submitter, whoever leads by now, and from whom that has put
+// above this node. From another it is refused, and that one is told, and merges nothing of this node's for it, also
+// where reports are rare.
 func TestDealtWorkIsProven(t *testing.T) {
 	others := []steal.Share{{ID: "m", Slots: 1}, {ID: "b", Slots: 1}}
 	proof := func(signer, by tasks.PeerID) *steal.DealProof { // of what by passes on to m

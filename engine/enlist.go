@@ -9,7 +9,7 @@ import (
 
 // onEnlist makes a copy of a job's ledger here.
 func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
-	if p.ends.of[m.Job] != nil || p.voters() == 0 || p.leave {
+	if p.ends.of[m.Job] != nil || p.voters() == 0 || p.leaving.on {
 		return
 	}
 	c := claim{from: from, proof: m.Enlist.Proof, enlist: m.Enlist}

@@ -24,7 +24,8 @@ const (
 )
 
 func (p *Peer) seek(j *jobState) {
-	if j.leads() || j.shut || p.now-j.seeking.heard < max(seekAfter, 3*j.reports.every) || p.now-j.seeking.sought < seekEvery {
+	if j.leads() || j.shut || p.now-j.seeking.heard < max(seekAfter, 3*j.reports.every) ||
+		p.now-j.seeking.sought < seekEvery {
 		return
 	}
 	j.seeking.sought = p.now
@@ -36,7 +37,7 @@ func (p *Peer) seek(j *jobState) {
 // after is the peer that follows id in their order, the first after the last; empty for none.
 func (p *Peer) nextMember(id tasks.PeerID) (next tasks.PeerID) {
 	var first tasks.PeerID
-	for o := range p.peers {
+	for o := range p.members {
 		if first == "" || o < first {
 			first = o
 		}
@@ -70,11 +71,13 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	}
 }
 
-// disowned drops a copy of a ledger on which nobody has ever counted, since the job's submitter knows of no such job any more: it
-// ended before this copy got a seat, and so long ago that nobody can prove it. A copy that has, or had, a seat stays, whatever
-// anybody says.
+// disowned drops a copy of a ledger on which nobody has ever counted, since the job's submitter knows of no such job
+// any more: it ended before this copy got a seat, and so long ago that nobody can prove it. A copy that has, or had, a
+// seat stays, whatever anybody says.
 func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
-	if j == nil || j.copy.log == nil || j.leads() || j.shut || from != j.desc.Submitter || j.seated() || j.held.index > 0 || j.copy.record.Done.Cover().Len() > 0 {
+	if j == nil || j.copy.log == nil || j.leads() || j.shut || from != j.desc.Submitter || j.seated() ||
+		j.held.index > 0 ||
+		j.copy.record.Done.Cover().Len() > 0 {
 		return
 	}
 	p.leaveLog(j, "")

@@ -14,13 +14,25 @@ import (
 // FuzzMessage gives a member whatever bytes another may send: nothing panics, and what is decoded is bounded
 // by what was sent.
 func FuzzMessage(f *testing.F) {
-	p := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 10)), Units: 10, Holder: "x"}
+	p := merge.Partial{
+		ID:     merge.ID{Node: "x", Seq: 1},
+		Job:    jobID,
+		Cover:  tasks.CoverOf(tasks.R(0, 10)),
+		Units:  10,
+		Holder: "x",
+	}
 	r := tasks.R(1, 2)
 	for _, m := range []Message{
-		open("h", 1), open("x", 2), {Job: jobID, Report: &ledger.Report{Seq: 1, Held: p.Cover, Failures: []ledger.Failure{{Seq: 1}}}},
-		{Job: jobID, Offer: &p}, {Job: jobID, Reduce: &Reduce{Inputs: []merge.Partial{p, p}}}, {Job: jobID, Drop: p.Cover}, {Job: jobID, Try: &r},
+		open("h", 1),
+		open("x", 2),
+		{Job: jobID, Report: &ledger.Report{Seq: 1, Held: p.Cover, Failures: []ledger.Failure{{Seq: 1}}}},
+		{Job: jobID, Offer: &p},
+		{Job: jobID, Reduce: &Reduce{Inputs: []merge.Partial{p, p}}},
+		{Job: jobID, Drop: p.Cover}, {Job: jobID, Try: &r},
 		{Job: jobID, Keep: &Keep{Partial: &p, Sources: []tasks.PeerID{"x"}}}, {Job: jobID, Kept: &Kept{ID: p.ID, OK: true}},
-		{Job: jobID, Frame: []byte{8, 1}}, {Job: jobID, Ended: ended(&ledger.Result{}, "h")}, {Job: jobID, Moved: &Moved{Home: "x", Term: 9, Proof: mandate("x", 9)}},
+		{Job: jobID, Frame: []byte{8, 1}},
+		{Job: jobID, Ended: ended(&ledger.Result{}, "h")},
+		{Job: jobID, Moved: &Moved{Home: "x", Term: 9, Proof: mandate("x", 9)}},
 		{Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: p.Cover}}},
 	} {
 		b, err := wire.Marshal(&m)

@@ -18,18 +18,23 @@ import (
 // homes before. All that a home proposes comes in the log before what the next one does. So a copy may free a blob that
 // its record has not
 //
-//   - when it has applied an entry of a later term than that in which the blob was last asked for: what that home has made
-//     of the word is in the record by then, or never will be;
-//   - when it has followed the log as far as the home had that asked (Keep.At), and the record would not admit the blob any
-//     more: the home finds the same, and gives it up;
-//   - when that home says so (Keep.Free).
+// - when it has applied an entry of a later term than that in which the blob was last asked for: what that home has
+// made
 //
-// After a restart nothing is known of the blobs that are there beside those of the record. They are freed when an entry is
-// applied of a later term than any in which this copy may have given its word (since).
+//	of the word is in the record by then, or never will be;
+//
+// - when it has followed the log as far as the home had that asked (Keep.At), and the record would not admit the blob
+// any
+//
+//	  more: the home finds the same, and gives it up;
+//	- when that home says so (Keep.Free).
+//
+// After a restart nothing is known of the blobs that are there beside those of the record. They are freed when an entry
+// is applied of a later term than any in which this copy may have given its word (since).
 //
 // A copy that is behind may thus free what is in the record of the others already, if it was asked for it in an earlier
-// term alone: it is none of those that count there, and is asked again. What it has been asked for, and is too far behind
-// to judge (late), it does not free.
+// term alone: it is none of those that count there, and is asked again. What it has been asked for, and is too far
+// behind to judge (late), it does not free.
 type held struct {
 	blobs     map[merge.ID]heldBlob
 	applied   uint64         // term of the last entry applied
@@ -67,8 +72,10 @@ func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 	switch {
 	case k.At > j.held.index && !slices.ContainsFunc(j.held.postponed, same) && len(j.held.postponed) < maxPostponed:
 		j.held.postponed = append(j.held.postponed, k)
-	case k.At > j.held.index && len(j.held.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID): // it is of no use before it follows
-	case k.At > j.held.index && !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial): // it may be committed: this copy cannot know yet
+	case k.At > j.held.index && len(j.held.blobs) >= p.cfg.Ledger.MaxBlobs && !j.holds(k.Partial.ID):
+		// it is of no use before it follows
+	case k.At > j.held.index && !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial):
+		// it may be committed: this copy cannot know yet
 	case !j.holds(k.Partial.ID) && p.hoards(j, *k.Partial):
 		if j.held.hoarded++; j.held.hoarded > spareBlobs {
 			p.violated(j.home, j.id, Hoards)
@@ -84,11 +91,11 @@ func (p *Peer) onKeepPartial(j *jobState, k Keep) {
 	}
 }
 
-// Blobs that are not committed are bounded for each job, for a home may lie about what it is to commit. One that does not asks
-// for what may be on its way at once: for few blobs, and no more bytes than twice the largest or FoldFloor, with one fold
-// of what is committed beside them. What it gave up goes when it says so; that may have been lost, so there is room for some
-// times as much, and for what earlier homes have asked for. One that is asked by a home that is ahead of it takes no more either.
-// A home is named that goes on asking and commits nothing.
+// Blobs that are not committed are bounded for each job, for a home may lie about what it is to commit. One that does
+// not asks for what may be on its way at once: for few blobs, and no more bytes than twice the largest or FoldFloor,
+// with one fold of what is committed beside them. What it gave up goes when it says so; that may have been lost, so
+// there is room for some times as much, and for what earlier homes have asked for. One that is asked by a home that is
+// ahead of it takes no more either. A home is named that goes on asking and commits nothing.
 const (
 	spareBlobs = 64 // beside as many as may be committed
 	spareTimes = 8  // the largest blob, or FoldFloor
@@ -109,8 +116,8 @@ func (p *Peer) hoards(j *jobState, b merge.Partial) bool {
 	return n > p.cfg.Ledger.MaxBlobs+spareBlobs || bytes > committed+spareTimes*max(p.cfg.Ledger.FoldFloor, largest)
 }
 
-// keepLate looks again at what was asked for from ahead of this copy. What is here already comes first: its term is that of
-// the request then, and what the record does not want any more can go before anything new comes.
+// keepLate looks again at what was asked for from ahead of this copy. What is here already comes first: its term is
+// that of the request then, and what the record does not want any more can go before anything new comes.
 func (p *Peer) keepPostponed(j *jobState) {
 	late := j.held.postponed
 	j.held.postponed = nil
@@ -151,7 +158,8 @@ func (j *jobState) noteApplied(e ledger.Entry, index, term uint64, changed bool)
 			}
 		}
 	}
-	j.held.stale = j.held.stale || newer || len(j.held.postponed) > 0 || changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
+	j.held.stale = j.held.stale || newer || len(j.held.postponed) > 0 ||
+		changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
 }
 
 // followTo is follow for all entries up to an index at once, by a snapshot of the record.
@@ -162,8 +170,8 @@ func (j *jobState) noteSnapshot(index uint64) {
 	}
 }
 
-// tidy frees what is superfluous, after all entries that have come at once: an earlier one may speak against what a later
-// one commits.
+// tidy frees what is superfluous, after all entries that have come at once: an earlier one may speak against what a
+// later one commits.
 func (p *Peer) tidy(j *jobState) {
 	if !j.held.stale {
 		return
@@ -237,7 +245,16 @@ func (p *Peer) freeEarly(j *jobState, e ledger.Entry) {
 }
 
 func (p *Peer) folded(ev Folded) {
-	b := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256, Size: ev.Size, Kids: ev.Kids, Holder: p.self}
+	b := merge.Partial{
+		ID:     ev.ID,
+		Job:    ev.Job,
+		Units:  ev.Units,
+		Canary: ev.Canary,
+		SHA256: ev.SHA256,
+		Size:   ev.Size,
+		Kids:   ev.Kids,
+		Holder: p.self,
+	}
 	j := p.job(ev.Job)
 	if j == nil || !j.leads() || j.shut || !j.copy.record.Done.Foldable(ev.Kids) {
 		p.emit(FreeBlob{Partial: b})
@@ -273,8 +290,8 @@ func (p *Peer) onKeep(j *jobState, k Keep) {
 	}
 }
 
-// blobKept gives this node's word to a home. It is not given in a term that the disk does not know yet: after a crash this
-// node could take what it has told of then for what an earlier home had wanted (held.since). The home asks again.
+// blobKept gives this node's word to a home. It is not given in a term that the disk does not know yet: after a crash
+// this node could take what it has told of then for what an earlier home had wanted (held.since). The home asks again.
 func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
 	if j := p.job(id); j != nil && j.copy.log != nil {
 		if k.OK && k.Term > j.copy.log.Sure() {
@@ -291,7 +308,8 @@ func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
 	if !j.leads() {
 		return
 	}
-	if k.ID != (merge.ID{}) && j.copy.log != nil && !slices.Contains(j.copy.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
+	if k.ID != (merge.ID{}) && j.copy.log != nil &&
+		!slices.Contains(j.copy.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
 		return
 	}
 	if k.ID != (merge.ID{}) && k.Term != j.term {
@@ -300,8 +318,8 @@ func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
 	p.stepHome(j, ledger.Kept{From: from, ID: k.ID, SHA256: k.SHA256, OK: k.OK, Full: k.Full, Seq: k.Seq})
 }
 
-// onKeepResult has a job's result kept for its home, once this peer knows that the job has ended: the home asks at once, and no
-// more when most replicas have it.
+// onKeepResult has a job's result kept for its home, once this peer knows that the job has ended: the home asks at
+// once, and no more when most replicas have it.
 func (p *Peer) onKeepResult(j *jobState, r ledger.Result) {
 	if j.held.result = nil; j.mayHaveResult() {
 		p.emit(KeepResult{ID: j.id, Result: r, To: j.home})
@@ -310,8 +328,8 @@ func (p *Peer) onKeepResult(j *jobState, r ledger.Result) {
 	}
 }
 
-// mayHaveResult reports whether a home may have this peer keep the job's result. With a copy of the ledger it knows that the
-// job has ended; without one it works for the job, and keeps the result where there are no other replicas.
+// mayHaveResult reports whether a home may have this peer keep the job's result. With a copy of the ledger it knows
+// that the job has ended; without one it works for the job, and keeps the result where there are no other replicas.
 func (j *jobState) mayHaveResult() bool {
 	if j.copy.log != nil {
 		return j.copy.record != nil && j.copy.record.Ended

@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// TestHomeThatHoards: a home has partials kept that it makes up, which it neither commits nor lets go. Its replicas keep a bounded
-// number of them, and of their bytes, and name it.
+// TestHomeThatHoards: a home has partials kept that it makes up, which it neither commits nor lets go. Its replicas
+// keep a bounded number of them, and of their bytes, and name it.
 func TestHomeThatHoards(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -39,9 +39,18 @@ func TestHomeThatHoards(t *testing.T) {
 		ids := map[merge.ID]bool{}
 		wrongs, refused := 0, 0
 		for i := range uint64(maxPostponed + 2*c.most) {
-			p := merge.Partial{ID: merge.ID{Node: home.id, Seq: 1<<32 + i}, Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 1)), Units: 1, Size: c.size, SHA256: "x", Holder: home.id}
+			p := merge.Partial{
+				ID:     merge.ID{Node: home.id, Seq: 1<<32 + i},
+				Job:    jobID,
+				Cover:  tasks.CoverOf(tasks.R(0, 1)),
+				Units:  1,
+				Size:   c.size,
+				SHA256: "x",
+				Holder: home.id,
+			}
 			m := Message{Job: jobID, Term: v.Term, Keep: &Keep{Partial: &p, Seq: 1<<32 + i, At: c.at}}
-			for _, e := range slices.Concat(replica.peer.Step(replica.now, Recv{From: home.id, Msg: m}), replica.peer.Step(replica.now, Recv{From: home.id, Msg: m})) {
+			again := Recv{From: home.id, Msg: m}
+			for _, e := range slices.Concat(replica.peer.Step(replica.now, again), replica.peer.Step(replica.now, again)) {
 				switch e := e.(type) {
 				case KeepBlob:
 					if !ids[e.Partial.ID] {
@@ -60,8 +69,16 @@ func TestHomeThatHoards(t *testing.T) {
 				}
 			}
 		}
-		if kept == 0 || kept > c.most || bytes > c.bytes || (wrongs == 0) != (c.at > 0) || wrongs != max(0, refused-spareBlobs) {
-			t.Errorf("%s: %d blobs of %d bytes are kept, it is named %d times and told %d times", c.name, kept, bytes, wrongs, refused)
+		if kept == 0 || kept > c.most || bytes > c.bytes || (wrongs == 0) != (c.at > 0) ||
+			wrongs != max(0, refused-spareBlobs) {
+			t.Errorf(
+				"%s: %d blobs of %d bytes are kept, it is named %d times and told %d times",
+				c.name,
+				kept,
+				bytes,
+				wrongs,
+				refused,
+			)
 		}
 	}
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// jobState is what this peer knows of one job. Each of its parts has a file of its own, which says what always holds of it.
+// jobState is what this peer knows of one job. Each of its parts has a file of its own, which says what always holds of
+// it.
 //
-// While shut is false this peer takes part in the job; once it is true only the copy of the ledger may live on, to serve
-// the other replicas, until closeAt.
+// While shut is false this peer takes part in the job; once it is true only the copy of the ledger may live on, to
+// serve the other replicas, until closeAt.
 type jobState struct {
 	id     tasks.JobID
 	desc   *tasks.Job   // nil until a member has handed the description out
@@ -72,8 +73,8 @@ func (p *Peer) submit(ev Submit) {
 	p.carryOut(j, j.led.home.Start(p.now, p.takeBase(j, ev.Base)))
 }
 
-// takeBase takes the outputs that a job begins with, and returns the units that they cover. They are offered and committed
-// as any others, by R3. If they are not what they should be, none is taken, and their units run.
+// takeBase takes the outputs that a job begins with, and returns the units that they cover. They are offered and
+// committed as any others, by R3. If they are not what they should be, none is taken, and their units run.
 func (p *Peer) takeBase(j *jobState, base []merge.Partial) tasks.Cover {
 	all, err := merge.Recommit(base, j.desc.Want)
 	if err != nil {
@@ -149,7 +150,7 @@ func (p *Peer) expelled() {
 
 // goAway hands work and ledgers over.
 func (p *Peer) beginLeaving() {
-	p.leave, p.leaveAt = true, p.now
+	p.leaving.on, p.leaving.since = true, p.now
 	p.schedule(steal.Leave{})
 	for _, j := range slices.Clone(p.jobs) {
 		j.reports.urgent = true
@@ -158,7 +159,7 @@ func (p *Peer) beginLeaving() {
 }
 
 func (p *Peer) checkLeft() {
-	if !p.leave || p.left {
+	if !p.leaving.on || p.leaving.done {
 		return
 	}
 	for _, j := range p.jobs {
@@ -166,12 +167,13 @@ func (p *Peer) checkLeft() {
 			return
 		}
 	}
-	p.left = true
+	p.leaving.done = true
 	p.emit(Left{})
 }
 
-// handedBack reports whether this peer, which leaves, owes a job nothing any more. Work that waits here goes back to the
-// job's home; where that is this peer and the job waits on its disk, there is nobody to take it: it runs after its return.
+// handedBack reports whether this peer, which leaves, owes a job nothing any more. Work that waits here goes back to
+// the job's home; where that is this peer and the job waits on its disk, there is nobody to take it: it runs after its
+// return.
 func (p *Peer) handedBack(j *jobState) bool {
 	if j.copy.log != nil && j.home == p.self && !p.needed(j) {
 		return p.sched.AtRest(j.id)
@@ -187,9 +189,11 @@ func (p *Peer) needed(j *jobState) bool {
 	switch {
 	case j.copy.log == nil:
 		return j.leads()
-	case !j.seated(): // it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
-		return p.now-p.leaveAt < unseated
-	case len(j.copy.log.Members()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0): // the job waits on disk for this peer's return
+	case !j.seated():
+		// it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
+		return p.now-p.leaving.since < unseated
+	case len(j.copy.log.Members()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0):
+		// the job waits on disk for this peer's return
 		return false
 	}
 	return true

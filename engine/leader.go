@@ -13,7 +13,8 @@ import (
 
 // leading is what a peer keeps while it leads a job.
 //
-// home is nil exactly while this peer does not lead. What else was known goes with it (stepDown), but what display needs.
+// home is nil exactly while this peer does not lead. What else was known goes with it (stepDown), but what display
+// needs.
 type leading struct {
 	home        *ledger.Home // decides what is to be done
 	since       time.Duration
@@ -221,7 +222,8 @@ func (p *Peer) announce(j *jobState) {
 	m := p.mandate(j)
 	j.led.unannounced = m == nil
 	if m != nil {
-		p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: &Open{Home: p.self, Every: j.led.home.Every(), Proof: m}}})
+		open := &Open{Home: p.self, Every: j.led.home.Every(), Proof: m}
+		p.emit(Announce{Msg: Message{Job: j.id, Term: j.term, Open: open}})
 	}
 }
 
@@ -253,7 +255,13 @@ func (p *Peer) finish(j *jobState, e ledger.Finish) {
 		p.rest(j)
 	}
 	done := &j.copy.record.Done
-	p.emit(FinishJob{ID: j.id, Parts: slices.Clone(done.Parts()), Units: done.Cover().Len(), Canary: done.Canary(), Lost: e.Lost})
+	p.emit(FinishJob{
+		ID:     j.id,
+		Parts:  slices.Clone(done.Parts()),
+		Units:  done.Cover().Len(),
+		Canary: done.Canary(),
+		Lost:   e.Lost,
+	})
 }
 
 // rest has all nodes forget what they hold of a job. Nothing is booked as committed by that: should the end not come

@@ -17,8 +17,8 @@ func lifeOf(id tasks.PeerID, r ledger.Report) life { return life{id, r.Seq >> 24
 const maxLives = 2048
 
 // wentBy keeps what a life of a node has counted that has just gone. Earlier lives of the node, which never come back,
-// are one from then on; beyond the bound the nodes that come first by their names are forgotten, for display is all that
-// this is for.
+// are one from then on; beyond the bound the nodes that come first by their names are forgotten, for display is all
+// that this is for.
 func (j *jobState) rememberLife(l life, s ledger.Stats) {
 	if j.led.gone == nil {
 		j.led.gone = map[life]ledger.Stats{}

@@ -16,8 +16,8 @@ type losses struct {
 	someLose bool         // the home has named nodes that lose what they take
 }
 
-// A home tells the nodes of a job which units were found to be held by nobody, so that each can see who took them from it
-// (package steal) and report that, and which nodes lose what they take (package ledger).
+// A home tells the nodes of a job which units were found to be held by nobody, so that each can see who took them from
+// it (package steal) and report that, and which nodes lose what they take (package ledger).
 const (
 	lostFor       = 5 * time.Second // units are told as lost for so long: a report or two may be lost
 	maxLosers     = 16

@@ -137,13 +137,14 @@ type Gathered struct {
 // ReportAck answers a Report.
 type ReportAck struct {
 	Seq      uint64          `msgpack:"q"`
-	Failures uint64          `msgpack:"f"`           // booked up to this one
-	Busy     []tasks.PeerID  `msgpack:"b"`           // some nodes with waiting work,
-	Left     []time.Duration `msgpack:"l"`           // and for how long
-	Every    time.Duration   `msgpack:"e"`           // between reports from now on
-	Above    tasks.PeerID    `msgpack:"u"`           // merges this node's partials from now on; empty to leave that as it is
-	Lost     []Loss          `msgpack:"x,omitempty"` // units that nobody held and that run again,
-	Losers   []steal.Loser   `msgpack:"y,omitempty"` // and all nodes that lose what they take
+	Failures uint64          `msgpack:"f"` // booked up to this one
+	Busy     []tasks.PeerID  `msgpack:"b"` // some nodes with waiting work,
+	Left     []time.Duration `msgpack:"l"` // and for how long
+	Every    time.Duration   `msgpack:"e"` // between reports from now on
+	// merges this node's partials from now on; empty to leave that as it is
+	Above  tasks.PeerID  `msgpack:"u"`
+	Lost   []Loss        `msgpack:"x,omitempty"` // units that nobody held and that run again,
+	Losers []steal.Loser `msgpack:"y,omitempty"` // and all nodes that lose what they take
 }
 
 // Loss are units that were put back to work.
@@ -168,6 +169,8 @@ type Reduce struct {
 
 // proves reports whether there may be signatures in a message.
 func (m *Message) proves() bool {
-	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil || m.Recovery != nil || len(m.Frame) > 0 ||
+	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil ||
+		m.Recovery != nil ||
+		len(m.Frame) > 0 ||
 		m.Steal != nil && m.Steal.Grant != nil && m.Steal.Grant.Proof != nil
 }

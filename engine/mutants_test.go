@@ -15,7 +15,11 @@ import (
 func TestMutants(t *testing.T) {
 	for bug, test := range map[mutant.Bug]string{mutant.NoMandate: "TestOnlyProvenHomesAreFollowed",
 		mutant.OwnTerm: "TestReplacedVotersAreNotFollowed", mutant.NoSeal: "TestEndIsBelievedWithItsSeal",
-		mutant.AnyDealer: "TestDealtWorkIsProven", mutant.ObeyAdmins: "TestAdminDisplacesNoLivingLedger", mutant.OldEnd: "TestRecoveredJobCountsOverOldEnd", mutant.BlindStrikes: "TestUnseenIsNoFailure"} {
+		mutant.AnyDealer:    "TestDealtWorkIsProven",
+		mutant.ObeyAdmins:   "TestAdminDisplacesNoLivingLedger",
+		mutant.OldEnd:       "TestRecoveredJobCountsOverOldEnd",
+		mutant.BlindStrikes: "TestUnseenIsNoFailure",
+	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
 		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))
 		out, err := cmd.CombinedOutput()

@@ -17,15 +17,20 @@ func asCopy(t *testing.T) (*rig, FoundLedger) {
 	}
 	r.step(Recv{From: "h", Msg: open("h", 1)})
 	r.step(Prepared{ID: jobID, Job: testJob(t), Rate: 1000})
-	made := find[FoundLedger](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Enlist: &Enlist{Nonce: 7, Voters: founders, Proof: mandate("h", 1)}}}))
+	made := find[FoundLedger](
+		r.step(Recv{
+			From: "h",
+			Msg:  Message{Job: jobID, Term: 1, Enlist: &Enlist{Nonce: 7, Voters: founders, Proof: mandate("h", 1)}},
+		}),
+	)
 	if len(made) != 1 {
 		t.Fatal("no copy is made")
 	}
 	return r, made[0]
 }
 
-// TestCopyThatComesTooLateGoes: a job may end while a member that was asked to become a replica writes its copy. It would
-// be taken up again in the next life, as one of a job that waits for ever.
+// TestCopyThatComesTooLateGoes: a job may end while a member that was asked to become a replica writes its copy. It
+// would be taken up again in the next life, as one of a job that waits for ever.
 func TestCopyThatComesTooLateGoes(t *testing.T) {
 	r, made := asCopy(t)
 	e := ended(&ledger.Result{Status: []byte("cancelled")}, "h")
@@ -34,13 +39,14 @@ func TestCopyThatComesTooLateGoes(t *testing.T) {
 	if len(r.peer.jobs) != 0 {
 		t.Fatal("the job has not ended")
 	}
-	if drop := find[DropLedger](r.step(Founded{ID: jobID, Job: testJob(t), Member: made.Log.Self.ID})); len(drop) != 1 || drop[0].ID != jobID {
+	if drop := find[DropLedger](r.step(Founded{ID: jobID, Job: testJob(t), Member: made.Log.Self.ID})); len(drop) != 1 ||
+		drop[0].ID != jobID {
 		t.Error("the copy of a job that is over stays:", drop)
 	}
 }
 
-// TestWhatItsSubmitterDisownsGoes: a copy that never had a seat goes when the job's submitter says that it knows of no such job;
-// not by the word of anybody else, and not one that others count on.
+// TestWhatItsSubmitterDisownsGoes: a copy that never had a seat goes when the job's submitter says that it knows of no
+// such job; not by the word of anybody else, and not one that others count on.
 func TestWhatItsSubmitterDisownsGoes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		from   string

@@ -13,7 +13,8 @@ import (
 
 // work is what this node does for a job.
 //
-// Of every unit in blamed a failure is in failures: the home has not booked it yet, and nobody else is to run it before.
+// Of every unit in blamed a failure is in failures: the home has not booked it yet, and nobody else is to run it
+// before.
 type work struct {
 	parts    *merge.Local // outputs that are not known to be committed
 	stats    ledger.Stats
@@ -47,7 +48,7 @@ func (p *Peer) schedule(ev steal.Event) {
 		case steal.Preempt:
 			p.emit(PreemptGen(e))
 		case steal.Seal:
-			p.seals = append(p.seals, e.Gen)
+			p.room.seals = append(p.room.seals, e.Gen)
 		case steal.Kill:
 			delete(p.gens, e.Gen)
 			p.emit(KillGen(e))
@@ -182,7 +183,8 @@ func (p *Peer) merged(ev Merged) {
 	m := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256,
 		Size: ev.Size, Kids: ev.Kids, Holder: p.self}
 	eff, err := j.work.parts.Merged(p.now, m)
-	if err != nil && !slices.ContainsFunc(ev.Kids, func(k merge.ID) bool { return k.Node != p.self }) { // else another's may be false
+	if err != nil &&
+		!slices.ContainsFunc(ev.Kids, func(k merge.ID) bool { return k.Node != p.self }) { // else another's may be false
 		p.book(j, ledger.Failure{Kind: "internal", Reason: err.Error()})
 	}
 	p.carryOutMerge(eff)
@@ -235,7 +237,7 @@ func (p *Peer) flush(j *jobState) {
 
 // flushDue is when that is to be, or -1.
 func (p *Peer) flushDue(j *jobState) time.Duration {
-	if !j.work.parts.Waiting() || p.sched.Draining(j.id) && len(p.seals) == 0 {
+	if !j.work.parts.Waiting() || p.sched.Draining(j.id) && len(p.room.seals) == 0 {
 		return -1
 	}
 	return j.work.parts.Due(p.now, p.sched.Busy() == 0)
@@ -246,7 +248,7 @@ func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
 	if part.Holder != from || part.ID.Node != from || part.Job != j.id {
 		return
 	}
-	if j.shut || !j.loaded || j.leads() || p.leave || p.full || !part.Cover.Valid(j.desc.Want) {
+	if j.shut || !j.loaded || j.leads() || p.leaving.on || p.room.full || !part.Cover.Valid(j.desc.Want) {
 		p.send(from, Message{Job: j.id, Gathered: &Gathered{ID: part.ID, Word: merge.Released}})
 		return
 	}

@@ -8,8 +8,15 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// memberState is what this peer knows of a member that it is connected to.
+type memberState struct {
+	slots   int  // with which it works for anybody's jobs; 0 without the right to work
+	own     int  // with which it works for the jobs that it submits
+	submits bool // it may submit jobs
+}
+
 func (p *Peer) peerUp(ev PeerUp) {
-	p.peers[ev.ID], p.own[ev.ID], p.rules[ev.ID] = ev.Slots, ev.Own, ev.Submits
+	p.members[ev.ID] = memberState{slots: ev.Slots, own: ev.Own, submits: ev.Submits}
 	p.relink(ev.ID)
 	p.tellRecoveredEnds(ev.ID)
 	p.schedule(steal.PeerUp{ID: ev.ID, Slots: max(ev.Slots, ev.Own)})
@@ -29,9 +36,7 @@ func (p *Peer) peerUp(ev PeerUp) {
 }
 
 func (p *Peer) peerDown(id tasks.PeerID) {
-	delete(p.peers, id)
-	delete(p.own, id)
-	delete(p.rules, id)
+	delete(p.members, id)
 	p.forgetDues()
 	p.schedule(steal.PeerDown{ID: id})
 	for _, j := range slices.Clone(p.jobs) {
@@ -54,15 +59,16 @@ func (p *Peer) relink(id tasks.PeerID) {
 
 // slotsFor is with how many slots a connected member may work for a job.
 func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
+	m := p.members[id]
 	if j.desc != nil && j.desc.Submitter == id {
-		return max(p.peers[id], p.own[id])
+		return max(m.slots, m.own)
 	}
-	return p.peers[id]
+	return m.slots
 }
 
 func (p *Peer) sortedPeers() []tasks.PeerID {
-	ids := make([]tasks.PeerID, 0, len(p.peers))
-	for id := range p.peers {
+	ids := make([]tasks.PeerID, 0, len(p.members))
+	for id := range p.members {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
@@ -71,6 +77,6 @@ func (p *Peer) sortedPeers() []tasks.PeerID {
 
 // up reports whether a member is connected.
 func (p *Peer) up(id tasks.PeerID) bool {
-	_, up := p.peers[id]
+	_, up := p.members[id]
 	return up
 }

@@ -18,10 +18,10 @@ type preparation struct {
 	tried   time.Duration // when that was
 }
 
-// describe takes a job's description, whoever has handed it out: the job's name is its hash. Who is proven to lead the job
-// by it is who this peer gets the code from; while nobody is, his next announcement is waited for.
+// describe takes a job's description, whoever has handed it out: the job's name is its hash. Who is proven to lead the
+// job by it is who this peer gets the code from; while nobody is, his next announcement is waited for.
 func (p *Peer) describe(j *jobState, ev Described) {
-	if d := p.dues[ev.From]; d != nil {
+	if d := p.charges.of[ev.From]; d != nil {
 		d.unanswered = 0
 	}
 	if j.desc != nil {
@@ -37,8 +37,8 @@ func (p *Peer) describe(j *jobState, ev Described) {
 	}
 }
 
-// notDescribed forgets the claim of a member that did not hand out the job's description, and the job if nobody else claims
-// to lead it, until one announces it again.
+// notDescribed forgets the claim of a member that did not hand out the job's description, and the job if nobody else
+// claims to lead it, until one announces it again.
 func (p *Peer) notDescribed(ev NotDescribed) {
 	if ev.Silent {
 		p.duesOf(ev.From).unanswered++
@@ -67,8 +67,15 @@ func (p *Peer) prepared(ev Prepared) {
 	p.describe(j, Described{ID: ev.ID, Job: ev.Job})
 	j.desc, j.loaded, j.reports.urgent = ev.Job, true, true
 	if !j.stopped {
-		p.schedule(steal.Open{Job: j.id, Home: j.home, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate, Dealt: !ev.Job.SeedLocal})
-		if p.leave || j.aside {
+		p.schedule(steal.Open{
+			Job:   j.id,
+			Home:  j.home,
+			Data:  &ev.Job.Data,
+			Want:  ev.Job.Want,
+			Rate:  ev.Rate,
+			Dealt: !ev.Job.SeedLocal,
+		})
+		if p.leaving.on || j.aside {
 			p.schedule(steal.Shun{Job: j.id})
 		}
 	}

@@ -9,9 +9,9 @@ import (
 )
 
 // A node with a copy of a job's ledger learns who leads the job from the log. Everybody else believes what is proven:
-// that a majority of the voters of the ledger follow the home in its term (quorum.Mandate), with voters that go back, by
-// signatures, to the job's submitter, who is its first home and is named in its signed description. So a node that hears
-// of a job gets the description first, and remembers meanwhile who claims to lead it.
+// that a majority of the voters of the ledger follow the home in its term (quorum.Mandate), with voters that go back,
+// by signatures, to the job's submitter, who is its first home and is named in its signed description. So a node that
+// hears of a job gets the description first, and remembers meanwhile who claims to lead it.
 
 // GroupName is the name of a job's replicas in all that they sign.
 func GroupName(id tasks.JobID) string { return "job " + string(id) }
@@ -23,7 +23,7 @@ func TrustOf(k quorum.Keys, id tasks.JobID, may func(tasks.PeerID) bool, submitt
 
 func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
 	t := TrustOf(p.cfg.Keys, id, p.authority(submitter), submitter)
-	t.Checked = &p.checked
+	t.Checked = &p.charges.checked
 	return t
 }
 

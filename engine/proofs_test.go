@@ -29,7 +29,8 @@ var forgeries = map[string]func(m *quorum.Mandate){
 	"votes of before": func(m *quorum.Mandate) { m.Votes = mandate("x", 4).Votes },
 	"its own votes": func(m *quorum.Mandate) {
 		for i := range m.Votes {
-			m.Votes[i].Sig = modelkeys.Keys("x").Sign(quorum.VoteText(GroupName(jobID), m.Term, m.Leader, m.Chain.Conf().Voters[i].ID))
+			m.Votes[i].Sig = modelkeys.Keys("x").
+				Sign(quorum.VoteText(GroupName(jobID), m.Term, m.Leader, m.Chain.Conf().Voters[i].ID))
 		}
 	},
 	"voters whom nobody signed": func(m *quorum.Mandate) { m.Chain.Links[0].Sigs = nil },
@@ -44,8 +45,8 @@ var forgeries = map[string]func(m *quorum.Mandate){
 	},
 }
 
-// TestOnlyProvenHomesAreFollowed: a node that has no copy of the ledger follows who shows a mandate that holds, and names
-// who shows one that does not, in each message that carries one.
+// TestOnlyProvenHomesAreFollowed: a node that has no copy of the ledger follows who shows a mandate that holds, and
+// names who shows one that does not, in each message that carries one.
 func TestOnlyProvenHomesAreFollowed(t *testing.T) {
 	say := map[string]func(p *quorum.Mandate) Message{
 		"open":   func(p *quorum.Mandate) Message { return Message{Open: &Open{Home: "x", Proof: p}} },
@@ -72,21 +73,23 @@ func TestOnlyProvenHomesAreFollowed(t *testing.T) {
 		msg := say(mandate("x", 5))
 		msg.Job, msg.Term = jobID, 5
 		r.peer.cfg.Replicas = 3
-		if v := find[Violation](r.step(Recv{From: "x", Msg: msg})); len(v) > 0 || r.peer.jobs[0].home != "x" || r.peer.jobs[0].term != 5 {
+		if v := find[Violation](r.step(Recv{From: "x", Msg: msg})); len(v) > 0 || r.peer.jobs[0].home != "x" ||
+			r.peer.jobs[0].term != 5 {
 			t.Errorf("%s: one that holds is not followed: %v", kind, v)
 		}
 	}
 }
 
-// TestReplacedVotersAreNotFollowed: those who once were a majority, here the submitter alone, elect nobody once others have
-// taken their place; they are not named for it, for who is late says the same.
+// TestReplacedVotersAreNotFollowed: those who once were a majority, here the submitter alone, elect nobody once others
+// have taken their place; they are not named for it, for who is late says the same.
 func TestReplacedVotersAreNotFollowed(t *testing.T) {
 	r := member(t)
 	r.step(Recv{From: "x", Msg: open("x", 5)})
 	m := mandate("h", 1)
 	m.Term = 6
 	m.Votes[0].Sig = modelkeys.Keys("h").Sign(quorum.VoteText(GroupName(jobID), 6, m.Leader, m.Leader))
-	if v := find[Violation](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 6, Open: &Open{Home: "h", Proof: m}}})); len(v) > 0 || r.peer.jobs[0].home != "x" {
+	if v := find[Violation](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 6, Open: &Open{Home: "h", Proof: m}}})); len(v) > 0 ||
+		r.peer.jobs[0].home != "x" {
 		t.Errorf("%q is followed; %v", r.peer.jobs[0].home, v)
 	}
 	r.step(Recv{From: "h", Msg: open("h", 7)})
@@ -101,14 +104,15 @@ func own(from tasks.PeerID, id tasks.JobID) Message {
 	return Message{Job: id, Term: 1, Open: &Open{Home: from, Proof: &m}}
 }
 
-// TestClaimsWaitForTheDescription: before the description is here nobody is followed; all who claim to lead the job are asked
-// for it at once, so that one that never answers keeps nobody waiting, and who is true shows with it.
+// TestClaimsWaitForTheDescription: before the description is here nobody is followed; all who claim to lead the job are
+// asked for it at once, so that one that never answers keeps nobody waiting, and who is true shows with it.
 func TestClaimsWaitForTheDescription(t *testing.T) {
 	r := newRig(t, "m")
 	for _, id := range []tasks.PeerID{"h", "x"} {
 		r.step(PeerUp{ID: id, Slots: 1})
 	}
-	if d := find[Describe](r.step(Recv{From: "x", Msg: own("x", jobID)})); len(d) != 1 || d[0].From != "x" || d[0].Submitter != "x" {
+	if d := find[Describe](r.step(Recv{From: "x", Msg: own("x", jobID)})); len(d) != 1 || d[0].From != "x" ||
+		d[0].Submitter != "x" {
 		t.Fatal("the description is not asked for:", d)
 	}
 	if d := find[Describe](r.step(Recv{From: "x", Msg: own("x", jobID)})); len(d) > 0 {
@@ -123,7 +127,9 @@ func TestClaimsWaitForTheDescription(t *testing.T) {
 	}
 	out = r.step(Described{ID: jobID, From: "h", Job: testJob(t)})
 	v, p := find[Violation](out), find[Prepare](out)
-	if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || len(v) != 1 || v[0].From != "x" || len(p) != 1 || p[0].Home != "h" || p[0].Job == nil {
+	if j := r.peer.jobs[0]; j.home != "h" || j.term != 1 || len(v) != 1 || v[0].From != "x" || len(p) != 1 ||
+		p[0].Home != "h" ||
+		p[0].Job == nil {
 		t.Errorf("%q is followed in term %d; %v; prepared is %v", j.home, j.term, v, p)
 	}
 	if out = r.step(NotDescribed{ID: jobID, From: "x", Silent: true}); len(out) > 0 || r.peer.jobs[0].home != "h" {
@@ -136,8 +142,8 @@ func TestClaimsWaitForTheDescription(t *testing.T) {
 	}
 }
 
-// TestDescriptionOfAnother: a description that came from whoever does not lead the job is taken, and its home, once that has
-// proven itself, is asked for the rest.
+// TestDescriptionOfAnother: a description that came from whoever does not lead the job is taken, and its home, once
+// that has proven itself, is asked for the rest.
 func TestDescriptionOfAnother(t *testing.T) {
 	r := newRig(t, "m")
 	r.step(Recv{From: "x", Msg: own("x", jobID)})
@@ -163,8 +169,8 @@ func TestDescriptionOfAnother(t *testing.T) {
 	}
 }
 
-// TestMadeUpClaims: a claim that would not hold whosever job it is, as one of endless links, is no reason to ask for anything,
-// and its sender is named.
+// TestMadeUpClaims: a claim that would not hold whosever job it is, as one of endless links, is no reason to ask for
+// anything, and its sender is named.
 func TestMadeUpClaims(t *testing.T) {
 	r := newRig(t, "m")
 	forged := map[string]func(*quorum.Mandate){
@@ -178,14 +184,16 @@ func TestMadeUpClaims(t *testing.T) {
 		m := own("x", jobID)
 		forge(m.Open.Proof)
 		out := r.step(Recv{From: "x", Msg: m})
-		if v := find[Violation](out); len(find[Describe](out)) > 0 || len(r.peer.jobs) > 0 || len(v) != 1 || v[0].From != "x" || v[0].What != Unproven {
+		if v := find[Violation](out); len(find[Describe](out)) > 0 || len(r.peer.jobs) > 0 || len(v) != 1 ||
+			v[0].From != "x" ||
+			v[0].What != Unproven {
 			t.Errorf("%s: %v", what, out)
 		}
 	}
 }
 
-// TestWhoDoesNotAnswerGivesWay: members that have let questions for descriptions go unanswered leave their places to others, and
-// are asked few at once until they answer one.
+// TestWhoDoesNotAnswerGivesWay: members that have let questions for descriptions go unanswered leave their places to
+// others, and are asked few at once until they answer one.
 func TestWhoDoesNotAnswerGivesWay(t *testing.T) {
 	r := newRig(t, "m")
 	silent := []tasks.PeerID{"a", "b", "c", "d", "e", "f", "g", "i"}
@@ -220,8 +228,8 @@ func TestWhoDoesNotAnswerGivesWay(t *testing.T) {
 	}
 }
 
-// TestClaimsAreLight: the proofs in a member's claims take no more memory than is allowed for them, however long they are;
-// those that had no room are asked for when the description is here.
+// TestClaimsAreLight: the proofs in a member's claims take no more memory than is allowed for them, however long they
+// are; those that had no room are asked for when the description is here.
 func TestClaimsAreLight(t *testing.T) {
 	r := newRig(t, "m")
 	long := func(id tasks.JobID) Message {
@@ -229,8 +237,11 @@ func TestClaimsAreLight(t *testing.T) {
 		for i := range 300 {
 			c := quorum.Conf{Seq: uint64(i + 1), Voters: m.Open.Proof.Chain.Founders}
 			sig := modelkeys.Keys("x").Sign(quorum.ConfText(GroupName(id), c))
-			m.Open.Proof.Chain.Links = append(m.Open.Proof.Chain.Links, quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: "x", Sig: sig},
-				{By: tasks.PeerID(make([]byte, 500)), Sig: sig}}})
+			m.Open.Proof.Chain.Links = append(
+				m.Open.Proof.Chain.Links,
+				quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: "x", Sig: sig},
+					{By: tasks.PeerID(make([]byte, 500)), Sig: sig}}},
+			)
 		}
 		return m
 	}
@@ -265,8 +276,8 @@ func TestClaimsAreLight(t *testing.T) {
 	}
 }
 
-// TestRoomIsOfEachSubmitter: the descriptions of one submitter's jobs take so much memory and no more, until its jobs are
-// forgotten; those of another have room.
+// TestRoomIsOfEachSubmitter: the descriptions of one submitter's jobs take so much memory and no more, until its jobs
+// are forgotten; those of another have room.
 func TestRoomIsOfEachSubmitter(t *testing.T) {
 	r := newRig(t, "m")
 	ids := []tasks.JobID{"", "", "", ""}
@@ -331,8 +342,8 @@ func TestFloodOfJobs(t *testing.T) {
 	}
 }
 
-// TestProofIsAskedFor: who hears a word of a later term than it knows asks for the proof, and another that knows the home
-// can give it.
+// TestProofIsAskedFor: who hears a word of a later term than it knows asks for the proof, and another that knows the
+// home can give it.
 func TestProofIsAskedFor(t *testing.T) {
 	r := member(t)
 	r.now += time.Second
@@ -352,7 +363,8 @@ func TestProofIsAskedFor(t *testing.T) {
 	}
 }
 
-// TestEndIsBelievedWithItsSeal: a member forgets a job when a majority of the voters have signed its end, whoever tells it.
+// TestEndIsBelievedWithItsSeal: a member forgets a job when a majority of the voters have signed its end, whoever tells
+// it.
 func TestEndIsBelievedWithItsSeal(t *testing.T) {
 	result := &ledger.Result{SHA256: "result", Size: 3, Status: []byte("done")}
 	other := &ledger.Result{SHA256: "other", Size: 3}
@@ -413,7 +425,8 @@ func TestWhoIsToldTheWholeEnd(t *testing.T) {
 	}
 }
 
-// TestWhoMayDeal: without the right to work a member has units to give away of what it submitted, leads or may have led.
+// TestWhoMayDeal: without the right to work a member has units to give away of what it submitted, leads or may have
+// led.
 func TestWhoMayDeal(t *testing.T) {
 	r := member(t)
 	for who, may := range map[tasks.PeerID]bool{"h": true, "x": false, "stranger": false} {
@@ -432,8 +445,8 @@ func TestWhoMayDeal(t *testing.T) {
 	}
 }
 
-// TestSubmitterWorksWithItsOwnSlots: a member that may work for nobody else counts, for the job that it has submitted, with the
-// slots that it has.
+// TestSubmitterWorksWithItsOwnSlots: a member that may work for nobody else counts, for the job that it has submitted,
+// with the slots that it has.
 func TestSubmitterWorksWithItsOwnSlots(t *testing.T) {
 	r := newRig(t, "w")
 	r.step(PeerUp{ID: "s", Own: 3, Submits: true})

@@ -21,7 +21,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		if p.tooMuch(from, &m) {
 			return
 		}
-		defer p.chargeChecks(from, p.checks.n)
+		defer p.chargeChecks(from, p.charges.checks.n)
 	}
 	switch {
 	case m.Steal != nil:
@@ -67,8 +67,8 @@ func (p *Peer) recvFor(j *jobState, from tasks.PeerID, m Message) {
 	}
 }
 
-// onSteal takes what schedulers send each other. Dealt work is taken from the job's submitter and from whom that has put above
-// this node, for it comes with words about others: to whom it is passed on, and who merges what comes of it.
+// onSteal takes what schedulers send each other. Dealt work is taken from the job's submitter and from whom that has
+// put above this node, for it comes with words about others: to whom it is passed on, and who merges what comes of it.
 func (p *Peer) onSteal(from tasks.PeerID, m steal.Message) {
 	if g := m.Grant; g != nil && g.Dealt && from != p.self && !p.mayPassOn(from, g) {
 		p.violated(from, g.Job, Unproven)
@@ -78,15 +78,16 @@ func (p *Peer) onSteal(from tasks.PeerID, m steal.Message) {
 	p.schedule(steal.Recv{From: from, Msg: m})
 }
 
-// mayPassOn reports whether a member may deal work to this node, as it does. It does not matter who leads the job by now: all
-// that is dealt was so by the submitter, when the job began.
+// mayPassOn reports whether a member may deal work to this node, as it does. It does not matter who leads the job by
+// now: all that is dealt was so by the submitter, when the job began.
 func (p *Peer) mayPassOn(from tasks.PeerID, g *steal.Grant) bool {
 	j := p.job(g.Job)
 	if j == nil || j.desc == nil || mutant.On(mutant.AnyDealer) {
 		return true // nothing is taken of a job that is not known
 	}
 	if from == j.desc.Submitter { // what it has not signed this node could not pass on
-		return len(g.Others) == 0 || g.Proof != nil && p.cfg.Keys.Verify(from, steal.DealText(g.Job, p.self, g.Others), g.Proof.Sig)
+		return len(g.Others) == 0 ||
+			g.Proof != nil && p.cfg.Keys.Verify(from, steal.DealText(g.Job, p.self, g.Others), g.Proof.Sig)
 	}
 	text := g.Proof.Signed(g.Job, from, p.self, g.Others)
 	return g.Above == "" && text != nil && p.cfg.Keys.Verify(j.desc.Submitter, text, g.Proof.Sig)
@@ -195,10 +196,12 @@ func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	}
 }
 
-// mayFrame reports whether frames of a member are taken here. A copy that is to become one of those that count has no log
-// yet that could tell: it hears the home, and those who are proven to be voters; or anybody, while it knows of none.
+// mayFrame reports whether frames of a member are taken here. A copy that is to become one of those that count has no
+// log yet that could tell: it hears the home, and those who are proven to be voters; or anybody, while it knows of
+// none.
 func (p *Peer) mayFrame(j *jobState, from tasks.PeerID) bool {
-	return j.seated() || from == j.home || len(j.proofs.conf.Voters) == 0 || slices.ContainsFunc(j.proofs.conf.Voters, func(m quorum.Member) bool { return m.Peer == from })
+	return j.seated() || from == j.home || len(j.proofs.conf.Voters) == 0 ||
+		slices.ContainsFunc(j.proofs.conf.Voters, func(m quorum.Member) bool { return m.Peer == from })
 }
 
 // tellHome sends what is for a job's home; nowhere while there is none.

@@ -13,11 +13,11 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A job whose ledger has lost its majority for good is recovered: its submitter, or a member with the right admin, signs
-// that it goes on from one copy that is left (quorum.Link). The peer with that copy begins a log of its own with all that
-// the copy has. Whatever the copies that were lost had come to beyond it counts no more, also where they come back: they
-// are shown the signed word, and are given up; a job that was over for somebody by their word goes on there. What is of
-// the recovered ledger is of a later epoch than what is of the lost one, as its terms tell.
+// A job whose ledger has lost its majority for good is recovered: its submitter, or a member with the right admin,
+// signs that it goes on from one copy that is left (quorum.Link). The peer with that copy begins a log of its own with
+// all that the copy has. Whatever the copies that were lost had come to beyond it counts no more, also where they come
+// back: they are shown the signed word, and are given up; a job that was over for somebody by their word goes on there.
+// What is of the recovered ledger is of a later epoch than what is of the lost one, as its terms tell.
 
 // recovery is the last one of the job's ledger that is known here, nil for none.
 func (j *jobState) recovery() *quorum.Link {
@@ -82,7 +82,11 @@ func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 		return log, err
 	}
 	if who, majority := j.copy.log.Alive(p.now, recoverAlive); majority && p.lapsed(j) == "" {
-		return log, fmt.Errorf("most of the nodes that keep its ledger are alive, or were so %v ago or when this node began to listen: %s", recoverAlive, strings.Join(who, ", "))
+		return log, fmt.Errorf(
+			"most of the nodes that keep its ledger are alive, or were so %v ago or when this node began to listen: %s",
+			recoverAlive,
+			strings.Join(who, ", "),
+		)
 	}
 	return j.recoveredLog(ev.Link, ev.Result)
 }
@@ -101,9 +105,10 @@ func (j *jobState) recoveredLog(link quorum.Link, kept bool) (log quorum.Log, er
 	return j.copy.log.Recover(link, j.copy.founders, state)
 }
 
-// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more; empty if all is well.
-// Those who know of the recovery from before go on. Members that come to the job later do not believe it, for they cannot
-// tell whether it was signed before or after that one lost the right: it has to be recovered anew by somebody who may.
+// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more; empty if all
+// is well. Those who know of the recovery from before go on. Members that come to the job later do not believe it, for
+// they cannot tell whether it was signed before or after that one lost the right: it has to be recovered anew by
+// somebody who may.
 func (p *Peer) lapsed(j *jobState) tasks.PeerID {
 	if r := j.copy.record.Recovery; r != nil && p.trueRecovery(j.id, j.desc.Submitter, *r) != nil {
 		return r.Sigs[0].By
@@ -130,8 +135,8 @@ func (j *jobState) wholeRecord() (*ledger.Record, error) {
 	return record, nil
 }
 
-// recoverAside goes on from a copy that was superseded by another recovery, which was false or came to nothing. The copy of
-// that, if one is here, is put aside in turn, and so is the end that it came to.
+// recoverAside goes on from a copy that was superseded by another recovery, which was false or came to nothing. The
+// copy of that, if one is here, is put aside in turn, and so is the end that it came to.
 func (p *Peer) recoverAside(ev Recover) {
 	j := p.job(ev.ID)
 	log, err := p.recoveredAside(j, ev)
@@ -257,16 +262,16 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	}
 }
 
-// doubtRecovery tells of a member that shows a recovery which nobody has signed but itself. One that another has signed was
-// perhaps true when that one had the right admin, and whoever passes it on is not accused.
+// doubtRecovery tells of a member that shows a recovery which nobody has signed but itself. One that another has signed
+// was perhaps true when that one had the right admin, and whoever passes it on is not accused.
 func (p *Peer) doubtRecovery(from tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, l quorum.Link) {
 	if !slices.ContainsFunc(l.Signers(p.trust(id, submitter)), func(by tasks.PeerID) bool { return by != from }) {
 		p.violated(from, id, FalseProof)
 	}
 }
 
-// giveUp gives up a copy of a ledger that was recovered from another one. It is put aside, not destroyed: whoever signed the
-// recovery may have lied, or the recovered job come to nothing.
+// giveUp gives up a copy of a ledger that was recovered from another one. It is put aside, not destroyed: whoever
+// signed the recovery may have lied, or the recovered job come to nothing.
 func (p *Peer) giveUp(j *jobState, l quorum.Link) {
 	if j.copy.log == nil || !j.isBefore(l.Conf.Term) {
 		return
@@ -308,12 +313,14 @@ func (p *Peer) tellRecovery(j *jobState, to tasks.PeerID) {
 // tellPast answers who speaks for a job that is over, as if it were not: by the word of a ledger that was recovered
 // since, perhaps.
 func (p *Peer) tellPast(from tasks.PeerID, m Message) {
-	if past := p.ends.of[m.Job]; past != nil && past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() && from != p.self {
+	if past := p.ends.of[m.Job]; past != nil && past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() &&
+		from != p.self {
 		p.send(from, Message{Job: m.Job, Recovery: past.recovery})
 	}
 }
 
-// tellRecoveredEnds tells a member that is back of jobs which ended after they were recovered: it may know of another end.
+// tellRecoveredEnds tells a member that is back of jobs which ended after they were recovered: it may know of another
+// end.
 func (p *Peer) tellRecoveredEnds(to tasks.PeerID) {
 	for _, id := range p.ends.ids {
 		if e := p.ends.of[id]; e.recovery != nil && e.Seal != nil {

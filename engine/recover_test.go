@@ -71,15 +71,17 @@ func lastOf(t *testing.T, n int, wiped bool) (g *group, last *host) {
 
 func (g *group) pass(d time.Duration) { g.run(d, func() bool { return false }) }
 
-// TestLastCopyIsRecovered goes on from the last copy of three, and ends the job with all of its units; what this copy had
-// committed does not run again. Without being asked it does nothing.
+// TestLastCopyIsRecovered goes on from the last copy of three, and ends the job with all of its units; what this copy
+// had committed does not run again. Without being asked it does nothing.
 func TestLastCopyIsRecovered(t *testing.T) {
 	g, last := lastOf(t, 5, true)
 	if last.ended != nil || g.home() != nil {
 		t.Fatal("goes on by itself")
 	}
 	v, _ := last.peer.Copy(jobID)
-	if v.Majority || !slices.Equal(v.Alive, []tasks.PeerID{last.id}) || len(v.Seats) != 1 || len(v.Seats[0]) != 3 || v.Committed == 0 || v.Open != units-v.Committed {
+	if v.Majority || !slices.Equal(v.Alive, []tasks.PeerID{last.id}) || len(v.Seats) != 1 || len(v.Seats[0]) != 3 ||
+		v.Committed == 0 ||
+		v.Open != units-v.Committed {
 		t.Errorf("its copy is %+v", v)
 	}
 	ran := g.allRan()
@@ -147,8 +149,8 @@ func TestOldReplicasGiveUp(t *testing.T) {
 	}
 }
 
-// twoEnds cuts the last copy off; the others end the job without it, which is then recovered from that copy by the word of
-// a member. It ends, if it is to, before they meet.
+// twoEnds cuts the last copy off; the others end the job without it, which is then recovered from that copy by the word
+// of a member. It ends, if it is to, before they meet.
 func twoEnds(t *testing.T, by tasks.PeerID, over bool) (g *group, last *host) {
 	t.Helper()
 	g, last = lastOf(t, 5, false)
@@ -197,11 +199,15 @@ func (g *group) others(than *host, so func(*host) bool) bool {
 	return !slices.ContainsFunc(g.hosts, func(h *host) bool { return h != than && !so(h) })
 }
 
-// TestRecoveredJobCountsOverOldEnd has the submitter recover a job that had ended without the copy it goes on from: when they
-// meet, it goes on for the others too, to the recovered end.
+// TestRecoveredJobCountsOverOldEnd has the submitter recover a job that had ended without the copy it goes on from:
+// when they meet, it goes on for the others too, to the recovered end.
 func TestRecoveredJobCountsOverOldEnd(t *testing.T) {
 	g, last := twoEnds(t, "n0", false)
-	if !g.run(2*time.Minute, func() bool { return g.others(last, func(h *host) bool { return h.opened == 1 && h.over }) }) || last.ended == nil {
+	if !g.run(
+		2*time.Minute,
+		func() bool { return g.others(last, func(h *host) bool { return h.opened == 1 && h.over }) },
+	) ||
+		last.ended == nil {
 		for _, h := range g.hosts {
 			t.Logf("%s: over %v, opened %d, wrongs %v", h.id, h.over, h.opened, h.wrongs)
 		}
@@ -209,15 +215,16 @@ func TestRecoveredJobCountsOverOldEnd(t *testing.T) {
 	}
 }
 
-// TestEndCountsOverAnAdminsRecovery has an admin do so: the end stands, and where the job was recovered it is taken for its
-// end too, whether it had ended there by then or not.
+// TestEndCountsOverAnAdminsRecovery has an admin do so: the end stands, and where the job was recovered it is taken for
+// its end too, whether it had ended there by then or not.
 func TestEndCountsOverAnAdminsRecovery(t *testing.T) {
 	for _, over := range []bool{false, true} {
 		g, last := twoEnds(t, admin, over)
 		last.gives = true
 		meets := func() bool {
 			past := last.peer.ends.of[jobID]
-			return past != nil && past.recovery == nil && past.Seal != nil && (last.over || last.opened == 1) && len(last.logs) == 0
+			return past != nil && past.recovery == nil && past.Seal != nil && (last.over || last.opened == 1) &&
+				len(last.logs) == 0
 		}
 		if !g.run(2*time.Minute, meets) {
 			t.Fatalf("ended before they met %v: the recovered job goes on: over %v, copies %d", over, last.over, len(last.logs))
@@ -270,8 +277,8 @@ func TestForgedRecoveryIsTold(t *testing.T) {
 	}
 }
 
-// TestPassingOnARevokedAdminsRecoveryIsNoWrong has a member tell, as it must, of a recovery that was signed by one who has the
-// right for it no more.
+// TestPassingOnARevokedAdminsRecoveryIsNoWrong has a member tell, as it must, of a recovery that was signed by one who
+// has the right for it no more.
 func TestPassingOnARevokedAdminsRecoveryIsNoWrong(t *testing.T) {
 	_, last := lastOf(t, 5, false)
 	last.step(Admins{})
@@ -294,8 +301,8 @@ func TestRecoveryKeepsOldCopyWhenTheDiskFails(t *testing.T) {
 	}
 }
 
-// TestLapsedRecoveryIsSignedAnew has a job recovered by an admin that is revoked then: who comes to it later does not believe
-// who leads it, which its home knows; and the home goes on by the word of another admin, and loses nothing.
+// TestLapsedRecoveryIsSignedAnew has a job recovered by an admin that is revoked then: who comes to it later does not
+// believe who leads it, which its home knows; and the home goes on by the word of another admin, and loses nothing.
 func TestLapsedRecoveryIsSignedAnew(t *testing.T) {
 	g, last := lastOf(t, 5, true)
 	for _, h := range g.hosts {

@@ -91,7 +91,8 @@ func (p *Peer) logConfig(id tasks.JobID, desc *tasks.Job, authority func(tasks.P
 // startLog begins to follow a log that is on disk.
 func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
 	may, own := p.authority(desc.Submitter), true
-	believed := func(by tasks.PeerID) bool { return own || may(by) } // what is on this disk was believed before it came there
+	// what is on this disk was believed before it came there
+	believed := func(by tasks.PeerID) bool { return own || may(by) }
 	r, err := quorum.New(p.now, p.logConfig(j.id, desc, believed), log)
 	own = false
 	if err != nil {

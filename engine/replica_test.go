@@ -67,7 +67,13 @@ type host struct {
 func newGroup(t *testing.T, n int) *group {
 	g := &group{T: t, rng: rand.New(rand.NewPCG(1, 2)), ran: map[string]int64{}}
 	for i := range n {
-		h := &host{group: g, id: fmt.Sprint("n", i), logs: map[tasks.JobID]*quorum.Log{}, desc: map[tasks.JobID]*tasks.Job{}, kept: map[merge.ID]merge.Partial{}}
+		h := &host{
+			group: g,
+			id:    fmt.Sprint("n", i),
+			logs:  map[tasks.JobID]*quorum.Log{},
+			desc:  map[tasks.JobID]*tasks.Job{},
+			kept:  map[merge.ID]merge.Partial{},
+		}
 		g.hosts = append(g.hosts, h)
 	}
 	for _, h := range g.hosts {
@@ -79,8 +85,10 @@ func newGroup(t *testing.T, n int) *group {
 func (h *host) start() {
 	h.boot++
 	h.blobs, h.gens = map[merge.ID]merge.Partial{}, map[steal.GenID]*ran{}
-	p, err := New(Config{Boot: h.boot, Replicas: 3, Keys: modelkeys.Keys(h.id), Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
-		Steal: steal.Config{Self: h.id, Slots: 1, Seed: h.boot + uint64(h.id[1])}})
+	p, err := New(
+		Config{Boot: h.boot, Replicas: 3, Keys: modelkeys.Keys(h.id), Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
+			Steal: steal.Config{Self: h.id, Slots: 1, Seed: h.boot + uint64(h.id[1])}},
+	)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -335,7 +343,7 @@ func TestLoneHomeLeaves(t *testing.T) {
 		t.Fatal("nothing runs")
 	}
 	h.step(Leave{})
-	if !g.run(5*time.Second, func() bool { return h.peer.left }) {
+	if !g.run(5*time.Second, func() bool { return h.peer.leaving.done }) {
 		t.Fatal("the node does not leave")
 	}
 	v, ok := h.peer.Ledger(jobID)
@@ -452,8 +460,8 @@ func TestOnlyLedgerIsLost(t *testing.T) {
 	}
 }
 
-// TestLedgerOfTheLastReplicaIsLost: a home that goes on alone, since there are too few others, and loses its ledger too ends
-// the job so that the others believe it.
+// TestLedgerOfTheLastReplicaIsLost: a home that goes on alone, since there are too few others, and loses its ledger too
+// ends the job so that the others believe it.
 func TestLedgerOfTheLastReplicaIsLost(t *testing.T) {
 	g := newGroup(t, 3)
 	for _, h := range g.hosts {
@@ -498,7 +506,10 @@ func TestHomeWithoutTheCode(t *testing.T) {
 	}
 	g.hosts[3].kill() // so that all replicas beside the home have no code
 	g.submit()
-	if !g.run(10*time.Second, func() bool { v, _ := g.hosts[1].peer.Ledger(jobID); return g.replicas() == 3 && !v.Changing }) {
+	if !g.run(
+		10*time.Second,
+		func() bool { v, _ := g.hosts[1].peer.Ledger(jobID); return g.replicas() == 3 && !v.Changing },
+	) {
 		t.Fatal("no three replicas")
 	}
 	g.hosts[3].start()
@@ -508,8 +519,8 @@ func TestHomeWithoutTheCode(t *testing.T) {
 	}
 }
 
-// TestResultIsKeptOfAnEndedLedger has a home want a result kept of a job that has not ended as far as a replica knows. It is
-// kept when the replica has followed that far, and never if that does not come: such a home lies.
+// TestResultIsKeptOfAnEndedLedger has a home want a result kept of a job that has not ended as far as a replica knows.
+// It is kept when the replica has followed that far, and never if that does not come: such a home lies.
 func TestResultIsKeptOfAnEndedLedger(t *testing.T) {
 	g := newGroup(t, 3)
 	g.submit()

@@ -41,7 +41,7 @@ func (p *Peer) report(j *jobState) {
 	j.work.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
 	j.work.stats.Merges = j.work.parts.Merges()
 	r := &ledger.Report{
-		Seq: p.seq, Ready: j.loaded && !p.leave, Leaving: p.leave, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.work.parts.Own().Len(),
+		Seq: p.seq, Ready: j.loaded && !p.leaving.on, Leaving: p.leaving.on, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.work.parts.Own().Len(),
 		Left: p.sched.Left(j.id), Failures: j.failuresToReport(), Blames: p.blames(j), Stats: j.work.stats, Aside: j.aside,
 	}
 	if few {
@@ -54,13 +54,15 @@ func (p *Peer) report(j *jobState) {
 		}
 	}
 	if j.home != p.self {
-		r.Held, r.Also = r.Held[:min(len(r.Held), maxRanges)], r.Also[:min(len(r.Also), maxRanges)] // the rest may run elsewhere too
+		// the rest may run elsewhere too
+		r.Held, r.Also = r.Held[:min(len(r.Held), maxRanges)], r.Also[:min(len(r.Also), maxRanges)]
 		p.payForReport(r)
 	}
 	p.tellHome(j, Message{Report: r})
 }
 
-// pace sets the time between reports, which is no shorter than with few nodes: each costs this node as much as the home.
+// pace sets the time between reports, which is no shorter than with few nodes: each costs this node as much as the
+// home.
 func (p *Peer) pace(j *jobState, every time.Duration) {
 	if every > 0 && every <= maxEvery {
 		every = max(every, p.cfg.Report)

@@ -53,34 +53,146 @@ type Rule struct {
 func Rules() []Rule { return rules }
 
 var rules = []Rule{
-	{"Steal", AnyMember, "one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; dealt ones come from its submitter, or from whom that has put above this node; an acknowledgement is of a grant to its sender",
-		func(m *Message) bool { return m.Steal != nil }, checkSteal},
+	{
+		"Steal",
+		AnyMember,
+		"one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; dealt ones come from its submitter, or from whom that has put above this node; an acknowledgement is of a grant to its sender",
+		func(m *Message) bool { return m.Steal != nil },
+		checkSteal,
+	},
 	{"Open", TheHome, "it names its sender as the home, a time between reports that can be, and the proof; see heed",
 		func(m *Message) bool { return m.Open != nil }, checkOpen},
-	{"Report", AnyMember, "what it holds is of the job, in maxRanges pieces at most; its failures blame units of the job", func(m *Message) bool { return m.Report != nil }, checkReport},
-	{"Ack", TheHome, "as many times as names; few losses, of units of the job", func(m *Message) bool { return m.Ack != nil }, checkAck},
-	{"Offer", AnyMember, "the partial is of this job, made and held by its sender, covers units of the job, and as many as it counts",
-		func(m *Message) bool { return m.Offer != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Offer })},
-	{"Answer", TheHome, "the partial that it names is offered here", func(m *Message) bool { return m.Answer != nil }, fine},
-	{"Gather", AnyMember, "as Offer", func(m *Message) bool { return m.Gather != nil }, checkOwn(func(m *Message) *merge.Partial { return m.Gather })},
-	{"Gathered", WhoWasSent, "a known word, from the node to which the partial was offered", func(m *Message) bool { return m.Gathered != nil }, checkGathered},
-	{"Reduce", TheHome, "the partials are of this job, disjoint, and those of this node as they lie here", func(m *Message) bool { return m.Reduce != nil }, checkReduce},
-	{"Drop", TheHome, "units of the job", func(m *Message) bool { return m.Drop != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Drop })},
-	{"Undone", TheHome, "units of the job", func(m *Message) bool { return m.Undone != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Undone })},
-	{"Yield", TheHome, "units of the job", func(m *Message) bool { return m.Yield != nil }, checkUnits(func(m *Message) tasks.Cover { return m.Yield })},
-	{"Refuse", WhoWasSent, "the merge was ordered of its sender", func(m *Message) bool { return m.Refuse != nil }, checkRefuse},
-	{"Try", TheHome, "units of the job", func(m *Message) bool { return m.Try != nil }, checkUnits(func(m *Message) tasks.Cover { return tasks.Cover{*m.Try} })},
+	{
+		"Report",
+		AnyMember,
+		"what it holds is of the job, in maxRanges pieces at most; its failures blame units of the job",
+		func(m *Message) bool { return m.Report != nil },
+		checkReport,
+	},
+	{
+		"Ack",
+		TheHome,
+		"as many times as names; few losses, of units of the job",
+		func(m *Message) bool { return m.Ack != nil },
+		checkAck,
+	},
+	{
+		"Offer",
+		AnyMember,
+		"the partial is of this job, made and held by its sender, covers units of the job, and as many as it counts",
+		func(m *Message) bool { return m.Offer != nil },
+		checkOwn(func(m *Message) *merge.Partial { return m.Offer }),
+	},
+	{
+		"Answer",
+		TheHome,
+		"the partial that it names is offered here",
+		func(m *Message) bool { return m.Answer != nil },
+		fine,
+	},
+	{
+		"Gather",
+		AnyMember,
+		"as Offer",
+		func(m *Message) bool { return m.Gather != nil },
+		checkOwn(func(m *Message) *merge.Partial { return m.Gather }),
+	},
+	{
+		"Gathered",
+		WhoWasSent,
+		"a known word, from the node to which the partial was offered",
+		func(m *Message) bool { return m.Gathered != nil },
+		checkGathered,
+	},
+	{
+		"Reduce",
+		TheHome,
+		"the partials are of this job, disjoint, and those of this node as they lie here",
+		func(m *Message) bool { return m.Reduce != nil },
+		checkReduce,
+	},
+	{
+		"Drop",
+		TheHome,
+		"units of the job",
+		func(m *Message) bool { return m.Drop != nil },
+		checkUnits(func(m *Message) tasks.Cover { return m.Drop }),
+	},
+	{
+		"Undone",
+		TheHome,
+		"units of the job",
+		func(m *Message) bool { return m.Undone != nil },
+		checkUnits(func(m *Message) tasks.Cover { return m.Undone }),
+	},
+	{
+		"Yield",
+		TheHome,
+		"units of the job",
+		func(m *Message) bool { return m.Yield != nil },
+		checkUnits(func(m *Message) tasks.Cover { return m.Yield }),
+	},
+	{
+		"Refuse",
+		WhoWasSent,
+		"the merge was ordered of its sender",
+		func(m *Message) bool { return m.Refuse != nil },
+		checkRefuse,
+	},
+	{
+		"Try",
+		TheHome,
+		"units of the job",
+		func(m *Message) bool { return m.Try != nil },
+		checkUnits(func(m *Message) tasks.Cover { return tasks.Cover{*m.Try} }),
+	},
 	{"Order", TheHome, "a known word", func(m *Message) bool { return m.Order != NoOrder }, checkOrder},
-	{"Moved", AnyMember, "a term that can be; what it tells counts if it is proven. That there is no such job counts from its submitter, for a copy of the ledger without a seat", func(m *Message) bool { return m.Moved != nil }, checkMoved},
-	{"Enlist", TheHome, "it names the log's first voters, and the proof; see heed", func(m *Message) bool { return m.Enlist != nil }, checkEnlist},
-	{"Enlisted", WhoWasSent, "it names its sender, and answers what it was asked with", func(m *Message) bool { return m.Enlisted != nil }, checkEnlisted},
+	{
+		"Moved",
+		AnyMember,
+		"a term that can be; what it tells counts if it is proven. That there is no such job counts from its submitter, for a copy of the ledger without a seat",
+		func(m *Message) bool { return m.Moved != nil },
+		checkMoved,
+	},
+	{
+		"Enlist",
+		TheHome,
+		"it names the log's first voters, and the proof; see heed",
+		func(m *Message) bool { return m.Enlist != nil },
+		checkEnlist,
+	},
+	{
+		"Enlisted",
+		WhoWasSent,
+		"it names its sender, and answers what it was asked with",
+		func(m *Message) bool { return m.Enlisted != nil },
+		checkEnlisted,
+	},
 	{"Resign", AnyMember, "nothing: the answer is the log's", func(m *Message) bool { return m.Resign != nil }, fine},
 	{"Resigned", AReplica, "it answers what this node asked", func(m *Message) bool { return m.Resigned != nil }, fine},
 	{"Frame", AReplica, "by package quorum", func(m *Message) bool { return len(m.Frame) > 0 }, fine},
 	{"Keep", TheHome, "a partial of this job, or a result", func(m *Message) bool { return m.Keep != nil }, checkKeep},
-	{"Kept", AReplica, "it was asked for; a partial's by a member that the log names", func(m *Message) bool { return m.Kept != nil }, fine},
-	{"Recovery", AnyMember, "it is signed by the job's submitter, or by a member with the right admin", func(m *Message) bool { return m.Recovery != nil }, checkRecovery},
-	{"Ended", AnyMember, "a majority of the ledger's voters have signed it", func(m *Message) bool { return m.Ended != nil }, checkEnded},
+	{
+		"Kept",
+		AReplica,
+		"it was asked for; a partial's by a member that the log names",
+		func(m *Message) bool { return m.Kept != nil },
+		fine,
+	},
+	{
+		"Recovery",
+		AnyMember,
+		"it is signed by the job's submitter, or by a member with the right admin",
+		func(m *Message) bool { return m.Recovery != nil },
+		checkRecovery,
+	},
+	{
+		"Ended",
+		AnyMember,
+		"a majority of the ledger's voters have signed it",
+		func(m *Message) bool { return m.Ended != nil },
+		checkEnded,
+	},
 }
 
 // wrong says what is wrong with a message, whoever its job's home is; empty if an honest node may have sent it.
@@ -113,7 +225,8 @@ const (
 	maxNamed    = 1 << 10 // partials or peers named in a message
 	maxHash     = 128     // characters of a hash, hex
 	maxFounders = 16      // voters with whom a log began
-	maxRanges   = 1 << 14 // of what a report says that its sender holds; what is torn most, by entries that fail, comes to hundreds
+	// of what a report says that its sender holds; what is torn most, by entries that fail, comes to hundreds
+	maxRanges = 1 << 14
 )
 
 // space are the units of a job, as far as they are known here.
@@ -150,7 +263,9 @@ func checkSteal(p *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
 		}
 	}
 	switch {
-	case said != 1 || (s.Request != nil && (len(s.Request.Jobs) > steal.MaxJobs || len(s.Request.Rates) != len(s.Request.Jobs))):
+	case said != 1:
+		return Malformed
+	case s.Request != nil && (len(s.Request.Jobs) > steal.MaxJobs || len(s.Request.Rates) != len(s.Request.Jobs)):
 		return Malformed
 	case s.Grant != nil && s.Grant.Ranges.Empty():
 		return Malformed
@@ -184,7 +299,8 @@ func checkReport(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 			return OutsideJob
 		}
 	}
-	if len(m.Report.Held) > maxRanges || len(m.Report.Also) > maxRanges || len(m.Report.Gave) > ledger.MaxGifts || giftPieces(m.Report.Gave) > maxRanges {
+	if len(m.Report.Held) > maxRanges || len(m.Report.Also) > maxRanges || len(m.Report.Gave) > ledger.MaxGifts ||
+		giftPieces(m.Report.Gave) > maxRanges {
 		return Malformed
 	}
 	for _, g := range m.Report.Gave {
@@ -227,7 +343,9 @@ func checkOwn(of func(*Message) *merge.Partial) func(*Peer, *jobState, tasks.Pee
 // checkPartial checks what is plain to see of any partial.
 func checkPartial(j *jobState, job tasks.JobID, part *merge.Partial) Wrong {
 	switch {
-	case part.Job != job || part.Size < 0 || part.Climb < 0 || part.Cover.Empty() || len(part.Kids) > maxNamed || len(part.SHA256) > maxHash:
+	case part.Job != job || part.Size < 0 || part.Climb < 0 || part.Cover.Empty():
+		return Malformed
+	case len(part.Kids) > maxNamed || len(part.SHA256) > maxHash:
 		return Malformed
 	case !part.Cover.Valid(j.space()):
 		return OutsideJob

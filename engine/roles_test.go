@@ -31,7 +31,13 @@ func TestEachFieldHasARule(t *testing.T) {
 func TestWrongMessagesAreTold(t *testing.T) {
 	out := tasks.R(units, units+5)
 	part := func(change func(*merge.Partial)) *merge.Partial {
-		p := merge.Partial{ID: merge.ID{Node: "x", Seq: 1}, Job: jobID, Cover: tasks.CoverOf(tasks.R(10, 20)), Units: 10, Holder: "x"}
+		p := merge.Partial{
+			ID:     merge.ID{Node: "x", Seq: 1},
+			Job:    jobID,
+			Cover:  tasks.CoverOf(tasks.R(10, 20)),
+			Units:  10,
+			Holder: "x",
+		}
 		change(&p)
 		return &p
 	}

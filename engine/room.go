@@ -13,19 +13,28 @@ import (
 // memory of its generation, so that a disk that fills faster than partials are committed slows a job, and fails
 // nothing. Folds of what is committed are not counted: they make room.
 
+// room is how this node stands with its disk.
+//
+// While full is set nothing is begun here, and no merge is taken on. Generations in seals have done their work, and hold
+// their output in memory until there is room for it.
+type room struct {
+	full  bool
+	seals []steal.GenID // in the order in which they were ready
+}
+
 // sealNext lets generations seal whose output there is room for, in the order in which they are ready.
 func (p *Peer) sealNext() {
-	p.seals = slices.DeleteFunc(p.seals, func(id steal.GenID) bool { return p.gens[id] == nil })
-	for len(p.seals) > 0 {
-		g := p.gens[p.seals[0]]
+	p.room.seals = slices.DeleteFunc(p.room.seals, func(id steal.GenID) bool { return p.gens[id] == nil })
+	for len(p.room.seals) > 0 {
+		g := p.gens[p.room.seals[0]]
 		need := p.outputSize(g.job)
 		taken := p.taken()
 		if p.cfg.Keep > 0 && taken > 0 && taken+need > p.cfg.Keep { // a larger one than the bound goes alone
 			return
 		}
 		g.room = max(need, 1)
-		p.emit(SealGen{Gen: p.seals[0], ID: p.nextID(), Units: g.cover.Len(), Canary: g.canary})
-		p.seals = p.seals[1:]
+		p.emit(SealGen{Gen: p.room.seals[0], ID: p.nextID(), Units: g.cover.Len(), Canary: g.canary})
+		p.room.seals = p.room.seals[1:]
 	}
 }
 
@@ -63,8 +72,8 @@ func (p *Peer) makeRoom() {
 		return
 	}
 	kept := p.Kept()
-	if full := len(p.seals) > 0 || kept >= p.cfg.Keep || (p.full && kept > p.cfg.Keep*3/4); full != p.full {
-		p.full = full
+	if full := len(p.room.seals) > 0 || kept >= p.cfg.Keep || (p.room.full && kept > p.cfg.Keep*3/4); full != p.room.full {
+		p.room.full = full
 		p.schedule(steal.Full{On: full})
 		p.sealNext()
 	}

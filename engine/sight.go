@@ -13,10 +13,10 @@ import (
 
 // This host may lack files that others see: a mount, a right, a route, a plugin. Such a file is learnt of by a
 // generation that fails, which costs what the generation has done. So a node looks at the local files of which it
-// holds work, and one failure has it look at the others: at all local files, which is cheap; of files on servers, those of a server that could not be reached twice
-// and of a protocol that ROOT does not know count as unseen too, and those of a folder of which two were not to be had
-// until they have been looked at one by one. What is not seen is looked at again from time to time, since mounts
-// come back.
+// holds work, and one failure has it look at the others: at all local files, which is cheap; of files on servers, those
+// of a server that could not be reached twice and of a protocol that ROOT does not know count as unseen too, and those
+// of a folder of which two were not to be had until they have been looked at one by one. What is not seen is looked at
+// again from time to time, since mounts come back.
 
 // Causes that are of a server, or of a protocol, and not of a file; the words are those of exec.Cause.
 const (

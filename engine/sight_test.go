@@ -25,7 +25,9 @@ func blindRig(t *testing.T, n int, name func(i int) string) (*rig, *jobState) {
 	r := newRig(t, "m")
 	r.step(PeerUp{ID: "h", Slots: 1})
 	r.step(Recv{From: "h", Msg: open("h", 1)})
-	ahead := r.step(Prepared{ID: jobID, Job: &tasks.Job{Protocol: tasks.Protocol, Submitter: "h", Data: *data, Want: data.Space()}})
+	ahead := r.step(
+		Prepared{ID: jobID, Job: &tasks.Job{Protocol: tasks.Protocol, Submitter: "h", Data: *data, Want: data.Space()}},
+	)
 	r.answer(ahead, "") // one of each folder
 	return r, r.peer.job(jobID)
 }
@@ -102,7 +104,14 @@ func TestOneTryForTenThousandFiles(t *testing.T) {
 func TestReasonsAreTrueOfAll(t *testing.T) {
 	const n = 8
 	r, j := blindRig(t, n, func(i int) string { return fmt.Sprintf("/data/f%d.root", i) })
-	why := []string{"0 entries here, but 10", "another UUID", "0 entries here, but 10", "1 entries here, but 10", "2 entries here, but 10", "3 entries here, but 10"}
+	why := []string{
+		"0 entries here, but 10",
+		"another UUID",
+		"0 entries here, but 10",
+		"1 entries here, but 10",
+		"2 entries here, but 10",
+		"3 entries here, but 10",
+	}
 	for i, reason := range why {
 		r.peer.cannotRead(j, ledger.Failure{Blame: j.desc.Data.Units(i), Host: causeDiffers, Reason: reason})
 	}
@@ -115,8 +124,13 @@ func TestReasonsAreTrueOfAll(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %v: %s", u.Where, u.Cover, u.Reason))
 	}
 	together := "the tree has another number of entries here, or the file another UUID, than where it was planned"
-	want := []string{"/data/ [0,10) [20,30): " + why[0], "/data/f1.root [10,20): " + why[1], "/data/f3.root [30,40): " + why[3],
-		"/data/ [40,60): " + together, "/data/ [60,80): No such file or directory"}
+	want := []string{
+		"/data/ [0,10) [20,30): " + why[0],
+		"/data/f1.root [10,20): " + why[1],
+		"/data/f3.root [30,40): " + why[3],
+		"/data/ [40,60): " + together,
+		"/data/ [60,80): No such file or directory",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("told is\n%q, want\n%q", got, want)
 	}
@@ -162,8 +176,18 @@ func TestServersFailAsOne(t *testing.T) {
 		for f := range c.fails {
 			r.unread(j, 7*f, c.cause)
 		}
-		if got, untold := j.dark()/10, j.sight.cover(&j.desc.Data, j.desc.Want, true).Len()/10; got != c.dark || untold != c.untold {
-			t.Errorf("%s of %s, %d times: %d files are not seen, %d not tried; want %d and %d", c.cause, c.url, c.fails, got, untold, c.dark, c.untold)
+		if got, untold := j.dark()/10, j.sight.cover(&j.desc.Data, j.desc.Want, true).Len()/10; got != c.dark ||
+			untold != c.untold {
+			t.Errorf(
+				"%s of %s, %d times: %d files are not seen, %d not tried; want %d and %d",
+				c.cause,
+				c.url,
+				c.fails,
+				got,
+				untold,
+				c.dark,
+				c.untold,
+			)
 		}
 	}
 }
@@ -205,7 +229,8 @@ func TestUnseenIsNoFailure(t *testing.T) {
 	r, j := blindRig(t, 3, func(i int) string { return fmt.Sprintf("/data/f%d.root", i) })
 	work := tasks.CoverOf(j.desc.Data.Units(0))
 	var lease *LeasePacket
-	for _, e := range r.step(Recv{From: "h", Msg: Message{Job: jobID, Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: work}}}}) {
+	grant := steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: work}}
+	for _, e := range r.step(Recv{From: "h", Msg: Message{Job: jobID, Steal: &grant}}) {
 		if l, ok := e.(LeasePacket); ok {
 			lease = &l
 		}
@@ -213,7 +238,13 @@ func TestUnseenIsNoFailure(t *testing.T) {
 	if lease == nil {
 		t.Fatal("nothing runs")
 	}
-	failure := ledger.Failure{Kind: "open", Blame: j.desc.Data.Units(0), Host: "missing", Reason: "No such file", Data: true}
+	failure := ledger.Failure{
+		Kind:   "open",
+		Blame:  j.desc.Data.Units(0),
+		Host:   "missing",
+		Reason: "No such file",
+		Data:   true,
+	}
 	r.step(PacketRefused{Gen: lease.Gen, Packet: lease.Packet, Failure: failure})
 	if len(j.work.failures) > 0 || j.dark() != j.desc.Data.Units(0).Len() {
 		t.Errorf("failures %+v, %d units unseen", j.work.failures, j.dark())

@@ -12,14 +12,15 @@ import (
 //
 // At most one change of the voters is under way, since changed; none begins before the last has ended or been given up.
 type staffing struct {
-	complete    bool // there are as many as there should be, or they have been waited for: commits may begin
-	enlisted    map[tasks.PeerID]*enlistment
-	unfit       map[tasks.PeerID]time.Duration // nodes that did not become replicas when asked, and until when they are not asked
-	changed     tasks.Moment                   // when a change of the voters was last proposed, while it is under way
-	handed      int                            // how often the lead was handed over in vain
-	neededSince tasks.Moment                   // since when replicas are to go that keep what others do not
-	fewSince    tasks.Moment                   // since when there are too few nodes for as many replicas
-	stuckSince  tasks.Moment                   // since when this home may not try to make the result any more
+	complete bool // there are as many as there should be, or they have been waited for: commits may begin
+	enlisted map[tasks.PeerID]*enlistment
+	// nodes that did not become replicas when asked, and until when they are not asked
+	unfit       map[tasks.PeerID]time.Duration
+	changed     tasks.Moment // when a change of the voters was last proposed, while it is under way
+	handed      int          // how often the lead was handed over in vain
+	neededSince tasks.Moment // since when replicas are to go that keep what others do not
+	fewSince    tasks.Moment // since when there are too few nodes for as many replicas
+	stuckSince  tasks.Moment // since when this home may not try to make the result any more
 }
 
 func newStaffing() staffing {
@@ -76,7 +77,7 @@ func (p *Peer) maintain(j *jobState) {
 		return
 	}
 	keep, gone := p.sortVoters(j)
-	if p.leave || p.unable(j) || p.passesOn(j) {
+	if p.leaving.on || p.unable(j) || p.passesOn(j) {
 		p.handOver(j, keep)
 		return
 	}
@@ -191,7 +192,7 @@ func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
 	for _, m := range j.copy.log.Members() {
 		silent := heard[m.Peer] >= p.cfg.Replace
 		if m.Peer == p.self {
-			silent = p.leave
+			silent = p.leaving.on
 		}
 		if silent || j.led.home.Leaving(m.Peer) {
 			gone = append(gone, m.ID)
@@ -210,7 +211,8 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	heard := j.copy.log.Heard(p.now)
 	ids = slices.DeleteFunc(ids, func(id tasks.PeerID) bool {
 		since, voter := heard[id]
-		return p.slotsFor(j, id) == 0 || (voter && since < p.cfg.Replace) || j.staff.unfit[id] > p.now || j.led.home.Leaving(id)
+		return p.slotsFor(j, id) == 0 || (voter && since < p.cfg.Replace) || j.staff.unfit[id] > p.now ||
+			j.led.home.Leaving(id)
 	})
 	if len(ids) > 0 {
 		at := int(j.id.Seed() % uint64(len(ids)))
@@ -232,7 +234,7 @@ func (j *jobState) ableRank(id tasks.PeerID) int {
 
 // ruleRank puts members first that may submit jobs.
 func (p *Peer) ruleRank(id tasks.PeerID) int {
-	if p.rules[id] {
+	if p.members[id].submits {
 		return 0
 	}
 	return 1
@@ -250,7 +252,7 @@ func (p *Peer) unable(j *jobState) bool {
 // enlist asks nodes to become replicas and returns those that have.
 func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum.Member) {
 	for id, en := range j.staff.enlisted {
-		if _, up := p.peers[id]; !up || (!en.ok && p.now-en.since > enlistWait) {
+		if _, up := p.members[id]; !up || (!en.ok && p.now-en.since > enlistWait) {
 			delete(j.staff.enlisted, id)
 			j.staff.unfit[id] = p.now + 4*p.cfg.Replace
 		}
@@ -283,7 +285,7 @@ const askWait = 3 * time.Second
 func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	all := len(keep)
 	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool {
-		return m.Peer == p.self || !j.led.home.Heard(m.Peer) || !p.leave && !j.capable(m.Peer)
+		return m.Peer == p.self || !j.led.home.Heard(m.Peer) || !p.leaving.on && !j.capable(m.Peer)
 	})
 	if len(keep) < all && len(keep) == 0 && p.now-j.led.since < askWait {
 		return // some may leave too: a report will tell
@@ -296,7 +298,7 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 		return
 	}
 	fit := p.fit(j)
-	if j.led.home.Stuck() && !p.leave {
+	if j.led.home.Stuck() && !p.leaving.on {
 		fit = slices.DeleteFunc(fit, func(id tasks.PeerID) bool { return !j.capable(id) })
 	}
 	if len(fit) > 0 {
@@ -354,7 +356,7 @@ func (p *Peer) another(j *jobState) bool {
 
 // stuck reports whether nobody tries to make the result any more. A new home first hears who could.
 func (p *Peer) stuck(j *jobState) bool {
-	if !j.led.home.Stuck() || p.now-j.led.since < askWait && len(p.peers) > 0 {
+	if !j.led.home.Stuck() || p.now-j.led.since < askWait && len(p.members) > 0 {
 		return false
 	}
 	return p.voters() == 0 || j.copy.log == nil || !p.another(j) || j.staff.stuckSince.Past(passWait, p.now)

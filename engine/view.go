@@ -20,20 +20,23 @@ type JobView struct {
 	Slow      map[tasks.PeerID]int    // nodes whose partials came too slowly, and how often
 	Nodes     map[tasks.PeerID]ledger.Report
 	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
-	Awaited   ledger.Awaited                   // what waits for nodes that have gone and could read it; without units if nothing does
-	Cramped   string                           // why this node cannot keep what is committed; empty if it can
-	Ran       int64                            // processed, not committed
-	Stopping  bool
-	Ended     bool
-	Parts     int
-	Commits   int64 // partials that were ever committed
-	Folds     int64 // merges that took the place of some
-	Counts    ledger.Counts
-	Replicas  []tasks.PeerID   // of the ledger, the home among them
-	Staffed   bool             // there are as many as there should be, and they keep all that is committed: the job outlives its home
-	Attempts  []ledger.Attempt // to make the result, that failed
-	Stuck     bool             // nobody tries any more: the job cannot be finished until RetryJob
-	Lapsed    tasks.PeerID     // has signed the recovery by which the job goes on, and may sign none any more; empty if all is well
+	// what waits for nodes that have gone and could read it; without units if nothing does
+	Awaited  ledger.Awaited
+	Cramped  string // why this node cannot keep what is committed; empty if it can
+	Ran      int64  // processed, not committed
+	Stopping bool
+	Ended    bool
+	Parts    int
+	Commits  int64 // partials that were ever committed
+	Folds    int64 // merges that took the place of some
+	Counts   ledger.Counts
+	Replicas []tasks.PeerID // of the ledger, the home among them
+	// there are as many as there should be, and they keep all that is committed: the job outlives its home
+	Staffed  bool
+	Attempts []ledger.Attempt // to make the result, that failed
+	Stuck    bool             // nobody tries any more: the job cannot be finished until RetryJob
+	// has signed the recovery by which the job goes on, and may sign none any more; empty if all is well
+	Lapsed tasks.PeerID
 }
 
 // View describes a job this peer leads; ok is false if it leads no such job.
@@ -43,12 +46,25 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 		return JobView{}, false
 	}
 	rec := j.copy.record
-	v = JobView{Committed: rec.Done.Cover(), Lost: rec.Lost, Failing: j.led.home.Failing(), Shunned: j.led.home.Shunned(), Losers: j.led.home.Losers(), Slow: j.led.home.Slow(), Nodes: j.allNodes(), Unseen: j.led.home.Unseen(),
-		Stopping: j.led.home.Stopping(), Ended: j.led.home.Ended(), Parts: len(rec.Done.Parts()), Counts: j.led.home.Counts()}
+	v = JobView{
+		Committed: rec.Done.Cover(),
+		Lost:      rec.Lost,
+		Failing:   j.led.home.Failing(),
+		Shunned:   j.led.home.Shunned(),
+		Losers:    j.led.home.Losers(),
+		Slow:      j.led.home.Slow(),
+		Nodes:     j.allNodes(),
+		Unseen:    j.led.home.Unseen(),
+		Stopping:  j.led.home.Stopping(),
+		Ended:     j.led.home.Ended(),
+		Parts:     len(rec.Done.Parts()),
+		Counts:    j.led.home.Counts(),
+	}
 	v.Awaited, _ = j.led.home.Awaited()
 	v.Cramped = j.led.home.FullReason()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
-	v.Staffed = j.staff.complete && (j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Spared(p.now, spareWait) && j.led.home.Copied())
+	v.Staffed = j.staff.complete &&
+		(j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Spared(p.now, spareWait) && j.led.home.Copied())
 	if j.copy.log != nil {
 		for _, m := range j.copy.log.Members() {
 			v.Replicas = append(v.Replicas, m.Peer)
@@ -77,8 +93,8 @@ func (p *Peer) Rate(id tasks.JobID) float64 { return p.sched.Rate(id) }
 func (p *Peer) Busy() int { return p.sched.Busy() }
 
 // MayDeal reports whether a member that does not work can have units of a job to give away: it submitted the job, leads
-// it, or has or had a seat in its ledger, and so may have led it. Of a job that is not described here nothing is known, and
-// nothing is taken.
+// it, or has or had a seat in its ledger, and so may have led it. Of a job that is not described here nothing is known,
+// and nothing is taken.
 func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 	j := p.job(id)
 	return j == nil || j.desc == nil || who == j.desc.Submitter || who == j.home ||
@@ -119,8 +135,16 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 	if j == nil || j.copy.log == nil {
 		return LedgerView{}, false
 	}
-	v = LedgerView{Home: j.home, Term: j.term, Applied: j.held.index, Committed: j.copy.record.Done.Cover(), Parts: slices.Clone(j.copy.record.Done.Parts()),
-		Voters: j.copy.log.Members(), Changing: j.copy.log.Changing(), Ended: j.copy.record.Ended}
+	v = LedgerView{
+		Home:      j.home,
+		Term:      j.term,
+		Applied:   j.held.index,
+		Committed: j.copy.record.Done.Cover(),
+		Parts:     slices.Clone(j.copy.record.Done.Parts()),
+		Voters:    j.copy.log.Members(),
+		Changing:  j.copy.log.Changing(),
+		Ended:     j.copy.record.Ended,
+	}
 	for _, m := range v.Voters {
 		v.Members = append(v.Members, m.Peer)
 	}
@@ -161,8 +185,9 @@ const answerWithin = 2 * time.Second
 
 // CopyView is this peer's copy of a ledger as somebody needs to know it who thinks of recovering it.
 type CopyView struct {
-	Member      quorum.Member
-	Index, Term uint64            // of its last entry: of several copies the one with the highest term, then index, is the newest
+	Member quorum.Member
+	// of its last entry: of several copies the one with the highest term, then index, is the newest
+	Index, Term uint64
 	Seats       [][]quorum.Member // the voters; two sets while they are being changed, and each counts
 	Alive       []tasks.PeerID    // of them, as far as this peer has heard them lately
 	Majority    bool              // they are enough for the job to go on by itself
@@ -190,8 +215,15 @@ func (p *Peer) view(j *jobState) (v CopyView, err error) {
 	if err != nil {
 		return v, err
 	}
-	v = CopyView{Member: j.copy.self, Seats: j.copy.log.Seats(), Committed: record.Done.Cover().Len(), Open: record.Open().Len(),
-		Parts: slices.Clone(record.Done.Parts()), Result: record.Result, Recovery: record.Recovery}
+	v = CopyView{
+		Member:    j.copy.self,
+		Seats:     j.copy.log.Seats(),
+		Committed: record.Done.Cover().Len(),
+		Open:      record.Open().Len(),
+		Parts:     slices.Clone(record.Done.Parts()),
+		Result:    record.Result,
+		Recovery:  record.Recovery,
+	}
 	v.Chain, v.Mandate = j.copy.log.Chain(), p.mandate(j)
 	v.Index, v.Term = j.copy.log.Last()
 	v.Alive, v.Majority = j.copy.log.Alive(p.now, recoverAlive)

@@ -8,8 +8,8 @@ import (
 )
 
 // MaxDescribed bounds the memory that the descriptions of one submitter's jobs take here together, as the node
-// reckons it: one that announces many jobs, or large ones, leaves memory to the others. It has room for one job with as long
-// a description as there may be, or for a dozen jobs of 100,000 files with long names.
+// reckons it: one that announces many jobs, or large ones, leaves memory to the others. It has room for one job with as
+// long a description as there may be, or for a dozen jobs of 100,000 files with long names.
 const MaxDescribed = 512 << 20
 
 // ErrHeavy is the error of a description for which there is no room beside those of its submitter's other jobs.
@@ -21,8 +21,9 @@ type weighed struct {
 	bytes int64
 }
 
-// Room has the description of a job, that a member has handed out or is about to, take so much of its submitter's room, until
-// the job is forgotten. The error is under ErrHeavy if there is none; it is there once others of its jobs have ended.
+// Room has the description of a job, that a member has handed out or is about to, take so much of its submitter's room,
+// until the job is forgotten. The error is under ErrHeavy if there is none; it is there once others of its jobs have
+// ended.
 func (p *Peer) Room(id tasks.JobID, submitter tasks.PeerID, bytes int64) error {
 	j := p.job(id)
 	if j == nil {
@@ -35,8 +36,16 @@ func (p *Peer) Room(id tasks.JobID, submitter tasks.PeerID, bytes int64) error {
 		}
 	}
 	if others+bytes > MaxDescribed {
-		return fmt.Errorf("%w: it takes some %d MB of memory here, and the descriptions of %d other jobs of %s %d MB; all together may take %d MB",
-			ErrHeavy, bytes>>20, n, submitter, others>>20, MaxDescribed>>20)
+		return fmt.Errorf(
+			"%w: it takes some %d MB of memory here, and the descriptions of %d other jobs of %s %d MB; "+
+				"all together may take %d MB",
+			ErrHeavy,
+			bytes>>20,
+			n,
+			submitter,
+			others>>20,
+			MaxDescribed>>20,
+		)
 	}
 	if j.prep.weighed.by == submitter {
 		bytes = max(bytes, j.prep.weighed.bytes) // another hands it out, too

@@ -265,7 +265,10 @@ func TestWhoNotesAndDoesNothingIsPassedBy(t *testing.T) {
 		return to
 	}
 	seal := func(now time.Duration) []tasks.PeerID {
-		l.Add(now, Partial{ID: next(), Job: "j", Holder: "n", Cover: tasks.CoverOf(tasks.R(int64(seq), int64(seq)+1)), Units: 1})
+		l.Add(
+			now,
+			Partial{ID: next(), Job: "j", Holder: "n", Cover: tasks.CoverOf(tasks.R(int64(seq), int64(seq)+1)), Units: 1},
+		)
 		return offers(l.Flush(now, next))
 	}
 	if to := seal(0); !slices.Equal(to, []tasks.PeerID{"a"}) {

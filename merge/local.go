@@ -102,17 +102,17 @@ type part struct {
 	state   state
 	offered time.Duration // when last
 	since   time.Duration // here
-	toSince   time.Duration // to whom it is offered now
+	toSince time.Duration // to whom it is offered now
 	copy    bool          // of another node, for a merge
 	ordered bool          // the home has ordered that merge
 	into    ID            // the merge it is or was an input of
 
-	gathered bool         // a copy that its holder offered, and that is answered from here
-	direct   bool         // goes to the home, past the node above
-	to       tasks.PeerID // offered to; empty for the home
-	noted    bool         // and there it is known
-	tries    int          // offers not answered
-	acceptedAbove     bool         // the node above says that its units are committed
+	gathered      bool         // a copy that its holder offered, and that is answered from here
+	direct        bool         // goes to the home, past the node above
+	to            tasks.PeerID // offered to; empty for the home
+	noted         bool         // and there it is known
+	tries         int          // offers not answered
+	acceptedAbove bool         // the node above says that its units are committed
 }
 
 // Local keeps one node's partials of one job until the home has committed them.
@@ -133,7 +133,14 @@ type Local struct {
 
 // NewLocal returns an empty Local.
 func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
-	return &Local{job: job, self: self, atHome: self == home, passed: map[tasks.PeerID]time.Duration{}, late: map[tasks.PeerID]time.Duration{}, room: math.MaxInt64}
+	return &Local{
+		job:    job,
+		self:   self,
+		atHome: self == home,
+		passed: map[tasks.PeerID]time.Duration{},
+		late:   map[tasks.PeerID]time.Duration{},
+		room:   math.MaxInt64,
+	}
 }
 
 // SetHome tells that another node leads the job now: it is offered all that waits for an answer.
@@ -390,8 +397,8 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	return l.take(), nil
 }
 
-// MergeFailed gives up a merge: its inputs are offered apart. Where the blob of one that another node holds could not be
-// had, nothing of that node's is gathered here for a while: its next one would hold the others up again.
+// MergeFailed gives up a merge: its inputs are offered apart. Where the blob of one that another node holds could not
+// be had, nothing of that node's is gathered here for a while: its next one would hold the others up again.
 func (l *Local) MergeFailed(now time.Duration, inputs []ID, holder tasks.PeerID) []Effect {
 	l.refuseOrder(inputs)
 	l.release(now, inputs)
@@ -515,11 +522,12 @@ func (l *Local) Clear() []Effect {
 	return l.take()
 }
 
-// SetRoom bounds the bytes that merges may add to what is kept here, from now on: what does not fit is offered as it is.
+// SetRoom bounds the bytes that merges may add to what is kept here, from now on: what does not fit is offered as it
+// is.
 func (l *Local) SetRoom(n int64) { l.room = n }
 
-// Bytes is the size of all that is kept here, with what the merges under way may come to. Partials of others are fetched
-// when they are merged.
+// Bytes is the size of all that is kept here, with what the merges under way may come to. Partials of others are
+// fetched when they are merged.
 func (l *Local) Bytes() (n int64) {
 	for _, p := range l.parts {
 		if !p.away() {

@@ -153,11 +153,17 @@ func (c *Committed) Fold(m Partial) bool {
 		}
 		kids = append(kids, p)
 	}
-	if _, known := c.Find(m.ID); known || len(kids) < 2 || Disjoint(kids) != nil || Check(m, kids) != nil || !m.Cover.Equal(Sum(m.ID, kids).Cover) {
+	if _, known := c.Find(m.ID); known || len(kids) < 2 || Disjoint(kids) != nil || Check(m, kids) != nil ||
+		!m.Cover.Equal(Sum(m.ID, kids).Cover) {
 		return false
 	}
-	c.parts = append(slices.DeleteFunc(slices.Clone(c.parts), func(p Partial) bool { return slices.Contains(m.Kids, p.ID) }), m)
+	c.parts = append(c.without(m.Kids), m)
 	return true
+}
+
+// without are the committed partials but those of these names.
+func (c *Committed) without(ids []ID) []Partial {
+	return slices.DeleteFunc(slices.Clone(c.parts), func(p Partial) bool { return slices.Contains(ids, p.ID) })
 }
 
 // Foldable reports whether partials are all committed, and more than one.
@@ -170,7 +176,7 @@ func (c *Committed) Foldable(kids []ID) bool {
 
 // foldBlindly is Fold with a planted bug: whatever the kids are.
 func (c *Committed) foldBlindly(m Partial) bool {
-	c.parts = append(slices.DeleteFunc(slices.Clone(c.parts), func(p Partial) bool { return slices.Contains(m.Kids, p.ID) }), m)
+	c.parts = append(c.without(m.Kids), m)
 	c.cover = c.cover.Union(m.Cover)
 	return true
 }

@@ -107,7 +107,8 @@ func TestRemoveTakesOneOut(t *testing.T) {
 	if !c.Remove(ps[1].ID) || c.Remove(ps[1].ID) {
 		t.Error("want one removal")
 	}
-	if want := tasks.CoverOf(tasks.R(0, 5), tasks.R(20, 30)); !c.Cover().Equal(want) || c.Canary() != ps[0].Canary+ps[2].Canary {
+	if want := tasks.CoverOf(tasks.R(0, 5), tasks.R(20, 30)); !c.Cover().Equal(want) ||
+		c.Canary() != ps[0].Canary+ps[2].Canary {
 		t.Errorf("left %v", c.Cover())
 	}
 	if v := c.Judge(ps[1], tasks.R(0, space)); v != Fresh {

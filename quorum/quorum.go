@@ -64,25 +64,15 @@ type Config struct {
 }
 
 func (c *Config) defaults() {
-	if c.Election <= 0 {
-		c.Election = time.Second
-	}
-	if c.Heartbeat <= 0 {
-		c.Heartbeat = 200 * time.Millisecond
-	}
+	tasks.Default(&c.Election, time.Second)
+	tasks.Default(&c.Heartbeat, 200*time.Millisecond)
 	c.Heartbeat = max(min(c.Heartbeat, c.Election/2), 1)
-	if c.MaxFrame <= 0 {
-		c.MaxFrame = MaxFrame
-	}
+	tasks.Default(&c.MaxFrame, MaxFrame)
 	c.MaxFrame = max(c.MaxFrame, 4*frameRoom)
-	for _, d := range []struct {
-		v   *int
-		def int
-	}{{&c.SnapshotEntries, 1024}, {&c.SnapshotBytes, 1 << 20}, {&c.SnapshotTail, max(c.SnapshotEntries/8, 1)}, {&c.MaxSnapshot, 64 << 20}} {
-		if *d.v <= 0 {
-			*d.v = d.def
-		}
-	}
+	tasks.Default(&c.SnapshotEntries, 1024)
+	tasks.Default(&c.SnapshotBytes, 1<<20)
+	tasks.Default(&c.SnapshotTail, max(c.SnapshotEntries/8, 1))
+	tasks.Default(&c.MaxSnapshot, 64<<20)
 }
 
 // Member is one incarnation of a peer as a replica. A peer that lost its disk comes back as another member.

@@ -234,14 +234,9 @@ type world struct {
 
 // Run plays one seed to its end.
 func Run(cfg Config) Result {
-	for _, d := range []struct {
-		v   *time.Duration
-		def time.Duration
-	}{{&cfg.Limit, 10 * time.Minute}, {&cfg.Prepare, 300 * time.Millisecond}, {&cfg.Generation, 5 * time.Second}} {
-		if *d.v == 0 {
-			*d.v = d.def
-		}
-	}
+	tasks.Default(&cfg.Limit, 10*time.Minute)
+	tasks.Default(&cfg.Prepare, 300*time.Millisecond)
+	tasks.Default(&cfg.Generation, 5*time.Second)
 	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5eed)), index: map[tasks.PeerID]int{},
 		poison: map[int64]bool{}, trace: newTracer(cfg.Trace), check: newCheck(), ends: newEnds()}
 	for _, u := range cfg.Poison {

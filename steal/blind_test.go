@@ -20,7 +20,23 @@ func leases(effects []Effect) (out []tasks.Range) {
 }
 
 func askBlind(s *Scheduler, now time.Duration, blind tasks.Cover) []Grant {
-	return grants(s.Step(now, Recv{From: "v", Msg: Message{Request: &Request{ID: 5, Slots: 1, Jobs: []tasks.JobID{jobID}, Rates: []float64{1000}, Blind: []tasks.Cover{blind}}}}))
+	return grants(
+		s.Step(
+			now,
+			Recv{
+				From: "v",
+				Msg: Message{
+					Request: &Request{
+						ID:    5,
+						Slots: 1,
+						Jobs:  []tasks.JobID{jobID},
+						Rates: []float64{1000},
+						Blind: []tasks.Cover{blind},
+					},
+				},
+			},
+		),
+	)
 }
 
 // TestUnreadIsForOthers has a generation fail at a file that this host cannot read: it is not tried again, goes to the
@@ -66,7 +82,8 @@ func TestBlindThiefSaysSo(t *testing.T) {
 	for now := 2 * time.Second; now < 10*time.Second; now += time.Second {
 		ask(s.Step(now, Tick{}))
 	}
-	if len(asked) == 0 || !slices.ContainsFunc(asked, func(r Request) bool { return len(r.Blind) == 1 && r.Blind[0].Equal(half) }) {
+	if len(asked) == 0 ||
+		!slices.ContainsFunc(asked, func(r Request) bool { return len(r.Blind) == 1 && r.Blind[0].Equal(half) }) {
 		t.Fatalf("requests: %+v", asked)
 	}
 	s.Step(10*time.Second, Blind{Job: jobID, Cover: tasks.CoverOf(tasks.R(0, 1000))})

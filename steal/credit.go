@@ -80,9 +80,9 @@ func (j *job) believed(slots int, claimed float64) float64 {
 	return min(claimed, maxFaster*own)
 }
 
-// allows is how many units of a job a thief that works at a rate on so many slots may be given now. Units may take longer
-// than any credit: one that should have nothing left of what it was given may have one for each slot, but for no more than some
-// times this node's slots, since it says itself how many it has; or one if it is a loser.
+// allows is how many units of a job a thief that works at a rate on so many slots may be given now. Units may take
+// longer than any credit: one that should have nothing left of what it was given may have one for each slot, but for no
+// more than some times this node's slots, since it says itself how many it has; or one if it is a loser.
 func (s *Scheduler) allows(j *job, to tasks.PeerID, slots int, rate float64) int64 {
 	c := j.creditOf(to)
 	units := func(d time.Duration) int64 { return int64(d.Seconds() * rate) }

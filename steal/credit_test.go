@@ -50,8 +50,8 @@ func TestCredit(t *testing.T) {
 	}
 }
 
-// TestLongUnits has units that take longer than a new thief's credit: it gets one for each slot, and the next when it should
-// have done these; one that loses what it takes gets one at a time.
+// TestLongUnits has units that take longer than a new thief's credit: it gets one for each slot, and the next when it
+// should have done these; one that loses what it takes gets one at a time.
 func TestLongUnits(t *testing.T) {
 	for _, loser := range []bool{false, true} {
 		s := one(t, 1, 0.025, 1000) // 40 s each
@@ -79,8 +79,8 @@ func TestLongUnits(t *testing.T) {
 	}
 }
 
-// TestHomeSetAsideGivesAll: a home from which the job is taken, since all of it fails there, gives the least bit of what
-// waits to others, and what it was to try by itself: nobody else has it.
+// TestHomeSetAsideGivesAll: a home from which the job is taken, since all of it fails there, gives the least bit of
+// what waits to others, and what it was to try by itself: nobody else has it.
 func TestHomeSetAsideGivesAll(t *testing.T) {
 	s := one(t, 1, 1000, 10_000)
 	s.Step(0, PeerUp{ID: "v", Slots: 1})

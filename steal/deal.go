@@ -8,11 +8,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The work of a job that has just begun is dealt by its submitter, who is its first home. Where there are many nodes the shares
-// of several go to one of them, which passes them on: so a node is dealt work by one that it does not know for a home, and on
-// whose word it would pass more on, and have its partials merged by it. That one therefore shows that the submitter has put it
-// there. The submitter signs the tree of those to whom work goes, as a hash over the hashes of its branches; who passes a
-// branch on adds the hashes of all that it passes on to.
+// The work of a job that has just begun is dealt by its submitter, who is its first home. Where there are many nodes
+// the shares of several go to one of them, which passes them on: so a node is dealt work by one that it does not know
+// for a home, and on whose word it would pass more on, and have its partials merged by it. That one therefore shows
+// that the submitter has put it there. The submitter signs the tree of those to whom work goes, as a hash over the
+// hashes of its branches; who passes a branch on adds the hashes of all that it passes on to.
 
 // DealProof shows that a job's submitter has had work dealt to a node by the one that gives it.
 type DealProof struct {
@@ -69,16 +69,18 @@ func (p *DealProof) below(self tasks.PeerID, others []Share) *DealProof {
 	return &DealProof{Levels: append(slices.Clone(p.Levels), DealLevel{By: self, Sums: branches(others)}), Sig: p.Sig}
 }
 
-// Signed is what the job's submitter must have signed for from to deal work to a node and, by it, to others. It is nil if
-// from shows no such thing, whatever was signed.
+// Signed is what the job's submitter must have signed for from to deal work to a node and, by it, to others. It is nil
+// if from shows no such thing, whatever was signed.
 func (p *DealProof) Signed(job tasks.JobID, from, to tasks.PeerID, others []Share) []byte {
-	if p == nil || len(p.Levels) == 0 || len(p.Levels) > maxLevels || len(others) > maxOthers || p.Levels[len(p.Levels)-1].By != from {
+	if p == nil || len(p.Levels) == 0 || len(p.Levels) > maxLevels || len(others) > maxOthers ||
+		p.Levels[len(p.Levels)-1].By != from {
 		return nil
 	}
 	sum := branch(to, others)
 	for _, l := range slices.Backward(p.Levels) {
 		mine := func(s []byte) bool { return slices.Equal(s, sum) }
-		if len(l.Sums) > tasks.DealFan || !slices.ContainsFunc(l.Sums, mine) || slices.ContainsFunc(l.Sums, func(s []byte) bool { return len(s) != sha256.Size }) {
+		if len(l.Sums) > tasks.DealFan || !slices.ContainsFunc(l.Sums, mine) ||
+			slices.ContainsFunc(l.Sums, func(s []byte) bool { return len(s) != sha256.Size }) {
 			return nil
 		}
 		sum = join(l.By, l.Sums)

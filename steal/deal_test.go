@@ -75,7 +75,8 @@ func TestGivenIsRemembered(t *testing.T) {
 	if len(g) != 1 || !s.Given(jobID, 0).Equal(g[0].Ranges) || s.Here(jobID).Intersects(g[0].Ranges) {
 		t.Fatalf("given %v, holds %v of %v", s.Given(jobID, 0), s.Here(jobID), g)
 	}
-	if gifts := s.Gifts(jobID, 0); len(gifts) != 1 || gifts[0].To != "v" || gifts[0].Taken || !gifts[0].Ranges.Equal(g[0].Ranges) {
+	if gifts := s.Gifts(jobID, 0); len(gifts) != 1 || gifts[0].To != "v" || gifts[0].Taken ||
+		!gifts[0].Ranges.Equal(g[0].Ranges) {
 		t.Errorf("before it is taken: %+v", gifts)
 	}
 	s.Step(0, Recv{From: "v", Msg: Message{Ack: &Ack{ID: g[0].ID, Job: jobID, OK: true}}})
@@ -90,8 +91,8 @@ func TestGivenIsRemembered(t *testing.T) {
 	}
 }
 
-// TestDealIsProven follows work that a submitter deals down the tree: each node in it is shown that the submitter has put the
-// giver above it, and nothing else passes for that.
+// TestDealIsProven follows work that a submitter deals down the tree: each node in it is shown that the submitter has
+// put the giver above it, and nothing else passes for that.
 func TestDealIsProven(t *testing.T) {
 	var others []Share
 	for i := range 700 {
@@ -109,7 +110,10 @@ func TestDealIsProven(t *testing.T) {
 				t.Fatalf("%s does not prove to %s that it may deal", node, to)
 			}
 			short := &DealProof{Levels: q.Levels[1:], Sig: q.Sig}
-			long := &DealProof{Levels: append(slices.Clone(q.Levels), DealLevel{By: "x", Sums: [][]byte{branch(to, rest)}}), Sig: q.Sig}
+			long := &DealProof{
+				Levels: append(slices.Clone(q.Levels), DealLevel{By: "x", Sums: [][]byte{branch(to, rest)}}),
+				Sig:    q.Sig,
+			}
 			for what, got := range map[string][]byte{
 				"another giver":      q.Signed(jobID, "x", to, rest),
 				"another taker":      q.Signed(jobID, node, "x", rest),

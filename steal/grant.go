@@ -42,7 +42,8 @@ func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 			continue
 		}
 		for _, g := range j.gens {
-			if s.leased(g) > cutAbove*s.cfg.MinPacket && !g.solo && !g.cut && !req.blindFor(i).Covers(tasks.CoverOf(g.leases...)) {
+			if s.leased(g) > cutAbove*s.cfg.MinPacket && !g.solo && !g.cut &&
+				!req.blindFor(i).Covers(tasks.CoverOf(g.leases...)) {
 				s.preempt(g)
 				return true
 			}
@@ -333,7 +334,8 @@ func (s *Scheduler) peerDown(id tasks.PeerID) {
 
 // feedWaiters pushes work to peers that rest on this node, when there is enough again.
 func (s *Scheduler) feedWaiters() {
-	if len(s.thief.waiters) == 0 || !slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 || !j.unseen.Empty() }) {
+	if len(s.thief.waiters) == 0 ||
+		!slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 || !j.unseen.Empty() }) {
 		return
 	}
 	s.thief.waiters = slices.DeleteFunc(s.thief.waiters, func(w waiter) bool { return s.giveTo(w.id, w.req) })

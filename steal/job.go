@@ -99,7 +99,15 @@ func (s *Scheduler) open(ev Open) {
 	if ev.Want.Empty() {
 		ev.Want = ev.Data.Space()
 	}
-	j := &job{id: ev.Job, home: ev.Home, data: ev.Data, want: ev.Want, rate: ev.Rate, seen: map[grantKey]bool{}, credits: map[tasks.PeerID]*credit{}}
+	j := &job{
+		id:      ev.Job,
+		home:    ev.Home,
+		data:    ev.Data,
+		want:    ev.Want,
+		rate:    ev.Rate,
+		seen:    map[grantKey]bool{},
+		credits: map[tasks.PeerID]*credit{},
+	}
 	if ev.Dealt {
 		j.quiet = s.now + dealtWait
 	}
@@ -388,8 +396,8 @@ func (s *Scheduler) Draining(id tasks.JobID) bool {
 	return true
 }
 
-// Rate is units/s a slot of a job, as measured here; 0 if nothing has been. Until packets have worn off the rate with which
-// the job began, which may be that of another job with the same code, it is that of all units so far.
+// Rate is units/s a slot of a job, as measured here; 0 if nothing has been. Until packets have worn off the rate with
+// which the job began, which may be that of another job with the same code, it is that of all units so far.
 func (s *Scheduler) Rate(id tasks.JobID) float64 {
 	const enough = 1 - 1e-6
 	j := s.job(id)

@@ -40,11 +40,13 @@ func (s *Scheduler) fill() {
 }
 
 // hungriest is the job with work to begin that has the fewest generations here; of several the one that has waited for
-// the longest since its last one began, so that one slot serves all jobs in turn, and the oldest of those that had none.
+// the longest since its last one began, so that one slot serves all jobs in turn, and the oldest of those that had
+// none.
 func (s *Scheduler) hungriest() *job {
 	var best *job
 	for _, j := range s.jobs {
-		if s.startable(j) && (best == nil || len(j.gens) < len(best.gens) || len(j.gens) == len(best.gens) && j.last < best.last) {
+		if s.startable(j) &&
+			(best == nil || len(j.gens) < len(best.gens) || len(j.gens) == len(best.gens) && j.last < best.last) {
 			best = j
 		}
 	}
@@ -184,8 +186,8 @@ func (s *Scheduler) lease(g *gen) {
 	}
 }
 
-// depth is how many packets a generation may have: one where little is left, or where a unit alone takes as long as a packet
-// should, or may do so, for what is queued behind it nobody can steal.
+// depth is how many packets a generation may have: one where little is left, or where a unit alone takes as long as a
+// packet should, or may do so, for what is queued behind it nobody can steal.
 func (s *Scheduler) depth(j *job) int {
 	if j.units(s.cfg.Packet) < 1 || s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
 		return 1

@@ -43,23 +43,17 @@ func (c *Config) validate() error {
 	if c.Self == "" || c.Slots < 0 {
 		return fmt.Errorf("could not set up scheduler of peer %q with %d slots", c.Self, c.Slots)
 	}
-	for _, d := range []struct {
-		v   *time.Duration
-		def time.Duration
-	}{
-		{&c.Packet, 100 * time.Millisecond}, {&c.MinPacket, 8 * time.Millisecond},
-		{&c.Generation, 30 * time.Second}, {&c.AckWait, 10 * time.Second},
-		{&c.Resend, 400 * time.Millisecond},
-		{&c.StealWait, 500 * time.Millisecond}, {&c.IdleSeal, 30 * time.Millisecond},
-		{&c.RestMax, time.Second},
-	} {
-		if *d.v == 0 {
-			*d.v = d.def
-		}
-		if *d.v < 0 {
-			return fmt.Errorf("could not set up scheduler: negative duration %v", *d.v)
-		}
+	if d := min(c.Packet, c.MinPacket, c.Generation, c.Resend, c.AckWait, c.StealWait, c.IdleSeal, c.RestMax); d < 0 {
+		return fmt.Errorf("could not set up scheduler: negative duration %v", d)
 	}
+	tasks.Default(&c.Packet, 100*time.Millisecond)
+	tasks.Default(&c.MinPacket, 8*time.Millisecond)
+	tasks.Default(&c.Generation, 30*time.Second)
+	tasks.Default(&c.Resend, 400*time.Millisecond)
+	tasks.Default(&c.AckWait, 10*time.Second)
+	tasks.Default(&c.StealWait, 500*time.Millisecond)
+	tasks.Default(&c.IdleSeal, 30*time.Millisecond)
+	tasks.Default(&c.RestMax, time.Second)
 	return nil
 }
 
@@ -71,7 +65,8 @@ type (
 		Slots int           `msgpack:"s"`
 		Jobs  []tasks.JobID `msgpack:"j"` // at most MaxJobs
 		Rates []float64     `msgpack:"r"` // units/s of the whole thief for each job, 0 if unknown
-		Blind []tasks.Cover `msgpack:"b"` // of each job what the thief cannot read, and is not to be given; may be shorter than Jobs
+		// of each job what the thief cannot read, and is not to be given; may be shorter than Jobs
+		Blind []tasks.Cover `msgpack:"b"`
 		Wait  bool          `msgpack:"w"` // if there is nothing now, push when there is (lifeline)
 	}
 	// Grant gives ranges away; the victim holds them until the Ack, and repeats the grant until then.
@@ -81,11 +76,12 @@ type (
 		Request uint64        `msgpack:"q"`
 		Job     tasks.JobID   `msgpack:"j"`
 		Ranges  tasks.Cover   `msgpack:"r"`
-		Left    time.Duration `msgpack:"l"`           // run time left on the victim
-		Dealt   bool          `msgpack:"d"`           // the taker's share of a job that has just begun,
-		Others  []Share       `msgpack:"o"`           // and that of these, to whom it passes them on
-		Above   tasks.PeerID  `msgpack:"u"`           // merges what the taker makes; empty for the giver
-		Proof   *DealProof    `msgpack:"p,omitempty"` // that the job's submitter deals to the taker so, where there are others
+		Left    time.Duration `msgpack:"l"` // run time left on the victim
+		Dealt   bool          `msgpack:"d"` // the taker's share of a job that has just begun,
+		Others  []Share       `msgpack:"o"` // and that of these, to whom it passes them on
+		Above   tasks.PeerID  `msgpack:"u"` // merges what the taker makes; empty for the giver
+		// that the job's submitter deals to the taker so, where there are others
+		Proof *DealProof `msgpack:"p,omitempty"`
 	}
 	// Share is a peer's part in work that is dealt, by slots.
 	Share struct {
@@ -353,7 +349,11 @@ func New(cfg Config) (*Scheduler, error) {
 		return nil, err
 	}
 	s := &Scheduler{cfg: cfg, gens: map[GenID]*gen{}, slots: map[tasks.PeerID]int{}}
-	s.thief = thief{rng: cfg.Seed ^ 0x6474706e6f6465, busy: map[tasks.PeerID]time.Duration{}, refused: map[tasks.PeerID]bool{}}
+	s.thief = thief{
+		rng:     cfg.Seed ^ 0x6474706e6f6465,
+		busy:    map[tasks.PeerID]time.Duration{},
+		refused: map[tasks.PeerID]bool{},
+	}
 	// Grant ids must not repeat after a restart, or a thief would take a new grant for a repeated one.
 	s.nextID = cfg.Seed << 20
 	return s, nil

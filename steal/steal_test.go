@@ -49,7 +49,15 @@ func grants(effects []Effect) (out []Grant) {
 }
 
 func ask(s *Scheduler, now time.Duration, rate float64, slots int) []Grant {
-	return grants(s.Step(now, Recv{From: "v", Msg: Message{Request: &Request{ID: 5, Slots: slots, Jobs: []tasks.JobID{jobID}, Rates: []float64{rate}}}}))
+	return grants(
+		s.Step(
+			now,
+			Recv{
+				From: "v",
+				Msg:  Message{Request: &Request{ID: 5, Slots: slots, Jobs: []tasks.JobID{jobID}, Rates: []float64{rate}}},
+			},
+		),
+	)
 }
 
 // TestShareByRates gives a thief what lets both end at one time.
@@ -113,7 +121,9 @@ func TestWholeFilesFirst(t *testing.T) {
 // before it could be there.
 func TestTooLittleIsNotStolen(t *testing.T) {
 	const rate = 10_000 // 80 units in 8 ms
-	for _, c := range []struct{ waiting, least, most int64 }{{10, 0, 0}, {100, 0, 0}, {400, 160, 400}, {10_000, 160, 10_000}} {
+	for _, c := range []struct{ waiting, least, most int64 }{
+		{10, 0, 0}, {100, 0, 0}, {400, 160, 400}, {10_000, 160, 10_000},
+	} {
 		s := one(t, 1, rate, 1_000_000)
 		s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 8000))})
 		j := s.job(jobID)
@@ -135,7 +145,8 @@ func TestGrantIsRepeatedUntilAnswered(t *testing.T) {
 	s := one(t, 1, 1000, 100_000)
 	s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 100_000))})
 	first := ask(s, 0, 1000, 1)[0]
-	if again := grants(s.Step(time.Second, Tick{})); len(again) != 1 || again[0].ID != first.ID || !again[0].Ranges.Equal(first.Ranges) {
+	if again := grants(s.Step(time.Second, Tick{})); len(again) != 1 || again[0].ID != first.ID ||
+		!again[0].Ranges.Equal(first.Ranges) {
 		t.Fatalf("repeated: %v", again)
 	}
 	if s.Held(jobID).Len() != 100_000 {
@@ -178,7 +189,8 @@ func TestRepeatedGrantIsTakenOnce(t *testing.T) {
 }
 
 func TestBadGrantsAreRefused(t *testing.T) {
-	for _, c := range []tasks.Cover{nil, {tasks.R(-1, 5)}, {tasks.R(0, 11)}, {tasks.R(5, 2)}, {tasks.R(4, 6), tasks.R(0, 2)},
+	for _, c := range []tasks.Cover{
+		nil, {tasks.R(-1, 5)}, {tasks.R(0, 11)}, {tasks.R(5, 2)}, {tasks.R(4, 6), tasks.R(0, 2)},
 		{tasks.R(math.MinInt64, math.MaxInt64)}} {
 		s := one(t, 1, 0, 10)
 		for _, e := range s.Step(0, Recv{From: "v", Msg: Message{Grant: &Grant{ID: 3, Job: jobID, Ranges: c}}}) {
@@ -202,7 +214,10 @@ func TestKillsWhatIsTainted(t *testing.T) {
 			lease = l
 		}
 	}
-	s.Step(time.Millisecond, PacketDone{Gen: lease.Gen, Packet: lease.Packet, Last: lease.Packet.Last, Elapsed: time.Millisecond})
+	s.Step(
+		time.Millisecond,
+		PacketDone{Gen: lease.Gen, Packet: lease.Packet, Last: lease.Packet.Last, Elapsed: time.Millisecond},
+	)
 	done := tasks.CoverOf(tasks.R(0, 1))
 	killed := false
 	for _, e := range s.Step(2*time.Millisecond, Drop{Job: jobID, Cover: done}) {
@@ -269,7 +284,12 @@ func newTown(t *rapid.T) *town {
 	w.want = tasks.CoverOf(w.data.Space())
 	n := rapid.IntRange(2, 4).Draw(t, "nodes")
 	for i := range n {
-		s, err := New(Config{Self: fmt.Sprint("n", i), Slots: rapid.IntRange(1, 2).Draw(t, "slots"), Seed: uint64(i + 1), Generation: 2 * time.Second})
+		s, err := New(Config{
+			Self:       fmt.Sprint("n", i),
+			Slots:      rapid.IntRange(1, 2).Draw(t, "slots"),
+			Seed:       uint64(i + 1),
+			Generation: 2 * time.Second,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -514,7 +534,10 @@ func sealsIn(t *testing.T, until, sealing time.Duration, full bool) (seals int) 
 		at time.Duration
 		ev Event
 	}
-	queue := []due{{0, Open{Job: jobID, Home: "s", Data: dataset(t, 1_000_000_000), Rate: 1000}}, {0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1_000_000_000))}}}
+	queue := []due{
+		{0, Open{Job: jobID, Home: "s", Data: dataset(t, 1_000_000_000), Rate: 1000}},
+		{0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1_000_000_000))}},
+	}
 	free := time.Duration(0)
 	for len(queue) > 0 && queue[0].at < until {
 		d := queue[0]
@@ -525,7 +548,8 @@ func sealsIn(t *testing.T, until, sealing time.Duration, full bool) (seals int) 
 				queue = append(queue, due{d.at, Full{On: full}})
 			case Lease:
 				free = max(free, d.at) + 100*time.Millisecond
-				queue = append(queue, due{free, PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 100 * time.Millisecond}})
+				done := PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 100 * time.Millisecond}
+				queue = append(queue, due{free, done})
 			case Seal:
 				seals++
 				queue = append(queue, due{d.at + sealing, GenSealed{Gen: e.Gen}})
@@ -538,7 +562,11 @@ func sealsIn(t *testing.T, until, sealing time.Duration, full bool) (seals int) 
 
 // TestSealingTakesItsShare lets generations live longer whose outputs take long to be sealed.
 func TestSealingTakesItsShare(t *testing.T) {
-	for sealing, want := range map[time.Duration][2]int{10 * time.Millisecond: {80, 100}, 3 * time.Second: {9, 13}, 20 * time.Second: {1, 2}} {
+	for sealing, want := range map[time.Duration][2]int{
+		10 * time.Millisecond: {80, 100},
+		3 * time.Second:       {9, 13},
+		20 * time.Second:      {1, 2},
+	} {
 		seals := sealsIn(t, 100*time.Second, sealing, false)
 		if seals < want[0] || seals > want[1] {
 			t.Errorf("sealing takes %s: %d outputs in 100 s, want %v", sealing, seals, want)
@@ -574,7 +602,8 @@ func TestOneSlotServesAllJobs(t *testing.T) {
 			order = append(order, e.Job)
 		case Lease:
 			now += 100 * time.Millisecond
-			effects = append(effects, s.Step(now, PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 100 * time.Millisecond})...)
+			done := PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 100 * time.Millisecond}
+			effects = append(effects, s.Step(now, done)...)
 		case Seal:
 			effects = append(effects, s.Step(now, GenSealed{Gen: e.Gen})...)
 		}

@@ -36,8 +36,8 @@ func frames(l *Liar) (m engine.Message, ok bool) {
 	return m, true
 }
 
-// rafts sends well-formed frames of the ledger's log, with any content, to one of its voters: as a voter where the liar is
-// one.
+// rafts sends well-formed frames of the ledger's log, with any content, to one of its voters: as a voter where the liar
+// is one.
 func rafts(l *Liar) (engine.Message, bool) {
 	voters := l.at.Voters
 	if p := l.mandate(); len(voters) == 0 && p != nil {
@@ -90,8 +90,18 @@ func (l *Liar) gone(self, to quorum.Member) []byte {
 // raftMessage is any message of raft's, with an end that was none as its entry.
 func (l *Liar) raftMessage(self, to quorum.Member) *raftpb.Message {
 	near := func() uint64 { return []uint64{0, 1, l.term(), uint64(l.rng.IntN(100)), 1 << 40}[l.rng.IntN(5)] }
-	m := &raftpb.Message{From: self.ID, To: to.ID, Term: l.term(), LogTerm: near(), Index: near(), Commit: near(), Reject: l.one(2), RejectHint: near()}
-	m.Type = []raftpb.MessageType{raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgVote,
+	m := &raftpb.Message{
+		From:       self.ID,
+		To:         to.ID,
+		Term:       l.term(),
+		LogTerm:    near(),
+		Index:      near(),
+		Commit:     near(),
+		Reject:     l.one(2),
+		RejectHint: near(),
+	}
+	m.Type = []raftpb.MessageType{
+		raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgVote,
 		raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgTimeoutNow}[l.rng.IntN(9)]
 	switch {
 	case m.Type == raftpb.MsgVote && l.one(2):

@@ -68,8 +68,8 @@ type Liar struct {
 	to     tasks.PeerID // whom that is meant for; empty for anybody
 }
 
-// New returns a liar that speaks as self, with habits and lies that rng draws: about its work, and if usurps is set also
-// about who it is in the job, and anything else. more are lies that it may tell beside those of this package.
+// New returns a liar that speaks as self, with habits and lies that rng draws: about its work, and if usurps is set
+// also about who it is in the job, and anything else. more are lies that it may tell beside those of this package.
 func New(rng *rand.Rand, self tasks.PeerID, keys quorum.Keys, usurps bool, more ...Lie) *Liar {
 	l := &Liar{rng: rng, self: self, keys: keys, usurps: usurps, seq: 1 << 40}
 	l.Habits = Habits{Every: 3*time.Millisecond + time.Duration(rng.Int64N(int64(197*time.Millisecond))),

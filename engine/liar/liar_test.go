@@ -20,7 +20,11 @@ const self = tasks.PeerID("liar")
 func scene() Scene {
 	home := quorum.NewMember("home", 1)
 	return Scene{Job: tasks.NameOf([]byte("job")), Want: tasks.R(0, 10_000), Home: "home", Term: 3,
-		Peers: []tasks.PeerID{"home", "other", self}, Voters: []quorum.Member{home, quorum.NewMember("other", 1)}, Own: tasks.NameOf([]byte("own")), OwnTerm: 1}
+		Peers: []tasks.PeerID{
+			"home",
+			"other",
+			self,
+		}, Voters: []quorum.Member{home, quorum.NewMember("other", 1)}, Own: tasks.NameOf([]byte("own")), OwnTerm: 1}
 }
 
 // talk are some lies of a seed, encoded, each after the one to whom it is told.
@@ -30,7 +34,11 @@ func talk(t *testing.T, seed uint64, n int) (said [][]byte, kinds map[string]boo
 	s, kinds := scene(), map[string]bool{}
 	mandate := quorum.Alone(modelkeys.Keys("home"), engine.GroupName(s.Job), s.Voters[0])
 	l.Hear(engine.Message{Job: s.Job, Term: 1, Open: &engine.Open{Home: "home", Proof: &mandate}})
-	l.Hear(engine.Message{Job: s.Job, Term: 1, Keep: &engine.Keep{Partial: &merge.Partial{ID: merge.ID{Node: "other", Seq: 1}, Job: s.Job, SHA256: "aa"}}})
+	l.Hear(engine.Message{
+		Job:  s.Job,
+		Term: 1,
+		Keep: &engine.Keep{Partial: &merge.Partial{ID: merge.ID{Node: "other", Seq: 1}, Job: s.Job, SHA256: "aa"}},
+	})
 	for range n {
 		to, m, ok := l.Speak(s)
 		if !ok {
@@ -85,8 +93,20 @@ func TestLiesOfAllKinds(t *testing.T) {
 func TestSaid(t *testing.T) {
 	l := New(rand.New(rand.NewPCG(1, 1)), self, modelkeys.Keys(self), true)
 	s := scene()
-	offer := engine.Message{Job: s.Job, Offer: &merge.Partial{ID: merge.ID{Node: self, Seq: 1}, Job: s.Job, Cover: tasks.CoverOf(tasks.R(0, 5)), Units: 5, Holder: self}}
-	merged := engine.Message{Job: s.Job, Offer: &merge.Partial{ID: merge.ID{Node: self, Seq: 2}, Kids: []merge.ID{{Node: self, Seq: 1}}}}
+	offer := engine.Message{
+		Job: s.Job,
+		Offer: &merge.Partial{
+			ID:     merge.ID{Node: self, Seq: 1},
+			Job:    s.Job,
+			Cover:  tasks.CoverOf(tasks.R(0, 5)),
+			Units:  5,
+			Holder: self,
+		},
+	}
+	merged := engine.Message{
+		Job:   s.Job,
+		Offer: &merge.Partial{ID: merge.ID{Node: self, Seq: 2}, Kids: []merge.ID{{Node: self, Seq: 1}}},
+	}
 	for what, tc := range map[string]struct {
 		Habits
 		m          engine.Message

@@ -35,7 +35,8 @@ func usurp(l *Liar) (engine.Message, bool) {
 	return m, true
 }
 
-// Rules is a Lie: it speaks as the home of a job of its own, which the liar is: any order, about any partials, the other job's too.
+// Rules is a Lie: it speaks as the home of a job of its own, which the liar is: any order, about any partials, the
+// other job's too.
 func Rules(l *Liar) (engine.Message, bool) {
 	s := l.at
 	if s.Own == "" {
@@ -91,7 +92,12 @@ func enlists(l *Liar) (engine.Message, bool) {
 	m := engine.Message{Term: l.term()}
 	switch l.rng.IntN(4) {
 	case 0:
-		m.Enlist = &engine.Enlist{Nonce: l.rng.Uint64(), Voters: []quorum.Member{self}, Not: uint64(l.number()), Proof: l.forged(l.self, m.Term)}
+		m.Enlist = &engine.Enlist{
+			Nonce:  l.rng.Uint64(),
+			Voters: []quorum.Member{self},
+			Not:    uint64(l.number()),
+			Proof:  l.forged(l.self, m.Term),
+		}
 	case 1:
 		m.Enlisted = &engine.Enlisted{Nonce: uint64(l.rng.IntN(1 << 30)), Member: self, OK: true}
 	case 2:
@@ -151,11 +157,17 @@ func (l *Liar) forged(home tasks.PeerID, term uint64) *quorum.Mandate {
 			return &m // its votes are those for another
 		}
 	}
-	m.Votes = l.signed(m.Chain.Conf(), func(v quorum.Member) []byte { return quorum.VoteText(group, term, m.Leader, v.ID) })
+	m.Votes = l.signed(
+		m.Chain.Conf(),
+		func(v quorum.Member) []byte { return quorum.VoteText(group, term, m.Leader, v.ID) },
+	)
 	return &m
 }
 
 // link says that one set of voters follows another, in the names of all of that other one.
 func (l *Liar) link(before, next quorum.Conf) quorum.Link {
-	return quorum.Link{Conf: next, Sigs: l.signed(before, func(quorum.Member) []byte { return quorum.ConfText(l.group(), next) })}
+	return quorum.Link{
+		Conf: next,
+		Sigs: l.signed(before, func(quorum.Member) []byte { return quorum.ConfText(l.group(), next) }),
+	}
 }

@@ -27,7 +27,15 @@ func blame(l *Liar) (engine.Message, bool) {
 // offer offers a partial whose blob is not there, or is one of its own that holds other units.
 func offer(l *Liar) (engine.Message, bool) {
 	c := l.Units()
-	p := merge.Partial{ID: merge.ID{Node: l.self, Seq: l.Next()}, Job: l.at.Job, Cover: c, Units: c.Len(), Canary: l.rng.Uint64(), SHA256: "none", Holder: l.self}
+	p := merge.Partial{
+		ID:     merge.ID{Node: l.self, Seq: l.Next()},
+		Job:    l.at.Job,
+		Cover:  c,
+		Units:  c.Len(),
+		Canary: l.rng.Uint64(),
+		SHA256: "none",
+		Holder: l.self,
+	}
 	if l.one(2) {
 		for _, h := range l.heard {
 			if h.Offer != nil && h.Offer.Holder == l.self && (p.SHA256 == "none" || l.one(3)) {
@@ -48,7 +56,13 @@ func steals(l *Liar) (engine.Message, bool) {
 	s := &steal.Message{}
 	switch l.rng.IntN(5) {
 	case 0, 1:
-		s.Request = &steal.Request{ID: id, Slots: 1 << 10, Jobs: []tasks.JobID{l.at.Job}, Rates: []float64{1e11}, Wait: l.one(2)}
+		s.Request = &steal.Request{
+			ID:    id,
+			Slots: 1 << 10,
+			Jobs:  []tasks.JobID{l.at.Job},
+			Rates: []float64{1e11},
+			Wait:  l.one(2),
+		}
 	case 2:
 		s.Grant = &steal.Grant{ID: id, Job: l.at.Job, Ranges: l.Units(), Left: time.Hour, Dealt: l.one(2), Above: l.anybody()}
 		for range l.rng.IntN(20) {
