@@ -77,7 +77,9 @@ func allCases() []benchCase {
 
 // chosen are the cases to run.
 func (c Config) chosen() []benchCase {
-	return slices.DeleteFunc(allCases(), func(b benchCase) bool { return len(c.Cases) > 0 && !slices.Contains(c.Cases, b.name) })
+	return slices.DeleteFunc(allCases(), func(b benchCase) bool {
+		return len(c.Cases) > 0 && !slices.Contains(c.Cases, b.name)
+	})
 }
 
 // Cases returns the names of the cases in the order in which they run.

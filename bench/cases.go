@@ -212,8 +212,8 @@ func packets(ctx context.Context, s *suite) (results []Result, err error) {
 	}, nil
 }
 
-// memory samples the daemon and all processes of a job while it runs, beside TTreeProcessorMP's. That is measured first:
-// beside a daemon, idle or not, its PSS is less, for they would share the pages of ROOT's libraries.
+// memory samples the daemon and all processes of a job while it runs, beside TTreeProcessorMP's. That is measured
+// first: beside a daemon, idle or not, its PSS is less, for they would share the pages of ROOT's libraries.
 func memory(ctx context.Context, s *suite) (results []Result, err error) {
 	var reference []float64
 	for range s.Pairs {
@@ -234,8 +234,8 @@ func memory(ctx context.Context, s *suite) (results []Result, err error) {
 	return results, err
 }
 
-// memoryOfJobs measures jobs with one selector loaded, as TTreeProcessorMP has it, then one with two: the daemon keeps a
-// warm process for each selector that ran lately.
+// memoryOfJobs measures jobs with one selector loaded, as TTreeProcessorMP has it, then one with two: the daemon keeps
+// a warm process for each selector that ran lately.
 func (s *suite) memoryOfJobs(ctx context.Context, c *cluster, reference []float64) ([]Result, error) {
 	const name = "PSS of all processes of a two-slot job vs TTreeProcessorMP, 2 workers"
 	if c == nil {
@@ -264,7 +264,8 @@ func (s *suite) memoryOfJobs(ctx context.Context, c *cluster, reference []float6
 	if err != nil {
 		return nil, err
 	}
-	return []Result{compare(name, "MB", one, reference, 1), figure("the same with a second selector loaded", "MB", 600, two),
+	return []Result{compare(name, "MB", one, reference, 1),
+		figure("the same with a second selector loaded", "MB", 600, two),
 		figure("RSS of an idle daemon", "MB", 60, idle), figure("RSS of a running daemon", "MB", 100, running)}, nil
 }
 

@@ -18,7 +18,8 @@ import (
 //go:embed cxx
 var programs embed.FS
 
-// prepare makes the data, the selectors, with their libraries where a case needs them, and this run's scratch directory.
+// prepare makes the data, the selectors, with their libraries where a case needs them, and this run's scratch
+// directory.
 func (s *suite) prepare(ctx context.Context, out io.Writer) error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return fmt.Errorf("could not create work directory %q: %w", s.Dir, err)

@@ -143,7 +143,11 @@ func (r Report) write(path string) error {
 }
 
 func host(ctx context.Context, root string) Host {
-	h := Host{CPUs: runtime.NumCPU(), CPU: procField("/proc/cpuinfo", "model name"), Memory: procField("/proc/meminfo", "MemTotal")}
+	h := Host{
+		CPUs:   runtime.NumCPU(),
+		CPU:    procField("/proc/cpuinfo", "model name"),
+		Memory: procField("/proc/meminfo", "MemTotal"),
+	}
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
 		h.Load, _, _ = strings.Cut(string(text), " ")
 	}

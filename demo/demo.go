@@ -68,7 +68,9 @@ func Run(ctx context.Context, c Config) (Result, error) {
 		{"data set", d.makeData},
 		{"nodes", d.startNodes},
 	} {
-		if err := c.Steps.Run(step.name, func(report func(string)) (string, error) { return step.do(ctx, report) }); err != nil {
+		if err := c.Steps.Run(step.name, func(report func(string)) (string, error) {
+			return step.do(ctx, report)
+		}); err != nil {
 			return Result{}, err
 		}
 	}

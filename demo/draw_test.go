@@ -103,7 +103,8 @@ func TestBlocks(t *testing.T) {
 		return sum
 	}
 	if level(91) < level(75)+1 || level(91) < level(110)+1 {
-		t.Errorf("no peak: %v at 75, %v at 91, %v at 110 GeV\n%s", level(75), level(91), level(110), strings.Join(lines, "\n"))
+		t.Errorf("no peak: %v at 75, %v at 91, %v at 110 GeV\n%s", level(75), level(91), level(110),
+			strings.Join(lines, "\n"))
 	}
 	for _, l := range lines {
 		if n := len([]rune(l)); n > width+20 {

@@ -224,7 +224,8 @@ func TestWrongNamesAreFound(t *testing.T) {
 		declared: map[string]map[string]bool{"a": {"F": true, "G": true}},
 		tests:    map[string]bool{"TestX": true, "TestLyingY": true}, mutants: map[string]bool{"no-audit": true},
 		targets: map[string]bool{"soak": true}}
-	good := "`a/b.go`, `b.go`, `c/d.cc`, `a/`, `a.F`, `a.F.G`, `TestX`, `TestLying…`, `make soak`, `os.Exit`; mutant no-audit"
+	good := "`a/b.go`, `b.go`, `c/d.cc`, `a/`, `a.F`, `a.F.G`, `TestX`, `TestLying…`, `make soak`, `os.Exit`; mutant " +
+		"no-audit"
 	if w := s.wrong(good); len(w) > 0 {
 		t.Errorf("%q", w)
 	}

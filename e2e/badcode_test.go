@@ -67,7 +67,8 @@ func TestMisbehaviourIsTold(t *testing.T) {
 	if r.code != 3 || strings.Count(r.stdout, files[1]) == 0 {
 		t.Errorf("want exit 3: %+v", r)
 	}
-	for _, s := range []string{"partial: 79,999 of 80,000", "entry 777", "SIGSEGV", "last words of Misbehave", "Misbehave::"} {
+	for _, s := range []string{"partial: 79,999 of 80,000", "entry 777", "SIGSEGV", "last words of Misbehave",
+		"Misbehave::"} {
 		if !strings.Contains(r.stdout, s) {
 			t.Errorf("the summary does not say %q: %+v", s, r)
 		}
@@ -101,7 +102,9 @@ func TestCrashNamesTheLine(t *testing.T) {
 		aclic, do string
 		stack     []string
 	}{
-		{"+g", "segfault", []string{"Misbehave::Misdo() at " + crash + " in ", "Misbehave::Process(long long) at " + at("bad/Misbehave.C", "Misdo();\n   }")}},
+		{"+g", "segfault",
+			[]string{"Misbehave::Misdo() at " + crash + " in ",
+				"Misbehave::Process(long long) at " + at("bad/Misbehave.C", "Misdo();\n   }")}},
 		{"++Og", "segfault", []string{"Misbehave::Misdo() at Misbehave.C:"}}, // one store for several, says the optimiser
 		{"+", "segfault", []string{"Misbehave::"}},
 		{"+g", "loop", []string{"Misbehave::Misdo() at Misbehave.C:"}},
@@ -115,12 +118,14 @@ func TestCrashNamesTheLine(t *testing.T) {
 			}
 			m, logs := o.st.Missing[0], c.nodes[0].dtpnode(t, t.TempDir(), "logs", o.st.ID)
 			for _, s := range tc.stack {
-				if !strings.Contains(m.Stack, s) || !strings.Contains(logs.stdout, "\n    "+s) && !strings.Contains(logs.stdout, s) {
+				if !strings.Contains(m.Stack, s) ||
+					!strings.Contains(logs.stdout, "\n    "+s) && !strings.Contains(logs.stdout, s) {
 					t.Errorf("want %q in the stack and the logs:\n%s\n%+v", s, m.Stack, logs)
 				}
 			}
 			for _, n := range m.Nodes {
-				if want := "dtpnode: failed on " + n + ": Process " + files[1] + " entry 777: " + m.Kind + ": "; !strings.Contains(logs.stdout, want) {
+				if want := "dtpnode: failed on " + n + ": Process " + files[1] + " entry 777: " + m.Kind +
+					": "; !strings.Contains(logs.stdout, want) {
 					t.Errorf("want %q in the logs: %+v", want, logs)
 				}
 			}
@@ -131,7 +136,8 @@ func TestCrashNamesTheLine(t *testing.T) {
 		j.Selector, j.aclic = roottest.Selector(t, "bad/CrashTerminate.C"), "+g"
 		o := c.nodes[0].run(t, j)
 		o.wantError(t, "Terminate", "SIGSEGV", "CrashTerminate.C:")
-		if r := c.nodes[2].dtpnode(t, t.TempDir(), "logs", o.st.ID); !strings.Contains(r.stdout, "dtpnode: failed on a: Terminate: ") || !strings.Contains(r.stdout, "CrashTerminate.C:") {
+		if r := c.nodes[2].dtpnode(t, t.TempDir(), "logs", o.st.ID); !strings.Contains(r.stdout,
+			"dtpnode: failed on a: Terminate: ") || !strings.Contains(r.stdout, "CrashTerminate.C:") {
 			t.Errorf("the logs do not tell of it: %+v", r)
 		}
 		check(t, func() error { _, err := c.nodes[0].client.Cancel(t.Context(), o.st.ID); return err }())
@@ -188,7 +194,8 @@ func TestFlood(t *testing.T) {
 	o := c.nodes[1].run(t, j)
 	o.wantDone(t)
 	o.equals(t, tally(t, files...))
-	if r := c.nodes[1].dtpnode(t, t.TempDir(), "logs", o.st.ID); r.code != 0 || len(r.stdout) > 2<<20 || !strings.Contains(r.stdout, "xxxxxxxx") {
+	if r := c.nodes[1].dtpnode(t, t.TempDir(), "logs", o.st.ID); r.code != 0 || len(r.stdout) > 2<<20 ||
+		!strings.Contains(r.stdout, "xxxxxxxx") {
 		t.Errorf("want some of what was printed: exit %d, %d bytes, %s", r.code, len(r.stdout), r.stderr)
 	}
 	for _, n := range c.nodes {
@@ -241,7 +248,8 @@ func TestCrashOutsideEntries(t *testing.T) {
 		o := c.nodes[0].run(t, j)
 		o.wantError(t, "Terminate", "SIGSEGV", "last words of Terminate")
 		dir := t.TempDir()
-		if r := c.nodes[0].dtpnode(t, dir, "get", o.st.ID, "-o", "out.root"); r.code != 0 || !strings.Contains(o.hint, "dtpnode get ") {
+		if r := c.nodes[0].dtpnode(t, dir, "get", o.st.ID, "-o", "out.root"); r.code != 0 ||
+			!strings.Contains(o.hint, "dtpnode get ") {
 			t.Fatalf("the merged output was not kept, or nobody said so: %+v: %s", r, o.describe())
 		}
 		if k := keys(t, filepath.Join(dir, "out.root")); k["entries"] != 1 {

@@ -54,7 +54,10 @@ func TestMissingBranchAllowed(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
 	both := roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: filepath.Join(t.TempDir(), "one.root"), Entries: 2000})
-	j := job{Job: roottest.Job{Selector: example(t, "DiMuonOld.C"), Tree: "Events", Files: both}, args: []string{"--allow-missing-branches"}}
+	j := job{
+		Job:  roottest.Job{Selector: example(t, "DiMuonOld.C"), Tree: "Events", Files: both},
+		args: []string{"--allow-missing-branches"},
+	}
 	exact(t, c.nodes[0], j)
 }
 
@@ -73,7 +76,8 @@ func TestUsage(t *testing.T) {
 	} {
 		bad := j
 		bad.args = args
-		if r := c.nodes[0].dtpnode(t, t.TempDir(), bad.arguments("out.root")...); r.code != 2 || r.stdout != "" || !strings.HasPrefix(r.stderr, "dtpnode: ") {
+		if r := c.nodes[0].dtpnode(t, t.TempDir(), bad.arguments("out.root")...); r.code != 2 || r.stdout != "" ||
+			!strings.HasPrefix(r.stderr, "dtpnode: ") {
 			t.Errorf("%q: want exit 2 and a message: %+v", args, r)
 		}
 	}
@@ -195,11 +199,16 @@ func TestCorruptedFile(t *testing.T) {
 	})
 }
 
-// TestTreeMissingInOneFile has one file with a tree of another name: it is set aside, and the error names what it holds.
+// TestTreeMissingInOneFile has one file with a tree of another name: it is set aside, and the error names what it
+// holds.
 func TestTreeMissingInOneFile(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
-	other := roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: filepath.Join(t.TempDir(), "other.root"), Tree: "Other", Entries: 500})
+	other := roottest.Find(t).MakeEvents(t, roottest.EventFile{
+		Path:    filepath.Join(t.TempDir(), "other.root"),
+		Tree:    "Other",
+		Entries: 500,
+	})
 	o := c.nodes[0].run(t, tally(t, fourFiles(t)[0], other[0]))
 	m := o.wantMissing(t, "schema", other[0], 0, -1)
 	for _, s := range []string{`no tree "Events"`, "there is: Other"} {

@@ -18,7 +18,8 @@ func TestBench(t *testing.T) {
 	path := filepath.Join(dir, "report.json")
 	check(t, os.Mkdir(filepath.Join(dir, "bench"), 0o700))
 	check(t, os.Symlink(suite.cache, filepath.Join(dir, "bench", "cache"))) // where the child is built already
-	cmd := exec.CommandContext(t.Context(), suite.binary, "bench", "--case", "packets", "--pairs", "1", "--root", suite.root,
+	cmd := exec.CommandContext(t.Context(), suite.binary, "bench", "--case", "packets", "--pairs", "1", "--root",
+		suite.root,
 		"--dir", filepath.Join(dir, "bench"), "--data", filepath.Join(suite.cache, "demo", "data"), "--json", path)
 	cmd.Env = append(os.Environ(), "DTPNODE_CACHE="+suite.cache)
 	if out, err := cmd.CombinedOutput(); err != nil {

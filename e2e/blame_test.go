@@ -14,7 +14,12 @@ func TestBadNode(t *testing.T) {
 	t.Parallel()
 	small := filepath.Join(t.TempDir(), "small")
 	wrap, inside := smallDisk(t, small, "256k")
-	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, nodeSpec{name: "bad", wrap: wrap, inside: inside, args: []string{"--scratch", small}})
+	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, nodeSpec{
+		name:   "bad",
+		wrap:   wrap,
+		inside: inside,
+		args:   []string{"--scratch", small},
+	})
 	bad := c.nodes[2]
 	bad.fill(t, small)
 	r := c.nodes[0].begin(t, paced(t, 300))

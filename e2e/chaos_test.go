@@ -49,7 +49,13 @@ func newStorm(t testing.TB, c *cluster, specs []nodeSpec) *storm {
 		check(t, err)
 	}
 	t.Logf("the schedule is drawn from %s=%d", envChaosSeed, seed)
-	s := &storm{c: c, specs: specs, rng: rand.New(rand.NewPCG(seed, 50)), due: map[int]time.Time{}, stopped: map[int][]int{}}
+	s := &storm{
+		c:       c,
+		specs:   specs,
+		rng:     rand.New(rand.NewPCG(seed, 50)),
+		due:     map[int]time.Time{},
+		stopped: map[int][]int{},
+	}
 	t.Cleanup(func() { // before the cluster's: a stopped daemon does not end
 		for _, pids := range s.stopped {
 			signalAll(syscall.SIGCONT, pids)
@@ -90,7 +96,8 @@ func (s *storm) rage(t testing.TB, d time.Duration) {
 		}
 		if now.Sub(told) >= 10*time.Second {
 			told = now
-			t.Logf("after %s: %s done, %s committed, home %s", now.Sub(begin).Round(time.Second), percent(st.Done, st.Units), percent(st.Committed, st.Units), st.HomeName)
+			t.Logf("after %s: %s done, %s committed, home %s", now.Sub(begin).Round(time.Second), percent(st.Done, st.Units),
+				percent(st.Committed, st.Units), st.HomeName)
 		}
 		next = next.Add(faultPeriod)
 		s.strike(t, now, s.home(st))
@@ -214,7 +221,8 @@ func TestChaos(t *testing.T) {
 	s.rage(t, d)
 	n, st := c.waitFinal(t, s.job, d+commandLimit)
 	j.wantCounted(t, n, st)
-	t.Logf("%s of work took %s; under the last home: %d steals, %d merges", d, time.Since(begin).Round(time.Second), st.Steals, st.Merges)
+	t.Logf("%s of work took %s; under the last home: %d steals, %d merges", d, time.Since(begin).Round(time.Second),
+		st.Steals, st.Merges)
 	c.wantSettled(t, s.job)
 }
 

@@ -51,14 +51,16 @@ func TestCheck(t *testing.T) {
 	}
 	t.Run("well", func(t *testing.T) {
 		got, r := n.checked(t, dir, tally(t, files...))
-		if r.code != 0 || got.Entries != 1000 || got.Units != 80_000 || got.File != files[0] || got.Rate <= 0 || got.Here <= got.Everywhere || got.AllSlots != 2 || len(got.Warnings) > 0 {
+		if r.code != 0 || got.Entries != 1000 || got.Units != 80_000 || got.File != files[0] || got.Rate <= 0 ||
+			got.Here <= got.Everywhere || got.AllSlots != 2 || len(got.Warnings) > 0 {
 			t.Fatalf("%+v %+v", got, r)
 		}
 		if names := objects(got); names == "" {
 			t.Errorf("no objects: %+v", got)
 		}
 		r = n.dtpnode(t, dir, append(tally(t, files...).arguments("x.root"), "--check")...)
-		for _, s := range []string{"checked with 1,000 of 80,000 entries, of " + files[0], "nothing is kept", "entries/s in one process: the whole takes about", "(2 slots)", "OBJECT"} {
+		for _, s := range []string{"checked with 1,000 of 80,000 entries, of " + files[0], "nothing is kept",
+			"entries/s in one process: the whole takes about", "(2 slots)", "OBJECT"} {
 			if r.code != 0 || !strings.Contains(r.stdout, s) {
 				t.Errorf("want %q: %+v", s, r)
 			}
@@ -68,14 +70,19 @@ func TestCheck(t *testing.T) {
 		broken := copies(t, files...)
 		roottest.Truncate(t, broken[0], 0.6)
 		got, r := n.checked(t, dir, tally(t, broken...))
-		if r.code != 0 || got.File != broken[1] || got.Units != 60_000 || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], broken[0]) {
+		if r.code != 0 || got.File != broken[1] || got.Units != 60_000 || len(got.Warnings) != 1 ||
+			!strings.Contains(got.Warnings[0], broken[0]) {
 			t.Errorf("a truncated file: %+v %+v", got, r)
 		}
 		j := job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/Unmergeable.C"), Tree: "Events", Files: files}}
-		if got, r := n.checked(t, dir, j); r.code != 0 || !strings.Contains(strings.Join(got.Warnings, " "), "note cannot be merged") {
+		if got, r := n.checked(t, dir, j); r.code != 0 ||
+			!strings.Contains(strings.Join(got.Warnings, " "), "note cannot be merged") {
 			t.Errorf("an object that cannot be merged: %+v %+v", got, r)
 		}
-		j = job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/MissingReader.C"), Tree: "Events", Files: files}, args: []string{"--allow-missing-branches"}}
+		j = job{
+			Job:  roottest.Job{Selector: roottest.Selector(t, "bad/MissingReader.C"), Tree: "Events", Files: files},
+			args: []string{"--allow-missing-branches"},
+		}
 		if got, r := n.checked(t, dir, j); r.code != 0 || !strings.Contains(strings.Join(got.Warnings, " "), "Tau_pt_typo") {
 			t.Errorf("a missing branch that is allowed: %+v %+v", got, r)
 		}
@@ -84,10 +91,20 @@ func TestCheck(t *testing.T) {
 		job  job
 		says []string
 	}{
-		"compile":        {job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/NoCompile.C"), Tree: "Events", Files: files}}, []string{"undeclared_name"}},
-		"missing branch": {job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/MissingAddress.C"), Tree: "Events", Files: files}}, []string{"MET_typo"}},
-		"crash":          {misbehave(t, "quiet", "", 700, files...), []string{"Process", files[0] + " entry 700", "SIGSEGV", "Misbehave::", "last words of Misbehave"}},
-		"Terminate":      {job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/CrashTerminate.C"), Tree: "Events", Files: files}}, []string{"Terminate", "SIGSEGV"}},
+		"compile": {
+			job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/NoCompile.C"), Tree: "Events", Files: files}},
+			[]string{"undeclared_name"},
+		},
+		"missing branch": {
+			job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/MissingAddress.C"), Tree: "Events", Files: files}},
+			[]string{"MET_typo"},
+		},
+		"crash": {misbehave(t, "quiet", "", 700, files...),
+			[]string{"Process", files[0] + " entry 700", "SIGSEGV", "Misbehave::", "last words of Misbehave"}},
+		"Terminate": {
+			job{Job: roottest.Job{Selector: roottest.Selector(t, "bad/CrashTerminate.C"), Tree: "Events", Files: files}},
+			[]string{"Terminate", "SIGSEGV"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, r := n.checked(t, dir, tc.job)
@@ -128,10 +145,17 @@ func TestCheckTellsItsStages(t *testing.T) {
 	t.Parallel()
 	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
 	arguments := func() []string { // each with sources of its own, for they are compiled once
-		req := fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10, Print: rand.Text()}, files: 1, clusters: 10, entries: 5000}.request(t)
+		req := fakeJob{
+			Spec:     fakeexec.Spec{Entry: "10us", Bins: 10, Print: rand.Text()},
+			files:    1,
+			clusters: 10,
+			entries:  5000,
+		}.request(t)
 		return []string{"run", req.Selector, "--tree", req.Tree, "--files", req.Files[0].URL, "--check"}
 	}
-	stages := []string{"checking  compiling count.json on n0", "checking  loading count.json", "checking  reading the files", "checking  running Begin", "checking  running 1000 entries of 5000", "checking  merging and running Terminate"}
+	stages := []string{"checking  compiling count.json on n0", "checking  loading count.json",
+		"checking  reading the files", "checking  running Begin", "checking  running 1000 entries of 5000",
+		"checking  merging and running Terminate"}
 	r := n.dtpnode(t, t.TempDir(), arguments()...)
 	if told := r.stderr; r.code != 0 || !strings.HasSuffix(told, strings.Join(stages, "\n")+"\n") {
 		t.Errorf("want the stages %q: %+v", stages, r)
@@ -149,7 +173,8 @@ func TestCheckTellsItsStages(t *testing.T) {
 		}
 	}
 	shown := strings.Join(render(t, 160, tty.text()), "\n")
-	if cmd.ProcessState.ExitCode() != 0 || strings.Contains(shown, "checking") || !strings.HasPrefix(shown, "Begin\nTerminate: 1000 entries\nchecked with 1,000 of") {
+	if cmd.ProcessState.ExitCode() != 0 || strings.Contains(shown, "checking") ||
+		!strings.HasPrefix(shown, "Begin\nTerminate: 1000 entries\nchecked with 1,000 of") {
 		t.Errorf("what stays there: %s", shown)
 	}
 }

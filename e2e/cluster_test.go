@@ -67,7 +67,13 @@ func startNode(dir string, spec nodeSpec) (*node, error) {
 
 // launchNode starts a daemon and does not wait for it.
 func launchNode(dir string, spec nodeSpec) (*node, error) {
-	n := &node{name: spec.name, dir: dir, state: spec.state, log: filepath.Join(dir, spec.name+".log"), ended: make(chan struct{})}
+	n := &node{
+		name:  spec.name,
+		dir:   dir,
+		state: spec.state,
+		log:   filepath.Join(dir, spec.name+".log"),
+		ended: make(chan struct{}),
+	}
 	if n.state == "" {
 		n.state = filepath.Join(dir, spec.name)
 	}
@@ -212,7 +218,8 @@ func (n *node) command(ctx context.Context, dir string, args ...string) (result,
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return result{}, fmt.Errorf("dtpnode %s hangs: %w\n%s%s%s", strings.Join(args, " "), ctx.Err(), &stdout, &stderr, n.logTail(0))
+		return result{}, fmt.Errorf("dtpnode %s hangs: %w\n%s%s%s", strings.Join(args, " "), ctx.Err(), &stdout, &stderr,
+			n.logTail(0))
 	case err != nil && !errors.As(err, &exit):
 		return result{}, fmt.Errorf("could not run dtpnode %s: %w", strings.Join(args, " "), err)
 	}
@@ -338,7 +345,10 @@ func (s *sharedCluster) get(t testing.TB) *cluster {
 	t.Helper()
 	s.once.Do(func() {
 		wrap := unprivileged()
-		s.c, s.err = startCluster(suite.dir, nodeSpec{name: "a", wrap: wrap}, nodeSpec{name: "b", wrap: wrap}, nodeSpec{name: "c", wrap: wrap})
+		s.c, s.err = startCluster(suite.dir, nodeSpec{
+			name: "a",
+			wrap: wrap,
+		}, nodeSpec{name: "b", wrap: wrap}, nodeSpec{name: "c", wrap: wrap})
 	})
 	if s.err != nil {
 		t.Fatal(s.err)

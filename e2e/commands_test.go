@@ -135,8 +135,10 @@ func TestRunWithoutDaemon(t *testing.T) {
 	j.args = []string{"--root", suite.root, "--slots", "2"}
 	o := n.run(t, j)
 	o.wantWhole(t)
-	if r := n.dtpnode(t, t.TempDir(), j.arguments("-")...); r.code != 0 || !strings.HasPrefix(r.stdout, "root") || !strings.Contains(r.stderr, "Output: standard output\n") {
-		t.Errorf("want the file on standard output and the summary beside it: exit %d, %.20q…, %s", r.code, r.stdout, r.stderr)
+	if r := n.dtpnode(t, t.TempDir(), j.arguments("-")...); r.code != 0 || !strings.HasPrefix(r.stdout, "root") ||
+		!strings.Contains(r.stderr, "Output: standard output\n") {
+		t.Errorf("want the file on standard output and the summary beside it: exit %d, %.20q…, %s", r.code, r.stdout,
+			r.stderr)
 	}
 	r := n.begin(t, pacedWith(t, 500, j.args))
 	r.part(t, 0.05)
@@ -212,8 +214,8 @@ func TestInterruptOnTerminal(t *testing.T) {
 	}
 }
 
-// TestInterruptsAtOnce presses Ctrl-C twice at once, as a slow link brings them: the kernel may make one interrupt of them,
-// and then the next one counts.
+// TestInterruptsAtOnce presses Ctrl-C twice at once, as a slow link brings them: the kernel may make one interrupt of
+// them, and then the next one counts.
 func TestInterruptsAtOnce(t *testing.T) {
 	t.Parallel()
 	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
@@ -365,7 +367,8 @@ func TestJSON(t *testing.T) {
 			Error, Hint string
 			Exit        int
 		}
-		if err := json.Unmarshal([]byte(r.stderr), &f); err != nil || r.code != code || f.Exit != code || f.Error == "" || r.stdout != "" {
+		if err := json.Unmarshal([]byte(r.stderr), &f); err != nil || r.code != code || f.Exit != code || f.Error == "" ||
+			r.stdout != "" {
 			t.Errorf("%q: want exit %d and JSON that says so: %v %+v", args, code, err, r)
 		}
 	}

@@ -70,7 +70,10 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"ps", "--only", ""}, hyphenated()},
 		{[]string{"ps", "--only", "running,wait"}, []string{"running,waiting"}},
-		{[]string{"invite", "--rights", "worker,"}, []string{"worker,submitter", "worker,inviter", "worker,admin", "worker,read"}},
+		{
+			[]string{"invite", "--rights", "worker,"},
+			[]string{"worker,submitter", "worker,inviter", "worker,admin", "worker,read"},
+		},
 		{[]string{"members", "--output", ""}, []string{"text\t", "json\t"}},
 		{[]string{"up", "--log-level", ""}, []string{"debug", "info", "warn", "error"}},
 		{[]string{"config", "set", "log-l"}, []string{"log-level\t"}},
@@ -100,8 +103,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// completesInBash has a real shell without the package bash-completion complete a command line, in a folder with sources, and
-// fails the test for anything that this prints into that line.
+// completesInBash has a real shell without the package bash-completion complete a command line, in a folder with
+// sources, and fails the test for anything that this prints into that line.
 func (n *node) completesInBash(t *testing.T, typed string, want ...string) {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
@@ -124,7 +127,8 @@ __start_dtpnode
 printf '%s\n' "${COMPREPLY[@]}"`
 	cmd := exec.CommandContext(t.Context(), bash, "--norc", "--noprofile", "-c", script, "bash", "dtpnode "+typed)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "DTPNODE_STATE="+n.state,
+		"DTPNODE_CACHE="+suite.cache)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -151,7 +155,8 @@ func (n *node) completesInFish(t *testing.T, typed string, want ...string) {
 	bin := t.TempDir()
 	check(t, os.Symlink(n.bin, filepath.Join(bin, "dtpnode")))
 	cmd := exec.CommandContext(t.Context(), fish, "--private", "-c", string(script)+"\ncomplete -C 'dtpnode "+typed+"'")
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "DTPNODE_STATE="+n.state,
+		"DTPNODE_CACHE="+suite.cache)
 	out, err := cmd.Output()
 	got := strings.Split(strings.TrimSpace(string(out)), "\n")
 	ok := err == nil && len(got) == len(want)
@@ -175,14 +180,16 @@ func TestCompletionWithoutADaemon(t *testing.T) {
 	t.Parallel()
 	n := &node{name: "none", bin: fakeBinary(t), state: filepath.Join(t.TempDir(), "state")}
 	for _, words := range [][]string{{"status", ""}, {"cancel", "a"}, {"revoke", ""}, {"forget", ""}, {"recover", ""}} {
-		if got := n.offers(t, words...); len(slices.DeleteFunc(got, func(s string) bool { return strings.Contains(s, "kept by run") })) > 0 {
+		if got := n.offers(t, words...); len(slices.DeleteFunc(got, func(s string) bool {
+			return strings.Contains(s, "kept by run")
+		})) > 0 {
 			t.Errorf("after %q are offered %q", words, got)
 		}
 	}
 }
 
-// TestTwoHosts holds what is said of the loss of one of two hosts: a job goes on without the one that does not lead it, and
-// waits for the one that does.
+// TestTwoHosts holds what is said of the loss of one of two hosts: a job goes on without the one that does not lead it,
+// and waits for the one that does.
 func TestTwoHosts(t *testing.T) {
 	t.Parallel()
 	alice := fakeNode(t, "alice")
@@ -216,7 +223,8 @@ func TestTwoHosts(t *testing.T) {
 	check(t, poll(settleLimit, func() (bool, error) { st, err := bob.status(); return st.Busy > 0, err }))
 	kill(t, alice.pid(t))
 	<-alice.ended
-	bob.says(t, []string{"status", id}, "wait", "alice") // whether it is told of as a job of another's, or as one that nobody leads
+	// whether it is told of as a job of another's, or as one that nobody leads
+	bob.says(t, []string{"status", id}, "wait", "alice")
 	alice.again(t)
 	c = &cluster{nodes: []*node{alice}}
 	on, st = c.waitFinal(t, id, commandLimit)

@@ -128,7 +128,8 @@ func TestDamagedJournal(t *testing.T) {
 			victim.wantLogged(t, from, "could not read the copy of a job's ledger", journal[0])
 			c.nodes[0].when(t, d.id, "its old copy is missed", func(st api.JobStatus) bool { return !st.Safe })
 			st := c.nodes[0].when(t, d.id, "it is a replica again", func(st api.JobStatus) bool {
-				return st.Safe && len(st.Replicas) == 3 && slices.Contains(st.Replicas, victim.name) && len(victim.keptFiles(t, "journal")) == 1
+				return st.Safe && len(st.Replicas) == 3 && slices.Contains(st.Replicas, victim.name) &&
+					len(victim.keptFiles(t, "journal")) == 1
 			})
 			c.nodes[0].crash(t)
 			_, _ = c.wantHome(t, victim, d.id, c.nodes[0])
@@ -151,7 +152,8 @@ func TestOnlyJournalDamaged(t *testing.T) {
 	check(t, os.Truncate(journal[0], 5000))
 	n.restart(t, specs[0])
 	st := n.when(t, d.id, "the job has failed", func(st api.JobStatus) bool { return st.State.Final() })
-	if st.State != api.Failed || !strings.Contains(st.Error, journal[0]) || !strings.Contains(st.Error, "damaged") || st.Hint == "" {
+	if st.State != api.Failed || !strings.Contains(st.Error, journal[0]) || !strings.Contains(st.Error, "damaged") ||
+		st.Hint == "" {
 		t.Errorf("told as %+v", st)
 	}
 	if fileExists(d.out) {
@@ -190,8 +192,8 @@ func TestStateDiskFull(t *testing.T) {
 	}
 }
 
-// TestDamagedState damages the files of a daemon that is down, one by one: what is wrong, with which file, and what to do
-// is said by the start and by doctor, and with the file mended all is there again.
+// TestDamagedState damages the files of a daemon that is down, one by one: what is wrong, with which file, and what to
+// do is said by the start and by doctor, and with the file mended all is there again.
 func TestDamagedState(t *testing.T) {
 	t.Parallel()
 	n, _ := alone(t, fakeBinary(t))

@@ -35,7 +35,11 @@ var (
 	events = made{make: func(t testing.TB, r *roottest.ROOT, dir string) []string {
 		var files []roottest.EventFile
 		for i := range 4 {
-			files = append(files, roottest.EventFile{Path: filepath.Join(dir, string(rune('a'+i))+".root"), Index: i, Entries: 20_000})
+			files = append(files, roottest.EventFile{
+				Path:    filepath.Join(dir, string(rune('a'+i))+".root"),
+				Index:   i,
+				Entries: 20_000,
+			})
 		}
 		return r.MakeEvents(t, files...)
 	}}

@@ -151,7 +151,8 @@ func TestResultOutlivesHome(t *testing.T) {
 			if got, err := os.ReadFile(o.out); err != nil || string(got) != string(want) {
 				t.Errorf("%s gives other bytes after its copy was damaged: %v", damaged.name, err)
 			}
-			if log := damaged.logTail(0); !strings.Contains(log, "result is damaged") || !strings.Contains(log, filepath.Join("jobs", d.id, "result.root")) {
+			if log := damaged.logTail(0); !strings.Contains(log, "result is damaged") ||
+				!strings.Contains(log, filepath.Join("jobs", d.id, "result.root")) {
 				t.Errorf("the log does not name the damaged file: %s", log)
 			}
 		})

@@ -68,7 +68,12 @@ func TestWorkerDiskFull(t *testing.T) {
 	t.Parallel()
 	small := filepath.Join(t.TempDir(), "small")
 	wrap, inside := smallDisk(t, small, "256k")
-	c := ownCluster(t, nodeSpec{name: "home"}, nodeSpec{name: "full", wrap: wrap, inside: inside, args: []string{"--scratch", small}})
+	c := ownCluster(t, nodeSpec{name: "home"}, nodeSpec{
+		name:   "full",
+		wrap:   wrap,
+		inside: inside,
+		args:   []string{"--scratch", small},
+	})
 	c.nodes[1].fill(t, small)
 	exact(t, c.nodes[0], tally(t, manyFiles(t)...))
 	if _, err := c.nodes[1].status(); err != nil {

@@ -83,7 +83,9 @@ func (cr crash) try(t *testing.T) {
 			specs[i].env = append(specs[i].env, "DTPNODE_SNAPSHOT=24")
 		}
 		usual = specs[cr.node]
-		usual.env = slices.DeleteFunc(slices.Clone(usual.env), func(v string) bool { return strings.HasPrefix(v, "DTPNODE_FAILPOINT=") })
+		usual.env = slices.DeleteFunc(slices.Clone(usual.env), func(v string) bool {
+			return strings.HasPrefix(v, "DTPNODE_FAILPOINT=")
+		})
 	}
 	c := ownCluster(t, specs...)
 	j := paceOf(18, 2*time.Second)
@@ -106,7 +108,9 @@ func (cr crash) try(t *testing.T) {
 
 // ofLongJobs reports whether it is a step of jobs that have made many commits.
 func (cr crash) ofLongJobs() bool {
-	return slices.ContainsFunc([]string{"fold", "free", "snapshot"}, func(of string) bool { return strings.HasPrefix(string(cr.step), of) })
+	return slices.ContainsFunc([]string{"fold", "free", "snapshot"}, func(of string) bool {
+		return strings.HasPrefix(string(cr.step), of)
+	})
 }
 
 // wait waits until the daemon has died, which must be of SIGKILL, or the job has ended on all nodes.

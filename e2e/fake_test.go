@@ -79,7 +79,12 @@ func (j fakeJob) units() int64 { return j.entries * int64(j.files) }
 func paceOf(slots int, d time.Duration) fakeJob {
 	const entry = 100 * time.Microsecond
 	const files = 8
-	return fakeJob{Spec: fakeexec.Spec{Entry: entry.String(), Bins: 997}, files: files, clusters: 100, entries: int64(d/entry) * int64(slots) / files}
+	return fakeJob{
+		Spec:     fakeexec.Spec{Entry: entry.String(), Bins: 997},
+		files:    files,
+		clusters: 100,
+		entries:  int64(d/entry) * int64(slots) / files,
+	}
 }
 
 // request writes the selector and describes the job to a daemon.
@@ -90,7 +95,8 @@ func (j fakeJob) request(t testing.TB) api.JobRequest {
 	req := api.JobRequest{Selector: filepath.Join(t.TempDir(), "count.json"), Tree: "T", N: -1, Dir: t.TempDir()}
 	check(t, os.WriteFile(req.Selector, text, 0o600))
 	for i := range j.files {
-		req.Files = append(req.Files, api.InputFile{URL: fmt.Sprintf("fake://f%d?entries=%d&clusters=%d", i, j.entries, j.clusters)})
+		req.Files = append(req.Files,
+			api.InputFile{URL: fmt.Sprintf("fake://f%d?entries=%d&clusters=%d", i, j.entries, j.clusters)})
 	}
 	return req
 }
@@ -189,7 +195,8 @@ func (c *cluster) wantSettled(t testing.TB, id string) {
 			return st.Ledgers == 0 && st.Busy == 0 && len(left) == 0, err
 		})
 		if err != nil {
-			t.Errorf("%s keeps %d ledgers, %d slots busy and the files %q: %v\n%s", n.name, st.Ledgers, st.Busy, left, err, n.logTail(0))
+			t.Errorf("%s keeps %d ledgers, %d slots busy and the files %q: %v\n%s", n.name, st.Ledgers, st.Busy, left, err,
+				n.logTail(0))
 		}
 	}
 }
@@ -244,7 +251,8 @@ func TestFakeExecutor(t *testing.T) {
 	}
 	j.Fail = map[int64]exec.Kind{7777: "signal"}
 	_, st = c.waitFinal(t, c.nodes[1].submit(t, j.request(t)).ID, commandLimit)
-	if len(st.Missing) != 1 || st.Missing[0].First != 7777%j.entries || st.Missing[0].Kind != "signal" || st.Committed != j.units()-1 {
+	if len(st.Missing) != 1 || st.Missing[0].First != 7777%j.entries || st.Missing[0].Kind != "signal" ||
+		st.Committed != j.units()-1 {
 		t.Errorf("want one entry missing: %+v", st)
 	}
 }

@@ -125,7 +125,12 @@ func TestFaultyNetworkOneWay(t *testing.T) {
 		networkFault{name: "a worker does not hear the home", amid: deaf(worker1, home), seen: worker1, up: 4},
 		networkFault{name: "a replica does not hear the home", amid: deaf(replica1, home), seen: replica1, up: 4},
 		networkFault{name: "the home does not hear a worker", amid: deaf(home, worker1), seen: home, up: 4},
-		networkFault{name: "the home hears nobody", amid: deaf(home, replica1, replica2, worker1, worker2), seen: home, up: 1},
+		networkFault{
+			name: "the home hears nobody",
+			amid: deaf(home, replica1, replica2, worker1, worker2),
+			seen: home,
+			up:   1,
+		},
 	)
 }
 
@@ -168,7 +173,8 @@ func testFaultyNetwork(t *testing.T, faults ...networkFault) {
 				t.Error("nothing was lost between the home and a worker")
 			}
 			c.wantSettled(t, id)
-			t.Logf("%.1f s for 10 s of work, %d units ran again, %.1f s in all", st.Working, processed(st)-st.Units, time.Since(begin).Seconds())
+			t.Logf("%.1f s for 10 s of work, %d units ran again, %.1f s in all", st.Working, processed(st)-st.Units,
+				time.Since(begin).Seconds())
 		})
 	}
 }

@@ -122,13 +122,15 @@ func (o *outcome) read() error {
 // describe is an outcome for messages.
 func (o outcome) describe() string {
 	b, _ := json.MarshalIndent(o.st, "", " ")
-	return fmt.Sprintf("exit %d, state %s\nstderr: %s\nlines: %s\nstatus: %s", o.code, o.st.State, o.stderr, strings.Join(o.lines, "\n"), b)
+	return fmt.Sprintf("exit %d, state %s\nstderr: %s\nlines: %s\nstatus: %s", o.code, o.st.State, o.stderr,
+		strings.Join(o.lines, "\n"), b)
 }
 
 // wantDone fails the test unless the job was done completely.
 func (o outcome) wantDone(t testing.TB) {
 	t.Helper()
-	if o.code != 0 || o.st.State != api.Done || o.st.Committed != o.st.Units || o.st.Done != o.st.Units || len(o.st.Missing) != 0 {
+	if o.code != 0 || o.st.State != api.Done || o.st.Committed != o.st.Units || o.st.Done != o.st.Units ||
+		len(o.st.Missing) != 0 {
 		t.Fatalf("not done: %s", o.describe())
 	}
 }
@@ -149,7 +151,9 @@ func (o outcome) wantError(t testing.TB, says ...string) {
 // wantNoWork fails the test if any packet was handed to a worker.
 func (o outcome) wantNoWork(t testing.TB) {
 	t.Helper()
-	if o.st.Packets != 0 || o.st.Done != 0 || slices.ContainsFunc(o.st.Nodes, func(w api.NodeWork) bool { return w.Generations+w.Failures > 0 }) {
+	if o.st.Packets != 0 || o.st.Done != 0 || slices.ContainsFunc(o.st.Nodes, func(w api.NodeWork) bool {
+		return w.Generations+w.Failures > 0
+	}) {
 		t.Errorf("workers had begun: %s", o.describe())
 	}
 }

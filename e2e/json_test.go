@@ -136,15 +136,21 @@ func jobID(t *testing.T, text string) string {
 	return st.ID
 }
 
-// TestJSONSchemas: what every command prints with --output json, on real daemons, is as its schema says; and so are errors of each
-// exit status.
+// TestJSONSchemas: what every command prints with --output json, on real daemons, is as its schema says; and so are
+// errors of each exit status.
 func TestJSONSchemas(t *testing.T) {
 	t.Parallel()
 	bin := fakeBinary(t)
 	u := jsonUser{schemas: loadSchemas(t, bin), t: t, dir: t.TempDir()}
 	base := t.TempDir()
 	daemon := func(name string) *node {
-		n := &node{name: name, dir: base, state: filepath.Join(base, name), log: filepath.Join(base, name, "dtpnode.log"), bin: bin}
+		n := &node{
+			name:  name,
+			dir:   base,
+			state: filepath.Join(base, name),
+			log:   filepath.Join(base, name, "dtpnode.log"),
+			bin:   bin,
+		}
 		n.client = api.NewClient(api.SocketPath(n.state))
 		t.Cleanup(func() {
 			if got, err := n.command(context.Background(), base, "down"); err != nil || got.code != 0 {
@@ -269,10 +275,18 @@ func (u jsonUser) jobsThatFail(n *node) {
 	}
 	u.run(n, 3, "retry", "retry", jobs[0].ID, "-o", "retried.root")
 	u.run(n, 0, "retry", "retry", jobs[0].ID, "-o", "mended.root", "--selector", "quick.C", "--param", "a=b")
-	broken := u.selector("broken", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]exec.Kind{"Begin": "signal"}}, 1000)
+	broken := u.selector("broken", fakeexec.Spec{
+		Entry: "10us",
+		Bins:  10,
+		Steps: map[string]exec.Kind{"Begin": "signal"},
+	}, 1000)
 	u.run(n, 1, "run", append(broken, "-o", "broken.root")...)
 	u.run(n, 1, "error", append(broken, "--check")...)
-	unfinished := u.selector("unfinished", fakeexec.Spec{Entry: "10us", Bins: 10, Steps: map[string]exec.Kind{"Terminate": "signal"}}, 1000)
+	unfinished := u.selector("unfinished", fakeexec.Spec{
+		Entry: "10us",
+		Bins:  10,
+		Steps: map[string]exec.Kind{"Terminate": "signal"},
+	}, 1000)
 	text := u.run(n, 1, "run", append(unfinished, "-o", "unfinished.root")...)
 	var last api.Event
 	lines := strings.Split(strings.TrimSpace(text), "\n")
@@ -293,7 +307,9 @@ func (u jsonUser) founder(a, b, c *node) {
 	u.t.Helper()
 	err := poll(settleLimit, func() (bool, error) {
 		members, err := a.client.Members(u.t.Context())
-		return slices.ContainsFunc(members, func(m api.Member) bool { return m.Name == "c" && m.State == api.MemberLeft }), err
+		return slices.ContainsFunc(members, func(m api.Member) bool {
+			return m.Name == "c" && m.State == api.MemberLeft
+		}), err
 	})
 	check(u.t, err)
 	u.run(a, 0, "members", "members")

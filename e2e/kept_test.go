@@ -94,7 +94,8 @@ func TestRunKeepsWhatItCannotFinish(t *testing.T) {
 			t.Errorf("the merged output holds %v, want the histogram", k)
 		}
 		n.wantPartials(t, id[:12], o.st.Units)
-		if r := n.dtpnode(t, elsewhere, "finish", id[:12]); r.code != 1 || !strings.Contains(r.stderr, "the calibration is missing") || !strings.Contains(r.stderr, "dtpnode finish "+id[:12]) {
+		if r := n.dtpnode(t, elsewhere, "finish", id[:12]); r.code != 1 ||
+			!strings.Contains(r.stderr, "the calibration is missing") || !strings.Contains(r.stderr, "dtpnode finish "+id[:12]) {
 			t.Errorf("finished though nothing has changed: %+v", r)
 		}
 		n.wantKept(t, id)
@@ -103,7 +104,8 @@ func TestRunKeepsWhatItCannotFinish(t *testing.T) {
 	n.withDaemon(t, "--root", suite.root, "--slots", "1")
 	goesOn()
 	check(t, os.WriteFile(filepath.Join(dir, "calibration"), nil, 0o644))
-	if r := n.dtpnode(t, elsewhere, "finish", id[:12], "-o", "here.root"); r.code != 0 || !strings.Contains(r.stdout, "calibrated") {
+	if r := n.dtpnode(t, elsewhere, "finish", id[:12], "-o", "here.root"); r.code != 0 ||
+		!strings.Contains(r.stdout, "calibrated") {
 		t.Fatalf("not finished: %+v", r)
 	}
 	for _, path := range []string{filepath.Join(elsewhere, "here.root"), o.out} {
@@ -200,7 +202,8 @@ func TestRunKeepsForLater(t *testing.T) {
 	}
 }
 
-// TestCannotFinishTellsWhatIsMissing gives entries up in a job that cannot be finished either: run, status and get say so.
+// TestCannotFinishTellsWhatIsMissing gives entries up in a job that cannot be finished either: run, status and get say
+// so.
 func TestCannotFinishTellsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 100_000_000)
@@ -224,7 +227,8 @@ func TestCannotFinishTellsWhatIsMissing(t *testing.T) {
 		t.Errorf("status: %+v", r)
 	}
 	lists(r, "status")
-	if r = n.dtpnode(t, dir, "get", id, "-o", "here"); r.code != 3 || !strings.Contains(r.stderr, "1999 of 2000 events are in it") {
+	if r = n.dtpnode(t, dir, "get", id, "-o", "here"); r.code != 3 ||
+		!strings.Contains(r.stderr, "1999 of 2000 events are in it") {
 		t.Errorf("get: %+v", r)
 	}
 	lists(r, "get")
@@ -234,8 +238,8 @@ func TestCannotFinishTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestFinishedPartialIsRetried has a run without a daemon end with a job that cannot be finished and lacks an entry: once it
-// is finished, what that says works, the retry of what is missing.
+// TestFinishedPartialIsRetried has a run without a daemon end with a job that cannot be finished and lacks an entry:
+// once it is finished, what that says works, the retry of what is missing.
 func TestFinishedPartialIsRetried(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 100_000_000)
@@ -250,12 +254,14 @@ func TestFinishedPartialIsRetried(t *testing.T) {
 	n.wrap = n.wrap[:2] // the disk has room again
 	retry := []string{"retry", id[:12]}
 	check(t, os.Mkdir(filepath.Join(dir, "wanted"), 0o700))
-	if r := n.dtpnode(t, dir, "finish", id[:12]); r.code != 1 || !strings.Contains(r.stderr, "its output could not be written: ") || strings.Contains(r.stdout+r.stderr, "daemon") {
+	if r := n.dtpnode(t, dir, "finish", id[:12]); r.code != 1 ||
+		!strings.Contains(r.stderr, "its output could not be written: ") || strings.Contains(r.stdout+r.stderr, "daemon") {
 		t.Errorf("finish, with a folder in the output's place: %+v", r)
 	}
 	n.wantKept(t, id)
 	check(t, os.Remove(filepath.Join(dir, "wanted")))
-	if r := n.dtpnode(t, dir, "attach", id[:12]); r.code != 3 || !strings.Contains(r.stdout, "dtpnode "+strings.Join(retry, " ")) {
+	if r := n.dtpnode(t, dir, "attach", id[:12]); r.code != 3 ||
+		!strings.Contains(r.stdout, "dtpnode "+strings.Join(retry, " ")) {
 		t.Fatalf("attach: %+v", r)
 	}
 	n.wantKept(t, id)
@@ -270,8 +276,8 @@ func TestFinishedPartialIsRetried(t *testing.T) {
 	wantEmpty(t, temp)
 }
 
-// TestOwnNodeKilled kills the node that run has started, in the middle of the job. What is committed is kept, everything
-// says so, and the command that it names goes on from there; so does attach, and that can be broken off.
+// TestOwnNodeKilled kills the node that run has started, in the middle of the job. What is committed is kept,
+// everything says so, and the command that it names goes on from there; so does attach, and that can be broken off.
 func TestOwnNodeKilled(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 8_000_000_000)
@@ -283,7 +289,9 @@ func TestOwnNodeKilled(t *testing.T) {
 	n, temp := alone(t, fakeBinary(t))
 	out := filepath.Join(t.TempDir(), "wanted")
 	r := n.beginArgs(t, out, j.arguments(t, out)...)
-	r.until(t, "something is committed", func(st api.JobStatus) bool { return st.State == api.Running && st.Committed > 0 })
+	r.until(t, "something is committed", func(st api.JobStatus) bool {
+		return st.State == api.Running && st.Committed > 0
+	})
 	own := below(r.cmd.Process.Pid)
 	kill(t, own...)
 	o := r.end(t)
@@ -294,15 +302,19 @@ func TestOwnNodeKilled(t *testing.T) {
 	id := n.keptJob(t)
 	wantEmpty(t, temp)
 	for _, args := range [][]string{{"ps"}, {"status", id[:12]}} {
-		if r := n.dtpnode(t, temp, args...); r.code != 0 || !strings.Contains(r.stdout, "waiting") || !strings.Contains(r.stdout, "dtpnode finish "+id[:12]) {
+		if r := n.dtpnode(t, temp, args...); r.code != 0 || !strings.Contains(r.stdout, "waiting") ||
+			!strings.Contains(r.stdout, "dtpnode finish "+id[:12]) {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}
-	if r := n.dtpnode(t, temp, "logs", id[:12]); r.code != 1 || !strings.Contains(r.stderr, filepath.Join(n.state, "kept", id)) {
+	if r := n.dtpnode(t, temp, "logs", id[:12]); r.code != 1 ||
+		!strings.Contains(r.stderr, filepath.Join(n.state, "kept", id)) {
 		t.Errorf("logs: %+v", r)
 	}
 	attach := n.beginArgs(t, out, "attach", id[:12])
-	before := attach.until(t, "it goes on", func(st api.JobStatus) bool { return st.State == api.Running && st.Done > st.Committed })
+	before := attach.until(t, "it goes on", func(st api.JobStatus) bool {
+		return st.State == api.Running && st.Done > st.Committed
+	})
 	if before.Committed == 0 {
 		t.Errorf("nothing is left of what was committed: %+v", before)
 	}
@@ -315,7 +327,8 @@ func TestOwnNodeKilled(t *testing.T) {
 	if named == nil {
 		t.Fatalf("names no command: %s", o.hint)
 	}
-	if r := n.dtpnode(t, temp, strings.Fields(named[1])...); r.code != 3 || !strings.Contains(r.stdout, "Missing from the result (3)") {
+	if r := n.dtpnode(t, temp, strings.Fields(named[1])...); r.code != 3 ||
+		!strings.Contains(r.stdout, "Missing from the result (3)") {
 		t.Fatalf("%s: %+v", named[0], r)
 	}
 	got, err := fakeexec.ReadOutput(out)
@@ -366,7 +379,8 @@ func TestOwnNodeKilledEarly(t *testing.T) {
 	n, temp := alone(t, fakeBinary(t, "failpoints"), "DTPNODE_FAILPOINT="+string(failpoint.JournalBeforeWrite))
 	out := filepath.Join(t.TempDir(), "wanted")
 	r := n.beginArgs(t, out, paceOf(2, 8_000_000_000).arguments(t, out)...)
-	if o := r.end(t); o.code != 1 || o.hint != "nothing of it is kept: run it again" || !strings.Contains(o.err, "was killed before the job had begun") {
+	if o := r.end(t); o.code != 1 || o.hint != "nothing of it is kept: run it again" ||
+		!strings.Contains(o.err, "was killed before the job had begun") {
 		t.Errorf("want it said that nothing is kept, and no command that has nothing to go on from: %s", o.describe())
 	}
 	n.wantKept(t)
@@ -390,7 +404,8 @@ func TestRunKeepsUnwrittenOutput(t *testing.T) {
 	}
 	id := n.keptJob(t)
 	n.wrap = user
-	if r := n.dtpnode(t, dir, "doctor", "--root", suite.root, "--output", "json"); !strings.Contains(r.stdout, filepath.Join(n.state, "kept", id)) {
+	if r := n.dtpnode(t, dir, "doctor", "--root", suite.root, "--output", "json"); !strings.Contains(r.stdout,
+		filepath.Join(n.state, "kept", id)) {
 		t.Errorf("doctor does not name the job: %+v", r)
 	}
 	for range 2 { // whoever fetched it may have lost it
@@ -414,7 +429,9 @@ func TestRunKeepsUnwrittenOutput(t *testing.T) {
 	}
 	n.wantKept(t)
 	for _, command := range []string{"get", "status", "finish", "retry", "attach", "cancel", "logs"} {
-		if r := n.dtpnode(t, dir, command, id[:12]); r.code != 1 || !strings.Contains(r.stderr, "no dtpnode daemon is running") || !strings.Contains(r.stderr, "no run without a daemon has kept it") {
+		if r := n.dtpnode(t, dir, command, id[:12]); r.code != 1 ||
+			!strings.Contains(r.stderr, "no dtpnode daemon is running") ||
+			!strings.Contains(r.stderr, "no run without a daemon has kept it") {
 			t.Errorf("%s of a job that is gone: %+v", command, r)
 		}
 	}
@@ -430,25 +447,35 @@ func TestRunLeft(t *testing.T) {
 		end  func(t *testing.T, r *running)
 		says string // why, in the words of the command and of the node's log; empty if it could say nothing
 	}{
-		"SIGHUP":  {func(t *testing.T, r *running) { signal(t, syscall.SIGHUP, r.cmd.Process.Pid) }, "the terminal was closed"},
-		"SIGTERM": {func(t *testing.T, r *running) { signal(t, syscall.SIGTERM, r.cmd.Process.Pid) }, "interrupted by SIGTERM"},
+		"SIGHUP": {func(t *testing.T, r *running) {
+			signal(t, syscall.SIGHUP, r.cmd.Process.Pid)
+		}, "the terminal was closed"},
+		"SIGTERM": {func(t *testing.T, r *running) {
+			signal(t, syscall.SIGTERM, r.cmd.Process.Pid)
+		}, "interrupted by SIGTERM"},
 		"SIGKILL": {func(t *testing.T, r *running) { kill(t, r.cmd.Process.Pid) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			j := paceOf(2, 8_000_000_000)
-			j.Fail = map[int64]exec.Kind{0: exec.KindSignal, 1000: exec.KindSignal} // a node that has seen failures commits often
+			// a node that has seen failures commits often
+			j.Fail = map[int64]exec.Kind{0: exec.KindSignal, 1000: exec.KindSignal}
 			n, temp := alone(t, bin)
 			out := filepath.Join(t.TempDir(), "wanted")
 			r := n.beginArgs(t, out, j.arguments(t, out)...)
-			st := r.until(t, "something is committed", func(st api.JobStatus) bool { return st.State == api.Running && st.Committed > 0 })
+			st := r.until(t, "something is committed", func(st api.JobStatus) bool {
+				return st.State == api.Running && st.Committed > 0
+			})
 			own := below(r.cmd.Process.Pid)
 			tc.end(t, r)
-			if o := r.end(t); tc.says != "" && (o.code != 130 || !strings.Contains(o.err, tc.says) || !strings.Contains(o.err, "kept") || !strings.Contains(o.hint, "dtpnode finish "+st.ID[:12])) {
+			if o := r.end(t); tc.says != "" &&
+				(o.code != 130 || !strings.Contains(o.err, tc.says) || !strings.Contains(o.err, "kept") ||
+					!strings.Contains(o.hint, "dtpnode finish "+st.ID[:12])) {
 				t.Errorf("want exit 130, why, and what to do: %s", o.describe())
 			}
 			wantGone(t, own)
-			if p := n.dtpnode(t, temp, "ps"); p.code != 0 || !strings.Contains(p.stdout, "waiting") || !strings.Contains(p.stdout, "dtpnode finish "+st.ID[:12]) {
+			if p := n.dtpnode(t, temp, "ps"); p.code != 0 || !strings.Contains(p.stdout, "waiting") ||
+				!strings.Contains(p.stdout, "dtpnode finish "+st.ID[:12]) {
 				t.Errorf("ps: %+v", p)
 			}
 			n.wantKept(t, st.ID)
@@ -457,7 +484,8 @@ func TestRunLeft(t *testing.T) {
 			if check(t, err); !strings.Contains(string(log), tc.says) {
 				t.Errorf("the node's log does not say %q: %s", tc.says, log)
 			}
-			if s := n.dtpnode(t, temp, "status", st.ID[:12], "--output", "json"); !strings.Contains(s.stdout, fmt.Sprintf(`"units": %d`, j.units())) {
+			if s := n.dtpnode(t, temp, "status", st.ID[:12], "--output", "json"); !strings.Contains(s.stdout,
+				fmt.Sprintf(`"units": %d`, j.units())) {
 				t.Errorf("status does not tell how the job stood: %+v", s)
 			}
 			f := n.dtpnode(t, temp, "finish", st.ID[:12])
@@ -473,7 +501,8 @@ func TestRunLeft(t *testing.T) {
 	}
 }
 
-// TestTerminalClosed closes the terminal of a run without a daemon, as a lost connection does: it keeps what is committed.
+// TestTerminalClosed closes the terminal of a run without a daemon, as a lost connection does: it keeps what is
+// committed.
 func TestTerminalClosed(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 8_000_000_000)
@@ -496,14 +525,15 @@ func TestTerminalClosed(t *testing.T) {
 	}
 	id := n.keptJob(t)
 	wantEmpty(t, temp)
-	if f := n.dtpnode(t, temp, "finish", id[:12]); f.code != 3 || !strings.Contains(f.stdout, "Missing from the result (2)") {
+	if f := n.dtpnode(t, temp, "finish", id[:12]); f.code != 3 ||
+		!strings.Contains(f.stdout, "Missing from the result (2)") {
 		t.Fatalf("finish: %+v", f)
 	}
 	n.wantKept(t, id) // for a retry
 }
 
-// TestKilledRunLeavesNothing kills runs without a daemon before they have committed anything: the next command of each kind removes what is left, and
-// never what a run that lives needs.
+// TestKilledRunLeavesNothing kills runs without a daemon before they have committed anything: the next command of each
+// kind removes what is left, and never what a run that lives needs.
 func TestKilledRunLeavesNothing(t *testing.T) {
 	t.Parallel()
 	n, temp := alone(t, fakeBinary(t))

@@ -78,8 +78,8 @@ func (b *beside) logged(says string) bool {
 	return err == nil && bytes.Contains(text, []byte(says))
 }
 
-// wantNamed waits until all honest nodes name the liar in their status, and have closed its link; of no other is anything
-// said, ever.
+// wantNamed waits until all honest nodes name the liar in their status, and have closed its link; of no other is
+// anything said, ever.
 func (b *beside) wantNamed(t testing.TB) {
 	t.Helper()
 	for _, n := range b.nodes {
@@ -96,7 +96,8 @@ func (b *beside) wantNamed(t testing.TB) {
 			return len(st.Wrongs) > 0 && closed != "", nil
 		})
 		if err != nil {
-			t.Errorf("%s has not named the liar, or not closed its link (%q): %v: %+v\n%s", n.name, closed, err, st.Wrongs, n.logTail(0))
+			t.Errorf("%s has not named the liar, or not closed its link (%q): %v: %+v\n%s", n.name, closed, err, st.Wrongs,
+				n.logTail(0))
 		}
 	}
 	b.wantNoneAccused(t)
@@ -129,8 +130,8 @@ func (b *beside) wantNoneAccused(t testing.TB) {
 	}
 }
 
-// wantRefused has the liar's user try commands on the job, and sees that what the liar asked for past its own checks was
-// refused too.
+// wantRefused has the liar's user try commands on the job, and sees that what the liar asked for past its own checks
+// was refused too.
 func (b *beside) wantRefused(t testing.TB, commands ...string) {
 	t.Helper()
 	for _, args := range commands {
@@ -143,8 +144,8 @@ func (b *beside) wantRefused(t testing.TB, commands ...string) {
 	}
 }
 
-// wantHarmless sees the job to its end beside the liar, and then that nothing remains of either: within the time that is
-// promised each honest node has the exact result, names the liar and nobody else, and forgets the job.
+// wantHarmless sees the job to its end beside the liar, and then that nothing remains of either: within the time that
+// is promised each honest node has the exact result, names the liar and nobody else, and forgets the job.
 func (b *beside) wantHarmless(t *testing.T, j fakeJob, clean time.Duration) {
 	t.Helper()
 	b.wantLying(t)
@@ -171,8 +172,8 @@ func (b *beside) wantHarmless(t *testing.T, j fakeJob, clean time.Duration) {
 	t.Logf("all is settled after %.1f s", time.Since(begun).Seconds())
 }
 
-// wantForgotten waits until all honest nodes see each other, and nothing runs or is kept there of the job that has ended. Of
-// a job of the liar's own a copy of the ledger may stay for ever: a lying home can keep its job from ending.
+// wantForgotten waits until all honest nodes see each other, and nothing runs or is kept there of the job that has
+// ended. Of a job of the liar's own a copy of the ledger may stay for ever: a lying home can keep its job from ending.
 func (b *beside) wantForgotten(t *testing.T) {
 	t.Helper()
 	text, err := os.ReadFile(b.liar.log)
@@ -231,8 +232,8 @@ func TestLyingWorker(t *testing.T) {
 	})
 }
 
-// TestLyingFollower has one of three replicas of the job's ledger lie, while the home lives. There is nobody to take its
-// place at first, and on odd seeds somebody comes who can.
+// TestLyingFollower has one of three replicas of the job's ledger lie, while the home lives. There is nobody to take
+// its place at first, and on odd seeds somebody comes who can.
 func TestLyingFollower(t *testing.T) {
 	t.Parallel()
 	lyingSeeds(t, func(t *testing.T, seed uint64) {
@@ -253,7 +254,8 @@ func TestLyingFollower(t *testing.T) {
 func TestLyingHome(t *testing.T) {
 	t.Parallel()
 	lyingSeeds(t, func(t *testing.T, seed uint64) {
-		b := rightfulBeside(t, lyingSpecs(t, 3, seed, "home"), "worker,submitter,read", "worker,submitter,read", "worker,submitter")
+		b := rightfulBeside(t, lyingSpecs(t, 3, seed, "home"), "worker,submitter,read", "worker,submitter,read",
+			"worker,submitter")
 		own := b.liar.submit(t, paceOf(4, 20*time.Minute).request(t))
 		b.liar.running(t, own.ID)
 		j := paceOf(3, honestTime)
@@ -262,9 +264,9 @@ func TestLyingHome(t *testing.T) {
 	})
 }
 
-// TestForgedResult has a replica of a job that has ended lie in all that it answers: it shows the true proof of the end or
-// a changed one, and another file as the result. A member that may read the job, and has no part in it, gets the true file
-// or none.
+// TestForgedResult has a replica of a job that has ended lie in all that it answers: it shows the true proof of the end
+// or a changed one, and another file as the result. A member that may read the job, and has no part in it, gets the
+// true file or none.
 func TestForgedResult(t *testing.T) {
 	t.Parallel()
 	specs := lyingSpecs(t, 3, 1, "answers")
@@ -341,8 +343,8 @@ func TestLyingROOT(t *testing.T) {
 	b.wantNoneAccused(t)
 }
 
-// whereLiarsAreSoaked skips a test that waits for minutes, as what it shows of ledgers alone is tested in theirs, unless
-// seeds are asked for.
+// whereLiarsAreSoaked skips a test that waits for minutes, as what it shows of ledgers alone is tested in theirs,
+// unless seeds are asked for.
 func whereLiarsAreSoaked(t *testing.T) {
 	t.Helper()
 	if os.Getenv("DTPNODE_LIARS") == "" {
@@ -350,9 +352,9 @@ func whereLiarsAreSoaked(t *testing.T) {
 	}
 }
 
-// TestLyingTricks has a worker tell one lie at a time that takes more than a wrong message: blobs that come byte by byte, made
-// up from what others give it to merge, or said to be as large as can be; and claims of all units that blink. The result is
-// exact, within the time that is promised.
+// TestLyingTricks has a worker tell one lie at a time that takes more than a wrong message: blobs that come byte by
+// byte, made up from what others give it to merge, or said to be as large as can be; and claims of all units that
+// blink. The result is exact, within the time that is promised.
 func TestLyingTricks(t *testing.T) {
 	t.Parallel()
 	for _, role := range []string{"drip", "forge", "size", "blink"} {
@@ -374,7 +376,9 @@ func TestLyingTricks(t *testing.T) {
 				j.wantCounted(t, n, st)
 			}
 			b.wantNoneAccused(t)
-			if role == "drip" && !slices.ContainsFunc(st.Nodes, func(n api.NodeWork) bool { return n.ID == b.liarID && n.Slow > 0 }) {
+			if role == "drip" && !slices.ContainsFunc(st.Nodes, func(n api.NodeWork) bool {
+				return n.ID == b.liarID && n.Slow > 0
+			}) {
 				t.Errorf("who gave its results byte by byte is not named: %+v", st.Nodes)
 			}
 			t.Logf("the job took %.1f s", st.Seconds)
@@ -382,8 +386,8 @@ func TestLyingTricks(t *testing.T) {
 	}
 }
 
-// TestJobByAnothersName has a worker submit a job of its own by the name of another's that has ended, and whose result nobody has
-// fetched. Nobody works for it, and when all have been started again the result is still the first job's.
+// TestJobByAnothersName has a worker submit a job of its own by the name of another's that has ended, and whose result
+// nobody has fetched. Nobody works for it, and when all have been started again the result is still the first job's.
 func TestJobByAnothersName(t *testing.T) {
 	t.Parallel()
 	specs := lyingSpecs(t, 3, 1, "name")
@@ -432,7 +436,8 @@ func TestJobByAnothersName(t *testing.T) {
 	}
 }
 
-// TestLyingSight has a worker say that it sees a file which nobody sees any more: the job ends without the rest of that.
+// TestLyingSight has a worker say that it sees a file which nobody sees any more: the job ends without the rest of
+// that.
 func TestLyingSight(t *testing.T) {
 	whereLiarsAreSoaked(t)
 	t.Parallel()

@@ -17,12 +17,15 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// foreground runs `dtpnode up` with its standard error in a pipe until a line says what is waited for, then meanwhile, and
-// ends it by SIGTERM. It returns all lines.
-func foreground(t *testing.T, bin string, env []string, args []string, waited string, meanwhile func(state string)) (lines []string) {
+// foreground runs `dtpnode up` with its standard error in a pipe until a line says what is waited for, then meanwhile,
+// and ends it by SIGTERM. It returns all lines.
+func foreground(
+	t *testing.T, bin string, env []string, args []string, waited string, meanwhile func(state string),
+) (lines []string) {
 	t.Helper()
 	state := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), bin, append([]string{"up", "--state", state, "--cache", suite.cache}, args...)...)
+	cmd := exec.CommandContext(t.Context(), bin,
+		append([]string{"up", "--state", state, "--cache", suite.cache}, args...)...)
 	r, w, err := os.Pipe()
 	check(t, err)
 	defer r.Close()
@@ -52,8 +55,8 @@ func foreground(t *testing.T, bin string, env []string, args []string, waited st
 	return lines
 }
 
-// TestForegroundLog: `up` in the foreground logs as words, with the names of members, and for machines and the journal as
-// they want it; a daemon in the background logs as it always did.
+// TestForegroundLog: `up` in the foreground logs as words, with the names of members, and for machines and the journal
+// as they want it; a daemon in the background logs as it always did.
 func TestForegroundLog(t *testing.T) {
 	t.Parallel()
 	bin := fakeBinary(t)
@@ -92,7 +95,8 @@ func TestForegroundLog(t *testing.T) {
 				Level string
 				Msg   string
 			}
-			if err := json.Unmarshal([]byte(line), &record); err != nil || record.Time.IsZero() || record.Level == "" || record.Msg == "" {
+			if err := json.Unmarshal([]byte(line), &record); err != nil || record.Time.IsZero() || record.Level == "" ||
+				record.Msg == "" {
 				t.Errorf("%q: %v", line, err)
 			}
 		}
@@ -119,7 +123,8 @@ func TestForegroundLog(t *testing.T) {
 	})
 	t.Run("refused", func(t *testing.T) {
 		n := &node{name: "x", dir: t.TempDir(), state: t.TempDir(), bin: bin}
-		if got := n.dtpnode(t, n.dir, "up", "--log-format", "xml"); got.code != 2 || !strings.Contains(got.stderr, `could not use --log-format xml: want one of auto, text, logfmt, json, journal`) {
+		if got := n.dtpnode(t, n.dir, "up", "--log-format", "xml"); got.code != 2 ||
+			!strings.Contains(got.stderr, `could not use --log-format xml: want one of auto, text, logfmt, json, journal`) {
 			t.Errorf("%+v", got)
 		}
 	})

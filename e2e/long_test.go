@@ -29,7 +29,14 @@ func TestHugeOutputs(t *testing.T) {
 	long(t)
 	small := filepath.Join(t.TempDir(), "small")
 	wrap, inside := smallDisk(t, small, "8g")
-	c := ownCluster(t, nodeSpec{name: "n", slots: 2, wrap: wrap, inside: inside, state: small, args: []string{"--commit-every", "1s"}})
+	c := ownCluster(t, nodeSpec{
+		name:   "n",
+		slots:  2,
+		wrap:   wrap,
+		inside: inside,
+		state:  small,
+		args:   []string{"--commit-every", "1s"},
+	})
 	path, err := filepath.Abs(filepath.Join("testdata", "Large.C"))
 	check(t, err)
 	const events = 100
@@ -54,7 +61,8 @@ func TestHugeOutputs(t *testing.T) {
 	if tail := c.nodes[0].logTail(from); strings.Contains(tail, "no space left") {
 		t.Errorf("something failed: %s", tail)
 	}
-	t.Logf("%d commits and %d folds in %.0f s; at most %d MB of the disk, and %d partials committed at once", o.st.Commits, o.st.Folds, o.st.Seconds, used, parts)
+	t.Logf("%d commits and %d folds in %.0f s; at most %d MB of the disk, and %d partials committed at once", o.st.Commits,
+		o.st.Folds, o.st.Seconds, used, parts)
 }
 
 // weight is what a daemon has of a job at one moment.
@@ -69,7 +77,8 @@ func (w *weight) atLeast(o weight) {
 }
 
 func (w weight) String() string {
-	return fmt.Sprintf("%d blobs, %.1f MB in blobs, journal %.2f MB, daemon %.0f MB", w.blobs, float64(w.bytes)/1e6, float64(w.journal)/1e6, float64(w.rss)/1e6)
+	return fmt.Sprintf("%d blobs, %.1f MB in blobs, journal %.2f MB, daemon %.0f MB", w.blobs, float64(w.bytes)/1e6,
+		float64(w.journal)/1e6, float64(w.rss)/1e6)
 }
 
 // weigh looks at a daemon; false where it does not answer.
@@ -111,7 +120,8 @@ func (n *node) snapshotted(t *testing.T) (entries int, ok bool) {
 }
 
 // TestManyCommits has a job with 20,000 commits on daemons with 256 descriptors each, with ROOT. One with a copy of the
-// ledger is killed, and comes back when half as much again is committed. What each keeps does not grow with the commits.
+// ledger is killed, and comes back when half as much again is committed. What each keeps does not grow with the
+// commits.
 func TestManyCommits(t *testing.T) {
 	long(t)
 	goal := int64(20_000)
@@ -122,14 +132,23 @@ func TestManyCommits(t *testing.T) {
 	}
 	var specs []nodeSpec
 	for _, name := range []string{"a", "b", "c"} {
-		specs = append(specs, nodeSpec{name: name, slots: 3, wrap: []string{"sh", "-c", `ulimit -n 256 && exec "$@"`, "sh"}, args: []string{"--commit-every", "20ms"}})
+		specs = append(specs, nodeSpec{
+			name:  name,
+			slots: 3,
+			wrap:  []string{"sh", "-c", `ulimit -n 256 && exec "$@"`, "sh"},
+			args:  []string{"--commit-every", "20ms"},
+		})
 	}
 	c := ownCluster(t, specs...)
 	j := paced(t, 10_000)
 	var events []roottest.EventFile
 	dir := t.TempDir()
 	for i := range 4 {
-		events = append(events, roottest.EventFile{Path: filepath.Join(dir, fmt.Sprintf("%d.root", i)), Index: i, Entries: int(7 * goal)})
+		events = append(events, roottest.EventFile{
+			Path:    filepath.Join(dir, fmt.Sprintf("%d.root", i)),
+			Index:   i,
+			Entries: int(7 * goal),
+		})
 	}
 	root := roottest.Find(t)
 	j.Files, j.args = root.MakeEvents(t, events...), []string{"--detach"}
@@ -164,7 +183,8 @@ func TestManyCommits(t *testing.T) {
 			stage = 2
 		case stage == 2 && st.Safe && len(st.Replicas) == len(c.nodes):
 			if entries, ok := victim.snapshotted(t); ok {
-				t.Logf("%s is back with a snapshot and %d entries at %d commits, replicas %q", victim.name, entries, st.Commits, st.Replicas)
+				t.Logf("%s is back with a snapshot and %d entries at %d commits, replicas %q", victim.name, entries, st.Commits,
+					st.Replicas)
 				stage = 3
 			}
 		}

@@ -54,8 +54,20 @@ func (c *cluster) settle(b *testing.B, id string) float64 {
 // simulated is the makespan of the same job on a model of the same cluster, on one host.
 func simulated(b *testing.B, nodes int, j fakeJob, seed uint64) float64 {
 	b.Helper()
-	res := sim.Run(sim.Config{Seed: seed, Nodes: nodes, Slots: 1, Units: j.units(), Files: j.files, UnitTime: 100 * time.Microsecond,
-		Latency: 200 * time.Microsecond, Prepare: 50 * time.Millisecond, Deal: true, Even: true, Replicas: 3, Generation: 30 * time.Second})
+	res := sim.Run(sim.Config{
+		Seed:       seed,
+		Nodes:      nodes,
+		Slots:      1,
+		Units:      j.units(),
+		Files:      j.files,
+		UnitTime:   100 * time.Microsecond,
+		Latency:    200 * time.Microsecond,
+		Prepare:    50 * time.Millisecond,
+		Deal:       true,
+		Even:       true,
+		Replicas:   3,
+		Generation: 30 * time.Second,
+	})
 	if res.Err != nil {
 		b.Fatal(res.Err)
 	}

@@ -125,7 +125,8 @@ func TestMembersComeAndGo(t *testing.T) {
 		}
 	}
 	bob.dtpnode(t, t.TempDir(), "invite").wantRefused(t, "could not invite", "a member with the right inviter")
-	if r := alice.dtpnode(t, t.TempDir(), "forget", "carol"); r.code != 0 || !strings.Contains(r.stdout, "needs a new invitation") {
+	if r := alice.dtpnode(t, t.TempDir(), "forget", "carol"); r.code != 0 ||
+		!strings.Contains(r.stdout, "needs a new invitation") {
 		t.Errorf("%+v", r)
 	}
 	if f := alice.row(t, "carol"); f != nil {
@@ -154,14 +155,16 @@ func TestRevokedKnows(t *testing.T) {
 	for _, n := range all[1:] {
 		if n == all[2] { // as a user starts it
 			r := n.dtpnode(t, t.TempDir(), "up", "--detach", "--name", n.name, "--slots", "1")
-			if r.code != 0 || !strings.Contains(r.stdout, "revoked by alice") || !strings.Contains(r.stdout, "dtpnode join TOKEN") {
+			if r.code != 0 || !strings.Contains(r.stdout, "revoked by alice") ||
+				!strings.Contains(r.stdout, "dtpnode join TOKEN") {
 				t.Errorf("up: %+v", r)
 			}
 		}
 		for _, args := range [][]string{{"status"}, {"members"}, {"doctor", "--root", suite.root}} {
 			n.says(t, args, "revoked by alice", "dtpnode join TOKEN", "dtpnode down --leave")
 		}
-		run := []string{"run", j.request(t).Selector, "--tree", "T", "--files", j.request(t).Files[0].URL, "-o", filepath.Join(t.TempDir(), "o")}
+		run := []string{"run", j.request(t).Selector, "--tree", "T", "--files", j.request(t).Files[0].URL, "-o",
+			filepath.Join(t.TempDir(), "o")}
 		n.dtpnode(t, t.TempDir(), run...).wantRefused(t, "could not submit", "revoked by alice", "dtpnode join TOKEN")
 		n.dtpnode(t, t.TempDir(), "invite").wantRefused(t, "revoked by alice")
 		var st api.NodeStatus
@@ -180,7 +183,8 @@ func TestRevokedKnows(t *testing.T) {
 	if r := all[2].dtpnode(t, t.TempDir(), "down", "--leave"); r.code != 0 {
 		t.Errorf("%+v", r)
 	}
-	if r := all[2].dtpnode(t, t.TempDir(), "up", "--detach"); r.code != 0 || !strings.Contains(r.stdout, "1 member, ") || strings.Contains(r.stdout, "revoked") {
+	if r := all[2].dtpnode(t, t.TempDir(), "up", "--detach"); r.code != 0 || !strings.Contains(r.stdout, "1 member, ") ||
+		strings.Contains(r.stdout, "revoked") {
 		t.Errorf("it does not begin anew: %+v", r)
 	}
 	if r := all[2].dtpnode(t, t.TempDir(), "down"); r.code != 0 {
@@ -188,8 +192,8 @@ func TestRevokedKnows(t *testing.T) {
 	}
 }
 
-// TestRename gives nodes long names, in scripts with wide characters too: all hear of them at once, the table of members
-// keeps its width and order, and the next start knows them.
+// TestRename gives nodes long names, in scripts with wide characters too: all hear of them at once, the table of
+// members keeps its width and order, and the next start knows them.
 func TestRename(t *testing.T) {
 	t.Parallel()
 	all := fakeNodes(t, "alice", "bob", "carol")
@@ -206,7 +210,8 @@ func TestRename(t *testing.T) {
 		{2, "a\x1b[2Jb", "cannot be printed"},
 		{0, wide, "is called " + wide + " now"},
 	} {
-		if r := bob.dtpnode(t, t.TempDir(), "rename", k.name); r.code != k.code || !strings.Contains(r.stdout+r.stderr, k.says) {
+		if r := bob.dtpnode(t, t.TempDir(), "rename", k.name); r.code != k.code ||
+			!strings.Contains(r.stdout+r.stderr, k.says) {
 			t.Errorf("rename %q: %+v", k.name, r)
 		}
 	}
@@ -219,7 +224,8 @@ func TestRename(t *testing.T) {
 			t.Errorf("%d places: %s", w, line)
 		}
 	}
-	if lines := strings.Split(r.stdout, "\n"); !strings.HasPrefix(lines[1], "alice") || !strings.HasPrefix(lines[2], "long-") {
+	if lines := strings.Split(r.stdout, "\n"); !strings.HasPrefix(lines[1], "alice") ||
+		!strings.HasPrefix(lines[2], "long-") {
 		t.Errorf("the members are not in the order of their names:\n%s", r.stdout)
 	}
 	alice.says(t, []string{"members", "--output", "json"}, `"name": "`+wide+`"`)
@@ -251,7 +257,8 @@ func versioned(t testing.TB, version string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dtpnode-"+version)
 	stamp := "-X github.com/dtpnode/dtpnode/internal/version.stamp=" + version
-	if out, err := exec.Command("go", "build", "-tags", "fakeexec", "-ldflags", stamp, "-o", path, "../cmd/dtpnode").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-tags", "fakeexec", "-ldflags", stamp, "-o", path,
+		"../cmd/dtpnode").CombinedOutput(); err != nil {
 		t.Fatalf("could not build as version %s: %v\n%s", version, err, out)
 	}
 	return path
@@ -278,7 +285,8 @@ func TestOtherVersion(t *testing.T) {
 		t.Errorf("the join of another version: %+v", r)
 	}
 	for _, n := range all {
-		n.says(t, []string{"members"}, "dtpnode v9.9.9, protocol 3: newer", "protocol 3: here", "these versions work together")
+		n.says(t, []string{"members"}, "dtpnode v9.9.9, protocol 3: newer", "protocol 3: here",
+			"these versions work together")
 	}
 	j := paceOf(2, time.Second)
 	c := &cluster{nodes: all}
@@ -292,14 +300,20 @@ func TestOtherVersion(t *testing.T) {
 	all[0].says(t, []string{"version"}, "protocol 3")
 }
 
-// TestPairsWithoutALink has two hosts join that listen on loopback, so that each reaches the first host alone. All three
-// say which pair has no link, with the addresses that were tried and what came of it, those of others as their word.
+// TestPairsWithoutALink has two hosts join that listen on loopback, so that each reaches the first host alone. All
+// three say which pair has no link, with the addresses that were tried and what came of it, those of others as their
+// word.
 func TestPairsWithoutALink(t *testing.T) {
 	t.Parallel()
 	h := makeHosts(t, 3)
 	c := &cluster{}
 	for i, name := range []string{"alice", "bob", "carol"} {
-		spec := nodeSpec{name: name, binary: fakeBinary(t), wrap: []string{"ip", "netns", "exec", h.names[i]}, args: []string{"--listen", "127.0.0.1:0"}}
+		spec := nodeSpec{
+			name:   name,
+			binary: fakeBinary(t),
+			wrap:   []string{"ip", "netns", "exec", h.names[i]},
+			args:   []string{"--listen", "127.0.0.1:0"},
+		}
 		if i == 0 {
 			spec.args = []string{"--listen", h.addrs[0] + ":0"}
 		}
@@ -325,9 +339,11 @@ func TestPairsWithoutALink(t *testing.T) {
 	toCarol := "could not connect to " + addr(carol) + ": connect: connection refused"
 	for _, args := range [][]string{{"status"}, {"members"}} {
 		alice.says(t, args, "no link between bob and carol", "bob says: "+toCarol, "carol says: "+toBob)
-		bob.says(t, args, "no link between this node and carol", "\n  "+toCarol, "alice says that it has a link to carol") // whom it cannot ask itself
+		// whom it cannot ask itself
+		bob.says(t, args, "no link between this node and carol", "\n  "+toCarol, "alice says that it has a link to carol")
 	}
-	alice.says(t, []string{"doctor", "--root", suite.root}, "warn  links          no link between bob and carol", "dtpnode up --listen")
+	alice.says(t, []string{"doctor", "--root", suite.root}, "warn  links          no link between bob and carol",
+		"dtpnode up --listen")
 	var members []struct {
 		api.Member
 		NoLinkTo []api.NoLinkEnd `json:"no_link_to"`
@@ -365,14 +381,15 @@ func TestLookalikeNames(t *testing.T) {
 		t.Errorf("bob is like nobody: %+v", r)
 	}
 	for _, wrong := range []string{"http://192.0.2.1:4001", "192.0.2.1:4001", "root://h//a.root"} {
-		if r := all[2].join(t, wrong); r.code != 2 || !strings.Contains(r.stderr, "takes a token") || strings.Contains(r.stderr, "damaged") {
+		if r := all[2].join(t, wrong); r.code != 2 || !strings.Contains(r.stderr, "takes a token") ||
+			strings.Contains(r.stderr, "damaged") {
 			t.Errorf("join %s: %+v", wrong, r)
 		}
 	}
 }
 
-// wantTable has a command print on a terminal of a width: the table that begins with these headings must have them all, and no
-// line of it be wider.
+// wantTable has a command print on a terminal of a width: the table that begins with these headings must have them all,
+// and no line of it be wider.
 func (n *node) wantTable(t *testing.T, width int, headings string, rows int, args ...string) {
 	t.Helper()
 	tty := openTerminal(t)
@@ -398,7 +415,8 @@ func (n *node) wantTable(t *testing.T, width int, headings string, rows int, arg
 	}
 }
 
-// TestJoinIsSettled: when a join returns, the members are shown as they are, and who has a name that another has is told so.
+// TestJoinIsSettled: when a join returns, the members are shown as they are, and who has a name that another has is
+// told so.
 func TestJoinIsSettled(t *testing.T) {
 	t.Parallel()
 	alice, bob, other := fakeNode(t, "alice"), fakeNode(t, "bob"), fakeNode(t, "bob")
@@ -423,8 +441,8 @@ func (n *node) membersNow(t *testing.T) (all []api.Member) {
 	return all
 }
 
-// TestJobsKeepUpWithNames: a host that was renamed has its new name as who submitted a job and as who led it, and says at its
-// end which job waits there for nobody else.
+// TestJobsKeepUpWithNames: a host that was renamed has its new name as who submitted a job and as who led it, and says
+// at its end which job waits there for nobody else.
 func TestJobsKeepUpWithNames(t *testing.T) {
 	t.Parallel()
 	n, _ := alone(t, fakeBinary(t))

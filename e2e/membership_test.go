@@ -70,7 +70,8 @@ func TestInvitations(t *testing.T) {
 	first, second, third := bare(t, "first"), bare(t, "second"), bare(t, "third")
 	good := first.invite(t)
 	t.Run("damaged", func(t *testing.T) {
-		for _, token := range []string{"nonsense", good[:len(good)-4], good + "x", strings.Replace(good, good[20:24], "0000", 1)} {
+		for _, token := range []string{"nonsense", good[:len(good)-4], good + "x",
+			strings.Replace(good, good[20:24], "0000", 1)} {
 			second.join(t, token).wantRefused(t, "token is damaged", "copy it again")
 		}
 	})
@@ -197,7 +198,8 @@ func TestOtherROOT(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, abc[:2]...)
 	cxx := filepath.Join(t.TempDir(), "cxx") // never done with the child
-	check(t, os.WriteFile(cxx, []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo 'g++ 12.2.0' && exit\nexec sleep 3600\n"), 0o755))
+	check(t,
+		os.WriteFile(cxx, []byte("#!/bin/sh\n[ \"$1\" = --version ] && echo 'g++ 12.2.0' && exit\nexec sleep 3600\n"), 0o755))
 	odd, err := launchNode(t.TempDir(), nodeSpec{name: "odd", wrap: []string{"env", "CXX=" + cxx},
 		args: []string{"--root", otherROOT(t, "6.99.01"), "--cache", t.TempDir()}})
 	check(t, err)
@@ -318,7 +320,8 @@ func stranger(t *testing.T, st api.NodeStatus) {
 	if err := h.Connect(t.Context(), peer.AddrInfo{ID: id, Addrs: []ma.Multiaddr{addr}}); err != nil {
 		return // turned away at the door
 	}
-	for _, p := range []protocol.ID{"/dtpnode/1/link", "/dtpnode/link", "/dtpnode/1/roster", "/dtpnode/1/request", "/dtpnode/1/blob", "/meshsub/1.1.0"} {
+	for _, p := range []protocol.ID{"/dtpnode/1/link", "/dtpnode/link", "/dtpnode/1/roster", "/dtpnode/1/request",
+		"/dtpnode/1/blob", "/meshsub/1.1.0"} {
 		s, err := h.NewStream(t.Context(), id, p)
 		if err != nil {
 			continue
@@ -343,7 +346,8 @@ func TestRequestsAreBounded(t *testing.T) {
 	for _, body := range []string{"", "{", `{"no_such_field":1}`, `{"files":"x"}`, strings.Repeat("[", 100_000)} {
 		conn, err := net.Dial("unix", api.SocketPath(n.state))
 		check(t, err)
-		_, err = fmt.Fprintf(conn, "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		_, err = fmt.Fprintf(conn, "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+			len(body), body)
 		check(t, err)
 		answer := make([]byte, 4096)
 		k, err := conn.Read(answer)

@@ -215,14 +215,16 @@ func TestJoinIsAllItTakes(t *testing.T) {
 	do(bob, "down")
 	do(bob, "up", "--detach")
 	c.wantUp(t, bob, 3)
-	if is, err := bob.status(); err != nil || is.ID != was.ID || is.Name != "bob" || strings.Join(is.Addrs, " ") != strings.Join(was.Addrs, " ") {
+	if is, err := bob.status(); err != nil || is.ID != was.ID || is.Name != "bob" ||
+		strings.Join(is.Addrs, " ") != strings.Join(was.Addrs, " ") {
 		t.Errorf("after a restart %+v, before %+v: %v", is, was, err)
 	}
 	do(bob, "down")
 	moved := strings.Replace(was.Addrs[0], h.addrs[1], "10.213.77.22", 1) // the network has given it another address
 	ip(t, "-n", h.names[1], "addr", "add", "10.213.77.22/24", "dev", "eth0")
 	ip(t, "-n", h.names[1], "addr", "del", h.addrs[1]+"/24", "dev", "eth0")
-	check(t, poll(settleLimit, func() (bool, error) { // the second address of a network goes with the first, unless the kernel is told otherwise
+	// the second address of a network goes with the first, unless the kernel is told otherwise
+	check(t, poll(settleLimit, func() (bool, error) {
 		return exec.Command("ip", "-n", h.names[1], "addr", "replace", "10.213.77.22/24", "dev", "eth0").Run() == nil, nil
 	}))
 	do(bob, "up", "--detach")
@@ -238,8 +240,8 @@ func TestJoinIsAllItTakes(t *testing.T) {
 	}
 }
 
-// bobMoves gives the second host another address while its daemon runs, and starts that before there is a network: it is
-// reached at what the host has, and says so.
+// bobMoves gives the second host another address while its daemon runs, and starts that before there is a network: it
+// is reached at what the host has, and says so.
 func bobMoves(t *testing.T, c *cluster, h *hosts, do func(n *node, args ...string) result) {
 	bob := c.nodes[1]
 	listens := func(addr string) {
@@ -255,7 +257,8 @@ func bobMoves(t *testing.T, c *cluster, h *hosts, do func(n *node, args ...strin
 		}
 	}
 	ip(t, "-n", h.names[1], "addr", "flush", "dev", "eth0", "scope", "global")
-	bob.says(t, []string{"status"}, "this host does not have the address of 10.213.77.22:", "as soon as the host has another")
+	bob.says(t, []string{"status"}, "this host does not have the address of 10.213.77.22:",
+		"as soon as the host has another")
 	ip(t, "-n", h.names[1], "addr", "add", "10.213.77.23/24", "dev", "eth0")
 	listens("10.213.77.23")
 	c.wantUp(t, bob, 3)

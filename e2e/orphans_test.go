@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestCancelledAtOnce cancels jobs in the moments after their beginning, when other nodes are just being asked for copies of the
-// ledgers: each ends, and no copy is left that would wait for ever in the next life of its node.
+// TestCancelledAtOnce cancels jobs in the moments after their beginning, when other nodes are just being asked for
+// copies of the ledgers: each ends, and no copy is left that would wait for ever in the next life of its node.
 func TestCancelledAtOnce(t *testing.T) {
 	t.Parallel()
 	specs := fakeSpecs(t, 3)

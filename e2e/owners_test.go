@@ -62,13 +62,20 @@ func TestWhoseJob(t *testing.T) {
 	id := st.ID[:12]
 	cmd := func(n *node, args ...string) result { return n.dtpnode(t, t.TempDir(), args...) }
 	for _, n := range c.nodes[1:3] {
-		if r := cmd(n, "status", id); r.code != 0 || !strings.Contains(r.stdout, "a job of n0") || !strings.Contains(r.stdout, "running") || strings.Contains(r.stdout, "count.json") {
+		if r := cmd(n, "status", id); r.code != 0 || !strings.Contains(r.stdout, "a job of n0") ||
+			!strings.Contains(r.stdout, "running") || strings.Contains(r.stdout, "count.json") {
 			t.Errorf("status on %s: %+v", n.name, r)
 		}
 		if r := cmd(n, "ps"); r.code != 0 || !strings.Contains(r.stdout, id) || strings.Contains(r.stdout, "count.json") {
 			t.Errorf("ps on %s: %+v", n.name, r)
 		}
-		for _, args := range [][]string{{"logs", id}, {"get", id, "-o", "-"}, {"attach", id}, {"cancel", id}, {"cancel", "--keep", id}} {
+		for _, args := range [][]string{
+			{"logs", id},
+			{"get", id, "-o", "-"},
+			{"attach", id},
+			{"cancel", id},
+			{"cancel", "--keep", id},
+		} {
 			cmd(n, args...).wantRefused(t, "n0's", "admin", "dtpnode invite --rights")
 		}
 	}
@@ -88,7 +95,10 @@ func TestWhoseJob(t *testing.T) {
 	if r := cmd(admin, "cancel", "--keep", id); r.code != 0 {
 		t.Errorf("an admin could not stop it: %+v", r)
 	}
-	check(t, poll(settleLimit, func() (bool, error) { now, err := owner.job(t.Context(), st.ID); return now.State == api.Partial, err }))
+	check(t, poll(settleLimit, func() (bool, error) {
+		now, err := owner.job(t.Context(), st.ID)
+		return now.State == api.Partial, err
+	}))
 	cmd(c.nodes[1], "get", id, "-o", "-").wantRefused(t, "n0's")
 	for _, n := range []*node{owner, reader, admin} {
 		if r := cmd(n, "get", id, "-o", "-"); r.code != 3 || r.stdout == "" {
@@ -148,7 +158,8 @@ func TestRevokedSubmitter(t *testing.T) {
 			}
 			check(t, poll(settleLimit, func() (bool, error) {
 				now, err := first.job(t.Context(), st.ID)
-				return err == nil && now.State == api.Cancelled && strings.Contains(now.Error, "stopped: its submitter "+gone.name+" was revoked"), nil
+				return err == nil && now.State == api.Cancelled &&
+					strings.Contains(now.Error, "stopped: its submitter "+gone.name+" was revoked"), nil
 			}))
 			for _, n := range left {
 				n.wantIdle(t)

@@ -16,8 +16,9 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
-// TestOutputThatNobodyReads closes what run prints into, as ssh does that has lost its connection, and `| head` that has seen
-// enough: with a daemon the job goes on in it, without one what is committed is kept, and finish goes on from there.
+// TestOutputThatNobodyReads closes what run prints into, as ssh does that has lost its connection, and `| head` that
+// has seen enough: with a daemon the job goes on in it, without one what is committed is kept, and finish goes on from
+// there.
 func TestOutputThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	bin := fakeBinary(t)
@@ -30,7 +31,8 @@ func TestOutputThatNobodyReads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			j := paceOf(2, 8_000_000_000)
-			j.Fail = map[int64]exec.Kind{0: exec.KindSignal, 1000: exec.KindSignal} // a node that has seen failures commits often
+			// a node that has seen failures commits often
+			j.Fail = map[int64]exec.Kind{0: exec.KindSignal, 1000: exec.KindSignal}
 			n, temp := alone(t, bin)
 			out := filepath.Join(t.TempDir(), "wanted")
 			args := append(j.arguments(t, out), "--output", "json")
@@ -73,7 +75,8 @@ func TestOutputThatNobodyReads(t *testing.T) {
 				}
 				n.wantKept(t, st.ID)
 				wantEmpty(t, temp)
-				if f := n.dtpnode(t, temp, "finish", st.ID[:12]); f.code != 3 || !strings.Contains(f.stdout, "Missing from the result (2)") {
+				if f := n.dtpnode(t, temp, "finish", st.ID[:12]); f.code != 3 ||
+					!strings.Contains(f.stdout, "Missing from the result (2)") {
 					t.Fatalf("finish: %+v", f)
 				}
 				n.wantKept(t, st.ID) // for a retry
@@ -85,8 +88,8 @@ func TestOutputThatNobodyReads(t *testing.T) {
 	}
 }
 
-// TestAbortInSlaveBegin has a selector give up in SlaveBegin on a host that lacks what it needs: that host is set aside with the
-// reason, the other does all; and where all hosts lack it the job fails with it.
+// TestAbortInSlaveBegin has a selector give up in SlaveBegin on a host that lacks what it needs: that host is set aside
+// with the reason, the other does all; and where all hosts lack it the job fails with it.
 func TestAbortInSlaveBegin(t *testing.T) {
 	t.Parallel()
 	lacks := []string{"DTPNODE_TEST_LACKS=1"}

@@ -16,7 +16,8 @@ func bumped(t testing.TB, number int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), fmt.Sprintf("dtpnode-protocol-%d", number))
 	stamp := fmt.Sprintf("-X github.com/dtpnode/dtpnode/p2p.protocolStamp=%d", number)
-	if out, err := exec.Command("go", "build", "-tags", "fakeexec", "-ldflags", stamp, "-o", path, "../cmd/dtpnode").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-tags", "fakeexec", "-ldflags", stamp, "-o", path,
+		"../cmd/dtpnode").CombinedOutput(); err != nil {
 		t.Fatalf("could not build with protocol number %d: %v\n%s", number, err, out)
 	}
 	return path
@@ -43,7 +44,8 @@ func TestProtocolNumbers(t *testing.T) {
 		t.Fatalf("the next number could not join: %+v", r)
 	}
 	check(t, poll(settleLimit, func() (bool, error) { st, err := old.status(); return st.Up == 2, err }))
-	old.says(t, []string{"members"}, "protocol 3: old", "protocol 4: next", "members work together that speak a common protocol")
+	old.says(t, []string{"members"}, "protocol 3: old", "protocol 4: next",
+		"members work together that speak a common protocol")
 	next.says(t, []string{"version"}, "protocols 3 to 4")
 	j := paceOf(2, 2*time.Second)
 	c := &cluster{nodes: []*node{old, next}}

@@ -12,18 +12,21 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// bereft is a cluster with a job of n0, some of it committed, of whose three replicas two are dead: all but the one that
-// is returned. n3 and n4 have the right admin, n1 and n2 may work and submit. With self the submitter has the last copy; else it
-// is dead.
+// bereft is a cluster with a job of n0, some of it committed, of whose three replicas two are dead: all but the one
+// that is returned. n3 and n4 have the right admin, n1 and n2 may work and submit. With self the submitter has the last
+// copy; else it is dead.
 func bereft(t *testing.T, j fakeJob, self bool) (c *cluster, id string, last *node, dead []*node) {
 	t.Helper()
 	specs := hasty(t, 5)
 	c = rightfulOf(t, specs, "worker,submitter", "worker,submitter", "worker,admin", "worker,admin")
 	owner := c.nodes[0]
 	id = owner.submit(t, j.request(t)).ID
-	st := owner.when(t, id, "some is committed on three nodes", func(st api.JobStatus) bool { return st.Safe && len(st.Replicas) == 3 && st.Committed > 0 })
+	st := owner.when(t, id, "some is committed on three nodes", func(st api.JobStatus) bool {
+		return st.Safe && len(st.Replicas) == 3 && st.Committed > 0
+	})
 	c.nodes[1].dtpnode(t, t.TempDir(), "recover", id, "--yes").wantRefused(t, "n0's", "admin")
-	if r := owner.dtpnode(t, t.TempDir(), "recover", id, "--yes"); r.code != 1 || !strings.Contains(r.stderr, "goes on by itself") {
+	if r := owner.dtpnode(t, t.TempDir(), "recover", id, "--yes"); r.code != 1 ||
+		!strings.Contains(r.stderr, "goes on by itself") {
 		t.Errorf("a job that runs: %+v", r)
 	}
 	last = owner
@@ -75,7 +78,9 @@ func (n *node) waitsForRecovery(t *testing.T, id string, says ...string) {
 	var r result
 	err := poll(commandLimit, func() (bool, error) {
 		r = n.dtpnode(t, t.TempDir(), "status", id)
-		return !slices.ContainsFunc(append(says, "waits", "dtpnode recover "+id[:12]), func(s string) bool { return !strings.Contains(r.stdout+r.stderr, s) }), nil
+		return !slices.ContainsFunc(append(says, "waits", "dtpnode recover "+id[:12]), func(s string) bool {
+			return !strings.Contains(r.stdout+r.stderr, s)
+		}), nil
 	})
 	if err != nil {
 		t.Fatalf("it does not say that the job waits, and how it goes on: %+v", r)
@@ -107,13 +112,15 @@ func TestRecover(t *testing.T) {
 	check(t, os.RemoveAll(dead[0].state))
 	check(t, os.RemoveAll(filepath.Join(dead[1].state, "ledgers"))) // this one comes back without
 	dead[1].relaunch(t, hastySpec(t, dead[1]))
-	owner.waitsForRecovery(t, id, dead[0].name+" cannot be reached", dead[1].name+" is up and did not answer about this job")
+	owner.waitsForRecovery(t, id, dead[0].name+" cannot be reached",
+		dead[1].name+" is up and did not answer about this job")
 	if stranger := alive(dead, c.nodes[1], c.nodes[2]); stranger != nil {
 		stranger.dtpnode(t, t.TempDir(), "recover", id, "--yes").wantRefused(t, "n0's", "admin")
 	}
 	err := poll(commandLimit, func() (bool, error) {
 		r := owner.dtpnode(t, t.TempDir(), "recover", id) // not told to, it says what there is and does nothing
-		return r.code == 2 && strings.Contains(r.stderr, "--yes") && strings.Contains(r.stderr, "Lost: "+dead[0].name) && strings.Contains(r.stderr, "entries are committed"), nil
+		return r.code == 2 && strings.Contains(r.stderr, "--yes") && strings.Contains(r.stderr, "Lost: "+dead[0].name) &&
+			strings.Contains(r.stderr, "entries are committed"), nil
 	})
 	check(t, err)
 	owner.waitsForRecovery(t, id)
@@ -167,9 +174,9 @@ func TestRecoverForAnother(t *testing.T) {
 	}
 }
 
-// TestRecoveredEndCounts has two of three replicas end a job without the third, which was away; then these are away, and
-// the submitter recovers the job from the third, its own, though the copy there is old. When all meet, the recovered job counts:
-// who took the other end for it takes that back, and tells the recovered result.
+// TestRecoveredEndCounts has two of three replicas end a job without the third, which was away; then these are away,
+// and the submitter recovers the job from the third, its own, though the copy there is old. When all meet, the
+// recovered job counts: who took the other end for it takes that back, and tells the recovered result.
 func TestRecoveredEndCounts(t *testing.T) {
 	t.Parallel()
 	j := paceOf(3, 15*time.Second)
@@ -195,7 +202,9 @@ func TestRecoveredEndCounts(t *testing.T) {
 	st, err := last.job(t.Context(), id)
 	check(t, err)
 	j.wantCounted(t, last, st)
-	other.until(t, id, "the recovered end is known", func(got api.JobStatus) bool { return got.State == api.Done && got.Term == st.Term })
+	other.until(t, id, "the recovered end is known", func(got api.JobStatus) bool {
+		return got.State == api.Done && got.Term == st.Term
+	})
 	got, err := other.job(t.Context(), id)
 	check(t, err)
 	j.wantCounted(t, other, got)
@@ -204,8 +213,9 @@ func TestRecoveredEndCounts(t *testing.T) {
 	}
 }
 
-// TestSupersededCopyIsKept has a job recovered by an admin, for which two nodes give their copies up, and loses the recovered
-// copy too. The submitter has the job go on from one of those that were given up, and it is done with each entry once.
+// TestSupersededCopyIsKept has a job recovered by an admin, for which two nodes give their copies up, and loses the
+// recovered copy too. The submitter has the job go on from one of those that were given up, and it is done with each
+// entry once.
 func TestSupersededCopyIsKept(t *testing.T) {
 	t.Parallel()
 	j := paceOf(5, 25*time.Second)
@@ -217,7 +227,8 @@ func TestSupersededCopyIsKept(t *testing.T) {
 	owner := c.nodes[0] // who is back
 	err := poll(commandLimit, func() (bool, error) {
 		r := owner.dtpnode(t, t.TempDir(), "recover", id, "--superseded")
-		return r.code == 2 && strings.Contains(r.stderr, "put aside") && strings.Contains(r.stderr, "from the copy of "+last.name) && strings.Contains(r.stderr, "--yes"), nil
+		return r.code == 2 && strings.Contains(r.stderr, "put aside") &&
+			strings.Contains(r.stderr, "from the copy of "+last.name) && strings.Contains(r.stderr, "--yes"), nil
 	})
 	if err != nil {
 		t.Fatalf("it does not say what was put aside: %s", owner.logTail(0))
@@ -227,7 +238,8 @@ func TestSupersededCopyIsKept(t *testing.T) {
 	if stranger := alive(append(dead, last), c.nodes[1], c.nodes[2]); stranger != nil {
 		stranger.dtpnode(t, t.TempDir(), "recover", id, "--superseded", "--yes").wantRefused(t, "n0's", "admin")
 	}
-	loadSchemas(t, owner.bin).hold(t, "recover", owner.recovered(t, id, "--superseded", "--from", "n0", "--output", "json").stdout)
+	loadSchemas(t, owner.bin).hold(t, "recover",
+		owner.recovered(t, id, "--superseded", "--from", "n0", "--output", "json").stdout)
 	owner.until(t, id, "the job is done", func(st api.JobStatus) bool { return st.State == api.Done })
 	st, err := owner.job(t.Context(), id)
 	check(t, err)

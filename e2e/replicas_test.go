@@ -13,7 +13,9 @@ func (n *node) replicas(t *testing.T, id string, count int, gone ...*node) api.J
 	t.Helper()
 	begin := time.Now()
 	st := n.when(t, id, "the replicas have been replaced", func(st api.JobStatus) bool {
-		return st.Safe && len(st.Replicas) == count && !slices.ContainsFunc(gone, func(n *node) bool { return slices.Contains(st.Replicas, n.name) })
+		return st.Safe && len(st.Replicas) == count && !slices.ContainsFunc(gone, func(n *node) bool {
+			return slices.Contains(st.Replicas, n.name)
+		})
 	})
 	t.Logf("%q keep the ledger after %.1f s", st.Replicas, time.Since(begin).Seconds())
 	return st

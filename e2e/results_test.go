@@ -23,7 +23,13 @@ func TestDiMuon(t *testing.T) {
 		{"params", "DiMuonOld.C", "", map[string]string{"ptcut": "20"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			j := job{Job: roottest.Job{Selector: example(t, tc.selector), Tree: "Events", Files: fourFiles(t), Option: tc.option, Params: tc.params}}
+			j := job{Job: roottest.Job{
+				Selector: example(t, tc.selector),
+				Tree:     "Events",
+				Files:    fourFiles(t),
+				Option:   tc.option,
+				Params:   tc.params,
+			}}
 			o := exact(t, c.nodes[2], j)
 			if o.st.Units != 80_000 || o.st.Files != 4 || len(o.st.Apart) != 0 || len(o.lines) == 0 {
 				t.Errorf("want 80,000 units of 4 files, nothing apart, and what Begin prints: %s", o.describe())
@@ -40,7 +46,10 @@ func TestEveryNodeWorks(t *testing.T) {
 	for range 10 {
 		files = append(files, fourFiles(t)...)
 	}
-	j := job{Job: roottest.Job{Selector: example(t, "DiMuon.C"), Tree: "Events", Files: files}, args: []string{"--seed-local", "--allow-duplicates"}}
+	j := job{
+		Job:  roottest.Job{Selector: example(t, "DiMuon.C"), Tree: "Events", Files: files},
+		args: []string{"--seed-local", "--allow-duplicates"},
+	}
 	o := wide(t, c.nodes[0], j, 3)
 	o.wantDone(t)
 	o.equals(t, j)
@@ -53,7 +62,12 @@ func TestEveryNodeWorks(t *testing.T) {
 func TestTutorial(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
-	j := job{Job: roottest.Job{Selector: tutorial(t, "h1analysisTreeReader.C"), Tree: "h42", Files: h42Files(t), Dir: t.TempDir()}}
+	j := job{Job: roottest.Job{
+		Selector: tutorial(t, "h1analysisTreeReader.C"),
+		Tree:     "h42",
+		Files:    h42Files(t),
+		Dir:      t.TempDir(),
+	}}
 	before := tree(t, filepath.Dir(j.Selector))
 	t.Run("plain", func(t *testing.T) {
 		plain := exact(t, c.nodes[0], j)
@@ -134,7 +148,11 @@ func TestSamples(t *testing.T) {
 		{"Physlite.C", "CollectionTree", []string{"PHYSLITE_example.root"}},
 	} {
 		t.Run(tc.selector+" "+strings.Join(tc.files, " "), func(t *testing.T) {
-			exact(t, c.nodes[1], job{Job: roottest.Job{Selector: roottest.Selector(t, tc.selector), Tree: tc.tree, Files: samples(t, tc.files...)}})
+			exact(t, c.nodes[1], job{Job: roottest.Job{
+				Selector: roottest.Selector(t, tc.selector),
+				Tree:     tc.tree,
+				Files:    samples(t, tc.files...),
+			}})
 		})
 	}
 }
@@ -179,7 +197,11 @@ func TestLists(t *testing.T) {
 func TestTreeInFolders(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
-	files := roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: filepath.Join(t.TempDir(), "deep.root"), Tree: "ana/sub/Events", Entries: 3000})
+	files := roottest.Find(t).MakeEvents(t, roottest.EventFile{
+		Path:    filepath.Join(t.TempDir(), "deep.root"),
+		Tree:    "ana/sub/Events",
+		Entries: 3000,
+	})
 	j := tally(t, files...)
 	j.Tree = "ana/sub/Events"
 	exact(t, c.nodes[1], j)
@@ -203,7 +225,11 @@ func TestCuts(t *testing.T) {
 func TestNestedLists(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
-	exact(t, c.nodes[0], job{Job: roottest.Job{Selector: roottest.Selector(t, "Nested.C"), Tree: "Events", Files: manyFiles(t)}})
+	exact(t, c.nodes[0], job{Job: roottest.Job{
+		Selector: roottest.Selector(t, "Nested.C"),
+		Tree:     "Events",
+		Files:    manyFiles(t),
+	}})
 }
 
 // TestTwoJobsAtOnce submits the same job from two nodes at the same time: two jobs, both right.

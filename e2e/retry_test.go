@@ -20,7 +20,10 @@ import (
 // retry runs `dtpnode retry` to its end; out is where the output should be then.
 func (n *node) retry(t *testing.T, out, id string, args ...string) outcome {
 	t.Helper()
-	o := outcome{out: out, result: n.dtpnode(t, t.TempDir(), append([]string{"retry", id, "--output", "json"}, args...)...)}
+	o := outcome{
+		out:    out,
+		result: n.dtpnode(t, t.TempDir(), append([]string{"retry", id, "--output", "json"}, args...)...),
+	}
 	check(t, o.read())
 	return o
 }
@@ -46,8 +49,8 @@ func text(t *testing.T, path string) string {
 	return string(b)
 }
 
-// TestRetry mends what a job could not read, a whole file and a cluster of another: only that runs, the output is one as
-// if all had been whole, where the first was to be written; from another member it goes elsewhere.
+// TestRetry mends what a job could not read, a whole file and a cluster of another: only that runs, the output is one
+// as if all had been whole, where the first was to be written; from another member it goes elsewhere.
 func TestRetry(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
@@ -60,7 +63,8 @@ func TestRetry(t *testing.T) {
 	}
 	t.Run("not mended", func(t *testing.T) {
 		again := c.nodes[0].retry(t, o.out, o.st.ID)
-		if again.code != 3 || again.st.Before != o.st.Committed || again.st.Committed != o.st.Committed || len(again.st.Missing) != 2 {
+		if again.code != 3 || again.st.Before != o.st.Committed || again.st.Committed != o.st.Committed ||
+			len(again.st.Missing) != 2 {
 			t.Fatalf("want the same missing again: %s", again.describe())
 		}
 		without := without(t, filepath.Base(files[3]), first, last, fourFiles(t)[0], fourFiles(t)[2], fourFiles(t)[3])
@@ -78,11 +82,13 @@ func TestRetry(t *testing.T) {
 	elsewhere := c.nodes[2].retry(t, here, o.st.ID[:10], "-o", here)
 	elsewhere.wantRetried(t, o.st.ID, ran)
 	elsewhere.equals(t, tally(t, files...))
-	if r := c.nodes[1].dtpnode(t, t.TempDir(), "retry", again.st.ID); r.code != 0 || !strings.Contains(r.stdout, "nothing is missing") {
+	if r := c.nodes[1].dtpnode(t, t.TempDir(), "retry", again.st.ID); r.code != 0 ||
+		!strings.Contains(r.stdout, "nothing is missing") {
 		t.Errorf("a whole result: %+v", r)
 	}
 	r := c.nodes[0].dtpnode(t, t.TempDir(), "retry", o.st.ID)
-	for _, s := range []string{"59,000 of 60,000", "1 file of unknown length", files[1], "open: ", "truncated", "1 file, 1,000 entries: data: ", "entries [7000, 8000)"} {
+	for _, s := range []string{"59,000 of 60,000", "1 file of unknown length", files[1], "open: ", "truncated",
+		"1 file, 1,000 entries: data: ", "entries [7000, 8000)"} {
 		if r.code != 0 || !strings.Contains(r.stderr, s) {
 			t.Errorf("want %q said before it runs: %+v", s, r)
 		}
@@ -106,7 +112,8 @@ func (n *node) stopped(t *testing.T, id string) api.JobStatus {
 	return st
 }
 
-// TestRetryStopped stops a job, its retry by another member, and has a third finish it, with the daemons killed between.
+// TestRetryStopped stops a job, its retry by another member, and has a third finish it, with the daemons killed
+// between.
 func TestRetryStopped(t *testing.T) {
 	t.Parallel()
 	specs := fakeSpecs(t, 3)
@@ -188,8 +195,8 @@ func mendedCopy(t *testing.T, selector string, changes ...string) string {
 	return path
 }
 
-// TestRetryMended runs what crashed with mended code: it is one output then, that tells what ran by which code, unless what
-// the new code makes cannot be merged with what is done, or fails where the old did not.
+// TestRetryMended runs what crashed with mended code: it is one output then, that tells what ran by which code, unless
+// what the new code makes cannot be merged with what is done, or fails where the old did not.
 func TestRetryMended(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
@@ -203,11 +210,17 @@ func TestRetryMended(t *testing.T) {
 		path string
 		says []string
 	}{
-		"other bins": {mendedCopy(t, j.Selector, "200, 0, 20000", "150, 0, 17000"), []string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "blocks"}},
-		"other class": {mendedCopy(t, j.Selector, "fOutput->Add(fBlocks = new TH2I(", `fOutput->Add(new TParameter<Double_t>("blocks", 0)); (fBlocks = new TH2I(`),
-			[]string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "of several classes", "blocks (TH2I and TParameter<double>)", "nothing was run"}},
-		"other failure": {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);", `throw std::runtime_error("new fault");`), []string{"the new code fails at entries that job " + o.st.ID[:12] + " has done", "new fault"}},
-		"no compiling":  {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);", "undeclared_name;"), []string{"undeclared_name"}},
+		"other bins": {mendedCopy(t, j.Selector, "200, 0, 20000", "150, 0, 17000"),
+			[]string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "blocks"}},
+		"other class": {mendedCopy(t, j.Selector, "fOutput->Add(fBlocks = new TH2I(",
+			`fOutput->Add(new TParameter<Double_t>("blocks", 0)); (fBlocks = new TH2I(`),
+			[]string{"cannot be merged with what job " + o.st.ID[:12] + " has done", "of several classes",
+				"blocks (TH2I and TParameter<double>)", "nothing was run"}},
+		"other failure": {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);",
+			`throw std::runtime_error("new fault");`),
+			[]string{"the new code fails at entries that job " + o.st.ID[:12] + " has done", "new fault"}},
+		"no compiling": {mendedCopy(t, j.Selector, "fReader.SetLocalEntry(entry);", "undeclared_name;"),
+			[]string{"undeclared_name"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := n.dtpnode(t, t.TempDir(), "retry", o.st.ID, "--selector", tc.path)
@@ -226,12 +239,14 @@ func TestRetryMended(t *testing.T) {
 		again.equals(t, misbehave(t, "none", "", 0, files...))
 		codes := again.st.Codes
 		if len(codes) != 2 || codes[0].Entries != 79_999 || codes[0].Selector != j.Selector || codes[0].Job != o.st.ID ||
-			codes[1].Entries != 1 || codes[1].Selector != path || codes[1].Job != again.st.ID || codes[0].Source == codes[1].Source || codes[1].Params["do"] != "segfault" {
+			codes[1].Entries != 1 || codes[1].Selector != path || codes[1].Job != again.st.ID ||
+			codes[0].Source == codes[1].Source || codes[1].Params["do"] != "segfault" {
 			t.Errorf("%+v", codes)
 		}
 		for _, n := range c.nodes[:2] { // by those that may look
 			r := n.dtpnode(t, t.TempDir(), "status", again.st.ID)
-			for _, s := range []string{"Not all events were run by the same code:", "79,999 events", "of job " + o.st.ID[:12], path + " of this job"} {
+			for _, s := range []string{"Not all events were run by the same code:", "79,999 events", "of job " + o.st.ID[:12],
+				path + " of this job"} {
 				if r.code != 0 || !strings.Contains(r.stdout, s) {
 					t.Errorf("want %q: %+v", s, r)
 				}
@@ -242,7 +257,8 @@ func TestRetryMended(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "mended.root")
 		again := n.retry(t, out, o.st.ID, "--param", "do=none", "-o", out)
 		again.wantRetried(t, o.st.ID, 1)
-		if codes := again.st.Codes; len(codes) != 2 || codes[0].Source != codes[1].Source || codes[1].Params["do"] != "none" || codes[1].Params["entry"] != "700" {
+		if codes := again.st.Codes; len(codes) != 2 || codes[0].Source != codes[1].Source ||
+			codes[1].Params["do"] != "none" || codes[1].Params["entry"] != "700" {
 			t.Errorf("%+v", codes)
 		}
 	})
@@ -270,12 +286,17 @@ func TestRetryMendedTwice(t *testing.T) {
 		return path
 	}
 	out := filepath.Join(dir, "out")
-	o := outcome{out: out, result: n.dtpnode(t, dir, "run", write(10, 77, 777), "--tree", "T", "--files", "fake://f?entries=1000&clusters=10", "-o", out, "--slots", "1", "--output", "json")}
+	o := outcome{
+		out: out,
+		result: n.dtpnode(t, dir, "run", write(10, 77, 777), "--tree", "T", "--files", "fake://f?entries=1000&clusters=10",
+			"-o", out, "--slots", "1", "--output", "json"),
+	}
 	check(t, o.read())
 	if o.code != 3 || o.st.Committed != 998 {
 		t.Fatalf("want a partial result: %s", o.describe())
 	}
-	n.retry(t, out, o.st.ID, "--selector", write(20)).wantError(t, "cannot be merged with what job", "could not merge histograms of 20 and 10 bins")
+	n.retry(t, out, o.st.ID, "--selector", write(20)).wantError(t, "cannot be merged with what job",
+		"could not merge histograms of 20 and 10 bins")
 	half := n.retry(t, out, o.st.ID, "--selector", write(10, 777))
 	if half.code != 3 || half.st.Committed != 999 || len(half.st.Codes) != 2 {
 		t.Fatalf("want one entry more: %s", half.describe())
@@ -286,7 +307,8 @@ func TestRetryMendedTwice(t *testing.T) {
 	for _, c := range whole.st.Codes {
 		entries = append(entries, c.Entries)
 	}
-	if !slices.Equal(entries, []int64{998, 1, 1}) || whole.st.Codes[0].Job != o.st.ID || whole.st.Codes[1].Job != half.st.ID {
+	if !slices.Equal(entries, []int64{998, 1, 1}) || whole.st.Codes[0].Job != o.st.ID ||
+		whole.st.Codes[1].Job != half.st.ID {
 		t.Errorf("%+v", whole.st.Codes)
 	}
 	fakeJob{Spec: fakeexec.Spec{Bins: 10}, files: 1, entries: 1000}.wantCount(t, out)
@@ -294,8 +316,8 @@ func TestRetryMendedTwice(t *testing.T) {
 	wantEmpty(t, temp)
 }
 
-// TestRetryChangedFile changes a file of which something is missing: its other entries are in the result as they were. One that
-// is written anew with as many entries is the mended one.
+// TestRetryChangedFile changes a file of which something is missing: its other entries are in the result as they were.
+// One that is written anew with as many entries is the mended one.
 func TestRetryChangedFile(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
@@ -312,7 +334,8 @@ func TestRetryChangedFile(t *testing.T) {
 	c.nodes[1].retry(t, o.out, o.st.ID).wantRetried(t, o.st.ID, 1000) // written anew, as such a file is mended
 }
 
-// TestRetryWithoutDaemon has a run that started its own node end partial: what is missing runs in the user's folder then.
+// TestRetryWithoutDaemon has a run that started its own node end partial: what is missing runs in the user's folder
+// then.
 func TestRetryWithoutDaemon(t *testing.T) {
 	t.Parallel()
 	threeNodes.get(t) // has the child built

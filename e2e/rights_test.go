@@ -11,7 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// wantNobodyNamed fails the test if one of these daemons, which are all honest, counts a message of another against the rules.
+// wantNobodyNamed fails the test if one of these daemons, which are all honest, counts a message of another against the
+// rules.
 func (c *cluster) wantNobodyNamed(t testing.TB) { (&beside{cluster: c}).wantNoneAccused(t) }
 
 // runAll runs so many jobs on a daemon, one after another.
@@ -28,8 +29,8 @@ func (n *node) runAll(ctx context.Context, req api.JobRequest, jobs int) error {
 	return nil
 }
 
-// TestNobodyIsNamedForItsRights: daemons with one right each, and one with all, send each other nothing that is counted against
-// them, while those that may submit run jobs side by side.
+// TestNobodyIsNamedForItsRights: daemons with one right each, and one with all, send each other nothing that is counted
+// against them, while those that may submit run jobs side by side.
 func TestNobodyIsNamedForItsRights(t *testing.T) {
 	t.Parallel()
 	c := rightful(t, api.Rights()...)
@@ -47,8 +48,9 @@ func TestNobodyIsNamedForItsRights(t *testing.T) {
 	c.wantNobodyNamed(t)
 }
 
-// TestSubmitterWorksForItsJobThatAnotherLeads: a host with the right to submit alone works for its own job also when another
-// has come to lead it, goes on after a restart, and hands back what it has when it leaves. Nobody takes that for a wrong.
+// TestSubmitterWorksForItsJobThatAnotherLeads: a host with the right to submit alone works for its own job also when
+// another has come to lead it, goes on after a restart, and hands back what it has when it leaves. Nobody takes that
+// for a wrong.
 func TestSubmitterWorksForItsJobThatAnotherLeads(t *testing.T) {
 	t.Parallel()
 	for _, polite := range []bool{false, true} {

@@ -30,7 +30,12 @@ func paced(t testing.TB, us int) job {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", "Paced.C"))
 	check(t, err)
-	return job{Job: roottest.Job{Selector: path, Tree: "Events", Files: fourFiles(t), Params: map[string]string{"us": fmt.Sprint(us)}}}
+	return job{Job: roottest.Job{
+		Selector: path,
+		Tree:     "Events",
+		Files:    fourFiles(t),
+		Params:   map[string]string{"us": fmt.Sprint(us)},
+	}}
 }
 
 // running is a `dtpnode run` under way.
@@ -107,12 +112,13 @@ func (r *running) part(t testing.TB, fraction float64) api.JobStatus {
 	})
 }
 
-// partBy waits until so much of the units is done, some of it by a node: on a busy host others may have done much before
-// it has loaded the selector.
+// partBy waits until so much of the units is done, some of it by a node: on a busy host others may have done much
+// before it has loaded the selector.
 func (r *running) partBy(t testing.TB, fraction float64, name string) api.JobStatus {
 	t.Helper()
 	return r.until(t, fmt.Sprintf("%.0f%% were done, some by %s", 100*fraction, name), func(st api.JobStatus) bool {
-		return st.State == api.Running && st.Units > 0 && float64(st.Done) >= fraction*float64(st.Units) && r.out.work(t, name).Units > 0
+		return st.State == api.Running && st.Units > 0 && float64(st.Done) >= fraction*float64(st.Units) &&
+			r.out.work(t, name).Units > 0
 	})
 }
 

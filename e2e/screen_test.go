@@ -77,8 +77,8 @@ func (s *screen) put(r rune) {
 	s.col++
 }
 
-// TestScreen follows jobs on terminals of many kinds, interrupts them, and reads what stays there: each line whole, and the
-// last one of the job true.
+// TestScreen follows jobs on terminals of many kinds, interrupts them, and reads what stays there: each line whole, and
+// the last one of the job true.
 func TestScreen(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, abc[:2]...)
@@ -94,11 +94,26 @@ func TestScreen(t *testing.T) {
 	}{
 		{name: "narrow", width: 40, env: []string{"TERM=xterm"}, keys: "x", state: "done"},
 		{name: "wide", width: 160, env: []string{"TERM=xterm"}, keys: "x", state: "done"},
-		{name: "tmux", width: 80, env: []string{"TERM=tmux-256color", "TMUX=/tmp/tmux-0/default,1,0"}, keys: "s", code: 3, state: "partial"},
+		{
+			name:  "tmux",
+			width: 80,
+			env:   []string{"TERM=tmux-256color", "TMUX=/tmp/tmux-0/default,1,0"},
+			keys:  "s",
+			code:  3,
+			state: "partial",
+		},
 		{name: "cancelled", width: 80, env: []string{"TERM=xterm"}, keys: "c", code: 130, state: "cancelled"},
 		{name: "no colour", width: 40, env: []string{"TERM=xterm", "NO_COLOR=1"}, keys: "c", code: 130, state: "cancelled"},
 		{name: "log of CI", width: 80, env: []string{"TERM=dumb", "CI=true"}, state: "done", plain: true},
-		{name: "log of CI, cancelled", width: 80, env: []string{"TERM=dumb", "CI=true"}, keys: "c", code: 130, state: "cancelled", plain: true},
+		{
+			name:  "log of CI, cancelled",
+			width: 80,
+			env:   []string{"TERM=dumb", "CI=true"},
+			keys:  "c",
+			code:  130,
+			state: "cancelled",
+			plain: true,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tty := openTerminal(t)
@@ -131,8 +146,8 @@ func TestScreen(t *testing.T) {
 // progressLine is one that tells how a job stands.
 var progressLine = regexp.MustCompile(`^(preparing|running|waiting|merging|done|partial|cancelled|failed) .*\d/`)
 
-// wantScreen fails the test unless lines are whole: the bar is there once, as it stood last, and nothing of what was drawn
-// before is left.
+// wantScreen fails the test unless lines are whole: the bar is there once, as it stood last, and nothing of what was
+// drawn before is left.
 func wantScreen(t *testing.T, shown []string, state string, plain bool) {
 	t.Helper()
 	bars, torn, last := 0, "", ""
@@ -145,7 +160,8 @@ func wantScreen(t *testing.T, shown []string, state string, plain bool) {
 			last = l
 		}
 		for _, w := range []string{"running", "merging", "preparing", "events/s"} {
-			if strings.Count(l, w) > 1 && !plain || regexp.MustCompile(`[a-z]`+w).MatchString(strings.ReplaceAll(l, "kevents", "events")) && w != "events/s" {
+			if strings.Count(l, w) > 1 && !plain ||
+				regexp.MustCompile(`[a-z]`+w).MatchString(strings.ReplaceAll(l, "kevents", "events")) && w != "events/s" {
 				torn = l
 			}
 		}
@@ -154,7 +170,8 @@ func wantScreen(t *testing.T, shown []string, state string, plain bool) {
 		}
 	}
 	if torn != "" || !plain && bars != 1 || !strings.HasPrefix(last, state) {
-		t.Errorf("want one bar, and the job shown as %s: %d bars, torn %q, last %q\n%s", state, bars, torn, last, strings.Join(shown, "\n"))
+		t.Errorf("want one bar, and the job shown as %s: %d bars, torn %q, last %q\n%s", state, bars, torn, last,
+			strings.Join(shown, "\n"))
 	}
 	end := fmt.Sprint(shown)
 	if !strings.Contains(end, state) {

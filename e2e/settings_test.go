@@ -21,8 +21,8 @@ func configured(t *testing.T, bin, settings string, env ...string) *node {
 	return n
 }
 
-// TestRunTakesSettings: a run that starts its own node has the settings of the host, as a daemon would: file, environment,
-// flags, and it refuses what a daemon refuses.
+// TestRunTakesSettings: a run that starts its own node has the settings of the host, as a daemon would: file,
+// environment, flags, and it refuses what a daemon refuses.
 func TestRunTakesSettings(t *testing.T) {
 	t.Parallel()
 	req := fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10}, files: 1, clusters: 10, entries: 5000}.request(t)
@@ -34,7 +34,8 @@ func TestRunTakesSettings(t *testing.T) {
 		code     int
 		says     []string
 	}{
-		"file":              {"slots = 3\nname = \"conf\"\nlisten = [\"192.0.2.1:4001\"]", nil, nil, 0, []string{"(3 slots)"}},
+		"file": {"slots = 3\nname = \"conf\"\nlisten = [\"192.0.2.1:4001\"]", nil, nil, 0,
+			[]string{"(3 slots)"}},
 		"environment":       {"slots = 3", []string{"DTPNODE_SLOTS=5"}, nil, 0, []string{"(5 slots)"}},
 		"flag":              {"slots = 3", []string{"DTPNODE_SLOTS=5"}, []string{"--slots", "7"}, 0, []string{"(7 slots)"}},
 		"one slot":          {"slots = 1", nil, nil, 0, []string{"(1 slot)"}},

@@ -53,7 +53,8 @@ func TestHostsWithoutTheMount(t *testing.T) {
 	if !strings.HasPrefix(u[0].Where, data) || u[0].Cause != "missing" || u[0].Reason != "No such file or directory" {
 		t.Errorf("what c does not see is told as %+v", u)
 	}
-	if s := c.nodes[1].dtpnode(t, t.TempDir(), "status", st.ID[:12]); !strings.Contains(s.stdout, "node c does not see "+data) {
+	if s := c.nodes[1].dtpnode(t, t.TempDir(), "status", st.ID[:12]); !strings.Contains(s.stdout,
+		"node c does not see "+data) {
 		t.Errorf("status does not say it: %+v", s)
 	}
 	if s := c.nodes[0].dtpnode(t, t.TempDir(), "members"); !strings.Contains(s.stdout, "does not see "+data) {
@@ -95,13 +96,14 @@ func TestSubmitterWithoutTheMount(t *testing.T) {
 	}
 	j.Files = append(j.Files, filepath.Join(data, "nowhere.root"))
 	o = c.nodes[2].begin(t, j).end(t)
-	if o.code != 1 || !strings.Contains(o.err, "nowhere.root") || !strings.Contains(o.err, "neither on this host nor on ") {
+	if o.code != 1 || !strings.Contains(o.err, "nowhere.root") ||
+		!strings.Contains(o.err, "neither on this host nor on ") {
 		t.Errorf("exit %d: %s", o.code, o.stderr)
 	}
 }
 
-// TestFileDamagedOnTheSubmitter cuts a file on the host that submits, while it is whole on the others: they plan it and run it, and
-// the user is told of the damage.
+// TestFileDamagedOnTheSubmitter cuts a file on the host that submits, while it is whole on the others: they plan it and
+// run it, and the user is told of the damage.
 func TestFileDamagedOnTheSubmitter(t *testing.T) {
 	t.Parallel()
 	data, files := mountable(t)
@@ -117,19 +119,21 @@ func TestFileDamagedOnTheSubmitter(t *testing.T) {
 		check(t, os.WriteFile(to, b, 0o644))
 	}
 	wrap, inside := smallDisk(t, data, "64k")
-	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, cut, data) // in place of the small disk
+	// in place of the small disk
+	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, cut, data)
 	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, nodeSpec{name: "c", wrap: wrap, inside: inside})
 	j := paced(t, 20)
 	j.Files = files
 	o := c.nodes[2].begin(t, j).end(t)
 	o.wantWhole(t)
-	if notes := strings.Join(o.st.Notes, "\n"); !strings.Contains(notes, "1 file cannot be read on this host") || !strings.Contains(notes, files[0]) {
+	if notes := strings.Join(o.st.Notes, "\n"); !strings.Contains(notes, "1 file cannot be read on this host") ||
+		!strings.Contains(notes, files[0]) {
 		t.Errorf("the user is told: %q", notes)
 	}
 }
 
-// TestGlobOfAPart submits a glob on a host that sees a part of the folder. It stands for that part, and the user is told
-// that another host sees more.
+// TestGlobOfAPart submits a glob on a host that sees a part of the folder. It stands for that part, and the user is
+// told that another host sees more.
 func TestGlobOfAPart(t *testing.T) {
 	t.Parallel()
 	data, files := mountable(t)
@@ -140,7 +144,8 @@ func TestGlobOfAPart(t *testing.T) {
 		check(t, os.Link(f, to))
 	}
 	wrap, inside := smallDisk(t, data, "64k")
-	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, part, data) // in place of the small disk
+	// in place of the small disk
+	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, part, data)
 	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b", wrap: wrap, inside: inside})
 	j := paced(t, 10)
 	j.Files = []string{filepath.Join(data, "run*", "events.root")}
@@ -160,8 +165,8 @@ func TestGlobOfAPart(t *testing.T) {
 	}
 }
 
-// TestSameNameOtherFile gives one host another file of the same name with as many entries, as older or recalibrated data on
-// a local disk are: it is named and reads none of it, unless the user says that it is the same.
+// TestSameNameOtherFile gives one host another file of the same name with as many entries, as older or recalibrated
+// data on a local disk are: it is named and reads none of it, unless the user says that it is the same.
 func TestSameNameOtherFile(t *testing.T) {
 	t.Parallel()
 	data, files := mountable(t)
@@ -172,7 +177,8 @@ func TestSameNameOtherFile(t *testing.T) {
 		roottest.Find(t).MakeEvents(t, roottest.EventFile{Path: to, Index: i, Entries: 20_000}) // the same, written anew
 	}
 	wrap, inside := smallDisk(t, data, "64k")
-	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, there, data) // in place of the small disk
+	// in place of the small disk
+	wrap = append(wrap[:len(wrap)-2], `mount --bind "$0" "$1" && shift && exec "$@"`, there, data)
 	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b", wrap: wrap, inside: inside})
 	j := paced(t, 400)
 	j.Files = files
@@ -180,7 +186,8 @@ func TestSameNameOtherFile(t *testing.T) {
 	r.until(t, "b was named", func(st api.JobStatus) bool { return len(outcome{st: st}.work(t, "b").Unseen) > 0 })
 	o := r.end(t)
 	o.wantWhole(t)
-	if w := o.work(t, "b"); w.Units > 0 || len(w.Unseen) == 0 || w.Unseen[0].Cause != "differs" || !strings.Contains(w.Unseen[0].Reason, "UUID") {
+	if w := o.work(t, "b"); w.Units > 0 || len(w.Unseen) == 0 || w.Unseen[0].Cause != "differs" ||
+		!strings.Contains(w.Unseen[0].Reason, "UUID") {
 		t.Errorf("b has other files: %+v", w)
 	}
 	j.args = append(j.args, "--allow-copies")
@@ -254,8 +261,8 @@ func TestEmptyFileThatOneHostSees(t *testing.T) {
 	}
 }
 
-// TestVanishedFile hides a file from all hosts, from the one that plans it since then: it is given up, with what each host
-// said, and the rest is done.
+// TestVanishedFile hides a file from all hosts, from the one that plans it since then: it is given up, with what each
+// host said, and the rest is done.
 func TestVanishedFile(t *testing.T) {
 	t.Parallel()
 	specs, hide := hideable(t, 3)
@@ -268,7 +275,8 @@ func TestVanishedFile(t *testing.T) {
 	var lost int64
 	for _, m := range st.Missing {
 		lost += m.Last - m.First
-		if !strings.HasPrefix(m.File, "fake://f7?") || m.Kind != "open" || len(m.Nodes) != 3 || !strings.Contains(m.Reason, "No such file") {
+		if !strings.HasPrefix(m.File, "fake://f7?") || m.Kind != "open" || len(m.Nodes) != 3 ||
+			!strings.Contains(m.Reason, "No such file") {
 			t.Errorf("%+v", m)
 		}
 	}
@@ -277,8 +285,8 @@ func TestVanishedFile(t *testing.T) {
 	}
 }
 
-// TestOnlyHostThatSeesIsAway kills the one host that sees some files, which is the home and the submitter too, for longer
-// than a moment: the others say for whom the job waits, and when it is back the job is done.
+// TestOnlyHostThatSeesIsAway kills the one host that sees some files, which is the home and the submitter too, for
+// longer than a moment: the others say for whom the job waits, and when it is back the job is done.
 func TestOnlyHostThatSeesIsAway(t *testing.T) {
 	t.Parallel()
 	specs, hide := hideable(t, 3)

@@ -66,12 +66,15 @@ func (c *cluster) wantHome(t testing.TB, asked *node, id string, dead ...*node) 
 	var last error
 	err := poll(takeoverLimit, func() (bool, error) {
 		st, last = asked.job(t.Context(), id)
-		return last == nil && st.State != api.Waiting && !slices.ContainsFunc(dead, func(n *node) bool { return n.name == st.HomeName }), nil
+		return last == nil && st.State != api.Waiting && !slices.ContainsFunc(dead, func(n *node) bool {
+			return n.name == st.HomeName
+		}), nil
 	})
 	if err != nil {
 		t.Fatalf("no new home: %v, %v: %+v", err, last, st)
 	}
-	t.Logf("%s leads after %.1f s, term %d, %d of %d committed", st.HomeName, time.Since(begin).Seconds(), st.Term, st.Committed, st.Units)
+	t.Logf("%s leads after %.1f s, term %d, %d of %d committed", st.HomeName, time.Since(begin).Seconds(), st.Term,
+		st.Committed, st.Units)
 	return c.byName(t, st.HomeName), st
 }
 
@@ -321,7 +324,8 @@ func TestTwoNodes(t *testing.T) {
 		var now api.JobStatus
 		err := poll(takeoverLimit, func() (waits bool, err error) {
 			now, err = other.job(t.Context(), d.id)
-			return err == nil && now.State == api.Waiting && strings.Contains(now.Phase, "a,") && strings.Contains(now.Hint, "on a again"), nil
+			return err == nil && now.State == api.Waiting && strings.Contains(now.Phase, "a,") &&
+				strings.Contains(now.Hint, "on a again"), nil
 		})
 		if err != nil {
 			t.Errorf("the other does not say that the job waits for a: %+v", now)
@@ -336,8 +340,8 @@ func TestTwoNodes(t *testing.T) {
 	})
 }
 
-// TestTerminateElsewhereIsTold kills the submitter for good: the status says on which other node Terminate ran and in which
-// folder, which is there still, beside the result.
+// TestTerminateElsewhereIsTold kills the submitter for good: the status says on which other node Terminate ran and in
+// which folder, which is there still, beside the result.
 func TestTerminateElsewhereIsTold(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, fakeSpecs(t, 3)...)
@@ -354,7 +358,9 @@ func TestTerminateElsewhereIsTold(t *testing.T) {
 	if !slices.Equal(e.Files, []string{fakeexec.Left}) || !fileExists(filepath.Join(e.Folder, fakeexec.Left)) {
 		t.Errorf("what Terminate has left is told as %+v", e)
 	}
-	if r := c.nodes[1].dtpnode(t, t.TempDir(), "status", id[:12]); !strings.Contains(r.stdout, "Terminate ran on "+e.Node+", since ") || !strings.Contains(r.stdout, "it worked in "+e.Folder+" and left there "+fakeexec.Left) {
+	if r := c.nodes[1].dtpnode(t, t.TempDir(), "status", id[:12]); !strings.Contains(r.stdout,
+		"Terminate ran on "+e.Node+", since ") ||
+		!strings.Contains(r.stdout, "it worked in "+e.Folder+" and left there "+fakeexec.Left) {
 		t.Errorf("status does not say it: %+v", r)
 	}
 }

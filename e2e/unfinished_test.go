@@ -58,10 +58,12 @@ func TestTerminateFails(t *testing.T) {
 	for _, n := range c.nodes {
 		n.wantPartials(t, id, o.st.Units)
 	}
-	if r := other.dtpnode(t, t.TempDir(), "finish", id); r.code != 1 || !strings.Contains(r.stderr, "the calibration is missing") {
+	if r := other.dtpnode(t, t.TempDir(), "finish", id); r.code != 1 ||
+		!strings.Contains(r.stderr, "the calibration is missing") {
 		t.Errorf("finished though nothing has changed: %+v", r)
 	}
-	if r := other.dtpnode(t, t.TempDir(), "retry", id); r.code != 1 || !strings.Contains(r.stderr, "it has run, and could not be finished") {
+	if r := other.dtpnode(t, t.TempDir(), "retry", id); r.code != 1 ||
+		!strings.Contains(r.stderr, "it has run, and could not be finished") {
 		t.Errorf("retried though nothing of it is missing: %+v", r)
 	}
 	check(t, os.WriteFile(file, nil, 0o644))
@@ -157,7 +159,13 @@ func TestDiskFullAtTheEnd(t *testing.T) {
 	t.Parallel()
 	small, file := filepath.Join(t.TempDir(), "small"), filepath.Join(t.TempDir(), "calibration")
 	wrap, inside := smallDisk(t, small, "16m")
-	c := ownCluster(t, nodeSpec{name: "home", wrap: wrap, inside: inside, state: small, args: []string{"--scratch", t.TempDir()}})
+	c := ownCluster(t, nodeSpec{
+		name:   "home",
+		wrap:   wrap,
+		inside: inside,
+		state:  small,
+		args:   []string{"--scratch", t.TempDir()},
+	})
 	n := c.nodes[0]
 	o := n.run(t, needsFile(t, file))
 	o.wantCannotFinish(t, "the calibration is missing")
@@ -166,7 +174,8 @@ func TestDiskFullAtTheEnd(t *testing.T) {
 	if r := n.dtpnode(t, t.TempDir(), "finish", o.st.ID); r.code != 1 || !strings.Contains(r.stderr, "no space left on") {
 		t.Fatalf("want exit 1 and the reason: %+v", r)
 	}
-	out, err := osexec.Command(n.wrap[0], append(append([]string{}, n.wrap[1:]...), "rm", filepath.Join(small, "filler"))...).CombinedOutput()
+	out, err := osexec.Command(n.wrap[0],
+		append(append([]string{}, n.wrap[1:]...), "rm", filepath.Join(small, "filler"))...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("could not make room: %v: %s", err, out)
 	}
@@ -188,7 +197,11 @@ func TestFewDescriptors(t *testing.T) {
 	for i := range specs {
 		specs[i].wrap, specs[i].slots, specs[i].args = few, 16, []string{"--commit-every", "20ms"}
 	}
-	if r := (&node{bin: specs[0].binary, wrap: few, state: t.TempDir()}).dtpnode(t, t.TempDir(), "up", "--slots", "64"); r.code != 1 || !strings.Contains(r.stderr, "--slots 19") {
+	if r := (&node{
+		bin:   specs[0].binary,
+		wrap:  few,
+		state: t.TempDir(),
+	}).dtpnode(t, t.TempDir(), "up", "--slots", "64"); r.code != 1 || !strings.Contains(r.stderr, "--slots 19") {
 		t.Errorf("want more slots than there are descriptors for refused: %+v", r)
 	}
 	c := ownCluster(t, specs...)
@@ -218,7 +231,12 @@ func TestFewDescriptors(t *testing.T) {
 // TestFewDescriptorsWithROOT is the same with ROOT's files, which the last merge opens.
 func TestFewDescriptorsWithROOT(t *testing.T) {
 	t.Parallel()
-	c := ownCluster(t, nodeSpec{name: "few", slots: 4, wrap: []string{"sh", "-c", `ulimit -n 256 && exec "$@"`, "sh"}, args: []string{"--commit-every", "20ms"}})
+	c := ownCluster(t, nodeSpec{
+		name:  "few",
+		slots: 4,
+		wrap:  []string{"sh", "-c", `ulimit -n 256 && exec "$@"`, "sh"},
+		args:  []string{"--commit-every", "20ms"},
+	})
 	j := paced(t, 1000)
 	r, most := c.nodes[0].begin(t, j), 0
 	for r.next(t) {

@@ -154,7 +154,9 @@ func TestWaitingIsTold(t *testing.T) {
 	followers[1].prints(t, `"state":"waiting","phase":"`, "cannot be reached")
 	check(t, poll(commandLimit, func() (bool, error) {
 		st, ok := home.listed(t, id)
-		return ok && st.State == api.Waiting && (strings.Contains(st.Phase, "n1 and n2 cannot") || strings.Contains(st.Phase, "n2 and n1 cannot")) && st.Rate == 0 && st.Units == j.units(), nil
+		return ok && st.State == api.Waiting &&
+			(strings.Contains(st.Phase, "n1 and n2 cannot") || strings.Contains(st.Phase, "n2 and n1 cannot")) && st.Rate == 0 &&
+			st.Units == j.units(), nil
 	}))
 	if r := home.dtpnode(t, t.TempDir(), "ps"); !strings.Contains(r.stdout, "waits: most of the 3 nodes") {
 		t.Errorf("ps gives no reason: %s", r.stdout)
@@ -178,8 +180,8 @@ func TestWaitingIsTold(t *testing.T) {
 	j.wantCounted(t, n, st)
 }
 
-// TestHungReplicasAreTold stops most replicas of a job, so that their links look whole: that it waits is told because they
-// do not answer, before the links are closed for it; when they go on, so does the job.
+// TestHungReplicasAreTold stops most replicas of a job, so that their links look whole: that it waits is told because
+// they do not answer, before the links are closed for it; when they go on, so does the job.
 func TestHungReplicasAreTold(t *testing.T) {
 	t.Parallel()
 	j := paceOf(3, 12*time.Second)
@@ -210,7 +212,8 @@ func TestCancelWhileWaiting(t *testing.T) {
 	c, home, id, followers := widow(t, paceOf(2, 2*time.Minute))
 	followers[0].prints(t, "waiting")
 	r := home.dtpnode(t, t.TempDir(), "cancel", id[:12])
-	if r.code != 4 || strings.Contains(r.stdout, "cancelled") || !strings.Contains(r.stderr, "not cancelled yet") || !strings.Contains(r.stderr, "may go on") {
+	if r.code != 4 || strings.Contains(r.stdout, "cancelled") || !strings.Contains(r.stderr, "not cancelled yet") ||
+		!strings.Contains(r.stderr, "may go on") {
 		t.Errorf("cancel says: %+v", r)
 	}
 	if st, ok := home.listed(t, id); !ok || st.State.Final() {
@@ -221,7 +224,9 @@ func TestCancelWhileWaiting(t *testing.T) {
 		c.nodes[i].restart(t, spec)
 	}
 	for _, n := range c.nodes[:2] {
-		if st := n.when(t, id, "it is cancelled", func(st api.JobStatus) bool { return st.State.Final() }); st.State != api.Cancelled {
+		if st := n.when(t, id, "it is cancelled", func(st api.JobStatus) bool {
+			return st.State.Final()
+		}); st.State != api.Cancelled {
 			t.Errorf("%s tells: %+v", n.name, st)
 		}
 	}
@@ -240,23 +245,31 @@ func TestAbortFileIsTold(t *testing.T) {
 	if o.code != 0 || o.st.State != api.Done || o.st.Committed != o.st.Units || o.st.SkippedEntries == 0 {
 		t.Fatalf("want it done, with entries skipped: %s", o.describe())
 	}
-	if len(o.st.Skipped) != 1 || o.st.SkippedFiles != 1 || o.st.Skipped[0].File != files[2] || o.st.Skipped[0].Entries != o.st.SkippedEntries || o.st.Skipped[0].First != 12_346 {
+	if len(o.st.Skipped) != 1 || o.st.SkippedFiles != 1 || o.st.Skipped[0].File != files[2] ||
+		o.st.Skipped[0].Entries != o.st.SkippedEntries || o.st.Skipped[0].First != 12_346 {
 		t.Errorf("skipped: %+v", o.st.Skipped)
 	}
 	if ran := rootEntries(t, o.out); ran+o.st.SkippedEntries != o.st.Units {
 		t.Errorf("%d entries are in the histogram, and %d of %d were skipped", ran, o.st.SkippedEntries, o.st.Units)
 	}
 	r := c.nodes[0].dtpnode(t, t.TempDir(), "status", o.st.ID)
-	if want := "skipped by Abort(kAbortFile) in 1 file"; !strings.Contains(r.stdout, want) || !strings.Contains(r.stdout, files[2]) {
+	if want := "skipped by Abort(kAbortFile) in 1 file"; !strings.Contains(r.stdout, want) ||
+		!strings.Contains(r.stdout, files[2]) {
 		t.Errorf("status does not say %q and the file: %s", want, r.stdout)
 	}
 }
 
-// TestEndedJobsAreTold: what is asked of a job that has ended, and does not go with that, is refused with how it has ended.
+// TestEndedJobsAreTold: what is asked of a job that has ended, and does not go with that, is refused with how it has
+// ended.
 func TestEndedJobsAreTold(t *testing.T) {
 	t.Parallel()
 	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
-	done := n.submit(t, fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10}, files: 1, clusters: 10, entries: 1000}.request(t)).ID
+	done := n.submit(t, fakeJob{
+		Spec:     fakeexec.Spec{Entry: "10us", Bins: 10},
+		files:    1,
+		clusters: 10,
+		entries:  1000,
+	}.request(t)).ID
 	n.when(t, done, "it is done", func(st api.JobStatus) bool { return st.State == api.Done })
 	cancelled := n.submit(t, paceOf(1, time.Minute).request(t)).ID
 	n.when(t, cancelled, "it runs", func(st api.JobStatus) bool { return st.Done > 0 })

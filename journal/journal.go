@@ -65,7 +65,8 @@ type Damaged struct {
 
 // Error names the file, the place and what is wrong.
 func (d *Damaged) Error() string {
-	return fmt.Sprintf("journal %q is damaged: %s %s; this node drops its copy of the job's ledger and gets another from the other replicas",
+	return fmt.Sprintf("journal %q is damaged: %s %s; this node drops its copy of the job's ledger and gets another "+
+		"from the other replicas",
 		d.Path, d.Record, d.Reason)
 }
 
@@ -237,8 +238,9 @@ func (j *Journal) inspect(f *os.File) error {
 }
 
 // Write carries a quorum.Write out: it replaces the snapshot and what that stands for, truncates the log from the
-// first of the entries on, appends them, replaces the hard state, and returns when all of that is on disk. After an error no other Write succeeds: close the journal, and open it again when the cause
-// is gone. It then holds all of this Write or nothing; but see ErrUnsynced.
+// first of the entries on, appends them, replaces the hard state, and returns when all of that is on disk. After an
+// error no other Write succeeds: close the journal, and open it again when the cause is gone. It then holds all of this
+// Write or nothing; but see ErrUnsynced.
 func (j *Journal) Write(w quorum.Write) error {
 	if j.err != nil {
 		return fmt.Errorf("could not write journal %q: an earlier write failed: %w", j.path, j.err)
@@ -356,7 +358,8 @@ func (j *Journal) read(tx *bbolt.Tx) (head Head, log quorum.Log, err error) {
 		return head, log, damaged("the snapshot", err)
 	}
 	if st.snap != j.snap {
-		return head, log, damaged("the snapshot", fmt.Errorf("has the sum %08x, and the state is of one with %08x", j.snap, st.snap))
+		return head, log, damaged("the snapshot",
+			fmt.Errorf("has the sum %08x, and the state is of one with %08x", j.snap, st.snap))
 	}
 	c := tx.Bucket(entryBucket).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
@@ -373,7 +376,9 @@ func (j *Journal) read(tx *bbolt.Tx) (head Head, log quorum.Log, err error) {
 		log.Entries = append(log.Entries, e)
 	}
 	if n := j.last(); st.last != n || st.sum != j.sumAt(n) {
-		return head, log, damaged("the state", fmt.Errorf("is of a log of %d entries with the sum %08x, but there are %d with %08x", st.last, st.sum, n, j.sumAt(n)))
+		return head, log, damaged("the state",
+			fmt.Errorf("is of a log of %d entries with the sum %08x, but there are %d with %08x", st.last, st.sum, n,
+				j.sumAt(n)))
 	}
 	log.Self, log.Voters, log.Hard = head.Self, head.Voters, st.hard
 	return head, log, nil

@@ -77,10 +77,12 @@ func same(t interface {
 	Fatalf(string, ...any)
 }, what string, h journal.Head, got, want quorum.Log) {
 	t.Helper()
-	equal := reflect.DeepEqual(h, head) && got.Hard == want.Hard && got.Self == want.Self && slices.Equal(got.Voters, want.Voters) &&
-		reflect.DeepEqual(got.Snapshot, want.Snapshot) && slices.EqualFunc(got.Entries, want.Entries, func(a, b quorum.Entry) bool {
-		return a.Index == b.Index && a.Term == b.Term && a.Kind == b.Kind && bytes.Equal(a.Data, b.Data)
-	})
+	equal := reflect.DeepEqual(h, head) && got.Hard == want.Hard && got.Self == want.Self &&
+		slices.Equal(got.Voters, want.Voters) &&
+		reflect.DeepEqual(got.Snapshot, want.Snapshot) &&
+		slices.EqualFunc(got.Entries, want.Entries, func(a, b quorum.Entry) bool {
+			return a.Index == b.Index && a.Term == b.Term && a.Kind == b.Kind && bytes.Equal(a.Data, b.Data)
+		})
 	if !equal {
 		t.Fatalf("%s: read as another: %s", what, cmp.Diff(head, h)+cmp.Diff(want, got, cmpopts.EquateEmpty()))
 	}
@@ -112,8 +114,12 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		}()
 		want := begun()
 		for range rapid.IntRange(0, 20).Draw(t, "writes") {
-			hard := quorum.Hard{Term: rapid.Uint64().Draw(t, "term"), Vote: rapid.Uint64().Draw(t, "vote"), Commit: rapid.Uint64().Draw(t, "commit"),
-				Lead: rapid.Uint64().Draw(t, "lead")}
+			hard := quorum.Hard{
+				Term:   rapid.Uint64().Draw(t, "term"),
+				Vote:   rapid.Uint64().Draw(t, "vote"),
+				Commit: rapid.Uint64().Draw(t, "commit"),
+				Lead:   rapid.Uint64().Draw(t, "lead"),
+			}
 			var es []quorum.Entry
 			base := 0
 			if want.Snapshot != nil {
@@ -124,14 +130,17 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			switch kind := rapid.IntRange(0, 3).Draw(t, "snapshot"); {
 			case kind == 0 && len(want.Entries) > 0:
 				index := base + rapid.IntRange(1, len(want.Entries)).Draw(t, "index")
-				w.Snapshot = snapshot(index, rapid.IntRange(base, index).Draw(t, "base"), rapid.SampledFrom([]int{0, 1, 3840, 3841, 100_000}).Draw(t, "bytes"))
+				w.Snapshot = snapshot(index, rapid.IntRange(base, index).Draw(t, "base"),
+					rapid.SampledFrom([]int{0, 1, 3840, 3841, 100_000}).Draw(t, "bytes"))
 				first = base + len(want.Entries) + 1
 			case kind == 1:
 				index := base + rapid.IntRange(1, 100).Draw(t, "index")
 				w.Snapshot, w.Reset, first = snapshot(index, index, 5000), true, index+1
 			}
 			for i := range rapid.SampledFrom([]int{0, 1, 1, 3, 40}).Draw(t, "entries") {
-				es = append(es, entry(uint64(first+i), rapid.Uint64().Draw(t, "of term"), rapid.SampledFrom([]int{0, 20, 300, 9000}).Draw(t, "size")))
+				es = append(es,
+					entry(uint64(first+i), rapid.Uint64().Draw(t, "of term"),
+						rapid.SampledFrom([]int{0, 20, 300, 9000}).Draw(t, "size")))
 			}
 			w.Entries = es
 			if err := j.Write(w); err != nil {
@@ -437,7 +446,11 @@ func TestBounded(t *testing.T) {
 func TestNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	file, want := written(t, path)
-	for what, content := range map[string][]byte{"the head": head.Job, "entry 15": want.Entries[14].Data[:100], "page 0": file[16:32]} {
+	for what, content := range map[string][]byte{
+		"the head": head.Job,
+		"entry 15": want.Entries[14].Data[:100],
+		"page 0":   file[16:32],
+	} {
 		changed := bytes.Clone(file)
 		for at := 0; ; at++ { // in the older copies of its page too
 			i := bytes.Index(changed[at:], content)
@@ -551,7 +564,8 @@ func TestReplace(t *testing.T) {
 	write(t, n, quorum.Hard{Term: 9, Commit: 6}, entry(6, 9, 10))
 	n.Close()
 	_, h, log, err := open(t, path)
-	if err != nil || h.Self != self || log.Snapshot == nil || log.Snapshot.Index != 5 || len(log.Entries) != 1 || log.Hard.Term != 9 {
+	if err != nil || h.Self != self || log.Snapshot == nil || log.Snapshot.Index != 5 || len(log.Entries) != 1 ||
+		log.Hard.Term != 9 {
 		t.Errorf("read back: %+v, %+v, %v", h, log, err)
 	}
 	if _, h, _, err := open(t, path+journal.Before); err != nil || h.Self != head.Self {

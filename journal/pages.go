@@ -102,10 +102,16 @@ func (in *inspector) meta(id uint64) meta {
 	b := in.file[id*pageSize+headerSize:][:metaSize]
 	h := fnv.New64a()
 	h.Write(b[:metaSize-8])
-	if order.Uint32(b) != magic || order.Uint32(b[4:]) != version || order.Uint32(b[8:]) != pageSize || h.Sum64() != order.Uint64(b[metaSize-8:]) {
+	if order.Uint32(b) != magic || order.Uint32(b[4:]) != version || order.Uint32(b[8:]) != pageSize ||
+		h.Sum64() != order.Uint64(b[metaSize-8:]) {
 		in.bad(id, "does not match its checksum, or is of another kind of file")
 	}
-	return meta{root: order.Uint64(b[16:]), freelist: order.Uint64(b[32:]), high: order.Uint64(b[40:]), txid: order.Uint64(b[48:])}
+	return meta{
+		root:     order.Uint64(b[16:]),
+		freelist: order.Uint64(b[32:]),
+		high:     order.Uint64(b[40:]),
+		txid:     order.Uint64(b[48:]),
+	}
 }
 
 // page takes a page into use and returns it with its overflow; nil if it cannot be that.
@@ -168,7 +174,8 @@ func (in *inspector) buckets(root uint64) {
 		}
 		if id := order.Uint64(value); id != 0 {
 			in.tree(id, nil, nil, 0)
-		} else if v := value[bucketSize:]; len(v) < headerSize || order.Uint64(v) != 0 || order.Uint16(v[8:]) != leafPage || order.Uint32(v[12:]) != 0 {
+		} else if v := value[bucketSize:]; len(v) < headerSize || order.Uint64(v) != 0 || order.Uint16(v[8:]) != leafPage ||
+			order.Uint32(v[12:]) != 0 {
 			in.bad(root, "has a wrong head in the bucket %q", name)
 		} else {
 			in.leaf(root, v, nil, nil)

@@ -58,7 +58,8 @@ func (j *Journal) compact(tx *bbolt.Tx, s *quorum.Snapshot, reset bool) error {
 	last := j.base + uint64(len(j.sums))
 	switch {
 	case s.Base > s.Index || s.Base < j.base:
-		return fmt.Errorf("a snapshot of entry %d drops the entries up to %d, but those up to %d are dropped already", s.Index, s.Base, j.base)
+		return fmt.Errorf("a snapshot of entry %d drops the entries up to %d, but those up to %d are dropped already",
+			s.Index, s.Base, j.base)
 	case !reset && s.Index > last:
 		return fmt.Errorf("a snapshot of entry %d does not belong to a log that ends at entry %d", s.Index, last)
 	}

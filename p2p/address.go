@@ -10,8 +10,9 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Networks give hosts other addresses while a node runs, or one only after it has started: at boot, after sleep, in another
-// room. A listener whose address was left open (Auto) goes along; one whose address was named stays, and Adrift tells of it.
+// Networks give hosts other addresses while a node runs, or one only after it has started: at boot, after sleep, in
+// another room. A listener whose address was left open (Auto) goes along; one whose address was named stays, and Adrift
+// tells of it.
 
 // chosen is a listener whose address was left open.
 type chosen struct {
@@ -78,14 +79,15 @@ func (n *Node) follow(own []string, route func(ma.Multiaddr) string) (moved bool
 		if err != nil {
 			n.log.Warn("could not note this node's new address", "err", err)
 		}
-		n.log.Info("this host has another address, and this node listens there now", "was", hostPort(c.at), "is", hostPort(at))
+		n.log.Info("this host has another address, and this node listens there now", "was", hostPort(c.at),
+			"is", hostPort(at))
 		moved = true
 	}
 	return moved
 }
 
-// successor is where a listener moves to whose address is one of loopback, since there was no other, or is not among this
-// host's own any more; empty if it stays.
+// successor is where a listener moves to whose address is one of loopback, since there was no other, or is not among
+// this host's own any more; empty if it stays.
 func successor(was net.IP, own []string, facing func() string) string {
 	if !was.IsLoopback() && slices.Contains(own, was.String()) {
 		return ""
@@ -116,8 +118,8 @@ func (n *Node) move(c chosen, to string) (ma.Multiaddr, error) {
 	return listener(n.host.Network().ListenAddresses(), a), nil
 }
 
-// Adrift are the addresses, host:port, on which this node listens and which this host does not have any more, so that nobody
-// can connect to them. follows says that it will listen elsewhere when the host has another address.
+// Adrift are the addresses, host:port, on which this node listens and which this host does not have any more, so that
+// nobody can connect to them. follows says that it will listen elsewhere when the host has another address.
 func (n *Node) Adrift() (addrs []string, follows bool) {
 	own := ownAddresses()
 	n.mu.Lock()
@@ -125,7 +127,8 @@ func (n *Node) Adrift() (addrs []string, follows bool) {
 	follows = true
 	for _, a := range n.host.Network().ListenAddresses() {
 		ip := ipOf(a)
-		if ip == nil || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || slices.Contains(own, ip.String()) {
+		if ip == nil || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() ||
+			slices.Contains(own, ip.String()) {
 			continue
 		}
 		addrs = append(addrs, hostPort(a))

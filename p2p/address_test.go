@@ -29,8 +29,8 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
-// TestListenersFollow has a node that found no network at its start listen where the others reach it once there is one, on
-// the same port, and tell them.
+// TestListenersFollow has a node that found no network at its start listen where the others reach it once there is one,
+// on the same port, and tell them.
 func TestListenersFollow(t *testing.T) {
 	n := ownAddresses()
 	i := slices.IndexFunc(n, func(a string) bool { return net.ParseIP(a).To4() != nil })

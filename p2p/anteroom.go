@@ -7,13 +7,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// maxGuests is how many connections may be in their handshakes. It is below what the resource manager admits, which would
-// turn away whoever comes, and above what a whole cluster behind one address needs to come back at once.
+// maxGuests is how many connections may be in their handshakes. It is below what the resource manager admits, which
+// would turn away whoever comes, and above what a whole cluster behind one address needs to come back at once.
 const maxGuests = 1536
 
 // anteroom knows the connections whose handshakes are not over: nobody knows yet who they are, and many may never say a
-// word. When it is full the one that has been in for the longest goes, of the address that has the most, so that those who
-// came before keep nobody out.
+// word. When it is full the one that has been in for the longest goes, of the address that has the most, so that those
+// who came before keep nobody out.
 type anteroom struct {
 	mu     sync.Mutex
 	guests map[network.ConnMultiaddrs]string   // and their addresses

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Messages wait here until whoever takes the events is done with them. One peer's hold a bounded number of bytes, and of
-// places in the queue of events: beyond that its link is not read, so that it waits, alone, and the others do not. That
-// is no silence of the peer, and it goes on hearing from this node.
+// Messages wait here until whoever takes the events is done with them. One peer's hold a bounded number of bytes, and
+// of places in the queue of events: beyond that its link is not read, so that it waits, alone, and the others do not.
+// That is no silence of the peer, and it goes on hearing from this node.
 const (
 	maxWaiting = 8 << 20              // bytes of one peer's messages, and of all announcements on a topic
 	minWaiting = maxWaiting / 1024    // that a message counts at least, for small ones take places too

@@ -99,12 +99,14 @@ func (n *Node) slow(err error) error {
 	return err
 }
 
-// blobPace is how many bytes of a blob must be on their way within StallTimeout, or all that are left: a peer that sends, or
-// takes, a byte now and then would hold a place for ever.
+// blobPace is how many bytes of a blob must be on their way within StallTimeout, or all that are left: a peer that
+// sends, or takes, a byte now and then would hold a place for ever.
 const blobPace = 2 * blobChunk
 
 // copyChunks copies size bytes, with a new deadline whenever blobPace bytes have gone: slow is fine, stuck is not.
-func (n *Node) copyChunks(w io.Writer, r io.Reader, size int64, deadline func(time.Time) error) (done int64, err error) {
+func (n *Node) copyChunks(
+	w io.Writer, r io.Reader, size int64, deadline func(time.Time) error,
+) (done int64, err error) {
 	buf := n.chunks.Get().(*[]byte) //nolint:forcetypeassert // nothing else is put there
 	defer n.chunks.Put(buf)
 	for next := int64(0); done < size; {

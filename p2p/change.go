@@ -80,8 +80,8 @@ func (n *Node) Revoke(_ context.Context, id PeerID) error {
 	return nil
 }
 
-// Invited are the members whose membership rests on id's word, and on that of those in turn: whom it has admitted, as long as
-// nobody nearer to the founder has said the same. They stay when it is revoked.
+// Invited are the members whose membership rests on id's word, and on that of those in turn: whom it has admitted, as
+// long as nobody nearer to the founder has said the same. They stay when it is revoked.
 func (n *Node) Invited(id PeerID) (out []PeerID) {
 	target, err := peer.Decode(id)
 	if err != nil {
@@ -162,7 +162,11 @@ func (n *Node) Depart(ctx context.Context) error {
 		err = nil
 	case in:
 		var d signed
-		d, err = sign(n.key, forDeparture, &departure{Cluster: n.roster.cluster.String(), Peer: n.id.String(), Tenure: m.Tenure})
+		d, err = sign(n.key, forDeparture, &departure{
+			Cluster: n.roster.cluster.String(),
+			Peer:    n.id.String(),
+			Tenure:  m.Tenure,
+		})
 		if err == nil && m.Tenure != 0 {
 			err = n.publish(exchange{Departures: []signed{d}})
 		}

@@ -7,18 +7,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Each member signs itself where it can be reached, as often as it likes, and each such record has all others pull rosters,
-// write theirs and tell of it. So the changes of one member's addresses are taken at a measure, the last in place of those
-// before, and what brings nothing but such changes is taken about once a second; rosters are pulled at a measure too, whatever
-// they bring. What is put off is pulled again a moment later.
+// Each member signs itself where it can be reached, as often as it likes, and each such record has all others pull
+// rosters, write theirs and tell of it. So the changes of one member's addresses are taken at a measure, the last in
+// place of those before, and what brings nothing but such changes is taken about once a second; rosters are pulled at a
+// measure too, whatever they bring. What is put off is pulled again a moment later.
 const (
 	addressEvery = 3 * time.Second // changes of one member's addresses that are taken,
 	addressBurst = 5
 	batchEvery   = time.Second // and rosters with nothing but such changes
 	batchBurst   = 5
 
-	// An honest node changes its own more rarely than that, also where two run with one key, from a copy of the state folder, and
-	// each puts its own addresses in place of the other's.
+	// An honest node changes its own more rarely than that, also where two run with one key, from a copy of the state
+	// folder, and each puts its own addresses in place of the other's.
 	ownEvery = 10 * time.Second
 	ownBurst = 3
 
@@ -99,8 +99,8 @@ func (n *Node) mayServe(id peer.ID) bool {
 	return n.pace.serves[id].Allow()
 }
 
-// calm leaves out of what is new what is not to be taken now, and reports whether that is to be looked at again, and who goes on
-// changing its addresses. Under n.mu.
+// calm leaves out of what is new what is not to be taken now, and reports whether that is to be looked at again, and
+// who goes on changing its addresses. Under n.mu.
 func (n *Node) calm(x exchange, now time.Time) (out exchange, again bool, restless []peer.ID) {
 	alone := len(x.Successions)+len(x.Registers)+len(x.Departures) == 0
 	type change struct {

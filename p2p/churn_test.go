@@ -30,8 +30,8 @@ func (n *tnode) calmly(at time.Time, records ...signed) (taken int, again bool, 
 	return len(x.Addresses), again, restless, err
 }
 
-// TestAddressesAreTakenAtAMeasure: of a member that signs its addresses anew without end little is taken, and it is told of. One
-// that moves often, by which others mean now and then, has all taken at once.
+// TestAddressesAreTakenAtAMeasure: of a member that signs its addresses anew without end little is taken, and it is
+// told of. One that moves often, by which others mean now and then, has all taken at once.
 func TestAddressesAreTakenAtAMeasure(t *testing.T) {
 	a, liar, twins := open(t, config(t, "a")), someone(t), someone(t)
 	a.admitAll([]who{liar, twins}, Worker)
@@ -68,8 +68,8 @@ func TestAddressesAreTakenAtAMeasure(t *testing.T) {
 	}
 }
 
-// TestForgedAddressesChargeNobody: what a member has not signed takes nothing of its measure, and what is no member's is not
-// even checked.
+// TestForgedAddressesChargeNobody: what a member has not signed takes nothing of its measure, and what is no member's
+// is not even checked.
 func TestForgedAddressesChargeNobody(t *testing.T) {
 	a, w, stranger := open(t, config(t, "a")), someone(t), someone(t)
 	a.enrolled(w, Worker)
@@ -86,7 +86,8 @@ func TestForgedAddressesChargeNobody(t *testing.T) {
 	}
 }
 
-// TestWhatIsPutOffIsTakenLater: a change that comes when the measure is full is taken in the end, though nobody tells of it again.
+// TestWhatIsPutOffIsTakenLater: a change that comes when the measure is full is taken in the end, though nobody tells
+// of it again.
 func TestWhatIsPutOffIsTakenLater(t *testing.T) {
 	a, b := couple(t)
 	a.Node.mu.Lock()

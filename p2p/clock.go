@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Members tell each other what time it is, with each heartbeat, so that users hear of a clock that is wrong: ages, expiries
-// and the order of jobs are shown by clocks, though nothing is decided by them.
+// Members tell each other what time it is, with each heartbeat, so that users hear of a clock that is wrong: ages,
+// expiries and the order of jobs are shown by clocks, though nothing is decided by them.
 
-// clockSamples is how many of a peer's last words about the time are looked at. What came late says that the peer's clock is
-// behind, so that of several the one counts by which it is the furthest ahead.
+// clockSamples is how many of a peer's last words about the time are looked at. What came late says that the peer's
+// clock is behind, so that of several the one counts by which it is the furthest ahead.
 const clockSamples = 8
 
 // skew is by how much a peer's clock is ahead of this host's, as far as its last words tell.

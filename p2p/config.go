@@ -42,9 +42,10 @@ type ServeFunc func(ctx context.Context, from PeerID, kind string, payload []byt
 
 // Config is what a Node is made of.
 type Config struct {
-	Dir    string   // state folder, made if missing: identity.key, membership, lock
-	Listen []string // "host:port"; default 127.0.0.1:0. Port 0 is the port of the last run, if it is free; host Auto is chosen
-	Face   string   // what Auto stands for at this start; empty: the address that faces the other members
+	Dir string // state folder, made if missing: identity.key, membership, lock
+	// "host:port"; default 127.0.0.1:0. Port 0 is the port of the last run, if it is free; host Auto is chosen
+	Listen []string
+	Face   string // what Auto stands for at this start; empty: the address that faces the other members
 
 	// Told to the members.
 	Name    string // default: the start of the peer id
@@ -79,10 +80,17 @@ func (c Config) withDefaults() Config {
 		v   *time.Duration
 		def time.Duration
 	}{
-		{&c.PingPeriod, time.Second}, {&c.Silence, 5 * time.Second}, {&c.DialTimeout, 5 * time.Second},
-		{&c.BackoffMin, 200 * time.Millisecond}, {&c.BackoffMax, 10 * time.Second},
-		{&c.StallTimeout, 10 * time.Second}, {&c.InviteMemory, time.Hour}, {&c.ShunFor, time.Minute}, {&c.AddressCheck, 5 * time.Second},
-		{&c.ForgetAfter, 8 * 7 * 24 * time.Hour}, {&c.EphemeralFor, 5 * time.Minute},
+		{&c.PingPeriod, time.Second},
+		{&c.Silence, 5 * time.Second},
+		{&c.DialTimeout, 5 * time.Second},
+		{&c.BackoffMin, 200 * time.Millisecond},
+		{&c.BackoffMax, 10 * time.Second},
+		{&c.StallTimeout, 10 * time.Second},
+		{&c.InviteMemory, time.Hour},
+		{&c.ShunFor, time.Minute},
+		{&c.AddressCheck, 5 * time.Second},
+		{&c.ForgetAfter, 8 * 7 * 24 * time.Hour},
+		{&c.EphemeralFor, 5 * time.Minute},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def

@@ -15,8 +15,8 @@
 // A connection gater admits members only. Unknown peers are let in while an invitation is remembered
 // (open, or just used or expired, so that they can be told so), for seconds (door.go), and then reach the join
 // protocol alone. Those that were members may come for seconds too, and are shown why they are none any more
-// (expelled.go). A member that breaks the rules is refused for a while (shun.go). Nothing is listened on but loopback unless the configuration
-// says so; nobody is dialled but members and, on Join, the inviter.
+// (expelled.go). A member that breaks the rules is refused for a while (shun.go). Nothing is listened on but loopback
+// unless the configuration says so; nobody is dialled but members and, on Join, the inviter.
 //
 // # On the wire
 //
@@ -31,5 +31,6 @@
 //	gossipsub, topics "dtpnode/" + name                                     members
 //
 // N is the protocol number of the link (protocol.go). Join and link carry the range that a node speaks
-// inside, so that nodes without a common number can tell each other so. A link frame is a kind byte (see frameKind) and a payload.
+// inside, so that nodes without a common number can tell each other so. A link frame is a kind byte (see frameKind) and
+// a payload.
 package p2p

@@ -53,8 +53,12 @@ func TestFloodDoesNotHoldTheDoor(t *testing.T) {
 		addresses int
 		raw       bool
 		flooders  int
-	}{"one address": {1, false, maxStrangers + 32}, "300 addresses": {300, false, maxStrangers + 32}, "300 addresses without a handshake": {300, true, maxStrangers + 32},
-		"more than can be in a handshake": {300, true, 2000}} {
+	}{
+		"one address":                       {1, false, maxStrangers + 32},
+		"300 addresses":                     {300, false, maxStrangers + 32},
+		"300 addresses without a handshake": {300, true, maxStrangers + 32},
+		"more than can be in a handshake":   {300, true, 2000},
+	} {
 		t.Run(name, func(t *testing.T) {
 			a := open(t, config(t, "a"))
 			token := a.invite(Worker)

@@ -17,16 +17,23 @@ var (
 	ErrRemote       = errors.New("the peer reports")
 	ErrDamagedState = errors.New("the state is damaged")
 
-	ErrTokenDamaged   = errors.New("the token is damaged: copy it again, whole and on one line")
-	ErrTokenExpired   = errors.New("the token has expired: ask for a new one (dtpnode invite)")
-	ErrTokenUsed      = errors.New("the token was already used: ask for a new one (dtpnode invite)")
-	ErrTokenUnknown   = errors.New("the inviting node does not know the token: ask for a new one (dtpnode invite)")
-	ErrAlreadyMember  = errors.New("this node is already a member of that cluster (if it left with dtpnode down, dtpnode up brings it back)")
-	ErrOtherCluster   = errors.New("this node already belongs to a cluster with other members: start a node with another state folder")
-	ErrProtocol       = errors.New("the peer speaks another protocol")
-	ErrUnreachable    = errors.New("no connection to the inviting node: check that it is up, and that its address and port can be reached from here")
-	ErrJoinRefused    = errors.New("the inviting node closed the connection without an answer: it knows no open invitation any more, or many others are at its door; try again in a moment, or ask for a new token (dtpnode invite)")
-	ErrFounderRevoked = errors.New("the founder of a cluster cannot be revoked: its role can be handed over (dtpnode handover) or taken back with the recovery key (dtpnode take-back)")
-	ErrStillUp        = errors.New("it is up, and only members that are gone are forgotten; dtpnode revoke puts out a member that is up")
-	ErrFounderStays   = errors.New("this node has the founder's role: give it to another member first (dtpnode handover MEMBER)")
+	ErrTokenDamaged  = errors.New("the token is damaged: copy it again, whole and on one line")
+	ErrTokenExpired  = errors.New("the token has expired: ask for a new one (dtpnode invite)")
+	ErrTokenUsed     = errors.New("the token was already used: ask for a new one (dtpnode invite)")
+	ErrTokenUnknown  = errors.New("the inviting node does not know the token: ask for a new one (dtpnode invite)")
+	ErrAlreadyMember = errors.New("this node is already a member of that cluster (if it left with dtpnode down, " +
+		"dtpnode up brings it back)")
+	ErrOtherCluster = errors.New("this node already belongs to a cluster with other members: start a node with " +
+		"another state folder")
+	ErrProtocol    = errors.New("the peer speaks another protocol")
+	ErrUnreachable = errors.New("no connection to the inviting node: check that it is up, and that its address and " +
+		"port can be reached from here")
+	ErrJoinRefused = errors.New("the inviting node closed the connection without an answer: it knows no open " +
+		"invitation any more, or many others are at its door; try again in a moment, or ask for a new token (dtpnode invite)")
+	ErrFounderRevoked = errors.New("the founder of a cluster cannot be revoked: its role can be handed over (dtpnode " +
+		"handover) or taken back with the recovery key (dtpnode take-back)")
+	ErrStillUp = errors.New("it is up, and only members that are gone are forgotten; dtpnode revoke puts out a " +
+		"member that is up")
+	ErrFounderStays = errors.New("this node has the founder's role: give it to another member first (dtpnode handover " +
+		"MEMBER)")
 )

@@ -14,7 +14,8 @@ type Info struct {
 	Slots   int
 }
 
-// maxSlots is how many slots another member is believed to have: what is shared out by slots is not decided by one number.
+// maxSlots is how many slots another member is believed to have: what is shared out by slots is not decided by one
+// number.
 const maxSlots = 1 << 12
 
 // clean is info from a peer without what could confuse a terminal or a log.
@@ -55,8 +56,8 @@ type Member struct {
 	Foreign  bool // it answers, and speaks no number in common with this node
 }
 
-// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone, MembersChanged and Restless. For each peer
-// the order is PeerUp, its Messages, PeerDown.
+// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone, MembersChanged and Restless. For each
+// peer the order is PeerUp, its Messages, PeerDown.
 type Event interface{ event() }
 
 // PeerUp says that a member is connected, and that both sides agreed to talk.
@@ -77,8 +78,8 @@ type PeerRefused struct {
 	Reason string
 }
 
-// Message is a payload that From gave to Send. Whoever takes it says Done when it is of no more use: until then it counts
-// towards what may wait of From, whose link is not read beyond that.
+// Message is a payload that From gave to Send. Whoever takes it says Done when it is of no more use: until then it
+// counts towards what may wait of From, whose link is not read beyond that.
 type Message struct {
 	From    PeerID
 	Payload []byte
@@ -106,8 +107,8 @@ type MemberGone struct{ ID PeerID }
 // MembersChanged says that Members, their rights or their addresses changed; changes may share one.
 type MembersChanged struct{}
 
-// Restless says that a member goes on signing other addresses of its own, more often than any host has them. They are taken at a
-// measure.
+// Restless says that a member goes on signing other addresses of its own, more often than any host has them. They are
+// taken at a measure.
 type Restless struct{ ID PeerID }
 
 func (Restless) event()       {}

@@ -17,8 +17,19 @@ func TestInfoFromPeersIsClean(t *testing.T) {
 
 // TestBadNames: a member's name shows itself and nothing else.
 func TestBadNames(t *testing.T) {
-	for name, bad := range map[string]bool{"node-1": false, "Zoë 漢 😀": false, "": false, "a\u202eb": true, "a\u2066b": true, "a\u200db": true,
-		"a\u00adb": true, "a\u009b2Jb": true, "a\x1bb": true, "a\u2028b": true, strings.Repeat("a", maxName+1): true} {
+	for name, bad := range map[string]bool{
+		"node-1":                       false,
+		"Zoë 漢 😀":                      false,
+		"":                             false,
+		"a\u202eb":                     true,
+		"a\u2066b":                     true,
+		"a\u200db":                     true,
+		"a\u00adb":                     true,
+		"a\u009b2Jb":                   true,
+		"a\x1bb":                       true,
+		"a\u2028b":                     true,
+		strings.Repeat("a", maxName+1): true,
+	} {
 		if badName(name) != bad {
 			t.Errorf("%q is bad: %v", name, !bad)
 		}

@@ -120,8 +120,8 @@ func (n *Node) wasMember(id peer.ID) bool {
 	return n.mayTell() && (banned || gone)
 }
 
-// mayCome reports whether a peer may connect at all: those that may for good, and for a moment those that are to be told
-// that they may not.
+// mayCome reports whether a peer may connect at all: those that may for good, and for a moment those that are to be
+// told that they may not.
 func (n *Node) mayCome(id peer.ID) bool {
 	if n.mayConnect(id) {
 		return true
@@ -159,7 +159,8 @@ func (n *Node) turnAway(s network.Stream) {
 func (n *Node) takeProof(s network.Stream, r *bufio.Reader) {
 	var x exchange
 	if err := readValue(r, maxRoster, &x); err != nil {
-		n.log.Info("a member says that this node is none any more, and shows nothing for it", "peer", s.Conn().RemotePeer().String(), "err", err)
+		n.log.Info("a member says that this node is none any more, and shows nothing for it",
+			"peer", s.Conn().RemotePeer().String(), "err", err)
 		return
 	}
 	n.mergeFrom(s.Conn().RemotePeer(), exchange{Successions: slices.Clone(x.Successions), Registers: x.Registers})

@@ -15,9 +15,9 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Auto is the host of a listen address that is chosen at each start, and anew when this host has that address no more: the one
-// by which it reaches the other members. What a node was not told is not remembered, since networks give hosts other
-// addresses over time.
+// Auto is the host of a listen address that is chosen at each start, and anew when this host has that address no more:
+// the one by which it reaches the other members. What a node was not told is not remembered, since networks give hosts
+// other addresses over time.
 const Auto = "auto"
 
 // Chosen reports whether a listen address, host:port, leaves the host open, and which port it names.
@@ -26,8 +26,8 @@ func Chosen(listen string) (port string, ok bool) {
 	return port, err == nil && host == Auto
 }
 
-// Facing is the address of this host by which it reaches the inviter of a token, as its routes are now; empty if that is
-// a loopback address alone, or there is no route. Nothing is sent.
+// Facing is the address of this host by which it reaches the inviter of a token, as its routes are now; empty if that
+// is a loopback address alone, or there is no route. Nothing is sent.
 func Facing(text string) (string, error) {
 	t, err := parseToken(text)
 	if err != nil {
@@ -62,8 +62,9 @@ func routed(to ma.Multiaddr) string {
 // anywhere is an address that is no host's: the route to it is the default one.
 var anywhere = ma.StringCast("/ip4/192.0.2.1/tcp/1")
 
-// resolve puts the address that faces the other members into a listen address that leaves it open. Without a route to any
-// it is that of the default route, else loopback, from which a node can still connect to others, until there is one.
+// resolve puts the address that faces the other members into a listen address that leaves it open. Without a route to
+// any it is that of the default route, else loopback, from which a node can still connect to others, until there is
+// one.
 func (n *Node) resolve(listen string) string {
 	port, open := Chosen(listen)
 	if !open {
@@ -92,8 +93,8 @@ func (n *Node) others() (all [][]ma.Multiaddr) {
 	return all
 }
 
-// facing is the address from which routes lead to most of the other members, the first in order where several do, else that
-// of the default route; empty if there is none of these.
+// facing is the address from which routes lead to most of the other members, the first in order where several do, else
+// that of the default route; empty if there is none of these.
 func facing(others [][]ma.Multiaddr, route func(ma.Multiaddr) string) string {
 	count := map[string]int{}
 	for _, addrs := range others {
@@ -149,7 +150,8 @@ func ownAddresses() (own []string) {
 	return own
 }
 
-// tryListen reports why a could not be listened on now. The network's own errors tell no reason that a program can read.
+// tryListen reports why a could not be listened on now. The network's own errors tell no reason that a program can
+// read.
 func tryListen(ctx context.Context, a ma.Multiaddr) error {
 	n, err := manet.ToNetAddr(a)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// TestFacingMembers: the address from which most of the other members are reached is chosen, this node's own counts nothing,
-// nor one to which no route leads.
+// TestFacingMembers: the address from which most of the other members are reached is chosen, this node's own counts
+// nothing, nor one to which no route leads.
 func TestFacingMembers(t *testing.T) {
 	route := func(to ma.Multiaddr) string {
 		ip, _ := to.ValueForProtocol(ma.P_IP4)

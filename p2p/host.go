@@ -91,11 +91,20 @@ func newMuxer() *yamux.Transport {
 // whether used or not, so these numbers are no measure of what the process holds.
 func newResourceManager() (network.ResourceManager, error) {
 	const mib = 1 << 20
-	conns := rcmgr.ResourceLimits{Conns: 4 * MaxPeers, ConnsInbound: 3 * MaxPeers, ConnsOutbound: 3 * MaxPeers, FD: 4 * MaxPeers,
-		Streams: 64 * MaxPeers, StreamsInbound: 48 * MaxPeers, StreamsOutbound: 48 * MaxPeers, Memory: 16384 * mib}
+	conns := rcmgr.ResourceLimits{
+		Conns:           4 * MaxPeers,
+		ConnsInbound:    3 * MaxPeers,
+		ConnsOutbound:   3 * MaxPeers,
+		FD:              4 * MaxPeers,
+		Streams:         64 * MaxPeers,
+		StreamsInbound:  48 * MaxPeers,
+		StreamsOutbound: 48 * MaxPeers,
+		Memory:          16384 * mib,
+	}
 	one := rcmgr.ResourceLimits{Conns: 8, ConnsInbound: 4, ConnsOutbound: 4, FD: 8,
 		Streams: 512, StreamsInbound: 256, StreamsOutbound: 256, Memory: 256 * mib}
-	// Handshakes that strangers begin and do not go on with count here for 15 s each, or less when there are many (anteroom).
+	// Handshakes that strangers begin and do not go on with count here for 15 s each, or less when there are many
+	// (anteroom).
 	starting := rcmgr.ResourceLimits{Conns: 2048, ConnsInbound: 1792, ConnsOutbound: 256, FD: 2048,
 		Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 2048, Memory: 256 * mib}
 	limits := rcmgr.PartialLimitConfig{

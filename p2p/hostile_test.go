@@ -77,7 +77,12 @@ func (n *tnode) linked(h host.Host) network.Stream {
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		if err := writeValue(s, &hello{Speaks: speaks{Protocol: protocolNumber}, Cluster: n.Cluster(), Instance: 1, Info: Info{Name: "plain"}}); err != nil {
+		if err := writeValue(s, &hello{
+			Speaks:   speaks{Protocol: protocolNumber},
+			Cluster:  n.Cluster(),
+			Instance: 1,
+			Info:     Info{Name: "plain"},
+		}); err != nil {
 			n.t.Fatal(err)
 		}
 		var w welcome
@@ -126,7 +131,8 @@ func allProtocols(n *tnode) []protocol.ID { return n.host.Mux().Protocols() }
 func TestStrangerReachesTheJoinProtocolAlone(t *testing.T) {
 	a := open(t, config(t, "a"))
 	token := a.invite(Worker)
-	garbage := [][]byte{{}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 6, 0xdd, 0xff, 0xff, 0xff, 0xff, 1}, make([]byte, 100), []byte("GET / HTTP/1.1\r\n\r\n")}
+	garbage := [][]byte{{}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 6, 0xdd, 0xff, 0xff, 0xff, 0xff, 1}, make([]byte, 100),
+		[]byte("GET / HTTP/1.1\r\n\r\n")}
 	h := plainHost(t, someone(t))
 	if err := a.dialFrom(h); err != nil {
 		t.Fatal(err)
@@ -186,7 +192,11 @@ func TestJoinAttemptsAreBounded(t *testing.T) {
 		if err != nil {
 			break
 		}
-		if err := writeValue(s, &joinRequest{Speaks: speaks{Protocol: protocolNumber}, Invitation: []byte("guess"), Proof: []byte("guess")}); err != nil {
+		if err := writeValue(s, &joinRequest{
+			Speaks:     speaks{Protocol: protocolNumber},
+			Invitation: []byte("guess"),
+			Proof:      []byte("guess"),
+		}); err != nil {
 			t.Fatal(err)
 		}
 		var r joinReply
@@ -216,7 +226,11 @@ func TestStolenProofServesNobodyElse(t *testing.T) {
 	}
 	p := people(t, 2)
 	name := secretName(tok.secret)
-	req := joinRequest{Speaks: speaks{Protocol: protocolNumber}, Invitation: name[:], Proof: proof(tok.secret, tok.cluster, tok.inviter, p[0].id)}
+	req := joinRequest{
+		Speaks:     speaks{Protocol: protocolNumber},
+		Invitation: name[:],
+		Proof:      proof(tok.secret, tok.cluster, tok.inviter, p[0].id),
+	}
 	if r := a.admit(p[1].id, req); r.Refusal != refusedUnknown {
 		t.Errorf("got %q", r.Refusal)
 	}
@@ -241,7 +255,8 @@ func TestHostileMember(t *testing.T) {
 	if err := a.dialFrom(h); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []protocol.ID{joinProtocol, linkProtocol, versioned(protocolNumber, "request"), versioned(protocolNumber, "blob")} {
+	for _, p := range []protocol.ID{joinProtocol, linkProtocol, versioned(protocolNumber, "request"),
+		versioned(protocolNumber, "blob")} {
 		for _, g := range [][]byte{{0}, {0, 0, 1, 0, 1}, {0xff, 0xff, 0xff, 0xff, 0}, {0, 0, 0, 1, 0xc1}} {
 			s, err := h.NewStream(t.Context(), a.id, p)
 			if err != nil {

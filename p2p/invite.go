@@ -73,7 +73,8 @@ func (n *Node) inviteAs(rights []Right, ttl time.Duration, ephemeral bool) (text
 	}
 	for _, r := range rights {
 		if !n.roster.has(n.id, r) {
-			return "", time.Time{}, fmt.Errorf("could not invite with the right %s: %w: an inviter gives no rights that it has not itself", r, ErrNoRight)
+			return "", time.Time{}, fmt.Errorf("could not invite with the right %s: %w: an inviter gives no rights that it "+
+				"has not itself", r, ErrNoRight)
 		}
 	}
 	n.forgetInvites()
@@ -81,7 +82,12 @@ func (n *Node) inviteAs(rights []Right, ttl time.Duration, ephemeral bool) (text
 		return "", time.Time{}, fmt.Errorf("could not invite: %d invitations are open: %w", len(n.invites), ErrTooLarge)
 	}
 	expires = n.cfg.now().Add(ttl).Truncate(time.Second).Add(time.Second) // never sooner than asked
-	n.invites = append(n.invites, invite{Secret: secret, Rights: slices.Clone(rights), Expires: expires.Unix(), Ephemeral: ephemeral})
+	n.invites = append(n.invites, invite{
+		Secret:    secret,
+		Rights:    slices.Clone(rights),
+		Expires:   expires.Unix(),
+		Ephemeral: ephemeral,
+	})
 	if err := n.save(); err != nil {
 		n.invites = n.invites[:len(n.invites)-1]
 		return "", time.Time{}, fmt.Errorf("could not invite: %w", err)
@@ -111,7 +117,10 @@ func (n *Node) admit(id peer.ID, req joinRequest) joinReply {
 		reply.Refusal = refusedProtocol
 		return reply
 	}
-	i := slices.IndexFunc(n.invites, func(i invite) bool { name := secretName(i.Secret); return string(name[:]) == string(req.Invitation) })
+	i := slices.IndexFunc(n.invites, func(i invite) bool {
+		name := secretName(i.Secret)
+		return string(name[:]) == string(req.Invitation)
+	})
 	if i < 0 || !n.roster.has(n.id, Inviter) ||
 		!hmac.Equal(req.Proof, proof(n.invites[i].Secret, n.roster.cluster, n.id, id)) {
 		reply.Refusal = refusedUnknown
@@ -165,7 +174,8 @@ func (n *Node) enrol(id peer.ID, req joinRequest, inv *invite) error {
 		return err
 	}
 	if trial.members[id].Tenure != e.Tenure {
-		return fmt.Errorf("%w: one nearer to the founder than this node admits the peer otherwise, or has put it out", ErrNoRight)
+		return fmt.Errorf("%w: one nearer to the founder than this node admits the peer otherwise, or has put it out",
+			ErrNoRight)
 	}
 	inv.UsedBy = id.String()
 	if err := n.publish(x); err != nil {

@@ -29,7 +29,9 @@ func (r *roster) draft(self peer.ID) (register, error) {
 			r.drop(&reg, must(e.Peer))
 		}
 	}
-	reg.Outs = slices.DeleteFunc(reg.Outs, func(o out) bool { return o.Tenure != 0 && !r.claimed(stay{must(o.Peer), o.Tenure}) })
+	reg.Outs = slices.DeleteFunc(reg.Outs, func(o out) bool {
+		return o.Tenure != 0 && !r.claimed(stay{must(o.Peer), o.Tenure})
+	})
 	bans := 0
 	for _, o := range slices.Backward(reg.Outs) {
 		if o.Tenure == 0 {
@@ -75,7 +77,13 @@ func (r *roster) inherit(reg *register, lastStays bool) {
 		if reg.Name == "" && id == r.reign().holder {
 			reg.Name, reg.Founded = st.Name, st.Issued
 		} else if id != r.reign().holder {
-			reg.Entries = append(reg.Entries, entry{Peer: id.String(), Name: st.Name, Rights: st.Rights, Tenure: newTenure(), Joined: st.Issued})
+			reg.Entries = append(reg.Entries, entry{
+				Peer:   id.String(),
+				Name:   st.Name,
+				Rights: st.Rights,
+				Tenure: newTenure(),
+				Joined: st.Issued,
+			})
 		}
 	}
 	slices.SortFunc(reg.Entries, func(a, b entry) int { return slices.Compare([]byte(a.Peer), []byte(b.Peer)) })
@@ -98,7 +106,13 @@ func (r *roster) inherit(reg *register, lastStays bool) {
 	}
 	reg.Outs = slices.Clone(last.Outs)
 	if lastStays && last.Issuer != reg.Issuer {
-		reg.Entries = append(reg.Entries, entry{Peer: last.Issuer, Name: last.Name, Rights: AllRights(), Tenure: newTenure(), Joined: last.Founded})
+		reg.Entries = append(reg.Entries, entry{
+			Peer:   last.Issuer,
+			Name:   last.Name,
+			Rights: AllRights(),
+			Tenure: newTenure(),
+			Joined: last.Founded,
+		})
 	}
 }
 
@@ -122,7 +136,8 @@ func (r *roster) adopt(reg *register, from peer.ID, tenure uint64) {
 	}
 	for _, e := range h.Entries {
 		id := must(e.Peer)
-		if m, in := r.members[id]; !in || m.Tenure != e.Tenure || e.Peer == reg.Issuer || id == from || len(reg.Entries) >= MaxPeers {
+		if m, in := r.members[id]; !in || m.Tenure != e.Tenure || e.Peer == reg.Issuer || id == from ||
+			len(reg.Entries) >= MaxPeers {
 			continue
 		}
 		if !slices.ContainsFunc(reg.Entries, func(o entry) bool { return o.Peer == e.Peer }) {
@@ -151,7 +166,8 @@ func (r *roster) mayRevoke(issuer, id peer.ID) error {
 	case !r.has(issuer, Inviter):
 		return fmt.Errorf("%w: it is no inviter", ErrNoRight)
 	case r.has(id, Inviter) && r.members[id].level <= r.members[issuer].level:
-		return fmt.Errorf("%w: %s is an inviter as near to the founder as this node; ask the node that admitted it, or the founder", ErrNoRight, id)
+		return fmt.Errorf("%w: %s is an inviter as near to the founder as this node; ask the node that admitted it, or the "+
+			"founder", ErrNoRight, id)
 	}
 	return nil
 }

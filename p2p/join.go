@@ -192,8 +192,15 @@ func (n *Node) askToJoin(ctx context.Context, t token, ephemeral bool) (joinRepl
 		return joinReply{}, nil, err
 	}
 	name := secretName(t.secret)
-	req := joinRequest{Speaks: n.cfg.speaks(), Version: n.cfg.Version, Name: n.Name(), Ephemeral: ephemeral, Invitation: name[:],
-		Proof: proof(t.secret, t.cluster, t.inviter, n.id), Addresses: []signed{own}}
+	req := joinRequest{
+		Speaks:     n.cfg.speaks(),
+		Version:    n.cfg.Version,
+		Name:       n.Name(),
+		Ephemeral:  ephemeral,
+		Invitation: name[:],
+		Proof:      proof(t.secret, t.cluster, t.inviter, n.id),
+		Addresses:  []signed{own},
+	}
 	var reply joinReply
 	err = writeValue(s, &req)
 	if err == nil {

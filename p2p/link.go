@@ -91,8 +91,20 @@ type link struct {
 
 func (n *Node) newLink(s network.Stream, r *bufio.Reader, h hello) *link {
 	h.Info = h.Info.clean()
-	l := &link{id: s.Conn().RemotePeer(), s: s, r: r, instance: h.Instance, protocol: n.cfg.speaks().common(h.Speaks), newest: h.Speaks.Protocol, info: h.Info, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst), pulls: newPullPace(),
-		quit: make(chan struct{}), done: make(chan struct{})}
+	l := &link{
+		id:       s.Conn().RemotePeer(),
+		s:        s,
+		r:        r,
+		instance: h.Instance,
+		protocol: n.cfg.speaks().common(h.Speaks),
+		newest:   h.Speaks.Protocol,
+		info:     h.Info,
+		ready:    make(chan struct{}, 1),
+		names:    rate.NewLimiter(nameRate, nameBurst),
+		pulls:    newPullPace(),
+		quit:     make(chan struct{}),
+		done:     make(chan struct{}),
+	}
 	copy(l.digest[:], h.Digest)
 	return l
 }
@@ -324,7 +336,13 @@ func (n *Node) Send(to PeerID, payload []byte) error {
 
 // myHello is what this node says first on a link. Under n.mu.
 func (n *Node) myHello() hello {
-	return hello{Speaks: n.cfg.speaks(), Cluster: n.roster.cluster.String(), Instance: n.instance, Info: n.info(), Digest: slices.Clone(n.roster.sum[:])}
+	return hello{
+		Speaks:   n.cfg.speaks(),
+		Cluster:  n.roster.cluster.String(),
+		Instance: n.instance,
+		Info:     n.info(),
+		Digest:   slices.Clone(n.roster.sum[:]),
+	}
 }
 
 // serveLink answers a member's hello.

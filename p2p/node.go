@@ -93,12 +93,30 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Log, started: time.Now(),
-		joins: rate.NewLimiter(joinRate, joinBurst), tells: rate.NewLimiter(tellRate, tellBurst), blobs: &slots{room: blobSlots},
-		requests: newQuota(serveSlots, servePeer), pulls: make(chan struct{}, pullSlots), pace: newPacing(),
-		events: make(chan Event, eventBuffer), dirty: make(chan struct{}, 1),
-		links: map[peer.ID]*link{}, keepers: map[peer.ID]*keeper{}, dialing: map[peer.ID]context.CancelFunc{},
-		infos: map[peer.ID]Info{}, spoken: map[peer.ID]int{}, foreign: map[peer.ID]bool{}, backlogs: map[peer.ID]*backlog{}, problems: map[peer.ID]string{}, shunned: map[peer.ID]shunning{}, seen: map[peer.ID]sight{}, gone: map[peer.ID]time.Time{}, known: map[peer.ID]bool{}, strangers: map[network.Conn]*stranger{},
+		cfg:       cfg,
+		log:       cfg.Log,
+		started:   time.Now(),
+		joins:     rate.NewLimiter(joinRate, joinBurst),
+		tells:     rate.NewLimiter(tellRate, tellBurst),
+		blobs:     &slots{room: blobSlots},
+		requests:  newQuota(serveSlots, servePeer),
+		pulls:     make(chan struct{}, pullSlots),
+		pace:      newPacing(),
+		events:    make(chan Event, eventBuffer),
+		dirty:     make(chan struct{}, 1),
+		links:     map[peer.ID]*link{},
+		keepers:   map[peer.ID]*keeper{},
+		dialing:   map[peer.ID]context.CancelFunc{},
+		infos:     map[peer.ID]Info{},
+		spoken:    map[peer.ID]int{},
+		foreign:   map[peer.ID]bool{},
+		backlogs:  map[peer.ID]*backlog{},
+		problems:  map[peer.ID]string{},
+		shunned:   map[peer.ID]shunning{},
+		seen:      map[peer.ID]sight{},
+		gone:      map[peer.ID]time.Time{},
+		known:     map[peer.ID]bool{},
+		strangers: map[network.Conn]*stranger{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -207,7 +225,12 @@ func (n *Node) listen(ctx context.Context) error {
 		}
 		addrs = append(addrs, a)
 	}
-	h, err := newHost(n.key, addrs, &gater{dial: n.mayDial, accept: n.mayCome, listen: n.mayAccept, room: newAnteroom()}, n.cfg)
+	h, err := newHost(n.key, addrs, &gater{
+		dial:   n.mayDial,
+		accept: n.mayCome,
+		listen: n.mayAccept,
+		room:   newAnteroom(),
+	}, n.cfg)
 	if err != nil {
 		return err
 	}
@@ -266,7 +289,9 @@ func (n *Node) start() error {
 	if n.gossip, err = newGossip(n); err != nil {
 		return err
 	}
-	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.watchStranger(c) }})
+	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+		n.watchStranger(c)
+	}})
 	n.host.SetStreamHandler(joinProtocol, n.handler(false, n.serveJoin))
 	n.host.SetStreamHandler(linkProtocol, n.handler(false, n.serveLink))
 	for number := n.cfg.speaks().Oldest; number <= n.cfg.protocol; number++ {
@@ -474,8 +499,19 @@ func (n *Node) Members() []Member {
 	out := make([]Member, 0, len(n.roster.members))
 	holder := n.roster.reign().holder
 	for id, st := range n.roster.members {
-		m := Member{ID: id.String(), Rights: slices.Clone(st.Rights), Joined: time.Unix(st.Joined, 0), Ephemeral: st.Ephemeral, Founder: id == holder, Problem: n.problems[id], Protocol: n.spoken[id], Foreign: n.foreign[id],
-			Addrs: texts(n.roster.addresses[id].addrs), Self: id == n.id, Info: n.infos[id]}
+		m := Member{
+			ID:        id.String(),
+			Rights:    slices.Clone(st.Rights),
+			Joined:    time.Unix(st.Joined, 0),
+			Ephemeral: st.Ephemeral,
+			Founder:   id == holder,
+			Problem:   n.problems[id],
+			Protocol:  n.spoken[id],
+			Foreign:   n.foreign[id],
+			Addrs:     texts(n.roster.addresses[id].addrs),
+			Self:      id == n.id,
+			Info:      n.infos[id],
+		}
 		if m.Name == "" {
 			m.Name = st.Name
 		}

@@ -221,8 +221,8 @@ func TestJoinThroughAnInviter(t *testing.T) {
 	}
 }
 
-// TestFailedPullIsTriedAgain has every pull of a roster fail until all have told of theirs, and one more after that: the
-// next must come without another word, for a peer tells of its roster once.
+// TestFailedPullIsTriedAgain has every pull of a roster fail until all have told of theirs, and one more after that:
+// the next must come without another word, for a peer tells of its roster once.
 func TestFailedPullIsTriedAgain(t *testing.T) {
 	a, b := couple(t)
 	c := open(t, config(t, "c"))
@@ -513,7 +513,10 @@ func TestSendKeepsOrder(t *testing.T) {
 	if err := a.Send(b.ID(), big); err != nil {
 		t.Fatal(err)
 	}
-	b.wait(at, "a message of the largest size", func(e Event) bool { m, ok := e.(Message); return ok && bytes.Equal(m.Payload, big) })
+	b.wait(at, "a message of the largest size", func(e Event) bool {
+		m, ok := e.(Message)
+		return ok && bytes.Equal(m.Payload, big)
+	})
 	if err := a.Send(b.ID(), append(big, 1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("too large: %v", err)
 	}

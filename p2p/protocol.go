@@ -91,6 +91,8 @@ func (n *Node) protocolError(theirs speaks, name, version string) error {
 	if theirs.Protocol < old.Protocol {
 		old, oldName, least = theirs, name, n.cfg.speaks().oldest()
 	}
-	return fmt.Errorf("%w: %s runs dtpnode %s (protocol %d), this host (%s) runs %s (protocol %d): upgrade dtpnode on %s, which speaks protocol %d, to one that speaks %d or later",
-		ErrProtocol, name, clip(version), theirs.Protocol, n.Name(), n.cfg.Version, n.cfg.protocol, oldName, old.Protocol, least)
+	return fmt.Errorf("%w: %s runs dtpnode %s (protocol %d), this host (%s) runs %s (protocol %d): upgrade dtpnode on "+
+		"%s, which speaks protocol %d, to one that speaks %d or later",
+		ErrProtocol, name, clip(version), theirs.Protocol, n.Name(), n.cfg.Version, n.cfg.protocol, oldName, old.Protocol,
+		least)
 }

@@ -57,8 +57,14 @@ func enter(w who, tenure uint64, rights ...Right) entry {
 // says signs a register.
 func says(t fataler, cluster, issuer who, under, version uint64, entries []entry, outs ...out) signed {
 	t.Helper()
-	s, err := sign(issuer.key, forRegister, &register{Cluster: cluster.id.String(), Issuer: issuer.id.String(), Under: under,
-		Version: version, Entries: entries, Outs: outs})
+	s, err := sign(issuer.key, forRegister, &register{
+		Cluster: cluster.id.String(),
+		Issuer:  issuer.id.String(),
+		Under:   under,
+		Version: version,
+		Entries: entries,
+		Outs:    outs,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,21 +93,40 @@ func TestRosterMeaning(t *testing.T) {
 		in, out  []who
 		inviters []who
 	}{
-		"founder alone":                        {nil, []who{f}, []who{a}, []who{f}},
-		"chain":                                {[]signed{says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)}), says(t, f, f, 0, 1, both)}, []who{f, a, b, c}, nil, []who{f, a, b}},
-		"issuer without right":                 {[]signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Worker)}), says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)})}, []who{a}, []who{c}, nil},
-		"issuer unknown":                       {[]signed{says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)})}, []who{f}, []who{a, c}, nil},
-		"revoked, the old register again":      {[]signed{says(t, f, f, 0, 2, nil), says(t, f, f, 0, 1, both)}, []who{f}, []who{a, b}, nil},
-		"another stay":                         {[]signed{says(t, f, f, 0, 2, []entry{enter(a, 5, inv...)}), says(t, f, a, 1, 7, []entry{enter(c, 9, Worker)})}, []who{a}, []who{c}, []who{a}},
-		"founder is beyond it":                 {[]signed{says(t, f, f, 0, 1, both), says(t, f, a, 1, maxNumber, []entry{enter(f, 3)}, outOf(f, 0))}, []who{f, a}, nil, []who{f, a, b}},
-		"peers cannot vote out":                {[]signed{says(t, f, f, 0, 1, both), says(t, f, a, 1, maxNumber, nil, outOf(b, 2), outOf(b, 0)), says(t, f, b, 2, maxNumber, nil, outOf(a, 1), outOf(a, 0))}, []who{a, b}, nil, []who{a, b}},
-		"inviter out by elder":                 {[]signed{says(t, f, f, 0, 1, both, outOf(c, 9)), says(t, f, a, 1, maxNumber, []entry{enter(c, 9, Inviter)})}, []who{a}, []who{c}, nil},
-		"banned by elder, whatever the number": {[]signed{says(t, f, f, 0, 1, both, outOf(c, 0)), says(t, f, a, 1, maxNumber, []entry{enter(c, 77, Worker)})}, []who{a}, []who{c}, nil},
-		"no right by oneself":                  {[]signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter)}), says(t, f, a, 1, maxNumber, []entry{enter(a, 2, AllRights()...)})}, []who{a}, nil, []who{a}},
-		"nearer word holds":                    {[]signed{says(t, f, f, 0, 1, append(both, enter(c, 3, Worker))), says(t, f, a, 1, maxNumber, []entry{enter(c, 4, AllRights()...)})}, []who{c}, nil, []who{f, a, b}},
-		"worker out by any inviter":            {[]signed{says(t, f, f, 0, 1, append(both, enter(c, 3, Worker))), says(t, f, a, 1, 1, nil, outOf(c, 3))}, []who{a}, []who{c}, nil},
-		"and in again by the founder":          {[]signed{says(t, f, f, 0, 2, append(both, enter(c, 4, Worker))), says(t, f, a, 1, maxNumber, nil, outOf(c, 3), outOf(c, 0))}, []who{a, c}, nil, nil},
-		"loop without the founder":             {[]signed{says(t, f, a, 1, 1, []entry{enter(b, 2, Inviter)}), says(t, f, b, 2, 1, []entry{enter(a, 1, Inviter), enter(x, 1)})}, []who{f}, []who{a, b, x}, nil},
+		"founder alone": {nil, []who{f}, []who{a}, []who{f}},
+		"chain": {[]signed{says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)}),
+			says(t, f, f, 0, 1, both)}, []who{f, a, b, c}, nil, []who{f, a, b}},
+		"issuer without right": {[]signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Worker)}),
+			says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)})}, []who{a}, []who{c}, nil},
+		"issuer unknown": {[]signed{says(t, f, a, 1, 1, []entry{enter(c, 9, Worker)})}, []who{f},
+			[]who{a, c}, nil},
+		"revoked, the old register again": {[]signed{says(t, f, f, 0, 2, nil), says(t, f, f, 0, 1, both)}, []who{f},
+			[]who{a, b}, nil},
+		"another stay": {
+			[]signed{says(t, f, f, 0, 2, []entry{enter(a, 5, inv...)}), says(t, f, a, 1, 7, []entry{enter(c, 9, Worker)})},
+			[]who{a},
+			[]who{c},
+			[]who{a},
+		},
+		"founder is beyond it": {[]signed{says(t, f, f, 0, 1, both),
+			says(t, f, a, 1, maxNumber, []entry{enter(f, 3)}, outOf(f, 0))}, []who{f, a}, nil, []who{f, a, b}},
+		"peers cannot vote out": {[]signed{says(t, f, f, 0, 1, both),
+			says(t, f, a, 1, maxNumber, nil, outOf(b, 2), outOf(b, 0)),
+			says(t, f, b, 2, maxNumber, nil, outOf(a, 1), outOf(a, 0))}, []who{a, b}, nil, []who{a, b}},
+		"inviter out by elder": {[]signed{says(t, f, f, 0, 1, both, outOf(c, 9)),
+			says(t, f, a, 1, maxNumber, []entry{enter(c, 9, Inviter)})}, []who{a}, []who{c}, nil},
+		"banned by elder, whatever the number": {[]signed{says(t, f, f, 0, 1, both, outOf(c, 0)),
+			says(t, f, a, 1, maxNumber, []entry{enter(c, 77, Worker)})}, []who{a}, []who{c}, nil},
+		"no right by oneself": {[]signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter)}),
+			says(t, f, a, 1, maxNumber, []entry{enter(a, 2, AllRights()...)})}, []who{a}, nil, []who{a}},
+		"nearer word holds": {[]signed{says(t, f, f, 0, 1, append(both, enter(c, 3, Worker))),
+			says(t, f, a, 1, maxNumber, []entry{enter(c, 4, AllRights()...)})}, []who{c}, nil, []who{f, a, b}},
+		"worker out by any inviter": {[]signed{says(t, f, f, 0, 1, append(both, enter(c, 3, Worker))),
+			says(t, f, a, 1, 1, nil, outOf(c, 3))}, []who{a}, []who{c}, nil},
+		"and in again by the founder": {[]signed{says(t, f, f, 0, 2, append(both, enter(c, 4, Worker))),
+			says(t, f, a, 1, maxNumber, nil, outOf(c, 3), outOf(c, 0))}, []who{a, c}, nil, nil},
+		"loop without the founder": {[]signed{says(t, f, a, 1, 1, []entry{enter(b, 2, Inviter)}),
+			says(t, f, b, 2, 1, []entry{enter(a, 1, Inviter), enter(x, 1)})}, []who{f}, []who{a, b, x}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := merged(t, f, k.said...)
@@ -116,7 +141,9 @@ func TestRosterMeaning(t *testing.T) {
 				}
 			}
 			for _, w := range p[1:] {
-				if k.inviters != nil && r.has(w.id, Inviter) != slices.ContainsFunc(k.inviters, func(o who) bool { return o.id == w.id }) {
+				if k.inviters != nil && r.has(w.id, Inviter) != slices.ContainsFunc(k.inviters, func(o who) bool {
+					return o.id == w.id
+				}) {
 					t.Errorf("%s as an inviter: %v", w.id, r.has(w.id, Inviter))
 				}
 			}
@@ -156,18 +183,31 @@ func TestRosterRefusesForgery(t *testing.T) {
 		return s
 	}
 	for name, x := range map[string]exchange{
-		"long departure": {Departures: []signed{padded(forDeparture, &departure{Cluster: f.id.String(), Peer: a.id.String(), Tenure: 1})}},
-		"long addresses": {Addresses: []signed{padded(forAddresses, &addresses{Cluster: f.id.String(), Peer: a.id.String(), Seq: 1})}},
-		"long right":     {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1, Right(strings.Repeat("x", 900<<10)))})}},
-		"strange right":  {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1, "\x1b[2J")})}},
-		"signature":      {Registers: []signed{bent}}, "issuer": {Registers: []signed{forged}},
-		"cluster":   {Registers: []signed{says(t, other, other, 0, 1, nil)}},
-		"version 0": {Registers: []signed{says(t, f, f, 0, 0, nil)}}, "huge version": {Registers: []signed{says(t, f, f, 0, maxNumber+1, nil)}},
-		"purpose": {Addresses: []signed{addr}}, "empty": {Registers: []signed{{}}},
+		"long departure": {Departures: []signed{padded(forDeparture, &departure{
+			Cluster: f.id.String(),
+			Peer:    a.id.String(),
+			Tenure:  1,
+		})}},
+		"long addresses": {Addresses: []signed{padded(forAddresses, &addresses{
+			Cluster: f.id.String(),
+			Peer:    a.id.String(),
+			Seq:     1,
+		})}},
+		"long right": {Registers: []signed{says(t, f, f, 0, 1,
+			[]entry{enter(a, 1, Right(strings.Repeat("x", 900<<10)))})}},
+		"strange right":        {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1, "\x1b[2J")})}},
+		"signature":            {Registers: []signed{bent}},
+		"issuer":               {Registers: []signed{forged}},
+		"cluster":              {Registers: []signed{says(t, other, other, 0, 1, nil)}},
+		"version 0":            {Registers: []signed{says(t, f, f, 0, 0, nil)}},
+		"huge version":         {Registers: []signed{says(t, f, f, 0, maxNumber+1, nil)}},
+		"purpose":              {Addresses: []signed{addr}},
+		"empty":                {Registers: []signed{{}}},
 		"departure by another": {Departures: []signed{gone}},
-		"many rights":          {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1, slices.Repeat([]Right{Worker}, 17)...)})}},
-		"twice":                {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1), enter(a, 2)})}},
-		"many entries":         {Registers: []signed{says(t, f, f, 0, 1, slices.Repeat([]entry{enter(a, 1)}, MaxPeers+1))}},
+		"many rights": {Registers: []signed{says(t, f, f, 0, 1,
+			[]entry{enter(a, 1, slices.Repeat([]Right{Worker}, 17)...)})}},
+		"twice":        {Registers: []signed{says(t, f, f, 0, 1, []entry{enter(a, 1), enter(a, 2)})}},
+		"many entries": {Registers: []signed{says(t, f, f, 0, 1, slices.Repeat([]entry{enter(a, 1)}, MaxPeers+1))}},
 	} {
 		r := newRoster(f.id)
 		before := r.sum
@@ -191,7 +231,8 @@ func drawRegister(t *rapid.T, p []who, issuer int) signed {
 	}
 	var outs []out
 	for range rapid.IntRange(0, 2).Draw(t, "outs") {
-		outs = append(outs, out{p[rapid.IntRange(0, len(p)-1).Draw(t, "who")].id.String(), uint64(rapid.IntRange(0, 2).Draw(t, "stay"))})
+		outs = append(outs,
+			out{p[rapid.IntRange(0, len(p)-1).Draw(t, "who")].id.String(), uint64(rapid.IntRange(0, 2).Draw(t, "stay"))})
 	}
 	under := uint64(rapid.IntRange(1, 2).Draw(t, "under"))
 	if issuer == 0 {
@@ -240,7 +281,8 @@ func TestFounderCanAlwaysRevoke(t *testing.T) {
 	p := people(t, 5)
 	f := p[0]
 	rapid.Check(t, func(t *rapid.T) {
-		r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(p[1], 1, AllRights()...), enter(p[2], 1, Inviter), enter(p[3], 1, Worker)}))
+		r := merged(t, f,
+			says(t, f, f, 0, 1, []entry{enter(p[1], 1, AllRights()...), enter(p[2], 1, Inviter), enter(p[3], 1, Worker)}))
 		var lies []signed
 		for range rapid.IntRange(0, 8).Draw(t, "lies") {
 			lies = append(lies, drawRegister(t, p, rapid.IntRange(1, 4).Draw(t, "liar")))
@@ -292,7 +334,8 @@ func TestRevokeKeepsWhomTheRevokedAdmitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.revoke(&reg, a.id, true)
-	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries, reg.Outs...)}}); err != nil {
+	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries,
+		reg.Outs...)}}); err != nil {
 		t.Fatal(err)
 	}
 	if in(r, a) || !in(r, b) || !in(r, c) || !r.has(b.id, Inviter) {
@@ -316,7 +359,8 @@ func old(t fataler, cluster, issuer, about who, epoch uint64, revoked bool, righ
 func TestOldMembership(t *testing.T) {
 	p := people(t, 4)
 	f, a, b, c := p[0], p[1], p[2], p[3]
-	statements := []signed{old(t, f, f, a, 1, false, Worker, Inviter), old(t, f, a, b, 1, false, Worker), old(t, f, a, c, 1, false, Worker), old(t, f, f, c, 2, true)}
+	statements := []signed{old(t, f, f, a, 1, false, Worker, Inviter), old(t, f, a, b, 1, false, Worker),
+		old(t, f, a, c, 1, false, Worker), old(t, f, f, c, 2, true)}
 	var rosters []*roster
 	for range 2 {
 		r := newRoster(f.id)
@@ -349,10 +393,17 @@ func TestTokenRoundTrip(t *testing.T) {
 	p := people(t, 2)
 	addr := ma.StringCast("/ip4/192.0.2.1/tcp/4001")
 	for _, cluster := range p {
-		in := token{cluster: cluster.id, inviter: p[0].id, addrs: []ma.Multiaddr{addr}, secret: bytes.Repeat([]byte{1}, secretSize), expires: time.Unix(1e9, 0)}
+		in := token{
+			cluster: cluster.id,
+			inviter: p[0].id,
+			addrs:   []ma.Multiaddr{addr},
+			secret:  bytes.Repeat([]byte{1}, secretSize),
+			expires: time.Unix(1e9, 0),
+		}
 		text := in.String()
 		out, err := parseToken(text[:30] + "\n  " + text[30:] + "\n")
-		if err != nil || out.String() != text || out.cluster != in.cluster || out.inviter != in.inviter || !out.expires.Equal(in.expires) {
+		if err != nil || out.String() != text || out.cluster != in.cluster || out.inviter != in.inviter ||
+			!out.expires.Equal(in.expires) {
 			t.Errorf("%+v came back as %+v, %v", in, out, err)
 		}
 		if len(text) > 250 {
@@ -384,7 +435,8 @@ func FuzzToken(f *testing.F) {
 			}
 			return
 		}
-		if again, err := parseToken(tok.String()); err != nil || again.inviter != tok.inviter || again.cluster != tok.cluster {
+		if again, err := parseToken(tok.String()); err != nil || again.inviter != tok.inviter ||
+			again.cluster != tok.cluster {
 			t.Fatalf("%q: %v", s, err)
 		}
 	})
@@ -395,13 +447,30 @@ func FuzzDecoders(f *testing.F) {
 	p := someone(f)
 	st := says(f, p, p, 0, 1, []entry{enter(p, 1, Worker)}, out{p.id.String(), 1})
 	was := old(f, p, p, p, 1, false, Worker)
-	ad, err := sign(p.key, forAddresses, &addresses{Cluster: p.id.String(), Peer: p.id.String(), Seq: 1, Addrs: [][]byte{ma.StringCast("/ip4/127.0.0.1/tcp/1").Bytes()}})
+	ad, err := sign(p.key, forAddresses, &addresses{
+		Cluster: p.id.String(),
+		Peer:    p.id.String(),
+		Seq:     1,
+		Addrs:   [][]byte{ma.StringCast("/ip4/127.0.0.1/tcp/1").Bytes()},
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, v := range []any{&exchange{Registers: []signed{st}, Addresses: []signed{ad}}, &departure{Cluster: p.id.String(), Peer: p.id.String(), Tenure: 1}, &succession{Cluster: p.id.String(), Seq: 1, Holder: p.id.String(), By: p.id.String()}, &tokenBody{Inviter: []byte(p.id), Secret: make([]byte, secretSize)},
-		&hello{Speaks: speaks{Protocol: protocolNumber}, Info: Info{Name: "n"}}, &welcome{}, &joinRequest{Proof: []byte("x")}, &joinReply{Roster: exchange{Registers: []signed{st}}},
-		&saved{Cluster: p.id.String(), Invites: []invite{{Secret: []byte("s")}}}, &request{Kind: "k"}, &reply{}, &blobRequest{"h"}, &blobReply{}} {
+	for _, v := range []any{
+		&exchange{Registers: []signed{st}, Addresses: []signed{ad}},
+		&departure{Cluster: p.id.String(), Peer: p.id.String(), Tenure: 1},
+		&succession{Cluster: p.id.String(), Seq: 1, Holder: p.id.String(), By: p.id.String()},
+		&tokenBody{Inviter: []byte(p.id), Secret: make([]byte, secretSize)},
+		&hello{Speaks: speaks{Protocol: protocolNumber}, Info: Info{Name: "n"}},
+		&welcome{},
+		&joinRequest{Proof: []byte("x")},
+		&joinReply{Roster: exchange{Registers: []signed{st}}},
+		&saved{Cluster: p.id.String(), Invites: []invite{{Secret: []byte("s")}}},
+		&request{Kind: "k"},
+		&reply{},
+		&blobRequest{"h"},
+		&blobReply{},
+	} {
 		b, err := wire.Marshal(v)
 		if err != nil {
 			f.Fatal(err)
@@ -413,7 +482,8 @@ func FuzzDecoders(f *testing.F) {
 	f.Add(ad.Body)
 	f.Add([]byte{0xdd, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, v := range []any{new(hello), new(welcome), new(joinRequest), new(joinReply), new(request), new(reply), new(blobRequest), new(blobReply)} {
+		for _, v := range []any{new(hello), new(welcome), new(joinRequest), new(joinReply), new(request), new(reply),
+			new(blobRequest), new(blobReply)} {
 			if err := wire.Unmarshal(b, v); err != nil && !errors.Is(err, wire.ErrMalformed) {
 				t.Fatal(err)
 			}
@@ -459,8 +529,19 @@ func FuzzLinkFrame(f *testing.F) {
 	f.Add([]byte{byte(frameRoster), 0xdd, 0xff, 0xff, 0xff, 0xff, 1})
 	p := someone(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n := &Node{events: make(chan Event, 1), log: Config{}.withDefaults().Log, roster: newRoster(p.id), started: time.Now()}
-		l := &link{id: p.id, ready: make(chan struct{}, 1), names: rate.NewLimiter(nameRate, nameBurst), pulls: newPullPace(), waiting: newBacklog()}
+		n := &Node{
+			events:  make(chan Event, 1),
+			log:     Config{}.withDefaults().Log,
+			roster:  newRoster(p.id),
+			started: time.Now(),
+		}
+		l := &link{
+			id:      p.id,
+			ready:   make(chan struct{}, 1),
+			names:   rate.NewLimiter(nameRate, nameBurst),
+			pulls:   newPullPace(),
+			waiting: newBacklog(),
+		}
 		n.ctx, n.cancel = t.Context(), func() {}
 		_ = n.take(t.Context(), l, b)
 		if got := len(l.take()); got > 1 {
@@ -469,8 +550,8 @@ func FuzzLinkFrame(f *testing.F) {
 	})
 }
 
-// An inviter gives no rights that it has not itself, neither at once, nor by an inviter of its own, nor through who takes its
-// members over when it is put out.
+// An inviter gives no rights that it has not itself, neither at once, nor by an inviter of its own, nor through who
+// takes its members over when it is put out.
 func TestInviterGivesItsOwnRights(t *testing.T) {
 	f, a, b, c, d := someone(t), someone(t), someone(t), someone(t), someone(t)
 	r := merged(t, f,
@@ -494,7 +575,8 @@ func TestInviterGivesItsOwnRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.revoke(&reg, a.id, true)
-	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries, reg.Outs...)}}); err != nil {
+	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries,
+		reg.Outs...)}}); err != nil {
 		t.Fatal(err)
 	}
 	if in(r, a) || !in(r, b) || !in(r, c) {

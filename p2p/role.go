@@ -21,8 +21,9 @@ const recoveryPrefix = "dtpkey1."
 
 // Errors of the founder's role.
 var (
-	ErrNotFounder      = errors.New("this node does not have the founder's role")
-	ErrRecoverySet     = errors.New("the cluster has a recovery key already: keep that one; whoever holds it can take the founder's role with it (dtpnode take-back)")
+	ErrNotFounder  = errors.New("this node does not have the founder's role")
+	ErrRecoverySet = errors.New("the cluster has a recovery key already: keep that one; whoever holds it can take " +
+		"the founder's role with it (dtpnode take-back)")
 	ErrRecoveryDamaged = errors.New("the recovery key is damaged: copy it again, whole and on one line")
 	ErrRecoveryUnknown = errors.New("this is not the recovery key of this cluster")
 )
@@ -36,7 +37,13 @@ func (n *Node) succeed(key crypto.PrivKey, a reign, holder, recovery peer.ID) (s
 	if a.seq >= maxSuccessions {
 		return signed{}, fmt.Errorf("the founder's role has changed hands %d times: %w", a.seq, ErrTooLarge)
 	}
-	s := succession{Cluster: n.roster.cluster.String(), Seq: a.seq + 1, Prev: a.prev, Holder: holder.String(), By: by.String()}
+	s := succession{
+		Cluster: n.roster.cluster.String(),
+		Seq:     a.seq + 1,
+		Prev:    a.prev,
+		Holder:  holder.String(),
+		By:      by.String(),
+	}
 	if recovery != "" {
 		s.Recovery = recovery.String()
 	}
@@ -183,7 +190,8 @@ func (n *Node) takeBack(key crypto.PrivKey) error {
 	at, ok := n.roster.takeBackAt(recovery)
 	switch {
 	case n.roster.reign().holder == n.id:
-		return errors.New("this node has it already: with a stolen key it is to be taken on another member, since this node's own is the stolen one")
+		return errors.New("this node has it already: with a stolen key it is to be taken on another member, since this " +
+			"node's own is the stolen one")
 	case !ok:
 		return ErrRecoveryUnknown
 	}
@@ -193,7 +201,14 @@ func (n *Node) takeBack(key crypto.PrivKey) error {
 		return err
 	}
 	next := reign{seq: a.seq + 1}
-	reg := register{Cluster: n.roster.cluster.String(), Issuer: n.id.String(), Under: next.under(), Version: 1, Name: n.Name(), Founded: n.cfg.now().Unix()}
+	reg := register{
+		Cluster: n.roster.cluster.String(),
+		Issuer:  n.id.String(),
+		Under:   next.under(),
+		Version: 1,
+		Name:    n.Name(),
+		Founded: n.cfg.now().Unix(),
+	}
 	n.roster.inherit(&reg, false)
 	n.roster.adopt(&reg, n.id, n.roster.members[n.id].Tenure)
 	for i := at; i <= len(n.roster.chain); i++ {

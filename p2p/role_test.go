@@ -42,7 +42,9 @@ func TestFounderRolePassesOn(t *testing.T) {
 	}
 	for _, n := range []*tnode{a, b, c} {
 		founder(n, b.ID())
-		n.wait(0, "the old founder as a member", func(Event) bool { return n.HasRight(a.ID(), Inviter) && n.HasRight(c.ID(), Worker) })
+		n.wait(0, "the old founder as a member", func(Event) bool {
+			return n.HasRight(a.ID(), Inviter) && n.HasRight(c.ID(), Worker)
+		})
 	}
 	d := open(t, config(t, "d"))
 	d.join(b.invite(Worker))
@@ -83,7 +85,9 @@ func TestHandoverToANodeThatIsAway(t *testing.T) {
 	}
 	b = open(t, b.cfg)
 	for _, n := range []*tnode{a, b} {
-		n.wait(0, "the old founder with all rights", func(Event) bool { return n.HasRight(a.ID(), Inviter) && n.HasRight(b.ID(), Inviter) })
+		n.wait(0, "the old founder with all rights", func(Event) bool {
+			return n.HasRight(a.ID(), Inviter) && n.HasRight(b.ID(), Inviter)
+		})
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 // whatever is said about it. Inviters are found outwards from it, in levels, by the registers of those found
 // so far; each inviter's register counts for as long as its own stay does. About each peer the word nearest to
 // the founder holds. An inviter's word ends the stay of anybody without the inviter right, and of inviters
-// further out than itself, so nobody can vote out those its own authority rests on. It gives no rights that it has not itself. A peer's word about itself
-// counts for nothing but that it leaves.
+// further out than itself, so nobody can vote out those its own authority rests on. It gives no rights that it has not
+// itself. A peer's word about itself counts for nothing but that it leaves.
 //
 // Size: one register for each inviter, with an entry for each member, so what the set takes does not grow with
 // what has happened.
@@ -78,14 +78,21 @@ type exchange struct {
 }
 
 func newRoster(cluster peer.ID) *roster {
-	r := &roster{cluster: cluster, registers: map[stay]heldRegister{}, departures: map[stay]signed{}, addresses: map[peer.ID]place{}}
+	r := &roster{
+		cluster:    cluster,
+		registers:  map[stay]heldRegister{},
+		departures: map[stay]signed{},
+		addresses:  map[peer.ID]place{},
+	}
 	r.settle()
 	return r
 }
 
 func (r *roster) clone() *roster {
 	next := *r
-	next.registers, next.departures, next.addresses = maps.Clone(r.registers), maps.Clone(r.departures), maps.Clone(r.addresses)
+	next.registers = maps.Clone(r.registers)
+	next.departures = maps.Clone(r.departures)
+	next.addresses = maps.Clone(r.addresses)
 	return &next
 }
 
@@ -100,8 +107,10 @@ func (r *roster) merge(x exchange) (changed bool, err error) {
 
 // fresh is what of x is not held already.
 func (r *roster) fresh(x exchange) (exchange, error) {
-	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > maxDepartures || len(x.Successions) > maxSuccessions {
-		return exchange{}, fmt.Errorf("could not merge a roster of %d registers, %d departures and %d addresses: %w", len(x.Registers), len(x.Departures), len(x.Addresses), ErrTooLarge)
+	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > maxDepartures ||
+		len(x.Successions) > maxSuccessions {
+		return exchange{}, fmt.Errorf("could not merge a roster of %d registers, %d departures and %d addresses: %w",
+			len(x.Registers), len(x.Departures), len(x.Addresses), ErrTooLarge)
 	}
 	return r.news(x), nil
 }
@@ -215,7 +224,12 @@ func (r *roster) head() (heldRegister, bool) {
 func (r *roster) settle() {
 	holder := r.reign().holder
 	head, ok := r.head()
-	first := member{entry: entry{Peer: holder.String(), Name: cmp.Or(head.Name, r.legacy[holder].Name), Rights: AllRights(), Joined: head.Founded}}
+	first := member{entry: entry{
+		Peer:   holder.String(),
+		Name:   cmp.Or(head.Name, r.legacy[holder].Name),
+		Rights: AllRights(),
+		Joined: head.Founded,
+	}}
 	r.inviters = map[peer.ID]member{holder: first}
 	r.claims, r.outs, r.bans = map[peer.ID][]claim{}, map[stay]int{}, map[peer.ID]int{}
 	counted := map[stay]bool{}
@@ -227,14 +241,20 @@ func (r *roster) settle() {
 	r.findMembers(first)
 	if last := must(head.Issuer); ok && last != holder && !r.isIn(last) {
 		// It gave the role away, and the new holder has not spoken yet: unless it stays it could not even tell of that.
-		r.members[last] = member{entry: entry{Peer: head.Issuer, Name: head.Name, Rights: []Right{Worker, Submitter}, Joined: head.Founded}, level: 1}
+		r.members[last] = member{
+			entry: entry{Peer: head.Issuer, Name: head.Name, Rights: []Right{Worker, Submitter}, Joined: head.Founded},
+			level: 1,
+		}
 	}
 	if ok {
 		r.legacy, r.statements = nil, nil
 	}
 	for id, st := range r.legacy {
 		if _, in := r.members[id]; !in {
-			r.members[id] = member{entry: entry{Peer: id.String(), Name: st.Name, Rights: st.Rights, Joined: st.Issued}, level: 1}
+			r.members[id] = member{
+				entry: entry{Peer: id.String(), Name: st.Name, Rights: st.Rights, Joined: st.Issued},
+				level: 1,
+			}
 		}
 	}
 	maps.DeleteFunc(r.registers, func(key stay, _ heldRegister) bool { return !counted[key] })
@@ -264,8 +284,8 @@ func (r *roster) hear(reg heldRegister, issuer peer.ID, level int) {
 	}
 }
 
-// grantable are those of some rights that an inviter may give: the ones that it has itself. Otherwise it would have them all,
-// by a member of its own making.
+// grantable are those of some rights that an inviter may give: the ones that it has itself. Otherwise it would have
+// them all, by a member of its own making.
 func (r *roster) grantable(issuer peer.ID, rights []Right) []Right {
 	if issuer == r.reign().holder {
 		return rights // of later versions, too
@@ -359,7 +379,9 @@ func (r *roster) findMembers(holder member) {
 			all = append(all, m)
 		}
 	}
-	slices.SortFunc(all, func(a, b member) int { return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.Peer, b.Peer)) })
+	slices.SortFunc(all, func(a, b member) int {
+		return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.Peer, b.Peer))
+	})
 	for _, m := range all[:min(len(all), MaxPeers-1)] {
 		r.members[must(m.Peer)] = m
 	}

@@ -16,7 +16,13 @@ import (
 // succeed signs a succession after a reign.
 func succeed(t fataler, cluster, by who, a reign, holder, recovery peer.ID) signed {
 	t.Helper()
-	s := succession{Cluster: cluster.id.String(), Seq: a.seq + 1, Prev: a.prev, Holder: holder.String(), By: by.id.String()}
+	s := succession{
+		Cluster: cluster.id.String(),
+		Seq:     a.seq + 1,
+		Prev:    a.prev,
+		Holder:  holder.String(),
+		By:      by.id.String(),
+	}
 	if recovery != "" {
 		s.Recovery = recovery.String()
 	}
@@ -67,7 +73,8 @@ func TestStolenFounderKeyIsPowerlessAfterTakeBack(t *testing.T) {
 		at := r.reignAt(i)
 		put(exchange{Successions: append(r.all().Successions[:i:i], succeed(t, f, f, at, thief.id, thiefKey.id))})
 		put(exchange{Successions: append(r.all().Successions[:i:i], succeed(t, f, f, at, f.id, at.recovery))})
-		put(exchange{Registers: []signed{says(t, f, f, at.under(), maxNumber, []entry{enter(thief, 3, AllRights()...)}, out{a.id.String(), 0})}})
+		put(exchange{Registers: []signed{says(t, f, f, at.under(), maxNumber, []entry{enter(thief, 3, AllRights()...)},
+			out{a.id.String(), 0})}})
 		check()
 	}
 	put(exchange{Registers: []signed{says(t, f, f, 0, maxNumber, nil)}})
@@ -78,13 +85,17 @@ func TestStolenFounderKeyIsPowerlessAfterTakeBack(t *testing.T) {
 func TestHandover(t *testing.T) {
 	p := people(t, 4)
 	f, a, b, c := p[0], p[1], p[2], p[3]
-	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter), enter(c, 3, Worker)}), says(t, f, a, 1, 1, []entry{enter(b, 2, Worker)}))
+	r := merged(t, f, says(t, f, f, 0, 1, []entry{enter(a, 1, Inviter), enter(c, 3, Worker)}),
+		says(t, f, a, 1, 1, []entry{enter(b, 2, Worker)}))
 	reg, err := r.draft(f.id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.adopt(&reg, a.id, 1)
-	if _, err := r.merge(exchange{Registers: []signed{says(t, f, f, 0, reg.Version, reg.Entries)}, Successions: []signed{succeed(t, f, f, r.reign(), a.id, "")}}); err != nil {
+	if _, err := r.merge(exchange{
+		Registers:   []signed{says(t, f, f, 0, reg.Version, reg.Entries)},
+		Successions: []signed{succeed(t, f, f, r.reign(), a.id, "")},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range []who{a, b, c} {
@@ -187,11 +198,17 @@ func TestRosterHasNoEnd(t *testing.T) {
 				}
 				r.revoke(&reg, must(reg.Entries[i].Peer), false)
 			}
-			if err := reg.admit(entry{Peer: someID(t, done+i).String(), Rights: []Right{Worker}, Tenure: newTenure(), Ephemeral: true}); err != nil {
+			if err := reg.admit(entry{
+				Peer:      someID(t, done+i).String(),
+				Rights:    []Right{Worker},
+				Tenure:    newTenure(),
+				Ephemeral: true,
+			}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := r.merge(exchange{Registers: []signed{says(t, f, by, reg.Under, reg.Version, reg.Entries, reg.Outs...)}}); err != nil {
+		if _, err := r.merge(exchange{Registers: []signed{says(t, f, by, reg.Under, reg.Version, reg.Entries,
+			reg.Outs...)}}); err != nil {
 			t.Fatal(err)
 		}
 		if done == joins/2 {
@@ -221,8 +238,8 @@ func TestRosterHasNoEnd(t *testing.T) {
 	t.Logf("%d joins, %d members, at most %d bytes of records", joins, len(r.members), most)
 }
 
-// Inviters that fill their registers with whatever may stand there, for members that fill their addresses, cannot make the
-// roster larger than the frame it is told in: the founder's word, that they are out, reaches everybody.
+// Inviters that fill their registers with whatever may stand there, for members that fill their addresses, cannot make
+// the roster larger than the frame it is told in: the founder's word, that they are out, reaches everybody.
 func TestRosterFitsItsFrame(t *testing.T) {
 	f, inviters := someone(t), people(t, maxInviters-1)
 	var admitted []entry
@@ -232,7 +249,13 @@ func TestRosterFitsItsFrame(t *testing.T) {
 	}
 	rights = append(rights, Inviter)
 	large := func(p peer.ID) entry {
-		return entry{Peer: p.String(), Name: strings.Repeat("n", maxName), Rights: rights, Tenure: newTenure(), Joined: 1 << 40}
+		return entry{
+			Peer:   p.String(),
+			Name:   strings.Repeat("n", maxName),
+			Rights: rights,
+			Tenure: newTenure(),
+			Joined: 1 << 40,
+		}
 	}
 	for _, w := range inviters {
 		admitted = append(admitted, large(w.id))

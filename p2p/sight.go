@@ -143,7 +143,9 @@ func bounded(s string) string {
 // lastIssuer is the issuer of the claim nearest to the founder that a roster makes about a peer, empty if none does.
 func (r *roster) lastIssuer(id peer.ID) peer.ID {
 	said := slices.Clone(r.claims[id])
-	slices.SortFunc(said, func(a, b claim) int { return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.issuer, b.issuer)) })
+	slices.SortFunc(said, func(a, b claim) int {
+		return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.issuer, b.issuer))
+	})
 	if len(said) == 0 {
 		return ""
 	}

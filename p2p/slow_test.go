@@ -52,7 +52,8 @@ func TestBlobByteByByte(t *testing.T) {
 	var got bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if _, err := b.Fetch(ctx, a.ID(), hashOf([]byte("anything")), 1<<20, &got); !errors.Is(err, ErrSlow) || ctx.Err() != nil {
+	if _, err := b.Fetch(ctx, a.ID(), hashOf([]byte("anything")), 1<<20, &got); !errors.Is(err, ErrSlow) ||
+		ctx.Err() != nil {
 		t.Errorf("%d bytes came one by one: %v", got.Len(), err)
 	}
 }

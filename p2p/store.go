@@ -83,7 +83,8 @@ func readIdentity(dir string) (crypto.PrivKey, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		member := filepath.Join(dir, membershipFile)
 		if _, err := os.Stat(member); err == nil {
-			return nil, fmt.Errorf("could not find the node's key %q: %w, for there is a membership, which is of use with that key alone; "+
+			return nil, fmt.Errorf("could not find the node's key %q: %w, for there is a membership, which is of use with "+
+				"that key alone; "+
 				"restore the key, or remove %s to begin as a new node that joins with a new token", path, ErrDamagedState, member)
 		}
 		return nil, nil
@@ -92,11 +93,13 @@ func readIdentity(dir string) (crypto.PrivKey, error) {
 		return nil, fmt.Errorf("could not read the node's key: %w", err)
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("could not use the node's key %q: others may read it (mode %#o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+		return nil, fmt.Errorf("could not use the node's key %q: others may read it (mode %#o); run: chmod 600 %s", path,
+			info.Mode().Perm(), path)
 	}
 	key, err := crypto.UnmarshalPrivateKey(raw)
 	if err != nil {
-		return nil, fmt.Errorf("could not read the node's key %q: %w: %w; restore the file, or remove the folder to start as a new node", path, ErrDamagedState, err)
+		return nil, fmt.Errorf("could not read the node's key %q: %w: %w; restore the file, or remove the folder to start "+
+			"as a new node", path, ErrDamagedState, err)
 	}
 	return key, nil
 }
@@ -125,7 +128,8 @@ func loadMembership(dir string) (*saved, error) {
 	}
 	s, err := decodeMembership(raw)
 	if err != nil {
-		return nil, fmt.Errorf("could not read the membership file %q: %w; restore it, or remove it and join again with a new token", path, err)
+		return nil, fmt.Errorf("could not read the membership file %q: %w; restore it, or remove it and join again with a "+
+			"new token", path, err)
 	}
 	return s, nil
 }

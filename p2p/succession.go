@@ -85,7 +85,8 @@ func openSuccession(cluster peer.ID, s signed) (succession, error) {
 	if err != nil {
 		return su, fmt.Errorf("could not read who signed a succession, %q: %w", clip(su.By), err)
 	}
-	if _, err := peer.Decode(su.Holder); err != nil || su.Cluster != cluster.String() || su.Seq == 0 || su.Seq > maxSuccessions {
+	if _, err := peer.Decode(su.Holder); err != nil || su.Cluster != cluster.String() || su.Seq == 0 ||
+		su.Seq > maxSuccessions {
 		return su, fmt.Errorf("could not accept a succession by %s: number %d, holder %q", by, su.Seq, clip(su.Holder))
 	}
 	if su.Recovery != "" {

@@ -48,7 +48,8 @@ func (n *Node) reconcileRosters() {
 	}
 }
 
-// differs tells l's peer of this node's roster if that is another, and reports whether its own is to be pulled. Under n.mu.
+// differs tells l's peer of this node's roster if that is another, and reports whether its own is to be pulled. Under
+// n.mu.
 func (n *Node) differs(l *link) (pull bool) {
 	sum := n.roster.sum
 	if l.digest == sum {
@@ -236,10 +237,16 @@ func (n *Node) addressSeq() uint64 {
 
 // signAddresses makes this node's address record for a cluster.
 func (n *Node) signAddresses(cluster peer.ID, seq uint64) (signed, error) {
-	return sign(n.key, forAddresses, &addresses{Cluster: cluster.String(), Peer: n.id.String(), Seq: seq, Addrs: encodeAddrs(n.addrs())})
+	return sign(n.key, forAddresses, &addresses{
+		Cluster: cluster.String(),
+		Peer:    n.id.String(),
+		Seq:     seq,
+		Addrs:   encodeAddrs(n.addrs()),
+	})
 }
 
-// refreshAddresses puts this node's own addresses into the roster if others stand there, at once or in a moment. Under n.mu.
+// refreshAddresses puts this node's own addresses into the roster if others stand there, at once or in a moment. Under
+// n.mu.
 func (n *Node) refreshAddresses() error {
 	if _, ok := n.roster.members[n.id]; !ok {
 		return nil

@@ -57,7 +57,8 @@ func TestMakeInstall(t *testing.T) {
 	if text, err := os.ReadFile(settings); string(text) != "slots = 3\n" {
 		t.Errorf("the settings were overwritten: %q, %v", text, err)
 	}
-	if out := command(t, nil, "make", append(vars, "uninstall")...); !strings.Contains(out, "kept "+settings+", which was changed") {
+	if out := command(t, nil, "make", append(vars, "uninstall")...); !strings.Contains(out,
+		"kept "+settings+", which was changed") {
 		t.Errorf("uninstall does not say what it keeps: %s", out)
 	}
 	if left := filesBelow(t, top); !slices.Equal(left, []string{"etc/dtpnode.toml"}) {
@@ -97,28 +98,35 @@ func TestMakeInstallRefuses(t *testing.T) {
 func checkInstalled(t *testing.T, prefix string, files []string) {
 	t.Helper()
 	for _, want := range []string{
-		"bin/dtpnode", "share/man/man1/dtpnode.1.gz", "share/man/man1/dtpnode-run.1.gz", "share/man/man1/dtpnode-config-set.1.gz",
+		"bin/dtpnode", "share/man/man1/dtpnode.1.gz", "share/man/man1/dtpnode-run.1.gz",
+		"share/man/man1/dtpnode-config-set.1.gz",
 		"share/bash-completion/completions/dtpnode", "share/fish/vendor_completions.d/dtpnode.fish",
 		"lib/systemd/system/dtpnode@.service", "lib/systemd/user/dtpnode.service",
-		"share/doc/dtpnode/README.md", "share/doc/dtpnode/json.md", "share/doc/dtpnode/schema/ps.json", "share/doc/dtpnode/copyright", "share/doc/dtpnode/dtpnode.toml",
+		"share/doc/dtpnode/README.md", "share/doc/dtpnode/json.md", "share/doc/dtpnode/schema/ps.json",
+		"share/doc/dtpnode/copyright", "share/doc/dtpnode/dtpnode.toml",
 	} {
 		if !slices.Contains(files, want) {
 			t.Errorf("%s is not installed", filepath.Join(prefix, want))
 		}
 	}
-	if !slices.ContainsFunc(files, func(f string) bool { return strings.HasPrefix(f, "share/zsh/") && strings.HasSuffix(f, "/_dtpnode") }) {
+	if !slices.ContainsFunc(files, func(f string) bool {
+		return strings.HasPrefix(f, "share/zsh/") && strings.HasSuffix(f, "/_dtpnode")
+	}) {
 		t.Error("the completion for zsh is not installed")
 	}
-	if out := command(t, nil, filepath.Join(prefix, "bin", "dtpnode"), "--version"); !strings.HasPrefix(out, "dtpnode ") || strings.HasPrefix(out, "dtpnode devel") {
+	if out := command(t, nil, filepath.Join(prefix, "bin", "dtpnode"), "--version"); !strings.HasPrefix(out, "dtpnode ") ||
+		strings.HasPrefix(out, "dtpnode devel") {
 		t.Errorf("dtpnode --version: %s", out)
 	}
 	if _, err := exec.LookPath("man"); err != nil {
 		t.Log("NOT TESTED here: man finds the pages; there is no man")
-	} else if out := command(t, []string{"MANPATH=" + filepath.Join(prefix, "share", "man")}, "man", "-w", "dtpnode-run"); !strings.Contains(out, prefix) {
+	} else if out := command(t, []string{"MANPATH=" + filepath.Join(prefix, "share", "man")}, "man", "-w",
+		"dtpnode-run"); !strings.Contains(out, prefix) {
 		t.Errorf("man finds %s", out)
 	}
 	completes := `. "$0" && complete -p dtpnode`
-	if out := command(t, nil, "bash", "-c", completes, filepath.Join(prefix, "share/bash-completion/completions/dtpnode")); !strings.Contains(out, "__start_dtpnode") {
+	if out := command(t, nil, "bash", "-c", completes,
+		filepath.Join(prefix, "share/bash-completion/completions/dtpnode")); !strings.Contains(out, "__start_dtpnode") {
 		t.Errorf("bash completes by %s", out)
 	}
 }
@@ -126,7 +134,10 @@ func checkInstalled(t *testing.T, prefix string, files []string) {
 // checkUnits has systemd read the units.
 func checkUnits(t *testing.T, prefix string) {
 	t.Helper()
-	units := map[string]string{"--system": "lib/systemd/system/dtpnode@.service", "--user": "lib/systemd/user/dtpnode.service"}
+	units := map[string]string{
+		"--system": "lib/systemd/system/dtpnode@.service",
+		"--user":   "lib/systemd/user/dtpnode.service",
+	}
 	for scope, unit := range units {
 		path := filepath.Join(prefix, unit)
 		text, err := os.ReadFile(path)
@@ -161,7 +172,8 @@ func TestSettingsFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out := command(t, []string{"XDG_CONFIG_HOME=" + home, "DTPNODE_STATE=" + t.TempDir()}, bin, "config", "show", "--output", "json")
+		out := command(t, []string{"XDG_CONFIG_HOME=" + home, "DTPNODE_STATE=" + t.TempDir()}, bin, "config", "show",
+			"--output", "json")
 		var all []struct{ Name, From string }
 		if err := json.Unmarshal([]byte(out), &all); err != nil {
 			t.Fatal(err)

@@ -21,8 +21,8 @@ import (
 	rpmutils "github.com/sassoftware/go-rpmutils"
 )
 
-// TestRelease makes the archives and packages of this platform, looks into them, and installs and removes what this host's
-// package manager takes.
+// TestRelease makes the archives and packages of this platform, looks into them, and installs and removes what this
+// host's package manager takes.
 func TestRelease(t *testing.T) {
 	dist := filepath.Join(t.TempDir(), "dist")
 	command(t, []string{"ARCHES=" + runtime.GOARCH}, "make", "release", "DIST="+dist)
@@ -36,7 +36,8 @@ func TestRelease(t *testing.T) {
 	})
 	t.Run("again", func(t *testing.T) { // elsewhere, on another day
 		again := filepath.Join(t.TempDir(), "elsewhere")
-		command(t, []string{"ARCHES=" + runtime.GOARCH, "TZ=Asia/Tokyo", "TMPDIR=" + t.TempDir()}, "make", "release", "DIST="+again)
+		command(t, []string{"ARCHES=" + runtime.GOARCH, "TZ=Asia/Tokyo", "TMPDIR=" + t.TempDir()}, "make", "release",
+			"DIST="+again)
 		first, _ := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
 		second, _ := os.ReadFile(filepath.Join(again, "SHA256SUMS"))
 		if len(first) == 0 || string(first) != string(second) {
@@ -103,7 +104,8 @@ func contents(t *testing.T, archive string) map[string]string {
 	}
 }
 
-// testRPM compares what is in the package with the archive: the same files, owned by root, and the settings marked as such.
+// testRPM compares what is in the package with the archive: the same files, owned by root, and the settings marked as
+// such.
 func testRPM(t *testing.T, file, archive string) {
 	f, err := os.Open(file)
 	if err != nil {

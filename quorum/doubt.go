@@ -18,14 +18,14 @@ import (
 //   - An answer of a later term makes no leader give way. If the member goes on with it, for it may have gone up while
 //     it was cut off, the leader has itself elected above that term; for one member ever more seldom.
 //
-// That holds across a restart, for the disk has who led: in that term nobody else is obeyed, and in a later one, or where
-// the disk does not say, nobody who was not voted for until an election time-out has passed, in which a leader that lives
-// would have been heard. Who is elected once the leader is silent is not proven by this.
+// That holds across a restart, for the disk has who led: in that term nobody else is obeyed, and in a later one, or
+// where the disk does not say, nobody who was not voted for until an election time-out has passed, in which a leader
+// that lives would have been heard. Who is elected once the leader is silent is not proven by this.
 
-// A replica never leaves the terms of its epoch (Epoch) on another's word, once it has a log. Within it, while it hears no
-// leader, it goes up to any of the first freeTerms at once, and above those by maxStep in an election time-out: so a member
-// that lies cannot use the terms up, not in months, and one that was lied to while the others were away is followed in no
-// more time than the lies took.
+// A replica never leaves the terms of its epoch (Epoch) on another's word, once it has a log. Within it, while it hears
+// no leader, it goes up to any of the first freeTerms at once, and above those by maxStep in an election time-out: so a
+// member that lies cannot use the terms up, not in months, and one that was lied to while the others were away is
+// followed in no more time than the lies took.
 const (
 	freeTerms = 1 << (epochShift - 1)
 	maxStep   = 4
@@ -62,8 +62,8 @@ func (r *Replica) rejoin() {
 	}
 }
 
-// rememberLead reports whether the disk does not have yet whom this replica follows. It must, before anything is signed or
-// acknowledged: else a member that lies could be followed in the same term after a restart, with a true mandate.
+// rememberLead reports whether the disk does not have yet whom this replica follows. It must, before anything is signed
+// or acknowledged: else a member that lies could be followed in the same term after a restart, with a true mandate.
 func (r *Replica) rememberLead() bool {
 	s := r.node.BasicStatus()
 	if s.Lead == raft.None || s.Term != r.hard.Term || s.Lead == r.hard.Lead {
@@ -100,7 +100,8 @@ func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
 	return true
 }
 
-// may reports whether m is to be heeded. It takes from a request for a vote the mark that the leader does not stand for.
+// may reports whether m is to be heeded. It takes from a request for a vote the mark that the leader does not stand
+// for.
 func (r *Replica) may(m *raftpb.Message) bool {
 	s := r.node.BasicStatus()
 	switch {
@@ -111,7 +112,8 @@ func (r *Replica) may(m *raftpb.Message) bool {
 	case !r.leadHeard() && !r.mayRise(s, m.Term):
 		return false
 	case m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote:
-		if wanted := m.From == r.lead(s) || (m.From == r.heir && s.Term == r.heirTerm); len(m.Context) > 0 && !wanted && !mutant.On(mutant.AnyTransfer) {
+		if wanted := m.From == r.lead(s) ||
+			(m.From == r.heir && s.Term == r.heirTerm); len(m.Context) > 0 && !wanted && !mutant.On(mutant.AnyTransfer) {
 			m.Context = nil
 		}
 		return len(m.Context) > 0 || r.now >= r.led
@@ -123,7 +125,8 @@ func (r *Replica) may(m *raftpb.Message) bool {
 		r.claimed(*m)
 		return false
 	}
-	return r.now >= r.led && s.RaftState != raft.StateFollower && (m.Type == raftpb.MsgVoteResp || m.Type == raftpb.MsgPreVoteResp)
+	return r.now >= r.led && s.RaftState != raft.StateFollower &&
+		(m.Type == raftpb.MsgVoteResp || m.Type == raftpb.MsgPreVoteResp)
 }
 
 // mayLead reports whether the sender of a leader's message can be the leader: the one known, the one that was voted
@@ -211,7 +214,8 @@ func (r *Replica) recvHeir(from tasks.PeerID, frame []byte) {
 		return
 	}
 	s := r.node.BasicStatus()
-	if id := binary.BigEndian.Uint64(frame[1:]); id == s.Lead && r.peer(id) == from && binary.BigEndian.Uint64(frame[17:]) == s.Term {
+	if id := binary.BigEndian.Uint64(frame[1:]); id == s.Lead && r.peer(id) == from &&
+		binary.BigEndian.Uint64(frame[17:]) == s.Term {
 		r.heir, r.heirTerm = binary.BigEndian.Uint64(frame[9:]), s.Term
 	}
 }

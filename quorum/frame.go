@@ -14,11 +14,12 @@ import (
 
 // A frame is a byte that says what follows, and that.
 const (
-	frameRaft   = 0 // a raftpb.Message
-	frameGone   = 1 // the ID of a member that was removed, 8 bytes, big-endian, and a Chain that shows it, as msgpack
-	framePiece  = 2 // of a snapshot, from the leader (pieces.go)
-	frameWant   = 3 // asks for more of a snapshot
-	frameHeir   = 4 // the IDs of a leader and of whom it wants to lead in its place, and its term, 8 bytes each, big-endian
+	frameRaft  = 0 // a raftpb.Message
+	frameGone  = 1 // the ID of a member that was removed, 8 bytes, big-endian, and a Chain that shows it, as msgpack
+	framePiece = 2 // of a snapshot, from the leader (pieces.go)
+	frameWant  = 3 // asks for more of a snapshot
+	// the IDs of a leader and of whom it wants to lead in its place, and its term, 8 bytes each, big-endian
+	frameHeir   = 4
 	frameAsk    = 5 // an ask, from the leader (proof.go)
 	frameSigned = 6 // the answer to it, a signed
 
@@ -118,10 +119,12 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 // recvGone believes a later set of voters, without this member, that those whom it knows of have signed.
 func (r *Replica) recvGone(frame []byte) {
 	var c Chain
-	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.member(r.self.ID) || r.removed || wire.Unmarshal(frame[9:], &c) != nil {
+	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.member(r.self.ID) || r.removed ||
+		wire.Unmarshal(frame[9:], &c) != nil {
 		return
 	}
-	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && Epoch(now.Term) == r.epoch() && now.peer(r.self.ID) == "" && r.trust(r.cfg.Authority).checkChain(c) == nil {
+	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && Epoch(now.Term) == r.epoch() && now.peer(r.self.ID) == "" &&
+		r.trust(r.cfg.Authority).checkChain(c) == nil {
 		r.remove()
 	}
 }
@@ -198,7 +201,8 @@ func (r *Replica) take(m raftpb.Message) {
 		// A leader that has this member's word for entries which the disk has lost does not hear from it any more, gives
 		// way, and finds out in its next term what is here.
 		if r.member(m.From) {
-			r.suspect(r.peer(m.From), "says that entries are committed which this replica never acknowledged, or its disk has lost them")
+			r.suspect(r.peer(m.From), "says that entries are committed which this replica never acknowledged, or its disk has "+
+				"lost them")
 		}
 		return
 	}

@@ -15,16 +15,29 @@ func (m *model) lie(liar, to quorum.Member, term uint64) []byte {
 	num := func(near uint64) uint64 {
 		return []uint64{0, 1, near, near + 1, near + 2, near + 100, 1 << 27, 1 << 40}[m.rnd.IntN(8)]
 	}
-	msg := raftpb.Message{From: liar.ID, To: to.ID, Term: num(term), Index: num(m.last), LogTerm: num(term), Commit: num(m.last),
-		Reject: m.rnd.IntN(2) == 0, RejectHint: num(m.last)}
-	msg.Type = []raftpb.MessageType{raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgVote,
+	msg := raftpb.Message{
+		From:       liar.ID,
+		To:         to.ID,
+		Term:       num(term),
+		Index:      num(m.last),
+		LogTerm:    num(term),
+		Commit:     num(m.last),
+		Reject:     m.rnd.IntN(2) == 0,
+		RejectHint: num(m.last),
+	}
+	msg.Type = []raftpb.MessageType{raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp,
+		raftpb.MsgVote,
 		raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgTimeoutNow}[m.rnd.IntN(9)]
 	if msg.Type == raftpb.MsgVote && m.rnd.IntN(2) == 0 {
 		msg.Context = []byte("CampaignTransfer")
 	}
 	if msg.Type == raftpb.MsgApp {
 		for i := range m.rnd.IntN(3) {
-			msg.Entries = append(msg.Entries, raftpb.Entry{Index: msg.Index + uint64(i) + 1, Term: max(msg.Term, 1), Data: []byte("lie")})
+			msg.Entries = append(msg.Entries, raftpb.Entry{
+				Index: msg.Index + uint64(i) + 1,
+				Term:  max(msg.Term, 1),
+				Data:  []byte("lie"),
+			})
 		}
 	}
 	return frame(msg)
@@ -40,7 +53,10 @@ func (m *model) lieAboutProofs(liar, to quorum.Member, term uint64) []byte {
 		return quorum.SignedFrame(to.ID, liar.ID, term, sig, sig, sig)
 	}
 	c := quorum.Conf{Seq: 1 + uint64(m.rnd.IntN(3)), Term: term, Voters: []quorum.Member{liar}}
-	return quorum.GoneFrame(to.ID, quorum.Chain{Founders: m.founders, Links: []quorum.Link{{Conf: c, Sigs: sign(quorum.ConfText(group, c), liar.Peer)}}})
+	return quorum.GoneFrame(to.ID, quorum.Chain{
+		Founders: m.founders,
+		Links:    []quorum.Link{{Conf: c, Sigs: sign(quorum.ConfText(group, c), liar.Peer)}},
+	})
 }
 
 // TestLiar: one member lies, as a follower, a removed member or a stranger, while the leader and the other follower
@@ -120,7 +136,14 @@ func TestRestartBesideLiar(t *testing.T) {
 			m.run(500 * time.Millisecond)
 			m.restart(f)
 			for range 40 {
-				msg := raftpb.Message{From: liar.self.ID, To: f.self.ID, Term: term + later, Index: index, LogTerm: last, Commit: index + 1}
+				msg := raftpb.Message{
+					From:    liar.self.ID,
+					To:      f.self.ID,
+					Term:    term + later,
+					Index:   index,
+					LogTerm: last,
+					Commit:  index + 1,
+				}
 				lie(&msg)
 				m.step(f, quorum.Recv{From: liar.self.Peer, Frame: frame(msg)})
 				m.step(f, quorum.Recv{From: liar.self.Peer, Frame: quorum.AskFrame(liar.self.ID, term+later, 7)})
@@ -128,8 +151,10 @@ func TestRestartBesideLiar(t *testing.T) {
 			}
 			m.propose()
 			m.run(time.Second)
-			if _, now := home.r.Leader(); m.leader() != home || now != term || f.applied != m.last || string(m.log[m.last].Data) != "proposal 2" || len(m.wrong) > 0 {
-				t.Errorf("%s, %d terms later: the home leads %v in term %d after %d, %d of %d entries are applied; %v", name, later, m.leader() == home, now, term, f.applied, m.last, m.wrong)
+			if _, now := home.r.Leader(); m.leader() != home || now != term || f.applied != m.last ||
+				string(m.log[m.last].Data) != "proposal 2" || len(m.wrong) > 0 {
+				t.Errorf("%s, %d terms later: the home leads %v in term %d after %d, %d of %d entries are applied; %v", name, later,
+					m.leader() == home, now, term, f.applied, m.last, m.wrong)
 			}
 		}
 	}

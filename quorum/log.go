@@ -145,7 +145,8 @@ func (l Log) checkEntries() error {
 		case l.Snapshot != nil && e.Index == l.Snapshot.Index && e.Term != l.Snapshot.Term:
 			return fmt.Errorf("entry %d is of term %d, and of term %d in the snapshot", e.Index, e.Term, l.Snapshot.Term)
 		case e.Term < max(term, 1) || e.Term > l.Hard.Term:
-			return fmt.Errorf("entry %d is of term %d, after term %d, and the last term known is %d", e.Index, e.Term, term, l.Hard.Term)
+			return fmt.Errorf("entry %d is of term %d, after term %d, and the last term known is %d", e.Index, e.Term, term,
+				l.Hard.Term)
 		}
 		term = e.Term
 		if err := checkKind(raftpb.EntryType(e.Kind), e.Data); err != nil {

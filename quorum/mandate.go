@@ -32,9 +32,10 @@ type Keys interface {
 
 // Conf is one set of voters of a group.
 type Conf struct {
-	Seq   uint64 `msgpack:"n"` // counts the sets; 0 is the founders'
-	Term  uint64 `msgpack:"t"` // in which it was made; only votes of later terms can be its
-	Prior uint64 `msgpack:"p"` // Seq of the last set that was made in an earlier term: the leader of Term may have been elected by it
+	Seq  uint64 `msgpack:"n"` // counts the sets; 0 is the founders'
+	Term uint64 `msgpack:"t"` // in which it was made; only votes of later terms can be its
+	// Prior is the Seq of the last set that was made in an earlier term, which may have elected the leader of Term.
+	Prior uint64 `msgpack:"p"`
 	// Voters, by ID. A peer has one seat.
 	Voters []Member `msgpack:"v"`
 }
@@ -148,8 +149,11 @@ func (t Trust) checkVotes(m Mandate) error {
 	if m.Term <= conf.Term || m.Term > maxTerm {
 		return fmt.Errorf("%w: term %d cannot be voted on by voters of term %d", ErrUnproven, m.Term, conf.Term)
 	}
-	if n := t.count(conf, m.Votes, func(v Member) []byte { return VoteText(t.Group, m.Term, m.Leader, v.ID) }); n < conf.majority() {
-		return fmt.Errorf("%w: of %d voters %d have signed their votes for member %x in term %d", ErrUnproven, len(conf.Voters), n, m.Leader, m.Term)
+	if n := t.count(conf, m.Votes, func(v Member) []byte {
+		return VoteText(t.Group, m.Term, m.Leader, v.ID)
+	}); n < conf.majority() {
+		return fmt.Errorf("%w: of %d voters %d have signed their votes for member %x in term %d", ErrUnproven,
+			len(conf.Voters), n, m.Leader, m.Term)
 	}
 	return nil
 }
@@ -167,8 +171,8 @@ func CheckSeal(t Trust, text []byte, s Seal) error {
 	return nil
 }
 
-// CheckChain reports why a chain does not show who the voters are at its end; the error is under ErrUnproven. It is pure,
-// and its work is bounded whatever c is.
+// CheckChain reports why a chain does not show who the voters are at its end; the error is under ErrUnproven. It is
+// pure, and its work is bounded whatever c is.
 func CheckChain(t Trust, c Chain) error { return t.checkChain(c) }
 
 // checkChain follows a chain from its beginning.
@@ -180,7 +184,9 @@ func (t Trust) checkChain(c Chain) error {
 	if err := conf.check(); err != nil {
 		return err
 	}
-	if len(c.Founders) != len(t.Founders) || slices.ContainsFunc(c.Founders, func(m Member) bool { return !slices.Contains(t.Founders, m.Peer) }) {
+	if len(c.Founders) != len(t.Founders) || slices.ContainsFunc(c.Founders, func(m Member) bool {
+		return !slices.Contains(t.Founders, m.Peer)
+	}) {
 		return fmt.Errorf("%w: it was founded by others", ErrUnproven)
 	}
 	for _, l := range c.Links {
@@ -198,7 +204,8 @@ func (t Trust) checkLink(before Conf, l Link) error {
 		return err
 	}
 	if l.Conf.Seq <= before.Seq || l.Conf.Term < before.Term || l.Conf.Term > maxTerm || l.Conf.Prior >= l.Conf.Seq {
-		return fmt.Errorf("%w: set %d of term %d does not follow set %d of term %d", ErrUnproven, l.Conf.Seq, l.Conf.Term, before.Seq, before.Term)
+		return fmt.Errorf("%w: set %d of term %d does not follow set %d of term %d", ErrUnproven, l.Conf.Seq, l.Conf.Term,
+			before.Seq, before.Term)
 	}
 	sum := t.linkSum(before, l)
 	if t.Checked.has(sum) {
@@ -212,10 +219,12 @@ func (t Trust) checkLink(before Conf, l Link) error {
 		return nil
 	case mutant.On(mutant.AnyLink):
 		return nil
-	case l.RecoveryConf() == nil && t.authorized(text, l.Sigs): // an authority's word counts for recoveries alone, and not for ever
+	// an authority's word counts for recoveries alone, and not for ever
+	case l.RecoveryConf() == nil && t.authorized(text, l.Sigs):
 		return nil
 	}
-	return fmt.Errorf("%w: of %d voters %d have signed who comes after them, as set %d", ErrUnproven, len(before.Voters), n, l.Conf.Seq)
+	return fmt.Errorf("%w: of %d voters %d have signed who comes after them, as set %d", ErrUnproven, len(before.Voters),
+		n, l.Conf.Seq)
 }
 
 func (t Trust) authorized(text []byte, sigs []Signature) bool {

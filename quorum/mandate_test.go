@@ -62,8 +62,12 @@ func TestMandate(t *testing.T) {
 		"a stranger's vote":    func(m *quorum.Mandate, _ *quorum.Trust) { *m = elect(m.Chain, 5, "b", "b", "x") },
 		"the voters' own term": func(m *quorum.Mandate, _ *quorum.Trust) { *m = elect(m.Chain, 4, "b", "b", "c") },
 		"an absurd term":       func(m *quorum.Mandate, _ *quorum.Trust) { *m = elect(m.Chain, 1<<63, "b", "b", "c") },
-		"another voter":        func(m *quorum.Mandate, _ *quorum.Trust) { m.Chain.Links[1].Conf.Voters = members("b", "c", "x") },
-		"a link by one":        func(m *quorum.Mandate, _ *quorum.Trust) { m.Chain.Links[1] = link(2, 4, members("a", "b", "c"), "a") },
+		"another voter": func(m *quorum.Mandate, _ *quorum.Trust) {
+			m.Chain.Links[1].Conf.Voters = members("b", "c", "x")
+		},
+		"a link by one": func(m *quorum.Mandate, _ *quorum.Trust) {
+			m.Chain.Links[1] = link(2, 4, members("a", "b", "c"), "a")
+		},
 		"a link by newcomers": func(m *quorum.Mandate, _ *quorum.Trust) {
 			m.Chain.Links[1] = link(2, 4, members("a", "b", "c"), "b", "c")
 		},
@@ -86,8 +90,8 @@ func TestMandate(t *testing.T) {
 	}
 }
 
-// TestAuthorityCountsForRecoveries: who owns a group may have it go on from one member, when most are gone; its word alone
-// counts for no other change of the voters, in no term that elections come to.
+// TestAuthorityCountsForRecoveries: who owns a group may have it go on from one member, when most are gone; its word
+// alone counts for no other change of the voters, in no term that elections come to.
 func TestAuthorityCountsForRecoveries(t *testing.T) {
 	c := members("c")[0]
 	tr := trust("s")
@@ -114,7 +118,10 @@ func TestAuthorityCountsForRecoveries(t *testing.T) {
 		if err := quorum.CheckMandate(tr, goesOn(l)); !errors.Is(err, quorum.ErrUnproven) {
 			t.Errorf("the owner names the voters %s: %v", what, err)
 		}
-		s := quorum.Seal{Chain: quorum.Chain{Founders: members("s"), Links: []quorum.Link{l}}, Sigs: sign(quorum.SealText(group, []byte("end")), "a", "b", "c")}
+		s := quorum.Seal{
+			Chain: quorum.Chain{Founders: members("s"), Links: []quorum.Link{l}},
+			Sigs:  sign(quorum.SealText(group, []byte("end")), "a", "b", "c"),
+		}
 		if err := quorum.CheckSeal(tr, []byte("end"), s); !errors.Is(err, quorum.ErrUnproven) {
 			t.Errorf("and seals an end, %s: %v", what, err)
 		}
@@ -152,7 +159,10 @@ func TestSeal(t *testing.T) {
 			return quorum.CheckSeal(trust("s"), text, quorum.Seal{Chain: s.Chain, Sigs: s.Sigs[:1]})
 		},
 		"a former voter": func() error {
-			return quorum.CheckSeal(trust("s"), text, quorum.Seal{Chain: s.Chain, Sigs: sign(quorum.SealText(group, text), "a", "s")})
+			return quorum.CheckSeal(trust("s"), text, quorum.Seal{
+				Chain: s.Chain,
+				Sigs:  sign(quorum.SealText(group, text), "a", "s"),
+			})
 		},
 		"other founders": func() error { return quorum.CheckSeal(trust("x"), text, s) },
 	} {
@@ -215,8 +225,8 @@ func FuzzMandate(f *testing.F) {
 	})
 }
 
-// TestCheckedLinkNeedsItsSignatures: a link that was found to hold is remembered with its signatures, and not without; and
-// no set has more voters than a group has members.
+// TestCheckedLinkNeedsItsSignatures: a link that was found to hold is remembered with its signatures, and not without;
+// and no set has more voters than a group has members.
 func TestCheckedLinkNeedsItsSignatures(t *testing.T) {
 	tr := trust("s")
 	tr.Checked = &quorum.Checked{}
@@ -235,7 +245,10 @@ func TestCheckedLinkNeedsItsSignatures(t *testing.T) {
 		t.Error("it holds for another group:", err)
 	}
 	many := members("s", "a", "b", "c", "d", "e", "f", "g", "h")
-	m = elect(quorum.Chain{Founders: members("s"), Links: []quorum.Link{link(1, 1, many, "s")}}, 5, "b", "s", "a", "b", "c", "d")
+	m = elect(quorum.Chain{
+		Founders: members("s"),
+		Links:    []quorum.Link{link(1, 1, many, "s")},
+	}, 5, "b", "s", "a", "b", "c", "d")
 	if err := quorum.CheckMandate(trust("s"), m); !errors.Is(err, quorum.ErrUnproven) {
 		t.Error("nine voters are taken:", err)
 	}

@@ -29,7 +29,8 @@ func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
 	return cc, err
 }
 
-// decodeChange reads a change of the voters. One that changes none is the end of a change, with the Link that proves it.
+// decodeChange reads a change of the voters. One that changes none is the end of a change, with the Link that proves
+// it.
 func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
 	if err := cc.Unmarshal(data); err != nil {
 		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)

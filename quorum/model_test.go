@@ -90,8 +90,14 @@ func (e *events) Pop() any {
 
 func newModel(seed uint64, voters int) *model {
 	m := &model{
-		rnd: rand.New(rand.NewPCG(seed, 0)), sum: fnv.New64a(), cut: map[[2]tasks.PeerID]bool{}, slow: 5 * time.Millisecond,
-		log: map[uint64]quorum.Apply{}, leaders: map[uint64]uint64{}, sums: map[uint64]uint64{}, trace: func(string, ...any) {},
+		rnd:     rand.New(rand.NewPCG(seed, 0)),
+		sum:     fnv.New64a(),
+		cut:     map[[2]tasks.PeerID]bool{},
+		slow:    5 * time.Millisecond,
+		log:     map[uint64]quorum.Apply{},
+		leaders: map[uint64]uint64{},
+		sums:    map[uint64]uint64{},
+		trace:   func(string, ...any) {},
 	}
 	m.cfg.CheckState = func(state []byte) error {
 		if len(state) < 8 {
@@ -185,7 +191,8 @@ func (m *model) takeSnapshot(n *node, index uint64) {
 func (m *model) restore(n *node, e quorum.Restore) {
 	m.restored++
 	if n.leading || e.Index <= n.applied {
-		m.fail("%x restores a snapshot of entry %d, having applied entry %d, leading %v", n.self.ID, e.Index, n.applied, n.leading)
+		m.fail("%x restores a snapshot of entry %d, having applied entry %d, leading %v", n.self.ID, e.Index, n.applied,
+			n.leading)
 	}
 	n.state, n.applied = binary.BigEndian.Uint64(e.State), e.Index
 	if last := binary.BigEndian.Uint64(e.State[8:]); n.state != m.sums[last] {
@@ -244,7 +251,8 @@ func (m *model) prove(n *node) {
 		m.fail("%x shows a mandate of %x", n.self.ID, p.Leader)
 	}
 	if !m.shown.Admits(p) {
-		m.fail("%x shows a mandate of voters %d in term %d, after one of voters %d", n.self.ID, p.Chain.Conf().Seq, p.Term, m.shown.Seq)
+		m.fail("%x shows a mandate of voters %d in term %d, after one of voters %d", n.self.ID, p.Chain.Conf().Seq, p.Term,
+			m.shown.Seq)
 	}
 	if c := p.Chain.Conf(); c.Seq >= m.shown.Seq {
 		m.shown = c
@@ -284,7 +292,8 @@ func (m *model) carry(n *node, e quorum.Effect) {
 		}
 		m.leaders[e.Term] = n.self.ID
 		if n.applied < m.last {
-			m.fail("%x leads in term %d having applied entry %d, but %d was applied before", n.self.ID, e.Term, n.applied, m.last)
+			m.fail("%x leads in term %d having applied entry %d, but %d was applied before", n.self.ID, e.Term, n.applied,
+				m.last)
 		}
 	case quorum.Removed:
 		n.removed = true
@@ -319,7 +328,8 @@ func (m *model) apply(n *node, e quorum.Apply) {
 	}
 	m.sums[e.Index] = n.state
 	if was, ok := m.log[e.Index]; ok && (was.Term != e.Term || string(was.Data) != string(e.Data)) {
-		m.fail("%x applies %q of term %d as entry %d, but it was %q of term %d", n.self.ID, e.Data, e.Term, e.Index, was.Data, was.Term)
+		m.fail("%x applies %q of term %d as entry %d, but it was %q of term %d", n.self.ID, e.Data, e.Term, e.Index, was.Data,
+			was.Term)
 	} else if !ok && e.Index <= m.last {
 		m.fail("%x applies entry %d, which was none before entry %d", n.self.ID, e.Index, m.last)
 	}
@@ -444,7 +454,10 @@ func (m *model) fault() {
 		}
 		m.after(m.upTo(5*time.Second), func() { delete(m.cut, [2]tasks.PeerID{a, b}); delete(m.cut, [2]tasks.PeerID{b, a}) })
 	case 5:
-		if lead := m.leader(); lead != nil && !m.pending() && !slices.ContainsFunc(lead.r.Members(), func(x quorum.Member) bool { return m.node(x.ID).lost }) {
+		if lead := m.leader(); lead != nil && !m.pending() &&
+			!slices.ContainsFunc(lead.r.Members(), func(x quorum.Member) bool {
+				return m.node(x.ID).lost
+			}) {
 			if x := lead.r.Members(); len(x) > 2 {
 				n := m.node(x[m.rnd.IntN(len(x))].ID)
 				n.lost = true
@@ -465,7 +478,8 @@ func (m *model) restart(n *node) {
 // play runs faults for a while, then calm, and sees that the group works again.
 func (m *model) play() {
 	m.run(2 * time.Second) // a group that is not born is its founder's business
-	m.loss, m.slow = []float64{0, 0.05, 0.3}[m.rnd.IntN(3)], []time.Duration{time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond}[m.rnd.IntN(3)]
+	m.loss, m.slow = []float64{0, 0.05, 0.3}[m.rnd.IntN(3)], []time.Duration{time.Millisecond, 30 * time.Millisecond,
+		300 * time.Millisecond}[m.rnd.IntN(3)]
 	for range 100 {
 		m.run(m.upTo(400 * time.Millisecond))
 		m.propose()
@@ -516,7 +530,8 @@ func (m *model) calm() {
 
 func play(seed uint64) *model {
 	m := newModel(seed, 3+int(seed%3))
-	m.cfg.SnapshotEntries, m.cfg.SnapshotTail, m.cfg.MaxFrame = []int{0, 4, 8, 30}[seed%4], int(seed%3), []int{0, 4 << 10}[seed/2%2]
+	m.cfg.SnapshotEntries, m.cfg.SnapshotTail, m.cfg.MaxFrame = []int{0, 4, 8, 30}[seed%4], int(seed%3), []int{0,
+		4 << 10}[seed/2%2]
 	for _, n := range m.nodes {
 		m.crash(n)
 		m.start(n)
@@ -536,7 +551,8 @@ func TestModel(t *testing.T) {
 		applied, changes, terms = applied+len(m.log), changes+len(m.nodes), terms+len(m.leaders)
 		taken, restored = taken+m.taken, restored+m.restored
 	}
-	t.Logf("%d seeds: %d entries applied, %d members, %d leaders, %d snapshots taken and %d restored", *seeds, applied, changes, terms, taken, restored)
+	t.Logf("%d seeds: %d entries applied, %d members, %d leaders, %d snapshots taken and %d restored", *seeds, applied,
+		changes, terms, taken, restored)
 	if *seeds >= 100 && (taken < 500 || restored < 100) {
 		t.Error("hardly any snapshots")
 	}

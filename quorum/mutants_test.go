@@ -14,9 +14,16 @@ import (
 // TestMutants sees that the model finds the bugs that can be planted here. A process is one mutant for its
 // whole life, so each is another run of this test binary.
 func TestMutants(t *testing.T) {
-	tests := map[mutant.Bug]string{mutant.AnyLeader: "TestLiar", mutant.AnswerTerm: "TestLiar", mutant.AnyTransfer: "TestLiar",
-		mutant.AnyTerm: "TestTermsAreNotUsedUp", mutant.AnyLink: "TestLiar", mutant.ForgetLead: "TestRestartBesideLiar"}
-	for _, bug := range []mutant.Bug{mutant.AckBeforeSync, mutant.SkipLastRecord, mutant.SnapshotTooEarly, mutant.TailFirst, mutant.ForgetMembers} {
+	tests := map[mutant.Bug]string{
+		mutant.AnyLeader:   "TestLiar",
+		mutant.AnswerTerm:  "TestLiar",
+		mutant.AnyTransfer: "TestLiar",
+		mutant.AnyTerm:     "TestTermsAreNotUsedUp",
+		mutant.AnyLink:     "TestLiar",
+		mutant.ForgetLead:  "TestRestartBesideLiar",
+	}
+	for _, bug := range []mutant.Bug{mutant.AckBeforeSync, mutant.SkipLastRecord, mutant.SnapshotTooEarly,
+		mutant.TailFirst, mutant.ForgetMembers} {
 		tests[bug] = "TestModel"
 	}
 	for bug, test := range tests {

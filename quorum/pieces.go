@@ -82,7 +82,15 @@ type incoming struct {
 func (r *Replica) offer(m raftpb.Message) {
 	s := m.Snapshot
 	if r.serving == nil || r.serving.Index != s.Metadata.Index || r.serving.Last != s.Metadata.Term {
-		r.serving = &outgoing{pieceHead: pieceHead{Index: s.Metadata.Index, Last: s.Metadata.Term, Size: uint64(len(s.Data)), Sum: sha256.Sum256(s.Data)}, data: s.Data}
+		r.serving = &outgoing{
+			pieceHead: pieceHead{
+				Index: s.Metadata.Index,
+				Last:  s.Metadata.Term,
+				Size:  uint64(len(s.Data)),
+				Sum:   sha256.Sum256(s.Data),
+			},
+			data: s.Data,
+		}
 	}
 	r.sendPiece(m.To, 0, 0)
 }
@@ -222,7 +230,8 @@ func (r *Replica) install(in *incoming) {
 		return
 	}
 	c, err := decodeContent(in.data)
-	if err != nil || r.trust(r.cfg.Authority).checkSeats(c) != nil || r.cfg.CheckState != nil && r.cfg.CheckState(c.State) != nil {
+	if err != nil || r.trust(r.cfg.Authority).checkSeats(c) != nil ||
+		r.cfg.CheckState != nil && r.cfg.CheckState(c.State) != nil {
 		return
 	}
 	r.take(raftpb.Message{Type: raftpb.MsgSnap, From: in.From, To: r.self.ID, Term: in.Term, Snapshot: &raftpb.Snapshot{

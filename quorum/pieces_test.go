@@ -75,7 +75,10 @@ func TestPieces(t *testing.T) {
 	if out := g.pass(2 * time.Second); len(find[quorum.Send](out)) == 0 {
 		t.Error("what is lost is not asked for again")
 	}
-	g.step(quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: ms[0].ID, Term: 2})})
+	g.step(quorum.Recv{
+		From:  "b",
+		Frame: frame(raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: ms[0].ID, Term: 2}),
+	})
 	out := send(10, len(data)-10)
 	r := find[quorum.Restore](out)
 	if len(r) != 1 || r[0].Index != 9 || string(r[0].State) != "the state" {
@@ -144,7 +147,10 @@ func TestWrongPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := &rig{t: t, r: r}
-		g.step(quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: ms[0].ID, Term: 2})})
+		g.step(quorum.Recv{
+			From:  "b",
+			Frame: frame(raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: ms[0].ID, Term: 2}),
+		})
 		index, size, sum, data := wrong(ms)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -167,7 +173,8 @@ func FuzzPiece(f *testing.F) {
 	ms := members("a", "b", "c")
 	data := snapshotOf(f, sorted(ms), "state")
 	sum := sha256.Sum256(data)
-	for _, b := range [][]byte{piece(2, ms, 9, uint64(len(data)), sum, 0, nil), piece(2, ms, 9, uint64(len(data)), sum, 0, data),
+	for _, b := range [][]byte{piece(2, ms, 9, uint64(len(data)), sum, 0, nil),
+		piece(2, ms, 9, uint64(len(data)), sum, 0, data),
 		piece(2, ms, 9, uint64(len(data)), sum, 5, data[5:9]), piece(3, ms, 9, uint64(len(data)), sum, 5, nil), {2}, {3, 1}} {
 		f.Add(b, data)
 	}
@@ -175,7 +182,10 @@ func FuzzPiece(f *testing.F) {
 		for _, make := range []func(testing.TB) (*rig, []quorum.Member){follower, leader} {
 			g, ms := make(t)
 			out := g.step(quorum.Recv{From: "b", Frame: b})
-			out = append(out, g.step(quorum.Recv{From: "b", Frame: piece(2, ms, 9, uint64(len(data)), sha256.Sum256(data), 0, data)})...)
+			out = append(out, g.step(quorum.Recv{
+				From:  "b",
+				Frame: piece(2, ms, 9, uint64(len(data)), sha256.Sum256(data), 0, data),
+			})...)
 			out = append(out, g.pass(300*time.Millisecond)...)
 			if broken := find[quorum.Broken](out); len(broken) > 0 {
 				t.Error(broken)

@@ -10,11 +10,13 @@ import (
 )
 
 // Members prove to others what their log says, beside raft and without a word of its own: a leader that lacks a
-// signature asks for it (frameAsk), a voter that follows it signs what its own state says (frameSigned). The leader asks
-// again at each heartbeat, until it has what it needs:
+// signature asks for it (frameAsk), a voter that follows it signs what its own state says (frameSigned). The leader
+// asks again at each heartbeat, until it has what it needs:
 //
-//   - for its mandate: that a majority of the voters follow it in its term; before that it ends no change of the voters;
-//   - for the end of a change of the voters: that a majority of those before have signed who comes after. The signatures
+//   - for its mandate: that a majority of the voters follow it in its term; before that it ends no change of the
+// voters;
+//   - for the end of a change of the voters: that a majority of those before have signed who comes after. The
+// signatures
 //     stand in the entry that ends the change, so whoever has that entry can prove who the voters are;
 //   - for a seal: that a majority have been given the same text by their owners.
 
@@ -228,7 +230,8 @@ func (r *Replica) recvSigned(from tasks.PeerID, data []byte) {
 		return
 	}
 	term := r.node.BasicStatus().Term
-	if in.Leader != r.self.ID || in.Term != term || r.provenTerm != term || !r.Leading() || r.chain.Conf().peer(in.Voter) != from || in.Voter == r.self.ID {
+	if in.Leader != r.self.ID || in.Term != term || r.provenTerm != term || !r.Leading() ||
+		r.chain.Conf().peer(in.Voter) != from || in.Voter == r.self.ID {
 		return
 	}
 	r.heard[in.Voter] = r.now
@@ -264,7 +267,8 @@ func (r *Replica) endChange(l Link) bool {
 func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
 	r.ending = false
 	var l Link
-	if len(r.next) == 0 || wire.Unmarshal(cc.Context, &l) != nil || !l.Conf.equal(r.nextConf(term)) || r.trust(nil).checkLink(r.chain.Conf(), l) != nil {
+	if len(r.next) == 0 || wire.Unmarshal(cc.Context, &l) != nil || !l.Conf.equal(r.nextConf(term)) ||
+		r.trust(nil).checkLink(r.chain.Conf(), l) != nil {
 		return false
 	}
 	c := Chain{Founders: r.chain.Founders, Links: append(slices.Clone(r.chain.Links), l)}
@@ -272,9 +276,9 @@ func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
 	return true
 }
 
-// mayLeadNow reports whether a voter could prove that it leads: while a change of the voters is under way one that is to
-// come could not, and so could not end the change. Those before can, of whom a majority is there, for nothing is committed
-// without; unless the end is in the log already.
+// mayLeadNow reports whether a voter could prove that it leads: while a change of the voters is under way one that is
+// to come could not, and so could not end the change. Those before can, of whom a majority is there, for nothing is
+// committed without; unless the end is in the log already.
 func (r *Replica) mayLeadNow(id uint64) bool {
 	if !r.joint || r.chain.Conf().peer(id) != "" {
 		return true

@@ -53,8 +53,8 @@ func TestLoneFounderProvesItself(t *testing.T) {
 	}
 }
 
-// TestVotersAreProven: they change one after another: the chain that proves them stays short while a majority of earlier ones stays,
-// and is whole at members that came by a snapshot, or back from their disks.
+// TestVotersAreProven: they change one after another: the chain that proves them stays short while a majority of
+// earlier ones stays, and is whole at members that came by a snapshot, or back from their disks.
 func TestVotersAreProven(t *testing.T) {
 	m := newModel(1, 1)
 	m.cfg.SnapshotEntries, m.cfg.SnapshotTail = 8, 1

@@ -126,8 +126,8 @@ type (
 		From  tasks.PeerID
 		Frame []byte
 	}
-	// Propose asks for an entry in the log, of any data but the byte 0xc1 alone, which is this package's. Without effect unless this replica leads; it may be lost, and
-	// is known to be in the log only when it is applied.
+	// Propose asks for an entry in the log, of any data but the byte 0xc1 alone, which is this package's. Without effect
+	// unless this replica leads; it may be lost, and is known to be in the log only when it is applied.
 	Propose struct{ Data []byte }
 	// Change asks for other voters. Only a leader (Leading) does so, one change at a time. It does not remove
 	// itself: one that is to go is stopped, and the next leader removes it. A removed ID never comes back. The

@@ -13,10 +13,10 @@ import (
 )
 
 // A group that has lost the majority of its copies for good can elect nobody any more. Recover makes a new group of one
-// copy that is left, under the same name and with a Link, signed by an authority, that says so. What tells the new group
-// from the old one is the term: a recovery takes one that no elections come to, so that whoever obeys the highest term
-// follows the new group; members of the old one give way to the Link. Of two recoveries the later one counts, and of two
-// that know nothing of each other the one with the higher term; these differ, as their members do.
+// copy that is left, under the same name and with a Link, signed by an authority, that says so. What tells the new
+// group from the old one is the term: a recovery takes one that no elections come to, so that whoever obeys the highest
+// term follows the new group; members of the old one give way to the Link. Of two recoveries the later one counts, and
+// of two that know nothing of each other the one with the higher term; these differ, as their members do.
 //
 // A term, from its highest bit: 2 of 0, 18 that count recoveries, 16 of a hash of the recovered member, 28 that count
 // elections.
@@ -38,7 +38,8 @@ func Recoveries(term uint64) uint64 { return term >> countShift }
 func NextRecovery(self Member, terms ...uint64) (Conf, error) {
 	count := slices.Max(append([]uint64{0}, terms...))>>countShift + 1
 	if count >= maxRecovered || !valid(self) {
-		return Conf{}, fmt.Errorf("could not recover a group: member %x of peer %q is none, or it was recovered %d times", self.ID, self.Peer, count-1)
+		return Conf{}, fmt.Errorf("could not recover a group: member %x of peer %q is none, or it was recovered %d times",
+			self.ID, self.Peer, count-1)
 	}
 	term := count<<countShift | self.ID>>(64-countShift+epochShift)<<epochShift
 	return Conf{Seq: term, Term: term, Prior: term - 1, Voters: []Member{self}}, nil
@@ -64,8 +65,8 @@ func (l Link) RecoveryConf() error {
 	return nil
 }
 
-// CheckRecovery reports why a link does not show that an authority has made one member the group's only voter; the error
-// is under ErrUnproven.
+// CheckRecovery reports why a link does not show that an authority has made one member the group's only voter; the
+// error is under ErrUnproven.
 func CheckRecovery(t Trust, l Link) error {
 	if err := l.RecoveryConf(); err != nil {
 		return err
@@ -115,16 +116,17 @@ func (r *Replica) Last() (index, term uint64) {
 	return index, term
 }
 
-// Recover is the log with which this copy goes on as the group that a link names, which CheckRecovery has found to hold;
-// state is the owner's after all entries of the copy, Tail included. founders are those of the log. Once the new log is on
-// disk in place of the old one, this replica must not be stepped any more.
+// Recover is the log with which this copy goes on as the group that a link names, which CheckRecovery has found to
+// hold; state is the owner's after all entries of the copy, Tail included. founders are those of the log. Once the new
+// log is on disk in place of the old one, this replica must not be stepped any more.
 func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) {
 	conf := l.Conf
 	self := conf.Voters[0]
 	_, ever := r.Knows(self.ID)
 	switch {
 	case self.Peer != r.self.Peer || ever:
-		return Log{}, fmt.Errorf("could not recover the log: member %x of peer %q is no new one of peer %q", self.ID, self.Peer, r.self.Peer)
+		return Log{}, fmt.Errorf("could not recover the log: member %x of peer %q is no new one of peer %q", self.ID,
+			self.Peer, r.self.Peer)
 	case conf.Term <= r.hard.Term:
 		return Log{}, fmt.Errorf("could not recover the log: term %d is not beyond term %d", conf.Term, r.hard.Term)
 	}
@@ -138,7 +140,12 @@ func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) 
 		}
 	}
 	past = past[max(len(past)-maxPast, 0):]
-	data, err := wire.Marshal(&content{Voters: []Member{self}, Past: past, Chain: Chain{Founders: byID(founders), Links: []Link{l}}, State: state})
+	data, err := wire.Marshal(&content{
+		Voters: []Member{self},
+		Past:   past,
+		Chain:  Chain{Founders: byID(founders), Links: []Link{l}},
+		State:  state,
+	})
 	if err != nil {
 		return Log{}, fmt.Errorf("could not recover the log: %w", err)
 	}
@@ -150,8 +157,8 @@ func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) 
 	}, nil
 }
 
-// Led reports whether this replica leads and hears a majority of the voters, or hears the one that does: their last word came
-// in no longer ago than within.
+// Led reports whether this replica leads and hears a majority of the voters, or hears the one that does: their last
+// word came in no longer ago than within.
 func (r *Replica) Led(now, within time.Duration) bool {
 	switch lead := r.node.BasicStatus().Lead; {
 	case r.broken || lead == raft.None:

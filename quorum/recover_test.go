@@ -22,12 +22,23 @@ func recovery(t *testing.T, self quorum.Member, by tasks.PeerID, terms ...uint64
 	return quorum.Link{Conf: c, Sigs: sign(quorum.ConfText(group, c), by)}
 }
 
-// TestRecoverGoesOnFromOneCopy starts the last copy of three anew: what it has is there, also what it did not know to be
-// committed; it leads at once, in a term that the old group never comes to; and it goes on from its disk.
+// TestRecoverGoesOnFromOneCopy starts the last copy of three anew: what it has is there, also what it did not know to
+// be committed; it leads at once, in a term that the old group never comes to; and it goes on from its disk.
 func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 	g, old := follower(t)
-	g.step(quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgApp, From: old[1].ID, To: old[0].ID, Term: 2, LogTerm: 2, Index: 1, Commit: 2,
-		Entries: []raftpb.Entry{{Index: 2, Term: 2, Data: []byte("known")}, {Index: 3, Term: 2, Data: []byte("unknown")}}})})
+	g.step(quorum.Recv{
+		From: "b",
+		Frame: frame(raftpb.Message{
+			Type:    raftpb.MsgApp,
+			From:    old[1].ID,
+			To:      old[0].ID,
+			Term:    2,
+			LogTerm: 2,
+			Index:   1,
+			Commit:  2,
+			Entries: []raftpb.Entry{{Index: 2, Term: 2, Data: []byte("known")}, {Index: 3, Term: 2, Data: []byte("unknown")}},
+		}),
+	})
 	if tail := g.r.Tail(); len(tail) != 1 || string(tail[0]) != "unknown" {
 		t.Fatalf("not applied is %q", tail)
 	}
@@ -46,7 +57,8 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 		t.Error("does not go on from the state:", out)
 	}
 	_, term := n.r.Leader()
-	if !n.r.Leading() || term <= l.Conf.Term || quorum.Epoch(term) != quorum.Epoch(l.Conf.Term) || quorum.Epoch(term) == 0 {
+	if !n.r.Leading() || term <= l.Conf.Term || quorum.Epoch(term) != quorum.Epoch(l.Conf.Term) ||
+		quorum.Epoch(term) == 0 {
 		t.Fatalf("leads %v in term %d", n.r.Leading(), term)
 	}
 	if m := n.r.Members(); !slices.Equal(m, []quorum.Member{self}) {
@@ -55,7 +67,8 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 	if out := n.step(quorum.Change{Add: []quorum.Member{old[1]}}); len(find[quorum.Refused](out)) != 1 {
 		t.Error("a member of the old group is taken in again")
 	}
-	if again, err := quorum.NextRecovery(self, term); err != nil || again.Term <= term || quorum.Epoch(again.Term) <= quorum.Epoch(term) {
+	if again, err := quorum.NextRecovery(self, term); err != nil || again.Term <= term ||
+		quorum.Epoch(again.Term) <= quorum.Epoch(term) {
 		t.Error("the next recovery is in term", again.Term, err)
 	}
 }
@@ -71,7 +84,17 @@ func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 	n := newRig(t, log)
 	n.step(quorum.Campaign{})
 	_, term := n.r.Leader()
-	out := n.step(quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgPreVote, From: old[1].ID, To: old[0].ID, Term: term + 5, Index: 9, LogTerm: term})})
+	out := n.step(quorum.Recv{
+		From: "b",
+		Frame: frame(raftpb.Message{
+			Type:    raftpb.MsgPreVote,
+			From:    old[1].ID,
+			To:      old[0].ID,
+			Term:    term + 5,
+			Index:   9,
+			LogTerm: term,
+		}),
+	})
 	if a := find[quorum.Astray](out); len(a) != 1 || a[0].From != "b" {
 		t.Error("the sender is not told of:", out)
 	}
@@ -102,9 +125,15 @@ func TestRecoverRefuses(t *testing.T) {
 	for what, l := range map[string]quorum.Link{
 		"nobody signed":  {Conf: l.Conf},
 		"another signed": recovery(t, quorum.NewMember("a", 7), "b", 2),
-		"two voters":     {Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: members("a", "b")}, Sigs: l.Sigs},
-		"an usual term":  {Conf: quorum.Conf{Seq: 9, Term: 9, Prior: 8, Voters: l.Conf.Voters}, Sigs: l.Sigs},
-		"another member": {Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: members("a")}, Sigs: l.Sigs},
+		"two voters": {
+			Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: members("a", "b")},
+			Sigs: l.Sigs,
+		},
+		"an usual term": {Conf: quorum.Conf{Seq: 9, Term: 9, Prior: 8, Voters: l.Conf.Voters}, Sigs: l.Sigs},
+		"another member": {
+			Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: members("a")},
+			Sigs: l.Sigs,
+		},
 	} {
 		if err := quorum.CheckRecovery(owner, l); !errors.Is(err, quorum.ErrUnproven) {
 			t.Errorf("%s, and it holds: %v", what, err)
@@ -125,7 +154,10 @@ func TestAlive(t *testing.T) {
 	if who, most := g.r.Alive(g.now, time.Second); most || !slices.Equal(who, []tasks.PeerID{"a"}) {
 		t.Error("has heard nobody for long, and takes for alive", who, most)
 	}
-	g.step(quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgHeartbeat, From: old[1].ID, To: old[0].ID, Term: 2})})
+	g.step(quorum.Recv{
+		From:  "b",
+		Frame: frame(raftpb.Message{Type: raftpb.MsgHeartbeat, From: old[1].ID, To: old[0].ID, Term: 2}),
+	})
 	if who, most := g.r.Alive(g.now, time.Second); !most || len(who) != 2 {
 		t.Error("has just heard its leader, and takes for alive", who, most)
 	}

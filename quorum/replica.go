@@ -266,7 +266,8 @@ func (r *Replica) handle(ev Event) {
 	case NotWritten:
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
 	case Transfer:
-		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && r.mayLeadNow(ev.To) && quiet <= r.cfg.Election {
+		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && r.mayLeadNow(ev.To) &&
+			quiet <= r.cfg.Election {
 			r.heir, r.heirTerm = ev.To, r.node.BasicStatus().Term
 			r.node.TransferLeader(ev.To)
 		}
@@ -364,7 +365,13 @@ func (r *Replica) pump() {
 		w := Write{Hard: r.hard, Entries: entries(rd.Entries)}
 		if s := rd.Snapshot; !raft.IsEmptySnap(s) {
 			r.last = s.Metadata.Index + uint64(len(rd.Entries))
-			w.Snapshot, w.Reset = &Snapshot{Index: s.Metadata.Index, Term: s.Metadata.Term, Base: s.Metadata.Index, BaseTerm: s.Metadata.Term, Data: s.Data}, true
+			w.Snapshot, w.Reset = &Snapshot{
+				Index:    s.Metadata.Index,
+				Term:     s.Metadata.Term,
+				Base:     s.Metadata.Index,
+				BaseTerm: s.Metadata.Term,
+				Data:     s.Data,
+			}, true
 		}
 		if !rd.MustSync && !follows && !w.Reset && !r.reseats(rd.CommittedEntries) {
 			r.finish(&rd)

@@ -23,7 +23,11 @@ type rig struct {
 }
 
 func newRig(t testing.TB, log quorum.Log) *rig {
-	r, err := quorum.New(0, quorum.Config{Keys: keys(log.Self.Peer), Group: group, Authority: func(by tasks.PeerID) bool { return by == "owner" }}, log)
+	r, err := quorum.New(0, quorum.Config{
+		Keys:      keys(log.Self.Peer),
+		Group:     group,
+		Authority: func(by tasks.PeerID) bool { return by == "owner" },
+	}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,8 +166,11 @@ func TestNothingBeforeItIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := r.Step(0, quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgApp, From: ms[1].ID, To: ms[0].ID, Term: 2, Commit: 1,
-		Entries: []raftpb.Entry{{Index: 1, Term: 2, Data: []byte("x")}}})})
+	out := r.Step(0, quorum.Recv{
+		From: "b",
+		Frame: frame(raftpb.Message{Type: raftpb.MsgApp, From: ms[1].ID, To: ms[0].ID, Term: 2, Commit: 1,
+			Entries: []raftpb.Entry{{Index: 1, Term: 2, Data: []byte("x")}}}),
+	})
 	w := find[quorum.Write](out)
 	if len(w) != 1 || len(find[quorum.Send](out))+len(find[quorum.Apply](out)) > 0 {
 		t.Fatal(out)
@@ -178,7 +185,10 @@ func TestNothingBeforeItIsWritten(t *testing.T) {
 	if len(find[quorum.Send](out)) != 1 || len(find[quorum.Apply](out)) != 1 || r.Sure() != 2 {
 		t.Fatal(out, r.Sure())
 	}
-	r.Step(0, quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgVote, From: ms[1].ID, To: ms[0].ID, Term: 3, Index: 9, LogTerm: 2})})
+	r.Step(0, quorum.Recv{
+		From:  "b",
+		Frame: frame(raftpb.Message{Type: raftpb.MsgVote, From: ms[1].ID, To: ms[0].ID, Term: 3, Index: 9, LogTerm: 2}),
+	})
 	if out := r.Step(0, quorum.NotWritten{Seq: 2, Reason: "disk full"}); len(find[quorum.Broken](out)) != 1 {
 		t.Fatal(out)
 	}
@@ -193,7 +203,8 @@ func TestStepsDownWithoutQuorum(t *testing.T) {
 		t.Error(h)
 	}
 	out := g.pass(5 * time.Second)
-	if roles := find[quorum.Role](out); len(roles) == 0 || roles[len(roles)-1].Leading || g.r.Leading() || g.r.Heard(g.now) != nil {
+	if roles := find[quorum.Role](out); len(roles) == 0 || roles[len(roles)-1].Leading || g.r.Leading() ||
+		g.r.Heard(g.now) != nil {
 		t.Error("leads alone:", roles)
 	}
 }
@@ -201,18 +212,25 @@ func TestStepsDownWithoutQuorum(t *testing.T) {
 func TestDamagedLog(t *testing.T) {
 	ms := members("a", "b", "c")
 	e := func(index, term uint64) quorum.Entry { return quorum.Entry{Index: index, Term: term} }
-	good := quorum.Log{Self: ms[0], Voters: ms, Hard: quorum.Hard{Term: 3, Commit: 2}, Entries: []quorum.Entry{e(1, 1), e(2, 3)}}
+	good := quorum.Log{
+		Self:    ms[0],
+		Voters:  ms,
+		Hard:    quorum.Hard{Term: 3, Commit: 2},
+		Entries: []quorum.Entry{e(1, 1), e(2, 3)},
+	}
 	newRig(t, good)
 	for what, spoil := range map[string]func(*quorum.Log){
-		"hole":            func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 1), e(3, 3)} },
-		"no beginning":    func(l *quorum.Log) { l.Entries = []quorum.Entry{e(2, 1)} },
-		"wrong order":     func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 3), e(2, 1)} },
-		"future term":     func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 1), e(2, 4)} },
-		"no term":         func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 0)} },
-		"commit too far":  func(l *quorum.Log) { l.Hard.Commit = 3 },
-		"absurd term":     func(l *quorum.Log) { l.Hard.Term = 1 << 63 },
-		"unknown kind":    func(l *quorum.Log) { l.Entries = []quorum.Entry{{Index: 1, Term: 1, Kind: 9}} },
-		"no such change":  func(l *quorum.Log) { l.Entries = []quorum.Entry{{Index: 1, Term: 1, Kind: 2, Data: []byte("?")}} },
+		"hole":           func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 1), e(3, 3)} },
+		"no beginning":   func(l *quorum.Log) { l.Entries = []quorum.Entry{e(2, 1)} },
+		"wrong order":    func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 3), e(2, 1)} },
+		"future term":    func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 1), e(2, 4)} },
+		"no term":        func(l *quorum.Log) { l.Entries = []quorum.Entry{e(1, 0)} },
+		"commit too far": func(l *quorum.Log) { l.Hard.Commit = 3 },
+		"absurd term":    func(l *quorum.Log) { l.Hard.Term = 1 << 63 },
+		"unknown kind":   func(l *quorum.Log) { l.Entries = []quorum.Entry{{Index: 1, Term: 1, Kind: 9}} },
+		"no such change": func(l *quorum.Log) {
+			l.Entries = []quorum.Entry{{Index: 1, Term: 1, Kind: 2, Data: []byte("?")}}
+		},
 		"nobody":          func(l *quorum.Log) { l.Self = quorum.Member{} },
 		"no voters":       func(l *quorum.Log) { l.Voters = nil },
 		"a voter twice":   func(l *quorum.Log) { l.Voters = append(members("a"), ms...) },
@@ -220,7 +238,11 @@ func TestDamagedLog(t *testing.T) {
 	} {
 		log := good
 		spoil(&log)
-		if _, err := quorum.New(0, quorum.Config{Keys: keys(log.Self.Peer), Group: group, Authority: func(by tasks.PeerID) bool { return by == "owner" }}, log); !errors.Is(err, quorum.ErrDamaged) {
+		if _, err := quorum.New(0, quorum.Config{
+			Keys:      keys(log.Self.Peer),
+			Group:     group,
+			Authority: func(by tasks.PeerID) bool { return by == "owner" },
+		}, log); !errors.Is(err, quorum.ErrDamaged) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -275,7 +297,8 @@ func TestRemovedIsTold(t *testing.T) {
 	in := m.add(quorum.NewMember(gone.self.Peer, 7))
 	m.step(lead, quorum.Change{Add: []quorum.Member{in.self}, Remove: []uint64{gone.self.ID}})
 	m.run(3 * time.Second)
-	if got := fmt.Sprint(lead.r.Members()); len(lead.r.Members()) != 3 || strings.Contains(got, fmt.Sprint(gone.self)) || !strings.Contains(got, fmt.Sprint(in.self)) {
+	if got := fmt.Sprint(lead.r.Members()); len(lead.r.Members()) != 3 || strings.Contains(got, fmt.Sprint(gone.self)) ||
+		!strings.Contains(got, fmt.Sprint(in.self)) {
 		t.Fatal("voters are", got)
 	}
 	m.restart(gone)
@@ -299,7 +322,14 @@ func TestRemovedIsTold(t *testing.T) {
 func FuzzFrame(f *testing.F) {
 	ms := members("a", "b", "c")
 	for _, m := range []raftpb.Message{
-		{Type: raftpb.MsgApp, Term: 2, Index: 1, LogTerm: 2, Commit: 2, Entries: []raftpb.Entry{{Index: 2, Term: 2, Data: []byte("x")}, {Index: 3, Term: 2, Type: raftpb.EntryConfChangeV2}}},
+		{
+			Type:    raftpb.MsgApp,
+			Term:    2,
+			Index:   1,
+			LogTerm: 2,
+			Commit:  2,
+			Entries: []raftpb.Entry{{Index: 2, Term: 2, Data: []byte("x")}, {Index: 3, Term: 2, Type: raftpb.EntryConfChangeV2}},
+		},
 		{Type: raftpb.MsgAppResp, Term: 1, Index: 1},
 		{Type: raftpb.MsgAppResp, Term: 1, Index: 5, Reject: true, RejectHint: 1 << 40, LogTerm: 7},
 		{Type: raftpb.MsgHeartbeat, Term: 3, Commit: 1},
@@ -315,7 +345,8 @@ func FuzzFrame(f *testing.F) {
 	f.Add(append([]byte{1}, make([]byte, 16)...), []byte{})
 	f.Add(quorum.AskFrame(ms[1].ID, 2, 7), quorum.AskFrame(ms[0].ID, 1, 7))
 	f.Add(quorum.SignedFrame(ms[0].ID, ms[1].ID, 1, []byte("vote"), []byte("next"), nil),
-		quorum.SignedFrame(ms[0].ID, ms[1].ID, 1, keys("b").Sign(quorum.VoteText(group, 1, ms[0].ID, ms[1].ID)), nil, []byte("seal")))
+		quorum.SignedFrame(ms[0].ID, ms[1].ID, 1, keys("b").Sign(quorum.VoteText(group, 1, ms[0].ID, ms[1].ID)), nil,
+			[]byte("seal")))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		for _, make := range []func(testing.TB) (*rig, []quorum.Member){follower, leader} {
 			g, _ := make(t)
@@ -343,13 +374,26 @@ func TestAbsurdFrames(t *testing.T) {
 		make := []func(testing.TB) (*rig, []quorum.Member){follower, leader}[rnd.IntN(2)]
 		g, ms := make(t)
 		for range 4 {
-			m := raftpb.Message{Type: raftpb.MessageType(rnd.IntN(20)), From: ms[1].ID, To: ms[0].ID, Term: num(), LogTerm: num(),
-				Index: num(), Commit: num(), RejectHint: num(), Reject: rnd.IntN(2) == 0}
+			m := raftpb.Message{
+				Type:       raftpb.MessageType(rnd.IntN(20)),
+				From:       ms[1].ID,
+				To:         ms[0].ID,
+				Term:       num(),
+				LogTerm:    num(),
+				Index:      num(),
+				Commit:     num(),
+				RejectHint: num(),
+				Reject:     rnd.IntN(2) == 0,
+			}
 			if rnd.IntN(10) == 0 {
 				m.From = num()
 			}
 			for i := range rnd.IntN(3) {
-				m.Entries = append(m.Entries, raftpb.Entry{Index: m.Index + uint64(i) + 1, Term: num(), Type: raftpb.EntryType(2 * rnd.IntN(2))})
+				m.Entries = append(m.Entries, raftpb.Entry{
+					Index: m.Index + uint64(i) + 1,
+					Term:  num(),
+					Type:  raftpb.EntryType(2 * rnd.IntN(2)),
+				})
 			}
 			for _, b := range find[quorum.Broken](g.step(quorum.Recv{From: "b", Frame: frame(m)})) {
 				// An end to a change that nobody began.
@@ -386,7 +430,10 @@ func TestVoteIsKept(t *testing.T) {
 	ms := members("a", "b", "c")
 	log := quorum.Log{Self: ms[0], Voters: ms}
 	ask := func(from quorum.Member) quorum.Recv {
-		return quorum.Recv{From: from.Peer, Frame: frame(raftpb.Message{Type: raftpb.MsgVote, From: from.ID, To: ms[0].ID, Term: 5})}
+		return quorum.Recv{
+			From:  from.Peer,
+			Frame: frame(raftpb.Message{Type: raftpb.MsgVote, From: from.ID, To: ms[0].ID, Term: 5}),
+		}
 	}
 	out := newRig(t, log).step(ask(ms[1]))
 	w, s := find[quorum.Write](out), find[quorum.Send](out)

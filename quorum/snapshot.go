@@ -73,9 +73,12 @@ func ids(ms []Member) (out []uint64) {
 func (s *Snapshot) check(last uint64, hard Hard) error {
 	switch {
 	case s.Index == 0 || s.Base > s.Index || s.Index > last || s.Index > hard.Commit:
-		return fmt.Errorf("its snapshot of entry %d, after entry %d, does not belong to a log of %d entries with %d committed", s.Index, s.Base, last, hard.Commit)
+		return fmt.Errorf("its snapshot of entry %d, after entry %d, does not belong to a log of %d entries "+
+			"with %d committed",
+			s.Index, s.Base, last, hard.Commit)
 	case s.Term == 0 || s.BaseTerm > s.Term || s.Term > hard.Term || (s.BaseTerm == 0) != (s.Base == 0):
-		return fmt.Errorf("its snapshot is of term %d, after term %d, and the last term known is %d", s.Term, s.BaseTerm, hard.Term)
+		return fmt.Errorf("its snapshot is of term %d, after term %d, and the last term known is %d", s.Term, s.BaseTerm,
+			hard.Term)
 	}
 	return nil
 }
@@ -99,12 +102,15 @@ func (r *Replica) wanted() bool {
 	switch {
 	case c.due != nil || c.store != nil || r.applied <= c.snap.Index:
 		return false
-	case r.disk.lacking: // raft says so again at its next try; a member waits for it, perhaps the one that a change of the voters needs to be complete
+	// raft says so again at its next try; a member waits for it, perhaps the one that a change of the voters needs to be
+	// complete
+	case r.disk.lacking:
 		return true
 	case r.applied == c.asked || r.joint || r.leads() && (r.changing || r.marks > 0):
 		return false
 	}
-	return since >= uint64(r.cfg.SnapshotEntries) || c.grown >= r.cfg.SnapshotBytes && since >= uint64(r.cfg.SnapshotEntries)/64
+	return since >= uint64(r.cfg.SnapshotEntries) ||
+		c.grown >= r.cfg.SnapshotBytes && since >= uint64(r.cfg.SnapshotEntries)/64
 }
 
 // askState asks the owner for its state, if it is time.
@@ -115,7 +121,12 @@ func (r *Replica) askState() {
 	c := &r.compaction
 	r.disk.lacking = false
 	c.ask, c.asked = Snapshot{Index: r.applied, Term: r.appliedTerm}, r.applied
-	c.seats = content{Voters: r.named(r.conf.Voters), Outgoing: r.named(r.conf.VotersOutgoing), Past: slices.Clone(c.past), Chain: r.chain}
+	c.seats = content{
+		Voters:   r.named(r.conf.Voters),
+		Outgoing: r.named(r.conf.VotersOutgoing),
+		Past:     slices.Clone(c.past),
+		Chain:    r.chain,
+	}
 	last := len(r.out) - 1
 	r.emit(TakeSnapshot{Index: r.applied})
 	if last >= 0 && mutant.On(mutant.SnapshotTooEarly) {
@@ -141,7 +152,8 @@ func (r *Replica) taken(ev Snapshotted) {
 	s := c.ask
 	c.ask, c.grown = Snapshot{}, 0
 	if len(ev.State) > r.cfg.MaxSnapshot {
-		r.emit(Refused{Reason: fmt.Sprintf("a snapshot of %d bytes: at most %d are taken, and the log is kept", len(ev.State), r.cfg.MaxSnapshot)})
+		r.emit(Refused{Reason: fmt.Sprintf("a snapshot of %d bytes: at most %d are taken, and the log is kept", len(ev.State),
+			r.cfg.MaxSnapshot)})
 		return
 	}
 	c.seats.State = ev.State
@@ -180,7 +192,8 @@ func (r *Replica) storeSnapshot() bool {
 func (r *Replica) base(index uint64) (base, term uint64) {
 	first, _ := r.disk.FirstIndex()
 	base = index
-	if tail, err := r.disk.Entries(max(first, index-min(index-1, uint64(r.cfg.SnapshotTail))), index+1, raftMax); err == nil {
+	if tail, err := r.disk.Entries(max(first, index-min(index-1, uint64(r.cfg.SnapshotTail))), index+1,
+		raftMax); err == nil {
 		for size := 0; len(tail) > 0; tail = tail[:len(tail)-1] {
 			if size += len(tail[len(tail)-1].Data); size > r.cfg.SnapshotBytes/4 {
 				break
@@ -228,7 +241,13 @@ func (r *Replica) received(s raftpb.Snapshot) {
 	if err != nil {
 		panic(err.Error())
 	}
-	r.begin(Snapshot{Index: s.Metadata.Index, Term: s.Metadata.Term, Base: s.Metadata.Index, BaseTerm: s.Metadata.Term, Data: s.Data}, c)
+	r.begin(Snapshot{
+		Index:    s.Metadata.Index,
+		Term:     s.Metadata.Term,
+		Base:     s.Metadata.Index,
+		BaseTerm: s.Metadata.Term,
+		Data:     s.Data,
+	}, c)
 }
 
 // begin goes on from a snapshot.

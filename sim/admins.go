@@ -10,17 +10,32 @@ import (
 	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 )
 
-// A member with the right admin lies: it signs that a job which lives goes on from a copy of its own, and again from another's, and
-// then once more from its own, though nobody has asked for that. It says so to all, time and again, leads the job by that, and ends
-// it. Whoever has a copy of the ledger follows none of it. Nodes that join later, and know nothing else, may work for it, and take
-// its end for the job's until they are told of the other.
+// A member with the right admin lies: it signs that a job which lives goes on from a copy of its own, and again from
+// another's, and then once more from its own, though nobody has asked for that. It says so to all, time and again,
+// leads the job by that, and ends it. Whoever has a copy of the ledger follows none of it. Nodes that join later, and
+// know nothing else, may work for it, and take its end for the job's until they are told of the other.
 
 // Ruling is a run in which a member with the right admin lies so.
 func Ruling(seed uint64) Config {
-	c := Config{Seed: seed, Nodes: 10 + int(seed%3)*4, Slots: 1 + int(seed%2), Units: 6_000 + int64(seed%7)*1_000, Files: 10, Replicas: 3,
-		Packet: 200 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%3) * time.Millisecond,
-		Calm: 2 * time.Second, Deal: seed%2 == 0, Blob: time.Duration(seed%3) * 5 * time.Millisecond, Generation: time.Second,
-		Liar: LyingWorker, Liars: 1, Admin: true, Late: 1 + int(seed%4)} // the liar is late, too
+	c := Config{
+		Seed:       seed,
+		Nodes:      10 + int(seed%3)*4,
+		Slots:      1 + int(seed%2),
+		Units:      6_000 + int64(seed%7)*1_000,
+		Files:      10,
+		Replicas:   3,
+		Packet:     200 * time.Millisecond,
+		UnitTime:   5 * time.Millisecond,
+		Latency:    time.Duration(1+seed%3) * time.Millisecond,
+		Calm:       2 * time.Second,
+		Deal:       seed%2 == 0,
+		Blob:       time.Duration(seed%3) * 5 * time.Millisecond,
+		Generation: time.Second,
+		Liar:       LyingWorker,
+		Liars:      1,
+		Admin:      true,
+		Late:       1 + int(seed%4),
+	} // the liar is late, too
 	if seed%4 == 2 {
 		c.Drop, c.Repeat, c.Delay = 0.03, 0.03, 0.02
 	}
@@ -57,7 +72,10 @@ func (w *world) reign(n *node) {
 			w.fail("%v", err)
 			return
 		}
-		link := quorum.Link{Conf: conf, Sigs: []quorum.Signature{{By: n.id, Sig: modelkeys.Keys(n.id).Sign(engine.RecoveryText(w.id, conf))}}}
+		link := quorum.Link{
+			Conf: conf,
+			Sigs: []quorum.Signature{{By: n.id, Sig: modelkeys.Keys(n.id).Sign(engine.RecoveryText(w.id, conf))}},
+		}
 		chain.Links = []quorum.Link{link}
 		term = conf.Term + 1
 		all = append(all, w.ruled(n, chain, term)...)
@@ -73,12 +91,18 @@ func (w *world) ruled(n *node, chain quorum.Chain, term uint64) []engine.Message
 	out := []engine.Message{{Recovery: &link}}
 	if self.Peer == n.id {
 		m := quorum.Mandate{Chain: chain, Term: term, Leader: self.ID,
-			Votes: []quorum.Signature{{By: n.id, Sig: keys.Sign(quorum.VoteText(engine.GroupName(w.id), term, self.ID, self.ID))}}}
+			Votes: []quorum.Signature{{
+				By:  n.id,
+				Sig: keys.Sign(quorum.VoteText(engine.GroupName(w.id), term, self.ID, self.ID)),
+			}}}
 		r := &ledger.Result{SHA256: forgedEnd, Status: []byte("done")}
 		e := &engine.Ended{Sum: r.Sum(), Units: w.job.Want.Len(), Result: r}
 		seal := quorum.SealAlone(keys, engine.GroupName(w.id), chain, n.id, e.Text())
 		e.Seal = &seal
-		out = append(out, engine.Message{Term: term, Open: &engine.Open{Home: n.id, Proof: &m}}, engine.Message{Moved: &engine.Moved{Home: n.id, Term: term, Proof: &m}},
+		out = append(out, engine.Message{
+			Term: term,
+			Open: &engine.Open{Home: n.id, Proof: &m},
+		}, engine.Message{Moved: &engine.Moved{Home: n.id, Term: term, Proof: &m}},
 			engine.Message{Term: term, Enlist: &engine.Enlist{Nonce: 1, Voters: chain.Founders, Proof: &m}},
 			engine.Message{Term: term, Order: engine.OrderRest}, engine.Message{Term: term, Ended: e})
 	}
@@ -109,8 +133,8 @@ func (w *world) turnAdmin(n *node) {
 	w.reign(n)
 }
 
-// mayBelieve reports whether a node may take a lying admin for who leads the job: one that had no copy of the ledger, and had
-// heard of no home when it heard of that one, which may then have made a copy of its own there.
+// mayBelieve reports whether a node may take a lying admin for who leads the job: one that had no copy of the ledger,
+// and had heard of no home when it heard of that one, which may then have made a copy of its own there.
 func (w *world) mayBelieve(n *node) bool {
 	_, replica := n.peer.Ledger(w.id)
 	n.fooled = n.fooled || w.cfg.Admin && n.term == 0 && !replica

@@ -7,9 +7,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job may begin with outputs of an earlier one, as one does that is retried: they lie on the submitter's disk as if it had
-// just made them, are committed as any others, and only what they do not cover is to run. At the end each unit must count
-// once, be it by them or by a run; what is lost of them before it is committed runs again.
+// A job may begin with outputs of an earlier one, as one does that is retried: they lie on the submitter's disk as if
+// it had just made them, are committed as any others, and only what they do not cover is to run. At the end each unit
+// must count once, be it by them or by a run; what is lost of them before it is committed runs again.
 
 // Retried is a hostile run of a job that an earlier one has done in part, or all of.
 func Retried(seed uint64) Config {
@@ -21,7 +21,8 @@ func Retried(seed uint64) Config {
 // basePiece is how many units of an earlier job are done, or missing, together.
 const basePiece = 250
 
-// base makes the outputs that the job begins with; none if it begins with nothing. What nobody can do is not among them.
+// base makes the outputs that the job begins with; none if it begins with nothing. What nobody can do is not among
+// them.
 func (w *world) base() (parts []merge.Partial) {
 	if w.cfg.Base == 0 {
 		return nil
@@ -43,8 +44,16 @@ func (w *world) base() (parts []merge.Partial) {
 		for _, r := range did {
 			b.canary += tasks.Canary(w.id.Seed(), r)
 		}
-		p := merge.Partial{Job: w.id, ID: merge.ID{Node: n.id, Seq: uint64(i + 1)}, Cover: tasks.CoverOf(did...), Units: b.units(), Canary: b.canary,
-			Holder: n.id, SHA256: b.sha, Size: w.size(b)}
+		p := merge.Partial{
+			Job:    w.id,
+			ID:     merge.ID{Node: n.id, Seq: uint64(i + 1)},
+			Cover:  tasks.CoverOf(did...),
+			Units:  b.units(),
+			Canary: b.canary,
+			Holder: n.id,
+			SHA256: b.sha,
+			Size:   w.size(b),
+		}
 		w.store(n, p.ID, b)
 		w.before = w.before.Union(p.Cover)
 		parts = append(parts, p)

@@ -2,7 +2,8 @@ package sim
 
 import "testing"
 
-// TestRetried plays jobs that begin with outputs of an earlier one, with every fault. $DTPNODE_SEEDS says how many seeds.
+// TestRetried plays jobs that begin with outputs of an earlier one, with every fault. $DTPNODE_SEEDS says how many
+// seeds.
 func TestRetried(t *testing.T) {
 	if raceEnabled {
 		goTest(t, "-run", "^TestRetried$", ".")

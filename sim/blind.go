@@ -106,7 +106,11 @@ func (w *world) failUnread(n *node, id steal.GenID, file int) {
 	if n.unread++; n.unread > w.triesOfBlind() {
 		w.fail("%s tries again and again what it does not see: file %d", n.id, file)
 	}
-	w.step(n, engine.PacketRefused{Gen: id, Packet: p, Failure: ledger.Failure{Blame: w.job.Data.Units(file), Kind: "open", Reason: noSuchFile, Host: "missing", Data: true}})
+	w.step(n, engine.PacketRefused{
+		Gen:     id,
+		Packet:  p,
+		Failure: ledger.Failure{Blame: w.job.Data.Units(file), Kind: "open", Reason: noSuchFile, Host: "missing", Data: true},
+	})
 }
 
 // look has a node see which files are there.

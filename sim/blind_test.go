@@ -11,8 +11,18 @@ import (
 func TestHalvesSeen(t *testing.T) {
 	var ratios []float64
 	for s := range uint64(40) {
-		c := Config{Seed: s, Nodes: 4, Slots: 2, Units: 80_000, Files: 8, UnitTime: time.Millisecond, Latency: time.Millisecond,
-			Deal: s%2 == 0, Even: s%4 < 2, Replicas: 3}
+		c := Config{
+			Seed:     s,
+			Nodes:    4,
+			Slots:    2,
+			Units:    80_000,
+			Files:    8,
+			UnitTime: time.Millisecond,
+			Latency:  time.Millisecond,
+			Deal:     s%2 == 0,
+			Even:     s%4 < 2,
+			Replicas: 3,
+		}
 		all := checkSeed(t, c)
 		c.Halves = true
 		half := checkSeed(t, c)
@@ -31,8 +41,18 @@ func TestHalvesSeen(t *testing.T) {
 // TestOneBlindOfFour has one node of four see nothing: the others take its part, in about the time of three.
 func TestOneBlindOfFour(t *testing.T) {
 	for s := range uint64(20) {
-		c := Config{Seed: 3*s + 1, Nodes: 3, Slots: 2, Units: 60_000, Files: 8, UnitTime: time.Millisecond, Latency: time.Millisecond,
-			Deal: s%2 == 0, Even: true, Replicas: 3}
+		c := Config{
+			Seed:     3*s + 1,
+			Nodes:    3,
+			Slots:    2,
+			Units:    60_000,
+			Files:    8,
+			UnitTime: time.Millisecond,
+			Latency:  time.Millisecond,
+			Deal:     s%2 == 0,
+			Even:     true,
+			Replicas: 3,
+		}
 		three := checkSeed(t, c)
 		c.Nodes, c.Halves = 4, false
 		c.Blind = 1 // node 3, which never sees its files again
@@ -47,8 +67,19 @@ func TestOneBlindOfFour(t *testing.T) {
 // TestHiddenFile has a file vanish after planning, for all nodes: it is given up in bounded time, the rest is done.
 func TestHiddenFile(t *testing.T) {
 	for s := range uint64(10) {
-		c := Config{Seed: s, Nodes: 4, Slots: 2, Units: 8_000, Files: 8, UnitTime: time.Millisecond, Latency: time.Millisecond,
-			Deal: s%2 == 0, Replicas: 3, Hidden: 2, Blind: int(s % 3)}
+		c := Config{
+			Seed:     s,
+			Nodes:    4,
+			Slots:    2,
+			Units:    8_000,
+			Files:    8,
+			UnitTime: time.Millisecond,
+			Latency:  time.Millisecond,
+			Deal:     s%2 == 0,
+			Replicas: 3,
+			Hidden:   2,
+			Blind:    int(s % 3),
+		}
 		res := checkSeed(t, c)
 		if !res.Finished || len(res.Lost) != 2 || res.Makespan > 20*time.Second {
 			t.Errorf("seed %d: %v, lost %v", s, res.Makespan, res.Lost)
@@ -66,8 +97,19 @@ func TestHiddenFile(t *testing.T) {
 func TestHostsThatLackAFriend(t *testing.T) {
 	lacked := 0
 	for s := range uint64(40) {
-		c := Config{Seed: s, Nodes: 4, Slots: 2, Units: 40_000, Files: 8, UnitTime: time.Millisecond, Latency: time.Millisecond,
-			Deal: s%2 == 0, Even: s%4 < 2, Replicas: 3, Lacking: 2}
+		c := Config{
+			Seed:     s,
+			Nodes:    4,
+			Slots:    2,
+			Units:    40_000,
+			Files:    8,
+			UnitTime: time.Millisecond,
+			Latency:  time.Millisecond,
+			Deal:     s%2 == 0,
+			Even:     s%4 < 2,
+			Replicas: 3,
+			Lacking:  2,
+		}
 		res := checkSeed(t, c)
 		if !res.Finished || len(res.Lost) > 0 {
 			t.Fatalf("seed %d: %+v", s, res)

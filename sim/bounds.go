@@ -45,7 +45,9 @@ func (w *world) noteFolds(e engine.WriteLedger) {
 
 // inResult reports whether a part is among those of the result, itself or folded, or was given up.
 func (w *world) inResult(id merge.ID, parts []merge.ID) bool {
-	return w.given[id] || slices.Contains(parts, id) || slices.ContainsFunc(w.into[id], func(f merge.ID) bool { return w.inResult(f, parts) })
+	return w.given[id] || slices.Contains(parts, id) || slices.ContainsFunc(w.into[id], func(f merge.ID) bool {
+		return w.inResult(f, parts)
+	})
 }
 
 // freed takes a blob off a node's disk.
@@ -54,9 +56,10 @@ func (w *world) freed(n *node, e engine.FreeBlob) {
 	n.disk.drop(w, e.Partial.ID)
 }
 
-// mayFree holds a node that frees a blob to the rule that package engine gives (held): its own record has it not, nor has
-// the newest record it with a quorum of the replicas keeping it no more, or with the node's word on it in the term of the
-// home, who counts on that. A copy that is behind may free what it kept for an earlier home, though it is committed.
+// mayFree holds a node that frees a blob to the rule that package engine gives (held): its own record has it not, nor
+// has the newest record it with a quorum of the replicas keeping it no more, or with the node's word on it in the term
+// of the home, who counts on that. A copy that is behind may free what it kept for an earlier home, though it is
+// committed.
 func (w *world) mayFree(n *node, id merge.ID) {
 	b, kept := n.disk.kept[id]
 	if !kept || !w.hostile() || w.ended || !n.honest || !w.honestHome() {
@@ -108,8 +111,8 @@ func (w *world) newest() (newest engine.LedgerView) {
 const spareBlobs = 40
 
 // heavyWithin is how long a disk may have more than three times the result's bytes where there are faults: what homes
-// have asked to keep in vain goes when the next one commits, and a copy of the ledger that was away has to follow. While
-// it has no majority it cannot, and that time does not count.
+// have asked to keep in vain goes when the next one commits, and a copy of the ledger that was away has to follow.
+// While it has no majority it cannot, and that time does not count.
 const heavyWithin = 30 * time.Second
 
 // mendWithin is that time; without faults there is none.
@@ -162,7 +165,8 @@ func (w *world) bounded() {
 			w.heavy[n] = w.now
 		}
 		if w.now-w.heavy[n] >= w.mendWithin() {
-			w.fail("%s keeps %d bytes of %d blobs, of a result of %d so far, since %v", n.id, n.disk.bytes, len(n.disk.kept), result, w.heavy[n])
+			w.fail("%s keeps %d bytes of %d blobs, of a result of %d so far, since %v", n.id, n.disk.bytes, len(n.disk.kept),
+				result, w.heavy[n])
 		}
 	}
 }

@@ -64,9 +64,19 @@ type check struct {
 }
 
 func newCheck() check {
-	return check{commits: map[merge.ID]bool{}, given: map[merge.ID]bool{}, asked: map[merge.ID]bool{}, into: map[merge.ID][]merge.ID{}, rejected: map[merge.ID]bool{},
-		harmed: map[merge.ID]bool{}, excuse: map[*node]bool{}, homes: map[uint64]tasks.PeerID{}, results: map[string]content{}, heavy: map[*node]time.Duration{},
-		latest: map[[2]int32]time.Duration{}}
+	return check{
+		commits:  map[merge.ID]bool{},
+		given:    map[merge.ID]bool{},
+		asked:    map[merge.ID]bool{},
+		into:     map[merge.ID][]merge.ID{},
+		rejected: map[merge.ID]bool{},
+		harmed:   map[merge.ID]bool{},
+		excuse:   map[*node]bool{},
+		homes:    map[uint64]tasks.PeerID{},
+		results:  map[string]content{},
+		heavy:    map[*node]time.Duration{},
+		latest:   map[[2]int32]time.Duration{},
+	}
 }
 
 // fail ends the run: something is not as it must be.
@@ -159,7 +169,8 @@ func (w *world) unfinished() {
 	case w.ended:
 		w.res.Err = fmt.Errorf("the job ended at %v, and is not forgotten at %v by %s", w.res.Makespan, w.now, w.holding())
 	default:
-		w.res.Err = fmt.Errorf("the job has not ended at %v: %d of %d units are committed", w.now, w.truth.Len(), w.job.Want.Len())
+		w.res.Err = fmt.Errorf("the job has not ended at %v: %d of %d units are committed", w.now, w.truth.Len(),
+			w.job.Want.Len())
 		w.trace.printf(w.now, w.nodes[home], "OPEN: %v", tasks.CoverOf(w.job.Want).Minus(w.truth))
 	}
 	w.trace.printf(w.now, w.nodes[home], "WRONG: %v", w.res.Err)
@@ -209,7 +220,8 @@ func (w *world) leased(r tasks.Range) {
 
 // proposed looks at entries of the log when they are first written.
 func (w *world) proposed(n *node, e engine.WriteLedger) {
-	if _, leads := n.peer.Leads(w.id); !leads || w.ended || !n.honest || n != w.leader() { // a home that is none any more proposes in vain
+	// a home that is none any more proposes in vain
+	if _, leads := n.peer.Leads(w.id); !leads || w.ended || !n.honest || n != w.leader() {
 		return
 	}
 	v, _ := n.peer.Ledger(w.id)
@@ -436,7 +448,9 @@ func (w *world) endSealed(n *node, e engine.EndSealed) {
 	if e.Ended.Result != nil && e.Ended.Result.SHA256 == forgedEnd && w.mayBelieve(n) {
 		return
 	}
-	if err := engine.CheckEnd(engine.TrustOf(modelkeys.Keys(n.id), w.id, func(tasks.PeerID) bool { return true }, w.job.Submitter), &e.Ended); err != nil || !w.ended || e.Ended.Sum != w.first.Sum() {
+	if err := engine.CheckEnd(engine.TrustOf(modelkeys.Keys(n.id), w.id, func(tasks.PeerID) bool {
+		return true
+	}, w.job.Submitter), &e.Ended); err != nil || !w.ended || e.Ended.Sum != w.first.Sum() {
 		w.fail("%s shows an end that is none: %v, %v", n.id, e.Ended, err)
 	}
 }
@@ -525,8 +539,8 @@ func (w *world) lastWord() {
 	w.after(500*time.Millisecond, w.lastWord)
 }
 
-// bereft reports whether a majority of the replicas left for good or lost their disks once the job had ended. What is left
-// of its ledger then waits for them, as it cannot know, and may be recovered: no time is set for that.
+// bereft reports whether a majority of the replicas left for good or lost their disks once the job had ended. What is
+// left of its ledger then waits for them, as it cannot know, and may be recovered: no time is set for that.
 func (w *world) bereft() bool {
 	lost := 0
 	for _, m := range w.keepers {

@@ -239,8 +239,8 @@ func (w *world) transfer(n *node, p merge.Partial) time.Duration {
 	return w.cfg.Blob
 }
 
-// size is how large a blob is: Flat bytes for what all outputs have, as histograms, and PerUnit for what each unit adds,
-// as to a tree.
+// size is how large a blob is: Flat bytes for what all outputs have, as histograms, and PerUnit for what each unit
+// adds, as to a tree.
 func (w *world) size(b blob) int64 {
 	if w.cfg.Flat+w.cfg.PerUnit == 0 {
 		return int64(len(b.packets))
@@ -277,7 +277,15 @@ func (w *world) fold(n *node, e engine.FoldBlobs) {
 			w.step(n, engine.NotFolded{Job: e.Job, Kids: kids, Here: diskFull})
 		default:
 			w.write(n, func() { d.keep(w, e.ID, out) }, func() {
-				w.step(n, engine.Folded{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: w.size(out)})
+				w.step(n, engine.Folded{
+					Job:    e.Job,
+					ID:     e.ID,
+					Kids:   kids,
+					Units:  out.units(),
+					Canary: out.canary,
+					SHA256: out.sha,
+					Size:   w.size(out),
+				})
 			})
 		}
 	})
@@ -323,8 +331,8 @@ func (d *disk) promise(id merge.ID, term uint64) {
 	d.word[id] = term
 }
 
-// takeBack notes that a home counts no more on the word that it was given: it gives the blob up, whenever the node hears of
-// that. Should it want the blob after all, it asks again, and is given a new word.
+// takeBack notes that a home counts no more on the word that it was given: it gives the blob up, whenever the node
+// hears of that. Should it want the blob after all, it asks again, and is given a new word.
 func (d *disk) takeBack(m engine.Message) {
 	if k := m.Keep; k != nil && k.Free && k.Partial != nil && d.word[k.Partial.ID] <= m.Term {
 		delete(d.word, k.Partial.ID)

@@ -60,7 +60,10 @@ func (w *world) cannotEnd(n *node, e engine.FinishJob) bool {
 	}
 	w.res.Faults.BadEnds++
 	w.trace.printf(w.now, n, "BAD END, round %d", v.Round)
-	w.reply(n, 50*time.Millisecond, engine.Unfinished{ID: e.ID, Attempt: ledger.Attempt{Kind: "disk", Reason: diskFull, Code: code}})
+	w.reply(n, 50*time.Millisecond, engine.Unfinished{
+		ID:      e.ID,
+		Attempt: ledger.Attempt{Kind: "disk", Reason: diskFull, Code: code},
+	})
 	return true
 }
 

@@ -18,9 +18,19 @@ func (w *world) planFaults() {
 	faults := []struct {
 		n  int
 		do func(*node)
-	}{{w.cfg.Crashes, w.crashSoon}, {w.cfg.Wipes, w.wipe}, {w.cfg.Pauses, w.pause}, {w.cfg.Stutters, w.stutter}, {w.cfg.Jumps, w.jump},
-		{w.cfg.Rots, w.rot}, {w.cfg.Twins, w.double}, {w.cfg.Kills, w.kill}, {w.cfg.Leaves, w.leaveNode},
-		{w.cfg.PowerCuts, func(*node) { w.powerCut() }}, {w.cfg.Partitions, w.partition}}
+	}{
+		{w.cfg.Crashes, w.crashSoon},
+		{w.cfg.Wipes, w.wipe},
+		{w.cfg.Pauses, w.pause},
+		{w.cfg.Stutters, w.stutter},
+		{w.cfg.Jumps, w.jump},
+		{w.cfg.Rots, w.rot},
+		{w.cfg.Twins, w.double},
+		{w.cfg.Kills, w.kill},
+		{w.cfg.Leaves, w.leaveNode},
+		{w.cfg.PowerCuts, func(*node) { w.powerCut() }},
+		{w.cfg.Partitions, w.partition},
+	}
 	for _, f := range faults {
 		for range f.n {
 			w.after(w.random(w.cfg.Calm), func() {
@@ -117,7 +127,8 @@ func (w *world) mayLoseUnder(lead, n *node) bool {
 		o := w.nodes[w.index[m.Peer]]
 		if o.num == n.num {
 			voter = true
-		} else if o.twin != nil || o.disk.log == nil || o.disk.log.Self.ID != m.ID || o.disk.refused || len(o.disk.log.Entries) == 0 && o.disk.log.Snapshot == nil {
+		} else if o.twin != nil || o.disk.log == nil || o.disk.log.Self.ID != m.ID || o.disk.refused ||
+			len(o.disk.log.Entries) == 0 && o.disk.log.Snapshot == nil {
 			return false
 		}
 	}

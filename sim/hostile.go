@@ -13,10 +13,24 @@ import (
 // the seed decides. Each tenth has losses alone, for in a run without crashes nothing may run twice; each tenth has
 // many elections.
 func Hostile(seed uint64) Config {
-	c := Config{Seed: seed, Nodes: 50 + int(seed%3)*10, Slots: 1 + int(seed%2), Units: 40_000 + int64(seed%7)*3_000, Files: 20, Replicas: 3,
-		Packet: 400 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%5) * time.Millisecond, Calm: 8 * time.Second,
-		Blob: time.Duration(seed%3) * 15 * time.Millisecond,
-		Drop: 0.05, Repeat: 0.05, Delay: 0.02, Slow: int(seed % 6), Deal: seed%2 == 0}
+	c := Config{
+		Seed:     seed,
+		Nodes:    50 + int(seed%3)*10,
+		Slots:    1 + int(seed%2),
+		Units:    40_000 + int64(seed%7)*3_000,
+		Files:    20,
+		Replicas: 3,
+		Packet:   400 * time.Millisecond,
+		UnitTime: 5 * time.Millisecond,
+		Latency:  time.Duration(1+seed%5) * time.Millisecond,
+		Calm:     8 * time.Second,
+		Blob:     time.Duration(seed%3) * 15 * time.Millisecond,
+		Drop:     0.05,
+		Repeat:   0.05,
+		Delay:    0.02,
+		Slow:     int(seed % 6),
+		Deal:     seed%2 == 0,
+	}
 	if seed%4 != 3 {
 		c.Snapshot = 5 + int(seed%20)
 	}
@@ -63,7 +77,8 @@ func Check(c Config) (Result, error) {
 
 // gentle reports whether nothing but messages is lost.
 func (c Config) gentle() bool {
-	return c.Crashes+c.Wipes+c.PowerCuts+c.Partitions+c.Pauses+c.Stutters+c.Jumps+c.Rots+c.Twins+c.Kills+c.Leaves+c.Liars+c.Thieves+len(c.Poison) == 0 &&
+	return c.Crashes+c.Wipes+c.PowerCuts+c.Partitions+c.Pauses+c.Stutters+c.Jumps+c.Rots+c.Twins+c.Kills+c.Leaves+c.Liars+
+		c.Thieves+len(c.Poison) == 0 &&
 		c.DiskErrors == 0 && !c.Hasty && !c.Recover
 }
 
@@ -110,8 +125,22 @@ func Shrink(c Config, tries int) (Config, error) {
 // smaller lists this configuration with less of one field: none, half or one less, the smallest first.
 func (c Config) smaller(field int) (out []Config) {
 	name := reflect.TypeFor[Config]().Field(field).Name
-	least := map[string]int64{"Nodes": 4, "Units": 100, "Slots": 1, "Halves": -1, "Files": 1, "UnitTime": 1e6, "Latency": 1e5, "Replicas": -1,
-		"Seed": -1, "Limit": -1, "Prepare": -1, "Generation": -1, "Packet": -1, "Calm": 1e9}[name]
+	least := map[string]int64{
+		"Nodes":      4,
+		"Units":      100,
+		"Slots":      1,
+		"Halves":     -1,
+		"Files":      1,
+		"UnitTime":   1e6,
+		"Latency":    1e5,
+		"Replicas":   -1,
+		"Seed":       -1,
+		"Limit":      -1,
+		"Prepare":    -1,
+		"Generation": -1,
+		"Packet":     -1,
+		"Calm":       1e9,
+	}[name]
 	v := reflect.ValueOf(&c).Elem().Field(field)
 	try := func(set func(reflect.Value)) {
 		d := c
@@ -139,7 +168,8 @@ type Catch struct {
 	Seen   string `json:"seen"`
 }
 
-// Hunt plays seeds from first on, so many at most, each with faults and with liars of both kinds, until one is not as it must be.
+// Hunt plays seeds from first on, so many at most, each with faults and with liars of both kinds, until one is not as
+// it must be.
 func Hunt(first uint64, seeds int) Catch {
 	for s := first; s < first+uint64(seeds); s++ {
 		for _, c := range []Config{Hostile(s), Lying(s), Usurping(s)} {

@@ -22,8 +22,8 @@ const (
 	LyingHome     Role = "home"     // the job's submitter
 )
 
-// LiarAllowance is Allowance where members lie. Beside the usual time-outs these must pass, perhaps one after the other:
-// a merge that was ordered and is never offered is given up (2 min), and what is held and makes no progress runs
+// LiarAllowance is Allowance where members lie. Beside the usual time-outs these must pass, perhaps one after the
+// other: a merge that was ordered and is never offered is given up (2 min), and what is held and makes no progress runs
 // elsewhere (1 min).
 const LiarAllowance = 4 * time.Minute
 
@@ -36,9 +36,21 @@ const (
 
 // Lying is a run in which some members lie, in a way that the seed decides.
 func Lying(seed uint64) Config {
-	c := Config{Seed: seed, Nodes: 10 + int(seed%3)*6, Slots: 1 + int(seed%2), Units: 12_000 + int64(seed%7)*1_000, Files: 10, Replicas: 3,
-		Packet: 200 * time.Millisecond, UnitTime: 5 * time.Millisecond, Latency: time.Duration(1+seed%3) * time.Millisecond,
-		Calm: 2 * time.Second, Deal: seed%2 == 0, Liars: 1, Blob: time.Duration(seed%3) * 5 * time.Millisecond}
+	c := Config{
+		Seed:     seed,
+		Nodes:    10 + int(seed%3)*6,
+		Slots:    1 + int(seed%2),
+		Units:    12_000 + int64(seed%7)*1_000,
+		Files:    10,
+		Replicas: 3,
+		Packet:   200 * time.Millisecond,
+		UnitTime: 5 * time.Millisecond,
+		Latency:  time.Duration(1+seed%3) * time.Millisecond,
+		Calm:     2 * time.Second,
+		Deal:     seed%2 == 0,
+		Liars:    1,
+		Blob:     time.Duration(seed%3) * 5 * time.Millisecond,
+	}
 	c.Liar = LyingWorker
 	if seed%4 == 2 && c.Liar != LyingHome {
 		c.Drop, c.Repeat, c.Delay = 0.03, 0.03, 0.02
@@ -192,7 +204,15 @@ func (w *world) scene() liar.Scene {
 func (w *world) falseBlob(n *node) liar.Lie {
 	return func(l *liar.Liar) (engine.Message, bool) {
 		c := l.Units()
-		p := merge.Partial{ID: merge.ID{Node: n.id, Seq: l.Next()}, Job: w.id, Cover: c, Units: c.Len(), Canary: w.rng.Uint64(), SHA256: w.sha(), Holder: n.id}
+		p := merge.Partial{
+			ID:     merge.ID{Node: n.id, Seq: l.Next()},
+			Job:    w.id,
+			Cover:  c,
+			Units:  c.Len(),
+			Canary: w.rng.Uint64(),
+			SHA256: w.sha(),
+			Holder: n.id,
+		}
 		b := blob{sha: p.SHA256, lie: true, packets: l.Units(), canary: p.Canary + uint64(w.rng.IntN(2))}
 		if b.units() == p.Units {
 			b.packets, b.canary = nil, p.Canary
@@ -235,7 +255,16 @@ func (w *world) madeUp(n *node, l *liar.Liar, c tasks.Cover) (engine.Message, bo
 	for _, r := range c {
 		b.canary += tasks.Canary(w.id.Seed(), r)
 	}
-	p := merge.Partial{ID: merge.ID{Node: n.id, Seq: l.Next()}, Job: w.id, Cover: c, Units: c.Len(), Canary: b.canary, SHA256: b.sha, Size: 1, Holder: n.id}
+	p := merge.Partial{
+		ID:     merge.ID{Node: n.id, Seq: l.Next()},
+		Job:    w.id,
+		Cover:  c,
+		Units:  c.Len(),
+		Canary: b.canary,
+		SHA256: b.sha,
+		Size:   1,
+		Holder: n.id,
+	}
 	if w.rng.IntN(2) == 0 { // as a merge of others' work
 		p.Kids = []merge.ID{{Node: w.ids[w.rng.IntN(len(w.ids))], Seq: 1}, {Node: n.id, Seq: 1}}
 	}
@@ -255,9 +284,9 @@ func (w *world) lends(m engine.Message) {
 }
 
 // falsified holds what a result has of a liar's making against what a worker may come to: no more than it was given and
-// its share once more. That holds as long as the home that has begun the job leads it; a run with a quarter of the units
-// more than that, for what it merged for others and what was under way, is not as it must be: in 700 seeds most had less than
-// a tenth more, and none a fifth.
+// its share once more. That holds as long as the home that has begun the job leads it; a run with a quarter of the
+// units more than that, for what it merged for others and what was under way, is not as it must be: in 700 seeds most
+// had less than a tenth more, and none a fifth.
 func (w *world) falsified(c content) error {
 	if w.cfg.Liar != LyingWorker || w.res.Homes > 1 || w.cfg.Crashes+w.cfg.Pauses > 0 {
 		return nil
@@ -266,7 +295,8 @@ func (w *world) falsified(c content) error {
 	w.res.Falsified = made.Len()
 	share := w.job.Want.Len() / int64(w.cfg.Nodes)
 	if beyond := made.Minus(w.lent).Len(); beyond > int64(max(w.cfg.Liars, 1))*share+w.job.Want.Len()/4 {
-		return fmt.Errorf("a liar has falsified %d of %d units beside those that it was given, %d", beyond, w.job.Want.Len(), w.lent.Len())
+		return fmt.Errorf("a liar has falsified %d of %d units beside those that it was given, %d", beyond, w.job.Want.Len(),
+			w.lent.Len())
 	}
 	return nil
 }

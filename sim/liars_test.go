@@ -48,20 +48,37 @@ func playLiars(t *testing.T, config func(seed uint64) Config) {
 	}
 }
 
-// TestNobodyPutsItselfAbove: among so many nodes that their reports are rare, one deals all others a bit of work, as if they had
-// to have what they make of it merged by it. It is given partials by those alone whom the job's tree has put below it.
+// TestNobodyPutsItselfAbove: among so many nodes that their reports are rare, one deals all others a bit of work, as if
+// they had to have what they make of it merged by it. It is given partials by those alone whom the job's tree has put
+// below it.
 func TestNobodyPutsItselfAbove(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine; runs without the race detector")
 	}
 	for s := range uint64(4) {
-		c := Config{Seed: s, Nodes: 120 + 20*int(s), Slots: 1, Files: 10, UnitTime: 5 * time.Millisecond, Replicas: 3, Latency: time.Millisecond,
-			Packet: 200 * time.Millisecond, Generation: time.Second, Calm: time.Second, Deal: true, Liars: 1, Liar: LyingWorker, Climbs: true}
+		c := Config{
+			Seed:       s,
+			Nodes:      120 + 20*int(s),
+			Slots:      1,
+			Files:      10,
+			UnitTime:   5 * time.Millisecond,
+			Replicas:   3,
+			Latency:    time.Millisecond,
+			Packet:     200 * time.Millisecond,
+			Generation: time.Second,
+			Calm:       time.Second,
+			Deal:       true,
+			Liars:      1,
+			Liar:       LyingWorker,
+			Climbs:     true,
+		}
 		c.Units = int64(c.Nodes) * 2000 // 10 s of all of them
 		res := checkSeed(t, c)
-		t.Logf("seed %d: %d of %d nodes gave it partials, it was named %d times; %v", s, len(res.Climbed), c.Nodes, res.Faults.Violations, res.Makespan)
+		t.Logf("seed %d: %d of %d nodes gave it partials, it was named %d times; %v", s, len(res.Climbed), c.Nodes,
+			res.Faults.Violations, res.Makespan)
 		if most := 3 * tasks.DealFan; len(res.Climbed) > most || res.Faults.Violations == 0 {
-			t.Errorf("seed %d: %d nodes gave the liar partials, more than %d; it was named %d times", s, len(res.Climbed), most, res.Faults.Violations)
+			t.Errorf("seed %d: %d nodes gave the liar partials, more than %d; it was named %d times", s, len(res.Climbed), most,
+				res.Faults.Violations)
 		}
 	}
 }

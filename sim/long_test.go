@@ -7,20 +7,34 @@ import (
 )
 
 // long is a job that takes so much time on nodes of 8 slots, with a commit of each node every 30 s, as real ones make
-// them, or of all nodes together three times a second where that is less: the simulator could not follow more for a day.
-// Its units are long, for what is looked at is what grows with time, and not with the number of units.
+// them, or of all nodes together three times a second where that is less: the simulator could not follow more for a
+// day. Its units are long, for what is looked at is what grows with time, and not with the number of units.
 func long(nodes int, last time.Duration) Config {
 	unit := 2 * time.Second
 	if nodes >= 1000 {
 		unit *= time.Duration(nodes / 100)
 	}
-	return Config{Seed: 1, Nodes: nodes, Slots: 8, Units: int64(last/unit) * int64(nodes) * 8, Files: 200, UnitTime: unit, Latency: time.Millisecond,
-		Blob: 10 * time.Millisecond, Packet: 5 * unit, Generation: 15 * unit, Replicas: 3, Deal: true, Limit: last*2 + time.Hour, Watch: time.Second}
+	return Config{
+		Seed:       1,
+		Nodes:      nodes,
+		Slots:      8,
+		Units:      int64(last/unit) * int64(nodes) * 8,
+		Files:      200,
+		UnitTime:   unit,
+		Latency:    time.Millisecond,
+		Blob:       10 * time.Millisecond,
+		Packet:     5 * unit,
+		Generation: 15 * unit,
+		Replicas:   3,
+		Deal:       true,
+		Limit:      last*2 + time.Hour,
+		Watch:      time.Second,
+	}
 }
 
-// TestLongJobs plays 20 minutes of a job on 10 nodes and 4 minutes on 100; with $DTPNODE_LONG (24h in make soak) as long as
-// that says on 10 and on 1,000. What is committed and what lies on each disk must be bounded all the time, whether outputs are
-// histograms or trees.
+// TestLongJobs plays 20 minutes of a job on 10 nodes and 4 minutes on 100; with $DTPNODE_LONG (24h in make soak) as
+// long as that says on 10 and on 1,000. What is committed and what lies on each disk must be bounded all the time,
+// whether outputs are histograms or trees.
 func TestLongJobs(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine; runs without the race detector")
@@ -57,14 +71,15 @@ func TestLongJobs(t *testing.T) {
 				if best := tc.last; res.Makespan > best*115/100+time.Minute {
 					t.Errorf("it took %v: commits that wait must not hold up work", res.Makespan)
 				}
-				t.Logf("%v, %d commits, %d folds; at most %d committed at once, %d blobs and %d bytes on a disk", res.Makespan, res.Commits, res.Folds, res.MostParts, res.MostBlobs, res.MostBytes)
+				t.Logf("%v, %d commits, %d folds; at most %d committed at once, %d blobs and %d bytes on a disk", res.Makespan,
+					res.Commits, res.Folds, res.MostParts, res.MostBlobs, res.MostBytes)
 			})
 		}
 	}
 }
 
-// TestLongEntries has entries that take from seconds to more than a commit's interval each: they are stolen like others,
-// one for each slot at least, and nobody is doubted for working on one.
+// TestLongEntries has entries that take from seconds to more than a commit's interval each: they are stolen like
+// others, one for each slot at least, and nobody is doubted for working on one.
 func TestLongEntries(t *testing.T) {
 	for _, tc := range []struct{ unit, packet, commits time.Duration }{
 		{2 * time.Second, 2 * time.Second, 30 * time.Second}, {10 * time.Second, 10 * time.Second, 30 * time.Second},
@@ -73,31 +88,59 @@ func TestLongEntries(t *testing.T) {
 	} {
 		const nodes, slots, each = 20, 8, 30
 		best := each * tc.unit
-		r := Run(Config{Seed: 1, Nodes: nodes, Slots: slots, Units: nodes * slots * each, Files: 200, UnitTime: tc.unit, Latency: time.Millisecond,
-			Blob: 10 * time.Millisecond, Packet: tc.packet, Generation: tc.commits, Replicas: 3, Deal: true, Limit: 10 * best})
+		r := Run(Config{
+			Seed:       1,
+			Nodes:      nodes,
+			Slots:      slots,
+			Units:      nodes * slots * each,
+			Files:      200,
+			UnitTime:   tc.unit,
+			Latency:    time.Millisecond,
+			Blob:       10 * time.Millisecond,
+			Packet:     tc.packet,
+			Generation: tc.commits,
+			Replicas:   3,
+			Deal:       true,
+			Limit:      10 * best,
+		})
 		if r.Err != nil || !r.Finished {
 			t.Errorf("entries of %v: after %v: %v", tc.unit, r.Makespan, r.Err)
 			continue
 		}
 		if r.Makespan > best*120/100+5*time.Second || r.Rerun > 0.01 {
-			t.Errorf("entries of %v took %v, at best %v; %.3f of them ran again; %+v", tc.unit, r.Makespan, best, r.Rerun, r.Counts)
+			t.Errorf("entries of %v took %v, at best %v; %.3f of them ran again; %+v", tc.unit, r.Makespan, best, r.Rerun,
+				r.Counts)
 		}
 		t.Logf("entries of %v: %v, at best %v", tc.unit, r.Makespan, best)
 	}
 }
 
-// TestFewLongEntries has no more than some entries for each slot, of a job whose speed nobody knows: they run beside each
-// other from the start, for none is queued behind another where a slot waits.
+// TestFewLongEntries has no more than some entries for each slot, of a job whose speed nobody knows: they run beside
+// each other from the start, for none is queued behind another where a slot waits.
 func TestFewLongEntries(t *testing.T) {
 	const slots = 4
 	for _, unit := range []time.Duration{2 * time.Second, time.Minute, 10 * time.Minute} {
 		for _, nodes := range []int{2, 4, 10} {
 			for _, each := range []int64{1, 3, 6} {
-				r := Run(Config{Seed: 1, Nodes: nodes, Slots: slots, Units: int64(nodes) * slots * each, Files: 1, UnitTime: unit, Latency: time.Millisecond,
-					Blob: 10 * time.Millisecond, Packet: time.Second, Generation: 30 * time.Second, Replicas: 3, Deal: true, Limit: time.Hour * 10})
+				r := Run(Config{
+					Seed:       1,
+					Nodes:      nodes,
+					Slots:      slots,
+					Units:      int64(nodes) * slots * each,
+					Files:      1,
+					UnitTime:   unit,
+					Latency:    time.Millisecond,
+					Blob:       10 * time.Millisecond,
+					Packet:     time.Second,
+					Generation: 30 * time.Second,
+					Replicas:   3,
+					Deal:       true,
+					Limit:      time.Hour * 10,
+				})
 				// The slowest node takes 1.25 times as long, and there may be one entry more or less on a slot.
 				if most := time.Duration(each)*unit*5/4 + unit + time.Second; r.Err != nil || !r.Finished || r.Makespan > most {
-					t.Errorf("%d entries of %v on %d nodes of %d slots took %v, want at most %v: %v, %+v", int64(nodes)*slots*each, unit, nodes, slots, r.Makespan, most, r.Err, r.Counts)
+					t.Errorf("%d entries of %v on %d nodes of %d slots took %v, want at most %v: %v, %+v", int64(nodes)*slots*each,
+						unit, nodes, slots, r.Makespan, most, r.Err, r.Counts)
 				}
 			}
 		}

@@ -179,7 +179,14 @@ func (w *world) sealGen(n *node, e engine.SealGen) {
 		delete(n.gens, e.Gen)
 		g.done.sha = w.sha()
 		w.store(n, e.ID, g.done)
-		w.step(n, engine.GenSealed{Gen: e.Gen, ID: e.ID, Units: g.done.units(), Canary: g.done.canary, SHA256: g.done.sha, Size: w.size(g.done)})
+		w.step(n, engine.GenSealed{
+			Gen:    e.Gen,
+			ID:     e.ID,
+			Units:  g.done.units(),
+			Canary: g.done.canary,
+			SHA256: g.done.sha,
+			Size:   w.size(g.done),
+		})
 	})
 }
 
@@ -231,6 +238,14 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		}
 		out.sha = w.sha()
 		w.store(n, e.ID, out)
-		w.step(n, engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: w.size(out)})
+		w.step(n, engine.Merged{
+			Job:    e.Job,
+			ID:     e.ID,
+			Kids:   kids,
+			Units:  out.units(),
+			Canary: out.canary,
+			SHA256: out.sha,
+			Size:   w.size(out),
+		})
 	})
 }

@@ -19,7 +19,8 @@ func TestMutantsAreCaught(t *testing.T) {
 		t.Skip("one goroutine each; runs without the race detector")
 	}
 	bin := filepath.Join(t.TempDir(), "mutants")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "mutants", "-o", bin, "./mutants").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "mutants", "-o", bin,
+		"./mutants").CombinedOutput(); err != nil {
 		t.Fatalf("could not build the mutants: %v\n%s", err, out)
 	}
 	known := catches(t)

@@ -204,8 +204,8 @@ func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	w.post(from, to, m)
 }
 
-// intercepted has a node that lies, or is about to, take note of a message, and reports whether its protocol is not to hear
-// of it.
+// intercepted has a node that lies, or is about to, take note of a message, and reports whether its protocol is not to
+// hear of it.
 func (w *world) intercepted(o, from *node, m engine.Message) bool {
 	if m.Enlist != nil && w.cfg.Liar == LyingWorker {
 		return true // it has no other role, and must not answer as if it had

@@ -9,16 +9,29 @@ import (
 	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 )
 
-// Two of a ledger's three replicas are lost: their disks are destroyed, or they are away for so long that the job's user
-// takes them for lost, and come back with all they had. The user has the job recovered from the copy that is left. It
-// must not go on before, must then end with each unit once, and who comes back must follow, and have no other end.
+// Two of a ledger's three replicas are lost: their disks are destroyed, or they are away for so long that the job's
+// user takes them for lost, and come back with all they had. The user has the job recovered from the copy that is left.
+// It must not go on before, must then end with each unit once, and who comes back must follow, and have no other end.
 
 // Recovering is a run in which a ledger loses its majority and is recovered.
 func Recovering(seed uint64) Config {
-	c := Config{Seed: seed, Nodes: 6 + int(seed%3)*4, Slots: 1 + int(seed%2), Units: 6_000 + int64(seed%7)*1_000, Files: 10, Replicas: 3,
-		Packet: 200 * time.Millisecond, UnitTime: 10 * time.Millisecond, Latency: time.Duration(1+seed%3) * time.Millisecond,
-		Calm: 3 * time.Second, Deal: seed%2 == 0, Blob: time.Duration(seed%3) * 5 * time.Millisecond, Generation: time.Second,
-		Recover: true, Return: int(seed % 3)}
+	c := Config{
+		Seed:       seed,
+		Nodes:      6 + int(seed%3)*4,
+		Slots:      1 + int(seed%2),
+		Units:      6_000 + int64(seed%7)*1_000,
+		Files:      10,
+		Replicas:   3,
+		Packet:     200 * time.Millisecond,
+		UnitTime:   10 * time.Millisecond,
+		Latency:    time.Duration(1+seed%3) * time.Millisecond,
+		Calm:       3 * time.Second,
+		Deal:       seed%2 == 0,
+		Blob:       time.Duration(seed%3) * 5 * time.Millisecond,
+		Generation: time.Second,
+		Recover:    true,
+		Return:     int(seed % 3),
+	}
 	if seed%4 == 2 {
 		c.Drop, c.Repeat, c.Delay = 0.03, 0.03, 0.02
 	}
@@ -88,7 +101,8 @@ func (w *world) recoverFrom(last *node, late []*node) {
 	v, ok := last.peer.Copy(w.id)
 	switch {
 	case !ok || w.leader() != nil:
-		w.fail("%s has a copy that cannot be recovered: it is there %v, and somebody leads %v", last.id, ok, w.leader() != nil)
+		w.fail("%s has a copy that cannot be recovered: it is there %v, and somebody leads %v", last.id, ok,
+			w.leader() != nil)
 		return
 	case v.Majority: // a word that was long under way
 		w.settle(w.now + 2*time.Second)
@@ -110,7 +124,10 @@ func (w *world) recoverFrom(last *node, late []*node) {
 	text := engine.RecoveryText(w.id, c)
 	w.trace.printf(w.now, last, "RECOVER")
 	w.res.Faults.Recoveries++
-	w.step(last, engine.Recover{ID: w.id, Link: quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: user, Sig: modelkeys.Keys(user).Sign(text)}}}})
+	w.step(last, engine.Recover{
+		ID:   w.id,
+		Link: quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: user, Sig: modelkeys.Keys(user).Sign(text)}}},
+	})
 	for _, n := range late {
 		after := w.between(100*time.Millisecond, 20*time.Second)
 		w.settle(w.now + after)

@@ -16,6 +16,7 @@ func TestRecovering(t *testing.T) {
 	}
 	t.Log(&all)
 	if all.sums["Recoveries"] < int64(n)*9/10 || all.sums["Returns"] < int64(n)/2 {
-		t.Errorf("only %d of %d runs had a recovery, and %d replicas came back", all.sums["Recoveries"], n, all.sums["Returns"])
+		t.Errorf("only %d of %d runs had a recovery, and %d replicas came back", all.sums["Recoveries"], n,
+			all.sums["Returns"])
 	}
 }

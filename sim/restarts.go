@@ -12,8 +12,8 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A follower that restarts beside one that lies hears that one first, and before its leader. It must go on following the
-// leader that there was.
+// A follower that restarts beside one that lies hears that one first, and before its leader. It must go on following
+// the leader that there was.
 
 // planRestarts has the follower that does not lie restart.
 func (w *world) planRestarts(lead, liar *node, followers []*node) {
@@ -58,7 +58,14 @@ func (w *world) lieToFollower(lead, liar, n *node) {
 		return m
 	}
 	c, _ := lead.peer.Copy(w.id)
-	m := raftpb.Message{From: member(liar).ID, To: member(n).ID, Term: v.Term + uint64(w.rng.IntN(2)), Index: c.Index, LogTerm: c.Term, Commit: c.Index + 1}
+	m := raftpb.Message{
+		From:    member(liar).ID,
+		To:      member(n).ID,
+		Term:    v.Term + uint64(w.rng.IntN(2)),
+		Index:   c.Index,
+		LogTerm: c.Term,
+		Commit:  c.Index + 1,
+	}
 	switch w.rng.IntN(4) {
 	case 0:
 		m.Type, m.Commit = raftpb.MsgHeartbeat, 1<<40

@@ -7,8 +7,20 @@ import (
 
 // large is a job of 10 s a node on n nodes that do not all know each other. docs/scale.md has larger ones.
 func large(n, replicas int) Config {
-	return Config{Seed: 1, Nodes: n, Slots: 1, Files: n / 10, UnitTime: 10 * time.Millisecond, Units: int64(n) * 1000, Replicas: replicas,
-		Latency: time.Millisecond, View: 16, Deal: true, Generation: 30 * time.Second, Packet: 200 * time.Millisecond}
+	return Config{
+		Seed:       1,
+		Nodes:      n,
+		Slots:      1,
+		Files:      n / 10,
+		UnitTime:   10 * time.Millisecond,
+		Units:      int64(n) * 1000,
+		Replicas:   replicas,
+		Latency:    time.Millisecond,
+		View:       16,
+		Deal:       true,
+		Generation: 30 * time.Second,
+		Packet:     200 * time.Millisecond,
+	}
 }
 
 // TestManyNodes holds the share of time that a thousand nodes work, and what their home hears, against what
@@ -26,7 +38,8 @@ func TestManyNodes(t *testing.T) {
 		}
 		efficiency[i] = r.Efficiency(c)
 		in, out := r.Load.Messages()
-		t.Logf("%d replicas: efficiency %.3f, home %d messages in, %d out, depth %d", replicas, efficiency[i], in, out, r.Load.Depth)
+		t.Logf("%d replicas: efficiency %.3f, home %d messages in, %d out, depth %d", replicas, efficiency[i], in, out,
+			r.Load.Depth)
 		if efficiency[i] < 0.95 || r.Counts.Reissued > 0 || r.Counts.Rejected > 0 || r.Rerun > 0 {
 			t.Errorf("%d replicas: efficiency %.3f, rerun %.4f, %+v", replicas, efficiency[i], r.Rerun, r.Counts)
 		}

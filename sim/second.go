@@ -5,8 +5,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The second job of a run is one whose submitter, and home, lies. The others take part in it, and are given any orders for
-// it; no more of it is modelled than that. What is checked is that the first job does not suffer.
+// The second job of a run is one whose submitter, and home, lies. The others take part in it, and are given any orders
+// for it; no more of it is modelled than that. What is checked is that the first job does not suffer.
 
 // submitSecond has a liar submit it.
 func (w *world) submitSecond(n *node) {
@@ -30,8 +30,8 @@ func (w *world) jobOf(id tasks.JobID) *tasks.Job {
 	return nil
 }
 
-// ofSecond carries out what a node wants for the second job, as far as that is modelled: blobs and ledgers of it are kept
-// nowhere. False for what is of the first, or alike for both.
+// ofSecond carries out what a node wants for the second job, as far as that is modelled: blobs and ledgers of it are
+// kept nowhere. False for what is of the first, or alike for both.
 func (w *world) ofSecond(n *node, e engine.Effect) bool {
 	switch e := e.(type) {
 	case engine.FoundLedger:

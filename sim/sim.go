@@ -87,10 +87,11 @@ type Config struct {
 	Admin    bool // they have the right admin, and sign recoveries that nobody has asked for
 	Usurp    bool // they lie about that too, and send anything at all; else about their work only
 
-	Prepare    time.Duration // longest time to load a job's code; default 300 ms
-	Watch      time.Duration // look at all disks so often, also in a run without faults; 0 for not
-	Flat       int64         // bytes of every blob, as of histograms
-	PerUnit    int64         // bytes that a unit adds to a blob, as to a tree; with Flat 0 a blob has as many as it has pieces
+	Prepare time.Duration // longest time to load a job's code; default 300 ms
+	Watch   time.Duration // look at all disks so often, also in a run without faults; 0 for not
+	Flat    int64         // bytes of every blob, as of histograms
+	// bytes that a unit adds to a blob, as to a tree; with Flat 0 a blob has as many as it has pieces
+	PerUnit    int64
 	Folding    ledger.Config // when committed partials are merged further; the rest of it is not used
 	Keep       int64         // bytes that a node may keep of what is not committed; 0 for no bound
 	Generation time.Duration // a generation is sealed when it is older; default 5 s
@@ -143,15 +144,19 @@ type Faults struct {
 	Partitions, OneWays, Cut                                             int // Cut counts messages
 	Pauses, Stutters, Leaps, Stills, Twins, Kills, Leaves, HomeLeaves    int
 	DiskErrors, LedgerErrors, Rots, Stalls                               int
-	BadEnds, Stuck                                                       int // attempts to end that failed; jobs that could not be finished until they were told to
-	Defied                                                               int // recoveries by an admin that a node refused
-	Joins, Dropped, Repeated, Late, Reordered                            int
-	Compacted, Shipped, Reloaded, TornSnapshots                          int // snapshots written, got from a home, read after a restart; cut short by a crash
-	Recoveries, Returns                                                  int // of ledgers that had lost their majority; of replicas of before
-	Lies, Violations, Shuns                                              int // of members that lie
+	// attempts to end that failed; jobs that could not be finished until they were told to
+	BadEnds, Stuck                            int
+	Defied                                    int // recoveries by an admin that a node refused
+	Joins, Dropped, Repeated, Late, Reordered int
+	// snapshots written, got from a home, read after a restart; cut short by a crash
+	Compacted, Shipped, Reloaded, TornSnapshots int
+	// of ledgers that had lost their majority; of replicas of before
+	Recoveries, Returns     int
+	Lies, Violations, Shuns int // of members that lie
 }
 
-// returnWait is how long nodes that went are waited for which may see what no other does: all who come back have by then.
+// returnWait is how long nodes that went are waited for which may see what no other does: all who come back have by
+// then.
 func (c *Config) returnWait() time.Duration { return max(c.Calm, 10*time.Second) }
 
 const home = 0
@@ -282,10 +287,23 @@ func (w *world) build() error {
 	if err != nil {
 		return err
 	}
-	w.job = &tasks.Job{Protocol: tasks.Protocol, Submitter: nodeID(home), Data: *data, Want: data.Space(), SeedLocal: !w.cfg.Deal}
+	w.job = &tasks.Job{
+		Protocol:  tasks.Protocol,
+		Submitter: nodeID(home),
+		Data:      *data,
+		Want:      data.Space(),
+		SeedLocal: !w.cfg.Deal,
+	}
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
-		n := &node{num: i, id: nodeID(i), speed: w.speed(), up: i < w.cfg.Nodes-w.cfg.Late || i == home, disk: &disk{}, honest: true}
+		n := &node{
+			num:    i,
+			id:     nodeID(i),
+			speed:  w.speed(),
+			up:     i < w.cfg.Nodes-w.cfg.Late || i == home,
+			disk:   &disk{},
+			honest: true,
+		}
 		if i > 0 && i <= w.cfg.Slow {
 			n.speed = 0.2
 		}
@@ -312,8 +330,20 @@ func (w *world) boot(n *node) error {
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
 	n.term, n.fooled = 0, false
-	cfg := engine.Config{Boot: w.boots, Replicas: w.cfg.Replicas, Keep: w.cfg.Keep, Keys: modelkeys.Keys(n.id), Quorum: quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
-		Steal: steal.Config{Self: n.id, Slots: w.cfg.Slots, Seed: w.rng.Uint64() >> 24, Generation: w.cfg.Generation, Packet: w.cfg.Packet}}
+	cfg := engine.Config{
+		Boot:     w.boots,
+		Replicas: w.cfg.Replicas,
+		Keep:     w.cfg.Keep,
+		Keys:     modelkeys.Keys(n.id),
+		Quorum:   quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
+		Steal: steal.Config{
+			Self:       n.id,
+			Slots:      w.cfg.Slots,
+			Seed:       w.rng.Uint64() >> 24,
+			Generation: w.cfg.Generation,
+			Packet:     w.cfg.Packet,
+		},
+	}
 	cfg.Ledger, cfg.Unsealed = w.cfg.Folding, 30*time.Second
 	cfg.Ledger.Return = w.cfg.returnWait()
 	if w.cfg.Hasty {

@@ -51,7 +51,8 @@ func checkSeed(t *testing.T, cfg Config) Result {
 	res, err := Check(cfg)
 	if err != nil {
 		small, why := Shrink(cfg, 60)
-		t.Errorf("seed %d: %v (after %v)\n\treplay: %s\n\tshrunk: %s\n\t        %v", cfg.Seed, err, res.Makespan, Command(cfg), Command(small), why)
+		t.Errorf("seed %d: %v (after %v)\n\treplay: %s\n\tshrunk: %s\n\t        %v", cfg.Seed, err, res.Makespan,
+			Command(cfg), Command(small), why)
 	}
 	return res
 }
@@ -124,7 +125,8 @@ func (a *tally) add(r Result) {
 
 // String is what a log shows of it.
 func (a *tally) String() string {
-	return fmt.Sprintf("%d runs, %d homes; longest makespan %v, latest end after the faults %v; %d units were run after they were committed, %d blobs were freed that were; %v",
+	return fmt.Sprintf("%d runs, %d homes; longest makespan %v, latest end after the faults %v; %d units were run after "+
+		"they were committed, %d blobs were freed that were; %v",
 		a.runs, a.homes, a.longest, a.latest, a.again, a.refetch, a.sums)
 }
 
@@ -142,8 +144,21 @@ func (a *tally) everyFault(t *testing.T) {
 func TestHomesAndReplicasDie(t *testing.T) {
 	homes := 0
 	for s := range uint64(60) {
-		c := Config{Seed: s, Nodes: 12, Slots: 2, Units: 20_000, Files: 8, UnitTime: 5 * time.Millisecond, Replicas: 3,
-			Latency: time.Millisecond, Deal: s%2 == 0, Calm: 6 * time.Second, Crashes: 3, Wipes: int(s % 3 / 2), PowerCuts: int(s % 5 / 4)}
+		c := Config{
+			Seed:      s,
+			Nodes:     12,
+			Slots:     2,
+			Units:     20_000,
+			Files:     8,
+			UnitTime:  5 * time.Millisecond,
+			Replicas:  3,
+			Latency:   time.Millisecond,
+			Deal:      s%2 == 0,
+			Calm:      6 * time.Second,
+			Crashes:   3,
+			Wipes:     int(s % 3 / 2),
+			PowerCuts: int(s % 5 / 4),
+		}
 		res := checkSeed(t, c)
 		if res.Again > 0 {
 			t.Errorf("seed %d: %d units ran again after they were committed", s, res.Again)
@@ -158,7 +173,8 @@ func TestHomesAndReplicasDie(t *testing.T) {
 // goTest runs tests of this package in another process, built anew, and returns what they print.
 func goTest(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-count=1", "-v", "-timeout", "25m"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "go",
+		append([]string{"test", "-count=1", "-v", "-timeout", "25m"}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("go test %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -263,8 +279,8 @@ func ideal(c Config, r Result) time.Duration {
 	return time.Duration(float64(c.Units) * float64(c.UnitTime) / (r.Speed * float64(c.Slots)))
 }
 
-// TestCleanRunIsFast holds runs without faults against the ideal. At the end of some the home waits for a report or two that
-// explain the last offers, a second at most; most do not.
+// TestCleanRunIsFast holds runs without faults against the ideal. At the end of some the home waits for a report or two
+// that explain the last offers, a second at most; most do not.
 func TestCleanRunIsFast(t *testing.T) {
 	for _, deal := range []bool{true, false} {
 		var over []float64

@@ -29,7 +29,15 @@ func (w *world) ravage(n *node) {
 		if n.up && o != n {
 			w.res.Faults.Lies++
 			n.thefts++
-			w.post(n, o.id, engine.Message{Job: w.id, Steal: &steal.Message{Request: &steal.Request{ID: n.thefts, Slots: 1 << 16, Jobs: []tasks.JobID{w.id}, Rates: []float64{9e11}}}})
+			w.post(n, o.id, engine.Message{
+				Job: w.id,
+				Steal: &steal.Message{Request: &steal.Request{
+					ID:    n.thefts,
+					Slots: 1 << 16,
+					Jobs:  []tasks.JobID{w.id},
+					Rates: []float64{9e11},
+				}},
+			})
 		}
 	}
 	w.after(thiefEvery, func() { w.ravage(n) })

@@ -17,7 +17,8 @@ func TestThief(t *testing.T) {
 		c.Units = int64(10+20*(s%3)) * 1000 * int64(c.Slots*(c.Nodes-1)) // 10, 30 or 50 s of the honest nodes' time
 		res := checkSeed(t, c)
 		alone := time.Duration(10+20*(s%3)) * time.Second
-		t.Logf("seed %d: %d nodes, %d slots: %v, %v without the thief; it took %.2f of the work", s, c.Nodes, c.Slots, res.Makespan, alone, float64(res.Stolen)/float64(c.Units))
+		t.Logf("seed %d: %d nodes, %d slots: %v, %v without the thief; it took %.2f of the work", s, c.Nodes, c.Slots,
+			res.Makespan, alone, float64(res.Stolen)/float64(c.Units))
 		if res.Makespan > 2*alone+forAudits {
 			t.Errorf("seed %d: %v, and %v without the thief", s, res.Makespan, alone)
 		}

@@ -65,7 +65,8 @@ func (w *world) status() {
 			}
 		}
 		open := tasks.CoverOf(w.job.Want).Minus(v.Committed)
-		w.trace.printf(w.now, n, "STATUS committed %d, open %d of which held %d, run %d in all; nodes up %d, generations %d; longest %v; %d parts; replicas %v; %+v",
+		w.trace.printf(w.now, n, "STATUS committed %d, open %d of which held %d, run %d in all; nodes up %d, generations "+
+			"%d; longest %v; %d parts; replicas %v; %+v",
 			v.Committed.Len(), open.Len(), open.Intersect(held).Len(), w.ran, up, gens, left, v.Parts, v.Replicas, v.Counts)
 	}
 	w.after(500*time.Millisecond, w.status)
@@ -117,7 +118,8 @@ func describeLedger(e engine.Effect) (code byte, a, b int64) {
 	case engine.FoundLedger:
 		return 118, int64(e.Log.Self.ID), 0
 	case engine.WriteLedger:
-		return 119, int64(e.Seq)<<32 ^ int64(len(e.Entries)), int64(e.Hard.Term)<<48 ^ int64(e.Hard.Vote) ^ int64(e.Hard.Commit)
+		hard := int64(e.Hard.Term)<<48 ^ int64(e.Hard.Vote) ^ int64(e.Hard.Commit)
+		return 119, int64(e.Seq)<<32 ^ int64(len(e.Entries)), hard
 	case engine.DropLedger:
 		return 120, hashText(e.Reason), 0
 	case engine.HomeIs:
@@ -284,7 +286,8 @@ func sentence(e engine.Effect) string {
 		return fmt.Sprintf("found ledger as %x", e.Log.Self.ID)
 	case engine.WriteLedger:
 		if s := e.Snapshot; s != nil {
-			return fmt.Sprintf("write a snapshot of entry %d, without those up to %d, reset %v, %d entries, %+v", s.Index, s.Base, e.Reset, len(e.Entries), e.Hard)
+			return fmt.Sprintf("write a snapshot of entry %d, without those up to %d, reset %v, %d entries, %+v", s.Index,
+				s.Base, e.Reset, len(e.Entries), e.Hard)
 		}
 		return fmt.Sprintf("write %d entries, %+v", len(e.Entries), e.Hard)
 	}

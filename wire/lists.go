@@ -1,8 +1,8 @@
 package wire
 
-// Lists counts the elements of all lists in a value that Check accepts: those that are lists or maps themselves, and so may
-// become structs, and others. What Unmarshal makes of a value takes no more memory than its bytes, and so much for each of
-// them as its type does.
+// Lists counts the elements of all lists in a value that Check accepts: those that are lists or maps themselves, and so
+// may become structs, and others. What Unmarshal makes of a value takes no more memory than its bytes, and so much for
+// each of them as its type does.
 func Lists(b []byte) (structs, others int) {
 	var open [MaxDepth + 1]int
 	var list [MaxDepth + 1]bool

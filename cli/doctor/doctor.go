@@ -67,7 +67,8 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	add(memory())
 	add(folder("state folder", c.State, "--state", 100<<20, 1<<30))
 	add(folder("cache folder", c.Cache, "--cache", 1<<30, 4<<30))
-	compiler := tool(ctx, "compiler", []string{"g++", "clang++", "c++"}, "install g++: `apt install g++` or `dnf install gcc-c++`")
+	compiler := tool(ctx, "compiler", []string{"g++", "clang++", "c++"},
+		"install g++: `apt install g++` or `dnf install gcc-c++`")
 	add(compiler)
 	add(tool(ctx, "make", []string{"make"}, "install make; only building dtpnode itself needs it").soften())
 	add(python(ctx))

@@ -89,26 +89,31 @@ func TestFindings(t *testing.T) {
 				return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{taken.Addr().String()}}, nil
 			}
 		}},
-		{"an address that is gone", "listen", Fail, "192.0.2.1:4001, where the daemon listens", func(_ *testing.T, c *Config) {
-			c.Listen = []string{"192.0.2.1:4001"}
-			c.Status = func(context.Context) (api.NodeStatus, error) {
-				return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{"192.0.2.1:4001"}}, nil
-			}
-		}},
+		{"an address that is gone", "listen", Fail, "192.0.2.1:4001, where the daemon listens",
+			func(_ *testing.T, c *Config) {
+				c.Listen = []string{"192.0.2.1:4001"}
+				c.Status = func(context.Context) (api.NodeStatus, error) {
+					return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{"192.0.2.1:4001"}}, nil
+				}
+			}},
 		{"a clock that is off", "clocks", Warn, "the clock of bob is 1h00m behind", func(_ *testing.T, c *Config) {
 			c.Status = func(context.Context) (api.NodeStatus, error) {
 				return api.NodeStatus{Version: "v1", PID: 1, Members: 2, Up: 2}, nil
 			}
 			c.Members = func(context.Context) ([]api.Member, error) {
-				return []api.Member{{ID: "a", Name: "alice", Up: true, Self: true}, {ID: "b", Name: "bob", Up: true, ClockAhead: -3600}}, nil
+				return []api.Member{
+					{ID: "a", Name: "alice", Up: true, Self: true},
+					{ID: "b", Name: "bob", Up: true, ClockAhead: -3600},
+				}, nil
 			}
 		}},
-		{"an address that is gone, and will be followed", "listen", Warn, "192.0.2.1:4001, where the daemon listens", func(_ *testing.T, c *Config) {
-			c.Listen = []string{"auto:0"}
-			c.Status = func(context.Context) (api.NodeStatus, error) {
-				return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{"192.0.2.1:4001"}}, nil
-			}
-		}},
+		{"an address that is gone, and will be followed", "listen", Warn, "192.0.2.1:4001, where the daemon listens",
+			func(_ *testing.T, c *Config) {
+				c.Listen = []string{"auto:0"}
+				c.Status = func(context.Context) (api.NodeStatus, error) {
+					return api.NodeStatus{Version: "v1", PID: 1, Addrs: []string{"192.0.2.1:4001"}}, nil
+				}
+			}},
 		{"nobody reached", "links", Warn, "none of the 2 other members", func(_ *testing.T, c *Config) {
 			c.Status = func(context.Context) (api.NodeStatus, error) {
 				return api.NodeStatus{Version: "v1", PID: 1, Members: 3, Up: 1}, nil
@@ -121,7 +126,9 @@ func TestFindings(t *testing.T) {
 		{"a variable that is no setting", "settings", Warn, "DTPNODE_SLOT", func(_ *testing.T, c *Config) {
 			c.Settings = func() ([]string, []string) { return nil, []string{"DTPNODE_SLOT"} }
 		}},
-		{"address of another host", "listen", Fail, "192.0.2.1", func(_ *testing.T, c *Config) { c.Listen = []string{"192.0.2.1:0"} }},
+		{"address of another host", "listen", Fail, "192.0.2.1", func(_ *testing.T, c *Config) {
+			c.Listen = []string{"192.0.2.1:0"}
+		}},
 		{"no port", "listen", Fail, "localhost", func(_ *testing.T, c *Config) { c.Listen = []string{"localhost"} }},
 		{"no daemon", "daemon", Warn, "none", func(_ *testing.T, c *Config) {
 			c.Status = func(context.Context) (api.NodeStatus, error) { return api.NodeStatus{}, api.ErrNoDaemon }
@@ -139,7 +146,9 @@ func TestFindings(t *testing.T) {
 			c.State = filepath.Join(t.TempDir(), "file")
 			write(t, c.State)
 		}},
-		{"socket is a file", "socket", Fail, "no socket", func(t *testing.T, c *Config) { write(t, api.SocketPath(c.State)) }},
+		{"socket is a file", "socket", Fail, "no socket", func(t *testing.T, c *Config) {
+			write(t, api.SocketPath(c.State))
+		}},
 		{"cache open to others", "cache folder", Warn, c0, func(t *testing.T, c *Config) {
 			if err := os.Chmod(c.Cache, 0o777); err != nil {
 				t.Fatal(err)

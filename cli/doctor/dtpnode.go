@@ -17,8 +17,9 @@ import (
 func (c Config) root(ctx context.Context) Finding {
 	r, err := c.FindROOT(ctx)
 	if err != nil {
-		return Finding{"ROOT", Fail, err.Error(), advice(err, "install ROOT (https://root.cern/install), name yours with --root, "+
-			"or let dtpnode install it: `dtpnode demo`")}
+		return Finding{"ROOT", Fail, err.Error(),
+			advice(err, "install ROOT (https://root.cern/install), name yours with --root, "+
+				"or let dtpnode install it: `dtpnode demo`")}
 	}
 	return Finding{Check: "ROOT", Level: OK, Text: fmt.Sprintf("%s in %s", r.Version, r.Dir)}
 }
@@ -29,7 +30,8 @@ func (c Config) child(ctx context.Context, root, compiler Level) Finding {
 		return Finding{"child", Fail, "not built: it needs ROOT and a compiler", "mend these first"}
 	}
 	if err := c.BuildChild(ctx); err != nil {
-		return Finding{"child", Fail, err.Error(), advice(err, "see the compiler's message; is the ROOT complete, with its headers?")}
+		return Finding{"child", Fail, err.Error(),
+			advice(err, "see the compiler's message; is the ROOT complete, with its headers?")}
 	}
 	return Finding{Check: "child", Level: OK, Text: "built against this ROOT"}
 }
@@ -46,7 +48,8 @@ func (c Config) socket() Finding {
 	case info.Mode()&os.ModeSocket == 0:
 		return Finding{"socket", Fail, path + " is no socket", "remove it, or choose another state folder with --state"}
 	case info.Mode().Perm()&0o077 != 0:
-		return Finding{"socket", Fail, fmt.Sprintf("%s is open to others (%v)", path, info.Mode().Perm()), "chmod 600 " + path}
+		return Finding{"socket", Fail, fmt.Sprintf("%s is open to others (%v)", path, info.Mode().Perm()),
+			"chmod 600 " + path}
 	}
 	return Finding{Check: "socket", Level: OK, Text: path}
 }
@@ -60,15 +63,21 @@ func (c Config) daemon(ctx context.Context) (Finding, api.NodeStatus) {
 func (c Config) judge(st api.NodeStatus, err error) Finding {
 	switch {
 	case errors.Is(err, api.ErrNoDaemon):
-		return Finding{"daemon", Warn, "none is running", "`dtpnode up --detach`; for one job alone, `dtpnode run` starts one itself"}
+		return Finding{"daemon", Warn, "none is running",
+			"`dtpnode up --detach`; for one job alone, `dtpnode run` starts one itself"}
 	case err != nil:
 		return Finding{"daemon", Fail, err.Error(), advice(err, "see its log, dtpnode.log in "+c.State)}
 	case st.Version != c.Version:
-		return Finding{"daemon", Fail, fmt.Sprintf("version %s runs, this is %s", st.Version, c.Version), "start it anew: `dtpnode down`, `dtpnode up --detach`"}
+		return Finding{"daemon", Fail, fmt.Sprintf("version %s runs, this is %s", st.Version, c.Version),
+			"start it anew: `dtpnode down`, `dtpnode up --detach`"}
 	case st.Problem != "":
 		return Finding{"daemon", Warn, st.Problem, ""}
 	}
-	return Finding{Check: "daemon", Level: OK, Text: fmt.Sprintf("%s, pid %d, %d of %s up", st.Name, st.PID, st.Up, progress.Plural(st.Members, "member"))}
+	return Finding{
+		Check: "daemon",
+		Level: OK,
+		Text:  fmt.Sprintf("%s, pid %d, %d of %s up", st.Name, st.PID, st.Up, progress.Plural(st.Members, "member")),
+	}
 }
 
 // links looks for members that are up and have no link to each other.
@@ -87,7 +96,8 @@ func (c Config) links(ctx context.Context, st api.NodeStatus) (all []Finding) {
 	switch {
 	case st.Up < 2: // of several: this one alone
 		all = append(all, Finding{"links", Warn, fmt.Sprintf("none of the %d other members is reached", st.Members-1),
-			"`dtpnode members` says why for each: are they up, is this host on the network, and does it listen on an address that it has?"})
+			"`dtpnode members` says why for each: are they up, is this host on the network, and does it listen on an address " +
+				"that it has?"})
 	case len(groups) == 0:
 		all = append(all, Finding{Check: "links", Level: OK, Text: "all members that are up have links to each other"})
 	}
@@ -107,10 +117,15 @@ func (c Config) clocks(ctx context.Context, st api.NodeStatus) (all []Finding) {
 		return nil // what is wrong with the daemon is said already
 	}
 	for _, text := range progress.Clocks(members) {
-		all = append(all, Finding{"clocks", Warn, text, "`timedatectl` shows whether a host's clock is kept right, `timedatectl set-ntp true` has it kept so; ages and expiries are shown by it"})
+		all = append(all, Finding{"clocks", Warn, text, "`timedatectl` shows whether a host's clock is kept right, " +
+			"`timedatectl set-ntp true` has it kept so; ages and expiries are shown by it"})
 	}
 	if len(all) == 0 {
-		all = append(all, Finding{Check: "clocks", Level: OK, Text: fmt.Sprintf("those of the members that are up agree within %s", progress.Duration(progress.ClocksDiffer))})
+		all = append(all, Finding{
+			Check: "clocks",
+			Level: OK,
+			Text:  fmt.Sprintf("those of the members that are up agree within %s", progress.Duration(progress.ClocksDiffer)),
+		})
 	}
 	return all
 }
@@ -118,9 +133,11 @@ func (c Config) clocks(ctx context.Context, st api.NodeStatus) (all []Finding) {
 // mendLink says what may bring a link about.
 func mendLink(g progress.LinkGroup) string {
 	if text := strings.Join(g.Reasons, " "); strings.Contains(text, "127.0.0.1:") || strings.Contains(text, "[::1]:") {
-		return "a node that listens on 127.0.0.1 is reached from its own host alone; there: `dtpnode down`, `dtpnode up --listen HOST:PORT --detach`"
+		return "a node that listens on 127.0.0.1 is reached from its own host alone; there: `dtpnode down`, `dtpnode up " +
+			"--listen HOST:PORT --detach`"
 	}
-	return "one of the two must be able to connect to the other: look for a firewall between them, and for where they listen (up --listen)"
+	return "one of the two must be able to connect to the other: look for a firewall between them, and for where they " +
+		"listen (up --listen)"
 }
 
 // left tells what runs without a daemon have left: nothing if there is nothing to say.
@@ -133,8 +150,9 @@ func (c Config) left() (all []Finding) {
 	if c.Kept != nil {
 		kept := c.Kept()
 		for _, id := range slices.Sorted(maps.Keys(kept)) {
-			all = append(all, Finding{"kept job", Warn, "run could not hand over all of job " + progress.Short(id) + ", which is in " + kept[id],
-				"`dtpnode status " + progress.Short(id) + "` says why"})
+			all = append(all,
+				Finding{"kept job", Warn, "run could not hand over all of job " + progress.Short(id) + ", which is in " + kept[id],
+					"`dtpnode status " + progress.Short(id) + "` says why"})
 		}
 	}
 	return all

@@ -142,13 +142,18 @@ func (c Config) listen(addr string, st api.NodeStatus) Finding {
 	}
 	for _, a := range st.Addrs {
 		if gone(a) && host == "auto" {
-			return Finding{f.Check, Warn, "this host does not have the address of " + a + ", where the daemon listens, any more", "it listens anew by itself within seconds of the host's having another: is there a network?"}
+			return Finding{f.Check, Warn, "this host does not have the address of " + a + ", where the daemon listens, any more",
+				"it listens anew by itself within seconds of the host's having another: is there a network?"}
 		}
 		if gone(a) {
-			return Finding{f.Check, Fail, "this host does not have the address of " + a + ", where the daemon listens, any more", "start it anew: `dtpnode down`, `dtpnode up --listen auto:0 --detach`"}
+			return Finding{f.Check, Fail, "this host does not have the address of " + a + ", where the daemon listens, any more",
+				"start it anew: `dtpnode down`, `dtpnode up --listen auto:0 --detach`"}
 		}
 	}
-	if st.PID != 0 && port != "0" && slices.ContainsFunc(st.Addrs, func(a string) bool { _, p, _ := net.SplitHostPort(a); return p == port }) {
+	if st.PID != 0 && port != "0" && slices.ContainsFunc(st.Addrs, func(a string) bool {
+		_, p, _ := net.SplitHostPort(a)
+		return p == port
+	}) {
 		f.Text = addr + ", where the daemon listens"
 		return f
 	}
@@ -162,14 +167,16 @@ func (c Config) listen(addr string, st api.NodeStatus) Finding {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		f.Mend = fmt.Sprintf("a program uses this port, which `ss -ltnp 'sport = :%s'` names; end it, or choose another with `dtpnode up --listen`", port)
+		f.Mend = fmt.Sprintf("a program uses this port, which `ss -ltnp 'sport = :%s'` names; end it, or choose another "+
+			"with `dtpnode up --listen`", port)
 		if st.PID != 0 { // it runs, so that the port may be its own
 			f.Level = Warn
 		}
 	case errors.Is(err, syscall.EACCES):
 		f.Mend = "ports below 1024 need rights: choose a higher one with --listen"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		f.Mend = fmt.Sprintf("this host does not have that address (see `ip address`): `dtpnode up --listen %s` takes the one that it has, and goes along when that changes", net.JoinHostPort("auto", port))
+		f.Mend = fmt.Sprintf("this host does not have that address (see `ip address`): `dtpnode up --listen %s` takes the "+
+			"one that it has, and goes along when that changes", net.JoinHostPort("auto", port))
 	case errors.As(err, &addrErr), errors.As(err, &dns):
 		f.Mend = "--listen wants host:port, such as 192.0.2.7:4001"
 	}
@@ -205,7 +212,8 @@ func (c Config) settings() (all []Finding) {
 	}
 	wrong, misspelt := c.Settings()
 	for _, text := range wrong {
-		all = append(all, Finding{"settings", Fail, text, "`dtpnode config show` lists them all; `dtpnode config unset NAME` forgets one that is remembered"})
+		all = append(all, Finding{"settings", Fail, text, "`dtpnode config show` lists them all; `dtpnode config unset " +
+			"NAME` forgets one that is remembered"})
 	}
 	for _, text := range misspelt {
 		all = append(all, Finding{"settings", Warn, text, "correct its name, or unset it"})

@@ -141,8 +141,8 @@ func NotHere(files []api.InputFile) error {
 	}
 }
 
-// local looks for files that spec, or a leading part of it, matches; the rest names a tree. What a glob matches and this
-// host does not see, a link to what is not mounted here, is missing as if it was named.
+// local looks for files that spec, or a leading part of it, matches; the rest names a tree. What a glob matches and
+// this host does not see, a link to what is not mounted here, is missing as if it was named.
 func (e *expansion) local(spec string) (bool, error) {
 	for end := len(spec); end > 0; end = strings.LastIndexByte(spec[:end], '/') {
 		matches, err := match(spec[:end])
@@ -225,21 +225,24 @@ func isFolder(name string) bool {
 // url adds a URL. What follows the last ".root/" is a tree, unless it is a file again (split).
 func (e *expansion) url(spec string) error {
 	if strings.Contains(spec, "*") {
-		return fmt.Errorf("could not expand %q: globs work for local files only; write the URLs into a list and name it as @list.txt", spec)
+		return fmt.Errorf("could not expand %q: globs work for local files only; write the URLs into a list and name it as "+
+			"@list.txt", spec)
 	}
 	if scheme, _, _ := strings.Cut(spec, "://"); !slices.Contains(schemes, scheme) && scheme != "fake" {
 		return &api.Error{
 			Message: fmt.Sprintf("could not use %q as an input file: there is no %s://", spec, scheme),
-			Hint:    "files are named by their paths, or by " + strings.Join(schemes[:6], "://, ") + "://, or " + strings.Join(schemes[6:], "://, ") + ":// where ROOT has the plugin",
+			Hint: "files are named by their paths, or by " + strings.Join(schemes[:6], "://, ") + "://, or " +
+				strings.Join(schemes[6:], "://, ") + ":// where ROOT has the plugin",
 		}
 	}
 	e.files = append(e.files, split(spec))
 	return nil
 }
 
-// schemes are the kinds of URLs that ROOT opens, those that every ROOT has before those that need a plugin. The executor of
-// the tests has fake:// too.
-var schemes = []string{"root", "roots", "xroot", "xroots", "http", "https", "dav", "davs", "s3", "s3s", "s3http", "s3https", "alien", "dcap", "gsidcap", "gfal", "hdfs", "rfio", "castor"}
+// schemes are the kinds of URLs that ROOT opens, those that every ROOT has before those that need a plugin. The
+// executor of the tests has fake:// too.
+var schemes = []string{"root", "roots", "xroot", "xroots", "http", "https", "dav", "davs", "s3", "s3s", "s3http",
+	"s3https", "alien", "dcap", "gsidcap", "gfal", "hdfs", "rfio", "castor"}
 
 // split divides what cannot be looked up into a file and a tree.
 func split(spec string) api.InputFile {
@@ -314,7 +317,8 @@ func (e *expansion) nothingFound() error {
 	}
 	if len(globs) > 0 {
 		what = append(what, "no file matches "+quoted(globs))
-		hint = "globs are relative to the working folder; quote them: --files 'data/*.root'. They see the files of this host alone: " +
+		hint = "globs are relative to the working folder; quote them: --files 'data/*.root'. They see the files of this " +
+			"host alone: " +
 			"name those that other hosts have one by one, e.g. in a list: --files @LIST"
 	}
 	if slip := slipIn(e.missing); slip != "" {

@@ -54,14 +54,18 @@ func TestFiles(t *testing.T) {
 		{"tree in a glob", []string{"data/[ab].root/T"}, []string{"$/data/a.root T", "$/data/b.root T"}, ""},
 		{"glob in folders", []string{"data/*/*.root"}, []string{"$/data/sub/c.root"}, ""},
 		{"a name with glob characters", []string{"data/odd[1].root"}, []string{"$/data/odd[1].root"}, ""},
-		{"two trees of a file", []string{"data/a.root", "data/a.root/U", "data/a.root/dir/T"}, []string{"$/data/a.root", "$/data/a.root U", "$/data/a.root dir/T"}, ""},
+		{"two trees of a file", []string{"data/a.root", "data/a.root/U", "data/a.root/dir/T"},
+			[]string{"$/data/a.root", "$/data/a.root U", "$/data/a.root dir/T"}, ""},
 		{"file URL", []string{"file://$/data/a.root"}, []string{"$/data/a.root"}, ""},
 		{"URL", []string{"root://h//d/a.root"}, []string{"root://h//d/a.root"}, ""},
 		{"URL with a tree", []string{"root://h//d.root/a.root/dir/T"}, []string{"root://h//d.root/a.root dir/T"}, ""},
-		{"URL in a folder that looks like a file", []string{"root://h//d.root/a.root"}, []string{"root://h//d.root/a.root"}, ""},
-		{"list", []string{"@lists/all.txt"}, []string{"$/lists/near.root", "$/data/a.root", "$/lists/far.root U", "$/lists/near.root U", "root://h//x.root"}, ""},
+		{"URL in a folder that looks like a file", []string{"root://h//d.root/a.root"}, []string{"root://h//d.root/a.root"},
+			""},
+		{"list", []string{"@lists/all.txt"},
+			[]string{"$/lists/near.root", "$/data/a.root", "$/lists/far.root U", "$/lists/near.root U", "root://h//x.root"}, ""},
 
-		{"missing file", []string{"data/a.root", "none.root", "no/*.root"}, nil, `no such file: "none.root"; no file matches "no/*.root"`},
+		{"missing file", []string{"data/a.root", "none.root", "no/*.root"}, nil,
+			`no such file: "none.root"; no file matches "no/*.root"`},
 		{"missing in a list", []string{"@lists/wrong.txt"}, nil, `"none.root"`},
 		{"empty list", []string{"@/dev/null"}, nil, "@/dev/null names none"},
 		{"missing list", []string{"@none.txt"}, nil, `"none.txt"`},
@@ -107,11 +111,16 @@ func TestFiles(t *testing.T) {
 func TestFilesOfOtherHosts(t *testing.T) {
 	dir := dataset(t)
 	got, _, err := Files([]string{"data/a.root", "/mnt/none/x.root", "/mnt/none/y.root/dir/T"}, "T", false)
-	want := []api.InputFile{{URL: filepath.Join(dir, "data/a.root")}, {URL: "/mnt/none/x.root", Unseen: true}, {URL: "/mnt/none/y.root", Tree: "dir/T", Unseen: true}}
+	want := []api.InputFile{
+		{URL: filepath.Join(dir, "data/a.root")},
+		{URL: "/mnt/none/x.root", Unseen: true},
+		{URL: "/mnt/none/y.root", Tree: "dir/T", Unseen: true},
+	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if err := NotHere(got); err == nil || !strings.Contains(err.Error(), `no such file: "/mnt/none/x.root", "/mnt/none/y.root"`) {
+	if err := NotHere(got); err == nil ||
+		!strings.Contains(err.Error(), `no such file: "/mnt/none/x.root", "/mnt/none/y.root"`) {
 		t.Error(err)
 	}
 	if err := NotHere(got[:1]); err != nil {
@@ -125,8 +134,10 @@ func TestFilesOfOtherHosts(t *testing.T) {
 // TestGlobsAreNamed: those that match, absolute, and without the tree behind them.
 func TestGlobsAreNamed(t *testing.T) {
 	dir := dataset(t)
-	_, globs, err := Files([]string{"data/[ab].root/U", "data/sub/*.root", "data/odd[1].root", "root://h//x.root", "@lists/all.txt"}, "T", true)
-	want := []string{filepath.Join(dir, "data/[ab].root"), filepath.Join(dir, "data/sub/*.root"), filepath.Join(dir, "lists/*.root")}
+	_, globs, err := Files([]string{"data/[ab].root/U", "data/sub/*.root", "data/odd[1].root", "root://h//x.root",
+		"@lists/all.txt"}, "T", true)
+	want := []string{filepath.Join(dir, "data/[ab].root"), filepath.Join(dir, "data/sub/*.root"),
+		filepath.Join(dir, "lists/*.root")}
 	if diff := cmp.Diff(want, globs); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -148,7 +159,15 @@ func TestSelector(t *testing.T) {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
 	}
-	for name, want := range map[string]string{"Sel.C": "", "Sel.C+": "", "Sel.C+O": "", "Sel.C+g": "g", "Sel.C++Og": "Og", "Sel.C+gO": "Og", "odd.C+": ""} {
+	for name, want := range map[string]string{
+		"Sel.C":     "",
+		"Sel.C+":    "",
+		"Sel.C+O":   "",
+		"Sel.C+g":   "g",
+		"Sel.C++Og": "Og",
+		"Sel.C+gO":  "Og",
+		"odd.C+":    "",
+	} {
 		if got := CompileOptions(name); got != want {
 			t.Errorf("%s is compiled with %q, want %q", name, got, want)
 		}
@@ -165,7 +184,8 @@ func TestSelector(t *testing.T) {
 
 func TestSources(t *testing.T) {
 	dir := tree(t, map[string]string{
-		"ana/Sel.C":       "#include \"Sel.h\"\n  #  include \"../common/cuts.h\" // shared\n#include <TH1F.h>\n#include \"TH2F.h\"\n// #include \"unused.h\"\n",
+		"ana/Sel.C": "#include \"Sel.h\"\n  #  include \"../common/cuts.h\" // shared\n#include <TH1F.h>\n#include " +
+			"\"TH2F.h\"\n// #include \"unused.h\"\n",
 		"ana/Sel.h":       "#include \"Sel.C\"\n#include \"deep/x.h\"\n",
 		"ana/deep/x.h":    "#include \"y.h\"\n",
 		"ana/deep/y.h":    "",
@@ -181,11 +201,13 @@ func TestSources(t *testing.T) {
 	for i, f := range got {
 		got[i], _ = filepath.Rel(dir, f)
 	}
-	want := []string{"ana/Sel.h", "ana/deep/x.h", "ana/deep/y.h", "common/cuts.h", "ana/weights.dat", "ana/extra.h", "ana/unused.h"}
+	want := []string{"ana/Sel.h", "ana/deep/x.h", "ana/deep/y.h", "common/cuts.h", "ana/weights.dat", "ana/extra.h",
+		"ana/unused.h"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := Sources(filepath.Join(dir, "ana/Sel.C"), []string{"none.h"}); err == nil || !strings.Contains(err.Error(), "none.h") {
+	if _, err := Sources(filepath.Join(dir, "ana/Sel.C"), []string{"none.h"}); err == nil ||
+		!strings.Contains(err.Error(), "none.h") {
 		t.Errorf("missing --include: %v", err)
 	}
 }
@@ -204,7 +226,15 @@ func TestParams(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	for text, want := range map[string]int64{
-		"": 0, "0": 0, "1500000": 1500000, "512M": 512 << 20, "2G": 2 << 30, "1.5GiB": 3 << 29, "3 kB": 3 << 10, "7b": 7, "1t": 1 << 40,
+		"":        0,
+		"0":       0,
+		"1500000": 1500000,
+		"512M":    512 << 20,
+		"2G":      2 << 30,
+		"1.5GiB":  3 << 29,
+		"3 kB":    3 << 10,
+		"7b":      7,
+		"1t":      1 << 40,
 	} {
 		if got, err := Size(text); err != nil || got != want {
 			t.Errorf("%q: got %d, %v; want %d", text, got, err, want)
@@ -246,7 +276,8 @@ func TestLinkedFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, err := Files([]string{"data/a.root", name}, "T", false)
-		if err == nil || !strings.Contains(err.Error(), `"`+a+`"`) || !strings.Contains(err.Error(), `"`+filepath.Join(dir, name)+`"`) {
+		if err == nil || !strings.Contains(err.Error(), `"`+a+`"`) ||
+			!strings.Contains(err.Error(), `"`+filepath.Join(dir, name)+`"`) {
 			t.Errorf("%s: got %v; want both names", name, err)
 		}
 		if got, _, err := Files([]string{"data/a.root", name}, "T", true); err != nil || len(got) != 2 {
@@ -261,7 +292,10 @@ func TestLinkedFiles(t *testing.T) {
 // TestSlips: what a shell would have done without the quotes is said.
 func TestSlips(t *testing.T) {
 	for name, want := range map[string]string{
-		"~/data/*.root": "$HOME", "{a,b}.root": "repeat --files", "none1.root,none2.root": "not separated by commas", "none.root": "relative to",
+		"~/data/*.root":         "$HOME",
+		"{a,b}.root":            "repeat --files",
+		"none1.root,none2.root": "not separated by commas",
+		"none.root":             "relative to",
 	} {
 		_, _, err := Files([]string{name}, "T", false)
 		var e *api.Error

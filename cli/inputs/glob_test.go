@@ -14,7 +14,13 @@ import (
 
 // TestGlobsLeaveNothingOut: what a glob matches and cannot be read is asked of others, as if it was named, or an error.
 func TestGlobsLeaveNothingOut(t *testing.T) {
-	dir := tree(t, map[string]string{"data/a/x.root": "", "data/b/x.root": "", "locked/c/x.root": "", "loops/a/x.root": "", "ends/a/x.root": ""})
+	dir := tree(t, map[string]string{
+		"data/a/x.root":   "",
+		"data/b/x.root":   "",
+		"locked/c/x.root": "",
+		"loops/a/x.root":  "",
+		"ends/a/x.root":   "",
+	})
 	for name, to := range map[string]string{
 		"data/a/gone.root": "/mnt/none/gone.root", "data/a/loop.root": "loop.root", // files that are not here
 		"loops/b": "b", "ends/b": "/mnt/none/b", // folders that cannot be read, or are not here
@@ -72,7 +78,8 @@ func TestGlobsLeaveNothingOut(t *testing.T) {
 func TestGlobbingIsGlob(t *testing.T) {
 	tree(t, map[string]string{"a/x": "", "a/y": "", "b/x": "", "b/c/x": "", "x": "", ".h/x": "", "a/[1]": "", `a/\x`: ""})
 	rapid.Check(t, func(t *rapid.T) {
-		parts := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "x", "*", "?", "[a-c]", "..", ".", ".*", `\x`, `\[1]`, "no"}), 1, 4).Draw(t, "parts")
+		parts := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "x", "*", "?", "[a-c]", "..", ".", ".*", `\x`,
+			`\[1]`, "no"}), 1, 4).Draw(t, "parts")
 		pattern := filepath.Join(parts...)
 		want, err := filepath.Glob(pattern)
 		if err != nil {
@@ -105,7 +112,12 @@ func TestNamesThatAreNotText(t *testing.T) {
 
 // TestListsNameWhatIsThere: a name with what begins a comment in it is a name where such a file is.
 func TestListsNameWhatIsThere(t *testing.T) {
-	dir := tree(t, map[string]string{"l/a": "", "l/a #1.root": "", "list": "l/a #1.root\nl/a # or that\n", "l/list": "a #1.root\n"})
+	dir := tree(t, map[string]string{
+		"l/a":         "",
+		"l/a #1.root": "",
+		"list":        "l/a #1.root\nl/a # or that\n",
+		"l/list":      "a #1.root\n",
+	})
 	for list, want := range map[string][]string{"list": {"l/a #1.root", "l/a"}, "l/list": {"l/a #1.root"}} {
 		got, _, err := Files([]string{"@" + list}, "T", false)
 		var names []api.InputFile

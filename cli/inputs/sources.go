@@ -45,8 +45,8 @@ func Selector(name string) (string, error) {
 	return abs, nil
 }
 
-// CompileOptions are ACLiC's options in the ending of a selector's name that matter: g compiles for a debugger and without
-// optimisation, unless there is an O too. Empty stands for optimisation alone.
+// CompileOptions are ACLiC's options in the ending of a selector's name that matter: g compiles for a debugger and
+// without optimisation, unless there is an O too. Empty stands for optimisation alone.
 func CompileOptions(name string) string {
 	if isFile(name) {
 		return ""
@@ -138,5 +138,6 @@ func (s *sources) scan(path string) error {
 // sourceLike tells C++ from data files, which --include may ship too.
 func sourceLike(path string) bool {
 	ext := strings.ToLower(filepath.Ext(path))
-	return slices.Contains([]string{"", ".h", ".hh", ".hpp", ".hxx", ".h++", ".c", ".cc", ".cpp", ".cxx", ".c++", ".icc", ".inc", ".ipp", ".tpp"}, ext)
+	return slices.Contains([]string{"", ".h", ".hh", ".hpp", ".hxx", ".h++", ".c", ".cc", ".cpp", ".cxx", ".c++", ".icc",
+		".inc", ".ipp", ".tpp"}, ext)
 }

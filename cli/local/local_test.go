@@ -32,11 +32,25 @@ func TestResolve(t *testing.T) {
 		env          map[string]string
 		want         Paths
 	}{
-		"home":       {want: Paths{home + "/.local/state/dtpnode", home + "/.cache/dtpnode"}},
-		"XDG":        {env: map[string]string{"XDG_STATE_HOME": "/s", "XDG_CACHE_HOME": "/c"}, want: Paths{"/s/dtpnode", "/c/dtpnode"}},
-		"bad XDG":    {env: map[string]string{"XDG_STATE_HOME": "s"}, want: Paths{home + "/.local/state/dtpnode", home + "/.cache/dtpnode"}},
-		"variables":  {env: map[string]string{"DTPNODE_STATE": "/v", "DTPNODE_CACHE": "w", "XDG_STATE_HOME": "/s"}, want: Paths{"/v", work + "/w"}},
-		"flags":      {state: "f", cache: "/g", env: map[string]string{"DTPNODE_STATE": "/v"}, want: Paths{work + "/f", "/g"}},
+		"home": {want: Paths{home + "/.local/state/dtpnode", home + "/.cache/dtpnode"}},
+		"XDG": {
+			env:  map[string]string{"XDG_STATE_HOME": "/s", "XDG_CACHE_HOME": "/c"},
+			want: Paths{"/s/dtpnode", "/c/dtpnode"},
+		},
+		"bad XDG": {
+			env:  map[string]string{"XDG_STATE_HOME": "s"},
+			want: Paths{home + "/.local/state/dtpnode", home + "/.cache/dtpnode"},
+		},
+		"variables": {
+			env:  map[string]string{"DTPNODE_STATE": "/v", "DTPNODE_CACHE": "w", "XDG_STATE_HOME": "/s"},
+			want: Paths{"/v", work + "/w"},
+		},
+		"flags": {
+			state: "f",
+			cache: "/g",
+			env:   map[string]string{"DTPNODE_STATE": "/v"},
+			want:  Paths{work + "/f", "/g"},
+		},
 		"one of two": {state: "/f", want: Paths{"/f", home + "/.cache/dtpnode"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,9 +23,9 @@ import (
 
 // A daemon for the time of one job has its state in a folder below the temporary one, which goes with the daemon.
 // Where the job could not be finished, its output not be written, its result is partial, or the daemon was killed, the
-// folder is moved to the user's state folder instead, and later commands start a daemon on it again. With a folder whose
-// owner was killed the next that looks does the same or, if nothing in it is committed, removes it: the owner holds a lock
-// on a file in it, and so does its daemon.
+// folder is moved to the user's state folder instead, and later commands start a daemon on it again. With a folder
+// whose owner was killed the next that looks does the same or, if nothing in it is committed, removes it: the owner
+// holds a lock on a file in it, and so does its daemon.
 
 const (
 	tempPrefix  = "dtpnode-run-"
@@ -71,8 +71,8 @@ func own(dir string, args []string) (*flock.Flock, error) {
 	return lock, os.Rename(lock.Path(), path)
 }
 
-// SweepTemporary looks at folders of temporary daemons whose owners are dead: one that holds what was committed of a job
-// is kept, as Keep does it; others are removed, and returned. One whose owner or daemon lives is not touched.
+// SweepTemporary looks at folders of temporary daemons whose owners are dead: one that holds what was committed of a
+// job is kept, as Keep does it; others are removed, and returned. One whose owner or daemon lives is not touched.
 func SweepTemporary(paths Paths) (removed []string) {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	for _, dir := range dirs {
@@ -96,7 +96,8 @@ func leftBehind(dir string) (st api.JobStatus, ok bool) {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, keptStatus))
 	if err != nil || json.Unmarshal(text, &st) != nil || st.ID == "" || filepath.Base(st.ID) != st.ID {
-		return BreakOff(api.JobStatus{ID: filepath.Base(work)}), true // nobody has said what it is called: it is not thrown away
+		// nobody has said what it is called: it is not thrown away
+		return BreakOff(api.JobStatus{ID: filepath.Base(work)}), true
 	}
 	if st.State == api.Cancelled || st.State == api.Failed || st.State.Final() && st.Output != "" {
 		return st, false
@@ -287,8 +288,8 @@ const (
 	keptFor = 24 * time.Hour // as a daemon keeps a result that was fetched
 )
 
-// UserHas says of a folder that Keep has made whether the job's user has its output. It is kept then, to be fetched again
-// or, if it is partial, retried, for a day after this was said last.
+// UserHas says of a folder that Keep has made whether the job's user has its output. It is kept then, to be fetched
+// again or, if it is partial, retried, for a day after this was said last.
 func UserHas(dir string, has bool) error {
 	path := filepath.Join(dir, userHas)
 	err := os.Remove(path)

@@ -113,7 +113,8 @@ func TestSweepKeepsWork(t *testing.T) {
 				return
 			}
 			st := ReadKept(all[tc.kept])
-			if _, err := os.Stat(filepath.Join(all[tc.kept], tc.work)); err != nil || len(all) != 1 || st.State != tc.state || st.Committed != tc.noted.Committed {
+			if _, err := os.Stat(filepath.Join(all[tc.kept], tc.work)); err != nil || len(all) != 1 || st.State != tc.state ||
+				st.Committed != tc.noted.Committed {
 				t.Errorf("kept %v, which stands so: %+v (%v)", all, st, err)
 			}
 		})
@@ -125,12 +126,21 @@ func TestKept(t *testing.T) {
 	temp, paths := t.TempDir(), Paths{State: t.TempDir()}
 	t.Setenv("TMPDIR", temp)
 	inState := filepath.Join(paths.State, keptFolder)
-	for _, dir := range []string{inState + "/abcd1", inState + "/abcd2", inState + "/ffff0.part", temp + "/dtpnode-kept-eeee1"} {
+	for _, dir := range []string{inState + "/abcd1", inState + "/abcd2", inState + "/ffff0.part",
+		temp + "/dtpnode-kept-eeee1"} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for job, want := range map[string]string{"abcd1": inState + "/abcd1", "abcd": "", "abc": "", "ffff0": "", "": "", "eeee": temp + "/dtpnode-kept-eeee1", "../kept/abcd1": ""} {
+	for job, want := range map[string]string{
+		"abcd1":         inState + "/abcd1",
+		"abcd":          "",
+		"abc":           "",
+		"ffff0":         "",
+		"":              "",
+		"eeee":          temp + "/dtpnode-kept-eeee1",
+		"../kept/abcd1": "",
+	} {
 		if got := Kept(paths, job); got != want {
 			t.Errorf("%q: found %q, want %q", job, got, want)
 		}

@@ -1,5 +1,5 @@
-// Package logging chooses how the daemon's log looks: words for people, key=value for grep, JSON for machines, priorities
-// for systemd's journal.
+// Package logging chooses how the daemon's log looks: words for people, key=value for grep, JSON for machines,
+// priorities for systemd's journal.
 package logging
 
 import (
@@ -49,11 +49,12 @@ func New(to *os.File, format string, level slog.Leveler) (slog.Handler, error) {
 	}
 	all := Formats()
 	last := len(all) - 1
-	return nil, fmt.Errorf("could not use the log format %q: want %s or %s", format, strings.Join(all[:last], ", "), all[last])
+	return nil, fmt.Errorf("could not use the log format %q: want %s or %s", format, strings.Join(all[:last], ", "),
+		all[last])
 }
 
-// fitting is the format for where a file leads. A service of systemd is told in $JOURNAL_STREAM which of its files is the
-// journal; its children inherit the variable, and may write elsewhere.
+// fitting is the format for where a file leads. A service of systemd is told in $JOURNAL_STREAM which of its files is
+// the journal; its children inherit the variable, and may write elsewhere.
 func fitting(to *os.File) string {
 	info, err := to.Stat()
 	if err != nil {

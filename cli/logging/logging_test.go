@@ -14,7 +14,10 @@ import (
 	"time"
 )
 
-const alice, bob = "12D3KooWALiceAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "12D3KooWbobBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"
+const (
+	alice = "12D3KooWALiceAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	bob   = "12D3KooWbobBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"
+)
 
 // lines is what a logger of words writes for some calls, without the times.
 func lines(s style, log func(*slog.Logger)) string {
@@ -29,7 +32,8 @@ func TestWords(t *testing.T) {
 		"info  up (id ALiceA, addrs 127.0.0.1:4001 192.0.2.1:4001, slots 2)\n": func(l *slog.Logger) {
 			l.Info("up", "id", alice, "addrs", []string{"127.0.0.1:4001", "192.0.2.1:4001"}, "slots", 2)
 		},
-		"info  peer is up (bob)\nwarn  could not prepare job (job 3fa9, home bob): bob has no room\ninfo  peer is down (bob): reset\n": func(l *slog.Logger) {
+		"info  peer is up (bob)\nwarn  could not prepare job (job 3fa9, home bob): bob has no room\ninfo  peer is down " +
+			"(bob): reset\n": func(l *slog.Logger) {
 			l.Info("peer is up", "peer", bob, "name", "bob")
 			l.Warn("could not prepare job", "job", "3fa9", "home", bob, "reason", errors.New(bob+" has no room"))
 			l.Info("peer is down", "peer", bob, "name", "bob", "reason", "reset")
@@ -37,10 +41,12 @@ func TestWords(t *testing.T) {
 		"error failed (for 1.5s): two\nerror   lines\n": func(l *slog.Logger) {
 			l.Error("failed", "for", 1500*time.Millisecond, "err", "two\nlines\n")
 		},
-		"info  job ended (job 3fa9, state done)\n": func(l *slog.Logger) { l.Info("job ended", "job", "3fa9", "state", "done", "reason", "") },
-		"info  evil (name [2Jx)\n":                 func(l *slog.Logger) { l.Info("evil", "name", "\x1b[2Jx") },
-		"":                                         func(l *slog.Logger) { l.Debug("not this") },
-		"info  x (a 1, g.b 2)\n":                   func(l *slog.Logger) { l.With("a", 1).WithGroup("g").Info("x", "b", 2) },
+		"info  job ended (job 3fa9, state done)\n": func(l *slog.Logger) {
+			l.Info("job ended", "job", "3fa9", "state", "done", "reason", "")
+		},
+		"info  evil (name [2Jx)\n": func(l *slog.Logger) { l.Info("evil", "name", "\x1b[2Jx") },
+		"":                         func(l *slog.Logger) { l.Debug("not this") },
+		"info  x (a 1, g.b 2)\n":   func(l *slog.Logger) { l.With("a", 1).WithGroup("g").Info("x", "b", 2) },
 	} {
 		if got := lines(style{}, log); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -99,7 +105,8 @@ func TestFormats(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := New(w, "xml", slog.LevelInfo); err == nil || !strings.Contains(err.Error(), "auto, text, logfmt, json or journal") {
+	if _, err := New(w, "xml", slog.LevelInfo); err == nil ||
+		!strings.Contains(err.Error(), "auto, text, logfmt, json or journal") {
 		t.Errorf("xml: %v", err)
 	}
 }

@@ -179,14 +179,15 @@ func shown(v slog.Value) string {
 		return v.Time().Format("2006-01-02 15:04:05")
 	}
 	text := fmt.Sprint(v.Any())
-	if inner, ok := strings.CutPrefix(text, "["); ok && v.Kind() == slog.KindAny && strings.HasSuffix(inner, "]") { // a list
+	// a list
+	if inner, ok := strings.CutPrefix(text, "["); ok && v.Kind() == slog.KindAny && strings.HasSuffix(inner, "]") {
 		text = strings.TrimSuffix(inner, "]")
 	}
 	return text
 }
 
-// clean takes out what is not printed, which comes with what other hosts and ROOT say: control characters, and those that
-// change the direction of text.
+// clean takes out what is not printed, which comes with what other hosts and ROOT say: control characters, and those
+// that change the direction of text.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -12,8 +12,8 @@ import (
 // ClocksDiffer is by how much the clocks of two hosts may differ without a word.
 const ClocksDiffer = 5 * time.Second
 
-// Clocks says whose clocks are off, and by how much, as the asked node sees it, which cannot tell right from wrong: where its
-// own is off from those of most others, by about the same, it is that one that is named.
+// Clocks says whose clocks are off, and by how much, as the asked node sees it, which cannot tell right from wrong:
+// where its own is off from those of most others, by about the same, it is that one that is named.
 func Clocks(members []api.Member) []string {
 	called, off, told := api.Called(members), []api.Member(nil), 0
 	for _, m := range members {
@@ -27,14 +27,16 @@ func Clocks(members []api.Member) []string {
 	}
 	slices.SortFunc(off, func(a, b api.Member) int { return strings.Compare(called[a.ID], called[b.ID]) })
 	if first, ok := inStep(off); ok && 2*len(off) > told && told > 1 {
-		return []string{fmt.Sprintf("the clock of this host is %s those of %d of the %d other members that are up: set all by NTP", aside(-clockOff(first)), len(off), told)}
+		return []string{fmt.Sprintf("the clock of this host is %s those of %d of the %d other members that are up: set all "+
+			"by NTP", aside(-clockOff(first)), len(off), told)}
 	}
 	var lines []string
 	for i, m := range off {
 		if i == linkGroups {
 			return append(lines, fmt.Sprintf("and %d more clocks are off: dtpnode members --output json", len(off)-i))
 		}
-		lines = append(lines, fmt.Sprintf("the clock of %s is %s this host's: set both by NTP", line(called[m.ID]), aside(clockOff(m))))
+		lines = append(lines,
+			fmt.Sprintf("the clock of %s is %s this host's: set both by NTP", line(called[m.ID]), aside(clockOff(m))))
 	}
 	return lines
 }

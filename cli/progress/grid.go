@@ -12,7 +12,8 @@ import (
 // same table looks the same everywhere.
 var cells = &runewidth.Condition{StrictEmojiNeutral: true}
 
-// What a column of names is never made narrower than: where that gives room enough, and where columns must stand closer, too.
+// What a column of names is never made narrower than: where that gives room enough, and where columns must stand
+// closer, too.
 const (
 	leastColumn = 8
 	leastNames  = 4
@@ -31,10 +32,11 @@ func Width(w io.Writer) int {
 	return width
 }
 
-// Grid writes rows, of which the first is the heading, as columns that take so many places of a terminal together, 0 for as
-// many as they like. Where they would take more the widest of the columns that hold names are cut, cell by cell, with an
-// ellipsis in the middle, since names of one group often begin alike; numbers and states are whole, and no column is left
-// out: where there is no room even so, lines wrap. Without names, all columns may be cut. Control characters are dropped.
+// Grid writes rows, of which the first is the heading, as columns that take so many places of a terminal together, 0
+// for as many as they like. Where they would take more the widest of the columns that hold names are cut, cell by cell,
+// with an ellipsis in the middle, since names of one group often begin alike; numbers and states are whole, and no
+// column is left out: where there is no room even so, lines wrap. Without names, all columns may be cut. Control
+// characters are dropped.
 func Grid(w io.Writer, width int, rows [][]string, names ...int) {
 	if len(rows) == 0 {
 		return
@@ -90,8 +92,8 @@ func middle(text string, width int) string {
 	return cells.Truncate(text, left, "") + "…" + strings.TrimLeft(cells.TruncateLeft(text, all-(width-left-1), ""), " ")
 }
 
-// fit narrows the widest of the columns of names, none to less than its least width, until all have room, and reports whether
-// they have.
+// fit narrows the widest of the columns of names, none to less than its least width, until all have room, and reports
+// whether they have.
 func fit(columns, names, least []int, width int) bool {
 	sum := 0
 	for _, c := range columns {

@@ -69,7 +69,8 @@ func busiest(pairs []api.NoLink) string {
 	}
 	best := ""
 	for id, n := range count {
-		if best == "" || n > count[best] || n == count[best] && cmp.Or(cmp.Compare(name[id], name[best]), cmp.Compare(id, best)) < 0 {
+		if best == "" || n > count[best] ||
+			n == count[best] && cmp.Or(cmp.Compare(name[id], name[best]), cmp.Compare(id, best)) < 0 {
 			best = id
 		}
 	}

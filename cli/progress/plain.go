@@ -13,8 +13,8 @@ import (
 // interval is the time between two lines of a job that only goes on, in seconds.
 const interval = 5
 
-// Plain prints lines without escape codes: one at each new state, and one every few seconds. A job that has not begun, or
-// waits, is told of at intervals that double, as long as it waits for the same: a log may take it for hours.
+// Plain prints lines without escape codes: one at each new state, and one every few seconds. A job that has not begun,
+// or waits, is told of at intervals that double, as long as it waits for the same: a log may take it for hours.
 type Plain struct {
 	w       io.Writer
 	meter   meter

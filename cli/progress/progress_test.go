@@ -100,10 +100,27 @@ func TestSummary(t *testing.T) {
 			{Name: "a-much-longer-name", Units: 1_999_000, Rate: 17.5, Packets: 19, Steals: 7},
 		},
 		Missing: []api.Missing{
-			{File: "/data/a.root", First: 123, Last: 124, Kind: "signal", Reason: "segmentation violation", Nodes: []string{"first", "b"}, Tries: 3,
-				Stack: "#0 DiMuon::Process\n#1 main\n", Tail: "before the crash\x1b[2J\n"},
+			{
+				File:   "/data/a.root",
+				First:  123,
+				Last:   124,
+				Kind:   "signal",
+				Reason: "segmentation violation",
+				Nodes:  []string{"first", "b"},
+				Tries:  3,
+				Stack:  "#0 DiMuon::Process\n#1 main\n",
+				Tail:   "before the crash\x1b[2J\n",
+			},
 			{File: "/data/b.root", First: 0, Last: -1, Kind: "open", Reason: "not a ROOT file"},
-			{File: "/data/c.root", First: 10, Last: 509, Kind: "data", Reason: "basket checksum", Nodes: []string{"first"}, Tries: 1},
+			{
+				File:   "/data/c.root",
+				First:  10,
+				Last:   509,
+				Kind:   "data",
+				Reason: "basket checksum",
+				Nodes:  []string{"first"},
+				Tries:  1,
+			},
 			{File: "/data/d.root", First: 0, Last: 10, Kind: "future", Reason: "of a kind not known yet"},
 		},
 	}
@@ -112,8 +129,17 @@ func TestSummary(t *testing.T) {
 	b.WriteString("--- kept\n")
 	Summary(&b, api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Done, Units: 10, Done: 10, Seconds: 0.1})
 	b.WriteString("--- after a loss\n")
-	lossy := api.JobStatus{ID: "3fa9c2d417e8aa", State: api.Done, Units: 5000, Done: 5000, Before: 1000, RetryOf: "4fa9c2d417e8aa", Seconds: 1, Output: "/ana/o.root",
-		Nodes: []api.NodeWork{{Name: "a", Units: 3500, Up: true}, {Name: "b", Units: 1734}}}
+	lossy := api.JobStatus{
+		ID:      "3fa9c2d417e8aa",
+		State:   api.Done,
+		Units:   5000,
+		Done:    5000,
+		Before:  1000,
+		RetryOf: "4fa9c2d417e8aa",
+		Seconds: 1,
+		Output:  "/ana/o.root",
+		Nodes:   []api.NodeWork{{Name: "a", Units: 3500, Up: true}, {Name: "b", Units: 1734}},
+	}
 	Summary(&b, lossy)
 	if lossy.State = api.Running; surplus(lossy) != 0 {
 		t.Error("what is not committed yet may count")
@@ -134,7 +160,8 @@ func TestTerminal(t *testing.T) {
 	p.Ask("Interrupted: really?")
 	fmt.Fprintln(p, "a line of Begin")
 	p.Close()
-	for _, want := range []string{"running 2,000,000/4,000,000 [", " 50%", "250 kevents/s", "packets 49", "Interrupted: really?", "a line of Begin"} {
+	for _, want := range []string{"running 2,000,000/4,000,000 [", " 50%", "250 kevents/s", "packets 49",
+		"Interrupted: really?", "a line of Begin"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in %q", want, b.String())
 		}
@@ -194,11 +221,27 @@ func TestSteps(t *testing.T) {
 
 func TestFormats(t *testing.T) {
 	for got, want := range map[string]string{
-		Count(0): "0", Count(-1234567): "-1,234,567", Count(999): "999", Count(1000): "1,000",
-		Rate(0): "0 ", Rate(1.5): "1.50 ", Rate(999.4): "999 ", Rate(999.6): "1.00 k", Rate(1234567): "1.23 M", Rate(99.96e3): "100 k",
-		Bytes(48.24e6): "48.2 MB", Bytes(12): "12 B",
-		Seconds(0.35): "350ms", Seconds(4.21): "4.2s", Seconds(42): "42s", Seconds(185): "3m05s", Seconds(7800): "2h10m", Seconds(-1): "?",
-		Percent(1, 0): "0%", Percent(999_999, 1_000_000): "99%", Percent(5, 5): "100%",
+		Count(0):                    "0",
+		Count(-1234567):             "-1,234,567",
+		Count(999):                  "999",
+		Count(1000):                 "1,000",
+		Rate(0):                     "0 ",
+		Rate(1.5):                   "1.50 ",
+		Rate(999.4):                 "999 ",
+		Rate(999.6):                 "1.00 k",
+		Rate(1234567):               "1.23 M",
+		Rate(99.96e3):               "100 k",
+		Bytes(48.24e6):              "48.2 MB",
+		Bytes(12):                   "12 B",
+		Seconds(0.35):               "350ms",
+		Seconds(4.21):               "4.2s",
+		Seconds(42):                 "42s",
+		Seconds(185):                "3m05s",
+		Seconds(7800):               "2h10m",
+		Seconds(-1):                 "?",
+		Percent(1, 0):               "0%",
+		Percent(999_999, 1_000_000): "99%",
+		Percent(5, 5):               "100%",
 		Clean("a\u202egnp.exe\u202c\u2066b\u00adc\u200d\u2028d\u00a0\U000e0041e é 漢 😀\n"): "agnp.exebcd e é 漢 😀\n",
 		Clean("a\x1b[2Jb\r\x07\tc\u009b"): "a[2Jb\tc",
 		line("a\nb\x00"):                  "a b",
@@ -238,26 +281,45 @@ func TestMeter(t *testing.T) {
 func TestSummaryLong(t *testing.T) {
 	var many, stopped []api.Missing
 	for i := range int64(25) {
-		many = append(many, api.Missing{File: "f", First: i, Last: i + 1, Kind: "exception", Reason: fmt.Sprint("number ", i)})
+		many = append(many, api.Missing{
+			File:   "f",
+			First:  i,
+			Last:   i + 1,
+			Kind:   "exception",
+			Reason: fmt.Sprint("number ", i),
+		})
 	}
 	for i := range int64(40) {
-		stopped = append(stopped, api.Missing{File: fmt.Sprintf("f%02d", i), Last: 1000 + i, Kind: "stopped", Reason: "stopped by the user"})
+		stopped = append(stopped, api.Missing{
+			File:   fmt.Sprintf("f%02d", i),
+			Last:   1000 + i,
+			Kind:   "stopped",
+			Reason: "stopped by the user",
+		})
 	}
 	for name, tc := range map[string]struct {
 		missing []api.Missing
 		says    []string
 		files   int // named
 	}{
-		"reasons": {many, []string{"Missing from the result (25):", "and more, for 5 other reasons", "status j --output json", "retry j"}, 20},
-		"one":     {stopped, []string{"  40 files, 40,780 entries: stopped by the user\n    f00 entries [0, 1000)\n", "    and 37 more\n"}, 3},
-		"both":    {append(stopped[:40:40], many[:1]...), []string{"40 files, 40,780 entries: stopped by the user", "f entry 0\n    exception: number 0"}, 4},
-		"unknown": {[]api.Missing{{File: "a", Last: -1}, {File: "b", Last: -1}, {File: "c", Last: 5}}, []string{"3 files, 5 entries and more: "}, 3},
+		"reasons": {many,
+			[]string{"Missing from the result (25):", "and more, for 5 other reasons", "status j --output json", "retry j"}, 20},
+		"one": {stopped,
+			[]string{"  40 files, 40,780 entries: stopped by the user\n    f00 entries [0, 1000)\n", "    and 37 more\n"}, 3},
+		"both": {append(stopped[:40:40], many[:1]...),
+			[]string{"40 files, 40,780 entries: stopped by the user", "f entry 0\n    exception: number 0"}, 4},
+		"unknown": {[]api.Missing{
+			{File: "a", Last: -1},
+			{File: "b", Last: -1},
+			{File: "c", Last: 5},
+		}, []string{"3 files, 5 entries and more: "}, 3},
 	} {
 		var b bytes.Buffer
 		Summary(&b, api.JobStatus{ID: "j", State: api.Partial, Missing: tc.missing})
 		files := 0
 		for l := range strings.Lines(b.String()) {
-			if strings.HasPrefix(strings.TrimSpace(l), "f") || strings.Contains(l, "(whole file)") || strings.Contains(l, "c entries") {
+			if strings.HasPrefix(strings.TrimSpace(l), "f") || strings.Contains(l, "(whole file)") ||
+				strings.Contains(l, "c entries") {
 				files++
 			}
 		}
@@ -317,7 +379,8 @@ func TestStill(t *testing.T) {
 	for range 100 {
 		st.Seconds += 0.2
 		m.add(st)
-		if quiet := st.Seconds - all[len(all)-1].Seconds; quiet > 3.1 && (strings.Contains(m.details(), "ETA") || strings.Contains(m.details(), "events/s")) {
+		if quiet := st.Seconds - all[len(all)-1].Seconds; quiet > 3.1 &&
+			(strings.Contains(m.details(), "ETA") || strings.Contains(m.details(), "events/s")) {
 			t.Fatalf("after %.1f s without any progress: %s", quiet, m.details())
 		}
 	}
@@ -339,7 +402,8 @@ func TestUnknownLength(t *testing.T) {
 	var b bytes.Buffer
 	NewPlain(&b).Status(st)
 	Summary(&b, st)
-	if got := b.String(); strings.Contains(got, "100%") || strings.Count(got, "1,000 of 1,000 events, and nothing of 1 file of unknown length") != 2 {
+	if got := b.String(); strings.Contains(got, "100%") ||
+		strings.Count(got, "1,000 of 1,000 events, and nothing of 1 file of unknown length") != 2 {
 		t.Error(got)
 	}
 	if got := Share(st); got != "?" {
@@ -372,8 +436,16 @@ func TestNoRateThatIsNone(t *testing.T) {
 
 // TestNobodyElse: one node alone leaves nothing to others.
 func TestNobodyElse(t *testing.T) {
-	st := api.JobStatus{State: api.Partial, Nodes: []api.NodeWork{{Name: "a", Up: true, Unseen: []api.Unseen{{Where: "/x.root", Reason: "No such file or directory", Files: 1}}}}}
-	for _, want := range []string{"node a does not see /x.root (No such file or directory)\n", "node a does not see /x.root (No such file or directory): 1 file left to others\n"} {
+	st := api.JobStatus{
+		State: api.Partial,
+		Nodes: []api.NodeWork{{
+			Name:   "a",
+			Up:     true,
+			Unseen: []api.Unseen{{Where: "/x.root", Reason: "No such file or directory", Files: 1}},
+		}},
+	}
+	for _, want := range []string{"node a does not see /x.root (No such file or directory)\n",
+		"node a does not see /x.root (No such file or directory): 1 file left to others\n"} {
 		var b bytes.Buffer
 		Nodes(&b, st)
 		if !strings.Contains(b.String(), want) {
@@ -383,15 +455,17 @@ func TestNobodyElse(t *testing.T) {
 	}
 }
 
-// TestTwoVersionsOfAFile says of a file that differs between hosts which host has which, and what to do, whether others run
-// the planned version or nobody has it any more.
+// TestTwoVersionsOfAFile says of a file that differs between hosts which host has which, and what to do, whether others
+// run the planned version or nobody has it any more.
 func TestTwoVersionsOfAFile(t *testing.T) {
-	const reason = "the tree has 150 entries here, but 100 where it was planned: the file has changed since, or this is another file"
+	const reason = "the tree has 150 entries here, but 100 where it was planned: the file has changed since, or this is " +
+		"another file"
 	st := api.JobStatus{State: api.Done, SubmitterName: "alice", Nodes: []api.NodeWork{{Name: "alice", Up: true},
 		{Name: "bob", Up: true, Unseen: []api.Unseen{{Where: "/x.root", Cause: "differs", Reason: reason, Files: 1}}}}}
 	var b bytes.Buffer
 	Summary(&b, st)
-	for _, want := range []string{"node bob has another version of /x.root than was planned when alice submitted", "150 entries", "100 where it was planned", "run the job again"} {
+	for _, want := range []string{"node bob has another version of /x.root than was planned when alice submitted",
+		"150 entries", "100 where it was planned", "run the job again"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in %s", want, b.String())
 		}
@@ -400,7 +474,14 @@ func TestTwoVersionsOfAFile(t *testing.T) {
 		t.Errorf("it sees the file: %s", b.String())
 	}
 	b.Reset()
-	st.State, st.Missing = api.Partial, []api.Missing{{File: "/x.root", Last: 100, Kind: "open", Reason: reason, Nodes: []string{"bob"}, Tries: 1}}
+	st.State, st.Missing = api.Partial, []api.Missing{{
+		File:   "/x.root",
+		Last:   100,
+		Kind:   "open",
+		Reason: reason,
+		Nodes:  []string{"bob"},
+		Tries:  1,
+	}}
 	Summary(&b, st)
 	if !strings.Contains(b.String(), "different versions of the file") {
 		t.Errorf("it is not said what to do: %s", b.String())
@@ -422,10 +503,21 @@ func TestPlainEndsNoLineInBlanks(t *testing.T) {
 // TestWordsOfAllAlone shows what the nodes said of files that are told of together only if they said it of each.
 func TestWordsOfAllAlone(t *testing.T) {
 	at := func(file string, words ...string) api.Missing {
-		return api.Missing{File: file, Last: 10, Kind: "open", Reason: "no node can read it: gone; stale", Nodes: []string{"a", "b"}, Tries: 2, Words: words}
+		return api.Missing{
+			File:   file,
+			Last:   10,
+			Kind:   "open",
+			Reason: "no node can read it: gone; stale",
+			Nodes:  []string{"a", "b"},
+			Tries:  2,
+			Words:  words,
+		}
 	}
 	for _, same := range []bool{true, false} {
-		st := api.JobStatus{State: api.Partial, Missing: []api.Missing{at("/1", "gone", "stale"), at("/2", "gone", "stale"), at("/3", "gone", "stale")}}
+		st := api.JobStatus{
+			State:   api.Partial,
+			Missing: []api.Missing{at("/1", "gone", "stale"), at("/2", "gone", "stale"), at("/3", "gone", "stale")},
+		}
 		if !same {
 			st.Missing[2] = at("/3", "stale", "gone")
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// Stage shows what a command is waiting for just now: on a terminal in a line that is rewritten in place and gone at the
-// end, elsewhere in a line for each stage.
+// Stage shows what a command is waiting for just now: on a terminal in a line that is rewritten in place and gone at
+// the end, elsewhere in a line for each stage.
 type Stage struct {
 	W     io.Writer
 	What  string     // is being done on the whole, as "checking"

@@ -11,10 +11,14 @@ func TestStage(t *testing.T) {
 		width func() int
 		want  string
 	}{
-		"lines":            {nil, "checking  compiling A.C on a\nchecking  running Begin\n"},
-		"terminal":         {func() int { return 80 }, erase + "checking  compiling A.C on a" + erase + "checking  running Begin" + erase},
-		"narrow":           {func() int { return 16 }, erase + "checking  comp~" + erase + "checking  runn~" + erase},
-		"of unknown width": {func() int { return 0 }, erase + "checking  compiling A.C on a" + erase + "checking  running Begin" + erase},
+		"lines": {nil, "checking  compiling A.C on a\nchecking  running Begin\n"},
+		"terminal": {func() int {
+			return 80
+		}, erase + "checking  compiling A.C on a" + erase + "checking  running Begin" + erase},
+		"narrow": {func() int { return 16 }, erase + "checking  comp~" + erase + "checking  runn~" + erase},
+		"of unknown width": {func() int {
+			return 0
+		}, erase + "checking  compiling A.C on a" + erase + "checking  running Begin" + erase},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w bytes.Buffer

@@ -19,7 +19,8 @@ func Summary(w io.Writer, st api.JobStatus) {
 	if counted(st) {
 		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(ranNow(st)), st)), Bytes(float64(st.Bytes)))
 	}
-	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", st.State, Extent(st), Seconds(st.Seconds), pace, Short(st.ID), beforeOf(st), skippedOf(st))
+	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", st.State, Extent(st), Seconds(st.Seconds), pace, Short(st.ID),
+		beforeOf(st), skippedOf(st))
 	for _, n := range st.Notes {
 		fmt.Fprintf(w, "Note: %s\n", line(n))
 	}
@@ -36,7 +37,8 @@ func Summary(w io.Writer, st api.JobStatus) {
 		if st.SubmitterName != "" {
 			where = line(st.SubmitterName)
 		}
-		fmt.Fprintf(w, "Terminate ran on %s, since %s, where the job was submitted, was away or could not run it; it worked in %s and left %s\n",
+		fmt.Fprintf(w, "Terminate ran on %s, since %s, where the job was submitted, was away or could not run it; it "+
+			"worked in %s and left %s\n",
 			line(e.Node), where, line(e.Folder), left)
 	}
 	if len(st.Apart) > 0 {
@@ -85,8 +87,8 @@ func beforeOf(st api.JobStatus) string {
 	return ", " + Count(st.Before) + " of them from job " + Short(st.RetryOf)
 }
 
-// counted reports whether what the nodes count is about all of the job. What a node had done before it was started again
-// is not among it; the last words of one that was killed may be missing.
+// counted reports whether what the nodes count is about all of the job. What a node had done before it was started
+// again is not among it; the last words of one that was killed may be missing.
 func counted(st api.JobStatus) bool {
 	var units int64
 	for _, n := range st.Nodes {
@@ -127,11 +129,14 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		if !n.Up {
 			name += " (gone)"
 		}
-		rows = append(rows, []string{name, Count(n.Units), strings.TrimSpace(Rate(n.Rate)), Count(n.Packets), Count(n.Steals), Count(n.Merges), Count(n.Failures)})
+		rows = append(rows,
+			[]string{name, Count(n.Units), strings.TrimSpace(Rate(n.Rate)), Count(n.Packets), Count(n.Steals), Count(n.Merges),
+				Count(n.Failures)})
 	}
 	Grid(w, Width(w), rows, 0)
 	if n := surplus(st); n > 0 {
-		fmt.Fprintf(w, "%s of these events do not count in the result, where each counts once: what is lost or fails on a node is run again.\n", Count(n))
+		fmt.Fprintf(w, "%s of these events do not count in the result, where each counts once: what is lost or fails on a "+
+			"node is run again.\n", Count(n))
 	}
 	if !counted(st) {
 		fmt.Fprintln(w, "The other events were processed before a node was started again, whose counts began anew then.")
@@ -141,7 +146,8 @@ func Nodes(w io.Writer, st api.JobStatus) {
 			fmt.Fprintf(w, "%s took work and did not do it: %d entries ran again on other nodes\n", line(n.Name), n.Lost)
 		}
 		if n.Slow > 0 {
-			fmt.Fprintf(w, "%s handed out what it made too slowly, %d of its results: where other nodes had time they ran that again\n", line(n.Name), n.Slow)
+			fmt.Fprintf(w, "%s handed out what it made too slowly, %d of its results: where other nodes had time they ran "+
+				"that again\n", line(n.Name), n.Slow)
 		}
 		if n.Problem != "" {
 			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
@@ -153,8 +159,8 @@ func Nodes(w io.Writer, st api.JobStatus) {
 // differs is the cause of a file that a host has in another version than was planned (exec.CauseDiffers).
 const differs = "differs"
 
-// Unseen prints what a host does not see, and that others have it, if there are any; and of which files it has another version
-// than was planned when the submitter handed the job in: either may be the stale one.
+// Unseen prints what a host does not see, and that others have it, if there are any; and of which files it has another
+// version than was planned when the submitter handed the job in: either may be the stale one.
 func Unseen(w io.Writer, who string, all []api.Unseen, others bool, submitter string) {
 	for _, u := range all {
 		where, files := line(u.Where), "1 file"
@@ -166,8 +172,10 @@ func Unseen(w io.Writer, who string, all []api.Unseen, others bool, submitter st
 			left = ": " + files + " left to others"
 		}
 		if u.Cause == differs {
-			fmt.Fprintf(w, "%s has another version of %s than was planned when %s submitted the job (there %s)%s\n", who, where, submitter, line(u.Reason), left)
-			fmt.Fprintf(w, "    next: the result holds the planned version; make the file the same on all hosts, and if the planned one was stale run the job again\n")
+			fmt.Fprintf(w, "%s has another version of %s than was planned when %s submitted the job (there %s)%s\n", who, where,
+				submitter, line(u.Reason), left)
+			fmt.Fprintf(w, "    next: the result holds the planned version; make the file the same on all hosts, and if the "+
+				"planned one was stale run the job again\n")
 			continue
 		}
 		fmt.Fprintf(w, "%s does not see %s (%s)%s\n", who, where, line(u.Reason), left)
@@ -219,7 +227,8 @@ func skippedOf(st api.JobStatus) string {
 	if st.SkippedFiles == 1 {
 		files = " file"
 	}
-	return ", " + Count(st.SkippedEntries) + entries + " skipped by Abort(kAbortFile) in " + Count(int64(st.SkippedFiles)) + files
+	return ", " + Count(st.SkippedEntries) + entries + " skipped by Abort(kAbortFile) in " +
+		Count(int64(st.SkippedFiles)) + files
 }
 
 // skipped prints what the selector left out, by file.
@@ -227,10 +236,12 @@ func skipped(w io.Writer, st api.JobStatus) {
 	const most = 20
 	for i, s := range st.Skipped {
 		if i == most {
-			fmt.Fprintf(w, "  and more in %s other files: dtpnode status %s --output json\n", Count(int64(st.SkippedFiles-most)), Short(st.ID))
+			fmt.Fprintf(w, "  and more in %s other files: dtpnode status %s --output json\n", Count(int64(st.SkippedFiles-most)),
+				Short(st.ID))
 			break
 		}
-		fmt.Fprintf(w, "Skipped by Abort(kAbortFile): %s of %s, the first is entry %s\n", Count(s.Entries), line(s.File), Count(s.First))
+		fmt.Fprintf(w, "Skipped by Abort(kAbortFile): %s of %s, the first is entry %s\n", Count(s.Entries), line(s.File),
+			Count(s.First))
 	}
 	if len(st.Skipped) > 0 {
 		fmt.Fprintln(w, "  (nothing before that entry; behind it, what other processes ran is in the result)")

@@ -46,8 +46,9 @@ func NewTerminal(w io.Writer) *Terminal {
 	}}
 }
 
-// inPlace has a frame drawn over the one before line by line. mpb goes up and erases all from there to the end of the screen:
-// done in the first row, tmux and others keep that as a screen that was cleared, so that each frame stays in their history.
+// inPlace has a frame drawn over the one before line by line. mpb goes up and erases all from there to the end of the
+// screen: done in the first row, tmux and others keep that as a screen that was cleared, so that each frame stays in
+// their history.
 type inPlace struct{ w io.Writer }
 
 // upAndErase is what a frame of mpb begins with, but for the first.
@@ -86,7 +87,8 @@ func (t *Terminal) Status(st api.JobStatus) {
 func (t *Terminal) open() {
 	t.bars = mpb.New(mpb.WithOutput(inPlace{t.w}), mpb.WithAutoRefresh())
 	t.fill = mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]").Build()
-	t.bar = t.bars.MustAdd(0, mpb.BarFillerFunc(t.line), mpb.BarFillerTrim(), mpb.BarExtender(mpb.BarFillerFunc(t.below), false))
+	t.bar = t.bars.MustAdd(0, mpb.BarFillerFunc(t.line), mpb.BarFillerTrim(),
+		mpb.BarExtender(mpb.BarFillerFunc(t.below), false))
 }
 
 // leastBar is what a bar takes at least, with its ends and a blank on each side; less of one tells nothing.
@@ -113,8 +115,8 @@ func (t *Terminal) line(w io.Writer, s decor.Statistics) error {
 	return err
 }
 
-// fitting is the first of some texts, each shorter than the one before, that takes no more places than there are. Where none
-// does, the last is cut, with an end that says so.
+// fitting is the first of some texts, each shorter than the one before, that takes no more places than there are. Where
+// none does, the last is cut, with an end that says so.
 func fitting(room int, end string, texts ...string) string {
 	for _, text := range texts {
 		if runewidth.StringWidth(text) <= room {
@@ -127,8 +129,8 @@ func fitting(room int, end string, texts ...string) string {
 	return runewidth.Truncate(texts[len(texts)-1], room, end)
 }
 
-// lineStart brings the cursor to the beginning of its line: a key that the terminal echoes, such as ^C, has moved it, and
-// what is drawn anew begins in its column.
+// lineStart brings the cursor to the beginning of its line: a key that the terminal echoes, such as ^C, has moved it,
+// and what is drawn anew begins in its column.
 const lineStart = "\r"
 
 // before is what stands left of the bar.

@@ -29,7 +29,8 @@ func drawn(t interface{ Fatal(...any) }, width int, st api.JobStatus, question .
 	if err := p.below(&below, decor.Statistics{}); err != nil {
 		t.Fatal(err)
 	}
-	return append([]string{strings.TrimPrefix(bar.String(), lineStart)}, strings.Split(strings.TrimSuffix(below.String(), "\n"), "\n")...)
+	return append([]string{strings.TrimPrefix(bar.String(), lineStart)},
+		strings.Split(strings.TrimSuffix(below.String(), "\n"), "\n")...)
 }
 
 // TestNoLineWraps: however narrow a terminal is, no line has more places than it, and none is cut twice.
@@ -38,8 +39,11 @@ func TestNoLineWraps(t *testing.T) {
 		width := rapid.IntRange(1, 120).Draw(t, "width")
 		units := rapid.Int64Range(0, 1e12).Draw(t, "units")
 		st := api.JobStatus{
-			State: rapid.SampledFrom(api.States()).Draw(t, "state"), Units: units, Done: rapid.Int64Range(0, units).Draw(t, "done"),
-			Unknown: rapid.IntRange(0, 3).Draw(t, "unknown"), Phase: rapid.SampledFrom([]string{"", "reading file 1 of 9", "計算ノード計算ノード計算ノード"}).Draw(t, "phase"),
+			State:   rapid.SampledFrom(api.States()).Draw(t, "state"),
+			Units:   units,
+			Done:    rapid.Int64Range(0, units).Draw(t, "done"),
+			Unknown: rapid.IntRange(0, 3).Draw(t, "unknown"),
+			Phase:   rapid.SampledFrom([]string{"", "reading file 1 of 9", "計算ノード計算ノード計算ノード"}).Draw(t, "phase"),
 		}
 		for _, l := range drawn(t, width, st, "a long question with a choice?", "a choice?", "?") {
 			if n := runewidth.StringWidth(l); n > width {
@@ -56,8 +60,16 @@ func TestNoLineWraps(t *testing.T) {
 func TestNarrow(t *testing.T) {
 	st := api.JobStatus{State: api.Done, Units: 30_000, Done: 30_000}
 	for width, want := range map[int]string{
-		3: "do…", 4: "done", 8: "done", 9: "done 100%", 10: "done 100%", 20: "done 100%", 22: "done 100%",
-		23: "done 30,000/30,000 100%", 28: "done 30,000/30,000 [=>] 100%", 45: "done 30,000/30,000 [==================>] 100%",
+		3:  "do…",
+		4:  "done",
+		8:  "done",
+		9:  "done 100%",
+		10: "done 100%",
+		20: "done 100%",
+		22: "done 100%",
+		23: "done 30,000/30,000 100%",
+		28: "done 30,000/30,000 [=>] 100%",
+		45: "done 30,000/30,000 [==================>] 100%",
 	} {
 		if got := drawn(t, width, st)[0]; got != want {
 			t.Errorf("%d: got %q, want %q", width, got, want)
@@ -75,7 +87,11 @@ func TestPlainWaits(t *testing.T) {
 	var b bytes.Buffer
 	p := NewPlain(&b)
 	for i := range 100 {
-		st := api.JobStatus{State: api.Preparing, Seconds: float64(i), Phase: fmt.Sprintf("reading file %d of 9; waiting %d s of 300 s for /a.root", i/20+1, i)}
+		st := api.JobStatus{
+			State:   api.Preparing,
+			Seconds: float64(i),
+			Phase:   fmt.Sprintf("reading file %d of 9; waiting %d s of 300 s for /a.root", i/20+1, i),
+		}
 		if i > 90 {
 			st.Phase = "compiling"
 		}

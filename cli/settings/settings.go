@@ -41,7 +41,8 @@ const Environment = "the environment"
 
 // Sources are all there are, the weakest first: what the daemon in a state folder remembers, /etc/dtpnode.toml, the
 // user's config.toml in $XDG_CONFIG_HOME/dtpnode, and the environment, where --keep-bytes is DTPNODE_KEEP_BYTES.
-// Only settings that flags has are known; near has suggestions for others. The error names what of the files cannot be used; the rest is returned with it.
+// Only settings that flags has are known; near has suggestions for others. The error names what of the files cannot be
+// used; the rest is returned with it.
 func Sources(state string, flags *pflag.FlagSet, near Near) (out []Source, err error) {
 	files := []string{File(state), system}
 	if dir, err := os.UserConfigDir(); err == nil {
@@ -69,7 +70,8 @@ func Sources(state string, flags *pflag.FlagSet, near Near) (out []Source, err e
 	return out, err
 }
 
-// Misspelt are the variables of the environment that look like settings and are none, each with those that it may stand for.
+// Misspelt are the variables of the environment that look like settings and are none, each with those that it may stand
+// for.
 func Misspelt(flags *pflag.FlagSet, near Near) map[string][]string {
 	out := map[string][]string{}
 	for _, pair := range os.Environ() {
@@ -86,8 +88,8 @@ func Misspelt(flags *pflag.FlagSet, near Near) map[string][]string {
 	return out
 }
 
-// Near finds the flags that a misspelt name may stand for; how near that is the commands decide, which suggest flags by the
-// same measure.
+// Near finds the flags that a misspelt name may stand for; how near that is the commands decide, which suggest flags by
+// the same measure.
 type Near func(flags *pflag.FlagSet, name string) []string
 
 // prefix is what the environment's names of settings begin with.
@@ -98,8 +100,8 @@ func Variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Read reads a file of settings; one that is not there has none. The error names what cannot be used of it, each with its
-// line; the rest is returned with it.
+// Read reads a file of settings; one that is not there has none. The error names what cannot be used of it, each with
+// its line; the rest is returned with it.
 func Read(path string, flags *pflag.FlagSet, near Near) (map[string][]string, error) {
 	text, raw, err := parse(path)
 	out := map[string][]string{}
@@ -191,7 +193,8 @@ func (e *Invalid) Error() string {
 	return fmt.Sprintf("could not use %s %s from %s: %s", e.Setting, Shown(e.Values), source, e.Why)
 }
 
-// Shown are values as errors show them: in one line, quoted where they are no plain word, and cut where they are long; [] if there are none.
+// Shown are values as errors show them: in one line, quoted where they are no plain word, and cut where they are long;
+// [] if there are none.
 func Shown(values []string) string {
 	if len(values) == 0 {
 		return "[]"
@@ -229,8 +232,8 @@ func Wanted(kind string, err error) string {
 	return "a " + kind
 }
 
-// Apply sets the flags that were not given, from the strongest source that has each, and returns where each came from. The error
-// has an Invalid for each that cannot be.
+// Apply sets the flags that were not given, from the strongest source that has each, and returns where each came from.
+// The error has an Invalid for each that cannot be.
 func Apply(sources []Source, flags *pflag.FlagSet) (from map[string]string, err error) {
 	from = map[string]string{}
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -268,8 +271,8 @@ func Values(f *pflag.Flag) []string {
 	return []string{f.Value.String()}
 }
 
-// Remember writes settings over those in the state folder's file; nil values take a setting out. Lines that are no settings
-// stay.
+// Remember writes settings over those in the state folder's file; nil values take a setting out. Lines that are no
+// settings stay.
 func Remember(state string, changed map[string][]string, flags *pflag.FlagSet) error {
 	path := File(state)
 	_, now, err := parse(path)
@@ -303,7 +306,8 @@ func typed(f *pflag.Flag, values []string) any {
 func write(path string, raw map[string]any) error {
 	text, err := toml.Marshal(raw)
 	if err == nil {
-		err = durable.Write(path, append([]byte("# What this host's daemon is started with: dtpnode config show, dtpnode config set.\n"), text...))
+		err = durable.Write(path, append([]byte("# What this host's daemon is started with: dtpnode config show, dtpnode "+
+			"config set.\n"), text...))
 	}
 	if err != nil {
 		return fmt.Errorf("could not remember settings in %s: %w", path, err)

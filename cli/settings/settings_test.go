@@ -34,7 +34,12 @@ func near(flags *pflag.FlagSet, name string) (out []string) {
 func TestOrder(t *testing.T) {
 	state, config := t.TempDir(), t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", config)
-	if err := Remember(state, map[string][]string{"listen": {"a:1", "b:2"}, "slots": {"3"}, "name": {"old"}, "keep-results": {"2h0m0s"}}, flagsOf()); err != nil {
+	if err := Remember(state, map[string][]string{
+		"listen":       {"a:1", "b:2"},
+		"slots":        {"3"},
+		"name":         {"old"},
+		"keep-results": {"2h0m0s"},
+	}, flagsOf()); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(config, "dtpnode"), 0o700); err != nil {
@@ -59,10 +64,19 @@ func TestOrder(t *testing.T) {
 	}
 	got := map[string]string{}
 	flags.VisitAll(func(f *pflag.Flag) { got[f.Name] = strings.Join(Values(f), " ") })
-	if diff := cmp.Diff(map[string]string{"listen": "a:1 b:2", "slots": "4", "keep-results": "4h0m0s", "name": "given"}, got); diff != "" {
+	if diff := cmp.Diff(map[string]string{
+		"listen":       "a:1 b:2",
+		"slots":        "4",
+		"keep-results": "4h0m0s",
+		"name":         "given",
+	}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]string{"listen": File(state), "slots": mine, "keep-results": "the environment"}, from); diff != "" {
+	if diff := cmp.Diff(map[string]string{
+		"listen":       File(state),
+		"slots":        mine,
+		"keep-results": "the environment",
+	}, from); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if flags.Changed("slots") {

@@ -173,9 +173,9 @@ func (l *loop) showCancelled() {
 	}
 }
 
-// interrupt asks the user, or cancels where there is nobody to ask or the user insists. A terminal that was closed cancels
-// nothing, nor does SIGTERM where the daemon ends with this process: the job is left as it is. One after the daemon has
-// cancelled does not wait for the end of its events.
+// interrupt asks the user, or cancels where there is nobody to ask or the user insists. A terminal that was closed
+// cancels nothing, nor does SIGTERM where the daemon ends with this process: the job is left as it is. One after the
+// daemon has cancelled does not wait for the end of its events.
 func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	switch {
 	case l.cancelled:
@@ -199,8 +199,8 @@ func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	return nil
 }
 
-// choices are the wordings of what is asked at an interrupt, the longest first, which has room in 80 columns: the keys are
-// left longest.
+// choices are the wordings of what is asked at an interrupt, the longest first, which has room in 80 columns: the keys
+// are left longest.
 func choices(detachable bool) []string {
 	keys, short := "[s]top, [c]ancel, [d]etach", "[s] [c] [d]?"
 	if !detachable {
@@ -281,9 +281,9 @@ func (l *loop) request(ctx context.Context, ask func(context.Context) error) err
 	}
 }
 
-// Submitted has a daemon take a job. An interrupt of ctx meanwhile does not break the request off, since nobody would know then
-// whether the daemon has taken it: whoever follows the job, by the name that is the answer, takes the interrupt. A daemon that
-// hangs holds its user no longer than hangWait.
+// Submitted has a daemon take a job. An interrupt of ctx meanwhile does not break the request off, since nobody would
+// know then whether the daemon has taken it: whoever follows the job, by the name that is the answer, takes the
+// interrupt. A daemon that hangs holds its user no longer than hangWait.
 func Submitted(ctx context.Context, send func(context.Context) (api.JobStatus, error)) (api.JobStatus, error) {
 	if err := ctx.Err(); err != nil {
 		return api.JobStatus{}, err
@@ -301,14 +301,16 @@ func Submitted(ctx context.Context, send func(context.Context) (api.JobStatus, e
 	})()
 	st, err := send(within)
 	if err != nil && errors.Is(context.Cause(within), errSilent) {
-		return st, fmt.Errorf("%w: %w; it may have taken the job, and go on with it: `dtpnode ps --mine` shows it", ErrInterrupted, errSilent)
+		return st, fmt.Errorf("%w: %w; it may have taken the job, and go on with it: `dtpnode ps --mine` shows it",
+			ErrInterrupted, errSilent)
 	}
 	return st, err
 }
 
 // Asked is ErrAsked with what is so of a cancel that is pending.
 func Asked(c api.Cancellation) error {
-	return fmt.Errorf("%w: %s; it is cancelled as soon as most of the nodes that keep its ledger agree, and until then it may go on", ErrAsked, c.Pending)
+	return fmt.Errorf("%w: %s; it is cancelled as soon as most of the nodes that keep its ledger agree, and until then "+
+		"it may go on", ErrAsked, c.Pending)
 }
 
 func (l *loop) endQuestion() {
@@ -334,7 +336,8 @@ func cancelled(st api.JobStatus) error {
 // Partial is ErrPartial with how much is in the result.
 func Partial(st api.JobStatus) error {
 	if st.Unknown > 0 {
-		return fmt.Errorf("%w: %d of %d events are in it, and nothing of %s", ErrPartial, st.Committed, st.Units, progress.Unknown(st))
+		return fmt.Errorf("%w: %d of %d events are in it, and nothing of %s", ErrPartial, st.Committed, st.Units,
+			progress.Unknown(st))
 	}
 	return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
 }

@@ -249,7 +249,8 @@ func TestInterruptWithoutTerminal(t *testing.T) {
 	}
 }
 
-// TestLeft: a terminal that was closed cancels nothing, and where the daemon ends with this process neither does SIGTERM.
+// TestLeft: a terminal that was closed cancels nothing, and where the daemon ends with this process neither does
+// SIGTERM.
 func TestLeft(t *testing.T) {
 	for _, tc := range []struct {
 		sig        os.Signal
@@ -282,7 +283,8 @@ func TestInterruptWhileTheDaemonHangs(t *testing.T) {
 			}
 			s.interrupts <- os.Interrupt
 			s.interrupts <- os.Interrupt
-			if got := <-s.ended; !errors.Is(got.err, ErrInterrupted) || errors.Is(got.err, ErrCancelled) || !strings.Contains(got.err.Error(), "does not answer") {
+			if got := <-s.ended; !errors.Is(got.err, ErrInterrupted) || errors.Is(got.err, ErrCancelled) ||
+				!strings.Contains(got.err.Error(), "does not answer") {
 				t.Errorf("%c: got %v", key, got.err)
 			}
 		})
@@ -293,7 +295,8 @@ func TestCancelUnreached(t *testing.T) {
 	s := start(t, false, true)
 	s.jobs.refuses = true
 	s.interrupts <- os.Interrupt
-	if got := <-s.ended; errors.Is(got.err, ErrCancelled) || !errors.Is(got.err, ErrInterrupted) || !errors.Is(got.err, io.ErrUnexpectedEOF) {
+	if got := <-s.ended; errors.Is(got.err, ErrCancelled) || !errors.Is(got.err, ErrInterrupted) ||
+		!errors.Is(got.err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", got.err)
 	}
 }
@@ -304,7 +307,8 @@ func TestCancelPending(t *testing.T) {
 	s.jobs.pending = "b and c cannot be reached"
 	s.interrupts <- os.Interrupt
 	got := <-s.ended
-	if errors.Is(got.err, ErrCancelled) || !errors.Is(got.err, ErrInterrupted) || !strings.Contains(got.err.Error(), "may go on") ||
+	if errors.Is(got.err, ErrCancelled) || !errors.Is(got.err, ErrInterrupted) ||
+		!strings.Contains(got.err.Error(), "may go on") ||
 		!strings.Contains(got.err.Error(), s.jobs.pending) {
 		t.Errorf("got %v", got.err)
 	}
@@ -330,7 +334,11 @@ func TestOutcome(t *testing.T) {
 		t.Error(err)
 	}
 	var e *api.Error
-	if err := Outcome(api.JobStatus{State: api.Failed, Error: "E", Hint: "H"}); !errors.As(err, &e) || e.Message != "E" || e.Hint != "H" {
+	if err := Outcome(api.JobStatus{
+		State: api.Failed,
+		Error: "E",
+		Hint:  "H",
+	}); !errors.As(err, &e) || e.Message != "E" || e.Hint != "H" {
 		t.Error(err)
 	}
 	if err := Outcome(api.JobStatus{State: api.Running}); err == nil {
@@ -445,7 +453,8 @@ func TestQuestionOnANarrowTerminal(t *testing.T) {
 	}
 }
 
-// TestStopBeforeTheBeginning: what is stopped before it has begun is cancelled, and the user is told why there is no partial result.
+// TestStopBeforeTheBeginning: what is stopped before it has begun is cancelled, and the user is told why there is no
+// partial result.
 func TestStopBeforeTheBeginning(t *testing.T) {
 	err := Outcome(api.JobStatus{State: api.Cancelled, Hint: "it had not begun"})
 	if !errors.Is(err, ErrCancelled) || !strings.Contains(err.Error(), "it had not begun") {
@@ -453,7 +462,8 @@ func TestStopBeforeTheBeginning(t *testing.T) {
 	}
 }
 
-// TestSubmittedUnderAnInterrupt: an interrupt does not leave it open whether the daemon has taken a job, unless that hangs.
+// TestSubmittedUnderAnInterrupt: an interrupt does not leave it open whether the daemon has taken a job, unless that
+// hangs.
 func TestSubmittedUnderAnInterrupt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())
@@ -466,7 +476,10 @@ func TestSubmittedUnderAnInterrupt(t *testing.T) {
 			t.Errorf("an answer that comes soon: got %+v, %v", st, err)
 		}
 		asked := false
-		if _, err := Submitted(ctx, func(context.Context) (api.JobStatus, error) { asked = true; return api.JobStatus{}, nil }); err == nil || asked {
+		if _, err := Submitted(ctx, func(context.Context) (api.JobStatus, error) {
+			asked = true
+			return api.JobStatus{}, nil
+		}); err == nil || asked {
 			t.Errorf("interrupted before: asked %v, error %v", asked, err)
 		}
 		ctx, interrupt = context.WithCancel(t.Context())

@@ -54,8 +54,8 @@ func (t *Terminal) Listen() (<-chan byte, func(), error) {
 	return keys, stop, nil
 }
 
-// discard drops keys that were pressed before anybody asked, or after the answer: they are none. To have the kernel do so
-// (TCSETSF) would also drop a Ctrl-C that it has not made an interrupt of yet.
+// discard drops keys that were pressed before anybody asked, or after the answer: they are none. To have the kernel do
+// so (TCSETSF) would also drop a Ctrl-C that it has not made an interrupt of yet.
 func (t *Terminal) discard() {
 	for {
 		poll := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}

@@ -39,8 +39,8 @@ const wordsOfOwn = `    if declare -F _get_comp_words_by_ref >/dev/null 2>&1; th
 // filesOfPackage is by what cobra's script offers files: a function of the package bash-completion.
 const filesOfPackage = "_filedir"
 
-// filesOfOwn offers files, where that package is not there those whose names end as a pattern says, as _filedir takes it,
-// and all folders.
+// filesOfOwn offers files, where that package is not there those whose names end as a pattern says, as _filedir takes
+// it, and all folders.
 const filesOfOwn = `
 __dtpnode_filedir() {
     if declare -F _filedir >/dev/null 2>&1; then
@@ -71,7 +71,9 @@ func mendBashCompletion(g *globals, root *cobra.Command) {
 	if err != nil || bash.Name() != "bash" {
 		return
 	}
-	bash.Long = strings.Replace(bash.Long, "This script depends on the 'bash-completion' package.\nIf it is not installed already, you can install it via your OS's package manager.\n",
+	bash.Long = strings.Replace(bash.Long,
+		"This script depends on the 'bash-completion' package.\nIf it is not installed already, you can install it via "+
+			"your OS's package manager.\n",
 		"It works with the package bash-completion and without.\n", 1)
 	bash.RunE = func(cmd *cobra.Command, _ []string) error {
 		plain, _ := cmd.Flags().GetBool("no-descriptions")

@@ -83,12 +83,15 @@ func printCheck(w io.Writer, c api.Check) {
 		if c.Units > 0 {
 			none = fmt.Sprintf("none of the %s wanted can be read here", progress.Count(c.Units))
 		}
-		fmt.Fprintf(w, "tried without an entry, for %s: the code compiles, Begin, the merge and Terminate went well; nothing is kept\n", none)
+		fmt.Fprintf(w, "tried without an entry, for %s: the code compiles, Begin, the merge and Terminate went well; "+
+			"nothing is kept\n", none)
 	} else {
-		fmt.Fprintf(w, "checked with %s of %s entries, of %s; nothing is kept\n", progress.Count(c.Entries), progress.Count(c.Units), progress.Clean(c.File))
+		fmt.Fprintf(w, "checked with %s of %s entries, of %s; nothing is kept\n", progress.Count(c.Entries),
+			progress.Count(c.Units), progress.Clean(c.File))
 	}
 	if c.Rate > 0 {
-		fmt.Fprintf(w, "%sentries/s in one process: the whole takes %s on this host (%s)", progress.Rate(c.Rate), about(c.Here), progress.Plural(c.Slots, "slot"))
+		fmt.Fprintf(w, "%sentries/s in one process: the whole takes %s on this host (%s)", progress.Rate(c.Rate),
+			about(c.Here), progress.Plural(c.Slots, "slot"))
 		if c.AllSlots > c.Slots {
 			fmt.Fprintf(w, ", %s on all that are up (%s)", about(c.Everywhere), progress.Plural(c.AllSlots, "slot"))
 		}

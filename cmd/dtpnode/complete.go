@@ -23,9 +23,9 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// What shells offer while a command line is typed. The commands' usage lines say what an argument is, JOB or MEMBER, and
-// the daemon which there are. Where no daemon runs, or it does not answer soon, nothing is offered, and nothing said: the
-// line that is being typed stays whole.
+// What shells offer while a command line is typed. The commands' usage lines say what an argument is, JOB or MEMBER,
+// and the daemon which there are. Where no daemon runs, or it does not answer soon, nothing is offered, and nothing
+// said: the line that is being typed stays whole.
 
 // completeWithin bounds how long a shell waits.
 const completeWithin = time.Second
@@ -129,7 +129,9 @@ func (g *globals) completeJobs(fits func(api.JobStatus) bool) cobra.CompletionFu
 		for _, id := range slices.Sorted(maps.Keys(kept)) {
 			known := slices.ContainsFunc(jobs, func(j api.JobStatus) bool { return strings.HasPrefix(j.ID, id) })
 			if !known && strings.HasPrefix(id, begun) && cmd.Name() != "recover" {
-				out = append(out, cobra.CompletionWithDesc(max(progress.Short(id), begun), "kept by run without a daemon: "+string(local.ReadKept(kept[id]).State)))
+				out = append(out,
+					cobra.CompletionWithDesc(max(progress.Short(id), begun),
+						"kept by run without a daemon: "+string(local.ReadKept(kept[id]).State)))
 			}
 		}
 		return out, directive
@@ -169,7 +171,8 @@ func (g *globals) completeMembers(fits func(api.Member) bool) cobra.CompletionFu
 				name, state = short[m.ID], strings.TrimSpace(oneLine(m.Name)+" "+state)
 			}
 			if fits(m) && strings.HasPrefix(name, begun) && len(out) < completeMost {
-				out = append(out, cobra.CompletionWithDesc(name, fmt.Sprintf("%s, %s, %s", state, progress.Plural(m.Slots, "slot"), rightsOf(m))))
+				out = append(out,
+					cobra.CompletionWithDesc(name, fmt.Sprintf("%s, %s, %s", state, progress.Plural(m.Slots, "slot"), rightsOf(m))))
 			}
 		}
 		slices.Sort(out)
@@ -188,7 +191,8 @@ func orBackground(ctx context.Context) context.Context {
 }
 
 // sourceFiles are the files that may be a selector.
-var sourceFiles = cobra.FixedCompletions([]cobra.Completion{"C", "cxx", "cc", "cpp"}, cobra.ShellCompDirectiveFilterFileExt)
+var sourceFiles = cobra.FixedCompletions([]cobra.Completion{"C", "cxx", "cc", "cpp"},
+	cobra.ShellCompDirectiveFilterFileExt)
 
 // flagValues are the values of flags of which there are some to choose from.
 func flagValues() map[string]cobra.CompletionFunc {
@@ -257,7 +261,9 @@ func namesFile(f *pflag.Flag) bool {
 }
 
 // completeCommands offers the commands to help.
-func completeCommands(cmd *cobra.Command, args []string, begun string) (out []cobra.Completion, _ cobra.ShellCompDirective) {
+func completeCommands(
+	cmd *cobra.Command, args []string, begun string,
+) (out []cobra.Completion, _ cobra.ShellCompDirective) {
 	at := cmd.Root()
 	for _, a := range args {
 		next, _, err := at.Find([]string{a})
@@ -275,7 +281,9 @@ func completeCommands(cmd *cobra.Command, args []string, begun string) (out []co
 }
 
 // completeSetting offers the names of settings to `config set` and `config unset`, and then their values.
-func completeSetting(cmd *cobra.Command, args []string, begun string) (out []cobra.Completion, _ cobra.ShellCompDirective) {
+func completeSetting(
+	cmd *cobra.Command, args []string, begun string,
+) (out []cobra.Completion, _ cobra.ShellCompDirective) {
 	if cmd.Name() == "show" || cmd.Name() == "unset" && len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -283,7 +291,8 @@ func completeSetting(cmd *cobra.Command, args []string, begun string) (out []cob
 	if len(args) == 0 {
 		flags.VisitAll(func(f *pflag.Flag) {
 			if strings.HasPrefix(f.Name, begun) {
-				out = append(out, cobra.CompletionWithDesc(f.Name, cmp.Or(strings.Join(settings.Values(f), " "), "not set")+": "+f.Usage))
+				out = append(out,
+					cobra.CompletionWithDesc(f.Name, cmp.Or(strings.Join(settings.Values(f), " "), "not set")+": "+f.Usage))
 			}
 		})
 		return out, cobra.ShellCompDirectiveNoFileComp

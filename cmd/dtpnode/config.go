@@ -31,10 +31,10 @@ func newConfig(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Show or change what this host's daemon is started with",
-		Long: `config shows and changes the settings with which ` + "`dtpnode up`" + ` starts this host's daemon. They are the flags of up. What
-is not given there comes from the environment (DTPNODE_KEEP_BYTES for --keep-bytes), else from dtpnode/config.toml in
-$XDG_CONFIG_HOME (~/.config), else from /etc/dtpnode.toml, else from what up was last given, which is remembered in the
-state folder. A file has a line for each, NAME = VALUE, in TOML:
+		Long: `config shows and changes the settings with which ` + "`dtpnode up`" + ` starts this host's daemon. They are
+the flags of up. What is not given there comes from the environment (DTPNODE_KEEP_BYTES for --keep-bytes), else from
+dtpnode/config.toml in $XDG_CONFIG_HOME (~/.config), else from /etc/dtpnode.toml, else from what up was last given,
+which is remembered in the state folder. A file has a line for each, NAME = VALUE, in TOML:
 
   listen = ["192.0.2.7:4001"]
   slots = 16
@@ -57,9 +57,10 @@ func daemonSettings() (*nodeFlags, *pflag.FlagSet) {
 
 func newConfigShow(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:     "show",
-		Short:   "Show the settings, and where each comes from",
-		Long:    "show lists the settings that the next `dtpnode up` takes, where each comes from, and which of them it would refuse.\n\nExit status: 0 shown, 1 some cannot be used, or another error, 2 wrong usage.",
+		Use:   "show",
+		Short: "Show the settings, and where each comes from",
+		Long: "show lists the settings that the next `dtpnode up` takes, where each comes from, and which of them it " +
+			"would refuse.\n\nExit status: 0 shown, 1 some cannot be used, or another error, 2 wrong usage.",
 		Example: "  dtpnode config show --output json",
 		Args:    exactly(),
 		RunE: func(*cobra.Command, []string) error {
@@ -122,7 +123,8 @@ func unjoined(err error) (all []error) {
 	return []error{err}
 }
 
-// stands is what a setting comes to, in words where it has no value: its usage says so. Times have no zeros that say nothing.
+// stands is what a setting comes to, in words where it has no value: its usage says so. Times have no zeros that say
+// nothing.
 func (f *nodeFlags) stands(fl *pflag.Flag) string {
 	value := strings.Join(settings.Values(fl), " ")
 	switch {
@@ -197,9 +199,10 @@ func negative(cmd *cobra.Command, err error) error {
 
 func newConfigUnset(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:     "unset NAME",
-		Short:   "Forget a setting",
-		Long:    "unset forgets a setting that is remembered in the state folder.\n\nExit status: 0 forgotten, 1 error, 2 wrong usage.",
+		Use:   "unset NAME",
+		Short: "Forget a setting",
+		Long: "unset forgets a setting that is remembered in the state folder.\n\nExit status: 0 forgotten, 1 error, 2 " +
+			"wrong usage.",
 		Example: "  dtpnode config unset slots",
 		Args:    exactly("NAME"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return changeSetting(cmd.Context(), g, args[0], nil) },
@@ -240,11 +243,16 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	}
 	client, err := running(ctx, paths)
 	if other := stronger(paths.State, name); other != "" {
-		fmt.Fprintf(g.stderr, "dtpnode: warning: this is of no effect as long as %s has another %s, which wins: see dtpnode config\n", other, name)
+		fmt.Fprintf(g.stderr, "dtpnode: warning: this is of no effect as long as %s has another %s, which wins: see "+
+			"dtpnode config\n", other, name)
 	} else if err == nil && client != nil {
 		fmt.Fprintln(g.stderr, "the daemon that runs takes it when it is started again: dtpnode down && dtpnode up --detach")
 	}
-	return g.show(setting{Name: name, Values: append([]string{}, values...), From: settings.File(paths.State)}, func(io.Writer) {})
+	return g.show(setting{
+		Name:   name,
+		Values: append([]string{}, values...),
+		From:   settings.File(paths.State),
+	}, func(io.Writer) {})
 }
 
 // stronger is the strongest source that has a setting and wins over what is remembered; empty if there is none.

@@ -21,9 +21,10 @@ func newDoctor(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what this host has and lacks, and how to mend it",
-		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, ROOT, the child that dtpnode
-builds against it, the settings of the daemon, the addresses to listen on, the control socket, the daemon, the links between members, and their clocks. It removes what a run that was
-killed has left in the temporary folder, and names jobs that run could not finish and keeps.
+		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, ROOT, the child that dtpnode builds
+against it, the settings of the daemon, the addresses to listen on, the control socket, the daemon, the links between
+members, and their clocks. It removes what a run that was killed has left in the temporary folder, and names jobs that
+run could not finish and keeps.
 
 Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.`,
 		Example: "  dtpnode doctor\n  dtpnode doctor --listen 192.0.2.7:4001 --root /opt/root",
@@ -34,7 +35,8 @@ Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong
 			return runDoctor(ctx, g, root, addrs, cmd.Flags())
 		},
 	}
-	cmd.Flags().StringVar(&root, "root", "", "ROOT's installation folder (default: that of the settings, else look for one)")
+	cmd.Flags().StringVar(&root, "root", "",
+		"ROOT's installation folder (default: that of the settings, else look for one)")
 	cmd.Flags().StringArrayVar(&addrs, "listen", nil, "`host:port` to try; repeatable (default: those of the settings)")
 	return cmd
 }
@@ -57,9 +59,19 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 	_, down := paths.Client().Status(ctx)
 	t := tools{root, paths.Cache, noROOT(paths.State, root, from["root"], down == nil)}
 	findings := doctor.Check(ctx, doctor.Config{
-		State: paths.State, Cache: paths.Cache, Listen: addrs, Version: version.String(), Settings: func() ([]string, []string) { return complaints(g) }, Damaged: func() ([]string, []string) { return damaged(paths.State) },
-		FindROOT: t.find, BuildChild: t.build, Status: paths.Client().Status, Links: paths.Client().Links, Members: paths.Client().Members,
-		Sweep: func() []string { return local.SweepTemporary(paths) }, Kept: func() map[string]string { return local.AllOwing(paths) },
+		State:      paths.State,
+		Cache:      paths.Cache,
+		Listen:     addrs,
+		Version:    version.String(),
+		Settings:   func() ([]string, []string) { return complaints(g) },
+		Damaged:    func() ([]string, []string) { return damaged(paths.State) },
+		FindROOT:   t.find,
+		BuildChild: t.build,
+		Status:     paths.Client().Status,
+		Links:      paths.Client().Links,
+		Members:    paths.Client().Members,
+		Sweep:      func() []string { return local.SweepTemporary(paths) },
+		Kept:       func() map[string]string { return local.AllOwing(paths) },
 	}, func(f doctor.Finding) {
 		if !g.json() {
 			doctor.Print(g.stdout, f)
@@ -85,8 +97,8 @@ func damaged(state string) (texts, mends []string) {
 	return texts, mends
 }
 
-// complaints are what is wrong with the settings of this host's daemon, and what of its environment looks like a setting and
-// is none.
+// complaints are what is wrong with the settings of this host's daemon, and what of its environment looks like a
+// setting and is none.
 func complaints(g *globals) (wrong, misspelt []string) {
 	_, misspelt, err := effective(g)
 	for _, e := range unjoined(err) {

@@ -25,10 +25,10 @@ func newDown(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Stop the daemon of this host",
-		Long: `down makes the local daemon hand its work back to the others, leave and stop, and waits for that. It stays a member, and
-comes back with ` + "`dtpnode up`" + `. A member that is not seen for long is forgotten (` + "`up --forget-after`" + `). With --leave
-it ends its membership at once and for good: only a new invitation brings it back. The founder must give its
-role to another member first (` + "`dtpnode handover`" + `).
+		Long: `down makes the local daemon hand its work back to the others, leave and stop, and waits for that. It stays a
+member, and comes back with ` + "`dtpnode up`" + `. A member that is not seen for long is forgotten
+(` + "`up --forget-after`" + `). With --leave it ends its membership at once and for good: only a new invitation
+brings it back. The founder must give its role to another member first (` + "`dtpnode handover`" + `).
 
 Exit status: 0 stopped, or nothing ran; 1 error; 2 wrong usage.`,
 		Example: "  dtpnode down\n  dtpnode down --leave",
@@ -43,8 +43,8 @@ Exit status: 0 stopped, or nothing ran; 1 error; 2 wrong usage.`,
 	return cmd
 }
 
-// waitingHere are the jobs that have not ended and that nobody goes on with once this host's daemon is down: no other member
-// is up.
+// waitingHere are the jobs that have not ended and that nobody goes on with once this host's daemon is down: no other
+// member is up.
 func (g *globals) waitingHere(ctx context.Context, client *api.Client) (ids []string) {
 	st, err := client.Status(ctx)
 	if err != nil || st.Up > 1 {
@@ -91,7 +91,8 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 			}
 			return g.show(stopped{Stopped: true, Left: leave}, func(w io.Writer) {
 				if !leave && len(alone) > 0 {
-					fmt.Fprintf(w, "waiting here, for no other host is up that could go on with it: job %s; `dtpnode up` goes on with what is committed\n", strings.Join(alone, ", "))
+					fmt.Fprintf(w, "waiting here, for no other host is up that could go on with it: job %s; `dtpnode up` goes on "+
+						"with what is committed\n", strings.Join(alone, ", "))
 				}
 			})
 		}

@@ -16,9 +16,9 @@ func newForget(g *globals) *cobra.Command {
 		Use:   "forget MEMBER",
 		Short: "Drop a member that is gone",
 		Long: `forget ends the membership of a host that is gone and does not come back, named by its name, its id or the
-beginning of its id. It is then in no list any more, and jobs that it has submitted are stopped on all nodes. Should it
-come back after all it is told so, and needs a new invitation; what it keeps of jobs is of no use any more. A member that
-is up is not forgotten: that is ` + "`dtpnode revoke`" + `, which also keeps it out.
+beginning of its id. It is then in no list any more, and jobs that it has submitted are stopped on all nodes. Should
+it come back after all it is told so, and needs a new invitation; what it keeps of jobs is of no use any more. A
+member that is up is not forgotten: that is ` + "`dtpnode revoke`" + `, which also keeps it out.
 
 As with revoke, the node that invited a member may forget it, and any nearer to the founder. Without it members are
 forgotten by themselves after a time (` + "`dtpnode up --forget-after`" + `).
@@ -40,14 +40,18 @@ func runForget(ctx context.Context, g *globals, name string) error {
 		return err
 	}
 	if m.Self {
-		return &api.Error{Message: "could not forget " + m.Name + ": it is this host", Hint: "dtpnode down --leave ends its own membership"}
+		return &api.Error{
+			Message: "could not forget " + m.Name + ": it is this host",
+			Hint:    "dtpnode down --leave ends its own membership",
+		}
 	}
 	done, err := client.Forget(ctx, api.RevokeRequest{ID: m.ID})
 	if err != nil {
 		return err
 	}
 	return g.show(revoked{m, done}, func(w io.Writer) {
-		fmt.Fprintf(w, "forgot %s (%s): it is no member any more, and needs a new invitation should it come back\n", progress.Clean(m.Name), m.ID)
+		fmt.Fprintf(w, "forgot %s (%s): it is no member any more, and needs a new invitation should it come back\n",
+			progress.Clean(m.Name), m.ID)
 		printStopped(w, done)
 	})
 }

@@ -62,7 +62,8 @@ Exit status: 0 made, 1 error, 2 wrong usage.`,
 			return runRecoveryKey(ctx, g, file)
 		},
 	}
-	cmd.Flags().StringVar(&file, "file", "", "write the key to this new file, readable by you alone, instead of printing it")
+	cmd.Flags().StringVar(&file, "file", "",
+		"write the key to this new file, readable by you alone, instead of printing it")
 	return cmd
 }
 
@@ -112,10 +113,10 @@ func newTakeBack(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "take-back KEY",
 		Short: "Take the founder's role with the recovery key",
-		Long: `take-back gives the founder's role to this host, by the key that ` + "`dtpnode recovery-key`" + ` printed. All members
-stay, but for the hosts that had the role since the recovery key was made: they are put out, since the key of any
-of them may be the stolen one, and what they sign counts for nothing any more. Invite those back that you trust.
-Run it on a member other than the lost one. With - the key is read from standard input, so that it does not
+		Long: `take-back gives the founder's role to this host, by the key that ` + "`dtpnode recovery-key`" + ` printed.
+All members stay, but for the hosts that had the role since the recovery key was made: they are put out, since the key
+of any of them may be the stolen one, and what they sign counts for nothing any more. Invite those back that you
+trust. Run it on a member other than the lost one. With - the key is read from standard input, so that it does not
 show in the list of processes.
 
 Exit status: 0 taken, 1 error, 2 wrong usage.`,

@@ -23,13 +23,13 @@ func newGet(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get JOB",
 		Short: "Fetch the output of a finished job",
-		Long: `get writes a job's output file: under the name given by -o, else under the selector's name with the
-ending .root, here. -o - writes to standard output. A file that -o names is replaced, in one step, as by run -o; one that
-is there under the selector's name is not.
-A result is kept for a day after it was last fetched or written by run -o, by all nodes that have it, and
-if nobody fetches it for as long as --keep-results of dtpnode up says, however many jobs follow; one that a run without a daemon
-has kept until it is fetched or cancelled, and for a day after that was last. Of whole results that their users
-have, the oldest go sooner: beyond 1,000, or when all of them take more than --keep-bytes of dtpnode up says.
+		Long: `get writes a job's output file: under the name given by -o, else under the selector's name with the ending
+.root, here. -o - writes to standard output. A file that -o names is replaced, in one step, as by run -o; one that is
+there under the selector's name is not. A result is kept for a day after it was last fetched or written by run -o, by
+all nodes that have it, and if nobody fetches it for as long as --keep-results of dtpnode up says, however many jobs
+follow; one that a run without a daemon has kept until it is fetched or cancelled, and for a day after that was last.
+Of whole results that their users have, the oldest go sooner: beyond 1,000, or when all of them take more than
+--keep-bytes of dtpnode up says.
 
 With --partials it writes what is committed of a job that has not ended to the folder given by -o: ROOT files, one if
 they can be merged here, as the output list was before Terminate, and manifest.json, which says what entries of which
@@ -130,7 +130,8 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 	if !st.State.Halted() {
 		return &api.Error{
 			Message: fmt.Sprintf("could not get the output of job %s: it %s", progress.Short(st.ID), st.State.Stands()),
-			Hint:    fmt.Sprintf("see `dtpnode status %s`; `dtpnode cancel --keep` stops it with a partial result", progress.Short(st.ID)),
+			Hint: fmt.Sprintf("see `dtpnode status %s`; `dtpnode cancel --keep` stops it with a partial result",
+				progress.Short(st.ID)),
 		}
 	}
 	if st.State == api.Cancelled {
@@ -147,12 +148,14 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 	}
 	if st.State == api.CannotFinish {
 		if out == "-" {
-			return usagef("could not get the merged output of job %s, which cannot be finished: name a file with -o", progress.Short(st.ID))
+			return usagef("could not get the merged output of job %s, which cannot be finished: name a file with -o",
+				progress.Short(st.ID))
 		}
 		if err := mergedSoFar(ctx, client, st, out); err != nil {
 			return err
 		}
-		fmt.Fprintf(g.stderr, "dtpnode: %s is the merged output as it was before Terminate: the job cannot be finished yet\n", out)
+		fmt.Fprintf(g.stderr, "dtpnode: %s is the merged output as it was before Terminate: the job cannot be finished yet\n",
+			out)
 		if len(st.Missing) == 0 {
 			return g.show(st, func(io.Writer) {}) // to people it has been said
 		}
@@ -172,7 +175,10 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 
 // waits is why a job that nobody works on just now has no output.
 func waits(st api.JobStatus) error {
-	return &api.Error{Message: fmt.Sprintf("could not get the output of job %s, which waits: %s", progress.Short(st.ID), st.Phase), Hint: st.Hint}
+	return &api.Error{
+		Message: fmt.Sprintf("could not get the output of job %s, which waits: %s", progress.Short(st.ID), st.Phase),
+		Hint:    st.Hint,
+	}
 }
 
 // ownName is the output's name where the user gave none, as long as nothing has that name: nobody said that it may be

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestRunToStandardOutput: with -o - standard output has the bytes of the output and nothing else, and no file is written.
+// TestRunToStandardOutput: with -o - standard output has the bytes of the output and nothing else, and no file is
+// written.
 func TestRunToStandardOutput(t *testing.T) {
 	d, dir := startDaemon(t), workdir(t)
 	for _, args := range [][]string{
@@ -63,7 +64,8 @@ func TestZeroIsNotNoneGiven(t *testing.T) {
 		{"could not set open-timeout to 0: want at least 1s", []string{"config", "set", "open-timeout", "0"}},
 		{"could not set max-processes to 0: want at least 1", []string{"config", "set", "max-processes", "0"}},
 		{"want HOST:PORT with a port of 0 to 65535, not \"99999\"\n", []string{"up", "--listen", ":99999"}},
-		{"could not use --slots 99999999999999999999: want a whole number of at most 9223372036854775807\n", []string{"up", "--slots", "99999999999999999999"}},
+		{"could not use --slots 99999999999999999999: want a whole number of at most 9223372036854775807\n",
+			[]string{"up", "--slots", "99999999999999999999"}},
 		{"there is no setting \"foo\"\n", []string{"config", "set", "foo", "1"}},
 	} {
 		got := dtpnode(t, dir, t.TempDir(), tc.args...)
@@ -80,9 +82,18 @@ func TestZeroSettings(t *testing.T) {
 		{file: "open-timeout = \"0s\"\n", want: "could not use open-timeout 0s from FILE: want at least 1s"},
 		{file: "max-processes = 0\n", want: "could not use max-processes 0 from FILE: want at least 1"},
 		{file: "listen = []\n", want: "could not use listen [] from FILE: want at least one HOST:PORT"},
-		{variable: "DTPNODE_OPEN_TIMEOUT=0", want: "could not use open-timeout 0s from the environment, DTPNODE_OPEN_TIMEOUT: want at least 1s"},
-		{variable: "DTPNODE_MAX_PROCESSES=0", want: "could not use max-processes 0 from the environment, DTPNODE_MAX_PROCESSES: want at least 1"},
-		{variable: "DTPNODE_NAME=a\nb", want: `could not use name "a\nb" from the environment, DTPNODE_NAME: it has characters`},
+		{
+			variable: "DTPNODE_OPEN_TIMEOUT=0",
+			want:     "could not use open-timeout 0s from the environment, DTPNODE_OPEN_TIMEOUT: want at least 1s",
+		},
+		{
+			variable: "DTPNODE_MAX_PROCESSES=0",
+			want:     "could not use max-processes 0 from the environment, DTPNODE_MAX_PROCESSES: want at least 1",
+		},
+		{
+			variable: "DTPNODE_NAME=a\nb",
+			want:     `could not use name "a\nb" from the environment, DTPNODE_NAME: it has characters`,
+		},
 	} {
 		t.Run(tc.want, func(t *testing.T) {
 			state := t.TempDir()
@@ -109,7 +120,8 @@ func TestWordsAreTrue(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	got := dtpnode(t, dir, d.state, "run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "done", "--root", "/x", "--detach")
+	got := dtpnode(t, dir, d.state, "run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "done", "--root",
+		"/x", "--detach")
 	<-d.requests
 	if !strings.HasSuffix(strings.Split(got.stderr, "\n")[0], "with the settings of its start: --root") {
 		t.Errorf("of the flags that are of no effect one was given: %+v", got)
@@ -119,7 +131,8 @@ func TestWordsAreTrue(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	got = dtpnode(t, dir, d.state, "help", "join")
-	if strings.Contains(got.stdout, "127.0.0.1:0]") || !strings.Contains(got.stdout, "else the address by which this host reaches the inviter)") {
+	if strings.Contains(got.stdout, "127.0.0.1:0]") ||
+		!strings.Contains(got.stdout, "else the address by which this host reaches the inviter)") {
 		t.Errorf("join listens on the address that faces the inviter:\n%s", got.stdout)
 	}
 	for _, line := range strings.Split(dtpnode(t, dir, t.TempDir(), "config", "show").stdout, "\n") {
@@ -132,7 +145,8 @@ func TestWordsAreTrue(t *testing.T) {
 // TestOutputOfAnotherHost: a path of another host is not told as if it was one of this.
 func TestOutputOfAnotherHost(t *testing.T) {
 	d := startDaemon(t)
-	if got := dtpnode(t, t.TempDir(), d.state, "status", "elsewhere"); !strings.Contains(got.stdout, "/ana/o.root on second\n") {
+	if got := dtpnode(t, t.TempDir(), d.state, "status", "elsewhere"); !strings.Contains(got.stdout,
+		"/ana/o.root on second\n") {
 		t.Errorf("%+v", got)
 	}
 }

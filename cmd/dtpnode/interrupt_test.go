@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestInterruptWhileSubmitting: the daemon may have taken a job whose submission was broken off, so none is: the interrupt is
-// for the job. With --detach, by which a user wants it to go on, what is printed says that it does, and its name.
+// TestInterruptWhileSubmitting: the daemon may have taken a job whose submission was broken off, so none is: the
+// interrupt is for the job. With --detach, by which a user wants it to go on, what is printed says that it does, and
+// its name.
 func TestInterruptWhileSubmitting(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
@@ -21,7 +22,9 @@ func TestInterruptWhileSubmitting(t *testing.T) {
 		d := startDaemon(t)
 		d.held = make(chan struct{})
 		dir := workdir(t)
-		cmd := command(t, dir, d.state, append([]string{"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--option", "running"}, tc.args...)...)
+		cmd := command(t, dir, d.state,
+			append([]string{"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--option", "running"},
+				tc.args...)...)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {

@@ -34,8 +34,8 @@ an inviter admits and revokes members, read shows the status, log and result of 
 admin does so too and stops or cancels them. The founder of a cluster has them all; an inviter gives none
 that it has not itself.
 
-Two hosts have no majority: a job goes on without the other host, and waits while the one that leads it, mostly the one it
-was submitted on, is away. Of three or more, any one may be lost.
+Two hosts have no majority: a job goes on without the other host, and waits while the one that leads it, mostly the
+one it was submitted on, is away. Of three or more, any one may be lost.
 
 Exit status: 0 printed, 1 error, 2 wrong usage.`,
 		Example: `  dtpnode invite                                  # then, on the other host: dtpnode join TOKEN
@@ -57,8 +57,10 @@ Exit status: 0 printed, 1 error, 2 wrong usage.`,
 			return runInvite(ctx, g, opts)
 		},
 	}
-	cmd.Flags().StringSliceVar(&opts.rights, "rights", []string{"worker", "submitter"}, "what the host may do, of "+strings.Join(api.Rights(), ", "))
-	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false, "forget the host once it was gone without a word for minutes, as fits a worker in a batch system")
+	cmd.Flags().StringSliceVar(&opts.rights, "rights", []string{"worker", "submitter"},
+		"what the host may do, of "+strings.Join(api.Rights(), ", "))
+	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false,
+		"forget the host once it was gone without a word for minutes, as fits a worker in a batch system")
 	cmd.Flags().DurationVar(&opts.ttl, "ttl", time.Hour, "time until the token expires")
 	return cmd
 }
@@ -68,7 +70,11 @@ func runInvite(ctx context.Context, g *globals, opts inviteOptions) error {
 	if err != nil {
 		return err
 	}
-	inv, err := client.Invite(ctx, api.InviteRequest{Rights: opts.rights, TTL: opts.ttl.Seconds(), Ephemeral: opts.ephemeral})
+	inv, err := client.Invite(ctx, api.InviteRequest{
+		Rights:    opts.rights,
+		TTL:       opts.ttl.Seconds(),
+		Ephemeral: opts.ephemeral,
+	})
 	if err != nil {
 		return err
 	}
@@ -81,9 +87,10 @@ func runInvite(ctx context.Context, g *globals, opts inviteOptions) error {
 	err = g.show(inv, func(w io.Writer) { fmt.Fprintln(w, inv.Token) })
 	if lost := cmp.Or(g.stdout.err, err); lost != nil {
 		return &api.Error{
-			Message: fmt.Sprintf("could not print the token on standard output: %v; nobody has it, and it expires in %v", lost, opts.ttl),
-			Hint:    "make another with `dtpnode invite` where it can be printed",
-			Err:     lost,
+			Message: fmt.Sprintf("could not print the token on standard output: %v; nobody has it, and it expires in %v", lost,
+				opts.ttl),
+			Hint: "make another with `dtpnode invite` where it can be printed",
+			Err:  lost,
 		}
 	}
 	return nil

@@ -28,10 +28,10 @@ func newJoin(g *globals) *cobra.Command {
 		Use:   "join TOKEN",
 		Short: "Join the cluster that issued a token",
 		Long: `join makes this host a member of the cluster whose ` + "`dtpnode invite`" + ` printed the token. Where no
-daemon runs it starts one in the background first, with the settings given here. That listens on the address by
-which this host reaches the inviter, and later, when its network gives it another, by which it reaches the members, so that they can connect to it too;
---listen chooses another. With - the
-token is read from standard input, so that it does not show in the list of processes.
+daemon runs it starts one in the background first, with the settings given here. That listens on the address by which
+this host reaches the inviter, and later, when its network gives it another, by which it reaches the members, so that
+they can connect to it too; --listen chooses another. With - the token is read from standard input, so that it does
+not show in the list of processes.
 
 Exit status: 0 joined, 1 error, 2 wrong usage.`,
 		Example: `  dtpnode join TOKEN
@@ -50,8 +50,10 @@ Exit status: 0 joined, 1 error, 2 wrong usage.`,
 	}
 	opts.add(cmd.Flags())
 	listen := cmd.Flags().Lookup("listen") // "[]" is shown as no default
-	listen.DefValue, listen.Usage = "[]", listen.Usage+" (default that of the settings, else the address by which this host reaches the inviter)"
-	cmd.Flags().BoolVar(&ephemeral, "ephemeral", false, "be forgotten by the cluster once gone without a word for minutes, as fits a worker in a batch system")
+	listen.DefValue, listen.Usage = "[]", listen.Usage+
+		" (default that of the settings, else the address by which this host reaches the inviter)"
+	cmd.Flags().BoolVar(&ephemeral, "ephemeral", false,
+		"be forgotten by the cluster once gone without a word for minutes, as fits a worker in a batch system")
 	return cmd
 }
 
@@ -67,7 +69,8 @@ func readToken(stdin io.Reader, arg string) (string, error) {
 	case arg == "":
 		return "", usagef("could not join: the token is empty")
 	case strings.Contains(arg, "://"), err == nil && host != "": // as one joins elsewhere
-		return "", usagef("could not join %s: that is an address, and join takes a token, which begins with dtp1. and holds the addresses: `dtpnode invite`, on a member, prints one", arg)
+		return "", usagef("could not join %s: that is an address, and join takes a token, which begins with dtp1. and "+
+			"holds the addresses: `dtpnode invite`, on a member, prints one", arg)
 	}
 	return arg, nil
 }
@@ -83,11 +86,16 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFla
 	}
 	given := opts.given(flags)
 	if client != nil && len(given) > 0 {
-		return usagef("could not use %s: a daemon is running already, with the settings of its start; stop it with `dtpnode down` first", given[0])
+		return usagef("could not use %s: a daemon is running already, with the settings of its start; stop it with "+
+			"`dtpnode down` first", given[0])
 	}
 	facing, err := node.Facing(req.Token)
 	if err != nil {
-		return &api.Error{Message: "could not join: " + err.Error(), Hint: "copy the whole token, or ask for another: dtpnode invite", Err: err}
+		return &api.Error{
+			Message: "could not join: " + err.Error(),
+			Hint:    "copy the whole token, or ask for another: dtpnode invite",
+			Err:     err,
+		}
 	}
 	undo := func() error { return nil }
 	if client == nil {
@@ -102,12 +110,14 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFla
 	members := met(ctx, client)
 	for _, m := range members {
 		if called := api.Called(members)[m.ID]; m.Self && called != m.Name {
-			fmt.Fprintf(g.stderr, "another member has the name %s, or one that looks like it: this one is shown as %s; `dtpnode rename` gives it another\n",
+			fmt.Fprintf(g.stderr, "another member has the name %s, or one that looks like it: this one is shown as %s; "+
+				"`dtpnode rename` gives it another\n",
 				progress.Clean(m.Name), progress.Clean(called))
 		}
 	}
 	if facing != "" && !slices.ContainsFunc(st.Addrs, reachable) {
-		fmt.Fprintf(g.stderr, "this host listens on loopback only: members other than the inviter cannot reach it, nor it those that listen on loopback; "+
+		fmt.Fprintf(g.stderr, "this host listens on loopback only: members other than the inviter cannot reach it, nor it "+
+			"those that listen on loopback; "+
 			"`dtpnode down`, then `dtpnode up --listen %s --detach`\n", net.JoinHostPort(node.Auto, "0"))
 	}
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
@@ -132,9 +142,11 @@ func met(ctx context.Context, client *api.Client) []api.Member {
 	}
 }
 
-// startToJoin starts the daemon of a host that joins. Unless its user says otherwise it listens where others can reach it:
-// on the address by which it reaches the inviter. undo ends it again, and forgets that address.
-func startToJoin(ctx context.Context, g *globals, paths local.Paths, facing string, opts *nodeFlags, flags *pflag.FlagSet) (*api.Client, func() error, error) {
+// startToJoin starts the daemon of a host that joins. Unless its user says otherwise it listens where others can reach
+// it: on the address by which it reaches the inviter. undo ends it again, and forgets that address.
+func startToJoin(
+	ctx context.Context, g *globals, paths local.Paths, facing string, opts *nodeFlags, flags *pflag.FlagSet,
+) (*api.Client, func() error, error) {
 	from, err := opts.find(g, flags)
 	if err == nil {
 		err = opts.checked(flags, from)
@@ -153,7 +165,8 @@ func startToJoin(ctx context.Context, g *globals, paths local.Paths, facing stri
 	}
 	fmt.Fprintf(g.stderr, "started a daemon in the background, logging to %s\n", paths.Log())
 	if chosen {
-		fmt.Fprintf(g.stderr, "it listens on %s, by which this host reaches the inviter, and when that changes by which it reaches the members; --listen chooses another address\n", facing)
+		fmt.Fprintf(g.stderr, "it listens on %s, by which this host reaches the inviter, and when that changes by which it "+
+			"reaches the members; --listen chooses another address\n", facing)
 	}
 	return d.Client, func() error {
 		fmt.Fprintln(g.stderr, "stopped that daemon again")

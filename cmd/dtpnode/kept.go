@@ -74,8 +74,8 @@ func unknown(err error) bool {
 	return errors.Is(err, api.ErrNoDaemon) || errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
-// nobodyKnows is the error about a job while no daemon runs, and none of that name is kept: it may be known to a daemon, or
-// have been of a run without one and be gone.
+// nobodyKnows is the error about a job while no daemon runs, and none of that name is kept: it may be known to a
+// daemon, or have been of a run without one and be gone.
 func nobodyKnows(paths local.Paths, id string) error {
 	for name := range local.AllKept(paths) {
 		if id != "" && strings.HasPrefix(name, id) {
@@ -86,8 +86,10 @@ func nobodyKnows(paths local.Paths, id string) error {
 		}
 	}
 	return &api.Error{
-		Message: fmt.Sprintf("could not find job %s: no dtpnode daemon is running that may know it, and no run without a daemon has kept it", progress.Clean(id)),
-		Hint: "if it is a daemon's, start that with `dtpnode up --detach`, or name its folder with --state; of a run without a daemon nothing is kept " +
+		Message: fmt.Sprintf("could not find job %s: no dtpnode daemon is running that may know it, and no run without a "+
+			"daemon has kept it", progress.Clean(id)),
+		Hint: "if it is a daemon's, start that with `dtpnode up --detach`, or name its folder with --state; of a run " +
+			"without a daemon nothing is kept " +
 			"once its output is written or it was cancelled, and what was fetched or is partial for a day only",
 		Err: api.ErrNoDaemon,
 	}
@@ -106,7 +108,8 @@ func (c *jobClient) settled(ctx context.Context, id string) (st api.JobStatus, e
 		}
 		select {
 		case <-ctx.Done():
-			return st, errors.Join(fmt.Errorf("could not take up the job that is kept in %q: see dtpnode.log there: %w", c.kept, ctx.Err()), err)
+			return st, errors.Join(fmt.Errorf("could not take up the job that is kept in %q: see dtpnode.log there: %w", c.kept,
+				ctx.Err()), err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -128,8 +131,8 @@ func idle(ctx context.Context, paths local.Paths, id string) (st api.JobStatus, 
 	return st, brokenOff(st)
 }
 
-// goOn follows a kept job until it ends, or until ctx does. What was kept of it goes once its user has all of it; what a
-// retry of a partial result needs is kept on for a day.
+// goOn follows a kept job until it ends, or until ctx does. What was kept of it goes once its user has all of it; what
+// a retry of a partial result needs is kept on for a day.
 func (c *jobClient) goOn(ctx context.Context, g *globals, id, out string) error {
 	st, err := follow(ctx, g, c.Client, id, output{fetch: out, owed: true}, nil, true)
 	if st.State == api.Partial && !owing(st) {
@@ -184,8 +187,8 @@ func owing(st api.JobStatus) bool {
 func brokenOff(st api.JobStatus) bool { return st.State == api.Waiting }
 
 // closeOwn ends the daemon that run had started for a job that it has followed. If the user is still owed what the job
-// has done, be it that the daemon was killed or this command ended, that is kept, and the error says where, and how to go on. What a partial
-// result was made of is kept for a day.
+// has done, be it that the daemon was killed or this command ended, that is kept, and the error says where, and how to
+// go on. What a partial result was made of is kept for a day.
 func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error {
 	goesOn := !st.State.Final() && !owing(st) && founded(st)
 	died := errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && goesOn
@@ -224,7 +227,8 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 	return errors.Join(err, local.UserHas(dir, true))
 }
 
-// noteLeft says in the log of the node that has ended why it did: whoever closed the terminal sees no more of this command.
+// noteLeft says in the log of the node that has ended why it did: whoever closed the terminal sees no more of this
+// command.
 func noteLeft(dir string, st api.JobStatus, why error) {
 	f, err := os.OpenFile(local.Paths{State: dir}.Log(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -236,8 +240,8 @@ func noteLeft(dir string, st api.JobStatus, why error) {
 	}
 }
 
-// retried ends a daemon that was started to retry a kept job. What it keeps then is of the new job, if that has begun and
-// was neither finished nor dropped.
+// retried ends a daemon that was started to retry a kept job. What it keeps then is of the new job, if that has begun
+// and was neither finished nor dropped.
 func (c *jobClient) retried(old, st api.JobStatus, err error) error {
 	whole := st.State == api.Done && !owing(st)
 	if c.own == nil || whole || errors.Is(err, submit.ErrCancelled) || st.State == api.Failed || !founded(st) {

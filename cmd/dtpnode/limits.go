@@ -20,10 +20,13 @@ type limitFlags struct {
 
 func (f *limitFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.open, "open-timeout", 0, "time that opening one input file may take (default 30s)")
-	flags.DurationVar(&f.cpu, "max-cpu", 0, "CPU `time` that one entry may use, over all its threads and processes (default no limit)")
+	flags.DurationVar(&f.cpu, "max-cpu", 0,
+		"CPU `time` that one entry may use, over all its threads and processes (default no limit)")
 	flags.IntVar(&f.processes, "max-processes", 0, "processes that a child may have started at once (default 256)")
-	flags.StringVar(&f.fileSize, "max-file-size", "", "`size` of any one file that a child may write, e.g. 1G (default no limit)")
-	flags.StringVar(&f.scratch, "max-scratch", "", "`size` of all files in a child's working folder, e.g. 10G (default a quarter of the free disk)")
+	flags.StringVar(&f.fileSize, "max-file-size", "",
+		"`size` of any one file that a child may write, e.g. 1G (default no limit)")
+	flags.StringVar(&f.scratch, "max-scratch", "",
+		"`size` of all files in a child's working folder, e.g. 10G (default a quarter of the free disk)")
 }
 
 // sizes reads the limits that are given as text, after a look at the others.

@@ -53,8 +53,10 @@ func runLogs(ctx context.Context, g *globals, id string, follow bool) error {
 	}
 	if dir != "" && unknown(err) {
 		return &api.Error{
-			Message: "could not print what job " + progress.Short(local.ReadKept(dir).ID) + " printed: its node has gone, and that with it",
-			Hint:    "`dtpnode status " + progress.Short(id) + "` says how the job stands; the node's own log is " + (local.Paths{State: dir}).Log(),
+			Message: "could not print what job " + progress.Short(local.ReadKept(dir).ID) +
+				" printed: its node has gone, and that with it",
+			Hint: "`dtpnode status " + progress.Short(id) + "` says how the job stands; the node's own log is " +
+				(local.Paths{State: dir}).Log(),
 		}
 	}
 	return err

@@ -67,7 +67,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, submit.ErrPartial), errors.Is(err, errLines), errors.Is(err, errUnchecked):
 		return exitPartial
-	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrInterrupted), errors.Is(err, submit.ErrDetached), errors.Is(err, context.Canceled):
+	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrInterrupted), errors.Is(err, submit.ErrDetached),
+		errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.Is(err, submit.ErrAsked):
 		return exitAsked

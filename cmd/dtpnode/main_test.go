@@ -60,7 +60,13 @@ type daemon struct {
 
 func startDaemon(t *testing.T) *daemon {
 	t.Helper()
-	d := &daemon{t: t, state: t.TempDir(), requests: make(chan api.JobRequest, 1), calls: make(chan string, 10), cancel: make(chan struct{})}
+	d := &daemon{
+		t:        t,
+		state:    t.TempDir(),
+		requests: make(chan api.JobRequest, 1),
+		calls:    make(chan string, 10),
+		cancel:   make(chan struct{}),
+	}
 	l, err := net.Listen("unix", api.SocketPath(d.state))
 	if err != nil {
 		t.Fatal(err)
@@ -92,18 +98,64 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	enc := json.NewEncoder(w)
 	switch {
 	case parts[0] == "status":
-		_ = enc.Encode(api.NodeStatus{ID: "12D3KooWfirst", Name: "first", Version: "v1", PID: 42, Protocol: 3, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"},
-			Members: 3, Up: 2, Slots: 2, Busy: 1, ROOT: "6.40.00", ROOTDir: "/opt/root", RSS: 50e6, Uptime: 3725, StateDir: "/state",
-			Steal: api.Histogram{Count: 1200, P50: 1.25, P90: 2, P99: 12.5, Max: 40}, Problem: "disk nearly full\x1b[2J"})
+		_ = enc.Encode(api.NodeStatus{
+			ID:       "12D3KooWfirst",
+			Name:     "first",
+			Version:  "v1",
+			PID:      42,
+			Protocol: 3,
+			Addrs:    []string{"/ip4/127.0.0.1/tcp/4001"},
+			Members:  3,
+			Up:       2,
+			Slots:    2,
+			Busy:     1,
+			ROOT:     "6.40.00",
+			ROOTDir:  "/opt/root",
+			RSS:      50e6,
+			Uptime:   3725,
+			StateDir: "/state",
+			Steal:    api.Histogram{Count: 1200, P50: 1.25, P90: 2, P99: 12.5, Max: 40},
+			Problem:  "disk nearly full\x1b[2J",
+		})
 	case parts[0] == "members":
 		_ = enc.Encode([]api.Member{
-			{ID: "12D3KooWfirst", Name: "first", Rights: []string{"worker", "submitter"}, Addrs: []string{"/ip4/127.0.0.1/tcp/4001"}, Self: true, Slots: 2, ROOT: "6.40.00", Version: "v1", State: api.MemberSelf, Protocol: 3},
-			{ID: "12D3KooWsecond", Name: "second", Rights: []string{"worker"}, Up: true, RTT: 0.26, Slots: 16, ROOT: "6.36.02", Version: "v1", Note: "another ROOT", State: api.MemberUp, Protocol: 4, ClockAhead: -75.5},
+			{
+				ID:       "12D3KooWfirst",
+				Name:     "first",
+				Rights:   []string{"worker", "submitter"},
+				Addrs:    []string{"/ip4/127.0.0.1/tcp/4001"},
+				Self:     true,
+				Slots:    2,
+				ROOT:     "6.40.00",
+				Version:  "v1",
+				State:    api.MemberSelf,
+				Protocol: 3,
+			},
+			{
+				ID:         "12D3KooWsecond",
+				Name:       "second",
+				Rights:     []string{"worker"},
+				Up:         true,
+				RTT:        0.26,
+				Slots:      16,
+				ROOT:       "6.36.02",
+				Version:    "v1",
+				Note:       "another ROOT",
+				State:      api.MemberUp,
+				Protocol:   4,
+				ClockAhead: -75.5,
+			},
 			{ID: "12D3KooWthird", Name: "third計算ノード計算ノード計算ノード計算ノード", Version: "v0", State: api.MemberLost, Seen: &submitted},
 		})
 	case parts[0] == "links":
-		_ = enc.Encode(api.Links{Pairs: []api.NoLink{{A: api.NoLinkEnd{ID: "12D3KooWsecond", Name: "second", Says: "could not connect to 127.0.0.1:1: connect: connection refused"},
-			B: api.NoLinkEnd{ID: "12D3KooWthird", Name: "third"}}}})
+		_ = enc.Encode(api.Links{Pairs: []api.NoLink{{
+			A: api.NoLinkEnd{
+				ID:   "12D3KooWsecond",
+				Name: "second",
+				Says: "could not connect to 127.0.0.1:1: connect: connection refused",
+			},
+			B: api.NoLinkEnd{ID: "12D3KooWthird", Name: "third"},
+		}}})
 	case parts[0] == "invites":
 		_ = enc.Encode(api.Invite{Token: "TOKEN", Warning: "only loopback addresses"})
 	case parts[0] == "revoke":
@@ -203,7 +255,12 @@ func command(t *testing.T, dir, state string, args ...string) *exec.Cmd {
 func workdir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"DiMuon.C": "#include \"DiMuon.h\"\n", "DiMuon.h": "", "a.root": "", "b.root": ""} {
+	for name, text := range map[string]string{
+		"DiMuon.C": "#include \"DiMuon.h\"\n",
+		"DiMuon.h": "",
+		"a.root":   "",
+		"b.root":   "",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -258,12 +315,17 @@ func TestSlips(t *testing.T) {
 	for want, args := range map[string][]string{
 		`has no flag --fils; did you mean --files or --first?`: {"run", "DiMuon.C", "--fils", "a.root"},
 		`has no flag -q`: {"ps", "-q"},
-		`could not use --slots abc: want a whole number`:                                           {"up", "--slots", "abc"},
-		`could not use --stall soon: want a time such as 30s, 5m or 2h`:                            {"run", "DiMuon.C", "--stall", "soon"},
-		`could not use --stall 1ns: want at least 1s`:                                              {"run", "DiMuon.C", "--files", "a.root", "--stall", "1ns"},
-		`could not use --max-cpu 1ns: want at least 1s`:                                            {"run", "DiMuon.C", "--files", "a.root", "--max-cpu", "1ns"},
-		`could not use --open-timeout -1s: want at least 1s`:                                       {"up", "--open-timeout", "-1s"},
-		`could not use the size "1": want at least 1M`:                                             {"run", "DiMuon.C", "--files", "a.root", "--max-scratch", "1"},
+		`could not use --slots abc: want a whole number`: {"up", "--slots", "abc"},
+		`could not use --stall soon: want a time such as 30s, 5m or 2h`: {"run", "DiMuon.C",
+			"--stall", "soon"},
+		`could not use --stall 1ns: want at least 1s`: {"run", "DiMuon.C",
+			"--files", "a.root", "--stall", "1ns"},
+		`could not use --max-cpu 1ns: want at least 1s`: {"run", "DiMuon.C",
+			"--files", "a.root", "--max-cpu", "1ns"},
+		`could not use --open-timeout -1s: want at least 1s`: {"up", "--open-timeout",
+			"-1s"},
+		`could not use the size "1": want at least 1M`: {"run", "DiMuon.C",
+			"--files", "a.root", "--max-scratch", "1"},
 		`could not use --memory 10: a child that runs ROOT needs at least 256M; did you mean 10G?`: {"up", "--memory", "10"},
 		"unknown command \"foo\"\n  see `dtpnode help`\n":                                          {"help", "foo"},
 		`dtpnode run has no command "extra"`:                                                       {"help", "run", "extra"},
@@ -271,7 +333,8 @@ func TestSlips(t *testing.T) {
 		"unknown command \"bogus\"\n":                                                              {"bogus"},
 		`dtpnode get: got 2 arguments, want 1: get JOB`:                                            {"get", "a", "b"},
 		`unknown command "statu"; did you mean status?`:                                            {"statu"},
-		`could not run both "DiMuon.C" and "Other.C+"`:                                             {"run", "DiMuon.C", "Other.C+", "--files", "a.root"},
+		`could not run both "DiMuon.C" and "Other.C+"`: {"run", "DiMuon.C",
+			"Other.C+", "--files", "a.root"},
 	} {
 		if got := dtpnode(t, dir, t.TempDir(), args...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("%q: got %+v, want %q", args, got, want)
@@ -312,14 +375,16 @@ func TestConfig(t *testing.T) {
 		"got 1 argument, want a name and a value":                                {"slots"},
 		"see `dtpnode help config set`":                                          {"slots", "0"},
 	} {
-		if got := dtpnode(t, dir, state, append([]string{"config", "set"}, args...)...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
+		if got := dtpnode(t, dir, state, append([]string{"config", "set"}, args...)...); got.code != exitUsage ||
+			!strings.Contains(got.stderr, want) {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
 	shown := func() map[string]string {
 		out := map[string]string{}
 		var all []setting
-		if err := json.Unmarshal([]byte(dtpnode(t, dir, state, "config", "show", "--output", "json").stdout), &all); err != nil {
+		if err := json.Unmarshal([]byte(dtpnode(t, dir, state, "config", "show", "--output", "json").stdout),
+			&all); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range all {
@@ -327,7 +392,8 @@ func TestConfig(t *testing.T) {
 		}
 		return out
 	}
-	if got := shown(); got["slots"] != "3 from config.toml" || got["listen"] != "127.0.0.1:4001 127.0.0.2:4001 from config.toml" || got["name"] != " from default" {
+	if got := shown(); got["slots"] != "3 from config.toml" ||
+		got["listen"] != "127.0.0.1:4001 127.0.0.2:4001 from config.toml" || got["name"] != " from default" {
 		t.Errorf("%v", got)
 	}
 	t.Setenv("DTPNODE_SLOTS", "5")
@@ -351,11 +417,16 @@ func TestBadSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct{ variable, value, file, shown, refused string }{
-		{"SLOTS", "abc", "", "WRONG: want a whole number", "could not use slots abc from the environment, DTPNODE_SLOTS: want a whole number"},
-		{"SLOTS", "-3", "", "WRONG: want at least 1", "could not use slots -3 from the environment, DTPNODE_SLOTS: want at least 1"},
-		{"MEMORY", "10", "", "WRONG: a child that runs", "could not use memory 10 from the environment, DTPNODE_MEMORY: a child"},
-		{"", "", "keep-results = \"14 fortnights\"", "WRONG: want a time", "could not use keep-results \"14 fortnights\" from " + mine + ": want a time such as"},
-		{"", "", "name = \"n\"\nslot = 3\n", "name ", "could not use " + mine + ", line 2: there is no setting \"slot\"; did you mean slots?"},
+		{"SLOTS", "abc", "", "WRONG: want a whole number",
+			"could not use slots abc from the environment, DTPNODE_SLOTS: want a whole number"},
+		{"SLOTS", "-3", "", "WRONG: want at least 1",
+			"could not use slots -3 from the environment, DTPNODE_SLOTS: want at least 1"},
+		{"MEMORY", "10", "", "WRONG: a child that runs",
+			"could not use memory 10 from the environment, DTPNODE_MEMORY: a child"},
+		{"", "", "keep-results = \"14 fortnights\"", "WRONG: want a time",
+			"could not use keep-results \"14 fortnights\" from " + mine + ": want a time such as"},
+		{"", "", "name = \"n\"\nslot = 3\n", "name ",
+			"could not use " + mine + ", line 2: there is no setting \"slot\"; did you mean slots?"},
 		{"", "", "name = \"n\"\nslots = = 3\n", "", "could not read settings from " + mine + ", line 2"},
 	} {
 		if err := os.WriteFile(mine, []byte(tc.file), 0o600); err != nil {
@@ -365,10 +436,12 @@ func TestBadSettings(t *testing.T) {
 			t.Setenv("DTPNODE_"+tc.variable, tc.value)
 		}
 		state := t.TempDir()
-		if got := dtpnode(t, dir, state, "config", "show"); got.code != exitError || !strings.Contains(got.stdout, tc.shown) || !strings.Contains(got.stderr, tc.refused) {
+		if got := dtpnode(t, dir, state, "config", "show"); got.code != exitError ||
+			!strings.Contains(got.stdout, tc.shown) || !strings.Contains(got.stderr, tc.refused) {
 			t.Errorf("%+v: config show: %+v", tc, got)
 		}
-		if got := dtpnode(t, dir, state, "up"); got.code != exitUsage || !strings.Contains(got.stderr, tc.refused) || strings.Contains(got.stderr, "strconv") {
+		if got := dtpnode(t, dir, state, "up"); got.code != exitUsage || !strings.Contains(got.stderr, tc.refused) ||
+			strings.Contains(got.stderr, "strconv") {
 			t.Errorf("%+v: up: %+v", tc, got)
 		}
 		if got := dtpnode(t, dir, state, "config", "set", "log-level", "debug"); got.code != exitDone {
@@ -380,11 +453,13 @@ func TestBadSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("DTPNODE_SLOT", "4")
-	if got := dtpnode(t, dir, t.TempDir(), "config", "set", "slots", "5"); got.code != exitDone || !strings.Contains(got.stderr, "of no effect as long as "+mine) {
+	if got := dtpnode(t, dir, t.TempDir(), "config", "set", "slots", "5"); got.code != exitDone ||
+		!strings.Contains(got.stderr, "of no effect as long as "+mine) {
 		t.Errorf("a setting that another wins over: %+v", got)
 	}
 	got := dtpnode(t, dir, t.TempDir(), "config", "show")
-	for _, want := range []string{"note: DTPNODE_SLOT is no setting; did you mean", "DTPNODE_SLOTS", "open-timeout      30s", "no limit", "1344h "} {
+	for _, want := range []string{"note: DTPNODE_SLOT is no setting; did you mean", "DTPNODE_SLOTS",
+		"open-timeout      30s", "no limit", "1344h "} {
 		if got.code != exitDone || !strings.Contains(got.stdout, want) {
 			t.Errorf("config show lacks %q: %+v", want, got)
 		}
@@ -393,13 +468,18 @@ func TestBadSettings(t *testing.T) {
 
 // TestUnquotedGlob: a shell that expands the glob leaves the selector among, before or behind the files.
 func TestUnquotedGlob(t *testing.T) {
-	for _, args := range [][]string{{"DiMuon.C+", "b.root", "c.root"}, {"b.root", "c.root", "DiMuon.C+"}, {"b.root", "DiMuon.C+", "c.root"}} {
+	for _, args := range [][]string{
+		{"DiMuon.C+", "b.root", "c.root"},
+		{"b.root", "c.root", "DiMuon.C+"},
+		{"b.root", "DiMuon.C+", "c.root"},
+	} {
 		selector, files, err := selectorAndFiles(args, []string{"a.root"})
 		if err != nil || selector != "DiMuon.C+" || strings.Join(files, " ") != "a.root b.root c.root" {
 			t.Errorf("%q: %s, %q, %v", args, selector, files, err)
 		}
 	}
-	if selector, files, err := selectorAndFiles([]string{"odd.name"}, []string{"a.root"}); err != nil || selector != "odd.name" || len(files) != 1 {
+	if selector, files, err := selectorAndFiles([]string{"odd.name"}, []string{"a.root"}); err != nil ||
+		selector != "odd.name" || len(files) != 1 {
 		t.Errorf("%s, %q, %v", selector, files, err)
 	}
 }
@@ -412,10 +492,12 @@ func TestErrors(t *testing.T) {
 		`"none.root"`:                  {"run", "DiMuon.C+", "--tree", "T", "--files", "none.root", "-o", "x.root"},
 		`"None.C"`:                     {"run", "None.C+", "--tree", "T", "--files", "a.root", "-o", "x.root"},
 		`"none/x.root"`:                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "none/x.root"},
-		`"none.h"`:                     {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--include", "none.h"},
-		"there is no gopher://":        {"run", "DiMuon.C+", "--tree", "T", "--files", "gopher://h/a.root", "-o", "x.root"},
-		"would be overwritten":         {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "./a.root"},
-		"counted twice":                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--files", "*.root", "-o", "x.root"},
+		`"none.h"`: {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--include",
+			"none.h"},
+		"there is no gopher://": {"run", "DiMuon.C+", "--tree", "T", "--files", "gopher://h/a.root", "-o", "x.root"},
+		"would be overwritten":  {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "./a.root"},
+		"counted twice": {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--files", "*.root", "-o",
+			"x.root"},
 	} {
 		got := dtpnode(t, dir, state, args...)
 		if got.code != exitError || !strings.Contains(got.stderr, want) {
@@ -432,19 +514,22 @@ func TestErrors(t *testing.T) {
 // TestNoROOT: on a host without ROOT the error names the command that installs it, which says why if it cannot.
 func TestNoROOT(t *testing.T) {
 	dir, bin := workdir(t), t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, "python3"), []byte("#!/bin/sh\necho no venv here\nexit 1\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, "python3"), []byte("#!/bin/sh\necho no venv here\nexit 1\n"),
+		0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":/nonexistent")
 	t.Setenv("ROOTSYS", "")
 	run := []string{"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root"}
 	got := dtpnode(t, dir, t.TempDir(), run...)
-	if got.code != exitError || !strings.Contains(got.stderr, "no ROOT found") || !strings.Contains(got.stderr, "`dtpnode run --install-root`") {
+	if got.code != exitError || !strings.Contains(got.stderr, "no ROOT found") ||
+		!strings.Contains(got.stderr, "`dtpnode run --install-root`") {
 		t.Errorf("got %+v", got)
 	}
 	for _, args := range [][]string{append(run, "--install-root"), {"up", "--detach", "--install-root"}} {
 		got = dtpnode(t, dir, t.TempDir(), args...)
-		if got.code != exitError || !strings.Contains(got.stderr, "could not install ROOT") || !strings.Contains(got.stderr, "no venv here") {
+		if got.code != exitError || !strings.Contains(got.stderr, "could not install ROOT") ||
+			!strings.Contains(got.stderr, "no venv here") {
 			t.Errorf("%q: got %+v", args, got)
 		}
 	}
@@ -463,7 +548,8 @@ func TestRun(t *testing.T) {
 	} {
 		d := startDaemon(t)
 		got := dtpnode(t, dir, d.state, args(option)...)
-		if got.code != want.code || !strings.Contains(got.stdout, want.stdout) || !strings.Contains(got.stderr, want.stderr) ||
+		if got.code != want.code || !strings.Contains(got.stdout, want.stdout) ||
+			!strings.Contains(got.stderr, want.stderr) ||
 			!strings.HasPrefix(got.stdout, "<Terminate> hello\n") || strings.ContainsRune(got.stderr, '\x1b') {
 			t.Errorf("%s: got %+v", option, got)
 		}
@@ -473,8 +559,10 @@ func TestRun(t *testing.T) {
 func TestRunRequest(t *testing.T) {
 	dir := workdir(t)
 	d := startDaemon(t)
-	got := dtpnode(t, dir, d.state, "run", "DiMuon.C++", "--tree", "Events", "--files", "*.root", "--files", "root://h//x.root/dir/T",
-		"-n", "100", "--first", "5", "--option", "done", "--param", "cut=2", "--class", "K", "--memory", "2G", "--stall", "90s",
+	got := dtpnode(t, dir, d.state, "run", "DiMuon.C++", "--tree", "Events", "--files", "*.root", "--files",
+		"root://h//x.root/dir/T",
+		"-n", "100", "--first", "5", "--option", "done", "--param", "cut=2", "--class", "K", "--memory", "2G", "--stall",
+		"90s",
 		"--allow-missing-branches", "--seed-local", "-o", "out.root", "--detach")
 	if got.code != exitDone || got.stdout != "done\n" {
 		t.Fatalf("got %+v", got)
@@ -484,10 +572,26 @@ func TestRunRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := api.JobRequest{
-		Selector: dir + "/DiMuon.C", Class: "K", Includes: []string{dir + "/DiMuon.h"}, Tree: "Events",
-		Files: []api.InputFile{{URL: dir + "/a.root"}, {URL: dir + "/b.root"}, {URL: "root://h//x.root", Tree: "dir/T"}},
-		Globs: []string{filepath.Join(dir, "*.root")}, First: 5, N: 100, Option: "done", Params: map[string]string{"cut": "2"}, Output: dir + "/out.root", Dir: dir,
-		Memory: 2 << 30, Stall: 90, AllowMissingBranches: true, SeedLocal: true,
+		Selector: dir + "/DiMuon.C",
+		Class:    "K",
+		Includes: []string{dir + "/DiMuon.h"},
+		Tree:     "Events",
+		Files: []api.InputFile{
+			{URL: dir + "/a.root"},
+			{URL: dir + "/b.root"},
+			{URL: "root://h//x.root", Tree: "dir/T"},
+		},
+		Globs:                []string{filepath.Join(dir, "*.root")},
+		First:                5,
+		N:                    100,
+		Option:               "done",
+		Params:               map[string]string{"cut": "2"},
+		Output:               dir + "/out.root",
+		Dir:                  dir,
+		Memory:               2 << 30,
+		Stall:                90,
+		AllowMissingBranches: true,
+		SeedLocal:            true,
 	}
 	if diff := cmp.Diff(want, <-d.requests); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -496,7 +600,8 @@ func TestRunRequest(t *testing.T) {
 
 func TestRunJSON(t *testing.T) {
 	d := startDaemon(t)
-	got := dtpnode(t, workdir(t), d.state, "run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "done", "--output", "json")
+	got := dtpnode(t, workdir(t), d.state, "run", "DiMuon.C", "--tree", "T", "--files", "a.root", "--option", "done",
+		"--output", "json")
 	var types []string
 	for sc := bufio.NewScanner(strings.NewReader(got.stdout)); sc.Scan(); {
 		var ev api.Event
@@ -545,8 +650,17 @@ func TestTables(t *testing.T) {
 	d := startDaemon(t)
 	dir := t.TempDir()
 	for _, args := range [][]string{
-		{"ps"}, {"members"}, {"status"}, {"status", "failed"}, {"invite"}, {"logs", "done"}, {"logs", "done", "--output", "json"}, {"revoke", "second"},
-		{"ps", "--output", "json"}, {"members", "--output", "json"}, {"status", "--output", "json"},
+		{"ps"},
+		{"members"},
+		{"status"},
+		{"status", "failed"},
+		{"invite"},
+		{"logs", "done"},
+		{"logs", "done", "--output", "json"},
+		{"revoke", "second"},
+		{"ps", "--output", "json"},
+		{"members", "--output", "json"},
+		{"status", "--output", "json"},
 	} {
 		got := dtpnode(t, dir, d.state, args...)
 		if got.code != exitDone {
@@ -568,8 +682,9 @@ func TestLogsNameTheSilent(t *testing.T) {
 	if want := "== first\na line of running\n== second\nanother\n"; got.code != exitPartial || got.stdout != want {
 		t.Errorf("got %+v, want exit %d and %q", got, exitPartial, want)
 	}
-	if want := "dtpnode: lines of these nodes may be missing: third[2J, which is not up: lost\n"; !strings.HasPrefix(got.stderr, want) {
-		t.Errorf("got %q, want %q", got.stderr, want)
+	missing := "dtpnode: lines of these nodes may be missing: third[2J, which is not up: lost\n"
+	if !strings.HasPrefix(got.stderr, missing) {
+		t.Errorf("got %q, want %q", got.stderr, missing)
 	}
 	got = dtpnode(t, t.TempDir(), d.state, "logs", "running", "--output", "json")
 	if !strings.Contains(got.stdout, `"silent":[{"id":"3",`) || !strings.Contains(got.stderr, `"exit":3`) {
@@ -597,7 +712,12 @@ func golden(t *testing.T, name, got string) {
 func TestGet(t *testing.T) {
 	d := startDaemon(t)
 	dir := t.TempDir()
-	for id, want := range map[string]int{"done": exitDone, "partial": exitPartial, "failed": exitError, "running": exitError} {
+	for id, want := range map[string]int{
+		"done":    exitDone,
+		"partial": exitPartial,
+		"failed":  exitError,
+		"running": exitError,
+	} {
 		got := dtpnode(t, dir, d.state, "get", id, "-o", id+".root")
 		text, err := os.ReadFile(filepath.Join(dir, id+".root"))
 		if wrote := err == nil && string(text) == "result of "+id+"\n"; got.code != want || wrote != (want != exitError) {
@@ -658,9 +778,19 @@ func TestChooseJobs(t *testing.T) {
 	var jobs []api.JobStatus
 	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 15 {
-		jobs = append(jobs, api.JobStatus{ID: fmt.Sprint("e", i), State: api.Done, Submitter: "me", Submitted: at.Add(time.Duration(i) * time.Hour)})
+		jobs = append(jobs, api.JobStatus{
+			ID:        fmt.Sprint("e", i),
+			State:     api.Done,
+			Submitter: "me",
+			Submitted: at.Add(time.Duration(i) * time.Hour),
+		})
 	}
-	jobs = append(jobs, api.JobStatus{ID: "r", State: api.Running, Submitter: "you", Submitted: at}, api.JobStatus{ID: "w", State: api.Waiting, Submitter: "me", Submitted: at.Add(-time.Hour)})
+	jobs = append(jobs, api.JobStatus{ID: "r", State: api.Running, Submitter: "you", Submitted: at}, api.JobStatus{
+		ID:        "w",
+		State:     api.Waiting,
+		Submitter: "me",
+		Submitted: at.Add(-time.Hour),
+	})
 	ids := func(o psOptions) string {
 		shown, left := o.choose(jobs, "me")
 		out := fmt.Sprint(left, ":")

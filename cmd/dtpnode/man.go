@@ -22,9 +22,9 @@ func newMan(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "man DIR",
 		Short: "Write the manual pages of all commands to a folder",
-		Long: `man writes a manual page for each command to a folder, which is made if it is not there: dtpnode.1, dtpnode-run.1
-and so on. They say what the commands' help says, and which files and variables matter. ` + "`make install`" + ` puts them where
-man(1) finds them.
+		Long: `man writes a manual page for each command to a folder, which is made if it is not there: dtpnode.1,
+dtpnode-run.1 and so on. They say what the commands' help says, and which files and variables matter.
+` + "`make install`" + ` puts them where man(1) finds them.
 
 Exit status: 0 written, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode man man1 && man -l man1/dtpnode-run.1",
@@ -68,8 +68,8 @@ func writePages(cmd *cobra.Command, dir string) (files []string, err error) {
 
 func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// page is one manual page. Cobra makes the most of it; it knows no sections for exit statuses, variables and files, which
-// stand between the options and the example, as man-pages(7) wants them.
+// page is one manual page. Cobra makes the most of it; it knows no sections for exit statuses, variables and files,
+// which stand between the options and the example, as man-pages(7) wants them.
 func page(of *cobra.Command) ([]byte, error) {
 	cmd := *of // its text is changed for the page
 	cmd.DisableAutoGenTag = true
@@ -177,13 +177,16 @@ func exitSection(exits [][2]string) string { return definitions("EXIT STATUS", e
 
 // startsDaemon reports whether a command takes the settings of a daemon; the page of all commands tells of them too.
 func startsDaemon(cmd *cobra.Command) bool {
-	return !cmd.HasParent() || cmd.Name() == "up" || cmd.Name() == "join" || strings.HasPrefix(cmd.CommandPath(), "dtpnode config")
+	return !cmd.HasParent() || cmd.Name() == "up" || cmd.Name() == "join" ||
+		strings.HasPrefix(cmd.CommandPath(), "dtpnode config")
 }
 
 func environmentSection(cmd *cobra.Command) string {
 	list := [][2]string{
-		{"DTPNODE_STATE", "The state folder, where --state does not name it. Its default is dtpnode in $XDG_STATE_HOME, or in ~/.local/state."},
-		{"DTPNODE_CACHE", "The cache folder, where --cache does not name it. Its default is dtpnode in $XDG_CACHE_HOME, or in ~/.cache."},
+		{"DTPNODE_STATE", "The state folder, where --state does not name it. Its default is dtpnode in $XDG_STATE_HOME, or " +
+			"in ~/.local/state."},
+		{"DTPNODE_CACHE", "The cache folder, where --cache does not name it. Its default is dtpnode in $XDG_CACHE_HOME, or " +
+			"in ~/.cache."},
 	}
 	if cmd.Flags().Lookup("root") != nil {
 		list = append(list, [2]string{"ROOTSYS", "The folder of the ROOT to use, where --root does not name it."})
@@ -198,7 +201,8 @@ func environmentSection(cmd *cobra.Command) string {
 			list = append(list, [2]string{settings.Variable(f.Name), "As --" + f.Name + "."})
 		})
 	case startsDaemon(cmd):
-		list = append(list, [2]string{"DTPNODE_LISTEN, DTPNODE_SLOTS and so on", "Settings of the daemon, named as the flags of dtpnode-up(1) are."})
+		list = append(list, [2]string{"DTPNODE_LISTEN, DTPNODE_SLOTS and so on", "Settings of the daemon, named as the " +
+			"flags of dtpnode-up(1) are."})
 	}
 	return definitions("ENVIRONMENT", list)
 }
@@ -213,7 +217,8 @@ func filesSection(cmd *cobra.Command) string {
 		}
 	}
 	return definitions("FILES", append(list,
-		[2]string{"~/.local/state/dtpnode/", "The state folder: identity, membership, jobs, results. Only its owner may open it."},
+		[2]string{"~/.local/state/dtpnode/",
+			"The state folder: identity, membership, jobs, results. Only its owner may open it."},
 		[2]string{"~/.local/state/dtpnode/dtpnode.log", "What a daemon in the background logs."},
 		[2]string{"~/.cache/dtpnode/", "What can be made again: ROOT, compiled selectors, the demo's data."}))
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestMan: each command has a well-formed page with the sections that man-pages(7) names, in its order, and the same pages
-// come out on every day and host that a release is made on.
+// TestMan: each command has a well-formed page with the sections that man-pages(7) names, in its order, and the same
+// pages come out on every day and host that a release is made on.
 func TestMan(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	dir := filepath.Join(t.TempDir(), "new", "man1")
@@ -47,7 +47,9 @@ func TestMan(t *testing.T) {
 	}
 	formatted(t, dir, pages)
 	run, _ := os.ReadFile(filepath.Join(dir, "dtpnode-run.1"))
-	for _, want := range []string{"'data/*.root'", ".SH EXIT STATUS", "\\fB130\\fP", "interrupted: cancelled, or detached by Ctrl-C", ".SH FILES", "dtpnode.log", "DTPNODE\\_STATE", "dtpnode run DiMuon.C+"} {
+	for _, want := range []string{"'data/*.root'", ".SH EXIT STATUS", "\\fB130\\fP",
+		"interrupted: cancelled, or detached by Ctrl-C", ".SH FILES", "dtpnode.log", "DTPNODE\\_STATE",
+		"dtpnode run DiMuon.C+"} {
 		if !strings.Contains(string(run), want) && !strings.Contains(string(run), strings.ReplaceAll(want, `\_`, "_")) {
 			t.Errorf("dtpnode-run.1 does not have %q", want)
 		}
@@ -69,7 +71,8 @@ func wellFormed(t *testing.T, name, text string) {
 			sections = append(sections, title)
 		}
 	}
-	order := []string{"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "OPTIONS INHERITED FROM PARENT COMMANDS", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLE", "SEE ALSO"}
+	order := []string{"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "OPTIONS INHERITED FROM PARENT COMMANDS",
+		"EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLE", "SEE ALSO"}
 	want := slices.DeleteFunc(slices.Clone(order), func(s string) bool {
 		switch s {
 		case "OPTIONS INHERITED FROM PARENT COMMANDS":
@@ -99,7 +102,8 @@ func formatted(t *testing.T, dir string, pages []string) {
 		cmd.Env = append(os.Environ(), "MANROFFSEQ=", "MANWIDTH=100", "LC_ALL=C.UTF-8")
 		var out, warnings bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &warnings
-		if err := cmd.Run(); err != nil || warnings.Len() > 0 || !strings.Contains(out.String(), strings.ToUpper(name)+"(1)") {
+		if err := cmd.Run(); err != nil || warnings.Len() > 0 ||
+			!strings.Contains(out.String(), strings.ToUpper(name)+"(1)") {
 			t.Errorf("man -l %s.1: %v: %s%s", name, err, &warnings, &out)
 		}
 	}
@@ -107,7 +111,11 @@ func formatted(t *testing.T, dir string, pages []string) {
 
 // TestCompletionScripts: each shell that is here reads the script for it without a complaint.
 func TestCompletionScripts(t *testing.T) {
-	for shell, says := range map[string]string{"bash": "complete -o default -F __start_dtpnode dtpnode", "zsh": "#compdef dtpnode", "fish": "complete -c dtpnode"} {
+	for shell, says := range map[string]string{
+		"bash": "complete -o default -F __start_dtpnode dtpnode",
+		"zsh":  "#compdef dtpnode",
+		"fish": "complete -c dtpnode",
+	} {
 		got := dtpnode(t, t.TempDir(), t.TempDir(), "completion", shell)
 		if got.code != exitDone || got.stderr != "" || !strings.Contains(got.stdout, says) {
 			t.Errorf("%s: exit %d, %s: no %q in %d bytes", shell, got.code, got.stderr, says, len(got.stdout))
@@ -173,7 +181,11 @@ func TestHelpAsMarkdown(t *testing.T) {
 		}
 	}
 	text, exits := splitExits("x\n\nExit status: 0 done, or what; 1 error (of\nany kind); 3 a, b.")
-	if text != "x" || !slices.Equal(exits, [][2]string{{"0", "done, or what"}, {"1", "error (of any kind)"}, {"3", "a, b"}}) {
+	if text != "x" || !slices.Equal(exits, [][2]string{
+		{"0", "done, or what"},
+		{"1", "error (of any kind)"},
+		{"3", "a, b"},
+	}) {
 		t.Errorf("%q, %q", text, exits)
 	}
 }

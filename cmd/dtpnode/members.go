@@ -22,12 +22,12 @@ func newMembers(g *globals) *cobra.Command {
 		Use:   "members",
 		Short: "List the cluster's members",
 		Long: `members lists the hosts of the cluster by name: what they may do, whether they are up, and what is wrong with
-them. A member that is not up has left, by its own word (` + "`dtpnode down`" + `), or is lost, without one, since the time
-that is shown; or it is unseen: this host has never met it. It has no link where others say that it is up and this host
-cannot reach it. Pairs of members without a link are listed below, with the addresses that they tried, as they tell it, and before
-them whose clock is off by more than 5 seconds. ` + "`dtpnode forget`" + ` is for those that do not come back. Versions
-and protocol numbers are shown where they differ. Ids are shortened to what tells them apart, and long names cut;
---output json has them whole.
+them. A member that is not up has left, by its own word (` + "`dtpnode down`" + `), or is lost, without one, since the
+time that is shown; or it is unseen: this host has never met it. It has no link where others say that it is up and
+this host cannot reach it. Pairs of members without a link are listed below, with the addresses that they tried, as
+they tell it, and before them whose clock is off by more than 5 seconds. ` + "`dtpnode forget`" + ` is for those that
+do not come back. Versions and protocol numbers are shown where they differ. Ids are shortened to what tells them
+apart, and long names cut; --output json has them whole.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode members\n  dtpnode members --output json",
@@ -105,18 +105,20 @@ func printExpelled(ctx context.Context, w io.Writer, client *api.Client) {
 	}
 }
 
-// membersWidth is what the table of members takes where its output is no terminal, whose width it has else; long names and
-// addresses are cut to fit.
+// membersWidth is what the table of members takes where its output is no terminal, whose width it has else; long names
+// and addresses are cut to fit.
 const membersWidth = 100
 
 // notesShown is how many lines below the table say what is wrong.
 const notesShown = 12
 
-// printMembers shows the members by name, in a table that fits a terminal; what is wrong with some of them stands below it.
-// Versions and protocol numbers stand there where they differ.
+// printMembers shows the members by name, in a table that fits a terminal; what is wrong with some of them stands below
+// it. Versions and protocol numbers stand there where they differ.
 func printMembers(w io.Writer, members []api.Member, now time.Time) {
 	members = slices.Clone(members)
-	slices.SortFunc(members, func(a, b api.Member) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(members, func(a, b api.Member) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 	short := shortIDs(members)
 	rows := [][]string{{"NAME", "ID", "STATE", "RTT", "SLOTS", "ROOT", "RIGHTS", "ADDRESS"}}
 	for _, m := range members {
@@ -124,7 +126,8 @@ func printMembers(w io.Writer, members []api.Member, now time.Time) {
 		if len(m.Addrs) > 0 {
 			addr = m.Addrs[0]
 		}
-		rows = append(rows, []string{m.Name, short[m.ID], memberState(m, now), rttOf(m), strconv.Itoa(m.Slots), m.ROOT, rightsOf(m), addr})
+		rows = append(rows,
+			[]string{m.Name, short[m.ID], memberState(m, now), rttOf(m), strconv.Itoa(m.Slots), m.ROOT, rightsOf(m), addr})
 	}
 	progress.Grid(w, cmp.Or(progress.Width(w), membersWidth), rows, 0, 5, 6, 7)
 	printNotes(w, members)
@@ -201,14 +204,16 @@ func printVersions(w io.Writer, members []api.Member) {
 		return
 	}
 	builds := slices.SortedFunc(maps.Keys(names), func(a, b build) int {
-		return cmp.Or(cmp.Compare(len(names[b]), len(names[a])), cmp.Compare(a.version, b.version), cmp.Compare(a.protocol, b.protocol))
+		return cmp.Or(cmp.Compare(len(names[b]), len(names[a])), cmp.Compare(a.version, b.version),
+			cmp.Compare(a.protocol, b.protocol))
 	})
 	for i, b := range builds {
 		if i == notesShown {
 			fmt.Fprintf(w, "and %d more versions\n", len(builds)-i)
 			break
 		}
-		fmt.Fprintf(w, "dtpnode %s, protocol %d: %s\n", progress.Clean(b.version), b.protocol, progress.Clean(enumerated(names[b])))
+		fmt.Fprintf(w, "dtpnode %s, protocol %d: %s\n", progress.Clean(b.version), b.protocol,
+			progress.Clean(enumerated(names[b])))
 	}
 	if slices.ContainsFunc(builds, func(b build) bool { return b.protocol != builds[0].protocol }) {
 		fmt.Fprintln(w, "members work together that speak a common protocol; where two do not, it is said above")
@@ -224,7 +229,9 @@ func rightsOf(m api.Member) string {
 		words = []string{"all"}
 	}
 	if m.Founder {
-		words = append([]string{"founder"}, slices.DeleteFunc(slices.Clone(words), func(r string) bool { return r == "all" })...)
+		words = append([]string{"founder"}, slices.DeleteFunc(slices.Clone(words), func(r string) bool {
+			return r == "all"
+		})...)
 	}
 	if m.Ephemeral {
 		words = append(slices.Clone(words), "ephemeral")

@@ -6,8 +6,8 @@ import (
 	"github.com/dtpnode/dtpnode/cli/settings"
 )
 
-// What to do where no ROOT is found depends on who has looked for it, on whether one was named, which is then not replaced
-// by another, and where: a command that is advised must work as it stands.
+// What to do where no ROOT is found depends on who has looked for it, on whether one was named, which is then not
+// replaced by another, and where: a command that is advised must work as it stands.
 
 // noROOTHere is for commands that take no settings.
 const noROOTHere = "name yours with --root, or source its thisroot.sh; `dtpnode demo` without --root installs one"
@@ -22,20 +22,26 @@ func noROOT(state, root, from string, up bool) string {
 	}
 	switch {
 	case root == "":
-		return down + install + " installs one and starts the daemon; if there is one, `dtpnode up --root DIR --detach` names it"
+		return down + install + " installs one and starts the daemon; if there is one, `dtpnode up --root DIR --detach` " +
+			"names it"
 	case from == settings.Environment:
-		return fmt.Sprintf("unset %s, then %s%s takes one that it finds or installs one", settings.Variable("root"), down, install)
+		return fmt.Sprintf("unset %s, then %s%s takes one that it finds or installs one", settings.Variable("root"), down,
+			install)
 	case from != "" && from != settings.File(state):
-		return fmt.Sprintf("correct root in %s, or take it out: then %s%s takes one that it finds or installs one", from, down, install)
+		return fmt.Sprintf("correct root in %s, or take it out: then %s%s takes one that it finds or installs one", from,
+			down, install)
 	}
-	return fmt.Sprintf("%s`dtpnode up --root DIR --detach` names another; or %[1]s`dtpnode config unset root` forgets it, and %s takes one that it finds or installs one", down, install)
+	return fmt.Sprintf("%s`dtpnode up --root DIR --detach` names another; or %[1]s`dtpnode config unset root` forgets "+
+		"it, and %s takes one that it finds or installs one", down, install)
 }
 
 // noROOTForRun is for a run that starts its own node.
 func noROOTForRun(root string) string {
 	if root == "" {
-		return "`dtpnode run --install-root` with the same arguments installs one; or name yours with --root, or source its thisroot.sh"
+		return "`dtpnode run --install-root` with the same arguments installs one; or name yours with --root, or source " +
+			"its thisroot.sh"
 	}
-	return "name another with --root; or leave that out, and the setting root (`dtpnode config show` says where it stands, `dtpnode config unset root` forgets it): " +
+	return "name another with --root; or leave that out, and the setting root (`dtpnode config show` says where it " +
+		"stands, `dtpnode config unset root` forgets it): " +
 		"then `dtpnode run --install-root` takes one that it finds or installs one"
 }

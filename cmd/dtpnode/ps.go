@@ -32,14 +32,15 @@ func newPs(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "List jobs",
-		Long: `ps lists the jobs of all members that answer, the newest first: those that run or wait, and the newest of those that
-have ended. Of jobs of other members it shows whose they are and their state; more with the right read or admin. A job
-that waits, since most of the nodes that keep its ledger cannot be reached, is listed with the reason. Jobs that a run
-without a daemon has kept are listed too, as they stood then, with a daemon running or without.
+		Long: `ps lists the jobs of all members that answer, the newest first: those that run or wait, and the newest of
+those that have ended. Of jobs of other members it shows whose they are and their state; more with the right read or
+admin. A job that waits, since most of the nodes that keep its ledger cannot be reached, is listed with the reason.
+Jobs that a run without a daemon has kept are listed too, as they stood then, with a daemon running or without.
 
 Exit status: 0 listed, 1 error, 2 wrong usage.`,
-		Example: "  dtpnode ps --mine --only running,waiting\n  dtpnode ps --output json | jq -r '.[] | select(.state==\"running\") | .id'",
-		Args:    exactly(),
+		Example: "  dtpnode ps --mine --only running,waiting\n  dtpnode ps --output json | jq -r '.[] | " +
+			"select(.state==\"running\") | .id'",
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.number < 1 && cmd.Flags().Changed("last") {
 				return usagef("could not use --last %d: want at least 1", opts.number)
@@ -139,7 +140,8 @@ func printClocks(w io.Writer, jobs []api.JobStatus, now time.Time) {
 		who := submitter(j)
 		if ahead := j.Submitted.Sub(now); ahead > progress.ClocksDiffer && !said[who] {
 			said[who] = true
-			fmt.Fprintf(w, "the clock of %s is %s ahead of this host's, or more: set both by NTP\n", progress.Clean(who), progress.Age(ahead))
+			fmt.Fprintf(w, "the clock of %s is %s ahead of this host's, or more: set both by NTP\n", progress.Clean(who),
+				progress.Age(ahead))
 		}
 	}
 }
@@ -157,7 +159,8 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	}
 	rows := [][]string{{"JOB", "SELECTOR", "STATE", "DONE", "EVENTS", "EVENTS/S", "TIME", "AGE", "SUBMITTER", "LED BY"}}
 	for _, j := range jobs {
-		row := []string{short(j.ID), "-", string(j.State), "-", "-", "-", progress.Seconds(j.Seconds), progress.Age(now.Sub(j.Submitted)), submitter(j), j.HomeName}
+		row := []string{short(j.ID), "-", string(j.State), "-", "-", "-", progress.Seconds(j.Seconds),
+			progress.Age(now.Sub(j.Submitted)), submitter(j), j.HomeName}
 		if j.Private == "" {
 			row[1] = filepath.Base(j.Selector)
 			row[3], row[4], row[5] = progress.Share(j), progress.Count(j.Units), progress.Rate(j.Rate)

@@ -21,17 +21,18 @@ func newRecover(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover JOB",
 		Short: "Go on with a job from the last copy of its ledger",
-		Long: `recover goes on with a job of whose ledger most copies are lost for good, from the newest copy that is left. While
-most of them are only away, the job waits, and goes on by itself when they are back: start ` + "`dtpnode up`" + ` there instead,
-for that loses nothing. What the lost copies had committed and the last one does not know of runs again. Copies that
-come back later are given up, and so is a result that they may have made without the last one, if the job's submitter had it
-recovered; if another member with the right admin had, that result counts.
+		Long: `recover goes on with a job of whose ledger most copies are lost for good, from the newest copy that is left.
+While most of them are only away, the job waits, and goes on by itself when they are back: start
+` + "`dtpnode up`" + ` there instead, for that loses nothing. What the lost copies had committed and the last one does
+not know of runs again. Copies that come back later are given up, and so is a result that they may have made without
+the last one, if the job's submitter had it recovered; if another member with the right admin had, that result counts.
 
-Only copies count whose members prove that they keep the ledger. Such a member can still lie about how new its copy is: what
-it alone has beyond the others is told, and with --from MEMBER the job goes on from the copy of another.
+Only copies count whose members prove that they keep the ledger. Such a member can still lie about how new its copy
+is: what it alone has beyond the others is told, and with --from MEMBER the job goes on from the copy of another.
 
-A node that gives its copy up for a recovery puts it aside, for as long as results are kept. If that recovery was wrong, or its
-copy is lost too, --superseded goes on from such a copy; the job as it goes on now, and its result, are put aside then.
+A node that gives its copy up for a recovery puts it aside, for as long as results are kept. If that recovery was
+wrong, or its copy is lost too, --superseded goes on from such a copy; the job as it goes on now, and its result, are
+put aside then.
 
 recover says first what is left and what may run again, and asks; without a terminal it does nothing unless --yes is
 given. It is refused while most copies are there, and for all but the job's submitter and members with the right
@@ -47,7 +48,8 @@ Exit status: 0 the job goes on, 1 error, 2 wrong usage.`,
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "go on from the copy of this member, by name or ID, not from the newest")
-	cmd.Flags().BoolVar(&superseded, "superseded", false, "go on from a copy that was put aside for a recovery which was wrong, or came to nothing")
+	cmd.Flags().BoolVar(&superseded, "superseded", false,
+		"go on from a copy that was put aside for a recovery which was wrong, or came to nothing")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
@@ -77,7 +79,8 @@ func runRecover(ctx context.Context, g *globals, id, from string, yes, supersede
 		return err
 	}
 	return g.show(r, func(w io.Writer) {
-		fmt.Fprintf(w, "job %s goes on from the copy of %s: dtpnode attach %s\n", progress.Short(r.ID), r.Copies[0].Name, progress.Short(r.ID))
+		fmt.Fprintf(w, "job %s goes on from the copy of %s: dtpnode attach %s\n", progress.Short(r.ID), r.Copies[0].Name,
+			progress.Short(r.ID))
 	})
 }
 
@@ -96,7 +99,8 @@ func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
 	}
 	fmt.Fprintf(w, "Copies of the ledger of job %s that %s, the one to go on from first:\n", progress.Short(r.ID), what)
 	for _, c := range r.Copies {
-		fmt.Fprintf(w, "  %s: %s of %s entries are committed; %s %s ago", c.Name, progress.Count(c.Committed), progress.Count(r.Units), when, progress.Duration(max(now.Sub(c.Written), 0)))
+		fmt.Fprintf(w, "  %s: %s of %s entries are committed; %s %s ago", c.Name, progress.Count(c.Committed),
+			progress.Count(r.Units), when, progress.Duration(max(now.Sub(c.Written), 0)))
 		if c.SupersededBy != "" {
 			fmt.Fprintf(w, ", when %s had the job go on from the copy of %s", c.SupersededBy, c.SupersededFor)
 		}
@@ -117,15 +121,19 @@ func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
 	}
 	first := r.Copies[0]
 	if len(r.Copies) > 1 && !r.Copies[1].Unproven && first.Committed > r.Copies[1].Committed {
-		fmt.Fprintf(w, "That %s more entries are committed than %s knows of is the word of %s alone: --from goes on from another copy.\n",
+		fmt.Fprintf(w, "That %s more entries are committed than %s knows of is the word of %s alone: --from goes on from "+
+			"another copy.\n",
 			progress.Count(first.Committed-r.Copies[1].Committed), r.Copies[1].Name, first.Name)
 	}
-	fmt.Fprintf(w, "The job would go on from the copy of %s. %s entries would run, those among them that other copies have committed since.\n", first.Name, progress.Count(r.Open))
+	fmt.Fprintf(w, "The job would go on from the copy of %s. %s entries would run, those among them that other copies "+
+		"have committed since.\n", first.Name, progress.Count(r.Open))
 	if first.Lacking > 0 {
-		fmt.Fprintf(w, "%d partial results that it lacks are fetched from whoever has them; else their entries run again too.\n", first.Lacking)
+		fmt.Fprintf(w, "%d partial results that it lacks are fetched from whoever has them; else their entries run again "+
+			"too.\n", first.Lacking)
 	}
 	if r.Superseded {
-		fmt.Fprintln(w, "As the job goes on now, or has ended, it is given up: its copies and its result are put aside in turn.")
+		fmt.Fprintln(w, "As the job goes on now, or has ended, it is given up: its copies and its result are put aside in "+
+			"turn.")
 		return
 	}
 	fmt.Fprintln(w, "Copies that come back later are given up: if they are only away, start dtpnode up there instead.")

@@ -33,26 +33,28 @@ func newRetry(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry JOB",
 		Short: "Run what is missing in a partial result, and merge it with the rest",
-		Long: `retry submits a new job of the same description that runs what is missing in the result of one that ended partial:
-entries that failed, files that could not be read, what was left when it was stopped. What the earlier job has
-done is taken over, so that the output is one, as if all had run; Terminate runs once, over the whole. It says
+		Long: `retry submits a new job of the same description that runs what is missing in the result of one that ended
+partial: entries that failed, files that could not be read, what was left when it was stopped. What the earlier job
+has done is taken over, so that the output is one, as if all had run; Terminate runs once, over the whole. It says
 first what it will run, with the reasons of the last time.
 
-The code and its parameters are those of the earlier job, but for those that are given: with --selector what is missing
-runs with mended code, and with --param with other parameters. What is done stays as the code of before has made it, and what
-both make is merged; that this can be is tried first, with up to 100 entries, and refused if not. So it is for code that failed
-at some entries: where mended code makes another result of those that are done, ` + "`dtpnode run`" + ` it anew. How much was run
-with which code is said in the summary, and by status. An object that only one of both makes holds what that has run alone.
+The code and its parameters are those of the earlier job, but for those that are given: with --selector what is
+missing runs with mended code, and with --param with other parameters. What is done stays as the code of before has
+made it, and what both make is merged; that this can be is tried first, with up to 100 entries, and refused if not. So
+it is for code that failed at some entries: where mended code makes another result of those that are done,
+` + "`dtpnode run`" + ` it anew. How much was run with which code is said in the summary, and by status. An object
+that only one of both makes holds what that has run alone.
 
-Files of which something is missing must have the entries that they had; those that could not be read may have been mended. What is done is
-kept as long as the result: for a day after the output was written or fetched, however many jobs follow. The output goes to where run -o
-wanted it, if that was on this host, or with -o elsewhere. Any member that may submit jobs and see this one may
-retry it, with the same ROOT.
+Files of which something is missing must have the entries that they had; those that could not be read may have been
+mended. What is done is kept as long as the result: for a day after the output was written or fetched, however many
+jobs follow. The output goes to where run -o wanted it, if that was on this host, or with -o elsewhere. Any member
+that may submit jobs and see this one may retry it, with the same ROOT.
 
 Exit status: 0 done, or nothing is missing, or with --detach accepted; 1 error; 2 wrong usage; 3 something is missing
 still; 130 interrupted, as in run.`,
-		Example: "  dtpnode retry 3fa9\n  dtpnode retry 3fa9 --memory 4G -o dimuon.root\n  dtpnode retry 3fa9 --selector DiMuon.C+g",
-		Args:    exactly("JOB"),
+		Example: "  dtpnode retry 3fa9\n  dtpnode retry 3fa9 --memory 4G -o dimuon.root\n  dtpnode retry 3fa9 --selector " +
+			"DiMuon.C+g",
+		Args: exactly("JOB"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := opts.given(g, cmd.Flags()); err != nil {
 				return err
@@ -65,10 +67,13 @@ still; 130 interrupted, as in run.`,
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default as in the job)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default as in the job)")
 	opts.limits.add(f)
-	f.StringVar(&opts.selector, "selector", "", "source file of mended code for what is missing (default the code of the job)")
+	f.StringVar(&opts.selector, "selector", "",
+		"source file of mended code for what is missing (default the code of the job)")
 	f.StringVar(&opts.class, "class", "", "the class of the mended code (default the file's base name)")
-	f.StringArrayVar(&opts.includes, "include", nil, "further header or data file to ship with the mended code; repeatable")
-	f.StringArrayVar(&opts.params, "param", nil, "`name=value` for the selector's fInput, in place of that of the job; repeatable")
+	f.StringArrayVar(&opts.includes, "include", nil,
+		"further header or data file to ship with the mended code; repeatable")
+	f.StringArrayVar(&opts.params, "param", nil,
+		"`name=value` for the selector's fInput, in place of that of the job; repeatable")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	return cmd
 }
@@ -144,14 +149,18 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 	if old.State == api.Done {
 		client.close(false)
 		return g.show(old, func(w io.Writer) {
-			fmt.Fprintf(w, "nothing is missing in the result of job %s: all %s events are in it\n", progress.Short(old.ID), progress.Count(old.Units))
+			fmt.Fprintf(w, "nothing is missing in the result of job %s: all %s events are in it\n", progress.Short(old.ID),
+				progress.Count(old.Units))
 		})
 	}
 	if client.own != nil && opts.detach {
 		client.close(false)
-		return usagef("could not retry job %s with --detach: no daemon is running that it could go on in", progress.Short(old.ID))
+		return usagef("could not retry job %s with --detach: no daemon is running that it could go on in",
+			progress.Short(old.ID))
 	}
-	st, err := submit.Submitted(early, func(ctx context.Context) (api.JobStatus, error) { return client.Retry(ctx, old.ID, req) })
+	st, err := submit.Submitted(early, func(ctx context.Context) (api.JobStatus, error) {
+		return client.Retry(ctx, old.ID, req)
+	})
 	if err != nil {
 		client.close(false)
 		return err
@@ -163,7 +172,10 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 		}
 		return g.showSubmitted(st)
 	}
-	st, err = follow(ctx, g, client.Client, st.ID, output{written: req.Output, owed: true}, interrupts(), client.own == nil)
+	st, err = follow(ctx, g, client.Client, st.ID, output{
+		written: req.Output,
+		owed:    true,
+	}, interrupts(), client.own == nil)
 	return client.retried(old, st, err)
 }
 
@@ -175,6 +187,7 @@ func (g *globals) showMissing(old api.JobStatus, req api.RetryRequest) {
 	fmt.Fprintf(g.stderr, "job %s: %s; what is missing runs:\n", progress.Short(old.ID), progress.Extent(old))
 	progress.Reasons(g.stderr, old.Missing)
 	if req.Selector != "" {
-		fmt.Fprintf(g.stderr, "with the code of %s as it is now; what is done stays as the code of before has made it\n", progress.Clean(req.Selector))
+		fmt.Fprintf(g.stderr, "with the code of %s as it is now; what is done stays as the code of before has made it\n",
+			progress.Clean(req.Selector))
 	}
 }

@@ -129,8 +129,9 @@ func findMember(members []api.Member, name string) (api.Member, error) {
 		return found[0], nil
 	}
 	return api.Member{}, &api.Error{
-		Message: fmt.Sprintf("could not choose the member %q: %d members have that name or beginning of an id", name, len(found)),
-		Hint:    "name it by its id, which `dtpnode members` shows: " + strings.Join(told(members, found), ", "),
+		Message: fmt.Sprintf("could not choose the member %q: %d members have that name or beginning of an id", name,
+			len(found)),
+		Hint: "name it by its id, which `dtpnode members` shows: " + strings.Join(told(members, found), ", "),
 	}
 }
 

@@ -62,7 +62,8 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled y
 	}
 	cmd.Flags().BoolVarP(&showVersion, "version", "v", false, "print the version of this binary")
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&g.state, "state", "", "state folder of the daemon (default $DTPNODE_STATE, else $XDG_STATE_HOME/dtpnode)")
+	flags.StringVar(&g.state, "state", "",
+		"state folder of the daemon (default $DTPNODE_STATE, else $XDG_STATE_HOME/dtpnode)")
 	flags.StringVar(&g.cache, "cache", "", "cache folder (default $DTPNODE_CACHE, else $XDG_CACHE_HOME/dtpnode)")
 	flags.StringVar(&g.output, "output", "text", "format of what is printed: text or json (see docs/json.md)")
 	cmd.SetFlagErrorFunc(flagError)
@@ -70,8 +71,10 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled y
 	cmd.SetOut(g.stdout)
 	cmd.SetErr(g.stderr)
 	cmd.AddCommand(
-		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newForget(g), newRename(g), newHandover(g), newRecoveryKey(g), newTakeBack(g), newDown(g),
-		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g), newRetry(g), newRecover(g),
+		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newForget(g), newRename(g), newHandover(g),
+		newRecoveryKey(g), newTakeBack(g), newDown(g),
+		newRun(g), newPs(g), newStatus(g), newLogs(g), newCancel(g), newAttach(g), newGet(g), newFinish(g), newRetry(g),
+		newRecover(g),
 		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newSchema(g), newVersion(g))
 	addCompletions(g, cmd)
 	return cmd
@@ -113,8 +116,8 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// untilFollowed takes interrupts for a command that submits a job and then follows it. Before, they end the context early;
-// from the call of follow on they come from the channel that it returns, and none is lost in between.
+// untilFollowed takes interrupts for a command that submits a job and then follows it. Before, they end the context
+// early; from the call of follow on they come from the channel that it returns, and none is lost in between.
 func untilFollowed(ctx context.Context) (early context.Context, follow func() <-chan os.Signal, stop func()) {
 	interrupts := make(chan os.Signal, 3)
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}

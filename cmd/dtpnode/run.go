@@ -49,9 +49,9 @@ type runOptions struct {
 
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
 
-The selector is the source file of a compiled TSelector, unchanged; its name may end in +, ++, +O or +g
-as for ROOT: with g the stacks of crashes have line numbers. Headers that it includes with quotes, directly or through one another, travel with it;
---include adds others, and data files: each process finds them in its working folder, which is empty
+The selector is the source file of a compiled TSelector, unchanged; its name may end in +, ++, +O or +g as for ROOT:
+with g the stacks of crashes have line numbers. Headers that it includes with quotes, directly or through one another,
+travel with it; --include adds others, and data files: each process finds them in its working folder, which is empty
 else, under the names that they have in yours.
 
 --files names the chain, in order; repeat it as you like:
@@ -64,30 +64,33 @@ else, under the names that they have in yours.
 An absolute path that this host does not see is planned and read by members that do. A glob stands for the names
 that this host sees, links to what is not here among them: if more files match it on a member, that is said, and they
 are not read. Names are taken as they are, whatever characters they have in them.
-A host on which a file is not the one that was planned, by its number of entries or by the UUID that ROOT gave it when it was
-written, which cp keeps, leaves it to others: --allow-copies compares the number of entries alone.
+A host on which a file is not the one that was planned, by its number of entries or by the UUID that ROOT gave it when
+it was written, which cp keeps, leaves it to others: --allow-copies compares the number of entries alone.
 A file named twice, be it through a link or another spelling of its tree, is an error, since its entries
 would be counted twice: --allow-duplicates.
 
-Begin() and Terminate() run here, in the working folder; what they print goes to standard output,
-progress to standard error; with -o - all but the output file goes to standard error. If this node is away at the end, or cannot run it, Terminate() runs on another, after Begin()
-once more, in a folder of its own there, which the summary names with the files that are left in it. Where no daemon runs, run starts a node for the time of the job.
+Begin() and Terminate() run here, in the working folder; what they print goes to standard output, progress to standard
+error; with -o - all but the output file goes to standard error. If this node is away at the end, or cannot run it,
+Terminate() runs on another, after Begin() once more, in a folder of its own there, which the summary names with the
+files that are left in it. Where no daemon runs, run starts a node for the time of the job.
 
-With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling, Begin,
-two processes, merge, Terminate; these work in folders of their own, with copies of the small files of the working
-folder. It says what is in the output list, what the whole is likely to take, and what to look after. No output is
-written and nothing is kept; exit status 0 says that it went well, 1 that it did not, 3 that no entry was there to try.
+With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling,
+Begin, two processes, merge, Terminate; these work in folders of their own, with copies of the small files of the
+working folder. It says what is in the output list, what the whole is likely to take, and what to look after. No
+output is written and nothing is kept; exit status 0 says that it went well, 1 that it did not, 3 that no entry was
+there to try.
 
-Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice
-cancels, and so does stopping a job that has not begun. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is killed, or its terminal
-closed, the job goes on as if detached.
-A node that run starts has the settings of this host (` + "`dtpnode config show`" + `) except listen, needs -o, and ends with run. If its job cannot be finished, its output not be written, that node
-or run be killed, the terminal closed or run ended by SIGTERM, all that is committed is kept below the state folder, in
-kept/JOB, and the commands that take a JOB work on it: finish, which goes on from there, attach, get, status, cancel.
+Ctrl-C on a terminal asks whether to stop with a partial result, cancel, detach or continue; twice cancels, and so
+does stopping a job that has not begun. Elsewhere SIGINT cancels, and SIGTERM does everywhere. If run itself is
+killed, or its terminal closed, the job goes on as if detached.
+A node that run starts has the settings of this host (` + "`dtpnode config show`" + `) except listen, needs -o, and
+ends with run. If its job cannot be finished, its output not be written, that node or run be killed, the terminal
+closed or run ended by SIGTERM, all that is committed is kept below the state folder, in kept/JOB, and the commands
+that take a JOB work on it: finish, which goes on from there, attach, get, status, cancel.
 
-Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing
-is listed), or a check without an entry; 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot be
-cancelled yet, since most of the nodes that keep its ledger cannot be reached: the last line says which.`
+Exit status: 0 done, or with --detach accepted; 1 error; 2 wrong usage; 3 partial result (what is missing is listed),
+or a check without an entry; 130 interrupted: cancelled, or detached by Ctrl-C, or asked to cancel a job that cannot
+be cancelled yet, since most of the nodes that keep its ledger cannot be reached: the last line says which.`
 
 func newRun(g *globals) *cobra.Command {
 	var opts runOptions
@@ -124,21 +127,27 @@ func newRun(g *globals) *cobra.Command {
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	opts.limits.add(f)
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
-	f.BoolVar(&opts.copies, "allow-copies", false, "read a file that was written anew on another host, with as many entries, as if it were the same")
+	f.BoolVar(&opts.copies, "allow-copies", false,
+		"read a file that was written anew on another host, with as many entries, as if it were the same")
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
-	f.StringVarP(&opts.out, "out", "o", "", "result file, or - for standard output (default: kept by the daemon for dtpnode get)")
-	f.BoolVar(&opts.check, "check", false, "run the first 1,000 entries only, here, say what came of them, and keep nothing")
+	f.StringVarP(&opts.out, "out", "o", "",
+		"result file, or - for standard output (default: kept by the daemon for dtpnode get)")
+	f.BoolVar(&opts.check, "check", false,
+		"run the first 1,000 entries only, here, say what came of them, and keep nothing")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own (default that of the settings)")
-	f.BoolVar(&opts.install, "install-root", false, "install ROOT into the cache if none is found, where run starts a node of its own")
-	f.IntVar(&opts.slots, "slots", 0, "slots, where run starts a node of its own (default those of the settings, else all cores)")
+	f.BoolVar(&opts.install, "install-root", false,
+		"install ROOT into the cache if none is found, where run starts a node of its own")
+	f.IntVar(&opts.slots, "slots", 0,
+		"slots, where run starts a node of its own (default those of the settings, else all cores)")
 	return cmd
 }
 
 // given looks at flags whose zero values stand for none given: given, they would be taken for what nobody meant.
 func (o runOptions) given(g *globals, flags *pflag.FlagSet) error {
 	if o.out == toStdout && o.detach {
-		return usagef("could not use -o - with --detach: run does not wait for the output; name a file, or `dtpnode get JOB -o -` later")
+		return usagef("could not use -o - with --detach: run does not wait for the output; name a file, or `dtpnode get " +
+			"JOB -o -` later")
 	}
 	if err := g.checkOut(flags, o.out); err != nil {
 		return err
@@ -198,7 +207,8 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	case len(o.files) == 0:
 		return req, usagef("could not run %q: no --files given", selector)
 	case o.n < -1 || o.first < 0:
-		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0", o.n, o.first)
+		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0",
+			o.n, o.first)
 	case o.slots < 0:
 		return req, usagef("could not use --slots %d: want at least 1", o.slots)
 	}
@@ -246,7 +256,8 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
 	req.Class, req.Tree, req.Option, req.N, req.First = o.class, o.tree, o.option, o.n, o.first
-	req.Stall, req.AllowMissingBranches, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.missingOK, o.copies, o.seedLocal
+	req.Stall = o.stall.Seconds()
+	req.AllowMissingBranches, req.AllowCopies, req.SeedLocal = o.missingOK, o.copies, o.seedLocal
 	return req, nil
 }
 
@@ -277,8 +288,9 @@ func sparesInputs(req api.JobRequest) error {
 	for _, path := range sources {
 		if in, err := os.Stat(path); err == nil && os.SameFile(in, out) {
 			return &api.Error{
-				Message: fmt.Sprintf("could not use %q as the result file: it is an input of this job and would be overwritten", req.Output),
-				Hint:    "name another file with -o",
+				Message: fmt.Sprintf("could not use %q as the result file: it is an input of this job and would be overwritten",
+					req.Output),
+				Hint: "name another file with -o",
 			}
 		}
 	}
@@ -287,14 +299,17 @@ func sparesInputs(req api.JobRequest) error {
 
 // daemonFor connects to the daemon that runs, or starts one: for the job alone, or to stay if the user
 // will not. A daemon of its own has no members to ask for files that are not on this host.
-func daemonFor(ctx context.Context, g *globals, opts runOptions, files []api.InputFile) (*api.Client, *local.Daemon, error) {
+func daemonFor(
+	ctx context.Context, g *globals, opts runOptions, files []api.InputFile,
+) (*api.Client, *local.Daemon, error) {
 	paths, err := g.paths()
 	if err != nil {
 		return nil, nil, err
 	}
 	if client, err := running(ctx, paths); err != nil || client != nil {
 		if idle := opts.ofOwnNode(); client != nil && len(idle) > 0 {
-			fmt.Fprintf(g.stderr, "dtpnode: of no effect, since a daemon is running already, with the settings of its start: %s\n", strings.Join(idle, ", "))
+			fmt.Fprintf(g.stderr, "dtpnode: of no effect, since a daemon is running already, with the settings of its start: "+
+				"%s\n", strings.Join(idle, ", "))
 		}
 		return client, nil, err
 	}
@@ -351,8 +366,8 @@ type ownNode struct {
 	given, all []string // arguments of up: those that the user gave to run, and with what the settings say
 }
 
-// ownNode takes the settings of this host that run has no flags for, or that were not given, as up does. Where it listens
-// is left out: it has no members, and that address may be another daemon's.
+// ownNode takes the settings of this host that run has no flags for, or that were not given, as up does. Where it
+// listens is left out: it has no members, and that address may be another daemon's.
 func (o runOptions) ownNode(g *globals) (ownNode, error) {
 	f, flags := daemonSettings()
 	var own ownNode
@@ -399,7 +414,8 @@ func untilSafe(ctx context.Context, client *api.Client, id string) (api.JobStatu
 	case errors.Is(err, errSafe):
 		return last, nil
 	case ctx.Err() != nil:
-		return last, fmt.Errorf("%w before job %[2]s could go on without this host; it goes on: `dtpnode attach %[2]s` follows it, `dtpnode cancel %[2]s` ends it",
+		return last, fmt.Errorf("%w before job %[2]s could go on without this host; it goes on: `dtpnode attach %[2]s` "+
+			"follows it, `dtpnode cancel %[2]s` ends it",
 			submit.ErrInterrupted, progress.Short(id))
 	case err != nil:
 		return last, err
@@ -442,7 +458,10 @@ func (n *noting) Status(st api.JobStatus) {
 }
 
 // follow shows the job until it ends, and how it ended. It returns the job's last status too.
-func follow(ctx context.Context, g *globals, client *api.Client, id string, out output, interrupts <-chan os.Signal, detachable bool) (api.JobStatus, error) {
+func follow(
+	ctx context.Context, g *globals, client *api.Client, id string, out output, interrupts <-chan os.Signal,
+	detachable bool,
+) (api.JobStatus, error) {
 	p := newPrinter(g)
 	if out.noted != nil {
 		p = &noting{printer: p, noted: out.noted}
@@ -469,7 +488,8 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 		progress.Summary(g.beside(out), st) // which lists them
 	}
 	if st.State == api.Failed && detachable && st.Units > 0 { // a node that ends with this command tells nothing later
-		st.Hint = strings.TrimPrefix(fmt.Sprintf("%s; `dtpnode logs %s` shows what it printed", st.Hint, progress.Short(st.ID)), "; ")
+		st.Hint = strings.TrimPrefix(fmt.Sprintf("%s; `dtpnode logs %s` shows what it printed", st.Hint,
+			progress.Short(st.ID)), "; ")
 	}
 	if st.State == api.Failed || st.State == api.Cancelled || st.State == api.CannotFinish {
 		return st, submit.Outcome(st)
@@ -492,15 +512,17 @@ func follow(ctx context.Context, g *globals, client *api.Client, id string, out 
 	return st, submit.Outcome(st)
 }
 
-// notWritten says that a job has ended, and that its output is not where it was wanted; that is empty where this command
-// was not told.
+// notWritten says that a job has ended, and that its output is not where it was wanted; that is empty where this
+// command was not told.
 func notWritten(st api.JobStatus, path string) error {
 	if path != "" {
 		path = fmt.Sprintf(" to %q", path)
 	}
 	return &api.Error{
-		Message: fmt.Sprintf("the job is %s, but its output could not be written%s: %s", st.State, path, cmp.Or(st.OutputError, "it is not there yet")),
-		Hint:    fmt.Sprintf("the daemon tries again while it keeps the result; `dtpnode get %s -o FILE` fetches it at once", progress.Short(st.ID)),
+		Message: fmt.Sprintf("the job is %s, but its output could not be written%s: %s", st.State, path,
+			cmp.Or(st.OutputError, "it is not there yet")),
+		Hint: fmt.Sprintf("the daemon tries again while it keeps the result; `dtpnode get %s -o FILE` fetches it at once",
+			progress.Short(st.ID)),
 	}
 }
 

@@ -15,9 +15,9 @@ func newSchema(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema [COMMAND]",
 		Short: "Print the JSON schema of what a command prints",
-		Long: `schema prints the JSON schema (draft 2020-12) of what a command prints with --output json, or, for "error", of what
-all of them print on standard error when they fail. Where a command prints many lines the schema is that of each. Without
-a command it lists those that there are. Fields are added with new versions, never renamed or removed.
+		Long: `schema prints the JSON schema (draft 2020-12) of what a command prints with --output json, or, for "error",
+of what all of them print on standard error when they fail. Where a command prints many lines the schema is that of
+each. Without a command it lists those that there are. Fields are added with new versions, never renamed or removed.
 
 Exit status: 0 printed, 2 wrong usage.`,
 		Example:           "  dtpnode schema ps\n  dtpnode schema config show\n  dtpnode schema error",
@@ -28,7 +28,8 @@ Exit status: 0 printed, 2 wrong usage.`,
 			}
 			text, err := docs.Schemas.ReadFile("schema/" + strings.Join(args, "-") + ".json")
 			if err != nil {
-				return usagef("there is no schema of %q: want one of %s", strings.Join(args, " "), strings.Join(schemaNames(), ", "))
+				return usagef("there is no schema of %q: want one of %s", strings.Join(args, " "),
+					strings.Join(schemaNames(), ", "))
 			}
 			_, err = g.stdout.Write(text)
 			return err

@@ -72,7 +72,8 @@ func anyOf[T any](all []T) (out []any) {
 	return out
 }
 
-// TestSchemas: the schemas that are shipped are those of the types, every command has one, and docs/json.md tells of it.
+// TestSchemas: the schemas that are shipped are those of the types, every command has one, and docs/json.md tells of
+// it.
 func TestSchemas(t *testing.T) {
 	r := &jsonschema.Reflector{
 		Anonymous: true, AllowAdditionalProperties: true, // fields are added
@@ -176,22 +177,29 @@ func sameSchema(t *testing.T, path string, s *jsonschema.Schema) {
 		t.Error(err)
 	}
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("%s is not what the types say; go test ./cmd/dtpnode -update makes it anew (-shipped +types):\n%s", path, diff)
+		t.Errorf("%s is not what the types say; go test ./cmd/dtpnode -update makes it anew (-shipped +types):\n%s", path,
+			diff)
 	}
 }
 
 // TestSchemaCommand: schemas are printed by the names of the commands.
 func TestSchemaCommand(t *testing.T) {
-	for _, args := range [][]string{{"schema", "ps"}, {"schema", "config", "show"}, {"schema", "error", "--output", "json"}} {
+	for _, args := range [][]string{
+		{"schema", "ps"},
+		{"schema", "config", "show"},
+		{"schema", "error", "--output", "json"},
+	} {
 		got := dtpnode(t, t.TempDir(), t.TempDir(), args...)
 		if got.code != exitDone || !json.Valid([]byte(got.stdout)) || !strings.Contains(got.stdout, jsonschema.Version) {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
-	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema", "completion"); got.code != exitUsage || !strings.Contains(got.stderr, "want one of attach, bench") {
+	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema", "completion"); got.code != exitUsage ||
+		!strings.Contains(got.stderr, "want one of attach, bench") {
 		t.Errorf("%+v", got)
 	}
-	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema"); got.code != exitDone || !strings.Contains(got.stdout, "\ntake-back\n") {
+	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema"); got.code != exitDone ||
+		!strings.Contains(got.stdout, "\ntake-back\n") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -19,8 +19,9 @@ func newStatus(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [JOB]",
 		Short: "Show the daemon, or one job",
-		Long: `status shows the local daemon: who and where it is, its ROOT, its slots, and how long steals and
-packets take, and which members have no link to each other, as they say themselves. With a job's name, or the beginning of one, it shows how that job stands.
+		Long: `status shows the local daemon: who and where it is, its ROOT, its slots, and how long steals and packets
+take, and which members have no link to each other, as they say themselves. With a job's name, or the beginning of
+one, it shows how that job stands.
 
 Exit status: 0 shown, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode status\n  dtpnode status 3fa9 --output json",
@@ -115,9 +116,11 @@ func printPrivate(w io.Writer, st api.JobStatus) {
 	if !st.Submitted.IsZero() { // it is known to those that have led it
 		when = ", submitted " + st.Submitted.Local().Format("2006-01-02 15:04:05")
 	}
-	fmt.Fprintf(w, "%s: a job of %s%s, led by %s: %s\n", progress.Short(st.ID), progress.Clean(submitter(st)), when, progress.Clean(st.HomeName), st.State)
+	fmt.Fprintf(w, "%s: a job of %s%s, led by %s: %s\n", progress.Short(st.ID), progress.Clean(submitter(st)), when,
+		progress.Clean(st.HomeName), st.State)
 	for _, n := range st.Nodes {
-		fmt.Fprintf(w, "this node has processed %s entries for it in %s packets\n", progress.Count(n.Units), progress.Count(n.Packets))
+		fmt.Fprintf(w, "this node has processed %s entries for it in %s packets\n", progress.Count(n.Units),
+			progress.Count(n.Packets))
 	}
 	fmt.Fprintf(w, "%s\n", progress.Clean(st.Private))
 }
@@ -135,7 +138,8 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	}
 	tw := progress.Table(w)
 	fmt.Fprintf(tw, "node\t%s (%s)\n", progress.Clean(st.Name), st.ID)
-	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", st.Version, st.Protocol, st.PID, progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
+	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", st.Version, st.Protocol, st.PID,
+		progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
 	fmt.Fprintf(tw, "addresses\t%s\n", progress.Clean(strings.Join(st.Addrs, " ")))
 	fmt.Fprintf(tw, "cluster\t%s, %d up\n", progress.Plural(st.Members, "member"), st.Up)
 	if st.Members == 2 {
@@ -144,7 +148,8 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)
 	fmt.Fprintf(tw, "ROOT\t%s\n", root)
 	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)
-	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; of it uncommitted %s of at most %s\n", progress.Bytes(float64(st.Kept)), st.Ledgers,
+	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; of it uncommitted %s of at most %s\n",
+		progress.Bytes(float64(st.Kept)), st.Ledgers,
 		progress.Bytes(float64(st.KeptOpen)), progress.Bytes(float64(st.KeptMax)))
 	fmt.Fprintf(tw, "steals\t%s\n", histogram(st.Steal))
 	fmt.Fprintf(tw, "packets\t%s\n", histogram(st.Packet))
@@ -157,7 +162,8 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	}
 	for _, m := range st.Wrongs {
 		for _, what := range slices.Sorted(maps.Keys(m.Counts)) {
-			fmt.Fprintf(tw, "broke the rules\t%s, %s times: %s\n", progress.Clean(cmp.Or(m.Name, m.ID)), progress.Count(int64(m.Counts[what])), progress.Clean(what))
+			fmt.Fprintf(tw, "broke the rules\t%s, %s times: %s\n", progress.Clean(cmp.Or(m.Name, m.ID)),
+				progress.Count(int64(m.Counts[what])), progress.Clean(what))
 		}
 	}
 	if st.Problem != "" {
@@ -174,7 +180,8 @@ func histogram(h api.Histogram) string {
 	if h.Count == 0 {
 		return "none yet"
 	}
-	return fmt.Sprintf("%s, ms: p50 %.2f, p90 %.2f, p99 %.2f, max %.2f", progress.Count(h.Count), h.P50, h.P90, h.P99, h.Max)
+	return fmt.Sprintf("%s, ms: p50 %.2f, p90 %.2f, p99 %.2f, max %.2f", progress.Count(h.Count), h.P50, h.P90, h.P99,
+		h.Max)
 }
 
 // printJob shows a job, final or not.
@@ -206,6 +213,7 @@ func printJob(w io.Writer, st api.JobStatus) {
 		fmt.Fprintf(w, "output not written: %s\n", progress.Clean(st.OutputError))
 	}
 	for _, f := range st.Failing {
-		fmt.Fprintf(w, "failing, tried %d times: %s [%d, %d): %s: %s\n", f.Tries, progress.Clean(f.File), f.First, f.Last, f.Kind, progress.Clean(f.Reason))
+		fmt.Fprintf(w, "failing, tried %d times: %s [%d, %d): %s: %s\n", f.Tries, progress.Clean(f.File), f.First, f.Last,
+			f.Kind, progress.Clean(f.Reason))
 	}
 }

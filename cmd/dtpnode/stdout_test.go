@@ -21,7 +21,15 @@ func TestFullStdout(t *testing.T) {
 	}
 	defer full.Close()
 	for _, args := range [][]string{
-		{"ps"}, {"status"}, {"members"}, {"config", "show"}, {"version"}, {"help"}, {"logs", "done"}, {"schema", "ps"}, {"ps", "--output", "json"},
+		{"ps"},
+		{"status"},
+		{"members"},
+		{"config", "show"},
+		{"version"},
+		{"help"},
+		{"logs", "done"},
+		{"schema", "ps"},
+		{"ps", "--output", "json"},
 		{"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--option", "done"},
 		{"invite"},
 	} {
@@ -48,7 +56,8 @@ func TestGetSparesFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := dtpnode(t, dir, d.state, "get", "done")
-	if text, err := os.ReadFile(path); got.code != exitError || !strings.Contains(got.stderr, "`dtpnode get done -o DiMuon.root` replaces it") || string(text) != "precious" {
+	if text, err := os.ReadFile(path); got.code != exitError ||
+		!strings.Contains(got.stderr, "`dtpnode get done -o DiMuon.root` replaces it") || string(text) != "precious" {
 		t.Errorf("%+v; the file has %q, %v", got, text, err)
 	}
 	if got := dtpnode(t, dir, d.state, "get", "done", "-o", "DiMuon.root"); got.code != exitDone {
@@ -77,7 +86,10 @@ func TestClocks(t *testing.T) {
 
 // TestSameName: members with one name are told apart where one is to be chosen.
 func TestSameName(t *testing.T) {
-	members := []api.Member{{ID: "12D3KooWaaaaaaaa", Name: "c", State: api.MemberUp}, {ID: "12D3KooWbbbbbbbb", Name: "c", State: api.MemberLost}}
+	members := []api.Member{
+		{ID: "12D3KooWaaaaaaaa", Name: "c", State: api.MemberUp},
+		{ID: "12D3KooWbbbbbbbb", Name: "c", State: api.MemberLost},
+	}
 	_, err := findMember(members, "c")
 	if got := hint(err); !strings.Contains(got, "aaaaaa (c, up), bbbbbb (c, lost)") {
 		t.Errorf("%v: %s", err, got)

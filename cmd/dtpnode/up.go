@@ -45,19 +45,30 @@ type nodeFlags struct {
 }
 
 func (f *nodeFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.listen, "listen", []string{"127.0.0.1:0"}, "`host:port` to listen on; repeatable; port 0 chooses one, host auto the address that faces the other members, and goes along when that changes")
+	flags.StringArrayVar(&f.listen, "listen", []string{"127.0.0.1:0"},
+		"`host:port` to listen on; repeatable; port 0 chooses one, host auto the address that faces the other members, and "+
+			"goes along when that changes")
 	flags.StringVar(&f.name, "name", "", "name shown to others (default the host's name)")
 	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
-	flags.StringVar(&f.root, "root", "", "ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
+	flags.StringVar(&f.root, "root", "",
+		"ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
-	flags.StringVar(&f.keep, "keep-bytes", "", "bound of partial results kept here before they are committed, and of whole results that their users have, e.g. 20G (default: a quarter of the free disk)")
-	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour, "keep the result of a finished job for so long if nobody fetches it; one that was fetched is kept for another day")
-	flags.DurationVar(&f.commit, "commit-every", 30*time.Second, "hand in what a child has done after so long; a crash loses no more than that")
-	flags.DurationVar(&f.forget, "forget-after", 8*7*24*time.Hour, "as an inviter, drop members that were not seen for so long")
+	flags.StringVar(&f.keep, "keep-bytes", "",
+		"bound of partial results kept here before they are committed, and of whole results that their users have, e.g. "+
+			"20G (default: a quarter of the free disk)")
+	flags.DurationVar(&f.keepFor, "keep-results", 14*24*time.Hour,
+		"keep the result of a finished job for so long if nobody fetches it; one that was fetched is kept for another day")
+	flags.DurationVar(&f.commit, "commit-every", 30*time.Second,
+		"hand in what a child has done after so long; a crash loses no more than that")
+	flags.DurationVar(&f.forget, "forget-after", 8*7*24*time.Hour,
+		"as an inviter, drop members that were not seen for so long")
 	flags.DurationVar(&f.forgetE, "forget-ephemeral", 5*time.Minute, "and ephemeral members after so long")
-	flags.StringVar(&f.memory, "memory", "", "memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
+	flags.StringVar(&f.memory, "memory", "",
+		"memory a child may use, e.g. 2G (default: the host's memory shared by its slots)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&f.logFormat, "log-format", logging.Auto, "`format` of the log: text for people, logfmt (key=value), json, journal (with priorities for systemd); auto takes what fits where it goes")
+	flags.StringVar(&f.logFormat, "log-format", logging.Auto,
+		"`format` of the log: text for people, logfmt (key=value), json, journal (with priorities for systemd); auto takes "+
+			"what fits where it goes")
 	f.limits.add(flags)
 	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
 }
@@ -130,16 +141,15 @@ func newUp(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run the daemon of this host",
-		Long: `up runs the daemon: it works for the cluster, and takes jobs from the other commands over a socket
-in its state folder that only you can open. Without --listen it is reachable from this host alone.
-What is set here is remembered in the state folder, so that a plain ` + "`dtpnode up`" + ` is the same node again. Over what is
-remembered stand /etc/dtpnode.toml, the user's dtpnode/config.toml, and the environment (DTPNODE_SLOTS and so on); flags
-win over all: see ` + "`dtpnode config`" + `.
-What it does stands on standard error: as words on a terminal, with priorities in the journal of systemd, as key=value in a
-file such as the dtpnode.log of a daemon in the background; --log-format chooses.
-One host lost: of two hosts, a job waits while the one that leads it (mostly the one it was submitted on) is away, and goes
-on without the other; of three or more, any one may be lost.
-SIGINT or SIGTERM makes it hand back its work and leave; a second one ends it at once.
+		Long: `up runs the daemon: it works for the cluster, and takes jobs from the other commands over a socket in its
+state folder that only you can open. Without --listen it is reachable from this host alone. What is set here is
+remembered in the state folder, so that a plain ` + "`dtpnode up`" + ` is the same node again. Over what is remembered
+stand /etc/dtpnode.toml, the user's dtpnode/config.toml, and the environment (DTPNODE_SLOTS and so on); flags win over
+all: see ` + "`dtpnode config`" + `. What it does stands on standard error: as words on a terminal, with priorities in
+the journal of systemd, as key=value in a file such as the dtpnode.log of a daemon in the background; --log-format
+chooses. One host lost: of two hosts, a job waits while the one that leads it (mostly the one it was submitted on) is
+away, and goes on without the other; of three or more, any one may be lost. SIGINT or SIGTERM makes it hand back its
+work and leave; a second one ends it at once.
 
 Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 		Example: `  dtpnode up                                   # in the foreground, this host only
@@ -185,7 +195,8 @@ func runUpDetached(ctx context.Context, g *globals, opts upOptions, from map[str
 		})
 	}
 	if opts.install {
-		if err := installROOT(ctx, g, tools{opts.root, paths.Cache, noROOT(paths.State, opts.root, from["root"], false)}); err != nil {
+		if err := installROOT(ctx, g,
+			tools{opts.root, paths.Cache, noROOT(paths.State, opts.root, from["root"], false)}); err != nil {
 			return err
 		}
 	}
@@ -203,8 +214,8 @@ func runUpDetached(ctx context.Context, g *globals, opts upOptions, from map[str
 // meetWait is how long a start waits for the first of the other members, to tell how the node stands with them.
 const meetWait = 2 * time.Second
 
-// settledStatus describes a daemon that has just started, once it has met another member or was told that it is none any
-// more.
+// settledStatus describes a daemon that has just started, once it has met another member or was told that it is none
+// any more.
 func settledStatus(ctx context.Context, client *api.Client) (st api.NodeStatus, err error) {
 	late := time.After(meetWait)
 	for {
@@ -276,7 +287,8 @@ func (f *nodeFlags) logger(stderr *os.File) (*slog.Logger, error) {
 	}
 	handler, err := logging.New(stderr, f.logFormat, level)
 	if err != nil {
-		return nil, usagef("could not use --log-format %q: want one of %s", f.logFormat, strings.Join(logging.Formats(), ", "))
+		return nil, usagef("could not use --log-format %q: want one of %s", f.logFormat,
+			strings.Join(logging.Formats(), ", "))
 	}
 	return slog.New(handler), nil
 }
@@ -284,10 +296,18 @@ func (f *nodeFlags) logger(stderr *os.File) (*slog.Logger, error) {
 // config is what the settings say to the daemon, after a look at them.
 func (f *nodeFlags) config() (cfg node.Config, err error) {
 	cfg = node.Config{
-		ScratchDir: f.scratch, Listen: f.listen, Name: nameOr(f.name), Slots: f.slots, ROOTPrefix: f.root, InstallROOT: f.install,
-		KeepFor: f.keepFor, CommitEvery: f.commit, ForgetAfter: f.forget, ForgetEphemeral: f.forgetE,
-		Limits:  exec.Limits{Open: f.limits.open, EntryCPU: f.limits.cpu, Processes: f.limits.processes},
-		Version: version.String(),
+		ScratchDir:      f.scratch,
+		Listen:          f.listen,
+		Name:            nameOr(f.name),
+		Slots:           f.slots,
+		ROOTPrefix:      f.root,
+		InstallROOT:     f.install,
+		KeepFor:         f.keepFor,
+		CommitEvery:     f.commit,
+		ForgetAfter:     f.forget,
+		ForgetEphemeral: f.forgetE,
+		Limits:          exec.Limits{Open: f.limits.open, EntryCPU: f.limits.cpu, Processes: f.limits.processes},
+		Version:         version.String(),
 	}
 	if cfg.Memory, err = inputs.Memory(f.memory); err != nil {
 		return cfg, usageError{err}

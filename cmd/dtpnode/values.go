@@ -46,7 +46,12 @@ func (f *nodeFlags) check(name string) error {
 		_, err := inputs.Room(map[string]string{"max-file-size": f.limits.fileSize, "max-scratch": f.limits.scratch}[name])
 		return reason(err)
 	case "keep-results", "commit-every", "forget-after", "forget-ephemeral":
-		if map[string]time.Duration{"keep-results": f.keepFor, "commit-every": f.commit, "forget-after": f.forget, "forget-ephemeral": f.forgetE}[name] <= 0 {
+		if map[string]time.Duration{
+			"keep-results":     f.keepFor,
+			"commit-every":     f.commit,
+			"forget-after":     f.forget,
+			"forget-ephemeral": f.forgetE,
+		}[name] <= 0 {
 			return errors.New("want a time above zero")
 		}
 	case "open-timeout", "max-cpu":
@@ -111,7 +116,12 @@ func (f *nodeFlags) wrong(own *pflag.FlagSet, from map[string]string) (all []*se
 			err = errors.New(why)
 		}
 		if err != nil {
-			all = append(all, &settings.Invalid{Setting: fl.Name, Values: settings.Values(fl), Source: from[fl.Name], Why: err.Error()})
+			all = append(all, &settings.Invalid{
+				Setting: fl.Name,
+				Values:  settings.Values(fl),
+				Source:  from[fl.Name],
+				Why:     err.Error(),
+			})
 		}
 	})
 	return all

@@ -22,9 +22,11 @@ type versionInfo struct {
 
 func newVersion(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version of this binary",
-		Long:    "version prints the version of this binary, and the numbers of the protocol between nodes that it speaks. Hosts with\ndifferent versions work together if they speak a number in common.\n\nExit status: 0 printed, 2 wrong usage.",
+		Use:   "version",
+		Short: "Print the version of this binary",
+		Long: "version prints the version of this binary, and the numbers of the protocol between nodes that it speaks. " +
+			"Hosts with\ndifferent versions work together if they speak a number in common.\n\nExit status: 0 printed, 2 " +
+			"wrong usage.",
 		Example: "  dtpnode version --output json",
 		Args:    exactly(),
 		RunE:    func(*cobra.Command, []string) error { return printVersion(g) },
@@ -38,5 +40,7 @@ func printVersion(g *globals) error {
 	if oldest < newest {
 		speaks = fmt.Sprintf("protocols %d to %d", oldest, newest)
 	}
-	return g.show(v, func(w io.Writer) { fmt.Fprintf(w, "dtpnode %s (%s, %s, %s)\n", v.Version, v.Go, v.Platform, speaks) })
+	return g.show(v, func(w io.Writer) {
+		fmt.Fprintf(w, "dtpnode %s (%s, %s, %s)\n", v.Version, v.Go, v.Platform, speaks)
+	})
 }

@@ -60,7 +60,11 @@ func TestGenerateReplacesOtherSize(t *testing.T) {
 	if err := os.WriteFile(stale, []byte("of another size"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Generate(context.Background(), rootDir(t), Options{Dir: dir, Files: 1, EventsPerFile: 10}, nil); err != nil {
+	if _, err := Generate(context.Background(), rootDir(t), Options{
+		Dir:           dir,
+		Files:         1,
+		EventsPerFile: 10,
+	}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(stale); err != nil || string(text[:4]) != "root" {

@@ -38,7 +38,9 @@ const (
 
 // Steps lists them all.
 func Steps() []Step {
-	return []Step{JournalBeforeWrite, JournalAfterSync, BlobBeforeSync, BlobAfterSync, OfferBefore, OfferAfter, ProposeBefore,
+	return []Step{JournalBeforeWrite, JournalAfterSync, BlobBeforeSync, BlobAfterSync, OfferBefore, OfferAfter,
+		ProposeBefore,
 		CommitBeforeAnswer, GrantBefore, GrantAfter, GrantBeforeAck, MergeBefore, MergeAfter,
-		FoldBefore, FoldMade, FoldBeforeWrite, FoldAfterWrite, FreeBefore, SnapshotBefore, SnapshotAfter, EndBefore, ResultBefore, ResultAfter, EndAfter}
+		FoldBefore, FoldMade, FoldBeforeWrite, FoldAfterWrite, FreeBefore, SnapshotBefore, SnapshotAfter, EndBefore,
+		ResultBefore, ResultAfter, EndAfter}
 }

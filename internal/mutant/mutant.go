@@ -81,15 +81,17 @@ var bugs = []struct {
 
 // The bugs that a member that lies makes use of. The tests of the packages quorum and engine find these.
 const (
-	AnyLeader   Bug = "any-leader"   // replicas obey whoever speaks as a leader, though they hear theirs
-	AnswerTerm  Bug = "answer-term"  // an answer of a later term makes a leader give way
-	AnyTerm     Bug = "any-term"     // a replica goes up to any term at once, as long as it hears no leader
-	OwnTerm     Bug = "own-term"     // whom voters have elected who were replaced before is followed as home
-	AnyLink     Bug = "any-link"     // a change of the voters that nobody has signed counts as proven
-	OldEnd      Bug = "old-end"      // an end by the word of a ledger that was recovered since counts where it was heard first
-	AnyDealer   Bug = "any-dealer"   // work is dealt, and merged, by whoever says so
-	ObeyAdmins  Bug = "obey-admins"  // a recovery that an admin has signed displaces a ledger that lives, and its end
-	AnyTransfer Bug = "any-transfer" // a candidate is voted for though a leader is heard, because it says that that one wants it
+	AnyLeader  Bug = "any-leader"  // replicas obey whoever speaks as a leader, though they hear theirs
+	AnswerTerm Bug = "answer-term" // an answer of a later term makes a leader give way
+	AnyTerm    Bug = "any-term"    // a replica goes up to any term at once, as long as it hears no leader
+	OwnTerm    Bug = "own-term"    // whom voters have elected who were replaced before is followed as home
+	AnyLink    Bug = "any-link"    // a change of the voters that nobody has signed counts as proven
+	// an end by the word of a ledger that was recovered since counts where it was heard first
+	OldEnd     Bug = "old-end"
+	AnyDealer  Bug = "any-dealer"  // work is dealt, and merged, by whoever says so
+	ObeyAdmins Bug = "obey-admins" // a recovery that an admin has signed displaces a ledger that lives, and its end
+	// a candidate is voted for though a leader is heard, because it says that that one wants it
+	AnyTransfer Bug = "any-transfer"
 
 	// The simulator finds these after hundreds of seeds, if at all: the tests of the packages
 	// ledger, steal, engine and quorum have them sooner.
@@ -98,7 +100,8 @@ const (
 	EndlessCredit Bug = "endless-credit"  // a thief is given work at its word, whatever became of what it took before
 	AckBeforeSync Bug = "ack-before-sync" // a replica acknowledges entries before they are on disk
 	TailFirst     Bug = "tail-first"      // the log before a snapshot is dropped before the snapshot is on disk
-	BlindStrikes  Bug = "blind-strikes"   // a file that a host cannot see counts as failed, and is struck out after three tries
+	// a file that a host cannot see counts as failed, and is struck out after three tries
+	BlindStrikes Bug = "blind-strikes"
 )
 
 // Breaks says what a bug breaks.

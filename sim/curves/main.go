@@ -125,7 +125,8 @@ func setups(most int) (all []Setup) {
 		add(n, s)
 	}
 	for _, n := range []int{16, 64, 256, 1024} {
-		for _, latency := range []time.Duration{time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond} {
+		for _, latency := range []time.Duration{time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond,
+			50 * time.Millisecond} {
 			for _, length := range []time.Duration{5 * time.Second, 20 * time.Second} {
 				add(n, Setup{Latency: latency, Length: length, Unit: time.Millisecond, Prepare: time.Millisecond})
 			}
@@ -135,9 +136,22 @@ func setups(most int) (all []Setup) {
 }
 
 func simulate(s Setup) (Point, error) {
-	c := sim.Config{Seed: 1, Nodes: s.Nodes, Slots: 1, Files: max(s.Nodes/10, 10), UnitTime: s.Unit, Latency: s.Latency, Deal: s.Deal,
-		Units: int64(s.Nodes) * int64(s.Length/s.Unit), Replicas: s.Replicas, View: 16, Generation: 30 * time.Second,
-		Packet: 200 * time.Millisecond, Prepare: s.Prepare, Bytes: true}
+	c := sim.Config{
+		Seed:       1,
+		Nodes:      s.Nodes,
+		Slots:      1,
+		Files:      max(s.Nodes/10, 10),
+		UnitTime:   s.Unit,
+		Latency:    s.Latency,
+		Deal:       s.Deal,
+		Units:      int64(s.Nodes) * int64(s.Length/s.Unit),
+		Replicas:   s.Replicas,
+		View:       16,
+		Generation: 30 * time.Second,
+		Packet:     200 * time.Millisecond,
+		Prepare:    s.Prepare,
+		Bytes:      true,
+	}
 	if s.Nodes > 10_000 { // to spare memory and time
 		c.View, c.Packet, c.Bytes = 8, 500*time.Millisecond, false
 	}
@@ -148,12 +162,27 @@ func simulate(s Setup) (Point, error) {
 	}
 	n, secs, l := float64(s.Nodes), r.Makespan.Seconds(), &r.Load
 	in, out := l.Messages()
-	return Point{Setup: s, Efficiency: r.Efficiency(c), Makespan: r.Makespan, LastRun: l.LastRun,
-		Ideal:  time.Duration(float64(c.Units) * float64(c.UnitTime) / r.Speed),
-		Steals: float64(r.Steals) / n, Requests: float64(l.Requests) / n, Refused: float64(l.Refused) / n,
-		HomeIn: float64(in) / secs, HomeOut: float64(out) / secs, PeakIn: l.PeakIn, PeakOut: l.PeakOut, HomeBytes: float64(l.Bytes()) / secs,
-		Merges: float64(l.Merges) / n, Depth: l.Depth, Blobs: float64(l.Blobs) / n, HomeBlobs: l.HomeBlobs,
-		Rerun: r.Rerun, RealSeconds: time.Since(began).Seconds()}, nil
+	return Point{
+		Setup:       s,
+		Efficiency:  r.Efficiency(c),
+		Makespan:    r.Makespan,
+		LastRun:     l.LastRun,
+		Ideal:       time.Duration(float64(c.Units) * float64(c.UnitTime) / r.Speed),
+		Steals:      float64(r.Steals) / n,
+		Requests:    float64(l.Requests) / n,
+		Refused:     float64(l.Refused) / n,
+		HomeIn:      float64(in) / secs,
+		HomeOut:     float64(out) / secs,
+		PeakIn:      l.PeakIn,
+		PeakOut:     l.PeakOut,
+		HomeBytes:   float64(l.Bytes()) / secs,
+		Merges:      float64(l.Merges) / n,
+		Depth:       l.Depth,
+		Blobs:       float64(l.Blobs) / n,
+		HomeBlobs:   l.HomeBlobs,
+		Rerun:       r.Rerun,
+		RealSeconds: time.Since(began).Seconds(),
+	}, nil
 }
 
 func find(points []Point, s Setup) *Point {

@@ -71,7 +71,8 @@ func huntAll(ctx context.Context, bugs []mutant.Bug, seeds int) ([]sim.Catch, er
 	}
 	defer os.RemoveAll(dir)
 	bin := filepath.Join(dir, "mutants")
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "mutants", "-o", bin, "github.com/dtpnode/dtpnode/sim/mutants")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "mutants", "-o", bin,
+		"github.com/dtpnode/dtpnode/sim/mutants")
 	if msg, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("could not build the mutants: %w\n%s", err, msg)
 	}
@@ -120,7 +121,8 @@ them pass. The table is made by ` + "`make mutants`" + `; a test plays the seeds
 		if !found[i].Caught {
 			seeds = "not caught"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", bug, bug.Breaks(), seeds, strings.ReplaceAll(first(found[i].Seen, 160), "|", "/"))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", bug, bug.Breaks(), seeds,
+			strings.ReplaceAll(first(found[i].Seen, 160), "|", "/"))
 	}
 	caught := slices.ContainsFunc(found, func(c sim.Catch) bool { return !c.Caught })
 	if caught {
