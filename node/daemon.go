@@ -37,16 +37,18 @@ type Daemon struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	net       *p2p.Node
-	blobs     *store.Blobs
-	transfers store.Transfers
-	peer      *engine.Peer // touched by the loop alone, and by open before it runs
-	events    chan queued
-	calls     chan func()
-	left      chan struct{} // closed when the engine says Left
-	quit      chan struct{} // closed when a shutdown is asked for
-	opened    chan struct{} // closed when the ledgers of earlier lives are back
-	once      sync.Once
+	net     *p2p.Node
+	blobs   *store.Blobs
+	ledgers *store.Ledgers // copies of jobs' ledgers
+	asides  *store.Asides  // those that were given up for a recovery
+	ages    *store.Ages
+	peer    *engine.Peer // touched by the loop alone, and by open before it runs
+	events  chan queued
+	calls   chan func()
+	left    chan struct{} // closed when the engine says Left
+	quit    chan struct{} // closed when a shutdown is asked for
+	opened  chan struct{} // closed when the ledgers of earlier lives are back
+	once    sync.Once
 
 	forGood atomic.Bool // the daemon leaves its cluster, and not only for now
 
@@ -65,10 +67,8 @@ type Daemon struct {
 	mu     sync.Mutex
 	endsMu sync.Mutex // of the files that keep how jobs ended
 	jobs   map[tasks.JobID]*job
-	copies map[tasks.JobID]*ledgerCopy
 	byName map[string]*job
 	wrongs map[tasks.PeerID]*wrongs // what members sent that breaks the rules
-	unread map[string]string        // names of jobs whose ledgers here are damaged, and how
 	past   []string                 // names of jobs of other nodes that have ended, the oldest first
 	packed map[string]string        // library key -> hash of its packed form
 	gens   map[steal.GenID]*run
@@ -102,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
-		jobs: map[tasks.JobID]*job{}, copies: map[tasks.JobID]*ledgerCopy{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, unread: map[string]string{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
+		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(), turns: newTurns(maxDescriptions), questions: newTurns(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, heavy: map[tasks.JobID]int64{}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
 	all, each := planShares()
@@ -152,6 +152,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(elsewhere(err), d.lock.Unlock())
 	}
+	d.openStore()
 	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
 		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election, SnapshotEntries: failpoint.Number("DTPNODE_SNAPSHOT", 0)},
 		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: d.boot, Generation: d.cfg.CommitEvery}})
@@ -190,7 +191,7 @@ func elsewhere(err error) error {
 // that the network has to say: of a job that it has heard of first it would not take its own copy up again.
 func (d *Daemon) comeBack() []*stray {
 	restored := d.restoreLedgers()
-	d.restoreAside()
+	d.asides.Restore()
 	strays := d.loadFinished()
 	d.tellAdmins(d.step)
 	for _, e := range d.loadEnds() {
@@ -326,6 +327,7 @@ func (d *Daemon) Close() error {
 	d.cancel()
 	err := d.net.Close()
 	d.wg.Wait()
+	d.ledgers.Wait()
 	<-d.rootReady
 	if d.exec != nil {
 		err = errors.Join(err, d.exec.Close())

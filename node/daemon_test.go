@@ -19,6 +19,7 @@ import (
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -228,7 +229,7 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}), Code: tasks.Code{Source: source}}
-	j := newJob(d.ctx, nameOf(desc))
+	j := newJob(d.ctx, store.NameOf(desc))
 	j.home, j.led, j.mine, j.status.ID = d.net.ID(), true, true, j.name
 	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
 		t.Fatal(err)

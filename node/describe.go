@@ -156,11 +156,11 @@ func (d *Daemon) askDescription(e engine.Describe) {
 // fetchJob gets a description from this node's ledger or from a member. Its signature is looked at first: of what no member
 // with the right to submit has signed not a byte is taken. It is decoded when it is whole.
 func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
-	if c := d.ledgerOf(id); c != nil {
-		if err := d.maySubmit(id, c.signature); err != nil {
+	if c := d.ledgers.Of(id); c != nil {
+		if err := d.maySubmit(id, c.Signature); err != nil {
 			return nil, err
 		}
-		return c.desc, nil
+		return c.Job, nil
 	}
 	b, err := d.askSignature(q.ctx, id, from)
 	if err != nil {

@@ -128,7 +128,7 @@ func (d *Daemon) keepEnd(name string) {
 
 // endSealed keeps the proof of a job's end; called by the loop alone. The ledger's copy does not go before.
 func (d *Daemon) endSealed(e engine.EndSealed) {
-	j, c := d.byID(e.ID), d.ledgerOf(e.ID)
+	j, c := d.byID(e.ID), d.ledgers.Of(e.ID)
 	name := ""
 	switch {
 	case j != nil:
@@ -139,14 +139,13 @@ func (d *Daemon) endSealed(e engine.EndSealed) {
 	if name == "" || d.keepsFor(name, e.ID, e.Submitter) != nil {
 		return
 	}
+	release := func() {}
 	if c != nil {
-		c.ending.Add(1)
+		release = c.Hold()
 	}
 	d.spawn(func() {
+		defer release()
 		d.saveEnd(name, engine.Remember(e))
-		if c != nil {
-			c.ending.Done()
-		}
 	})
 }
 

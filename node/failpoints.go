@@ -3,10 +3,7 @@ package node
 import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
-	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
-	"github.com/dtpnode/dtpnode/quorum"
-	"github.com/dtpnode/dtpnode/wire"
 )
 
 // before and after a message goes out, and before one that came in is acted on, are steps at which the tests
@@ -41,18 +38,5 @@ func received(m engine.Message) {
 		failpoint.Hit(failpoint.ResultAfter)
 	} else {
 		failpoint.Hit(failpoint.ProposeBefore)
-	}
-}
-
-// writing is a step if the entry of a fold is in what is written to a log.
-func writing(w quorum.Write, step failpoint.Step) {
-	if !failpoint.Enabled {
-		return
-	}
-	for _, e := range w.Entries {
-		var entry ledger.Entry
-		if wire.Unmarshal(e.Data, &entry) == nil && entry.Fold != nil {
-			failpoint.Hit(step)
-		}
 	}
 }

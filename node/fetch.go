@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -157,7 +158,7 @@ func (d *Daemon) remoteResult(ctx context.Context, from tasks.PeerID, name, want
 	if err != nil {
 		return nil, fmt.Errorf("could not fetch the result: %w", err)
 	}
-	_, err = d.net.Fetch(ctx, from, want, maxPartial, tmp)
+	_, err = d.net.Fetch(ctx, from, want, merge.MaxSize, tmp)
 	if err == nil {
 		_, err = tmp.Seek(0, io.SeekStart)
 	}

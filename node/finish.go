@@ -26,9 +26,6 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// maxPartial bounds a partial's blob.
-const maxPartial = merge.MaxSize
-
 // fetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
 // show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
 func (d *Daemon) fetchPartial(ctx context.Context, p merge.Partial) (string, error) {
@@ -48,7 +45,7 @@ func (d *Daemon) fetchPartial(ctx context.Context, p merge.Partial) (string, err
 		return "", fmt.Errorf("partial %v is not here any more: %w", p.ID, err)
 	}
 	err = durable.Place(path, func(f *os.File) error {
-		_, err := d.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, maxPartial), f)
+		_, err := d.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, merge.MaxSize), f)
 		return err
 	})
 	if store.DiskError(err) != nil {
@@ -87,7 +84,7 @@ func (d *Daemon) fetchInput(p merge.Partial) (string, error) {
 // fetchBlob brings a partial to its job's home, durably, and counts what is in it.
 func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 	p := e.Partial
-	path, err := d.keepPartial(p, e.Sources)
+	path, err := d.ledgers.Keep(p, e.Sources)
 	if err == nil {
 		var units int64
 		var canary uint64
@@ -198,11 +195,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 // damaged are the committed partials that are not here as they were committed.
 func (d *Daemon) damaged(e engine.FinishJob) (ids []merge.ID) {
 	for _, p := range e.Parts {
-		path := d.keptPath(e.ID, p)
-		if err := store.Verify(path, p.SHA256); err != nil {
-			d.log.Error("a committed partial is damaged; it is fetched from another replica, or made again", "job", e.ID.Short(), "reason", err)
-			d.blobs.Forget(p.SHA256, path)
-			_ = os.Remove(path)
+		if _, err := d.ledgers.CheckKept(e.ID, p); err != nil {
 			ids = append(ids, p.ID)
 		}
 	}
@@ -231,7 +224,7 @@ func (d *Daemon) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	paths := make([]string, 0, len(e.Parts))
 	for _, p := range e.Parts {
-		paths = append(paths, d.keptPath(e.ID, p))
+		paths = append(paths, d.ledgers.KeptPath(e.ID, p))
 	}
 	if len(paths) == 0 { // no entry at all: still the selector's empty histograms
 		path, err := d.emptyPartial(j)
@@ -507,7 +500,7 @@ func tailOf(s string, n int) string {
 // before the end is on disk.
 func (d *Daemon) jobEnded(e engine.JobEnded) {
 	failpoint.Hit(failpoint.EndAfter)
-	j, c := d.byID(e.ID), d.ledgerOf(e.ID)
+	j, c := d.byID(e.ID), d.ledgers.Of(e.ID)
 	if c != nil {
 		if j == nil {
 			j = d.jobOf(c)
@@ -534,8 +527,9 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 		d.blobs.Add(e.Result.SHA256, d.resultPath(j.name))
 	}
 	var parts []merge.Partial
+	release := func() {}
 	if c != nil {
-		c.ending.Add(1)
+		release = c.Hold()
 		if v, ok := d.peer.Ledger(e.ID); ok && st.State == api.Partial {
 			parts = v.Parts
 		}
@@ -548,9 +542,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 		if first {
 			d.saveStatus(j)
 		}
-		if c != nil {
-			c.ending.Done()
-		}
+		release()
 		if first {
 			d.afterEnd(j)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -22,7 +23,7 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	}
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
 		Code: tasks.Code{Source: source, Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
-	j := newJob(d.ctx, nameOf(desc))
+	j := newJob(d.ctx, store.NameOf(desc))
 	j.home, j.led, j.mine = d.net.ID(), true, true
 	j.status = api.JobStatus{ID: j.name, State: api.Preparing, Submitted: time.Now()}
 	d.mu.Lock()

@@ -6,15 +6,13 @@ import (
 	"fmt"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // Users know a job by its name, and so do the folders of what is kept of it: result, end, status, parts. A name is one that
 // its submitter alone can give (tasks.NonceOf). No node has part in a job that goes by any other: it could be another's name,
 // or begin like one, and lists tell jobs apart by that.
-
-// nameOf is the name under which users know a job.
-func nameOf(desc *tasks.Job) string { return hex.EncodeToString(desc.Nonce) }
 
 // takesName is what is told of who submits a job under another's name.
 const takesName engine.Wrong = "submits a job by a name that it cannot have given"
@@ -28,11 +26,11 @@ var (
 // mayBeNamed says why a job may not go by its name here, if so: its submitter cannot have given it, or another job of that
 // name is known here.
 func (d *Daemon) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
-	if err := d.isAnothers(nameOf(desc), desc.Submitter); err != nil && !d.namesAny() {
+	if err := d.isAnothers(store.NameOf(desc), desc.Submitter); err != nil && !d.namesAny() {
 		d.violated(desc.Submitter, id, takesName, err.Error())
 		return err
 	}
-	return d.keepsFor(nameOf(desc), id, desc.Submitter)
+	return d.keepsFor(store.NameOf(desc), id, desc.Submitter)
 }
 
 // isNamedBy reports whether a whole name is one that the submitter can have given.
@@ -80,8 +78,8 @@ func (d *Daemon) keepsFor(name string, id tasks.JobID, submitter tasks.PeerID) e
 	for _, j := range d.jobs {
 		taken = taken || j.name == name && differs(j.known(), d.submitterOf(j))
 	}
-	for _, c := range d.copies {
-		taken = taken || c.name() == name && differs(c.id, c.desc.Submitter)
+	for _, c := range d.ledgers.All() {
+		taken = taken || c.Name() == name && differs(c.ID, c.Job.Submitter)
 	}
 	if taken && !d.namesAny() {
 		return fmt.Errorf("job %s of %s: %w that is known here", id.Short(), submitter, errTaken)

@@ -110,8 +110,8 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		if (err == nil) != tc.ok || err != nil && !refused(err) {
 			t.Errorf("%s, to work for it: %v", name, err)
 		}
-		c := &ledgerCopy{id: id, dir: d.ledgerDir(id)}
-		if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		c := &store.Copy{ID: id, Dir: d.ledgers.FolderOf(id)}
+		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if !tc.named || tc.ledger { // who does so too often has its link closed

@@ -21,6 +21,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -245,7 +246,7 @@ func (d *Daemon) pryOften() {
 			continue
 		}
 		kind, to := kinds[l.rng.IntN(len(kinds))], l.scene.Peers[l.rng.IntN(len(l.scene.Peers))]
-		name := nameOf(l.desc)
+		name := store.NameOf(l.desc)
 		arg := name
 		if l.rng.IntN(3) == 0 {
 			arg = arg[:4+l.rng.IntN(len(arg)-4)]

@@ -137,13 +137,13 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 	case engine.FreeBlob:
 		d.freeBlob(e.Partial)
 	case engine.SweepBlobs:
-		d.sweepBlobs(e)
+		d.ledgers.Sweep(e.Job, e.Keep)
 	case engine.KeepResult:
 		d.spawn(func() { d.keepResult(e) })
 	case engine.FoundLedger:
 		d.spawn(func() { d.foundLedger(e) })
 	case engine.WriteLedger:
-		d.writeLedger(e)
+		d.ledgers.Write(e.ID, e.Write)
 	case engine.DropLedger:
 		d.dropLedger(e)
 	case engine.HomeIs:

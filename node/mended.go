@@ -11,6 +11,7 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -54,7 +55,7 @@ func ranBefore(desc, old *tasks.Job) []tasks.Ran {
 		left -= r.Units
 	}
 	left = max(left, 0)
-	last := tasks.Ran{Source: old.Code.Source, Selector: old.Ask.Selector, Params: old.Ask.Params, Job: nameOf(old), Units: left}
+	last := tasks.Ran{Source: old.Code.Source, Selector: old.Ask.Selector, Params: old.Ask.Params, Job: store.NameOf(old), Units: left}
 	if i := slices.IndexFunc(ran, func(r tasks.Ran) bool { return sameCode(r, last) }); i >= 0 {
 		ran[i].Units += left
 	} else if left > 0 {
@@ -74,7 +75,7 @@ func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 	if a == nil || len(a.Ran) == 0 {
 		return nil
 	}
-	now := tasks.Ran{Source: desc.Code.Source, Selector: desc.Ask.Selector, Params: desc.Ask.Params, Job: nameOf(desc), Units: max(committed-a.Units, 0)}
+	now := tasks.Ran{Source: desc.Code.Source, Selector: desc.Ask.Selector, Params: desc.Ask.Params, Job: store.NameOf(desc), Units: max(committed-a.Units, 0)}
 	all := slices.Clone(a.Ran)
 	if i := slices.IndexFunc(all, func(r tasks.Ran) bool { return sameCode(r, now) }); i >= 0 {
 		all[i].Units += now.Units
@@ -164,7 +165,7 @@ func (d *Daemon) notMended(old *foundParts, err error) error {
 	told := checkFailure(err)
 	var e *api.Error
 	if errors.As(told, &e) {
-		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", api.Short(nameOf(old.desc)), e.Message)
+		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", api.Short(store.NameOf(old.desc)), e.Message)
 		e.Hint = "nothing was run; mend the code, and try it with `dtpnode run --check`"
 	}
 	return told
@@ -172,6 +173,6 @@ func (d *Daemon) notMended(old *foundParts, err error) error {
 
 // notMerged says that what two codes make cannot be one output.
 func (d *Daemon) notMerged(old *foundParts, why string) error {
-	return &api.Error{Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s", api.Short(nameOf(old.desc)), why),
+	return &api.Error{Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s", api.Short(store.NameOf(old.desc)), why),
 		Hint: "nothing was run; run it anew with `dtpnode run`, so that one code makes the whole output"}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -31,7 +32,7 @@ func TestCodesOf(t *testing.T) {
 			for i, s := range steps {
 				desc := &tasks.Job{Nonce: []byte{byte(i)}, Code: tasks.Code{Source: s.source}, Ask: tasks.Ask{Params: s.params}}
 				if old != nil {
-					desc.Ask.Again = &tasks.Again{Job: nameOf(old), Units: before}
+					desc.Ask.Again = &tasks.Again{Job: store.NameOf(old), Units: before}
 					desc.Ask.Again.Ran = ranBefore(desc, old)
 				}
 				if diff := cmp.Diff(s.want, codesOf(desc, s.done)); diff != "" {

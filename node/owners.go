@@ -261,9 +261,9 @@ func (d *Daemon) keptOwner(name string) (*job, tasks.PeerID, error) {
 	d.mu.Lock()
 	j := d.byName[name]
 	var owner tasks.PeerID
-	for _, c := range d.copies {
-		if c.name() == name {
-			owner = c.desc.Submitter
+	for _, c := range d.ledgers.All() {
+		if c.Name() == name {
+			owner = c.Job.Submitter
 		}
 	}
 	d.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -69,7 +70,7 @@ func (d *Daemon) partials(ctx context.Context, name string) (*bundle, error) {
 // copyNamed is a job of which this node has a copy of the ledger, nil if it has none.
 func (d *Daemon) copyNamed(name string) *job {
 	for _, j := range d.find(name) {
-		if d.ledgerOf(j.known()) != nil {
+		if d.ledgers.Of(j.known()) != nil {
 			return j
 		}
 	}
@@ -78,23 +79,23 @@ func (d *Daemon) copyNamed(name string) *job {
 
 // bundle collects what this node's copy of a ledger has committed.
 func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle, error) {
-	c := d.ledgerOf(j.known())
+	c := d.ledgers.Of(j.known())
 	if c == nil {
 		return nil, errOver
 	}
-	b := &bundle{Manifest: api.Manifest{ID: st.ID, Selector: st.Selector, State: st.State, Node: d.net.Name(), Units: c.desc.Want.Len()}}
+	b := &bundle{Manifest: api.Manifest{ID: st.ID, Selector: st.Selector, State: st.State, Node: d.net.Name(), Units: c.Job.Want.Len()}}
 	ok := false
-	d.ask(func(p *engine.Peer) { b.view, ok = p.Ledger(c.id) })
+	d.ask(func(p *engine.Peer) { b.view, ok = p.Ledger(c.ID) })
 	if !ok {
 		return nil, errOver
 	}
 	var err error
-	if b.dir, err = os.MkdirTemp(c.dir, "handout-"); err != nil {
+	if b.dir, err = os.MkdirTemp(c.Dir, "handout-"); err != nil {
 		return nil, fmt.Errorf("could not collect what is committed: %w", err)
 	}
 	if err = d.link(b, c); err == nil {
-		b.Missing = append(badFiles(c.desc, d.memberNames()), missing(c.desc, b.view.Lost, d.memberNames())...)
-		d.convert(ctx, b, j, c.desc)
+		b.Missing = append(badFiles(c.Job, d.memberNames()), missing(c.Job, b.view.Lost, d.memberNames())...)
+		d.convert(ctx, b, j, c.Job)
 		err = b.weigh()
 	}
 	if err != nil {
@@ -104,9 +105,9 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 }
 
 // link holds on to the committed blobs, and brings those here that only others keep.
-func (d *Daemon) link(b *bundle, c *ledgerCopy) error {
+func (d *Daemon) link(b *bundle, c *store.Copy) error {
 	for i, p := range b.view.Parts {
-		path, err := d.keepPartial(p, b.view.Members)
+		path, err := d.ledgers.Keep(p, b.view.Members)
 		if err != nil {
 			return err
 		}
@@ -116,7 +117,7 @@ func (d *Daemon) link(b *bundle, c *ledgerCopy) error {
 		}
 		b.parts = append(b.parts, to)
 		b.Committed += p.Units
-		b.Parts = append(b.Parts, api.Part{Name: filepath.Base(to), Units: p.Units, Entries: entriesOf(c.desc, p.Cover)})
+		b.Parts = append(b.Parts, api.Part{Name: filepath.Base(to), Units: p.Units, Entries: entriesOf(c.Job, p.Cover)})
 	}
 	b.Format = "blob"
 	return nil
@@ -366,7 +367,7 @@ func (d *Daemon) fetchPart(ctx context.Context, from tasks.PeerID, p api.Part, d
 		return fmt.Errorf("could not fetch what is committed: %q is no name of a file", p.Name)
 	}
 	err := durable.Place(filepath.Join(dir, p.Name), func(f *os.File) error {
-		_, err := d.net.Fetch(ctx, from, p.SHA256, min(p.Bytes, maxPartial), f)
+		_, err := d.net.Fetch(ctx, from, p.SHA256, min(p.Bytes, merge.MaxSize), f)
 		return err
 	})
 	if err != nil {

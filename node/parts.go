@@ -49,7 +49,7 @@ func (d *Daemon) partsDir(name string) string {
 
 // keepParts keeps what a job's partial result was made of, unless it is larger than what may be kept uncommitted: it is
 // as superfluous as that for most users.
-func (d *Daemon) keepParts(name string, c *ledgerCopy, parts []merge.Partial) {
+func (d *Daemon) keepParts(name string, c *store.Copy, parts []merge.Partial) {
 	var size int64
 	for _, p := range parts {
 		size += p.Size
@@ -67,16 +67,16 @@ func (d *Daemon) keepParts(name string, c *ledgerCopy, parts []merge.Partial) {
 
 // linkParts makes the folder of what is kept, which is there whole or not at all. A daemon that is started again before
 // its job's ledger is closed learns of the end anew: then the folder is there, and may be in use by a retry.
-func (d *Daemon) linkParts(name string, c *ledgerCopy, parts []merge.Partial) error {
-	from := map[string]string{string(c.id): filepath.Join(c.dir, bodyFile), c.desc.Code.Source: filepath.Join(c.dir, sourceFile)}
+func (d *Daemon) linkParts(name string, c *store.Copy, parts []merge.Partial) error {
+	from := map[string]string{string(c.ID): c.BodyPath(), c.Job.Code.Source: c.SourcePath()}
 	for _, p := range parts {
-		from[p.SHA256] = d.keptPath(c.id, p)
+		from[p.SHA256] = d.ledgers.KeptPath(c.ID, p)
 	}
 	dir := d.partsDir(name)
-	if keepsAll(dir, sumOfParts(c.id, parts), from) {
+	if keepsAll(dir, sumOfParts(c.ID, parts), from) {
 		return nil
 	}
-	index, err := wire.Marshal(&keptParts{Job: c.id, Signature: c.signature, Parts: parts})
+	index, err := wire.Marshal(&keptParts{Job: c.ID, Signature: c.Signature, Parts: parts})
 	if err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, s
 	if f.desc, err = d.checkJob(f.Job, body, f.Signature); err != nil {
 		return nil, err
 	}
-	if nameOf(f.desc) != st.ID || f.desc.Submitter != st.Submitter {
+	if store.NameOf(f.desc) != st.ID || f.desc.Submitter != st.Submitter {
 		return nil, fmt.Errorf("it is of another job, %s", f.Job.Short())
 	}
 	_, err = merge.Recommit(f.Parts, f.desc.Want)

@@ -127,11 +127,11 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()
 	id, body, b := signedJob(t, d, "")
-	c := &ledgerCopy{id: id, signature: b, dir: d.ledgerDir(id), desc: &tasks.Job{Code: tasks.Code{Source: store.HashOf([]byte("source"))}}}
+	c := &store.Copy{ID: id, Signature: b, Dir: d.ledgers.FolderOf(id), Job: &tasks.Job{Code: tasks.Code{Source: store.HashOf([]byte("source"))}}}
 	parts := []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
 	for path, data := range map[string][]byte{
-		filepath.Join(c.dir, bodyFile): body, filepath.Join(c.dir, sourceFile): []byte("source"),
-		d.keptPath(id, parts[0]): []byte("a"), d.keptPath(id, parts[1]): []byte("b"),
+		c.BodyPath(): body, c.SourcePath(): []byte("source"),
+		d.ledgers.KeptPath(id, parts[0]): []byte("a"), d.ledgers.KeptPath(id, parts[1]): []byte("b"),
 	} {
 		if err := durable.Write(path, data); err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -27,7 +26,7 @@ func (d *Daemon) prepare(e engine.Prepare) {
 		return // its home counts on no slots of this node
 	}
 	id, home, desc := e.ID, e.Home, e.Job
-	j := newJob(d.ctx, nameOf(desc))
+	j := newJob(d.ctx, store.NameOf(desc))
 	j.id, j.home = id, home
 	var err error
 	if !d.net.HasRight(desc.Submitter, p2p.Submitter) {
@@ -171,8 +170,8 @@ func (d *Daemon) sources(ctx context.Context, j *job, desc *tasks.Job) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if c := d.ledgerOf(j.id); c != nil {
-		if path := filepath.Join(c.dir, sourceFile); !d.blobs.Has(hash, path) {
+	if c := d.ledgers.Of(j.id); c != nil {
+		if path := c.SourcePath(); !d.blobs.Has(hash, path) {
 			if err := durable.PlaceSynced(path, durable.Bytes(packed)); err != nil {
 				return nil, &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 			}
@@ -192,7 +191,7 @@ func (d *Daemon) fetchSmall(ctx context.Context, j *job, hash string, limit int6
 			return nil, err
 		}
 	}
-	if d.blobs.Has(hash, filepath.Join(d.ledgerDir(j.id), sourceFile)) {
+	if d.ledgers.KeepsSource(j.id, hash) {
 		return b, nil // it is
 	}
 	_, err := d.ship(j, b)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/journal"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -52,7 +50,7 @@ func (d *Daemon) copyOwner(arg string) (*job, tasks.PeerID, error) {
 	prefix, _, _ := strings.Cut(arg, "\n")
 	c, err := d.copyBy(prefix)
 	if err == nil {
-		return nil, c.desc.Submitter, nil
+		return nil, c.Job.Submitter, nil
 	}
 	if _, owner, unknown := d.knownOwner(prefix); unknown == nil {
 		return nil, owner, nil
@@ -60,14 +58,10 @@ func (d *Daemon) copyOwner(arg string) (*job, tasks.PeerID, error) {
 	return nil, "", err
 }
 
-func (d *Daemon) copyBy(prefix string) (*ledgerCopy, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var found []*ledgerCopy
-	for _, c := range d.copies {
-		if len(prefix) >= 4 && strings.HasPrefix(c.name(), prefix) {
-			found = append(found, c)
-		}
+func (d *Daemon) copyBy(prefix string) (*store.Copy, error) {
+	var found []*store.Copy
+	if len(prefix) >= 4 {
+		found = d.ledgers.Named(prefix)
 	}
 	switch len(found) {
 	case 0:
@@ -77,8 +71,6 @@ func (d *Daemon) copyBy(prefix string) (*ledgerCopy, error) {
 	}
 	return nil, ambiguous(prefix, len(found))
 }
-
-func (c *ledgerCopy) name() string { return nameOf(c.desc) }
 
 func ambiguous(prefix string, n int) *api.Error {
 	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("%d jobs begin with %q", n, prefix), Hint: "give more of the name"}
@@ -92,21 +84,19 @@ func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
 	}
 	ok := false
 	d.ask(func(p *engine.Peer) {
-		r.Copy, ok = p.Copy(c.id)
-		_, r.Leads = p.Leads(c.id)
+		r.Copy, ok = p.Copy(c.ID)
+		_, r.Leads = p.Leads(c.ID)
 	})
 	if !ok {
 		return r, noJob(prefix)
 	}
-	r.Name, r.ID, r.Submitter, r.Units, r.on = c.name(), c.id, c.desc.Submitter, c.desc.Want.Len(), d.net.ID()
+	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, c.Job.Want.Len(), d.net.ID()
 	for _, p := range r.Copy.Parts {
-		if store.SizeOf(d.keptPath(c.id, p)) != p.Size {
+		if store.SizeOf(d.ledgers.KeptPath(c.ID, p)) != p.Size {
 			r.Lacking++
 		}
 	}
-	if info, err := os.Stat(filepath.Join(c.dir, journalFile)); err == nil {
-		r.Written = info.ModTime()
-	}
+	r.Written = c.LastWrite()
 	r.Parts, r.Copy.Parts, r.Copy.Result = len(r.Copy.Parts), nil, nil // they may be long, and are of no use to who asks
 	return r, nil
 }
@@ -308,15 +298,15 @@ func (d *Daemon) recoverHere(ctx context.Context, name string, l quorum.Link) er
 	if err != nil {
 		return err
 	}
-	return d.recoverAs(ctx, &recovering{id: c.id, name: c.name()}, engine.Recover{ID: c.id, Link: l, Result: d.keepsResult(c)})
+	return d.recoverAs(ctx, &recovering{id: c.ID, name: c.Name()}, engine.Recover{ID: c.ID, Link: l, Result: d.keepsResult(c)})
 }
 
 // recovering is a recovery that is under way here.
 type recovering struct {
 	id    tasks.JobID
 	name  string
-	aside *aside      // the copy that was put aside from which it goes on; nil for the one that counts
-	no    chan string // told why nothing came of it
+	aside *store.Aside // the copy that was put aside from which it goes on; nil for the one that counts
+	no    chan string  // told why nothing came of it
 }
 
 // recoverAs carries a recovery out and waits for what comes of it.
@@ -369,10 +359,10 @@ func (d *Daemon) leadsAs(id tasks.JobID, l quorum.Link) (yes bool) {
 }
 
 // keepsResult reports whether the result that a copy's record names is here.
-func (d *Daemon) keepsResult(c *ledgerCopy) bool {
+func (d *Daemon) keepsResult(c *store.Copy) bool {
 	var v engine.CopyView
-	d.ask(func(p *engine.Peer) { v, _ = p.Copy(c.id) })
-	return v.Result != nil && store.Verify(d.resultPath(c.name()), v.Result.SHA256) == nil
+	d.ask(func(p *engine.Peer) { v, _ = p.Copy(c.ID) })
+	return v.Result != nil && store.Verify(d.resultPath(c.Name()), v.Result.SHA256) == nil
 }
 
 // recoveryRefused tells of a recovery that an admin has signed though the job needs none; called by the loop alone.
@@ -407,42 +397,6 @@ func (d *Daemon) notRecovered(e engine.NotRecovered) {
 	}
 }
 
-// recoverCopy begins a copy anew with the log of a recovery, in place of the one that is here.
-func (d *Daemon) recoverCopy(e engine.FoundLedger) (*ledgerCopy, error) {
-	old := d.ledgerOf(e.ID)
-	if old == nil {
-		return nil, errors.New("this node has no copy of the job's ledger any more")
-	}
-	c := &ledgerCopy{id: old.id, dir: old.dir, signature: old.signature, desc: old.desc}
-	d.closeCopy(e.ID)
-	c, err := d.replaceJournal(c, e)
-	if err != nil { // it goes on with what it was
-		again, _, _, bad := journal.Open(filepath.Join(old.dir, journalFile))
-		if bad != nil {
-			return nil, errors.Join(err, bad)
-		}
-		old.journal = again
-		d.openCopy(old)
-		return nil, err
-	}
-	return c, nil
-}
-
-// replaceJournal puts the log of a recovery in the place of the one in a copy's folder, which is closed, and opens the copy.
-func (d *Daemon) replaceJournal(c *ledgerCopy, e engine.FoundLedger) (_ *ledgerCopy, err error) {
-	head, err := wire.Marshal(&c.signature)
-	if err != nil {
-		return nil, err
-	}
-	c.journal, err = journal.Replace(filepath.Join(c.dir, journalFile), journal.Head{Job: head, Self: e.Log.Self, Voters: e.Log.Voters},
-		quorum.Write{Hard: e.Log.Hard, Snapshot: e.Log.Snapshot, Reset: true})
-	if err != nil {
-		return nil, err
-	}
-	d.openCopy(c)
-	return c, nil
-}
-
 // reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put aside.
 // Called by the loop alone.
 func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
@@ -465,7 +419,7 @@ func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
 		d.mu.Lock()
 		delete(d.byName, name)
 		d.mu.Unlock()
-		kept, err := d.putEndAside(dir, name, by)
+		kept, err := d.asides.PutEnd(dir, name, by)
 		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it", "job", api.Short(name), "signed by", by.Sigs[0].By, "kept in", kept)
 		if err != nil {
 			d.log.Error("could not put the end of a job aside", "dir", dir, "reason", err)

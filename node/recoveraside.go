@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -27,14 +25,14 @@ import (
 // asideOwner finds the submitter of a job by copies of its ledger that were put aside here.
 func (d *Daemon) asideOwner(arg string) (*job, tasks.PeerID, error) {
 	prefix, _, _ := strings.Cut(arg, "\n")
-	all := d.asides(prefix)
+	all := d.asides.List(prefix)
 	if len(prefix) < 4 || len(all) == 0 {
 		if _, owner, err := d.knownOwner(prefix); err == nil {
 			return nil, owner, nil
 		}
 		return nil, "", noJob(prefix)
 	}
-	if slices.ContainsFunc(all, func(a aside) bool { return a.Name != all[0].Name }) {
+	if slices.ContainsFunc(all, func(a store.Aside) bool { return a.Name != all[0].Name }) {
 		return nil, "", ambiguous(prefix, 2)
 	}
 	return nil, all[0].Submitter, nil
@@ -45,21 +43,21 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 	if _, _, err := d.asideOwner(prefix); err != nil {
 		return nil, err
 	}
-	for _, a := range d.asides(prefix) {
-		from, _, err := a.read()
+	for _, a := range d.asides.List(prefix) {
+		from, err := restoreOf(a)
 		if err != nil {
-			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.dir, "reason", err)
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.Folder(), "reason", err)
 			continue
 		}
 		r := copyReport{Name: a.Name, ID: a.ID, Submitter: from.Job.Submitter, Units: from.Job.Want.Len(), Aside: &a.Link, Written: a.At, on: d.net.ID()}
 		d.ask(func(p *engine.Peer) { r.Copy, err = p.AsideCopy(from) })
 		if err != nil {
-			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.dir, "reason", err)
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.Folder(), "reason", err)
 			continue
 		}
 		r.Parts = len(r.Copy.Parts)
 		for _, p := range r.Copy.Parts {
-			if store.SizeOf(filepath.Join(a.dir, store.PartialName(p.ID)+"."+p.SHA256)) != p.Size {
+			if a.Lacks(p) {
 				r.Lacking++
 			}
 		}
@@ -70,7 +68,7 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 }
 
 // maxAsides is how many copies of one job's ledger are looked at that one member tells of: more than an honest one keeps.
-const maxAsides = 2 * (firstAside + 1)
+const maxAsides = 2 * (store.FirstAsides + 1)
 
 // asidesOf asks all members that are up for copies of a job's ledger that they have put aside.
 func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, err error) {
@@ -187,8 +185,8 @@ func (d *Daemon) goOnFromAside(ctx context.Context, name string, o asideOrder) e
 	if err := o.Link.RecoveryConf(); err != nil {
 		return fmt.Errorf("could not recover: %w", err)
 	}
-	for _, a := range d.asides(name) {
-		from, _, err := a.read()
+	for _, a := range d.asides.List(name) {
+		from, err := restoreOf(a)
 		if err != nil {
 			continue
 		}
@@ -201,28 +199,19 @@ func (d *Daemon) goOnFromAside(ctx context.Context, name string, o asideOrder) e
 	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("the copy of the ledger of job %s is here no more that was put aside", name), Hint: "ask again: dtpnode recover JOB --superseded"}
 }
 
-// asideCopy begins a copy anew with the log of a recovery from one that was put aside, which stays as it is.
-func (d *Daemon) asideCopy(e engine.FoundLedger) (*ledgerCopy, error) {
+// restoreOf is what the engine needs of a copy that was put aside.
+func restoreOf(a store.Aside) (engine.Restore, error) {
+	_, desc, log, err := a.Read()
+	return engine.Restore{ID: a.ID, Job: desc, Log: log}, err
+}
+
+// recoverAside begins a copy anew with the log of the recovery that is under way here, from a copy that was put aside.
+func (d *Daemon) recoverAside(e engine.FoundLedger) (*store.Copy, error) {
 	d.mu.Lock()
 	r := d.recoveries[e.ID]
 	d.mu.Unlock()
 	if r == nil || r.aside == nil {
 		return nil, errors.New("nobody waits for this recovery any more")
 	}
-	from, head, err := r.aside.read()
-	if err != nil {
-		return nil, err
-	}
-	c := &ledgerCopy{id: e.ID, dir: d.ledgerDir(e.ID), signature: head, desc: from.Job}
-	d.closeCopy(e.ID)
-	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := linkCopy(r.aside.dir, c.dir); err != nil {
-		return nil, err
-	}
-	d.blobs.Add(string(c.id), filepath.Join(c.dir, bodyFile))
-	d.blobs.Add(c.desc.Code.Source, filepath.Join(c.dir, sourceFile))
-	d.restoreKept(c.dir)
-	return d.replaceJournal(c, e)
+	return d.ledgers.RecoverAside(*r.aside, e.Log)
 }

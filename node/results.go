@@ -109,7 +109,7 @@ func (f finished) promised(now time.Time, keepFor time.Duration) bool {
 // to be fetched, or written where its user wants it, and what a retry of a partial one needs, go by their age alone.
 func (d *Daemon) sweep() {
 	d.expireUnfinished()
-	d.pruneAside()
+	d.asides.Prune()
 	forget, drop := d.cfg.expired(time.Now(), d.finishedJobs())
 	for _, f := range drop {
 		d.dropResult(f.job)
@@ -207,9 +207,9 @@ func (d *Daemon) storage(st *api.NodeStatus) {
 	var open int64
 	d.ask(func(p *engine.Peer) { open = p.Kept() })
 	st.KeptOpen = open
-	st.Kept = open + store.FolderBytes(d.ledgersDir()) + store.FolderBytes(d.jobsDir()) + store.FolderBytes(d.supersededDir())
+	st.Kept = open + store.FolderBytes(d.ledgersDir()) + store.FolderBytes(d.jobsDir()) + store.FolderBytes(d.asides.Dir)
 	st.KeptMax = d.cfg.KeepBytes
 	d.mu.Lock()
-	st.Ledgers = len(d.copies)
+	st.Ledgers = len(d.ledgers.All())
 	d.mu.Unlock()
 }

@@ -124,7 +124,7 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
 	}
 	if was := old.desc.Code.Platform; !sameROOT(was, d.root.Platform) {
-		return &api.Error{Message: fmt.Sprintf("job %s ran with %s, and this node has %s: results of different ROOTs are not mixed", api.Short(nameOf(old.desc)), was, d.root.Platform),
+		return &api.Error{Message: fmt.Sprintf("job %s ran with %s, and this node has %s: results of different ROOTs are not mixed", api.Short(store.NameOf(old.desc)), was, d.root.Platform),
 			Hint: "retry it on a member with that ROOT, or run it anew with `dtpnode run`"}
 	}
 	j.phase(api.Preparing, "taking over what is done")
@@ -139,7 +139,7 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 	}
 	packed, err := d.fetchWhole(j.ctx, old.at, old.desc.Code.Source, maxSources+maxSources/8)
 	if err != nil {
-		return fmt.Errorf("could not get the sources of job %s: %w", api.Short(nameOf(old.desc)), err)
+		return fmt.Errorf("could not get the sources of job %s: %w", api.Short(store.NameOf(old.desc)), err)
 	}
 	src, err := unpackSource(packed)
 	if err != nil {
@@ -187,14 +187,14 @@ func (d *Daemon) stageBase(ctx context.Context, dir string, old *foundParts) ([]
 		g.Go(func() error { return d.stage(ctx, b, old) })
 	}
 	if err := g.Wait(); err != nil {
-		return nil, &api.Error{Message: fmt.Sprintf("could not take over what job %s has done: %v", api.Short(nameOf(old.desc)), err),
+		return nil, &api.Error{Message: fmt.Sprintf("could not take over what job %s has done: %v", api.Short(store.NameOf(old.desc)), err),
 			Hint: "run it anew with `dtpnode run`", Err: err}
 	}
 	return base, nil
 }
 
 func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
-	here := filepath.Join(d.partsDir(nameOf(old.desc)), b.SHA256)
+	here := filepath.Join(d.partsDir(store.NameOf(old.desc)), b.SHA256)
 	if store.LinkVerified(here, b.path, b.SHA256) == nil {
 		return nil
 	}
@@ -204,7 +204,7 @@ func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 	}
 	asked := d.askAround(old.Job, old.at, b.SHA256, func(from tasks.PeerID) error {
 		return durable.Place(b.path, func(f *os.File) error {
-			_, err := d.net.Fetch(ctx, from, b.SHA256, min(b.Size, maxPartial), f)
+			_, err := d.net.Fetch(ctx, from, b.SHA256, min(b.Size, merge.MaxSize), f)
 			return err
 		})
 	})
@@ -237,7 +237,7 @@ func (d *Daemon) planAgain(j *job, ex Executor, old *foundParts) ([]tasks.File, 
 	}
 	if open.Empty() && len(files) == len(old.desc.Data.Files) {
 		return nil, nil, &api.Error{Message: fmt.Sprintf("nothing can be run: all that is missing are files that still cannot be read; the first: %s: %s", bad[0].File, bad[0].Reason),
-			Hint: "mend them, and retry then; `dtpnode status " + api.Short(nameOf(old.desc)) + "` lists them"}
+			Hint: "mend them, and retry then; `dtpnode status " + api.Short(store.NameOf(old.desc)) + "` lists them"}
 	}
 	return files, bad, nil
 }
@@ -335,7 +335,7 @@ func (d *Daemon) composeAgain(j *job, nonce []byte, src shipment, lib rootexec.L
 	}
 	desc.Code.Platform, desc.Limits, desc.Ask = lib.Platform, limitsOf(j.req), askOf(j.req)
 	desc.Code.Main, desc.Code.Class = src.main, className(j.req)
-	desc.Ask.Again = &tasks.Again{Job: nameOf(old.desc)}
+	desc.Ask.Again = &tasks.Again{Job: store.NameOf(old.desc)}
 	for _, p := range old.Parts {
 		desc.Ask.Again.Units += p.Units
 	}

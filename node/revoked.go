@@ -28,8 +28,8 @@ func (d *Daemon) mayNoMore(submitter tasks.PeerID) bool {
 func (d *Daemon) stopRevoked() {
 	d.mu.Lock()
 	ids := map[tasks.JobID]tasks.PeerID{}
-	for id, c := range d.copies {
-		ids[id] = c.desc.Submitter
+	for _, c := range d.ledgers.All() {
+		ids[c.ID] = c.Job.Submitter
 	}
 	jobs := make(map[tasks.JobID]*job, len(d.jobs))
 	for id, j := range d.jobs {

@@ -48,8 +48,8 @@ func (d *Daemon) maySubmit(id tasks.JobID, b store.Signature) error {
 
 // serveSignature tells what is to be known of a job before its description is fetched.
 func (d *Daemon) serveSignature(id tasks.JobID) ([]byte, error) {
-	if c := d.ledgerOf(id); c != nil {
-		return wire.Marshal(&c.signature)
+	if c := d.ledgers.Of(id); c != nil {
+		return wire.Marshal(&c.Signature)
 	}
 	j := d.byID(id)
 	if j == nil || !j.mine {
@@ -68,8 +68,8 @@ func (d *Daemon) signatureOf(j *job) (store.Signature, error) {
 		return store.Signature{}, errOver
 	}
 	id := j.known()
-	if c := d.ledgerOf(id); c != nil {
-		return c.signature, nil
+	if c := d.ledgers.Of(id); c != nil {
+		return c.Signature, nil
 	}
 	size := d.blobs.Size(string(id))
 	if size < 0 {

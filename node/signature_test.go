@@ -43,7 +43,7 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 
 // A node that comes to lead a job runs Terminate with what was asked for.
 func TestAHomeKnowsWhatWasAsked(t *testing.T) {
-	c := &ledgerCopy{desc: &tasks.Job{Option: "calibration", Ask: tasks.Ask{Selector: "A.C", Params: []tasks.Param{{Name: "x", Value: "1"}}}}}
+	c := &store.Copy{Job: &tasks.Job{Option: "calibration", Ask: tasks.Ask{Selector: "A.C", Params: []tasks.Param{{Name: "x", Value: "1"}}}}}
 	j := newJob(t.Context(), "job")
 	j.describedBy(c)
 	if j.req.Option != "calibration" || j.req.Params["x"] != "1" {
@@ -111,7 +111,7 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 				good = filepath.Join(dir, "good")
 			}
 			id, body, b := signedJob(t, d, good)
-			c := &ledgerCopy{dir: d.ledgerDir(id)}
+			c := &store.Copy{Dir: d.ledgers.FolderOf(id)}
 			forged := struct {
 				Signer  string `msgpack:"s"`
 				Size    int64  `msgpack:"z"`
@@ -123,10 +123,10 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			self := quorum.NewMember(d.net.ID(), 1)
-			if err := durable.Write(filepath.Join(c.dir, bodyFile), body); err != nil {
+			if err := durable.Write(c.BodyPath(), body); err != nil {
 				t.Fatal(err)
 			}
-			log, err := journal.Create(filepath.Join(c.dir, journalFile), journal.Head{Job: head, Self: self, Voters: []quorum.Member{self}})
+			log, err := journal.Create(filepath.Join(c.Dir, "journal"), journal.Head{Job: head, Self: self, Voters: []quorum.Member{self}})
 			if err == nil {
 				err = log.Close()
 			}
@@ -141,7 +141,7 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			c = d.ledgerOf(id)
+			c = d.ledgers.Of(id)
 			if c == nil {
 				t.Fatal("the ledger is not back")
 			}

@@ -81,7 +81,7 @@ func (j *job) sumWork(st *api.JobStatus, names map[tasks.PeerID]memberName) {
 // bytesKept is what this node keeps of a job's ledger on its disk.
 func (d *Daemon) bytesKept(j *job) int64 {
 	if id := j.known(); id != "" {
-		return store.FolderBytes(d.ledgerDir(id))
+		return store.FolderBytes(d.ledgers.FolderOf(id))
 	}
 	return 0
 }
@@ -353,9 +353,9 @@ func (d *Daemon) surroundings(j *job) (dir string, env []string) {
 // loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that
 // may go on elsewhere are returned.
 func (d *Daemon) loadFinished() (strays []*stray) {
-	copies := map[string]*ledgerCopy{}
-	for _, c := range d.copies {
-		copies[c.name()] = c
+	copies := map[string]*store.Copy{}
+	for _, c := range d.ledgers.All() {
+		copies[c.Name()] = c
 	}
 	dirs, _ := os.ReadDir(d.jobsDir())
 	for _, e := range dirs {
@@ -370,7 +370,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		}
 		st := saved.JobStatus
 		c := copies[st.ID]
-		restored := c != nil && (st.Submitter == "" || c.desc.Submitter == st.Submitter)
+		restored := c != nil && (st.Submitter == "" || c.Job.Submitter == st.Submitter)
 		if !st.State.Final() && (restored || st.State != api.Preparing) {
 			strays = append(strays, d.newStray(saved, restored))
 			continue
@@ -383,7 +383,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		j.home, j.led, j.told, j.status = st.Home, true, true, st
 		j.mine, j.req.Output, j.outDone = saved.Ours, saved.Owed, st.Output != ""
 		if j.ended = time.Now(); d.owed(j) == "" { // else it is owed for as long as this life of the daemon tries
-			j.ended = d.keptSince(filepath.Join(d.jobsDir(), e.Name(), statusFile))
+			j.ended = d.ages.Since(filepath.Join(d.jobsDir(), e.Name(), statusFile))
 		}
 		close(j.done)
 		d.byName[st.ID] = j

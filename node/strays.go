@@ -118,10 +118,10 @@ func endTold(told []api.JobStatus) (api.JobStatus, bool) {
 // loseStray ends a stray that nobody knows of.
 func (d *Daemon) loseStray(j *job) {
 	msg := "this node, which led the job, was stopped, and no other knows of the job"
-	d.mu.Lock()
-	if why := d.unread[j.name]; why != "" {
+	if why := d.ledgers.Damaged(j.name); why != "" {
 		msg += ": " + why
 	}
+	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
 	j.mu.Lock()

@@ -103,7 +103,7 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 		return st, false
 	}
 	id := j.known()
-	if c := d.ledgerOf(id); c != nil {
+	if c := d.ledgers.Of(id); c != nil {
 		j.mu.Lock()
 		j.describedBy(c)
 		j.mu.Unlock()
@@ -131,7 +131,7 @@ func (d *Daemon) waitingJobs() (out []api.JobStatus) {
 		j.mu.Lock()
 		led, mine, id := j.led, j.mine, j.id
 		j.mu.Unlock()
-		if led || !mine && d.ledgerOf(id) == nil {
+		if led || !mine && d.ledgers.Of(id) == nil {
 			continue
 		}
 		if st, ok := d.waitingStatus(j); ok {
@@ -150,14 +150,14 @@ func (d *Daemon) candidates(prefix string) (out []*job) {
 			out = append(out, j)
 		}
 	}
-	for id, c := range d.copies {
-		name := c.name()
-		if d.byName[name] != nil || d.jobs[id] != nil || !strings.HasPrefix(name, prefix) {
+	for _, c := range d.ledgers.All() {
+		name := c.Name()
+		if d.byName[name] != nil || d.jobs[c.ID] != nil || !strings.HasPrefix(name, prefix) {
 			continue
 		}
 		j := newJob(d.ctx, name) // of an earlier life, which nobody has led since
 		j.cancel()
-		j.id, j.desc = id, c.desc
+		j.id, j.desc = c.ID, c.Job
 		out = append(out, j)
 	}
 	return out

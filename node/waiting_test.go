@@ -22,7 +22,7 @@ func TestWhatWaitsElsewhereIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := keepLedger(t, o, 1, source)
-	name := hex.EncodeToString(o.ledgerOf(id).desc.Nonce)
+	name := hex.EncodeToString(o.ledgers.Of(id).Job.Nonce)
 	cfg := o.cfg
 	if err := o.Close(); err != nil {
 		t.Fatal(err)

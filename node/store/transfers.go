@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Transfers are the blobs that are on their way to files of this node. A job's leader asks again for what it has not
+// transfers are the blobs that are on their way to files of this node. A job's leader asks again for what it has not
 // heard of, and may give up what it asked for: so each file is brought once at a time, and no more once it was stopped.
 // The zero value is ready for use.
-type Transfers struct {
+type transfers struct {
 	group singleflight.Group
 
 	mu sync.Mutex
 	of map[string]context.CancelFunc // what ends each transfer, by path
 }
 
-// Bring has do bring the file at path, unless that is under way: then it waits for the outcome of that.
-func (t *Transfers) Bring(ctx context.Context, path string, do func(context.Context) error) error {
+// bring has do bring the file at path, unless that is under way: then it waits for the outcome of that.
+func (t *transfers) bring(ctx context.Context, path string, do func(context.Context) error) error {
 	_, err, _ := t.group.Do(path, func() (any, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -30,7 +30,7 @@ func (t *Transfers) Bring(ctx context.Context, path string, do func(context.Cont
 	return err
 }
 
-func (t *Transfers) set(path string, cancel context.CancelFunc) {
+func (t *transfers) set(path string, cancel context.CancelFunc) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of == nil {
@@ -43,15 +43,15 @@ func (t *Transfers) set(path string, cancel context.CancelFunc) {
 	}
 }
 
-// Running reports whether the file at path is on its way.
-func (t *Transfers) Running(path string) bool {
+// running reports whether the file at path is on its way.
+func (t *transfers) running(path string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.of[path] != nil
 }
 
-// Stop ends the transfer to a file, or those to all files of a folder if the path ends in a slash.
-func (t *Transfers) Stop(path string) {
+// stop ends the transfer to a file, or those to all files of a folder if the path ends in a slash.
+func (t *transfers) stop(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p, cancel := range t.of {

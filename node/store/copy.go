@@ -1,0 +1,250 @@
+package store
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/journal"
+	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Copy is this node's copy of a job's ledger, in a folder of its own that is named like the job's id:
+//
+//	journal         the replicated log (package journal); its head's Job is the description's Signature
+//	body            the job's description, as it was signed
+//	source          the packed sources
+//	reserve         room on the disk for the log
+//	stuck           which attempt to finish the job was seen as the last one, and since when
+//	HEX-SEQ.SHA256  partials that are kept for the job's home, as named by PartialName
+//
+// All of it together is enough to lead the job, and is on disk before the home is told that it is.
+type Copy struct {
+	ID        tasks.JobID
+	Dir       string
+	Signature Signature
+	Job       *tasks.Job // the description
+
+	journal *journal.Journal
+	writes  chan quorum.Write // closed when the copy is given up
+	done    chan struct{}     // closed after the last write
+	held    sync.WaitGroup    // by those who still need the folder: see Hold
+}
+
+// Names in the folder of a copy.
+const (
+	journalFile = "journal"
+	bodyFile    = "body"
+	sourceFile  = "source"
+	reserveFile = "reserve"
+	stuckFile   = "stuck"
+)
+
+// The parts that are put behind the name of a file that has become of no use.
+const (
+	damagedMark = ".damaged" // a journal that cannot be read, left for people to look at
+	freedMark   = ".freed"   // a file that is being deleted
+)
+
+// NameOf is a job's name as users know it: the hex of its description's nonce.
+func NameOf(desc *tasks.Job) string { return hex.EncodeToString(desc.Nonce) }
+
+// Name is the job's name as users know it.
+func (c *Copy) Name() string { return NameOf(c.Job) }
+
+// BodyPath is where the job's description lies, as it was signed.
+func (c *Copy) BodyPath() string { return filepath.Join(c.Dir, bodyFile) }
+
+// SourcePath is where the packed sources lie.
+func (c *Copy) SourcePath() string { return filepath.Join(c.Dir, sourceFile) }
+
+// LastWrite is when the log was last written, zero if that is not known.
+func (c *Copy) LastWrite() time.Time {
+	info, err := os.Stat(filepath.Join(c.Dir, journalFile))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// Hold keeps the copy's folder from being removed until release is called: the job may have ended, and what is kept of
+// its end is made of files there.
+func (c *Copy) Hold() (release func()) {
+	c.held.Add(1)
+	return c.held.Done
+}
+
+// StuckSince is when this node first saw attempt as the last one to finish the job. It is on disk, so that the time goes
+// on to count in the next life of the daemon. The error says that it could not be put there; the time is right until the
+// daemon ends.
+func (c *Copy) StuckSince(attempt string, a *Ages) (since time.Time, err error) {
+	path := filepath.Join(c.Dir, stuckFile)
+	if was, bad := os.ReadFile(path); bad != nil || string(was) != attempt {
+		_ = os.Remove(path + agedMark)
+		err = durable.Write(path, []byte(attempt))
+	}
+	return a.Since(path), err
+}
+
+// head is what a copy's journal begins with.
+func (c *Copy) head(log quorum.Log) (journal.Head, error) {
+	sig, err := wire.Marshal(&c.Signature)
+	return journal.Head{Job: sig, Self: log.Self, Voters: log.Voters}, err
+}
+
+// create makes an empty journal for a copy whose other files are there.
+func (c *Copy) create(log quorum.Log) error {
+	head, err := c.head(log)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(c.Dir, journalFile)
+	if err := durable.RemoveIfThere(path); err != nil {
+		return err
+	}
+	if c.journal, err = journal.Create(path, head); err != nil {
+		return err
+	}
+	if log.Hard == (quorum.Hard{}) {
+		return nil
+	}
+	if err := c.journal.Write(quorum.Write{Hard: log.Hard}); err != nil {
+		return errors.Join(err, c.journal.Close())
+	}
+	return nil
+}
+
+// replace puts the log of a recovery in the place of the one in the copy's folder, which is closed.
+func (c *Copy) replace(log quorum.Log) error {
+	head, err := c.head(log)
+	if err != nil {
+		return err
+	}
+	c.journal, err = journal.Replace(filepath.Join(c.Dir, journalFile), head,
+		quorum.Write{Hard: log.Hard, Snapshot: log.Snapshot, Reset: true})
+	return err
+}
+
+// restore opens the copy of an earlier life. The job's submitter may have been revoked since: then the job is still to
+// be ended, so whether it may submit is not asked.
+func (c *Copy) restore() (log quorum.Log, err error) {
+	var head journal.Head
+	if c.journal, head, log, err = journal.Open(filepath.Join(c.Dir, journalFile)); err != nil {
+		return log, err
+	}
+	if c.Signature, c.Job, err = describedIn(c.Dir, c.ID, head); err != nil {
+		return log, errors.Join(err, c.journal.Close())
+	}
+	return log, nil
+}
+
+// describedIn reads the job of the copy in a folder.
+func describedIn(dir string, id tasks.JobID, head journal.Head) (s Signature, desc *tasks.Job, err error) {
+	if err := wire.Unmarshal(head.Job, &s); err != nil {
+		return s, nil, err
+	}
+	body, err := os.ReadFile(filepath.Join(dir, bodyFile))
+	if err != nil {
+		return s, nil, err
+	}
+	desc, err = s.OpenJob(id, body)
+	return s, desc, err
+}
+
+// linkFiles has the files of a copy in another folder too. Where there are no second names, the log is copied, and
+// partials are not: others keep them as well.
+func linkFiles(from, to string) error {
+	for _, name := range []string{journalFile, bodyFile, sourceFile} {
+		if err := linkOrCopy(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	for _, path := range keptFiles(from) {
+		_ = os.Link(path, filepath.Join(to, filepath.Base(path)))
+	}
+	return nil
+}
+
+func linkOrCopy(from, to string) error {
+	if err := durable.RemoveIfThere(to); err != nil {
+		return err
+	}
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return durable.PlaceSynced(to, durable.Bytes(b))
+}
+
+// Each copy holds some room on its disk that nothing else can take. When the disk is full, that a job cannot be finished
+// for this reason, or is to be tried again, can still be written down: where the copy is the only one, all work of the
+// job would be lost with a log that cannot go on.
+
+// reserveBytes is the room that is held if there is so much: a few entries of the log. leastReserve is the least.
+const (
+	reserveBytes = 64 << 10
+	leastReserve = 8 << 10
+)
+
+// reserve takes room for the log, as much as there is up to the bound. Where there is none, none is held.
+func (c *Copy) reserve() {
+	path := filepath.Join(c.Dir, reserveFile)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for n := int64(reserveBytes); n >= leastReserve; n /= 2 {
+		if unix.Fallocate(int(f.Fd()), 0, 0, n) == nil {
+			return
+		}
+	}
+	_ = os.Remove(path)
+}
+
+// write carries out a write of the log. On a full disk it gives the reserve up, and tries once more.
+func (c *Copy) write(w quorum.Write) error {
+	err := c.journal.Write(w)
+	if !errors.Is(err, unix.ENOSPC) || os.Remove(filepath.Join(c.Dir, reserveFile)) != nil {
+		return err
+	}
+	if e := c.journal.Close(); e != nil {
+		return errors.Join(err, e)
+	}
+	again, _, _, e := journal.Open(filepath.Join(c.Dir, journalFile))
+	if e != nil {
+		return errors.Join(err, e)
+	}
+	c.journal = again
+	if err = again.Write(w); err == nil {
+		c.reserve()
+	}
+	return err
+}
+
+// giveUp moves or removes the log of a copy that counts no more, so that the next life does not take it up again.
+func (c *Copy) giveUp(keepLog bool) error {
+	path := filepath.Join(c.Dir, journalFile)
+	var err error
+	if keepLog {
+		err = os.Rename(path, path+journal.Before)
+	} else {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return fmt.Errorf("could not close the copy of a job's ledger in %q: %w", c.Dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// KeptPath is where a partial is kept for a job's home. Its hash is in the name: after a restart others may ask for it
+// before this node has read the ledger.
+func (l *Ledgers) KeptPath(id tasks.JobID, p merge.Partial) string {
+	return filepath.Join(l.FolderOf(id), keptName(p))
+}
+
+func keptName(p merge.Partial) string {
+	hash := p.SHA256
+	if !IsHash(hash) {
+		hash = HashOf([]byte(hash)) // no file is that, and no path is made of what another member has sent
+	}
+	return PartialName(p.ID) + "." + hash
+}
+
+// UnfinishedPath is where a partial is made that is to be kept, until its hash is known.
+func (l *Ledgers) UnfinishedPath(id tasks.JobID, p merge.ID) string {
+	return filepath.Join(l.FolderOf(id), durable.TempPrefix+PartialName(p))
+}
+
+// Finish puts a partial that was made at UnfinishedPath among those that are kept, durably. On an error nothing is left
+// of it.
+func (l *Ledgers) Finish(p merge.Partial) error {
+	made, path := l.UnfinishedPath(p.Job, p.ID), l.KeptPath(p.Job, p)
+	err := durable.Sync(made)
+	if err == nil {
+		err = os.Rename(made, path)
+	}
+	if err == nil {
+		err = durable.Sync(filepath.Dir(path))
+	}
+	if err != nil {
+		return errors.Join(err, durable.RemoveIfThere(made))
+	}
+	l.Blobs.Add(p.SHA256, path)
+	return nil
+}
+
+// keptFiles are the partials that are kept in the folder of a copy, with their hashes.
+func keptFiles(dir string) iter.Seq2[string, string] {
+	files, _ := filepath.Glob(filepath.Join(dir, "*-*.*"))
+	return func(yield func(hash, path string) bool) {
+		for _, file := range files {
+			if hash := strings.TrimPrefix(filepath.Ext(file), "."); IsHash(hash) && !yield(hash, file) {
+				return
+			}
+		}
+	}
+}
+
+// Keeping reports whether a partial that is to be kept is on its way here.
+func (l *Ledgers) Keeping(p merge.Partial) bool { return l.transfers.running(l.KeptPath(p.Job, p)) }
+
+// Keep makes a partial present among what is kept for its job, whole and durably, and returns its path. It comes from its
+// holder, or else from one of sources. What is there already is compared with its hash when it is first asked for.
+func (l *Ledgers) Keep(p merge.Partial, sources []tasks.PeerID) (string, error) {
+	path := l.KeptPath(p.Job, p)
+	if l.Blobs.Has(p.SHA256, path) && SizeOf(path) == p.Size {
+		return path, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("could not make folder of partial %v: %w", p.ID, err)
+	}
+	switch err := Verify(path, p.SHA256); {
+	case err == nil:
+		l.Blobs.Add(p.SHA256, path)
+		return path, nil
+	case errors.Is(err, ErrDamaged):
+		l.Log.Error("a partial that is kept here is damaged; it is fetched from another replica, or made again",
+			"job", p.Job.Short(), "reason", err)
+		l.Blobs.Forget(p.SHA256, path)
+	}
+	err := l.transfers.bring(l.ctx, path, func(ctx context.Context) error { return l.bring(ctx, p, sources, path) })
+	if err != nil {
+		return "", fmt.Errorf("could not keep partial %v: %w", p.ID, err)
+	}
+	return path, nil
+}
+
+// bring copies a partial to path from its holder, or else from one of sources. Where this node's disk refuses it no other
+// source would help.
+func (l *Ledgers) bring(ctx context.Context, p merge.Partial, sources []tasks.PeerID, path string) (errs error) {
+	for _, from := range append([]tasks.PeerID{l.Fetcher.ID(), p.Holder}, sources...) {
+		err := l.copyPartial(ctx, p, from, path)
+		if err == nil {
+			l.Blobs.Add(p.SHA256, path)
+			return nil
+		}
+		if errs = errors.Join(errs, err); DiskError(err) != nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return errs
+}
+
+// copyPartial brings a partial from one node, the scratch folder of this one included, to path. From here it is the same
+// file under two names, if one file system has both.
+func (l *Ledgers) copyPartial(ctx context.Context, p merge.Partial, from tasks.PeerID, path string) error {
+	here := from == l.Fetcher.ID()
+	if here && LinkVerified(l.Blobs.Partial(p.Job, p.ID), path, p.SHA256) == nil {
+		failpoint.Hit(failpoint.BlobBeforeSync)
+		return errors.Join(durable.Sync(path), durable.Sync(filepath.Dir(path)))
+	}
+	err := durable.PlaceSynced(path, func(out *os.File) (err error) {
+		if here {
+			err = CopyVerified(out, l.Blobs.Partial(p.Job, p.ID), p.SHA256)
+		} else {
+			_, err = l.Fetcher.Fetch(ctx, from, p.SHA256, min(p.Size, merge.MaxSize), out)
+		}
+		failpoint.Hit(failpoint.BlobBeforeSync)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("from %s: %w", from, err)
+	}
+	return nil
+}
+
+// CheckKept compares a partial that is kept with its hash. One that is not what it was, or not there, is forgotten, so
+// that it can be brought or made again; the error says so.
+func (l *Ledgers) CheckKept(id tasks.JobID, p merge.Partial) (path string, err error) {
+	path = l.KeptPath(id, p)
+	if err = Verify(path, p.SHA256); err != nil {
+		l.Log.Error("a committed partial is damaged; it is fetched from another replica, or made again",
+			"job", id.Short(), "reason", err)
+		l.Blobs.Forget(p.SHA256, path)
+		_ = os.Remove(path)
+	}
+	return path, err
+}
+
+// Free deletes a partial that is kept for a job's ledger no more. It is out of the way when this returns, so that it may
+// be kept anew at once.
+func (l *Ledgers) Free(p merge.Partial) { l.free(p.SHA256, l.KeptPath(p.Job, p)) }
+
+func (l *Ledgers) free(hash, path string) {
+	l.transfers.stop(path)
+	l.Blobs.Forget(hash, path)
+	if os.Rename(path, path+freedMark) == nil { // to delete a large file takes its time
+		l.spawn(func() { _ = os.Remove(path + freedMark) })
+	}
+}
+
+// Sweep deletes what an earlier life has kept for a job's ledger beside the partials that are still to be there.
+func (l *Ledgers) Sweep(id tasks.JobID, still []merge.Partial) {
+	keep := map[string]bool{}
+	for _, p := range still {
+		keep[l.KeptPath(id, p)] = true
+	}
+	for hash, path := range keptFiles(l.FolderOf(id)) {
+		if !keep[path] {
+			l.free(hash, path)
+		}
+	}
+}
+
+// KeepsSource reports whether the sources with a hash lie whole in the folder of the copy of a job's ledger.
+func (l *Ledgers) KeepsSource(id tasks.JobID, hash string) bool {
+	return l.Blobs.Has(hash, filepath.Join(l.FolderOf(id), sourceFile))
+}
