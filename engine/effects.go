@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"time"
-
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -10,8 +8,29 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Effect is what the owner of a peer must do; the types below.
-type Effect interface{ isEffect() }
+// Effect is what the owner of a peer must do; the types below. Those that a core wants done as they are, are that core's
+// types by another name.
+type Effect interface{ IsEffect() }
+
+// Effects of the cores that a peer hands on.
+type (
+	// LeasePacket gives a generation a packet; at most two are out at once. Answer with PacketDone or PacketRefused, unless
+	// the generation ends.
+	LeasePacket = steal.Lease
+	// PreemptGen ends the running packet at its next unit; it and queued ones end with PacketDone.
+	PreemptGen = steal.Preempt
+	// KillGen ends a generation whose work is not wanted; no event answers it.
+	KillGen = steal.Kill
+	// Stolen reports a steal's latency.
+	Stolen = steal.Stolen
+	// MergeBlobs merges inputs, of which some lie with other nodes, and stores the result under ID. Answer with Merged or
+	// NotMerged.
+	MergeBlobs = merge.Merge
+	// ForgetBlob frees a blob. A home must keep what it has committed until the job is over.
+	ForgetBlob = merge.Forget
+	// FetchBlob brings a partial's blob here, durably, from its holder or one of Sources. Answer with Stored or NotStored.
+	FetchBlob = ledger.Fetch
+)
 
 // Effects.
 type (
@@ -42,13 +61,6 @@ type (
 		Gen  steal.GenID
 		Solo bool
 	}
-	// LeasePacket gives a generation a packet; at most two are out at once.
-	LeasePacket struct {
-		Gen    steal.GenID
-		Packet tasks.Range
-	}
-	// PreemptGen ends the running packet at its next unit; it and queued ones end with PacketDone.
-	PreemptGen struct{ Gen steal.GenID }
 	// SealGen ends a generation; its output is to be stored under ID. Units and Canary are what the
 	// blob must show.
 	SealGen struct {
@@ -56,20 +68,6 @@ type (
 		ID     merge.ID
 		Units  int64
 		Canary uint64
-	}
-	// KillGen ends a generation whose work is not wanted; no event answers it.
-	KillGen struct{ Gen steal.GenID }
-	// MergeBlobs merges inputs, of which some lie with other nodes, and stores the result under ID.
-	MergeBlobs struct {
-		Job    tasks.JobID
-		ID     merge.ID
-		Inputs []merge.Partial
-	}
-	// FetchBlob brings a partial's blob here, durably, from its holder or one of Sources; answer with Stored
-	// or NotStored.
-	FetchBlob struct {
-		Partial merge.Partial
-		Sources []tasks.PeerID
 	}
 	// KeepBlob is FetchBlob for a replica: home To wants to know of it. Answer with BlobKept.
 	KeepBlob struct {
@@ -169,11 +167,6 @@ type (
 		Submitter tasks.PeerID
 		Recovery  *quorum.Link
 	}
-	// ForgetBlob frees a blob. A home must keep what it has committed until the job is over.
-	ForgetBlob struct {
-		Job tasks.JobID
-		ID  merge.ID
-	}
 	// FinishJob makes the result of a job this peer leads from Parts, whose blobs are all here and show
 	// Units and Canary in all. Answer with Finished or Unfinished.
 	FinishJob struct {
@@ -200,8 +193,6 @@ type (
 		ID   tasks.JobID
 		Lost bool
 	}
-	// Stolen reports a steal's latency.
-	Stolen struct{ Wait time.Duration }
 	// Violation tells that a member sent what no honest node sends: whatever it was, it had no effect.
 	Violation struct {
 		From tasks.PeerID
@@ -212,70 +203,56 @@ type (
 	Left struct{}
 )
 
-func (Send) isEffect() {}
+func (Send) IsEffect() {}
 
-func (Announce) isEffect() {}
+func (Announce) IsEffect() {}
 
-func (Describe) isEffect() {}
+func (Describe) IsEffect() {}
 
-func (Prepare) isEffect() {}
+func (Prepare) IsEffect() {}
 
-func (StartGen) isEffect() {}
+func (StartGen) IsEffect() {}
 
-func (LeasePacket) isEffect() {}
+func (SealGen) IsEffect() {}
 
-func (PreemptGen) isEffect() {}
+func (FinishJob) IsEffect() {}
 
-func (SealGen) isEffect() {}
+func (KeepBlob) IsEffect() {}
 
-func (KillGen) isEffect() {}
+func (Look) IsEffect() {}
 
-func (MergeBlobs) isEffect() {}
+func (FoldBlobs) IsEffect() {}
 
-func (FetchBlob) isEffect() {}
+func (FreeBlob) IsEffect() {}
 
-func (ForgetBlob) isEffect() {}
+func (SweepBlobs) IsEffect() {}
 
-func (FinishJob) isEffect() {}
+func (KeepResult) IsEffect() {}
 
-func (KeepBlob) isEffect() {}
+func (FoundLedger) IsEffect() {}
 
-func (Look) isEffect() {}
+func (WriteLedger) IsEffect() {}
 
-func (FoldBlobs) isEffect() {}
+func (DropLedger) IsEffect() {}
 
-func (FreeBlob) isEffect() {}
+func (HomeIs) IsEffect() {}
 
-func (SweepBlobs) isEffect() {}
+func (JobEnded) IsEffect() {}
 
-func (KeepResult) isEffect() {}
+func (EndSealed) IsEffect() {}
 
-func (FoundLedger) isEffect() {}
+func (NotRecovered) IsEffect() {}
 
-func (WriteLedger) isEffect() {}
+func (Reopened) IsEffect() {}
 
-func (DropLedger) isEffect() {}
+func (RecoveryRefused) IsEffect() {}
 
-func (HomeIs) isEffect() {}
+func (FailJob) IsEffect() {}
 
-func (JobEnded) isEffect() {}
+func (SetAside) IsEffect() {}
 
-func (EndSealed) isEffect() {}
+func (JobOver) IsEffect() {}
 
-func (NotRecovered) isEffect() {}
+func (Violation) IsEffect() {}
 
-func (Reopened) isEffect() {}
-
-func (RecoveryRefused) isEffect() {}
-
-func (FailJob) isEffect() {}
-
-func (SetAside) isEffect() {}
-
-func (JobOver) isEffect() {}
-
-func (Stolen) isEffect() {}
-
-func (Violation) isEffect() {}
-
-func (Left) isEffect() {}
+func (Left) IsEffect() {}

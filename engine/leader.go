@@ -127,7 +127,7 @@ func (p *Peer) carryOut(j *jobState, effects []ledger.Effect) {
 			p.sendAsHome(j, e.ID, Message{Order: OrderShun})
 		case ledger.Fetch:
 			j.hold(e.Partial, j.held.index)
-			p.emit(FetchBlob{Partial: e.Partial, Sources: e.Sources})
+			p.emit(e)
 		case ledger.Fold:
 			p.emit(FoldBlobs{Job: j.id, ID: p.nextID(), Inputs: e.Inputs})
 		case ledger.StopAll:

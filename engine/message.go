@@ -128,7 +128,7 @@ type Open struct {
 	Proof *quorum.Mandate `msgpack:"p"`
 }
 
-// Told answers Gather, at once and again when there is news.
+// Gathered answers Gather, at once and again when there is news.
 type Gathered struct {
 	ID   merge.ID   `msgpack:"i"`
 	Word merge.Word `msgpack:"w"`
@@ -154,12 +154,14 @@ type Loss struct {
 	Ago    time.Duration `msgpack:"a"`
 }
 
-// Answer accepts, notes or else rejects an offer.
+// Answer is a home's word on an offer: with Accept the partial is committed, with neither Accept nor Note it cannot be. With
+// Note there is no verdict yet, and Known says whether the home still knows of the offer: one that has forgotten it is to
+// be offered it again.
 type Answer struct {
 	ID     merge.ID `msgpack:"i"`
 	Accept bool     `msgpack:"a"`
-	Note   bool     `msgpack:"n"` // no verdict yet:
-	Known  bool     `msgpack:"k"` // the offer is known, or is not any more
+	Note   bool     `msgpack:"n"`
+	Known  bool     `msgpack:"k"`
 }
 
 // Reduce orders a merge.

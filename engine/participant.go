@@ -44,14 +44,14 @@ func (p *Peer) schedule(ev steal.Event) {
 				p.emit(StartGen{Job: e.Job, Gen: e.Gen, Solo: e.Solo})
 			}
 		case steal.Lease:
-			p.emit(LeasePacket(e))
+			p.emit(e)
 		case steal.Preempt:
-			p.emit(PreemptGen(e))
+			p.emit(e)
 		case steal.Seal:
 			p.room.seals = append(p.room.seals, e.Gen)
 		case steal.Kill:
 			delete(p.gens, e.Gen)
-			p.emit(KillGen(e))
+			p.emit(e)
 		case steal.Taken:
 			if j := p.job(e.Job); j != nil {
 				j.reports.news = true
@@ -60,7 +60,7 @@ func (p *Peer) schedule(ev steal.Event) {
 			if j := p.job(e.Job); j != nil {
 				j.work.stats.Steals++
 			}
-			p.emit(Stolen{Wait: e.Wait})
+			p.emit(e)
 		case steal.Dealt:
 			// The submitter has said so, see mayPassOn. Where the home answers each report, it is the one to say it.
 			if j := p.job(e.Job); j != nil && e.Above != j.home && j.reports.every > p.cfg.Report {
@@ -214,14 +214,14 @@ func (p *Peer) carryOutMerge(effects []merge.Effect) {
 		case merge.Tell:
 			p.send(e.To, Message{Job: e.Job, Gathered: &Gathered{ID: e.ID, Word: e.Word}})
 		case merge.Merge:
-			p.emit(MergeBlobs(e))
+			p.emit(e)
 		case merge.Refuse:
 			if j := p.job(e.Job); j != nil {
 				p.tellHome(j, Message{Refuse: e.Inputs})
 			}
 		case merge.Forget:
 			if j := p.job(e.Job); j == nil || !j.leads() || !j.led.home.Needs(e.ID) {
-				p.emit(ForgetBlob(e))
+				p.emit(e)
 			}
 		}
 	}

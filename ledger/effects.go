@@ -135,3 +135,6 @@ func (Finish) isLedgerEffect()     {}
 func (Fail) isLedgerEffect()       {}
 func (Over) isLedgerEffect()       {}
 func (False) isLedgerEffect()      {}
+
+// IsEffect marks what package engine hands on to its owner as it is.
+func (Fetch) IsEffect() {}

@@ -36,7 +36,7 @@ func (l *Local) Gather(now time.Duration, p Partial) []Effect {
 	return l.take()
 }
 
-// Told takes the word of the node that a partial was offered to.
+// Answered takes the word of the node above that a partial was offered to.
 func (l *Local) Answered(now time.Duration, from tasks.PeerID, id ID, w Word) []Effect {
 	p := l.find(id)
 	if p == nil || p.state != offered || p.to != from {

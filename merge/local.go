@@ -78,6 +78,12 @@ func (Merge) isMergeEffect()  {}
 func (Refuse) isMergeEffect() {}
 func (Forget) isMergeEffect() {}
 
+// IsEffect marks what package engine hands on to its owner as it is.
+func (Merge) IsEffect() {}
+
+// IsEffect marks what package engine hands on to its owner as it is.
+func (Forget) IsEffect() {}
+
 // Word is what the node above says of a partial.
 type Word int
 

@@ -327,6 +327,18 @@ func (Stolen) isStealEffect()  {}
 func (Taken) isStealEffect()   {}
 func (Dealt) isStealEffect()   {}
 
+// IsEffect marks what package engine hands on to its owner as it is.
+func (Lease) IsEffect() {}
+
+// IsEffect marks what package engine hands on to its owner as it is.
+func (Preempt) IsEffect() {}
+
+// IsEffect marks what package engine hands on to its owner as it is.
+func (Kill) IsEffect() {}
+
+// IsEffect marks what package engine hands on to its owner as it is.
+func (Stolen) IsEffect() {}
+
 // Scheduler is one node's scheduler. It is not safe for concurrent use.
 type Scheduler struct {
 	cfg     Config
