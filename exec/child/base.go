@@ -64,10 +64,18 @@ func (b *Base) Close() {
 }
 
 // Fork makes a child of the program. The caller owns it and must Close it. The error is, under errors.Is,
-// exec.ErrClosed after Close, and exec.ErrGone if the program died meanwhile.
+// exec.ErrClosed after Close, and exec.ErrGone if the program dies again and again.
 func (b *Base) Fork(ctx context.Context, role Role) (*Process, error) {
 	p, err := b.process(ctx)
 	if err != nil {
+		return nil, err
+	}
+	fork, err := p.Fork(ctx, role)
+	if !errors.Is(err, exec.ErrGone) {
+		return fork, err
+	}
+	// It was killed, and nobody knew of it yet. That another one dies as soon is no accident.
+	if p, err = b.process(ctx); err != nil {
 		return nil, err
 	}
 	return p.Fork(ctx, role)

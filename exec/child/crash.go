@@ -102,7 +102,8 @@ func (p *Process) signalled(f *exec.Failure, s pageState, sig unix.Signal) {
 		f.Kind, f.Msg = exec.KindMemory, "out of memory ("+p.cfg.noMemory(f.Tail)+")"+p.memoryLimit()
 	case s.fault.noMemory(p.limits.Memory):
 		f.Kind = exec.KindMemory
-		f.Msg = "out of memory: an allocation failed, and a null pointer was used (" + unix.SignalName(sig) + ")" + p.memoryLimit()
+		const what = "out of memory: an allocation failed, and a null pointer was used"
+		f.Msg = fmt.Sprintf("%s (%s)%s", what, unix.SignalName(sig), p.memoryLimit())
 	case s.trouble.kind != "":
 		f.Kind, f.Msg = s.trouble.kind, s.trouble.text+"; then "+f.Msg
 		if f.Kind == exec.KindData {

@@ -158,6 +158,9 @@ func (z *Zygote) askFork(call *forkCall, role string, far []*os.File) error {
 	z.wmu.Lock()
 	defer z.wmu.Unlock()
 	if _, _, err := z.conn.WriteMsgUnix(b, unix.UnixRights(fds...), nil); err != nil {
+		z.mu.Lock()
+		z.closed = true // readLoop will notice too
+		z.mu.Unlock()
 		return exec.ErrGone
 	}
 	return nil
