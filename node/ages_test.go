@@ -10,7 +10,6 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
-	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // backdate has a file be of an earlier time.
@@ -55,7 +54,7 @@ func TestClocksTakeNoResult(t *testing.T) {
 			j.status.Submitted, j.status.Seconds = time.Now().Add(-tc.submitted), 1
 			j.mu.Unlock()
 			d.saveStatus(j)
-			path := filepath.Join(d.jobsDir(), j.name, statusFile)
+			path := filepath.Join(d.results.FolderOf(j.name), "status.json")
 			backdate(t, path, tc.written)
 			if tc.marked != 0 {
 				if err := durable.Write(path+".old", nil); err != nil {
@@ -73,7 +72,7 @@ func TestClocksTakeNoResult(t *testing.T) {
 			}
 			defer d.Close()
 			d.sweep()
-			if kept := store.SizeOf(d.resultPath(j.name)) >= 0; kept == tc.goes {
+			if kept := d.results.Has(j.name); kept == tc.goes {
 				t.Errorf("the result is kept: %v", kept)
 			}
 		})
@@ -95,7 +94,7 @@ func TestClocksPutNoJobFirst(t *testing.T) {
 	}
 	var got []string
 	for _, f := range d.finishedJobs() {
-		got = append(got, f.job.name)
+		got = append(got, f.Name)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("in the order %v, want %v", got, want)

@@ -42,7 +42,8 @@ type Daemon struct {
 	ledgers *store.Ledgers // copies of jobs' ledgers
 	asides  *store.Asides  // those that were given up for a recovery
 	ages    *store.Ages
-	peer    *engine.Peer // touched by the loop alone, and by open before it runs
+	results *store.Results // of jobs that have ended
+	peer    *engine.Peer   // touched by the loop alone, and by open before it runs
 	events  chan queued
 	calls   chan func()
 	left    chan struct{} // closed when the engine says Left
@@ -65,7 +66,6 @@ type Daemon struct {
 	opening   atomic.Pointer[string] // what takes its time until then, if it is worth a word
 
 	mu     sync.Mutex
-	endsMu sync.Mutex // of the files that keep how jobs ended
 	jobs   map[tasks.JobID]*job
 	byName map[string]*job
 	wrongs map[tasks.PeerID]*wrongs // what members sent that breaks the rules
@@ -119,7 +119,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := d.checkDescriptors(); err != nil {
 		return err
 	}
-	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, d.jobsDir(), d.ledgersDir(), d.cancelsDir()} {
+	for _, dir := range []string{d.cfg.StateDir, d.cfg.CacheDir, api.JobsDir(d.cfg.StateDir), d.ledgersDir(), d.cancelsDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("could not make folder %q: %w", dir, err)
 		}
@@ -138,8 +138,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.blobs = store.NewBlobs(d.cfg.ScratchDir, d.log)
 	var err error
-	if d.boot, err = nextBoot(d.cfg.StateDir, d.start); err != nil {
-		return errors.Join(err, d.lock.Unlock())
+	if d.boot, err = store.NextBoot(d.cfg.StateDir, d.start); err != nil {
+		return errors.Join(toldDamage(err), d.lock.Unlock())
 	}
 	d.findROOT(ctx)
 	root := ""
@@ -194,7 +194,7 @@ func (d *Daemon) comeBack() []*stray {
 	d.asides.Restore()
 	strays := d.loadFinished()
 	d.tellAdmins(d.step)
-	for _, e := range d.loadEnds() {
+	for _, e := range d.results.Ends() {
 		d.step(e)
 	}
 	for _, r := range restored {

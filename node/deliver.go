@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // The output of a job is written where its user wants it, -o, by the node that the job was submitted on. That is
@@ -63,15 +61,7 @@ func (d *Daemon) deliver(j *job, open func() (*os.File, error)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.outDone, j.status.Output, j.status.OutputError = true, out, ""
-	return durable.Write(filepath.Join(d.jobsDir(), j.name, deliveredFile), nil)
-}
-
-// deliveredFile marks, beside a result, that this node wrote the output where its user wants it. Nobody else's word
-// is taken for that.
-const deliveredFile = "delivered"
-
-func (d *Daemon) wasDelivered(name string) bool {
-	return store.SizeOf(filepath.Join(d.jobsDir(), name, deliveredFile)) >= 0
+	return d.results.NoteDelivered(j.name)
 }
 
 // deliverLate is deliver for a job that is final; its user hears of it by the job's status.

@@ -22,7 +22,7 @@ func (d *Daemon) ended(t *testing.T, name, out, result string) *job {
 	sum := sha256.Sum256([]byte(result))
 	j := newJob(d.ctx, strings.Repeat(name, 32))
 	j.mine, j.req.Output = true, out
-	if err := durable.Write(d.resultPath(j.name), []byte(result)); err != nil {
+	if err := durable.Write(d.results.Path(j.name), []byte(result)); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now(), SHA256: hex.EncodeToString(sum[:])}, true)
@@ -124,7 +124,7 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 	j := newJob(d.ctx, strings.Repeat("c", 32))
 	j.delivering.Lock()
 	j.mine, j.req.Output = true, out
-	if err := durable.Write(d.resultPath(j.name), []byte("histograms")); err != nil {
+	if err := durable.Write(d.results.Path(j.name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: store.HashOf([]byte("histograms"))}, true)
@@ -160,14 +160,14 @@ func TestSharingAResultDoesNotReadIt(t *testing.T) {
 	defer d.Close()
 	j := d.ended(t, "a", "", "histograms")
 	want := j.status.SHA256
-	if err := os.WriteFile(d.resultPath(j.name), []byte("changed"), 0o600); err != nil {
+	if err := os.WriteFile(d.results.Path(j.name), []byte("changed"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got, err := d.shareResult(j) // who fetches it compares
 	if err != nil || string(got) != want {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if err := os.Remove(d.resultPath(j.name)); err != nil {
+	if err := os.Remove(d.results.Path(j.name)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.shareResult(j); err == nil {
@@ -181,17 +181,17 @@ func TestAFetchedResultGoes(t *testing.T) {
 	defer d.Close()
 	fetched, kept := d.ended(t, "a", "", "fetched"), d.ended(t, "b", "", "kept")
 	d.saveStatus(fetched)
-	d.wasFetched(fetched.name)
+	d.results.NoteFetched(fetched.name)
 	d.sweep()
-	if store.SizeOf(d.resultPath(fetched.name)) < 0 {
+	if !d.results.Has(fetched.name) {
 		t.Error("the result cannot be fetched once more")
 	}
-	past := time.Now().Add(-keepFetched - time.Minute)
-	if err := os.Chtimes(filepath.Join(d.jobsDir(), fetched.name, fetchedFile), past, past); err != nil {
+	past := time.Now().Add(-store.KeepFetched - time.Minute)
+	if err := os.Chtimes(filepath.Join(d.results.FolderOf(fetched.name), "fetched"), past, past); err != nil {
 		t.Fatal(err)
 	}
 	d.sweep()
-	if store.SizeOf(d.resultPath(fetched.name)) >= 0 || store.SizeOf(d.resultPath(kept.name)) < 0 {
+	if d.results.Has(fetched.name) || !d.results.Has(kept.name) {
 		t.Error("want the result gone that was fetched, and that alone")
 	}
 	if _, err := d.led(fetched.name); err != nil {
@@ -207,7 +207,7 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()
 	name := strings.Repeat("ab", 16)
-	if err := durable.Write(d.resultPath(name), []byte("histograms")); err != nil {
+	if err := durable.Write(d.results.Path(name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
 	j := newJob(d.ctx, name)
@@ -220,7 +220,7 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 			t.Errorf("%s: %v", from, err)
 		}
 	}
-	if d.fetchedAt(name).IsZero() {
+	if d.results.FetchedAt(name).IsZero() {
 		t.Error("not noted")
 	}
 	if _, err := d.serve(t.Context(), d.net.ID(), "fetched", []byte("../"+name)); err == nil {

@@ -5,14 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -25,106 +20,8 @@ import (
 // proof beside the result, and shows it to members that ask; it believes no member that tells of an end without one, but
 // the job's submitter: what that says of its own job is nobody else's loss.
 
-// endFile keeps an engine.Remember, beside a job's result.
-const endFile = "end"
-
 // maxEnd bounds an encoded endProof: a status, and a seal with its chain.
 const maxEnd = ledger.MaxStatus + 512<<10
-
-// saveEnd keeps how a job ended; its proof, once it is there, stays.
-func (d *Daemon) saveEnd(name string, e engine.Remember) {
-	d.endsMu.Lock()
-	defer d.endsMu.Unlock()
-	if old, err := d.loadEnd(name); err == nil && e.Ended.Seal == nil && old.Ended.Seal != nil {
-		return
-	}
-	b, err := wire.Marshal(&e)
-	if err == nil {
-		err = durable.Write(filepath.Join(d.jobsDir(), name, endFile), b)
-	}
-	if err != nil {
-		d.log.Warn("could not save how a job ended", "job", api.Short(name), "reason", err)
-	}
-}
-
-func (d *Daemon) loadEnd(name string) (e engine.Remember, err error) {
-	return readEnd(filepath.Join(d.jobsDir(), name, endFile))
-}
-
-func readEnd(path string) (e engine.Remember, err error) {
-	b, err := os.ReadFile(path)
-	if err == nil {
-		err = wire.Unmarshal(b, &e)
-	}
-	if err == nil && !e.ID.Valid() {
-		err = fmt.Errorf("could not read how a job ended in %q: it names no job", path)
-	}
-	return e, err
-}
-
-// loadEnds reads how jobs of earlier lives ended.
-func (d *Daemon) loadEnds() (out []engine.Remember) {
-	for _, file := range d.pastEnds() {
-		if e, err := readEnd(file); err == nil {
-			out = append(out, e)
-		}
-	}
-	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
-	for _, file := range files {
-		if e, err := readEnd(file); err == nil {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// maxPastEnds bounds the proofs that are kept of jobs of which nothing else is: as many as the engine remembers, of some
-// kilobytes each.
-const maxPastEnds = 4096
-
-// endsDir is where the proofs of ends outlive what is kept of their jobs, in files named like those. A member that was away when
-// a job ended comes back with a copy of its ledger, or a part in it, and asks.
-func (d *Daemon) endsDir() string { return filepath.Join(d.cfg.StateDir, "ends") }
-
-// pastEnds are the files there, the oldest first.
-func (d *Daemon) pastEnds() (files []string) {
-	type dated struct {
-		path string
-		at   time.Time
-	}
-	var all []dated
-	entries, _ := os.ReadDir(d.endsDir())
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			all = append(all, dated{filepath.Join(d.endsDir(), e.Name()), info.ModTime()})
-		}
-	}
-	slices.SortStableFunc(all, func(a, b dated) int { return a.at.Compare(b.at) })
-	for _, f := range all {
-		files = append(files, f.path)
-	}
-	return files
-}
-
-// keepEnd keeps the proof of a job's end, before all else that is known of the job goes: that it is over, not what its result is.
-func (d *Daemon) keepEnd(name string) {
-	e, err := d.loadEnd(name)
-	if err != nil || e.Ended.Seal == nil {
-		return // it never had a ledger that others know of, or nobody can prove it
-	}
-	e.Ended.Result = nil
-	b, err := wire.Marshal(&e)
-	if err == nil {
-		err = durable.Write(filepath.Join(d.endsDir(), name), b)
-	}
-	if err != nil {
-		d.log.Warn("could not keep the proof of how a job ended", "job", api.Short(name), "reason", err)
-	}
-	files := d.pastEnds()
-	for _, file := range files[:max(len(files)-maxPastEnds, 0)] {
-		_ = os.Remove(file)
-	}
-}
 
 // endSealed keeps the proof of a job's end; called by the loop alone. The ledger's copy does not go before.
 func (d *Daemon) endSealed(e engine.EndSealed) {
@@ -145,7 +42,7 @@ func (d *Daemon) endSealed(e engine.EndSealed) {
 	}
 	d.spawn(func() {
 		defer release()
-		d.saveEnd(name, engine.Remember(e))
+		d.results.SaveEnd(name, engine.Remember(e))
 	})
 }
 
@@ -162,7 +59,7 @@ func (d *Daemon) serveEnd(from tasks.PeerID, name string) ([]byte, error) {
 		return nil, err
 	}
 	p := endProof{Submitter: d.submitterOf(j)}
-	if p.End, err = d.loadEnd(j.name); err != nil || p.End.Ended.Seal == nil {
+	if p.End, err = d.results.End(j.name); err != nil || p.End.Ended.Seal == nil {
 		return nil, fmt.Errorf("the end of job %s is not proven yet", api.Short(j.name))
 	}
 	if !d.may(from, p.Submitter, forLook) {

@@ -1,16 +1,10 @@
 package node
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
-	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -21,9 +15,9 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 	d := openWithout(t, "submitter")
 	j := d.ended(t, "a", "", "histograms")
 	id := tasks.NameOf([]byte("job"))
-	d.saveEnd(j.name, engine.Remember{ID: id, Term: 3, Submitter: d.net.ID(), Ended: engine.Ended{Sum: "sum", Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte("secret")}}})
-	d.forgetJob(j)
-	if store.SizeOf(d.resultPath(j.name)) >= 0 || len(d.find(j.name)) > 0 {
+	d.results.SaveEnd(j.name, engine.Remember{ID: id, Term: 3, Submitter: d.net.ID(), Ended: engine.Ended{Sum: "sum", Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte("secret")}}})
+	d.forgetJob(j.name)
+	if d.results.Has(j.name) || len(d.find(j.name)) > 0 {
 		t.Error("the job is kept")
 	}
 	cfg := d.cfg
@@ -35,20 +29,8 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	ends := again.loadEnds()
+	ends := again.results.Ends()
 	if len(ends) != 1 || ends[0].ID != id || ends[0].Term != 3 || ends[0].Ended.Seal == nil || ends[0].Ended.Sum != "sum" || ends[0].Ended.Result != nil {
 		t.Errorf("what is known of the end is %+v", ends)
-	}
-	for i := range 5 {
-		if err := durable.Write(filepath.Join(again.endsDir(), fmt.Sprint(i)), []byte("x")); err != nil {
-			t.Fatal(err)
-		}
-		past := time.Now().Add(-time.Duration(i+1) * time.Hour)
-		if err := os.Chtimes(filepath.Join(again.endsDir(), fmt.Sprint(i)), past, past); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if files := again.pastEnds(); len(files) != 6 || filepath.Base(files[0]) != "4" || filepath.Base(files[5]) != j.name {
-		t.Errorf("the oldest is not the first of %q", files)
 	}
 }

@@ -94,7 +94,7 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet", Hint: "wait for it, or stop it: dtpnode cancel " + api.Short(j.name)}
 	}
 	none := d.noResult(j)
-	path := d.resultPath(j.name)
+	path := d.results.Path(j.name)
 	f, err := os.Open(path)
 	if err != nil {
 		none.Err = err
@@ -108,9 +108,8 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 	}
 	if err := store.Verify(path, want); err != nil {
 		_ = f.Close()
-		d.blobs.Forget(want, path)
 		d.log.Error("a job's result is damaged here; it is put aside, and taken from another node that has it", "job", api.Short(j.name), "reason", err)
-		if err := os.Rename(path, path+".damaged"); err != nil {
+		if err := d.results.SetAside(j.name, want); err != nil {
 			d.log.Warn("could not put a damaged result aside", "reason", err)
 		}
 		none.Message, none.Err = "the job's result is damaged: "+err.Error(), err
@@ -122,7 +121,7 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 // noResult says that no result of a finished job is kept here.
 func (d *Daemon) noResult(j *job) *api.Error {
 	e := &api.Error{Status: http.StatusNotFound, Message: "the job has no result", Hint: "dtpnode status " + api.Short(j.name) + " says why"}
-	if at := d.fetchedAt(j.name); !at.IsZero() {
+	if at := d.results.FetchedAt(j.name); !at.IsZero() {
 		e.Message = fmt.Sprintf("the job's result was fetched at %s, and is not kept any more", at.Format(time.DateTime))
 	}
 	return e
@@ -134,7 +133,7 @@ func (d *Daemon) shareResult(j *job) ([]byte, error) {
 	if !j.final() {
 		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet"}
 	}
-	path := d.resultPath(j.name)
+	path := d.results.Path(j.name)
 	j.mu.Lock()
 	sum := j.status.SHA256
 	j.mu.Unlock()

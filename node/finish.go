@@ -167,7 +167,7 @@ func (d *Daemon) finish(e engine.FinishJob) {
 		return // the engine asks again when they have been replaced
 	}
 	j.mu.Lock()
-	j.lost, j.working, j.madeOf = e.Lost, time.Since(j.running), sumOfParts(e.ID, e.Parts)
+	j.lost, j.working, j.madeOf = e.Lost, time.Since(j.running), store.MadeOf{Job: e.ID, Parts: e.Parts}.Sum()
 	desc := j.desc
 	j.mu.Unlock()
 	d.snapshot(j)
@@ -236,7 +236,7 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	if err := d.keepsForJob(j); err != nil {
 		return err
 	}
-	result := d.resultPath(j.name)
+	result := d.results.Path(j.name)
 	if err := os.MkdirAll(filepath.Dir(result), 0o700); err != nil {
 		return fmt.Errorf("could not make folder for the result: %w", err)
 	}
@@ -297,7 +297,7 @@ func (d *Daemon) elsewhere(j *job) string {
 	j.mu.Lock()
 	ours := d.ours(j)
 	j.mu.Unlock()
-	dir := filepath.Join(filepath.Dir(d.resultPath(j.name)), "terminate")
+	dir := d.results.AwayFolder(j.name)
 	if ours || os.MkdirAll(dir, 0o700) != nil {
 		return ""
 	}
@@ -309,7 +309,7 @@ const maxLeft = 20
 
 // leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
 func (d *Daemon) leftIn(j *job) *api.Elsewhere {
-	dir := filepath.Join(filepath.Dir(d.resultPath(j.name)), "terminate")
+	dir := d.results.AwayFolder(j.name)
 	if d.ours(j) || store.SizeOf(dir) < 0 {
 		return nil
 	}
@@ -439,7 +439,7 @@ func (d *Daemon) conclude(j *job, state api.JobState, msg, hint string) {
 	}
 	st := d.finalStatus(j, state, msg, hint)
 	var r ledger.Result
-	path := d.resultPath(j.name)
+	path := d.results.Path(j.name)
 	if (state == api.Done || state == api.Partial) && store.SizeOf(path) >= 0 {
 		sum, err := store.HashFile(path)
 		if err != nil {
@@ -524,7 +524,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	j.mu.Unlock()
 	first := j.adopt(st, ours) // else another node has told of the end before
 	if e.Result.SHA256 != "" {
-		d.blobs.Add(e.Result.SHA256, d.resultPath(j.name))
+		d.blobs.Add(e.Result.SHA256, d.results.Path(j.name))
 	}
 	var parts []merge.Partial
 	release := func() {}
@@ -538,7 +538,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 		if len(parts) > 0 {
 			d.keepParts(j.name, c, parts)
 		}
-		d.saveEnd(j.name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: d.submitterOf(j), Recovery: e.Recovery})
+		d.results.SaveEnd(j.name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: d.submitterOf(j), Recovery: e.Recovery})
 		if first {
 			d.saveStatus(j)
 		}
@@ -557,8 +557,8 @@ func (d *Daemon) afterEnd(j *job) {
 	j.mu.Unlock()
 	d.log.Info("job ended", "job", api.Short(j.name), "state", st.State, "reason", st.Error)
 	close(j.done)
-	if st.Output != "" && store.SizeOf(d.resultPath(j.name)) >= 0 {
-		d.wasFetched(j.name) // its user has it
+	if st.Output != "" && d.results.Has(j.name) {
+		d.results.NoteFetched(j.name) // its user has it
 	}
 	d.deliverLate(j)
 	d.sweep()
@@ -643,7 +643,7 @@ func (d *Daemon) abandonPreparing(why string) {
 // removeResult removes what was written of the result of a job that ends without one.
 func (d *Daemon) removeResult(j *job) {
 	if d.keepsForJob(j) == nil {
-		_ = os.Remove(d.resultPath(j.name))
+		_ = os.Remove(d.results.Path(j.name))
 	}
 }
 

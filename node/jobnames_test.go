@@ -171,10 +171,10 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	d.mu.Lock()
 	d.byName[name], d.jobs[id], d.jobs[other] = truth, truth, lie
 	d.mu.Unlock()
-	if err := durable.Write(d.resultPath(name), []byte("result")); err != nil {
+	if err := durable.Write(d.results.Path(name), []byte("result")); err != nil {
 		t.Fatal(err)
 	}
-	d.saveEnd(name, engine.Remember{ID: id, Submitter: "owner", Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &result}})
+	d.results.SaveEnd(name, engine.Remember{ID: id, Submitter: "owner", Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &result}})
 	keep := func(id tasks.JobID, sha string) error {
 		return d.bringResult(engine.KeepResult{ID: id, To: "home", Result: ledger.Result{SHA256: sha, Size: 1}})
 	}
@@ -195,8 +195,8 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	if err := keep(id, result.SHA256); err != nil {
 		t.Errorf("the proven one: %v", err)
 	}
-	end, err := d.loadEnd(name)
-	if err != nil || end.ID != id || !slices.Equal(end.Ended.Result.Status, result.Status) || !holds(d.resultPath(name), "result") || lie.final() {
-		t.Errorf("the end is that of %s, %v; the result is there: %v", end.ID.Short(), err, holds(d.resultPath(name), "result"))
+	end, err := d.results.End(name)
+	if err != nil || end.ID != id || !slices.Equal(end.Ended.Result.Status, result.Status) || !holds(d.results.Path(name), "result") || lie.final() {
+		t.Errorf("the end is that of %s, %v; the result is there: %v", end.ID.Short(), err, holds(d.results.Path(name), "result"))
 	}
 }

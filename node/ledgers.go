@@ -26,6 +26,12 @@ func (d *Daemon) openStore() {
 		KeepBytes: d.cfg.KeepBytes,
 		Log:       d.log,
 	}
+	d.results = &store.Results{
+		Dir:     api.JobsDir(d.cfg.StateDir),
+		EndsDir: filepath.Join(d.cfg.StateDir, "ends"),
+		Blobs:   d.blobs,
+		Log:     d.log,
+	}
 	d.ledgers = store.NewLedgers(d.ctx, store.LedgersConfig{
 		Dir:     d.ledgersDir(),
 		Blobs:   d.blobs,
@@ -207,7 +213,7 @@ func (d *Daemon) bringResult(e engine.KeepResult) error {
 	if err := d.mayKeep(name, submitter, e); err != nil {
 		return err
 	}
-	path := d.resultPath(name)
+	path := d.results.Path(name)
 	if store.Verify(path, e.Result.SHA256) == nil {
 		return nil
 	}
@@ -231,7 +237,7 @@ func (d *Daemon) mayKeep(name string, submitter tasks.PeerID, e engine.KeepResul
 	if err := d.keepsFor(name, e.ID, submitter); err != nil {
 		return err
 	}
-	end, err := d.loadEnd(name)
+	end, err := d.results.End(name)
 	if err != nil || end.Ended.Seal == nil {
 		return nil
 	}
@@ -288,7 +294,7 @@ func (d *Daemon) jobOf(c *store.Copy) *job {
 	if j == nil || j.known() != c.ID {
 		hides := j != nil && j.leads()
 		j = newJob(d.ctx, name)
-		j.id, j.desc, j.outDone = c.ID, c.Job, d.wasDelivered(name)
+		j.id, j.desc, j.outDone = c.ID, c.Job, d.results.Delivered(name)
 		if !hides {
 			d.byName[name] = j
 		}

@@ -81,7 +81,7 @@ type request struct {
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
-//	parts             -> handle of keptParts, JSON: what a job's partial result was made of
+//	parts             -> handle of store.MadeOf, JSON: what a job's partial result was made of
 //	fetched           -> empty: the job's submitter, or an admin, has the result
 var requests = map[string]request{
 	"signature": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {

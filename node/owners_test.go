@@ -41,14 +41,14 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 	t.Helper()
 	j := newJob(d.ctx, strings.Repeat(name, 32))
 	j.desc = &tasks.Job{Submitter: submitter, Option: secret}
-	if err := durable.Write(d.resultPath(j.name), []byte(secret)); err != nil {
+	if err := durable.Write(d.results.Path(j.name), []byte(secret)); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, Selector: secret + ".C", Home: d.net.ID(), State: api.Partial, Submitted: time.Now(), SHA256: store.HashOf([]byte(secret)),
 		Error: secret, Hint: secret, Phase: secret, Output: "/" + secret, Stdout: secret, Apart: []string{secret}, Replicas: []string{secret},
 		Missing: []api.Missing{{File: secret}}, Units: 4711, Nodes: []api.NodeWork{{ID: d.net.ID(), Name: secret}}}, false)
 	close(j.done)
-	d.saveEnd(j.name, engine.Remember{ID: tasks.NameOf([]byte(name)), Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}}})
+	d.results.SaveEnd(j.name, engine.Remember{ID: tasks.NameOf([]byte(name)), Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}}})
 	j.printed(secret)
 	d.mu.Lock()
 	d.byName[j.name] = j

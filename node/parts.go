@@ -2,19 +2,12 @@ package node
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"slices"
 
-	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
@@ -27,26 +20,6 @@ import (
 // retry` submits a job that begins with them (retry.go). They lie beside the result, in the folder parts, each under its
 // hash, as files of the ledger's folder under another name: keeping them costs no copy.
 
-// partsFolder is in a job's folder, and partsIndex in that, encoded keptParts.
-const (
-	partsFolder = "parts"
-	partsIndex  = "index"
-)
-
-// maxIndex bounds an encoded keptParts.
-const maxIndex = 64 << 20
-
-// keptParts says what is kept of a job.
-type keptParts struct {
-	Job       tasks.JobID     `msgpack:"j"` // whose name is the hash of its description
-	Signature store.Signature `msgpack:"b"`
-	Parts     []merge.Partial `msgpack:"p"`
-}
-
-func (d *Daemon) partsDir(name string) string {
-	return filepath.Join(d.jobsDir(), name, partsFolder)
-}
-
 // keepParts keeps what a job's partial result was made of, unless it is larger than what may be kept uncommitted: it is
 // as superfluous as that for most users.
 func (d *Daemon) keepParts(name string, c *store.Copy, parts []merge.Partial) {
@@ -58,120 +31,22 @@ func (d *Daemon) keepParts(name string, c *store.Copy, parts []merge.Partial) {
 		d.log.Warn("what a partial result was made of is not kept for a retry: it is too large", "job", api.Short(name), "bytes", size, "limit", d.cfg.KeepBytes)
 		return
 	}
-	if err := d.linkParts(name, c, parts); err != nil {
+	if err := d.results.KeepParts(name, c, parts); err != nil {
 		d.log.Warn("could not keep what a partial result was made of; it cannot be retried with this node alone", "job", api.Short(name), "reason", err)
-		return
 	}
-	d.shareParts(name)
-}
-
-// linkParts makes the folder of what is kept, which is there whole or not at all. A daemon that is started again before
-// its job's ledger is closed learns of the end anew: then the folder is there, and may be in use by a retry.
-func (d *Daemon) linkParts(name string, c *store.Copy, parts []merge.Partial) error {
-	from := map[string]string{string(c.ID): c.BodyPath(), c.Job.Code.Source: c.SourcePath()}
-	for _, p := range parts {
-		from[p.SHA256] = d.ledgers.KeptPath(c.ID, p)
-	}
-	dir := d.partsDir(name)
-	if keepsAll(dir, sumOfParts(c.ID, parts), from) {
-		return nil
-	}
-	index, err := wire.Marshal(&keptParts{Job: c.ID, Signature: c.Signature, Parts: parts})
-	if err != nil {
-		return err
-	}
-	temp := dir + ".new"
-	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o700)); err != nil {
-		return err
-	}
-	for hash, path := range from {
-		err = errors.Join(err, os.Link(path, filepath.Join(temp, hash)))
-	}
-	if err == nil {
-		err = durable.Write(filepath.Join(temp, partsIndex), index)
-	}
-	if err == nil {
-		d.blobs.ForgetFolder(dir)
-		err = errors.Join(os.RemoveAll(dir), os.Rename(temp, dir))
-	}
-	if err != nil {
-		_ = os.RemoveAll(temp)
-	}
-	return err
-}
-
-// keepsAll reports whether a folder of what is kept tells of the partials with that sum (sumOfParts), and has the files with
-// those hashes.
-func keepsAll(dir, sum string, files map[string]string) bool {
-	var there keptParts
-	index, err := os.ReadFile(filepath.Join(dir, partsIndex))
-	if err != nil || wire.Unmarshal(index, &there) != nil || sumOfParts(there.Job, there.Parts) != sum {
-		return false
-	}
-	for hash := range files {
-		if store.SizeOf(filepath.Join(dir, hash)) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// shareParts lets other members fetch what is kept here of a job, if something is.
-func (d *Daemon) shareParts(name string) {
-	dir := d.partsDir(name)
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, f := range files {
-		if store.IsHash(f.Name()) {
-			d.blobs.AddUnread(f.Name(), filepath.Join(dir, f.Name()))
-		}
-	}
-	if index, err := os.ReadFile(filepath.Join(dir, partsIndex)); err == nil {
-		d.blobs.AddUnread(store.HashOf(index), filepath.Join(dir, partsIndex))
-	}
-}
-
-// sumOfParts is a hash, hex, over what a job's result was made of: which units each partial accounts for, and which blob.
-// It stands in the status that the voters of the job's ledger sign (api.JobStatus.PartsSHA256), so that it matters to
-// nobody who tells of the partials.
-func sumOfParts(id tasks.JobID, parts []merge.Partial) string {
-	parts = slices.Clone(parts)
-	slices.SortFunc(parts, func(a, b merge.Partial) int {
-		return cmp.Or(slices.CompareFunc(a.Cover, b.Cover, func(a, b tasks.Range) int { return cmp.Compare(a.First, b.First) }), cmp.Compare(a.SHA256, b.SHA256))
-	})
-	h := sha256.New()
-	fmt.Fprintf(h, "dtpnode parts of %q, %d\n", id, len(parts))
-	for _, p := range parts {
-		fmt.Fprintf(h, "%d %x %q %d %d", p.Units, p.Canary, p.SHA256, p.Size, len(p.Cover))
-		for _, r := range p.Cover {
-			fmt.Fprintf(h, " %d %d", r.First, r.Last)
-		}
-		fmt.Fprintln(h)
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 // checkParts reports why partials that a member keeps, empty for this node, cannot be taken for what a job's result was
 // made of. Ends from before their hash was signed prove nothing of them: of those the submitter's word counts, whose job it is, and
 // this node's own.
-func checkParts(at tasks.PeerID, f *keptParts, st api.JobStatus) error {
+func checkParts(at tasks.PeerID, f *store.MadeOf, st api.JobStatus) error {
 	switch {
 	case st.PartsSHA256 == "" && at != "" && at != st.Submitter:
 		return errors.New("nothing that was signed at the job's end, by an older dtpnode, says which partial results it was made of, so they are taken from the submitter's own node alone")
-	case st.PartsSHA256 != "" && sumOfParts(f.Job, f.Parts) != st.PartsSHA256:
+	case st.PartsSHA256 != "" && f.Sum() != st.PartsSHA256:
 		return errors.New("these are not the partial results of which the job's end, as it was signed, was made")
 	}
 	return nil
-}
-
-// dropParts removes what is kept here of a job beside its result.
-func (d *Daemon) dropParts(name string) {
-	d.blobs.ForgetFolder(d.partsDir(name))
-	if err := os.RemoveAll(d.partsDir(name)); err != nil {
-		d.log.Warn("could not remove what a partial result was made of", "job", api.Short(name), "reason", err)
-	}
 }
 
 // handle names a blob that can be fetched.
@@ -182,7 +57,7 @@ type handle struct {
 
 // serveParts answers the request "parts".
 func (d *Daemon) serveParts(name string) ([]byte, error) {
-	index, err := os.ReadFile(filepath.Join(d.partsDir(name), partsIndex))
+	index, err := d.results.PartsIndex(name)
 	if err != nil {
 		return nil, fmt.Errorf("nothing is kept here of job %s", api.Short(name))
 	}
@@ -191,14 +66,14 @@ func (d *Daemon) serveParts(name string) ([]byte, error) {
 
 // foundParts is what is kept of a job, and with whom.
 type foundParts struct {
-	keptParts
+	store.MadeOf
 	desc *tasks.Job
 	at   tasks.PeerID // empty for this node
 }
 
 // findParts looks for what is kept of a job that has ended: here, with the member that tells of it, and with all others.
 func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatus) (*foundParts, error) {
-	index, err := os.ReadFile(filepath.Join(d.partsDir(st.ID), partsIndex))
+	index, err := d.results.PartsIndex(st.ID)
 	if err == nil {
 		f, err := d.openParts(ctx, "", index, st)
 		if err == nil {
@@ -239,7 +114,7 @@ func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string)
 		return nil, err
 	}
 	var h handle
-	if err := decodeAnswer(answer, mostValues, &h); err != nil || h.Size <= 0 || h.Size > maxIndex {
+	if err := decodeAnswer(answer, mostValues, &h); err != nil || h.Size <= 0 || h.Size > store.MaxPartsIndex {
 		return nil, fmt.Errorf("could not read what %s keeps: %w", from, errors.Join(err, errors.New("impossible size")))
 	}
 	return d.fetchWhole(ctx, from, h.SHA256, h.Size)
@@ -259,13 +134,13 @@ func (d *Daemon) fetchWhole(ctx context.Context, from tasks.PeerID, hash string,
 // made, so that none can have others believe another result.
 func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, st api.JobStatus) (*foundParts, error) {
 	f := &foundParts{at: at}
-	if err := wire.Unmarshal(index, &f.keptParts); err != nil {
+	if err := wire.Unmarshal(index, &f.MadeOf); err != nil {
 		return nil, err
 	}
 	if err := f.Signature.Check(f.Job); err != nil {
 		return nil, err
 	}
-	if err := checkParts(at, &f.keptParts, st); err != nil {
+	if err := checkParts(at, &f.MadeOf, st); err != nil {
 		return nil, err
 	}
 	body, err := d.fetchWhole(ctx, at, string(f.Job), f.Signature.Size)

@@ -3,8 +3,6 @@ package node
 import (
 	"errors"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -50,17 +48,16 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 	forged[1].SHA256 = store.HashOf([]byte("forged"))
 	keep := func(at *Daemon, parts []merge.Partial) {
 		t.Helper()
-		dir := at.partsDir(name)
-		index, err := wire.Marshal(&keptParts{Job: id, Signature: b, Parts: parts})
+		index, err := wire.Marshal(&store.MadeOf{Job: id, Signature: b, Parts: parts})
 		if err == nil {
-			err = errors.Join(durable.Write(filepath.Join(dir, string(id)), body), durable.Write(filepath.Join(dir, partsIndex), index))
+			err = errors.Join(durable.Write(at.results.PartPath(name, string(id)), body), durable.Write(at.results.PartPath(name, "index"), index))
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		at.shareParts(name)
+		at.results.ShareParts(name)
 	}
-	signed, none := sumOfParts(id, honest), ""
+	signed, none := store.MadeOf{Job: id, Parts: honest}.Sum(), ""
 	for what, tc := range map[string]struct {
 		sum   string
 		parts []merge.Partial
@@ -87,79 +84,6 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 		case tc.says != "" && (!errors.As(err, &refused) || refused.Status != http.StatusGone || !strings.Contains(refused.Message, tc.says)):
 			t.Errorf("%s: %+v, %v", what, found, err)
 		}
-		tc.with.dropParts(name)
-	}
-}
-
-// TestSumOfParts: nothing that decides about a result can change beneath the same hash.
-func TestSumOfParts(t *testing.T) {
-	id := tasks.NameOf([]byte("job"))
-	parts := func() []merge.Partial {
-		return []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
-	}
-	want := sumOfParts(id, parts())
-	moved := parts()
-	moved[0].ID.Seq, moved[0].Holder, moved[0].Kids, moved[0].Climb = 9, "other", []merge.ID{{Node: "x"}}, 3
-	if sumOfParts(id, moved) != want {
-		t.Error("where a partial lies changes the hash")
-	}
-	for what, change := range map[string]func(p *merge.Partial){
-		"cover":  func(p *merge.Partial) { p.Cover = tasks.CoverOf(tasks.R(0, 10), tasks.R(11, 41)) },
-		"units":  func(p *merge.Partial) { p.Units++ },
-		"canary": func(p *merge.Partial) { p.Canary++ },
-		"blob":   func(p *merge.Partial) { p.SHA256 += "\n" },
-		"size":   func(p *merge.Partial) { p.Size++ },
-	} {
-		ps := parts()
-		change(&ps[0])
-		if sumOfParts(id, ps) == want {
-			t.Errorf("the %s does not change the hash", what)
-		}
-	}
-	if sumOfParts(tasks.NameOf([]byte("other")), parts()) == want {
-		t.Error("the job does not change the hash")
-	}
-}
-
-// TestPartsStayWhereTheyAre: a daemon that starts again learns anew of an end, and then leaves the folder alone, which a retry
-// may be reading; one from which a file has gone is made anew.
-func TestPartsStayWhereTheyAre(t *testing.T) {
-	d := openWithout(t, "keeper")
-	defer d.Close()
-	id, body, b := signedJob(t, d, "")
-	c := &store.Copy{ID: id, Signature: b, Dir: d.ledgers.FolderOf(id), Job: &tasks.Job{Code: tasks.Code{Source: store.HashOf([]byte("source"))}}}
-	parts := []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
-	for path, data := range map[string][]byte{
-		c.BodyPath(): body, c.SourcePath(): []byte("source"),
-		d.ledgers.KeptPath(id, parts[0]): []byte("a"), d.ledgers.KeptPath(id, parts[1]): []byte("b"),
-	} {
-		if err := durable.Write(path, data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	name := signedName(d)
-	link := func(parts ...merge.Partial) os.FileInfo {
-		t.Helper()
-		if err := d.linkParts(name, c, parts); err != nil {
-			t.Fatal(err)
-		}
-		dir, err := os.Stat(d.partsDir(name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}
-	first := link(parts...)
-	if !os.SameFile(first, link(parts[1], parts[0])) {
-		t.Error("what is there was made anew")
-	}
-	if err := os.Remove(filepath.Join(d.partsDir(name), parts[0].SHA256)); err != nil {
-		t.Fatal(err)
-	}
-	if os.SameFile(first, link(parts...)) || store.SizeOf(filepath.Join(d.partsDir(name), parts[0].SHA256)) != 1 {
-		t.Error("what is missing was not put there again")
-	}
-	if link(parts[0]); store.SizeOf(filepath.Join(d.partsDir(name), parts[1].SHA256)) >= 0 {
-		t.Error("the partials of another end are there")
+		tc.with.results.RemoveParts(name)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +18,6 @@ import (
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
-	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A job whose ledger has lost most of its copies for good is recovered in two steps: the node that is asked looks which
@@ -362,7 +359,7 @@ func (d *Daemon) leadsAs(id tasks.JobID, l quorum.Link) (yes bool) {
 func (d *Daemon) keepsResult(c *store.Copy) bool {
 	var v engine.CopyView
 	d.ask(func(p *engine.Peer) { v, _ = p.Copy(c.ID) })
-	return v.Result != nil && store.Verify(d.resultPath(c.Name()), v.Result.SHA256) == nil
+	return v.Result != nil && store.Verify(d.results.Path(c.Name()), v.Result.SHA256) == nil
 }
 
 // recoveryRefused tells of a recovery that an admin has signed though the job needs none; called by the loop alone.
@@ -400,38 +397,20 @@ func (d *Daemon) notRecovered(e engine.NotRecovered) {
 // reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put aside.
 // Called by the loop alone.
 func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
-	for _, file := range d.pastEnds() {
-		if e, err := readEnd(file); err == nil && e.ID == id {
-			_ = os.Remove(file)
-		}
-	}
-	files, _ := filepath.Glob(filepath.Join(d.jobsDir(), "*", endFile))
-	for _, file := range files {
-		var e engine.Remember
-		if b, err := os.ReadFile(file); err != nil || wire.Unmarshal(b, &e) != nil || e.ID != id {
-			continue
-		}
-		dir := filepath.Dir(file)
-		name := filepath.Base(dir)
-		var saved savedStatus
-		b, err := os.ReadFile(filepath.Join(dir, statusFile))
-		ours := err == nil && json.Unmarshal(b, &saved) == nil && saved.Ours
+	for _, t := range d.results.TakeBack(id, by, d.asides) {
 		d.mu.Lock()
-		delete(d.byName, name)
+		delete(d.byName, t.Name)
 		d.mu.Unlock()
-		kept, err := d.asides.PutEnd(dir, name, by)
-		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it", "job", api.Short(name), "signed by", by.Sigs[0].By, "kept in", kept)
-		if err != nil {
-			d.log.Error("could not put the end of a job aside", "dir", dir, "reason", err)
-		}
-		if ours {
-			d.owedAgain(saved)
+		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it",
+			"job", api.Short(t.Name), "signed by", by.Sigs[0].By, "kept in", t.Folder)
+		if t.Status.Ours {
+			d.owedAgain(t.Status)
 		}
 	}
 }
 
 // owedAgain follows a job of this node's user whose end was taken back.
-func (d *Daemon) owedAgain(saved savedStatus) {
+func (d *Daemon) owedAgain(saved store.Status) {
 	saved.Owed = cmp.Or(saved.Owed, saved.Output)
 	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
 	d.mu.Lock()

@@ -194,7 +194,7 @@ func (d *Daemon) stageBase(ctx context.Context, dir string, old *foundParts) ([]
 }
 
 func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
-	here := filepath.Join(d.partsDir(store.NameOf(old.desc)), b.SHA256)
+	here := d.results.PartPath(store.NameOf(old.desc), b.SHA256)
 	if store.LinkVerified(here, b.path, b.SHA256) == nil {
 		return nil
 	}

@@ -147,7 +147,7 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			}
 			j := d.jobOf(c)
 			result := []byte("result")
-			if err := durable.Write(d.resultPath(j.name), result); err != nil {
+			if err := durable.Write(d.results.Path(j.name), result); err != nil {
 				t.Fatal(err)
 			}
 			status := `{"id":"x","state":"done","output":"` + evil + `","sha256":"` + store.HashOf([]byte("other")) + `"}`

@@ -2,19 +2,16 @@ package node
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
@@ -300,34 +297,14 @@ func (d *Daemon) find(prefix string) []*job {
 	return out
 }
 
-// savedStatus is a job's status as it is kept on disk, and what its user is still owed.
-type savedStatus struct {
-	api.JobStatus
-	Ours bool   `json:"ours,omitempty"` // submitted here
-	Owed string `json:"owed,omitempty"` // where this node is to write the output
-	// Dir and Env are where Begin and Terminate of a job run that was submitted here, after a restart too.
-	Dir string   `json:"dir,omitempty"`
-	Env []string `json:"env,omitempty"`
-}
-
-// statusFile keeps a savedStatus, beside a job's result.
-const statusFile = "status.json"
-
 // saveStatus keeps a job's status on disk, for after a restart; durably where its user is owed an output.
 func (d *Daemon) saveStatus(j *job) {
-	dir := filepath.Join(d.jobsDir(), j.name)
-	saved := savedStatus{JobStatus: d.statusOf(j), Owed: d.owed(j)}
+	saved := store.Status{JobStatus: d.statusOf(j), Owed: d.owed(j)}
 	saved.Dir, saved.Env = d.surroundings(j)
 	j.mu.Lock()
 	saved.Ours = d.ours(j)
 	j.mu.Unlock()
-	b, err := json.Marshal(saved)
-	if err == nil {
-		err = durable.Write(filepath.Join(dir, statusFile), b)
-	}
-	if err == nil && saved.Owed != "" {
-		err = errors.Join(durable.Sync(filepath.Join(dir, statusFile)), durable.Sync(dir), durable.Sync(d.jobsDir()))
-	}
+	err := d.results.SaveStatus(j.name, saved)
 	if err != nil {
 		d.log.Warn("could not save a job's status", "job", api.Short(j.name), "reason", err)
 	}
@@ -342,9 +319,8 @@ func (d *Daemon) surroundings(j *job) (dir string, env []string) {
 	if dir != "" || !ours {
 		return dir, env
 	}
-	var saved savedStatus
-	b, err := os.ReadFile(filepath.Join(d.jobsDir(), j.name, statusFile))
-	if err != nil || json.Unmarshal(b, &saved) != nil || !saved.Ours {
+	saved, err := d.results.Status(j.name)
+	if err != nil || !saved.Ours {
 		return "", nil
 	}
 	return saved.Dir, saved.Env
@@ -357,13 +333,11 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 	for _, c := range d.ledgers.All() {
 		copies[c.Name()] = c
 	}
-	dirs, _ := os.ReadDir(d.jobsDir())
-	for _, e := range dirs {
-		dir := filepath.Join(d.jobsDir(), e.Name())
-		saved, err := readStatus(dir)
-		if err != nil {
-			bad := statusDamage(dir, err)
-			d.log.Error("a job that is kept here cannot be told of", "reason", bad, "next", bad.Hint)
+	for _, name := range d.results.Names() {
+		saved, err := d.results.Status(name)
+		var damage *store.Damage
+		if errors.As(err, &damage) {
+			d.log.Error("a job that is kept here cannot be told of", "reason", damage, "next", damage.Mend)
 		}
 		if err != nil || saved.ID == "" {
 			continue
@@ -383,11 +357,11 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		j.home, j.led, j.told, j.status = st.Home, true, true, st
 		j.mine, j.req.Output, j.outDone = saved.Ours, saved.Owed, st.Output != ""
 		if j.ended = time.Now(); d.owed(j) == "" { // else it is owed for as long as this life of the daemon tries
-			j.ended = d.ages.Since(filepath.Join(d.jobsDir(), e.Name(), statusFile))
+			j.ended = d.results.SavedAt(name, d.ages)
 		}
 		close(j.done)
 		d.byName[st.ID] = j
-		d.shareParts(st.ID)
+		d.results.ShareParts(st.ID)
 	}
 	return strays
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 )
 
@@ -26,7 +27,7 @@ type stray struct {
 }
 
 // newStray makes a job known that was not over when this daemon ended.
-func (d *Daemon) newStray(st savedStatus, restored bool) *stray {
+func (d *Daemon) newStray(st store.Status, restored bool) *stray {
 	j := newJob(d.ctx, st.ID)
 	j.mine, j.status = true, st.JobStatus
 	j.req.Output = st.Owed

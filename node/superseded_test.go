@@ -48,17 +48,17 @@ func keeping(t *testing.T) (d *Daemon, id tasks.JobID, part string) {
 func TestEndThatIsTakenBackIsPutAside(t *testing.T) {
 	d, id, _ := keeping(t)
 	name := d.ledgers.Of(id).Name()
-	d.saveEnd(name, engine.Remember{ID: id})
-	if err := durable.Write(d.resultPath(name), []byte("result")); err != nil {
+	d.results.SaveEnd(name, engine.Remember{ID: id})
+	if err := durable.Write(d.results.Path(name), []byte("result")); err != nil {
 		t.Fatal(err)
 	}
 	link := recoveryNo(t, 1)
 	d.reopened(id, link)
-	kept := filepath.Join(d.asides.FolderOf(name, link)+".ends", filepath.Base(d.resultPath(name)))
+	kept := filepath.Join(d.asides.FolderOf(name, link)+".ends", filepath.Base(d.results.Path(name)))
 	if b, err := os.ReadFile(kept); err != nil || string(b) != "result" {
 		t.Errorf("the result is not in %q: %v", kept, err)
 	}
-	if store.SizeOf(d.resultPath(name)) >= 0 {
+	if d.results.Has(name) {
 		t.Error("it is still taken for the job's result")
 	}
 }

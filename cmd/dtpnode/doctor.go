@@ -12,7 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/cli/doctor"
 	"github.com/dtpnode/dtpnode/cli/local"
 	"github.com/dtpnode/dtpnode/internal/version"
-	"github.com/dtpnode/dtpnode/node"
+	"github.com/dtpnode/dtpnode/node/store"
 )
 
 func newDoctor(g *globals) *cobra.Command {
@@ -91,7 +91,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 
 // damaged are the files of a daemon's state that cannot be used, and what to do about each.
 func damaged(state string) (texts, mends []string) {
-	for _, d := range node.Damages(state) {
+	for _, d := range store.Damages(state) {
 		texts, mends = append(texts, d.Text), append(mends, d.Mend)
 	}
 	return texts, mends

@@ -16,10 +16,10 @@ const lastDay = 24 * time.Hour
 // agedMark is the end of the name of a file whose time says when another was first seen to be too old.
 const agedMark = ".old"
 
-// Ages counts how long results and unfinished jobs are kept: from when this node first saw them, by its own clock. Those
-// of other nodes may be days off, and so may times be that are told by them, in a job's status, description or ledger.
-// This node's own clock may have been wrong, too, and was put right since. So what seems old when a daemon starts does
-// not go before it has been seen to be old for a day.
+// Ages counts how long results and unfinished jobs are kept: from when this node first saw them, by its own clock.
+// Those of other nodes may be days off, and so may times be that are told by them, in a job's status, description or
+// ledger. This node's own clock may have been wrong, too, and was put right since. So what seems old when a daemon
+// starts does not go before it has been seen to be old for a day.
 type Ages struct {
 	KeepFor time.Duration // how long something is kept
 	Log     *slog.Logger

@@ -83,9 +83,9 @@ func (c *Copy) Hold() (release func()) {
 	return c.held.Done
 }
 
-// StuckSince is when this node first saw attempt as the last one to finish the job. It is on disk, so that the time goes
-// on to count in the next life of the daemon. The error says that it could not be put there; the time is right until the
-// daemon ends.
+// StuckSince is when this node first saw attempt as the last one to finish the job. It is on disk, so that the time
+// goes on to count in the next life of the daemon. The error says that it could not be put there; the time is right
+// until the daemon ends.
 func (c *Copy) StuckSince(attempt string, a *Ages) (since time.Time, err error) {
 	path := filepath.Join(c.Dir, stuckFile)
 	if was, bad := os.ReadFile(path); bad != nil || string(was) != attempt {
@@ -188,9 +188,9 @@ func linkOrCopy(from, to string) error {
 	return durable.PlaceSynced(to, durable.Bytes(b))
 }
 
-// Each copy holds some room on its disk that nothing else can take. When the disk is full, that a job cannot be finished
-// for this reason, or is to be tried again, can still be written down: where the copy is the only one, all work of the
-// job would be lost with a log that cannot go on.
+// Each copy holds some room on its disk that nothing else can take. When the disk is full, that a job cannot be
+// finished for this reason, or is to be tried again, can still be written down: where the copy is the only one, all
+// work of the job would be lost with a log that cannot go on.
 
 // reserveBytes is the room that is held if there is so much: a few entries of the log. leastReserve is the least.
 const (
@@ -247,4 +247,9 @@ func (c *Copy) giveUp(keepLog bool) error {
 		return fmt.Errorf("could not close the copy of a job's ledger in %q: %w", c.Dir, err)
 	}
 	return nil
+}
+
+// files are, by their hashes, what of a copy's files others may fetch beside the partials.
+func (c *Copy) files() map[string]string {
+	return map[string]string{string(c.ID): c.BodyPath(), c.Job.Code.Source: c.SourcePath()}
 }

@@ -67,8 +67,8 @@ func keptFiles(dir string) iter.Seq2[string, string] {
 // Keeping reports whether a partial that is to be kept is on its way here.
 func (l *Ledgers) Keeping(p merge.Partial) bool { return l.transfers.running(l.KeptPath(p.Job, p)) }
 
-// Keep makes a partial present among what is kept for its job, whole and durably, and returns its path. It comes from its
-// holder, or else from one of sources. What is there already is compared with its hash when it is first asked for.
+// Keep makes a partial present among what is kept for its job, whole and durably, and returns its path. It comes from
+// its holder, or else from one of sources. What is there already is compared with its hash when it is first asked for.
 func (l *Ledgers) Keep(p merge.Partial, sources []tasks.PeerID) (string, error) {
 	path := l.KeptPath(p.Job, p)
 	if l.Blobs.Has(p.SHA256, path) && SizeOf(path) == p.Size {
@@ -93,8 +93,8 @@ func (l *Ledgers) Keep(p merge.Partial, sources []tasks.PeerID) (string, error) 
 	return path, nil
 }
 
-// bring copies a partial to path from its holder, or else from one of sources. Where this node's disk refuses it no other
-// source would help.
+// bring copies a partial to path from its holder, or else from one of sources. Where this node's disk refuses it no
+// other source would help.
 func (l *Ledgers) bring(ctx context.Context, p merge.Partial, sources []tasks.PeerID, path string) (errs error) {
 	for _, from := range append([]tasks.PeerID{l.Fetcher.ID(), p.Holder}, sources...) {
 		err := l.copyPartial(ctx, p, from, path)
@@ -109,8 +109,8 @@ func (l *Ledgers) bring(ctx context.Context, p merge.Partial, sources []tasks.Pe
 	return errs
 }
 
-// copyPartial brings a partial from one node, the scratch folder of this one included, to path. From here it is the same
-// file under two names, if one file system has both.
+// copyPartial brings a partial from one node, the scratch folder of this one included, to path. From here it is the
+// same file under two names, if one file system has both.
 func (l *Ledgers) copyPartial(ctx context.Context, p merge.Partial, from tasks.PeerID, path string) error {
 	here := from == l.Fetcher.ID()
 	if here && LinkVerified(l.Blobs.Partial(p.Job, p.ID), path, p.SHA256) == nil {
@@ -145,8 +145,8 @@ func (l *Ledgers) CheckKept(id tasks.JobID, p merge.Partial) (path string, err e
 	return path, err
 }
 
-// Free deletes a partial that is kept for a job's ledger no more. It is out of the way when this returns, so that it may
-// be kept anew at once.
+// Free deletes a partial that is kept for a job's ledger no more. It is out of the way when this returns, so that it
+// may be kept anew at once.
 func (l *Ledgers) Free(p merge.Partial) { l.free(p.SHA256, l.KeptPath(p.Job, p)) }
 
 func (l *Ledgers) free(hash, path string) {

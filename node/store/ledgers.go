@@ -172,8 +172,9 @@ func (l *Ledgers) RecoverAside(a Aside, log quorum.Log) (*Copy, error) {
 // share lets other members fetch what lies in a copy's folder, and removes what an earlier life left unfinished there.
 // Whether the files are whole shows when they are read.
 func (l *Ledgers) share(c *Copy) {
-	l.Blobs.Add(string(c.ID), c.BodyPath())
-	l.Blobs.Add(c.Job.Code.Source, c.SourcePath())
+	for hash, path := range c.files() {
+		l.Blobs.Add(hash, path)
+	}
 	removeAll(c.Dir, durable.TempPrefix+"*", "*"+freedMark)
 	for hash, path := range keptFiles(c.Dir) {
 		l.Blobs.AddUnread(hash, path)
@@ -259,8 +260,8 @@ func (l *Ledgers) Drop(id tasks.JobID) {
 	l.drop(id, func(c *Copy) { l.Remove(c.Dir) })
 }
 
-// DropFailed gives a copy up that could not go on. The partials stay that it keeps, since this node may be asked to be a
-// replica again.
+// DropFailed gives a copy up that could not go on. The partials stay that it keeps, since this node may be asked to be
+// a replica again.
 func (l *Ledgers) DropFailed(id tasks.JobID) {
 	l.drop(id, func(c *Copy) { _ = c.giveUp(false) })
 }
@@ -311,8 +312,8 @@ type Restored struct {
 	Log quorum.Log
 }
 
-// Restore opens the copies of earlier lives. Those that were given up, or never finished, are removed; one that cannot be
-// read is left for people to look at.
+// Restore opens the copies of earlier lives. Those that were given up, or never finished, are removed; one that cannot
+// be read is left for people to look at.
 func (l *Ledgers) Restore() (out []Restored) {
 	dirs, _ := os.ReadDir(l.Dir)
 	for _, e := range dirs {

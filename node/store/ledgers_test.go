@@ -151,8 +151,8 @@ func recoveryNo(t *testing.T, n int) (l quorum.Link) {
 	return l
 }
 
-// The copies of earlier lives are there again with all that lies in them, and what was being written or deleted when the
-// life before ended is not. One whose log cannot be read is no copy, and the job's user is told why.
+// The copies of earlier lives are there again with all that lies in them, and what was being written or deleted when
+// the life before ended is not. One whose log cannot be read is no copy, and the job's user is told why.
 func TestCopiesComeBack(t *testing.T) {
 	f := newFolders(t)
 	l, end := f.start(t)
@@ -266,8 +266,8 @@ func TestSupersededCopyIsPutAside(t *testing.T) {
 	}
 }
 
-// TestWhatIsPutAsideIsBounded: by number, time and bytes. What a liar has given up for one recovery after another does not
-// push out what was given up first.
+// TestWhatIsPutAsideIsBounded: by number, time and bytes. What a liar has given up for one recovery after another does
+// not push out what was given up first.
 func TestWhatIsPutAsideIsBounded(t *testing.T) {
 	l, end := newFolders(t).start(t)
 	defer end()

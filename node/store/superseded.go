@@ -31,11 +31,12 @@ type Aside struct {
 	dir       string
 }
 
-// Asides are the copies of ledgers that were given up since the job was recovered from another copy. They are put aside,
-// and not removed, because whoever signed the recovery may have lied, and the recovered job may come to nothing. Each
-// lies in superseded/JOB.EPOCH of the state folder, with the files that it had as a Copy, under a second name where the
-// file system has that, so that it costs little. It is kept as long as results are; of one job the first two and the last
-// are kept, and of all jobs together no more bytes than of partial results. dtpnode recover --superseded goes on from one.
+// Asides are the copies of ledgers that were given up since the job was recovered from another copy. They are put
+// aside, and not removed, because whoever signed the recovery may have lied, and the recovered job may come to nothing.
+// Each lies in superseded/JOB.EPOCH of the state folder, with the files that it had as a Copy, under a second name
+// where the file system has that, so that it costs little. It is kept as long as results are; of one job the first two
+// and the last are kept, and of all jobs together no more bytes than of partial results. dtpnode recover --superseded
+// goes on from one.
 type Asides struct {
 	Dir       string // made when it is needed
 	Blobs     *Blobs

@@ -1,4 +1,4 @@
-package node
+package store
 
 import (
 	"errors"
@@ -38,10 +38,10 @@ func lastBoot(stateDir string) (uint64, error) {
 	return last, nil
 }
 
-// nextBoot counts the lives of a daemon, durably: what it calls its own in one life must not be named so in a later
+// NextBoot counts the lives of a daemon, durably: what it calls its own in one life must not be named so in a later
 // one. The clock alone does not do for that, for it may be set back; where the count is lost it is what is left, so
 // numbers are not below it.
-func nextBoot(stateDir string, now time.Time) (uint64, error) {
+func NextBoot(stateDir string, now time.Time) (uint64, error) {
 	path := filepath.Join(stateDir, bootFile)
 	fail := func(err error) (uint64, error) {
 		return 0, fmt.Errorf("could not count the starts of this daemon in %q: %w", path, err)
