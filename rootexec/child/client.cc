@@ -44,7 +44,7 @@ TList *unpackInput(const std::vector<uint8_t> &bytes) {
 
 namespace {
 
-Failure writeFailure(const std::string &path, const Guard &guard, const std::string &why) {
+Failure writeFailure(const std::string &path, const RootGuard &guard, const std::string &why) {
   std::string reason = guard.diskFull() ? "no space left on the disk" : why;
   if (!guard.diskFull() && !guard.firstError().empty()) reason = guard.firstError();
   Failure f("disk", "could not write " + path + ": " + reason);
@@ -115,7 +115,7 @@ void tellSkipped(json &reply, const Merger &merger) {
 
 } // namespace
 
-Client::Client(Channel &channel, Guard &guard, const SelectorClass &cls)
+Client::Client(Channel &channel, RootGuard &guard, const SelectorClass &cls)
     : channel_(channel), guard_(guard), class_(cls) {}
 
 int Client::run() {

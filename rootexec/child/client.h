@@ -1,7 +1,7 @@
 // The submitting side of a job: Begin() before it, Terminate() and the output file after it.
 #pragma once
 
-#include "guard.h"
+#include "rootguard.h"
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -21,7 +21,7 @@ TList *unpackInput(const std::vector<uint8_t> &bytes);
 
 class Client {
  public:
-  Client(Channel &channel, Guard &guard, const SelectorClass &cls);
+  Client(Channel &channel, RootGuard &guard, const SelectorClass &cls);
   int run();
 
  private:
@@ -32,7 +32,7 @@ class Client {
   int writeOutput(const std::string &path);
 
   Channel &channel_;
-  Guard &guard_;
+  RootGuard &guard_;
   const SelectorClass &class_;
   TSelector *selector_ = nullptr;
   TList *input_ = nullptr;

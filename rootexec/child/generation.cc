@@ -54,7 +54,7 @@ uint64_t canary(uint64_t job, int64_t first, int64_t last) {
   return mix(mix(mix(job) ^ static_cast<uint64_t>(first)) ^ static_cast<uint64_t>(last));
 }
 
-Generation::Generation(Channel &channel, Guard &guard, const SelectorClass &cls)
+Generation::Generation(Channel &channel, RootGuard &guard, const SelectorClass &cls)
     : channel_(channel), guard_(guard), class_(cls), inputs_(guard) {}
 
 int Generation::run() {

@@ -1,7 +1,7 @@
 // One generation: one selector object, one SlaveBegin, many packets, one SlaveTerminate.
 #pragma once
 
-#include "guard.h"
+#include "rootguard.h"
 #include "input.h"
 
 #include <map>
@@ -20,7 +20,7 @@ uint64_t canary(uint64_t job, int64_t first, int64_t last);
 
 class Generation {
  public:
-  Generation(Channel &channel, Guard &guard, const SelectorClass &cls);
+  Generation(Channel &channel, RootGuard &guard, const SelectorClass &cls);
 
   /// Works off requests until dtpnode is gone, the generation is sealed, or something fails.
   int run();
@@ -52,7 +52,7 @@ class Generation {
   void skipBehind(const Packet &p, long long entry);
 
   Channel &channel_;
-  Guard &guard_;
+  RootGuard &guard_;
   const SelectorClass &class_;
   Inputs inputs_;
   Input *current_ = nullptr;

@@ -1,8 +1,5 @@
 #include "guard.h"
 
-#include <TError.h>
-#include <TSystem.h>
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -19,11 +16,9 @@ namespace dtpnode {
 
 namespace {
 
-// Signal handlers and ROOT's error handler are plain functions: they find their guard here.
-Guard *theGuard = nullptr;
+// Signal handlers are plain functions: they find what they need here.
 SharedPage *crashPage = nullptr;
 int crashFd = -1;
-ErrorHandlerFunc_t userHandler = nullptr;
 
 constexpr int kCrashSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 constexpr size_t kAltStack = 256 << 10;
@@ -88,46 +83,6 @@ void catchCrashes() {
     catchSignal(sig);
 }
 
-bool startsWith(const char *s, const char *prefix) {
-  return std::strncmp(s, prefix, std::strlen(prefix)) == 0;
-}
-
-bool has(const char *s, const char *part) {
-  return std::strstr(s, part) != nullptr;
-}
-
-bool aboutBranch(const char *location) {
-  return has(location, "::SetBranchAddress") || has(location, "::CreateProxy") ||
-         has(location, "::CreateContentProxy") || startsWith(location, "TTreeReader") ||
-         startsWith(location, "TBranchProxy");
-}
-
-// Opening is judged by whoever opens; user code may well try a file that is not there.
-bool aboutOpening(const char *location) {
-  return has(location, "::Open") || has(location, "::Init") || has(location, "File::TFile") ||
-         has(location, "::Recover");
-}
-
-bool aboutReading(const char *location) {
-  for (const char *prefix : {"TBasket", "TBranch", "TFile", "TTreeCache", "R__unzip", "R__Inflate",
-                             "TBuffer", "TLeaf", "TKey", "TNetXNG", "TWebFile", "TCurl", "TDavix",
-                             "TStreamerInfo", "TTreeCacheUnzip", "TSQLFile", "TXNetFile"})
-    if (startsWith(location, prefix)) return true;
-  return false;
-}
-
-bool readsData(uint32_t phase) {
-  switch (static_cast<Phase>(phase)) {
-  case Phase::Init:
-  case Phase::Notify:
-  case Phase::Read:
-  case Phase::Process:
-    return true;
-  default:
-    return false;
-  }
-}
-
 std::string exceptionName() {
   const std::type_info *type = abi::__cxa_current_exception_type();
   if (!type) return "an unknown exception";
@@ -138,21 +93,7 @@ std::string exceptionName() {
   return out;
 }
 
-// A failure before or after the entries is the code's, not an entry's.
-bool wholeJob(Phase p) {
-  return p == Phase::Construct || p == Phase::Begin || p == Phase::SlaveBegin ||
-         p == Phase::SlaveTerminate || p == Phase::Terminate || p == Phase::Load;
-}
-
 } // namespace
-
-const char *phaseName(Phase p) {
-  static const char *const names[] = {
-      "idle",      "constructor", "Begin",   "SlaveBegin",     "open", "Init",
-      "Notify",    "read",        "Process", "SlaveTerminate", "seal", "merge",
-      "Terminate", "write",       "load",    "compile",        "plan"};
-  return names[static_cast<size_t>(p)];
-}
 
 nlohmann::json failureFrame(const Failure &f) {
   return {{"op", "failed"}, {"kind", f.kind},   {"what", f.step},
@@ -161,8 +102,7 @@ nlohmann::json failureFrame(const Failure &f) {
 }
 
 void resetSignals() {
-  for (int sig = 0; sig < kMAXSIGNALS; ++sig)
-    gSystem->ResetSignal(static_cast<ESignals>(sig), true);
+  dropHandlers();
   for (int sig = 1; sig < 32; ++sig)
     if (sig != SIGKILL && sig != SIGSTOP) ::signal(sig, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN); // a log that nobody reads must not kill
@@ -174,22 +114,12 @@ void resetSignals() {
 
 Guard::Guard(SharedPage *page, Fd pageFd, Channel *channel)
     : page_(page), pid_(::getpid()), pageFd_(std::move(pageFd)), channel_(channel) {
-  theGuard = this;
   crashPage = page;
   crashFd = pageFd_.get();
   ::lseek(crashFd, kStackOffset, SEEK_SET);
   resetSignals();
   catchCrashes();
   ::on_exit(onExit, this);
-  userHandler = ::SetErrorHandler(rootErrorHandler);
-  if (!userHandler || userHandler == rootErrorHandler) userHandler = DefaultErrorHandler;
-}
-
-void Guard::rearm() {
-  ErrorHandlerFunc_t now = ::GetErrorHandler();
-  if (now == rootErrorHandler) return;
-  userHandler = now ? now : DefaultErrorHandler;
-  ::SetErrorHandler(rootErrorHandler);
 }
 
 void Guard::catchFileSize() {
@@ -199,42 +129,6 @@ void Guard::catchFileSize() {
 void Guard::enter(Phase p) {
   page_->phase.store(static_cast<uint32_t>(p), std::memory_order_relaxed);
   page_->progress.fetch_add(1, std::memory_order_relaxed);
-}
-
-void Guard::clear() {
-  tripped_ = diskFull_ = false;
-  kind_.clear();
-  text_.clear();
-  page_->troubleKind.store(0);
-  firstError_.clear();
-}
-
-Failure Guard::error() const {
-  return Failure(kind_, text_);
-}
-
-void Guard::rootErrorHandler(int level, bool abort, const char *location, const char *msg) {
-  userHandler(level, abort, location, msg);
-  if (theGuard && level >= kError)
-    theGuard->onRootError(level, location ? location : "", msg ? msg : "");
-}
-
-void Guard::onRootError(int, const char *location, const char *msg) {
-  std::string text = std::string(location) + ": " + msg;
-  if (has(msg, "No space left") || has(msg, "Disk quota")) diskFull_ = true;
-  if (firstError_.empty()) firstError_ = text;
-  if (tripped_ || !readsData(page_->phase.load(std::memory_order_relaxed))) return;
-  if (has(location, "Write") || has(location, "Flush")) return; // the user's own output
-  bool branch = aboutBranch(location);
-  if (branch && lax_) return;
-  if (!branch && (aboutOpening(location) || !aboutReading(location))) return;
-  kind_ = branch ? "schema" : "data";
-  text_ = text;
-  tripped_ = true;
-  const size_t n = std::min(text.size(), sizeof page_->trouble);
-  std::memcpy(page_->trouble, text.data(), n);
-  page_->troubleSize.store(static_cast<uint32_t>(n));
-  page_->troubleKind.store(branch ? 1 : 2);
 }
 
 // Our own ways out are all _exit: whoever comes here called exit().

@@ -1,9 +1,8 @@
-// Bad code and bad data, caught: signals, exit(), exceptions, and the read errors that ROOT prints
-// but user code does not look at.
+// Bad code, caught: signals, exit() and exceptions. It knows no ROOT.
 #pragma once
 
 #include "channel.h"
-#include "protocol.h"
+#include "page.h"
 
 #include <csignal>
 #include <exception>
@@ -12,7 +11,7 @@
 
 namespace dtpnode {
 
-/// A failure on its way to dtpnode. Kinds are those of rootexec.Kind.
+/// A failure on its way to dtpnode. Kinds are those of exec.Kind.
 struct Failure : std::exception {
   Failure(std::string k, std::string m) : kind(std::move(k)), msg(std::move(m)) {}
   const char *what() const noexcept override { return msg.c_str(); }
@@ -28,12 +27,13 @@ struct Failure : std::exception {
 /// The frame that reports f.
 nlohmann::json failureFrame(const Failure &f);
 
-/// Watches over user code in this process. There is one in each forked child.
+/// Watches over user code in this process. There is one in each forked child, for ever: handlers refer to it.
 class Guard {
  public:
-  /// Takes the process over: its signals, its exit handler and ROOT's error handler. The page stays
-  /// mapped for ever; pageFd receives the stack of a crash.
+  /// Takes the process over: its signals and its exit handler. The page stays mapped for ever; pageFd
+  /// receives the stack of a crash.
   Guard(SharedPage *page, Fd pageFd, Channel *channel);
+  virtual ~Guard() = default;
   Guard(const Guard &) = delete;
   Guard &operator=(const Guard &) = delete;
 
@@ -48,47 +48,39 @@ class Guard {
     } catch (...) {
       rethrow();
     }
-    enter(Phase::Idle);
+    enter(Phase{});
   }
   void enter(Phase p);
 
-  /// Lets missing branches pass with a warning.
-  void setLax(bool lax) { lax_ = lax; }
-  /// Puts the handlers back that user code may have replaced.
-  void rearm();
+  /// Puts the handlers back that user code may have replaced, before each request.
+  virtual void rearm() {}
   /// From now on a file that grows beyond its limit ends this process, as a crash does. Without a limit
   /// of ours that stays an error of the write: the host may have set one for its own reasons.
   void catchFileSize();
-  /// True if ROOT reported a read error since the last clear(). Cheap.
-  bool tripped() const { return tripped_; }
-  Failure error() const;
-  /// The first and the last error ROOT printed since clear(), for messages.
-  const std::string &firstError() const { return firstError_; }
-  bool diskFull() const { return diskFull_; }
-  void clear();
+
+ protected:
+  SharedPage *page_;
 
  private:
   [[noreturn]] void rethrow();
-  void onRootError(int level, const char *location, const char *msg);
-  static void rootErrorHandler(int level, bool abort, const char *location, const char *msg);
   static void onExit(int status, void *self);
 
-  SharedPage *page_;
   int pid_; // a process that user code forks is not ours
   Fd pageFd_;
   Channel *channel_;
-  bool lax_ = false;
-  bool tripped_ = false;
-  bool diskFull_ = false;
-  std::string kind_, text_, firstError_;
 };
 
-/// Gives every signal back its default action and empties the mask: ROOT's own handlers would start
-/// a debugger.
+/// Gives every signal back its default action and empties the mask.
 void resetSignals();
+
+// These three are the runtime's.
 
 /// Name of a phase as the user knows it.
 const char *phaseName(Phase p);
+/// True if a failure in this phase is the code's, and not an entry's.
+bool wholeJob(Phase p);
+/// Has the runtime's own handlers of signals forgotten.
+void dropHandlers();
 
 /// Answers requests with handle until dtpnode is gone, one fails (which is answered too) or, after an
 /// answer, done() says so. For roles whose state a failure spoils.

@@ -1,7 +1,7 @@
 #include "input.h"
 
 #include "channel.h"
-#include "guard.h"
+#include "rootguard.h"
 
 #include <TBranch.h>
 #include <TDirectory.h>
@@ -114,7 +114,7 @@ std::string join(const std::vector<std::string> &names) {
 
 } // namespace
 
-std::unique_ptr<TFile> openInput(const std::string &url, Guard &guard) {
+std::unique_ptr<TFile> openInput(const std::string &url, RootGuard &guard) {
   const std::string path = localPath(url);
   const bool local = !path.empty(), plain = !local || isPlain(path);
   Fd fd = local ? openLocal(url, path) : Fd();
@@ -144,7 +144,7 @@ std::string uuidOf(const TFile &file) {
   return file.GetUUID().AsString();
 }
 
-TTree *findTree(TFile &file, std::string &path, Guard &guard) {
+TTree *findTree(TFile &file, std::string &path, RootGuard &guard) {
   TDirectory::TContext keepDirectory;
   guard.clear();
   std::vector<std::string> trees;

@@ -11,15 +11,15 @@ class TTree;
 
 namespace dtpnode {
 
-class Guard;
+class RootGuard;
 
 /// Opens url for reading. Throws Failure "open" if it is missing, unreadable, no ROOT file, or was
 /// not closed properly: what ROOT would recover of such a file is not all of it.
-std::unique_ptr<TFile> openInput(const std::string &url, Guard &guard);
+std::unique_ptr<TFile> openInput(const std::string &url, RootGuard &guard);
 
 /// The tree at path in file; with an empty path, the only tree there is. Throws Failure "schema"
 /// that names the trees that are there. path is set to the path found.
-TTree *findTree(TFile &file, std::string &path, Guard &guard);
+TTree *findTree(TFile &file, std::string &path, RootGuard &guard);
 
 /// One open file with one tree of it.
 /// The identifier that ROOT wrote into a file when it was made; empty where its format has none, and
@@ -37,7 +37,7 @@ struct Input {
 /// reads are learnt on the first file and prefetched at once on the next, as TChain does it.
 class Inputs {
  public:
-  explicit Inputs(Guard &guard) : guard_(guard) {}
+  explicit Inputs(RootGuard &guard) : guard_(guard) {}
 
   /// The input for url and path; opened tells whether the file was opened for it.
   Input &get(const std::string &url, const std::string &path, bool &opened);
@@ -54,7 +54,7 @@ class Inputs {
  private:
   static constexpr size_t kOpenFiles = 3;
 
-  Guard &guard_;
+  RootGuard &guard_;
   std::list<Input> open_; // most recently used first
   std::vector<std::string> branches_;
 };

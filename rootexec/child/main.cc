@@ -2,6 +2,7 @@
 #include "channel.h"
 #include "guard.h"
 #include "protocol.h"
+#include "roles.h"
 #include "warm.h"
 #include "zygote.h"
 
@@ -32,6 +33,6 @@ int main() {
   Channel control{Fd(kControlFd)};
   if (!control.write({{"op", "hello"}, {"protocol", kProtocol}, {"version", gROOT->GetVersion()}}))
     return 1;
-  Zygote(control, nullptr).processRequests();
+  Zygote(control, baseRoles()).processRequests();
   ::_exit(0);
 }

@@ -1,6 +1,6 @@
 #include "merge.h"
 
-#include "guard.h"
+#include "rootguard.h"
 
 #include <TClass.h>
 #include <TClonesArray.h>
@@ -52,7 +52,7 @@ size_t openNow() {
   return n;
 }
 
-void writeMerged(Merger &merger, const std::string &path, Guard &guard) {
+void writeMerged(Merger &merger, const std::string &path, RootGuard &guard) {
   BlobWriter out(path);
   Merger::Group group;
   while (merger.next(group)) {
@@ -75,7 +75,7 @@ bool isOurs(const std::string &name) {
   return name == kUnits || name == kCanary || name == kMembers || name == kSkipped;
 }
 
-Merger::Merger(const std::vector<std::string> &paths, Guard &guard) : guard_(guard) {
+Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard) : guard_(guard) {
   TH1::AddDirectory(false);
   std::map<std::tuple<std::string, std::string, uint32_t>, size_t> index;
   for (size_t i = 0; i < paths.size(); ++i) {
@@ -227,7 +227,7 @@ size_t openAtOnce() {
   return limit.rlim_cur <= taken + least ? least : std::min<size_t>(limit.rlim_cur - taken, most);
 }
 
-MergeTree::MergeTree(std::vector<std::string> paths, const std::string &beside, Guard &guard)
+MergeTree::MergeTree(std::vector<std::string> paths, const std::string &beside, RootGuard &guard)
     : beside_(beside), guard_(guard), paths_(std::move(paths)) {
   const size_t most = openAtOnce();
   try {
@@ -278,7 +278,7 @@ std::vector<std::string> MergeTree::apart(const Merger &last) const {
 }
 
 nlohmann::json mergeTo(const std::vector<std::string> &inputs, const std::string &path,
-                       Guard &guard) {
+                       RootGuard &guard) {
   MergeTree tree(inputs, path, guard);
   Merger merger(tree.paths(), guard);
   writeMerged(merger, path, guard);

@@ -14,12 +14,12 @@ class TObject;
 
 namespace dtpnode {
 
-class Guard;
+class RootGuard;
 
 /// The output lists of several generations.
 class Merger {
  public:
-  Merger(const std::vector<std::string> &paths, Guard &guard);
+  Merger(const std::vector<std::string> &paths, RootGuard &guard);
 
   struct Group {
     std::string name;
@@ -51,7 +51,7 @@ class Merger {
   void noteClass(const TObject &object, const std::string &path, bool inside);
   void noteSkipped(const TObject &list);
 
-  Guard &guard_;
+  RootGuard &guard_;
   std::vector<BlobReader> blobs_;
   std::vector<std::vector<Record>> groups_;
   size_t at_ = 0;
@@ -69,7 +69,7 @@ class Merger {
 class MergeTree {
  public:
   /// Reduces paths. Throws what a Merger and a BlobWriter throw.
-  MergeTree(std::vector<std::string> paths, const std::string &beside, Guard &guard);
+  MergeTree(std::vector<std::string> paths, const std::string &beside, RootGuard &guard);
   ~MergeTree();
   MergeTree(const MergeTree &) = delete;
   MergeTree &operator=(const MergeTree &) = delete;
@@ -84,14 +84,14 @@ class MergeTree {
   void drop(const std::string &path);
 
   const std::string beside_;
-  Guard &guard_;
+  RootGuard &guard_;
   std::vector<std::string> paths_, made_, apart_;
   int serial_ = 0;
 };
 
 /// Merges the lists at inputs, however many, into one at path. Returns the answer "sealed".
 nlohmann::json mergeTo(const std::vector<std::string> &inputs, const std::string &path,
-                       Guard &guard);
+                       RootGuard &guard);
 
 /// How many lists a process may have open at once beside what it has open now, under its limit of
 /// descriptors: 2 to 64.

@@ -1,10 +1,11 @@
-// What each forked process does with its channel.
+#include "roles.h"
+
 #include "client.h"
 #include "generation.h"
 #include "input.h"
 #include "merge.h"
+#include "rootguard.h"
 #include "selector.h"
-#include "zygote.h"
 
 #include <TFile.h>
 #include <TSystem.h>
@@ -20,7 +21,7 @@ using nlohmann::json;
 namespace {
 
 // Answers requests with f until dtpnode is gone or, unless goOn, one fails.
-int serve(Channel &channel, Guard &guard, Phase phase, bool goOn,
+int serve(Channel &channel, RootGuard &guard, Phase phase, bool goOn,
           const std::function<json(const json &)> &f) {
   json request;
   while (channel.read(request)) {
@@ -38,7 +39,7 @@ int serve(Channel &channel, Guard &guard, Phase phase, bool goOn,
   return 0;
 }
 
-json plan(const json &request, Guard &guard) {
+json plan(const json &request, RootGuard &guard) {
   const std::string url = request.at("file");
   std::string path = request.at("tree");
   std::unique_ptr<TFile> file = openInput(url, guard);
@@ -79,7 +80,9 @@ json compile(const json &request) {
   return {{"op", "compiled"}, {"so", dir + "/" + lib + ".so"}};
 }
 
-int runSelector(Channel &channel, Guard &guard) {
+Roles selectorRoles(const SelectorClass &selector);
+
+int runSelector(Channel &channel, RootGuard &guard) {
   json request;
   if (!channel.read(request)) return 0;
   std::unique_ptr<SelectorClass> cls;
@@ -98,30 +101,42 @@ int runSelector(Channel &channel, Guard &guard) {
     return 0;
   }
   if (!channel.write({{"op", "loaded"}})) return 0;
-  Zygote(channel, cls.get()).processRequests();
+  Zygote(channel, selectorRoles(*cls)).processRequests();
   return 0;
+}
+
+// The guard is for ever: handlers refer to it.
+RootGuard &guardOf(Channel &channel, SharedPage *page, Fd pageFd) {
+  return *new RootGuard(page, std::move(pageFd), &channel);
+}
+
+Roles selectorRoles(const SelectorClass &selector) {
+  return {{"generation", "merger", "client", "check"},
+          [&selector](const std::string &role, Channel &channel, SharedPage *page, Fd pageFd) {
+            RootGuard &guard = guardOf(channel, page, std::move(pageFd));
+            if (role == "generation") return Generation(channel, guard, selector).run();
+            if (role == "client") return Client(channel, guard, selector).run();
+            if (role == "merger")
+              return serve(channel, guard, Phase::Merge, false,
+                           [&](const json &r) { return mergeTo(r.at("inputs"), r.at("path"), guard); });
+            return serve(channel, guard, Phase::Construct, false, [&](const json &) {
+              selector.make();
+              return json{{"op", "made"}};
+            });
+          }};
 }
 
 } // namespace
 
-int runRole(const std::string &role, Channel &channel, Guard &guard,
-            const SelectorClass *selector) {
-  if (role == "selector") return runSelector(channel, guard);
-  if (role == "generation") return Generation(channel, guard, *selector).run();
-  if (role == "client") return Client(channel, guard, *selector).run();
-  if (role == "planner")
-    return serve(channel, guard, Phase::Plan, true, [&](const json &r) { return plan(r, guard); });
-  if (role == "compiler")
-    return serve(channel, guard, Phase::Compile, false, [](const json &r) { return compile(r); });
-  if (role == "merger")
-    return serve(channel, guard, Phase::Merge, false,
-                 [&](const json &r) { return mergeTo(r.at("inputs"), r.at("path"), guard); });
-  if (role == "check")
-    return serve(channel, guard, Phase::Construct, false, [&](const json &) {
-      selector->make();
-      return json{{"op", "made"}};
-    });
-  return 1;
+Roles baseRoles() {
+  return {{"selector", "planner", "compiler"},
+          [](const std::string &role, Channel &channel, SharedPage *page, Fd pageFd) {
+            RootGuard &guard = guardOf(channel, page, std::move(pageFd));
+            if (role == "selector") return runSelector(channel, guard);
+            if (role == "compiler")
+              return serve(channel, guard, Phase::Compile, false, [](const json &r) { return compile(r); });
+            return serve(channel, guard, Phase::Plan, true, [&](const json &r) { return plan(r, guard); });
+          }};
 }
 
 } // namespace dtpnode

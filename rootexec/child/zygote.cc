@@ -1,6 +1,5 @@
 #include "zygote.h"
 
-#include "selector.h"
 
 #include <cerrno>
 #include <csignal>
@@ -10,7 +9,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <poll.h>
-#include <set>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -23,12 +21,6 @@ namespace dtpnode {
 using nlohmann::json;
 
 namespace {
-
-bool roleAllowed(const std::string &role, bool hasSelector) {
-  static const std::set<std::string> base{"selector", "planner", "compiler"};
-  static const std::set<std::string> selector{"generation", "merger", "client", "check"};
-  return (hasSelector ? selector : base).count(role) > 0;
-}
 
 SharedPage *mapPage(int fd) {
   void *p = ::mmap(nullptr, kStackOffset, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -44,8 +36,7 @@ sigset_t childSignal() {
 
 } // namespace
 
-Zygote::Zygote(Channel &control, const SelectorClass *selector)
-    : control_(control), selector_(selector) {
+Zygote::Zygote(Channel &control, Roles roles) : control_(control), roles_(std::move(roles)) {
   sigset_t set = childSignal();
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -88,7 +79,7 @@ void Zygote::fork(const json &request) {
   const uint64_t id = request.at("id");
   Channel channel(control_.takeFd());
   Fd log = control_.takeFd(), page = control_.takeFd();
-  if (!roleAllowed(role, selector_ != nullptr))
+  if (roles_.names.count(role) == 0)
     throw std::runtime_error("no role " + role + " here");
   if (page.get() < 0) throw std::runtime_error("fork request came without its descriptors");
 
@@ -166,8 +157,7 @@ void Zygote::becomeChild(const std::string &role, pid_t parent, Channel channel,
   SharedPage *shared = mapPage(page.get());
   if (!shared) ::_exit(1);
   shared->entry.store(-1);
-  auto *guard = new Guard(shared, std::move(page), &channel); // for ever: handlers refer to it
-  int status = runRole(role, channel, *guard, selector_);
+  const int status = roles_.live(role, channel, shared, std::move(page));
   std::fflush(nullptr);
   ::_exit(status);
 }

@@ -1,24 +1,28 @@
-// The process that forks all others. It knows ROOT, and later one selector library, but runs no
-// user code of its own.
+// The process that forks all others. It runs no user code of its own, and knows no ROOT.
 #pragma once
 
 #include "channel.h"
-#include "guard.h"
+#include "page.h"
 
+#include <functional>
 #include <map>
-#include <memory>
+#include <set>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <sys/types.h>
 
 namespace dtpnode {
 
-class SelectorClass;
+/// What a zygote can fork. live is a fork's life, of which it returns the exit status; it ends at the latest when
+/// dtpnode closes the channel. pageFd receives the stack of a crash.
+struct Roles {
+  std::set<std::string> names;
+  std::function<int(const std::string &role, Channel &channel, SharedPage *page, Fd pageFd)> live;
+};
 
 class Zygote {
  public:
-  /// selector is null in the base zygote.
-  Zygote(Channel &control, const SelectorClass *selector);
+  Zygote(Channel &control, Roles roles);
 
   /// Serves requests until dtpnode is gone, then kills its children and returns.
   void processRequests();
@@ -36,12 +40,9 @@ class Zygote {
                                 Fd page);
 
   Channel &control_;
-  const SelectorClass *selector_;
+  Roles roles_;
   Fd signals_;
   std::map<pid_t, bool> children_; // value: not yet reaped
 };
-
-/// The life of each role; they return when dtpnode closes the channel. See roles.cc.
-int runRole(const std::string &role, Channel &channel, Guard &guard, const SelectorClass *selector);
 
 } // namespace dtpnode

@@ -1,0 +1,127 @@
+#include "rootguard.h"
+
+#include <TError.h>
+#include <TSystem.h>
+#include <algorithm>
+#include <cstring>
+
+namespace dtpnode {
+
+namespace {
+
+// ROOT's error handler is a plain function: it finds its guard here.
+RootGuard *theGuard = nullptr;
+ErrorHandlerFunc_t userHandler = nullptr;
+
+bool startsWith(const char *s, const char *prefix) {
+  return std::strncmp(s, prefix, std::strlen(prefix)) == 0;
+}
+
+bool has(const char *s, const char *part) {
+  return std::strstr(s, part) != nullptr;
+}
+
+bool aboutBranch(const char *location) {
+  return has(location, "::SetBranchAddress") || has(location, "::CreateProxy") ||
+         has(location, "::CreateContentProxy") || startsWith(location, "TTreeReader") ||
+         startsWith(location, "TBranchProxy");
+}
+
+// Opening is judged by whoever opens; user code may well try a file that is not there.
+bool aboutOpening(const char *location) {
+  return has(location, "::Open") || has(location, "::Init") || has(location, "File::TFile") ||
+         has(location, "::Recover");
+}
+
+bool aboutReading(const char *location) {
+  for (const char *prefix : {"TBasket", "TBranch", "TFile", "TTreeCache", "R__unzip", "R__Inflate",
+                             "TBuffer", "TLeaf", "TKey", "TNetXNG", "TWebFile", "TCurl", "TDavix",
+                             "TStreamerInfo", "TTreeCacheUnzip", "TSQLFile", "TXNetFile"})
+    if (startsWith(location, prefix)) return true;
+  return false;
+}
+
+bool readsData(uint32_t phase) {
+  switch (static_cast<Phase>(phase)) {
+  case Phase::Init:
+  case Phase::Notify:
+  case Phase::Read:
+  case Phase::Process:
+    return true;
+  default:
+    return false;
+  }
+}
+
+} // namespace
+
+const char *phaseName(Phase p) {
+  static const char *const names[] = {
+      "idle",      "constructor", "Begin",   "SlaveBegin",     "open", "Init",
+      "Notify",    "read",        "Process", "SlaveTerminate", "seal", "merge",
+      "Terminate", "write",       "load",    "compile",        "plan"};
+  return names[static_cast<size_t>(p)];
+}
+
+bool wholeJob(Phase p) {
+  return p == Phase::Construct || p == Phase::Begin || p == Phase::SlaveBegin ||
+         p == Phase::SlaveTerminate || p == Phase::Terminate || p == Phase::Load;
+}
+
+
+// ROOT's own handlers would start a debugger.
+void dropHandlers() {
+  for (int sig = 0; sig < kMAXSIGNALS; ++sig)
+    gSystem->ResetSignal(static_cast<ESignals>(sig), true);
+}
+
+RootGuard::RootGuard(SharedPage *page, Fd pageFd, Channel *channel) : Guard(page, std::move(pageFd), channel) {
+  theGuard = this;
+  userHandler = ::SetErrorHandler(rootErrorHandler);
+  if (!userHandler || userHandler == rootErrorHandler) userHandler = DefaultErrorHandler;
+}
+
+void RootGuard::rearm() {
+  ErrorHandlerFunc_t now = ::GetErrorHandler();
+  if (now == rootErrorHandler) return;
+  userHandler = now ? now : DefaultErrorHandler;
+  ::SetErrorHandler(rootErrorHandler);
+}
+
+void RootGuard::clear() {
+  tripped_ = diskFull_ = false;
+  kind_.clear();
+  text_.clear();
+  page_->troubleKind.store(0);
+  firstError_.clear();
+}
+
+Failure RootGuard::error() const {
+  return Failure(kind_, text_);
+}
+
+void RootGuard::rootErrorHandler(int level, bool abort, const char *location, const char *msg) {
+  userHandler(level, abort, location, msg);
+  if (theGuard && level >= kError)
+    theGuard->onRootError(level, location ? location : "", msg ? msg : "");
+}
+
+void RootGuard::onRootError(int, const char *location, const char *msg) {
+  std::string text = std::string(location) + ": " + msg;
+  if (has(msg, "No space left") || has(msg, "Disk quota")) diskFull_ = true;
+  if (firstError_.empty()) firstError_ = text;
+  if (tripped_ || !readsData(page_->phase.load(std::memory_order_relaxed))) return;
+  if (has(location, "Write") || has(location, "Flush")) return; // the user's own output
+  bool branch = aboutBranch(location);
+  if (branch && lax_) return;
+  if (!branch && (aboutOpening(location) || !aboutReading(location))) return;
+  kind_ = branch ? "schema" : "data";
+  text_ = text;
+  tripped_ = true;
+  const size_t n = std::min(text.size(), sizeof page_->trouble);
+  std::memcpy(page_->trouble, text.data(), n);
+  page_->troubleSize.store(static_cast<uint32_t>(n));
+  page_->troubleKind.store(branch ? 1 : 2);
+}
+
+} // namespace dtpnode
