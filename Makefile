@@ -5,7 +5,10 @@
 # make mutants plant each bug of internal/mutant in the protocol and count the seeds that find it
 # make bench   the scaling suite, beside its references
 # make curves  simulate clusters of up to 10,000 nodes and draw how they fare into docs/
-# make lint    linters, with the import rules of the layers
+# make fuzz    all fuzz targets in turn, sharing FUZZ_TIME
+# make lint    linters, with the import rules of the layers and the length of lines
+# make tidy-check  see that go.mod names what is used, directly or not
+# make vuln    look for known vulnerabilities, in a database that is elsewhere
 # make fmt     format Go and C++
 # make install    what was built, with manual pages, completions and systemd units, below PREFIX and DESTDIR
 # make uninstall  remove that again
@@ -25,7 +28,7 @@ PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 # The end-to-end tests take longest, and wait most of it: they begin first, and the others run beside them.
 RACED     = ./e2e $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build demo test soak mutants bench curves install uninstall release lint fmt clean
+.PHONY: build demo test soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -56,6 +59,10 @@ soak:
 
 mutants:
 	$(GO) run ./sim/mutants
+
+FUZZ_TIME ?= 60s
+fuzz:
+	GO=$(GO) .ci/fuzz $(FUZZ_TIME)
 
 bench: build
 	$(BIN) bench
@@ -115,6 +122,19 @@ release:
 
 lint:
 	$(GO) run $(LINT) run ./...
+
+# Tidying looks at the tests of all modules that are used, which are no part of a build: where these can neither be had nor
+# are in the cache, nothing is checked.
+tidy-check:
+	@if ! diff=$$($(GO) mod tidy -diff 2>&1); then \
+		case "$$diff" in \
+		*"diff current/"*) echo "$$diff"; exit 1 ;; \
+		*) echo "go.mod is not checked: $$diff" | head -3 ;; \
+		esac; \
+	fi
+
+vuln:
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 fmt:
 	$(GO) run $(LINT) fmt ./...

@@ -522,16 +522,17 @@ func FuzzDecoders(f *testing.F) {
 }
 
 func FuzzLinkFrame(f *testing.F) {
-	for kind := range 8 {
+	for kind := range 16 { // the last ones are of no kind
 		f.Add(append([]byte{byte(kind)}, make([]byte, 8)...))
 	}
 	f.Add([]byte{})
 	f.Add([]byte{byte(frameRoster), 0xdd, 0xff, 0xff, 0xff, 0xff, 1})
-	p := someone(f)
+	p, cfg := someone(f), Config{}.withDefaults()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n := &Node{
+			cfg:     cfg,
 			events:  make(chan Event, 1),
-			log:     Config{}.withDefaults().Log,
+			log:     cfg.Log,
 			roster:  newRoster(p.id),
 			started: time.Now(),
 		}

@@ -29,9 +29,16 @@ func Counted(path string) (units int64, canary uint64, err error) {
 	return int64(u), c, nil
 }
 
-// scanCounters walks over a blob's records and keeps the last eight bytes of the counters.
+// errImpossible says that a record is larger than any that child/blob.cc writes.
+var errImpossible = errors.New("a record's length is impossible")
+
+// scanCounters walks over a blob's records and keeps the last eight bytes of the counters. It takes what BlobReader in
+// child/blob.cc takes, but for blobs of another ROOT.
 func scanCounters(r *bufio.Reader, found map[string]uint64) error {
-	const maxNames = 1 << 20
+	const (
+		maxName   = 1 << 16
+		maxObject = 1<<31 - 1 // of ROOT's buffers
+	)
 	var head [16]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:8]) != "DTPBLOB1" {
 		return errors.Join(errors.New("not a blob of dtpnode"), err)
@@ -45,8 +52,8 @@ func scanCounters(r *bufio.Reader, found map[string]uint64) error {
 		}
 		n, c := int64(binary.BigEndian.Uint32(rec[8:])), int64(binary.BigEndian.Uint32(rec[12:]))
 		size := binary.BigEndian.Uint64(rec[16:])
-		if n > maxNames || c > maxNames || size > 1<<40 {
-			return errors.New("a record's length is impossible")
+		if n > maxName || c > maxName || size > maxObject {
+			return errImpossible
 		}
 		name := make([]byte, n)
 		if _, err := io.ReadFull(r, name); err != nil {

@@ -21,6 +21,7 @@ namespace {
 
 constexpr char kMagic[] = "DTPBLOB1";
 constexpr size_t kHead = 16, kRecordHead = 24, kFlushAt = 1 << 20, kMaxName = 1 << 16;
+constexpr uint64_t kMaxObject = INT32_MAX; // ROOT's buffers count in Int_t
 
 void put32(char *p, uint32_t v) {
   for (int i = 0; i < 4; ++i)
@@ -132,7 +133,8 @@ BlobReader::BlobReader(const std::string &path)
     readAt(r.name.data(), nameLen, at);
     readAt(r.cls.data(), clsLen, at + nameLen);
     r.offset = at + nameLen + clsLen;
-    if (r.length > size_ - r.offset) throw Failure("internal", path + " is damaged");
+    if (r.length > kMaxObject || r.length > size_ - r.offset)
+      throw Failure("internal", path + " is damaged");
     at = r.offset + r.length;
     records_.push_back(std::move(r));
   }
