@@ -208,7 +208,7 @@ func (d *Daemon) listen() {
 			d.post(engine.PeerDown{ID: ev.ID})
 		case p2p.PeerRefused:
 			d.log.Warn("peer refused", "id", ev.ID, "reason", ev.Reason)
-		case p2p.Restless:
+		case p2p.Flapping:
 			d.violated(ev.ID, "", restless, "other addresses of its own, more often than a host has them")
 		case p2p.MembersChanged:
 			if id := d.net.ID(); !d.net.HasRight(id, p2p.Worker) && !d.net.HasRight(id, p2p.Submitter) {

@@ -398,7 +398,7 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	default:
 		st.Problem = api.StartingROOT
 	}
-	if lost, follows := d.net.Adrift(); len(lost) > 0 && (st.Problem == "" || st.Problem == api.StartingROOT) {
+	if lost, follows := d.net.StaleListeners(); len(lost) > 0 && (st.Problem == "" || st.Problem == api.StartingROOT) {
 		st.Problem = adrift(lost, follows)
 	}
 	if st.Expelled = d.expelled(); st.Expelled != nil {
@@ -470,7 +470,7 @@ func (d *Daemon) stateOf(m p2p.Member) api.MemberState {
 		return api.MemberSelf
 	case m.Up:
 		return api.MemberUp
-	case m.Foreign:
+	case m.Incompatible:
 		return api.MemberNoLink
 	case m.Left:
 		return api.MemberLeft

@@ -10,17 +10,17 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Networks give hosts other addresses while a node runs, or one only after it has started: at boot, after sleep, in
-// another room. A listener whose address was left open (Auto) goes along; one whose address was named stays, and Adrift
-// tells of it.
+// The address of a host can change while a node runs, or appear only after it has started: at boot, after sleep, in
+// another room. A listener whose address was left open (Auto) moves to the new address; one whose address the user
+// named stays where it is, and StaleListeners reports it.
 
-// chosen is a listener whose address was left open.
-type chosen struct {
+// autoListener is a listener whose address the user left open.
+type autoListener struct {
 	listen string       // as it was configured
 	at     ma.Multiaddr // where it listens
 }
 
-// listener is the one of got that was asked for as wanted, of which the port may be open.
+// listener returns the listen address in got that results from the request wanted, whose port may be 0.
 func listener(got []ma.Multiaddr, wanted ma.Multiaddr) ma.Multiaddr {
 	ip, port := ipOf(wanted), portOf(wanted)
 	for _, a := range got {
@@ -39,7 +39,7 @@ func ipOf(a ma.Multiaddr) net.IP {
 	return ip
 }
 
-// followAddresses has the chosen listeners follow the addresses of this host.
+// followAddresses moves the open listeners whenever the addresses of this host change, until the node closes.
 func (n *Node) followAddresses() {
 	tick := time.NewTicker(n.cfg.AddressCheck)
 	defer tick.Stop()
@@ -55,10 +55,10 @@ func (n *Node) followAddresses() {
 	}
 }
 
-// follow moves the chosen listeners that nobody else can connect to any more, and reports whether there were any.
+// follow moves the open listeners that nobody can connect to any more, and reports whether it moved any.
 func (n *Node) follow(own []string, route func(ma.Multiaddr) string) (moved bool) {
 	n.mu.Lock()
-	all, others := slices.Clone(n.chosen), n.others()
+	all, others := slices.Clone(n.autoListeners), n.others()
 	n.mu.Unlock()
 	for i, c := range all {
 		to := successor(ipOf(c.at), own, func() string { return facing(others, route) })
@@ -71,7 +71,7 @@ func (n *Node) follow(own []string, route func(ma.Multiaddr) string) (moved bool
 			continue
 		}
 		n.mu.Lock()
-		n.chosen[i].at = at
+		n.autoListeners[i].at = at
 		if err = n.refreshAddresses(); err == nil {
 			err = n.save()
 		}
@@ -86,8 +86,8 @@ func (n *Node) follow(own []string, route func(ma.Multiaddr) string) (moved bool
 	return moved
 }
 
-// successor is where a listener moves to whose address is one of loopback, since there was no other, or is not among
-// this host's own any more; empty if it stays.
+// successor is the address that a listener should move to, or empty if it should stay. It moves when it listens on
+// loopback, for want of another address at the start, or when its address no longer belongs to this host.
 func successor(was net.IP, own []string, facing func() string) string {
 	if !was.IsLoopback() && slices.Contains(own, was.String()) {
 		return ""
@@ -98,9 +98,9 @@ func successor(was net.IP, own []string, facing func() string) string {
 	return ""
 }
 
-// move listens on another address, if possible on the same port, and then no more on the one before.
-func (n *Node) move(c chosen, to string) (ma.Multiaddr, error) {
-	port, _ := Chosen(c.listen)
+// move opens a listener on another address, on the same port if that is free, and then closes the old one.
+func (n *Node) move(c autoListener, to string) (ma.Multiaddr, error) {
+	port, _ := OpenHost(c.listen)
 	addr := net.JoinHostPort(to, port)
 	a, err := listenAddr(n.ctx, addr, portOf(c.at))
 	if err == nil && wantsAnyPort(addr) && tryListen(n.ctx, a) != nil {
@@ -118,9 +118,10 @@ func (n *Node) move(c chosen, to string) (ma.Multiaddr, error) {
 	return listener(n.host.Network().ListenAddresses(), a), nil
 }
 
-// Adrift are the addresses, host:port, on which this node listens and which this host does not have any more, so that
-// nobody can connect to them. follows says that it will listen elsewhere when the host has another address.
-func (n *Node) Adrift() (addrs []string, follows bool) {
+// StaleListeners returns the addresses, host:port, on which this node listens but which this host no longer has, so
+// that nobody can connect to them. follows is true if all of them were left open, so that the node moves by itself once
+// the host has another address.
+func (n *Node) StaleListeners() (addrs []string, follows bool) {
 	own := ownAddresses()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -132,7 +133,7 @@ func (n *Node) Adrift() (addrs []string, follows bool) {
 			continue
 		}
 		addrs = append(addrs, hostPort(a))
-		follows = follows && slices.ContainsFunc(n.chosen, func(c chosen) bool { return c.at.Equal(a) })
+		follows = follows && slices.ContainsFunc(n.autoListeners, func(c autoListener) bool { return c.at.Equal(a) })
 	}
 	return addrs, follows
 }

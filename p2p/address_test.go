@@ -8,7 +8,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// TestSuccessor: a listener moves only from loopback, and from an address that the host has not any more.
+// TestSuccessor: a listener moves only from loopback, and from an address that the host no longer has.
 func TestSuccessor(t *testing.T) {
 	for _, tc := range []struct {
 		was    string
@@ -64,7 +64,7 @@ func TestListenersFollow(t *testing.T) {
 	if _, err := net.Dial("tcp", was); err == nil {
 		t.Errorf("it still listens on %s", was)
 	}
-	if lost, _ := b.Adrift(); len(lost) > 0 {
+	if lost, _ := b.StaleListeners(); len(lost) > 0 {
 		t.Errorf("adrift: %q", lost)
 	}
 	if b.follow(n, func(ma.Multiaddr) string { return own }) {

@@ -90,7 +90,7 @@ func (n *Node) fetch(ctx context.Context, from PeerID, hash string, max int64, d
 	return done, nil
 }
 
-// slow says of an error that it is one of time.
+// slow wraps an error that is a timeout as ErrSlow, and returns any other unchanged.
 func (n *Node) slow(err error) error {
 	var late net.Error
 	if errors.As(err, &late) && late.Timeout() {
@@ -99,11 +99,12 @@ func (n *Node) slow(err error) error {
 	return err
 }
 
-// blobPace is how many bytes of a blob must be on their way within StallTimeout, or all that are left: a peer that
-// sends, or takes, a byte now and then would hold a place for ever.
+// blobPace is how many bytes of a blob, or all that are left, must be transferred within StallTimeout. Otherwise a peer
+// that sends, or takes, a byte now and then would hold a place for ever.
 const blobPace = 2 * blobChunk
 
-// copyChunks copies size bytes, with a new deadline whenever blobPace bytes have gone: slow is fine, stuck is not.
+// copyChunks copies size bytes and renews the deadline whenever blobPace bytes have been transferred, so that a slow
+// transfer goes on and a stuck one fails.
 func (n *Node) copyChunks(
 	w io.Writer, r io.Reader, size int64, deadline func(time.Time) error,
 ) (done int64, err error) {
@@ -133,8 +134,7 @@ func (n *Node) copyChunks(
 	return done, nil
 }
 
-// serveBlob sends one blob. At most blobSlots are sent at once, shared among the peers; the others wait their
-// turn.
+// serveBlob sends one blob. At most blobSlots are sent at once, shared among the peers; others wait for a place.
 func (n *Node) serveBlob(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // after Close it has no effect
 	var q blobRequest
@@ -171,14 +171,15 @@ func (n *Node) serveBlob(s network.Stream) {
 	_ = s.Close()
 }
 
-// mayFetch reports whether a member has any right that blobs are for: all of them are of jobs.
+// mayFetch reports whether a member has a right that needs blobs. All blobs belong to jobs, so an inviter alone has no
+// use for them.
 func (n *Node) mayFetch(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.ContainsFunc([]Right{Worker, Submitter, Read, Admin}, func(r Right) bool { return n.roster.has(id, r) })
 }
 
-// counted counts what was written.
+// counted is a writer that adds the bytes written to n.
 type counted struct {
 	io.Writer
 	n *atomic.Int64

@@ -24,7 +24,8 @@ func (n *Node) issue(reg register, x exchange) (exchange, error) {
 	return x, err
 }
 
-// publish takes over records that this node made, durably. Under n.mu.
+// publish merges records that this node made into its roster and saves them, or leaves the roster as it was on an
+// error. n.mu is held.
 func (n *Node) publish(x exchange) error {
 	old := *n.roster
 	if _, err := n.roster.merge(x); err != nil {
@@ -38,11 +39,11 @@ func (n *Node) publish(x exchange) error {
 	return nil
 }
 
-// tidy brings this node's own register in line with what others say, if it has one. Under n.mu.
+// tidy updates this node's own register, if it has one, to agree with what the other records say. n.mu is held.
 func (n *Node) tidy() error {
 	reg, err := n.roster.draft(n.id)
 	if err != nil {
-		return nil //nolint:nilerr // it is no inviter
+		return nil //nolint:nilerr // only inviters have a register
 	}
 	if h, ok := n.roster.registers[stay{n.id, reg.Under}]; ok {
 		was := h.register
@@ -53,7 +54,7 @@ func (n *Node) tidy() error {
 			return errors.Join(errA, errB)
 		}
 	} else if n.roster.reign().holder != n.id {
-		return nil // the first one comes with the first admission
+		return nil // an inviter's first register is made with its first admission
 	}
 	x, err := n.issue(reg, exchange{})
 	if err == nil {
@@ -62,15 +63,15 @@ func (n *Node) tidy() error {
 	return err
 }
 
-// Revoke puts id out of the cluster: every member drops its connection once it hears of it. Members that
-// id had admitted stay, now on this node's word; revoke them too if id is not to be trusted at all.
+// Revoke expels id from the cluster and bans it: every member closes its connection to id as soon as it learns of this.
+// Members that id admitted stay, now on this node's word; revoke them too if id is not to be trusted at all.
 func (n *Node) Revoke(_ context.Context, id PeerID) error {
 	target, err := peer.Decode(id)
 	if err != nil {
 		return fmt.Errorf("could not revoke %q: it is no peer id: %w", clip(id), err)
 	}
 	n.mu.Lock()
-	err = n.putOut(target, true)
+	err = n.expelMember(target, true)
 	n.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("could not revoke %s: %w", id, err)
@@ -80,8 +81,8 @@ func (n *Node) Revoke(_ context.Context, id PeerID) error {
 	return nil
 }
 
-// Invited are the members whose membership rests on id's word, and on that of those in turn: whom it has admitted, as
-// long as nobody nearer to the founder has said the same. They stay when it is revoked.
+// Invited returns the members whose membership depends on id: those that it admitted, those that they admitted in turn,
+// and so on, except where an issuer nearer to the founder admits the same member. They stay when id is revoked.
 func (n *Node) Invited(id PeerID) (out []PeerID) {
 	target, err := peer.Decode(id)
 	if err != nil {
@@ -106,8 +107,8 @@ func (n *Node) Invited(id PeerID) (out []PeerID) {
 	return out
 }
 
-// Forget ends the membership of a member that is not up here. Unlike Revoke it bans nobody: any inviter can admit it
-// again.
+// Forget ends the membership of a member that is not connected to this node. Unlike Revoke it is no ban: any inviter
+// can admit the member again.
 func (n *Node) Forget(_ context.Context, id PeerID) error {
 	target, err := peer.Decode(id)
 	if err != nil {
@@ -117,7 +118,7 @@ func (n *Node) Forget(_ context.Context, id PeerID) error {
 	if n.links[target] != nil {
 		err = ErrStillUp
 	} else {
-		err = n.putOut(target, false)
+		err = n.expelMember(target, false)
 	}
 	n.mu.Unlock()
 	if err != nil {
@@ -128,8 +129,9 @@ func (n *Node) Forget(_ context.Context, id PeerID) error {
 	return nil
 }
 
-// putOut ends the stay of a member. Under n.mu.
-func (n *Node) putOut(target peer.ID, ban bool) error {
+// expelMember ends the stay of a member, and with ban forbids those further from the founder to admit it again. n.mu is
+// held.
+func (n *Node) expelMember(target peer.ID, ban bool) error {
 	if _, ok := n.roster.members[target]; !ok {
 		return ErrNotMember
 	}
@@ -148,8 +150,8 @@ func (n *Node) putOut(target peer.ID, ban bool) error {
 	return n.publish(x)
 }
 
-// Depart ends this node's membership for good, tells the members that are up and closes the node. Started
-// again it is a cluster of its own; only a new invitation brings it back. The founder must hand its role over
+// Depart ends this node's membership for good, tells the connected members and closes the node. When it is started
+// again it is a cluster of its own, and only a new invitation brings it back. The founder must hand over its role
 // first.
 func (n *Node) Depart(ctx context.Context) error {
 	n.mu.Lock()
@@ -158,7 +160,7 @@ func (n *Node) Depart(ctx context.Context) error {
 	switch {
 	case n.roster.reign().holder == n.id && len(n.roster.members) > 1:
 		err = ErrFounderStays
-	case !in: // it was put out: what is left of the cluster here goes
+	case !in: // it was expelled already: only its files are left to remove
 		err = nil
 	case in:
 		var d signed
@@ -189,7 +191,7 @@ func (n *Node) Depart(ctx context.Context) error {
 	err = n.Leave(ctx)
 	files := []string{membershipFile}
 	if own {
-		files = append(files, identityFile) // it names the cluster that this node is no member of any more
+		files = append(files, identityFile) // this key is the name of the cluster that the node has left
 	}
 	for _, f := range files {
 		err = errors.Join(err, os.Remove(filepath.Join(n.cfg.Dir, f)))
@@ -197,8 +199,9 @@ func (n *Node) Depart(ctx context.Context) error {
 	return err
 }
 
-// forgetOften drops members that nobody has heard of for long.
-func (n *Node) forgetOften() {
+// forgetLoop forgets members that nobody has seen for long, updates names in this node's register, and saves when
+// members were last seen.
+func (n *Node) forgetLoop() {
 	every := min(n.cfg.EphemeralFor/4, time.Hour)
 	tick := time.NewTicker(max(every, time.Millisecond))
 	defer tick.Stop()
@@ -212,7 +215,7 @@ func (n *Node) forgetOften() {
 		n.mu.Lock()
 		var changed bool
 		var err error
-		if time.Since(n.started) > n.cfg.EphemeralFor { // they had time to come back to this run
+		if time.Since(n.started) > n.cfg.EphemeralFor { // all members have had time to reconnect since this node started
 			changed, err = n.forget(time.Now())
 		}
 		if err == nil {
@@ -221,7 +224,7 @@ func (n *Node) forgetOften() {
 			changed = changed || renamed
 		}
 		if err == nil && (time.Since(saved) > time.Hour || n.unsaved) {
-			saved, n.unsaved, err = time.Now(), false, n.save() // with when they were seen
+			saved, n.unsaved, err = time.Now(), false, n.save() // saves the times at which members were last seen, too
 		}
 		n.mu.Unlock()
 		if err != nil {
@@ -233,8 +236,8 @@ func (n *Node) forgetOften() {
 	}
 }
 
-// forget drops those of this node's own register that were not seen for long, and those of other inviters
-// after twice the time, for an inviter may be gone too. Under n.mu.
+// forget drops the members in this node's own register that have not been seen for long, and those in other inviters'
+// registers after twice the time, since their inviter may be gone too. It reports whether it dropped any. n.mu is held.
 func (n *Node) forget(now time.Time) (bool, error) {
 	var late []peer.ID
 	for id, m := range n.roster.members {

@@ -7,41 +7,42 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Each member signs itself where it can be reached, as often as it likes, and each such record has all others pull
-// rosters, write theirs and tell of it. So the changes of one member's addresses are taken at a measure, the last in
-// place of those before, and what brings nothing but such changes is taken about once a second; rosters are pulled at a
-// measure too, whatever they bring. What is put off is pulled again a moment later.
+// Each member signs its own addresses, as often as it likes, and each new record makes all other members pull rosters,
+// save theirs and announce it. So the changes of one member's addresses are rate-limited, as routers damp flapping
+// routes: the last change replaces those that had to wait, and a roster that brings nothing but such changes is merged
+// about once a second. Pulls of rosters are rate-limited too, whatever they bring. What had to wait is pulled again a
+// moment later.
 const (
-	addressEvery = 3 * time.Second // changes of one member's addresses that are taken,
+	addressEvery = 3 * time.Second // interval of one member's address changes
 	addressBurst = 5
-	batchEvery   = time.Second // and rosters with nothing but such changes
+	batchEvery   = time.Second // interval of rosters that bring nothing but address changes
 	batchBurst   = 5
 
-	// An honest node changes its own more rarely than that, also where two run with one key, from a copy of the state
-	// folder, and each puts its own addresses in place of the other's.
+	// An honest node changes its own addresses less often than that, also where two nodes run with one key, from a copy of
+	// the state folder, and each replaces the other's addresses.
 	ownEvery = 10 * time.Second
 	ownBurst = 3
 
-	pullEvery  = time.Second // pulls from one link,
+	pullEvery  = time.Second // interval of pulls over one link
 	pullBurst  = 8
-	pullsEvery = time.Second / 8 // and from all: what one has, others have too
+	pullsEvery = time.Second / 8 // interval of pulls over all links: what one peer has, others have too
 	pullsBurst = 64
 
-	serveEvery = time.Second / 2 // rosters given to one member, which may pull again after a restart
+	serveEvery = time.Second / 2 // interval of rosters served to one member, which may pull again after a restart
 	serveBurst = 4 * pullBurst
 
-	settleAfter = time.Second      // what was put off is looked at again
-	churnFor    = 20 * time.Second // a member goes on with it before that is told
+	deferredPause = time.Second      // pause before what had to wait is looked at again
+	churnFor      = 20 * time.Second // how long a member may exceed the rate before Flapping reports it
 )
 
-// churn is how often a member's addresses have changed of late.
+// churn limits the rate at which one member's address changes are taken.
 type churn struct {
 	room *rate.Limiter
-	last uint64    // number of the record that was put off last
-	over time.Time // since when there have been too many; zero if there are not
+	last uint64    // Seq of the last record that had to wait
+	over time.Time // since when there have been too many changes; zero if there are not
 }
 
-// takes reports whether a change is taken now, and whether it is time to tell that the member goes on with too many.
+// takes reports whether a change is taken now, and whether it is time to report that the member still makes too many.
 func (c *churn) takes(now time.Time, seq uint64) (ok, tell bool) {
 	if c.room.TokensAt(now) >= addressBurst-1 {
 		c.over = time.Time{}
@@ -50,7 +51,7 @@ func (c *churn) takes(now time.Time, seq uint64) (ok, tell bool) {
 		return true, false
 	}
 	if seq <= c.last {
-		return false, false // the same, seen again
+		return false, false // a record that already had to wait, received again
 	}
 	if c.last = seq; c.over.IsZero() {
 		c.over = now
@@ -62,18 +63,18 @@ func (c *churn) takes(now time.Time, seq uint64) (ok, tell bool) {
 	return false, true
 }
 
-// pacing is at what measure a node takes and tells of changes of its roster. Under Node.mu, but for again.
+// pacing holds the rate limits on changes of the roster. Node.mu guards it, except for deferred.
 type pacing struct {
-	churns  map[peer.ID]*churn
-	serves  map[peer.ID]*rate.Limiter
-	batches *rate.Limiter
-	own     *rate.Limiter
-	pulls   *rate.Limiter
-	again   chan struct{} // capacity 1: something was put off
+	churns   map[peer.ID]*churn
+	serves   map[peer.ID]*rate.Limiter
+	batches  *rate.Limiter
+	own      *rate.Limiter
+	pulls    *rate.Limiter
+	deferred chan struct{} // capacity 1: something had to wait
 }
 
 func newPacing() pacing {
-	return pacing{churns: map[peer.ID]*churn{}, serves: map[peer.ID]*rate.Limiter{}, again: make(chan struct{}, 1),
+	return pacing{churns: map[peer.ID]*churn{}, serves: map[peer.ID]*rate.Limiter{}, deferred: make(chan struct{}, 1),
 		batches: rate.NewLimiter(rate.Every(batchEvery), batchBurst), own: rate.NewLimiter(rate.Every(ownEvery), ownBurst),
 		pulls: rate.NewLimiter(rate.Every(pullsEvery), pullsBurst)}
 }
@@ -89,7 +90,7 @@ func (p *pacing) churnOf(id peer.ID) *churn {
 	return c
 }
 
-// mayServe reports whether a member is given the roster now. One that pulls more often than it may tries again.
+// mayServe reports whether a member may be sent the roster now. A member that pulls too often tries again later.
 func (n *Node) mayServe(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -99,9 +100,9 @@ func (n *Node) mayServe(id peer.ID) bool {
 	return n.pace.serves[id].Allow()
 }
 
-// calm leaves out of what is new what is not to be taken now, and reports whether that is to be looked at again, and
-// who goes on changing its addresses. Under n.mu.
-func (n *Node) calm(x exchange, now time.Time) (out exchange, again bool, restless []peer.ID) {
+// throttle removes from x the address changes that exceed their rates. It reports whether it removed any, so that x is
+// to be pulled again, and which members change their addresses too often for too long. n.mu is held.
+func (n *Node) throttle(x exchange, now time.Time) (out exchange, again bool, flapping []peer.ID) {
 	alone := len(x.Successions)+len(x.Registers)+len(x.Departures) == 0
 	type change struct {
 		id  peer.ID
@@ -116,11 +117,11 @@ func (n *Node) calm(x exchange, now time.Time) (out exchange, again bool, restle
 		id := must(a.Peer)
 		switch old, held := n.roster.addresses[id]; {
 		case err != nil:
-			return x, false, nil // it is refused as a whole
-		case held && !old.before(a.Seq, s), alone && !n.roster.isIn(id): // it would change nothing, and costs no check
+			return x, false, nil // the merge will refuse x as a whole
+		case held && !old.before(a.Seq, s), alone && !n.roster.isIn(id): // changes nothing: not verified
 		case !held:
 			out.Addresses = append(out.Addresses, s)
-		case verify(id, forAddresses, s.Body, s.Sig) != nil: // or one could use up another's measure
+		case verify(id, forAddresses, s.Body, s.Sig) != nil: // unverified, a forged record could use up another member's rate
 			return x, false, nil
 		default:
 			changes = append(changes, change{id, a.Seq, s})
@@ -135,30 +136,30 @@ func (n *Node) calm(x exchange, now time.Time) (out exchange, again bool, restle
 			out.Addresses = append(out.Addresses, c.raw)
 		}
 		if again = again || !ok; tell {
-			restless = append(restless, c.id)
+			flapping = append(flapping, c.id)
 		}
 	}
-	return out, again, restless
+	return out, again, flapping
 }
 
-// putOff has what could not be taken or said now looked at again in a moment.
-func (n *Node) putOff() {
+// deferChanges schedules another look at changes that could not be taken or announced now.
+func (n *Node) deferChanges() {
 	select {
-	case n.pace.again <- struct{}{}:
+	case n.pace.deferred <- struct{}{}:
 	default:
 	}
 }
 
-// settleOften comes back to what was put off.
-func (n *Node) settleOften() {
+// deferredLoop looks again at changes that had to wait.
+func (n *Node) deferredLoop() {
 	for {
 		select {
-		case <-n.pace.again:
+		case <-n.pace.deferred:
 		case <-n.ctx.Done():
 			return
 		}
 		select {
-		case <-time.After(settleAfter):
+		case <-time.After(deferredPause):
 		case <-n.ctx.Done():
 			return
 		}
@@ -181,7 +182,7 @@ func (n *Node) settleOften() {
 	}
 }
 
-// mayPull waits until the roster of l's peer may be pulled; false if the link or this node ends first.
+// mayPull waits until the roster of l's peer may be pulled. It returns false if the link or this node ends first.
 func (n *Node) mayPull(l *link) bool {
 	n.mu.Lock()
 	var wait time.Duration

@@ -17,17 +17,17 @@ func (n *tnode) moves(w who, seq uint64) signed {
 	return s
 }
 
-// calmly takes of some records what calm leaves at a time.
-func (n *tnode) calmly(at time.Time, records ...signed) (taken int, again bool, restless []peer.ID, err error) {
+// throttled takes of some records what throttle leaves at a time.
+func (n *tnode) throttled(at time.Time, records ...signed) (taken int, again bool, flapping []peer.ID, err error) {
 	n.Node.mu.Lock()
 	defer n.Node.mu.Unlock()
 	x, err := n.roster.fresh(exchange{Addresses: records})
 	if err != nil {
 		return 0, false, nil, err
 	}
-	x, again, restless = n.calm(x, at)
+	x, again, flapping = n.throttle(x, at)
 	_, err = n.roster.add(x)
-	return len(x.Addresses), again, restless, err
+	return len(x.Addresses), again, flapping, err
 }
 
 // TestAddressesAreTakenAtAMeasure: of a member that signs its addresses anew without end little is taken, and it is
@@ -39,12 +39,12 @@ func TestAddressesAreTakenAtAMeasure(t *testing.T) {
 	const took = 2 * time.Minute
 	begin, taken, told := time.Now(), map[peer.ID]int{}, map[peer.ID]int{}
 	take := func(w who, at time.Duration, seq uint64) (all bool) {
-		n, again, restless, err := a.calmly(begin.Add(at), a.moves(w, seq))
+		n, again, flapping, err := a.throttled(begin.Add(at), a.moves(w, seq))
 		if err != nil {
 			t.Fatal(err)
 		}
 		taken[w.id] += n
-		for _, id := range restless {
+		for _, id := range flapping {
 			told[id]++
 		}
 		return !again
@@ -77,11 +77,11 @@ func TestForgedAddressesChargeNobody(t *testing.T) {
 	for i := range uint64(3 * addressBurst) {
 		forged := a.moves(w, i+2)
 		forged.Sig = a.moves(stranger, 1).Sig
-		if _, again, _, err := a.calmly(time.Now(), forged, a.moves(stranger, i)); err == nil || again {
+		if _, again, _, err := a.throttled(time.Now(), forged, a.moves(stranger, i)); err == nil || again {
 			t.Fatalf("a forged record is taken: %v, or put off: %v", err, again)
 		}
 	}
-	if n, _, _, err := a.calmly(time.Now(), a.moves(stranger, 1), a.moves(w, 2)); n != 1 || err != nil {
+	if n, _, _, err := a.throttled(time.Now(), a.moves(stranger, 1), a.moves(w, 2)); n != 1 || err != nil {
 		t.Errorf("of a record of a stranger and one of a member %d are taken: %v", n, err)
 	}
 }

@@ -6,38 +6,38 @@ import (
 	"time"
 )
 
-// Members tell each other what time it is, with each heartbeat, so that users hear of a clock that is wrong: ages,
-// expiries and the order of jobs are shown by clocks, though nothing is decided by them.
+// Members send each other the time with each heartbeat, so that users learn of a clock that is wrong: ages, expiries
+// and the order of jobs are shown by clocks, though nothing is decided by them.
 
-// clockSamples is how many of a peer's last words about the time are looked at. What came late says that the peer's
-// clock is behind, so that of several the one counts by which it is the furthest ahead.
+// clockSamples is how many of a peer's last clock frames are kept. A frame that was delayed makes the peer's clock seem
+// behind, so the sample by which it is the furthest ahead is the best one.
 const clockSamples = 8
 
-// skew is by how much a peer's clock is ahead of this host's, as far as its last words tell.
+// skew estimates how far a peer's clock is ahead of this host's, from its last clock frames.
 type skew struct {
 	mu    sync.Mutex
 	last  [clockSamples]time.Duration
 	heard int
 }
 
-// clockFrame is what this node says of the time.
+// clockFrame encodes the time: Unix milliseconds, big-endian.
 func clockFrame(now time.Time) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())) //nolint:gosec // taken back as it was
+	return binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())) //nolint:gosec // the receiver converts it back
 }
 
-// hear takes what a peer says of the time, which was underway for about half a round trip.
-func (s *skew) hear(payload []byte, now time.Time, rtt time.Duration) {
+// add takes a clock frame from the peer, which was underway for about half a round trip.
+func (s *skew) add(payload []byte, now time.Time, rtt time.Duration) {
 	if len(payload) != 8 {
 		return
 	}
-	theirs := time.UnixMilli(int64(binary.BigEndian.Uint64(payload))) //nolint:gosec // nonsense is a clock that is far off
+	theirs := time.UnixMilli(int64(binary.BigEndian.Uint64(payload))) //nolint:gosec // nonsense shows as a wrong clock
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last[s.heard%clockSamples] = theirs.Sub(now) + rtt/2
 	s.heard++
 }
 
-// ahead is by how much the peer's clock is ahead, negative if it is behind, and 0 if it has not told.
+// ahead is how far the peer's clock is ahead, negative if it is behind, and 0 if the peer has sent no time.
 func (s *skew) ahead() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

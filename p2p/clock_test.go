@@ -10,7 +10,7 @@ func TestSkew(t *testing.T) {
 	var s skew
 	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	hear := func(ahead, late time.Duration) {
-		s.hear(clockFrame(now.Add(ahead)), now.Add(late), 0)
+		s.add(clockFrame(now.Add(ahead)), now.Add(late), 0)
 		now = now.Add(time.Second)
 	}
 	want := func(d time.Duration) {
@@ -20,7 +20,7 @@ func TestSkew(t *testing.T) {
 		}
 	}
 	want(0)
-	s.hear([]byte("short"), now, 0)
+	s.add([]byte("short"), now, 0)
 	want(0)
 	hear(time.Hour, 0)
 	hear(time.Hour, 20*time.Second)
@@ -30,9 +30,9 @@ func TestSkew(t *testing.T) {
 	}
 	want(-time.Minute)
 	s = skew{}
-	s.hear(clockFrame(now), now.Add(2*time.Second), 4*time.Second)
+	s.add(clockFrame(now), now.Add(2*time.Second), 4*time.Second)
 	want(0)
-	s.hear(clockFrame(now.AddDate(500, 0, 0)), now, 0) // beyond what a duration holds
+	s.add(clockFrame(now.AddDate(500, 0, 0)), now, 0) // beyond what a duration holds
 	if s.ahead() < 290*365*24*time.Hour {
 		t.Errorf("%v", s.ahead())
 	}

@@ -16,7 +16,7 @@ import (
 const (
 	MaxMessage  = 1 << 20   // payload of Send
 	MaxAsk      = 1 << 20   // payload of Request
-	MaxRequest  = 8 << 20   // of its answer
+	MaxRequest  = 8 << 20   // payload of the answer to a Request
 	MaxAnnounce = 256 << 10 // payload of Publish
 	MaxPeers    = 1024      // members of a cluster
 
@@ -30,27 +30,28 @@ const (
 // PeerID is a libp2p peer id as base58 text: the hash name of a node's public key.
 type PeerID = string
 
-// BlobStore is where Fetch of other nodes reads from. Open's error is under fs.ErrNotExist if the
-// store has no blob of that hash. The hash is 64 lower-case hexadecimal digits.
+// BlobStore is what other nodes' Fetch reads from. Open's error is under fs.ErrNotExist if the store has no blob of
+// that hash. The hash is 64 lower-case hexadecimal digits.
 type BlobStore interface {
 	Open(hash string) (blob io.ReadSeekCloser, size int64, err error)
 }
 
-// ServeFunc answers a Request. It is called in a goroutine of its own; ctx ends when the asking peer
-// goes or gives up, or the node closes. The text of its error reaches the asking peer.
+// ServeFunc answers a Request. It is called in a goroutine of its own; ctx ends when the asking peer disconnects or
+// gives up, or the node closes. The text of its error is sent to the asking peer.
 type ServeFunc func(ctx context.Context, from PeerID, kind string, payload []byte) ([]byte, error)
 
 // Config is what a Node is made of.
 type Config struct {
 	Dir string // state folder, made if missing: identity.key, membership, lock
-	// "host:port"; default 127.0.0.1:0. Port 0 is the port of the last run, if it is free; host Auto is chosen
+	// Listen has addresses "host:port"; the default is 127.0.0.1:0. Port 0 stands for the port of the last run if it is
+	// free, and host Auto for an address that the node chooses.
 	Listen []string
-	Face   string // what Auto stands for at this start; empty: the address that faces the other members
+	Face   string // address that Auto stands for at this start; empty: the one that faces the other members
 
-	// Told to the members.
+	// These are sent to the other members.
 	Name    string // default: the start of the peer id
 	Version string // of dtpnode
-	ROOT    string // version, empty if there is none
+	ROOT    string // version; empty without ROOT
 	Slots   int
 
 	Topics []string  // announcements to listen to; Publish takes only these
@@ -63,16 +64,16 @@ type Config struct {
 	Silence      time.Duration // a peer silent for longer is down, 5 s
 	DialTimeout  time.Duration // connection and hello together, 5 s
 	BackoffMin   time.Duration // pause after the first failed dial, 200 ms
-	BackoffMax   time.Duration // and the longest pause, 10 s
+	BackoffMax   time.Duration // longest pause between dials, 10 s
 	StallTimeout time.Duration // a blob, a frame or a handshake that makes no progress is given up, 10 s
-	ShunFor      time.Duration // a member that broke the rules is refused for so long the first time, 1 min
-	ForgetAfter  time.Duration // a member that was not seen for so long is forgotten, 8 weeks
-	EphemeralFor time.Duration // and an ephemeral one, 5 min
-	AddressCheck time.Duration // how often it is looked whether this host still has the address that was chosen, 5 s
-	InviteMemory time.Duration // for how long a spent invitation is remembered and explained, 1 h
+	ShunFor      time.Duration // how long a member that broke the rules is refused the first time, 1 min
+	ForgetAfter  time.Duration // how long a member may be unseen before it is forgotten, 8 weeks
+	EphemeralFor time.Duration // the same for an ephemeral member, 5 min
+	AddressCheck time.Duration // how often open listeners are compared with this host's addresses, 5 s
+	InviteMemory time.Duration // how long an expired invitation is remembered, to explain refusals, 1 h
 
-	protocol int              // tests pretend to be another version
-	now      func() time.Time // for the expiry of invitations, and what members tell each other of the time
+	protocol int              // set by tests that play another protocol version
+	now      func() time.Time // clock for expiries of invitations and clock frames; set by tests
 }
 
 func (c Config) withDefaults() Config {
@@ -136,6 +137,6 @@ func (c Config) validate() error {
 	return nil
 }
 
-// unprintable reports whether a character may stand in no name and no reason: it could steer a terminal, or show what
-// stands beside it in another order.
+// unprintable reports whether a character is forbidden in names and reasons, because it could control a terminal or
+// reorder the text around it.
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }

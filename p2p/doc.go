@@ -12,19 +12,19 @@
 //
 // # Who may connect
 //
-// A connection gater admits members only. Unknown peers are let in while an invitation is remembered
-// (open, or just used or expired, so that they can be told so), for seconds (door.go), and then reach the join
-// protocol alone. Those that were members may come for seconds too, and are shown why they are none any more
-// (expelled.go). A member that breaks the rules is refused for a while (shun.go). Nothing is listened on but loopback
-// unless the configuration says so; nobody is dialled but members and, on Join, the inviter.
+// A connection gater admits members only. Strangers, that is peers that are not members, are let in while an invitation
+// is remembered (open, or just used or expired, so that they can be told so). They may stay for seconds (door.go) and
+// reach the join protocol alone. Former members may connect for seconds too, and get the proof of their expulsion
+// (expelled.go). A member that breaks the rules is refused for a while (shun.go). A node listens on loopback only,
+// unless the configuration says otherwise, and dials nobody but members and, on Join, the inviter.
 //
 // # On the wire
 //
 // TCP with TLS, or Noise, then yamux. Every value is msgpack in a frame (package wire).
 //
-//	/dtpnode/join            joinRequest -> joinReply                       unknown peers
+//	/dtpnode/join            joinRequest -> joinReply                       strangers
 //	/dtpnode/link            hello -> welcome, then link frames both ways   members
-//	                         hello -> welcome, then exchange: a refusal     members of before
+//	                         hello -> welcome, then exchange: a refusal     former members
 //	/dtpnode/N/roster        exchange <- (pull)                             members
 //	/dtpnode/N/request       request -> reply                               members
 //	/dtpnode/N/blob          blobRequest -> blobReply, then the bytes       members

@@ -8,24 +8,24 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Bounds of what strangers hold while an invitation is open. Nobody is kept out by those who came before: when
-// the places are taken the one that has been silent for the longest makes room, of the address that holds the
-// most. Who has shown a token's secret is not sent away.
+// These are bounds on what strangers hold while an invitation is open. Early arrivals keep nobody out: when the places
+// are taken, the stranger that connected first loses its place, of those at the address that holds the most. One that
+// has shown a token's secret keeps its place.
 const (
-	maxStrangers        = 256              // connections of unknown peers at a time
-	maxStrangersAddress = 128              // of one address; a site may be behind one
-	firstWordTime       = 3 * time.Second  // until a stranger must have shown a token
-	strangerTime        = 15 * time.Second // until it must be a member
+	maxStrangers        = 256              // connections of strangers at a time
+	maxStrangersAddress = 128              // of one address, which may be that of a whole site
+	firstWordTime       = 3 * time.Second  // time within which a stranger must show a token
+	strangerTime        = 15 * time.Second // time within which it must be a member
 )
 
-// stranger is a connection of a peer that is no member.
+// stranger is a connection of a peer that is not a member.
 type stranger struct {
 	addr   string
 	since  time.Time
-	proven bool // it knows the secret of an open invitation
+	proven bool // it has shown the secret of an open invitation
 }
 
-// addressOf is what strangers are counted by: an IPv4 address, or the network of an IPv6 one.
+// addressOf is the address by which strangers are counted: an IPv4 address, or the /64 network of an IPv6 one.
 func addressOf(c network.ConnMultiaddrs) string {
 	a, err := manet.ToNetAddr(c.RemoteMultiaddr())
 	tcp, ok := a.(*net.TCPAddr)
@@ -38,7 +38,7 @@ func addressOf(c network.ConnMultiaddrs) string {
 	return tcp.IP.Mask(net.CIDRMask(64, 128)).String()
 }
 
-// watchStranger gives an unknown peer a place, and closes its connection in time.
+// watchStranger gives a stranger a place if there is one, and closes its connection when its time is over.
 func (n *Node) watchStranger(c network.Conn) {
 	id := c.RemotePeer()
 	n.mu.Lock()
@@ -71,8 +71,8 @@ func (n *Node) watchStranger(c network.Conn) {
 	})
 }
 
-// makeRoom finds who must go for a stranger from addr to come, if anybody. There is no room if all that could
-// go have shown a token. Under n.mu.
+// makeRoom makes room for a stranger from addr. evicted is the connection that must be closed for it, if any; ok is
+// false if all that could be closed have shown a token. n.mu is held.
 func (n *Node) makeRoom(addr string) (evicted network.Conn, ok bool) {
 	count := map[string]int{}
 	for _, s := range n.strangers {
@@ -104,7 +104,7 @@ func (n *Node) makeRoom(addr string) (evicted network.Conn, ok bool) {
 	return evicted, true
 }
 
-// prove notes that a stranger knows the secret of an invitation.
+// prove notes that a stranger has shown the secret of an invitation, and so keeps its place.
 func (n *Node) prove(c network.Conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

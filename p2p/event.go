@@ -14,11 +14,11 @@ type Info struct {
 	Slots   int
 }
 
-// maxSlots is how many slots another member is believed to have: what is shared out by slots is not decided by one
-// number.
+// maxSlots bounds the slots that another member is believed to have, so that no single claim decides how work is shared
+// by slots.
 const maxSlots = 1 << 12
 
-// clean is info from a peer without what could confuse a terminal or a log.
+// clean removes what could confuse a terminal or a log from a peer's info, and bounds the rest.
 func (i Info) clean() Info {
 	for _, s := range []*string{&i.Name, &i.Version, &i.ROOT} {
 		*s = strings.ToValidUTF8((*s)[:min(len(*s), maxName)], "")
@@ -35,32 +35,32 @@ func (i Info) clean() Info {
 
 // Member is a member of the cluster as this node sees it.
 type Member struct {
-	Info          // as told when last up; before that only Name, from the membership record
+	Info          // as received when last up; before that only Name, from the membership record
 	ID     PeerID //
 	Rights []Right
 
 	Founder   bool // it has the founder's role
-	Ephemeral bool // it is forgotten after minutes without a word
+	Ephemeral bool // it is forgotten minutes after it was last seen
 
 	Addrs   []string // "host:port"
 	Joined  time.Time
 	Self    bool
 	Up      bool
-	Left    bool          // it is not up, and said itself that it goes
+	Left    bool          // it is not up, and announced that it would leave
 	Seen    time.Time     // when it was last up here; zero if it never was
 	RTT     time.Duration // 0 if unknown
-	Ahead   time.Duration // of its clock before this node's, while it is up; 0 if unknown
+	Ahead   time.Duration // how far its clock is ahead of this node's, while it is up; 0 if unknown
 	Problem string        // why it is not up, as far as this node knows
 
-	Protocol int  // the newest number that it speaks, 0 if it has not told
-	Foreign  bool // it answers, and speaks no number in common with this node
+	Protocol     int  // newest protocol number that it speaks, 0 if unknown
+	Incompatible bool // it can be reached, but speaks no protocol number in common with this node
 }
 
-// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone, MembersChanged and Restless. For each
+// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone, MembersChanged and Flapping. For each
 // peer the order is PeerUp, its Messages, PeerDown.
 type Event interface{ event() }
 
-// PeerUp says that a member is connected, and that both sides agreed to talk.
+// PeerUp says that a member is connected and that the handshake of the link succeeded.
 type PeerUp struct {
 	ID   PeerID
 	Info Info
@@ -72,24 +72,24 @@ type PeerDown struct {
 	Reason string
 }
 
-// PeerRefused says that a member and this node cannot talk, and why; once for each reason.
+// PeerRefused says that a member and this node cannot talk, and why. It is emitted once for each reason.
 type PeerRefused struct {
 	ID     PeerID
 	Reason string
 }
 
-// Message is a payload that From gave to Send. Whoever takes it says Done when it is of no more use: until then it
-// counts towards what may wait of From, whose link is not read beyond that.
+// Message is a payload that From passed to Send. The consumer calls Done when it needs the payload no more: until then
+// it counts towards From's backlog, beyond which From's link is not read.
 type Message struct {
 	From    PeerID
 	Payload []byte
 	receipt *receipt
 }
 
-// Done says that the message needs no memory any more.
+// Done gives the message's room in the backlog back.
 func (m Message) Done() { m.receipt.done() }
 
-// Announced is a payload that From gave to Publish. Announcements may be lost or come late.
+// Announced is a payload that From passed to Publish. Announcements may be lost or come late.
 type Announced struct {
 	From    PeerID
 	Topic   string
@@ -97,21 +97,21 @@ type Announced struct {
 	receipt *receipt
 }
 
-// Done is as for Message, where all announcements on a topic count together.
+// Done gives the announcement's room back. All announcements on a topic share one backlog.
 func (a Announced) Done() { a.receipt.done() }
 
-// MemberGone says that a peer is no member any more: it was revoked, has left for good or was forgotten. What
-// it had asked for counts no more. Its PeerDown comes too, before or after.
+// MemberGone says that a peer is not a member any more: it was revoked, has left for good or was forgotten. Its
+// requests no longer count. Its PeerDown comes too, before or after.
 type MemberGone struct{ ID PeerID }
 
-// MembersChanged says that Members, their rights or their addresses changed; changes may share one.
+// MembersChanged says that Members, their rights or their addresses changed. Several changes may share one event.
 type MembersChanged struct{}
 
-// Restless says that a member goes on signing other addresses of its own, more often than any host has them. They are
-// taken at a measure.
-type Restless struct{ ID PeerID }
+// Flapping says that a member keeps signing new addresses of its own, more often than any real host changes them. They
+// are taken at a bounded rate.
+type Flapping struct{ ID PeerID }
 
-func (Restless) event()       {}
+func (Flapping) event()       {}
 func (PeerUp) event()         {}
 func (PeerDown) event()       {}
 func (PeerRefused) event()    {}

@@ -11,22 +11,22 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// A member that is put out while it is up is sent the roster that says so. One that was away then asks the others for a
-// link when it is back, and is told: their answer carries the signed registers, so that it believes the inviter that
-// put it out, and not whom it asked.
+// A member that is expelled while it is connected is sent the roster that says so. One that was away asks the others
+// for a link when it is back, and they answer with the signed registers. So it need not believe the peer that it asked,
+// but only the inviter that expelled it.
 
-// How often members of before are told so, and how many of them are remembered.
+// These bound how often former members are answered, and how many of them are remembered.
 const (
-	tellRate  = 4 // a second, to all together
+	tellRate  = 4 // answers a second, to all former members together
 	tellBurst = 16
 	maxGone   = 1024
 )
 
 // Expulsion is how this node's membership ended.
 type Expulsion struct {
-	By      PeerID // whose word ended it, empty if that is not known
+	By      PeerID // inviter that ended it, empty if unknown
 	ByName  string
-	Revoked bool      // put out; else forgotten, as members are that are not seen for long
+	Revoked bool      // revoked; else forgotten, as members are that have not been seen for long
 	Since   time.Time // when this node heard of it
 }
 
@@ -38,7 +38,7 @@ type savedOut struct {
 	Unix    int64
 }
 
-// Expelled tells how this node's membership ended, if it is a member no more.
+// Expelled returns how this node's membership ended; false if it is a member.
 func (n *Node) Expelled() (Expulsion, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -49,8 +49,8 @@ func (n *Node) Expelled() (Expulsion, bool) {
 	return Expulsion{By: o.By, ByName: o.Name, Revoked: o.Revoked, Since: time.Unix(o.Unix, 0)}, true
 }
 
-// noteExpulsion takes note of whether this node is a member still. before is the roster of before the last change, nil
-// if it is not known. Under n.mu.
+// noteExpulsion updates n.expelled after a change of the roster. before is the roster before that change, nil if
+// unknown. n.mu is held.
 func (n *Node) noteExpulsion(before *roster) {
 	if _, in := n.roster.members[n.id]; in {
 		n.expelled = nil
@@ -59,7 +59,7 @@ func (n *Node) noteExpulsion(before *roster) {
 	if n.expelled != nil {
 		return
 	}
-	by, revoked := n.roster.putOutBy(n.id)
+	by, revoked := n.roster.expelledBy(n.id)
 	if by == "" && before != nil {
 		by = before.lastIssuer(n.id)
 	}
@@ -71,9 +71,9 @@ func (n *Node) noteExpulsion(before *roster) {
 	n.log.Warn("this node is no member of its cluster any more", "by", o.Name, "revoked", revoked)
 }
 
-// putOutBy finds whose word keeps a peer out: a ban, or else the end of one of its stays. Forgetting somebody leaves
-// no trace where it was the forgetting node that had admitted it.
-func (r *roster) putOutBy(id peer.ID) (by peer.ID, banned bool) {
+// expelledBy finds the issuer whose record keeps a peer out: of a ban, or else of the end of one of its stays. No
+// record is left if a peer was forgotten by the node that had admitted it; then by is empty.
+func (r *roster) expelledBy(id peer.ID) (by peer.ID, banned bool) {
 	level := 0
 	for _, h := range r.registers {
 		for _, o := range h.Outs {
@@ -90,7 +90,7 @@ func (r *roster) putOutBy(id peer.ID) (by peer.ID, banned bool) {
 	return by, banned
 }
 
-// noteGone remembers who was a member in the roster of before, and is none now. Under n.mu.
+// noteGone remembers who was a member in the roster before a change and is not one now. n.mu is held.
 func (n *Node) noteGone(before *roster) {
 	maps.DeleteFunc(n.gone, func(id peer.ID, _ time.Time) bool { return n.roster.isIn(id) })
 	for id := range before.members {
@@ -107,44 +107,45 @@ func (n *Node) noteGone(before *roster) {
 	}
 }
 
-// mayTell reports whether there may be somebody to tell that it is no member any more. Under n.mu.
-func (n *Node) mayTell() bool {
+// hasExpelled reports whether there may be former members to answer. n.mu is held.
+func (n *Node) hasExpelled() bool {
 	_, in := n.roster.members[n.id]
 	return in && (len(n.gone) > 0 || len(n.roster.bans) > 0)
 }
 
-// wasMember reports whether a peer may ask here why it is no member any more. Under n.mu.
+// wasMember reports whether a peer is a former member, which may ask here why it is not a member any more. n.mu is
+// held.
 func (n *Node) wasMember(id peer.ID) bool {
 	_, banned := n.roster.bans[id]
 	_, gone := n.gone[id]
-	return n.mayTell() && (banned || gone)
+	return n.hasExpelled() && (banned || gone)
 }
 
-// mayCome reports whether a peer may connect at all: those that may for good, and for a moment those that are to be
-// told that they may not.
-func (n *Node) mayCome(id peer.ID) bool {
+// mayComeIn reports whether a peer's incoming connection is accepted: it is a member or an expected stranger, or a
+// former member that gets a short answer.
+func (n *Node) mayComeIn(id peer.ID) bool {
 	if n.mayConnect(id) {
 		return true
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.fellow(id) && n.wasMember(id)
+	return !n.bothMembers(id) && n.wasMember(id)
 }
 
-// turnAway answers a peer that is no member and asks for a link: with proof, if it was one.
-func (n *Node) turnAway(s network.Stream) {
+// refuseExpelled answers a peer that asks for a link and is not a member: with the proof if it is a former member.
+func (n *Node) refuseExpelled(s network.Stream) {
 	id := s.Conn().RemotePeer()
 	n.mu.Lock()
-	told := !n.fellow(id) && n.wasMember(id)
+	told := !n.bothMembers(id) && n.wasMember(id)
 	w := welcome{Refusal: refusedGone, Hello: hello{Speaks: n.cfg.speaks(), Cluster: n.roster.cluster.String()}}
 	all := n.roster.all()
 	n.mu.Unlock()
 	var h hello
-	if !told || !n.tells.Allow() || readValue(s, maxHelloFrame, &h) != nil || h.Cluster != w.Hello.Cluster {
+	if !told || !n.refusals.Allow() || readValue(s, maxHelloFrame, &h) != nil || h.Cluster != w.Hello.Cluster {
 		_ = s.Reset()
 		return
 	}
-	// Not where the others are: that is no business of its any more.
+	// The proof has no addresses: where the members are is no longer the peer's business.
 	proof := exchange{Successions: all.Successions, Registers: all.Registers}
 	if writeValue(s, &w) != nil || writeValue(s, &proof) != nil {
 		_ = s.Reset()
@@ -154,8 +155,8 @@ func (n *Node) turnAway(s network.Stream) {
 	n.log.Info("told a peer that it is no member any more", "peer", id.String())
 }
 
-// takeProof reads what a member shows for its word that this node is no member any more. It counts as what other
-// members tell: by its signatures.
+// takeProof reads what a member sends as proof that this node is not a member any more. It is merged like any other
+// member's roster, so its signatures decide.
 func (n *Node) takeProof(s network.Stream, r *bufio.Reader) {
 	var x exchange
 	if err := readValue(r, maxRoster, &x); err != nil {

@@ -15,19 +15,19 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Auto is the host of a listen address that is chosen at each start, and anew when this host has that address no more:
-// the one by which it reaches the other members. What a node was not told is not remembered, since networks give hosts
+// Auto is the host of a listen address that the node chooses, at each start and again whenever this host loses the
+// chosen address: the address by which it reaches the other members. The choice is not saved, since networks give hosts
 // other addresses over time.
 const Auto = "auto"
 
-// Chosen reports whether a listen address, host:port, leaves the host open, and which port it names.
-func Chosen(listen string) (port string, ok bool) {
+// OpenHost reports whether a listen address, host:port, leaves the host open, and which port it names.
+func OpenHost(listen string) (port string, ok bool) {
 	host, port, err := net.SplitHostPort(listen)
 	return port, err == nil && host == Auto
 }
 
-// Facing is the address of this host by which it reaches the inviter of a token, as its routes are now; empty if that
-// is a loopback address alone, or there is no route. Nothing is sent.
+// Facing is the address by which this host reaches the inviter of a token, with its present routes. It is empty if that
+// is a loopback address, or there is no route. Nothing is sent.
 func Facing(text string) (string, error) {
 	t, err := parseToken(text)
 	if err != nil {
@@ -41,13 +41,14 @@ func Facing(text string) (string, error) {
 	return "", nil
 }
 
-// routed is the address of this host from which its routes lead to another; empty for loopback, or without a route.
+// routed is the address of this host from which its routes lead to an address. It is empty for loopback and without a
+// route.
 func routed(to ma.Multiaddr) string {
 	addr, err := manet.ToNetAddr(to)
 	if err != nil {
 		return ""
 	}
-	c, err := net.Dial("udp", addr.String()) // a socket's local address is chosen by the route; no packet goes out
+	c, err := net.Dial("udp", addr.String()) // the kernel chooses the local address by the route; no packet is sent
 	if err != nil {
 		return ""
 	}
@@ -59,14 +60,13 @@ func routed(to ma.Multiaddr) string {
 	return local.IP.String()
 }
 
-// anywhere is an address that is no host's: the route to it is the default one.
+// anywhere is an address that no host has (TEST-NET-1), so the route to it is the default route.
 var anywhere = ma.StringCast("/ip4/192.0.2.1/tcp/1")
 
-// resolve puts the address that faces the other members into a listen address that leaves it open. Without a route to
-// any it is that of the default route, else loopback, from which a node can still connect to others, until there is
-// one.
+// resolve replaces an open host in a listen address by the address that faces the other members, else by that of the
+// default route, else by loopback. From loopback a node can still dial others, and it moves once there is a route.
 func (n *Node) resolve(listen string) string {
-	port, open := Chosen(listen)
+	port, open := OpenHost(listen)
 	if !open {
 		return listen
 	}
@@ -83,7 +83,7 @@ func (n *Node) resolve(listen string) string {
 	return net.JoinHostPort(own, port)
 }
 
-// others are the addresses of the other members, in the order of their ids. Under n.mu, once the node runs.
+// others returns the addresses of the other members, in the order of their ids. n.mu is held, once the node runs.
 func (n *Node) others() (all [][]ma.Multiaddr) {
 	for _, id := range slices.Sorted(maps.Keys(n.roster.members)) {
 		if id != n.id {
@@ -93,8 +93,8 @@ func (n *Node) others() (all [][]ma.Multiaddr) {
 	return all
 }
 
-// facing is the address from which routes lead to most of the other members, the first in order where several do, else
-// that of the default route; empty if there is none of these.
+// facing is the address from which routes lead to the most of the other members, the first in order if several do, else
+// that of the default route. It is empty if there is none of these.
 func facing(others [][]ma.Multiaddr, route func(ma.Multiaddr) string) string {
 	count := map[string]int{}
 	for _, addrs := range others {
@@ -138,7 +138,7 @@ func (e *ListenError) Error() string {
 
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// ownAddresses are the addresses by which others may reach this host.
+// ownAddresses returns the addresses by which other hosts may reach this one.
 func ownAddresses() (own []string) {
 	addrs, _ := net.InterfaceAddrs()
 	for _, a := range addrs {
@@ -150,8 +150,8 @@ func ownAddresses() (own []string) {
 	return own
 }
 
-// tryListen reports why a could not be listened on now. The network's own errors tell no reason that a program can
-// read.
+// tryListen reports why a node could not listen on a now. The errors of libp2p do not tell the reason in a form that a
+// program can read.
 func tryListen(ctx context.Context, a ma.Multiaddr) error {
 	n, err := manet.ToNetAddr(a)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// gater is the allow-list of connections.
+// gater is the allow-list of connections: libp2p's ConnectionGater.
 type gater struct {
-	dial   func(peer.ID) bool // may be dialled
-	accept func(peer.ID) bool // may connect
-	listen func() bool        // anybody at all may connect
-	room   *anteroom
+	dial    func(peer.ID) bool // a peer may be dialled
+	accept  func(peer.ID) bool // an authenticated peer's incoming connection is accepted
+	listen  func() bool        // incoming connections are expected at all
+	pending *handshakes
 }
 
 func (g *gater) InterceptPeerDial(id peer.ID) bool { return g.dial(id) }
@@ -23,7 +23,7 @@ func (g *gater) InterceptAccept(c network.ConnMultiaddrs) bool {
 	if !g.listen() {
 		return false
 	}
-	g.room.enter(c)
+	g.pending.add(c)
 	return true
 }
 
@@ -31,7 +31,7 @@ func (g *gater) InterceptSecured(dir network.Direction, id peer.ID, c network.Co
 	if dir == network.DirOutbound {
 		return g.dial(id)
 	}
-	g.room.leave(c)
+	g.pending.finish(c)
 	return g.accept(id)
 }
 

@@ -37,7 +37,7 @@ func newGossip(n *Node) (*gossip, error) {
 	g := &gossip{topics: map[string]*pubsub.Topic{}}
 	for _, name := range n.cfg.Topics {
 		full := topicPrefix + name
-		// Inline: the check is a look into a map, and goroutines for it would cost more.
+		// The check only looks into a map, so it runs inline: goroutines for it would cost more.
 		if err := ps.RegisterTopicValidator(full, n.validAnnouncement, pubsub.WithValidatorInline(true)); err != nil {
 			return nil, fmt.Errorf("could not listen to topic %q: %w", name, err)
 		}
@@ -55,8 +55,8 @@ func newGossip(n *Node) (*gossip, error) {
 	return g, nil
 }
 
-// withoutTags drops gossipsub's complaint, at each message, that it cannot weigh peers for trimming: the
-// mesh is kept warm and nothing is trimmed. What else it has to tell, short of a warning, is for who looks into it.
+// withoutTags drops gossipsub's complaint, at each message, that it cannot tag peers to protect them from trimming:
+// this host trims no connections. It lowers other information of gossipsub to the debug level.
 type withoutTags struct{ slog.Handler }
 
 func (h withoutTags) Handle(ctx context.Context, r slog.Record) error {
@@ -79,7 +79,7 @@ func (h withoutTags) WithGroup(name string) slog.Handler {
 	return withoutTags{h.Handler.WithGroup(name)}
 }
 
-// validAnnouncement holds for announcements by members, in bounds. Gossipsub has checked the signature.
+// validAnnouncement accepts announcements by members, within the size limit. Gossipsub has verified the signature.
 func (n *Node) validAnnouncement(_ context.Context, _ peer.ID, m *pubsub.Message) bool {
 	return len(m.Data) <= MaxAnnounce && n.trusts(m.GetFrom())
 }

@@ -27,8 +27,8 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// newHost starts a libp2p host with only what a cluster needs: TCP, TLS or Noise, yamux, the gater. No
-// relay, address mapping, discovery, metrics or bootstrap.
+// newHost starts a libp2p host with only what a cluster needs: TCP, TLS or Noise, yamux and the gater. There is no
+// relay, port mapping, discovery, metrics or bootstrap.
 func newHost(key crypto.PrivKey, listen []ma.Multiaddr, gate connmgr.ConnectionGater, cfg Config) (host.Host, error) {
 	rm, err := newResourceManager()
 	if err != nil {
@@ -36,22 +36,22 @@ func newHost(key crypto.PrivKey, listen []ma.Multiaddr, gate connmgr.ConnectionG
 	}
 	h, err := libp2p.New(
 		libp2p.Identity(key),
-		libp2p.NoListenAddrs, // below: New leaks goroutines if it cannot listen
-		// Dialling from the listening port would make two nodes that dial each other share one 4-tuple.
+		libp2p.NoListenAddrs, // listened on below, since New leaks goroutines if it cannot listen
+		// Dialling from the listening port would give two nodes that dial each other the same TCP 4-tuple.
 		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(cfg.DialTimeout)),
-		libp2p.Security(libp2ptls.ID, libp2ptls.New), // preferred: bulk costs half of Noise's
+		libp2p.Security(libp2ptls.ID, libp2ptls.New), // preferred, since bulk data costs half of what it does with Noise
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, newMuxer()),
 		libp2p.ConnectionGater(gate),
 		libp2p.ResourceManager(rm),
-		libp2p.ConnectionManager(connmgr.NullConnMgr{}), // the mesh is kept warm: nothing is trimmed
+		libp2p.ConnectionManager(connmgr.NullConnMgr{}), // all members stay connected, so nothing is trimmed
 		libp2p.WithDialTimeout(cfg.DialTimeout),
 		libp2p.UserAgent("dtpnode"),
 		libp2p.DisableRelay(),
 		libp2p.Ping(false),
 		libp2p.DisableMetrics(),
 		libp2p.DisableIdentifyAddressDiscovery(),
-		libp2p.ForceReachabilityPrivate(), // else the host asks its peers to dial it back
+		libp2p.ForceReachabilityPrivate(), // otherwise the host asks its peers to dial it back
 	)
 	if err != nil {
 		return nil, fmt.Errorf("could not start the network host: %w", err)
@@ -63,8 +63,8 @@ func newHost(key crypto.PrivKey, listen []ma.Multiaddr, gate connmgr.ConnectionG
 	return h, nil
 }
 
-// dialable are the addresses to tell others: those of this host's interfaces that are listened on.
-// Loopback is told only if there is nothing else, since on another host it is another node's.
+// dialable returns the addresses to tell others: those of this host's interfaces that the node listens on. Loopback is
+// included only if there is nothing else, since on another host it leads to another node.
 func dialable(h host.Host) ([]ma.Multiaddr, error) {
 	all, err := h.Network().InterfaceListenAddresses()
 	if err != nil {
@@ -77,8 +77,8 @@ func dialable(h host.Host) ([]ma.Multiaddr, error) {
 	return all, nil
 }
 
-// newMuxer is yamux with a window that suits bulk on wide networks, and no keep-alive of its own: the
-// links have one.
+// newMuxer is yamux with a window that suits bulk data on wide-area networks, and without its keep-alive, since the
+// links have heartbeats.
 func newMuxer() *yamux.Transport {
 	c := *yamux.DefaultTransport.Config()
 	c.EnableKeepAlive = false
@@ -86,9 +86,9 @@ func newMuxer() *yamux.Transport {
 	return (*yamux.Transport)(&c)
 }
 
-// newResourceManager sets the limits for MaxPeers members, all behind one address if need be, each with
-// one connection, or two while both sides dial. Memory is counted by yamux as windows, 256 KiB a stream
-// whether used or not, so these numbers are no measure of what the process holds.
+// newResourceManager sets the limits for MaxPeers members, which may all share one address, each with one connection,
+// or two while both sides dial. yamux accounts for memory as windows, 256 KiB a stream whether used or not, so these
+// limits say little about the memory that the process uses.
 func newResourceManager() (network.ResourceManager, error) {
 	const mib = 1 << 20
 	conns := rcmgr.ResourceLimits{
@@ -103,8 +103,7 @@ func newResourceManager() (network.ResourceManager, error) {
 	}
 	one := rcmgr.ResourceLimits{Conns: 8, ConnsInbound: 4, ConnsOutbound: 4, FD: 8,
 		Streams: 512, StreamsInbound: 256, StreamsOutbound: 256, Memory: 256 * mib}
-	// Handshakes that strangers begin and do not go on with count here for 15 s each, or less when there are many
-	// (anteroom).
+	// Handshakes that strangers begin and abandon count here for 15 s each, or less when there are many (see handshakes).
 	starting := rcmgr.ResourceLimits{Conns: 2048, ConnsInbound: 1792, ConnsOutbound: 256, FD: 2048,
 		Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 2048, Memory: 256 * mib}
 	limits := rcmgr.PartialLimitConfig{
@@ -124,8 +123,8 @@ func newResourceManager() (network.ResourceManager, error) {
 	return rm, nil
 }
 
-// connRate bounds the handshakes an address can make this node do, yet lets a full cluster behind one
-// address come back at once.
+// connRate bounds the handshakes that an address can make this node do, but lets a full cluster behind one address come
+// back at once.
 func connRate() *rate.Limiter {
 	limit := rate.Limit{RPS: 64, Burst: 2 * MaxPeers}
 	loopback := []rate.PrefixLimit{
@@ -138,7 +137,7 @@ func connRate() *rate.Limiter {
 	}}
 }
 
-// listenAddr turns "host:port" into a multiaddr.
+// listenAddr turns "host:port" into a multiaddr, with the given port if that is not 0.
 func listenAddr(ctx context.Context, hostport string, port int) (ma.Multiaddr, error) {
 	name, p, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -190,8 +189,7 @@ func portOf(a ma.Multiaddr) int {
 	return int(n)
 }
 
-// membersOnly is a host on which strangers do not exist: libraries that take every connected peer for a
-// friend are given it.
+// membersOnly is a host that hides strangers from libraries which talk to every connected peer, such as gossipsub.
 type membersOnly struct {
 	host.Host
 	member func(peer.ID) bool

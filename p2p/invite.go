@@ -15,24 +15,24 @@ import (
 // maxInvites bounds the invitations a node remembers.
 const maxInvites = 4096
 
-// invite is an invitation as its inviter keeps it. It lives in the membership file.
+// invite is an invitation as its inviter stores it, in the membership file.
 type invite struct {
 	Secret []byte
 	Rights []Right
 
-	Ephemeral bool // whom it admits is forgotten after minutes without a word
+	Ephemeral bool // the admitted member is forgotten minutes after it was last seen
 
 	Expires int64  // Unix seconds by this node's own clock
 	UsedBy  string // peer id, empty while it is open
 }
 
-// name is what a joining node calls the invitation by; it gives the secret away to nobody.
+// secretName identifies an invitation in a joinRequest without giving its secret away.
 func secretName(secret []byte) [8]byte {
 	sum := sha256.Sum256(append([]byte("dtpnode invitation\x00"), secret...))
 	return [8]byte(sum[:8])
 }
 
-// proof shows knowledge of the secret, by joiner to inviter: it serves for no other pair of peers.
+// proof is what a joiner sends to show the inviter that it knows the secret. It holds for this pair of peers only.
 func proof(secret []byte, cluster, inviter, joiner peer.ID) []byte {
 	m := hmac.New(sha256.New, secret)
 	for _, s := range []string{"dtpnode join\x00", cluster.String(), "\x00", inviter.String(), "\x00", joiner.String()} {
@@ -81,7 +81,8 @@ func (n *Node) inviteAs(rights []Right, ttl time.Duration, ephemeral bool) (text
 	if len(n.invites) >= maxInvites {
 		return "", time.Time{}, fmt.Errorf("could not invite: %d invitations are open: %w", len(n.invites), ErrTooLarge)
 	}
-	expires = n.cfg.now().Add(ttl).Truncate(time.Second).Add(time.Second) // never sooner than asked
+	// Rounded up, so that it never ends sooner than asked.
+	expires = n.cfg.now().Add(ttl).Truncate(time.Second).Add(time.Second)
 	n.invites = append(n.invites, invite{
 		Secret:    secret,
 		Rights:    slices.Clone(rights),
@@ -96,19 +97,20 @@ func (n *Node) inviteAs(rights []Right, ttl time.Duration, ephemeral bool) (text
 	return t.String(), expires, nil
 }
 
-// forgetInvites drops what was expired for longer than InviteMemory. Under n.mu.
+// forgetInvites drops invitations that expired longer than InviteMemory ago. n.mu is held.
 func (n *Node) forgetInvites() {
 	old := n.cfg.now().Add(-n.cfg.InviteMemory).Unix()
 	n.invites = slices.DeleteFunc(n.invites, func(i invite) bool { return i.Expires < old })
 }
 
-// doorOpen reports whether strangers may connect at all. Under n.mu.
+// doorOpen reports whether strangers may connect. n.mu is held.
 func (n *Node) doorOpen() bool {
 	n.forgetInvites()
 	return len(n.invites) > 0 && n.roster.has(n.id, Inviter)
 }
 
-// admit answers a request to join by id. The invitation is spent, durably, before anybody hears of it.
+// admit answers a request to join by id. The invitation is marked as used, durably, before the joiner or anybody else
+// learns of the admission.
 func (n *Node) admit(id peer.ID, req joinRequest) joinReply {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -129,7 +131,7 @@ func (n *Node) admit(id peer.ID, req joinRequest) joinReply {
 	inv := &n.invites[i]
 	_, member := n.roster.members[id]
 	switch {
-	case inv.UsedBy == id.String() && member: // it did not hear the answer
+	case inv.UsedBy == id.String() && member: // the answer was lost, so it asks again
 	case inv.UsedBy != "":
 		reply.Refusal = refusedUsed
 		return reply
@@ -147,7 +149,7 @@ func (n *Node) admit(id peer.ID, req joinRequest) joinReply {
 	return reply
 }
 
-// enrol spends inv on id. Under n.mu.
+// enrol admits id by the invitation inv, which is used up by this. n.mu is held.
 func (n *Node) enrol(id peer.ID, req joinRequest, inv *invite) error {
 	name := strings.Map(func(r rune) rune {
 		if unprintable(r) {

@@ -9,15 +9,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// newTenure names a stay. That it is never used twice is all that matters.
+// newTenure makes the random number that identifies a stay; it must never be used twice.
 func newTenure() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return binary.BigEndian.Uint64(b[:])&^reignBit | 1
 }
 
-// draft is what self's register should say, from what it said last: without those that others have put out or
-// that have left, and with those whom they had admitted. self must be an inviter.
+// draft is the next version of self's register: without the members that others have expelled or that have left, and
+// with those whom they had admitted. self must be an inviter.
 func (r *roster) draft(self peer.ID) (register, error) {
 	reg, ok := r.own(self)
 	if !ok {
@@ -47,7 +47,7 @@ func (r *roster) draft(self peer.ID) (register, error) {
 	return reg, nil
 }
 
-// own is self's register as it stands, or as it begins, with the number of its next version.
+// own is self's current register, or a new one, with the number of its next version; false if self is no inviter.
 func (r *roster) own(self peer.ID) (register, bool) {
 	reg := register{Cluster: r.cluster.String(), Issuer: self.String()}
 	reign := r.reign()
@@ -70,8 +70,8 @@ func (r *roster) own(self peer.ID) (register, bool) {
 	return reg, true
 }
 
-// inherit begins the register of a new holder of the founder's role with those whom the last one had admitted,
-// and with that one too, if it gave the role away itself.
+// inherit fills the first register of a new holder of the founder's role with those whom the previous holder admitted,
+// and with that holder too if it gave the role away itself.
 func (r *roster) inherit(reg *register, lastStays bool) {
 	for id, st := range r.legacy {
 		if reg.Name == "" && id == r.reign().holder {
@@ -116,7 +116,7 @@ func (r *roster) inherit(reg *register, lastStays bool) {
 	}
 }
 
-// drop takes id out of a register; those whom it had admitted stay, on the register's word.
+// drop removes id from a register. Those whom it had admitted stay, on this register's word.
 func (r *roster) drop(reg *register, id peer.ID) {
 	i := slices.IndexFunc(reg.Entries, func(e entry) bool { return must(e.Peer) == id })
 	if i < 0 {
@@ -127,8 +127,8 @@ func (r *roster) drop(reg *register, id peer.ID) {
 	r.adopt(reg, id, e.Tenure)
 }
 
-// adopt takes over whom another inviter had admitted in one of its stays, with their tenures, so that the
-// registers of those among them that are inviters go on to count.
+// adopt adds those whom another inviter had admitted in one of its stays. They keep their tenures, so that the
+// registers of the inviters among them go on to count.
 func (r *roster) adopt(reg *register, from peer.ID, tenure uint64) {
 	h, ok := r.registers[stay{from, tenure}]
 	if !ok {
@@ -141,13 +141,13 @@ func (r *roster) adopt(reg *register, from peer.ID, tenure uint64) {
 			continue
 		}
 		if !slices.ContainsFunc(reg.Entries, func(o entry) bool { return o.Peer == e.Peer }) {
-			e.Rights = common(e.Rights, r.members[id].Rights) // not what that one had no right to give
+			e.Rights = common(e.Rights, r.members[id].Rights) // without rights that the other inviter could not grant
 			reg.Entries = append(reg.Entries, e)
 		}
 	}
 }
 
-// admit puts a peer into a register, in place of what the register said of it.
+// admit adds a peer to a register, in place of what the register said about it.
 func (reg *register) admit(e entry) error {
 	reg.Entries = slices.DeleteFunc(reg.Entries, func(o entry) bool { return o.Peer == e.Peer })
 	reg.Outs = slices.DeleteFunc(reg.Outs, func(o out) bool { return o.Peer == e.Peer && o.Tenure == 0 })
@@ -158,7 +158,7 @@ func (reg *register) admit(e entry) error {
 	return nil
 }
 
-// mayRevoke reports why issuer's word against id would not hold, if so: it must not rest on id.
+// mayRevoke reports why issuer cannot expel id, nil if it can: the authority of issuer must not depend on id.
 func (r *roster) mayRevoke(issuer, id peer.ID) error {
 	switch {
 	case id == r.reign().holder:
@@ -172,8 +172,8 @@ func (r *roster) mayRevoke(issuer, id peer.ID) error {
 	return nil
 }
 
-// revoke puts id out of a register and of all others: each stay that somebody grants ends, and with ban nobody
-// further from the founder can grant another.
+// revoke removes id from a register and ends the stays that others grant it. With ban, nobody further from the founder
+// can admit it again.
 func (r *roster) revoke(reg *register, id peer.ID, ban bool) {
 	r.drop(reg, id)
 	for _, c := range r.claims[id] {

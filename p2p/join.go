@@ -21,22 +21,22 @@ import (
 const joinProtocol = "/dtpnode/join"
 
 const (
-	joinRate  = 8 // attempts a second without a token's secret; those with one are not counted
+	joinRate  = 8 // attempts a second without a token's secret; those that show one are not counted
 	joinBurst = 32
 
-	joinTries = 6                      // when the connection breaks before an answer
-	joinPause = 100 * time.Millisecond // after the first; doubled each time
+	joinTries = 6                      // attempts when the connection breaks before an answer
+	joinPause = 100 * time.Millisecond // pause after the first attempt, doubled each time
 )
 
-// joinRequest asks for membership, first on a join stream.
+// joinRequest asks for membership. It is the first value on a join stream.
 type joinRequest struct {
 	Speaks     speaks
 	Version    string
 	Name       string
 	Invitation []byte // secretName
 	Proof      []byte
-	Ephemeral  bool     // forget this node after minutes without a word, though the invitation does not ask for it
-	Addresses  []signed // of the joining node, for the cluster in the token; none or one
+	Ephemeral  bool     // forget this node minutes after it was last seen, whatever the invitation says
+	Addresses  []signed // the joining node's address record for the token's cluster; none or one
 }
 
 // joinReply answers a joinRequest: a refusal or the cluster's roster.
@@ -44,28 +44,28 @@ type joinReply struct {
 	Speaks  speaks
 	Version string
 	Name    string
-	Refusal refusal // empty: welcome
+	Refusal refusal // empty: admitted
 	Roster  exchange
 }
 
-// refusal says why a peer will not talk, on the wire and in the log.
+// refusal says why a peer refuses to talk, on the wire and in the log.
 type refusal string
 
 const (
-	refusedProtocol refusal = "protocol" // other protocol number
-	refusedUnknown  refusal = "unknown"  // no such invitation, or no proof of it
+	refusedProtocol refusal = "protocol" // no protocol number in common
+	refusedUnknown  refusal = "unknown"  // no such invitation, or a wrong proof
 	refusedUsed     refusal = "used"
 	refusedExpired  refusal = "expired"
 	refusedBusy     refusal = "busy"
 	refusedInternal refusal = "internal" // the refusing side failed; its log says how
-	refusedCrossing refusal = "crossing" // both dial at once; the refusing side's attempt goes on
-	refusedLinked   refusal = "linked"   // the link from before is still up there
-	refusedCluster  refusal = "cluster"  // other cluster, or no member
+	refusedCrossing refusal = "crossing" // both sides dial at once, and the refusing side's attempt goes on
+	refusedLinked   refusal = "linked"   // there is a link between the two already
+	refusedCluster  refusal = "cluster"  // another cluster, or not a member
 	refusedShunned  refusal = "shunned"  // it broke the rules, see Shun
-	refusedGone     refusal = "gone"     // it is no member any more; the proof follows
+	refusedGone     refusal = "gone"     // it is not a member any more; the proof follows
 )
 
-// serveJoin answers strangers. Everything about it is bounded: time, bytes, attempts.
+// serveJoin answers strangers. Their time, bytes and attempts are bounded.
 func (n *Node) serveJoin(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // after Close it has no effect
 	if s.SetDeadline(time.Now().Add(n.cfg.StallTimeout)) != nil {
@@ -89,9 +89,9 @@ func (n *Node) serveJoin(s network.Stream) {
 		_ = s.Close()
 		return
 	}
-	// The joining node closes this connection, made when it was a stranger, and comes back as a member.
+	// The joining node closes this connection, which was made while it was a stranger, and connects again as a member.
 	_, _ = io.CopyN(io.Discard, s, 1)
-	// Only this connection: the member may be here already on another one.
+	// Only this connection is closed, since the member may be connected by another one already.
 	_ = s.Conn().Close()
 	n.membersChanged()
 }
@@ -120,7 +120,7 @@ func (n *Node) joinAs(ctx context.Context, text string, ephemeral bool) error {
 	if err != nil {
 		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
 	}
-	if err := n.adopt(t, reply.Roster); err != nil {
+	if err := n.enterCluster(t, reply.Roster); err != nil {
 		return fmt.Errorf("could not join through %s: %w", t.inviter, err)
 	}
 	n.log.Info("joined a cluster", "cluster", t.cluster.String(), "inviter", t.inviter.String())
@@ -129,7 +129,7 @@ func (n *Node) joinAs(ctx context.Context, text string, ephemeral bool) error {
 	return nil
 }
 
-// startJoin checks that this node is free to join and lets it dial the inviter.
+// startJoin checks that this node may join another cluster, and allows the inviter to be dialled.
 func (n *Node) startJoin(t token) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -154,8 +154,8 @@ func (n *Node) endJoin() {
 	n.joining = ""
 }
 
-// keepAsking asks again where the connection broke before there was an answer: with many at the door an honest
-// one may be sent away too. The connection that it asked on is returned with the answer.
+// keepAsking repeats the request when the connection breaks before an answer: with many strangers at the door an honest
+// one may lose its place. It returns the answer and the connection that it came on.
 func (n *Node) keepAsking(ctx context.Context, t token, ephemeral bool) (joinReply, network.Conn, error) {
 	pause := joinPause
 	for try := 1; ; try++ {
@@ -223,7 +223,7 @@ func (n *Node) dialJoin(ctx context.Context, t token) (network.Stream, error) {
 	return s, s.SetDeadline(time.Now().Add(n.cfg.StallTimeout))
 }
 
-// explain turns a refusal into the user's error.
+// explain turns a refusal into the error that the user sees.
 func (n *Node) explain(r joinReply) error {
 	switch r.Refusal {
 	case "":
@@ -240,12 +240,12 @@ func (n *Node) explain(r joinReply) error {
 	return fmt.Errorf("%w: %q", ErrJoinRefused, clip(string(r.Refusal)))
 }
 
-// adopt makes the cluster of t this node's own.
-func (n *Node) adopt(t token, x exchange) error {
+// enterCluster makes the cluster of t this node's own.
+func (n *Node) enterCluster(t token, x exchange) error {
 	n.mu.Lock()
 	r := newRoster(t.cluster)
 	if n.roster.cluster == t.cluster {
-		r = n.roster.clone() // what it knows of who has the founder's role, above all
+		r = n.roster.clone() // keeps what it knows of who has the founder's role
 	}
 	n.mu.Unlock()
 	if _, err := r.merge(x); err != nil {

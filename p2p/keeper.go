@@ -10,10 +10,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// keeper keeps the link to one member up: a goroutine that dials whenever there is none.
+// keeper keeps the link to one member up, by a goroutine that dials whenever there is none.
 type keeper struct {
 	cancel context.CancelFunc
-	kick   chan struct{} // capacity 1: there is news of the peer, dial without waiting
+	kick   chan struct{} // capacity 1: the roster has changed, so dial without waiting
 }
 
 // keep dials id for as long as it is a member.
@@ -24,11 +24,11 @@ func (n *Node) keep(ctx context.Context, id peer.ID, kick <-chan struct{}) {
 			if lived > n.cfg.Silence {
 				pause = 0
 			} else {
-				pause = n.longer(pause) // a link that never lasts is no reason to hurry
+				pause = n.longer(pause) // links that break at once are dialled less and less often
 			}
 			continue
 		}
-		if !n.rest(ctx, id, pause, kick) {
+		if !n.awaitDial(ctx, id, pause, kick) {
 			pause = 0
 			continue
 		}
@@ -57,9 +57,10 @@ func (n *Node) awaitDown(ctx context.Context, id peer.ID) (lived time.Duration, 
 	return time.Since(begin), true
 }
 
-// rest waits for pause, jittered so that a cluster does not dial in step. It returns false if it was
-// kicked. At first the smaller id dials and the larger one gives it time, to make one connection of two.
-func (n *Node) rest(ctx context.Context, id peer.ID, pause time.Duration, kick <-chan struct{}) bool {
+// awaitDial waits for pause, with jitter so that the nodes of a cluster do not dial in step. It returns false if it was
+// kicked or ctx ended. Before the first attempt the node with the larger id waits for the other to dial, so that not
+// both do.
+func (n *Node) awaitDial(ctx context.Context, id peer.ID, pause time.Duration, kick <-chan struct{}) bool {
 	if pause == 0 && n.id > id && n.host.Network().Connectedness(id) != network.Connected {
 		pause = 2 * n.cfg.BackoffMin
 	}
@@ -82,7 +83,7 @@ func (n *Node) longer(pause time.Duration) time.Duration {
 	return min(max(2*pause, n.cfg.BackoffMin), n.cfg.BackoffMax)
 }
 
-// noteDialError remembers why a member is not up.
+// noteDialError stores why a member could not be reached.
 func (n *Node) noteDialError(id peer.ID, err error) {
 	var r *refusedError
 	if !errors.As(err, &r) {
@@ -90,17 +91,17 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 			n.log.Debug("could not reach a member", "peer", id.String(), "err", err)
 			n.mu.Lock()
 			n.problems[id] = describeDial(err)
-			delete(n.foreign, id)
+			delete(n.incompatible, id)
 			n.mu.Unlock()
 		}
 		return
 	}
 	switch r.why {
-	case refusedCrossing, refusedLinked: // it has, or will have, a link
+	case refusedCrossing, refusedLinked: // there is, or soon will be, a link by the peer's dialling
 	case refusedShunned:
 		n.refused(id, "the peer shuns this node: it saw it break the rules; the log there says which")
 	case refusedProtocol:
-		n.spoke(id, r.peers.Speaks, r.peers.Info.clean())
+		n.noteIncompatible(id, r.peers.Speaks, r.peers.Info.clean())
 		n.refused(id, n.protocolError(r.peers.Speaks, r.peers.Info.clean().Name, r.peers.Info.clean().Version).Error())
 	case refusedGone, refusedCluster:
 		n.refused(id, "the peer does not count this node among its cluster's members")
@@ -109,13 +110,13 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 	}
 }
 
-// refused tells, once for each reason, that a member and this node cannot talk.
+// refused emits, once for each reason, that a member and this node cannot talk.
 func (n *Node) refused(id peer.ID, why string) {
 	n.mu.Lock()
 	told := n.problems[id] == why
 	n.problems[id] = why
 	if s, ok := n.seen[id]; ok {
-		s.left = false // it answers
+		s.left = false // it answers, so it is running
 		n.seen[id] = s
 	}
 	n.mu.Unlock()
@@ -125,20 +126,20 @@ func (n *Node) refused(id peer.ID, why string) {
 	}
 }
 
-// reconcile makes keepers and links follow the roster.
+// reconcile starts keepers for new members, and ends the keepers and links of those that are not members any more.
 func (n *Node) reconcile() {
 	n.mu.Lock()
 	var ended []*link
 	farewell, _ := n.rosterFrame()
 	for id, l := range n.links {
-		if !n.fellow(id) {
+		if !n.bothMembers(id) {
 			_ = l.push(frameRoster, farewell)
 			l.end("membership was revoked")
 			ended = append(ended, l)
 		}
 	}
 	for id, k := range n.keepers {
-		if !n.fellow(id) {
+		if !n.bothMembers(id) {
 			k.cancel()
 			delete(n.keepers, id)
 		} else if n.links[id] == nil {
@@ -150,7 +151,7 @@ func (n *Node) reconcile() {
 	}
 	started := map[peer.ID]context.Context{}
 	for id := range n.roster.members {
-		if id == n.id || n.keepers[id] != nil || !n.fellow(id) {
+		if id == n.id || n.keepers[id] != nil || !n.bothMembers(id) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(n.ctx)
@@ -165,11 +166,11 @@ func (n *Node) reconcile() {
 	for id, ctx := range started {
 		n.spawn(func() { n.keep(ctx, id, kicks[id]) })
 	}
-	n.expel(ended)
+	n.closeExpelled(ended)
 }
 
-// expel closes what is left of connections to peers that are no members any more.
-func (n *Node) expel(ended []*link) {
+// closeExpelled closes the connections to peers that are not members any more, after their links have ended.
+func (n *Node) closeExpelled(ended []*link) {
 	for _, l := range ended {
 		n.spawn(func() {
 			select {
@@ -192,9 +193,9 @@ func (n *Node) expel(ended []*link) {
 	}
 }
 
-// mayStay reports whether a connected peer is a member, or a stranger the door is open for.
+// mayStay reports whether a connected peer is a member, or a stranger that may be here.
 func (n *Node) mayStay(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.fellow(id) || id == n.joining || n.doorOpen()
+	return n.bothMembers(id) || id == n.joining || n.doorOpen()
 }

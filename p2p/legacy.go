@@ -13,12 +13,12 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// This file reads what membership files of format 1 hold: a cluster's members as a set of statements, one for
-// each issuer about each peer. They count until the founder, whose node makes a register of them when it is
-// first started with this version, has told of it.
+// This file reads membership files of format 1, which hold a cluster's members as a set of statements, one for each
+// issuer about each peer. They count until the founder's register is known: the founder's node makes one of them when
+// it first starts with this version.
 
-// statement says that a peer is a member, or is none any more. Among the statements about a peer by
-// issuers that may make them, the one with the highest epoch holds.
+// statement says that a peer is a member, or not a member any more. Of the statements about a peer by issuers that may
+// make them, the one with the highest epoch holds.
 type statement struct {
 	Cluster string // peer id of the founder
 	Peer    string // whom it is about
@@ -72,8 +72,8 @@ func (st *statement) check(cluster peer.ID) error {
 
 func (st *statement) has(r Right) bool { return !st.Revoked && slices.Contains(st.Rights, r) }
 
-// newer orders two statements about one peer: by epoch, a revocation before an admission, then by
-// bytes so that the order is total.
+// newer reports whether b takes precedence over a, of two statements about one peer: by epoch, then a revocation over
+// an admission, then by bytes so that the order is total.
 func newer(a, b held) bool {
 	if a.st.Epoch != b.st.Epoch {
 		return b.st.Epoch > a.st.Epoch
@@ -84,7 +84,7 @@ func newer(a, b held) bool {
 	return bytes.Compare(b.raw.Body, a.raw.Body) > 0
 }
 
-// latest is the newest of the statements whose issuer is among inviters.
+// latest is the newest of the statements in said whose issuer is among inviters.
 func latest(said []held, inviters map[peer.ID]statement) (best held, ok bool) {
 	for _, h := range said {
 		if _, may := inviters[must(h.st.Issuer)]; may && (!ok || newer(best, h)) {
@@ -94,8 +94,8 @@ func latest(said []held, inviters map[peer.ID]statement) (best held, ok bool) {
 	return best, ok
 }
 
-// legacyMembers are the members by the statements of a membership file of format 1: inviters are found from the
-// founder outwards, and about everybody else the latest statement of any inviter holds.
+// legacyMembers returns the members by the statements of a membership file of format 1. Inviters are found from the
+// founder outwards; about everybody else the latest statement of any inviter holds.
 func legacyMembers(cluster peer.ID, x []signed) (map[peer.ID]statement, error) {
 	about := map[peer.ID][]held{}
 	for _, s := range x {

@@ -20,25 +20,25 @@ import (
 
 const linkProtocol = "/dtpnode/link"
 
-// frameKind is the first byte of a link frame; the payload follows.
+// frameKind is the first byte of a link frame; the payload follows it.
 type frameKind byte
 
 const (
-	framePing    frameKind = 1 // 8 bytes, sent back in a pong
+	framePing    frameKind = 1 // 8 bytes, which the pong returns
 	framePong    frameKind = 2 // the 8 bytes of the ping
-	frameMessage frameKind = 3 // a payload of Send
+	frameMessage frameKind = 3 // the payload of a Send
 	frameDigest  frameKind = 4 // SHA-256 of the sender's roster, 32 bytes
-	frameRoster  frameKind = 5 // msgpack of exchange: why the sender will not talk to the peer any more
+	frameRoster  frameKind = 5 // msgpack of exchange: the roster in which the receiver is not a member any more
 	frameBye     frameKind = 6 // text: the link ends, and why
-	frameName    frameKind = 7 // text: what the sender is called from now on
+	frameName    frameKind = 7 // text: the sender's new name
 	frameClock   frameKind = 8 // 8 bytes: Unix milliseconds by the sender's clock
 )
 
-// hello opens a link; welcome answers it with the same facts about the other side, or a refusal.
+// hello opens a link. A welcome answers it with the same facts about the other side, or with a refusal.
 type hello struct {
 	Speaks   speaks
 	Cluster  string
-	Instance uint64 // of the sender's run
+	Instance uint64 // random number of the sender's run
 	Info     Info
 	Digest   []byte // of the sender's roster
 }
@@ -48,22 +48,22 @@ type welcome struct {
 	Hello   hello
 }
 
-// farewellTime is how long a link that was ended here waits for the peer to end it too.
+// farewellTime is how long a link that was ended here waits for the peer to close it too.
 const farewellTime = time.Second
 
-// maxQueued bounds the bytes that wait for one peer.
+// maxQueued bounds the bytes queued for one peer.
 const maxQueued = 16 << 20
 
-// link is one control stream to a peer that both sides have agreed on. run owns it.
+// link is one control stream to a peer, after both sides have agreed to talk. run owns it.
 type link struct {
 	id       peer.ID
 	s        network.Stream
 	r        *bufio.Reader
 	instance uint64
-	protocol int // number that both sides talk by
-	newest   int // that the peer speaks
+	protocol int // protocol number that both sides use
+	newest   int // newest protocol number that the peer speaks
 	info     Info
-	prev     *link // the link that this one replaced
+	prev     *link // the link that this one replaces, which must end first
 	waiting  *backlog
 
 	qmu    sync.Mutex
@@ -72,21 +72,21 @@ type link struct {
 	ready  chan struct{} // capacity 1: queue is not empty
 
 	once sync.Once
-	quit chan struct{} // closed by end
+	quit chan struct{} // closed by end: the link shall close
 	why  string        // set before quit is closed
 	done chan struct{} // closed when run is over
 
-	heard atomic.Int64 // time since the node's start at which the last frame came
-	busy  atomic.Bool  // the reader waits for the consumer of the events, not for the peer
-	bye   atomic.Bool  // the peer said that it stops
+	heard atomic.Int64 // when the last frame came, since the node's start
+	busy  atomic.Bool  // the reader waits for the consumer of the events, so the peer is not silent
+	bye   atomic.Bool  // the peer announced that it leaves or closes
 	names *rate.Limiter
-	pulls *rate.Limiter // of the peer's roster
+	pulls *rate.Limiter // pulls of the peer's roster
 	rtt   atomic.Int64
-	clock skew // of the peer
+	clock skew // of the peer's clock
 
-	// Under Node.mu.
-	digest, told [32]byte // the peer's roster as last told by it, ours as last told to it
-	pulling      bool
+	// Node.mu guards these.
+	digest, sentDigest [32]byte // hash of the peer's roster as last received; of ours as last sent
+	pulling            bool
 }
 
 func (n *Node) newLink(s network.Stream, r *bufio.Reader, h hello) *link {
@@ -109,7 +109,7 @@ func (n *Node) newLink(s network.Stream, r *bufio.Reader, h hello) *link {
 	return l
 }
 
-// end asks the link to write what is queued, then to close. The first reason is kept.
+// end makes the link write what is queued, and then close. Of several reasons the first is kept.
 func (l *link) end(why string) {
 	l.once.Do(func() {
 		l.why = why
@@ -128,7 +128,7 @@ func (l *link) push(kind frameKind, payload []byte) error {
 		return ErrQueueFull
 	}
 	l.queue = append(l.queue, frame)
-	l.queued += len(frame) + 64 // an empty message is not free
+	l.queued += len(frame) + 64 // an empty message takes memory too
 	select {
 	case l.ready <- struct{}{}:
 	default:
@@ -136,7 +136,7 @@ func (l *link) push(kind frameKind, payload []byte) error {
 	return nil
 }
 
-func (l *link) take() [][]byte {
+func (l *link) drain() [][]byte {
 	l.qmu.Lock()
 	defer l.qmu.Unlock()
 	q := l.queue
@@ -144,7 +144,7 @@ func (l *link) take() [][]byte {
 	return q
 }
 
-// run is the link's life, from PeerUp to PeerDown.
+// run runs a link from its PeerUp to its PeerDown.
 func (n *Node) run(l *link) {
 	defer close(l.done)
 	if l.prev != nil {
@@ -161,7 +161,7 @@ func (n *Node) run(l *link) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	writer.Go(func() {
 		n.write(l)
-		cancel() // a reader that waits for room
+		cancel() // for a reader that waits for room in the backlog
 	})
 	stop := context.AfterFunc(n.ctx, func() { l.end(closes) })
 	err := n.read(ctx, l)
@@ -173,7 +173,7 @@ func (n *Node) run(l *link) {
 	if n.links[l.id] == l {
 		delete(n.links, l.id)
 	}
-	n.parted(l)
+	n.noteLinkEnd(l)
 	n.mu.Unlock()
 	n.log.Info("peer is down", "peer", l.id.String(), "name", l.info.Name, "reason", l.why)
 	n.emit(PeerDown{ID: l.id.String(), Reason: l.why})
@@ -195,7 +195,7 @@ func (n *Node) write(l *link) {
 				err = fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 				break
 			}
-			_ = l.push(frameClock, clockFrame(n.cfg.now())) // it is told again
+			_ = l.push(frameClock, clockFrame(n.cfg.now())) // without effect if the queue is full: the next tick sends another
 			if l.push(framePing, binary.BigEndian.AppendUint64(nil, uint64(now))) == nil {
 				err = n.flush(l, w)
 			}
@@ -205,7 +205,7 @@ func (n *Node) write(l *link) {
 		}
 		if err != nil {
 			l.end(err.Error())
-			// The connection is as dead as the link; the other streams on it should know now.
+			// The connection does not work either, and closing it tells the other streams on it now.
 			_ = l.s.Conn().Close()
 			return
 		}
@@ -213,7 +213,7 @@ func (n *Node) write(l *link) {
 }
 
 func (n *Node) flush(l *link, w *bufio.Writer) error {
-	for _, frame := range l.take() {
+	for _, frame := range l.drain() {
 		if err := l.s.SetWriteDeadline(time.Now().Add(n.cfg.StallTimeout)); err != nil {
 			return err
 		}
@@ -224,8 +224,8 @@ func (n *Node) flush(l *link, w *bufio.Writer) error {
 	return w.Flush()
 }
 
-// farewell writes what is queued and a last word, and gives the peer a moment to answer it in kind:
-// closing the connection sooner could destroy what is still on its way.
+// farewell writes what is queued and the reason, and gives the peer a moment to close its side too: closing the
+// connection sooner could destroy what is still on its way.
 func (n *Node) farewell(l *link, w *bufio.Writer) {
 	_ = l.push(frameBye, []byte(l.why))
 	if n.flush(l, w) != nil || l.s.CloseWrite() != nil || l.s.SetReadDeadline(time.Now().Add(farewellTime)) != nil {
@@ -233,7 +233,7 @@ func (n *Node) farewell(l *link, w *bufio.Writer) {
 	}
 }
 
-// read takes frames until the link ends, and says why it did.
+// read handles frames until the link ends, and returns why it did.
 func (n *Node) read(ctx context.Context, l *link) error {
 	for {
 		frame, err := wire.ReadFrame(l.r, MaxMessage+1)
@@ -245,14 +245,14 @@ func (n *Node) read(ctx context.Context, l *link) error {
 			return fmt.Errorf("connection lost: %w", err)
 		}
 		l.heard.Store(int64(time.Since(n.started)))
-		if err := n.take(ctx, l, frame); err != nil {
+		if err := n.handleFrame(ctx, l, frame); err != nil {
 			return err
 		}
 	}
 }
 
-// take handles one frame.
-func (n *Node) take(ctx context.Context, l *link, frame []byte) error {
+// handleFrame handles one frame. An error ends the link.
+func (n *Node) handleFrame(ctx context.Context, l *link, frame []byte) error {
 	if len(frame) == 0 {
 		return errors.New("the peer broke the protocol: empty frame")
 	}
@@ -271,13 +271,13 @@ func (n *Node) take(ctx context.Context, l *link, frame []byte) error {
 		l.busy.Store(true)
 		receipt, err := l.waiting.take(ctx, payload)
 		if err != nil {
-			return errors.New(noMore)
+			return errors.New(linkEnded)
 		}
 		n.emit(Message{From: l.id.String(), Payload: payload, receipt: receipt})
 		l.heard.Store(int64(time.Since(n.started)))
 		l.busy.Store(false)
 	case frameDigest:
-		n.toldOf(l, payload)
+		n.recvDigest(l, payload)
 	case frameRoster:
 		var x exchange
 		if !l.pulls.Allow() {
@@ -288,17 +288,17 @@ func (n *Node) take(ctx context.Context, l *link, frame []byte) error {
 		}
 		n.mergeFrom(l.id, x)
 	case frameClock:
-		l.clock.hear(payload, n.cfg.now(), time.Duration(l.rtt.Load()))
+		l.clock.add(payload, n.cfg.now(), time.Duration(l.rtt.Load()))
 	case frameName:
 		n.renamed(l, string(payload))
 	case frameBye:
 		l.bye.Store(string(payload) == leaves || string(payload) == closes)
 		return fmt.Errorf("the peer says: %s", clip(string(payload)))
 	}
-	return nil // of an unknown kind: from a newer version
+	return nil // an unknown kind comes from a newer version and is ignored
 }
 
-// measured folds one round trip into the smoothed one, as TCP does. A wild answer is ignored.
+// measured adds one round trip to the smoothed time, as TCP does. An implausible one is ignored.
 func (l *link) measured(d time.Duration) {
 	if d <= 0 || d > time.Hour {
 		return
@@ -334,8 +334,8 @@ func (n *Node) Send(to PeerID, payload []byte) error {
 	return nil
 }
 
-// myHello is what this node says first on a link. Under n.mu.
-func (n *Node) myHello() hello {
+// ownHello is the hello of this node. n.mu is held.
+func (n *Node) ownHello() hello {
 	return hello{
 		Speaks:   n.cfg.speaks(),
 		Cluster:  n.roster.cluster.String(),
@@ -352,7 +352,7 @@ func (n *Node) serveLink(s network.Stream) {
 		return
 	}
 	if !n.trusts(s.Conn().RemotePeer()) {
-		n.turnAway(s)
+		n.refuseExpelled(s)
 		return
 	}
 	r := bufio.NewReaderSize(s, 4<<10)
@@ -367,7 +367,7 @@ func (n *Node) serveLink(s network.Stream) {
 	err := writeValue(s, &answer)
 	if answer.Refusal != "" {
 		if answer.Refusal == refusedProtocol {
-			n.spoke(l.id, h.Speaks, l.info)
+			n.noteIncompatible(l.id, h.Speaks, l.info)
 			n.refused(l.id, n.protocolError(h.Speaks, l.info.Name, l.info.Version).Error())
 		}
 		_ = s.Close()
@@ -376,16 +376,16 @@ func (n *Node) serveLink(s network.Stream) {
 	n.launch(l, err)
 }
 
-// judge decides on a peer's hello and, if it is welcome, puts the link in its place.
+// judge decides on a peer's hello and, if it accepts it, installs the link.
 func (n *Node) judge(l *link, h hello) welcome {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	w := welcome{Hello: n.myHello()}
+	w := welcome{Hello: n.ownHello()}
 	old := n.links[l.id]
 	switch {
 	case l.protocol == 0:
 		w.Refusal = refusedProtocol
-	case h.Cluster != w.Hello.Cluster || !n.fellow(l.id):
+	case h.Cluster != w.Hello.Cluster || !n.bothMembers(l.id):
 		w.Refusal = refusedCluster
 	case n.shuns(l.id):
 		w.Refusal = refusedShunned
@@ -407,18 +407,18 @@ func (n *Node) judge(l *link, h hello) welcome {
 	return w
 }
 
-// install makes l the link to its peer. Under n.mu.
+// install makes l the link to its peer. n.mu is held.
 func (n *Node) install(l, old *link, sent hello) {
 	l.prev = old
-	copy(l.told[:], sent.Digest)
+	copy(l.sentDigest[:], sent.Digest)
 	n.links[l.id] = l
 	n.infos[l.id], n.spoken[l.id] = l.info, l.newest
 	n.seen[l.id] = sight{at: time.Now(), met: true}
 	delete(n.problems, l.id)
-	delete(n.foreign, l.id)
+	delete(n.incompatible, l.id)
 }
 
-// launch runs an installed link whose handshake ended with err.
+// launch runs an installed link. err is the result of its handshake.
 func (n *Node) launch(l *link, err error) {
 	if err == nil {
 		err = l.s.SetDeadline(time.Time{})
@@ -440,7 +440,7 @@ func (n *Node) launch(l *link, err error) {
 	n.run(l)
 }
 
-// open dials id, says hello and runs the link in the background.
+// open dials id, sends a hello and runs the link in the background.
 func (n *Node) open(ctx context.Context, id peer.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DialTimeout)
 	defer cancel()
@@ -478,7 +478,7 @@ func (n *Node) open(ctx context.Context, id peer.ID) error {
 	return nil
 }
 
-// refusedError is a refusal by the peer, as an error.
+// refusedError is the error of a hello that the peer refused.
 type refusedError struct {
 	why   refusal
 	peers hello
@@ -488,14 +488,14 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("the peer refuses the link: %s", clip(string(e.why)))
 }
 
-// greet says hello on s. It returns no link if another one was put in place meanwhile.
+// greet sends a hello on s. It returns no link if another one was installed meanwhile.
 func (n *Node) greet(ctx context.Context, s network.Stream) (*link, error) {
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
 	n.mu.Lock()
-	mine := n.myHello()
+	own := n.ownHello()
 	n.mu.Unlock()
-	if err := writeValue(s, &mine); err != nil {
+	if err := writeValue(s, &own); err != nil {
 		return nil, err
 	}
 	r := bufio.NewReaderSize(s, 4<<10)
@@ -514,10 +514,10 @@ func (n *Node) greet(ctx context.Context, s network.Stream) (*link, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if id := s.Conn().RemotePeer(); n.links[id] != nil || !n.fellow(id) || n.shuns(id) || n.closed {
+	if id := s.Conn().RemotePeer(); n.links[id] != nil || !n.bothMembers(id) || n.shuns(id) || n.closed {
 		return nil, nil
 	}
 	l := n.newLink(s, r, w.Hello)
-	n.install(l, nil, mine)
+	n.install(l, nil, own)
 	return l, nil
 }

@@ -31,58 +31,59 @@ type Node struct {
 	log      *slog.Logger
 	key      crypto.PrivKey
 	id       peer.ID
-	instance uint64 // of this run: a peer that restarted has another
+	instance uint64 // random number of this run: after a restart it is another
 	host     host.Host
 	lock     *flock.Flock
 	gossip   *gossip
 	joins    *rate.Limiter
-	tells    *rate.Limiter // answers to members of before, that they are none
+	refusals *rate.Limiter // limits the answers to former members
 	called   atomic.Pointer[string]
-	blobs    *slots        // places for the blobs being sent
-	requests *quota        // and for requests being served
-	pulls    chan struct{} // and for each roster being pulled
+	blobs    *slots        // places for blobs that are being sent
+	requests *quota        // places for requests that are being served
+	pulls    chan struct{} // places for rosters that are being pulled
 	pace     pacing
 	chunks   sync.Pool // of *[]byte, for copying blobs
 
 	started time.Time
 	events  chan Event
-	dirty   chan struct{} // capacity 1: MembersChanged is due
+	dirty   chan struct{} // capacity 1: MembersChanged is to be emitted
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine and stream handler
 
-	mu        sync.Mutex // guards what follows; never held over network calls
-	closed    bool
-	roster    *roster
-	invites   []invite
-	ports     []savedPort
-	chosen    []chosen // listeners whose address was left open
-	links     map[peer.ID]*link
-	keepers   map[peer.ID]*keeper
-	dialing   map[peer.ID]context.CancelFunc // our hello is on its way to them
-	infos     map[peer.ID]Info               // as last told
-	spoken    map[peer.ID]int                // the newest protocol number that they speak, as last told
-	foreign   map[peer.ID]bool               // those that answered last that they speak none in common with this node
-	backlogs  map[peer.ID]*backlog           // of their messages
-	problems  map[peer.ID]string
-	shunned   map[peer.ID]shunning
-	seen      map[peer.ID]sight
-	gone      map[peer.ID]time.Time // members of before, and since when they are none
-	expelled  *savedOut             // this node is no member any more: by whom
-	unsaved   bool                  // somebody was last seen since the membership file was written
-	departed  bool                  // for good: the membership file goes
-	known     map[peer.ID]bool      // members as last told by events
-	strangers map[network.Conn]*stranger
-	joining   peer.ID // inviter that may be dialled
+	mu            sync.Mutex // guards the fields below; never held during network calls
+	closed        bool
+	roster        *roster
+	invites       []invite
+	ports         []savedPort
+	autoListeners []autoListener // listeners whose address the user left open
+	links         map[peer.ID]*link
+	keepers       map[peer.ID]*keeper
+	dialing       map[peer.ID]context.CancelFunc // peers that this node is dialling; cancels the attempt
+	infos         map[peer.ID]Info               // info as last received
+	spoken        map[peer.ID]int                // newest protocol number as last received
+	// Peers whose last answer was that they speak no protocol number in common with this node.
+	incompatible map[peer.ID]bool
+	backlogs     map[peer.ID]*backlog // of the messages of each peer
+	problems     map[peer.ID]string
+	shunned      map[peer.ID]shunning
+	seen         map[peer.ID]sight
+	gone         map[peer.ID]time.Time // former members, and since when they are not members
+	expelled     *savedOut             // how this node's membership ended; nil while it is a member
+	unsaved      bool                  // seen has changed since the membership file was written
+	departed     bool                  // this node has left for good, so nothing is saved at the end
+	known        map[peer.ID]bool      // members as of the last MembersChanged
+	strangers    map[network.Conn]*stranger
+	joining      peer.ID // inviter that may be dialled during Join
 }
 
 const (
 	eventBuffer = 4096
 	blobSlots   = 16
-	serveSlots  = 1024 // requests answered at once,
-	servePeer   = 32   // and those of one peer
-	pullSlots   = 2    // a peer that stalls does not hold the others up
+	serveSlots  = 1024 // requests served at once
+	servePeer   = 32   // requests served at once for one peer
+	pullSlots   = 2    // rosters pulled at once, so that a peer that stalls does not hold up the others
 )
 
 // Open starts a node on its state folder. On the first run it founds a cluster of one. ctx bounds the
@@ -93,30 +94,30 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg:       cfg,
-		log:       cfg.Log,
-		started:   time.Now(),
-		joins:     rate.NewLimiter(joinRate, joinBurst),
-		tells:     rate.NewLimiter(tellRate, tellBurst),
-		blobs:     &slots{room: blobSlots},
-		requests:  newQuota(serveSlots, servePeer),
-		pulls:     make(chan struct{}, pullSlots),
-		pace:      newPacing(),
-		events:    make(chan Event, eventBuffer),
-		dirty:     make(chan struct{}, 1),
-		links:     map[peer.ID]*link{},
-		keepers:   map[peer.ID]*keeper{},
-		dialing:   map[peer.ID]context.CancelFunc{},
-		infos:     map[peer.ID]Info{},
-		spoken:    map[peer.ID]int{},
-		foreign:   map[peer.ID]bool{},
-		backlogs:  map[peer.ID]*backlog{},
-		problems:  map[peer.ID]string{},
-		shunned:   map[peer.ID]shunning{},
-		seen:      map[peer.ID]sight{},
-		gone:      map[peer.ID]time.Time{},
-		known:     map[peer.ID]bool{},
-		strangers: map[network.Conn]*stranger{},
+		cfg:          cfg,
+		log:          cfg.Log,
+		started:      time.Now(),
+		joins:        rate.NewLimiter(joinRate, joinBurst),
+		refusals:     rate.NewLimiter(tellRate, tellBurst),
+		blobs:        &slots{room: blobSlots},
+		requests:     newQuota(serveSlots, servePeer),
+		pulls:        make(chan struct{}, pullSlots),
+		pace:         newPacing(),
+		events:       make(chan Event, eventBuffer),
+		dirty:        make(chan struct{}, 1),
+		links:        map[peer.ID]*link{},
+		keepers:      map[peer.ID]*keeper{},
+		dialing:      map[peer.ID]context.CancelFunc{},
+		infos:        map[peer.ID]Info{},
+		spoken:       map[peer.ID]int{},
+		incompatible: map[peer.ID]bool{},
+		backlogs:     map[peer.ID]*backlog{},
+		problems:     map[peer.ID]string{},
+		shunned:      map[peer.ID]shunning{},
+		seen:         map[peer.ID]sight{},
+		gone:         map[peer.ID]time.Time{},
+		known:        map[peer.ID]bool{},
+		strangers:    map[network.Conn]*stranger{},
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -137,7 +138,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	return n, nil
 }
 
-// load takes the state folder and reads what is in it.
+// load locks the state folder and reads what is in it.
 func (n *Node) load() error {
 	if err := os.MkdirAll(n.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("could not make the state folder: %w", err)
@@ -183,7 +184,7 @@ func (n *Node) restore(old *saved) error {
 		return fmt.Errorf("could not read the cluster's name %q: %w", clip(old.Cluster), ErrDamagedState)
 	}
 	n.roster, n.invites, n.ports = newRoster(cluster), old.Invites, old.Ports
-	n.recall(old)
+	n.restoreSights(old)
 	_, err = n.roster.merge(old.Roster)
 	if err == nil && len(old.Roster.Statements) > 0 {
 		n.roster.statements = old.Roster.Statements
@@ -197,7 +198,7 @@ func (n *Node) restore(old *saved) error {
 	return n.tidy()
 }
 
-// found makes the first register of a cluster that begins with this node.
+// found makes the first register of a cluster that this node founds.
 func (n *Node) found(reg register) error {
 	reg.Cluster, reg.Issuer, reg.Version = n.roster.cluster.String(), n.id.String(), 1
 	s, err := sign(n.key, forRegister, &reg)
@@ -207,15 +208,15 @@ func (n *Node) found(reg register) error {
 	return err
 }
 
-// save writes the membership file. Under n.mu.
+// save writes the membership file. n.mu is held.
 func (n *Node) save() error {
 	s := &saved{Cluster: n.roster.cluster.String(), Roster: n.roster.all(), Invites: n.invites, Ports: n.ports}
 	s.Roster.Statements = n.roster.statements
-	n.remember(s)
+	n.storeSights(s)
 	return saveMembership(n.cfg.Dir, s)
 }
 
-// listen starts the host on the configured addresses, with the ports of the last run where free.
+// listen starts the host on the configured addresses, with the ports of the last run where these are free.
 func (n *Node) listen(ctx context.Context) error {
 	var addrs []ma.Multiaddr
 	for _, l := range n.cfg.Listen {
@@ -226,10 +227,10 @@ func (n *Node) listen(ctx context.Context) error {
 		addrs = append(addrs, a)
 	}
 	h, err := newHost(n.key, addrs, &gater{
-		dial:   n.mayDial,
-		accept: n.mayCome,
-		listen: n.mayAccept,
-		room:   newAnteroom(),
+		dial:    n.mayDial,
+		accept:  n.mayComeIn,
+		listen:  n.mayAccept,
+		pending: newHandshakes(),
 	}, n.cfg)
 	if err != nil {
 		return err
@@ -245,14 +246,14 @@ func (n *Node) listen(ctx context.Context) error {
 		if wantsAnyPort(l) {
 			n.ports = append(n.ports, savedPort{Listen: l, Port: portOf(at)})
 		}
-		if _, open := Chosen(l); open {
-			n.chosen = append(n.chosen, chosen{listen: l, at: at})
+		if _, open := OpenHost(l); open {
+			n.autoListeners = append(n.autoListeners, autoListener{listen: l, at: at})
 		}
 	}
 	return nil
 }
 
-// listenOn is the address to listen on for one of the configuration, which is free.
+// listenOn turns a configured listen address into one that is free now.
 func (n *Node) listenOn(ctx context.Context, l string) (ma.Multiaddr, error) {
 	on := n.resolve(l)
 	if port := n.oldPort(l); port != 0 {
@@ -299,11 +300,11 @@ func (n *Node) start() error {
 		n.host.SetStreamHandler(versioned(number, "request"), n.handler(true, n.serveRequest))
 		n.host.SetStreamHandler(versioned(number, "blob"), n.handler(true, n.serveBlob))
 	}
-	n.whoWent()
+	n.takeGone()
 	n.spawn(n.announceChanges)
-	n.spawn(n.forgetOften)
-	n.spawn(n.settleOften)
-	if len(n.chosen) > 0 {
+	n.spawn(n.forgetLoop)
+	n.spawn(n.deferredLoop)
+	if len(n.autoListeners) > 0 {
 		n.spawn(n.followAddresses)
 	}
 	n.reconcile()
@@ -337,8 +338,8 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// Leave tells the peers that this node goes, which they see as PeerDown at once, and closes it. It stays
-// a member, and may come back.
+// Leave tells the peers that this node goes, which they see as PeerDown at once, and closes the node. It stays a member
+// and may come back.
 func (n *Node) Leave(ctx context.Context) error {
 	n.mu.Lock()
 	var links []*link
@@ -360,7 +361,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	return n.Close()
 }
 
-// enter counts a goroutine in, unless the node closes.
+// enter adds a goroutine to n.wg; false if the node closes.
 func (n *Node) enter() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -382,7 +383,7 @@ func (n *Node) spawn(f func()) {
 	}()
 }
 
-// handler makes a stream handler that Close awaits, and that turns strangers away if asked to.
+// handler makes a stream handler that Close awaits and that, with members, refuses strangers.
 func (n *Node) handler(members bool, serve network.StreamHandler) network.StreamHandler {
 	return func(s network.Stream) {
 		if members && !n.trusts(s.Conn().RemotePeer()) || !n.enter() {
@@ -420,11 +421,11 @@ func (n *Node) waitFor(c network.Conn, d time.Duration) {
 func (n *Node) isMember(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.fellow(id)
+	return n.bothMembers(id)
 }
 
-// fellow reports whether id and this node are both members. Under n.mu.
-func (n *Node) fellow(id peer.ID) bool {
+// bothMembers reports whether id and this node are members. n.mu is held.
+func (n *Node) bothMembers(id peer.ID) bool {
 	_, self := n.roster.members[n.id]
 	_, other := n.roster.members[id]
 	return self && other
@@ -433,28 +434,28 @@ func (n *Node) fellow(id peer.ID) bool {
 func (n *Node) mayDial(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.fellow(id) && !n.shuns(id) || id == n.joining
+	return n.bothMembers(id) && !n.shuns(id) || id == n.joining
 }
 
 func (n *Node) mayConnect(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.fellow(id) {
+	if n.bothMembers(id) {
 		return !n.shuns(id)
 	}
 	return n.doorOpen()
 }
 
-// mayAccept reports whether anybody is expected at all, before a handshake is spent on them.
+// mayAccept reports whether any incoming connection is expected, before a handshake is spent on one.
 func (n *Node) mayAccept() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.roster.members) > 1 || n.doorOpen() || n.mayTell()
+	return len(n.roster.members) > 1 || n.doorOpen() || n.hasExpelled()
 }
 
 func (n *Node) clearBackoff(id peer.ID) {
 	if s, ok := n.host.Network().(*swarm.Swarm); ok {
-		s.Backoff().Clear(id) // the keepers have their own, shorter one
+		s.Backoff().Clear(id) // the keepers have a shorter backoff of their own
 	}
 }
 
@@ -468,7 +469,7 @@ func (n *Node) Cluster() PeerID {
 	return n.roster.cluster.String()
 }
 
-// Addrs are the addresses that this node can be dialled at, as "host:port".
+// Addrs returns the addresses at which this node can be dialled, as "host:port".
 func (n *Node) Addrs() []string { return texts(n.addrs()) }
 
 func (n *Node) addrs() []ma.Multiaddr {
@@ -487,9 +488,8 @@ func texts(addrs []ma.Multiaddr) []string {
 	return out
 }
 
-// Events is where everything that happens is told. The consumer must keep reading: a node whose events
-// are not taken stops listening to its peers. Close closes the channel; links that end with it are not
-// told.
+// Events returns the channel of all events. The consumer must keep reading: a node whose events are not taken stops
+// reading from its peers. Close closes the channel; no PeerDown is emitted for links that end by it.
 func (n *Node) Events() <-chan Event { return n.events }
 
 // Members lists the members of the cluster, this node included, in the order of their ids.
@@ -500,17 +500,17 @@ func (n *Node) Members() []Member {
 	holder := n.roster.reign().holder
 	for id, st := range n.roster.members {
 		m := Member{
-			ID:        id.String(),
-			Rights:    slices.Clone(st.Rights),
-			Joined:    time.Unix(st.Joined, 0),
-			Ephemeral: st.Ephemeral,
-			Founder:   id == holder,
-			Problem:   n.problems[id],
-			Protocol:  n.spoken[id],
-			Foreign:   n.foreign[id],
-			Addrs:     texts(n.roster.addresses[id].addrs),
-			Self:      id == n.id,
-			Info:      n.infos[id],
+			ID:           id.String(),
+			Rights:       slices.Clone(st.Rights),
+			Joined:       time.Unix(st.Joined, 0),
+			Ephemeral:    st.Ephemeral,
+			Founder:      id == holder,
+			Problem:      n.problems[id],
+			Protocol:     n.spoken[id],
+			Incompatible: n.incompatible[id],
+			Addrs:        texts(n.roster.addresses[id].addrs),
+			Self:         id == n.id,
+			Info:         n.infos[id],
 		}
 		if m.Name == "" {
 			m.Name = st.Name
@@ -546,13 +546,13 @@ func (n *Node) HasRight(id PeerID, r Right) bool {
 func (n *Node) Sign(b []byte) []byte {
 	sig, err := n.key.Sign(append([]byte(forCaller), b...))
 	if err != nil {
-		n.log.Error("could not sign", "err", err) // Ed25519 never fails; no signature verifies nowhere
+		n.log.Error("could not sign", "err", err) // Ed25519 never fails; an empty signature verifies nowhere
 		return nil
 	}
 	return sig
 }
 
-// Verify checks that sig is what id's Sign made of b; if not, the error is under ErrBadSignature.
+// Verify checks that sig is what id's Sign made of b. If it is not, the error is under ErrBadSignature.
 func Verify(id PeerID, b, sig []byte) error {
 	p, err := peer.Decode(id)
 	if err != nil {

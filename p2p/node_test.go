@@ -38,7 +38,7 @@ type tnode struct {
 	hold bool                  // keep them
 }
 
-// done says of an event that is a message that it is no more needed. Under n.mu.
+// done calls Done for a message at once, or when hold is set keeps it for later. n.mu is held.
 func (n *tnode) done(e Event) {
 	m, ok := e.(interface{ Done() })
 	switch {
@@ -367,7 +367,7 @@ func TestOtherProtocol(t *testing.T) {
 	a.wait(at, "PeerRefused", refused)
 	e, _ := b.wait(0, "PeerRefused", refused)
 	for _, m := range a.Members() {
-		if m.ID == b.ID() && (m.Version != "2.0" || m.Protocol != protocolNumber+2 || !m.Foreign) {
+		if m.ID == b.ID() && (m.Version != "2.0" || m.Protocol != protocolNumber+2 || !m.Incompatible) {
 			t.Errorf("it is shown as %+v", m)
 		}
 	}
@@ -535,7 +535,7 @@ func TestSendIsBounded(t *testing.T) {
 	if !errors.Is(err, ErrQueueFull) {
 		t.Errorf("got %v", err)
 	}
-	l.take()
+	l.drain()
 	if err := l.push(frameMessage, make([]byte, MaxMessage)); err != nil {
 		t.Errorf("after the queue was taken: %v", err)
 	}

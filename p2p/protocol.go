@@ -7,17 +7,16 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// protocolNumber changes when the meaning of what nodes say to each other does. A node also speaks the number
-// before its own, down to oldestProtocol, so a cluster can be upgraded host by host; on each link the highest
-// number that both sides speak counts. Number 1 told of members by statements, number 2 proved
-// nothing of who leads a job.
+// protocolNumber is raised when the meaning of what nodes send to each other changes. A node also speaks the number
+// before its own, down to oldestProtocol, so that a cluster can be upgraded host by host; a link uses the highest
+// number that both sides speak. Number 1 described members by statements; number 2 had no proof of who leads a job.
 const (
 	protocolNumber = 3
 	oldestProtocol = 3
 )
 
-// protocolStamp is another number for a build that tests how numbers get on with each other, set by the
-// linker: -X github.com/dtpnode/dtpnode/p2p.protocolStamp=4
+// protocolStamp overrides the number in a build that tests how different numbers work together. The linker sets it: -X
+// github.com/dtpnode/dtpnode/p2p.protocolStamp=4
 var protocolStamp string
 
 // ownProtocol is the number of this build.
@@ -28,27 +27,27 @@ func ownProtocol() int {
 	return protocolNumber
 }
 
-// speaks is what a node says of the protocol: the range of numbers that it understands.
+// speaks is the range of protocol numbers that a node understands.
 type speaks struct {
 	Protocol int // the newest
-	Oldest   int // 0: that one alone
+	Oldest   int // 0: Protocol alone
 }
 
-// Protocols are the numbers that nodes of this build speak, from the oldest to the newest.
+// Protocols returns the range of protocol numbers that nodes of this build speak.
 func Protocols() (oldest, newest int) {
 	s := Config{protocol: ownProtocol()}.speaks()
 	return s.Oldest, s.Protocol
 }
 
-// Speaks is the newest number that this node speaks.
+// Speaks is the newest protocol number that this node speaks.
 func (n *Node) Speaks() int { return n.cfg.protocol }
 
-// speaks is the range of this node.
+// speaks is the range of protocol numbers of a node with this configuration.
 func (c Config) speaks() speaks {
 	return speaks{Protocol: c.protocol, Oldest: max(min(oldestProtocol, c.protocol), c.protocol-1)}
 }
 
-// common is the number for a link between two nodes, 0 if there is none.
+// common is the number to use between two nodes, 0 if they have none in common.
 func (s speaks) common(o speaks) int {
 	n := min(s.Protocol, o.Protocol)
 	if n < s.oldest() || n < o.oldest() || n < 1 {
@@ -64,13 +63,13 @@ func (s speaks) oldest() int {
 	return s.Oldest
 }
 
-// versioned is the id of a protocol among nodes whose link has that number.
+// versioned is the libp2p protocol id of a service on links with a protocol number.
 func versioned(number int, name string) protocol.ID {
 	return protocol.ID(fmt.Sprintf("/dtpnode/%d/%s", number, name))
 }
 
-// Protocol is the number that this node and a linked peer talk by, 0 if there is no link: what an older peer
-// would not understand is not said to it.
+// Protocol is the protocol number of the link to a peer, 0 without a link. Callers use it to send older peers nothing
+// that they do not understand.
 func (n *Node) Protocol(id PeerID) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// quota bounds how many requests are answered at once, for all peers and for each: a peer that asks and never ends its
-// question, or asks for what takes long, keeps nobody out but itself.
+// quota bounds how many requests are answered at once, for all peers and for each. A peer that never completes its
+// requests, or asks for what takes long, delays only itself.
 type quota struct {
 	all, each int
 
@@ -18,8 +18,8 @@ type quota struct {
 
 func newQuota(all, each int) *quota { return &quota{all: all, each: each, held: map[peer.ID]int{}} }
 
-// take takes a place for a peer and says why there is none, or "".
-func (q *quota) take(id peer.ID) string {
+// acquire takes a place for a peer. It returns why there is none, or "".
+func (q *quota) acquire(id peer.ID) string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -33,8 +33,8 @@ func (q *quota) take(id peer.ID) string {
 	return ""
 }
 
-// give gives a place back that was taken.
-func (q *quota) give(id peer.ID) {
+// release gives a place back.
+func (q *quota) release(id peer.ID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sum--

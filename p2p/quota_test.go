@@ -67,16 +67,16 @@ func TestQuota(t *testing.T) {
 		who int
 		ok  bool
 	}{{0, true}, {0, true}, {0, false}, {1, true}, {2, false}} {
-		if why := q.take(ps[want.who].id); (why == "") != want.ok {
+		if why := q.acquire(ps[want.who].id); (why == "") != want.ok {
 			t.Errorf("%d: %q", i, why)
 		}
 	}
-	q.give(ps[0].id)
-	if why := q.take(ps[2].id); why != "" {
+	q.release(ps[0].id)
+	if why := q.acquire(ps[2].id); why != "" {
 		t.Error(why)
 	}
 	for _, k := range []int{0, 1, 2} {
-		q.give(ps[k].id)
+		q.release(ps[k].id)
 	}
 	if len(q.held) != 0 || q.sum != 0 {
 		t.Errorf("left over: %v, %d", q.held, q.sum)

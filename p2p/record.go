@@ -17,20 +17,20 @@ type Right string
 
 // The rights. They are independent of each other.
 const (
-	Worker    Right = "worker"    // runs other members' jobs
-	Submitter Right = "submitter" // has jobs run
+	Worker    Right = "worker"    // runs jobs, those of other members too
+	Submitter Right = "submitter" // submits jobs
 	Inviter   Right = "inviter"   // admits and revokes members
-	Admin     Right = "admin"     // sees and steers everybody's jobs, as their submitters do
+	Admin     Right = "admin"     // sees and controls everybody's jobs, as their submitters do
 	Read      Right = "read"      // sees the status, log and result of everybody's jobs
 )
 
 // AllRights are the rights of a cluster's founder.
 func AllRights() []Right { return []Right{Worker, Submitter, Inviter, Admin, Read} }
 
-// maxNumber bounds the numbers of records, so that the next one always fits.
+// maxNumber bounds the version and sequence numbers of records, so that the next number always fits.
 const maxNumber = 1 << 53
 
-// addresses says where a peer listens; signed by the peer itself. The highest Seq holds.
+// addresses is a record of where a peer listens, signed by the peer itself. The one with the highest Seq holds.
 type addresses struct {
 	Cluster string
 	Peer    string
@@ -38,19 +38,19 @@ type addresses struct {
 	Addrs   [][]byte // multiaddrs in binary form
 }
 
-// signed is a record and its signature by the peer it names as the author.
+// signed is an encoded record and its signature by the peer that it names as its author.
 type signed struct {
 	Body []byte
 	Sig  []byte
 }
 
-// bytes tells one record from another.
+// bytes is a key that distinguishes records.
 func (s signed) bytes() string {
 	return fmt.Sprintf("%d ", len(s.Body)) + string(s.Body) + string(s.Sig)
 }
 
-// What a signature is for is part of what is signed: no record passes for another, nor for what Sign
-// signs on behalf of callers.
+// The purpose of a signature is part of the signed text, so that no record passes for one of another kind, nor for what
+// Sign signs on behalf of callers.
 const (
 	forStatement  = "dtpnode statement\x00" // of membership files of format 1
 	forRegister   = "dtpnode register\x00"
@@ -93,7 +93,7 @@ func openAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error)
 	return a, addrs, verify(must(a.Peer), forAddresses, s.Body, s.Sig)
 }
 
-// readAddresses is openAddresses for one whose signature is still to be verified.
+// readAddresses is openAddresses without verifying the signature.
 func readAddresses(cluster peer.ID, s signed) (addresses, []ma.Multiaddr, error) {
 	var a addresses
 	if len(s.Body) > maxAddresses {
@@ -131,9 +131,9 @@ func decodeAddrs(raw [][]byte) ([]ma.Multiaddr, error) {
 	return out, nil
 }
 
-// encodeAddrs encodes as many addresses as a record holds.
+// encodeAddrs encodes as many addresses as fit into a record.
 func encodeAddrs(addrs []ma.Multiaddr) (out [][]byte) {
-	const room = maxAddresses * 3 / 4 // the rest is for the names and numbers of the record
+	const room = maxAddresses * 3 / 4 // the rest is for the record's other fields
 	size := 0
 	for _, a := range addrs[:min(len(addrs), maxAddrs)] {
 		if size += len(a.Bytes()) + 3; size > room {
@@ -148,5 +148,5 @@ func (s signed) hash() [sha256.Size]byte {
 	return sha256.Sum256(bytes.Join([][]byte{s.Body, s.Sig}, nil))
 }
 
-// clip bounds foreign text in a message.
+// clip bounds text from other peers for use in a message.
 func clip(s string) string { return s[:min(len(s), 80)] }

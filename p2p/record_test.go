@@ -544,8 +544,8 @@ func FuzzLinkFrame(f *testing.F) {
 			waiting: newBacklog(),
 		}
 		n.ctx, n.cancel = t.Context(), func() {}
-		_ = n.take(t.Context(), l, b)
-		if got := len(l.take()); got > 1 {
+		_ = n.handleFrame(t.Context(), l, b)
+		if got := len(l.drain()); got > 1 {
 			t.Fatalf("%d frames in answer to one", got)
 		}
 	})

@@ -12,71 +12,74 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Limits of what one issuer can make others hold. All that a roster can hold fits into maxRoster, for it is told in one
-// frame: if it did not, whoever may invite could end all news of it, a revocation of itself included.
+// These bound what one issuer can make others store. Everything that a roster can hold fits into maxRoster, since it is
+// sent in one frame. If it did not, any inviter could stop the spread of the roster, and with it that of its own
+// revocation.
 const (
-	maxInviters = 64           // whose registers count at a time
-	maxEntries  = 4 * MaxPeers // in all registers that count, without the founder's
-	maxBans     = 256          // of one register; the oldest are forgotten
-	maxRights   = 16           // of one entry, those that this version does not know among them
-	maxRight    = 16           // letters of a right
+	maxInviters = 64           // inviters whose registers count at a time
+	maxEntries  = 4 * MaxPeers // entries in all registers that count, without the founder's
+	maxBans     = 256          // bans in one register; the oldest are dropped
+	maxRights   = 16           // rights in one entry, including those that this version does not know
+	maxRight    = 16           // letters in the name of a right
 
-	maxRegister   = 512 << 10             // bytes of one register,
-	maxRegisters  = 3 << 20               // of all that count,
-	maxDeparture  = 256                   // of a departure,
-	maxAddresses  = 2 << 10               // and of an address record
-	maxDepartures = MaxPeers + maxEntries // of stays that somebody grants
+	maxRegister   = 512 << 10             // bytes of one register
+	maxRegisters  = 3 << 20               // bytes of all registers that count
+	maxDeparture  = 256                   // bytes of a departure
+	maxAddresses  = 2 << 10               // bytes of an address record
+	maxDepartures = MaxPeers + maxEntries // departures: one for each stay that somebody grants
 )
 
-// register is the whole word of one inviter about others: whom it admits now, and whom it puts out. There is
-// one for each inviter, and its latest version is all that counts, so whoever is not in it any more needs no
-// tombstone, and an old one that comes back says nothing. Versions of different issuers are never compared:
-// no number makes a word stronger than that of somebody nearer to the founder.
+// register is all that one inviter says about other peers: whom it admits and whom it expels. Only the latest version
+// of each inviter's register counts, so a removed entry needs no tombstone, and an old version that returns has no
+// effect. Versions of different issuers are never compared: no number makes a register stronger than that of an issuer
+// nearer to the founder.
 type register struct {
 	Cluster string
 	Issuer  string
-	Under   uint64 // tenure by which the issuer invites; for the founder's role see reign.under
+	Under   uint64 // tenure of the issuer's own stay; for the founder's role see reign.under
 	Version uint64
-	Name    string // of the issuer, where it has the founder's role
-	Founded int64  // and since when, Unix seconds
+	Name    string // name of the issuer, if it has the founder's role
+	Founded int64  // since when the cluster exists, Unix seconds, in the founder's register
 	Entries []entry
 	Outs    []out
 }
 
 // entry admits one peer.
 type entry struct {
-	Peer      string
-	Name      string // when it joined
-	Rights    []Right
-	Tenure    uint64 // of this stay: a peer that is admitted again gets another, and what was said of the old one is void
-	Ephemeral bool   // forgotten after minutes without a word
-	Joined    int64  // Unix seconds by the issuer's clock; shown, never compared
+	Peer   string
+	Name   string // the peer's name when it joined
+	Rights []Right
+	// Tenure is the random number of this stay. A peer that is admitted again gets another, and what was said about the
+	// old stay is void.
+	Tenure    uint64
+	Ephemeral bool  // forgotten minutes after it was last seen
+	Joined    int64 // Unix seconds by the issuer's clock; shown, never compared
 }
 
 func (e entry) has(r Right) bool { return slices.Contains(e.Rights, r) }
 
-// out ends a stay that another issuer granted. With tenure 0 it is a ban: nobody further from the founder than
-// the issuer of it can admit the peer.
+// out ends a stay that another issuer granted. With tenure 0 it is a ban: no issuer further from the founder than this
+// one can admit the peer.
 type out struct {
 	Peer   string
 	Tenure uint64
 }
 
-// departure is a member's own word that it is gone. It ends that stay, and is the only thing that a peer can
-// say about itself.
+// departure is a member's own record that it has left. It ends that stay, and is the only thing besides its addresses
+// that a peer can say about itself.
 type departure struct {
 	Cluster string
 	Peer    string
 	Tenure  uint64
 }
 
-// stay is one peer's one tenure.
+// stay is one membership of a peer, from an admission to its end.
 type stay struct {
 	peer   peer.ID
 	tenure uint64
 }
 
-// heldRegister is a register as a roster keeps it.
+// heldRegister is a register with its signed form, as a roster keeps it.
 type heldRegister struct {
 	register
 	raw signed
@@ -130,7 +133,7 @@ func (r *register) check(cluster peer.ID) error {
 
 func badName(name string) bool { return len(name) > maxName || strings.ContainsFunc(name, unprintable) }
 
-// badRights reports whether these cannot be the rights of any version.
+// badRights reports whether these cannot be rights in any version of dtpnode.
 func badRights(rights []Right) bool {
 	letter := func(c rune) bool { return c >= 'a' && c <= 'z' || c == '-' }
 	return len(rights) > maxRights || slices.ContainsFunc(rights, func(r Right) bool {
@@ -138,7 +141,7 @@ func badRights(rights []Right) bool {
 	})
 }
 
-// newerThan orders registers of one issuer: by version, then by bytes so that the order is total.
+// newerThan orders the registers of one issuer: by version, then by bytes so that the order is total.
 func (r heldRegister) newerThan(old heldRegister) bool {
 	if r.Version != old.Version {
 		return r.Version > old.Version

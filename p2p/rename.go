@@ -9,18 +9,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A member's name is its own word. It is told when a link opens, and again when it changes; the register of the inviter
-// that admitted it follows, for those who have no link to it.
+// A member chooses its own name. It is sent when a link opens and again when it changes. The register of the inviter
+// that admitted it is updated later, for nodes that have no link to it.
 
-// How often a member's new name is listened to.
+// nameRate limits the name changes that are taken from one member.
 var nameRate = rate.Every(10 * time.Second)
 
 const nameBurst = 8
 
-// Name is what this node is called.
+// Name is this node's name, as users see it.
 func (n *Node) Name() string { return *n.called.Load() }
 
-// CheckName says why a node cannot be called so.
+// CheckName reports why a name cannot be used, nil if it can.
 func CheckName(name string) error {
 	switch {
 	case strings.TrimSpace(name) == "":
@@ -35,7 +35,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Rename changes what this node is called, for as long as it runs, and tells all members that are up.
+// Rename changes this node's name for as long as it runs, and tells the connected members.
 func (n *Node) Rename(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
@@ -43,14 +43,14 @@ func (n *Node) Rename(name string) error {
 	n.called.Store(&name)
 	n.mu.Lock()
 	for _, l := range n.links {
-		_ = l.push(frameName, []byte(name)) // a full queue ends the link soon, and the next one tells
+		_ = l.push(frameName, []byte(name)) // a full queue ends the link soon, and the next hello has the name
 	}
 	n.mu.Unlock()
 	n.membersChanged()
 	return nil
 }
 
-// renamed takes note of a peer's new name.
+// renamed notes a peer's new name.
 func (n *Node) renamed(l *link, name string) {
 	name = Info{Name: name}.clean().Name
 	if !l.names.Allow() {
@@ -73,13 +73,12 @@ func (n *Node) renamed(l *link, name string) {
 	}
 }
 
-// refreshNames brings this node's register up to what those that it has admitted call themselves now; it is called now
-// and then, so that a member that changes its name all the time costs others no more than one that does it once. Under
-// n.mu.
+// refreshNames updates the names in this node's register to those that the members now use. It is called rarely, so
+// that a member that changes its name all the time costs others no more than one that does so once. n.mu is held.
 func (n *Node) refreshNames() (bool, error) {
 	reg, err := n.roster.draft(n.id)
 	if err != nil {
-		return false, nil //nolint:nilerr // it is no inviter
+		return false, nil //nolint:nilerr // only inviters have a register
 	}
 	changed := false
 	if n.roster.reign().holder == n.id && reg.Name != n.Name() {

@@ -10,7 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// request asks a peer for something, one a stream.
+// request asks a peer for something. Each stream carries one.
 type request struct {
 	Kind    string
 	Payload []byte
@@ -22,9 +22,10 @@ type reply struct {
 	Payload []byte
 }
 
-const frameSlack = 4 << 10 // room for a request's other fields
+const frameSlack = 4 << 10 // room for the other fields of a request or reply
 
-// Request asks to and waits for its answer. If the peer's handler fails the error is under ErrRemote.
+// Request sends a request to a peer and waits for its answer. If the peer's handler fails, the error is under
+// ErrRemote.
 func (n *Node) Request(ctx context.Context, to PeerID, kind string, payload []byte) ([]byte, error) {
 	wrap := func(err error) error { return fmt.Errorf("could not ask %s for %q: %w", to, clip(kind), err) }
 	if len(payload) > MaxAsk || len(kind) > 256 {
@@ -34,7 +35,7 @@ func (n *Node) Request(ctx context.Context, to PeerID, kind string, payload []by
 	if err != nil {
 		return nil, wrap(err)
 	}
-	defer s.Reset() //nolint:errcheck // tells the peer that nobody waits any more
+	defer s.Reset() //nolint:errcheck // tells the peer that nobody waits for the answer any more
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
 	var a reply
@@ -56,7 +57,7 @@ func (n *Node) Request(ctx context.Context, to PeerID, kind string, payload []by
 	return a.Payload, nil
 }
 
-// stream opens a stream on a connection that is there.
+// stream opens a stream to a peer that is linked already; it never dials.
 func (n *Node) stream(ctx context.Context, to PeerID, name string) (network.Stream, error) {
 	id, err := peer.Decode(to)
 	if err != nil {
@@ -83,12 +84,12 @@ func (n *Node) serveRequest(s network.Stream) {
 		return
 	}
 	from := s.Conn().RemotePeer()
-	if why := n.requests.take(from); why != "" {
+	if why := n.requests.acquire(from); why != "" {
 		_ = writeValue(s, &reply{Err: why})
 		_ = s.Close()
 		return
 	}
-	defer n.requests.give(from)
+	defer n.requests.release(from)
 	var q request
 	if readValue(s, MaxAsk+frameSlack, &q) != nil || s.SetReadDeadline(time.Time{}) != nil {
 		return
@@ -100,7 +101,7 @@ func (n *Node) serveRequest(s network.Stream) {
 	_ = s.CloseWrite()
 }
 
-// answer calls the handler with a context that ends when the asking peer does.
+// answer calls the handler with a context that ends when the asking peer's stream does.
 func (n *Node) answer(s network.Stream, q request) (a reply) {
 	if n.cfg.Serve == nil {
 		return reply{Err: "this node answers no requests"}
@@ -108,7 +109,7 @@ func (n *Node) answer(s network.Stream, q request) (a reply) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	defer cancel()
 	gone := make(chan struct{})
-	go func() { // ends when the stream does, or is told to below
+	go func() { // ends with the stream, or by the deadline set below
 		defer close(gone)
 		if _, err := io.CopyN(io.Discard, s, 1); err != nil {
 			cancel()

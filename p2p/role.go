@@ -15,11 +15,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// recoveryPrefix begins a recovery key as text: then base64url without padding of (the 32 bytes of an Ed25519
-// seed, then the first 4 bytes of their SHA-256).
+// recoveryPrefix begins a recovery key as text. Then follow, as base64url without padding, the 32 bytes of an Ed25519
+// seed and the first 4 bytes of their SHA-256.
 const recoveryPrefix = "dtpkey1."
 
-// Errors of the founder's role.
+// These errors are about the founder's role.
 var (
 	ErrNotFounder  = errors.New("this node does not have the founder's role")
 	ErrRecoverySet = errors.New("the cluster has a recovery key already: keep that one; whoever holds it can take " +
@@ -28,7 +28,7 @@ var (
 	ErrRecoveryUnknown = errors.New("this is not the recovery key of this cluster")
 )
 
-// succeed signs who has the founder's role after a reign.
+// succeed signs the succession that follows a reign.
 func (n *Node) succeed(key crypto.PrivKey, a reign, holder, recovery peer.ID) (signed, error) {
 	by, err := peer.IDFromPrivateKey(key)
 	if err != nil {
@@ -50,8 +50,8 @@ func (n *Node) succeed(key crypto.PrivKey, a reign, holder, recovery peer.ID) (s
 	return sign(key, forSuccession, &s)
 }
 
-// Handover gives the founder's role to another member. This node stays a member with all rights, on the new
-// founder's word.
+// Handover gives the founder's role to another member. This node stays a member with all rights, granted by the new
+// founder.
 func (n *Node) Handover(id PeerID) error {
 	to, err := peer.Decode(id)
 	if err != nil {
@@ -68,8 +68,8 @@ func (n *Node) Handover(id PeerID) error {
 	return nil
 }
 
-// handover is Handover under n.mu. What the new founder has admitted so far is adopted first, for its own
-// register under the new role comes later.
+// handover does Handover with n.mu held. It first adopts the members that the new founder has admitted so far, since
+// that node's register under its new role comes later.
 func (n *Node) handover(to peer.ID) error {
 	a := n.roster.reign()
 	m, in := n.roster.members[to]
@@ -98,8 +98,8 @@ func (n *Node) handover(to peer.ID) error {
 	return n.publish(x)
 }
 
-// NewRecoveryKey makes the key that can take the founder's role, and returns it as text. Only its public half
-// is kept. There is one for a cluster, made by the founder.
+// NewRecoveryKey makes the key that can take the founder's role, and returns it as text. Only its public half is
+// stored. A cluster has at most one, made by the founder.
 func (n *Node) NewRecoveryKey() (string, error) {
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -133,7 +133,7 @@ func (n *Node) NewRecoveryKey() (string, error) {
 	return recoveryPrefix + base64.RawURLEncoding.EncodeToString(append(seed, sum[:checksumSize]...)), nil
 }
 
-// setRecovery adds the succession that names the key, and this node's register under it. Under n.mu.
+// setRecovery adds the succession that names the key, and this node's register under it. n.mu is held.
 func (n *Node) setRecovery(a reign, id peer.ID) error {
 	s, err := n.succeed(n.key, a, n.id, id)
 	if err != nil {
@@ -164,8 +164,8 @@ func parseRecoveryKey(s string) (crypto.PrivKey, error) {
 	return crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(seed))
 }
 
-// TakeBack gives this node the founder's role by the recovery key. The members stay, but for those that had
-// the role by the old key: they are put out, and what they sign from now on counts for nothing.
+// TakeBack gives this node the founder's role by the recovery key. All members stay, except those that had the role by
+// the old key: they are expelled, and what they sign from now on has no effect.
 func (n *Node) TakeBack(text string) error {
 	key, err := parseRecoveryKey(text)
 	if err == nil {
@@ -181,7 +181,7 @@ func (n *Node) TakeBack(text string) error {
 	return nil
 }
 
-// takeBack is TakeBack under n.mu.
+// takeBack does TakeBack with n.mu held.
 func (n *Node) takeBack(key crypto.PrivKey) error {
 	recovery, err := peer.IDFromPrivateKey(key)
 	if err != nil {
@@ -224,7 +224,7 @@ func (n *Node) takeBack(key crypto.PrivKey) error {
 	return n.publish(x)
 }
 
-// MayDepart reports why this node cannot leave its cluster for good, if so.
+// MayDepart reports why this node cannot leave its cluster for good, nil if it can.
 func (n *Node) MayDepart() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

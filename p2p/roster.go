@@ -12,43 +12,43 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// roster is the set of signed records that make up a cluster, and what they mean. It is a value: no
-// lock, clock or network.
+// roster is the set of signed records that make up a cluster, with what they mean. It is a pure value, without lock,
+// clock or network.
 //
-// Meaning: a chain of successions says who has the founder's role. That peer is a member with all rights,
-// whatever is said about it. Inviters are found outwards from it, in levels, by the registers of those found
-// so far; each inviter's register counts for as long as its own stay does. About each peer the word nearest to
-// the founder holds. An inviter's word ends the stay of anybody without the inviter right, and of inviters
-// further out than itself, so nobody can vote out those its own authority rests on. It gives no rights that it has not
-// itself. A peer's word about itself counts for nothing but that it leaves.
+// Meaning: a chain of successions determines who has the founder's role. That peer is a member with all rights,
+// whatever is said about it. Inviters are found outwards from the founder, level by level, by the registers of those
+// found so far; an inviter's register counts for as long as its own stay does. About each peer the issuer nearest to
+// the founder decides. An inviter can end the stay of any peer without the inviter right, and of inviters at its own
+// level or further out, so that nobody can expel those on whom its own authority depends. An inviter cannot grant
+// rights that it does not have itself. A peer's own records about itself count only when it leaves.
 //
-// Size: one register for each inviter, with an entry for each member, so what the set takes does not grow with
-// what has happened.
+// Size: there is one register for each inviter, with an entry for each member, so the size does not grow with the
+// cluster's history.
 type roster struct {
 	cluster    peer.ID
 	chain      []heldSuccession
-	registers  map[stay]heldRegister // latest of each issuer in each of its stays
+	registers  map[stay]heldRegister // the latest one of each issuer's stays
 	departures map[stay]signed
 	addresses  map[peer.ID]place
-	legacy     map[peer.ID]statement // members by an old membership file, until the founder's register is known
-	statements []signed              // what legacy was read from
+	legacy     map[peer.ID]statement // members by a membership file of format 1, until the founder's register is known
+	statements []signed              // the records that legacy was read from
 
-	// Settled: what the records mean.
+	// These are computed by settle: what the records mean.
 	members  map[peer.ID]member
-	inviters map[peer.ID]member // with those that have left, and whose register counts until others took it over
+	inviters map[peer.ID]member // including those that have left, whose registers count until others adopt their members
 	claims   map[peer.ID][]claim
-	outs     map[stay]int    // by whom, as the number of its level
-	bans     map[peer.ID]int // the same
+	outs     map[stay]int    // ended stays, with the level of the issuer that ended them
+	bans     map[peer.ID]int // banned peers, with the level of the issuer that banned them
 	sum      [sha256.Size]byte
 }
 
-// member is an entry that holds, and how far from the founder it was made.
+// member is an entry that is in force, and how far from the founder it was made.
 type member struct {
 	entry
 	level int // 0 is the founder
 }
 
-// claim is an entry as one issuer says it.
+// claim is an entry in the register of one issuer.
 type claim struct {
 	entry
 	issuer peer.ID
@@ -63,18 +63,18 @@ type place struct {
 	raw   signed
 }
 
-// before reports whether a record of that number takes p's place.
+// before reports whether the record s with number seq replaces p.
 func (p place) before(seq uint64, s signed) bool {
 	return seq > p.seq || seq == p.seq && bytes.Compare(s.Body, p.raw.Body) > 0
 }
 
-// exchange is what one node tells another of its roster: all of it.
+// exchange is the records of a roster, as one node sends them to another or as they are stored.
 type exchange struct {
 	Successions []signed
 	Registers   []signed
 	Departures  []signed
 	Addresses   []signed
-	Statements  []signed // in membership files of format 1 alone
+	Statements  []signed // only in membership files of format 1
 }
 
 func newRoster(cluster peer.ID) *roster {
@@ -96,8 +96,8 @@ func (r *roster) clone() *roster {
 	return &next
 }
 
-// merge adds the records of x and reports whether the set changed. One bad record refuses all of x:
-// an honest peer sends none. The maps of the roster it is called on stay as they are.
+// merge adds the records of x and reports whether the roster changed. One bad record refuses all of x, since an honest
+// peer sends none. The maps of the roster as it was are not modified, so a shallow copy of it stays valid.
 func (r *roster) merge(x exchange) (changed bool, err error) {
 	if x, err = r.fresh(x); err != nil {
 		return false, err
@@ -105,7 +105,7 @@ func (r *roster) merge(x exchange) (changed bool, err error) {
 	return r.add(x)
 }
 
-// fresh is what of x is not held already.
+// fresh returns the records of x that the roster does not have yet.
 func (r *roster) fresh(x exchange) (exchange, error) {
 	if len(x.Registers) > 4*maxInviters || len(x.Addresses) > 2*MaxPeers || len(x.Departures) > maxDepartures ||
 		len(x.Successions) > maxSuccessions {
@@ -115,7 +115,7 @@ func (r *roster) fresh(x exchange) (exchange, error) {
 	return r.news(x), nil
 }
 
-// add is merge for what is fresh.
+// add does merge for records that fresh returned.
 func (r *roster) add(x exchange) (changed bool, err error) {
 	if len(x.Successions)+len(x.Registers)+len(x.Departures)+len(x.Addresses) == 0 {
 		return false, nil
@@ -140,8 +140,8 @@ func (r *roster) add(x exchange) (changed bool, err error) {
 	return r.sum != before, nil
 }
 
-// news is x without what r holds, byte by byte: that need not be verified again, and in a large cluster it
-// is nearly all of x.
+// news is x without the records that r has, byte by byte: they need not be verified again, and in a large cluster they
+// are nearly all of x.
 func (r *roster) news(x exchange) exchange {
 	known := map[string]bool{}
 	all := r.all()
@@ -155,7 +155,7 @@ func (r *roster) news(x exchange) exchange {
 	}
 	out := exchange{Registers: fresh(x.Registers), Departures: fresh(x.Departures), Addresses: fresh(x.Addresses)}
 	if len(fresh(x.Successions)) > 0 {
-		out.Successions = x.Successions // a chain is judged whole
+		out.Successions = x.Successions // a chain can only be judged as a whole
 	}
 	return out
 }
@@ -196,7 +196,7 @@ func (r *roster) addAddresses(s signed) error {
 	return nil
 }
 
-// must reads a peer id that was checked when its record was opened.
+// must decodes a peer id that was checked when its record was opened.
 func must(s string) peer.ID {
 	id, err := peer.Decode(s)
 	if err != nil {
@@ -205,8 +205,8 @@ func must(s string) peer.ID {
 	return id
 }
 
-// head is the register of the founder's role: its holder's, or until the holder has told of one that of the
-// holder before, unless the role was taken back from that one.
+// head is the register of the founder's role: that of its holder or, until the holder's is known, that of the holder
+// before, unless the role was taken back from that one.
 func (r *roster) head() (heldRegister, bool) {
 	for n := len(r.chain); n >= 0; n-- {
 		a := r.reignAt(n)
@@ -220,7 +220,7 @@ func (r *roster) head() (heldRegister, bool) {
 	return heldRegister{}, false
 }
 
-// settle finds out what the records mean and drops those that mean nothing.
+// settle computes what the records mean, and drops those without effect.
 func (r *roster) settle() {
 	holder := r.reign().holder
 	head, ok := r.head()
@@ -240,7 +240,8 @@ func (r *roster) settle() {
 	}
 	r.findMembers(first)
 	if last := must(head.Issuer); ok && last != holder && !r.isIn(last) {
-		// It gave the role away, and the new holder has not spoken yet: unless it stays it could not even tell of that.
+		// This one gave the role away, and the new holder's register is not known yet. If it were not a member meanwhile, it
+		// could not even announce the handover.
 		r.members[last] = member{
 			entry: entry{Peer: head.Issuer, Name: head.Name, Rights: []Right{Worker, Submitter}, Joined: head.Founded},
 			level: 1,
@@ -263,7 +264,7 @@ func (r *roster) settle() {
 	r.sum = r.hash()
 }
 
-// hear takes down what one issuer says.
+// hear adds what the register of one issuer at a level says to claims, outs and bans.
 func (r *roster) hear(reg heldRegister, issuer peer.ID, level int) {
 	holder := r.reign().holder
 	for _, e := range reg.Entries {
@@ -284,22 +285,22 @@ func (r *roster) hear(reg heldRegister, issuer peer.ID, level int) {
 	}
 }
 
-// grantable are those of some rights that an inviter may give: the ones that it has itself. Otherwise it would have
-// them all, by a member of its own making.
+// grantable returns those of some rights that an inviter may grant: the ones that it has itself. Otherwise it could get
+// them all, through a member that it admits.
 func (r *roster) grantable(issuer peer.ID, rights []Right) []Right {
 	if issuer == r.reign().holder {
-		return rights // of later versions, too
+		return rights // including rights that only later versions know
 	}
 	return common(rights, r.inviters[issuer].Rights)
 }
 
-// common are the rights of one list that another has too.
+// common returns the rights that are in both lists.
 func common(rights, other []Right) []Right {
 	return slices.DeleteFunc(slices.Clone(rights), func(right Right) bool { return !slices.Contains(other, right) })
 }
 
-// findInviters goes outwards from the founder and hears those it finds. What one level says about the next is
-// complete before that one is heard.
+// findInviters finds the inviters level by level, from the founder outwards, and hears their registers. All registers
+// of one level are heard before the next level is judged.
 func (r *roster) findInviters(counted map[stay]bool) {
 	entries, size := 0, 0
 	for level := 0; ; level++ {
@@ -332,7 +333,7 @@ func (r *roster) findInviters(counted map[stay]bool) {
 	}
 }
 
-// nearest is the first of the claims about a peer, nearest first, that is not ended by those up to a level.
+// nearest is the first of the claims about a peer, which are ordered by level, that no issuer up to a level has ended.
 func (r *roster) nearest(said []claim, level int) (claim, bool) {
 	for _, c := range said {
 		if c.level <= level && !r.ended(c) {
@@ -342,7 +343,8 @@ func (r *roster) nearest(said []claim, level int) (claim, bool) {
 	return claim{}, false
 }
 
-// admittedBy are the members that are so by the word of one inviter: its is the nearest to the founder that holds.
+// admittedBy returns the members whose membership rests on the claim of one inviter: it is the nearest to the founder
+// of those in force.
 func (r *roster) admittedBy(issuer peer.ID) (out []peer.ID) {
 	for id := range r.members {
 		if c, ok := r.nearest(r.claims[id], maxInviters); ok && c.issuer == issuer && id != issuer && id != r.reign().holder {
@@ -352,7 +354,7 @@ func (r *roster) admittedBy(issuer peer.ID) (out []peer.ID) {
 	return out
 }
 
-// ended reports whether another issuer puts out whom c admits.
+// ended reports whether another issuer expels the peer that c admits.
 func (r *roster) ended(c claim) bool {
 	if by, banned := r.bans[must(c.Peer)]; banned && by < c.level {
 		return true
@@ -361,7 +363,7 @@ func (r *roster) ended(c claim) bool {
 	return out && (by <= c.level || !c.has(Inviter))
 }
 
-// findMembers is the rest of settle, once all inviters were heard.
+// findMembers computes the members, after all inviters' registers were heard.
 func (r *roster) findMembers(holder member) {
 	r.members = map[peer.ID]member{must(holder.Peer): holder}
 	var all []member
@@ -387,7 +389,7 @@ func (r *roster) findMembers(holder member) {
 	}
 }
 
-// claimed reports whether any issuer grants that stay.
+// claimed reports whether any issuer grants a stay.
 func (r *roster) claimed(s stay) bool {
 	return slices.ContainsFunc(r.claims[s.peer], func(c claim) bool { return c.Tenure == s.tenure })
 }

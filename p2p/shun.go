@@ -9,24 +9,23 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// shunning is how a node defends itself against a member that breaks the rules: it closes their link and
-// refuses it for a while. It is this node's own decision, tells nobody else anything, and takes no right
-// away; Revoke does that.
+// shunning records that this node refuses a member that broke the rules: it closed their link and accepts no other for
+// a while. It is this node's decision alone: it is not announced, and takes no right away; Revoke does that.
 type shunning struct {
 	why   string
 	until time.Time
-	times int // how often so far, for the next one to be longer
+	times int // how often so far, since each time is longer than the one before
 }
 
-// maxShun bounds the time for which one offence shuts a member out.
+// maxShun bounds the time of one shunning.
 const maxShun = time.Hour
 
-// errShunned says that this node does not dial a member that it shuns.
+// errShunned is the error of dialling a member that this node shuns.
 var errShunned = errors.New("this node shuns the peer")
 
-// Shun closes the link to a member that has broken the rules and refuses it: for Config.ShunFor at first,
-// twice as long each further time, an hour at the most. why is shown by Members and told to the peer. A
-// member that kept the rules for a day after the last time begins anew.
+// Shun closes the link to a member that has broken the rules and refuses it: for Config.ShunFor at first, twice as long
+// each further time, up to an hour. why is shown by Members and sent to the peer. After a day without an offence the
+// next one counts as the first.
 func (n *Node) Shun(id PeerID, why string) error {
 	p, err := peer.Decode(id)
 	if err != nil {
@@ -39,7 +38,7 @@ func (n *Node) Shun(id PeerID, why string) error {
 		return r
 	}, why))
 	n.mu.Lock()
-	if p == n.id || !n.fellow(p) {
+	if p == n.id || !n.bothMembers(p) {
 		n.mu.Unlock()
 		return fmt.Errorf("could not shun %s: %w", id, ErrNotMember)
 	}
@@ -60,7 +59,7 @@ func (n *Node) Shun(id PeerID, why string) error {
 	n.log.Warn("shun a member", "peer", id, "reason", why, "until", s.until)
 	n.spawn(func() {
 		if l != nil {
-			<-l.done // it says goodbye first, with the reason
+			<-l.done // the link sends the reason before it closes
 		}
 		if !n.trusts(p) {
 			_ = n.host.Network().ClosePeer(p)
@@ -69,7 +68,7 @@ func (n *Node) Shun(id PeerID, why string) error {
 	return nil
 }
 
-// shuns reports whether id is refused now. Under n.mu.
+// shuns reports whether id is refused now. n.mu is held.
 func (n *Node) shuns(id peer.ID) bool {
 	s, ok := n.shunned[id]
 	return ok && time.Now().Before(s.until)
@@ -79,5 +78,5 @@ func (n *Node) shuns(id peer.ID) bool {
 func (n *Node) trusts(id peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.fellow(id) && !n.shuns(id)
+	return n.bothMembers(id) && !n.shuns(id)
 }

@@ -15,22 +15,22 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// What a node says when it stops, as the reason of its last frame. By these words others tell a member that has left
-// from one that is lost.
+// These are the reasons in a stopping node's last frame, by which others distinguish a member that left from one that
+// was lost.
 const (
 	leaves = "this node leaves"
 	closes = "this node closes"
 )
 
-// sight is what this node saw of a member last.
+// sight is when and how this node last saw a member.
 type sight struct {
-	at   time.Time // when it was last up here; at first, when it was first heard of
-	left bool      // it went on its own word
-	met  bool      // it was up here
+	at   time.Time // when it was last connected; before it ever was, when it was first heard of
+	left bool      // it announced that it would leave
+	met  bool      // it was ever connected to this node
 }
 
-// parted notes how a link ended. Under n.mu.
-func (n *Node) parted(l *link) {
+// noteLinkEnd notes how a link ended. n.mu is held.
+func (n *Node) noteLinkEnd(l *link) {
 	if _, in := n.roster.members[l.id]; !in || n.links[l.id] != nil {
 		return
 	}
@@ -41,27 +41,28 @@ func (n *Node) parted(l *link) {
 	}
 }
 
-// saveSights writes down, at the end of this node's run, who was seen when.
+// saveSights saves, when this node closes, when members were last seen.
 func (n *Node) saveSights() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.departed {
-		return // there is nothing to come back to
+		return // the membership is over, so nothing is saved
 	}
 	if err := n.save(); err != nil {
 		n.log.Warn("could not write down which members were seen when", "err", err)
 	}
 }
 
-// spoke notes what a member is, and the newest protocol number that it speaks, where that is none of this node's.
-func (n *Node) spoke(id peer.ID, theirs speaks, info Info) {
+// noteIncompatible notes the info and the newest protocol number of a member that speaks no number in common with this
+// node.
+func (n *Node) noteIncompatible(id peer.ID, theirs speaks, info Info) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.spoken[id], n.infos[id], n.foreign[id] = theirs.Protocol, info, true
+	n.spoken[id], n.infos[id], n.incompatible[id] = theirs.Protocol, info, true
 }
 
-// recall takes what was known of members out of the membership file.
-func (n *Node) recall(old *saved) {
+// restoreSights reads what was known of members from the membership file.
+func (n *Node) restoreSights(old *saved) {
 	for _, s := range old.Seen {
 		n.seen[must(s.Peer)] = sight{at: time.Unix(s.Unix, 0), left: s.Left, met: !s.Unmet}
 	}
@@ -71,8 +72,8 @@ func (n *Node) recall(old *saved) {
 	n.expelled = old.Out
 }
 
-// remember is its reverse.
-func (n *Node) remember(s *saved) {
+// storeSights writes what is known of members into the membership file.
+func (n *Node) storeSights(s *saved) {
 	for id, at := range n.seen {
 		s.Seen = append(s.Seen, savedSeen{Peer: id.String(), Unix: at.at.Unix(), Left: at.left, Unmet: !at.met})
 	}
@@ -82,9 +83,9 @@ func (n *Node) remember(s *saved) {
 	s.Out = n.expelled
 }
 
-// dialError is why no connection to a member came about.
+// dialError is why no connection to a member could be made.
 type dialError struct {
-	addrs []ma.Multiaddr // that were to be tried
+	addrs []ma.Multiaddr // addresses known for the member
 	limit time.Duration
 	err   error
 }
@@ -93,7 +94,7 @@ func (e *dialError) Error() string { return e.err.Error() }
 
 func (e *dialError) Unwrap() error { return e.err }
 
-// describeDial says which addresses of a member were tried, and what came of each.
+// describeDial says which addresses of a member were tried, and how each failed.
 func describeDial(err error) string {
 	var mine *dialError
 	if !errors.As(err, &mine) {
@@ -112,11 +113,11 @@ func describeDial(err error) string {
 	if len(tried) == 0 {
 		return "could not connect: it has told no address"
 	}
-	slices.Sort(tried) // the same words each time
+	slices.Sort(tried) // in a fixed order, so that the text stays the same
 	return bounded("could not connect to " + strings.Join(tried, "; "))
 }
 
-// cause is an error of a connection without the address, which stands before it.
+// cause is the text of a connection error without the address, which precedes it in the message.
 func cause(err error, limit time.Duration) string {
 	var op *net.OpError
 	switch {
@@ -130,7 +131,7 @@ func cause(err error, limit time.Duration) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// maxProblem bounds what is kept of why a member cannot be reached: all its addresses, and what came of each.
+// maxProblem bounds the text that says why a member cannot be reached, with all its addresses.
 const maxProblem = 2 << 10
 
 func bounded(s string) string {
@@ -140,7 +141,7 @@ func bounded(s string) string {
 	return s
 }
 
-// lastIssuer is the issuer of the claim nearest to the founder that a roster makes about a peer, empty if none does.
+// lastIssuer is the issuer nearest to the founder of those that admit a peer, empty if there is none.
 func (r *roster) lastIssuer(id peer.ID) peer.ID {
 	said := slices.Clone(r.claims[id])
 	slices.SortFunc(said, func(a, b claim) int {

@@ -133,10 +133,10 @@ func TestProofIsNotForStrangers(t *testing.T) {
 	a.Node.mu.Lock()
 	a.invites = nil
 	a.Node.mu.Unlock()
-	if stranger := someone(t); a.mayCome(stranger.id) {
+	if stranger := someone(t); a.mayComeIn(stranger.id) {
 		t.Error("a stranger may connect")
 	}
-	if !a.mayCome(b.id) || a.mayConnect(b.id) {
+	if !a.mayComeIn(b.id) || a.mayConnect(b.id) {
 		t.Error("who was a member may not ask")
 	}
 }

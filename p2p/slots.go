@@ -10,9 +10,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// slots shares the places for blobs that are sent at once among the peers that ask. While nobody waits, anybody
-// may have them all and be as slow as its network is. When one waits, a peer that holds at least two more than
-// it gives one up; and if there is none, whoever reads more slowly than minBlobRate.
+// slots shares the places for blobs that are sent at once among the peers that ask. While no peer waits, one peer may
+// hold all places and read as slowly as it likes. When a peer waits, a peer that holds at least two more than it gives
+// one up; if there is none, the one that reads most slowly, below minBlobRate.
 type slots struct {
 	room int
 
@@ -21,19 +21,19 @@ type slots struct {
 	waiting []*waiting
 }
 
-// minBlobRate is what a reader must take, in bytes a second, to keep its place while others wait.
+// minBlobRate is how fast a reader must be, in bytes a second, to keep its place while others wait.
 const minBlobRate = 32 << 10
 
-// sending is one blob on its way.
+// sending is one blob that is being sent.
 type sending struct {
 	to   peer.ID
 	sent atomic.Int64
-	end  func() // cuts it off
+	end  func() // aborts the transfer
 
-	// Under slots.mu.
-	mark   int64 // sent at the time of at
+	// slots.mu guards these.
+	mark   int64 // bytes sent by the time at
 	at     time.Time
-	rate   float64 // bytes/s before at, -1 at first
+	rate   float64 // bytes a second before at; -1 until measured
 	ending bool
 }
 
@@ -42,8 +42,8 @@ type waiting struct {
 	ready chan struct{}
 }
 
-// acquire waits for a place, and returns nil if ctx ends before there is one. pace is how often the rates of
-// others are looked at meanwhile. end must make the sender call release soon.
+// acquire waits for a place, and returns nil if ctx ends before there is one. pace is the interval at which the rates
+// of the transfers are measured meanwhile. end must make the sender call release soon.
 func (p *slots) acquire(ctx context.Context, to peer.ID, pace time.Duration, end func()) *sending {
 	w := &waiting{s: &sending{to: to, end: end, rate: -1}, ready: make(chan struct{})}
 	p.mu.Lock()
@@ -82,8 +82,8 @@ func (p *slots) release(s *sending) {
 	p.grant()
 }
 
-// grant gives free places to those who wait, who holds the fewest first, and makes room for one of the others.
-// Under p.mu.
+// grant gives free places to peers that wait, those that hold the fewest first, and aborts a transfer if one must make
+// room. p.mu is held.
 func (p *slots) grant() {
 	for len(p.sending) < p.room && len(p.waiting) > 0 {
 		held := p.held()
@@ -94,7 +94,7 @@ func (p *slots) grant() {
 		close(w.ready)
 	}
 	if len(p.waiting) == 0 || slices.ContainsFunc(p.sending, func(s *sending) bool { return s.ending }) {
-		return // one at a time
+		return // one transfer is aborted at a time
 	}
 	if s := p.victim(); s != nil {
 		s.ending = true
@@ -102,7 +102,7 @@ func (p *slots) grant() {
 	}
 }
 
-// held counts the places of each peer. Under p.mu.
+// held counts the places of each peer. p.mu is held.
 func (p *slots) held() map[peer.ID]int {
 	held := map[peer.ID]int{}
 	for _, s := range p.sending {
@@ -111,14 +111,14 @@ func (p *slots) held() map[peer.ID]int {
 	return held
 }
 
-// victim is who gives its place up for one that waits, if anybody must. Under p.mu.
+// victim is the transfer to abort for a peer that waits, nil if none has to be. p.mu is held.
 func (p *slots) victim() (victim *sending) {
 	held := p.held()
 	fewest := held[p.waiting[0].s.to]
 	for _, w := range p.waiting {
 		fewest = min(fewest, held[w.s.to])
 	}
-	worse := func(a, b *sending) bool { // a is cut off rather than b
+	worse := func(a, b *sending) bool { // a is aborted rather than b
 		if held[a.to] != held[b.to] {
 			return held[a.to] > held[b.to]
 		}
@@ -133,7 +133,7 @@ func (p *slots) victim() (victim *sending) {
 	return victim
 }
 
-// measure takes the rates since they were last taken. Under p.mu.
+// measure computes the rates since the last measurement. p.mu is held.
 func (p *slots) measure(now time.Time, pace time.Duration) {
 	for _, s := range p.sending {
 		if d := now.Sub(s.at); d >= pace {

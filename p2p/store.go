@@ -16,20 +16,20 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Files of the state folder.
+// These are the files of the state folder.
 const (
 	identityFile   = "identity.key" // private key, libp2p protobuf form, mode 0600
 	membershipFile = "membership"   // magic, SHA-256 of the rest, msgpack of saved; mode 0600
 	lockFile       = "p2p.lock"     // held while a node runs on the folder
 )
 
-// The formats of the membership file. The first held statements, see legacy.go.
+// A membership file begins with the name of its format. Format 1 held statements, see legacy.go.
 const (
 	membershipMagic = "dtpnode membership 2\n"
 	oldMagic        = "dtpnode membership 1\n"
 )
 
-// saved is a node's memory between two runs.
+// saved is the content of the membership file: what a node remembers between two runs.
 type saved struct {
 	Cluster string
 	Roster  exchange
@@ -40,22 +40,22 @@ type saved struct {
 	Out     *savedOut
 }
 
-// savedSeen is when a member was last up here.
+// savedSeen is when a member was last connected to this node.
 type savedSeen struct {
 	Peer  string
 	Unix  int64
-	Left  bool // it said itself that it goes
-	Unmet bool // it was never up here: this is when it was first heard of
+	Left  bool // it announced that it would leave
+	Unmet bool // it was never connected, and Unix is when it was first heard of
 }
 
-// savedPort is the port that Listen with port 0 got.
+// savedPort is the port that a listen address with port 0 got.
 type savedPort struct {
 	Listen string
 	Port   int
 }
 
-// Damaged are the reasons why a node could not start on a state folder, each with what to do behind a semicolon. It
-// changes nothing there.
+// Damaged returns the reasons why a node could not start on a state folder, each followed by a semicolon and what to
+// do. It changes nothing in the folder.
 func Damaged(dir string) (all []error) {
 	if _, err := readIdentity(dir); err != nil {
 		all = append(all, err)
@@ -75,8 +75,9 @@ func loadIdentity(dir string) (crypto.PrivKey, error) {
 	return key, err
 }
 
-// readIdentity reads the node's private key; it is nil before the first run. A node that is a member has one: another
-// key would be another node, which no member knows, and whose jobs nobody proves to be its own.
+// readIdentity reads the node's private key; it is nil before the first run. It is an error if the key is missing but
+// there is a membership file: with a new key this would be another node, which no member knows and which owns none of
+// its jobs.
 func readIdentity(dir string) (crypto.PrivKey, error) {
 	path := filepath.Join(dir, identityFile)
 	raw, err := os.ReadFile(path)

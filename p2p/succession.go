@@ -15,24 +15,24 @@ import (
 // maxSuccessions bounds how often a cluster's founding role can change hands.
 const maxSuccessions = 256
 
-// maxSuccession bounds the bytes of one.
+// maxSuccession bounds the bytes of one succession.
 const maxSuccession = 1 << 10
 
-// succession says who has the founder's role from now on, and which recovery key can take it back. Each names
-// the one before it, the first one the founding itself, so they make a chain.
+// succession says who has the founder's role from now on, and which recovery key can take it back. Each names the hash
+// of the one before it, so that they form a chain which begins with the founding.
 //
-// The holder of the role signs a handover, and may set a recovery key where there is none yet. The recovery key
-// may sign everything, and its word beats the holder's: a link of the chain that the holder signed gives way to
-// one by the recovery key that was in force there, with all that followed. Of two by the same hand, the one
-// that a node knew first stays: nothing in the records themselves could tell a thief of the founder's key, who
-// can sign a second history, from the founder. So with a node that knows of a take-back the old key has no say.
+// The holder of the role signs a handover, and may set a recovery key where there is none yet. The recovery key may
+// sign any succession, and overrides the holder: a link of the chain that the holder signed is replaced, with all that
+// followed, by one that the recovery key in force there signed. Of two successions signed by the same holder, the one
+// that a node knew first stays: nothing in the records could distinguish the founder from a thief of its key, who can
+// sign a second history. So on a node that knows of a take-back the old key has no effect.
 type succession struct {
 	Cluster  string
 	Seq      uint64 // 1 for the first
-	Prev     []byte // SHA-256 of the one before it, empty for the first
+	Prev     []byte // hash of the signed form of the one before it, empty for the first
 	Holder   string
 	Recovery string // peer id of the recovery key, empty if there is none
-	By       string // who signed
+	By       string // peer id of the signing key
 }
 
 type heldSuccession struct {
@@ -40,18 +40,18 @@ type heldSuccession struct {
 	raw signed
 }
 
-// reign is who has the founder's role, and which key can take it.
+// reign is the state between two successions: who has the founder's role, and which key can take it.
 type reign struct {
 	seq              uint64
 	holder, recovery peer.ID
-	prev             []byte // what the next succession names
-	recovered        bool   // it began by the recovery key
+	prev             []byte // Prev of the succession that may follow
+	recovered        bool   // its succession was signed by the recovery key
 }
 
-// reignBit tells the number of a succession from a tenure.
+// reignBit distinguishes the number of a succession from a tenure, in register.Under.
 const reignBit = 1 << 63
 
-// under is what a register that speaks for this reign names in place of a tenure: 0 for the founding.
+// under is the value of register.Under in the founder's register during this reign; 0 for the founding.
 func (a reign) under() uint64 {
 	if a.seq == 0 {
 		return 0
@@ -59,7 +59,7 @@ func (a reign) under() uint64 {
 	return a.seq | reignBit
 }
 
-// reignAt is the state after the first n successions.
+// reignAt is the reign after the first n successions.
 func (r *roster) reignAt(n int) reign {
 	if n == 0 {
 		return reign{holder: r.cluster}
@@ -97,7 +97,7 @@ func openSuccession(cluster peer.ID, s signed) (succession, error) {
 	return su, verify(by, forSuccession, s.Body, s.Sig)
 }
 
-// follows reports whether s may come after a reign.
+// follows reports whether s may follow a reign.
 func (s succession) follows(a reign) bool {
 	if s.Seq != a.seq+1 || !bytes.Equal(s.Prev, a.prev) {
 		return false
@@ -109,7 +109,8 @@ func (s succession) follows(a reign) bool {
 	return by == a.holder && (must(s.Recovery) == a.recovery || a.recovery == "")
 }
 
-// addSuccessions takes over what continues the chain, or takes a link of it back by the recovery key.
+// addSuccessions extends the chain by what continues it, or replaces a link of it, and what followed, by the word of
+// the recovery key.
 func (r *roster) addSuccessions(x []signed) error {
 	var news []heldSuccession
 	for _, s := range x {
@@ -139,7 +140,7 @@ func (r *roster) addSuccessions(x []signed) error {
 	return nil
 }
 
-// beats reports whether s takes the place of old, after the reign a.
+// beats reports whether s replaces old, where both follow the reign a.
 func (s heldSuccession) beats(old heldSuccession, a reign) bool {
 	if a.recovery == "" || must(s.By) != a.recovery {
 		return false
@@ -151,8 +152,9 @@ func (s heldSuccession) beats(old heldSuccession, a reign) bool {
 	return bytes.Compare(x[:], y[:]) < 0
 }
 
-// takeBackAt is the number of successions to keep when the recovery key takes the role: all that it signed
-// itself, and nothing that a holder signed after it was made known.
+// takeBackAt is how many successions to keep when the recovery key takes the role: those up to the one that made the
+// key known, and those that the key signed right after it, but none that a holder signed since. It is false if the key
+// was never in force.
 func (r *roster) takeBackAt(recovery peer.ID) (int, bool) {
 	for n := range len(r.chain) + 1 {
 		if r.reignAt(n).recovery == recovery && (n == len(r.chain) || must(r.chain[n].By) != recovery) {

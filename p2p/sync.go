@@ -26,14 +26,14 @@ func (n *Node) serveRoster(s network.Stream) {
 	}
 }
 
-// rosterFrame is the whole roster as the payload of a frameRoster. Under n.mu.
+// rosterFrame encodes the whole roster as the payload of a frameRoster. n.mu is held.
 func (n *Node) rosterFrame() ([]byte, error) {
 	x := n.roster.all()
 	return wire.Marshal(&x)
 }
 
-// reconcileRosters tells the linked peers of a roster they do not know of, and pulls those that differ.
-// Both sides pull from each other, so both end with the union.
+// reconcileRosters sends the hash of this node's roster to linked peers that have another, and pulls theirs. Both sides
+// pull from each other, so both end with the union.
 func (n *Node) reconcileRosters() {
 	n.mu.Lock()
 	var pull []*link
@@ -48,23 +48,23 @@ func (n *Node) reconcileRosters() {
 	}
 }
 
-// differs tells l's peer of this node's roster if that is another, and reports whether its own is to be pulled. Under
-// n.mu.
+// differs sends the hash of this node's roster to l's peer if that has another roster, and reports whether the peer's
+// is to be pulled. n.mu is held.
 func (n *Node) differs(l *link) (pull bool) {
 	sum := n.roster.sum
 	if l.digest == sum {
 		return false
 	}
-	if l.told != sum && l.push(frameDigest, sum[:]) == nil {
-		l.told = sum
+	if l.sentDigest != sum && l.push(frameDigest, sum[:]) == nil {
+		l.sentDigest = sum
 	}
 	pull = !l.pulling
 	l.pulling = true
 	return pull
 }
 
-// toldOf takes l's peer's word of what its roster is.
-func (n *Node) toldOf(l *link, digest []byte) {
+// recvDigest handles the hash of the roster of l's peer.
+func (n *Node) recvDigest(l *link, digest []byte) {
 	n.mu.Lock()
 	copy(l.digest[:], digest)
 	pull := n.links[l.id] == l && n.differs(l)
@@ -74,9 +74,9 @@ func (n *Node) toldOf(l *link, digest []byte) {
 	}
 }
 
-// pull merges the roster of l's peer, until the peer has told of no other one meanwhile. News reach a node
-// from all peers at once: most wait for their turn, and find that it is known by then. A pull that fails is
-// tried again for as long as the link is up: the peer tells of its roster once.
+// pull merges the roster of l's peer, and again if the peer has sent another hash meanwhile. A change reaches a node
+// from all peers at once: most pulls wait for their turn, and find by then that the roster is known. A pull that fails
+// is repeated while the link is up, since the peer sends each hash only once.
 func (n *Node) pull(l *link) {
 	var pause time.Duration
 	for again := true; again; {
@@ -107,7 +107,7 @@ func (n *Node) pull(l *link) {
 	}
 }
 
-// pullOnce reports whether to pull again: the peer has told of another roster meanwhile, or this one could not be had.
+// pullOnce reports whether to pull again, because the peer has sent another hash meanwhile or the pull failed.
 func (n *Node) pullOnce(l *link) (again bool, err error) {
 	n.mu.Lock()
 	want := l.digest
@@ -141,15 +141,15 @@ func (n *Node) fetchRoster(l *link) (x exchange, err error) {
 	return x, err
 }
 
-// mergeFrom takes over what is new in x.
+// mergeFrom merges what is new in x, which id has sent.
 func (n *Node) mergeFrom(id peer.ID, x exchange) {
 	n.mu.Lock()
 	before := *n.roster
 	changed, again := false, false
-	var restless []peer.ID
+	var flapping []peer.ID
 	x, err := n.roster.fresh(x)
 	if err == nil {
-		x, again, restless = n.calm(x, time.Now())
+		x, again, flapping = n.throttle(x, time.Now())
 		changed, err = n.roster.add(x)
 	}
 	if err == nil && changed {
@@ -171,14 +171,14 @@ func (n *Node) mergeFrom(id peer.ID, x exchange) {
 		n.membersChanged()
 	}
 	if again {
-		n.putOff()
+		n.deferChanges()
 	}
-	for _, id := range restless {
-		n.emit(Restless{ID: id.String()})
+	for _, id := range flapping {
+		n.emit(Flapping{ID: id.String()})
 	}
 }
 
-// membersChanged is called after every change of the roster, without n.mu.
+// membersChanged is called after every change of the roster, without holding n.mu.
 func (n *Node) membersChanged() {
 	n.reconcile()
 	n.reconcileRosters()
@@ -188,13 +188,13 @@ func (n *Node) membersChanged() {
 	}
 }
 
-// announceChanges turns changes into events. It stands between the two so that a caller that is also
-// the consumer of the events never waits for itself.
+// announceChanges emits the events of roster changes. It is a goroutine of its own, so that a caller that also consumes
+// the events never waits for itself.
 func (n *Node) announceChanges() {
 	for {
 		select {
 		case <-n.dirty:
-			for _, id := range n.whoWent() {
+			for _, id := range n.takeGone() {
 				n.emit(MemberGone{ID: id.String()})
 			}
 			n.emit(MembersChanged{})
@@ -204,8 +204,8 @@ func (n *Node) announceChanges() {
 	}
 }
 
-// whoWent are the peers that were members when it was last asked, and are none now.
-func (n *Node) whoWent() (gone []peer.ID) {
+// takeGone returns the peers that were members at its last call and are not now, and forgets what n holds about them.
+func (n *Node) takeGone() (gone []peer.ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for id := range n.known {
@@ -215,7 +215,7 @@ func (n *Node) whoWent() (gone []peer.ID) {
 			delete(n.seen, id)
 			delete(n.infos, id)
 			delete(n.spoken, id)
-			delete(n.foreign, id)
+			delete(n.incompatible, id)
 			delete(n.backlogs, id)
 			delete(n.problems, id)
 			delete(n.shunned, id)
@@ -235,7 +235,7 @@ func (n *Node) addressSeq() uint64 {
 	return n.roster.addresses[n.id].seq
 }
 
-// signAddresses makes this node's address record for a cluster.
+// signAddresses makes this node's address record in a cluster.
 func (n *Node) signAddresses(cluster peer.ID, seq uint64) (signed, error) {
 	return sign(n.key, forAddresses, &addresses{
 		Cluster: cluster.String(),
@@ -245,8 +245,8 @@ func (n *Node) signAddresses(cluster peer.ID, seq uint64) (signed, error) {
 	})
 }
 
-// refreshAddresses puts this node's own addresses into the roster if others stand there, at once or in a moment. Under
-// n.mu.
+// refreshAddresses updates this node's own address record if its addresses have changed, now or, if that was too often,
+// in a moment. n.mu is held.
 func (n *Node) refreshAddresses() error {
 	if _, ok := n.roster.members[n.id]; !ok {
 		return nil
@@ -257,7 +257,7 @@ func (n *Node) refreshAddresses() error {
 		return nil
 	}
 	if !n.pace.own.Allow() {
-		n.putOff()
+		n.deferChanges()
 		return nil
 	}
 	own, err := n.signAddresses(n.roster.cluster, old.seq+1)

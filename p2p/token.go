@@ -13,7 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// tokenPrefix begins every token: it names the program and the token's format.
+// tokenPrefix begins every token; it names the program and the format.
 const tokenPrefix = "dtp1."
 
 const (
@@ -22,8 +22,8 @@ const (
 	maxToken     = 4096
 )
 
-// token is what an invitation carries to the joining host, as text: the prefix, then base64url without
-// padding of (msgpack of tokenBody, then the first 4 bytes of its SHA-256).
+// token is an invitation as the joining host gets it. Its text is the prefix and then, as base64url without padding,
+// the msgpack of tokenBody and the first 4 bytes of its SHA-256.
 type token struct {
 	cluster, inviter peer.ID
 	addrs            []ma.Multiaddr
@@ -47,14 +47,14 @@ func (t token) String() string {
 	}
 	raw, err := wire.Marshal(&body)
 	if err != nil {
-		return "" // bytes and numbers always encode
+		return "" // bytes and numbers can always be encoded
 	}
 	sum := sha256.Sum256(raw)
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(raw, sum[:checksumSize]...))
 }
 
-// parseToken reads a token; every failure is ErrTokenDamaged. White space is dropped: terminals and
-// mail break long lines.
+// parseToken decodes a token; every failure is ErrTokenDamaged. White space is dropped, since terminals and mail
+// programs break long lines.
 func parseToken(s string) (token, error) {
 	s = strings.Join(strings.Fields(s), "")
 	text, ok := strings.CutPrefix(s, tokenPrefix)
