@@ -17,6 +17,7 @@ import (
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/examples/dimuon"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // ROOT is an installation of ROOT.
@@ -176,7 +177,8 @@ func (d *run) runJob(ctx context.Context) (Result, error) {
 	selector := filepath.Join(source, "DiMuon.C")
 	res := Result{File: filepath.Join(d.Dir, "dimuon.root"), Image: filepath.Join(d.Dir, "dimuon.png")}
 	req := api.JobRequest{
-		Selector: selector, Includes: []string{filepath.Join(source, "DiMuon.h")},
+		Kind: rootexec.Kind, Title: selector,
+		Spec: rootexec.Spec{Selector: selector, Includes: []string{filepath.Join(source, "DiMuon.h")}}.JSON(),
 		Tree: dimuon.Tree, N: -1, Output: res.File, Dir: d.Dir,
 	}
 	for _, f := range d.files {

@@ -151,9 +151,9 @@ func TestCheckTellsItsStages(t *testing.T) {
 			clusters: 10,
 			entries:  5000,
 		}.request(t)
-		return []string{"run", req.Selector, "--tree", req.Tree, "--files", req.Files[0].URL, "--check"}
+		return []string{"run", req.Title, "--tree", req.Tree, "--files", req.Files[0].URL, "--check"}
 	}
-	stages := []string{"checking  compiling count.json on n0", "checking  loading count.json",
+	stages := []string{"checking  compiling count.json on n0", "checking  loading count.json on n0",
 		"checking  reading the files", "checking  running Begin", "checking  running 1000 entries of 5000",
 		"checking  merging and running Terminate"}
 	r := n.dtpnode(t, t.TempDir(), arguments()...)

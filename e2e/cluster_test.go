@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,8 +87,11 @@ func launchNode(dir string, spec nodeSpec) (*node, error) {
 	}
 	defer log.Close()
 	args := append([]string{}, spec.wrap...)
-	args = append(args, n.bin, "up", "--ephemeral", "--state", n.state, "--cache", suite.cache, "--root", suite.root,
+	args = append(args, n.bin, "up", "--ephemeral", "--state", n.state, "--cache", suite.cache,
 		"--name", spec.name, "--slots", fmt.Sprint(max(spec.slots, 1)))
+	if !slices.Contains(spec.args, "--root") {
+		args = append(args, "--root", suite.root)
+	}
 	args = append(args, spec.args...)
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Dir, n.cmd.Stdout, n.cmd.Stderr = dir, log, log
@@ -124,7 +128,7 @@ func (n *node) waitReady() error {
 			return false, nil
 		}
 		last = st.Problem
-		return st.ROOT != "" && st.Problem == "", nil
+		return len(st.Runtimes) > 0 && st.Problem == "", nil
 	})
 	if err != nil {
 		return fmt.Errorf("daemon %s is not ready (%s): %w\n%s", n.name, last, err, n.logTail(0))

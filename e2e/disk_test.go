@@ -117,7 +117,7 @@ func TestLargeOutputs(t *testing.T) {
 	n, out := c.nodes[0], filepath.Join(t.TempDir(), "out")
 	from, begun := n.logSize(), time.Now()
 	req := j.request(t)
-	args := []string{"run", req.Selector, "--tree", "T", "-o", out}
+	args := []string{"run", req.Title, "--tree", "T", "-o", out}
 	for _, f := range req.Files {
 		args = append(args, "--files", f.URL)
 	}
@@ -147,7 +147,7 @@ func TestHomeDiskFillsDuringTheJob(t *testing.T) {
 	j := paceOf(3, 10*time.Second)
 	j.Size = 1 << 20
 	n, req := c.nodes[0], j.request(t)
-	args := []string{"run", "--detach", req.Selector, "--tree", "T"}
+	args := []string{"run", "--detach", req.Title, "--tree", "T"}
 	for _, f := range req.Files {
 		args = append(args, "--files", f.URL)
 	}

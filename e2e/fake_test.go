@@ -92,8 +92,11 @@ func (j fakeJob) request(t testing.TB) api.JobRequest {
 	t.Helper()
 	text, err := json.Marshal(j.Spec)
 	check(t, err)
-	req := api.JobRequest{Selector: filepath.Join(t.TempDir(), "count.json"), Tree: "T", N: -1, Dir: t.TempDir()}
-	check(t, os.WriteFile(req.Selector, text, 0o600))
+	path := filepath.Join(t.TempDir(), "count.json")
+	req := api.JobRequest{Kind: fakeexec.Kind, Title: path, Tree: "T", N: -1, Dir: t.TempDir()}
+	req.Spec, err = json.Marshal(fakeexec.Request{Selector: req.Title})
+	check(t, err)
+	check(t, os.WriteFile(req.Title, text, 0o600))
 	for i := range j.files {
 		req.Files = append(req.Files,
 			api.InputFile{URL: fmt.Sprintf("fake://f%d?entries=%d&clusters=%d", i, j.entries, j.clusters)})

@@ -232,7 +232,7 @@ func (u jsonUser) membership(a, b, c, d *node) {
 func (n *node) settled() error {
 	return poll(settleLimit, func() (bool, error) {
 		st, err := n.status()
-		return st.ROOT != "" && st.Problem == "", err
+		return len(st.Runtimes) > 0 && st.Problem == "", err
 	})
 }
 

@@ -121,7 +121,7 @@ func TestRunKeepsWhatItCannotFinish(t *testing.T) {
 func (j fakeJob) arguments(t *testing.T, out string) []string {
 	t.Helper()
 	req := j.request(t)
-	args := []string{"run", req.Selector, "--tree", "T", "--slots", "2", "-o", out}
+	args := []string{"run", req.Title, "--tree", "T", "--slots", "2", "-o", out}
 	for _, f := range req.Files {
 		args = append(args, "--files", f.URL)
 	}
@@ -243,7 +243,7 @@ func TestCannotFinishTellsWhatIsMissing(t *testing.T) {
 func TestFinishedPartialIsRetried(t *testing.T) {
 	t.Parallel()
 	j := paceOf(2, 100_000_000)
-	mended := j.request(t).Selector
+	mended := j.request(t).Title
 	j.Fail = map[int64]exec.Kind{7: exec.KindSignal}
 	n, temp := alone(t, fakeBinary(t), fakeexec.EndVariable+"=disk")
 	dir := t.TempDir()

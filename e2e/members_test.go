@@ -163,7 +163,7 @@ func TestRevokedKnows(t *testing.T) {
 		for _, args := range [][]string{{"status"}, {"members"}, {"doctor", "--root", suite.root}} {
 			n.says(t, args, "revoked by alice", "dtpnode join TOKEN", "dtpnode down --leave")
 		}
-		run := []string{"run", j.request(t).Selector, "--tree", "T", "--files", j.request(t).Files[0].URL, "-o",
+		run := []string{"run", j.request(t).Title, "--tree", "T", "--files", j.request(t).Files[0].URL, "-o",
 			filepath.Join(t.TempDir(), "o")}
 		n.dtpnode(t, t.TempDir(), run...).wantRefused(t, "could not submit", "revoked by alice", "dtpnode join TOKEN")
 		n.dtpnode(t, t.TempDir(), "invite").wantRefused(t, "revoked by alice")
@@ -451,7 +451,7 @@ func TestJobsKeepUpWithNames(t *testing.T) {
 	}
 	defer func() { n.dtpnode(t, t.TempDir(), "down") }()
 	req := paceOf(1, time.Minute).request(t)
-	r := n.dtpnode(t, t.TempDir(), "run", req.Selector, "--tree", req.Tree, "--files", req.Files[0].URL, "--detach")
+	r := n.dtpnode(t, t.TempDir(), "run", req.Title, "--tree", req.Tree, "--files", req.Files[0].URL, "--detach")
 	id := strings.TrimSpace(r.stdout)
 	if r.code != 0 || len(id) != 32 {
 		t.Fatalf("%+v", r)

@@ -49,7 +49,7 @@ type Order struct {
 	Fetch func(ctx context.Context, name string) ([]byte, error)
 }
 
-// NeedsText names a job's needs for the user: "root 6.40.00".
+// NeedsText names a job's needs for the user: "ROOT 6.40.00".
 func NeedsText(needs []string) string {
 	words := make([]string, len(needs))
 	for i, n := range needs {

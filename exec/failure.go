@@ -14,15 +14,15 @@ type Kind string
 const (
 	KindSignal    Kind = "signal"    // killed by a signal in user code; entry
 	KindExit      Kind = "exit"      // user code called exit() or returned early; entry
-	KindException Kind = "exception" // C++ exception left user code; entry
+	KindException Kind = "exception" // an exception left user code; entry
 	KindStall     Kind = "stall"     // no entry finished within the stall limit; entry
 	KindMemory    Kind = "memory"    // memory limit reached; entry
 	KindLimit     Kind = "limit"     // processes, file size, scratch or CPU time of one entry; entry
-	KindData      Kind = "data"      // baskets unreadable; cluster
-	KindOpen      Kind = "open"      // file missing, truncated or no ROOT file; file
+	KindData      Kind = "data"      // what is read of the file is damaged; cluster
+	KindOpen      Kind = "open"      // file missing, truncated or of another format; file
 	KindSchema    Kind = "schema"    // tree or branch missing; file
-	KindAbort     Kind = "abort"     // TSelector::Abort(kAbortProcess); job
-	KindCode      Kind = "code"      // no TSelector, library not loadable, failed in SlaveBegin; job
+	KindAbort     Kind = "abort"     // user code gave the whole job up, as TSelector::Abort(kAbortProcess) does; job
+	KindCode      Kind = "code"      // cannot be built or loaded, or fails before any entry; job
 	KindDisk      Kind = "disk"      // this node could not write; node
 	KindKilled    Kind = "killed"    // killed from outside (SIGKILL not sent by us); nobody is to blame
 	KindInternal  Kind = "internal"  // a defect in dtpnode; node
@@ -42,9 +42,20 @@ const (
 	CauseDiffers      Cause = "differs"      // a file of that name is here, with other entries, or another UUID, than was planned
 )
 
+// Stage says how far a generation was that failed before its first entry. What fails there fails for all entries alike,
+// on this host at least.
+type Stage string
+
+// The stages before an entry; a failure at an entry, or outside of generations, has none.
+const (
+	StageStart Stage = "start" // of the generation as a whole: ROOT's SlaveBegin
+	StageInput Stage = "input" // of an input: ROOT's Init and Notify
+)
+
 // Failure is a failure of a child, told for the user. It is an error.
 type Failure struct {
 	Kind   Kind
+	Stage  Stage       // of a generation before its first entry; else empty
 	Host   Cause       // of KindOpen: why this host does not see the file; empty if the file is to blame
 	Op     string      // what was being done: "Process", "Init", "SlaveBegin", "open", "merge", ...
 	File   string      // URL of the input file, if any

@@ -4,11 +4,9 @@ import "errors"
 
 // GenSpec says how a generation runs.
 type GenSpec struct {
-	Job                  uint64 // seed of the canaries
-	Input                []byte // fInput, as Client.Begin returned it
-	Option               string // GetOption() of the selector
-	Dir                  string // working directory; must exist and be empty; the data files go there
-	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
+	Job   uint64 // seed of the canaries
+	Input []byte // what Session.Begin returned
+	Dir   string // working directory; must exist and be empty; the data files of the program go there
 	Limits
 }
 
@@ -30,5 +28,5 @@ var (
 	ErrEnded     = errors.New("the generation has ended")
 )
 
-// ErrClosed is returned by an Executor, Selector, Generation or Client that was closed.
+// ErrClosed is returned by a runtime, or what belongs to one, that was closed.
 var ErrClosed = errors.New("closed")

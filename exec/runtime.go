@@ -12,7 +12,7 @@ import (
 
 // Info describes one runtime on one host.
 type Info struct {
-	Kind         string   // of the work that it does, as jobs name it: "root"
+	Kind         string   // of the work that it does, as jobs and users name it: "ROOT"
 	Version      string   // of the runtime, "6.40.00"; results of different versions are not mixed
 	Platform     string   // what a runtime has built may be used by all of its kind with the same Platform
 	Dir          string   // where it is installed on this host
@@ -27,12 +27,15 @@ func (i Info) Offer() tasks.Offer {
 	return append(tasks.Offer{i.Kind, Needed(i.Kind, i.Version)}, i.Capabilities...)
 }
 
+// Needs are what a job needs that is led with the runtime, unless it needs more.
+func (i Info) Needs() []string { return []string{Needed(i.Kind, i.Version)} }
+
 // Needed is the word with which a job asks for a version of a kind.
 func Needed(kind, version string) string { return kind + "=" + version }
 
 // Finder knows one kind of work on this host.
 type Finder interface {
-	// Kind is the word for the work, which jobs name it by: lower-case letters and digits.
+	// Kind is the word for the work, which jobs and users name it by: letters and digits.
 	Kind() string
 	// Find lists the runtimes of the kind on this host, the best first, and starts none of them: other members are told of
 	// them before they are ready. Where there is none the error says where it was looked for, and is ErrNone.

@@ -16,7 +16,6 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -73,23 +72,23 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 	defer j.release()
 	stop := context.AfterFunc(ctx, j.cancel)
 	defer stop()
-	ex, err := d.executorFor(j)
+	h, err := d.runtimes.Choose(req.Kind, req.Version)
+	rt, err := d.chosen(j, h, err)
 	if err != nil {
-		return out, withHint(err, "this node needs a ROOT to check a job: see dtpnode doctor")
+		return out, withHint(err, "this node needs ROOT, or what else the job runs with, to check it: see dtpnode doctor")
 	}
-	src, err := readSources(req)
-	if err != nil {
-		return out, err
-	}
-	if _, err := d.library(j.ctx, ex, j, src); err != nil {
+	if err := d.describe(j.ctx, rt, j, nil); err != nil {
 		return out, checkFailure(err)
 	}
 	j.phase(api.Preparing, "reading the files")
-	read, err := d.planFiles(j.ctx, ex, req, j.tell)
+	read, err := d.planFiles(j.ctx, rt, req, j.tell)
 	if err != nil {
 		return out, err
 	}
-	desc, err := d.describeCheck(req, read.files, read.bad)
+	if j.items > 0 {
+		read.files = []tasks.File{{Entries: j.items}}
+	}
+	desc, err := d.describeCheck(j, read.files, read.bad)
 	if err != nil {
 		return out, err
 	}
@@ -121,13 +120,13 @@ func news(tell func(text string)) func(text string) {
 }
 
 // describeCheck is a description of what is wanted, without what only others need.
-func (d *Daemon) describeCheck(req api.JobRequest, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
+func (d *Daemon) describeCheck(j *job, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
 	data, err := tasks.NewDataset(files)
 	if err != nil {
 		return nil, err
 	}
-	want, err := wanted(req, data)
-	return &tasks.Job{Data: *data, Want: want, Option: req.Option, Bad: bad, Limits: limitsOf(req)}, err
+	want, err := wanted(j.req, data)
+	return &tasks.Job{Work: j.ownWork(), Data: *data, Want: want, Bad: bad, Limits: limitsOf(j.req)}, err
 }
 
 // checkFailure is what the user is told of a failure: with the stack and the last lines, as there is no log to look at.
@@ -173,38 +172,38 @@ func (c *checking) warn(text string) {
 
 // run does Begin, the entries, the merge and Terminate.
 func (c *checking) run() error {
-	sel, _, err := c.d.selector(c.j.ctx, c.j)
-	if err != nil {
-		return err
-	}
 	work := filepath.Join(c.dir, "work")
 	if err := copySmall(c.j.req.Dir, work); err != nil {
 		return fmt.Errorf("could not copy the working folder: %w", err)
 	}
-	client, err := sel.StartClient(c.j.ctx, rootexec.ClientSpec{Option: c.j.req.Option, Params: c.j.req.Params, Dir: work, Env: c.j.req.Env}, c.j.clientLine)
+	var session exec.Session
+	err := c.d.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
+		session, err = p.Session(c.j.ctx, exec.SessionSpec{Dir: work, Env: c.j.req.Env, Out: c.j.clientLine})
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer func() {
-		client.Close()
+		session.Close()
 		c.out.Stdout = strings.Join(c.j.linesFrom(0), "\n")
 	}()
 	c.j.phase(api.Preparing, "running Begin")
-	if c.desc.Input, err = client.Begin(c.j.ctx); err != nil {
+	if c.desc.Input, err = session.Begin(c.j.ctx); err != nil {
 		return err
 	}
 	var partials []string
 	halves := c.halves()
 	c.j.phase(api.Running, fmt.Sprintf("running %d entries of %d", c.out.Entries, c.out.Units))
 	for i, half := range halves {
-		path, err := c.generation(sel, i, half)
+		path, err := c.generation(i, half)
 		if err != nil {
 			return err
 		}
 		partials = append(partials, path)
 	}
 	c.j.phase(api.Merging, "merging and running Terminate")
-	fin, err := client.Finish(c.j.ctx, partials, "")
+	fin, err := session.Finish(c.j.ctx, partials, "")
 	if err != nil {
 		return err
 	}
@@ -244,7 +243,7 @@ func (c *checking) halves() (out []tasks.Range) {
 }
 
 // generation runs a range in a process of its own, and returns where its output is.
-func (c *checking) generation(sel Selector, number int, r tasks.Range) (string, error) {
+func (c *checking) generation(number int, r tasks.Range) (string, error) {
 	dir := filepath.Join(c.dir, fmt.Sprint("gen-", number))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", fmt.Errorf("could not make a folder for the check: %w", err)
@@ -255,7 +254,11 @@ func (c *checking) generation(sel Selector, number int, r tasks.Range) (string, 
 			c.warn(line)
 		}
 	}()
-	g, err := sel.Start(c.j.ctx, c.d.genSpec(c.desc, 1, dir), sink)
+	var g exec.Generation
+	err := c.d.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
+		g, err = p.Start(c.j.ctx, c.d.genSpec(c.desc, 1, dir), sink)
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
@@ -295,7 +298,7 @@ func (c *checking) estimate() {
 	c.out.Rate = float64(c.out.Timed) / c.out.Seconds
 	c.out.Slots = c.d.cfg.Slots
 	all := c.d.cfg.Slots
-	for _, m := range c.d.planners() {
+	for _, m := range c.d.planners(c.desc.Work.Needs) {
 		all += m.Slots
 	}
 	c.out.AllSlots = all

@@ -1,5 +1,5 @@
 // Package node is the daemon: it owns one peer of the protocol (package engine) in one event loop,
-// carries its effects out with real children (rootexec), links (p2p) and blobs on disk, prepares and
+// carries its effects out with real processes (exec, node/runtimes), links (p2p) and blobs on disk, prepares and
 // ends jobs, and serves the control interface (node/api).
 //
 //	config.go   what a daemon is made of        daemon.go   start, leave, stop
@@ -8,7 +8,7 @@
 //	run.go      generations                     blobs.go    partials, sources, results on disk
 //	finish.go   a job's way out                 status.go   what users see
 //	control.go  HTTP on the Unix socket         logs.go     what children printed
-//	ledgers.go  copies of ledgers, kept blobs   executor.go what runs user code
+//	ledgers.go  copies of ledgers, kept blobs   program.go  code made ready
 //	fetch.go    results, from any node          strays.go   jobs of earlier lives
 //	results.go  finished jobs and their expiry  deliver.go  outputs, where their users want them
 //	files.go    files that appear whole or not  meter.go    histograms
@@ -28,28 +28,25 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
-
-	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // Config is what a daemon is made of.
 type Config struct {
-	StateDir    string      // identity, membership, jobs and results; made if missing
-	CacheDir    string      // ROOT, built children, compiled selectors; may be shared by a user's daemons
-	ScratchDir  string      // where a folder for partials of running jobs is made; default StateDir
-	Listen      []string    // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
-	Face        string      // what auto stands for at this start, if not that
-	Name        string      // shown to others
-	Slots       int         // children at once
-	ROOTPrefix  string      // ROOT's folder; empty: look for it
-	InstallROOT bool        // install ROOT into CacheDir if none is found, and ROOTPrefix names none
-	NoROOT      string      // what the user can do if none is found
-	Memory      int64       // bytes a child may use; 0: 80 % of the host's, shared by the slots
-	Limits      exec.Limits // of children, beside Memory; zero values take the defaults
-	Version     string
-	Logger      *slog.Logger
-	Opened      func()  // called by Run once the daemon listens; may be nil
-	Backend     Backend // what runs user code; default ROOT
+	StateDir   string      // identity, membership, jobs and results; made if missing
+	CacheDir   string      // ROOT, built children, compiled selectors; may be shared by a user's daemons
+	ScratchDir string      // where a folder for partials of running jobs is made; default StateDir
+	Listen     []string    // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
+	Face       string      // what auto stands for at this start, if not that
+	Name       string      // shown to others
+	Slots      int         // children at once
+	NoRuntime  string      // what the user can do if this host can run nothing
+	Memory     int64       // bytes a child may use; 0: 80 % of the host's, shared by the slots
+	Limits     exec.Limits // of children, beside Memory; zero values take the defaults
+	Version    string
+	Logger     *slog.Logger
+	Opened     func() // called by Run once the daemon listens; may be nil
+
+	Runtimes []exec.Finder // the kinds of work that this node knows, the preferred first
 
 	SignatureWait   time.Duration // a member that leads a job has so long to tell who signed it; default 10 s
 	LeaveWait       time.Duration // longest wait for work to be handed back; default 20 s
@@ -98,7 +95,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.KeepFor == 0 {
 		c.KeepFor = 14 * 24 * time.Hour
 	}
-	c.NoROOT = cmp.Or(c.NoROOT, "install ROOT, or name its folder, and start this daemon again")
+	c.NoRuntime = cmp.Or(c.NoRuntime, "install what runs jobs, or name its folder, and start this daemon again")
 	if c.KeepJobs == 0 {
 		c.KeepJobs = 50
 	}
@@ -107,9 +104,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Backend == nil {
-		c.Backend = rootBackend{opt: rootexec.FindOptions{Prefix: c.ROOTPrefix, Cache: c.CacheDir}, install: c.InstallROOT, log: c.Logger}
 	}
 	return c, nil
 }

@@ -16,12 +16,13 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -58,19 +59,14 @@ type Daemon struct {
 	steals  *meter
 	packets *meter
 
-	rootMu    sync.Mutex
-	root      *rootexec.Root
-	exec      Executor
-	execErr   error
-	rootReady chan struct{}          // closed when root, exec or execErr are set
-	opening   atomic.Pointer[string] // what takes its time until then, if it is worth a word
+	runtimes *runtimes.Set // what this host can run
 
 	mu     sync.Mutex
 	jobs   map[tasks.JobID]*job
 	byName map[string]*job
 	wrongs map[tasks.PeerID]*wrongs // what members sent that breaks the rules
 	past   []string                 // names of jobs of other nodes that have ended, the oldest first
-	packed map[string]string        // library key -> hash of its packed form
+	packed map[string]tasks.Ship    // what was packed of code, by its key
 	gens   map[steal.GenID]*run
 	rates  map[string]float64 // units/s a slot by code, from earlier jobs
 	plans  *planCache
@@ -92,7 +88,7 @@ type Daemon struct {
 	lying lying //nolint:unused // in builds for tests alone: see liars_on.go
 }
 
-// Open starts a daemon. ROOT is looked for, and its child built, while the daemon already answers.
+// Open starts a daemon. Runtimes are looked for first, and made ready while the daemon already answers.
 func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -101,8 +97,8 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 	d := &Daemon{
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
-		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(), rootReady: make(chan struct{}),
-		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, packed: map[string]string{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
+		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(),
+		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, packed: map[string]tasks.Ship{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
 		plans: newPlanCache(), turns: newTurns(maxDescriptions), questions: newTurns(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, heavy: map[tasks.JobID]int64{}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
 	all, each := planShares()
@@ -141,13 +137,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.boot, err = store.NextBoot(d.cfg.StateDir, d.start); err != nil {
 		return errors.Join(toldDamage(err), d.lock.Unlock())
 	}
-	d.findROOT(ctx)
-	root := ""
-	if d.root != nil {
-		root = d.root.Version
-	}
+	d.findRuntimes(ctx)
 	d.net, err = p2p.Open(ctx, p2p.Config{Dir: filepath.Join(d.cfg.StateDir, "p2p"), Listen: d.cfg.Listen, Face: d.cfg.Face,
-		Name: d.cfg.Name, Version: d.cfg.Version, ROOT: root, Slots: d.cfg.Slots, Topics: []string{jobsTopic},
+		Name: d.cfg.Name, Version: d.cfg.Version, Meta: runtimes.Announce(d.runtimes.Infos(), p2p.MaxMeta),
+		Slots: d.cfg.Slots, Topics: []string{jobsTopic},
 		Blobs: d.blobStore(), Serve: d.serveOpened, Log: d.log, ForgetAfter: d.cfg.ForgetAfter, EphemeralFor: d.cfg.ForgetEphemeral})
 	if err != nil {
 		return errors.Join(elsewhere(err), d.lock.Unlock())
@@ -162,7 +155,9 @@ func (d *Daemon) open(ctx context.Context) error {
 	strays := d.comeBack()
 	d.noteNames()
 	d.warnExpelled()
-	d.spawn(d.startExecutor)
+	if h := d.runtimes.First(); h != nil {
+		h.Begin()
+	}
 	d.spawn(d.loop)
 	d.spawn(d.listen)
 	d.spawn(d.sweepOften)
@@ -224,78 +219,11 @@ func (d *Daemon) spawn(f func()) {
 	}()
 }
 
-// findROOT only looks: it takes milliseconds, and peers are to be told the version.
-func (d *Daemon) findROOT(ctx context.Context) {
-	root, err := d.cfg.Backend.Find(ctx)
-	if err != nil {
+// findRuntimes only looks: it takes milliseconds, and peers are to be told what this host can run.
+func (d *Daemon) findRuntimes(ctx context.Context) {
+	d.runtimes = runtimes.Find(ctx, d.cfg.Runtimes, exec.Config{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log})
+	if err := d.runtimes.None(); err != nil {
 		d.log.Warn("this node cannot run jobs", "reason", err)
-		d.execErr = d.noROOT(err)
-		return
-	}
-	d.root = root
-}
-
-// noROOT is the error of a host without ROOT with what to do about it.
-func (d *Daemon) noROOT(err error) error {
-	if errors.Is(err, rootexec.ErrNoROOT) {
-		return &api.Error{Message: err.Error(), Hint: d.cfg.NoROOT, Err: err}
-	}
-	return err
-}
-
-// startExecutor builds the child, once a host and ROOT, and starts the base zygote.
-func (d *Daemon) startExecutor() {
-	defer close(d.rootReady)
-	if d.root == nil {
-		return
-	}
-	ex, err := d.cfg.Backend.Open(d.ctx, d.root, ExecutorConfig{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log,
-		Progress: func(step string) { d.opening.Store(&step) }})
-	d.rootMu.Lock()
-	defer d.rootMu.Unlock()
-	d.exec, d.execErr = ex, err
-	switch {
-	case err != nil && d.ctx.Err() != nil: // it leaves: nothing is wrong with ROOT
-		return
-	case err != nil:
-		d.log.Error("this node cannot run jobs", "reason", err)
-		return
-	}
-	d.log.Info("ready to run jobs", "root", d.root.Version, "dir", d.root.Dir, "slots", d.cfg.Slots)
-}
-
-// executor waits until this node can run children, or says why it cannot.
-func (d *Daemon) executor(ctx context.Context) (Executor, error) {
-	select {
-	case <-d.rootReady:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	d.rootMu.Lock()
-	defer d.rootMu.Unlock()
-	if d.execErr != nil {
-		return nil, d.execErr
-	}
-	return d.exec, nil
-}
-
-// executorFor is executor for a job, whose user is told meanwhile what is waited for.
-func (d *Daemon) executorFor(j *job) (Executor, error) {
-	tick := time.NewTicker(eventEvery)
-	defer tick.Stop()
-	for {
-		step := "starting ROOT"
-		if s := d.opening.Load(); s != nil {
-			step = *s
-		}
-		j.phase(api.Preparing, step)
-		select {
-		case <-d.rootReady:
-			return d.executor(j.ctx)
-		case <-j.ctx.Done():
-			return nil, j.ctx.Err()
-		case <-tick.C:
-		}
 	}
 }
 
@@ -328,10 +256,7 @@ func (d *Daemon) Close() error {
 	err := d.net.Close()
 	d.wg.Wait()
 	d.ledgers.Wait()
-	<-d.rootReady
-	if d.exec != nil {
-		err = errors.Join(err, d.exec.Close())
-	}
+	err = errors.Join(err, d.runtimes.Close())
 	_ = os.RemoveAll(d.cfg.ScratchDir)
 	return errors.Join(err, d.lock.Unlock())
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,7 +21,6 @@ import (
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -28,12 +28,29 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// foundHere finds the runtimes that it lists, of which none can be opened.
+type foundHere []exec.Info
+
+func (foundHere) Kind() string                                         { return "ROOT" }
+func (f foundHere) Find(context.Context) ([]exec.Info, error)          { return f, nil }
+func (foundHere) Counted(string) (units int64, canary uint64, _ error) { return 0, 0, exec.ErrNone }
+func (foundHere) Open(context.Context, exec.Info, exec.Config) (exec.Runtime, error) {
+	return nil, errors.New("it is a test's")
+}
+
+// noROOT finds no ROOT.
+type noROOT struct{ foundHere }
+
+func (noROOT) Find(context.Context) ([]exec.Info, error) {
+	return nil, fmt.Errorf("no ROOT found: %w", exec.ErrNone)
+}
+
 // openWithout starts a daemon on a host without ROOT.
 func openWithout(t *testing.T, name string) *Daemon {
 	t.Helper()
 	dir := t.TempDir()
 	d, err := Open(t.Context(), Config{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache"),
-		ROOTPrefix: filepath.Join(dir, "nothing"), Name: name, Slots: 1, Version: "test"})
+		Runtimes: []exec.Finder{noROOT{}}, Name: name, Slots: 1, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,12 +65,11 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 	}
 	client := api.NewClient(api.SocketPath(d.cfg.StateDir))
 	ctx := t.Context()
-	<-d.rootReady
 	st, err := client.Status(ctx)
 	if err != nil || !strings.Contains(st.Problem, "cannot run jobs") {
 		t.Errorf("status %+v, error %v", st, err)
 	}
-	job, err := client.Submit(ctx, api.JobRequest{Selector: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
+	job, err := client.Submit(ctx, api.JobRequest{Title: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,13 +97,9 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 }
 
 // slowBackend is one that takes its time to be opened, and says why.
-type slowBackend struct{ Backend }
+type slowBackend struct{ foundHere }
 
-func (slowBackend) Find(context.Context) (*rootexec.Root, error) {
-	return &rootexec.Root{Dir: "none", Version: "slow", Platform: "any"}, nil
-}
-
-func (slowBackend) Open(ctx context.Context, _ *rootexec.Root, cfg ExecutorConfig) (Executor, error) {
+func (slowBackend) Open(ctx context.Context, _ exec.Info, cfg exec.Config) (exec.Runtime, error) {
 	cfg.Progress("building all of it")
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -96,12 +108,12 @@ func (slowBackend) Open(ctx context.Context, _ *rootexec.Root, cfg ExecutorConfi
 // TestPhaseSaysWhatROOTTakes tells a job's user that something is built when that is so, and not whenever ROOT starts.
 func TestPhaseSaysWhatROOTTakes(t *testing.T) {
 	dir := t.TempDir()
-	d, err := Open(t.Context(), Config{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache"), Backend: slowBackend{}, Name: "slow", Slots: 1, Version: "test"})
+	d, err := Open(t.Context(), Config{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache"), Runtimes: []exec.Finder{slowBackend{foundHere{{Kind: "ROOT", Version: "slow"}}}}, Name: "slow", Slots: 1, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	j, err := d.submit(api.JobRequest{Selector: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
+	j, err := d.submit(api.JobRequest{Title: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,8 +216,7 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 func TestAForeignJobHidesNoneLedHere(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
-	<-d.rootReady
-	led, err := d.submit(api.JobRequest{Selector: "/x/A.C", N: -1})
+	led, err := d.submit(api.JobRequest{Title: "/x/A.C", N: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +239,7 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}), Code: tasks.Code{Source: source}}
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}), Work: workOf(source)}
 	j := newJob(d.ctx, store.NameOf(desc))
 	j.home, j.led, j.mine, j.status.ID = d.net.ID(), true, true, j.name
 	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
@@ -303,46 +314,6 @@ func TestMissingIsToldByFile(t *testing.T) {
 	}
 }
 
-func TestSourcesSurvivePacking(t *testing.T) {
-	src := rootexec.Source{Main: "A.C", Files: map[string][]byte{"A.C": []byte("x"), "sub/a.h": nil}}
-	b, err := packSource(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := unpackSource(b)
-	if err != nil || got.Hash() != src.Hash() {
-		t.Errorf("got %+v, error %v", got, err)
-	}
-	for i := range b {
-		_, _ = unpackSource(b[:i]) // no panic
-	}
-}
-
-func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
-	dir := t.TempDir()
-	for _, f := range []string{"A.C", "inc/a.h", "../outside.h", "../w.txt", "run/cal/w.txt"} {
-		path := filepath.Join(dir, "sel", f)
-		if err := durable.Write(path, []byte(f)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	src, err := readSources(api.JobRequest{Selector: filepath.Join(dir, "sel/A.C"),
-		Includes: []string{filepath.Join(dir, "sel/inc/a.h"), filepath.Join(dir, "outside.h")},
-		Dir:      filepath.Join(dir, "sel/run"), Data: []string{filepath.Join(dir, "w.txt"), filepath.Join(dir, "sel/run/cal/w.txt")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"sel/A.C", "sel/inc/a.h", "outside.h", "sel/outside.h", ".data/w.txt", ".data/cal/w.txt"} {
-		if _, ok := src.Files[want]; !ok {
-			t.Errorf("%q is missing in %v", want, src.Files)
-		}
-	}
-	_, err = readSources(api.JobRequest{Selector: filepath.Join(dir, "sel/None.C")})
-	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "None.C") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	if err := durable.Write(path, []byte("one")); err != nil {
@@ -353,7 +324,7 @@ func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
 	if err != nil || !local {
 		t.Fatal(local, err)
 	}
-	c.put(k, exec.Plan{Entries: 7})
+	c.put(planKey{file: k}, exec.Plan{Entries: 7})
 	if err := durable.Write(path, []byte("other")); err != nil {
 		t.Fatal(err)
 	}
@@ -361,11 +332,14 @@ func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := c.get(k2); ok {
+	if _, ok := c.get(planKey{file: k2}); ok {
 		t.Error("a changed file has the old plan")
 	}
-	if p, ok := c.get(k); !ok || p.Entries != 7 {
+	if p, ok := c.get(planKey{file: k}); !ok || p.Entries != 7 {
 		t.Error("the plan is gone")
+	}
+	if _, ok := c.get(planKey{kind: "ROOT", version: "6.38.00", file: k}); ok {
+		t.Error("one runtime has the plan of another")
 	}
 	if _, _, err := keyOf(path+"x", "T"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)

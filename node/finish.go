@@ -88,7 +88,7 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 	if err == nil {
 		var units int64
 		var canary uint64
-		if units, canary, err = d.cfg.Backend.Counted(path); err == nil {
+		if units, canary, err = d.counted(p.Job, path); err == nil {
 			d.post(engine.Stored{Partial: p, Units: units, Canary: canary})
 			return
 		}
@@ -130,21 +130,36 @@ func (d *Daemon) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
 	if j == nil {
 		return exec.Partial{}, errors.New("the job is over")
 	}
-	sel, _, err := d.selector(d.ctx, j)
-	if err != nil {
-		return exec.Partial{}, err
-	}
+	var err error
 	paths := make([]string, len(e.Inputs))
 	for i, p := range e.Inputs {
 		if paths[i], err = d.fetchInput(p); err != nil {
 			return exec.Partial{}, err
 		}
 	}
-	s, err := sel.Merge(d.ctx, paths, d.blobs.Partial(e.Job, e.ID))
+	var s exec.Partial
+	err = d.use(d.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		s, err = p.Merge(d.ctx, paths, d.blobs.Partial(e.Job, e.ID))
+		return err
+	})
 	if err == nil {
 		j.addApart(s.Apart)
 	}
 	return s, err
+}
+
+// counted reads the units and the canary of a partial of a job that this node has a part in.
+func (d *Daemon) counted(id tasks.JobID, path string) (units int64, canary uint64, err error) {
+	var desc *tasks.Job
+	if c := d.ledgers.Of(id); c != nil {
+		desc = c.Job
+	} else if j := d.byID(id); j != nil {
+		_, desc = j.prepared()
+	}
+	if desc == nil {
+		return 0, 0, errOver
+	}
+	return d.runtimes.Counted(desc.Work.Kind, path)
 }
 
 func (d *Daemon) byID(id tasks.JobID) *job {
@@ -226,7 +241,7 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 	for _, p := range e.Parts {
 		paths = append(paths, d.ledgers.KeptPath(e.ID, p))
 	}
-	if len(paths) == 0 { // no entry at all: still the selector's empty histograms
+	if len(paths) == 0 { // no entry at all: still the program's empty histograms
 		path, err := d.emptyPartial(j)
 		if err != nil {
 			return err
@@ -270,22 +285,22 @@ func (d *Daemon) writeResult(j *job, e engine.FinishJob) error {
 func (d *Daemon) terminate(j *job, paths []string, result string) (exec.Finished, error) {
 	for again := false; ; {
 		j.mu.Lock()
-		client := j.client
+		session := j.session
 		j.mu.Unlock()
-		if client == nil { // Begin has run on another node, or in another life of this one
-			if _, err := d.startClient(j); err != nil {
+		if session == nil { // Begin has run on another node, or in another life of this one
+			if _, err := d.startSession(j); err != nil {
 				return exec.Finished{}, fmt.Errorf("could not start the process that runs Terminate: %w", err)
 			}
 			continue
 		}
-		fin, err := client.Finish(d.ctx, paths, result)
+		fin, err := session.Finish(d.ctx, paths, result)
 		var f *exec.Failure
 		if again || !errors.As(err, &f) || f.Kind != exec.KindKilled {
 			return fin, err
 		}
 		again = true
 		d.log.Warn("the process that ran Begin was killed; starting another", "job", api.Short(j.name))
-		if _, err := d.startClient(j); err != nil {
+		if _, err := d.startSession(j); err != nil {
 			return fin, err
 		}
 	}
@@ -323,18 +338,18 @@ func (d *Daemon) leftIn(j *job) *api.Elsewhere {
 
 // emptyPartial runs a generation without any packet.
 func (d *Daemon) emptyPartial(j *job) (string, error) {
-	sel, desc, err := d.selector(d.ctx, j)
-	if err != nil {
-		return "", fmt.Errorf("could not finish: %w", err)
-	}
 	dir := d.blobs.JobDir(j.id)
 	work := filepath.Join(dir, "gen-empty")
 	if err := os.MkdirAll(work, 0o700); err != nil {
 		return "", fmt.Errorf("could not finish: %w", err)
 	}
-	g, err := sel.Start(d.ctx, d.genSpec(desc, j.id.Seed(), work), emptySink{j})
+	var g exec.Generation
+	err := d.use(d.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
+		g, err = p.Start(d.ctx, d.genSpec(desc, j.id.Seed(), work), emptySink{j})
+		return err
+	})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("could not finish: %w", err)
 	}
 	s, err := g.Seal(d.ctx, filepath.Join(dir, "empty"))
 	return s.Path, err

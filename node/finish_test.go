@@ -10,6 +10,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// workOf is the work of a job that ships a blob which copies of its ledger keep.
+func workOf(sources string) tasks.Work {
+	return tasks.Work{Kind: "ROOT", Needs: []string{"ROOT=6.40.00"}, Ships: []tasks.Ship{{Name: "sources", SHA256: sources, Size: 1 << 10, Keep: true}}}
+}
+
 // publishing makes a job that is about to be given to the engine.
 func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	t.Helper()
@@ -22,7 +27,7 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 		t.Fatal(err)
 	}
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
-		Code: tasks.Code{Source: source, Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
+		Work: workOf(source), Data: *data, Want: tasks.R(0, 100)}
 	j := newJob(d.ctx, store.NameOf(desc))
 	j.home, j.led, j.mine = d.net.ID(), true, true
 	j.status = api.JobStatus{ID: j.name, State: api.Preparing, Submitted: time.Now()}

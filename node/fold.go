@@ -6,10 +6,12 @@ import (
 	"fmt"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // foldBlobs merges partials that are kept here for a job's ledger, and keeps the result with them.
@@ -39,10 +41,6 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 	if j == nil {
 		return out, errors.New("the job is over")
 	}
-	sel, _, err := d.selector(d.ctx, j)
-	if err != nil {
-		return out, err
-	}
 	paths := make([]string, len(e.Inputs))
 	for i, p := range e.Inputs {
 		if paths[i], err = d.ledgers.CheckKept(e.Job, p); err != nil {
@@ -50,7 +48,11 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 			return out, fmt.Errorf("could not read partial %v: %w", p.ID, err)
 		}
 	}
-	s, err := sel.Merge(d.ctx, paths, d.ledgers.UnfinishedPath(e.Job, e.ID))
+	var s exec.Partial
+	err = d.use(d.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		s, err = p.Merge(d.ctx, paths, d.ledgers.UnfinishedPath(e.Job, e.ID))
+		return err
+	})
 	sha := hex.EncodeToString(s.SHA256[:])
 	if err == nil {
 		err = d.ledgers.Finish(merge.Partial{ID: e.ID, Job: e.Job, SHA256: sha})

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/store"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
@@ -54,28 +53,6 @@ func FuzzJob(f *testing.F) {
 					t.Fatalf("unit %d is not in its cluster %v", u, c)
 				}
 			}
-		}
-	})
-}
-
-// FuzzSource unpacks whatever is served as a job's sources.
-func FuzzSource(f *testing.F) {
-	b, err := packSource(rootexec.Source{Main: "A.C", Files: map[string][]byte{"A.C": []byte("x"), "A.h": nil}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		src, err := unpackSource(b)
-		if err != nil {
-			return
-		}
-		n := 0
-		for name, data := range src.Files {
-			n += len(name) + len(data)
-		}
-		if n > len(b) {
-			t.Fatalf("%d bytes of sources out of %d", n, len(b))
 		}
 	})
 }

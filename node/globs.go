@@ -44,7 +44,7 @@ func (d *Daemon) noteGlobs(ctx context.Context, j *job) {
 	for _, f := range j.req.Files {
 		have[f.URL] = true
 	}
-	members := d.planners()
+	members := d.planners(nil)
 	members = members[:min(len(members), globMost)]
 	more := make([]globMore, len(members))
 	var g errgroup.Group

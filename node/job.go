@@ -13,7 +13,6 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -33,7 +32,7 @@ type job struct {
 	done   chan struct{}     // closed when final
 	tell   func(text string) // who is told what is being done, beside those who ask; nil: nobody
 
-	loading    sync.Mutex // held while sel is loaded again
+	loading    sync.Mutex // held while program is prepared again
 	delivering sync.Mutex // held while the output is written
 
 	mu         sync.Mutex
@@ -49,10 +48,12 @@ type job struct {
 	outWaived  bool             // it is not to be written any more
 	id         tasks.JobID      // empty until the description is complete
 	desc       *tasks.Job
-	weight     int64 // of that, in memory, for a job that was submitted here
-	sel        Selector
-	lib        rootexec.Library // that sel was loaded from
-	client     Client
+	weight     int64        // of that, in memory, for a job that was submitted here
+	program    exec.Program // nil until it is ready here
+	work       tasks.Work   // what program is made from, of a job that is being prepared here to be submitted
+	params     []tasks.Param
+	items      int64        // over which the job runs if it has no files; likewise
+	session    exec.Session // nil until Begin is run here
 	codeKey    string
 	status     api.JobStatus // state, phase, errors; the rest is filled in by statusOf
 	told       bool          // status is complete as it is
@@ -72,7 +73,7 @@ type job struct {
 	logBytes   int
 	logLost    int
 	ships      map[string]func() // by hash, what lets go of a blob that is here for the job
-	resources  bool              // released
+	freed      bool              // what it held here is released
 	refused    map[string]refusal
 }
 
@@ -143,10 +144,24 @@ func (j *job) known() tasks.JobID {
 	return j.id
 }
 
-func (j *job) prepared() (Selector, *tasks.Job) {
+func (j *job) prepared() (exec.Program, *tasks.Job) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.sel, j.desc
+	return j.program, j.desc
+}
+
+// ownWork is the work of a job that is being prepared here to be submitted; none of any other.
+func (j *job) ownWork() tasks.Work {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.work
+}
+
+// released reports whether what the job held here is released.
+func (j *job) released() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.freed
 }
 
 // phase says what is being done just now.
@@ -304,7 +319,7 @@ func (j *job) note(texts ...string) {
 // holds notes that a blob is here for the job until let is called, which happens once.
 func (j *job) holds(hash string, let func()) {
 	j.mu.Lock()
-	needless := j.resources || j.ships[hash] != nil
+	needless := j.freed || j.ships[hash] != nil
 	if !needless {
 		if j.ships == nil {
 			j.ships = map[string]func(){}
@@ -317,14 +332,14 @@ func (j *job) holds(hash string, let func()) {
 	}
 }
 
-// release frees what the job holds: of the executor, and of what is shipped for it.
+// release frees what the job holds: of its runtime, and of what is shipped for it.
 func (j *job) release() {
 	j.cancel()
 	j.mu.Lock()
 	j.lighten()
-	sel, client, ships, again := j.sel, j.client, j.ships, j.resources
-	j.resources = true
-	j.sel, j.client, j.ships = nil, nil, nil
+	program, session, ships, again := j.program, j.session, j.ships, j.freed
+	j.freed = true
+	j.program, j.session, j.ships = nil, nil, nil
 	j.mu.Unlock()
 	if again {
 		return
@@ -332,11 +347,11 @@ func (j *job) release() {
 	for _, let := range ships {
 		let()
 	}
-	if client != nil {
-		client.Close()
+	if session != nil {
+		session.Close()
 	}
-	if sel != nil {
-		sel.Release()
+	if program != nil {
+		program.Release()
 	}
 }
 

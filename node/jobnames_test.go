@@ -27,7 +27,7 @@ func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: by.net.ID(), Nonce: nonce, Code: tasks.Code{Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
+	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: by.net.ID(), Nonce: nonce, Work: tasks.Work{Kind: "ROOT"}, Data: *data, Want: tasks.R(0, 100)}
 	body, err := wire.Marshal(desc)
 	if err != nil {
 		t.Fatal(err)

@@ -139,8 +139,12 @@ func (d *Daemon) fillCopy(c *store.Copy, from tasks.PeerID) (err error) {
 		d.ledgers.Remove(c.Dir)
 		return err
 	}
-	_, err = d.bring(c.Job.Code.Source, c.ID, from, maxSources+maxSources/8, c.SourcePath())
-	return err
+	for _, s := range c.Job.Work.Kept() {
+		if _, err = d.bring(s.SHA256, c.ID, from, s.Size, c.ShipPath(s.SHA256)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bring has a blob of a job at path, durably, and returns its bytes. It is here already where from is empty.
@@ -309,11 +313,12 @@ func (j *job) describedBy(c *store.Copy) {
 		return // it was submitted here
 	}
 	ask := c.Job.Ask
-	j.desc, j.req = c.Job, requestOf(ask)
-	j.req.Option = c.Job.Option
+	j.desc, j.req = c.Job, requestOf(c.Job)
 	if j.running = ask.Begun; j.running.IsZero() || time.Since(j.running) < 0 {
 		j.running = time.Now() // clocks differ
 	}
-	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(ask.Selector), Submitted: ask.Submitted,
-		Files: len(c.Job.Data.Files) + len(c.Job.Bad), Units: c.Job.Want.Len(), Output: ask.Output}
+	j.status = api.JobStatus{
+		ID: j.name, Kind: c.Job.Work.Kind, Selector: filepath.Base(ask.Title), Submitted: ask.Submitted,
+		Files: len(c.Job.Data.Files) + len(c.Job.Bad), Units: c.Job.Want.Len(), Output: ask.Output,
+	}
 }

@@ -10,8 +10,7 @@ import (
 
 // genSpec is how a generation of a job runs on this node, in the folder dir. seed is of its canaries.
 func (d *Daemon) genSpec(desc *tasks.Job, seed uint64, dir string) exec.GenSpec {
-	return exec.GenSpec{Job: seed, Input: desc.Input, Option: desc.Option, Dir: dir,
-		AllowMissingBranches: desc.Limits.AllowMissingBranches, Limits: d.limitsFor(desc.Limits)}
+	return exec.GenSpec{Job: seed, Input: desc.Input, Dir: dir, Limits: d.limitsFor(desc.Limits)}
 }
 
 // limitsFor joins what a job asks for and what this node allows. A job may ask for more memory and time than the

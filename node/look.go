@@ -15,7 +15,6 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -50,7 +49,7 @@ func (d *Daemon) look(e engine.Look) {
 			if why, yes := j.refuses(desc.Data.Files[f].URL); yes {
 				cause, reason, known[i] = exec.CauseDiffers, why, true
 			} else {
-				cause, reason, known[i] = d.glance(ctx, desc.Data.Files[f])
+				cause, reason, known[i] = d.glance(ctx, desc.Work, desc.Data.Files[f])
 			}
 			found[i] = engine.Glance{File: f, Cause: string(cause), Reason: reason}
 			return nil
@@ -66,11 +65,11 @@ func (d *Daemon) look(e engine.Look) {
 
 // glance tries to open one file. A file that is there, whatever is in it, is seen: whether one that was refused for
 // what is in it has changed is looked at before.
-func (d *Daemon) glance(ctx context.Context, f tasks.File) (cause exec.Cause, reason string, known bool) {
+func (d *Daemon) glance(ctx context.Context, work tasks.Work, f tasks.File) (cause exec.Cause, reason string, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, glanceWait)
 	defer cancel()
 	answer := make(chan error, 1)
-	go func() { answer <- d.openInput(ctx, f) }() // may hang in the kernel longer than anybody waits
+	go func() { answer <- d.openInput(ctx, work, f) }() // may hang in the kernel longer than anybody waits
 	select {
 	case err := <-answer:
 		var fail *exec.Failure
@@ -80,15 +79,15 @@ func (d *Daemon) glance(ctx context.Context, f tasks.File) (cause exec.Cause, re
 		case errors.As(err, &fail):
 			return fail.Host, fail.Msg, fail.Kind == exec.KindOpen
 		}
-		return rootexec.CauseOf(err), plainReason(err), true
+		return exec.CauseOf(err), plainReason(err), true
 	case <-ctx.Done():
 		late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 		return exec.CauseUnreachable, fmt.Sprintf("no answer in %s", glanceWait), late
 	}
 }
 
-// openInput opens a local file, or has ROOT open a URL.
-func (d *Daemon) openInput(ctx context.Context, f tasks.File) error {
+// openInput opens a local file, or has the runtime open a URL that the job's work is done with.
+func (d *Daemon) openInput(ctx context.Context, work tasks.Work, f tasks.File) error {
 	if path := strings.TrimPrefix(f.URL, "file://"); !isURL(path) {
 		file, err := os.Open(path)
 		if err != nil {
@@ -96,11 +95,11 @@ func (d *Daemon) openInput(ctx context.Context, f tasks.File) error {
 		}
 		return file.Close()
 	}
-	ex, err := d.executor(ctx)
+	rt, err := d.runtimeFor(ctx, work.Kind, work.Needs)
 	if err != nil {
 		return err
 	}
-	_, err = ex.Plan(ctx, f.URL, f.Tree, glanceWait)
+	_, err = rt.Plan(ctx, f.URL, f.Tree, glanceWait)
 	return err
 }
 

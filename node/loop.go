@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -352,13 +354,19 @@ func (d *Daemon) peerUp(id tasks.PeerID, info p2p.Info) engine.PeerUp {
 	return up
 }
 
-// mismatch says why a peer gets no work from here, and what to do about it.
+// mismatch says why a peer and this node can do nothing for each other's jobs, and what to do about it.
 func (d *Daemon) mismatch(info p2p.Info) string {
-	switch {
-	case info.ROOT == "":
-		return "has no ROOT, so it runs no jobs: `dtpnode status` there says what to do"
-	case d.root != nil && info.ROOT != d.root.Version:
-		return "runs ROOT " + info.ROOT + ", this node " + d.root.Version + ", so neither works for the other: install the same version"
+	own, theirs := d.runtimes.Infos(), runtimes.Announced(info.Meta)
+	if len(theirs) == 0 {
+		return "has nothing to run jobs with, neither ROOT nor another runtime: `dtpnode status` there says what to do"
 	}
-	return ""
+	if len(own) == 0 {
+		return ""
+	}
+	for _, o := range own {
+		if runtimes.Meet(theirs, o.Needs()) {
+			return ""
+		}
+	}
+	return "has " + exec.InfosText(theirs) + ", this node " + exec.InfosText(own) + ", so neither works for the other: install the same version"
 }

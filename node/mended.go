@@ -12,37 +12,12 @@ import (
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // A retry may run what is missing with other code than has done the rest, or with other parameters. What both make is merged
 // as the partials of one job are, by ROOT; whether that can be is tried before anything runs, and the description says what
 // was run by which code.
-
-// mended is the code that a retry brings along, as it was asked for: its paths are those of the command's working folder.
-type mended struct{ req api.JobRequest }
-
-// newCode is the code in place of an earlier job's; none if that is to run again.
-func newCode(req api.RetryRequest) mended {
-	return mended{api.JobRequest{Selector: req.Selector, Options: req.Options, Includes: req.Includes, Data: req.Data, Dir: req.Dir}}
-}
-
-func (m mended) selector() bool { return m.req.Selector != "" }
-
-// sources reads the code. The data files that the earlier job's --include named go along where none of that name is given.
-func (m mended) sources(old rootexec.Source) (src rootexec.Source, packed []byte, err error) {
-	if src, err = readSources(m.req); err != nil {
-		return src, nil, err
-	}
-	for name, text := range old.Files {
-		if _, given := src.Files[name]; !given && strings.HasPrefix(name, rootexec.DataDir+"/") {
-			src.Files[name] = text
-		}
-	}
-	packed, err = packSource(src)
-	return src, packed, err
-}
 
 // ranBefore tells by which code what a retry has from an earlier job was run; nothing if that is its own code.
 func ranBefore(desc, old *tasks.Job) []tasks.Ran {
@@ -55,19 +30,21 @@ func ranBefore(desc, old *tasks.Job) []tasks.Ran {
 		left -= r.Units
 	}
 	left = max(left, 0)
-	last := tasks.Ran{Source: old.Code.Source, Selector: old.Ask.Selector, Params: old.Ask.Params, Job: store.NameOf(old), Units: left}
+	last := tasks.Ran{
+		Code: old.Work.Code(), Title: old.Ask.Title, Params: old.Ask.Params, Job: store.NameOf(old), Units: left,
+	}
 	if i := slices.IndexFunc(ran, func(r tasks.Ran) bool { return sameCode(r, last) }); i >= 0 {
 		ran[i].Units += left
 	} else if left > 0 {
 		ran = append(ran, last)
 	}
-	if len(ran) == 1 && sameCode(ran[0], tasks.Ran{Source: desc.Code.Source, Params: desc.Ask.Params}) {
+	if len(ran) == 1 && sameCode(ran[0], tasks.Ran{Code: desc.Work.Code(), Params: desc.Ask.Params}) {
 		return nil
 	}
 	return ran
 }
 
-func sameCode(a, b tasks.Ran) bool { return a.Source == b.Source && slices.Equal(a.Params, b.Params) }
+func sameCode(a, b tasks.Ran) bool { return a.Code == b.Code && slices.Equal(a.Params, b.Params) }
 
 // codesOf tells by which code how many of a job's committed entries were run; nothing if by one.
 func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
@@ -75,7 +52,10 @@ func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 	if a == nil || len(a.Ran) == 0 {
 		return nil
 	}
-	now := tasks.Ran{Source: desc.Code.Source, Selector: desc.Ask.Selector, Params: desc.Ask.Params, Job: store.NameOf(desc), Units: max(committed-a.Units, 0)}
+	now := tasks.Ran{
+		Code: desc.Work.Code(), Title: desc.Ask.Title, Params: desc.Ask.Params, Job: store.NameOf(desc),
+		Units: max(committed-a.Units, 0),
+	}
 	all := slices.Clone(a.Ran)
 	if i := slices.IndexFunc(all, func(r tasks.Ran) bool { return sameCode(r, now) }); i >= 0 {
 		all[i].Units += now.Units
@@ -83,7 +63,7 @@ func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 		all = append(all, now)
 	}
 	for _, r := range all {
-		c := api.Code{Selector: r.Selector, Source: r.Source, Job: r.Job, Entries: r.Units}
+		c := api.Code{Selector: r.Title, Source: r.Code, Job: r.Job, Entries: r.Units}
 		for _, p := range r.Params {
 			if c.Params == nil {
 				c.Params = map[string]string{}
@@ -105,38 +85,37 @@ func (d *Daemon) tryMended(j *job, desc *tasks.Job, base []baseBlob, old *foundP
 		return nil
 	}
 	j.phase(api.Preparing, "trying whether the outputs of both codes can be merged")
-	sel, _, err := d.selector(j.ctx, j)
-	if err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp(d.cfg.ScratchDir, "try-")
 	if err != nil {
 		return fmt.Errorf("could not make a folder for trying the code: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	c := &checking{d: d, j: j, desc: desc, dir: dir, out: &api.Check{}}
-	made, err := c.generation(sel, 0, d.tried(desc, base))
+	made, err := c.generation(0, d.tried(desc, base))
 	var f *exec.Failure
 	switch {
 	case errors.As(err, &f) && f.Kind == exec.KindOpen: // the file is not what it was: SlaveBegin and SlaveTerminate alone
-		if made, err = c.generation(sel, 1, tasks.Range{}); err != nil {
+		if made, err = c.generation(1, tasks.Range{}); err != nil {
 			return d.notMended(old, err)
 		}
 	case err != nil:
 		return d.notMended(old, err)
 	}
 	smallest := slices.MinFunc(base, func(a, b baseBlob) int { return int(min(max(a.Size-b.Size, -1), 1)) })
-	merged, err := sel.Merge(j.ctx, []string{smallest.path, made}, filepath.Join(dir, "merged"))
-	if err != nil {
-		return d.notMerged(old, err.Error())
-	}
-	alone, err := sel.Merge(j.ctx, []string{smallest.path}, filepath.Join(dir, "alone"))
+	var merged, alone exec.Partial
+	err = d.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		if merged, err = p.Merge(j.ctx, []string{smallest.path, made}, filepath.Join(dir, "merged")); err != nil {
+			return err
+		}
+		alone, err = p.Merge(j.ctx, []string{smallest.path}, filepath.Join(dir, "alone"))
+		return err
+	})
 	if err != nil {
 		return d.notMerged(old, err.Error())
 	}
 	apart := slices.DeleteFunc(slices.Clone(merged.Apart), func(name string) bool { return slices.Contains(alone.Apart, name) })
 	if len(apart) > 0 {
-		return d.notMerged(old, "ROOT cannot merge "+strings.Join(apart, ", "))
+		return d.notMerged(old, "these cannot be merged: "+strings.Join(apart, ", "))
 	}
 	mixed := slices.DeleteFunc(slices.Clone(merged.Mixed), func(name string) bool { return slices.Contains(alone.Mixed, name) })
 	if len(mixed) > 0 {

@@ -30,7 +30,7 @@ func TestCodesOf(t *testing.T) {
 			var old *tasks.Job
 			before := int64(0)
 			for i, s := range steps {
-				desc := &tasks.Job{Nonce: []byte{byte(i)}, Code: tasks.Code{Source: s.source}, Ask: tasks.Ask{Params: s.params}}
+				desc := &tasks.Job{Nonce: []byte{byte(i)}, Work: tasks.Work{Ships: []tasks.Ship{{SHA256: s.source, Keep: true}}}, Ask: tasks.Ask{Params: s.params}}
 				if old != nil {
 					desc.Ask.Again = &tasks.Again{Job: store.NameOf(old), Units: before}
 					desc.Ask.Again.Ran = ranBefore(desc, old)

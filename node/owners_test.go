@@ -40,7 +40,7 @@ func admit(t *testing.T, d *Daemon, name string, rights ...p2p.Right) *Daemon {
 func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 	t.Helper()
 	j := newJob(d.ctx, strings.Repeat(name, 32))
-	j.desc = &tasks.Job{Submitter: submitter, Option: secret}
+	j.desc = &tasks.Job{Submitter: submitter, Ask: tasks.Ask{Title: secret}}
 	if err := durable.Write(d.results.Path(j.name), []byte(secret)); err != nil {
 		t.Fatal(err)
 	}

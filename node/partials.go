@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -147,13 +148,19 @@ func (d *Daemon) convert(ctx context.Context, b *bundle, j *job, desc *tasks.Job
 		b.Note = "nothing is committed yet"
 		return
 	}
-	sel, _, err := d.selector(ctx, j)
-	if err != nil {
+	save := func(blobs []string, path string) error {
+		return d.use(ctx, j, func(p exec.Program, _ *tasks.Job) error {
+			_, err := p.Save(ctx, blobs, path)
+			return err
+		})
+	}
+	if _, _, err := d.programOf(ctx, j, nil); err != nil {
 		b.Note = "these are not ROOT files, since this node cannot run the job's code: " + err.Error()
 		return
 	}
 	merged := filepath.Join(b.dir, "merged.root")
-	if _, err = sel.Save(ctx, b.parts, merged); err == nil {
+	err := save(b.parts, merged)
+	if err == nil {
 		var cover tasks.Cover
 		for _, p := range b.view.Parts {
 			cover = cover.Union(p.Cover)
@@ -165,7 +172,7 @@ func (d *Daemon) convert(ctx context.Context, b *bundle, j *job, desc *tasks.Job
 	why := err.Error()
 	for i, blob := range b.parts {
 		path := filepath.Join(b.dir, fmt.Sprintf("part-%04d.root", i+1))
-		if _, err := sel.Save(ctx, []string{blob}, path); err != nil {
+		if err := save([]string{blob}, path); err != nil {
 			b.Note = "these are not ROOT files, since they could not be made here: " + err.Error()
 			for k := range b.Parts {
 				b.Parts[k].Name = filepath.Base(b.parts[k])

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -29,10 +28,16 @@ type fileKey struct {
 	changedNanos int64
 }
 
+// planKey tells what one runtime has read of one state of a local file.
+type planKey struct {
+	kind, version string
+	file          fileKey
+}
+
 // planCache remembers what planning and probing found of files that have not changed since.
 type planCache struct {
 	mu     sync.Mutex
-	plans  map[fileKey]exec.Plan
+	plans  map[planKey]exec.Plan
 	probed map[string]bool
 }
 
@@ -40,17 +45,17 @@ type planCache struct {
 const maxPlans = 20_000
 
 func newPlanCache() *planCache {
-	return &planCache{plans: map[fileKey]exec.Plan{}, probed: map[string]bool{}}
+	return &planCache{plans: map[planKey]exec.Plan{}, probed: map[string]bool{}}
 }
 
-func (c *planCache) get(k fileKey) (exec.Plan, bool) {
+func (c *planCache) get(k planKey) (exec.Plan, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := c.plans[k]
 	return p, ok
 }
 
-func (c *planCache) put(k fileKey, p exec.Plan) {
+func (c *planCache) put(k planKey, p exec.Plan) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.plans) >= maxPlans {
@@ -77,9 +82,9 @@ func (c *planCache) setProbed(key string) {
 
 func isURL(s string) bool { return strings.Contains(s, "://") }
 
-// keyOf stats a local file; ok is false for a URL. A file that is not there is an error.
+// keyOf stats a local file; ok is false for a URL, and for items, which have no file. A file that is not there is an error.
 func keyOf(url, tree string) (k fileKey, ok bool, err error) {
-	if isURL(url) {
+	if isURL(url) || url == "" {
 		return fileKey{}, false, nil
 	}
 	info, err := os.Stat(url)
@@ -106,7 +111,7 @@ type readFiles struct {
 // planFiles reads entries and clusters of all files, many at once; what this host does not see, by members that do.
 // Files that are there and cannot be read are returned apart; a file, or a tree in it, that is not there ends the
 // planning. tell is called about once a second with what is being done.
-func (d *Daemon) planFiles(ctx context.Context, ex Executor, req api.JobRequest, tell func(text string)) (out readFiles, err error) {
+func (d *Daemon) planFiles(ctx context.Context, rt exec.Runtime, req api.JobRequest, tell func(text string)) (out readFiles, err error) {
 	plans := make([]exec.Plan, len(req.Files))
 	bad := make([]*exec.Failure, len(req.Files))
 	progress := newPlanning(len(req.Files), d.limitsFor(limitsOf(req)).Open)
@@ -122,7 +127,7 @@ func (d *Daemon) planFiles(ctx context.Context, ex Executor, req api.JobRequest,
 				return nil
 			}
 			var err error
-			plans[i], err = d.planFile(gctx, ex, f.URL, treeOf(req, f), progress.limit)
+			plans[i], err = d.planFile(gctx, rt, f.URL, treeOf(req, f), progress.limit)
 			if errors.As(err, &bad[i]) && !namedWrongly(bad[i]) {
 				err = nil
 			}
@@ -139,7 +144,7 @@ func (d *Daemon) planFiles(ctx context.Context, ex Executor, req api.JobRequest,
 			damaged[i] = f.Msg
 		}
 	}
-	u := &unseenHere{req: req, plans: plans, bad: bad, limit: progress.limit}
+	u := &unseenHere{req: req, kind: rt.Info().Kind, needs: rt.Info().Needs(), plans: plans, bad: bad, limit: progress.limit}
 	if err := d.planUnseen(ctx, u, tell); err != nil {
 		return out, err
 	}
@@ -206,26 +211,28 @@ func hasNoTree(f *exec.Failure) bool { return f != nil && f.Kind == exec.KindSch
 // unreadable tells a file that is there and broken from one that has not what is asked for.
 func unreadable(k exec.Kind) bool { return k != exec.KindSchema && k != exec.KindInternal }
 
-func (d *Daemon) planFile(ctx context.Context, ex Executor, url, tree string, within time.Duration) (exec.Plan, error) {
+func (d *Daemon) planFile(ctx context.Context, rt exec.Runtime, url, tree string, within time.Duration) (exec.Plan, error) {
 	key, local, err := keyOf(url, tree)
-	if cause := rootexec.CauseOf(err); cause != "" {
+	if cause := exec.CauseOf(err); cause != "" {
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Host: cause, Op: "open", File: url, Entry: -1,
 			Msg: plainReason(err)}
 	}
 	if err != nil {
 		return exec.Plan{}, fmt.Errorf("could not open input file %q: %w", url, err)
 	}
+	info := rt.Info()
+	known := planKey{info.Kind, info.Version, key}
 	if local {
-		if p, ok := d.plans.get(key); ok {
+		if p, ok := d.plans.get(known); ok {
 			return p, nil
 		}
 	}
-	p, err := ex.Plan(ctx, url, tree, within)
+	p, err := rt.Plan(ctx, url, tree, within)
 	if err != nil {
 		return p, err
 	}
 	if local {
-		d.plans.put(key, p)
+		d.plans.put(known, p)
 	}
 	return p, nil
 }

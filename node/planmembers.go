@@ -15,6 +15,7 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -37,6 +38,8 @@ const (
 // planAsk is the request "plan", JSON: at most planChunk files, and the seconds that each may take; or for their paths
 // alone, of at most linkChunk.
 type planAsk struct {
+	Kind   string          `json:"kind,omitempty"` // of the job, and what its runtime must offer, for plans
+	Needs  []string        `json:"needs,omitempty"`
 	Files  []api.InputFile `json:"files"`
 	Within float64         `json:"within"`
 	Links  bool            `json:"links,omitempty"`
@@ -78,6 +81,8 @@ func (p planned) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 // places in the job's list. Each place is written by one goroutine at a time.
 type unseenHere struct {
 	req   api.JobRequest
+	kind  string   // of the job
+	needs []string // what a member's runtime must offer to plan for it
 	plans []exec.Plan
 	bad   []*exec.Failure // why not; nil once it is planned
 	words [][]word        // of members that were asked
@@ -104,10 +109,10 @@ func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
 	u.words = make([][]word, len(u.bad))
 	var members []tasks.PeerID
-	for _, m := range d.planners() {
+	for _, m := range d.planners(u.needs) {
 		members = append(members, m.ID)
 	}
-	u.gather(ctx, members, d.askPlans, tell)
+	u.gather(ctx, members, d.askPlans(u.kind, u.needs), tell)
 	u.weigh(d.memberNames())
 	for i, f := range u.bad {
 		switch {
@@ -174,10 +179,10 @@ func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask ask
 	}
 }
 
-// planners are the members that may be asked.
-func (d *Daemon) planners() (out []p2p.Member) {
+// planners are the members that may be asked to plan for a job with these needs.
+func (d *Daemon) planners(needs []string) (out []p2p.Member) {
 	for _, m := range d.net.Members() {
-		if m.Up && !m.Self && m.Slots > 0 && d.net.HasRight(m.ID, p2p.Worker) && d.mismatch(m.Info) == "" {
+		if m.Up && !m.Self && m.Slots > 0 && d.net.HasRight(m.ID, p2p.Worker) && runtimes.Meet(runtimes.Announced(m.Meta), needs) {
 			out = append(out, m)
 		}
 	}
@@ -205,20 +210,23 @@ func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int,
 	}
 }
 
-// askPlans has a member plan files.
-func (d *Daemon) askPlans(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) (out []planned, err error) {
-	defer func() {
-		if err != nil {
-			d.log.Warn("a member did not plan files", "member", m, "files", len(files), "err", err)
+// askPlans has members plan files for a job of a kind.
+func (d *Daemon) askPlans(kind string, needs []string) asker {
+	return func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) (out []planned, err error) {
+		defer func() {
+			if err != nil {
+				d.log.Warn("a member did not plan files", "member", m, "files", len(files), "err", err)
+			}
+		}()
+		ask := planAsk{Kind: kind, Needs: needs, Files: files, Within: limit.Seconds()}
+		if out, err = d.askMember(ctx, m, ask, limit); err != nil {
+			return nil, err
 		}
-	}()
-	if out, err = d.askMember(ctx, m, planAsk{Files: files, Within: limit.Seconds()}, limit); err != nil {
-		return nil, err
+		if len(out) == 0 || len(out) > len(files) {
+			return nil, fmt.Errorf("%s has answered for %d of %d files", m, len(out), len(files))
+		}
+		return out, nil
 	}
-	if len(out) == 0 || len(out) > len(files) {
-		return nil, fmt.Errorf("%s has answered for %d of %d files", m, len(out), len(files))
-	}
-	return out, nil
 }
 
 // askMember sends one request.
@@ -285,11 +293,11 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 	if ask.Links {
 		return d.serveLinks(ctx, from, ask.Files)
 	}
-	ex, err := d.executor(ctx)
+	rt, err := d.runtimeFor(ctx, ask.Kind, ask.Needs)
 	if err != nil {
 		return nil, err
 	}
-	out := d.planAsked(ctx, from, ex, ask.Files, within)
+	out := d.planAsked(ctx, from, rt, ask.Files, within)
 	if len(out) == 0 {
 		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "too many files are being planned on this host", Hint: "try again"}
 	}
@@ -297,7 +305,7 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 }
 
 // planAsked plans files for another member and returns the first of them, as many as there was time for.
-func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, ex Executor, files []api.InputFile, within time.Duration) []planned {
+func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, rt exec.Runtime, files []api.InputFile, within time.Duration) []planned {
 	out, answered := make([]planned, len(files)), make([]bool, len(files))
 	var wg sync.WaitGroup
 	_, each := planShares()
@@ -309,7 +317,7 @@ func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, ex Executor, 
 			break
 		}
 		wg.Go(func() {
-			out[i] = d.planFor(ctx, ex, f, within)
+			out[i] = d.planFor(ctx, rt, f, within)
 			answered[i] = ctx.Err() == nil
 			done()
 			<-g
@@ -324,8 +332,8 @@ func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, ex Executor, 
 }
 
 // planFor plans one file for another member.
-func (d *Daemon) planFor(ctx context.Context, ex Executor, f api.InputFile, within time.Duration) planned {
-	p, err := d.planFile(ctx, ex, f.URL, f.Tree, within)
+func (d *Daemon) planFor(ctx context.Context, rt exec.Runtime, f api.InputFile, within time.Duration) planned {
+	p, err := d.planFile(ctx, rt, f.URL, f.Tree, within)
 	var fail *exec.Failure
 	switch {
 	case errors.As(err, &fail):

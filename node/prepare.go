@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
 
@@ -16,7 +14,6 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -32,7 +29,8 @@ func (d *Daemon) prepare(e engine.Prepare) {
 	if !d.net.HasRight(desc.Submitter, p2p.Submitter) {
 		err = fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), desc.Submitter)
 	} else {
-		err = d.load(j.ctx, j, desc)
+		j.desc = desc
+		err = d.load(j.ctx, j, desc.Submitter, desc.Work)
 	}
 	var fail *exec.Failure
 	switch {
@@ -75,15 +73,15 @@ func (d *Daemon) meet(j *job) (rate float64) {
 // takeFrom takes over what o was prepared with, and lets go of what was there.
 func (j *job) takeFrom(o *job) {
 	o.mu.Lock()
-	sel, lib, desc, key, ships := o.sel, o.lib, o.desc, o.codeKey, o.ships
-	o.sel, o.ships = nil, nil
+	program, desc, key, ships := o.program, o.desc, o.codeKey, o.ships
+	o.program, o.ships = nil, nil
 	o.mu.Unlock()
 	j.mu.Lock()
-	old := j.sel
-	if j.resources {
-		old = sel
+	old := j.program
+	if j.freed {
+		old = program
 	} else {
-		j.sel, j.lib, j.desc, j.codeKey = sel, lib, desc, key
+		j.program, j.desc, j.codeKey = program, desc, key
 	}
 	j.mu.Unlock()
 	for hash, let := range ships {
@@ -95,107 +93,28 @@ func (j *job) takeFrom(o *job) {
 	o.release()
 }
 
-// load gets the selector: from the cache of what was compiled here, or the submitter's library if the platform is the same, or by
-// compiling the sources.
-func (d *Daemon) load(ctx context.Context, j *job, desc *tasks.Job) error {
-	ex, err := d.executor(ctx)
-	if err != nil {
-		return err
-	}
-	if !sameROOT(desc.Code.Platform, d.root.Platform) {
-		return fmt.Errorf("the job needs %s, this node has %s", desc.Code.Platform, d.root.Platform)
-	}
-	packed, err := d.sources(ctx, j, desc)
-	if err != nil {
-		return err
-	}
-	src, err := unpackSource(packed)
-	if err != nil {
-		return err
-	}
-	lib, ok := ex.Compiled(src)
-	if !ok {
-		if lib, err = d.libraryFrom(ctx, ex, j, desc, src); err != nil {
-			return err
-		}
-	}
-	if err := os.MkdirAll(d.blobs.JobDir(j.id), 0o700); err != nil {
-		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
-	}
-	sel, err := ex.Load(ctx, lib, desc.Code.Class)
-	if err != nil {
-		return err
-	}
-	j.mu.Lock()
-	j.sel, j.lib, j.desc, j.codeKey = sel, lib, desc, lib.Key
-	j.mu.Unlock()
-	return nil
-}
-
-// sameROOT compares the ROOT in two platform names, "os-arch/ROOT version/compiler".
-func sameROOT(a, b string) bool {
-	part := func(s string) string {
-		if f := strings.Split(s, "/"); len(f) > 1 {
-			return f[1]
-		}
-		return s
-	}
-	return part(a) == part(b)
-}
-
-// libraryFrom gets a library that was not compiled here: what the submitter has signed, which is for its own jobs
-// alone, or else what the sources become here.
-func (d *Daemon) libraryFrom(ctx context.Context, ex Executor, j *job, desc *tasks.Job, src rootexec.Source) (rootexec.Library, error) {
-	if desc.Code.Library != "" && desc.Code.Platform == d.root.Platform {
-		from := rootexec.Origin{Submitter: desc.Submitter, SHA256: desc.Code.Library}
-		if lib, ok := ex.Unpacked(src, from); ok {
-			return lib, nil
-		}
-		b, err := d.fetchSmall(ctx, j, desc.Code.Library, maxLibrary)
-		if err == nil {
-			var lib rootexec.Library
-			if lib, err = ex.Unpack(ctx, src, from, b); err == nil {
-				return lib, nil
-			}
-		}
-		d.log.Warn("could not use the home's library; compiling", "home", j.homeNow(), "reason", err)
-	}
-	return ex.Compile(ctx, src)
-}
-
-// sources gets a job's packed sources. Those in its ledger's folder are made whole again where they were damaged.
-func (d *Daemon) sources(ctx context.Context, j *job, desc *tasks.Job) ([]byte, error) {
-	hash := desc.Code.Source
-	packed, err := d.fetchSmall(ctx, j, hash, maxSources+maxSources/8)
-	if err != nil {
-		return nil, err
-	}
-	if c := d.ledgers.Of(j.id); c != nil {
-		if path := c.SourcePath(); !d.blobs.Has(hash, path) {
-			if err := durable.PlaceSynced(path, durable.Bytes(packed)); err != nil {
-				return nil, &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
-			}
-			d.blobs.Add(hash, path)
-		}
-	}
-	return packed, nil
-}
-
-// fetchSmall gets a blob that a job ships into memory, from this node if it has it whole, and has it here for
-// others as long as the job lasts.
-func (d *Daemon) fetchSmall(ctx context.Context, j *job, hash string, limit int64) ([]byte, error) {
-	b, ok := d.blobs.Read(hash)
+// fetchShip gets a blob that a job ships into memory, from this node if it has it whole, and has it here for others as
+// long as the job lasts. One that is kept with the copy of a ledger is made whole there where it was damaged.
+func (d *Daemon) fetchShip(ctx context.Context, j *job, ship tasks.Ship) ([]byte, error) {
+	b, ok := d.blobs.Read(ship.SHA256)
 	if !ok {
 		var err error
-		if b, err = d.fetchBytes(ctx, j.id, j.homeNow(), hash, limit); err != nil {
+		if b, err = d.fetchBytes(ctx, j.id, j.homeNow(), ship.SHA256, ship.Size); err != nil {
 			return nil, err
 		}
 	}
-	if d.ledgers.KeepsSource(j.id, hash) {
-		return b, nil // it is
+	c := d.ledgers.Of(j.id)
+	if !ship.Keep || c == nil {
+		_, err := d.ship(j, b)
+		return b, err
 	}
-	_, err := d.ship(j, b)
-	return b, err
+	if path := c.ShipPath(ship.SHA256); !d.blobs.Has(ship.SHA256, path) {
+		if err := durable.PlaceSynced(path, durable.Bytes(b)); err != nil {
+			return nil, &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+		}
+		d.blobs.Add(ship.SHA256, path)
+	}
+	return b, nil
 }
 
 // maxAsked bounds the members that are asked for a blob before it is taken as not to be had now.
@@ -241,77 +160,4 @@ func (d *Daemon) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch f
 		errs = errors.New("no other member can be reached")
 	}
 	return fmt.Errorf("could not fetch blob %s of job %s: %w", hash, id.Short(), errs)
-}
-
-// errOver says that a job ended while something was being done for it.
-var errOver = errors.New("the job is over")
-
-// selector is a job's selector, loaded anew if its process was killed, or if this node came to need it
-// without having been prepared.
-func (d *Daemon) selector(ctx context.Context, j *job) (Selector, *tasks.Job, error) {
-	j.loading.Lock()
-	defer j.loading.Unlock()
-	sel, desc := j.prepared()
-	switch {
-	case j.released():
-		return nil, nil, errOver
-	case sel == nil && desc == nil:
-		return nil, nil, errOver
-	case sel == nil:
-		if err := d.load(ctx, j, desc); err != nil {
-			return nil, nil, err
-		}
-		sel, _ = j.prepared()
-		return sel, desc, nil
-	case sel.Alive():
-		return sel, desc, nil
-	}
-	ex, err := d.executor(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	d.log.Warn("a job's ROOT process was killed; loading its selector again", "job", api.Short(j.name))
-	fresh, err := ex.Load(ctx, j.lib, classOf(j, desc))
-	if errors.Is(err, rootexec.ErrDamaged) && desc != nil {
-		if err = d.load(ctx, j, desc); err != nil { // which gets the library anew
-			return nil, nil, err
-		}
-		sel.Release()
-		fresh, _ = j.prepared()
-		return fresh, desc, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if !j.reload(fresh) {
-		fresh.Release()
-		return nil, nil, errOver
-	}
-	sel.Release()
-	return fresh, desc, nil
-}
-
-// reload puts a fresh selector in place, unless the job is over.
-func (j *job) reload(fresh Selector) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if !j.resources {
-		j.sel = fresh
-	}
-	return !j.resources
-}
-
-func (j *job) released() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.resources
-}
-
-// classOf is the class of a job's selector; a job that is being prepared at its home has no description
-// yet.
-func classOf(j *job, desc *tasks.Job) string {
-	if desc != nil {
-		return desc.Code.Class
-	}
-	return className(j.req)
 }

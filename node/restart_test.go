@@ -21,7 +21,7 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 		t.Fatal(err)
 	}
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{byte(nonce)}),
-		Code: tasks.Code{Source: source, Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
+		Work: workOf(source), Data: *data, Want: tasks.R(0, 100)}
 	body, err := wire.Marshal(desc)
 	if err != nil {
 		t.Fatal(err)

@@ -5,21 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/store"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/node/store"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -60,7 +58,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 	if err != nil {
 		return nil, err
 	}
-	again, code := requestAgain(found.desc, req), newCode(req)
+	again := requestAgain(found.desc, req)
 	if old != nil {
 		old.mu.Lock()
 		ours := d.ours(old)
@@ -72,7 +70,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 			again.Output = cmp.Or(again.Output, found.desc.Ask.Output)
 		}
 	}
-	j, err := d.accept(again, st.Files, func(j *job, nonce []byte) error { return d.leadAgain(j, nonce, found, code) })
+	j, err := d.accept(again, st.Files, func(j *job, nonce []byte) error { return d.leadAgain(j, nonce, found) })
 	if err == nil {
 		j.mu.Lock()
 		j.status.RetryOf = st.ID
@@ -100,32 +98,36 @@ func notRetried(st api.JobStatus) error {
 
 // requestAgain is the request for a job of a description, as far as it says.
 func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
-	out := requestOf(desc.Ask)
-	out.Class, out.Option, out.SeedLocal = desc.Code.Class, desc.Option, desc.SeedLocal
+	out := requestOf(desc)
+	out.Title, out.Spec, out.SeedLocal = cmp.Or(req.Title, out.Title), req.Spec, desc.SeedLocal
+	if len(out.Spec) == 0 {
+		out.Spec = []byte("{}") // all as it was
+	}
 	out.Output, out.Dir = req.Output, req.Dir
 	out.N = cmp.Or(desc.Ask.Most, -1)
 	out.First = desc.Want.First
 	l := desc.Limits
 	out.Memory, out.Stall = cmp.Or(req.Memory, l.Memory), cmp.Or(req.Stall, l.Stall.Seconds())
 	out.Open, out.EntryCPU, out.Processes = cmp.Or(req.Open, l.Open.Seconds()), cmp.Or(req.EntryCPU, l.EntryCPU.Seconds()), cmp.Or(req.Processes, l.Processes)
-	out.FileSize, out.Scratch, out.AllowMissingBranches = cmp.Or(req.FileSize, l.FileSize), cmp.Or(req.Scratch, l.Scratch), l.AllowMissingBranches
-	maps.Copy(out.Params, req.Params)
-	if req.Selector != "" {
-		out.Selector, out.Class = req.Selector, req.Class
-	}
+	out.FileSize, out.Scratch = cmp.Or(req.FileSize, l.FileSize), cmp.Or(req.Scratch, l.Scratch)
 	return out
 }
 
 // leadAgain is lead for a job that begins with what another has done.
-func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) error {
-	j.phase(api.Preparing, "starting ROOT (the first time, dtpnode's part of it is compiled)")
-	ex, err := d.executor(j.ctx)
-	if err != nil {
-		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
+func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts) error {
+	work := old.desc.Work
+	h, err := d.runtimes.For(work.Kind, work.Needs)
+	var needs *exec.NeedsError
+	if errors.As(err, &needs) {
+		return &api.Error{
+			Message: fmt.Sprintf("job %s ran with %s, and this node has %s: results of different versions are not mixed",
+				api.Short(store.NameOf(old.desc)), exec.NeedsText(needs.Needs), exec.InfosText(needs.Has)),
+			Hint: "retry it on a member with that version, or run it anew with `dtpnode run`",
+		}
 	}
-	if was := old.desc.Code.Platform; !sameROOT(was, d.root.Platform) {
-		return &api.Error{Message: fmt.Sprintf("job %s ran with %s, and this node has %s: results of different ROOTs are not mixed", api.Short(store.NameOf(old.desc)), was, d.root.Platform),
-			Hint: "retry it on a member with that ROOT, or run it anew with `dtpnode run`"}
+	rt, err := d.chosen(j, h, err)
+	if err != nil {
+		return withHint(err, leaderNeeds)
 	}
 	j.phase(api.Preparing, "taking over what is done")
 	stage, err := os.MkdirTemp(d.cfg.ScratchDir, "retry-")
@@ -137,28 +139,14 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 	if err != nil {
 		return err
 	}
-	packed, err := d.fetchWhole(j.ctx, old.at, old.desc.Code.Source, maxSources+maxSources/8)
-	if err != nil {
-		return fmt.Errorf("could not get the sources of job %s: %w", api.Short(store.NameOf(old.desc)), err)
-	}
-	src, err := unpackSource(packed)
+	files, bad, err := d.planAgain(j, rt, old)
 	if err != nil {
 		return err
 	}
-	if code.selector() {
-		if src, packed, err = code.sources(src); err != nil {
-			return err
-		}
-	}
-	files, bad, err := d.planAgain(j, ex, old)
-	if err != nil {
+	if err := d.describe(j.ctx, rt, j, d.earlier(old)); err != nil {
 		return err
 	}
-	lib, err := d.library(j.ctx, ex, j, src)
-	if err != nil {
-		return err
-	}
-	desc, err := d.composeAgain(j, nonce, shipment{src.Main, packed}, lib, files, bad, old)
+	desc, err := d.composeAgain(j, nonce, files, bad, old)
 	if err != nil {
 		return err
 	}
@@ -172,6 +160,22 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts, code mended) e
 		}
 	}
 	return d.publish(j, desc, base)
+}
+
+// earlier is the work of a job that is retried, with what it shipped: from here, or from the member that keeps it.
+func (d *Daemon) earlier(old *foundParts) *exec.Order {
+	work := old.desc.Work
+	return &exec.Order{Submitter: old.desc.Submitter, Work: work, Fetch: func(ctx context.Context, name string) ([]byte, error) {
+		ship, ok := work.Ship(name)
+		if !ok {
+			return nil, fmt.Errorf("job %s ships no %s", api.Short(store.NameOf(old.desc)), name)
+		}
+		b, err := d.fetchWhole(ctx, old.at, ship.SHA256, ship.Size)
+		if err != nil {
+			return nil, fmt.Errorf("could not get the %s of job %s: %w", name, api.Short(store.NameOf(old.desc)), err)
+		}
+		return b, nil
+	}}
 }
 
 // stageBase brings the partials of an earlier job here, as they were committed.
@@ -217,7 +221,7 @@ func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 // planAgain looks at the files of an earlier job of which something is missing. Those that were planned must have the
 // entries that they had then, where they can be read here; the others are found unreadable when they are run, or can be
 // read by other members. Those that could not be read then are planned now, if they can be. There must be something to run.
-func (d *Daemon) planAgain(j *job, ex Executor, old *foundParts) ([]tasks.File, []tasks.Lost, error) {
+func (d *Daemon) planAgain(j *job, rt exec.Runtime, old *foundParts) ([]tasks.File, []tasks.Lost, error) {
 	done, err := merge.Recommit(old.Parts, old.desc.Want)
 	if err != nil {
 		return nil, nil, err
@@ -225,12 +229,12 @@ func (d *Daemon) planAgain(j *job, ex Executor, old *foundParts) ([]tasks.File, 
 	open := tasks.CoverOf(old.desc.Want).Minus(done.Cover())
 	j.phase(api.Preparing, "reading the files of which something is missing")
 	files, bad := slices.Clone(old.desc.Data.Files), old.desc.Bad
-	if err := d.compareFiles(j.ctx, ex, old.desc, open, files); err != nil {
+	if err := d.compareFiles(j.ctx, rt, old.desc, open, files); err != nil {
 		return nil, nil, err
 	}
 	if old.desc.Want.Last == old.desc.Data.Space().Last { // else so many entries were asked for that none of these is wanted
 		var read []tasks.File
-		if read, bad, err = d.planBad(j.ctx, ex, j, bad); err != nil {
+		if read, bad, err = d.planBad(j.ctx, rt, j, bad); err != nil {
 			return nil, nil, err
 		}
 		files = append(files, read...)
@@ -244,7 +248,7 @@ func (d *Daemon) planAgain(j *job, ex Executor, old *foundParts) ([]tasks.File, 
 
 // compareFiles reads the files in which units lie, and fails if one has other entries than were planned. One that was
 // written anew since, as a damaged file is mended, is the one that hosts must have now: that is noted in files.
-func (d *Daemon) compareFiles(ctx context.Context, ex Executor, desc *tasks.Job, open tasks.Cover, files []tasks.File) error {
+func (d *Daemon) compareFiles(ctx context.Context, rt exec.Runtime, desc *tasks.Job, open tasks.Cover, files []tasks.File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	limit := d.limitsFor(desc.Limits).Open
@@ -253,7 +257,7 @@ func (d *Daemon) compareFiles(ctx context.Context, ex Executor, desc *tasks.Job,
 			continue
 		}
 		g.Go(func() error {
-			p, err := d.planFile(ctx, ex, f.URL, f.Tree, limit)
+			p, err := d.planFile(ctx, rt, f.URL, f.Tree, limit)
 			if err == nil && p.Entries != f.Entries {
 				return &api.Error{Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result holds entries of the file as it was", f.URL, f.Entries, p.Entries),
 					Hint: "run the job anew with `dtpnode run`"}
@@ -268,14 +272,14 @@ func (d *Daemon) compareFiles(ctx context.Context, ex Executor, desc *tasks.Job,
 }
 
 // planBad plans files that could not be read, each for itself: what still cannot be read holds up nothing else.
-func (d *Daemon) planBad(ctx context.Context, ex Executor, j *job, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
+func (d *Daemon) planBad(ctx context.Context, rt exec.Runtime, j *job, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
 	found := make([][]tasks.File, len(bad))
 	now := slices.Clone(bad)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, l := range bad {
 		g.Go(func() error {
-			p, err := d.planFile(gctx, ex, l.File, l.Tree, d.limitsFor(limitsOf(j.req)).Open)
+			p, err := d.planFile(gctx, rt, l.File, l.Tree, d.limitsFor(limitsOf(j.req)).Open)
 			var f *exec.Failure
 			switch {
 			case err == nil:
@@ -283,7 +287,7 @@ func (d *Daemon) planBad(ctx context.Context, ex Executor, j *job, bad []tasks.L
 			case errors.As(err, &f) && (f.Host != "" || damagedHere(f)):
 				one := j.req
 				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}
-				again, _ := d.planFiles(gctx, ex, one, func(string) {}) // which asks the members
+				again, _ := d.planFiles(gctx, rt, one, func(string) {}) // which asks the members
 				found[i] = again.files
 				j.note(again.notes...)
 				fallthrough
@@ -307,14 +311,8 @@ func (d *Daemon) planBad(ctx context.Context, ex Executor, j *job, bad []tasks.L
 	return files, still, nil
 }
 
-// shipment is the sources of a job as they go to others.
-type shipment struct {
-	main   string
-	packed []byte
-}
-
 // composeAgain makes the description of a retry, all but what Begin adds.
-func (d *Daemon) composeAgain(j *job, nonce []byte, src shipment, lib rootexec.Library, files []tasks.File, bad []tasks.Lost, old *foundParts) (*tasks.Job, error) {
+func (d *Daemon) composeAgain(j *job, nonce []byte, files []tasks.File, bad []tasks.Lost, old *foundParts) (*tasks.Job, error) {
 	data, err := tasks.NewDataset(files)
 	if err != nil {
 		return nil, err
@@ -327,14 +325,7 @@ func (d *Daemon) composeAgain(j *job, nonce []byte, src shipment, lib rootexec.L
 	if most := desc.Ask.Most; most > 0 {
 		desc.Want.Last = min(desc.Want.Last, desc.Want.First+most)
 	}
-	if desc.Code.Source, err = d.ship(j, src.packed); err != nil {
-		return nil, err
-	}
-	if desc.Code.Library, err = d.packLibrary(j, lib); err != nil {
-		return nil, err
-	}
-	desc.Code.Platform, desc.Limits, desc.Ask = lib.Platform, limitsOf(j.req), askOf(j.req)
-	desc.Code.Main, desc.Code.Class = src.main, className(j.req)
+	desc.Protocol, desc.Work, desc.Limits, desc.Ask = tasks.Protocol, j.ownWork(), limitsOf(j.req), askOf(j)
 	desc.Ask.Again = &tasks.Again{Job: store.NameOf(old.desc)}
 	for _, p := range old.Parts {
 		desc.Ask.Again.Units += p.Units

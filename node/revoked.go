@@ -69,10 +69,10 @@ func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
 		return
 	}
 	d.spawn(func() {
-		ex, err := d.executor(d.ctx)
+		err := d.runtimes.None()
 		for _, id := range gone {
 			if err == nil {
-				err = ex.Forget(id)
+				err = d.runtimes.Forget(d.ctx, id)
 			}
 			if err != nil { // the next time
 				d.mu.Lock()

@@ -95,7 +95,7 @@ func TestSubmitterWorksForItsOwnJobs(t *testing.T) {
 	if why != "" || len(r.Jobs) != 1 || r.Jobs[0] != ids[1] || r.Rates[0] != 2 || r.Blind[0].Len() != 5 {
 		t.Errorf("of its request is left %+v: %q", r, why)
 	}
-	if up := d.peerUp(submitter.net.ID(), p2p.Info{ROOT: "6", Slots: 3}); up.Slots != 0 || up.Own != 3 {
+	if up := d.peerUp(submitter.net.ID(), p2p.Info{Meta: `[{"k":"ROOT","v":"6"}]`, Slots: 3}); up.Slots != 0 || up.Own != 3 {
 		t.Errorf("it is known as %+v", up)
 	}
 }

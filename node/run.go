@@ -14,7 +14,6 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -29,10 +28,10 @@ type run struct {
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	gen     Generation // nil until started
-	leases  []lease    // out, in order
-	lastEnd time.Time  // of the packet before
-	failed  bool       // reported; nothing more is
+	gen     exec.Generation // nil until started
+	leases  []lease         // out, in order
+	lastEnd time.Time       // of the packet before
+	failed  bool            // reported; nothing more is
 }
 
 type lease struct {
@@ -87,7 +86,7 @@ func (d *Daemon) killGen(id steal.GenID) {
 	}
 }
 
-func (r *run) generation() Generation {
+func (r *run) generation() exec.Generation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.gen
@@ -129,7 +128,7 @@ func (r *run) serve() {
 }
 
 // sealLater reports whether a command still waits after the child's end; it will fail, and say so.
-func (r *run) sealLater(g Generation) bool {
+func (r *run) sealLater(g exec.Generation) bool {
 	r.mu.Lock()
 	failed := r.failed
 	r.mu.Unlock()
@@ -140,21 +139,20 @@ func (r *run) workDir() string {
 	return filepath.Join(r.d.blobs.JobDir(r.job.id), fmt.Sprintf("gen-%d", r.id))
 }
 
-func (r *run) start() (Generation, error) {
+func (r *run) start() (g exec.Generation, err error) {
 	if r.job == nil {
 		return nil, errors.New("could not start a generation: its job is gone")
 	}
 	j := r.job
-	sel, job, err := r.d.selector(r.ctx, j)
+	err = r.d.use(r.ctx, j, func(p exec.Program, job *tasks.Job) (err error) {
+		if err := os.MkdirAll(r.workDir(), 0o700); err != nil {
+			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
+		}
+		g, err = p.Start(r.ctx, r.d.genSpec(job, j.id.Seed(), r.workDir()), r)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("could not start a generation of job %s: %w", j.id.Short(), err)
-	}
-	if err := os.MkdirAll(r.workDir(), 0o700); err != nil {
-		return nil, &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
-	}
-	g, err := sel.Start(r.ctx, r.d.genSpec(job, j.id.Seed(), r.workDir()), r)
-	if err != nil {
-		return nil, err
 	}
 	r.mu.Lock()
 	r.gen = g
@@ -163,7 +161,7 @@ func (r *run) start() (Generation, error) {
 }
 
 // lease translates units into a file's entries.
-func (r *run) lease(g Generation, p tasks.Range) {
+func (r *run) lease(g exec.Generation, p tasks.Range) {
 	_, job := r.job.prepared()
 	i, first := job.Data.Locate(p.First)
 	f := job.Data.Files[i]
@@ -177,7 +175,7 @@ func (r *run) lease(g Generation, p tasks.Range) {
 	}
 }
 
-func (r *run) seal(g Generation, e engine.SealGen) {
+func (r *run) seal(g exec.Generation, e engine.SealGen) {
 	path := r.d.blobs.Partial(r.job.id, e.ID)
 	s, err := g.Seal(r.ctx, path)
 	if err != nil {
@@ -266,14 +264,12 @@ func (r *run) failureOf(f *exec.Failure, running tasks.Range, base int64) ledger
 	case exec.KindData, exec.KindSchema:
 		out.Data = true
 	case exec.KindAbort:
-		out.Fatal, out.Reason = f.Op != slaveBegin, f.Error() // with file and entry: nothing else tells them
+		// A program that gives up before any input says that it cannot work on this host, where something that it opens may
+		// be missing, and not that the job makes no sense.
+		out.Fatal, out.Reason = f.Stage != exec.StageStart, f.Error() // with file and entry: nothing else tells them
 	}
 	return out
 }
-
-// slaveBegin is the step of a generation before its first entry (exec.Failure.Op). A selector that aborts there says that
-// it cannot work on this host, where something that it opens may be missing, and not that the job makes no sense.
-const slaveBegin = "SlaveBegin"
 
 // reason is the failure in one line, without the file and entry, which are told beside it.
 func reason(f *exec.Failure) string {
@@ -317,7 +313,7 @@ func asFailure(err error, op string) *exec.Failure {
 		return f
 	}
 	kind := exec.KindInternal
-	if errors.Is(err, rootexec.ErrGone) { // who killed it did not mean the job
+	if errors.Is(err, exec.ErrGone) { // who killed it did not mean the job
 		kind = exec.KindKilled
 	}
 	return &exec.Failure{Kind: kind, Op: op, Entry: -1, Msg: err.Error()}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -99,20 +97,14 @@ func (d *Daemon) askSignature(ctx context.Context, id tasks.JobID, from tasks.Pe
 }
 
 // askOf is the part of a request that goes into the signed description.
-func askOf(req api.JobRequest) tasks.Ask {
-	a := tasks.Ask{Selector: req.Selector, Output: req.Output, Most: max(req.N, 0)}
-	for _, name := range slices.Sorted(maps.Keys(req.Params)) {
-		a.Params = append(a.Params, tasks.Param{Name: name, Value: req.Params[name]})
-	}
-	return a
+func askOf(j *job) tasks.Ask {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return tasks.Ask{Title: j.req.Title, Params: j.params, Output: j.req.Output, Most: max(j.req.N, 0)}
 }
 
 // requestOf is what is known of a request on nodes that it was not made on. Whether this node acts on the output's
 // path is another matter: see owed.
-func requestOf(a tasks.Ask) api.JobRequest {
-	req := api.JobRequest{Selector: a.Selector, Output: a.Output, Params: map[string]string{}}
-	for _, p := range a.Params {
-		req.Params[p.Name] = p.Value
-	}
-	return req
+func requestOf(desc *tasks.Job) api.JobRequest {
+	return api.JobRequest{Kind: desc.Work.Kind, Title: desc.Ask.Title, Output: desc.Ask.Output}
 }

@@ -32,7 +32,7 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 		t.Fatal(err)
 	}
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{'n'}),
-		Code: tasks.Code{Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100), Ask: tasks.Ask{Output: output}}
+		Work: tasks.Work{Kind: "ROOT"}, Data: *data, Want: tasks.R(0, 100), Ask: tasks.Ask{Output: output}}
 	if body, err = wire.Marshal(desc); err != nil {
 		t.Fatal(err)
 	}
@@ -43,10 +43,12 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 
 // A node that comes to lead a job runs Terminate with what was asked for.
 func TestAHomeKnowsWhatWasAsked(t *testing.T) {
-	c := &store.Copy{Job: &tasks.Job{Option: "calibration", Ask: tasks.Ask{Selector: "A.C", Params: []tasks.Param{{Name: "x", Value: "1"}}}}}
+	c := &store.Copy{Job: &tasks.Job{
+		Work: tasks.Work{Kind: "ROOT"}, Ask: tasks.Ask{Title: "/x/A.C", Output: "/x/out.root"},
+	}}
 	j := newJob(t.Context(), "job")
 	j.describedBy(c)
-	if j.req.Option != "calibration" || j.req.Params["x"] != "1" {
+	if j.req.Kind != "ROOT" || j.req.Title != "/x/A.C" || j.req.Output != "/x/out.root" || j.status.Selector != "A.C" {
 		t.Errorf("it knows of %+v", j.req)
 	}
 }

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -37,7 +39,7 @@ func (d *Daemon) snapshot(j *job) {
 
 // statusOf describes a job that this node tells of. If it waits, that is told in place of what is being done.
 func (d *Daemon) statusOf(j *job) api.JobStatus {
-	st := d.describe(j)
+	st := d.fullStatus(j)
 	if st.State.Halted() {
 		return st
 	}
@@ -83,7 +85,7 @@ func (d *Daemon) bytesKept(j *job) int64 {
 	return 0
 }
 
-func (d *Daemon) describe(j *job) api.JobStatus {
+func (d *Daemon) fullStatus(j *job) api.JobStatus {
 	if !j.final() {
 		d.snapshot(j)
 	}
@@ -383,21 +385,13 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	})
 	st.Wrongs = d.wrongsCounted(d.memberNames())
 	d.storage(&st)
-	if d.root != nil {
-		st.ROOT, st.ROOTDir = d.root.Version, d.root.Dir
-	}
-	select {
-	case <-d.rootReady:
-		if d.execErr != nil {
-			st.Problem = "this node cannot run jobs: " + d.execErr.Error()
-			var e *api.Error
-			if errors.As(d.execErr, &e) && e.Hint != "" {
-				st.Problem += ". " + e.Hint
-			}
+	st.Runtimes = runtimesOf(d.runtimes.Infos())
+	for _, r := range st.Runtimes {
+		if r.Kind == kindROOT && st.ROOT == "" {
+			st.ROOT, st.ROOTDir = r.Version, r.Dir
 		}
-	default:
-		st.Problem = api.StartingROOT
 	}
+	st.Problem = d.runtimeProblem(st.Runtimes)
 	if lost, follows := d.net.StaleListeners(); len(lost) > 0 && (st.Problem == "" || st.Problem == api.StartingROOT) {
 		st.Problem = adrift(lost, follows)
 	}
@@ -416,14 +410,53 @@ func adrift(lost []string, follows bool) string {
 	return text + "restart it where the host has one, `dtpnode down`, `dtpnode up --listen auto:0 --detach`"
 }
 
+// kindROOT is the kind whose versions have fields of their own in the JSON, which is stable.
+const kindROOT = "ROOT"
+
+func runtimesOf(infos []exec.Info) (out []api.Runtime) {
+	for _, info := range infos {
+		out = append(out, api.Runtime{Kind: info.Kind, Version: info.Version, Dir: info.Dir})
+	}
+	return out
+}
+
+// runtimeProblem says what keeps this node from running jobs, and notes it with each runtime.
+func (d *Daemon) runtimeProblem(told []api.Runtime) string {
+	const cannot = "this node cannot run jobs: "
+	if err := d.runtimes.None(); err != nil {
+		return cannot + withAdvice(d.advised(err))
+	}
+	broken := 0
+	for i, err := range d.runtimes.Broken() {
+		if err != nil {
+			broken++
+			told[i].Problem = withAdvice(d.advised(err))
+		}
+	}
+	switch {
+	case broken == len(told):
+		return cannot + told[0].Problem
+	case broken > 0:
+		i := slices.IndexFunc(told, func(r api.Runtime) bool { return r.Problem != "" })
+		return fmt.Sprintf("this node cannot run jobs with %s %s: %s", told[i].Kind, told[i].Version, told[i].Problem)
+	case !d.runtimes.First().IsOpen():
+		return api.StartingROOT
+	}
+	return ""
+}
+
+// withAdvice is an error with what to do about it, as one text.
+func withAdvice(err error) string {
+	var e *api.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		return err.Error() + ". " + e.Hint
+	}
+	return err.Error()
+}
+
 // cannotRun reports whether it is settled that this node runs no jobs.
 func (d *Daemon) cannotRun() bool {
-	select {
-	case <-d.rootReady:
-		return d.execErr != nil
-	default:
-		return false
-	}
+	return d.runtimes.None() != nil || !slices.Contains(d.runtimes.Broken(), nil)
 }
 
 // members describes the cluster.
@@ -431,8 +464,14 @@ func (d *Daemon) members() []api.Member {
 	var out []api.Member
 	blind, wrong, lost := d.blindMembers(), d.wrongsOf(), d.membersThatLose()
 	for _, m := range d.net.Members() {
-		a := api.Member{ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
-			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, ROOT: m.ROOT, Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral, Protocol: m.Protocol, State: d.stateOf(m)}
+		a := api.Member{
+			ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
+			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, Runtimes: runtimesOf(runtimes.Announced(m.Meta)),
+			Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral, Protocol: m.Protocol, State: d.stateOf(m),
+		}
+		if i := slices.IndexFunc(a.Runtimes, func(r api.Runtime) bool { return r.Kind == kindROOT }); i >= 0 {
+			a.ROOT = a.Runtimes[i].Version
+		}
 		a.ClockAhead = math.Round(10*m.Ahead.Seconds()) / 10
 		if !m.Seen.IsZero() && !m.Self {
 			a.Seen = &m.Seen

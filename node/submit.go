@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -9,10 +8,7 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -23,16 +19,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
-)
-
-// Bounds of what a job may ship.
-const (
-	maxSourceFile = 16 << 20
-	maxSources    = 64 << 20
-	maxLibrary    = 64 << 20
 )
 
 // submit accepts a job to lead. What it lacks comes to light in lead, and in the job's status.
@@ -59,8 +47,10 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 	nonce := d.named(tasks.NonceOf(d.net.ID(), salt))
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
 	j.home, j.led, j.mine, j.req = d.net.ID(), true, true, req
-	j.status = api.JobStatus{ID: j.name, Selector: filepath.Base(req.Selector), Home: j.home, HomeName: d.net.Name(),
-		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output}
+	j.status = api.JobStatus{
+		ID: j.name, Kind: req.Kind, Selector: filepath.Base(req.Title), Home: j.home, HomeName: d.net.Name(),
+		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output,
+	}
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
@@ -73,36 +63,18 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 	return j, nil
 }
 
-// lead plans, compiles, runs Begin and hands the complete description to the engine.
+// lead plans, has the program described, runs Begin and hands the complete description to the engine.
 func (d *Daemon) lead(j *job, nonce []byte) error {
-	ex, err := d.executorFor(j)
+	h, err := d.runtimes.Choose(j.req.Kind, j.req.Version)
+	rt, err := d.chosen(j, h, err)
 	if err != nil {
-		return withHint(err, "this node needs a ROOT to lead a job: see dtpnode doctor")
+		return withHint(err, leaderNeeds)
 	}
-	src, err := readSources(j.req)
+	read, err := d.readAndDescribe(rt, j)
 	if err != nil {
 		return err
 	}
-	var read readFiles
-	var lib rootexec.Library
-	g, ctx := errgroup.WithContext(j.ctx)
-	g.Go(func() (err error) {
-		read, err = d.planFiles(ctx, ex, j.req, func(text string) { j.phase(api.Preparing, text) })
-		j.note(read.notes...)
-		return err
-	})
-	g.Go(func() error {
-		d.noteGlobs(ctx, j)
-		return nil
-	})
-	g.Go(func() (err error) {
-		lib, err = d.library(ctx, ex, j, src)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	desc, err := d.compose(j, nonce, src, lib, read.files, read.bad)
+	desc, err := d.compose(j, nonce, read.files, read.bad)
 	if err != nil {
 		return err
 	}
@@ -110,156 +82,47 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	if err := d.begin(j, desc); err != nil {
 		return err
 	}
-	if err := d.probe(j, desc, lib); err != nil {
+	if err := d.probe(j, desc); err != nil {
 		return err
 	}
 	return d.publish(j, desc, nil)
 }
 
-// library compiles the sources and loads the selector.
-func (d *Daemon) library(ctx context.Context, ex Executor, j *job, src rootexec.Source) (rootexec.Library, error) {
-	lib, ok := ex.Compiled(src)
-	if !ok {
-		done := j.lasting("compiling " + path.Base(src.Main) + " on " + d.net.Name())
-		var err error
-		lib, err = ex.Compile(ctx, src)
-		if done(); err != nil {
-			return lib, err
-		}
-		j.phase(api.Preparing, "loading "+path.Base(src.Main))
-	}
-	sel, err := ex.Load(ctx, lib, className(j.req))
-	if err != nil {
-		return lib, err
+// leaderNeeds is what to do where a job cannot be led.
+const leaderNeeds = "this node needs ROOT, or what else the job runs with, to lead it: see dtpnode doctor"
+
+// readAndDescribe plans a job's files and makes its program ready, both at once. A job without files runs over the items
+// that its program has.
+func (d *Daemon) readAndDescribe(rt exec.Runtime, j *job) (read readFiles, err error) {
+	g, ctx := errgroup.WithContext(j.ctx)
+	g.Go(func() (err error) {
+		read, err = d.planFiles(ctx, rt, j.req, func(text string) { j.phase(api.Preparing, text) })
+		j.note(read.notes...)
+		return err
+	})
+	g.Go(func() error {
+		d.noteGlobs(ctx, j)
+		return nil
+	})
+	g.Go(func() error { return d.describe(ctx, rt, j, nil) })
+	if err := g.Wait(); err != nil {
+		return read, err
 	}
 	j.mu.Lock()
-	j.sel, j.lib, j.codeKey = sel, lib, lib.Key
+	items := j.items
 	j.mu.Unlock()
-	return lib, nil
-}
-
-// className is the class the user named, else the one that ROOT would look for.
-func className(req api.JobRequest) string {
-	if req.Class != "" {
-		return req.Class
+	switch {
+	case items > 0 && len(j.req.Files) > 0:
+		return read, &api.Error{Status: http.StatusBadRequest, Message: "could not submit: the job has items of its own, and files are named too",
+			Hint: "leave the files out"}
+	case items > 0:
+		read.files = []tasks.File{{Entries: items}}
 	}
-	base := filepath.Base(req.Selector)
-	return strings.TrimSuffix(base, filepath.Ext(base))
-}
-
-// readSources reads the selector and what goes with it. Names are relative to the selector's folder, or to
-// one above it, so far up that "../common/cuts.h" is found where the selector looks for it.
-func readSources(req api.JobRequest) (rootexec.Source, error) {
-	dir := filepath.Dir(req.Selector)
-	above := ""
-	names := make([]string, len(req.Includes))
-	for i, p := range req.Includes {
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return rootexec.Source{}, fmt.Errorf("could not ship %q: %w", p, err)
-		}
-		names[i] = filepath.ToSlash(rel)
-		if up := aboveFor(dir, names[i]); len(up) > len(above) {
-			above = up
-		}
-	}
-	r := sourceReader{files: map[string][]byte{}}
-	main := path.Join(above, filepath.Base(req.Selector))
-	err := r.read(main, req.Selector)
-	for i, p := range req.Includes {
-		err = errors.Join(err, r.read(path.Join(above, names[i]), p))
-	}
-	// What --include names may be included by its base name alone.
-	for i, p := range req.Includes {
-		if base := path.Join(above, path.Base(names[i])); !filepath.IsLocal(names[i]) && r.files[base] == nil {
-			err = errors.Join(err, r.read(base, p))
-		}
-	}
-	for _, p := range req.Data {
-		err = errors.Join(err, r.read(path.Join(rootexec.DataDir, dataName(req.Dir, p)), p))
-	}
-	return rootexec.Source{Main: main, Files: r.files, Options: req.Options}, err
-}
-
-// aboveFor is the end of the path dir that name, relative to dir, climbs with "../".
-func aboveFor(dir, name string) string {
-	above := ""
-	for ; strings.HasPrefix(name, "../"); name = name[len("../"):] {
-		above, dir = path.Join(filepath.Base(dir), above), filepath.Dir(dir)
-	}
-	return above
-}
-
-// dataName is the name of a data file in the working folder of a child: the one it has in the user's.
-func dataName(dir, p string) string {
-	if rel, err := filepath.Rel(dir, p); err == nil && filepath.IsLocal(rel) {
-		return filepath.ToSlash(rel)
-	}
-	return filepath.Base(p)
-}
-
-type sourceReader struct {
-	files map[string][]byte
-	total int
-}
-
-func (r *sourceReader) read(name, file string) error {
-	if _, taken := r.files[name]; taken {
-		return fmt.Errorf("could not ship %q: another file goes by the name %q", file, name)
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return fmt.Errorf("could not read source %q: %w", file, err)
-	}
-	if info.Size() > maxSourceFile {
-		return fmt.Errorf("could not ship %q: it has %d bytes, the limit is %d", file, info.Size(), maxSourceFile)
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("could not read source %q: %w", file, err)
-	}
-	if r.total += len(data); r.total > maxSources {
-		return fmt.Errorf("could not ship %q: all files together exceed %d bytes", file, maxSources)
-	}
-	r.files[name] = data
-	return nil
-}
-
-// packedSource is a Source on its way to other nodes: a blob.
-type packedSource struct {
-	Main    string       `msgpack:"m"`
-	Files   []packedFile `msgpack:"f"` // sorted by name
-	Options string       `msgpack:"o,omitempty"`
-}
-
-type packedFile struct {
-	Name string `msgpack:"n"`
-	Data []byte `msgpack:"d"`
-}
-
-func packSource(src rootexec.Source) ([]byte, error) {
-	p := packedSource{Main: src.Main, Options: src.Options}
-	for name, data := range src.Files {
-		p.Files = append(p.Files, packedFile{name, data})
-	}
-	slices.SortFunc(p.Files, func(a, b packedFile) int { return strings.Compare(a.Name, b.Name) })
-	return wire.Marshal(&p)
-}
-
-func unpackSource(b []byte) (rootexec.Source, error) {
-	var p packedSource
-	if err := wire.Unmarshal(b, &p); err != nil {
-		return rootexec.Source{}, fmt.Errorf("could not read packed sources: %w", err)
-	}
-	src := rootexec.Source{Main: p.Main, Files: map[string][]byte{}, Options: p.Options}
-	for _, f := range p.Files {
-		src.Files[f.Name] = f.Data
-	}
-	return src, nil
+	return read, nil
 }
 
 // compose makes the job's description, all but what Begin adds.
-func (d *Daemon) compose(j *job, nonce []byte, src rootexec.Source, lib rootexec.Library, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
+func (d *Daemon) compose(j *job, nonce []byte, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
 	data, err := tasks.NewDataset(files)
 	if err != nil {
 		return nil, err
@@ -268,23 +131,9 @@ func (d *Daemon) compose(j *job, nonce []byte, src rootexec.Source, lib rootexec
 	if err != nil {
 		return nil, err
 	}
-	packed, err := packSource(src)
-	if err != nil {
-		return nil, err
-	}
-	srcHash, err := d.ship(j, packed)
-	if err != nil {
-		return nil, err
-	}
-	libHash, err := d.packLibrary(j, lib)
-	if err != nil {
-		return nil, err
-	}
 	return &tasks.Job{
-		Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: nonce,
-		Code: tasks.Code{Source: srcHash, Main: src.Main, Class: className(j.req), Library: libHash, Platform: lib.Platform},
-		Data: *data, Want: want, Option: j.req.Option, SeedLocal: j.req.SeedLocal, Bad: bad, Ask: askOf(j.req),
-		Limits: limitsOf(j.req),
+		Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: nonce, Work: j.ownWork(), Data: *data, Want: want,
+		SeedLocal: j.req.SeedLocal, Bad: bad, Ask: askOf(j), Limits: limitsOf(j.req),
 	}, nil
 }
 
@@ -317,8 +166,10 @@ func limitsOf(req api.JobRequest) tasks.Limits {
 		}
 		return time.Duration(math.Round(s * float64(time.Second)))
 	}
-	return tasks.Limits{Memory: req.Memory, Stall: seconds(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
-		Processes: req.Processes, FileSize: req.FileSize, Scratch: req.Scratch, AllowMissingBranches: req.AllowMissingBranches}
+	return tasks.Limits{
+		Memory: req.Memory, Stall: seconds(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
+		Processes: req.Processes, FileSize: req.FileSize, Scratch: req.Scratch,
+	}
 }
 
 // ship has bytes here that other nodes fetch to take part in a job, as long as the job lasts.
@@ -329,69 +180,46 @@ func (d *Daemon) ship(j *job, data []byte) (hash string, err error) {
 	return hash, err
 }
 
-// packLibrary makes a library ready for others, once while there are jobs with it.
-func (d *Daemon) packLibrary(j *job, lib rootexec.Library) (string, error) {
-	d.mu.Lock()
-	hash, ok := d.packed[lib.Key]
-	d.mu.Unlock()
-	if ok && d.blobs.ShipAgain(hash) {
-		j.holds(hash, func() { d.blobs.Unship(hash) })
-		return hash, nil
-	}
-	b, err := lib.Pack()
-	if err != nil {
-		return "", fmt.Errorf("could not pack library %q: %w", lib.So, err)
-	}
-	if hash, err = d.ship(j, b); err != nil {
-		return "", err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.packed[lib.Key] = hash
-	return hash, nil
-}
-
-// begin runs the submitting side's Begin, whose input list goes to every generation.
+// begin runs the submitting side's Begin, whose result goes to every generation.
 func (d *Daemon) begin(j *job, desc *tasks.Job) (err error) {
-	desc.Input, err = d.startClient(j)
+	desc.Input, err = d.startSession(j)
 	return err
 }
 
-// startClient starts the submitting side's process, in place of an earlier one, and runs Begin in it.
-func (d *Daemon) startClient(j *job) (input []byte, err error) {
-	sel, _, err := d.selector(j.ctx, j)
-	if err != nil {
-		return nil, err
-	}
+// startSession starts the submitting side's process, in place of an earlier one, and runs Begin in it.
+func (d *Daemon) startSession(j *job) (input []byte, err error) {
 	dir, env := d.surroundings(j)
 	if dir == "" {
 		dir = d.elsewhere(j)
 	}
-	client, err := sel.StartClient(j.ctx, rootexec.ClientSpec{Option: j.req.Option, Params: j.req.Params, Dir: dir, Env: env}, j.clientLine)
+	var session exec.Session
+	err = d.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		session, err = p.Session(j.ctx, exec.SessionSpec{Dir: dir, Env: env, Out: j.clientLine})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	j.mu.Lock()
-	old, over := j.client, j.resources
-	if !over {
-		j.client = client
+	old, over := j.session, j.freed
+	if over {
+		old = session
+	} else {
+		j.session = session
 	}
 	j.mu.Unlock()
-	if over {
-		old = client
-	}
 	if old != nil {
 		old.Close()
 	}
 	if over {
 		return nil, errOver
 	}
-	return client.Begin(j.ctx)
+	return session.Begin(j.ctx)
 }
 
 // probe runs the first entry in a process that is thrown away: what fails everywhere fails here, by
-// name, before any worker starts. A selector that passed with the same file is not probed again.
-func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
+// name, before any worker starts. A program that passed with the same file is not probed again.
+func (d *Daemon) probe(j *job, desc *tasks.Job) error {
 	if desc.Want.Empty() {
 		return nil
 	}
@@ -399,21 +227,21 @@ func (d *Daemon) probe(j *job, desc *tasks.Job, lib rootexec.Library) error {
 	if !ok {
 		return nil // no file is to be seen from here: the first node that opens one will tell
 	}
-	mark := fmt.Sprintf("%s %s %+v %q %v", lib.Key, desc.Code.Class, key, desc.Option, desc.Limits.AllowMissingBranches)
+	j.mu.Lock()
+	mark := fmt.Sprintf("%s %+v", j.codeKey, key)
+	j.mu.Unlock()
 	if local && d.plans.wasProbed(mark) {
 		return nil
 	}
 	j.phase(api.Preparing, "trying the first entry")
-	sel, _, err := d.selector(j.ctx, j)
-	if err != nil {
-		return err
-	}
 	dir, err := os.MkdirTemp(d.cfg.ScratchDir, "probe-")
 	if err != nil {
 		return fmt.Errorf("could not make a folder for trying the first entry: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	err = sel.Probe(j.ctx, d.genSpec(desc, 1, dir), f.URL, f.Tree)
+	err = d.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) error {
+		return p.Try(j.ctx, d.genSpec(desc, 1, dir), f.URL, f.Tree)
+	})
 	var fail *exec.Failure
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(d.upPeers()) > 0) {
 		return nil // this entry or file is bad, or this host; the job will tell
@@ -446,11 +274,12 @@ func everywhere(f *exec.Failure) bool {
 	case exec.KindSchema, exec.KindCode:
 		return true
 	}
-	return f.Op == slaveBegin || f.Op == "Init" || f.Op == "Notify"
+	return f.Stage != ""
 }
 
-// hostsOwn reports whether a failure may be of this host alone: the selector aborts before any entry.
-func hostsOwn(f *exec.Failure) bool { return f.Kind == exec.KindAbort && f.Op == slaveBegin }
+// hostsOwn reports whether a failure may be of this host alone: the program gives up before any
+// input.
+func hostsOwn(f *exec.Failure) bool { return f.Kind == exec.KindAbort && f.Stage == exec.StageStart }
 
 // publish signs the description, keeps it for others and gives it to the engine, with what the job begins with.
 func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {

@@ -29,11 +29,11 @@ func (d *Daemon) cannotFinish(j *job, err error) {
 		}
 	}
 	j.mu.Lock()
-	client := j.client
-	j.client = nil // it is spoilt, if it lives: the next attempt begins anew
+	session := j.session
+	j.session = nil // it is spoilt, if it lives: the next attempt begins anew
 	j.mu.Unlock()
-	if client != nil {
-		client.Close()
+	if session != nil {
+		session.Close()
 	}
 	d.log.Error("could not finish a job; its ledger is kept", "job", api.Short(j.name), "kind", a.Kind, "reason", a.Reason)
 	d.post(engine.Unfinished{ID: j.known(), Attempt: a})

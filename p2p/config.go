@@ -51,7 +51,7 @@ type Config struct {
 	// These are sent to the other members.
 	Name    string // default: the start of the peer id
 	Version string // of dtpnode
-	ROOT    string // version; empty without ROOT
+	Meta    string // what else it tells, at most MaxMeta bytes
 	Slots   int
 
 	Topics []string  // announcements to listen to; Publish takes only these

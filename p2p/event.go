@@ -10,7 +10,7 @@ import (
 type Info struct {
 	Name    string
 	Version string // of dtpnode
-	ROOT    string // version, empty if there is none
+	Meta    string // what it tells beside; opaque here
 	Slots   int
 }
 
@@ -18,9 +18,12 @@ type Info struct {
 // by slots.
 const maxSlots = 1 << 12
 
+// MaxMeta bounds Info.Meta, in bytes; what is longer is dropped.
+const MaxMeta = 2 << 10
+
 // clean removes what could confuse a terminal or a log from a peer's info, and bounds the rest.
 func (i Info) clean() Info {
-	for _, s := range []*string{&i.Name, &i.Version, &i.ROOT} {
+	for _, s := range []*string{&i.Name, &i.Version} {
 		*s = strings.ToValidUTF8((*s)[:min(len(*s), maxName)], "")
 		*s = strings.Map(func(r rune) rune {
 			if !unicode.IsPrint(r) {
@@ -28,6 +31,9 @@ func (i Info) clean() Info {
 			}
 			return r
 		}, *s)
+	}
+	if i.Meta = strings.ToValidUTF8(i.Meta, ""); len(i.Meta) > MaxMeta {
+		i.Meta = ""
 	}
 	i.Slots = min(max(i.Slots, 0), maxSlots)
 	return i

@@ -562,5 +562,5 @@ func Verify(id PeerID, b, sig []byte) error {
 }
 
 func (n *Node) info() Info {
-	return Info{Name: n.Name(), Version: n.cfg.Version, ROOT: n.cfg.ROOT, Slots: n.cfg.Slots}
+	return Info{Name: n.Name(), Version: n.cfg.Version, Meta: n.cfg.Meta, Slots: n.cfg.Slots}
 }

@@ -63,7 +63,7 @@ func (n *tnode) holds(on bool) {
 }
 
 func config(t *testing.T, name string) Config {
-	c := Config{Dir: t.TempDir(), Name: name, Version: "1.0", ROOT: "6.40", Slots: 2, Topics: []string{"jobs"},
+	c := Config{Dir: t.TempDir(), Name: name, Version: "1.0", Meta: "6.40", Slots: 2, Topics: []string{"jobs"},
 		BackoffMin: 20 * time.Millisecond, BackoffMax: 200 * time.Millisecond}
 	if os.Getenv("P2P_TEST_LOG") != "" {
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
@@ -178,7 +178,7 @@ func TestJoin(t *testing.T) {
 			t.Fatalf("%s sees cluster %s: %+v", n.cfg.Name, n.Cluster(), ms)
 		}
 		for _, m := range ms {
-			if m.Version != "1.0" || m.ROOT != "6.40" || m.Slots != 2 || len(m.Addrs) != 1 || m.Self != (m.ID == n.ID()) {
+			if m.Version != "1.0" || m.Meta != "6.40" || m.Slots != 2 || len(m.Addrs) != 1 || m.Self != (m.ID == n.ID()) {
 				t.Errorf("%s sees %+v", n.cfg.Name, m)
 			}
 		}

@@ -25,7 +25,7 @@ func startBad(t *testing.T, bad string, spec exec.GenSpec) (*Generation, *record
 	spec.Input, _ = mustBegin(t, "Bad", map[string]string{"bad": bad, "at": "700"})
 	spec.Dir = t.TempDir()
 	r := newRecorder()
-	g, err := load(t, "Bad").Start(t.Context(), spec, r)
+	g, err := load(t, "Bad").Start(t.Context(), spec, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestEscapedProcessIsKilled(t *testing.T) {
 	file, pidFile := makeData(t, "bad.root", 1000, 0), filepath.Join(t.TempDir(), "pid")
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "escape", "at": "0", "pid": pidFile})
 	r := newRecorder()
-	g, err := load(t, "Bad").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Input: input}, r)
+	g, err := load(t, "Bad").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Input: input}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestNoFile(t *testing.T) {
 			t.Errorf("planning %s: %v; want %q", c.file, err, c.msg)
 		}
 		r := newRecorder()
-		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Limits: exec.Limits{Open: 2 * time.Second}}, r)
+		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Limits: exec.Limits{Open: 2 * time.Second}}, Told{}, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func TestPreempt(t *testing.T) {
 	file := makeData(t, "p.root", 1000, 0)
 	r, letGo := newRecorder(), filepath.Join(t.TempDir(), "go")
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "hold", "at": "700", "go": letGo})
-	g, err := load(t, "Bad").Start(t.Context(), exec.GenSpec{Job: 9, Dir: t.TempDir(), Input: input}, r)
+	g, err := load(t, "Bad").Start(t.Context(), exec.GenSpec{Job: 9, Dir: t.TempDir(), Input: input}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}

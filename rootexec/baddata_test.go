@@ -101,7 +101,7 @@ func testReadError(t *testing.T, class, codec string) {
 		return b
 	})
 	r := newRecorder()
-	g, err := load(t, class).Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
+	g, err := load(t, class).Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,20 +118,20 @@ func testReadError(t *testing.T, class, codec string) {
 func TestMissingBranch(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
 	for _, class := range []string{"Missing", "MissingOld"} {
-		err := load(t, class).Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, file, "T")
+		err := load(t, class).Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, file, "T")
 		f := asFailure(err)
 		if f == nil || f.Kind != exec.KindSchema || f.File != file || !strings.Contains(f.Msg, "nosuchbranch") || !f.Blame.Empty() {
 			t.Errorf("%s: %v; want schema, and the branch named", class, err)
 		}
 	}
-	if err := load(t, "MissingOld").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir(), AllowMissingBranches: true}, file, "T"); err != nil {
+	if err := load(t, "MissingOld").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{AllowMissingBranches: true}, file, "T"); err != nil {
 		t.Errorf("allowed: %v", err)
 	}
-	if err := load(t, "Hists").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, file, "T"); err != nil {
+	if err := load(t, "Hists").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, file, "T"); err != nil {
 		t.Errorf("a good selector: %v", err)
 	}
 	empty := makeData(t, "e.root", 0, 0)
-	if err := load(t, "Hists").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, empty, "T"); err != nil {
+	if err := load(t, "Hists").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, empty, "T"); err != nil {
 		t.Errorf("an empty tree: %v", err)
 	}
 }
@@ -153,7 +153,7 @@ func TestChangedFile(t *testing.T) {
 		{exec.Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 100, UUID: other.UUID}, "written anew, with as many entries"},
 	} {
 		r := newRecorder()
-		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
+		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestRefusedFileKeepsWhatIsDone(t *testing.T) {
 	good, short, next := makeData(t, "good.root", 1000, 0), makeData(t, "short.root", 100, 0), makeData(t, "next.root", 500, 0)
 	r := newRecorder()
 	input, _ := mustBegin(t, "Hists", nil)
-	g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Job: 7, Input: input}, r)
+	g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Job: 7, Input: input}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func BenchmarkBuildChild(b *testing.B) {
 func BenchmarkFork(b *testing.B) {
 	s := load(b, "Hists")
 	for b.Loop() {
-		g, err := s.Start(b.Context(), exec.GenSpec{Dir: b.TempDir()}, newRecorder())
+		g, err := s.Start(b.Context(), exec.GenSpec{Dir: b.TempDir()}, Told{}, newRecorder())
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // timePackets runs one generation over the whole file.
 func timePackets(b *testing.B, s *Selector, file string, step int64) []exec.Done {
 	r := newRecorder()
-	g, err := s.Start(b.Context(), exec.GenSpec{Dir: b.TempDir()}, r)
+	g, err := s.Start(b.Context(), exec.GenSpec{Dir: b.TempDir()}, Told{}, r)
 	if err != nil {
 		b.Fatal(err)
 	}

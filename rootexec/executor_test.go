@@ -96,7 +96,7 @@ func TestHelperParent(t *testing.T) {
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "sleep", "at": "700"})
 	file := makeData(t, "bad.root", 1000, 0)
 	r := newRecorder()
-	g, err := load(t, "Bad").Start(context.Background(), exec.GenSpec{Dir: dir, Input: input}, r)
+	g, err := load(t, "Bad").Start(context.Background(), exec.GenSpec{Dir: dir, Input: input}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestBaseIsStartedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRecorder()
-	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
+	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRecorder()
-	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
+	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ class Reader : public TSelector {
 	}
 	defer s.Release()
 	for range 2 { // what the first writes is its own
-		g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, newRecorder())
+		g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, newRecorder())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,37 +10,38 @@ import (
 	"github.com/dtpnode/dtpnode/exec/child"
 )
 
-// ErrGone is exec.ErrGone.
-var ErrGone = exec.ErrGone
-
 // Generation is one running child with one selector object.
 type Generation = child.Generation
 
+// Told is what a generation of a selector is told beside what is so of every kind of work.
+type Told struct {
+	Option               string // GetOption() of the selector
+	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
+}
+
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
 // packets are leased, and reports its failure to sink as everything later does.
-func (s *Selector) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (*Generation, error) {
+func (s *Selector) Start(ctx context.Context, spec exec.GenSpec, told Told, sink exec.Sink) (*Generation, error) {
 	p, err := s.forkGeneration(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	return child.Begin(p, spec, extendBegin(spec), sink)
+	return child.Begin(p, spec, told.extend, sink)
 }
 
 // Probe tries a generation on the first entry of a file: SlaveBegin, Init, Notify, Process. It finds
 // what would fail everywhere, a missing branch above all, before the work is dealt out.
-func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, file, tree string) error {
+func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file, tree string) error {
 	p, err := s.forkGeneration(ctx, spec)
 	if err != nil {
 		return err
 	}
-	return child.Try(ctx, p, spec, extendBegin(spec), exec.Packet{ID: 1, File: file, Tree: tree, Last: 1})
+	return child.Try(ctx, p, spec, told.extend, exec.Packet{ID: 1, File: file, Tree: tree, Last: 1})
 }
 
-// extendBegin adds to the request with which a generation begins what ROOT is told.
-func extendBegin(spec exec.GenSpec) func(child.BeginFrame) any {
-	return func(b child.BeginFrame) any {
-		return beginFrame{BeginFrame: b, Option: spec.Option, Lax: spec.AllowMissingBranches}
-	}
+// extend adds to the request with which a generation begins what ROOT is told.
+func (t Told) extend(b child.BeginFrame) any {
+	return beginFrame{BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches}
 }
 
 // forkGeneration forks a process that works in the folder of spec, with data files of its own: what it writes to them

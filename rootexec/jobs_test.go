@@ -33,14 +33,14 @@ func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 		t.Fatal(err)
 	}
 	var partials []string
-	spec := exec.GenSpec{Job: 1, Input: input, Option: job.Option, Dir: dir}
+	spec := exec.GenSpec{Job: 1, Input: input, Dir: dir}
 	hands := dealPackets(t, e, job)
 	if len(hands[0]) > 1 {
 		hands[0] = append(hands[0][1:], hands[0][0]) // stolen work goes back and forth within files
 	}
 	hands[1] = fromBothEnds(hands[1]) // and to files that were left before
 	for _, packets := range hands {
-		partials = append(partials, runGeneration(t, s, spec, packets))
+		partials = append(partials, runGeneration(t, s, spec, rootexec.Told{Option: job.Option}, packets))
 	}
 	merged := filepath.Join(t.TempDir(), "merged")
 	if _, err := s.Merge(t.Context(), partials, merged); err != nil {
@@ -134,10 +134,10 @@ func (s *sink) wait(t *testing.T) {
 	}
 }
 
-func runGeneration(t *testing.T, s *rootexec.Selector, spec exec.GenSpec, packets []exec.Packet) string {
+func runGeneration(t *testing.T, s *rootexec.Selector, spec exec.GenSpec, told rootexec.Told, packets []exec.Packet) string {
 	t.Helper()
 	k := &sink{done: make(chan struct{}, 2), fails: make(chan *exec.Failure, 1)}
-	g, err := s.Start(t.Context(), spec, k)
+	g, err := s.Start(t.Context(), spec, told, k)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,8 @@ func TestMergeBeyondDescriptors(t *testing.T) {
 func TestObjectAbsentFromTheFirstInput(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
 	without, _ := mustBegin(t, "Hists", map[string]string{"first": "yes"})
-	p := partialsOf(t, "Hists", exec.GenSpec{Input: without, Option: "absent"}, []string{file}, 100)
+	told := Told{Option: "absent"}
+	p := []string{runTold(t, load(t, "Hists"), exec.GenSpec{Input: without}, told, cut(file, 100, 100, 0, new(uint64))).Path}
 	p = append(p, partialsOf(t, "Hists", exec.GenSpec{}, []string{file}, 100)...)
 	fin, out, _ := finish(t, "Hists", p)
 	if fin.Keys != 7 {
@@ -201,7 +202,7 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 	defer s.Release()
 	file := makeData(t, "f.root", 100, 0)
 	r := newRecorder()
-	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, r)
+	g, err := s.Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func readAs(t *testing.T, spec exec.GenSpec, path string) (units int64, printed 
 	t.Helper()
 	r := newRecorder()
 	spec.Dir = t.TempDir()
-	g, err := load(t, "Bad").Start(t.Context(), spec, r)
+	g, err := load(t, "Bad").Start(t.Context(), spec, Told{}, r)
 	if err != nil {
 		t.Fatal(err)
 	}

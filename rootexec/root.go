@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // FindOptions says where to look for ROOT before the usual places.
@@ -31,7 +33,7 @@ type Root struct {
 }
 
 // ErrNoROOT is returned, under errors.Is, if there is no usable ROOT.
-var ErrNoROOT = errors.New("no ROOT found")
+var ErrNoROOT = fmt.Errorf("no ROOT found: %w", exec.ErrNone)
 
 // ErrNoCompiler is returned, under errors.Is, if there is a ROOT but no C++ compiler for it.
 var ErrNoCompiler = errors.New("no C++ compiler: install g++ (Debian: apt install g++; Fedora: dnf install gcc-c++)")

@@ -214,9 +214,14 @@ func (r *recorder) waitFailure(t testing.TB) *exec.Failure {
 // runPackets runs one generation over packets and seals it.
 func runPackets(t testing.TB, s *Selector, spec exec.GenSpec, packets []exec.Packet) exec.Partial {
 	t.Helper()
+	return runTold(t, s, spec, Told{}, packets)
+}
+
+func runTold(t testing.TB, s *Selector, spec exec.GenSpec, told Told, packets []exec.Packet) exec.Partial {
+	t.Helper()
 	r := newRecorder()
 	spec.Dir = t.TempDir()
-	g, err := s.Start(t.Context(), spec, r)
+	g, err := s.Start(t.Context(), spec, told, r)
 	if err != nil {
 		t.Fatal(err)
 	}

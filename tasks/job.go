@@ -44,11 +44,10 @@ type Job struct {
 	Protocol  int     `msgpack:"v"`
 	Submitter PeerID  `msgpack:"s"`
 	Nonce     []byte  `msgpack:"x"` // makes two submissions of the same work two jobs
-	Code      Code    `msgpack:"k"`
+	Work      Work    `msgpack:"k"` // what is done with the units
 	Data      Dataset `msgpack:"d"`
 	Want      Range   `msgpack:"w"` // the units to process, within Data's space
-	Option    string  `msgpack:"o"`
-	Input     []byte  `msgpack:"i"` // fInput after Begin, as the child wrote it
+	Input     []byte  `msgpack:"i"` // what the submitting side's Begin hands to every generation
 	Limits    Limits  `msgpack:"l"`
 	SeedLocal bool    `msgpack:"h"` // all work starts on the home; others steal it
 	Bad       []Lost  `msgpack:"b"` // files left out by the planner
@@ -59,8 +58,8 @@ type Job struct {
 // leads the job later, or keeps a copy of its ledger, can neither have the submitter's node write to another file nor
 // show as its wish what it did not say.
 type Ask struct {
-	Selector  string    `msgpack:"s"`           // path of the selector's source on the submitter's node, to show
-	Params    []Param   `msgpack:"p"`           // named values for the selector's input list, in the order of their names
+	Title     string    `msgpack:"s"`           // what the user named on the submitter's node, such as the path of a selector; to show
+	Params    []Param   `msgpack:"p"`           // named values that the code was given, in the order of their names; to show
 	Output    string    `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
 	Submitted time.Time `msgpack:"t"`           // by the submitter's clock
 	Begun     time.Time `msgpack:"b"`           // when the description was complete
@@ -77,26 +76,17 @@ type Again struct {
 
 // Ran is what was run by one code with one set of parameters, of a result that several have made.
 type Ran struct {
-	Source   string  `msgpack:"s"` // hex SHA-256 of the packed sources
-	Selector string  `msgpack:"p"` // path on its submitter's node, to show
-	Params   []Param `msgpack:"a,omitempty"`
-	Job      string  `msgpack:"j"` // a job that ran it: its nonce, hex
-	Units    int64   `msgpack:"u"`
+	Code   string  `msgpack:"s"` // Work.Code of it
+	Title  string  `msgpack:"p"` // what its user named, to show
+	Params []Param `msgpack:"a,omitempty"`
+	Job    string  `msgpack:"j"` // a job that ran it: its nonce, hex
+	Units  int64   `msgpack:"u"`
 }
 
-// Param is a named value that Begin finds in the selector's input list.
+// Param is a named value that the user's code was given.
 type Param struct {
 	Name  string `msgpack:"n"`
 	Value string `msgpack:"v"`
-}
-
-// Code names the user's sources by content.
-type Code struct {
-	Source   string `msgpack:"s"` // hex SHA-256 of the packed sources, a blob
-	Main     string `msgpack:"m"` // file to compile
-	Class    string `msgpack:"c"`
-	Library  string `msgpack:"l"` // hex SHA-256 of the packed library, a blob; may be empty
-	Platform string `msgpack:"p"` // the platform Library was built for
 }
 
 // Lost is a part of the wanted data that cannot be in the result, and why.
@@ -114,7 +104,7 @@ type Lost struct {
 }
 
 // Protocol is the number of the job format and of the messages between nodes.
-const Protocol = 1
+const Protocol = 2
 
 // ErrJob is the root of all errors about a job description.
 var ErrJob = errors.New("invalid job")
@@ -129,6 +119,9 @@ func NameOf(b []byte) JobID {
 func (j *Job) Check() error {
 	if j.Protocol != Protocol {
 		return fmt.Errorf("%w: protocol %d, this node speaks %d", ErrJob, j.Protocol, Protocol)
+	}
+	if err := j.Work.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrJob, err)
 	}
 	if err := j.Data.Index(); err != nil {
 		return fmt.Errorf("%w: %w", ErrJob, err)

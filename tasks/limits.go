@@ -16,14 +16,13 @@ const (
 
 // Limits bound what one child may do.
 type Limits struct {
-	Memory               int64         `msgpack:"m"` // bytes, 0 for the node's default
-	Stall                time.Duration `msgpack:"s"` // longest time for one entry, 0 for the default
-	Open                 time.Duration `msgpack:"o"` // longest time to open a file, 0 for the default
-	EntryCPU             time.Duration `msgpack:"c"` // CPU time of one entry, 0 for no limit
-	Processes            int           `msgpack:"p"` // started by user code at once, 0 for the default
-	FileSize             int64         `msgpack:"f"` // bytes of any one file, 0 for no limit
-	Scratch              int64         `msgpack:"d"` // bytes of all files in the working folder, 0 for the default
-	AllowMissingBranches bool          `msgpack:"b"`
+	Memory    int64         `msgpack:"m"` // bytes, 0 for the node's default
+	Stall     time.Duration `msgpack:"s"` // longest time for one entry, 0 for the default
+	Open      time.Duration `msgpack:"o"` // longest time to open a file, 0 for the default
+	EntryCPU  time.Duration `msgpack:"c"` // CPU time of one entry, 0 for no limit
+	Processes int           `msgpack:"p"` // started by user code at once, 0 for the default
+	FileSize  int64         `msgpack:"f"` // bytes of any one file, 0 for no limit
+	Scratch   int64         `msgpack:"d"` // bytes of all files in the working folder, 0 for the default
 }
 
 // Check refuses limits that no child can work with. Whoever takes a description from another calls it, as Job.Check

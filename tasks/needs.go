@@ -1,19 +1,10 @@
 package tasks
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Needs are what a runtime must offer to work for the job: words that only runtimes give a meaning, such as
-// "root=6.40.00". The protocol compares them, see Offer.
-func (j *Job) Needs() []string {
-	version := j.Code.Platform
-	if f := strings.Split(version, "/"); len(f) > 1 {
-		version = f[1]
-	}
-	return []string{"root=" + version}
-}
+// "ROOT=6.40.00". The protocol compares them, see Offer.
+func (j *Job) Needs() []string { return j.Work.Needs }
 
 // Offer is what one runtime of a node offers, in the words that jobs need.
 type Offer []string

@@ -10,7 +10,7 @@ import (
 // Work says what is to be done with the units of a job. The protocol looks at no more of it than Needs; the rest is for
 // runtimes of the kind.
 type Work struct {
-	Kind  string   `msgpack:"k"` // which runtimes know what Spec says: "root"
+	Kind  string   `msgpack:"k"` // which runtimes know what Spec says: "ROOT"
 	Needs []string `msgpack:"n"` // words that a runtime must offer to work for the job, all of them; see Offer
 	Spec  []byte   `msgpack:"s"` // opaque: decoded by runtimes of the kind alone
 	Ships []Ship   `msgpack:"b"` // what a runtime fetches beside the description

@@ -51,7 +51,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 	if flags.Changed("root") {
 		from["root"] = ""
 	} else {
-		root = f.root
+		root = first(f.root)
 	}
 	if !flags.Changed("listen") {
 		addrs = f.listen

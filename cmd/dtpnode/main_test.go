@@ -25,6 +25,7 @@ import (
 	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 var (
@@ -111,6 +112,7 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Busy:     1,
 			ROOT:     "6.40.00",
 			ROOTDir:  "/opt/root",
+			Runtimes: []api.Runtime{{Kind: "ROOT", Version: "6.40.00", Dir: "/opt/root"}},
 			RSS:      50e6,
 			Uptime:   3725,
 			StateDir: "/state",
@@ -127,6 +129,7 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				Self:     true,
 				Slots:    2,
 				ROOT:     "6.40.00",
+				Runtimes: []api.Runtime{{Kind: "ROOT", Version: "6.40.00"}, {Kind: "test", Version: "1"}},
 				Version:  "v1",
 				State:    api.MemberSelf,
 				Protocol: 3,
@@ -139,6 +142,7 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				RTT:        0.26,
 				Slots:      16,
 				ROOT:       "6.36.02",
+				Runtimes:   []api.Runtime{{Kind: "ROOT", Version: "6.36.02"}},
 				Version:    "v1",
 				Note:       "another ROOT",
 				State:      api.MemberUp,
@@ -170,7 +174,11 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			<-d.held
 		}
 		d.requests <- req
-		_ = enc.Encode(job(req.Option)) // the option chooses how it ends
+		spec, err := rootexec.ParseSpec(req.Spec)
+		if err != nil {
+			panic(err)
+		}
+		_ = enc.Encode(job(spec.Option)) // the option chooses how it ends
 	case len(parts) == 1:
 		_ = enc.Encode([]api.JobStatus{job("done"), job("running")})
 	case len(parts) == 2:
@@ -563,7 +571,7 @@ func TestRunRequest(t *testing.T) {
 		"root://h//x.root/dir/T",
 		"-n", "100", "--first", "5", "--option", "done", "--param", "cut=2", "--class", "K", "--memory", "2G", "--stall",
 		"90s",
-		"--allow-missing-branches", "--seed-local", "-o", "out.root", "--detach")
+		"--allow-missing-branches", "--seed-local", "--root-version", "6.38.04", "-o", "out.root", "--detach")
 	if got.code != exitDone || got.stdout != "done\n" {
 		t.Fatalf("got %+v", got)
 	}
@@ -572,26 +580,31 @@ func TestRunRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := api.JobRequest{
-		Selector: dir + "/DiMuon.C",
-		Class:    "K",
-		Includes: []string{dir + "/DiMuon.h"},
-		Tree:     "Events",
+		Kind:    "ROOT",
+		Version: "6.38.04",
+		Title:   dir + "/DiMuon.C",
+		Spec: rootexec.Spec{
+			Selector:             dir + "/DiMuon.C",
+			Class:                "K",
+			Includes:             []string{dir + "/DiMuon.h"},
+			Option:               "done",
+			Params:               map[string]string{"cut": "2"},
+			AllowMissingBranches: true,
+		}.JSON(),
+		Tree: "Events",
 		Files: []api.InputFile{
 			{URL: dir + "/a.root"},
 			{URL: dir + "/b.root"},
 			{URL: "root://h//x.root", Tree: "dir/T"},
 		},
-		Globs:                []string{filepath.Join(dir, "*.root")},
-		First:                5,
-		N:                    100,
-		Option:               "done",
-		Params:               map[string]string{"cut": "2"},
-		Output:               dir + "/out.root",
-		Dir:                  dir,
-		Memory:               2 << 30,
-		Stall:                90,
-		AllowMissingBranches: true,
-		SeedLocal:            true,
+		Globs:     []string{filepath.Join(dir, "*.root")},
+		First:     5,
+		N:         100,
+		Output:    dir + "/out.root",
+		Dir:       dir,
+		Memory:    2 << 30,
+		Stall:     90,
+		SeedLocal: true,
 	}
 	if diff := cmp.Diff(want, <-d.requests); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

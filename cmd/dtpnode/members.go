@@ -120,14 +120,14 @@ func printMembers(w io.Writer, members []api.Member, now time.Time) {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
 	short := shortIDs(members)
-	rows := [][]string{{"NAME", "ID", "STATE", "RTT", "SLOTS", "ROOT", "RIGHTS", "ADDRESS"}}
+	rows := [][]string{{"NAME", "ID", "STATE", "RTT", "SLOTS", "RUNS", "RIGHTS", "ADDRESS"}}
 	for _, m := range members {
 		addr := ""
 		if len(m.Addrs) > 0 {
 			addr = m.Addrs[0]
 		}
-		rows = append(rows,
-			[]string{m.Name, short[m.ID], memberState(m, now), rttOf(m), strconv.Itoa(m.Slots), m.ROOT, rightsOf(m), addr})
+		slots := strconv.Itoa(m.Slots)
+		rows = append(rows, []string{m.Name, short[m.ID], memberState(m, now), rttOf(m), slots, runsOf(m), rightsOf(m), addr})
 	}
 	progress.Grid(w, cmp.Or(progress.Width(w), membersWidth), rows, 0, 5, 6, 7)
 	printNotes(w, members)
@@ -135,6 +135,15 @@ func printMembers(w io.Writer, members []api.Member, now time.Time) {
 		fmt.Fprintln(w, clock)
 	}
 	printVersions(w, members)
+}
+
+// runsOf are the runtimes of a member.
+func runsOf(m api.Member) string {
+	var words []string
+	for _, r := range m.Runtimes {
+		words = append(words, r.Kind+" "+r.Version)
+	}
+	return strings.Join(words, ", ")
 }
 
 // memberState is whether a member is up, else how it went and how long ago.

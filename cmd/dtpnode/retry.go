@@ -14,6 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 type retryOptions struct {
@@ -101,12 +102,11 @@ func (o retryOptions) request() (req api.RetryRequest, err error) {
 		return req, err
 	}
 	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
-	if req.Params, err = inputs.Params(o.params); err != nil {
-		return req, usageError{err}
-	}
-	if err = o.code(&req); err != nil {
+	spec, err := o.spec()
+	if err != nil {
 		return req, err
 	}
+	req.Title, req.Spec = spec.Selector, spec.JSON()
 	if req.Output, err = submit.OutputPath(o.out); err != nil {
 		return req, err
 	}
@@ -116,23 +116,26 @@ func (o retryOptions) request() (req api.RetryRequest, err error) {
 	return req, nil
 }
 
-// code adds the mended code.
-func (o retryOptions) code(req *api.RetryRequest) (err error) {
+// spec is what differs from what the job wanted of ROOT: parameters, and mended code.
+func (o retryOptions) spec() (spec rootexec.Spec, err error) {
+	if spec.Params, err = inputs.Params(o.params); err != nil {
+		return spec, usageError{err}
+	}
 	if o.selector == "" {
 		if o.class != "" || len(o.includes) > 0 {
-			return usagef("could not use --class or --include without --selector: they are about mended code")
+			return spec, usagef("could not use --class or --include without --selector: they are about mended code")
 		}
-		return nil
+		return spec, nil
 	}
-	req.Class, req.Options = o.class, inputs.CompileOptions(o.selector)
-	if req.Selector, err = inputs.Selector(o.selector); err != nil {
-		return err
+	spec.Class, spec.Options = o.class, inputs.CompileOptions(o.selector)
+	if spec.Selector, err = inputs.Selector(o.selector); err != nil {
+		return spec, err
 	}
-	if req.Includes, err = inputs.Sources(req.Selector, o.includes); err != nil {
-		return err
+	if spec.Includes, err = inputs.Sources(spec.Selector, o.includes); err != nil {
+		return spec, err
 	}
-	req.Data, err = absolute(o.includes)
-	return err
+	spec.Data, err = absolute(o.includes)
+	return spec, err
 }
 
 func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) error {
@@ -186,8 +189,8 @@ func (g *globals) showMissing(old api.JobStatus, req api.RetryRequest) {
 	}
 	fmt.Fprintf(g.stderr, "job %s: %s; what is missing runs:\n", progress.Short(old.ID), progress.Extent(old))
 	progress.Reasons(g.stderr, old.Missing)
-	if req.Selector != "" {
+	if req.Title != "" {
 		fmt.Fprintf(g.stderr, "with the code of %s as it is now; what is done stays as the code of before has made it\n",
-			progress.Clean(req.Selector))
+			progress.Clean(req.Title))
 	}
 }

@@ -20,8 +20,10 @@ import (
 	"github.com/dtpnode/dtpnode/cli/inputs"
 	"github.com/dtpnode/dtpnode/cli/local"
 	"github.com/dtpnode/dtpnode/cli/progress"
+	"github.com/dtpnode/dtpnode/cli/settings"
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 type runOptions struct {
@@ -42,6 +44,7 @@ type runOptions struct {
 	detach     bool
 	check      bool
 	root       string
+	version    string
 	slots      int
 	install    bool
 	limits     limitFlags
@@ -136,6 +139,8 @@ func newRun(g *globals) *cobra.Command {
 		"run the first 1,000 entries only, here, say what came of them, and keep nothing")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own (default that of the settings)")
+	f.StringVar(&opts.version, "root-version", "",
+		"`version` of ROOT to run the job with, e.g. 6.40.00, where nodes have several (default the first of this node)")
 	f.BoolVar(&opts.install, "install-root", false,
 		"install ROOT into the cache if none is found, where run starts a node of its own")
 	f.IntVar(&opts.slots, "slots", 0,
@@ -215,9 +220,6 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if err = checkTime("stall", o.stall); err != nil {
 		return req, err
 	}
-	if req.Params, err = inputs.Params(o.params); err != nil {
-		return req, usageError{err}
-	}
 	if req.Memory, err = inputs.Memory(o.memory); err != nil {
 		return req, usageError{err}
 	}
@@ -225,16 +227,11 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 		return req, err
 	}
 	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
-	if req.Selector, err = inputs.Selector(selector); err != nil {
+	spec, err := o.spec(selector)
+	if err != nil {
 		return req, err
 	}
-	req.Options = inputs.CompileOptions(selector)
-	if req.Includes, err = inputs.Sources(req.Selector, o.includes); err != nil {
-		return req, err
-	}
-	if req.Data, err = absolute(o.includes); err != nil {
-		return req, err
-	}
+	req.Kind, req.Version, req.Title, req.Spec = kindOf(spec.Selector), o.version, spec.Selector, spec.JSON()
 	req.Duplicates = o.duplicates
 	if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
 		return req, err
@@ -249,16 +246,36 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 			return req, err
 		}
 	}
-	if err = sparesInputs(req); err != nil {
+	if err = sparesInputs(req, spec); err != nil {
 		return req, err
 	}
 	if req.Dir, err = os.Getwd(); err != nil {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
-	req.Class, req.Tree, req.Option, req.N, req.First = o.class, o.tree, o.option, o.n, o.first
-	req.Stall = o.stall.Seconds()
-	req.AllowMissingBranches, req.AllowCopies, req.SeedLocal = o.missingOK, o.copies, o.seedLocal
+	req.Tree, req.N, req.First = o.tree, o.n, o.first
+	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
 	return req, nil
+}
+
+// spec is what the job wants of ROOT.
+func (o runOptions) spec(selector string) (spec rootexec.Spec, err error) {
+	spec = rootexec.Spec{
+		Class:                o.class,
+		Option:               o.option,
+		Options:              inputs.CompileOptions(selector),
+		AllowMissingBranches: o.missingOK,
+	}
+	if spec.Params, err = inputs.Params(o.params); err != nil {
+		return spec, usageError{err}
+	}
+	if spec.Selector, err = inputs.Selector(selector); err != nil {
+		return spec, err
+	}
+	if spec.Includes, err = inputs.Sources(spec.Selector, o.includes); err != nil {
+		return spec, err
+	}
+	spec.Data, err = absolute(o.includes)
+	return spec, err
 }
 
 func absolute(names []string) ([]string, error) {
@@ -276,12 +293,12 @@ func absolute(names []string) ([]string, error) {
 }
 
 // sparesInputs refuses to write the result over the data or the code that it is made from.
-func sparesInputs(req api.JobRequest) error {
+func sparesInputs(req api.JobRequest, spec rootexec.Spec) error {
 	out, err := os.Stat(req.Output)
 	if err != nil {
 		return nil //nolint:nilerr // a file that does not exist yet is none of the inputs
 	}
-	sources := append([]string{req.Selector}, req.Includes...)
+	sources := append([]string{spec.Selector}, spec.Includes...)
 	for _, f := range req.Files {
 		sources = append(sources, f.URL)
 	}
@@ -385,10 +402,12 @@ func (o runOptions) ownNode(g *globals) (ownNode, error) {
 	if err := f.checked(flags, from); err != nil {
 		return own, err
 	}
-	own.root, own.install, own.given = f.root, f.install || o.install, f.given(flags)
+	own.root, own.install, own.given = first(f.root), f.install || o.install, f.given(flags)
 	flags.VisitAll(func(fl *pflag.Flag) {
 		if from[fl.Name] != "" && fl.Name != "listen" && fl.Name != "install-root" {
-			own.all = append(own.all, "--"+fl.Name+"="+fl.Value.String())
+			for _, value := range settings.Values(fl) {
+				own.all = append(own.all, "--"+fl.Name+"="+value)
+			}
 		}
 	})
 	own.all = append(own.all, own.given...)

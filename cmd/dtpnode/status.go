@@ -132,10 +132,6 @@ func submitter(st api.JobStatus) string {
 
 // printNode shows a daemon.
 func printNode(w io.Writer, st api.NodeStatus) {
-	root := "none found; see `dtpnode doctor`"
-	if st.ROOT != "" {
-		root = progress.Clean(st.ROOT + " in " + st.ROOTDir)
-	}
 	tw := progress.Table(w)
 	fmt.Fprintf(tw, "node\t%s (%s)\n", progress.Clean(st.Name), st.ID)
 	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", st.Version, st.Protocol, st.PID,
@@ -146,7 +142,12 @@ func printNode(w io.Writer, st api.NodeStatus) {
 		fmt.Fprintf(tw, "one host lost\t%s\n", api.LostHost(st.Members))
 	}
 	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)
-	fmt.Fprintf(tw, "ROOT\t%s\n", root)
+	if len(st.Runtimes) == 0 {
+		fmt.Fprintf(tw, "ROOT\tnone found; see `dtpnode doctor`\n")
+	}
+	for _, r := range st.Runtimes {
+		fmt.Fprintf(tw, "%s\t%s\n", progress.Clean(r.Kind), progress.Clean(r.Version+" in "+r.Dir))
+	}
 	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)
 	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; of it uncommitted %s of at most %s\n",
 		progress.Bytes(float64(st.Kept)), st.Ledgers,

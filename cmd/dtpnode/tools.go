@@ -17,6 +17,14 @@ type tools struct {
 	advice        string // what to do if there is none
 }
 
+// first is the first of several values, empty if there is none.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
 func (t tools) root(ctx context.Context) (*rootexec.Root, error) {
 	root, err := rootexec.Find(ctx, rootexec.FindOptions{Prefix: t.prefix, Cache: t.cache})
 	if errors.Is(err, rootexec.ErrNoROOT) {

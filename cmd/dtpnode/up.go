@@ -23,6 +23,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/version"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 // nodeFlags are the settings of a daemon, shared by the commands that may start one.
@@ -30,7 +31,7 @@ type nodeFlags struct {
 	listen    []string
 	name      string
 	slots     int
-	root      string
+	root      []string
 	scratch   string
 	memory    string
 	logLevel  string
@@ -50,8 +51,9 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 			"goes along when that changes")
 	flags.StringVar(&f.name, "name", "", "name shown to others (default the host's name)")
 	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
-	flags.StringVar(&f.root, "root", "",
-		"ROOT's installation folder (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
+	flags.StringArrayVar(&f.root, "root", nil,
+		"`folder` where ROOT is installed; repeatable, one of each version: jobs that do not say are led with the first "+
+			"(default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
 	flags.StringVar(&f.keep, "keep-bytes", "",
 		"bound of partial results kept here before they are committed, and of whole results that their users have, e.g. "+
@@ -195,8 +197,9 @@ func runUpDetached(ctx context.Context, g *globals, opts upOptions, from map[str
 		})
 	}
 	if opts.install {
-		if err := installROOT(ctx, g,
-			tools{opts.root, paths.Cache, noROOT(paths.State, opts.root, from["root"], false)}); err != nil {
+		root := first(opts.root)
+		advice := noROOT(paths.State, root, from["root"], false)
+		if err := installROOT(ctx, g, tools{root, paths.Cache, advice}); err != nil {
 			return err
 		}
 	}
@@ -249,10 +252,11 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 	}
 	cfg.StateDir, cfg.CacheDir, cfg.Logger = paths.State, paths.Cache, log
 	cfg.Face = opts.face
-	if cfg.NoROOT = noROOT(paths.State, opts.root, from["root"], true); opts.ephemeral {
-		cfg.NoROOT = noROOTForRun(opts.root)
+	if cfg.NoRuntime = noROOT(paths.State, first(opts.root), from["root"], true); opts.ephemeral {
+		cfg.NoRuntime = noROOTForRun(first(opts.root))
 	}
-	if cfg.Backend, err = backend(); err != nil {
+	root := &rootexec.Finder{Prefixes: opts.root, Cache: paths.Cache, Install: opts.install, Log: log}
+	if cfg.Runtimes, err = finders(root); err != nil {
 		return err
 	}
 	if opts.ephemeral {
@@ -300,8 +304,6 @@ func (f *nodeFlags) config() (cfg node.Config, err error) {
 		Listen:          f.listen,
 		Name:            nameOr(f.name),
 		Slots:           f.slots,
-		ROOTPrefix:      f.root,
-		InstallROOT:     f.install,
 		KeepFor:         f.keepFor,
 		CommitEvery:     f.commit,
 		ForgetAfter:     f.forget,

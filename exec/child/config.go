@@ -31,6 +31,8 @@ type Phase struct {
 	// Code says that user code which crashes here would do so everywhere: the failure is of KindCode, and no entry is to
 	// blame.
 	Code bool
+	// Stage says how far a generation is in it, if no entry has begun.
+	Stage exec.Stage
 	// Opens says that a file is being opened, for which Limits.Open holds.
 	Opens bool
 }
@@ -49,6 +51,16 @@ func (c *Config) validate() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
+}
+
+// stage is that of the phase with a name, if there is one.
+func (c *Config) stage(name string) exec.Stage {
+	for _, p := range c.Phases {
+		if p.Name == name {
+			return p.Stage
+		}
+	}
+	return ""
 }
 
 // phase is a phase by its number, which comes from a process and may be any.

@@ -34,6 +34,7 @@ func (p *Process) told(r *Reply) *exec.Failure {
 		Kind: exec.Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
 		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Tail: p.out.last(),
 	}
+	f.Stage = p.cfg.stage(f.Op)
 	if f.Blame.Empty() {
 		f.Blame = tasks.Range{}
 	}
@@ -62,7 +63,7 @@ func (p *Process) crash() *exec.Failure {
 	p.settle()
 	s := p.page.read()
 	phase := p.cfg.phase(s.phase)
-	f := &exec.Failure{Op: phase.Name, Entry: s.entry, Tail: p.out.last()}
+	f := &exec.Failure{Op: phase.Name, Stage: phase.Stage, Entry: s.entry, Tail: p.out.last()}
 	if s.phase == idle {
 		f.Op = p.role.Name
 	}

@@ -16,39 +16,39 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/dtpnode/dtpnode/node"
-	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// load makes a selector of a Spec.
-func load(t *testing.T, b Backend, spec string) node.Selector {
+// load makes a program of a Spec, on another daemon than the one that describes it.
+func load(t *testing.T, f Finder, spec string) exec.Program {
 	t.Helper()
 	ctx := t.Context()
-	root, err := b.Find(ctx)
+	infos, err := f.Find(ctx)
 	check(t, err)
-	e, err := b.Open(ctx, root, node.ExecutorConfig{Cache: t.TempDir()})
+	r, err := f.Open(ctx, infos[0], exec.Config{Cache: t.TempDir()})
 	check(t, err)
-	t.Cleanup(func() { check(t, e.Close()) })
-	src := rootexec.Source{Main: "s.json", Files: map[string][]byte{"s.json": []byte(spec)}}
-	if _, ok := e.Compiled(src); ok {
-		t.Error("it is compiled already")
+	t.Cleanup(func() { check(t, r.Close()) })
+	path := filepath.Join(t.TempDir(), "s.json")
+	check(t, os.WriteFile(path, []byte(spec), 0o600))
+	d, err := r.Describe(ctx, exec.Request{Spec: []byte(`{"selector": "` + path + `", "params": {"a": "b"}}`), Tell: func(string) {}})
+	check(t, err)
+	defer d.Program.Release()
+	if !infos[0].Offer().Meets(d.Work.Needs) || len(d.Params) != 1 || !d.Blobs[0].Keep {
+		t.Errorf("described as %+v", d)
 	}
-	lib, err := e.Compile(ctx, src)
+	there, err := r.Prepare(ctx, exec.Order{Work: d.Work, Fetch: func(_ context.Context, name string) ([]byte, error) {
+		if name != d.Blobs[0].Name {
+			t.Errorf("fetches %q", name)
+		}
+		return d.Blobs[0].Pack()
+	}})
 	check(t, err)
-	if again, ok := e.Compiled(src); !ok || again != lib {
-		t.Errorf("the library is not found again: %v", again)
+	if there.Key() != d.Program.Key() {
+		t.Error("the same code has two keys")
 	}
-	packed, err := lib.Pack()
-	check(t, err)
-	if there, err := e.Unpack(ctx, src, rootexec.Origin{}, packed); err != nil || there.Key != lib.Key {
-		t.Errorf("unpacked %v, error %v", there, err)
-	}
-	sel, err := e.Load(ctx, lib, "s")
-	check(t, err)
-	return sel
+	return there
 }
 
 func check(t *testing.T, err error) {
@@ -81,7 +81,7 @@ func TestCountsWhatItSays(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
-			sel := load(t, Backend{Slow: 2}, `{"entry": "10us", "bins": 50, "size": 2000}`)
+			sel := load(t, Finder{Slow: 2}, `{"entry": "10us", "bins": 50, "size": 2000}`)
 			var paths []string
 			var units []tasks.Range
 			at := int64(0)
@@ -94,7 +94,7 @@ func TestCountsWhatItSays(t *testing.T) {
 			merged := filepath.Join(t.TempDir(), "merged")
 			_, err := sel.Merge(t.Context(), paths[:2], merged)
 			check(t, err)
-			client, err := sel.StartClient(t.Context(), rootexec.ClientSpec{}, func(string) {})
+			client, err := sel.Session(t.Context(), exec.SessionSpec{Out: func(string) {}})
 			check(t, err)
 			defer client.Close()
 			result := filepath.Join(t.TempDir(), "result.json")
@@ -106,7 +106,7 @@ func TestCountsWhatItSays(t *testing.T) {
 }
 
 // randomGeneration runs packets from unit at on, cuts some, and returns what was done.
-func randomGeneration(t *testing.T, rng *rand.Rand, sel node.Selector, path string, at int64) (did []tasks.Range) {
+func randomGeneration(t *testing.T, rng *rand.Rand, sel exec.Program, path string, at int64) (did []tasks.Range) {
 	t.Helper()
 	s := newSink()
 	g, err := sel.Start(t.Context(), exec.GenSpec{Job: 9}, s)
@@ -165,7 +165,7 @@ func wantOutput(t *testing.T, path string, fin exec.Finished, units []tasks.Rang
 	if fin.Units != want.Units || fin.Canary != want.Canary {
 		t.Errorf("said %+v, want %+v", fin, want)
 	}
-	if u, c, err := (Backend{}).Counted(path); err != nil || u != want.Units || c != want.Canary {
+	if u, c, err := (Finder{}).Counted(path); err != nil || u != want.Units || c != want.Canary {
 		t.Errorf("counted %d %x, error %v", u, c, err)
 	}
 }
@@ -173,7 +173,7 @@ func wantOutput(t *testing.T, path string, fin exec.Finished, units []tasks.Rang
 func TestPreemptSparesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSink()
-		g, err := load(t, Backend{}, `{"entry": "1ms", "bins": 1}`).Start(t.Context(), exec.GenSpec{}, s)
+		g, err := load(t, Finder{}, `{"entry": "1ms", "bins": 1}`).Start(t.Context(), exec.GenSpec{}, s)
 		check(t, err)
 		check(t, g.Lease(packet(1, 0, 100, 0)))
 		check(t, g.Lease(packet(2, 100, 200, 0)))
@@ -201,7 +201,7 @@ func TestFailsOnOrder(t *testing.T) {
 		for _, sealing := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSink()
-				sel := load(t, Backend{}, `{"entry": "1ms", "bins": 1, "fail": {"1050": "`+string(kind)+`"}}`)
+				sel := load(t, Finder{}, `{"entry": "1ms", "bins": 1, "fail": {"1050": "`+string(kind)+`"}}`)
 				g, err := sel.Start(t.Context(), exec.GenSpec{Limits: exec.Limits{Stall: time.Minute}}, s)
 				check(t, err)
 				start := time.Now()
@@ -229,14 +229,14 @@ func TestFailsOnOrder(t *testing.T) {
 }
 
 func TestStepsFail(t *testing.T) {
-	sel := load(t, Backend{}, `{"bins": 1, "steps": {"SlaveBegin": "code", "merge": "signal", "Begin": "exception", "Terminate": "exit"}}`)
+	sel := load(t, Finder{}, `{"bins": 1, "steps": {"SlaveBegin": "code", "merge": "signal", "Begin": "exception", "Terminate": "exit"}}`)
 	ctx := t.Context()
-	client, err := sel.StartClient(ctx, rootexec.ClientSpec{}, func(string) {})
+	client, err := sel.Session(ctx, exec.SessionSpec{Out: func(string) {}})
 	check(t, err)
 	defer client.Close()
 	path := filepath.Join(t.TempDir(), "x")
 	for step, f := range map[string]func() error{
-		"SlaveBegin": func() error { return sel.Probe(ctx, exec.GenSpec{}, "fake://x?entries=1", "T") },
+		"SlaveBegin": func() error { return sel.Try(ctx, exec.GenSpec{}, "fake://x?entries=1", "T") },
 		"merge":      func() error { _, err := sel.Merge(ctx, nil, path); return err },
 		"Begin":      func() error { _, err := client.Begin(ctx); return err },
 		"Terminate":  func() error { _, err := client.Finish(ctx, nil, path); return err },
@@ -249,9 +249,9 @@ func TestStepsFail(t *testing.T) {
 	if _, err := sel.Save(ctx, nil, path); err != nil {
 		t.Errorf("nothing is saved of a job whose Terminate failed: %v", err)
 	}
-	broken := load(t, Backend{Broken: exec.KindDisk}, `{"bins": 1}`)
+	broken := load(t, Finder{Broken: exec.KindDisk}, `{"bins": 1}`)
 	var fail *exec.Failure
-	if err := broken.Probe(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.As(err, &fail) || fail.Kind != exec.KindDisk {
+	if err := broken.Try(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.As(err, &fail) || fail.Kind != exec.KindDisk {
 		t.Errorf("a broken node: %v", err)
 	}
 }
@@ -300,10 +300,10 @@ func TestRefusesNonsense(t *testing.T) {
 
 func TestCancelledWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sel := load(t, Backend{}, `{"entry": "1h", "bins": 1}`)
+		sel := load(t, Finder{}, `{"entry": "1h", "bins": 1}`)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := sel.Probe(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.Is(err, context.DeadlineExceeded) {
+		if err := sel.Try(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("probe: %v", err)
 		}
 		g, err := sel.Start(t.Context(), exec.GenSpec{}, newSink())

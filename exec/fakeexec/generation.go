@@ -10,20 +10,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // generation is one run over packets, in one goroutine.
 type generation struct {
-	s     *selector
+	p     *program
 	spec  exec.GenSpec
 	sink  exec.Sink
 	entry time.Duration // for one entry
 	out   Output        // of the goroutine alone
 	file  string        // open, of the goroutine alone
 
-	ctx    context.Context // ended by Kill, or with the executor
+	ctx    context.Context // ended by Kill, or with the runtime
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended
 	news   chan struct{} // of room for one: something below has changed
@@ -50,17 +49,19 @@ type sealed struct {
 // queueDepth is how many packets a generation holds: one that runs and one that waits.
 const queueDepth = 2
 
-func (s *selector) Start(_ context.Context, spec exec.GenSpec, sink exec.Sink) (node.Generation, error) {
-	g := &generation{s: s, spec: spec, sink: sink, entry: s.spec.entry, out: Output{Bins: make([]int64, s.spec.Bins)},
-		done: make(chan struct{}), news: make(chan struct{}, 1)}
-	if slow := s.e.backend.Slow; slow > 0 {
+func (p *program) Start(_ context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
+	g := &generation{
+		p: p, spec: spec, sink: sink, entry: p.spec.entry, out: Output{Bins: make([]int64, p.spec.Bins)},
+		done: make(chan struct{}), news: make(chan struct{}, 1),
+	}
+	if slow := p.r.finder.Slow; slow > 0 {
 		g.entry = time.Duration(float64(g.entry) * slow)
 	}
 	if g.spec.Stall == 0 {
 		g.spec.Stall = exec.DefaultStall
 	}
-	g.ctx, g.cancel = context.WithCancel(s.e.ctx)
-	if line := s.spec.Print; line != "" {
+	g.ctx, g.cancel = context.WithCancel(p.r.ctx)
+	if line := p.spec.Print; line != "" {
 		sink.Output(line)
 	}
 	go g.run()
@@ -136,8 +137,8 @@ func (g *generation) run() {
 		case ok:
 			f = g.process(l)
 		case seal != nil:
-			s, err := g.out.store(g.path, g.s.spec.Size)
-			if err == nil && g.s.e.flips(g.spec.Job) {
+			s, err := g.out.store(g.path, g.p.spec.Size)
+			if err == nil && g.p.r.flips(g.spec.Job) {
 				err = damage(g.path)
 			}
 			g.end()
@@ -154,15 +155,15 @@ func (g *generation) run() {
 }
 
 func (g *generation) begin() *exec.Failure {
-	g.sleep(g.s.spec.begin)
-	kind, ok := g.s.spec.Steps["SlaveBegin"]
-	if broken := g.s.e.backend.Broken; broken != "" {
+	g.sleep(g.p.spec.begin)
+	kind, ok := g.p.spec.Steps["SlaveBegin"]
+	if broken := g.p.r.finder.Broken; broken != "" {
 		kind, ok = broken, true
 	}
 	if !ok {
 		return nil
 	}
-	return &exec.Failure{Kind: kind, Op: "SlaveBegin", Entry: -1, Msg: "failed on order"}
+	return &exec.Failure{Kind: kind, Stage: exec.StageStart, Op: "SlaveBegin", Entry: -1, Msg: "failed on order"}
 }
 
 // next is the packet to run, or the request to seal.
@@ -200,7 +201,7 @@ func (g *generation) fail(f *exec.Failure) {
 func (g *generation) process(l lease) *exec.Failure {
 	start := time.Now()
 	opened := l.File != g.file
-	if f := g.s.e.backend.hidden(l.File, false); opened && f != nil {
+	if f := g.p.r.finder.hidden(l.File, false); opened && f != nil {
 		g.mu.Lock()
 		g.leased = g.leased[1:]
 		g.mu.Unlock()
@@ -209,7 +210,7 @@ func (g *generation) process(l lease) *exec.Failure {
 	}
 	g.file = l.File
 	d, err := parseDataset(l.File)
-	if err != nil {
+	if err != nil && l.File != "" { // which items have not
 		return &exec.Failure{Kind: exec.KindOpen, Op: "open", File: l.File, Entry: -1, Msg: err.Error()}
 	}
 	if d.fail != "" {
@@ -236,7 +237,7 @@ func (g *generation) process(l lease) *exec.Failure {
 // firstFailure is the first entry of a packet that is to fail; the packet's end if there is none.
 func (g *generation) firstFailure(l lease) (entry int64, kind exec.Kind) {
 	entry = l.Last
-	for u, k := range g.s.spec.Fail {
+	for u, k := range g.p.spec.Fail {
 		if e := u - l.Base; l.First <= e && e < entry {
 			entry, kind = e, k
 		}

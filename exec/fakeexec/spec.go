@@ -14,13 +14,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Spec is a selector: the content, as JSON, of the file given to `dtpnode run`.
+// Spec is the user's code: the content, as JSON, of the file given to `dtpnode run`.
 type Spec struct {
 	Entry string `json:"entry"`           // time for an entry, as "200us"
 	Begin string `json:"begin,omitempty"` // time for SlaveBegin
 	Bins  int    `json:"bins"`            // of the histogram
 	Size  int64  `json:"size,omitempty"`  // bytes that a partial has at least
 	Print string `json:"print,omitempty"` // a line that each generation prints
+	Items int64  `json:"items,omitempty"` // the job runs over so many items, and over no files
 	// Fail names the units at which a generation fails, and how.
 	Fail map[int64]exec.Kind `json:"fail,omitempty"`
 	// Steps names the steps that fail as a whole, and how: "SlaveBegin", "merge", "Begin", "Terminate".
@@ -39,7 +40,7 @@ func parseSpec(text []byte) (s Spec, err error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&s); err != nil {
-		return s, fmt.Errorf("error: could not read the selector: %w", err)
+		return s, fmt.Errorf("error: could not read the code: %w", err)
 	}
 	for _, d := range []struct {
 		text string
@@ -52,7 +53,7 @@ func parseSpec(text []byte) (s Spec, err error) {
 			return s, fmt.Errorf("error: could not use the time %q: %w", d.text, err)
 		}
 	}
-	if s.Bins < 1 || s.Bins > maxBins || s.Size < 0 || s.Size > maxSize {
+	if s.Bins < 1 || s.Bins > maxBins || s.Size < 0 || s.Size > maxSize || s.Items < 0 {
 		return s, fmt.Errorf("error: could not use %d bins and %d bytes: want 1 to %d and at most %d", s.Bins, s.Size, maxBins, maxSize)
 	}
 	return s, nil

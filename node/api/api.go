@@ -32,6 +32,7 @@ package api
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -103,23 +104,21 @@ func Advice(id string) string {
 // JobRequest asks the daemon for a job. Paths are absolute or URLs; globs and lists are expanded by the
 // command, so that they mean what the user's shell means.
 type JobRequest struct {
-	Selector string            `json:"selector"`           // path of the selector source (.C, .cxx, ...)
-	Class    string            `json:"class,omitempty"`    // class name, default the file's base name
-	Options  string            `json:"options,omitempty"`  // g: compile for a debugger; Og: and optimise, as without any
-	Includes []string          `json:"includes,omitempty"` // what the source includes, and further files to ship
-	Data     []string          `json:"data,omitempty"`     // files for the working folder of each process
-	Tree     string            `json:"tree"`               // default tree path
-	Files    []InputFile       `json:"files"`
-	Globs    []string          `json:"globs,omitempty"` // that some of them have matched, absolute: where other hosts see more, that is told
-	First    int64             `json:"first,omitempty"` // first unit
-	N        int64             `json:"n"`               // number of units, -1 for all
-	Option   string            `json:"option,omitempty"`
-	Params   map[string]string `json:"params,omitempty"` // TNamed objects in fInput
-	Output   string            `json:"output,omitempty"` // absolute path; empty: kept for get
-	Dir      string            `json:"dir"`              // working directory of Begin and Terminate
-	Env      []string          `json:"env,omitempty"`
-	Memory   int64             `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
-	Stall    float64           `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
+	Kind    string          `json:"kind,omitempty"`    // of work: which runtimes do it; empty: that of the daemon's first
+	Version string          `json:"version,omitempty"` // of the runtime; empty: the daemon's first of that kind
+	Title   string          `json:"title"`             // what the user named, such as the path of a selector, to show
+	Spec    json.RawMessage `json:"spec"`              // what is wanted of the runtime, in the words of the kind; for ROOT it is rootexec.Spec
+
+	Tree   string      `json:"tree"` // default tree path
+	Files  []InputFile `json:"files"`
+	Globs  []string    `json:"globs,omitempty"`  // that some of them have matched, absolute: where other hosts see more, that is told
+	First  int64       `json:"first,omitempty"`  // first unit
+	N      int64       `json:"n"`                // number of units, -1 for all
+	Output string      `json:"output,omitempty"` // absolute path; empty: kept for get
+	Dir    string      `json:"dir"`              // working directory of Begin and Terminate
+	Env    []string    `json:"env,omitempty"`
+	Memory int64       `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
+	Stall  float64     `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
 
 	Open      float64 `json:"open_seconds,omitempty"`      // opening a file may take this long, 0 for the default
 	EntryCPU  float64 `json:"entry_cpu_seconds,omitempty"` // CPU time of one entry, 0 for no limit
@@ -127,10 +126,9 @@ type JobRequest struct {
 	FileSize  int64   `json:"max_file_size,omitempty"`     // bytes of any one file that a child writes, 0 for no limit
 	Scratch   int64   `json:"max_scratch,omitempty"`       // bytes in a child's working folder, 0 for the default
 
-	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
-	AllowCopies          bool `json:"allow_copies,omitempty"` // hosts may have files that were written anew, with as many entries
-	Duplicates           bool `json:"duplicates,omitempty"`   // count a file that is named twice twice
-	SeedLocal            bool `json:"seed_local,omitempty"`   // seed all work on the home; others steal
+	AllowCopies bool `json:"allow_copies,omitempty"` // hosts may have files that were written anew, with as many entries
+	Duplicates  bool `json:"duplicates,omitempty"`   // count a file that is named twice twice
+	SeedLocal   bool `json:"seed_local,omitempty"`   // seed all work on the home; others steal
 }
 
 // RetryRequest asks for a job that runs what is missing in the result of another, and has the rest from that.
@@ -146,12 +144,8 @@ type RetryRequest struct {
 	FileSize  int64   `json:"max_file_size,omitempty"`
 	Scratch   int64   `json:"max_scratch,omitempty"`
 
-	Selector string            `json:"selector,omitempty"` // mended code, as in a JobRequest; empty: that of the earlier job
-	Class    string            `json:"class,omitempty"`
-	Options  string            `json:"options,omitempty"`
-	Includes []string          `json:"includes,omitempty"`
-	Data     []string          `json:"data,omitempty"`   // beside those of the earlier job
-	Params   map[string]string `json:"params,omitempty"` // in place of those of that name
+	Title string          `json:"title,omitempty"` // of mended code, as in a JobRequest; empty: that of the earlier job
+	Spec  json.RawMessage `json:"spec,omitempty"`  // in the words of the earlier job's kind; what it does not say is as it was
 }
 
 // InputFile is one file of the chain. Tree is empty for the job's default.
@@ -165,8 +159,9 @@ type InputFile struct {
 // JobStatus describes one job.
 type JobStatus struct {
 	ID       string `json:"id"`
-	Selector string `json:"selector"`
-	Home     string `json:"home"` // peer id
+	Kind     string `json:"kind,omitempty"` // of work: which runtimes do it
+	Selector string `json:"selector"`       // name of what the user named to be run, such as a selector's source
+	Home     string `json:"home"`           // peer id
 	HomeName string `json:"home_name"`
 
 	Submitter     string `json:"submitter"` // peer id of the member whose job it is
@@ -228,10 +223,10 @@ type JobStatus struct {
 	Stdout string `json:"stdout,omitempty"` // what Begin and Terminate printed, once final
 }
 
-// Code is a state of a selector's sources, and the parameters that went with it.
+// Code is a state of the user's code, and the parameters that went with it.
 type Code struct {
-	Selector string            `json:"selector"` // path of the source file
-	Source   string            `json:"source"`   // SHA-256 of the sources that were shipped, hex
+	Selector string            `json:"selector"` // what the user named, such as the path of a source file
+	Source   string            `json:"source"`   // SHA-256 of the code that was shipped, hex
 	Params   map[string]string `json:"params,omitempty"`
 	Job      string            `json:"job"`     // one that ran it
 	Entries  int64             `json:"entries"` // that are committed
@@ -371,7 +366,8 @@ type Member struct {
 	Up        bool      `json:"up"`
 	RTT       float64   `json:"rtt_ms"`
 	Slots     int       `json:"slots"`
-	ROOT      string    `json:"root"` // version, empty if unknown or none
+	ROOT      string    `json:"root"`               // version of its first ROOT, empty if unknown or none
+	Runtimes  []Runtime `json:"runtimes,omitempty"` // what it runs jobs with, as it was last told
 	Version   string    `json:"version"`
 	Founder   bool      `json:"founder,omitempty"`   // it has the founder's role
 	Ephemeral bool      `json:"ephemeral,omitempty"` // it is forgotten after minutes without a word
@@ -466,6 +462,14 @@ const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a 
 // StartingROOT is the Problem of a node whose ROOT starts: none, but for the seconds that this takes.
 const StartingROOT = "starting ROOT"
 
+// Runtime is what a node runs one kind of jobs with.
+type Runtime struct {
+	Kind    string `json:"kind"` // such as ROOT
+	Version string `json:"version"`
+	Dir     string `json:"dir,omitempty"`     // where it is installed, on the asked node alone
+	Problem string `json:"problem,omitempty"` // why it cannot be used; likewise
+}
+
 // NodeStatus describes the daemon.
 type NodeStatus struct {
 	ID       string    `json:"id"`
@@ -478,10 +482,11 @@ type NodeStatus struct {
 	Up       int       `json:"up"`
 	Slots    int       `json:"slots"`
 	Busy     int       `json:"busy"`
-	ROOT     string    `json:"root"` // version
+	ROOT     string    `json:"root"` // version of the first ROOT
 	ROOTDir  string    `json:"root_dir"`
-	RSS      int64     `json:"rss"`    // bytes, the daemon alone
-	Uptime   float64   `json:"uptime"` // seconds
+	Runtimes []Runtime `json:"runtimes,omitempty"` // what it runs jobs with, the preferred first
+	RSS      int64     `json:"rss"`                // bytes, the daemon alone
+	Uptime   float64   `json:"uptime"`             // seconds
 	StateDir string    `json:"state_dir"`
 	Steal    Histogram `json:"steal"`                  // request to grant, as thief
 	Packet   Histogram `json:"packet"`                 // daemon's cost of a packet beyond the child's time

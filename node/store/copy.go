@@ -22,7 +22,7 @@ import (
 //
 //	journal         the replicated log (package journal); its head's Job is the description's Signature
 //	body            the job's description, as it was signed
-//	source          the packed sources
+//	ship-SHA256     what the description ships and wants kept, such as the packed sources of a selector
 //	reserve         room on the disk for the log
 //	stuck           which attempt to finish the job was seen as the last one, and since when
 //	HEX-SEQ.SHA256  partials that are kept for the job's home, as named by PartialName
@@ -44,7 +44,7 @@ type Copy struct {
 const (
 	journalFile = "journal"
 	bodyFile    = "body"
-	sourceFile  = "source"
+	shipFile    = "ship-" // and the SHA-256
 	reserveFile = "reserve"
 	stuckFile   = "stuck"
 )
@@ -64,8 +64,8 @@ func (c *Copy) Name() string { return NameOf(c.Job) }
 // BodyPath is where the job's description lies, as it was signed.
 func (c *Copy) BodyPath() string { return filepath.Join(c.Dir, bodyFile) }
 
-// SourcePath is where the packed sources lie.
-func (c *Copy) SourcePath() string { return filepath.Join(c.Dir, sourceFile) }
+// ShipPath is where a blob lies that the description ships and wants kept, by its SHA-256.
+func (c *Copy) ShipPath(hash string) string { return filepath.Join(c.Dir, shipFile+hash) }
 
 // LastWrite is when the log was last written, zero if that is not known.
 func (c *Copy) LastWrite() time.Time {
@@ -163,7 +163,15 @@ func describedIn(dir string, id tasks.JobID, head journal.Head) (s Signature, de
 // linkFiles has the files of a copy in another folder too. Where there are no second names, the log is copied, and
 // partials are not: others keep them as well.
 func linkFiles(from, to string) error {
-	for _, name := range []string{journalFile, bodyFile, sourceFile} {
+	ships, err := filepath.Glob(filepath.Join(from, shipFile+"*"))
+	if err != nil {
+		return err
+	}
+	names := []string{journalFile, bodyFile}
+	for _, path := range ships {
+		names = append(names, filepath.Base(path))
+	}
+	for _, name := range names {
 		if err := linkOrCopy(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
 			return err
 		}
@@ -251,5 +259,9 @@ func (c *Copy) giveUp(keepLog bool) error {
 
 // files are, by their hashes, what of a copy's files others may fetch beside the partials.
 func (c *Copy) files() map[string]string {
-	return map[string]string{string(c.ID): c.BodyPath(), c.Job.Code.Source: c.SourcePath()}
+	files := map[string]string{string(c.ID): c.BodyPath()}
+	for _, s := range c.Job.Work.Kept() {
+		files[s.SHA256] = c.ShipPath(s.SHA256)
+	}
+	return files
 }

@@ -169,8 +169,3 @@ func (l *Ledgers) Sweep(id tasks.JobID, still []merge.Partial) {
 		}
 	}
 }
-
-// KeepsSource reports whether the sources with a hash lie whole in the folder of the copy of a job's ledger.
-func (l *Ledgers) KeepsSource(id tasks.JobID, hash string) bool {
-	return l.Blobs.Has(hash, filepath.Join(l.FolderOf(id), sourceFile))
-}

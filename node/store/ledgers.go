@@ -106,7 +106,7 @@ func (l *Ledgers) Damaged(name string) string {
 	return l.damaged[name]
 }
 
-// MakeFolder makes the folder of a new copy, durably. The caller puts description and sources there, fills in Signature
+// MakeFolder makes the folder of a new copy, durably. The caller puts the description and what it wants kept there, fills in Signature
 // and Job, and then calls Begin, or else Remove.
 func (l *Ledgers) MakeFolder(id tasks.JobID) (*Copy, error) {
 	c := &Copy{ID: id, Dir: l.FolderOf(id)}

@@ -99,7 +99,7 @@ func described(t *testing.T, nonce byte, source string) (tasks.JobID, []byte, Si
 		t.Fatal(err)
 	}
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: signer.ID(), Nonce: tasks.NonceOf(signer.ID(), tasks.NonceSalt{nonce}),
-		Code: tasks.Code{Source: source, Main: "A.C", Class: "A"}, Data: *data, Want: tasks.R(0, 100)}
+		Work: tasks.Work{Kind: "ROOT", Ships: []tasks.Ship{{Name: "sources", SHA256: source, Size: 7, Keep: true}}}, Data: *data, Want: tasks.R(0, 100)}
 	body, err := wire.Marshal(desc)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func keep(t *testing.T, l *Ledgers, nonce byte) (c *Copy, part merge.Partial) {
 		t.Fatal(err)
 	}
 	part = merge.Partial{ID: merge.ID{Node: "n", Seq: 1}, Job: id, SHA256: HashOf([]byte("partial")), Size: 7}
-	for path, b := range map[string][]byte{c.BodyPath(): body, c.SourcePath(): source, l.KeptPath(id, part): []byte("partial")} {
+	for path, b := range map[string][]byte{c.BodyPath(): body, c.ShipPath(HashOf(source)): source, l.KeptPath(id, part): []byte("partial")} {
 		if err := durable.Write(path, b); err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestCopiesComeBack(t *testing.T) {
 	if b, ok := l.Blobs.Read(part.SHA256); !ok || string(b) != "partial" {
 		t.Error("others do not get what was kept in an earlier life")
 	}
-	for _, hash := range []string{string(whole.ID), whole.Job.Code.Source} {
+	for _, hash := range []string{string(whole.ID), whole.Job.Work.Ships[0].SHA256} {
 		if _, ok := l.Blobs.Read(hash); !ok {
 			t.Errorf("others do not get %s", hash)
 		}
@@ -201,7 +201,7 @@ func TestCopiesComeBack(t *testing.T) {
 		t.Error("the log that cannot be read is not left for people to look at, and told of")
 	}
 	files, err := os.ReadDir(whole.Dir)
-	if err != nil || len(files) > 5 { // journal, body, source, reserve, partial
+	if err != nil || len(files) > 5 { // journal, body, sources, reserve, partial
 		t.Errorf("unfinished files are still there: %v, %v", files, err)
 	}
 }

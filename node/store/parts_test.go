@@ -79,7 +79,7 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 	if link(parts[0]); SizeOf(r.PartPath(name, parts[1].SHA256)) >= 0 {
 		t.Error("the partials of another end are there")
 	}
-	for _, hash := range []string{string(c.ID), c.Job.Code.Source, parts[0].SHA256} {
+	for _, hash := range []string{string(c.ID), c.Job.Work.Ships[0].SHA256, parts[0].SHA256} {
 		if !r.Blobs.Has(hash, r.PartPath(name, hash)) && len(r.Blobs.Paths(hash)) == 0 {
 			t.Errorf("others do not get %s", hash)
 		}

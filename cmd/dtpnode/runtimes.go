@@ -1,0 +1,14 @@
+//go:build !fakeexec
+
+package main
+
+import (
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/rootexec"
+)
+
+// finders are the kinds of work that a daemon knows, the preferred first.
+func finders(root *rootexec.Finder) ([]exec.Finder, error) { return []exec.Finder{root}, nil }
+
+// kindOf is the kind of the job that a file is the code of.
+func kindOf(string) string { return rootexec.Kind }

@@ -1,0 +1,116 @@
+package rootexec
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/exec"
+)
+
+// Kind is the word for jobs that ROOT runs.
+const Kind = "ROOT"
+
+// Finder finds installations of ROOT on this host. It is an exec.Finder.
+type Finder struct {
+	Prefixes []string // folders that the user named, the best first; empty: the usual places are looked at
+	Cache    string   // where Install puts one
+	Install  bool     // install one where none is found, and none was named
+	Log      *slog.Logger
+
+	mu    sync.Mutex
+	roots map[string]*Root // those that were found, by their folders
+}
+
+// Kind is that of all jobs that name a selector.
+func (f *Finder) Kind() string { return Kind }
+
+// Find lists the installations that the user named, one of each version, or the first that is found. The error is told
+// beside what was found.
+func (f *Finder) Find(ctx context.Context) ([]exec.Info, error) {
+	prefixes := f.Prefixes
+	if len(prefixes) == 0 {
+		prefixes = []string{""}
+	}
+	var infos []exec.Info
+	var errs []error
+	known := map[string]bool{}
+	for _, prefix := range prefixes {
+		root, err := f.find(ctx, prefix)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if known[root.Version] {
+			continue
+		}
+		known[root.Version] = true
+		f.remember(root)
+		infos = append(infos, infoOf(root))
+	}
+	if len(errs) == 1 {
+		return infos, errs[0]
+	}
+	return infos, errors.Join(errs...)
+}
+
+func (f *Finder) find(ctx context.Context, prefix string) (*Root, error) {
+	root, err := Find(ctx, FindOptions{Prefix: prefix, Cache: f.Cache})
+	if errors.Is(err, ErrNoROOT) && f.Install && prefix == "" { // one that was named is not replaced
+		root, err = Install(ctx, f.Cache, func(step string) { f.log().Info("installing ROOT", "step", step) })
+	}
+	return root, err
+}
+
+func (f *Finder) log() *slog.Logger {
+	if f.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return f.Log
+}
+
+func (f *Finder) remember(root *Root) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.roots == nil {
+		f.roots = map[string]*Root{}
+	}
+	f.roots[root.Dir] = root
+}
+
+func infoOf(root *Root) exec.Info {
+	return exec.Info{Kind: Kind, Version: root.Version, Platform: root.Platform, Dir: root.Dir}
+}
+
+// Open builds the child for one of the installations, once a host and ROOT, and starts the process that forks all others.
+func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exec.Runtime, error) {
+	f.mu.Lock()
+	root := f.roots[info.Dir]
+	f.mu.Unlock()
+	if root == nil {
+		var err error
+		if root, err = rootAt(ctx, info.Dir); err != nil {
+			return nil, err
+		}
+	}
+	exe, err := BuildChild(ctx, root, cfg.Cache, func(step string) {
+		if cfg.Log != nil {
+			cfg.Log.Info("building the child", "root", root.Version, "step", step)
+		}
+		if cfg.Progress != nil {
+			cfg.Progress(step)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	e, err := Open(ctx, Config{Exe: exe, Root: root, Scratch: cfg.Scratch, Cache: cfg.Cache, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Counted reads the units and the canary that a partial's own objects show.
+func (f *Finder) Counted(path string) (units int64, canary uint64, err error) { return Counted(path) }

@@ -1,0 +1,192 @@
+package rootexec
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// The blobs of a job. The library spares hosts of the same platform the compiler.
+const (
+	sourcesBlob = "sources"
+	libraryBlob = "library"
+)
+
+// program is a loaded selector with what one job wants of it beside its class. It is an exec.Program.
+type program struct {
+	*Selector
+	work work
+	key  string
+}
+
+func newProgram(s *Selector, lib Library, w work) *program {
+	return &program{Selector: s, work: w, key: fmt.Sprintf("%s %s %q %v", lib.Key, w.Class, w.Option, w.Lax)}
+}
+
+// Info is the ROOT that runs.
+func (e *Executor) Info() exec.Info { return infoOf(e.cfg.Root) }
+
+// Describe compiles the selector that the user named, or that of an earlier job, and loads it.
+func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Description, err error) {
+	spec, err := ParseSpec(r.Spec)
+	if err != nil {
+		return out, err
+	}
+	src, w, err := e.wanted(ctx, spec, r)
+	if err != nil {
+		return out, err
+	}
+	packed, err := packSource(src)
+	if err != nil {
+		return out, err
+	}
+	lib, ok := e.Compiled(src)
+	if !ok {
+		r.Tell("compiling " + path.Base(src.Main))
+		if lib, err = e.Compile(ctx, src); err != nil {
+			return out, err
+		}
+		r.Tell("loading " + path.Base(src.Main))
+	}
+	w.Platform = lib.Platform
+	text, err := wire.Marshal(&w)
+	if err != nil {
+		return out, err
+	}
+	sel, err := e.Load(ctx, lib, w.Class)
+	if err != nil {
+		return out, err
+	}
+	return exec.Description{
+		Program: newProgram(sel, lib, w),
+		Work:    tasks.Work{Kind: Kind, Needs: []string{exec.Needed(Kind, e.cfg.Root.Version)}, Spec: text},
+		Params:  w.Params,
+		Blobs: []exec.Blob{
+			{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }},
+			{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack},
+		},
+	}, nil
+}
+
+// wanted reads the sources of a request, and what it wants of them.
+func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src Source, w work, err error) {
+	var old Source
+	if r.Earlier != nil {
+		if w, err = readWork(r.Earlier.Work); err != nil {
+			return src, w, err
+		}
+		packed, err := r.Earlier.Fetch(ctx, sourcesBlob)
+		if err != nil {
+			return src, w, fmt.Errorf("could not get the sources of the earlier job: %w", err)
+		}
+		if old, err = unpackSource(packed); err != nil {
+			return src, w, err
+		}
+	} else {
+		w.Option, w.Lax = spec.Option, spec.AllowMissingBranches
+	}
+	w.Params = merged(w.Params, spec.Params)
+	if r.Earlier != nil && spec.Selector == "" {
+		return old, w, nil
+	}
+	if src, err = readSources(spec, r.Dir); err != nil {
+		return src, w, err
+	}
+	for name, text := range old.Files { // data files go along where none of that name is given
+		if _, given := src.Files[name]; !given && isData(name) {
+			src.Files[name] = text
+		}
+	}
+	w.Main, w.Class = src.Main, spec.className()
+	return src, w, nil
+}
+
+// isData tells a file for the working folder of each process from one to be compiled.
+func isData(name string) bool { return strings.HasPrefix(name, DataDir+"/") }
+
+// Prepare loads a job's selector: from what was compiled here, or the submitter's library if it is of this platform, or
+// by compiling the sources.
+func (e *Executor) Prepare(ctx context.Context, o exec.Order) (exec.Program, error) {
+	w, err := readWork(o.Work)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := o.Fetch(ctx, sourcesBlob)
+	if err != nil {
+		return nil, err
+	}
+	src, err := unpackSource(packed)
+	if err != nil {
+		return nil, err
+	}
+	lib, ok := e.Compiled(src)
+	if !ok {
+		if lib, err = e.libraryFrom(ctx, o, w, src); err != nil {
+			return nil, err
+		}
+	}
+	sel, err := e.Load(ctx, lib, w.Class)
+	if err != nil {
+		return nil, err
+	}
+	return newProgram(sel, lib, w), nil
+}
+
+// libraryFrom gets a library that was not compiled here: what the submitter has signed, which is for its own jobs
+// alone, or else what the sources become here.
+func (e *Executor) libraryFrom(ctx context.Context, o exec.Order, w work, src Source) (Library, error) {
+	ship, ok := o.Work.Ship(libraryBlob)
+	if !ok || w.Platform != e.cfg.Root.Platform {
+		return e.Compile(ctx, src)
+	}
+	from := Origin{Submitter: o.Submitter, SHA256: ship.SHA256}
+	if lib, ok := e.Unpacked(src, from); ok {
+		return lib, nil
+	}
+	b, err := o.Fetch(ctx, libraryBlob)
+	if err == nil {
+		var lib Library
+		if lib, err = Unpack(ctx, e.cfg.Cache, LibraryKey(src, e.cfg.Root.Platform), from, b); err == nil {
+			return lib, nil
+		}
+	}
+	e.cfg.Log.Warn("could not use the submitter's library; compiling", "submitter", o.Submitter, "reason", err)
+	return e.Compile(ctx, src)
+}
+
+// Key names the library, the class and what the selector is told.
+func (p *program) Key() string { return p.key }
+
+func (p *program) told() Told { return Told{Option: p.work.Option, AllowMissingBranches: p.work.Lax} }
+
+// Start begins a generation with the selector's option.
+func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
+	g, err := p.Selector.Start(ctx, spec, p.told(), sink)
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Try runs the first entry of a file: SlaveBegin, Init, Notify, Process.
+func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string) error {
+	return p.Probe(ctx, spec, p.told(), file, tree)
+}
+
+// Session starts the process that runs Begin and Terminate.
+func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Session, error) {
+	params := map[string]string{}
+	for _, o := range p.work.Params {
+		params[o.Name] = o.Value
+	}
+	c, err := p.StartClient(ctx, ClientSpec{Option: p.work.Option, Params: params, Dir: spec.Dir, Env: spec.Env}, spec.Out)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
