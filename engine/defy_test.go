@@ -43,7 +43,7 @@ func (u usurper) messages() []Message {
 		Votes: []quorum.Signature{{By: admin, Sig: keys.Sign(quorum.VoteText(GroupName(jobID), term, u.self.ID, u.self.ID))}}}
 	r := &ledger.Result{SHA256: "forged", Status: []byte("done")}
 	e := &Ended{Sum: r.Sum(), Units: units, Result: r}
-	seal := quorum.SealAlone(keys, GroupName(jobID), u.chain, admin, e.Text())
+	seal := quorum.SoleSeal(keys, GroupName(jobID), u.chain, admin, e.Text())
 	e.Seal = &seal
 	out := []Message{
 		{Recovery: &u.link},

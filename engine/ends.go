@@ -157,7 +157,7 @@ func (p *Peer) jobEnded(j *jobState) {
 		if j.end.lostChain != nil {
 			chain = *j.end.lostChain
 		}
-		p.endSealed(j, quorum.SealAlone(p.cfg.Keys, GroupName(j.id), chain, p.self, e.Text()))
+		p.endSealed(j, quorum.SoleSeal(p.cfg.Keys, GroupName(j.id), chain, p.self, e.Text()))
 	}
 }
 

@@ -43,7 +43,7 @@ var (
 // mandate proves that a peer leads the job in a term: h as its founder, and others as voted for by h, r and s.
 func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
 	if home == "h" && term <= 1 {
-		m := quorum.Alone(modelkeys.Keys(home), GroupName(jobID), founders[0])
+		m := quorum.SoleMandate(modelkeys.Keys(home), GroupName(jobID), founders[0])
 		return &m
 	}
 	conf := quorum.Conf{Seq: 1, Term: 1, Voters: slices.Clone(replicas)}

@@ -294,7 +294,7 @@ func (p *Peer) onKeep(j *jobState, k Keep) {
 // this node could take what it has told of then for what an earlier home had wanted (held.since). The home asks again.
 func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
 	if j := p.job(id); j != nil && j.copy.log != nil {
-		if k.OK && k.Term > j.copy.log.Sure() {
+		if k.OK && k.Term > j.copy.log.SyncedTerm() {
 			return
 		}
 		k.Member = j.copy.self.ID

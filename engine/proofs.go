@@ -29,7 +29,7 @@ func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
 
 // same reports whether two mandates say the same: then one proof does for both.
 func same(a, b *quorum.Mandate) bool {
-	return a.Term == b.Term && a.Leader == b.Leader && a.Home() == b.Home()
+	return a.Term == b.Term && a.Leader == b.Leader && a.LeaderPeer() == b.LeaderPeer()
 }
 
 // believe reports whether a mandate proves what it says. One that was believed before, or is older than that, is not
@@ -100,7 +100,7 @@ func (p *Peer) mandate(j *jobState) *quorum.Mandate {
 
 // proofOf proves who leads a job now, as this peer knows it; nil if it cannot.
 func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
-	if m := j.proofs.shown; m != nil && m.Term == j.term && m.Home() == j.home {
+	if m := j.proofs.shown; m != nil && m.Term == j.term && m.LeaderPeer() == j.home {
 		return m
 	}
 	return nil

@@ -36,7 +36,7 @@ var forgeries = map[string]func(m *quorum.Mandate){
 	"voters whom nobody signed": func(m *quorum.Mandate) { m.Chain.Links[0].Sigs = nil },
 	"voters that it signed":     func(m *quorum.Mandate) { m.Chain.Links[0].Sigs[0].By = "x" },
 	"other founders": func(m *quorum.Mandate) {
-		*m = quorum.Alone(modelkeys.Keys("x"), GroupName(jobID), quorum.NewMember("x", 1))
+		*m = quorum.SoleMandate(modelkeys.Keys("x"), GroupName(jobID), quorum.NewMember("x", 1))
 		m.Term = 5
 		m.Votes[0].Sig = modelkeys.Keys("x").Sign(quorum.VoteText(GroupName(jobID), 5, m.Leader, m.Leader))
 	},
@@ -100,7 +100,7 @@ func TestReplacedVotersAreNotFollowed(t *testing.T) {
 
 // own is how a member announces that it has founded the ledger of a job, whoever's that is.
 func own(from tasks.PeerID, id tasks.JobID) Message {
-	m := quorum.Alone(modelkeys.Keys(from), GroupName(id), quorum.NewMember(from, 1))
+	m := quorum.SoleMandate(modelkeys.Keys(from), GroupName(id), quorum.NewMember(from, 1))
 	return Message{Job: id, Term: 1, Open: &Open{Home: from, Proof: &m}}
 }
 

@@ -27,7 +27,7 @@ type founding struct {
 func (p *Peer) found(j *jobState) {
 	p.seq++
 	self := quorum.NewMember(p.self, p.seq)
-	alone := quorum.Alone(p.cfg.Keys, GroupName(j.id), self)
+	alone := quorum.SoleMandate(p.cfg.Keys, GroupName(j.id), self)
 	j.show(&alone)
 	if p.voters() == 0 {
 		j.staff.complete = true
@@ -153,7 +153,7 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 			p.role(j, e)
 		case quorum.Suspect:
 			p.violated(e.From, j.id, FalseProof)
-		case quorum.Astray:
+		case quorum.Misaddressed:
 			p.tellRecovery(j, e.From)
 		case quorum.Removed:
 			j.copy.leaveAt, j.copy.resigned = tasks.At(p.now+p.cfg.Silent), p.now

@@ -287,7 +287,7 @@ func checkOpen(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
 
 // checkProof looks whether a mandate is for what its sender says of itself.
 func checkProof(home tasks.PeerID, term uint64, proof *quorum.Mandate) Wrong {
-	if proof == nil || proof.Term != term || proof.Home() != home {
+	if proof == nil || proof.Term != term || proof.LeaderPeer() != home {
 		return Unproven
 	}
 	return ""

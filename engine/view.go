@@ -64,7 +64,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	v.Cramped = j.led.home.FullReason()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
 	v.Staffed = j.staff.complete &&
-		(j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Spared(p.now, spareWait) && j.led.home.Copied())
+		(j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Dispensable(p.now, spareWait) && j.led.home.Copied())
 	if j.copy.log != nil {
 		for _, m := range j.copy.log.Members() {
 			v.Replicas = append(v.Replicas, m.Peer)
@@ -217,7 +217,7 @@ func (p *Peer) view(j *jobState) (v CopyView, err error) {
 	}
 	v = CopyView{
 		Member:    j.copy.self,
-		Seats:     j.copy.log.Seats(),
+		Seats:     j.copy.log.VoterSets(),
 		Committed: record.Done.Cover().Len(),
 		Open:      record.Open().Len(),
 		Parts:     slices.Clone(record.Done.Parts()),

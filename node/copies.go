@@ -64,7 +64,7 @@ func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, wh
 		c.proven = holds[i] && slices.Contains(seats, c.Copy.Member) && quorum.Epoch(c.Copy.Term) == quorum.Epoch(newest.Term)
 		if c.Leads && c.proven {
 			m := c.Copy.Mandate
-			c.Leads = m != nil && m.Home() == c.on && newest.Admits(*m) && checked(c.on, func(t quorum.Trust) error { return quorum.CheckMandate(t, *m) }) == nil
+			c.Leads = m != nil && m.LeaderPeer() == c.on && newest.Admits(*m) && checked(c.on, func(t quorum.Trust) error { return quorum.CheckMandate(t, *m) }) == nil
 		}
 		c.Leads, c.Copy.Majority = c.Leads && c.proven, c.Copy.Majority && c.proven
 		s.copies = append(s.copies, c)

@@ -17,7 +17,7 @@ import (
 
 // claims is how a member announces that it has founded the ledger of a job, whoever's that is.
 func claims(by *Daemon, id tasks.JobID) engine.Recv {
-	m := quorum.Alone(netKeys{by.net}, engine.GroupName(id), quorum.NewMember(by.net.ID(), 1))
+	m := quorum.SoleMandate(netKeys{by.net}, engine.GroupName(id), quorum.NewMember(by.net.ID(), 1))
 	return engine.Recv{From: by.net.ID(), Msg: engine.Message{Job: id, Term: 1, Open: &engine.Open{Home: by.net.ID(), Every: time.Second, Proof: &m}}}
 }
 

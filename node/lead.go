@@ -75,7 +75,7 @@ func (d *Daemon) provenLead(ctx context.Context, at tasks.PeerID, name string, s
 	if err := wire.Unmarshal(b, &p); err != nil || p.Proof == nil {
 		return errNotLead
 	}
-	if err := d.maySubmit(p.ID, p.Signature); err != nil || p.Signature.Signer != owner || p.Proof.Home() != at {
+	if err := d.maySubmit(p.ID, p.Signature); err != nil || p.Signature.Signer != owner || p.Proof.LeaderPeer() != at {
 		return fmt.Errorf("%w: %w", errNotLead, errors.Join(err, quorum.ErrUnproven))
 	}
 	err = d.checkFor(at, p.ID, owner, func(t quorum.Trust) error { return quorum.CheckMandate(t, *p.Proof) })

@@ -5,14 +5,14 @@ import (
 	"encoding/binary"
 )
 
-// Checked remembers which links of chains were found to hold by the signatures of a majority, so that a chain which has
-// grown by one link since it was last seen costs the check of one. It forgets the oldest. The zero value is ready; nil
-// remembers nothing.
+// Checked caches which links of chains were verified by the signatures of a majority, so that a chain that has grown by
+// one link costs one verification. It holds two generations and drops the older one when the younger is full. The zero
+// value is ready; a nil pointer caches nothing.
 type Checked struct {
 	young, old map[[sha256.Size]byte]struct{}
 }
 
-// maxChecked bounds each of its halves: links of many long chains.
+// maxChecked bounds each generation; it is enough for the links of many long chains.
 const maxChecked = 4096
 
 func (c *Checked) has(sum [sha256.Size]byte) bool {
@@ -24,7 +24,7 @@ func (c *Checked) has(sum [sha256.Size]byte) bool {
 	}
 	_, ok := c.old[sum]
 	if ok {
-		c.add(sum) // what is in use stays
+		c.add(sum) // moves what is in use to the younger generation
 	}
 	return ok
 }
@@ -39,8 +39,8 @@ func (c *Checked) add(sum [sha256.Size]byte) {
 	c.young[sum] = struct{}{}
 }
 
-// linkSum names a link by all that its check rests on: the voters before it, its own, and the signatures themselves, so
-// that none that does not hold passes for one that does.
+// linkSum is the cache key of a link: a hash of everything that its verification depends on, which is the voters before
+// it, its own, and the signatures. So no invalid link can match a valid one.
 func (t Trust) linkSum(before Conf, l Link) [sha256.Size]byte {
 	if t.Checked == nil {
 		return [sha256.Size]byte{}

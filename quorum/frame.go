@@ -12,30 +12,30 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A frame is a byte that says what follows, and that.
+// A frame is a byte that says what follows, and the content of that kind.
 const (
-	frameRaft  = 0 // a raftpb.Message
-	frameGone  = 1 // the ID of a member that was removed, 8 bytes, big-endian, and a Chain that shows it, as msgpack
-	framePiece = 2 // of a snapshot, from the leader (pieces.go)
-	frameWant  = 3 // asks for more of a snapshot
-	// the IDs of a leader and of whom it wants to lead in its place, and its term, 8 bytes each, big-endian
-	frameHeir   = 4
-	frameAsk    = 5 // an ask, from the leader (proof.go)
-	frameSigned = 6 // the answer to it, a signed
+	frameRaft  = 0 // an encoded raftpb.Message
+	frameGone  = 1 // the ID of a removed member, 8 bytes, big-endian, and as msgpack a Chain that proves the removal
+	framePiece = 2 // a piece of a snapshot, from the leader (pieces.go)
+	frameWant  = 3 // a request for more pieces of a snapshot
+	// the IDs of a leader and of the member to which it transfers its leadership, and its term, 8 bytes each, big-endian
+	frameTransfer = 4
+	frameAsk      = 5 // an ask, from the leader (proof.go)
+	frameSigned   = 6 // the answer to it, a signed
 
-	heirSize = 1 + 8 + 8 + 8
+	transferSize = 1 + 8 + 8 + 8
 )
 
 const (
-	maxTerm    = 1 << 62 // no group gets there
-	maxHearsay = 64      // senders remembered that the log does not name
-	// transferVote is raft's mark on the request for a vote of a member that stands because its leader says so: it
-	// is answered though that leader was heard just now.
+	maxTerm     = 1 << 62 // bound of the terms, which no group reaches
+	maxUnlisted = 64      // senders remembered that are not in the log
+	// transferVote is raft's mark on the vote request of a candidate that stands because the leader transfers its
+	// leadership to it: voters respond although the leader's lease has not expired.
 	transferVote = "CampaignTransfer"
-	minEntry     = 8 // bytes of an encoded entry, at least: what a frame declares is bounded before it is read
+	minEntry     = 8 // least bytes of an encoded entry, which bound the entries of a frame before it is decoded
 )
 
-// send encodes raft's messages.
+// send emits raft's messages as frames.
 func (r *Replica) send(ms []raftpb.Message) {
 	for i := range ms {
 		if ms[i].Type == raftpb.MsgSnap {
@@ -43,7 +43,7 @@ func (r *Replica) send(ms []raftpb.Message) {
 			continue
 		}
 		if ms[i].Type == raftpb.MsgTimeoutNow {
-			r.sendHeir(ms[i].To, ms[i].Term)
+			r.sendTransfer(ms[i].To, ms[i].Term)
 		}
 		to := r.peer(ms[i].To)
 		if to == "" {
@@ -58,7 +58,7 @@ func (r *Replica) send(ms []raftpb.Message) {
 	}
 }
 
-// sendGone tells a member that it is none any more, and shows it.
+// sendGone tells a peer that its member id was removed, with the proof.
 func (r *Replica) sendGone(to tasks.PeerID, id uint64) {
 	b, err := wire.Marshal(&r.chain)
 	if err == nil {
@@ -66,8 +66,8 @@ func (r *Replica) sendGone(to tasks.PeerID, id uint64) {
 	}
 }
 
-// recv takes a frame. What is malformed, meant for another incarnation, or no message that a replica sends is
-// dropped.
+// recv handles a frame. It drops what is malformed, addressed to another incarnation of this peer, or not what a
+// replica sends.
 func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	if len(frame) == 0 || len(frame) > r.cfg.MaxFrame {
 		return
@@ -76,8 +76,8 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	case frameGone:
 		r.recvGone(frame)
 		return
-	case frameHeir:
-		r.recvHeir(from, frame)
+	case frameTransfer:
+		r.recvTransfer(from, frame)
 		return
 	case frameAsk:
 		r.recvAsk(from, frame[1:])
@@ -101,7 +101,7 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 		return
 	}
 	if earlier, known := r.peers[m.To]; m.To != r.self.ID && known && earlier == r.self.Peer && from != "" {
-		r.emit(Astray{From: from})
+		r.emit(Misaddressed{From: from})
 	}
 	if m.To != r.self.ID || m.From == r.self.ID || !r.sender(from, m) || !plausible(m) {
 		return
@@ -111,12 +111,12 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 		r.sendGone(from, m.From)
 		return
 	}
-	if r.may(&m) {
+	if r.accepts(&m) {
 		r.take(m)
 	}
 }
 
-// recvGone believes a later set of voters, without this member, that those whom it knows of have signed.
+// recvGone accepts that this member was removed if the voters known here have signed a later set of voters without it.
 func (r *Replica) recvGone(frame []byte) {
 	var c Chain
 	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.member(r.self.ID) || r.removed ||
@@ -129,11 +129,12 @@ func (r *Replica) recvGone(frame []byte) {
 	}
 }
 
-// epoch is that of the group that this copy is of. Another's word that it was recovered comes beside the frames.
+// epoch is the epoch of the group that this copy belongs to. That the group was recovered is announced by the owner,
+// not in frames.
 func (r *Replica) epoch() uint64 { return Epoch(r.chain.Conf().Term) }
 
-// readable looks through an encoded message before it is decoded: only the fields that replicas send, and no
-// more entries than its bytes can hold.
+// readable checks an encoded message before it is decoded: that it has only the fields that replicas send, and no more
+// entries than fit into its bytes.
 func readable(b []byte) bool {
 	entries, size := 0, len(b)
 	for len(b) > 0 {
@@ -150,7 +151,7 @@ func readable(b []byte) bool {
 				return false
 			}
 		case num > 13 || num == 9 || num == 12 || num == 7 || typ != protowire.VarintType:
-			return false // a snapshot, responses: none are ever sent so
+			return false // a snapshot or responses, which are never sent in this form
 		}
 		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
 			return false
@@ -160,7 +161,7 @@ func readable(b []byte) bool {
 	return entries <= size/minEntry
 }
 
-// plausible reports whether some replica may have sent m, as far as m itself tells.
+// plausible reports whether a replica may have sent m, as far as m alone shows.
 func plausible(m raftpb.Message) bool {
 	switch m.Type {
 	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp,
@@ -172,7 +173,7 @@ func plausible(m raftpb.Message) bool {
 		return false
 	}
 	if m.Term == 0 || m.Term > maxTerm || m.LogTerm > maxTerm || (len(m.Entries) > 0 && m.Type != raftpb.MsgApp) {
-		return false // to raft a message without a term is its own
+		return false // raft takes a message without a term for a local one
 	}
 	index, term := m.Index, m.LogTerm
 	if index == 0 && term != 0 && m.Type == raftpb.MsgApp {
@@ -187,7 +188,7 @@ func plausible(m raftpb.Message) bool {
 	return true
 }
 
-// take gives a message to raft, unless raft would panic on it.
+// take passes a message to raft, unless raft would panic on it.
 func (r *Replica) take(m raftpb.Message) {
 	before := r.node.BasicStatus()
 	if mutant.On(mutant.StaleTerm) {
@@ -198,8 +199,8 @@ func (r *Replica) take(m raftpb.Message) {
 		return
 	}
 	if m.Term >= before.Term && m.Type == raftpb.MsgHeartbeat && m.Commit > r.last {
-		// A leader that has this member's word for entries which the disk has lost does not hear from it any more, gives
-		// way, and finds out in its next term what is here.
+		// The leader counts on an acknowledgement of entries that this disk has lost. It gets no response from this replica
+		// now, so it steps down, and learns in its next term which entries are here.
 		if r.member(m.From) {
 			r.suspect(r.peer(m.From), "says that entries are committed which this replica never acknowledged, or its disk has "+
 				"lost them")
@@ -210,7 +211,7 @@ func (r *Replica) take(m raftpb.Message) {
 		return
 	}
 	if m.Type == raftpb.MsgTimeoutNow && (m.Term != before.Term || m.From != before.Lead) {
-		return // not its leader's word
+		return // not from this replica's leader
 	}
 	if r.node.Step(m) != nil {
 		return
@@ -219,9 +220,9 @@ func (r *Replica) take(m raftpb.Message) {
 	word := after.Lead == m.From && after.Term == m.Term && (m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat)
 	voted := after.Vote != before.Vote && after.Vote != raft.None
 	if word || voted {
-		r.rest()
+		r.resetElection()
 	}
 	if word || (voted && len(m.Context) > 0) {
-		r.led = r.now + r.cfg.Election
+		r.lease = r.now + r.cfg.Election
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/dtpnode/dtpnode/internal/mutant"
 )
 
-// storage is what raft reads back of the log. The founding voters stand before its first entry.
+// storage is the written log as raft reads it. The founding voters are its state before the first entry.
 type storage struct {
 	*raft.MemoryStorage
 	hard raftpb.HardState
 	conf raftpb.ConfState
 
-	voters  func() map[uint64]struct{} // those that raft counts now
-	lacking bool                       // raft wanted a snapshot for a member that is not in the one there is
+	voters  func() map[uint64]struct{} // the voters in raft's current configuration
+	lacking bool                       // raft wanted a snapshot for a member that the present one does not name
 }
 
 // InitialState implements raft.Storage.
@@ -26,7 +26,7 @@ func (s *storage) InitialState() (raftpb.HardState, raftpb.ConfState, error) {
 	return s.hard, s.conf, nil
 }
 
-// load checks a log and makes it raft's.
+// load checks a log and makes raft's storage of it.
 func load(log Log) (*storage, error) {
 	if mutant.On(mutant.SkipLastRecord) && len(log.Entries) > 0 {
 		log.Entries = log.Entries[:len(log.Entries)-1]
@@ -49,7 +49,7 @@ func load(log Log) (*storage, error) {
 	return s, s.Append(raftEntries(log.Entries))
 }
 
-// fill takes a log that begins behind the base of a snapshot.
+// fill loads a log that begins after the base of a snapshot.
 func (s *storage) fill(log Log) error {
 	snap := log.Snapshot
 	if snap.Base > 0 {
@@ -65,7 +65,7 @@ func (s *storage) fill(log Log) error {
 	return err
 }
 
-// Keep makes l what a disk holds after w. Slices that l had are not changed.
+// Keep updates l to what the disk holds after the write w. The slices that l had are not modified.
 func (l *Log) Keep(w Write) {
 	if s := w.Snapshot; s != nil {
 		drop := uint64(len(l.Entries))
@@ -81,7 +81,7 @@ func (l *Log) Keep(w Write) {
 	l.Hard = w.Hard
 }
 
-// base is the last entry that the log does not have.
+// base is the index of the last entry that was dropped from the log, 0 if none was.
 func (l Log) base() uint64 {
 	if l.Snapshot == nil {
 		return 0
@@ -89,7 +89,7 @@ func (l Log) base() uint64 {
 	return l.Snapshot.Base
 }
 
-// last is the last entry of the log.
+// last is the index of the last entry of the log.
 func (l Log) last() uint64 { return l.base() + uint64(len(l.Entries)) }
 
 func raftEntries(in []Entry) []raftpb.Entry {
@@ -165,7 +165,7 @@ func valid(m Member) bool {
 	return m.ID != raft.None && !raft.IsLocalMsgTarget(m.ID) && m.Peer != ""
 }
 
-// checkKind reports an entry that no replica writes.
+// checkKind reports why no replica writes an entry of this kind and data.
 func checkKind(kind raftpb.EntryType, data []byte) error {
 	switch kind {
 	case raftpb.EntryNormal:
@@ -177,22 +177,22 @@ func checkKind(kind raftpb.EntryType, data []byte) error {
 	return fmt.Errorf("its kind %d is unknown", kind)
 }
 
-// silent is raft's logger: what matters comes out as effects. Its panics are caught in Step.
-type silent struct{}
+// noLogger is raft's logger, which discards everything: what matters is emitted as effects. Step recovers its panics.
+type noLogger struct{}
 
-func (silent) Debug(...any)            {}
-func (silent) Debugf(string, ...any)   {}
-func (silent) Info(...any)             {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warning(...any)          {}
-func (silent) Warningf(string, ...any) {}
-func (silent) Error(...any)            {}
-func (silent) Errorf(string, ...any)   {}
-func (silent) Fatal(v ...any)          { panic(fmt.Sprint(v...)) }
-func (silent) Fatalf(f string, v ...any) {
+func (noLogger) Debug(...any)            {}
+func (noLogger) Debugf(string, ...any)   {}
+func (noLogger) Info(...any)             {}
+func (noLogger) Infof(string, ...any)    {}
+func (noLogger) Warning(...any)          {}
+func (noLogger) Warningf(string, ...any) {}
+func (noLogger) Error(...any)            {}
+func (noLogger) Errorf(string, ...any)   {}
+func (noLogger) Fatal(v ...any)          { panic(fmt.Sprint(v...)) }
+func (noLogger) Fatalf(f string, v ...any) {
 	panic(fmt.Sprintf(f, v...))
 }
-func (silent) Panic(v ...any) { panic(fmt.Sprint(v...)) }
-func (silent) Panicf(f string, v ...any) {
+func (noLogger) Panic(v ...any) { panic(fmt.Sprint(v...)) }
+func (noLogger) Panicf(f string, v ...any) {
 	panic(fmt.Sprintf(f, v...))
 }

@@ -10,62 +10,62 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Bounds of what others hand in as a proof; beyond them it is refused unread.
+// These bound a proof that comes from others. One that exceeds them is refused without verifying signatures.
 const (
-	maxVoters = 8   // of one configuration: a group has 3 members or 5, and some more while they are being replaced
-	maxLinks  = 512 // changes of the voters in a group's life: each costs some 450 bytes of every mandate
+	maxVoters = 8   // voters of one configuration: a group has 3 or 5, and some more while they are being replaced
+	maxLinks  = 512 // links of a chain; each costs some 450 bytes in every mandate
 	maxSig    = 128 // bytes of a signature
 	maxPeer   = 128 // bytes of a peer's name
 )
 
-// ErrUnproven is the error, under errors.Is, of a mandate or seal that does not prove what it says.
+// ErrUnproven is the error, under errors.Is, of a mandate or seal that does not prove what it claims.
 var ErrUnproven = errors.New("not proven")
 
-// Keys signs as this peer, and checks what any peer signed. Both are pure: equal texts give equal answers at any
-// time, for replicas decide by them what an entry of the log means.
+// Keys signs as this peer and verifies the signatures of any peer. Both must be pure: the same arguments give the same
+// result at any time, since replicas decide by them what an entry of the log means.
 type Keys interface {
 	// Sign returns this peer's signature under text.
 	Sign(text []byte) []byte
-	// Verify reports whether sig is the signature of peer by under text. It takes any bytes.
+	// Verify reports whether sig is the signature of peer by under text. sig may be any bytes.
 	Verify(by tasks.PeerID, text, sig []byte) bool
 }
 
 // Conf is one set of voters of a group.
 type Conf struct {
-	Seq  uint64 `msgpack:"n"` // counts the sets; 0 is the founders'
-	Term uint64 `msgpack:"t"` // in which it was made; only votes of later terms can be its
-	// Prior is the Seq of the last set that was made in an earlier term, which may have elected the leader of Term.
+	Seq  uint64 `msgpack:"n"` // number of this set of voters; 0 is the founders'
+	Term uint64 `msgpack:"t"` // term in which the set was made; it can vote only in later terms
+	// Prior is the Seq of the last set made before Term, whose voters may have elected the leader of Term.
 	Prior uint64 `msgpack:"p"`
-	// Voters, by ID. A peer has one seat.
+	// Voters are ordered by ID. A peer is one voter at most.
 	Voters []Member `msgpack:"v"`
 }
 
-// Signature is a peer's under a text that is known from where it stands.
+// Signature is a peer's signature under a text that its context determines.
 type Signature struct {
 	By  tasks.PeerID `msgpack:"b"`
 	Sig []byte       `msgpack:"s"`
 }
 
-// Link is a set of voters, and the signatures that say that it follows another: of a majority of the voters of that
-// other one, or of one authority (Trust). What is signed does not name the other one, so a link can skip sets that
-// stood between if a majority of an earlier one signed it too.
+// Link is a set of voters with signatures which say that it follows an earlier set: those of a majority of the earlier
+// set, or that of one authority (Trust). The signed text does not name the earlier set, so a link may skip sets in
+// between if a majority of a still earlier one signed it too.
 type Link struct {
 	Conf Conf        `msgpack:"c"`
 	Sigs []Signature `msgpack:"s"`
 }
 
-// Chain leads from a group's founding voters to a later set of voters, each signed by the one before.
+// Chain leads from a group's founding voters to a later set of voters, each signed by the set before.
 type Chain struct {
 	Founders []Member `msgpack:"f"`
 	Links    []Link   `msgpack:"l,omitempty"`
 }
 
-// Mandate proves to anybody that a member was elected to lead a group in a term: a majority of the voters at the
-// end of the chain signed their votes for it. A voter signs at most one vote in a term.
+// Mandate proves to anybody that a member was elected leader of a group in a term: a majority of the voters at the end
+// of the chain signed their votes for it. A voter signs at most one vote in a term.
 type Mandate struct {
 	Chain  Chain       `msgpack:"c"`
 	Term   uint64      `msgpack:"t"`
-	Leader uint64      `msgpack:"l"` // a member's ID, one of the voters at the chain's end
+	Leader uint64      `msgpack:"l"` // member ID of the leader, one of the voters at the chain's end
 	Votes  []Signature `msgpack:"v"`
 }
 
@@ -75,14 +75,15 @@ type Seal struct {
 	Sigs  []Signature `msgpack:"s"`
 }
 
-// Trust is what a check rests on.
+// Trust is what the verification of a proof depends on.
 type Trust struct {
 	Keys     Keys
-	Group    string         // the group's name, which is part of all that is signed
-	Founders []tasks.PeerID // whose peers the founding voters must be: all of them and nobody else
-	// Authority reports whether a peer may name a group's voters alone, as its owner may; nil for nobody.
+	Group    string         // the group's name, which is part of every signed text
+	Founders []tasks.PeerID // the peers of the founding voters: exactly these
+	// Authority reports whether a peer may determine a group's voters by its signature alone, as the group's owner may;
+	// nil for nobody.
 	Authority func(by tasks.PeerID) bool
-	Checked   *Checked // links that were checked before; nil to check all
+	Checked   *Checked // cache of verified links; nil for none
 }
 
 // Conf is the set of voters at the end of the chain.
@@ -93,8 +94,8 @@ func (c Chain) Conf() Conf {
 	return Conf{Voters: c.Founders}
 }
 
-// Home is the peer that leads by the mandate; empty if the mandate is none.
-func (m Mandate) Home() tasks.PeerID { return m.Chain.Conf().peer(m.Leader) }
+// LeaderPeer is the peer of the leader; empty if it is not among the voters.
+func (m Mandate) LeaderPeer() tasks.PeerID { return m.Chain.Conf().peer(m.Leader) }
 
 // Weight is roughly how many bytes of memory a mandate takes.
 func (m *Mandate) Weight() int {
@@ -105,7 +106,7 @@ func (m *Mandate) Weight() int {
 	return n
 }
 
-// WeightOf is the same of members.
+// WeightOf is roughly how many bytes of memory members take.
 func WeightOf(members []Member) (n int) {
 	for _, m := range members {
 		n += 24 + len(m.Peer)
@@ -120,9 +121,10 @@ func weightOf(sigs []Signature) (n int) {
 	return n
 }
 
-// Admits reports whether somebody who knows that c is a set of the group's voters should believe a mandate that
-// was found to hold: voters who have been replaced since elect nobody in later terms. Keep the newest Conf of the
-// mandates that were believed, and ask it about the next: else those who once were a majority could lead for ever.
+// Admits reports whether somebody who knows that c is a set of the group's voters should accept a mandate that
+// verified: voters who have been replaced since cannot elect anybody in later terms. Callers keep the newest Conf of
+// the mandates that they accepted and ask it about the next one. Otherwise peers that were once a majority could lead
+// for ever.
 func (c Conf) Admits(m Mandate) bool {
 	need := c.Seq
 	if m.Term <= c.Term {
@@ -131,8 +133,8 @@ func (c Conf) Admits(m Mandate) bool {
 	return m.Chain.Conf().Seq >= need
 }
 
-// CheckMandate reports why a mandate does not hold; the error is under ErrUnproven. It is pure, and its work is
-// bounded whatever m is.
+// CheckMandate reports why a mandate is invalid; the error is under ErrUnproven. It is pure, and its work is bounded
+// whatever m is.
 func CheckMandate(t Trust, m Mandate) error {
 	if err := t.checkChain(m.Chain); err != nil {
 		return err
@@ -140,7 +142,7 @@ func CheckMandate(t Trust, m Mandate) error {
 	return t.checkVotes(m)
 }
 
-// checkVotes checks a mandate whose chain holds.
+// checkVotes checks the votes of a mandate whose chain is valid.
 func (t Trust) checkVotes(m Mandate) error {
 	conf := m.Chain.Conf()
 	if conf.peer(m.Leader) == "" {
@@ -158,8 +160,8 @@ func (t Trust) checkVotes(m Mandate) error {
 	return nil
 }
 
-// CheckSeal reports why a seal does not show that a majority signed text; the error is under ErrUnproven. Purpose
-// and meaning of the text are the caller's.
+// CheckSeal reports why a seal does not prove that a majority signed text; the error is under ErrUnproven. What the
+// text means is up to the caller.
 func CheckSeal(t Trust, text []byte, s Seal) error {
 	if err := t.checkChain(s.Chain); err != nil {
 		return err
@@ -171,11 +173,11 @@ func CheckSeal(t Trust, text []byte, s Seal) error {
 	return nil
 }
 
-// CheckChain reports why a chain does not show who the voters are at its end; the error is under ErrUnproven. It is
+// CheckChain reports why a chain does not prove who the voters at its end are; the error is under ErrUnproven. It is
 // pure, and its work is bounded whatever c is.
 func CheckChain(t Trust, c Chain) error { return t.checkChain(c) }
 
-// checkChain follows a chain from its beginning.
+// checkChain verifies a chain link by link, from the founders on.
 func (t Trust) checkChain(c Chain) error {
 	if len(c.Links) > maxLinks {
 		return fmt.Errorf("%w: its voters have changed %d times: %d are taken", ErrUnproven, len(c.Links), maxLinks)
@@ -219,7 +221,7 @@ func (t Trust) checkLink(before Conf, l Link) error {
 		return nil
 	case mutant.On(mutant.AnyLink):
 		return nil
-	// an authority's word counts for recoveries alone, and not for ever
+	// an authority's signature counts only for recoveries, whose number is limited
 	case l.RecoveryConf() == nil && t.authorized(text, l.Sigs):
 		return nil
 	}
@@ -233,7 +235,7 @@ func (t Trust) authorized(text []byte, sigs []Signature) bool {
 	})
 }
 
-// count counts the voters that have signed, up to a majority. Of each it looks at one signature.
+// count counts the voters whose signatures verify, up to a majority. It looks at one signature of each voter.
 func (t Trust) count(c Conf, sigs []Signature, text func(Member) []byte) (n int) {
 	if len(sigs) > maxVoters {
 		return 0
@@ -256,7 +258,7 @@ func (t Trust) verify(s Signature, text []byte) bool {
 
 func (c Conf) majority() int { return len(c.Voters)/2 + 1 }
 
-// peer is the peer of a voter; empty if id is none.
+// peer is the peer of the voter id; empty if there is no such voter.
 func (c Conf) peer(id uint64) tasks.PeerID {
 	for _, m := range c.Voters {
 		if m.ID == id {
@@ -283,12 +285,12 @@ func (c Conf) equal(o Conf) bool {
 	return c.Seq == o.Seq && c.Term == o.Term && c.Prior == o.Prior && slices.Equal(c.Voters, o.Voters)
 }
 
-// Shorten leaves out the sets of voters that need not stand in the chain, since a majority of an earlier one signed
-// a later one. A chain that holds goes on holding.
+// Shorten leaves out the links that are not needed, because a majority of an earlier set signed a later one. A valid
+// chain stays valid.
 func (c Chain) Shorten() Chain {
 	out := Chain{Founders: c.Founders}
 	for conf, from := out.Conf(), 0; from < len(c.Links); conf = out.Conf() {
-		next := from // holds, as the chain holds
+		next := from // valid, since the chain is
 		for i := len(c.Links) - 1; i > from; i-- {
 			if signers(conf, c.Links[i].Sigs) >= conf.majority() {
 				next = i
@@ -300,7 +302,7 @@ func (c Chain) Shorten() Chain {
 	return out
 }
 
-// signers counts the voters that signed, as far as names tell.
+// signers counts the voters named in signatures, without verifying these.
 func signers(c Conf, sigs []Signature) (n int) {
 	for _, m := range c.Voters {
 		if slices.ContainsFunc(sigs, func(s Signature) bool { return s.By == m.Peer }) {
@@ -310,14 +312,14 @@ func signers(c Conf, sigs []Signature) (n int) {
 	return n
 }
 
-// What a signature is for stands first in the text, so that none passes for another.
+// The purpose of a signature begins the signed text, so that no signature can be used for another purpose.
 const (
 	forVoters = "dtpnode voters\x00"
 	forVote   = "dtpnode vote\x00"
 	forSeal   = "dtpnode seal\x00"
 )
 
-// ConfText is what a voter, or an authority, signs to say that these are the voters of a group from now on.
+// ConfText is the text that a voter, or an authority, signs to say that c's voters are the group's from now on.
 func ConfText(group string, c Conf) []byte {
 	b := signText(forVoters, group, c.Seq, c.Term, c.Prior, uint64(len(c.Voters)))
 	for _, m := range c.Voters {
@@ -327,10 +329,10 @@ func ConfText(group string, c Conf) []byte {
 	return b
 }
 
-// SealText is what a voter signs for a seal of text.
+// SealText is the text that a voter signs for a seal of text.
 func SealText(group string, text []byte) []byte { return append(signText(forSeal, group), text...) }
 
-// VoteText is what a voter signs to say that it follows a candidate in a term.
+// VoteText is the text by which a voter signs its vote for a candidate in a term.
 func VoteText(group string, term, candidate, voter uint64) []byte {
 	return signText(forVote, group, term, candidate, voter)
 }
@@ -347,13 +349,13 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }
 
-// Alone is the mandate of a founder that is its group's only voter, in the group's first term.
-func Alone(k Keys, group string, m Member) Mandate {
+// SoleMandate is the mandate of a founder that is its group's only voter, in the group's first term.
+func SoleMandate(k Keys, group string, m Member) Mandate {
 	return Mandate{Chain: Chain{Founders: []Member{m}}, Term: 1, Leader: m.ID,
 		Votes: []Signature{{By: m.Peer, Sig: k.Sign(VoteText(group, 1, m.ID, m.ID))}}}
 }
 
-// SealAlone is the seal of the only voter at the end of a chain.
-func SealAlone(k Keys, group string, c Chain, self tasks.PeerID, text []byte) Seal {
+// SoleSeal is a seal by the only voter at the end of a chain.
+func SoleSeal(k Keys, group string, c Chain, self tasks.PeerID, text []byte) Seal {
 	return Seal{Chain: c, Sigs: []Signature{{By: self, Sig: k.Sign(SealText(group, text))}}}
 }

@@ -46,7 +46,7 @@ func TestMandate(t *testing.T) {
 	if err := quorum.CheckMandate(trust("s"), elected()); err != nil {
 		t.Fatal(err)
 	}
-	if h := elected().Home(); h != "b" {
+	if h := elected().LeaderPeer(); h != "b" {
 		t.Error("its home is", h)
 	}
 	for what, spoil := range map[string]func(*quorum.Mandate, *quorum.Trust){

@@ -11,7 +11,7 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// added travels with a change of the voters, so that every replica knows which peers they are.
+// added is part of a change of the voters in the log, so that every replica knows the peers of the new members.
 type added struct {
 	Members []Member `msgpack:"m"`
 }
@@ -29,8 +29,8 @@ func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
 	return cc, err
 }
 
-// decodeChange reads a change of the voters. One that changes none is the end of a change, with the Link that proves
-// it.
+// decodeChange decodes a change of the voters. One without changes completes the joint configuration, and carries the
+// Link that proves the new voters.
 func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
 	if err := cc.Unmarshal(data); err != nil {
 		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
@@ -57,7 +57,7 @@ func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
 	return cc, in, nil
 }
 
-// change proposes other voters, if that can be done now.
+// change proposes other voters, if that is possible now.
 func (r *Replica) change(ch Change) {
 	if !r.leads() {
 		return
@@ -99,7 +99,7 @@ func (r *Replica) checkChange(ch Change) error {
 			return fmt.Errorf("%x is no voter", id)
 		}
 		if id == r.self.ID {
-			// It would lead no more as soon as it knows of the change's end, and before the others do: then they
+			// It would step down as soon as it knows that the change is complete, and before the others know: then they would
 			// need the votes of members that are gone.
 			return errors.New("a leader does not remove itself")
 		}
@@ -117,34 +117,35 @@ func (r *Replica) checkChange(ch Change) error {
 	return nil
 }
 
-// changed applies a committed change of the voters.
+// changed applies a committed change of the voters, or its completion.
 func (r *Replica) changed(e raftpb.Entry) {
 	cc, in, err := decodeChange(e.Data)
 	if err != nil {
 		panic(err.Error())
 	}
 	if len(cc.Changes) == 0 && !r.end(cc, e.Term) {
-		return // to no replica it is an end; the leader proposes another
+		return // every replica ignores it alike; the leader proposes another
 	}
 	for _, m := range in.Members {
 		r.learn(m)
 	}
 	conf := r.node.ApplyConfChange(cc)
 	r.changing = false
-	r.seat(conf.Voters, conf.VotersOutgoing)
+	r.setVoters(conf.Voters, conf.VotersOutgoing)
 	if r.leads() && !r.joint && r.node.Propose([]byte{mark}) == nil {
 		r.marks++
 	}
 }
 
-// mark is the data of an entry that follows each change of the voters. Those who have it know that the change
-// is complete: raft tells so with the entry after. Others would need the votes of members that have left.
+// mark is the data of an entry that the leader proposes after each change of the voters. raft tells followers that an
+// entry is committed with the next one, so whoever has the mark knows that the change is complete. Those who did not
+// know would need the votes of members that have left.
 const mark = 0xc1
 
 func isMark(data []byte) bool { return len(data) == 1 && data[0] == mark }
 
-// seat makes these the voters: both the old and the new while a change is under way.
-func (r *Replica) seat(now, old []uint64) {
+// setVoters takes over raft's configuration: the voters now and, while a change is under way, also the old ones.
+func (r *Replica) setVoters(now, old []uint64) {
 	r.joint = len(old) > 0
 	r.conf = raftpb.ConfState{Voters: now, VotersOutgoing: old}
 	r.next = nil
@@ -152,7 +153,7 @@ func (r *Replica) seat(now, old []uint64) {
 		r.next = r.named(now)
 	}
 	clear(r.nexts)
-	r.sought &^= askNext
+	r.askedKinds &^= askNext
 	var members []Member
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, old)))) {
 		members = append(members, Member{ID: id, Peer: r.peers[id]})
@@ -168,7 +169,7 @@ func (r *Replica) seat(now, old []uint64) {
 	}
 	for _, m := range r.members {
 		if !slices.Contains(members, m) {
-			for _, o := range r.leave(m) {
+			for _, o := range r.noteFormer(m) {
 				delete(r.peers, o.ID)
 				delete(r.heard, o.ID)
 			}
@@ -188,18 +189,18 @@ func (r *Replica) remove() {
 	}
 }
 
-// learn remembers which peer a member is.
+// learn notes the peer of a member.
 func (r *Replica) learn(m Member) {
 	r.peers[m.ID] = m.Peer
-	delete(r.hearsay, m.ID)
+	delete(r.unlisted, m.ID)
 }
 
-// peer is the peer of a member, as the log has it, or else as the member itself said; or empty.
+// peer is the peer of a member according to the log, or else to the member's own messages; empty if unknown.
 func (r *Replica) peer(id uint64) tasks.PeerID {
 	if p, ok := r.peers[id]; ok {
 		return p
 	}
-	return r.hearsay[id]
+	return r.unlisted[id]
 }
 
 // member reports whether id is a voter now.
@@ -213,7 +214,7 @@ func (r *Replica) Knows(id uint64) (voter, ever bool) {
 	return r.member(id), ever
 }
 
-// gone reports whether id was a voter and is none now.
+// gone reports whether id was a voter and is not one now.
 func (r *Replica) gone(id uint64) bool {
 	_, known := r.peers[id]
 	return known && !r.member(id)

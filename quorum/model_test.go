@@ -247,7 +247,7 @@ func (m *model) prove(n *node) {
 	if err := quorum.CheckMandate(trust(peers...), p); err != nil {
 		m.fail("%x shows a mandate for term %d that does not hold: %v", n.self.ID, p.Term, err)
 	}
-	if p.Home() != n.self.Peer || p.Leader != n.self.ID {
+	if p.LeaderPeer() != n.self.Peer || p.Leader != n.self.ID {
 		m.fail("%x shows a mandate of %x", n.self.ID, p.Leader)
 	}
 	if !m.shown.Admits(p) {

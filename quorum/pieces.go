@@ -13,8 +13,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A snapshot goes to a member in pieces, which the member asks for: it alone knows what has arrived, and goes on
-// there after a loss, also with another leader that offers the same snapshot.
+// A snapshot is sent to a member in pieces, which the member asks for. Only the member knows what has arrived, so it
+// can continue there after a loss, also with another leader that offers the same snapshot.
 //
 //	piece  kind, head, bytes from Offset on; none of them is an offer
 //	want   kind, head: send pieces from Offset on
@@ -23,17 +23,17 @@ import (
 
 // pieceHead begins each frame about a snapshot.
 type pieceHead struct {
-	To, From    uint64 // members
-	Term        uint64 // the leader's
-	Index, Last uint64 // of the snapshot: its last entry and that entry's term
-	Size        uint64 // of its data
+	To, From    uint64 // IDs of the receiving and the sending member
+	Term        uint64 // the leader's term
+	Index, Last uint64 // last entry in the snapshot, and that entry's term
+	Size        uint64 // size of the snapshot's data, in bytes
 	Sum         [sha256.Size]byte
 	Offset      uint64
 }
 
 const (
 	pieceHeadSize = 7*8 + sha256.Size
-	pieceWindow   = 4 // pieces for each want
+	pieceWindow   = 4 // pieces sent for each want
 )
 
 func (h pieceHead) frame(kind byte, data []byte) []byte {
@@ -58,27 +58,27 @@ func decodePiece(b []byte) (h pieceHead, data []byte, ok bool) {
 	return h, b[8:], true
 }
 
-// same reports whether two heads are about one snapshot.
+// same reports whether two heads belong to the same snapshot.
 func (h pieceHead) same(o pieceHead) bool {
 	return h.Index == o.Index && h.Last == o.Last && h.Size == o.Size && h.Sum == o.Sum
 }
 
-// outgoing is the snapshot that a leader hands out.
+// outgoing is the snapshot that a leader sends.
 type outgoing struct {
 	pieceHead
 	data []byte
 }
 
-// incoming is a snapshot on its way here.
+// incoming is a snapshot that this replica is receiving.
 type incoming struct {
 	pieceHead
 	from  tasks.PeerID
 	data  []byte
-	until uint64        // asked for
-	asked time.Duration // when
+	until uint64        // end of the bytes that were asked for
+	asked time.Duration // when they were asked for
 }
 
-// offer begins to hand out the snapshot of a raft message.
+// offer begins to send the snapshot in a raft message.
 func (r *Replica) offer(m raftpb.Message) {
 	s := m.Snapshot
 	if r.serving == nil || r.serving.Index != s.Metadata.Index || r.serving.Last != s.Metadata.Term {
@@ -104,8 +104,8 @@ func (r *Replica) sendPiece(to uint64, offset, n uint64) {
 	}
 }
 
-// offerAgain repeats offers that may be lost, and has raft begin anew with members for whom this snapshot does not
-// do any more.
+// offerAgain repeats offers that may be lost. Where the snapshot is no longer of use to a member, it has raft start
+// over with that member.
 func (r *Replica) offerAgain() {
 	if r.serving == nil {
 		return
@@ -136,7 +136,7 @@ func (r *Replica) offerAgain() {
 	}
 }
 
-// recvWant answers a member that raft knows to need the snapshot: others get nothing.
+// recvWant answers a member only if raft knows that it needs the snapshot.
 func (r *Replica) recvWant(from tasks.PeerID, h pieceHead) {
 	if r.serving == nil || !r.leads() || r.peers[h.From] != from || !r.member(h.From) {
 		return
@@ -160,8 +160,8 @@ func (r *Replica) recvWant(from tasks.PeerID, h pieceHead) {
 
 func (r *Replica) pieceSize() uint64 { return uint64(r.cfg.MaxFrame / 2) }
 
-// recvPiece takes an offer, or a piece of what was asked for. Nobody but the leader of the current term is listened
-// to, one snapshot is taken at a time, and memory grows with what has arrived alone.
+// recvPiece handles an offer or a piece. Only the leader of the current term is accepted, one snapshot is received at a
+// time, and memory grows only with what has arrived.
 func (r *Replica) recvPiece(from tasks.PeerID, h pieceHead, data []byte) {
 	s := r.node.BasicStatus()
 	switch {
@@ -171,7 +171,7 @@ func (r *Replica) recvPiece(from tasks.PeerID, h pieceHead, data []byte) {
 		return
 	}
 	r.heard[h.From] = r.now
-	if h.Index <= s.Commit { // it is here already: raft tells the leader what is
+	if h.Index <= s.Commit { // its entries are here already, and raft tells the leader so
 		r.incoming = nil
 		r.take(raftpb.Message{Type: raftpb.MsgSnap, From: h.From, To: r.self.ID, Term: h.Term,
 			Snapshot: &raftpb.Snapshot{Metadata: raftpb.SnapshotMetadata{Index: h.Index, Term: h.Last}}})
@@ -180,7 +180,7 @@ func (r *Replica) recvPiece(from tasks.PeerID, h pieceHead, data []byte) {
 	in := r.incoming
 	if in == nil || !in.same(h) {
 		if in != nil && in.Term == h.Term && in.Index > h.Index {
-			return // an offer that was late
+			return // an offer that was delayed
 		}
 		in = &incoming{pieceHead: h}
 		r.incoming = in
@@ -198,7 +198,7 @@ func (r *Replica) recvPiece(from tasks.PeerID, h pieceHead, data []byte) {
 	}
 }
 
-// askPieces asks for what is missing.
+// askPieces asks for the bytes that are missing.
 func (r *Replica) askPieces(in *incoming) {
 	h := in.pieceHead
 	h.To, h.From, h.Offset = in.From, r.self.ID, uint64(len(in.data))
@@ -223,14 +223,14 @@ func (r *Replica) askAgain() {
 	}
 }
 
-// install gives a whole snapshot to raft, if it is what was offered and one that can be restored.
+// install passes a complete snapshot to raft, if its hash matches and it can be restored.
 func (r *Replica) install(in *incoming) {
 	r.incoming = nil
 	if sum := sha256.Sum256(in.data); !bytes.Equal(sum[:], in.Sum[:]) {
 		return
 	}
 	c, err := decodeContent(in.data)
-	if err != nil || r.trust(r.cfg.Authority).checkSeats(c) != nil ||
+	if err != nil || r.trust(r.cfg.Authority).checkVoters(c) != nil ||
 		r.cfg.CheckState != nil && r.cfg.CheckState(c.State) != nil {
 		return
 	}

@@ -20,23 +20,23 @@ import (
 //     stand in the entry that ends the change, so whoever has that entry can prove who the voters are;
 //   - for a seal: that a majority have been given the same text by their owners.
 
-// What is asked for, and answered.
+// These bits say which signatures a leader asks for.
 const (
 	askVote = 1 << iota
 	askNext
 	askSeal
 )
 
-// ask is a leader's question, as msgpack.
+// ask is a leader's request for signatures, as msgpack.
 type ask struct {
-	Leader uint64 `msgpack:"l"` // a member's ID
+	Leader uint64 `msgpack:"l"` // member ID of the leader
 	Term   uint64 `msgpack:"t"`
 	Want   uint8  `msgpack:"w"`
 }
 
-// signed answers it: signatures of a voter, empty where it has none to give.
+// signed answers an ask with the signatures of a voter; those that it cannot give are empty.
 type signed struct {
-	Leader uint64 `msgpack:"l"` // that has asked
+	Leader uint64 `msgpack:"l"` // member ID of the leader that asked
 	Voter  uint64 `msgpack:"m"`
 	Term   uint64 `msgpack:"t"`
 	Vote   []byte `msgpack:"v,omitempty"`
@@ -46,25 +46,25 @@ type signed struct {
 
 const (
 	maxAsk    = 64                // bytes of an encoded ask
-	maxSigned = 64 + 3*(8+maxSig) // and of an answer
+	maxSigned = 64 + 3*(8+maxSig) // bytes of an encoded answer
 )
 
-// proofs is what a replica can prove, and what it gathers for that while it leads.
+// proofs is what a replica can prove, and the signatures that it gathers for that while it leads.
 type proofs struct {
-	chain   Chain    // as of what is applied
-	next    []Member // the voters to come, while a change is under way
-	ending  bool     // the end of the change was proposed here
-	text    []byte   // to be sealed; nil for none
+	chain   Chain    // proof of the voters, as of the last applied entry
+	next    []Member // the new voters, while a change is under way
+	ending  bool     // this leader has proposed the completion of the change
+	text    []byte   // text to be sealed; nil for none
 	mandate *Mandate
 	seal    *Seal
-	// Signatures, by voter: of votes for this leader, of who comes next, of the text to be sealed.
+	// Signatures by voter: for this leader's mandate, for the new voters, and for the text to be sealed.
 	votes, nexts, seals map[tasks.PeerID][]byte
-	sought              uint8  // what was asked for since the last heartbeat
-	question            *asked // by the leader that this replica follows
+	askedKinds          uint8  // what was asked for since the last heartbeat
+	question            *asked // a request of the leader that waits for the disk
 }
 
-// Mandate proves that this replica leads. It is false while it does not lead, or cannot show it yet: some round of
-// messages after Role said so.
+// Mandate proves that this replica leads. It is false while the replica does not lead or cannot prove it yet: the proof
+// takes some round trips after the Role effect.
 func (r *Replica) Mandate() (Mandate, bool) {
 	if r.mandate == nil || !r.Leading() || r.mandate.Term != r.node.BasicStatus().Term {
 		return Mandate{}, false
@@ -72,11 +72,11 @@ func (r *Replica) Mandate() (Mandate, bool) {
 	return *r.mandate, true
 }
 
-// Chain proves who the voters are, as of what is applied here; those of before, while a change is under way.
+// Chain proves who the voters are, as of the last applied entry; while a change is under way, who the old ones are.
 func (r *Replica) Chain() Chain { return r.chain }
 
-// Sealed proves that a majority of the voters were given the text that this replica was given with Seal. Only a leader
-// gathers that; it is false until it has, and for ever at a replica that does not lead.
+// Sealed proves that a majority of the voters were given the same text as this replica by ToSeal. Only a leader gathers
+// signatures, so it is false until a leader has enough of them, and always at other replicas.
 func (r *Replica) Sealed() (Seal, bool) {
 	if r.seal == nil {
 		return Seal{}, false
@@ -84,8 +84,8 @@ func (r *Replica) Sealed() (Seal, bool) {
 	return *r.seal, true
 }
 
-// trust is what this replica's own checks rest on: nobody's authority, which not all replicas may see alike, where the
-// log is applied.
+// trust is what this replica verifies proofs by. Where the log is applied, authority is nil, since not all replicas may
+// know the same authorities.
 func (r *Replica) trust(authority func(tasks.PeerID) bool) Trust {
 	t := Trust{Keys: r.cfg.Keys, Group: r.cfg.Group, Authority: authority}
 	for _, m := range r.chain.Founders {
@@ -94,7 +94,7 @@ func (r *Replica) trust(authority func(tasks.PeerID) bool) Trust {
 	return t
 }
 
-// nextConf is the set of voters that is to follow, if a leader of this term makes it so.
+// nextConf is the set of voters that completes the present change if a leader of this term proposes it.
 func (r *Replica) nextConf(term uint64) Conf {
 	last := r.chain.Conf()
 	c := Conf{Seq: last.Seq + 1, Term: term, Prior: last.Prior, Voters: r.next}
@@ -104,14 +104,14 @@ func (r *Replica) nextConf(term uint64) Conf {
 	return c
 }
 
-// forget drops what was gathered: it is of no use in another term.
+// forget drops the gathered signatures, which are of no use in another term.
 func (r *Replica) forget() {
-	r.mandate, r.ending, r.sought = nil, false, 0
+	r.mandate, r.ending, r.askedKinds = nil, false, 0
 	r.votes, r.nexts, r.seals = map[tasks.PeerID][]byte{}, map[tasks.PeerID][]byte{}, map[tasks.PeerID][]byte{}
 }
 
-// prove makes what can be made of the signatures there are, and asks for those that lack. It reports whether it has
-// proposed something.
+// prove makes the proofs for which there are enough signatures, and asks for those that are missing. It reports whether
+// it has proposed an entry.
 func (r *Replica) prove() (proposed bool) {
 	if r.broken || !r.Leading() {
 		return false
@@ -152,7 +152,7 @@ func (r *Replica) prove() (proposed bool) {
 	return proposed
 }
 
-// gathered are the signatures of those voters that have given one, in their order.
+// gathered returns the signatures of the voters that have given one, in the order of the voters.
 func gathered(c Conf, by map[tasks.PeerID][]byte) (sigs []Signature) {
 	for _, m := range c.Voters {
 		if sig := by[m.Peer]; sig != nil {
@@ -162,12 +162,12 @@ func gathered(c Conf, by map[tasks.PeerID][]byte) (sigs []Signature) {
 	return sigs
 }
 
-// askFor asks the voters for what was not asked for since the last heartbeat.
+// askFor asks the voters for what it has not asked for since the last heartbeat.
 func (r *Replica) askFor(conf Conf, want uint8, term uint64) {
-	if want &^= r.sought; want == 0 {
+	if want &^= r.askedKinds; want == 0 {
 		return
 	}
-	r.sought |= want
+	r.askedKinds |= want
 	b, err := wire.Marshal(&ask{Leader: r.self.ID, Term: term, Want: want})
 	if err != nil {
 		return
@@ -189,7 +189,8 @@ func (r *Replica) recvAsk(from tasks.PeerID, data []byte) {
 	if s.Lead != a.Leader || s.Term != a.Term || a.Leader == r.self.ID || r.peer(a.Leader) != from {
 		return
 	}
-	if r.question = nil; r.sure != a.Term || r.sureLead != a.Leader { // it would be forgotten for whom this has signed
+	// Nothing is signed before the disk has the leader, or this replica would not know after a crash whom it signed for.
+	if r.question = nil; r.syncedTerm != a.Term || r.syncedLead != a.Leader {
 		r.question = &asked{from, data}
 		return
 	}
@@ -208,13 +209,13 @@ func (r *Replica) recvAsk(from tasks.PeerID, data []byte) {
 	}
 }
 
-// asked is a question that waits for the disk.
+// asked is an ask that waits for the disk.
 type asked struct {
 	from tasks.PeerID
 	data []byte
 }
 
-// answerAsked answers the question that has waited.
+// answerAsked answers the ask that has waited for the disk.
 func (r *Replica) answerAsked() {
 	if a := r.question; a != nil {
 		r.question = nil
@@ -222,8 +223,9 @@ func (r *Replica) answerAsked() {
 	}
 }
 
-// recvSigned takes a voter's signatures, if they are under what this leader has asked for. One that lags behind may
-// have signed another text; but there is one text only for a vote.
+// recvSigned stores a voter's signatures, if they are under the texts that this leader asked about. A voter that lags
+// behind may have signed another set of voters or text, but a vote has one possible text, so a wrong signature for it
+// makes the voter suspect.
 func (r *Replica) recvSigned(from tasks.PeerID, data []byte) {
 	var in signed
 	if len(data) > maxSigned || wire.Unmarshal(data, &in) != nil {
@@ -257,13 +259,14 @@ func (r *Replica) keep(in map[tasks.PeerID][]byte, by tasks.PeerID, text, sig []
 	return true
 }
 
-// endChange proposes the end of a change of the voters, with the proof of it.
+// endChange proposes the completion of a change of the voters, with its proof.
 func (r *Replica) endChange(l Link) bool {
 	b, err := wire.Marshal(&l)
 	return err == nil && r.node.ProposeConfChange(raftpb.ConfChangeV2{Context: b}) == nil
 }
 
-// end takes the end of a change into the chain, if those before have signed it. All replicas decide alike.
+// end appends the completion of a change to the chain, if the old voters have signed it. All replicas decide this
+// alike.
 func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
 	r.ending = false
 	var l Link
@@ -276,9 +279,9 @@ func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
 	return true
 }
 
-// mayLeadNow reports whether a voter could prove that it leads: while a change of the voters is under way one that is
-// to come could not, and so could not end the change. Those before can, of whom a majority is there, for nothing is
-// committed without; unless the end is in the log already.
+// mayLeadNow reports whether a voter could prove that it leads. While a change is under way a new voter could not,
+// since the chain does not name it yet, and so it could not complete the change. The old voters can: a majority of them
+// is there, or nothing would be committed. A new voter can too once the completion is in the log.
 func (r *Replica) mayLeadNow(id uint64) bool {
 	if !r.joint || r.chain.Conf().peer(id) != "" {
 		return true
@@ -289,8 +292,8 @@ func (r *Replica) mayLeadNow(id uint64) bool {
 	})
 }
 
-// checkSeats reports why the voters that a snapshot names are not those that its chain proves.
-func (t Trust) checkSeats(c content) error {
+// checkVoters reports why the voters that a snapshot names are not those that its chain proves.
+func (t Trust) checkVoters(c content) error {
 	now := c.Voters
 	if len(c.Outgoing) > 0 {
 		now = c.Outgoing

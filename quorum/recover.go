@@ -12,13 +12,14 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A group that has lost the majority of its copies for good can elect nobody any more. Recover makes a new group of one
-// copy that is left, under the same name and with a Link, signed by an authority, that says so. What tells the new
-// group from the old one is the term: a recovery takes one that no elections come to, so that whoever obeys the highest
-// term follows the new group; members of the old one give way to the Link. Of two recoveries the later one counts, and
-// of two that know nothing of each other the one with the higher term; these differ, as their members do.
+// A group that has lost the majority of its copies for good cannot elect a leader any more. Recover makes a new group
+// of one remaining copy, with the same name and with a Link, signed by an authority, that says so. The terms
+// distinguish the new group from the old one: a recovery takes a term that no election reaches, so that whoever follows
+// the highest term follows the new group, and members of the old group stop when they see the Link. Of two recoveries
+// the later one counts, and of two that do not know of each other the one with the higher term; their terms differ,
+// since their members do.
 //
-// A term, from its highest bit: 2 of 0, 18 that count recoveries, 16 of a hash of the recovered member, 28 that count
+// The bits of a term, from the highest: 2 are 0, 18 count recoveries, 16 are a hash of the recovered member, 28 count
 // elections.
 const (
 	epochShift   = 28
@@ -26,15 +27,15 @@ const (
 	maxRecovered = maxTerm >> countShift
 )
 
-// Epoch tells the groups of one name apart that recoveries have made: a later one has a higher epoch, and one that was
-// never recovered 0. It is a part of each term.
+// Epoch identifies the group among those of the same name that recoveries have made: a later group has a higher epoch,
+// and one that was never recovered has 0. It is a part of each term.
 func Epoch(term uint64) uint64 { return term >> epochShift }
 
-// Recoveries counts those that a term tells of.
+// Recoveries returns how many recoveries a term counts.
 func Recoveries(term uint64) uint64 { return term >> countShift }
 
-// NextRecovery is what an authority signs (ConfText) to make self the only voter of a group of which copies in these
-// terms are known.
+// NextRecovery returns the set of voters that an authority signs (ConfText) to make self the only voter of a group,
+// given the terms of all its known copies.
 func NextRecovery(self Member, terms ...uint64) (Conf, error) {
 	count := slices.Max(append([]uint64{0}, terms...))>>countShift + 1
 	if count >= maxRecovered || !valid(self) {
@@ -45,7 +46,7 @@ func NextRecovery(self Member, terms ...uint64) (Conf, error) {
 	return Conf{Seq: term, Term: term, Prior: term - 1, Voters: []Member{self}}, nil
 }
 
-// RecoveryConf reports why a link, whoever signed it, is none of a recovery; the error is under ErrUnproven.
+// RecoveryConf reports why a link, whoever signed it, is not that of a recovery; the error is under ErrUnproven.
 func (l Link) RecoveryConf() error {
 	c := l.Conf
 	if err := c.check(); err != nil {
@@ -65,7 +66,7 @@ func (l Link) RecoveryConf() error {
 	return nil
 }
 
-// CheckRecovery reports why a link does not show that an authority has made one member the group's only voter; the
+// CheckRecovery reports why a link does not prove that an authority has made one member the group's only voter; the
 // error is under ErrUnproven.
 func CheckRecovery(t Trust, l Link) error {
 	if err := l.RecoveryConf(); err != nil {
@@ -77,7 +78,7 @@ func CheckRecovery(t Trust, l Link) error {
 	return nil
 }
 
-// Signers are those whose signatures under the link of a recovery hold, whether they may have signed it or not.
+// Signers returns the peers whose signatures under the link of a recovery verify, whether or not they are authorities.
 func (l Link) Signers(t Trust) (by []tasks.PeerID) {
 	text := ConfText(t.Group, l.Conf)
 	for _, s := range l.Sigs {
@@ -88,8 +89,8 @@ func (l Link) Signers(t Trust) (by []tasks.PeerID) {
 	return by
 }
 
-// Tail is the data of the proposals in this copy's log that are not applied here, in order. The others may have
-// committed them and this copy not have heard of that, so that whoever recovers it has to take them for committed.
+// Tail returns the data of the proposals in this copy's log that are not applied here, in order. The others may have
+// committed them without this copy knowing, so a recovery has to treat them as committed.
 func (r *Replica) Tail() (data [][]byte) {
 	for _, e := range r.tail() {
 		if e.Type == raftpb.EntryNormal && len(e.Data) > 0 && !isMark(e.Data) {
@@ -108,17 +109,17 @@ func (r *Replica) tail() []raftpb.Entry {
 	return entries
 }
 
-// Last is the index and the term of the last entry that this copy has: of two copies of a group the one with the higher
-// term, or in one term with the higher index, has all that was ever committed and is in the other.
+// Last is the index and the term of the last entry of this copy. Of two copies of a group, the one with the higher
+// term, or in the same term with the higher index, has every committed entry that the other one has.
 func (r *Replica) Last() (index, term uint64) {
 	index, _ = r.disk.LastIndex()
 	term, _ = r.disk.Term(index)
 	return index, term
 }
 
-// Recover is the log with which this copy goes on as the group that a link names, which CheckRecovery has found to
-// hold; state is the owner's after all entries of the copy, Tail included. founders are those of the log. Once the new
-// log is on disk in place of the old one, this replica must not be stepped any more.
+// Recover returns the log with which this copy goes on as the group that a link names, which CheckRecovery has
+// verified. state is the owner's after all entries of the copy, including Tail; founders are those of the old log. Once
+// the new log has replaced the old one on disk, this replica must not be stepped any more.
 func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) {
 	conf := l.Conf
 	self := conf.Voters[0]
@@ -131,7 +132,7 @@ func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) 
 		return Log{}, fmt.Errorf("could not recover the log: term %d is not beyond term %d", conf.Term, r.hard.Term)
 	}
 	past := append(slices.Clone(r.past), r.members...)
-	for _, e := range r.tail() { // members that were about to come
+	for _, e := range r.tail() { // members that a change in the log was about to add
 		if e.Type != raftpb.EntryConfChangeV2 {
 			continue
 		}
@@ -150,15 +151,15 @@ func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) 
 		return Log{}, fmt.Errorf("could not recover the log: %w", err)
 	}
 	index, _ := r.Last()
-	index++ // the entry that the others would have is none that was ever proposed
+	index++ // the others may have another entry at this index, which was never applied
 	return Log{
 		Self: self, Voters: founders, Hard: Hard{Term: conf.Term, Vote: raft.None, Commit: index},
 		Snapshot: &Snapshot{Index: index, Term: conf.Term, Base: index, BaseTerm: conf.Term, Data: data},
 	}, nil
 }
 
-// Led reports whether this replica leads and hears a majority of the voters, or hears the one that does: their last
-// word came in no longer ago than within.
+// Led reports whether this replica leads and hears a majority of the voters, or hears the leader: their last frames
+// came in within the given time.
 func (r *Replica) Led(now, within time.Duration) bool {
 	switch lead := r.node.BasicStatus().Lead; {
 	case r.broken || lead == raft.None:
@@ -171,8 +172,9 @@ func (r *Replica) Led(now, within time.Duration) bool {
 	}
 }
 
-// Seats are the sets of voters of which each must agree: one, or two while a change of the voters is under way.
-func (r *Replica) Seats() [][]Member {
+// VoterSets returns the sets of voters that must each reach a majority: one, or two while a change of the voters is
+// under way.
+func (r *Replica) VoterSets() [][]Member {
 	sets := [][]Member{r.named(r.conf.Voters)}
 	if len(r.conf.VotersOutgoing) > 0 {
 		sets = append(sets, r.named(r.conf.VotersOutgoing))
@@ -180,14 +182,14 @@ func (r *Replica) Seats() [][]Member {
 	return sets
 }
 
-// Alive reports whether a majority of the voters is there: this one, and others whose word came in no longer ago than
-// within; or who could not be heard for so long yet, since this replica is new or they are. Who they are comes along.
+// Alive reports whether a majority of the voters is alive, and who is: this replica, and those whose last frame came in
+// within the given time. Where this replica or a voter is newer than that, the voter counts as alive.
 func (r *Replica) Alive(now, within time.Duration) (peers []tasks.PeerID, majority bool) {
 	up := func(m Member) bool {
 		return m.ID == r.self.ID || now-r.heard[m.ID] <= within
 	}
 	majority = true
-	for _, set := range r.Seats() {
+	for _, set := range r.VoterSets() {
 		n := 0
 		for _, m := range set {
 			if up(m) {

@@ -95,7 +95,7 @@ func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 			LogTerm: term,
 		}),
 	})
-	if a := find[quorum.Astray](out); len(a) != 1 || a[0].From != "b" {
+	if a := find[quorum.Misaddressed](out); len(a) != 1 || a[0].From != "b" {
 		t.Error("the sender is not told of:", out)
 	}
 	out = append(out, n.pass(10*time.Second)...)

@@ -15,51 +15,51 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Replica is one member's copy of the log. Not safe for concurrent use.
+// Replica is one member's copy of the log. It is not safe for concurrent use.
 type Replica struct {
 	cfg  Config
 	self Member
 	node *raft.RawNode
-	disk *storage // what is written, and only that
+	disk *storage // what is on disk, and only that
 	rand *rand.Rand
 	out  []Effect
 
-	peers    map[uint64]tasks.PeerID // of every member that the log names, removed ones too
-	hearsay  map[uint64]tasks.PeerID // of senders that it does not name yet
+	peers    map[uint64]tasks.PeerID // peer of every member that the log names, including removed ones
+	unlisted map[uint64]tasks.PeerID // peer of senders that the log does not name yet
 	members  []Member                // the voters, by ID
-	joint    bool                    // a change of the voters is applied by half
-	marks    int                     // proposed here after changes of the voters, and not applied
-	changing bool                    // a change that was proposed here is not applied
+	joint    bool                    // raft's joint configuration: a change of the voters is applied, not its completion
+	marks    int                     // marks (see mark) that this leader proposed and that are not applied
+	changing bool                    // a change that this leader proposed is not applied
 
-	hard                 Hard
-	sure, sureLead       uint64 // Term and Lead as of the last Write that is on disk
-	kept                 uint64 // Commit as of the last Write
-	last                 uint64 // index of the last entry that raft gave out
-	applied, appliedTerm uint64
+	hard                   Hard
+	syncedTerm, syncedLead uint64 // Term and Lead as of the last Write that is on disk
+	writtenCommit          uint64 // Commit in the last Write
+	last                   uint64 // index of the last entry that raft gave out to be written
+	applied, appliedTerm   uint64
 
 	compaction
 	proofs
-	provenTerm uint64           // that what is gathered is for
-	conf       raftpb.ConfState // as of what is applied
-	serving    *outgoing        // the snapshot that members are sent by this leader
-	incoming   *incoming        // the snapshot on its way here
+	provenTerm uint64           // term that the gathered signatures are for
+	conf       raftpb.ConfState // as of the last applied entry
+	serving    *outgoing        // the snapshot that this leader sends to members
+	incoming   *incoming        // the snapshot that this replica is receiving
 
-	writing *raft.Ready // waits for Written; there is one at a time
-	seq     uint64      // of the last Write
+	writing *raft.Ready // what raft wants done after Written; there is one at a time
+	seq     uint64      // number of the last Write
 
-	now, tick, stand time.Duration // now; the next tick and the next candidacy are due
-	leadSince        time.Duration
-	heard            map[uint64]time.Duration
-	led              time.Duration    // until when another leader than the one heard is none
-	risen            time.Duration    // when this replica last went up many terms
-	heir, heirTerm   uint64           // whom the leader of that term wants to lead in its place
-	claims           map[uint64]claim // by member
-	role             Role
-	removed, broken  bool
+	now, tick, electionAt      time.Duration // the present time; when the next tick and the next candidacy are due
+	leadSince                  time.Duration
+	heard                      map[uint64]time.Duration
+	lease                      time.Duration    // the leader's lease: until then no other leader is accepted
+	jumped                     time.Duration    // when this replica last advanced beyond the free terms
+	transferee, transfereeTerm uint64           // member to which the leader of that term transfers its leadership
+	claims                     map[uint64]claim // later terms that members claim, by member
+	role                       Role
+	removed, broken            bool
 }
 
-// New makes a replica of what is on disk, at the time now. Its first Step replays what is known to be
-// committed. An error wraps ErrDamaged: this log cannot be used, the peer may come back as another member.
+// New makes a replica of what is on disk, at the time now. Its first Step replays the entries known to be committed. If
+// the error is under ErrDamaged, this log cannot be used, and the peer may come back as another member.
 func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -84,23 +84,24 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		ElectionTick:    int((cfg.Election + cfg.Heartbeat - 1) / cfg.Heartbeat),
 		HeartbeatTick:   1,
 		Storage:         disk,
-		MaxSizePerMsg:   uint64(cfg.MaxFrame / 2), // entries in a frame have heads of their own
+		MaxSizePerMsg:   uint64(cfg.MaxFrame / 2), // half of a frame, since each entry has a head
 		MaxInflightMsgs: 16,
-		// A leader without its quorum takes no more than this into memory.
+		// A leader without a quorum holds no more proposals than this in memory.
 		MaxUncommittedEntriesSize: uint64(16 * cfg.MaxFrame),
 		CheckQuorum:               true,
 		PreVote:                   true,
 		DisableProposalForwarding: true,
 		StepDownOnRemoval:         true,
-		Logger:                    silent{},
+		Logger:                    noLogger{},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
 	}
 	r = &Replica{
 		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
-		peers: make(map[uint64]tasks.PeerID), hearsay: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
-		now: now, tick: now, hard: log.Hard, kept: disk.hard.Commit, sure: disk.hard.Term, sureLead: log.Hard.Lead,
+		peers: make(map[uint64]tasks.PeerID), unlisted: make(map[uint64]tasks.PeerID), heard: make(map[uint64]time.Duration),
+		now: now, tick: now, hard: log.Hard,
+		writtenCommit: disk.hard.Commit, syncedTerm: disk.hard.Term, syncedLead: log.Hard.Lead,
 	}
 	r.hard.Commit = disk.hard.Commit
 	r.chain.Founders = byID(log.Voters)
@@ -110,25 +111,25 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		for _, m := range log.Voters {
 			r.learn(m)
 		}
-		r.seat(disk.conf.Voters, nil)
-		r.out = nil // the founding voters are no change
+		r.setVoters(disk.conf.Voters, nil)
+		r.out = nil // naming the founding voters is not a change
 	} else if err := r.beginAgain(*log.Snapshot); err != nil {
 		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
 	}
-	r.rest()
+	r.resetElection()
 	if len(r.members) == 1 && r.member(r.self.ID) {
-		r.stand = now // nobody else to wait for
+		r.electionAt = now // a single voter has nobody to wait for
 	} else {
-		r.rejoin()
+		r.awaitOldLeader()
 	}
 	return r, nil
 }
 
-// beginAgain is begin after a restart.
+// beginAgain verifies a snapshot from disk and begins with it.
 func (r *Replica) beginAgain(s Snapshot) error {
 	c, err := decodeContent(s.Data)
 	if err == nil {
-		err = r.trust(r.cfg.Authority).checkSeats(c)
+		err = r.trust(r.cfg.Authority).checkVoters(c)
 	}
 	if err == nil && r.cfg.CheckState != nil {
 		err = r.cfg.CheckState(c.State)
@@ -140,7 +141,7 @@ func (r *Replica) beginAgain(s Snapshot) error {
 	return nil
 }
 
-// Step takes an event and returns what is to be done about it.
+// Step handles an event and returns the effects that follow from it.
 func (r *Replica) Step(now time.Duration, ev Event) (out []Effect) {
 	if r.broken {
 		return nil
@@ -158,7 +159,7 @@ func (r *Replica) Step(now time.Duration, ev Event) (out []Effect) {
 	if r.prove() {
 		r.pump()
 	}
-	r.askState() // a member may have begun to wait for it
+	r.askState() // raft may have found that a member needs a snapshot
 	r.report()
 	return
 }
@@ -168,36 +169,36 @@ func (r *Replica) Wake() time.Duration {
 	if r.broken {
 		return math.MaxInt64
 	}
-	return min(r.tick, r.stand)
+	return min(r.tick, r.electionAt)
 }
 
-// Leader is the peer that leads the newest term known here; empty if unknown.
+// Leader is the leader's peer in the newest term known here, empty if unknown, and that term.
 func (r *Replica) Leader() (tasks.PeerID, uint64) {
 	s := r.node.BasicStatus()
 	return r.peer(s.Lead), s.Term
 }
 
-// Sure is the newest term of which this replica's disk knows: what is told in a later one may be forgotten in a crash.
-func (r *Replica) Sure() uint64 { return r.sure }
+// SyncedTerm is the newest term on this replica's disk. A later one may be forgotten in a crash.
+func (r *Replica) SyncedTerm() uint64 { return r.syncedTerm }
 
-// Leading reports whether this replica leads and has applied an entry of its own term, and with that all
-// that was ever committed.
+// Leading reports whether this replica leads and has applied an entry of its own term, and thereby every entry that was
+// committed before.
 func (r *Replica) Leading() bool {
 	s := r.node.BasicStatus()
 	return !r.broken && s.RaftState == raft.StateLeader && r.appliedTerm == s.Term
 }
 
-// Members are the voters, by ID, as of what is applied. While a change is under way they are the old and the
-// new ones, for each side's majority counts.
+// Members returns the voters, by ID, as of the last applied entry. While a change is under way they are the old and the
+// new ones, since each set needs a majority.
 func (r *Replica) Members() []Member { return slices.Clone(r.members) }
 
 // Changing reports whether a change of the voters is under way here, or a majority may not know yet that it is
-// complete: until then the members of before count too.
+// complete. Until then the old voters count too.
 func (r *Replica) Changing() bool { return r.joint || r.marks > 0 }
 
-// Spared reports whether the group could do without this leader: no change of the voters is under way, and a
-// majority of them beside it was heard from within a time.
-func (r *Replica) Spared(now, within time.Duration) bool {
+// Dispensable reports whether the group could do without this leader: no change of the voters is under way, and a
+// majority of the voters without this one was heard within the given time.
+func (r *Replica) Dispensable(now, within time.Duration) bool {
 	up := 0
 	for _, m := range r.members {
 		if m.ID != r.self.ID && now-max(r.heard[m.ID], r.leadSince) <= within {
@@ -207,7 +208,7 @@ func (r *Replica) Spared(now, within time.Duration) bool {
 	return r.leads() && !r.Changing() && up > len(r.members)/2
 }
 
-// Heard is, for each other voter, how long ago its last word came in. Only a leader knows; else it is nil.
+// Heard returns for each other voter how long ago its last frame came in. It is nil unless this replica leads.
 func (r *Replica) Heard(now time.Duration) map[tasks.PeerID]time.Duration {
 	if r.broken || !r.leads() {
 		return nil
@@ -218,7 +219,7 @@ func (r *Replica) Heard(now time.Duration) map[tasks.PeerID]time.Duration {
 			continue
 		}
 		quiet := max(now-max(r.heard[m.ID], r.leadSince), 0)
-		if s, two := silence[m.Peer]; !two || quiet < s { // two incarnations of a peer, while one replaces the other
+		if s, two := silence[m.Peer]; !two || quiet < s { // a peer has two incarnations while one replaces the other
 			silence[m.Peer] = quiet
 		}
 	}
@@ -234,9 +235,9 @@ func (r *Replica) fail(reason string) {
 	r.emit(Broken{Reason: reason})
 }
 
-// rest puts off the next candidacy.
-func (r *Replica) rest() {
-	r.stand = r.now + r.cfg.Election + time.Duration(r.rand.Int64N(int64(r.cfg.Election)))
+// resetElection restarts the election timeout.
+func (r *Replica) resetElection() {
+	r.electionAt = r.now + r.cfg.Election + time.Duration(r.rand.Int64N(int64(r.cfg.Election)))
 }
 
 func (r *Replica) handle(ev Event) {
@@ -250,7 +251,7 @@ func (r *Replica) handle(ev Event) {
 		r.change(ev)
 	case Written:
 		if ev.Seq == r.seq {
-			r.sure, r.sureLead = r.hard.Term, r.hard.Lead
+			r.syncedTerm, r.syncedLead = r.hard.Term, r.hard.Lead
 			r.answerAsked()
 		}
 		switch rd := r.writing; {
@@ -268,11 +269,11 @@ func (r *Replica) handle(ev Event) {
 	case Transfer:
 		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && r.mayLeadNow(ev.To) &&
 			quiet <= r.cfg.Election {
-			r.heir, r.heirTerm = ev.To, r.node.BasicStatus().Term
+			r.transferee, r.transfereeTerm = ev.To, r.node.BasicStatus().Term
 			r.node.TransferLeader(ev.To)
 		}
 	case Campaign:
-		r.rest()
+		r.resetElection()
 		if r.mayLeadNow(r.self.ID) {
 			_ = r.node.Campaign()
 		}
@@ -301,48 +302,48 @@ func (r *Replica) propose(data []byte) {
 	}
 }
 
-// clock runs raft's ticks and the countdown. Ticks that were missed are not made up for: a pause is no
-// reason for a leader to think that it has heard nobody for long.
+// clock runs raft's ticks and the election timeout. Missed ticks are not made up for: if this process was paused, that
+// is no reason for a leader to believe that its followers were silent.
 func (r *Replica) clock() {
 	if r.broken {
 		return
 	}
 	if r.now >= r.tick {
-		if late := r.now - r.tick; late > r.cfg.Heartbeat { // nor to think so of the others
-			r.pardon(late)
+		if late := r.now - r.tick; late > r.cfg.Heartbeat { // nor for this replica to believe it of the others
+			r.excusePause(late)
 		}
 		r.tick = r.now + r.cfg.Heartbeat
 		if r.leads() {
 			r.node.Tick()
-			r.rest()
+			r.resetElection()
 			r.offerAgain()
-			r.sought = 0
-			r.fetchBack()
+			r.askedKinds = 0
+			r.reelect()
 		} else {
 			r.serving = nil
 			r.askAgain()
-			r.node.TickQuiesced() // counts for the leader's lease, but never stands
+			r.node.TickQuiesced() // counts for the leader's lease, but never makes it stand
 		}
 	}
-	if r.now < r.stand {
+	if r.now < r.electionAt {
 		return
 	}
-	r.rest()
+	r.resetElection()
 	if last, _ := r.disk.LastIndex(); last > 0 && r.mayLeadNow(r.self.ID) {
-		_ = r.node.Campaign() // raft refuses where it must
+		_ = r.node.Campaign() // raft refuses if this member may not stand
 	}
 }
 
-// pardon does not count a time in which this replica stood still as silence of the others.
-func (r *Replica) pardon(late time.Duration) {
+// excusePause does not count a pause of this process as silence of the others.
+func (r *Replica) excusePause(late time.Duration) {
 	for id, at := range r.heard {
 		r.heard[id] = min(at+late, r.now)
 	}
 	r.leadSince = min(r.leadSince+late, r.now)
-	r.led = min(r.led+late, r.now+r.cfg.Election)
+	r.lease = min(r.lease+late, r.now+r.cfg.Election)
 }
 
-// pump carries out what raft has ready, up to the next thing that must be on disk first.
+// pump carries out what raft has ready, until something must be on disk first.
 func (r *Replica) pump() {
 	for !r.broken && r.writing == nil && r.store == nil {
 		if r.due != nil && r.storeSnapshot() {
@@ -373,15 +374,15 @@ func (r *Replica) pump() {
 				Data:     s.Data,
 			}, true
 		}
-		if !rd.MustSync && !follows && !w.Reset && !r.reseats(rd.CommittedEntries) {
+		if !rd.MustSync && !follows && !w.Reset && !r.changesVoters(rd.CommittedEntries) {
 			r.finish(&rd)
 			continue
 		}
 		r.seq++
-		r.kept = r.hard.Commit
+		r.writtenCommit = r.hard.Commit
 		r.writing = &rd
-		// Commit goes along: a replica that has a change of the voters in its log must know that the
-		// change before it is committed, or it could be elected by voters of long ago.
+		// Commit is written too: a replica that has a change of the voters in its log must know that the change before it is
+		// committed, or voters of long ago could elect it.
 		w.Seq = r.seq
 		r.emit(w)
 		if mutant.On(mutant.AckBeforeSync) {
@@ -391,11 +392,12 @@ func (r *Replica) pump() {
 	}
 }
 
-// reseats reports whether a change of the voters is committed, and the disk does not know that. It must, before
-// the change is applied: else replicas that restart would need the votes of members that have left for good.
-func (r *Replica) reseats(committed []raftpb.Entry) bool {
+// changesVoters reports whether a change of the voters is among the committed entries and the disk does not know that
+// it is committed. The disk must know before the change is applied; otherwise replicas that restart would need the
+// votes of members that have left for good.
+func (r *Replica) changesVoters(committed []raftpb.Entry) bool {
 	return slices.ContainsFunc(committed, func(e raftpb.Entry) bool {
-		return e.Type == raftpb.EntryConfChangeV2 && e.Index > r.kept
+		return e.Type == raftpb.EntryConfChangeV2 && e.Index > r.writtenCommit
 	})
 }
 
@@ -407,7 +409,7 @@ func entries(in []raftpb.Entry) []Entry {
 	return out
 }
 
-// finish does what may happen once a Ready is on disk.
+// finish does what has to wait until a Ready is on disk.
 func (r *Replica) finish(rd *raft.Ready) {
 	if !raft.IsEmptySnap(rd.Snapshot) {
 		r.received(rd.Snapshot)
@@ -424,7 +426,7 @@ func (r *Replica) finish(rd *raft.Ready) {
 			r.changed(e)
 		case isMark(e.Data):
 			r.marks = max(r.marks-1, 0)
-		case len(e.Data) > 0: // a leader's first entry has none
+		case len(e.Data) > 0: // a leader's first entry is empty
 			r.emit(Apply{Index: e.Index, Term: e.Term, Data: e.Data})
 		}
 	}
@@ -432,7 +434,7 @@ func (r *Replica) finish(rd *raft.Ready) {
 	r.askState()
 }
 
-// report says who leads, if that is new.
+// report emits Role if it has changed.
 func (r *Replica) report() {
 	if r.broken {
 		return

@@ -178,12 +178,12 @@ func TestNothingBeforeItIsWritten(t *testing.T) {
 	if out := r.Step(0, quorum.Written{Seq: w[0].Seq + 1}); len(out) > 0 {
 		t.Fatal("another's Written is taken:", out)
 	}
-	if r.Sure() != 0 {
-		t.Fatalf("it is sure of term %d, which is not on disk", r.Sure())
+	if r.SyncedTerm() != 0 {
+		t.Fatalf("it is sure of term %d, which is not on disk", r.SyncedTerm())
 	}
 	out = r.Step(0, quorum.Written{Seq: w[0].Seq})
-	if len(find[quorum.Send](out)) != 1 || len(find[quorum.Apply](out)) != 1 || r.Sure() != 2 {
-		t.Fatal(out, r.Sure())
+	if len(find[quorum.Send](out)) != 1 || len(find[quorum.Apply](out)) != 1 || r.SyncedTerm() != 2 {
+		t.Fatal(out, r.SyncedTerm())
 	}
 	r.Step(0, quorum.Recv{
 		From:  "b",

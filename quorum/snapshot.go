@@ -12,32 +12,32 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Snapshot stands for the beginning of a log: what its entries up to Index, of Term, have made of the owner's state
-// and of the members. The entries up to Base, of BaseTerm, are dropped with it; those between are kept for members
-// that lag a little. Data is this package's, and holds the owner's state.
+// Snapshot replaces the beginning of a log: it holds the owner's state and the members that result from its entries up
+// to Index, of Term. The entries up to Base, of BaseTerm, are dropped with it; those in between are kept for members
+// that lag a little. Data has a format of this package, which includes the owner's state.
 type Snapshot struct {
 	Index, Term    uint64
 	Base, BaseTerm uint64
 	Data           []byte
 }
 
-// content is what a snapshot's Data holds, as msgpack.
+// content is the content of a snapshot's Data, as msgpack.
 type content struct {
 	Voters   []Member `msgpack:"v"`
-	Outgoing []Member `msgpack:"o"` // the voters of before, while a change is under way
-	Past     []Member `msgpack:"p"` // that were voters, the one that left last at the end; at most maxPast
-	Chain    Chain    `msgpack:"c"` // that proves the voters; those of before, while a change is under way
-	State    []byte   `msgpack:"s"` // the owner's
+	Outgoing []Member `msgpack:"o"` // the old voters, while a change is under way
+	Past     []Member `msgpack:"p"` // former voters, the one that left last at the end; at most maxPast
+	Chain    Chain    `msgpack:"c"` // proof of the voters; of the old ones while a change is under way
+	State    []byte   `msgpack:"s"` // the owner's state
 }
 
-// maxPast is how many members that have left are remembered. One that comes back after so many others is not told
-// that it was removed; it can win no election, for its log is too old, and its owner finds out otherwise.
+// maxPast is how many former members are remembered. One that comes back after so many others is not told that it was
+// removed. It cannot win an election, since its log is too old, and its owner learns of the removal in another way.
 const maxPast = 256
 
-// snapshotRoom is what the members and their chain may take in a snapshot beside the owner's state, in bytes.
+// snapshotRoom is how many bytes the members and their chain may take in a snapshot, beside the owner's state.
 const snapshotRoom = 1 << 20
 
-// decodeContent reads a snapshot's Data; what it returns can be restored.
+// decodeContent decodes and checks a snapshot's Data.
 func decodeContent(data []byte) (c content, err error) {
 	if err := wire.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("its snapshot could not be read: %w", err)
@@ -69,7 +69,7 @@ func ids(ms []Member) (out []uint64) {
 	return out
 }
 
-// check reports why a snapshot cannot be what a replica wrote.
+// check reports why no replica can have written a snapshot. last is the log's last index.
 func (s *Snapshot) check(last uint64, hard Hard) error {
 	switch {
 	case s.Index == 0 || s.Base > s.Index || s.Index > last || s.Index > hard.Commit:
@@ -83,27 +83,27 @@ func (s *Snapshot) check(last uint64, hard Hard) error {
 	return nil
 }
 
-// compaction is where a replica stands with snapshots of its own.
+// compaction is the state of the snapshots that a replica takes of its own state.
 type compaction struct {
-	snap  Snapshot // the one on disk; its Index is 0 for none
-	grown int      // bytes of what was applied since
-	ask   Snapshot // the owner was asked for its state as of here; Index is 0 if not, Data is empty
-	asked uint64   // the index it was last asked for
-	seats content  // as of then
-	due   *Snapshot
-	store *Snapshot // on its way to disk
-	past  []Member  // that were voters, in the order in which they left
+	snap    Snapshot // snapshot on disk; its Index is 0 for none
+	grown   int      // bytes of the data applied since the last snapshot
+	ask     Snapshot // the owner was asked for its state as of this Index, 0 if not; Data is empty
+	asked   uint64   // index as of which the owner was last asked
+	content content  // the other content of that snapshot
+	due     *Snapshot
+	store   *Snapshot // snapshot that is being written
+	past    []Member  // former voters, in the order in which they left
 }
 
-// wanted reports whether the owner's state is to be asked for.
+// wanted reports whether the owner is to be asked for its state.
 func (r *Replica) wanted() bool {
 	c := &r.compaction
 	since := r.applied - max(c.snap.Index, c.asked)
 	switch {
 	case c.due != nil || c.store != nil || r.applied <= c.snap.Index:
 		return false
-	// raft says so again at its next try; a member waits for it, perhaps the one that a change of the voters needs to be
-	// complete
+	// A member waits for a snapshot, perhaps the one that a change of the voters needs to complete. If the answer is lost,
+	// raft asks for the snapshot again.
 	case r.disk.lacking:
 		return true
 	case r.applied == c.asked || r.joint || r.leads() && (r.changing || r.marks > 0):
@@ -113,7 +113,7 @@ func (r *Replica) wanted() bool {
 		c.grown >= r.cfg.SnapshotBytes && since >= uint64(r.cfg.SnapshotEntries)/64
 }
 
-// askState asks the owner for its state, if it is time.
+// askState asks the owner for its state, if wanted.
 func (r *Replica) askState() {
 	if r.broken || !r.wanted() {
 		return
@@ -121,7 +121,7 @@ func (r *Replica) askState() {
 	c := &r.compaction
 	r.disk.lacking = false
 	c.ask, c.asked = Snapshot{Index: r.applied, Term: r.appliedTerm}, r.applied
-	c.seats = content{
+	c.content = content{
 		Voters:   r.named(r.conf.Voters),
 		Outgoing: r.named(r.conf.VotersOutgoing),
 		Past:     slices.Clone(c.past),
@@ -143,7 +143,7 @@ func (r *Replica) named(ids []uint64) (ms []Member) {
 	return ms
 }
 
-// taken takes the owner's state.
+// taken makes a snapshot of the owner's state, to be written.
 func (r *Replica) taken(ev Snapshotted) {
 	c := &r.compaction
 	if c.ask.Index == 0 || ev.Index != c.ask.Index {
@@ -156,29 +156,29 @@ func (r *Replica) taken(ev Snapshotted) {
 			r.cfg.MaxSnapshot)})
 		return
 	}
-	c.seats.State = ev.State
-	data, err := wire.Marshal(&c.seats)
+	c.content.State = ev.State
+	data, err := wire.Marshal(&c.content)
 	if err != nil {
 		r.emit(Refused{Reason: fmt.Sprintf("could not encode a snapshot: %v", err)})
 		return
 	}
-	s.Data, c.seats = data, content{}
+	s.Data, c.content = data, content{}
 	c.due = &s
 }
 
-// storeSnapshot writes a snapshot that is due, and with it drops the log before.
+// storeSnapshot emits the Write of a snapshot that is due, which also drops the log before it.
 func (r *Replica) storeSnapshot() bool {
 	c := &r.compaction
 	s := c.due
 	c.due = nil
-	if s == nil || s.Index <= c.snap.Index { // a leader's came between
+	if s == nil || s.Index <= c.snap.Index { // a leader's snapshot was newer
 		return false
 	}
 	s.Base, s.BaseTerm = r.base(s.Index)
 	c.store = s
 	r.seq++
-	r.kept = r.hard.Commit
-	if mutant.On(mutant.TailFirst) && c.snap.Index > 0 { // the log goes before the snapshot is there
+	r.writtenCommit = r.hard.Commit
+	if mutant.On(mutant.TailFirst) && c.snap.Index > 0 { // the log is dropped before the snapshot is written
 		old := c.snap
 		old.Base, old.BaseTerm = s.Base, s.BaseTerm
 		r.emit(Write{Hard: r.hard, Snapshot: &old})
@@ -187,8 +187,8 @@ func (r *Replica) storeSnapshot() bool {
 	return true
 }
 
-// base is the last entry that a snapshot at index drops: it leaves a short tail, and what a member needs that is
-// sent an earlier snapshot, as long as that is not far behind.
+// base is the last entry that a snapshot at index drops. It leaves a short tail, and the entries that a member needs
+// after an earlier snapshot that it is being sent, unless that one is far behind.
 func (r *Replica) base(index uint64) (base, term uint64) {
 	first, _ := r.disk.FirstIndex()
 	base = index
@@ -214,7 +214,7 @@ func (r *Replica) base(index uint64) (base, term uint64) {
 
 const raftMax = 1<<64 - 1
 
-// stored drops the log in memory once the snapshot is on disk.
+// stored drops the log in memory after the snapshot is on disk.
 func (r *Replica) stored() {
 	c := &r.compaction
 	s := c.store
@@ -232,7 +232,7 @@ func (r *Replica) stored() {
 	}
 }
 
-// received makes a leader's snapshot, which is on disk, this replica's beginning.
+// received begins with a leader's snapshot, which is on disk now.
 func (r *Replica) received(s raftpb.Snapshot) {
 	if err := r.disk.ApplySnapshot(s); err != nil {
 		panic(err.Error())
@@ -250,7 +250,7 @@ func (r *Replica) received(s raftpb.Snapshot) {
 	}, c)
 }
 
-// begin goes on from a snapshot.
+// begin makes a snapshot the beginning of this replica's log.
 func (r *Replica) begin(s Snapshot, in content) {
 	c := &r.compaction
 	c.snap, c.grown, c.ask, c.due = s, 0, Snapshot{}, nil
@@ -264,11 +264,11 @@ func (r *Replica) begin(s Snapshot, in content) {
 		}
 	}
 	r.emit(Restore{Index: s.Index, State: in.State})
-	r.seat(ids(in.Voters), ids(in.Outgoing))
+	r.setVoters(ids(in.Voters), ids(in.Outgoing))
 }
 
-// leave remembers a member that is none any more.
-func (c *compaction) leave(m Member) (forget []Member) {
+// leave adds a member to the former ones, and returns those that are to be forgotten for it.
+func (c *compaction) noteFormer(m Member) (forget []Member) {
 	c.past = append(slices.DeleteFunc(c.past, func(o Member) bool { return o.ID == m.ID }), m)
 	if n := len(c.past) - maxPast; n > 0 {
 		forget, c.past = slices.Clone(c.past[:n]), slices.Clone(c.past[n:])
@@ -276,7 +276,7 @@ func (c *compaction) leave(m Member) (forget []Member) {
 	return forget
 }
 
-// Size is how many entries of the log are in memory, and how many bytes of data they and the snapshot have.
+// Size returns how many entries of the log are in memory, and how many bytes of data they and the snapshot have.
 func (r *Replica) Size() (entries, bytes int) {
 	first, _ := r.disk.FirstIndex()
 	last, _ := r.disk.LastIndex()
@@ -290,8 +290,8 @@ func (r *Replica) Size() (entries, bytes int) {
 	return len(all), bytes + len(r.snap.Data)
 }
 
-// Snapshot implements raft.Storage. A snapshot of before a member came is of no use to it: raft wants to find it
-// there. Raft asks again.
+// Snapshot implements raft.Storage. A snapshot from before a member joined is of no use to that member, since raft
+// expects to find it named there. In that case the snapshot is temporarily unavailable, and raft asks again.
 func (s *storage) Snapshot() (raftpb.Snapshot, error) {
 	snap, err := s.MemoryStorage.Snapshot()
 	if err != nil {

@@ -97,7 +97,7 @@ func (w *world) ruled(n *node, chain quorum.Chain, term uint64) []engine.Message
 			}}}
 		r := &ledger.Result{SHA256: forgedEnd, Status: []byte("done")}
 		e := &engine.Ended{Sum: r.Sum(), Units: w.job.Want.Len(), Result: r}
-		seal := quorum.SealAlone(keys, engine.GroupName(w.id), chain, n.id, e.Text())
+		seal := quorum.SoleSeal(keys, engine.GroupName(w.id), chain, n.id, e.Text())
 		e.Seal = &seal
 		out = append(out, engine.Message{
 			Term: term,

@@ -17,7 +17,7 @@ import (
 
 // Allowance is how much longer than twice its clean time a job may take once the faults have stopped. The
 // clean time is what was then not committed, over the speed of all nodes that are there: as if every slot
-// worked on nothing else, from the first moment to the last. The allowance is for time-outs that must pass
+// worked on nothing else, from the first moment to the last. The allowance is for timeouts that must pass
 // before that can be: a silent replica is replaced (10 s), a steal is taken back (10 s), units are missed by
 // three audits of at most 3 s each, and the restarted nodes load the code.
 const Allowance = 30 * time.Second

@@ -260,7 +260,7 @@ func (w *world) across(p *partition, within time.Duration) {
 	}
 }
 
-// pause stops a node for longer than every time-out; the others take it for dead and see it return.
+// pause stops a node for longer than every timeout; the others take it for dead and see it return.
 func (w *world) pause(n *node) {
 	if !n.up || n.gone || n.paused > w.now || n.copy {
 		return

@@ -22,7 +22,7 @@ const (
 	LyingHome     Role = "home"     // the job's submitter
 )
 
-// LiarAllowance is Allowance where members lie. Beside the usual time-outs these must pass, perhaps one after the
+// LiarAllowance is Allowance where members lie. Beside the usual timeouts these must pass, perhaps one after the
 // other: a merge that was ordered and is never offered is given up (2 min), and what is held and makes no progress runs
 // elsewhere (1 min).
 const LiarAllowance = 4 * time.Minute

@@ -38,7 +38,7 @@ type Config struct {
 	Snapshot int           // entries of the log after which it is compacted; 0 for the default, which is beyond short jobs
 	View     int           // random links a node draws, beside those to the home and its lifelines; 0 links all with all
 	Blob     time.Duration // to bring one blob from another node
-	Hasty    bool          // time-outs far too short for this network: much is done twice
+	Hasty    bool          // timeouts far too short for this network: much is done twice
 	Packet   time.Duration // aim for a packet's run time; 0 for the scheduler's default
 	Poison   []int64       // units at which user code crashes, on every node
 	Deal     bool          // the home deals work; otherwise all is stolen
@@ -52,12 +52,12 @@ type Config struct {
 	Calm       time.Duration
 	Drop       float64 // share of messages lost
 	Repeat     float64 // share of messages delivered twice
-	Delay      float64 // share of messages that come late, beyond the time-outs and out of order
+	Delay      float64 // share of messages that come late, beyond the timeouts and out of order
 	Crashes    int     // nodes that lose all but their disk and come back a little later; half of them while they write
 	Wipes      int     // nodes that lose their disk too, as long as no more than one replica does at a time
 	PowerCuts  int     // crashes of all nodes at once
 	Partitions int     // some nodes are cut off from the others, in one direction or both
-	Pauses     int     // nodes that stand still for longer than every time-out
+	Pauses     int     // nodes that stand still for longer than every timeout
 	Stutters   int     // nodes that stand still again and again for a moment
 	Jumps      int     // nodes whose own clock leaps forward or stands still
 	DiskErrors float64 // share of writes to disk that fail

@@ -32,7 +32,7 @@ func talk(t *testing.T, seed uint64, n int) (said [][]byte, kinds map[string]boo
 	t.Helper()
 	l := New(rand.New(rand.NewPCG(seed, 1)), self, modelkeys.Keys(self), true)
 	s, kinds := scene(), map[string]bool{}
-	mandate := quorum.Alone(modelkeys.Keys("home"), engine.GroupName(s.Job), s.Voters[0])
+	mandate := quorum.SoleMandate(modelkeys.Keys("home"), engine.GroupName(s.Job), s.Voters[0])
 	l.Hear(engine.Message{Job: s.Job, Term: 1, Open: &engine.Open{Home: "home", Proof: &mandate}})
 	l.Hear(engine.Message{
 		Job:  s.Job,

@@ -1,4 +1,4 @@
-// Package modelkeys has keys for tests and the simulator: they sign fast, and prove to others what real ones do.
+// Package modelkeys has fast fake keys for tests and the simulator, with the properties of real ones that proofs need.
 package modelkeys
 
 import (
@@ -7,8 +7,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Keys are the modelled keys of one node, which its name stands for: a signature is a hash of the node's secret and the
-// text. Verify knows all secrets; no node signs as another as long as it is given its own keys alone.
+// Keys are the fake keys of the node with this name: a signature is a hash of the node's secret and the text. Verify
+// can compute all secrets, so nobody can sign as another node as long as each is given only its own keys.
 type Keys tasks.PeerID
 
 // Sign implements quorum.Keys.

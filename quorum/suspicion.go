@@ -1,0 +1,226 @@
+package quorum
+
+import (
+	"encoding/binary"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// raft trusts its members; here a member may lie, though only under its own name, since links authenticate peers. While
+// a leader leads and is heard, a member that lies, or that the log does not name, changes nothing:
+//
+//   - No other peer is accepted as leader and nobody is voted for, unless that leader transfers its leadership or
+//     stands itself.
+//   - A response with a later term does not depose the leader. If the member keeps sending them, since its term may
+//     have grown while it was partitioned, the leader has itself re-elected above that term, for each member more and
+//     more rarely.
+//
+// This holds across a restart, since the disk records who led: in that term no other leader is accepted. In a later
+// term, or if the disk has no leader, a replica accepts only the leader that it voted for until an election timeout has
+// passed, in which a live leader would have been heard. Who is elected once the leader is silent is not restricted by
+// this.
+
+// Once it has a log, a replica never leaves the terms of its epoch (Epoch) because of a message. Within its epoch,
+// while it hears no leader, it advances to any of the first freeTerms at once, and above those by at most maxStep in an
+// election timeout. So a liar cannot use up the terms, not in months, and a member that was lied to while the others
+// were away is followed in no more time than the lies took.
+const (
+	freeTerms = 1 << (epochShift - 1)
+	maxStep   = 4
+)
+
+// freeLimit is the last term, in the epoch of a term, to which a replica advances at once.
+func freeLimit(term uint64) uint64 { return Epoch(term)<<epochShift + freeTerms }
+
+// claim is a later term that a member of this leader's group claims in its responses.
+type claim struct {
+	term  uint64
+	since time.Duration // when it was first claimed since the leader last acted on it; 0 for none
+	again time.Duration // earliest time at which the leader acts on it
+	pause time.Duration // pause before again, which grows each time
+}
+
+// leadHeard reports whether a leader is alive, as far as this replica knows: its lease has not expired, or this replica
+// leads.
+func (r *Replica) leadHeard() bool { return r.now < r.lease || r.leads() }
+
+// knownLead is the leader of the current term, from raft's state or else from disk; raft.None if neither knows it.
+func (r *Replica) knownLead(s raft.BasicStatus) uint64 {
+	if s.Lead == raft.None && s.Term == r.hard.Term {
+		return r.hard.Lead
+	}
+	return s.Lead
+}
+
+// awaitOldLeader gives the leader of before a restart a lease, so that it is heard first.
+func (r *Replica) awaitOldLeader() {
+	if mutant.On(mutant.ForgetLead) {
+		r.hard.Lead = raft.None
+	} else if r.hard.Term > 0 {
+		r.lease = r.now + r.cfg.Election
+	}
+}
+
+// rememberLead notes a new leader to be written, and reports whether there is one. It must be on disk before anything
+// is signed or acknowledged; otherwise a liar with a valid mandate could be followed in the same term after a restart.
+func (r *Replica) rememberLead() bool {
+	s := r.node.BasicStatus()
+	if s.Lead == raft.None || s.Term != r.hard.Term || s.Lead == r.hard.Lead {
+		return false
+	}
+	r.hard.Lead = s.Lead
+	return true
+}
+
+func fromLeader(t raftpb.MessageType) bool {
+	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap || t == raftpb.MsgTimeoutNow
+}
+
+// sender reports whether a message comes from the peer of the member that it names as its sender. Members that the log
+// does not name are accepted while there is no log or no leader: a new member hears from the others before it has the
+// log, and one that was away may have missed that members were added. They are remembered, to address the response.
+func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
+	if m.From == raft.None || raft.IsLocalMsgTarget(m.From) || from == "" {
+		return false
+	}
+	if p, ok := r.peers[m.From]; ok {
+		return p == from
+	}
+	if r.last > 0 && r.leadHeard() && m.From != r.knownLead(r.node.BasicStatus()) {
+		return false
+	}
+	if p, ok := r.unlisted[m.From]; ok {
+		return p == from
+	}
+	if raft.IsResponseMsg(m.Type) || len(r.unlisted) >= maxUnlisted {
+		return false
+	}
+	r.unlisted[m.From] = from
+	return true
+}
+
+// accepts reports whether m may be passed to raft. It removes raft's transfer mark from a vote request that the leader
+// did not ask for.
+func (r *Replica) accepts(m *raftpb.Message) bool {
+	s := r.node.BasicStatus()
+	switch {
+	case m.Term < s.Term: // raft ignores it, or responds that it is late
+		return true
+	case fromLeader(m.Type):
+		return mutant.On(mutant.AnyLeader) || (r.mayLead(s, *m) && r.mayAdvance(s, m.Term))
+	case !r.leadHeard() && !r.mayAdvance(s, m.Term):
+		return false
+	case m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote:
+		wanted := m.From == r.knownLead(s) || (m.From == r.transferee && s.Term == r.transfereeTerm)
+		if len(m.Context) > 0 && !wanted && !mutant.On(mutant.AnyTransfer) {
+			m.Context = nil
+		}
+		return len(m.Context) > 0 || r.now >= r.lease
+	case m.Type == raftpb.MsgPreVoteResp && !m.Reject:
+		return m.Term <= s.Term+1
+	case m.Term == s.Term || mutant.On(mutant.AnswerTerm):
+		return true
+	case s.RaftState == raft.StateLeader:
+		r.noteClaim(*m)
+		return false
+	}
+	return r.now >= r.lease && s.RaftState != raft.StateFollower &&
+		(m.Type == raftpb.MsgVoteResp || m.Type == raftpb.MsgPreVoteResp)
+}
+
+// mayLead reports whether the sender of a leader's message can be the leader: it is the known leader of the term, or
+// the one that this replica voted for, or no leader is alive. Each term has one leader.
+func (r *Replica) mayLead(s raft.BasicStatus, m raftpb.Message) bool {
+	if lead := r.knownLead(s); m.Term == s.Term && lead != raft.None {
+		return lead == m.From
+	}
+	return (m.Term == s.Term && s.Vote == m.From) || !r.leadHeard()
+}
+
+// mayAdvance reports whether this replica may advance to a term now. If that is too far, it advances as far as it may.
+func (r *Replica) mayAdvance(s raft.BasicStatus, term uint64) bool {
+	switch {
+	case term <= s.Term || mutant.On(mutant.AnyTerm):
+		return true
+	case Epoch(term) != Epoch(s.Term): // a new member has no epoch yet
+		return r.last == 0
+	case term <= max(s.Term+1, freeLimit(s.Term)):
+		return true
+	case r.now < r.jumped+r.cfg.Election:
+		return false
+	}
+	r.jumped = r.now
+	if term <= s.Term+maxStep {
+		return true
+	}
+	_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, From: r.self.ID, To: r.self.ID, Term: r.reach(s.Term)})
+	return false
+}
+
+// reach is the highest term to which a replica in a term may advance at once.
+func (r *Replica) reach(term uint64) uint64 { return max(term+maxStep, freeLimit(term)) }
+
+func (r *Replica) noteClaim(m raftpb.Message) {
+	if !r.member(m.From) {
+		return
+	}
+	if r.claims == nil {
+		r.claims = map[uint64]claim{}
+	}
+	c := r.claims[m.From]
+	if c.term = min(m.Term, r.reach(r.node.BasicStatus().Term)); c.since == 0 {
+		c.since = r.now
+	}
+	r.claims[m.From] = c
+}
+
+// reelect has this leader stand again, above the term that a member claims, since that member cannot follow it
+// otherwise. A leader that the others have left for another notices this earlier, by raft's quorum check.
+func (r *Replica) reelect() {
+	for _, m := range r.members {
+		c := r.claims[m.ID]
+		if c.since == 0 || r.now < max(c.since+3*r.cfg.Election, c.again) {
+			continue
+		}
+		c.pause = min(max(2*c.pause, r.cfg.Election), 600*r.cfg.Election)
+		c.since, c.again = 0, r.now+c.pause
+		r.claims[m.ID] = c
+		if c.term <= r.node.BasicStatus().Term {
+			continue
+		}
+		_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, From: m.ID, To: r.self.ID, Term: c.term})
+		_ = r.node.Step(raftpb.Message{Type: raftpb.MsgTimeoutNow, From: r.self.ID, To: r.self.ID, Term: c.term})
+		r.lease = r.now + r.cfg.Election // no other candidate is heeded while it stands
+		r.resetElection()
+		return
+	}
+}
+
+// sendTransfer tells the other voters to whom this leader transfers its leadership, so that they vote for that member.
+func (r *Replica) sendTransfer(to, term uint64) {
+	frame := binary.BigEndian.AppendUint64([]byte{frameTransfer}, r.self.ID)
+	frame = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(frame, to), term)
+	for _, m := range r.members {
+		if m.ID != r.self.ID && m.ID != to {
+			r.emit(Send{To: m.Peer, Frame: frame})
+		}
+	}
+}
+
+// recvTransfer takes the word of the leader that this replica follows. If it comes too late, the leader's own vote
+// still counts.
+func (r *Replica) recvTransfer(from tasks.PeerID, frame []byte) {
+	if len(frame) != transferSize {
+		return
+	}
+	s := r.node.BasicStatus()
+	if id := binary.BigEndian.Uint64(frame[1:]); id == s.Lead && r.peer(id) == from &&
+		binary.BigEndian.Uint64(frame[17:]) == s.Term {
+		r.transferee, r.transfereeTerm = binary.BigEndian.Uint64(frame[9:]), s.Term
+	}
+}
