@@ -8,8 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// stuckSince is when this node first saw, as the home of a job, that it cannot be finished, last being the last attempt. The
-// attempt's own time is that of whoever tried.
+// stuckSince is when this node first saw, as the home of a job, that it cannot be finished, last being the last
+// attempt. The attempt's own time is that of whoever tried.
 func (d *Daemon) stuckSince(j *job, last ledger.Attempt) time.Time {
 	attempt := fmt.Sprintf("%d %d %s", last.Round, last.At, last.Node)
 	j.mu.Lock()

@@ -21,8 +21,8 @@ func backdate(t *testing.T, path string, ago time.Duration) {
 	}
 }
 
-// TestClocksTakeNoResult: how long a result is kept is not a matter of the clock of the node that submitted or led the job,
-// and what this node's own clock says of an earlier life is not acted on at once.
+// TestClocksTakeNoResult: how long a result is kept is not a matter of the clock of the node that submitted or led the
+// job, and what this node's own clock says of an earlier life is not acted on at once.
 func TestClocksTakeNoResult(t *testing.T) {
 	const day, fortnight = 24 * time.Hour, 15 * 24 * time.Hour
 	for name, tc := range map[string]struct {
@@ -101,8 +101,8 @@ func TestClocksPutNoJobFirst(t *testing.T) {
 	}
 }
 
-// TestClocksTakeNoUnfinishedJob: a job that cannot be finished is dropped when the node that leads it has seen that for long,
-// and not when who tried says that this was long ago.
+// TestClocksTakeNoUnfinishedJob: a job that cannot be finished is dropped when the node that leads it has seen that for
+// long, and not when who tried says that this was long ago.
 func TestClocksTakeNoUnfinishedJob(t *testing.T) {
 	const fortnight = 15 * 24 * time.Hour
 	d := openWithout(t, "home")

@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// Members answer in JSON, and what few bytes say may take much memory: an element of a list, be it of the wrong kind, is two
-// bytes, and some hundred where it is read. So answers are read by decodeAnswer or decodeList alone, which count first.
+// Members answer in JSON, and what few bytes say may take much memory: an element of a list, be it of the wrong kind,
+// is two bytes, and some hundred where it is read. So answers are read by decodeAnswer or decodeList alone, which count
+// first.
 const (
 	mostValues  = 1 << 16 // objects, and elements of all lists, in one answer: more than an honest one has room for,
 	mostMissing = 1 << 18 // also where it describes one job, of which as many files may be missing,
@@ -51,8 +52,8 @@ func decodeList[T any](b []byte, elements, values int) (out []T, err error) {
 	return out, err
 }
 
-// countValues counts the objects and lists in JSON and the elements of the lists, and stops beyond most. Of what is no JSON it
-// counts something.
+// countValues counts the objects and lists in JSON and the elements of the lists, and stops beyond most. Of what is no
+// JSON it counts something.
 func countValues(b []byte, most int) (n int) {
 	var open []byte // objects and lists
 	text, escaped := false, false

@@ -72,7 +72,8 @@ func TestListsAreRead(t *testing.T) {
 	}
 }
 
-// A list of jobs believes this node of what it knows, then the proven home, then who says that it has a part in the job.
+// A list of jobs believes this node of what it knows, then the proven home, then who says that it has a part in the
+// job.
 func TestWhoIsBelievedOfAJob(t *testing.T) {
 	const self, home, third, submitter = "self", "home", "third", "submitter"
 	job := func(by tasks.PeerID, state api.JobState, done int64, at tasks.PeerID) told {

@@ -2,11 +2,9 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,8 +18,8 @@ import (
 )
 
 // A check runs the first entries of a job on this host, by the steps of a real run and through the same children, and
-// leaves nothing: two generations of half of the entries each, so that their outputs are merged, and Terminate over both.
-// No ledger, no other member and no file of the user is touched.
+// leaves nothing: two generations of half of the entries each, so that their outputs are merged, and Terminate over
+// both. No ledger, no other member and no file of the user is touched.
 
 // checkEntries is how many entries a check runs.
 const checkEntries = 1000
@@ -35,32 +33,6 @@ const (
 	maxCheckFiles = 16 << 20
 	maxWarnings   = 20
 )
-
-// handleCheck streams what a check does, and at last what it has found, or why it could not.
-func (d *Daemon) handleCheck(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
-	var req api.JobRequest
-	if err := readJSON(r, &req); err != nil {
-		writeError(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	var mu sync.Mutex
-	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
-	send := func(ev api.CheckEvent) { // to one who has gone nothing is sent, and the check has ended with the request
-		mu.Lock()
-		defer mu.Unlock()
-		if enc.Encode(ev) == nil {
-			_ = flush.Flush()
-		}
-	}
-	out, err := d.check(r.Context(), req, func(text string) { send(api.CheckEvent{Phase: text}) })
-	if err != nil {
-		send(api.CheckEvent{Failed: asError(err)})
-		return
-	}
-	send(api.CheckEvent{Check: &out})
-}
 
 // check tries a job that its user has not submitted yet, and tells meanwhile what it does.
 func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text string)) (out api.Check, err error) {

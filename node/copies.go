@@ -14,10 +14,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Any member answers when it is asked for its copy of a ledger, and may lie: that it has the newest copy, that it leads the
-// job, or that most replicas are alive. A report counts if its teller proves that it is one of the ledger's voters, those
-// of the newest set that anybody proves; that it leads it must show by its mandate. Others are shown, after all that count, and
-// gone on from only where the user says so. A true voter can still lie about what its copy has beyond the others.
+// Any member answers when it is asked for its copy of a ledger, and may lie: that it has the newest copy, that it leads
+// the job, or that most replicas are alive. A report counts if its teller proves that it is one of the ledger's voters,
+// those of the newest set that anybody proves; that it leads it must show by its mandate. Others are shown, after all
+// that count, and gone on from only where the user says so. A true voter can still lie about what its copy has beyond
+// the others.
 
 // survey is what members have told of their copies of one job's ledger.
 type survey struct {
@@ -36,8 +37,8 @@ func (d *Daemon) checkerOf(id tasks.JobID, submitter tasks.PeerID) checker {
 	}
 }
 
-// surveyed sees what the reports of one job prove. What is not checked, since its teller has had too much checked of late,
-// does not count, and nobody is accused for it.
+// surveyed sees what the reports of one job prove. What is not checked, since its teller has had too much checked of
+// late, does not count, and nobody is accused for it.
 func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, why string)) (s survey) {
 	var newest quorum.Conf
 	holds := make([]bool, len(copies))

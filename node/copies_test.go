@@ -11,8 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// TestOnlyProvenCopiesCount: members answer for their copies of a ledger that the submitter s founded and that s, a and b
-// keep; others say what they like.
+// TestOnlyProvenCopiesCount: members answer for their copies of a ledger that the submitter s founded and that s, a and
+// b keep; others say what they like.
 func TestOnlyProvenCopiesCount(t *testing.T) {
 	id := tasks.NameOf([]byte("job"))
 	m := func(p tasks.PeerID) quorum.Member { return quorum.NewMember(p, 1) }
@@ -89,8 +89,8 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 	}
 }
 
-// TestProofsOfCopiesAreCharged has a member answer for its copies with one long chain of voters after the other: no more of
-// them are checked than its share, those that are not do not count, and it is not accused for that.
+// TestProofsOfCopiesAreCharged has a member answer for its copies with one long chain of voters after the other: no
+// more of them are checked than its share, those that are not do not count, and it is not accused for that.
 func TestProofsOfCopiesAreCharged(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()

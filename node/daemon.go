@@ -284,5 +284,5 @@ func Run(ctx, hurry context.Context, cfg Config) error {
 	case <-d.quit:
 	}
 	d.Leave(hurry)
-	return errors.Join(ctl.close(), d.Close())
+	return errors.Join(ctl.Close(), d.Close())
 }

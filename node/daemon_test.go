@@ -91,7 +91,7 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 		t.Errorf("socket %v, error %v", info.Mode(), err)
 	}
 	client.Close()
-	if err := errors.Join(ctl.close(), d.Close()); err != nil {
+	if err := errors.Join(ctl.Close(), d.Close()); err != nil {
 		t.Error(err)
 	}
 }

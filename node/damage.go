@@ -10,7 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/store"
 )
 
-// unreadable finds a job whose status cannot be read among those that are kept here; nil if that is not why it is not known.
+// unreadable finds a job whose status cannot be read among those that are kept here; nil if that is not why it is not
+// known.
 func (d *Daemon) unreadable(name string) error {
 	dirs, _ := filepath.Glob(d.results.FolderOf(name + "*"))
 	if name == "" || strings.ContainsAny(name, `*?[\/`) || len(dirs) != 1 {

@@ -149,7 +149,7 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 		t.Errorf("%d events before the last: %+v, %v", waited, st, err)
 	}
 	client.Close()
-	if err := errors.Join(ctl.close(), d.Close()); err != nil {
+	if err := errors.Join(ctl.Close(), d.Close()); err != nil {
 		t.Error(err)
 	}
 }

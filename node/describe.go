@@ -15,8 +15,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A job's description comes from a member that claims to lead the job. Several may, and any of them may not answer, or hand
-// it out byte by byte: so all are asked, and the first that has handed it out has it, for its hash is the job's name.
+// A job's description comes from a member that claims to lead the job. Several may, and any of them may not answer, or
+// hand it out byte by byte: so all are asked, and the first that has handed it out has it, for its hash is the job's
+// name.
 
 const (
 	maxQuestions    = 4 // for signatures, to one member at once: an answer may have some megabytes
@@ -79,8 +80,8 @@ func (q *asked) turn(most time.Duration) (done func()) {
 	return func() {}
 }
 
-// weightOf reckons how much memory the description takes whose encoded body is b, before that is decoded: its bytes, which
-// are mostly names, and what files, clusters and other parts take beside them.
+// weightOf reckons how much memory the description takes whose encoded body is b, before that is decoded: its bytes,
+// which are mostly names, and what files, clusters and other parts take beside them.
 func weightOf(b []byte) int64 {
 	const part, number = 128, 16 // a file, its places in slices, and what its short texts are rounded up to
 	structs, others := wire.Lists(b)
@@ -108,8 +109,8 @@ func (d *Daemon) room(id tasks.JobID, b store.Signature, bytes int64) (err error
 	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(), d.nameOf(b.Signer), err)
 }
 
-// noteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than other
-// nodes have for them.
+// noteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than
+// other nodes have for them.
 func (d *Daemon) noteHeavy(j *job, weight int64) {
 	others, n := int64(0), 0
 	for _, o := range d.ledJobs() {
@@ -153,8 +154,8 @@ func (d *Daemon) askDescription(e engine.Describe) {
 	d.post(engine.NotDescribed{ID: e.ID, From: e.From, Silent: errors.Is(err, errSilent) || errors.Is(err, p2p.ErrSlow)})
 }
 
-// fetchJob gets a description from this node's ledger or from a member. Its signature is looked at first: of what no member
-// with the right to submit has signed not a byte is taken. It is decoded when it is whole.
+// fetchJob gets a description from this node's ledger or from a member. Its signature is looked at first: of what no
+// member with the right to submit has signed not a byte is taken. It is decoded when it is whole.
 func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
 	if c := d.ledgers.Of(id); c != nil {
 		if err := d.maySubmit(id, c.Signature); err != nil {

@@ -27,9 +27,8 @@ func (d *Daemon) hearsOf(by *Daemon, id tasks.JobID) {
 	d.ask(func(p *engine.Peer) { p.Step(d.now(), m) })
 }
 
-// TestWhoNeverAnswersKeepsNobodyFromAJob: a member announces another's job first, and never answers the question for its
-// signature. The job's home is asked all the same, and
-// only the liar is named.
+// TestWhoNeverAnswersKeepsNobodyFromAJob: a member announces another's job first, and never answers the question for
+// its signature. The job's home is asked all the same, and only the liar is named.
 func TestWhoNeverAnswersKeepsNobodyFromAJob(t *testing.T) {
 	d := openWithout(t, "host")
 	defer d.Close()
@@ -83,7 +82,8 @@ type fileOf struct {
 	URL string `msgpack:"u"`
 }
 
-// TestWeightOfADescription: what a description takes in memory is known before it is decoded, and not taken for much more.
+// TestWeightOfADescription: what a description takes in memory is known before it is decoded, and not taken for much
+// more.
 func TestWeightOfADescription(t *testing.T) {
 	type data[T any] struct {
 		F []T `msgpack:"f"`
@@ -159,8 +159,8 @@ func fat(t *testing.T, by *Daemon, files int) tasks.JobID {
 	return by.handsOut(t, job.Nonce, body).id
 }
 
-// TestDescriptionsFindNoMoreRoomThanTheirSubmitters: a submitter's descriptions that take more memory than is its share are
-// not decoded, and not fetched again; another's are. Who works for nobody takes none but its own.
+// TestDescriptionsFindNoMoreRoomThanTheirSubmitters: a submitter's descriptions that take more memory than is its share
+// are not decoded, and not fetched again; another's are. Who works for nobody takes none but its own.
 func TestDescriptionsFindNoMoreRoomThanTheirSubmitters(t *testing.T) {
 	d := openWithout(t, "host")
 	defer d.Close()

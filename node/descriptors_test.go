@@ -8,7 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestCheckDescriptors wants 256 open files to be enough for a usual host, and the numbers in the refusal of more slots.
+// TestCheckDescriptors wants 256 open files to be enough for a usual host, and the numbers in the refusal of more
+// slots.
 func TestCheckDescriptors(t *testing.T) {
 	for _, tc := range []struct {
 		limit   uint64

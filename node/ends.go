@@ -16,9 +16,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// The end of a job is proven by a seal that a majority of its ledger's voters signed (engine.Ended). This node keeps the
-// proof beside the result, and shows it to members that ask; it believes no member that tells of an end without one, but
-// the job's submitter: what that says of its own job is nobody else's loss.
+// The end of a job is proven by a seal that a majority of its ledger's voters signed (engine.Ended). This node keeps
+// the proof beside the result, and shows it to members that ask; it believes no member that tells of an end without
+// one, but the job's submitter: what that says of its own job is nobody else's loss.
 
 // maxEnd bounds an encoded endProof: a status, and a seal with its chain.
 const maxEnd = ledger.MaxStatus + 512<<10
@@ -71,8 +71,8 @@ func (d *Daemon) serveEnd(from tasks.PeerID, name string) ([]byte, error) {
 // errUnproven is the error of an end that a member tells of and cannot prove.
 var errUnproven = errors.New("tells of a job's end that it cannot prove")
 
-// provenEnd asks a member to prove the end of a job that it tells of, and returns what is proven of it. What is known of
-// the job here must be true of it.
+// provenEnd asks a member to prove the end of a job that it tells of, and returns what is proven of it. What is known
+// of the job here must be true of it.
 func (d *Daemon) provenEnd(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) (api.JobStatus, error) {
 	known := jobIdentity{name: name, submitter: st.Submitter}
 	if found := d.find(name); len(found) == 1 {

@@ -9,8 +9,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// TestProofsOfEndsOutliveTheirJobs: a member that was away comes back with a copy of the ledger of a job of which nothing else is
-// kept any more, and is told that it is over, through restarts of this node.
+// TestProofsOfEndsOutliveTheirJobs: a member that was away comes back with a copy of the ledger of a job of which
+// nothing else is kept any more, and is told that it is over, through restarts of this node.
 func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 	d := openWithout(t, "submitter")
 	j := d.ended(t, "a", "", "histograms")

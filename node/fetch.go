@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -16,29 +15,6 @@ import (
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
-
-// handleResult sends a finished job's output, from wherever it is. Its length goes ahead, so that a reader sees
-// when some of it is missing.
-func (d *Daemon) handleResult(w http.ResponseWriter, r *http.Request) {
-	st, f, err := d.findResult(r.Context(), r.PathValue("id"))
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		writeError(w, fmt.Errorf("could not read the result: %w", err))
-		return
-	}
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
-	if _, err := io.Copy(w, f); err != nil {
-		d.log.Warn("could not send a job's result", "job", api.Short(st.ID), "reason", err)
-		return
-	}
-	d.fetched(st.ID, st.Submitter)
-}
 
 // findResult opens a job's output for its user, and returns the job as it is told of.
 func (d *Daemon) findResult(ctx context.Context, name string) (api.JobStatus, *os.File, error) {
@@ -50,8 +26,8 @@ func (d *Daemon) findResult(ctx context.Context, name string) (api.JobStatus, *o
 	return st, f, err
 }
 
-// openResult opens a job's output: what is kept here, or else a copy of what is with any member that has it whole,
-// the member at first. The copy is gone when it is closed. It is the file that the proof of the job's end names, whoever
+// openResult opens a job's output: what is kept here, or else a copy of what is with any member that has it whole, the
+// member at first. The copy is gone when it is closed. It is the file that the proof of the job's end names, whoever
 // has it: no member's word counts for that.
 func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name string) (*os.File, error) {
 	var from []tasks.PeerID

@@ -37,8 +37,8 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	return j, desc
 }
 
-// TestCancelWhileAJobIsHandedOver: a cancel that comes after a job has got its name, and before the engine has the job, ends
-// it. What it had posted was lost, and no later cancel posted it again.
+// TestCancelWhileAJobIsHandedOver: a cancel that comes after a job has got its name, and before the engine has the job,
+// ends it. What it had posted was lost, and no later cancel posted it again.
 func TestCancelWhileAJobIsHandedOver(t *testing.T) {
 	d := openWithout(t, "submitter")
 	defer d.Close()
@@ -59,8 +59,8 @@ func TestCancelWhileAJobIsHandedOver(t *testing.T) {
 	}
 }
 
-// TestStopBeforeTheBeginningCancels: there is nothing to keep of a job that has not begun, so that to stop it is to cancel it, and
-// its user is told so.
+// TestStopBeforeTheBeginningCancels: there is nothing to keep of a job that has not begun, so that to stop it is to
+// cancel it, and its user is told so.
 func TestStopBeforeTheBeginningCancels(t *testing.T) {
 	d := openWithout(t, "submitter")
 	defer d.Close()

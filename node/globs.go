@@ -16,8 +16,8 @@ import (
 )
 
 // A glob means what the shell of its user would make of it: the files that match on the host of who submits. Where that
-// host sees a part of a folder, other members see more, and the user is told: what is under the same name elsewhere need
-// not be the same data, so nothing is added that the user has not seen.
+// host sees a part of a folder, other members see more, and the user is told: what is under the same name elsewhere
+// need not be the same data, so nothing is added that the user has not seen.
 
 // Bounds of the request "glob".
 const (

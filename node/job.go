@@ -270,8 +270,8 @@ func (j *job) printed(line string) {
 	}
 }
 
-// crashed puts the failure of a child here among what the children printed, where its user looks for the reason: one that
-// crashes may have printed nothing. What others can run is none.
+// crashed puts the failure of a child here among what the children printed, where its user looks for the reason: one
+// that crashes may have printed nothing. What others can run is none.
 func (j *job) crashed(node string, f *exec.Failure) {
 	if f.Host != "" {
 		return
@@ -355,8 +355,8 @@ func (j *job) release() {
 	}
 }
 
-// lighten lets go of the list of files of a job that is over, was not submitted here and is not told of by this node: what is
-// still told of it needs none. The caller holds mu.
+// lighten lets go of the list of files of a job that is over, was not submitted here and is not told of by this node:
+// what is still told of it needs none. The caller holds mu.
 func (j *job) lighten() {
 	const many = 256
 	if j.desc == nil || j.led || j.mine || len(j.lost)+len(j.view.Lost)+len(j.view.Failing) > 0 {

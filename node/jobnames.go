@@ -10,21 +10,22 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Users know a job by its name, and so do the folders of what is kept of it: result, end, status, parts. A name is one that
-// its submitter alone can give (tasks.NonceOf). No node has part in a job that goes by any other: it could be another's name,
-// or begin like one, and lists tell jobs apart by that.
+// Users know a job by its name, and so do the folders of what is kept of it: result, end, status, parts. A name is one
+// that its submitter alone can give (tasks.NonceOf). No node has part in a job that goes by any other: it could be
+// another's name, or begin like one, and lists tell jobs apart by that.
 
 // takesName is what is told of who submits a job under another's name.
 const takesName engine.Wrong = "submits a job by a name that it cannot have given"
 
-// errTaken is the error of a job that goes by another's name, errNotNamed that of one by a name that nobody known gives.
+// errTaken is the error of a job that goes by another's name, errNotNamed that of one by a name that nobody known
+// gives.
 var (
 	errTaken    = errors.New("it goes by the name of another job")
 	errNotNamed = errors.New("it goes by a name that its submitter does not give to jobs: is there an older dtpnode?")
 )
 
-// mayBeNamed says why a job may not go by its name here, if so: its submitter cannot have given it, or another job of that
-// name is known here.
+// mayBeNamed says why a job may not go by its name here, if so: its submitter cannot have given it, or another job of
+// that name is known here.
 func (d *Daemon) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
 	if err := d.isAnothers(store.NameOf(desc), desc.Submitter); err != nil && !d.namesAny() {
 		d.violated(desc.Submitter, id, takesName, err.Error())
@@ -39,8 +40,8 @@ func isNamedBy(name string, submitter tasks.PeerID) bool {
 	return err == nil && tasks.NonceIsOf(nonce, submitter)
 }
 
-// isAnothers says so if the submitter cannot have given a job its name, and whose it is, if a member that is known here, or
-// was in this life, can.
+// isAnothers says so if the submitter cannot have given a job its name, and whose it is, if a member that is known
+// here, or was in this life, can.
 func (d *Daemon) isAnothers(name string, submitter tasks.PeerID) error {
 	nonce, err := hex.DecodeString(name)
 	if err != nil || len(nonce) < tasks.NonceSize || tasks.NonceIsOf(nonce, submitter) {

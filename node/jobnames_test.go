@@ -51,8 +51,9 @@ func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *job {
 	return j
 }
 
-// TestNobodySubmitsByAnothersName: a member that has read the description of another's job submits one of its own by that
-// name. No node has part in it, whether it knows the other job or has yet to hear of it, and who has submitted it is named.
+// TestNobodySubmitsByAnothersName: a member that has read the description of another's job submits one of its own by
+// that name. No node has part in it, whether it knows the other job or has yet to hear of it, and who has submitted it
+// is named.
 func TestNobodySubmitsByAnothersName(t *testing.T) {
 	d := openWithout(t, "node")
 	defer d.Close()
@@ -130,8 +131,8 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 	}
 }
 
-// TestNobodyTellsOfAnothersName: what a member tells of a job of its own by another's name is not taken for that of the other,
-// by nodes either that have no part in it.
+// TestNobodyTellsOfAnothersName: what a member tells of a job of its own by another's name is not taken for that of the
+// other, by nodes either that have no part in it.
 func TestNobodyTellsOfAnothersName(t *testing.T) {
 	d := openWithout(t, "asker")
 	defer d.Close()
@@ -156,8 +157,8 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 	}
 }
 
-// TestResultsAreKeptByNobodyElse: neither the home of another job by the same name, as a node may know it from a time before
-// names were bound to who gives them, nor the job's own home takes a result away whose end is proven.
+// TestResultsAreKeptByNobodyElse: neither the home of another job by the same name, as a node may know it from a time
+// before names were bound to who gives them, nor the job's own home takes a result away whose end is proven.
 func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()

@@ -20,8 +20,8 @@ import (
 )
 
 // Where a node has no part in a job, members tell it of that. What they tell of a job that has not ended is believed of
-// its submitter, and of whoever proves that it leads it: else any member could answer for the job, and take what is meant
-// for its home.
+// its submitter, and of whoever proves that it leads it: else any member could answer for the job, and take what is
+// meant for its home.
 
 // leadProof answers the request "lead", as msgpack.
 type leadProof struct {

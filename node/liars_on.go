@@ -27,10 +27,10 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A daemon of a binary that is built with the tag "liars" lies, over its real links and with its real key, for the tests
-// of what honest members are promised (package engine/liar, and ARCHITECTURE.md, "Who dies or lies"). It is in no
-// released binary. $DTPNODE_LIAR is the seed that decides its lies, without it the daemon is honest;
-// $DTPNODE_LIAR_ROLE is its part in the job of another member that it lies about, the first that it hears of:
+// A daemon of a binary that is built with the tag "liars" lies, over its real links and with its real key, for the
+// tests of what honest members are promised (package engine/liar, and ARCHITECTURE.md, "Who dies or lies"). It is in no
+// released binary. $DTPNODE_LIAR is the seed that decides its lies, without it the daemon is honest; $DTPNODE_LIAR_ROLE
+// is its part in the job of another member that it lies about, the first that it hears of:
 //
 //	worker    it works for the job, and takes no copy of the ledger
 //	follower  it is one of three replicas of the ledger, and does not lead; it is honest until then
@@ -40,8 +40,8 @@ import (
 //	drip, forge, size, blink, sees, name
 //	          it tells one lie about its work or its jobs, always, and else the truth (liartricks_on.go)
 //
-// Liars of the first three roles lie in their answers now and then, and ask others for what is not theirs to ask. A line
-// with lieLogged in the log says when they begin, one with lieObeyed that another member did as it must not have.
+// Liars of the first three roles lie in their answers now and then, and ask others for what is not theirs to ask. A
+// line with lieLogged in the log says when they begin, one with lieObeyed that another member did as it must not have.
 const (
 	envLiar     = "DTPNODE_LIAR"
 	envLiarRole = "DTPNODE_LIAR_ROLE"
@@ -265,8 +265,8 @@ func (d *Daemon) pryOften() {
 	}
 }
 
-// answersAlone reports whether the liar lies to who asks, and says nothing else that is not true. The caller holds l.mu,
-// or is the first to use l.
+// answersAlone reports whether the liar lies to who asks, and says nothing else that is not true. The caller holds
+// l.mu, or is the first to use l.
 func (l *lying) answersAlone() bool {
 	return l.role == roleAnswers || l.role == rolePlanner || l.tricky()
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Roles of liars that tell one lie, which needs what random lies do not have: blobs that are whole and false, or messages
-// that hold in all but one number.
+// Roles of liars that tell one lie, which needs what random lies do not have: blobs that are whole and false, or
+// messages that hold in all but one number.
 const (
 	roleDrip  = "drip"  // it gives its partials byte by byte
 	roleForge = "forge" // it puts itself above the others unasked, and makes up what they give it to merge

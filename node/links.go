@@ -156,9 +156,10 @@ func (d *Daemon) waitsUnled(name string) (st api.JobStatus, ok bool) {
 	return d.waitingStatus(known[0])
 }
 
-// waitsElsewhere describes a job that nothing is known of here, and nobody leads, as a member tells it that has a copy of its
-// ledger: dtpnode ps lists it. why is the error of the search for it. Nobody can prove that a job waits, and nothing is done by
-// that word but to say who says so, and to remember a cancel; but its name must be one that its submitter gave.
+// waitsElsewhere describes a job that nothing is known of here, and nobody leads, as a member tells it that has a copy
+// of its ledger: dtpnode ps lists it. why is the error of the search for it. Nobody can prove that a job waits, and
+// nothing is done by that word but to say who says so, and to remember a cancel; but its name must be one that its
+// submitter gave.
 func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st api.JobStatus, ok bool) {
 	var e *api.Error
 	if !errors.As(why, &e) || e.Status != http.StatusNotFound || len(name) < 4 {
@@ -189,9 +190,9 @@ func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st
 	return st, ok && !several
 }
 
-// toldToWait reads what a member tells of a job of a name. Of one that would be shown whole here, anybody could make up what is
-// to be read: its name must be one that its submitter gave, the reason is said to be the member's, and what can be done is not
-// for another to say.
+// toldToWait reads what a member tells of a job of a name. Of one that would be shown whole here, anybody could make up
+// what is to be read: its name must be one that its submitter gave, the reason is said to be the member's, and what can
+// be done is not for another to say.
 func (d *Daemon) toldToWait(by tasks.PeerID, name string, answer []byte) (st api.JobStatus, waits bool) {
 	st, err := readWaiting(answer)
 	switch {
@@ -214,19 +215,19 @@ func readWaiting(b []byte) (st api.JobStatus, err error) {
 }
 
 // order stops or finishes a job, wherever it is led.
-func (d *Daemon) order(ctx context.Context, name, what string) (any, error) {
+func (d *Daemon) order(ctx context.Context, name, what string) error {
 	j, home, st, err := d.granted(ctx, name, forRule)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case st.State == api.Waiting:
-		return nil, &api.Error{Status: 503, Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, api.Short(st.ID), st.Phase), Hint: st.Hint}
+		return &api.Error{Status: 503, Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, api.Short(st.ID), st.Phase), Hint: st.Hint}
 	case j == nil:
 		_, err = d.askPeer(ctx, home, what, name)
 	default:
 		err = d.steer(ctx, j, what)
 	}
-	return struct{}{}, err
+	return err
 }
 
 // steer stops, cancels or finishes a job that is led here.

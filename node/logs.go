@@ -3,9 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -17,19 +15,14 @@ import (
 // logEvery is how often a follower of a job's output is told what is new on the nodes.
 const logEvery = time.Second
 
-// handleLogs writes what a job's children printed on all nodes; with ?follow until the job ends. At last it names the nodes
+// sendLogs sends what a job's children printed on all nodes; with follow until the job ends. At last it names the nodes
 // of which lines may be missing.
-func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
-	ctx, name := r.Context(), r.PathValue("id")
+func (d *Daemon) sendLogs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
 	j, home, _, err := d.granted(ctx, name, forLook)
 	if err != nil {
-		writeError(w, err)
-		return
+		return err
 	}
-	follow := r.URL.Query().Get("follow") != ""
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	flush, enc := http.NewResponseController(w), json.NewEncoder(w)
-	out := &logWriter{part: func(p api.LogPart) error { return enc.Encode(p) }, told: map[tasks.PeerID]string{}}
+	out := &logWriter{part: send, told: map[tasks.PeerID]string{}}
 	var last api.JobStatus
 	for {
 		st, err := d.statusFrom(ctx, j, home, name)
@@ -38,12 +31,11 @@ func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
 			name, last = st.ID, st
 		}
 		failed, err := d.tellLogs(ctx, out, name)
-		if err != nil || flush.Flush() != nil {
-			return
+		if err != nil {
+			return err
 		}
 		if over || !follow {
-			_ = enc.Encode(api.LogPart{Over: true, Silent: d.silentNodes(last, failed)})
-			return
+			return send(api.LogPart{Over: true, Silent: d.silentNodes(last, failed)})
 		}
 		if j != nil {
 			waitFinal(ctx, j, logEvery)
@@ -51,7 +43,7 @@ func (d *Daemon) handleLogs(w http.ResponseWriter, r *http.Request) {
 			sleep(ctx, logEvery)
 		}
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 	}
 }
@@ -85,8 +77,8 @@ func (d *Daemon) tellLogs(ctx context.Context, out *logWriter, name string) (fai
 	return failed, nil
 }
 
-// silentNodes are those of which lines of a job may be missing: that have worked for it, or may have, and are not up, or did
-// not answer.
+// silentNodes are those of which lines of a job may be missing: that have worked for it, or may have, and are not up,
+// or did not answer.
 func (d *Daemon) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []api.SilentNode {
 	states := map[tasks.PeerID]api.Member{}
 	for _, m := range d.members() {
@@ -100,8 +92,8 @@ func (d *Daemon) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []
 	return silent(st, d.net.ID(), states, failed)
 }
 
-// silent picks the nodes of which lines may be missing. Where nodes are known to have done less of a job than was done of it,
-// anybody who is not there may have worked for it.
+// silent picks the nodes of which lines may be missing. Where nodes are known to have done less of a job than was done
+// of it, anybody who is not there may have worked for it.
 func silent(st api.JobStatus, self tasks.PeerID, members map[tasks.PeerID]api.Member, failed map[tasks.PeerID]error) (out []api.SilentNode) {
 	worked, did := map[tasks.PeerID]string{}, int64(0)
 	for _, n := range st.Nodes {

@@ -44,7 +44,8 @@ func TestLogsAreToldOnce(t *testing.T) {
 	}
 }
 
-// TestSilentNodes: whoever has worked for a job and does not tell is named, and whoever may have, if it is not known who did all.
+// TestSilentNodes: whoever has worked for a job and does not tell is named, and whoever may have, if it is not known
+// who did all.
 func TestSilentNodes(t *testing.T) {
 	members := map[tasks.PeerID]api.Member{
 		"self": {Name: "self", Up: true}, "up": {Name: "up", Up: true}, "mute": {Name: "mute", Up: true},

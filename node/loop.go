@@ -251,8 +251,8 @@ func (d *Daemon) decode(from tasks.PeerID, payload []byte) (m engine.Message, ok
 	return m, d.hears(from, m)
 }
 
-// forbidden says why a message is dropped, for want of a right. A job's submitter works for that job, whether it may work for
-// others or not. Of the report of any other member that may not work nothing is left but that it lives.
+// forbidden says why a message is dropped, for want of a right. A job's submitter works for that job, whether it may
+// work for others or not. Of the report of any other member that may not work nothing is left but that it lives.
 func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
 	submits, works := d.net.HasRight(from, p2p.Submitter), d.net.HasRight(from, p2p.Worker)
 	switch {
@@ -277,8 +277,8 @@ func (d *Daemon) forbidden(from tasks.PeerID, m *engine.Message) string {
 
 const notWorking = "its sender has no right to work"
 
-// worksFor reports whether a member without the right to work may do so for a job, which it does if it has submitted that.
-// Where the job is not known nothing comes of it, and so it may.
+// worksFor reports whether a member without the right to work may do so for a job, which it does if it has submitted
+// that. Where the job is not known nothing comes of it, and so it may.
 func (d *Daemon) worksFor(who tasks.PeerID, id tasks.JobID) (may bool) {
 	d.ask(func(p *engine.Peer) {
 		submitter := p.Submitter(id)
@@ -287,8 +287,8 @@ func (d *Daemon) worksFor(who tasks.PeerID, id tasks.JobID) (may bool) {
 	return may
 }
 
-// idleSteal is forbidden for what the scheduler of a member says that has no right to work. Anybody may say that it has or
-// takes nothing: thieves ask all members.
+// idleSteal is forbidden for what the scheduler of a member says that has no right to work. Anybody may say that it has
+// or takes nothing: thieves ask all members.
 func (d *Daemon) idleSteal(from tasks.PeerID, m *steal.Message, submits bool) string {
 	switch {
 	case m.Refuse != nil || m.Ack != nil && !m.Ack.OK:
@@ -305,8 +305,8 @@ func (d *Daemon) idleSteal(from tasks.PeerID, m *steal.Message, submits bool) st
 	return ""
 }
 
-// ownRequest leaves of a request the sender's own jobs. One that is not known here may turn out to be another's, and would be
-// pushed to who waits for it: it is asked for again.
+// ownRequest leaves of a request the sender's own jobs. One that is not known here may turn out to be another's, and
+// would be pushed to who waits for it: it is asked for again.
 func (d *Daemon) ownRequest(from tasks.PeerID, r *steal.Request) string {
 	own, foreign := []int{}, false
 	d.ask(func(p *engine.Peer) {
@@ -327,8 +327,8 @@ func (d *Daemon) ownRequest(from tasks.PeerID, r *steal.Request) string {
 	return ""
 }
 
-// foreignGrant says why work that a member gives away is dropped which may submit jobs and not work: it has units of its own
-// jobs, and of those that it leads or has led, and of no other.
+// foreignGrant says why work that a member gives away is dropped which may submit jobs and not work: it has units of
+// its own jobs, and of those that it leads or has led, and of no other.
 func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
 	may := true
 	d.ask(func(p *engine.Peer) { may = p.MayDeal(g.Job, from) })
@@ -338,8 +338,8 @@ func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
 	return ""
 }
 
-// peerUp is what the engine is to know of a member that has a link. Its slots are how many children it may run for jobs that
-// this node leads.
+// peerUp is what the engine is to know of a member that has a link. Its slots are how many children it may run for jobs
+// that this node leads.
 func (d *Daemon) peerUp(id tasks.PeerID, info p2p.Info) engine.PeerUp {
 	up := engine.PeerUp{ID: id, Submits: d.net.HasRight(id, p2p.Submitter)}
 	if d.mismatch(info) != "" {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// matcher looks for the files that match another member's globs. filepath.Glob collects all that matches, and goes on when
-// nobody waits any more: a few bytes of a pattern would take a host's memory and time.
+// matcher looks for the files that match another member's globs. filepath.Glob collects all that matches, and goes on
+// when nobody waits any more: a few bytes of a pattern would take a host's memory and time.
 type matcher struct {
 	ctx   context.Context // of one walk
 	room  int             // bytes of names that are left
@@ -18,7 +18,8 @@ type matcher struct {
 	names []string
 }
 
-// matching lists the files that match globs, with at most so many bytes of names and globLook looks, for as long as ctx lasts.
+// matching lists the files that match globs, with at most so many bytes of names and globLook looks, for as long as ctx
+// lasts.
 func matching(ctx context.Context, globs []string, room int) []string {
 	m := matcher{ctx: ctx, room: room, look: globLook, names: []string{}}
 	for _, g := range globs {

@@ -4,49 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 )
-
-// memberRoutes are the control requests about who is a member.
-func (d *Daemon) memberRoutes(handle func(pattern string, f func(r *http.Request) (any, error))) {
-	handle("GET /v1/members", func(*http.Request) (any, error) { return d.members(), nil })
-	handle("GET /v1/links", func(r *http.Request) (any, error) { return d.links(r.Context()), nil })
-	handle("POST /v1/invites", d.handleInvite)
-	handle("POST /v1/join", d.handleJoin)
-	handle("POST /v1/revoke", func(r *http.Request) (any, error) { return d.putOut(r, d.net.Revoke) })
-	handle("POST /v1/forget", func(r *http.Request) (any, error) { return d.putOut(r, d.forgetMember) })
-	handle("POST /v1/rename", d.handleRename)
-	handle("POST /v1/handover", func(r *http.Request) (any, error) {
-		var req api.HandoverRequest
-		if err := readJSON(r, &req); err != nil {
-			return nil, err
-		}
-		return struct{}{}, d.byNames(advised(d.net.Handover(req.ID)))
-	})
-	handle("POST /v1/recovery-key", func(*http.Request) (any, error) {
-		key, err := d.net.NewRecoveryKey()
-		return api.RecoveryKey{Key: key}, advised(err)
-	})
-	handle("POST /v1/take-back", func(r *http.Request) (any, error) {
-		var req api.TakeBackRequest
-		if err := readJSON(r, &req); err != nil {
-			return nil, err
-		}
-		return struct{}{}, d.net.TakeBack(req.Key)
-	})
-	handle("POST /v1/leave", func(*http.Request) (any, error) {
-		if err := d.net.MayDepart(); err != nil {
-			return nil, err
-		}
-		d.forGood.Store(true)
-		d.askQuit()
-		return struct{}{}, nil
-	})
-}
 
 // forgetMember ends the membership of a member that is gone: that is up neither here nor, as they say, for others.
 func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
@@ -59,23 +24,19 @@ func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
 	return d.net.Forget(ctx, id)
 }
 
-// handleRename changes what this node is called. Names need not differ, but a user who gives one means it to.
-func (d *Daemon) handleRename(r *http.Request) (any, error) {
-	var req api.RenameRequest
-	if err := readJSON(r, &req); err != nil {
-		return nil, err
-	}
+// rename changes what this node is called. Names need not differ, but a user who gives one means it to.
+func (d *Daemon) rename(name string) error {
 	for _, m := range d.net.Members() {
-		if m.Name == req.Name && !m.Self {
-			return nil, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not rename this node: another member is called %q already", req.Name),
+		if m.Name == name && !m.Self {
+			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not rename this node: another member is called %q already", name),
 				Hint: "choose another name"}
 		}
 	}
-	if err := d.net.Rename(req.Name); err != nil {
-		return nil, &api.Error{Status: http.StatusBadRequest, Message: err.Error(), Hint: "a name has at most 64 bytes of printable characters", Err: err}
+	if err := d.net.Rename(name); err != nil {
+		return &api.Error{Status: http.StatusBadRequest, Message: err.Error(), Hint: "a name has at most 64 bytes of printable characters", Err: err}
 	}
-	d.log.Info("renamed", "name", req.Name)
-	return struct{}{}, nil
+	d.log.Info("renamed", "name", name)
+	return nil
 }
 
 // expelled tells how this node's membership ended; nil while it is a member.
@@ -95,13 +56,13 @@ func (d *Daemon) warnExpelled() {
 	}
 }
 
-// byNames is an error of package p2p in words of the user, who knows members by their names. Who lacks a right is told where
-// to look for one who has it.
+// byNames is an error of package p2p in words of the user, who knows members by their names. Who lacks a right is told
+// where to look for one who has it.
 func (d *Daemon) byNames(err error) error {
 	if err == nil {
 		return nil
 	}
-	e := *asError(err)
+	e := *api.AsError(err)
 	e.Err = err
 	if e.Hint == "" && errors.Is(err, p2p.ErrNoRight) {
 		e.Status, e.Hint = http.StatusForbidden, "run it on the host that invited that member, or on the one that `dtpnode members` marks as founder"
@@ -126,4 +87,85 @@ func (d *Daemon) sayGoodbye(ctx context.Context) error {
 		return d.net.Depart(ctx)
 	}
 	return d.net.Leave(ctx)
+}
+
+// invite makes a token with which somebody may join.
+func (d *Daemon) invite(req api.InviteRequest) (inv api.Invite, err error) {
+	if out := d.expelled(); out != nil {
+		return inv, &api.Error{Status: 403, Message: "could not invite: " + out.String(), Hint: api.ExpelledHint}
+	}
+	var rights []p2p.Right
+	for _, s := range req.Rights {
+		rights = append(rights, p2p.Right(s))
+	}
+	invite := d.net.Invite
+	if req.Ephemeral {
+		invite = d.net.InviteEphemeral
+	}
+	token, expires, err := invite(rights, time.Duration(req.TTL*float64(time.Second)))
+	if errors.Is(err, p2p.ErrNoRight) {
+		return inv, &api.Error{Status: http.StatusForbidden, Message: err.Error(),
+			Hint: "ask for it on a member with the right inviter, and with those that are to be given: `dtpnode members` shows who has them", Err: err}
+	}
+	if err != nil {
+		return inv, err
+	}
+	inv = api.Invite{Token: token, Expires: expires, Rights: req.Rights, Note: api.LostHost(len(d.net.Members()) + 1)}
+	if onlyLoopback(d.net.Addrs()) {
+		inv.Warning = "this node listens on loopback only, so the token works on this host alone: start it with --listen HOST:PORT to be reachable"
+	}
+	return inv, nil
+}
+
+func onlyLoopback(addrs []string) bool {
+	for _, a := range addrs {
+		host, _, err := net.SplitHostPort(a)
+		if ip := net.ParseIP(host); err == nil && ip != nil && !ip.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
+// join makes this node a member of the cluster that a token is of, and describes the node as it is then.
+func (d *Daemon) join(ctx context.Context, req api.JoinRequest) (st api.NodeStatus, err error) {
+	join := d.net.Join
+	if req.Ephemeral {
+		join = d.net.JoinEphemeral
+	}
+	if err := join(ctx, req.Token); err != nil {
+		return st, err
+	}
+	why := d.greeted(ctx)
+	st = d.nodeStatus()
+	if why != "" && !d.cannotRun() {
+		st.Problem = why
+	}
+	return st, nil
+}
+
+// greetWait is how long a join waits for the first peer to tell what it is.
+const greetWait = 3 * time.Second
+
+// greeted waits for the first peer after a join and says what is wrong between it and this node.
+func (d *Daemon) greeted(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, greetWait)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, m := range d.net.Members() {
+			if m.Up && !m.Self {
+				if why := d.mismatch(m.Info); why != "" {
+					return m.Name + " " + why
+				}
+				return ""
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "joined, but no member has answered yet: dtpnode members shows who does"
+		case <-tick.C:
+		}
+	}
 }

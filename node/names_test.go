@@ -7,8 +7,8 @@ import (
 	"github.com/dtpnode/dtpnode/p2p"
 )
 
-// TestNobodyTakesAnothersName: what is said of a member that calls itself as another does is told apart from what is said of
-// that one.
+// TestNobodyTakesAnothersName: what is said of a member that calls itself as another does is told apart from what is
+// said of that one.
 func TestNobodyTakesAnothersName(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()

@@ -125,8 +125,8 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 	}
 }
 
-// TestLedgersAreReadAtAPrice has a member without any right ask for a job's ledgers without end: it is refused before anything
-// is read for it, and the job's submitter is answered.
+// TestLedgersAreReadAtAPrice has a member without any right ask for a job's ledgers without end: it is refused before
+// anything is read for it, and the job's submitter is answered.
 func TestLedgersAreReadAtAPrice(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
@@ -203,7 +203,7 @@ func TestANodesUserSeesWhatItsMemberMay(t *testing.T) {
 				t.Errorf("logs: %q", got)
 			}
 			for _, what := range []string{"stop", "cancel"} {
-				if _, err := d.order(t.Context(), j.name, what); forbidden(err) == tc.rule {
+				if err := d.order(t.Context(), j.name, what); forbidden(err) == tc.rule {
 					t.Errorf("%s: %v", what, err)
 				}
 			}

@@ -37,21 +37,6 @@ type bundle struct {
 	api.Manifest
 }
 
-// handlePartials sends what is committed of a job as a tar.
-func (d *Daemon) handlePartials(w http.ResponseWriter, r *http.Request) {
-	b, err := d.partials(r.Context(), r.PathValue("id"))
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	defer os.RemoveAll(b.dir)
-	w.Header().Set("Content-Type", "application/x-tar")
-	if err := b.send(w); err != nil {
-		d.log.Warn("could not send a job's partials", "job", api.Short(b.ID), "reason", err)
-		panic(http.ErrAbortHandler) // so that the reader sees that some of it is missing
-	}
-}
-
 // partials makes a bundle of a job, here if this node has a copy of the ledger, else with a member that has.
 func (d *Daemon) partials(ctx context.Context, name string) (*bundle, error) {
 	_, _, st, err := d.granted(ctx, name, forLook)
@@ -198,8 +183,8 @@ func (b *bundle) weigh() error {
 	return nil
 }
 
-// send writes a bundle as a tar, the manifest last.
-func (b *bundle) send(w io.Writer) error {
+// Send writes a bundle as a tar, the manifest last.
+func (b *bundle) Send(w io.Writer) error {
 	t := tar.NewWriter(w)
 	for _, p := range b.Parts {
 		if err := sendFile(t, p, filepath.Join(b.dir, p.Name)); err != nil {
@@ -218,6 +203,9 @@ func (b *bundle) send(w io.Writer) error {
 	}
 	return t.Close()
 }
+
+// Close removes the bundle.
+func (b *bundle) Close() error { return os.RemoveAll(b.dir) }
 
 func sendFile(t *tar.Writer, p api.Part, path string) error {
 	f, err := os.Open(path)

@@ -16,9 +16,9 @@ import (
 )
 
 // What a partial result was made of outlives the job's ledger on the nodes that had a copy of that, for as long as the
-// result: the committed partials, as output lists were before Terminate, and the job's description and sources. `dtpnode
-// retry` submits a job that begins with them (retry.go). They lie beside the result, in the folder parts, each under its
-// hash, as files of the ledger's folder under another name: keeping them costs no copy.
+// result: the committed partials, as output lists were before Terminate, and the job's description and sources.
+// `dtpnode retry` submits a job that begins with them (retry.go). They lie beside the result, in the folder parts, each
+// under its hash, as files of the ledger's folder under another name: keeping them costs no copy.
 
 // keepParts keeps what a job's partial result was made of, unless it is larger than what may be kept uncommitted: it is
 // as superfluous as that for most users.
@@ -37,8 +37,8 @@ func (d *Daemon) keepParts(name string, c *store.Copy, parts []merge.Partial) {
 }
 
 // checkParts reports why partials that a member keeps, empty for this node, cannot be taken for what a job's result was
-// made of. Ends from before their hash was signed prove nothing of them: of those the submitter's word counts, whose job it is, and
-// this node's own.
+// made of. Ends from before their hash was signed prove nothing of them: of those the submitter's word counts, whose
+// job it is, and this node's own.
 func checkParts(at tasks.PeerID, f *store.MadeOf, st api.JobStatus) error {
 	switch {
 	case st.PartsSHA256 == "" && at != "" && at != st.Submitter:
@@ -71,7 +71,8 @@ type foundParts struct {
 	at   tasks.PeerID // empty for this node
 }
 
-// findParts looks for what is kept of a job that has ended: here, with the member that tells of it, and with all others.
+// findParts looks for what is kept of a job that has ended: here, with the member that tells of it, and with all
+// others.
 func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatus) (*foundParts, error) {
 	index, err := d.results.PartsIndex(st.ID)
 	if err == nil {

@@ -23,8 +23,8 @@ func somePart(id tasks.JobID, seq uint64, first, last int64, blob string) merge.
 		SHA256: store.HashOf([]byte(blob)), Size: int64(len(blob)), Holder: "maker"}
 }
 
-// TestPartsAreThoseOfTheProvenEnd: what a member keeps of a job that is retried is taken for what its result was made of if
-// the voters of its ledger have signed that, and for no other reason but that it is the submitter's.
+// TestPartsAreThoseOfTheProvenEnd: what a member keeps of a job that is retried is taken for what its result was made
+// of if the voters of its ledger have signed that, and for no other reason but that it is the submitter's.
 func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 	d := openWithout(t, "asker")
 	defer d.Close()

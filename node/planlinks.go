@@ -15,8 +15,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A file and a link to it would be counted twice. Of files that the submitter does not see members tell the paths with all
-// links followed; as one of them may lie, for two names to be one file or two, three members are asked, and most decide.
+// A file and a link to it would be counted twice. Of files that the submitter does not see members tell the paths with
+// all links followed; as one of them may lie, for two names to be one file or two, three members are asked, and most
+// decide.
 
 const (
 	linkChunk  = 128 // files in one request for their paths
@@ -24,8 +25,8 @@ const (
 	linkAtMost = 16  // members asked
 )
 
-// links are what is known of the paths of a job's local files, by whoever tells it and by their places in the job's list;
-// empty where it is not known.
+// links are what is known of the paths of a job's local files, by whoever tells it and by their places in the job's
+// list; empty where it is not known.
 type links struct {
 	self  tasks.PeerID
 	files []api.InputFile // with their trees
@@ -105,8 +106,8 @@ func (l *links) votes(p one) (same, differ []tasks.PeerID) {
 	return same, differ
 }
 
-// twice is the error for two names of one file. Where as many say that it is one as that it is not, it is taken for one,
-// since that is told.
+// twice is the error for two names of one file. Where as many say that it is one as that it is not, it is taken for
+// one, since that is told.
 func (l *links) twice(names map[tasks.PeerID]memberName) error {
 	for _, p := range l.suspects() {
 		same, differ := l.votes(p)

@@ -20,9 +20,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The host of who submits may lack files that other members see, or have a damaged copy: then those plan them. What a member says of a file is
-// not proven, but whoever opens the file later compares it with the plan (exec.Packet.Entries); see planwords.go for
-// files that nobody would open.
+// The host of who submits may lack files that other members see, or have a damaged copy: then those plan them. What a
+// member says of a file is not proven, but whoever opens the file later compares it with the plan
+// (exec.Packet.Entries); see planwords.go for files that nobody would open.
 
 const (
 	planChunk   = 16               // files in one request
@@ -77,8 +77,8 @@ func (p planned) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 	return exec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes, UUID: p.UUID}, nil
 }
 
-// unseenHere are the files of a job that could not be planned since this host does not see them, or cannot read them, by their
-// places in the job's list. Each place is written by one goroutine at a time.
+// unseenHere are the files of a job that could not be planned since this host does not see them, or cannot read them,
+// by their places in the job's list. Each place is written by one goroutine at a time.
 type unseenHere struct {
 	req   api.JobRequest
 	kind  string   // of the job

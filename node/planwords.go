@@ -10,10 +10,10 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Members may lie about files that the submitter does not see. That a file has entries needs no second word, for whoever
-// opens it compares their number with the plan. A file that is said to be empty is opened by nobody, and one that is said
-// to be broken, or to lack its tree, is not tried: of these the others are asked too, and what most of those who see the
-// file say counts.
+// Members may lie about files that the submitter does not see. That a file has entries needs no second word, for
+// whoever opens it compares their number with the plan. A file that is said to be empty is opened by nobody, and one
+// that is said to be broken, or to lack its tree, is not tried: of these the others are asked too, and what most of
+// those who see the file say counts.
 
 const (
 	maxWords    = 16 // members that see a file and are asked for it
@@ -55,8 +55,9 @@ func count(words []word, is func(word) bool) (n int) {
 	return n
 }
 
-// damagedHere reports whether a file is there and cannot be read on this host, as a copy that was cut on its way here: elsewhere
-// it may be whole. A file that lacks what is asked for was named wrongly, and one that kills who reads it is no better there.
+// damagedHere reports whether a file is there and cannot be read on this host, as a copy that was cut on its way here:
+// elsewhere it may be whole. A file that lacks what is asked for was named wrongly, and one that kills who reads it is
+// no better there.
 func damagedHere(own *exec.Failure) bool {
 	return own != nil && own.Host == "" && (own.Kind == exec.KindOpen || own.Kind == exec.KindData)
 }
@@ -69,8 +70,8 @@ func enough(own *exec.Failure, words []word) bool {
 }
 
 // weighed is the word that counts: of one who sees entries, else what most say of those who see the file. Where as many
-// call it broken as empty it is broken, since that is told. Where nobody sees it, a reason other than that it is missing
-// says more.
+// call it broken as empty it is broken, since that is told. Where nobody sees it, a reason other than that it is
+// missing says more.
 func weighed(own *exec.Failure, words []word) word {
 	if i := slices.IndexFunc(words, word.hasEntries); i >= 0 {
 		return words[i]
@@ -92,7 +93,8 @@ func weighed(own *exec.Failure, words []word) word {
 	return word{bad: own}
 }
 
-// disputed is the failure of a file, with what others say that see it. A tree that another has found is not named wrongly.
+// disputed is the failure of a file, with what others say that see it. A tree that another has found is not named
+// wrongly.
 func disputed(w word, words []word, names map[tasks.PeerID]memberName) *exec.Failure {
 	f := *w.bad
 	other := others(w, words)

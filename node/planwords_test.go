@@ -14,8 +14,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// saysOf are the answers of members for one file: a number of entries, "missing", "silent", "broken", "schema" or "tree",
-// which is a plan of another tree than was asked for.
+// saysOf are the answers of members for one file: a number of entries, "missing", "silent", "broken", "schema" or
+// "tree", which is a plan of another tree than was asked for.
 func saysOf(text string) planned {
 	p := planned{Tree: "T"}
 	switch text {
@@ -134,8 +134,9 @@ func TestAFileThatAllCallBrokenIsAskedOfSixteen(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsDamagedHereIsReadElsewhere: what this host says of a file that is there counts as one word, so that a copy that was
-// cut on its way here costs the job nothing where another is whole. What was named wrongly is asked of nobody.
+// TestAFileThatIsDamagedHereIsReadElsewhere: what this host says of a file that is there counts as one word, so that a
+// copy that was cut on its way here costs the job nothing where another is whole. What was named wrongly is asked of
+// nobody.
 func TestAFileThatIsDamagedHereIsReadElsewhere(t *testing.T) {
 	for _, c := range []struct {
 		own     exec.Kind

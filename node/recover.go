@@ -142,8 +142,8 @@ type recoveryPlan struct {
 	terms  []uint64 // of all copies
 }
 
-// planRecovery looks which copies of a job's ledger are left, and refuses where no recovery is needed. from names the member
-// with whose copy to go on, empty for the newest that is proven.
+// planRecovery looks which copies of a job's ledger are left, and refuses where no recovery is needed. from names the
+// member with whose copy to go on, empty for the newest that is proven.
 func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recoveryPlan, err error) {
 	copies, err := d.copiesOf(ctx, name)
 	if err != nil {
@@ -200,8 +200,8 @@ func tellers(copies []copyReport) (ids []tasks.PeerID) {
 	return ids
 }
 
-// needless says why the job needs no recovery, if so. Where the user has chosen a copy, the word of one member that it leads
-// the job or has just heard most of the others does not count against what they answer themselves.
+// needless says why the job needs no recovery, if so. Where the user has chosen a copy, the word of one member that it
+// leads the job or has just heard most of the others does not count against what they answer themselves.
 func (d *Daemon) needless(s survey) error {
 	short := api.Short(s.copies[0].Name)
 	for _, c := range s.copies {
@@ -368,7 +368,8 @@ func (d *Daemon) recoveryRefused(e engine.RecoveryRefused) {
 		"job", e.ID.Short(), "signed by", e.By, "copy of", e.On)
 }
 
-// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more, as of the last look.
+// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more, as of the last
+// look.
 func (j *job) lapsed() tasks.PeerID {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -394,8 +395,8 @@ func (d *Daemon) notRecovered(e engine.NotRecovered) {
 	}
 }
 
-// reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put aside.
-// Called by the loop alone.
+// reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put
+// aside. Called by the loop alone.
 func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
 	for _, t := range d.results.TakeBack(id, by, d.asides) {
 		d.mu.Lock()

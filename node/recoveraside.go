@@ -19,8 +19,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job is recovered from a copy of its ledger that was put aside as it is from one that counts (recover.go), but that it may
-// go on by another recovery meanwhile, which is given up: so the new one must be later than all that are known.
+// A job is recovered from a copy of its ledger that was put aside as it is from one that counts (recover.go), but that
+// it may go on by another recovery meanwhile, which is given up: so the new one must be later than all that are known.
 
 // asideOwner finds the submitter of a job by copies of its ledger that were put aside here.
 func (d *Daemon) asideOwner(arg string) (*job, tasks.PeerID, error) {
@@ -67,7 +67,8 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 	return out, nil
 }
 
-// maxAsides is how many copies of one job's ledger are looked at that one member tells of: more than an honest one keeps.
+// maxAsides is how many copies of one job's ledger are looked at that one member tells of: more than an honest one
+// keeps.
 const maxAsides = 2 * (store.FirstAsides + 1)
 
 // asidesOf asks all members that are up for copies of a job's ledger that they have put aside.
@@ -111,8 +112,8 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, e
 	return nil, err
 }
 
-// maxLater bounds how often a job was recovered by the word of members alone who tell of it: the next recovery must be later
-// than all, and a false word must not leave no later one.
+// maxLater bounds how often a job was recovered by the word of members alone who tell of it: the next recovery must be
+// later than all, and a false word must not leave no later one.
 const maxLater = 64
 
 // laterTerms are those of the recoveries for which copies were put aside.
@@ -170,7 +171,8 @@ type asideOrder struct {
 	Term  uint64      `json:"term"`  // and that one's
 }
 
-// supersededOrdered goes on with a job as another member asks: by the job's name and an asideOrder, on a line of its own.
+// supersededOrdered goes on with a job as another member asks: by the job's name and an asideOrder, on a line of its
+// own.
 func (d *Daemon) supersededOrdered(arg string) error {
 	name, text, _ := strings.Cut(arg, "\n")
 	var o asideOrder

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"time"
 
@@ -101,8 +100,8 @@ func (d *Daemon) newlyGone(submitters []tasks.PeerID) []tasks.PeerID {
 	return firstTime(out, d.codeless, submitters)
 }
 
-// firstTime are the members that are out and were not before, in order, and notes them. One that has gone costs that once,
-// unless a job of it is here, whose code may just have been made.
+// firstTime are the members that are out and were not before, in order, and notes them. One that has gone costs that
+// once, unless a job of it is here, whose code may just have been made.
 func firstTime(out, before map[tasks.PeerID]bool, submitters []tasks.PeerID) (gone []tasks.PeerID) {
 	for _, id := range slices.Sorted(maps.Keys(out)) {
 		switch {
@@ -168,25 +167,21 @@ func (d *Daemon) noteNames() {
 const revokeWait = 5 * time.Second
 
 // putOut ends a member's stay and tells which of its jobs that stopped.
-func (d *Daemon) putOut(r *http.Request, end func(context.Context, p2p.PeerID) error) (any, error) {
-	var req api.RevokeRequest
-	if err := readJSON(r, &req); err != nil {
-		return nil, err
-	}
+func (d *Daemon) putOut(asked context.Context, req api.RevokeRequest, end func(context.Context, p2p.PeerID) error) (out api.Revoked, err error) {
 	invited := d.net.Invited(req.ID)
 	ids := []tasks.PeerID{req.ID}
 	if req.WithInvited {
 		ids = append(ids, invited...)
 	}
-	running := d.jobsOf(r.Context(), ids...)
-	if err := end(r.Context(), req.ID); err != nil {
-		return nil, d.byNames(err)
+	running := d.jobsOf(asked, ids...)
+	if err := end(asked, req.ID); err != nil {
+		return out, d.byNames(err)
 	}
-	out := api.Revoked{Stopped: []api.StoppedJob{}}
+	out = api.Revoked{Stopped: []api.StoppedJob{}}
 	for _, id := range invited {
 		m := api.InvitedMember{ID: id, Name: d.nameOf(id)}
 		if req.WithInvited {
-			err := d.net.Revoke(r.Context(), id)
+			err := d.net.Revoke(asked, id)
 			if m.Revoked = err == nil; !m.Revoked {
 				m.Error = d.byNames(err).Error()
 				ids = slices.DeleteFunc(ids, func(o tasks.PeerID) bool { return o == id })
@@ -195,12 +190,12 @@ func (d *Daemon) putOut(r *http.Request, end func(context.Context, p2p.PeerID) e
 		out.Invited = append(out.Invited, m)
 	}
 	running = slices.DeleteFunc(running, func(st api.JobStatus) bool { return !slices.Contains(ids, st.Submitter) })
-	ctx, cancel := context.WithTimeout(r.Context(), revokeWait)
+	ctx, cancel := context.WithTimeout(asked, revokeWait)
 	defer cancel()
 	for len(running) > 0 && ctx.Err() == nil && len(d.jobsOf(ctx, ids...)) > 0 {
 		sleep(ctx, 100*time.Millisecond)
 	}
-	left := d.jobsOf(r.Context(), ids...)
+	left := d.jobsOf(asked, ids...)
 	for _, st := range running {
 		ends := !slices.ContainsFunc(left, func(o api.JobStatus) bool { return o.ID == st.ID })
 		out.Stopped = append(out.Stopped, api.StoppedJob{ID: st.ID, Ended: ends})

@@ -1,10 +1,7 @@
 package node
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -28,16 +25,13 @@ func TestWhomARevokedMemberAdmitted(t *testing.T) {
 		other := admit(t, founder, "other", p2p.Worker)
 		defer other.Close()
 		await(t, "the founder knows of all", func() bool { return len(founder.net.Members()) == 5 })
-		body, err := json.Marshal(api.RevokeRequest{ID: inviter.net.ID(), WithInvited: with})
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := founder.putOut(httptest.NewRequest("POST", "/v1/revoke", bytes.NewReader(body)), founder.net.Revoke)
+		req := api.RevokeRequest{ID: inviter.net.ID(), WithInvited: with}
+		answer, err := founder.putOut(t.Context(), req, founder.net.Revoke)
 		if err != nil {
 			t.Fatal(err)
 		}
 		told := map[tasks.PeerID]bool{}
-		for _, m := range answer.(api.Revoked).Invited {
+		for _, m := range answer.Invited {
 			told[m.ID] = m.Revoked
 			if m.Error != "" || m.Name == "" {
 				t.Errorf("told is %+v", m)

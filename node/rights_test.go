@@ -52,8 +52,8 @@ func TestNobodyGivesAwayAnothersJob(t *testing.T) {
 	}
 }
 
-// TestSubmitterWorksForItsOwnJobs: a member that may submit and not work asks for work of its own jobs, and has what it did of
-// them taken; of others' jobs it is given nothing, and nothing is taken.
+// TestSubmitterWorksForItsOwnJobs: a member that may submit and not work asks for work of its own jobs, and has what it
+// did of them taken; of others' jobs it is given nothing, and nothing is taken.
 func TestSubmitterWorksForItsOwnJobs(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()

@@ -7,10 +7,10 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Several members may tell of one job, and any of them may lie. A list of jobs believes this node over all others of what it
-// knows itself, then the home that has proven to this node that it leads the job, then the submitter, whom the job's whole name
-// proves, then who says that it leads or has submitted it, and then anybody. Only what this node knows is proven; the rest is the others' word, and `status`, which asks for proofs,
-// says more.
+// Several members may tell of one job, and any of them may lie. A list of jobs believes this node over all others of
+// what it knows itself, then the home that has proven to this node that it leads the job, then the submitter, whom the
+// job's whole name proves, then who says that it leads or has submitted it, and then anybody. Only what this node knows
+// is proven; the rest is the others' word, and `status`, which asks for proofs, says more.
 
 // told is what a member tells of a job.
 type told struct {
@@ -67,8 +67,8 @@ func (t told) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
 	return 0
 }
 
-// rank says what is to be believed of several descriptions of a job that count as much: that it has ended, before that it
-// runs, before that it waits as far as somebody sees.
+// rank says what is to be believed of several descriptions of a job that count as much: that it has ended, before that
+// it runs, before that it waits as far as somebody sees.
 func rank(st api.JobStatus) int {
 	switch {
 	case st.State.Final():
@@ -79,8 +79,8 @@ func rank(st api.JobStatus) int {
 	return 1
 }
 
-// once lists each job once, as the one describes it who is to be believed: after its end several nodes tell of it, and for a
-// moment two may think that they lead it.
+// once lists each job once, as the one describes it who is to be believed: after its end several nodes tell of it, and
+// for a moment two may think that they lead it.
 func once(self tasks.PeerID, all []told, homes map[string]tasks.PeerID) (out []api.JobStatus) {
 	at, of := map[string]int{}, []told(nil)
 	for _, t := range all {

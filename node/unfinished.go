@@ -99,7 +99,8 @@ func (d *Daemon) finishJob(ctx context.Context, j *job) error {
 	return nil
 }
 
-// expireUnfinished cancels jobs led here that this node has seen could not be finished for longer than results are kept.
+// expireUnfinished cancels jobs led here that this node has seen could not be finished for longer than results are
+// kept.
 func (d *Daemon) expireUnfinished() {
 	for _, j := range d.ledJobs() {
 		if j.final() {

@@ -16,8 +16,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Which pairs of members have no link is nobody's knowledge: each knows whom it cannot reach itself. They are asked for it
-// when a user looks. What one says of others is its word, and shown as that; it decides nothing.
+// Which pairs of members have no link is nobody's knowledge: each knows whom it cannot reach itself. They are asked for
+// it when a user looks. What one says of others is its word, and shown as that; it decides nothing.
 
 // Bounds of what members tell of their links, and of how many are asked at once.
 const (
@@ -46,8 +46,8 @@ func (l lacks) names(id tasks.PeerID) bool {
 	return slices.ContainsFunc(l.Lacks, func(o lack) bool { return o.ID == id })
 }
 
-// serveLacks tells a member whom this node has no link to: those at first that the member does not itself ask after, for
-// it has no link to them either.
+// serveLacks tells a member whom this node has no link to: those at first that the member does not itself ask after,
+// for it has no link to them either.
 func (d *Daemon) serveLacks(arg string) ([]byte, error) {
 	var after []tasks.PeerID
 	if err := json.Unmarshal([]byte(arg), &after); err != nil || len(after) > p2p.MaxPeers {

@@ -11,8 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// TestWhatWaitsElsewhereIsKnown: dtpnode ps lists jobs that wait on members with copies of their ledgers, and so status tells of them
-// on any member, and cancel remembers them, though nobody leads them and nothing is known of them here.
+// TestWhatWaitsElsewhereIsKnown: dtpnode ps lists jobs that wait on members with copies of their ledgers, and so status
+// tells of them on any member, and cancel remembers them, though nobody leads them and nothing is known of them here.
 func TestWhatWaitsElsewhereIsKnown(t *testing.T) {
 	d := openWithout(t, "asks")
 	defer d.Close()
@@ -48,8 +48,8 @@ func TestWhatWaitsElsewhereIsKnown(t *testing.T) {
 	}
 }
 
-// TestNobodyMakesUpAJobThatWaits: a member tells of a job of this node's user that there is not, with words of its own, or of one
-// that there is with advice of its own.
+// TestNobodyMakesUpAJobThatWaits: a member tells of a job of this node's user that there is not, with words of its own,
+// or of one that there is with advice of its own.
 func TestNobodyMakesUpAJobThatWaits(t *testing.T) {
 	d := openWithout(t, "asks")
 	defer d.Close()

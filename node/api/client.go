@@ -33,6 +33,15 @@ func (e *Error) Error() string { return e.Message }
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// AsError is an error as it is told over the control interface: the *Error in it, or else a fault of the daemon.
+func AsError(err error) *Error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Status: http.StatusInternalServerError, Message: err.Error()}
+	}
+	return e
+}
+
 // Client talks to one daemon.
 type Client struct {
 	socket string

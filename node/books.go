@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"os"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/control"
+)
+
+// What the control interface asks of a daemon (control.Books). Each type here answers for one of its interfaces, with
+// the daemon's own words where there is no more to it.
+
+// books are all of them.
+func (d *Daemon) books() control.Books {
+	return control.Books{
+		Node:       nodeBook{d},
+		Members:    memberBook{d},
+		Founder:    founderBook{d},
+		Jobs:       jobBook{d},
+		Recoveries: recoveryBook{d},
+		Outputs:    outputBook{d},
+	}
+}
+
+// serveControl begins to serve the control interface.
+func (d *Daemon) serveControl() (*control.Server, error) {
+	return control.Serve(d.ctx, d.cfg.StateDir, d.books(), d.log)
+}
+
+type nodeBook struct{ d *Daemon }
+
+func (b nodeBook) Status() api.NodeStatus { return b.d.nodeStatus() }
+func (b nodeBook) Shutdown()              { b.d.askQuit() }
+
+// Leave ends the daemon, and its membership once it has handed its work back.
+func (b nodeBook) Leave() error {
+	if err := b.d.net.MayDepart(); err != nil {
+		return err
+	}
+	b.d.forGood.Store(true)
+	b.d.askQuit()
+	return nil
+}
+
+type memberBook struct{ d *Daemon }
+
+func (b memberBook) Members() []api.Member                            { return b.d.members() }
+func (b memberBook) Links(ctx context.Context) api.Links              { return b.d.links(ctx) }
+func (b memberBook) Invite(req api.InviteRequest) (api.Invite, error) { return b.d.invite(req) }
+func (b memberBook) Rename(name string) error                         { return b.d.rename(name) }
+
+func (b memberBook) Join(ctx context.Context, req api.JoinRequest) (api.NodeStatus, error) {
+	return b.d.join(ctx, req)
+}
+
+func (b memberBook) Revoke(ctx context.Context, req api.RevokeRequest) (api.Revoked, error) {
+	return b.d.putOut(ctx, req, b.d.net.Revoke)
+}
+
+func (b memberBook) Forget(ctx context.Context, req api.RevokeRequest) (api.Revoked, error) {
+	return b.d.putOut(ctx, req, b.d.forgetMember)
+}
+
+type founderBook struct{ d *Daemon }
+
+func (b founderBook) Handover(id string) error  { return b.d.byNames(advised(b.d.net.Handover(id))) }
+func (b founderBook) TakeBack(key string) error { return b.d.net.TakeBack(key) }
+
+func (b founderBook) NewRecoveryKey() (string, error) {
+	key, err := b.d.net.NewRecoveryKey()
+	return key, advised(err)
+}
+
+type jobBook struct{ d *Daemon }
+
+func (b jobBook) Submit(req api.JobRequest) (api.JobStatus, error) {
+	return b.described(b.d.submit(req))
+}
+func (b jobBook) List(ctx context.Context) []api.JobStatus    { return b.d.allJobs(ctx) }
+func (b jobBook) Stop(ctx context.Context, name string) error { return b.d.order(ctx, name, "stop") }
+func (b jobBook) Finish(ctx context.Context, name string) error {
+	return b.d.order(ctx, name, "finish")
+}
+
+func (b jobBook) Status(ctx context.Context, name string) (api.JobStatus, error) {
+	return b.d.jobStatus(ctx, name)
+}
+
+func (b jobBook) Cancel(ctx context.Context, name string) (api.Cancellation, error) {
+	return b.d.cancelFor(ctx, name)
+}
+
+func (b jobBook) Retry(ctx context.Context, name string, req api.RetryRequest) (api.JobStatus, error) {
+	return b.described(b.d.retry(ctx, name, req))
+}
+
+// described describes a job that was just accepted.
+func (b jobBook) described(j *job, err error) (api.JobStatus, error) {
+	if err != nil {
+		return api.JobStatus{}, err
+	}
+	return b.d.statusOf(j), nil
+}
+
+type recoveryBook struct{ d *Daemon }
+
+func (b recoveryBook) Plan(ctx context.Context, name, from string, superseded bool) (api.Recovery, error) {
+	plan := b.d.planRecovery
+	if superseded {
+		plan = b.d.planSuperseded
+	}
+	p, err := plan(ctx, name, from)
+	return p.Recovery, err
+}
+
+func (b recoveryBook) Recover(ctx context.Context, name string, agreed api.RecoverRequest) (api.Recovery, error) {
+	return b.d.recoverJob(ctx, name, agreed)
+}
+
+type outputBook struct{ d *Daemon }
+
+func (b outputBook) Follow(ctx context.Context, name string, send func(api.Event) error) error {
+	return b.d.follow(ctx, name, send)
+}
+
+func (b outputBook) Logs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
+	return b.d.sendLogs(ctx, name, follow, send)
+}
+
+// Result opens the output for its user, and tells the other members once that one has it.
+func (b outputBook) Result(ctx context.Context, name string) (*os.File, func(), error) {
+	st, f, err := b.d.findResult(ctx, name)
+	return f, func() { b.d.fetched(st.ID, st.Submitter) }, err
+}
+
+func (b outputBook) Partials(ctx context.Context, name string) (control.Partials, error) {
+	p, err := b.d.partials(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (b outputBook) Check(ctx context.Context, req api.JobRequest, tell func(string)) (api.Check, error) {
+	return b.d.check(ctx, req, tell)
+}

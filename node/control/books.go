@@ -1,0 +1,103 @@
+package control
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// Books are the parts of a daemon that its users ask. Every error that is an *api.Error is told as it is; any other is
+// told as a fault of the daemon.
+type Books struct {
+	Node       Node
+	Members    Members
+	Founder    Founder
+	Jobs       Jobs
+	Recoveries Recoveries
+	Outputs    Outputs
+}
+
+// Node is the daemon itself.
+type Node interface {
+	// Status describes the daemon.
+	Status() api.NodeStatus
+	// Shutdown ends the daemon, soon after the call.
+	Shutdown()
+	// Leave ends the daemon and its membership.
+	Leave() error
+}
+
+// Members is the book of who belongs to the cluster.
+type Members interface {
+	Members() []api.Member
+	// Links are the pairs of members that are up and have no link.
+	Links(ctx context.Context) api.Links
+	Invite(req api.InviteRequest) (api.Invite, error)
+	Join(ctx context.Context, req api.JoinRequest) (api.NodeStatus, error)
+	// Revoke puts a member out, and tells which of its jobs that stopped.
+	Revoke(ctx context.Context, req api.RevokeRequest) (api.Revoked, error)
+	// Forget is Revoke for a member that is gone.
+	Forget(ctx context.Context, req api.RevokeRequest) (api.Revoked, error)
+	// Rename changes what this node is called.
+	Rename(name string) error
+}
+
+// Founder is what only the member may that founded the cluster, or holds its recovery key.
+type Founder interface {
+	Handover(id string) error
+	NewRecoveryKey() (string, error)
+	TakeBack(key string) error
+}
+
+// Jobs is the book of jobs. A job is named by its name, or by a beginning of that which no other job shares.
+type Jobs interface {
+	// Submit accepts a job to lead.
+	Submit(req api.JobRequest) (api.JobStatus, error)
+	// List describes the jobs of all members that answer before the end of ctx.
+	List(ctx context.Context) []api.JobStatus
+	Status(ctx context.Context, name string) (api.JobStatus, error)
+	// Stop ends a job with what is done of it.
+	Stop(ctx context.Context, name string) error
+	// Finish has the end of a job tried again that could not be finished.
+	Finish(ctx context.Context, name string) error
+	// Cancel ends a job without a result.
+	Cancel(ctx context.Context, name string) (api.Cancellation, error)
+	// Retry submits a job that runs what is missing in another's result.
+	Retry(ctx context.Context, name string, req api.RetryRequest) (api.JobStatus, error)
+}
+
+// Recoveries has jobs go on whose ledger has lost most of its copies.
+type Recoveries interface {
+	// Plan says from which copy the job would go on, and what that would lose. from names the member whose copy it is
+	// to be, empty for the newest that is proven; superseded looks at copies that were put aside.
+	Plan(ctx context.Context, name, from string, superseded bool) (api.Recovery, error)
+	// Recover does what was planned and agreed to.
+	Recover(ctx context.Context, name string, agreed api.RecoverRequest) (api.Recovery, error)
+}
+
+// Outputs is what comes out of jobs, in pieces. send and tell hand one piece to the user; the error of send is that of
+// a user who has gone.
+type Outputs interface {
+	// Follow sends where a job stands, and what it prints at its beginning and end, until it is final.
+	Follow(ctx context.Context, name string, send func(api.Event) error) error
+	// Logs sends what the job printed on all nodes; with follow until the job ends.
+	Logs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error
+	// Result opens a job's output. The caller closes the file, and calls fetched once its user has it.
+	Result(ctx context.Context, name string) (f *os.File, fetched func(), err error)
+	// Partials collects what is committed of a job that has not ended. The caller closes it.
+	Partials(ctx context.Context, name string) (Partials, error)
+	// Check tries a job that is not submitted yet, and tells meanwhile what it does.
+	Check(ctx context.Context, req api.JobRequest, tell func(text string)) (api.Check, error)
+}
+
+// Partials are files that are handed out together, as a tar.
+type Partials interface {
+	Send(w io.Writer) error
+	Close() error
+}
+
+// AtOnce is how long other members may take to tell of jobs where a shell waits for it.
+const AtOnce = 300 * time.Millisecond

@@ -1,0 +1,247 @@
+package control_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/control"
+)
+
+// fake answers all books, and notes what it was asked.
+type fake struct {
+	control.Recoveries
+	asked  []string
+	result string // path of the only job's output
+	lines  int    // that its job prints
+	cut    error  // why its partials break off
+}
+
+var errNone = &api.Error{Status: http.StatusNotFound, Message: "no such job", Hint: "dtpnode ps lists them"}
+
+func (f *fake) ask(what string, args ...any) error {
+	f.asked = append(f.asked, strings.TrimSpace(what+" "+fmt.Sprintln(args...)))
+	if len(args) > 0 && args[0] == "none" {
+		return errNone
+	}
+	return nil
+}
+
+func (f *fake) Status() api.NodeStatus          { return api.NodeStatus{ID: "me", Slots: 3} }
+func (f *fake) Shutdown()                       { _ = f.ask("shutdown") }
+func (f *fake) Leave() error                    { return errors.New("no disk") }
+func (f *fake) Members() []api.Member           { return []api.Member{{ID: "a"}, {ID: "b"}} }
+func (f *fake) Rename(name string) error        { return f.ask("rename", name) }
+func (f *fake) Handover(id string) error        { return f.ask("handover", id) }
+func (f *fake) NewRecoveryKey() (string, error) { return "key", nil }
+func (f *fake) TakeBack(key string) error       { return f.ask("take back", key) }
+
+func (f *fake) Links(context.Context) api.Links { return api.Links{More: 5} }
+func (f *fake) Invite(req api.InviteRequest) (api.Invite, error) {
+	return api.Invite{Token: "t", Rights: req.Rights}, f.ask("invite")
+}
+
+func (f *fake) Join(_ context.Context, req api.JoinRequest) (api.NodeStatus, error) {
+	return f.Status(), f.ask("join", req.Token)
+}
+
+func (f *fake) Revoke(_ context.Context, req api.RevokeRequest) (api.Revoked, error) {
+	return api.Revoked{}, f.ask("revoke", req.ID)
+}
+
+func (f *fake) Forget(_ context.Context, req api.RevokeRequest) (api.Revoked, error) {
+	return api.Revoked{}, f.ask("forget", req.ID)
+}
+
+type jobs struct{ *fake }
+
+func (j jobs) Submit(req api.JobRequest) (api.JobStatus, error) {
+	return api.JobStatus{ID: "new"}, j.ask("submit", req.Output)
+}
+
+func (j jobs) List(ctx context.Context) []api.JobStatus {
+	_, hurry := ctx.Deadline()
+	_ = j.ask("list", hurry)
+	return []api.JobStatus{{ID: "one"}}
+}
+
+func (j jobs) Status(_ context.Context, name string) (api.JobStatus, error) {
+	return api.JobStatus{ID: name}, j.ask("status", name)
+}
+func (j jobs) Stop(_ context.Context, name string) error   { return j.ask("stop", name) }
+func (j jobs) Finish(_ context.Context, name string) error { return j.ask("finish", name) }
+func (j jobs) Cancel(_ context.Context, name string) (api.Cancellation, error) {
+	return api.Cancellation{ID: name}, j.ask("cancel", name)
+}
+
+func (j jobs) Retry(_ context.Context, name string, req api.RetryRequest) (api.JobStatus, error) {
+	return api.JobStatus{ID: "again"}, j.ask("retry", name, req.Output)
+}
+
+func (f *fake) Follow(_ context.Context, name string, send func(api.Event) error) error {
+	if err := f.ask("follow", name); err != nil {
+		return err
+	}
+	for i := range f.lines {
+		if err := send(api.Event{Type: "log", Line: fmt.Sprint("line ", i)}); err != nil {
+			return err
+		}
+	}
+	return send(api.Event{Type: "status", Status: &api.JobStatus{ID: name, State: api.Done}})
+}
+
+func (f *fake) Logs(_ context.Context, name string, follow bool, send func(api.LogPart) error) error {
+	if err := f.ask("logs", name, follow); err != nil {
+		return err
+	}
+	return errors.Join(send(api.LogPart{Node: "a", Text: "printed\n"}), send(api.LogPart{Over: true}))
+}
+
+func (f *fake) Result(_ context.Context, name string) (*os.File, func(), error) {
+	if err := f.ask("result", name); err != nil {
+		return nil, nil, err
+	}
+	file, err := os.Open(f.result)
+	return file, func() { _ = f.ask("fetched", name) }, err
+}
+
+func (f *fake) Partials(_ context.Context, name string) (control.Partials, error) {
+	return tar{f}, f.ask("partials", name)
+}
+
+func (f *fake) Check(_ context.Context, req api.JobRequest, tell func(string)) (api.Check, error) {
+	tell("compiling")
+	return api.Check{Entries: 7}, f.ask("check", req.Output)
+}
+
+type tar struct{ f *fake }
+
+func (t tar) Send(w io.Writer) error {
+	_, err := io.WriteString(w, "half of it")
+	return errors.Join(err, t.f.cut)
+}
+func (t tar) Close() error { return t.f.ask("close partials") }
+
+// serving is a server for a fake, and a client of it.
+func serving(t *testing.T, f *fake) (*api.Client, *control.Server) {
+	t.Helper()
+	state := t.TempDir()
+	s, err := control.Serve(t.Context(), state, control.Books{
+		Node: f, Members: f, Founder: f, Jobs: jobs{f}, Recoveries: f, Outputs: f,
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return api.NewClient(api.SocketPath(state)), s
+}
+
+// Every request of the client comes to the book that it is about, with what it says, and an answer goes back.
+func TestRequestsReachTheirBook(t *testing.T) {
+	f := &fake{}
+	c, _ := serving(t, f)
+	ctx := t.Context()
+	st, err := c.Status(ctx)
+	if err != nil || st.ID != "me" || st.Slots != 3 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if ms, err := c.Members(ctx); err != nil || len(ms) != 2 {
+		t.Errorf("%+v, %v", ms, err)
+	}
+	if j, err := c.Submit(ctx, api.JobRequest{Output: "/out"}); err != nil || j.ID != "new" {
+		t.Errorf("%+v, %v", j, err)
+	}
+	if j, err := c.Job(ctx, "one"); err != nil || j.ID != "one" {
+		t.Errorf("%+v, %v", j, err)
+	}
+	if _, err := c.Cancel(ctx, "one"); err != nil {
+		t.Error(err)
+	}
+	if l, err := c.Links(ctx); err != nil || l.More != 5 {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if key, err := c.RecoveryKey(ctx); err != nil || key.Key != "key" {
+		t.Errorf("%+v, %v", key, err)
+	}
+	_, revoke := c.Revoke(ctx, api.RevokeRequest{ID: "a"})
+	_, forget := c.Forget(ctx, api.RevokeRequest{ID: "b"})
+	_, join := c.Join(ctx, api.JoinRequest{Token: "t"})
+	_, hurry := c.JobsAtOnce(ctx)
+	if err := errors.Join(revoke, forget, join, hurry, c.Rename(ctx, api.RenameRequest{Name: "n"})); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(c.Stop(ctx, "one"), c.Finish(ctx, "one"), c.Shutdown(ctx)); err != nil {
+		t.Error(err)
+	}
+	want := []string{"submit /out", "status one", "cancel one", "revoke a", "forget b", "join t", "list true", "rename n", "stop one", "finish one", "shutdown"}
+	if got := strings.Join(f.asked, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("asked was\n%s", got)
+	}
+}
+
+// An error of a book comes to the user with its hint, and one that says nothing of itself is a fault of the daemon.
+func TestErrorsAreTold(t *testing.T) {
+	c, _ := serving(t, &fake{})
+	_, err := c.Job(t.Context(), "none")
+	var e *api.Error
+	if !errors.As(err, &e) || e.Status != http.StatusNotFound || e.Hint != errNone.Hint {
+		t.Errorf("%+v", err)
+	}
+	if _, err := c.Follow(t.Context(), "none", func(api.Event) error { return nil }); !errors.As(err, &e) || e.Status != http.StatusNotFound {
+		t.Errorf("a stream that cannot begin: %+v", err)
+	}
+	if err := c.Leave(t.Context()); !errors.As(err, &e) || e.Status != http.StatusInternalServerError || e.Message != "no disk" {
+		t.Errorf("%+v", err)
+	}
+}
+
+// Streams come in pieces, in their order.
+func TestStreams(t *testing.T) {
+	f := &fake{lines: 3, result: filepath.Join(t.TempDir(), "result")}
+	if err := os.WriteFile(f.result, []byte("histograms"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := serving(t, f)
+	var lines []string
+	st, err := c.Follow(t.Context(), "one", func(ev api.Event) error {
+		if ev.Line != "" {
+			lines = append(lines, ev.Line)
+		}
+		return nil
+	})
+	if err != nil || st.State != api.Done || fmt.Sprint(lines) != "[line 0 line 1 line 2]" {
+		t.Errorf("%v, %+v, %v", lines, st, err)
+	}
+	text := ""
+	if err := c.Logs(t.Context(), "one", true, func(p api.LogPart) error { text += p.Text; return nil }); err != nil || text != "printed\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	var out bytes.Buffer
+	if n, err := c.Result(t.Context(), "one", &out); err != nil || n != 10 || out.String() != "histograms" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	if _, err := c.Partials(t.Context(), "one", &out); err != nil {
+		t.Error(err)
+	}
+	want := "follow one|logs one true|result one|fetched one|partials one|close partials"
+	if got := strings.Join(f.asked, "|"); got != want {
+		t.Errorf("asked was %s", got)
+	}
+	f.cut = errors.New("no disk")
+	if _, err := c.Partials(t.Context(), "one", io.Discard); err == nil {
+		t.Error("a tar that breaks off is taken for whole")
+	}
+}

@@ -1,0 +1,122 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// outputRoutes are those whose answers grow while they are read.
+func outputRoutes(mux router, o Outputs, log *slog.Logger) {
+	mux.HandleFunc("POST /v1/check", func(w http.ResponseWriter, r *http.Request) { check(w, r, o) })
+	mux.HandleFunc("GET /v1/jobs/{id}/events", func(w http.ResponseWriter, r *http.Request) {
+		s := newLines(w)
+		s.end(o.Follow(r.Context(), job(r), func(ev api.Event) error { return s.send(ev) }))
+	})
+	mux.HandleFunc("GET /v1/jobs/{id}/logs", func(w http.ResponseWriter, r *http.Request) {
+		s := newLines(w)
+		follow := r.URL.Query().Get("follow") != ""
+		s.end(o.Logs(r.Context(), job(r), follow, func(p api.LogPart) error { return s.send(p) }))
+	})
+	mux.HandleFunc("GET /v1/jobs/{id}/result", func(w http.ResponseWriter, r *http.Request) { result(w, r, o, log) })
+	mux.HandleFunc("GET /v1/jobs/{id}/partials", func(w http.ResponseWriter, r *http.Request) { partials(w, r, o, log) })
+}
+
+// lines is an answer of JSON values, one a line, that the reader gets as they are sent. Its methods may be called from
+// any goroutine.
+type lines struct {
+	mu    sync.Mutex
+	w     http.ResponseWriter
+	enc   *json.Encoder
+	flush *http.ResponseController
+	begun bool
+}
+
+func newLines(w http.ResponseWriter) *lines {
+	return &lines{w: w, enc: json.NewEncoder(w), flush: http.NewResponseController(w)}
+}
+
+// send hands a value to the reader. Its error is that the reader has gone.
+func (l *lines) send(v any) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.begun {
+		l.w.Header().Set("Content-Type", "application/x-ndjson")
+		l.begun = true
+	}
+	if err := l.enc.Encode(v); err != nil {
+		return err
+	}
+	return l.flush.Flush()
+}
+
+// end tells why there is no answer, if nothing was sent. Later the stream just breaks off, and the reader says so.
+func (l *lines) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && !l.begun {
+		writeError(l.w, err)
+	}
+}
+
+// check streams what a check does, and at last what it has found, or why it could not. To a reader who has gone nothing
+// is sent, and the check has ended with the request.
+func check(w http.ResponseWriter, r *http.Request, o Outputs) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	var req api.JobRequest
+	if err := readJSON(r, &req); err != nil {
+		writeError(w, err)
+		return
+	}
+	s := newLines(w)
+	out, err := o.Check(r.Context(), req, func(text string) { _ = s.send(api.CheckEvent{Phase: text}) })
+	if err != nil {
+		_ = s.send(api.CheckEvent{Failed: api.AsError(err)})
+		return
+	}
+	_ = s.send(api.CheckEvent{Check: &out})
+}
+
+// result sends a finished job's output. Its length goes ahead, so that a reader sees when some of it is missing.
+func result(w http.ResponseWriter, r *http.Request, o Outputs, log *slog.Logger) {
+	f, fetched, err := o.Result(r.Context(), job(r))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		writeError(w, fmt.Errorf("could not read the result: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	if _, err := io.Copy(w, f); err != nil {
+		log.Warn("could not send a job's result", "job", job(r), "reason", err)
+		return
+	}
+	fetched()
+}
+
+// partials sends what is committed of a job as a tar. Where that fails the connection is cut, so that the reader sees
+// that some of it is missing.
+func partials(w http.ResponseWriter, r *http.Request, o Outputs, log *slog.Logger) {
+	p, err := o.Partials(r.Context(), job(r))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	defer p.Close()
+	w.Header().Set("Content-Type", "application/x-tar")
+	if err := p.Send(w); err != nil {
+		log.Warn("could not send a job's partials", "job", job(r), "reason", err)
+		panic(http.ErrAbortHandler)
+	}
+}
