@@ -41,7 +41,15 @@ def finish():
 def misbehave():
     if HOW:
         print("about to be bad:", HOW)
-    if HOW == "crash":
+    if HOW == "escape" and os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open("escaped", "w").close()
+            time.sleep(1000)
+        os._exit(0)
+    while HOW == "escape" and not os.path.exists("escaped"):
+        time.sleep(0.001)
+    if HOW in ("crash", "escape"):
         ctypes.string_at(8)
     if HOW == "exit":
         sys.exit(7)

@@ -323,7 +323,7 @@ func (g *Generation) reading(now time.Time) reading {
 // Try runs a generation over one packet, whose end may lie behind that of the file, and throws it away. It finds what
 // would fail everywhere before the work is dealt out. The process is the generation's, as with Begin.
 func Try(ctx context.Context, p *Process, spec exec.GenSpec, extend func(BeginFrame) any, pk exec.Packet) error {
-	sink := &probeSink{result: make(chan *exec.Failure, 1)}
+	sink := &probeSink{result: make(chan *exec.Failure, 2)} // a packet that is done, and the end: it must not block
 	g, err := Begin(p, spec, extend, sink)
 	if err != nil {
 		return err

@@ -55,7 +55,9 @@ const (
 	Loop  How = "loop"  // never comes to an end
 	Hoard How = "hoard" // takes memory without end
 	Flood How = "flood" // prints very much, and goes on
-	Hold  How = "hold"  // waits until there is a file at Code.Go, and goes on
+	// Escape starts a process, if it can, that leaves its session and lives on, and then crashes.
+	Escape How = "escape"
+	Hold   How = "hold" // waits until there is a file at Code.Go, and goes on
 )
 
 // Step is where code does it.

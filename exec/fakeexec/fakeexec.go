@@ -100,6 +100,14 @@ func (r *runtime) Close() error {
 	return nil
 }
 
+// closed is an error once the runtime was closed.
+func (r *runtime) closed() error {
+	if r.ctx.Err() != nil {
+		return fmt.Errorf("could not use the runtime: %w", exec.ErrClosed)
+	}
+	return nil
+}
+
 // flips reports whether the next partial of a job is to be damaged.
 func (r *runtime) flips(job uint64) bool {
 	r.mu.Lock()
@@ -109,6 +117,9 @@ func (r *runtime) flips(job uint64) bool {
 }
 
 func (r *runtime) Plan(_ context.Context, file, tree string, _ time.Duration) (exec.Plan, error) {
+	if err := r.closed(); err != nil {
+		return exec.Plan{}, err
+	}
 	if fail := r.finder.hidden(file, true); fail != nil {
 		return exec.Plan{}, fail
 	}

@@ -3,6 +3,7 @@ package fakeexec
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type generation struct {
 	sealing chan sealed
 	path    string
 	ended   bool
+	killed  bool // by Kill, or by who seals: nobody is told
 }
 
 type lease struct {
@@ -45,6 +47,12 @@ type sealed struct {
 	exec.Partial
 	err error
 }
+
+// What code prints before it does what it was told, and leaves with.
+const (
+	mark       = "about to be bad: "
+	exitStatus = 7
+)
 
 // queueDepth is how many packets a generation holds: one that runs and one that waits.
 const queueDepth = 2
@@ -61,9 +69,6 @@ func (p *program) Start(_ context.Context, spec exec.GenSpec, sink exec.Sink) (e
 		g.spec.Stall = exec.DefaultStall
 	}
 	g.ctx, g.cancel = context.WithCancel(p.r.ctx)
-	if line := p.spec.Print; line != "" {
-		sink.Output(line)
-	}
 	go g.run()
 	return g, nil
 }
@@ -71,8 +76,15 @@ func (p *program) Start(_ context.Context, spec exec.GenSpec, sink exec.Sink) (e
 func (g *generation) Done() <-chan struct{} { return g.done }
 
 func (g *generation) Kill() {
-	g.cancel()
+	g.kill()
 	<-g.done
+}
+
+func (g *generation) kill() {
+	g.mu.Lock()
+	g.killed = true
+	g.mu.Unlock()
+	g.cancel()
 }
 
 func (g *generation) Lease(p exec.Packet) error {
@@ -115,7 +127,7 @@ func (g *generation) Seal(ctx context.Context, path string) (exec.Partial, error
 	g.sealing, g.path = result, path
 	g.wake()
 	g.mu.Unlock()
-	stop := context.AfterFunc(ctx, g.cancel)
+	stop := context.AfterFunc(ctx, g.kill)
 	defer stop()
 	r := <-result
 	if ctx.Err() != nil {
@@ -155,6 +167,9 @@ func (g *generation) run() {
 }
 
 func (g *generation) begin() *exec.Failure {
+	if line := g.p.spec.Print; line != "" {
+		g.sink.Output(line)
+	}
 	g.sleep(g.p.spec.begin)
 	kind, ok := g.p.spec.Steps["SlaveBegin"]
 	if broken := g.p.r.finder.Broken; broken != "" {
@@ -186,9 +201,9 @@ func (g *generation) end() {
 func (g *generation) fail(f *exec.Failure) {
 	g.mu.Lock()
 	g.ended = true
-	seal, busy := g.sealing, len(g.leased) > 0
+	seal, busy, killed := g.sealing, len(g.leased) > 0, g.killed
 	g.mu.Unlock()
-	if g.ctx.Err() == nil && (seal == nil || busy) {
+	if !killed && (seal == nil || busy) {
 		g.sink.Output("failing on order: " + f.Error())
 		g.sink.Failed(f)
 	}
@@ -201,25 +216,18 @@ func (g *generation) fail(f *exec.Failure) {
 func (g *generation) process(l lease) *exec.Failure {
 	start := time.Now()
 	opened := l.File != g.file
-	if f := g.p.r.finder.hidden(l.File, false); opened && f != nil {
-		g.mu.Lock()
-		g.leased = g.leased[1:]
-		g.mu.Unlock()
-		g.sink.PacketDone(exec.Done{ID: l.ID, Last: l.First, Refused: f})
+	d, f := g.open(l, opened)
+	if f != nil {
+		g.report(exec.Done{ID: l.ID, Last: l.First, Refused: f})
 		return nil
 	}
 	g.file = l.File
-	d, err := parseDataset(l.File)
-	if err != nil && l.File != "" { // which items have not
-		return &exec.Failure{Kind: exec.KindOpen, Op: "open", File: l.File, Entry: -1, Msg: err.Error()}
-	}
 	if d.fail != "" {
 		return &exec.Failure{Kind: d.fail, Op: "open", File: l.File, Entry: -1, Msg: "failed on order"}
 	}
-	last, kind := g.firstFailure(l)
-	end := g.pass(l, last)
-	if end == last && last < l.Last {
-		return g.failAt(l, last, kind)
+	end, f := g.work(l)
+	if f != nil {
+		return f
 	}
 	if g.ctx.Err() != nil {
 		return nil // run sees it
@@ -227,43 +235,121 @@ func (g *generation) process(l lease) *exec.Failure {
 	if end > l.First {
 		g.count(tasks.R(l.Base+l.First, l.Base+end))
 	}
-	g.mu.Lock()
-	g.leased = g.leased[1:]
-	g.mu.Unlock()
-	g.sink.PacketDone(exec.Done{ID: l.ID, Last: end, Elapsed: time.Since(start), Bytes: end - l.First, Opened: opened})
+	g.report(exec.Done{ID: l.ID, Last: end, Elapsed: time.Since(start), Bytes: end - l.First, Opened: opened})
 	return nil
 }
 
-// firstFailure is the first entry of a packet that is to fail; the packet's end if there is none.
-func (g *generation) firstFailure(l lease) (entry int64, kind exec.Kind) {
-	entry = l.Last
-	for u, k := range g.p.spec.Fail {
-		if e := u - l.Base; l.First <= e && e < entry {
-			entry, kind = e, k
-		}
-	}
-	return entry, kind
+// report tells that a packet is no longer leased.
+func (g *generation) report(d exec.Done) {
+	g.mu.Lock()
+	g.leased = g.leased[1:]
+	g.mu.Unlock()
+	g.sink.PacketDone(d)
 }
 
-// pass lets the time of the entries [l.First, last) pass and returns the entry at which it ended: last, or
+// open sees whether the file of a packet is there, and is the one that was planned. Items have no file.
+func (g *generation) open(l lease, fresh bool) (d dataset, f *exec.Failure) {
+	if l.File == "" {
+		return d, nil
+	}
+	if f := g.p.r.finder.hidden(l.File, false); fresh && f != nil {
+		return d, f
+	}
+	f = &exec.Failure{Kind: exec.KindOpen, Op: "open", File: l.File, Entry: -1}
+	d, err := parseDataset(l.File)
+	switch {
+	case err != nil:
+		f.Msg = err.Error()
+		return d, f
+	case l.Entries > 0 && l.Entries != d.entries:
+		f.Host, f.Msg = exec.CauseDiffers, fmt.Sprintf("it has %d entries here, and %d where it was planned", d.entries, l.Entries)
+		return d, f
+	}
+	return d, nil
+}
+
+// work lets the entries of a packet pass, and returns the first one that did not: the packet's end, or an earlier one
+// if the packet was to end.
+func (g *generation) work(l lease) (end int64, f *exec.Failure) {
+	for at := l.First; ; {
+		next := g.nextEvent(l, at)
+		if end := g.pass(l, at, next.entry); end < next.entry || next.entry == l.Last || g.ctx.Err() != nil {
+			return end, nil
+		}
+		switch {
+		case next.kind != "":
+			return next.entry, g.failAt(l, next.entry, next.kind)
+		case next.hold != "":
+			g.sink.Output(mark + "holding")
+			waitForFile(g.ctx, next.hold)
+		default:
+			g.sink.Output(mark + "printing")
+			for range next.lines {
+				g.sink.Output("a line of very many")
+			}
+		}
+		if at = next.entry + 1; g.cut(l) {
+			return at, nil
+		}
+	}
+}
+
+// event is what happens at an entry.
+type event struct {
+	entry int64
+	kind  exec.Kind // it fails so
+	hold  string    // it waits for this file
+	lines int       // it prints so many
+}
+
+// nextEvent is the next one of a packet from an entry on; the packet's end if there is none.
+func (g *generation) nextEvent(l lease, at int64) event {
+	next := event{entry: l.Last}
+	sooner := func(unit int64) bool { e := unit - l.Base; return at <= e && e < next.entry }
+	for unit, kind := range g.p.spec.Fail {
+		if sooner(unit) {
+			next = event{entry: unit - l.Base, kind: kind}
+		}
+	}
+	for unit, path := range g.p.spec.Hold {
+		if sooner(unit) {
+			next = event{entry: unit - l.Base, hold: path}
+		}
+	}
+	for unit, lines := range g.p.spec.Flood {
+		if sooner(unit) {
+			next = event{entry: unit - l.Base, lines: lines}
+		}
+	}
+	return next
+}
+
+// cut reports whether a packet is to end.
+func (g *generation) cut(l lease) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return l.seq <= g.stop
+}
+
+// pass lets the time of the entries [first, last) of a packet pass and returns the entry at which it ended: last, or
 // an earlier one if the packet was to end.
-func (g *generation) pass(l lease, last int64) int64 {
+func (g *generation) pass(l lease, first, last int64) int64 {
+	if g.cut(l) {
+		return first
+	}
 	start := time.Now()
-	timer := time.NewTimer(g.entry * time.Duration(last-l.First))
+	timer := time.NewTimer(g.entry * time.Duration(last-first))
 	defer timer.Stop()
 	for {
-		g.mu.Lock()
-		cut := l.seq <= g.stop
-		g.mu.Unlock()
-		if cut && g.entry > 0 {
-			return min(last, l.First+int64(time.Since(start)/g.entry))
+		if g.cut(l) && g.entry > 0 {
+			return min(last, first+int64(time.Since(start)/g.entry))
 		}
 		select {
 		case <-timer.C:
 			return last
 		case <-g.news:
 		case <-g.ctx.Done():
-			return l.First
+			return first
 		}
 	}
 }
@@ -278,14 +364,16 @@ func (g *generation) count(units tasks.Range) {
 
 // failAt is the failure at an entry; one that stalls takes its time.
 func (g *generation) failAt(l lease, entry int64, kind exec.Kind) *exec.Failure {
-	f := &exec.Failure{Kind: kind, Op: "Process", File: l.File, Entry: entry, Msg: "failed on order"}
+	line := mark + string(kind)
+	g.sink.Output(line)
+	f := &exec.Failure{Kind: kind, Op: "Process", File: l.File, Entry: entry, Msg: "failed on order", Tail: line}
 	switch kind {
 	case exec.KindStall:
 		g.sleep(g.spec.Stall)
 	case exec.KindSignal:
 		f.Signal = int(unix.SIGSEGV)
 	case exec.KindExit:
-		f.Exit = 1
+		f.Exit = exitStatus
 	}
 	if kind != exec.KindData {
 		f.Blame = tasks.R(entry, entry+1)
@@ -300,5 +388,21 @@ func (g *generation) sleep(d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-g.ctx.Done():
+	}
+}
+
+// waitForFile waits until there is a file, as long as a context lasts.
+func waitForFile(ctx context.Context, path string) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }

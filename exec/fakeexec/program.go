@@ -31,6 +31,9 @@ type work struct {
 
 // Describe reads the user's file.
 func (r *runtime) Describe(ctx context.Context, req exec.Request) (out exec.Description, err error) {
+	if err := r.closed(); err != nil {
+		return out, err
+	}
 	var ask Request
 	if err := json.Unmarshal(req.Spec, &ask); err != nil {
 		return out, fmt.Errorf("could not read what the job wants: %w", err)
@@ -82,6 +85,9 @@ func (r *runtime) Prepare(ctx context.Context, o exec.Order) (exec.Program, erro
 	if err := json.Unmarshal(o.Work.Spec, &w); err != nil || o.Work.Kind != Kind {
 		return nil, fmt.Errorf("could not read what a job of the kind %q wants: %w", o.Work.Kind, err)
 	}
+	if err := r.closed(); err != nil {
+		return nil, err
+	}
 	text, err := o.Fetch(ctx, codeBlob)
 	if err != nil {
 		return nil, err
@@ -129,7 +135,7 @@ func (p *program) fails(step string) error {
 
 // Try runs the first entry of a file.
 func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string) error {
-	sink := &probeSink{result: make(chan error, 1)}
+	sink := &probeSink{result: make(chan error, 2)} // a packet that is done, and the end: it must not block
 	g, err := p.Start(ctx, spec, sink)
 	if err != nil {
 		return err
@@ -186,23 +192,45 @@ func (p *program) Save(_ context.Context, partials []string, outPath string) (ex
 }
 
 func (p *program) Session(_ context.Context, spec exec.SessionSpec) (exec.Session, error) {
-	return &session{p: p, dir: spec.Dir, out: spec.Out}, nil
+	s := &session{p: p, dir: spec.Dir, out: spec.Out}
+	s.ctx, s.cancel = context.WithCancel(p.r.ctx)
+	return s, nil
 }
 
 // session is the submitting side.
 type session struct {
-	p   *program
-	dir string
-	out func(string)
+	p      *program
+	dir    string
+	out    func(string)
+	ctx    context.Context // ended by Close, or with the runtime
+	cancel context.CancelFunc
 }
 
-func (c *session) Begin(context.Context) ([]byte, error) {
+func (c *session) Begin(ctx context.Context) ([]byte, error) {
 	c.out("Begin")
-	return nil, c.p.fails("Begin")
+	return nil, c.step(ctx, "Begin")
+}
+
+// step waits, or fails, as it was told to in a step.
+func (c *session) step(ctx context.Context, name string) error {
+	if path := c.p.spec.HoldSteps[name]; path != "" {
+		c.out(mark + "holding")
+		both, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(c.ctx, cancel)()
+		waitForFile(both, path)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("could not finish in a session: %w", err)
+	}
+	if c.ctx.Err() != nil {
+		return &exec.Failure{Kind: exec.KindKilled, Op: name, Entry: -1, Msg: "killed"}
+	}
+	return c.p.fails(name)
 }
 
 func (c *session) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
-	if err := c.p.fails("Terminate"); err != nil {
+	if err := c.step(ctx, "Terminate"); err != nil {
 		return exec.Finished{}, err
 	}
 	if kind := os.Getenv(EndVariable); kind != "" {
@@ -218,4 +246,4 @@ func (c *session) Finish(ctx context.Context, partials []string, outPath string)
 	return fin, err
 }
 
-func (c *session) Close() {}
+func (c *session) Close() { c.cancel() }

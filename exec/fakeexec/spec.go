@@ -24,6 +24,12 @@ type Spec struct {
 	Items int64  `json:"items,omitempty"` // the job runs over so many items, and over no files
 	// Fail names the units at which a generation fails, and how.
 	Fail map[int64]exec.Kind `json:"fail,omitempty"`
+	// Hold names units at which a generation waits until there is a file, by their paths; Flood those at which it prints
+	// lines, and how many.
+	Hold  map[int64]string `json:"hold,omitempty"`
+	Flood map[int64]int    `json:"flood,omitempty"`
+	// HoldSteps names files that the steps "Begin" and "Terminate" wait for.
+	HoldSteps map[string]string `json:"hold_steps,omitempty"`
 	// Steps names the steps that fail as a whole, and how: "SlaveBegin", "merge", "Begin", "Terminate".
 	Steps map[string]exec.Kind `json:"steps,omitempty"`
 

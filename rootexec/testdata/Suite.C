@@ -174,9 +174,9 @@ void Bad::misbehave() {
     misbehave();
     deep[1] = deep[0];
   }
-  if (bad == "flood")
-    for (int i = 0; i < 1 << 20; ++i)
-      printf("%-1023d\n", i);
+  const int kilobytes = bad == "flood" ? 1 << 20 : bad == "spill" ? 1 << 15 : 0;
+  for (int i = 0; i < kilobytes; ++i)
+    printf("%-1023d\n", i);
   if (bad == "abort") Abort("on purpose", kAbortProcess);
   if (bad == "abortfile") Abort("on purpose", kAbortFile);
   if (bad == "sleep") gSystem->Exec("sleep 1000");
@@ -195,6 +195,32 @@ void Bad::misbehave() {
   if (bad == "hold") // until the test lets go
     while (::access(param(fInput, "go"), F_OK) != 0)
       ::usleep(1000);
+}
+
+void Conform::misbehaveIn(const char *step) {
+  if (param(fInput, "step") != step) return;
+  bad = param(fInput, "bad");
+  printf("about to be bad: %s\n", bad.Data());
+  misbehave();
+}
+
+void Conform::Begin(TTree *) {
+  printf("begins\n");
+  misbehaveIn("begin");
+  fInput->Add(new TNamed("fromBegin", "yes"));
+}
+
+void Conform::SlaveBegin(TTree *) {
+  Bad::SlaveBegin(nullptr);
+  if (param(fInput, "fromBegin") != "yes") throw std::runtime_error("it is not what Begin has returned");
+  misbehaveIn("start");
+  fOutput->Add(seen = new TH1D("seen", "entries by their ids", 97, 0, 97));
+}
+
+bool Conform::Process(Long64_t entry) {
+  Bad::Process(entry);
+  seen->Fill(static_cast<double>(*id % 97));
+  return true;
 }
 
 void Reference::Begin(TTree *) {

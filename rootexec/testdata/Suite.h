@@ -131,6 +131,20 @@ class Bad : public TSelector {
   ClassDefOverride(Bad, 0);
 };
 
+// What the tests of package exectest want of code: it counts the entries, and does what "bad" says at the entry "at" or
+// in the whole of "step".
+class Conform : public Bad {
+ public:
+  TH1D *seen = nullptr;
+
+  void Begin(TTree *) override;
+  void SlaveBegin(TTree *) override;
+  bool Process(Long64_t entry) override;
+  void Terminate() override { misbehaveIn("finish"); }
+  void misbehaveIn(const char *step);
+  ClassDefOverride(Conform, 0);
+};
+
 // Reads a branch that is not there.
 class Missing : public TSelector {
  public:
