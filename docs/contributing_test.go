@@ -18,8 +18,9 @@ func attempt(command string) (string, bool) {
 		{`^make `, `^make `, "make -n "},
 		{`^go vet `, `^go vet `, "go list "}, // every change is vetted as a whole
 		{`^go test (-tags \S+ )?\./(e2e|cmd/dtpnode) `, `.*\./(\S+) -run '?(\S+?)'?( .*|$)`, declared}, // slow to link
-		{`^go test .*-run Mutants`, `.*`, "grep -rqE '^func Test.*Mutants' engine"},                    // every change runs them
-		{`^go test \./engine .*-fuzz `, `.*\./(\S+) .*-fuzz '?(\S+?)'?( .*|$)`, declared},              // slow to compile
+		// every change runs them
+		{`^go test .*-run Mutants`, `.*`, "grep -rqE '^func Test.*Mutants' engine"},
+		{`^go test \./engine .*-fuzz `, `.*\./(\S+) .*-fuzz '?(\S+?)'?( .*|$)`, declared}, // slow to compile
 		{`^go test .*-fuzz `, `-fuzztime \S+`, "-fuzztime 10x"},
 		{`^DTPNODE_SEEDS=\d+ go test `, `^DTPNODE_SEEDS=\d+`, "DTPNODE_SEEDS=2"},
 		{`^go test `, ``, ""},

@@ -14,12 +14,12 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
-// runtimesVariable names, in this binary for tests, the kinds of runtimes that a daemon is to find, separated by commas and
-// the preferred first; without it the daemon finds the one that sleeps and counts.
+// runtimesVariable names, in this binary for tests, the kinds of runtimes that a daemon is to find, separated by commas
+// and the preferred first; without it the daemon finds the one that sleeps and counts.
 const runtimesVariable = "DTPNODE_FAKE_RUNTIMES"
 
-// finders are the kinds of work that a daemon knows. All of them are known, so that partials of each can be kept; those that
-// it is not to find are not looked for.
+// finders are the kinds of work that a daemon knows. All of them are known, so that partials of each can be kept; those
+// that it is not to find are not looked for.
 func finders(root *rootexec.Finder) ([]exec.Finder, error) {
 	fake, err := fakeexec.FromEnv()
 	if err != nil {
@@ -37,7 +37,8 @@ func finders(root *rootexec.Finder) ([]exec.Finder, error) {
 		}
 		f := known[kind]
 		if f == nil {
-			return nil, fmt.Errorf("could not use %s=%q: there is no kind %q, or it stands there twice", runtimesVariable, wanted, kind)
+			return nil, fmt.Errorf("could not use %s=%q: there is no kind %q, or it stands there twice", runtimesVariable,
+				wanted, kind)
 		}
 		out = append(out, f)
 		delete(known, kind)
