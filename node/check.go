@@ -228,7 +228,7 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 	}()
 	var g exec.Generation
 	err := c.d.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
-		g, err = p.Start(c.j.ctx, c.d.genSpec(c.desc, 1, dir), sink)
+		g, err = p.Start(c.j.ctx, c.d.workers.Limits.Spec(c.desc, 1, dir), sink)
 		return err
 	})
 	if err != nil {

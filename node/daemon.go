@@ -21,6 +21,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/steal"
@@ -56,8 +57,8 @@ type Daemon struct {
 
 	expulsionTold atomic.Bool // the log says that this node is no member any more
 
-	steals  *meter
-	packets *meter
+	steals  *worker.Meter // times from asking for work to having some
+	workers *worker.Workers
 
 	runtimes *runtimes.Set // what this host can run
 
@@ -67,8 +68,7 @@ type Daemon struct {
 	wrongs map[tasks.PeerID]*wrongs // what members sent that breaks the rules
 	past   []string                 // names of jobs of other nodes that have ended, the oldest first
 	packed map[string]tasks.Ship    // what was packed of code, by its key
-	gens   map[steal.GenID]*run
-	rates  map[string]float64 // units/s a slot by code, from earlier jobs
+	rates  map[string]float64       // units/s a slot by code, from earlier jobs
 	plans  *planCache
 	// planPlaces bounds the files that are planned here for other members.
 	planPlaces chan struct{}
@@ -97,8 +97,8 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 	d := &Daemon{
 		cfg: cfg, log: cfg.Logger, start: time.Now(),
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
-		quit: make(chan struct{}), opened: make(chan struct{}), steals: newMeter(), packets: newMeter(),
-		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, packed: map[string]tasks.Ship{}, gens: map[steal.GenID]*run{}, rates: map[string]float64{},
+		quit: make(chan struct{}), opened: make(chan struct{}), steals: worker.NewMeter(),
+		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, packed: map[string]tasks.Ship{}, rates: map[string]float64{},
 		plans: newPlanCache(), turns: newTurns(maxDescriptions), questions: newTurns(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, heavy: map[tasks.JobID]int64{}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
 	all, each := planShares()
@@ -146,6 +146,13 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(elsewhere(err), d.lock.Unlock())
 	}
 	d.openStore()
+	d.workers = worker.New(d.ctx, worker.Config{
+		Limits: d.cfg.workerLimits(),
+		Blobs:  d.blobs,
+		Job:    d.worked,
+		Post:   d.post,
+		Log:    d.log,
+	})
 	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
 		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election, SnapshotEntries: failpoint.Number("DTPNODE_SNAPSHOT", 0)},
 		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: d.boot, Generation: d.cfg.CommitEvery}})
@@ -255,6 +262,7 @@ func (d *Daemon) Close() error {
 	d.cancel()
 	err := d.net.Close()
 	d.wg.Wait()
+	d.workers.Wait()
 	d.ledgers.Wait()
 	err = errors.Join(err, d.runtimes.Close())
 	_ = os.RemoveAll(d.cfg.ScratchDir)

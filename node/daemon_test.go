@@ -266,38 +266,6 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 	t.Error("the description is still there")
 }
 
-func TestBlame(t *testing.T) {
-	data, err := tasks.NewDataset([]tasks.File{
-		{URL: "a", Entries: 100, Clusters: []int64{0, 50}},
-		{URL: "b", Entries: 100, Clusters: []int64{0, 30, 60}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	job := &tasks.Job{Data: *data, Want: tasks.R(10, 190)}
-	running := tasks.R(120, 140)
-	for _, c := range []struct {
-		f    exec.Failure
-		want tasks.Range
-	}{
-		{exec.Failure{Kind: exec.KindSignal, Entry: 25}, tasks.R(125, 126)},
-		{exec.Failure{Kind: exec.KindSignal, Entry: -1}, tasks.Range{}},
-		{exec.Failure{Kind: exec.KindData, Entry: 35, Blame: tasks.R(30, 60)}, tasks.R(130, 160)},
-		{exec.Failure{Kind: exec.KindData, Entry: 35}, tasks.R(130, 160)},
-		{exec.Failure{Kind: exec.KindData, Entry: 1 << 40}, tasks.R(130, 160)}, // a child can write anything
-		{exec.Failure{Kind: exec.KindOpen, Entry: -1}, tasks.R(100, 190)},      // as far as it is wanted
-		{exec.Failure{Kind: exec.KindCode, Entry: 25}, tasks.Range{}},
-		{exec.Failure{Kind: exec.KindStall, Entry: 99}, tasks.Range{}}, // not wanted: cannot be
-	} {
-		if got := blame(job, &c.f, running, 100); got != c.want {
-			t.Errorf("%s at entry %d: blamed %v, want %v", c.f.Kind, c.f.Entry, got, c.want)
-		}
-	}
-	if got := blame(job, &exec.Failure{Kind: exec.KindSignal, Entry: 3}, tasks.Range{}, 0); !got.Empty() {
-		t.Errorf("blamed %v with no packet out", got)
-	}
-}
-
 // A lost range that spans files is told file by file, in local entries.
 func TestMissingIsToldByFile(t *testing.T) {
 	data, err := tasks.NewDataset([]tasks.File{{URL: "a", Entries: 10}, {URL: "empty"}, {URL: "b", Entries: 10}})
@@ -343,18 +311,5 @@ func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
 	}
 	if _, _, err := keyOf(path+"x", "T"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
-	}
-}
-
-func TestMeter(t *testing.T) {
-	m := newMeter()
-	if s := m.summary(); s.Count != 0 || s.P99 != 0 {
-		t.Errorf("empty: %+v", s)
-	}
-	for i := 1; i <= 100; i++ {
-		m.add(1000 * 1000 * 1) // 1 ms
-	}
-	if s := m.summary(); s.Count != 100 || s.P50 < 0.98 || s.P50 > 1.02 {
-		t.Errorf("got %+v", s)
 	}
 }

@@ -345,7 +345,7 @@ func (d *Daemon) emptyPartial(j *job) (string, error) {
 	}
 	var g exec.Generation
 	err := d.use(d.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
-		g, err = p.Start(d.ctx, d.genSpec(desc, j.id.Seed(), work), emptySink{j})
+		g, err = p.Start(d.ctx, d.workers.Limits.Spec(desc, j.id.Seed(), work), emptySink{j})
 		return err
 	})
 	if err != nil {

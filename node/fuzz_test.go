@@ -38,7 +38,7 @@ func FuzzJob(f *testing.F) {
 		if wire.Unmarshal(b, &desc) != nil || desc.Check() != nil {
 			return
 		}
-		l := new(Daemon).limitsFor(desc.Limits)
+		l := new(Config).workerLimits().For(desc.Limits)
 		if l.Stall != 0 && l.Stall < time.Second || l.Open != 0 && l.Open < time.Second || l.EntryCPU != 0 && l.EntryCPU < time.Second ||
 			min(l.Memory, l.FileSize, l.Scratch, int64(l.Processes)) < 0 {
 			t.Fatalf("children would run with %+v", l)

@@ -91,15 +91,15 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.Prepare:
 		d.spawn(func() { d.prepare(e) })
 	case engine.StartGen:
-		d.startGen(e)
+		d.workers.Start(e)
 	case engine.LeasePacket:
-		d.command(e.Gen, genCommand{lease: &e.Packet})
+		d.workers.Lease(e.Gen, e.Packet)
 	case engine.PreemptGen:
-		d.preempt(e.Gen)
+		d.workers.Preempt(e.Gen)
 	case engine.SealGen:
-		d.command(e.Gen, genCommand{seal: &e})
+		d.workers.Seal(e)
 	case engine.KillGen:
-		d.killGen(e.Gen)
+		d.workers.Kill(e.Gen)
 	case engine.MergeBlobs:
 		d.spawn(func() { d.mergeBlobs(e) })
 	case engine.FetchBlob:
@@ -119,7 +119,7 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.Look:
 		d.spawn(func() { d.look(e) })
 	case engine.Stolen:
-		d.steals.add(e.Wait)
+		d.steals.Add(e.Wait)
 	case engine.Violation:
 		d.violated(e.From, e.Job, e.What, string(e.What))
 	case engine.Left:

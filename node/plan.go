@@ -114,7 +114,7 @@ type readFiles struct {
 func (d *Daemon) planFiles(ctx context.Context, rt exec.Runtime, req api.JobRequest, tell func(text string)) (out readFiles, err error) {
 	plans := make([]exec.Plan, len(req.Files))
 	bad := make([]*exec.Failure, len(req.Files))
-	progress := newPlanning(len(req.Files), d.limitsFor(limitsOf(req)).Open)
+	progress := newPlanning(len(req.Files), d.cfg.workerLimits().For(limitsOf(req)).Open)
 	stop := make(chan struct{})
 	defer close(stop)
 	go progress.show(stop, tell)

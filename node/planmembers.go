@@ -287,7 +287,7 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 	if len(ask.Files) == 0 || len(ask.Files) > most {
 		return nil, fmt.Errorf("a request to plan names 1 to %d files", most)
 	}
-	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), max(planWithin, d.limitsFor(tasks.Limits{}).Open))
+	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), max(planWithin, d.cfg.workerLimits().For(tasks.Limits{}).Open))
 	ctx, cancel := context.WithTimeout(ctx, within+planGrace/2)
 	defer cancel()
 	if ask.Links {

@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -40,7 +41,7 @@ func (d *Daemon) prepare(e engine.Prepare) {
 		d.post(engine.Prepared{ID: id, Job: desc, Rate: rate})
 		return
 	case errors.As(err, &fail):
-		d.post(engine.NotPrepared{ID: id, Kind: string(fail.Kind), Reason: reason(fail), Tail: fail.Tail})
+		d.post(engine.NotPrepared{ID: id, Kind: string(fail.Kind), Reason: worker.Reason(fail), Tail: fail.Tail})
 	default:
 		d.post(engine.NotPrepared{ID: id})
 	}

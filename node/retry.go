@@ -251,7 +251,7 @@ func (d *Daemon) planAgain(j *job, rt exec.Runtime, old *foundParts) ([]tasks.Fi
 func (d *Daemon) compareFiles(ctx context.Context, rt exec.Runtime, desc *tasks.Job, open tasks.Cover, files []tasks.File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
-	limit := d.limitsFor(desc.Limits).Open
+	limit := d.cfg.workerLimits().For(desc.Limits).Open
 	for i, f := range desc.Data.Files {
 		if !open.Intersects(tasks.CoverOf(desc.Data.Units(i))) {
 			continue
@@ -279,7 +279,7 @@ func (d *Daemon) planBad(ctx context.Context, rt exec.Runtime, j *job, bad []tas
 	g.SetLimit(16)
 	for i, l := range bad {
 		g.Go(func() error {
-			p, err := d.planFile(gctx, rt, l.File, l.Tree, d.limitsFor(limitsOf(j.req)).Open)
+			p, err := d.planFile(gctx, rt, l.File, l.Tree, d.cfg.workerLimits().For(limitsOf(j.req)).Open)
 			var f *exec.Failure
 			switch {
 			case err == nil:

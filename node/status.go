@@ -372,7 +372,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 func (d *Daemon) nodeStatus() api.NodeStatus {
 	st := api.NodeStatus{ID: d.net.ID(), Name: d.net.Name(), Version: d.cfg.Version, Protocol: d.net.Speaks(), PID: os.Getpid(), Addrs: d.net.Addrs(),
 		Cluster: d.net.Cluster(), Slots: d.cfg.Slots, RSS: rss(), Uptime: time.Since(d.start).Seconds(), StateDir: d.cfg.StateDir,
-		Steal: d.steals.summary(), Packet: d.packets.summary()}
+		Steal: d.steals.Summary(), Packet: d.workers.Latencies()}
 	for _, m := range d.net.Members() {
 		st.Members++
 		if m.Up || m.Self {

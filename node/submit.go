@@ -240,7 +240,7 @@ func (d *Daemon) probe(j *job, desc *tasks.Job) error {
 	}
 	defer os.RemoveAll(dir)
 	err = d.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) error {
-		return p.Try(j.ctx, d.genSpec(desc, 1, dir), f.URL, f.Tree)
+		return p.Try(j.ctx, d.workers.Limits.Spec(desc, 1, dir), f.URL, f.Tree)
 	})
 	var fail *exec.Failure
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(d.upPeers()) > 0) {

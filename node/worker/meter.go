@@ -1,4 +1,4 @@
-package node
+package worker
 
 import (
 	"sync"
@@ -9,23 +9,26 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// meter is a histogram of durations from 1 µs to 10 min.
-type meter struct {
+// Meter is a histogram of durations from 1 µs to 10 min.
+type Meter struct {
 	mu sync.Mutex
 	h  *hdrhistogram.Histogram
 }
 
-func newMeter() *meter {
-	return &meter{h: hdrhistogram.New(1, (10 * time.Minute).Microseconds(), 2)}
+// NewMeter is an empty one.
+func NewMeter() *Meter {
+	return &Meter{h: hdrhistogram.New(1, (10 * time.Minute).Microseconds(), 2)}
 }
 
-func (m *meter) add(d time.Duration) {
+// Add counts one duration.
+func (m *Meter) Add(d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_ = m.h.RecordValue(min(max(d.Microseconds(), 1), (10 * time.Minute).Microseconds()))
 }
 
-func (m *meter) summary() api.Histogram {
+// Summary is what the control interface tells of it.
+func (m *Meter) Summary() api.Histogram {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.h.TotalCount() == 0 {

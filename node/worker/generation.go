@@ -1,0 +1,213 @@
+package worker
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// generation is one generation of a job: a goroutine that starts it and passes it the engine's commands, in order. Its
+// methods of exec.Sink are called by whoever reads what the child says.
+type generation struct {
+	w      *Workers
+	id     steal.GenID
+	job    tasks.JobID
+	of     Job // nil if the job is gone
+	cmds   chan command
+	ctx    context.Context // ended by Kill, or with the workers
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	gen     exec.Generation // nil until started
+	leases  []lease         // of packets that are not done, in order
+	lastEnd time.Time       // of the packet before
+	failed  bool            // its failure was told, and nothing more is
+}
+
+// lease is a packet that the child was given.
+type lease struct {
+	packet tasks.Range
+	base   int64 // the unit of the file's entry 0
+	at     time.Time
+}
+
+// command is what the engine wants of a generation: one of the two.
+type command struct {
+	lease *tasks.Range
+	seal  *engine.SealGen
+}
+
+// commandDepth is above what can be under way at once: two leases and a seal.
+const commandDepth = 8
+
+// started is the running child, nil until there is one.
+func (g *generation) started() exec.Generation {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.gen
+}
+
+// serve runs the generation from start to end.
+func (g *generation) serve() {
+	defer func() {
+		g.cancel()
+		g.w.forget(g.id)
+	}()
+	child, err := g.start()
+	if err != nil {
+		g.fail(asFailure(err, "start"))
+		return
+	}
+	defer os.RemoveAll(g.workDir())
+	for {
+		select {
+		case <-g.ctx.Done():
+			child.Kill()
+			return
+		case <-child.Done():
+			if g.sealLater() {
+				continue
+			}
+			return
+		case c := <-g.cmds:
+			if c.lease != nil {
+				g.lease(child, *c.lease)
+				continue
+			}
+			g.seal(child, *c.seal)
+			return
+		}
+	}
+}
+
+// sealLater reports whether a command still waits after the child's end; it will fail, and say so.
+func (g *generation) sealLater() bool {
+	g.mu.Lock()
+	failed := g.failed
+	g.mu.Unlock()
+	return !failed && len(g.cmds) > 0 && g.ctx.Err() == nil
+}
+
+func (g *generation) workDir() string {
+	return filepath.Join(g.w.Blobs.JobDir(g.job), fmt.Sprintf("gen-%d", g.id))
+}
+
+func (g *generation) start() (child exec.Generation, err error) {
+	if g.of == nil {
+		return nil, errors.New("could not start a generation: its job is gone")
+	}
+	err = g.of.Use(g.ctx, func(p exec.Program, job *tasks.Job) (err error) {
+		if err := os.MkdirAll(g.workDir(), 0o700); err != nil {
+			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
+		}
+		child, err = p.Start(g.ctx, g.w.Limits.Spec(job, g.job.Seed(), g.workDir()), g)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("could not start a generation of job %s: %w", g.job.Short(), err)
+	}
+	g.mu.Lock()
+	g.gen = child
+	g.mu.Unlock()
+	return child, nil
+}
+
+// lease translates units into a file's entries.
+func (g *generation) lease(child exec.Generation, p tasks.Range) {
+	job := g.of.Described()
+	i, first := job.Data.Locate(p.First)
+	f := job.Data.Files[i]
+	base := p.First - first
+	g.mu.Lock()
+	g.leases = append(g.leases, lease{packet: p, base: base, at: time.Now()})
+	g.mu.Unlock()
+	err := child.Lease(exec.Packet{ID: uint64(p.First), File: f.URL, Tree: f.Tree, First: first, Last: p.Last - base, Base: base, Entries: f.Entries, UUID: f.UUID})
+	if err != nil && !errors.Is(err, exec.ErrEnded) { // ErrEnded: Failed has told, or will
+		g.fail(asFailure(err, "lease"))
+	}
+}
+
+func (g *generation) seal(child exec.Generation, e engine.SealGen) {
+	path := g.w.Blobs.Partial(g.job, e.ID)
+	s, err := child.Seal(g.ctx, path)
+	if err != nil {
+		if g.ctx.Err() == nil {
+			g.fail(asFailure(err, "seal"))
+		}
+		return
+	}
+	sha := hex.EncodeToString(s.SHA256[:])
+	g.w.Blobs.Add(sha, path)
+	g.of.Apart(s.Apart)
+	g.w.Post(engine.GenSealed{Gen: g.id, ID: e.ID, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
+}
+
+// PacketDone is called by the child's reader (exec.Sink).
+func (g *generation) PacketDone(done exec.Done) {
+	now := time.Now()
+	g.mu.Lock()
+	if len(g.leases) == 0 {
+		g.mu.Unlock()
+		return
+	}
+	l := g.leases[0]
+	g.leases = g.leases[1:]
+	since := l.at
+	if g.lastEnd.After(since) {
+		since = g.lastEnd
+	}
+	first := g.lastEnd.IsZero()
+	g.lastEnd = now
+	g.mu.Unlock()
+	if f := done.Refused; f != nil {
+		out := failureOf(g.of.Described(), f, l.packet, l.base)
+		g.of.Refused(f)
+		g.w.Log.Warn("a file could not be opened", "gen", g.id, "file", f.File, "reason", f.Error())
+		g.w.Post(engine.PacketRefused{Gen: g.id, Packet: l.packet, Failure: out})
+		return
+	}
+	if !first && done.Last+l.base == l.packet.Last { // the first packet waits for the start of the user's code, too
+		g.w.packets.Add(max(now.Sub(since)-done.Elapsed, 0))
+	}
+	g.w.Post(engine.PacketDone{Gen: g.id, Packet: l.packet, Last: done.Last + l.base, Elapsed: done.Elapsed, Bytes: done.Bytes, Opened: done.Opened})
+}
+
+// Failed is called by the child's reader when the generation has failed (exec.Sink).
+func (g *generation) Failed(f *exec.Failure) { g.fail(f) }
+
+// Output is called for each line that the child prints (exec.Sink).
+func (g *generation) Output(line string) { g.of.Printed(line) }
+
+// fail reports the generation's end once.
+func (g *generation) fail(f *exec.Failure) {
+	g.mu.Lock()
+	if g.failed || g.ctx.Err() != nil {
+		g.mu.Unlock()
+		return
+	}
+	g.failed = true
+	var running tasks.Range
+	var base int64
+	if len(g.leases) > 0 {
+		running, base = g.leases[0].packet, g.leases[0].base
+	}
+	g.mu.Unlock()
+	var job *tasks.Job
+	if g.of != nil {
+		job = g.of.Described()
+		g.of.Crashed(f)
+	}
+	out := failureOf(job, f, running, base)
+	g.w.Log.Warn("generation failed", "gen", g.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())
+	g.w.Post(engine.GenFailed{Gen: g.id, Failure: out, Killed: f.Kind == exec.KindKilled})
+}

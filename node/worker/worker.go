@@ -1,0 +1,135 @@
+// Package worker runs generations: what one child does from the start of a program to a sealed partial. It turns the
+// engine's orders into commands for children, and what becomes of them into the engine's events; it owns the goroutines
+// of the generations and their work folders. It never decides what runs, how much or for how long, and it knows jobs
+// only as Job: it fetches, prepares and ends none.
+//
+//	worker.go      the workers of a node
+//	generation.go  one generation, from start to end
+//	failure.go     what a job's home is told of a failure
+//	limits.go      what a child may take of the host
+//	meter.go       histograms of durations
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Job is a job as far as generations of it need it. Its methods may be called from any goroutine.
+type Job interface {
+	// Use has the job's program do something, which is made ready first if need be.
+	Use(ctx context.Context, do func(p exec.Program, desc *tasks.Job) error) error
+	// Described is the job's description, nil while it is not known.
+	Described() *tasks.Job
+	// Printed is told each line that a child prints.
+	Printed(line string)
+	// Crashed is told of the failure that ended a generation.
+	Crashed(f *exec.Failure)
+	// Refused is told of a file that a child could not open, or that was not the one that was planned.
+	Refused(f *exec.Failure)
+	// Apart is told the names of outputs that could not be merged, and are kept side by side.
+	Apart(names []string)
+}
+
+// Config is what workers are made of.
+type Config struct {
+	Limits Limits
+	Blobs  *store.Blobs                  // where partials and work folders lie
+	Job    func(tasks.JobID) (Job, bool) // the job with that id; false if it is gone
+	Post   func(engine.Event)            // hands an event to the engine
+	Log    *slog.Logger
+}
+
+// Workers are the generations that run on a node. Its methods may be called from any goroutine, and do not wait for a
+// child.
+type Workers struct {
+	Config
+	ctx     context.Context // of all generations
+	tasks   sync.WaitGroup  // of their goroutines
+	packets *Meter          // from the end of a packet to the start of the next one
+
+	mu   sync.Mutex
+	gens map[steal.GenID]*generation // that have not ended
+}
+
+// New has no generations yet. They end with ctx; call Wait after that.
+func New(ctx context.Context, cfg Config) *Workers {
+	return &Workers{Config: cfg, ctx: ctx, packets: NewMeter(), gens: map[steal.GenID]*generation{}}
+}
+
+// Wait returns when all generations have ended.
+func (w *Workers) Wait() { w.tasks.Wait() }
+
+// Latencies are the times from the end of a packet to the start of the next one, as the child saw it.
+func (w *Workers) Latencies() api.Histogram { return w.packets.Summary() }
+
+func (w *Workers) spawn(f func()) {
+	w.tasks.Add(1)
+	go func() {
+		defer w.tasks.Done()
+		f()
+	}()
+}
+
+// Start starts a generation. How it went is told by what becomes of its packets.
+func (w *Workers) Start(e engine.StartGen) {
+	g := &generation{w: w, id: e.Gen, job: e.Job, cmds: make(chan command, commandDepth)}
+	g.ctx, g.cancel = context.WithCancel(w.ctx)
+	if j, ok := w.Job(e.Job); ok {
+		g.of = j
+	}
+	w.mu.Lock()
+	w.gens[e.Gen] = g
+	w.mu.Unlock()
+	w.spawn(g.serve)
+}
+
+func (w *Workers) generation(id steal.GenID) *generation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gens[id]
+}
+
+func (w *Workers) forget(id steal.GenID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.gens, id)
+}
+
+func (w *Workers) command(id steal.GenID, c command) {
+	if g := w.generation(id); g != nil {
+		g.cmds <- c
+	}
+}
+
+// Lease gives a generation a packet. Of one that has ended nothing comes.
+func (w *Workers) Lease(id steal.GenID, packet tasks.Range) { w.command(id, command{lease: &packet}) }
+
+// Seal ends a generation after the packets that it has, and makes a partial of what it has done.
+func (w *Workers) Seal(e engine.SealGen) { w.command(e.Gen, command{seal: &e}) }
+
+// Preempt cuts what a generation runs at the next entry.
+func (w *Workers) Preempt(id steal.GenID) {
+	if g := w.generation(id); g != nil {
+		w.spawn(func() {
+			if child := g.started(); child != nil {
+				child.Preempt()
+			}
+		})
+	}
+}
+
+// Kill ends a generation at once, without a word.
+func (w *Workers) Kill(id steal.GenID) {
+	if g := w.generation(id); g != nil {
+		g.cancel()
+	}
+}

@@ -1,0 +1,155 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// oneJob is a job of 100 units over one file, whose program is the test runtime's.
+type oneJob struct {
+	program exec.Program
+	desc    *tasks.Job
+
+	mu      sync.Mutex
+	printed []string
+	crashes int
+}
+
+func (j *oneJob) Use(_ context.Context, do func(exec.Program, *tasks.Job) error) error {
+	return do(j.program, j.desc)
+}
+func (j *oneJob) Described() *tasks.Job { return j.desc }
+func (j *oneJob) Refused(*exec.Failure) {}
+func (j *oneJob) Apart([]string)        {}
+func (j *oneJob) Printed(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.printed = append(j.printed, line)
+}
+
+func (j *oneJob) Crashed(*exec.Failure) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.crashes++
+}
+
+// working are workers for one job with a program of the test runtime that is made from spec, and what they tell the
+// engine.
+func working(t *testing.T, spec string) (w *Workers, j *oneJob, id tasks.JobID, events chan engine.Event) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := t.Context()
+	var f fakeexec.Finder
+	infos, err := f.Find(ctx)
+	must(err)
+	rt, err := f.Open(ctx, infos[0], exec.Config{Cache: t.TempDir()})
+	must(err)
+	t.Cleanup(func() { must(rt.Close()) })
+	code := filepath.Join(t.TempDir(), "code.json")
+	must(os.WriteFile(code, []byte(spec), 0o600))
+	d, err := rt.Describe(ctx, exec.Request{Spec: []byte(`{"selector": "` + code + `"}`), Tell: func(string) {}})
+	must(err)
+	t.Cleanup(d.Program.Release)
+	data, err := tasks.NewDataset([]tasks.File{{URL: "fake://f?entries=100", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	must(err)
+	j = &oneJob{program: d.Program, desc: &tasks.Job{Data: *data, Want: tasks.R(0, 100)}}
+	id = tasks.NameOf([]byte("job"))
+	events = make(chan engine.Event, 100)
+	life, end := context.WithCancel(context.Background())
+	w = New(life, Config{
+		Blobs: store.NewBlobs(t.TempDir(), slog.New(slog.DiscardHandler)),
+		Job:   func(which tasks.JobID) (Job, bool) { return j, which == id },
+		Post:  func(ev engine.Event) { events <- ev },
+		Log:   slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(func() {
+		end()
+		w.Wait()
+	})
+	return w, j, id, events
+}
+
+// next is the next thing that the engine is told.
+func next(t *testing.T, events chan engine.Event) engine.Event {
+	t.Helper()
+	select {
+	case ev := <-events:
+		return ev
+	case <-time.After(time.Minute):
+		t.Fatal("nothing is told")
+		return nil
+	}
+}
+
+// A generation runs its packets in order and seals a partial of them, which others can fetch; its work folder is gone
+// then.
+func TestGeneration(t *testing.T) {
+	w, j, id, events := working(t, `{"entry": "1us", "bins": 10, "print": "hello"}`)
+	const gen steal.GenID = 7
+	w.Start(engine.StartGen{Gen: gen, Job: id})
+	w.Lease(gen, tasks.R(0, 40))
+	w.Lease(gen, tasks.R(40, 100))
+	for _, want := range []tasks.Range{tasks.R(0, 40), tasks.R(40, 100)} {
+		if done, ok := next(t, events).(engine.PacketDone); !ok || done.Packet != want || done.Last != want.Last || done.Gen != gen {
+			t.Fatalf("told of %+v, want %v", done, want)
+		}
+	}
+	w.Seal(engine.SealGen{Gen: gen, ID: merge.ID{Node: "me", Seq: 1}})
+	sealed, ok := next(t, events).(engine.GenSealed)
+	canary := tasks.Canary(id.Seed(), tasks.R(0, 40)) + tasks.Canary(id.Seed(), tasks.R(40, 100))
+	if !ok || sealed.Units != 100 || sealed.Canary != canary {
+		t.Fatalf("sealed is %+v", sealed)
+	}
+	if path := w.Blobs.Partial(id, sealed.ID); !w.Blobs.Has(sealed.SHA256, path) || store.SizeOf(path) != sealed.Size {
+		t.Error("others cannot fetch the partial")
+	}
+	w.Wait()
+	if left, err := filepath.Glob(filepath.Join(w.Blobs.JobDir(id), "gen-*")); err != nil || len(left) > 0 {
+		t.Errorf("what is left of the generation: %v, %v", left, err)
+	}
+	if len(w.gens) > 0 || len(j.printed) == 0 || w.Latencies().Count != 1 {
+		t.Errorf("%d generations are known, it printed %q, %+v", len(w.gens), j.printed, w.Latencies())
+	}
+}
+
+// The failure of a generation is told once, with the entry that is to blame; that it was killed is not told.
+func TestFailureIsToldOnce(t *testing.T) {
+	w, j, id, events := working(t, `{"entry": "1us", "bins": 10, "fail": {"42": "signal"}}`)
+	w.Start(engine.StartGen{Gen: 1, Job: id})
+	w.Lease(1, tasks.R(0, 100))
+	failed, ok := next(t, events).(engine.GenFailed)
+	if !ok || failed.Failure.Blame != tasks.R(42, 43) || failed.Killed || j.crashes != 1 {
+		t.Fatalf("told is %+v", failed)
+	}
+	w.Seal(engine.SealGen{Gen: 1, ID: merge.ID{Node: "me", Seq: 1}})
+	w.Start(engine.StartGen{Gen: 2, Job: "no such job"})
+	gone, ok := next(t, events).(engine.GenFailed)
+	if !ok || gone.Gen != 2 || !strings.Contains(gone.Failure.Reason, "its job is gone") {
+		t.Fatalf("told is %+v", gone)
+	}
+	w.Start(engine.StartGen{Gen: 3, Job: id})
+	w.Kill(3)
+	w.Wait()
+	if len(events) > 0 {
+		t.Errorf("told is %+v", <-events)
+	}
+}
