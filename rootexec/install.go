@@ -16,13 +16,13 @@ const wheel = "root==0.1a12"
 // installDone marks a finished installation: a folder without it is the leftover of one that broke off.
 const installDone = ".dtpnode-complete"
 
-func installDir(cache string) string {
+func installDir(cache, wheel string) string {
 	return filepath.Join(cache, strings.Replace(wheel, "==", "-", 1))
 }
 
 // installedDir is the folder of a finished installation, empty if there is none.
 func installedDir(cache string) string {
-	if dir := installDir(cache); cache != "" && exists(filepath.Join(dir, installDone)) {
+	if dir := installDir(cache, wheel); cache != "" && exists(filepath.Join(dir, installDone)) {
 		return dir
 	}
 	return ""
@@ -32,15 +32,21 @@ func installedDir(cache string) string {
 // callers wait for the first. pip's own configuration and environment hold. progress, which may be
 // nil, hears of each step.
 func Install(ctx context.Context, cache string, progress func(msg string)) (*Root, error) {
+	return InstallWheel(ctx, cache, wheel, progress)
+}
+
+// InstallWheel is Install for a ROOT of the caller's choice, "root==VERSION" of the Python package index. Find does not
+// take it for the one that it installs: it is to be named.
+func InstallWheel(ctx context.Context, cache, wheel string, progress func(msg string)) (*Root, error) {
 	if progress == nil {
 		progress = func(string) {}
 	}
-	dir := installDir(cache)
+	dir := installDir(cache, wheel)
 	err := withLock(ctx, dir+".lock", func() error {
-		if installedDir(cache) != "" {
+		if exists(filepath.Join(dir, installDone)) {
 			return nil
 		}
-		return install(ctx, dir, progress)
+		return install(ctx, dir, wheel, progress)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("could not install ROOT: %w", err)
@@ -49,7 +55,7 @@ func Install(ctx context.Context, cache string, progress func(msg string)) (*Roo
 }
 
 // install works in place, since an environment cannot be moved; the marker makes it whole.
-func install(ctx context.Context, dir string, progress func(string)) error {
+func install(ctx context.Context, dir, wheel string, progress func(string)) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}

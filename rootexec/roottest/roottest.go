@@ -51,6 +51,23 @@ func Find(t testing.TB) *ROOT {
 	return &ROOT{Dir: root.Dir, cache: filepath.Join(cache, "roottest")}
 }
 
+// otherWheel is a ROOT of another version than the pinned one, 6.38, from the Python package index.
+const otherWheel = "root==0.1a10"
+
+// Other returns the folder of a ROOT of another version, which is installed into the user's cache once.
+func Other(t testing.TB) string {
+	t.Helper()
+	base, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatalf("could not find a cache directory: %v", err)
+	}
+	root, err := rootexec.InstallWheel(t.Context(), filepath.Join(base, "dtpnode"), otherWheel, func(msg string) { t.Log(msg) })
+	if err != nil {
+		t.Fatalf("could not find another ROOT to test with: %v", err)
+	}
+	return root.Dir
+}
+
 // program builds cxx/name.cxx once and returns its path.
 func (r *ROOT) program(t testing.TB, name string) string {
 	t.Helper()

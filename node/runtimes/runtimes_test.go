@@ -1,0 +1,166 @@
+package runtimes_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
+	"github.com/dtpnode/dtpnode/node/runtimes"
+)
+
+// listed finds runtimes of ROOT that are opened as the test says.
+type listed struct {
+	infos []exec.Info
+	open  func(exec.Info) (exec.Runtime, error)
+}
+
+func (listed) Kind() string { return "ROOT" }
+
+func (l listed) Find(context.Context) ([]exec.Info, error) {
+	if len(l.infos) == 0 {
+		return nil, exec.ErrNone
+	}
+	return l.infos, nil
+}
+
+func (l listed) Open(_ context.Context, info exec.Info, _ exec.Config) (exec.Runtime, error) {
+	return l.open(info)
+}
+
+func (listed) Counted(string) (units int64, canary uint64, err error) { return 7, 9, nil }
+
+// runtime counts what it is asked for.
+type runtime struct {
+	exec.Runtime
+	forgot, closed int
+}
+
+func (r *runtime) Forget(string) error { r.forgot++; return nil }
+func (r *runtime) Close() error        { r.closed++; return nil }
+
+var both = []exec.Info{{Kind: "ROOT", Version: "6.40.00"}, {Kind: "ROOT", Version: "6.38.00"}}
+
+// TestChoose has jobs led and done with the runtime that they need, and told what is missing else.
+func TestChoose(t *testing.T) {
+	s := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both}, fakeexec.Finder{}}, exec.Config{})
+	defer s.Close()
+	for _, tc := range []struct{ kind, version, want string }{
+		{"", "", "ROOT 6.40.00"}, {"ROOT", "", "ROOT 6.40.00"}, {"ROOT", "6.38.00", "ROOT 6.38.00"}, {"test", "", "test 1"},
+		{"ROOT", "6.36.00", "the job needs ROOT 6.36.00, this node has ROOT 6.40.00, ROOT 6.38.00, test 1"},
+		{"Python", "", "the job needs Python, this node has ROOT 6.40.00, ROOT 6.38.00, test 1"},
+	} {
+		h, err := s.Choose(tc.kind, tc.version)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = h.Info.String()
+		}
+		if got != tc.want {
+			t.Errorf("%q %q: got %q, want %q", tc.kind, tc.version, got, tc.want)
+		}
+	}
+	h, err := s.For("ROOT", both[1].Needs())
+	if err != nil || h.Info.Version != "6.38.00" {
+		t.Errorf("a job that needs %v is done with %+v: %v", both[1].Needs(), h, err)
+	}
+	var needs *exec.NeedsError
+	if _, err := s.For("test", both[1].Needs()); !errors.As(err, &needs) {
+		t.Errorf("a job of another kind: %v", err)
+	}
+}
+
+// TestOpenedWhenNeeded opens each runtime once, when it is first asked for, closes those alone, and opens none afterwards.
+func TestOpenedWhenNeeded(t *testing.T) {
+	made := map[string]*runtime{}
+	s := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both, open: func(info exec.Info) (exec.Runtime, error) {
+		if made[info.Version] != nil {
+			t.Errorf("%v is opened twice", info)
+		}
+		made[info.Version] = &runtime{}
+		return made[info.Version], nil
+	}}}, exec.Config{})
+	for range 2 {
+		if _, err := s.First().Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Forget(t.Context(), "x"); err != nil || len(made) != 1 || made["6.40.00"].forgot != 1 {
+		t.Errorf("opened %v, error %v", made, err)
+	}
+	if err := s.Close(); err != nil || made["6.40.00"].closed != 1 {
+		t.Errorf("closed %+v, error %v", made["6.40.00"], err)
+	}
+	h, err := s.Choose("ROOT", "6.38.00")
+	if err == nil {
+		_, err = h.Ready(t.Context())
+	}
+	if !errors.Is(err, exec.ErrClosed) || len(made) != 1 {
+		t.Errorf("opened after the end: %v", err)
+	}
+}
+
+// TestNoneAndBroken tells a host that has nothing from one whose runtime does not start; both keep partials of ROOT.
+func TestNoneAndBroken(t *testing.T) {
+	none := runtimes.Find(t.Context(), []exec.Finder{listed{}}, exec.Config{})
+	defer none.Close()
+	if _, err := none.Choose("ROOT", ""); !errors.Is(err, exec.ErrNone) || none.First() != nil || none.None() == nil {
+		t.Errorf("a host with nothing: %v", err)
+	}
+	if units, canary, err := none.Counted("ROOT", "x"); units != 7 || canary != 9 || err != nil {
+		t.Errorf("a host with nothing counts %d %d: %v", units, canary, err)
+	}
+	if _, _, err := none.Counted("Python", "x"); err == nil || !strings.Contains(err.Error(), "Python") {
+		t.Errorf("a kind that is not known is counted: %v", err)
+	}
+	broken := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both[:1], open: func(exec.Info) (exec.Runtime, error) {
+		return nil, errors.New("out of order")
+	}}}, exec.Config{})
+	defer broken.Close()
+	if errs := broken.Broken(); errs[0] != nil {
+		t.Errorf("broken before it is tried: %v", errs)
+	}
+	if _, err := broken.First().Ready(t.Context()); err == nil || broken.Broken()[0] == nil {
+		t.Errorf("got %v, broken %v", err, broken.Broken())
+	}
+}
+
+// TestAnnounced has a member know what another has, within bounds, whatever that sends.
+func TestAnnounced(t *testing.T) {
+	infos := append(both, exec.Info{Kind: "test", Version: "1", Capabilities: []string{"gpu"}})
+	if diff := cmp.Diff(infos, runtimes.Announced(runtimes.Announce(infos, 2048))); diff != "" {
+		t.Errorf("(-told +heard):\n%s", diff)
+	}
+	if got := runtimes.Announced(runtimes.Announce(infos, 60)); len(got) == 0 || len(got) == len(infos) {
+		t.Errorf("with little room it is told of %v", got)
+	}
+	many := strings.Repeat(`{"k":"ROOT","v":"1"},`, 1000)
+	if got := runtimes.Announced("[" + many + `{"k":"x"}]`); len(got) > 16 {
+		t.Errorf("%d runtimes are believed", len(got))
+	}
+	for _, text := range []string{"", "x", "{}", `[{"k":""}]`, `[{"k":"a\u001b[2J"}]`, `[{"k":"` + strings.Repeat("k", 17) + `"}]`} {
+		if got := runtimes.Announced(text); len(got) > 0 {
+			t.Errorf("%q announces %v", text, got)
+		}
+	}
+	if !runtimes.Meet(infos, []string{"test", "gpu"}) || runtimes.Meet(infos, []string{"ROOT", "gpu"}) {
+		t.Error("needs are to be met by one runtime")
+	}
+}
+
+// FuzzAnnounced reads whatever a member tells of its runtimes.
+func FuzzAnnounced(f *testing.F) {
+	f.Add(runtimes.Announce(both, 2048))
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, info := range runtimes.Announced(text) {
+			if info.Kind == "" || len(info.Kind) > 16 || len(info.Version) > 128 {
+				t.Errorf("believed %+v", info)
+			}
+		}
+	})
+}
