@@ -1,6 +1,6 @@
-// Package bench measures dtpnode against its references: bare ROOT processes that bound it from below,
-// and ROOT's own TTreeProcessorMP. A figure and its reference are measured in one interleaved run, so
-// that what else the machine does meets both; the ratio of each pair counts, and its median.
+// Package bench measures dtpnode against two references: bare ROOT processes, which are the lower limit, and ROOT's own
+// TTreeProcessorMP. A figure and its reference are measured in one interleaved run, so that other load on the machine
+// affects both; the result is the median of the ratios of the pairs.
 package bench
 
 import (
@@ -19,12 +19,12 @@ import (
 // Config says what Run measures.
 type Config struct {
 	ROOT   string       // directory of the ROOT installation
-	Binary string       // the dtpnode executable; empty: only the references are measured
-	Dir    string       // work directory: data, libraries, states of daemons; kept
+	Binary string       // path of the dtpnode executable; empty to measure only the references
+	Dir    string       // work directory for data, libraries and the states of daemons; it is kept
 	Data   string       // directory of the demo's data set, default Dir/data
-	Pairs  int          // pairs of measurements a figure, default 5, at least 1
+	Pairs  int          // pairs of measurements for each figure, default 5, at least 1
 	Cases  []string     // names of the cases to run, default all; see Cases
-	JSON   string       // the report is written here too, if not empty
+	JSON   string       // file for the report, if not empty
 	Logger *slog.Logger // default: discards
 }
 
@@ -61,7 +61,7 @@ func (c Config) withDefaults() (Config, error) {
 type benchCase struct {
 	name string
 	run  func(ctx context.Context, s *suite) ([]Result, error)
-	bare bool // it runs ROOT without dtpnode too, which takes libraries of the selectors
+	bare bool // it also runs ROOT without dtpnode, which needs the selectors' libraries
 }
 
 func allCases() []benchCase {
@@ -75,7 +75,7 @@ func allCases() []benchCase {
 	}
 }
 
-// chosen are the cases to run.
+// chosen returns the cases to run.
 func (c Config) chosen() []benchCase {
 	return slices.DeleteFunc(allCases(), func(b benchCase) bool {
 		return len(c.Cases) > 0 && !slices.Contains(c.Cases, b.name)
@@ -95,11 +95,11 @@ func Cases() []string {
 type suite struct {
 	Config
 	small, large []string // 4 and 16 million events
-	work         string   // scratch of this run
+	work         string   // scratch folder of this run
 }
 
-// Run measures and prints a line for each figure as it comes, then a table. It returns an error if
-// something could not be measured; a missed target is no error, the report says it.
+// Run measures, printing a line for each figure as it comes, then a table. It returns an error if something could not
+// be measured. A missed target is not an error; it is in the report.
 func Run(ctx context.Context, cfg Config, out io.Writer) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {

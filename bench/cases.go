@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// slots is what the figures are stated for: two, whatever the machine has.
+// slots is the number of slots that the figures are stated for, whatever the machine has.
 const slots = 2
 
-// withCluster runs f on a running daemon; without a binary f gets nil and measures references only.
+// withCluster runs f with a running daemon. Without a binary f gets nil and measures only references.
 func (s *suite) withCluster(ctx context.Context, f func(*cluster) error) (err error) {
 	if s.Binary == "" {
 		return f(nil)
@@ -26,7 +26,7 @@ func (s *suite) withCluster(ctx context.Context, f func(*cluster) error) (err er
 	return f(c)
 }
 
-// warm runs every selector once, so that it is compiled and its zygote is there.
+// warm runs every selector once, so that it is compiled and has a zygote.
 func (c *cluster) warm(ctx context.Context, files []string) error {
 	for _, class := range []string{"DiMuon", "DiMuonOld"} {
 		if _, err := c.run(ctx, class, files, -1); err != nil {
@@ -36,7 +36,7 @@ func (c *cluster) warm(ctx context.Context, files []string) error {
 	return nil
 }
 
-// steady measures warm jobs against the limit, in back-to-back pairs.
+// steady measures warm jobs against the limit, in pairs one right after the other.
 func steady(ctx context.Context, s *suite) ([]Result, error) {
 	var results []Result
 	err := s.withCluster(ctx, func(c *cluster) error {
@@ -151,7 +151,7 @@ func (s *suite) runMP(ctx context.Context, class string) (float64, error) {
 	return time.Since(start).Seconds(), nil
 }
 
-// latency measures a job of 1,000 entries on warm daemons.
+// latency measures the time of a job of 1,000 entries with warm daemons.
 func latency(ctx context.Context, s *suite) ([]Result, error) {
 	var values []float64
 	err := s.withCluster(ctx, func(c *cluster) error {
@@ -173,7 +173,7 @@ func latency(ctx context.Context, s *suite) ([]Result, error) {
 	return []Result{figure("job of 1,000 entries", "ms", 80, values...)}, err
 }
 
-// packets reads the daemons' own histograms after jobs that were seeded on one of two nodes.
+// packets reads the daemons' own histograms after jobs that all started on one of two nodes.
 func packets(ctx context.Context, s *suite) (results []Result, err error) {
 	if s.Binary == "" {
 		return nil, nil
@@ -212,8 +212,9 @@ func packets(ctx context.Context, s *suite) (results []Result, err error) {
 	}, nil
 }
 
-// memory samples the daemon and all processes of a job while it runs, beside TTreeProcessorMP's. That is measured
-// first: beside a daemon, idle or not, its PSS is less, for they would share the pages of ROOT's libraries.
+// memory samples the memory of the daemon and all processes of a job while it runs, and of TTreeProcessorMP. The latter
+// is measured first: beside a daemon, even an idle one, its PSS would be less, since they share the pages of ROOT's
+// libraries.
 func memory(ctx context.Context, s *suite) (results []Result, err error) {
 	var reference []float64
 	for range s.Pairs {
@@ -234,8 +235,8 @@ func memory(ctx context.Context, s *suite) (results []Result, err error) {
 	return results, err
 }
 
-// memoryOfJobs measures jobs with one selector loaded, as TTreeProcessorMP has it, then one with two: the daemon keeps
-// a warm process for each selector that ran lately.
+// memoryOfJobs measures jobs with one selector loaded, as with TTreeProcessorMP, then one with two, since the daemon
+// keeps a warm process for each selector that ran lately.
 func (s *suite) memoryOfJobs(ctx context.Context, c *cluster, reference []float64) ([]Result, error) {
 	const name = "PSS of all processes of a two-slot job vs TTreeProcessorMP, 2 workers"
 	if c == nil {
@@ -316,7 +317,7 @@ func peak(ctx context.Context, cmd *exec.Cmd, daemon int) (all, daemonRSS float6
 	}
 }
 
-// scaling measures 1, 2 and 3 daemons of one slot each against as many bare ROOT processes.
+// scaling measures 1, 2 and 3 daemons of one slot each against the same number of bare ROOT processes.
 func scaling(ctx context.Context, s *suite) ([]Result, error) {
 	var results []Result
 	for n := 1; n <= 3; n++ {

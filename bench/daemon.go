@@ -14,7 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// cluster is a number of daemons on this host, driven through the commands that a user has.
+// cluster is a number of daemons on this host, used through the commands that a user has.
 type cluster struct {
 	s      *suite
 	states []string // state directories; jobs are submitted at the first
@@ -70,7 +70,7 @@ func (c *cluster) command(ctx context.Context, state string, args ...string) ([]
 	return text, nil
 }
 
-// runArgs are the arguments of a whole job, or of its first n entries if n is not negative.
+// runArgs returns the arguments of a whole job, or of its first n entries if n is not negative.
 func (c *cluster) runArgs(class string, files []string, n int) ([]string, error) {
 	list := filepath.Join(c.s.work, fmt.Sprintf("files_%d.txt", len(files)))
 	if err := os.WriteFile(list, []byte(strings.Join(files, "\n")+"\n"), 0o644); err != nil {
@@ -81,8 +81,8 @@ func (c *cluster) runArgs(class string, files []string, n int) ([]string, error)
 		"-o", filepath.Join(c.s.work, "out.root"), "--output", "json"}, nil
 }
 
-// run submits a job at the first daemon and returns the seconds from the start of the command to its end,
-// when the output is written. The number of units done is checked.
+// run submits a job at the first daemon and returns the seconds from the start of the command until the output is
+// written. It checks the number of units done.
 func (c *cluster) run(ctx context.Context, class string, files []string, n int) (float64, error) {
 	args, err := c.runArgs(class, files, n)
 	if err != nil {
@@ -135,7 +135,7 @@ func (c *cluster) status(ctx context.Context, i int) (api.NodeStatus, error) {
 	return st, nil
 }
 
-// close stops the daemons; it does so even when ctx is done.
+// close stops the daemons, even if ctx has ended.
 func (c *cluster) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()

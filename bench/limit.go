@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// limit is the bound from below: bare ROOT processes that loop over equal shares of the entries, loaded
-// and open before the clock starts.
+// limit is the lower limit of a job's time: bare ROOT processes that loop over equal shares of the entries, loaded and
+// open before the clock starts.
 type limit struct {
 	processes []*process
 }
 
-// process is one of them. A line on in starts a pass.
+// process is one process of a limit. A line written to in starts a pass.
 type process struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
@@ -70,7 +70,7 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// wait reads lines up to one that starts with word. Selectors print too.
+// wait reads lines until one starts with word, since selectors print too.
 func (p *process) wait(word string) error {
 	for {
 		line, err := p.out.ReadString('\n')

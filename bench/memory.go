@@ -41,7 +41,7 @@ func parentPIDs() (map[int]int, error) {
 		if err != nil {
 			continue // it has ended
 		}
-		// the name, in parentheses, may hold anything: look behind its end
+		// The name, in parentheses, may contain anything, so the fields are read after its end.
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 		if len(fields) > 1 {
 			parents[pid], _ = strconv.Atoi(fields[1])
@@ -50,8 +50,8 @@ func parentPIDs() (map[int]int, error) {
 	return parents, nil
 }
 
-// pss adds up the proportional set sizes of processes in MB: memory they share is counted once.
-// Processes that have ended meanwhile count nothing.
+// pss adds up the proportional set sizes of processes in MB, so that memory that they share is counted once. Processes
+// that have ended meanwhile count as 0.
 func pss(pids []int) float64 {
 	total := 0.0
 	for _, pid := range pids {

@@ -18,8 +18,7 @@ import (
 //go:embed cxx
 var programs embed.FS
 
-// prepare makes the data, the selectors, with their libraries where a case needs them, and this run's scratch
-// directory.
+// prepare makes the data, the selectors, with libraries if a case needs them, and this run's scratch directory.
 func (s *suite) prepare(ctx context.Context, out io.Writer) error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return fmt.Errorf("could not create work directory %q: %w", s.Dir, err)
@@ -48,8 +47,8 @@ func (s *suite) prepare(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// repeat names the files n times, by hard links, so that a large set costs no more disk or page cache than a small one.
-// ROOT sees different names; run has to be told that the duplicates are meant.
+// repeat gives the files n names each, by hard links, so that a large set takes no more disk or page cache than a small
+// one. ROOT sees different names; run has to be told that the duplicates are intended.
 func (s *suite) repeat(files []string, n int) ([]string, error) {
 	dir := filepath.Join(s.Data, "repeated")
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -40,14 +40,14 @@ type Summary struct {
 	N      int     `json:"n"`
 }
 
-// Result is one figure beside its reference. Ratio is of pairs: measured / reference in the same pair.
+// Result is one figure and its reference. Ratio is that of the pairs: measured / reference in the same pair.
 type Result struct {
 	Name      string   `json:"name"`
 	Unit      string   `json:"unit"`
-	Measured  *Summary `json:"measured,omitempty"`  // absent where only the reference was measured
-	Reference *Summary `json:"reference,omitempty"` // absent where the target is a figure by itself
+	Measured  *Summary `json:"measured,omitempty"`  // absent if only the reference was measured
+	Reference *Summary `json:"reference,omitempty"` // absent if the target is for the figure itself
 	Ratio     *Summary `json:"ratio,omitempty"`
-	Target    float64  `json:"target,omitempty"` // upper limit of the ratio's median, else of Measured's; 0: none
+	Target    float64  `json:"target,omitempty"` // upper limit of the median of Ratio, else of Measured; 0: none
 	Pass      *bool    `json:"pass,omitempty"`
 }
 
@@ -61,7 +61,7 @@ func summarize(values []float64) *Summary {
 	return &Summary{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1], N: n}
 }
 
-// compare builds a result from pairs; measured is empty where only references were taken.
+// compare makes a result of pairs; measured is empty if only references were measured.
 func compare(name, unit string, measured, reference []float64, target float64) Result {
 	var ratios []float64
 	for i := range measured {
@@ -73,7 +73,7 @@ func compare(name, unit string, measured, reference []float64, target float64) R
 		Ratio: summarize(ratios), Target: target}
 }
 
-// figure builds a result that has a target of its own instead of a reference.
+// figure makes a result with a target of its own instead of a reference.
 func figure(name, unit string, target float64, values ...float64) Result {
 	return Result{Name: name, Unit: unit, Measured: summarize(values), Target: target}
 }

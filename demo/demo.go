@@ -1,5 +1,5 @@
-// Package demo is what `dtpnode demo` does: from nothing to a drawn dimuon mass, computed by three
-// daemons on this host.
+// Package demo implements `dtpnode demo`: from nothing to a picture of the dimuon mass, computed by three daemons on
+// this host.
 package demo
 
 import (
@@ -23,7 +23,7 @@ import (
 // ROOT is an installation of ROOT.
 type ROOT struct{ Version, Dir string }
 
-// Tools finds and makes what the demo needs of ROOT. Install is asked where Find finds none.
+// Tools finds and makes what the demo needs of ROOT. Install is called if Find finds none.
 type Tools interface {
 	Find(ctx context.Context) (ROOT, error)
 	Install(ctx context.Context, report func(string)) (ROOT, error)
@@ -33,14 +33,14 @@ type Tools interface {
 // Config says how to run the demo.
 type Config struct {
 	Cache   string
-	Dir     string // where the results go
-	Events  int    // in all, over 8 files; 0 for 4 million
+	Dir     string // folder for the results
+	Events  int    // number of events in all 8 files; 0 for 4 million
 	Tools   Tools
 	Steps   *progress.Steps
 	Printer Printer // shows the job
 }
 
-// Printer shows a job; package progress has three kinds.
+// Printer shows a job; package progress has three implementations.
 type Printer interface {
 	submit.Printer
 	Close()
@@ -56,10 +56,10 @@ type Result struct {
 
 const files = 8
 
-// Run runs the demo. Whatever happens, it ends what it started.
+// Run runs the demo. It always stops the daemons that it started.
 func Run(ctx context.Context, c Config) (Result, error) {
 	d := &run{Config: c}
-	defer func() { _ = d.close() }() // on the way of an error; else it is the last step
+	defer func() { _ = d.close() }() // after an error; otherwise it is the last step
 	for _, step := range []struct {
 		name string
 		do   func(context.Context, func(string)) (string, error)
@@ -216,7 +216,7 @@ func (d *run) draw(res *Result) (string, error) {
 	return res.Image, savePNG(h, res.Image)
 }
 
-// close ends the nodes, the last one first, and removes their folder. It may be called again.
+// close stops the nodes, the last one first, and removes their folder. It may be called again.
 func (d *run) close() error {
 	var errs []error
 	for _, n := range slices.Backward(d.nodes) {

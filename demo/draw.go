@@ -50,15 +50,15 @@ func savePNG(h *hbook.H1D, path string) (err error) {
 	return nil
 }
 
-// recovered turns a panic of the libraries, which have some on unusual files, into an error.
+// recovered turns a panic into an error, since the libraries panic on some unusual files.
 func recovered(err *error, format string, args ...any) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("could not "+format+": %v", append(args, r)...)
 	}
 }
 
-// blocks draws a histogram in block characters, y logarithmic, width columns by height rows and the x
-// axis below.
+// blocks draws a histogram in block characters with a logarithmic y axis, width columns by height rows, and the x axis
+// below.
 func blocks(h *hbook.H1D, width, height int) []string {
 	sums := columns(h, width)
 	top, low := 1.0, math.Inf(1)

@@ -1,7 +1,7 @@
-// Package journal keeps on disk what a node must not forget of the logs it replicates: one bbolt file for
-// each job.
+// Package journal stores on disk what a node must not forget of the logs that it replicates, in one bbolt file for each
+// job.
 //
-// The file has pages of 4096 bytes and three buckets, or four. Numbers in records are big-endian.
+// The file has pages of 4096 bytes and three buckets, or four with a snapshot. Numbers in records are big-endian.
 //
 //	bucket    key        value
 //	head      "head"     Head as msgpack, sum
@@ -11,21 +11,21 @@
 //	snapshot  "about"    index, term, base, term of base, size of the data (8 each), sum of entry base, sum
 //	          piece (8)  up to 3840 bytes of the data, sum; pieces are numbered from 0
 //
-// A sum is a CRC-32C (4 bytes) over the sum before, the key and the value up to it. The sum before an entry is
-// that of the entry one index below, also where that was dropped with a snapshot, whose base it is; before the first
-// entry, the first after a snapshot of another member's, and the other records it is 0, and before a piece that of
-// the record before it. So the state's
-// record holds a sum over all entries and one over the snapshot, and the number of bbolt's transaction that wrote it,
-// which must be the file's newest: neither an entry too few nor a page of long ago passes for the log.
+// A sum is a CRC-32C (4 bytes) over another sum, the key, and the value up to the sum. So records form chains. For an
+// entry the other sum is that of the entry one index below, even if that was dropped with the snapshot whose base it
+// is. For a piece it is that of the record before it. It is 0 for the first entry, for the first entry after a snapshot
+// from another member, and for all other records. The state record has the sum of the last entry and of the snapshot's
+// last record, which cover all of them, and the number of the bbolt transaction that wrote it, which must be the file's
+// newest. So neither a missing entry nor a stale page passes for the log.
 //
-// A snapshot replaces the one before and the entries up to its base in the transaction that writes it. bbolt never
-// makes a file smaller, and uses the pages that become free: entries are bounded in size, and pieces fit a page, so
-// the file stays within twice of what its job once needed at most, and is not rewritten.
+// A snapshot replaces the one before it and the entries up to its base, in the transaction that writes it. bbolt never
+// makes a file smaller but reuses free pages. Entries are bounded in size and each piece fits into a page, so the file
+// stays within twice what its job needed at its largest, and is never rewritten.
 //
-// bbolt's own pages carry no checksums, but for the two meta pages, of which it takes the older one where the
-// newer is damaged. Open therefore checks the structure of the whole file before bbolt sees it (pages.go), and
-// takes a damaged meta page for what it is. A record is written by one transaction, wholly or not at all: what a
-// crash tears is not in the file.
+// Of bbolt's own pages only the two meta pages have checksums, and where the newer one is damaged bbolt uses the older
+// one. Open therefore checks the structure of the whole file before bbolt sees it (pages.go), and treats a damaged meta
+// page as damage. A record is written by one transaction, completely or not at all, so a write that a crash interrupts
+// leaves nothing.
 package journal
 
 import (
@@ -48,18 +48,18 @@ import (
 	"github.com/dtpnode/dtpnode/quorum"
 )
 
-// Head is what a journal is begun with, and what never changes.
+// Head is the content with which a journal is created, and which never changes.
 type Head struct {
 	Job    []byte          `msgpack:"j"` // the owner's description of the job
 	Self   quorum.Member   `msgpack:"s"`
 	Voters []quorum.Member `msgpack:"v"` // the group's founding voters
 }
 
-// Damaged is the error of a file that is not as it was written. The caller sets it aside, and comes back to the
+// Damaged is the error of a file that is not as it was written. The caller moves it out of the way and rejoins the
 // group as another member.
 type Damaged struct {
 	Path   string
-	Record string // what of it is wrong: a page or a record
+	Record string // the page or record that is wrong
 	Reason string
 }
 
@@ -70,24 +70,24 @@ func (d *Damaged) Error() string {
 		d.Path, d.Record, d.Reason)
 }
 
-// ErrUnsynced is the error, under errors.Is, of a Write after which nobody can tell what the disk will hold
-// after a power cut. The file is to be treated as if it were damaged, though it may not look so.
+// ErrUnsynced is the error, under errors.Is, of a Write whose effect on the disk is unknown. The file must be treated
+// as damaged, though it may not look so.
 var ErrUnsynced = errors.New("the disk did not say that it keeps what was written")
 
-// Journal is one open file. Not safe for concurrent use.
+// Journal is one open file. It is not safe for concurrent use.
 type Journal struct {
 	path   string
-	file   *os.File // bbolt's
+	file   *os.File // the file under bbolt
 	db     *bbolt.DB
-	base   uint64   // the last entry that was dropped with a snapshot
-	before uint32   // its sum
-	sums   []uint32 // of the entries after it
-	snap   uint32   // of the snapshot
-	err    error    // of a Write that failed: no other is tried
+	base   uint64   // index of the last entry that was dropped with a snapshot
+	before uint32   // sum of that entry
+	sums   []uint32 // sums of the entries after base
+	snap   uint32   // sum of the snapshot's last record
+	err    error    // error of a failed Write, after which none is tried
 	torn   bool     // bbolt panicked, and may hold its locks
 }
 
-// Create begins a journal. Where there is one already, the error is fs.ErrExist.
+// Create makes a new journal. Where there is a file already, the error is under fs.ErrExist.
 func Create(path string, head Head) (*Journal, error) {
 	_, err := os.Lstat(path)
 	if err == nil {
@@ -103,11 +103,11 @@ func Create(path string, head Head) (*Journal, error) {
 	return j, nil
 }
 
-// Before is what the name of a journal ends with that Replace has replaced.
+// Before is the ending of the name under which Replace keeps the replaced journal.
 const Before = ".before"
 
-// Replace puts a journal that begins with a snapshot in the place of the one at path, which is closed: after a crash
-// there is the one or the other, whole. The one of before stays beside it, until the next is replaced.
+// Replace replaces the journal at path, which must be closed, by one that begins with a snapshot. After a crash there
+// is either the old one or the new one, complete. The old one is kept beside it until the next Replace.
 func Replace(path string, head Head, begin quorum.Write) (*Journal, error) {
 	_ = os.Remove(path + Before)
 	err := os.Link(path, path+Before)
@@ -121,13 +121,13 @@ func Replace(path string, head Head, begin quorum.Write) (*Journal, error) {
 	return j, nil
 }
 
-// create makes a journal at path; begin is its first write, nil for none.
+// create makes a journal at path. begin is its first write, nil for none.
 func create(path string, head Head, begin *quorum.Write) (j *Journal, err error) {
 	value, err := encodeHead(head)
 	if err != nil {
 		return nil, err
 	}
-	// Under another name at first: a crash leaves either no journal or a whole one.
+	// It is written under another name first, so that a crash leaves no journal or a complete one.
 	part := path + ".new"
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -167,11 +167,11 @@ func create(path string, head Head, begin *quorum.Write) (j *Journal, err error)
 	return j, durable.Sync(filepath.Dir(path))
 }
 
-// Open opens a journal and returns all that was written to it. A *Damaged error says that it is not what was
-// written; with any other error it may be.
+// Open opens a journal and returns all that was written to it. A *Damaged error says that the content is not what was
+// written; after any other error it may be intact.
 func Open(path string) (j *Journal, head Head, log quorum.Log, err error) {
 	j = &Journal{path: path}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a page that the disk cannot read
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // turns the fault of an unreadable page into a panic
 	defer func() {
 		if p := recover(); p != nil {
 			j.torn, err = true, &Damaged{path, "the file", fmt.Sprintf("could not be read: %v", p)}
@@ -194,7 +194,7 @@ func Open(path string) (j *Journal, head Head, log quorum.Log, err error) {
 	return
 }
 
-// open has bbolt open the file, after a look at it if it is not new.
+// open opens the file with bbolt, after inspecting it if it is old.
 func (j *Journal) open(path string, old bool) error {
 	var err error
 	j.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
@@ -237,10 +237,10 @@ func (j *Journal) inspect(f *os.File) error {
 	return nil
 }
 
-// Write carries a quorum.Write out: it replaces the snapshot and what that stands for, truncates the log from the
-// first of the entries on, appends them, replaces the hard state, and returns when all of that is on disk. After an
-// error no other Write succeeds: close the journal, and open it again when the cause is gone. It then holds all of this
-// Write or nothing; but see ErrUnsynced.
+// Write carries out a quorum.Write: it replaces the snapshot, truncates the log from the first of the entries on,
+// appends them, replaces the hard state, and returns when all of that is on disk. After an error no other Write
+// succeeds: close the journal, and open it again when the cause is gone. It then holds all of this Write or nothing of
+// it; but see ErrUnsynced.
 func (j *Journal) Write(w quorum.Write) error {
 	if j.err != nil {
 		return fmt.Errorf("could not write journal %q: an earlier write failed: %w", j.path, j.err)
@@ -281,9 +281,9 @@ func (j *Journal) write(w quorum.Write) (err error) {
 	return j.judge(err)
 }
 
-// judge tells an error of a transaction after which the file is as it was from one after which it may be half on
-// its way to the disk. A full disk is of the first kind: bbolt writes data before it syncs them, and both before
-// the meta page.
+// judge distinguishes an error of a transaction that has left the file as it was from one after which parts may be on
+// disk, which becomes ErrUnsynced. A full disk is of the first kind: bbolt writes the data before it syncs them, and
+// both before the meta page.
 func (j *Journal) judge(err error) error {
 	pe := (*fs.PathError)(nil)
 	switch {
@@ -292,7 +292,7 @@ func (j *Journal) judge(err error) error {
 	case errors.As(err, &pe) && pe.Op == "write":
 		return err
 	case strings.HasPrefix(err.Error(), "file resize error"):
-		// bbolt could not make the file larger, before all else, and does not pass the cause on.
+		// bbolt could not extend the file, before writing anything, and does not pass the cause on.
 		if info, again := j.file.Stat(); again == nil {
 			if again = j.file.Truncate(2 * info.Size()); again != nil {
 				return again
@@ -312,7 +312,7 @@ func (j *Journal) append(b *bbolt.Bucket, entries []quorum.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	b.FillPercent = 0.9 // it grows at its end
+	b.FillPercent = 0.9 // fills pages well, since entries are only appended
 	for i := j.last(); i >= entries[0].Index; i-- {
 		if err := b.Delete(entryKey(i)); err != nil {
 			return err
@@ -329,10 +329,10 @@ func (j *Journal) append(b *bbolt.Bucket, entries []quorum.Entry) error {
 	return nil
 }
 
-// last is the last entry there is.
+// last is the index of the last entry.
 func (j *Journal) last() uint64 { return j.base + uint64(len(j.sums)) }
 
-// sumAt is an entry's, or the base's.
+// sumAt is the sum of an entry, which may be the base.
 func (j *Journal) sumAt(index uint64) uint32 {
 	if index == j.base {
 		return j.before
@@ -340,7 +340,7 @@ func (j *Journal) sumAt(index uint64) uint32 {
 	return j.sums[index-j.base-1]
 }
 
-// read takes the whole content, checking every record.
+// read reads the whole content and checks every record.
 func (j *Journal) read(tx *bbolt.Tx) (head Head, log quorum.Log, err error) {
 	damaged := func(record string, err error) error { return &Damaged{j.path, record, err.Error()} }
 	head, err = decodeHead(tx.Bucket(headBucket).Get(headKey))
@@ -387,7 +387,7 @@ func (j *Journal) read(tx *bbolt.Tx) (head Head, log quorum.Log, err error) {
 // Path is where the file is.
 func (j *Journal) Path() string { return j.path }
 
-// Close closes the file. What was written stays.
+// Close closes the file.
 func (j *Journal) Close() error {
 	db, file := j.db, j.file
 	j.db, j.file = nil, nil
@@ -398,7 +398,7 @@ func (j *Journal) Close() error {
 	switch {
 	case db != nil && !j.torn:
 		err = db.Close()
-	case file != nil: // bbolt gave up on it, and with that on its lock
+	case file != nil: // bbolt panicked and holds its locks, so only the file is closed
 		if err = file.Close(); errors.Is(err, fs.ErrClosed) {
 			err = nil
 		}

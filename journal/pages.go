@@ -38,17 +38,17 @@ var order = binary.NativeEndian
 
 type meta struct{ root, freelist, high, txid uint64 }
 
-// inspector walks through a file and sees that every page is used once, and as what it is. bbolt itself asks for
-// ever, or ends the process, on files whose pages refer to each other in a circle.
+// inspector walks through a file and checks that every page is used exactly once, for what it is. On files whose pages
+// refer to each other in a circle bbolt itself would loop for ever or end the process.
 type inspector struct {
 	file []byte
-	high uint64 // pages there are
+	high uint64 // number of pages in use or free
 	used []bool
 
 	record, reason string // the first thing found wrong
 }
 
-// inspect returns what is wrong with the structure of a file and why; an empty reason if nothing is.
+// inspect returns what is wrong with the structure of a file, and why; the reason is empty if nothing is.
 func inspect(file []byte) (record, reason string) {
 	in := &inspector{file: file}
 	m := in.metas()
@@ -77,8 +77,8 @@ func (in *inspector) fail(record, reason string) {
 	}
 }
 
-// metas returns the newer of the two meta pages. Both must be right: bbolt writes them in turns, each within one
-// sector, and a file with one of them cannot be told from a file that lost its last write.
+// metas returns the newer of the two meta pages. Both must be intact: bbolt writes them in turns, each within one
+// sector, and a file with only one intact looks like a file that lost its last write.
 func (in *inspector) metas() meta {
 	if len(in.file) < 4*pageSize {
 		in.fail("the file", fmt.Sprintf("is cut off after %d bytes", len(in.file)))
@@ -114,7 +114,7 @@ func (in *inspector) meta(id uint64) meta {
 	}
 }
 
-// page takes a page into use and returns it with its overflow; nil if it cannot be that.
+// page marks a page as used and returns it with its overflow; nil if it cannot be used.
 func (in *inspector) page(id uint64) []byte {
 	if id < 2 || id >= in.high {
 		in.bad(id, "is used, but is not in the file")
@@ -136,8 +136,8 @@ func (in *inspector) page(id uint64) []byte {
 	return p[:n*pageSize]
 }
 
-// element is the key of the i-th element of a page and what follows it; posAt and ksizeAt are where the element has its
-// pos and key size.
+// element returns the key of the i-th element of a page and the bytes after it. posAt and ksizeAt are the offsets of
+// pos and key size in the element.
 func element(p []byte, i, posAt, ksizeAt int) (key, rest []byte, ok bool) {
 	at := headerSize + i*elementSize
 	if len(p) < at+elementSize {
@@ -152,7 +152,8 @@ func element(p []byte, i, posAt, ksizeAt int) (key, rest []byte, ok bool) {
 	return p[start:][:ksize], p[start+ksize:], true
 }
 
-// buckets checks the root, one leaf with a bucket for each kind of record; a journal may have no snapshot yet.
+// buckets checks the root page: one leaf with a bucket for each kind of record. There is no snapshot bucket before the
+// first snapshot.
 func (in *inspector) buckets(root uint64) {
 	p := in.page(root)
 	if p == nil {
@@ -183,7 +184,7 @@ func (in *inspector) buckets(root uint64) {
 	}
 }
 
-// tree checks the page of a bucket and those below, whose keys must be in [lo, hi).
+// tree checks a page of a bucket and those below it, whose keys must be in [lo, hi).
 func (in *inspector) tree(id uint64, lo, hi []byte, depth int) {
 	p := in.page(id)
 	if p == nil {
@@ -248,12 +249,12 @@ func leafElement(p []byte, i int) (flags uint32, key, value []byte, ok bool) {
 	return order.Uint32(p[at:]), key, rest[:vsize], true
 }
 
-// between reports whether key is in [lo, hi), nil being no bound.
+// between reports whether key is in [lo, hi), where nil is no bound.
 func between(key, lo, hi []byte) bool {
 	return (lo == nil || bytes.Compare(lo, key) <= 0) && (hi == nil || bytes.Compare(key, hi) < 0)
 }
 
-// freelist checks the list of free pages: each once, in order, and not in use. bbolt writes there.
+// freelist checks that the free pages are in the file and not in use, since bbolt writes to them.
 func (in *inspector) freelist(id uint64) {
 	p := in.page(id)
 	if p == nil {

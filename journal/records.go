@@ -22,8 +22,8 @@ var (
 
 const (
 	sumSize   = 4
-	oldState  = 5*8 + sumSize      // of a journal that never had a snapshot
-	midState  = oldState + sumSize // of one that does not say who led
+	oldState  = 5*8 + sumSize      // from before there were snapshots
+	midState  = oldState + sumSize // from before the leader was recorded
 	stateSize = midState + 8
 	entryHead = 8 + 1
 )
@@ -37,12 +37,12 @@ var (
 type state struct {
 	hard quorum.Hard
 	last uint64 // index of the last entry
-	txid uint64 // of bbolt's transaction that wrote it
-	sum  uint32 // of the last entry
-	snap uint32 // of the snapshot's last record, 0 for none
+	txid uint64 // number of the bbolt transaction that wrote it
+	sum  uint32 // sum of the last entry
+	snap uint32 // sum of the snapshot's last record, 0 for none
 }
 
-// sum is the checksum of a record.
+// sum is the checksum of a record, chained to the sum before it.
 func sum(before uint32, key, value []byte) uint32 {
 	var b [sumSize]byte
 	binary.BigEndian.PutUint32(b[:], before)
@@ -50,13 +50,13 @@ func sum(before uint32, key, value []byte) uint32 {
 	return crc32.Update(crc32.Update(s, castagnoli, key), castagnoli, value)
 }
 
-// sealed is value with its checksum.
+// sealed appends the checksum to value.
 func sealed(before uint32, key, value []byte) ([]byte, uint32) {
 	s := sum(before, key, value)
 	return binary.BigEndian.AppendUint32(value, s), s
 }
 
-// unsealed is what sealed was given, if it is that.
+// unsealed verifies and removes the checksum that sealed appended.
 func unsealed(before uint32, key, value []byte) ([]byte, uint32, error) {
 	n := len(value) - sumSize
 	if n < 0 {
@@ -136,7 +136,7 @@ func decodeEntry(before uint32, index uint64, b []byte) (e quorum.Entry, s uint3
 	}
 	e = quorum.Entry{Index: index, Term: binary.BigEndian.Uint64(b), Kind: b[8]}
 	if data := b[entryHead:]; len(data) > 0 {
-		e.Data = append([]byte(nil), data...) // b is bbolt's
+		e.Data = append([]byte(nil), data...) // copied, since b belongs to bbolt
 	}
 	return e, s, nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/quorum"
 )
 
-// The bucket of the snapshot: a record that says what it is, and its data in pieces that fit a page each, so that the
-// pages of one that is replaced are of use for the next, however large either is.
+// The snapshot's bucket has a record that describes it, and its data in pieces that each fit a page. So the pages of a
+// replaced snapshot can be reused by the next one, however large either is.
 var (
 	snapBucket = []byte("snapshot")
 	aboutKey   = []byte("about")
@@ -23,10 +23,10 @@ const (
 	aboutSize = 5*8 + sumSize
 )
 
-// about is what the record says.
+// about is the record that describes the snapshot.
 type about struct {
 	index, term, base, baseTerm uint64
-	size                        uint64 // of the data
+	size                        uint64 // bytes of data
 	before                      uint32 // sum of entry base
 }
 
@@ -53,7 +53,7 @@ func decodeAbout(b []byte) (a about, s uint32, err error) {
 	return a, s, nil
 }
 
-// compact replaces the snapshot, and drops what it stands for.
+// compact replaces the snapshot, and drops the entries that it covers.
 func (j *Journal) compact(tx *bbolt.Tx, s *quorum.Snapshot, reset bool) error {
 	last := j.base + uint64(len(j.sums))
 	switch {
@@ -73,7 +73,7 @@ func (j *Journal) compact(tx *bbolt.Tx, s *quorum.Snapshot, reset bool) error {
 			return err
 		}
 	}
-	if reset { // the chain begins anew
+	if reset { // a new chain of sums begins
 		j.sums, j.before = nil, 0
 	} else {
 		j.before, j.sums = j.sumAt(s.Base), append([]uint32(nil), j.sums[s.Base-j.base:]...)
@@ -107,7 +107,7 @@ func (j *Journal) putSnapshot(tx *bbolt.Tx, s *quorum.Snapshot) error {
 	return nil
 }
 
-// readSnapshot takes the snapshot, checking every record; nil if there is none.
+// readSnapshot reads the snapshot and checks every record; nil if there is none.
 func (j *Journal) readSnapshot(tx *bbolt.Tx) (*quorum.Snapshot, error) {
 	b := tx.Bucket(snapBucket)
 	if b == nil {
@@ -132,7 +132,7 @@ func (j *Journal) readSnapshot(tx *bbolt.Tx) (*quorum.Snapshot, error) {
 		if len(piece) == 0 {
 			return nil, fmt.Errorf("has a piece %d without data", pieces)
 		}
-		s.Data = append(s.Data, piece...) // it is bbolt's
+		s.Data = append(s.Data, piece...) // copied, since it belongs to bbolt
 	}
 	if n := uint64(b.Stats().KeyN); n != pieces+1 || uint64(len(s.Data)) != a.size {
 		return nil, fmt.Errorf("has %d records where %d are due", n, pieces+1)

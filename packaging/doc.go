@@ -1,3 +1,3 @@
-// Package packaging has what an administrator installs beside the binary: units for systemd and settings. Its tests put
-// dtpnode on this host for real, and take it off again.
+// Package packaging has what an administrator installs besides the binary: systemd units and settings. Its tests
+// install dtpnode on this host for real, and remove it again.
 package packaging

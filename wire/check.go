@@ -8,9 +8,9 @@ import (
 // MaxDepth is how deep arrays and maps may be nested in a value.
 const MaxDepth = 16
 
-// Elements of an array become Go structs of a few hundred bytes, however little was sent of them. At most
-// maxThrifty elements of a value may be nil or a map of less than thriftyMap bytes; no honest message has such
-// elements in numbers. So a value decodes into a few dozen times its own size at the most.
+// An element of an array can become a Go struct of hundreds of bytes, however few bytes encode it. So at most
+// maxThrifty elements of a value may be nil or a map of less than thriftyMap bytes; no honest message has many such
+// elements. This bounds the memory of a decoded value to a few dozen times its encoded size.
 const (
 	maxThrifty = 256
 	thriftyMap = 12
@@ -20,11 +20,11 @@ const (
 // declared length fits the bytes that are left, nothing is nested deeper than MaxDepth, and no array is
 // stuffed with empty elements. It takes one pass and allocates nothing.
 func Check(b []byte) error {
-	// open[i] counts the values still to come at depth i; owed is their sum. Each takes a byte or more,
-	// so owed never exceeds what is left, however the lengths are spread over nested arrays.
+	// open[i] counts the values still to come at depth i, and owed is their sum. Each takes a byte or more, so owed may
+	// not exceed the bytes that are left, however the lengths are spread over nested arrays.
 	var open [MaxDepth + 1]int
-	var from [MaxDepth + 1]int  // where the value began whose insides depth i holds
-	var list [MaxDepth + 1]bool // it is an array
+	var from [MaxDepth + 1]int  // offset at which the array or map at depth i begins
+	var list [MaxDepth + 1]bool // whether it is an array
 	open[0] = 1
 	depth, owed, at, thrifty := 0, 1, 0, 0
 	for owed > 0 {
@@ -104,7 +104,7 @@ func item(b []byte) (head int, body, kids uint64, ok bool) {
 	return sized(b)
 }
 
-// sized is item for the types that carry their length in 1, 2 or 4 bytes.
+// sized does item for the types whose length follows in 1, 2 or 4 bytes.
 func sized(b []byte) (head int, body, kids uint64, ok bool) {
 	c := b[0]
 	switch {
@@ -126,7 +126,7 @@ func sized(b []byte) (head int, body, kids uint64, ok bool) {
 	}
 }
 
-// length reads the big-endian number of w bytes behind the type byte.
+// length reads the big-endian number of w bytes after the type byte.
 func length(b []byte, w int) (n uint64, width int, ok bool) {
 	if len(b) < 1+w {
 		return 0, w, false

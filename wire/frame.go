@@ -8,8 +8,8 @@ import (
 	"math"
 )
 
-// ErrFrameTooLarge is the error, under errors.Is, of a frame longer than its reader takes or the
-// length prefix can say.
+// ErrFrameTooLarge is the error, under errors.Is, of a frame that is longer than its reader allows or than the length
+// prefix can express.
 var ErrFrameTooLarge = errors.New("frame too large")
 
 const (
@@ -31,7 +31,7 @@ func ReadFrame(r io.Reader, max int) ([]byte, error) {
 	return readGrowing(r, int(n))
 }
 
-// readGrowing reads n bytes; what it allocates is at most twice what has arrived, or firstRead.
+// readGrowing reads n bytes. It allocates at most twice what has arrived, or firstRead.
 func readGrowing(r io.Reader, n int) ([]byte, error) {
 	b := make([]byte, min(n, firstRead))
 	have := 0
@@ -58,7 +58,7 @@ func WriteFrame(w io.Writer, b []byte) error {
 	if uint64(len(b)) > math.MaxUint32 {
 		return fmt.Errorf("%w: %d bytes", ErrFrameTooLarge, len(b))
 	}
-	// One write for a small frame: on a network stream two would be two packets.
+	// A small frame takes one write: on a network stream two would be two packets.
 	out := make([]byte, header, header+min(len(b), firstRead))
 	binary.BigEndian.PutUint32(out, uint32(len(b)))
 	if len(b) <= firstRead {

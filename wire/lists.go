@@ -1,8 +1,8 @@
 package wire
 
-// Lists counts the elements of all lists in a value that Check accepts: those that are lists or maps themselves, and so
-// may become structs, and others. What Unmarshal makes of a value takes no more memory than its bytes, and so much for
-// each of them as its type does.
+// Lists counts the elements of all arrays in a value that Check accepts: those that are arrays, maps or nil, which may
+// become structs, and the others. Callers use it to bound memory before decoding: Unmarshal allocates no more than the
+// encoded bytes and, for each element, the size of its Go type.
 func Lists(b []byte) (structs, others int) {
 	var open [MaxDepth + 1]int
 	var list [MaxDepth + 1]bool
@@ -19,7 +19,7 @@ func Lists(b []byte) (structs, others int) {
 		array, isMap := first>>4 == 0x9 || first == 0xdc || first == 0xdd, first>>4 == 0x8 || first == 0xde || first == 0xdf
 		switch {
 		case !list[depth]:
-		case array || isMap || first == 0xc0: // nil stands for any
+		case array || isMap || first == 0xc0: // nil may stand for a struct too
 			structs++
 		default:
 			others++

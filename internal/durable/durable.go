@@ -1,5 +1,5 @@
-// Package durable writes files that appear under their name whole or not at all, and, where that is asked for, survive
-// a loss of power once they have appeared. Whoever reads a file that was written so never finds half of it.
+// Package durable writes files that appear under their names complete or not at all and, on request, survive a loss of
+// power. So nobody who reads such a file ever finds half of it.
 package durable
 
 import (
@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 )
 
-// TempPrefix begins the names of files that are being written. They lie beside the file that they are to become, so
-// that renaming stays within one file system. A process that was killed leaves them, and whoever owns the folder may
-// remove those of an earlier life.
+// TempPrefix begins the names of files that are being written. They are in the folder of the final file, so that
+// renaming stays within one file system. A killed process leaves them behind; the owner of the folder may remove those
+// of an earlier process.
 const TempPrefix = ".dtpnode-"
 
-// Place makes a file appear at path with what fill writes, or leaves what was there before. The file is for its user
-// alone (mode 0600) unless fill changes that. The folder must exist.
+// Place writes a file at path with the content that fill writes, or leaves the old one on an error. Only its user may
+// access the file (mode 0600) unless fill changes that. The folder must exist.
 func Place(path string, fill func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), TempPrefix+"*")
 	if err != nil {
@@ -31,7 +31,7 @@ func Place(path string, fill func(*os.File) error) error {
 	return nil
 }
 
-// PlaceSynced is Place for a file that is to survive a loss of power once this returns.
+// PlaceSynced is Place for a file that survives a loss of power once PlaceSynced has returned.
 func PlaceSynced(path string, fill func(*os.File) error) error {
 	err := Place(path, func(f *os.File) error {
 		if err := fill(f); err != nil {
@@ -53,7 +53,7 @@ func Bytes(b []byte) func(*os.File) error {
 	}
 }
 
-// Write makes a file appear at path with data, and makes its folder first where that is missing.
+// Write is Place with data as the content; it makes the folder first if that is missing.
 func Write(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("could not make folder of %q: %w", path, err)
@@ -61,8 +61,8 @@ func Write(path string, data []byte) error {
 	return Place(path, Bytes(data))
 }
 
-// Sync puts a file, or the names that a folder holds, on disk. What was renamed into a folder survives a loss of power
-// only once the folder was synced too.
+// Sync syncs a file, or the names in a folder, to disk. A renamed file survives a loss of power only after its folder
+// was synced too.
 func Sync(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -71,7 +71,7 @@ func Sync(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// RemoveIfThere removes a file; that it is not there is no error.
+// RemoveIfThere removes a file; it is no error if there is none.
 func RemoveIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

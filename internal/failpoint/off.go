@@ -2,10 +2,10 @@
 
 package failpoint
 
-// Enabled says that Hit may end the process.
+// Enabled is whether Hit can kill the process.
 const Enabled = false
 
-// Number is def in this build.
+// Number returns def in this build.
 func Number(_ string, def int) int { return def }
 
 // Hit does nothing in this build.

@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// Enabled says that Hit may end the process.
+// Enabled is whether Hit can kill the process.
 const Enabled = true
 
-// Number is that of an environment variable, or def: a bound that tests are to reach soon.
+// Number returns the number in an environment variable, or def. Tests use it to reach a bound soon.
 func Number(variable string, def int) int {
 	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
 		return n
@@ -35,7 +35,7 @@ func chosen() (Step, int64) {
 	return Step(s), n
 }
 
-// Hit ends the process by SIGKILL if s is the chosen step, reached for the chosen time.
+// Hit kills the process by SIGKILL if s is the chosen step and is reached for the chosen time.
 func Hit(s Step) {
 	if s != name || hits.Add(1) != nth {
 		return

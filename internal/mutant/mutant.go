@@ -1,12 +1,12 @@
-// Package mutant plants bugs in the protocol, so that the tests can show that they would find them. A bug
-// is there only in a binary built with the tag "mutants" and only when it is chosen; in every other build
-// On is constantly false and costs nothing.
+// Package mutant plants bugs in the protocol, so that the tests can show that they would find them. A bug exists only
+// in a binary built with the tag "mutants", and only when it is chosen; in every other build On is constantly false and
+// costs nothing.
 package mutant
 
 // Bug names a planted bug.
 type Bug string
 
-// The bugs; what each breaks is in the list below.
+// These are the bugs; the list below says what each breaks.
 const (
 	CommitOverlap    Bug = "commit-overlap"
 	CommitDuplicate  Bug = "commit-duplicate"
@@ -41,7 +41,7 @@ const (
 	AnyClaim         Bug = "any-claim"
 )
 
-// bugs are all of them, with the rule or step that each breaks.
+// bugs lists the bugs above, with the rule or step that each breaks.
 var bugs = []struct {
 	Bug
 	breaks string
@@ -79,25 +79,25 @@ var bugs = []struct {
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 
-// The bugs that a member that lies makes use of. The tests of the packages quorum and engine find these.
+// These are bugs that a lying member can exploit. The tests of the packages quorum and engine find them.
 const (
-	AnyLeader  Bug = "any-leader"  // replicas obey whoever speaks as a leader, though they hear theirs
-	AnswerTerm Bug = "answer-term" // an answer of a later term makes a leader give way
-	AnyTerm    Bug = "any-term"    // a replica goes up to any term at once, as long as it hears no leader
-	OwnTerm    Bug = "own-term"    // whom voters have elected who were replaced before is followed as home
-	AnyLink    Bug = "any-link"    // a change of the voters that nobody has signed counts as proven
-	// an end by the word of a ledger that was recovered since counts where it was heard first
+	AnyLeader  Bug = "any-leader"  // replicas follow any peer that claims to lead, though they hear their leader
+	AnswerTerm Bug = "answer-term" // a response with a later term deposes a leader
+	AnyTerm    Bug = "any-term"    // a replica advances to any term at once, while it hears no leader
+	OwnTerm    Bug = "own-term"    // a home is followed that was elected by voters who had been replaced before
+	AnyLink    Bug = "any-link"    // a change of the voters without signatures counts as proven
+	// the end that was heard first counts, even if its ledger has been recovered since
 	OldEnd     Bug = "old-end"
-	AnyDealer  Bug = "any-dealer"  // work is dealt, and merged, by whoever says so
-	ObeyAdmins Bug = "obey-admins" // a recovery that an admin has signed displaces a ledger that lives, and its end
-	// a candidate is voted for though a leader is heard, because it says that that one wants it
+	AnyDealer  Bug = "any-dealer"  // any peer can deal work and order merges
+	ObeyAdmins Bug = "obey-admins" // a recovery that an admin has signed displaces a live ledger, and its end
+	// a candidate is voted for though a leader is heard, because it claims that the leader transfers to it
 	AnyTransfer Bug = "any-transfer"
 
-	// The simulator finds these after hundreds of seeds, if at all: the tests of the packages
-	// ledger, steal, engine and quorum have them sooner.
-	OneNodesWord  Bug = "one-nodes-word"  // failures that one node alone reports set a range aside, while others work
-	ForgetAway    Bug = "forget-away"     // what only a host can read that is away for a moment is given up
-	EndlessCredit Bug = "endless-credit"  // a thief is given work at its word, whatever became of what it took before
+	// The simulator finds these after hundreds of seeds, if at all. The tests of the packages ledger, steal, engine and
+	// quorum find them sooner.
+	OneNodesWord  Bug = "one-nodes-word"  // failures that only one node reports set a range aside, while others work
+	ForgetAway    Bug = "forget-away"     // a file is given up when the only host that can read it is away for a moment
+	EndlessCredit Bug = "endless-credit"  // a thief is given work on credit, whatever became of what it took before
 	AckBeforeSync Bug = "ack-before-sync" // a replica acknowledges entries before they are on disk
 	TailFirst     Bug = "tail-first"      // the log before a snapshot is dropped before the snapshot is on disk
 	// a file that a host cannot see counts as failed, and is struck out after three tries
@@ -114,7 +114,7 @@ func (b Bug) Breaks() string {
 	return "nothing that is known"
 }
 
-// Bugs lists them all.
+// Bugs lists the bugs that the simulator finds.
 func Bugs() (all []Bug) {
 	for _, b := range bugs {
 		all = append(all, b.Bug)

@@ -4,7 +4,7 @@ package mutant
 
 import "os"
 
-// chosen is read once: a process is one mutant for its whole life.
+// chosen is read once: a process has the same bug for its whole life.
 var chosen = Bug(os.Getenv("DTPNODE_MUTANT"))
 
 // On reports whether b is planted.

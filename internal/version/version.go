@@ -6,8 +6,8 @@ import "runtime/debug"
 // stamp is set by the linker: -X github.com/dtpnode/dtpnode/internal/version.stamp=v1.2.3
 var stamp string
 
-// String is the stamped version, else what the Go command recorded: the module's version, or the
-// commit, with + if there were changes beside it.
+// String is the stamped version, else what the go command recorded: the module's version, or the commit, with + if
+// there were uncommitted changes.
 func String() string {
 	if stamp != "" {
 		return stamp
