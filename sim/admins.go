@@ -10,12 +10,12 @@ import (
 	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 )
 
-// A member with the right admin lies: it signs that a job which lives goes on from a copy of its own, and again from
-// another's, and then once more from its own, though nobody has asked for that. It says so to all, time and again,
-// leads the job by that, and ends it. Whoever has a copy of the ledger follows none of it. Nodes that join later, and
-// know nothing else, may work for it, and take its end for the job's until they are told of the other.
+// Here a member with the right admin lies: although nobody has asked for it, it signs that a healthy job is recovered
+// from a copy of its own, then from another node's, and then once more from its own. It tells everybody again and
+// again, leads the job by these recoveries, and ends it. No node with a copy of the ledger follows any of it. Nodes
+// that join later, and know nothing else, may work for the liar, and accept its end until they hear of the true one.
 
-// Ruling is a run in which a member with the right admin lies so.
+// Ruling returns a run in which a member with the right admin lies in this way.
 func Ruling(seed uint64) Config {
 	c := Config{
 		Seed:       seed,
@@ -35,7 +35,7 @@ func Ruling(seed uint64) Config {
 		Liars:      1,
 		Admin:      true,
 		Late:       1 + int(seed%4),
-	} // the liar is late, too
+	} // the liar joins late, too
 	if seed%4 == 2 {
 		c.Drop, c.Repeat, c.Delay = 0.03, 0.03, 0.02
 	}
@@ -48,10 +48,10 @@ func Ruling(seed uint64) Config {
 	return c
 }
 
-// reignEvery is how long a lying admin waits until it says all of it again to somebody.
+// reignEvery is the interval at which a lying admin repeats its messages to somebody.
 const reignEvery = 10 * time.Millisecond
 
-// reign has an admin sign recoveries of the job that is looked at, and act by them from now on.
+// reign lets an admin sign recoveries of the job that is checked, and act by them from now on.
 func (w *world) reign(n *node) {
 	lead := w.leader()
 	if lead == nil || n.peer == nil {
@@ -84,7 +84,7 @@ func (w *world) reign(n *node) {
 	w.proclaim(n, all)
 }
 
-// ruled are the messages with which a liar has a job by a recovery.
+// ruled returns the messages by which a liar takes over a job with a recovery.
 func (w *world) ruled(n *node, chain quorum.Chain, term uint64) []engine.Message {
 	keys, link := modelkeys.Keys(n.id), chain.Links[len(chain.Links)-1]
 	self := link.Conf.Voters[0]
@@ -115,7 +115,7 @@ func (w *world) ruled(n *node, chain quorum.Chain, term uint64) []engine.Message
 // forgedEnd is the result with which a lying admin ends a job.
 const forgedEnd = "forged"
 
-// proclaim says one of a liar's messages to somebody, and comes back for the next.
+// proclaim sends one of a liar's messages to somebody, and queues the next.
 func (w *world) proclaim(n *node, all []engine.Message) {
 	if w.over {
 		return
@@ -127,21 +127,21 @@ func (w *world) proclaim(n *node, all []engine.Message) {
 	w.after(reignEvery, func() { w.proclaim(n, all) })
 }
 
-// turnAdmin has an admin lie, which keeps to what the protocol wants in all else.
+// turnAdmin makes a liar of an admin, which otherwise keeps to the protocol.
 func (w *world) turnAdmin(n *node) {
 	n.liar.Habits = liar.Habits{Every: time.Second}
 	w.reign(n)
 }
 
-// mayBelieve reports whether a node may take a lying admin for who leads the job: one that had no copy of the ledger,
-// and had heard of no home when it heard of that one, which may then have made a copy of its own there.
+// mayBelieve reports whether a node may follow a lying admin as the job's home: a node that had no copy of the ledger,
+// and had heard of no home before the liar. The liar may then have made a copy of its own there.
 func (w *world) mayBelieve(n *node) bool {
 	_, replica := n.peer.Ledger(w.id)
 	n.fooled = n.fooled || w.cfg.Admin && n.term == 0 && !replica
 	return n.fooled
 }
 
-// believed tells of a node that still takes the end of a lying admin for the job's, when the job is over for all.
+// believed fails if a node still takes a lying admin's end for the job's when the job is over for all.
 func (w *world) believed() {
 	for _, n := range w.nodes {
 		if n.up && n.honest && n.disk.end != nil && n.disk.end.Ended.Sum != w.first.Sum() {

@@ -7,27 +7,27 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job may begin with outputs of an earlier one, as one does that is retried: they lie on the submitter's disk as if
-// it had just made them, are committed as any others, and only what they do not cover is to run. At the end each unit
-// must count once, be it by them or by a run; what is lost of them before it is committed runs again.
+// A job may begin with outputs of an earlier one, as a retry does. They are on the submitter's disk as if it had just
+// made them, are committed like any others, and only what they do not cover must run. At the end each unit must count
+// once, from them or from a run; those that are lost before they are committed run again.
 
-// Retried is a hostile run of a job that an earlier one has done in part, or all of.
+// Retried returns a hostile run of a job that an earlier one has done in part, or entirely.
 func Retried(seed uint64) Config {
 	c := Hostile(seed)
 	c.Base, c.BaseShare = 1+int(seed%12), []float64{0.5, 0.95, 0.1, 1}[seed/2%4]
 	return c
 }
 
-// basePiece is how many units of an earlier job are done, or missing, together.
+// basePiece is how many consecutive units of an earlier job are either done or missing together.
 const basePiece = 250
 
-// base makes the outputs that the job begins with; none if it begins with nothing. What nobody can do is not among
-// them.
+// base makes the outputs with which the job begins, if any. They never have units that nobody can do.
 func (w *world) base() (parts []merge.Partial) {
 	if w.cfg.Base == 0 {
 		return nil
 	}
-	rng := rand.New(rand.NewPCG(w.cfg.Seed, 0xba5e)) // not the world's: a run without a base is what it was
+	// This is not the world's source, so that runs without a base stay as they were.
+	rng := rand.New(rand.NewPCG(w.cfg.Seed, 0xba5e))
 	packets := make([][]tasks.Range, w.cfg.Base)
 	for at := w.job.Want.First; at < w.job.Want.Last; at += basePiece {
 		piece, to := tasks.R(at, min(at+basePiece, w.job.Want.Last)), rng.IntN(w.cfg.Base)

@@ -10,9 +10,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Nodes that do not see all files: no path leads there from their host. The last Config.Blind nodes lack a third
-// to all of them; of these every third sees them again some time before Calm, and every third sees them at
-// first. What a generation has done is lost when it comes to such a file, so a node must not try often.
+// Here some nodes do not see all files, since no path leads there from their host. The last Config.Blind nodes lack
+// from a third to all of the files. Of these nodes every third sees the files again some time before Calm, and every
+// third sees them at first. A generation that reaches such a file loses its work, so a node must not try often.
 
 // everBlind reports whether a node may lack files at some time; half of the nodes never do.
 func (w *world) everBlind(n *node) bool { return n.num >= max(w.cfg.Nodes-w.cfg.Blind, w.cfg.Nodes/2) }
@@ -39,7 +39,7 @@ func (w *world) mustBeLost() []int64 {
 	return bad
 }
 
-// draws is a number from a node and a file, the same in every run of a seed.
+// draws is a random number for a node and a file, the same in every run of a seed.
 func (w *world) draws(a, b int) uint64 {
 	return tasks.Canary(w.cfg.Seed^0xb11d, tasks.R(int64(a), int64(b)))
 }
@@ -70,14 +70,15 @@ func (w *world) blind(n *node, file int) bool {
 	return w.draws(n.num, file)%3 <= w.draws(n.num, -2)%3
 }
 
-// lacks reports whether a node's host lacks what the selector itself opens, as a friend of the trees: everything fails
-// there, in a way that looks like a failure of the entries. These are the nodes below those of Config.Blind.
+// lacks reports whether a node's host lacks what the selector itself opens, such as a friend tree: everything fails
+// there, as if by the entries. These are the nodes numbered just below those of Config.Blind.
 func (w *world) lacks(n *node) bool {
 	last := max(w.cfg.Nodes-w.cfg.Blind, w.cfg.Nodes/2)
 	return n.num < last && n.num >= max(last-w.cfg.Lacking, 2)
 }
 
-// failLacking ends a generation of a node that lacks something: the file lacks what is read, or an entry crashes.
+// failLacking fails a generation of a node that lacks something: the file seems to lack what is read, or an entry
+// crashes.
 func (w *world) failLacking(n *node, id steal.GenID, p tasks.Range) {
 	file, _ := w.job.Data.Locate(p.First)
 	f := ledger.Failure{Blame: w.job.Data.Units(file), Kind: "schema", Reason: "no friend", Data: true}
@@ -91,8 +92,8 @@ func (w *world) failLacking(n *node, id steal.GenID, p tasks.Range) {
 
 const noSuchFile = "No such file or directory"
 
-// triesOfBlind is how many generations of one life of a node may come to files that it does not see: each slot's
-// may before it has looked, once when it starts and once when the files go.
+// triesOfBlind is how many generations in one life of a node may reach files that it does not see: one for each slot
+// before the node has looked, at its start and when the files vanish.
 func (w *world) triesOfBlind() int { return 4*w.cfg.Slots + 4 }
 
 func (w *world) failUnread(n *node, id steal.GenID, file int) {
@@ -113,7 +114,7 @@ func (w *world) failUnread(n *node, id steal.GenID, file int) {
 	})
 }
 
-// look has a node see which files are there.
+// look tells a node which files it sees.
 func (w *world) look(n *node, e engine.Look) {
 	boot := n.boot
 	w.after(time.Duration(1+len(e.Files))*100*time.Microsecond, func() {
@@ -132,7 +133,7 @@ func (w *world) look(n *node, e engine.Look) {
 	})
 }
 
-// struckOut looks at what a home wants to set aside since nobody can read it.
+// struckOut checks what a home wants to set aside because nobody can read it.
 func (w *world) struckOut(n *node, l ledger.Lost) {
 	if l.Host == "" || w.hidden(l.Range.First) {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// foldProposed looks at an entry that replaces committed parts by their merge.
+// foldProposed checks a proposed entry that replaces committed parts by their merge.
 func (w *world) foldProposed(n *node, p merge.Partial, quorum int) {
 	if w.asked[p.ID] {
 		return
@@ -24,7 +24,7 @@ func (w *world) foldProposed(n *node, p merge.Partial, quorum int) {
 	w.res.Folds++
 }
 
-// noteFold remembers which parts a fold takes the place of.
+// noteFold notes which parts a fold replaces.
 func (w *world) noteFold(p merge.Partial) {
 	for _, k := range p.Kids {
 		if !slices.Contains(w.into[k], p.ID) {
@@ -33,7 +33,7 @@ func (w *world) noteFold(p merge.Partial) {
 	}
 }
 
-// noteFolds does so with those that are written to a log.
+// noteFolds notes the folds in entries that are written to a log.
 func (w *world) noteFolds(e engine.WriteLedger) {
 	for _, raw := range e.Entries {
 		var entry ledger.Entry
@@ -43,23 +43,23 @@ func (w *world) noteFolds(e engine.WriteLedger) {
 	}
 }
 
-// inResult reports whether a part is among those of the result, itself or folded, or was given up.
+// inResult reports whether a part is in the result, itself or in a fold, or was given up.
 func (w *world) inResult(id merge.ID, parts []merge.ID) bool {
 	return w.given[id] || slices.Contains(parts, id) || slices.ContainsFunc(w.into[id], func(f merge.ID) bool {
 		return w.inResult(f, parts)
 	})
 }
 
-// freed takes a blob off a node's disk.
+// freed removes a blob from a node's disk.
 func (w *world) freed(n *node, e engine.FreeBlob) {
 	w.mayFree(n, e.Partial.ID)
 	n.disk.drop(w, e.Partial.ID)
 }
 
-// mayFree holds a node that frees a blob to the rule that package engine gives (held): its own record has it not, nor
-// has the newest record it with a quorum of the replicas keeping it no more, or with the node's word on it in the term
-// of the home, who counts on that. A copy that is behind may free what it kept for an earlier home, though it is
-// committed.
+// mayFree checks the rule that package engine gives (held) when a node frees a blob: the node's own record must not
+// have the blob. If the newest record has it, a quorum of the replicas must still keep it, and the node must not have
+// promised it to the home of this term, which counts on that. An outdated copy may free what it kept for an earlier
+// home, even if that is committed.
 func (w *world) mayFree(n *node, id merge.ID) {
 	b, kept := n.disk.kept[id]
 	if !kept || !w.hostile() || w.ended || !n.honest || !w.honestHome() {
@@ -92,7 +92,7 @@ func (w *world) mayFree(n *node, id merge.ID) {
 	w.res.Refetch++
 }
 
-// newest is the copy of the ledger that has applied the most.
+// newest is the copy of the ledger that has applied the most entries.
 func (w *world) newest() (newest engine.LedgerView) {
 	for _, n := range w.nodes {
 		for _, p := range []*node{n, n.twin} {
@@ -107,15 +107,16 @@ func (w *world) newest() (newest engine.LedgerView) {
 	return newest
 }
 
-// What a disk may have beside what is committed: what is on its way to it, and what came to nothing of homes before.
+// spareBlobs is how many blobs a disk may have beside those of committed parts: those that are about to be committed,
+// and those of earlier homes that never were.
 const spareBlobs = 40
 
-// heavyWithin is how long a disk may have more than three times the result's bytes where there are faults: what homes
-// have asked to keep in vain goes when the next one commits, and a copy of the ledger that was away has to follow.
-// While it has no majority it cannot, and that time does not count.
+// heavyWithin is how long a disk may have more than three times the result's bytes in a run with faults: blobs that
+// homes asked to keep in vain are freed at the next commit, and an outdated copy of the ledger has to catch up. Time
+// without a majority does not count, since a copy cannot catch up then.
 const heavyWithin = 30 * time.Second
 
-// mendWithin is that time; without faults there is none.
+// mendWithin is heavyWithin in a run with faults, else 0.
 func (w *world) mendWithin() time.Duration {
 	if !w.cfg.gentle() || w.cfg.Drop+w.cfg.Delay+w.cfg.Repeat > 0 {
 		return heavyWithin
@@ -123,7 +124,7 @@ func (w *world) mendWithin() time.Duration {
 	return 0
 }
 
-// lookAtDisks is watch for a run without faults.
+// lookAtDisks does watch's checks of the disks in a run without faults.
 func (w *world) lookAtDisks() {
 	w.bounded()
 	if !w.ended {
@@ -131,7 +132,7 @@ func (w *world) lookAtDisks() {
 	}
 }
 
-// bounded holds what each replica keeps against the bounds that package ledger promises.
+// bounded checks what each replica keeps against the bounds that package ledger promises.
 func (w *world) bounded() {
 	most, floor := w.cfg.Folding.MaxBlobs, w.cfg.Folding.FoldFloor
 	if most == 0 {

@@ -15,17 +15,17 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Allowance is how much longer than twice its clean time a job may take once the faults have stopped. The
-// clean time is what was then not committed, over the speed of all nodes that are there: as if every slot
-// worked on nothing else, from the first moment to the last. The allowance is for timeouts that must pass
-// before that can be: a silent replica is replaced (10 s), a steal is taken back (10 s), units are missed by
-// three audits of at most 3 s each, and the restarted nodes load the code.
+// Allowance is how much longer than twice its clean time a job may take after the faults have stopped. The clean time
+// is the work that was not committed then, divided by the speed of all nodes that are up, as if every slot worked on
+// nothing else the whole time. The allowance is for timeouts that must pass first: a silent replica is replaced (10 s),
+// a steal is taken back (10 s), units are missed by three audits of at most 3 s each, and restarted nodes load the
+// code.
 const Allowance = 30 * time.Second
 
 // forgetWithin is how long after its end some node may still hold on to a job.
 const forgetWithin = 40 * time.Second
 
-// check is what a hostile run is held to. Beside what it says of the result:
+// check is the state of the checks in a hostile run. Beside the result, these are:
 //
 //   - a commit is proposed only when a quorum of the replicas keeps its blob on disk, the result likewise;
 //   - what was once committed is in the result, itself or folded, unless its blob was lost on a disk;
@@ -41,25 +41,25 @@ const forgetWithin = 40 * time.Second
 type check struct {
 	founded, ended bool
 	first          ledger.Result
-	parts          []merge.ID      // of the first to tell
-	keepers        []quorum.Member // who kept the ledger then
+	parts          []merge.ID      // parts of the result, as the first replica reported it
+	keepers        []quorum.Member // replicas of the ledger at that time
 	truth          tasks.Cover
 	commits        map[merge.ID]bool
-	given          map[merge.ID]bool       // proposed to be taken out
+	given          map[merge.ID]bool       // parts that were proposed to be taken out
 	asked          map[merge.ID]bool       // proposed
-	into           map[merge.ID][]merge.ID // the folds that were proposed to take a part's place
+	into           map[merge.ID][]merge.ID // folds that were proposed to replace a part
 	rejected       map[merge.ID]bool
-	harmed         map[merge.ID]bool // lost on some disk
+	harmed         map[merge.ID]bool // blobs that were lost on some disk
 	harmedResult   bool
-	excuse         map[*node]bool // its disk refused a write of the ledger
+	excuse         map[*node]bool // nodes whose disk failed a write of the ledger
 	homes          map[uint64]tasks.PeerID
 	results        map[string]content
-	latest         map[[2]int32]time.Duration // arrivals
+	latest         map[[2]int32]time.Duration // latest arrival between two nodes
 	lastHome       tasks.PeerID
 	liarLed        bool
-	heavy          map[*node]time.Duration // since when its disk keeps too much
-	voters         int                     // of the ledger
-	lent           tasks.Cover             // what was given to members that lie
+	heavy          map[*node]time.Duration // since when a node's disk keeps too much
+	voters         int                     // voters of the ledger
+	lent           tasks.Cover             // units that were given to liars
 	revoted        time.Duration           // since when
 }
 
@@ -79,7 +79,7 @@ func newCheck() check {
 	}
 }
 
-// fail ends the run: something is not as it must be.
+// fail ends the run, since a check has failed.
 func (w *world) fail(format string, a ...any) {
 	if w.res.Err == nil {
 		w.res.Err = fmt.Errorf(format, a...)
@@ -88,7 +88,7 @@ func (w *world) fail(format string, a ...any) {
 	w.over = true
 }
 
-// watch looks at the ledger's home now and then, and sets the time by which the job must end.
+// watch looks at the ledger's home regularly, and sets the time by which the job must end.
 func (w *world) watch() {
 	if n := w.leader(); n != nil {
 		w.note(n)
@@ -130,10 +130,10 @@ func (w *world) setBound() {
 	if w.cfg.Flat > w.cfg.Folding.FoldFloor { // commits are made one by one, with a fold after each
 		w.res.Bound += Allowance
 	}
-	if w.cfg.Keep > 0 { // what the node above has no room to merge goes to the home after package merge's passAfter
+	if w.cfg.Keep > 0 { // what the node above has no room to merge goes home after passAfter
 		w.res.Bound += 45 * time.Second
 	}
-	if w.cfg.Hidden > 0 { // who went may yet see it
+	if w.cfg.Hidden > 0 { // an absent node may see it when it returns
 		w.res.Bound += w.cfg.returnWait()
 	}
 	w.trace.printf(w.now, w.nodes[home], "CALM: %d units are open, clean time %v", open, clean)
@@ -146,7 +146,7 @@ func (w *world) allowance() time.Duration {
 	return Allowance
 }
 
-// jobOver is the end of a node's part in a job: there must be one to the job.
+// jobOver checks, when a node's part in a job ends, that the job itself has ended.
 func (w *world) jobOver(n *node, e engine.JobOver) {
 	if e.ID != w.id {
 		return
@@ -159,13 +159,13 @@ func (w *world) jobOver(n *node, e engine.JobOver) {
 	}
 }
 
-// honestHome reports whether the job has not been led by a liar: such a job may come to anything.
+// honestHome reports whether no liar has led the job; otherwise anything may become of it.
 func (w *world) honestHome() bool { return w.cfg.Liar != LyingHome && !w.liarLed }
 
-// unfinished says that the job has not ended in time, or is not forgotten.
+// unfinished fails because the job has not ended in time, or is not forgotten.
 func (w *world) unfinished() {
 	switch {
-	case w.res.Err != nil || !w.honestHome(): // a lying home can keep its own job from ending
+	case w.res.Err != nil || !w.honestHome(): // a lying home can prevent the end of its own job
 	case w.ended:
 		w.res.Err = fmt.Errorf("the job ended at %v, and is not forgotten at %v by %s", w.res.Makespan, w.now, w.holding())
 	default:
@@ -176,7 +176,7 @@ func (w *world) unfinished() {
 	w.trace.printf(w.now, w.nodes[home], "WRONG: %v", w.res.Err)
 }
 
-// note remembers what a ledger has committed.
+// note notes what a ledger has committed.
 func (w *world) note(n *node) {
 	v, ok := n.peer.Ledger(w.id)
 	if ok && !w.counts(v) {
@@ -196,7 +196,7 @@ func (w *world) note(n *node) {
 	}
 }
 
-// sent looks at a message on its way.
+// sent checks a message that a node sends.
 func (w *world) sent(from *node, m engine.Message) {
 	if m.Kept != nil && m.Kept.OK && m.Kept.ID != (merge.ID{}) {
 		from.disk.promise(m.Kept.ID, m.Kept.Term)
@@ -210,7 +210,7 @@ func (w *world) sent(from *node, m engine.Message) {
 	}
 }
 
-// leased counts units that run though they are committed.
+// leased counts units that run although they are committed.
 func (w *world) leased(r tasks.Range) {
 	w.res.Redone += w.before.Intersect(tasks.Cover{r}).Len()
 	if w.hostile() {
@@ -218,9 +218,9 @@ func (w *world) leased(r tasks.Range) {
 	}
 }
 
-// proposed looks at entries of the log when they are first written.
+// proposed checks entries of the log when they are first written.
 func (w *world) proposed(n *node, e engine.WriteLedger) {
-	// a home that is none any more proposes in vain
+	// a former home proposes in vain
 	if _, leads := n.peer.Leads(w.id); !leads || w.ended || !n.honest || n != w.leader() {
 		return
 	}
@@ -230,15 +230,15 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 	}
 	quorum := len(v.Voters)/2 + 1
 	for _, m := range v.Voters {
-		if !w.nodes[w.index[m.Peer]].honest { // what it says that it keeps is its own lie
+		if !w.nodes[w.index[m.Peer]].honest { // what a liar claims to keep cannot be checked
 			quorum--
 		}
 	}
 	if w.outdated(v) {
-		w.noteFolds(e) // it may be elected again, with them in its log
+		w.noteFolds(e) // it may be elected again, with these entries in its log
 		return
 	}
-	if w.now-w.revoted < time.Second { // what is written now was proposed by the rule for those before
+	if w.now-w.revoted < time.Second { // what is written now was proposed by the old voters' rule
 		quorum = 1
 	}
 	for _, raw := range e.Entries {
@@ -278,8 +278,8 @@ func (w *world) proposed(n *node, e engine.WriteLedger) {
 	}
 }
 
-// outdated reports whether most voters have promised to follow a later home than v's, or are not there any more as that
-// home knows them: what it proposes is never committed.
+// outdated reports whether most of v's voters have promised to follow a later home than v's, or are not up any more:
+// what that home proposes is never committed.
 func (w *world) outdated(v engine.LedgerView) bool {
 	later := 0
 	for _, m := range v.Voters {
@@ -290,9 +290,9 @@ func (w *world) outdated(v engine.LedgerView) bool {
 	return later > len(v.Voters)/2
 }
 
-// compacted counts snapshots as they come to a disk, and sees that the log there is as short as they make it: what was
-// written since the last one that the owner was asked for, what a member that is being sent one may need, and entries
-// that are not committed.
+// compacted counts snapshots as they reach a disk, and checks that they keep the log short: it may have what was
+// written since the last snapshot was asked for, what a member that is being sent one may need, and entries that are
+// not committed.
 func (w *world) compacted(n *node, log *quorum.Log, e quorum.Write) {
 	switch {
 	case e.Reset:
@@ -310,11 +310,11 @@ func (w *world) compacted(n *node, log *quorum.Log, e quorum.Write) {
 	}
 }
 
-// maxLog is how many times the entries between two snapshots a log may hold, at the most: eight while a member is
-// brought up, those of the next two, and those while the voters change.
+// maxLog is the greatest length of a log, in units of the entries between two snapshots: eight while a member catches
+// up, those of the next two snapshots, and those during a change of the voters.
 const maxLog = 13
 
-// count counts disks.
+// count counts the disks for which has is true.
 func (w *world) count(has func(*disk) bool) (count int) {
 	for _, n := range w.nodes {
 		if has(n.disk) {
@@ -327,7 +327,7 @@ func (w *world) count(has func(*disk) bool) (count int) {
 	return count
 }
 
-// excused notes that a node's copy of the ledger may be given up, and what it keeps with it.
+// excused notes that a node may give up its copy of the ledger, and what it keeps for it.
 func (w *world) excused(n *node) {
 	w.excuse[n] = true
 	n.disk.refused = true
@@ -343,10 +343,10 @@ func (w *world) dropped(n *node, e engine.DropLedger) {
 	delete(w.excuse, n)
 }
 
-// homeIs follows who leads.
+// homeIs checks the order of the homes that a node follows.
 func (w *world) homeIs(n *node, e engine.HomeIs) {
 	if e.ID == w.id && e.Home == n.id && !n.honest {
-		w.liarLed = true // a follower that lies, and was elected when the home died
+		w.liarLed = true // a lying follower that was elected after the home died
 		if w.cfg.Restarts > 0 && w.calmNet() {
 			w.fail("%s, which lies, leads the job though its home lives", n.id)
 		}
@@ -377,7 +377,7 @@ func (w *world) homeIs(n *node, e engine.HomeIs) {
 	w.homes[e.Term] = n.id
 }
 
-// forget frees a blob, which must not be one that only this node has.
+// forget frees a blob, and checks that it is not the only copy of something needed.
 func (w *world) forget(n *node, e engine.ForgetBlob) {
 	b, had := n.blobs[e.ID]
 	delete(n.blobs, e.ID)
@@ -385,7 +385,7 @@ func (w *world) forget(n *node, e engine.ForgetBlob) {
 		return
 	}
 	cover := tasks.CoverOf(b.packets...)
-	if cover.Intersects(w.truth) || w.recovered && w.cfg.Return > 1 { // those who came back may have led for a moment
+	if cover.Intersects(w.truth) || w.recovered && w.cfg.Return > 1 { // replicas that came back may have led for a moment
 		return
 	}
 	for _, o := range w.nodes {
@@ -395,12 +395,12 @@ func (w *world) forget(n *node, e engine.ForgetBlob) {
 			}
 		}
 	}
-	if !cover.Intersects(w.truth) && !n.disk.refused { // else the copy is gone that could tell what it has just applied
+	if !cover.Intersects(w.truth) && !n.disk.refused { // else the copy is lost that could show it
 		w.fail("%s forgets %v, which is not committed", n.id, e.ID)
 	}
 }
 
-// result names a content.
+// result is the ledger's description of a content.
 func (c content) result() ledger.Result {
 	h := fnv.New64a()
 	for _, p := range c.packets {
@@ -414,7 +414,7 @@ func (c content) result() ledger.Result {
 	return ledger.Result{SHA256: fmt.Sprintf("%x", h.Sum64()), Size: int64(len(c.packets)), Status: []byte(status)}
 }
 
-// jobEnded takes the word of a replica that the result is in the ledger.
+// jobEnded checks a replica's report that the result is in the ledger.
 func (w *world) jobEnded(n *node, e engine.JobEnded) {
 	if !n.honest || !w.honestHome() {
 		return
@@ -439,7 +439,7 @@ func (w *world) jobEnded(n *node, e engine.JobEnded) {
 	}
 }
 
-// endSealed has the proof of the end on a disk, and sees that it is one of the right end.
+// endSealed puts the proof of the end on a disk, and checks that it is of the right end.
 func (w *world) endSealed(n *node, e engine.EndSealed) {
 	n.disk.end = &e
 	if !n.honest || !w.honestHome() {
@@ -485,7 +485,7 @@ func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica boo
 	w.lastWord()
 }
 
-// exactlyOnce counts every unit of a result.
+// exactlyOnce checks that a result has every unit exactly once.
 func (w *world) exactlyOnce(c content) error {
 	all := slices.Clone(c.packets)
 	bad := w.mustBeLost()
@@ -539,8 +539,8 @@ func (w *world) lastWord() {
 	w.after(500*time.Millisecond, w.lastWord)
 }
 
-// bereft reports whether a majority of the replicas left for good or lost their disks once the job had ended. What is
-// left of its ledger then waits for them, as it cannot know, and may be recovered: no time is set for that.
+// bereft reports whether a majority of the replicas left for good or lost their disks after the job had ended. The rest
+// of its ledger cannot know that, waits for them, and may be recovered; so there is no time limit.
 func (w *world) bereft() bool {
 	lost := 0
 	for _, m := range w.keepers {
@@ -551,7 +551,7 @@ func (w *world) bereft() bool {
 	return len(w.keepers) > 1 && 2*lost > len(w.keepers)
 }
 
-// holding names a node that has not forgotten the job.
+// holding returns a node that has not forgotten the job.
 func (w *world) holding() tasks.PeerID {
 	for _, n := range w.nodes {
 		if !n.up || !n.honest {

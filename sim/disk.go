@@ -15,12 +15,12 @@ import (
 
 // blob is the modelled output of generations.
 type blob struct {
-	sha     string // its name by content
+	sha     string // its name
 	packets []tasks.Range
 	canary  uint64
-	depth   int           // of the merges it came from
-	lie     bool          // it is not what its maker says, or merged with such a one
-	claimed []tasks.Range // of packets, that a liar has made up
+	depth   int           // depth of merges
+	lie     bool          // it, or an input of it, is not what its maker says
+	claimed []tasks.Range // units in packets that a liar has made up
 }
 
 func (b blob) units() (n int64) {
@@ -30,7 +30,7 @@ func (b blob) units() (n int64) {
 	return n
 }
 
-// sha names a new blob: no two are alike.
+// sha makes the name of a new blob; no two blobs are alike.
 func (w *world) sha() string {
 	w.shas++
 	return strconv.FormatUint(w.shas, 16)
@@ -40,23 +40,23 @@ func (w *world) sha() string {
 type disk struct {
 	log     *quorum.Log // the copy of the job's ledger, nil for none
 	kept    map[merge.ID]blob
-	word    map[merge.ID]uint64 // the term of the home that was told last that it keeps this
-	bytes   int64               // of them
-	refused bool                // a write of the log, which is given up
-	results []string            // the names of those that it keeps
-	end     *engine.EndSealed   // how the job ended, proven
-	writes  []*write            // under way, in order
+	word    map[merge.ID]uint64 // term of the last home that was told that the blob is kept
+	bytes   int64               // bytes of the kept blobs
+	refused bool                // a write of the log failed, so the log is given up
+	results []string            // names of the results that it keeps
+	end     *engine.EndSealed   // how the job ended, with the proof
+	writes  []*write            // writes under way, in order
 	free    time.Duration
 }
 
-// write is something on its way to a disk.
+// write is a write that is under way.
 type write struct {
-	apply func() // makes it durable
+	apply func() // makes the content durable
 	void  bool
-	snap  bool // it is a snapshot of the log
+	snap  bool // it writes a snapshot of the log
 }
 
-// syncTime is how long a write takes to be on disk; now and then the disk is busy with others.
+// syncTime is how long a write takes to be on disk, which is longer now and then.
 func (w *world) syncTime() time.Duration {
 	d := w.between(200*time.Microsecond, 2*time.Millisecond)
 	if w.hostile() && w.rng.IntN(100) == 0 {
@@ -66,8 +66,8 @@ func (w *world) syncTime() time.Duration {
 	return d
 }
 
-// write makes something durable: apply happens when it is on disk, then done. A crash before keeps it from
-// the disk, or only keeps it from being known there.
+// write writes something to disk: apply is called when it is on disk, then done. After a crash in between, apply may
+// not be called, or apply without done.
 func (w *world) write(n *node, apply, done func()) { w.writeOne(n, &write{apply: apply}, done) }
 
 func (w *world) writeOne(n *node, op *write, done func()) {
@@ -95,7 +95,7 @@ func (w *world) writeOne(n *node, op *write, done func()) {
 	}
 }
 
-// tear ends the writes under way: the first of them may be on disk, though nobody was told.
+// tear ends the writes under way at a crash: the first ones may have reached the disk without anybody knowing.
 func (w *world) tear(d *disk) {
 	for i, op := range d.writes {
 		op.void = true
@@ -122,7 +122,7 @@ func (w *world) broken() bool {
 
 const diskFull = "no space left on device"
 
-// foundLedger makes a place for a copy of the ledger, with the job's description from another node.
+// foundLedger creates a copy of the ledger, with the job's description from another node.
 func (w *world) foundLedger(n *node, e engine.FoundLedger) {
 	no := func(why string) { w.step(n, engine.Founded{ID: e.ID, Member: e.Log.Self.ID, Reason: why}) }
 	begin := func() {
@@ -172,7 +172,7 @@ func (w *world) writeLedger(n *node, e engine.WriteLedger) {
 	}}, func() { w.step(n, engine.Written{ID: e.ID, Seq: e.Seq}) })
 }
 
-// dropLedger forgets a copy. One that could not go on leaves the partials that it keeps.
+// dropLedger removes a copy of the ledger. If the log could not go on, the partials that it keeps stay.
 func (w *world) dropLedger(n *node, e engine.DropLedger) {
 	w.dropped(n, e)
 	d := n.disk
@@ -193,7 +193,7 @@ func (n *node) find(p merge.Partial) (blob, bool) {
 	return b, ok && b.sha == p.SHA256
 }
 
-// lookup finds a blob here, with its holder or with others, if they are there and still have it.
+// lookup finds a blob on this node, on its holder or on others, if they are reachable and still have it.
 func (w *world) lookup(n *node, p merge.Partial, others ...tasks.PeerID) (blob, bool) {
 	if b, ok := n.find(p); ok {
 		return b, true
@@ -207,7 +207,7 @@ func (w *world) lookup(n *node, p merge.Partial, others ...tasks.PeerID) (blob, 
 	return blob{}, false
 }
 
-// keep brings a blob to a node's disk and tells what came of it, with the reason if it is this disk.
+// keep fetches a blob to a node's disk and reports the outcome, with the reason if this disk failed.
 func (w *world) keep(n *node, p merge.Partial, others []tasks.PeerID, done func(b blob, ok bool, here string)) {
 	boot := n.boot
 	w.after(2*w.cfg.Latency+w.transfer(n, p), func() {
@@ -228,10 +228,10 @@ func (w *world) keep(n *node, p merge.Partial, others []tasks.PeerID, done func(
 	})
 }
 
-// unlucky lets a transfer break off.
+// unlucky decides whether a transfer breaks off.
 func (w *world) unlucky() bool { return w.now < w.cfg.Calm && w.rng.Float64() < w.cfg.Drop }
 
-// transfer is how long a blob takes to come here.
+// transfer is how long fetching a blob takes.
 func (w *world) transfer(n *node, p merge.Partial) time.Duration {
 	if p.Holder == n.id {
 		return 0
@@ -239,8 +239,7 @@ func (w *world) transfer(n *node, p merge.Partial) time.Duration {
 	return w.cfg.Blob
 }
 
-// size is how large a blob is: Flat bytes for what all outputs have, as histograms, and PerUnit for what each unit
-// adds, as to a tree.
+// size is a blob's size: Flat bytes, as with histograms, and PerUnit for each unit, as with trees.
 func (w *world) size(b blob) int64 {
 	if w.cfg.Flat+w.cfg.PerUnit == 0 {
 		return int64(len(b.packets))
@@ -291,7 +290,7 @@ func (w *world) fold(n *node, e engine.FoldBlobs) {
 	})
 }
 
-// joined is packets with those that touch made one, to spare memory; what is in them twice stays so.
+// joined merges adjacent packets, to save memory; units that occur twice still do.
 func joined(packets []tasks.Range) (out []tasks.Range) {
 	slices.SortFunc(packets, func(a, b tasks.Range) int { return cmp.Compare(a.First, b.First) })
 	for _, p := range packets {
@@ -315,7 +314,7 @@ func (d *disk) keep(w *world, id merge.ID, b blob) {
 	w.res.MostBlobs = max(w.res.MostBlobs, len(d.kept))
 }
 
-// drop takes a blob off the disk.
+// drop removes a blob from the disk.
 func (d *disk) drop(w *world, id merge.ID) {
 	if b, ok := d.kept[id]; ok {
 		d.bytes -= w.size(b)
@@ -323,7 +322,7 @@ func (d *disk) drop(w *world, id merge.ID) {
 	}
 }
 
-// promise notes the word to a home that a blob is kept.
+// promise notes that a home was told that a blob is kept.
 func (d *disk) promise(id merge.ID, term uint64) {
 	if d.word == nil {
 		d.word = map[merge.ID]uint64{}
@@ -331,8 +330,8 @@ func (d *disk) promise(id merge.ID, term uint64) {
 	d.word[id] = term
 }
 
-// takeBack notes that a home counts no more on the word that it was given: it gives the blob up, whenever the node
-// hears of that. Should it want the blob after all, it asks again, and is given a new word.
+// takeBack notes that a home no longer counts on a promise. The home has given the blob up, whenever the node learns of
+// that; if it wants the blob after all, it asks again and gets a new promise.
 func (d *disk) takeBack(m engine.Message) {
 	if k := m.Keep; k != nil && k.Free && k.Partial != nil && d.word[k.Partial.ID] <= m.Term {
 		delete(d.word, k.Partial.ID)
@@ -412,7 +411,7 @@ func (d *disk) addResult(sha string) {
 	}
 }
 
-// keepResult brings the result from the home.
+// keepResult fetches the result from the home.
 func (w *world) keepResult(n *node, e engine.KeepResult) {
 	boot := n.boot
 	no := func(full bool) {
@@ -435,10 +434,10 @@ func (w *world) keepResult(n *node, e engine.KeepResult) {
 	})
 }
 
-// content is what is in a result.
+// content is the content of a result.
 type content struct {
 	packets []tasks.Range
 	canary  uint64
 	lost    []ledger.Lost
-	claimed []tasks.Range // of packets, that a liar has made up
+	claimed []tasks.Range // units in packets that a liar has made up
 }

@@ -8,22 +8,22 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The last merge and Terminate fail on some nodes, or everywhere. Nothing that is committed may be lost by that, no
-// node may try twice without being told to, and a job that nobody finishes must say so: then its user, once the cause
-// is mended, has it tried again, and it must end as any other.
+// Here the last merge and Terminate fail on some nodes, or on all. Nothing that is committed may be lost by that, no
+// node may try twice without being told to, and a job that nobody can finish must say so. Then the user repairs the
+// cause and asks for another try, and the job must end like any other.
 
-// ends is what a run knows of attempts to make the result.
+// ends is the state of the attempts to make the result.
 type ends struct {
 	tried   map[attempt]bool
 	badEnd  map[*node]bool
-	stuckAt time.Duration // since when the home says that nobody tries any more, 0 for not
+	stuckAt time.Duration // since when the home reports that nobody tries any more; 0 if it does not
 	codes   map[uint64]int
 }
 
-// attempt is one that failed.
+// attempt is a failed attempt to make the result.
 type attempt struct {
 	node  *node
-	boot  int // a process that dies before the log has its attempt knows nothing of it
+	boot  int // life of the node: a process that dies before the log has its attempt forgets it
 	round uint64
 }
 
@@ -31,7 +31,7 @@ func newEnds() ends {
 	return ends{tried: map[attempt]bool{}, badEnd: map[*node]bool{}, codes: map[uint64]int{}}
 }
 
-// drawEnds chooses the nodes on which no result can be made until the faults stop.
+// drawEnds chooses the nodes that cannot make the result until the faults stop.
 func (w *world) drawEnds() {
 	if w.cfg.BadEnds == 0 {
 		return
@@ -41,7 +41,7 @@ func (w *world) drawEnds() {
 	}
 }
 
-// cannotEnd lets an attempt to make the result fail.
+// cannotEnd decides whether an attempt to make the result fails.
 func (w *world) cannotEnd(n *node, e engine.FinishJob) bool {
 	v, _ := n.peer.Ledger(w.id)
 	a := attempt{n, n.boot, v.Round}
@@ -67,13 +67,14 @@ func (w *world) cannotEnd(n *node, e engine.FinishJob) bool {
 	return true
 }
 
-// mended is when ends succeed again. It is after the job could have ended at the soonest.
+// mended is when attempts succeed again. It is later than the job could end at the earliest.
 func (w *world) mended() time.Duration { return 4 * w.cfg.Calm }
 
 // gentleEnds reports whether no process dies between an attempt and its entry in the log.
 func (w *world) gentleEnds() bool { return w.cfg.gentle() }
 
-// followEnds is the job's user: sees that the job cannot be finished, and asks for another try once that may help.
+// followEnds plays the job's user, who sees that the job cannot be finished and asks for another try once that may
+// help.
 func (w *world) followEnds(n *node) {
 	v, ok := n.peer.View(w.id)
 	if !ok || !v.Stuck {
@@ -92,7 +93,7 @@ func (w *world) followEnds(n *node) {
 	}
 }
 
-// keepsCommitted sees that a job which cannot be finished has all that was ever committed on some disk.
+// keepsCommitted checks that everything committed of a job which cannot be finished is still on some disk.
 func (w *world) keepsCommitted() {
 	var have tasks.Cover
 	for _, n := range w.nodes {

@@ -12,8 +12,8 @@ import (
 // settle notes that a fault lasts until at.
 func (w *world) settle(at time.Duration) { w.res.Settled = max(w.res.Settled, at) }
 
-// planFaults spreads the faults over the time until Calm. None happens before the job is accepted, which it
-// is as soon as its ledger is on the first disk.
+// planFaults spreads the faults over the time until Calm. None happens before the job is accepted, which it is as soon
+// as its ledger is on the first disk.
 func (w *world) planFaults() {
 	faults := []struct {
 		n  int
@@ -54,8 +54,8 @@ func (w *world) planFaults() {
 	}
 }
 
-// victim chooses whom a fault meets: the home and its replicas more often than others. A home that keeps
-// the ledger in memory alone is spared.
+// victim chooses the node for a fault: the home and its replicas more often than others. If only the home has the
+// ledger, in memory, it is spared.
 func (w *world) victim() *node {
 	pick := w.rng.IntN(4)
 	any := w.nodes[w.rng.IntN(len(w.nodes))]
@@ -98,8 +98,8 @@ func (w *world) leader() (lead *node) {
 	return lead
 }
 
-// mayLose reports whether a node may lose what is on its disk now: the promise holds as long as no more than
-// one replica is without its disk at a time.
+// mayLose reports whether a node may lose its disk now: the guarantees hold as long as no more than one replica is
+// without its disk at a time.
 func (w *world) mayLose(n *node) bool { return w.mayLoseUnder(w.leader(), n) }
 
 func (w *world) mayLoseUnder(lead, n *node) bool {
@@ -172,7 +172,7 @@ func (w *world) leads(n *node) bool {
 	return ok
 }
 
-// goDown ends a process for a while.
+// goDown stops a process for a while.
 func (w *world) goDown(n *node) {
 	w.takeDown(n, 5*time.Second)
 	back := 200*time.Millisecond + w.random(8*time.Second)
@@ -222,7 +222,7 @@ func (w *world) powerCut() {
 func (w *world) partition(n *node) {
 	p := &partition{in: make([]bool, len(w.nodes)), out: true, inw: true}
 	p.in[n.num] = true
-	if w.rng.IntN(2) == 0 { // else n alone
+	if w.rng.IntN(2) == 0 { // otherwise n alone
 		share := w.rng.Float64() / 2
 		for i := range p.in {
 			p.in[i] = p.in[i] || w.rng.Float64() < share
@@ -246,7 +246,7 @@ func (w *world) partition(n *node) {
 	})
 }
 
-// across has the nodes on both sides of a partition see what becomes of their links.
+// across lets the nodes on both sides of a partition notice what becomes of their links.
 func (w *world) across(p *partition, within time.Duration) {
 	for i, in := range p.in {
 		if !in {
@@ -339,8 +339,8 @@ func (w *world) rot(n *node) {
 	}
 }
 
-// double starts another process with a node's identity, on another host. One replica at a time may be
-// such a node: what it said may be known to a process that goes again.
+// double starts another process with a node's identity, on another host. At most one replica at a time may be such a
+// node, since what it promised may be known only to a process that is stopped again.
 func (w *world) double(n *node) {
 	if n.copy || n.twin != nil || n.gone || !w.mayLose(n) || w.twins() > 0 {
 		return
@@ -363,7 +363,7 @@ func (w *world) twins() (count int) {
 	return count
 }
 
-// single ends the second process, as soon as the ledger can do without it.
+// single stops the second process, as soon as the ledger can do without it.
 func (w *world) single(n *node) {
 	t := n.twin
 	if t.disk.log != nil && !w.ended && !w.mayEnd(t) {
@@ -382,7 +382,7 @@ func (w *world) single(n *node) {
 
 // mayEnd is mayLose for a second process.
 func (w *world) mayEnd(t *node) bool {
-	n, lead := w.nodes[t.num], w.leader() // which may be t itself
+	n, lead := w.nodes[t.num], w.leader() // the leader may be t itself
 	n.twin = nil
 	ok := w.mayLoseUnder(lead, t)
 	n.twin = t
@@ -404,7 +404,7 @@ func (w *world) kill(n *node) {
 	w.step(n, engine.GenFailed{Gen: id, Killed: true, Failure: ledger.Failure{Kind: "killed"}})
 }
 
-// fewest nodes that must stay.
+// fewest is how many nodes must stay.
 const fewest = 4
 
 func (w *world) leaveNode(n *node) {
@@ -426,8 +426,8 @@ func (w *world) leaveNode(n *node) {
 	w.step(n, engine.Leave{})
 }
 
-// left ends a process that has nothing any more that others need. One that has a ledger, since there was
-// nobody to take it, comes back.
+// left stops a process that has nothing that others need. If it still has a ledger, since nobody could take that, it
+// comes back.
 func (w *world) left(n *node) {
 	n.leaving = false
 	if n.disk.log != nil && !w.ended {

@@ -9,9 +9,9 @@ import (
 	"github.com/dtpnode/dtpnode/ledger"
 )
 
-// Hostile is a run with every fault that the protocol promises to survive, in an amount and of a shape that
-// the seed decides. Each tenth has losses alone, for in a run without crashes nothing may run twice; each tenth has
-// many elections.
+// Hostile returns a run with every kind of fault that the protocol promises to survive, with amounts and forms that the
+// seed decides. One in ten has losses alone, since without crashes nothing may run twice; one in ten has many
+// elections.
 func Hostile(seed uint64) Config {
 	c := Config{
 		Seed:     seed,
@@ -36,7 +36,7 @@ func Hostile(seed uint64) Config {
 	}
 	c.Folding = ledger.Config{FoldAbove: 4, MaxBlobs: 12, FoldFloor: 1 << 20}
 	switch seed / 2 % 3 {
-	case 0: // histograms, so large that two are as many as a replica may have
+	case 0: // histograms so large that a replica may have only two
 		c.Flat = 10 << 20
 	case 1: // trees
 		c.PerUnit = 1 << 10
@@ -51,7 +51,7 @@ func Hostile(seed uint64) Config {
 	if seed%4 == 1 {
 		c.Poison = []int64{17, 33_456}
 	}
-	if seed%6 == 5 { // the end fails too, on some nodes or in the user's code
+	if seed%6 == 5 { // making the result fails too, on some nodes or in the user's code
 		c.BadEnds, c.BadCode = []float64{0.3, 0.7, 1}[seed/6%3], seed/18%3 == 2
 	}
 	if seed%5 == 2 {
@@ -60,13 +60,13 @@ func Hostile(seed uint64) Config {
 	if seed%7 == 4 {
 		c.Lacking = 2 + int(seed%3)
 	}
-	if seed%10 == 7 { // a bad network and halting nodes: one election after the other
+	if seed%10 == 7 { // a bad network and pausing nodes: one election after the other
 		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
 	}
 	return c
 }
 
-// Check runs a configuration and says what was not as it must be.
+// Check runs a configuration and returns the first check that failed.
 func Check(c Config) (Result, error) {
 	res := Run(c)
 	if res.Err == nil && c.Calm > 0 && c.gentle() && res.Rerun > 0 {
@@ -82,7 +82,7 @@ func (c Config) gentle() bool {
 		c.DiskErrors == 0 && !c.Hasty && !c.Recover
 }
 
-// Command is what replays a configuration, with its trace.
+// Command is the shell command that replays a configuration with its trace.
 func Command(c Config) string {
 	h := Hostile(c.Seed)
 	c.Trace = nil
@@ -97,11 +97,11 @@ func Command(c Config) string {
 			delete(set, k)
 		}
 	}
-	text, _ := json.Marshal(set) // its keys are sorted
+	text, _ := json.Marshal(set) // the keys of a map are sorted
 	return fmt.Sprintf("go test ./sim -run TestReplay -v -args -config '%s'", text)
 }
 
-// Shrink looks for a smaller configuration that fails too, with fewer nodes, units and faults, in so many runs.
+// Shrink looks for a smaller configuration that still fails, with fewer nodes, units and faults, in at most tries runs.
 func Shrink(c Config, tries int) (Config, error) {
 	c.Trace = nil
 	_, why := Check(c)
@@ -122,7 +122,7 @@ func Shrink(c Config, tries int) (Config, error) {
 	return c, why
 }
 
-// smaller lists this configuration with less of one field: none, half or one less, the smallest first.
+// smaller lists configurations with less of one field: none, half or one less, the smallest first.
 func (c Config) smaller(field int) (out []Config) {
 	name := reflect.TypeFor[Config]().Field(field).Name
 	least := map[string]int64{
@@ -161,15 +161,15 @@ func (c Config) smaller(field int) (out []Config) {
 	return out
 }
 
-// Catch tells whether and how soon seeds found something wrong.
+// Catch says whether and how soon a seed failed.
 type Catch struct {
 	Caught bool   `json:"caught"`
-	Seed   uint64 `json:"seed"` // that did
+	Seed   uint64 `json:"seed"` // the seed that failed
 	Seen   string `json:"seen"`
 }
 
-// Hunt plays seeds from first on, so many at most, each with faults and with liars of both kinds, until one is not as
-// it must be.
+// Hunt plays up to the given number of seeds, from first on, each with faults and with liars of both kinds, until one
+// fails.
 func Hunt(first uint64, seeds int) Catch {
 	for s := first; s < first+uint64(seeds); s++ {
 		for _, c := range []Config{Hostile(s), Lying(s), Usurping(s)} {
@@ -181,7 +181,7 @@ func Hunt(first uint64, seeds int) Catch {
 	return Catch{}
 }
 
-// try is Check for code with bugs: a panic is one more way to find them.
+// try is Check for code with planted bugs, in which a panic also counts as a failure.
 func try(c Config) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

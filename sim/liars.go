@@ -12,29 +12,29 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Role is the part that a lying member has in the job.
+// Role is the role that a lying member has in the job.
 type Role string
 
-// Roles. A liar speaks under its own identity, and has no right and no role beside this one.
+// These are the roles. A liar has its own identity, and no right or role beside this one.
 const (
-	LyingWorker   Role = "worker"   // it works for the job, and is never a replica
-	LyingFollower Role = "follower" // it is one of the replicas, and does not lead
-	LyingHome     Role = "home"     // the job's submitter
+	LyingWorker   Role = "worker"   // works for the job, and is never a replica
+	LyingFollower Role = "follower" // is one of the replicas, and does not lead
+	LyingHome     Role = "home"     // is the job's submitter
 )
 
-// LiarAllowance is Allowance where members lie. Beside the usual timeouts these must pass, perhaps one after the
-// other: a merge that was ordered and is never offered is given up (2 min), and what is held and makes no progress runs
+// LiarAllowance is Allowance for runs with liars. Beside the usual timeouts two more must pass, perhaps one after the
+// other: a merge that was ordered and never offered is given up (2 min), and what is held without progress runs
 // elsewhere (1 min).
 const LiarAllowance = 4 * time.Minute
 
-// shunAfter is how many messages that no honest node sends a node takes from a peer before it closes the link, and
-// shunFor how long it refuses the peer then. The daemon does the same.
+// shunAfter is how many messages that no honest node sends a node accepts from a peer before it closes the link, and
+// shunFor is how long it refuses the peer then. The daemon does the same.
 const (
 	shunAfter = 5
 	shunFor   = 60 * time.Second
 )
 
-// Lying is a run in which some members lie, in a way that the seed decides.
+// Lying returns a run in which some members lie about their work, in ways that the seed decides.
 func Lying(seed uint64) Config {
 	c := Config{
 		Seed:     seed,
@@ -68,7 +68,7 @@ func Lying(seed uint64) Config {
 	return c
 }
 
-// Usurping is a run in which members lie about who they are in the job, too, and send anything.
+// Usurping returns a run in which members also lie about their role, and send anything.
 func Usurping(seed uint64) Config {
 	c := Lying(seed)
 	c.Usurp, c.Holds = true, false
@@ -78,7 +78,7 @@ func Usurping(seed uint64) Config {
 		c.Restarts = int(seed / 5 % 4)
 	case 4:
 		c.Liar, c.Liars = LyingHome, 1
-		if seed%10 == 9 { // of a job beside the one that is looked at
+		if seed%10 == 9 { // also about a job beside the one that is checked
 			c.Liar, c.Second = LyingWorker, true
 		}
 	}
@@ -103,7 +103,7 @@ func (w *world) planLiars() {
 	}
 }
 
-// turnFollower lets a replica that does not lead lie, as soon as there are three.
+// turnFollower makes a liar of a replica that does not lead, as soon as there are three replicas.
 func (w *world) turnFollower() {
 	if w.ended {
 		return
@@ -152,14 +152,14 @@ func (w *world) turn(n *node) {
 	}
 }
 
-// lie sends one lie and comes back for the next.
+// lie sends one lie, and queues the next.
 func (w *world) lie(n *node) {
 	if w.over {
 		return
 	}
 	if n.up {
 		s := w.scene()
-		if lead := w.leader(); lead != nil { // which it would find out
+		if lead := w.leader(); lead != nil { // a real liar could find it out
 			v, _ := lead.peer.Ledger(w.id)
 			s.Home, s.Voters = lead.id, v.Voters
 		}
@@ -171,10 +171,10 @@ func (w *world) lie(n *node) {
 	w.after(n.liar.Pause(), func() { w.lie(n) })
 }
 
-// climbEvery is how long a liar waits until it puts itself above all others again.
+// climbEvery is the interval at which a liar claims again to be above all others in the merge tree.
 const climbEvery = 100 * time.Millisecond
 
-// climb has a liar deal units to all others, to be merged by it.
+// climb lets a liar deal units to all other nodes, such that it would merge their partials.
 func (w *world) climb(n *node) {
 	if w.over {
 		return
@@ -191,7 +191,7 @@ func (w *world) climb(n *node) {
 	w.after(climbEvery, func() { w.climb(n) })
 }
 
-// scene is what a liar knows of the job.
+// scene is what a liar knows about the job.
 func (w *world) scene() liar.Scene {
 	s := liar.Scene{Job: w.id, Want: w.job.Want, Peers: w.ids, Term: 1, Own: w.second, OwnTerm: 1, Result: w.first.SHA256}
 	for t := range w.homes {
@@ -200,7 +200,7 @@ func (w *world) scene() liar.Scene {
 	return s
 }
 
-// falseBlob has a liar offer a partial whose blob is there, but holds other units.
+// falseBlob lets a liar offer a partial whose blob exists, but has other units.
 func (w *world) falseBlob(n *node) liar.Lie {
 	return func(l *liar.Liar) (engine.Message, bool) {
 		c := l.Units()
@@ -225,13 +225,13 @@ func (w *world) falseBlob(n *node) liar.Lie {
 	}
 }
 
-// claim has a liar offer, in a way that nobody can find fault with by itself, a few units that it has not run: what a
-// worker says that it has computed is not checked.
+// claim lets a liar offer a few units that it has not run, in a partial without a visible fault: whether a worker has
+// really computed something cannot be checked.
 func (w *world) claim(n *node) liar.Lie {
 	return func(l *liar.Liar) (engine.Message, bool) { return w.madeUp(n, l, tasks.CoverOf(l.Some(50))) }
 }
 
-// whole has a liar offer all of the job so, or all but what was committed a moment ago.
+// whole lets a liar offer the whole job in this way, or all but what was committed a moment ago.
 func (w *world) whole(n *node) liar.Lie {
 	return func(l *liar.Liar) (engine.Message, bool) {
 		c := tasks.CoverOf(w.job.Want)
@@ -243,7 +243,7 @@ func (w *world) whole(n *node) liar.Lie {
 	}
 }
 
-// madeUp is a false partial of units, but for those that must fail.
+// madeUp is a false partial of units, except those that must fail.
 func (w *world) madeUp(n *node, l *liar.Liar, c tasks.Cover) (engine.Message, bool) {
 	for _, u := range w.cfg.Poison {
 		c = c.Minus(tasks.Cover{tasks.R(u, u+1)})
@@ -265,7 +265,7 @@ func (w *world) madeUp(n *node, l *liar.Liar, c tasks.Cover) (engine.Message, bo
 		Size:   1,
 		Holder: n.id,
 	}
-	if w.rng.IntN(2) == 0 { // as a merge of others' work
+	if w.rng.IntN(2) == 0 { // as if it were a merge of others' work
 		p.Kids = []merge.ID{{Node: w.ids[w.rng.IntN(len(w.ids))], Seq: 1}, {Node: n.id, Seq: 1}}
 	}
 	n.blobs[p.ID] = b
@@ -273,7 +273,7 @@ func (w *world) madeUp(n *node, l *liar.Liar, c tasks.Cover) (engine.Message, bo
 	return engine.Message{Offer: &p}, true
 }
 
-// lends notes units that a message gives to a liar.
+// lends notes the units that a message gives to a liar.
 func (w *world) lends(m engine.Message) {
 	switch {
 	case m.Steal != nil && m.Steal.Grant != nil && m.Steal.Grant.Job == w.id:
@@ -283,10 +283,10 @@ func (w *world) lends(m engine.Message) {
 	}
 }
 
-// falsified holds what a result has of a liar's making against what a worker may come to: no more than it was given and
-// its share once more. That holds as long as the home that has begun the job leads it; a run with a quarter of the
-// units more than that, for what it merged for others and what was under way, is not as it must be: in 700 seeds most
-// had less than a tenth more, and none a fifth.
+// falsified checks how much of a result a liar has made up against what a worker can achieve: no more than it was
+// given, and its share once more. This holds as long as the first home leads the job. The check fails if there is a
+// quarter of the units more than that, which allows for what the liar merged for others and what was under way: in 700
+// seeds most had less than a tenth more, and none a fifth.
 func (w *world) falsified(c content) error {
 	if w.cfg.Liar != LyingWorker || w.res.Homes > 1 || w.cfg.Crashes+w.cfg.Pauses > 0 {
 		return nil
@@ -301,7 +301,7 @@ func (w *world) falsified(c content) error {
 	return nil
 }
 
-// violated counts what a node was told of another, and closes the link after a few.
+// violated counts a violation by a peer that a node noticed, and closes the link after a few.
 func (w *world) violated(n *node, e engine.Violation) {
 	i, ok := w.index[e.From]
 	if !ok {

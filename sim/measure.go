@@ -10,18 +10,18 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Load is what a run asked of the network and of the home.
+// Load is what a run demanded of the network and of the home.
 type Load struct {
 	In, Out           [kinds]int // messages to and from the home
 	InBytes, OutBytes [kinds]int64
 	PeakIn, PeakOut   int // messages in the home's busiest second
-	Requests, Refused int // of and to thieves, on all nodes
+	Requests, Refused int // steal requests, and those that were refused, on all nodes
 	Merges, Depth     int // merges done, and the longest chain of them
-	Blobs             int // brought from one node to another
-	HomeBlobs         int // of these, to the home
+	Blobs             int // blobs fetched from another node
+	HomeBlobs         int // of these, those fetched by the home
 
 	LastRun time.Duration   // when the last unit was processed
-	Busy    []time.Duration // of all slots, in each 50 ms
+	Busy    []time.Duration // time that all slots were busy, in each 50 ms
 
 	second  int64
 	in, out int
@@ -76,7 +76,7 @@ func (l *Load) String() string {
 	return b.String()
 }
 
-// Messages counts those to and from the home.
+// Messages counts the messages to and from the home.
 func (l *Load) Messages() (in, out int) {
 	for k := range kinds {
 		in, out = in+l.In[k], out+l.Out[k]
@@ -84,7 +84,7 @@ func (l *Load) Messages() (in, out int) {
 	return in, out
 }
 
-// Bytes counts those of the messages to and from the home; 0 unless Config.Bytes is set.
+// Bytes counts the bytes of the messages to and from the home; 0 unless Config.Bytes is set.
 func (l *Load) Bytes() (n int64) {
 	for k := range kinds {
 		n += l.InBytes[k] + l.OutBytes[k]
@@ -97,7 +97,7 @@ func (r *Result) Efficiency(c Config) float64 {
 	return float64(c.Units) * float64(c.UnitTime) / (r.Speed * float64(c.Slots) * float64(r.Makespan))
 }
 
-// moved counts a blob brought to n.
+// moved counts a blob that n fetched.
 func (w *world) moved(n *node) {
 	w.res.Load.Blobs++
 	if n.num == home {
@@ -108,7 +108,7 @@ func (w *world) moved(n *node) {
 // busyStep is the width of a bin of Load.Busy.
 const busyStep = 50 * time.Millisecond
 
-// worked books the time that a packet took.
+// worked adds the time that a packet took.
 func (w *world) worked(from, to time.Duration) {
 	l := &w.res.Load
 	l.LastRun = to

@@ -10,7 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// runPacket begins the first packet of a generation's queue; its end is queued as an event.
+// runPacket starts the first packet in a generation's queue, and queues the event of its end.
 func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 	g := n.gens[id]
 	p := g.queue[0]
@@ -47,13 +47,14 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 	})
 }
 
-// What a packet takes beside its units, as measured: the first of a generation waits for a child to be forked.
+// These are measured times that a packet takes beside its units: the first one of a generation waits for a child to be
+// forked.
 const (
 	forGeneration = 3 * time.Millisecond
 	forPacket     = 300 * time.Microsecond
 )
 
-// beforePacket is the time that passes before the first unit of a packet that was not queued behind another.
+// beforePacket is the time before the first unit of a packet that was not queued behind another.
 func beforePacket(g *genModel) time.Duration {
 	if len(g.done.packets) == 0 {
 		return forGeneration
@@ -83,7 +84,7 @@ func (w *world) failGen(n *node, id steal.GenID, blame tasks.Range) {
 // endPacket ends the running packet at unit last, and begins the next.
 func (w *world) endPacket(n *node, id steal.GenID, last int64) {
 	g := n.gens[id]
-	if n.paused > w.now { // a stopped process does not run on
+	if n.paused > w.now { // a paused process does not run
 		w.whenAwake(n, id, func() { w.endPacket(n, id, last) })
 		return
 	}
@@ -96,7 +97,7 @@ func (w *world) endPacket(n *node, id steal.GenID, last int64) {
 	w.step(n, engine.PacketDone{Gen: id, Packet: p, Last: last, Elapsed: elapsed})
 }
 
-// whenAwake does something at the end of a node's pause, if the generation still runs then.
+// whenAwake calls do at the end of a node's pause, if the generation still runs then.
 func (w *world) whenAwake(n *node, id steal.GenID, do func()) {
 	boot, g := n.boot, n.gens[id]
 	token := g.token
@@ -111,7 +112,7 @@ func (w *world) whenAwake(n *node, id steal.GenID, do func()) {
 func (w *world) book(g *genModel, p tasks.Range, last int64) (elapsed time.Duration) {
 	w.worked(g.started, w.now)
 	if done := tasks.R(p.First, last); !done.Empty() {
-		if k := len(g.done.packets); k > 0 && g.done.packets[k-1].Last == done.First { // to spare memory
+		if k := len(g.done.packets); k > 0 && g.done.packets[k-1].Last == done.First { // saves memory
 			g.done.packets[k-1].Last = done.Last
 		} else {
 			g.done.packets = append(g.done.packets, done)
@@ -124,7 +125,7 @@ func (w *world) book(g *genModel, p tasks.Range, last int64) (elapsed time.Durat
 	return max(w.now-g.started, time.Microsecond)
 }
 
-// preempt cuts the running packet after the unit that it is at, and returns what is queued.
+// preempt cuts the running packet after its current unit, and hands back the packets queued behind it.
 func (w *world) preempt(n *node, id steal.GenID) {
 	g := n.gens[id]
 	if g == nil || len(g.queue) == 0 || g.cutting {
@@ -190,7 +191,7 @@ func (w *world) sealGen(n *node, e engine.SealGen) {
 	})
 }
 
-// store puts a blob on a node's disk that is not committed.
+// store puts an uncommitted blob into a node's scratch.
 func (w *world) store(n *node, id merge.ID, b blob) {
 	n.blobs[id] = b
 	var open int64
@@ -205,7 +206,7 @@ func (w *world) made(p merge.Partial) *node {
 	if i, ok := w.index[p.ID.Node]; ok {
 		return w.nodes[i]
 	}
-	return &node{} // a liar has named it
+	return &node{} // the name was invented by a liar
 }
 
 func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
@@ -219,7 +220,7 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 		out.packets = append(out.packets, b.packets...)
 		out.claimed = append(out.claimed, b.claimed...)
 		out.canary += b.canary
-		out.lie = out.lie || b.lie || !w.made(p).honest // it may not be what it says
+		out.lie = out.lie || b.lie || !w.made(p).honest // the input may not be what its maker says
 		out.depth = max(out.depth, b.depth+1)
 		if p.Holder != n.id {
 			w.moved(n)

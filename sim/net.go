@@ -9,9 +9,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// draw decides who may link to whom. In a large cluster a node cannot hold links to all: it has one to
-// the home, those to its neighbours in a hypercube over the sorted members, where work is pushed to
-// idle nodes, and some drawn by chance, to steal over.
+// draw decides who may link to whom. In a large cluster a node cannot hold links to all. It has one to the home, those
+// to its neighbours in a hypercube over the sorted members, over which work is pushed to idle nodes, and some random
+// ones, over which it steals.
 func (w *world) draw() {
 	count := int32(len(w.nodes))
 	if w.cfg.View <= 0 || int(count) <= 2*w.cfg.View {
@@ -38,7 +38,7 @@ func (w *world) draw() {
 	}
 }
 
-// viewed runs over the nodes that n may link to.
+// viewed iterates over the nodes that n may link to.
 func (w *world) viewed(n *node) iter.Seq[*node] {
 	return func(yield func(*node) bool) {
 		if n.view != nil {
@@ -57,7 +57,7 @@ func (w *world) viewed(n *node) iter.Seq[*node] {
 	}
 }
 
-// at is the process that a message to a peer comes to; where two have the identity, chance decides.
+// at is the process that a message to a peer reaches; if two have the identity, chance decides.
 func (w *world) at(id tasks.PeerID) *node {
 	n := w.nodes[w.index[id]]
 	if t := n.twin; t != nil && t.up && (!n.up || w.rng.IntN(2) == 0) {
@@ -69,10 +69,10 @@ func (w *world) at(id tasks.PeerID) *node {
 // partition cuts some nodes off from the others.
 type partition struct {
 	in       []bool
-	out, inw bool // what is sent out of it is lost; what is sent into it
+	out, inw bool // what is sent out of the set is lost; what is sent into it is lost
 }
 
-// blocked reports whether a partition keeps what a sends from b.
+// blocked reports whether a partition drops what a sends to b.
 func (w *world) blocked(a, b *node) bool {
 	for _, p := range w.cuts {
 		if p.in[a.num] != p.in[b.num] && ((p.in[a.num] && p.out) || (p.in[b.num] && p.inw)) {
@@ -87,7 +87,7 @@ func (w *world) reaches(a, b *node) bool {
 	return a.num == b.num || (a.up && b.up && b.paused <= w.now && !w.blocked(a, b) && !w.blocked(b, a))
 }
 
-// asleepAfter is how long others wait for a node that stands still.
+// asleepAfter is how long others wait for a paused node.
 const asleepAfter = 5 * time.Second
 
 // linked reports whether the connection of two nodes would hold now.
@@ -99,7 +99,7 @@ func (w *world) linked(a, b *node) bool {
 	return a.up && b.up && awake(a) && awake(b) && !w.blocked(a, b) && !w.blocked(b, a)
 }
 
-// notice has two nodes see, after a while, whether they are connected.
+// notice lets two nodes notice, after d, whether they are connected.
 func (w *world) notice(a, b *node, d time.Duration) {
 	w.after(d, func() {
 		on := w.linked(a, b)
@@ -113,14 +113,14 @@ func (w *world) notice(a, b *node, d time.Duration) {
 	})
 }
 
-// noticeAll is notice for all that a node may link to, within so long.
+// noticeAll does notice for all nodes that a node may link to, within a time.
 func (w *world) noticeAll(n *node, within time.Duration) {
 	for o := range w.viewed(n) {
 		w.notice(n, o, w.random(within+time.Millisecond))
 	}
 }
 
-// link lets a know that b is up.
+// link tells a that b is up.
 func (w *world) link(a, b *node) {
 	i, ok := slices.BinarySearch(a.links, int32(b.num))
 	if ok {
@@ -137,10 +137,10 @@ func (w *world) unlink(a, b *node) {
 	}
 }
 
-// takeDown stops a node's process; the others notice after a while each.
+// takeDown stops a node's process; each of the others notices after a while.
 func (w *world) takeDown(n *node, notice time.Duration) {
 	n.up = false
-	n.boot++ // what was on its way to it is lost
+	n.boot++ // what was on its way to the node is lost
 	n.links = nil
 	w.tear(n.disk)
 	if !n.copy {
@@ -193,7 +193,7 @@ func (w *world) restore(n *node) {
 	w.step(n, engine.Restore{ID: w.id, Job: w.job, Log: log})
 }
 
-// send is what a node's protocol sends; a liar makes of it what it likes.
+// send sends a message of a node's protocol; a liar may change it.
 func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	if from.liar != nil {
 		var ok bool
@@ -204,11 +204,11 @@ func (w *world) send(from *node, to tasks.PeerID, m engine.Message) {
 	w.post(from, to, m)
 }
 
-// intercepted has a node that lies, or is about to, take note of a message, and reports whether its protocol is not to
-// hear of it.
+// intercepted lets a node that lies, or is about to, read a message first. It reports whether the node's honest
+// protocol must not see it.
 func (w *world) intercepted(o, from *node, m engine.Message) bool {
 	if m.Enlist != nil && w.cfg.Liar == LyingWorker {
-		return true // it has no other role, and must not answer as if it had
+		return true // a lying worker is never a replica, so it must not answer
 	}
 	if o.liar != nil {
 		if m.Gather != nil && from.honest {
@@ -227,10 +227,10 @@ func (w *world) intercepted(o, from *node, m engine.Message) bool {
 	return false
 }
 
-// post brings a message on its way.
+// post sends a message over the modelled network.
 func (w *world) post(from *node, to tasks.PeerID, m engine.Message) {
 	if _, known := w.index[to]; !known {
-		return // a liar has named it
+		return // the peer was invented by a liar
 	}
 	w.res.Messages++
 	w.measure(from, to, m)

@@ -5,7 +5,7 @@ import "time"
 // event is something that happens at a time.
 type event struct {
 	at     time.Duration
-	serial int // of its queuing: decides between events at one time
+	serial int // number in the order of queuing, which decides between events for the same time
 	do     func()
 }
 
@@ -13,7 +13,7 @@ func (e event) before(o event) bool {
 	return e.at < o.at || (e.at == o.at && e.serial < o.serial)
 }
 
-// events is a binary heap. It is no container/heap, whose interface costs a tenth of a run.
+// events is a binary heap. It does not use container/heap, whose interface costs a tenth of the time of a run.
 type events []event
 
 func (q *events) push(e event) {

@@ -9,11 +9,12 @@ import (
 	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 )
 
-// Two of a ledger's three replicas are lost: their disks are destroyed, or they are away for so long that the job's
-// user takes them for lost, and come back with all they had. The user has the job recovered from the copy that is left.
-// It must not go on before, must then end with each unit once, and who comes back must follow, and have no other end.
+// Here two of a ledger's three replicas are lost: their disks are destroyed, or they are away for so long that the user
+// takes them for lost, and come back later with everything they had. The user has the job recovered from the copy that
+// is left. The job must not go on before that, and must then end with each unit once. Replicas that come back must
+// follow the new ledger, and have no other end.
 
-// Recovering is a run in which a ledger loses its majority and is recovered.
+// Recovering returns a run in which a ledger loses its majority and is recovered.
 func Recovering(seed uint64) Config {
 	c := Config{
 		Seed:       seed,
@@ -44,13 +45,13 @@ func Recovering(seed uint64) Config {
 	return c
 }
 
-// recovery is what a run knows of one.
+// recovery is the state of a recovery in a run.
 type recovery struct {
 	recovered bool
-	away      map[*node]bool // with a copy that counts no more
+	away      map[*node]bool // replicas that are away with an outdated copy
 }
 
-// counts reports whether a copy of the ledger is one that counts.
+// counts reports whether a copy of the ledger is in force: after a recovery, only those of the recovered ledger are.
 func (w *world) counts(v engine.LedgerView) bool { return !w.recovered || v.Recovery != nil }
 
 func (w *world) planRecovery() {
@@ -60,7 +61,7 @@ func (w *world) planRecovery() {
 	}
 }
 
-// loseMajority takes two of three replicas away, as soon as there are three and something is committed.
+// loseMajority removes two of three replicas, as soon as there are three and something is committed.
 func (w *world) loseMajority() {
 	lead := w.leader()
 	if w.ended {
@@ -96,7 +97,7 @@ func (w *world) loseMajority() {
 	w.settle(w.now + 15*time.Second)
 }
 
-// recoverFrom is the user, who has the job recovered; later the replicas come back that were not lost.
+// recoverFrom plays the user, who has the job recovered. Later the replicas come back that kept their disks.
 func (w *world) recoverFrom(last *node, late []*node) {
 	v, ok := last.peer.Copy(w.id)
 	switch {
@@ -104,13 +105,13 @@ func (w *world) recoverFrom(last *node, late []*node) {
 		w.fail("%s has a copy that cannot be recovered: it is there %v, and somebody leads %v", last.id, ok,
 			w.leader() != nil)
 		return
-	case v.Majority: // a word that was long under way
+	case v.Majority: // a delayed message still makes the majority seem alive
 		w.settle(w.now + 2*time.Second)
 		w.after(2*time.Second, func() { w.recoverFrom(last, late) })
 		return
 	}
 	w.recovered, w.commits, w.truth = true, map[merge.ID]bool{}, nil
-	for _, n := range w.nodes { // blobs of before may be on any disk
+	for _, n := range w.nodes { // from now on blobs from before the recovery may be on any disk
 		for id := range n.disk.kept {
 			w.harmed[id] = true
 		}
@@ -144,7 +145,7 @@ func (w *world) recoverFrom(last *node, late []*node) {
 	w.settle(w.now + 5*time.Second)
 }
 
-// mayGiveUp reports whether a node may drop its copy of the ledger, since it is of before a recovery.
+// mayGiveUp reports whether a node may drop its copy of the ledger, since it is from before a recovery.
 func (w *world) mayGiveUp(n *node) bool {
 	back := w.away[n]
 	delete(w.away, n)

@@ -12,10 +12,10 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A follower that restarts beside one that lies hears that one first, and before its leader. It must go on following
-// the leader that there was.
+// Here an honest follower restarts while another follower lies, and hears the liar before its leader. It must go on
+// following the leader that it had.
 
-// planRestarts has the follower that does not lie restart.
+// planRestarts plans restarts of the follower that does not lie.
 func (w *world) planRestarts(lead, liar *node, followers []*node) {
 	other := followers[0]
 	if other == liar {
@@ -26,7 +26,7 @@ func (w *world) planRestarts(lead, liar *node, followers []*node) {
 	}
 }
 
-// restart crashes a follower, which is back in less time than it takes to be replaced, and lies to it at once.
+// restart crashes a follower, which comes back before it is replaced, and then has the liar lie to it.
 func (w *world) restart(lead, liar, n *node) {
 	if w.ended || !n.up || n.gone || w.leader() != lead || !liar.up {
 		return
@@ -45,7 +45,7 @@ func (w *world) restart(lead, liar, n *node) {
 	})
 }
 
-// lieToFollower claims to lead in the term of the leader, or in the next one, and what a follower would then do.
+// lieToFollower sends a follower what a leader would send, claiming to lead in the leader's term or the next one.
 func (w *world) lieToFollower(lead, liar, n *node) {
 	v, ok := lead.peer.Ledger(w.id)
 	if w.ended || !ok {
@@ -81,7 +81,7 @@ func (w *world) lieToFollower(lead, liar, n *node) {
 	}
 }
 
-// calmNet reports whether no message is lost or late, so that a leader that lives is heard; and the leader lives.
+// calmNet reports whether no message is lost or late and no home has crashed, so that the leader is heard.
 func (w *world) calmNet() bool {
 	return w.cfg.Drop == 0 && w.cfg.Delay == 0 && w.res.Faults.HomeCrashes == 0
 }

@@ -5,10 +5,10 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The second job of a run is one whose submitter, and home, lies. The others take part in it, and are given any orders
-// for it; no more of it is modelled than that. What is checked is that the first job does not suffer.
+// A run may have a second job, whose submitter and home lies. The other nodes take part in it, and get any orders for
+// it; nothing more of it is modelled. The check is that the first job does not suffer.
 
-// submitSecond has a liar submit it.
+// submitSecond lets a liar submit the second job.
 func (w *world) submitSecond(n *node) {
 	if !w.cfg.Second {
 		return
@@ -30,8 +30,8 @@ func (w *world) jobOf(id tasks.JobID) *tasks.Job {
 	return nil
 }
 
-// ofSecond carries out what a node wants for the second job, as far as that is modelled: blobs and ledgers of it are
-// kept nowhere. False for what is of the first, or alike for both.
+// ofSecond carries out an effect for the second job, as far as that is modelled: its blobs and ledgers are stored
+// nowhere. It returns false for effects of the first job, and for those that are the same for both.
 func (w *world) ofSecond(n *node, e engine.Effect) bool {
 	switch e := e.(type) {
 	case engine.FoundLedger:
@@ -65,7 +65,7 @@ func (w *world) ofSecond(n *node, e engine.Effect) bool {
 	return false
 }
 
-// secondsEnd reports whether something is about the second job's end, or its ledger's.
+// secondsEnd reports whether an effect is about the end of the second job or of its ledger.
 func (w *world) secondsEnd(e engine.Effect) bool {
 	var id tasks.JobID
 	switch e := e.(type) {

@@ -1,10 +1,10 @@
-// Package sim runs the shipping cores (package engine and what it drives) on modelled nodes in virtual
-// time. One seed decides everything: delays, losses, repetitions, crashes, pauses, disks. There is no
-// other source of chance, no clock and no goroutine, so a seed that fails fails again.
+// Package sim runs the shipping cores (package engine and what it drives) on modelled nodes in virtual time. One seed
+// decides everything: delays, losses, repetitions, crashes, pauses, disks. There is no other source of chance, no clock
+// and no goroutine, so a seed that fails always fails.
 //
-// A modelled blob is the list of packets in it, and a modelled disk keeps what its node had synced when it
-// crashed. At the end of a job the committed parts are put together, and every unit must be there exactly
-// once; what a run is held to beside that is in check.go.
+// A modelled blob is the list of packets in it, and a modelled disk keeps what its node had synced when it crashed. At
+// the end of a job the committed parts are put together, and every unit must be there exactly once. check.go says what
+// else is checked.
 package sim
 
 import (
@@ -28,135 +28,139 @@ import (
 type Config struct {
 	Seed     uint64
 	Nodes    int
-	Slots    int           // a node
-	Units    int64         // of the job
-	Files    int           // of the dataset
+	Slots    int           // slots of each node
+	Units    int64         // units of the job
+	Files    int           // files of the dataset
 	UnitTime time.Duration // run time of a unit on a node of speed 1
-	Even     bool          // all nodes have speed 1; else 0.8 to 1.2
-	Latency  time.Duration // mean, one way
-	Replicas int           // of the ledger; 0 for a home that is the only one to know it, and must not be lost
-	Snapshot int           // entries of the log after which it is compacted; 0 for the default, which is beyond short jobs
-	View     int           // random links a node draws, beside those to the home and its lifelines; 0 links all with all
-	Blob     time.Duration // to bring one blob from another node
-	Hasty    bool          // timeouts far too short for this network: much is done twice
-	Packet   time.Duration // aim for a packet's run time; 0 for the scheduler's default
-	Poison   []int64       // units at which user code crashes, on every node
-	Deal     bool          // the home deals work; otherwise all is stolen
-	Slow     int           // nodes five times slower
-	Blind    int           // nodes that do not see some of the files, or not all the time, see blind.go
-	Lacking  int           // nodes on which all fails, in a way that looks like a failure of the entries, see lacks
-	Halves   bool          // each node sees another half of the files, two nodes each file
-	Hidden   int           // files, the last ones, that nobody sees any more since the job was planned
+	Even     bool          // all nodes have speed 1; otherwise 0.8 to 1.2
+	Latency  time.Duration // mean latency, one way
+	Replicas int           // replicas of the ledger; 0 if the home alone knows it, and must not be lost
+	// Snapshot is after how many entries the log is compacted; 0 for the default, which short jobs do not reach.
+	Snapshot int
+	// View is how many random links a node has, beside those to the home and its neighbours in the hypercube (draw); 0
+	// links all nodes.
+	View    int
+	Blob    time.Duration // time to fetch one blob from another node
+	Hasty   bool          // timeouts are far too short for this network, so much is done twice
+	Packet  time.Duration // intended run time of a packet; 0 for the scheduler's default
+	Poison  []int64       // units at which user code crashes, on every node
+	Deal    bool          // the home deals work; otherwise all is stolen
+	Slow    int           // nodes that are five times slower
+	Blind   int           // nodes that do not see some of the files, always or at times (blind.go)
+	Lacking int           // nodes on which everything fails, as if by the entries (lacks)
+	Halves  bool          // each node sees a different half of the files, and two nodes see each file
+	Hidden  int           // the last files, which nobody sees since the job was planned
 
-	// Faults begin until Calm; those that last end a little later. Then the network is only slow.
+	// Faults begin before Calm; those with a duration end a little later. After that the network is only slow.
 	Calm       time.Duration
 	Drop       float64 // share of messages lost
 	Repeat     float64 // share of messages delivered twice
-	Delay      float64 // share of messages that come late, beyond the timeouts and out of order
-	Crashes    int     // nodes that lose all but their disk and come back a little later; half of them while they write
-	Wipes      int     // nodes that lose their disk too, as long as no more than one replica does at a time
+	Delay      float64 // share of messages that arrive out of order, and later than the timeouts
+	Crashes    int     // nodes that lose everything but their disk and restart a little later; half of them during a write
+	Wipes      int     // nodes that lose their disk too, but never more than one replica at a time
 	PowerCuts  int     // crashes of all nodes at once
-	Partitions int     // some nodes are cut off from the others, in one direction or both
-	Pauses     int     // nodes that stand still for longer than every timeout
-	Stutters   int     // nodes that stand still again and again for a moment
-	Jumps      int     // nodes whose own clock leaps forward or stands still
+	Partitions int     // times that some nodes are cut off from the others, in one direction or both
+	Pauses     int     // nodes that stop for longer than every timeout
+	Stutters   int     // nodes that stop again and again for a moment
+	Jumps      int     // nodes whose clock leaps forward or stops
 	DiskErrors float64 // share of writes to disk that fail
-	Rots       int     // committed blobs that a disk cannot read any more
-	Twins      int     // second processes with a node's identity, for a while
-	Kills      int     // single generations killed
-	Leaves     int     // nodes that leave politely
+	Rots       int     // committed blobs that become unreadable on a disk
+	Twins      int     // times that a second process has a node's identity, for a while
+	Kills      int     // single generations that are killed
+	Leaves     int     // nodes that announce that they leave
 	Late       int     // nodes that join during the job
-	BadEnds    float64 // share of nodes on which the result cannot be made until Calm
-	BadCode    bool    // Terminate crashes everywhere until Calm, when its user has mended what it lacks
+	BadEnds    float64 // share of nodes that cannot make the result until Calm
+	BadCode    bool    // Terminate crashes everywhere until Calm, when the user has repaired the cause
 
-	Base      int     // outputs of an earlier job that the job begins with, see base.go
-	BaseShare float64 // of the units, that they cover
+	Base      int     // outputs of an earlier job with which the job begins (base.go)
+	BaseShare float64 // share of the units that these cover
 
 	Recover bool // two of three replicas are lost, and the job is recovered from the third
-	Return  int  // of them come back later, with all that they had
+	Return  int  // lost replicas that come back later, with everything that they had
 
 	Liars int  // members that lie
-	Liar  Role // and what they are in the job
+	Liar  Role // their role in the job
 	// Second has the liar submit a job of its own, and lie about that as its home.
 	Second bool
 	// Restarts is how often the other follower restarts beside one that lies, and hears that one first.
 	Restarts int
 	Thieves  int  // members that take all the work that they can get, and do nothing
-	Holds    bool // they tell no lie but that they hold all units, and never finish a packet
-	Climbs   bool // they tell no lie but that others are to have their partials merged by them
+	Holds    bool // their only lie is that they hold all units, and they never finish a packet
+	Climbs   bool // their only lie is that others must send them their partials to merge
 	Admin    bool // they have the right admin, and sign recoveries that nobody has asked for
-	Usurp    bool // they lie about that too, and send anything at all; else about their work only
+	Usurp    bool // they also lie about their role, and send anything; otherwise they lie about their work only
 
 	Prepare time.Duration // longest time to load a job's code; default 300 ms
-	Watch   time.Duration // look at all disks so often, also in a run without faults; 0 for not
-	Flat    int64         // bytes of every blob, as of histograms
-	// bytes that a unit adds to a blob, as to a tree; with Flat 0 a blob has as many as it has pieces
+	Watch   time.Duration // interval at which all disks are checked, also in a run without faults; 0 for never
+	Flat    int64         // bytes that every blob has, as with histograms
+	// PerUnit is how many bytes each unit adds to a blob, as with trees. If Flat is 0 too, a blob has as many bytes as
+	// packets.
 	PerUnit    int64
-	Folding    ledger.Config // when committed partials are merged further; the rest of it is not used
-	Keep       int64         // bytes that a node may keep of what is not committed; 0 for no bound
-	Generation time.Duration // a generation is sealed when it is older; default 5 s
+	Folding    ledger.Config // settings of when committed partials are folded; its other fields are not used
+	Keep       int64         // bytes of uncommitted blobs that a node may keep; 0 for no bound
+	Generation time.Duration // age at which a generation is sealed; default 5 s
 	Bytes      bool          // count the bytes of the home's messages, which takes time
 	Limit      time.Duration // give up at this virtual time; default 10 min
-	Trace      io.Writer     `json:"-"` // of every event, readable; nil for none
+	Trace      io.Writer     `json:"-"` // readable trace of every event; nil for none
 }
 
-// Result tells how a run ended.
+// Result is how a run ended.
 type Result struct {
-	Makespan  time.Duration // until the job's result was in the ledger
+	Makespan  time.Duration // time until the job's result was in the ledger
 	Finished  bool
 	Lost      []ledger.Lost
-	Err       error // what was not as it must be
+	Err       error // the first check that failed
 	Messages  int
 	Faults    Faults
-	Counts    ledger.Counts   // what the last home had to mend
-	Speed     float64         // of all nodes together
-	ToWork    []time.Duration // of nodes that joined late: from joining to their first packet
+	Counts    ledger.Counts   // what the last home had to repair
+	Speed     float64         // sum over all nodes
+	ToWork    []time.Duration // for each node that joined late, the time from joining to its first packet
 	Steals    int
-	Homes     int // that led the job, one after the other
+	Homes     int // nodes that led the job, one after the other
 	Load      Load
 	Rerun     float64       // units processed over units wanted, minus 1
-	Stolen    int64         // units that a thief took
+	Stolen    int64         // units that thieves took
 	Climbed   map[int]bool  // honest nodes that gave a liar partials to merge
-	Claimed   int64         // units that a liar offered as done, and made up
-	Falsified int64         // of these, that are in the result
-	Before    int64         // units that the job had from an earlier one
-	Redone    int64         // of these, given to a child all the same
+	Claimed   int64         // units that liars offered without having run them
+	Falsified int64         // of these, the units that are in the result
+	Before    int64         // units that the job took from an earlier one
+	Redone    int64         // of these, the units that were given to a child again
 	Again     int64         // units given to a child after they were committed
 	Settled   time.Duration // when the last fault ended
-	Bound     time.Duration // when the job must have ended at the latest, see Allowance
-	Lacked    int           // generations that failed since their node's host lacks what the selector opens
-	Unread    int           // generations that failed since their node did not see a file
-	Longest   int           // log on a disk, in entries, where it is compacted
-	Commits   int           // in the log, as first written
-	Folds     int           // proposed
-	Refetch   int           // committed blobs that a copy of the ledger freed which was behind, and gets again
-	MostBlobs int           // on one disk at once
-	MostParts int           // committed at once
-	MostBytes int64         // of blobs on one disk at once
-	MostOpen  int64         // bytes that one node has kept at once of what was not committed
-	Hash      uint64        // of the trace of all effects
+	Bound     time.Duration // latest time at which the job must end, see Allowance
+	Lacked    int           // generations that failed because of what their host lacks
+	Unread    int           // generations that failed because their node did not see a file
+	Longest   int           // longest log on a disk, in entries, if logs are compacted
+	Commits   int           // commits in the log, as first written
+	Folds     int           // folds that were proposed
+	Refetch   int           // committed blobs that an outdated copy of the ledger freed and fetches again
+	MostBlobs int           // most blobs on one disk at once
+	MostParts int           // most committed parts at once
+	MostBytes int64         // most bytes of blobs on one disk at once
+	MostOpen  int64         // most bytes of uncommitted blobs on one node at once
+	Hash      uint64        // hash of the trace of all effects
 }
 
-// Faults counts what really happened to a run.
+// Faults counts the faults that really happened in a run.
 type Faults struct {
 	Crashes, HomeCrashes, ReplicaCrashes, PowerCuts, Wipes, ReplicaWipes int
 	Torn                                                                 int // writes that a crash kept from the disk
 	Partitions, OneWays, Cut                                             int // Cut counts messages
 	Pauses, Stutters, Leaps, Stills, Twins, Kills, Leaves, HomeLeaves    int
 	DiskErrors, LedgerErrors, Rots, Stalls                               int
-	// attempts to end that failed; jobs that could not be finished until they were told to
+	// failed attempts to make the result; jobs that could not be finished until the user asked again
 	BadEnds, Stuck                            int
 	Defied                                    int // recoveries by an admin that a node refused
 	Joins, Dropped, Repeated, Late, Reordered int
-	// snapshots written, got from a home, read after a restart; cut short by a crash
+	// snapshots written, received from a home, read after a restart, torn by a crash
 	Compacted, Shipped, Reloaded, TornSnapshots int
-	// of ledgers that had lost their majority; of replicas of before
+	// recoveries of ledgers without a majority; lost replicas that came back
 	Recoveries, Returns     int
-	Lies, Violations, Shuns int // of members that lie
+	Lies, Violations, Shuns int // lies told by liars; violations noticed; links refused for them
 }
 
-// returnWait is how long nodes that went are waited for which may see what no other does: all who come back have by
-// then.
+// returnWait is how long the home waits for absent nodes that may see a file which no other sees. All that return have
+// done so by then.
 func (c *Config) returnWait() time.Duration { return max(c.Calm, 10*time.Second) }
 
 const home = 0
@@ -164,9 +168,9 @@ const home = 0
 type genModel struct {
 	job     tasks.JobID
 	queue   []tasks.Range
-	started time.Duration // of the running packet
+	started time.Duration // start of the running packet
 	cutting bool
-	token   int // of the event that ends the running packet
+	token   int // number of the event that ends the running packet; others are void
 	done    blob
 	solo    bool
 }
@@ -176,38 +180,38 @@ type node struct {
 	num     int
 	id      tasks.PeerID
 	peer    *engine.Peer
-	boot    int // grows with each start and stop: what was under way for another life is void
+	boot    int // number of starts and stops: events for an earlier life are void
 	up      bool
-	paused  time.Duration // until
-	asleep  time.Duration // since when it is paused for long
-	offset  time.Duration // of its clock to the world's
-	still   time.Duration // until when its clock stands still
-	stillAt time.Duration // and where
+	paused  time.Duration // paused until then
+	asleep  time.Duration // since when it is paused, if for long
+	offset  time.Duration // its clock minus the world's
+	still   time.Duration // its clock stands still until then
+	stillAt time.Duration // time that its clock shows while it stands still
 	speed   float64
 	wake    time.Duration
 	gens    map[steal.GenID]*genModel
-	blobs   map[merge.ID]blob // scratch, gone with the process
+	blobs   map[merge.ID]blob // blobs in scratch, lost with the process
 	disk    *disk
-	view    []int32 // whom this node may link to, in order; nil for all
-	links   []int32 // whom it believes to be up, in order
-	gone    bool    // left for good
-	emptied bool    // lost its disk after the job's end
+	view    []int32 // nodes that it may link to, in order; nil for all
+	links   []int32 // nodes that it believes to be up, in order
+	gone    bool    // it has left for good
+	emptied bool    // it has lost its disk after the job's end
 	joined  time.Duration
 	worked  bool
-	armed   bool   // crashes at its next write
-	waits   bool   // or rather at its next snapshot
-	term    uint64 // of the home it follows
-	leaving bool   // was told to leave
+	armed   bool   // it crashes at its next write
+	waits   bool   // it crashes at its next snapshot instead
+	term    uint64 // term of the home that it follows
+	leaving bool   // it was told to leave
 	twin    *node  // another process with the same identity
-	copy    bool   // this is such a one
-	unread  int    // generations of this life that came to a file which the node does not see
+	copy    bool   // this is the second process
+	unread  int    // generations in this life that reached a file which it does not see
 	honest  bool
-	thief   bool // takes work and does not do it
+	thief   bool // it takes work and does not do it
 	thefts  uint64
-	liar    *liar.Liar            // nil until it lies
-	fooled  bool                  // it believed a lying admin before it heard of anybody else
-	wrongs  map[int]int           // messages of others that no honest node sends
-	shuns   map[int]time.Duration // others whose links are refused, until when
+	liar    *liar.Liar            // nil until it begins to lie
+	fooled  bool                  // it followed a lying admin before it heard of any home
+	wrongs  map[int]int           // by sender, how many messages it got that no honest node sends
+	shuns   map[int]time.Duration // peers whose links it refuses, and until when
 }
 
 type world struct {
@@ -216,18 +220,18 @@ type world struct {
 	now       time.Duration
 	queue     events
 	serial    int
-	boots     uint64 // starts of processes
-	shas      uint64 // blobs made
+	boots     uint64 // number of process starts
+	shas      uint64 // number of blobs made
 	nodes     []*node
-	ids       []tasks.PeerID // of all nodes
+	ids       []tasks.PeerID // ids of all nodes
 	index     map[tasks.PeerID]int
 	cuts      []*partition
 	job       *tasks.Job
 	id        tasks.JobID
-	second    tasks.JobID // empty for none
+	second    tasks.JobID // id of the second job; empty for none
 	secondJob *tasks.Job
 	poison    map[int64]bool
-	before    tasks.Cover // what the job had from an earlier one
+	before    tasks.Cover // units that the job took from an earlier one
 	res       Result
 	ran       int64
 	over      bool
@@ -237,7 +241,7 @@ type world struct {
 	recovery
 }
 
-// Run plays one seed to its end.
+// Run plays one run to its end.
 func Run(cfg Config) Result {
 	tasks.Default(&cfg.Limit, 10*time.Minute)
 	tasks.Default(&cfg.Prepare, 300*time.Millisecond)
@@ -265,7 +269,7 @@ func Run(cfg Config) Result {
 	if !w.over {
 		w.unfinished()
 	}
-	if !w.ended && w.honestHome() { // else there is none
+	if !w.ended && w.honestHome() { // otherwise the result determines it
 		w.res.Makespan = w.now
 	}
 	return w.res
@@ -320,10 +324,10 @@ func (w *world) build() error {
 	return nil
 }
 
-// nodeID is the name of a node.
+// nodeID is the id of a node.
 func nodeID(i int) tasks.PeerID { return fmt.Sprintf("n%06d", i) }
 
-// boot starts a node's process, which knows only what is on its disk.
+// boot starts a node's process, without what is on its disk (restore).
 func (w *world) boot(n *node) error {
 	n.boot++
 	w.boots++
@@ -388,10 +392,10 @@ func (w *world) start() {
 	}
 }
 
-// hostile reports whether this run has faults, and is looked at closely.
+// hostile reports whether this run has faults, and is checked closely.
 func (w *world) hostile() bool { return w.cfg.Calm > 0 }
 
-// speed draws a node's.
+// speed draws a node's speed.
 func (w *world) speed() float64 {
 	if w.cfg.Even {
 		return 1
@@ -406,13 +410,13 @@ func (w *world) random(d time.Duration) time.Duration {
 // between draws a duration of at least a and less than b.
 func (w *world) between(a, b time.Duration) time.Duration { return a + w.random(b-a) }
 
-// after queues do; events at one time run in the order in which they were queued.
+// after queues do. Events for the same time run in the order in which they were queued.
 func (w *world) after(d time.Duration, do func()) {
 	w.serial++
 	w.queue.push(event{at: w.now + d, serial: w.serial, do: do})
 }
 
-// clock is what a node's own clock shows.
+// clock is the time on a node's clock.
 func (w *world) clock(n *node) time.Duration {
 	if w.now < n.still {
 		return n.stillAt
@@ -420,7 +424,7 @@ func (w *world) clock(n *node) time.Duration {
 	return w.now + n.offset
 }
 
-// due is when a node's own clock will show at.
+// due is when a node's clock will show the time at.
 func (w *world) due(n *node, at time.Duration) time.Duration {
 	if w.now < n.still {
 		return n.still + max(at-n.stillAt, 0)
@@ -428,7 +432,7 @@ func (w *world) due(n *node, at time.Duration) time.Duration {
 	return w.now + max(at-w.clock(n), time.Microsecond)
 }
 
-// step feeds one event to a node, at once or when its pause is over.
+// step feeds one event to a node, at once or at the end of its pause.
 func (w *world) step(n *node, ev engine.Event) {
 	if !n.up || w.over {
 		return
@@ -455,7 +459,7 @@ func (w *world) step(n *node, ev engine.Event) {
 
 func (w *world) wakeAt(n *node, at time.Duration) {
 	if n.wake >= w.now && at >= n.wake {
-		return // it is looked at again before
+		return // it wakes earlier already
 	}
 	n.wake = at
 	boot := n.boot
@@ -467,7 +471,7 @@ func (w *world) wakeAt(n *node, at time.Duration) {
 	})
 }
 
-// reply feeds an event later, unless the node has crashed meanwhile.
+// reply feeds an event to a node later, unless the node has crashed meanwhile.
 func (w *world) reply(n *node, d time.Duration, ev engine.Event) {
 	boot := n.boot
 	w.after(d, func() {
@@ -525,7 +529,7 @@ func (w *world) obey(n *node, e engine.Effect) {
 	}
 }
 
-// told takes what a node says of how a job ended, or goes on.
+// jobNews handles what a node reports about the end of a job, or that the job goes on.
 func (w *world) jobNews(n *node, e engine.Effect) {
 	switch e := e.(type) {
 	case engine.JobEnded:
@@ -541,7 +545,7 @@ func (w *world) jobNews(n *node, e engine.Effect) {
 	}
 }
 
-// kept carries out what a node wants of the blobs that it keeps for the ledger.
+// kept carries out the effects of a node on blobs that it keeps for the ledger.
 func (w *world) kept(n *node, e engine.Effect) {
 	switch e := e.(type) {
 	case engine.FetchBlob:
@@ -559,14 +563,14 @@ func (w *world) kept(n *node, e engine.Effect) {
 	}
 }
 
-// child carries out what a node wants of its children.
+// child carries out the effects of a node on its children.
 func (w *world) child(n *node, e engine.Effect) {
 	switch e := e.(type) {
 	case engine.StartGen:
 		n.gens[e.Gen] = &genModel{job: e.Job, solo: e.Solo}
 	case engine.LeasePacket:
 		g := n.gens[e.Gen]
-		if g == nil { // the child is gone, and the node stands still and has yet to hear of it
+		if g == nil { // the child is gone, and the paused node does not know it yet
 			return
 		}
 		w.firstWork(n)
@@ -586,7 +590,7 @@ func (w *world) child(n *node, e engine.Effect) {
 	}
 }
 
-// describe brings a job's description from a member that claims to lead the job.
+// describe fetches a job's description from a member that claims to lead the job.
 func (w *world) describe(n *node, e engine.Describe) {
 	boot := n.boot
 	w.after(w.cfg.Latency+w.random(10*time.Millisecond), func() {
@@ -600,7 +604,7 @@ func (w *world) describe(n *node, e engine.Describe) {
 	})
 }
 
-// prepare loads a job's code, which a node has from the home, or on its disk beside the ledger.
+// prepare loads a job's code, which a node gets from the home, or has on its disk with the ledger.
 func (w *world) prepare(n *node, e engine.Prepare) {
 	boot := n.boot
 	w.after(20*time.Millisecond+w.random(w.cfg.Prepare), func() {

@@ -8,7 +8,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A thief says that it has many slots and is fast, asks all nodes for work all the time, takes it, and does nothing.
+// A thief claims to have many slots and to be fast, asks all nodes for work all the time, takes it, and does nothing.
 
 const thiefEvery = 20 * time.Millisecond
 
@@ -43,7 +43,7 @@ func (w *world) ravage(n *node) {
 	w.after(thiefEvery, func() { w.ravage(n) })
 }
 
-// swallow takes what a thief is given.
+// swallow accepts what a thief is given.
 func (w *world) swallow(n, from *node, m engine.Message) {
 	if g := m.Steal.Grant; g != nil && n.up {
 		w.res.Stolen += g.Ranges.Len()

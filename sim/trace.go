@@ -14,7 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// tracer hashes every effect, so that two runs can be compared, and prints them if asked to.
+// tracer hashes every effect, so that two runs can be compared, and prints them on request.
 type tracer struct {
 	sum hash.Hash64
 	buf [25]byte
@@ -23,7 +23,7 @@ type tracer struct {
 
 func newTracer(out io.Writer) *tracer { return &tracer{sum: fnv.New64a(), out: out} }
 
-// effect notes what node number n was told to do at time now.
+// effect notes an effect of node n at the time now.
 func (t *tracer) effect(now time.Duration, n *node, e engine.Effect) {
 	code, a, b := describe(e)
 	binary.LittleEndian.PutUint64(t.buf[0:], uint64(now))
@@ -49,7 +49,7 @@ func (t *tracer) printf(now time.Duration, n *node, format string, args ...any) 
 	}
 }
 
-// status prints where the job stands, twice a second of virtual time.
+// status prints the state of the job, twice a second of virtual time.
 func (w *world) status() {
 	if n := w.leader(); n != nil && !w.over {
 		v, _ := n.peer.View(w.id)
@@ -72,7 +72,7 @@ func (w *world) status() {
 	w.after(500*time.Millisecond, w.status)
 }
 
-// describe is an effect as numbers: enough for two different runs to differ.
+// describe turns an effect into numbers, by which different runs can be distinguished.
 func describe(e engine.Effect) (code byte, a, b int64) {
 	switch e := e.(type) {
 	case engine.Send:
@@ -140,7 +140,7 @@ func hashText(s string) int64 {
 	return int64(h)
 }
 
-// The kinds of message, for counting.
+// These are the kinds of message, for counting.
 const (
 	kRequest byte = iota
 	kWait
@@ -255,7 +255,7 @@ func stealKind(m steal.Message) byte {
 	return kRefuse
 }
 
-// sentence says an effect for a human.
+// sentence describes an effect for the readable trace.
 func sentence(e engine.Effect) string {
 	switch e := e.(type) {
 	case engine.Send:

@@ -1,4 +1,4 @@
-// Package doctor checks what a host needs to run dtpnode, and says how to mend what it lacks.
+// Package doctor checks what a host needs to run dtpnode, and says how to repair what is missing.
 package doctor
 
 import (
@@ -13,7 +13,7 @@ import (
 // Level says how bad a finding is.
 type Level string
 
-// The levels: with Warn dtpnode works, but less well or not yet; with Fail it does not.
+// These are the levels: with Warn dtpnode works, but less well or not yet; with Fail it does not work.
 const (
 	OK   Level = "ok"
 	Warn Level = "warn"
@@ -37,26 +37,27 @@ type Config struct {
 	Listen       []string
 	Version      string // of this binary
 
-	// Settings are what is wrong with those of the daemon, and what looks like one and is none; it may be nil.
+	// Settings reports wrong settings of the daemon, and environment variables that look like misspelt settings; it may be
+	// nil.
 	Settings func() (wrong, misspelt []string)
-	// Damaged are the files of the daemon's state that cannot be used, with what to do about each; it may be nil.
+	// Damaged reports the files of the daemon's state that cannot be used, and what to do about each; it may be nil.
 	Damaged func() (texts, mends []string)
 	// FindROOT looks for a ROOT; BuildChild builds the child against it, or finds it built.
 	FindROOT   func(ctx context.Context) (ROOT, error)
 	BuildChild func(ctx context.Context) error
 	// Status asks the daemon.
 	Status func(ctx context.Context) (api.NodeStatus, error)
-	// Links asks it which members have no link to each other; it may be nil.
+	// Links asks the daemon which members have no link to each other; it may be nil.
 	Links func(ctx context.Context) (*api.Links, error)
-	// Members asks it for them; it may be nil.
+	// Members asks the daemon for the members; it may be nil.
 	Members func(ctx context.Context) ([]api.Member, error)
-	// Sweep removes folders that runs without a daemon have left behind, and returns them, but keeps those with work in
-	// them. Kept lists the folders of jobs that such runs could not finish, by the jobs' names. Either may be nil.
+	// Sweep removes folders that runs without a daemon have left behind, except those with work in them, and returns their
+	// paths. Kept lists the folders of jobs that such runs could not finish, by the jobs' names. Either may be nil.
 	Sweep func() []string
 	Kept  func() map[string]string
 }
 
-// Check runs all checks and calls on for each finding as it comes.
+// Check runs all checks, and calls on for each finding as it is made.
 func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	var all []Finding
 	add := func(f Finding) {

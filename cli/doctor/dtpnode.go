@@ -24,7 +24,7 @@ func (c Config) root(ctx context.Context) Finding {
 	return Finding{Check: "ROOT", Level: OK, Text: fmt.Sprintf("%s in %s", r.Version, r.Dir)}
 }
 
-// child builds the child, which takes ROOT and a compiler.
+// child builds the child, which needs ROOT and a compiler.
 func (c Config) child(ctx context.Context, root, compiler Level) Finding {
 	if root == Fail || compiler == Fail {
 		return Finding{"child", Fail, "not built: it needs ROOT and a compiler", "mend these first"}
@@ -36,7 +36,7 @@ func (c Config) child(ctx context.Context, root, compiler Level) Finding {
 	return Finding{Check: "child", Level: OK, Text: "built against this ROOT"}
 }
 
-// socket checks the control socket's place.
+// socket checks the path of the control socket.
 func (c Config) socket() Finding {
 	path := api.SocketPath(c.State)
 	info, err := os.Stat(path)
@@ -94,7 +94,7 @@ func (c Config) links(ctx context.Context, st api.NodeStatus) (all []Finding) {
 		all = append(all, Finding{"links", Warn, strings.Join(append([]string{g.Text}, g.Reasons...), "; "), mendLink(g)})
 	}
 	switch {
-	case st.Up < 2: // of several: this one alone
+	case st.Up < 2: // only this one of several members is up
 		all = append(all, Finding{"links", Warn, fmt.Sprintf("none of the %d other members is reached", st.Members-1),
 			"`dtpnode members` says why for each: are they up, is this host on the network, and does it listen on an address " +
 				"that it has?"})
@@ -130,7 +130,7 @@ func (c Config) clocks(ctx context.Context, st api.NodeStatus) (all []Finding) {
 	return all
 }
 
-// mendLink says what may bring a link about.
+// mendLink says what may establish a missing link.
 func mendLink(g progress.LinkGroup) string {
 	if text := strings.Join(g.Reasons, " "); strings.Contains(text, "127.0.0.1:") || strings.Contains(text, "[::1]:") {
 		return "a node that listens on 127.0.0.1 is reached from its own host alone; there: `dtpnode down`, `dtpnode up " +
@@ -140,7 +140,7 @@ func mendLink(g progress.LinkGroup) string {
 		"listen (up --listen)"
 }
 
-// left tells what runs without a daemon have left: nothing if there is nothing to say.
+// left reports what runs without a daemon have left behind.
 func (c Config) left() (all []Finding) {
 	if c.Sweep != nil {
 		for _, dir := range c.Sweep() {

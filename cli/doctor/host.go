@@ -26,7 +26,7 @@ func cores() Finding {
 	return Finding{Check: "cores", Level: OK, Text: fmt.Sprintf("%d", runtime.NumCPU())}
 }
 
-// memory wants what two children and the daemon take.
+// memory checks that two children and the daemon would fit into memory.
 func memory() Finding {
 	f := Finding{Check: "memory", Level: OK}
 	available, err := availableMemory("/proc/meminfo")
@@ -110,8 +110,8 @@ func tool(ctx context.Context, check string, names []string, mend string) Findin
 	return Finding{check, Fail, "none of " + strings.Join(names, ", ") + " is on the PATH", mend}
 }
 
-// python wants the venv module, which some distributions package apart. It is needed only to install
-// ROOT, so that its lack is no failure.
+// python checks for Python with the venv module, which some distributions package separately. It is needed only to
+// install ROOT, so it is no failure if it is missing.
 func python(ctx context.Context) Finding {
 	const mend = "only needed to install ROOT: `apt install python3-venv` or `dnf install python3`"
 	f := tool(ctx, "python3", []string{"python3"}, mend).soften()
@@ -132,7 +132,7 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// listen tries an address, unless the daemon listens there.
+// listen tries to listen on an address, unless the daemon listens there.
 func (c Config) listen(addr string, st api.NodeStatus) Finding {
 	f := Finding{Check: "listen", Level: OK, Text: addr + " is free"}
 	host, port, _ := net.SplitHostPort(addr)
@@ -169,7 +169,7 @@ func (c Config) listen(addr string, st api.NodeStatus) Finding {
 	case errors.Is(err, syscall.EADDRINUSE):
 		f.Mend = fmt.Sprintf("a program uses this port, which `ss -ltnp 'sport = :%s'` names; end it, or choose another "+
 			"with `dtpnode up --listen`", port)
-		if st.PID != 0 { // it runs, so that the port may be its own
+		if st.PID != 0 { // the daemon runs, so the port may be its own
 			f.Level = Warn
 		}
 	case errors.Is(err, syscall.EACCES):
@@ -193,7 +193,7 @@ func gone(addr string) bool {
 	return errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// damaged tells which files of the daemon's state cannot be used.
+// damaged reports the files of the daemon's state that cannot be used.
 func (c Config) damaged() (all []Finding) {
 	if c.Damaged == nil {
 		return nil
@@ -205,7 +205,7 @@ func (c Config) damaged() (all []Finding) {
 	return all
 }
 
-// settings tells what a start of the daemon would refuse.
+// settings reports the settings that a daemon would refuse at its start.
 func (c Config) settings() (all []Finding) {
 	if c.Settings == nil {
 		return nil

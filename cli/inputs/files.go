@@ -1,6 +1,5 @@
-// Package inputs turns what the user wrote on the command line into what a job needs: the files of the
-// chain, the sources to ship, parameters and sizes. Nothing here asks a daemon, so that a wrong name is
-// told before anything starts.
+// Package inputs turns what the user wrote on the command line into what a job needs: the files of the chain, the
+// sources to ship, parameters and sizes. It asks no daemon, so that a wrong name is reported before anything starts.
 package inputs
 
 import (
@@ -30,10 +29,10 @@ import (
 //
 // An absolute path that is not on this host may be on others: it is marked Unseen (see NotHere).
 //
-// A tree is that named by --tree where a file names none. A file with its tree named twice, be it through a symbolic or
-// hard link or another spelling of the tree, would be counted twice: that is an error, unless duplicates.
+// A file without a tree uses the tree of --tree. A file with the same tree named twice, even through a symbolic or hard
+// link or another spelling of the tree, would be counted twice: that is an error, unless duplicates is true.
 //
-// The globs that were expanded are returned too, absolute.
+// Files also returns the globs that it expanded, as absolute paths.
 func Files(specs []string, tree string, duplicates bool) (files []api.InputFile, globs []string, err error) {
 	e := expansion{tree: tree}
 	for _, spec := range specs {
@@ -56,11 +55,11 @@ func Files(specs []string, tree string, duplicates bool) (files []api.InputFile,
 	return e.files, e.globs, nil
 }
 
-// expansion collects files and what is wrong with them, so that one message names all.
+// expansion collects files and problems with them, so that one message names all problems.
 type expansion struct {
-	tree    string // of files that name none
+	tree    string // tree of files that name none
 	files   []api.InputFile
-	globs   []string // that match files, absolute
+	globs   []string // globs that match files, as absolute paths
 	missing []string
 	folders []string
 }
@@ -124,7 +123,8 @@ func (e *expansion) add(spec, dir string) error {
 	return nil
 }
 
-// NotHere is the error for files that this host does not see where there is nobody to ask, nil if it sees all.
+// NotHere is the error for files that this host does not see, for use when no other host can be asked; nil if it sees
+// all.
 func NotHere(files []api.InputFile) error {
 	var missing []string
 	for _, f := range files {
@@ -141,8 +141,8 @@ func NotHere(files []api.InputFile) error {
 	}
 }
 
-// local looks for files that spec, or a leading part of it, matches; the rest names a tree. What a glob matches and
-// this host does not see, a link to what is not mounted here, is missing as if it was named.
+// local looks for files that match spec or a leading part of it; the rest names a tree. A match of a glob that this
+// host does not see, such as a link to what is not mounted here, counts as Unseen like a file named directly.
 func (e *expansion) local(spec string) (bool, error) {
 	for end := len(spec); end > 0; end = strings.LastIndexByte(spec[:end], '/') {
 		matches, err := match(spec[:end])
@@ -175,10 +175,10 @@ func (e *expansion) glob(name string) error {
 	return err
 }
 
-// matched is what a path or glob names.
+// matched is a file that a path or glob matches.
 type matched struct {
 	name string
-	seen bool // by this host; if not it is a link to what is not here, or its folder is gone
+	seen bool // visible on this host; false for a link to what is not here, and in a folder that is gone
 }
 
 // match returns the files, not folders, that a path or glob names.
@@ -200,7 +200,7 @@ func match(pattern string) ([]matched, error) {
 		}
 	}
 	if len(files) == 0 {
-		g.dead = nil // most likely files, and what follows names a tree
+		g.dead = nil // these links are probably files, and what follows them in spec names a tree
 	}
 	if trouble := append(g.trouble, g.dead...); len(trouble) > 0 {
 		return nil, &api.Error{
@@ -222,7 +222,7 @@ func isFolder(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// url adds a URL. What follows the last ".root/" is a tree, unless it is a file again (split).
+// url adds a URL. What follows the last ".root/" is a tree, unless it is itself a file (split).
 func (e *expansion) url(spec string) error {
 	if strings.Contains(spec, "*") {
 		return fmt.Errorf("could not expand %q: globs work for local files only; write the URLs into a list and name it as "+
@@ -239,12 +239,12 @@ func (e *expansion) url(spec string) error {
 	return nil
 }
 
-// schemes are the kinds of URLs that ROOT opens, those that every ROOT has before those that need a plugin. The
+// schemes are the schemes of URLs that ROOT opens: first those that every ROOT has, then those that need a plugin. The
 // executor of the tests has fake:// too.
 var schemes = []string{"root", "roots", "xroot", "xroots", "http", "https", "dav", "davs", "s3", "s3s", "s3http",
 	"s3https", "alien", "dcap", "gsidcap", "gfal", "hdfs", "rfio", "castor"}
 
-// split divides what cannot be looked up into a file and a tree.
+// split divides a name that cannot be looked up into a file and a tree.
 func split(spec string) api.InputFile {
 	const ext = ".root/"
 	i := strings.LastIndex(spec, ext)
@@ -259,7 +259,7 @@ func (e *expansion) problem(duplicates bool) error {
 	if len(e.missing) > 0 {
 		return e.nothingFound()
 	}
-	if odd := e.unspeakable(); len(odd) > 0 {
+	if odd := e.notUTF8(); len(odd) > 0 {
 		return &api.Error{
 			Message: "could not use input files: names that are not in UTF-8: " + quoted(odd),
 			Hint:    "rename them, or make links to them with other names",
@@ -289,8 +289,8 @@ func (e *expansion) problem(duplicates bool) error {
 	return nil
 }
 
-// unspeakable lists names that other hosts, and what is printed, would make other names of.
-func (e *expansion) unspeakable() (out []string) {
+// notUTF8 lists names that are not valid UTF-8, and would become other names on other hosts and in what is printed.
+func (e *expansion) notUTF8() (out []string) {
 	for _, f := range e.files {
 		if !utf8.ValidString(f.URL) || !utf8.ValidString(f.Tree) {
 			out = append(out, f.URL)
@@ -327,7 +327,7 @@ func (e *expansion) nothingFound() error {
 	return &api.Error{Message: "could not find input files: " + strings.Join(what, "; "), Hint: hint}
 }
 
-// slipIn explains what a shell leaves as it is between quotes; empty if it is nothing of that.
+// slipIn explains a name that holds what the shell did not expand between quotes; empty if there is none.
 func slipIn(missing []string) string {
 	for _, m := range missing {
 		switch base := filepath.Base(m); {
@@ -342,26 +342,26 @@ func slipIn(missing []string) string {
 	return ""
 }
 
-// inode tells files apart whatever their names are.
+// inode identifies a file and tree independently of the file's names.
 type inode struct {
 	dev, ino uint64
 	tree     string
 }
 
-// linked pairs files that are one file under two names, through symbolic or hard links, each quoted. Whether two URLs
-// lead to one file cannot be seen from here.
+// linked lists pairs of names, quoted, that lead to the same file through symbolic or hard links. Whether two URLs lead
+// to the same file cannot be seen from here.
 func (e *expansion) linked() (out []string) {
 	first := make(map[inode]string, len(e.files))
 	for _, f := range e.files {
 		info, err := os.Stat(f.URL)
 		if err != nil {
-			continue // a URL, or what planning will say
+			continue // a URL, or a problem that planning will report
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if !ok {
 			continue
 		}
-		key := inode{uint64(st.Dev), st.Ino, e.treeOf(f)} //nolint:unconvert // 32 bits elsewhere
+		key := inode{uint64(st.Dev), st.Ino, e.treeOf(f)} //nolint:unconvert // 32 bits on some platforms
 		if name, known := first[key]; known && name != f.URL {
 			out = append(out, fmt.Sprintf("%q is %q", f.URL, name))
 			continue
@@ -371,7 +371,7 @@ func (e *expansion) linked() (out []string) {
 	return out
 }
 
-// treeOf is what a file's tree is told by from others. Cycles, the number behind a semicolon, are backups of one tree.
+// treeOf is the name that identifies a file's tree. Cycles, the numbers after a semicolon, are backups of one tree.
 func (e *expansion) treeOf(f api.InputFile) string {
 	name, _, _ := strings.Cut(cmp.Or(f.Tree, e.tree), ";")
 	return path.Join("/", name)

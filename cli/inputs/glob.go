@@ -10,16 +10,16 @@ import (
 	"syscall"
 )
 
-// globbing expands a glob as filepath.Glob does, and notes the folders of which it cannot be told what is in them: that
-// passes them over, and their files would be missing without a word.
+// globbing expands a glob as filepath.Glob does, but notes the folders that it could not read: filepath.Glob skips
+// them, so their files would silently be missing.
 type globbing struct {
-	trouble []string // folders that cannot be read, quoted, and why
-	dead    []string // what may be a folder, or a file: links that lead nowhere
+	trouble []string // folders that cannot be read, quoted, with the reason
+	dead    []string // broken links, each of which may stand for a folder or a file
 }
 
 func hasMeta(name string) bool { return strings.ContainsAny(name, `*?[\`) }
 
-// names are those that match, links that lead nowhere among them.
+// names returns the names that match, including broken links.
 func (g *globbing) names(pattern string) (out []string) {
 	if !hasMeta(pattern) {
 		if _, err := os.Lstat(pattern); err == nil {
@@ -50,7 +50,7 @@ func (g *globbing) names(pattern string) (out []string) {
 	return out
 }
 
-// list are the names in a folder; none if there is no such folder.
+// list returns the names in a folder; none if there is no such folder.
 func (g *globbing) list(dir string) (names []string) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -77,7 +77,7 @@ func (g *globbing) has(dir, name string) bool {
 	return err == nil
 }
 
-// missed notes why it cannot be told what is in a folder.
+// missed notes why a folder could not be read, unless it does not exist.
 func (g *globbing) missed(dir string, err error) {
 	if err != nil && !absent(err) {
 		g.cannot(dir, err)
@@ -96,7 +96,7 @@ func (g *globbing) cannot(dir string, err error) {
 	g.trouble = append(g.trouble, fmt.Sprintf("%q (%v)", dir, err))
 }
 
-// absent reports whether nothing is there under a name, or a link that leads nowhere.
+// absent reports whether an error means that nothing exists under a name, or only a broken link.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
 }

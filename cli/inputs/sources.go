@@ -15,10 +15,10 @@ import (
 // aclic is the suffix that asks TSelector and ACLiC for compilation: + or ++ and their options.
 var aclic = regexp.MustCompile(`\+{1,2}[kfcgOdsv]*$`)
 
-// source is what the names of selectors' sources end in.
+// source matches the endings of selectors' source files.
 var source = regexp.MustCompile(`\.(C|cc|cp|cpp|cxx|c\+\+)(\+{1,2}[kfcgOdsv]*)?$`)
 
-// IsSource reports whether a name looks like that of a selector's source, with or without ACLiC's endings.
+// IsSource reports whether a name looks like that of a selector's source file, with or without ACLiC's suffix.
 func IsSource(name string) bool { return source.MatchString(name) }
 
 // Selector returns the absolute path of a selector's source. The name may end as for ACLiC: DiMuon.C+,
@@ -45,8 +45,8 @@ func Selector(name string) (string, error) {
 	return abs, nil
 }
 
-// CompileOptions are ACLiC's options in the ending of a selector's name that matter: g compiles for a debugger and
-// without optimisation, unless there is an O too. Empty stands for optimisation alone.
+// CompileOptions returns the options in a selector name's ACLiC suffix that matter here: g compiles for a debugger and
+// without optimisation, unless there is an O too. Empty means optimisation alone.
 func CompileOptions(name string) string {
 	if isFile(name) {
 		return ""
@@ -61,7 +61,7 @@ func CompileOptions(name string) string {
 	return "g"
 }
 
-// include is a quoted #include. One made by a macro is not followed: --include is for those.
+// include matches a quoted #include. One whose name is a macro is not followed; use --include for that.
 var include = regexp.MustCompile(`^\s*#\s*include\s*"([^"]+)"`)
 
 // Sources returns the files to ship with a selector, as absolute paths in order: those that it includes
@@ -104,7 +104,7 @@ func (s *sources) add(path string) error {
 	return s.scan(path)
 }
 
-// scan adds what path includes.
+// scan adds the files that path includes.
 func (s *sources) scan(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *sources) scan(path string) error {
 	return nil
 }
 
-// sourceLike tells C++ from data files, which --include may ship too.
+// sourceLike distinguishes C++ from data files, which --include may ship too.
 func sourceLike(path string) bool {
 	ext := strings.ToLower(filepath.Ext(path))
 	return slices.Contains([]string{"", ".h", ".hh", ".hpp", ".hxx", ".h++", ".c", ".cc", ".cpp", ".cxx", ".c++", ".icc",

@@ -30,8 +30,8 @@ func Params(pairs []string) (map[string]string, error) {
 	return params, nil
 }
 
-// Memory reads the bytes that a child may use: a Size, or 0 for none given. One in which ROOT could not start is an
-// error: most often its unit was left out.
+// Memory reads the memory in bytes that a child may use: a Size, or 0 for none given. A value in which ROOT could not
+// start is an error, since most often its unit was left out.
 func Memory(text string) (int64, error) {
 	n, err := Size(text)
 	if err != nil || n == 0 || n >= tasks.LeastMemory {
@@ -44,7 +44,7 @@ func Memory(text string) (int64, error) {
 	return 0, fmt.Errorf("could not use --memory %s: a child that runs ROOT needs at least 256M%s", text, mean)
 }
 
-// Room reads the bytes that a child may write: a Size, or 0 for none given.
+// Room reads the disk space in bytes that a child may use: a Size, or 0 for none given.
 func Room(text string) (int64, error) {
 	n, err := Size(text)
 	if err == nil && n != 0 && n < tasks.LeastSize {
@@ -53,10 +53,10 @@ func Room(text string) (int64, error) {
 	return n, err
 }
 
-// AtLeastTime says how long a limit in time must be.
+// AtLeastTime is the text that says how long a time limit must be at least.
 func AtLeastTime() string { return fmt.Sprintf("want at least %v", tasks.LeastTime) }
 
-// Time looks at a time that a child may take, 0 for none given.
+// Time checks a time limit of a child; 0 means none given.
 func Time(limit time.Duration) error {
 	if limit != 0 && limit < tasks.LeastTime {
 		return errors.New(AtLeastTime())

@@ -17,8 +17,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// How long a daemon may take to answer after its start, to leave its cluster politely, and to end
-// after a signal.
+// These are the times that a daemon may take to answer after its start, to leave its cluster, and to end after a
+// signal.
 const (
 	startLimit = 60 * time.Second
 	leaveLimit = 20 * time.Second
@@ -35,8 +35,8 @@ type Daemon struct {
 	ended chan struct{} // closed when the process has ended
 	err   error         // how it ended; read only after ended is closed
 	temp  string        // folder to remove at the end
-	owner *flock.Flock  // of that folder, held to the end; nil without one
-	log   int64         // where this daemon's lines begin in the log
+	owner *flock.Flock  // lock of that folder, held to the end; nil without one
+	log   int64         // offset in the log at which this daemon's lines begin
 }
 
 // Start starts `dtpnode up` with args as a child in a process group of its own, so that Ctrl-C on the
@@ -46,7 +46,7 @@ func Start(ctx context.Context, paths Paths, args ...string) (*Daemon, error) {
 	return start(ctx, paths, "", args)
 }
 
-// StartTemporary is Start with a state folder for the time of the daemon, which Keep makes outlive it.
+// StartTemporary is Start with a temporary state folder, which is removed at the end unless Keep moves it.
 func StartTemporary(ctx context.Context, cache string, args ...string) (*Daemon, error) {
 	temp, lock, err := makeTemporary(args)
 	if err != nil {
@@ -102,7 +102,7 @@ func command(paths Paths, args []string) (*exec.Cmd, *os.File, error) {
 		return nil, nil, fmt.Errorf("could not open the daemon's log: %w", err)
 	}
 	all := append([]string{"up", "--state", paths.State, "--cache", paths.Cache}, args...)
-	cmd := exec.Command(self, all...) // not CommandContext: the daemon is ended by Close, politely
+	cmd := exec.Command(self, all...) // not CommandContext: Close lets the daemon leave the cluster first
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	return cmd, logFile, nil
 }
@@ -124,7 +124,7 @@ func launch(ctx context.Context, d *Daemon) (*Daemon, error) {
 	return d, nil
 }
 
-// answering waits for the daemon's first answer, which must come from the process just started.
+// answering waits for the daemon's first answer, which must come from the process that was just started.
 func (d *Daemon) answering(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -144,7 +144,7 @@ func (d *Daemon) answering(ctx context.Context) error {
 	}
 }
 
-// diedEarly tells why a daemon ended before it answered, in the words of its log.
+// diedEarly is the error of a daemon that ended before it answered, with the last lines of its log.
 func (d *Daemon) diedEarly() error {
 	e := &api.Error{
 		Message: fmt.Sprintf("could not start the daemon: %v: %s", d.err, tail(d.Paths.Log(), d.log, 5)),
@@ -159,7 +159,7 @@ func (d *Daemon) diedEarly() error {
 // Ended is closed when the daemon's process has ended.
 func (d *Daemon) Ended() <-chan struct{} { return d.ended }
 
-// Close lets the daemon leave politely, ends it if it does not, and waits for it.
+// Close lets the daemon leave its cluster, kills it if it does not end in time, and waits for it.
 func (d *Daemon) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
 	defer cancel()
@@ -172,7 +172,7 @@ func (d *Daemon) Close() error {
 	return d.kill()
 }
 
-// kill ends the process, first by the closed input and SIGTERM, then by SIGKILL, and cleans up.
+// kill ends the process, first by closing its input and SIGTERM, then by SIGKILL, and cleans up.
 func (d *Daemon) kill() error {
 	d.Client.Close()
 	if d.stdin != nil {
@@ -181,7 +181,7 @@ func (d *Daemon) kill() error {
 	select {
 	case <-d.ended:
 	default:
-		// The process is not waited for yet or Signal says so: its pid cannot be another's.
+		// The process has not been waited for, or Signal would return an error, so its pid belongs to no other process.
 		_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	}
 	select {
@@ -190,7 +190,7 @@ func (d *Daemon) kill() error {
 		_ = d.cmd.Process.Kill()
 		<-d.ended
 	}
-	if d.owner != nil { // nobody else starts one there
+	if d.owner != nil { // while the lock is held nobody starts another daemon there
 		api.RemoveSocket(d.Client.Socket())
 	}
 	if d.temp == "" {
@@ -211,7 +211,7 @@ func size(f *os.File) int64 {
 	return info.Size()
 }
 
-// tail is the last lines of what follows from in a file, for messages.
+// tail returns the last lines of a file after the offset from, for messages.
 func tail(path string, from int64, lines int) string {
 	const most = 4096
 	f, err := os.Open(path)
@@ -234,11 +234,11 @@ func Connect(ctx context.Context, paths Paths) (*api.Client, error) {
 	return client, nil
 }
 
-// closeLimit is how long a daemon that answers no more may take to be done with its folder.
+// closeLimit is how long a daemon that has stopped answering may take to release its folder.
 const closeLimit = 30 * time.Second
 
-// WaitReleased waits until no daemon holds the state folder any more: one that has stopped to answer still ends its
-// processes and writes to that folder, and another cannot start there before.
+// WaitReleased waits until no daemon holds the state folder. A daemon that has stopped answering still ends its
+// processes and writes to that folder, and another cannot start there before it is done.
 func (p Paths) WaitReleased(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, closeLimit)
 	defer cancel()

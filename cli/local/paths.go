@@ -13,7 +13,7 @@ import (
 
 // Paths are the folders of a daemon.
 type Paths struct {
-	State string // identity, membership, jobs; one daemon a folder
+	State string // identity, membership, jobs; one daemon for each folder
 	Cache string // ROOT, compiled code, data that can be made again; shared
 }
 
@@ -28,8 +28,8 @@ func Resolve(state, cache string) (Paths, error) {
 	return Paths{State: state, Cache: cache}, err
 }
 
-// folder is given, made absolute, else the user's base folder of the XDG specification, which asks to
-// ignore a relative path in its variables.
+// folder returns given as an absolute path, else the user's base folder by the XDG specification, which requires
+// relative paths in its variables to be ignored.
 func folder(given, variable, fallback, flag string) (string, error) {
 	if given != "" {
 		abs, err := filepath.Abs(given)

@@ -21,27 +21,28 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// A daemon for the time of one job has its state in a folder below the temporary one, which goes with the daemon.
-// Where the job could not be finished, its output not be written, its result is partial, or the daemon was killed, the
-// folder is moved to the user's state folder instead, and later commands start a daemon on it again. With a folder
-// whose owner was killed the next that looks does the same or, if nothing in it is committed, removes it: the owner
-// holds a lock on a file in it, and so does its daemon.
+// A daemon that runs for one job has its state in a folder below the temporary directory, which is removed when the
+// daemon ends. If the job could not be finished, its output could not be written, its result is partial or the daemon
+// was killed, the folder is moved to the user's state folder instead, and later commands start a daemon on it again. If
+// the owner of a folder was killed, the next command that looks for such folders moves it or, if nothing in it is
+// committed, removes it. It recognises that case by locks: the owner holds one on a file in the folder, and so does its
+// daemon.
 
 const (
 	tempPrefix  = "dtpnode-run-"
-	tempKept    = "dtpnode-kept-" // in the temporary folder, where the state folder has no room for it
+	tempKept    = "dtpnode-kept-" // name in the temporary directory, if the state folder has no room for it
 	ownerLock   = "owner.lock"    // held by the command that made the folder
-	startArgs   = "up.json"       // settings that the daemon was started with, for its next start
-	tempScratch = "scratch"       // of the daemon, below its state folder
-	keptStatus  = "kept.json"     // how the job stood when it was kept
+	startArgs   = "up.json"       // settings with which the daemon was started, for its next start
+	tempScratch = "scratch"       // the daemon's scratch, below its state folder
+	keptStatus  = "kept.json"     // status of the job when it was kept
 	keptFolder  = "kept"          // below the user's state folder: one folder for each job
 )
 
-// unownedFor is how old a folder without the owner's lock file must be before it is taken for left behind: its owner
-// may be about to make the file.
+// unownedFor is how old a folder without its owner's lock file must be to count as abandoned, since a living owner may
+// be about to make the file.
 const unownedFor = time.Hour
 
-// makeTemporary makes a state folder that is this process's until it ends.
+// makeTemporary makes a state folder that this process owns until it ends.
 func makeTemporary(args []string) (dir string, lock *flock.Flock, err error) {
 	dir, err = os.MkdirTemp("", tempPrefix)
 	if err != nil {
@@ -53,8 +54,8 @@ func makeTemporary(args []string) (dir string, lock *flock.Flock, err error) {
 	return dir, lock, nil
 }
 
-// own notes the daemon's settings in a new folder, and locks it. The lock is held when the file gets its name: nobody
-// ever sees it free.
+// own saves the daemon's settings in a new folder, and locks it. The lock is held before the file gets its name, so
+// that nobody ever sees it unlocked.
 func own(dir string, args []string) (*flock.Flock, error) {
 	text, err := json.Marshal(args)
 	if err != nil {
@@ -71,8 +72,9 @@ func own(dir string, args []string) (*flock.Flock, error) {
 	return lock, os.Rename(lock.Path(), path)
 }
 
-// SweepTemporary looks at folders of temporary daemons whose owners are dead: one that holds what was committed of a
-// job is kept, as Keep does it; others are removed, and returned. One whose owner or daemon lives is not touched.
+// SweepTemporary looks at folders of temporary daemons whose owners are dead. It keeps a folder that holds committed
+// work of a job, as Keep does, and removes and returns the others. It does not touch a folder whose owner or daemon is
+// alive.
 func SweepTemporary(paths Paths) (removed []string) {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	for _, dir := range dirs {
@@ -80,7 +82,7 @@ func SweepTemporary(paths Paths) (removed []string) {
 			continue
 		}
 		if st, ok := leftBehind(dir); ok {
-			_ = adopt(paths, dir, st) // what cannot be moved stays where it is, and is tried again
+			_ = adopt(paths, dir, st) // what cannot be moved now is tried again by the next sweep
 		} else if os.RemoveAll(dir) == nil {
 			removed = append(removed, dir)
 		}
@@ -88,7 +90,8 @@ func SweepTemporary(paths Paths) (removed []string) {
 	return removed
 }
 
-// leftBehind is the job of which a folder holds what its user is owed; false if there is none.
+// leftBehind returns the status of the job in a folder of which the user has not received everything; false if there is
+// none.
 func leftBehind(dir string) (st api.JobStatus, ok bool) {
 	work := api.Worked(dir)
 	if work == "" {
@@ -96,7 +99,7 @@ func leftBehind(dir string) (st api.JobStatus, ok bool) {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, keptStatus))
 	if err != nil || json.Unmarshal(text, &st) != nil || st.ID == "" || filepath.Base(st.ID) != st.ID {
-		// nobody has said what it is called: it is not thrown away
+		// there is no status, but there is work, so it is kept
 		return BreakOff(api.JobStatus{ID: filepath.Base(work)}), true
 	}
 	if st.State == api.Cancelled || st.State == api.Failed || st.State.Final() && st.Output != "" {
@@ -108,7 +111,7 @@ func leftBehind(dir string) (st api.JobStatus, ok bool) {
 	return BreakOff(st), true
 }
 
-// adopt keeps the folder of an owner that was killed, unless another command is about to.
+// adopt keeps the folder of an owner that was killed, unless another command is doing so.
 func adopt(paths Paths, dir string, st api.JobStatus) error {
 	lock := flock.New(filepath.Join(dir, ownerLock))
 	if ok, err := lock.TryLock(); err != nil || !ok {
@@ -118,7 +121,7 @@ func adopt(paths Paths, dir string, st api.JobStatus) error {
 	return errors.Join(err, lock.Unlock())
 }
 
-// BreakOff is how a job stands whose node has gone.
+// BreakOff returns the status of a job whose node has ended before it.
 func BreakOff(st api.JobStatus) api.JobStatus {
 	st.State, st.Phase, st.Rate = api.Waiting, "the node that run had started for it has gone", 0
 	st.Hint = fmt.Sprintf("`dtpnode finish %s` goes on from what is committed", progress.Short(st.ID))
@@ -128,14 +131,14 @@ func BreakOff(st api.JobStatus) api.JobStatus {
 	return st
 }
 
-// Note notes how the job of a temporary daemon stands, for those who find its folder after this process was killed.
+// Note saves the status of a temporary daemon's job, for those who find its folder if this process is killed.
 func (d *Daemon) Note(st api.JobStatus) {
 	if d.temp != "" {
-		_ = NoteKept(d.temp, st) // without it less is known of what is kept
+		_ = NoteKept(d.temp, st) // without it only less is known about a kept job
 	}
 }
 
-// ours reports whether a path is a folder of this user: the temporary folder is everybody's.
+// ours reports whether a path is a folder of this user, since everybody can write to the temporary directory.
 func ours(dir string) bool {
 	info, err := os.Lstat(dir)
 	if err != nil || !info.IsDir() {
@@ -156,7 +159,7 @@ func abandoned(dir string) bool {
 	return free(filepath.Join(dir, ownerLock)) && free(api.LockPath(dir))
 }
 
-// free reports whether nobody holds a lock. Its file is not made where there is none.
+// free reports whether nobody holds a lock. It does not make the file if there is none.
 func free(path string) bool {
 	if _, err := os.Lstat(path); err != nil {
 		return errors.Is(err, os.ErrNotExist)
@@ -169,9 +172,9 @@ func free(path string) bool {
 	return lock.Unlock() == nil
 }
 
-// Keep ends a temporary daemon as Close does, and moves its state folder to the user's, under a job's name and with how
-// the job stands. It returns where that is. Where there is no room it stays in the temporary folder, under a name that
-// nobody sweeps.
+// Keep ends a temporary daemon as Close does, and moves its state folder to the user's, under the job's name and with
+// the job's status. It returns the new path. If there is no room, the folder stays in the temporary directory, under a
+// name that no sweep removes.
 func (d *Daemon) Keep(paths Paths, st api.JobStatus) (dir string, err error) {
 	temp := d.temp
 	d.temp = ""
@@ -180,9 +183,9 @@ func (d *Daemon) Keep(paths Paths, st api.JobStatus) (dir string, err error) {
 	return dir, errors.Join(err, bad, d.owner.Unlock())
 }
 
-// moveKept moves the folder of a temporary daemon that has ended to where jobs are kept.
+// moveKept moves the folder of a temporary daemon that has ended to the folder of kept jobs.
 func moveKept(paths Paths, temp string, st api.JobStatus) (dir string, err error) {
-	_ = os.RemoveAll(filepath.Join(temp, tempScratch)) // a daemon that was killed leaves it, and the next one empties it
+	_ = os.RemoveAll(filepath.Join(temp, tempScratch)) // a killed daemon leaves it behind, and the next one would empty it
 	dir = filepath.Join(paths.State, keptFolder, st.ID)
 	err = os.MkdirAll(filepath.Dir(dir), 0o700)
 	if err == nil && os.Rename(temp, dir) == nil {
@@ -198,11 +201,11 @@ func moveKept(paths Paths, temp string, st api.JobStatus) (dir string, err error
 	if stays := os.Rename(temp, dir); stays != nil {
 		return temp, errors.Join(err, stays)
 	}
-	_ = NoteKept(dir, st) // where there may be no room for it
+	_ = NoteKept(dir, st) // there may be no room for it
 	return dir, nil
 }
 
-// NoteKept notes how a job stands in the folder in which it is kept, for those who only look.
+// NoteKept saves a job's status in its kept folder, so that it can be shown without starting a daemon.
 func NoteKept(dir string, st api.JobStatus) error {
 	st.Missing, st.Failing, st.Stdout = nil, nil, ""
 	text, err := json.Marshal(st)
@@ -212,7 +215,7 @@ func NoteKept(dir string, st api.JobStatus) error {
 	return durable.Place(filepath.Join(dir, keptStatus), durable.Bytes(text))
 }
 
-// ReadKept is how a job stood when it was last worked on in the folder in which it is kept.
+// ReadKept returns the status of a kept job when it was last worked on.
 func ReadKept(dir string) api.JobStatus {
 	st := api.JobStatus{ID: strings.TrimPrefix(filepath.Base(dir), tempKept), State: api.Waiting}
 	var noted api.JobStatus
@@ -224,7 +227,7 @@ func ReadKept(dir string) api.JobStatus {
 	return st
 }
 
-// copyFolder makes dir a copy of another folder, whole and on disk or not at all.
+// copyFolder makes dir a copy of another folder, complete and on disk or not at all.
 func copyFolder(from, dir string) error {
 	part := dir + ".part"
 	err := os.RemoveAll(part)
@@ -247,8 +250,8 @@ func copyFolder(from, dir string) error {
 	return durable.Sync(filepath.Dir(dir))
 }
 
-// copyEntry copies a file or makes a folder, with the rights that it has: a key that others may read is used by nobody.
-// Sockets and the like, which a daemon that was killed leaves, are left out.
+// copyEntry copies a file or makes a folder with the same permissions, since a key that others may read is refused. It
+// omits sockets and the like, which a killed daemon leaves behind.
 func copyEntry(from, to string, e fs.DirEntry) error {
 	info, err := e.Info()
 	switch {
@@ -272,7 +275,7 @@ func copyEntry(from, to string, e fs.DirEntry) error {
 	return errors.Join(err, out.Chmod(info.Mode().Perm()), out.Sync(), out.Close())
 }
 
-// syncFolders has the names of all files below a folder on disk.
+// syncFolders syncs all folders below a folder to disk, so that the names in them survive.
 func syncFolders(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.IsDir() {
@@ -282,14 +285,15 @@ func syncFolders(dir string) error {
 	})
 }
 
-// userHas marks a folder whose job's output its user has, until keptFor after the time of the file.
+// userHas is a file that marks a kept folder whose job's output the user has. The folder is removed when the file is
+// older than keptFor.
 const (
-	userHas = "for-retry"    // the name that it has in folders of earlier versions, which marked those alone
-	keptFor = 24 * time.Hour // as a daemon keeps a result that was fetched
+	userHas = "for-retry"    // named so since earlier versions marked only folders kept for a retry
+	keptFor = 24 * time.Hour // as long as a daemon keeps a fetched result
 )
 
-// UserHas says of a folder that Keep has made whether the job's user has its output. It is kept then, to be fetched
-// again or, if it is partial, retried, for a day after this was said last.
+// UserHas notes whether the user has the output of the job in a kept folder. If so the folder is kept for another day,
+// for fetching the output again or for a retry of a partial result.
 func UserHas(dir string, has bool) error {
 	path := filepath.Join(dir, userHas)
 	err := os.Remove(path)
@@ -302,7 +306,7 @@ func UserHas(dir string, has bool) error {
 	return err
 }
 
-// SweepKept removes folders of jobs whose users have had the output for a day.
+// SweepKept removes the folders of jobs whose users have had the output for a day.
 func SweepKept(paths Paths) (removed []string) {
 	for _, dir := range AllKept(paths) {
 		info, err := os.Stat(filepath.Join(dir, userHas))
@@ -313,7 +317,7 @@ func SweepKept(paths Paths) (removed []string) {
 	return removed
 }
 
-// AllOwing is AllKept without the folders whose users have the output: these go by themselves.
+// AllOwing is AllKept without the folders whose users have the output, which SweepKept removes.
 func AllOwing(paths Paths) map[string]string {
 	all := AllKept(paths)
 	for name, dir := range all {
@@ -337,8 +341,8 @@ func AllKept(paths Paths) map[string]string {
 	return all
 }
 
-// Kept finds the folder in which a job of a temporary daemon is kept, by the job's name or a beginning of it that is
-// no other's; empty if there is none.
+// Kept finds the folder in which a temporary daemon's job is kept, by the job's name or an unambiguous beginning of it;
+// empty if there is none.
 func Kept(paths Paths, job string) (dir string) {
 	const least = 4
 	for name, at := range AllKept(paths) {
@@ -353,8 +357,8 @@ func Kept(paths Paths, job string) (dir string) {
 	return dir
 }
 
-// StartKept starts a daemon on a folder that Kept has found, for the time of a command, with the settings that it had
-// before.
+// StartKept starts a daemon on a folder that Kept has found, for one command, with the settings that the folder's
+// daemon had before.
 func StartKept(ctx context.Context, dir, cache string) (*Daemon, error) {
 	var args []string
 	text, err := os.ReadFile(filepath.Join(dir, startArgs))

@@ -1,4 +1,4 @@
-// Package logging chooses how the daemon's log looks: words for people, key=value for grep, JSON for machines,
+// Package logging chooses the form of the daemon's log: words for people, key=value for grep, JSON for machines, or
 // priorities for systemd's journal.
 package logging
 
@@ -13,22 +13,22 @@ import (
 	"golang.org/x/term"
 )
 
-// The formats of a log.
+// These are the formats of a log.
 const (
-	Auto     = "auto"    // as fits where the log goes: Journal, KeyValue in a file, else Text
+	Auto     = "auto"    // depends on where the log goes: Journal, KeyValue in a file, else Text
 	Text     = "text"    // time, level and words, with the names of members
 	KeyValue = "logfmt"  // time=... level=... msg="..." and so on
 	JSON     = "json"    // one object a line
 	Journal  = "journal" // as Text, without the time, after the priority that sd-daemon(3) wants
 )
 
-// stream is the variable in which systemd names the journal.
+// stream is the environment variable in which systemd identifies the journal.
 const stream = "JOURNAL_STREAM"
 
-// Formats are all of them, as a user names them.
+// Formats returns all formats, as a user names them.
 func Formats() []string { return []string{Auto, Text, KeyValue, JSON, Journal} }
 
-// New is a handler that writes to a file what is of a level or above.
+// New returns a handler that writes the records of a level and above to a file.
 func New(to *os.File, format string, level slog.Leveler) (slog.Handler, error) {
 	if format == Auto {
 		format = fitting(to)
@@ -53,8 +53,8 @@ func New(to *os.File, format string, level slog.Leveler) (slog.Handler, error) {
 		all[last])
 }
 
-// fitting is the format for where a file leads. A service of systemd is told in $JOURNAL_STREAM which of its files is
-// the journal; its children inherit the variable, and may write elsewhere.
+// fitting is the format for what a file leads to. systemd tells a service in $JOURNAL_STREAM which of its files is the
+// journal; its children inherit the variable, and may write elsewhere.
 func fitting(to *os.File) string {
 	info, err := to.Stat()
 	if err != nil {

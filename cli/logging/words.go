@@ -14,29 +14,29 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// style is how a line of words begins.
+// style determines how a line begins.
 type style struct {
-	layout   string // of the time; empty for none
+	layout   string // layout of the time; empty for none
 	colour   bool
 	priority bool
 }
 
-// words is a handler for people: "12:04:05 warn  could not prepare job (job 3fa9, home bob): no space left on device".
-// Members are shown by the names that they came up with.
+// words is a handler for people, with lines such as "12:04:05 warn could not prepare job (job 3fa9, home bob): no space
+// left on device". It shows members by the names that they had when they came up.
 type words struct {
 	out   *output
 	level slog.Leveler
 	style style
-	attrs []slog.Attr // of the logger; those of a line come after them
-	group string      // before the keys, with its dot
+	attrs []slog.Attr // the logger's attributes; those of a record come after them
+	group string      // prefix of the keys, with its dot
 }
 
 // output is what all handlers of a log share.
 type output struct {
 	mu    sync.Mutex
 	w     io.Writer
-	names map[string]string // of members, by their ids
-	apart map[string]string // the same as they are shown; nil until it is asked for
+	names map[string]string // names of members, by id
+	apart map[string]string // names made unambiguous for display; nil until needed
 }
 
 func newWords(w io.Writer, level slog.Leveler, s style) *words {
@@ -46,7 +46,7 @@ func newWords(w io.Writer, level slog.Leveler, s style) *words {
 // Enabled reports whether lines of a level are written.
 func (h *words) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
-// WithAttrs is the handler of a logger whose lines all have these attributes.
+// WithAttrs returns the handler of a logger whose records all have these attributes.
 func (h *words) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	with.attrs = append([]slog.Attr{}, h.attrs...)
@@ -56,7 +56,7 @@ func (h *words) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup is the handler of a logger whose attributes have a name before theirs.
+// WithGroup returns the handler of a logger whose attributes get a prefix.
 func (h *words) WithGroup(name string) slog.Handler {
 	with := *h
 	with.group += name + "."
@@ -75,13 +75,13 @@ func (h *words) Handle(_ context.Context, r slog.Record) error {
 	h.out.meet(attrs)
 	begin := h.begin(r)
 	text := h.out.named(sentence(r.Message, attrs))
-	// What a selector or ROOT printed may have several lines. Each stays one of this log.
+	// Output of a selector or ROOT may have several lines. Each becomes a line of this log.
 	text = strings.ReplaceAll(text, "\n", "\n"+begin+"  ")
 	_, err := io.WriteString(h.out.w, begin+text+"\n")
 	return err
 }
 
-// begin is what stands before the words of a line.
+// begin is the beginning of a line: time and level, or the priority.
 func (h *words) begin(r slog.Record) string {
 	if h.style.priority {
 		return fmt.Sprintf("<%d>", priority(r.Level))
@@ -101,11 +101,12 @@ func (h *words) begin(r slog.Record) string {
 	return when + level + " "
 }
 
-// sentence is a message with its attributes: a member's name stands for its id and itself, and the reason comes last.
+// sentence is a message with its attributes. A member's name replaces the pair of its id and name, and the reason comes
+// last.
 func sentence(msg string, attrs []slog.Attr) string {
 	var about []string
 	reason := ""
-	name := isMember(attrs)
+	name := memberName(attrs)
 	for _, a := range attrs {
 		value := shown(a.Value)
 		switch {
@@ -127,8 +128,8 @@ func sentence(msg string, attrs []slog.Attr) string {
 
 func isID(a slog.Attr) bool { return a.Key == "id" || a.Key == "peer" }
 
-// isMember is the name of the member that a line is about, if it tells both its id and its name.
-func isMember(attrs []slog.Attr) (name string) {
+// memberName is the name of the member that a record is about, if the record has both its id and its name.
+func memberName(attrs []slog.Attr) (name string) {
 	id := false
 	for _, a := range attrs {
 		id = id || isID(a)
@@ -142,9 +143,9 @@ func isMember(attrs []slog.Attr) (name string) {
 	return name
 }
 
-// meet notes the name of a member.
+// meet remembers the name of a member that a record mentions.
 func (o *output) meet(attrs []slog.Attr) {
-	name := isMember(attrs)
+	name := memberName(attrs)
 	for _, a := range attrs {
 		if name != "" && isID(a) {
 			o.names[shown(a.Value)] = name
@@ -156,7 +157,7 @@ func (o *output) meet(attrs []slog.Attr) {
 // memberID is the id of a member, which is its public key.
 var memberID = regexp.MustCompile(`12D3KooW[1-9A-HJ-NP-Za-km-z]{44}`)
 
-// named puts names in the place of members' ids, or the short ids that `dtpnode members` shows.
+// named replaces members' ids by their names, or by the short ids that `dtpnode members` shows.
 func (o *output) named(text string) string {
 	return memberID.ReplaceAllStringFunc(text, func(id string) string {
 		if o.apart == nil {
@@ -170,7 +171,7 @@ func (o *output) named(text string) string {
 	})
 }
 
-// shown is a value in words.
+// shown formats a value for people.
 func shown(v slog.Value) string {
 	switch v = v.Resolve(); v.Kind() {
 	case slog.KindDuration:
@@ -186,8 +187,8 @@ func shown(v slog.Value) string {
 	return text
 }
 
-// clean takes out what is not printed, which comes with what other hosts and ROOT say: control characters, and those
-// that change the direction of text.
+// clean removes characters that are not printable, since other hosts and ROOT may send them: control characters, and
+// those that change the direction of text.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -9,11 +9,11 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// ClocksDiffer is by how much the clocks of two hosts may differ without a word.
+// ClocksDiffer is how much the clocks of two hosts may differ before it is mentioned.
 const ClocksDiffer = 5 * time.Second
 
-// Clocks says whose clocks are off, and by how much, as the asked node sees it, which cannot tell right from wrong:
-// where its own is off from those of most others, by about the same, it is that one that is named.
+// Clocks says whose clocks are wrong and by how much, as the asked node sees it. That node cannot know which clock is
+// right: if its own differs from most others by about the same time, it is the one named.
 func Clocks(members []api.Member) []string {
 	called, off, told := api.Called(members), []api.Member(nil), 0
 	for _, m := range members {
@@ -43,7 +43,7 @@ func Clocks(members []api.Member) []string {
 
 func clockOff(m api.Member) time.Duration { return time.Duration(m.ClockAhead * float64(time.Second)) }
 
-// inStep reports whether clocks differ little among each other, and returns one of their members.
+// inStep reports whether members' clocks differ little from each other, and returns one of the members.
 func inStep(off []api.Member) (first api.Member, ok bool) {
 	if len(off) == 0 {
 		return first, false
@@ -56,7 +56,7 @@ func inStep(off []api.Member) (first api.Member, ok bool) {
 	return off[0], true
 }
 
-// aside is by how much a clock is ahead of another, or behind.
+// aside formats how far a clock is ahead or behind.
 func aside(d time.Duration) string {
 	text := Duration(d.Abs())
 	if d.Abs() >= 48*time.Hour {

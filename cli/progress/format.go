@@ -1,5 +1,5 @@
-// Package progress shows how a job, or a step of a longer command, goes: on a terminal, as plain lines,
-// or as JSON. The printers keep no clock of their own: they go by the daemon's.
+// Package progress shows the progress of a job, or of a step of a longer command: on a terminal, as plain lines, or as
+// JSON. The printers have no clock of their own; they use the times in the daemon's statuses.
 package progress
 
 import (
@@ -74,7 +74,7 @@ func Seconds(s float64) string {
 	return Duration(time.Duration(s * float64(time.Second)))
 }
 
-// Age is how long ago something was, in its largest unit: 12s, 5m, 3h, 8d.
+// Age formats how long ago something was, in its largest unit: 12s, 5m, 3h, 8d.
 func Age(d time.Duration) string {
 	switch {
 	case d > 100*365*24*time.Hour:
@@ -91,7 +91,7 @@ func Age(d time.Duration) string {
 	return strconv.Itoa(int(d.Hours()/24)) + "d"
 }
 
-// Percent is the whole per cents of done in total. It says 100 only when all is done.
+// Percent is how much of total is done in whole per cent. It is 100 only if all is done.
 func Percent(done, total int64) string {
 	if total <= 0 {
 		return "0%"
@@ -99,7 +99,7 @@ func Percent(done, total int64) string {
 	return strconv.FormatInt(int64(100*(float64(done)/float64(total))), 10) + "%"
 }
 
-// Share is how much of a job is done, in per cents; "?" where that is not known, since some file's length is not.
+// Share is how much of a job is done, in per cent; "?" if the length of some file is unknown.
 func Share(st api.JobStatus) string {
 	if st.Unknown > 0 {
 		return "?"
@@ -116,7 +116,7 @@ func Extent(st api.JobStatus) string {
 	return text
 }
 
-// Unknown names the files that no count of events is known of.
+// Unknown says how many files have an unknown number of events.
 func Unknown(st api.JobStatus) string {
 	if st.Unknown == 1 {
 		return "1 file of unknown length"
@@ -124,8 +124,8 @@ func Unknown(st api.JobStatus) string {
 	return Count(int64(st.Unknown)) + " files of unknown length"
 }
 
-// Clean drops all that is not printed, so that what a peer or a job wrote can neither steer the terminal nor be read in
-// another order than it is written: control characters, and those that change the direction of text or take no room.
+// Clean removes characters that are not printable, so that text from a peer or a job can neither control the terminal
+// nor appear in another order: control characters, and those that change the direction of text or take no room.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

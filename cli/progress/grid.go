@@ -8,18 +8,17 @@ import (
 	"golang.org/x/term"
 )
 
-// cells measures text as terminals show it: wide characters take two places. It does not go by the locale, so that the
+// cells measures text as terminals show it, where wide characters take two columns. It ignores the locale, so that the
 // same table looks the same everywhere.
 var cells = &runewidth.Condition{StrictEmojiNeutral: true}
 
-// What a column of names is never made narrower than: where that gives room enough, and where columns must stand
-// closer, too.
+// These are the least widths of a column of names: if that leaves room enough, and if columns must be narrower.
 const (
 	leastColumn = 8
 	leastNames  = 4
 )
 
-// Width is how many places a line of the terminal has that w writes to; 0 if w is no terminal.
+// Width is the width in characters of the terminal that w writes to; 0 if w is not a terminal.
 func Width(w io.Writer) int {
 	f, ok := w.(interface{ Fd() uintptr })
 	if !ok {
@@ -32,11 +31,10 @@ func Width(w io.Writer) int {
 	return width
 }
 
-// Grid writes rows, of which the first is the heading, as columns that take so many places of a terminal together, 0
-// for as many as they like. Where they would take more the widest of the columns that hold names are cut, cell by cell,
-// with an ellipsis in the middle, since names of one group often begin alike; numbers and states are whole, and no
-// column is left out: where there is no room even so, lines wrap. Without names, all columns may be cut. Control
-// characters are dropped.
+// Grid writes rows, of which the first is the heading, as columns that fit into width characters of a terminal; 0 is
+// unlimited. If they do not fit, the widest of the columns that names lists are cut, cell by cell, with an ellipsis in
+// the middle, since names in one group often begin alike. Numbers and states are never cut and no column is left out;
+// if there is still not enough room, lines wrap. Without names all columns may be cut. Control characters are removed.
 func Grid(w io.Writer, width int, rows [][]string, names ...int) {
 	if len(rows) == 0 {
 		return
@@ -59,7 +57,7 @@ func Grid(w io.Writer, width int, rows [][]string, names ...int) {
 	for _, try := range []struct {
 		gap     string
 		least   int
-		heading bool // is whole
+		heading bool // the heading is never cut
 	}{{"  ", leastColumn, true}, {" ", leastNames, true}, {" ", leastNames, false}} {
 		gap = try.gap
 		least := make([]int, len(columns))
@@ -82,7 +80,7 @@ func Grid(w io.Writer, width int, rows [][]string, names ...int) {
 	}
 }
 
-// middle cuts a text to so many places, with an ellipsis in its middle.
+// middle cuts a text to a width, with an ellipsis in its middle.
 func middle(text string, width int) string {
 	all := cells.StringWidth(text)
 	if all <= width {
@@ -92,8 +90,8 @@ func middle(text string, width int) string {
 	return cells.Truncate(text, left, "") + "…" + strings.TrimLeft(cells.TruncateLeft(text, all-(width-left-1), ""), " ")
 }
 
-// fit narrows the widest of the columns of names, none to less than its least width, until all have room, and reports
-// whether they have.
+// fit narrows the widest of the columns of names, but none below its least width, until the row fits, and reports
+// whether it does.
 func fit(columns, names, least []int, width int) bool {
 	sum := 0
 	for _, c := range columns {

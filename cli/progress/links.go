@@ -9,11 +9,11 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// Bounds of what is printed of missing links; --output json has all.
+// These bound what is printed about missing links; --output json has everything.
 const (
 	linkGroups  = 8 // groups of pairs
-	linkReasons = 3 // of a group
-	linkNames   = 6 // in a list
+	linkReasons = 3 // reasons of a group
+	linkNames   = 6 // names in a list
 )
 
 // LinkGroup is the missing links of one member, with the reasons.
@@ -22,9 +22,9 @@ type LinkGroup struct {
 	Reasons []string // bob says: could not connect to …
 }
 
-// Links tells in words which members have no link to each other. Pairs are put together under the member that has the
-// most of them, so that one host that cannot be reached is one group, however many there are. What another member says
-// is told as its word. rest says what was left out, if anything was.
+// Links describes which members have no link to each other. Pairs are grouped under the member that has the most of
+// them, so that one unreachable host is one group, however many links it lacks. What another member says is quoted as
+// its word. rest says what was left out, if anything.
 func Links(l *api.Links) (groups []LinkGroup, rest string) {
 	if l == nil {
 		return nil, ""
@@ -77,7 +77,7 @@ func busiest(pairs []api.NoLink) string {
 	return best
 }
 
-// grouped tells of pairs that have their first member in common.
+// grouped describes pairs that have their first member in common.
 func grouped(pairs []api.NoLink) LinkGroup {
 	center := pairs[0].A
 	var others []string
@@ -103,7 +103,7 @@ func grouped(pairs []api.NoLink) LinkGroup {
 	return g
 }
 
-// unreached is who of a pair with the asked node is the other.
+// unreached is the other member of a pair with the asked node.
 func unreached(p api.NoLink) string {
 	if p.A.Self {
 		return endName(p.B)
@@ -111,10 +111,10 @@ func unreached(p api.NoLink) string {
 	return endName(p.A)
 }
 
-// reasons collects what is said, and by whom.
+// reasons collects the reasons that members give, and who gives each.
 type reasons struct {
 	order []string
-	about map[string][]string // who says it
+	about map[string][]string // members that give the reason
 }
 
 func (r *reasons) add(e api.NoLinkEnd, says string) {
@@ -155,7 +155,7 @@ func (r *reasons) lines() (out []string) {
 	return out
 }
 
-// some names a few, and counts the others.
+// some lists a few names, and counts the others.
 func some(names []string) string {
 	if len(names) <= linkNames {
 		return strings.Join(names, ", ")
@@ -163,7 +163,7 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:linkNames], ", "), len(names)-linkNames)
 }
 
-// endName is what a member is called in a sentence.
+// endName is the name of a member in a sentence.
 func endName(e api.NoLinkEnd) string {
 	if e.Self {
 		return "this node"

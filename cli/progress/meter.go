@@ -6,19 +6,19 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// meter smooths what statuses report: bytes/s and the time left.
+// meter computes smoothed rates and the time left from statuses.
 type meter struct {
 	last    api.JobStatus
 	started bool
 	bytes   float64 // bytes/s, smoothed over memory seconds
 	units   float64 // units/s, likewise
-	moved   float64 // when something was done last, as the job's time in seconds
-	pause   float64 // longest time of late in which nothing was done, in seconds
+	moved   float64 // time in the job, in seconds, at which its count last grew
+	pause   float64 // longest recent time without progress, in seconds
 }
 
 const memory = 3 // seconds
 
-// stillAfter is the time in seconds without progress after which a rate and a time left would say what is not so.
+// stillAfter is the time in seconds without progress after which a rate and a time left would be misleading.
 const stillAfter = 3
 
 func (m *meter) add(st api.JobStatus) {
@@ -27,7 +27,7 @@ func (m *meter) add(st api.JobStatus) {
 		*m = meter{last: st, started: true, moved: st.Seconds}
 		return
 	}
-	if dt == 0 { // the last status may have the time of the one before
+	if dt == 0 { // two statuses may have the same time
 		m.last = st
 		return
 	}
@@ -41,13 +41,13 @@ func (m *meter) add(st api.JobStatus) {
 	if m.units == 0 {
 		weight = 1
 	}
-	// Less than before is told where work was lost or given up, or by a home that has just begun to count.
+	// The counts may fall: after work was lost or given up, or when a new home has just begun to count.
 	m.bytes += weight * (float64(max(st.Bytes-m.last.Bytes, 0))/dt - m.bytes)
 	m.units += weight * (float64(max(ranNow(st)-ranNow(m.last), 0))/dt - m.units)
 	m.last = st
 }
 
-// still is for how long nothing has been done, in seconds; 0 as long as that is usual for the job.
+// still is how long nothing has been done, in seconds; 0 while that is usual for the job.
 func (m *meter) still() float64 {
 	quiet := m.last.Seconds - m.moved
 	if m.last.State != api.Running || quiet < max(stillAfter, 2*m.pause) {
@@ -56,7 +56,7 @@ func (m *meter) still() float64 {
 	return quiet
 }
 
-// left is the time to the end in seconds, -1 if unknown.
+// left is the time left in seconds, -1 if unknown.
 func (m *meter) left() float64 {
 	todo := float64(m.last.Units - m.last.Done)
 	switch {

@@ -9,16 +9,16 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// few is up to how many ranges that are missing for one reason are told one by one.
+// few is how many missing ranges with the same reason are listed one by one at most.
 const few = 2
 
-// mostReasons and mostWhere bound what is told of all reasons, and of the places of one.
+// mostReasons and mostWhere bound how many reasons, and how many ranges of one reason, are listed.
 const (
 	mostReasons = 20
 	mostWhere   = 3
 )
 
-// missing prints what is not in the result, and why: what is missing for one reason together.
+// missing prints what is not in the result, and why, grouped by reason.
 func missing(w io.Writer, st api.JobStatus) {
 	if len(st.Missing) == 0 {
 		return
@@ -34,7 +34,7 @@ func missing(w io.Writer, st api.JobStatus) {
 	fmt.Fprintln(w)
 }
 
-// Reasons prints what is missing in short: for each reason how much, and where.
+// Reasons prints in short what is missing: for each reason how much, and where.
 func Reasons(w io.Writer, all []api.Missing) {
 	groups := byReason(all)
 	for _, g := range groups[:min(len(groups), mostReasons)] {
@@ -52,7 +52,8 @@ type reason struct {
 	all        []api.Missing
 }
 
-// byReason groups what is missing, in the order of first appearance. What is told one by one stays apart.
+// byReason groups what is missing by reason, in the order of first appearance. Ranges that are listed one by one are
+// not grouped.
 func byReason(all []api.Missing) (groups []*reason) {
 	type key struct{ kind, text string }
 	of := map[key]*reason{}
@@ -75,7 +76,7 @@ func (g *reason) print(w io.Writer) {
 		first := g.all[0]
 		for _, m := range g.all {
 			if !slices.Equal(m.Words, first.Words) || !slices.Equal(m.Nodes, first.Nodes) {
-				first.Words = nil // they are not so of all
+				first.Words = nil // the words are those of the first only
 				break
 			}
 		}
@@ -89,7 +90,7 @@ func (g *reason) print(w io.Writer) {
 	}
 }
 
-// why is the reason with its kind, if that says more.
+// why is the reason, with its kind if that says more.
 func (g *reason) why() string {
 	if g.kind == "stopped" {
 		return line(g.text)
@@ -97,7 +98,7 @@ func (g *reason) why() string {
 	return line(g.kind) + ": " + line(g.text)
 }
 
-// extent says how much is missing: of how many files, and as far as that is known how many entries.
+// extent says how much is missing: how many files, and how many entries if that is known.
 func (g *reason) extent() string {
 	files := map[string]bool{}
 	var n int64
@@ -122,7 +123,7 @@ func (g *reason) extent() string {
 	return out
 }
 
-// places names the first ranges.
+// places lists the first ranges.
 func (g *reason) places(w io.Writer) {
 	for i, m := range g.all {
 		if i == mostWhere && len(g.all) > mostWhere+1 {
@@ -133,7 +134,7 @@ func (g *reason) places(w io.Writer) {
 	}
 }
 
-// tries says how often the ranges were tried, and where: what is so of each, or of all of them together.
+// tries says how often and where the ranges were tried: each of them, or all together.
 func (g *reason) tries(w io.Writer) {
 	least, most := g.all[0].Tries, g.all[0].Tries
 	first, same := slices.Sorted(slices.Values(g.all[0].Nodes)), true
@@ -161,7 +162,7 @@ func (g *reason) tries(w io.Writer) {
 	fmt.Fprintf(w, "    tries: %s, on %s\n", times, line(on))
 }
 
-// details says what came of the tries of a range, and what to do.
+// details says how the tries of a range failed, and what to do.
 func details(w io.Writer, m api.Missing) {
 	if m.Tries > 0 {
 		words(w, m)
@@ -173,7 +174,7 @@ func details(w io.Writer, m api.Missing) {
 	}
 }
 
-// words prints what each node said of a file that none could read, unless all said the same.
+// words prints what each node reported about a file that none could read, unless all reported the same.
 func words(w io.Writer, m api.Missing) {
 	if len(slices.Compact(slices.Clone(m.Words))) < 2 {
 		return
@@ -183,7 +184,7 @@ func words(w io.Writer, m api.Missing) {
 	}
 }
 
-// entries names the entries of a missing range as people count them.
+// entries names the entries of a missing range: the whole file, one entry, or a half-open interval.
 func entries(m api.Missing) string {
 	switch {
 	case m.Last < 0:
@@ -208,7 +209,7 @@ func block(w io.Writer, title, text string) {
 	}
 }
 
-// otherVersion is in the reason of a file that has other entries than were planned, as the child says it.
+// otherVersion is part of the child's reason for a file with other entries than were planned.
 const otherVersion = "where it was planned"
 
 // advise says what to do about a kind of failure (see exec.Kind).

@@ -10,24 +10,24 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// interval is the time between two lines of a job that only goes on, in seconds.
+// interval is the time in seconds between two lines of a job whose state does not change.
 const interval = 5
 
-// Plain prints lines without escape codes: one at each new state, and one every few seconds. A job that has not begun,
-// or waits, is told of at intervals that double, as long as it waits for the same: a log may take it for hours.
+// Plain prints lines without escape codes: one at each new state, and one every few seconds. While a job has not begun,
+// or waits for the same thing, the interval doubles each time, since a log may show that for hours.
 type Plain struct {
 	w       io.Writer
 	meter   meter
 	state   api.JobState
-	words   string // what is waited for, without how far that is
+	words   string // what the job waits for, without its counts
 	since   float64
 	printed float64
 }
 
-// howFar is what counts on in words that are the same: 3 s of 30 s, file 2 of 50.
+// howFar matches the counts in a phase whose other words stay the same: 3 s of 30 s, file 2 of 50.
 var howFar = regexp.MustCompile(`[0-9]+( s)? of`)
 
-// waitsFor is a phase without how far it is.
+// waitsFor is a phase without its counts.
 func waitsFor(phase string) string { return howFar.ReplaceAllString(line(phase), "of") }
 
 // NewPlain returns a printer of plain lines.
@@ -64,7 +64,7 @@ func (p *Plain) Status(st api.JobStatus) {
 	fmt.Fprintf(p.w, "%s  %s%s  %s\n", st.State, Extent(st), share, p.meter.details())
 }
 
-// Ask shows a question, in the first of its wordings: a line may be as long as it likes.
+// Ask prints a question in its longest wording, since a line may have any length.
 func (p *Plain) Ask(wordings ...string) {
 	if len(wordings) > 0 {
 		fmt.Fprintln(p.w, wordings[0])
@@ -74,7 +74,7 @@ func (p *Plain) Ask(wordings ...string) {
 // Write passes text through, as whole lines.
 func (p *Plain) Write(text []byte) (int, error) { return p.w.Write(text) }
 
-// Close has nothing to end.
+// Close does nothing.
 func (p *Plain) Close() {}
 
 // details is what is shown beside the count of events.
@@ -85,14 +85,15 @@ func (m *meter) details() string {
 	}
 	rate, bytes := st.Rate, m.bytes
 	switch {
-	case st.State.Halted(): // over the whole job
+	case st.State.Halted(): // averages over the whole job
 		rate, bytes = average(float64(ranNow(st)), st), average(float64(st.Bytes), st)
 	case rate <= 0:
 		rate = m.units
 	}
 	var parts []string
 	switch still := m.still(); {
-	case st.State == api.Merging, st.State.Halted() && !counted(st): // no events are processed, or not only here
+	// While merging no events are processed, and the counts of the nodes may not cover the whole job.
+	case st.State == api.Merging, st.State.Halted() && !counted(st):
 	case still > 0:
 		parts = append(parts, "nothing done for "+Seconds(still))
 	default:
@@ -141,7 +142,7 @@ func (p *JSON) Write(text []byte) (int, error) {
 	return len(text), err
 }
 
-// Close has nothing to end.
+// Close does nothing.
 func (p *JSON) Close() {}
 
 func trimNewline(b []byte) []byte {

@@ -7,12 +7,12 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// Stage shows what a command is waiting for just now: on a terminal in a line that is rewritten in place and gone at
-// the end, elsewhere in a line for each stage.
+// Stage shows what a command is waiting for: on a terminal in a line that is rewritten in place and removed at the end,
+// elsewhere in a line for each stage.
 type Stage struct {
 	W     io.Writer
-	What  string     // is being done on the whole, as "checking"
-	Width func() int // of the terminal, 0 if unknown; nil if W is none on which lines can be rewritten
+	What  string     // what the command does, such as "checking"
+	Width func() int // width of the terminal, 0 if unknown; nil if lines on W cannot be rewritten
 	shown string
 }
 
@@ -34,7 +34,7 @@ func (s *Stage) Show(text string) {
 	fmt.Fprint(s.W, erase+text)
 }
 
-// Close takes the line away.
+// Close removes the line.
 func (s *Stage) Close() {
 	if s.Width != nil && s.shown != "" {
 		fmt.Fprint(s.W, erase)

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// Steps shows the steps of a longer command: each with what it does just now, then its outcome and the
-// time it took.
+// Steps shows the steps of a longer command: each with what it is doing, then its outcome and the time it took.
 type Steps struct {
 	W        io.Writer
 	Terminal bool             // W is a terminal: the line is rewritten in place
@@ -28,7 +27,7 @@ func (s *Steps) Run(name string, f func(report func(string)) (string, error)) er
 	return err
 }
 
-// RunSilent is Run for a step that shows itself how it goes.
+// RunSilent is Run for a step that shows its progress itself.
 func (s *Steps) RunSilent(name string, f func() (string, error)) error {
 	step := &step{Steps: s, name: name, start: s.Now()}
 	outcome, err := f()
@@ -48,7 +47,7 @@ type step struct {
 
 const erase = "\r\x1b[K"
 
-// report shows where the step stands, often enough for the eye, or for a log.
+// report shows the progress of a step, at a rate suitable for the eye, or for a log.
 func (s *step) report(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

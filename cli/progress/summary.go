@@ -55,7 +55,7 @@ func Summary(w io.Writer, st api.JobStatus) {
 	}
 }
 
-// codes tells what was run by which code, where that is not the same for all.
+// codes says which part was run by which code, if not all by the same.
 func codes(w io.Writer, st api.JobStatus) {
 	if len(st.Codes) == 0 {
 		return
@@ -76,10 +76,10 @@ func codes(w io.Writer, st api.JobStatus) {
 	tw.Flush()
 }
 
-// ranNow is what was processed for a job, without what it has from an earlier one.
+// ranNow is how many events were processed for a job, without those that it took from an earlier one.
 func ranNow(st api.JobStatus) int64 { return max(st.Done-st.Before, 0) }
 
-// beforeOf says how much a job has from an earlier one.
+// beforeOf says how much a job took from an earlier one.
 func beforeOf(st api.JobStatus) string {
 	if st.RetryOf == "" {
 		return ""
@@ -87,8 +87,8 @@ func beforeOf(st api.JobStatus) string {
 	return ", " + Count(st.Before) + " of them from job " + Short(st.RetryOf)
 }
 
-// counted reports whether what the nodes count is about all of the job. What a node had done before it was started
-// again is not among it; the last words of one that was killed may be missing.
+// counted reports whether the counts of the nodes cover the whole job. They do not include what a node had done before
+// it was restarted, and the last report of one that was killed may be missing.
 func counted(st api.JobStatus) bool {
 	var units int64
 	for _, n := range st.Nodes {
@@ -97,10 +97,10 @@ func counted(st api.JobStatus) bool {
 	return len(st.Nodes) == 0 || 10*units >= 9*ranNow(st)
 }
 
-// surplus is by how much the nodes of a job that has stopped have run more than is in its result.
+// surplus is how much more the nodes of a stopped job have run than is in its result.
 func surplus(st api.JobStatus) int64 {
 	if !st.State.Halted() {
-		return 0 // what is run, and not committed yet, may count
+		return 0 // what was run and is not committed yet may still count
 	}
 	var units int64
 	for _, n := range st.Nodes {
@@ -109,7 +109,7 @@ func surplus(st api.JobStatus) int64 {
 	return max(units-ranNow(st), 0)
 }
 
-// average is n by the time that work took, as far as the daemon tells it, else by the job's whole time.
+// average is n per second of the time that work took, if the daemon reports it, else of the job's whole time.
 func average(n float64, st api.JobStatus) float64 {
 	seconds := cmp.Or(max(st.Working, 0), st.Seconds)
 	if seconds <= 0 {
@@ -156,11 +156,11 @@ func Nodes(w io.Writer, st api.JobStatus) {
 	}
 }
 
-// differs is the cause of a file that a host has in another version than was planned (exec.CauseDiffers).
+// differs is the cause for a file that a host has in another version than was planned (exec.CauseDiffers).
 const differs = "differs"
 
-// Unseen prints what a host does not see, and that others have it, if there are any; and of which files it has another
-// version than was planned when the submitter handed the job in: either may be the stale one.
+// Unseen prints which files a host does not see, and that others have them, if there are other members. It also prints
+// which files the host has in another version than the submitter planned; either version may be the stale one.
 func Unseen(w io.Writer, who string, all []api.Unseen, others bool, submitter string) {
 	for _, u := range all {
 		where, files := line(u.Where), "1 file"
@@ -182,15 +182,15 @@ func Unseen(w io.Writer, who string, all []api.Unseen, others bool, submitter st
 	}
 }
 
-// Table returns a writer that lines up columns: cells end with a tab, the caller flushes. No line ends with blanks.
+// Table returns a writer that aligns columns: cells end with a tab, and the caller flushes. No line ends with blanks.
 func Table(w io.Writer) *tabwriter.Writer {
 	return tabwriter.NewWriter(&trimmed{w: w}, 0, 8, 2, ' ', 0)
 }
 
-// trimmed leaves out the blanks at the ends of lines.
+// trimmed is a writer that removes the blanks at the ends of lines.
 type trimmed struct {
 	w      io.Writer
-	blanks int // held back until it is known what follows them
+	blanks int // blanks held back until it is known what follows them
 }
 
 func (t *trimmed) Write(b []byte) (int, error) {
@@ -212,10 +212,10 @@ func (t *trimmed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Short is the part of a job's or a peer's name that is shown, and enough to name it.
+// Short is the part of a job's or peer's name that is shown, which suffices to name it.
 func Short(id string) string { return line(id[:min(len(id), 12)]) }
 
-// skippedOf says how much the selector left out of what is counted as done.
+// skippedOf says how many of the events counted as done the selector skipped.
 func skippedOf(st api.JobStatus) string {
 	if st.SkippedEntries == 0 {
 		return ""
@@ -231,7 +231,7 @@ func skippedOf(st api.JobStatus) string {
 		Count(int64(st.SkippedFiles)) + files
 }
 
-// skipped prints what the selector left out, by file.
+// skipped prints what the selector skipped, by file.
 func skipped(w io.Writer, st api.JobStatus) {
 	const most = 20
 	for i, s := range st.Skipped {

@@ -17,8 +17,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// quiet is the time in seconds before anything is drawn: a short job leaves no bar behind, and does not
-// wait for one to be drawn.
+// quiet is the time in seconds before anything is drawn, so that a short job draws no bar.
 const quiet = 0.3
 
 // Terminal draws a bar with two lines of details, kept up to date in place.
@@ -27,11 +26,11 @@ type Terminal struct {
 	size func() (width, height int)
 	bars *mpb.Progress // nil until quiet is over
 	bar  *mpb.Bar
-	fill mpb.BarFiller // the bar alone, without what stands beside it
+	fill mpb.BarFiller // the bar alone, without the text beside it
 
-	mu       sync.Mutex // the bar is drawn by a goroutine of mpb, which Close ends
+	mu       sync.Mutex // needed since a goroutine of mpb draws the bar; Close ends it
 	meter    meter
-	question []string // in words of falling length
+	question []string // wordings, the longest first
 }
 
 // NewTerminal returns a printer for the terminal w.
@@ -46,12 +45,12 @@ func NewTerminal(w io.Writer) *Terminal {
 	}}
 }
 
-// inPlace has a frame drawn over the one before line by line. mpb goes up and erases all from there to the end of the
-// screen: done in the first row, tmux and others keep that as a screen that was cleared, so that each frame stays in
+// inPlace draws each frame over the one before, line by line. mpb moves up and erases everything from there to the end
+// of the screen; if that happens in the first row, tmux and others take it for a cleared screen and keep every frame in
 // their history.
 type inPlace struct{ w io.Writer }
 
-// upAndErase is what a frame of mpb begins with, but for the first.
+// upAndErase matches the beginning of every frame of mpb except the first.
 var upAndErase = regexp.MustCompile("^\x1b\\[([0-9]+)A\x1b\\[J")
 
 func (p inPlace) Write(frame []byte) (int, error) {
@@ -67,7 +66,7 @@ func (p inPlace) Write(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// Status shows where the job stands.
+// Status shows the status of the job.
 func (t *Terminal) Status(st api.JobStatus) {
 	t.mu.Lock()
 	t.meter.add(st)
@@ -79,7 +78,7 @@ func (t *Terminal) Status(st api.JobStatus) {
 		t.open()
 	}
 	if st.Units > 0 {
-		t.bar.SetTotal(st.Units+1, false) // never complete by count: Close ends it
+		t.bar.SetTotal(st.Units+1, false) // one more than the job has, so that only Close completes the bar
 		t.bar.SetCurrent(st.Done)
 	}
 }
@@ -91,10 +90,10 @@ func (t *Terminal) open() {
 		mpb.BarExtender(mpb.BarFillerFunc(t.below), false))
 }
 
-// leastBar is what a bar takes at least, with its ends and a blank on each side; less of one tells nothing.
+// leastBar is the least width of a bar, with its ends and a blank on each side; a shorter one would say nothing.
 const leastBar = 6
 
-// line draws the bar with what stands beside it, as wide as the terminal is now.
+// line draws the bar and the text beside it, as wide as the terminal is now.
 func (t *Terminal) line(w io.Writer, s decor.Statistics) error {
 	room, _ := t.size()
 	t.mu.Lock()
@@ -115,25 +114,25 @@ func (t *Terminal) line(w io.Writer, s decor.Statistics) error {
 	return err
 }
 
-// fitting is the first of some texts, each shorter than the one before, that takes no more places than there are. Where
-// none does, the last is cut, with an end that says so.
+// fitting is the first of some texts, from longest to shortest, that fits into room. If none does, the last one is cut,
+// and ends in end.
 func fitting(room int, end string, texts ...string) string {
 	for _, text := range texts {
 		if runewidth.StringWidth(text) <= room {
 			return text
 		}
 	}
-	if room < runewidth.StringWidth(end) { // for which Truncate has no room either, but writes it
+	if room < runewidth.StringWidth(end) { // Truncate would write end though it does not fit
 		return ""
 	}
 	return runewidth.Truncate(texts[len(texts)-1], room, end)
 }
 
-// lineStart brings the cursor to the beginning of its line: a key that the terminal echoes, such as ^C, has moved it,
-// and what is drawn anew begins in its column.
+// lineStart moves the cursor to the beginning of its line. A key that the terminal echoes, such as ^C, has moved it,
+// and the next frame begins in its column.
 const lineStart = "\r"
 
-// before is what stands left of the bar.
+// before is the text to the left of the bar.
 func before(st api.JobStatus) string {
 	if st.Units == 0 {
 		return string(st.State)
@@ -145,7 +144,7 @@ func before(st api.JobStatus) string {
 	return text
 }
 
-// below writes the lines under the bar. A line that wraps would spoil the redrawing: it is cut.
+// below writes the lines under the bar. They are cut, since a line that wraps would break the redrawing.
 func (t *Terminal) below(w io.Writer, _ decor.Statistics) error {
 	width, height := t.size()
 	t.mu.Lock()
@@ -154,7 +153,7 @@ func (t *Terminal) below(w io.Writer, _ decor.Statistics) error {
 	if len(t.question) > 0 {
 		lines = append(lines, t.question)
 	}
-	for _, l := range lines[:max(min(len(lines), height-1), 0)] { // above the first row nothing can be drawn anew
+	for _, l := range lines[:max(min(len(lines), height-1), 0)] { // nothing above the first row can be redrawn
 		if _, err := fmt.Fprintln(w, fitting(width-1, "~", l...)); err != nil {
 			return err
 		}
@@ -162,7 +161,7 @@ func (t *Terminal) below(w io.Writer, _ decor.Statistics) error {
 	return nil
 }
 
-// Ask shows a question below the bar, in the first of its wordings that has room, until it is asked nothing.
+// Ask shows a question below the bar, in the longest wording that fits, until it is called with none.
 func (t *Terminal) Ask(wordings ...string) {
 	if t.bars == nil {
 		t.open()

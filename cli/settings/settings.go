@@ -1,5 +1,6 @@
-// Package settings finds the settings of a host's daemon where its user or its administrator has left them: what a
-// daemon was started with before, files, the environment. The flags of the commands name them and win over all.
+// Package settings finds the settings of a host's daemon where its user or administrator has left them: what a daemon
+// was started with before, files, and the environment. The flags of the commands define the names, and take precedence
+// over all of these.
 package settings
 
 import (
@@ -23,26 +24,27 @@ import (
 // system is the administrator's file.
 const system = "/etc/dtpnode.toml"
 
-// Source is one place that has settings, by the names of the flags. A setting has several values where its flag may be
+// Source is one place with settings, by the names of the flags. A setting has several values if its flag may be
 // repeated.
 type Source struct {
 	Name   string // as the user knows it: a file's path, or the environment
 	Values map[string][]string
 }
 
-// File is where a daemon remembers its settings, in its state folder: TOML, a key for each flag without its dashes.
+// File is the path at which a daemon remembers its settings, in its state folder. It is TOML, with a key for each flag
+// without its dashes.
 //
 //	listen = ["192.0.2.7:4001"]
 //	slots = 16
 func File(state string) string { return filepath.Join(state, "config.toml") }
 
-// Environment is the name of the source that is no file.
+// Environment is the name of the source that is not a file.
 const Environment = "the environment"
 
-// Sources are all there are, the weakest first: what the daemon in a state folder remembers, /etc/dtpnode.toml, the
-// user's config.toml in $XDG_CONFIG_HOME/dtpnode, and the environment, where --keep-bytes is DTPNODE_KEEP_BYTES.
-// Only settings that flags has are known; near has suggestions for others. The error names what of the files cannot be
-// used; the rest is returned with it.
+// Sources returns all sources, the weakest first: what the daemon in a state folder remembers, /etc/dtpnode.toml, the
+// user's config.toml in $XDG_CONFIG_HOME/dtpnode, and the environment, where --keep-bytes is DTPNODE_KEEP_BYTES. Only
+// settings that are among flags are known; near suggests flags for other names. The error names what cannot be used;
+// the rest is returned with it.
 func Sources(state string, flags *pflag.FlagSet, near Near) (out []Source, err error) {
 	files := []string{File(state), system}
 	if dir, err := os.UserConfigDir(); err == nil {
@@ -70,8 +72,8 @@ func Sources(state string, flags *pflag.FlagSet, near Near) (out []Source, err e
 	return out, err
 }
 
-// Misspelt are the variables of the environment that look like settings and are none, each with those that it may stand
-// for.
+// Misspelt returns the environment variables that look like settings but are not, each with the settings that may be
+// meant.
 func Misspelt(flags *pflag.FlagSet, near Near) map[string][]string {
 	out := map[string][]string{}
 	for _, pair := range os.Environ() {
@@ -88,20 +90,20 @@ func Misspelt(flags *pflag.FlagSet, near Near) map[string][]string {
 	return out
 }
 
-// Near finds the flags that a misspelt name may stand for; how near that is the commands decide, which suggest flags by
-// the same measure.
+// Near finds the flags that a misspelt name may stand for. The commands provide it, since they suggest flags by the
+// same measure.
 type Near func(flags *pflag.FlagSet, name string) []string
 
-// prefix is what the environment's names of settings begin with.
+// prefix begins the names of settings in the environment.
 const prefix = "DTPNODE_"
 
-// Variable is the environment's name of a setting.
+// Variable is the name of a setting in the environment.
 func Variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Read reads a file of settings; one that is not there has none. The error names what cannot be used of it, each with
-// its line; the rest is returned with it.
+// Read reads a file of settings; a missing file has none. The error names what cannot be used, with its line; the rest
+// is returned with it.
 func Read(path string, flags *pflag.FlagSet, near Near) (map[string][]string, error) {
 	text, raw, err := parse(path)
 	out := map[string][]string{}
@@ -146,7 +148,7 @@ func parse(path string) (text []byte, raw map[string]any, err error) {
 	return text, raw, nil
 }
 
-// place is a file with the line on which a key stands.
+// place is a file and the line on which a key stands, for errors.
 func place(path string, text []byte, key string) string {
 	n := 0
 	for line := range strings.Lines(string(text)) {
@@ -159,7 +161,7 @@ func place(path string, text []byte, key string) string {
 	return path
 }
 
-// strung is a value of a file as a flag takes it.
+// strung converts a value of a file to what the flag takes.
 func strung(f *pflag.Flag, v any) ([]string, error) {
 	switch v := v.(type) {
 	case []any:
@@ -181,8 +183,8 @@ func strung(f *pflag.Flag, v any) ([]string, error) {
 type Invalid struct {
 	Setting string
 	Values  []string
-	Source  string // where it stands
-	Why     string // what it should be
+	Source  string // where the value comes from
+	Why     string // what the value should be
 }
 
 func (e *Invalid) Error() string {
@@ -193,8 +195,8 @@ func (e *Invalid) Error() string {
 	return fmt.Sprintf("could not use %s %s from %s: %s", e.Setting, Shown(e.Values), source, e.Why)
 }
 
-// Shown are values as errors show them: in one line, quoted where they are no plain word, and cut where they are long;
-// [] if there are none.
+// Shown formats values for errors: in one line, quoted if they are not plain words, and cut if they are long; [] if
+// there are none.
 func Shown(values []string) string {
 	if len(values) == 0 {
 		return "[]"
@@ -212,7 +214,7 @@ func Shown(values []string) string {
 	return strings.Join(out, " ")
 }
 
-// Wanted says what a flag of a type takes that did not take a value, for which it gave an error.
+// Wanted says what a flag of a type takes, after it refused a value with err.
 func Wanted(kind string, err error) string {
 	if kind == "int64" || kind == "int" {
 		if errors.Is(err, strconv.ErrRange) {
@@ -232,8 +234,8 @@ func Wanted(kind string, err error) string {
 	return "a " + kind
 }
 
-// Apply sets the flags that were not given, from the strongest source that has each, and returns where each came from.
-// The error has an Invalid for each that cannot be.
+// Apply sets the flags that were not given from the strongest source that has each, and returns where each came from.
+// The error contains an Invalid for each value that a flag refuses.
 func Apply(sources []Source, flags *pflag.FlagSet) (from map[string]string, err error) {
 	from = map[string]string{}
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -263,7 +265,7 @@ func set(f *pflag.Flag, values []string) error {
 	return f.Value.Set(values[0])
 }
 
-// Values are those of a flag.
+// Values returns the values of a flag.
 func Values(f *pflag.Flag) []string {
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		return list.GetSlice()
@@ -271,8 +273,7 @@ func Values(f *pflag.Flag) []string {
 	return []string{f.Value.String()}
 }
 
-// Remember writes settings over those in the state folder's file; nil values take a setting out. Lines that are no
-// settings stay.
+// Remember replaces settings in the state folder's file; nil values remove a setting. Lines that are not settings stay.
 func Remember(state string, changed map[string][]string, flags *pflag.FlagSet) error {
 	path := File(state)
 	_, now, err := parse(path)
@@ -292,7 +293,7 @@ func Remember(state string, changed map[string][]string, flags *pflag.FlagSet) e
 	return write(path, now)
 }
 
-// typed is what a file has for a setting.
+// typed converts the values of a setting to what a file has for them.
 func typed(f *pflag.Flag, values []string) any {
 	if _, list := f.Value.(pflag.SliceValue); list {
 		return values

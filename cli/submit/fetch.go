@@ -14,7 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// Results hands out the output of a job; *api.Client does.
+// Results provides the output of a job; *api.Client does.
 type Results interface {
 	Result(ctx context.Context, id string, w io.Writer) (int64, error)
 }
@@ -40,13 +40,13 @@ func Fetch(ctx context.Context, results Results, id, path string) (string, error
 	return path, nil
 }
 
-// publish makes a complete file readable by all, and has its bytes on disk before it gets its name.
+// publish makes a complete file readable by all, and syncs it before it gets its name.
 func publish(f *os.File) error {
 	return errors.Join(f.Chmod(0o644), f.Sync())
 }
 
-// OutputPath makes the path of a result file absolute, and checks that it can be written, so that a
-// mistake does not wait for the end of a job. An empty path stays empty.
+// OutputPath makes the path of a result file absolute, and checks that it can be written, so that a mistake is found
+// before the job has run. An empty path stays empty.
 func OutputPath(path string) (string, error) {
 	if path == "" {
 		return "", nil
@@ -55,7 +55,7 @@ func OutputPath(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("could not make %q absolute: %w", path, err)
 	}
-	if !utf8.ValidString(abs) { // the daemon would be told another name
+	if !utf8.ValidString(abs) { // JSON would change the name on the way to the daemon
 		return "", fmt.Errorf("could not use %q as the result file: its name is not in UTF-8; choose another", path)
 	}
 	if info, err := os.Stat(abs); err == nil && !info.Mode().IsRegular() {

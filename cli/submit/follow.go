@@ -1,5 +1,5 @@
-// Package submit follows a job that a command handed to a daemon, shows how it goes, and turns an
-// interrupt into what the user chose.
+// Package submit follows a job that a command gave to a daemon, shows its progress, and turns an interrupt into what
+// the user chooses.
 package submit
 
 import (
@@ -15,30 +15,30 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// How a job that was followed can end, other than well. The command's exit status depends on them.
+// These are the ways in which a followed job can end, other than well. The command's exit status depends on them.
 var (
 	ErrPartial   = errors.New("the result is partial")
 	ErrCancelled = errors.New("the job was cancelled")
 	ErrDetached  = errors.New("detached: the job goes on")
 	ErrAsked     = errors.New("asked to cancel the job, which is not cancelled yet")
-	// ErrInterrupted is an interrupt after which the job is not known to be cancelled.
+	// ErrInterrupted is an interrupt after which it is not known whether the job is cancelled.
 	ErrInterrupted = errors.New("interrupted")
-	// ErrLeft is an end that was not asked for where the job could have been cancelled: whoever waits for it has gone, or
-	// the host is being shut down. What is done is to be kept.
+	// ErrLeft is an end that the user did not ask for although the job could have been cancelled: the terminal was closed,
+	// or the host is being shut down. What is done of the job should be kept.
 	ErrLeft = fmt.Errorf("%w", ErrInterrupted)
 )
 
-// Jobs is what following needs of a daemon; *api.Client has it.
+// Jobs is what a Follower needs of a daemon; *api.Client does it.
 type Jobs interface {
 	Follow(ctx context.Context, id string, on func(api.Event) error) (api.JobStatus, error)
 	Stop(ctx context.Context, id string) error
 	Cancel(ctx context.Context, id string) (api.Cancellation, error)
 }
 
-// Printer shows a job; package progress has three.
+// Printer shows a job; package progress has three implementations.
 type Printer interface {
 	Status(api.JobStatus)
-	Ask(wordings ...string) // of a question, the longest first; shown until it is asked nothing
+	Ask(wordings ...string) // shows a question in one of these wordings, the longest first, until Ask is called with none
 	Write([]byte) (int, error)
 }
 
@@ -52,23 +52,23 @@ type Keys interface {
 type Follower struct {
 	Jobs       Jobs
 	Printer    Printer
-	Print      func(line string) // what Begin and Terminate print
-	Keys       Keys              // nil: nobody to ask, an interrupt cancels
-	Interrupts <-chan os.Signal  // those that come at once are one: the kernel does not count what it has not delivered
+	Print      func(line string) // shows a line that Begin or Terminate printed
+	Keys       Keys              // nil if nobody can be asked, so that an interrupt cancels
+	Interrupts <-chan os.Signal  // several that arrive together count as one, since the kernel merges pending signals
 	Detachable bool              // the daemon outlives this process
 
-	Note func(text string) // what the user should know, as soon as it is; nil if nobody wants to
+	Note func(text string) // called with what the user should know at once; may be nil
 }
 
-// Follow shows job id until it is final and returns its last status. The error is ErrDetached or
-// ErrCancelled if the user chose so, else that of the daemon; how the job itself ended is for Outcome.
+// Follow shows job id until it is final, and returns its last status. The error is ErrDetached or ErrCancelled if the
+// user chose that, else the daemon's; how the job itself ended is for Outcome.
 func (f *Follower) Follow(ctx context.Context, id string) (api.JobStatus, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &loop{Follower: f, id: id, events: make(chan api.Event), ended: make(chan error, 1)}
 	go l.stream(ctx)
 	defer func() {
 		cancel()
-		for range l.events { // the stream has ended when it closes events
+		for range l.events { // the stream closes events when it has ended
 		}
 	}()
 	defer l.endQuestion()
@@ -102,7 +102,7 @@ func (l *loop) stream(ctx context.Context) {
 			return ctx.Err()
 		}
 	})
-	if err == nil && last.State.Halted() { // it may come from elsewhere than the events
+	if err == nil && last.State.Halted() { // the last status may come from elsewhere than the events
 		select {
 		case l.events <- api.Event{Type: "status", Status: &last}:
 		case <-ctx.Done():
@@ -145,27 +145,27 @@ func (l *loop) event(ev api.Event) {
 	}
 }
 
-// note tells the notes that are new.
+// note passes on the notes that are new.
 func (l *loop) note() {
 	for ; l.Note != nil && l.notes < len(l.last.Notes); l.notes++ {
 		l.Note(l.last.Notes[l.notes])
 	}
 }
 
-// end is reached when the stream has ended.
+// end determines the result after the stream has ended.
 func (l *loop) end(err error) (api.JobStatus, error) {
 	if l.cancelled && (l.last.State == api.Cancelled || !l.last.State.Final()) {
 		l.showCancelled()
-		return l.last, cancelled(l.last) // the daemon has said so, and its record may be gone already
+		return l.last, cancelled(l.last) // the daemon has confirmed it, and its record may be gone already
 	}
 	if err == nil && l.lines == 0 && l.last.Stdout != "" {
-		l.Print(l.last.Stdout) // followed too late for its events
+		l.Print(l.last.Stdout) // it ended before it was followed, so there were no events
 	}
 	return l.last, err
 }
 
-// showCancelled shows that the job is cancelled, which may be known before its last status: what stays on the terminal
-// must be so.
+// showCancelled shows that the job is cancelled, which may be known before the last status arrives, so that the last
+// state on the terminal is right.
 func (l *loop) showCancelled() {
 	if st := l.last; st.State != api.Cancelled {
 		st.State, st.Phase, st.Rate = api.Cancelled, "", 0
@@ -173,9 +173,9 @@ func (l *loop) showCancelled() {
 	}
 }
 
-// interrupt asks the user, or cancels where there is nobody to ask or the user insists. A terminal that was closed
-// cancels nothing, nor does SIGTERM where the daemon ends with this process: the job is left as it is. One after the
-// daemon has cancelled does not wait for the end of its events.
+// interrupt asks the user what to do. It cancels if nobody can be asked or the user insists. A closed terminal does not
+// cancel, nor does SIGTERM if the daemon ends with this process: then the job is left as it is. After the daemon has
+// cancelled, another interrupt does not wait for the end of the events.
 func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	switch {
 	case l.cancelled:
@@ -199,8 +199,8 @@ func (l *loop) interrupt(ctx context.Context, sig os.Signal) error {
 	return nil
 }
 
-// choices are the wordings of what is asked at an interrupt, the longest first, which has room in 80 columns: the keys
-// are left longest.
+// choices are the wordings of the question at an interrupt, the longest first, which fits into 80 columns. The keys are
+// in all of them.
 func choices(detachable bool) []string {
 	keys, short := "[s]top, [c]ancel, [d]etach", "[s] [c] [d]?"
 	if !detachable {
@@ -210,7 +210,7 @@ func choices(detachable bool) []string {
 	return []string{whole + kept + ", other keys continue", whole + kept, whole, keys + "?", short}
 }
 
-// answer does what the user chose.
+// answer carries out the user's choice.
 func (l *loop) answer(ctx context.Context, key byte) error {
 	l.endQuestion()
 	switch key {
@@ -241,7 +241,7 @@ func (l *loop) cancel(ctx context.Context) error {
 	})
 	var refused *api.Error
 	switch {
-	case errors.As(err, &refused) && refused.Status == http.StatusConflict: // it has just ended by itself
+	case errors.As(err, &refused) && refused.Status == http.StatusConflict: // the job has just ended by itself
 		return nil
 	case err != nil:
 		return fmt.Errorf("%w, but the job could not be cancelled, and may go on: %w", ErrInterrupted, err)
@@ -255,11 +255,11 @@ func (l *loop) cancel(ctx context.Context) error {
 // hangWait is how long a daemon may take to answer a request whose user insists on leaving.
 const hangWait = 3 * time.Second
 
-// errSilent says that the daemon did not answer while its user wanted to leave.
+// errSilent is the error if the daemon did not answer while its user wanted to leave.
 var errSilent = errors.New("the daemon does not answer")
 
-// request asks the daemon for something. One that hangs does not hold its user for ever: after another interrupt the
-// answer is waited for no longer than hangWait.
+// request sends a request to the daemon. A daemon that hangs does not hold its user for ever: after another interrupt
+// the answer is awaited for hangWait at most.
 func (l *loop) request(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -281,9 +281,9 @@ func (l *loop) request(ctx context.Context, ask func(context.Context) error) err
 	}
 }
 
-// Submitted has a daemon take a job. An interrupt of ctx meanwhile does not break the request off, since nobody would
-// know then whether the daemon has taken it: whoever follows the job, by the name that is the answer, takes the
-// interrupt. A daemon that hangs holds its user no longer than hangWait.
+// Submitted submits a job to a daemon. An interrupt of ctx meanwhile does not abort the request, since nobody would
+// know then whether the daemon has accepted the job; the caller handles the interrupt when it follows the job. If the
+// daemon hangs, Submitted returns after hangWait.
 func Submitted(ctx context.Context, send func(context.Context) (api.JobStatus, error)) (api.JobStatus, error) {
 	if err := ctx.Err(); err != nil {
 		return api.JobStatus{}, err
@@ -307,7 +307,7 @@ func Submitted(ctx context.Context, send func(context.Context) (api.JobStatus, e
 	return st, err
 }
 
-// Asked is ErrAsked with what is so of a cancel that is pending.
+// Asked is ErrAsked with the reason why the cancellation is pending.
 func Asked(c api.Cancellation) error {
 	return fmt.Errorf("%w: %s; it is cancelled as soon as most of the nodes that keep its ledger agree, and until then "+
 		"it may go on", ErrAsked, c.Pending)
@@ -322,7 +322,7 @@ func (l *loop) endQuestion() {
 	l.Printer.Ask()
 }
 
-// cancelled is ErrCancelled with what had been done of the job.
+// cancelled is ErrCancelled with how much of the job was done.
 func cancelled(st api.JobStatus) error {
 	if st.Units == 0 && st.Hint != "" {
 		return fmt.Errorf("%w: %s", ErrCancelled, st.Hint)
@@ -342,7 +342,7 @@ func Partial(st api.JobStatus) error {
 	return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
 }
 
-// Outcome is the error that a final status stands for, nil if all is done.
+// Outcome is the error for a final status, nil if all is done.
 func Outcome(st api.JobStatus) error {
 	switch st.State {
 	case api.Done:

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// Terminal reads keys from a terminal. Ctrl-C stays an interrupt meanwhile, and output is not changed.
+// Terminal reads single keys from a terminal. Ctrl-C still interrupts meanwhile, and output is not changed.
 type Terminal struct{ fd int }
 
 // NewTerminal returns the keys of f, or nil if f is no terminal of which this process has the
@@ -54,8 +54,8 @@ func (t *Terminal) Listen() (<-chan byte, func(), error) {
 	return keys, stop, nil
 }
 
-// discard drops keys that were pressed before anybody asked, or after the answer: they are none. To have the kernel do
-// so (TCSETSF) would also drop a Ctrl-C that it has not made an interrupt of yet.
+// discard drops keys that were pressed before the question or after the answer. If the kernel did this (TCSETSF), it
+// could also drop a Ctrl-C that it has not turned into an interrupt yet.
 func (t *Terminal) discard() {
 	for {
 		poll := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}
@@ -71,7 +71,7 @@ func (t *Terminal) discard() {
 	}
 }
 
-// read passes keys on until ctx ends. It waits in short turns, since a read cannot be interrupted.
+// read passes keys on until ctx ends. It polls with a short timeout, since a read cannot be interrupted.
 func (t *Terminal) read(ctx context.Context, keys chan<- byte) {
 	const turn = 50 // ms
 	for ctx.Err() == nil {

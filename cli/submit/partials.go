@@ -17,16 +17,16 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// Partials hands out what is committed of a job that has not ended, as a tar; *api.Client does.
+// Partials provides what is committed of a job that has not ended, as a tar; *api.Client does.
 type Partials interface {
 	Partials(ctx context.Context, id string, w io.Writer) (int64, error)
 }
 
-// ManifestName is the file in which FetchPartials writes the api.Manifest.
+// ManifestName is the name of the file in which FetchPartials writes the api.Manifest.
 const ManifestName = "manifest.json"
 
-// FetchPartials writes what is committed of job id to a folder, which is made: the files of the manifest, and the
-// manifest last. Files of these names are replaced, each when it is complete.
+// FetchPartials writes what is committed of job id to a folder, which it makes: first the files in the manifest, then
+// the manifest. Files of these names are replaced, each once it is complete.
 func FetchPartials(ctx context.Context, from Partials, id, dir string) (m api.Manifest, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return m, fmt.Errorf("could not make the folder %q: %w", dir, err)
@@ -49,7 +49,7 @@ func FetchPartials(ctx context.Context, from Partials, id, dir string) (m api.Ma
 	return m, nil
 }
 
-// unpack reads a tar of FetchPartials into a folder and compares it with its manifest.
+// unpack extracts a tar of partials into a folder and compares it with its manifest.
 func unpack(r io.Reader, dir string) (m api.Manifest, err error) {
 	const maxManifest = 256 << 20
 	sums := map[string]string{}
@@ -83,7 +83,7 @@ func unpack(r io.Reader, dir string) (m api.Manifest, err error) {
 	}
 }
 
-// matches compares the files that came with those that the manifest names.
+// matches compares the files that were received with the manifest.
 func matches(m api.Manifest, sums map[string]string) error {
 	for _, p := range m.Parts {
 		if sums[p.Name] != p.SHA256 {
@@ -93,7 +93,7 @@ func matches(m api.Manifest, sums map[string]string) error {
 	return nil
 }
 
-// writeWhole writes a file, which has its name only once it is complete, and returns its hash.
+// writeWhole writes a file, which gets its name only once it is complete, and returns its hash.
 func writeWhole(path string, r io.Reader) (sum string, err error) {
 	h := sha256.New()
 	err = durable.Place(path, func(f *os.File) error {

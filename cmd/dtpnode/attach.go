@@ -54,7 +54,8 @@ func runAttach(ctx context.Context, g *globals, id, out string) error {
 		return client.goOn(ctx, g, st.ID, out)
 	case err == nil:
 		id = st.ID
-	case client == nil || !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable: // else it waits for its home
+	// Service unavailable means that the job waits for its home, which following waits for too.
+	case client == nil || !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable:
 		return err
 	}
 	_, err = follow(ctx, g, client.Client, id, output{fetch: out}, nil, true)

@@ -8,11 +8,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// wordsOfPackage is where cobra's script for bash asks the package bash-completion for the words on the command line.
+// wordsOfPackage is the line in cobra's script that asks the package bash-completion for the words on the command line.
 const wordsOfPackage = `    _get_comp_words_by_ref "$@" cur prev words cword
 `
 
-// wordsOfOwn does the same where that package is not there: bash breaks words at = and :, which are parts of them here.
+// wordsOfOwn replaces it, and works without that package too: bash splits words at = and :, which are parts of words
+// here.
 const wordsOfOwn = `    if declare -F _get_comp_words_by_ref >/dev/null 2>&1; then
         _get_comp_words_by_ref "$@" cur prev words cword
         return
@@ -36,11 +37,11 @@ const wordsOfOwn = `    if declare -F _get_comp_words_by_ref >/dev/null 2>&1; th
     return 0
 `
 
-// filesOfPackage is by what cobra's script offers files: a function of the package bash-completion.
+// filesOfPackage is the function of the package bash-completion by which cobra's script offers files.
 const filesOfPackage = "_filedir"
 
-// filesOfOwn offers files, where that package is not there those whose names end as a pattern says, as _filedir takes
-// it, and all folders.
+// filesOfOwn replaces it. Without the package it offers the files whose names end with a pattern of _filedir, and all
+// folders.
 const filesOfOwn = `
 __dtpnode_filedir() {
     if declare -F _filedir >/dev/null 2>&1; then
@@ -57,8 +58,7 @@ __dtpnode_filedir() {
 }
 `
 
-// mendBashCompletion has the command that prints the script for bash print one that works without the package
-// bash-completion too.
+// mendBashCompletion changes the bash completion script so that it works without the package bash-completion too.
 func mendBashCompletion(g *globals, root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {

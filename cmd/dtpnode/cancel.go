@@ -43,14 +43,14 @@ func runCancel(ctx context.Context, g *globals, id string, keep bool) error {
 		return err
 	case client.own != nil:
 		return cancelKept(ctx, g, client, st, keep)
-	case err == nil: // one that waits has no description, and can be cancelled all the same
+	case err == nil: // a waiting job has no description here, but can be cancelled
 		id = st.ID
 	}
 	if keep {
 		if err := client.Stop(ctx, id); err != nil {
 			return err
 		}
-		if st, err := client.Job(ctx, id); err == nil && st.State == api.Cancelled { // it had not begun
+		if st, err := client.Job(ctx, id); err == nil && st.State == api.Cancelled { // the job had not begun
 			if st.Hint != "" && !g.json() {
 				fmt.Fprintln(g.stderr, st.Hint)
 			}
@@ -72,13 +72,13 @@ func runCancel(ctx context.Context, g *globals, id string, keep bool) error {
 	return submit.Asked(c)
 }
 
-// cancelKept drops a job that run could not finish, and the folder that it is kept in; with keep it stops the job.
+// cancelKept cancels a job that run could not finish, and removes its kept folder; with keep it stops the job instead.
 func cancelKept(ctx context.Context, g *globals, c *jobClient, st api.JobStatus, keep bool) (err error) {
 	done := "cancelled"
 	switch {
 	case keep:
 		done, err = "stopped", c.Stop(ctx, st.ID)
-	case !st.State.Final(): // else its result goes with the folder
+	case !st.State.Final(): // otherwise its result would be removed with the folder
 		_, err = c.Cancel(ctx, st.ID)
 	}
 	c.close(err == nil && !keep)
@@ -94,7 +94,7 @@ type cancelled struct {
 	Request string `json:"request"` // cancelled, or stopped with --keep; asked, if it is not cancelled yet
 }
 
-// showCancel prints what has become of a request.
+// showCancel prints the outcome of a request to cancel.
 func (g *globals) showCancel(id, request string) error {
 	return g.show(cancelled{id, request}, func(w io.Writer) {
 		fmt.Fprintf(w, "%s job %s\n", request, progress.Short(id))

@@ -13,10 +13,10 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// errUnchecked is how a check ends that has found no entry to try.
+// errUnchecked is the error of a check that found no entry to try.
 var errUnchecked = errors.New("nothing was checked")
 
-// uncheckedHint is what to do then.
+// uncheckedHint is the hint for errUnchecked.
 func uncheckedHint(c api.Check) string {
 	if c.Units == 0 {
 		return "are these the files and the tree, and what -n and --first say?"
@@ -55,7 +55,7 @@ func runCheck(ctx context.Context, g *globals, selector string, opts runOptions)
 	return &api.Error{Message: errUnchecked.Error() + ": no entry has run", Err: errUnchecked, Hint: uncheckedHint(c)}
 }
 
-// stage shows what a command waits for, on standard error: not where programs read, which are told of results alone.
+// stage shows on standard error what a command waits for, except for --output json, whose readers want results alone.
 func (g *globals) stage(what string) *progress.Stage {
 	s := &progress.Stage{W: g.stderr, What: what}
 	switch {
@@ -73,7 +73,7 @@ func (g *globals) stage(what string) *progress.Stage {
 	return s
 }
 
-// printCheck says what a check has found.
+// printCheck prints what a check has found.
 func printCheck(w io.Writer, c api.Check) {
 	if text := strings.TrimRight(progress.Clean(c.Stdout), "\n"); text != "" {
 		fmt.Fprintln(w, text)
@@ -103,7 +103,7 @@ func printCheck(w io.Writer, c api.Check) {
 	}
 }
 
-// about is a time that is estimated, in seconds, in words.
+// about formats an estimated time, given in seconds.
 func about(seconds float64) string {
 	if seconds < 0.001 {
 		return "less than 1ms"

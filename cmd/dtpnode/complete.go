@@ -23,17 +23,17 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// What shells offer while a command line is typed. The commands' usage lines say what an argument is, JOB or MEMBER,
-// and the daemon which there are. Where no daemon runs, or it does not answer soon, nothing is offered, and nothing
-// said: the line that is being typed stays whole.
+// This file implements completion. A command's usage line says what its argument is, JOB or MEMBER, and the daemon
+// knows which there are. If no daemon runs, or it does not answer soon, nothing is offered and no error is printed, so
+// that the line being typed stays intact.
 
-// completeWithin bounds how long a shell waits.
+// completeWithin bounds how long completion may take.
 const completeWithin = time.Second
 
-// completeMost bounds what is offered; a longer beginning tells more.
+// completeMost bounds how many words are offered; typing more letters selects fewer.
 const completeMost = 200
 
-// addCompletions gives all commands and flags what they offer.
+// addCompletions adds completion to all commands and flags.
 func addCompletions(g *globals, root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		addCompletions(g, cmd)
@@ -56,7 +56,7 @@ func addCompletions(g *globals, root *cobra.Command) {
 	})
 }
 
-// argsOf is what a command offers for its arguments, by its usage line.
+// argsOf is the completion of a command's arguments, determined by its usage line.
 func argsOf(g *globals, cmd *cobra.Command) cobra.CompletionFunc {
 	switch {
 	case strings.Contains(cmd.Use, "JOB"):
@@ -75,7 +75,7 @@ func argsOf(g *globals, cmd *cobra.Command) cobra.CompletionFunc {
 	return cobra.NoFileCompletions
 }
 
-// jobsFor are the jobs that a command can do something with.
+// jobsFor returns a filter for the jobs that a command applies to.
 func jobsFor(command string) func(api.JobStatus) bool {
 	switch command {
 	case "cancel", "attach":
@@ -86,13 +86,13 @@ func jobsFor(command string) func(api.JobStatus) bool {
 		return func(j api.JobStatus) bool { return j.State == api.Partial }
 	case "recover":
 		return func(j api.JobStatus) bool { return j.State == api.Waiting }
-	case "get": // of others --partials writes what is done
+	case "get": // for the others, --partials writes what is done
 		return func(j api.JobStatus) bool { return j.State != api.Cancelled && j.State != api.Failed }
 	}
 	return func(api.JobStatus) bool { return true }
 }
 
-// membersFor are the members that a command can do something with.
+// membersFor returns a filter for the members that a command applies to.
 func membersFor(command string) func(api.Member) bool {
 	return func(m api.Member) bool {
 		switch {
@@ -107,7 +107,7 @@ func membersFor(command string) func(api.Member) bool {
 	}
 }
 
-// completeJobs offers names of jobs, the newest first, with how they stand.
+// completeJobs offers the names of jobs, the newest first, with their states.
 func (g *globals) completeJobs(fits func(api.JobStatus) bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
@@ -117,7 +117,7 @@ func (g *globals) completeJobs(fits func(api.JobStatus) bool) cobra.CompletionFu
 		}
 		ctx, cancel := context.WithTimeout(orBackground(cmd.Context()), completeWithin)
 		defer cancel()
-		jobs, _ := paths.Client().JobsAtOnce(ctx) // without a daemon there are those that run has kept
+		jobs, _ := paths.Client().JobsAtOnce(ctx) // without a daemon only the kept jobs are offered
 		slices.SortStableFunc(jobs, func(a, b api.JobStatus) int { return b.Submitted.Compare(a.Submitted) })
 		var out []cobra.Completion
 		for _, j := range jobs {
@@ -138,7 +138,7 @@ func (g *globals) completeJobs(fits func(api.JobStatus) bool) cobra.CompletionFu
 	}
 }
 
-// describeJob is what tells a job from others in half a line.
+// describeJob describes a job in half a line.
 func describeJob(j api.JobStatus, now time.Time) string {
 	words := []string{string(j.State)}
 	if j.Private == "" {
@@ -150,7 +150,7 @@ func describeJob(j api.JobStatus, now time.Time) string {
 	return oneLine(strings.Join(append(words, "of "+submitter(j), progress.Age(now.Sub(j.Submitted))+" ago"), ", "))
 }
 
-// completeMembers offers names of members, or their ids where several have a name, with how they stand.
+// completeMembers offers the names of members, or their ids where several have the same name, with their states.
 func (g *globals) completeMembers(fits func(api.Member) bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		client, err := g.client()
@@ -180,7 +180,7 @@ func (g *globals) completeMembers(fits func(api.Member) bool) cobra.CompletionFu
 	}
 }
 
-// oneLine is text without what would end or split a line of suggestions.
+// oneLine removes from a text what would split a line of suggestions.
 func oneLine(s string) string { return strings.Join(strings.Fields(progress.Clean(s)), " ") }
 
 func orBackground(ctx context.Context) context.Context {
@@ -190,11 +190,11 @@ func orBackground(ctx context.Context) context.Context {
 	return ctx
 }
 
-// sourceFiles are the files that may be a selector.
+// sourceFiles completes files that may be a selector.
 var sourceFiles = cobra.FixedCompletions([]cobra.Completion{"C", "cxx", "cc", "cpp"},
 	cobra.ShellCompDirectiveFilterFileExt)
 
-// flagValues are the values of flags of which there are some to choose from.
+// flagValues returns completions for flags with a known set of values.
 func flagValues() map[string]cobra.CompletionFunc {
 	dir := cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 	sizes := fixed("256M", "1G", "2G", "4G", "8G")
@@ -219,7 +219,7 @@ func fixed(values ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder)
 }
 
-// listOf offers values for a flag that takes several with commas between them, each once.
+// listOf completes a flag that takes several values separated by commas, each at most once.
 func listOf(values []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		before, last := "", begun
@@ -236,7 +236,7 @@ func listOf(values []string) cobra.CompletionFunc {
 	}
 }
 
-// hyphened are states as one word each.
+// hyphened writes each state as one word.
 func hyphened(states []api.JobState) (out []string) {
 	for _, s := range states {
 		out = append(out, strings.ReplaceAll(string(s), " ", "-"))
@@ -244,7 +244,7 @@ func hyphened(states []api.JobState) (out []string) {
 	return out
 }
 
-// listenable are the addresses of this host that others may reach.
+// listenable returns the addresses of this host that others may reach.
 func listenable() (out []cobra.Completion) {
 	addrs, _ := net.InterfaceAddrs()
 	for _, a := range addrs {

@@ -20,11 +20,11 @@ import (
 // setting is one setting of this host's daemon, as `config show` prints it.
 type setting struct {
 	Name   string   `json:"name"`
-	Values []string `json:"values"`          // one, but for settings that may be repeated
+	Values []string `json:"values"`          // one, except for settings that may be repeated
 	From   string   `json:"from"`            // a file, "the environment" or "default"
 	Wrong  string   `json:"wrong,omitempty"` // why a daemon would refuse it
 
-	stands string // what it comes to where nothing is set, for people
+	stands string // its default in words, for people
 }
 
 func newConfig(g *globals) *cobra.Command {
@@ -48,7 +48,7 @@ Exit status: 0 done, 1 error, 2 wrong usage.`,
 	return cmd
 }
 
-// daemonSettings are all settings, with their defaults.
+// daemonSettings returns all settings, with their defaults.
 func daemonSettings() (*nodeFlags, *pflag.FlagSet) {
 	f, flags := &nodeFlags{}, pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.add(flags)
@@ -78,8 +78,8 @@ func newConfigShow(g *globals) *cobra.Command {
 	}
 }
 
-// effective are all settings as the next start of a daemon takes them, and variables of the environment that look like
-// settings and are none. The error says which cannot be used; those are among the settings too, as they stand.
+// effective returns all settings as the next start of a daemon would use them, and environment variables that look like
+// misspelt settings. The error says which settings cannot be used; they are among all too.
 func effective(g *globals) (all []setting, misspelt []string, err error) {
 	f, flags := daemonSettings()
 	if _, err := g.paths(); err != nil {
@@ -112,7 +112,7 @@ func effective(g *globals) (all []setting, misspelt []string, err error) {
 	return all, misspelt, err
 }
 
-// unjoined are the errors that were joined to one.
+// unjoined splits an error made by errors.Join.
 func unjoined(err error) (all []error) {
 	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost alone
 		for _, e := range many.Unwrap() {
@@ -123,8 +123,7 @@ func unjoined(err error) (all []error) {
 	return []error{err}
 }
 
-// stands is what a setting comes to, in words where it has no value: its usage says so. Times have no zeros that say
-// nothing.
+// stands is the default of a setting in words if it has no value; the words are from its usage.
 func (f *nodeFlags) stands(fl *pflag.Flag) string {
 	value := strings.Join(settings.Values(fl), " ")
 	switch {
@@ -173,7 +172,7 @@ Exit status: 0 remembered, 1 error, 2 wrong usage.`,
 	return cmd
 }
 
-// negative says what is wrong with a value that is taken for a flag, since it begins with a dash.
+// negative is the error for a value that was taken for a flag, since it begins with a dash.
 func negative(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || strings.Trim(unknown.GetSpecifiedShortnames(), "0123456789.hmsu") != "" {
@@ -255,10 +254,10 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	}, func(io.Writer) {})
 }
 
-// stronger is the strongest source that has a setting and wins over what is remembered; empty if there is none.
+// stronger is the strongest source of a setting that takes precedence over what is remembered; empty if there is none.
 func stronger(state, name string) string {
 	_, flags := daemonSettings()
-	sources, _ := settings.Sources(state, flags, nearFlags) // what is wrong with them the next start says
+	sources, _ := settings.Sources(state, flags, nearFlags) // the next start reports problems with them
 	for _, s := range slices.Backward(sources) {
 		if _, ok := s.Values[name]; ok && s.Name != settings.File(state) {
 			return s.Name

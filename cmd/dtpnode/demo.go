@@ -68,7 +68,7 @@ func runDemo(ctx context.Context, g *globals, root string, events int) error {
 	}))
 }
 
-// demoPrinter shows the demo's job. As JSON the demo prints how the job ended, and nothing else.
+// demoPrinter shows the demo's job. With --output json the demo prints only how the job ended.
 func demoPrinter(g *globals) printer {
 	if g.json() {
 		return progress.NewPlain(g.stderr)

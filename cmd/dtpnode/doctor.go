@@ -46,8 +46,8 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 	if err != nil {
 		return err
 	}
-	f, own := daemonSettings() // what the daemon takes, or is to take at its next start
-	from, _ := f.find(g, own)  // what is wrong with them is a finding
+	f, own := daemonSettings() // settings of the next start, which the running daemon most likely has too
+	from, _ := f.find(g, own)  // problems with them are reported as findings
 	if flags.Changed("root") {
 		from["root"] = ""
 	} else {
@@ -89,7 +89,7 @@ func runDoctor(ctx context.Context, g *globals, root string, addrs []string, fla
 	return err
 }
 
-// damaged are the files of a daemon's state that cannot be used, and what to do about each.
+// damaged returns the files of a daemon's state that cannot be used, and what to do about each.
 func damaged(state string) (texts, mends []string) {
 	for _, d := range store.Damages(state) {
 		texts, mends = append(texts, d.Text), append(mends, d.Mend)
@@ -97,8 +97,8 @@ func damaged(state string) (texts, mends []string) {
 	return texts, mends
 }
 
-// complaints are what is wrong with the settings of this host's daemon, and what of its environment looks like a
-// setting and is none.
+// complaints returns problems with the settings of this host's daemon, and environment variables that look like
+// misspelt settings.
 func complaints(g *globals) (wrong, misspelt []string) {
 	_, misspelt, err := effective(g)
 	for _, e := range unjoined(err) {

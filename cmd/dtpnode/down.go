@@ -16,7 +16,7 @@ import (
 
 // stopped is what `down --output json` prints.
 type stopped struct {
-	Stopped bool `json:"stopped"`        // else none was running
+	Stopped bool `json:"stopped"`        // false if no daemon was running
 	Left    bool `json:"left,omitempty"` // the membership ended too
 }
 
@@ -43,8 +43,8 @@ Exit status: 0 stopped, or nothing ran; 1 error; 2 wrong usage.`,
 	return cmd
 }
 
-// waitingHere are the jobs that have not ended and that nobody goes on with once this host's daemon is down: no other
-// member is up.
+// waitingHere returns the unfinished jobs that nobody continues once this host's daemon is down, since no other member
+// is up.
 func (g *globals) waitingHere(ctx context.Context, client *api.Client) (ids []string) {
 	st, err := client.Status(ctx)
 	if err != nil || st.Up > 1 {
@@ -83,7 +83,7 @@ func runDown(ctx context.Context, g *globals, leave bool) error {
 	if err != nil {
 		return err
 	}
-	for { // the daemon is no child of ours: its silence is all there is to wait for
+	for { // the daemon is not a child process, so all that can be seen is that it stops answering
 		_, err := client.Status(ctx)
 		if errors.Is(err, api.ErrNoDaemon) {
 			if err := paths.WaitReleased(ctx); err != nil {

@@ -52,7 +52,7 @@ func runFinish(ctx context.Context, g *globals, id, out string) error {
 	if err != nil {
 		return err
 	}
-	if client.own != nil && st.State != api.CannotFinish { // it was broken off, and goes on
+	if client.own != nil && st.State != api.CannotFinish { // the job was broken off, and continues now
 		return client.goOn(ctx, g, st.ID, out)
 	}
 	if err := client.Finish(ctx, st.ID); err != nil {

@@ -74,7 +74,7 @@ func runRecoveryKey(ctx context.Context, g *globals, file string) (err error) {
 	}
 	var out io.Writer
 	if file != "" {
-		// Before the key is made: it is made once.
+		// The file is opened before the key is made, since a key can be made only once.
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return fmt.Errorf("could not make the file for the recovery key: %w", err)
@@ -93,7 +93,7 @@ func runRecoveryKey(ctx context.Context, g *globals, file string) (err error) {
 	}
 	if file == "" {
 		err := g.show(key, func(w io.Writer) { fmt.Fprintln(w, key.Key) })
-		if lost := cmp.Or(g.stdout.err, err); lost != nil { // it is made once
+		if lost := cmp.Or(g.stdout.err, err); lost != nil { // it cannot be made again
 			return fmt.Errorf("could not print the recovery key, which is %s, on standard output: %w", key.Key, lost)
 		}
 		return nil

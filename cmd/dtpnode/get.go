@@ -122,7 +122,7 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 		if _, err := client.Result(ctx, st.ID, io.Discard); err != nil {
 			return err // which says whose it is
 		}
-		return runGet(ctx, g, st.ID, out) // it may be seen since
+		return runGet(ctx, g, st.ID, out) // this member may see the job meanwhile
 	}
 	if st.State == api.Waiting {
 		return waits(st)
@@ -157,7 +157,7 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 		fmt.Fprintf(g.stderr, "dtpnode: %s is the merged output as it was before Terminate: the job cannot be finished yet\n",
 			out)
 		if len(st.Missing) == 0 {
-			return g.show(st, func(io.Writer) {}) // to people it has been said
+			return g.show(st, func(io.Writer) {}) // people have seen the status already
 		}
 		if err := g.show(st, func(w io.Writer) { progress.Summary(w, st) }); err != nil {
 			return err
@@ -173,7 +173,7 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 	return fetched(st, nil)
 }
 
-// waits is why a job that nobody works on just now has no output.
+// waits is the error for the output of a job that nobody is working on.
 func waits(st api.JobStatus) error {
 	return &api.Error{
 		Message: fmt.Sprintf("could not get the output of job %s, which waits: %s", progress.Short(st.ID), st.Phase),
@@ -181,8 +181,8 @@ func waits(st api.JobStatus) error {
 	}
 }
 
-// ownName is the output's name where the user gave none, as long as nothing has that name: nobody said that it may be
-// replaced.
+// ownName is the name of the output if the user gave none. It must not exist yet, since the user has not agreed to
+// replace it.
 func ownName(st api.JobStatus) (string, error) {
 	out := strings.TrimSuffix(filepath.Base(st.Selector), filepath.Ext(st.Selector)) + ".root"
 	if _, err := os.Lstat(out); err == nil {
@@ -194,8 +194,8 @@ func ownName(st api.JobStatus) (string, error) {
 	return out, nil
 }
 
-// fetched is how fetching the output of a final job ended. A job may have failed and have an output all
-// the same: where only copying it to its place did not work.
+// fetched is the outcome of fetching the output of a final job. A failed job may have an output too: if only copying it
+// to its place failed.
 func fetched(st api.JobStatus, err error) error {
 	var missing *api.Error
 	switch {

@@ -49,7 +49,7 @@ Exit status: 0 joined, 1 error, 2 wrong usage.`,
 		},
 	}
 	opts.add(cmd.Flags())
-	listen := cmd.Flags().Lookup("listen") // "[]" is shown as no default
+	listen := cmd.Flags().Lookup("listen") // "[]" is not shown as a default
 	listen.DefValue, listen.Usage = "[]", listen.Usage+
 		" (default that of the settings, else the address by which this host reaches the inviter)"
 	cmd.Flags().BoolVar(&ephemeral, "ephemeral", false,
@@ -123,7 +123,8 @@ func runJoin(ctx context.Context, g *globals, req api.JoinRequest, opts *nodeFla
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
 }
 
-// met lists the members once each that is up has told what it is, or after a time: those that are away never do.
+// met returns the members once each that is up has sent its info, or after a timeout, since members that are away never
+// do.
 func met(ctx context.Context, client *api.Client) []api.Member {
 	late := time.After(meetWait)
 	for {
@@ -142,8 +143,8 @@ func met(ctx context.Context, client *api.Client) []api.Member {
 	}
 }
 
-// startToJoin starts the daemon of a host that joins. Unless its user says otherwise it listens where others can reach
-// it: on the address by which it reaches the inviter. undo ends it again, and forgets that address.
+// startToJoin starts the daemon of a host that joins. Unless its user chooses otherwise it listens where others can
+// reach it: on the address by which it reaches the inviter. undo stops the daemon again, and forgets that address.
 func startToJoin(
 	ctx context.Context, g *globals, paths local.Paths, facing string, opts *nodeFlags, flags *pflag.FlagSet,
 ) (*api.Client, func() error, error) {

@@ -19,8 +19,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// jobClient is a client for the daemon that knows a job: the one that runs or, for a job of a run without a daemon that
-// was kept, one that is started on what is kept of it.
+// jobClient is a client for the daemon that knows a job: the running one or, for a kept job of a run without a daemon,
+// one that this command starts on the kept folder.
 type jobClient struct {
 	*api.Client
 	own  *local.Daemon // started by this command
@@ -30,7 +30,7 @@ type jobClient struct {
 // keptWait is how long a daemon may take to know the job that is kept in its folder.
 const keptWait = 30 * time.Second
 
-// forJob finds the daemon for a job, and how the job stands. Without an error the caller must call close.
+// forJob finds the daemon for a job, and the job's status. If there is no error, the caller must call close.
 func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobStatus, error) {
 	paths, err := g.paths()
 	if err != nil {
@@ -47,7 +47,7 @@ func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobSta
 		}
 		return c, st, err
 	}
-	// Another command may be working on it.
+	// Another command may have started a daemon on the kept folder already.
 	c.Client = local.Paths{State: c.kept, Cache: paths.Cache}.Client()
 	if st, err = c.Job(ctx, id); !unknown(err) {
 		return c, st, err
@@ -62,20 +62,20 @@ func (g *globals) forJob(ctx context.Context, id string) (*jobClient, api.JobSta
 	return c, st, nil
 }
 
-// findKept finds the folder in which a job is kept, be it that its run was killed just now; empty if there is none.
+// findKept finds the folder in which a job is kept, even if its run was killed just now; empty if there is none.
 func findKept(paths local.Paths, id string) (dir string) {
 	local.SweepTemporary(paths)
 	return local.Kept(paths, id)
 }
 
-// unknown reports whether an error says that there is no daemon that knows a job.
+// unknown reports whether an error says that no daemon that knows the job is running.
 func unknown(err error) bool {
 	var e *api.Error
 	return errors.Is(err, api.ErrNoDaemon) || errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
-// nobodyKnows is the error about a job while no daemon runs, and none of that name is kept: it may be known to a
-// daemon, or have been of a run without one and be gone.
+// nobodyKnows is the error for a job that is not kept while no daemon runs. A daemon may know it, or it may have been
+// run without a daemon and be gone.
 func nobodyKnows(paths local.Paths, id string) error {
 	for name := range local.AllKept(paths) {
 		if id != "" && strings.HasPrefix(name, id) {
@@ -95,8 +95,8 @@ func nobodyKnows(paths local.Paths, id string) error {
 	}
 }
 
-// settled waits until a daemon that has just started tells how its job stands: that it cannot be finished or, if it was
-// broken off, that it goes on.
+// settled waits until a daemon that was just started reports the job's state: that it cannot be finished or, if it was
+// broken off, that it continues.
 func (c *jobClient) settled(ctx context.Context, id string) (st api.JobStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, keptWait)
 	defer cancel()
@@ -115,8 +115,8 @@ func (c *jobClient) settled(ctx context.Context, id string) (st api.JobStatus, e
 	}
 }
 
-// idle finds a job that is kept and broken off, and that no daemon works on: to tell of it none is started, which would
-// have to go on with it.
+// idle finds a kept job that was broken off and that no daemon is working on. Its status is shown without starting a
+// daemon, since that would have to continue the job.
 func idle(ctx context.Context, paths local.Paths, id string) (st api.JobStatus, ok bool) {
 	dir := findKept(paths, id)
 	if dir == "" {
@@ -131,8 +131,8 @@ func idle(ctx context.Context, paths local.Paths, id string) (st api.JobStatus, 
 	return st, brokenOff(st)
 }
 
-// goOn follows a kept job until it ends, or until ctx does. What was kept of it goes once its user has all of it; what
-// a retry of a partial result needs is kept on for a day.
+// goOn follows a kept job until it or ctx ends. What was kept of it is removed once its user has everything; what a
+// retry of a partial result needs is kept for another day.
 func (c *jobClient) goOn(ctx context.Context, g *globals, id, out string) error {
 	st, err := follow(ctx, g, c.Client, id, output{fetch: out, owed: true}, nil, true)
 	if st.State == api.Partial && !owing(st) {
@@ -142,8 +142,8 @@ func (c *jobClient) goOn(ctx context.Context, g *globals, id, out string) error 
 	return c.ended(st, err)
 }
 
-// had ends a daemon that was started for the command, once the user has the job's output: what was kept of it stays for
-// as long as a daemon keeps a result that was fetched.
+// had stops a daemon that was started for this command, after the user has received the job's output. What was kept of
+// the job stays for as long as a daemon keeps a fetched result.
 func (c *jobClient) had(st api.JobStatus) error {
 	if c.own == nil {
 		return nil
@@ -152,8 +152,8 @@ func (c *jobClient) had(st api.JobStatus) error {
 	return errors.Join(local.NoteKept(c.kept, st), local.UserHas(c.kept, true))
 }
 
-// close ends a daemon that was started for the command. What was kept of the job goes when gone says that nobody
-// needs it any more.
+// close stops a daemon that was started for this command. gone means that nobody needs what was kept of the job, so it
+// is removed.
 func (c *jobClient) close(gone bool) {
 	if c.own == nil {
 		return
@@ -163,7 +163,7 @@ func (c *jobClient) close(gone bool) {
 	}
 }
 
-// ended adds to the error of a command that has followed a kept job where that stays.
+// ended adds to the error of a command that followed a kept job where the job is still kept.
 func (c *jobClient) ended(st api.JobStatus, err error) error {
 	if c.own == nil || err == nil || st.State.Final() && !owing(st) {
 		return err
@@ -177,18 +177,18 @@ func (c *jobClient) ended(st api.JobStatus, err error) error {
 	return keptIn(st, err, c.kept)
 }
 
-// owing reports whether a job's user is still owed what it has done: it could not be finished, or its output is nowhere
-// but in the daemon's state folder.
+// owing reports whether a job's user has not received all that was done: the job could not be finished, or its output
+// exists only in the daemon's state folder.
 func owing(st api.JobStatus) bool {
 	return st.State == api.CannotFinish || (st.State == api.Done || st.State == api.Partial) && st.Output == ""
 }
 
-// A job is broken off if nothing works on it, and it is to go on from what is committed.
+// brokenOff reports whether nobody is working on a job that can continue from what is committed.
 func brokenOff(st api.JobStatus) bool { return st.State == api.Waiting }
 
-// closeOwn ends the daemon that run had started for a job that it has followed. If the user is still owed what the job
-// has done, be it that the daemon was killed or this command ended, that is kept, and the error says where, and how to
-// go on. What a partial result was made of is kept for a day.
+// closeOwn stops the daemon that run started for a job, after following the job. If the user has not received all that
+// was done, because the daemon was killed or this command ended, the work is kept, and the error says where, and how to
+// continue. What a partial result was made of is kept for a day.
 func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error {
 	goesOn := !st.State.Final() && !owing(st) && founded(st)
 	died := errors.Is(err, api.ErrLost) && !errors.Is(err, submit.ErrInterrupted) && goesOn
@@ -212,7 +212,7 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 	}
 	dir, bad := own.Keep(paths, st)
 	switch {
-	case died: // how its process has ended is no news
+	case died: // the user knows already how the process ended
 		err = fmt.Errorf("the node that run had started was killed; all that is committed is kept: %w", err)
 		return keptIn(st, err, dir)
 	case bad != nil:
@@ -227,8 +227,8 @@ func closeOwn(g *globals, own *local.Daemon, st api.JobStatus, err error) error 
 	return errors.Join(err, local.UserHas(dir, true))
 }
 
-// noteLeft says in the log of the node that has ended why it did: whoever closed the terminal sees no more of this
-// command.
+// noteLeft writes into the log of the stopped node why it was stopped, since a user who has closed the terminal no
+// longer sees this command.
 func noteLeft(dir string, st api.JobStatus, why error) {
 	f, err := os.OpenFile(local.Paths{State: dir}.Log(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -240,7 +240,7 @@ func noteLeft(dir string, st api.JobStatus, why error) {
 	}
 }
 
-// retried ends a daemon that was started to retry a kept job. What it keeps then is of the new job, if that has begun
+// retried stops a daemon that was started to retry a kept job. What it keeps belongs to the new job, if that has begun
 // and was neither finished nor dropped.
 func (c *jobClient) retried(old, st api.JobStatus, err error) error {
 	whole := st.State == api.Done && !owing(st)
@@ -263,10 +263,10 @@ func (c *jobClient) retried(old, st api.JobStatus, err error) error {
 	return keptIn(st, err, dir)
 }
 
-// founded reports whether a job has a ledger: there is something to go on from.
+// founded reports whether a job has a ledger, so that it can be continued.
 func founded(st api.JobStatus) bool { return st.State != "" && st.State != api.Preparing }
 
-// keptIn is the error of a job of which more is kept in a folder than its user has.
+// keptIn is the error for a job of which the folder dir has more than the user has.
 func keptIn(st api.JobStatus, err error, dir string) error {
 	advice := fmt.Sprintf("`dtpnode get %s -o FILE` writes it", progress.Short(st.ID))
 	switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/dtpnode/dtpnode/cli/inputs"
 )
 
-// limitFlags bound what one child may take of its host. `up` has them for all jobs of a node, `run` for one job on all
-// nodes; where both are given the smaller one holds, but for the time to open a file, which a job may set for itself.
+// limitFlags bound what one child may use of its host. `up` has them for all jobs of a node, `run` for one job on all
+// nodes. If both are given the smaller one counts, except for the time to open a file, which a job may set freely.
 type limitFlags struct {
 	open              time.Duration
 	cpu               time.Duration
@@ -29,7 +29,7 @@ func (f *limitFlags) add(flags *pflag.FlagSet) {
 		"`size` of all files in a child's working folder, e.g. 10G (default a quarter of the free disk)")
 }
 
-// sizes reads the limits that are given as text, after a look at the others.
+// sizes parses the limits that are given as text, after checking the others.
 func (f *limitFlags) sizes() (fileSize, scratch int64, err error) {
 	if f.processes < 0 {
 		return 0, 0, usagef("could not use --max-processes %d: want at least 1", f.processes)
@@ -46,13 +46,14 @@ func (f *limitFlags) sizes() (fileSize, scratch int64, err error) {
 	return fileSize, scratch, err
 }
 
-// wantsMore is what flags and settings take whose zero stands for "not given": it is refused where it was.
+// wantsMore says what to give for flags and settings whose zero value means "not given", so that an explicit zero is
+// refused.
 var wantsMore = map[string]string{
 	"slots": "want at least 1", "max-processes": "want at least 1",
 	"stall": inputs.AtLeastTime(), "open-timeout": inputs.AtLeastTime(),
 }
 
-// zero says what is wrong with a flag or setting that was given as zero; empty if nothing is.
+// zero is the error text for a flag or setting that was given as zero; empty if it was not.
 func zero(fl *pflag.Flag) string {
 	if v := fl.Value.String(); v == "0" || v == "0s" {
 		return wantsMore[fl.Name]
@@ -70,7 +71,7 @@ func checkNotZero(flags *pflag.FlagSet, names ...string) error {
 	return nil
 }
 
-// checkTime looks at the time that a flag limits.
+// checkTime checks the time limit that a flag gives.
 func checkTime(flag string, limit time.Duration) error {
 	if err := inputs.Time(limit); err != nil {
 		return usagef("could not use --%s %s: %w", flag, limit, err)

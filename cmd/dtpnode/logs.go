@@ -62,10 +62,10 @@ func runLogs(ctx context.Context, g *globals, id string, follow bool) error {
 	return err
 }
 
-// logPrinter prints what the daemon tells of a job's log.
+// logPrinter prints what the daemon sends of a job's log.
 type logPrinter struct {
 	g      *globals
-	last   string // node whose lines were the last
+	last   string // node whose lines were printed last
 	silent []api.SilentNode
 }
 
@@ -88,10 +88,10 @@ func (l *logPrinter) print(p api.LogPart) error {
 	return err
 }
 
-// errLines is the end of a log of which lines may be missing.
+// errLines is the error for a log that may be incomplete.
 var errLines = errors.New("lines may be missing")
 
-// linesMissing names the nodes of which lines may be missing.
+// linesMissing is errLines with the names of the nodes whose lines may be missing.
 func linesMissing(silent []api.SilentNode) error {
 	var who []string
 	for _, s := range silent {

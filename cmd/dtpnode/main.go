@@ -38,7 +38,7 @@ func main() {
 		err, lost = cmp.Or(err, lost), nil
 	}
 	code := exitCode(err)
-	if lost != nil { // beside another error, which decides on the status
+	if lost != nil { // there may be another error too, which determines the status
 		report(g.stderr, g.json() || wantsJSON(os.Args[1:]), lost, code, "")
 	}
 	if err != nil {
@@ -47,7 +47,8 @@ func main() {
 	os.Exit(code)
 }
 
-// wantsJSON looks for --output json itself: a mistake before it in the command line hides it.
+// wantsJSON looks for --output json in the arguments itself, since the flags are not parsed after a mistake that
+// precedes it.
 func wantsJSON(args []string) bool {
 	for i, a := range args {
 		if a == "--output=json" || a == "--output" && i+1 < len(args) && args[i+1] == "json" {
@@ -57,7 +58,7 @@ func wantsJSON(args []string) bool {
 	return false
 }
 
-// exitCode maps an error to the exit status. Nothing else does.
+// exitCode maps an error to the exit status. No other place does this.
 func exitCode(err error) int {
 	var usage usageError
 	switch {
@@ -111,7 +112,7 @@ func hint(err error) string {
 	return ""
 }
 
-// reading is where a mistake in the command line, or in a setting, is explained; empty for other errors.
+// reading names the help that explains a mistake in the command line or in a setting; empty for other errors.
 func reading(at *cobra.Command, err error) string {
 	var usage usageError
 	var invalid *settings.Invalid

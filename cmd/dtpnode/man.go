@@ -68,10 +68,10 @@ func writePages(cmd *cobra.Command, dir string) (files []string, err error) {
 
 func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// page is one manual page. Cobra makes the most of it; it knows no sections for exit statuses, variables and files,
-// which stand between the options and the example, as man-pages(7) wants them.
+// page makes one manual page. cobra generates most of it, but has no sections for exit statuses, variables and files,
+// which man-pages(7) wants between the options and the example.
 func page(of *cobra.Command) ([]byte, error) {
-	cmd := *of // its text is changed for the page
+	cmd := *of // a copy, since its text is changed for the page
 	cmd.DisableAutoGenTag = true
 	long, exits := splitExits(cmd.Long)
 	cmd.Long = markdown(long)
@@ -93,20 +93,20 @@ func page(of *cobra.Command) ([]byte, error) {
 	return bytes.Join([][]byte{text[:at], more, text[at:]}, nil), nil
 }
 
-// unhost takes defaults out that depend on the host on which the pages are made.
+// unhost removes defaults that depend on the host on which the pages are made.
 func unhost(flags *pflag.FlagSet) {
 	if f := flags.Lookup("slots"); f != nil && f.DefValue != "0" {
 		f.DefValue, f.Usage = "0", "children to run at once (default: one for each core)"
 	}
 }
 
-// indented is a line of a help's text that stands as it is.
+// indented reports whether a line of a help text is to be printed as it is.
 func indented(line string) bool {
 	return strings.HasPrefix(line, "  ") || strings.HasPrefix(line, "\t")
 }
 
-// markdown is the text of a help as Markdown: lines that are indented stay as they are, and characters that have a
-// meaning there stand for themselves, but in `commands`.
+// markdown converts a help text to Markdown: indented lines stay as they are, and characters that are special in
+// Markdown are escaped, except in `commands`.
 func markdown(help string) string {
 	var out strings.Builder
 	verbatim := false
@@ -139,10 +139,11 @@ func escaped(line string) string {
 	return strings.Join(parts, "`")
 }
 
-// exitStatus is where one of the statuses in a help's last paragraph begins.
+// exitStatus matches the beginning of one status in a help text's last paragraph.
 var exitStatus = regexp.MustCompile(`(?:^|[,;] )(\d+) `)
 
-// splitExits takes the exit statuses, the last paragraph of a help, out of it: pairs of a number and what it means.
+// splitExits separates the exit statuses, which are the last paragraph of a help text, as pairs of a number and its
+// meaning.
 func splitExits(long string) (text string, exits [][2]string) {
 	text, last, ok := strings.Cut(long, "\n\nExit status: ")
 	if !ok {
@@ -160,7 +161,7 @@ func splitExits(long string) (text string, exits [][2]string) {
 	return text, exits
 }
 
-// definitions is a section with a list of words and what they mean.
+// definitions makes a section with a list of words and their meanings.
 func definitions(title string, list [][2]string) string {
 	if len(list) == 0 {
 		return ""
@@ -175,7 +176,7 @@ func definitions(title string, list [][2]string) string {
 
 func exitSection(exits [][2]string) string { return definitions("EXIT STATUS", exits) }
 
-// startsDaemon reports whether a command takes the settings of a daemon; the page of all commands tells of them too.
+// startsDaemon reports whether a command takes the settings of a daemon. The page of all commands describes them too.
 func startsDaemon(cmd *cobra.Command) bool {
 	return !cmd.HasParent() || cmd.Name() == "up" || cmd.Name() == "join" ||
 		strings.HasPrefix(cmd.CommandPath(), "dtpnode config")

@@ -69,10 +69,11 @@ func runMembers(ctx context.Context, g *globals) error {
 // linkedMember is a Member and the members that are up to which it has no link.
 type linkedMember struct {
 	api.Member
-	NoLinkTo []api.NoLinkEnd `json:"no_link_to,omitempty"` // says is what this member tells of it
+	NoLinkTo []api.NoLinkEnd `json:"no_link_to,omitempty"` // Says is what this member reports about it
 }
 
-// withLinks says of each member to whom it has no link, and which are up though this node has none to them.
+// withLinks adds to each member the members to which it has no link, and marks those that are up but not linked to this
+// node.
 func withLinks(members []api.Member, links *api.Links) []linkedMember {
 	out, at := make([]linkedMember, len(members)), map[string]int{}
 	for i, m := range members {
@@ -105,15 +106,15 @@ func printExpelled(ctx context.Context, w io.Writer, client *api.Client) {
 	}
 }
 
-// membersWidth is what the table of members takes where its output is no terminal, whose width it has else; long names
-// and addresses are cut to fit.
+// membersWidth is the width of the table of members if the output is not a terminal; long names and addresses are cut
+// to fit.
 const membersWidth = 100
 
-// notesShown is how many lines below the table say what is wrong.
+// notesShown is how many lines about problems are printed below the table.
 const notesShown = 12
 
-// printMembers shows the members by name, in a table that fits a terminal; what is wrong with some of them stands below
-// it. Versions and protocol numbers stand there where they differ.
+// printMembers prints the members by name in a table that fits a terminal, and below it their problems and, where they
+// differ, their versions and protocol numbers.
 func printMembers(w io.Writer, members []api.Member, now time.Time) {
 	members = slices.Clone(members)
 	slices.SortFunc(members, func(a, b api.Member) int {
@@ -146,7 +147,7 @@ func runsOf(m api.Member) string {
 	return strings.Join(words, ", ")
 }
 
-// memberState is whether a member is up, else how it went and how long ago.
+// memberState says whether a member is up, or else how it went and how long ago.
 func memberState(m api.Member, now time.Time) string {
 	switch {
 	case m.State == api.MemberNone:
@@ -164,7 +165,7 @@ func rttOf(m api.Member) string {
 	return fmt.Sprintf("%.1f ms", m.RTT)
 }
 
-// printNotes says what is wrong with members, those of which the same is wrong together.
+// printNotes prints the problems of members, grouping those with the same problem.
 func printNotes(w io.Writer, members []api.Member) {
 	names, order, called := map[string][]string{}, []string(nil), api.Called(members)
 	for _, m := range members {
@@ -185,7 +186,7 @@ func printNotes(w io.Writer, members []api.Member) {
 	}
 }
 
-// enumerated names some, and counts the others.
+// enumerated lists a few names, and counts the others.
 func enumerated(names []string) string {
 	const most = 6
 	if len(names) <= most {
@@ -194,13 +195,13 @@ func enumerated(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// build is what tells apart how members talk.
+// build is a version of dtpnode that members run, with its protocol number.
 type build struct {
 	version  string
 	protocol int
 }
 
-// printVersions says who runs which version, where they differ. Members that have told of none are left out.
+// printVersions prints which members run which version, if they differ. Members whose version is unknown are left out.
 func printVersions(w io.Writer, members []api.Member) {
 	names, called := map[build][]string{}, api.Called(members)
 	for _, m := range members {

@@ -6,14 +6,14 @@ import (
 	"github.com/dtpnode/dtpnode/cli/settings"
 )
 
-// What to do where no ROOT is found depends on who has looked for it, on whether one was named, which is then not
-// replaced by another, and where: a command that is advised must work as it stands.
+// The hints for a missing ROOT depend on who looked for it and where, and on whether one was named, which is then not
+// replaced by another: every command in a hint must work as it is printed.
 
-// noROOTHere is for commands that take no settings.
+// noROOTHere is the hint for commands that take no settings.
 const noROOTHere = "name yours with --root, or source its thisroot.sh; `dtpnode demo` without --root installs one"
 
-// noROOT is for the daemon of a host: root is what it was told to use, from the source that has that setting, empty for
-// a flag, which the daemon remembers in its state folder. up says that it runs.
+// noROOT is the hint for the daemon of a host. root is what the daemon was told to use, and from is the source of that
+// setting, empty for a flag, which the daemon remembers in its state folder. up says that the daemon runs.
 func noROOT(state, root, from string, up bool) string {
 	const install = "`dtpnode up --install-root --detach`"
 	down := ""
@@ -35,7 +35,7 @@ func noROOT(state, root, from string, up bool) string {
 		"it, and %s takes one that it finds or installs one", down, install)
 }
 
-// noROOTForRun is for a run that starts its own node.
+// noROOTForRun is the hint for a run that starts its own node.
 func noROOTForRun(root string) string {
 	if root == "" {
 		return "`dtpnode run --install-root` with the same arguments installs one; or name yours with --root, or source " +

@@ -24,7 +24,7 @@ type psOptions struct {
 	number    int
 }
 
-// endedShown is how many of the ended jobs ps lists, unless it is told otherwise.
+// endedShown is how many ended jobs ps lists by default.
 const endedShown = 10
 
 func newPs(g *globals) *cobra.Command {
@@ -93,7 +93,7 @@ func runPs(ctx context.Context, g *globals, opts psOptions) error {
 	})
 }
 
-// keptJobs are the jobs of runs without a daemon that are kept, as they stood when they were last worked on.
+// keptJobs returns the kept jobs of runs without a daemon, with the status that they had when they were last worked on.
 func keptJobs(paths local.Paths) (jobs []api.JobStatus) {
 	local.SweepTemporary(paths)
 	for _, dir := range local.AllKept(paths) {
@@ -102,7 +102,7 @@ func keptJobs(paths local.Paths) (jobs []api.JobStatus) {
 	return jobs
 }
 
-// choose picks the jobs to be listed, the newest first, and counts the ended ones that were left out for their number.
+// choose selects the jobs to list, the newest first, and counts the ended ones that it left out.
 func (o psOptions) choose(jobs []api.JobStatus, self string) (shown []api.JobStatus, left int) {
 	jobs = slices.Clone(jobs)
 	slices.SortStableFunc(jobs, func(a, b api.JobStatus) int { return b.Submitted.Compare(a.Submitted) })
@@ -133,7 +133,7 @@ func joined(states []api.JobState) string {
 	return strings.Join(words, ", ")
 }
 
-// printClocks names the hosts whose clocks are ahead: by this one's, their jobs are yet to be submitted.
+// printClocks names the hosts whose clocks are ahead, so that their jobs seem to be submitted in the future.
 func printClocks(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	said := map[string]bool{}
 	for _, j := range jobs {
@@ -146,9 +146,9 @@ func printClocks(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	}
 }
 
-// Where the terminal is narrow the names of jobs are, too: the beginning of one names it.
+// On a narrow terminal the names of jobs are cut, since the beginning of a name suffices.
 const (
-	wideJobs = 110 // places
+	wideJobs = 110 // columns
 	narrowID = 8
 )
 

@@ -84,14 +84,14 @@ func runRecover(ctx context.Context, g *globals, id, from string, yes, supersede
 	})
 }
 
-// agreed reads an answer; anything but yes is no.
+// agreed reads an answer; anything but yes means no.
 func agreed(in io.Reader) bool {
 	line, _ := bufio.NewReader(in).ReadString('\n')
 	line = strings.ToLower(strings.TrimSpace(line))
 	return line == "y" || line == "yes"
 }
 
-// showRecovery says what is left of a job, what is lost, and what it means to go on.
+// showRecovery prints what is left of a job, what is lost, and what going on would mean.
 func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
 	what, when := "are left", "last written"
 	if r.Superseded {

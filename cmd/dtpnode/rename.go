@@ -36,7 +36,7 @@ Exit status: 0 renamed, 1 error, 2 wrong usage.`,
 // renamed is what `rename --output json` prints.
 type renamed struct {
 	Name    string `json:"name"`
-	Running bool   `json:"running"` // a daemon took it at once; else the next start takes it
+	Running bool   `json:"running"` // a running daemon took the name; otherwise the next start does
 }
 
 func runRename(ctx context.Context, g *globals, name string) error {
@@ -70,7 +70,7 @@ func runRename(ctx context.Context, g *globals, name string) error {
 	})
 }
 
-// warnOverruled says where a name comes from that wins over what was remembered.
+// warnOverruled warns that a name from another source takes precedence over the one that was remembered.
 func warnOverruled(w *os.File, state string, flags *pflag.FlagSet, name string) {
 	sources, err := settings.Sources(state, flags, nearFlags)
 	if err != nil {

@@ -79,9 +79,9 @@ still; 130 interrupted, as in run.`,
 	return cmd
 }
 
-// given looks at flags whose zero values stand for none given: given, they would be taken for what nobody meant.
+// given refuses flags that are given with the zero value, which otherwise means "not given".
 func (o retryOptions) given(g *globals, flags *pflag.FlagSet) error {
-	if o.out == toStdout { // the daemon writes the output, to where the earlier job's was to go if nothing else is said
+	if o.out == toStdout { // the daemon writes the output, by default to where the earlier job's output was to go
 		return usagef("could not use -o - with retry: name a file; `dtpnode get JOB -o -` writes a result to standard output")
 	}
 	if err := g.checkOut(flags, o.out); err != nil {
@@ -116,7 +116,7 @@ func (o retryOptions) request() (req api.RetryRequest, err error) {
 	return req, nil
 }
 
-// spec is what differs from what the job wanted of ROOT: parameters, and mended code.
+// spec returns what differs from the earlier job's ROOT spec: parameters, and corrected code.
 func (o retryOptions) spec() (spec rootexec.Spec, err error) {
 	if spec.Params, err = inputs.Params(o.params); err != nil {
 		return spec, usageError{err}
@@ -182,7 +182,7 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 	return client.retried(old, st, err)
 }
 
-// showMissing says what a retry runs, and why that is missing.
+// showMissing prints what a retry runs, and why it was missing.
 func (g *globals) showMissing(old api.JobStatus, req api.RetryRequest) {
 	if g.json() {
 		return

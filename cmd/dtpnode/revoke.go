@@ -135,7 +135,7 @@ func findMember(members []api.Member, name string) (api.Member, error) {
 	}
 }
 
-// told are some of the members by what tells them apart.
+// told names some of the members so that they can be distinguished from all others.
 func told(members, some []api.Member) (out []string) {
 	short := shortIDs(members)
 	for _, m := range some {

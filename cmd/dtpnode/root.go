@@ -27,7 +27,7 @@ type globals struct {
 	output string
 }
 
-// newGlobals are those of this process.
+// newGlobals returns the globals with the streams of this process.
 func newGlobals() *globals {
 	return &globals{stdin: os.Stdin, stdout: &stdout{file: os.Stdout}, stderr: os.Stderr}
 }
@@ -86,7 +86,7 @@ func (g *globals) json() bool { return g.output == "json" }
 // paths are the daemon's folders.
 func (g *globals) paths() (local.Paths, error) { return local.Resolve(g.state, g.cache) }
 
-// client returns a client for the daemon; whether one runs shows in its first call.
+// client returns a client for the daemon; whether one runs is seen at its first call.
 func (g *globals) client() (*api.Client, error) {
 	paths, err := g.paths()
 	if err != nil {
@@ -109,19 +109,19 @@ func (g *globals) show(v any, text func(io.Writer)) error {
 	return nil
 }
 
-// interruptible is ctx, ended by SIGINT or SIGTERM. A second signal ends the process.
+// interruptible returns a ctx that SIGINT or SIGTERM ends. A second signal kills the process.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
 
-// untilFollowed takes interrupts for a command that submits a job and then follows it. Before, they end the context
-// early; from the call of follow on they come from the channel that it returns, and none is lost in between.
+// untilFollowed handles interrupts for a command that submits a job and then follows it. At first they end the context
+// early; after the call of follow they arrive on the channel that it returns, and none is lost in between.
 func untilFollowed(ctx context.Context) (early context.Context, follow func() <-chan os.Signal, stop func()) {
 	interrupts := make(chan os.Signal, 3)
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup has it ignored
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signals = append(signals, syscall.SIGHUP)
 	}
 	signal.Notify(interrupts, signals...)

@@ -148,7 +148,7 @@ func newRun(g *globals) *cobra.Command {
 	return cmd
 }
 
-// given looks at flags whose zero values stand for none given: given, they would be taken for what nobody meant.
+// given refuses flags that are given with the zero value, which otherwise means "not given".
 func (o runOptions) given(g *globals, flags *pflag.FlagSet) error {
 	if o.out == toStdout && o.detach {
 		return usagef("could not use -o - with --detach: run does not wait for the output; name a file, or `dtpnode get " +
@@ -198,13 +198,13 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	}
 	st, err = follow(ctx, g, client, id, out, interrupts(), own == nil)
 	if own != nil {
-		st.ID = id // of a node that was killed early nothing may have been heard
+		st.ID = id // nothing may have been received if the node was killed early
 		return closeOwn(g, own, st, err)
 	}
 	return err
 }
 
-// request is what the daemon is asked for. All that can be checked here is.
+// request makes the request for the daemon, and checks all that can be checked here.
 func (o runOptions) request(selector string) (api.JobRequest, error) {
 	var req api.JobRequest
 	var err error
@@ -241,7 +241,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 			return req, usagef("could not choose the tree of %q: give --tree, or its path as FILE/TREE", f.URL)
 		}
 	}
-	if o.out != toStdout { // which this command writes to, not the daemon
+	if o.out != toStdout { // this command writes to standard output, not the daemon
 		if req.Output, err = submit.OutputPath(o.out); err != nil {
 			return req, err
 		}
@@ -257,7 +257,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	return req, nil
 }
 
-// spec is what the job wants of ROOT.
+// spec returns what the job wants of ROOT.
 func (o runOptions) spec(selector string) (spec rootexec.Spec, err error) {
 	spec = rootexec.Spec{
 		Class:                o.class,
@@ -314,8 +314,8 @@ func sparesInputs(req api.JobRequest, spec rootexec.Spec) error {
 	return nil
 }
 
-// daemonFor connects to the daemon that runs, or starts one: for the job alone, or to stay if the user
-// will not. A daemon of its own has no members to ask for files that are not on this host.
+// daemonFor connects to the running daemon, or starts one: for this job alone, or to stay with --detach. A daemon of
+// its own has no members that could be asked for files that are not on this host.
 func daemonFor(
 	ctx context.Context, g *globals, opts runOptions, files []api.InputFile,
 ) (*api.Client, *local.Daemon, error) {
@@ -342,7 +342,7 @@ func daemonFor(
 			return nil, nil, err
 		}
 	}
-	if opts.detach { // it stays, and finds the settings that are not given here by itself
+	if opts.detach { // the daemon stays, and reads by itself the settings that are not given here
 		d, err := local.StartBackground(ctx, paths, own.given...)
 		if err != nil {
 			return nil, nil, err
@@ -362,7 +362,7 @@ func daemonFor(
 	return d.Client, d, nil
 }
 
-// ofOwnNode are the flags that were given and are about a node that run starts.
+// ofOwnNode returns the given flags that only concern a node that run starts.
 func (o runOptions) ofOwnNode() (flags []string) {
 	if o.root != "" {
 		flags = append(flags, "--root")
@@ -376,15 +376,15 @@ func (o runOptions) ofOwnNode() (flags []string) {
 	return flags
 }
 
-// ownNode is how a daemon is started that runs for one job.
+// ownNode is how to start a daemon for one job.
 type ownNode struct {
 	root       string
 	install    bool
-	given, all []string // arguments of up: those that the user gave to run, and with what the settings say
+	given, all []string // arguments of up: those that the user gave to run, and these with the settings of this host
 }
 
-// ownNode takes the settings of this host that run has no flags for, or that were not given, as up does. Where it
-// listens is left out: it has no members, and that address may be another daemon's.
+// ownNode adds the settings of this host that run has no flags for, or that were not given, as up does. It omits the
+// listen addresses, since this daemon has no members and another daemon may listen there.
 func (o runOptions) ownNode(g *globals) (ownNode, error) {
 	f, flags := daemonSettings()
 	var own ownNode
@@ -414,10 +414,10 @@ func (o runOptions) ownNode(g *globals) (ownNode, error) {
 	return own, nil
 }
 
-// errSafe ends the following of a job that goes on without this host.
+// errSafe ends the following of a job that continues without this host.
 var errSafe = errors.New("the job is safe")
 
-// untilSafe waits until as many nodes as should have the job's ledger, or it has ended.
+// untilSafe waits until as many nodes as intended have the job's ledger, or the job has ended.
 func untilSafe(ctx context.Context, client *api.Client, id string) (api.JobStatus, error) {
 	var last api.JobStatus
 	st, err := client.Follow(ctx, id, func(ev api.Event) error {
@@ -454,14 +454,14 @@ func (g *globals) showSubmitted(st api.JobStatus) error {
 
 // output is where a job's output goes, empty for nowhere.
 type output struct {
-	written string // by the daemon, before it tells of the job's end
-	fetch   string // by this command, after it; toStdout for standard output
-	owed    bool   // it is known to the daemon alone where the output is to be written
+	written string // the daemon writes it here, before it reports the job's end
+	fetch   string // this command writes it here, after the job's end; toStdout for standard output
+	owed    bool   // only the daemon knows where the output is to be written
 
-	noted func(api.JobStatus) // told as more is committed; nil for nobody
+	noted func(api.JobStatus) // called when more is committed; may be nil
 }
 
-// noting tells another too what a printer shows, when it has changed for who goes on with the job.
+// noting is a printer that also passes a status to noted when it has changed for whoever may continue the job.
 type noting struct {
 	printer
 	noted func(api.JobStatus)
@@ -476,7 +476,7 @@ func (n *noting) Status(st api.JobStatus) {
 	n.printer.Status(st)
 }
 
-// follow shows the job until it ends, and how it ended. It returns the job's last status too.
+// follow shows the job until it ends, and how it ended. It also returns the job's last status.
 func follow(
 	ctx context.Context, g *globals, client *api.Client, id string, out output, interrupts <-chan os.Signal,
 	detachable bool,
@@ -489,7 +489,7 @@ func follow(
 		Jobs: client, Printer: p, Print: g.printLine(p, out),
 		Interrupts: interrupts, Detachable: detachable,
 	}
-	if !g.json() { // the statuses have them
+	if !g.json() { // in JSON the statuses have them
 		f.Note = func(text string) { fmt.Fprintln(p, "note: "+progress.Clean(text)) }
 	}
 	if keys := submit.NewTerminal(g.stdin); keys != nil && term.IsTerminal(int(g.stderr.Fd())) && !g.json() {
@@ -504,9 +504,9 @@ func follow(
 		return st, err
 	}
 	if st.State == api.CannotFinish && len(st.Missing) > 0 && !g.json() {
-		progress.Summary(g.beside(out), st) // which lists them
+		progress.Summary(g.beside(out), st) // the summary lists them
 	}
-	if st.State == api.Failed && detachable && st.Units > 0 { // a node that ends with this command tells nothing later
+	if st.State == api.Failed && detachable && st.Units > 0 { // this command's node reports nothing later
 		st.Hint = strings.TrimPrefix(fmt.Sprintf("%s; `dtpnode logs %s` shows what it printed", st.Hint,
 			progress.Short(st.ID)), "; ")
 	}
@@ -518,9 +518,9 @@ func follow(
 			return st, fetched(st, err)
 		}
 	}
-	if !g.json() { // the last status event has all of it
+	if !g.json() { // in JSON the last status event has all of it
 		shown := st
-		if out.written == "" && out.fetch == "" && !out.owed { // it was written where the job was submitted
+		if out.written == "" && out.fetch == "" && !out.owed { // the output was written on the submitting host
 			shown = placed(ctx, client, st)
 		}
 		progress.Summary(g.beside(out), shown)
@@ -531,8 +531,8 @@ func follow(
 	return st, submit.Outcome(st)
 }
 
-// notWritten says that a job has ended, and that its output is not where it was wanted; that is empty where this
-// command was not told.
+// notWritten is the error for a job that ended without its output where it was wanted. path is empty if this command
+// does not know it.
 func notWritten(st api.JobStatus, path string) error {
 	if path != "" {
 		path = fmt.Sprintf(" to %q", path)
@@ -545,7 +545,7 @@ func notWritten(st api.JobStatus, path string) error {
 	}
 }
 
-// printer shows a job; package progress has three kinds.
+// printer shows a job; package progress has three implementations.
 type printer interface {
 	submit.Printer
 	Close()
@@ -561,14 +561,15 @@ func newPrinter(g *globals) printer {
 	return progress.NewPlain(g.stderr)
 }
 
-// redraws reports whether standard error is a terminal on which lines can be drawn anew. Logs of continuous integration
-// are often terminals that cannot.
+// redraws reports whether standard error is a terminal on which lines can be redrawn. Continuous integration often
+// provides terminals that cannot do so.
 func (g *globals) redraws() bool {
 	kind := os.Getenv("TERM")
 	return kind != "" && kind != "dumb" && term.IsTerminal(int(g.stderr.Fd()))
 }
 
-// printLine is where lines of Begin and Terminate go: to standard output, above the bar if it shows one.
+// printLine returns the function that prints lines of Begin and Terminate: to standard output, or above the bar if that
+// is shown.
 func (g *globals) printLine(p printer, out output) func(string) {
 	if g.json() || out.fetch == toStdout || term.IsTerminal(int(g.stdout.Fd())) && g.redraws() {
 		return func(line string) { fmt.Fprintln(p, line) }

@@ -7,8 +7,8 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
-// finders are the kinds of work that a daemon knows, the preferred first.
+// finders returns the kinds of work that a daemon knows, the preferred first.
 func finders(root *rootexec.Finder) ([]exec.Finder, error) { return []exec.Finder{root}, nil }
 
-// kindOf is the kind of the job that a file is the code of.
+// kindOf is the kind of job whose code is in a file.
 func kindOf(string) string { return rootexec.Kind }

@@ -14,12 +14,12 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
-// runtimesVariable names, in this binary for tests, the kinds of runtimes that a daemon is to find, separated by commas
-// and the preferred first; without it the daemon finds the one that sleeps and counts.
+// runtimesVariable is an environment variable of this test binary. It lists the kinds of runtimes that a daemon finds,
+// separated by commas, the preferred first; without it the daemon finds the one that sleeps and counts.
 const runtimesVariable = "DTPNODE_FAKE_RUNTIMES"
 
-// finders are the kinds of work that a daemon knows. All of them are known, so that partials of each can be kept; those
-// that it is not to find are not looked for.
+// finders returns the kinds of work that a daemon knows. All kinds are known, so that partials of each can be kept, but
+// those that the variable omits are not found.
 func finders(root *rootexec.Finder) ([]exec.Finder, error) {
 	fake, err := fakeexec.FromEnv()
 	if err != nil {
@@ -37,8 +37,7 @@ func finders(root *rootexec.Finder) ([]exec.Finder, error) {
 		}
 		f := known[kind]
 		if f == nil {
-			return nil, fmt.Errorf("could not use %s=%q: there is no kind %q, or it stands there twice", runtimesVariable,
-				wanted, kind)
+			return nil, fmt.Errorf("could not use %s=%q: there is no kind %q, or it stands there twice", runtimesVariable, wanted, kind)
 		}
 		out = append(out, f)
 		delete(known, kind)
@@ -49,14 +48,14 @@ func finders(root *rootexec.Finder) ([]exec.Finder, error) {
 	return out, nil
 }
 
-// notFound is a kind of which this host has no runtime.
+// notFound is a kind for which this host has no runtime.
 type notFound struct{ exec.Finder }
 
 func (f notFound) Find(context.Context) ([]exec.Info, error) {
 	return nil, fmt.Errorf("no %s found: %w", f.Kind(), exec.ErrNone)
 }
 
-// kindOf is the kind of the job that a file is the code of: what begins as JSON is no C++.
+// kindOf is the kind of job whose code is in a file: what begins as JSON is not C++.
 func kindOf(path string) string {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) || strings.HasPrefix(strings.TrimSpace(string(text)), "{") {

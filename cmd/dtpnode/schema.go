@@ -37,11 +37,11 @@ Exit status: 0 printed, 2 wrong usage.`,
 	}
 }
 
-// schemaNames are the commands that have a schema, with dashes in place of blanks, and "error".
+// schemaNames returns the commands that have a schema, with dashes in place of blanks, and "error".
 func schemaNames() (names []string) {
 	entries, err := docs.Schemas.ReadDir("schema")
 	if err != nil {
-		return nil // it is compiled into the binary
+		return nil // cannot happen: the folder is compiled into the binary
 	}
 	for _, e := range entries {
 		names = append(names, strings.TrimSuffix(e.Name(), path.Ext(e.Name())))

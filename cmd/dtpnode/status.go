@@ -99,7 +99,8 @@ func runJobStatus(ctx context.Context, g *globals, id string) error {
 	return g.show(st, func(w io.Writer) { printJob(w, placed(ctx, client.Client, st)) })
 }
 
-// placed has an output that another host has written say which, for people: a path alone is taken for one of this host.
+// placed adds the host's name to an output that another host wrote, for people, since a path alone seems to be one of
+// this host.
 func placed(ctx context.Context, client *api.Client, st api.JobStatus) api.JobStatus {
 	if st.Output == "" || st.Submitter == "" {
 		return st
@@ -110,10 +111,10 @@ func placed(ctx context.Context, client *api.Client, st api.JobStatus) api.JobSt
 	return st
 }
 
-// printPrivate shows a job of another member, of which no more is told.
+// printPrivate prints a job of another member whose details this member may not see.
 func printPrivate(w io.Writer, st api.JobStatus) {
 	when := ""
-	if !st.Submitted.IsZero() { // it is known to those that have led it
+	if !st.Submitted.IsZero() { // only nodes that have led the job know it
 		when = ", submitted " + st.Submitted.Local().Format("2006-01-02 15:04:05")
 	}
 	fmt.Fprintf(w, "%s: a job of %s%s, led by %s: %s\n", progress.Short(st.ID), progress.Clean(submitter(st)), when,
@@ -125,7 +126,7 @@ func printPrivate(w io.Writer, st api.JobStatus) {
 	fmt.Fprintf(w, "%s\n", progress.Clean(st.Private))
 }
 
-// submitter is the name of the member whose job it is, or its id once it is no member any more.
+// submitter is the name of the member that submitted a job, or its id if it is not a member any more.
 func submitter(st api.JobStatus) string {
 	return cmp.Or(st.SubmitterName, st.Submitter, "another member")
 }
@@ -169,7 +170,7 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	}
 	if st.Problem != "" {
 		label := "problem"
-		if st.Problem == api.StartingROOT { // it is none
+		if st.Problem == api.StartingROOT { // that is not a problem
 			label = "state"
 		}
 		fmt.Fprintf(tw, "%s\t%s\n", label, progress.Clean(st.Problem))

@@ -15,8 +15,8 @@ import (
 // toStdout is the name of a result file that stands for standard output.
 const toStdout = "-"
 
-// checkOut looks at the name that -o has for the result file of a job that is followed. An empty one is most likely a
-// variable of a script that is not set: taken for none given, the result would be nowhere that the script looks.
+// checkOut checks the name that -o gives for the result file of a job that is followed. An empty one is refused: it is
+// most likely an unset variable of a script, and if it meant "not given", the script would not find the result.
 func (g *globals) checkOut(flags *pflag.FlagSet, out string) error {
 	switch {
 	case out == "" && flags.Changed("out"):
@@ -27,7 +27,7 @@ func (g *globals) checkOut(flags *pflag.FlagSet, out string) error {
 	return nil
 }
 
-// fetch writes the output of a job to a file, or to standard output, and returns what to call the place.
+// fetch writes the output of a job to a file, or to standard output, and returns a name of that place for messages.
 func (g *globals) fetch(ctx context.Context, client *api.Client, id, path string) (string, error) {
 	if path != toStdout {
 		return submit.Fetch(ctx, client, id, path)
@@ -38,7 +38,7 @@ func (g *globals) fetch(ctx context.Context, client *api.Client, id, path string
 	return "standard output", nil
 }
 
-// beside is where words about a job go whose output goes to out: not between the bytes of the output.
+// beside is where text about a job is printed whose output goes to out: not between the bytes of the output.
 func (g *globals) beside(out output) io.Writer {
 	if out.fetch == toStdout {
 		return g.stderr
@@ -46,11 +46,11 @@ func (g *globals) beside(out output) io.Writer {
 	return g.stdout
 }
 
-// stdout is standard output, which remembers that something could not be written to it: a full disk behind it must not
-// pass for an answer without lines.
+// stdout is standard output, and remembers the first write error: a full disk must not look like an answer without
+// lines.
 type stdout struct {
 	file *os.File
-	err  error // the first
+	err  error // the first write error
 }
 
 // Write writes to standard output.
@@ -62,10 +62,10 @@ func (s *stdout) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Fd is the number of the file, by which one tells whether it is a terminal.
+// Fd is the file descriptor, by which callers determine whether it is a terminal.
 func (s *stdout) Fd() uintptr { return s.file.Fd() }
 
-// lost says that not all could be printed; nil if it could.
+// lost is the error if not everything could be printed; nil if it could.
 func (s *stdout) lost() error {
 	if s.err == nil {
 		return nil

@@ -11,10 +11,10 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
-// tools is rootexec as doctor and the demo want it.
+// tools provides rootexec in the form that doctor and the demo need.
 type tools struct {
 	prefix, cache string
-	advice        string // what to do if there is none
+	advice        string // hint if no ROOT is found
 }
 
 // first is the first of several values, empty if there is none.
@@ -55,10 +55,11 @@ func (t tools) Install(ctx context.Context, report func(string)) (demo.ROOT, err
 	return demo.ROOT{Version: root.Version, Dir: root.Dir}, nil
 }
 
-// installROOT installs ROOT into the cache if none is found, before a daemon starts: that takes minutes, and is told.
+// installROOT installs ROOT into the cache if none is found. It does so before a daemon starts, since it takes minutes
+// and must be shown.
 func installROOT(ctx context.Context, g *globals, t tools) error {
 	if _, err := t.root(ctx); !errors.Is(err, rootexec.ErrNoROOT) {
-		return nil // what else is wrong with it the daemon says
+		return nil // the daemon reports other problems with it
 	}
 	_, err := t.Install(ctx, func(step string) { fmt.Fprintln(g.stderr, step) })
 	return err

@@ -75,7 +75,7 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.install, "install-root", false, "install ROOT into the cache if none is found")
 }
 
-// given are the settings that the user gave, as arguments for `up`.
+// given returns the settings that the user gave, as arguments for `up`.
 func (f *nodeFlags) given(flags *pflag.FlagSet) []string {
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	new(nodeFlags).add(own)
@@ -91,7 +91,7 @@ func (f *nodeFlags) given(flags *pflag.FlagSet) []string {
 	return args
 }
 
-// own are those of a command's flags that are settings of a daemon; they share their values with the command's.
+// own returns those of a command's flags that are settings of a daemon; they share their values with the command's.
 func (f *nodeFlags) own(flags *pflag.FlagSet) *pflag.FlagSet {
 	names, out := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	new(nodeFlags).add(names)
@@ -99,8 +99,8 @@ func (f *nodeFlags) own(flags *pflag.FlagSet) *pflag.FlagSet {
 	return out
 }
 
-// find takes the settings that the user did not give from where they were left, and returns where each came from. What
-// can be used is, with an error too.
+// find sets the settings that the user did not give from the other sources, and returns where each came from. Even with
+// an error it sets those that can be used.
 func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]string, err error) {
 	paths, err := g.paths()
 	if err != nil {
@@ -112,7 +112,7 @@ func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]stri
 	return from, errors.Join(err, bad)
 }
 
-// remember keeps the settings that the user gave for the next start.
+// remember saves the settings that the user gave for the next start.
 func (f *nodeFlags) remember(g *globals, flags *pflag.FlagSet) error {
 	given := map[string][]string{}
 	own := f.own(flags)
@@ -159,10 +159,10 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var from map[string]string
-			if !opts.ephemeral { // a daemon for the time of another process has its settings from that
+			if !opts.ephemeral { // a daemon that runs for another process gets its settings from that process
 				var err error
 				if from, err = opts.find(g, cmd.Flags()); err != nil {
-					return usageError{err} // no start without a change of the settings
+					return usageError{err} // a start cannot succeed without a change of the settings
 				}
 			}
 			if err := opts.checked(cmd.Flags(), from); err != nil {
@@ -214,11 +214,11 @@ func runUpDetached(ctx context.Context, g *globals, opts upOptions, from map[str
 	return g.show(st, func(w io.Writer) { printNode(w, st) })
 }
 
-// meetWait is how long a start waits for the first of the other members, to tell how the node stands with them.
+// meetWait is how long a start waits for a link to another member, to report whether the node is connected.
 const meetWait = 2 * time.Second
 
-// settledStatus describes a daemon that has just started, once it has met another member or was told that it is none
-// any more.
+// settledStatus is the status of a daemon that has just started, once it has a link to another member or has been told
+// that it is not a member any more.
 func settledStatus(ctx context.Context, client *api.Client) (st api.NodeStatus, err error) {
 	late := time.After(meetWait)
 	for {
@@ -236,7 +236,7 @@ func settledStatus(ctx context.Context, client *api.Client) (st api.NodeStatus, 
 	}
 }
 
-// runUp runs the daemon here; started is called once it listens, unless it is for the time of another process.
+// runUp runs the daemon in this process. started is called once it listens, unless it runs for another process.
 func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]string, started func() error) error {
 	paths, err := g.paths()
 	if err != nil {
@@ -268,7 +268,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 			cancel()
 		}()
 	}
-	if !opts.ephemeral { // whose state folder is no place to keep jobs in, and who has started it has looked
+	if !opts.ephemeral { // an ephemeral state folder keeps no jobs, and the process that started it has swept already
 		local.SweepTemporary(paths)
 		local.SweepKept(paths)
 	}
@@ -283,7 +283,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 	return runNode(ctx, cfg)
 }
 
-// logger is the daemon's log, which goes to standard error.
+// logger returns the daemon's log, which goes to standard error.
 func (f *nodeFlags) logger(stderr *os.File) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
@@ -297,7 +297,7 @@ func (f *nodeFlags) logger(stderr *os.File) (*slog.Logger, error) {
 	return slog.New(handler), nil
 }
 
-// config is what the settings say to the daemon, after a look at them.
+// config checks the settings and makes the daemon's configuration.
 func (f *nodeFlags) config() (cfg node.Config, err error) {
 	cfg = node.Config{
 		ScratchDir:      f.scratch,
@@ -321,7 +321,7 @@ func (f *nodeFlags) config() (cfg node.Config, err error) {
 	return cfg, err
 }
 
-// nameOr is name, else the host's without its domain.
+// nameOr is name or, if that is empty, the host's name without its domain.
 func nameOr(name string) string {
 	if name != "" {
 		return name

@@ -24,7 +24,7 @@ func usagef(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
 
-// flagError says what is wrong with a flag in words of the user: the library's are those of its parsers.
+// flagError describes a wrong flag in the user's terms, since the library's errors are those of its parsers.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
@@ -46,7 +46,7 @@ func dashed(flag string) string {
 	return "--" + flag
 }
 
-// near are the flags that a misspelt one may stand for, each with a prefix.
+// near returns the flags that a misspelt one may stand for, each with a prefix.
 func near(flags *pflag.FlagSet, name, prefix string) (out []string) {
 	for _, n := range nearFlags(flags, name) {
 		out = append(out, prefix+n)
@@ -54,7 +54,7 @@ func near(flags *pflag.FlagSet, name, prefix string) (out []string) {
 	return out
 }
 
-// nearFlags are the flags that a misspelt one may stand for, by the measure for commands.
+// nearFlags returns the flags that a misspelt one may stand for, by the measure that cobra uses for commands.
 func nearFlags(flags *pflag.FlagSet, name string) []string {
 	names := &cobra.Command{}
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -68,7 +68,7 @@ func nearFlags(flags *pflag.FlagSet, name string) []string {
 	return suggested(names, name)
 }
 
-// didYouMean is the end of a sentence about a word that is not known; empty without near ones.
+// didYouMean is the end of a sentence about an unknown word; empty if no known word is near it.
 func didYouMean(near []string) string {
 	if len(near) == 0 {
 		return ""
@@ -76,7 +76,7 @@ func didYouMean(near []string) string {
 	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
-// knownCommand refuses what is no command, with the nearest names.
+// knownCommand refuses an unknown command, and suggests the nearest names.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -84,7 +84,8 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return usagef("unknown command %q%s", args[0], didYouMean(suggested(cmd, args[0])))
 }
 
-// suggested are the commands that a misspelt one may stand for: two letters may be wrong, one if it is the first.
+// suggested returns the commands that a misspelt one may stand for: two letters may be wrong, or one if it is the
+// first.
 func suggested(cmd *cobra.Command, name string) []string {
 	cmd.SuggestionsMinimumDistance = 1
 	near := cmd.SuggestionsFor(name)
@@ -94,7 +95,7 @@ func suggested(cmd *cobra.Command, name string) []string {
 	})
 }
 
-// newHelp is the command help: cobra's own shows the general help for a command that is not there.
+// newHelp is the help command. It replaces cobra's, which shows the general help for an unknown command.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
@@ -124,7 +125,7 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// exactly wants n arguments, named for the message.
+// exactly accepts exactly the named arguments; the names are for the message.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
@@ -135,8 +136,8 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// selectorAndFiles tells the selector from input files among the arguments of run. The files are there where a shell
-// has expanded a glob that was not quoted: --files takes the first of them, and the others stand behind it.
+// selectorAndFiles separates the selector from input files among the arguments of run. There are input files among them
+// if the shell expanded an unquoted glob: --files takes the first name, and the others become arguments.
 func selectorAndFiles(args, files []string) (selector string, all []string, err error) {
 	at := -1
 	for i, arg := range args {

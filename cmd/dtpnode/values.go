@@ -19,7 +19,7 @@ import (
 	"github.com/dtpnode/dtpnode/node"
 )
 
-// check looks at the value of one setting, whose type it has, and returns what it should be.
+// check checks the value of one setting, which has the right type, and returns an error that says what it should be.
 func (f *nodeFlags) check(name string) error {
 	switch name {
 	case "listen":
@@ -68,13 +68,13 @@ func (f *nodeFlags) check(name string) error {
 	return nil
 }
 
-// reason is an error about a value without the words that name the value.
+// reason removes from an error the words that name the value.
 func reason(err error) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
-	if _, why, ok := strings.Cut(text, `": `); ok { // behind the value, which is quoted
+	if _, why, ok := strings.Cut(text, `": `); ok { // what follows the quoted value
 		return errors.New(why)
 	}
 	if _, why, ok := strings.Cut(text, ": "); ok {
@@ -83,7 +83,7 @@ func reason(err error) error {
 	return err
 }
 
-// checkListen wants host:port, with a number, of each address.
+// checkListen checks that each address is host:port with a number.
 func checkListen(addrs []string) error {
 	if len(addrs) == 0 {
 		return errors.New("want at least one HOST:PORT, such as 127.0.0.1:0 for this host alone")
@@ -107,8 +107,8 @@ func checkListen(addrs []string) error {
 	return nil
 }
 
-// wrong are the settings whose values a daemon would refuse, with where they come from; those that were given as flags
-// come from there.
+// wrong returns the settings whose values a daemon would refuse, with their sources; flags are the source of those
+// given as flags.
 func (f *nodeFlags) wrong(own *pflag.FlagSet, from map[string]string) (all []*settings.Invalid) {
 	own.VisitAll(func(fl *pflag.Flag) {
 		err := f.check(fl.Name)
@@ -127,7 +127,7 @@ func (f *nodeFlags) wrong(own *pflag.FlagSet, from map[string]string) (all []*se
 	return all
 }
 
-// checked is wrong as one error, for what is about to start a daemon.
+// checked returns wrong as one error, for commands that are about to start a daemon.
 func (f *nodeFlags) checked(flags *pflag.FlagSet, from map[string]string) error {
 	all := f.wrong(f.own(flags), from)
 	if len(all) == 0 {

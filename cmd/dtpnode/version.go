@@ -16,8 +16,8 @@ type versionInfo struct {
 	Version  string `json:"version"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
-	Protocol int    `json:"protocol"`        // the newest number of the protocol between nodes that it speaks
-	Oldest   int    `json:"oldest_protocol"` // and the oldest
+	Protocol int    `json:"protocol"`        // newest number of the protocol between nodes that this build speaks
+	Oldest   int    `json:"oldest_protocol"` // oldest number that it speaks
 }
 
 func newVersion(g *globals) *cobra.Command {

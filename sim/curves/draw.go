@@ -14,15 +14,15 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// picture is one file with curves over the number of nodes.
+// picture is a file with curves over the number of nodes.
 type picture struct {
 	file, title, y string
-	log            bool // the y axis
+	log            bool // whether the y axis is logarithmic
 	low, high      float64
 	of             func(Point) []named
 }
 
-// named is a quantity of a point.
+// named is a quantity of a point, with its name.
 type named struct {
 	name  string
 	value float64
@@ -47,7 +47,7 @@ var pictures = []picture{
 	}},
 }
 
-// line is the runs of one curve.
+// line identifies the runs of one curve.
 type line struct{ latency, length time.Duration }
 
 func (l line) String() string { return fmt.Sprintf("%v, %.0f s a node", l.latency, l.length.Seconds()) }
@@ -125,8 +125,8 @@ func lines(points []Point) (all []line) {
 	return all
 }
 
-// fitLaw compares pure stealing with the law of divisible-load stealing, W/p + c·λ·log2(W/λ): the excess over W/p is
-// fitted by a constant, for what does not depend on λ (code is loaded, packets have a least length), and c.
+// fitLaw compares pure stealing with the law of divisible-load stealing, W/p + c·λ·log2(W/λ). It fits the excess over
+// W/p by a constant, for what does not depend on λ (loading code, the least length of packets), and c.
 func fitLaw(points []Point) {
 	for _, least := range []int{0, 256} {
 		var xs, ys []float64

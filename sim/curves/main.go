@@ -1,8 +1,8 @@
-// Command curves simulates clusters of 10 to 100,000 nodes without faults, and draws how they fare into docs/:
+// Command curves simulates clusters of 10 to 100,000 nodes without faults, and draws their performance into docs/:
 //
 //	go run ./sim/curves [-out docs] [-max 10000] [-draw]
 //
-// The figures are kept in docs/scale.json, one run a line; a run that is there already is not made again. With -draw
+// The figures are stored in docs/scale.json, one run in a line; a run that is there already is not repeated. With -draw
 // nothing is run. Runs of more than 10,000 nodes take minutes and up to 4 GB.
 package main
 
@@ -37,7 +37,7 @@ func main() {
 type Setup struct {
 	Nodes    int
 	Latency  time.Duration // one way
-	Length   time.Duration // of the job, on all nodes
+	Length   time.Duration // run time of the job on all nodes
 	Deal     bool
 	Replicas int
 	Unit     time.Duration // run time of a unit
@@ -49,7 +49,7 @@ type Point struct {
 	Setup
 	Efficiency  float64
 	Makespan    time.Duration
-	Ideal       time.Duration // all nodes busy all the time
+	Ideal       time.Duration // makespan with all nodes busy all the time
 	LastRun     time.Duration // when the last unit was processed
 	Steals      float64       // a node
 	Requests    float64       // a node
@@ -60,11 +60,11 @@ type Point struct {
 	PeakOut     int
 	HomeBytes   float64 // a second
 	Merges      float64 // a node
-	Depth       int     // of merges
-	Blobs       float64 // brought from one node to another, a node
+	Depth       int     // longest chain of merges
+	Blobs       float64 // blobs fetched from another node, for each node
 	HomeBlobs   int
 	Rerun       float64
-	RealSeconds float64 // that the simulation took
+	RealSeconds float64 // seconds that the simulation took
 }
 
 func run(out string, most int, drawOnly bool) error {
@@ -94,7 +94,7 @@ func run(out string, most int, drawOnly bool) error {
 	return drawAll(out, points)
 }
 
-// setups lists the runs: for the curves, for what replicas cost, and for the law of the makespan.
+// setups lists the runs: for the curves, for the cost of replicas, and for the law of the makespan.
 func setups(most int) (all []Setup) {
 	add := func(n int, s Setup) {
 		if s.Nodes = n; n <= most {
@@ -152,7 +152,7 @@ func simulate(s Setup) (Point, error) {
 		Prepare:    s.Prepare,
 		Bytes:      true,
 	}
-	if s.Nodes > 10_000 { // to spare memory and time
+	if s.Nodes > 10_000 { // saves memory and time
 		c.View, c.Packet, c.Bytes = 8, 500*time.Millisecond, false
 	}
 	began := time.Now()

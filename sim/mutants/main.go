@@ -1,10 +1,10 @@
-// Command mutants plants one bug after the other in the protocol (package internal/mutant) and runs the
-// simulator's seeds until one of them fails. It writes docs/mutants.md:
+// Command mutants plants one bug after the other in the protocol (package internal/mutant) and runs the simulator's
+// seeds until one of them fails. It writes docs/mutants.md:
 //
 //	go run ./sim/mutants [-seeds 1000] [-o docs/mutants.md] [BUG ...]
 //
-// A bug is chosen for the whole life of a process, and is there only in a binary built with the tag "mutants":
-// the command builds itself so, and runs that once for each bug.
+// A process has the same bug for its whole life, and only in a binary built with the tag "mutants". So the command
+// builds itself with that tag, and runs the result once for each bug.
 package main
 
 import (
@@ -58,12 +58,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	text := table(bugs, found)
 	fmt.Fprint(out, text)
 	if flags.NArg() > 0 {
-		return nil // no whole table
+		return nil // not all bugs were run, so the table is not written
 	}
 	return os.WriteFile(*file, []byte(text), 0o644)
 }
 
-// huntAll looks for each bug in a process of its own, as many at once as there are processors.
+// huntAll hunts each bug in a process of its own, as many at once as there are processors.
 func huntAll(ctx context.Context, bugs []mutant.Bug, seeds int) ([]sim.Catch, error) {
 	dir, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
