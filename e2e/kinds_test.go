@@ -17,8 +17,8 @@ func runtimesOf(kinds ...string) []string {
 	return []string{"DTPNODE_FAKE_RUNTIMES=" + strings.Join(kinds, ",")}
 }
 
-// mixedCluster is a cluster in which hosts differ in what they run: ROOT of two versions and the kind of the tests, ROOT
-// of one version, of the other, the kind of the tests alone, and nothing.
+// mixedCluster is a cluster in which hosts differ in what they run: ROOT of two versions and the kind of the tests,
+// ROOT of one version, of the other, the kind of the tests alone, and nothing.
 func mixedCluster(t *testing.T) *cluster {
 	t.Helper()
 	bin, other := fakeBinary(t), roottest.Other(t)
