@@ -28,7 +28,7 @@ PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 # The end-to-end tests take longest, and wait most of it: they begin first, and the others run beside them.
 RACED     = ./e2e $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build demo test soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build demo test test-cores test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -36,11 +36,18 @@ build:
 demo: build
 	$(BIN) demo
 
+# The cores need the processors, the end-to-end tests mostly wait: side by side both are done when the latter are. Being
+# nice, the cores take only what the others leave.
 test:
 	$(GO) vet ./...
-	$(GO) test -timeout 25m $(PLAIN)
-	$(GO) test -tags mutants -run Mutants ./quorum ./engine ./ledger ./steal
-	$(GO) test -race -timeout 30m -parallel 6 $(RACED)
+	$(MAKE) -j2 -O test-cores test-rest
+
+test-cores:
+	nice $(GO) test -timeout 45m $(PLAIN)
+	nice $(GO) test -tags mutants -run Mutants ./quorum ./engine ./ledger ./steal
+
+test-rest:
+	$(GO) test -race -timeout 45m -parallel 6 $(RACED)
 
 # More of the simulator's seeds, from FIRST on, or as many as SIM_TIME allows (100,000 are a night), and the tests
 # that kill things again and again, ROUNDS times or for the time CHAOS.

@@ -79,7 +79,7 @@ func TestForegroundLog(t *testing.T) {
 				t.Errorf("no line for people: %q", line)
 			}
 		}
-		for _, want := range []string{"info  up (id ", "info  ready to run jobs (root ", "info  peer is up (second)"} {
+		for _, want := range []string{"info  up (id ", "info  ready to run jobs (runtime ", "info  peer is up (second)"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the log does not say %q:\n%s", want, text)
 			}

@@ -56,8 +56,9 @@ Fd openLocal(const std::string &url, const std::string &path) {
   return fd;
 }
 
-/// Whether ROOT takes path for what it is. To ROOT a name may be a URL with options, the member of an archive, a list of
-/// names, or have variables and patterns of the shell in it, and then it opens another file without a word.
+/// Whether ROOT takes path for what it is. To ROOT a name may be a URL with options, the member of an
+/// archive, a list of names, or have variables and patterns of the shell in it, and then it opens
+/// another file without a word.
 bool isPlain(const std::string &path) {
   return path.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=,@%") ==
          std::string::npos;
