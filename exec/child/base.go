@@ -145,7 +145,7 @@ func start(ctx context.Context, cfg *Config) (*baseProcess, error) {
 		_ = conn.Close()
 		_ = cmd.Process.Kill()
 		<-p.waited
-		out.close(lastWords)
+		out.close(outputPatience)
 		return nil, fmt.Errorf("could not start %s: %w\n%s", cfg.Name, err, out.last())
 	}
 	cfg.Log.Debug("the base process is warm", "of", cfg.Name, "version", hello.Version, "pid", cmd.Process.Pid)
@@ -196,5 +196,5 @@ func (p *baseProcess) stop() {
 	}
 	_ = p.conn.Close()
 	<-p.gone
-	p.out.close(lastWords)
+	p.out.close(outputPatience)
 }

@@ -17,7 +17,7 @@ const (
 )
 
 // capture drains what a child prints, however much it is: the first and the last 64 KiB are kept, and
-// lines are offered on a channel from which those are lost that nobody takes in time.
+// lines are sent to a channel, unless it is full: a reader that is slow must not hold up the child.
 type capture struct {
 	r     *os.File
 	lines chan string
@@ -28,7 +28,7 @@ type capture struct {
 	tail    []byte // ring once full
 	at      int    // oldest byte of tail once full
 	total   int64
-	dropped int64 // lines nobody took
+	dropped int64 // lines that found the channel full
 	partial []byte
 }
 
@@ -112,7 +112,7 @@ func (c *capture) offer(line []byte) {
 	}
 }
 
-// text is all that was kept, with a note where something was left out.
+// text is what was kept of the output, with a note where something was left out.
 func (c *capture) text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,8 +137,8 @@ func (c *capture) last() string {
 	return s
 }
 
-// close waits a moment for the end of the output, which a process that the child started may hold
-// open, and gives up the pipe.
+// close waits for the end of the output, but no longer than patience: a process that the child started may hold the
+// pipe open for ever.
 func (c *capture) close(patience time.Duration) {
 	t := time.NewTimer(patience)
 	defer t.Stop()

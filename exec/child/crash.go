@@ -18,18 +18,18 @@ const (
 	differs = -2
 )
 
-// failure turns a "failed" frame into the user's failure. The process has reported it and leaves, unless its role goes
-// on; its output is what it printed so far.
-func (p *Process) failure(r *Reply) *exec.Failure {
+// lastFailure turns a "failed" frame into the user's failure. The process has reported it and leaves, unless its role
+// goes on; its output is what it printed so far.
+func (p *Process) lastFailure(r *Reply) *exec.Failure {
 	if !p.role.GoesOn {
 		_ = p.conn.CloseWrite()
-		p.settle()
+		p.awaitExit()
 	}
-	return p.told(r)
+	return p.failureIn(r)
 }
 
-// told is the failure of which a child's frame tells.
-func (p *Process) told(r *Reply) *exec.Failure {
+// failureIn reads the failure in a frame of the kind failed or refused.
+func (p *Process) failureIn(r *Reply) *exec.Failure {
 	f := &exec.Failure{
 		Kind: exec.Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
 		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Tail: p.out.last(),
@@ -58,9 +58,9 @@ func hostCause(errno int) exec.Cause {
 	return exec.CauseOf(unix.Errno(max(errno, 0)))
 }
 
-// crash tells why a process ended without a word.
+// crash finds out why a process ended without a frame that says so: by its exit status, its page and its output.
 func (p *Process) crash() *exec.Failure {
-	p.settle()
+	p.awaitExit()
 	s := p.page.read()
 	phase := p.cfg.phase(s.phase)
 	f := &exec.Failure{Op: phase.Name, Stage: phase.Stage, Entry: s.entry, Tail: p.out.last()}
@@ -68,12 +68,12 @@ func (p *Process) crash() *exec.Failure {
 		f.Op = p.role.Name
 	}
 	p.mu.Lock()
-	killed, verdict := p.killed, p.verdict
+	killed, breach := p.killed, p.breach
 	p.mu.Unlock()
 	sig := signalOf(p.exit.status, s)
 	switch {
-	case verdict != nil:
-		f.Kind, f.Host, f.Msg = verdict.kind, verdict.host, verdict.msg
+	case breach != nil:
+		f.Kind, f.Host, f.Msg = breach.kind, breach.host, breach.msg
 		f.Stack = tidyStack(p.page.stack(), p.cfg.Exe)
 	case killed, !p.exit.known:
 		f.Kind, f.Msg = exec.KindKilled, "killed"
@@ -105,8 +105,8 @@ func (p *Process) signalled(f *exec.Failure, s pageState, sig unix.Signal) {
 		f.Kind = exec.KindMemory
 		const what = "out of memory: an allocation failed, and a null pointer was used"
 		f.Msg = fmt.Sprintf("%s (%s)%s", what, unix.SignalName(sig), p.memoryLimit())
-	case s.trouble.kind != "":
-		f.Kind, f.Msg = s.trouble.kind, s.trouble.text+"; then "+f.Msg
+	case s.readError.kind != "":
+		f.Kind, f.Msg = s.readError.kind, s.readError.text+"; then "+f.Msg
 		if f.Kind == exec.KindData {
 			f.Blame = s.cluster
 		}
@@ -154,7 +154,7 @@ func (f fault) noMemory(limit int64) bool {
 	return f.addr < nullAbove && f.data >= limit-limit/16
 }
 
-// signalOf prefers the signal that the crash handler noted: it may itself have been cut off.
+// signalOf prefers the signal that the handler of crashes noted in the page: the handler may have died of another one.
 func signalOf(st unix.WaitStatus, s pageState) unix.Signal {
 	if s.signal != 0 {
 		return unix.Signal(s.signal)

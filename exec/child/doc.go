@@ -73,8 +73,8 @@
 //	 32  u32  phase       index into Config.Phases; 0 while it waits for a request
 //	 36  u32  signal      set by the handler of a crash, before anything else
 //	 40  i64  first, last the entries that an error of reading at entry spoils: its cluster
-//	 56  u32  trouble     1: the file lacks what the code reads; 2: it cannot be read; set last
-//	 60  u32  length      of the text of the trouble, which follows: at most 1024 bytes
+//	 56  u32  read error  1: the file lacks what the code reads; 2: it cannot be read; set last
+//	 60  u32  length      of the text of the read error, which follows: at most 1024 bytes
 //	 64       text
 //	1088 u64  fault       the address that could not be used, of SIGSEGV and SIGBUS
 //	1096 u64  data        bytes that RLIMIT_DATA counts, then; 0 if unknown

@@ -20,9 +20,10 @@ type Generation struct {
 	dir  string        // working directory
 	done chan struct{} // closed when run has ended
 
-	watch    watch // these are run's
+	// Only the goroutine of run uses these three.
+	watch    watch
 	measured time.Time
-	scratch  int64 // bytes in dir, then
+	scratch  int64 // bytes in dir when it was measured last
 
 	mu      sync.Mutex
 	leased  []lease // in the order they were leased
@@ -42,10 +43,10 @@ type sealResult struct {
 	err   error
 }
 
-// Begin makes a generation of a process that was forked for it, and that is the generation's from then on, whatever
-// Begin returns. extend makes the request of what every generation is asked for; nil if there is nothing to add. Begin
-// returns at once: the process makes itself ready while the first packets are leased, and its failure to do so is
-// reported to sink as everything later is. An error is a *exec.Failure where the process has failed.
+// Begin makes a generation of a process that was forked for it. The process belongs to the generation from then on,
+// whatever Begin returns. extend, which may be nil, adds the runtime's own fields to the request that every generation
+// gets. Begin does not wait for the process to be ready: the first packets can be leased meanwhile, and a failure to
+// start is reported to sink as every later one is. An error is a *exec.Failure if the process has failed.
 func Begin(p *Process, spec exec.GenSpec, extend func(BeginFrame) any, sink exec.Sink) (*Generation, error) {
 	spec.Limits = spec.Limits.WithDefaults(spec.Dir)
 	p.limits = spec.Limits
@@ -154,7 +155,7 @@ func (g *Generation) Kill() {
 	<-g.done
 }
 
-// run is the generation's one goroutine; with it ends the process. It ends with the child's socket.
+// run is the one goroutine of a generation. It ends when the child has closed its socket, and then reaps the process.
 func (g *Generation) run() {
 	defer close(g.done)
 	defer g.p.Close()
@@ -171,9 +172,9 @@ func (g *Generation) run() {
 				return
 			}
 			if g.handle(r) {
-				for range frames { // read ends with the child
+				for range frames { // until read has ended
 				}
-				g.p.settle()
+				g.p.awaitExit()
 				g.drainLines()
 				return
 			}
@@ -185,13 +186,13 @@ func (g *Generation) run() {
 			g.sink.Output(line)
 		case now := <-tick.C:
 			if v, bad := g.watch.look(g.reading(now)); bad {
-				g.p.condemn(v)
+				g.p.abort(v)
 			}
 		}
 	}
 }
 
-// read hands on the child's frames until its socket is at its end.
+// read sends the child's frames to a channel, which it closes when the child has closed its socket.
 func (g *Generation) read(frames chan<- *Reply) {
 	defer close(frames)
 	for {
@@ -220,13 +221,13 @@ func (g *Generation) handle(r *Reply) bool {
 		}
 		g.mu.Unlock()
 		if g.pop(r.ID) {
-			g.sink.PacketDone(exec.Done{ID: r.ID, Last: first, Refused: g.p.told(r)})
+			g.sink.PacketDone(exec.Done{ID: r.ID, Last: first, Refused: g.p.failureIn(r)})
 		}
 	case "sealed":
 		g.end(r, nil)
 		return true
 	case "failed":
-		g.end(nil, g.p.failure(r))
+		g.end(nil, g.p.lastFailure(r))
 		return true
 	}
 	return false
@@ -242,7 +243,7 @@ func (g *Generation) pop(id uint64) bool {
 	return true
 }
 
-// busy reports whether the child owes us something.
+// busy reports whether the child works, or has something to work on.
 func (g *Generation) busy() bool {
 	if g.p.page.read().phase != idle {
 		return true
@@ -252,7 +253,7 @@ func (g *Generation) busy() bool {
 	return len(g.leased) > 0 || g.sealing != nil
 }
 
-// end tells who waits how the generation ended.
+// end tells the sink, and whoever waits in Seal, how the generation ended.
 func (g *Generation) end(sealed *Reply, f *exec.Failure) {
 	g.mu.Lock()
 	g.ended = true
@@ -287,7 +288,7 @@ func (g *Generation) currentFile() string {
 	return ""
 }
 
-// drainLines hands on what the child printed before it ended.
+// drainLines gives the sink the lines that the child printed before it ended.
 func (g *Generation) drainLines() {
 	for {
 		select {
@@ -302,13 +303,14 @@ func (g *Generation) drainLines() {
 	}
 }
 
-// lookEvery is how often a generation is compared with its limits; its working folder is measured more rarely.
+// lookEvery is the longest interval between readings of a generation. Its working folder is measured more rarely, since
+// that takes a walk over all files in it.
 const (
 	lookEvery    = 250 * time.Millisecond
 	measureEvery = 2 * time.Second
 )
 
-// reading is the child as it stands; called by run alone.
+// reading reads the state of the child. Only run calls it.
 func (g *Generation) reading(now time.Time) reading {
 	s := g.p.page.read()
 	if g.dir != "" && now.Sub(g.measured) >= measureEvery {
@@ -323,13 +325,13 @@ func (g *Generation) reading(now time.Time) reading {
 // Try runs a generation over one packet, whose end may lie behind that of the file, and throws it away. It finds what
 // would fail everywhere before the work is dealt out. The process is the generation's, as with Begin.
 func Try(ctx context.Context, p *Process, spec exec.GenSpec, extend func(BeginFrame) any, pk exec.Packet) error {
-	sink := &probeSink{result: make(chan *exec.Failure, 2)} // a packet that is done, and the end: it must not block
+	sink := &probeSink{result: make(chan *exec.Failure, 2)} // room for the packet and for a failure after it
 	g, err := Begin(p, spec, extend, sink)
 	if err != nil {
 		return err
 	}
 	defer g.Kill()
-	// One that fails at once, before its first packet, ends before the lease: the sink has why.
+	// A generation may fail, and so end, before its packet is leased. Then the sink is told the reason.
 	if err := g.lease(pk, true); err != nil && !errors.Is(err, exec.ErrEnded) {
 		return err
 	}

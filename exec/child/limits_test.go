@@ -36,7 +36,7 @@ func TestWatch(t *testing.T) {
 		start := time.Now()
 		w := watch{limits: limits, since: start}
 		if v, bad := w.look(reading{at: start, busy: true, progress: 1, cpu: time.Second}); bad {
-			t.Fatalf("%s: condemned at once: %+v", c.name, v)
+			t.Fatalf("%s: ended at once: %+v", c.name, v)
 		}
 		c.after.at = start.Add(time.Duration(c.sec) * time.Second)
 		v, bad := w.look(c.after)
@@ -44,7 +44,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("%s: %v, %+v; want kind %q and %q", c.name, bad, v, c.kind, c.msg)
 		}
 		if _, again := w.look(c.after); again {
-			t.Errorf("%s: condemned twice", c.name)
+			t.Errorf("%s: ended twice", c.name)
 		}
 	}
 }

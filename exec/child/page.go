@@ -28,17 +28,18 @@ const idle = 0
 
 // pageState is one reading of the page.
 type pageState struct {
-	packet   uint64
-	entry    int64
-	progress uint64
-	phase    uint32
-	signal   int
-	cluster  tasks.Range // of entry
-	trouble  trouble
-	fault    fault // of a crash
+	packet    uint64
+	entry     int64
+	progress  uint64
+	phase     uint32
+	signal    int
+	cluster   tasks.Range // of entry
+	readError readError
+	fault     fault // of a crash
 }
 
-// fault says what a process could not use that crashed by SIGSEGV or SIGBUS, and how things stood then.
+// fault is the address that a process could not use when it crashed by SIGSEGV or SIGBUS, with the state of its memory
+// at that moment.
 type fault struct {
 	known bool
 	addr  uint64
@@ -46,8 +47,8 @@ type fault struct {
 	data  int64 // bytes that the limit of memory counts; 0 if unknown
 }
 
-// trouble is the first error of reading that the runtime noticed. User code often crashes soon after.
-type trouble struct {
+// readError is the first error of reading that the runtime noticed in a process. User code often crashes soon after it.
+type readError struct {
 	kind exec.Kind // "", KindSchema or KindData
 	text string
 }
@@ -62,16 +63,16 @@ const (
 	offPhase    = 32
 	offSignal   = 36
 
-	offClusterFirst = 40
-	offClusterLast  = 48
-	offTroubleKind  = 56
-	offTroubleSize  = 60
-	offTrouble      = 64
-	maxTrouble      = 1024
-	offFault        = offTrouble + maxTrouble
-	offDataUsed     = offFault + 8
-	offError        = offFault + 16
-	offHasFault     = offFault + 20
+	offClusterFirst  = 40
+	offClusterLast   = 48
+	offReadErrorKind = 56
+	offReadErrorSize = 60
+	offReadError     = 64
+	maxReadError     = 1024
+	offFault         = offReadError + maxReadError
+	offDataUsed      = offFault + 8
+	offError         = offFault + 16
+	offHasFault      = offFault + 20
 )
 
 func newPage() (*page, error) {
@@ -105,28 +106,28 @@ func (p *page) read() pageState {
 
 func (p *page) state() pageState {
 	return pageState{
-		packet:   p.u64(offPacket).Load(),
-		entry:    int64(p.u64(offEntry).Load()),
-		progress: p.u64(offProgress).Load(),
-		phase:    p.u32(offPhase).Load(),
-		signal:   int(p.u32(offSignal).Load()),
-		cluster:  tasks.R(int64(p.u64(offClusterFirst).Load()), int64(p.u64(offClusterLast).Load())),
-		trouble:  p.trouble(),
+		packet:    p.u64(offPacket).Load(),
+		entry:     int64(p.u64(offEntry).Load()),
+		progress:  p.u64(offProgress).Load(),
+		phase:     p.u32(offPhase).Load(),
+		signal:    int(p.u32(offSignal).Load()),
+		cluster:   tasks.R(int64(p.u64(offClusterFirst).Load()), int64(p.u64(offClusterLast).Load())),
+		readError: p.readError(),
 		fault: fault{known: p.u32(offHasFault).Load() != 0, addr: p.u64(offFault).Load(),
 			errno: unix.Errno(p.u32(offError).Load()), data: int64(p.u64(offDataUsed).Load())},
 	}
 }
 
-func (p *page) trouble() trouble {
+func (p *page) readError() readError {
 	kind := exec.KindSchema
-	switch p.u32(offTroubleKind).Load() {
+	switch p.u32(offReadErrorKind).Load() {
 	case 0:
-		return trouble{}
+		return readError{}
 	case 2:
 		kind = exec.KindData
 	}
-	n := min(p.u32(offTroubleSize).Load(), maxTrouble)
-	return trouble{kind: kind, text: string(p.mem[offTrouble : offTrouble+n])}
+	n := min(p.u32(offReadErrorSize).Load(), maxReadError)
+	return readError{kind: kind, text: string(p.mem[offReadError : offReadError+n])}
 }
 
 // stop ends packets with sequence numbers up to seq.
@@ -146,7 +147,7 @@ func (p *page) stack() string {
 		return ""
 	}
 	b := make([]byte, maxStack)
-	n, _ := p.file.ReadAt(b, pageSize) // to the end of the file: io.EOF is the rule
+	n, _ := p.file.ReadAt(b, pageSize) // it reads to the end of the file, so io.EOF is no error
 	return string(bytes.Trim(b[:n], "\x00\n"))
 }
 
@@ -162,7 +163,7 @@ func (p *page) close() {
 	p.mem = nil
 }
 
-// closing closes f and returns err.
+// closing closes f and returns err, which matters more than an error of Close.
 func closing(f *os.File, err error) error {
 	_ = f.Close()
 	return err

@@ -34,9 +34,9 @@ type Process struct {
 
 	limits exec.Limits // of a generation
 
-	mu      sync.Mutex
-	killed  bool     // by us
-	verdict *verdict // why we ended it: it went beyond a limit
+	mu     sync.Mutex
+	killed bool    // by this driver, not by somebody else
+	breach *breach // the limit for which this driver ended it; nil if there was none
 }
 
 // exit is how a process ended. It is not known if its zygote died first.
@@ -47,11 +47,11 @@ type exit struct {
 }
 
 const (
-	lastWords  = 500 * time.Millisecond // for output after the exit
-	stackGrace = 2 * time.Second        // between SIGABRT, which writes a stack, and SIGKILL
+	outputPatience = 500 * time.Millisecond // for output after the exit
+	stackGrace     = 2 * time.Second        // between SIGABRT, which writes a stack, and SIGKILL
 )
 
-// newProcess makes the descriptors of a process: ours in it, the child's in far.
+// newProcess makes the descriptors of a process that is still to be forked. Those that the fork gets are in far.
 func newProcess(z *Zygote, role Role) (p *Process, far []*os.File, err error) {
 	conn, sock, err := socketPair()
 	if err != nil {
@@ -69,17 +69,17 @@ func newProcess(z *Zygote, role Role) (p *Process, far []*os.File, err error) {
 		return nil, nil, closing(sock, err)
 	}
 	p = &Process{cfg: z.cfg, z: z, role: role, conn: conn, page: pg, out: out, exited: make(chan struct{})}
-	// The child's page is a copy of the descriptor, for far is closed once it is sent.
+	// The fork gets a copy of the descriptor of its page: far is closed once it is sent, and this side needs its own.
 	fd, err := unix.FcntlInt(pg.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		_ = w.Close()
-		p.abandon()
+		p.discard()
 		return nil, nil, closing(sock, fmt.Errorf("could not share memory with a child: %w", err))
 	}
 	return p, []*os.File{sock, w, os.NewFile(uintptr(fd), "page")}, nil
 }
 
-// socketPair returns our end and the child's.
+// socketPair returns this side's end of a new pair, and the fork's.
 func socketPair() (*net.UnixConn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -101,8 +101,8 @@ func (p *Process) setExit(e exit) {
 	})
 }
 
-// abandon releases a process that never came to be.
-func (p *Process) abandon() {
+// discard releases what was made for a process that could not be forked.
+func (p *Process) discard() {
 	_ = p.conn.Close()
 	p.out.close(0)
 	p.page.close()
@@ -143,14 +143,14 @@ func (p *Process) Call(ctx context.Context, request any) (*Reply, error) {
 	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
 	r, err := p.exchange(request)
-	if ctx.Err() != nil { // not its cause, which may be the failure of another process
+	if ctx.Err() != nil { // context.Cause may be the failure of another process, which this one must not be blamed for
 		return nil, fmt.Errorf("could not finish in a %s: %w", p.role.Name, ctx.Err())
 	}
 	if err != nil {
 		return nil, p.crash()
 	}
 	if r.Op == "failed" {
-		return nil, p.failure(r)
+		return nil, p.lastFailure(r)
 	}
 	return r, nil
 }
@@ -162,7 +162,7 @@ func (p *Process) exchange(request any) (*Reply, error) {
 	return readReply(p.conn)
 }
 
-// kill ends the process and all it started. It is not reported as a failure.
+// kill ends the process and all that it started. crash does not take its end for a failure of user code then.
 func (p *Process) kill() {
 	p.mu.Lock()
 	p.killed = true
@@ -170,11 +170,11 @@ func (p *Process) kill() {
 	p.z.signal(p.pid, unix.SIGKILL)
 }
 
-// condemn ends a process that went beyond a limit. It may write its stack first, unless that takes too long or it
-// is to die at once.
-func (p *Process) condemn(v verdict) {
+// abort ends a process that went beyond a limit. SIGABRT lets it write its stack, which tells the user where it was; it
+// is killed if that takes too long, or if the limit wants it dead at once.
+func (p *Process) abort(v breach) {
 	p.mu.Lock()
-	p.verdict = &v
+	p.breach = &v
 	p.mu.Unlock()
 	if v.now {
 		p.z.signal(p.pid, unix.SIGKILL)
@@ -200,12 +200,12 @@ func (p *Process) Close() {
 		p.kill()
 		<-p.exited
 	}
-	p.out.close(lastWords)
+	p.out.close(outputPatience)
 	p.page.close()
 }
 
-// settle waits for the exit of a process whose socket is at its end, and for its last output.
-func (p *Process) settle() {
+// awaitExit waits for the exit of a process whose socket is at its end, and for its last output.
+func (p *Process) awaitExit() {
 	t := time.NewTimer(stackGrace + time.Second)
 	defer t.Stop()
 	select {
@@ -214,7 +214,7 @@ func (p *Process) settle() {
 		p.z.signal(p.pid, unix.SIGKILL)
 		<-p.exited
 	}
-	p.out.close(lastWords)
+	p.out.close(outputPatience)
 }
 
 // RemoveTemp removes what the process has left of a file at path that it was to write and did not: the package comment

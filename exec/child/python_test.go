@@ -41,7 +41,7 @@ var (
 		{Name: "idle"},
 		{Name: "load", Code: true},
 		{Name: "begin", Code: true},
-		{Name: "start", Code: true},
+		{Name: "start", Code: true, Stage: exec.StageStart},
 		{Name: "open", Opens: true},
 		{Name: "process"},
 		{Name: "seal"},

@@ -14,8 +14,6 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 )
 
-//
-
 // Zygote is the parent's side of a process that forks others: the base, or a fork that has loaded user code. Its one
 // goroutine, readLoop, ends when the process closes its socket; Close makes it do so.
 type Zygote struct {
@@ -23,7 +21,7 @@ type Zygote struct {
 	conn *net.UnixConn
 	gone chan struct{} // closed when readLoop has ended
 
-	wmu sync.Mutex // one frame at a time
+	wmu sync.Mutex // held while a frame is written, so that frames do not mix
 
 	mu      sync.Mutex
 	next    uint64
@@ -86,7 +84,7 @@ func (z *Zygote) handle(r *Reply) {
 	}
 }
 
-// fail ends everything that waits for this zygote. Its children die with it.
+// fail tells everybody who waits for this zygote, or for one of its forks, that it is gone: the forks die with it.
 func (z *Zygote) fail() {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -126,11 +124,11 @@ func (z *Zygote) Fork(ctx context.Context, role Role) (*Process, error) {
 		case err = <-call.done:
 		case <-ctx.Done():
 			err = ctx.Err()
-			// The process may yet come; its socket is closed then, and it leaves at once.
+			// The zygote may still make the process, which finds its socket closed then and leaves at once.
 		}
 	}
 	if err != nil {
-		p.abandon()
+		p.discard()
 		return nil, fmt.Errorf("could not fork a %s: %w", role.Name, err)
 	}
 	return p, nil
@@ -174,7 +172,7 @@ func (z *Zygote) signal(pid int, sig unix.Signal) {
 	}
 	z.wmu.Lock()
 	defer z.wmu.Unlock()
-	_, _ = z.conn.Write(b) // if the zygote is gone, so is the child
+	_, _ = z.conn.Write(b) // a failure means that the zygote is gone, and its forks with it
 }
 
 // Close tells the zygote to leave, which ends its forks, and waits until it has, or for 5 s: whoever forked it kills it

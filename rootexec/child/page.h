@@ -27,10 +27,10 @@ struct SharedPage {
   std::atomic<uint32_t> phase;
   std::atomic<uint32_t> signal;                   // set first thing by the crash handler
   std::atomic<int64_t> clusterFirst, clusterLast; // the cluster that entry is in
-  // The first error of reading that was noticed; user code often crashes soon after. troubleKind is set
+  // The first error of reading that was noticed; user code often crashes soon after. readErrorKind is set
   // last: 1 = schema, 2 = data.
-  std::atomic<uint32_t> troubleKind, troubleSize;
-  char trouble[1024];
+  std::atomic<uint32_t> readErrorKind, readErrorSize;
+  char readError[1024];
   // Written by the crash handler before signal is told of: how things stood.
   std::atomic<uint64_t> fault;    // the address that could not be used, of SIGSEGV and SIGBUS
   std::atomic<uint64_t> dataUsed; // bytes that count towards the limit of memory, 0 if unknown

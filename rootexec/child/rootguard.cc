@@ -92,7 +92,7 @@ void RootGuard::clear() {
   tripped_ = diskFull_ = false;
   kind_.clear();
   text_.clear();
-  page_->troubleKind.store(0);
+  page_->readErrorKind.store(0);
   firstError_.clear();
 }
 
@@ -118,10 +118,10 @@ void RootGuard::onRootError(int, const char *location, const char *msg) {
   kind_ = branch ? "schema" : "data";
   text_ = text;
   tripped_ = true;
-  const size_t n = std::min(text.size(), sizeof page_->trouble);
-  std::memcpy(page_->trouble, text.data(), n);
-  page_->troubleSize.store(static_cast<uint32_t>(n));
-  page_->troubleKind.store(branch ? 1 : 2);
+  const size_t n = std::min(text.size(), sizeof page_->readError);
+  std::memcpy(page_->readError, text.data(), n);
+  page_->readErrorSize.store(static_cast<uint32_t>(n));
+  page_->readErrorKind.store(branch ? 1 : 2);
 }
 
 } // namespace dtpnode
