@@ -26,12 +26,13 @@ type Ship struct {
 
 // Bounds of a Work, which comes from whoever may submit.
 const (
-	MaxKind  = 16       // bytes of a kind
-	MaxNeeds = 16       // words
-	MaxNeed  = 128      // bytes of a word
-	MaxSpec  = 1 << 20  // bytes
-	MaxShips = 16       // blobs
-	MaxShip  = 72 << 20 // bytes of one
+	MaxKind    = 16          // bytes of a kind
+	MaxNeeds   = 16          // words
+	MaxNeed    = 128         // bytes of a word
+	MaxSpec    = 1 << 20     // bytes
+	MaxShips   = 16          // blobs
+	MaxShip    = 72 << 20    // bytes of one, and of all together that copies of the ledger keep
+	MaxFreight = 2 * MaxShip // bytes of all
 )
 
 // Check refuses work that no node takes.
@@ -48,6 +49,7 @@ func (w Work) Check() error {
 			return fmt.Errorf("one of its needs has %d bytes, want 1 to %d", len(n), MaxNeed)
 		}
 	}
+	var all, kept int64
 	names := map[string]bool{}
 	for _, s := range w.Ships {
 		switch {
@@ -59,6 +61,12 @@ func (w Work) Check() error {
 			return fmt.Errorf("the blob %q has %d bytes, want at most %d", s.Name, s.Size, MaxShip)
 		}
 		names[s.Name] = true
+		if all += s.Size; s.Keep {
+			kept += s.Size
+		}
+	}
+	if all > MaxFreight || kept > MaxShip {
+		return fmt.Errorf("its blobs have %d bytes, of which %d are to be kept: want at most %d and %d", all, kept, MaxFreight, MaxShip)
 	}
 	return nil
 }
