@@ -25,10 +25,9 @@ CXX_CODE := $(wildcard rootexec/child/*.cc rootexec/child/*.h)
 export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 # What is one goroutine, by the import rules of the layers, has no races: the race detector would make it six times as slow.
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
-# The end-to-end tests take longest, and wait most of it: they begin first, and the others run beside them.
-RACED     = ./e2e $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
+RACED     = $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build demo test test-cores test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build demo test test-cores test-e2e test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -36,18 +35,21 @@ build:
 demo: build
 	$(BIN) demo
 
-# The cores need the processors, the end-to-end tests mostly wait: side by side both are done when the latter are. Being
-# nice, the cores take only what the others leave.
+# Side by side, since the cores need processors, and the end-to-end tests, which take longest, wait more than half of their
+# time. Being nice, the cores take only what the others leave.
 test:
 	$(GO) vet ./...
-	$(MAKE) -j2 -O test-cores test-rest
+	$(MAKE) -j3 -Oline test-e2e test-rest test-cores
 
 test-cores:
 	nice $(GO) test -timeout 45m $(PLAIN)
 	nice $(GO) test -tags mutants -run Mutants ./quorum ./engine ./ledger ./steal
 
+test-e2e:
+	$(GO) test -race -timeout 45m -parallel 8 ./e2e
+
 test-rest:
-	$(GO) test -race -timeout 45m -parallel 6 $(RACED)
+	$(GO) test -race -timeout 45m -parallel 6 -p 1 $(RACED)
 
 # More of the simulator's seeds, from FIRST on, or as many as SIM_TIME allows (100,000 are a night), and the tests
 # that kill things again and again, ROUNDS times or for the time CHAOS.

@@ -203,6 +203,7 @@ func (n *node) relaunch(t testing.TB, spec nodeSpec) {
 // TestChaos kills and stops, one every two seconds, the daemons of a cluster of many that sleep and count.
 // The result is what a serial count gives, bin by bin.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	nodes := 50
 	if s := os.Getenv(envChaosNodes); s != "" {
 		var err error
