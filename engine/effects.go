@@ -55,6 +55,24 @@ type (
 		Home tasks.PeerID
 		Job  *tasks.Job
 	}
+	// Grown tells that an open job has grown, as this peer knows it: Units are those of Appends, which follow all that
+	// there were. It comes before anything of them is to be run.
+	Grown struct {
+		ID      tasks.JobID
+		Appends []tasks.Append
+		Units   tasks.Range
+	}
+	// Regrown tells that all that is here of an open job's units is void, outputs and what Grown has told too, for its
+	// ledger was recovered from a copy that lacks some appends. What it has grown by follows by Grown, from the first on,
+	// and Prepare. An append that was told to be in the log may not be any more: who made it repeats all of them.
+	Regrown struct{ ID tasks.JobID }
+	// Appended answers Append: it is in the log, or Reason says why not. Again says that it may be tried again.
+	Appended struct {
+		ID     tasks.JobID
+		Seq    uint64
+		Reason string
+		Again  bool
+	}
 	// StartGen starts a generation.
 	StartGen struct {
 		Job  tasks.JobID
@@ -212,6 +230,12 @@ func (Describe) IsEffect() {}
 func (Prepare) IsEffect() {}
 
 func (StartGen) IsEffect() {}
+
+func (Grown) IsEffect() {}
+
+func (Regrown) IsEffect() {}
+
+func (Appended) IsEffect() {}
 
 func (SealGen) IsEffect() {}
 

@@ -440,7 +440,7 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 	m := Message{Job: rapid.SampledFrom([]tasks.JobID{jobID, jobID, jobID, "unknown", ""}).Draw(t, "job")}
 	r := tasks.R(genInt(t, "try0"), genInt(t, "try1"))
 	m.Term = rapid.Uint64Range(0, 5).Draw(t, "term")
-	switch rapid.IntRange(0, 17).Draw(t, "kind") {
+	switch rapid.IntRange(0, 18).Draw(t, "kind") {
 	case 0, 1:
 		m.Steal = genSteal(t)
 	case 2:
@@ -478,6 +478,14 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 			Not:    self.ID,
 		}
 		m.Enlisted = &Enlisted{Nonce: uint64(genInt(t, "answer")), Member: self, OK: rapid.Bool().Draw(t, "enlisted")}
+	case 18:
+		a := tasks.Append{
+			Seq:   uint64(genInt(t, "append")),
+			Files: []tasks.File{{URL: "x", Entries: genInt(t, "entries")}},
+			Close: rapid.Bool().Draw(t, "closes"),
+		}
+		m.Append, m.NotAppended = &a, &NotAppended{Seq: uint64(genInt(t, "refused"))}
+		m.Grow = &Grow{Appends: []tasks.Append{a}, Restart: rapid.Bool().Draw(t, "restart")}
 	case 17:
 		m.Resign = &Resign{Member: uint64(genInt(t, "resign"))}
 		m.Resigned = &Resign{Member: uint64(genInt(t, "resigned"))}
@@ -588,7 +596,7 @@ func TestHostileMessagesDoNotPanicAMember(t *testing.T) {
 
 // TestOneFieldAMessage sees to it that the hostile tests know every field of Message.
 func TestOneFieldAMessage(t *testing.T) {
-	if n := reflect.TypeFor[Message]().NumField(); n != 27 {
+	if n := reflect.TypeFor[Message]().NumField(); n != 30 {
 		t.Errorf("Message has %d fields: teach genMessage and recv the new one, then this test", n)
 	}
 }

@@ -147,6 +147,14 @@ type (
 		Kids []merge.ID
 		Here string
 	}
+	// Append has an open job of this peer's own grow: the entries of Files become units. Appends are numbered from 1, and
+	// one that is repeated is not made twice; Close says that it is the last. Appended answers.
+	Append struct {
+		ID    tasks.JobID
+		Seq   uint64
+		Files []tasks.File
+		Close bool
+	}
 	// StopJob ends a job that this peer leads with what is done.
 	StopJob struct {
 		ID     tasks.JobID
@@ -265,6 +273,7 @@ func (Stored) isEvent()        {}
 func (NotStored) isEvent()     {}
 func (Folded) isEvent()        {}
 func (NotFolded) isEvent()     {}
+func (Append) isEvent()        {}
 func (StopJob) isEvent()       {}
 func (CancelJob) isEvent()     {}
 func (Finished) isEvent()      {}

@@ -55,6 +55,8 @@ func (p *Peer) handle(ev Event) {
 // handleOrder takes what is wanted of a job from outside, and what came of its end.
 func (p *Peer) handleOrder(ev Event) {
 	switch ev := ev.(type) {
+	case Append:
+		p.append(ev)
 	case StopJob:
 		p.stepIfLed(ev.ID, ledger.Stop{Reason: ev.Reason})
 	case CancelJob:
@@ -127,6 +129,7 @@ func (p *Peer) tick() {
 		}
 		p.carryOutMerge(j.work.parts.Tick(p.now))
 		p.prepareAgain(j)
+		p.appendAgain(j)
 		p.lookAgain(j)
 		if j.leads() {
 			p.maintain(j)

@@ -30,6 +30,7 @@ type jobState struct {
 	prep    preparation
 	proofs  proofs
 	seeking seeking
+	growth  growth
 	work    work
 	reports reporting
 	sight   sight
@@ -66,8 +67,8 @@ func (p *Peer) submit(ev Submit) {
 	}
 	j := p.addJob(ev.ID, p.self)
 	j.desc, j.loaded, j.term = ev.Job, true, 1
-	j.copy.record = &ledger.Record{Want: ev.Job.Want}
-	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: &ev.Job.Data, Want: ev.Job.Want, Rate: ev.Rate})
+	j.copy.record = p.newRecord(j.id, ev.Job)
+	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: j.data(), Want: j.want(), Open: ev.Job.Open, Rate: ev.Rate})
 	p.found(j)
 	p.becomeHome(j)
 	p.carryOut(j, j.led.home.Start(p.now, p.takeBase(j, ev.Base)))
@@ -76,7 +77,7 @@ func (p *Peer) submit(ev Submit) {
 // takeBase takes the outputs that a job begins with, and returns the units that they cover. They are offered and
 // committed as any others, by R3. If they are not what they should be, none is taken, and their units run.
 func (p *Peer) takeBase(j *jobState, base []merge.Partial) tasks.Cover {
-	all, err := merge.Recommit(base, j.desc.Want)
+	all, err := merge.Recommit(base, j.want())
 	if err != nil {
 		return nil
 	}
@@ -118,6 +119,10 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 			delete(p.gens, id)
 		}
 	}
+	for _, a := range j.growth.outbox {
+		p.emit(Appended{ID: j.id, Seq: a.Seq, Reason: "the job is over"})
+	}
+	j.growth.outbox = nil
 	j.shut, j.closeAt = true, p.now+p.cfg.Linger
 	p.emit(JobOver{ID: j.id, Lost: lost})
 	if j.copy.log == nil {

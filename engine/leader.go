@@ -62,9 +62,13 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 
 // becomeHome leads the job from the record as it stands.
 func (p *Peer) becomeHome(j *jobState) {
+	if j.growth.known() > j.copy.record.Growth.Count() { // the ledger was recovered from a copy that lacks some of it
+		p.regrow(j)
+	}
+	p.followRecord(j)
 	cfg := p.cfg.Ledger
 	cfg.Submitter = j.desc.Submitter
-	j.led.home = ledger.New(cfg, j.copy.record, &j.desc.Data, !j.desc.SeedLocal)
+	j.led.home = ledger.New(cfg, j.copy.record, j.data(), !j.desc.SeedLocal)
 	j.led.announced, j.led.since, j.reports.urgent = p.now, p.now, true
 	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
 	p.stepHome(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
@@ -149,8 +153,10 @@ func (p *Peer) carryOut(j *jobState, effects []ledger.Effect) {
 				what = Impossible
 			}
 			p.violated(e.By, j.id, what)
-		case ledger.Over:
+		case ledger.Concluded:
 			j.led.spares = e.Spares
+		case ledger.Grown, ledger.Appended, ledger.Refused:
+			p.carryOutGrowth(j, e)
 		default:
 			p.tellNodes(j, e)
 		}

@@ -42,6 +42,10 @@ type Message struct {
 	Kept     *Kept     `msgpack:"k2,omitempty"` // answer
 	Ended    *Ended    `msgpack:"z,omitempty"`  // the job is over, proven
 
+	Append      *tasks.Append `msgpack:"p1,omitempty"` // from the job's submitter to the home: let the job grow
+	NotAppended *NotAppended  `msgpack:"p2,omitempty"` // home's answer, if it can never be
+	Grow        *Grow         `msgpack:"p3,omitempty"` // home: the job has grown
+
 	Recovery *quorum.Link `msgpack:"v,omitempty"` // the job's ledger was recovered: signed by who may (recover.go)
 }
 
@@ -109,6 +113,20 @@ func (e *Ended) Text() []byte {
 	return fmt.Appendf(nil, "dtpnode end\x00%s\x00%d\x00%d", e.Sum, e.Units, e.Missing)
 }
 
+// Grow tells a node of appends that follow one another: the last of them is signed by the job's submitter, and its
+// signature is under all before it.
+type Grow struct {
+	Appends []tasks.Append `msgpack:"a"`
+	// Restart says that the node knows of appends which are not, or no more, in the ledger: what it has of the job is void.
+	Restart bool `msgpack:"r,omitempty"`
+}
+
+// NotAppended answers Append.
+type NotAppended struct {
+	Seq    uint64 `msgpack:"q"`
+	Reason string `msgpack:"r"` // at most maxReason bytes
+}
+
 // Order is a word without arguments from a home.
 type Order int
 
@@ -172,7 +190,7 @@ type Reduce struct {
 // proves reports whether there may be signatures in a message.
 func (m *Message) proves() bool {
 	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil ||
-		m.Recovery != nil ||
+		m.Recovery != nil || m.Grow != nil ||
 		len(m.Frame) > 0 ||
 		m.Steal != nil && m.Steal.Grant != nil && m.Steal.Grant.Proof != nil
 }

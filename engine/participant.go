@@ -110,7 +110,7 @@ func (p *Peer) packetRefused(ev PacketRefused) {
 	if ev.Failure.Host != "" && !mutant.On(mutant.BlindStrikes) && j.loaded {
 		j.work.stats.Failures++
 		p.cannotRead(j, ev.Failure)
-		out.Blind = j.sight.cover(&j.desc.Data, j.desc.Want, false)
+		out.Blind = j.sight.cover(j.data(), j.want(), false)
 	} else {
 		p.book(j, ev.Failure)
 		out.Blame = tasks.CoverOf(ev.Failure.Blame)
@@ -163,7 +163,7 @@ func (p *Peer) genFailed(ev GenFailed) {
 		p.cannotRead(j, ev.Failure)
 		ev.Failure.Blame = tasks.Range{} // others run it
 		if j.loaded {
-			blind = j.sight.cover(&j.desc.Data, j.desc.Want, false)
+			blind = j.sight.cover(j.data(), j.want(), false)
 		}
 	default:
 		if j.work.stats.Units == 0 { // perhaps nothing ever goes well here, which the home finds
@@ -248,7 +248,7 @@ func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
 	if part.Holder != from || part.ID.Node != from || part.Job != j.id {
 		return
 	}
-	if j.shut || !j.loaded || j.leads() || p.leaving.on || p.room.full || !part.Cover.Valid(j.desc.Want) {
+	if j.shut || !j.loaded || j.leads() || p.leaving.on || p.room.full || !part.Cover.Valid(j.want()) {
 		p.send(from, Message{Job: j.id, Gathered: &Gathered{ID: part.ID, Word: merge.Released}})
 		return
 	}
@@ -256,7 +256,7 @@ func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
 }
 
 func (p *Peer) onTry(j *jobState, r tasks.Range) {
-	if !j.loaded || r.Empty() || r.Intersect(j.desc.Want) != r {
+	if !j.loaded || r.Empty() || r.Intersect(j.want()) != r {
 		return
 	}
 	p.schedule(steal.Work{Job: j.id, Ranges: tasks.Cover{r}, Solo: true})

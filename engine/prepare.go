@@ -70,8 +70,9 @@ func (p *Peer) prepared(ev Prepared) {
 		p.schedule(steal.Open{
 			Job:   j.id,
 			Home:  j.home,
-			Data:  &ev.Job.Data,
-			Want:  ev.Job.Want,
+			Data:  j.data(),
+			Want:  j.want(),
+			Open:  j.desc.Open && !j.growth.closed,
 			Rate:  ev.Rate,
 			Dealt: !ev.Job.SeedLocal,
 		})

@@ -28,7 +28,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		p.onSteal(from, *m.Steal)
 	case m.Open != nil:
 		p.onOpen(from, m)
-	case m.Report != nil || m.Offer != nil || m.Refuse != nil:
+	case m.Report != nil || m.Offer != nil || m.Refuse != nil || m.Append != nil:
 		p.toHome(from, j, m)
 	case m.Enlist != nil:
 		p.onEnlist(from, j, m)
@@ -116,10 +116,15 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 		p.stepHome(j, ledger.NotReduced{From: from, Inputs: m.Refuse})
 		return
 	}
+	if m.Append != nil {
+		p.appendHere(from, j, *m.Append)
+		return
+	}
 	p.stepHome(j, ledger.Reported{From: from, Report: *m.Report})
 	if !j.leads() {
 		return
 	}
+	p.tellGrowth(j, from, m.Report)
 	a, due := j.led.home.Answer(from, *m.Report, busyHints)
 	if !due {
 		return
@@ -153,20 +158,24 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 	case m.Answer != nil:
 		p.carryOutMerge(j.work.parts.Rejected(p.now, m.Answer.ID))
 		j.reports.news, j.reports.urgent = true, j.reports.urgent || j.stopped
+	case m.Grow != nil:
+		p.onGrow(j.home, j, m.Grow)
+	case m.NotAppended != nil:
+		p.notAppended(j, *m.NotAppended)
 	case m.Reduce != nil:
 		p.carryOutMerge(p.roomFor(j).Reduce(p.now, p.nextID(), m.Reduce.Inputs))
 	case m.Drop != nil:
-		if j.loaded && m.Drop.Valid(j.desc.Want) {
-			p.schedule(steal.Drop{Job: j.id, Cover: m.Drop})
+		if j.loaded && m.Drop.Valid(j.space()) {
+			p.schedule(steal.Drop{Job: j.id, Cover: j.knownOf(m.Drop)})
 			p.carryOutMerge(j.work.parts.Committed(m.Drop))
 		}
 	case m.Undone != nil:
-		if j.loaded && m.Undone.Valid(j.desc.Want) {
-			p.schedule(steal.Undone{Job: j.id, Cover: m.Undone})
+		if j.loaded && m.Undone.Valid(j.space()) {
+			p.schedule(steal.Undone{Job: j.id, Cover: j.knownOf(m.Undone)})
 		}
 	case m.Yield != nil:
-		if j.loaded && m.Yield.Valid(j.desc.Want) {
-			p.schedule(steal.Yield{Job: j.id, Cover: m.Yield})
+		if j.loaded && m.Yield.Valid(j.space()) {
+			p.schedule(steal.Yield{Job: j.id, Cover: j.knownOf(m.Yield)})
 		}
 	case m.Try != nil:
 		p.onTry(j, *m.Try)

@@ -88,12 +88,12 @@ func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 			strings.Join(who, ", "),
 		)
 	}
-	return j.recoveredLog(ev.Link, ev.Result)
+	return p.recoveredLog(j, ev.Link, ev.Result)
 }
 
 // recoveredLog is the log that goes on from this copy alone, under a signed word.
-func (j *jobState) recoveredLog(link quorum.Link, kept bool) (log quorum.Log, err error) {
-	record, err := j.wholeRecord()
+func (p *Peer) recoveredLog(j *jobState, link quorum.Link, kept bool) (log quorum.Log, err error) {
+	record, err := p.wholeRecord(j)
 	if err != nil {
 		return log, err
 	}
@@ -117,12 +117,12 @@ func (p *Peer) lapsed(j *jobState) tasks.PeerID {
 }
 
 // wholeRecord is the record after all that is in this copy's log, whether it is known to be committed or not.
-func (j *jobState) wholeRecord() (*ledger.Record, error) {
+func (p *Peer) wholeRecord(j *jobState) (*ledger.Record, error) {
 	state, err := j.copy.record.Encode()
 	if err != nil {
 		return nil, err
 	}
-	record, err := ledger.DecodeRecord(state, j.desc.Want)
+	record, err := ledger.DecodeRecord(state, p.newRecord(j.id, j.desc))
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (p *Peer) recoveredAside(j *jobState, ev Recover) (log quorum.Log, err erro
 	if err != nil {
 		return log, err
 	}
-	return c.recoveredLog(ev.Link, ev.Result)
+	return p.recoveredLog(c, ev.Link, ev.Result)
 }
 
 // readLog reads a copy that nobody follows: it says nothing to anybody and writes nothing.
@@ -196,7 +196,7 @@ func (p *Peer) readLog(from *Restore) (*jobState, error) {
 	}
 	j := &jobState{id: from.ID}
 	j.desc, j.copy.log, j.copy.self, j.copy.founders = from.Job, r, from.Log.Self, from.Log.Voters
-	j.copy.record = &ledger.Record{Want: from.Job.Want}
+	j.copy.record = p.newRecord(from.ID, from.Job)
 	for _, e := range r.Step(p.now, quorum.Tick{}) {
 		switch e := e.(type) {
 		case quorum.Apply:
@@ -205,7 +205,7 @@ func (p *Peer) readLog(from *Restore) (*jobState, error) {
 				j.copy.record.Apply(entry)
 			}
 		case quorum.Restore:
-			if j.copy.record, err = ledger.DecodeRecord(e.State, from.Job.Want); err != nil {
+			if j.copy.record, err = ledger.DecodeRecord(e.State, p.newRecord(from.ID, from.Job)); err != nil {
 				return nil, err
 			}
 		case quorum.Broken:
@@ -279,7 +279,7 @@ func (p *Peer) giveUp(j *jobState, l quorum.Link) {
 	if j.leads() {
 		p.stepDown(j)
 	}
-	j.home, j.copy.record = "", &ledger.Record{Want: j.desc.Want}
+	j.home, j.copy.record = "", p.newRecord(j.id, j.desc)
 	p.dropLog(j, DropLedger{ID: j.id, Superseded: &l,
 		Reason: fmt.Sprintf("%s has said that the job goes on from the copy of %s", l.Sigs[0].By, l.Conf.Voters[0].Peer)})
 	p.emit(HomeIs{ID: j.id, Term: j.term})

@@ -82,7 +82,7 @@ func (p *Peer) logConfig(id tasks.JobID, desc *tasks.Job, authority func(tasks.P
 	cfg.Seed ^= p.cfg.Boot
 	cfg.Keys, cfg.Group, cfg.Authority = p.cfg.Keys, GroupName(id), authority
 	cfg.CheckState = func(state []byte) error {
-		_, err := ledger.DecodeRecord(state, desc.Want)
+		_, err := ledger.DecodeRecord(state, p.newRecord(id, desc))
 		return err
 	}
 	return cfg
@@ -106,7 +106,7 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 		j.held = held{since: max(log.Hard.Term, j.term), unswept: true}
 	}
 	if !j.leads() { // else it leads since before the log was on disk
-		j.copy.record = &ledger.Record{Want: desc.Want}
+		j.copy.record = p.newRecord(j.id, desc)
 	}
 	p.stepLog(j, quorum.Tick{})
 	return ""
@@ -186,6 +186,9 @@ func (p *Peer) apply(j *jobState, e quorum.Apply) {
 func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	v, changed := j.copy.record.Apply(entry)
 	j.noteApplied(entry, index, term, changed)
+	if entry.Append != nil && changed {
+		p.followRecord(j)
+	}
 	if j.leads() {
 		p.stepHome(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
 	}

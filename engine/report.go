@@ -47,8 +47,12 @@ func (p *Peer) report(j *jobState) {
 	if few {
 		r.Traced, r.Gave = true, p.gifts(j)
 	}
+	if j.desc != nil && j.desc.Open && j.growth.known() > 0 {
+		sum := j.growth.sum()
+		r.Appends, r.Sum = j.growth.known(), sum[:]
+	}
 	if j.loaded {
-		r.Unseen, r.Presumed = j.sight.unseen(&j.desc.Data, j.desc.Want)
+		r.Unseen, r.Presumed = j.sight.unseen(j.data(), j.want())
 		if !j.stopped {
 			p.lookAhead(j, r.Held)
 		}

@@ -84,6 +84,27 @@ var rules = []Rule{
 		checkOwn(func(m *Message) *merge.Partial { return m.Offer }),
 	},
 	{
+		"Append",
+		AnyMember,
+		"it comes from the job's submitter, in bounds; it has effect with that one's signature alone, see ledger.Signed",
+		func(m *Message) bool { return m.Append != nil },
+		checkAppend,
+	},
+	{
+		"NotAppended",
+		TheHome,
+		"the number of an append",
+		func(m *Message) bool { return m.NotAppended != nil },
+		checkNotAppended,
+	},
+	{
+		"Grow",
+		TheHome,
+		"appends in bounds; the job's submitter has signed them",
+		func(m *Message) bool { return m.Grow != nil },
+		checkGrow,
+	},
+	{
 		"Answer",
 		TheHome,
 		"the partial that it names is offered here",
@@ -229,16 +250,19 @@ const (
 	maxRanges = 1 << 14
 )
 
-// space are the units of a job, as far as they are known here.
+// space are the units of a job, as far as they are known here. An open job may have more than that.
 func (j *jobState) space() tasks.Range {
 	switch {
-	case j != nil && j.loaded:
-		return j.desc.Want
-	case j != nil && j.desc != nil:
-		return j.desc.Want
+	case j == nil || j.desc == nil:
+		return tasks.R(0, math.MaxInt64)
+	case j.desc.Open:
+		return tasks.R(j.desc.Want.First, math.MaxInt64)
 	}
-	return tasks.R(0, math.MaxInt64)
+	return j.desc.Want
 }
+
+// knownOf are those of some units of a job that are known here. The home may speak of more than this node has heard of.
+func (j *jobState) knownOf(c tasks.Cover) tasks.Cover { return c.Intersect(tasks.CoverOf(j.want())) }
 
 func fine(*Peer, *jobState, tasks.PeerID, *Message) Wrong { return "" }
 

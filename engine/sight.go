@@ -77,7 +77,7 @@ func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
 	if !j.loaded {
 		return
 	}
-	file, _ := j.desc.Data.Locate(f.Blame.First)
+	file, _ := j.data().Locate(f.Blame.First)
 	s := &j.sight
 	if s.files == nil {
 		s.files = map[int]*unread{}
@@ -92,7 +92,7 @@ func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
 	u.doubted = p.now + doubt<<min(u.fails, 6)
 	u.fails++
 	s.wait, s.next = lookFirst, p.now+lookFirst
-	s.presume(&j.desc.Data, u)
+	s.presume(j.data(), u)
 	j.reports.news, j.reports.urgent = true, true
 	p.look(j)
 }
@@ -147,7 +147,10 @@ func (s *sight) twice(d *tasks.Dataset, u *unread, key string) bool {
 	return false
 }
 
-func remote(url string) bool { return strings.Contains(url, "://") && !strings.HasPrefix(url, "file:") }
+// remote reports whether something is no file of a host: it has a URL, or is a blob of items without one.
+func remote(url string) bool {
+	return url == "" || strings.Contains(url, "://") && !strings.HasPrefix(url, "file:")
+}
 
 // keyFor names what fails together for a cause: a protocol, a server (whole: who could not reach it once need not
 // try each file), or a folder.
@@ -200,14 +203,14 @@ func (p *Peer) looked(ev Looked) {
 		u := s.files[g.File]
 		changed = changed || u != nil || g.Cause != ""
 		switch {
-		case g.File < 0 || g.File >= len(j.desc.Data.Files):
+		case g.File < 0 || g.File >= len(j.data().Files):
 		case g.Cause == "" && u != nil && p.now >= u.doubted:
-			s.seen(&j.desc.Data, u)
+			s.seen(j.data(), u)
 			s.wait, s.next = lookFirst, p.now+lookFirst
 		case g.Cause != "" && u == nil:
 			u = &unread{Glance: g}
 			s.files[g.File] = u
-			s.sweep(&j.desc.Data, u)
+			s.sweep(j.data(), u)
 		case g.Cause != "":
 			u.Glance, u.presumed = g, false
 		}
@@ -224,11 +227,9 @@ func (p *Peer) looked(ev Looked) {
 // lookAhead looks at local files of which this node holds work, and into each folder, before its generations come to
 // them: one that does to a file that is not there has worked in vain. A file that is missing has all looked at.
 func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
-	s, d := &j.sight, &j.desc.Data
+	s, d := &j.sight, j.data()
 	first := s.ahead == nil
-	if first {
-		s.ahead = make([]bool, len(d.Files))
-	}
+	s.ahead = append(s.ahead, make([]bool, len(d.Files)-len(s.ahead))...) // an open job may have grown
 	for _, r := range held {
 		for i, _ := d.Locate(r.First); i < len(d.Files) && d.Units(i).First < r.Last; i++ {
 			if !s.ahead[i] && !remote(d.Files[i].URL) {
@@ -241,6 +242,18 @@ func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
 		s.lookIntoFolders(d)
 	}
 	p.look(j)
+}
+
+// grew has a host that does not see some files look at those that were appended, from one on: it may not see them either.
+func (p *Peer) grew(j *jobState, from int) {
+	if s, d := &j.sight, j.data(); len(s.files) > 0 {
+		for i := from; i < len(d.Files); i++ {
+			if !remote(d.Files[i].URL) {
+				s.todo = append(s.todo, i)
+			}
+		}
+		p.look(j)
+	}
 }
 
 // lookIntoFolders has one local file of each folder looked at: a mount that lacks is known before work of it is stolen.
@@ -297,7 +310,7 @@ func (p *Peer) lookAgain(j *jobState) {
 
 // blindNow tells the scheduler, and the home, what this host does not see now.
 func (p *Peer) blindNow(j *jobState) {
-	p.schedule(steal.Blind{Job: j.id, Cover: j.sight.cover(&j.desc.Data, j.desc.Want, false)})
+	p.schedule(steal.Blind{Job: j.id, Cover: j.sight.cover(j.data(), j.want(), false)})
 	j.reports.news, j.reports.urgent = true, true
 }
 
@@ -417,7 +430,7 @@ func inCommon(cause string) string {
 func (p *Peer) Unseen() (out []ledger.Unseen) {
 	for _, j := range p.jobs {
 		if !j.shut && j.loaded {
-			mine, _ := j.sight.unseen(&j.desc.Data, j.desc.Want)
+			mine, _ := j.sight.unseen(j.data(), j.want())
 			out = append(out, mine...)
 		}
 	}

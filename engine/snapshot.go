@@ -20,7 +20,7 @@ func (p *Peer) takeSnapshot(j *jobState, index uint64) {
 
 // restoreRecord goes on from a snapshot: this peer's own from an earlier life, or the leader's.
 func (p *Peer) restoreRecord(j *jobState, index uint64, state []byte) {
-	record, err := ledger.DecodeRecord(state, j.desc.Want)
+	record, err := ledger.DecodeRecord(state, p.newRecord(j.id, j.desc))
 	if err != nil { // the log has asked before
 		p.leaveLog(j, err.Error())
 		return
@@ -32,6 +32,7 @@ func (p *Peer) restoreRecord(j *jobState, index uint64, state []byte) {
 	over := j.copy.record.Result != nil
 	j.copy.record = record
 	j.noteSnapshot(index)
+	p.followRecord(j)
 	if record.Result != nil && !over {
 		p.jobEnded(j)
 	}

@@ -211,7 +211,7 @@ func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
 }
 
 func (p *Peer) view(j *jobState) (v CopyView, err error) {
-	record, err := j.wholeRecord()
+	record, err := p.wholeRecord(j)
 	if err != nil {
 		return v, err
 	}

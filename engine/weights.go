@@ -56,10 +56,33 @@ func (p *Peer) Room(id tasks.JobID, submitter tasks.PeerID, bytes int64) error {
 
 // weigh has the description of a job that was here before it could be asked about take its submitter's room.
 func (j *jobState) weigh(desc *tasks.Job) {
-	const part, number = 128, 8
-	n := part * int64(len(desc.Data.Files)+len(desc.Bad))
-	for _, f := range desc.Data.Files {
-		n += int64(len(f.URL)+len(f.Tree)+len(f.UUID)) + number*int64(len(f.Clusters))
-	}
+	n := weightOf(desc.Data.Files) + filePart*int64(len(desc.Bad))
 	j.prep.weighed = weighed{desc.Submitter, max(n, j.prep.weighed.bytes)}
+}
+
+const filePart = 128 // bytes of a file beside its texts and clusters
+
+// weightOf is what files take in memory, in bytes.
+func weightOf(files []tasks.File) int64 {
+	const number = 8
+	n := filePart * int64(len(files))
+	for _, f := range files {
+		n += int64(len(f.URL)+len(f.Tree)+len(f.UUID)+len(f.Items)) + number*int64(len(f.Clusters))
+	}
+	return n
+}
+
+// mayGrow reports whether what a job is to grow by finds room beside its submitter's other jobs. What does not is told
+// again, and learned when others of its jobs have ended.
+func (p *Peer) mayGrow(j *jobState, by []tasks.Append) bool {
+	all := int64(0)
+	for _, o := range p.jobs {
+		if o == j || o.prep.weighed.by == j.desc.Submitter {
+			all += o.prep.weighed.bytes
+		}
+	}
+	for _, a := range by {
+		all += weightOf(a.Files)
+	}
+	return all <= MaxDescribed
 }

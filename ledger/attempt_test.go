@@ -41,7 +41,11 @@ func TestAttempts(t *testing.T) {
 	if book(Attempt{Node: "a"}) {
 		t.Error("an attempt of an earlier round is booked in this one")
 	}
-	if a := (Attempt{Reason: strings.Repeat("x", 1<<20), Tail: strings.Repeat("y", 1<<20)}).cut(); len(a.Reason)+len(a.Tail) > 3*maxText {
+	if a := (Attempt{Reason: strings.Repeat("x", 1<<20), Tail: strings.Repeat("y", 1<<20)}).cut(); len(
+		a.Reason,
+	)+len(
+		a.Tail,
+	) > 3*maxText {
 		t.Error("texts have no bound")
 	}
 	r.Apply(Entry{Result: &Result{}})

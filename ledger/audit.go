@@ -65,7 +65,7 @@ func (h *Home) audit() {
 	h.yield(twice)
 	h.mend(h.audits.misses(open, h.cfg.Audits))
 	h.retry()
-	h.giveUpDark()
+	h.giveUpUnread()
 }
 
 // misses takes what an audit misses and returns what so many in a row have missed.

@@ -27,7 +27,12 @@ func span(first, last int64) tasks.Cover { return tasks.CoverOf(tasks.R(first, l
 // says has a node report what it holds, and what it gave.
 func (d *desk) says(id tasks.PeerID, gifts ...Gift) {
 	d.seq++
-	d.step(Reported{From: id, Report: Report{Seq: d.seq, Ready: true, Held: d.held[id], Traced: true, Gave: gifts, Stats: Stats{Rate: d.rate}}})
+	d.step(
+		Reported{
+			From:   id,
+			Report: Report{Seq: d.seq, Ready: true, Held: d.held[id], Traced: true, Gave: gifts, Stats: Stats{Rate: d.rate}},
+		},
+	)
 }
 
 // settled has all nodes report often enough that nothing is on its way.
@@ -61,9 +66,10 @@ func TestOneWorkerMakesUpTheWhole(t *testing.T) {
 		after time.Duration
 		named int
 	}{
-		"its own":                   {nil, 100, time.Second, 1},
-		"a merge of its own":        {[]merge.ID{{Node: "x", Seq: 2}, {Node: "x", Seq: 3}}, 100, time.Second, 1},
-		"a merge of another's":      {[]merge.ID{{Node: "a", Seq: 2}, {Node: "x", Seq: 3}}, 100, time.Second, 0}, // that one may be the liar
+		"its own":            {nil, 100, time.Second, 1},
+		"a merge of its own": {[]merge.ID{{Node: "x", Seq: 2}, {Node: "x", Seq: 3}}, 100, time.Second, 1},
+		// The other may be the liar.
+		"a merge of another's":      {[]merge.ID{{Node: "a", Seq: 2}, {Node: "x", Seq: 3}}, 100, time.Second, 0},
 		"a merge of all others'":    {[]merge.ID{{Node: "a", Seq: 2}, {Node: "b", Seq: 3}}, 100, time.Second, 0},
 		"as soon as it might be":    {nil, 100, 2 * time.Second, 0}, // a liar may have given it, and it has run all honestly
 		"where no rate is known":    {nil, 0, time.Second, 0},
@@ -258,7 +264,13 @@ func TestShareIsNotOneNumber(t *testing.T) {
 	}{{1, units / 3}, {2, units / 2}, {1 << 12, units / 2}, {1 << 30, units / 2}, {0, 0}} {
 		d.step(NodeUp{ID: "x", Slots: tc.slots})
 		if got := d.home.share("x"); got != tc.want {
-			t.Errorf("with %d slots of its own beside two others a node's share is %d of %d, want %d", tc.slots, got, units, tc.want)
+			t.Errorf(
+				"with %d slots of its own beside two others a node's share is %d of %d, want %d",
+				tc.slots,
+				got,
+				units,
+				tc.want,
+			)
 		}
 	}
 	for _, id := range []tasks.PeerID{"h", "a"} {
@@ -274,15 +286,36 @@ func TestShareIsNotOneNumber(t *testing.T) {
 // has run nothing that is not committed, and nobody has done more than the job can have cost.
 func TestReportsAreBoundedByTheJob(t *testing.T) {
 	d := custodian(t)
-	lie := Stats{Units: 1 << 49, Bytes: 1 << 60, Packets: 1 << 49, Steals: 1 << 49, Merges: 1 << 49, Generations: 1 << 49, Failures: 1 << 49}
+	lie := Stats{
+		Units:       1 << 49,
+		Bytes:       1 << 60,
+		Packets:     1 << 49,
+		Steals:      1 << 49,
+		Merges:      1 << 49,
+		Generations: 1 << 49,
+		Failures:    1 << 49,
+	}
 	for id, ran := range map[tasks.PeerID]int64{"x": 0, "a": 400} {
 		d.seq++
-		d.step(Reported{From: id, Report: Report{Seq: d.seq, Ready: true, Held: span(0, units), Traced: true, Ran: 1 << 40, Stats: lie}})
+		d.step(
+			Reported{
+				From:   id,
+				Report: Report{Seq: d.seq, Ready: true, Held: span(0, units), Traced: true, Ran: 1 << 40, Stats: lie},
+			},
+		)
 		r := d.home.Nodes()[id]
 		if r.Ran != ran {
 			t.Errorf("%s has run %d units, want %d", id, r.Ran, ran)
 		}
-		for _, n := range []int64{r.Stats.Units, r.Stats.Packets, r.Stats.Steals, r.Stats.Merges, r.Stats.Generations, r.Stats.Failures, r.Stats.Bytes / mostBytes} {
+		for _, n := range []int64{
+			r.Stats.Units,
+			r.Stats.Packets,
+			r.Stats.Steals,
+			r.Stats.Merges,
+			r.Stats.Generations,
+			r.Stats.Failures,
+			r.Stats.Bytes / mostBytes,
+		} {
 			if n > someRuns*units+smallRuns {
 				t.Errorf("%s: %+v", id, r.Stats)
 			}

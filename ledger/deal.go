@@ -99,9 +99,12 @@ func (h *Home) dealAll() {
 		to := group[0].ID
 		d.upper[to] = h.headFor(to)
 		d.putBelow(to, group[1:])
-		h.emit(Deal{To: to, Blind: h.nodes.byID[to].blind, Units: int64(units), Others: group[1:], Above: d.upper[to]})
+		h.emit(Deal{To: to, Blind: h.cannotRun(h.nodes.byID[to]), Units: int64(units), Others: group[1:], Above: d.upper[to]})
 	}
 }
+
+// cannotRun is what a node is not to be dealt: it cannot read it, or has yet to hear of it.
+func (h *Home) cannotRun(n *node) tasks.Cover { return n.blind.Union(h.unknown(n)) }
 
 // headFor is the node above one that the home deals to: the home itself for the first few.
 func (h *Home) headFor(id tasks.PeerID) tasks.PeerID {

@@ -15,7 +15,12 @@ func crowd(t *testing.T, n int, dealing bool) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{T: t, home: New(Config{Self: "h"}, &Record{Want: data.Space()}, data, dealing), held: map[tasks.PeerID]tasks.Cover{}, fail: map[tasks.PeerID][]Failure{}}
+	d := &desk{
+		T:    t,
+		home: New(Config{Self: "h"}, &Record{Want: data.Space()}, data, dealing),
+		held: map[tasks.PeerID]tasks.Cover{},
+		fail: map[tasks.PeerID][]Failure{},
+	}
 	d.take(d.home.Start(0, nil))
 	d.step(Replicas{Ready: true})
 	for i := range n {

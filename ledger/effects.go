@@ -108,9 +108,9 @@ type (
 		By         tasks.PeerID
 		Impossible bool
 	}
-	// Over tells that the result is in the log: the job is done with. Spares keep the result beside the
+	// Concluded tells that the result is in the log: the job is done with. Spares keep the result beside the
 	// replicas.
-	Over struct{ Spares []tasks.PeerID }
+	Concluded struct{ Spares []tasks.PeerID }
 )
 
 func (Reissue) isLedgerEffect()    {}
@@ -133,7 +133,7 @@ func (Yield) isLedgerEffect()      {}
 func (StopAll) isLedgerEffect()    {}
 func (Finish) isLedgerEffect()     {}
 func (Fail) isLedgerEffect()       {}
-func (Over) isLedgerEffect()       {}
+func (Concluded) isLedgerEffect()  {}
 func (False) isLedgerEffect()      {}
 
 // IsEffect marks what package engine hands on to its owner as it is.

@@ -12,7 +12,7 @@ import (
 
 // recordVersion is the version of an encoded record. Another is not read: a replica that cannot read a snapshot drops
 // its copy of the ledger, and never guesses.
-const recordVersion = 1
+const recordVersion = 2
 
 // ErrRecord is the error, under errors.Is, of bytes that are no record of the job.
 var ErrRecord = errors.New("no record of the job")
@@ -22,7 +22,50 @@ var ErrRecord = errors.New("no record of the job")
 type encoded struct {
 	Version int                `msgpack:"v"`
 	Parts   []merge.Partial    `msgpack:"p"` // Record.Done, whose cover and canary are their sums
+	Appends []appended         `msgpack:"a"` // Record.Growth.Appends
 	Record  *recordWithoutDone `msgpack:"r"`
+}
+
+// appended is an append whose number is its place. With Same its files are those of the one before it.
+type appended struct {
+	Same  bool         `msgpack:"e,omitempty"`
+	Files []tasks.File `msgpack:"f,omitempty"`
+	Close bool         `msgpack:"c,omitempty"`
+	Sig   []byte       `msgpack:"s"`
+}
+
+// encode is what of a job's growth stands in a snapshot.
+func (g *Growth) encode() (out []appended) {
+	for i := range g.Appends {
+		a := &g.Appends[i]
+		e := appended{Files: a.Files, Close: a.Close, Sig: a.Sig}
+		if i > 0 && a.SameFiles(&g.Appends[i-1]) {
+			e.Same, e.Files = true, nil
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// restore makes the appends that encode wrote, by the rules for one after the other. Only the signature of the last
+// one is checked: it is under those before, too.
+func (r *Record) restore(all []appended) error {
+	signed := r.Growth.signed
+	r.Growth.signed = nil
+	for i, e := range all {
+		a := tasks.Append{Seq: uint64(i + 1), Files: e.Files, Close: e.Close, Sig: e.Sig}
+		if e.Same && i > 0 {
+			a.Files = r.Growth.Appends[i-1].Files
+		}
+		if i == len(all)-1 {
+			r.Growth.signed = signed
+		}
+		if !r.grow(a) {
+			return fmt.Errorf("%w: append %d is none that a log admits", ErrRecord, a.Seq)
+		}
+	}
+	r.Growth.signed = signed
+	return nil
 }
 
 // recordWithoutDone is Record in all but Done, which encodes itself as nothing.
@@ -33,35 +76,41 @@ func (r *Record) Encode() ([]byte, error) {
 	all := recordWithoutDone(*r)
 	v := reflect.ValueOf(&all).Elem()
 	for i := range v.NumField() { // nothing is nothing, whether it was never there or went
-		if f := v.Field(i); f.Kind() == reflect.Slice && f.Len() == 0 {
+		if f := v.Field(i); f.CanSet() && f.Kind() == reflect.Slice && f.Len() == 0 {
 			f.SetZero()
 		}
 	}
-	b, err := wire.Marshal(&encoded{Version: recordVersion, Parts: all.Done.Parts(), Record: &all})
+	appends := all.Growth.encode()
+	all.Growth = Growth{Open: all.Growth.Open}
+	b, err := wire.Marshal(&encoded{Version: recordVersion, Parts: all.Done.Parts(), Appends: appends, Record: &all})
 	if err != nil {
 		return nil, fmt.Errorf("could not encode the job's record: %w", err)
 	}
 	return b, nil
 }
 
-// DecodeRecord reads what Encode wrote for a job that wants these units. The error wraps ErrRecord.
-func DecodeRecord(b []byte, want tasks.Range) (*Record, error) {
+// DecodeRecord reads what Encode wrote for a job whose record was begun as it is given. The error wraps ErrRecord.
+func DecodeRecord(b []byte, begun *Record) (*Record, error) {
 	var e encoded
 	if err := wire.Unmarshal(b, &e); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
-	switch {
-	case e.Version != recordVersion || e.Record == nil:
+	if e.Version != recordVersion || e.Record == nil {
 		return nil, fmt.Errorf("%w: version %d, and %d is known", ErrRecord, e.Version, recordVersion)
-	case e.Record.Want != want:
-		return nil, fmt.Errorf("%w: it is of units %v, and the job of %v", ErrRecord, e.Record.Want, want)
+	}
+	grown := Record{Want: begun.Want, Growth: Growth{Open: begun.Growth.Open, signed: begun.Growth.signed}}
+	if err := grown.restore(e.Appends); err != nil {
+		return nil, err
+	}
+	if e.Record.Want != grown.Want || e.Record.Growth.Open && !grown.Growth.Open {
+		return nil, fmt.Errorf("%w: it is of units %v, and the job of %v", ErrRecord, e.Record.Want, grown.Want)
 	}
 	r := Record(*e.Record)
-	done, err := merge.Recommit(e.Parts, want)
+	done, err := merge.Recommit(e.Parts, r.Want)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
-	r.Done = done
+	r.Growth, r.Done = grown.Growth, done
 	return &r, r.check()
 }
 

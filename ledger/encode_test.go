@@ -52,12 +52,23 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 	want := tasks.R(0, 1000)
 	for i := range reflect.TypeFor[Record]().NumField() {
 		f := reflect.TypeFor[Record]().Field(i)
-		r := Record{Want: want}
+		r, begun := Record{Want: want}, &Record{Want: want}
 		if !f.IsExported() {
 			t.Fatalf("field %s is not exported: a snapshot would lose it", f.Name)
 		}
 		switch f.Name {
 		case "Want":
+		case "Growth": // what follows from its fields is found anew
+			r.Growth.Open, begun.Growth.Open = true, true
+			file := tasks.File{Entries: 5}
+			fill(t, "Growth.Appends.Files", reflect.ValueOf(&file).Elem(), 7)
+			file.Clusters = []int64{0, 3}
+			for _, a := range []tasks.Append{{Sig: []byte("1")}, {Sig: []byte("2"), Close: true}} {
+				a.Seq, a.Files = r.Growth.Count()+1, []tasks.File{file}
+				if _, changed := r.Apply(Entry{Append: &a}); !changed {
+					t.Fatalf("not admitted: %+v", a)
+				}
+			}
 		case "Done":
 			p := part("a", 1, 900, 910)
 			q := merge.Partial{ID: merge.ID{Node: "b", Seq: 2}}
@@ -79,7 +90,7 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := DecodeRecord(b, want)
+		got, err := DecodeRecord(b, begun)
 		if err != nil {
 			t.Fatalf("%s: %v", f.Name, err)
 		}
@@ -117,7 +128,7 @@ func TestSnapshotRemembersFailedEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := DecodeRecord(b, want)
+	got, err := DecodeRecord(b, &Record{Want: want})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,21 +169,29 @@ func TestWrongRecords(t *testing.T) {
 		return b
 	}
 	rec := func(r Record) *recordWithoutDone { w := recordWithoutDone(r); return &w }
+	parts := func(all ...merge.Partial) []byte { return encode(encoded{Record: rec(Record{Want: want}), Parts: all}) }
+	lost := func(done []merge.Partial, ranges ...tasks.Range) []byte {
+		r := Record{Want: want}
+		for _, l := range ranges {
+			r.Lost = append(r.Lost, Lost{Range: l})
+		}
+		return encode(encoded{Record: rec(r), Parts: done})
+	}
 	for what, b := range map[string][]byte{
 		"nothing":       nil,
 		"garbage":       []byte("garbage"),
 		"another job":   encode(encoded{Record: rec(Record{Want: tasks.R(0, 99)})}),
-		"twice":         encode(encoded{Record: rec(Record{Want: want}), Parts: []merge.Partial{part("a", 1, 0, 10), part("b", 1, 5, 15)}}),
+		"twice":         parts(part("a", 1, 0, 10), part("b", 1, 5, 15)),
 		"outside":       encode(encoded{Record: rec(Record{Want: want}), Parts: []merge.Partial{part("a", 1, 90, 110)}}),
-		"one name":      encode(encoded{Record: rec(Record{Want: want}), Parts: []merge.Partial{part("a", 1, 0, 10), part("a", 1, 15, 25)}}),
-		"lost and done": encode(encoded{Record: rec(Record{Want: want, Lost: []Lost{{Range: tasks.R(5, 7)}}}), Parts: []merge.Partial{part("a", 1, 0, 10)}}),
-		"lost twice":    encode(encoded{Record: rec(Record{Want: want, Lost: []Lost{{Range: tasks.R(5, 7)}, {Range: tasks.R(6, 8)}}})}),
+		"one name":      parts(part("a", 1, 0, 10), part("a", 1, 15, 25)),
+		"lost and done": lost([]merge.Partial{part("a", 1, 0, 10)}, tasks.R(5, 7)),
+		"lost twice":    lost(nil, tasks.R(5, 7), tasks.R(6, 8)),
 		"tried twice":   encode(encoded{Record: rec(Record{Want: want, Attempts: []Attempt{{Node: "a"}, {Node: "a"}}})}),
 		"tried late":    encode(encoded{Record: rec(Record{Want: want, Attempts: []Attempt{{Node: "a", Round: 1}}})}),
 		"tries":         encode(encoded{Record: rec(Record{Want: want, Attempts: make([]Attempt, maxAttempts+1)})}),
 		"undone":        encode(encoded{Record: rec(Record{Want: want, Undone: tasks.CoverOf(tasks.R(200, 300))})}),
 	} {
-		if _, err := DecodeRecord(b, want); !errors.Is(err, ErrRecord) {
+		if _, err := DecodeRecord(b, &Record{Want: want}); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -180,7 +199,12 @@ func TestWrongRecords(t *testing.T) {
 
 // FuzzRecord reads whatever a snapshot may hold: nothing panics, and what is read is a record that encodes as itself.
 func FuzzRecord(f *testing.F) {
-	r := Record{Want: tasks.R(0, 100), Lost: []Lost{{Range: tasks.R(50, 60)}}, Stop: &Stop{Reason: "why"}, Undone: tasks.CoverOf(tasks.R(0, 3))}
+	r := Record{
+		Want:   tasks.R(0, 100),
+		Lost:   []Lost{{Range: tasks.R(50, 60)}},
+		Stop:   &Stop{Reason: "why"},
+		Undone: tasks.CoverOf(tasks.R(0, 3)),
+	}
 	r.Done.Commit(part("a", 1, 10, 20))
 	b, err := r.Encode()
 	if err != nil {
@@ -188,7 +212,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := DecodeRecord(b, tasks.R(0, 100))
+		r, err := DecodeRecord(b, &Record{Want: tasks.R(0, 100)})
 		if err != nil {
 			return
 		}
@@ -196,7 +220,7 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := DecodeRecord(again, r.Want); err != nil {
+		if _, err := DecodeRecord(again, &Record{Want: r.Want}); err != nil {
 			t.Fatal(err)
 		}
 		r.Apply(Entry{Uncommit: &merge.ID{Node: "a", Seq: 1}})

@@ -35,7 +35,8 @@ func (h *Home) checkEnd() {
 	case h.ending.proposed.Within(h.cfg.Propose, h.now):
 		return
 	}
-	if !h.open().Empty() && !(h.stopping.begun && (h.drained() || h.now-h.stopping.begunAt >= h.cfg.StopWait)) {
+	accounted := !h.record.Growth.Open && h.open().Empty()
+	if !accounted && !(h.stopping.begun && (h.drained() || h.now-h.stopping.begunAt >= h.cfg.StopWait)) {
 		return
 	}
 	h.ending.proposed = tasks.At(h.now)

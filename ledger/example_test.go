@@ -8,8 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A record changes by entries of the log alone, and passes over what it does not admit: what is committed already, or the
-// end of a job of which units are open.
+// A record changes by entries of the log alone, and passes over what it does not admit: what is committed already, or
+// the end of a job of which units are open.
 func ExampleRecord_Apply() {
 	r := ledger.Record{Want: tasks.R(0, 100)}
 	partial := func(seq uint64, first, last int64) *merge.Partial {

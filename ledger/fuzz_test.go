@@ -13,8 +13,16 @@ func FuzzEntry(f *testing.F) {
 	p := part("a", 1, 10, 20)
 	p.Job = "j"
 	id := p.ID
-	for _, e := range []Entry{{Commit: &p}, {Uncommit: &id}, {Lost: &Lost{Range: tasks.R(5, 15)}}, {Stop: &Stop{Reason: "why"}},
-		{End: &End{}}, {Result: &Result{SHA256: "x", Status: []byte("{}")}}} {
+	grows := appendOf(1, 50, true)
+	for _, e := range []Entry{
+		{Commit: &p},
+		{Uncommit: &id},
+		{Append: &grows},
+		{Lost: &Lost{Range: tasks.R(5, 15)}},
+		{Stop: &Stop{Reason: "why"}},
+		{End: &End{}},
+		{Result: &Result{SHA256: "x", Status: []byte("{}")}},
+	} {
 		b, err := wire.Marshal(&e)
 		if err != nil {
 			f.Fatal(err)
@@ -22,7 +30,7 @@ func FuzzEntry(f *testing.F) {
 		f.Add(b, b)
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		r := Record{Want: tasks.R(0, 100)}
+		r := NewRecord(&tasks.Job{Want: tasks.R(0, 100), Open: true}, nil)
 		first := part("a", 9, 0, 7)
 		r.Apply(Entry{Commit: &first})
 		for _, raw := range [][]byte{a, b, a} {

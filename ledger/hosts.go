@@ -32,7 +32,8 @@ func (h *Home) atWork(id tasks.PeerID) bool {
 
 // works reports whether a node can run packets of r now.
 func (h *Home) works(id tasks.PeerID, r tasks.Range) bool {
-	return h.atWork(id) && !h.nodes.byID[id].blind.Intersects(tasks.Cover{r})
+	n, units := h.nodes.byID[id], tasks.Cover{r}
+	return h.atWork(id) && !n.blind.Intersects(units) && !h.unknown(n).Intersects(units)
 }
 
 // ableBeside reports whether nodes on which something has gone well can run r, or could until lately; those that tried

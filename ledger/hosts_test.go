@@ -18,7 +18,12 @@ func TestHostsThatLackAFriend(t *testing.T) {
 		name string
 		kind string
 		late bool // the others show only later that they can
-	}{{"branches of a friend", "schema", false}, {"crash", "signal", false}, {"branches, and nobody has begun", "schema", true}, {"crash, and nobody has begun", "signal", true}} {
+	}{
+		{"branches of a friend", "schema", false},
+		{"crash", "signal", false},
+		{"branches, and nobody has begun", "schema", true},
+		{"crash, and nobody has begun", "signal", true},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t, Config{}, "a", "b", "x", "y")
 			can := map[tasks.PeerID]int64{"a": 7, "b": 9}
@@ -151,7 +156,9 @@ func TestAwayForAMoment(t *testing.T) {
 	t.Run("it comes back", func(t *testing.T) {
 		d := blind(t)
 		pass(d, 100)
-		if a, ok := d.home.Awaited(); !ok || len(a.Nodes) != 1 || a.Nodes[0] != "c" || a.Units != units || a.Since < 45*time.Second || a.Until <= 0 {
+		if a, ok := d.home.Awaited(); !ok || len(a.Nodes) != 1 || a.Nodes[0] != "c" || a.Units != units ||
+			a.Since < 45*time.Second ||
+			a.Until <= 0 {
 			t.Errorf("waits for %+v", a)
 		}
 		d.step(NodeUp{ID: "c", Slots: 1})

@@ -41,6 +41,7 @@ type Home struct {
 	rest   rest
 
 	nodes     nodes     // who is there, and what each reported last
+	growing   growing   // appends on their way to the record
 	dealing   dealing   // who was given which share, and who merges for whom
 	audits    audits    // what the last audits found
 	offers    offers    // partials on their way to a commit
@@ -180,6 +181,7 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		h.dealAll()
 		h.plan()
 		h.foldSteps()
+		h.growSteps()
 	}
 	h.spread()
 	h.checkEnd()
@@ -195,6 +197,8 @@ func (h *Home) work(ev Event) {
 		h.offered(ev.Partial)
 	case NotReduced:
 		h.notReduced(ev)
+	case Append:
+		h.appendNext(ev.Append)
 	case Stop:
 		h.stop(ev.Reason)
 	}
@@ -204,6 +208,8 @@ func (h *Home) work(ev Event) {
 // who is there, which matters where a blob is looked for, or another has to make the result.
 func (h *Home) afterEnd(ev Event) {
 	switch ev := ev.(type) {
+	case Append:
+		h.appendNext(ev.Append)
 	case Offered:
 		h.emit(Accept{To: ev.Partial.Holder, ID: ev.Partial.ID})
 	case Reported:
@@ -227,6 +233,8 @@ func (h *Home) applied(ev Applied) {
 		h.kept.remove([]merge.ID{*e.Uncommit})
 		h.checkFold()
 		h.rest.stale, h.ending.ordered, h.ending.proposed = true, false, tasks.Moment{}
+	case e.Append != nil:
+		h.grown(*e.Append, ev.Changed)
 	case e.Lost != nil:
 		h.asideNow(*e.Lost)
 	case e.Stop != nil && ev.Changed:
@@ -236,7 +244,7 @@ func (h *Home) applied(ev Applied) {
 	case (e.Attempt != nil || e.Retry != nil) && ev.Changed:
 		h.ending.ordered = false
 	case e.Result != nil && ev.Changed:
-		h.emit(Over{Spares: h.spares()})
+		h.emit(Concluded{Spares: h.spares()})
 	}
 }
 

@@ -41,7 +41,12 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 		t.Fatal(err)
 	}
 	cfg.Self = "h"
-	d := &desk{T: t, home: New(cfg, &Record{Want: data.Space()}, data, false), held: map[tasks.PeerID]tasks.Cover{}, fail: map[tasks.PeerID][]Failure{}}
+	d := &desk{
+		T:    t,
+		home: New(cfg, &Record{Want: data.Space()}, data, false),
+		held: map[tasks.PeerID]tasks.Cover{},
+		fail: map[tasks.PeerID][]Failure{},
+	}
 	d.take(d.home.Start(0, nil))
 	d.step(Replicas{Ready: true})
 	for _, id := range workers {
@@ -71,7 +76,15 @@ func (d *desk) take(out []Effect) []Effect {
 
 func (d *desk) report(id tasks.PeerID) {
 	d.seq++
-	r := Report{Seq: d.seq, Ready: !d.leaves[id], Leaving: d.leaves[id], Held: d.held[id], Stats: Stats{Rate: d.rate, Units: d.well[id]}, Failures: slices.Clone(d.fail[id]), Presumed: d.idle[id]}
+	r := Report{
+		Seq:      d.seq,
+		Ready:    !d.leaves[id],
+		Leaving:  d.leaves[id],
+		Held:     d.held[id],
+		Stats:    Stats{Rate: d.rate, Units: d.well[id]},
+		Failures: slices.Clone(d.fail[id]),
+		Presumed: d.idle[id],
+	}
 	if c := d.dark[id]; !c.Empty() {
 		r.Unseen = []Unseen{{Where: "a", Cover: c, Cause: "missing", Reason: "No such file", Files: 1}}
 	}
@@ -111,8 +124,14 @@ func all[E Effect](d *desk) (out []E) {
 }
 
 func part(node tasks.PeerID, seq uint64, first, last int64) merge.Partial {
-	return merge.Partial{ID: merge.ID{Node: node, Seq: seq}, Cover: tasks.CoverOf(tasks.R(first, last)), Units: last - first,
-		Canary: uint64(first ^ last), Size: last - first, Holder: node}
+	return merge.Partial{
+		ID:     merge.ID{Node: node, Seq: seq},
+		Cover:  tasks.CoverOf(tasks.R(first, last)),
+		Units:  last - first,
+		Canary: uint64(first ^ last),
+		Size:   last - first,
+		Holder: node,
+	}
 }
 
 // commit offers p and stores its blob.
@@ -514,7 +533,8 @@ func TestHomeThatCannotKeepResultsSaysSo(t *testing.T) {
 	d.offerInVain(part("b", 1, 0, 10), "no space left")
 	d.now += 20 * time.Second
 	d.step(Tick{})
-	if got := all[Finish](d); len(got) != 1 || len(got[0].Lost) == 0 || !strings.Contains(got[0].Lost[0].Reason, "no space left") {
+	if got := all[Finish](d); len(got) != 1 || len(got[0].Lost) == 0 ||
+		!strings.Contains(got[0].Lost[0].Reason, "no space left") {
 		t.Fatalf("ended with %v", got)
 	}
 }
@@ -583,7 +603,8 @@ func TestStopEndsWithWhatIsDone(t *testing.T) {
 	d.held["a"] = nil
 	d.reports()
 	f := all[Finish](d)
-	if len(f) != 1 || len(f[0].Lost) != 1 || f[0].Lost[0].Range != tasks.R(150, units) || f[0].Lost[0].Reason != "asked to" {
+	if len(f) != 1 || len(f[0].Lost) != 1 || f[0].Lost[0].Range != tasks.R(150, units) ||
+		f[0].Lost[0].Reason != "asked to" {
 		t.Fatalf("finish %+v", f)
 	}
 }
@@ -626,7 +647,11 @@ func TestCommitsAddUp(t *testing.T) {
 		}
 		for i := range rapid.IntRange(0, 20).Draw(rt, "offers") {
 			first := rapid.Int64Range(0, units-1).Draw(rt, fmt.Sprint("first", i))
-			offer(first, rapid.Int64Range(first+1, units).Draw(rt, fmt.Sprint("last", i)), rapid.Bool().Draw(rt, fmt.Sprint("stored", i)))
+			offer(
+				first,
+				rapid.Int64Range(first+1, units).Draw(rt, fmt.Sprint("last", i)),
+				rapid.Bool().Draw(rt, fmt.Sprint("stored", i)),
+			)
 		}
 		if got := d.home.Record().Done.Cover().Len(); got != int64(len(seen)) {
 			rt.Fatalf("committed %d units, want %d", got, len(seen))
@@ -671,7 +696,8 @@ func TestReplicaThatCameBackIsAskedAgain(t *testing.T) {
 				d.audit()
 			}
 			asked := all[Keep](d)
-			if !slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "b" }) || slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "c" }) {
+			if !slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "b" }) ||
+				slices.ContainsFunc(asked, func(k Keep) bool { return k.To == "c" }) {
 				t.Errorf("asked %v", asked)
 			}
 			d.step(Kept{From: "b", ID: p.ID, OK: true, Seq: 100})
@@ -728,7 +754,8 @@ func TestStoppedInManyPieces(t *testing.T) {
 		t.Error("a job that is neither complete nor stopped has ended")
 	}
 	r.Apply(Entry{Stop: &Stop{Reason: "enough"}})
-	if _, changed := r.Apply(Entry{End: &End{}}); !changed || len(r.Lost) != 10_000 || !r.Open().Empty() || r.Lost[7].Reason != "enough" {
+	if _, changed := r.Apply(Entry{End: &End{}}); !changed || len(r.Lost) != 10_000 || !r.Open().Empty() ||
+		r.Lost[7].Reason != "enough" {
 		t.Errorf("%d pieces are lost, %v", len(r.Lost), changed)
 	}
 }
@@ -738,7 +765,8 @@ func TestLongTextsAreCut(t *testing.T) {
 	long := strings.Repeat("ä", 1<<20)
 	d.fails("a", Failure{Blame: tasks.R(5, 6), Reason: "what: " + long, Stack: long, Tail: long + "end"})
 	f := d.home.Failing()[0]
-	if max(len(f.Reason), len(f.Stack), len(f.Tail)) > maxText+10 || !strings.HasPrefix(f.Reason, "what: ") || !strings.HasSuffix(f.Tail, "end") {
+	if max(len(f.Reason), len(f.Stack), len(f.Tail)) > maxText+10 || !strings.HasPrefix(f.Reason, "what: ") ||
+		!strings.HasSuffix(f.Tail, "end") {
 		t.Errorf("texts of %d, %d and %d bytes", len(f.Reason), len(f.Stack), len(f.Tail))
 	}
 	if !utf8.ValidString(f.Reason) || !utf8.ValidString(f.Tail) {

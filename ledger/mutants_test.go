@@ -13,7 +13,11 @@ import (
 
 // TestMutants sees that the tests find the bugs that can be planted here and that take the simulator long.
 func TestMutants(t *testing.T) {
-	for bug, test := range map[mutant.Bug]string{mutant.OneNodesWord: "TestTwoNodesMustFail", mutant.ForgetAway: "TestAwayForAMoment"} {
+	for bug, test := range map[mutant.Bug]string{
+		mutant.OneNodesWord: "TestTwoNodesMustFail",
+		mutant.ForgetAway:   "TestAwayForAMoment",
+		mutant.DoubleAppend: "TestAppendsCountOnce",
+	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
 		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))
 		out, err := cmd.CombinedOutput()

@@ -28,6 +28,8 @@ type node struct {
 	fresh  bool          // it has reported since the job began to be wound up
 	last   time.Duration // when it last reported or offered something
 
+	knows uint64 // appends that it has, as it last reported, or was told at once since
+
 	every   time.Duration // between its reports, as it was told
 	acked   time.Duration // when it was last answered
 	dealt   bool          // it was dealt its share of the work

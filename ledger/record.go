@@ -19,12 +19,14 @@ type Entry struct {
 	Fold *merge.Partial `msgpack:"f,omitempty"`
 	// Uncommit is a partial whose blob is damaged or gone everywhere: its units run again.
 	Uncommit *merge.ID `msgpack:"u,omitempty"`
-	Lost     *Lost     `msgpack:"l,omitempty"` // units that are set aside
-	Stop     *Stop     `msgpack:"s,omitempty"` // the job is wound up
-	End      *End      `msgpack:"e,omitempty"` // nothing more is committed
-	Result   *Result   `msgpack:"r,omitempty"` // the job is over
-	Attempt  *Attempt  `msgpack:"a,omitempty"` // the result could not be made
-	Retry    *Retry    `msgpack:"y,omitempty"` // it is to be tried again
+	// Append is the next step by which an open job grows.
+	Append  *tasks.Append `msgpack:"g,omitempty"`
+	Lost    *Lost         `msgpack:"l,omitempty"` // units that are set aside
+	Stop    *Stop         `msgpack:"s,omitempty"` // the job is wound up
+	End     *End          `msgpack:"e,omitempty"` // nothing more is committed
+	Result  *Result       `msgpack:"r,omitempty"` // the job is over
+	Attempt *Attempt      `msgpack:"a,omitempty"` // the result could not be made
+	Retry   *Retry        `msgpack:"y,omitempty"` // it is to be tried again
 }
 
 // End closes the list of what is in the result. In a job that was stopped the units that are open are lost with it;
@@ -66,7 +68,8 @@ type Failed struct {
 // Record is the part of a job's state that outlives its home: every replica holds it, and it changes only
 // by entries of the log, in their order.
 type Record struct {
-	Want   tasks.Range
+	Want   tasks.Range // all units so far
+	Growth Growth
 	Done   merge.Committed
 	Lost   []Lost
 	Stop   *Stop       // nil unless the job is being wound up
@@ -96,6 +99,8 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 		}
 	case e.Uncommit != nil:
 		changed = r.uncommit(*e.Uncommit)
+	case e.Append != nil:
+		changed = r.grow(*e.Append)
 	case e.Lost != nil:
 		changed = r.setAside(*e.Lost)
 	case e.Stop != nil:
@@ -157,8 +162,8 @@ func (r *Record) setAside(l Lost) bool {
 
 func (r *Record) end() bool {
 	rest := r.Open()
-	if r.Ended || (r.Stop == nil && !rest.Empty()) { // decided before something was taken out of the record again
-		return false
+	if r.Ended || r.Stop == nil && (r.Growth.Open || !rest.Empty()) {
+		return false // it was decided before something was taken out of the record again, or appended
 	}
 	for _, l := range rest {
 		why := Failure{Blame: l, Kind: "stopped", Reason: r.Stop.Reason}

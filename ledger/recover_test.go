@@ -33,13 +33,13 @@ func TestRecoveredRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := DecodeRecord(b, r.Want); err != nil || got.Epoch() != r.Epoch() {
+		if got, err := DecodeRecord(b, &Record{Want: r.Want}); err != nil || got.Epoch() != r.Epoch() {
 			t.Errorf("read back: %+v, %v", got, err)
 		}
 	}
 	r := Record{Want: tasks.R(0, 100), Recovery: new(quorum.Link)}
 	b, _ := r.Encode()
-	if _, err := DecodeRecord(b, r.Want); err == nil {
+	if _, err := DecodeRecord(b, &Record{Want: r.Want}); err == nil {
 		t.Error("a recovery without a member is read")
 	}
 }

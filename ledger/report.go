@@ -34,6 +34,9 @@ type Report struct {
 	// Aside says that the job was taken from this node, since all of it failed here: a home that has taken the lead
 	// over, or that lost the link for a moment, learns it from this.
 	Aside bool `msgpack:"i,omitempty"`
+	// Appends is how many appends of an open job this node has, and Sum that of all of them.
+	Appends uint64 `msgpack:"a,omitempty"`
+	Sum     []byte `msgpack:"z,omitempty"`
 }
 
 // Stats counts one node's work for a job.
@@ -103,6 +106,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 		delete(h.sight.away, from)
 	}
 	n.fresh = n.fresh || h.stopping.begun
+	n.knows = n.report.Appends
 	h.nodes.speaks(n, h.now)
 	for _, f := range fresh {
 		h.failed(from, f)

@@ -14,12 +14,12 @@ import (
 // That a host cannot read a file is no failure of the file: nodes report what they cannot read (Report.Unseen),
 // it strikes nothing out, and is run by others. Only what every node that works has tried in vain is given up.
 
-// sight is who is away that could read what is open, and what nobody can read: dark has the files that no node could
+// sight is who is away that could read what is open, and what nobody can read: unread has the files that no node could
 // read at the last audit, none of which a node is waited for that may come back.
 type sight struct {
 	away    map[tasks.PeerID]*absent
 	waiting waitFor
-	dark    map[int]time.Duration // by file, since when
+	unread  map[int]time.Duration // by file, since when
 }
 
 func newSight() sight { return sight{away: map[tasks.PeerID]*absent{}} }
@@ -76,8 +76,8 @@ const loadWait = 30 * time.Second
 // unreadable is what no node that works can read, each having tried; nothing while one may yet come to work. A node
 // that does nothing, for long, about what it alone says that it sees is not counted.
 func (h *Home) unreadable() tasks.Cover {
-	if dark := h.unreadableBut(nil); !dark.Empty() {
-		return dark
+	if unread := h.unreadableBut(nil); !unread.Empty() {
+		return unread
 	}
 	idle := map[tasks.PeerID]bool{}
 	for _, id := range h.nodes.order {
@@ -85,16 +85,16 @@ func (h *Home) unreadable() tasks.Cover {
 			idle[id] = true
 		}
 	}
-	dark := h.unreadableBut(idle)
+	unread := h.unreadableBut(idle)
 	for id := range idle {
-		dark = dark.Minus(h.nodes.byID[id].held())
+		unread = unread.Minus(h.nodes.byID[id].held())
 	}
 	for _, o := range h.offers.all {
-		if !dark.Empty() {
-			dark = dark.Minus(o.Cover)
+		if !unread.Empty() {
+			unread = unread.Minus(o.Cover)
 		}
 	}
-	return dark
+	return unread
 }
 
 // idleFor is how long nothing of a node that is there has been committed.
@@ -104,21 +104,21 @@ func (h *Home) idleFor(id tasks.PeerID) time.Duration {
 
 // unreadableBut is unreadable but for some nodes' word.
 func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
-	dark, tried := h.open(), false
+	unread, tried := h.open(), false
 	for _, id := range h.nodes.order {
 		n := h.nodes.byID[id]
 		switch {
 		case n.slots == 0 || h.blame.shunned[id] != "":
 		case n.report.Leaving: // it may come back, but for one that says so for long
 			if n.able() && !idle[id] {
-				dark = dark.Intersect(n.blind)
+				unread = unread.Intersect(n.blind)
 			}
 		case n.heard && n.report.Ready:
 			if mutant.On(mutant.BlindWord) && !n.blind.Empty() {
 				return h.open().Intersect(n.blind)
 			}
-			if left := dark.Intersect(n.blind.Minus(n.report.Presumed)); !idle[id] || !left.Empty() {
-				dark, tried = left, true
+			if left := unread.Intersect(n.blind.Minus(n.report.Presumed)); !idle[id] || !left.Empty() {
+				unread, tried = left, true
 			}
 		case h.now-n.upAt < loadWait:
 			return nil
@@ -127,7 +127,7 @@ func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
 	if !tried {
 		return nil
 	}
-	return dark
+	return unread
 }
 
 // absent is a node that worked for the job and cannot be reached now.
@@ -196,22 +196,22 @@ func (h *Home) Awaited() (a Awaited, ok bool) {
 	return a, true
 }
 
-// bright takes out of what no node that is here can read what those may that are waited for, and notes it.
-func (h *Home) bright(dark tasks.Cover) tasks.Cover {
+// butAwaited takes out of what no node that is here can read what those may that are waited for, and notes it.
+func (h *Home) butAwaited(unread tasks.Cover) tasks.Cover {
 	h.sight.waiting = waitFor{}
 	for _, id := range h.awaited(h.record.Want) {
 		a := h.sight.away[id]
-		if wait := dark.Minus(a.blind); !wait.Empty() {
+		if wait := unread.Minus(a.blind); !wait.Empty() {
 			w := &h.sight.waiting
 			w.nodes, w.cover, w.since = append(w.nodes, id), w.cover.Union(wait), max(w.since, a.since)
 		}
 	}
-	return dark.Minus(h.sight.waiting.cover)
+	return unread.Minus(h.sight.waiting.cover)
 }
 
-// giveUpDark sets aside, file by file, what no node has been able to read for a while; called at each audit.
-func (h *Home) giveUpDark() {
-	dark := map[int]time.Duration{}
+// giveUpUnread sets aside, file by file, what no node has been able to read for a while; called at each audit.
+func (h *Home) giveUpUnread() {
+	unread := map[int]time.Duration{}
 	h.sight.waiting = waitFor{}
 	for id, a := range h.sight.away {
 		if h.now-a.since > keepAbsent*h.cfg.Return {
@@ -219,36 +219,36 @@ func (h *Home) giveUpDark() {
 		}
 	}
 	if slices.ContainsFunc(h.nodes.order, func(id tasks.PeerID) bool { return !h.nodes.byID[id].blind.Empty() }) {
-		for _, r := range h.bright(h.unreadable()) {
+		for _, r := range h.butAwaited(h.unreadable()) {
 			for !r.Empty() {
 				file, _ := h.data.Locate(r.First)
 				part := r.Intersect(h.data.Units(file))
-				dark[file] = h.darkSince(file, part)
+				unread[file] = h.unreadSince(file, part)
 				r.First = part.Last
 			}
 		}
 	}
-	h.sight.dark = dark
+	h.sight.unread = unread
 }
 
-// darkSince is when a file was first found to be unreadable; part of it is set aside if that is long ago.
-func (h *Home) darkSince(file int, part tasks.Range) time.Duration {
-	since, known := h.sight.dark[file]
+// unreadSince is when a file was first found to be unreadable; part of it is set aside if that is long ago.
+func (h *Home) unreadSince(file int, part tasks.Range) time.Duration {
+	since, known := h.sight.unread[file]
 	switch {
 	case !known:
 		return h.now
 	case h.now-since < h.cfg.GiveUp && !mutant.On(mutant.BlindWord):
 		return since
 	}
-	h.proposeDark(part)
+	h.proposeUnread(part)
 	return h.now - h.cfg.GiveUp + h.cfg.Propose // it is proposed again then
 }
 
 // maxWords bounds the nodes whose own words are told of a file that nobody can read.
 const maxWords = 16
 
-// proposeDark has it written that nobody can read a file, with what the nodes said, host by host.
-func (h *Home) proposeDark(file tasks.Range) {
+// proposeUnread has it written that nobody can read a file, with what the nodes said, host by host.
+func (h *Home) proposeUnread(file tasks.Range) {
 	lost := Failed{Failure: Failure{Blame: file, Kind: "open", Data: true}}
 	said := map[string]bool{}
 	for _, id := range h.nodes.order {

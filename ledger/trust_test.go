@@ -19,7 +19,13 @@ func TestBlameOfMoreThanAFile(t *testing.T) {
 	for _, c := range []struct {
 		blame tasks.Range
 		tried bool
-	}{{tasks.R(0, units), false}, {tasks.R(599, 601), false}, {tasks.R(0, 600), true}, {tasks.R(600, units), true}, {tasks.R(7, 8), true}} {
+	}{
+		{tasks.R(0, units), false},
+		{tasks.R(599, 601), false},
+		{tasks.R(0, 600), true},
+		{tasks.R(600, units), true},
+		{tasks.R(7, 8), true},
+	} {
 		d := newDesk(t, Config{}, "a", "b")
 		d.home.data = data
 		all[Try](d)
@@ -134,7 +140,12 @@ func TestSlowBlobs(t *testing.T) {
 // it. Some of what a has done comes while that is fetched, if others is set; a has more.
 func slowDesk(t *testing.T, others bool) *desk {
 	d := newDesk(t, Config{}, "h", "a", "b", "slow")
-	d.held = map[tasks.PeerID]tasks.Cover{"a": span(0, 430), "b": span(430, 750), "h": span(750, 800), "slow": span(800, units)}
+	d.held = map[tasks.PeerID]tasks.Cover{
+		"a":    span(0, 430),
+		"b":    span(430, 750),
+		"h":    span(750, 800),
+		"slow": span(800, units),
+	}
 	for id, c := range d.held {
 		d.home.custody.gave(id, c)
 	}
@@ -168,8 +179,14 @@ func reissued(d *desk) (again tasks.Cover) {
 func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
 	d := slowDesk(t, true)
 	d.slowAgain()
-	if !d.home.standings.shady("slow") || d.home.Slow()["slow"] != 1 || len(d.home.Tardy()) != 1 || d.home.Tardy()[0].ID != "slow" {
-		t.Fatalf("slow is shady %v, %d times, tardy are %v", d.home.standings.shady("slow"), d.home.Slow()["slow"], d.home.Tardy())
+	if !d.home.standings.shady("slow") || d.home.Slow()["slow"] != 1 || len(d.home.Tardy()) != 1 ||
+		d.home.Tardy()[0].ID != "slow" {
+		t.Fatalf(
+			"slow is shady %v, %d times, tardy are %v",
+			d.home.standings.shady("slow"),
+			d.home.Slow()["slow"],
+			d.home.Tardy(),
+		)
 	}
 	d.out = nil
 	d.wait(2 * d.home.cfg.Audits)
@@ -185,8 +202,14 @@ func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
 	}
 	d.step(Offered{Partial: part("slow", 1, 800, 900)}) // its link is better now
 	d.step(Stored{ID: merge.ID{Node: "slow", Seq: 1}, Units: 100, Canary: part("slow", 1, 800, 900).Canary})
-	if d.home.standings.shady("slow") || len(d.home.Tardy()) > 0 || d.home.Slow()["slow"] != 1 || !d.home.Record().Done.Cover().Covers(span(800, 900)) {
-		t.Errorf("it has delivered %v: shady %v, tardy %v", d.home.Record().Done.Cover(), d.home.standings.shady("slow"), d.home.Tardy())
+	if d.home.standings.shady("slow") || len(d.home.Tardy()) > 0 || d.home.Slow()["slow"] != 1 ||
+		!d.home.Record().Done.Cover().Covers(span(800, 900)) {
+		t.Errorf(
+			"it has delivered %v: shady %v, tardy %v",
+			d.home.Record().Done.Cover(),
+			d.home.standings.shady("slow"),
+			d.home.Tardy(),
+		)
 	}
 }
 

@@ -93,8 +93,8 @@ func (w *world) failLacking(n *node, id steal.GenID, p tasks.Range) {
 const noSuchFile = "No such file or directory"
 
 // triesOfBlind is how many generations in one life of a node may reach files that it does not see: one for each slot
-// before the node has looked, at its start and when the files vanish.
-func (w *world) triesOfBlind() int { return 4*w.cfg.Slots + 4 }
+// before the node has looked, at its start, when the files vanish, and when others are appended.
+func (w *world) triesOfBlind() int { return 4*w.cfg.Slots + 4 + w.cfg.Slots*len(w.client.steps) }
 
 func (w *world) failUnread(n *node, id steal.GenID, file int) {
 	g := n.gens[id]

@@ -57,6 +57,8 @@ type check struct {
 	latest         map[[2]int32]time.Duration // latest arrival between two nodes
 	lastHome       tasks.PeerID
 	liarLed        bool
+	longAway       bool                    // the honest follower was away for so long that the leader may have given its lead up,
+	stoodDown      bool                    // and it has
 	heavy          map[*node]time.Duration // since when a node's disk keeps too much
 	voters         int                     // voters of the ledger
 	lent           tasks.Cover             // units that were given to liars
@@ -92,6 +94,7 @@ func (w *world) fail(format string, a ...any) {
 func (w *world) watch() {
 	if n := w.leader(); n != nil {
 		w.note(n)
+		w.checkGrowth(n)
 		w.followEnds(n)
 	}
 	if w.cfg.BadEnds > 0 || w.cfg.BadCode {
@@ -135,6 +138,9 @@ func (w *world) setBound() {
 	}
 	if w.cfg.Hidden > 0 { // an absent node may see it when it returns
 		w.res.Bound += w.cfg.returnWait()
+		if w.cfg.Appends > 0 && w.cfg.Leaves > 0 { // it was appended late, and who is leaving takes as long as with Keep
+			w.res.Bound += 45 * time.Second
+		}
 	}
 	w.trace.printf(w.now, w.nodes[home], "CALM: %d units are open, clean time %v", open, clean)
 }
@@ -345,6 +351,9 @@ func (w *world) dropped(n *node, e engine.DropLedger) {
 
 // homeIs checks the order of the homes that a node follows.
 func (w *world) homeIs(n *node, e engine.HomeIs) {
+	if e.ID == w.id && e.Home == "" && n.honest && n.id == w.lastHome && w.longAway {
+		w.stoodDown = true // nobody answered it for long: who is elected next may be the liar
+	}
 	if e.ID == w.id && e.Home == n.id && !n.honest {
 		w.liarLed = true // a lying follower that was elected after the home died
 		if w.cfg.Restarts > 0 && w.calmNet() {

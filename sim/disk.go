@@ -137,7 +137,7 @@ func (w *world) foundLedger(n *node, e engine.FoundLedger) {
 		d, log := n.disk, e.Log
 		w.write(n, func() { d.log, d.refused = &log, false }, func() {
 			w.founded = true
-			w.step(n, engine.Founded{ID: e.ID, Member: log.Self.ID, Job: w.job})
+			w.step(n, engine.Founded{ID: e.ID, Member: log.Self.ID, Job: w.client.desc})
 		})
 	}
 	if e.From == "" {

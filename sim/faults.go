@@ -414,7 +414,7 @@ func (w *world) leaveNode(n *node) {
 			stay++
 		}
 	}
-	if !n.up || n.gone || n.leaving || n.copy || stay <= fewest {
+	if !n.up || n.gone || n.leaving || n.copy || stay <= fewest || w.silenced(n) {
 		return
 	}
 	w.res.Faults.Leaves++

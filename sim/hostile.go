@@ -60,6 +60,9 @@ func Hostile(seed uint64) Config {
 	if seed%7 == 4 {
 		c.Lacking = 2 + int(seed%3)
 	}
+	if seed%6 == 4 {
+		c.Appends = 1 + int(seed%9)
+	}
 	if seed%10 == 7 { // a bad network and pausing nodes: one election after the other
 		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
 	}

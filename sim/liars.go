@@ -72,6 +72,9 @@ func Lying(seed uint64) Config {
 func Usurping(seed uint64) Config {
 	c := Lying(seed)
 	c.Usurp, c.Holds = true, false
+	if seed%4 == 2 {
+		c.Appends = 1 + int(seed%7)
+	}
 	switch seed % 5 {
 	case 3:
 		c.Liar, c.Liars = LyingFollower, 1
@@ -148,6 +151,7 @@ func (w *world) turn(n *node) {
 	w.trace.printf(w.now, n, "LIES: %+v", n.liar.Habits)
 	w.settle(w.now)
 	if !w.cfg.Holds && !w.cfg.Climbs && !w.cfg.Admin {
+		w.forge(n)
 		w.lie(n)
 	}
 }

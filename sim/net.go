@@ -190,7 +190,7 @@ func (w *world) restore(n *node) {
 	if log.Snapshot != nil {
 		w.res.Faults.Reloaded++
 	}
-	w.step(n, engine.Restore{ID: w.id, Job: w.job, Log: log})
+	w.step(n, engine.Restore{ID: w.id, Job: w.client.desc, Log: log})
 }
 
 // send sends a message of a node's protocol; a liar may change it.

@@ -39,6 +39,9 @@ func Recovering(seed uint64) Config {
 	if seed%5 == 1 {
 		c.Snapshot = 16
 	}
+	if seed%3 == 2 {
+		c.Appends = 1 + int(seed%9)
+	}
 	if seed%7 == 3 {
 		c.Poison = []int64{17, 3_456}
 	}
@@ -85,7 +88,7 @@ func (w *world) loseMajority() {
 			continue
 		}
 		w.takeDown(n, 5*time.Second)
-		if back--; back >= 0 {
+		if back--; back >= 0 || w.silenced(n) {
 			late = append(late, n)
 			w.away[n] = true
 			continue
@@ -110,6 +113,7 @@ func (w *world) recoverFrom(last *node, late []*node) {
 		w.after(2*time.Second, func() { w.recoverFrom(last, late) })
 		return
 	}
+	w.sayAll()
 	w.recovered, w.commits, w.truth = true, map[merge.ID]bool{}, nil
 	for _, n := range w.nodes { // from now on blobs from before the recovery may be on any disk
 		for id := range n.disk.kept {

@@ -37,6 +37,7 @@ func (w *world) restart(lead, liar, n *node) {
 	w.takeDown(n, time.Second)
 	back := w.between(200*time.Millisecond, 2*time.Second)
 	w.settle(w.now + back)
+	w.longAway = w.longAway || back > leadTimeout/2
 	w.after(back, func() {
 		w.join(n)
 		for i := range 40 {
@@ -44,6 +45,10 @@ func (w *world) restart(lead, liar, n *node) {
 		}
 	})
 }
+
+// leadTimeout is after how long a leader gives its lead up that no follower answers: as a liar does not, and one that
+// is away.
+const leadTimeout = time.Second
 
 // lieToFollower sends a follower what a leader would send, claiming to lead in the leader's term or the next one.
 func (w *world) lieToFollower(lead, liar, n *node) {
@@ -81,7 +86,8 @@ func (w *world) lieToFollower(lead, liar, n *node) {
 	}
 }
 
-// calmNet reports whether no message is lost or late and no home has crashed, so that the leader is heard.
+// calmNet reports whether no message is lost or late, and no home has crashed or given its lead up for want of an
+// answer, so that the leader is heard.
 func (w *world) calmNet() bool {
-	return w.cfg.Drop == 0 && w.cfg.Delay == 0 && w.res.Faults.HomeCrashes == 0
+	return w.cfg.Drop == 0 && w.cfg.Delay == 0 && w.res.Faults.HomeCrashes == 0 && !w.stoodDown
 }

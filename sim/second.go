@@ -23,7 +23,7 @@ func (w *world) submitSecond(n *node) {
 func (w *world) jobOf(id tasks.JobID) *tasks.Job {
 	switch {
 	case id == w.id:
-		return w.job
+		return w.client.desc
 	case id == w.second && id != "":
 		return w.secondJob
 	}

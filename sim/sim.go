@@ -72,6 +72,7 @@ type Config struct {
 	BadEnds    float64 // share of nodes that cannot make the result until Calm
 	BadCode    bool    // Terminate crashes everywhere until Calm, when the user has repaired the cause
 
+	Appends   int     // steps by which the job grows (grow.go); 0 for a job that does not
 	Base      int     // outputs of an earlier job with which the job begins (base.go)
 	BaseShare float64 // share of the units that these cover
 
@@ -204,6 +205,7 @@ type node struct {
 	leaving bool   // it was told to leave
 	twin    *node  // another process with the same identity
 	copy    bool   // this is the second process
+	knows   int64  // it has been told that the units below are the job's
 	unread  int    // generations in this life that reached a file which it does not see
 	honest  bool
 	thief   bool // it takes work and does not do it
@@ -236,6 +238,7 @@ type world struct {
 	ran       int64
 	over      bool
 	trace     *tracer
+	client    client
 	check
 	ends
 	recovery
@@ -298,6 +301,7 @@ func (w *world) build() error {
 		Want:      data.Space(),
 		SeedLocal: !w.cfg.Deal,
 	}
+	w.planGrowth()
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
 		n := &node{
@@ -333,7 +337,7 @@ func (w *world) boot(n *node) error {
 	w.boots++
 	n.gens, n.blobs, n.wake = map[steal.GenID]*genModel{}, map[merge.ID]blob{}, -1
 	n.paused, n.asleep, n.armed, n.leaving, n.unread = 0, 0, false, false, 0
-	n.term, n.fooled = 0, false
+	n.term, n.fooled, n.knows = 0, false, w.client.desc.Want.Last
 	cfg := engine.Config{
 		Boot:     w.boots,
 		Replicas: w.cfg.Replicas,
@@ -376,7 +380,8 @@ func (w *world) start() {
 			}
 		}
 	}
-	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.job, Base: w.base()}) })
+	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.client.desc, Base: w.base()}) })
+	w.startClient()
 	w.drawEnds()
 	w.planFaults()
 	w.planLiars()
@@ -520,6 +525,8 @@ func (w *world) obey(n *node, e engine.Effect) {
 		w.jobNews(n, e)
 	case engine.Look:
 		w.look(n, e)
+	case engine.Grown, engine.Regrown, engine.Appended:
+		w.grew(n, e)
 	case engine.Stolen:
 		w.res.Steals++
 	case engine.Violation:
@@ -576,6 +583,7 @@ func (w *world) child(n *node, e engine.Effect) {
 		w.firstWork(n)
 		if g.job == w.id {
 			w.leased(e.Packet)
+			w.checkKnown(n, e.Packet)
 		}
 		g.queue = append(g.queue, e.Packet)
 		if len(g.queue) == 1 && !(n.liar != nil && n.liar.Hog) {

@@ -128,6 +128,10 @@ func describeLedger(e engine.Effect) (code byte, a, b int64) {
 		return 122, hashText(e.Result.SHA256), 0
 	case engine.Look:
 		return 123, int64(len(e.Files)), int64(e.Files[0])
+	case engine.Grown:
+		return 124, e.Units.First, e.Units.Last
+	case engine.Appended:
+		return 125, int64(e.Seq), hashText(e.Reason)
 	}
 	return 115, 0, 0
 }
@@ -172,12 +176,15 @@ const (
 	kKeep
 	kKept
 	kEnded
+	kAppend
+	kNotAppended
+	kGrow
 	kinds
 )
 
 var kindNames = [kinds]string{"request", "wait", "grant", "push", "ack", "refuse", "open", "report", "reportAck",
 	"offer", "note", "gather", "gathered", "accept", "reject", "reduce", "drop", "try", "order",
-	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "resign", "resigned", "frame", "keep", "kept", "ended"}
+	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "resign", "resigned", "frame", "keep", "kept", "ended", "append", "not appended", "grow"}
 
 func kindOf(m engine.Message) byte {
 	switch {
@@ -235,6 +242,12 @@ func kindOfReplicas(m engine.Message) byte {
 		return kKept
 	case m.Ended != nil:
 		return kEnded
+	case m.Append != nil:
+		return kAppend
+	case m.NotAppended != nil:
+		return kNotAppended
+	case m.Grow != nil:
+		return kGrow
 	}
 	return kOrder
 }

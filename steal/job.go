@@ -12,7 +12,8 @@ type job struct {
 	id       tasks.JobID
 	home     tasks.PeerID
 	data     *tasks.Dataset
-	want     tasks.Range
+	want     tasks.Range       // all units that are known here
+	open     bool              // there may be more
 	pool     tasks.Cover       // waiting here, begun by nobody
 	blind    tasks.Cover       // what this host cannot read
 	unseen   tasks.Cover       // of that, what waits here for others to take it
@@ -104,6 +105,7 @@ func (s *Scheduler) open(ev Open) {
 		home:    ev.Home,
 		data:    ev.Data,
 		want:    ev.Want,
+		open:    ev.Open,
 		rate:    ev.Rate,
 		seen:    map[grantKey]bool{},
 		credits: map[tasks.PeerID]*credit{},

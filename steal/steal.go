@@ -136,6 +136,7 @@ type (
 		Home tasks.PeerID
 		Data *tasks.Dataset
 		Want tasks.Range // grants lie within; all of Data if empty
+		Open bool        // the job may grow
 		Rate float64
 		// Dealt says that work comes by itself: none is stolen for a moment.
 		Dealt bool
@@ -144,6 +145,13 @@ type (
 	Home struct {
 		Job  tasks.JobID
 		Home tasks.PeerID
+	}
+	// Grow tells that a job has grown: its Data has more now, and grants lie within Want. Open says that it may grow
+	// again.
+	Grow struct {
+		Job  tasks.JobID
+		Want tasks.Range
+		Open bool
 	}
 	// Close forgets a job and kills its generations.
 	Close struct{ Job tasks.JobID }
@@ -251,6 +259,7 @@ func (PeerUp) isStealEvent()        {}
 func (PeerDown) isStealEvent()      {}
 func (Open) isStealEvent()          {}
 func (Home) isStealEvent()          {}
+func (Grow) isStealEvent()          {}
 func (Close) isStealEvent()         {}
 func (Stop) isStealEvent()          {}
 func (Rest) isStealEvent()          {}
@@ -437,6 +446,11 @@ func (s *Scheduler) learn(ev Event) {
 	case Home:
 		if j := s.job(ev.Job); j != nil {
 			j.home = ev.Home
+		}
+	case Grow:
+		if j := s.job(ev.Job); j != nil {
+			j.want, j.open = ev.Want, ev.Open
+			s.thief.wake(s.now)
 		}
 	case Blind:
 		if j := s.job(ev.Job); j != nil {

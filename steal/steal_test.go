@@ -60,6 +60,47 @@ func ask(s *Scheduler, now time.Duration, rate float64, slots int) []Grant {
 	)
 }
 
+// TestThiefKnowsHowFarAJobHasGrown: of an open job it asks for what it knows of and nothing else, and a victim that
+// knows more gives no more than that; once it is closed nothing is said of it.
+func TestThiefKnowsHowFarAJobHasGrown(t *testing.T) {
+	thief, err := New(Config{Self: "v", Slots: 1, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := dataset(t, 100)
+	thief.Step(0, PeerUp{ID: "s", Slots: 1})
+	first := thief.Step(0, Open{Job: jobID, Home: "s", Data: data, Open: true})
+	if err := data.Append([]tasks.File{{URL: "more", Entries: 900}}); err != nil {
+		t.Fatal(err)
+	}
+	victim := one(t, 1, 0, 100, 900)
+	victim.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 1000))})
+	request := func(effects []Effect) *Request {
+		for _, e := range effects {
+			if m, ok := e.(Send); ok && m.Msg.Request != nil {
+				return m.Msg.Request
+			}
+		}
+		t.Fatalf("it asks for nothing: %+v", effects)
+		return nil
+	}
+	got := grants(victim.Step(0, Recv{From: "v", Msg: Message{Request: request(first)}}))
+	if len(got) != 1 || !got[0].Ranges.Valid(tasks.R(0, 100)) {
+		t.Fatalf("it is given %+v", got)
+	}
+	refuse := &Refuse{Request: request(first).ID}
+	thief.Step(0, Recv{From: "s", Msg: Message{Refuse: refuse}})
+	later := thief.Step(time.Second, Grow{Job: jobID, Want: data.Space()})
+	if q := request(later); len(q.Blind) != 0 {
+		t.Errorf("the job is closed, and it does not ask for %v", q.Blind)
+	}
+	got = grants(victim.Step(time.Second, Recv{From: "v", Msg: Message{Request: request(later)}}))
+	beyond := func(g Grant) bool { return g.Request == request(later).ID && !g.Ranges.Valid(tasks.R(0, 100)) }
+	if !slices.ContainsFunc(got, beyond) {
+		t.Errorf("then it is given %+v", got)
+	}
+}
+
 // TestShareByRates gives a thief what lets both end at one time.
 func TestShareByRates(t *testing.T) {
 	for _, c := range []struct {

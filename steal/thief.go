@@ -218,7 +218,7 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 		if s.wantsMore(j) && len(req.Jobs) < MaxJobs {
 			req.Jobs = append(req.Jobs, j.id)
 			req.Rates = append(req.Rates, j.rate*float64(s.cfg.Slots))
-			req.Blind = append(req.Blind, j.blind[:min(len(j.blind), MaxBlind)])
+			req.Blind = append(req.Blind, j.notFor())
 		}
 	}
 	if !slices.ContainsFunc(req.Blind, func(c tasks.Cover) bool { return !c.Empty() }) {
@@ -228,6 +228,15 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 		s.thief.id, s.thief.victim, s.thief.since = req.ID, victim, s.now
 	}
 	s.send(victim, Message{Request: req})
+}
+
+// notFor is what this node is not to be given of a job: what it cannot read, and what the job may have grown by that it
+// does not know of.
+func (j *job) notFor() tasks.Cover {
+	if !j.open {
+		return j.blind[:min(len(j.blind), MaxBlind)]
+	}
+	return j.blind[:min(len(j.blind), MaxBlind-1)].Add(tasks.R(j.want.Last, maxUnit))
 }
 
 // Only is the request for some of its jobs, by their places in it.

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -14,6 +15,8 @@ type File struct {
 	// compressed together. They cost one decompression however few of them are read.
 	Clusters []int64 `msgpack:"c"`
 	Bytes    int64   `msgpack:"b"` // compressed
+	// Items is the hex SHA-256 of a blob of items, each of which is a unit, in place of a file: URL is empty then.
+	Items string `msgpack:"h,omitempty"`
 	// UUID is the identifier that ROOT wrote into the file when it was made; copies of the file have the same. It is empty
 	// if it is not known, or another file with as many entries is to be taken for the same.
 	UUID string `msgpack:"i,omitempty"`
@@ -49,6 +52,28 @@ func (d *Dataset) Index() error {
 			prev = c
 		}
 		d.base[i+1] = d.base[i] + f.Entries
+	}
+	return nil
+}
+
+// Clone is a dataset that can grow by itself.
+func (d *Dataset) Clone() *Dataset {
+	return &Dataset{Files: slices.Clone(d.Files), base: slices.Clone(d.base)}
+}
+
+// Append adds files at the end, whose units follow those that there are. Nothing is added if they make no dataset.
+func (d *Dataset) Append(files []File) error {
+	more, err := NewDataset(files)
+	if err != nil {
+		return err
+	}
+	end := d.base[len(d.Files)]
+	if end+more.base[len(files)] < end {
+		return fmt.Errorf("could not add %d files to a dataset of %d units: they are too many", len(files), end)
+	}
+	d.Files = append(d.Files, files...)
+	for _, first := range more.base[1:] {
+		d.base = append(d.base, end+first)
 	}
 	return nil
 }

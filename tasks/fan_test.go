@@ -17,7 +17,8 @@ func TestFan(t *testing.T) {
 		for _, g := range groups {
 			least, most = min(least, len(g)), max(most, len(g))
 		}
-		if len(groups) > fan || len(groups) > 0 && (least == 0 || most-least > 1) || !slices.Equal(slices.Concat(groups...), nodes) {
+		if len(groups) > fan || len(groups) > 0 && (least == 0 || most-least > 1) ||
+			!slices.Equal(slices.Concat(groups...), nodes) {
 			t.Fatalf("%v", groups)
 		}
 	})

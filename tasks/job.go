@@ -49,8 +49,9 @@ type Job struct {
 	Want      Range   `msgpack:"w"` // the units to process, within Data's space
 	Input     []byte  `msgpack:"i"` // what the submitting side's Begin hands to every generation
 	Limits    Limits  `msgpack:"l"`
-	SeedLocal bool    `msgpack:"h"` // all work starts on the home; others steal it
-	Bad       []Lost  `msgpack:"b"` // files left out by the planner
+	SeedLocal bool    `msgpack:"h"`           // all work starts on the home; others steal it
+	Open      bool    `msgpack:"a,omitempty"` // units may be appended until it is closed, see Append
+	Bad       []Lost  `msgpack:"b"`           // files left out by the planner
 	Ask       Ask     `msgpack:"q"`
 }
 
@@ -128,6 +129,8 @@ func (j *Job) Check() error {
 	}
 	if s := j.Data.Space(); j.Want.First < 0 || j.Want.Last < j.Want.First || j.Want.Last > s.Last {
 		return fmt.Errorf("%w: wants %v of %v", ErrJob, j.Want, s)
+	} else if j.Open && j.Want != s {
+		return fmt.Errorf("%w: it is open, and wants %v of %v", ErrJob, j.Want, s)
 	}
 	if err := j.Limits.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrJob, err)

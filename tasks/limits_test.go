@@ -10,8 +10,24 @@ import (
 func TestLimits(t *testing.T) {
 	for _, l := range []Limits{
 		{},
-		{Memory: LeastMemory, Stall: LeastTime, Open: LeastTime, EntryCPU: LeastTime, Processes: 1, FileSize: LeastSize, Scratch: LeastSize},
-		{Memory: math.MaxInt64, Stall: math.MaxInt64, Open: math.MaxInt64, EntryCPU: math.MaxInt64, Processes: math.MaxInt, FileSize: math.MaxInt64, Scratch: math.MaxInt64},
+		{
+			Memory:    LeastMemory,
+			Stall:     LeastTime,
+			Open:      LeastTime,
+			EntryCPU:  LeastTime,
+			Processes: 1,
+			FileSize:  LeastSize,
+			Scratch:   LeastSize,
+		},
+		{
+			Memory:    math.MaxInt64,
+			Stall:     math.MaxInt64,
+			Open:      math.MaxInt64,
+			EntryCPU:  math.MaxInt64,
+			Processes: math.MaxInt,
+			FileSize:  math.MaxInt64,
+			Scratch:   math.MaxInt64,
+		},
 	} {
 		if err := l.Check(); err != nil {
 			t.Errorf("%+v: %v", l, err)

@@ -12,7 +12,8 @@ func TestMoment(t *testing.T) {
 		t.Errorf("never: %+v", never)
 	}
 	m := At(0)
-	if m.Never() || !m.Within(2, 1) || m.Past(2, 1) || !m.Past(2, 2) || m.Within(2, 2) || m.Since(3) != 3 || m.Time() != 0 {
+	if m.Never() || !m.Within(2, 1) || m.Past(2, 1) || !m.Past(2, 2) || m.Within(2, 2) || m.Since(3) != 3 ||
+		m.Time() != 0 {
 		t.Errorf("at 0: %+v", m)
 	}
 }

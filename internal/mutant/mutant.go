@@ -39,6 +39,9 @@ const (
 	NoSeal           Bug = "no-seal"
 	ForgetLead       Bug = "forget-lead"
 	AnyClaim         Bug = "any-claim"
+	DoubleAppend     Bug = "double-append"
+	LostAppend       Bug = "lost-append"
+	UnsignedAppend   Bug = "unsigned-append"
 )
 
 // bugs lists the bugs above, with the rule or step that each breaks.
@@ -76,6 +79,9 @@ var bugs = []struct {
 	{NoSeal, "the end of a job is believed though nobody has signed it"},
 	{ForgetLead, "a replica that restarts obeys whoever speaks as the leader first"},
 	{AnyClaim, "a node is believed to have run what others were given"},
+	{DoubleAppend, "an append that comes again makes the job grow again"},
+	{LostAppend, "an append is acknowledged before it is in the log"},
+	{UnsignedAppend, "whoever says so makes a job grow"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 

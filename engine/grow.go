@@ -1,0 +1,392 @@
+package engine
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// An open job grows by appends (package tasks), which its submitter makes until it closes the job. They come to the
+// job's log through whoever leads it (ledger/grow.go), and from there to all nodes: to those that have a copy of the
+// ledger with the log, and to all by the home's word, which the submitter's signature proves. A node runs only units
+// that it knows: it says so when it asks for work, and reports how far it has come, so that it is told what follows.
+
+// growth is what this peer knows of how an open job has grown.
+//
+// data and sums follow from the description and the appends known so far: there is a sum for each. What is known here
+// is in the record of whoever leads the job, unless the ledger was recovered from a copy that lacked some of it; then
+// all that is here of the job's units is given up (regrow). outbox follows what is known without a gap.
+type growth struct {
+	data   *tasks.Dataset // nil as long as nothing was asked for of it
+	sums   []tasks.AppendSum
+	closed bool
+	outbox []tasks.Append // of this peer, the submitter's own: not known to be in the log
+	sent   tasks.Moment   // when they were last sent
+}
+
+const (
+	sendAppends = time.Second // between two times that the outbox is sent
+	sendAtOnce  = 64          // of it
+	maxOutbox   = ledger.MaxGrowing / 2
+	maxGrow     = 256 << 10 // bytes of appends in one message, if they are more than one
+)
+
+// known is how many appends of the job are known here.
+func (g *growth) known() uint64 { return uint64(len(g.sums)) }
+
+func (g *growth) sum() (last tasks.AppendSum) {
+	if n := len(g.sums); n > 0 {
+		last = g.sums[n-1]
+	}
+	return last
+}
+
+// data is all that the job is known to run over; the description must be here.
+func (j *jobState) data() *tasks.Dataset {
+	switch {
+	case !j.desc.Open:
+		return &j.desc.Data
+	case j.growth.data == nil:
+		j.growth.data = j.desc.Data.Clone()
+	}
+	return j.growth.data
+}
+
+// want are the units that are known here; the description must be here.
+func (j *jobState) want() tasks.Range {
+	if j.desc.Open {
+		return j.data().Space()
+	}
+	return j.desc.Want
+}
+
+// signedAppends checks appends of a job for its submitter's signature.
+func (p *Peer) signedAppends(id tasks.JobID, submitter tasks.PeerID) ledger.Signed {
+	return func(a *tasks.Append, sum tasks.AppendSum) bool {
+		return mutant.On(mutant.UnsignedAppend) ||
+			p.cfg.Keys.Verify(submitter, tasks.AppendText(id, a.Seq, sum), a.Sig)
+	}
+}
+
+// newRecord is the record with which a job begins.
+func (p *Peer) newRecord(id tasks.JobID, desc *tasks.Job) *ledger.Record {
+	return ledger.NewRecord(desc, p.signedAppends(id, desc.Submitter))
+}
+
+// append takes an append that this node's user wants. It is signed here, and sent to whoever leads the job until it
+// is known to be in the log. One that is wanted again is not made again.
+func (p *Peer) append(ev Append) {
+	j := p.job(ev.ID)
+	no := func(again bool, why string) { p.emit(Appended{ID: ev.ID, Seq: ev.Seq, Again: again, Reason: why}) }
+	switch {
+	case p.ends.of[ev.ID] != nil:
+		no(false, "the job is over")
+		return
+	case j == nil || j.desc == nil:
+		no(true, "the job is not known here")
+		return
+	case j.desc.Submitter != p.self:
+		no(false, "the job is another node's")
+		return
+	case !j.desc.Open:
+		no(false, "the job is none that grows")
+		return
+	}
+	g, a := &j.growth, tasks.Append{Seq: ev.Seq, Files: ev.Files, Close: ev.Close}
+	next := g.known() + uint64(len(g.outbox)) + 1
+	if a.Seq < next && mutant.On(mutant.DoubleAppend) {
+		a.Seq = next
+	}
+	switch err := a.Check(); {
+	case err != nil:
+		no(false, err.Error())
+	case a.Seq < next:
+		p.appendedAgain(j, &a)
+	case a.Seq > next:
+		no(true, "the one before it is not known here")
+	case g.closed || len(g.outbox) > 0 && g.outbox[len(g.outbox)-1].Close:
+		no(false, "the job is closed")
+	case len(g.outbox) >= maxOutbox:
+		no(true, "too many are on their way")
+	default:
+		a.Sig = p.cfg.Keys.Sign(tasks.AppendText(j.id, a.Seq, a.Sum(j.sumBefore(a.Seq))))
+		g.outbox = append(g.outbox, a)
+		p.tellHome(j, Message{Append: &a})
+		if mutant.On(mutant.LostAppend) {
+			p.emit(Appended{ID: j.id, Seq: a.Seq})
+		}
+		if g.sent.Never() {
+			g.sent = tasks.At(p.now)
+		}
+	}
+}
+
+// sumBefore is that of all appends before one that is the next, known or to be sent, or one of those.
+func (j *jobState) sumBefore(seq uint64) (sum tasks.AppendSum) {
+	g := &j.growth
+	if n := g.known(); seq <= n {
+		if seq > 1 {
+			sum = g.sums[seq-2]
+		}
+		return sum
+	}
+	sum = g.sum()
+	for i := range g.outbox {
+		if g.outbox[i].Seq == seq {
+			break
+		}
+		sum = g.outbox[i].Sum(sum)
+	}
+	return sum
+}
+
+// appendedAgain answers an append whose number is taken.
+func (p *Peer) appendedAgain(j *jobState, a *tasks.Append) {
+	g, sum := &j.growth, a.Sum(j.sumBefore(a.Seq))
+	at := int(a.Seq) - int(g.known()) - 1
+	same := at >= 0 && g.outbox[at].Sum(j.sumBefore(a.Seq)) == sum || at < 0 && g.sums[a.Seq-1] == sum
+	switch {
+	case !same:
+		p.emit(Appended{ID: j.id, Seq: a.Seq, Reason: "another append has its number"})
+	case at < 0:
+		p.emit(Appended{ID: j.id, Seq: a.Seq})
+	}
+}
+
+// appendAgain sends what is not known to be in the log.
+func (p *Peer) appendAgain(j *jobState) {
+	g := &j.growth
+	if len(g.outbox) == 0 || !g.sent.Past(sendAppends, p.now) {
+		return
+	}
+	g.sent = tasks.At(p.now)
+	for _, a := range g.outbox[:min(len(g.outbox), sendAtOnce)] {
+		p.tellHome(j, Message{Append: &a})
+	}
+}
+
+// appendHere takes an append at the home.
+func (p *Peer) appendHere(from tasks.PeerID, j *jobState, a tasks.Append) {
+	if from != j.desc.Submitter && !mutant.On(mutant.UnsignedAppend) {
+		return
+	}
+	p.stepHome(j, ledger.Append{Append: a})
+}
+
+// notAppended takes the home's word that an append can never be in the log; nor can those that follow it.
+func (p *Peer) notAppended(j *jobState, n NotAppended) {
+	g := &j.growth
+	at := slices.IndexFunc(g.outbox, func(a tasks.Append) bool { return a.Seq == n.Seq })
+	if at < 0 {
+		return
+	}
+	for _, a := range g.outbox[at:] {
+		p.emit(Appended{ID: j.id, Seq: a.Seq, Reason: n.Reason})
+	}
+	g.outbox = g.outbox[:at]
+}
+
+// followRecord takes what the record of this peer's copy has been grown by. What was known here before from a home,
+// and the record has otherwise, is given up.
+func (p *Peer) followRecord(j *jobState) {
+	if j.desc == nil || !j.desc.Open {
+		return
+	}
+	in := &j.copy.record.Growth
+	if n := min(j.growth.known(), in.Count()); n > 0 {
+		if sum, _ := in.Sum(n); sum != j.growth.sums[n-1] {
+			p.regrow(j)
+		}
+	}
+	if j.growth.known() < in.Count() {
+		p.learn(j, in.Appends[j.growth.known():])
+	}
+}
+
+// onGrow takes what the home tells of how the job has grown. A copy of the ledger may be behind, or be none of those
+// that count any more.
+func (p *Peer) onGrow(from tasks.PeerID, j *jobState, m *Grow) {
+	if j.desc == nil || !j.desc.Open || j.shut || j.leads() {
+		return
+	}
+	if m.Restart {
+		p.regrow(j)
+		return
+	}
+	g := &j.growth
+	sum, news := g.sum(), []tasks.Append(nil)
+	for _, a := range m.Appends {
+		if a.Seq == g.known()+uint64(len(news))+1 {
+			sum, news = a.Sum(sum), append(news, a)
+		}
+	}
+	if len(news) == 0 {
+		return
+	}
+	if last := news[len(news)-1]; !p.signedAppends(j.id, j.desc.Submitter)(&last, sum) {
+		p.violated(from, j.id, FalseProof)
+		return
+	}
+	if p.mayGrow(j, news) {
+		p.learn(j, news)
+	}
+}
+
+// learn has the job grow here by the appends that follow those that are known.
+func (p *Peer) learn(j *jobState, news []tasks.Append) {
+	g, first, files := &j.growth, j.want().Last, len(j.data().Files)
+	for i := range news {
+		a := &news[i]
+		if j.data().Append(a.Files) != nil {
+			return // none that a record admits
+		}
+		g.sums = append(g.sums, a.Sum(g.sum()))
+		g.closed = g.closed || a.Close
+		j.prep.weighed.bytes += weightOf(a.Files)
+	}
+	p.emit(Grown{ID: j.id, Appends: news, Units: tasks.R(first, j.want().Last)})
+	p.schedule(steal.Grow{Job: j.id, Want: j.want(), Open: !g.closed})
+	j.reports.urgent = true
+	p.grew(j, files)
+	p.clearOutbox(j)
+}
+
+// clearOutbox takes those of this peer's appends out of the outbox that are known to be in the log. If others are
+// there in their place none of them can be.
+func (p *Peer) clearOutbox(j *jobState) {
+	g := &j.growth
+	for len(g.outbox) > 0 && g.outbox[0].Seq <= g.known() {
+		a := g.outbox[0]
+		if a.Sum(j.sumBefore(a.Seq)) != g.sums[a.Seq-1] {
+			p.notAppended(j, NotAppended{Seq: a.Seq, Reason: "another append has its number"})
+			return
+		}
+		g.outbox = g.outbox[1:]
+		p.emit(Appended{ID: j.id, Seq: a.Seq})
+	}
+}
+
+// regrow gives up all that is here of an open job's units: its ledger was recovered from a copy that does not have all
+// appends by which it has grown here, and others may come to have their numbers. The work begins anew from the
+// description.
+func (p *Peer) regrow(j *jobState) {
+	p.schedule(steal.Close{Job: j.id})
+	for id, g := range p.gens {
+		if g.job == j {
+			delete(p.gens, id)
+		}
+	}
+	j.growth, j.sight = growth{}, sight{}
+	j.work = work{parts: merge.NewLocal(j.id, p.self, j.home), stats: j.work.stats, failSeq: j.work.failSeq}
+	j.loaded, j.prep.failed, j.prep.tried = false, true, p.now
+	p.emit(Regrown{ID: j.id})
+}
+
+// tellGrowth tells a node what it has yet to know, after its report.
+func (p *Peer) tellGrowth(j *jobState, to tasks.PeerID, r *ledger.Report) {
+	g := &j.copy.record.Growth
+	if !j.desc.Open || to == p.self {
+		return
+	}
+	switch sum, ok := g.Sum(r.Appends); {
+	case !ok || r.Appends > 0 && !bytes.Equal(sum[:], r.Sum):
+		p.sendAsHome(j, to, Message{Grow: &Grow{Restart: true}})
+	case r.Appends < g.Count():
+		p.sendGrowth(j, to, r.Appends)
+	}
+}
+
+// sendGrowth sends a node as many of the appends that follow those that it has as a message holds.
+func (p *Peer) sendGrowth(j *jobState, to tasks.PeerID, has uint64) {
+	rest := j.copy.record.Growth.Appends[has:]
+	n, weight := 0, 0
+	for n < len(rest) {
+		if weight += rest[n].Weight(); n > 0 && weight > maxGrow {
+			break
+		}
+		n++
+	}
+	p.sendAsHome(j, to, Message{Grow: &Grow{Appends: slices.Clone(rest[:n])}})
+}
+
+// carryOutGrowth carries out what a led job's ledger wants of its growth.
+func (p *Peer) carryOutGrowth(j *jobState, e ledger.Effect) {
+	switch e := e.(type) {
+	case ledger.Grown:
+		if !e.Units.Empty() {
+			p.schedule(steal.Work{Job: j.id, Ranges: tasks.CoverOf(e.Units)})
+		}
+		j.reports.urgent = true
+		for _, id := range e.Tell {
+			p.sendAsHome(j, id, Message{Grow: &Grow{Appends: []tasks.Append{e.Append}}})
+		}
+	case ledger.Appended:
+		p.sendGrowth(j, j.desc.Submitter, e.Seq-1)
+	case ledger.Refused:
+		p.sendAsHome(j, j.desc.Submitter, Message{NotAppended: &NotAppended{Seq: e.Seq, Reason: e.Reason}})
+	}
+}
+
+func checkAppend(_ *Peer, j *jobState, from tasks.PeerID, m *Message) Wrong {
+	switch {
+	case m.Append.Check() != nil:
+		return Malformed
+	case j != nil && j.desc != nil && j.desc.Submitter != from && !mutant.On(mutant.UnsignedAppend):
+		return NotItsOwn
+	}
+	return ""
+}
+
+func checkGrow(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	weight := 0
+	for i := range m.Grow.Appends {
+		a := &m.Grow.Appends[i]
+		if weight += a.Weight(); a.Check() != nil || weight > maxGrow+tasks.MaxAppend {
+			return Malformed
+		}
+	}
+	return ""
+}
+
+func checkNotAppended(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+	if m.NotAppended.Seq == 0 || len(m.NotAppended.Reason) > maxReason {
+		return Malformed
+	}
+	return ""
+}
+
+// maxReason bounds a text, in bytes, that is for the user.
+const maxReason = 8 << 10
+
+// GrowthView is how an open job has grown, as this peer's copy of its ledger says, or the ledger that it leads.
+type GrowthView struct {
+	Units     tasks.Range // all, so far
+	Appends   uint64      // by so many appends
+	Open      bool        // more may come
+	Committed tasks.Cover
+	Parts     []merge.Partial // outputs that are committed: the results of units come with these
+	Lost      []ledger.Lost   // units that are set aside
+}
+
+// Growth describes how a job has grown; ok is false where there is neither a copy of its ledger nor its lead.
+func (p *Peer) Growth(id tasks.JobID) (v GrowthView, ok bool) {
+	j := p.job(id)
+	if j == nil || j.copy.log == nil && !j.leads() {
+		return v, false
+	}
+	r := j.copy.record
+	return GrowthView{
+		Units:     r.Want,
+		Appends:   r.Growth.Count(),
+		Open:      r.Growth.Open && r.Stop == nil,
+		Committed: r.Done.Cover(),
+		Parts:     slices.Clone(r.Done.Parts()),
+		Lost:      slices.Clone(r.Lost),
+	}, true
+}

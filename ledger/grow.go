@@ -1,0 +1,248 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// An open job grows by appends of its submitter until it is closed. Each is an entry of the log, and the record
+// admits the next number alone: one that comes again, since its submitter did not hear that it is in the log, changes
+// nothing, and another with the number of one that is there is refused. So each counts once, whoever leads the job
+// and however often it is sent; and a home that takes over has all of them, for they are in the record.
+
+// Growth is what an open job has grown by, in its record. Its zero value is that of a job that is not open.
+//
+// sums and weight follow from Appends: sums has one for each, and the weight of all is no more than tasks.MaxAppended.
+type Growth struct {
+	Open    bool           // more may be appended
+	Appends []tasks.Append // in the order of their numbers, from 1
+
+	sums   []tasks.AppendSum
+	weight int
+	signed Signed // checks an append; nil to take each as it is
+}
+
+// Signed reports whether a job's submitter has signed an append, which has this sum with all before it.
+type Signed func(a *tasks.Append, sum tasks.AppendSum) bool
+
+// NewRecord is the record of a job that begins. Signed is nil for a job that is not open, and where what was signed has
+// been checked before.
+func NewRecord(job *tasks.Job, signed Signed) *Record {
+	return &Record{Want: job.Want, Growth: Growth{Open: job.Open, signed: signed}}
+}
+
+// Count is how many appends there are.
+func (g *Growth) Count() uint64 { return uint64(len(g.Appends)) }
+
+// Sum is that of the appends up to one of them; false if there are not so many.
+func (g *Growth) Sum(seq uint64) (sum tasks.AppendSum, ok bool) {
+	switch {
+	case seq == 0:
+		return sum, true
+	case seq > uint64(len(g.sums)):
+		return sum, false
+	}
+	return g.sums[seq-1], true
+}
+
+// Has reports whether an append is there; or, not same, another one with its number.
+func (g *Growth) Has(a *tasks.Append) (there, same bool) {
+	if a.Seq == 0 || a.Seq > g.Count() {
+		return false, false
+	}
+	before, _ := g.Sum(a.Seq - 1)
+	return true, a.Sum(before) == g.sums[a.Seq-1]
+}
+
+// weightAfter is what an append adds to the weight: next to nothing if its files are those of the one before.
+func (g *Growth) weightAfter(a *tasks.Append) int {
+	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
+		return (&tasks.Append{}).Weight()
+	}
+	return a.Weight()
+}
+
+// refuses says why an append cannot be the next one, empty if it can.
+func (r *Record) refuses(a *tasks.Append) string {
+	g := &r.Growth
+	switch {
+	case r.Stop != nil:
+		return "the job was stopped"
+	case !g.Open:
+		return "the job is closed"
+	case g.Count() >= tasks.MaxAppends:
+		return fmt.Sprintf("the job has %d appends, and may have no more", g.Count())
+	case g.weight+g.weightAfter(a) > tasks.MaxAppended:
+		return fmt.Sprintf(
+			"what was appended to the job has %d bytes, and no more than %d may be",
+			g.weight,
+			tasks.MaxAppended,
+		)
+	case r.Want.Last > tasks.MaxUnits-a.Units():
+		return fmt.Sprintf("the job would have more than %d units", int64(tasks.MaxUnits))
+	}
+	if err := a.Check(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// grow makes the next append.
+func (r *Record) grow(a tasks.Append) bool {
+	g := &r.Growth
+	again := mutant.On(mutant.DoubleAppend) && a.Seq <= g.Count()
+	if a.Seq != g.Count()+1 && !again || r.refuses(&a) != "" {
+		return false
+	}
+	before, _ := g.Sum(g.Count())
+	sum := a.Sum(before)
+	if g.signed != nil && !again && !g.signed(&a, sum) {
+		return false
+	}
+	g.add(a, sum)
+	r.Want.Last += a.Units()
+	return true
+}
+
+// add puts an append that is admitted behind the others. Equal files are in memory once.
+func (g *Growth) add(a tasks.Append, sum tasks.AppendSum) {
+	g.weight += g.weightAfter(&a)
+	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
+		a.Files = g.Appends[n-1].Files
+	}
+	g.Appends, g.sums = append(g.Appends, a), append(g.sums, sum)
+	g.Open = g.Open && !a.Close
+}
+
+// growing is what of an open job is on its way to the record. proposed follow the last append of the record without a
+// gap; early are some that came before one that precedes them.
+type growing struct {
+	proposed []tasks.Append
+	at       tasks.Moment // when the last of them was proposed
+	early    map[uint64]tasks.Append
+}
+
+// MaxGrowing bounds how many appends may be on their way to the log at once: a submitter sends no more before it hears
+// that the first is there.
+const MaxGrowing = 256
+
+// Append is an append that the job's submitter wants in the log, signed. Appended or Refused answers, or nothing
+// while it is on its way.
+type Append struct{ tasks.Append }
+
+// Effects of appends.
+type (
+	// Grown tells that units were appended, which this node is to run, from where they are stolen. Tell are the other
+	// nodes that have all before it, as far as is known, and want to hear of it at once.
+	Grown struct {
+		Append tasks.Append
+		Units  tasks.Range
+		Tell   []tasks.PeerID
+	}
+	// Appended tells that an append which came again is in the log.
+	Appended struct{ Seq uint64 }
+	// Refused tells that an append can never be in the log.
+	Refused struct {
+		Seq    uint64
+		Reason string
+	}
+)
+
+func (Append) isLedgerEvent()    {}
+func (Grown) isLedgerEffect()    {}
+func (Appended) isLedgerEffect() {}
+func (Refused) isLedgerEffect()  {}
+
+// appendNext takes an append of the job's submitter, whom the caller knows it to come from.
+func (h *Home) appendNext(a tasks.Append) {
+	g := &h.record.Growth
+	if there, same := g.Has(&a); there {
+		switch {
+		case mutant.On(mutant.DoubleAppend):
+			h.emit(Propose{Entry{Append: &a}})
+		case same:
+			h.emit(Appended{Seq: a.Seq})
+		default:
+			h.emit(Refused{Seq: a.Seq, Reason: "another append has its number"})
+		}
+		return
+	}
+	if why := h.record.refuses(&a); why != "" {
+		h.emit(Refused{Seq: a.Seq, Reason: why})
+		return
+	}
+	gr := &h.growing
+	switch next := g.Count() + uint64(len(gr.proposed)) + 1; {
+	case a.Seq < next, a.Seq > g.Count()+MaxGrowing: // it is on its way, or comes far too early
+	case a.Seq > next:
+		if gr.early == nil {
+			gr.early = map[uint64]tasks.Append{}
+		}
+		gr.early[a.Seq] = a
+	default:
+		h.proposeAppend(a)
+	}
+}
+
+// proposeAppend proposes the next append, and those that came early and follow it.
+func (h *Home) proposeAppend(a tasks.Append) {
+	gr := &h.growing
+	for ok := true; ok; a, ok = gr.early[a.Seq+1] {
+		next := a
+		delete(gr.early, next.Seq)
+		gr.proposed, gr.at = append(gr.proposed, next), tasks.At(h.now)
+		h.emit(Propose{Entry{Append: &next}})
+	}
+}
+
+// growSteps proposes appends again that the log may have lost.
+func (h *Home) growSteps() {
+	gr := &h.growing
+	if len(gr.proposed) == 0 || !gr.at.Past(h.cfg.Propose, h.now) {
+		return
+	}
+	gr.at = tasks.At(h.now)
+	for _, a := range gr.proposed {
+		h.emit(Propose{Entry{Append: &a}})
+	}
+}
+
+// grown follows the log: the job has grown by an append, or the record did not admit it.
+func (h *Home) grown(a tasks.Append, changed bool) {
+	gr, count := &h.growing, h.record.Growth.Count()
+	own := slices.ContainsFunc(gr.proposed, func(o tasks.Append) bool { return o.Seq == a.Seq })
+	gr.proposed = slices.DeleteFunc(gr.proposed, func(o tasks.Append) bool { return o.Seq <= count })
+	if !changed {
+		if own && a.Seq > count { // those behind it cannot be admitted either
+			gr.proposed, gr.early = nil, nil
+			h.emit(Refused{Seq: a.Seq, Reason: "it is not what the job's submitter has signed"})
+		}
+		return
+	}
+	units := tasks.R(h.record.Want.Last-a.Units(), h.record.Want.Last)
+	h.rest.stale = true
+	var tell []tasks.PeerID
+	for _, id := range h.nodes.order {
+		if n := h.nodes.byID[id]; len(h.nodes.order) <= fewNodes && n.heard && n.knows == count-1 && id != h.cfg.Self {
+			n.knows = count
+			tell = append(tell, id)
+		}
+	}
+	h.emit(Grown{Append: a, Units: units, Tell: tell})
+}
+
+// unknown are the units that a node cannot run yet, for it has yet to hear that they were appended.
+func (h *Home) unknown(n *node) tasks.Cover {
+	g := &h.record.Growth
+	if n.report.Appends >= g.Count() {
+		return nil
+	}
+	last := h.record.Want.Last
+	for _, a := range g.Appends[n.report.Appends:] {
+		last -= a.Units()
+	}
+	return tasks.CoverOf(tasks.R(last, h.record.Want.Last))
+}

@@ -1,0 +1,127 @@
+package tasks
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"slices"
+)
+
+// Append is a step by which an open job grows: its files' entries become units, after all that the job has so far.
+// Only the job's submitter can make one. They are numbered, and what it signs is a hash over all of them up to this
+// one (Sum), so that who knows one to be signed knows that of all before it, their order, and that none is left out.
+type Append struct {
+	Seq   uint64 `msgpack:"q"`           // 1 for a job's first
+	Files []File `msgpack:"f"`           // none if it only closes the job
+	Close bool   `msgpack:"c,omitempty"` // nothing is appended after it
+	Sig   []byte `msgpack:"s"`           // of the submitter, under AppendText
+}
+
+// Bounds of what is appended to a job. All of it is in each snapshot of the job's ledger, and in the memory of each
+// node that works for it: 65,536 appends of a batch of a few files or items each are 16 MiB and less. Who appends
+// more often makes larger batches, for which one blob of items is enough; what is beyond goes into another job. An
+// append of the same files as the one before weighs next to nothing, and so it is kept (ledger).
+const (
+	MaxAppends   = 1 << 16   // of a job
+	MaxAppended  = 16 << 20  // bytes of all of them, as Weight counts
+	MaxAppend    = 128 << 10 // bytes of one
+	MaxUnits     = 1 << 56   // of a job
+	maxAppendSig = 256       // bytes
+	appendWeight = 96        // bytes of an append beside its files: mostly its signature
+	fileWeight   = 48        // bytes of a file beside its texts and clusters
+)
+
+// ErrAppend is the root of all errors about what is appended to a job.
+var ErrAppend = errors.New("invalid append")
+
+// Units is how many units an append adds.
+func (a *Append) Units() (n int64) {
+	for _, f := range a.Files {
+		n += f.Entries
+	}
+	return n
+}
+
+// Check refuses an append that no job takes, whoever signed it.
+func (a *Append) Check() error {
+	switch {
+	case a.Seq == 0 || a.Seq > MaxAppends:
+		return fmt.Errorf("%w: its number is %d, want 1 to %d", ErrAppend, a.Seq, MaxAppends)
+	case len(a.Sig) > maxAppendSig:
+		return fmt.Errorf("%w: its signature has %d bytes", ErrAppend, len(a.Sig))
+	case len(a.Files) == 0 && !a.Close:
+		return fmt.Errorf("%w: it adds nothing and does not close the job", ErrAppend)
+	case a.Weight() > MaxAppend:
+		return fmt.Errorf("%w: it has %d bytes, want at most %d", ErrAppend, a.Weight(), MaxAppend)
+	}
+	var units int64
+	for _, f := range a.Files {
+		if f.Entries <= 0 || f.Entries > MaxUnits || f.Bytes < 0 {
+			return fmt.Errorf("%w: file %q has %d entries in %d bytes", ErrAppend, f.URL, f.Entries, f.Bytes)
+		}
+		if units += f.Entries; units > MaxUnits {
+			return fmt.Errorf("%w: it adds more than %d units", ErrAppend, int64(MaxUnits))
+		}
+	}
+	if _, err := NewDataset(a.Files); err != nil {
+		return fmt.Errorf("%w: %w", ErrAppend, err)
+	}
+	return nil
+}
+
+// Weight is about how many bytes an append takes, encoded and in memory.
+func (a *Append) Weight() int {
+	n := appendWeight
+	for _, f := range a.Files {
+		n += fileWeight + len(f.URL) + len(f.Tree) + len(f.UUID) + len(f.Items) + 9*len(f.Clusters)
+	}
+	return n
+}
+
+// SameFiles reports whether two appends add equal files.
+func (a *Append) SameFiles(b *Append) bool {
+	return slices.EqualFunc(a.Files, b.Files, func(f, g File) bool {
+		return f.URL == g.URL && f.Tree == g.Tree && f.Entries == g.Entries && f.Bytes == g.Bytes &&
+			f.UUID == g.UUID && f.Items == g.Items && slices.Equal(f.Clusters, g.Clusters)
+	})
+}
+
+// AppendSum is a hash over a job's appends up to one of them. The zero value is that of none.
+type AppendSum [sha256.Size]byte
+
+// Sum is the hash over all appends up to this one, of which those before have the sum that is given. It is not over the
+// signatures.
+func (a *Append) Sum(before AppendSum) (sum AppendSum) {
+	h := sha256.New()
+	h.Write(before[:])
+	number(h, int64(a.Seq), int64(len(a.Files)))
+	for _, f := range a.Files {
+		for _, s := range []string{f.URL, f.Tree, f.UUID, f.Items} {
+			number(h, int64(len(s)))
+			h.Write([]byte(s))
+		}
+		number(h, f.Entries, f.Bytes, int64(len(f.Clusters)))
+		number(h, f.Clusters...)
+	}
+	if a.Close {
+		number(h, 1)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+func number(h hash.Hash, all ...int64) {
+	var b [8]byte
+	for _, n := range all {
+		binary.BigEndian.PutUint64(b[:], uint64(n))
+		h.Write(b[:])
+	}
+}
+
+// AppendText is what a job's submitter signs to append to it: sum is that of all appends, up to the one with this
+// number.
+func AppendText(job JobID, seq uint64, sum AppendSum) []byte {
+	return fmt.Appendf(nil, "dtpnode append %d to job %s\x00%x", seq, job, sum)
+}

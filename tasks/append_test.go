@@ -1,0 +1,104 @@
+package tasks
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestAppendsMakeTheDataset: whatever way files are appended in, the units are those of a dataset of all of them, and
+// the dataset that was cloned stays as it was.
+func TestAppendsMakeTheDataset(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := genDataset(t)
+		cut := rapid.IntRange(0, len(all.Files)).Draw(t, "first")
+		first, err := NewDataset(slices.Clone(all.Files[:cut]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grown := first.Clone()
+		for at := cut; at < len(all.Files); {
+			to := rapid.IntRange(at+1, len(all.Files)).Draw(t, "to")
+			if err := grown.Append(all.Files[at:to]); err != nil {
+				t.Fatal(err)
+			}
+			at = to
+		}
+		if grown.Space() != all.Space() || len(first.Files) != cut {
+			t.Fatalf("it has %v, want %v; the one it was cloned from has %d files", grown.Space(), all.Space(), len(first.Files))
+		}
+		for i := range all.Files {
+			if grown.Units(i) != all.Units(i) {
+				t.Fatalf("file %d has units %v, want %v", i, grown.Units(i), all.Units(i))
+			}
+		}
+	})
+}
+
+// TestAppendSumNamesEverything: a sum is that of exactly these appends in this order.
+func TestAppendSumNamesEverything(t *testing.T) {
+	base := Append{Seq: 1, Files: []File{{URL: "a", Tree: "t", Entries: 3, Clusters: []int64{0, 2}, Bytes: 5, UUID: "u"}}}
+	sum := base.Sum(AppendSum{})
+	seen := map[AppendSum]string{sum: "itself"}
+	for name, change := range map[string]func(a *Append){
+		"number":   func(a *Append) { a.Seq++ },
+		"url":      func(a *Append) { a.Files[0].URL, a.Files[0].Tree = "at", "" },
+		"items":    func(a *Append) { a.Files[0].URL, a.Files[0].Items = "", "a" },
+		"entries":  func(a *Append) { a.Files[0].Entries++ },
+		"bytes":    func(a *Append) { a.Files[0].Bytes++ },
+		"clusters": func(a *Append) { a.Files[0].Clusters = []int64{0, 1} },
+		"fewer":    func(a *Append) { a.Files[0].Clusters = []int64{0} },
+		"uuid":     func(a *Append) { a.Files[0].UUID = "v" },
+		"twice":    func(a *Append) { a.Files = append(a.Files, a.Files[0]) },
+		"closing":  func(a *Append) { a.Close = true },
+	} {
+		a := base
+		a.Files = slices.Clone(base.Files)
+		change(&a)
+		got := a.Sum(AppendSum{})
+		if other, known := seen[got]; known {
+			t.Errorf("%s has the sum of %s", name, other)
+		}
+		seen[got] = name
+	}
+	signed := base
+	signed.Sig = []byte("x")
+	if signed.Sum(AppendSum{}) != sum {
+		t.Error("the sum is over the signature, too")
+	}
+	if base.Sum(sum) == sum {
+		t.Error("the sum is not over what came before")
+	}
+}
+
+// TestAppendsAreBounded: what comes from whoever may submit is refused before it takes room.
+func TestAppendsAreBounded(t *testing.T) {
+	file := File{URL: "a", Entries: 1}
+	for name, a := range map[string]Append{
+		"no number":     {Files: []File{file}},
+		"too late":      {Seq: MaxAppends + 1, Files: []File{file}},
+		"nothing":       {Seq: 1},
+		"empty file":    {Seq: 1, Files: []File{{URL: "a"}}},
+		"negative":      {Seq: 1, Files: []File{{URL: "a", Entries: -1}}},
+		"too many":      {Seq: 1, Files: []File{{URL: "a", Entries: MaxUnits}, file}},
+		"too long":      {Seq: 1, Files: []File{{URL: strings.Repeat("a", MaxAppend), Entries: 1}}},
+		"odd clusters":  {Seq: 1, Files: []File{{URL: "a", Entries: 3, Clusters: []int64{2, 1}}}},
+		"big signature": {Seq: 1, Files: []File{file}, Sig: make([]byte, 1<<10)},
+	} {
+		if err := a.Check(); !errors.Is(err, ErrAppend) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, a := range []Append{{Seq: 1, Files: []File{file}}, {Seq: MaxAppends, Close: true}} {
+		if err := a.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+	open := Job{Protocol: Protocol, Open: true, Want: R(0, 1), Data: Dataset{Files: []File{{Entries: 2}}}}
+	if open.Check() == nil {
+		t.Error("accepted an open job that does not want all of its units")
+	}
+}
