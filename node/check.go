@@ -14,6 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -53,14 +54,14 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 		return out, checkFailure(err)
 	}
 	j.phase(api.Preparing, "reading the files")
-	read, err := d.planFiles(j.ctx, rt, req, j.tell)
+	read, err := d.planner.Files(j.ctx, rt, req, d.openLimit(req), j.tell)
 	if err != nil {
 		return out, err
 	}
 	if j.items > 0 {
-		read.files = []tasks.File{{Entries: j.items}}
+		read.Files = []tasks.File{{Entries: j.items}}
 	}
-	desc, err := d.describeCheck(j, read.files, read.bad)
+	desc, err := d.describeCheck(j, read.Files, read.Bad)
 	if err != nil {
 		return out, err
 	}
@@ -126,12 +127,12 @@ type checking struct {
 }
 
 // tell notes how much there is, and what could not be read.
-func (c *checking) tell(read readFiles) {
-	c.out.Units, c.out.Files = c.desc.Want.Len(), len(c.desc.Data.Files)+len(read.bad)
-	for _, l := range read.bad {
+func (c *checking) tell(read plan.Read) {
+	c.out.Units, c.out.Files = c.desc.Want.Len(), len(c.desc.Data.Files)+len(read.Bad)
+	for _, l := range read.Bad {
 		c.warn(fmt.Sprintf("%s cannot be read: %s", l.File, l.Reason))
 	}
-	for _, note := range read.notes {
+	for _, note := range read.Notes {
 		c.warn(note)
 	}
 }
@@ -199,8 +200,8 @@ func (c *checking) halves() (out []tasks.Range) {
 		if units.Empty() {
 			continue
 		}
-		if _, _, err := keyOf(f.URL, f.Tree); err != nil {
-			c.warn(fmt.Sprintf("%s cannot be read here: %s", f.URL, plainReason(err)))
+		if _, _, err := plan.KeyOf(f.URL, f.Tree); err != nil {
+			c.warn(fmt.Sprintf("%s cannot be read here: %s", f.URL, plan.Reason(err)))
 			continue
 		}
 		n := min(units.Len(), checkEntries)

@@ -19,8 +19,10 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/turns"
 	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -62,21 +64,18 @@ type Daemon struct {
 
 	runtimes *runtimes.Set // what this host can run
 
-	mu     sync.Mutex
-	jobs   map[tasks.JobID]*job
-	byName map[string]*job
-	wrongs map[tasks.PeerID]*wrongs // what members sent that breaks the rules
-	past   []string                 // names of jobs of other nodes that have ended, the oldest first
-	packed map[string]tasks.Ship    // what was packed of code, by its key
-	rates  map[string]float64       // units/s a slot by code, from earlier jobs
-	plans  *planCache
-	// planPlaces bounds the files that are planned here for other members.
-	planPlaces chan struct{}
-	planTurns  *turns
-	called     map[tasks.PeerID]string // names of members that there are, and were in this life; at most maxCalled
-	codeless   map[tasks.PeerID]bool   // of these, whose code was dropped, since they may submit no more
-	turns      *turns                  // descriptions being fetched, by who hands them out
-	questions  *turns                  // for signatures of descriptions, by who is asked
+	mu        sync.Mutex
+	jobs      map[tasks.JobID]*job
+	byName    map[string]*job
+	wrongs    map[tasks.PeerID]*wrongs // what members sent that breaks the rules
+	past      []string                 // names of jobs of other nodes that have ended, the oldest first
+	packed    map[string]tasks.Ship    // what was packed of code, by its key
+	rates     map[string]float64       // units/s a slot by code, from earlier jobs
+	planner   *plan.Planner            // of jobs' files
+	called    map[tasks.PeerID]string  // names of members that there are, and were in this life; at most maxCalled
+	codeless  map[tasks.PeerID]bool    // of these, whose code was dropped, since they may submit no more
+	turns     *turns.Turns             // descriptions being fetched, by who hands them out
+	questions *turns.Turns             // for signatures of descriptions, by who is asked
 	// descriptions are those that are asked for; heavy, by the bytes that they take, some that had no room.
 	descriptions descriptions
 	heavy        map[tasks.JobID]int64
@@ -99,10 +98,8 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
 		quit: make(chan struct{}), opened: make(chan struct{}), steals: worker.NewMeter(),
 		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, packed: map[string]tasks.Ship{}, rates: map[string]float64{},
-		plans: newPlanCache(), turns: newTurns(maxDescriptions), questions: newTurns(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, heavy: map[tasks.JobID]int64{}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
+		turns: turns.New(maxDescriptions), questions: turns.New(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, heavy: map[tasks.JobID]int64{}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
 	}
-	all, each := planShares()
-	d.planPlaces, d.planTurns = make(chan struct{}, all), newTurns(each)
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.open(ctx); err != nil {
 		d.cancel()
@@ -146,6 +143,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(elsewhere(err), d.lock.Unlock())
 	}
 	d.openStore()
+	d.planner = d.newPlanner()
 	d.workers = worker.New(d.ctx, worker.Config{
 		Limits: d.cfg.workerLimits(),
 		Blobs:  d.blobs,

@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -279,37 +278,5 @@ func TestMissingIsToldByFile(t *testing.T) {
 	}
 	if got[0].Nodes[0] != "alice" || got[0].Nodes[1] != "q" {
 		t.Errorf("nodes %v", got[0].Nodes)
-	}
-}
-
-func TestPlansAreKeptForUnchangedFilesOnly(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	if err := durable.Write(path, []byte("one")); err != nil {
-		t.Fatal(err)
-	}
-	c := newPlanCache()
-	k, local, err := keyOf(path, "T")
-	if err != nil || !local {
-		t.Fatal(local, err)
-	}
-	c.put(planKey{file: k}, exec.Plan{Entries: 7})
-	if err := durable.Write(path, []byte("other")); err != nil {
-		t.Fatal(err)
-	}
-	k2, _, err := keyOf(path, "T")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := c.get(planKey{file: k2}); ok {
-		t.Error("a changed file has the old plan")
-	}
-	if p, ok := c.get(planKey{file: k}); !ok || p.Entries != 7 {
-		t.Error("the plan is gone")
-	}
-	if _, ok := c.get(planKey{kind: "ROOT", version: "6.38.00", file: k}); ok {
-		t.Error("one runtime has the plan of another")
-	}
-	if _, _, err := keyOf(path+"x", "T"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing file: %v", err)
 	}
 }

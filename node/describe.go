@@ -171,7 +171,7 @@ func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.J
 		return nil, err
 	}
 	defer q.turn(d.cfg.SignatureWait / 4)()
-	done, err := d.turns.take(q.ctx, from)
+	done, err := d.turns.Take(q.ctx, from)
 	if err != nil {
 		return nil, err
 	}

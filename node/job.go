@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -79,7 +80,7 @@ type job struct {
 
 // refusal is a file that had other entries here than were planned, as it was then.
 type refusal struct {
-	key    fileKey
+	key    plan.FileKey
 	reason string
 }
 
@@ -88,7 +89,7 @@ func (j *job) refuse(f *exec.Failure) {
 	if f.Host != exec.CauseDiffers {
 		return
 	}
-	key, _, _ := keyOf(f.File, "") // of a URL, or a file that has gone meanwhile, it is empty
+	key, _, _ := plan.KeyOf(f.File, "") // of a URL, or a file that has gone meanwhile, it is empty
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.refused == nil {
@@ -105,7 +106,7 @@ func (j *job) refuses(file string) (reason string, yes bool) {
 	if !known {
 		return "", false
 	}
-	now, _, _ := keyOf(file, "")
+	now, _, _ := plan.KeyOf(file, "")
 	return r.reason, now == r.key
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -344,16 +345,16 @@ func (l *lying) forgeEnd(b []byte, err error) ([]byte, error) {
 
 // forgePlans says of each file that it is empty, broken, or another.
 func (l *lying) forgePlans(b []byte, err error) ([]byte, error) {
-	var out []planned
+	var out []plan.Answer
 	if err != nil || json.Unmarshal(b, &out) != nil {
 		return b, err
 	}
 	for i := range out {
 		switch l.rng.IntN(4) {
 		case 0:
-			out[i] = planned{Kind: exec.KindSchema, Msg: "no tree, says the liar"}
+			out[i] = plan.Answer{Kind: exec.KindSchema, Msg: "no tree, says the liar"}
 		case 1:
-			out[i] = planned{Kind: exec.KindOpen, Msg: "broken, says the liar"}
+			out[i] = plan.Answer{Kind: exec.KindOpen, Msg: "broken, says the liar"}
 		default:
 			out[i].Entries, out[i].Clusters, out[i].Kind, out[i].Real = 0, nil, "", "/of/the/liar"
 		}

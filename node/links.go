@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // jobsTopic is where homes announce jobs.
@@ -34,6 +35,14 @@ const maxJobsAnswer = p2p.MaxRequest / 2
 
 // maxLogAnswer bounds the logs told to another daemon.
 const maxLogAnswer = maxLogBytes
+
+// Bounds of what an answer of another member in JSON may hold (wire.ReadJSON).
+const (
+	mostValues  = 1 << 16 // objects, and elements of all lists, in one answer: more than an honest one has room for,
+	mostMissing = 1 << 18 // also where it describes one job, of which as many files may be missing,
+	mostNumbers = 1 << 20 // or is mostly of numbers, or of names
+	mostListed  = 1 << 12 // elements of a list of jobs
+)
 
 // led finds a job led here by name or prefix.
 func (d *Daemon) led(name string) (*job, error) {
@@ -111,7 +120,7 @@ func (d *Daemon) askPeer(ctx context.Context, id tasks.PeerID, kind, arg string)
 func (d *Daemon) remoteStatus(ctx context.Context, home tasks.PeerID, name string) (st api.JobStatus, err error) {
 	b, err := d.askPeer(ctx, home, "status", name)
 	if err == nil {
-		err = decodeAnswer(b, mostMissing, &st)
+		err = wire.ReadJSON(b, mostMissing, &st)
 	}
 	if err == nil {
 		err = d.isAnothers(st.ID, st.Submitter)
@@ -210,7 +219,7 @@ func (d *Daemon) toldToWait(by tasks.PeerID, name string, answer []byte) (st api
 
 // readWaiting reads the status of a job that may wait, which has few parts.
 func readWaiting(b []byte) (st api.JobStatus, err error) {
-	err = decodeAnswer(b, mostListed, &st)
+	err = wire.ReadJSON(b, mostListed, &st)
 	return st, err
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -82,7 +83,7 @@ func (d *Daemon) glance(ctx context.Context, work tasks.Work, f tasks.File) (cau
 		case errors.As(err, &fail):
 			return fail.Host, fail.Msg, fail.Kind == exec.KindOpen
 		}
-		return exec.CauseOf(err), plainReason(err), true
+		return exec.CauseOf(err), plan.Reason(err), true
 	case <-ctx.Done():
 		late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 		return exec.CauseUnreachable, fmt.Sprintf("no answer in %s", glanceWait), late
@@ -91,7 +92,7 @@ func (d *Daemon) glance(ctx context.Context, work tasks.Work, f tasks.File) (cau
 
 // openInput opens a local file, or has the runtime open a URL that the job's work is done with.
 func (d *Daemon) openInput(ctx context.Context, work tasks.Work, f tasks.File) error {
-	if path := strings.TrimPrefix(f.URL, "file://"); !isURL(path) {
+	if path := strings.TrimPrefix(f.URL, "file://"); !plan.IsURL(path) {
 		file, err := os.Open(path)
 		if err != nil {
 			return err
@@ -104,16 +105,6 @@ func (d *Daemon) openInput(ctx context.Context, work tasks.Work, f tasks.File) e
 	}
 	_, err = rt.Plan(ctx, f.URL, f.Tree, glanceWait)
 	return err
-}
-
-// plainReason is what the system says, without the path, which is told beside it.
-func plainReason(err error) string {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		text := p.Err.Error()
-		return strings.ToUpper(text[:1]) + text[1:] // as strerror and ROOT say it
-	}
-	return err.Error()
 }
 
 func unseenOf(all []ledger.Unseen) (out []api.Unseen) {

@@ -64,7 +64,7 @@ type request struct {
 // nothing else is said:
 //
 //	signature  job id -> store.Signature, msgpack: who signed the job, and how large its description is
-//	plan       planAsk, JSON -> []planned, JSON: what this host reads of input files, for members that may submit
+//	plan       planAsk, JSON -> []plan.Answer, JSON: what this host reads of input files, for members that may submit
 //	glob       []string, JSON -> []string, JSON: the files that match globs on this host, for members that may submit
 //	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
 //	lacks      ids, JSON -> lacks, JSON: whom this node has no link to; asked after are those that who asks has none to
@@ -88,10 +88,10 @@ var requests = map[string]request{
 		return d.serveSignature(tasks.JobID(arg))
 	}},
 	"plan": {access: forAll, answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.servePlan(ctx, from, arg)
+		return d.planner.ServePlans(ctx, from, arg)
 	}},
 	"glob": {access: forAll, answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.serveGlobs(ctx, from, arg)
+		return d.planner.ServeGlobs(ctx, from, arg)
 	}},
 	"jobs": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
 		return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))

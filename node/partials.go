@@ -21,6 +21,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // What is committed of a job that runs, waits or cannot be finished is handed out as files: ROOT files where this
@@ -331,7 +332,7 @@ func (d *Daemon) remotePartials(ctx context.Context, st api.JobStatus) (*bundle,
 	for answer.Manifest == nil {
 		text, err := d.askPeer(ctx, st.Home, "partials", st.ID+hex.EncodeToString(mark))
 		if err == nil {
-			err = decodeAnswer(text, mostNumbers, &answer)
+			err = wire.ReadJSON(text, mostNumbers, &answer)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("could not have %s hand out what is committed: %w", st.HomeName, err)

@@ -115,7 +115,7 @@ func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string)
 		return nil, err
 	}
 	var h handle
-	if err := decodeAnswer(answer, mostValues, &h); err != nil || h.Size <= 0 || h.Size > store.MaxPartsIndex {
+	if err := wire.ReadJSON(answer, mostValues, &h); err != nil || h.Size <= 0 || h.Size > store.MaxPartsIndex {
 		return nil, fmt.Errorf("could not read what %s keeps: %w", from, errors.Join(err, errors.New("impossible size")))
 	}
 	return d.fetchWhole(ctx, from, h.SHA256, h.Size)

@@ -18,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A job whose ledger has lost most of its copies for good is recovered in two steps: the node that is asked looks which
@@ -108,7 +109,7 @@ func (d *Daemon) copiesOf(ctx context.Context, name string) (out []copyReport, e
 		g.Go(func() error {
 			b, err := d.askPeer(ctx, id, "copy", name)
 			if err == nil {
-				err = decodeAnswer(b, mostValues, &answers[i])
+				err = wire.ReadJSON(b, mostValues, &answers[i])
 			}
 			answers[i].on, errs[i] = id, err
 			return nil

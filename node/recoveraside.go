@@ -17,6 +17,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A job is recovered from a copy of its ledger that was put aside as it is from one that counts (recover.go), but that
@@ -81,7 +82,7 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, e
 		g.Go(func() error {
 			b, err := d.askPeer(ctx, id, "superseded", name)
 			if err == nil {
-				answers[i], _ = decodeList[copyReport](b, maxAsides, mostValues)
+				answers[i], _ = wire.ReadJSONList[copyReport](b, maxAsides, mostValues)
 			}
 			errs[i] = err
 			for k := range answers[i] {

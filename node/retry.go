@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/store"
 
 	"golang.org/x/sync/errgroup"
@@ -257,7 +258,7 @@ func (d *Daemon) compareFiles(ctx context.Context, rt exec.Runtime, desc *tasks.
 			continue
 		}
 		g.Go(func() error {
-			p, err := d.planFile(ctx, rt, f.URL, f.Tree, limit)
+			p, err := d.planner.File(ctx, rt, f.URL, f.Tree, limit)
 			if err == nil && p.Entries != f.Entries {
 				return &api.Error{Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result holds entries of the file as it was", f.URL, f.Entries, p.Entries),
 					Hint: "run the job anew with `dtpnode run`"}
@@ -279,20 +280,20 @@ func (d *Daemon) planBad(ctx context.Context, rt exec.Runtime, j *job, bad []tas
 	g.SetLimit(16)
 	for i, l := range bad {
 		g.Go(func() error {
-			p, err := d.planFile(gctx, rt, l.File, l.Tree, d.cfg.workerLimits().For(limitsOf(j.req)).Open)
+			p, err := d.planner.File(gctx, rt, l.File, l.Tree, d.cfg.workerLimits().For(limitsOf(j.req)).Open)
 			var f *exec.Failure
 			switch {
 			case err == nil:
-				found[i] = []tasks.File{plannedFile(j.req, l.File, p)}
-			case errors.As(err, &f) && (f.Host != "" || damagedHere(f)):
+				found[i] = []tasks.File{plan.Planned(j.req, l.File, p)}
+			case errors.As(err, &f) && (f.Host != "" || plan.DamagedHere(f)):
 				one := j.req
 				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}
-				again, _ := d.planFiles(gctx, rt, one, func(string) {}) // which asks the members
-				found[i] = again.files
-				j.note(again.notes...)
+				again, _ := d.planner.Files(gctx, rt, one, d.openLimit(one), func(string) {}) // which asks the members
+				found[i] = again.Files
+				j.note(again.Notes...)
 				fallthrough
 			default:
-				now[i].Reason = plainReason(err)
+				now[i].Reason = plan.Reason(err)
 				if f != nil {
 					now[i].Reason = f.Msg
 				}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -74,7 +75,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 	if err != nil {
 		return err
 	}
-	desc, err := d.compose(j, nonce, read.files, read.bad)
+	desc, err := d.compose(j, nonce, read.Files, read.Bad)
 	if err != nil {
 		return err
 	}
@@ -93,15 +94,17 @@ const leaderNeeds = "this node needs ROOT, or what else the job runs with, to le
 
 // readAndDescribe plans a job's files and makes its program ready, both at once. A job without files runs over the items
 // that its program has.
-func (d *Daemon) readAndDescribe(rt exec.Runtime, j *job) (read readFiles, err error) {
+func (d *Daemon) readAndDescribe(rt exec.Runtime, j *job) (read plan.Read, err error) {
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {
-		read, err = d.planFiles(ctx, rt, j.req, func(text string) { j.phase(api.Preparing, text) })
-		j.note(read.notes...)
+		read, err = d.planner.Files(ctx, rt, j.req, d.openLimit(j.req), func(text string) { j.phase(api.Preparing, text) })
+		j.note(read.Notes...)
 		return err
 	})
 	g.Go(func() error {
-		d.noteGlobs(ctx, j)
+		if more := d.planner.MoreOn(ctx, j.req); more != "" {
+			j.note(more)
+		}
 		return nil
 	})
 	g.Go(func() error { return d.describe(ctx, rt, j, nil) })
@@ -116,7 +119,7 @@ func (d *Daemon) readAndDescribe(rt exec.Runtime, j *job) (read readFiles, err e
 		return read, &api.Error{Status: http.StatusBadRequest, Message: "could not submit: the job has items of its own, and files are named too",
 			Hint: "leave the files out"}
 	case items > 0:
-		read.files = []tasks.File{{Entries: items}}
+		read.Files = []tasks.File{{Entries: items}}
 	}
 	return read, nil
 }
@@ -230,7 +233,7 @@ func (d *Daemon) probe(j *job, desc *tasks.Job) error {
 	j.mu.Lock()
 	mark := fmt.Sprintf("%s %+v", j.codeKey, key)
 	j.mu.Unlock()
-	if local && d.plans.wasProbed(mark) {
+	if local && d.planner.Probed(mark) {
 		return nil
 	}
 	j.phase(api.Preparing, "trying the first entry")
@@ -247,13 +250,13 @@ func (d *Daemon) probe(j *job, desc *tasks.Job) error {
 		return nil // this entry or file is bad, or this host; the job will tell
 	}
 	if err == nil {
-		d.plans.setProbed(mark)
+		d.planner.SetProbed(mark)
 	}
 	return err
 }
 
 // firstSeen is the first file of those wanted that this host sees, as far as a look tells.
-func firstSeen(desc *tasks.Job) (f tasks.File, key fileKey, local, ok bool) {
+func firstSeen(desc *tasks.Job) (f tasks.File, key plan.FileKey, local, ok bool) {
 	i, _ := desc.Data.Locate(desc.Want.First)
 	for ; i < len(desc.Data.Files) && desc.Data.Units(i).First < desc.Want.Last; i++ {
 		f = desc.Data.Files[i]
@@ -261,7 +264,7 @@ func firstSeen(desc *tasks.Job) (f tasks.File, key fileKey, local, ok bool) {
 			continue
 		}
 		var err error
-		if key, local, err = keyOf(f.URL, f.Tree); err == nil {
+		if key, local, err = plan.KeyOf(f.URL, f.Tree); err == nil {
 			return f, key, local, true
 		}
 	}

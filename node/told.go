@@ -5,6 +5,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // Several members may tell of one job, and any of them may lie. A list of jobs believes this node over all others of
@@ -23,7 +24,7 @@ func toldBy(id tasks.PeerID, b []byte) ([]told, error) {
 	if len(b) > maxJobsAnswer {
 		return nil, fmt.Errorf("could not read a list of jobs of %d bytes, more than any node tells", len(b))
 	}
-	list, err := decodeList[api.JobStatus](b, mostListed, mostValues)
+	list, err := wire.ReadJSONList[api.JobStatus](b, mostListed, mostValues)
 	if err != nil {
 		return nil, err
 	}

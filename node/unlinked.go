@@ -14,6 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // Which pairs of members have no link is nobody's knowledge: each knows whom it cannot reach itself. They are asked for
@@ -135,7 +136,7 @@ func (d *Daemon) askLacks(ctx context.Context, members []p2p.Member, mine lacks)
 			var l lacks
 			b, err := d.askPeer(ctx, m.ID, "lacks", string(arg))
 			if err == nil {
-				err = decodeAnswer(b, mostValues, &l)
+				err = wire.ReadJSON(b, mostValues, &l)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -4,73 +4,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
-
-// What a member answers takes no more memory than an honest answer of the largest size.
-func TestAnswersAreBounded(t *testing.T) {
-	bomb := func(element string) []byte {
-		return []byte("[" + strings.TrimSuffix(strings.Repeat(element+",", (p2p.MaxRequest-2)/(len(element)+1)), ",") + "]")
-	}
-	for _, element := range []string{"{}", "[]", `{"nodes":[{}]}`, "null", "0"} {
-		b := bomb(element)
-		if len(b) > p2p.MaxRequest {
-			t.Fatal("too long")
-		}
-		for name, read := range map[string]func() error{
-			"jobs":       func() error { _, err := toldBy("x", b[:min(len(b), maxJobsAnswer)]); return err },
-			"all jobs":   func() error { _, err := toldBy("x", b); return err },
-			"superseded": func() error { _, err := decodeList[copyReport](b, maxAsides, mostValues); return err },
-			"plan":       func() error { _, err := decodeList[planned](b, planChunk, len(b)); return err },
-			"nodes": func() error {
-				var st api.JobStatus
-				return decodeAnswer([]byte(`{"nodes":`+string(b)+`}`), mostMissing, &st)
-			},
-			"waiting": func() error { _, err := readWaiting([]byte(`{"nodes":` + string(b) + `}`)); return err },
-			"lacks":   func() error { var l lacks; return decodeAnswer([]byte(`{"Lacks":`+string(b)+`}`), mostValues, &l) },
-		} {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			err := read()
-			runtime.ReadMemStats(&after)
-			if used := after.TotalAlloc - before.TotalAlloc; err == nil || used > 128<<20 {
-				t.Errorf("%s of %s: %v, and took %d bytes", name, element, err, used)
-			}
-		}
-	}
-}
-
-func TestListsAreRead(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		want []string
-		ok   bool
-	}{
-		{`["a","{[\"{[","c"]`, []string{"a", `{["{[`, "c"}, true},
-		{`[]`, nil, true},
-		{`null`, nil, true},
-		{`["a","b","c","d"]`, nil, false},
-		{`["a"`, nil, false},
-		{`{"a":"b"}`, nil, false},
-		{`[1]`, nil, false},
-		{``, nil, false},
-	} {
-		got, err := decodeList[string]([]byte(c.text), 3, 3)
-		if (err == nil) != c.ok || c.ok && !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s: %q, %v", c.text, got, err)
-		}
-	}
-	if n := countValues([]byte(`{"a\\":"[\",[","b":[{},1,null]}`), 10); n != 5 {
-		t.Errorf("%d values, want 5", n)
-	}
-}
 
 // A list of jobs believes this node of what it knows, then the proven home, then who says that it has a part in the
 // job.
@@ -143,5 +86,38 @@ func TestManyJobsAreToldOnce(t *testing.T) {
 	}
 	if got := once("self", append(list, list...), nil); len(got) != mostListed {
 		t.Errorf("%d jobs", len(got))
+	}
+}
+
+// What a member answers takes no more memory than an honest answer of the largest size.
+func TestAnswersAreBounded(t *testing.T) {
+	bomb := func(element string) []byte {
+		return []byte("[" + strings.TrimSuffix(strings.Repeat(element+",", (p2p.MaxRequest-2)/(len(element)+1)), ",") + "]")
+	}
+	for _, element := range []string{"{}", "[]", `{"nodes":[{}]}`, "null", "0"} {
+		b := bomb(element)
+		if len(b) > p2p.MaxRequest {
+			t.Fatal("too long")
+		}
+		for name, read := range map[string]func() error{
+			"jobs":       func() error { _, err := toldBy("x", b[:min(len(b), maxJobsAnswer)]); return err },
+			"all jobs":   func() error { _, err := toldBy("x", b); return err },
+			"superseded": func() error { _, err := wire.ReadJSONList[copyReport](b, maxAsides, mostValues); return err },
+			"plan":       func() error { _, err := wire.ReadJSONList[plan.Answer](b, 16, len(b)); return err },
+			"nodes": func() error {
+				var st api.JobStatus
+				return wire.ReadJSON([]byte(`{"nodes":`+string(b)+`}`), mostMissing, &st)
+			},
+			"waiting": func() error { _, err := readWaiting([]byte(`{"nodes":` + string(b) + `}`)); return err },
+			"lacks":   func() error { var l lacks; return wire.ReadJSON([]byte(`{"Lacks":`+string(b)+`}`), mostValues, &l) },
+		} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := read()
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; err == nil || used > 128<<20 {
+				t.Errorf("%s of %s: %v, and took %d bytes", name, element, err, used)
+			}
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package node
+package plan
 
 import (
 	"context"
@@ -108,7 +108,7 @@ func (l *links) votes(p one) (same, differ []tasks.PeerID) {
 
 // twice is the error for two names of one file. Where as many say that it is one as that it is not, it is taken for
 // one, since that is told.
-func (l *links) twice(names map[tasks.PeerID]memberName) error {
+func (l *links) twice(names Names) error {
 	for _, p := range l.suspects() {
 		same, differ := l.votes(p)
 		if len(same) < len(differ) {
@@ -116,10 +116,10 @@ func (l *links) twice(names map[tasks.PeerID]memberName) error {
 		}
 		text := fmt.Sprintf("could not use input files: two names of one file, which would be counted twice: %q is %q", l.files[p.second].URL, l.files[p.first].URL)
 		if len(same) > 0 {
-			text += ", as " + strings.Join(namesOf(same, names), ", ") + " can tell"
+			text += ", as " + strings.Join(names.Of(same), ", ") + " can tell"
 		}
 		if len(differ) > 0 {
-			text += ", but not to " + strings.Join(namesOf(differ, names), ", ")
+			text += ", but not to " + strings.Join(names.Of(differ), ", ")
 		}
 		return &api.Error{Message: text,
 			Hint: "one is a link to the other, where they were planned: name only one of them, or say --allow-duplicates if you mean it"}
@@ -140,7 +140,7 @@ func (l *links) asked(members []tasks.PeerID, before int) []tasks.PeerID {
 
 // localPath is the path of a local file; empty for a URL.
 func localPath(url string) string {
-	if path := strings.TrimPrefix(url, "file://"); !isURL(path) {
+	if path := strings.TrimPrefix(url, "file://"); !IsURL(path) {
 		return path
 	}
 	return ""
@@ -179,12 +179,12 @@ func linksOf(u *unseenHere, self tasks.PeerID) *links {
 }
 
 // compareLinks has members say which files are one, and returns the error for files that are named twice.
-func (d *Daemon) compareLinks(ctx context.Context, u *unseenHere, members []tasks.PeerID) error {
+func (pl *Planner) compareLinks(ctx context.Context, u *unseenHere, members []tasks.PeerID) error {
 	told := func(words []word) bool { return slices.ContainsFunc(words, func(w word) bool { return w.real != "" }) }
 	if u.req.Duplicates || !slices.ContainsFunc(u.words, told) {
 		return nil // run has compared what its host sees
 	}
-	l := linksOf(u, d.net.ID())
+	l := linksOf(u, pl.Members.ID())
 	planned := map[tasks.PeerID]int{}
 	for _, words := range u.words {
 		for _, w := range words {
@@ -201,16 +201,16 @@ func (d *Daemon) compareLinks(ctx context.Context, u *unseenHere, members []task
 			break
 		}
 		n += len(next)
-		d.askLinks(ctx, l, next, u)
+		pl.askLinks(ctx, l, next, u)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return l.twice(d.memberNames())
+	return l.twice(pl.Members.Names())
 }
 
 // askLinks asks members for the paths of all local files.
-func (d *Daemon) askLinks(ctx context.Context, l *links, members []tasks.PeerID, u *unseenHere) {
+func (pl *Planner) askLinks(ctx context.Context, l *links, members []tasks.PeerID, u *unseenHere) {
 	var local []int
 	var files []api.InputFile
 	for i, f := range l.files {
@@ -218,14 +218,14 @@ func (d *Daemon) askLinks(ctx context.Context, l *links, members []tasks.PeerID,
 			local, files = append(local, i), append(files, f)
 		}
 	}
-	told := make([][]planned, len(members))
+	told := make([][]Answer, len(members))
 	var wg sync.WaitGroup
 	for k, m := range members {
 		wg.Go(func() {
 			for chunk := range slices.Chunk(files, linkChunk) {
-				out, err := d.askMember(ctx, m, planAsk{Files: chunk, Within: u.limit.Seconds(), Links: true}, u.limit)
+				out, err := pl.askMember(ctx, m, planAsk{Files: chunk, Within: u.limit.Seconds(), Links: true}, u.limit)
 				if err != nil || len(out) != len(chunk) {
-					d.log.Warn("a member did not tell the paths of files", "member", m, "files", len(chunk), "err", err)
+					pl.Log.Warn("a member did not tell the paths of files", "member", m, "files", len(chunk), "err", err)
 					return
 				}
 				told[k] = append(told[k], out...)
@@ -241,15 +241,15 @@ func (d *Daemon) askLinks(ctx context.Context, l *links, members []tasks.PeerID,
 }
 
 // serveLinks tells the paths of files, with all links followed.
-func (d *Daemon) serveLinks(ctx context.Context, from tasks.PeerID, files []api.InputFile) ([]byte, error) {
-	done := d.planTurn(ctx, from)
+func (pl *Planner) serveLinks(ctx context.Context, from tasks.PeerID, files []api.InputFile) ([]byte, error) {
+	done := pl.turn(ctx, from)
 	if done == nil {
 		return nil, ctx.Err()
 	}
-	answer := make(chan []planned, 1)
+	answer := make(chan []Answer, 1)
 	go func() { // may hang in the kernel longer than anybody waits: its place is taken until then
 		defer done()
-		out := make([]planned, len(files))
+		out := make([]Answer, len(files))
 		for i, f := range files {
 			if ctx.Err() != nil {
 				return

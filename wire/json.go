@@ -1,4 +1,4 @@
-package node
+package wire
 
 import (
 	"bytes"
@@ -6,26 +6,19 @@ import (
 	"fmt"
 )
 
-// Members answer in JSON, and what few bytes say may take much memory: an element of a list, be it of the wrong kind,
-// is two bytes, and some hundred where it is read. So answers are read by decodeAnswer or decodeList alone, which count
-// first.
-const (
-	mostValues  = 1 << 16 // objects, and elements of all lists, in one answer: more than an honest one has room for,
-	mostMissing = 1 << 18 // also where it describes one job, of which as many files may be missing,
-	mostNumbers = 1 << 20 // or is mostly of numbers, or of names
-	mostListed  = 1 << 12 // elements of a list of jobs
-)
+// What few bytes of JSON say may take much memory: an element of a list, be it of the wrong kind, is two bytes, and some
+// hundred where it is read. So what comes from others is read by ReadJSON or ReadJSONList, which count first.
 
-// decodeAnswer reads a member's answer of no more than so many values.
-func decodeAnswer(b []byte, values int, into any) error {
+// ReadJSON reads JSON that holds no more than so many values: objects, lists, and elements of lists.
+func ReadJSON(b []byte, values int, into any) error {
 	if countValues(b, values) > values {
 		return fmt.Errorf("could not read an answer of %d bytes: it has more than %d parts", len(b), values)
 	}
 	return json.Unmarshal(b, into)
 }
 
-// decodeList reads a member's answer that is a list of no more than so many elements, and values in all.
-func decodeList[T any](b []byte, elements, values int) (out []T, err error) {
+// ReadJSONList reads a list of no more than so many elements, and values in all.
+func ReadJSONList[T any](b []byte, elements, values int) (out []T, err error) {
 	if countValues(b, values) > values {
 		return nil, fmt.Errorf("could not read a list of %d bytes: it has more than %d parts", len(b), values)
 	}

@@ -1,15 +1,29 @@
-package node
+package plan
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/tasks"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
+
+// alone is a cluster of one member.
+type alone struct{}
+
+func (alone) ID() tasks.PeerID           { return "self" }
+func (alone) Names() Names               { return nil }
+func (alone) Planners([]string) []Member { return nil }
+func (alone) PlansFor(tasks.PeerID) bool { return true }
+func (alone) Request(context.Context, tasks.PeerID, string, []byte) ([]byte, error) {
+	return nil, errors.New("nobody is there")
+}
 
 // silentServer plans files at once, but for those that never open.
 type silentServer struct {
@@ -31,8 +45,7 @@ func (s silentServer) Plan(ctx context.Context, file, _ string, _ time.Duration)
 // A member that asks for files which do not open takes its own share of the planners, for as long as it waits itself:
 // those of others are planned meanwhile, and what it did not wait for is not called broken.
 func TestPlanningForOneMemberHoldsUpNobodyElse(t *testing.T) {
-	d := openWithout(t, "node")
-	defer d.Close()
+	d := New(Config{Members: alone{}, Log: slog.New(slog.DiscardHandler)})
 	exec := silentServer{waits: make(chan string, 16)}
 	bad := make([]api.InputFile, planChunk)
 	for i := range bad {
@@ -40,10 +53,10 @@ func TestPlanningForOneMemberHoldsUpNobodyElse(t *testing.T) {
 	}
 	_, each := planShares()
 	if all, _ := planShares(); each == all {
-		d.planPlaces = make(chan struct{}, each+1) // on one core the second member would have to wait
+		d.places = make(chan struct{}, each+1) // on one core the second member would have to wait
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	answered := make(chan []planned)
+	answered := make(chan []Answer)
 	go func() { answered <- d.planAsked(ctx, "hostile", exec, bad, time.Hour) }()
 	for range each {
 		<-exec.waits

@@ -1,4 +1,4 @@
-package node
+package plan
 
 import (
 	"context"
@@ -13,10 +13,9 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/wire"
 
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/node/runtimes"
-	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -45,9 +44,9 @@ type planAsk struct {
 	Links  bool            `json:"links,omitempty"`
 }
 
-// planned answers for one file, in the order of the request: what was read of it, or why it was not. An answer may be
+// Answer answers for one file, in the order of the request: what was read of it, or why it was not. An answer may be
 // cut short, with one file at least.
-type planned struct {
+type Answer struct {
 	Tree     string     `json:"tree,omitempty"`
 	Entries  int64      `json:"entries,omitempty"`
 	Clusters []int64    `json:"clusters,omitempty"`
@@ -60,7 +59,7 @@ type planned struct {
 }
 
 // plan is what a member has answered, checked as far as it can be.
-func (p planned) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
+func (p Answer) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 	if p.Kind != "" {
 		msg := strings.ToValidUTF8(p.Msg[:min(len(p.Msg), maxPlanText)], "")
 		return exec.Plan{}, &exec.Failure{Kind: p.Kind, Host: p.Host, Op: "open", File: f.URL, Entry: -1, Msg: msg}
@@ -91,13 +90,13 @@ type unseenHere struct {
 
 // file is what another member is asked for.
 func (u *unseenHere) file(i int) api.InputFile {
-	return api.InputFile{URL: u.req.Files[i].URL, Tree: treeOf(u.req, u.req.Files[i])}
+	return api.InputFile{URL: u.req.Files[i].URL, Tree: TreeOf(u.req, u.req.Files[i])}
 }
 
 // asked are the members that have answered for the i-th file; of one that is damaged here, those that have it too.
 func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 	for _, w := range u.words[i] {
-		if w.sees() || !damagedHere(u.bad[i]) {
+		if w.sees() || !DamagedHere(u.bad[i]) {
 			out = append(out, w.by)
 		}
 	}
@@ -106,31 +105,31 @@ func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 
 // planUnseen has members plan what this host does not see. A local file that nobody has is an error, for it was most
 // likely named wrongly.
-func (d *Daemon) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
+func (pl *Planner) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
 	u.words = make([][]word, len(u.bad))
 	var members []tasks.PeerID
-	for _, m := range d.planners(u.needs) {
+	for _, m := range pl.Members.Planners(u.needs) {
 		members = append(members, m.ID)
 	}
-	u.gather(ctx, members, d.askPlans(u.kind, u.needs), tell)
-	u.weigh(d.memberNames())
+	u.gather(ctx, members, pl.askPlans(u.kind, u.needs), tell)
+	u.weigh(pl.Members.Names())
 	for i, f := range u.bad {
 		switch {
 		case f == nil:
 		case namedWrongly(f):
-			return fmt.Errorf("%w (read on %s)", f, strings.Join(d.names(u.asked(i)), ", "))
-		case f.Host == exec.CauseMissing && !isURL(f.File):
-			return d.nobodySees(f, u.asked(i))
+			return fmt.Errorf("%w (read on %s)", f, strings.Join(pl.Members.Names().Of(u.asked(i)), ", "))
+		case f.Host == exec.CauseMissing && !IsURL(f.File):
+			return pl.nobodySees(f, u.asked(i))
 		}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return d.compareLinks(ctx, u, members)
+	return pl.compareLinks(ctx, u, members)
 }
 
 // weigh takes what counts of what members have said.
-func (u *unseenHere) weigh(names map[tasks.PeerID]memberName) {
+func (u *unseenHere) weigh(names Names) {
 	for i, words := range u.words {
 		if u.bad[i] == nil || len(words) == 0 {
 			continue
@@ -144,16 +143,16 @@ func (u *unseenHere) weigh(names map[tasks.PeerID]memberName) {
 }
 
 // nobodySees is the error for a file that is nowhere to be found.
-func (d *Daemon) nobodySees(f *exec.Failure, asked []tasks.PeerID) error {
+func (pl *Planner) nobodySees(f *exec.Failure, asked []tasks.PeerID) error {
 	where := "on this host, and no member is there to be asked"
 	if len(asked) > 0 {
-		where = "neither on this host nor on " + strings.Join(d.names(asked), ", ")
+		where = "neither on this host nor on " + strings.Join(pl.Members.Names().Of(asked), ", ")
 	}
 	return &api.Error{Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where)}
 }
 
 // asker has a member plan files, and returns its answers for the first of them, one at least.
-type asker func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) ([]planned, error)
+type asker func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) ([]Answer, error)
 
 // gather asks members: each for a share of the files, then for those of which the word of the one before is not enough.
 func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask asker, tell func(text string)) {
@@ -179,16 +178,6 @@ func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask ask
 	}
 }
 
-// planners are the members that may be asked to plan for a job with these needs.
-func (d *Daemon) planners(needs []string) (out []p2p.Member) {
-	for _, m := range d.net.Members() {
-		if m.Up && !m.Self && m.Slots > 0 && d.net.HasRight(m.ID, p2p.Worker) && runtimes.Meet(runtimes.Announced(m.Meta), needs) {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 // planShare asks one member for some of the files. One that does not answer has said nothing of those that are left.
 func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int, ask asker) {
 	for len(share) > 0 && ctx.Err() == nil {
@@ -211,15 +200,15 @@ func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int,
 }
 
 // askPlans has members plan files for a job of a kind.
-func (d *Daemon) askPlans(kind string, needs []string) asker {
-	return func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) (out []planned, err error) {
+func (pl *Planner) askPlans(kind string, needs []string) asker {
+	return func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) (out []Answer, err error) {
 		defer func() {
 			if err != nil {
-				d.log.Warn("a member did not plan files", "member", m, "files", len(files), "err", err)
+				pl.Log.Warn("a member did not plan files", "member", m, "files", len(files), "err", err)
 			}
 		}()
 		ask := planAsk{Kind: kind, Needs: needs, Files: files, Within: limit.Seconds()}
-		if out, err = d.askMember(ctx, m, ask, limit); err != nil {
+		if out, err = pl.askMember(ctx, m, ask, limit); err != nil {
 			return nil, err
 		}
 		if len(out) == 0 || len(out) > len(files) {
@@ -230,18 +219,18 @@ func (d *Daemon) askPlans(kind string, needs []string) asker {
 }
 
 // askMember sends one request.
-func (d *Daemon) askMember(ctx context.Context, m tasks.PeerID, ask planAsk, limit time.Duration) (out []planned, err error) {
+func (pl *Planner) askMember(ctx context.Context, m tasks.PeerID, ask planAsk, limit time.Duration) (out []Answer, err error) {
 	body, err := json.Marshal(ask)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit+planGrace)
 	defer cancel()
-	b, err := d.net.Request(ctx, m, "plan", body)
+	b, err := pl.Members.Request(ctx, m, "plan", body)
 	if err != nil {
 		return nil, err
 	}
-	if out, err = decodeList[planned](b, len(ask.Files), len(b)); err != nil {
+	if out, err = wire.ReadJSONList[Answer](b, len(ask.Files), len(b)); err != nil {
 		return nil, fmt.Errorf("could not read the plans of %s: %w", m, err)
 	}
 	return out, nil
@@ -255,25 +244,25 @@ func planShares() (all, each int) {
 	return all, max(all-1, 1)
 }
 
-// planTurn waits for a place to plan a file in for a member; done gives it back. It returns nil if ctx ends before.
-func (d *Daemon) planTurn(ctx context.Context, from tasks.PeerID) (done func()) {
-	own, err := d.planTurns.take(ctx, from)
+// turn waits for a place to plan a file in for a member; done gives it back. It returns nil if ctx ends before.
+func (pl *Planner) turn(ctx context.Context, from tasks.PeerID) (done func()) {
+	own, err := pl.turns.Take(ctx, from)
 	if err != nil {
 		return nil
 	}
 	select {
-	case d.planPlaces <- struct{}{}:
-		return func() { <-d.planPlaces; own() }
+	case pl.places <- struct{}{}:
+		return func() { <-pl.places; own() }
 	case <-ctx.Done():
 		own()
 		return nil
 	}
 }
 
-// servePlan plans files for a member that may submit, as this node would do it for a job of that member, for as long as
-// the member waits.
-func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
-	if !d.net.HasRight(from, p2p.Submitter) || !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
+// ServePlans plans files for a member that may submit, as this node would do it for a job of that member, for as long
+// as the member waits.
+func (pl *Planner) ServePlans(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
+	if !pl.Members.PlansFor(from) {
 		return nil, &api.Error{Status: http.StatusForbidden,
 			Message: "files are planned by members that work, for members that may submit jobs"}
 	}
@@ -287,17 +276,17 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 	if len(ask.Files) == 0 || len(ask.Files) > most {
 		return nil, fmt.Errorf("a request to plan names 1 to %d files", most)
 	}
-	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), max(planWithin, d.cfg.workerLimits().For(tasks.Limits{}).Open))
+	within := min(time.Duration(max(ask.Within, 1)*float64(time.Second)), max(planWithin, pl.Open))
 	ctx, cancel := context.WithTimeout(ctx, within+planGrace/2)
 	defer cancel()
 	if ask.Links {
-		return d.serveLinks(ctx, from, ask.Files)
+		return pl.serveLinks(ctx, from, ask.Files)
 	}
-	rt, err := d.runtimeFor(ctx, ask.Kind, ask.Needs)
+	rt, err := pl.Runtime(ctx, ask.Kind, ask.Needs)
 	if err != nil {
 		return nil, err
 	}
-	out := d.planAsked(ctx, from, rt, ask.Files, within)
+	out := pl.planAsked(ctx, from, rt, ask.Files, within)
 	if len(out) == 0 {
 		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "too many files are being planned on this host", Hint: "try again"}
 	}
@@ -305,19 +294,19 @@ func (d *Daemon) servePlan(ctx context.Context, from tasks.PeerID, arg string) (
 }
 
 // planAsked plans files for another member and returns the first of them, as many as there was time for.
-func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, rt exec.Runtime, files []api.InputFile, within time.Duration) []planned {
-	out, answered := make([]planned, len(files)), make([]bool, len(files))
+func (pl *Planner) planAsked(ctx context.Context, from tasks.PeerID, rt exec.Runtime, files []api.InputFile, within time.Duration) []Answer {
+	out, answered := make([]Answer, len(files)), make([]bool, len(files))
 	var wg sync.WaitGroup
 	_, each := planShares()
 	g := make(chan struct{}, each) // in their order, for the first ones are answered
 	for i, f := range files {
 		g <- struct{}{}
-		done := d.planTurn(ctx, from)
+		done := pl.turn(ctx, from)
 		if done == nil {
 			break
 		}
 		wg.Go(func() {
-			out[i] = d.planFor(ctx, rt, f, within)
+			out[i] = pl.planFor(ctx, rt, f, within)
 			answered[i] = ctx.Err() == nil
 			done()
 			<-g
@@ -332,20 +321,20 @@ func (d *Daemon) planAsked(ctx context.Context, from tasks.PeerID, rt exec.Runti
 }
 
 // planFor plans one file for another member.
-func (d *Daemon) planFor(ctx context.Context, rt exec.Runtime, f api.InputFile, within time.Duration) planned {
-	p, err := d.planFile(ctx, rt, f.URL, f.Tree, within)
+func (pl *Planner) planFor(ctx context.Context, rt exec.Runtime, f api.InputFile, within time.Duration) Answer {
+	p, err := pl.File(ctx, rt, f.URL, f.Tree, within)
 	var fail *exec.Failure
 	switch {
 	case errors.As(err, &fail):
-		return planned{Kind: fail.Kind, Host: fail.Host, Msg: fail.Msg}
+		return Answer{Kind: fail.Kind, Host: fail.Host, Msg: fail.Msg}
 	case err != nil:
-		return planned{Kind: exec.KindOpen, Msg: err.Error()}
+		return Answer{Kind: exec.KindOpen, Msg: err.Error()}
 	}
-	return planned{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID, Real: realPath(f.URL)}
+	return Answer{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID, Real: realPath(f.URL)}
 }
 
 // answerPlans encodes as many as an answer holds.
-func answerPlans(out []planned) ([]byte, error) {
+func answerPlans(out []Answer) ([]byte, error) {
 	for n := len(out); ; n /= 2 {
 		b, err := json.Marshal(out[:max(n, 1)])
 		if err != nil || len(b) <= maxPlanSize || n <= 1 {

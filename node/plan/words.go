@@ -1,4 +1,4 @@
-package node
+package plan
 
 import (
 	"fmt"
@@ -55,17 +55,17 @@ func count(words []word, is func(word) bool) (n int) {
 	return n
 }
 
-// damagedHere reports whether a file is there and cannot be read on this host, as a copy that was cut on its way here:
+// DamagedHere reports whether a file is there and cannot be read on this host, as a copy that was cut on its way here:
 // elsewhere it may be whole. A file that lacks what is asked for was named wrongly, and one that kills who reads it is
 // no better there.
-func damagedHere(own *exec.Failure) bool {
+func DamagedHere(own *exec.Failure) bool {
 	return own != nil && own.Host == "" && (own.Kind == exec.KindOpen || own.Kind == exec.KindData)
 }
 
 // enough reports whether nobody else need be asked for a file, of which own is why this host could not plan it.
 func enough(own *exec.Failure, words []word) bool {
 	silent := func(w word) bool { return w.bad != nil && w.bad.Host == exec.CauseUnreachable }
-	return own == nil || own.Host == "" && !damagedHere(own) || slices.ContainsFunc(words, word.hasEntries) ||
+	return own == nil || own.Host == "" && !DamagedHere(own) || slices.ContainsFunc(words, word.hasEntries) ||
 		count(words, silent) >= silentAsked || count(words, word.sees) >= maxWords
 }
 
@@ -76,7 +76,7 @@ func weighed(own *exec.Failure, words []word) word {
 	if i := slices.IndexFunc(words, word.hasEntries); i >= 0 {
 		return words[i]
 	}
-	if damagedHere(own) { // this host's own eyes count as one that sees it
+	if DamagedHere(own) { // this host's own eyes count as one that sees it
 		words = append([]word{{bad: own}}, words...)
 	}
 	broken := count(words, word.isBroken)
@@ -95,7 +95,7 @@ func weighed(own *exec.Failure, words []word) word {
 
 // disputed is the failure of a file, with what others say that see it. A tree that another has found is not named
 // wrongly.
-func disputed(w word, words []word, names map[tasks.PeerID]memberName) *exec.Failure {
+func disputed(w word, words []word, names Names) *exec.Failure {
 	f := *w.bad
 	other := others(w, words)
 	if len(other) == 0 || w.by == "" {
@@ -104,7 +104,7 @@ func disputed(w word, words []word, names map[tasks.PeerID]memberName) *exec.Fai
 	if slices.ContainsFunc(other, word.isEmpty) {
 		f.Kind = exec.KindOpen
 	}
-	f.Msg = fmt.Sprintf("%s, says %s; but %s", f.Msg, namesOf([]tasks.PeerID{w.by}, names)[0], sayings(other, names))
+	f.Msg = fmt.Sprintf("%s, says %s; but %s", f.Msg, names.One(w.by), sayings(other, names))
 	return &f
 }
 
@@ -119,17 +119,17 @@ func others(w word, words []word) (out []word) {
 }
 
 // sayings are words of members, for people.
-func sayings(words []word, names map[tasks.PeerID]memberName) string {
+func sayings(words []word, names Names) string {
 	texts := make([]string, len(words))
 	for i, w := range words {
-		texts[i] = namesOf([]tasks.PeerID{w.by}, names)[0] + " says: " + w.text()
+		texts[i] = names.One(w.by) + " says: " + w.text()
 	}
 	return strings.Join(texts, "; ")
 }
 
 // doubts are what a job's user is told of files that nobody will open, for they are said to be empty: which of them one
 // member alone has seen, and which are broken, if others say true.
-func (u *unseenHere) doubts(names map[tasks.PeerID]memberName) (notes []string) {
+func (u *unseenHere) doubts(names Names) (notes []string) {
 	alone := map[tasks.PeerID][]string{}
 	for i, said := range u.words {
 		if u.bad[i] != nil || u.plans[i].Entries > 0 || len(said) == 0 {
@@ -148,7 +148,7 @@ func (u *unseenHere) doubts(names map[tasks.PeerID]memberName) (notes []string) 
 		if n := len(files); n > 1 {
 			what = fmt.Sprintf("%d files have", n) + " no entries, as only %s could say; the first: %s"
 		}
-		notes = append(notes, fmt.Sprintf(what, namesOf([]tasks.PeerID{by}, names)[0], files[0]))
+		notes = append(notes, fmt.Sprintf(what, names.One(by), files[0]))
 	}
 	slices.Sort(notes)
 	return notes

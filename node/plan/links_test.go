@@ -1,7 +1,8 @@
-package node
+package plan
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,8 +76,7 @@ func TestThreeMembersTellOfEachLink(t *testing.T) {
 
 // TestLinksAreServed: a member answers for each file, for it may be the only one that sees it.
 func TestLinksAreServed(t *testing.T) {
-	d := openWithout(t, "node")
-	defer d.Close()
+	d := New(Config{Members: alone{}, Log: slog.New(slog.DiscardHandler)})
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

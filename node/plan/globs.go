@@ -1,4 +1,4 @@
-package node
+package plan
 
 import (
 	"context"
@@ -7,17 +7,21 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/node/api"
-	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // A glob means what the shell of its user would make of it: the files that match on the host of who submits. Where that
 // host sees a part of a folder, other members see more, and the user is told: what is under the same name elsewhere
 // need not be the same data, so nothing is added that the user has not seen.
+
+// globWait is how long a member may take to answer the request "glob".
+const globWait = 3 * time.Second
 
 // Bounds of the request "glob".
 const (
@@ -33,35 +37,34 @@ type globMore struct {
 	files []string
 }
 
-// noteGlobs tells a job's user of members on which more files match.
-func (d *Daemon) noteGlobs(ctx context.Context, j *job) {
-	globs := slices.Clone(j.req.Globs[:min(len(j.req.Globs), globMost)])
+// MoreOn is what a job's user is told of members on which more files match than the request has; empty if there are
+// none.
+func (pl *Planner) MoreOn(ctx context.Context, req api.JobRequest) (note string) {
+	globs := slices.Clone(req.Globs[:min(len(req.Globs), globMost)])
 	globs = slices.DeleteFunc(globs, func(g string) bool { return len(g) > globPattern || !filepath.IsAbs(g) })
 	if len(globs) == 0 {
-		return
+		return ""
 	}
-	have := make(map[string]bool, len(j.req.Files))
-	for _, f := range j.req.Files {
+	have := make(map[string]bool, len(req.Files))
+	for _, f := range req.Files {
 		have[f.URL] = true
 	}
-	members := d.planners(nil)
+	members := pl.Members.Planners(nil)
 	members = members[:min(len(members), globMost)]
 	more := make([]globMore, len(members))
 	var g errgroup.Group
 	for i, m := range members {
 		g.Go(func() error {
-			names, err := d.askGlobs(ctx, m.ID, globs)
+			names, err := pl.askGlobs(ctx, m.ID, globs)
 			if err != nil {
-				d.log.Debug("could not ask a member which files match", "member", m.ID, "reason", err)
+				pl.Log.Debug("could not ask a member which files match", "member", m.ID, "reason", err)
 			}
 			more[i] = globMore{m.Name, slices.DeleteFunc(names, func(n string) bool { return have[n] })}
 			return nil
 		})
 	}
 	_ = g.Wait()
-	if note := notedGlobs(more); note != "" {
-		j.note(note)
-	}
+	return notedGlobs(more)
 }
 
 // notedGlobs is what a job's user is told; empty if nobody sees more.
@@ -79,21 +82,23 @@ func notedGlobs(more []globMore) string {
 		most.name, files, most.files[0])
 }
 
-func (d *Daemon) askGlobs(ctx context.Context, m tasks.PeerID, globs []string) (names []string, err error) {
+func (pl *Planner) askGlobs(ctx context.Context, m tasks.PeerID, globs []string) (names []string, err error) {
 	body, err := json.Marshal(globs)
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.askPeer(ctx, m, "glob", string(body))
+	ctx, cancel := context.WithTimeout(ctx, globWait)
+	defer cancel()
+	b, err := pl.Members.Request(ctx, m, "glob", body)
 	if err == nil {
-		names, err = decodeList[string](b, globNames, mostNumbers)
+		names, err = wire.ReadJSONList[string](b, globNames, globNames)
 	}
 	return names, err
 }
 
-// serveGlobs lists the files that match globs on this host, for members whose files it would plan.
-func (d *Daemon) serveGlobs(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
-	if !d.net.HasRight(from, p2p.Submitter) || !d.net.HasRight(d.net.ID(), p2p.Worker) || d.cfg.Slots == 0 {
+// ServeGlobs lists the files that match globs on this host, for members whose files it would plan.
+func (pl *Planner) ServeGlobs(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
+	if !pl.Members.PlansFor(from) {
 		return nil, &api.Error{Status: http.StatusForbidden,
 			Message: "files are looked for by members that work, for members that may submit jobs"}
 	}
@@ -101,9 +106,9 @@ func (d *Daemon) serveGlobs(ctx context.Context, from tasks.PeerID, arg string) 
 	if err := json.Unmarshal([]byte(arg), &globs); err != nil || len(globs) == 0 || len(globs) > globMost {
 		return nil, fmt.Errorf("a request for files that match names 1 to %d globs", globMost)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askWait) // as long as who asks waits
+	ctx, cancel := context.WithTimeout(ctx, globWait) // as long as who asks waits
 	defer cancel()
-	done := d.planTurn(ctx, from)
+	done := pl.turn(ctx, from)
 	if done == nil {
 		return nil, ctx.Err()
 	}

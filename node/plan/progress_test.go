@@ -1,4 +1,4 @@
-package node
+package plan
 
 import (
 	"strings"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestPlanningNamesWhatItWaitsFor(t *testing.T) {
-	p, start := newPlanning(3, 30*time.Second), time.Now()
+	p, start := newProgress(3, 30*time.Second), time.Now()
 	for _, f := range []string{"root://far//a.root", "/data/b.root"} {
 		if _, ok := p.begin(f, start); !ok {
 			t.Fatalf("%s is not to be read", f)
@@ -30,7 +30,7 @@ func TestPlanningNamesWhatItWaitsFor(t *testing.T) {
 
 func TestPlanningGivesASilentServerUp(t *testing.T) {
 	silent := &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseUnreachable}
-	p, now := newPlanning(9, time.Second), time.Now()
+	p, now := newProgress(9, time.Second), time.Now()
 	try := func(file string, f *exec.Failure) bool {
 		_, ok := p.begin(file, now)
 		if ok {

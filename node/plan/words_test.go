@@ -1,4 +1,4 @@
-package node
+package plan
 
 import (
 	"context"
@@ -16,19 +16,19 @@ import (
 
 // saysOf are the answers of members for one file: a number of entries, "missing", "silent", "broken", "schema" or
 // "tree", which is a plan of another tree than was asked for.
-func saysOf(text string) planned {
-	p := planned{Tree: "T"}
+func saysOf(text string) Answer {
+	p := Answer{Tree: "T"}
 	switch text {
 	case "missing":
-		return planned{Kind: exec.KindOpen, Host: exec.CauseMissing, Msg: "No such file"}
+		return Answer{Kind: exec.KindOpen, Host: exec.CauseMissing, Msg: "No such file"}
 	case "silent":
-		return planned{Kind: exec.KindOpen, Host: exec.CauseUnreachable, Msg: "no answer"}
+		return Answer{Kind: exec.KindOpen, Host: exec.CauseUnreachable, Msg: "no answer"}
 	case "broken":
-		return planned{Kind: exec.KindOpen, Msg: "truncated"}
+		return Answer{Kind: exec.KindOpen, Msg: "truncated"}
 	case "schema":
-		return planned{Kind: exec.KindSchema, Msg: `no tree "T"`}
+		return Answer{Kind: exec.KindSchema, Msg: `no tree "T"`}
 	case "tree":
-		return planned{Tree: "U", Entries: 10}
+		return Answer{Tree: "U", Entries: 10}
 	}
 	_, _ = fmt.Sscan(text, &p.Entries)
 	return p
@@ -71,13 +71,13 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 		said := strings.Fields(c.said)
 		u := unseen(api.InputFile{URL: "/x/f"})
 		asked := 0
-		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c", "d"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]planned, error) {
+		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c", "d"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]Answer, error) {
 			asked++
 			text := said[m[0]-'a']
 			if text == "-" || len(files) != 1 || files[0].Tree != "T" {
 				return nil, errors.New("does not answer")
 			}
-			return []planned{saysOf(text)}, nil
+			return []Answer{saysOf(text)}, nil
 		}, func(string) {})
 		u.weigh(nil)
 		notes := strings.Join(u.doubts(nil), "\n")
@@ -110,14 +110,14 @@ func TestFilesThatOneMemberCallsEmptyAreCounted(t *testing.T) {
 		u.bad[i], u.plans[i].File = nil, fmt.Sprintf("/x/%d", i)
 		u.words[i] = []word{{by: []string{"a", "b", "a"}[i]}}
 	}
-	got := strings.Join(u.doubts(map[tasks.PeerID]memberName{"a": {name: "alpha"}}), "\n")
+	got := strings.Join(u.doubts(Names{"a": "alpha"}), "\n")
 	want := "1 file has no entries, as only b could say: /x/1\n2 files have no entries, as only alpha could say; the first: /x/0"
 	if got != want {
 		t.Errorf("%s", got)
 	}
 }
 
-// TestAFileThatAllCallBrokenIsAskedOfSixteen: a job with thousands of members and of broken files is planned soon.
+// TestAFileThatAllCallBrokenIsAskedOfSixteen: a job with thousands of members and of broken files is Answer soon.
 func TestAFileThatAllCallBrokenIsAskedOfSixteen(t *testing.T) {
 	u := unseen(api.InputFile{URL: "/x/f"})
 	members := make([]tasks.PeerID, 100)
@@ -125,9 +125,9 @@ func TestAFileThatAllCallBrokenIsAskedOfSixteen(t *testing.T) {
 		members[i] = fmt.Sprint(i)
 	}
 	asked := 0
-	u.gather(t.Context(), members, func(context.Context, tasks.PeerID, []api.InputFile, time.Duration) ([]planned, error) {
+	u.gather(t.Context(), members, func(context.Context, tasks.PeerID, []api.InputFile, time.Duration) ([]Answer, error) {
 		asked++
-		return []planned{saysOf("broken")}, nil
+		return []Answer{saysOf("broken")}, nil
 	}, func(string) {})
 	if asked != maxWords {
 		t.Errorf("%d are asked", asked)
@@ -159,10 +159,10 @@ func TestAFileThatIsDamagedHereIsReadElsewhere(t *testing.T) {
 		u := unseen(api.InputFile{URL: "/x/f"})
 		u.bad[0] = &exec.Failure{Kind: c.own, File: "/x/f", Msg: "cut here"}
 		asked := 0
-		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]planned, error) {
+		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]Answer, error) {
 			asked++
 			if text := said[m[0]-'a']; text != "-" {
-				return []planned{saysOf(text)}, nil
+				return []Answer{saysOf(text)}, nil
 			}
 			return nil, errors.New("does not answer")
 		}, func(string) {})
