@@ -88,7 +88,10 @@ func TestReplacedVotersAreNotFollowed(t *testing.T) {
 	m := mandate("h", 1)
 	m.Term = 6
 	m.Votes[0].Sig = modelkeys.Keys("h").Sign(quorum.VoteText(GroupName(jobID), 6, m.Leader, m.Leader))
-	if v := find[Violation](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 6, Open: &Open{Home: "h", Proof: m}}})); len(v) > 0 ||
+	if v := find[Violation](r.step(Recv{
+		From: "h",
+		Msg:  Message{Job: jobID, Term: 6, Open: &Open{Home: "h", Proof: m}},
+	})); len(v) > 0 ||
 		r.peer.jobs[0].home != "x" {
 		t.Errorf("%q is followed; %v", r.peer.jobs[0].home, v)
 	}

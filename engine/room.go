@@ -15,8 +15,8 @@ import (
 
 // room is how this node stands with its disk.
 //
-// While full is set nothing is begun here, and no merge is taken on. Generations in seals have done their work, and hold
-// their output in memory until there is room for it.
+// While full is set nothing is begun here, and no merge is taken on. Generations in seals have done their work, and
+// hold their output in memory until there is room for it.
 type room struct {
 	full  bool
 	seals []steal.GenID // in the order in which they were ready

@@ -35,7 +35,8 @@ type Description struct {
 type Blob struct {
 	Name string // by which Prepare fetches it
 	Keep bool   // copies of the job's ledger have it on disk, for whoever leads the job on after a loss
-	// Key names the content where making it takes time: it is packed once for jobs at the same time. Empty: it is not known.
+	// Key names the content where making it takes time: it is packed once for jobs at the same time. Empty: it is not
+	// known.
 	Key string
 	// Pack makes the content.
 	Pack func() ([]byte, error)

@@ -39,7 +39,8 @@ const (
 	CauseUnreachable  Cause = "unreachable"  // no route, unknown host, connection refused, a mount that is gone
 	CauseProtocol     Cause = "protocol"     // this ROOT has no plugin for the URL
 	CauseUnauthorised Cause = "unauthorised" // the server wants other credentials
-	CauseDiffers      Cause = "differs"      // a file of that name is here, with other entries, or another UUID, than was planned
+	// a file of that name is here, with other entries, or another UUID, than was planned
+	CauseDiffers Cause = "differs"
 )
 
 // Stage says how far a generation was that failed before its first entry. What fails there fails for all entries alike,
@@ -85,7 +86,8 @@ func (f *Failure) Error() string {
 // moreThanOneTree begins the message for a file of which the user must name a tree; input.cc writes it.
 const moreThanOneTree = "more than one tree"
 
-// Ambiguous reports whether a file has several trees and none was named: no file of a job can be read as its user means.
+// Ambiguous reports whether a file has several trees and none was named: no file of a job can be read as its user
+// means.
 func (f *Failure) Ambiguous() bool {
 	return f.Kind == KindSchema && strings.HasPrefix(f.Msg, moreThanOneTree)
 }

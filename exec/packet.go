@@ -22,7 +22,8 @@ type Packet struct {
 	// Entries is how many the tree has where it was planned. A file with another number is refused (CauseDiffers): it has
 	// changed since, or is another file of the same name on this host. 0 leaves that unchecked.
 	Entries int64
-	// UUID is that of the file where it was planned. One with another is refused in the same way. Empty leaves that unchecked.
+	// UUID is that of the file where it was planned. One with another is refused in the same way. Empty leaves that
+	// unchecked.
 	UUID string
 }
 

@@ -72,7 +72,8 @@ type Runtime interface {
 	Close() error
 }
 
-// Program is a user's code, ready to run. Release gives it back; a runtime may keep it for a later job with the same code.
+// Program is a user's code, ready to run. Release gives it back; a runtime may keep it for a later job with the same
+// code.
 //
 // A process that a program consists of may be killed from outside. Then all methods but Release fail with ErrGone, and
 // the node has the program prepared again.
@@ -116,7 +117,8 @@ type Session interface {
 type Generation interface {
 	// Lease gives the generation a packet. A third that is leased at once is ErrQueueFull; after the end it is ErrEnded.
 	Lease(p Packet) error
-	// Preempt ends the packet that runs at the next entry; one that waits comes back undone. Done.Last tells how far each got.
+	// Preempt ends the packet that runs at the next entry; one that waits comes back undone. Done.Last tells how far each
+	// got.
 	Preempt()
 	// Seal makes a partial at path of the packets leased so far, and ends the generation whatever it returns.
 	Seal(ctx context.Context, path string) (Partial, error)

@@ -30,7 +30,10 @@ func startBad(t *testing.T, bad string, spec exec.GenSpec) (*Generation, *record
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Kill)
-	for _, p := range []exec.Packet{{ID: 1, File: file, Tree: "T", Last: 500}, {ID: 2, File: file, Tree: "T", First: 500, Last: 1000}} {
+	for _, p := range []exec.Packet{
+		{ID: 1, File: file, Tree: "T", Last: 500},
+		{ID: 2, File: file, Tree: "T", First: 500, Last: 1000},
+	} {
 		if err := g.Lease(p); err != nil {
 			t.Fatal(err)
 		}
@@ -54,18 +57,64 @@ func TestBadCode(t *testing.T) {
 		{bad: "_exit", kind: exec.KindExit, exit: 9, msg: "9"},
 		{bad: "throw", kind: exec.KindException, msg: "std::runtime_error: something is wrong"},
 		{bad: "throwint", kind: exec.KindException, msg: "int"},
-		{bad: "loop", kind: exec.KindStall, msg: "no progress", spec: exec.GenSpec{Limits: exec.Limits{Stall: 400 * time.Millisecond}}},
-		{bad: "sleep", kind: exec.KindStall, msg: "no progress", spec: exec.GenSpec{Limits: exec.Limits{Stall: 400 * time.Millisecond}}},
-		{bad: "memory", kind: exec.KindMemory, msg: "(std::bad_alloc); the limit is 1024 MiB (--memory)", spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}}},
-		{bad: "malloc", kind: exec.KindMemory, msg: "a null pointer was used (SIGSEGV); the limit is 1024 MiB (--memory)", spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}}},
-		{bad: "bigmalloc", kind: exec.KindMemory, msg: "the limit is 1024 MiB (--memory)", spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}}},
-		{bad: "loop", kind: exec.KindLimit, msg: "CPU time, the limit is 500ms", spec: exec.GenSpec{Limits: exec.Limits{EntryCPU: 500 * time.Millisecond}}},
-		{bad: "processes", kind: exec.KindLimit, msg: "processes, the limit is 20", spec: exec.GenSpec{Limits: exec.Limits{Processes: 20}}},
-		{bad: "file", kind: exec.KindLimit, msg: "a file of more than 2048 KiB", spec: exec.GenSpec{Limits: exec.Limits{FileSize: 2 << 20}}},
-		{bad: "scratch", kind: exec.KindLimit, msg: "the limit is 4096 KiB", spec: exec.GenSpec{Limits: exec.Limits{Scratch: 4 << 20}}},
+		{
+			bad:  "loop",
+			kind: exec.KindStall,
+			msg:  "no progress",
+			spec: exec.GenSpec{Limits: exec.Limits{Stall: 400 * time.Millisecond}},
+		},
+		{
+			bad:  "sleep",
+			kind: exec.KindStall,
+			msg:  "no progress",
+			spec: exec.GenSpec{Limits: exec.Limits{Stall: 400 * time.Millisecond}},
+		},
+		{
+			bad:  "memory",
+			kind: exec.KindMemory,
+			msg:  "(std::bad_alloc); the limit is 1024 MiB (--memory)",
+			spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}},
+		},
+		{
+			bad:  "malloc",
+			kind: exec.KindMemory,
+			msg:  "a null pointer was used (SIGSEGV); the limit is 1024 MiB (--memory)",
+			spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}},
+		},
+		{
+			bad:  "bigmalloc",
+			kind: exec.KindMemory,
+			msg:  "the limit is 1024 MiB (--memory)",
+			spec: exec.GenSpec{Limits: exec.Limits{Memory: 1 << 30}},
+		},
+		{
+			bad:  "loop",
+			kind: exec.KindLimit,
+			msg:  "CPU time, the limit is 500ms",
+			spec: exec.GenSpec{Limits: exec.Limits{EntryCPU: 500 * time.Millisecond}},
+		},
+		{
+			bad:  "processes",
+			kind: exec.KindLimit,
+			msg:  "processes, the limit is 20",
+			spec: exec.GenSpec{Limits: exec.Limits{Processes: 20}},
+		},
+		{
+			bad:  "file",
+			kind: exec.KindLimit,
+			msg:  "a file of more than 2048 KiB",
+			spec: exec.GenSpec{Limits: exec.Limits{FileSize: 2 << 20}},
+		},
+		{
+			bad:  "scratch",
+			kind: exec.KindLimit,
+			msg:  "the limit is 4096 KiB",
+			spec: exec.GenSpec{Limits: exec.Limits{Scratch: 4 << 20}},
+		},
 		{bad: "abort", kind: exec.KindAbort, msg: "Abort"},
 	} {
-		t.Run(c.bad+"-"+string(c.kind), func(t *testing.T) { // a name that comes twice gets a #, in its folder too, and ROOT writes elsewhere
+		// a name that comes twice gets a #, in its folder too, and ROOT writes elsewhere
+		t.Run(c.bad+"-"+string(c.kind), func(t *testing.T) {
 			g, r, file := startBad(t, c.bad, c.spec)
 			if d := r.wait(t); d.ID != 1 || d.Last != 500 {
 				t.Errorf("first packet: %+v", d)
@@ -73,7 +122,8 @@ func TestBadCode(t *testing.T) {
 			f := r.waitFailure(t)
 			<-g.Done()
 			if f.Kind != c.kind || f.Entry != 700 || f.File != file || f.Op != "Process" {
-				t.Errorf("%v (kind %s, entry %d, file %s); want kind %s at entry 700 of %s", f, f.Kind, f.Entry, f.File, c.kind, file)
+				t.Errorf("%v (kind %s, entry %d, file %s); want kind %s at entry 700 of %s", f, f.Kind, f.Entry, f.File, c.kind,
+					file)
 			}
 			if f.Signal != int(c.signal) && c.kind == exec.KindSignal || f.Exit != c.exit || !strings.Contains(f.Msg, c.msg) {
 				t.Errorf("signal %d, exit %d, message %q; want %d, %d, %q", f.Signal, f.Exit, f.Msg, c.signal, c.exit, c.msg)
@@ -142,18 +192,23 @@ func TestNoFile(t *testing.T) {
 		host      exec.Cause
 	}{{pipe, "no regular file", ""}, {silent, "opening takes longer than 2s", exec.CauseUnreachable}} {
 		_, err := executor(t).Plan(t.Context(), c.file, "T", 2*time.Second)
-		if f := asFailure(err); f == nil || f.Kind != exec.KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
+		if f := asFailure(err); f == nil || f.Kind != exec.KindOpen || f.Host != c.host || f.File != c.file ||
+			!strings.Contains(f.Msg, c.msg) {
 			t.Errorf("planning %s: %v; want %q", c.file, err, c.msg)
 		}
 		r := newRecorder()
-		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Limits: exec.Limits{Open: 2 * time.Second}}, Told{}, r)
+		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{
+			Dir:    t.TempDir(),
+			Limits: exec.Limits{Open: 2 * time.Second},
+		}, Told{}, r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := g.Lease(exec.Packet{ID: 1, File: c.file, Tree: "T", Last: 500}); err != nil {
 			t.Fatal(err)
 		}
-		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != c.host || f.File != c.file || !strings.Contains(f.Msg, c.msg) {
+		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != c.host || f.File != c.file ||
+			!strings.Contains(f.Msg, c.msg) {
 			t.Errorf("processing %s: %+v; want %q", c.file, f, c.msg)
 		}
 		g.Kill()
@@ -205,14 +260,16 @@ func TestAbortFileSkipsTheRest(t *testing.T) {
 
 func TestSlaveBeginCrashIsTheCode(t *testing.T) {
 	_, r, _ := startBad(t, "slavebegin", exec.GenSpec{})
-	if f := r.waitFailure(t); f.Kind != exec.KindCode || f.Op != "SlaveBegin" || f.Signal != int(unix.SIGSEGV) || !f.Blame.Empty() {
+	if f := r.waitFailure(t); f.Kind != exec.KindCode || f.Op != "SlaveBegin" || f.Signal != int(unix.SIGSEGV) ||
+		!f.Blame.Empty() {
 		t.Errorf("%+v", f)
 	}
 }
 
 func TestSlaveBeginAbortNamesIt(t *testing.T) {
 	_, r, _ := startBad(t, "slaveabort", exec.GenSpec{})
-	if f := r.waitFailure(t); f.Kind != exec.KindAbort || f.Op != "SlaveBegin" || !strings.Contains(f.Tail, "no data here") {
+	if f := r.waitFailure(t); f.Kind != exec.KindAbort || f.Op != "SlaveBegin" ||
+		!strings.Contains(f.Tail, "no data here") {
 		t.Errorf("%+v", f)
 	}
 }
@@ -237,7 +294,10 @@ func TestPreempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Kill()
-	packets := []exec.Packet{{ID: 1, File: file, Tree: "T", Last: 900, Base: 10}, {ID: 2, File: file, Tree: "T", First: 900, Last: 1000, Base: 10}}
+	packets := []exec.Packet{
+		{ID: 1, File: file, Tree: "T", Last: 900, Base: 10},
+		{ID: 2, File: file, Tree: "T", First: 900, Last: 1000, Base: 10},
+	}
 	for _, p := range packets {
 		if err := g.Lease(p); err != nil {
 			t.Fatal(err)

@@ -110,7 +110,8 @@ func testReadError(t *testing.T, class, codec string) {
 		t.Fatal(err)
 	}
 	f := r.waitFailure(t)
-	if f.Kind != exec.KindData || f.File != bad || f.Blame.Len() != 500 || f.Blame.First%500 != 0 || !f.Blame.Contains(f.Entry) {
+	if f.Kind != exec.KindData || f.File != bad || f.Blame.Len() != 500 || f.Blame.First%500 != 0 ||
+		!f.Blame.Contains(f.Entry) {
 		t.Errorf("%v, blames %v for entry %d; want data, and the cluster of 500 with the entry", f, f.Blame, f.Entry)
 	}
 }
@@ -120,11 +121,13 @@ func TestMissingBranch(t *testing.T) {
 	for _, class := range []string{"Missing", "MissingOld"} {
 		err := load(t, class).Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, file, "T")
 		f := asFailure(err)
-		if f == nil || f.Kind != exec.KindSchema || f.File != file || !strings.Contains(f.Msg, "nosuchbranch") || !f.Blame.Empty() {
+		if f == nil || f.Kind != exec.KindSchema || f.File != file || !strings.Contains(f.Msg, "nosuchbranch") ||
+			!f.Blame.Empty() {
 			t.Errorf("%s: %v; want schema, and the branch named", class, err)
 		}
 	}
-	if err := load(t, "MissingOld").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{AllowMissingBranches: true}, file, "T"); err != nil {
+	if err := load(t, "MissingOld").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{AllowMissingBranches: true},
+		file, "T"); err != nil {
 		t.Errorf("allowed: %v", err)
 	}
 	if err := load(t, "Hists").Probe(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, file, "T"); err != nil {
@@ -150,7 +153,15 @@ func TestChangedFile(t *testing.T) {
 	}{
 		{exec.Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}, "100 entries here, but 150"},
 		{exec.Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}, "100 entries here, but 80"},
-		{exec.Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 100, UUID: other.UUID}, "written anew, with as many entries"},
+		{exec.Packet{
+			ID:      1,
+			File:    file,
+			Tree:    "T",
+			First:   0,
+			Last:    50,
+			Entries: 100,
+			UUID:    other.UUID,
+		}, "written anew, with as many entries"},
 	} {
 		r := newRecorder()
 		g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir()}, Told{}, r)
@@ -174,10 +185,11 @@ func TestVersionZero(t *testing.T) {
 	mustBegin(t, "Expect", map[string]string{"file": out, "count": "501"})
 }
 
-// TestRefusedFileKeepsWhatIsDone has a generation come to files that are gone, or others than were planned, between those
-// that it can read: the packets in them come back with the reason, and what is done before and after is sealed.
+// TestRefusedFileKeepsWhatIsDone has a generation come to files that are gone, or others than were planned, between
+// those that it can read: the packets in them come back with the reason, and what is done before and after is sealed.
 func TestRefusedFileKeepsWhatIsDone(t *testing.T) {
-	good, short, next := makeData(t, "good.root", 1000, 0), makeData(t, "short.root", 100, 0), makeData(t, "next.root", 500, 0)
+	good, short, next := makeData(t, "good.root", 1000, 0), makeData(t, "short.root", 100, 0), makeData(t, "next.root",
+		500, 0)
 	r := newRecorder()
 	input, _ := mustBegin(t, "Hists", nil)
 	g, err := load(t, "Hists").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Job: 7, Input: input}, Told{}, r)

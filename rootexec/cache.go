@@ -40,12 +40,13 @@ const libMeta = "dtpnode.json" // written last: a library without it is not whol
 
 // meta is the content of libMeta.
 type meta struct {
-	Key      string            `json:"key"`
-	Platform string            `json:"platform"`
-	Main     string            `json:"main"`
-	So       string            `json:"so"` // base name
-	Compiled time.Time         `json:"compiled"`
-	Files    map[string]string `json:"files"` // SHA-256, hex, of each file beside this one: what is cut short or damaged is not used
+	Key      string    `json:"key"`
+	Platform string    `json:"platform"`
+	Main     string    `json:"main"`
+	So       string    `json:"so"` // base name
+	Compiled time.Time `json:"compiled"`
+	// SHA-256, hex, of each file beside this one: what is cut short or damaged is not used
+	Files map[string]string `json:"files"`
 }
 
 // ErrDamaged is returned, under errors.Is, for a cached library that is not what it was when it was written.
@@ -83,7 +84,13 @@ func cachedLibrary(cache, key string) (Library, bool) {
 	if err != nil || m.Key != key || !filepath.IsLocal(m.So) || !filepath.IsLocal(m.Main) {
 		return Library{}, false
 	}
-	lib := Library{Key: key, Dir: dir, So: filepath.Join(dir, m.So), Sources: sourcesDir(dir, m.Main), Platform: m.Platform}
+	lib := Library{
+		Key:      key,
+		Dir:      dir,
+		So:       filepath.Join(dir, m.So),
+		Sources:  sourcesDir(dir, m.Main),
+		Platform: m.Platform,
+	}
 	return lib, m.Files[m.So] != "" && lib.Check() == nil
 }
 

@@ -11,7 +11,11 @@ import (
 func sealed(t *testing.T, cache, key, so string) Library {
 	t.Helper()
 	dir := libDir(cache, key)
-	if err := writeSources(Source{Files: map[string][]byte{"A.C": []byte("source"), "A_C.so": []byte(so), "sub/x.pcm": []byte("dictionary")}}, dir); err != nil {
+	if err := writeSources(Source{Files: map[string][]byte{
+		"A.C":       []byte("source"),
+		"A_C.so":    []byte(so),
+		"sub/x.pcm": []byte("dictionary"),
+	}}, dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := seal(dir, meta{Key: key, Main: "A.C", So: "A_C.so", Platform: "p"}); err != nil {
@@ -27,9 +31,11 @@ func sealed(t *testing.T, cache, key, so string) Library {
 // A library that a loss of power has cut short, or that is not what it was in any of its files, is not used.
 func TestDamagedLibraryIsNotUsed(t *testing.T) {
 	for name, damage := range map[string]func(dir string) error{
-		"cut short":       func(dir string) error { return os.Truncate(filepath.Join(dir, "A_C.so"), 3) },
-		"empty":           func(dir string) error { return os.Truncate(filepath.Join(dir, "A_C.so"), 0) },
-		"zeros":           func(dir string) error { return os.WriteFile(filepath.Join(dir, "A_C.so"), make([]byte, 7), 0o600) },
+		"cut short": func(dir string) error { return os.Truncate(filepath.Join(dir, "A_C.so"), 3) },
+		"empty":     func(dir string) error { return os.Truncate(filepath.Join(dir, "A_C.so"), 0) },
+		"zeros": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "A_C.so"), make([]byte, 7), 0o600)
+		},
 		"dictionary gone": func(dir string) error { return os.Remove(filepath.Join(dir, "sub/x.pcm")) },
 		"source changed":  func(dir string) error { return os.WriteFile(filepath.Join(dir, "A.C"), []byte("sourcE"), 0o600) },
 		"not sealed":      func(dir string) error { return os.Remove(filepath.Join(dir, libMeta)) },
@@ -56,7 +62,8 @@ func TestDamagedLibraryIsNotUsed(t *testing.T) {
 }
 
 // A binary from a member is for its own jobs: neither others that send the same sources get it, nor does it pass for
-// one that was compiled here, nor another binary of the same member for the one that it has signed; and it can be dropped.
+// one that was compiled here, nor another binary of the same member for the one that it has signed; and it can be
+// dropped.
 func TestForeignLibraryIsForItsSubmitter(t *testing.T) {
 	src := Source{Main: "A.C", Files: map[string][]byte{"A.C": []byte("source")}}
 	e := &Executor{cfg: Config{Cache: t.TempDir(), Root: &Root{Platform: "p"}}}
@@ -80,7 +87,11 @@ func TestForeignLibraryIsForItsSubmitter(t *testing.T) {
 	if again, ok := e.Unpacked(src, from); !ok || again != lib {
 		t.Error("its submitter does not get it")
 	}
-	for name, o := range map[string]Origin{"another submitter": {"other", from.SHA256}, "another library": {from.Submitter, key}, "nobody": {}} {
+	for name, o := range map[string]Origin{
+		"another submitter": {"other", from.SHA256},
+		"another library":   {from.Submitter, key},
+		"nobody":            {},
+	} {
 		if _, ok := e.Unpacked(src, o); ok {
 			t.Errorf("%s gets it", name)
 		}

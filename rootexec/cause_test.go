@@ -22,9 +22,11 @@ func TestCauseOfWords(t *testing.T) {
 		{0, "not a ROOT file: no such file", "/a", ""},
 		{child.Unopened, "TNetXNGFile::Open: [FATAL] Connection error", "root://h:1//a.root", exec.CauseUnreachable},
 		{child.Unopened, "TNetXNGFile::Open: [FATAL] Invalid address", "root://no.host//a.root", exec.CauseUnreachable},
-		{child.Unopened, "TNetXNGFile::Open: [ERROR] Server responded with an error: [3011] No such file or directory", "root://h//a.root", exec.CauseMissing},
+		{child.Unopened, "TNetXNGFile::Open: [ERROR] Server responded with an error: [3011] No such file or directory",
+			"root://h//a.root", exec.CauseMissing},
 		{child.Unopened, "TNetXNGFile::Open: [FATAL] Auth failed", "root://h//a.root", exec.CauseUnauthorised},
-		{child.Unopened, "TPluginHandler::SetupCallEnv: method ROOT::Deprecated::TWebFile not found in class ROOT::Deprecated::TWebFile", "https://h/a.root", exec.CauseProtocol},
+		{child.Unopened, "TPluginHandler::SetupCallEnv: method ROOT::Deprecated::TWebFile not found in class " +
+			"ROOT::Deprecated::TWebFile", "https://h/a.root", exec.CauseProtocol},
 		{child.Unopened, "TFile::TFile: file /tmp/a.root does not exist", "foo://h/a.root", exec.CauseProtocol},
 		{child.Unopened, "TNetXNGFile::Open: timeout_protocol.root is damaged", "root://h//timeout_protocol.root", ""},
 	} {
@@ -56,7 +58,9 @@ func TestHostsCauses(t *testing.T) {
 		_, err := e.Plan(t.Context(), c.file, "T", 0)
 		if f := asFailure(err); f == nil || f.Kind != exec.KindOpen || f.Host != c.want {
 			t.Errorf("%s: %v, cause %q, want %q", c.file, err, f.Host, c.want)
-		} else if own := strings.Contains(f.Msg, "TPluginHandler") || strings.Contains(f.Msg, "TFile::"); c.want == exec.CauseProtocol && (own || !strings.Contains(f.Msg, "no plugin that opens ")) {
+		} else if own := strings.Contains(f.Msg, "TPluginHandler") ||
+			strings.Contains(f.Msg, "TFile::"); c.want == exec.CauseProtocol &&
+			(own || !strings.Contains(f.Msg, "no plugin that opens ")) {
 			t.Errorf("%s: %q", c.file, f.Msg)
 		}
 	}

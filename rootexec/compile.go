@@ -92,14 +92,21 @@ func (e *Executor) Compile(ctx context.Context, src Source) (Library, error) {
 		if _, ok := cachedLibrary(e.cfg.Cache, key); ok {
 			return nil
 		}
-		return e.compile(ctx, src, dir, meta{Key: key, Platform: e.cfg.Root.Platform, Main: src.Main, So: aclicName(src.Main) + ".so", Compiled: time.Now().UTC()})
+		return e.compile(ctx, src, dir, meta{
+			Key:      key,
+			Platform: e.cfg.Root.Platform,
+			Main:     src.Main,
+			So:       aclicName(src.Main) + ".so",
+			Compiled: time.Now().UTC(),
+		})
 	})
 	if err != nil {
 		return Library{}, err
 	}
 	lib, ok := cachedLibrary(e.cfg.Cache, key)
 	if !ok {
-		return Library{}, fmt.Errorf("could not find the library of %q after it was compiled: was %q emptied?", src.Main, e.cfg.Cache)
+		return Library{}, fmt.Errorf("could not find the library of %q after it was compiled: was %q emptied?", src.Main,
+			e.cfg.Cache)
 	}
 	return lib, nil
 }
@@ -130,8 +137,14 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options,
 	})
 	if limited.Err() != nil && ctx.Err() == nil {
-		f := &exec.Failure{Kind: exec.KindCode, Op: "compile " + path.Base(src.Main), Entry: -1, Tail: firstErrors(p.Output()),
-			Msg: fmt.Sprintf("not compiled within %v: try it by hand, root -e '.L %s+'", e.cfg.CompileLimit, path.Base(src.Main))}
+		f := &exec.Failure{
+			Kind:  exec.KindCode,
+			Op:    "compile " + path.Base(src.Main),
+			Entry: -1,
+			Tail:  firstErrors(p.Output()),
+			Msg: fmt.Sprintf("not compiled within %v: try it by hand, root -e '.L %s+'", e.cfg.CompileLimit,
+				path.Base(src.Main)),
+		}
 		select {
 		case f.Tail = <-cut:
 			f.Msg = "the source ends too early: a brace or a bracket is missing"
@@ -166,11 +179,12 @@ func writeSources(src Source, dir string) error {
 }
 
 // cutShort asks the compiler by itself whether a source ends before it should, and returns what it says then. ROOT's
-// dictionary generator waits for the rest of such a source for ever. Any other error is for ACLiC to tell, which includes
-// more before the source than is known here.
+// dictionary generator waits for the rest of such a source for ever. Any other error is for ACLiC to tell, which
+// includes more before the source than is known here.
 func (e *Executor) cutShort(ctx context.Context, main string) string {
 	r := e.cfg.Root
-	cmd := osexec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std, "-I"+r.Include, "-I"+filepath.Dir(main), main)
+	cmd := osexec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std, "-I"+r.Include,
+		"-I"+filepath.Dir(main), main)
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "at end of input") && !strings.Contains(string(out), "to match this") {
 		return ""

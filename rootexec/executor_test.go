@@ -36,7 +36,8 @@ func TestLoadTwiceIsOneProcess(t *testing.T) {
 	}
 }
 
-// TestSourceThatEndsTooEarly: a brace that is missing, for which ROOT's own tools wait for ever, is told by the compiler.
+// TestSourceThatEndsTooEarly: a brace that is missing, for which ROOT's own tools wait for ever, is told by the
+// compiler.
 func TestSourceThatEndsTooEarly(t *testing.T) {
 	e := executor(t)
 	src := Source{Main: "Cut.C", Files: map[string][]byte{"Cut.C": []byte(`#include "TSelector.h"
@@ -46,7 +47,8 @@ public:
 `)}}
 	_, err := e.Compile(t.Context(), src)
 	f := asFailure(err)
-	if f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Msg, "ends too early") || !strings.Contains(f.Tail, "Cut.C:4") {
+	if f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Msg, "ends too early") ||
+		!strings.Contains(f.Tail, "Cut.C:4") {
 		t.Fatal(explain(err))
 	}
 }
@@ -61,7 +63,11 @@ func TestCompileLimit(t *testing.T) {
 		t.Fatal(explain(err))
 	}
 	t.Cleanup(func() { _ = quick.Close() })
-	src := Source{Main: "Late.C", Files: map[string][]byte{"Late.C": []byte("#include \"TSelector.h\"\nclass Late : public TSelector { ClassDefOverride(Late, 0) };\n")}}
+	src := Source{
+		Main: "Late.C",
+		Files: map[string][]byte{"Late.C": []byte("#include \"TSelector.h\"\nclass Late : public TSelector { " +
+			"ClassDefOverride(Late, 0) };\n")},
+	}
 	_, err = quick.Compile(t.Context(), src)
 	if f := asFailure(err); f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Msg, "not compiled within 10ms") {
 		t.Fatal(explain(err))
@@ -70,10 +76,15 @@ func TestCompileLimit(t *testing.T) {
 
 func TestCompileError(t *testing.T) {
 	e := executor(t)
-	src := Source{Main: "Wrong.C", Files: map[string][]byte{"Wrong.C": []byte("#include <TSelector.h>\nclass Wrong : public TSelector { nosuchtype x; };\n")}}
+	src := Source{
+		Main: "Wrong.C",
+		Files: map[string][]byte{"Wrong.C": []byte("#include <TSelector.h>\nclass Wrong : public TSelector { nosuchtype x; " +
+			"};\n")},
+	}
 	_, err := e.Compile(t.Context(), src)
 	f := asFailure(err)
-	if f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Tail, "nosuchtype") || !strings.Contains(f.Tail, "Wrong.C") {
+	if f == nil || f.Kind != exec.KindCode || !strings.Contains(f.Tail, "nosuchtype") ||
+		!strings.Contains(f.Tail, "Wrong.C") {
 		t.Fatal(explain(err))
 	}
 	if _, ok := e.Compiled(src); ok {

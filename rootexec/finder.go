@@ -83,7 +83,8 @@ func infoOf(root *Root) exec.Info {
 	return exec.Info{Kind: Kind, Version: root.Version, Platform: root.Platform, Dir: root.Dir}
 }
 
-// Open builds the child for one of the installations, once a host and ROOT, and starts the process that forks all others.
+// Open builds the child for one of the installations, once a host and ROOT, and starts the process that forks all
+// others.
 func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exec.Runtime, error) {
 	f.mu.Lock()
 	root := f.roots[info.Dir]

@@ -64,7 +64,8 @@ func install(ctx context.Context, dir, wheel string, progress func(string)) erro
 		return fmt.Errorf("%w; is python3 there, with venv (Debian: apt install python3-venv)?", err)
 	}
 	progress("installing " + wheel + " with pip")
-	if err := runSteps(ctx, progress, filepath.Join(dir, "bin", "python"), "-m", "pip", "install", "--no-input", wheel); err != nil {
+	if err := runSteps(ctx, progress, filepath.Join(dir, "bin", "python"), "-m", "pip", "install", "--no-input",
+		wheel); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, installDone), []byte(wheel+"\n"), 0o600)
@@ -88,7 +89,8 @@ func runSteps(ctx context.Context, progress func(string), name string, args ...s
 		last = append(last[max(0, len(last)-9):], lines.Text())
 	}
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("%s failed: %w\n%s", strings.Join(append([]string{name}, args...), " "), err, strings.Join(last, "\n"))
+		return fmt.Errorf("%s failed: %w\n%s", strings.Join(append([]string{name}, args...), " "), err,
+			strings.Join(last, "\n"))
 	}
 	return nil
 }

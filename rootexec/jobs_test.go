@@ -23,7 +23,11 @@ func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	c, err := s.StartClient(t.Context(), rootexec.ClientSpec{Option: job.Option, Params: job.Params, Dir: dir}, func(string) {})
+	c, err := s.StartClient(t.Context(), rootexec.ClientSpec{
+		Option: job.Option,
+		Params: job.Params,
+		Dir:    dir,
+	}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +138,9 @@ func (s *sink) wait(t *testing.T) {
 	}
 }
 
-func runGeneration(t *testing.T, s *rootexec.Selector, spec exec.GenSpec, told rootexec.Told, packets []exec.Packet) string {
+func runGeneration(
+	t *testing.T, s *rootexec.Selector, spec exec.GenSpec, told rootexec.Told, packets []exec.Packet,
+) string {
 	t.Helper()
 	k := &sink{done: make(chan struct{}, 2), fails: make(chan *exec.Failure, 1)}
 	g, err := s.Start(t.Context(), spec, told, k)
@@ -203,7 +209,12 @@ func TestH1Analysis(t *testing.T) {
 	}
 	for _, option := range []string{"", "fillList"} {
 		t.Run(option, func(t *testing.T) {
-			checkJob(t, r, roottest.Job{Selector: filepath.Join(tutorials, "h1analysisTreeReader.C"), Tree: "h42", Files: files, Option: option})
+			checkJob(t, r, roottest.Job{
+				Selector: filepath.Join(tutorials, "h1analysisTreeReader.C"),
+				Tree:     "h42",
+				Files:    files,
+				Option:   option,
+			})
 		})
 	}
 }

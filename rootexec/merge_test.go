@@ -99,7 +99,8 @@ func TestObjectAbsentFromTheFirstInput(t *testing.T) {
 	file := makeData(t, "f.root", 100, 0)
 	without, _ := mustBegin(t, "Hists", map[string]string{"first": "yes"})
 	told := Told{Option: "absent"}
-	p := []string{runTold(t, load(t, "Hists"), exec.GenSpec{Input: without}, told, cut(file, 100, 100, 0, new(uint64))).Path}
+	p := []string{runTold(t, load(t, "Hists"), exec.GenSpec{Input: without}, told,
+		cut(file, 100, 100, 0, new(uint64))).Path}
 	p = append(p, partialsOf(t, "Hists", exec.GenSpec{}, []string{file}, 100)...)
 	fin, out, _ := finish(t, "Hists", p)
 	if fin.Keys != 7 {

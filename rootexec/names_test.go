@@ -30,10 +30,14 @@ func TestNamesAreTakenAsTheyAre(t *testing.T) {
 	}
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "name", "at": "5"})
 	for _, name := range []string{
-		"a#b.root", "a#0", "a.root#a.root", "a?.root", "a.root?filetype=raw", "a*.root", "a[ab].root", "{a,b}.root", "a|b.root",
-		"a.root|b.root", "~", "$DTPNODE_X.root", "${DTPNODE_X}.root", "$(echo a).root", "`echo a`.root", "x\ty.root", "x  y.root", " a.root", "a.root ",
-		"a%62.root", "a%23b.root", "a&b=c.root", `a\b.root`, `"a.root"`, "'a.root'", "a;b.root", "a.root;1", "(a).root", "<a>.root",
-		"a\n.root", "\na.root", "größe.root", "a:b.root", "root:a.root", "file:a.root", "http:a.root", "a@b.root", "a::b.root", "-a.root", "a^b!.root", "a,b+c=.root",
+		"a#b.root", "a#0", "a.root#a.root", "a?.root", "a.root?filetype=raw", "a*.root", "a[ab].root", "{a,b}.root",
+		"a|b.root",
+		"a.root|b.root", "~", "$DTPNODE_X.root", "${DTPNODE_X}.root", "$(echo a).root", "`echo a`.root", "x\ty.root",
+		"x  y.root", " a.root", "a.root ",
+		"a%62.root", "a%23b.root", "a&b=c.root", `a\b.root`, `"a.root"`, "'a.root'", "a;b.root", "a.root;1", "(a).root",
+		"<a>.root",
+		"a\n.root", "\na.root", "größe.root", "a:b.root", "root:a.root", "file:a.root", "http:a.root", "a@b.root",
+		"a::b.root", "-a.root", "a^b!.root", "a,b+c=.root",
 		"d#1/a.root", "d?x/a.root", "castor/a.root", "pnfs/a.root", strings.Repeat("x", 240) + "#.root",
 	} {
 		path := link(right, name)
@@ -42,7 +46,10 @@ func TestNamesAreTakenAsTheyAre(t *testing.T) {
 			t.Errorf("%q: %d entries, %v", name, p.Entries, err)
 			continue
 		}
-		if units, printed := readAs(t, exec.GenSpec{Job: 1, Input: input}, path); units != 30 || !strings.Contains(printed, "reads "+path) {
+		if units, printed := readAs(t, exec.GenSpec{
+			Job:   1,
+			Input: input,
+		}, path); units != 30 || !strings.Contains(printed, "reads "+path) {
 			t.Errorf("%q: %d units, printed %q", name, units, printed)
 		}
 	}
@@ -73,8 +80,10 @@ func readAs(t *testing.T, spec exec.GenSpec, path string) (units int64, printed 
 // TestResultsAreWrittenAsNamed: a result's name means no more than that of an input.
 func TestResultsAreWrittenAsNamed(t *testing.T) {
 	dir := t.TempDir()
-	partial := runPackets(t, load(t, "Hists"), exec.GenSpec{Job: 1}, cut(makeData(t, "a.root", 30, 0), 30, 20, 0, new(uint64)))
-	for _, name := range []string{"out#1.root", "a?x=1.root", "a|b.root", "$HOME.root", "a .root ", "*", "~", "größe\n.root", "d#1/e?f/$x.root"} {
+	partial := runPackets(t, load(t, "Hists"), exec.GenSpec{Job: 1},
+		cut(makeData(t, "a.root", 30, 0), 30, 20, 0, new(uint64)))
+	for _, name := range []string{"out#1.root", "a?x=1.root", "a|b.root", "$HOME.root", "a .root ", "*", "~",
+		"größe\n.root", "d#1/e?f/$x.root"} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

@@ -121,7 +121,8 @@ func readPack(packed []byte) (map[string][]byte, error) {
 			return nil, fmt.Errorf("%w: %w", ErrPack, err)
 		}
 		name := h.Name
-		if h.Typeflag != tar.TypeReg || !filepath.IsLocal(name) || strings.ContainsAny(name, "\x00\\") || len(files) == maxPackFiles {
+		if h.Typeflag != tar.TypeReg || !filepath.IsLocal(name) || strings.ContainsAny(name, "\x00\\") ||
+			len(files) == maxPackFiles {
 			return nil, fmt.Errorf("%w: it holds %q", ErrPack, name)
 		}
 		if files[name], err = io.ReadAll(t); err != nil {

@@ -18,7 +18,12 @@ import (
 func described(t *testing.T, spec Spec, earlier *exec.Order) (*program, exec.Order) {
 	t.Helper()
 	e := executor(t)
-	d, err := e.Describe(t.Context(), exec.Request{Spec: spec.JSON(), Dir: t.TempDir(), Earlier: earlier, Tell: func(string) {}})
+	d, err := e.Describe(t.Context(), exec.Request{
+		Spec:    spec.JSON(),
+		Dir:     t.TempDir(),
+		Earlier: earlier,
+		Tell:    func(string) {},
+	})
 	if err != nil {
 		t.Fatal(explain(err))
 	}
@@ -38,13 +43,17 @@ func described(t *testing.T, spec Spec, earlier *exec.Order) (*program, exec.Ord
 	if err := d.Work.Check(); err != nil || !e.Info().Offer().Meets(d.Work.Needs) {
 		t.Fatalf("described as %+v: %v", d.Work, err)
 	}
-	return d.Program.(*program), exec.Order{Submitter: "s", Work: d.Work, Fetch: func(_ context.Context, name string) ([]byte, error) {
-		data, ok := blobs[name]
-		if !ok {
-			return nil, fmt.Errorf("nothing is called %q", name)
-		}
-		return data, nil
-	}}
+	return d.Program.(*program), exec.Order{
+		Submitter: "s",
+		Work:      d.Work,
+		Fetch: func(_ context.Context, name string) ([]byte, error) {
+			data, ok := blobs[name]
+			if !ok {
+				return nil, fmt.Errorf("nothing is called %q", name)
+			}
+			return data, nil
+		},
+	}
 }
 
 // suiteSpec is the spec of a class of the suite.
@@ -69,7 +78,10 @@ func TestPreparedIsWhatWasDescribed(t *testing.T) {
 	}
 	defer p.Release()
 	got := p.(*program)
-	if p.Key() != first.Key() || got.told() != (Told{Option: "absent", AllowMissingBranches: true}) || len(got.work.Params) != 2 {
+	if p.Key() != first.Key() || got.told() != (Told{
+		Option:               "absent",
+		AllowMissingBranches: true,
+	}) || len(got.work.Params) != 2 {
 		t.Errorf("prepared %+v, described %+v", got.work, first.work)
 	}
 	s, err := p.Session(t.Context(), exec.SessionSpec{Dir: t.TempDir(), Out: func(string) {}})
@@ -119,7 +131,8 @@ func TestDescribedAgain(t *testing.T) {
 		t.Errorf("with another parameter it is %+v", other.work)
 	}
 	mended, changed := described(t, suiteSpec(t, "Arrays"), &order)
-	if mended.work.Class != "Arrays" || mended.work.Option != "calibration" || !mended.work.Lax || changed.Work.Code() == "" {
+	if mended.work.Class != "Arrays" || mended.work.Option != "calibration" || !mended.work.Lax ||
+		changed.Work.Code() == "" {
 		t.Errorf("with other code it is %+v", mended.work)
 	}
 	packed, err := changed.Fetch(t.Context(), sourcesBlob)

@@ -139,7 +139,8 @@ func rootAt(ctx context.Context, dir string) (*Root, error) {
 	}
 	r := &Root{Dir: dir}
 	r.Include = firstWith(dir, "TTree.h", "include", "include/root")
-	r.Lib = firstWith(dir, "libCore.so", "lib", "lib/root", "lib64", "lib64/root", "lib/"+multiarch(), "lib/"+multiarch()+"/root")
+	r.Lib = firstWith(dir, "libCore.so", "lib", "lib/root", "lib64", "lib64/root", "lib/"+multiarch(),
+		"lib/"+multiarch()+"/root")
 	r.Bin = firstWith(dir, "rootcling", "bin")
 	if r.Include == "" || r.Lib == "" || r.Bin == "" {
 		return nil, fmt.Errorf("%s has no complete ROOT (include/TTree.h, lib/libCore.so, bin/rootcling)", dir)

@@ -58,7 +58,10 @@ func openSuite() error {
 		return err
 	}
 	log := func(msg string) { fmt.Fprintln(os.Stderr, msg) }
-	if suite.root, err = Find(ctx, FindOptions{Prefix: os.Getenv("DTPNODE_ROOT"), Cache: cache}); errors.Is(err, ErrNoROOT) {
+	if suite.root, err = Find(ctx, FindOptions{
+		Prefix: os.Getenv("DTPNODE_ROOT"),
+		Cache:  cache,
+	}); errors.Is(err, ErrNoROOT) {
 		suite.root, err = Install(ctx, cache, log)
 	}
 	if err != nil {
@@ -80,8 +83,15 @@ func openSuite() error {
 
 func suiteConfig(scratch string) Config {
 	cache, _ := testCache()
-	return Config{Exe: suite.exe, Root: suite.root, Scratch: scratch, Cache: cache, MaxSelectors: 20, SyntaxAfter: 3 * time.Second,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	return Config{
+		Exe:          suite.exe,
+		Root:         suite.root,
+		Scratch:      scratch,
+		Cache:        cache,
+		MaxSelectors: 20,
+		SyntaxAfter:  3 * time.Second,
+		Log:          slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
 }
 
 func suiteSource() (Source, error) {

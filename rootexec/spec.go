@@ -17,16 +17,19 @@ import (
 
 // Spec is what a user asks of ROOT (exec.Request.Spec, as JSON). Paths are absolute.
 type Spec struct {
-	Selector string   `json:"selector,omitempty"` // path of the selector's source (.C, .cxx, ...); in a retry empty for the code of before
+	// path of the selector's source (.C, .cxx, ...); in a retry empty for the code of before
+	Selector string   `json:"selector,omitempty"`
 	Class    string   `json:"class,omitempty"`    // class name, default the file's base name
 	Options  string   `json:"options,omitempty"`  // g: compile for a debugger; Og: and optimise, as without any
 	Includes []string `json:"includes,omitempty"` // what the source includes, and further files to ship
 	Data     []string `json:"data,omitempty"`     // files for the working folder of each process
 	Option   string   `json:"option,omitempty"`   // what GetOption() returns; in a retry that of before is kept
 
-	Params map[string]string `json:"params,omitempty"` // TNamed objects in fInput; in a retry in place of those of that name
+	// TNamed objects in fInput; in a retry in place of those of that name
+	Params map[string]string `json:"params,omitempty"`
 
-	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"` // let files lack branches that others have; in a retry as before
+	// let files lack branches that others have; in a retry as before
+	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
 }
 
 // JSON is the spec as it goes into a request.
@@ -97,8 +100,9 @@ const (
 	maxSources    = 64 << 20
 )
 
-// readSources reads the selector and what goes with it, for a user whose working folder is wd. Names are relative to the
-// selector's folder, or to one above it, so far up that "../common/cuts.h" is found where the selector looks for it.
+// readSources reads the selector and what goes with it, for a user whose working folder is wd. Names are relative to
+// the selector's folder, or to one above it, so far up that "../common/cuts.h" is found where the selector looks for
+// it.
 func readSources(s Spec, wd string) (Source, error) {
 	dir := filepath.Dir(s.Selector)
 	above := ""

@@ -35,11 +35,13 @@ func TestReadSourcesNamesThemFromTheSelectorsFolder(t *testing.T) {
 	}
 	src, err := readSources(Spec{Selector: filepath.Join(dir, "sel/A.C"),
 		Includes: []string{filepath.Join(dir, "sel/inc/a.h"), filepath.Join(dir, "outside.h")},
-		Data:     []string{filepath.Join(dir, "w.txt"), filepath.Join(dir, "sel/run/cal/w.txt")}}, filepath.Join(dir, "sel/run"))
+		Data:     []string{filepath.Join(dir, "w.txt"), filepath.Join(dir, "sel/run/cal/w.txt")}},
+		filepath.Join(dir, "sel/run"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sel/A.C", "sel/inc/a.h", "outside.h", "sel/outside.h", ".data/w.txt", ".data/cal/w.txt"} {
+	for _, want := range []string{"sel/A.C", "sel/inc/a.h", "outside.h", "sel/outside.h", ".data/w.txt",
+		".data/cal/w.txt"} {
 		if _, ok := src.Files[want]; !ok {
 			t.Errorf("%q is missing in %v", want, src.Files)
 		}

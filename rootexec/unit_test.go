@@ -59,7 +59,8 @@ func TestFind(t *testing.T) {
 func TestFindNothing(t *testing.T) {
 	_, err := Find(t.Context(), FindOptions{Prefix: t.TempDir()})
 	var none *NoROOTError
-	if !errors.Is(err, ErrNoROOT) || !errors.As(err, &none) || len(none.Tried) != 1 || !strings.Contains(err.Error(), "--root") {
+	if !errors.Is(err, ErrNoROOT) || !errors.As(err, &none) || len(none.Tried) != 1 ||
+		!strings.Contains(err.Error(), "--root") {
 		t.Errorf("%v", err)
 	}
 }

@@ -66,7 +66,8 @@ func (w Work) Check() error {
 		}
 	}
 	if all > MaxFreight || kept > MaxShip {
-		return fmt.Errorf("its blobs have %d bytes, of which %d are to be kept: want at most %d and %d", all, kept, MaxFreight, MaxShip)
+		return fmt.Errorf("its blobs have %d bytes, of which %d are to be kept: want at most %d and %d", all, kept,
+			MaxFreight, MaxShip)
 	}
 	return nil
 }

@@ -39,7 +39,10 @@ func TestWorkIsBounded(t *testing.T) {
 		"two to fetch":       {ships(false, tasks.MaxShip, tasks.MaxShip), true},
 		"much to keep":       {ships(true, tasks.MaxShip, 1), false},
 		"a negative blob":    {ship("sources", hash, -1), false},
-		"two of one name":    {tasks.Work{Kind: "ROOT", Ships: []tasks.Ship{{Name: "a", SHA256: hash}, {Name: "a", SHA256: hash}}}, false},
+		"two of one name": {tasks.Work{
+			Kind:  "ROOT",
+			Ships: []tasks.Ship{{Name: "a", SHA256: hash}, {Name: "a", SHA256: hash}},
+		}, false},
 	} {
 		if err := tc.work.Check(); (err == nil) != tc.ok {
 			t.Errorf("%s: %v", name, err)

@@ -26,7 +26,8 @@ const (
 	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
 	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this exec.Kind
 	EnvHide   = "DTPNODE_FAKE_HIDE"   // a file that names, one a line, data files that this host does not see, see hidden
-	EnvFlip   = "DTPNODE_FAKE_FLIP"   // of each job a bit of the first n partials that are sealed here flips on disk afterwards
+	// of each job a bit of the first n partials that are sealed here flips on disk afterwards
+	EnvFlip = "DTPNODE_FAKE_FLIP"
 )
 
 // Kind is the word for the jobs of this runtime.
@@ -130,8 +131,8 @@ func (r *runtime) Plan(_ context.Context, file, tree string, _ time.Duration) (e
 	return exec.Plan{File: file, Tree: tree, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
 }
 
-// hidden fails to open a data file that this host is not to see. What it sees for planning alone is listed as "NAME later".
-// The list is read at each opening.
+// hidden fails to open a data file that this host is not to see. What it sees for planning alone is listed as "NAME
+// later". The list is read at each opening.
 func (f Finder) hidden(file string, plan bool) *exec.Failure {
 	if f.Hide == "" {
 		return nil
@@ -140,7 +141,14 @@ func (f Finder) hidden(file string, plan bool) *exec.Failure {
 	for name := range strings.Lines(string(list)) {
 		name, later := strings.CutSuffix(strings.TrimSpace(name), " later")
 		if name != "" && !(plan && later) && strings.HasPrefix(file, "fake://"+name+"?") {
-			return &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseMissing, Op: "open", File: file, Entry: -1, Msg: "No such file or directory"}
+			return &exec.Failure{
+				Kind:  exec.KindOpen,
+				Host:  exec.CauseMissing,
+				Op:    "open",
+				File:  file,
+				Entry: -1,
+				Msg:   "No such file or directory",
+			}
 		}
 	}
 	return nil

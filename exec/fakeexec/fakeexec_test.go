@@ -32,7 +32,10 @@ func load(t *testing.T, f Finder, spec string) exec.Program {
 	t.Cleanup(func() { check(t, r.Close()) })
 	path := filepath.Join(t.TempDir(), "s.json")
 	check(t, os.WriteFile(path, []byte(spec), 0o600))
-	d, err := r.Describe(ctx, exec.Request{Spec: []byte(`{"selector": "` + path + `", "params": {"a": "b"}}`), Tell: func(string) {}})
+	d, err := r.Describe(ctx, exec.Request{
+		Spec: []byte(`{"selector": "` + path + `", "params": {"a": "b"}}`),
+		Tell: func(string) {},
+	})
 	check(t, err)
 	defer d.Program.Release()
 	if !infos[0].Offer().Meets(d.Work.Needs) || len(d.Params) != 1 || !d.Blobs[0].Keep {
@@ -125,7 +128,8 @@ func randomGeneration(t *testing.T, rng *rand.Rand, sel exec.Program, path strin
 		}
 		for _, r := range out {
 			d := <-s.done
-			if d.ID != uint64(r.First) || d.Last < r.First || d.Last > r.Last || d.Elapsed < 20*time.Microsecond*time.Duration(d.Last-r.First) {
+			if d.ID != uint64(r.First) || d.Last < r.First || d.Last > r.Last ||
+				d.Elapsed < 20*time.Microsecond*time.Duration(d.Last-r.First) {
 				t.Fatalf("asked for %v, got %+v", r, d)
 			}
 			if d.Last > r.First {
@@ -197,7 +201,8 @@ func TestPreemptSparesNothing(t *testing.T) {
 }
 
 func TestFailsOnOrder(t *testing.T) {
-	for _, kind := range []exec.Kind{exec.KindSignal, exec.KindException, exec.KindExit, exec.KindStall, exec.KindMemory, exec.KindData, exec.KindKilled} {
+	for _, kind := range []exec.Kind{exec.KindSignal, exec.KindException, exec.KindExit, exec.KindStall, exec.KindMemory,
+		exec.KindData, exec.KindKilled} {
 		for _, sealing := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSink()
@@ -229,7 +234,8 @@ func TestFailsOnOrder(t *testing.T) {
 }
 
 func TestStepsFail(t *testing.T) {
-	sel := load(t, Finder{}, `{"bins": 1, "steps": {"SlaveBegin": "code", "merge": "signal", "Begin": "exception", "Terminate": "exit"}}`)
+	sel := load(t, Finder{},
+		`{"bins": 1, "steps": {"SlaveBegin": "code", "merge": "signal", "Begin": "exception", "Terminate": "exit"}}`)
 	ctx := t.Context()
 	client, err := sel.Session(ctx, exec.SessionSpec{Out: func(string) {}})
 	check(t, err)
@@ -251,7 +257,8 @@ func TestStepsFail(t *testing.T) {
 	}
 	broken := load(t, Finder{Broken: exec.KindDisk}, `{"bins": 1}`)
 	var fail *exec.Failure
-	if err := broken.Try(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.As(err, &fail) || fail.Kind != exec.KindDisk {
+	if err := broken.Try(ctx, exec.GenSpec{}, "fake://x?entries=1", "T"); !errors.As(err, &fail) ||
+		fail.Kind != exec.KindDisk {
 		t.Errorf("a broken node: %v", err)
 	}
 }
@@ -275,12 +282,14 @@ func TestClusters(t *testing.T) {
 }
 
 func TestRefusesNonsense(t *testing.T) {
-	for _, text := range []string{"", "{", `{"bins":0}`, `{"bins":1,"entry":"x"}`, `{"bins":1,"entry":"-1s"}`, `{"bins":99999999}`, `{"bins":1,"nonsense":1}`} {
+	for _, text := range []string{"", "{", `{"bins":0}`, `{"bins":1,"entry":"x"}`, `{"bins":1,"entry":"-1s"}`,
+		`{"bins":99999999}`, `{"bins":1,"nonsense":1}`} {
 		if _, err := parseSpec([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), "error:") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for _, name := range []string{"", "x.root", "root://x", "fake://x?entries=x", "fake://x?entries=-1", "fake://x?clusters=0", "fake://x?clusters=99999999"} {
+	for _, name := range []string{"", "x.root", "root://x", "fake://x?entries=x", "fake://x?entries=-1",
+		"fake://x?clusters=0", "fake://x?clusters=99999999"} {
 		if _, err := parseDataset(name); err == nil {
 			t.Errorf("%q is a data file", name)
 		}

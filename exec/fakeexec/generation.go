@@ -262,7 +262,8 @@ func (g *generation) open(l lease, fresh bool) (d dataset, f *exec.Failure) {
 		f.Msg = err.Error()
 		return d, f
 	case l.Entries > 0 && l.Entries != d.entries:
-		f.Host, f.Msg = exec.CauseDiffers, fmt.Sprintf("it has %d entries here, and %d where it was planned", d.entries, l.Entries)
+		f.Host, f.Msg = exec.CauseDiffers, fmt.Sprintf("it has %d entries here, and %d where it was planned", d.entries,
+			l.Entries)
 		return d, f
 	}
 	return d, nil

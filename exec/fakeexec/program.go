@@ -19,8 +19,9 @@ const codeBlob = "code"
 
 // Request is what a user asks of this kind, as JSON; what else a request says is for other kinds.
 type Request struct {
-	Selector string            `json:"selector,omitempty"` // path of a file with a Spec; in a retry empty for that of before
-	Params   map[string]string `json:"params,omitempty"`   // of no effect, but shown
+	// path of a file with a Spec; in a retry empty for that of before
+	Selector string            `json:"selector,omitempty"`
+	Params   map[string]string `json:"params,omitempty"` // of no effect, but shown
 }
 
 // work is what a description carries of it (tasks.Work.Spec), as JSON.
@@ -102,7 +103,13 @@ func (r *runtime) Prepare(ctx context.Context, o exec.Order) (exec.Program, erro
 func (r *runtime) program(w work, text []byte) (*program, error) {
 	spec, err := parseSpec(text)
 	if err != nil {
-		return nil, &exec.Failure{Kind: exec.KindCode, Op: "compile " + w.Name, Entry: -1, Msg: err.Error(), Tail: err.Error()}
+		return nil, &exec.Failure{
+			Kind:  exec.KindCode,
+			Op:    "compile " + w.Name,
+			Entry: -1,
+			Msg:   err.Error(),
+			Tail:  err.Error(),
+		}
 	}
 	return &program{r: r, spec: spec, key: string(text)}, nil
 }
@@ -234,7 +241,12 @@ func (c *session) Finish(ctx context.Context, partials []string, outPath string)
 		return exec.Finished{}, err
 	}
 	if kind := os.Getenv(EndVariable); kind != "" {
-		return exec.Finished{}, &exec.Failure{Kind: exec.Kind(kind), Op: "write", Entry: -1, Msg: "failed on order of this node"}
+		return exec.Finished{}, &exec.Failure{
+			Kind:  exec.Kind(kind),
+			Op:    "write",
+			Entry: -1,
+			Msg:   "failed on order of this node",
+		}
 	}
 	fin, err := c.p.Save(ctx, partials, outPath)
 	if err == nil && c.dir != "" {

@@ -60,7 +60,8 @@ func parseSpec(text []byte) (s Spec, err error) {
 		}
 	}
 	if s.Bins < 1 || s.Bins > maxBins || s.Size < 0 || s.Size > maxSize || s.Items < 0 {
-		return s, fmt.Errorf("error: could not use %d bins and %d bytes: want 1 to %d and at most %d", s.Bins, s.Size, maxBins, maxSize)
+		return s, fmt.Errorf("error: could not use %d bins and %d bytes: want 1 to %d and at most %d", s.Bins, s.Size,
+			maxBins, maxSize)
 	}
 	return s, nil
 }

@@ -50,7 +50,11 @@ func (r *ROOT) MakeChain(t testing.TB, dir string, n, entries int) []string {
 	t.Helper()
 	var files []EventFile
 	for i := range n {
-		files = append(files, EventFile{Path: filepath.Join(dir, fmt.Sprintf("small_%03d.root", i)), Index: i, Entries: entries})
+		files = append(files, EventFile{
+			Path:    filepath.Join(dir, fmt.Sprintf("small_%03d.root", i)),
+			Index:   i,
+			Entries: entries,
+		})
 	}
 	return r.MakeEvents(t, files...)
 }

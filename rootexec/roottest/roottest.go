@@ -61,7 +61,9 @@ func Other(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("could not find a cache directory: %v", err)
 	}
-	root, err := rootexec.InstallWheel(t.Context(), filepath.Join(base, "dtpnode"), otherWheel, func(msg string) { t.Log(msg) })
+	root, err := rootexec.InstallWheel(t.Context(), filepath.Join(base, "dtpnode"), otherWheel, func(msg string) {
+		t.Log(msg)
+	})
 	if err != nil {
 		t.Fatalf("could not find another ROOT to test with: %v", err)
 	}

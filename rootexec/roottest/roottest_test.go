@@ -139,7 +139,8 @@ func TestH42PassesTheTutorial(t *testing.T) {
 	job.Option = ""
 	plain := filepath.Join(dir, "plain.root")
 	r.Reference(t, job, plain)
-	if d := r.mustDiffer(t, plain, reader); strings.Contains(d, "hdmd") || !strings.Contains(d, "/elist: object: got nothing") {
+	if d := r.mustDiffer(t, plain, reader); strings.Contains(d, "hdmd") ||
+		!strings.Contains(d, "/elist: object: got nothing") {
 		t.Errorf("without fillList more than the entry list differs:\n%s", d)
 	}
 
