@@ -84,7 +84,7 @@ func (g *reason) print(w io.Writer) {
 		return
 	}
 	for _, m := range g.all {
-		fmt.Fprintf(w, "  %s %s\n    %s\n", line(m.File), entries(m), g.why())
+		fmt.Fprintf(w, "  %s\n    %s\n", place(m), g.why())
 		(&reason{all: []api.Missing{m}}).tries(w)
 		details(w, m)
 	}
@@ -130,7 +130,7 @@ func (g *reason) places(w io.Writer) {
 			fmt.Fprintf(w, "    and %s more\n", Count(int64(len(g.all)-i)))
 			return
 		}
-		fmt.Fprintf(w, "    %s %s\n", line(m.File), entries(m))
+		fmt.Fprintf(w, "    %s\n", place(m))
 	}
 }
 
@@ -184,6 +184,14 @@ func words(w io.Writer, m api.Missing) {
 	}
 }
 
+// place says where a range lies: in a file, or among the items of a job that has no files.
+func place(m api.Missing) string {
+	if m.File == "" {
+		return "items, " + entries(m)
+	}
+	return line(m.File) + " " + entries(m)
+}
+
 // entries names the entries of a missing range: the whole file, one entry, or a half-open interval.
 func entries(m api.Missing) string {
 	switch {
@@ -216,6 +224,9 @@ const otherVersion = "where it was planned"
 func advise(m api.Missing) string {
 	switch m.Kind {
 	case "signal", "exit", "exception":
+		if m.File == "" {
+			return "mend the code"
+		}
 		return fmt.Sprintf("mend the selector; these entries alone: --files '%s' --first %d -n %d",
 			line(m.File), m.First, m.Last-m.First)
 	case "stall":
