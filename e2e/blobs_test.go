@@ -26,8 +26,8 @@ func TestSharedSelector(t *testing.T) {
 		t.Fatalf("could not cancel: %+v", r)
 	}
 	for _, n := range c.nodes {
-		if err := poll(settleLimit, func() (bool, error) { return len(n.keptFiles(t, "source")) == 1, nil }); err != nil {
-			t.Fatalf("%s keeps %q: %v", n.name, n.keptFiles(t, "source"), err)
+		if err := poll(settleLimit, func() (bool, error) { return len(n.keptFiles(t, "ship-*")) == 1, nil }); err != nil {
+			t.Fatalf("%s keeps %q: %v", n.name, n.keptFiles(t, "ship-*"), err)
 		}
 	}
 	spec := fakeSpecs(t, 1)[0]
@@ -64,7 +64,7 @@ func TestDamagedSources(t *testing.T) {
 	for _, n := range c.nodes {
 		n.crash(t)
 	}
-	files := home.keptFiles(t, "source")
+	files := home.keptFiles(t, "ship-*")
 	if len(files) != 1 {
 		t.Fatalf("sources %q", files)
 	}

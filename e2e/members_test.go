@@ -285,7 +285,7 @@ func TestOtherVersion(t *testing.T) {
 		t.Errorf("the join of another version: %+v", r)
 	}
 	for _, n := range all {
-		n.says(t, []string{"members"}, "dtpnode v9.9.9, protocol 3: newer", "protocol 3: here",
+		n.says(t, []string{"members"}, "dtpnode v9.9.9, protocol 4: newer", "protocol 4: here",
 			"these versions work together")
 	}
 	j := paceOf(2, time.Second)
@@ -297,7 +297,7 @@ func TestOtherVersion(t *testing.T) {
 			t.Errorf("%s has not worked: %+v", w.Name, st.Nodes)
 		}
 	}
-	all[0].says(t, []string{"version"}, "protocol 3")
+	all[0].says(t, []string{"version"}, "protocol 4")
 }
 
 // TestPairsWithoutALink has two hosts join that listen on loopback, so that each reaches the first host alone. All

@@ -36,17 +36,17 @@ func TestProtocolNumbers(t *testing.T) {
 		return n
 	}
 	end := func(n *node) { check(t, n.stop()) }
-	far := bumped(t, 5)
+	far := bumped(t, 6)
 	old := start("old", fakeBinary(t))
 	defer end(old)
-	next := start("next", bumped(t, 4))
+	next := start("next", bumped(t, 5))
 	if r := next.join(t, old.invite(t)); r.code != 0 {
 		t.Fatalf("the next number could not join: %+v", r)
 	}
 	check(t, poll(settleLimit, func() (bool, error) { st, err := old.status(); return st.Up == 2, err }))
-	old.says(t, []string{"members"}, "protocol 3: old", "protocol 4: next",
+	old.says(t, []string{"members"}, "protocol 4: old", "protocol 5: next",
 		"members work together that speak a common protocol")
-	next.says(t, []string{"version"}, "protocols 3 to 4")
+	next.says(t, []string{"version"}, "protocols 4 to 5")
 	j := paceOf(2, 2*time.Second)
 	c := &cluster{nodes: []*node{old, next}}
 	on, st := c.waitFinal(t, old.submit(t, j.request(t)).ID, settleLimit)
@@ -57,7 +57,7 @@ func TestProtocolNumbers(t *testing.T) {
 		}
 	}
 	ahead := start("ahead", far)
-	ahead.join(t, old.invite(t)).wantRefused(t, "upgrade dtpnode on old,", "protocol 3", "protocol 5")
+	ahead.join(t, old.invite(t)).wantRefused(t, "upgrade dtpnode on old,", "protocol 4", "protocol 6")
 	end(ahead)
 
 	end(next)

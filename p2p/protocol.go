@@ -9,14 +9,15 @@ import (
 
 // protocolNumber is raised when the meaning of what nodes send to each other changes. A node also speaks the number
 // before its own, down to oldestProtocol, so that a cluster can be upgraded host by host; a link uses the highest
-// number that both sides speak. Number 1 described members by statements; number 2 had no proof of who leads a job.
+// number that both sides speak. Number 1 described members by statements; number 2 had no proof of who leads a job;
+// number 3 told of one version of ROOT for each node, and described jobs of selectors alone.
 const (
-	protocolNumber = 3
-	oldestProtocol = 3
+	protocolNumber = 4
+	oldestProtocol = 4
 )
 
 // protocolStamp overrides the number in a build that tests how different numbers work together. The linker sets it: -X
-// github.com/dtpnode/dtpnode/p2p.protocolStamp=4
+// github.com/dtpnode/dtpnode/p2p.protocolStamp=5
 var protocolStamp string
 
 // ownProtocol is the number of this build.
