@@ -6,7 +6,7 @@
 //	bucket    key        value
 //	head      "head"     Head as msgpack, sum
 //	state     "state"    term, vote, commit, last, transaction (8 bytes each), sum of entry last, sum of the
-//	                     snapshot's last record (missing in files of before there were any), sum
+//	                     snapshot's last record (missing in files of the first format), sum
 //	entries   index (8)  term (8), kind (1), data, sum
 //	snapshot  "about"    index, term, base, term of base, size of the data (8 each), sum of entry base, sum
 //	          piece (8)  up to 3840 bytes of the data, sum; pieces are numbered from 0

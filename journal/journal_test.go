@@ -43,7 +43,7 @@ func snapshot(index, base, size int) *quorum.Snapshot {
 	return s
 }
 
-// appended is what a log is after a write.
+// appended returns the log after a write.
 func appended(log quorum.Log, hard quorum.Hard, entries ...quorum.Entry) quorum.Log {
 	log.Hard = hard
 	if len(entries) > 0 {
@@ -71,7 +71,7 @@ func write(t testing.TB, j *journal.Journal, hard quorum.Hard, entries ...quorum
 	}
 }
 
-// same compares quickly, and explains slowly.
+// same compares two logs, and computes a readable difference only if they differ.
 func same(t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -88,7 +88,7 @@ func same(t interface {
 	}
 }
 
-// holds opens the journal and compares what is in it.
+// holds opens the journal and compares its content.
 func holds(t testing.TB, path string, want quorum.Log) {
 	t.Helper()
 	j, h, got, err := journal.Open(path)
@@ -228,7 +228,7 @@ func written(t testing.TB, path string) (file []byte, log quorum.Log) {
 	return file, log
 }
 
-// compacted is written with two snapshots, one after the other, and entries of before and after the second.
+// compacted makes a file with two snapshots, one after the other, and entries from before and after the second.
 func compacted(t testing.TB, path string) (file []byte, log quorum.Log) {
 	_, log = written(t, path)
 	j, _, _, err := journal.Open(path)
@@ -255,7 +255,7 @@ func compacted(t testing.TB, path string) (file []byte, log quorum.Log) {
 	return file, log
 }
 
-// exactOrDamaged sees that a changed file is either what was written or is named as damaged.
+// exactOrDamaged checks that a changed file is either read as it was written or reported as damaged.
 func exactOrDamaged(t testing.TB, path, what string, file []byte, want quorum.Log) (damaged bool) {
 	t.Helper()
 	if err := os.WriteFile(path, file, 0o600); err != nil {
@@ -339,7 +339,7 @@ func tear(t *testing.T, path string, file []byte, want quorum.Log) {
 		zeroed := append(append([]byte(nil), file[:n]...), make([]byte, len(file)-n)...)
 		exactOrDamaged(t, path, fmt.Sprintf("zeroed from byte %d", n), zeroed, want)
 	}
-	for n := 0; n < len(file); n += 512 { // a sector that was never written, or is another's
+	for n := 0; n < len(file); n += 512 { // a sector that was never written, or holds other data
 		holed := append([]byte(nil), file...)
 		clear(holed[n : n+512])
 		exactOrDamaged(t, path, fmt.Sprintf("sector at %d zeroed", n), holed, want)
@@ -375,7 +375,7 @@ func TestStalePages(t *testing.T) {
 	}
 }
 
-// TestStaleSnapshot mixes the pages of a file with those of before its last snapshot.
+// TestStaleSnapshot mixes the pages of a file with older ones, from before its last snapshot.
 func TestStaleSnapshot(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "j")
@@ -442,7 +442,7 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestNamed sees that damage is named for what it is.
+// TestNamed checks that the error names what is damaged.
 func TestNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	file, want := written(t, path)
@@ -540,8 +540,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// TestReplace puts a recovered log in the place of another: what is there before the new one is whole is the old one,
-// and after that the new one, with the old one beside it.
+// TestReplace replaces a log by a recovered one: until the new file is complete the old one is there, and after that
+// the new one, with the old one beside it.
 func TestReplace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := create(t, path)

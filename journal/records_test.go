@@ -6,7 +6,7 @@ import (
 	"github.com/dtpnode/dtpnode/quorum"
 )
 
-// TestEarlierStates reads the state of journals that were written before it had all that it has now.
+// TestEarlierStates reads state records of earlier formats, which have fewer fields.
 func TestEarlierStates(t *testing.T) {
 	now := state{hard: quorum.Hard{Term: 3, Vote: 7, Commit: 5, Lead: 9}, last: 6, txid: 11, sum: 4, snap: 8}
 	whole := encodeState(now)
@@ -22,7 +22,7 @@ func TestEarlierStates(t *testing.T) {
 	}
 }
 
-// FuzzRecords decodes whatever may stand in a file, as it is and behind a checksum that is right.
+// FuzzRecords decodes arbitrary bytes, with and without a valid checksum.
 func FuzzRecords(f *testing.F) {
 	whole, err := encodeHead(Head{Job: []byte("job"), Self: quorum.NewMember("a", 1)})
 	if err != nil {

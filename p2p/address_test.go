@@ -17,7 +17,7 @@ func TestSuccessor(t *testing.T) {
 		want   string
 	}{
 		{"10.1.0.9", []string{"10.1.0.9"}, "10.1.0.9", ""},
-		{"10.1.0.9", []string{"10.1.0.9", "10.2.0.9"}, "10.2.0.9", ""}, // another route is no reason
+		{"10.1.0.9", []string{"10.1.0.9", "10.2.0.9"}, "10.2.0.9", ""}, // a better route alone is no reason to move
 		{"10.1.0.9", []string{"10.2.0.9"}, "10.2.0.9", "10.2.0.9"},
 		{"10.1.0.9", nil, "", ""}, // no network
 		{"127.0.0.1", []string{"10.2.0.9"}, "10.2.0.9", "10.2.0.9"},
@@ -29,8 +29,8 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
-// TestListenersFollow has a node that found no network at its start listen where the others reach it once there is one,
-// on the same port, and tell them.
+// TestListenersFollow: a node that had no network at its start later listens where the others reach it, on the same
+// port, and announces that.
 func TestListenersFollow(t *testing.T) {
 	n := ownAddresses()
 	i := slices.IndexFunc(n, func(a string) bool { return net.ParseIP(a).To4() != nil })
@@ -40,7 +40,7 @@ func TestListenersFollow(t *testing.T) {
 	own := n[i]
 	cfg := config(t, "b")
 	cfg.Listen, cfg.Face = []string{"auto:0"}, "127.0.0.1"
-	cfg.AddressCheck = 1 << 50 // it is followed below
+	cfg.AddressCheck = 1 << 50 // the test calls follow itself
 	a, b := open(t, config(t, "a")), open(t, cfg)
 	b.join(a.invite(Worker))
 	a.up(0, b.ID())

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// benchCouple is two nodes of one cluster with nobody listening to their events.
+// benchCouple is two nodes of one cluster whose events nobody uses.
 func benchCouple(b *testing.B, change func(*Config)) (x, y *Node) {
 	b.Helper()
 	var nodes [2]*Node

@@ -34,9 +34,9 @@ func validHash(h string) bool {
 	return err == nil && len(b) == sha256.Size && hex.EncodeToString(b) == h
 }
 
-// Fetch copies the blob with the given SHA-256 (64 hexadecimal digits) from a peer to dst and returns
-// its size. Its bytes are to be used only if the error is nil: ErrHashMismatch is found at the end,
-// and ErrSlow tells of a peer that was there.
+// Fetch copies the blob with the given SHA-256 (64 hexadecimal digits) from a peer to dst and returns its size in
+// bytes. What it has written may be used only if the error is nil: ErrHashMismatch is found at the end. ErrSlow means
+// that the peer answered but sent too slowly.
 func (n *Node) Fetch(ctx context.Context, from PeerID, hash string, max int64, dst io.Writer) (int64, error) {
 	done, err := n.fetch(ctx, from, hash, max, dst)
 	if err != nil {

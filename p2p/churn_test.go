@@ -7,7 +7,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// moves is a member's address record of that number.
+// moves makes a member's address record with a number.
 func (n *tnode) moves(w who, seq uint64) signed {
 	n.t.Helper()
 	s, err := sign(w.key, forAddresses, &addresses{Cluster: n.Cluster(), Peer: w.id.String(), Seq: seq})
@@ -17,7 +17,7 @@ func (n *tnode) moves(w who, seq uint64) signed {
 	return s
 }
 
-// throttled takes of some records what throttle leaves at a time.
+// throttled merges the records that throttle lets through at a time.
 func (n *tnode) throttled(at time.Time, records ...signed) (taken int, again bool, flapping []peer.ID, err error) {
 	n.Node.mu.Lock()
 	defer n.Node.mu.Unlock()
@@ -30,8 +30,8 @@ func (n *tnode) throttled(at time.Time, records ...signed) (taken int, again boo
 	return len(x.Addresses), again, flapping, err
 }
 
-// TestAddressesAreTakenAtAMeasure: of a member that signs its addresses anew without end little is taken, and it is
-// told of. One that moves often, by which others mean now and then, has all taken at once.
+// TestAddressesAreTakenAtAMeasure: few changes are taken of a member that keeps signing new addresses, and it is
+// reported. All changes of a member that moves often, at plausible intervals, are taken at once.
 func TestAddressesAreTakenAtAMeasure(t *testing.T) {
 	a, liar, twins := open(t, config(t, "a")), someone(t), someone(t)
 	a.admitAll([]who{liar, twins}, Worker)
@@ -58,7 +58,7 @@ func TestAddressesAreTakenAtAMeasure(t *testing.T) {
 	if n := told[liar.id]; n < 3 || n > int(took/churnFor) {
 		t.Errorf("a member that never rests is told of %d times", n)
 	}
-	for i := range uint64(20) { // two that have one key
+	for i := range uint64(20) { // two nodes with the same key
 		if !take(twins, took+time.Minute+time.Duration(i)*ownEvery/2, i+2) {
 			t.Errorf("change %d of a member that runs twice is put off", i)
 		}
@@ -68,8 +68,8 @@ func TestAddressesAreTakenAtAMeasure(t *testing.T) {
 	}
 }
 
-// TestForgedAddressesChargeNobody: what a member has not signed takes nothing of its measure, and what is no member's
-// is not even checked.
+// TestForgedAddressesChargeNobody: a record that a member has not signed does not count towards its rate, and
+// signatures of non-members are not even verified.
 func TestForgedAddressesChargeNobody(t *testing.T) {
 	a, w, stranger := open(t, config(t, "a")), someone(t), someone(t)
 	a.enrolled(w, Worker)
@@ -86,8 +86,7 @@ func TestForgedAddressesChargeNobody(t *testing.T) {
 	}
 }
 
-// TestWhatIsPutOffIsTakenLater: a change that comes when the measure is full is taken in the end, though nobody tells
-// of it again.
+// TestWhatIsPutOffIsTakenLater: a change that exceeds the rate is taken in the end, though nobody announces it again.
 func TestWhatIsPutOffIsTakenLater(t *testing.T) {
 	a, b := couple(t)
 	a.Node.mu.Lock()
@@ -112,7 +111,7 @@ func TestWhatIsPutOffIsTakenLater(t *testing.T) {
 	a.wait(0, "the change is known", known)
 }
 
-// TestRosterIsServedAtAMeasure: a member that pulls the roster without end is given it now and then.
+// TestRosterIsServedAtAMeasure: a member that keeps pulling the roster gets it at a bounded rate.
 func TestRosterIsServedAtAMeasure(t *testing.T) {
 	a, b := couple(t)
 	b.Node.mu.Lock()

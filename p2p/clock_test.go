@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// TestSkew: of what was said late nothing follows, and a clock that was set right is right after some more words.
+// TestSkew: a delayed frame does not make a clock seem wrong, and a clock that was corrected is seen as right after
+// some more frames.
 func TestSkew(t *testing.T) {
 	var s skew
 	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -32,13 +33,13 @@ func TestSkew(t *testing.T) {
 	s = skew{}
 	s.add(clockFrame(now), now.Add(2*time.Second), 4*time.Second)
 	want(0)
-	s.add(clockFrame(now.AddDate(500, 0, 0)), now, 0) // beyond what a duration holds
+	s.add(clockFrame(now.AddDate(500, 0, 0)), now, 0) // more than a time.Duration holds
 	if s.ahead() < 290*365*24*time.Hour {
 		t.Errorf("%v", s.ahead())
 	}
 }
 
-// TestClocks: of two members each knows by how much the other's clock is off.
+// TestClocks: each of two members knows how wrong the other's clock is.
 func TestClocks(t *testing.T) {
 	a, b := couple(t, func(c *Config) {
 		c.PingPeriod = 20 * time.Millisecond

@@ -3,12 +3,12 @@
 //
 // # Membership
 //
-// A cluster is named by its founder, the node that was started for the first time. Who belongs to it
-// is a set of signed records: a register for each inviter of those it admits (register.go), a chain of who has
-// the founder's role (succession.go), departures and addresses. What the set means is a pure function of it
-// (roster.go), so nodes that hold the same records agree. The set spreads over the links: a node
-// tells the hash of its set, and a peer whose hash differs pulls and merges. Invitations are one-use
-// secrets kept by the node that made them; a token (token.go) carries one to the joining host.
+// A cluster is named by its founder, the node that was started for the first time. Its members are determined by a set
+// of signed records: a register for each inviter, with those that it admits (register.go); a chain of successions,
+// which determines who has the founder's role (succession.go); departures; and addresses. What the set means is a pure
+// function of it (roster.go), so nodes that hold the same records agree. The set spreads over the links: a node sends
+// the hash of its set, and a peer whose hash differs pulls the set and merges it. Invitations are one-use secrets kept
+// by the node that made them; a token (token.go) carries one to the joining host.
 //
 // # Who may connect
 //
@@ -30,7 +30,7 @@
 //	/dtpnode/N/blob          blobRequest -> blobReply, then the bytes       members
 //	gossipsub, topics "dtpnode/" + name                                     members
 //
-// N is the protocol number of the link (protocol.go). Join and link carry the range that a node speaks
-// inside, so that nodes without a common number can tell each other so. A link frame is a kind byte (see frameKind) and
+// N is the protocol number of the link (protocol.go). Join and link requests contain the range of numbers that a node
+// speaks, so that nodes without a common number can tell each other so. A link frame is a kind byte (see frameKind) and
 // a payload.
 package p2p

@@ -16,8 +16,8 @@ import (
 	mss "github.com/multiformats/go-multistream"
 )
 
-// knock connects to a node from a local address, as a libp2p peer that then says nothing, and returns when it is
-// sent away.
+// knock connects to a node from a local address, as a libp2p peer that then sends nothing, and returns when its
+// connection is closed.
 func knock(ctx context.Context, w who, from, to string, target *tnode, raw bool) (in bool) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := d.DialContext(ctx, "tcp", to)
@@ -46,8 +46,8 @@ func knock(ctx context.Context, w who, from, to string, target *tnode, raw bool)
 	return true
 }
 
-// Strangers that come without end and say nothing do not keep a good token out, be they of one address or of
-// many, and whether they finish the handshake or not.
+// Strangers that keep coming and send nothing do not keep a good token out, whether they come from one address or many,
+// and whether or not they complete the handshake.
 func TestFloodDoesNotHoldTheDoor(t *testing.T) {
 	for name, k := range map[string]struct {
 		addresses int
@@ -100,7 +100,7 @@ func TestFloodDoesNotHoldTheDoor(t *testing.T) {
 	}
 }
 
-// full waits until strangers have taken as many places as one address can get.
+// full waits until strangers hold as many places as one address can get.
 func (n *tnode) full(raw bool, all func() bool) {
 	n.t.Helper()
 	deadline := time.Now().Add(patience)

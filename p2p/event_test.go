@@ -15,7 +15,7 @@ func TestInfoFromPeersIsClean(t *testing.T) {
 	}
 }
 
-// TestBadNames: a member's name shows itself and nothing else.
+// TestBadNames: a member's name cannot control the terminal that shows it.
 func TestBadNames(t *testing.T) {
 	for name, bad := range map[string]bool{
 		"node-1":                       false,

@@ -160,7 +160,7 @@ func (n *Node) refuseExpelled(s network.Stream) {
 func (n *Node) takeProof(s network.Stream, r *bufio.Reader) {
 	var x exchange
 	if err := readValue(r, maxRoster, &x); err != nil {
-		n.log.Info("a member says that this node is none any more, and shows nothing for it",
+		n.log.Info("a member says that this node is not a member any more, but sends no proof",
 			"peer", s.Conn().RemotePeer().String(), "err", err)
 		return
 	}

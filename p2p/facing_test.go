@@ -11,8 +11,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// TestFacingMembers: the address from which most of the other members are reached is chosen, this node's own counts
-// nothing, nor one to which no route leads.
+// TestFacingMembers: the address from which most of the other members are reached is chosen. This node's own addresses
+// do not count, nor do those to which no route leads.
 func TestFacingMembers(t *testing.T) {
 	route := func(to ma.Multiaddr) string {
 		ip, _ := to.ValueForProtocol(ma.P_IP4)
@@ -41,7 +41,7 @@ func TestFacingMembers(t *testing.T) {
 	}
 }
 
-// TestListenErrors: why an address cannot be listened on is told, and can be told apart.
+// TestListenErrors: the error says why a node cannot listen on an address, in a form that callers can distinguish.
 func TestListenErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

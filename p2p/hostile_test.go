@@ -66,7 +66,7 @@ func (n *tnode) admitAll(ws []who, rights ...Right) {
 	n.mergeFrom(n.id, x)
 }
 
-// linked says hello as a member and returns the link's stream.
+// linked sends a hello as a member and returns the link's stream.
 func (n *tnode) linked(h host.Host) network.Stream {
 	n.t.Helper()
 	for {
@@ -92,7 +92,7 @@ func (n *tnode) linked(h host.Host) network.Stream {
 		switch w.Refusal {
 		case "":
 			return s
-		case refusedCrossing, refusedLinked: // its own attempt, which a plain host cannot answer, is on the way
+		case refusedCrossing, refusedLinked: // the node dials too, and a plain host cannot answer that
 			_ = s.Reset()
 		default:
 			n.t.Fatalf("refused: %q", w.Refusal)
@@ -105,13 +105,13 @@ func closed(s network.Stream) { _, _ = io.Copy(io.Discard, s) }
 
 func TestStrangerIsNotLetIn(t *testing.T) {
 	a, b := couple(t)
-	// couple's token is spent but remembered; forget it.
+	// couple's token is used up but remembered; forget it.
 	a.Node.mu.Lock()
 	a.invites = nil
 	a.Node.mu.Unlock()
 	h := plainHost(t, someone(t))
 	if err := a.dialFrom(h); err == nil {
-		// The dialling side may believe that it is connected; no stream will tell it so.
+		// The dialling side may believe that it is connected, so it is the accepting side that is checked.
 		if s, err := h.NewStream(t.Context(), a.id, joinProtocol, linkProtocol); err == nil {
 			if _, err := s.Read(make([]byte, 1)); err == nil {
 				t.Error("a stranger was answered")
@@ -158,7 +158,7 @@ func TestStrangerReachesTheJoinProtocolAlone(t *testing.T) {
 	if ours < 5*len(garbage) {
 		t.Errorf("only %d streams of this package were tried", ours)
 	}
-	// The node is as well as before.
+	// The node works as before.
 	b := open(t, config(t, "b"))
 	b.join(token)
 	a.up(0, b.ID())
@@ -166,7 +166,7 @@ func TestStrangerReachesTheJoinProtocolAlone(t *testing.T) {
 
 func TestStrangersAreFew(t *testing.T) {
 	a := open(t, config(t, "a"))
-	a.invite(Worker) // else the door is closed
+	a.invite(Worker) // otherwise no stranger may connect
 	for range maxStrangers + 16 {
 		h := plainHost(t, someone(t))
 		_ = a.dialFrom(h)
@@ -242,7 +242,7 @@ func TestStolenProofServesNobodyElse(t *testing.T) {
 	}
 }
 
-// A member that opens streams and then dawdles is cut off by deadlines, one that sends nonsense at once.
+// A member that opens streams and then stalls is cut off by deadlines; one that sends nonsense is cut off at once.
 func TestHostileMember(t *testing.T) {
 	ca := config(t, "a")
 	ca.StallTimeout = 200 * time.Millisecond
@@ -265,7 +265,7 @@ func TestHostileMember(t *testing.T) {
 			if _, err := s.Write(g); err != nil {
 				t.Fatal(err)
 			}
-			closed(s) // and not by us: without a deadline on the other side this hangs
+			closed(s) // closed by the node: without a deadline there, this hangs
 		}
 	}
 	for name, frame := range map[string][]byte{
@@ -362,7 +362,7 @@ func TestFloodOfAMemberWaitsAtItsLink(t *testing.T) {
 		for range most {
 			_, next = a.wait(next, "a message of the flood", of(w.id.String()))
 		}
-		pings := 0 // for longer than the silence limit
+		pings := 0 // pings for longer than the silence limit
 		for pings < 2*int(ca.Silence/ca.PingPeriod) {
 			frame, err := wire.ReadFrame(s, MaxMessage+1)
 			if err != nil {
@@ -390,7 +390,7 @@ func TestFloodOfAMemberWaitsAtItsLink(t *testing.T) {
 	}
 }
 
-// More members than libp2p's own limits admit from one address.
+// More members connect from one address than libp2p's default limits admit.
 func TestManyMembersOnOneHost(t *testing.T) {
 	const many = 72
 	ca := config(t, "a")

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is for what must happen; nothing is asserted about how soon.
+// patience bounds waiting for what must happen; no test asserts how soon it does.
 const patience = 60 * time.Second
 
 // tnode is a node under test; a goroutine takes its events.
@@ -34,8 +34,8 @@ type tnode struct {
 	more *sync.Cond
 	log  []Event
 	over chan struct{}
-	held []interface{ Done() } // messages that are not done yet
-	hold bool                  // keep them
+	held []interface{ Done() } // messages whose Done is still to be called
+	hold bool                  // collect messages in held
 }
 
 // done calls Done for a message at once, or when hold is set keeps it for later. n.mu is held.
@@ -50,7 +50,7 @@ func (n *tnode) done(e Event) {
 	}
 }
 
-// holds has messages from now on kept as if their receiver had not come to them, or lets all of them go.
+// holds makes n keep messages from now on, as if the consumer had not reached them, or releases all of them.
 func (n *tnode) holds(on bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,7 +100,7 @@ func (n *tnode) stop() {
 	<-n.over
 }
 
-// wait returns the first event from number on that ok holds for, and the number behind it.
+// wait returns the first event, from a number on, for which ok holds, and the number after it.
 func (n *tnode) wait(from int, what string, ok func(Event) bool) (Event, int) {
 	n.t.Helper()
 	late := time.AfterFunc(patience, n.more.Broadcast)
@@ -194,7 +194,7 @@ func TestJoin(t *testing.T) {
 	if _, _, err := b.Invite([]Right{Worker}, time.Hour); !errors.Is(err, ErrNoRight) {
 		t.Errorf("a node without the right invited: %v", err)
 	}
-	// A third node, admitted by the founder, meets the second by the roster alone.
+	// A third node, admitted by the founder, finds the second only by the roster.
 	c := open(t, config(t, "c"))
 	c.join(a.invite(Worker))
 	c.up(0, b.ID())
@@ -221,8 +221,8 @@ func TestJoinThroughAnInviter(t *testing.T) {
 	}
 }
 
-// TestFailedPullIsTriedAgain has every pull of a roster fail until all have told of theirs, and one more after that:
-// the next must come without another word, for a peer tells of its roster once.
+// TestFailedPullIsTriedAgain makes every pull of a roster fail until all have sent their hashes, and one more after
+// that. The next pull must come without another hash, since a peer sends each only once.
 func TestFailedPullIsTriedAgain(t *testing.T) {
 	a, b := couple(t)
 	c := open(t, config(t, "c"))
@@ -231,7 +231,7 @@ func TestFailedPullIsTriedAgain(t *testing.T) {
 		defer n.Node.mu.Unlock()
 		return n.roster.sum
 	}
-	told := func() bool { // b knows of a's roster, which c has too: nobody has any more to tell
+	told := func() bool { // b knows the hash of a's and c's roster, so none is left to send
 		b.Node.mu.Lock()
 		var heard any
 		if l := b.links[a.host.ID()]; l != nil {
@@ -240,7 +240,7 @@ func TestFailedPullIsTriedAgain(t *testing.T) {
 		b.Node.mu.Unlock()
 		return a.HasRight(c.ID(), Worker) && sum(c) == sum(a) && heard == sum(a)
 	}
-	var last atomic.Bool // the last one that is to fail has failed
+	var last atomic.Bool // the last pull that must fail has failed
 	a.host.SetStreamHandler(versioned(ownProtocol(), "roster"), func(s network.Stream) {
 		if s.Conn().RemotePeer() == b.host.ID() && !last.Load() {
 			last.Store(told())
@@ -289,7 +289,7 @@ func TestJoinErrors(t *testing.T) {
 		}
 	}
 	b.join(fresh)
-	b.up(0, a.ID()) // a member without any link may join anew
+	b.up(0, a.ID()) // a member without any link may join again
 	c := open(t, config(t, "c"))
 	if err := c.Join(t.Context(), fresh); !errors.Is(err, ErrTokenUsed) {
 		t.Errorf("used: %v", err)
@@ -376,7 +376,7 @@ func TestOtherProtocol(t *testing.T) {
 	}
 }
 
-// A node and one with the next number work together, by the lower one.
+// A node and one with the next protocol number work together, by the lower number.
 func TestNextProtocol(t *testing.T) {
 	a, b := couple(t, func(c *Config) {
 		c.Serve = func(_ context.Context, _ PeerID, _ string, p []byte) ([]byte, error) { return p, nil }
@@ -411,7 +411,7 @@ func TestRestartKeepsMembershipAndPort(t *testing.T) {
 	}
 	a.up(at, id)
 	b.up(0, a.ID())
-	// The inviter restarts, and its invitation still holds.
+	// The inviter restarts, and its invitation stays valid.
 	at = b.seen()
 	a.stop()
 	b.down(at, a.ID())
@@ -585,7 +585,7 @@ func TestRequest(t *testing.T) {
 	if _, err := a.Request(ctx, b.ID(), "hang", nil); !errors.Is(err, context.Canceled) {
 		t.Fatalf("cancelled: %v", err)
 	}
-	<-ended // the handler was told
+	<-ended // the handler's context has ended
 }
 
 // memStore serves blobs from a map; the key need not be the hash of the value.
@@ -639,7 +639,7 @@ func TestPublish(t *testing.T) {
 	c := open(t, config(t, "c"))
 	c.join(a.invite(Worker))
 	c.up(0, b.ID())
-	// Gossip may be lost while the mesh forms: repeat until all heard it.
+	// Announcements may be lost while the gossip mesh forms, so they are repeated until all have heard one.
 	heard := make(chan struct{}, 2)
 	for _, n := range []*tnode{b, c} {
 		go func() {

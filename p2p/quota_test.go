@@ -10,8 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// A member that opens questions and never ends them, or asks for what takes long, has as many answered at once as one
-// member may, is told so, and keeps nobody else's from being answered.
+// A member that opens requests and never completes them, or asks for what takes long, gets as many answered at once as
+// one member may, is told so, and does not keep others' requests from being answered.
 func TestOneMemberDoesNotTakeAllRequests(t *testing.T) {
 	a, b := couple(t, func(c *Config) {
 		c.Serve = func(context.Context, PeerID, string, []byte) ([]byte, error) { return []byte("answer"), nil }
@@ -22,7 +22,7 @@ func TestOneMemberDoesNotTakeAllRequests(t *testing.T) {
 	if err := a.dialFrom(h); err != nil {
 		t.Fatal(err)
 	}
-	ask := func() network.Stream { // the beginning of a question, so that the stream is there for the other side
+	ask := func() network.Stream { // the beginning of a request, so that the other side sees the stream
 		s, err := h.NewStream(t.Context(), a.id, versioned(protocolNumber, "request"))
 		if err == nil {
 			_, err = s.Write([]byte{0})
@@ -83,7 +83,8 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// Whoever has no right that jobs are for gets no blob, though it knows the hash: that of a description is told to all.
+// A member without any right that jobs need gets no blob, even if it knows the hash, since the hash of a description is
+// announced to all.
 func TestBlobsAreForWhoHasToDoWithJobs(t *testing.T) {
 	data := []byte("a job's description")
 	for right, ok := range map[Right]bool{Worker: true, Submitter: true, Read: true, Admin: true, Inviter: false} {

@@ -217,7 +217,7 @@ func TestRosterRefusesForgery(t *testing.T) {
 	}
 }
 
-// drawRegister is any register at all by one of p, the founder's among them.
+// drawRegister draws an arbitrary register by one of p, which may be the founder.
 func drawRegister(t *rapid.T, p []who, issuer int) signed {
 	var entries []entry
 	for i := range p {
@@ -242,7 +242,7 @@ func drawRegister(t *rapid.T, p []who, issuer int) signed {
 	return says(t, p[0], p[issuer], under, version, entries, outs...)
 }
 
-// Whatever is said in whatever order and portions, nodes that exchanged all agree.
+// Whatever records there are, nodes that receive them in any order and portions agree in the end.
 func TestRostersConverge(t *testing.T) {
 	p := people(t, 5)
 	rapid.Check(t, func(t *rapid.T) {
@@ -257,7 +257,7 @@ func TestRostersConverge(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range 12 { // each round is both pulling from each other, as on a link
+		for range 12 { // in each round both pull from each other, as on a link
 			x, y := one.all(), two.all()
 			if _, err := one.merge(y); err != nil {
 				t.Fatal(err)
@@ -275,8 +275,8 @@ func TestRostersConverge(t *testing.T) {
 	})
 }
 
-// Whatever members say, at whatever version, before or after: one word of the founder puts any of them out, and
-// in again.
+// Whatever members sign, at whatever version, before or after: one register of the founder expels any of them, and
+// admits it again.
 func TestFounderCanAlwaysRevoke(t *testing.T) {
 	p := people(t, 5)
 	f := p[0]
@@ -320,7 +320,7 @@ func TestFounderCanAlwaysRevoke(t *testing.T) {
 	})
 }
 
-// An inviter that is not the founder can revoke only further out; those admitted by the revoked stay.
+// An inviter that is not the founder can revoke only members further out; those admitted by the revoked one stay.
 func TestRevokeKeepsWhomTheRevokedAdmitted(t *testing.T) {
 	p := people(t, 4)
 	f, a, b, c := p[0], p[1], p[2], p[3]
@@ -442,7 +442,7 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// The decoders behind the checksum of a token, and of all that peers send.
+// FuzzDecoders covers the decoders behind the checksum of a token, and of all that peers send.
 func FuzzDecoders(f *testing.F) {
 	p := someone(f)
 	st := says(f, p, p, 0, 1, []entry{enter(p, 1, Worker)}, out{p.id.String(), 1})
@@ -497,7 +497,7 @@ func FuzzDecoders(f *testing.F) {
 			r := newRoster(p.id)
 			_, _ = r.merge(x)
 		}
-		// As if correctly signed: what a hostile member can have the others decode.
+		// As if correctly signed, since a hostile member can make others decode that.
 		for purpose, put := range map[string]func(signed) exchange{
 			forRegister:   func(s signed) exchange { return exchange{Registers: []signed{s}} },
 			forDeparture:  func(s signed) exchange { return exchange{Departures: []signed{s}} },
@@ -522,7 +522,7 @@ func FuzzDecoders(f *testing.F) {
 }
 
 func FuzzLinkFrame(f *testing.F) {
-	for kind := range 16 { // the last ones are of no kind
+	for kind := range 16 { // the last kinds are unknown
 		f.Add(append([]byte{byte(kind)}, make([]byte, 8)...))
 	}
 	f.Add([]byte{})
@@ -551,8 +551,8 @@ func FuzzLinkFrame(f *testing.F) {
 	})
 }
 
-// An inviter gives no rights that it has not itself, neither at once, nor by an inviter of its own, nor through who
-// takes its members over when it is put out.
+// An inviter cannot grant rights that it does not have itself, neither directly, nor through an inviter that it admits,
+// nor through the one that adopts its members when it is expelled.
 func TestInviterGivesItsOwnRights(t *testing.T) {
 	f, a, b, c, d := someone(t), someone(t), someone(t), someone(t), someone(t)
 	r := merged(t, f,

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The founder's role goes to another member, and with the recovery key to a third, though the founder's key
-// has been used meanwhile. The cluster's name stays.
+// The founder's role goes to another member, and with the recovery key to a third, though the founder's key was used in
+// between. The cluster's name stays.
 func TestFounderRolePassesOn(t *testing.T) {
 	a, b := couple(t)
 	c := open(t, config(t, "c"))
@@ -49,7 +49,7 @@ func TestFounderRolePassesOn(t *testing.T) {
 	d := open(t, config(t, "d"))
 	d.join(b.invite(Worker))
 	d.up(0, c.ID())
-	d.up(0, b.ID()) // it is waited for its end below
+	d.up(0, b.ID()) // the test waits for its end below
 	if d.Cluster() != a.ID() {
 		t.Errorf("the cluster is now called %s", d.Cluster())
 	}
@@ -73,7 +73,8 @@ func TestFounderRolePassesOn(t *testing.T) {
 	c.up(0, d.ID())
 }
 
-// Whoever gives the founder's role to a node that is away stays a member until that one is back and says so.
+// A founder that gives its role to a node that is away stays a member until that node is back and publishes its
+// register.
 func TestHandoverToANodeThatIsAway(t *testing.T) {
 	a, b := couple(t)
 	b.stop()
@@ -118,7 +119,7 @@ func TestDepart(t *testing.T) {
 	b.up(0, a.ID())
 }
 
-// An ephemeral member that goes without a word is forgotten; one that is only slow to come back is not.
+// An ephemeral member that vanishes is forgotten; one that is only slow to come back is not.
 func TestEphemeralMembersAreForgotten(t *testing.T) {
 	short := func(c *Config) { c.EphemeralFor = 400 * time.Millisecond }
 	a, b := couple(t, short)

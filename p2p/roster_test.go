@@ -68,7 +68,7 @@ func TestStolenFounderKeyIsPowerlessAfterTakeBack(t *testing.T) {
 		}
 	}
 	check()
-	// Whatever the founder's key signs now, anywhere in the chain.
+	// The founder's key has no effect any more, anywhere in the chain.
 	for i := range len(r.chain) + 1 {
 		at := r.reignAt(i)
 		put(exchange{Successions: append(r.all().Successions[:i:i], succeed(t, f, f, at, thief.id, thiefKey.id))})
@@ -81,7 +81,7 @@ func TestStolenFounderKeyIsPowerlessAfterTakeBack(t *testing.T) {
 	check()
 }
 
-// The cluster goes on through a handover, before and after the new holder has told of its register.
+// The cluster works during a handover, before and after the new holder has published its register.
 func TestHandover(t *testing.T) {
 	p := people(t, 4)
 	f, a, b, c := p[0], p[1], p[2], p[3]
@@ -177,8 +177,8 @@ func index(n int) (out []int) {
 	return out
 }
 
-// A cluster with batch workers for years: what its roster takes follows the members that there are, not those
-// that there were, and no record of the past brings one back.
+// A cluster has batch workers for years: the size of its roster depends on its present members, not on former ones, and
+// no old record brings a former member back.
 func TestRosterHasNoEnd(t *testing.T) {
 	const joins, present, batch = 20_000, 500, 250
 	f, inviter := someone(t), someone(t)
@@ -238,8 +238,8 @@ func TestRosterHasNoEnd(t *testing.T) {
 	t.Logf("%d joins, %d members, at most %d bytes of records", joins, len(r.members), most)
 }
 
-// Inviters that fill their registers with whatever may stand there, for members that fill their addresses, cannot make
-// the roster larger than the frame it is told in: the founder's word, that they are out, reaches everybody.
+// Inviters that fill their registers with anything that is allowed there, and members that fill their address records,
+// cannot make the roster larger than its frame: the founder's record that expels them still reaches everybody.
 func TestRosterFitsItsFrame(t *testing.T) {
 	f, inviters := someone(t), people(t, maxInviters-1)
 	var admitted []entry
@@ -311,7 +311,7 @@ func TestRosterFitsItsFrame(t *testing.T) {
 		}
 		return len(b)
 	}
-	const addressed = maxAddresses + 100 // with its signature, of each member
+	const addressed = maxAddresses + 100 // bytes of a member's address record with its signature
 	if n := size() + len(r.members)*addressed; n > maxRoster || len(r.registers) < 4 {
 		t.Errorf("%d registers, and %d bytes to tell them", len(r.registers), n)
 	}

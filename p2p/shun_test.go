@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A shunned member is cut off with a reason that both sides are told, cannot come back by itself for a
-// while, and can afterwards. It stays a member.
+// A shunned member is disconnected with a reason that both sides know, cannot come back for a while, and can
+// afterwards. It stays a member.
 func TestShun(t *testing.T) {
 	a, b := couple(t, func(c *Config) { c.ShunFor = time.Second })
 	at, bt := a.seen(), b.seen()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// member is how n sees another.
+// member is n's view of another member.
 func (n *tnode) member(id PeerID) Member {
 	for _, m := range n.Members() {
 		if m.ID == id {
@@ -18,8 +18,7 @@ func (n *tnode) member(id PeerID) Member {
 	return Member{}
 }
 
-// TestLeftAndLost: a member that went on its own word is told from one that went without, also after a restart of
-// who saw it.
+// TestLeftAndLost: a member that left is distinguished from one that was lost, also after a restart of the observer.
 func TestLeftAndLost(t *testing.T) {
 	a, b := couple(t)
 	c := open(t, config(t, "c"))
@@ -32,7 +31,7 @@ func TestLeftAndLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.down(0, b.ID())
-	_ = c.host.Close() // without a word
+	_ = c.host.Close() // without a farewell
 	a.down(0, c.ID())
 	for range 2 {
 		if m := a.member(b.ID()); m.Up || !m.Left || m.Seen.IsZero() {
@@ -69,8 +68,8 @@ func TestDialsAreDescribed(t *testing.T) {
 	}
 }
 
-// TestRevokedWhileAway: a member that was put out while it was away is told so, by signatures, when it comes back, and
-// remembers by whom.
+// TestRevokedWhileAway: a member that was expelled while it was away learns so, with signed proof, when it comes back,
+// and remembers by whom.
 func TestRevokedWhileAway(t *testing.T) {
 	for _, revoke := range []bool{true, false} {
 		a, b := couple(t)
@@ -88,7 +87,7 @@ func TestRevokedWhileAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.stop()
-		a = open(t, a.cfg) // what it told its members is not forgotten
+		a = open(t, a.cfg) // a also remembers former members after a restart
 		b = open(t, b.cfg)
 		b.wait(0, "its own end", func(Event) bool { return !b.HasRight(id, Worker) })
 		for range 2 {
@@ -107,7 +106,7 @@ func TestRevokedWhileAway(t *testing.T) {
 	}
 }
 
-// TestDepartWhereRevoked: a node that was put out can begin anew.
+// TestDepartWhereRevoked: a node that was expelled can leave for good and begin anew.
 func TestDepartWhereRevoked(t *testing.T) {
 	a, b := couple(t)
 	if err := a.Revoke(t.Context(), b.ID()); err != nil {
@@ -123,7 +122,7 @@ func TestDepartWhereRevoked(t *testing.T) {
 	}
 }
 
-// TestProofIsNotForStrangers: who never was a member is not told who is.
+// TestProofIsNotForStrangers: a peer that never was a member is not told who is.
 func TestProofIsNotForStrangers(t *testing.T) {
 	a, b := couple(t)
 	if err := a.Revoke(t.Context(), b.ID()); err != nil {
@@ -141,7 +140,7 @@ func TestProofIsNotForStrangers(t *testing.T) {
 	}
 }
 
-// TestRename: a new name reaches all members at once, and the register of who invited in the end.
+// TestRename: a new name reaches all members at once, and in the end the register of the inviter.
 func TestRename(t *testing.T) {
 	a, b := couple(t)
 	for _, name := range []string{"", " x", "a\tb", strings.Repeat("x", maxName+1), "\xff"} {

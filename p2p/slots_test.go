@@ -27,7 +27,7 @@ func (n *tnode) dawdle(h host.Host, hash string, streams int) {
 	}
 }
 
-// Readers that hold every place and do not read keep nobody from a blob, be they one member or many.
+// Readers that hold every place and do not read keep nobody from a blob, whether they are one member or many.
 func TestSlowReadersDoNotHoldAllPlaces(t *testing.T) {
 	big := make([]byte, 64<<20)
 	small := bytes.Repeat([]byte("dtpnode"), 1000)
@@ -53,8 +53,8 @@ func TestSlowReadersDoNotHoldAllPlaces(t *testing.T) {
 	}
 }
 
-// A peer that waits takes a place from the one with the most, and none from one that has as few as itself and
-// reads.
+// A waiting peer takes a place from the peer with the most, but none from one that reads and has no more places than
+// itself.
 func TestSlotsAreShared(t *testing.T) {
 	p := people(t, 3)
 	var ended []int

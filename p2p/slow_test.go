@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// drip gives a byte at a time, each a little sooner than a stall would be noticed.
+// drip is a reader that gives a byte at a time, each just before a stall would be noticed.
 type drip struct {
 	left  int
 	every time.Duration
@@ -28,7 +28,7 @@ func (d *drip) Read(b []byte) (int, error) {
 func (d *drip) Seek(int64, int) (int64, error) { return 0, errors.New("no") }
 func (d *drip) Close() error                   { return nil }
 
-// dripping serves any hash so.
+// dripping is a BlobStore that serves any hash in this way.
 type dripping struct {
 	size  int
 	every time.Duration
@@ -38,7 +38,7 @@ func (d dripping) Open(string) (io.ReadSeekCloser, int64, error) {
 	return &drip{left: d.size, every: d.every}, int64(d.size), nil
 }
 
-// TestBlobByteByByte: a member that sends a byte of a blob now and then does not hold who fetches it for ever.
+// TestBlobByteByByte: a member that sends a byte of a blob now and then does not hold up a fetch for ever.
 func TestBlobByteByByte(t *testing.T) {
 	ca := config(t, "a")
 	ca.Blobs = dripping{size: 10_000, every: 100 * time.Millisecond}

@@ -41,19 +41,20 @@ func filesBelow(t *testing.T, dir string) (files []string) {
 	return files
 }
 
-// TestMakeInstall: what is installed is all there, works from there, and goes again but for settings that were changed.
+// TestMakeInstall: everything is installed, works from its place, and is removed again, except for settings that were
+// changed.
 func TestMakeInstall(t *testing.T) {
 	top := t.TempDir()
 	prefix, etc := filepath.Join(top, "usr"), filepath.Join(top, "etc")
 	vars := []string{"BIN=" + filepath.Join(t.TempDir(), "dtpnode"), "PREFIX=" + prefix, "SYSCONFDIR=" + etc}
-	command(t, nil, "make", append(vars, "install")...) // builds the binary first, which is not there
+	command(t, nil, "make", append(vars, "install")...) // builds the binary first
 	checkInstalled(t, prefix, filesBelow(t, prefix))
 	checkUnits(t, prefix)
 	settings := filepath.Join(etc, "dtpnode.toml")
 	if err := os.WriteFile(settings, []byte("slots = 3\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	command(t, nil, "make", append(vars, "install")...) // over what is there
+	command(t, nil, "make", append(vars, "install")...) // over an existing installation
 	if text, err := os.ReadFile(settings); string(text) != "slots = 3\n" {
 		t.Errorf("the settings were overwritten: %q, %v", text, err)
 	}
@@ -94,7 +95,7 @@ func TestMakeInstallRefuses(t *testing.T) {
 	}
 }
 
-// checkInstalled looks at what stands below a prefix such as /usr; files are those that belong to dtpnode.
+// checkInstalled checks what is below a prefix such as /usr; files are those that belong to dtpnode.
 func checkInstalled(t *testing.T, prefix string, files []string) {
 	t.Helper()
 	for _, want := range []string{
@@ -155,8 +156,8 @@ func checkUnits(t *testing.T, prefix string) {
 	}
 }
 
-// TestSettingsFile: the file for /etc changes nothing as it is, and each of its lines is a setting that `up` takes; no
-// setting is left out.
+// TestSettingsFile: the file for /etc changes nothing as it is shipped, each of its lines is a setting of `up`, and it
+// has all settings.
 func TestSettingsFile(t *testing.T) {
 	text, err := os.ReadFile("dtpnode.toml")
 	if err != nil {

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes the archives and packages of a release, and their checksums: packaging/release.sh DIST STAMP
-# DIST is emptied first. STAMP is the version as git describes it. All comes out the same, byte by byte, wherever it is
-# made from the same commit by the same version of Go.
+# DIST is emptied first. STAMP is the version as git describes it. The result is the same, byte by byte, wherever it is
+# made from the same commit with the same version of Go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dist=$1 stamp=$2
-nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2 # the newest whose modules can all be had
+nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2 # the newest version whose modules are all available
 go=${GO:-go}
 arches=${ARCHES:-amd64 arm64}
 
@@ -18,19 +18,20 @@ export SOURCE_DATE_EPOCH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# build ARCH: the binary for it.
+# build ARCH: builds the binary for an architecture.
 build() {
 	CGO_ENABLED=0 GOOS=linux GOARCH=$1 "$go" build -trimpath -buildvcs=false \
 		-ldflags "-s -w -X github.com/dtpnode/dtpnode/internal/version.stamp=$stamp" -o "$work/dtpnode-$1" ./cmd/dtpnode
 }
 
-# stage ARCH PREFIX DIR: what `make install` installs, below DIR. The manual and the completions are from the binary that
-# runs here.
+# stage ARCH PREFIX DIR: installs with `make install` below DIR. The manual and the completions come from the binary for
+# this host, since the other one may not run here.
 stage() {
-	make -s install BIN="$work/dtpnode-$host" INSTALL_BIN="$work/dtpnode-$1" PREFIX="$2" DESTDIR="$3" SYSCONFDIR=/etc >"$work/install.log"
+	make -s install BIN="$work/dtpnode-$host" INSTALL_BIN="$work/dtpnode-$1" PREFIX="$2" DESTDIR="$3" SYSCONFDIR=/etc \
+		>"$work/install.log"
 }
 
-# archive ARCH: what is below /usr/local, and etc beside it.
+# archive ARCH: makes an archive of what is installed below /usr/local, with etc beside it.
 archive() {
 	local name=dtpnode-$version-linux-$1
 	stage "$1" /usr/local "$work/$name.stage"
@@ -40,7 +41,7 @@ archive() {
 		gzip -9n >"$dist/$name.tar.gz"
 }
 
-# package ARCH KIND: a .deb or .rpm with the same files, below /usr.
+# package ARCH KIND: makes a .deb or .rpm with the same files, below /usr.
 package() {
 	local root=$work/$2-$1
 	stage "$1" /usr "$root"
@@ -57,7 +58,10 @@ package() {
 			case $file in etc/*) echo "    type: config|noreplace" ;; esac
 		done
 	) >"$work/nfpm.yaml"
-	"$go" run "$nfpm" package -f "$work/nfpm.yaml" -p "$2" -t "$dist" >"$work/nfpm.log" || { cat "$work/nfpm.log" >&2; return 1; }
+	"$go" run "$nfpm" package -f "$work/nfpm.yaml" -p "$2" -t "$dist" >"$work/nfpm.log" || {
+		cat "$work/nfpm.log" >&2
+		return 1
+	}
 }
 
 rm -rf "$dist"

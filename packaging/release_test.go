@@ -21,8 +21,8 @@ import (
 	rpmutils "github.com/sassoftware/go-rpmutils"
 )
 
-// TestRelease makes the archives and packages of this platform, looks into them, and installs and removes what this
-// host's package manager takes.
+// TestRelease makes the archives and packages of this platform, inspects them, and installs and removes those of this
+// host's package manager.
 func TestRelease(t *testing.T) {
 	dist := filepath.Join(t.TempDir(), "dist")
 	command(t, []string{"ARCHES=" + runtime.GOARCH}, "make", "release", "DIST="+dist)
@@ -34,7 +34,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
-	t.Run("again", func(t *testing.T) { // elsewhere, on another day
+	t.Run("again", func(t *testing.T) { // in another folder, with another date
 		again := filepath.Join(t.TempDir(), "elsewhere")
 		command(t, []string{"ARCHES=" + runtime.GOARCH, "TZ=Asia/Tokyo", "TMPDIR=" + t.TempDir()}, "make", "release",
 			"DIST="+again)
@@ -49,7 +49,7 @@ func TestRelease(t *testing.T) {
 	t.Run("Debian", func(t *testing.T) { testDebian(t, deb) })
 }
 
-// only is the one file that a pattern matches.
+// only returns the one file that matches a pattern.
 func only(t *testing.T, dir, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -68,7 +68,7 @@ func testArchive(t *testing.T, archive string) {
 	}
 }
 
-// contents are the SHA-256 of the files of an archive, by their paths as a package has them.
+// contents returns the SHA-256 of the files in an archive, by their paths in a package.
 func contents(t *testing.T, archive string) map[string]string {
 	t.Helper()
 	f, err := os.Open(archive)
@@ -135,7 +135,7 @@ func testRPM(t *testing.T, file, archive string) {
 	}
 	want := contents(t, archive)
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		unit := strings.HasSuffix(name, ".service") // which names the binary's folder
+		unit := strings.HasSuffix(name, ".service") // units contain the path of the binary
 		if got[name] == "" || got[name] != want[name] && !unit {
 			t.Errorf("%s has the digest %q in the package, %q in the archive", name, got[name], want[name])
 		}
@@ -160,7 +160,7 @@ func testDebian(t *testing.T, deb string) {
 	}
 	apt := func(args ...string) string {
 		t.Helper()
-		// Others may use apt at the same time: their lock is waited for.
+		// Other processes may use apt at the same time, so this waits for their lock.
 		return command(t, []string{"DEBIAN_FRONTEND=noninteractive"}, "apt-get",
 			append([]string{"-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, args...)...)
 	}
@@ -215,7 +215,7 @@ func packaged(t *testing.T) (files []string) {
 	return files
 }
 
-// remaining are those of the files that are there still.
+// remaining returns those of the files that still exist.
 func remaining(files []string) []string {
 	return slices.DeleteFunc(slices.Clone(files), func(name string) bool {
 		_, err := os.Lstat(name)

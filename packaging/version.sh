@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Prints the version of a release's archives and packages: packaging/version.sh STAMP, run in the repository. STAMP is the
-# version as git describes it. v1.2.3-rc1 is 1.2.3~rc1, before 1.2.3; v1.2.3-4-gabc is 1.2.3+4.gabc, after it. Without a tag it is
-# 0.0.0+20260102150405.abc, with the time of the commit in UTC before its hash: package managers take for newer what sorts
-# higher, and hashes have no order.
+# Prints the version of a release's archives and packages: packaging/version.sh STAMP, run in the repository. STAMP is
+# the version as git describes it. v1.2.3-rc1 becomes 1.2.3~rc1, which sorts before 1.2.3, and v1.2.3-4-gabc becomes
+# 1.2.3+4.gabc, which sorts after it. Without a tag it is 0.0.0+20260102150405.abc, with the time of the commit in UTC
+# before its hash: package managers take what sorts higher for newer, and hashes have no order.
 set -euo pipefail
 stamp=$1
 case $stamp in

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestVersions: what was committed later is the newer package, be there a tag or not, whatever the hashes.
+// TestVersions: a later commit makes a newer package, with or without a tag, whatever the hashes are.
 func TestVersions(t *testing.T) {
 	script, err := filepath.Abs("version.sh")
 	if err != nil {

@@ -43,7 +43,7 @@ func (m *model) lie(liar, to quorum.Member, term uint64) []byte {
 	return frame(msg)
 }
 
-// lieAboutProofs makes a frame about proofs: asks and answers that are none, and the word that to was removed.
+// lieAboutProofs makes a frame about proofs: false asks and answers, or a false word that the receiver was removed.
 func (m *model) lieAboutProofs(liar, to quorum.Member, term uint64) []byte {
 	sig := keys(liar.Peer).Sign([]byte("anything"))
 	switch m.rnd.IntN(3) {
@@ -60,7 +60,7 @@ func (m *model) lieAboutProofs(liar, to quorum.Member, term uint64) []byte {
 }
 
 // TestLiar: one member lies, as a follower, a removed member or a stranger, while the leader and the other follower
-// live. Nothing that it says is applied, it does not lead, and what is proposed is committed in bounded time.
+// work. Nothing that it sends is applied, it does not lead, and proposals are committed in bounded time.
 func TestLiar(t *testing.T) {
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
 		m := newModel(seed, 3)
@@ -111,8 +111,8 @@ func TestLiar(t *testing.T) {
 	}
 }
 
-// TestRestartBesideLiar: the leader lives, and the other follower restarts while a member lies to it first. It goes on
-// following that leader, keeps its copy, and signs for nobody else.
+// TestRestartBesideLiar: the leader works, and the other follower restarts while a liar reaches it first. It goes on
+// following the leader, keeps its copy, and signs for nobody else.
 func TestRestartBesideLiar(t *testing.T) {
 	for name, lie := range map[string]func(m *raftpb.Message){
 		"entries": func(m *raftpb.Message) {
@@ -160,8 +160,7 @@ func TestRestartBesideLiar(t *testing.T) {
 	}
 }
 
-// besiege has a member lie to the others for a minute, and returns how long the slowest commit took meanwhile.
-// The other follower restarts now and then, and hears the liar first.
+// besiege makes a member lie to the others for a minute, and returns how long the slowest commit took.
 func (m *model) besiege(liar quorum.Member, lead *node) (slowest time.Duration) {
 	for i := range 120 {
 		again := i%10 == 9
@@ -183,7 +182,7 @@ func (m *model) besiege(liar quorum.Member, lead *node) (slowest time.Duration) 
 		}
 		began, want := m.now, ""
 		for m.now-began < 10*time.Second && (want == "" || string(m.log[m.last].Data) != want) && len(m.wrong) == 0 {
-			if m.leader() != nil && (m.now-began)%(200*time.Millisecond) == 0 { // what is proposed to nobody is lost
+			if m.leader() != nil && (m.now-began)%(200*time.Millisecond) == 0 { // without a leader a proposal would be lost
 				m.propose()
 				want = fmt.Sprintf("proposal %d", m.said)
 			}
@@ -195,8 +194,8 @@ func (m *model) besiege(liar quorum.Member, lead *node) (slowest time.Duration) 
 	return slowest
 }
 
-// TestCutOffMember: a member that is in a later term than the leader, for it stood while it was cut off, follows again,
-// and the same leader leads.
+// TestCutOffMember: a member whose term is later than the leader's, since it was a candidate while partitioned, follows
+// again, and the same leader leads.
 func TestCutOffMember(t *testing.T) {
 	m := newModel(1, 3)
 	m.run(2 * time.Second)
@@ -212,8 +211,8 @@ func TestCutOffMember(t *testing.T) {
 	}
 }
 
-// TestTermsAreNotUsedUp: while one replica is alone with a member that lies, that one claims terms beyond any. When a
-// third comes back the two elect a leader, in no more time than the lies took.
+// TestTermsAreNotUsedUp: a liar claims huge terms while one replica is alone with it. When a third comes back the two
+// elect a leader, in no more time than the lies took.
 func TestTermsAreNotUsedUp(t *testing.T) {
 	for _, kind := range []raftpb.MessageType{raftpb.MsgHeartbeat, raftpb.MsgVote, raftpb.MsgVoteResp} {
 		for _, step := range []uint64{1, 1 << 27, 3, 1 << 20, 1 << 28, 1 << 40, 1 << 62} {
@@ -226,7 +225,7 @@ func TestTermsAreNotUsedUp(t *testing.T) {
 				m.run(50 * time.Millisecond)
 				_, term := alone.r.Leader()
 				if step == 3 && i == 0 {
-					term = 1 << 27 // from there on it takes time
+					term = 1 << 27 // advancing beyond this takes time
 				}
 				msg := raftpb.Message{Type: kind, From: liar.self.ID, To: alone.self.ID, Term: min(term+step, 1<<62)}
 				m.step(alone, quorum.Recv{From: liar.self.Peer, Frame: frame(msg)})

@@ -103,7 +103,7 @@ func raftEntries(in []Entry) []raftpb.Entry {
 // check reports why a log cannot be what a replica wrote.
 func (l Log) check() error {
 	if !valid(l.Self) {
-		return fmt.Errorf("its own member %x of peer %q is none", l.Self.ID, l.Self.Peer)
+		return fmt.Errorf("its own member %x of peer %q is invalid", l.Self.ID, l.Self.Peer)
 	}
 	if len(l.Voters) == 0 {
 		return fmt.Errorf("it names no founding voters")
@@ -111,7 +111,7 @@ func (l Log) check() error {
 	seen := make(map[uint64]bool, len(l.Voters))
 	for _, m := range l.Voters {
 		if !valid(m) || seen[m.ID] {
-			return fmt.Errorf("founding voter %x of peer %q is none, or is named twice", m.ID, m.Peer)
+			return fmt.Errorf("founding voter %x of peer %q is invalid, or is named twice", m.ID, m.Peer)
 		}
 		seen[m.ID] = true
 	}
@@ -127,7 +127,7 @@ func (l Log) check() error {
 		return fmt.Errorf("%d entries are committed, but there are %d", l.Hard.Commit, l.last())
 	}
 	if l.Hard.Term > maxTerm {
-		return fmt.Errorf("term %d is beyond any", l.Hard.Term)
+		return fmt.Errorf("term %d is beyond all possible terms", l.Hard.Term)
 	}
 	return nil
 }

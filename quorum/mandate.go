@@ -275,7 +275,7 @@ func (c Conf) check() error {
 	for i, m := range c.Voters {
 		twice := slices.ContainsFunc(c.Voters[:i], func(o Member) bool { return o.ID == m.ID || o.Peer == m.Peer })
 		if !valid(m) || len(m.Peer) > maxPeer || twice {
-			return fmt.Errorf("%w: voter %x of set %d is none, or is named twice", ErrUnproven, m.ID, c.Seq)
+			return fmt.Errorf("%w: voter %x of set %d is invalid, or is named twice", ErrUnproven, m.ID, c.Seq)
 		}
 	}
 	return nil

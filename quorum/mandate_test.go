@@ -14,7 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// link is a set of voters and who signed it.
+// link makes a Link of a set of voters and its signers.
 func link(seq, term uint64, voters []quorum.Member, by ...tasks.PeerID) quorum.Link {
 	c := quorum.Conf{Seq: seq, Term: term, Voters: voters}
 	return quorum.Link{Conf: c, Sigs: sign(quorum.ConfText(group, c), by...)}
@@ -90,8 +90,8 @@ func TestMandate(t *testing.T) {
 	}
 }
 
-// TestAuthorityCountsForRecoveries: who owns a group may have it go on from one member, when most are gone; its word
-// alone counts for no other change of the voters, in no term that elections come to.
+// TestAuthorityCountsForRecoveries: a group's authority may let it go on from one member when most are lost. Its
+// signature alone counts for no other change of the voters, and in no term that elections reach.
 func TestAuthorityCountsForRecoveries(t *testing.T) {
 	c := members("c")[0]
 	tr := trust("s")
@@ -128,7 +128,8 @@ func TestAuthorityCountsForRecoveries(t *testing.T) {
 	}
 }
 
-// TestReplacedVotersElectNobody: whoever knows a later set of voters takes nothing of an earlier one in later terms.
+// TestReplacedVotersElectNobody: a node that knows a later set of voters accepts nothing from an earlier set in later
+// terms.
 func TestReplacedVotersElectNobody(t *testing.T) {
 	now := elected().Chain.Conf() // set 2, of term 4
 	now.Prior = 1
@@ -172,8 +173,8 @@ func TestSeal(t *testing.T) {
 	}
 }
 
-// TestShorten: a chain holds with what Shorten leaves of it, and while one voter stays with it its founder's
-// signature alone is enough.
+// TestShorten: a chain stays valid after Shorten, and while one founder stays a voter the founder's signature alone is
+// enough.
 func TestShorten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := quorum.Chain{Founders: members("s")}
@@ -201,7 +202,7 @@ func TestShorten(t *testing.T) {
 	})
 }
 
-// FuzzMandate: no bytes pass for a mandate or a seal but those that were made from the keys.
+// FuzzMandate: no bytes are accepted as a mandate or a seal except those that were made with the keys.
 func FuzzMandate(f *testing.F) {
 	m := elected()
 	b, err := wire.Marshal(&m)
@@ -225,8 +226,8 @@ func FuzzMandate(f *testing.F) {
 	})
 }
 
-// TestCheckedLinkNeedsItsSignatures: a link that was found to hold is remembered with its signatures, and not without;
-// and no set has more voters than a group has members.
+// TestCheckedLinkNeedsItsSignatures: a verified link is cached with its signatures, so it does not verify without them;
+// and a set cannot have more voters than a group has members.
 func TestCheckedLinkNeedsItsSignatures(t *testing.T) {
 	tr := trust("s")
 	tr.Checked = &quorum.Checked{}

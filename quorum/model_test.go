@@ -31,7 +31,7 @@ type model struct {
 		Write([]byte) (int, error)
 		Sum64() uint64
 	}
-	trace func(string, ...any) // where a seed is looked at
+	trace func(string, ...any) // prints a seed's trace when it is being debugged
 
 	founders []quorum.Member
 	nodes    []*node // every incarnation that ever was
@@ -59,11 +59,11 @@ type node struct {
 	self    quorum.Member
 	r       *quorum.Replica
 	disk    quorum.Log
-	lost    bool // the disk is gone for good
+	lost    bool // its disk is lost
 	life    int
 	wake    time.Duration
 	applied uint64
-	state   uint64 // a sum over all that is applied
+	state   uint64 // a checksum of all that is applied
 	leading bool
 	removed bool
 }
@@ -115,7 +115,7 @@ func newModel(seed uint64, voters int) *model {
 	return m
 }
 
-// suspect takes note of whom a replica names; nobody, as long as nobody lies.
+// suspect notes which peer a replica names; it must be the liar, or nobody if there is none.
 func (m *model) suspect(n *node, e quorum.Suspect) {
 	if e.From != m.liar {
 		m.fail("%x suspects %s, who does not lie: %s", n.self.ID, e.From, e.What)
@@ -146,7 +146,7 @@ func (m *model) upTo(d time.Duration) time.Duration {
 	return time.Duration(m.rnd.Int64N(int64(d))) + 1
 }
 
-// add makes an incarnation of a peer, as a member that is not founding gets its log: empty.
+// add makes an incarnation of a peer as a member that joins later, with an empty log.
 func (m *model) add(self quorum.Member) *node {
 	n := &node{self: self, disk: quorum.Log{Self: self, Voters: m.founders}}
 	m.nodes = append(m.nodes, n)
@@ -174,7 +174,8 @@ func (m *model) config(n *node) quorum.Config {
 	return cfg
 }
 
-// takeSnapshot answers with the state; in some groups it needs many pieces, in some an owner does not answer always.
+// takeSnapshot answers with the state. In some groups it needs many pieces, and in some an owner does not always
+// answer.
 func (m *model) takeSnapshot(n *node, index uint64) {
 	if n.applied > index {
 		m.fail("%x is asked for its state as of entry %d, having applied entry %d", n.self.ID, index, n.applied)
@@ -233,7 +234,7 @@ func (m *model) step(n *node, ev quorum.Event) {
 	}
 }
 
-// prove sees that what a leader shows holds, for those too who know the newest that was shown.
+// prove checks that a leader's mandate is valid, also for those who know the newest one.
 func (m *model) prove(n *node) {
 	p, ok := n.r.Mandate()
 	if !ok || p.Term <= m.shownTerm {
@@ -378,7 +379,7 @@ func (m *model) propose() {
 	}
 }
 
-// change replaces a voter by a new member, preferably one whose disk is lost, or moves the number of voters.
+// change replaces a voter by a new member, preferably one whose disk is lost, or changes the number of voters.
 func (m *model) change() {
 	n := m.leader()
 	if n == nil || m.pending() {
@@ -428,7 +429,7 @@ func (m *model) node(id uint64) *node {
 	return m.nodes[slices.IndexFunc(m.nodes, func(n *node) bool { return n.self.ID == id })]
 }
 
-// fault does one thing that may happen.
+// fault causes one random fault.
 func (m *model) fault() {
 	n := m.nodes[m.rnd.IntN(len(m.nodes))]
 	switch m.rnd.IntN(8) {
@@ -475,9 +476,9 @@ func (m *model) restart(n *node) {
 	}
 }
 
-// play runs faults for a while, then calm, and sees that the group works again.
+// play runs faults for a while, then none, and checks that the group works again.
 func (m *model) play() {
-	m.run(2 * time.Second) // a group that is not born is its founder's business
+	m.run(2 * time.Second) // a group that never began is up to its founder
 	m.loss, m.slow = []float64{0, 0.05, 0.3}[m.rnd.IntN(3)], []time.Duration{time.Millisecond, 30 * time.Millisecond,
 		300 * time.Millisecond}[m.rnd.IntN(3)]
 	for range 100 {

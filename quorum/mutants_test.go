@@ -11,8 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/internal/mutant"
 )
 
-// TestMutants sees that the model finds the bugs that can be planted here. A process is one mutant for its
-// whole life, so each is another run of this test binary.
+// TestMutants checks that the model finds the bugs that can be planted here. A process has the same bug for its whole
+// life, so each is another run of this test binary.
 func TestMutants(t *testing.T) {
 	tests := map[mutant.Bug]string{
 		mutant.AnyLeader:   "TestLiar",

@@ -58,7 +58,8 @@ func sorted(ms []quorum.Member) []quorum.Member {
 	return s
 }
 
-// TestPieces brings a follower a snapshot: out of order, twice, with another one between, and wrong ones.
+// TestPieces sends a follower a snapshot with pieces out of order, repeated, wrong, and with another snapshot in
+// between.
 func TestPieces(t *testing.T) {
 	g, ms := follower(t)
 	data := snapshotOf(t, sorted(ms), "the state")

@@ -9,16 +9,16 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Members prove to others what their log says, beside raft and without a word of its own: a leader that lacks a
-// signature asks for it (frameAsk), a voter that follows it signs what its own state says (frameSigned). The leader
-// asks again at each heartbeat, until it has what it needs:
+// Members prove to others what their log says, beside raft and without changing it. A leader that lacks a signature
+// asks for it (frameAsk), and a voter that follows it signs what its own state says (frameSigned). The leader asks again
+// at each heartbeat, until it has what it needs:
 //
-//   - for its mandate: that a majority of the voters follow it in its term; before that it ends no change of the
-// voters;
-//   - for the end of a change of the voters: that a majority of those before have signed who comes after. The
-// signatures
-//     stand in the entry that ends the change, so whoever has that entry can prove who the voters are;
-//   - for a seal: that a majority have been given the same text by their owners.
+//   - for its mandate: signatures of a majority of the voters that they follow it in its term. Before it has them it
+//     completes no change of the voters;
+//   - for the completion of a change of the voters: signatures of a majority of the old voters under the new ones.
+//     These are part of the log entry that completes the change, so whoever has that entry can prove who the voters
+//     are;
+//   - for a seal: signatures of a majority under the same text, which their owners have given them.
 
 // These bits say which signatures a leader asks for.
 const (
@@ -238,7 +238,7 @@ func (r *Replica) recvSigned(from tasks.PeerID, data []byte) {
 	}
 	r.heard[in.Voter] = r.now
 	if in.Vote != nil && !r.keep(r.votes, from, VoteText(r.cfg.Group, term, r.self.ID, in.Voter), in.Vote) {
-		r.suspect(from, "answers for its vote with a signature that is none")
+		r.suspect(from, "answers with an invalid signature for its vote")
 	}
 	if in.Next != nil && len(r.next) > 0 {
 		r.keep(r.nexts, from, ConfText(r.cfg.Group, r.nextConf(term)), in.Next)

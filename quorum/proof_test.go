@@ -34,7 +34,7 @@ func TestVotersSeal(t *testing.T) {
 	}
 }
 
-// TestLoneFounderProvesItself: it needs nobody.
+// TestLoneFounderProvesItself: a single voter proves that it leads without anybody else.
 func TestLoneFounderProvesItself(t *testing.T) {
 	self := members("a")
 	g := newRig(t, quorum.Log{Self: self[0], Voters: self})
@@ -53,8 +53,8 @@ func TestLoneFounderProvesItself(t *testing.T) {
 	}
 }
 
-// TestVotersAreProven: they change one after another: the chain that proves them stays short while a majority of
-// earlier ones stays, and is whole at members that came by a snapshot, or back from their disks.
+// TestVotersAreProven: the voters change one after another. The chain that proves them stays short while a majority of
+// earlier voters stays, and is complete at members that received a snapshot or restarted.
 func TestVotersAreProven(t *testing.T) {
 	m := newModel(1, 1)
 	m.cfg.SnapshotEntries, m.cfg.SnapshotTail = 8, 1

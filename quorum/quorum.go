@@ -5,17 +5,17 @@
 //
 // It differs from plain raft:
 //
-//   - raft draws election timeouts from crypto/rand. Here raft's own countdown is never run: a seeded one
-//     beside it stands for election. Pre-votes and the leader's check of its quorum are on.
-//   - A member with an empty log never stands by itself, only when told to (Campaign). So a founder can
-//     bring up the founding members in any order, and abandon a group that was never born.
-//   - When the log has grown long the owner is asked for a snapshot of its state, which takes the place of the log's
-//     beginning, in one write. Members that lag too far behind, and new ones, are sent it in pieces, over frames of
-//     this package's own (pieces.go). Snapshots are taken in the middle of a change of the voters only where a
-//     member that is to come needs one: the change may be unable to end without it.
-//   - A member is one incarnation of a peer. One that lost its disk, or finds it damaged, comes back as
-//     another member, for a vote that is forgotten could be given twice.
-//   - A member that was removed while it was away is told so by any member it asks for a vote.
+//   - raft draws election timeouts from crypto/rand. Here raft's own countdown never runs, and one beside it, which is
+//     drawn from the seed, makes the replica stand for election. Pre-votes and the leader's quorum check are on.
+//   - A member with an empty log stands only when told to (Campaign). So a founder can start the founding members in
+//     any order, and abandon a group before it has begun.
+//   - When the log has grown long the owner is asked for a snapshot of its state, which replaces the log's beginning in
+//     one write. New members, and those that lag too far behind, receive it in pieces, in frames of this package
+//     (pieces.go). During a change of the voters a snapshot is taken only if a new voter needs one, since the change
+//     may be unable to complete without it.
+//   - A member is one incarnation of a peer. A peer that lost its disk, or finds it damaged, comes back as another
+//     member, since a vote that is forgotten could be given twice.
+//   - A member that was removed while it was away is told so by any member that it asks for a vote.
 //
 // Frames that would make raft panic are dropped before raft sees them; a panic that remains becomes Broken.
 package quorum

@@ -39,7 +39,7 @@ func Recoveries(term uint64) uint64 { return term >> countShift }
 func NextRecovery(self Member, terms ...uint64) (Conf, error) {
 	count := slices.Max(append([]uint64{0}, terms...))>>countShift + 1
 	if count >= maxRecovered || !valid(self) {
-		return Conf{}, fmt.Errorf("could not recover a group: member %x of peer %q is none, or it was recovered %d times",
+		return Conf{}, fmt.Errorf("could not recover a group: member %x of peer %q is invalid, or it was recovered %d times",
 			self.ID, self.Peer, count-1)
 	}
 	term := count<<countShift | self.ID>>(64-countShift+epochShift)<<epochShift

@@ -12,7 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// recovery is the signed word that a member goes on alone.
+// recovery is the signed link by which a member goes on alone.
 func recovery(t *testing.T, self quorum.Member, by tasks.PeerID, terms ...uint64) quorum.Link {
 	t.Helper()
 	c, err := quorum.NextRecovery(self, terms...)
@@ -22,8 +22,8 @@ func recovery(t *testing.T, self quorum.Member, by tasks.PeerID, terms ...uint64
 	return quorum.Link{Conf: c, Sigs: sign(quorum.ConfText(group, c), by)}
 }
 
-// TestRecoverGoesOnFromOneCopy starts the last copy of three anew: what it has is there, also what it did not know to
-// be committed; it leads at once, in a term that the old group never comes to; and it goes on from its disk.
+// TestRecoverGoesOnFromOneCopy recovers the last of three copies. All that it has is there, including what it did not
+// know to be committed; it leads at once, in a term that the old group never reaches; and it restarts from its disk.
 func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 	g, old := follower(t)
 	g.step(quorum.Recv{
@@ -73,7 +73,7 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 	}
 }
 
-// TestOldGroupHasNoPartInTheNewOne sends what members of before send to a copy that was recovered.
+// TestOldGroupHasNoPartInTheNewOne sends a recovered copy what members of the old group send.
 func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 	g, old := follower(t)
 	self := quorum.NewMember("a", 7)
@@ -104,7 +104,7 @@ func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 	}
 }
 
-// TestRecoverRefuses holds recoveries to what they must be.
+// TestRecoverRefuses checks that invalid recoveries are refused.
 func TestRecoverRefuses(t *testing.T) {
 	g, old := follower(t)
 	l := recovery(t, quorum.NewMember("a", 7), "owner", 2)
@@ -144,7 +144,7 @@ func TestRecoverRefuses(t *testing.T) {
 	}
 }
 
-// TestAlive sees who of the voters is there.
+// TestAlive checks which voters count as alive.
 func TestAlive(t *testing.T) {
 	g, old := follower(t)
 	if who, most := g.r.Alive(g.now, time.Second); !most || len(who) != 3 {

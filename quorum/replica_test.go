@@ -15,7 +15,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// rig is one replica, whose disk keeps all at once.
+// rig is one replica whose disk confirms every write at once.
 type rig struct {
 	t   testing.TB
 	r   *quorum.Replica
@@ -34,7 +34,7 @@ func newRig(t testing.TB, log quorum.Log) *rig {
 	return &rig{t: t, r: r}
 }
 
-// step returns all effects, also those of what was written.
+// step returns all effects, including those that follow from the writes.
 func (g *rig) step(ev quorum.Event) (out []quorum.Effect) {
 	out = g.r.Step(g.now, ev)
 	for i := 0; i < len(out); i++ {
@@ -96,7 +96,7 @@ func follower(t testing.TB) (*rig, []quorum.Member) {
 	return g, ms
 }
 
-// leader is a voter of three that leads, by the vote and the word of b.
+// leader is a voter of three that leads by the vote and the signature of b.
 func leader(t testing.TB) (*rig, []quorum.Member) {
 	ms := members("a", "b", "c")
 	g := newRig(t, quorum.Log{Self: ms[0], Voters: ms})
@@ -252,7 +252,7 @@ func TestFrames(t *testing.T) {
 	for what, test := range map[string]struct {
 		from  tasks.PeerID
 		m     func(ms []quorum.Member) raftpb.Message
-		named bool // the sender is
+		named bool // the sender is named as suspect
 	}{
 		"another incarnation": {"b", func(ms []quorum.Member) raftpb.Message {
 			return raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: quorum.NewMember("a", 2).ID, Term: 9}
@@ -454,7 +454,7 @@ func TestVoteIsKept(t *testing.T) {
 	}
 }
 
-// TestChangeIsKeptBeforeItCounts: a replica that forgets, in a power cut, that a change was complete would ask
+// TestChangeIsKeptBeforeItCounts: a replica must not forget in a power cut that a change was complete, or it would ask
 // the old voters again.
 func TestChangeIsKeptBeforeItCounts(t *testing.T) {
 	self := members("a")

@@ -48,12 +48,12 @@ func decodeContent(data []byte) (c content, err error) {
 	for _, list := range [][]Member{c.Voters, c.Outgoing} {
 		for i, m := range list {
 			if !valid(m) || (i > 0 && list[i-1].ID >= m.ID) {
-				return c, fmt.Errorf("its snapshot names voter %x of peer %q, which is none or out of order", m.ID, m.Peer)
+				return c, fmt.Errorf("its snapshot names voter %x of peer %q, which is invalid or out of order", m.ID, m.Peer)
 			}
 		}
 	}
 	if i := slices.IndexFunc(c.Past, func(m Member) bool { return !valid(m) }); i >= 0 {
-		return c, errors.New("its snapshot names a past member that is none")
+		return c, errors.New("its snapshot names an invalid past member")
 	}
 	return c, nil
 }

@@ -57,7 +57,7 @@ func (r *Replica) knownLead(s raft.BasicStatus) uint64 {
 	return s.Lead
 }
 
-// awaitOldLeader gives the leader of before a restart a lease, so that it is heard first.
+// awaitOldLeader gives the leader that there was before a restart a lease, so that it is heard first.
 func (r *Replica) awaitOldLeader() {
 	if mutant.On(mutant.ForgetLead) {
 		r.hard.Lead = raft.None

@@ -7,7 +7,7 @@ import (
 	"github.com/dtpnode/dtpnode/quorum"
 )
 
-// TestTransfer hands the lead over: at once, without waiting for an election timeout.
+// TestTransfer transfers the leadership at once, without waiting for an election timeout.
 func TestTransfer(t *testing.T) {
 	m := newModel(1, 3)
 	m.run(time.Second)

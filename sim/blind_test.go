@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestHalvesSeen has four nodes see another half of the files each, two nodes each file: the job is complete, in
-// at most 1.2 times the time of four that see all, as the median over seeds.
+// TestHalvesSeen has four nodes that each see a different half of the files, and two nodes see each file. The median
+// time over the seeds is at most 1.2 times that of four nodes that see everything.
 func TestHalvesSeen(t *testing.T) {
 	var ratios []float64
 	for s := range uint64(40) {
@@ -38,7 +38,7 @@ func TestHalvesSeen(t *testing.T) {
 	}
 }
 
-// TestOneBlindOfFour has one node of four see nothing: the others take its part, in about the time of three.
+// TestOneBlindOfFour has one node of four that sees nothing: the others do its part, in about the time of three.
 func TestOneBlindOfFour(t *testing.T) {
 	for s := range uint64(20) {
 		c := Config{
@@ -64,7 +64,8 @@ func TestOneBlindOfFour(t *testing.T) {
 	}
 }
 
-// TestHiddenFile has a file vanish after planning, for all nodes: it is given up in bounded time, the rest is done.
+// TestHiddenFile has a file that vanishes for all nodes after planning: it is given up in bounded time, and the rest is
+// done.
 func TestHiddenFile(t *testing.T) {
 	for s := range uint64(10) {
 		c := Config{
@@ -92,8 +93,8 @@ func TestHiddenFile(t *testing.T) {
 	}
 }
 
-// TestHostsThatLackAFriend has two nodes of four on which everything fails, in a way that looks like a failure of the
-// entries: all is done by the others, and the two are set aside.
+// TestHostsThatLackAFriend has two nodes of four on which everything fails, as if by the entries: the others do all the
+// work, and the two are set aside.
 func TestHostsThatLackAFriend(t *testing.T) {
 	lacked := 0
 	for s := range uint64(40) {

@@ -13,7 +13,7 @@ import (
 // TestLiars plays seeds in which a member lies about its work: see Lying and check. $DTPNODE_SEEDS says how many.
 func TestLiars(t *testing.T) { playLiars(t, Lying) }
 
-// TestUsurpers plays seeds in which a member lies about who it is in the job, too: see Usurping.
+// TestUsurpers plays seeds in which a member also lies about its role: see Usurping.
 func TestUsurpers(t *testing.T) { playLiars(t, Usurping) }
 
 func playLiars(t *testing.T, config func(seed uint64) Config) {
@@ -48,9 +48,8 @@ func playLiars(t *testing.T, config func(seed uint64) Config) {
 	}
 }
 
-// TestNobodyPutsItselfAbove: among so many nodes that their reports are rare, one deals all others a bit of work, as if
-// they had to have what they make of it merged by it. It is given partials by those alone whom the job's tree has put
-// below it.
+// TestNobodyPutsItselfAbove: there are so many nodes that their reports are rare, and a liar deals some work to all
+// others, as if it had to merge their partials. It is given partials only by those that the job's tree puts below it.
 func TestNobodyPutsItselfAbove(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine; runs without the race detector")
@@ -72,7 +71,7 @@ func TestNobodyPutsItselfAbove(t *testing.T) {
 			Liar:       LyingWorker,
 			Climbs:     true,
 		}
-		c.Units = int64(c.Nodes) * 2000 // 10 s of all of them
+		c.Units = int64(c.Nodes) * 2000 // 10 s of work for all of them
 		res := checkSeed(t, c)
 		t.Logf("seed %d: %d of %d nodes gave it partials, it was named %d times; %v", s, len(res.Climbed), c.Nodes,
 			res.Faults.Violations, res.Makespan)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// long is a job that takes so much time on nodes of 8 slots, with a commit of each node every 30 s, as real ones make
-// them, or of all nodes together three times a second where that is less: the simulator could not follow more for a
-// day. Its units are long, for what is looked at is what grows with time, and not with the number of units.
+// long is a job of a given length on nodes of 8 slots, with a commit by each node every 30 s, as with real ones, or
+// three commits a second in total if that is fewer, since the simulator could not follow more for a day. Its units are
+// long, because what matters here grows with time and not with the number of units.
 func long(nodes int, last time.Duration) Config {
 	unit := 2 * time.Second
 	if nodes >= 1000 {
@@ -78,8 +78,8 @@ func TestLongJobs(t *testing.T) {
 	}
 }
 
-// TestLongEntries has entries that take from seconds to more than a commit's interval each: they are stolen like
-// others, one for each slot at least, and nobody is doubted for working on one.
+// TestLongEntries has entries that take from seconds to more than the commit interval each: they are stolen like
+// others, at least one for each slot, and no node is suspected for working on one.
 func TestLongEntries(t *testing.T) {
 	for _, tc := range []struct{ unit, packet, commits time.Duration }{
 		{2 * time.Second, 2 * time.Second, 30 * time.Second}, {10 * time.Second, 10 * time.Second, 30 * time.Second},
@@ -115,8 +115,8 @@ func TestLongEntries(t *testing.T) {
 	}
 }
 
-// TestFewLongEntries has no more than some entries for each slot, of a job whose speed nobody knows: they run beside
-// each other from the start, for none is queued behind another where a slot waits.
+// TestFewLongEntries has only a few entries for each slot, in a job of unknown speed: they run in parallel from the
+// start, since none is queued behind another while a slot is free.
 func TestFewLongEntries(t *testing.T) {
 	const slots = 4
 	for _, unit := range []time.Duration{2 * time.Second, time.Minute, 10 * time.Minute} {

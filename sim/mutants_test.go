@@ -12,8 +12,8 @@ import (
 	"github.com/dtpnode/dtpnode/internal/mutant"
 )
 
-// TestMutantsAreCaught plants each bug and plays the seed that docs/mutants.md names; where that finds nothing any
-// more, as many as it takes, up to 1,000.
+// TestMutantsAreCaught plants each bug and plays the seed that docs/mutants.md names; if that does not fail any more,
+// it plays up to 1,000 seeds.
 func TestMutantsAreCaught(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine each; runs without the race detector")
@@ -74,7 +74,7 @@ func catches(t *testing.T) map[mutant.Bug]int {
 	return out
 }
 
-// TestNoBugWithoutTheTag sees to it that this build has none.
+// TestNoBugWithoutTheTag checks that this build has no planted bug.
 func TestNoBugWithoutTheTag(t *testing.T) {
 	if len(mutant.Bugs()) < 12 {
 		t.Errorf("only %d bugs are planted", len(mutant.Bugs()))

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestLittleRoom plays jobs on nodes that have room for few outputs that are not committed: they come to their end,
-// with faults too, and without those no node ever keeps more than it may.
+// TestLittleRoom plays jobs on nodes with room for few uncommitted outputs: the jobs end, with faults too, and without
+// faults no node ever keeps more than it may.
 func TestLittleRoom(t *testing.T) {
 	if raceEnabled {
 		t.Skip("a program of one goroutine")

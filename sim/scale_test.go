@@ -23,8 +23,8 @@ func large(n, replicas int) Config {
 	}
 }
 
-// TestManyNodes holds the share of time that a thousand nodes work, and what their home hears, against what
-// they should be; nothing may be taken for lost that is not.
+// TestManyNodes checks the share of time that a thousand nodes work, and how many messages their home gets; nothing may
+// be taken for lost that is not.
 func TestManyNodes(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine, and it would take a minute")

@@ -57,10 +57,10 @@ func checkSeed(t *testing.T, cfg Config) Result {
 	return res
 }
 
-// TestExactlyOnce plays seeds with every fault that the protocol promises to survive, and sees to it that each
-// fault has happened. $DTPNODE_SEEDS says how many seeds, $DTPNODE_FIRST from which on, and $DTPNODE_SIM_TIME for
-// how long instead. It runs without the race detector, which finds nothing in a program of one goroutine and
-// makes it ten times slower.
+// TestExactlyOnce plays seeds with every fault that the protocol promises to survive, and checks that each fault has
+// happened. $DTPNODE_SEEDS is how many seeds, $DTPNODE_FIRST the first one, and $DTPNODE_SIM_TIME how long to play
+// instead. It runs without the race detector, which finds nothing in a program of one goroutine and makes it ten times
+// slower.
 func TestExactlyOnce(t *testing.T) {
 	if raceEnabled {
 		goTest(t, "-run", "^TestExactlyOnce$", ".")
@@ -90,7 +90,7 @@ func TestExactlyOnce(t *testing.T) {
 	}
 	wg.Wait()
 	t.Log(&all)
-	if all.runs >= 500 { // members that lie have a test of their own
+	if all.runs >= 500 { // liars have tests of their own
 		for _, fault := range []string{"Defied", "Doubted", "Recoveries", "Returns", "Lies", "Violations", "Shuns"} {
 			delete(all.sums, fault)
 		}
@@ -123,7 +123,7 @@ func (a *tally) add(r Result) {
 	}
 }
 
-// String is what a log shows of it.
+// String is the tally as a test log shows it.
 func (a *tally) String() string {
 	return fmt.Sprintf("%d runs, %d homes; longest makespan %v, latest end after the faults %v; %d units were run after "+
 		"they were committed, %d blobs were freed that were; %v",
@@ -246,8 +246,8 @@ func TestSameSeedSameTrace(t *testing.T) {
 	}
 }
 
-// TestShrink lets a run fail for a reason that is known, by a bound that it cannot meet, and looks for the
-// least that fails so.
+// TestShrink makes a run fail by a time limit that it cannot meet, and looks for the smallest configuration that fails
+// in this way.
 func TestShrink(t *testing.T) {
 	c := Hostile(4)
 	c.Limit = time.Second // no job ends so soon
@@ -279,8 +279,8 @@ func ideal(c Config, r Result) time.Duration {
 	return time.Duration(float64(c.Units) * float64(c.UnitTime) / (r.Speed * float64(c.Slots)))
 }
 
-// TestCleanRunIsFast holds runs without faults against the ideal. At the end of some the home waits for a report or two
-// that explain the last offers, a second at most; most do not.
+// TestCleanRunIsFast compares runs without faults with the ideal. At the end of some, the home waits at most a second
+// for reports that explain the last offers; in most it does not.
 func TestCleanRunIsFast(t *testing.T) {
 	for _, deal := range []bool{true, false} {
 		var over []float64
@@ -301,8 +301,7 @@ func TestCleanRunIsFast(t *testing.T) {
 	}
 }
 
-// TestSlowNodeCostsLittle has one node of four five times slower than the others: its work must end up
-// elsewhere.
+// TestSlowNodeCostsLittle has one node of four five times slower than the others: its work must be done elsewhere.
 func TestSlowNodeCostsLittle(t *testing.T) {
 	for s := range uint64(20) {
 		c := Config{Seed: s, Nodes: 4, Slots: 1 + int(s%2), Units: 60_000, Files: 8, UnitTime: time.Millisecond,
@@ -331,7 +330,7 @@ func TestLateNodeWorksSoon(t *testing.T) {
 	}
 }
 
-// TestLeaverLosesNothing lets nodes leave politely: no unit runs twice for that.
+// TestLeaverLosesNothing has nodes that leave after announcing it: no unit runs twice for that.
 func TestLeaverLosesNothing(t *testing.T) {
 	for s := range uint64(20) {
 		c := Config{Seed: s, Nodes: 12, Slots: 2, Units: 150_000, Files: 8, UnitTime: time.Millisecond,

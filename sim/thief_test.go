@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// forAudits is for the audits that find lost what a thief took: they take as long however short the job is.
+// forAudits is the time of the audits that find the units lost with a thief; it does not depend on the length of the
+// job.
 const forAudits = 5 * time.Second
 
 // TestThief: one member takes all the work that it can get and does nothing. The job takes at most twice as long as

@@ -2,7 +2,7 @@ package wire
 
 import "testing"
 
-// TestLists counts what lists hold, and not what stands beside them.
+// TestLists checks that only elements of arrays are counted.
 func TestLists(t *testing.T) {
 	type file struct {
 		Name     string  `msgpack:"n"`
@@ -21,6 +21,6 @@ func TestLists(t *testing.T) {
 		t.Errorf("counted are %d structs and %d others", structs, others)
 	}
 	for _, bad := range []string{"", "\xc1", "\x9f", "\xdd\xff\xff\xff\xff", "\xc6\xff\xff\xff\xff"} {
-		Lists([]byte(bad)) // it ends, and does not panic
+		Lists([]byte(bad)) // must return without a panic
 	}
 }

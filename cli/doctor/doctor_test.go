@@ -15,7 +15,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// healthy is a host on which nothing that can be injected fails.
+// healthy is a configuration in which all injected checks succeed.
 func healthy(t *testing.T) Config {
 	t.Helper()
 	return Config{
@@ -174,7 +174,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-const c0 = "free" // the text of a folder that is all right otherwise
+const c0 = "free" // the text of a folder that is otherwise all right
 
 func write(t *testing.T, path string) {
 	t.Helper()

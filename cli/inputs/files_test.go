@@ -107,7 +107,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestFilesOfOtherHosts: an absolute path that is not here may be there; what has to be looked up cannot.
+// TestFilesOfOtherHosts: an absolute path that does not exist here may exist on others; a glob or relative path must be
+// found here.
 func TestFilesOfOtherHosts(t *testing.T) {
 	dir := dataset(t)
 	got, _, err := Files([]string{"data/a.root", "/mnt/none/x.root", "/mnt/none/y.root/dir/T"}, "T", false)
@@ -131,7 +132,7 @@ func TestFilesOfOtherHosts(t *testing.T) {
 	}
 }
 
-// TestGlobsAreNamed: those that match, absolute, and without the tree behind them.
+// TestGlobsAreNamed: globs that match are returned, as absolute paths and without the tree after them.
 func TestGlobsAreNamed(t *testing.T) {
 	dir := dataset(t)
 	_, globs, err := Files([]string{"data/[ab].root/U", "data/sub/*.root", "data/odd[1].root", "root://h//x.root",
@@ -267,7 +268,7 @@ func TestTwiceProperty(t *testing.T) {
 	})
 }
 
-// TestLinkedFiles wants a file told that is named twice through a link, with both names.
+// TestLinkedFiles: a file that is named twice through a link is reported, with both names.
 func TestLinkedFiles(t *testing.T) {
 	dir := dataset(t)
 	a := filepath.Join(dir, "data/a.root")
@@ -289,7 +290,7 @@ func TestLinkedFiles(t *testing.T) {
 	}
 }
 
-// TestSlips: what a shell would have done without the quotes is said.
+// TestSlips: the error explains what the shell would have done without the quotes.
 func TestSlips(t *testing.T) {
 	for name, want := range map[string]string{
 		"~/data/*.root":         "$HOME",

@@ -12,7 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestGlobsLeaveNothingOut: what a glob matches and cannot be read is asked of others, as if it was named, or an error.
+// TestGlobsLeaveNothingOut: what a glob matches and cannot be read here is Unseen, as if it was named, or an error.
 func TestGlobsLeaveNothingOut(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"data/a/x.root":   "",
@@ -51,7 +51,7 @@ func TestGlobsLeaveNothingOut(t *testing.T) {
 		{"data/*/none*", "", "no file matches"},
 	} {
 		if strings.HasPrefix(c.glob, "locked") && os.Getuid() == 0 {
-			continue // may read all
+			continue // root may read everything
 		}
 		got, _, err := Files([]string{c.glob}, "T", true)
 		if c.err != "" {
@@ -74,7 +74,7 @@ func TestGlobsLeaveNothingOut(t *testing.T) {
 	}
 }
 
-// TestGlobbingIsGlob: where all can be read it is filepath.Glob.
+// TestGlobbingIsGlob: if everything can be read, the result is that of filepath.Glob.
 func TestGlobbingIsGlob(t *testing.T) {
 	tree(t, map[string]string{"a/x": "", "a/y": "", "b/x": "", "b/c/x": "", "x": "", ".h/x": "", "a/[1]": "", `a/\x`: ""})
 	rapid.Check(t, func(t *rapid.T) {
@@ -99,7 +99,7 @@ func TestGlobbingIsGlob(t *testing.T) {
 	})
 }
 
-// TestNamesThatAreNotText: JSON would make other names of them.
+// TestNamesThatAreNotText: JSON would change such names.
 func TestNamesThatAreNotText(t *testing.T) {
 	tree(t, map[string]string{"a\xff.root": "", "b.root": "", "größe.root": ""})
 	if got, _, err := Files([]string{"*.root"}, "T", false); err == nil || !strings.Contains(err.Error(), `a\xff.root"`) {
@@ -110,7 +110,7 @@ func TestNamesThatAreNotText(t *testing.T) {
 	}
 }
 
-// TestListsNameWhatIsThere: a name with what begins a comment in it is a name where such a file is.
+// TestListsNameWhatIsThere: a line of a list that looks like a name and a comment is a name if such a file exists.
 func TestListsNameWhatIsThere(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"l/a":         "",

@@ -78,7 +78,7 @@ func TestConnectWithoutDaemon(t *testing.T) {
 	}
 }
 
-// TestStartDiesEarly wants the last words of a daemon's log in the error, and nothing left of it.
+// TestStartDiesEarly: the error has the last lines of the daemon's log, and nothing of the daemon is left.
 func TestStartDiesEarly(t *testing.T) {
 	paths := Paths{State: filepath.Join(t.TempDir(), "state"), Cache: t.TempDir()}
 	_, err := Start(t.Context(), paths, "--slots=1")
@@ -112,7 +112,7 @@ func TestTail(t *testing.T) {
 	}
 }
 
-// TestWaitReleased wants to be told only when no daemon holds the folder any more.
+// TestWaitReleased: the wait ends only when no daemon holds the folder.
 func TestWaitReleased(t *testing.T) {
 	paths := Paths{State: t.TempDir()}
 	lock := flock.New(api.LockPath(paths.State))

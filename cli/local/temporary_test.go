@@ -14,7 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestSweepTemporary removes folders of dead owners, and none that somebody uses or is about to.
+// TestSweepTemporary: folders of dead owners are removed, but none that somebody uses or is about to use.
 func TestSweepTemporary(t *testing.T) {
 	temp, paths := t.TempDir(), Paths{State: t.TempDir()}
 	t.Setenv("TMPDIR", temp)
@@ -69,7 +69,8 @@ func TestSweepTemporary(t *testing.T) {
 	}
 }
 
-// TestSweepKeepsWork has owners die at all stages of their jobs: what is committed, and not yet its user's, is kept.
+// TestSweepKeepsWork: owners die at all stages of their jobs, and what is committed and not yet delivered to the user
+// is kept.
 func TestSweepKeepsWork(t *testing.T) {
 	const job, id = "abcdef012345", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	partial, result := "ledgers/"+id+"/00ff-3."+id, "jobs/"+job+"/"+api.ResultFile
@@ -121,7 +122,7 @@ func TestSweepKeepsWork(t *testing.T) {
 	}
 }
 
-// TestKept finds what is kept of jobs by unique beginnings of their names, in both places.
+// TestKept: kept jobs are found by unique beginnings of their names, in both places.
 func TestKept(t *testing.T) {
 	temp, paths := t.TempDir(), Paths{State: t.TempDir()}
 	t.Setenv("TMPDIR", temp)
@@ -147,7 +148,7 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// TestCopyFolder moves what is kept to another file system, whole or not at all.
+// TestCopyFolder: a kept folder is moved to another file system completely or not at all.
 func TestCopyFolder(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "job")
 	if err := os.MkdirAll(filepath.Join(from, "ledgers"), 0o700); err != nil {

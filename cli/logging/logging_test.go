@@ -26,7 +26,7 @@ func lines(s style, log func(*slog.Logger)) string {
 	return out.String()
 }
 
-// TestWords: a line says in words what happened, to which member, and why.
+// TestWords: a line says what happened, to which member, and why.
 func TestWords(t *testing.T) {
 	for want, log := range map[string]func(*slog.Logger){
 		"info  up (id ALiceA, addrs 127.0.0.1:4001 192.0.2.1:4001, slots 2)\n": func(l *slog.Logger) {
@@ -111,7 +111,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestTogether: lines of many goroutines do not mix.
+// TestTogether: lines of many goroutines are not mixed.
 func TestTogether(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(newWords(&out, slog.LevelInfo, style{}))

@@ -7,7 +7,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestClocks: small differences are nobody's business, and it is the odd one that is named.
+// TestClocks: small differences are not mentioned, and the clock that differs from most others is named.
 func TestClocks(t *testing.T) {
 	me := api.Member{ID: "0", Name: "me", Self: true, Up: true}
 	other := func(name string, ahead float64) api.Member {

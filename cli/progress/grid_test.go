@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestGridFits: whatever the cells hold, no line is wider than asked for, and columns stand below each other.
+// TestGridFits: whatever the cells contain, no line is wider than requested, and columns are aligned.
 func TestGridFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		columns := rapid.IntRange(1, 9).Draw(t, "columns")
@@ -42,8 +42,8 @@ func TestGrid(t *testing.T) {
 	}
 }
 
-// TestGridOfNames: names alone are cut, in the middle; where they cannot be cut more the columns stand closer, and in
-// no room at all lines wrap, but nothing of a number is lost.
+// TestGridOfNames: only names are cut, in the middle. If they cannot be cut further the gaps between columns shrink,
+// and if that does not suffice lines wrap, but no digit is lost.
 func TestGridOfNames(t *testing.T) {
 	long, wide := "worker-"+strings.Repeat("x", 50)+"-number-0007", strings.Repeat("計算", 32)
 	rows := [][]string{

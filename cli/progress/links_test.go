@@ -17,7 +17,7 @@ func end(i int, says string) api.NoLinkEnd {
 	return api.NoLinkEnd{ID: fmt.Sprintf("id%04d", i), Name: fmt.Sprintf("id%04d", i), Self: i == 0, Says: says}
 }
 
-// TestLinksFitAScreen: whatever pairs there are, what is printed is short, in lines of their own.
+// TestLinksFitAScreen: whatever pairs there are, the text is short, and each line is a line of its own.
 func TestLinksFitAScreen(t *testing.T) {
 	const maxWhy = 512 // bytes of a reason that a daemon tells
 	rapid.Check(t, func(t *rapid.T) {

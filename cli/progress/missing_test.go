@@ -8,7 +8,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestTriesOfAGroup: what is told of ranges that failed for one reason is true of each of them.
+// TestTriesOfAGroup: what is printed about ranges that failed for the same reason is true of each of them.
 func TestTriesOfAGroup(t *testing.T) {
 	one := func(at int64, tries int, nodes ...string) api.Missing {
 		return api.Missing{File: "/f", First: at, Last: at + 1, Kind: "signal", Reason: "r", Tries: tries, Nodes: nodes}

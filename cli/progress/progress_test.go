@@ -40,7 +40,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// course is a job of 4 million events, told five times a second.
+// course is a job of 4 million events, with five statuses a second.
 func course() []api.JobStatus {
 	var all []api.JobStatus
 	st := api.JobStatus{ID: "3fa9c2d417e8aa", Selector: "/ana/DiMuon.C", State: api.Preparing, Phase: "planning 8 files"}
@@ -147,8 +147,8 @@ func TestSummary(t *testing.T) {
 	golden(t, "summary.txt", b.String())
 }
 
-// TestTerminal draws once at the end: the last state and the question must be seen, and no line be
-// wider than the terminal.
+// TestTerminal draws once at the end: the last state and the question must be visible, and no line may be wider than
+// the terminal.
 func TestTerminal(t *testing.T) {
 	var b bytes.Buffer
 	p := NewTerminal(&b)
@@ -168,7 +168,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestTerminalDrawsInPlace: a frame is drawn over the one before line by line, and the screen never erased.
+// TestTerminalDrawsInPlace: a frame is drawn over the one before line by line, and the screen is never erased.
 func TestTerminalDrawsInPlace(t *testing.T) {
 	var b bytes.Buffer
 	for _, frame := range []string{"one\ntwo\n", "\x1b[2A\x1b[Jthree\nfour\n"} {
@@ -181,7 +181,7 @@ func TestTerminalDrawsInPlace(t *testing.T) {
 	}
 }
 
-// TestTerminalShort wants nothing drawn for a job that ends at once.
+// TestTerminalShort: nothing is drawn for a job that ends at once.
 func TestTerminalShort(t *testing.T) {
 	var b bytes.Buffer
 	p := NewTerminal(&b)
@@ -277,7 +277,8 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// TestSummaryLong wants a long list cut, and where to find the rest; and what is missing for one reason told together.
+// TestSummaryLong: a long list is cut, with a hint where the rest is, and what is missing for the same reason is
+// grouped.
 func TestSummaryLong(t *testing.T) {
 	var many, stopped []api.Missing
 	for i := range int64(25) {
@@ -331,8 +332,8 @@ func TestSummaryLong(t *testing.T) {
 	}
 }
 
-// TestWaiting wants no rate and no time left while nothing moves: the reason, if the job waits, in all formats; and the
-// usual line when it goes on.
+// TestWaiting: while nothing moves there is no rate and no time left, but the reason, if the job waits, in all formats;
+// the usual line returns when it goes on.
 func TestWaiting(t *testing.T) {
 	const why = "most of the 3 nodes that keep its ledger are needed, and b and c cannot be reached"
 	var plain, events bytes.Buffer
@@ -368,7 +369,7 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
-// TestStill wants no rate and no time left of a job whose state says that it runs, and of which nothing comes.
+// TestStill: there is no rate and no time left for a job that is in the state running but makes no progress.
 func TestStill(t *testing.T) {
 	var m meter
 	all := course()[:50]
@@ -396,7 +397,7 @@ func TestStill(t *testing.T) {
 	}
 }
 
-// TestUnknownLength wants no share of a whole that nobody knows.
+// TestUnknownLength: no percentage is shown if the total is unknown.
 func TestUnknownLength(t *testing.T) {
 	st := api.JobStatus{ID: "j", State: api.Partial, Units: 1000, Done: 1000, Committed: 1000, Unknown: 1, Seconds: 2}
 	var b bytes.Buffer
@@ -411,7 +412,7 @@ func TestUnknownLength(t *testing.T) {
 	}
 }
 
-// TestNoRateThatIsNone: what is given up, or was done before the job's home was started again, makes no rate.
+// TestNoRateThatIsNone: what is given up, or was done before the job's home restarted, does not count as rate.
 func TestNoRateThatIsNone(t *testing.T) {
 	var b bytes.Buffer
 	p := NewPlain(&b)
@@ -434,7 +435,7 @@ func TestNoRateThatIsNone(t *testing.T) {
 	}
 }
 
-// TestNobodyElse: one node alone leaves nothing to others.
+// TestNobodyElse: the text for a node that is alone does not refer to others.
 func TestNobodyElse(t *testing.T) {
 	st := api.JobStatus{
 		State: api.Partial,
@@ -455,8 +456,8 @@ func TestNobodyElse(t *testing.T) {
 	}
 }
 
-// TestTwoVersionsOfAFile says of a file that differs between hosts which host has which, and what to do, whether others
-// run the planned version or nobody has it any more.
+// TestTwoVersionsOfAFile: for a file that differs between hosts the text says which host has which version, and what to
+// do, whether or not others have the planned version.
 func TestTwoVersionsOfAFile(t *testing.T) {
 	const reason = "the tree has 150 entries here, but 100 where it was planned: the file has changed since, or this is " +
 		"another file"
@@ -488,7 +489,7 @@ func TestTwoVersionsOfAFile(t *testing.T) {
 	}
 }
 
-// TestPlainEndsNoLineInBlanks: where there is no more to say of a state, its line ends with its name.
+// TestPlainEndsNoLineInBlanks: a line without details ends with the name of the state.
 func TestPlainEndsNoLineInBlanks(t *testing.T) {
 	var b bytes.Buffer
 	p := NewPlain(&b)
@@ -500,7 +501,7 @@ func TestPlainEndsNoLineInBlanks(t *testing.T) {
 	}
 }
 
-// TestWordsOfAllAlone shows what the nodes said of files that are told of together only if they said it of each.
+// TestWordsOfAllAlone: reports of nodes are shown for grouped files only if they are the same for each file.
 func TestWordsOfAllAlone(t *testing.T) {
 	at := func(file string, words ...string) api.Missing {
 		return api.Missing{

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestStage: a stage is told once, and on a terminal it fits into its line and is gone at the end.
+// TestStage: a stage is printed once; on a terminal it fits into its line and is removed at the end.
 func TestStage(t *testing.T) {
 	for name, tc := range map[string]struct {
 		width func() int

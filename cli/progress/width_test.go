@@ -13,7 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// drawn are the lines that a terminal is drawn with.
+// drawn returns the lines that are drawn on a terminal.
 func drawn(t interface{ Fatal(...any) }, width int, st api.JobStatus, question ...string) []string {
 	var b bytes.Buffer
 	p := NewTerminal(&b)
@@ -33,7 +33,7 @@ func drawn(t interface{ Fatal(...any) }, width int, st api.JobStatus, question .
 		strings.Split(strings.TrimSuffix(below.String(), "\n"), "\n")...)
 }
 
-// TestNoLineWraps: however narrow a terminal is, no line has more places than it, and none is cut twice.
+// TestNoLineWraps: however narrow a terminal is, no line is wider, and none is cut twice.
 func TestNoLineWraps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		width := rapid.IntRange(1, 120).Draw(t, "width")
@@ -56,7 +56,7 @@ func TestNoLineWraps(t *testing.T) {
 	})
 }
 
-// TestNarrow: the state is left longest, and how much is done; the counts go before those.
+// TestNarrow: on ever narrower terminals the state and the percentage are dropped last, and the counts before them.
 func TestNarrow(t *testing.T) {
 	st := api.JobStatus{State: api.Done, Units: 30_000, Done: 30_000}
 	for width, want := range map[int]string{
@@ -82,7 +82,8 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
-// TestPlainWaits: a job that waits for the same takes a line at intervals that double, and one for what is new.
+// TestPlainWaits: a job that keeps waiting for the same thing gets lines at doubling intervals, and a new thing gets a
+// line at once.
 func TestPlainWaits(t *testing.T) {
 	var b bytes.Buffer
 	p := NewPlain(&b)

@@ -20,7 +20,7 @@ func flagsOf() *pflag.FlagSet {
 	return f
 }
 
-// near finds flags that a name begins, or that begin with it.
+// near finds flags that begin with a name, or with which it begins.
 func near(flags *pflag.FlagSet, name string) (out []string) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		if strings.HasPrefix(f.Name, name) || strings.HasPrefix(name, f.Name) {
@@ -30,7 +30,7 @@ func near(flags *pflag.FlagSet, name string) (out []string) {
 	return out
 }
 
-// TestOrder: flags win over the environment, that over the user's file, that over what is remembered.
+// TestOrder: flags take precedence over the environment, that over the user's file, and that over what is remembered.
 func TestOrder(t *testing.T) {
 	state, config := t.TempDir(), t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", config)
@@ -84,7 +84,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestRemember: what is set stays until it is taken out.
+// TestRemember: a setting stays until it is removed.
 func TestRemember(t *testing.T) {
 	state := t.TempDir()
 	for _, change := range []map[string][]string{{"slots": {"3"}, "listen": {"x:1"}}, {"slots": nil, "name": {"n"}}} {

@@ -27,10 +27,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeJobs struct {
 	events  chan api.Event
 	calls   chan string
-	err     error // of Follow at the end of events
+	err     error // error of Follow after the last event
 	refuses bool
 	pending string // why a cancel has no effect yet
-	hangs   bool   // no request is answered
+	hangs   bool   // requests are not answered
 }
 
 func newFakeJobs() *fakeJobs {
@@ -89,7 +89,7 @@ func (f *fakeJobs) Cancel(ctx context.Context, _ string) (api.Cancellation, erro
 	return api.Cancellation{ID: "j", Pending: f.pending}, nil
 }
 
-// fakePrinter notes what it is told, and tells when it is asked a question.
+// fakePrinter records what it is given, and signals when it shows a question.
 type fakePrinter struct {
 	asked chan string
 	seen  []api.JobState
@@ -222,7 +222,7 @@ func TestInterruptAndContinue(t *testing.T) {
 	if q := <-s.printer.asked; q != "" {
 		t.Errorf("still asked %q", q)
 	}
-	s.press('d') // not on offer: goes on
+	s.press('d') // not among the choices, so the job goes on
 	s.jobs.status(api.Done)
 	if got := <-s.ended; got.err != nil || got.st.State != api.Done {
 		t.Errorf("got %v, %v", got.st.State, got.err)
@@ -249,8 +249,7 @@ func TestInterruptWithoutTerminal(t *testing.T) {
 	}
 }
 
-// TestLeft: a terminal that was closed cancels nothing, and where the daemon ends with this process neither does
-// SIGTERM.
+// TestLeft: a closed terminal does not cancel, and neither does SIGTERM if the daemon ends with this process.
 func TestLeft(t *testing.T) {
 	for _, tc := range []struct {
 		sig        os.Signal
@@ -267,7 +266,8 @@ func TestLeft(t *testing.T) {
 	}
 }
 
-// TestInterruptWhileTheDaemonHangs: who wants to leave is let go, and told that nobody has answered.
+// TestInterruptWhileTheDaemonHangs: a user who wants to leave is not held up, and learns that the daemon did not
+// answer.
 func TestInterruptWhileTheDaemonHangs(t *testing.T) {
 	for _, key := range []byte("cs") {
 		synctest.Test(t, func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestCancelUnreached(t *testing.T) {
 	}
 }
 
-// TestCancelPending wants no job called cancelled that is not.
+// TestCancelPending: a job is not called cancelled while it is not.
 func TestCancelPending(t *testing.T) {
 	s := start(t, false, true)
 	s.jobs.pending = "b and c cannot be reached"
@@ -414,7 +414,7 @@ func TestTerminalKeys(t *testing.T) {
 	if _, err := master.WriteString("c"); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := master.Read(make([]byte, 1)); n != 1 { // its echo: it is there before it is asked for
+	if n, err := master.Read(make([]byte, 1)); n != 1 { // an echo, which precedes the question
 		t.Fatal(err)
 	}
 	keys, stop, err := term.Listen()
@@ -441,7 +441,7 @@ func TestTerminalKeys(t *testing.T) {
 	}
 }
 
-// TestQuestionOnANarrowTerminal: all keys stand within 40 columns, where the rest is left out.
+// TestQuestionOnANarrowTerminal: all keys fit into 40 columns, where the rest is left out.
 func TestQuestionOnANarrowTerminal(t *testing.T) {
 	s := start(t, true, true)
 	q := s.press('d')
@@ -453,8 +453,8 @@ func TestQuestionOnANarrowTerminal(t *testing.T) {
 	}
 }
 
-// TestStopBeforeTheBeginning: what is stopped before it has begun is cancelled, and the user is told why there is no
-// partial result.
+// TestStopBeforeTheBeginning: a job that is stopped before it has begun is cancelled, and the user is told why there is
+// no partial result.
 func TestStopBeforeTheBeginning(t *testing.T) {
 	err := Outcome(api.JobStatus{State: api.Cancelled, Hint: "it had not begun"})
 	if !errors.Is(err, ErrCancelled) || !strings.Contains(err.Error(), "it had not begun") {
@@ -462,8 +462,8 @@ func TestStopBeforeTheBeginning(t *testing.T) {
 	}
 }
 
-// TestSubmittedUnderAnInterrupt: an interrupt does not leave it open whether the daemon has taken a job, unless that
-// hangs.
+// TestSubmittedUnderAnInterrupt: after an interrupt it is still known whether the daemon has accepted the job, unless
+// the daemon hangs.
 func TestSubmittedUnderAnInterrupt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, interrupt := context.WithCancel(t.Context())
@@ -494,7 +494,7 @@ func TestSubmittedUnderAnInterrupt(t *testing.T) {
 	})
 }
 
-// TestChoicesFit: what is asked at an interrupt has room in 80 columns whole, and the keys are left longest.
+// TestChoicesFit: the whole question at an interrupt fits into 80 columns, and every shorter wording has the keys.
 func TestChoicesFit(t *testing.T) {
 	for _, detachable := range []bool{true, false} {
 		all := choices(detachable)

@@ -36,7 +36,8 @@ func TestRunToStandardOutput(t *testing.T) {
 	}
 }
 
-// TestZeroIsNotNoneGiven: what stands for "not given" inside is refused where it was given, in words.
+// TestZeroIsNotNoneGiven: a zero value, which means "not given" internally, is refused with a clear error where the
+// user gives it.
 func TestZeroIsNotNoneGiven(t *testing.T) {
 	dir := workdir(t)
 	run := []string{"run", "DiMuon.C", "--tree", "T", "--files", "a.root"}
@@ -75,7 +76,7 @@ func TestZeroIsNotNoneGiven(t *testing.T) {
 	}
 }
 
-// TestZeroSettings: so are settings of a file or of the environment.
+// TestZeroSettings: zero values are refused in files and in the environment too.
 func TestZeroSettings(t *testing.T) {
 	dir := t.TempDir()
 	for _, tc := range []struct{ file, variable, want string }{
@@ -114,7 +115,7 @@ func TestZeroSettings(t *testing.T) {
 	}
 }
 
-// TestWordsAreTrue: what is said is so of what was given.
+// TestWordsAreTrue: messages are true of what was given.
 func TestWordsAreTrue(t *testing.T) {
 	d, dir := startDaemon(t), workdir(t)
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
@@ -142,7 +143,7 @@ func TestWordsAreTrue(t *testing.T) {
 	}
 }
 
-// TestOutputOfAnotherHost: a path of another host is not told as if it was one of this.
+// TestOutputOfAnotherHost: a path on another host is not shown as if it was one of this host.
 func TestOutputOfAnotherHost(t *testing.T) {
 	d := startDaemon(t)
 	if got := dtpnode(t, t.TempDir(), d.state, "status", "elsewhere"); !strings.Contains(got.stdout,

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestInterruptWhileSubmitting: the daemon may have taken a job whose submission was broken off, so none is: the
-// interrupt is for the job. With --detach, by which a user wants it to go on, what is printed says that it does, and
-// its name.
+// TestInterruptWhileSubmitting: an interrupt does not abort a submission, since the daemon may have accepted the job,
+// but applies to the job. With --detach, by which a user wants the job to go on, the output says that it does, with its
+// name.
 func TestInterruptWhileSubmitting(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
@@ -30,7 +30,7 @@ func TestInterruptWhileSubmitting(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-d.calls // the job is on its way
+		<-d.calls // the job is being submitted
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}

@@ -56,7 +56,7 @@ type daemon struct {
 	requests chan api.JobRequest
 	calls    chan string
 	cancel   chan struct{} // closed by a call of cancel
-	held     chan struct{} // if it is there, a job is taken when it is closed
+	held     chan struct{} // if not nil, a job is accepted when this is closed
 }
 
 func startDaemon(t *testing.T) *daemon {
@@ -82,7 +82,8 @@ func startDaemon(t *testing.T) *daemon {
 	return d
 }
 
-// submitted is when the fake daemon's jobs were: so long ago that their age keeps its width for years.
+// submitted is when the fake daemon's jobs were submitted: so long ago that the width of their age stays the same for
+// years.
 var submitted = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func job(id string) api.JobStatus {
@@ -317,7 +318,7 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-// TestSlips: what is told of the commonest mistakes says what is wrong and what was meant.
+// TestSlips: errors of common mistakes say what is wrong and what was probably meant.
 func TestSlips(t *testing.T) {
 	dir := workdir(t)
 	for want, args := range map[string][]string{
@@ -358,7 +359,7 @@ func TestSlips(t *testing.T) {
 	}
 }
 
-// TestConfig: what is set is shown with its origin until it is forgotten, and what cannot be is refused.
+// TestConfig: a setting is shown with its origin until it is forgotten, and an invalid one is refused.
 func TestConfig(t *testing.T) {
 	dir, state := t.TempDir(), t.TempDir()
 	for _, args := range [][]string{{"slots", "3"}, {"listen", "127.0.0.1:4001", "127.0.0.2:4001"}} {
@@ -416,7 +417,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestBadSettings: what a start refuses is shown with where it stands, and the rest works on.
+// TestBadSettings: settings that a start refuses are shown with their origin, and the others stay in force.
 func TestBadSettings(t *testing.T) {
 	dir, config := t.TempDir(), t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", config)
@@ -474,7 +475,7 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
-// TestUnquotedGlob: a shell that expands the glob leaves the selector among, before or behind the files.
+// TestUnquotedGlob: the selector is found among the names into which a shell expanded an unquoted glob.
 func TestUnquotedGlob(t *testing.T) {
 	for _, args := range [][]string{
 		{"DiMuon.C+", "b.root", "c.root"},
@@ -688,7 +689,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// TestLogsNameTheSilent: the nodes that do not tell are named, beside what the others printed.
+// TestLogsNameTheSilent: nodes that do not answer are named, beside what the others printed.
 func TestLogsNameTheSilent(t *testing.T) {
 	d := startDaemon(t)
 	got := dtpnode(t, t.TempDir(), d.state, "logs", "running")
@@ -760,7 +761,7 @@ func TestCancelCommand(t *testing.T) {
 	}
 }
 
-// TestHelp wants an example and the exit statuses in each command's help.
+// TestHelp: each command's help has an example and the exit statuses.
 func TestHelp(t *testing.T) {
 	for _, cmd := range newRoot(newGlobals()).Commands() {
 		if cmd.Example == "" || !strings.Contains(cmd.Long, "Exit status: 0") || cmd.Short == "" {
@@ -786,7 +787,7 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestChooseJobs: the newest first; of the ended ones only so many, unless they are asked for.
+// TestChooseJobs: the newest jobs come first, and the number of ended ones is limited unless all are requested.
 func TestChooseJobs(t *testing.T) {
 	var jobs []api.JobStatus
 	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -825,7 +826,7 @@ func TestChooseJobs(t *testing.T) {
 	}
 }
 
-// TestShortIDs: as short as tells the members apart, and each finds its own.
+// TestShortIDs: short ids are as short as is unambiguous, and each finds its member.
 func TestShortIDs(t *testing.T) {
 	members := []api.Member{{ID: "12D3KooWabcdefgh1"}, {ID: "12D3KooWabcdefgh2"}, {ID: "12D3KooWx"}, {ID: "other"}}
 	short := shortIDs(members)
@@ -853,7 +854,7 @@ func TestFindMember(t *testing.T) {
 	}
 }
 
-// TestNoFlagHidesAGlobalOne: what all commands take means the same to each of them.
+// TestNoFlagHidesAGlobalOne: global flags mean the same in each command.
 func TestNoFlagHidesAGlobalOne(t *testing.T) {
 	root := newRoot(newGlobals())
 	global := map[string]bool{}

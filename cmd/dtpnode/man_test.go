@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestMan: each command has a well-formed page with the sections that man-pages(7) names, in its order, and the same
-// pages come out on every day and host that a release is made on.
+// TestMan: each command has a well-formed page with the sections of man-pages(7) in order, and the pages do not depend
+// on the day and host on which they are made.
 func TestMan(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	dir := filepath.Join(t.TempDir(), "new", "man1")
@@ -56,7 +56,7 @@ func TestMan(t *testing.T) {
 	}
 }
 
-// known are the requests of roff that the pages use.
+// known are the roff requests that the pages use.
 var known = regexp.MustCompile(`^\.(TH|SH|PP|TP|IP|RS|RE|EX|EE|nf|fi|nh)( |$)`)
 
 func wellFormed(t *testing.T, name, text string) {
@@ -89,7 +89,7 @@ func wellFormed(t *testing.T, name, text string) {
 	}
 }
 
-// formatted lets the system's own programs read the pages, where it has them.
+// formatted checks pages with the system's own programs, if it has them.
 func formatted(t *testing.T, dir string, pages []string) {
 	t.Helper()
 	man, err := exec.LookPath("man")
@@ -109,7 +109,7 @@ func formatted(t *testing.T, dir string, pages []string) {
 	}
 }
 
-// TestCompletionScripts: each shell that is here reads the script for it without a complaint.
+// TestCompletionScripts: each shell that is installed reads its script without an error.
 func TestCompletionScripts(t *testing.T) {
 	for shell, says := range map[string]string{
 		"bash": "complete -o default -F __start_dtpnode dtpnode",
@@ -133,7 +133,7 @@ func TestCompletionScripts(t *testing.T) {
 	}
 }
 
-// TestBashCompletes has a real bash, without the package bash-completion, complete command lines by the script.
+// TestBashCompletes: a real bash completes command lines with the script, without the package bash-completion.
 func TestBashCompletes(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
@@ -169,7 +169,7 @@ __start_dtpnode && printf '%s' "${COMPREPLY[0]%% *}"`
 	}
 }
 
-// TestHelpAsMarkdown: what is indented stays as it is, and no character of the text gets a meaning.
+// TestHelpAsMarkdown: indented lines stay as they are, and no character becomes markup.
 func TestHelpAsMarkdown(t *testing.T) {
 	for help, want := range map[string]string{
 		"a *b* `c*` d_e\n":      "a \\*b\\* `c*` d\\_e\n",

@@ -20,7 +20,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// printed are the types of what the commands print with --output json. Where there are several, it is one of them.
+// printed lists the types that the commands print with --output json. If a command has several, it prints one of them.
 var printed = map[string][]any{
 	"attach":       {api.Event{}},
 	"bench":        {bench.Report{}},
@@ -55,10 +55,10 @@ var printed = map[string][]any{
 	"version":      {versionInfo{}},
 }
 
-// textOnly are the commands that print no JSON: what they print is text, or a script.
+// textOnly lists the commands that print no JSON, but text or a script.
 var textOnly = []string{"completion", "config", "help"}
 
-// words are the values of types that have only these.
+// words lists the possible values of types that have a fixed set of them.
 var words = map[reflect.Type][]any{
 	reflect.TypeFor[api.JobState]():    anyOf(api.States()),
 	reflect.TypeFor[api.MemberState](): anyOf(api.MemberStates()),
@@ -72,8 +72,7 @@ func anyOf[T any](all []T) (out []any) {
 	return out
 }
 
-// TestSchemas: the schemas that are shipped are those of the types, every command has one, and docs/json.md tells of
-// it.
+// TestSchemas: the shipped schemas match the types, every command has one, and docs/json.md lists it.
 func TestSchemas(t *testing.T) {
 	r := &jsonschema.Reflector{
 		Anonymous: true, AllowAdditionalProperties: true, // fields are added
@@ -113,7 +112,7 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
-// commandNames are those of all commands, with dashes in place of blanks.
+// commandNames returns the names of all commands, with dashes in place of blanks.
 func commandNames() (names []string) {
 	root := newRoot(&globals{})
 	var visit func(*cobra.Command)

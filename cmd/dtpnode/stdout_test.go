@@ -11,7 +11,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestFullStdout: an answer that cannot be printed is an error, whatever the command.
+// TestFullStdout: for every command it is an error if its output cannot be written.
 func TestFullStdout(t *testing.T) {
 	d := startDaemon(t)
 	dir := workdir(t)
@@ -68,7 +68,7 @@ func TestGetSparesFiles(t *testing.T) {
 	}
 }
 
-// TestClocks: the age of a job of a host whose clock is ahead is told, and the clock too.
+// TestClocks: the age of a job is shown if its host's clock is ahead, and the clock is mentioned.
 func TestClocks(t *testing.T) {
 	var b bytes.Buffer
 	j := job("running")
@@ -84,7 +84,7 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestSameName: members with one name are told apart where one is to be chosen.
+// TestSameName: members with the same name are distinguished where one is to be chosen.
 func TestSameName(t *testing.T) {
 	members := []api.Member{
 		{ID: "12D3KooWaaaaaaaa", Name: "c", State: api.MemberUp},

@@ -1,10 +1,10 @@
 #!/bin/sh
-# After the files are there: systemd reads the units; daemons that run the files of before are started again.
+# Runs after installation: systemd reads the units, and daemons that run the old version are restarted.
 set -e
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
 	case "$1" in
-	configure) [ -z "$2" ] || systemctl try-restart 'dtpnode@*.service' || true ;; # dpkg: $2 is the version of before
-	2) systemctl try-restart 'dtpnode@*.service' || true ;; # rpm: the number of versions that are there
+	configure) [ -z "$2" ] || systemctl try-restart 'dtpnode@*.service' || true ;; # dpkg: $2 is the old version
+	2) systemctl try-restart 'dtpnode@*.service' || true ;; # rpm: $1 is the number of installed versions
 	esac
 fi

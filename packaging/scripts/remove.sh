@@ -1,5 +1,5 @@
 #!/bin/sh
-# Before the files go for good, not to make room for others: no daemon is left that runs them, nor starts them again.
+# Runs before removal, but does nothing before an upgrade: stops all daemons, and disables their units.
 set -e
 case "$1" in
 remove | 0)

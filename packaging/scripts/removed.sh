@@ -1,5 +1,5 @@
 #!/bin/sh
-# After the files are gone: systemd forgets the units.
+# Runs after removal: systemd forgets the units.
 set -e
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
