@@ -25,6 +25,7 @@ import (
 // Config sets a peer up.
 type Config struct {
 	Steal  steal.Config
+	Offers []tasks.Offer // of this node's runtimes: it works for the jobs whose needs they meet
 	Ledger ledger.Config
 	Boot   uint64        // grows with each start of this peer; distinguishes its messages and partials
 	Report time.Duration // between reports to a home; default 400 ms

@@ -24,6 +24,7 @@ type (
 		Slots   int
 		Own     int // with which it works for the jobs that it submits, whether it may work for others or not
 		Submits bool
+		Offers  []tasks.Offer // of its runtimes: its slots are for the jobs whose needs they meet
 	}
 	// PeerDown tells that a member is not reachable.
 	PeerDown struct{ ID tasks.PeerID }

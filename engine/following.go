@@ -124,8 +124,7 @@ func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum
 	p.pace(j, every)
 	j.work.parts.HomeLink()
 	if j.prep.failed && !j.shut {
-		j.prep.failed = false
-		p.emit(Prepare{ID: j.id, Home: from, Job: j.desc})
+		p.loadCode(j, from)
 	}
 }
 

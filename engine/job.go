@@ -68,7 +68,15 @@ func (p *Peer) submit(ev Submit) {
 	j := p.addJob(ev.ID, p.self)
 	j.desc, j.loaded, j.term = ev.Job, true, 1
 	j.copy.record = p.newRecord(j.id, ev.Job)
-	p.schedule(steal.Open{Job: j.id, Home: p.self, Data: j.data(), Want: j.want(), Open: ev.Job.Open, Rate: ev.Rate})
+	p.schedule(steal.Open{
+		Job:   j.id,
+		Home:  p.self,
+		Data:  j.data(),
+		Want:  j.want(),
+		Open:  ev.Job.Open,
+		Rate:  ev.Rate,
+		Needs: ev.Job.Needs(),
+	})
 	p.found(j)
 	p.becomeHome(j)
 	p.carryOut(j, j.led.home.Start(p.now, p.takeBase(j, ev.Base)))

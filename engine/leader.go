@@ -71,7 +71,7 @@ func (p *Peer) becomeHome(j *jobState) {
 	j.led.home = ledger.New(cfg, j.copy.record, j.data(), !j.desc.SeedLocal)
 	j.led.announced, j.led.since, j.reports.urgent = p.now, p.now, true
 	p.emit(HomeIs{ID: j.id, Home: p.self, Term: j.term})
-	p.stepHome(j, ledger.NodeUp{ID: p.self, Slots: p.cfg.Steal.Slots})
+	p.stepHome(j, ledger.NodeUp{ID: p.self, Slots: p.slotsFor(j, p.self)})
 	for _, id := range p.sortedPeers() {
 		p.stepHome(j, ledger.NodeUp{ID: id, Slots: p.slotsFor(j, id)})
 	}

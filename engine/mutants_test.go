@@ -19,6 +19,7 @@ func TestMutants(t *testing.T) {
 		mutant.ObeyAdmins:   "TestAdminDisplacesNoLivingLedger",
 		mutant.OldEnd:       "TestRecoveredJobCountsOverOldEnd",
 		mutant.BlindStrikes: "TestUnseenIsNoFailure",
+		mutant.AnyRuntime:   "TestJobsAreForThoseThatCanRunThem",
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
 		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))

@@ -13,13 +13,14 @@ type memberState struct {
 	slots   int  // with which it works for anybody's jobs; 0 without the right to work
 	own     int  // with which it works for the jobs that it submits
 	submits bool // it may submit jobs
+	offers  []tasks.Offer
 }
 
 func (p *Peer) peerUp(ev PeerUp) {
-	p.members[ev.ID] = memberState{slots: ev.Slots, own: ev.Own, submits: ev.Submits}
+	p.members[ev.ID] = memberState{slots: ev.Slots, own: ev.Own, submits: ev.Submits, offers: ev.Offers}
 	p.relink(ev.ID)
 	p.tellRecoveredEnds(ev.ID)
-	p.schedule(steal.PeerUp{ID: ev.ID, Slots: max(ev.Slots, ev.Own)})
+	p.schedule(steal.PeerUp{ID: ev.ID, Slots: max(ev.Slots, ev.Own), Offers: ev.Offers})
 	for _, j := range slices.Clone(p.jobs) { // one may end
 		if j.leads() {
 			p.stepHome(j, ledger.NodeUp{ID: ev.ID, Slots: p.slotsFor(j, ev.ID)})
@@ -57,13 +58,34 @@ func (p *Peer) relink(id tasks.PeerID) {
 	}
 }
 
-// slotsFor is with how many slots a connected member may work for a job.
+// slotsFor is with how many slots a connected member, or this peer itself, works for a job: none if it has no runtime for
+// that.
 func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
-	m := p.members[id]
+	switch {
+	case !p.canRun(j, id):
+		return 0
+	case id == p.self:
+		return p.cfg.Steal.Slots
+	}
+	return p.members[id].slotsFor(j, id)
+}
+
+// slotsFor is with how many slots a member may work for a job, whatever its runtimes are.
+func (m memberState) slotsFor(j *jobState, id tasks.PeerID) int {
 	if j.desc != nil && j.desc.Submitter == id {
 		return max(m.slots, m.own)
 	}
 	return m.slots
+}
+
+// canRun reports whether a connected member, or this peer itself, has a runtime for a job. Of a job that is not described
+// here nobody is known to have one.
+func (p *Peer) canRun(j *jobState, id tasks.PeerID) bool {
+	offers := p.cfg.Offers
+	if id != p.self {
+		offers = p.members[id].offers
+	}
+	return j.desc != nil && tasks.Met(j.desc.Needs(), offers)
 }
 
 func (p *Peer) sortedPeers() []tasks.PeerID {

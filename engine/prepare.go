@@ -6,6 +6,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/steal"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // preparation is how far this peer has come with getting a job ready to run.
@@ -32,8 +33,7 @@ func (p *Peer) describe(j *jobState, ev Described) {
 	j.prep.failed, j.prep.tried = true, p.now
 	p.weigh(j)
 	if j.prep.failed && j.home != "" {
-		j.prep.failed = false
-		p.emit(Prepare{ID: j.id, Home: j.home, Job: j.desc})
+		p.loadCode(j, j.home)
 	}
 }
 
@@ -74,6 +74,7 @@ func (p *Peer) prepared(ev Prepared) {
 			Want:  j.want(),
 			Open:  j.desc.Open && !j.growth.closed,
 			Rate:  ev.Rate,
+			Needs: ev.Job.Needs(),
 			Dealt: !ev.Job.SeedLocal,
 		})
 		if p.leaving.on || j.aside {
@@ -109,9 +110,17 @@ func (p *Peer) prepareAgain(j *jobState) {
 	if from == "" && j.copy.log == nil {
 		return // until it is known who leads the job
 	}
-	j.prep.failed = false
 	if from == p.self { // a replica has on disk what is needed
 		from = ""
 	}
-	p.emit(Prepare{ID: j.id, Home: from, Job: j.desc})
+	p.loadCode(j, from)
+}
+
+// loadCode has the job's code made ready to run here, by what a home hands out, or by what is on this node's disk where
+// from is empty. A node without a runtime for the job does nothing for it but keep its ledger.
+func (p *Peer) loadCode(j *jobState, from tasks.PeerID) {
+	j.prep.failed = false
+	if p.canRun(j, p.self) {
+		p.emit(Prepare{ID: j.id, Home: from, Job: j.desc})
+	}
 }

@@ -159,7 +159,7 @@ func (p *Peer) recoverAside(ev Recover) {
 		j.desc = ev.Aside.Job
 	}
 	if !j.loaded {
-		p.emit(Prepare{ID: j.id, Job: j.desc})
+		p.loadCode(j, "")
 	}
 	j.copy.log, j.copy.recovery, j.seeking.heard = nil, &ev.Link, p.now
 	j.copy.founding = &founding{by: p.self, log: log, aside: true}

@@ -125,7 +125,7 @@ func (p *Peer) restore(ev Restore) {
 	}
 	p.letSettle(j)
 	if !j.shut {
-		p.emit(Prepare{ID: ev.ID, Job: j.desc})
+		p.loadCode(j, "")
 	}
 	if len(j.copy.log.Members()) == 1 {
 		p.stepLog(j, quorum.Campaign{}) // nobody else could

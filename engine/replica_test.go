@@ -24,7 +24,9 @@ type group struct {
 	hosts []*host
 	late  []later
 	ran   map[string]int64
-	admin tasks.PeerID // whose word counts for all jobs; admin if empty
+	needs string                         // what a runtime must offer to run the job; nothing if empty
+	has   map[tasks.PeerID][]tasks.Offer // what each host offers
+	admin tasks.PeerID                   // whose word counts for all jobs; admin if empty
 }
 
 // later is something that happens to a host at a time.
@@ -55,6 +57,7 @@ type host struct {
 	lacks  bool     // it can bring no blob here
 	over   bool     // it knows that the job is over
 	opened int      // jobs that were over and go on
+	loads  int      // times that it was asked to load the job's code
 	no     []string // why no ledger was recovered
 	wrongs []Violation
 
@@ -64,8 +67,11 @@ type host struct {
 	failed  *ledger.Failed // how the job failed, as told here
 }
 
-func newGroup(t *testing.T, n int) *group {
-	g := &group{T: t, rng: rand.New(rand.NewPCG(1, 2)), ran: map[string]int64{}}
+func newGroup(t *testing.T, n int) *group { return newMixedGroup(t, n, "", nil) }
+
+// newMixedGroup is a group of hosts that offer different things, with a job that needs something.
+func newMixedGroup(t *testing.T, n int, needs string, has map[tasks.PeerID][]tasks.Offer) *group {
+	g := &group{T: t, rng: rand.New(rand.NewPCG(1, 2)), ran: map[string]int64{}, needs: needs, has: has}
 	for i := range n {
 		h := &host{
 			group: g,
@@ -85,10 +91,14 @@ func newGroup(t *testing.T, n int) *group {
 func (h *host) start() {
 	h.boot++
 	h.blobs, h.gens = map[merge.ID]merge.Partial{}, map[steal.GenID]*ran{}
-	p, err := New(
-		Config{Boot: h.boot, Replicas: 3, Keys: modelkeys.Keys(h.id), Quorum: quorum.Config{Seed: uint64(len(h.id)) + h.boot},
-			Steal: steal.Config{Self: h.id, Slots: 1, Seed: h.boot + uint64(h.id[1])}},
-	)
+	p, err := New(Config{
+		Boot:     h.boot,
+		Replicas: 3,
+		Keys:     modelkeys.Keys(h.id),
+		Offers:   h.has[h.id],
+		Quorum:   quorum.Config{Seed: uint64(len(h.id)) + h.boot},
+		Steal:    steal.Config{Self: h.id, Slots: 1, Seed: h.boot + uint64(h.id[1])},
+	})
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -99,8 +109,8 @@ func (h *host) start() {
 	}
 	for _, o := range h.hosts {
 		if o != h && o.peer != nil {
-			h.step(PeerUp{ID: o.id, Slots: 1})
-			o.step(PeerUp{ID: h.id, Slots: 1})
+			h.step(PeerUp{ID: o.id, Slots: 1, Offers: h.has[o.id]})
+			o.step(PeerUp{ID: h.id, Slots: 1, Offers: h.has[h.id]})
 		}
 	}
 }
@@ -109,8 +119,13 @@ func (h *host) start() {
 func groupJob(t interface{ Fatal(...any) }) *tasks.Job {
 	job := testJob(t)
 	job.Submitter = "n0"
+	if g, ok := t.(interface{ needed() string }); ok && g.needed() != "" {
+		job.Work.Needs = []string{g.needed()}
+	}
 	return job
 }
+
+func (g *group) needed() string { return g.needs }
 
 func (h *host) kill() {
 	h.peer = nil
@@ -156,6 +171,7 @@ func (h *host) obey(e Effect) {
 	case Describe:
 		h.soon(Described{ID: e.ID, From: e.From, Job: groupJob(h)})
 	case Prepare:
+		h.loads++
 		if !h.noCode {
 			h.soon(Prepared{ID: e.ID, Job: groupJob(h)})
 		}

@@ -128,7 +128,7 @@ func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []q
 // surplus chooses voters that are too many; not this peer, and rather those that have not the job's code.
 func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint64) {
 	keep = slices.DeleteFunc(slices.Clone(keep), func(m quorum.Member) bool { return m.Peer == p.self })
-	slices.SortStableFunc(keep, func(a, b quorum.Member) int { return j.ableRank(b.Peer) - j.ableRank(a.Peer) })
+	slices.SortStableFunc(keep, func(a, b quorum.Member) int { return p.ableRank(j, b.Peer) - p.ableRank(j, a.Peer) })
 	for _, m := range keep[:min(n, len(keep))] {
 		remove = append(remove, m.ID)
 	}
@@ -204,14 +204,14 @@ func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
 }
 
 // fit lists nodes that could become replicas, those that have the job's code first, and of them those that may submit
-// jobs: that have slots, and are no voters that can stay. Jobs begin at different places in the list, so that their
+// jobs: that may work, whether they have a runtime for this job or not, and are no voters that can stay. Jobs begin at different places in the list, so that their
 // replicas spread.
 func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	ids := p.sortedPeers()
 	heard := j.copy.log.Heard(p.now)
 	ids = slices.DeleteFunc(ids, func(id tasks.PeerID) bool {
 		since, voter := heard[id]
-		return p.slotsFor(j, id) == 0 || (voter && since < p.cfg.Replace) || j.staff.unfit[id] > p.now ||
+		return p.members[id].slotsFor(j, id) == 0 || (voter && since < p.cfg.Replace) || j.staff.unfit[id] > p.now ||
 			j.led.home.Leaving(id)
 	})
 	if len(ids) > 0 {
@@ -219,17 +219,21 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 		ids = append(slices.Clone(ids[at:]), ids[:at]...)
 	}
 	slices.SortStableFunc(ids, func(a, b tasks.PeerID) int {
-		return 2*(j.ableRank(a)-j.ableRank(b)) + p.ruleRank(a) - p.ruleRank(b)
+		return 2*(p.ableRank(j, a)-p.ableRank(j, b)) + p.ruleRank(a) - p.ruleRank(b)
 	})
 	return ids
 }
 
-// ableRank puts nodes that have the job's code first: one that never gets it loaded could not lead the job.
-func (j *jobState) ableRank(id tasks.PeerID) int {
-	if j.led.home.Ready(id) {
+// ableRank puts nodes first that have the job's code, and those last that have no runtime for it: one that never gets the
+// code loaded could not lead the job.
+func (p *Peer) ableRank(j *jobState, id tasks.PeerID) int {
+	switch {
+	case j.led.home.Ready(id):
 		return 0
+	case p.canRun(j, id):
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // ruleRank puts members first that may submit jobs.
@@ -243,7 +247,7 @@ func (p *Peer) ruleRank(id tasks.PeerID) int {
 // unable reports whether this peer had better not lead a job: it does not get the code loaded, or has no room for
 // what is committed, while others have.
 func (p *Peer) unable(j *jobState) bool {
-	if !j.led.home.Full() && (j.loaded || p.now-j.led.since < p.cfg.Replace) {
+	if !j.led.home.Full() && (j.loaded || p.canRun(j, p.self) && p.now-j.led.since < p.cfg.Replace) {
 		return false
 	}
 	return slices.ContainsFunc(p.sortedPeers(), j.capable)

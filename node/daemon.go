@@ -151,7 +151,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		Post:   d.post,
 		Log:    d.log,
 	})
-	d.peer, err = engine.New(engine.Config{Boot: d.boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
+	d.peer, err = engine.New(engine.Config{Offers: runtimes.Offers(d.runtimes.Infos()), Boot: d.boot, Replicas: d.cfg.Replicas, Keys: netKeys{d.net}, Keep: d.cfg.KeepBytes,
 		Quorum: quorum.Config{Seed: d.boot, Election: d.cfg.Election, SnapshotEntries: failpoint.Number("DTPNODE_SNAPSHOT", 0)},
 		Steal:  steal.Config{Self: d.net.ID(), Slots: d.cfg.Slots, Seed: d.boot, Generation: d.cfg.CommitEvery}})
 	if err != nil {

@@ -339,12 +339,10 @@ func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
 }
 
 // peerUp is what the engine is to know of a member that has a link. Its slots are how many children it may run for jobs
-// that this node leads.
+// whose needs its runtimes meet.
 func (d *Daemon) peerUp(id tasks.PeerID, info p2p.Info) engine.PeerUp {
-	up := engine.PeerUp{ID: id, Submits: d.net.HasRight(id, p2p.Submitter)}
-	if d.mismatch(info) != "" {
-		return up
-	}
+	offers := runtimes.Offers(runtimes.Announced(info.Meta))
+	up := engine.PeerUp{ID: id, Submits: d.net.HasRight(id, p2p.Submitter), Offers: offers}
 	if d.net.HasRight(id, p2p.Worker) {
 		up.Slots = info.Slots
 	}

@@ -124,7 +124,7 @@ func (w *world) look(n *node, e engine.Look) {
 		out := engine.Looked{ID: e.ID}
 		for _, f := range e.Files {
 			g := engine.Glance{File: f}
-			if w.blind(n, f) {
+			if w.side(e.ID) == nil && w.blind(n, f) {
 				g.Cause, g.Reason = "missing", noSuchFile
 			}
 			out.Files = append(out.Files, g)

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"time"
 
@@ -128,6 +129,10 @@ func (w *world) setBound() {
 		}
 	}
 	open := w.job.Want.Len() - done.Len()
+	if w.cfg.Kinds { // any of the nodes that can run a job may do those of the others first
+		open += int64(len(w.sides)) * w.job.Want.Len()
+		speed = w.ableSpeed()
+	}
 	clean := time.Duration(float64(open) * float64(w.cfg.UnitTime) / (speed * float64(w.cfg.Slots)))
 	w.res.Bound = w.now + 2*clean + w.allowance()
 	if w.cfg.Flat > w.cfg.Folding.FoldFloor { // commits are made one by one, with a fold after each
@@ -157,7 +162,7 @@ func (w *world) jobOver(n *node, e engine.JobOver) {
 	if e.ID != w.id {
 		return
 	}
-	clear(n.blobs)
+	maps.DeleteFunc(n.blobs, func(_ merge.ID, b blob) bool { return w.side(b.job) == nil })
 	if n.honest && w.hostile() && w.honestHome() && !w.ended && !e.Lost {
 		if !n.fooled && !w.mayBelieve(n) {
 			w.fail("%s takes the job for over, which it is not", n.id)
@@ -488,7 +493,7 @@ func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica boo
 		}
 	}
 	if !w.hostile() {
-		w.over = true
+		w.over = w.sidesEnded()
 		return
 	}
 	w.lastWord()
@@ -530,7 +535,7 @@ func (w *world) exactlyOnce(c content) error {
 // lastWord ends the run when all nodes have forgotten the job.
 func (w *world) lastWord() {
 	switch who := w.holding(); {
-	case w.now < w.res.Settled:
+	case w.now < w.res.Settled || !w.sidesEnded():
 	case who == "":
 		if have := w.count(func(d *disk) bool { return slices.Contains(d.results, w.first.SHA256) }); have == 0 {
 			w.fail("nobody has the result any more")

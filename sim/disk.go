@@ -16,6 +16,7 @@ import (
 // blob is the modelled output of generations.
 type blob struct {
 	sha     string // its name
+	job     tasks.JobID
 	packets []tasks.Range
 	canary  uint64
 	depth   int           // depth of merges
@@ -188,6 +189,11 @@ func (w *world) dropLedger(n *node, e engine.DropLedger) {
 func (n *node) find(p merge.Partial) (blob, bool) {
 	if b, ok := n.disk.kept[p.ID]; ok && b.sha == p.SHA256 {
 		return b, true
+	}
+	if d := n.sides[p.Job]; d != nil {
+		if b, ok := d.kept[p.ID]; ok && b.sha == p.SHA256 {
+			return b, true
+		}
 	}
 	b, ok := n.blobs[p.ID]
 	return b, ok && b.sha == p.SHA256

@@ -66,6 +66,21 @@ func Hostile(seed uint64) Config {
 	if seed%10 == 7 { // a bad network and pausing nodes: one election after the other
 		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
 	}
+	if seed%12 == 11 {
+		return c.ofKinds()
+	}
+	return c
+}
+
+// Kinds is a run of three jobs of different kinds at once, with faults, on nodes that can run some of them.
+func Kinds(seed uint64) Config { return Hostile(seed).ofKinds() }
+
+// ofKinds is a configuration with three jobs of different kinds in place of one, each of which has fewer units. What the side
+// jobs do not model does not happen.
+func (c Config) ofKinds() Config {
+	c.Kinds, c.Apart = true, time.Duration(c.Seed/12%4)*time.Second
+	c.Units /= 3
+	c.Wipes, c.DiskErrors, c.Rots, c.Twins, c.Lacking, c.BadEnds, c.BadCode = 0, 0, 0, 0, 0, 0, false
 	return c
 }
 

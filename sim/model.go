@@ -16,6 +16,14 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 	p := g.queue[0]
 	g.started, g.token = w.now, g.token+1
 	token, boot := g.token, n.boot
+	if w.side(g.job) != nil { // whose code, files and hosts are all well
+		w.after(extra+w.runTime(n, p.Len()), func() {
+			if n.boot == boot && n.gens[id] == g && g.token == token {
+				w.endPacket(n, id, p.Last)
+			}
+		})
+		return
+	}
 	if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) {
 		w.after(extra+time.Millisecond, func() {
 			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
@@ -139,11 +147,13 @@ func (w *world) preempt(n *node, id steal.GenID) {
 		at += int64(float64(ran)*n.speed/float64(w.cfg.UnitTime)) + 1
 		wait = max(wait, w.runTime(n, at-p.First)-ran)
 	}
-	if u, bad := w.firstPoison(p); bad {
-		at = min(at, u)
-	}
-	if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) || w.lacks(n) {
-		at = p.First
+	if w.side(g.job) == nil {
+		if u, bad := w.firstPoison(p); bad {
+			at = min(at, u)
+		}
+		if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) || w.lacks(n) {
+			at = p.First
+		}
 	}
 	boot := n.boot
 	w.after(wait, func() {
@@ -178,7 +188,7 @@ func (w *world) sealGen(n *node, e engine.SealGen) {
 			return
 		}
 		delete(n.gens, e.Gen)
-		g.done.sha = w.sha()
+		g.done.sha, g.done.job = w.sha(), g.job
 		w.store(n, e.ID, g.done)
 		w.step(n, engine.GenSealed{
 			Gen:    e.Gen,
@@ -237,7 +247,7 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 			w.step(n, engine.NotMerged{Job: e.Job, Kids: kids})
 			return
 		}
-		out.sha = w.sha()
+		out.sha, out.job = w.sha(), e.Job
 		w.store(n, e.ID, out)
 		w.step(n, engine.Merged{
 			Job:    e.Job,

@@ -127,7 +127,7 @@ func (w *world) link(a, b *node) {
 		return
 	}
 	a.links = slices.Insert(a.links, i, int32(b.num))
-	w.step(a, engine.PeerUp{ID: b.id, Slots: w.cfg.Slots, Submits: b.num%3 == 0})
+	w.step(a, engine.PeerUp{ID: b.id, Slots: w.cfg.Slots, Submits: b.num%3 == 0, Offers: w.offers(b)})
 }
 
 func (w *world) unlink(a, b *node) {
@@ -177,6 +177,7 @@ func (w *world) join(n *node) {
 
 // restore gives a process what is on its disk.
 func (w *world) restore(n *node) {
+	defer w.restoreSides(n)
 	d := n.disk
 	if d.end != nil {
 		w.step(n, engine.Remember(*d.end))

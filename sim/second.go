@@ -27,6 +27,9 @@ func (w *world) jobOf(id tasks.JobID) *tasks.Job {
 	case id == w.second && id != "":
 		return w.secondJob
 	}
+	if s := w.side(id); s != nil {
+		return s.job
+	}
 	return nil
 }
 

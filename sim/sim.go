@@ -46,6 +46,8 @@ type Config struct {
 	Poison  []int64       // units at which user code crashes, on every node
 	Deal    bool          // the home deals work; otherwise all is stolen
 	Slow    int           // nodes that are five times slower
+	Kinds   bool          // three jobs of different kinds run at once, and each node can run some of them (kinds.go)
+	Apart   time.Duration // time between the submissions of these
 	Blind   int           // nodes that do not see some of the files, always or at times (blind.go)
 	Lacking int           // nodes on which everything fails, as if by the entries (lacks)
 	Halves  bool          // each node sees a different half of the files, and two nodes see each file
@@ -139,6 +141,8 @@ type Result struct {
 	MostParts int           // most committed parts at once
 	MostBytes int64         // most bytes of blobs on one disk at once
 	MostOpen  int64         // most bytes of uncommitted blobs on one node at once
+	Sides     []Side        // jobs beside the first that have ended, in that order
+	Able      float64       // speed of the nodes that can run the job which the fewest can run
 	Hash      uint64        // hash of the trace of all effects
 }
 
@@ -178,42 +182,44 @@ type genModel struct {
 
 // node is a process and its host.
 type node struct {
-	num     int
-	id      tasks.PeerID
-	peer    *engine.Peer
-	boot    int // number of starts and stops: events for an earlier life are void
-	up      bool
-	paused  time.Duration // paused until then
-	asleep  time.Duration // since when it is paused, if for long
-	offset  time.Duration // its clock minus the world's
-	still   time.Duration // its clock stands still until then
-	stillAt time.Duration // time that its clock shows while it stands still
-	speed   float64
-	wake    time.Duration
-	gens    map[steal.GenID]*genModel
-	blobs   map[merge.ID]blob // blobs in scratch, lost with the process
-	disk    *disk
-	view    []int32 // nodes that it may link to, in order; nil for all
-	links   []int32 // nodes that it believes to be up, in order
-	gone    bool    // it has left for good
-	emptied bool    // it has lost its disk after the job's end
-	joined  time.Duration
-	worked  bool
-	armed   bool   // it crashes at its next write
-	waits   bool   // it crashes at its next snapshot instead
-	term    uint64 // term of the home that it follows
-	leaving bool   // it was told to leave
-	twin    *node  // another process with the same identity
-	copy    bool   // this is the second process
-	knows   int64  // it has been told that the units below are the job's
-	unread  int    // generations in this life that reached a file which it does not see
-	honest  bool
-	thief   bool // it takes work and does not do it
-	thefts  uint64
-	liar    *liar.Liar            // nil until it begins to lie
-	fooled  bool                  // it followed a lying admin before it heard of any home
-	wrongs  map[int]int           // by sender, how many messages it got that no honest node sends
-	shuns   map[int]time.Duration // peers whose links it refuses, and until when
+	num      int
+	id       tasks.PeerID
+	peer     *engine.Peer
+	boot     int // number of starts and stops: events for an earlier life are void
+	up       bool
+	paused   time.Duration // paused until then
+	asleep   time.Duration // since when it is paused, if for long
+	offset   time.Duration // its clock minus the world's
+	still    time.Duration // its clock stands still until then
+	stillAt  time.Duration // time that its clock shows while it stands still
+	speed    float64
+	wake     time.Duration
+	gens     map[steal.GenID]*genModel
+	blobs    map[merge.ID]blob         // blobs in scratch, lost with the process
+	sides    map[tasks.JobID]*sideDisk // what it has on disk of side jobs
+	sideFree time.Duration             // when what is being written for these is on disk
+	disk     *disk
+	view     []int32 // nodes that it may link to, in order; nil for all
+	links    []int32 // nodes that it believes to be up, in order
+	gone     bool    // it has left for good
+	emptied  bool    // it has lost its disk after the job's end
+	joined   time.Duration
+	worked   bool
+	armed    bool   // it crashes at its next write
+	waits    bool   // it crashes at its next snapshot instead
+	term     uint64 // term of the home that it follows
+	leaving  bool   // it was told to leave
+	twin     *node  // another process with the same identity
+	copy     bool   // this is the second process
+	knows    int64  // it has been told that the units below are the job's
+	unread   int    // generations in this life that reached a file which it does not see
+	honest   bool
+	thief    bool // it takes work and does not do it
+	thefts   uint64
+	liar     *liar.Liar            // nil until it begins to lie
+	fooled   bool                  // it followed a lying admin before it heard of any home
+	wrongs   map[int]int           // by sender, how many messages it got that no honest node sends
+	shuns    map[int]time.Duration // peers whose links it refuses, and until when
 }
 
 type world struct {
@@ -232,6 +238,7 @@ type world struct {
 	id        tasks.JobID
 	second    tasks.JobID // id of the second job; empty for none
 	secondJob *tasks.Job
+	sides     []*sideJob
 	poison    map[int64]bool
 	before    tasks.Cover // units that the job took from an earlier one
 	res       Result
@@ -301,6 +308,7 @@ func (w *world) build() error {
 		Want:      data.Space(),
 		SeedLocal: !w.cfg.Deal,
 	}
+	w.makeSides()
 	w.planGrowth()
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
 	for i := range w.cfg.Nodes {
@@ -308,7 +316,7 @@ func (w *world) build() error {
 			num:    i,
 			id:     nodeID(i),
 			speed:  w.speed(),
-			up:     i < w.cfg.Nodes-w.cfg.Late || i == home,
+			up:     i < w.cfg.Nodes-w.cfg.Late || i == home || w.cfg.Kinds && i < kindsOfWork,
 			disk:   &disk{},
 			honest: true,
 		}
@@ -343,6 +351,7 @@ func (w *world) boot(n *node) error {
 		Replicas: w.cfg.Replicas,
 		Keep:     w.cfg.Keep,
 		Keys:     modelkeys.Keys(n.id),
+		Offers:   w.offers(n),
 		Quorum:   quorum.Config{Seed: w.rng.Uint64(), SnapshotEntries: w.cfg.Snapshot},
 		Steal: steal.Config{
 			Self:       n.id,
@@ -382,6 +391,7 @@ func (w *world) start() {
 	}
 	w.after(0, func() { w.step(w.nodes[home], engine.Submit{ID: w.id, Job: w.client.desc, Base: w.base()}) })
 	w.startClient()
+	w.submitSides()
 	w.drawEnds()
 	w.planFaults()
 	w.planLiars()
@@ -487,7 +497,8 @@ func (w *world) reply(n *node, d time.Duration, ev engine.Event) {
 }
 
 func (w *world) obey(n *node, e engine.Effect) {
-	if w.second != "" && w.ofSecond(n, e) {
+	w.checkRuntime(n, e)
+	if w.second != "" && w.ofSecond(n, e) || len(w.sides) > 0 && w.ofSide(n, e) {
 		return
 	}
 	switch e := e.(type) {
@@ -584,6 +595,8 @@ func (w *world) child(n *node, e engine.Effect) {
 		if g.job == w.id {
 			w.leased(e.Packet)
 			w.checkKnown(n, e.Packet)
+		} else if s := w.side(g.job); s != nil {
+			s.ran += e.Packet.Len()
 		}
 		g.queue = append(g.queue, e.Packet)
 		if len(g.queue) == 1 && !(n.liar != nil && n.liar.Hog) {

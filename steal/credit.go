@@ -65,7 +65,7 @@ func (j *job) creditOf(id tasks.PeerID) *credit {
 
 // slotsKnown bounds the slots that a peer claims.
 func (s *Scheduler) slotsKnown(id tasks.PeerID, claimed int) int {
-	return min(max(claimed, 1), max(s.slots[id], 1))
+	return min(max(claimed, 1), max(s.known[id].slots, 1))
 }
 
 // believed is the rate, of the whole node, at which a thief of so many slots is taken to work.

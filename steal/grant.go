@@ -38,7 +38,7 @@ const cutAbove = 8
 func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 	for i, id := range req.Jobs[:min(len(req.Jobs), MaxJobs)] {
 		j := s.job(id)
-		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) || s.allows(j, from, 1, j.rate) <= 0 {
+		if j == nil || j.stopped || j.rate == 0 || j.dealing(s.now) || !j.isAble(from) || s.allows(j, from, 1, j.rate) <= 0 {
 			continue
 		}
 		for _, g := range j.gens {
@@ -77,7 +77,7 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 			break
 		}
 		j := s.job(id)
-		if j == nil || j.stopped || j.dealing(s.now) {
+		if j == nil || j.stopped || j.dealing(s.now) || !j.isAble(from) {
 			continue
 		}
 		not := req.blindFor(i)
@@ -308,21 +308,13 @@ func (s *Scheduler) expire() {
 	}
 }
 
-func (s *Scheduler) peerUp(id tasks.PeerID) {
-	if i, ok := slices.BinarySearch(s.peers, id); !ok && id != s.cfg.Self {
-		s.peers = slices.Insert(s.peers, i, id)
-		if len(s.peers) == 1 {
-			s.thief.wake(s.now)
-		}
-	}
-}
-
 func (s *Scheduler) peerDown(id tasks.PeerID) {
 	if i, ok := slices.BinarySearch(s.peers, id); ok {
 		s.peers = slices.Delete(s.peers, i, i+1)
 	}
-	delete(s.slots, id)
+	delete(s.known, id)
 	for _, j := range s.jobs {
+		j.setAble(id, false)
 		for _, p := range j.pending {
 			if p.to == id {
 				p.until = s.now

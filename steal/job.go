@@ -12,8 +12,10 @@ type job struct {
 	id       tasks.JobID
 	home     tasks.PeerID
 	data     *tasks.Dataset
-	want     tasks.Range       // all units that are known here
-	open     bool              // there may be more
+	want     tasks.Range // all units that are known here
+	open     bool        // there may be more
+	needs    []string
+	able     []tasks.PeerID    // peers with a runtime that meets needs, sorted
 	pool     tasks.Cover       // waiting here, begun by nobody
 	blind    tasks.Cover       // what this host cannot read
 	unseen   tasks.Cover       // of that, what waits here for others to take it
@@ -106,6 +108,7 @@ func (s *Scheduler) open(ev Open) {
 		data:    ev.Data,
 		want:    ev.Want,
 		open:    ev.Open,
+		needs:   ev.Needs,
 		rate:    ev.Rate,
 		seen:    map[grantKey]bool{},
 		credits: map[tasks.PeerID]*credit{},
@@ -113,6 +116,7 @@ func (s *Scheduler) open(ev Open) {
 	if ev.Dealt {
 		j.quiet = s.now + dealtWait
 	}
+	s.findAble(j)
 	s.jobs = append(s.jobs, j)
 	s.thief.wake(s.now)
 }

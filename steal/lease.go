@@ -82,7 +82,8 @@ func (s *Scheduler) refill(g *gen) {
 	if g.sealing {
 		return
 	}
-	if s.now-g.started > s.lifetime(g.job) && !g.cover.Empty() && !s.full { // else it would only wait for room
+	old := s.now-g.started > s.lifetime(g.job) || s.overShare(g)
+	if old && !g.cover.Empty() && !s.full { // else it would only wait for room
 		g.job.pool, g.task = g.job.pool.Add(g.task), tasks.Range{}
 		s.seal(g)
 		return

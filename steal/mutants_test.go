@@ -13,7 +13,10 @@ import (
 
 // TestMutants sees that the tests find the bugs that can be planted here and that take the simulator long.
 func TestMutants(t *testing.T) {
-	for bug, test := range map[mutant.Bug]string{mutant.EndlessCredit: "TestCredit"} {
+	for bug, test := range map[mutant.Bug]string{
+		mutant.EndlessCredit: "TestCredit",
+		mutant.AnyRuntime:    "TestWorkIsForThoseThatCanRunIt",
+	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
 		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))
 		out, err := cmd.CombinedOutput()

@@ -125,8 +125,9 @@ type (
 	Tick struct{}
 	// PeerUp tells of a peer that can be stolen from.
 	PeerUp struct {
-		ID    tasks.PeerID
-		Slots int // that it is known for
+		ID     tasks.PeerID
+		Slots  int           // that it is known for
+		Offers []tasks.Offer // of its runtimes: it is asked for, and given, work of the jobs whose needs they meet
 	}
 	// PeerDown tells that a peer is not reachable.
 	PeerDown struct{ ID tasks.PeerID }
@@ -138,6 +139,8 @@ type (
 		Want tasks.Range // grants lie within; all of Data if empty
 		Open bool        // the job may grow
 		Rate float64
+		// Needs are what a node's runtimes must offer to run the job.
+		Needs []string
 		// Dealt says that work comes by itself: none is stolen for a moment.
 		Dealt bool
 	}
@@ -358,8 +361,8 @@ type Scheduler struct {
 	nextGen GenID
 	nextID  uint64 // of requests and grants
 	thief   thief
-	peers   []tasks.PeerID       // sorted
-	slots   map[tasks.PeerID]int // that each of them is known for
+	peers   []tasks.PeerID        // sorted
+	known   map[tasks.PeerID]peer // what is known of each of them
 	leaving bool
 	full    bool
 }
@@ -369,7 +372,7 @@ func New(cfg Config) (*Scheduler, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Scheduler{cfg: cfg, gens: map[GenID]*gen{}, slots: map[tasks.PeerID]int{}}
+	s := &Scheduler{cfg: cfg, gens: map[GenID]*gen{}, known: map[tasks.PeerID]peer{}}
 	s.thief = thief{
 		rng:     cfg.Seed ^ 0x6474706e6f6465,
 		busy:    map[tasks.PeerID]time.Duration{},
@@ -399,8 +402,7 @@ func (s *Scheduler) handle(ev Event) {
 	switch ev := ev.(type) {
 	case Tick:
 	case PeerUp:
-		s.slots[ev.ID] = ev.Slots
-		s.peerUp(ev.ID)
+		s.peerUp(ev)
 	case PeerDown:
 		s.peerDown(ev.ID)
 	case Open:

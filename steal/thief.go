@@ -166,17 +166,18 @@ func (s *Scheduler) victim() (tasks.PeerID, bool) {
 	if len(t.refused) >= roundLength || (t.round > 0 && len(t.refused) > 0) {
 		return "", false
 	}
+	able := s.victims()
 	if len(t.busy) > 0 && t.random(4) > 0 {
-		if p, ok := s.busyVictim(); ok {
+		if p, ok := s.busyVictim(able); ok {
 			return p, true
 		}
 	}
-	n := len(s.peers)
+	n := len(able)
 	if n == 0 {
 		return "", false
 	}
 	for i, start := 0, t.random(n); i < n; i++ {
-		if p := s.peers[(start+i)%n]; !t.refused[p] {
+		if p := able[(start+i)%n]; !t.refused[p] {
 			return p, true
 		}
 	}
@@ -184,12 +185,12 @@ func (s *Scheduler) victim() (tasks.PeerID, bool) {
 }
 
 // busyVictim draws one of the busy peers, weighted by the time each has left.
-func (s *Scheduler) busyVictim() (tasks.PeerID, bool) {
+func (s *Scheduler) busyVictim(able []tasks.PeerID) (tasks.PeerID, bool) {
 	t := &s.thief
 	var ids []tasks.PeerID
 	var total time.Duration
 	for p, left := range t.busy {
-		if !t.refused[p] && s.connected(p) {
+		if _, may := slices.BinarySearch(able, p); may && !t.refused[p] {
 			ids, total = append(ids, p), total+min(left, time.Hour)/time.Millisecond+1
 		}
 	}
@@ -215,7 +216,7 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 	s.nextID++
 	req := &Request{ID: s.nextID, Slots: max(s.cfg.Slots, 1), Wait: wait}
 	for _, j := range s.jobs {
-		if s.wantsMore(j) && len(req.Jobs) < MaxJobs {
+		if s.wantsMore(j) && j.isAble(victim) && len(req.Jobs) < MaxJobs {
 			req.Jobs = append(req.Jobs, j.id)
 			req.Rates = append(req.Rates, j.rate*float64(s.cfg.Slots))
 			req.Blind = append(req.Blind, j.notFor())
@@ -270,12 +271,14 @@ func (s *Scheduler) endRound() {
 	t.round++
 }
 
-// lifelines are this node's neighbours in a hypercube over the sorted peers: distance 1, 2, 4, ...
+// lifelines are this node's neighbours in a hypercube over the peers that may have work for it, sorted: distance 1, 2,
+// 4, ...
 func (s *Scheduler) lifelines() (out []tasks.PeerID) {
-	i, _ := slices.BinarySearch(s.peers, s.cfg.Self)
-	n := len(s.peers)
+	able := s.victims()
+	i, _ := slices.BinarySearch(able, s.cfg.Self)
+	n := len(able)
 	for d := 1; d <= n; d *= 2 {
-		if p := s.peers[(i+d-1)%n]; !slices.Contains(out, p) {
+		if p := able[(i+d-1)%n]; !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}

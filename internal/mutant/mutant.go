@@ -42,6 +42,7 @@ const (
 	DoubleAppend     Bug = "double-append"
 	LostAppend       Bug = "lost-append"
 	UnsignedAppend   Bug = "unsigned-append"
+	AnyRuntime       Bug = "any-runtime"
 )
 
 // bugs lists the bugs above, with the rule or step that each breaks.
@@ -82,6 +83,7 @@ var bugs = []struct {
 	{DoubleAppend, "an append that comes again makes the job grow again"},
 	{LostAppend, "an append is acknowledged before it is in the log"},
 	{UnsignedAppend, "whoever says so makes a job grow"},
+	{AnyRuntime, "a node works for a job that needs what none of its runtimes offers"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
 }
 

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// mixed are four hosts of which the first and the last have what the job needs.
+func mixed(t *testing.T) *group {
+	return newMixedGroup(t, 4, "root=2", map[tasks.PeerID][]tasks.Offer{
+		"n0": {{"root", "root=2"}},
+		"n1": {{"root", "root=1"}, {"test"}},
+		"n3": {{"test"}, {"root", "root=2"}},
+	})
+}
+
+// strangers fails for hosts that did something for a job which they cannot run.
+func (g *group) strangers() {
+	for _, id := range []string{"n1", "n2"} {
+		h := g.at(id)
+		if h.loads > 0 || len(h.gens) > 0 || g.ran[id] > 0 {
+			g.Errorf("%s, which has nothing to run the job with, is asked %d times to load its code, begins %d generations and "+
+				"runs %d units", id, h.loads, len(h.gens), g.ran[id])
+		}
+	}
+}
+
+// TestJobsAreForThoseThatCanRunThem has a job done by the two of four hosts that have what it needs. The others load no
+// code and run nothing; they may keep the ledger, and are told of the end.
+func TestJobsAreForThoseThatCanRunThem(t *testing.T) {
+	g := mixed(t)
+	g.submit()
+	if !g.run(5*time.Second, func() bool { return g.replicas() == 3 }) {
+		t.Fatal("no three replicas, though there are four hosts")
+	}
+	if !g.run(time.Minute, func() bool { return g.hosts[0].ended != nil }) {
+		t.Fatal("the job did not end")
+	}
+	if g.ran["n3"] == 0 {
+		t.Error("n3 had no part in the work")
+	}
+	g.run(10*time.Second, func() bool { return false })
+	g.strangers()
+	for _, h := range g.hosts {
+		if len(h.logs) > 0 || len(h.peer.jobs) > 0 {
+			t.Errorf("%s keeps %d ledgers, %d jobs", h.id, len(h.logs), len(h.peer.jobs))
+		}
+	}
+}
+
+// TestLeadComesToWhoCanRunTheJob kills the home of a job that only one other host can run: whoever is elected hands the
+// lead over, and the job ends.
+func TestLeadComesToWhoCanRunTheJob(t *testing.T) {
+	kills := 0
+	for at := 20 * time.Millisecond; at < time.Second; at += 40 * time.Millisecond {
+		g := mixed(t)
+		g.submit()
+		g.run(at, func() bool { return false })
+		if g.replicas() < 3 || g.hosts[0].ended != nil {
+			continue
+		}
+		kills++
+		g.hosts[0].kill()
+		if !g.run(2*time.Minute, g.endedSomewhere) {
+			t.Fatalf("killed at %v: the job did not end", at)
+		}
+		g.strangers()
+	}
+	if kills < 5 {
+		t.Errorf("only %d kills", kills)
+	}
+}

@@ -1,0 +1,80 @@
+package steal
+
+import (
+	"slices"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Nodes have different runtimes, or none, and a job is for those that have one which offers all that it needs. Work of a job
+// is asked of, and given to, peers that can run it alone: any other could only hand it back.
+
+// peer is what is known of a peer that can be stolen from.
+type peer struct {
+	slots  int
+	offers []tasks.Offer
+}
+
+// peerUp takes note of a peer, or of other slots and offers of one that is there.
+func (s *Scheduler) peerUp(ev PeerUp) {
+	if ev.ID == s.cfg.Self {
+		return
+	}
+	s.known[ev.ID] = peer{slots: ev.Slots, offers: ev.Offers}
+	for _, j := range s.jobs {
+		j.setAble(ev.ID, tasks.Met(j.needs, ev.Offers))
+	}
+	if i, ok := slices.BinarySearch(s.peers, ev.ID); !ok {
+		s.peers = slices.Insert(s.peers, i, ev.ID)
+		if len(s.peers) == 1 {
+			s.thief.wake(s.now)
+		}
+	}
+}
+
+// findAble makes the list of the peers that can run a job which has just come.
+func (s *Scheduler) findAble(j *job) {
+	for _, id := range s.peers {
+		if tasks.Met(j.needs, s.known[id].offers) {
+			j.able = append(j.able, id)
+		}
+	}
+}
+
+// setAble notes whether a peer can run a job.
+func (j *job) setAble(id tasks.PeerID, able bool) {
+	switch i, is := slices.BinarySearch(j.able, id); {
+	case able && !is:
+		j.able = slices.Insert(j.able, i, id)
+	case !able && is:
+		j.able = slices.Delete(j.able, i, i+1)
+	}
+}
+
+func (j *job) isAble(id tasks.PeerID) bool {
+	_, is := slices.BinarySearch(j.able, id)
+	return is
+}
+
+// victims are the peers that may have work which this node wants, sorted: those that can run one of the jobs.
+func (s *Scheduler) victims() []tasks.PeerID {
+	var all []tasks.PeerID
+	first := true
+	for _, j := range s.jobs {
+		switch {
+		case !s.wantsMore(j):
+		case first || len(j.able) == len(s.peers):
+			all, first = j.able, false
+		case len(all) < len(s.peers):
+			all = union(all, j.able)
+		}
+	}
+	return all
+}
+
+// union is all that is in one of two sorted lists.
+func union(a, b []tasks.PeerID) []tasks.PeerID {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
