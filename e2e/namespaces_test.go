@@ -132,7 +132,7 @@ func TestSeparateHosts(t *testing.T) {
 			}
 		}
 		for _, node := range c.nodes {
-			if log := node.logTail(0); strings.Contains(log, "could not use the home's library") {
+			if log := node.logTail(0); strings.Contains(log, "could not use the submitter's library") {
 				t.Errorf("%s compiled for itself: %s", node.name, log)
 			}
 		}
