@@ -58,12 +58,13 @@ type check struct {
 	latest         map[[2]int32]time.Duration // latest arrival between two nodes
 	lastHome       tasks.PeerID
 	liarLed        bool
-	longAway       bool                    // the honest follower was away for so long that the leader may have given its lead up,
-	stoodDown      bool                    // and it has
-	heavy          map[*node]time.Duration // since when a node's disk keeps too much
-	voters         int                     // voters of the ledger
-	lent           tasks.Cover             // units that were given to liars
-	revoted        time.Duration           // since when
+	// the honest follower was away for so long that the leader may have given its lead up,
+	longAway  bool
+	stoodDown bool                    // and it has
+	heavy     map[*node]time.Duration // since when a node's disk keeps too much
+	voters    int                     // voters of the ledger
+	lent      tasks.Cover             // units that were given to liars
+	revoted   time.Duration           // since when
 }
 
 func newCheck() check {

@@ -184,7 +184,8 @@ const (
 
 var kindNames = [kinds]string{"request", "wait", "grant", "push", "ack", "refuse", "open", "report", "reportAck",
 	"offer", "note", "gather", "gathered", "accept", "reject", "reduce", "drop", "try", "order",
-	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "resign", "resigned", "frame", "keep", "kept", "ended", "append", "not appended", "grow"}
+	"yield", "refuse to reduce", "moved", "enlist", "enlisted", "resign", "resigned", "frame", "keep", "kept", "ended",
+	"append", "not appended", "grow"}
 
 func kindOf(m engine.Message) byte {
 	switch {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// What few bytes of JSON say may take much memory: an element of a list, be it of the wrong kind, is two bytes, and some
-// hundred where it is read. So what comes from others is read by ReadJSON or ReadJSONList, which count first.
+// What few bytes of JSON say may take much memory: an element of a list, be it of the wrong kind, is two bytes, and
+// some hundred where it is read. So what comes from others is read by ReadJSON or ReadJSONList, which count first.
 
 // ReadJSON reads JSON that holds no more than so many values: objects, lists, and elements of lists.
 func ReadJSON(b []byte, values int, into any) error {

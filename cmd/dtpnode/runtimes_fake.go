@@ -37,7 +37,8 @@ func finders(root *rootexec.Finder) ([]exec.Finder, error) {
 		}
 		f := known[kind]
 		if f == nil {
-			return nil, fmt.Errorf("could not use %s=%q: there is no kind %q, or it stands there twice", runtimesVariable, wanted, kind)
+			return nil, fmt.Errorf("could not use %s=%q: there is no kind %q, or it stands there twice", runtimesVariable,
+				wanted, kind)
 		}
 		out = append(out, f)
 		delete(known, kind)
