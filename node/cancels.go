@@ -153,7 +153,7 @@ func (d *Daemon) cancelNow(e os.DirEntry) (over bool) {
 	switch {
 	case err != nil:
 		return false
-	case refused != nil && refused.Status == http.StatusNotFound && d.allUp() && time.Since(info.ModTime()) > strayLimit:
+	case refused != nil && refused.Status == http.StatusNotFound && d.allUp() && time.Since(info.ModTime()) > awaitLimit:
 		d.log.Info("a job that was to be cancelled is known to no member any more", "job", e.Name())
 		return true
 	}

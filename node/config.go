@@ -1,20 +1,28 @@
-// Package node is the daemon: it owns one peer of the protocol (package engine) in one event loop,
-// carries its effects out with real processes (exec, node/runtimes), links (p2p) and blobs on disk, prepares and
-// ends jobs, and serves the control interface (node/api).
+// Package node is the daemon: it owns one peer of the protocol (package engine) in one event loop, carries the peer's
+// effects out with links to other members (p2p) and with the rooms below, and leads jobs from their submission to the
+// delivery of their output. It never decides who runs what, which the engine does, and it knows no runtime but by its
+// contract (package exec).
 //
-//	config.go   what a daemon is made of        daemon.go   start, leave, stop
-//	loop.go     the event loop and its effects  links.go    p2p events and requests of other nodes
-//	submit.go   a job's way in, at its home     prepare.go  a job's way in, elsewhere
-//	run.go      generations                     blobs.go    partials, sources, results on disk
-//	finish.go   a job's way out                 status.go   what users see
-//	control.go  HTTP on the Unix socket         logs.go     what children printed
-//	ledgers.go  copies of ledgers, kept blobs   program.go  code made ready
-//	fetch.go    results, from any node          strays.go   jobs of earlier lives
-//	results.go  finished jobs and their expiry  deliver.go  outputs, where their users want them
-//	files.go    files that appear whole or not  meter.go    histograms
-//	members.go  who is a member                 limits.go   what a child may take of the host
-//	unlinked.go pairs of members without a link
-//	failpoints.go steps for crash tests         liars_on.go a daemon that lies, for tests
+// The rooms below are control (the control interface), plan (what files hold), worker (generations), runtimes (what
+// this host can run), store (what is on disk) and turns. None of them knows the daemon.
+//
+//	config.go       what a daemon is made of       daemon.go       open, leave, close
+//	loop.go         the event loop, its effects    links.go        finding jobs among members
+//	owners.go       requests of members, rights    books.go        what users ask, for package control
+//	members.go      who is a member                revoked.go      who is none any more
+//	submit.go       a job's way in, at its home    prepare.go      a job's way in, elsewhere
+//	describe.go     descriptions, from members     signature.go    who signed them
+//	program.go      a job's program                worked.go       a job, for package worker
+//	planning.go     the cluster, for package plan  check.go        a job that is only tried
+//	ledgers.go      which copies are kept          recover.go      going on from one copy
+//	finish.go       a job's way out                ends.go         proofs of ends
+//	results.go      how long results stay          deliver.go      outputs, where users want them
+//	retry.go        what is missing, once more     parts.go        what is done, for a retry
+//	fetch.go        results, from any node         partials.go     what is committed, for a user
+//	status.go       what users see of jobs         follow.go       as it happens
+//	claims.go       what members say of jobs       awaited.go      jobs of earlier lives
+//	logs.go         what children printed          unlinked.go     members without a link
+//	failpoints.go   steps for crash tests          liars_on.go     a daemon that lies, for tests
 package node
 
 import (

@@ -22,7 +22,6 @@ import (
 	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/node/store"
-	"github.com/dtpnode/dtpnode/node/turns"
 	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -64,25 +63,20 @@ type Daemon struct {
 
 	runtimes *runtimes.Set // what this host can run
 
-	mu        sync.Mutex
-	jobs      map[tasks.JobID]*job
-	byName    map[string]*job
-	wrongs    map[tasks.PeerID]*wrongs // what members sent that breaks the rules
-	past      []string                 // names of jobs of other nodes that have ended, the oldest first
-	packed    map[string]tasks.Ship    // what was packed of code, by its key
-	rates     map[string]float64       // units/s a slot by code, from earlier jobs
-	planner   *plan.Planner            // of jobs' files
-	called    map[tasks.PeerID]string  // names of members that there are, and were in this life; at most maxCalled
-	codeless  map[tasks.PeerID]bool    // of these, whose code was dropped, since they may submit no more
-	turns     *turns.Turns             // descriptions being fetched, by who hands them out
-	questions *turns.Turns             // for signatures of descriptions, by who is asked
-	// descriptions are those that are asked for; heavy, by the bytes that they take, some that had no room.
-	descriptions descriptions
-	heavy        map[tasks.JobID]int64
+	planner      *plan.Planner // of jobs' files
+	descriptions descriptions  // of other members' jobs
+	violations   violations    // of the rules, by members
+	handouts     handouts      // of committed partials, to members
 
+	mu         sync.Mutex // guards what follows, and is held for moments
+	jobs       map[tasks.JobID]*job
+	byName     map[string]*job
+	past       []string                    // names of jobs of other nodes that have ended, the oldest first
+	packed     map[string]tasks.Ship       // what was packed of code, by its key
+	rates      map[string]float64          // units a second and slot, by code, from earlier jobs
+	called     map[tasks.PeerID]string     // names of members that there are, and were in this life; at most maxCalled
+	codeless   map[tasks.PeerID]bool       // of these, whose code was dropped, since they may submit no more
 	recoveries map[tasks.JobID]*recovering // under way here
-
-	handouts map[tasks.PeerID]*handout // of committed partials, by who asked
 
 	lying lying //nolint:unused // in builds for tests alone: see liars_on.go
 }
@@ -94,11 +88,25 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{
-		cfg: cfg, log: cfg.Logger, start: time.Now(),
-		events: make(chan queued, 1024), calls: make(chan func()), left: make(chan struct{}),
-		quit: make(chan struct{}), opened: make(chan struct{}), steals: worker.NewMeter(),
-		jobs: map[tasks.JobID]*job{}, byName: map[string]*job{}, wrongs: map[tasks.PeerID]*wrongs{}, packed: map[string]tasks.Ship{}, rates: map[string]float64{},
-		turns: turns.New(maxDescriptions), questions: turns.New(maxQuestions), descriptions: descriptions{of: map[tasks.JobID]*asked{}}, heavy: map[tasks.JobID]int64{}, called: map[tasks.PeerID]string{}, codeless: map[tasks.PeerID]bool{}, handouts: map[tasks.PeerID]*handout{}, recoveries: map[tasks.JobID]*recovering{},
+		cfg:          cfg,
+		log:          cfg.Logger,
+		start:        time.Now(),
+		events:       make(chan queued, 1024),
+		calls:        make(chan func()),
+		left:         make(chan struct{}),
+		quit:         make(chan struct{}),
+		opened:       make(chan struct{}),
+		steals:       worker.NewMeter(),
+		descriptions: newDescriptions(),
+		violations:   violations{of: map[tasks.PeerID]*wrongs{}},
+		handouts:     handouts{of: map[tasks.PeerID]*handout{}},
+		jobs:         map[tasks.JobID]*job{},
+		byName:       map[string]*job{},
+		packed:       map[string]tasks.Ship{},
+		rates:        map[string]float64{},
+		called:       map[tasks.PeerID]string{},
+		codeless:     map[tasks.PeerID]bool{},
+		recoveries:   map[tasks.JobID]*recovering{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.open(ctx); err != nil {
@@ -157,7 +165,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())
 	}
-	strays := d.comeBack()
+	waiting := d.comeBack()
 	d.noteNames()
 	d.warnExpelled()
 	if h := d.runtimes.First(); h != nil {
@@ -168,7 +176,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.spawn(d.sweepOften)
 	d.spawn(d.cancelOften)
 	d.spawn(d.stopRevoked) // while this daemon was away
-	d.spawn(func() { d.followStrays(strays) })
+	d.spawn(func() { d.awaitEnds(waiting) })
 	d.beginLying()
 	return nil
 }
@@ -189,10 +197,10 @@ func elsewhere(err error) error {
 
 // comeBack makes this daemon what it was in its earlier life. The peer learns of its ledgers before anything
 // that the network has to say: of a job that it has heard of first it would not take its own copy up again.
-func (d *Daemon) comeBack() []*stray {
+func (d *Daemon) comeBack() []*awaited {
 	restored := d.restoreLedgers()
 	d.asides.Restore()
-	strays := d.loadFinished()
+	waiting := d.loadFinished()
 	d.tellAdmins(d.step)
 	for _, e := range d.results.Ends() {
 		d.step(e)
@@ -201,7 +209,7 @@ func (d *Daemon) comeBack() []*stray {
 		d.step(r)
 	}
 	close(d.opened)
-	return strays
+	return waiting
 }
 
 // serveOpened is serve for requests that may come before the daemon is complete.

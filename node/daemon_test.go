@@ -240,7 +240,7 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 	}
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}), Work: workOf(source)}
 	j := newJob(d.ctx, store.NameOf(desc))
-	j.home, j.led, j.mine, j.status.ID = d.net.ID(), true, true, j.name
+	j.home, j.led, j.submittedHere, j.status.ID = d.net.ID(), true, true, j.name
 	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,9 @@ const (
 	deliverPause = 5 * time.Minute // the longest pause after a failure
 )
 
-// ours reports whether a job was submitted on this node; j.mu is held.
-func (d *Daemon) ours(j *job) bool {
-	return j.mine || (j.desc != nil && j.desc.Submitter == d.net.ID())
+// ownJob reports whether a job was submitted on this node; j.mu is held.
+func (d *Daemon) ownJob(j *job) bool {
+	return j.submittedHere || (j.desc != nil && j.desc.Submitter == d.net.ID())
 }
 
 // owed is where this node is still to write a job's output, empty for nowhere.
@@ -30,7 +30,7 @@ func (d *Daemon) owed(j *job) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	none := j.status.State == api.Failed || j.status.State == api.Cancelled
-	if !d.ours(j) || none || j.outDone || j.outWaived {
+	if !d.ownJob(j) || none || j.outDone || j.outWaived {
 		return ""
 	}
 	return j.req.Output
@@ -92,7 +92,7 @@ func (d *Daemon) replaced(j *job, out string) string {
 	since, _ := j.ledSince()
 	for _, o := range d.ledJobs() {
 		o.mu.Lock()
-		later := o.outDone && o.status.Output == out && o.status.Submitted.After(since) && d.ours(o)
+		later := o.outDone && o.status.Output == out && o.status.Submitted.After(since) && d.ownJob(o)
 		o.mu.Unlock()
 		if later {
 			return o.name

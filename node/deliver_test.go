@@ -21,7 +21,7 @@ func (d *Daemon) ended(t *testing.T, name, out, result string) *job {
 	t.Helper()
 	sum := sha256.Sum256([]byte(result))
 	j := newJob(d.ctx, strings.Repeat(name, 32))
-	j.mine, j.req.Output = true, out
+	j.submittedHere, j.req.Output = true, out
 	if err := durable.Write(d.results.Path(j.name), []byte(result)); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.root")
 	j := newJob(d.ctx, strings.Repeat("c", 32))
 	j.delivering.Lock()
-	j.mine, j.req.Output = true, out
+	j.submittedHere, j.req.Output = true, out
 	if err := durable.Write(d.results.Path(j.name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := newJob(d.ctx, name)
-	j.mine = true
+	j.submittedHere = true
 	d.mu.Lock()
 	d.byName[name] = j
 	d.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/turns"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -30,10 +31,40 @@ const (
 // errSilent says that a member has not answered, or not handed out what it was asked for, in time.
 var errSilent = errors.New("it did not answer in time")
 
-// descriptions are those that are being asked for.
+// descriptions are those that are being asked for, and the places that members have meanwhile.
 type descriptions struct {
-	mu sync.Mutex
-	of map[tasks.JobID]*asked
+	fetches   *turns.Turns // by who hands them out
+	questions *turns.Turns // for signatures, by who is asked
+
+	mu    sync.Mutex
+	of    map[tasks.JobID]*asked
+	heavy map[tasks.JobID]int64 // the bytes that those take that had no room, as far as they are remembered
+}
+
+func newDescriptions() descriptions {
+	return descriptions{
+		fetches:   turns.New(maxDescriptions),
+		questions: turns.New(maxQuestions),
+		of:        map[tasks.JobID]*asked{},
+		heavy:     map[tasks.JobID]int64{},
+	}
+}
+
+// weighs is how many bytes a description takes, as far as is known: no less than bytes.
+func (a *descriptions) weighs(id tasks.JobID, bytes int64) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return max(bytes, a.heavy[id])
+}
+
+// noRoom remembers a description that had no room, so that it is not fetched again to find that.
+func (a *descriptions) noRoom(id tasks.JobID, bytes int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.heavy) >= maxHeavy {
+		clear(a.heavy)
+	}
+	a.heavy[id] = bytes
 }
 
 // asked is one of them.
@@ -93,19 +124,12 @@ const maxHeavy = 1024
 
 // room has the description of a job take so many bytes of its signer's room here, or says that there is none.
 func (d *Daemon) room(id tasks.JobID, b store.Signature, bytes int64) (err error) {
-	d.mu.Lock()
-	bytes = max(bytes, d.heavy[id])
-	d.mu.Unlock()
+	bytes = d.descriptions.weighs(id, bytes)
 	d.ask(func(p *engine.Peer) { err = p.Room(id, b.Signer, bytes) })
 	if !errors.Is(err, engine.ErrHeavy) {
 		return err
 	}
-	d.mu.Lock()
-	if len(d.heavy) >= maxHeavy {
-		clear(d.heavy)
-	}
-	d.heavy[id] = bytes
-	d.mu.Unlock()
+	d.descriptions.noRoom(id, bytes)
 	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(), d.nameOf(b.Signer), err)
 }
 
@@ -115,7 +139,7 @@ func (d *Daemon) noteHeavy(j *job, weight int64) {
 	others, n := int64(0), 0
 	for _, o := range d.ledJobs() {
 		o.mu.Lock()
-		if o != j && o.mine && !o.status.State.Final() {
+		if o != j && o.submittedHere && !o.status.State.Final() {
 			others, n = others+o.weight, n+1
 		}
 		o.mu.Unlock()
@@ -171,7 +195,7 @@ func (d *Daemon) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.J
 		return nil, err
 	}
 	defer q.turn(d.cfg.SignatureWait / 4)()
-	done, err := d.turns.Take(q.ctx, from)
+	done, err := d.descriptions.fetches.Take(q.ctx, from)
 	if err != nil {
 		return nil, err
 	}

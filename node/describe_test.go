@@ -47,10 +47,10 @@ func TestWhoNeverAnswersKeepsNobodyFromAJob(t *testing.T) {
 	})
 	d.post(claims(home, id))
 	until(t, "the description is here, by which the liar's claim is none", func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		w := d.wrongs[liar.net.ID()]
-		return w != nil && w.counts[engine.Unproven] > 0 && d.wrongs[home.net.ID()] == nil
+		d.violations.mu.Lock()
+		defer d.violations.mu.Unlock()
+		w := d.violations.of[liar.net.ID()]
+		return w != nil && w.counts[engine.Unproven] > 0 && d.violations.of[home.net.ID()] == nil
 	})
 	until(t, "nobody is asked any more", func() bool {
 		d.descriptions.mu.Lock()

@@ -310,10 +310,10 @@ func (d *Daemon) terminate(j *job, paths []string, result string) (exec.Finished
 // writes is kept as long; empty if that cannot be made, or for a job of this node.
 func (d *Daemon) elsewhere(j *job) string {
 	j.mu.Lock()
-	ours := d.ours(j)
+	own := d.ownJob(j)
 	j.mu.Unlock()
 	dir := d.results.AwayFolder(j.name)
-	if ours || os.MkdirAll(dir, 0o700) != nil {
+	if own || os.MkdirAll(dir, 0o700) != nil {
 		return ""
 	}
 	return dir
@@ -325,7 +325,7 @@ const maxLeft = 20
 // leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
 func (d *Daemon) leftIn(j *job) *api.Elsewhere {
 	dir := d.results.AwayFolder(j.name)
-	if d.ours(j) || store.SizeOf(dir) < 0 {
+	if d.ownJob(j) || store.SizeOf(dir) < 0 {
 		return nil
 	}
 	e := &api.Elsewhere{Node: d.net.Name(), Folder: dir}
@@ -535,9 +535,9 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	}
 	st.ID, st.SHA256 = j.name, e.Result.SHA256
 	j.mu.Lock()
-	ours := d.ours(j)
+	own := d.ownJob(j)
 	j.mu.Unlock()
-	first := j.adopt(st, ours) // else another node has told of the end before
+	first := j.adopt(st, own) // else another node has told of the end before
 	if e.Result.SHA256 != "" {
 		d.blobs.Add(e.Result.SHA256, d.results.Path(j.name))
 	}
@@ -612,8 +612,8 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 	}
 	if !j.leads() {
 		d.forgetOldest(j.name)
-		if j.mine { // its user is told of its end, and may be owed the output
-			d.spawn(func() { d.followStrays([]*stray{{job: j, restored: true}}) })
+		if j.submittedHere { // its user is told of its end, and may be owed the output
+			d.spawn(func() { d.awaitEnds([]*awaited{{job: j, restored: true}}) })
 		}
 	}
 	// Out of the way at once, since the job may be prepared anew; removed when its children have gone.

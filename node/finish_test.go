@@ -29,7 +29,7 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
 		Work: workOf(source), Data: *data, Want: tasks.R(0, 100)}
 	j := newJob(d.ctx, store.NameOf(desc))
-	j.home, j.led, j.mine = d.net.ID(), true, true
+	j.home, j.led, j.submittedHere = d.net.ID(), true, true
 	j.status = api.JobStatus{ID: j.name, State: api.Preparing, Submitted: time.Now()}
 	d.mu.Lock()
 	d.byName[j.name] = j

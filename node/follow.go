@@ -132,13 +132,13 @@ func (f *follower) endHere(st api.JobStatus) bool {
 		return false
 	}
 	j.mu.Lock()
-	ours := f.d.ours(j)
+	own := f.d.ownJob(j)
 	j.mu.Unlock()
-	if !ours {
+	if !own {
 		return false
 	}
 	if !j.final() {
-		f.d.spawn(func() { f.d.strayOver(&stray{job: j, restored: true}) }) // the others are asked too
+		f.d.spawn(func() { f.d.awaitedOver(&awaited{job: j, restored: true}) }) // the others are asked too
 	}
 	if j.leads() && j.final() {
 		f.job, f.sent = j, maxClientLines // what other nodes printed is in the status

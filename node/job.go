@@ -36,46 +36,46 @@ type job struct {
 	loading    sync.Mutex // held while program is prepared again
 	delivering sync.Mutex // held while the output is written
 
-	mu         sync.Mutex
-	home       tasks.PeerID     // that leads it now, empty while none is known
-	led        bool             // by this node, or it is final and told of here
-	mine       bool             // submitted here, in this life of the daemon
-	concluding bool             // its end is on the way to the ledger
-	end        *engine.Finished // which is this one, if it is on the way from here
-	early      string           // what its user is told if it is cancelled before it has begun, beside that it was
-	outDone    bool             // the output is where its user wants it
-	outTries   int              // how often writing it failed
-	outNext    time.Time        // when it is tried again
-	outWaived  bool             // it is not to be written any more
-	id         tasks.JobID      // empty until the description is complete
-	desc       *tasks.Job
-	weight     int64        // of that, in memory, for a job that was submitted here
-	program    exec.Program // nil until it is ready here
-	work       tasks.Work   // what program is made from, of a job that is being prepared here to be submitted
-	params     []tasks.Param
-	items      int64        // over which the job runs if it has no files; likewise
-	session    exec.Session // nil until Begin is run here
-	codeKey    string
-	status     api.JobStatus // state, phase, errors; the rest is filled in by statusOf
-	told       bool          // status is complete as it is
-	ended      time.Time
-	running    time.Time     // when the engine got it
-	working    time.Duration // from then to the last commit
-	merges     int64         // on the client side
-	lost       []ledger.Lost
-	view       engine.JobView // the last one seen
-	stuck      sighting       // of the attempt after which it could not be finished
-	apart      []string
-	endedIn    *api.Elsewhere
-	madeOf     string        // sumOfParts of what its result is made of, once that is known
-	skipped    exec.Finished // what its selector left out, once it is merged
-	lines      []string      // of Begin and Terminate
-	log        []string      // of children here
-	logBytes   int
-	logLost    int
-	ships      map[string]func() // by hash, what lets go of a blob that is here for the job
-	freed      bool              // what it held here is released
-	refused    map[string]refusal
+	mu            sync.Mutex
+	home          tasks.PeerID     // that leads it now, empty while none is known
+	led           bool             // by this node, or it is final and told of here
+	submittedHere bool             // in this life of the daemon
+	concluding    bool             // its end is on the way to the ledger
+	end           *engine.Finished // which is this one, if it is on the way from here
+	early         string           // what its user is told if it is cancelled before it has begun, beside that it was
+	outDone       bool             // the output is where its user wants it
+	outTries      int              // how often writing it failed
+	outNext       time.Time        // when it is tried again
+	outWaived     bool             // it is not to be written any more
+	id            tasks.JobID      // empty until the description is complete
+	desc          *tasks.Job
+	weight        int64        // of that, in memory, for a job that was submitted here
+	program       exec.Program // nil until it is ready here
+	work          tasks.Work   // what program is made from, of a job that is being prepared here to be submitted
+	params        []tasks.Param
+	items         int64        // over which the job runs if it has no files; likewise
+	session       exec.Session // nil until Begin is run here
+	codeKey       string
+	status        api.JobStatus // state, phase, errors; the rest is filled in by statusOf
+	complete      bool          // status is told as it is, and nothing is filled in
+	ended         time.Time
+	running       time.Time     // when the engine got it
+	working       time.Duration // from then to the last commit
+	merges        int64         // on the client side
+	lost          []ledger.Lost
+	view          engine.JobView // the last one seen
+	stuck         sighting       // of the attempt after which it could not be finished
+	apart         []string
+	endedIn       *api.Elsewhere
+	madeOf        string        // sumOfParts of what its result is made of, once that is known
+	skipped       exec.Finished // what its selector left out, once it is merged
+	lines         []string      // of Begin and Terminate
+	log           []string      // of children here
+	logBytes      int
+	logLost       int
+	ships         map[string]func() // by hash, what lets go of a blob that is here for the job
+	freed         bool              // what it held here is released
+	refused       map[string]refusal
 }
 
 // refusal is a file that had other entries here than were planned, as it was then.
@@ -220,19 +220,19 @@ func (j *job) finalise(state api.JobState, message, hint string) bool {
 
 // adopt makes a job final as its ledger says; the first call counts. Whether the output of a job of this node is
 // written this node alone knows.
-func (j *job) adopt(st api.JobStatus, ours bool) bool {
+func (j *job) adopt(st api.JobStatus, own bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.status.State.Final() {
 		return false
 	}
-	if st.OutputError = ""; ours {
+	if st.OutputError = ""; own {
 		st.Output, st.OutputError = "", j.status.OutputError
 	}
 	if j.outDone {
 		st.Output = j.req.Output
 	}
-	j.status, j.told, j.led, j.ended = st, true, true, time.Now()
+	j.status, j.complete, j.led, j.ended = st, true, true, time.Now()
 	return true
 }
 
@@ -360,7 +360,7 @@ func (j *job) release() {
 // what is still told of it needs none. The caller holds mu.
 func (j *job) lighten() {
 	const many = 256
-	if j.desc == nil || j.led || j.mine || len(j.lost)+len(j.view.Lost)+len(j.view.Failing) > 0 {
+	if j.desc == nil || j.led || j.submittedHere || len(j.lost)+len(j.view.Lost)+len(j.view.Failing) > 0 {
 		return
 	}
 	none, err := tasks.NewDataset(nil)

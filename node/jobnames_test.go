@@ -41,7 +41,7 @@ func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
 func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *job {
 	t.Helper()
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
-	j.id, j.mine, j.led = tasks.NameOf(body), true, true
+	j.id, j.submittedHere, j.led = tasks.NameOf(body), true, true
 	if _, err := d.blobs.Put(d.blobs.JobDir(j.id), body); err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +95,9 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		"the owner's own, which is not described": {by: owner, nonce: own(owner, 1), ok: true},
 	} {
 		count := func() int {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			if w := d.wrongs[liar.net.ID()]; w != nil {
+			d.violations.mu.Lock()
+			defer d.violations.mu.Unlock()
+			if w := d.violations.of[liar.net.ID()]; w != nil {
 				return w.counts[takesName]
 			}
 			return 0
@@ -125,9 +125,9 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 			t.Errorf("%s: %d times named", name, got)
 		}
 		delete(tc.by.byName, hex.EncodeToString(tc.nonce))
-		d.mu.Lock()
-		delete(d.wrongs, liar.net.ID()) // who breaks rules too often has its link closed
-		d.mu.Unlock()
+		d.violations.mu.Lock()
+		delete(d.violations.of, liar.net.ID()) // who breaks rules too often has its link closed
+		d.violations.mu.Unlock()
 	}
 }
 
@@ -143,7 +143,7 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 	name := hex.EncodeToString(tasks.NonceOf(owner.net.ID(), tasks.NonceSalt{1}))
 	for at, want := range map[*Daemon]bool{owner: true, liar: false} {
 		j := newJob(at.ctx, name)
-		j.mine = true
+		j.submittedHere = true
 		j.adopt(api.JobStatus{ID: name, State: api.Done, Submitter: at.net.ID()}, true)
 		at.mu.Lock()
 		at.byName[name] = j

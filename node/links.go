@@ -274,7 +274,7 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	asked, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
 	peers := d.upPeers()
-	lists := make([][]told, len(peers))
+	lists := make([][]claim, len(peers))
 	var g errgroup.Group
 	for i, id := range peers {
 		g.Go(func() error {
@@ -289,9 +289,9 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 		})
 	}
 	_ = g.Wait()
-	var all []told
+	var all []claim
 	for _, st := range listed(d.jobsFor(d.net.ID()), math.MaxInt) { // as they stand when the others have told theirs
-		all = append(all, told{d.net.ID(), st})
+		all = append(all, claim{d.net.ID(), st})
 	}
 	out := once(d.net.ID(), append(all, slices.Concat(lists...)...), d.homes())
 	slices.SortStableFunc(out, func(a, b api.JobStatus) int { return a.Submitted.Compare(b.Submitted) })

@@ -16,9 +16,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A retry may run what is missing with other code than has done the rest, or with other parameters. What both make is merged
-// as the partials of one job are, by ROOT; whether that can be is tried before anything runs, and the description says what
-// was run by which code.
+// A retry may run what is missing with other code than has done the rest, or with other parameters. What both make is
+// merged as the partials of one job are, by ROOT; whether that can be is tried before anything runs, and the
+// description says what was run by which code.
 
 // ranBefore tells by which code what a retry has from an earlier job was run; nothing if that is its own code.
 func ranBefore(desc, old *tasks.Job) []tasks.Ran {
@@ -79,8 +79,8 @@ func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 // tryEntries is how many entries are run with new code to see whether what it makes merges with what is done.
 const tryEntries = 100
 
-// tryMended runs some entries that are done already with the new code, in a process that is thrown away, and merges what it
-// makes with a partial of before. So it is known before anything runs that a merge would fail at the end.
+// tryMended runs some entries that are done already with the new code, in a process that is thrown away, and merges
+// what it makes with a partial of before. So it is known before anything runs that a merge would fail at the end.
 func (d *Daemon) tryMended(j *job, desc *tasks.Job, base []baseBlob, old *foundParts) error {
 	if len(base) == 0 {
 		return nil

@@ -222,7 +222,7 @@ func (d *Daemon) submitterHeld(j *job) tasks.PeerID {
 	switch {
 	case j.desc != nil && j.desc.Submitter != "":
 		return j.desc.Submitter
-	case j.mine:
+	case j.submittedHere:
 		return d.net.ID()
 	}
 	return j.status.Submitter

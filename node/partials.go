@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -270,22 +271,38 @@ func (d *Daemon) sharePartials(from tasks.PeerID, key string) ([]byte, error) {
 	return json.Marshal(handedOut{Manifest: &h.b.Manifest})
 }
 
+// handouts are those that are made or kept, by the members that asked for them.
+type handouts struct {
+	mu sync.Mutex
+	of map[tasks.PeerID]*handout
+}
+
+// forget takes a handout out, if its member has not asked for another one since.
+func (h *handouts) forget(from tasks.PeerID, gone *handout) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.of[from] == gone {
+		delete(h.of, from)
+	}
+}
+
 // handoutFor is the bundle that a member has asked for, which is begun if it is new.
 func (d *Daemon) handoutFor(from tasks.PeerID, key string) (*handout, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	old := d.handouts[from]
+	all := &d.handouts
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	old := all.of[from]
 	switch {
 	case old != nil && old.key == key:
 		return old, nil
 	case old != nil:
 		old.drop()
-	case len(d.handouts) >= maxHandouts:
+	case len(all.of) >= maxHandouts:
 		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "this node hands partials out to others already", Hint: "try again in a few minutes, or on another member"}
 	}
 	h := &handout{key: key, done: make(chan struct{})}
 	h.ctx, h.drop = context.WithCancel(d.ctx)
-	d.handouts[from] = h
+	all.of[from] = h
 	d.spawn(func() { d.makeHandout(from, h) })
 	return h, nil
 }
@@ -311,11 +328,7 @@ func (d *Daemon) makeHandout(from tasks.PeerID, h *handout) {
 	case <-time.After(handoutKept):
 	case <-h.ctx.Done():
 	}
-	d.mu.Lock()
-	if d.handouts[from] == h {
-		delete(d.handouts, from)
-	}
-	d.mu.Unlock()
+	d.handouts.forget(from, h)
 	if h.b != nil {
 		d.blobs.ForgetFolder(h.b.dir)
 		_ = os.RemoveAll(h.b.dir)

@@ -29,9 +29,9 @@ func TestHandoutsAreBounded(t *testing.T) {
 		}
 	}
 	<-first.ctx.Done() // its place was taken by the next
-	d.mu.Lock()
-	held := len(d.handouts)
-	d.mu.Unlock()
+	d.handouts.mu.Lock()
+	held := len(d.handouts.of)
+	d.handouts.mu.Unlock()
 	if held != 1 {
 		t.Errorf("one member has %d bundles", held)
 	}

@@ -49,7 +49,8 @@ func (d *Daemon) prepare(e engine.Prepare) {
 	j.release()
 }
 
-// takesPartIn reports whether this node works for a member's jobs that others lead: without the right to work only in its own.
+// takesPartIn reports whether this node works for a member's jobs that others lead: without the right to work only in
+// its own.
 func (d *Daemon) takesPartIn(submitter tasks.PeerID) bool {
 	return d.cfg.Slots > 0 && (submitter == d.net.ID() || d.net.HasRight(d.net.ID(), p2p.Worker))
 }

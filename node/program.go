@@ -14,8 +14,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job's program is made ready twice over: described from what its user named, where it is submitted, and prepared from its
-// description, everywhere else. Where the process that it consists of is killed, it is prepared again.
+// A job's program is made ready twice over: described from what its user named, where it is submitted, and prepared
+// from its description, everywhere else. Where the process that it consists of is killed, it is prepared again.
 
 // runtimeFor waits for the runtime that works for a job on this node.
 func (d *Daemon) runtimeFor(ctx context.Context, kind string, needs []string) (exec.Runtime, error) {
@@ -58,8 +58,8 @@ func (d *Daemon) advised(err error) error {
 	return err
 }
 
-// describe makes the program of a job ready that is submitted here, and has what it ships here for others. earlier is the
-// work of the job that it retries, nil if it is none.
+// describe makes the program of a job ready that is submitted here, and has what it ships here for others. earlier is
+// the work of the job that it retries, nil if it is none.
 func (d *Daemon) describe(ctx context.Context, rt exec.Runtime, j *job, earlier *exec.Order) error {
 	steps := &steps{d: d, j: j}
 	out, err := rt.Describe(ctx, exec.Request{Spec: j.req.Spec, Dir: j.req.Dir, Earlier: earlier, Tell: steps.tell})

@@ -416,11 +416,11 @@ func (d *Daemon) owedAgain(saved store.Status) {
 	saved.Owed = cmp.Or(saved.Owed, saved.Output)
 	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
 	d.mu.Lock()
-	s := d.newStray(saved, false)
+	s := d.newAwaited(saved, false)
 	d.mu.Unlock()
 	d.spawn(func() {
 		d.saveStatus(s.job)
-		d.followStrays([]*stray{s})
+		d.awaitEnds([]*awaited{s})
 	})
 }
 

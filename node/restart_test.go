@@ -27,7 +27,7 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 		t.Fatal(err)
 	}
 	j := newJob(d.ctx, fmt.Sprintf("%032x", desc.Nonce))
-	j.id, j.desc, j.home, j.mine, j.running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
+	j.id, j.desc, j.home, j.submittedHere, j.running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
 	_, err = d.blobs.Put(d.blobs.JobDir(j.id), body)
 	d.mu.Lock()
 	d.jobs[j.id] = j

@@ -62,12 +62,12 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 	again := requestAgain(found.desc, req)
 	if old != nil {
 		old.mu.Lock()
-		ours := d.ours(old)
+		own := d.ownJob(old)
 		old.mu.Unlock()
-		if dir, env := d.surroundings(old); ours && dir != "" {
+		if dir, env := d.surroundings(old); own && dir != "" {
 			again.Dir, again.Env = dir, env
 		}
-		if ours {
+		if own {
 			again.Output = cmp.Or(again.Output, found.desc.Ask.Output)
 		}
 	}
@@ -221,7 +221,8 @@ func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 
 // planAgain looks at the files of an earlier job of which something is missing. Those that were planned must have the
 // entries that they had then, where they can be read here; the others are found unreadable when they are run, or can be
-// read by other members. Those that could not be read then are planned now, if they can be. There must be something to run.
+// read by other members. Those that could not be read then are planned now, if they can be. There must be something to
+// run.
 func (d *Daemon) planAgain(j *job, rt exec.Runtime, old *foundParts) ([]tasks.File, []tasks.Lost, error) {
 	done, err := merge.Recommit(old.Parts, old.desc.Want)
 	if err != nil {

@@ -50,7 +50,7 @@ func (d *Daemon) serveSignature(id tasks.JobID) ([]byte, error) {
 		return wire.Marshal(&c.Signature)
 	}
 	j := d.byID(id)
-	if j == nil || !j.mine {
+	if j == nil || !j.submittedHere {
 		return nil, errors.New("no such job here")
 	}
 	b, err := d.signatureOf(j)
@@ -79,7 +79,7 @@ func (d *Daemon) signatureOf(j *job) (store.Signature, error) {
 // askSignature asks another member for the signature of a job's description, and checks that the job is one of a member
 // that may submit. The error is under errSilent if it does not answer in time.
 func (d *Daemon) askSignature(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b store.Signature, err error) {
-	done, err := d.questions.Take(ctx, from)
+	done, err := d.descriptions.questions.Take(ctx, from)
 	if err != nil {
 		return b, err
 	}

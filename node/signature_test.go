@@ -178,7 +178,7 @@ func TestDescriptionsOfOneSubmitterTakeTurns(t *testing.T) {
 	defer d.Close()
 	var done []func()
 	for range maxDescriptions {
-		f, err := d.turns.Take(t.Context(), "one")
+		f, err := d.descriptions.fetches.Take(t.Context(), "one")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,13 +186,13 @@ func TestDescriptionsOfOneSubmitterTakeTurns(t *testing.T) {
 	}
 	got := make(chan error, 1)
 	go func() {
-		f, err := d.turns.Take(t.Context(), "one")
+		f, err := d.descriptions.fetches.Take(t.Context(), "one")
 		if err == nil {
 			f()
 		}
 		got <- err
 	}()
-	f, err := d.turns.Take(t.Context(), "other")
+	f, err := d.descriptions.fetches.Take(t.Context(), "other")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func (d *Daemon) fullStatus(j *job) api.JobStatus {
 	st.Submitter = d.submitterHeld(j)
 	st.SubmitterName = cmp.Or(names[st.Submitter].name, st.SubmitterName, called)
 	st.HomeName = cmp.Or(names[st.Home].name, st.HomeName) // as it is called now
-	if j.told {
+	if j.complete {
 		return st
 	}
 	if !j.outDone {
@@ -304,7 +304,7 @@ func (d *Daemon) saveStatus(j *job) {
 	saved := store.Status{JobStatus: d.statusOf(j), Owed: d.owed(j)}
 	saved.Dir, saved.Env = d.surroundings(j)
 	j.mu.Lock()
-	saved.Ours = d.ours(j)
+	saved.Ours = d.ownJob(j)
 	j.mu.Unlock()
 	err := d.results.SaveStatus(j.name, saved)
 	if err != nil {
@@ -316,9 +316,9 @@ func (d *Daemon) saveStatus(j *job) {
 // submitted on, if need be from its disk. Elsewhere, and of a job that another has submitted, they are empty.
 func (d *Daemon) surroundings(j *job) (dir string, env []string) {
 	j.mu.Lock()
-	dir, env, ours := j.req.Dir, j.req.Env, d.ours(j)
+	dir, env, own := j.req.Dir, j.req.Env, d.ownJob(j)
 	j.mu.Unlock()
-	if dir != "" || !ours {
+	if dir != "" || !own {
 		return dir, env
 	}
 	saved, err := d.results.Status(j.name)
@@ -330,7 +330,7 @@ func (d *Daemon) surroundings(j *job) (dir string, env []string) {
 
 // loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that
 // may go on elsewhere are returned.
-func (d *Daemon) loadFinished() (strays []*stray) {
+func (d *Daemon) loadFinished() (waiting []*awaited) {
 	copies := map[string]*store.Copy{}
 	for _, c := range d.ledgers.All() {
 		copies[c.Name()] = c
@@ -348,7 +348,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		c := copies[st.ID]
 		restored := c != nil && (st.Submitter == "" || c.Job.Submitter == st.Submitter)
 		if !st.State.Final() && (restored || st.State != api.Preparing) {
-			strays = append(strays, d.newStray(saved, restored))
+			waiting = append(waiting, d.newAwaited(saved, restored))
 			continue
 		}
 		if !st.State.Final() {
@@ -356,8 +356,8 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 			st.Error, st.Hint = "the daemon of "+st.HomeName+", which led this job, was killed", "submit the job again"
 		}
 		j := newJob(d.ctx, st.ID)
-		j.home, j.led, j.told, j.status = st.Home, true, true, st
-		j.mine, j.req.Output, j.outDone = saved.Ours, saved.Owed, st.Output != ""
+		j.home, j.led, j.complete, j.status = st.Home, true, true, st
+		j.submittedHere, j.req.Output, j.outDone = saved.Ours, saved.Owed, st.Output != ""
 		if j.ended = time.Now(); d.owed(j) == "" { // else it is owed for as long as this life of the daemon tries
 			j.ended = d.results.SavedAt(name, d.ages)
 		}
@@ -365,7 +365,7 @@ func (d *Daemon) loadFinished() (strays []*stray) {
 		d.byName[st.ID] = j
 		d.results.ShareParts(st.ID)
 	}
-	return strays
+	return waiting
 }
 
 // nodeStatus describes the daemon.
@@ -383,7 +383,7 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 		st.Busy = p.Busy()
 		st.Unseen = unseenOf(p.Unseen())
 	})
-	st.Wrongs = d.wrongsCounted(d.memberNames())
+	st.Wrongs = d.violations.counts(d.memberNames())
 	d.storage(&st)
 	st.Runtimes = runtimesOf(d.runtimes.Infos())
 	for _, r := range st.Runtimes {
@@ -462,7 +462,7 @@ func (d *Daemon) cannotRun() bool {
 // members describes the cluster.
 func (d *Daemon) members() []api.Member {
 	var out []api.Member
-	blind, wrong, lost := d.blindMembers(), d.wrongsOf(), d.membersThatLose()
+	blind, wrong, lost := d.blindMembers(), d.violations.notes(), d.membersThatLose()
 	for _, m := range d.net.Members() {
 		a := api.Member{
 			ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,

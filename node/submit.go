@@ -47,7 +47,7 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 	}
 	nonce := d.named(tasks.NonceOf(d.net.ID(), salt))
 	j := newJob(d.ctx, hex.EncodeToString(nonce))
-	j.home, j.led, j.mine, j.req = d.net.ID(), true, true, req
+	j.home, j.led, j.submittedHere, j.req = d.net.ID(), true, true, req
 	j.status = api.JobStatus{
 		ID: j.name, Kind: req.Kind, Selector: filepath.Base(req.Title), Home: j.home, HomeName: d.net.Name(),
 		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output,
@@ -92,8 +92,8 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 // leaderNeeds is what to do where a job cannot be led.
 const leaderNeeds = "this node needs ROOT, or what else the job runs with, to lead it: see dtpnode doctor"
 
-// readAndDescribe plans a job's files and makes its program ready, both at once. A job without files runs over the items
-// that its program has.
+// readAndDescribe plans a job's files and makes its program ready, both at once. A job without files runs over the
+// items that its program has.
 func (d *Daemon) readAndDescribe(rt exec.Runtime, j *job) (read plan.Read, err error) {
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {

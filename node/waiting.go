@@ -129,9 +129,9 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 func (d *Daemon) waitingJobs() (out []api.JobStatus) {
 	for _, j := range d.candidates("") {
 		j.mu.Lock()
-		led, mine, id := j.led, j.mine, j.id
+		led, here, id := j.led, j.submittedHere, j.id
 		j.mu.Unlock()
-		if led || !mine && d.ledgers.Of(id) == nil {
+		if led || !here && d.ledgers.Of(id) == nil {
 			continue
 		}
 		if st, ok := d.waitingStatus(j); ok {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -36,6 +37,12 @@ type wrongs struct {
 	unfit  int // of these, for want of a right
 }
 
+// violations are what members have sent against the rules.
+type violations struct {
+	mu sync.Mutex
+	of map[tasks.PeerID]*wrongs
+}
+
 // String is what members and status show of it.
 func (w *wrongs) String() string {
 	var worst engine.Wrong
@@ -48,17 +55,17 @@ func (w *wrongs) String() string {
 	return fmt.Sprintf("sent %d messages that break the rules, most of them: %s", all, worst)
 }
 
-// wronged counts a message of a member that breaks the rules, and reports whether the link is to be closed.
-func (d *Daemon) wronged(from tasks.PeerID, what engine.Wrong) (enough bool, note string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	w := d.wrongs[from]
+// count counts a message of a member that breaks the rules, and reports whether the link is to be closed.
+func (v *violations) count(from tasks.PeerID, what engine.Wrong) (enough bool, note string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	w := v.of[from]
 	if w == nil {
-		if len(d.wrongs) >= maxWrongly {
-			clear(d.wrongs)
+		if len(v.of) >= maxWrongly {
+			clear(v.of)
 		}
 		w = &wrongs{counts: map[engine.Wrong]int{}}
-		d.wrongs[from] = w
+		v.of[from] = w
 	}
 	if w.counts[what]++; time.Since(w.since) > wrongsWithin {
 		w.since, w.recent, w.unfit = time.Now(), 0, 0
@@ -78,7 +85,7 @@ func (d *Daemon) wronged(from tasks.PeerID, what engine.Wrong) (enough bool, not
 // violated takes note of a member's message that breaks the rules.
 func (d *Daemon) violated(from tasks.PeerID, job tasks.JobID, what engine.Wrong, why string) {
 	d.log.Warn("dropped a message that breaks the rules", "from", from, "job", job.Short(), "wrong", what, "reason", why)
-	enough, note := d.wronged(from, what)
+	enough, note := d.violations.count(from, what)
 	if !enough {
 		return
 	}
@@ -89,13 +96,13 @@ func (d *Daemon) violated(from tasks.PeerID, job tasks.JobID, what engine.Wrong,
 	})
 }
 
-// wrongsCounted is the same for status, by the members' ids.
-func (d *Daemon) wrongsCounted(names map[tasks.PeerID]memberName) (out []api.Wrongs) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, id := range slices.Sorted(maps.Keys(d.wrongs)) {
+// counts are what was counted, by the members' ids, for status.
+func (v *violations) counts(names map[tasks.PeerID]memberName) (out []api.Wrongs) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(v.of)) {
 		counts := map[string]int{}
-		for what, n := range d.wrongs[id].counts {
+		for what, n := range v.of[id].counts {
 			counts[string(what)] = n
 		}
 		out = append(out, api.Wrongs{ID: id, Name: names[id].name, Counts: counts})
@@ -103,12 +110,12 @@ func (d *Daemon) wrongsCounted(names map[tasks.PeerID]memberName) (out []api.Wro
 	return out
 }
 
-// wrongsOf describes what members have sent against the rules, for those that have.
-func (d *Daemon) wrongsOf() map[tasks.PeerID]string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	out := make(map[tasks.PeerID]string, len(d.wrongs))
-	for id, w := range d.wrongs {
+// notes describe what members have sent against the rules, for those that have.
+func (v *violations) notes() map[tasks.PeerID]string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := make(map[tasks.PeerID]string, len(v.of))
+	for id, w := range v.of {
 		out[id] = w.String()
 	}
 	return out

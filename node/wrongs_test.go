@@ -13,20 +13,20 @@ import (
 // TestWrongMessagesCloseTheLink counts what a member sends against the rules: its link is closed after a few, later for
 // want of a right, and who it was is remembered.
 func TestWrongMessagesCloseTheLink(t *testing.T) {
-	d := &Daemon{wrongs: map[tasks.PeerID]*wrongs{}}
+	v := violations{of: map[tasks.PeerID]*wrongs{}}
 	for what, most := range map[engine.Wrong]int{engine.OutsideJob: maxWrongs, rightless: maxRightless} {
 		from := tasks.PeerID("peer " + what)
 		for i := 1; i <= most; i++ {
-			if enough, _ := d.wronged(from, what); enough != (i == most) {
+			if enough, _ := v.count(from, what); enough != (i == most) {
 				t.Errorf("after %d messages (%s) the link is closed: %v", i, what, enough)
 			}
 		}
-		if note := d.wrongsOf()[from]; !strings.Contains(note, string(what)) {
+		if note := v.notes()[from]; !strings.Contains(note, string(what)) {
 			t.Errorf("the member's note is %q", note)
 		}
-		i := slices.IndexFunc(d.wrongsCounted(nil), func(w api.Wrongs) bool { return w.ID == from })
-		if i < 0 || d.wrongsCounted(nil)[i].Counts[string(what)] != most {
-			t.Errorf("status counts %+v", d.wrongsCounted(nil))
+		i := slices.IndexFunc(v.counts(nil), func(w api.Wrongs) bool { return w.ID == from })
+		if i < 0 || v.counts(nil)[i].Counts[string(what)] != most {
+			t.Errorf("status counts %+v", v.counts(nil))
 		}
 	}
 }

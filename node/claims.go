@@ -13,14 +13,14 @@ import (
 // job's whole name proves, then who says that it leads or has submitted it, and then anybody. Only what this node knows
 // is proven; the rest is the others' word, and `status`, which asks for proofs, says more.
 
-// told is what a member tells of a job.
-type told struct {
+// claim is what a member tells of a job.
+type claim struct {
 	by tasks.PeerID
 	api.JobStatus
 }
 
 // toldBy reads a member's list of jobs.
-func toldBy(id tasks.PeerID, b []byte) ([]told, error) {
+func toldBy(id tasks.PeerID, b []byte) ([]claim, error) {
 	if len(b) > maxJobsAnswer {
 		return nil, fmt.Errorf("could not read a list of jobs of %d bytes, more than any node tells", len(b))
 	}
@@ -28,9 +28,9 @@ func toldBy(id tasks.PeerID, b []byte) ([]told, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]told, len(list))
+	out := make([]claim, len(list))
 	for i, st := range list {
-		out[i] = told{id, st}
+		out[i] = claim{id, st}
 	}
 	return out, nil
 }
@@ -47,12 +47,12 @@ func (d *Daemon) homes() map[string]tasks.PeerID {
 }
 
 // ofSubmitter reports whether it is the job's submitter that tells of it, as its name proves.
-func (t told) ofSubmitter() bool {
+func (t claim) ofSubmitter() bool {
 	return isNamedBy(t.ID, t.by)
 }
 
 // weight says how much counts what is told of a job to a node.
-func (t told) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
+func (t claim) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
 	switch {
 	case t.by == self && t.State != api.Waiting:
 		return 5
@@ -82,8 +82,8 @@ func rank(st api.JobStatus) int {
 
 // once lists each job once, as the one describes it who is to be believed: after its end several nodes tell of it, and
 // for a moment two may think that they lead it.
-func once(self tasks.PeerID, all []told, homes map[string]tasks.PeerID) (out []api.JobStatus) {
-	at, of := map[string]int{}, []told(nil)
+func once(self tasks.PeerID, all []claim, homes map[string]tasks.PeerID) (out []api.JobStatus) {
+	at, of := map[string]int{}, []claim(nil)
 	for _, t := range all {
 		i, known := at[api.Short(t.ID)]
 		if !known {
@@ -102,7 +102,7 @@ func once(self tasks.PeerID, all []told, homes map[string]tasks.PeerID) (out []a
 }
 
 // beats reports whether a description is believed in place of another of the same job.
-func (t told) beats(o told, self tasks.PeerID, homes map[string]tasks.PeerID) bool {
+func (t claim) beats(o claim, self tasks.PeerID, homes map[string]tasks.PeerID) bool {
 	a, b := t.weight(self, homes), o.weight(self, homes)
 	if a != b {
 		return a > b

@@ -19,24 +19,24 @@ import (
 // job.
 func TestWhoIsBelievedOfAJob(t *testing.T) {
 	const self, home, third, submitter = "self", "home", "third", "submitter"
-	job := func(by tasks.PeerID, state api.JobState, done int64, at tasks.PeerID) told {
-		return told{by, api.JobStatus{ID: "0123456789abcdef", State: state, Done: done, Home: at, Submitter: submitter}}
+	job := func(by tasks.PeerID, state api.JobState, done int64, at tasks.PeerID) claim {
+		return claim{by, api.JobStatus{ID: "0123456789abcdef", State: state, Done: done, Home: at, Submitter: submitter}}
 	}
 	for _, c := range []struct {
 		name  string
-		told  []told
+		told  []claim
 		known tasks.PeerID // the proven home
 		want  tasks.PeerID // who is believed
 	}{
-		{"own", []told{job(self, api.Running, 1, self), job(third, api.Cancelled, 99, third)}, self, self},
-		{"own end", []told{job(self, api.Done, 1, self), job(home, api.Running, 99, home)}, home, self},
-		{"own sight, and the home", []told{job(self, api.Waiting, 1, home), job(home, api.Running, 1, home)}, home, home},
-		{"own sight, and a third", []told{job(self, api.Waiting, 1, home), job(third, api.Cancelled, 1, third)}, home, self},
-		{"home", []told{job(third, api.Cancelled, 99, third), job(home, api.Running, 1, home)}, home, home},
-		{"of a stranger's job, its home", []told{job(third, api.Cancelled, 99, home), job(home, api.Running, 1, home)}, "", home},
-		{"of a stranger's job, its submitter", []told{job(third, api.Cancelled, 99, home), job(submitter, api.Done, 1, home)}, "", submitter},
-		{"thirds after an end", []told{job(third, api.Waiting, 9, home), job("other", api.Done, 1, home)}, "", "other"},
-		{"two homes", []told{job(home, api.Running, 1, home), job(third, api.Running, 2, third)}, "", third},
+		{"own", []claim{job(self, api.Running, 1, self), job(third, api.Cancelled, 99, third)}, self, self},
+		{"own end", []claim{job(self, api.Done, 1, self), job(home, api.Running, 99, home)}, home, self},
+		{"own sight, and the home", []claim{job(self, api.Waiting, 1, home), job(home, api.Running, 1, home)}, home, home},
+		{"own sight, and a third", []claim{job(self, api.Waiting, 1, home), job(third, api.Cancelled, 1, third)}, home, self},
+		{"home", []claim{job(third, api.Cancelled, 99, third), job(home, api.Running, 1, home)}, home, home},
+		{"of a stranger's job, its home", []claim{job(third, api.Cancelled, 99, home), job(home, api.Running, 1, home)}, "", home},
+		{"of a stranger's job, its submitter", []claim{job(third, api.Cancelled, 99, home), job(submitter, api.Done, 1, home)}, "", submitter},
+		{"thirds after an end", []claim{job(third, api.Waiting, 9, home), job("other", api.Done, 1, home)}, "", "other"},
+		{"two homes", []claim{job(home, api.Running, 1, home), job(third, api.Running, 2, third)}, "", third},
 	} {
 		homes := map[string]tasks.PeerID{}
 		if c.known != "" {
@@ -48,7 +48,7 @@ func TestWhoIsBelievedOfAJob(t *testing.T) {
 			}
 			cut := c.told[0]
 			cut.ID = cut.ID[:12]
-			got := once(self, append([]told{cut}, c.told[1:]...), homes)
+			got := once(self, append([]claim{cut}, c.told[1:]...), homes)
 			if len(got) != 1 || got[0].Phase != c.want {
 				t.Errorf("%s: %+v", c.name, got)
 			}
@@ -60,7 +60,7 @@ func TestWhoIsBelievedOfAJob(t *testing.T) {
 // The submitter of a job is believed before who says that it leads it: the job's name is proof.
 func TestNameProvesItsSubmitter(t *testing.T) {
 	name := hex.EncodeToString(tasks.NonceOf("submitter", tasks.NonceSalt{1, 2, 3}))
-	for _, all := range [][]told{
+	for _, all := range [][]claim{
 		{{"x", api.JobStatus{ID: name, State: api.Cancelled, Home: "x"}}, {"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}}},
 		{{"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}}, {"x", api.JobStatus{ID: name, State: api.Cancelled, Submitter: "x"}}},
 	} {

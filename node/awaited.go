@@ -12,38 +12,39 @@ import (
 	"github.com/dtpnode/dtpnode/p2p"
 )
 
-// Times of a stray, a job that this node submitted in an earlier life and that may go on elsewhere.
+// Times of an awaited job.
 const (
-	strayEvery = 2 * time.Second // between questions to the others
-	strayLimit = time.Minute     // if all of them say for so long that they know of no such job, there is none
+	awaitEvery = 2 * time.Second // between questions to the others
+	awaitLimit = time.Minute     // if all of them say for so long that they know of no such job, there is none
 )
 
-// stray is a job whose end is asked for. restored says that it has not been lost: this node has its ledger, and
-// hears from there how it ends, or has known it all along.
-type stray struct {
+// awaited is a job that this node submitted in an earlier life, and that may go on elsewhere: the others are asked for
+// its end. restored says that it has not been lost: this node has its ledger, and hears from there how it ends, or has
+// known it all along.
+type awaited struct {
 	job      *job
 	restored bool
 	unknown  time.Time // since when nobody knows of it, zero if somebody may
 }
 
-// newStray makes a job known that was not over when this daemon ended.
-func (d *Daemon) newStray(st store.Status, restored bool) *stray {
+// newAwaited makes a job known that was not over when this daemon ended.
+func (d *Daemon) newAwaited(st store.Status, restored bool) *awaited {
 	j := newJob(d.ctx, st.ID)
-	j.mine, j.status = true, st.JobStatus
+	j.submittedHere, j.status = true, st.JobStatus
 	j.req.Output = st.Owed
 	if !restored {
 		d.byName[st.ID] = j
 	}
-	return &stray{job: j, restored: restored}
+	return &awaited{job: j, restored: restored}
 }
 
-// followStrays asks the others about strays until each has ended.
-func (d *Daemon) followStrays(strays []*stray) {
-	tick := time.NewTicker(strayEvery)
+// awaitEnds asks the others about awaited jobs until each has ended.
+func (d *Daemon) awaitEnds(waiting []*awaited) {
+	tick := time.NewTicker(awaitEvery)
 	defer tick.Stop()
 	for {
-		strays = slices.DeleteFunc(strays, d.strayOver)
-		if len(strays) == 0 {
+		waiting = slices.DeleteFunc(waiting, d.awaitedOver)
+		if len(waiting) == 0 {
 			return
 		}
 		select {
@@ -54,8 +55,8 @@ func (d *Daemon) followStrays(strays []*stray) {
 	}
 }
 
-// strayOver looks for the end of a stray, and has its output written.
-func (d *Daemon) strayOver(s *stray) bool {
+// awaitedOver looks for the end of an awaited job, and has its output written.
+func (d *Daemon) awaitedOver(s *awaited) bool {
 	j := s.job
 	d.mu.Lock()
 	now := d.byName[j.name]
@@ -65,7 +66,7 @@ func (d *Daemon) strayOver(s *stray) bool {
 	}
 	told, asked := d.tellingOf(j)
 	if st, ok := endTold(told); ok {
-		d.endStray(j, st)
+		d.endAwaited(j, st)
 		return true
 	}
 	known := len(told) > 0
@@ -75,8 +76,8 @@ func (d *Daemon) strayOver(s *stray) bool {
 		s.unknown = time.Time{}
 	case s.unknown.IsZero() && !alone:
 		s.unknown = time.Now()
-	case alone || time.Since(s.unknown) > strayLimit:
-		d.loseStray(j)
+	case alone || time.Since(s.unknown) > awaitLimit:
+		d.loseAwaited(j)
 		return true
 	}
 	return false
@@ -116,8 +117,8 @@ func endTold(told []api.JobStatus) (api.JobStatus, bool) {
 	return api.JobStatus{}, false
 }
 
-// loseStray ends a stray that nobody knows of.
-func (d *Daemon) loseStray(j *job) {
+// loseAwaited ends an awaited job that nobody knows of.
+func (d *Daemon) loseAwaited(j *job) {
 	msg := "this node, which led the job, was stopped, and no other knows of the job"
 	if why := d.ledgers.Damaged(j.name); why != "" {
 		msg += ": " + why
@@ -131,8 +132,8 @@ func (d *Daemon) loseStray(j *job) {
 	d.endLed(j, api.Failed, msg, "submit the job again")
 }
 
-// endStray makes a stray final as another node tells it.
-func (d *Daemon) endStray(j *job, st api.JobStatus) {
+// endAwaited makes an awaited job final as another node tells it.
+func (d *Daemon) endAwaited(j *job, st api.JobStatus) {
 	if !j.adopt(st, true) {
 		return
 	}
