@@ -57,7 +57,7 @@ func (h *Home) audit() {
 	h.lookAgain(true, nil)
 	h.doubtAll()
 	h.audits.doubtedAt = h.now
-	held, twice := h.sweep()
+	held, twice := h.nodes.sweep()
 	open := h.open().Minus(held)
 	if !open.Empty() {
 		open = open.Minus(h.answered())
@@ -141,10 +141,10 @@ type holding struct {
 type pair [2]tasks.PeerID
 
 // sweep runs over all that the nodes hold: the union, and where two hold the same.
-func (h *Home) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
+func (ns *nodes) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
 	var all []holding
-	for _, id := range h.nodes.order {
-		for _, r := range h.nodes.byID[id].held() {
+	for _, id := range ns.order {
+		for _, r := range ns.byID[id].held() {
 			all = append(all, holding{r, id})
 		}
 	}

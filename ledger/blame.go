@@ -65,19 +65,19 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		h.failedAtAll(from, f)
 		return
 	}
-	if !h.inOneFile(f.Blame) {
+	if !inOneFile(h.data, f.Blame) {
 		return // no honest node says so, and a trial of all of it would take as long as the job
 	}
 	// A file fails as a whole, though some entry or cluster of it may be set aside already.
-	h.countFailure(from, f)
-	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.record.Want)).Minus(h.lostCover()) {
+	h.nodes.countFailure(from, f)
+	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.record.Want)).Minus(h.record.lostCover()) {
 		if h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
 			continue
 		}
 		if !h.credible(from, blame) || h.hostsFailure(from, blame) {
 			continue
 		}
-		s := h.suspectFor(from, blame)
+		s := h.blame.suspectFor(from, blame, h.now)
 		s.book(from, f)
 		s.at = ""
 		h.decide(s)
@@ -85,16 +85,16 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 }
 
 // inOneFile reports whether units belong to one file of the job: an entry, a cluster or a file is to blame, not more.
-func (h *Home) inOneFile(r tasks.Range) bool {
-	if h.data == nil {
+func inOneFile(d *tasks.Dataset, r tasks.Range) bool {
+	if d == nil {
 		return true
 	}
-	r = r.Intersect(h.data.Space())
+	r = r.Intersect(d.Space())
 	if r.Empty() {
 		return true
 	}
-	i, _ := h.data.Locate(r.First)
-	return r.Last <= h.data.Units(i).Last
+	i, _ := d.Locate(r.First)
+	return r.Last <= d.Units(i).Last
 }
 
 // decide sets s aside if it has failed often enough, or has it tried once more.
@@ -166,21 +166,21 @@ func (f *Failed) book(from tasks.PeerID, why Failure) {
 
 // suspectFor finds the suspect that blame is of. A trial of a whole file or cluster that narrows the
 // blame down goes on with the narrower range, and its other units go back to work on the node.
-func (h *Home) suspectFor(from tasks.PeerID, blame tasks.Range) *suspect {
-	for _, s := range h.blame.suspects {
+func (b *blame) suspectFor(from tasks.PeerID, blame tasks.Range, now time.Duration) *suspect {
+	for _, s := range b.suspects {
 		if s.Intersect(blame) == blame && (s.Range == blame || s.at == from || s.by[from] > 0) {
 			s.narrow(blame, from)
 			return s
 		}
 	}
-	s := &suspect{Range: blame, since: h.now}
-	for _, o := range h.blame.suspects { // wider than one that is known: take that one over
+	s := &suspect{Range: blame, since: now}
+	for _, o := range b.suspects { // wider than one that is known: take that one over
 		if o.Intersect(blame) == o.Range && o.by[from] == o.Tries {
 			s.Failed, s.by, s.since = o.Failed, o.by, o.since
 		}
 	}
-	h.blame.drop(func(o *suspect) bool { return o.Intersect(blame) == o.Range })
-	h.blame.suspects = append(h.blame.suspects, s)
+	b.drop(func(o *suspect) bool { return o.Intersect(blame) == o.Range })
+	b.suspects = append(b.suspects, s)
 	return s
 }
 
@@ -251,15 +251,15 @@ func (h *Home) setAside(s *suspect) {
 func (h *Home) asideNow(l Lost) {
 	h.blame.drop(func(s *suspect) bool { return s.Intersect(l.Range) == s.Range })
 	h.rest.stale = true
-	if h.lostToCode() >= h.cfg.MaxLost {
+	if h.record.lostToCode() >= h.cfg.MaxLost {
 		h.stop("given up: too many ranges failed, the last " + l.Range.String() + ": " + l.Reason)
 	}
 }
 
 // lostToCode counts the ranges set aside for what the code did in them; unreadable data are bounded by
 // the files, and the rest of the files is still wanted.
-func (h *Home) lostToCode() (n int) {
-	for _, l := range h.record.Lost {
+func (r *Record) lostToCode() (n int) {
+	for _, l := range r.Lost {
 		if !l.Data {
 			n++
 		}
@@ -322,7 +322,7 @@ func (h *Home) judgeNode(from tasks.PeerID) {
 // hopes counts the nodes beside one that are not set aside and work, or may soon: one that never gets the code
 // loaded is not waited for.
 func (h *Home) hopes(beside tasks.PeerID) (n int) {
-	for _, id := range h.awaited(h.record.Want) {
+	for _, id := range h.sight.awaited(h.now-h.cfg.Return, h.record.Want) {
 		n += btoi(h.nodes.byID[id] == nil && h.sight.away[id].able)
 	}
 	for id, o := range h.nodes.byID {

@@ -80,7 +80,7 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 		s.shady, s.tardy = max(s.shady-1, 0), max(s.tardy-1, 0)
 	}
 	h.kept.add(k)
-	h.delivered(p)
+	h.standings.delivers(p, h.now)
 	h.sample(p)
 	if !h.rest.stale {
 		h.rest.cover = h.rest.cover.Minus(p.Cover)
@@ -91,7 +91,7 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	h.blame.drop(func(s *suspect) bool {
 		well := h.record.Done.Cover().Covers(tasks.CoverOf(s.Range))
 		if well {
-			h.refute(s)
+			h.standings.refute(s)
 		}
 		return well
 	})

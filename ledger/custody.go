@@ -164,7 +164,7 @@ func (h *Home) neverGiven(p merge.Partial) bool {
 
 // disputed is what a node offers though others, by name, have it, and it was never given that.
 func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
-	if p.Holder == h.cfg.Self || !h.traced() || h.ordered(p) || mutant.On(mutant.AnyClaim) {
+	if p.Holder == h.cfg.Self || !h.traced() || h.offers.ordered(p) || mutant.On(mutant.AnyClaim) {
 		return nil, nil
 	}
 	claimed := p.Cover.Minus(h.custody.given[p.Holder])
@@ -184,10 +184,10 @@ func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
 }
 
 // ordered reports whether a partial is the merge, as it was ordered, of offers that are known here.
-func (h *Home) ordered(p merge.Partial) bool {
+func (os *offers) ordered(p merge.Partial) bool {
 	var c tasks.Cover
 	for _, k := range p.Kids {
-		o := h.offers.find(k)
+		o := os.find(k)
 		if o == nil || o.state != reducing || o.at != p.Holder {
 			return false
 		}
@@ -297,6 +297,6 @@ func (h *Home) refuse(p merge.Partial) {
 	h.noteRejected(p)
 	if len(p.Kids) > 0 {
 		h.counts.Exploded++
-		h.freeKids(p)
+		h.offers.freeKids(p, h.now)
 	}
 }

@@ -290,7 +290,7 @@ func (h *Home) checkFold() {
 
 // reduceBlocked has partials that wait for room merged by their holders, each its own.
 func (h *Home) reduceBlocked(blocked []*offer) {
-	all := h.inMotion()
+	all := h.offers.inMotion(h.standings)
 	groups := map[tasks.PeerID][]*offer{}
 	for _, o := range blocked {
 		if g := groups[o.Holder]; h.mergeable(o) && len(g) < merge.FanIn && merge.Fits(all, o.Partial) {

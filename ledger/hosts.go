@@ -44,7 +44,7 @@ func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.awaited(r), func(id tasks.PeerID) bool {
+	return slices.ContainsFunc(h.sight.awaited(h.now-h.cfg.Return, r), func(id tasks.PeerID) bool {
 		return h.sight.away[id].able && !slices.Contains(tried, id)
 	})
 }
@@ -58,7 +58,7 @@ func (h *Home) goesWellBeside(id tasks.PeerID) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.awaited(h.record.Want), func(o tasks.PeerID) bool {
+	return slices.ContainsFunc(h.sight.awaited(h.now-h.cfg.Return, h.record.Want), func(o tasks.PeerID) bool {
 		return h.sight.away[o].able && o != id
 	})
 }
@@ -72,8 +72,8 @@ func (h *Home) ableSaid(s *suspect) bool {
 }
 
 // countFailure notes a failure of a node on which nothing has gone well.
-func (h *Home) countFailure(from tasks.PeerID, f Failure) {
-	if n := h.nodes.byID[from]; n != nil && !n.able() {
+func (ns *nodes) countFailure(from tasks.PeerID, f Failure) {
+	if n := ns.byID[from]; n != nil && !n.able() {
 		n.failures, n.lastWord = n.failures+1, f.Reason
 	}
 }
@@ -122,7 +122,7 @@ func (h *Home) witnessed(s *suspect) bool {
 	}
 	// Where something is done somebody could do it, though this home may not have heard of whom: it is waited for. What an
 	// earlier job has done tells nothing of the nodes of this one.
-	someCan := h.record.Done.Cover().Len() > h.blame.inherited || len(h.awaited(s.Range)) > 0
+	someCan := h.record.Done.Cover().Len() > h.blame.inherited || len(h.sight.awaited(h.now-h.cfg.Return, s.Range)) > 0
 	return !someCan || h.now-s.since >= h.cfg.Return
 }
 

@@ -250,9 +250,6 @@ func (h *Home) applied(ev Applied) {
 
 func (h *Home) emit(e Effect) { h.out = append(h.out, e) }
 
-// lostCover is what is set aside.
-func (h *Home) lostCover() tasks.Cover { return h.record.lostCover() }
-
 // open is what is wanted and neither committed nor set aside.
 func (h *Home) open() tasks.Cover {
 	if h.rest.stale {

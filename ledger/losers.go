@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -37,14 +38,14 @@ type Loser struct {
 }
 
 // delivered counts what is committed for those who made it; the parts of a merge count as equal.
-func (h *Home) delivered(p merge.Partial) {
+func (ss standings) delivers(p merge.Partial, now time.Duration) {
 	makers := []tasks.PeerID{p.ID.Node}
 	for _, k := range p.Kids {
 		makers = append(makers, k.Node)
 	}
 	for _, id := range makers {
-		s := h.standings.of(id)
-		s.delivered, s.lastAt = s.delivered+p.Cover.Len()/int64(len(makers))+1, h.now
+		s := ss.of(id)
+		s.delivered, s.lastAt = s.delivered+p.Cover.Len()/int64(len(makers))+1, now
 	}
 }
 

@@ -189,7 +189,7 @@ func (h *Home) reject(p merge.Partial) {
 	h.noteRejected(p)
 	if len(p.Kids) > 0 {
 		h.counts.Exploded++
-		h.freeKids(p)
+		h.offers.freeKids(p, h.now)
 	} else if p.Cover.Valid(h.record.Want) {
 		h.rerun(p)
 	}
@@ -224,10 +224,10 @@ func (h *Home) rerun(p merge.Partial) {
 }
 
 // freeKids lets the inputs of a rejected merge go their own ways.
-func (h *Home) freeKids(p merge.Partial) {
+func (os *offers) freeKids(p merge.Partial, now time.Duration) {
 	for _, k := range p.Kids {
-		if o := h.offers.find(k); o != nil && o.state == reducing {
-			h.setApart(o)
+		if o := os.find(k); o != nil && o.state == reducing {
+			os.setApart(o, now)
 		}
 	}
 }

@@ -18,9 +18,9 @@ const (
 
 // setApart frees an input of a merge that failed. It is not merged again at once, for what failed may fail again; but
 // it is later, for where commits wait for room what goes by itself goes one by one.
-func (h *Home) setApart(o *offer) {
-	o.state, h.offers.changed = waiting, true
-	o.apart = h.now + min(apartWait<<min(o.vain, 16), apartMost)
+func (os *offers) setApart(o *offer, now time.Duration) {
+	o.state, os.changed = waiting, true
+	o.apart = now + min(apartWait<<min(o.vain, 16), apartMost)
 	o.vain++
 }
 
@@ -65,7 +65,7 @@ func (h *Home) plan() {
 
 // fetchReady brings offers here that may be committed; the others wait for a fold, or for what is on its way.
 func (h *Home) fetchReady(ready []*offer, busy int) {
-	coming := h.cover(fetching, proposed)
+	coming := h.offers.cover(h.standings, fetching, proposed)
 	room := h.roomLeft()
 	var blocked []*offer
 	for _, o := range ready {
@@ -157,10 +157,10 @@ func (h *Home) tooSlow() {
 
 // cover is what offers in these states cover. One that overlaps what is on its way to be committed had
 // best wait for the outcome.
-func (h *Home) cover(states ...offerState) tasks.Cover {
+func (os *offers) cover(by standings, states ...offerState) tasks.Cover {
 	var rs []tasks.Range
-	for _, o := range h.offers.all {
-		if slices.Contains(states, o.state) && (o.state == proposed || !h.standings.shady(o.Holder)) {
+	for _, o := range os.all {
+		if slices.Contains(states, o.state) && (o.state == proposed || !by.shady(o.Holder)) {
 			rs = append(rs, o.Cover...)
 		}
 	}
@@ -205,17 +205,17 @@ func (h *Home) ready() (ready []*offer) {
 // inMotion is what no merge may be ordered of now: what is on its way to be committed, or into a merge that has yet
 // to be offered. Inputs of one that has been are left out: it stands for them, and may be merged further, level by
 // level, until there is room to commit it.
-func (h *Home) inMotion() tasks.Cover {
-	merged := h.offers.merged(h.standings)
+func (os *offers) inMotion(by standings) tasks.Cover {
+	merged := os.merged(by)
 	var rs []tasks.Range
-	for _, o := range h.offers.all {
+	for _, o := range os.all {
 		switch o.state {
 		case reducing:
 			if !merged[o.ID] {
 				rs = append(rs, o.Cover...)
 			}
 		case fetching, proposed:
-			if o.state == proposed || !h.standings.shady(o.Holder) {
+			if o.state == proposed || !by.shady(o.Holder) {
 				rs = append(rs, o.Cover...)
 			}
 		}
@@ -231,7 +231,7 @@ func (h *Home) reduceAll(ready []*offer) {
 	if len(ready) < merge.FanIn {
 		return
 	}
-	all := h.inMotion()
+	all := h.offers.inMotion(h.standings)
 	var group []*offer
 	fragments := 0
 	for _, o := range ready {
@@ -271,7 +271,7 @@ func (h *Home) repeatOrders() {
 			o.since = h.now
 		case o.state == reducing && h.now-o.since > h.cfg.ReduceWait:
 			h.standings.of(o.at).lazy = true
-			h.setApart(o)
+			h.offers.setApart(o, h.now)
 		case o.state == proposed && h.now-o.since > h.cfg.Propose:
 			o.since = h.now
 			h.propose(o)
@@ -300,7 +300,7 @@ func (h *Home) notReduced(ev NotReduced) {
 	h.counts.Refused++
 	for _, id := range ev.Inputs {
 		if o := h.offers.find(id); o != nil && o.state == reducing && o.at == ev.From {
-			h.setApart(o)
+			h.offers.setApart(o, h.now)
 		}
 	}
 }

@@ -156,9 +156,9 @@ func (h *Home) expect(id tasks.PeerID) {
 
 // awaited are the nodes that could read some of r and have gone a short while ago, or have just come back and are still
 // loading the code.
-func (h *Home) awaited(r tasks.Range) (ids []tasks.PeerID) {
-	for id, a := range h.sight.away {
-		if h.now-a.since < h.cfg.Return && !a.blind.Covers(tasks.Cover{r}) && !mutant.On(mutant.ForgetAway) {
+func (s *sight) awaited(after time.Duration, r tasks.Range) (ids []tasks.PeerID) {
+	for id, a := range s.away {
+		if a.since > after && !a.blind.Covers(tasks.Cover{r}) && !mutant.On(mutant.ForgetAway) {
 			ids = append(ids, id)
 		}
 	}
@@ -199,7 +199,7 @@ func (h *Home) Awaited() (a Awaited, ok bool) {
 // butAwaited takes out of what no node that is here can read what those may that are waited for, and notes it.
 func (h *Home) butAwaited(unread tasks.Cover) tasks.Cover {
 	h.sight.waiting = waitFor{}
-	for _, id := range h.awaited(h.record.Want) {
+	for _, id := range h.sight.awaited(h.now-h.cfg.Return, h.record.Want) {
 		a := h.sight.away[id]
 		if wait := unread.Minus(a.blind); !wait.Empty() {
 			w := &h.sight.waiting

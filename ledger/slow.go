@@ -21,21 +21,21 @@ const maxTardy = 6
 
 // tooSlowFrom notes that a blob came too slowly from a node since a time.
 func (h *Home) tooSlowFrom(id tasks.PeerID, since time.Duration) {
-	if id == h.cfg.Self || !h.cameFromOthers(id, since) {
+	if id == h.cfg.Self || !h.standings.cameFromOthers(id, h.cfg.Self, since) {
 		return
 	}
 	before, s := h.standings.shady(id), h.standings.of(id)
 	s.slow++
 	s.tardy = max(s.tardy, 1<<min(s.slow-1, maxTardy))
 	if !before {
-		h.becameShady(id)
+		h.offers.becameShady(id, h.now)
 	}
 }
 
 // cameFromOthers reports whether a blob has come here since a time from another node than one, and this one.
-func (h *Home) cameFromOthers(id tasks.PeerID, since time.Duration) bool {
-	for o, s := range h.standings {
-		if o != id && o != h.cfg.Self && s.cameAt > since {
+func (ss standings) cameFromOthers(id, self tasks.PeerID, since time.Duration) bool {
+	for o, s := range ss {
+		if o != id && o != self && s.cameAt > since {
 			return true
 		}
 	}

@@ -88,9 +88,9 @@ func (h *Home) credible(from tasks.PeerID, blame tasks.Range) bool {
 }
 
 // refute notes that suspects turned out well.
-func (h *Home) refute(s *suspect) {
+func (ss standings) refute(s *suspect) {
 	if len(s.Nodes) == 1 {
-		h.standings.of(s.Nodes[0]).refuted++
+		ss.of(s.Nodes[0]).refuted++
 	}
 }
 
@@ -102,15 +102,15 @@ func (h *Home) vain(o *offer, weight int) {
 	before := h.standings.shady(o.Holder)
 	h.standings.of(o.Holder).shady += weight
 	if !before && h.standings.shady(o.Holder) {
-		h.becameShady(o.Holder)
+		h.offers.becameShady(o.Holder, h.now)
 	}
 }
 
 // becameShady has what others made, and a shady node was to merge, go by itself.
-func (h *Home) becameShady(id tasks.PeerID) {
-	for _, in := range h.offers.all {
+func (os *offers) becameShady(id tasks.PeerID, now time.Duration) {
+	for _, in := range os.all {
 		if in.state == reducing && in.at == id {
-			h.setApart(in)
+			os.setApart(in, now)
 		}
 	}
 }
