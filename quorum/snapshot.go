@@ -267,7 +267,7 @@ func (r *Replica) begin(s Snapshot, in content) {
 	r.setVoters(ids(in.Voters), ids(in.Outgoing))
 }
 
-// leave adds a member to the former ones, and returns those that are to be forgotten for it.
+// noteFormer adds a member to the former ones, and returns those that are to be forgotten for it.
 func (c *compaction) noteFormer(m Member) (forget []Member) {
 	c.past = append(slices.DeleteFunc(c.past, func(o Member) bool { return o.ID == m.ID }), m)
 	if n := len(c.past) - maxPast; n > 0 {

@@ -78,14 +78,14 @@ func (w *world) reign(n *node) {
 		}
 		chain.Links = []quorum.Link{link}
 		term = conf.Term + 1
-		all = append(all, w.ruled(n, chain, term)...)
+		all = append(all, w.takeoverMessages(n, chain, term)...)
 	}
 	w.trace.printf(w.now, n, "SIGNS three recoveries, that of %s among them", other)
 	w.proclaim(n, all)
 }
 
-// ruled returns the messages by which a liar takes over a job with a recovery.
-func (w *world) ruled(n *node, chain quorum.Chain, term uint64) []engine.Message {
+// takeoverMessages returns the messages by which a liar takes over a job with a recovery.
+func (w *world) takeoverMessages(n *node, chain quorum.Chain, term uint64) []engine.Message {
 	keys, link := modelkeys.Keys(n.id), chain.Links[len(chain.Links)-1]
 	self := link.Conf.Voters[0]
 	out := []engine.Message{{Recovery: &link}}
@@ -141,8 +141,8 @@ func (w *world) mayBelieve(n *node) bool {
 	return n.fooled
 }
 
-// believed fails if a node still takes a lying admin's end for the job's when the job is over for all.
-func (w *world) believed() {
+// checkEndsBelieved fails if a node still takes a lying admin's end for the job's when the job is over for all.
+func (w *world) checkEndsBelieved() {
 	for _, n := range w.nodes {
 		if n.up && n.honest && n.disk.end != nil && n.disk.end.Ended.Sum != w.first.Sum() {
 			w.fail("%s is told of the true end no more, and takes another for that", n.id)

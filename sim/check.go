@@ -497,7 +497,7 @@ func (w *world) firstEnd(n *node, r ledger.Result, parts []merge.ID, replica boo
 		w.over = w.sidesEnded()
 		return
 	}
-	w.lastWord()
+	w.endIfForgotten()
 }
 
 // exactlyOnce checks that a result has every unit exactly once.
@@ -533,30 +533,30 @@ func (w *world) exactlyOnce(c content) error {
 	return nil
 }
 
-// lastWord ends the run when all nodes have forgotten the job.
-func (w *world) lastWord() {
+// endIfForgotten ends the run when all nodes have forgotten the job.
+func (w *world) endIfForgotten() {
 	switch who := w.holding(); {
 	case w.now < w.res.Settled || !w.sidesEnded():
 	case who == "":
 		if have := w.count(func(d *disk) bool { return slices.Contains(d.results, w.first.SHA256) }); have == 0 {
 			w.fail("nobody has the result any more")
 		}
-		w.believed()
+		w.checkEndsBelieved()
 		w.over = true
 		return
 	case w.now > max(w.res.Makespan, w.res.Settled)+forgetWithin:
-		if !w.bereft() {
+		if !w.lostReplicas() {
 			w.unfinished()
 		}
 		w.over = true
 		return
 	}
-	w.after(500*time.Millisecond, w.lastWord)
+	w.after(500*time.Millisecond, w.endIfForgotten)
 }
 
-// bereft reports whether a majority of the replicas left for good or lost their disks after the job had ended. The rest
+// lostReplicas reports whether a majority of the replicas left for good or lost their disks after the job had ended. The rest
 // of its ledger cannot know that, waits for them, and may be recovered; so there is no time limit.
-func (w *world) bereft() bool {
+func (w *world) lostReplicas() bool {
 	lost := 0
 	for _, m := range w.keepers {
 		if o := w.nodes[w.index[m.Peer]]; o.gone || o.emptied {

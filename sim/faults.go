@@ -25,7 +25,7 @@ func (w *world) planFaults() {
 		{w.cfg.Stutters, w.stutter},
 		{w.cfg.Jumps, w.jump},
 		{w.cfg.Rots, w.rot},
-		{w.cfg.Twins, w.double},
+		{w.cfg.Twins, w.startTwin},
 		{w.cfg.Kills, w.kill},
 		{w.cfg.Leaves, w.leaveNode},
 		{w.cfg.PowerCuts, func(*node) { w.powerCut() }},
@@ -236,18 +236,18 @@ func (w *world) partition(n *node) {
 	}
 	w.cuts = append(w.cuts, p)
 	w.trace.printf(w.now, n, "PARTITION out %v in %v", p.out, p.inw)
-	w.across(p, 5*time.Second)
+	w.noticeAcross(p, 5*time.Second)
 	last := w.between(time.Second, 15*time.Second)
 	w.settle(w.now + last)
 	w.after(last, func() {
 		w.cuts = slices.DeleteFunc(w.cuts, func(o *partition) bool { return o == p })
 		w.trace.printf(w.now, n, "HEAL")
-		w.across(p, time.Second)
+		w.noticeAcross(p, time.Second)
 	})
 }
 
-// across lets the nodes on both sides of a partition notice what becomes of their links.
-func (w *world) across(p *partition, within time.Duration) {
+// noticeAcross lets the nodes on both sides of a partition notice what becomes of their links.
+func (w *world) noticeAcross(p *partition, within time.Duration) {
 	for i, in := range p.in {
 		if !in {
 			continue
@@ -339,9 +339,9 @@ func (w *world) rot(n *node) {
 	}
 }
 
-// double starts another process with a node's identity, on another host. At most one replica at a time may be such a
+// startTwin starts another process with a node's identity, on another host. At most one replica at a time may be such a
 // node, since what it promised may be known only to a process that is stopped again.
-func (w *world) double(n *node) {
+func (w *world) startTwin(n *node) {
 	if n.copy || n.twin != nil || n.gone || !w.mayLose(n) || w.twins() > 0 {
 		return
 	}
@@ -350,7 +350,7 @@ func (w *world) double(n *node) {
 	w.trace.printf(w.now, n, "TWIN")
 	n.twin = t
 	w.join(t)
-	w.after(w.between(time.Second, 10*time.Second), func() { w.single(n) })
+	w.after(w.between(time.Second, 10*time.Second), func() { w.stopTwin(n) })
 	w.settle(w.now + 10*time.Second)
 }
 
@@ -363,12 +363,12 @@ func (w *world) twins() (count int) {
 	return count
 }
 
-// single stops the second process, as soon as the ledger can do without it.
-func (w *world) single(n *node) {
+// stopTwin stops the second process, as soon as the ledger can do without it.
+func (w *world) stopTwin(n *node) {
 	t := n.twin
 	if t.disk.log != nil && !w.ended && !w.mayEnd(t) {
 		w.settle(w.now + time.Second)
-		w.after(time.Second, func() { w.single(n) })
+		w.after(time.Second, func() { w.stopTwin(n) })
 		return
 	}
 	w.trace.printf(w.now, t, "TWIN ENDS")

@@ -10,26 +10,26 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// An open job grows while nodes and homes die. Its client, a process beside the submitter's daemon, appends files at
-// random times and says each again until it hears that it is in the log, now and then even though it has heard. At
-// the end each unit of all that it has appended must count once, and no other; what was acknowledged is in the ledger
-// of whoever leads, but where that was recovered from a copy that lacked it; and no node runs what it has not been
-// told of.
+// Here an open job grows while nodes and homes die. Its client, a process beside the submitter's daemon, appends files
+// at random times. It repeats each append until it learns that it is in the log, and sometimes after that. At the end
+// each appended unit must count once, and no other. The ledger of whoever leads must have what was acknowledged, unless
+// it was recovered from a copy that lacked it. No node may run units that it has not been told of.
 
-// Growing is a hostile run of a job that grows.
+// Growing returns a hostile run of a job that grows.
 func Growing(seed uint64) Config {
 	c := Hostile(seed)
 	c.Appends = 1 + int(seed%9)
 	return c
 }
 
-// client is who appends. It knows of each step whether it was told that it is in the log.
+// client appends to the job. For each step it knows whether the append was acknowledged.
 type client struct {
-	steps []tasks.Append // what it appends: files and whether that is all
-	begun int            // so many it has come to
+	steps []tasks.Append // its appends: files, and whether the job is closed then
+	begun int            // number of steps that it has made
 	heard []bool
-	rng   *rand.Rand // not the world's: a job that does not grow is played as if there were no such
-	desc  *tasks.Job // the job as it is submitted
+	// This is not the world's source, so that runs of jobs that do not grow stay as they were.
+	rng  *rand.Rand
+	desc *tasks.Job // the job as it is submitted
 }
 
 // planGrowth divides a job's files into those with which it begins, if any, and those that are appended.
@@ -64,7 +64,7 @@ func (w *world) planGrowth() {
 	c.heard = make([]bool, len(c.steps))
 }
 
-// startClient has the client come to its steps, one after the other.
+// startClient plans the times of the client's steps, one after the other.
 func (w *world) startClient() {
 	c := &w.client
 	if len(c.steps) == 0 {
@@ -85,14 +85,14 @@ func (w *world) startClient() {
 	w.after(0, w.repeat)
 }
 
-// say has the client append, by the submitter's daemon if that is there.
+// say sends one of the client's appends through the submitter's daemon, if that is up.
 func (w *world) say(i int) {
 	a := w.client.steps[i]
 	w.trace.printf(w.now, w.nodes[home], "CLIENT appends %d", a.Seq)
 	w.step(w.nodes[home], engine.Append{ID: w.id, Seq: a.Seq, Files: a.Files, Close: a.Close})
 }
 
-// repeat has the client say again what it has not heard of, and now and then what it has.
+// repeat sends the appends again that were not acknowledged, and sometimes one that was.
 func (w *world) repeat() {
 	c := &w.client
 	if w.over || w.ended {
@@ -106,15 +106,15 @@ func (w *world) repeat() {
 	w.after(100*time.Millisecond+time.Duration(c.rng.Int64N(int64(time.Second))), w.repeat)
 }
 
-// sayAll has the client begin anew: the ledger was recovered, and may lack what it has heard of.
+// sayAll makes the client repeat all appends, since the ledger was recovered and may lack acknowledged ones.
 func (w *world) sayAll() { clear(w.client.heard) }
 
-// silenced reports whether a node may not go now: the client has more to append, and no other daemon to do it by.
+// silenced reports whether a node must not leave now, since the client has more to append and no other daemon to use.
 func (w *world) silenced(n *node) bool {
 	return n.num == home && slices.Contains(w.client.heard, false)
 }
 
-// grew takes what a node says of how the job has grown.
+// grew handles what a node reports about the growth of the job.
 func (w *world) grew(n *node, e engine.Effect) {
 	switch e := e.(type) {
 	case engine.Grown:
@@ -140,7 +140,7 @@ func (w *world) grew(n *node, e engine.Effect) {
 	}
 }
 
-// appended is what the client hears.
+// appended handles the answer to an append of the client.
 func (w *world) appended(n *node, e engine.Appended) {
 	if e.ID != w.id || n != w.nodes[home] || e.Seq == 0 || e.Seq > uint64(len(w.client.heard)) {
 		return
@@ -154,7 +154,7 @@ func (w *world) appended(n *node, e engine.Appended) {
 	}
 }
 
-// checkGrowth sees that a home has all that was acknowledged.
+// checkGrowth checks that a home has all appends that were acknowledged.
 func (w *world) checkGrowth(n *node) {
 	v, ok := n.peer.Growth(w.id)
 	if l, has := n.peer.Ledger(w.id); ok && (!has || w.counts(l) && !w.outdated(l)) && w.honestHome() {
@@ -166,17 +166,17 @@ func (w *world) checkGrowth(n *node) {
 	}
 }
 
-// checkKnown sees that a node runs only what it has been told of.
+// checkKnown checks that a node runs only units that it has been told of.
 func (w *world) checkKnown(n *node, r tasks.Range) {
 	if r.Last > n.knows {
 		w.fail("%s runs units %v, and has been told of %d", n.id, r, n.knows)
 	}
 }
 
-// forgeEvery is how long a liar waits until it appends again.
+// forgeEvery is the interval at which a liar appends.
 const forgeEvery = 200 * time.Millisecond
 
-// forge has a liar append units of its own to the job, as if it were the submitter.
+// forge lets a liar append units of its own to the job, as if it were the submitter.
 func (w *world) forge(n *node) {
 	if w.over || w.cfg.Appends == 0 {
 		return

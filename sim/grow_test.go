@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestGrowing plays seeds of jobs that grow while everything happens that TestExactlyOnce has happen; see Growing.
-// $DTPNODE_SEEDS says how many.
+// TestGrowing plays seeds of jobs that grow, with the faults of TestExactlyOnce; see Growing. $DTPNODE_SEEDS is how
+// many seeds.
 func TestGrowing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine each; runs without the race detector")

@@ -222,7 +222,7 @@ func (w *world) intercepted(o, from *node, m engine.Message) bool {
 	}
 	w.lends(m)
 	if o.thief && m.Steal != nil {
-		w.swallow(o, from, m)
+		w.takeAndDrop(o, from, m)
 		return true
 	}
 	return false

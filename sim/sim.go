@@ -464,7 +464,7 @@ func (w *world) step(n *node, ev engine.Event) {
 	for _, e := range n.peer.Step(w.clock(n), ev) {
 		w.trace.effect(w.now, n, e)
 		if n.up {
-			w.obey(n, e)
+			w.carryOut(n, e)
 		}
 	}
 	if at := n.peer.Wake(); at >= 0 && n.up {
@@ -496,7 +496,7 @@ func (w *world) reply(n *node, d time.Duration, ev engine.Event) {
 	})
 }
 
-func (w *world) obey(n *node, e engine.Effect) {
+func (w *world) carryOut(n *node, e engine.Effect) {
 	w.checkRuntime(n, e)
 	if w.second != "" && w.ofSecond(n, e) || len(w.sides) > 0 && w.ofSide(n, e) {
 		return

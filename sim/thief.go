@@ -43,8 +43,8 @@ func (w *world) ravage(n *node) {
 	w.after(thiefEvery, func() { w.ravage(n) })
 }
 
-// swallow accepts what a thief is given.
-func (w *world) swallow(n, from *node, m engine.Message) {
+// takeAndDrop accepts what a thief is given.
+func (w *world) takeAndDrop(n, from *node, m engine.Message) {
 	if g := m.Steal.Grant; g != nil && n.up {
 		w.res.Stolen += g.Ranges.Len()
 		w.post(n, from.id, engine.Message{Job: w.id, Steal: &steal.Message{Ack: &steal.Ack{ID: g.ID, Job: g.Job, OK: true}}})
