@@ -125,8 +125,8 @@ func (p *Peer) makePlace(j *jobState, from tasks.PeerID) bool {
 	return at >= 0
 }
 
-// consistent reports whether a claim would be proven if its job were of the member that its mandate says has founded
-// the ledger. Whether it is shows with the description; what is made up without signatures is not worth a question.
+// consistent reports whether a claim is proven, provided that the member which founded the ledger by its mandate is the
+// job's submitter. Only the description can show that; but a claim without valid signatures is not worth asking for it.
 func (p *Peer) consistent(id tasks.JobID, c claim) bool {
 	if c.founder() != "" &&
 		(mutant.On(mutant.NoMandate) || quorum.CheckMandate(p.trust(id, c.founder()), *c.proof) == nil) {
@@ -144,7 +144,8 @@ func (c *claim) founder() tasks.PeerID {
 	return ""
 }
 
-// lighten bounds what the proofs take that are kept of one member's claims. A copy of the ledger is asked for again.
+// lighten drops the proof of a claim if those kept of one member's claims take too much memory. It is asked for again
+// when the description is here, and so is a copy of the ledger by its home.
 func (p *Peer) lighten(c *claim) {
 	c.weight = c.proof.Weight()
 	if c.enlist != nil {

@@ -30,7 +30,7 @@ func (p *Peer) noteLed(j *jobState) {
 	j.copy.ledAt = p.now
 }
 
-// restoredLog has a copy of an earlier life of this peer settle first.
+// letSettle has a copy of an earlier life of this peer wait for settleTime before a leader tells that the ledger lives.
 func (p *Peer) letSettle(j *jobState) {
 	j.copy.ledAt, j.copy.settledAt = p.now-2*recoverAlive, p.now+settleTime
 }

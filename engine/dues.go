@@ -171,7 +171,7 @@ func costOf(r *ledger.Report) time.Duration {
 // hurries reports whether this peer may send another node a report before one is due.
 func (p *Peer) hurries() bool { return p.charges.own.paid-p.now < maxAhead/8 }
 
-// sends has this peer pay for a report as its receiver will have it pay.
+// payForReport charges this peer for a report as its receiver will.
 func (p *Peer) payForReport(r *ledger.Report) { p.charges.own.charge(p.now, costOf(r)) }
 
 // forgetDues forgets members that owe nothing, when there are many.

@@ -8,14 +8,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Effect is what the owner of a peer must do; the types below. Those that a core wants done as they are, are that core's
-// types by another name.
+// Effect is what the owner of a peer must do; the types below. Those that a core wants done as they are, are that
+// core's types by another name.
 type Effect interface{ IsEffect() }
 
 // Effects of the cores that a peer hands on.
 type (
-	// LeasePacket gives a generation a packet; at most two are out at once. Answer with PacketDone or PacketRefused, unless
-	// the generation ends.
+	// LeasePacket gives a generation a packet; at most two are out at once. Answer with PacketDone or PacketRefused,
+	// unless the generation ends.
 	LeasePacket = steal.Lease
 	// PreemptGen ends the running packet at its next unit; it and queued ones end with PacketDone.
 	PreemptGen = steal.Preempt

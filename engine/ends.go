@@ -11,6 +11,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// The end of a job is proven by a seal: a majority of the voters of its ledger signed what the result is, each as its
+// own record says. So anybody can check it, whoever tells of it.
+
 // ending is what this peer has of a job's end beside the record.
 type ending struct {
 	proof     *Ended        // from elsewhere, which has ended the job here: the record may be behind it
@@ -24,6 +27,7 @@ type ends struct {
 	of  map[tasks.JobID]*endedJob
 }
 
+// endedJob is what is remembered of a job that is over, and how it ended.
 type endedJob struct {
 	pastJob
 	Ended

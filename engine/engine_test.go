@@ -634,11 +634,15 @@ func TestDealtWorkIsProven(t *testing.T) {
 		"by the submitter":                {from: "h", taken: true},
 		"by the submitter, late":          {from: "h", moved: true, taken: true, merges: "h"},
 		"by the submitter, below another": {from: "h", g: steal.Grant{Above: "x"}, taken: true, merges: "x"},
-		"by the submitter, to be passed on": {from: "h", taken: true, g: steal.Grant{Others: others[1:], Proof: &steal.DealProof{
-			Sig: modelkeys.Keys("h").Sign(steal.DealText(jobID, "m", others[1:]))}}},
+		"by the submitter, to be passed on": {from: "h", taken: true, g: steal.Grant{
+			Others: others[1:],
+			Proof:  &steal.DealProof{Sig: modelkeys.Keys("h").Sign(steal.DealText(jobID, "m", others[1:]))},
+		}},
 		"by the submitter, to be passed on unsigned": {from: "h", g: steal.Grant{Others: others[1:]}},
-		"passed on":                         {from: "x", g: steal.Grant{Proof: proof("h", "x")}, taken: true, merges: "x"},
-		"passed on, late":                   {from: "x", g: steal.Grant{Proof: proof("h", "x")}, moved: true, taken: true, merges: "x"},
+		"passed on": {from: "x", g: steal.Grant{Proof: proof("h", "x")}, taken: true, merges: "x"},
+		"passed on, late": {
+			from: "x", g: steal.Grant{Proof: proof("h", "x")}, moved: true, taken: true, merges: "x",
+		},
 		"by another":                        {from: "x"},
 		"by another, to be passed on":       {from: "x", g: steal.Grant{Others: others[1:]}},
 		"by another, to be merged by it":    {from: "x", g: steal.Grant{Above: "x"}},

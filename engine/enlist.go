@@ -44,10 +44,11 @@ func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist
 	}
 }
 
-// resignAgain is how often a member that is none any more asks whether the others know that.
+// resignAgain is how often a copy that the log has removed asks the voters whether it may go.
 const resignAgain = time.Second
 
-// resign asks for leave. Until the others have the change of members, they may need this one's vote for it.
+// resign asks the voters whether this copy, which the log has removed, may go. Until they have that change in their
+// logs they may need its vote.
 func (p *Peer) resign(j *jobState) {
 	switch {
 	case j.copy.log == nil || j.copy.leaveAt.Never():
@@ -63,7 +64,8 @@ func (p *Peer) resign(j *jobState) {
 	}
 }
 
-// onResign lets a member go that is none any more for those that count.
+// onResign answers a member that the log has removed. It may go when the leader says so, with no change of the voters
+// under way: then nobody needs its vote.
 func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
 	if j == nil || j.copy.log == nil {
 		p.tellEnd(from, m.Job)

@@ -16,8 +16,8 @@ type seeking struct {
 	asked  tasks.PeerID  // which of them was asked last
 }
 
-// A node that has not heard from its home for seekAfter asks the others, one each seekEvery, what they know: the
-// home may have changed, or the job be over, and the word of it lost.
+// A node that has not heard from a job's home for seekAfter asks the other nodes what they know, one each seekEvery:
+// another node may lead the job, or the job be over, and the message that said so be lost.
 const (
 	seekAfter = 10 * time.Second
 	seekEvery = time.Second
@@ -34,7 +34,7 @@ func (p *Peer) seek(j *jobState) {
 	}
 }
 
-// after is the peer that follows id in their order, the first after the last; empty for none.
+// nextMember is the peer that follows id in their order, the first after the last; empty for none.
 func (p *Peer) nextMember(id tasks.PeerID) (next tasks.PeerID) {
 	var first tasks.PeerID
 	for o := range p.members {
@@ -142,8 +142,8 @@ func (p *Peer) heed(from tasks.PeerID, j *jobState, home tasks.PeerID, term uint
 	return home == j.home && term == j.term
 }
 
-// obeys reports whether a word of from is that of the job's home. One of a later term than any that was proven is asked
-// for its proof, since its announcement may have been lost.
+// isHome reports whether a member speaks as the job's home. One that speaks in a later term than any that was proven is
+// asked for its proof, since its announcement may have been lost.
 func (p *Peer) isHome(j *jobState, from tasks.PeerID, term uint64) bool {
 	if term > j.term && !p.knowsByLog(j) && j.desc != nil {
 		p.askProof(j, from)
@@ -151,9 +151,8 @@ func (p *Peer) isHome(j *jobState, from tasks.PeerID, term uint64) bool {
 	return from == j.home && term == j.term
 }
 
-// knowsByLog reports whether this peer learns of another home from the job's log, and from nobody's mere word: it
-// leads the job, or has a copy of the ledger that counts. So a member that claims to lead in a later term cannot have
-// the ledger forgotten.
+// knowsByLog reports whether this peer learns from the job's log alone who leads it: it leads the job, or has a copy of
+// the ledger that counts. Otherwise a member that claims to lead in a later term could have the ledger forgotten.
 func (p *Peer) knowsByLog(j *jobState) bool { return j.leads() || (j.copy.log != nil && j.seated()) }
 
 // setHome follows a job to another home.

@@ -11,40 +11,35 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// held is what a node with a copy of a job's ledger keeps of partials' blobs for it: what is in the record, and what a
-// home has asked for, since it may be on its way there.
+// held is what a node with a copy of a job's ledger keeps of partials' blobs for it: those of the record, and those
+// that a home has asked for, since they may be on their way to the record.
 //
-// A home counts on a copy for a blob only when that has given its word in the home's own term (Kept), whatever it told
-// homes before. All that a home proposes comes in the log before what the next one does. So a copy may free a blob that
-// its record has not
+// A home counts on a copy to have a blob only when the copy has said so (Kept) in the home's own term, whatever it told
+// homes before. What a home proposes comes in the log before what the next home does. So a copy may free a blob that is
+// not in its record in three cases:
 //
-// - when it has applied an entry of a later term than that in which the blob was last asked for: what that home has
-// made
+//   - it has applied an entry of a later term than that in which the blob was last asked for. What the home of that
+//     term has proposed on the copy's word is in the record by then, or never will be;
+//   - it has followed the log as far as the home had that asked (Keep.At), and the record would not admit the blob any
+//     more. The home finds the same, and gives the blob up;
+//   - the home says so (Keep.Free).
 //
-//	of the word is in the record by then, or never will be;
-//
-// - when it has followed the log as far as the home had that asked (Keep.At), and the record would not admit the blob
-// any
-//
-//	  more: the home finds the same, and gives it up;
-//	- when that home says so (Keep.Free).
-//
-// After a restart nothing is known of the blobs that are there beside those of the record. They are freed when an entry
+// After a restart nothing is known of the blobs on the disk but those of the record. The others are freed when an entry
 // is applied of a later term than any in which this copy may have given its word (since).
 //
-// A copy that is behind may thus free what is in the record of the others already, if it was asked for it in an earlier
-// term alone: it is none of those that count there, and is asked again. What it has been asked for, and is too far
-// behind to judge (late), it does not free.
+// A copy that is behind may free what is in the record of the others already, if it was asked for that in an earlier
+// term alone: it does not count among those that keep it, and is asked again. What it was asked for, and cannot judge
+// yet since it is too far behind, waits in postponed and is not freed.
 type held struct {
 	blobs     map[merge.ID]heldBlob
 	applied   uint64         // term of the last entry applied
-	index     uint64         // and its index
-	postponed []Keep         // asked for from ahead of this copy: looked at again when it has followed
-	result    *ledger.Result // the home wants it kept of a job that has not ended as far as this copy has followed
-	stale     bool           // the log was followed since it was last looked at what may be freed
+	index     uint64         // of that entry
+	postponed []Keep         // requests of a home that has applied more of the log than this copy
+	result    *ledger.Result // to be kept, once this copy has followed the log to the job's end
+	stale     bool           // entries were applied since tidy last looked for what may be freed
 	since     uint64         // term of the log when this copy was opened
-	unswept   bool           // there may be blobs from before that, of which nothing is known
-	hoarded   int            // requests since the last commit that were refused since the home had too much kept
+	unswept   bool           // blobs of an earlier life, of which nothing is known, may be on the disk
+	hoarded   int            // requests since the last commit that were refused, as the home had too much kept
 }
 
 type heldBlob struct {
@@ -62,7 +57,7 @@ func (j *jobState) hold(b merge.Partial, at uint64) {
 	j.held.blobs[b.ID] = heldBlob{Partial: b, term: j.term, at: at}
 }
 
-// maxLate bounds what waits for this copy to follow.
+// maxPostponed bounds the requests that wait for this copy to follow the log.
 const maxPostponed = 64
 
 // onKeepPartial has a blob kept for the home. What this copy has yet to free may be as much as there is room for, so it
@@ -116,8 +111,8 @@ func (p *Peer) hoards(j *jobState, b merge.Partial) bool {
 	return n > p.cfg.Ledger.MaxBlobs+spareBlobs || bytes > committed+spareTimes*max(p.cfg.Ledger.FoldFloor, largest)
 }
 
-// keepLate looks again at what was asked for from ahead of this copy. What is here already comes first: its term is
-// that of the request then, and what the record does not want any more can go before anything new comes.
+// keepPostponed looks again at what was asked for from ahead of this copy. What is here already comes first: its term
+// is that of the request then, and what the record does not want any more can go before anything new comes.
 func (p *Peer) keepPostponed(j *jobState) {
 	late := j.held.postponed
 	j.held.postponed = nil
@@ -146,7 +141,7 @@ func (j *jobState) wants(b merge.Partial) bool {
 	return j.copy.record.Done.Foldable(b.Kids) || j.copy.record.Done.Judge(b, j.copy.record.Want) == merge.Fresh
 }
 
-// follow notes an entry that was just applied; tidy looks at what that has made superfluous.
+// noteApplied notes an entry that was just applied; tidy looks at what that has made superfluous.
 func (j *jobState) noteApplied(e ledger.Entry, index, term uint64, changed bool) {
 	newer := term > j.held.applied
 	j.held.applied, j.held.index = max(j.held.applied, term), max(j.held.index, index)
@@ -162,7 +157,7 @@ func (j *jobState) noteApplied(e ledger.Entry, index, term uint64, changed bool)
 		changed && (e.Commit != nil || e.Fold != nil || e.Uncommit != nil)
 }
 
-// followTo is follow for all entries up to an index at once, by a snapshot of the record.
+// noteSnapshot is noteApplied for all entries up to an index at once, by a snapshot of the record.
 func (j *jobState) noteSnapshot(index uint64) {
 	j.held.index, j.held.stale = max(j.held.index, index), true
 	for _, b := range j.copy.record.Done.Parts() {
@@ -302,8 +297,8 @@ func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
 	p.send(to, Message{Job: id, Kept: &k})
 }
 
-// onKept takes a replica's word on a blob; not the late one of a member that is none any more, for that deletes
-// what it kept.
+// onKept takes a replica's word on a blob. A late word of a member that the log has removed counts for nothing: it
+// deletes what it kept.
 func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
 	if !j.leads() {
 		return

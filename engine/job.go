@@ -161,7 +161,7 @@ func (p *Peer) expelled() {
 	}
 }
 
-// goAway hands work and ledgers over.
+// beginLeaving hands work and ledgers over.
 func (p *Peer) beginLeaving() {
 	p.leaving.on, p.leaving.since = true, p.now
 	p.schedule(steal.Leave{})

@@ -13,8 +13,7 @@ import (
 
 // leading is what a peer keeps while it leads a job.
 //
-// home is nil exactly while this peer does not lead. What else was known goes with it (stepDown), but what display
-// needs.
+// home is nil exactly while this peer does not lead. When it steps down only what is displayed stays (stepDown).
 type leading struct {
 	home        *ledger.Home // decides what is to be done
 	since       time.Duration
@@ -85,7 +84,7 @@ func (p *Peer) becomeHome(j *jobState) {
 	p.announce(j)
 }
 
-// stepDown ends this peer's lead. What it knew beside the record comes to the next home anew.
+// stepDown ends this peer's lead. What it knew beside the record the next home learns anew, from reports and offers.
 func (p *Peer) stepDown(j *jobState) {
 	// Since when replicas are to go is kept: where the lead goes to and fro it would begin anew for ever.
 	j.led.home, j.led.waiting = nil, nil
@@ -100,14 +99,14 @@ func (p *Peer) stepIfLed(id tasks.JobID, ev ledger.Event) {
 	}
 }
 
-// step feeds the logic of a led job. What comes of it may end this peer's lead.
+// stepHome feeds the logic of a led job. What comes of it may end this peer's lead.
 func (p *Peer) stepHome(j *jobState, ev ledger.Event) {
 	if j.leads() {
 		p.carryOut(j, j.led.home.Step(p.now, ev))
 	}
 }
 
-// obey carries out what a led job's ledger wants.
+// carryOut carries out what a led job's ledger wants.
 func (p *Peer) carryOut(j *jobState, effects []ledger.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -163,7 +162,7 @@ func (p *Peer) carryOut(j *jobState, effects []ledger.Effect) {
 	}
 }
 
-// tell passes on what a led job's ledger has to say to other nodes.
+// tellNodes passes on what a led job's ledger has to say to other nodes.
 func (p *Peer) tellNodes(j *jobState, e ledger.Effect) {
 	switch e := e.(type) {
 	case ledger.Try:

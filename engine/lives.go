@@ -16,9 +16,9 @@ func lifeOf(id tasks.PeerID, r ledger.Report) life { return life{id, r.Seq >> 24
 // maxLives bounds the lives of nodes that have gone of which a job's home remembers what they counted.
 const maxLives = 2048
 
-// wentBy keeps what a life of a node has counted that has just gone. Earlier lives of the node, which never come back,
-// are one from then on; beyond the bound the nodes that come first by their names are forgotten, for display is all
-// that this is for.
+// rememberLife keeps what a node has counted in the life that has just ended. Earlier lives of the node, which never
+// come back, are one from then on; beyond the bound the nodes that come first by their names are forgotten, for display
+// is all that this is for.
 func (j *jobState) rememberLife(l life, s ledger.Stats) {
 	if j.led.gone == nil {
 		j.led.gone = map[life]ledger.Stats{}

@@ -73,7 +73,8 @@ type Enlisted struct {
 	OK     bool          `msgpack:"o"`
 }
 
-// Resign is of a member that its own log says is none any more. The others may not know yet, and need its vote.
+// Resign names a member that was removed from the log, as its own copy says. The others may not have that entry yet,
+// and need its vote for it.
 type Resign struct {
 	Member uint64 `msgpack:"m"`
 }
@@ -117,7 +118,8 @@ func (e *Ended) Text() []byte {
 // signature is under all before it.
 type Grow struct {
 	Appends []tasks.Append `msgpack:"a"`
-	// Restart says that the node knows of appends which are not, or no more, in the ledger: what it has of the job is void.
+	// Restart says that the node knows of appends which are not, or no more, in the ledger: what it has of the job is
+	// void.
 	Restart bool `msgpack:"r,omitempty"`
 }
 
@@ -172,9 +174,9 @@ type Loss struct {
 	Ago    time.Duration `msgpack:"a"`
 }
 
-// Answer is a home's word on an offer: with Accept the partial is committed, with neither Accept nor Note it cannot be. With
-// Note there is no verdict yet, and Known says whether the home still knows of the offer: one that has forgotten it is to
-// be offered it again.
+// Answer is a home's word on an offer: with Accept the partial is committed, with neither Accept nor Note it cannot be.
+// With Note there is no verdict yet, and Known says whether the home still knows of the offer: one that has forgotten
+// it is to be offered it again.
 type Answer struct {
 	ID     merge.ID `msgpack:"i"`
 	Accept bool     `msgpack:"a"`

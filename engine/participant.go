@@ -70,7 +70,8 @@ func (p *Peer) schedule(ev steal.Event) {
 	}
 }
 
-// gives has the home know soon who has what, for it believes nobody else's partials of that.
+// noteGift has the home know soon to whom work was given, for it rejects partials of units that their maker was not
+// given.
 func (p *Peer) noteGift(g *steal.Grant) {
 	if g == nil {
 		return
@@ -200,7 +201,7 @@ func (p *Peer) book(j *jobState, f ledger.Failure) {
 	j.reports.urgent = true
 }
 
-// local carries out what the store of partials wants.
+// carryOutMerge carries out what the store of partials wants.
 func (p *Peer) carryOutMerge(effects []merge.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -227,15 +228,15 @@ func (p *Peer) carryOutMerge(effects []merge.Effect) {
 	}
 }
 
-// flush offers sealed partials, after those that are about to be sealed have joined them; not after those that wait for
-// room, which there is when these are committed.
+// flush offers sealed partials. Those that are about to be sealed are waited for, to be merged with them; those that
+// wait for room on the disk are not, for there is room when these are committed.
 func (p *Peer) flush(j *jobState) {
 	if due := p.flushDue(j); due >= 0 && p.now >= due {
 		p.carryOutMerge(p.roomFor(j).Flush(p.now, p.nextID))
 	}
 }
 
-// flushDue is when that is to be, or -1.
+// flushDue is when flush is to offer what is sealed, or -1 if nothing is.
 func (p *Peer) flushDue(j *jobState) time.Duration {
 	if !j.work.parts.Waiting() || p.sched.Draining(j.id) && len(p.room.seals) == 0 {
 		return -1

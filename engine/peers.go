@@ -58,8 +58,8 @@ func (p *Peer) relink(id tasks.PeerID) {
 	}
 }
 
-// slotsFor is with how many slots a connected member, or this peer itself, works for a job: none if it has no runtime for
-// that.
+// slotsFor is with how many slots a connected member, or this peer itself, works for a job: none if it has no runtime
+// for that.
 func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
 	switch {
 	case !p.canRun(j, id):
@@ -78,8 +78,8 @@ func (m memberState) slotsFor(j *jobState, id tasks.PeerID) int {
 	return m.slots
 }
 
-// canRun reports whether a connected member, or this peer itself, has a runtime for a job. Of a job that is not described
-// here nobody is known to have one.
+// canRun reports whether a connected member, or this peer itself, has a runtime for a job. Of a job that is not
+// described here nobody is known to have one.
 func (p *Peer) canRun(j *jobState, id tasks.PeerID) bool {
 	offers := p.cfg.Offers
 	if id != p.self {

@@ -106,9 +106,6 @@ func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
 	return nil
 }
 
-// The end of a job is proven by a seal: a majority of the voters of its ledger signed what the result is, each as its
-// own record says. So anybody can check it, whoever tells of it.
-
 // proofs are what was proven here about who leads a job.
 //
 // shown holds by package quorum's rules, and no mandate of an earlier term takes its place. conf never goes back to an

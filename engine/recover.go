@@ -310,8 +310,8 @@ func (p *Peer) tellRecovery(j *jobState, to tasks.PeerID) {
 	}
 }
 
-// tellPast answers who speaks for a job that is over, as if it were not: by the word of a ledger that was recovered
-// since, perhaps.
+// tellPast answers a member that announces a job which is over here. If the job has ended after its ledger was
+// recovered, the member may lead it by the ledger of before, and is shown the recovery.
 func (p *Peer) tellPast(from tasks.PeerID, m Message) {
 	if past := p.ends.of[m.Job]; past != nil && past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() &&
 		from != p.self {

@@ -41,8 +41,17 @@ func (p *Peer) report(j *jobState) {
 	j.work.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
 	j.work.stats.Merges = j.work.parts.Merges()
 	r := &ledger.Report{
-		Seq: p.seq, Ready: j.loaded && !p.leaving.on, Leaving: p.leaving.on, Held: p.held(j), Also: p.also(j), Ran: p.sched.Ran(j.id) + j.work.parts.Own().Len(),
-		Left: p.sched.Left(j.id), Failures: j.failuresToReport(), Blames: p.blames(j), Stats: j.work.stats, Aside: j.aside,
+		Seq:      p.seq,
+		Ready:    j.loaded && !p.leaving.on,
+		Leaving:  p.leaving.on,
+		Held:     p.held(j),
+		Also:     p.also(j),
+		Ran:      p.sched.Ran(j.id) + j.work.parts.Own().Len(),
+		Left:     p.sched.Left(j.id),
+		Failures: j.failuresToReport(),
+		Blames:   p.blames(j),
+		Stats:    j.work.stats,
+		Aside:    j.aside,
 	}
 	if few {
 		r.Traced, r.Gave = true, p.gifts(j)
@@ -95,10 +104,10 @@ func (p *Peer) onAck(j *jobState, a ReportAck) {
 	p.heedLosses(j, a)
 }
 
-// maxTold bounds the text of the failures in one report, which must fit in a message.
+// maxFailureText bounds the text of the failures in one report, which must fit in a message.
 const maxFailureText = 256 << 10
 
-// told are the failures for a report, the oldest first; what has no room follows the home's answer.
+// failuresToReport are those that fit in one report, the oldest first. The rest follow when the home has booked these.
 func (j *jobState) failuresToReport() []ledger.Failure {
 	size := 0
 	for i, f := range j.work.failures {

@@ -56,7 +56,9 @@ var rules = []Rule{
 	{
 		"Steal",
 		AnyMember,
-		"one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; dealt ones come from its submitter, or from whom that has put above this node; an acknowledgement is of a grant to its sender",
+		"one of request, grant, acknowledgement and refusal; at most MaxJobs jobs asked for; granted units are of the job; " +
+			"dealt ones come from its submitter, or from whom that has put above this node; an acknowledgement is of a grant " +
+			"to its sender",
 		func(m *Message) bool { return m.Steal != nil },
 		checkSteal,
 	},
@@ -171,7 +173,8 @@ var rules = []Rule{
 	{
 		"Moved",
 		AnyMember,
-		"a term that can be; what it tells counts if it is proven. That there is no such job counts from its submitter, for a copy of the ledger without a seat",
+		"a term that can be; what it tells counts if it is proven. That there is no such job counts from its " +
+			"submitter, for a copy of the ledger without a seat",
 		func(m *Message) bool { return m.Moved != nil },
 		checkMoved,
 	},

@@ -244,7 +244,8 @@ func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
 	p.look(j)
 }
 
-// grew has a host that does not see some files look at those that were appended, from one on: it may not see them either.
+// grew has a host that does not see some files look at those that were appended, from one on: it may not see them
+// either.
 func (p *Peer) grew(j *jobState, from int) {
 	if s, d := &j.sight, j.data(); len(s.files) > 0 {
 		for i := from; i < len(d.Files); i++ {

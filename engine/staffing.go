@@ -135,8 +135,8 @@ func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint6
 	return remove
 }
 
-// crammed counts voters that cannot write blobs any more as gone, if others can take their place or nothing could be
-// committed with them.
+// withoutFull counts voters whose disks are full as gone, if others can take their place or nothing could be committed
+// with them.
 func (p *Peer) withoutFull(j *jobState, keep []quorum.Member, gone []uint64) ([]quorum.Member, []uint64) {
 	full := func(m quorum.Member) bool { return m.Peer != p.self && j.led.home.CannotWrite(m.Peer) }
 	n := 0
@@ -178,7 +178,7 @@ func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 	return true
 }
 
-// staff lets commits begin.
+// letCommit lets commits begin.
 func (p *Peer) letCommit(j *jobState) {
 	if !j.staff.complete {
 		j.staff.complete = true
@@ -203,9 +203,9 @@ func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
 	return keep, gone
 }
 
-// fit lists nodes that could become replicas, those that have the job's code first, and of them those that may submit
-// jobs: that may work, whether they have a runtime for this job or not, and are no voters that can stay. Jobs begin at different places in the list, so that their
-// replicas spread.
+// fit lists nodes that could become replicas: those with the right to work, whether they have a runtime for this job or
+// not, that are not voters already. Nodes that have the job's code come first, and of equals those that may submit
+// jobs. Jobs begin at different places in the list, so that their replicas spread.
 func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	ids := p.sortedPeers()
 	heard := j.copy.log.Heard(p.now)
@@ -224,8 +224,8 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	return ids
 }
 
-// ableRank puts nodes first that have the job's code, and those last that have no runtime for it: one that never gets the
-// code loaded could not lead the job.
+// ableRank puts nodes first that have the job's code, and those last that have no runtime for it: one that never gets
+// the code loaded could not lead the job.
 func (p *Peer) ableRank(j *jobState, id tasks.PeerID) int {
 	switch {
 	case j.led.home.Ready(id):
@@ -284,8 +284,8 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 // askWait is how long a home that leaves waits for the first word of the other replicas.
 const askWait = 3 * time.Second
 
-// handOver gives the lead to another replica, since this peer leaves or is unable to. Where there is no
-// other, a node becomes one first. The next home sees to it that one that left is none any more.
+// handOver gives the lead to another replica, since this peer leaves or cannot lead the job. Where there is no other
+// replica a node is made one first. A replica that has left is removed by the next home.
 func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 	all := len(keep)
 	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool {

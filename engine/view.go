@@ -63,8 +63,8 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	v.Awaited, _ = j.led.home.Awaited()
 	v.Cramped = j.led.home.FullReason()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
-	v.Staffed = j.staff.complete &&
-		(j.copy.log == nil || len(j.copy.log.Members()) == 1 || j.copy.log.Dispensable(p.now, spareWait) && j.led.home.Copied())
+	alone := j.copy.log == nil || len(j.copy.log.Members()) == 1
+	v.Staffed = j.staff.complete && (alone || j.copy.log.Dispensable(p.now, spareWait) && j.led.home.Copied())
 	if j.copy.log != nil {
 		for _, m := range j.copy.log.Members() {
 			v.Replicas = append(v.Replicas, m.Peer)

@@ -7,8 +7,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A home commits partials by rule R3: what is disjoint from all that is committed is taken, what is committed already is
-// dropped, and what overlaps is sent back to be offered in pieces.
+// A home commits partials by rule R3: what is disjoint from all that is committed is taken, what is committed already
+// is dropped, and what overlaps is sent back to be offered in pieces.
 func ExampleCommitted_Judge() {
 	want := tasks.R(0, 100)
 	partial := func(seq uint64, first, last int64) merge.Partial {

@@ -10,8 +10,8 @@ import (
 )
 
 // Members prove to others what their log says, beside raft and without changing it. A leader that lacks a signature
-// asks for it (frameAsk), and a voter that follows it signs what its own state says (frameSigned). The leader asks again
-// at each heartbeat, until it has what it needs:
+// asks for it (frameAsk), and a voter that follows it signs what its own state says (frameSigned). The leader asks
+// again at each heartbeat, until it has what it needs:
 //
 //   - for its mandate: signatures of a majority of the voters that they follow it in its term. Before it has them it
 //     completes no change of the voters;

@@ -75,8 +75,8 @@ func Hostile(seed uint64) Config {
 // Kinds is a run of three jobs of different kinds at once, with faults, on nodes that can run some of them.
 func Kinds(seed uint64) Config { return Hostile(seed).ofKinds() }
 
-// ofKinds is a configuration with three jobs of different kinds in place of one, each of which has fewer units. What the side
-// jobs do not model does not happen.
+// ofKinds is a configuration with three jobs of different kinds in place of one, each of which has fewer units. What
+// the side jobs do not model does not happen.
 func (c Config) ofKinds() Config {
 	c.Kinds, c.Apart = true, time.Duration(c.Seed/12%4)*time.Second
 	c.Units /= 3

@@ -12,10 +12,10 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Jobs of several kinds run at once on nodes that have one runtime, two, or none. The first job is the one that all of a
-// run's checks are about; the others, the side jobs, are modelled with less: their disks take every write, and nothing rots.
-// Each of them must be done, exactly once, and whichever node begins a generation of a job, loads its code, is asked for
-// work of it or is dealt some, must have a runtime for it.
+// Jobs of several kinds run at once on nodes that have one runtime, two, or none. The first job is the one that all of
+// a run's checks are about; the others, the side jobs, are modelled with less: their disks take every write, and
+// nothing rots. Each of them must be done, exactly once, and whichever node begins a generation of a job, loads its
+// code, is asked for work of it or is dealt some, must have a runtime for it.
 
 // kindsOfWork is how many kinds there are; a job is of the kind of its number.
 const kindsOfWork = 3
@@ -170,7 +170,8 @@ func (w *world) sidesEnded() bool {
 	return !slices.ContainsFunc(w.sides, func(s *sideJob) bool { return s.ended == 0 && !s.dropped })
 }
 
-// ableSpeed is the speed of the nodes that can run the job which the slowest nodes can run, and how many jobs there are.
+// ableSpeed is the speed of the nodes that can run the job which the slowest nodes can run, and how many jobs there
+// are.
 func (w *world) ableSpeed() (least float64) {
 	for k := range kindsOfWork {
 		var speed float64
@@ -438,8 +439,8 @@ func (w *world) sideKeepsResult(n *node, e engine.KeepResult) bool {
 	return true
 }
 
-// sideEnds takes the word of a replica that a side job's result is in its ledger: it has every unit once, and is the same
-// wherever it is told.
+// sideEnds takes the word of a replica that a side job's result is in its ledger: it has every unit once, and is the
+// same wherever it is told.
 func (w *world) sideEnds(n *node, e engine.JobEnded) bool {
 	s := w.side(e.ID)
 	if s == nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestKinds plays seeds of three jobs of different kinds at once, with faults, on nodes that can run one of them, two or
-// none. Each is done, exactly once, by those that can.
+// TestKinds plays seeds of three jobs of different kinds at once, with faults, on nodes that can run one of them, two
+// or none. Each is done, exactly once, by those that can.
 func TestKinds(t *testing.T) {
 	if raceEnabled {
 		goTest(t, "-run", "^TestKinds$", ".")
@@ -19,13 +19,24 @@ func TestKinds(t *testing.T) {
 	t.Log(&all)
 }
 
-// TestSlotsAreSharedByJobs has three jobs of one size on nodes that can run one of them, two or none, submitted one after
-// the other. None waits for the others to end: each takes at most twice as long as it would
-// alone on the nodes that can run the job which the fewest can.
+// TestSlotsAreSharedByJobs has three jobs of one size on nodes that can run one of them, two or none, submitted one
+// after the other. None waits for the others to end: each takes at most twice as long as it would alone on the nodes
+// that can run the job which the fewest can.
 func TestSlotsAreSharedByJobs(t *testing.T) {
 	for s := range uint64(12) {
-		c := Config{Seed: s, Nodes: 24, Slots: 1 + int(s%3), Units: 60_000, Files: 6, UnitTime: 2 * time.Millisecond, Replicas: 3,
-			Latency: time.Millisecond, Deal: s%2 == 0, Kinds: true, Apart: time.Duration(s%3) * 1500 * time.Millisecond}
+		c := Config{
+			Seed:     s,
+			Nodes:    24,
+			Slots:    1 + int(s%3),
+			Units:    60_000,
+			Files:    6,
+			UnitTime: 2 * time.Millisecond,
+			Replicas: 3,
+			Latency:  time.Millisecond,
+			Deal:     s%2 == 0,
+			Kinds:    true,
+			Apart:    time.Duration(s%3) * 1500 * time.Millisecond,
+		}
 		res := checkSeed(t, c)
 		if len(res.Sides) != kindsOfWork-1 {
 			t.Errorf("seed %d: %d side jobs ended", s, len(res.Sides))

@@ -8,8 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A node with one slot gets the work of a job and begins it. A thief that has not shown yet that it does what it takes is
-// given two seconds of work, on credit.
+// A node with one slot gets the work of a job and begins it. A thief that has not shown yet that it does what it takes
+// is given two seconds of work, on credit.
 func Example() {
 	s, err := steal.New(steal.Config{Self: "home", Slots: 1})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Nodes have different runtimes, or none, and a job is for those that have one which offers all that it needs. Work of a job
-// is asked of, and given to, peers that can run it alone: any other could only hand it back.
+// Nodes have different runtimes, or none, and a job is for those that have one which offers all that it needs. Work of
+// a job is asked of, and given to, peers that can run it alone: any other could only hand it back.
 
 // peer is what is known of a peer that can be stolen from.
 type peer struct {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// The slots of a node are shared by the jobs that have work here, whatever the age of each: a free slot goes to the job with
-// the fewest generations (hungriest). None is free for long where one job has taken all of them, so its generations make way,
-// one after the other, as soon as each has had its turn.
+// The slots of a node are shared by the jobs that have work here, whatever the age of each: a free slot goes to the job
+// with the fewest generations (hungriest). None is free for long where one job has taken all of them, so its
+// generations make way, one after the other, as soon as each has had its turn.
 
-// turns is how many turns there are in the lifetime of a generation. More of them would have jobs share sooner, and make
-// more and smaller partials.
+// turns is how many turns there are in the lifetime of a generation. More of them would have jobs share sooner, and
+// make more and smaller partials.
 const turns = 8
 
 // turn is how long a generation runs at least before it makes way: not less than sealing its output is worth.
@@ -18,8 +18,8 @@ func (s *Scheduler) turn(j *job) time.Duration {
 	return max(s.lifetime(j)/turns, min(sealShare*j.sealTook, maxStretch))
 }
 
-// overShare reports whether a generation is to make way for one of another job: that has fewer of them and work to begin,
-// and no slot is free or about to be.
+// overShare reports whether a generation is to make way for one of another job: that has fewer of them and work to
+// begin, and no slot is free or about to be.
 func (s *Scheduler) overShare(g *gen) bool {
 	if len(s.jobs) < 2 || g.solo || len(s.gens) < s.cfg.Slots || s.now-g.started <= s.turn(g.job) {
 		return false

@@ -60,8 +60,8 @@ func (m *mill) run(until time.Duration, unit time.Duration) {
 	}
 }
 
-// TestJobsOfAllAgesProgress opens jobs one after the other on one node, each with more work than can be done: none waits
-// for long for its first generation, and in the end each has about as much of the slots as any other.
+// TestJobsOfAllAgesProgress opens jobs one after the other on one node, each with more work than can be done: none
+// waits for long for its first generation, and in the end each has about as much of the slots as any other.
 func TestJobsOfAllAgesProgress(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots, jobs := rapid.IntRange(1, 6).Draw(t, "slots"), rapid.IntRange(2, 5).Draw(t, "jobs")

@@ -13,8 +13,8 @@ func (j *Job) Needs() []string { return j.Work.Needs }
 // Offer is what one runtime of a node offers, in the words that jobs need.
 type Offer []string
 
-// Met reports whether any of a node's runtimes can work for a job with these needs. Where nothing is needed every node can,
-// also one without a runtime that says what it offers.
+// Met reports whether any of a node's runtimes can work for a job with these needs. Where nothing is needed every node
+// can, also one without a runtime that says what it offers.
 func Met(needs []string, offers []Offer) bool {
 	return len(needs) == 0 || mutant.On(mutant.AnyRuntime) ||
 		slices.ContainsFunc(offers, func(o Offer) bool { return o.Meets(needs) })
