@@ -22,7 +22,8 @@ func (d *Daemon) stuckSince(j *job, last ledger.Attempt) time.Time {
 	if c := d.ledgers.Of(j.known()); c != nil {
 		var err error
 		if seen.since, err = c.StuckSince(attempt, d.ages); err != nil {
-			d.log.Warn("could not note since when a job cannot be finished: it counts anew when this node is started again", "job", api.Short(j.name), "reason", err)
+			d.log.Warn("could not note since when a job cannot be finished: it counts anew when this node is started again",
+				"job", api.Short(j.name), "reason", err)
 		}
 	}
 	j.mu.Lock()

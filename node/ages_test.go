@@ -32,14 +32,24 @@ func TestClocksTakeNoResult(t *testing.T) {
 		owed      bool
 		goes      bool
 	}{
-		"of now":                               {},
-		"by a clock that is behind":            {submitted: fortnight},
-		"by a clock that begins in 1970":       {submitted: time.Since(time.Unix(0, 0))},
-		"by a clock that is ahead":             {submitted: -fortnight},
-		"an old one, by a clock that is ahead": {submitted: -fortnight, written: fortnight, marked: day + time.Hour, goes: true},
+		"of now":                         {},
+		"by a clock that is behind":      {submitted: fortnight},
+		"by a clock that begins in 1970": {submitted: time.Since(time.Unix(0, 0))},
+		"by a clock that is ahead":       {submitted: -fortnight},
+		"an old one, by a clock that is ahead": {
+			submitted: -fortnight,
+			written:   fortnight,
+			marked:    day + time.Hour,
+			goes:      true,
+		},
 		"an old one, seen for the first time":  {submitted: fortnight, written: fortnight},
 		"an old one, seen for less than a day": {submitted: fortnight, written: fortnight, marked: day - time.Hour},
-		"an old one, seen for a day":           {submitted: fortnight, written: fortnight, marked: day + time.Hour, goes: true},
+		"an old one, seen for a day": {
+			submitted: fortnight,
+			written:   fortnight,
+			marked:    day + time.Hour,
+			goes:      true,
+		},
 		"written when the own clock was ahead": {submitted: -fortnight, written: -fortnight},
 		"owed":                                 {submitted: fortnight, written: fortnight, marked: fortnight, owed: true},
 	} {
@@ -110,7 +120,10 @@ func TestClocksTakeNoUnfinishedJob(t *testing.T) {
 	stuck := func(at time.Duration) *job {
 		j := newJob(d.ctx, "0123456789abcdef0123456789abcdef")
 		j.led = true
-		j.view = engine.JobView{Stuck: true, Attempts: []ledger.Attempt{{Node: "other", At: time.Now().Add(-at).UnixMilli(), Reason: "it crashed"}}}
+		j.view = engine.JobView{
+			Stuck:    true,
+			Attempts: []ledger.Attempt{{Node: "other", At: time.Now().Add(-at).UnixMilli(), Reason: "it crashed"}},
+		}
 		d.mu.Lock()
 		d.byName[j.name] = j
 		d.mu.Unlock()

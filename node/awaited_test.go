@@ -39,11 +39,17 @@ func TestEndMustBeProven(t *testing.T) {
 		e := engine.Ended{Sum: r.Sum(), Units: 5, Result: &r}
 		e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: []quorum.Member{quorum.NewMember("me", 1)}}}
 		for _, p := range by {
-			e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: p, Sig: fakeKeys(p).Sign(quorum.SealText("job "+string(id), e.Text()))})
+			e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{
+				By:  p,
+				Sig: fakeKeys(p).Sign(quorum.SealText("job "+string(id), e.Text())),
+			})
 		}
 		return endProof{End: engine.Remember{ID: id, Ended: e}, Submitter: "me"}
 	}
-	got, err := mine.check(trustIn(prove(id, told, "me")), api.JobStatus{State: api.Failed, Output: told.Output}, prove(id, told, "me"))
+	got, err := mine.check(trustIn(prove(id, told, "me")), api.JobStatus{
+		State:  api.Failed,
+		Output: told.Output,
+	}, prove(id, told, "me"))
 	if err != nil || got.State != api.Done || got.SHA256 != "aa" || got.Output != told.Output {
 		t.Errorf("proven is %+v: %v", got, err)
 	}

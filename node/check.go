@@ -114,7 +114,12 @@ func checkFailure(err error) error {
 			msg += "\n" + more
 		}
 	}
-	return &api.Error{Status: 422, Message: msg, Hint: "nothing was kept or written; the same would happen in the run", Err: err}
+	return &api.Error{
+		Status:  422,
+		Message: msg,
+		Hint:    "nothing was kept or written; the same would happen in the run",
+		Err:     err,
+	}
 }
 
 // checking is one check under way.
@@ -243,7 +248,15 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 		}
 		i, first := c.desc.Data.Locate(part.First)
 		f := c.desc.Data.Files[i]
-		err := g.Lease(exec.Packet{ID: uint64(part.First), File: f.URL, Tree: f.Tree, First: first, Last: first + part.Len(), Base: part.First - first, Entries: f.Entries})
+		err := g.Lease(exec.Packet{
+			ID:      uint64(part.First),
+			File:    f.URL,
+			Tree:    f.Tree,
+			First:   first,
+			Last:    first + part.Len(),
+			Base:    part.First - first,
+			Entries: f.Entries,
+		})
 		if err != nil && !errors.Is(err, exec.ErrEnded) {
 			return "", err
 		}

@@ -45,7 +45,10 @@ func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, wh
 	for i, c := range copies {
 		err := checked(c.on, func(t quorum.Trust) error { return quorum.CheckChain(t, c.Copy.Chain) })
 		if holds[i] = err == nil && c.Copy.Member.Peer == c.on; !holds[i] {
-			if !errors.Is(err, engine.ErrTooMuch) && !slices.ContainsFunc(c.Copy.Chain.Links, func(l quorum.Link) bool { return l.RecoveryConf() == nil }) { // whose signer may have lost the right
+			// whose signer may have lost the right
+			if !errors.Is(err, engine.ErrTooMuch) && !slices.ContainsFunc(c.Copy.Chain.Links, func(l quorum.Link) bool {
+				return l.RecoveryConf() == nil
+			}) {
 				accuse(c, fmt.Sprintf("says that it has a copy of the ledger, and does not prove who keeps it: %v", err))
 			}
 			continue
@@ -65,13 +68,16 @@ func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, wh
 		c.proven = holds[i] && slices.Contains(seats, c.Copy.Member) && quorum.Epoch(c.Copy.Term) == quorum.Epoch(newest.Term)
 		if c.Leads && c.proven {
 			m := c.Copy.Mandate
-			c.Leads = m != nil && m.LeaderPeer() == c.on && newest.Admits(*m) && checked(c.on, func(t quorum.Trust) error { return quorum.CheckMandate(t, *m) }) == nil
+			c.Leads = m != nil && m.LeaderPeer() == c.on && newest.Admits(*m) && checked(c.on, func(t quorum.Trust) error {
+				return quorum.CheckMandate(t, *m)
+			}) == nil
 		}
 		c.Leads, c.Copy.Majority = c.Leads && c.proven, c.Copy.Majority && c.proven
 		s.copies = append(s.copies, c)
 	}
 	slices.SortStableFunc(s.copies, func(a, b copyReport) int {
-		return cmp.Or(cmp.Compare(trusted(b), trusted(a)), cmp.Compare(b.Copy.Term, a.Copy.Term), cmp.Compare(b.Copy.Index, a.Copy.Index), cmp.Compare(a.Lacking, b.Lacking), cmp.Compare(a.on, b.on))
+		return cmp.Or(cmp.Compare(trusted(b), trusted(a)), cmp.Compare(b.Copy.Term, a.Copy.Term),
+			cmp.Compare(b.Copy.Index, a.Copy.Index), cmp.Compare(a.Lacking, b.Lacking), cmp.Compare(a.on, b.on))
 	})
 	return s
 }
@@ -95,7 +101,11 @@ func (s *survey) choose(from string, called func(tasks.PeerID) string) error {
 		}
 	}
 	if len(found) != 1 {
-		return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("%d members that are called %q have a copy of the job's ledger", len(found), from), Hint: "dtpnode recover without --from lists them"}
+		return &api.Error{
+			Status:  http.StatusNotFound,
+			Message: fmt.Sprintf("%d members that are called %q have a copy of the job's ledger", len(found), from),
+			Hint:    "dtpnode recover without --from lists them",
+		}
 	}
 	c := s.copies[found[0]]
 	s.copies, s.chosen = slices.Insert(slices.Delete(s.copies, found[0], found[0]+1), 0, c), true

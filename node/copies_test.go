@@ -26,16 +26,30 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 	})
 	link := func(by tasks.PeerID, seq uint64, voters ...quorum.Member) quorum.Link {
 		c := quorum.Conf{Seq: seq, Term: 1, Prior: 0, Voters: voters}
-		return quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: by, Sig: modelkeys.Keys(by).Sign(quorum.ConfText(engine.GroupName(id), c))}}}
+		return quorum.Link{
+			Conf: c,
+			Sigs: []quorum.Signature{{By: by, Sig: modelkeys.Keys(by).Sign(quorum.ConfText(engine.GroupName(id), c))}},
+		}
 	}
 	chain := quorum.Chain{Founders: founders, Links: []quorum.Link{link("s", 1, voters...)}}
 	copyOf := func(p tasks.PeerID, index uint64, c quorum.Chain) copyReport {
-		return copyReport{Name: "0123456789abcdef", ID: id, Submitter: "s", on: p, Copy: engine.CopyView{Member: m(p), Index: index, Term: 1, Chain: c, Seats: [][]quorum.Member{c.Conf().Voters}}}
+		return copyReport{
+			Name:      "0123456789abcdef",
+			ID:        id,
+			Submitter: "s",
+			on:        p,
+			Copy:      engine.CopyView{Member: m(p), Index: index, Term: 1, Chain: c, Seats: [][]quorum.Member{c.Conf().Voters}},
+		}
 	}
 	honest := copyOf("a", 10, chain)
 	alone := quorum.Chain{Founders: founders, Links: []quorum.Link{link("x", 1, m("x"))}}
 	own := quorum.Chain{Founders: []quorum.Member{m("x")}}
-	trust := quorum.Trust{Keys: modelkeys.Keys("s"), Group: engine.GroupName(id), Founders: []tasks.PeerID{"s"}, Authority: func(by tasks.PeerID) bool { return by == "s" }}
+	trust := quorum.Trust{
+		Keys:      modelkeys.Keys("s"),
+		Group:     engine.GroupName(id),
+		Founders:  []tasks.PeerID{"s"},
+		Authority: func(by tasks.PeerID) bool { return by == "s" },
+	}
 	for name, tc := range map[string]struct {
 		lie     copyReport
 		accused bool
@@ -67,7 +81,11 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 		}()},
 	} {
 		accused := false
-		s := surveyed(func(_ tasks.PeerID, check func(quorum.Trust) error) error { return check(trust) }, []copyReport{tc.lie, honest}, func(c copyReport, _ string) { accused = accused || c.on == tc.lie.on })
+		s := surveyed(func(_ tasks.PeerID, check func(quorum.Trust) error) error {
+			return check(trust)
+		}, []copyReport{tc.lie, honest}, func(c copyReport, _ string) {
+			accused = accused || c.on == tc.lie.on
+		})
 		if accused != tc.accused {
 			t.Errorf("%s: accused %v", name, accused)
 		}
@@ -83,7 +101,9 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 		if ts := s.terms(); slices.ContainsFunc(ts, func(t uint64) bool { return t > 100 }) {
 			t.Errorf("%s: goes on above the terms %v", name, ts)
 		}
-		if err := s.choose(tc.lie.on, func(id tasks.PeerID) string { return id }); err != nil || s.copies[0].on != tc.lie.on || len(s.copies) != 2 {
+		if err := s.choose(tc.lie.on, func(id tasks.PeerID) string {
+			return id
+		}); err != nil || s.copies[0].on != tc.lie.on || len(s.copies) != 2 {
 			t.Errorf("%s: the user's choice: %v, %v", name, err, s.copies[0].on)
 		}
 	}
@@ -101,14 +121,23 @@ func TestProofsOfCopiesAreCharged(t *testing.T) {
 		chain := quorum.Chain{Founders: []quorum.Member{m}}
 		for seq := range uint64(200) {
 			c := quorum.Conf{Seq: seq + 1, Term: term, Prior: seq, Voters: []quorum.Member{m}}
-			chain.Links = append(chain.Links, quorum.Link{Conf: c, Sigs: []quorum.Signature{{By: liar, Sig: d.net.Sign(quorum.ConfText(engine.GroupName(id), c))}}})
+			chain.Links = append(chain.Links, quorum.Link{
+				Conf: c,
+				Sigs: []quorum.Signature{{By: liar, Sig: d.net.Sign(quorum.ConfText(engine.GroupName(id), c))}},
+			})
 		}
 		err := errors.New("not checked")
 		once := func(_ tasks.PeerID, check func(quorum.Trust) error) error {
 			err = checked("x", check)
 			return err
 		}
-		c := copyReport{Name: "0123456789abcdef", ID: id, Submitter: liar, on: liar, Copy: engine.CopyView{Member: m, Term: term, Chain: chain}}
+		c := copyReport{
+			Name:      "0123456789abcdef",
+			ID:        id,
+			Submitter: liar,
+			on:        liar,
+			Copy:      engine.CopyView{Member: m, Term: term, Chain: chain},
+		}
 		s := surveyed(once, []copyReport{c}, func(_ copyReport, why string) { t.Fatalf("chain %d: accused: %s", term, why) })
 		if s.copies[0].proven != (err == nil) {
 			t.Fatalf("chain %d: proven is %v: %v", term, s.copies[0].proven, err)

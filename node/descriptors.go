@@ -24,8 +24,10 @@ func checkDescriptors(limit uint64, slots int) (members int, err error) {
 	open := int(min(limit, most))
 	if need := filesAtRest + filesPerSlot*slots; open < need {
 		e := &api.Error{
-			Message: fmt.Sprintf("could not start with %d slots: this process may open %d files at once (ulimit -n), and needs %d", slots, open, need),
-			Hint:    fmt.Sprintf("raise the limit: `ulimit -n %d`, as root, or LimitNOFILE=%[1]d in systemd's unit", max(4096, need+roomForMembers)),
+			Message: fmt.Sprintf("could not start with %d slots: this process may open %d files at once (ulimit -n), and "+
+				"needs %d", slots, open, need),
+			Hint: fmt.Sprintf("raise the limit: `ulimit -n %d`, as root, or LimitNOFILE=%[1]d in systemd's unit",
+				max(4096, need+roomForMembers)),
 		}
 		if fit := (open - filesAtRest) / filesPerSlot; fit > 0 {
 			e.Hint += fmt.Sprintf(", or use at most --slots %d", fit)

@@ -16,7 +16,8 @@ func TestFullDiskOfAHomeIsTold(t *testing.T) {
 	j.desc, j.led = &tasks.Job{}, true
 	j.status.State, j.status.HomeName = api.Running, "home"
 	j.view.Cramped = "write x: no space left on device"
-	if st := d.fullStatus(j); st.State != api.Running || !strings.Contains(st.Phase, "home") || !strings.Contains(st.Phase, "no space left on device") {
+	if st := d.fullStatus(j); st.State != api.Running || !strings.Contains(st.Phase, "home") ||
+		!strings.Contains(st.Phase, "no space left on device") {
 		t.Errorf("it is %s: %q", st.State, st.Phase)
 	}
 }

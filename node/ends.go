@@ -129,7 +129,8 @@ func (known jobIdentity) check(t quorum.Trust, st api.JobStatus, p endProof) (ap
 		return st, nil
 	}
 	var signed api.JobStatus
-	if err := json.Unmarshal(e.Result.Status, &signed); err != nil || !signed.State.Final() || !strings.HasPrefix(signed.ID, known.name) {
+	if err := json.Unmarshal(e.Result.Status, &signed); err != nil || !signed.State.Final() ||
+		!strings.HasPrefix(signed.ID, known.name) {
 		return st, fmt.Errorf("%w: it is another job's", errUnproven)
 	}
 	signed.Submitter, signed.SubmitterName, signed.SHA256 = p.Submitter, st.SubmitterName, e.Result.SHA256

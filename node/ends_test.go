@@ -15,7 +15,12 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 	d := openWithout(t, "submitter")
 	j := d.ended(t, "a", "", "histograms")
 	id := tasks.NameOf([]byte("job"))
-	d.results.SaveEnd(j.name, engine.Remember{ID: id, Term: 3, Submitter: d.net.ID(), Ended: engine.Ended{Sum: "sum", Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte("secret")}}})
+	d.results.SaveEnd(j.name, engine.Remember{
+		ID:        id,
+		Term:      3,
+		Submitter: d.net.ID(),
+		Ended:     engine.Ended{Sum: "sum", Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte("secret")}},
+	})
 	d.forgetJob(j.name)
 	if d.results.Has(j.name) || len(d.find(j.name)) > 0 {
 		t.Error("the job is kept")
@@ -30,7 +35,8 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 	}
 	defer again.Close()
 	ends := again.results.Ends()
-	if len(ends) != 1 || ends[0].ID != id || ends[0].Term != 3 || ends[0].Ended.Seal == nil || ends[0].Ended.Sum != "sum" || ends[0].Ended.Result != nil {
+	if len(ends) != 1 || ends[0].ID != id || ends[0].Term != 3 || ends[0].Ended.Seal == nil ||
+		ends[0].Ended.Sum != "sum" || ends[0].Ended.Result != nil {
 		t.Errorf("what is known of the end is %+v", ends)
 	}
 }

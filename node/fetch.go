@@ -59,7 +59,11 @@ func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name s
 		missing = err
 	}
 	if missing == nil {
-		missing = &api.Error{Status: http.StatusNotFound, Message: "no member that can be reached has the job's result", Hint: "dtpnode status " + api.Short(name) + " says why"}
+		missing = &api.Error{
+			Status:  http.StatusNotFound,
+			Message: "no member that can be reached has the job's result",
+			Hint:    "dtpnode status " + api.Short(name) + " says why",
+		}
 	}
 	return nil, missing
 }
@@ -67,7 +71,11 @@ func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name s
 // result opens a finished job's output that is kept here, if it is what the job's ledger says.
 func (d *Daemon) result(j *job) (*os.File, error) {
 	if !j.final() {
-		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet", Hint: "wait for it, or stop it: dtpnode cancel " + api.Short(j.name)}
+		return nil, &api.Error{
+			Status:  http.StatusConflict,
+			Message: "the job has not ended yet",
+			Hint:    "wait for it, or stop it: dtpnode cancel " + api.Short(j.name),
+		}
 	}
 	none := d.noResult(j)
 	path := d.results.Path(j.name)
@@ -84,7 +92,8 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 	}
 	if err := store.Verify(path, want); err != nil {
 		_ = f.Close()
-		d.log.Error("a job's result is damaged here; it is put aside, and taken from another node that has it", "job", api.Short(j.name), "reason", err)
+		d.log.Error("a job's result is damaged here; it is put aside, and taken from another node that has it",
+			"job", api.Short(j.name), "reason", err)
 		if err := d.results.SetAside(j.name, want); err != nil {
 			d.log.Warn("could not put a damaged result aside", "reason", err)
 		}
@@ -96,7 +105,11 @@ func (d *Daemon) result(j *job) (*os.File, error) {
 
 // noResult says that no result of a finished job is kept here.
 func (d *Daemon) noResult(j *job) *api.Error {
-	e := &api.Error{Status: http.StatusNotFound, Message: "the job has no result", Hint: "dtpnode status " + api.Short(j.name) + " says why"}
+	e := &api.Error{
+		Status:  http.StatusNotFound,
+		Message: "the job has no result",
+		Hint:    "dtpnode status " + api.Short(j.name) + " says why",
+	}
 	if at := d.results.FetchedAt(j.name); !at.IsZero() {
 		e.Message = fmt.Sprintf("the job's result was fetched at %s, and is not kept any more", at.Format(time.DateTime))
 	}

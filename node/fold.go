@@ -23,7 +23,8 @@ func (d *Daemon) foldBlobs(e engine.FoldBlobs) {
 	failpoint.Hit(failpoint.FoldBefore)
 	out, err := d.tryFold(e)
 	if err != nil {
-		d.log.Warn("could not merge committed partials; they stay as they are, and it is tried again", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
+		d.log.Warn("could not merge committed partials; they stay as they are, and it is tried again", "job", e.Job.Short(),
+			"inputs", len(e.Inputs), "reason", err)
 		no := engine.NotFolded{Job: e.Job, Kids: kids}
 		if store.DiskError(err) != nil {
 			no.Here = err.Error()

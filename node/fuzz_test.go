@@ -14,7 +14,10 @@ import (
 func FuzzJob(f *testing.F) {
 	for _, files := range [][]tasks.File{
 		{{URL: "a", Tree: "T", Entries: 10, Clusters: []int64{0, 5}}, {URL: "b", Entries: 3}},
-		{{URL: "a", Tree: "T", Entries: 10, UUID: "0b8c4d1e-6c1e-11f0-9a3c-0100007fbeef"}, {URL: "b", Entries: 3, UUID: "\xff"}},
+		{
+			{URL: "a", Tree: "T", Entries: 10, UUID: "0b8c4d1e-6c1e-11f0-9a3c-0100007fbeef"},
+			{URL: "b", Entries: 3, UUID: "\xff"},
+		},
 	} {
 		data, err := tasks.NewDataset(files)
 		if err != nil {
@@ -26,7 +29,11 @@ func FuzzJob(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	for _, l := range []tasks.Limits{{Stall: 1, Open: -1}, {EntryCPU: 3, Memory: 1}, {FileSize: 1, Scratch: -1, Processes: -1}} {
+	for _, l := range []tasks.Limits{
+		{Stall: 1, Open: -1},
+		{EntryCPU: 3, Memory: 1},
+		{FileSize: 1, Scratch: -1, Processes: -1},
+	} {
 		b, err := wire.Marshal(&tasks.Job{Protocol: tasks.Protocol, Nonce: make([]byte, 16), Limits: l})
 		if err != nil {
 			f.Fatal(err)
@@ -39,7 +46,8 @@ func FuzzJob(f *testing.F) {
 			return
 		}
 		l := new(Config).workerLimits().For(desc.Limits)
-		if l.Stall != 0 && l.Stall < time.Second || l.Open != 0 && l.Open < time.Second || l.EntryCPU != 0 && l.EntryCPU < time.Second ||
+		if l.Stall != 0 && l.Stall < time.Second || l.Open != 0 && l.Open < time.Second ||
+			l.EntryCPU != 0 && l.EntryCPU < time.Second ||
 			min(l.Memory, l.FileSize, l.Scratch, int64(l.Processes)) < 0 {
 			t.Fatalf("children would run with %+v", l)
 		}

@@ -86,7 +86,9 @@ func (d *Daemon) provenLead(ctx context.Context, at tasks.PeerID, name string, s
 }
 
 // checkFor checks what a member proves in its answer to a request, at its cost.
-func (d *Daemon) checkFor(at tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error) error {
+func (d *Daemon) checkFor(
+	at tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error,
+) error {
 	err := errOver // of this daemon
 	d.ask(func(p *engine.Peer) { err = p.CheckFor(at, id, submitter, check) })
 	return err
@@ -122,7 +124,8 @@ func (d *Daemon) askMembers(ctx context.Context, ids []tasks.PeerID, name string
 	if i := slices.IndexFunc(told, func(o telling) bool { return o.st.Submitter != told[0].st.Submitter }); i > 0 {
 		names := d.memberNames()
 		return t, &api.Error{Status: http.StatusConflict,
-			Message: fmt.Sprintf("%s tells of a job %s of %s, and %s of one of %s", names[told[0].at].name, name, names[told[0].st.Submitter].name,
+			Message: fmt.Sprintf("%s tells of a job %s of %s, and %s of one of %s", names[told[0].at].name, name,
+				names[told[0].st.Submitter].name,
 				names[told[i].at].name, names[told[i].st.Submitter].name),
 			Hint: "one of them is not what it seems: ask on the host that submitted the job"}
 	}

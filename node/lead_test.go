@@ -19,7 +19,14 @@ import (
 func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api.JobState) *job {
 	j := newJob(d.ctx, hex.EncodeToString(tasks.NonceOf(submitter, salt)))
 	j.led, j.desc = true, &tasks.Job{Submitter: submitter}
-	j.status = api.JobStatus{ID: j.name, Home: d.net.ID(), Submitter: submitter, State: state, Submitted: time.Now(), SHA256: store.HashOf(nil)}
+	j.status = api.JobStatus{
+		ID:        j.name,
+		Home:      d.net.ID(),
+		Submitter: submitter,
+		State:     state,
+		Submitted: time.Now(),
+		SHA256:    store.HashOf(nil),
+	}
 	d.mu.Lock()
 	d.byName[j.name] = j
 	d.mu.Unlock()
@@ -31,7 +38,8 @@ func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api
 func TestWhoTellsOfAJobIsAskedForProof(t *testing.T) {
 	asker := openWithout(t, "asker")
 	defer asker.Close()
-	reader, submitter, other := admit(t, asker, "reader", p2p.Read), admit(t, asker, "submitter", p2p.Submitter), admit(t, asker, "other", p2p.Submitter)
+	reader, submitter, other := admit(t, asker, "reader", p2p.Read), admit(t, asker, "submitter", p2p.Submitter), admit(t,
+		asker, "other", p2p.Submitter)
 	for _, d := range []*Daemon{reader, submitter, other} {
 		defer d.Close()
 	}
@@ -68,7 +76,8 @@ func TestWhoTellsOfAJobIsAskedForProof(t *testing.T) {
 	other.claimed(like(), other.net.ID(), api.Running)
 	_, _, _, err := asker.lookup(t.Context(), first)
 	var e *api.Error
-	if !errors.As(err, &e) || e.Status != http.StatusConflict || !strings.Contains(e.Message, "submitter") || !strings.Contains(e.Message, "other") {
+	if !errors.As(err, &e) || e.Status != http.StatusConflict || !strings.Contains(e.Message, "submitter") ||
+		!strings.Contains(e.Message, "other") {
 		t.Errorf("two of one name: %v", err)
 	}
 }

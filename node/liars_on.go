@@ -253,7 +253,10 @@ func (d *Daemon) pryOften() {
 			arg = arg[:4+l.rng.IntN(len(arg)-4)]
 		}
 		if kind == "recover" {
-			link, _ := json.Marshal(quorum.Link{Conf: quorum.Conf{Seq: 1 << 20, Voters: []quorum.Member{quorum.NewMember(d.net.ID(), 1)}}})
+			link, _ := json.Marshal(quorum.Link{Conf: quorum.Conf{
+				Seq:    1 << 20,
+				Voters: []quorum.Member{quorum.NewMember(d.net.ID(), 1)},
+			}})
 			arg = name + "\n" + string(link)
 		}
 		l.mu.Unlock()

@@ -99,7 +99,14 @@ func (d *Daemon) trickOften() {
 			l.mu.Lock()
 			l.seq++
 			first := desc.Want.First + int64(l.rng.Uint64N(uint64(desc.Want.Len())))
-			g := &steal.Grant{ID: 1<<50 + l.seq, Job: id, Ranges: tasks.CoverOf(tasks.R(first, first+1)), Left: time.Hour, Dealt: true, Above: d.net.ID()}
+			g := &steal.Grant{
+				ID:     1<<50 + l.seq,
+				Job:    id,
+				Ranges: tasks.CoverOf(tasks.R(first, first+1)),
+				Left:   time.Hour,
+				Dealt:  true,
+				Above:  d.net.ID(),
+			}
 			l.mu.Unlock()
 			d.tell(to, engine.Message{Steal: &steal.Message{Grant: g}})
 		}
@@ -126,7 +133,15 @@ func (d *Daemon) takes(from tasks.PeerID, m engine.Message) bool {
 	again := l.forged[g.ID]
 	l.forged[g.ID] = true
 	l.seq++
-	p := merge.Partial{ID: merge.ID{Node: d.net.ID(), Seq: 1<<50 + l.seq}, Job: m.Job, Cover: g.Cover, Units: g.Units, Canary: g.Canary, Holder: d.net.ID(), Kids: []merge.ID{g.ID}}
+	p := merge.Partial{
+		ID:     merge.ID{Node: d.net.ID(), Seq: 1<<50 + l.seq},
+		Job:    m.Job,
+		Cover:  g.Cover,
+		Units:  g.Units,
+		Canary: g.Canary,
+		Holder: d.net.ID(),
+		Kids:   []merge.ID{g.ID},
+	}
 	d.spawn(func() {
 		d.tell(from, engine.Message{Job: m.Job, Gathered: &engine.Gathered{ID: g.ID, Word: merge.Noted}})
 		if !again {

@@ -94,7 +94,9 @@ func (d *Daemon) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []
 
 // silent picks the nodes of which lines may be missing. Where nodes are known to have done less of a job than was done
 // of it, anybody who is not there may have worked for it.
-func silent(st api.JobStatus, self tasks.PeerID, members map[tasks.PeerID]api.Member, failed map[tasks.PeerID]error) (out []api.SilentNode) {
+func silent(
+	st api.JobStatus, self tasks.PeerID, members map[tasks.PeerID]api.Member, failed map[tasks.PeerID]error,
+) (out []api.SilentNode) {
 	worked, did := map[tasks.PeerID]string{}, int64(0)
 	for _, n := range st.Nodes {
 		if did += n.Units; n.Packets+n.Units+n.Failures+n.Generations > 0 {

@@ -66,7 +66,8 @@ func TestSilentNodes(t *testing.T) {
 		{work("self", "up", "up", "self"), ""},
 		{work("self", "up", "mute", "lost"), "lost is not up: lost, mute does not answer: late"},
 		{work("self", "up", "gone", "up"), "gone is no member any more"},
-		{work("self"), "idle is not up: left, lost is not up: lost, mute does not answer: late"}, // the rest was done by somebody
+		// the rest was done by somebody
+		{work("self"), "idle is not up: left, lost is not up: lost, mute does not answer: late"},
 		{api.JobStatus{}, ""},
 	} {
 		var got []string
@@ -88,11 +89,18 @@ func TestPeersThatDiffer(t *testing.T) {
 		says  []string
 	}{
 		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce(both[:1], p2p.MaxMeta)}, true, nil},
-		{both[:1], p2p.Info{Version: "v2", Meta: runtimes.Announce(both[:1], p2p.MaxMeta)}, true, nil}, // their protocol numbers say whether they work together
-		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce(both[1:2], p2p.MaxMeta)}, false, []string{"6.38.00", "6.40.00", "install the same version"}},
+		// their protocol numbers say whether they work together
+		{both[:1], p2p.Info{Version: "v2", Meta: runtimes.Announce(both[:1], p2p.MaxMeta)}, true, nil},
+		{both[:1], p2p.Info{
+			Version: "v1",
+			Meta:    runtimes.Announce(both[1:2], p2p.MaxMeta),
+		}, false, []string{"6.38.00", "6.40.00", "install the same version"}},
 		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce(both, p2p.MaxMeta)}, true, nil},
 		{both, p2p.Info{Version: "v1", Meta: runtimes.Announce(both[2:], p2p.MaxMeta)}, true, nil},
-		{both[:2], p2p.Info{Version: "v1", Meta: runtimes.Announce(both[2:], p2p.MaxMeta)}, false, []string{"test 1", "ROOT 6.40.00, ROOT 6.38.00"}},
+		{both[:2], p2p.Info{
+			Version: "v1",
+			Meta:    runtimes.Announce(both[2:], p2p.MaxMeta),
+		}, false, []string{"test 1", "ROOT 6.40.00, ROOT 6.38.00"}},
 		{both[:1], p2p.Info{Version: "v1"}, false, []string{"neither ROOT", "`dtpnode status` there"}},
 		{both[:1], p2p.Info{Version: "v1", Meta: "garbage"}, false, []string{"neither ROOT"}},
 	} {

@@ -66,7 +66,9 @@ func (d *Daemon) look(e engine.Look) {
 
 // glance tries to open one file. A file that is there, whatever is in it, is seen: whether one that was refused for
 // what is in it has changed is looked at before.
-func (d *Daemon) glance(ctx context.Context, work tasks.Work, f tasks.File) (cause exec.Cause, reason string, known bool) {
+func (d *Daemon) glance(
+	ctx context.Context, work tasks.Work, f tasks.File,
+) (cause exec.Cause, reason string, known bool) {
 	if f.URL == "" {
 		return "", "", true // items, which came with the job
 	}

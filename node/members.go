@@ -17,8 +17,12 @@ import (
 func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
 	for _, p := range d.links(ctx).Pairs {
 		if len(p.Via) > 0 && (p.A.ID == id && p.B.Self || p.B.ID == id && p.A.Self) {
-			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not forget %s: %s says that it is up, though this node has no link to it", d.nameOf(id), p.Via[0]),
-				Hint: "dtpnode revoke puts out a member that is up; dtpnode status says why there is no link"}
+			return &api.Error{
+				Status: http.StatusConflict,
+				Message: fmt.Sprintf("could not forget %s: %s says that it is up, though this node has no link to it", d.nameOf(id),
+					p.Via[0]),
+				Hint: "dtpnode revoke puts out a member that is up; dtpnode status says why there is no link",
+			}
 		}
 	}
 	return d.net.Forget(ctx, id)
@@ -28,12 +32,20 @@ func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
 func (d *Daemon) rename(name string) error {
 	for _, m := range d.net.Members() {
 		if m.Name == name && !m.Self {
-			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not rename this node: another member is called %q already", name),
-				Hint: "choose another name"}
+			return &api.Error{
+				Status:  http.StatusConflict,
+				Message: fmt.Sprintf("could not rename this node: another member is called %q already", name),
+				Hint:    "choose another name",
+			}
 		}
 	}
 	if err := d.net.Rename(name); err != nil {
-		return &api.Error{Status: http.StatusBadRequest, Message: err.Error(), Hint: "a name has at most 64 bytes of printable characters", Err: err}
+		return &api.Error{
+			Status:  http.StatusBadRequest,
+			Message: err.Error(),
+			Hint:    "a name has at most 64 bytes of printable characters",
+			Err:     err,
+		}
 	}
 	d.log.Info("renamed", "name", name)
 	return nil
@@ -65,7 +77,8 @@ func (d *Daemon) byNames(err error) error {
 	e := *api.AsError(err)
 	e.Err = err
 	if e.Hint == "" && errors.Is(err, p2p.ErrNoRight) {
-		e.Status, e.Hint = http.StatusForbidden, "run it on the host that invited that member, or on the one that `dtpnode members` marks as founder"
+		e.Status, e.Hint = http.StatusForbidden, "run it on the host that invited that member, or on the one that `dtpnode "+
+			"members` marks as founder"
 	}
 	for _, m := range d.net.Members() {
 		e.Message = strings.ReplaceAll(e.Message, m.ID, d.nameOf(m.ID))
@@ -78,7 +91,12 @@ func advised(err error) error {
 	if !errors.Is(err, p2p.ErrNotFounder) {
 		return err
 	}
-	return &api.Error{Status: 403, Message: err.Error(), Hint: "run it on the host that `dtpnode members` marks as founder", Err: err}
+	return &api.Error{
+		Status:  403,
+		Message: err.Error(),
+		Hint:    "run it on the host that `dtpnode members` marks as founder",
+		Err:     err,
+	}
 }
 
 // sayGoodbye ends the links: for good, if the user wants to leave the cluster.
@@ -104,15 +122,21 @@ func (d *Daemon) invite(req api.InviteRequest) (inv api.Invite, err error) {
 	}
 	token, expires, err := invite(rights, time.Duration(req.TTL*float64(time.Second)))
 	if errors.Is(err, p2p.ErrNoRight) {
-		return inv, &api.Error{Status: http.StatusForbidden, Message: err.Error(),
-			Hint: "ask for it on a member with the right inviter, and with those that are to be given: `dtpnode members` shows who has them", Err: err}
+		return inv, &api.Error{
+			Status:  http.StatusForbidden,
+			Message: err.Error(),
+			Hint: "ask for it on a member with the right inviter, and with those that are to be given: `dtpnode members` " +
+				"shows who has them",
+			Err: err,
+		}
 	}
 	if err != nil {
 		return inv, err
 	}
 	inv = api.Invite{Token: token, Expires: expires, Rights: req.Rights, Note: api.LostHost(len(d.net.Members()) + 1)}
 	if onlyLoopback(d.net.Addrs()) {
-		inv.Warning = "this node listens on loopback only, so the token works on this host alone: start it with --listen HOST:PORT to be reachable"
+		inv.Warning = "this node listens on loopback only, so the token works on this host alone: start it with --listen " +
+			"HOST:PORT to be reachable"
 	}
 	return inv, nil
 }

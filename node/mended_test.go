@@ -20,17 +20,35 @@ func TestCodesOf(t *testing.T) {
 		want   []api.Code
 	}
 	for name, steps := range map[string][]step{
-		"the same code":      {{"a", nil, 10, nil}, {"a", nil, 12, nil}, {"a", nil, 15, nil}},
-		"other parameters":   {{"a", with("1"), 10, nil}, {"a", with("2"), 12, []api.Code{{Source: "a", Job: "00", Entries: 10, Params: map[string]string{"cut": "1"}}, {Source: "a", Job: "01", Entries: 2, Params: map[string]string{"cut": "2"}}}}},
-		"nothing was done":   {{"a", nil, 0, nil}, {"b", nil, 5, nil}},
-		"there and back":     {{"a", nil, 10, nil}, {"b", nil, 12, []api.Code{{Source: "a", Job: "00", Entries: 10}, {Source: "b", Job: "01", Entries: 2}}}, {"a", nil, 15, []api.Code{{Source: "a", Job: "00", Entries: 13}, {Source: "b", Job: "01", Entries: 2}}}},
-		"kept, then another": {{"a", nil, 10, nil}, {"a", nil, 12, nil}, {"b", nil, 13, []api.Code{{Source: "a", Job: "01", Entries: 12}, {Source: "b", Job: "02", Entries: 1}}}},
+		"the same code": {{"a", nil, 10, nil}, {"a", nil, 12, nil}, {"a", nil, 15, nil}},
+		"other parameters": {
+			{"a", with("1"), 10, nil},
+			{"a", with("2"), 12, []api.Code{
+				{Source: "a", Job: "00", Entries: 10, Params: map[string]string{"cut": "1"}},
+				{Source: "a", Job: "01", Entries: 2, Params: map[string]string{"cut": "2"}},
+			}},
+		},
+		"nothing was done": {{"a", nil, 0, nil}, {"b", nil, 5, nil}},
+		"there and back": {
+			{"a", nil, 10, nil},
+			{"b", nil, 12, []api.Code{{Source: "a", Job: "00", Entries: 10}, {Source: "b", Job: "01", Entries: 2}}},
+			{"a", nil, 15, []api.Code{{Source: "a", Job: "00", Entries: 13}, {Source: "b", Job: "01", Entries: 2}}},
+		},
+		"kept, then another": {
+			{"a", nil, 10, nil},
+			{"a", nil, 12, nil},
+			{"b", nil, 13, []api.Code{{Source: "a", Job: "01", Entries: 12}, {Source: "b", Job: "02", Entries: 1}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var old *tasks.Job
 			before := int64(0)
 			for i, s := range steps {
-				desc := &tasks.Job{Nonce: []byte{byte(i)}, Work: tasks.Work{Ships: []tasks.Ship{{SHA256: s.source, Keep: true}}}, Ask: tasks.Ask{Params: s.params}}
+				desc := &tasks.Job{
+					Nonce: []byte{byte(i)},
+					Work:  tasks.Work{Ships: []tasks.Ship{{SHA256: s.source, Keep: true}}},
+					Ask:   tasks.Ask{Params: s.params},
+				}
 				if old != nil {
 					desc.Ask.Again = &tasks.Again{Job: store.NameOf(old), Units: before}
 					desc.Ask.Again.Ran = ranBefore(desc, old)

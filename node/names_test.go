@@ -18,7 +18,8 @@ func TestNobodyTakesAnothersName(t *testing.T) {
 	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
 	ids := []string{honest.net.ID(), liar.net.ID(), d.net.ID()}
 	names := d.names(ids)
-	if names[0] == names[1] || !strings.HasPrefix(names[0], "b (") || !strings.HasPrefix(names[1], "b (") || names[2] != "home" {
+	if names[0] == names[1] || !strings.HasPrefix(names[0], "b (") || !strings.HasPrefix(names[1], "b (") ||
+		names[2] != "home" {
 		t.Errorf("they are called %q", names)
 	}
 	for i, id := range ids {

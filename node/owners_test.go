@@ -44,11 +44,29 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 	if err := durable.Write(d.results.Path(j.name), []byte(secret)); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{ID: j.name, Selector: secret + ".C", Home: d.net.ID(), State: api.Partial, Submitted: time.Now(), SHA256: store.HashOf([]byte(secret)),
-		Error: secret, Hint: secret, Phase: secret, Output: "/" + secret, Stdout: secret, Apart: []string{secret}, Replicas: []string{secret},
-		Missing: []api.Missing{{File: secret}}, Units: 4711, Nodes: []api.NodeWork{{ID: d.net.ID(), Name: secret}}}, false)
+	j.adopt(api.JobStatus{
+		ID:        j.name,
+		Selector:  secret + ".C",
+		Home:      d.net.ID(),
+		State:     api.Partial,
+		Submitted: time.Now(),
+		SHA256:    store.HashOf([]byte(secret)),
+		Error:     secret,
+		Hint:      secret,
+		Phase:     secret,
+		Output:    "/" + secret,
+		Stdout:    secret,
+		Apart:     []string{secret},
+		Replicas:  []string{secret},
+		Missing:   []api.Missing{{File: secret}},
+		Units:     4711,
+		Nodes:     []api.NodeWork{{ID: d.net.ID(), Name: secret}},
+	}, false)
 	close(j.done)
-	d.results.SaveEnd(j.name, engine.Remember{ID: tasks.NameOf([]byte(name)), Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}}})
+	d.results.SaveEnd(j.name, engine.Remember{
+		ID:    tasks.NameOf([]byte(name)),
+		Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}},
+	})
 	j.printed(secret)
 	d.mu.Lock()
 	d.byName[j.name] = j
@@ -61,8 +79,14 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
 	roles := map[string]tasks.PeerID{"stranger": openStranger(t)}
-	for name, rights := range map[string][]p2p.Right{"owner": {p2p.Submitter}, "submitter": {p2p.Submitter}, "worker": {p2p.Worker},
-		"inviter": {p2p.Inviter}, "read": {p2p.Read}, "admin": {p2p.Admin}} {
+	for name, rights := range map[string][]p2p.Right{
+		"owner":     {p2p.Submitter},
+		"submitter": {p2p.Submitter},
+		"worker":    {p2p.Worker},
+		"inviter":   {p2p.Inviter},
+		"read":      {p2p.Read},
+		"admin":     {p2p.Admin},
+	} {
 		o := admit(t, d, name, rights...)
 		defer o.Close()
 		roles[name] = o.net.ID()
@@ -109,13 +133,18 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 			if refused == slices.Contains(want.may, role) {
 				t.Errorf("%s asked by %s: %v", kind, role, err)
 			}
-			if refused && kind != "plan" && kind != "glob" && (!strings.Contains(e.Message, "owner's") || !strings.Contains(e.Message, "admin") || !strings.Contains(e.Hint, "--rights")) {
-				t.Errorf("%s asked by %s: the refusal does not say whose it is, and what right is needed: %v, %s", kind, role, e, e.Hint)
+			if refused && kind != "plan" && kind != "glob" &&
+				(!strings.Contains(e.Message, "owner's") || !strings.Contains(e.Message, "admin") ||
+					!strings.Contains(e.Hint, "--rights")) {
+				t.Errorf("%s asked by %s: the refusal does not say whose it is, and what right is needed: %v, %s", kind, role, e,
+					e.Hint)
 			}
-			if tells := strings.Contains(string(answer), secret) || strings.Contains(string(answer), "4711"); tells != slices.Contains(want.short, role) {
+			if tells := strings.Contains(string(answer), secret) ||
+				strings.Contains(string(answer), "4711"); tells != slices.Contains(want.short, role) {
 				t.Errorf("%s asked by %s tells %s", kind, role, answer)
 			}
-			if kind == "status" && !slices.Contains(want.short, role) && (!strings.Contains(string(answer), roles["owner"]) || strings.Contains(string(answer), j.name)) {
+			if kind == "status" && !slices.Contains(want.short, role) &&
+				(!strings.Contains(string(answer), roles["owner"]) || strings.Contains(string(answer), j.name)) {
 				t.Errorf("whose job it is, and no more of its name: %s", answer)
 			}
 		}
@@ -178,7 +207,8 @@ func TestANodesUserSeesWhatItsMemberMay(t *testing.T) {
 			defer d.Close()
 			j := d.owned(t, "b", founder.net.ID())
 			st, err := d.jobStatus(t.Context(), j.name)
-			if err != nil || (st.Private == "") != tc.look || st.Submitter != founder.net.ID() || (st.Selector != "") != tc.look {
+			if err != nil || (st.Private == "") != tc.look || st.Submitter != founder.net.ID() ||
+				(st.Selector != "") != tc.look {
 				t.Errorf("status %+v, error %v", st, err)
 			}
 			list := d.allJobs(t.Context())
@@ -223,11 +253,13 @@ func TestABeginningOfANameOpensNoOthersLog(t *testing.T) {
 	d.mu.Lock()
 	d.byName[mine.name] = mine
 	d.mu.Unlock()
-	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte("cccc")); err == nil || strings.Contains(string(answer), secret) {
+	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte("cccc")); err == nil ||
+		strings.Contains(string(answer), secret) {
 		t.Errorf("got %q, error %v", answer, err)
 	}
 	mine.printed("mine")
-	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte(mine.name)); err != nil || string(answer) != "mine\n" {
+	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte(mine.name)); err != nil ||
+		string(answer) != "mine\n" {
 		t.Errorf("got %q, error %v", answer, err)
 	}
 }

@@ -19,8 +19,16 @@ import (
 // somePart is a partial of a job, of units in a row.
 func somePart(id tasks.JobID, seq uint64, first, last int64, blob string) merge.Partial {
 	r := tasks.R(first, last)
-	return merge.Partial{ID: merge.ID{Node: "maker", Seq: seq}, Job: id, Cover: tasks.CoverOf(r), Units: r.Len(), Canary: tasks.Canary(id.Seed(), r),
-		SHA256: store.HashOf([]byte(blob)), Size: int64(len(blob)), Holder: "maker"}
+	return merge.Partial{
+		ID:     merge.ID{Node: "maker", Seq: seq},
+		Job:    id,
+		Cover:  tasks.CoverOf(r),
+		Units:  r.Len(),
+		Canary: tasks.Canary(id.Seed(), r),
+		SHA256: store.HashOf([]byte(blob)),
+		Size:   int64(len(blob)),
+		Holder: "maker",
+	}
 }
 
 // TestPartsAreThoseOfTheProvenEnd: what a member keeps of a job that is retried is taken for what its result was made
@@ -50,7 +58,8 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 		t.Helper()
 		index, err := wire.Marshal(&store.MadeOf{Job: id, Signature: b, Parts: parts})
 		if err == nil {
-			err = errors.Join(durable.Write(at.results.PartPath(name, string(id)), body), durable.Write(at.results.PartPath(name, "index"), index))
+			err = errors.Join(durable.Write(at.results.PartPath(name, string(id)), body),
+				durable.Write(at.results.PartPath(name, "index"), index))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -76,12 +85,18 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 		"not signed, kept here":          {none, honest, d, ""},
 	} {
 		keep(tc.with, tc.parts)
-		found, err := d.findParts(t.Context(), "", api.JobStatus{ID: name, Submitter: owner.net.ID(), State: api.Partial, PartsSHA256: tc.sum})
+		found, err := d.findParts(t.Context(), "", api.JobStatus{
+			ID:          name,
+			Submitter:   owner.net.ID(),
+			State:       api.Partial,
+			PartsSHA256: tc.sum,
+		})
 		var refused *api.Error
 		switch {
 		case tc.says == "" && (err != nil || len(found.Parts) != len(tc.parts)):
 			t.Errorf("%s: not taken: %v", what, err)
-		case tc.says != "" && (!errors.As(err, &refused) || refused.Status != http.StatusGone || !strings.Contains(refused.Message, tc.says)):
+		case tc.says != "" &&
+			(!errors.As(err, &refused) || refused.Status != http.StatusGone || !strings.Contains(refused.Message, tc.says)):
 			t.Errorf("%s: %+v, %v", what, found, err)
 		}
 		tc.with.results.RemoveParts(name)

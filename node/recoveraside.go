@@ -47,13 +47,23 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 	for _, a := range d.asides.List(prefix) {
 		from, err := restoreOf(a)
 		if err != nil {
-			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.Folder(), "reason", err)
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.Folder(),
+				"reason", err)
 			continue
 		}
-		r := copyReport{Name: a.Name, ID: a.ID, Submitter: from.Job.Submitter, Units: from.Job.Want.Len(), Aside: &a.Link, Written: a.At, on: d.net.ID()}
+		r := copyReport{
+			Name:      a.Name,
+			ID:        a.ID,
+			Submitter: from.Job.Submitter,
+			Units:     from.Job.Want.Len(),
+			Aside:     &a.Link,
+			Written:   a.At,
+			on:        d.net.ID(),
+		}
 		d.ask(func(p *engine.Peer) { r.Copy, err = p.AsideCopy(from) })
 		if err != nil {
-			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.Folder(), "reason", err)
+			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.Folder(),
+				"reason", err)
 			continue
 		}
 		r.Parts = len(r.Copy.Parts)
@@ -134,8 +144,12 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 		return p, err
 	}
 	if len(copies) == 0 {
-		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has put a copy of the ledger of a job %q aside", name),
-			Hint: "they are kept for " + d.cfg.KeepFor.String() + " on nodes that gave their copies up for a recovery; start dtpnode up there"}
+		return p, &api.Error{
+			Status:  http.StatusNotFound,
+			Message: fmt.Sprintf("no member that can be reached has put a copy of the ledger of a job %q aside", name),
+			Hint: "they are kept for " + d.cfg.KeepFor.String() +
+				" on nodes that gave their copies up for a recovery; start dtpnode up there",
+		}
 	}
 	if copies, err = d.ofOneJob(name, copies); err != nil {
 		return p, err
@@ -147,8 +161,13 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 		return p, err
 	}
 	if !s.copies[0].proven && !s.chosen {
-		return p, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: of the members that have put a copy of its ledger aside none proves that it was one of those that keep it: %s",
-			name, strings.Join(d.names(tellers(s.copies)), ", ")), Hint: "dtpnode recover JOB --superseded --from MEMBER believes one of them"}
+		return p, &api.Error{
+			Status: http.StatusConflict,
+			Message: fmt.Sprintf("could not recover job %s: of the members that have put a copy of its ledger aside none "+
+				"proves that it was one of those that keep it: %s",
+				name, strings.Join(d.names(tellers(s.copies)), ", ")),
+			Hint: "dtpnode recover JOB --superseded --from MEMBER believes one of them",
+		}
 	}
 	n := s.copies[0]
 	p.newest, p.id, p.terms = n, n.ID, append(s.terms(), laterTerms(s.copies)...)
@@ -156,7 +175,15 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 		today := surveyed(d.checkerOf(n.ID, n.Submitter), now, func(copyReport, string) {})
 		p.terms = append(p.terms, today.terms()...)
 	}
-	p.Recovery = api.Recovery{ID: n.Name, Units: n.Units, Committed: n.Copy.Committed, Open: n.Copy.Open, Recovered: true, Superseded: true, Lost: []api.LostCopy{}}
+	p.Recovery = api.Recovery{
+		ID:         n.Name,
+		Units:      n.Units,
+		Committed:  n.Copy.Committed,
+		Open:       n.Copy.Open,
+		Recovered:  true,
+		Superseded: true,
+		Lost:       []api.LostCopy{},
+	}
 	for _, c := range s.copies {
 		p.Copies = append(p.Copies, api.LedgerCopy{Node: c.on, Name: called(c.on), Index: c.Copy.Index, Term: c.Copy.Term,
 			Committed: c.Copy.Committed, Parts: c.Parts, Lacking: c.Lacking, Written: c.Written, Unproven: !c.proven,
@@ -196,10 +223,18 @@ func (d *Daemon) goOnFromAside(ctx context.Context, name string, o asideOrder) e
 		var v engine.CopyView
 		d.ask(func(p *engine.Peer) { v, err = p.AsideCopy(from) })
 		if err == nil && v.Index == o.Index && v.Term == o.Term {
-			return d.recoverAs(ctx, &recovering{id: a.ID, name: a.Name, aside: &a}, engine.Recover{ID: a.ID, Link: o.Link, Aside: &from})
+			return d.recoverAs(ctx, &recovering{id: a.ID, name: a.Name, aside: &a}, engine.Recover{
+				ID:    a.ID,
+				Link:  o.Link,
+				Aside: &from,
+			})
 		}
 	}
-	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("the copy of the ledger of job %s is here no more that was put aside", name), Hint: "ask again: dtpnode recover JOB --superseded"}
+	return &api.Error{
+		Status:  http.StatusNotFound,
+		Message: fmt.Sprintf("the copy of the ledger of job %s is here no more that was put aside", name),
+		Hint:    "ask again: dtpnode recover JOB --superseded",
+	}
 }
 
 // restoreOf is what the engine needs of a copy that was put aside.

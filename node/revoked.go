@@ -167,7 +167,9 @@ func (d *Daemon) noteNames() {
 const revokeWait = 5 * time.Second
 
 // putOut ends a member's stay and tells which of its jobs that stopped.
-func (d *Daemon) putOut(asked context.Context, req api.RevokeRequest, end func(context.Context, p2p.PeerID) error) (out api.Revoked, err error) {
+func (d *Daemon) putOut(
+	asked context.Context, req api.RevokeRequest, end func(context.Context, p2p.PeerID) error,
+) (out api.Revoked, err error) {
 	invited := d.net.Invited(req.ID)
 	ids := []tasks.PeerID{req.ID}
 	if req.WithInvited {

@@ -37,7 +37,12 @@ func TestNobodyGivesAwayAnothersJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.ask(func(*engine.Peer) { d.step(engine.Submit{ID: id, Job: desc}) })
-	give := engine.Message{Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: id, Ranges: tasks.CoverOf(desc.Want), Dealt: true}}}
+	give := engine.Message{Steal: &steal.Message{Grant: &steal.Grant{
+		ID:     1,
+		Job:    id,
+		Ranges: tasks.CoverOf(desc.Want),
+		Dealt:  true,
+	}}}
 	if d.forbidden(submitter.net.ID(), &give) == "" {
 		t.Error("work is taken from a member that neither works for the job nor submitted it")
 	}
@@ -90,12 +95,19 @@ func TestSubmitterWorksForItsOwnJobs(t *testing.T) {
 		}
 	}
 	unknown := tasks.NameOf([]byte("unknown"))
-	r := &steal.Request{Jobs: []tasks.JobID{unknown, ids[1]}, Rates: []float64{1, 2}, Blind: []tasks.Cover{nil, tasks.CoverOf(tasks.R(0, 5))}}
+	r := &steal.Request{
+		Jobs:  []tasks.JobID{unknown, ids[1]},
+		Rates: []float64{1, 2},
+		Blind: []tasks.Cover{nil, tasks.CoverOf(tasks.R(0, 5))},
+	}
 	why := d.forbidden(submitter.net.ID(), &engine.Message{Steal: &steal.Message{Request: r}})
 	if why != "" || len(r.Jobs) != 1 || r.Jobs[0] != ids[1] || r.Rates[0] != 2 || r.Blind[0].Len() != 5 {
 		t.Errorf("of its request is left %+v: %q", r, why)
 	}
-	if up := d.peerUp(submitter.net.ID(), p2p.Info{Meta: `[{"k":"ROOT","v":"6"}]`, Slots: 3}); up.Slots != 0 || up.Own != 3 {
+	if up := d.peerUp(submitter.net.ID(), p2p.Info{
+		Meta:  `[{"k":"ROOT","v":"6"}]`,
+		Slots: 3,
+	}); up.Slots != 0 || up.Own != 3 {
 		t.Errorf("it is known as %+v", up)
 	}
 }

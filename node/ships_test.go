@@ -105,7 +105,13 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 func TestADamagedPartialIsNotMerged(t *testing.T) {
 	d := openWithout(t, "worker")
 	defer d.Close()
-	p := merge.Partial{ID: merge.ID{Node: d.net.ID(), Seq: 7}, Job: tasks.NameOf([]byte("job")), Size: 9, SHA256: store.HashOf([]byte("histogram")), Holder: d.net.ID()}
+	p := merge.Partial{
+		ID:     merge.ID{Node: d.net.ID(), Seq: 7},
+		Job:    tasks.NameOf([]byte("job")),
+		Size:   9,
+		SHA256: store.HashOf([]byte("histogram")),
+		Holder: d.net.ID(),
+	}
 	path := d.blobs.Partial(p.Job, p.ID)
 	if err := durable.Write(path, []byte("histogram")); err != nil {
 		t.Fatal(err)

@@ -79,7 +79,11 @@ func (d *Daemon) finishJob(ctx context.Context, j *job) error {
 	}
 	v := look()
 	if len(v.Attempts) == 0 {
-		return &api.Error{Status: 409, Message: "the job is " + string(d.statusOf(j).State) + ": there is nothing to try again", Hint: "dtpnode attach " + api.Short(j.name) + " follows it"}
+		return &api.Error{
+			Status:  409,
+			Message: "the job is " + string(d.statusOf(j).State) + ": there is nothing to try again",
+			Hint:    "dtpnode attach " + api.Short(j.name) + " follows it",
+		}
 	}
 	j.mu.Lock()
 	j.ended = time.Time{}
@@ -93,7 +97,11 @@ func (d *Daemon) finishJob(ctx context.Context, j *job) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return &api.Error{Status: 503, Message: "could not have the job finished: most nodes that keep its ledger do not answer", Hint: "dtpnode status " + api.Short(j.name)}
+			return &api.Error{
+				Status:  503,
+				Message: "could not have the job finished: most nodes that keep its ledger do not answer",
+				Hint:    "dtpnode status " + api.Short(j.name),
+			}
 		}
 	}
 	return nil
@@ -113,7 +121,9 @@ func (d *Daemon) expireUnfinished() {
 		if n := len(v.Attempts); v.Stuck && time.Since(d.stuckSince(j, v.Attempts[n-1])) > d.cfg.KeepFor {
 			d.log.Warn("dropped a job that could not be finished, and that nobody asked for since", "job", api.Short(j.name))
 			d.post(engine.CancelJob{ID: j.known()})
-			d.conclude(j, api.Failed, fmt.Sprintf("could not be finished, and nobody asked for it within %s: %s", d.cfg.KeepFor, v.Attempts[n-1].Reason), "submit the job again")
+			d.conclude(j, api.Failed,
+				fmt.Sprintf("could not be finished, and nobody asked for it within %s: %s", d.cfg.KeepFor, v.Attempts[n-1].Reason),
+				"submit the job again")
 		}
 	}
 }

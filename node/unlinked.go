@@ -113,7 +113,9 @@ func (d *Daemon) links(ctx context.Context) api.Links {
 }
 
 // askLacks asks all members that are up whom they have no link to.
-func (d *Daemon) askLacks(ctx context.Context, members []p2p.Member, mine lacks) (said map[tasks.PeerID]lacks, silent map[tasks.PeerID]string) {
+func (d *Daemon) askLacks(
+	ctx context.Context, members []p2p.Member, mine lacks,
+) (said map[tasks.PeerID]lacks, silent map[tasks.PeerID]string) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
 	after := make([]tasks.PeerID, 0, len(mine.Lacks))
@@ -157,7 +159,13 @@ func (d *Daemon) askLacks(ctx context.Context, members []p2p.Member, mine lacks)
 // unlinked puts together what members, this node among them, say of their links: pairs of members that are both up,
 // as far as this node or another says, of which one at least has no link to the other. members are this node's view.
 func unlinked(members []p2p.Member, said map[tasks.PeerID]lacks, silent map[tasks.PeerID]string) api.Links {
-	u := unlinking{names: map[tasks.PeerID]string{}, via: map[tasks.PeerID][]string{}, up: map[tasks.PeerID]bool{}, pairs: map[[2]tasks.PeerID]*api.NoLink{}, said: said}
+	u := unlinking{
+		names: map[tasks.PeerID]string{},
+		via:   map[tasks.PeerID][]string{},
+		up:    map[tasks.PeerID]bool{},
+		pairs: map[[2]tasks.PeerID]*api.NoLink{},
+		said:  said,
+	}
 	for _, m := range members {
 		u.names[m.ID], u.up[m.ID] = m.Name, m.Up || m.Self
 		if m.Self {
@@ -188,7 +196,8 @@ func unlinked(members []p2p.Member, said map[tasks.PeerID]lacks, silent map[task
 		out.Pairs = append(out.Pairs, *p)
 	}
 	slices.SortFunc(out.Pairs, func(a, b api.NoLink) int {
-		return cmp.Or(cmp.Compare(a.A.Name, b.A.Name), cmp.Compare(a.A.ID, b.A.ID), cmp.Compare(a.B.Name, b.B.Name), cmp.Compare(a.B.ID, b.B.ID))
+		return cmp.Or(cmp.Compare(a.A.Name, b.A.Name), cmp.Compare(a.A.ID, b.A.ID), cmp.Compare(a.B.Name, b.B.Name),
+			cmp.Compare(a.B.ID, b.B.ID))
 	})
 	if len(out.Pairs) > maxPairs {
 		out.Pairs, out.More = out.Pairs[:maxPairs], len(out.Pairs)-maxPairs

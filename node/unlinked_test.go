@@ -29,15 +29,28 @@ func TestUnlinked(t *testing.T) {
 		said map[tasks.PeerID]lacks
 		want []string
 	}{
-		"all linked":    {"bc", map[tasks.PeerID]lacks{"b": {}, "c": {}}, nil},
-		"two of others": {"bc", map[tasks.PeerID]lacks{"b": {Lacks: []lack{{"c", "refused"}}}, "c": {Lacks: []lack{{"b", "no route"}}}}, []string{"B refused|C no route|"}},
+		"all linked": {"bc", map[tasks.PeerID]lacks{"b": {}, "c": {}}, nil},
+		"two of others": {"bc", map[tasks.PeerID]lacks{
+			"b": {Lacks: []lack{{"c", "refused"}}},
+			"c": {Lacks: []lack{{"b", "no route"}}},
+		}, []string{"B refused|C no route|"}},
 		"one says so, the other denies it": {"bc", map[tasks.PeerID]lacks{"b": {Lacks: []lack{{"c", "refused"}}}, "c": {}},
 			[]string{"B refused|C denies|"}},
-		"one that did not answer denies nothing": {"bc", map[tasks.PeerID]lacks{"b": {Lacks: []lack{{"c", "refused"}}}}, []string{"B refused|C|"}},
-		"down for all":                           {"b", map[tasks.PeerID]lacks{"a": {Lacks: []lack{{"c", "x"}}}, "b": {Lacks: []lack{{"c", "y"}}}}, nil},
-		"down for this node alone": {"b", map[tasks.PeerID]lacks{"a": {Lacks: []lack{{"c", "x"}}}, "b": {Has: []string{"c", "c", "z"}}},
+		"one that did not answer denies nothing": {"bc", map[tasks.PeerID]lacks{"b": {Lacks: []lack{{"c", "refused"}}}},
+			[]string{"B refused|C|"}},
+		"down for all": {"b", map[tasks.PeerID]lacks{
+			"a": {Lacks: []lack{{"c", "x"}}},
+			"b": {Lacks: []lack{{"c", "y"}}},
+		}, nil},
+		"down for this node alone": {"b", map[tasks.PeerID]lacks{
+			"a": {Lacks: []lack{{"c", "x"}}},
+			"b": {Has: []string{"c", "c", "z"}},
+		},
 			[]string{"A x|C|B"}},
-		"words about strangers and oneself": {"b", map[tasks.PeerID]lacks{"b": {Lacks: []lack{{"z", ""}, {"b", ""}, {"", ""}}, Has: []string{"z"}}}, nil},
+		"words about strangers and oneself": {"b", map[tasks.PeerID]lacks{"b": {
+			Lacks: []lack{{"z", ""}, {"b", ""}, {"", ""}},
+			Has:   []string{"z"},
+		}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -68,7 +81,8 @@ func TestLacksAreBounded(t *testing.T) {
 		ms = append(ms, m)
 	}
 	l := lacksOf(ms, after, maxLacks)
-	if len(l.Lacks) != maxLacks || l.More != 910-maxLacks || l.Lacks[0].ID != "id0900" || len(l.Lacks[0].Why) > maxWhy+len("…") || strings.Contains(l.Lacks[0].Why, "\x1b") {
+	if len(l.Lacks) != maxLacks || l.More != 910-maxLacks || l.Lacks[0].ID != "id0900" ||
+		len(l.Lacks[0].Why) > maxWhy+len("…") || strings.Contains(l.Lacks[0].Why, "\x1b") {
 		t.Errorf("%d lacks, %d more, the first %+v", len(l.Lacks), l.More, l.Lacks[0])
 	}
 }
@@ -91,7 +105,9 @@ func TestWhatIsSaidOfLinksIsBounded(t *testing.T) {
 			}
 			var l lacks
 			for range rapid.IntRange(0, 5).Draw(t, "lacks") {
-				l.Lacks = append(l.Lacks, lack{fmt.Sprint("id", rapid.IntRange(0, n).Draw(t, "of")), rapid.SampledFrom([]string{"", "refused", "a\nb\x1b[2J"}).Draw(t, "why")})
+				l.Lacks = append(l.Lacks,
+					lack{fmt.Sprint("id", rapid.IntRange(0, n).Draw(t, "of")),
+						rapid.SampledFrom([]string{"", "refused", "a\nb\x1b[2J"}).Draw(t, "why")})
 			}
 			said[m.ID] = l
 		}

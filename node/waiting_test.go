@@ -73,7 +73,8 @@ func TestNobodyMakesUpAJobThatWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		st, waits := d.toldToWait("x", c.name, b)
-		if waits != c.waits || waits && (!strings.HasSuffix(st.Phase, "(so says "+d.nameOf("x")+")") || st.Hint != recoverHint(given)) {
+		if waits != c.waits ||
+			waits && (!strings.HasSuffix(st.Phase, "(so says "+d.nameOf("x")+")") || st.Hint != recoverHint(given)) {
 			t.Errorf("%s: %v, %q, %q", c.what, waits, st.Phase, st.Hint)
 		}
 	}

@@ -212,7 +212,10 @@ func TestFollow(t *testing.T) {
 
 // TestFollowOfADaemonThatDies: what a job goes on from depends on whether it had begun.
 func TestFollowOfADaemonThatDies(t *testing.T) {
-	for state, hint := range map[JobState]string{Preparing: "unless other nodes have its ledger", Running: "dtpnode attach job"} {
+	for state, hint := range map[JobState]string{
+		Preparing: "unless other nodes have its ledger",
+		Running:   "dtpnode attach job",
+	} {
 		var c *Client
 		c = serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Connection", "close")
@@ -220,7 +223,9 @@ func TestFollowOfADaemonThatDies(t *testing.T) {
 			_ = os.Remove(c.Socket())
 		}))
 		var e *Error
-		if _, err := c.Follow(t.Context(), "job", func(Event) error { return nil }); !errors.Is(err, ErrLost) || !errors.As(err, &e) || !strings.Contains(e.Hint, hint) {
+		if _, err := c.Follow(t.Context(), "job", func(Event) error {
+			return nil
+		}); !errors.Is(err, ErrLost) || !errors.As(err, &e) || !strings.Contains(e.Hint, hint) {
 			t.Errorf("%s: got %v, with the advice %+v; want %q", state, err, e, hint)
 		}
 	}

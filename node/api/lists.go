@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Listed is a copy of v in which lists that are nil are empty: JSON would have null for them, which scripts that walk a list
-// stumble on. It reaches into structs, lists and pointers; v's own lists are shared with the copy. Lists that are left out
-// when they are empty stay nil.
+// Listed is a copy of v in which lists that are nil are empty: JSON would have null for them, which scripts that walk a
+// list stumble on. It reaches into structs, lists and pointers; v's own lists are shared with the copy. Lists that are
+// left out when they are empty stay nil.
 func Listed(v any) any {
 	if v == nil {
 		return nil

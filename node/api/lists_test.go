@@ -10,7 +10,8 @@ import (
 func TestListed(t *testing.T) {
 	st := JobStatus{Missing: []Missing{{File: "x"}}}
 	for _, v := range []any{
-		st, []JobStatus{st}, []JobStatus(nil), Event{Status: &st}, Event{}, Member{}, NodeStatus{Expelled: &Expulsion{}}, Manifest{Parts: []Part{{}}},
+		st, []JobStatus{st}, []JobStatus(nil), Event{Status: &st}, Event{}, Member{}, NodeStatus{Expelled: &Expulsion{}},
+		Manifest{Parts: []Part{{}}},
 		Recovery{}, Invite{}, Revoked{}, map[string]string{"a": "b"}, struct {
 			Member
 			Revoked

@@ -13,9 +13,9 @@ import (
 // SameInAll is what the ids of all members begin with: it tells none from another.
 const SameInAll = "12D3KooW"
 
-// ToldApart are the names of members, by their ids. What a member is called is its own choice, and another's name no secret:
-// where several have one, or some that look alike, each is followed by so much of the id as tells them apart, so that nothing
-// is said of one that can be read of another. An empty name stays so.
+// ToldApart are the names of members, by their ids. What a member is called is its own choice, and another's name no
+// secret: where several have one, or some that look alike, each is followed by so much of the id as tells them apart,
+// so that nothing is said of one that can be read of another. An empty name stays so.
 func ToldApart(names map[string]string) map[string]string {
 	alike := map[string][]string{}
 	looks := make(map[string][]string, len(names))
@@ -40,9 +40,10 @@ func ToldApart(names map[string]string) map[string]string {
 	return out
 }
 
-// looksOf is what a reader may take a name for: names that have one look in common are alike. Letters of other scripts look
-// like those of ours (Unicode's table of confusables), and case, white space and what takes no room are easily overlooked.
-// There are two looks, since a capital I is that of an i, and looks like an l. There is none of an empty name.
+// looksOf is what a reader may take a name for: names that have one look in common are alike. Letters of other scripts
+// look like those of ours (Unicode's table of confusables), and case, white space and what takes no room are easily
+// overlooked. There are two looks, since a capital I is that of an i, and looks like an l. There is none of an empty
+// name.
 func looksOf(name string) []string {
 	seen := norm.NFKC.String(strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || unicode.IsPrint(r) {
@@ -61,8 +62,8 @@ func looksOf(name string) []string {
 	return []string{small}
 }
 
-// Called is what members are called where their ids do not stand beside their names, by their ids: their names, told apart,
-// or the short ids of those that have none.
+// Called is what members are called where their ids do not stand beside their names, by their ids: their names, told
+// apart, or the short ids of those that have none.
 func Called(members []Member) map[string]string {
 	names, ids := make(map[string]string, len(members)), make([]string, 0, len(members))
 	for _, m := range members {

@@ -9,10 +9,22 @@ import (
 
 // TestToldApart: nobody takes another's name without that being seen of both.
 func TestToldApart(t *testing.T) {
-	got := ToldApart(map[string]string{SameInAll + "aaaaaabb": "a", SameInAll + "aaaaaacc": "a", SameInAll + "bbbbbbbb": " a ", SameInAll + "cccccccc": "b",
-		SameInAll + "dddddddd": "", "x": ""})
-	want := map[string]string{SameInAll + "aaaaaabb": "a (aaaaaab)", SameInAll + "aaaaaacc": "a (aaaaaac)", SameInAll + "bbbbbbbb": "a (bbbbbbb)", SameInAll + "cccccccc": "b",
-		SameInAll + "dddddddd": "", "x": ""}
+	got := ToldApart(map[string]string{
+		SameInAll + "aaaaaabb": "a",
+		SameInAll + "aaaaaacc": "a",
+		SameInAll + "bbbbbbbb": " a ",
+		SameInAll + "cccccccc": "b",
+		SameInAll + "dddddddd": "",
+		"x":                    "",
+	})
+	want := map[string]string{
+		SameInAll + "aaaaaabb": "a (aaaaaab)",
+		SameInAll + "aaaaaacc": "a (aaaaaac)",
+		SameInAll + "bbbbbbbb": "a (bbbbbbb)",
+		SameInAll + "cccccccc": "b",
+		SameInAll + "dddddddd": "",
+		"x":                    "",
+	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -44,7 +56,8 @@ func TestLookalikes(t *testing.T) {
 		{"", " ", false},
 	} {
 		got := ToldApart(map[string]string{SameInAll + "aaaaaaaa": c.a, SameInAll + "bbbbbbbb": c.b})
-		if apart := strings.HasSuffix(got[SameInAll+"aaaaaaaa"], "(aaaaaa)") && strings.HasSuffix(got[SameInAll+"bbbbbbbb"], "(bbbbbb)"); apart != c.alike {
+		if apart := strings.HasSuffix(got[SameInAll+"aaaaaaaa"], "(aaaaaa)") &&
+			strings.HasSuffix(got[SameInAll+"bbbbbbbb"], "(bbbbbb)"); apart != c.alike {
 			t.Errorf("%q and %q are told as %q", c.a, c.b, got)
 		}
 	}
@@ -62,7 +75,11 @@ func BenchmarkToldApart(b *testing.B) {
 
 func TestShortIDs(t *testing.T) {
 	got := ShortIDs([]string{SameInAll + "aaaaaabb", SameInAll + "bbbbbbbb", "ab"})
-	if want := map[string]string{SameInAll + "aaaaaabb": "aaaaaa", SameInAll + "bbbbbbbb": "bbbbbb", "ab": "ab"}; !maps.Equal(got, want) {
+	if want := map[string]string{
+		SameInAll + "aaaaaabb": "aaaaaa",
+		SameInAll + "bbbbbbbb": "bbbbbb",
+		"ab":                   "ab",
+	}; !maps.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

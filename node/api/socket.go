@@ -45,7 +45,8 @@ func MakeSocketDir(socket string) error {
 	return checkSocketDir(socket)
 }
 
-// RemoveSocket removes the control socket of a daemon that has ended, and the folder of the socket's own, where it has one.
+// RemoveSocket removes the control socket of a daemon that has ended, and the folder of the socket's own, where it has
+// one.
 func RemoveSocket(socket string) {
 	_ = os.Remove(socket)
 	_ = os.Remove(filepath.Dir(socket)) // a state folder is not empty, and stays
@@ -63,8 +64,9 @@ func checkSocketDir(socket string) error {
 		return nil
 	}
 	return &Error{
-		Message: fmt.Sprintf("could not use the control socket %q: its folder belongs to user %d, not to you", socket, stat.Uid),
-		Hint:    "choose a folder of your own with --state",
+		Message: fmt.Sprintf("could not use the control socket %q: its folder belongs to user %d, not to you", socket,
+			stat.Uid),
+		Hint: "choose a folder of your own with --state",
 	}
 }
 

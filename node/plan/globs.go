@@ -78,7 +78,8 @@ func notedGlobs(more []globMore) string {
 	if n := len(most.files); n > 1 {
 		files = fmt.Sprintf("%d files more match", n)
 	}
-	return fmt.Sprintf("on %s %s what --files names than on this host, and not read: the first is %s; name files that this host does not see one by one, e.g. in a list (--files @LIST)",
+	return fmt.Sprintf("on %s %s what --files names than on this host, and not read: the first is %s; name files that "+
+		"this host does not see one by one, e.g. in a list (--files @LIST)",
 		most.name, files, most.files[0])
 }
 

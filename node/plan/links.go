@@ -114,7 +114,8 @@ func (l *links) twice(names Names) error {
 		if len(same) < len(differ) {
 			continue
 		}
-		text := fmt.Sprintf("could not use input files: two names of one file, which would be counted twice: %q is %q", l.files[p.second].URL, l.files[p.first].URL)
+		text := fmt.Sprintf("could not use input files: two names of one file, which would be counted twice: %q is %q",
+			l.files[p.second].URL, l.files[p.first].URL)
 		if len(same) > 0 {
 			text += ", as " + strings.Join(names.Of(same), ", ") + " can tell"
 		}
@@ -122,7 +123,8 @@ func (l *links) twice(names Names) error {
 			text += ", but not to " + strings.Join(names.Of(differ), ", ")
 		}
 		return &api.Error{Message: text,
-			Hint: "one is a link to the other, where they were planned: name only one of them, or say --allow-duplicates if you mean it"}
+			Hint: "one is a link to the other, where they were planned: name only one of them, or say --allow-duplicates if " +
+				"you mean it"}
 	}
 	return nil
 }

@@ -26,9 +26,11 @@ func TestTwoNamesOfOneFileOnMembers(t *testing.T) {
 		{"two files", "/x/a /x/b", []string{"- -", "/x/a /x/b"}, ""},
 		{"a link to a file that is here", "/own /x/link", []string{"/own -", "- /own"}, `"/x/link" is "/own"`},
 		{"a link seen by another than the file", "/x/a /x/link", []string{"- -", "/x/a -", "- /x/a"}, `"/x/link" is "/x/a"`},
-		{"the same path on two hosts stands for two files", "/x/a /x/b", []string{"- -", "/m /x/b", "/x/a /m", "/x/a /x/b"}, ""},
+		{"the same path on two hosts stands for two files", "/x/a /x/b", []string{"- -", "/m /x/b", "/x/a /m", "/x/a /x/b"},
+			""},
 		{"nobody tells", "/x/a /x/link", []string{"- -"}, ""},
-		{"one hides it", "/x/a /x/link", []string{"- -", "/x/a /x/link", "/x/a /x/a", "/x/a /x/a"}, `"/x/link" is "/x/a", as b, c can tell, but not to a`},
+		{"one hides it", "/x/a /x/link", []string{"- -", "/x/a /x/link", "/x/a /x/a", "/x/a /x/a"},
+			`"/x/link" is "/x/a", as b, c can tell, but not to a`},
 		{"one makes it up", "/x/a /x/b", []string{"- -", "/x/a /x/a", "/x/a /x/b", "/x/a /x/b"}, ""},
 		{"word against word", "/x/a /x/link", []string{"- -", "/x/a /x/link", "/x/a /x/a"}, "as b can tell, but not to a"},
 		{"this host knows better", "/x/a /x/b", []string{"/x/a /x/b", "/x/a /x/a", "/x/a /x/a"}, ""},
@@ -88,7 +90,12 @@ func TestLinksAreServed(t *testing.T) {
 	if err := os.Symlink("a", link); err != nil {
 		t.Fatal(err)
 	}
-	b, err := d.serveLinks(t.Context(), "other", []api.InputFile{{URL: link}, {URL: "root://h//x"}, {URL: a + "no"}, {URL: "file://" + a}})
+	b, err := d.serveLinks(t.Context(), "other", []api.InputFile{
+		{URL: link},
+		{URL: "root://h//x"},
+		{URL: a + "no"},
+		{URL: "file://" + a},
+	})
 	want := fmt.Sprintf(`[{"real":%q},{"kind":"open"},{"kind":"open"},{"real":%q}]`, a, a)
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v; want %s", b, err, want)

@@ -39,7 +39,8 @@ func globTree(t *testing.T, wide int) string {
 // TestMatchingIsGlob: where there is room it finds what filepath.Glob does, without folders.
 func TestMatchingIsGlob(t *testing.T) {
 	dir := globTree(t, 3)
-	for _, pattern := range []string{"*/*.root", "d1/*", "d?/f[12].root", "link/*", "*/f0.root", "round/*/f0.*", "d0/f0.root", "d9/*", "*", "d0/f0.root/*", "[", `d\0/f*`, "*/*/*/*/f*"} {
+	for _, pattern := range []string{"*/*.root", "d1/*", "d?/f[12].root", "link/*", "*/f0.root", "round/*/f0.*",
+		"d0/f0.root", "d9/*", "*", "d0/f0.root/*", "[", `d\0/f*`, "*/*/*/*/f*"} {
 		found, _ := filepath.Glob(filepath.Join(dir, pattern))
 		want := slices.DeleteFunc(found, func(name string) bool {
 			info, err := os.Stat(name)

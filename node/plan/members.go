@@ -68,12 +68,27 @@ func (p Answer) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindSchema, Op: "open", File: f.URL, Entry: -1,
 			Msg: "this host does not see the file, so its tree must be named (--tree)"}
 	}
-	file := tasks.File{URL: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: max(p.Bytes, 0), UUID: p.UUID}
-	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Entries > maxTold || len(p.UUID) > maxUUID || p.Tree == "" || p.Tree != f.Tree {
+	file := tasks.File{
+		URL:      f.URL,
+		Tree:     p.Tree,
+		Entries:  p.Entries,
+		Clusters: p.Clusters,
+		Bytes:    max(p.Bytes, 0),
+		UUID:     p.UUID,
+	}
+	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Entries > maxTold || len(p.UUID) > maxUUID ||
+		p.Tree == "" || p.Tree != f.Tree {
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Op: "open", File: f.URL, Entry: -1,
 			Msg: "it was answered with a plan that cannot be"}
 	}
-	return exec.Plan{File: f.URL, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: file.Bytes, UUID: p.UUID}, nil
+	return exec.Plan{
+		File:     f.URL,
+		Tree:     p.Tree,
+		Entries:  p.Entries,
+		Clusters: p.Clusters,
+		Bytes:    file.Bytes,
+		UUID:     p.UUID,
+	}, nil
 }
 
 // unseenHere are the files of a job that could not be planned since this host does not see them, or cannot read them,
@@ -169,7 +184,8 @@ func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask ask
 		if left == 0 {
 			return
 		}
-		tell(fmt.Sprintf("asking %s for %s that this host does not see, or cannot read", counted(len(members), "member"), counted(left, "file")))
+		tell(fmt.Sprintf("asking %s for %s that this host does not see, or cannot read", counted(len(members), "member"),
+			counted(left, "file")))
 		var wg sync.WaitGroup
 		for k, m := range members {
 			wg.Go(func() { u.planShare(ctx, m, shares[k], ask) })
@@ -201,7 +217,8 @@ func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int,
 
 // askPlans has members plan files for a job of a kind.
 func (pl *Planner) askPlans(kind string, needs []string) asker {
-	return func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) (out []Answer, err error) {
+	return func(ctx context.Context, m tasks.PeerID, files []api.InputFile,
+		limit time.Duration) (out []Answer, err error) {
 		defer func() {
 			if err != nil {
 				pl.Log.Warn("a member did not plan files", "member", m, "files", len(files), "err", err)
@@ -219,7 +236,9 @@ func (pl *Planner) askPlans(kind string, needs []string) asker {
 }
 
 // askMember sends one request.
-func (pl *Planner) askMember(ctx context.Context, m tasks.PeerID, ask planAsk, limit time.Duration) (out []Answer, err error) {
+func (pl *Planner) askMember(
+	ctx context.Context, m tasks.PeerID, ask planAsk, limit time.Duration,
+) (out []Answer, err error) {
 	body, err := json.Marshal(ask)
 	if err != nil {
 		return nil, err
@@ -288,13 +307,19 @@ func (pl *Planner) ServePlans(ctx context.Context, from tasks.PeerID, arg string
 	}
 	out := pl.planAsked(ctx, from, rt, ask.Files, within)
 	if len(out) == 0 {
-		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "too many files are being planned on this host", Hint: "try again"}
+		return nil, &api.Error{
+			Status:  http.StatusServiceUnavailable,
+			Message: "too many files are being planned on this host",
+			Hint:    "try again",
+		}
 	}
 	return answerPlans(out)
 }
 
 // planAsked plans files for another member and returns the first of them, as many as there was time for.
-func (pl *Planner) planAsked(ctx context.Context, from tasks.PeerID, rt exec.Runtime, files []api.InputFile, within time.Duration) []Answer {
+func (pl *Planner) planAsked(
+	ctx context.Context, from tasks.PeerID, rt exec.Runtime, files []api.InputFile, within time.Duration,
+) []Answer {
 	out, answered := make([]Answer, len(files)), make([]bool, len(files))
 	var wg sync.WaitGroup
 	_, each := planShares()
@@ -330,7 +355,14 @@ func (pl *Planner) planFor(ctx context.Context, rt exec.Runtime, f api.InputFile
 	case err != nil:
 		return Answer{Kind: exec.KindOpen, Msg: err.Error()}
 	}
-	return Answer{Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID, Real: realPath(f.URL)}
+	return Answer{
+		Tree:     p.Tree,
+		Entries:  p.Entries,
+		Clusters: p.Clusters,
+		Bytes:    p.Bytes,
+		UUID:     p.UUID,
+		Real:     realPath(f.URL),
+	}
 }
 
 // answerPlans encodes as many as an answer holds.

@@ -61,7 +61,10 @@ func TestPlanningForOneMemberHoldsUpNobodyElse(t *testing.T) {
 	for range each {
 		<-exec.waits
 	}
-	got := d.planAsked(t.Context(), "other", exec, []api.InputFile{{URL: "root://alive//x"}, {URL: "root://alive//x"}}, time.Minute)
+	got := d.planAsked(t.Context(), "other", exec, []api.InputFile{
+		{URL: "root://alive//x"},
+		{URL: "root://alive//x"},
+	}, time.Minute)
 	if len(got) != 2 || got[1].Entries != 10 || got[1].Kind != "" {
 		t.Errorf("another member's files are planned as %+v", got)
 	}

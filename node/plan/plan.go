@@ -189,7 +189,9 @@ type Read struct {
 // Files reads entries and clusters of all files of a request, many at once and each within limit; what this host does
 // not see, by members that do. Files that are there and cannot be read are returned apart; a file, or a tree in it,
 // that is not there ends the planning. tell is called about once a second with what is being done.
-func (pl *Planner) Files(ctx context.Context, rt exec.Runtime, req api.JobRequest, limit time.Duration, tell func(string)) (out Read, err error) {
+func (pl *Planner) Files(
+	ctx context.Context, rt exec.Runtime, req api.JobRequest, limit time.Duration, tell func(string),
+) (out Read, err error) {
 	plans := make([]exec.Plan, len(req.Files))
 	bad := make([]*exec.Failure, len(req.Files))
 	progress := newProgress(len(req.Files), limit)
@@ -222,15 +224,31 @@ func (pl *Planner) Files(ctx context.Context, rt exec.Runtime, req api.JobReques
 			damaged[i] = f.Msg
 		}
 	}
-	u := &unseenHere{req: req, kind: rt.Info().Kind, needs: rt.Info().Needs(), plans: plans, bad: bad, limit: progress.limit}
+	u := &unseenHere{
+		req:   req,
+		kind:  rt.Info().Kind,
+		needs: rt.Info().Needs(),
+		plans: plans,
+		bad:   bad,
+		limit: progress.limit,
+	}
 	if err := pl.planUnseen(ctx, u, tell); err != nil {
 		return out, err
 	}
 	for i, p := range plans {
 		if f := bad[i]; f != nil {
 			asked := u.asked(i)
-			out.Bad = append(out.Bad, tasks.Lost{File: req.Files[i].URL, Tree: TreeOf(req, req.Files[i]), Last: -1, Kind: string(f.Kind), Reason: f.Msg,
-				Nodes: append([]tasks.PeerID{pl.Members.ID()}, asked...), Tries: 1 + len(asked), Stack: f.Stack, Tail: f.Tail})
+			out.Bad = append(out.Bad, tasks.Lost{
+				File:   req.Files[i].URL,
+				Tree:   TreeOf(req, req.Files[i]),
+				Last:   -1,
+				Kind:   string(f.Kind),
+				Reason: f.Msg,
+				Nodes:  append([]tasks.PeerID{pl.Members.ID()}, asked...),
+				Tries:  1 + len(asked),
+				Stack:  f.Stack,
+				Tail:   f.Tail,
+			})
 			continue
 		}
 		out.Files = append(out.Files, Planned(req, req.Files[i].URL, p))
@@ -242,7 +260,8 @@ func (pl *Planner) Files(ctx context.Context, rt exec.Runtime, req api.JobReques
 		if len(out.Bad) == 1 {
 			return out, fmt.Errorf("could not read %s: %s", out.Bad[0].File, out.Bad[0].Reason)
 		}
-		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.Bad), out.Bad[0].File, out.Bad[0].Reason)
+		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.Bad), out.Bad[0].File,
+			out.Bad[0].Reason)
 	}
 	out.Notes = append(u.doubts(pl.Members.Names()), damagedNotes(u, damaged)...)
 	return out, nil
@@ -263,9 +282,11 @@ func damagedNotes(u *unseenHere, damaged map[int]string) []string {
 	case 0:
 		return nil
 	case 1:
-		return []string{fmt.Sprintf("1 file cannot be read on this host, and others run it: %s: %s", u.req.Files[first].URL, damaged[first])}
+		return []string{fmt.Sprintf("1 file cannot be read on this host, and others run it: %s: %s", u.req.Files[first].URL,
+			damaged[first])}
 	}
-	return []string{fmt.Sprintf("%d files cannot be read on this host, and others run them; the first: %s: %s", n, u.req.Files[first].URL, damaged[first])}
+	return []string{fmt.Sprintf("%d files cannot be read on this host, and others run them; the first: %s: %s", n,
+		u.req.Files[first].URL, damaged[first])}
 }
 
 // Planned is a file as others will read it.
@@ -290,7 +311,9 @@ func hasNoTree(f *exec.Failure) bool { return f != nil && f.Kind == exec.KindSch
 func unreadable(k exec.Kind) bool { return k != exec.KindSchema && k != exec.KindInternal }
 
 // File reads entries and clusters of one file that this host sees, or remembers them.
-func (pl *Planner) File(ctx context.Context, rt exec.Runtime, url, tree string, within time.Duration) (exec.Plan, error) {
+func (pl *Planner) File(
+	ctx context.Context, rt exec.Runtime, url, tree string, within time.Duration,
+) (exec.Plan, error) {
 	key, local, err := KeyOf(url, tree)
 	if cause := exec.CauseOf(err); cause != "" {
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Host: cause, Op: "open", File: url, Entry: -1,

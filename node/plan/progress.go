@@ -57,7 +57,8 @@ func (p *progress) begin(file string, now time.Time) (*exec.Failure, bool) {
 	if s := p.servers[name]; s != nil && !s.answered && s.silent >= silentFiles {
 		p.done++
 		return &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseUnreachable, Op: "open", File: file, Entry: -1,
-			Msg: fmt.Sprintf("not tried: %s did not answer within %v for %d files (--open-timeout)", name, p.limit, s.silent)}, false
+				Msg: fmt.Sprintf("not tried: %s did not answer within %v for %d files (--open-timeout)", name, p.limit, s.silent)},
+			false
 	}
 	p.waiting[file] = now
 	return nil, true
@@ -109,7 +110,8 @@ func (p *progress) text(now time.Time) string {
 		}
 		return strings.Compare(a, b)
 	})
-	text += fmt.Sprintf("; waiting %.0f s of %.0f s for %s", now.Sub(p.waiting[slow[0]]).Seconds(), p.limit.Seconds(), slow[0])
+	text += fmt.Sprintf("; waiting %.0f s of %.0f s for %s", now.Sub(p.waiting[slow[0]]).Seconds(), p.limit.Seconds(),
+		slow[0])
 	if n := len(slow) - 1; n > 0 {
 		text += fmt.Sprintf(" and %d more", n)
 	}

@@ -138,7 +138,8 @@ func (u *unseenHere) doubts(names Names) (notes []string) {
 		w := said[slices.IndexFunc(said, word.isEmpty)]
 		switch other := others(w, said); {
 		case len(other) > 0:
-			notes = append(notes, fmt.Sprintf("%s is taken to have no entries, as most say; but %s", u.plans[i].File, sayings(other, names)))
+			notes = append(notes,
+				fmt.Sprintf("%s is taken to have no entries, as most say; but %s", u.plans[i].File, sayings(other, names)))
 		case count(said, word.isEmpty) == 1:
 			alone[w.by] = append(alone[w.by], u.plans[i].File)
 		}

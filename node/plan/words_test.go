@@ -71,14 +71,15 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 		said := strings.Fields(c.said)
 		u := unseen(api.InputFile{URL: "/x/f"})
 		asked := 0
-		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c", "d"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]Answer, error) {
-			asked++
-			text := said[m[0]-'a']
-			if text == "-" || len(files) != 1 || files[0].Tree != "T" {
-				return nil, errors.New("does not answer")
-			}
-			return []Answer{saysOf(text)}, nil
-		}, func(string) {})
+		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c", "d"},
+			func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]Answer, error) {
+				asked++
+				text := said[m[0]-'a']
+				if text == "-" || len(files) != 1 || files[0].Tree != "T" {
+					return nil, errors.New("does not answer")
+				}
+				return []Answer{saysOf(text)}, nil
+			}, func(string) {})
 		u.weigh(nil)
 		notes := strings.Join(u.doubts(nil), "\n")
 		var kind exec.Kind
@@ -86,7 +87,8 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 			kind = f.Kind
 			notes += f.Msg
 		}
-		if asked != c.asked || kind != c.bad || kind == "" && u.plans[0].Entries != c.entries || (notes == "") != (c.told == "") || !strings.Contains(notes, c.told) {
+		if asked != c.asked || kind != c.bad || kind == "" && u.plans[0].Entries != c.entries ||
+			(notes == "") != (c.told == "") || !strings.Contains(notes, c.told) {
 			t.Errorf("%q: %d asked, %d entries, %q, %q; want %+v", c.said, asked, u.plans[0].Entries, kind, notes, c)
 		}
 	}
@@ -111,7 +113,8 @@ func TestFilesThatOneMemberCallsEmptyAreCounted(t *testing.T) {
 		u.words[i] = []word{{by: []string{"a", "b", "a"}[i]}}
 	}
 	got := strings.Join(u.doubts(Names{"a": "alpha"}), "\n")
-	want := "1 file has no entries, as only b could say: /x/1\n2 files have no entries, as only alpha could say; the first: /x/0"
+	want := "1 file has no entries, as only b could say: /x/1\n2 files have no entries, as only alpha could say; the " +
+		"first: /x/0"
 	if got != want {
 		t.Errorf("%s", got)
 	}
@@ -159,16 +162,19 @@ func TestAFileThatIsDamagedHereIsReadElsewhere(t *testing.T) {
 		u := unseen(api.InputFile{URL: "/x/f"})
 		u.bad[0] = &exec.Failure{Kind: c.own, File: "/x/f", Msg: "cut here"}
 		asked := 0
-		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c"}, func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]Answer, error) {
-			asked++
-			if text := said[m[0]-'a']; text != "-" {
-				return []Answer{saysOf(text)}, nil
-			}
-			return nil, errors.New("does not answer")
-		}, func(string) {})
+		u.gather(t.Context(), []tasks.PeerID{"a", "b", "c"},
+			func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]Answer, error) {
+				asked++
+				if text := said[m[0]-'a']; text != "-" {
+					return []Answer{saysOf(text)}, nil
+				}
+				return nil, errors.New("does not answer")
+			}, func(string) {})
 		u.weigh(nil)
-		if asked != c.asked || (u.bad[0] != nil) != c.bad || u.plans[0].Entries != c.entries || c.bad && len(u.asked(0)) != c.tried {
-			t.Errorf("%s here, %q there: %d asked, %d have tried, %d entries, %v", c.own, c.said, asked, len(u.asked(0)), u.plans[0].Entries, u.bad[0])
+		if asked != c.asked || (u.bad[0] != nil) != c.bad || u.plans[0].Entries != c.entries ||
+			c.bad && len(u.asked(0)) != c.tried {
+			t.Errorf("%s here, %q there: %d asked, %d have tried, %d entries, %v", c.own, c.said, asked, len(u.asked(0)),
+				u.plans[0].Entries, u.bad[0])
 		}
 		if notes := strings.Join(damagedNotes(u, map[int]string{0: "cut here"}), ""); (notes != "") == c.bad {
 			t.Errorf("%s here, %q there: the user is told %q", c.own, c.said, notes)

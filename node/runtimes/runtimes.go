@@ -199,8 +199,8 @@ func (h *Hosted) Step() string {
 	return "starting " + h.Info.Kind
 }
 
-// Forget drops what came from a submitter. Runtimes of a kind share what they keep on disk, so that the first of each kind
-// is asked, and of the others those that are open.
+// Forget drops what came from a submitter. Runtimes of a kind share what they keep on disk, so that the first of each
+// kind is asked, and of the others those that are open.
 func (s *Set) Forget(ctx context.Context, submitter string) error {
 	var errs []error
 	asked := map[string]bool{}
@@ -270,7 +270,8 @@ func Announced(text string) (infos []exec.Info) {
 		return nil
 	}
 	for _, o := range in[:min(len(in), maxOffered)] {
-		if o.Kind == "" || len(o.Kind) > tasks.MaxKind || len(o.Version) > tasks.MaxNeed || len(o.Capabilities) > tasks.MaxNeeds {
+		if o.Kind == "" || len(o.Kind) > tasks.MaxKind || len(o.Version) > tasks.MaxNeed ||
+			len(o.Capabilities) > tasks.MaxNeeds {
 			continue
 		}
 		if !printable(append([]string{o.Kind, o.Version}, o.Capabilities...)) {

@@ -75,7 +75,8 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// TestOpenedWhenNeeded opens each runtime once, when it is first asked for, closes those alone, and opens none afterwards.
+// TestOpenedWhenNeeded opens each runtime once, when it is first asked for, closes those alone, and opens none
+// afterwards.
 func TestOpenedWhenNeeded(t *testing.T) {
 	made := map[string]*runtime{}
 	s := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both, open: func(info exec.Info) (exec.Runtime, error) {
@@ -118,9 +119,12 @@ func TestNoneAndBroken(t *testing.T) {
 	if _, _, err := none.Counted("Python", "x"); err == nil || !strings.Contains(err.Error(), "Python") {
 		t.Errorf("a kind that is not known is counted: %v", err)
 	}
-	broken := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both[:1], open: func(exec.Info) (exec.Runtime, error) {
-		return nil, errors.New("out of order")
-	}}}, exec.Config{})
+	broken := runtimes.Find(t.Context(), []exec.Finder{listed{
+		infos: both[:1],
+		open: func(exec.Info) (exec.Runtime, error) {
+			return nil, errors.New("out of order")
+		},
+	}}, exec.Config{})
 	defer broken.Close()
 	if errs := broken.Broken(); errs[0] != nil {
 		t.Errorf("broken before it is tried: %v", errs)
@@ -143,7 +147,8 @@ func TestAnnounced(t *testing.T) {
 	if got := runtimes.Announced("[" + many + `{"k":"x"}]`); len(got) > 16 {
 		t.Errorf("%d runtimes are believed", len(got))
 	}
-	for _, text := range []string{"", "x", "{}", `[{"k":""}]`, `[{"k":"a\u001b[2J"}]`, `[{"k":"` + strings.Repeat("k", 17) + `"}]`} {
+	for _, text := range []string{"", "x", "{}", `[{"k":""}]`, `[{"k":"a\u001b[2J"}]`,
+		`[{"k":"` + strings.Repeat("k", 17) + `"}]`} {
 		if got := runtimes.Announced(text); len(got) > 0 {
 			t.Errorf("%q announces %v", text, got)
 		}

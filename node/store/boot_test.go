@@ -20,7 +20,12 @@ func TestLivesAreCounted(t *testing.T) {
 		return n
 	}
 	last := next(clock)
-	for name, now := range map[string]time.Time{"at once": clock, "set back": clock.Add(-time.Hour), "before all time": time.Unix(-5, 0), "later": clock.Add(time.Hour)} {
+	for name, now := range map[string]time.Time{
+		"at once":         clock,
+		"set back":        clock.Add(-time.Hour),
+		"before all time": time.Unix(-5, 0),
+		"later":           clock.Add(time.Hour),
+	} {
 		n := next(now)
 		if n <= last {
 			t.Errorf("%s: %d after %d", name, n, last)

@@ -46,7 +46,8 @@ func bootDamage(state string, err error) *Damage {
 	path := filepath.Join(state, bootFile)
 	return &Damage{
 		Text: fmt.Sprintf("could not read how often the daemon was started, from %q: %v", path, err),
-		Mend: fmt.Sprintf("if this host's clock is right, which says %s, remove that file: the daemon counts on from the clock, "+
+		Mend: fmt.Sprintf("if this host's clock is right, which says %s, remove that file: the daemon counts on from the "+
+			"clock, "+
 			"and nothing else is lost", time.Now().Format(time.DateTime)),
 		Err: err,
 	}
@@ -57,8 +58,9 @@ func statusDamage(dir string, err error) *Damage {
 	d := &Damage{
 		Text: fmt.Sprintf("could not read what is kept of job %s, from %q: it is damaged: %v",
 			api.Short(filepath.Base(dir)), filepath.Join(dir, statusFile), err),
-		Mend: "restore that file and start the daemon again; of its output nothing is kept here: `rm -r " + dir + "` drops the rest",
-		Err:  err,
+		Mend: "restore that file and start the daemon again; of its output nothing is kept here: `rm -r " + dir +
+			"` drops the rest",
+		Err: err,
 	}
 	if output := filepath.Join(dir, api.ResultFile); SizeOf(output) >= 0 {
 		d.Mend = "its output is there still: copy " + output + ", which may lack entries, for the status alone said so; " +

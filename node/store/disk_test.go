@@ -27,7 +27,9 @@ func TestDiskErrors(t *testing.T) {
 		{"of the net", fmt.Errorf("from x: %w", p2p.ErrSlow), nil},
 		{"full", fmt.Errorf("from x: %w", full), full},
 		{"quota", moved, moved},
-		{"not here, then full", fmt.Errorf("could not keep: %w", errors.Join(errors.Join(fmt.Errorf("from self: %w", missing)), fmt.Errorf("from x: %w", full))), full},
+		{"not here, then full",
+			fmt.Errorf("could not keep: %w",
+				errors.Join(errors.Join(fmt.Errorf("from self: %w", missing)), fmt.Errorf("from x: %w", full))), full},
 		{"full, and it may not be read", errors.Join(full, moved), full},
 		{"two lack it", errors.Join(missing, p2p.ErrSlow, missing), nil},
 	} {

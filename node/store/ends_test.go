@@ -19,7 +19,10 @@ import (
 // TestOldestProofsGoFirst: of the proofs of ends that outlive their jobs those go first that were written first.
 func TestOldestProofsGoFirst(t *testing.T) {
 	r := resultsIn(t, NewBlobs(t.TempDir(), slog.New(slog.DiscardHandler)))
-	r.SaveEnd("job", engine.Remember{ID: tasks.NameOf([]byte("job")), Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{}}})
+	r.SaveEnd("job", engine.Remember{
+		ID:    tasks.NameOf([]byte("job")),
+		Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{}},
+	})
 	r.RemoveJob("job")
 	for i := range 5 {
 		path := filepath.Join(r.EndsDir, fmt.Sprint(i))

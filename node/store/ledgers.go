@@ -106,8 +106,8 @@ func (l *Ledgers) Damaged(name string) string {
 	return l.damaged[name]
 }
 
-// MakeFolder makes the folder of a new copy, durably. The caller puts the description and what it wants kept there, fills in Signature
-// and Job, and then calls Begin, or else Remove.
+// MakeFolder makes the folder of a new copy, durably. The caller puts the description and what it wants kept there,
+// fills in Signature and Job, and then calls Begin, or else Remove.
 func (l *Ledgers) MakeFolder(id tasks.JobID) (*Copy, error) {
 	c := &Copy{ID: id, Dir: l.FolderOf(id)}
 	return c, errors.Join(os.MkdirAll(c.Dir, 0o700), durable.Sync(l.Dir))
@@ -335,7 +335,8 @@ func (l *Ledgers) Restore() (out []Restored) {
 		removeAll(c.Dir, HandoutPrefix+"*")
 		l.open(c)
 		out = append(out, Restored{c, log})
-		l.Log.Info("restored the ledger of a job", "job", c.ID.Short(), "records", len(log.Entries), "snapshot", log.Snapshot != nil)
+		l.Log.Info("restored the ledger of a job", "job", c.ID.Short(), "records", len(log.Entries),
+			"snapshot", log.Snapshot != nil)
 	}
 	return out
 }

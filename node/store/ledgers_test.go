@@ -47,9 +47,15 @@ func (f *folders) start(t *testing.T) (l *Ledgers, end func()) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	l = NewLedgers(ctx, LedgersConfig{
-		Dir:     dir,
-		Blobs:   blobs,
-		Asides:  &Asides{Dir: filepath.Join(f.state, "superseded"), Blobs: blobs, KeepFor: time.Hour, KeepBytes: 1 << 30, Log: log},
+		Dir:   dir,
+		Blobs: blobs,
+		Asides: &Asides{
+			Dir:       filepath.Join(f.state, "superseded"),
+			Blobs:     blobs,
+			KeepFor:   time.Hour,
+			KeepBytes: 1 << 30,
+			Log:       log,
+		},
 		Fetcher: nobody{},
 		Log:     log,
 		Written: func(id tasks.JobID, seq uint64, err error) {
@@ -98,8 +104,14 @@ func described(t *testing.T, nonce byte, source string) (tasks.JobID, []byte, Si
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: signer.ID(), Nonce: tasks.NonceOf(signer.ID(), tasks.NonceSalt{nonce}),
-		Work: tasks.Work{Kind: "ROOT", Ships: []tasks.Ship{{Name: "sources", SHA256: source, Size: 7, Keep: true}}}, Data: *data, Want: tasks.R(0, 100)}
+	desc := &tasks.Job{
+		Protocol:  tasks.Protocol,
+		Submitter: signer.ID(),
+		Nonce:     tasks.NonceOf(signer.ID(), tasks.NonceSalt{nonce}),
+		Work:      tasks.Work{Kind: "ROOT", Ships: []tasks.Ship{{Name: "sources", SHA256: source, Size: 7, Keep: true}}},
+		Data:      *data,
+		Want:      tasks.R(0, 100),
+	}
 	body, err := wire.Marshal(desc)
 	if err != nil {
 		t.Fatal(err)
@@ -124,13 +136,20 @@ func keep(t *testing.T, l *Ledgers, nonce byte) (c *Copy, part merge.Partial) {
 		t.Fatal(err)
 	}
 	part = merge.Partial{ID: merge.ID{Node: "n", Seq: 1}, Job: id, SHA256: HashOf([]byte("partial")), Size: 7}
-	for path, b := range map[string][]byte{c.BodyPath(): body, c.ShipPath(HashOf(source)): source, l.KeptPath(id, part): []byte("partial")} {
+	for path, b := range map[string][]byte{
+		c.BodyPath():               body,
+		c.ShipPath(HashOf(source)): source,
+		l.KeptPath(id, part):       []byte("partial"),
+	} {
 		if err := durable.Write(path, b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	self := quorum.NewMember("self", uint64(nonce)+1)
-	log := quorum.Log{Self: self, Voters: []quorum.Member{self, quorum.NewMember("other", 1), quorum.NewMember("third", 1)}}
+	log := quorum.Log{
+		Self:   self,
+		Voters: []quorum.Member{self, quorum.NewMember("other", 1), quorum.NewMember("third", 1)},
+	}
 	if err := l.Begin(c, log); err != nil {
 		t.Fatal(err)
 	}
@@ -253,14 +272,19 @@ func TestSupersededCopyIsPutAside(t *testing.T) {
 		t.Fatalf("%d copies were put aside", len(all))
 	}
 	_, desc, log, err := all[0].Read()
-	if err != nil || desc.Want.Len() != 100 || len(log.Voters) != 3 || all[0].Link.Conf.Term != link.Conf.Term || all[0].Submitter != c.Job.Submitter {
+	if err != nil || desc.Want.Len() != 100 || len(log.Voters) != 3 || all[0].Link.Conf.Term != link.Conf.Term ||
+		all[0].Submitter != c.Job.Submitter {
 		t.Fatalf("what was put aside is %+v, %+v of %+v: %v", desc, log, all[0], err)
 	}
 	if b, ok := l.Blobs.Read(part.SHA256); !ok || string(b) != "partial" || all[0].Lacks(part) {
 		t.Error("the partial is there no more")
 	}
-	again, err := l.RecoverAside(all[0], quorum.Log{Self: quorum.NewMember("self", 9), Voters: []quorum.Member{quorum.NewMember("self", 9)},
-		Snapshot: log.Snapshot, Hard: quorum.Hard{Term: 9}})
+	again, err := l.RecoverAside(all[0], quorum.Log{
+		Self:     quorum.NewMember("self", 9),
+		Voters:   []quorum.Member{quorum.NewMember("self", 9)},
+		Snapshot: log.Snapshot,
+		Hard:     quorum.Hard{Term: 9},
+	})
 	if err != nil || l.Of(c.ID) != again || SizeOf(l.KeptPath(c.ID, part)) != part.Size {
 		t.Errorf("gone on from it: %v, %v", again, err)
 	}

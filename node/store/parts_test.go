@@ -88,12 +88,25 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 
 // resultsIn keeps results in folders of their own.
 func resultsIn(t *testing.T, b *Blobs) *Results {
-	return &Results{Dir: t.TempDir(), EndsDir: filepath.Join(t.TempDir(), "ends"), Blobs: b, Log: slog.New(slog.DiscardHandler)}
+	return &Results{
+		Dir:     t.TempDir(),
+		EndsDir: filepath.Join(t.TempDir(), "ends"),
+		Blobs:   b,
+		Log:     slog.New(slog.DiscardHandler),
+	}
 }
 
 // somePart is a partial of a job, of units in a row.
 func somePart(id tasks.JobID, seq uint64, first, last int64, blob string) merge.Partial {
 	r := tasks.R(first, last)
-	return merge.Partial{ID: merge.ID{Node: "maker", Seq: seq}, Job: id, Cover: tasks.CoverOf(r), Units: r.Len(), Canary: tasks.Canary(id.Seed(), r),
-		SHA256: HashOf([]byte(blob)), Size: int64(len(blob)), Holder: "maker"}
+	return merge.Partial{
+		ID:     merge.ID{Node: "maker", Seq: seq},
+		Job:    id,
+		Cover:  tasks.CoverOf(r),
+		Units:  r.Len(),
+		Canary: tasks.Canary(id.Seed(), r),
+		SHA256: HashOf([]byte(blob)),
+		Size:   int64(len(blob)),
+		Holder: "maker",
+	}
 }

@@ -15,16 +15,30 @@ func TestWhatIsPromisedIsKept(t *testing.T) {
 		f            Finished
 		forget, drop bool // after many newer jobs
 	}{
-		"partial, written":                 {f: Finished{Ended: ago(hour), Result: true, Fetched: ago(hour), Partial: true}},
-		"partial, written long ago":        {f: Finished{Ended: ago(2 * day), Result: true, Fetched: ago(25 * hour), Partial: true}, forget: true},
-		"partial, fetched again":           {f: Finished{Ended: ago(20 * day), Result: true, Fetched: ago(23 * hour), Partial: true}},
-		"never fetched":                    {f: Finished{Ended: ago(13 * day), Result: true}},
-		"never fetched, and long ago":      {f: Finished{Ended: ago(15 * day), Result: true}, forget: true},
-		"owed":                             {f: Finished{Ended: ago(13 * day), Owed: true}},
-		"owed for long":                    {f: Finished{Ended: ago(15 * day), Owed: true}, forget: true},
-		"failed":                           {f: Finished{Ended: ago(hour)}, forget: true},
-		"whole, and its user has it":       {f: Finished{Ended: ago(hour), Result: true, Fetched: ago(hour), Bytes: 1}, drop: true},
-		"whole, fetched after a fortnight": {f: Finished{Ended: ago(15 * day), Result: true, Fetched: ago(hour), Bytes: 1}, drop: true},
+		"partial, written": {f: Finished{Ended: ago(hour), Result: true, Fetched: ago(hour), Partial: true}},
+		"partial, written long ago": {
+			f:      Finished{Ended: ago(2 * day), Result: true, Fetched: ago(25 * hour), Partial: true},
+			forget: true,
+		},
+		"partial, fetched again": {f: Finished{
+			Ended:   ago(20 * day),
+			Result:  true,
+			Fetched: ago(23 * hour),
+			Partial: true,
+		}},
+		"never fetched":               {f: Finished{Ended: ago(13 * day), Result: true}},
+		"never fetched, and long ago": {f: Finished{Ended: ago(15 * day), Result: true}, forget: true},
+		"owed":                        {f: Finished{Ended: ago(13 * day), Owed: true}},
+		"owed for long":               {f: Finished{Ended: ago(15 * day), Owed: true}, forget: true},
+		"failed":                      {f: Finished{Ended: ago(hour)}, forget: true},
+		"whole, and its user has it": {
+			f:    Finished{Ended: ago(hour), Result: true, Fetched: ago(hour), Bytes: 1},
+			drop: true,
+		},
+		"whole, fetched after a fortnight": {
+			f:    Finished{Ended: ago(15 * day), Result: true, Fetched: ago(hour), Bytes: 1},
+			drop: true,
+		},
 	} {
 		var newer []Finished
 		for range 10 {

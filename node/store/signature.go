@@ -29,7 +29,8 @@ func SignedText(id tasks.JobID, size int64) []byte {
 // Check says why a description must not even be fetched, if so: nobody signed it, or it is too large.
 func (s Signature) Check(id tasks.JobID) error {
 	if s.Size <= 0 || s.Size > MaxDescription {
-		return fmt.Errorf("could not accept job %s: its description has %d bytes, the limit is %d", id.Short(), s.Size, MaxDescription)
+		return fmt.Errorf("could not accept job %s: its description has %d bytes, the limit is %d", id.Short(), s.Size,
+			MaxDescription)
 	}
 	if err := p2p.Verify(s.Signer, SignedText(id, s.Size), s.Sig); err != nil {
 		return fmt.Errorf("could not accept job %s: %w", id.Short(), err)

@@ -61,7 +61,14 @@ func (s *Asides) FolderOf(name string, by quorum.Link) string {
 // Put keeps the files of a copy that is closed and is given up. What was given up first for one recovery has more than
 // what comes later, and stays.
 func (s *Asides) Put(c *Copy, by quorum.Link) error {
-	a := Aside{ID: c.ID, Name: c.Name(), Submitter: c.Job.Submitter, Link: by, At: time.Now(), dir: s.FolderOf(c.Name(), by)}
+	a := Aside{
+		ID:        c.ID,
+		Name:      c.Name(),
+		Submitter: c.Job.Submitter,
+		Link:      by,
+		At:        time.Now(),
+		dir:       s.FolderOf(c.Name(), by),
+	}
 	if _, err := os.Stat(a.dir); err == nil {
 		return nil
 	}

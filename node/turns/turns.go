@@ -1,5 +1,5 @@
-// Package turns bounds what is done at once for each other member. It knows members by their ids alone, and owns no more
-// than who has how many places.
+// Package turns bounds what is done at once for each other member. It knows members by their ids alone, and owns no
+// more than who has how many places.
 package turns
 
 import (

@@ -131,7 +131,16 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 	g.mu.Lock()
 	g.leases = append(g.leases, lease{packet: p, base: base, at: time.Now()})
 	g.mu.Unlock()
-	err := child.Lease(exec.Packet{ID: uint64(p.First), File: f.URL, Tree: f.Tree, First: first, Last: p.Last - base, Base: base, Entries: f.Entries, UUID: f.UUID})
+	err := child.Lease(exec.Packet{
+		ID:      uint64(p.First),
+		File:    f.URL,
+		Tree:    f.Tree,
+		First:   first,
+		Last:    p.Last - base,
+		Base:    base,
+		Entries: f.Entries,
+		UUID:    f.UUID,
+	})
 	if err != nil && !errors.Is(err, exec.ErrEnded) { // ErrEnded: Failed has told, or will
 		g.fail(asFailure(err, "lease"))
 	}
@@ -179,7 +188,14 @@ func (g *generation) PacketDone(done exec.Done) {
 	if !first && done.Last+l.base == l.packet.Last { // the first packet waits for the start of the user's code, too
 		g.w.packets.Add(max(now.Sub(since)-done.Elapsed, 0))
 	}
-	g.w.Post(engine.PacketDone{Gen: g.id, Packet: l.packet, Last: done.Last + l.base, Elapsed: done.Elapsed, Bytes: done.Bytes, Opened: done.Opened})
+	g.w.Post(engine.PacketDone{
+		Gen:     g.id,
+		Packet:  l.packet,
+		Last:    done.Last + l.base,
+		Elapsed: done.Elapsed,
+		Bytes:   done.Bytes,
+		Opened:  done.Opened,
+	})
 }
 
 // Failed is called by the child's reader when the generation has failed (exec.Sink).

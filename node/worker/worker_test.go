@@ -69,7 +69,12 @@ func working(t *testing.T, spec string) (w *Workers, j *oneJob, id tasks.JobID, 
 	d, err := rt.Describe(ctx, exec.Request{Spec: []byte(`{"selector": "` + code + `"}`), Tell: func(string) {}})
 	must(err)
 	t.Cleanup(d.Program.Release)
-	data, err := tasks.NewDataset([]tasks.File{{URL: "fake://f?entries=100", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	data, err := tasks.NewDataset([]tasks.File{{
+		URL:      "fake://f?entries=100",
+		Tree:     "T",
+		Entries:  100,
+		Clusters: []int64{0},
+	}})
 	must(err)
 	j = &oneJob{program: d.Program, desc: &tasks.Job{Data: *data, Want: tasks.R(0, 100)}}
 	id = tasks.NameOf([]byte("job"))
@@ -109,7 +114,8 @@ func TestGeneration(t *testing.T) {
 	w.Lease(gen, tasks.R(0, 40))
 	w.Lease(gen, tasks.R(40, 100))
 	for _, want := range []tasks.Range{tasks.R(0, 40), tasks.R(40, 100)} {
-		if done, ok := next(t, events).(engine.PacketDone); !ok || done.Packet != want || done.Last != want.Last || done.Gen != gen {
+		if done, ok := next(t, events).(engine.PacketDone); !ok || done.Packet != want || done.Last != want.Last ||
+			done.Gen != gen {
 			t.Fatalf("told of %+v, want %v", done, want)
 		}
 	}
