@@ -19,7 +19,8 @@ func TestPlanningNamesWhatItWaitsFor(t *testing.T) {
 		t.Errorf("says %q, want %q", got, want)
 	}
 	p.end("/data/b.root", nil)
-	if got, want := p.text(start.Add(12*time.Second)), "reading file 2 of 3; waiting 12 s of 30 s for root://far//a.root"; got != want {
+	want := "reading file 2 of 3; waiting 12 s of 30 s for root://far//a.root"
+	if got := p.text(start.Add(12 * time.Second)); got != want {
 		t.Errorf("says %q, want %q", got, want)
 	}
 	p.end("root://far//a.root", nil)
