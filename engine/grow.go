@@ -127,6 +127,14 @@ func (p *Peer) append(ev Append) {
 	}
 }
 
+// NextAppend is the number of the next append of this peer's own to a job.
+func (p *Peer) NextAppend(id tasks.JobID) uint64 {
+	if j := p.job(id); j != nil {
+		return j.growth.known() + uint64(len(j.growth.outbox)) + 1
+	}
+	return 1
+}
+
 // sumBefore is that of all appends before one that is the next, known or to be sent, or one of those.
 func (j *jobState) sumBefore(seq uint64) (sum tasks.AppendSum) {
 	g := &j.growth

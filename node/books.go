@@ -18,6 +18,7 @@ func (d *Daemon) books() control.Books {
 		Members:    memberBook{d},
 		Founder:    founderBook{d},
 		Jobs:       jobBook{d},
+		Growth:     growthBook{d},
 		Recoveries: recoveryBook{d},
 		Outputs:    outputBook{d},
 	}
@@ -101,6 +102,12 @@ func (b jobBook) described(j *job, err error) (api.JobStatus, error) {
 		return api.JobStatus{}, err
 	}
 	return b.d.statusOf(j), nil
+}
+
+type growthBook struct{ d *Daemon }
+
+func (b growthBook) Append(ctx context.Context, name string, req api.AppendRequest) (api.Appended, error) {
+	return b.d.appendTo(ctx, name, req)
 }
 
 type recoveryBook struct{ d *Daemon }

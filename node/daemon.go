@@ -67,6 +67,8 @@ type Daemon struct {
 	descriptions descriptions  // of other members' jobs
 	violations   violations    // of the rules, by members
 	handouts     handouts      // of committed partials, to members
+	growths      growths       // what open jobs have grown by
+	appending    appending     // who waits for an append
 
 	mu         sync.Mutex // guards what follows, and is held for moments
 	jobs       map[tasks.JobID]*job

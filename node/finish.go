@@ -521,7 +521,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 			j = d.jobOf(c)
 		}
 		j.mu.Lock()
-		j.describedBy(c)
+		j.describedBy(c, d.growths.whole(c.ID, c.Job))
 		j.mu.Unlock()
 	}
 	var st api.JobStatus
@@ -604,6 +604,9 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 	j := d.jobs[e.ID]
 	delete(d.jobs, e.ID)
 	d.mu.Unlock()
+	if d.ledgers.Of(e.ID) == nil {
+		d.growths.forget(e.ID)
+	}
 	if j == nil {
 		return
 	}

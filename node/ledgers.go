@@ -116,6 +116,9 @@ func (d *Daemon) dropLedger(e engine.DropLedger) {
 	default:
 		d.ledgers.Drop(e.ID)
 	}
+	if d.byID(e.ID) == nil {
+		d.growths.forget(e.ID)
+	}
 }
 
 // fillCopy brings signature, description and sources here, durably.
@@ -269,7 +272,7 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 		d.log.Info("leads a job now", "job", api.Short(j.name), "term", e.Term)
 		j.led = true
 		if c != nil {
-			j.describedBy(c)
+			j.describedBy(c, d.growths.whole(c.ID, c.Job))
 		}
 		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.net.Name(), api.Running, ""
 		if owner := d.submitterHeld(j); d.mayNoMore(owner) {
@@ -298,7 +301,7 @@ func (d *Daemon) jobOf(c *store.Copy) *job {
 	if j == nil || j.known() != c.ID {
 		hides := j != nil && j.leads()
 		j = newJob(d.ctx, name)
-		j.id, j.desc, j.outDone = c.ID, c.Job, d.results.Delivered(name)
+		j.id, j.desc, j.outDone = c.ID, d.growths.whole(c.ID, c.Job), d.results.Delivered(name)
 		if !hides {
 			d.byName[name] = j
 		}
@@ -307,18 +310,19 @@ func (d *Daemon) jobOf(c *store.Copy) *job {
 	return j
 }
 
-// describedBy fills in what a job's users are told, from its description; j.mu is held.
-func (j *job) describedBy(c *store.Copy) {
+// describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by;
+// j.mu is held.
+func (j *job) describedBy(c *store.Copy, desc *tasks.Job) {
 	if j.status.ID != "" {
 		return // it was submitted here
 	}
 	ask := c.Job.Ask
-	j.desc, j.req = c.Job, requestOf(c.Job)
+	j.desc, j.req = desc, requestOf(c.Job)
 	if j.running = ask.Begun; j.running.IsZero() || time.Since(j.running) < 0 {
 		j.running = time.Now() // clocks differ
 	}
 	j.status = api.JobStatus{
 		ID: j.name, Kind: c.Job.Work.Kind, Selector: filepath.Base(ask.Title), Submitted: ask.Submitted,
-		Files: len(c.Job.Data.Files) + len(c.Job.Bad), Units: c.Job.Want.Len(), Output: ask.Output,
+		Files: len(desc.Data.Files) + len(desc.Bad), Units: desc.Want.Len(), Output: ask.Output,
 	}
 }

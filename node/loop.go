@@ -114,6 +114,12 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.failJob(e)
 	case engine.SetAside:
 		d.setAside(e)
+	case engine.Grown:
+		d.grown(e)
+	case engine.Regrown:
+		d.regrown(e)
+	case engine.Appended:
+		d.appending.answer(e)
 	case engine.JobOver:
 		d.jobOver(e)
 	case engine.Look:

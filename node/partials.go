@@ -71,7 +71,10 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 	if c == nil {
 		return nil, errOver
 	}
-	b := &bundle{Manifest: api.Manifest{ID: st.ID, Selector: st.Selector, State: st.State, Node: d.net.Name(), Units: c.Job.Want.Len()}}
+	desc := d.growths.whole(c.ID, c.Job)
+	b := &bundle{Manifest: api.Manifest{
+		ID: st.ID, Selector: st.Selector, State: st.State, Node: d.net.Name(), Units: desc.Want.Len(),
+	}}
 	ok := false
 	d.ask(func(p *engine.Peer) { b.view, ok = p.Ledger(c.ID) })
 	if !ok {
@@ -82,8 +85,8 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 		return nil, fmt.Errorf("could not collect what is committed: %w", err)
 	}
 	if err = d.link(b, c); err == nil {
-		b.Missing = append(badFiles(c.Job, d.memberNames()), missing(c.Job, b.view.Lost, d.memberNames())...)
-		d.convert(ctx, b, j, c.Job)
+		b.Missing = append(badFiles(desc, d.memberNames()), missing(desc, b.view.Lost, d.memberNames())...)
+		d.convert(ctx, b, j, desc)
 		err = b.weigh()
 	}
 	if err != nil {
@@ -94,6 +97,7 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 
 // link holds on to the committed blobs, and brings those here that only others keep.
 func (d *Daemon) link(b *bundle, c *store.Copy) error {
+	desc := d.growths.whole(c.ID, c.Job)
 	for i, p := range b.view.Parts {
 		path, err := d.ledgers.Keep(p, b.view.Members)
 		if err != nil {
@@ -105,7 +109,7 @@ func (d *Daemon) link(b *bundle, c *store.Copy) error {
 		}
 		b.parts = append(b.parts, to)
 		b.Committed += p.Units
-		b.Parts = append(b.Parts, api.Part{Name: filepath.Base(to), Units: p.Units, Entries: entriesOf(c.Job, p.Cover)})
+		b.Parts = append(b.Parts, api.Part{Name: filepath.Base(to), Units: p.Units, Entries: entriesOf(desc, p.Cover)})
 	}
 	b.Format = "blob"
 	return nil

@@ -154,6 +154,12 @@ func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, s
 	if store.NameOf(f.desc) != st.ID || f.desc.Submitter != st.Submitter {
 		return nil, fmt.Errorf("it is of another job, %s", f.Job.Short())
 	}
+	if f.desc.Open {
+		return nil, &api.Error{
+			Message: "could not retry job " + api.Short(st.ID) + ": it grew while it ran, and what it grew by is not kept",
+			Hint:    "submit what is missing as a new job",
+		}
+	}
 	_, err = merge.Recommit(f.Parts, f.desc.Want)
 	return f, err
 }

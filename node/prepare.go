@@ -30,7 +30,7 @@ func (d *Daemon) prepare(e engine.Prepare) {
 	if !d.net.HasRight(desc.Submitter, p2p.Submitter) {
 		err = fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), desc.Submitter)
 	} else {
-		j.desc = desc
+		j.desc = d.growths.whole(j.id, desc)
 		err = d.load(j.ctx, j, desc.Submitter, desc.Work)
 	}
 	var fail *exec.Failure
@@ -63,9 +63,11 @@ func (d *Daemon) meet(j *job) (rate float64) {
 	rate = d.rates[j.codeKey]
 	if old := d.jobs[j.id]; old != nil {
 		old.takeFrom(j)
+		d.grow(old)
 		return rate
 	}
 	d.jobs[j.id] = j
+	d.grow(j)
 	if o := d.byName[j.name]; o == nil || !o.leads() {
 		d.byName[j.name] = j
 	}

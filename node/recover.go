@@ -88,7 +88,7 @@ func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
 	if !ok {
 		return r, noJob(prefix)
 	}
-	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, c.Job.Want.Len(), d.net.ID()
+	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, d.growths.whole(c.ID, c.Job).Want.Len(), d.net.ID()
 	for _, p := range r.Copy.Parts {
 		if store.SizeOf(d.ledgers.KeptPath(c.ID, p)) != p.Size {
 			r.Lacking++

@@ -100,7 +100,11 @@ func (d *Daemon) askSignature(ctx context.Context, id tasks.JobID, from tasks.Pe
 func askOf(j *job) tasks.Ask {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return tasks.Ask{Title: j.req.Title, Params: j.params, Output: j.req.Output, Most: max(j.req.N, 0)}
+	ask := tasks.Ask{Title: j.req.Title, Params: j.params, Output: j.req.Output, Most: max(j.req.N, 0)}
+	if j.req.StaysOpen {
+		ask.Tree = j.req.Tree
+	}
+	return ask
 }
 
 // requestOf is what is known of a request on nodes that it was not made on. Whether this node acts on the output's

@@ -47,7 +47,7 @@ func TestAHomeKnowsWhatWasAsked(t *testing.T) {
 		Work: tasks.Work{Kind: "ROOT"}, Ask: tasks.Ask{Title: "/x/A.C", Output: "/x/out.root"},
 	}}
 	j := newJob(t.Context(), "job")
-	j.describedBy(c)
+	j.describedBy(c, c.Job)
 	if j.req.Kind != "ROOT" || j.req.Title != "/x/A.C" || j.req.Output != "/x/out.root" || j.status.Selector != "A.C" {
 		t.Errorf("it knows of %+v", j.req)
 	}

@@ -125,6 +125,7 @@ func (d *Daemon) fullStatus(j *job) api.JobStatus {
 	if v := j.view; v.Lapsed != "" && !st.State.Halted() {
 		st.Notes = append(slices.Clone(st.Notes), lapsedNote(j.name, cmp.Or(names[v.Lapsed].name, lapsed), d.net.Name()))
 	}
+	d.tellOpen(j, &st)
 	j.tellWaiting(&st, names)
 	j.tellMissing(&st, names)
 	return st

@@ -41,6 +41,12 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 	if err := checkLimits(req); err != nil {
 		return nil, err
 	}
+	if req.StaysOpen && (req.First > 0 || req.N >= 0) {
+		return nil, &api.Error{
+			Status:  http.StatusBadRequest,
+			Message: "could not submit: an open job runs over all that there is, and a first entry or a number of entries is asked for",
+		}
+	}
 	var salt tasks.NonceSalt
 	if _, err := rand.Read(salt[:]); err != nil {
 		return nil, fmt.Errorf("could not name the job: %w", err)
@@ -136,7 +142,7 @@ func (d *Daemon) compose(j *job, nonce []byte, files []tasks.File, bad []tasks.L
 	}
 	return &tasks.Job{
 		Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: nonce, Work: j.ownWork(), Data: *data, Want: want,
-		SeedLocal: j.req.SeedLocal, Bad: bad, Ask: askOf(j), Limits: limitsOf(j.req),
+		SeedLocal: j.req.SeedLocal, Open: j.req.StaysOpen, Bad: bad, Ask: askOf(j), Limits: limitsOf(j.req),
 	}, nil
 }
 

@@ -105,7 +105,7 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 	id := j.known()
 	if c := d.ledgers.Of(id); c != nil {
 		j.mu.Lock()
-		j.describedBy(c)
+		j.describedBy(c, d.growths.whole(c.ID, c.Job))
 		j.mu.Unlock()
 	}
 	if st = d.statusOf(j); st.State != api.Waiting {
@@ -157,7 +157,7 @@ func (d *Daemon) candidates(prefix string) (out []*job) {
 		}
 		j := newJob(d.ctx, name) // of an earlier life, which nobody has led since
 		j.cancel()
-		j.id, j.desc = c.ID, c.Job
+		j.id, j.desc = c.ID, d.growths.whole(c.ID, c.Job)
 		out = append(out, j)
 	}
 	return out

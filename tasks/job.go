@@ -61,6 +61,7 @@ type Job struct {
 type Ask struct {
 	Title     string    `msgpack:"s"`           // what the user named on the submitter's node, such as the path of a selector; to show
 	Params    []Param   `msgpack:"p"`           // named values that the code was given, in the order of their names; to show
+	Tree      string    `msgpack:"e,omitempty"` // default path of the tree in files, for those that are appended later
 	Output    string    `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
 	Submitted time.Time `msgpack:"t"`           // by the submitter's clock
 	Begun     time.Time `msgpack:"b"`           // when the description was complete

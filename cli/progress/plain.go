@@ -92,6 +92,8 @@ func (m *meter) details() string {
 	}
 	var parts []string
 	switch still := m.still(); {
+	// An open job of which all is done waits for its user.
+	case st.Open && st.Done >= st.Units:
 	// While merging no events are processed, and the counts of the nodes may not cover the whole job.
 	case st.State == api.Merging, st.State.Halted() && !counted(st):
 	case still > 0:
@@ -99,7 +101,7 @@ func (m *meter) details() string {
 	default:
 		parts = append(parts, fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(bytes)))
 	}
-	if left := m.left(); left >= 0 {
+	if left := m.left(); left >= 0 && !(st.Open && st.Done >= st.Units) {
 		parts = append(parts, "ETA "+Seconds(left))
 	}
 	parts = append(parts, "packets "+Count(st.Packets), "steals "+Count(st.Steals), "merges "+Count(st.Merges))

@@ -41,6 +41,7 @@ type runOptions struct {
 	copies     bool
 	seedLocal  bool
 	out        string
+	open       bool
 	detach     bool
 	check      bool
 	root       string
@@ -76,6 +77,9 @@ Begin() and Terminate() run here, in the working folder; what they print goes to
 error; with -o - all but the output file goes to standard error. If this node is away at the end, or cannot run it,
 Terminate() runs on another, after Begin() once more, in a folder of its own there, which the summary names with the
 files that are left in it. Where no daemon runs, run starts a node for the time of the job.
+
+With --open the job runs over what ` + "`dtpnode append`" + ` adds too, from another shell, and ends when it is closed, by
+` + "`dtpnode close`" + `, and done; there need be no --files yet.
 
 With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling,
 Begin, two processes, merge, Terminate; these work in folders of their own, with copies of the small files of the
@@ -135,6 +139,8 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "",
 		"result file, or - for standard output (default: kept by the daemon for dtpnode get)")
+	f.BoolVar(&opts.open, "open", false,
+		"keep the job open: it runs over what dtpnode append adds too, until dtpnode close")
 	f.BoolVar(&opts.check, "check", false,
 		"run the first 1,000 entries only, here, say what came of them, and keep nothing")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
@@ -209,7 +215,11 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	var req api.JobRequest
 	var err error
 	switch {
-	case len(o.files) == 0:
+	case o.open && (o.n >= 0 || o.first > 0):
+		return req, usagef("could not use --open with -n or --first: how many entries there will be is not known yet")
+	case o.open && o.check:
+		return req, usagef("could not use --open with --check: a check runs over what is there")
+	case len(o.files) == 0 && !o.open:
 		return req, usagef("could not run %q: no --files given", selector)
 	case o.n < -1 || o.first < 0:
 		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0",
@@ -252,7 +262,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Dir, err = os.Getwd(); err != nil {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
-	req.Tree, req.N, req.First = o.tree, o.n, o.first
+	req.Tree, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
 	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
 	return req, nil
 }

@@ -27,6 +27,8 @@ var printed = map[string][]any{
 	"cancel":       {cancelled{}},
 	"config-set":   {setting{}},
 	"config-show":  {[]setting{}},
+	"append":       {api.Appended{}},
+	"close":        {api.Appended{}},
 	"config-unset": {setting{}},
 	"demo":         {api.JobStatus{}},
 	"doctor":       {[]doctor.Finding{}},

@@ -19,6 +19,7 @@
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result
 //	POST /v1/jobs/{id}/cancel       drop the job and its results -> Cancellation
 //	POST /v1/jobs/{id}/finish       try again to finish a job that could not be finished
+//	POST /v1/jobs/{id}/append       AppendRequest -> Appended: an open job grows, or is closed
 //	POST /v1/jobs/{id}/retry        RetryRequest -> JobStatus: of a new job that runs what is missing in a partial result
 //	GET  /v1/jobs/{id}/recovery     Recovery: what POST recover would do
 //	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
@@ -128,7 +129,32 @@ type JobRequest struct {
 
 	AllowCopies bool `json:"allow_copies,omitempty"` // hosts may have files that were written anew, with as many entries
 	Duplicates  bool `json:"duplicates,omitempty"`   // count a file that is named twice twice
+	StaysOpen   bool `json:"open,omitempty"`         // more may be appended until the job is closed; there need be no files yet
 	SeedLocal   bool `json:"seed_local,omitempty"`   // seed all work on the home; others steal
+}
+
+// AppendRequest asks for an open job to grow by files, by items, or by nothing when it only closes the job. Nothing is
+// appended unless all files can be read.
+type AppendRequest struct {
+	// Seq numbers the appends of a job from 1. One that is repeated, since its answer was not heard, counts once; another
+	// with a number that is taken is refused. 0 takes the next number, and is to be sent once only.
+	Seq   uint64      `json:"seq,omitempty"`
+	Tree  string      `json:"tree,omitempty"` // default tree path; empty: the job's
+	Files []InputFile `json:"files,omitempty"`
+	Items int64       `json:"items,omitempty"` // further items, of a kind of work that runs over items
+	Close bool        `json:"close,omitempty"` // nothing is appended after this
+
+	Open        float64 `json:"open_seconds,omitempty"` // as in a JobRequest
+	AllowCopies bool    `json:"allow_copies,omitempty"`
+	Duplicates  bool    `json:"duplicates,omitempty"`
+}
+
+// Appended says that an append is in the job's ledger, durably, and what the job is then.
+type Appended struct {
+	Seq     uint64 `json:"seq"`
+	Appends uint64 `json:"appends"` // in all
+	Units   int64  `json:"units"`   // of the job so far
+	Closed  bool   `json:"closed"`
 }
 
 // RetryRequest asks for a job that runs what is missing in the result of another, and has the rest from that.
@@ -182,6 +208,8 @@ type JobStatus struct {
 	Units     int64   `json:"units"`                   // wanted, of the files whose length is known
 	Done      int64   `json:"done"`                    // processed, committed or not; never above Units
 	Committed int64   `json:"committed"`               // in the ledger
+	Open      bool    `json:"open,omitempty"`          // more may be appended: it does not end before it is closed
+	Appends   uint64  `json:"appends,omitempty"`       // by which it has grown
 	Bytes     int64   `json:"bytes"`                   // read
 	Rate      float64 `json:"rate"`                    // units/s, recent
 

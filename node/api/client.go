@@ -181,6 +181,11 @@ func (c *Client) Job(ctx context.Context, id string) (JobStatus, error) {
 	return call[JobStatus](ctx, c, http.MethodGet, jobPath(id, ""), nil)
 }
 
+// Append has an open job that was submitted here grow, or closes it.
+func (c *Client) Append(ctx context.Context, id string, req AppendRequest) (Appended, error) {
+	return call[Appended](ctx, c, http.MethodPost, jobPath(id, "/append"), req)
+}
+
 // Stop finishes a job with what is done.
 func (c *Client) Stop(ctx context.Context, id string) error {
 	_, err := call[struct{}](ctx, c, http.MethodPost, jobPath(id, "/stop"), nil)

@@ -16,6 +16,7 @@ type Books struct {
 	Members    Members
 	Founder    Founder
 	Jobs       Jobs
+	Growth     Growth
 	Recoveries Recoveries
 	Outputs    Outputs
 }
@@ -67,6 +68,12 @@ type Jobs interface {
 	Cancel(ctx context.Context, name string) (api.Cancellation, error)
 	// Retry submits a job that runs what is missing in another's result.
 	Retry(ctx context.Context, name string, req api.RetryRequest) (api.JobStatus, error)
+}
+
+// Growth has open jobs grow.
+type Growth interface {
+	// Append returns when a majority of the replicas of the job's ledger has the append on disk.
+	Append(ctx context.Context, name string, req api.AppendRequest) (api.Appended, error)
 }
 
 // Recoveries has jobs go on whose ledger has lost most of its copies.

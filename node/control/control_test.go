@@ -54,6 +54,10 @@ func (f *fake) Join(_ context.Context, req api.JoinRequest) (api.NodeStatus, err
 	return f.Status(), f.ask("join", req.Token)
 }
 
+func (f *fake) Append(_ context.Context, name string, req api.AppendRequest) (api.Appended, error) {
+	return api.Appended{Seq: req.Seq, Closed: req.Close}, f.ask("append", name, req.Items)
+}
+
 func (f *fake) Revoke(_ context.Context, req api.RevokeRequest) (api.Revoked, error) {
 	return api.Revoked{}, f.ask("revoke", req.ID)
 }
@@ -136,7 +140,7 @@ func serving(t *testing.T, f *fake) (*api.Client, *control.Server) {
 	t.Helper()
 	state := t.TempDir()
 	s, err := control.Serve(t.Context(), state, control.Books{
-		Node: f, Members: f, Founder: f, Jobs: jobs{f}, Recoveries: f, Outputs: f,
+		Node: f, Members: f, Founder: f, Jobs: jobs{f}, Growth: f, Recoveries: f, Outputs: f,
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +174,10 @@ func TestRequestsReachTheirBook(t *testing.T) {
 	if _, err := c.Cancel(ctx, "one"); err != nil {
 		t.Error(err)
 	}
+	grown, err := c.Append(ctx, "one", api.AppendRequest{Seq: 3, Items: 5, Close: true})
+	if err != nil || grown.Seq != 3 || !grown.Closed {
+		t.Errorf("%+v, %v", grown, err)
+	}
 	if l, err := c.Links(ctx); err != nil || l.More != 5 {
 		t.Errorf("%+v, %v", l, err)
 	}
@@ -186,7 +194,7 @@ func TestRequestsReachTheirBook(t *testing.T) {
 	if err := errors.Join(c.Stop(ctx, "one"), c.Finish(ctx, "one"), c.Shutdown(ctx)); err != nil {
 		t.Error(err)
 	}
-	want := []string{"submit /out", "status one", "cancel one", "revoke a", "forget b", "join t", "list true", "rename n", "stop one", "finish one", "shutdown"}
+	want := []string{"submit /out", "status one", "cancel one", "append one 5", "revoke a", "forget b", "join t", "list true", "rename n", "stop one", "finish one", "shutdown"}
 	if got := strings.Join(f.asked, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("asked was\n%s", got)
 	}

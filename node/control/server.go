@@ -104,6 +104,9 @@ func routes(b Books, log *slog.Logger) http.Handler {
 	nodeRoutes(mux, b.Node)
 	memberRoutes(mux, b.Members, b.Founder)
 	jobRoutes(mux, b.Jobs)
+	accept(mux, "POST /v1/jobs/{id}/append", func(r *http.Request, req api.AppendRequest) (api.Appended, error) {
+		return b.Growth.Append(r.Context(), job(r), req)
+	})
 	recoveryRoutes(mux, b.Recoveries)
 	outputRoutes(mux, b.Outputs, log)
 	return mux

@@ -1,0 +1,390 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// An open job runs over more than its description says: its user appends to it until it is closed (engine/grow.go). The
+// description is signed and stays as it is; what users are told, and what packets are looked up in, is the description
+// with all that this node knows to have been appended.
+
+// growths is what the open jobs of a daemon have grown by, as its engine has told. It has a lock of its own, which is
+// taken last.
+type growths struct {
+	mu sync.Mutex
+	of map[tasks.JobID]*growth
+}
+
+// growth is what one job has grown by. Until the description is here, appends wait in pending; from then on data has all
+// units. Whole descriptions that were handed out share data's arrays, which only ever grow at their ends.
+type growth struct {
+	base    *tasks.Job
+	pending []tasks.Append
+	data    *tasks.Dataset
+	appends uint64
+	closed  bool
+}
+
+// take adds what the engine has told.
+func (g *growths) take(e engine.Grown) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.of == nil {
+		g.of = map[tasks.JobID]*growth{}
+	}
+	of := g.of[e.ID]
+	if of == nil {
+		of = &growth{}
+		g.of[e.ID] = of
+	}
+	of.pending = append(of.pending, e.Appends...)
+	of.settle()
+}
+
+// settle adds what waits, if the description is here.
+func (g *growth) settle() {
+	for _, a := range g.pending {
+		if g.base != nil && g.data.Append(a.Files) != nil {
+			return // the engine has checked them
+		}
+		if g.base != nil || a.Close {
+			g.closed = g.closed || a.Close
+		}
+	}
+	if g.base != nil {
+		g.appends += uint64(len(g.pending))
+		g.pending = nil
+	}
+}
+
+// whole is a job's description with all that the job is known to have grown by.
+func (g *growths) whole(id tasks.JobID, desc *tasks.Job) *tasks.Job {
+	if desc == nil || !desc.Open {
+		return desc
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.of[id]
+	if of == nil {
+		return desc
+	}
+	if of.base == nil {
+		of.base, of.data = desc, desc.Data.Clone()
+		of.settle()
+	}
+	out := *of.base
+	out.Data = *of.data
+	out.Want = out.Data.Space()
+	return &out
+}
+
+// told is how far a job has grown, as users are told it.
+func (g *growths) told(id tasks.JobID) (appends uint64, closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.of[id]
+	if of == nil {
+		return 0, false
+	}
+	return of.appends + uint64(len(of.pending)), of.closed
+}
+
+// forget drops what is known of a job's growth, and returns its description, nil if that was not here.
+func (g *growths) forget(id tasks.JobID) *tasks.Job {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.of[id]
+	delete(g.of, id)
+	if of == nil {
+		return nil
+	}
+	return of.base
+}
+
+// grown has a job be known here with what it has grown by; called by the loop alone, before anything of it is run.
+func (d *Daemon) grown(e engine.Grown) {
+	d.growths.take(e)
+	if j := d.byID(e.ID); j != nil {
+		d.grow(j)
+	}
+}
+
+// grow has a job's description be that of all that it has grown by.
+func (d *Daemon) grow(j *job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.desc != nil {
+		j.describe(d.growths.whole(j.id, j.desc))
+	}
+}
+
+// regrown takes back what a job was told to have grown by: its ledger was recovered from a copy that lacks some of it. What
+// it has follows.
+func (d *Daemon) regrown(e engine.Regrown) {
+	base := d.growths.forget(e.ID)
+	if j := d.byID(e.ID); j != nil && base != nil {
+		j.mu.Lock()
+		j.describe(base)
+		j.mu.Unlock()
+	}
+}
+
+// describe sets a job's description, and what its users are told of its size; j.mu is held.
+func (j *job) describe(desc *tasks.Job) {
+	j.desc = desc
+	if !j.told && desc != nil && j.status.ID != "" {
+		j.status.Units, j.status.Files = desc.Want.Len(), len(desc.Data.Files)+len(desc.Bad)
+	}
+}
+
+// tellOpen tells how far an open job has grown, and what it waits for if all of that is done; j.mu is held.
+func (d *Daemon) tellOpen(j *job, st *api.JobStatus) {
+	if !j.desc.Open {
+		return
+	}
+	appends, closed := d.growths.told(j.id)
+	st.Appends, st.Open = max(st.Appends, appends), !closed && !st.State.Halted()
+	if st.Open && st.State == api.Running && st.Done >= st.Units {
+		st.Phase = "waiting for more to be appended, or to be closed"
+	}
+}
+
+// appendKey names an append that somebody waits for.
+type appendKey struct {
+	job tasks.JobID
+	seq uint64
+}
+
+// appending is who waits for appends to be in the log.
+type appending struct {
+	mu      sync.Mutex
+	waiters map[appendKey][]chan engine.Appended
+}
+
+// wait has the answers to an append come over a channel until let is called.
+func (a *appending) wait(k appendKey) (answers <-chan engine.Appended, let func()) {
+	c := make(chan engine.Appended, 1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiters == nil {
+		a.waiters = map[appendKey][]chan engine.Appended{}
+	}
+	a.waiters[k] = append(a.waiters[k], c)
+	return c, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		rest := a.waiters[k]
+		for i, o := range rest {
+			if o == c {
+				rest = append(rest[:i:i], rest[i+1:]...)
+				break
+			}
+		}
+		if len(rest) == 0 {
+			delete(a.waiters, k)
+			return
+		}
+		a.waiters[k] = rest
+	}
+}
+
+// answer tells who waits.
+func (a *appending) answer(e engine.Appended) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.waiters[appendKey{e.ID, e.Seq}] {
+		select {
+		case c <- e:
+		default: // it has an answer that it has not read
+		}
+	}
+}
+
+func appendFailed(status int, why string) error {
+	return &api.Error{Status: status, Message: "could not append: " + why}
+}
+
+// appendAgain is the pause before an append is tried again that cannot be taken just now.
+const appendAgain = 100 * time.Millisecond
+
+// appendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did not
+// hear the answer asks again with the same number: the append counts once.
+func (d *Daemon) appendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
+	j, err := d.ownJob(ctx, name)
+	if err != nil {
+		return out, err
+	}
+	id, _, err := d.begun(ctx, j)
+	if err != nil {
+		return out, err
+	}
+	if req.Seq > tasks.MaxAppends {
+		return out, appendFailed(http.StatusBadRequest, fmt.Sprintf("its number is %d, want 1 to %d", req.Seq, tasks.MaxAppends))
+	}
+	files, err := d.planAppend(ctx, j, req)
+	if err != nil {
+		return out, err
+	}
+	return d.appendFiles(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
+}
+
+// ownJob finds a job that was submitted on this node, wherever it is led now.
+func (d *Daemon) ownJob(ctx context.Context, name string) (*job, error) {
+	if found := d.find(name); len(found) == 1 && (found[0].submittedHere() || d.submitterOf(found[0]) == d.net.ID()) {
+		return found[0], nil
+	}
+	_, _, st, err := d.granted(ctx, name, forLook)
+	if err != nil {
+		return nil, err
+	}
+	return nil, &api.Error{
+		Status:  http.StatusConflict,
+		Message: "could not append: job " + api.Short(st.ID) + " was not submitted by this node",
+		Hint:    "append on the host that submitted it, " + cmp.Or(st.SubmitterName, st.Submitter) + ": it signs what it appends",
+	}
+}
+
+// submittedHere reports whether a job was submitted in this life of the daemon.
+func (j *job) submittedHere() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.mine
+}
+
+// begun waits for a job's description, which names it.
+func (d *Daemon) begun(ctx context.Context, j *job) (tasks.JobID, *tasks.Job, error) {
+	tick := time.NewTicker(appendAgain)
+	defer tick.Stop()
+	for {
+		j.mu.Lock()
+		id, desc := j.id, j.desc
+		j.mu.Unlock()
+		switch {
+		case id != "" && desc != nil:
+			if !desc.Open {
+				return id, desc, &api.Error{
+					Status:  http.StatusConflict,
+					Message: "could not append: job " + api.Short(j.name) + " was not submitted as one that grows",
+					Hint:    "submit it with --open",
+				}
+			}
+			return id, desc, nil
+		case j.final():
+			return "", nil, appendFailed(http.StatusConflict, "job "+api.Short(j.name)+" is over")
+		}
+		select {
+		case <-ctx.Done():
+			return "", nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// planAppend reads the files that are to be appended. Where one of them cannot be read nothing is appended: whoever appends
+// can leave it out, or try again.
+func (d *Daemon) planAppend(ctx context.Context, j *job, req api.AppendRequest) (files []tasks.File, err error) {
+	if req.Items < 0 || req.Items > tasks.MaxUnits {
+		return nil, appendFailed(http.StatusBadRequest, fmt.Sprintf("%d items, want 0 to %d", req.Items, int64(tasks.MaxUnits)))
+	}
+	if req.Items > 0 {
+		files = append(files, tasks.File{Entries: req.Items})
+	}
+	if len(req.Files) == 0 {
+		return files, nil
+	}
+	_, desc := j.prepared()
+	rt, err := d.runtimeFor(ctx, desc.Work.Kind, desc.Work.Needs)
+	if err != nil {
+		return nil, err
+	}
+	plan := api.JobRequest{
+		Tree: cmp.Or(req.Tree, desc.Ask.Tree), Files: req.Files, AllowCopies: req.AllowCopies, Duplicates: req.Duplicates,
+		Open: req.Open,
+	}
+	read, err := d.planFiles(ctx, rt, plan, func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	if len(read.bad) > 0 {
+		return nil, &api.Error{
+			Status: http.StatusUnprocessableEntity,
+			Message: fmt.Sprintf("could not append: %d of %d files cannot be read; the first: %s: %s",
+				len(read.bad), len(req.Files), read.bad[0].File, read.bad[0].Reason),
+			Hint: "nothing was appended: leave them out, or append again when they are there",
+		}
+	}
+	for _, f := range read.files {
+		if f.Entries > 0 { // an empty one adds no units
+			files = append(files, f)
+		}
+	}
+	if len(files) == 0 && !req.Close {
+		return nil, appendFailed(http.StatusUnprocessableEntity, "the files have no entries")
+	}
+	return files, nil
+}
+
+// appendFiles gives an append to the engine, again and again while it says that this may help.
+func (d *Daemon) appendFiles(ctx context.Context, j *job, a engine.Append) (out api.Appended, err error) {
+	own := a.Seq == 0
+	for {
+		e, err := d.appendOnce(ctx, j, &a)
+		switch {
+		case err != nil:
+			return out, err
+		case e.Reason == "":
+			appends, closed := d.growths.told(a.ID)
+			j.mu.Lock()
+			units := j.desc.Want.Len()
+			j.mu.Unlock()
+			return api.Appended{Seq: a.Seq, Appends: appends, Units: units, Closed: closed}, nil
+		case !e.Again:
+			return out, appendFailed(http.StatusConflict, e.Reason)
+		}
+		if own {
+			a.Seq = 0 // the number may have been taken meanwhile
+		}
+		select {
+		case <-ctx.Done():
+			return out, fmt.Errorf("could not append in time (%s): %w", e.Reason, ctx.Err())
+		case <-time.After(appendAgain):
+		}
+	}
+}
+
+// appendOnce gives an append to the engine and waits for its word. One without a number takes the next.
+func (d *Daemon) appendOnce(ctx context.Context, j *job, a *engine.Append) (e engine.Appended, err error) {
+	var answers <-chan engine.Appended
+	let := func() {}
+	d.ask(func(p *engine.Peer) {
+		if a.Seq == 0 {
+			a.Seq = p.NextAppend(a.ID)
+		}
+		answers, let = d.appending.wait(appendKey{a.ID, a.Seq})
+		d.step(*a)
+	})
+	defer func() { let() }()
+	if answers == nil {
+		return e, errOver // of this daemon
+	}
+	select {
+	case e = <-answers:
+		return e, nil
+	case <-j.done:
+		return e, appendFailed(http.StatusConflict, "job "+api.Short(j.name)+" ended meanwhile")
+	case <-ctx.Done():
+		return e, ctx.Err()
+	case <-d.ctx.Done():
+		return e, errors.New("could not append: the daemon is shut down; append again with the same number when it is back")
+	}
+}
