@@ -196,7 +196,7 @@ func TestSchemaCommand(t *testing.T) {
 		}
 	}
 	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema", "completion"); got.code != exitUsage ||
-		!strings.Contains(got.stderr, "want one of attach, bench") {
+		!strings.Contains(got.stderr, "want one of append, attach, bench") {
 		t.Errorf("%+v", got)
 	}
 	if got := dtpnode(t, t.TempDir(), t.TempDir(), "schema"); got.code != exitDone ||
