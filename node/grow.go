@@ -307,23 +307,23 @@ func (d *Daemon) planAppend(ctx context.Context, j *job, req api.AppendRequest) 
 	if err != nil {
 		return nil, err
 	}
-	plan := api.JobRequest{
+	ask := api.JobRequest{
 		Tree: cmp.Or(req.Tree, desc.Ask.Tree), Files: req.Files, AllowCopies: req.AllowCopies, Duplicates: req.Duplicates,
 		Open: req.Open,
 	}
-	read, err := d.planFiles(ctx, rt, plan, func(string) {})
+	read, err := d.planner.Files(ctx, rt, ask, d.openLimit(ask), func(string) {})
 	if err != nil {
 		return nil, err
 	}
-	if len(read.bad) > 0 {
+	if len(read.Bad) > 0 {
 		return nil, &api.Error{
 			Status: http.StatusUnprocessableEntity,
 			Message: fmt.Sprintf("could not append: %d of %d files cannot be read; the first: %s: %s",
-				len(read.bad), len(req.Files), read.bad[0].File, read.bad[0].Reason),
+				len(read.Bad), len(req.Files), read.Bad[0].File, read.Bad[0].Reason),
 			Hint: "nothing was appended: leave them out, or append again when they are there",
 		}
 	}
-	for _, f := range read.files {
+	for _, f := range read.Files {
 		if f.Entries > 0 { // an empty one adds no units
 			files = append(files, f)
 		}
