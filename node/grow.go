@@ -142,7 +142,7 @@ func (d *Daemon) regrown(e engine.Regrown) {
 // describe sets a job's description, and what its users are told of its size; j.mu is held.
 func (j *job) describe(desc *tasks.Job) {
 	j.desc = desc
-	if !j.told && desc != nil && j.status.ID != "" {
+	if !j.complete && desc != nil && j.status.ID != "" {
 		j.status.Units, j.status.Files = desc.Want.Len(), len(desc.Data.Files)+len(desc.Bad)
 	}
 }
@@ -220,7 +220,7 @@ const appendAgain = 100 * time.Millisecond
 // appendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did not
 // hear the answer asks again with the same number: the append counts once.
 func (d *Daemon) appendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
-	j, err := d.ownJob(ctx, name)
+	j, err := d.submittedJob(ctx, name)
 	if err != nil {
 		return out, err
 	}
@@ -238,10 +238,16 @@ func (d *Daemon) appendTo(ctx context.Context, name string, req api.AppendReques
 	return d.appendFiles(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
 }
 
-// ownJob finds a job that was submitted on this node, wherever it is led now.
-func (d *Daemon) ownJob(ctx context.Context, name string) (*job, error) {
-	if found := d.find(name); len(found) == 1 && (found[0].submittedHere() || d.submitterOf(found[0]) == d.net.ID()) {
-		return found[0], nil
+// submittedJob finds a job that was submitted on this node, wherever it is led now.
+func (d *Daemon) submittedJob(ctx context.Context, name string) (*job, error) {
+	if found := d.find(name); len(found) == 1 {
+		j := found[0]
+		j.mu.Lock()
+		own := d.ownJob(j)
+		j.mu.Unlock()
+		if own {
+			return j, nil
+		}
 	}
 	_, _, st, err := d.granted(ctx, name, forLook)
 	if err != nil {
@@ -252,13 +258,6 @@ func (d *Daemon) ownJob(ctx context.Context, name string) (*job, error) {
 		Message: "could not append: job " + api.Short(st.ID) + " was not submitted by this node",
 		Hint:    "append on the host that submitted it, " + cmp.Or(st.SubmitterName, st.Submitter) + ": it signs what it appends",
 	}
-}
-
-// submittedHere reports whether a job was submitted in this life of the daemon.
-func (j *job) submittedHere() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.mine
 }
 
 // begun waits for a job's description, which names it.
