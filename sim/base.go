@@ -13,7 +13,7 @@ import (
 
 // Retried returns a hostile run of a job that an earlier one has done in part, or entirely.
 func Retried(seed uint64) Config {
-	c := Hostile(seed)
+	c := hostile(seed)
 	c.Appends = 0
 	c.Base, c.BaseShare = 1+int(seed%12), []float64{0.5, 0.95, 0.1, 1}[seed/2%4]
 	return c

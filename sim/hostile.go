@@ -13,6 +13,14 @@ import (
 // seed decides. One in ten has losses alone, since without crashes nothing may run twice; one in ten has many
 // elections.
 func Hostile(seed uint64) Config {
+	if c := hostile(seed); seed%12 != 11 || seed%10 == 3 {
+		return c
+	}
+	return Kinds(seed)
+}
+
+// hostile is Hostile with one job, whatever the seed.
+func hostile(seed uint64) Config {
 	c := Config{
 		Seed:     seed,
 		Nodes:    50 + int(seed%3)*10,
@@ -66,14 +74,11 @@ func Hostile(seed uint64) Config {
 	if seed%10 == 7 { // a bad network and pausing nodes: one election after the other
 		c.Drop, c.Repeat, c.Delay, c.Stutters = 0.15, 0.2, 0.2, 15+int(seed%20)
 	}
-	if seed%12 == 11 {
-		return c.ofKinds()
-	}
 	return c
 }
 
 // Kinds is a run of three jobs of different kinds at once, with faults, on nodes that can run some of them.
-func Kinds(seed uint64) Config { return Hostile(seed).ofKinds() }
+func Kinds(seed uint64) Config { return hostile(seed).ofKinds() }
 
 // ofKinds is a configuration with three jobs of different kinds in place of one, each of which has fewer units. What
 // the side jobs do not model does not happen.
