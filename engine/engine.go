@@ -210,7 +210,7 @@ func (p *Peer) Wake() time.Duration {
 			at(max(j.closeAt, p.now+p.cfg.Report))
 			continue
 		}
-		if (j.loaded || j.leads()) && j.mayReport() {
+		if (j.loaded || j.leads() || j.desc != nil && !p.canRun(j, p.self)) && j.mayReport() {
 			at(j.reports.next)
 		}
 		if due := p.flushDue(j); due >= 0 {

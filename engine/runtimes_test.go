@@ -43,7 +43,7 @@ func TestJobsAreForThoseThatCanRunThem(t *testing.T) {
 	}
 	g.run(10*time.Second, func() bool { return false })
 	g.strangers()
-	for _, h := range g.hosts {
+	for _, h := range g.hosts { // also those that missed the word of the end have asked for it by their reports
 		if len(h.logs) > 0 || len(h.peer.jobs) > 0 {
 			t.Errorf("%s keeps %d ledgers, %d jobs", h.id, len(h.logs), len(h.peer.jobs))
 		}
@@ -70,5 +70,33 @@ func TestLeadComesToWhoCanRunTheJob(t *testing.T) {
 	}
 	if kills < 5 {
 		t.Errorf("only %d kills", kills)
+	}
+}
+
+// TestWhoCannotRunTheJobGoesOnReporting has a node that has no runtime for a job be due to report: so it is told of the end
+// should it miss that.
+func TestWhoCannotRunTheJobGoesOnReporting(t *testing.T) {
+	r := newRig(t, "m")
+	r.step(PeerUp{ID: "h", Slots: 1})
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	job := testJob(t)
+	job.Work.Needs = []string{"root=2"}
+	r.step(Described{ID: jobID, From: "h", Job: job})
+	for range 20 {
+		wake := r.peer.Wake()
+		if wake < 0 || wake > r.now+time.Second {
+			t.Fatalf("at %v it is to be stepped at %v", r.now, wake)
+		}
+		r.now = max(r.now+time.Millisecond, wake)
+		r.step(Tick{})
+	}
+	reports := 0
+	for _, s := range r.sent {
+		if s.Msg.Report != nil {
+			reports++
+		}
+	}
+	if reports < 5 {
+		t.Errorf("%d reports in %v", reports, r.now)
 	}
 }
