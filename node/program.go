@@ -157,12 +157,13 @@ func (d *Daemon) load(ctx context.Context, j *job, submitter tasks.PeerID, work 
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.blobs.JobDir(j.id), 0o700); err != nil {
-		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
-	}
 	p, err := rt.Prepare(ctx, d.orderOf(j, submitter, work))
 	if err != nil {
 		return err
+	}
+	if err := os.MkdirAll(d.blobs.JobDir(j.id), 0o700); err != nil { // not before: it goes with a job that is known here
+		p.Release()
+		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 	}
 	j.mu.Lock()
 	old, over := j.program, j.freed
