@@ -9,10 +9,10 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The end of a job, the last merge and Terminate, can fail where all of its work is done: a disk is full, a process is
-// killed, the user's code crashes. Such an attempt is an entry of the log, and takes nothing from the record. What may
-// be the node's fault is tried again by another replica, each at most once; then the job cannot be finished, and keeps
-// its ledger until its user says Retry, or cancels it.
+// The end of a job, that is the last merge and what the user's code does with its result, can fail although all work
+// is done: a disk is full, a process is killed, the code crashes. Such an attempt becomes an entry of the log, and
+// takes nothing from the record. If the node may be to blame, another replica tries, each node at most once. After
+// that the job cannot be finished; it keeps its ledger until its user has it retried, or cancels it.
 
 // Attempt is a try to make a job's result that failed.
 type Attempt struct {

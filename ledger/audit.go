@@ -31,8 +31,8 @@ func (h *Home) Every() time.Duration {
 	return max(h.cfg.Report, time.Duration(len(h.nodes.byID))*time.Second/time.Duration(h.cfg.Reports))
 }
 
-// slack is by how much reports are rarer than in a small cluster; all that waits for reports waits longer by
-// that.
+// slack is how much longer the time between reports is than in a small cluster. Everything that waits for reports waits
+// longer by a multiple of it.
 func (h *Home) slack() time.Duration { return h.Every() - h.cfg.Report }
 
 // auditEvery is the time between two audits.

@@ -19,9 +19,9 @@ import (
 //     none does, it is believed as long as all that a node is believed so is no more than its share by slots, and than
 //     half of the job; else it is rejected.
 //
-// A node is believed to have what it says that it holds only as far as it was given it, by the home or by one who was:
-// otherwise a liar would keep back what others offer by claiming all. What nobody says that he has may be anybody's,
-// for reports are lost, and nodes with them.
+// What a node reports to hold counts only as far as it was given that, by the home or by a node that had it:
+// otherwise a liar could block the offers of others by claiming everything. Units that nobody reports to hold may be
+// anybody's, since reports get lost, and so do nodes.
 //
 // Only the home that began a job knows who was given what. For one that took over all units count as given to
 // everybody; and among many nodes, whose reports are rare, only the first rule holds.

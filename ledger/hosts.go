@@ -133,8 +133,9 @@ func btoi(b bool) int {
 	return 0
 }
 
-// acquit puts back to work what only nodes have blamed on which nothing goes well, once others show that the job can be
-// done; and takes the job from those nodes if they only go on to fail. Called at each audit.
+// acquit drops suspects that only nodes blame on which nothing has gone well, once other nodes show that the job can be
+// done; their units run again elsewhere. A node on which nothing but failures happens has the job taken from it. Called
+// at each audit.
 func (h *Home) acquit() {
 	if mutant.On(mutant.HostStrikes) {
 		return
@@ -154,8 +155,9 @@ func (h *Home) acquit() {
 	}
 }
 
-// knowAside compares what a node says of being set aside with what this home knows. One that does not know it has not
-// had the order, and goes on failing; one that says it, unlike this home, does nothing, and is no more waited for.
+// knowAside compares a node's word that the job was taken from it with what this home knows. A node that does not
+// know of it has missed the order, which is repeated. A node that says so although this home has not ordered it was
+// told by an earlier home; it does no work, so this home does not wait for it.
 func (h *Home) knowAside(id tasks.PeerID, says bool) {
 	switch reason := h.blame.shunned[id]; {
 	case says && reason == "":
@@ -175,8 +177,8 @@ func (h *Home) shun(id tasks.PeerID, reason string) {
 	h.emit(Shun{ID: id, Reason: reason})
 }
 
-// confirmed counts failures of a node that nodes on which other things have gone well have had too, as many as there
-// may be.
+// confirmed counts, as a lower bound, those failures of a node that nodes on which other things go well have had as
+// well: they say nothing against the node.
 func (h *Home) confirmed(id tasks.PeerID) (n int) {
 	for _, s := range h.blame.suspects {
 		if h.ableSaid(s) {

@@ -141,9 +141,10 @@ func (h *Home) keptBy(ev Kept) {
 // maxMissed is how often replicas may fail to get a blob that this node has, before it is brought here anew.
 const maxMissed = 10
 
-// notHad takes note that a replica could not get the blob of an offer or a fold, though it is here: it may have been
-// damaged here since. An offer is given up then; if its holder still has it, it is offered again, and else its units
-// run again. So is a fold, whose inputs are as they were.
+// notHad takes note that a replica could not get the blob of an offer or a fold from here. If that happens often, the
+// blob may have been damaged on this node, so the attempt to commit is given up. The holder of an offer offers it
+// again if it still has it, and otherwise its units run again. The inputs of a fold are still committed, and are
+// folded later.
 func (h *Home) notHad(id merge.ID) {
 	if f := h.folding.fold; f != nil && f.keeping != nil && f.ID == id && !f.proposed {
 		if f.missed++; f.missed >= maxMissed {
@@ -238,9 +239,10 @@ const maxGone = 10
 // awayWait is how long a replica that is away is waited for where it alone may have a blob.
 const awayWait = time.Minute
 
-// gone gives a committed blob up that no replica has whole any more: its units run again. A replica that is away may
-// have it, and comes back perhaps; but a home that dies just after others became its replicas may have been the only
-// one that had it, and the job must not wait for that one for ever. Here says that this node is the one to blame.
+// gone takes note that no replica could supply a committed blob. After maxGone attempts the blob is given up, and its
+// units run again. A replica that is away may have it, so the home waits for awayWait then, but no longer: a home
+// that died just after others became its replicas may have been the only one with the blob, and may never come back.
+// Here says that the attempt failed for this node's own disk.
 func (h *Home) gone(k *keeping, here string) {
 	k.coming = false
 	if here != "" {

@@ -9,11 +9,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A node can take work and do nothing about it, without saying that it holds it. The audit has that run again; but
-// the node would take it again. So each node reports who took from it what was then found to be lost (Blame), and the
-// home counts what each has delivered. Who has lost far more than it has delivered is named to all (Loser), and is
-// given work in step with what it delivers from then on: one that was blamed for what it gave away, or that crashed,
-// is soon trusted again.
+// A node may take work, do nothing about it, and not even report that it holds it. The audit has such units run
+// again, but the node would take them again. So each node reports who took from it what was later found to be lost
+// (Blame), and the home counts what each node has delivered. A node that has lost far more than it has delivered is
+// named to all (Loser), and from then on is given work only in step with what it delivers. One that was blamed
+// wrongly, or that crashed, is therefore soon trusted again.
 const (
 	maxBlames = 16
 	maxLosers = 16
@@ -37,7 +37,7 @@ type Loser struct {
 	Lost      int64 // units that it has lost, as others say
 }
 
-// delivered counts what is committed for those who made it; the parts of a merge count as equal.
+// delivers counts what is committed for those who made it; the parts of a merge count as equal.
 func (ss standings) delivers(p merge.Partial, now time.Duration) {
 	makers := []tasks.PeerID{p.ID.Node}
 	for _, k := range p.Kids {

@@ -9,15 +9,15 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// apartWait is how long an input of a merge that failed goes by itself, the first time; doubled after each, up to
-// apartMost.
+// apartWait is how long an input of a merge that failed is left out of other merges, the first time that this
+// happens. The time doubles with each further failure, up to apartMost.
 const (
 	apartWait = 2 * time.Second
 	apartMost = 2 * time.Minute
 )
 
-// setApart frees an input of a merge that failed. It is not merged again at once, for what failed may fail again; but
-// it is later, for where commits wait for room what goes by itself goes one by one.
+// setApart makes an input of a merge that failed an ordinary offer again. It is left out of merges for a while, since
+// the next one would probably fail too, but not for good: where commits wait for room, only merges make progress.
 func (os *offers) setApart(o *offer, now time.Duration) {
 	o.state, os.changed = waiting, true
 	o.apart = now + min(apartWait<<min(o.vain, 16), apartMost)
@@ -117,8 +117,9 @@ func (h *Home) overdue(o *offer, wait time.Duration, pace float64) bool {
 	return o.state == fetching && !o.counted && h.now-o.since > wait+takes
 }
 
-// turn reports whether an offer may be fetched beside those of its holder that are: another node never takes more
-// than half of the places, nor more room than one of its offers may, however slowly it hands out what it offers.
+// turn reports whether an offer may be fetched beside the other offers of its holder that are being fetched. Another
+// node never occupies more than half of the places, nor more bytes than FoldFloor unless one blob is larger, so that
+// a node with a slow link does not keep others waiting.
 func (h *Home) turn(p merge.Partial) bool {
 	n, bytes := 0, int64(0)
 	for _, o := range h.offers.all {
@@ -144,8 +145,9 @@ func (h *Home) count() (waits, busy int) {
 	return waits, busy
 }
 
-// tooSlow gives fetches up that take too long. Where commits wait for the room that a slow one holds that is sooner,
-// and twice as long each next time, for it may be the network that is slow.
+// tooSlow gives up fetches that take too long. They are given up sooner where commits wait for the room that such a
+// fetch occupies. A blob that is offered again gets twice as long each time, since the network may be slow and not
+// its holder.
 func (h *Home) tooSlow() {
 	for _, o := range slices.Clone(h.offers.all) {
 		times, late := 1<<h.offers.unstored[o.ID], h.tooLong(o)
@@ -202,9 +204,9 @@ func (h *Home) ready() (ready []*offer) {
 	return ready
 }
 
-// inMotion is what no merge may be ordered of now: what is on its way to be committed, or into a merge that has yet
-// to be offered. Inputs of one that has been are left out: it stands for them, and may be merged further, level by
-// level, until there is room to commit it.
+// inMotion are the units of which no merge may be ordered now: they are on their way to a commit, or into a merge
+// that has not been offered yet. Once the merge is offered, its inputs no longer count: the merge stands for them,
+// and may itself be merged further while it waits for room.
 func (os *offers) inMotion(by standings) tasks.Cover {
 	merged := os.merged(by)
 	var rs []tasks.Range

@@ -7,14 +7,18 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A node may hand out what it offers so slowly that the fetch is given up. Be it a lie or a bad link, the job waits
-// for that once: from then on the node is tardy. It is shady, so that its offers come last, one at a time, and stand
-// in nobody's way; what it holds is run by others as soon as they have nothing else to do; and it is given next to no
-// work of others. It goes on with its own, and what comes through before others have done it counts: a node with a
-// bad link costs the job what that node would have done, and is trusted again once it has delivered. Each next time
-// it must deliver twice as often for that.
+// A node may hand out the blobs that it offers so slowly that the home gives the fetch up. Whether it lies or has a
+// bad link, the job waits for that once. From then on the node is tardy:
 //
-// Where nothing has come from any other node meanwhile it may be the home's own link, and nobody is tardy for it.
+//   - it is shady, so that its offers are fetched last and one at a time;
+//   - others run what it holds as soon as they have nothing else to do;
+//   - it is given hardly any work of others.
+//
+// It goes on with its own work, and what it delivers before others have done it counts. So a node with a bad link
+// costs the job no more than what that node would have done. It is trusted again once it has delivered; each time
+// that it becomes tardy again it must deliver twice as often for that.
+//
+// If nothing has come from any other node meanwhile, the home's own link may be the slow one, and nobody becomes tardy.
 
 // maxTardy bounds how often a tardy node must deliver, as a power of two.
 const maxTardy = 6
@@ -64,9 +68,10 @@ func (h *Home) Tardy() (out []Loser) {
 	return out
 }
 
-// How long a blob may take goes by its size, which is its holder's word: it is believed up to a few times what is
-// committed of the job already, by blobs or by their units, and however large it is the wait for one at leastPace has
-// an end. Each next time it has twice as long, for it may be large nevertheless, and its link slow.
+// How long a fetch may take depends on the blob's size, which is only its holder's word. It is believed up to a few
+// times what the job's committed blobs suggest, by their sizes or by their bytes for each unit, and the wait is
+// bounded for any size. A blob that is offered again gets twice as long each time, since it may be large after all,
+// or the link slow.
 const (
 	likeOthers = 4           // times as large as what is committed
 	smallBlob  = 1 << 20     // bytes that are believed in any case, once something is committed;
