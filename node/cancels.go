@@ -67,7 +67,11 @@ func ended(st api.JobStatus) (api.Cancellation, error) {
 	if st.State == api.Cancelled {
 		return api.Cancellation{ID: st.ID}, nil
 	}
-	return api.Cancellation{}, &api.Error{Status: http.StatusConflict, Message: "the job has ended by itself: " + string(st.State), Hint: "dtpnode get fetches its result"}
+	return api.Cancellation{}, &api.Error{
+		Status:  http.StatusConflict,
+		Message: "the job has ended by itself: " + string(st.State),
+		Hint:    "dtpnode get fetches its result",
+	}
 }
 
 // tellCancel tells a job's home that it is to be cancelled.

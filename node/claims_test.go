@@ -33,8 +33,10 @@ func TestWhoIsBelievedOfAJob(t *testing.T) {
 		{"own sight, and the home", []claim{job(self, api.Waiting, 1, home), job(home, api.Running, 1, home)}, home, home},
 		{"own sight, and a third", []claim{job(self, api.Waiting, 1, home), job(third, api.Cancelled, 1, third)}, home, self},
 		{"home", []claim{job(third, api.Cancelled, 99, third), job(home, api.Running, 1, home)}, home, home},
-		{"of a stranger's job, its home", []claim{job(third, api.Cancelled, 99, home), job(home, api.Running, 1, home)}, "", home},
-		{"of a stranger's job, its submitter", []claim{job(third, api.Cancelled, 99, home), job(submitter, api.Done, 1, home)}, "", submitter},
+		{"of a stranger's job, its home", []claim{job(third, api.Cancelled, 99, home), job(home, api.Running, 1, home)}, "",
+			home},
+		{"of a stranger's job, its submitter",
+			[]claim{job(third, api.Cancelled, 99, home), job(submitter, api.Done, 1, home)}, "", submitter},
 		{"thirds after an end", []claim{job(third, api.Waiting, 9, home), job("other", api.Done, 1, home)}, "", "other"},
 		{"two homes", []claim{job(home, api.Running, 1, home), job(third, api.Running, 2, third)}, "", third},
 	} {
@@ -61,8 +63,14 @@ func TestWhoIsBelievedOfAJob(t *testing.T) {
 func TestNameProvesItsSubmitter(t *testing.T) {
 	name := hex.EncodeToString(tasks.NonceOf("submitter", tasks.NonceSalt{1, 2, 3}))
 	for _, all := range [][]claim{
-		{{"x", api.JobStatus{ID: name, State: api.Cancelled, Home: "x"}}, {"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}}},
-		{{"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}}, {"x", api.JobStatus{ID: name, State: api.Cancelled, Submitter: "x"}}},
+		{
+			{"x", api.JobStatus{ID: name, State: api.Cancelled, Home: "x"}},
+			{"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}},
+		},
+		{
+			{"submitter", api.JobStatus{ID: name, State: api.Running, Home: "home"}},
+			{"x", api.JobStatus{ID: name, State: api.Cancelled, Submitter: "x"}},
+		},
 	} {
 		if got := once("self", all, nil); len(got) != 1 || got[0].State != api.Running {
 			t.Errorf("%+v", got)

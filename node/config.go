@@ -56,12 +56,15 @@ type Config struct {
 
 	Runtimes []exec.Finder // the kinds of work that this node knows, the preferred first
 
-	SignatureWait   time.Duration // a member that leads a job has so long to tell who signed it; default 10 s
-	LeaveWait       time.Duration // longest wait for work to be handed back; default 20 s
-	KeepJobs        int           // of the finished jobs whose result is not kept so many are remembered; default 50
-	KeepWhole       int           // so many whole results are kept that their users have; default 1000
-	KeepFor         time.Duration // a result that nobody fetches is kept for so long; default 14 days. One that was fetched: keepFetched
-	KeepBytes       int64         // bound of partial results that are not committed, and of whole results that their users have; default a quarter of the free disk
+	SignatureWait time.Duration // a member that leads a job has so long to tell who signed it; default 10 s
+	LeaveWait     time.Duration // longest wait for work to be handed back; default 20 s
+	KeepJobs      int           // of the finished jobs whose result is not kept so many are remembered; default 50
+	KeepWhole     int           // so many whole results are kept that their users have; default 1000
+	// a result that nobody fetches is kept for so long; default 14 days. One that was fetched: keepFetched
+	KeepFor time.Duration
+	// bound of partial results that are not committed, and of whole results that their users have; default a quarter of
+	// the free disk
+	KeepBytes       int64
 	CommitEvery     time.Duration // what a child has done is handed in after so long; default 30 s
 	Replicas        int           // of a job's ledger, where there are as many nodes; default 3
 	ForgetAfter     time.Duration // a member that was not seen for so long is forgotten; default 8 weeks

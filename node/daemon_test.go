@@ -68,7 +68,12 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 	if err != nil || !strings.Contains(st.Problem, "cannot run jobs") {
 		t.Errorf("status %+v, error %v", st, err)
 	}
-	job, err := client.Submit(ctx, api.JobRequest{Title: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
+	job, err := client.Submit(ctx, api.JobRequest{
+		Title: "/x/A.C",
+		Files: []api.InputFile{{URL: "/x/a.root"}},
+		Tree:  "T",
+		N:     -1,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +82,15 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 		t.Errorf("job ended as %+v, error %v", final, err)
 	}
 	var refused *api.Error
-	for _, req := range []api.JobRequest{{Stall: 1e-9}, {Open: -1}, {EntryCPU: 0.5}, {Memory: 1}, {Scratch: -1}, {FileSize: 1}, {Processes: -1}} {
+	for _, req := range []api.JobRequest{
+		{Stall: 1e-9},
+		{Open: -1},
+		{EntryCPU: 0.5},
+		{Memory: 1},
+		{Scratch: -1},
+		{FileSize: 1},
+		{Processes: -1},
+	} {
 		if _, err := client.Submit(ctx, req); !errors.As(err, &refused) || refused.Status != 400 {
 			t.Errorf("limits that no child can work with, %+v: %v", req, err)
 		}
@@ -107,7 +120,14 @@ func (slowBackend) Open(ctx context.Context, _ exec.Info, cfg exec.Config) (exec
 // TestPhaseSaysWhatROOTTakes tells a job's user that something is built when that is so, and not whenever ROOT starts.
 func TestPhaseSaysWhatROOTTakes(t *testing.T) {
 	dir := t.TempDir()
-	d, err := Open(t.Context(), Config{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache"), Runtimes: []exec.Finder{slowBackend{foundHere{{Kind: "ROOT", Version: "slow"}}}}, Name: "slow", Slots: 1, Version: "test"})
+	d, err := Open(t.Context(), Config{
+		StateDir: filepath.Join(dir, "state"),
+		CacheDir: filepath.Join(dir, "cache"),
+		Runtimes: []exec.Finder{slowBackend{foundHere{{Kind: "ROOT", Version: "slow"}}}},
+		Name:     "slow",
+		Slots:    1,
+		Version:  "test",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +211,8 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 			t.Errorf("%s was not taken from a member with all rights: %s", name, why)
 		}
 	}
-	for _, nothing := range []steal.Message{{Refuse: &steal.Refuse{}}, {Ack: &steal.Ack{}}} { // every member is asked for work
+	// every member is asked for work
+	for _, nothing := range []steal.Message{{Refuse: &steal.Refuse{}}, {Ack: &steal.Ack{}}} {
 		if why := d.forbidden("stranger", &engine.Message{Steal: &nothing}); why != "" {
 			t.Errorf("nobody may say that it has or takes nothing: %s", why)
 		}
@@ -238,7 +259,12 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}), Work: workOf(source)}
+	desc := &tasks.Job{
+		Protocol:  tasks.Protocol,
+		Submitter: d.net.ID(),
+		Nonce:     tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
+		Work:      workOf(source),
+	}
 	j := newJob(d.ctx, store.NameOf(desc))
 	j.home, j.led, j.submittedHere, j.status.ID = d.net.ID(), true, true, j.name
 	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
@@ -271,9 +297,13 @@ func TestMissingIsToldByFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := []ledger.Lost{{Range: tasks.R(8, 13), Failed: ledger.Failed{Nodes: []tasks.PeerID{"p", "q"}, Tries: 3, Failure: ledger.Failure{Kind: "signal"}}}}
+	lost := []ledger.Lost{{
+		Range:  tasks.R(8, 13),
+		Failed: ledger.Failed{Nodes: []tasks.PeerID{"p", "q"}, Tries: 3, Failure: ledger.Failure{Kind: "signal"}},
+	}}
 	got := missing(&tasks.Job{Data: *data}, lost, map[tasks.PeerID]memberName{"p": {name: "alice"}})
-	if len(got) != 2 || got[0].File != "a" || got[0].First != 8 || got[0].Last != 10 || got[1].File != "b" || got[1].First != 0 || got[1].Last != 3 {
+	if len(got) != 2 || got[0].File != "a" || got[0].First != 8 || got[0].Last != 10 || got[1].File != "b" ||
+		got[1].First != 0 || got[1].Last != 3 {
 		t.Errorf("got %+v", got)
 	}
 	if got[0].Nodes[0] != "alice" || got[0].Nodes[1] != "q" {

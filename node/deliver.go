@@ -111,7 +111,8 @@ func (d *Daemon) undelivered(j *job, err error) {
 	j.outNext = time.Now().Add(pause)
 	j.mu.Unlock()
 	if !again && d.ctx.Err() == nil {
-		d.log.Error("could not write a job's output; it is tried again, and dtpnode get fetches it", "job", api.Short(j.name), "reason", err)
+		d.log.Error("could not write a job's output; it is tried again, and dtpnode get fetches it", "job", api.Short(j.name),
+			"reason", err)
 	}
 }
 

@@ -265,7 +265,14 @@ func TestAListOfJobsHasABound(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	var all []api.JobStatus
 	for i := range 100 {
-		st := api.JobStatus{ID: fmt.Sprint(i), State: api.Done, Submitted: time.Unix(int64(i), 0), Stdout: long, Nodes: make([]api.NodeWork, 10), Error: long}
+		st := api.JobStatus{
+			ID:        fmt.Sprint(i),
+			State:     api.Done,
+			Submitted: time.Unix(int64(i), 0),
+			Stdout:    long,
+			Nodes:     make([]api.NodeWork, 10),
+			Error:     long,
+		}
 		if i < 3 {
 			st.State = api.Running
 		}

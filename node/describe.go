@@ -153,7 +153,8 @@ func (d *Daemon) noteHeavy(j *job, weight int64) {
 		j.note(fmt.Sprintf("the list of its files takes %d MB of memory, and other nodes have %d MB for one member's: "+
 			"only this one works for the job; split it, or merge files, so that others do", weight>>20, most>>20))
 	case weight+others > most:
-		j.note(fmt.Sprintf("the lists of files of %d running jobs submitted here take %d MB of memory, and other nodes have %d MB "+
+		j.note(fmt.Sprintf("the lists of files of %d running jobs submitted here take %d MB of memory, and other nodes "+
+			"have %d MB "+
 			"for them: they take part in this job when others have ended", n+1, (weight+others)>>20, most>>20))
 	}
 }
@@ -173,7 +174,8 @@ func (d *Daemon) askDescription(e engine.Describe) {
 		return
 	}
 	if q.ctx.Err() == nil {
-		d.log.Warn("could not get the description of a job; others that lead it are asked too", "job", e.ID.Short(), "from", d.nameOf(e.From), "reason", err)
+		d.log.Warn("could not get the description of a job; others that lead it are asked too", "job", e.ID.Short(),
+			"from", d.nameOf(e.From), "reason", err)
 	}
 	d.post(engine.NotDescribed{ID: e.ID, From: e.From, Silent: errors.Is(err, errSilent) || errors.Is(err, p2p.ErrSlow)})
 }

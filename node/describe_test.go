@@ -18,7 +18,10 @@ import (
 // claims is how a member announces that it has founded the ledger of a job, whoever's that is.
 func claims(by *Daemon, id tasks.JobID) engine.Recv {
 	m := quorum.SoleMandate(netKeys{by.net}, engine.GroupName(id), quorum.NewMember(by.net.ID(), 1))
-	return engine.Recv{From: by.net.ID(), Msg: engine.Message{Job: id, Term: 1, Open: &engine.Open{Home: by.net.ID(), Every: time.Second, Proof: &m}}}
+	return engine.Recv{
+		From: by.net.ID(),
+		Msg:  engine.Message{Job: id, Term: 1, Open: &engine.Open{Home: by.net.ID(), Every: time.Second, Proof: &m}},
+	}
 }
 
 // hearsOf is when a member announces a job; nothing is done about it yet.
@@ -119,7 +122,8 @@ func TestWeightOfADescription(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		var desc tasks.Job
-		if err := errors.Join(wire.Unmarshal(body, &desc), desc.Data.Index()); err != nil && name != "of clusters" && name != "of short names" {
+		if err := errors.Join(wire.Unmarshal(body, &desc), desc.Data.Index()); err != nil && name != "of clusters" &&
+			name != "of short names" {
 			t.Fatal(err)
 		}
 		runtime.GC()

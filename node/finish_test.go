@@ -12,7 +12,11 @@ import (
 
 // workOf is the work of a job that ships a blob which copies of its ledger keep.
 func workOf(sources string) tasks.Work {
-	return tasks.Work{Kind: "ROOT", Needs: []string{"ROOT=6.40.00"}, Ships: []tasks.Ship{{Name: "sources", SHA256: sources, Size: 1 << 10, Keep: true}}}
+	return tasks.Work{
+		Kind:  "ROOT",
+		Needs: []string{"ROOT=6.40.00"},
+		Ships: []tasks.Ship{{Name: "sources", SHA256: sources, Size: 1 << 10, Keep: true}},
+	}
 }
 
 // publishing makes a job that is about to be given to the engine.
@@ -26,8 +30,14 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
-		Work: workOf(source), Data: *data, Want: tasks.R(0, 100)}
+	desc := &tasks.Job{
+		Protocol:  tasks.Protocol,
+		Submitter: d.net.ID(),
+		Nonce:     tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
+		Work:      workOf(source),
+		Data:      *data,
+		Want:      tasks.R(0, 100),
+	}
 	j := newJob(d.ctx, store.NameOf(desc))
 	j.home, j.led, j.submittedHere = d.net.ID(), true, true
 	j.status = api.JobStatus{ID: j.name, State: api.Preparing, Submitted: time.Now()}

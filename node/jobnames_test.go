@@ -27,7 +27,14 @@ func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: by.net.ID(), Nonce: nonce, Work: tasks.Work{Kind: "ROOT"}, Data: *data, Want: tasks.R(0, 100)}
+	desc := &tasks.Job{
+		Protocol:  tasks.Protocol,
+		Submitter: by.net.ID(),
+		Nonce:     nonce,
+		Work:      tasks.Work{Kind: "ROOT"},
+		Data:      *data,
+		Want:      tasks.R(0, 100),
+	}
 	body, err := wire.Marshal(desc)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +155,8 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 		at.mu.Lock()
 		at.byName[name] = j
 		at.mu.Unlock()
-		if st, err := d.remoteStatus(t.Context(), at.net.ID(), name); (err == nil) != want || err != nil && !errors.Is(err, errTaken) {
+		if st, err := d.remoteStatus(t.Context(), at.net.ID(), name); (err == nil) != want ||
+			err != nil && !errors.Is(err, errTaken) {
 			t.Errorf("told by %s: %+v, %v", at.net.Name(), st.Submitter, err)
 		}
 	}
@@ -175,7 +183,11 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	if err := durable.Write(d.results.Path(name), []byte("result")); err != nil {
 		t.Fatal(err)
 	}
-	d.results.SaveEnd(name, engine.Remember{ID: id, Submitter: "owner", Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &result}})
+	d.results.SaveEnd(name, engine.Remember{
+		ID:        id,
+		Submitter: "owner",
+		Ended:     engine.Ended{Seal: &quorum.Seal{}, Result: &result},
+	})
 	keep := func(id tasks.JobID, sha string) error {
 		return d.bringResult(engine.KeepResult{ID: id, To: "home", Result: ledger.Result{SHA256: sha, Size: 1}})
 	}
@@ -184,7 +196,11 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	}
 	d.removeResult(lie)
 	d.ask(func(*engine.Peer) {
-		d.endSealed(engine.EndSealed{ID: other, Submitter: "liar", Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{}}})
+		d.endSealed(engine.EndSealed{
+			ID:        other,
+			Submitter: "liar",
+			Ended:     engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{}},
+		})
 		d.jobEnded(engine.JobEnded{ID: other, Result: ledger.Result{Status: []byte(`{"state":"done","parts_sha256":"x"}`)}})
 	})
 	d.mu.Lock()
@@ -197,7 +213,9 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 		t.Errorf("the proven one: %v", err)
 	}
 	end, err := d.results.End(name)
-	if err != nil || end.ID != id || !slices.Equal(end.Ended.Result.Status, result.Status) || !holds(d.results.Path(name), "result") || lie.final() {
-		t.Errorf("the end is that of %s, %v; the result is there: %v", end.ID.Short(), err, holds(d.results.Path(name), "result"))
+	if err != nil || end.ID != id || !slices.Equal(end.Ended.Result.Status, result.Status) ||
+		!holds(d.results.Path(name), "result") || lie.final() {
+		t.Errorf("the end is that of %s, %v; the result is there: %v", end.ID.Short(), err,
+			holds(d.results.Path(name), "result"))
 	}
 }

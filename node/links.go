@@ -53,7 +53,11 @@ func (d *Daemon) led(name string) (*job, error) {
 	case 1:
 		return found[0], nil
 	}
-	return nil, &api.Error{Status: 409, Message: fmt.Sprintf("%d jobs begin with %q", len(found), name), Hint: "give more of the name"}
+	return nil, &api.Error{
+		Status:  409,
+		Message: fmt.Sprintf("%d jobs begin with %q", len(found), name),
+		Hint:    "give more of the name",
+	}
 }
 
 // lookup finds a job here, or else the member that tells of it: its home, or after its end one that has its
@@ -230,7 +234,11 @@ func (d *Daemon) order(ctx context.Context, name, what string) error {
 	case err != nil:
 		return err
 	case st.State == api.Waiting:
-		return &api.Error{Status: 503, Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, api.Short(st.ID), st.Phase), Hint: st.Hint}
+		return &api.Error{
+			Status:  503,
+			Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, api.Short(st.ID), st.Phase),
+			Hint:    st.Hint,
+		}
 	case j == nil:
 		_, err = d.askPeer(ctx, home, what, name)
 	default:

@@ -114,13 +114,18 @@ func (d *Daemon) tryMended(j *job, desc *tasks.Job, base []baseBlob, old *foundP
 	if err != nil {
 		return d.notMerged(old, err.Error())
 	}
-	apart := slices.DeleteFunc(slices.Clone(merged.Apart), func(name string) bool { return slices.Contains(alone.Apart, name) })
+	apart := slices.DeleteFunc(slices.Clone(merged.Apart), func(name string) bool {
+		return slices.Contains(alone.Apart, name)
+	})
 	if len(apart) > 0 {
 		return d.notMerged(old, "these cannot be merged: "+strings.Join(apart, ", "))
 	}
-	mixed := slices.DeleteFunc(slices.Clone(merged.Mixed), func(name string) bool { return slices.Contains(alone.Mixed, name) })
+	mixed := slices.DeleteFunc(slices.Clone(merged.Mixed), func(name string) bool {
+		return slices.Contains(alone.Mixed, name)
+	})
 	if len(mixed) > 0 {
-		return d.notMerged(old, "objects of one name would be of several classes, and stand side by side: "+strings.Join(mixed, ", "))
+		return d.notMerged(old,
+			"objects of one name would be of several classes, and stand side by side: "+strings.Join(mixed, ", "))
 	}
 	return nil
 }
@@ -145,7 +150,8 @@ func (d *Daemon) notMended(old *foundParts, err error) error {
 	told := checkFailure(err)
 	var e *api.Error
 	if errors.As(told, &e) {
-		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", api.Short(store.NameOf(old.desc)), e.Message)
+		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", api.Short(store.NameOf(old.desc)),
+			e.Message)
 		e.Hint = "nothing was run; mend the code, and try it with `dtpnode run --check`"
 	}
 	return told
@@ -153,6 +159,9 @@ func (d *Daemon) notMended(old *foundParts, err error) error {
 
 // notMerged says that what two codes make cannot be one output.
 func (d *Daemon) notMerged(old *foundParts, why string) error {
-	return &api.Error{Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s", api.Short(store.NameOf(old.desc)), why),
-		Hint: "nothing was run; run it anew with `dtpnode run`, so that one code makes the whole output"}
+	return &api.Error{
+		Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s",
+			api.Short(store.NameOf(old.desc)), why),
+		Hint: "nothing was run; run it anew with `dtpnode run`, so that one code makes the whole output",
+	}
 }

@@ -84,82 +84,158 @@ type request struct {
 //	parts             -> handle of store.MadeOf, JSON: what a job's partial result was made of
 //	fetched           -> empty: the job's submitter, or an admin, has the result
 var requests = map[string]request{
-	"signature": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.serveSignature(tasks.JobID(arg))
-	}},
-	"plan": {access: forAll, answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.planner.ServePlans(ctx, from, arg)
-	}},
-	"glob": {access: forAll, answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.planner.ServeGlobs(ctx, from, arg)
-	}},
-	"jobs": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
-		return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))
-	}},
-	"lacks": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.serveLacks(arg)
-	}},
-	"status": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		j, err := d.led(arg)
-		if err != nil {
-			if st, waits := d.waitsUnled(arg); waits {
-				return json.Marshal(d.cutFor(from, st))
+	"signature": {
+		access: forAll,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.serveSignature(tasks.JobID(arg))
+		},
+	},
+	"plan": {
+		access: forAll,
+		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.planner.ServePlans(ctx, from, arg)
+		},
+	},
+	"glob": {
+		access: forAll,
+		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.planner.ServeGlobs(ctx, from, arg)
+		},
+	},
+	"jobs": {
+		access: forAll,
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
+			return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))
+		},
+	},
+	"lacks": {
+		access: forAll,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.serveLacks(arg)
+		},
+	},
+	"status": {
+		access: forAll,
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			j, err := d.led(arg)
+			if err != nil {
+				if st, waits := d.waitsUnled(arg); waits {
+					return json.Marshal(d.cutFor(from, st))
+				}
+				return nil, err
 			}
-			return nil, err
-		}
-		return json.Marshal(d.cutFor(from, d.statusOf(j)))
-	}},
-	"lead": {access: forAll, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.serveLead(arg)
-	}},
-	"end": {access: forAll, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.serveEnd(from, arg)
-	}},
-	"stop": {access: forRule, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-		return nil, d.steer(d.ctx, j, "stop")
-	}},
-	"cancel": {access: forRule, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-		return nil, d.steer(d.ctx, j, "cancel")
-	}},
-	"finish": {access: forRule, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-		return nil, d.steer(d.ctx, j, "finish")
-	}},
-	"copy": {access: forRule, costly: true, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		r, err := d.reportCopy(arg)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(r)
-	}},
-	"recover": {access: forRule, costly: true, owner: (*Daemon).copyOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return nil, d.recoverOrdered(arg)
-	}},
-	"superseded": {access: forRule, costly: true, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		r, err := d.reportAside(arg)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(r)
-	}},
-	"recover-superseded": {access: forRule, costly: true, owner: (*Daemon).asideOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return nil, d.supersededOrdered(arg)
-	}},
-	"partials": {access: forLook, owner: (*Daemon).handoutOwner, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.sharePartials(from, arg)
-	}},
-	"logs": {access: forLook, owner: (*Daemon).knownOwner, answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		return d.logsFor(from, arg), nil
-	}},
-	"result": {access: forLook, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-		return d.shareResult(j)
-	}},
-	"parts": {access: forLook, owner: (*Daemon).ledOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-		return d.serveParts(j.name)
-	}},
-	"fetched": {access: forRule, owner: (*Daemon).keptOwner, answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-		d.heardFetched(arg)
-		return nil, nil
-	}},
+			return json.Marshal(d.cutFor(from, d.statusOf(j)))
+		},
+	},
+	"lead": {
+		access: forAll,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.serveLead(arg)
+		},
+	},
+	"end": {
+		access: forAll,
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.serveEnd(from, arg)
+		},
+	},
+	"stop": {
+		access: forRule,
+		owner:  (*Daemon).ledOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+			return nil, d.steer(d.ctx, j, "stop")
+		},
+	},
+	"cancel": {
+		access: forRule,
+		owner:  (*Daemon).ledOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+			return nil, d.steer(d.ctx, j, "cancel")
+		},
+	},
+	"finish": {
+		access: forRule,
+		owner:  (*Daemon).ledOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+			return nil, d.steer(d.ctx, j, "finish")
+		},
+	},
+	"copy": {
+		access: forRule,
+		costly: true,
+		owner:  (*Daemon).copyOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			r, err := d.reportCopy(arg)
+			if err != nil {
+				return nil, err
+			}
+			return json.Marshal(r)
+		},
+	},
+	"recover": {
+		access: forRule,
+		costly: true,
+		owner:  (*Daemon).copyOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return nil, d.recoverOrdered(arg)
+		},
+	},
+	"superseded": {
+		access: forRule,
+		costly: true,
+		owner:  (*Daemon).asideOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			r, err := d.reportAside(arg)
+			if err != nil {
+				return nil, err
+			}
+			return json.Marshal(r)
+		},
+	},
+	"recover-superseded": {
+		access: forRule,
+		costly: true,
+		owner:  (*Daemon).asideOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return nil, d.supersededOrdered(arg)
+		},
+	},
+	"partials": {
+		access: forLook,
+		owner:  (*Daemon).handoutOwner,
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.sharePartials(from, arg)
+		},
+	},
+	"logs": {
+		access: forLook,
+		owner:  (*Daemon).knownOwner,
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.logsFor(from, arg), nil
+		},
+	},
+	"result": {
+		access: forLook,
+		owner:  (*Daemon).ledOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+			return d.shareResult(j)
+		},
+	},
+	"parts": {
+		access: forLook,
+		owner:  (*Daemon).ledOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
+			return d.serveParts(j.name)
+		},
+	},
+	"fetched": {
+		access: forRule,
+		owner:  (*Daemon).keptOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			d.heardFetched(arg)
+			return nil, nil
+		},
+	},
 }
 
 // serve answers the requests of other members.
@@ -206,8 +282,12 @@ func (d *Daemon) refusal(name string, submitter tasks.PeerID, a access) *api.Err
 		what = "stop it"
 	}
 	return &api.Error{Status: http.StatusForbidden,
-		Message: fmt.Sprintf("job %s is %s's: only its submitter, and members with the right %s, may %s", api.Short(name), whose, a.needs(), what),
-		Hint:    "ask " + whose + ", or who invites members for the right: dtpnode invite --rights " + map[bool]string{true: "admin", false: "read"}[a == forRule]}
+		Message: fmt.Sprintf("job %s is %s's: only its submitter, and members with the right %s, may %s", api.Short(name),
+			whose, a.needs(), what),
+		Hint: "ask " + whose + ", or who invites members for the right: dtpnode invite --rights " + map[bool]string{
+			true:  "admin",
+			false: "read",
+		}[a == forRule]}
 }
 
 // submitterOf is the member that a job belongs to, empty if that is not known.
@@ -277,7 +357,11 @@ func (d *Daemon) keptOwner(name string) (*job, tasks.PeerID, error) {
 }
 
 func noJob(name string) *api.Error {
-	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no job %q here", name), Hint: "dtpnode ps lists the jobs"}
+	return &api.Error{
+		Status:  http.StatusNotFound,
+		Message: fmt.Sprintf("no job %q here", name),
+		Hint:    "dtpnode ps lists the jobs",
+	}
 }
 
 // cutFor is what a member is told of a job: all, or that it exists, whose it is and what it costs that member.
@@ -309,7 +393,9 @@ func (d *Daemon) permit(st api.JobStatus, a access) error {
 }
 
 // granted finds a job that this node's user has access to, as lookup does, and describes it.
-func (d *Daemon) granted(ctx context.Context, name string, a access) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
+func (d *Daemon) granted(
+	ctx context.Context, name string, a access,
+) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
 	if j, at, st, err = d.lookup(ctx, name); err == nil {
 		err = d.permit(st, a)
 	}

@@ -20,8 +20,14 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{byte(nonce)}),
-		Work: workOf(source), Data: *data, Want: tasks.R(0, 100)}
+	desc := &tasks.Job{
+		Protocol:  tasks.Protocol,
+		Submitter: d.net.ID(),
+		Nonce:     tasks.NonceOf(d.net.ID(), tasks.NonceSalt{byte(nonce)}),
+		Work:      workOf(source),
+		Data:      *data,
+		Want:      tasks.R(0, 100),
+	}
 	body, err := wire.Marshal(desc)
 	if err != nil {
 		t.Fatal(err)

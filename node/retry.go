@@ -83,7 +83,10 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 // notRetried says why there is nothing of a job to be retried.
 func notRetried(st api.JobStatus) error {
 	id := api.Short(st.ID)
-	e := &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not retry job %s: it %s", id, st.State.Stands())}
+	e := &api.Error{
+		Status:  http.StatusConflict,
+		Message: fmt.Sprintf("could not retry job %s: it %s", id, st.State.Stands()),
+	}
 	switch st.State {
 	case api.Done:
 		e.Message, e.Hint = fmt.Sprintf("nothing is missing in the result of job %s", id), "dtpnode get "+id+" fetches it"
@@ -92,7 +95,8 @@ func notRetried(st api.JobStatus) error {
 	case api.Failed, api.Cancelled:
 		e.Hint = "nothing of it is kept: submit it again with `dtpnode run`"
 	default:
-		e.Hint = "it has not ended: dtpnode attach " + id + " follows it, dtpnode cancel --keep " + id + " stops it with a partial result"
+		e.Hint = "it has not ended: dtpnode attach " + id + " follows it, dtpnode cancel --keep " + id +
+			" stops it with a partial result"
 	}
 	return e
 }
@@ -109,7 +113,8 @@ func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
 	out.First = desc.Want.First
 	l := desc.Limits
 	out.Memory, out.Stall = cmp.Or(req.Memory, l.Memory), cmp.Or(req.Stall, l.Stall.Seconds())
-	out.Open, out.EntryCPU, out.Processes = cmp.Or(req.Open, l.Open.Seconds()), cmp.Or(req.EntryCPU, l.EntryCPU.Seconds()), cmp.Or(req.Processes, l.Processes)
+	out.Open, out.EntryCPU, out.Processes = cmp.Or(req.Open, l.Open.Seconds()), cmp.Or(req.EntryCPU,
+		l.EntryCPU.Seconds()), cmp.Or(req.Processes, l.Processes)
 	out.FileSize, out.Scratch = cmp.Or(req.FileSize, l.FileSize), cmp.Or(req.Scratch, l.Scratch)
 	return out
 }
@@ -166,17 +171,21 @@ func (d *Daemon) leadAgain(j *job, nonce []byte, old *foundParts) error {
 // earlier is the work of a job that is retried, with what it shipped: from here, or from the member that keeps it.
 func (d *Daemon) earlier(old *foundParts) *exec.Order {
 	work := old.desc.Work
-	return &exec.Order{Submitter: old.desc.Submitter, Work: work, Fetch: func(ctx context.Context, name string) ([]byte, error) {
-		ship, ok := work.Ship(name)
-		if !ok {
-			return nil, fmt.Errorf("job %s ships no %s", api.Short(store.NameOf(old.desc)), name)
-		}
-		b, err := d.fetchWhole(ctx, old.at, ship.SHA256, ship.Size)
-		if err != nil {
-			return nil, fmt.Errorf("could not get the %s of job %s: %w", name, api.Short(store.NameOf(old.desc)), err)
-		}
-		return b, nil
-	}}
+	return &exec.Order{
+		Submitter: old.desc.Submitter,
+		Work:      work,
+		Fetch: func(ctx context.Context, name string) ([]byte, error) {
+			ship, ok := work.Ship(name)
+			if !ok {
+				return nil, fmt.Errorf("job %s ships no %s", api.Short(store.NameOf(old.desc)), name)
+			}
+			b, err := d.fetchWhole(ctx, old.at, ship.SHA256, ship.Size)
+			if err != nil {
+				return nil, fmt.Errorf("could not get the %s of job %s: %w", name, api.Short(store.NameOf(old.desc)), err)
+			}
+			return b, nil
+		},
+	}
 }
 
 // stageBase brings the partials of an earlier job here, as they were committed.
@@ -192,8 +201,11 @@ func (d *Daemon) stageBase(ctx context.Context, dir string, old *foundParts) ([]
 		g.Go(func() error { return d.stage(ctx, b, old) })
 	}
 	if err := g.Wait(); err != nil {
-		return nil, &api.Error{Message: fmt.Sprintf("could not take over what job %s has done: %v", api.Short(store.NameOf(old.desc)), err),
-			Hint: "run it anew with `dtpnode run`", Err: err}
+		return nil, &api.Error{
+			Message: fmt.Sprintf("could not take over what job %s has done: %v", api.Short(store.NameOf(old.desc)), err),
+			Hint:    "run it anew with `dtpnode run`",
+			Err:     err,
+		}
 	}
 	return base, nil
 }
@@ -203,7 +215,8 @@ func (d *Daemon) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 	if store.LinkVerified(here, b.path, b.SHA256) == nil {
 		return nil
 	}
-	err := durable.Place(b.path, func(f *os.File) error { return store.CopyVerified(f, here, b.SHA256) }) // on another file system
+	// on another file system
+	err := durable.Place(b.path, func(f *os.File) error { return store.CopyVerified(f, here, b.SHA256) })
 	if err == nil {
 		return nil
 	}
@@ -234,7 +247,8 @@ func (d *Daemon) planAgain(j *job, rt exec.Runtime, old *foundParts) ([]tasks.Fi
 	if err := d.compareFiles(j.ctx, rt, old.desc, open, files); err != nil {
 		return nil, nil, err
 	}
-	if old.desc.Want.Last == old.desc.Data.Space().Last { // else so many entries were asked for that none of these is wanted
+	// else so many entries were asked for that none of these is wanted
+	if old.desc.Want.Last == old.desc.Data.Space().Last {
 		var read []tasks.File
 		if read, bad, err = d.planBad(j.ctx, rt, j, bad); err != nil {
 			return nil, nil, err
@@ -242,15 +256,20 @@ func (d *Daemon) planAgain(j *job, rt exec.Runtime, old *foundParts) ([]tasks.Fi
 		files = append(files, read...)
 	}
 	if open.Empty() && len(files) == len(old.desc.Data.Files) {
-		return nil, nil, &api.Error{Message: fmt.Sprintf("nothing can be run: all that is missing are files that still cannot be read; the first: %s: %s", bad[0].File, bad[0].Reason),
-			Hint: "mend them, and retry then; `dtpnode status " + api.Short(store.NameOf(old.desc)) + "` lists them"}
+		return nil, nil, &api.Error{
+			Message: fmt.Sprintf("nothing can be run: all that is missing are files that still cannot be read; "+
+				"the first: %s: %s", bad[0].File, bad[0].Reason),
+			Hint: "mend them, and retry then; `dtpnode status " + api.Short(store.NameOf(old.desc)) + "` lists them",
+		}
 	}
 	return files, bad, nil
 }
 
 // compareFiles reads the files in which units lie, and fails if one has other entries than were planned. One that was
 // written anew since, as a damaged file is mended, is the one that hosts must have now: that is noted in files.
-func (d *Daemon) compareFiles(ctx context.Context, rt exec.Runtime, desc *tasks.Job, open tasks.Cover, files []tasks.File) error {
+func (d *Daemon) compareFiles(
+	ctx context.Context, rt exec.Runtime, desc *tasks.Job, open tasks.Cover, files []tasks.File,
+) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	limit := d.cfg.workerLimits().For(desc.Limits).Open
@@ -261,8 +280,11 @@ func (d *Daemon) compareFiles(ctx context.Context, rt exec.Runtime, desc *tasks.
 		g.Go(func() error {
 			p, err := d.planner.File(ctx, rt, f.URL, f.Tree, limit)
 			if err == nil && p.Entries != f.Entries {
-				return &api.Error{Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result holds entries of the file as it was", f.URL, f.Entries, p.Entries),
-					Hint: "run the job anew with `dtpnode run`"}
+				return &api.Error{
+					Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result "+
+						"holds entries of the file as it was", f.URL, f.Entries, p.Entries),
+					Hint: "run the job anew with `dtpnode run`",
+				}
 			}
 			if err == nil && f.UUID != "" {
 				files[i].UUID = p.UUID
@@ -274,7 +296,9 @@ func (d *Daemon) compareFiles(ctx context.Context, rt exec.Runtime, desc *tasks.
 }
 
 // planBad plans files that could not be read, each for itself: what still cannot be read holds up nothing else.
-func (d *Daemon) planBad(ctx context.Context, rt exec.Runtime, j *job, bad []tasks.Lost) (files []tasks.File, still []tasks.Lost, err error) {
+func (d *Daemon) planBad(
+	ctx context.Context, rt exec.Runtime, j *job, bad []tasks.Lost,
+) (files []tasks.File, still []tasks.Lost, err error) {
 	found := make([][]tasks.File, len(bad))
 	now := slices.Clone(bad)
 	g, gctx := errgroup.WithContext(ctx)
@@ -314,7 +338,9 @@ func (d *Daemon) planBad(ctx context.Context, rt exec.Runtime, j *job, bad []tas
 }
 
 // composeAgain makes the description of a retry, all but what Begin adds.
-func (d *Daemon) composeAgain(j *job, nonce []byte, files []tasks.File, bad []tasks.Lost, old *foundParts) (*tasks.Job, error) {
+func (d *Daemon) composeAgain(
+	j *job, nonce []byte, files []tasks.File, bad []tasks.Lost, old *foundParts,
+) (*tasks.Job, error) {
 	data, err := tasks.NewDataset(files)
 	if err != nil {
 		return nil, err

@@ -554,8 +554,8 @@ func (w *world) endIfForgotten() {
 	w.after(500*time.Millisecond, w.endIfForgotten)
 }
 
-// lostReplicas reports whether a majority of the replicas left for good or lost their disks after the job had ended. The rest
-// of its ledger cannot know that, waits for them, and may be recovered; so there is no time limit.
+// lostReplicas reports whether a majority of the replicas left for good or lost their disks after the job had ended.
+// The rest of its ledger cannot know that, waits for them, and may be recovered; so there is no time limit.
 func (w *world) lostReplicas() bool {
 	lost := 0
 	for _, m := range w.keepers {

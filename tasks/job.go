@@ -59,8 +59,10 @@ type Job struct {
 // leads the job later, or keeps a copy of its ledger, can neither have the submitter's node write to another file nor
 // show as its wish what it did not say.
 type Ask struct {
-	Title     string    `msgpack:"s"`           // what the user named on the submitter's node, such as the path of a selector; to show
-	Params    []Param   `msgpack:"p"`           // named values that the code was given, in the order of their names; to show
+	// what the user named on the submitter's node, such as the path of a selector; to show
+	Title string `msgpack:"s"`
+	// named values that the code was given, in the order of their names; to show
+	Params    []Param   `msgpack:"p"`
 	Tree      string    `msgpack:"e,omitempty"` // default path of the tree in files, for those that are appended later
 	Output    string    `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
 	Submitted time.Time `msgpack:"t"`           // by the submitter's clock

@@ -30,7 +30,13 @@ func TestTriesOfAGroup(t *testing.T) {
 // TestMissingItems: what is missing of a job without files is told without a file.
 func TestMissingItems(t *testing.T) {
 	var b bytes.Buffer
-	missing(&b, api.JobStatus{Missing: []api.Missing{{First: 3, Last: 5, Kind: "exception", Reason: "division by zero", Tries: 3}}})
+	missing(&b, api.JobStatus{Missing: []api.Missing{{
+		First:  3,
+		Last:   5,
+		Kind:   "exception",
+		Reason: "division by zero",
+		Tries:  3,
+	}}})
 	if got := b.String(); !strings.Contains(got, "  items, entries [3, 5)\n") || strings.Contains(got, "--files") {
 		t.Errorf("it is told as\n%s", got)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// No member has more places at once than there are for each, whatever the others have, and a place that is given back can
-// be taken.
+// No member has more places at once than there are for each, whatever the others have, and a place that is given back
+// can be taken.
 func TestEachHasItsPlaces(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
