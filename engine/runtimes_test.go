@@ -73,8 +73,8 @@ func TestLeadComesToWhoCanRunTheJob(t *testing.T) {
 	}
 }
 
-// TestWhoCannotRunTheJobGoesOnReporting has a node that has no runtime for a job be due to report: so it is told of the end
-// should it miss that.
+// TestWhoCannotRunTheJobGoesOnReporting has a node that has no runtime for a job be due to report: so it is told of the
+// end should it miss that.
 func TestWhoCannotRunTheJobGoesOnReporting(t *testing.T) {
 	r := newRig(t, "m")
 	r.step(PeerUp{ID: "h", Slots: 1})

@@ -26,7 +26,8 @@ func newAppend(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "append JOB FILES...",
 		Short: "Have an open job run over further files",
-		Long: `append has a job that was submitted with ` + "`run --open`" + ` run over further files, named as for run --files. It
+		Long: `append has a job that was submitted with ` + "`run --open`" +
+			` run over further files, named as for run --files. It
 returns when most of the nodes that keep the job's ledger have that on disk, so that it outlives the loss of any of
 them. All files are appended or, if one of them cannot be read, none. The job does not end before it is closed, by
 --last or ` + "`dtpnode close`" + `. Appending is for the host that submitted the job, which signs it.
@@ -69,7 +70,8 @@ func newClose(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "close JOB",
 		Short: "Close an open job: it ends when it is done",
-		Long: `close says that nothing will be appended any more to a job that was submitted with ` + "`run --open`" + `. It ends when
+		Long: `close says that nothing will be appended any more to a job that was submitted with ` + "`run --open`" +
+			`. It ends when
 all that was appended is done, as any other job. Closing is for the host that submitted the job, which signs it. One
 that is closed already stays so.
 

@@ -78,7 +78,8 @@ error; with -o - all but the output file goes to standard error. If this node is
 Terminate() runs on another, after Begin() once more, in a folder of its own there, which the summary names with the
 files that are left in it. Where no daemon runs, run starts a node for the time of the job.
 
-With --open the job runs over what ` + "`dtpnode append`" + ` adds too, from another shell, and ends when it is closed, by
+With --open the job runs over what ` + "`dtpnode append`" +
+	` adds too, from another shell, and ends when it is closed, by
 ` + "`dtpnode close`" + `, and done; there need be no --files yet.
 
 With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling,
