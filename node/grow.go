@@ -214,8 +214,11 @@ func appendFailed(status int, why string) error {
 	return &api.Error{Status: status, Message: "could not append: " + why}
 }
 
-// appendAgain is the pause before an append is tried again that cannot be taken just now.
-const appendAgain = 100 * time.Millisecond
+// An append that cannot be taken just now, since one before it is on its way or many are, is tried again.
+const (
+	appendAgain = 100 * time.Millisecond // the pause before that
+	appendWait  = 20 * time.Second       // for so long
+)
 
 // appendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did not
 // hear the answer asks again with the same number: the append counts once.
@@ -335,7 +338,7 @@ func (d *Daemon) planAppend(ctx context.Context, j *job, req api.AppendRequest) 
 
 // appendFiles gives an append to the engine, again and again while it says that this may help.
 func (d *Daemon) appendFiles(ctx context.Context, j *job, a engine.Append) (out api.Appended, err error) {
-	own := a.Seq == 0
+	own, began := a.Seq == 0, time.Now()
 	for {
 		e, err := d.appendOnce(ctx, j, &a)
 		switch {
@@ -349,6 +352,8 @@ func (d *Daemon) appendFiles(ctx context.Context, j *job, a engine.Append) (out 
 			return api.Appended{Seq: a.Seq, Appends: appends, Units: units, Closed: closed}, nil
 		case !e.Again:
 			return out, appendFailed(http.StatusConflict, e.Reason)
+		case time.Since(began) > appendWait:
+			return out, d.notNext(a, e.Reason)
 		}
 		if own {
 			a.Seq = 0 // the number may have been taken meanwhile
@@ -358,6 +363,17 @@ func (d *Daemon) appendFiles(ctx context.Context, j *job, a engine.Append) (out 
 			return out, fmt.Errorf("could not append in time (%s): %w", e.Reason, ctx.Err())
 		case <-time.After(appendAgain):
 		}
+	}
+}
+
+// notNext is the error of an append that could not be taken in time.
+func (d *Daemon) notNext(a engine.Append, why string) error {
+	next := uint64(0)
+	d.ask(func(p *engine.Peer) { next = p.NextAppend(a.ID) })
+	return &api.Error{
+		Status:  http.StatusServiceUnavailable,
+		Message: fmt.Sprintf("could not append: number %d: %s", a.Seq, why),
+		Hint:    fmt.Sprintf("nothing was appended; the next number is %d", next),
 	}
 }
 
