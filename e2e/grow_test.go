@@ -91,6 +91,9 @@ func TestOpenJob(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &closed); r.code != 0 || err != nil || !closed.Closed {
 		t.Fatalf("could not close: %+v: %v", r, err)
 	}
+	if r := at.dtpnode(t, t.TempDir(), "close", g.id); r.code != 0 {
+		t.Errorf("could not close what is closed: %+v", r)
+	}
 	if r := at.dtpnode(t, t.TempDir(), "append", g.id, "fake://late?entries=5&clusters=1", "--tree", "T"); r.code != 1 ||
 		!strings.Contains(r.stderr, "closed") && !strings.Contains(r.stderr, "over") {
 		t.Errorf("appended to a closed job: %+v", r)

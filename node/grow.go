@@ -210,6 +210,16 @@ func (a *appending) answer(e engine.Appended) {
 	}
 }
 
+// units are how many units a job is known to have.
+func (j *job) units() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.desc == nil {
+		return 0
+	}
+	return j.desc.Want.Len()
+}
+
 func appendFailed(status int, why string) error {
 	return &api.Error{Status: status, Message: "could not append: " + why}
 }
@@ -233,6 +243,11 @@ func (d *Daemon) appendTo(ctx context.Context, name string, req api.AppendReques
 	}
 	if req.Seq > tasks.MaxAppends {
 		return out, appendFailed(http.StatusBadRequest, fmt.Sprintf("its number is %d, want 1 to %d", req.Seq, tasks.MaxAppends))
+	}
+	if closes := req.Close && len(req.Files) == 0 && req.Items == 0; closes && req.Seq == 0 {
+		if appends, closed := d.growths.told(id); closed || j.final() { // as its user wants it
+			return api.Appended{Seq: appends, Appends: appends, Units: j.units(), Closed: true}, nil
+		}
 	}
 	files, err := d.planAppend(ctx, j, req)
 	if err != nil {
@@ -346,10 +361,7 @@ func (d *Daemon) appendFiles(ctx context.Context, j *job, a engine.Append) (out 
 			return out, err
 		case e.Reason == "":
 			appends, closed := d.growths.told(a.ID)
-			j.mu.Lock()
-			units := j.desc.Want.Len()
-			j.mu.Unlock()
-			return api.Appended{Seq: a.Seq, Appends: appends, Units: units, Closed: closed}, nil
+			return api.Appended{Seq: a.Seq, Appends: appends, Units: j.units(), Closed: closed}, nil
 		case !e.Again:
 			return out, appendFailed(http.StatusConflict, e.Reason)
 		case time.Since(began) > appendWait:
