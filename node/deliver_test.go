@@ -20,7 +20,7 @@ import (
 func (d *Daemon) ended(t *testing.T, name, out, result string) *job {
 	t.Helper()
 	sum := sha256.Sum256([]byte(result))
-	j := newJob(d.ctx, strings.Repeat(name, 32))
+	j := newJob(d.ctx, strings.Repeat(name, 32/len(name)))
 	j.submittedHere, j.req.Output = true, out
 	if err := durable.Write(d.results.Path(j.name), []byte(result)); err != nil {
 		t.Fatal(err)

@@ -15,21 +15,16 @@ func TestPartialJobOutlivesNewerOnes(t *testing.T) {
 	d := openWithout(t, "submitter")
 	defer d.Close()
 	partial := d.ended(t, "a", "", "some histograms")
+	partial.mu.Lock()
 	partial.status.State = api.Partial
+	partial.mu.Unlock()
 	parts := d.results.PartPath(partial.name, "part")
 	if err := durable.Write(parts, []byte("some")); err != nil {
 		t.Fatal(err)
 	}
 	d.results.NoteFetched(partial.name)
 	for i := range d.cfg.KeepJobs + 10 {
-		j := d.ended(t, fmt.Sprintf("%02d", i)[:1], "", "histograms")
-		j.name = fmt.Sprintf("%032x", i)
-		d.mu.Lock()
-		d.byName[j.name] = j
-		d.mu.Unlock()
-		if err := durable.Write(d.results.Path(j.name), []byte("histograms")); err != nil {
-			t.Fatal(err)
-		}
+		j := d.ended(t, fmt.Sprintf("%032x", i), "", "histograms")
 		d.results.NoteFetched(j.name)
 		d.sweep()
 	}
