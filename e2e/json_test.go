@@ -259,6 +259,11 @@ func (u jsonUser) jobs(n *node) {
 	id = jobID(u.t, u.run(n, 0, "run", append(slow, "--detach")...))
 	u.run(n, 0, "cancel", "cancel", id)
 	u.run(n, 130, "attach", "attach", id)
+	id = jobID(u.t, u.run(n, 0, "run", append(quick, "--open", "--detach")...))
+	u.run(n, 0, "append", "append", id, "fake://more?entries=100&clusters=1")
+	u.run(n, 0, "status", "status", id)
+	u.run(n, 0, "close", "close", id)
+	u.run(n, 1, "error", "append", id, "fake://late?entries=100&clusters=1")
 	u.run(n, 1, "error", "attach", "ffff")
 	u.run(n, 1, "error", "logs", "ffff")
 }

@@ -147,7 +147,9 @@ func TestSeparateHosts(t *testing.T) {
 			h.cut(t, tc.cut)
 			c.wantUp(t, c.nodes[tc.cut], 1) // 5 s of silence say so
 			lone := r.out.st.Done
-			r.until(t, "the rest worked on", func(st api.JobStatus) bool { return st.Done > lone+st.Units/20 })
+			// A home that is cut off leads no longer, and hears no more of what is done: one of the others tells.
+			rest := c.nodes[1-tc.cut]
+			rest.until(t, r.out.st.ID, "the rest worked on", func(st api.JobStatus) bool { return st.Done > lone+st.Units/20 })
 			h.heal(t, tc.cut)
 			o := r.end(t)
 			o.wantWhole(t)
