@@ -114,12 +114,6 @@ func (d *Daemon) obey(e engine.Effect) {
 		d.failJob(e)
 	case engine.SetAside:
 		d.setAside(e)
-	case engine.Grown:
-		d.grown(e)
-	case engine.Regrown:
-		d.regrown(e)
-	case engine.Appended:
-		d.appending.answer(e)
 	case engine.JobOver:
 		d.jobOver(e)
 	case engine.Look:
@@ -138,6 +132,12 @@ func (d *Daemon) obey(e engine.Effect) {
 // obeyLedger carries out what the peer's copies of ledgers want.
 func (d *Daemon) obeyLedger(e engine.Effect) {
 	switch e := e.(type) {
+	case engine.Grown:
+		d.grown(e)
+	case engine.Regrown:
+		d.regrown(e)
+	case engine.Appended:
+		d.appending.answer(e)
 	case engine.KeepBlob:
 		d.spawn(func() { d.keepBlob(e) })
 	case engine.FoldBlobs:

@@ -235,12 +235,22 @@ func (pl *Planner) Files(
 	if err := pl.planUnseen(ctx, u, tell); err != nil {
 		return out, err
 	}
-	for i, p := range plans {
-		if f := bad[i]; f != nil {
+	if out, err = pl.sorted(u); err != nil {
+		return out, err
+	}
+	out.Notes = append(u.doubts(pl.Members.Names()), damagedNotes(u, damaged)...)
+	return out, nil
+}
+
+// sorted tells the files that can be read from those that cannot; an error says that none can, or that what is wanted of
+// them was named wrongly.
+func (pl *Planner) sorted(u *unseenHere) (out Read, err error) {
+	for i, p := range u.plans {
+		if f := u.bad[i]; f != nil {
 			asked := u.asked(i)
 			out.Bad = append(out.Bad, tasks.Lost{
-				File:   req.Files[i].URL,
-				Tree:   TreeOf(req, req.Files[i]),
+				File:   u.req.Files[i].URL,
+				Tree:   TreeOf(u.req, u.req.Files[i]),
 				Last:   -1,
 				Kind:   string(f.Kind),
 				Reason: f.Msg,
@@ -251,10 +261,10 @@ func (pl *Planner) Files(
 			})
 			continue
 		}
-		out.Files = append(out.Files, Planned(req, req.Files[i].URL, p))
+		out.Files = append(out.Files, Planned(u.req, u.req.Files[i].URL, p))
 	}
-	if i := slices.IndexFunc(bad, hasNoTree); len(out.Files) == 0 && i >= 0 { // no file has it: it was named wrongly
-		return out, bad[i]
+	if i := slices.IndexFunc(u.bad, hasNoTree); len(out.Files) == 0 && i >= 0 { // no file has it: it was named wrongly
+		return out, u.bad[i]
 	}
 	if len(out.Files) == 0 && len(out.Bad) > 0 {
 		if len(out.Bad) == 1 {
@@ -263,7 +273,6 @@ func (pl *Planner) Files(
 		return out, fmt.Errorf("could not read any of the %d files; the first: %s: %s", len(out.Bad), out.Bad[0].File,
 			out.Bad[0].Reason)
 	}
-	out.Notes = append(u.doubts(pl.Members.Names()), damagedNotes(u, damaged)...)
 	return out, nil
 }
 
