@@ -2,13 +2,13 @@ package node
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/dtpnode/dtpnode/node/store/storetest"
 
 	"pgregory.net/rapid"
 
@@ -19,34 +19,6 @@ import (
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
-
-// flip changes a bit in the middle of a file.
-func flip(t *testing.T, path string) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err == nil {
-		b[len(b)/2] ^= 1
-		err = os.WriteFile(path, b, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// served is what other nodes get for a hash.
-func served(t *testing.T, b *store.Blobs, hash string) (string, error) {
-	t.Helper()
-	f, size, err := b.Open(hash)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(f)
-	if err == nil && int64(len(data)) != size {
-		err = fmt.Errorf("%d bytes, said %d", len(data), size)
-	}
-	return string(data), err
-}
 
 // What jobs ship lies here exactly as long as a job holds it.
 func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
@@ -89,7 +61,7 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 				jobs[i].takeFrom(o)
 			}
 			for data, by := range holds {
-				got, err := served(t, b, store.HashOf([]byte(data)))
+				got, err := storetest.Served(b.Open(store.HashOf([]byte(data))))
 				if len(by) > 0 && got != data || len(by) == 0 && !errors.Is(err, fs.ErrNotExist) {
 					rt.Fatalf("%d jobs hold %q, got %q, error %v", len(by), data, got, err)
 				}
@@ -120,7 +92,7 @@ func TestADamagedPartialIsNotMerged(t *testing.T) {
 	if got, err := d.fetchPartial(t.Context(), p); got != path || err != nil {
 		t.Errorf("got %q, error %v", got, err)
 	}
-	flip(t, path)
+	storetest.Flip(t, path)
 	for range 2 {
 		if got, err := d.fetchPartial(t.Context(), p); got != "" || err == nil {
 			t.Errorf("of a damaged one got %q, error %v", got, err)

@@ -3,43 +3,15 @@ package store
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dtpnode/dtpnode/node/store/storetest"
 )
-
-// flip changes a bit in the middle of a file.
-func flip(t *testing.T, path string) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err == nil {
-		b[len(b)/2] ^= 1
-		err = os.WriteFile(path, b, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// served is what other nodes get for a hash.
-func served(t *testing.T, b *Blobs, hash string) (string, error) {
-	t.Helper()
-	f, size, err := b.Open(hash)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(f)
-	if err == nil && int64(len(data)) != size {
-		err = fmt.Errorf("%d bytes, said %d", len(data), size)
-	}
-	return string(data), err
-}
 
 // A blob that two jobs have in their folders is there until the second one goes.
 func TestABlobIsServedFromWhereItStillIs(t *testing.T) {
@@ -53,7 +25,7 @@ func TestABlobIsServedFromWhereItStillIs(t *testing.T) {
 		}
 	}
 	b.ForgetFolder(first)
-	if got, err := served(t, b, hash); got != "source" || err != nil {
+	if got, err := storetest.Served(b.Open(hash)); got != "source" || err != nil {
 		t.Errorf("after the first job %q, error %v", got, err)
 	}
 	if data, ok := b.Read(hash); !ok || string(data) != "source" {
@@ -63,13 +35,13 @@ func TestABlobIsServedFromWhereItStillIs(t *testing.T) {
 	if err := os.RemoveAll(second); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := served(t, b, hash); got != "source" || err != nil {
+	if got, err := storetest.Served(b.Open(hash)); got != "source" || err != nil {
 		t.Errorf("from the first folder %q, error %v", got, err)
 	}
 	if err := os.RemoveAll(first); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := served(t, b, hash); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := storetest.Served(b.Open(hash)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after both: %v", err)
 	}
 	if len(b.at) > 0 {
@@ -80,7 +52,7 @@ func TestABlobIsServedFromWhereItStillIs(t *testing.T) {
 // Bytes that are not what they were are neither used nor given to others, and are told by name.
 func TestADamagedBlobIsForgotten(t *testing.T) {
 	for name, get := range map[string]func(b *Blobs, hash string) (string, error){
-		"served": func(b *Blobs, hash string) (string, error) { return served(t, b, hash) },
+		"served": func(b *Blobs, hash string) (string, error) { return storetest.Served(b.Open(hash)) },
 		"read": func(b *Blobs, hash string) (string, error) {
 			data, ok := b.Read(hash)
 			if !ok {
@@ -97,7 +69,7 @@ func TestADamagedBlobIsForgotten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			flip(t, filepath.Join(bad, hash))
+			storetest.Flip(t, filepath.Join(bad, hash))
 			if got, err := get(b, hash); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("got %q, error %v", got, err)
 			}
