@@ -131,7 +131,9 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		if got := count() - before; (got > 0) != tc.named {
 			t.Errorf("%s: %d times named", name, got)
 		}
+		tc.by.mu.Lock()
 		delete(tc.by.byName, hex.EncodeToString(tc.nonce))
+		tc.by.mu.Unlock()
 		d.violations.mu.Lock()
 		delete(d.violations.of, liar.net.ID()) // who breaks rules too often has its link closed
 		d.violations.mu.Unlock()
