@@ -179,7 +179,7 @@ func (d *run) runJob(ctx context.Context) (Result, error) {
 	req := api.JobRequest{
 		Kind: rootexec.Kind, Title: selector,
 		Spec: rootexec.Spec{Selector: selector, Includes: []string{filepath.Join(source, "DiMuon.h")}}.JSON(),
-		Tree: dimuon.Tree, N: -1, Output: res.File, Dir: d.Dir,
+		Part: dimuon.Tree, N: -1, Output: res.File, Dir: d.Dir,
 	}
 	for _, f := range d.files {
 		req.Files = append(req.Files, api.InputFile{URL: f})

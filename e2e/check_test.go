@@ -151,7 +151,7 @@ func TestCheckTellsItsStages(t *testing.T) {
 			clusters: 10,
 			entries:  5000,
 		}.request(t)
-		return []string{"run", req.Title, "--tree", req.Tree, "--files", req.Files[0].URL, "--check"}
+		return []string{"run", req.Title, "--tree", req.Part, "--files", req.Files[0].URL, "--check"}
 	}
 	stages := []string{"checking  compiling count.json on n0", "checking  loading count.json on n0",
 		"checking  reading the files", "checking  running Begin", "checking  running 1000 entries of 5000",

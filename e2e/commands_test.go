@@ -220,7 +220,7 @@ func TestInterruptsAtOnce(t *testing.T) {
 	t.Parallel()
 	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
 	req := paceOf(1, time.Minute).request(t)
-	args := []string{"run", req.Title, "--tree", req.Tree, "-o", "out"}
+	args := []string{"run", req.Title, "--tree", req.Part, "-o", "out"}
 	for _, f := range req.Files {
 		args = append(args, "--files", f.URL)
 	}
@@ -244,7 +244,7 @@ func TestInterruptWhileTheDaemonHangs(t *testing.T) {
 	t.Parallel()
 	n := ownCluster(t, fakeSpecs(t, 1)...).nodes[0]
 	req := paceOf(1, time.Minute).request(t)
-	args := []string{"run", req.Title, "--tree", req.Tree, "--files", req.Files[0].URL, "-o", "out"}
+	args := []string{"run", req.Title, "--tree", req.Part, "--files", req.Files[0].URL, "-o", "out"}
 	tty := openTerminal(t)
 	cmd := n.onTerminal(t, tty, []string{"TERM=xterm"}, args...)
 	tty.wait(t, "events/s")

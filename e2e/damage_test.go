@@ -210,7 +210,7 @@ func TestDamagedState(t *testing.T) {
 	req := fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10}, files: 1, clusters: 10, entries: 1000}.request(t)
 	do(0, []string{"pid"}, "up", "--detach")
 	defer func() { n.dtpnode(t, t.TempDir(), "down") }()
-	do(0, []string{"1,000"}, "run", req.Title, "--tree", req.Tree, "--files", req.Files[0].URL)
+	do(0, []string{"1,000"}, "run", req.Title, "--tree", req.Part, "--files", req.Files[0].URL)
 	dirs, err := filepath.Glob(filepath.Join(n.state, "jobs", "*"))
 	if err != nil || len(dirs) != 1 {
 		t.Fatalf("%q, %v", dirs, err)

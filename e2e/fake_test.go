@@ -93,7 +93,7 @@ func (j fakeJob) request(t testing.TB) api.JobRequest {
 	text, err := json.Marshal(j.Spec)
 	check(t, err)
 	path := filepath.Join(t.TempDir(), "count.json")
-	req := api.JobRequest{Kind: fakeexec.Kind, Title: path, Tree: "T", N: -1, Dir: t.TempDir()}
+	req := api.JobRequest{Kind: fakeexec.Kind, Title: path, Part: "T", N: -1, Dir: t.TempDir()}
 	req.Spec, err = json.Marshal(fakeexec.Request{Selector: req.Title})
 	check(t, err)
 	check(t, os.WriteFile(req.Title, text, 0o600))

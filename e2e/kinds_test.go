@@ -126,7 +126,7 @@ func TestItems(t *testing.T) {
 	c := ownCluster(t, fakeSpecs(t, 3)...)
 	j := fakeJob{Spec: fakeexec.Spec{Entry: "100us", Bins: 97, Items: 30_000}, entries: 30_000, files: 1, clusters: 1}
 	req := j.request(t)
-	req.Files, req.Tree = nil, ""
+	req.Files, req.Part = nil, ""
 	n, st := c.waitFinal(t, c.nodes[1].submit(t, req).ID, commandLimit)
 	j.wantCounted(t, n, st)
 	req = j.request(t)

@@ -451,7 +451,7 @@ func TestJobsKeepUpWithNames(t *testing.T) {
 	}
 	defer func() { n.dtpnode(t, t.TempDir(), "down") }()
 	req := paceOf(1, time.Minute).request(t)
-	r := n.dtpnode(t, t.TempDir(), "run", req.Title, "--tree", req.Tree, "--files", req.Files[0].URL, "--detach")
+	r := n.dtpnode(t, t.TempDir(), "run", req.Title, "--tree", req.Part, "--files", req.Files[0].URL, "--detach")
 	id := strings.TrimSpace(r.stdout)
 	if r.code != 0 || len(id) != 32 {
 		t.Fatalf("%+v", r)

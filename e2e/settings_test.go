@@ -26,7 +26,7 @@ func configured(t *testing.T, bin, settings string, env ...string) *node {
 func TestRunTakesSettings(t *testing.T) {
 	t.Parallel()
 	req := fakeJob{Spec: fakeexec.Spec{Entry: "10us", Bins: 10}, files: 1, clusters: 10, entries: 5000}.request(t)
-	run := []string{"run", req.Title, "--tree", req.Tree, "--files", req.Files[0].URL}
+	run := []string{"run", req.Title, "--tree", req.Part, "--files", req.Files[0].URL}
 	for name, tc := range map[string]struct {
 		settings string
 		env      []string

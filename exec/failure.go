@@ -20,8 +20,9 @@ const (
 	KindLimit     Kind = "limit"     // processes, file size, scratch or CPU time of one entry; entry
 	KindData      Kind = "data"      // what is read of the file is damaged; cluster
 	KindOpen      Kind = "open"      // file missing, truncated or of another format; file
-	KindSchema    Kind = "schema"    // tree or branch missing; file
-	KindAbort     Kind = "abort"     // user code gave the whole job up, as TSelector::Abort(kAbortProcess) does; job
+	KindSchema    Kind = "schema"    // the part of the file, or a column of it, is missing; file
+	KindAmbiguous Kind = "ambiguous" // the file has several parts, and none was named; the job, as it was asked for
+	KindAbort     Kind = "abort"     // user code gave the whole job up; job
 	KindCode      Kind = "code"      // cannot be built or loaded, or fails before any entry; job
 	KindDisk      Kind = "disk"      // this node could not write; node
 	KindKilled    Kind = "killed"    // killed from outside (SIGKILL not sent by us); nobody is to blame
@@ -32,12 +33,12 @@ const (
 // the file. It is empty for all other failures.
 type Cause string
 
-// Causes of KindOpen. What the system or ROOT said is in Failure.Msg, whole.
+// Causes of KindOpen. What the system or the runtime said is in Failure.Msg, whole.
 const (
 	CauseMissing      Cause = "missing"      // no such file or folder here, or on the server
 	CauseDenied       Cause = "denied"       // this user may not read it
 	CauseUnreachable  Cause = "unreachable"  // no route, unknown host, connection refused, a mount that is gone
-	CauseProtocol     Cause = "protocol"     // this ROOT has no plugin for the URL
+	CauseProtocol     Cause = "protocol"     // the runtime cannot open URLs of this kind
 	CauseUnauthorised Cause = "unauthorised" // the server wants other credentials
 	// a file of that name is here, with other entries, or another UUID, than was planned
 	CauseDiffers Cause = "differs"
@@ -49,8 +50,8 @@ type Stage string
 
 // The stages before an entry; a failure at an entry, or outside of generations, has none.
 const (
-	StageStart Stage = "start" // of the generation as a whole: ROOT's SlaveBegin
-	StageInput Stage = "input" // of an input: ROOT's Init and Notify
+	StageStart Stage = "start" // of the generation as a whole, such as SlaveBegin
+	StageInput Stage = "input" // of an input, such as Init and Notify
 )
 
 // Failure is a failure of a child, told for the user. It is an error.
@@ -60,7 +61,7 @@ type Failure struct {
 	Host   Cause       // of KindOpen: why this host does not see the file; empty if the file is to blame
 	Op     string      // what was being done: "Process", "Init", "SlaveBegin", "open", "merge", ...
 	File   string      // URL of the input file, if any
-	Entry  int64       // entry local to File's tree, -1 if unknown
+	Entry  int64       // local to the part of File that is read, -1 if unknown
 	Blame  tasks.Range // local entries of File to blame; empty if the failure is not about entries
 	Signal int         // signal number, 0 if none
 	Exit   int         // exit status for KindExit
@@ -81,13 +82,4 @@ func (f *Failure) Error() string {
 		return fmt.Sprintf("%s: %s", f.Kind, f.Msg)
 	}
 	return fmt.Sprintf("%s: %s: %s", strings.TrimSpace(where), f.Kind, f.Msg)
-}
-
-// moreThanOneTree begins the message for a file of which the user must name a tree; input.cc writes it.
-const moreThanOneTree = "more than one tree"
-
-// Ambiguous reports whether a file has several trees and none was named: no file of a job can be read as its user
-// means.
-func (f *Failure) Ambiguous() bool {
-	return f.Kind == KindSchema && strings.HasPrefix(f.Msg, moreThanOneTree)
 }

@@ -5,21 +5,21 @@ import "time"
 // Plan is what the planner read of one file.
 type Plan struct {
 	File     string
-	Tree     string  // path of the tree within the file
-	Entries  int64   // in the tree
+	Part     string  // the part of the file that is read, such as the path of a tree; empty where files have no parts
+	Entries  int64   // in the part
 	Clusters []int64 // first entries of the clusters, ascending from 0; empty if Entries is 0
-	Bytes    int64   // compressed size of the tree
-	UUID     string  // of the file (TFile); empty for those of very old versions of ROOT, which have none
+	Bytes    int64   // compressed size of the part
+	UUID     string  // the identity that was written into the file when it was made; empty if it has none
 }
 
-// Packet is a slice of one file's tree handed to a generation. First and Last are local entries.
+// Packet is a slice of one part of a file, handed to a generation. First and Last are local entries.
 type Packet struct {
 	ID          uint64 // chosen by the parent, echoed in the report
 	File        string
-	Tree        string
+	Part        string // as in Plan
 	First, Last int64
 	Base        int64 // global unit of local entry 0; the canary hashes global units
-	// Entries is how many the tree has where it was planned. A file with another number is refused (CauseDiffers): it has
+	// Entries is how many the part has where it was planned. A file with another number is refused (CauseDiffers): it has
 	// changed since, or is another file of the same name on this host. 0 leaves that unchecked.
 	Entries int64
 	// UUID is that of the file where it was planned. One with another is refused in the same way. Empty leaves that
@@ -56,7 +56,7 @@ type Finished struct {
 	Apart  []string // objects that could not be merged
 	Keys   int      // in the output file
 
-	Skipped        []Skipped // what the selector left out by Abort(kAbortFile), by file; the first files
+	Skipped        []Skipped // what the program left out of its own will, by file; the first files
 	SkippedFiles   int       // in all
 	SkippedEntries int64     // in all
 
@@ -69,8 +69,8 @@ type Object struct {
 	Entries     float64 // of a histogram or a tree; else -1
 }
 
-// Skipped is what the selector left out of a file by Abort(kAbortFile): entries that were planned, are accounted for
-// in the units, and that Process was not called for.
+// Skipped is what a program left out of a file of its own will, as a TSelector does by Abort(kAbortFile): entries that
+// were planned and are accounted for in the units, but that the user's code was not called for.
 type Skipped struct {
 	File    string
 	First   int64 // local entry

@@ -60,8 +60,9 @@ type Config struct {
 // *Failure where they are the file's or the code's.
 type Runtime interface {
 	Info() Info
-	// Plan reads how many entries an input has, and where it is best cut, within a time: zero is DefaultOpen.
-	Plan(ctx context.Context, file, tree string, within time.Duration) (Plan, error)
+	// Plan reads how many entries a part of an input has, and where it is best cut, within a time: zero is DefaultOpen.
+	// Where part is empty the input must have one part alone, which the plan names.
+	Plan(ctx context.Context, file, part string, within time.Duration) (Plan, error)
 	// Describe makes a program ready from what the user named on this host, and says what must be shipped for it.
 	Describe(ctx context.Context, r Request) (Description, error)
 	// Prepare makes a program ready from a job's description, with what it can fetch.
@@ -82,9 +83,9 @@ type Program interface {
 	Key() string
 	// Start begins a generation. It returns as soon as there is one; what fails later is told to sink.
 	Start(ctx context.Context, spec GenSpec, sink Sink) (Generation, error)
-	// Try runs the first entry of an input in a generation that is thrown away: it finds what would fail everywhere before
+	// Try runs the first entry of a part of an input in a generation that is thrown away: it finds what would fail everywhere before
 	// the work is dealt out.
-	Try(ctx context.Context, spec GenSpec, file, tree string) error
+	Try(ctx context.Context, spec GenSpec, file, part string) error
 	// Merge makes one partial of several at out, which appears whole or not at all. The inputs stay.
 	Merge(ctx context.Context, inputs []string, out string) (Partial, error)
 	// Save writes what a session's Finish would have written had the user's last step done nothing. An empty path writes

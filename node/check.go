@@ -205,7 +205,7 @@ func (c *checking) halves() (out []tasks.Range) {
 		if units.Empty() {
 			continue
 		}
-		if _, _, err := plan.KeyOf(f.URL, f.Tree); err != nil {
+		if _, _, err := plan.KeyOf(f.URL, f.Part); err != nil {
 			c.warn(fmt.Sprintf("%s cannot be read here: %s", f.URL, plan.Reason(err)))
 			continue
 		}
@@ -251,7 +251,7 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 		err := g.Lease(exec.Packet{
 			ID:      uint64(part.First),
 			File:    f.URL,
-			Tree:    f.Tree,
+			Part:    f.Part,
 			First:   first,
 			Last:    first + part.Len(),
 			Base:    part.First - first,

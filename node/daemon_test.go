@@ -71,7 +71,7 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 	job, err := client.Submit(ctx, api.JobRequest{
 		Title: "/x/A.C",
 		Files: []api.InputFile{{URL: "/x/a.root"}},
-		Tree:  "T",
+		Part:  "T",
 		N:     -1,
 	})
 	if err != nil {
@@ -132,7 +132,7 @@ func TestPhaseSaysWhatROOTTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	j, err := d.submit(api.JobRequest{Title: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Tree: "T", N: -1})
+	j, err := d.submit(api.JobRequest{Title: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Part: "T", N: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func TestWeightOfADescription(t *testing.T) {
 	}
 	long := make([]tasks.File, 100_000)
 	for i := range long {
-		long[i] = tasks.File{URL: fmt.Sprint(strings.Repeat("u", 195), i), Tree: "Events", Entries: 1 << 20,
+		long[i] = tasks.File{URL: fmt.Sprint(strings.Repeat("u", 195), i), Part: "Events", Entries: 1 << 20,
 			Clusters: []int64{0, 1 << 17, 1 << 18, 1 << 19}, Bytes: 1 << 30, UUID: strings.Repeat("i", 36)}
 	}
 	short := make([]fileOf, 1_000_000)

@@ -26,7 +26,7 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Part: "T", Entries: 100, Clusters: []int64{0}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,9 @@ import (
 // with, and nothing panics.
 func FuzzJob(f *testing.F) {
 	for _, files := range [][]tasks.File{
-		{{URL: "a", Tree: "T", Entries: 10, Clusters: []int64{0, 5}}, {URL: "b", Entries: 3}},
+		{{URL: "a", Part: "T", Entries: 10, Clusters: []int64{0, 5}}, {URL: "b", Entries: 3}},
 		{
-			{URL: "a", Tree: "T", Entries: 10, UUID: "0b8c4d1e-6c1e-11f0-9a3c-0100007fbeef"},
+			{URL: "a", Part: "T", Entries: 10, UUID: "0b8c4d1e-6c1e-11f0-9a3c-0100007fbeef"},
 			{URL: "b", Entries: 3, UUID: "\xff"},
 		},
 	} {

@@ -325,7 +325,7 @@ func (d *Daemon) planAppend(ctx context.Context, j *job, req api.AppendRequest) 
 		return nil, err
 	}
 	ask := api.JobRequest{
-		Tree: cmp.Or(req.Tree, desc.Ask.Tree), Files: req.Files, AllowCopies: req.AllowCopies, Duplicates: req.Duplicates,
+		Part: cmp.Or(req.Part, desc.Ask.Part), Files: req.Files, AllowCopies: req.AllowCopies, Duplicates: req.Duplicates,
 		Open: req.Open,
 	}
 	read, err := d.planner.Files(ctx, rt, ask, d.openLimit(ask), func(string) {})

@@ -23,7 +23,7 @@ import (
 // describedAs has a member submit a job of a name, as far as that its description can be fetched from it.
 func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
 	t.Helper()
-	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Part: "T", Entries: 100, Clusters: []int64{0}}})
 	if err != nil {
 		t.Fatal(err)
 	}

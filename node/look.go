@@ -105,7 +105,7 @@ func (d *Daemon) openInput(ctx context.Context, work tasks.Work, f tasks.File) e
 	if err != nil {
 		return err
 	}
-	_, err = rt.Plan(ctx, f.URL, f.Tree, glanceWait)
+	_, err = rt.Plan(ctx, f.URL, f.Part, glanceWait)
 	return err
 }
 

@@ -133,7 +133,7 @@ func (d *Daemon) tryMended(j *job, desc *tasks.Job, base []baseBlob, old *foundP
 // tried are entries that an earlier job has done of a file that this host sees; none if there is no such file.
 func (d *Daemon) tried(desc *tasks.Job, base []baseBlob) tasks.Range {
 	for i, f := range desc.Data.Files {
-		if _, _, err := plan.KeyOf(f.URL, f.Tree); err != nil {
+		if _, _, err := plan.KeyOf(f.URL, f.Part); err != nil {
 			continue
 		}
 		for _, b := range base {

@@ -16,7 +16,7 @@ import (
 // packed already.
 func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 	t.Helper()
-	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Part: "T", Entries: 100, Clusters: []int64{0}}})
 	if err != nil {
 		t.Fatal(err)
 	}

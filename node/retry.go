@@ -278,7 +278,7 @@ func (d *Daemon) compareFiles(
 			continue
 		}
 		g.Go(func() error {
-			p, err := d.planner.File(ctx, rt, f.URL, f.Tree, limit)
+			p, err := d.planner.File(ctx, rt, f.URL, f.Part, limit)
 			if err == nil && p.Entries != f.Entries {
 				return &api.Error{
 					Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result "+
@@ -305,14 +305,14 @@ func (d *Daemon) planBad(
 	g.SetLimit(16)
 	for i, l := range bad {
 		g.Go(func() error {
-			p, err := d.planner.File(gctx, rt, l.File, l.Tree, d.cfg.workerLimits().For(limitsOf(j.req)).Open)
+			p, err := d.planner.File(gctx, rt, l.File, l.Part, d.cfg.workerLimits().For(limitsOf(j.req)).Open)
 			var f *exec.Failure
 			switch {
 			case err == nil:
 				found[i] = []tasks.File{plan.Planned(j.req, l.File, p)}
 			case errors.As(err, &f) && (f.Host != "" || plan.DamagedHere(f)):
 				one := j.req
-				one.Files = []api.InputFile{{URL: l.File, Tree: l.Tree}}
+				one.Files = []api.InputFile{{URL: l.File, Part: l.Part}}
 				again, _ := d.planner.Files(gctx, rt, one, d.openLimit(one), func(string) {}) // which asks the members
 				found[i] = again.Files
 				j.note(again.Notes...)

@@ -102,7 +102,7 @@ func askOf(j *job) tasks.Ask {
 	defer j.mu.Unlock()
 	ask := tasks.Ask{Title: j.req.Title, Params: j.params, Output: j.req.Output, Most: max(j.req.N, 0)}
 	if j.req.StaysOpen {
-		ask.Tree = j.req.Tree
+		ask.Part = j.req.Part
 	}
 	return ask
 }

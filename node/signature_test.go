@@ -27,7 +27,7 @@ func signedName(d *Daemon) string {
 // signedJob is a description by a member, or by nobody, and its signature.
 func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []byte, b store.Signature) {
 	t.Helper()
-	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Part: "T", Entries: 100, Clusters: []int64{0}}})
 	if err != nil {
 		t.Fatal(err)
 	}

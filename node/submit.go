@@ -249,7 +249,7 @@ func (d *Daemon) probe(j *job, desc *tasks.Job) error {
 	}
 	defer os.RemoveAll(dir)
 	err = d.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) error {
-		return p.Try(j.ctx, d.workers.Limits.Spec(desc, 1, dir), f.URL, f.Tree)
+		return p.Try(j.ctx, d.workers.Limits.Spec(desc, 1, dir), f.URL, f.Part)
 	})
 	var fail *exec.Failure
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(d.upPeers()) > 0) {
@@ -270,7 +270,7 @@ func firstSeen(desc *tasks.Job) (f tasks.File, key plan.FileKey, local, ok bool)
 			continue
 		}
 		var err error
-		if key, local, err = plan.KeyOf(f.URL, f.Tree); err == nil {
+		if key, local, err = plan.KeyOf(f.URL, f.Part); err == nil {
 			return f, key, local, true
 		}
 	}

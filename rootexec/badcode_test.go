@@ -31,8 +31,8 @@ func startBad(t *testing.T, bad string, spec exec.GenSpec) (*Generation, *record
 	}
 	t.Cleanup(g.Kill)
 	for _, p := range []exec.Packet{
-		{ID: 1, File: file, Tree: "T", Last: 500},
-		{ID: 2, File: file, Tree: "T", First: 500, Last: 1000},
+		{ID: 1, File: file, Part: "T", Last: 500},
+		{ID: 2, File: file, Part: "T", First: 500, Last: 1000},
 	} {
 		if err := g.Lease(p); err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestEscapedProcessIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Kill)
-	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: "T", Last: 500}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Part: "T", Last: 500}); err != nil {
 		t.Fatal(err)
 	}
 	if f := r.waitFailure(t); f.Kind != exec.KindSignal {
@@ -204,7 +204,7 @@ func TestNoFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := g.Lease(exec.Packet{ID: 1, File: c.file, Tree: "T", Last: 500}); err != nil {
+		if err := g.Lease(exec.Packet{ID: 1, File: c.file, Part: "T", Last: 500}); err != nil {
 			t.Fatal(err)
 		}
 		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != c.host || f.File != c.file ||
@@ -236,7 +236,7 @@ func TestAbortFileSkipsTheRest(t *testing.T) {
 	for range 2 {
 		r.wait(t)
 	}
-	if err := g.Lease(exec.Packet{ID: 3, File: other, Tree: "T", Last: 100, Base: 1000}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 3, File: other, Part: "T", Last: 100, Base: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(t)
@@ -295,8 +295,8 @@ func TestPreempt(t *testing.T) {
 	}
 	defer g.Kill()
 	packets := []exec.Packet{
-		{ID: 1, File: file, Tree: "T", Last: 900, Base: 10},
-		{ID: 2, File: file, Tree: "T", First: 900, Last: 1000, Base: 10},
+		{ID: 1, File: file, Part: "T", Last: 900, Base: 10},
+		{ID: 2, File: file, Part: "T", First: 900, Last: 1000, Base: 10},
 	}
 	for _, p := range packets {
 		if err := g.Lease(p); err != nil {
@@ -312,7 +312,7 @@ func TestPreempt(t *testing.T) {
 	if first.ID != 1 || first.Last != 701 || second.ID != 2 || second.Last != 900 {
 		t.Fatalf("%+v, %+v: want the first cut short and the second undone", first, second)
 	}
-	rest := exec.Packet{ID: 3, File: file, Tree: "T", First: 900, Last: 950, Base: 10}
+	rest := exec.Packet{ID: 3, File: file, Part: "T", First: 900, Last: 950, Base: 10}
 	if err := g.Lease(rest); err != nil {
 		t.Fatal(err)
 	}
@@ -356,11 +356,11 @@ func TestAbortFileKeepsWhatIsBefore(t *testing.T) {
 	file, other := makeData(t, "bad.root", 1000, 0), makeData(t, "other.root", 100, 5000)
 	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "abortfile", "at": "700"})
 	sealed := runPackets(t, load(t, "Bad"), exec.GenSpec{Job: 5, Input: input}, []exec.Packet{
-		{ID: 1, File: file, Tree: "T", First: 600, Last: 800},
-		{ID: 2, File: file, Tree: "T", First: 200, Last: 600},
-		{ID: 3, File: other, Tree: "T", Last: 100, Base: 1000},
-		{ID: 4, File: file, Tree: "T", First: 800, Last: 1000},
-		{ID: 5, File: file, Tree: "T", Last: 200},
+		{ID: 1, File: file, Part: "T", First: 600, Last: 800},
+		{ID: 2, File: file, Part: "T", First: 200, Last: 600},
+		{ID: 3, File: other, Part: "T", Last: 100, Base: 1000},
+		{ID: 4, File: file, Part: "T", First: 800, Last: 1000},
+		{ID: 5, File: file, Part: "T", Last: 200},
 	})
 	fin, err := load(t, "Bad").Save(t.Context(), []string{sealed.Path}, filepath.Join(t.TempDir(), "out.root"))
 	want := []exec.Skipped{{File: file, First: 701, Entries: 299}}

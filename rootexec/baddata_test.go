@@ -18,7 +18,7 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fmt.Sprintf("%s %d %d", p.Tree, p.Entries, p.Clusters) != "dir 1000 [0 300 600 900]" || p.Bytes <= 0 {
+	if fmt.Sprintf("%s %d %d", p.Part, p.Entries, p.Clusters) != "dir 1000 [0 300 600 900]" || p.Bytes <= 0 {
 		t.Errorf("%+v", p)
 	}
 	empty := makeData(t, "e.root", 0, 0)
@@ -106,7 +106,7 @@ func testReadError(t *testing.T, class, codec string) {
 		t.Fatal(err)
 	}
 	defer g.Kill()
-	if err := g.Lease(exec.Packet{ID: 1, File: bad, Tree: "T", Last: 3000}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: bad, Part: "T", Last: 3000}); err != nil {
 		t.Fatal(err)
 	}
 	f := r.waitFailure(t)
@@ -151,12 +151,12 @@ func TestChangedFile(t *testing.T) {
 		packet exec.Packet
 		msg    string
 	}{
-		{exec.Packet{ID: 1, File: file, Tree: "T", First: 50, Last: 150}, "100 entries here, but 150"},
-		{exec.Packet{ID: 1, File: file, Tree: "T", First: 0, Last: 50, Entries: 80}, "100 entries here, but 80"},
+		{exec.Packet{ID: 1, File: file, Part: "T", First: 50, Last: 150}, "100 entries here, but 150"},
+		{exec.Packet{ID: 1, File: file, Part: "T", First: 0, Last: 50, Entries: 80}, "100 entries here, but 80"},
 		{exec.Packet{
 			ID:      1,
 			File:    file,
-			Tree:    "T",
+			Part:    "T",
 			First:   0,
 			Last:    50,
 			Entries: 100,
@@ -180,7 +180,7 @@ func TestChangedFile(t *testing.T) {
 
 func TestVersionZero(t *testing.T) {
 	file := makeData(t, "f.root", 1001, 0)
-	sealed := runPackets(t, load(t, "Cutter"), exec.GenSpec{}, []exec.Packet{{ID: 1, File: file, Tree: "T", Last: 1001}})
+	sealed := runPackets(t, load(t, "Cutter"), exec.GenSpec{}, []exec.Packet{{ID: 1, File: file, Part: "T", Last: 1001}})
 	_, out, _ := finish(t, "Cutter", []string{sealed.Path})
 	mustBegin(t, "Expect", map[string]string{"file": out, "count": "501"})
 }
@@ -203,21 +203,21 @@ func TestRefusedFileKeepsWhatIsDone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lease(exec.Packet{ID: 1, File: good, Tree: "T", Last: 600, Entries: 1000})
+	lease(exec.Packet{ID: 1, File: good, Part: "T", Last: 600, Entries: 1000})
 	r.wait(t)
 	for id := uint64(2); id < 8; id += 2 { // more than files are kept open
-		lease(exec.Packet{ID: id, File: short, Tree: "T", Last: 50, Entries: 80, Base: 1000})
+		lease(exec.Packet{ID: id, File: short, Part: "T", Last: 50, Entries: 80, Base: 1000})
 		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != exec.CauseDiffers || f.File != short {
 			t.Errorf("of a file with other entries: %+v", f)
 		}
-		lease(exec.Packet{ID: id + 1, File: good + ".gone", Tree: "T", Last: 50, Base: 2000})
+		lease(exec.Packet{ID: id + 1, File: good + ".gone", Part: "T", Last: 50, Base: 2000})
 		if f := r.waitFailure(t); f.Kind != exec.KindOpen || f.Host != exec.CauseMissing {
 			t.Errorf("of a file that is gone: %+v", f)
 		}
 	}
-	lease(exec.Packet{ID: 8, File: good, Tree: "T", First: 600, Last: 1000, Entries: 1000})
+	lease(exec.Packet{ID: 8, File: good, Part: "T", First: 600, Last: 1000, Entries: 1000})
 	r.wait(t)
-	lease(exec.Packet{ID: 9, File: next, Tree: "T", Last: 500, Base: 3000})
+	lease(exec.Packet{ID: 9, File: next, Part: "T", Last: 500, Base: 3000})
 	r.wait(t)
 	if sealed, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil || sealed.Units != 1500 {
 		t.Errorf("%d units, %v; want 1500", sealed.Units, err)

@@ -111,7 +111,7 @@ func TestHelperParent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: "T", Last: 1000}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Part: "T", Last: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	waitEntry(t, g, 700)

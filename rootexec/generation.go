@@ -36,7 +36,7 @@ func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file
 	if err != nil {
 		return err
 	}
-	return child.Try(ctx, p, spec, told.extend, exec.Packet{ID: 1, File: file, Tree: tree, Last: 1})
+	return child.Try(ctx, p, spec, told.extend, exec.Packet{ID: 1, File: file, Part: tree, Last: 1})
 }
 
 // extend adds to the request with which a generation begins what ROOT is told.

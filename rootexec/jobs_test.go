@@ -112,7 +112,7 @@ func dealPackets(t *testing.T, e *rootexec.Executor, job roottest.Job) (hands [2
 				last = plan.Clusters[i+1]
 			}
 			id++
-			p := exec.Packet{ID: id, File: f, Tree: plan.Tree, First: first, Last: last, Base: base}
+			p := exec.Packet{ID: id, File: f, Part: plan.Part, First: first, Last: last, Base: base}
 			hands[id%2] = append(hands[id%2], p)
 		}
 		base += plan.Entries

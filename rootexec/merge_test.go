@@ -208,7 +208,7 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Kill()
-	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: "T", Last: 100}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Part: "T", Last: 100}); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(t)

@@ -64,7 +64,7 @@ func readAs(t *testing.T, spec exec.GenSpec, path string) (units int64, printed 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Lease(exec.Packet{ID: 1, File: path, Tree: "T", Last: 30, Entries: 30}); err != nil {
+	if err := g.Lease(exec.Packet{ID: 1, File: path, Part: "T", Last: 30, Entries: 30}); err != nil {
 		t.Fatal(err)
 	}
 	r.wait(t)

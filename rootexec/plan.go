@@ -39,7 +39,7 @@ func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Dura
 	if f := asFailure(err); f != nil {
 		f.File, f.Entry = file, -1
 		// It answered, so it lives; after a crash there is nobody.
-		if f.Kind == exec.KindOpen || f.Kind == exec.KindSchema {
+		if f.Kind == exec.KindOpen || f.Kind == exec.KindSchema || f.Kind == exec.KindAmbiguous {
 			e.keepPlanner(p)
 			return exec.Plan{}, f
 		}
@@ -59,7 +59,7 @@ func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Dura
 	}
 	e.keepPlanner(p)
 	return exec.Plan{
-		File: file, Tree: out.Tree, Entries: out.Entries, Clusters: out.Clusters, Bytes: out.Bytes, UUID: out.UUID,
+		File: file, Part: out.Tree, Entries: out.Entries, Clusters: out.Clusters, Bytes: out.Bytes, UUID: out.UUID,
 	}, nil
 }
 

@@ -258,7 +258,7 @@ func cut(file string, n, step, base int64, id *uint64) []exec.Packet {
 	var out []exec.Packet
 	for at := int64(0); at < n; at += step {
 		*id++
-		out = append(out, exec.Packet{ID: *id, File: file, Tree: "T", First: at, Last: min(at+step, n), Base: base})
+		out = append(out, exec.Packet{ID: *id, File: file, Part: "T", First: at, Last: min(at+step, n), Base: base})
 	}
 	return out
 }

@@ -75,7 +75,7 @@ func (a *Append) Check() error {
 func (a *Append) Weight() int {
 	n := appendWeight
 	for _, f := range a.Files {
-		n += fileWeight + len(f.URL) + len(f.Tree) + len(f.UUID) + len(f.Items) + 9*len(f.Clusters)
+		n += fileWeight + len(f.URL) + len(f.Part) + len(f.UUID) + len(f.Items) + 9*len(f.Clusters)
 	}
 	return n
 }
@@ -83,7 +83,7 @@ func (a *Append) Weight() int {
 // SameFiles reports whether two appends add equal files.
 func (a *Append) SameFiles(b *Append) bool {
 	return slices.EqualFunc(a.Files, b.Files, func(f, g File) bool {
-		return f.URL == g.URL && f.Tree == g.Tree && f.Entries == g.Entries && f.Bytes == g.Bytes &&
+		return f.URL == g.URL && f.Part == g.Part && f.Entries == g.Entries && f.Bytes == g.Bytes &&
 			f.UUID == g.UUID && f.Items == g.Items && slices.Equal(f.Clusters, g.Clusters)
 	})
 }
@@ -98,7 +98,7 @@ func (a *Append) Sum(before AppendSum) (sum AppendSum) {
 	h.Write(before[:])
 	number(h, int64(a.Seq), int64(len(a.Files)))
 	for _, f := range a.Files {
-		for _, s := range []string{f.URL, f.Tree, f.UUID, f.Items} {
+		for _, s := range []string{f.URL, f.Part, f.UUID, f.Items} {
 			number(h, int64(len(s)))
 			h.Write([]byte(s))
 		}

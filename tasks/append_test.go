@@ -40,12 +40,12 @@ func TestAppendsMakeTheDataset(t *testing.T) {
 
 // TestAppendSumNamesEverything: a sum is that of exactly these appends in this order.
 func TestAppendSumNamesEverything(t *testing.T) {
-	base := Append{Seq: 1, Files: []File{{URL: "a", Tree: "t", Entries: 3, Clusters: []int64{0, 2}, Bytes: 5, UUID: "u"}}}
+	base := Append{Seq: 1, Files: []File{{URL: "a", Part: "t", Entries: 3, Clusters: []int64{0, 2}, Bytes: 5, UUID: "u"}}}
 	sum := base.Sum(AppendSum{})
 	seen := map[AppendSum]string{sum: "itself"}
 	for name, change := range map[string]func(a *Append){
 		"number":   func(a *Append) { a.Seq++ },
-		"url":      func(a *Append) { a.Files[0].URL, a.Files[0].Tree = "at", "" },
+		"url":      func(a *Append) { a.Files[0].URL, a.Files[0].Part = "at", "" },
 		"items":    func(a *Append) { a.Files[0].URL, a.Files[0].Items = "", "a" },
 		"entries":  func(a *Append) { a.Files[0].Entries++ },
 		"bytes":    func(a *Append) { a.Files[0].Bytes++ },

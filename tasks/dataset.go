@@ -9,15 +9,15 @@ import (
 // File is one file of a dataset, as planned.
 type File struct {
 	URL     string `msgpack:"u"`
-	Tree    string `msgpack:"t"`
+	Part    string `msgpack:"t"` // that is read of the file, such as the path of a tree
 	Entries int64  `msgpack:"n"`
-	// Clusters are the first entries of the tree's clusters, ascending from 0: entries that were
+	// Clusters are the first entries of the part's clusters, ascending from 0: entries that were
 	// compressed together. They cost one decompression however few of them are read.
 	Clusters []int64 `msgpack:"c"`
 	Bytes    int64   `msgpack:"b"` // compressed
 	// Items is the hex SHA-256 of a blob of items, each of which is a unit, in place of a file: URL is empty then.
 	Items string `msgpack:"h,omitempty"`
-	// UUID is the identifier that ROOT wrote into the file when it was made; copies of the file have the same. It is empty
+	// UUID is the identifier that was written into the file when it was made; copies of the file have the same. It is empty
 	// if it is not known, or another file with as many entries is to be taken for the same.
 	UUID string `msgpack:"i,omitempty"`
 }

@@ -63,7 +63,7 @@ type Ask struct {
 	Title string `msgpack:"s"`
 	// named values that the code was given, in the order of their names; to show
 	Params    []Param   `msgpack:"p"`
-	Tree      string    `msgpack:"e,omitempty"` // default path of the tree in files, for those that are appended later
+	Part      string    `msgpack:"e,omitempty"` // that is read of files which name none, for those that are appended later
 	Output    string    `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
 	Submitted time.Time `msgpack:"t"`           // by the submitter's clock
 	Begun     time.Time `msgpack:"b"`           // when the description was complete
@@ -96,7 +96,7 @@ type Param struct {
 // Lost is a part of the wanted data that cannot be in the result, and why.
 type Lost struct {
 	File   string   `msgpack:"f"`
-	Tree   string   `msgpack:"e,omitempty"` // as it was asked for
+	Part   string   `msgpack:"e,omitempty"` // as it was asked for
 	First  int64    `msgpack:"a"`           // local entry
 	Last   int64    `msgpack:"z"`           // -1 if the length of the file is unknown
 	Kind   string   `msgpack:"k"`

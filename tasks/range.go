@@ -1,6 +1,6 @@
 // Package tasks says what work is: ranges of units, covers, datasets, jobs and packets.
 //
-// A unit is the smallest countable piece of a job: one TTree entry. The units of a dataset are
+// A unit is the smallest countable piece of a job: one entry of a file, or one item. The units of a dataset are
 // numbered 0..N-1 over all its files in order. The package is pure: it knows no clock, goroutine,
 // socket or file.
 package tasks

@@ -154,7 +154,7 @@ func (e *expansion) local(spec string) (bool, error) {
 			if err != nil {
 				return false, fmt.Errorf("could not make %q absolute: %w", m.name, err)
 			}
-			e.files = append(e.files, api.InputFile{URL: abs, Tree: strings.Trim(spec[end:], "/"), Unseen: !m.seen})
+			e.files = append(e.files, api.InputFile{URL: abs, Part: strings.Trim(spec[end:], "/"), Unseen: !m.seen})
 		}
 		if len(matches) > 0 {
 			return true, e.glob(spec[:end])
@@ -251,7 +251,7 @@ func split(spec string) api.InputFile {
 	if i < 0 || strings.HasSuffix(spec, ".root") || strings.Trim(spec[i+len(ext):], "/") == "" {
 		return api.InputFile{URL: strings.TrimRight(spec, "/")}
 	}
-	return api.InputFile{URL: spec[:i+len(ext)-1], Tree: strings.Trim(spec[i+len(ext):], "/")}
+	return api.InputFile{URL: spec[:i+len(ext)-1], Part: strings.Trim(spec[i+len(ext):], "/")}
 }
 
 // problem is the error of the whole expansion, if there is one.
@@ -292,7 +292,7 @@ func (e *expansion) problem(duplicates bool) error {
 // notUTF8 lists names that are not valid UTF-8, and would become other names on other hosts and in what is printed.
 func (e *expansion) notUTF8() (out []string) {
 	for _, f := range e.files {
-		if !utf8.ValidString(f.URL) || !utf8.ValidString(f.Tree) {
+		if !utf8.ValidString(f.URL) || !utf8.ValidString(f.Part) {
 			out = append(out, f.URL)
 		}
 	}
@@ -373,7 +373,7 @@ func (e *expansion) linked() (out []string) {
 
 // treeOf is the name that identifies a file's tree. Cycles, the numbers after a semicolon, are backups of one tree.
 func (e *expansion) treeOf(f api.InputFile) string {
-	name, _, _ := strings.Cut(cmp.Or(f.Tree, e.tree), ";")
+	name, _, _ := strings.Cut(cmp.Or(f.Part, e.tree), ";")
 	return path.Join("/", name)
 }
 
@@ -382,7 +382,7 @@ func (e *expansion) twice() []string {
 	seen := make(map[api.InputFile]int, len(e.files))
 	var out []string
 	for _, f := range e.files {
-		f.Tree, f.Unseen = e.treeOf(f), false
+		f.Part, f.Unseen = e.treeOf(f), false
 		if seen[f]++; seen[f] == 2 {
 			out = append(out, f.URL)
 		}

@@ -98,7 +98,7 @@ func TestFiles(t *testing.T) {
 			}
 			var names []string
 			for _, f := range got {
-				names = append(names, strings.TrimSpace(strings.ReplaceAll(f.URL, dir, "$")+" "+f.Tree))
+				names = append(names, strings.TrimSpace(strings.ReplaceAll(f.URL, dir, "$")+" "+f.Part))
 			}
 			if diff := cmp.Diff(tc.want, names); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -115,7 +115,7 @@ func TestFilesOfOtherHosts(t *testing.T) {
 	want := []api.InputFile{
 		{URL: filepath.Join(dir, "data/a.root")},
 		{URL: "/mnt/none/x.root", Unseen: true},
-		{URL: "/mnt/none/y.root", Tree: "dir/T", Unseen: true},
+		{URL: "/mnt/none/y.root", Part: "dir/T", Unseen: true},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)

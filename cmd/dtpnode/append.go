@@ -93,7 +93,7 @@ func runAppend(ctx context.Context, g *globals, id string, names []string, opts 
 	}
 	defer client.close(false)
 	req := api.AppendRequest{
-		Seq: opts.seq, Tree: opts.tree, Close: opts.last, AllowCopies: opts.copies, Duplicates: opts.duplicates,
+		Seq: opts.seq, Part: opts.tree, Close: opts.last, AllowCopies: opts.copies, Duplicates: opts.duplicates,
 	}
 	if req.Files, _, err = inputs.Files(names, opts.tree, opts.duplicates); err != nil {
 		return err

@@ -592,11 +592,11 @@ func TestRunRequest(t *testing.T) {
 			Params:               map[string]string{"cut": "2"},
 			AllowMissingBranches: true,
 		}.JSON(),
-		Tree: "Events",
+		Part: "Events",
 		Files: []api.InputFile{
 			{URL: dir + "/a.root"},
 			{URL: dir + "/b.root"},
-			{URL: "root://h//x.root", Tree: "dir/T"},
+			{URL: "root://h//x.root", Part: "dir/T"},
 		},
 		Globs:     []string{filepath.Join(dir, "*.root")},
 		First:     5,

@@ -248,7 +248,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 		return req, err
 	}
 	for _, f := range req.Files {
-		if f.Tree == "" && o.tree == "" {
+		if f.Part == "" && o.tree == "" {
 			return req, usagef("could not choose the tree of %q: give --tree, or its path as FILE/TREE", f.URL)
 		}
 	}
@@ -263,7 +263,7 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if req.Dir, err = os.Getwd(); err != nil {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
-	req.Tree, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
+	req.Part, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
 	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
 	return req, nil
 }

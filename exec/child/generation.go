@@ -84,7 +84,7 @@ func (g *Generation) lease(pk exec.Packet, clip bool) error {
 	g.seq++
 	g.leased = append(g.leased, lease{pk, g.seq})
 	err := g.p.send(packetFrame{
-		Op: "packet", ID: pk.ID, Seq: g.seq, File: pk.File, Part: pk.Tree,
+		Op: "packet", ID: pk.ID, Seq: g.seq, File: pk.File, Part: pk.Part,
 		First: pk.First, Last: pk.Last, Base: pk.Base, Clip: clip, Total: pk.Entries, UUID: pk.UUID,
 	})
 	if err != nil {

@@ -94,7 +94,7 @@ func testPlan(t *testing.T, e *env) {
 			t.Errorf("planned: %s", explain(r.err))
 			continue
 		}
-		if r.Entries != files[r.File] || r.Tree != e.Part {
+		if r.Entries != files[r.File] || r.Part != e.Part {
 			t.Errorf("planned is %+v; want %d entries of %q", r.Plan, files[r.File], e.Part)
 		}
 		if c := r.Clusters; r.Entries > 0 && (len(c) == 0 || c[0] != 0 || !slices.IsSorted(c) || c[len(c)-1] >= r.Entries) {

@@ -223,7 +223,7 @@ func testRefusedInputs(t *testing.T, e *env) {
 		{bad, 10, ""},
 		{e.Input(t, "changed.root", 70, 500), 80, exec.CauseDiffers},
 	} {
-		g.lease(t, exec.Packet{ID: 100, File: c.file, Tree: e.Part, First: 2, Last: 10, Base: 5000, Entries: c.entries})
+		g.lease(t, exec.Packet{ID: 100, File: c.file, Part: e.Part, First: 2, Last: 10, Base: 5000, Entries: c.entries})
 		d := g.wait(t)
 		f := d.Refused
 		if d.ID != 100 || d.Last != 2 || f == nil || f.Kind != exec.KindOpen || f.Host != c.cause || f.File != c.file {

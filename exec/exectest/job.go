@@ -356,7 +356,7 @@ func (e *env) cut(file string, entries, step, base int64, id *uint64) (out []exe
 	for at := int64(0); at < entries; at += step {
 		*id++
 		out = append(out, exec.Packet{
-			ID: *id, File: file, Tree: e.Part, First: at, Last: min(at+step, entries), Base: base, Entries: entries,
+			ID: *id, File: file, Part: e.Part, First: at, Last: min(at+step, entries), Base: base, Entries: entries,
 		})
 	}
 	return out

@@ -117,7 +117,7 @@ func (r *runtime) flips(job uint64) bool {
 	return r.sealed[job] <= r.finder.Flip
 }
 
-func (r *runtime) Plan(_ context.Context, file, tree string, _ time.Duration) (exec.Plan, error) {
+func (r *runtime) Plan(_ context.Context, file, part string, _ time.Duration) (exec.Plan, error) {
 	if err := r.closed(); err != nil {
 		return exec.Plan{}, err
 	}
@@ -128,7 +128,7 @@ func (r *runtime) Plan(_ context.Context, file, tree string, _ time.Duration) (e
 	if err != nil {
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Op: "open", File: file, Entry: -1, Msg: err.Error()}
 	}
-	return exec.Plan{File: file, Tree: tree, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
+	return exec.Plan{File: file, Part: part, Entries: d.entries, Clusters: d.clusters(), Bytes: d.entries}, nil
 }
 
 // hidden fails to open a data file that this host is not to see. What it sees for planning alone is listed as "NAME

@@ -141,7 +141,7 @@ func (p *program) fails(step string) error {
 }
 
 // Try runs the first entry of a file.
-func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string) error {
+func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, part string) error {
 	sink := &probeSink{result: make(chan error, 2)} // a packet that is done, and the end: it must not block
 	g, err := p.Start(ctx, spec, sink)
 	if err != nil {
@@ -149,7 +149,7 @@ func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string)
 	}
 	defer g.Kill()
 	// A SlaveBegin that fails at once ends the generation before the lease: the sink has why.
-	if err := g.Lease(exec.Packet{ID: 1, File: file, Tree: tree, Last: 1}); err != nil && !errors.Is(err, exec.ErrEnded) {
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Part: part, Last: 1}); err != nil && !errors.Is(err, exec.ErrEnded) {
 		return err
 	}
 	select {

@@ -110,7 +110,7 @@ type JobRequest struct {
 	Title   string          `json:"title"`             // what the user named, such as the path of a selector, to show
 	Spec    json.RawMessage `json:"spec"`              // what is wanted of the runtime, in the words of the kind; for ROOT it is rootexec.Spec
 
-	Tree   string      `json:"tree"` // default tree path
+	Part   string      `json:"part"` // that is read of each file which names none itself; for ROOT the path of a tree
 	Files  []InputFile `json:"files"`
 	Globs  []string    `json:"globs,omitempty"`  // that some of them have matched, absolute: where other hosts see more, that is told
 	First  int64       `json:"first,omitempty"`  // first unit
@@ -139,7 +139,7 @@ type AppendRequest struct {
 	// Seq numbers the appends of a job from 1. One that is repeated, since its answer was not heard, counts once; another
 	// with a number that is taken is refused. 0 takes the next number, and is to be sent once only.
 	Seq   uint64      `json:"seq,omitempty"`
-	Tree  string      `json:"tree,omitempty"` // default tree path; empty: the job's
+	Part  string      `json:"part,omitempty"` // as in a JobRequest; empty: the job's
 	Files []InputFile `json:"files,omitempty"`
 	Items int64       `json:"items,omitempty"` // further items, of a kind of work that runs over items
 	Close bool        `json:"close,omitempty"` // nothing is appended after this
@@ -174,10 +174,10 @@ type RetryRequest struct {
 	Spec  json.RawMessage `json:"spec,omitempty"`  // in the words of the earlier job's kind; what it does not say is as it was
 }
 
-// InputFile is one file of the chain. Tree is empty for the job's default.
+// InputFile is one file of a job's input. Part is empty for the job's default.
 type InputFile struct {
 	URL  string `json:"url"`
-	Tree string `json:"tree,omitempty"`
+	Part string `json:"part,omitempty"`
 	// Unseen marks a local file that is not on the host of who submits; members that see it plan it.
 	Unseen bool `json:"unseen,omitempty"`
 }

@@ -61,7 +61,7 @@ func (l *links) known(i int) (n int) {
 func (l *links) suspects() (out []one) {
 	type named struct {
 		by         tasks.PeerID
-		path, tree string
+		path, part string
 	}
 	first, seen := map[named]int{}, map[one]bool{}
 	find := func(key named, i int) {
@@ -76,8 +76,8 @@ func (l *links) suspects() (out []one) {
 	for i, f := range l.files {
 		for by, real := range l.real {
 			if real[i] != "" {
-				find(named{by, real[i], f.Tree}, i)
-				find(named{"", real[i], f.Tree}, i)
+				find(named{by, real[i], f.Part}, i)
+				find(named{"", real[i], f.Part}, i)
 			}
 		}
 	}

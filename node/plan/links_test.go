@@ -41,7 +41,7 @@ func TestTwoNamesOfOneFileOnMembers(t *testing.T) {
 		l := &links{self: "self", real: map[tasks.PeerID][]string{}}
 		for _, name := range strings.Fields(c.files) {
 			url, tree, _ := strings.Cut(name, ":")
-			l.files = append(l.files, api.InputFile{URL: url, Tree: tree})
+			l.files = append(l.files, api.InputFile{URL: url, Part: tree})
 		}
 		for k, told := range c.told {
 			for i, real := range strings.Fields(told) {

@@ -31,7 +31,7 @@ const (
 	maxUUID     = 64               // bytes of a file's UUID, which has 36
 	maxPath     = 4 << 10          // bytes of a path; what is longer is none
 	maxPlanSize = 6 << 20          // bytes of plans in one answer
-	maxTold     = 1 << 44          // entries of a file, ten times of what ROOT lets a tree have
+	maxTold     = 1 << 44          // entries of a file, ten times what a TTree may have
 )
 
 // planAsk is the request "plan", JSON: at most planChunk files, and the seconds that each may take; or for their paths
@@ -47,7 +47,7 @@ type planAsk struct {
 // Answer answers for one file, in the order of the request: what was read of it, or why it was not. An answer may be
 // cut short, with one file at least.
 type Answer struct {
-	Tree     string     `json:"tree,omitempty"`
+	Part     string     `json:"part,omitempty"`
 	Entries  int64      `json:"entries,omitempty"`
 	Clusters []int64    `json:"clusters,omitempty"`
 	Bytes    int64      `json:"bytes,omitempty"`
@@ -64,26 +64,26 @@ func (p Answer) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 		msg := strings.ToValidUTF8(p.Msg[:min(len(p.Msg), maxPlanText)], "")
 		return exec.Plan{}, &exec.Failure{Kind: p.Kind, Host: p.Host, Op: "open", File: f.URL, Entry: -1, Msg: msg}
 	}
-	if f.Tree == "" { // else the member would choose it
+	if f.Part == "" { // else the member would choose it
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindSchema, Op: "open", File: f.URL, Entry: -1,
-			Msg: "this host does not see the file, so its tree must be named (--tree)"}
+			Msg: "this host does not see the file, so what is read of it must be named (--tree)"}
 	}
 	file := tasks.File{
 		URL:      f.URL,
-		Tree:     p.Tree,
+		Part:     p.Part,
 		Entries:  p.Entries,
 		Clusters: p.Clusters,
 		Bytes:    max(p.Bytes, 0),
 		UUID:     p.UUID,
 	}
 	if _, err := tasks.NewDataset([]tasks.File{file}); err != nil || p.Entries > maxTold || len(p.UUID) > maxUUID ||
-		p.Tree == "" || p.Tree != f.Tree {
+		p.Part == "" || p.Part != f.Part {
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Op: "open", File: f.URL, Entry: -1,
 			Msg: "it was answered with a plan that cannot be"}
 	}
 	return exec.Plan{
 		File:     f.URL,
-		Tree:     p.Tree,
+		Part:     p.Part,
 		Entries:  p.Entries,
 		Clusters: p.Clusters,
 		Bytes:    file.Bytes,
@@ -105,7 +105,7 @@ type unseenHere struct {
 
 // file is what another member is asked for.
 func (u *unseenHere) file(i int) api.InputFile {
-	return api.InputFile{URL: u.req.Files[i].URL, Tree: TreeOf(u.req, u.req.Files[i])}
+	return api.InputFile{URL: u.req.Files[i].URL, Part: PartOf(u.req, u.req.Files[i])}
 }
 
 // asked are the members that have answered for the i-th file; of one that is damaged here, those that have it too.
@@ -347,7 +347,7 @@ func (pl *Planner) planAsked(
 
 // planFor plans one file for another member.
 func (pl *Planner) planFor(ctx context.Context, rt exec.Runtime, f api.InputFile, within time.Duration) Answer {
-	p, err := pl.File(ctx, rt, f.URL, f.Tree, within)
+	p, err := pl.File(ctx, rt, f.URL, f.Part, within)
 	var fail *exec.Failure
 	switch {
 	case errors.As(err, &fail):
@@ -356,7 +356,7 @@ func (pl *Planner) planFor(ctx context.Context, rt exec.Runtime, f api.InputFile
 		return Answer{Kind: exec.KindOpen, Msg: err.Error()}
 	}
 	return Answer{
-		Tree:     p.Tree,
+		Part:     p.Part,
 		Entries:  p.Entries,
 		Clusters: p.Clusters,
 		Bytes:    p.Bytes,

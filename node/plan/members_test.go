@@ -39,7 +39,7 @@ func (s silentServer) Plan(ctx context.Context, file, _ string, _ time.Duration)
 		<-ctx.Done()
 		return exec.Plan{}, ctx.Err()
 	}
-	return exec.Plan{File: file, Tree: "T", Entries: 10, Clusters: []int64{10}}, nil
+	return exec.Plan{File: file, Part: "T", Entries: 10, Clusters: []int64{10}}, nil
 }
 
 // A member that asks for files which do not open takes its own share of the planners, for as long as it waits itself:

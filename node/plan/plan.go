@@ -98,7 +98,7 @@ func (pl *Planner) SetProbed(mark string) { pl.cache.setProbed(mark) }
 
 // FileKey tells one state of a local file from another.
 type FileKey struct {
-	path, tree   string
+	path, part   string
 	dev, ino     uint64
 	size, mtime  int64
 	changedNanos int64
@@ -161,7 +161,7 @@ func IsURL(s string) bool { return strings.Contains(s, "://") }
 
 // KeyOf stats a local file; ok is false for a URL, and for items, which have no file. A file that is not there is an
 // error.
-func KeyOf(url, tree string) (k FileKey, ok bool, err error) {
+func KeyOf(url, part string) (k FileKey, ok bool, err error) {
 	if IsURL(url) || url == "" {
 		return FileKey{}, false, nil
 	}
@@ -172,7 +172,7 @@ func KeyOf(url, tree string) (k FileKey, ok bool, err error) {
 	if info.IsDir() {
 		return FileKey{}, false, fmt.Errorf("%s is a folder", url)
 	}
-	k = FileKey{path: url, tree: tree, size: info.Size(), mtime: info.ModTime().UnixNano()}
+	k = FileKey{path: url, part: part, size: info.Size(), mtime: info.ModTime().UnixNano()}
 	if st, isUnix := info.Sys().(*syscall.Stat_t); isUnix {
 		k.dev, k.ino, k.changedNanos = uint64(st.Dev), st.Ino, st.Ctim.Nano() //nolint:unconvert // 32 bits elsewhere
 	}
@@ -187,7 +187,7 @@ type Read struct {
 }
 
 // Files reads entries and clusters of all files of a request, many at once and each within limit; what this host does
-// not see, by members that do. Files that are there and cannot be read are returned apart; a file, or a tree in it,
+// not see, by members that do. Files that are there and cannot be read are returned apart; a file, or a part of it,
 // that is not there ends the planning. tell is called about once a second with what is being done.
 func (pl *Planner) Files(
 	ctx context.Context, rt exec.Runtime, req api.JobRequest, limit time.Duration, tell func(string),
@@ -207,7 +207,7 @@ func (pl *Planner) Files(
 				return nil
 			}
 			var err error
-			plans[i], err = pl.File(gctx, rt, f.URL, TreeOf(req, f), progress.limit)
+			plans[i], err = pl.File(gctx, rt, f.URL, PartOf(req, f), progress.limit)
 			if errors.As(err, &bad[i]) && !namedWrongly(bad[i]) {
 				err = nil
 			}
@@ -250,7 +250,7 @@ func (pl *Planner) sorted(u *unseenHere) (out Read, err error) {
 			asked := u.asked(i)
 			out.Bad = append(out.Bad, tasks.Lost{
 				File:   u.req.Files[i].URL,
-				Tree:   TreeOf(u.req, u.req.Files[i]),
+				Part:   PartOf(u.req, u.req.Files[i]),
 				Last:   -1,
 				Kind:   string(f.Kind),
 				Reason: f.Msg,
@@ -263,7 +263,7 @@ func (pl *Planner) sorted(u *unseenHere) (out Read, err error) {
 		}
 		out.Files = append(out.Files, Planned(u.req, u.req.Files[i].URL, p))
 	}
-	if i := slices.IndexFunc(u.bad, hasNoTree); len(out.Files) == 0 && i >= 0 { // no file has it: it was named wrongly
+	if i := slices.IndexFunc(u.bad, hasNoPart); len(out.Files) == 0 && i >= 0 { // no file has it: it was named wrongly
 		return out, u.bad[i]
 	}
 	if len(out.Files) == 0 && len(out.Bad) > 0 {
@@ -300,30 +300,34 @@ func damagedNotes(u *unseenHere, damaged map[int]string) []string {
 
 // Planned is a file as others will read it.
 func Planned(req api.JobRequest, url string, p exec.Plan) tasks.File {
-	f := tasks.File{URL: url, Tree: p.Tree, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID}
+	f := tasks.File{URL: url, Part: p.Part, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID}
 	if req.AllowCopies {
 		f.UUID = ""
 	}
 	return f
 }
 
-// TreeOf is the tree that is read of a file.
-func TreeOf(req api.JobRequest, f api.InputFile) string { return cmp.Or(f.Tree, req.Tree) }
+// PartOf is the part that is read of a file.
+func PartOf(req api.JobRequest, f api.InputFile) string { return cmp.Or(f.Part, req.Part) }
 
 // namedWrongly tells what the user must say otherwise, before anything runs, from what one file of many lacks.
-func namedWrongly(f *exec.Failure) bool { return f.Kind == exec.KindInternal || f.Ambiguous() }
+func namedWrongly(f *exec.Failure) bool {
+	return f.Kind == exec.KindInternal || f.Kind == exec.KindAmbiguous
+}
 
-// hasNoTree reports whether a file has not the tree that is asked for, or none.
-func hasNoTree(f *exec.Failure) bool { return f != nil && f.Kind == exec.KindSchema }
+// hasNoPart reports whether a file lacks the part that is asked for, or has none.
+func hasNoPart(f *exec.Failure) bool { return f != nil && f.Kind == exec.KindSchema }
 
 // unreadable tells a file that is there and broken from one that has not what is asked for.
-func unreadable(k exec.Kind) bool { return k != exec.KindSchema && k != exec.KindInternal }
+func unreadable(k exec.Kind) bool {
+	return k != exec.KindSchema && k != exec.KindAmbiguous && k != exec.KindInternal
+}
 
 // File reads entries and clusters of one file that this host sees, or remembers them.
 func (pl *Planner) File(
-	ctx context.Context, rt exec.Runtime, url, tree string, within time.Duration,
+	ctx context.Context, rt exec.Runtime, url, part string, within time.Duration,
 ) (exec.Plan, error) {
-	key, local, err := KeyOf(url, tree)
+	key, local, err := KeyOf(url, part)
 	if cause := exec.CauseOf(err); cause != "" {
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindOpen, Host: cause, Op: "open", File: url, Entry: -1,
 			Msg: Reason(err)}
@@ -338,7 +342,7 @@ func (pl *Planner) File(
 			return p, nil
 		}
 	}
-	p, err := rt.Plan(ctx, url, tree, within)
+	p, err := rt.Plan(ctx, url, part, within)
 	if err != nil {
 		return p, err
 	}
@@ -353,7 +357,7 @@ func Reason(err error) string {
 	var p *os.PathError
 	if errors.As(err, &p) {
 		text := p.Err.Error()
-		return strings.ToUpper(text[:1]) + text[1:] // as strerror and ROOT say it
+		return strings.ToUpper(text[:1]) + text[1:] // as strerror says it
 	}
 	return err.Error()
 }

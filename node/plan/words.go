@@ -12,7 +12,7 @@ import (
 
 // Members may lie about files that the submitter does not see. That a file has entries needs no second word, for
 // whoever opens it compares their number with the plan. A file that is said to be empty is opened by nobody, and one
-// that is said to be broken, or to lack its tree, is not tried: of these the others are asked too, and what most of
+// that is said to be broken, or to lack its part, is not tried: of these the others are asked too, and what most of
 // those who see the file say counts.
 
 const (
@@ -93,7 +93,7 @@ func weighed(own *exec.Failure, words []word) word {
 	return word{bad: own}
 }
 
-// disputed is the failure of a file, with what others say that see it. A tree that another has found is not named
+// disputed is the failure of a file, with what others say that see it. A part that another has found is not named
 // wrongly.
 func disputed(w word, words []word, names Names) *exec.Failure {
 	f := *w.bad

@@ -17,7 +17,7 @@ import (
 // saysOf are the answers of members for one file: a number of entries, "missing", "silent", "broken", "schema" or
 // "tree", which is a plan of another tree than was asked for.
 func saysOf(text string) Answer {
-	p := Answer{Tree: "T"}
+	p := Answer{Part: "T"}
 	switch text {
 	case "missing":
 		return Answer{Kind: exec.KindOpen, Host: exec.CauseMissing, Msg: "No such file"}
@@ -28,7 +28,7 @@ func saysOf(text string) Answer {
 	case "schema":
 		return Answer{Kind: exec.KindSchema, Msg: `no tree "T"`}
 	case "tree":
-		return Answer{Tree: "U", Entries: 10}
+		return Answer{Part: "U", Entries: 10}
 	}
 	_, _ = fmt.Sscan(text, &p.Entries)
 	return p
@@ -75,7 +75,7 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 			func(_ context.Context, m tasks.PeerID, files []api.InputFile, _ time.Duration) ([]Answer, error) {
 				asked++
 				text := said[m[0]-'a']
-				if text == "-" || len(files) != 1 || files[0].Tree != "T" {
+				if text == "-" || len(files) != 1 || files[0].Part != "T" {
 					return nil, errors.New("does not answer")
 				}
 				return []Answer{saysOf(text)}, nil
@@ -96,7 +96,7 @@ func TestOneMemberDecidesOverNoFile(t *testing.T) {
 
 // unseen are files that this host does not see.
 func unseen(files ...api.InputFile) *unseenHere {
-	u := &unseenHere{req: api.JobRequest{Files: files, Tree: "T"}, limit: time.Second}
+	u := &unseenHere{req: api.JobRequest{Files: files, Part: "T"}, limit: time.Second}
 	for _, f := range files {
 		u.bad = append(u.bad, &exec.Failure{Kind: exec.KindOpen, Host: exec.CauseMissing, File: f.URL, Msg: "not here"})
 	}

@@ -100,7 +100,7 @@ func described(t *testing.T, nonce byte, source string) (tasks.JobID, []byte, Si
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Tree: "T", Entries: 100, Clusters: []int64{0}}})
+	data, err := tasks.NewDataset([]tasks.File{{URL: "f", Part: "T", Entries: 100, Clusters: []int64{0}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 	err := child.Lease(exec.Packet{
 		ID:      uint64(p.First),
 		File:    f.URL,
-		Tree:    f.Tree,
+		Part:    f.Part,
 		First:   first,
 		Last:    p.Last - base,
 		Base:    base,

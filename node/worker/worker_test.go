@@ -71,7 +71,7 @@ func working(t *testing.T, spec string) (w *Workers, j *oneJob, id tasks.JobID, 
 	t.Cleanup(d.Program.Release)
 	data, err := tasks.NewDataset([]tasks.File{{
 		URL:      "fake://f?entries=100",
-		Tree:     "T",
+		Part:     "T",
 		Entries:  100,
 		Clusters: []int64{0},
 	}})

@@ -161,9 +161,10 @@ TTree *findTree(TFile &file, std::string &path, RootGuard &guard) {
   f.file = file.GetName();
   if (trees.empty())
     f.msg = "no tree in the file";
-  else if (path.empty())
+  else if (path.empty()) {
+    f.kind = "ambiguous";
     f.msg = "more than one tree in the file, name one of: " + join(trees);
-  else
+  } else
     f.msg = "no tree \"" + path + "\" in the file; there is: " + join(trees);
   if (!guard.firstError().empty()) f.msg += " (" + guard.firstError() + ")";
   throw f;
