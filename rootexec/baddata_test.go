@@ -61,6 +61,7 @@ func TestPlanBadFiles(t *testing.T) {
 	truncated := damage(t, good, func(b []byte) []byte { return b[:len(b)*2/3] })
 	noRoot := damage(t, good, func([]byte) []byte { return []byte("not at all a ROOT file, whatever its name says") })
 	empty := damage(t, good, func([]byte) []byte { return nil })
+	two := makeData(t, "two.root", 10, 0, "second", "V")
 	for _, c := range []struct {
 		name, file, tree string
 		kind             exec.Kind
@@ -72,6 +73,7 @@ func TestPlanBadFiles(t *testing.T) {
 		{"no ROOT file", noRoot, "T", exec.KindOpen, "not a ROOT file"},
 		{"empty", empty, "T", exec.KindOpen, "empty"},
 		{"missing tree", good, "U", exec.KindSchema, "there is: T"},
+		{"one of two trees", two, "", exec.KindAmbiguous, "name one of: T, V"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := e.Plan(t.Context(), c.file, c.tree, 0)

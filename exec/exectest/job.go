@@ -270,6 +270,10 @@ func (s *sink) wait(t reporter) exec.Done {
 	case d := <-s.done:
 		return d
 	case f := <-s.fails:
+		if len(s.done) > 0 { // it was told before the failure, which is for the next who waits
+			s.fails <- f
+			return <-s.done
+		}
 		t.Fatalf("failed: %s", explain(f))
 	case <-time.After(patience):
 		t.Fatalf("no packet is done")

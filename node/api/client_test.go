@@ -105,7 +105,7 @@ func TestClientCalls(t *testing.T) {
 		`POST /v1/invites {"rights":["worker"],"ttl_seconds":60}`,
 		`POST /v1/join {"token":"T"}`,
 		`POST /v1/revoke {"id":"x"}`,
-		`POST /v1/jobs {"title":"S","spec":null,"tree":"","files":null,"n":0,"dir":""}`,
+		`POST /v1/jobs {"title":"S","spec":null,"part":"","files":null,"n":0,"dir":""}`,
 		"GET /v1/jobs ",
 		"GET /v1/jobs/a%2Fb ",
 		"POST /v1/jobs/a/stop ",

@@ -27,6 +27,8 @@ void MakeData::Begin(TTree *) {
     v.assign(static_cast<size_t>(n % 3), 0.5f);
     tree->Fill();
   }
+  const TString second = param(fInput, "second", ""); // the name of another tree, which has a branch and no entry
+  if (!second.IsNull()) (new TTree(second, ""))->Branch("id", &id);
   file.Write();
 }
 
