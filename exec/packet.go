@@ -14,9 +14,12 @@ type Plan struct {
 
 // Packet is a slice of one part of a file, handed to a generation. First and Last are local entries.
 type Packet struct {
-	ID          uint64 // chosen by the parent, echoed in the report
-	File        string
-	Part        string // as in Plan
+	ID   uint64 // chosen by the parent, echoed in the report
+	File string
+	Part string // as in Plan
+	// Items is the path of a blob of items on this host (OpenItems), of which an entry is an item; File and Part are empty
+	// then. Both are empty for entries that are only numbers.
+	Items       string
 	First, Last int64
 	Base        int64 // global unit of local entry 0; the canary hashes global units
 	// Entries is how many the part has where it was planned. A file with another number is refused (CauseDiffers): it has

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -63,8 +64,10 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 			file := tasks.File{Entries: 5}
 			fill(t, "Growth.Appends.Files", reflect.ValueOf(&file).Elem(), 7)
 			file.Clusters = []int64{0, 3}
-			for _, a := range []tasks.Append{{Sig: []byte("1")}, {Sig: []byte("2"), Close: true}} {
-				a.Seq, a.Files = r.Growth.Count()+1, []tasks.File{file}
+			items := file // which has either a name or items
+			file.Items, items.URL, items.Items = "", "", strings.Repeat("ab", 32)
+			for i, a := range []tasks.Append{{Sig: []byte("1")}, {Sig: []byte("2"), Close: true}} {
+				a.Seq, a.Files = r.Growth.Count()+1, []tasks.File{file, items}[i:]
 				if _, changed := r.Apply(Entry{Append: &a}); !changed {
 					t.Fatalf("not admitted: %+v", a)
 				}

@@ -15,13 +15,15 @@ import (
 
 // Growth is what an open job has grown by, in its record. Its zero value is that of a job that is not open.
 //
-// sums and weight follow from Appends: sums has one for each, and the weight of all is no more than tasks.MaxAppended.
+// sums, weight and items follow from Appends: sums has one for each, the weight of all is no more than
+// tasks.MaxAppended, and their blobs of items have no more than tasks.MaxAllItems bytes.
 type Growth struct {
 	Open    bool           // more may be appended
 	Appends []tasks.Append // in the order of their numbers, from 1
 
 	sums   []tasks.AppendSum
 	weight int
+	items  int64
 	signed Signed // checks an append; nil to take each as it is
 }
 
@@ -65,6 +67,19 @@ func (g *Growth) weightAfter(a *tasks.Append) int {
 	return a.Weight()
 }
 
+// itemsAfter is what an append adds to the bytes of all blobs of items: nothing if they are those of the one before.
+func (g *Growth) itemsAfter(a *tasks.Append) (bytes int64) {
+	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
+		return 0
+	}
+	for _, f := range a.Files {
+		if f.Items != "" {
+			bytes += f.Bytes
+		}
+	}
+	return bytes
+}
+
 // refuses says why an append cannot be the next one, empty if it can.
 func (r *Record) refuses(a *tasks.Append) string {
 	g := &r.Growth
@@ -81,6 +96,9 @@ func (r *Record) refuses(a *tasks.Append) string {
 			g.weight,
 			tasks.MaxAppended,
 		)
+	case g.items+g.itemsAfter(a) > tasks.MaxAllItems:
+		return fmt.Sprintf("the items that were appended to the job have %d bytes, and no more than %d may be", g.items,
+			int64(tasks.MaxAllItems))
 	case r.Want.Last > tasks.MaxUnits-a.Units():
 		return fmt.Sprintf("the job would have more than %d units", int64(tasks.MaxUnits))
 	}
@@ -110,6 +128,7 @@ func (r *Record) grow(a tasks.Append) bool {
 // add puts an append that is admitted behind the others. Equal files are in memory once.
 func (g *Growth) add(a tasks.Append, sum tasks.AppendSum) {
 	g.weight += g.weightAfter(&a)
+	g.items += g.itemsAfter(&a)
 	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
 		a.Files = g.Appends[n-1].Files
 	}

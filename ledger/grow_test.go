@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -112,7 +113,7 @@ func TestWhatARecordDoesNotGrowBy(t *testing.T) {
 // once.
 func TestGrowthIsBounded(t *testing.T) {
 	r := openRecord()
-	files := []tasks.File{{Items: "batch", Entries: 100}}
+	files := []tasks.File{{Items: strings.Repeat("ab", 32), Entries: 100, Bytes: 1 << 20}}
 	for i := range tasks.MaxAppends {
 		a := tasks.Append{Seq: uint64(i + 1), Files: slices.Clone(files), Sig: []byte("good")}
 		if _, changed := r.Apply(Entry{Append: &a}); !changed {
@@ -129,6 +130,14 @@ func TestGrowthIsBounded(t *testing.T) {
 	}
 	if most := tasks.MaxAppends * 16; len(b) > most {
 		t.Errorf("a snapshot of %d equal appends has %d bytes, want at most %d", tasks.MaxAppends, len(b), most)
+	}
+	items := openRecord()
+	for i := range tasks.MaxAllItems/tasks.MaxItems + 1 {
+		blob := tasks.File{Items: fmt.Sprintf("%064x", i), Entries: 1, Bytes: tasks.MaxItems}
+		a := tasks.Append{Seq: uint64(i + 1), Sig: []byte("good"), Files: []tasks.File{blob}}
+		if _, changed := items.Apply(Entry{Append: &a}); changed != (i < tasks.MaxAllItems/tasks.MaxItems) {
+			t.Errorf("append %d of items: %q", i+1, items.refuses(&a))
+		}
 	}
 	large := openRecord()
 	for i := range tasks.MaxAppends {

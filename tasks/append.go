@@ -28,6 +28,8 @@ const (
 	MaxAppended  = 16 << 20  // bytes of all of them, as Weight counts
 	MaxAppend    = 128 << 10 // bytes of one
 	MaxUnits     = 1 << 56   // of a job
+	MaxItems     = 32 << 20  // bytes of one blob of items
+	MaxAllItems  = 1 << 30   // bytes of all blobs of items of a job: every copy of its ledger has them on disk
 	maxAppendSig = 256       // bytes
 	appendWeight = 96        // bytes of an append beside its files: mostly its signature
 	fileWeight   = 48        // bytes of a file beside its texts and clusters
@@ -60,6 +62,9 @@ func (a *Append) Check() error {
 	for _, f := range a.Files {
 		if f.Entries <= 0 || f.Entries > MaxUnits || f.Bytes < 0 {
 			return fmt.Errorf("%w: file %q has %d entries in %d bytes", ErrAppend, f.URL, f.Entries, f.Bytes)
+		}
+		if f.Items != "" && (f.URL != "" || !JobID(f.Items).Valid() || f.Bytes == 0 || f.Bytes > MaxItems) {
+			return fmt.Errorf("%w: %q of %d bytes, beside the file %q, is no blob of items", ErrAppend, f.Items, f.Bytes, f.URL)
 		}
 		if units += f.Entries; units > MaxUnits {
 			return fmt.Errorf("%w: it adds more than %d units", ErrAppend, int64(MaxUnits))

@@ -44,6 +44,9 @@ var cases = []struct {
 	{"Cancelled", testCancelled},
 	{"CancelledMidway", testCancelledMidway},
 	{"OnAnotherHost", testOnAnotherHost},
+	{"Values", testValues},
+	{"NoValues", testNoValues},
+	{"BadItems", testBadItems},
 }
 
 // testInfo looks at what is told of a runtime before it is opened.

@@ -4,6 +4,7 @@
 //	suite.go     what a runtime's own tests say of it
 //	cases.go     the tests, in the order of a job's life
 //	failures.go  the tests of what goes wrong
+//	values.go    the tests of values of single units, and of items, for kinds that have them
 //	job.go       a program, its session and generations, as the tests handle them
 //	leaks.go     what a runtime leaves behind
 package exectest

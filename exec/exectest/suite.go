@@ -31,6 +31,9 @@ type Suite struct {
 	// Same compares two outputs of sessions: what was counted, unit by unit or in any way that tells lost units, and those
 	// that are counted twice.
 	Same func(t testing.TB, a, b string) error
+	// Value is what the value of a unit must be for code with Code.Values; item is that of the unit, nil for an entry of
+	// an input. It is nil where the kind has no values, that is where Finder is no exec.Values.
+	Value func(unit int64, item []byte) []byte
 	// Checks is how many random trees of merges are played; default 20.
 	Checks int
 }
@@ -41,6 +44,8 @@ type Code struct {
 	Step Step
 	At   int64  // unit, of AtUnit
 	Go   string // path of a file, of Hold
+	// Values has it keep the value of each unit, where the kind can.
+	Values bool
 }
 
 // How is a way to behave.

@@ -35,13 +35,14 @@ func TestConforms(t *testing.T) {
 			}
 			return err
 		},
+		Value:  Value,
 		Checks: 200,
 	})
 }
 
 // conformRequest writes the Spec of code.
 func conformRequest(t testing.TB, c exectest.Code) exec.Request {
-	spec := Spec{Entry: "0s", Bins: 97}
+	spec := Spec{Entry: "0s", Bins: 97, Values: c.Values}
 	kinds := map[exectest.How]exec.Kind{
 		exectest.Crash:  exec.KindSignal,
 		exectest.Escape: exec.KindSignal,

@@ -12,13 +12,16 @@ package fakeexec
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // Environment of a daemon with this executor.
@@ -79,6 +82,31 @@ func (f Finder) Open(context.Context, exec.Info, exec.Config) (exec.Runtime, err
 func (Finder) Counted(path string) (units int64, canary uint64, err error) {
 	out, err := ReadOutput(path)
 	return out.Units, out.Canary, err
+}
+
+// Values reads the values of a partial (exec.Values).
+func (Finder) Values(
+	ctx context.Context, path string, units tasks.Cover, each func(unit int64, value []byte) error,
+) error {
+	out, err := ReadOutput(path)
+	switch {
+	case err != nil:
+		return err
+	case out.Values == nil:
+		return exec.ErrNoValues
+	}
+	for _, unit := range slices.Sorted(maps.Keys(out.Values)) {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("could not read the values in %q: %w", path, err)
+		}
+		if !units.Covers(tasks.CoverOf(tasks.R(unit, unit+1))) {
+			continue
+		}
+		if err := each(unit, out.Values[unit]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // runtime is one daemon's; generations end when ctx does.

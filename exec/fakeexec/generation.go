@@ -21,7 +21,7 @@ type generation struct {
 	sink  exec.Sink
 	entry time.Duration // for one entry
 	out   Output        // of the goroutine alone
-	file  string        // open, of the goroutine alone
+	file  string        // open, of the goroutine alone; for items their blob
 
 	ctx    context.Context // ended by Kill, or with the runtime
 	cancel context.CancelFunc
@@ -59,7 +59,7 @@ const queueDepth = 2
 
 func (p *program) Start(_ context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
 	g := &generation{
-		p: p, spec: spec, sink: sink, entry: p.spec.entry, out: Output{Bins: make([]int64, p.spec.Bins)},
+		p: p, spec: spec, sink: sink, entry: p.spec.entry, out: newOutput(p.spec),
 		done: make(chan struct{}), news: make(chan struct{}, 1),
 	}
 	if slow := p.r.finder.Slow; slow > 0 {
@@ -215,13 +215,13 @@ func (g *generation) fail(f *exec.Failure) {
 // process runs one packet, up to the unit at which it is to fail, or to be cut.
 func (g *generation) process(l lease) *exec.Failure {
 	start := time.Now()
-	opened := l.File != g.file
+	opened := l.File+l.Items != g.file
 	d, f := g.open(l, opened)
 	if f != nil {
 		g.report(exec.Done{ID: l.ID, Last: l.First, Refused: f})
 		return nil
 	}
-	g.file = l.File
+	g.file = l.File + l.Items
 	if d.fail != "" {
 		return &exec.Failure{Kind: d.fail, Op: "open", File: l.File, Entry: -1, Msg: "failed on order"}
 	}
@@ -233,7 +233,9 @@ func (g *generation) process(l lease) *exec.Failure {
 		return nil // run sees it
 	}
 	if end > l.First {
-		g.count(tasks.R(l.Base+l.First, l.Base+end))
+		if f := g.count(l, end); f != nil {
+			return f
+		}
 	}
 	g.report(exec.Done{ID: l.ID, Last: end, Elapsed: time.Since(start), Bytes: end - l.First, Opened: opened})
 	return nil
@@ -247,9 +249,13 @@ func (g *generation) report(d exec.Done) {
 	g.sink.PacketDone(d)
 }
 
-// open sees whether the file of a packet is there, and is the one that was planned. Items have no file.
+// open sees whether the file of a packet is there, and is the one that was planned. Entries that are only numbers have
+// none.
 func (g *generation) open(l lease, fresh bool) (d dataset, f *exec.Failure) {
-	if l.File == "" {
+	switch {
+	case l.Items != "":
+		return d, openItems(l)
+	case l.File == "":
 		return d, nil
 	}
 	if f := g.p.r.finder.hidden(l.File, false); fresh && f != nil {
@@ -267,6 +273,22 @@ func (g *generation) open(l lease, fresh bool) (d dataset, f *exec.Failure) {
 		return d, f
 	}
 	return d, nil
+}
+
+// openItems sees whether the blob of items of a packet is there, and has as many as were appended.
+func openItems(l lease) *exec.Failure {
+	f := &exec.Failure{Kind: exec.KindOpen, Op: "open", File: l.Items, Entry: -1}
+	items, err := exec.OpenItems(l.Items)
+	if err != nil {
+		f.Msg = err.Error()
+		return f
+	}
+	defer items.Close()
+	if l.Entries > 0 && items.Len() != l.Entries {
+		f.Msg = fmt.Sprintf("it has %d items, and %d were appended", items.Len(), l.Entries)
+		return f
+	}
+	return nil
 }
 
 // work lets the entries of a packet pass, and returns the first one that did not: the packet's end, or an earlier one
@@ -355,12 +377,43 @@ func (g *generation) pass(l lease, first, last int64) int64 {
 	}
 }
 
-func (g *generation) count(units tasks.Range) {
+// count adds the entries of a packet before end to the output.
+func (g *generation) count(l lease, end int64) *exec.Failure {
+	units := tasks.R(l.Base+l.First, l.Base+end)
+	if g.out.Values != nil {
+		if err := g.keepValues(l, units); err != nil {
+			return &exec.Failure{Kind: exec.KindData, Op: "Process", File: l.File, Entry: -1, Msg: err.Error()}
+		}
+	}
 	g.out.Units += units.Len()
 	g.out.Canary += tasks.Canary(g.spec.Job, units)
 	for u := units.First; u < units.Last; u++ {
 		g.out.Bins[Bin(u, len(g.out.Bins))]++
 	}
+	return nil
+}
+
+// keepValues keeps the values of units of a packet.
+func (g *generation) keepValues(l lease, units tasks.Range) error {
+	var items *exec.Items
+	if l.Items != "" {
+		var err error
+		if items, err = exec.OpenItems(l.Items); err != nil {
+			return err
+		}
+		defer items.Close()
+	}
+	for u := units.First; u < units.Last; u++ {
+		var item []byte
+		if items != nil {
+			var err error
+			if item, err = items.At(u - l.Base); err != nil {
+				return err
+			}
+		}
+		g.out.Values[u] = Value(u, item)
+	}
+	return nil
 }
 
 // failAt is the failure at an entry; one that stalls takes its time.

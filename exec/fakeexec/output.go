@@ -20,10 +20,21 @@ type Output struct {
 	Units  int64   `json:"units"`
 	Canary uint64  `json:"canary"`
 	Bins   []int64 `json:"bins"`
+	// Values are the values of the units, nil if the Spec keeps none.
+	Values map[int64][]byte `json:"values"`
 }
 
-// maxLine bounds the line: bins of 20 digits.
-const maxLine = 32 * maxBins
+// maxLine bounds the line: bins of 20 digits, and some hundred thousand values.
+const maxLine = 64 * maxBins
+
+// newOutput is the output of a program that has done nothing.
+func newOutput(s Spec) Output {
+	o := Output{Bins: make([]int64, s.Bins)}
+	if s.Values {
+		o.Values = map[int64][]byte{}
+	}
+	return o
+}
 
 // ReadOutput reads a partial or a result.
 func ReadOutput(path string) (out Output, err error) {
@@ -46,6 +57,15 @@ func (o *Output) add(other Output) error {
 	if len(other.Bins) != len(o.Bins) {
 		return fmt.Errorf("could not merge histograms of %d and %d bins", len(o.Bins), len(other.Bins))
 	}
+	if (o.Values == nil) != (other.Values == nil) {
+		return errors.New("could not merge outputs of which one has values and the other has none")
+	}
+	for unit, value := range other.Values {
+		if _, twice := o.Values[unit]; twice {
+			return fmt.Errorf("could not merge outputs that both have a value of the unit %d", unit)
+		}
+		o.Values[unit] = value
+	}
 	o.Units += other.Units
 	o.Canary += other.Canary
 	for i, n := range other.Bins {
@@ -55,8 +75,8 @@ func (o *Output) add(other Output) error {
 }
 
 // sumOf adds outputs up.
-func sumOf(paths []string, bins int) (Output, error) {
-	sum := Output{Bins: make([]int64, bins)}
+func sumOf(paths []string, s Spec) (Output, error) {
+	sum := newOutput(s)
 	for _, p := range paths {
 		o, err := ReadOutput(p)
 		if err == nil {

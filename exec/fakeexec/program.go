@@ -178,7 +178,7 @@ func (p *program) Merge(_ context.Context, inputs []string, out string) (exec.Pa
 	if err := p.fails("merge"); err != nil {
 		return exec.Partial{}, err
 	}
-	sum, err := sumOf(inputs, p.spec.Bins)
+	sum, err := sumOf(inputs, p.spec)
 	if err != nil {
 		return exec.Partial{}, err
 	}
@@ -187,7 +187,7 @@ func (p *program) Merge(_ context.Context, inputs []string, out string) (exec.Pa
 
 // Save writes the result of a job whose Terminate failed; without a path it only adds up.
 func (p *program) Save(_ context.Context, partials []string, outPath string) (exec.Finished, error) {
-	sum, err := sumOf(partials, p.spec.Bins)
+	sum, err := sumOf(partials, p.spec)
 	if err != nil {
 		return exec.Finished{}, err
 	}

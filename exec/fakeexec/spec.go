@@ -2,6 +2,7 @@ package fakeexec
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ type Spec struct {
 	Size  int64  `json:"size,omitempty"`  // bytes that a partial has at least
 	Print string `json:"print,omitempty"` // a line that each generation prints
 	Items int64  `json:"items,omitempty"` // the job runs over so many items, and over no files
+	// Values has each unit's Value kept, which can be asked for.
+	Values bool `json:"values,omitempty"`
 	// Fail names the units at which a generation fails, and how.
 	Fail map[int64]exec.Kind `json:"fail,omitempty"`
 	// Hold names units at which a generation waits until there is a file, by their paths; Flood those at which it prints
@@ -79,6 +82,13 @@ func Serial(r tasks.Range, bins int) []int64 {
 		h[Bin(u, bins)]++
 	}
 	return h
+}
+
+// Value is the value of a unit, for a Spec that keeps values: item is what was appended for it, nil for an entry that
+// is only a number.
+func Value(unit int64, item []byte) []byte {
+	sum := sha256.Sum256(item)
+	return fmt.Appendf(nil, "unit %d of %x", unit, sum[:8])
 }
 
 // dataset is a data file: fake://NAME?entries=N&clusters=M, with &fail=KIND if each packet of it fails.
