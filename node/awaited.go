@@ -85,7 +85,7 @@ func (d *Daemon) awaitedOver(s *awaited) bool {
 
 // tellingOf asks all members that are up about a job: what those say that know of it, and how many answered at all.
 func (d *Daemon) tellingOf(j *job) (told []api.JobStatus, asked int) {
-	peers := d.upPeers()
+	peers := d.cluster.Up()
 	answers, errs := make([]api.JobStatus, len(peers)), make([]error, len(peers))
 	var g errgroup.Group
 	g.SetLimit(16)

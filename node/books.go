@@ -47,7 +47,7 @@ func (b nodeBook) Leave() error {
 type memberBook struct{ d *Daemon }
 
 func (b memberBook) Members() []api.Member                            { return b.d.members() }
-func (b memberBook) Links(ctx context.Context) api.Links              { return b.d.links(ctx) }
+func (b memberBook) Links(ctx context.Context) api.Links              { return b.d.cluster.Links(ctx) }
 func (b memberBook) Invite(req api.InviteRequest) (api.Invite, error) { return b.d.invite(req) }
 func (b memberBook) Rename(name string) error                         { return b.d.rename(name) }
 

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"context"
 	"encoding/hex"
 	"errors"
@@ -8,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/durable"
@@ -31,13 +32,13 @@ func (d *Daemon) cancelsDir() string { return filepath.Join(d.cfg.StateDir, "can
 
 // cancelFor cancels a job for this node's user, and says so only if that is its end.
 func (d *Daemon) cancelFor(ctx context.Context, name string) (api.Cancellation, error) {
-	j, at, st, err := d.granted(ctx, name, forRule)
+	j, at, st, err := d.granted(ctx, name, members.ForRule)
 	var e *api.Error
 	switch {
 	case errors.As(err, &e) && e.Status == http.StatusServiceUnavailable:
 		return d.cancelHomeless(name, e)
 	case errors.As(err, &e) && e.Status == http.StatusNotFound:
-		if st, waits := d.waitsElsewhere(ctx, name, err); waits && d.permit(st, forRule) == nil {
+		if st, waits := d.waitsElsewhere(ctx, name, err); waits && d.cluster.Permit(st, members.ForRule) == nil {
 			return d.cancelLater(st.ID, st.Phase)
 		}
 		return api.Cancellation{}, err
@@ -79,7 +80,7 @@ func (d *Daemon) tellCancel(ctx context.Context, j *job, home tasks.PeerID, name
 	if j != nil {
 		return d.steer(ctx, j, "cancel")
 	}
-	_, err := d.askPeer(ctx, home, "cancel", name)
+	_, err := d.cluster.Ask(ctx, home, "cancel", name)
 	return err
 }
 
@@ -90,8 +91,8 @@ func (d *Daemon) cancelHomeless(name string, why *api.Error) (api.Cancellation, 
 		return api.Cancellation{}, why
 	}
 	j := known[0]
-	if owner := d.submitterOf(j); !d.may(d.net.ID(), owner, forRule) {
-		return api.Cancellation{}, d.refusal(j.name, owner, forRule)
+	if owner := d.submitterOf(j); !d.cluster.May(d.net.ID(), owner, members.ForRule) {
+		return api.Cancellation{}, d.cluster.Refusal(j.name, owner, members.ForRule)
 	}
 	reason, _ := d.waits(j)
 	if reason == "" {
@@ -140,7 +141,7 @@ func (d *Daemon) cancelOften() {
 
 // cancelNow tries to have a remembered cancel carried out; over says that it is, or can never be.
 func (d *Daemon) cancelNow(e os.DirEntry) (over bool) {
-	j, at, st, err := d.granted(d.ctx, e.Name(), forRule)
+	j, at, st, err := d.granted(d.ctx, e.Name(), members.ForRule)
 	var refused *api.Error
 	switch {
 	case err == nil && st.State.Final():
@@ -157,14 +158,9 @@ func (d *Daemon) cancelNow(e os.DirEntry) (over bool) {
 	switch {
 	case err != nil:
 		return false
-	case refused != nil && refused.Status == http.StatusNotFound && d.allUp() && time.Since(info.ModTime()) > awaitLimit:
+	case refused != nil && refused.Status == http.StatusNotFound && d.cluster.AllUp() && time.Since(info.ModTime()) > awaitLimit:
 		d.log.Info("a job that was to be cancelled is known to no member any more", "job", e.Name())
 		return true
 	}
 	return time.Since(info.ModTime()) > d.cfg.KeepFor
-}
-
-// allUp reports whether no member is away, who might know what the others do not.
-func (d *Daemon) allUp() bool {
-	return !slices.ContainsFunc(d.net.Members(), func(m p2p.Member) bool { return !m.Up && !m.Self })
 }

@@ -284,7 +284,7 @@ func (c *checking) estimate() {
 	c.out.Rate = float64(c.out.Timed) / c.out.Seconds
 	c.out.Slots = c.d.cfg.Slots
 	all := c.d.cfg.Slots
-	for _, m := range c.d.planners(c.desc.Work.Needs) {
+	for _, m := range c.d.cluster.Planners(c.desc.Work.Needs) {
 		all += m.Slots
 	}
 	c.out.AllSlots = all

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"fmt"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -24,7 +26,7 @@ func toldBy(id tasks.PeerID, b []byte) ([]claim, error) {
 	if len(b) > maxJobsAnswer {
 		return nil, fmt.Errorf("could not read a list of jobs of %d bytes, more than any node tells", len(b))
 	}
-	list, err := wire.ReadJSONList[api.JobStatus](b, mostListed, mostValues)
+	list, err := wire.ReadJSONList[api.JobStatus](b, members.MostListed, members.MostValues)
 	if err != nil {
 		return nil, err
 	}

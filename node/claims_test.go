@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -81,7 +83,7 @@ func TestNameProvesItsSubmitter(t *testing.T) {
 // Thousands of jobs that members tell of are put together in one pass.
 func TestManyJobsAreToldOnce(t *testing.T) {
 	var all []api.JobStatus
-	for i := range mostListed {
+	for i := range members.MostListed {
 		all = append(all, api.JobStatus{ID: fmt.Sprintf("%032d", i)[20:] + "00000000"})
 	}
 	b, err := json.Marshal(all)
@@ -92,7 +94,7 @@ func TestManyJobsAreToldOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := once("self", append(list, list...), nil); len(got) != mostListed {
+	if got := once("self", append(list, list...), nil); len(got) != members.MostListed {
 		t.Errorf("%d jobs", len(got))
 	}
 }
@@ -110,14 +112,17 @@ func TestAnswersAreBounded(t *testing.T) {
 		for name, read := range map[string]func() error{
 			"jobs":       func() error { _, err := toldBy("x", b[:min(len(b), maxJobsAnswer)]); return err },
 			"all jobs":   func() error { _, err := toldBy("x", b); return err },
-			"superseded": func() error { _, err := wire.ReadJSONList[copyReport](b, maxAsides, mostValues); return err },
+			"superseded": func() error { _, err := wire.ReadJSONList[copyReport](b, maxAsides, members.MostValues); return err },
 			"plan":       func() error { _, err := wire.ReadJSONList[plan.Answer](b, 16, len(b)); return err },
 			"nodes": func() error {
 				var st api.JobStatus
-				return wire.ReadJSON([]byte(`{"nodes":`+string(b)+`}`), mostMissing, &st)
+				return wire.ReadJSON([]byte(`{"nodes":`+string(b)+`}`), members.MostMissing, &st)
 			},
 			"waiting": func() error { _, err := readWaiting([]byte(`{"nodes":` + string(b) + `}`)); return err },
-			"lacks":   func() error { var l lacks; return wire.ReadJSON([]byte(`{"Lacks":`+string(b)+`}`), mostValues, &l) },
+			"lacks": func() error {
+				var l members.Lacks
+				return wire.ReadJSON([]byte(`{"Lacks":`+string(b)+`}`), members.MostValues, &l)
+			},
 		} {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

@@ -3,8 +3,8 @@
 // delivery of their output. It never decides who runs what, which the engine does, and it knows no runtime but by its
 // contract (package exec).
 //
-// The rooms below are control (the control interface), plan (what files hold), worker (generations), runtimes (what
-// this host can run), store (what is on disk) and turns. None of them knows the daemon.
+// The rooms below are control (the control interface), members (the cluster), plan (what files hold), worker
+// (generations), runtimes (what this host can run), store (what is on disk) and turns. None of them knows the daemon.
 //
 //	config.go       what a daemon is made of       daemon.go       open, leave, close
 //	loop.go         the event loop, its effects    links.go        finding jobs among members
@@ -21,8 +21,8 @@
 //	fetch.go        results, from any node         partials.go     what is committed, for a user
 //	status.go       what users see of jobs         follow.go       as it happens
 //	claims.go       what members say of jobs       awaited.go      jobs of earlier lives
-//	logs.go         what children printed          unlinked.go     members without a link
-//	failpoints.go   steps for crash tests          liars_on.go     a daemon that lies, for tests
+//	logs.go         what children printed          failpoints.go   steps for crash tests
+//	liars_on.go     a daemon that lies, for tests
 package node
 
 import (

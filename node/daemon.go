@@ -19,6 +19,7 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/node/store"
@@ -41,6 +42,7 @@ type Daemon struct {
 	wg     sync.WaitGroup
 
 	net     *p2p.Node
+	cluster *members.Cluster // what the network shows of its members
 	blobs   *store.Blobs
 	ledgers *store.Ledgers // copies of jobs' ledgers
 	asides  *store.Asides  // those that were given up for a recovery
@@ -65,7 +67,6 @@ type Daemon struct {
 
 	planner      *plan.Planner // of jobs' files
 	descriptions descriptions  // of other members' jobs
-	violations   violations    // of the rules, by members
 	handouts     handouts      // of committed partials, to members
 	growths      growths       // what open jobs have grown by
 	appending    appending     // who waits for an append
@@ -76,8 +77,6 @@ type Daemon struct {
 	past       []string                    // names of jobs of other nodes that have ended, the oldest first
 	packed     map[string]tasks.Ship       // what was packed of code, by its key
 	rates      map[string]float64          // units a second and slot, by code, from earlier jobs
-	called     map[tasks.PeerID]string     // names of members that there are, and were in this life; at most maxCalled
-	codeless   map[tasks.PeerID]bool       // of these, whose code was dropped, since they may submit no more
 	recoveries map[tasks.JobID]*recovering // under way here
 
 	lying lying //nolint:unused // in builds for tests alone: see liars_on.go
@@ -100,14 +99,11 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		opened:       make(chan struct{}),
 		steals:       worker.NewMeter(),
 		descriptions: newDescriptions(),
-		violations:   violations{of: map[tasks.PeerID]*wrongs{}},
 		handouts:     handouts{of: map[tasks.PeerID]*handout{}},
 		jobs:         map[tasks.JobID]*job{},
 		byName:       map[string]*job{},
 		packed:       map[string]tasks.Ship{},
 		rates:        map[string]float64{},
-		called:       map[tasks.PeerID]string{},
-		codeless:     map[tasks.PeerID]bool{},
 		recoveries:   map[tasks.JobID]*recovering{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -168,7 +164,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())
 	}
 	waiting := d.comeBack()
-	d.noteNames()
+	d.cluster.NoteNames()
 	d.warnExpelled()
 	if h := d.runtimes.First(); h != nil {
 		h.Begin()

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"context"
 	"errors"
 	"fmt"
@@ -301,7 +303,7 @@ func TestMissingIsToldByFile(t *testing.T) {
 		Range:  tasks.R(8, 13),
 		Failed: ledger.Failed{Nodes: []tasks.PeerID{"p", "q"}, Tries: 3, Failure: ledger.Failure{Kind: "signal"}},
 	}}
-	got := missing(&tasks.Job{Data: *data}, lost, map[tasks.PeerID]memberName{"p": {name: "alice"}})
+	got := missing(&tasks.Job{Data: *data}, lost, map[tasks.PeerID]members.Name{"p": {Name: "alice"}})
 	if len(got) != 2 || got[0].File != "a" || got[0].First != 8 || got[0].Last != 10 || got[1].File != "b" ||
 		got[1].First != 0 || got[1].Last != 3 {
 		t.Errorf("got %+v", got)

@@ -130,7 +130,7 @@ func (d *Daemon) room(id tasks.JobID, b store.Signature, bytes int64) (err error
 		return err
 	}
 	d.descriptions.noRoom(id, bytes)
-	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(), d.nameOf(b.Signer), err)
+	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(), d.cluster.NameOf(b.Signer), err)
 }
 
 // noteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than
@@ -175,7 +175,7 @@ func (d *Daemon) askDescription(e engine.Describe) {
 	}
 	if q.ctx.Err() == nil {
 		d.log.Warn("could not get the description of a job; others that lead it are asked too", "job", e.ID.Short(),
-			"from", d.nameOf(e.From), "reason", err)
+			"from", d.cluster.NameOf(e.From), "reason", err)
 	}
 	d.post(engine.NotDescribed{ID: e.ID, From: e.From, Silent: errors.Is(err, errSilent) || errors.Is(err, p2p.ErrSlow)})
 }

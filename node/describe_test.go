@@ -38,7 +38,7 @@ func TestWhoNeverAnswersKeepsNobodyFromAJob(t *testing.T) {
 	home, liar := admit(t, d, "home", p2p.Submitter), admit(t, d, "liar", p2p.Worker)
 	defer home.Close()
 	defer liar.Close()
-	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
+	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	id := describedAs(t, home, tasks.NonceOf(home.net.ID(), tasks.NonceSalt{1}))
 	liar.mu.Lock() // so it answers nothing
 	defer liar.mu.Unlock()
@@ -50,10 +50,8 @@ func TestWhoNeverAnswersKeepsNobodyFromAJob(t *testing.T) {
 	})
 	d.post(claims(home, id))
 	until(t, "the description is here, by which the liar's claim is none", func() bool {
-		d.violations.mu.Lock()
-		defer d.violations.mu.Unlock()
-		w := d.violations.of[liar.net.ID()]
-		return w != nil && w.counts[engine.Unproven] > 0 && d.violations.of[home.net.ID()] == nil
+		wrongs := wrongsOf(d)
+		return wrongs[liar.net.ID()][string(engine.Unproven)] > 0 && wrongs[home.net.ID()] == nil
 	})
 	until(t, "nobody is asked any more", func() bool {
 		d.descriptions.mu.Lock()
@@ -68,7 +66,7 @@ func TestQuestionsHaveAnEnd(t *testing.T) {
 	defer d.Close()
 	liar := admit(t, d, "liar", p2p.Worker)
 	defer liar.Close()
-	until(t, "it is up", func() bool { return len(d.upPeers()) == 1 })
+	until(t, "it is up", func() bool { return len(d.cluster.Up()) == 1 })
 	liar.mu.Lock()
 	defer liar.mu.Unlock()
 	d.cfg.SignatureWait = 50 * time.Millisecond
@@ -171,7 +169,7 @@ func TestDescriptionsFindNoMoreRoomThanTheirSubmitters(t *testing.T) {
 	liar, other := admit(t, d, "liar", p2p.Submitter), admit(t, d, "other", p2p.Submitter)
 	defer liar.Close()
 	defer other.Close()
-	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
+	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	fetch := func(by *Daemon, id tasks.JobID) error {
 		q, leave := d.descriptions.join(t.Context(), id)
 		defer leave()

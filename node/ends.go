@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,7 +64,7 @@ func (d *Daemon) serveEnd(from tasks.PeerID, name string) ([]byte, error) {
 	if p.End, err = d.results.End(j.name); err != nil || p.End.Ended.Seal == nil {
 		return nil, fmt.Errorf("the end of job %s is not proven yet", api.Short(j.name))
 	}
-	if !d.may(from, p.Submitter, forLook) {
+	if !d.cluster.May(from, p.Submitter, members.ForLook) {
 		p.End.Ended.Result = nil
 	}
 	return wire.Marshal(&p)
@@ -84,8 +86,8 @@ func (d *Daemon) provenEnd(ctx context.Context, at tasks.PeerID, name string, st
 	if at == known.submitter && d.net.HasRight(at, p2p.Submitter) {
 		return st, nil
 	}
-	known.whole = d.may(d.net.ID(), known.submitter, forLook)
-	b, err := d.askPeer(ctx, at, "end", name)
+	known.whole = d.cluster.May(d.net.ID(), known.submitter, members.ForLook)
+	b, err := d.cluster.Ask(ctx, at, "end", name)
 	if err != nil {
 		return st, fmt.Errorf("%w: %w", errUnproven, err)
 	}

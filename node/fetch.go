@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"context"
 	"errors"
@@ -18,7 +20,7 @@ import (
 
 // findResult opens a job's output for its user, and returns the job as it is told of.
 func (d *Daemon) findResult(ctx context.Context, name string) (api.JobStatus, *os.File, error) {
-	j, at, st, err := d.granted(ctx, name, forLook)
+	j, at, st, err := d.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return st, nil, err
 	}
@@ -47,7 +49,7 @@ func (d *Daemon) openResult(ctx context.Context, j *job, at tasks.PeerID, name s
 		}
 		missing = err
 	}
-	for _, id := range append(from, d.upPeers()...) {
+	for _, id := range append(from, d.cluster.Up()...) {
 		st, err := d.remoteStatus(ctx, id, name)
 		if err != nil || !st.State.Final() {
 			continue
@@ -135,7 +137,7 @@ func (d *Daemon) shareResult(j *job) ([]byte, error) {
 
 // remoteResult copies the result of a job, with that hash, from another node into a file without a name.
 func (d *Daemon) remoteResult(ctx context.Context, from tasks.PeerID, name, want string) (*os.File, error) {
-	sum, err := d.askPeer(ctx, from, "result", name) // which makes it fetchable there
+	sum, err := d.cluster.Ask(ctx, from, "result", name) // which makes it fetchable there
 	switch {
 	case err != nil:
 		return nil, err

@@ -397,7 +397,7 @@ func (d *Daemon) failure(what string, f ledger.Failed) *api.Error {
 	if f.Tries > 1 {
 		times = fmt.Sprintf("%d times", f.Tries)
 	}
-	return &api.Error{Message: msg, Hint: fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(d.names(f.Nodes), ", "))}
+	return &api.Error{Message: msg, Hint: fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(d.cluster.Called(f.Nodes), ", "))}
 }
 
 // failLed ends a led job with an error.
@@ -595,7 +595,7 @@ func (d *Daemon) setAside(e engine.SetAside) {
 		d.log.Error("a job is taken from this node, since all of it fails here: see the failures above, and dtpnode doctor", "job", e.ID.Short())
 		return
 	}
-	d.log.Warn("set a node aside for a job: all of it fails there", "job", e.ID.Short(), "node", d.names([]tasks.PeerID{e.Node})[0], "reason", e.Reason)
+	d.log.Warn("set a node aside for a job: all of it fails there", "job", e.ID.Short(), "node", d.cluster.Called([]tasks.PeerID{e.Node})[0], "reason", e.Reason)
 }
 
 // jobOver frees what a job held here, as the engine has ended it.

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"context"
 	"errors"
 	"net/http"
@@ -64,7 +66,7 @@ type follower struct {
 }
 
 func (f *follower) find(ctx context.Context) error {
-	j, at, _, err := f.d.granted(ctx, f.name, forLook)
+	j, at, _, err := f.d.granted(ctx, f.name, members.ForLook)
 	if err == nil {
 		f.job, f.at = j, at
 	}
@@ -89,7 +91,7 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 	}
 	st, err := f.d.statusFrom(ctx, f.job, f.at, f.name)
 	if err == nil {
-		err = f.d.permit(st, forLook)
+		err = f.d.cluster.Permit(st, members.ForLook)
 	}
 	if err != nil {
 		return false, err
@@ -116,7 +118,7 @@ func (f *follower) sayWaiting() bool {
 		return false
 	}
 	st, ok := f.d.waitingStatus(known[0])
-	if !ok || f.d.permit(st, forLook) != nil {
+	if !ok || f.d.cluster.Permit(st, members.ForLook) != nil {
 		return false
 	}
 	return f.send(api.Event{Type: "status", Status: &st}) == nil

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"context"
 	"errors"
@@ -267,7 +269,7 @@ func (d *Daemon) submittedJob(ctx context.Context, name string) (*job, error) {
 			return j, nil
 		}
 	}
-	_, _, st, err := d.granted(ctx, name, forLook)
+	_, _, st, err := d.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return nil, err
 	}

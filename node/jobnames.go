@@ -28,7 +28,7 @@ var (
 // that name is known here.
 func (d *Daemon) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
 	if err := d.isAnothers(store.NameOf(desc), desc.Submitter); err != nil && !d.namesAny() {
-		d.violated(desc.Submitter, id, takesName, err.Error())
+		d.cluster.Violated(desc.Submitter, id, takesName, err.Error())
 		return err
 	}
 	return d.keepsFor(store.NameOf(desc), id, desc.Submitter)
@@ -47,18 +47,9 @@ func (d *Daemon) isAnothers(name string, submitter tasks.PeerID) error {
 	if err != nil || len(nonce) < tasks.NonceSize || tasks.NonceIsOf(nonce, submitter) {
 		return nil // of a job that is not described to this node the beginning of the name is known
 	}
-	members := map[tasks.PeerID]bool{d.net.ID(): true}
-	for _, m := range d.net.Members() {
-		members[m.ID] = true
-	}
-	d.mu.Lock()
-	for id := range d.called { // those that have gone
-		members[id] = true
-	}
-	d.mu.Unlock()
-	for id := range members {
+	for _, id := range d.cluster.Known() {
 		if tasks.NonceIsOf(nonce, id) {
-			return fmt.Errorf("%w, which is one of %s", errTaken, d.nameOf(id))
+			return fmt.Errorf("%w, which is one of %s", errTaken, d.cluster.NameOf(id))
 		}
 	}
 	return errNotNamed

@@ -64,10 +64,8 @@ func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *job {
 func TestNobodySubmitsByAnothersName(t *testing.T) {
 	d := openWithout(t, "node")
 	defer d.Close()
-	owner, liar := admit(t, d, "owner", p2p.Submitter), admit(t, d, "liar", p2p.Submitter)
+	owner := admit(t, d, "owner", p2p.Submitter)
 	defer owner.Close()
-	defer liar.Close()
-	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
 	own := func(at *Daemon, salt byte) []byte { return tasks.NonceOf(at.net.ID(), tasks.NonceSalt{salt}) }
 	older := func(c string) []byte { return []byte(strings.Repeat(c, tasks.NonceSize)) }
 	like := func(nonce []byte) []byte { // the beginning of it is what lists show
@@ -86,34 +84,38 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 	ended(own(owner, 1), "", owner.net.ID())
 	refused := func(err error) bool { return errors.Is(err, errTaken) || errors.Is(err, errNotNamed) }
 	for name, tc := range map[string]struct {
-		by     *Daemon
-		nonce  []byte
+		nonce  func(liar *Daemon) []byte
 		ok     bool
 		named  bool
 		ledger bool // it is to be kept, too
+		owner  bool // it is the owner who submits it
 	}{
-		"its own name":                            {by: liar, nonce: own(liar, 1), ok: true},
-		"another's, who has a result here":        {by: liar, nonce: own(owner, 1), named: true, ledger: true},
-		"another's, of which nothing is known":    {by: liar, nonce: own(owner, 2), named: true},
-		"this node's":                             {by: liar, nonce: own(d, 1), named: true},
-		"one that begins like another's":          {by: liar, nonce: like(own(owner, 2)), named: true},
-		"one that begins like its own":            {by: liar, nonce: like(own(liar, 1)), named: true},
-		"one that nobody gives":                   {by: liar, nonce: older("c"), named: true},
-		"the owner's own, which is not described": {by: owner, nonce: own(owner, 1), ok: true},
+		"its own name": {nonce: func(liar *Daemon) []byte { return own(liar, 1) }, ok: true},
+		"another's, who has a result here": {
+			nonce:  func(*Daemon) []byte { return own(owner, 1) },
+			named:  true,
+			ledger: true,
+		},
+		"another's, of which nothing is known":    {nonce: func(*Daemon) []byte { return own(owner, 2) }, named: true},
+		"this node's":                             {nonce: func(*Daemon) []byte { return own(d, 1) }, named: true},
+		"one that begins like another's":          {nonce: func(*Daemon) []byte { return like(own(owner, 2)) }, named: true},
+		"one that begins like its own":            {nonce: func(liar *Daemon) []byte { return like(own(liar, 1)) }, named: true},
+		"one that nobody gives":                   {nonce: func(*Daemon) []byte { return older("c") }, named: true},
+		"the owner's own, which is not described": {nonce: func(*Daemon) []byte { return own(owner, 1) }, ok: true, owner: true},
 	} {
-		count := func() int {
-			d.violations.mu.Lock()
-			defer d.violations.mu.Unlock()
-			if w := d.violations.of[liar.net.ID()]; w != nil {
-				return w.counts[takesName]
-			}
-			return 0
+		// Who breaks rules too often has its link closed, so that each case has a liar of its own.
+		liar := admit(t, d, "liar", p2p.Submitter)
+		until(t, "it is up", func() bool { return slices.Contains(d.cluster.Up(), liar.net.ID()) })
+		by := liar
+		if tc.owner {
+			by = owner
 		}
-		before := count()
-		id := describedAs(t, tc.by, tc.nonce)
-		d.hearsOf(tc.by, id)
+		nonce := tc.nonce(liar)
+		count := func() int { return wrongsOf(d)[liar.net.ID()][string(takesName)] }
+		id := describedAs(t, by, nonce)
+		d.hearsOf(by, id)
 		q, leave := d.descriptions.join(t.Context(), id)
-		_, err := d.fetchJob(q, id, tc.by.net.ID())
+		_, err := d.fetchJob(q, id, by.net.ID())
 		leave()
 		if (err == nil) != tc.ok || err != nil && !refused(err) {
 			t.Errorf("%s, to work for it: %v", name, err)
@@ -122,22 +124,31 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if !tc.named || tc.ledger { // who does so too often has its link closed
-			err = d.fillCopy(c, tc.by.net.ID())
+		if !tc.named || tc.ledger {
+			err = d.fillCopy(c, by.net.ID())
 			if refused(err) == tc.ok {
 				t.Errorf("%s, to keep its ledger: %v", name, err)
 			}
 		}
-		if got := count() - before; (got > 0) != tc.named {
+		if got := count(); (got > 0) != tc.named {
 			t.Errorf("%s: %d times named", name, got)
 		}
-		tc.by.mu.Lock()
-		delete(tc.by.byName, hex.EncodeToString(tc.nonce))
-		tc.by.mu.Unlock()
-		d.violations.mu.Lock()
-		delete(d.violations.of, liar.net.ID()) // who breaks rules too often has its link closed
-		d.violations.mu.Unlock()
+		by.mu.Lock()
+		delete(by.byName, hex.EncodeToString(nonce))
+		by.mu.Unlock()
+		if err := liar.Close(); err != nil {
+			t.Error(err)
+		}
 	}
+}
+
+// wrongsOf are what d has counted that members sent against the rules.
+func wrongsOf(d *Daemon) map[tasks.PeerID]map[string]int {
+	out := map[tasks.PeerID]map[string]int{}
+	for _, w := range d.cluster.Wrongs() {
+		out[w.ID] = w.Counts
+	}
+	return out
 }
 
 // TestNobodyTellsOfAnothersName: what a member tells of a job of its own by another's name is not taken for that of the
@@ -148,7 +159,7 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 	owner, liar := admit(t, d, "owner", p2p.Submitter, p2p.Read), admit(t, d, "liar", p2p.Submitter)
 	defer owner.Close()
 	defer liar.Close()
-	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
+	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	name := hex.EncodeToString(tasks.NonceOf(owner.net.ID(), tasks.NonceSalt{1}))
 	for at, want := range map[*Daemon]bool{owner: true, liar: false} {
 		j := newJob(at.ctx, name)
@@ -162,7 +173,7 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 			t.Errorf("told by %s: %+v, %v", at.net.Name(), st.Submitter, err)
 		}
 	}
-	if tell, err := d.askMembers(t.Context(), d.upPeers(), name); err != nil || tell.st.Submitter != owner.net.ID() {
+	if tell, err := d.askMembers(t.Context(), d.cluster.Up(), name); err != nil || tell.st.Submitter != owner.net.ID() {
 		t.Errorf("of both %+v is believed, %v", tell.st.Submitter, err)
 	}
 }

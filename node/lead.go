@@ -67,7 +67,7 @@ func (d *Daemon) provenLead(ctx context.Context, at tasks.PeerID, name string, s
 	case at == owner:
 		return nil
 	}
-	b, err := d.askPeer(ctx, at, "lead", name)
+	b, err := d.cluster.Ask(ctx, at, "lead", name)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotLead, err)
 	}
@@ -122,11 +122,11 @@ func (d *Daemon) askMembers(ctx context.Context, ids []tasks.PeerID, name string
 		return t, noJob(name)
 	}
 	if i := slices.IndexFunc(told, func(o telling) bool { return o.st.Submitter != told[0].st.Submitter }); i > 0 {
-		names := d.memberNames()
+		names := d.cluster.Names()
 		return t, &api.Error{Status: http.StatusConflict,
-			Message: fmt.Sprintf("%s tells of a job %s of %s, and %s of one of %s", names[told[0].at].name, name,
-				names[told[0].st.Submitter].name,
-				names[told[i].at].name, names[told[i].st.Submitter].name),
+			Message: fmt.Sprintf("%s tells of a job %s of %s, and %s of one of %s", names[told[0].at].Name, name,
+				names[told[0].st.Submitter].Name,
+				names[told[i].at].Name, names[told[i].st.Submitter].Name),
 			Hint: "one of them is not what it seems: ask on the host that submitted the job"}
 	}
 	slices.SortFunc(told, func(a, b telling) int { // one that has ended has proven that; a private word says less

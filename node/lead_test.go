@@ -43,7 +43,7 @@ func TestWhoTellsOfAJobIsAskedForProof(t *testing.T) {
 	for _, d := range []*Daemon{reader, submitter, other} {
 		defer d.Close()
 	}
-	for deadline := time.Now().Add(30 * time.Second); len(asker.upPeers()) < 3; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(asker.cluster.Up()) < 3; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the members do not see each other")
 		}

@@ -17,8 +17,9 @@ import (
 
 func (d *Daemon) ledgersDir() string { return api.LedgersDir(d.cfg.StateDir) }
 
-// openStore makes what keeps this node's copies of ledgers, once the node has its network.
+// openStore makes the view of the cluster, and what keeps this node's copies of ledgers, once the node has its network.
 func (d *Daemon) openStore() {
+	d.cluster = members.New(d.net, d.spawn, d.log)
 	d.asides = &store.Asides{
 		Dir:       filepath.Join(d.cfg.StateDir, "superseded"),
 		Blobs:     d.blobs,
@@ -275,7 +276,7 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 			j.describedBy(c, d.growths.whole(c.ID, c.Job))
 		}
 		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.net.Name(), api.Running, ""
-		if owner := d.submitterHeld(j); d.mayNoMore(owner) {
+		if owner := d.submitterHeld(j); d.cluster.MayNoMore(owner) {
 			d.spawn(func() { d.stopOne(e.ID, owner) }) // the loop must not wait for itself
 		}
 	case !leads && j.led && !j.status.State.Final():

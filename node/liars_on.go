@@ -3,6 +3,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -263,7 +265,7 @@ func (d *Daemon) pryOften() {
 		if to == d.net.ID() {
 			continue
 		}
-		if b, err := d.askPeer(d.ctx, to, kind, arg); err == nil && requests[kind].access != forAll {
+		if b, err := d.cluster.Ask(d.ctx, to, kind, arg); err == nil && requests[kind].access != members.ForAll {
 			d.log.Error(lieObeyed, "request", kind, "by", to, "answer", len(b))
 		}
 	}

@@ -95,7 +95,7 @@ func (d *Daemon) trickOften() {
 		if l.role != roleForge {
 			continue
 		}
-		for _, to := range d.upPeers() {
+		for _, to := range d.cluster.Up() {
 			l.mu.Lock()
 			l.seq++
 			first := desc.Want.First + int64(l.rng.Uint64N(uint64(desc.Want.Len())))

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"context"
 	"encoding/json"
@@ -24,9 +26,6 @@ import (
 // jobsTopic is where homes announce jobs.
 const jobsTopic = "jobs"
 
-// askWait bounds a question to another daemon.
-const askWait = 3 * time.Second
-
 // listWait is how long members have to list their jobs: one that does not answer holds up what the others tell.
 const listWait = time.Second
 
@@ -35,14 +34,6 @@ const maxJobsAnswer = p2p.MaxRequest / 2
 
 // maxLogAnswer bounds the logs told to another daemon.
 const maxLogAnswer = maxLogBytes
-
-// Bounds of what an answer of another member in JSON may hold (wire.ReadJSON).
-const (
-	mostValues  = 1 << 16 // objects, and elements of all lists, in one answer: more than an honest one has room for,
-	mostMissing = 1 << 18 // also where it describes one job, of which as many files may be missing,
-	mostNumbers = 1 << 20 // or is mostly of numbers, or of names
-	mostListed  = 1 << 12 // elements of a list of jobs
-)
 
 // led finds a job led here by name or prefix.
 func (d *Daemon) led(name string) (*job, error) {
@@ -79,7 +70,7 @@ func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.Peer
 			}
 		}
 	}
-	t, around := d.askMembers(ctx, d.upPeers(), name)
+	t, around := d.askMembers(ctx, d.cluster.Up(), name)
 	switch {
 	case around == nil:
 		return nil, t.at, t.st, nil
@@ -95,8 +86,8 @@ func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.Peer
 
 // homeless says why a job that is known here has no home.
 func (d *Daemon) homeless(j *job) error {
-	if owner := d.submitterOf(j); d.mayNoMore(owner) {
-		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", api.Short(j.name), d.whyStopped(owner)),
+	if owner := d.submitterOf(j); d.cluster.MayNoMore(owner) {
+		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", api.Short(j.name), d.cluster.WhyStopped(owner)),
 			Hint: "none of the members that are left has a copy of its ledger, or they are just ending it"}
 	}
 	why, hint := d.waits(j)
@@ -106,25 +97,10 @@ func (d *Daemon) homeless(j *job) error {
 	return &api.Error{Status: 503, Message: fmt.Sprintf("job %s waits: %s", api.Short(j.name), why), Hint: hint}
 }
 
-func (d *Daemon) upPeers() (ids []tasks.PeerID) {
-	for _, m := range d.net.Members() {
-		if m.Up && !m.Self {
-			ids = append(ids, m.ID)
-		}
-	}
-	return ids
-}
-
-func (d *Daemon) askPeer(ctx context.Context, id tasks.PeerID, kind, arg string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWait)
-	defer cancel()
-	return d.net.Request(ctx, id, kind, []byte(arg))
-}
-
 func (d *Daemon) remoteStatus(ctx context.Context, home tasks.PeerID, name string) (st api.JobStatus, err error) {
-	b, err := d.askPeer(ctx, home, "status", name)
+	b, err := d.cluster.Ask(ctx, home, "status", name)
 	if err == nil {
-		err = wire.ReadJSON(b, mostMissing, &st)
+		err = wire.ReadJSON(b, members.MostMissing, &st)
 	}
 	if err == nil {
 		err = d.isAnothers(st.ID, st.Submitter)
@@ -147,7 +123,7 @@ func (d *Daemon) statusFrom(ctx context.Context, j *job, remote tasks.PeerID, na
 }
 
 func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, error) {
-	_, _, st, err := d.granted(ctx, name, forAll)
+	_, _, st, err := d.granted(ctx, name, members.ForAll)
 	if err != nil {
 		var waits bool
 		if st, waits = d.waitsUnled(name); !waits {
@@ -157,13 +133,13 @@ func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, err
 			return api.JobStatus{}, err
 		}
 	}
-	return d.cutFor(d.net.ID(), st), nil
+	return d.cluster.CutFor(d.net.ID(), st), nil
 }
 
 // waitsUnled describes a job that nobody who can be asked leads, if this node knows why it waits.
 func (d *Daemon) waitsUnled(name string) (st api.JobStatus, ok bool) {
 	known := d.waiters(name)
-	if len(known) != 1 || d.mayNoMore(d.submitterOf(known[0])) {
+	if len(known) != 1 || d.cluster.MayNoMore(d.submitterOf(known[0])) {
 		return st, false
 	}
 	return d.waitingStatus(known[0])
@@ -182,9 +158,9 @@ func (d *Daemon) waitsElsewhere(ctx context.Context, name string, why error) (st
 	var several bool
 	var g errgroup.Group
 	g.SetLimit(16)
-	for _, id := range d.upPeers() {
+	for _, id := range d.cluster.Up() {
 		g.Go(func() error {
-			b, err := d.askPeer(ctx, id, "status", name)
+			b, err := d.cluster.Ask(ctx, id, "status", name)
 			if err != nil {
 				return nil
 			}
@@ -211,10 +187,10 @@ func (d *Daemon) toldToWait(by tasks.PeerID, name string, answer []byte) (st api
 	switch {
 	case err != nil || st.State != api.Waiting || !strings.HasPrefix(st.ID, name[:min(len(name), len(st.ID))]):
 		return st, false
-	case d.may(d.net.ID(), st.Submitter, forLook) && !isNamedBy(st.ID, st.Submitter):
+	case d.cluster.May(d.net.ID(), st.Submitter, members.ForLook) && !isNamedBy(st.ID, st.Submitter):
 		return st, false
 	}
-	st.Phase = fmt.Sprintf("%s (so says %s)", st.Phase, d.nameOf(by))
+	st.Phase = fmt.Sprintf("%s (so says %s)", st.Phase, d.cluster.NameOf(by))
 	if st.Hint != "" {
 		st.Hint = recoverHint(st.ID)
 	}
@@ -223,13 +199,13 @@ func (d *Daemon) toldToWait(by tasks.PeerID, name string, answer []byte) (st api
 
 // readWaiting reads the status of a job that may wait, which has few parts.
 func readWaiting(b []byte) (st api.JobStatus, err error) {
-	err = wire.ReadJSON(b, mostListed, &st)
+	err = wire.ReadJSON(b, members.MostListed, &st)
 	return st, err
 }
 
 // order stops or finishes a job, wherever it is led.
 func (d *Daemon) order(ctx context.Context, name, what string) error {
-	j, home, st, err := d.granted(ctx, name, forRule)
+	j, home, st, err := d.granted(ctx, name, members.ForRule)
 	switch {
 	case err != nil:
 		return err
@@ -240,7 +216,7 @@ func (d *Daemon) order(ctx context.Context, name, what string) error {
 			Hint:    st.Hint,
 		}
 	case j == nil:
-		_, err = d.askPeer(ctx, home, what, name)
+		_, err = d.cluster.Ask(ctx, home, what, name)
 	default:
 		err = d.steer(ctx, j, what)
 	}
@@ -281,12 +257,12 @@ func endedAlready(st api.JobStatus) error {
 func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 	asked, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
-	peers := d.upPeers()
+	peers := d.cluster.Up()
 	lists := make([][]claim, len(peers))
 	var g errgroup.Group
 	for i, id := range peers {
 		g.Go(func() error {
-			b, err := d.askPeer(asked, id, "jobs", "")
+			b, err := d.cluster.Ask(asked, id, "jobs", "")
 			if err == nil {
 				lists[i], err = toldBy(id, b)
 			}
@@ -310,10 +286,10 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 func (d *Daemon) jobsFor(who tasks.PeerID) []api.JobStatus {
 	out := []api.JobStatus{}
 	for _, j := range d.ledJobs() {
-		out = append(out, d.cutFor(who, d.statusOf(j)))
+		out = append(out, d.cluster.CutFor(who, d.statusOf(j)))
 	}
 	for _, st := range d.waitingJobs() {
-		out = append(out, d.cutFor(who, st))
+		out = append(out, d.cluster.CutFor(who, st))
 	}
 	return out
 }

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"context"
 	"maps"
@@ -18,7 +20,7 @@ const logEvery = time.Second
 // sendLogs sends what a job's children printed on all nodes; with follow until the job ends. At last it names the nodes
 // of which lines may be missing.
 func (d *Daemon) sendLogs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
-	j, home, _, err := d.granted(ctx, name, forLook)
+	j, home, _, err := d.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return err
 	}
@@ -63,14 +65,14 @@ func (d *Daemon) tellLogs(ctx context.Context, out *logWriter, name string) (fai
 	if err := out.tell(d.net.ID(), d.net.Name(), string(d.logsFor(d.net.ID(), name))); err != nil {
 		return nil, err
 	}
-	names, failed := d.memberNames(), map[tasks.PeerID]error{}
-	for _, id := range d.upPeers() {
-		text, err := d.askPeer(ctx, id, "logs", name)
+	names, failed := d.cluster.Names(), map[tasks.PeerID]error{}
+	for _, id := range d.cluster.Up() {
+		text, err := d.cluster.Ask(ctx, id, "logs", name)
 		if err != nil {
 			failed[id] = err // it will answer the next time, or is gone
 			continue
 		}
-		if err := out.tell(id, names[id].name, string(text)); err != nil {
+		if err := out.tell(id, names[id].Name, string(text)); err != nil {
 			return nil, err
 		}
 	}
@@ -84,9 +86,9 @@ func (d *Daemon) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []
 	for _, m := range d.members() {
 		states[m.ID] = m
 	}
-	for id, name := range d.memberNames() {
+	for id, name := range d.cluster.Names() {
 		m := states[id]
-		m.Name = name.name
+		m.Name = name.Name
 		states[id] = m
 	}
 	return silent(st, d.net.ID(), states, failed)
@@ -131,7 +133,7 @@ func silent(
 func (d *Daemon) logsFor(who tasks.PeerID, name string) []byte {
 	var b strings.Builder
 	for _, j := range d.find(name) {
-		if !d.may(who, d.submitterOf(j), forLook) {
+		if !d.cluster.May(who, d.submitterOf(j), members.ForLook) {
 			continue
 		}
 		lines, _ := j.logFrom(0)

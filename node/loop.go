@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"os"
 	"time"
 
@@ -121,7 +123,7 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.Stolen:
 		d.steals.Add(e.Wait)
 	case engine.Violation:
-		d.violated(e.From, e.Job, e.What, string(e.What))
+		d.cluster.Violated(e.From, e.Job, e.What, string(e.What))
 	case engine.Left:
 		close(d.left)
 	default:
@@ -210,14 +212,14 @@ func (d *Daemon) listen() {
 	for ev := range d.net.Events() {
 		switch ev := ev.(type) {
 		case p2p.PeerUp:
-			d.noteNames()
+			d.cluster.NoteNames()
 			d.post(d.peerUp(ev.ID, ev.Info))
 		case p2p.PeerDown:
 			d.post(engine.PeerDown{ID: ev.ID})
 		case p2p.PeerRefused:
 			d.log.Warn("peer refused", "id", ev.ID, "reason", ev.Reason)
 		case p2p.Flapping:
-			d.violated(ev.ID, "", restless, "other addresses of its own, more often than a host has them")
+			d.cluster.Violated(ev.ID, "", members.Restless, "other addresses of its own, more often than a host has them")
 		case p2p.MembersChanged:
 			if id := d.net.ID(); !d.net.HasRight(id, p2p.Worker) && !d.net.HasRight(id, p2p.Submitter) {
 				d.post(engine.Expelled{}) // or without any right that a job needs
@@ -225,7 +227,7 @@ func (d *Daemon) listen() {
 			d.warnExpelled()
 			d.tellAdmins(d.post)
 			d.stopRevoked()
-			d.noteNames()
+			d.cluster.NoteNames()
 		case p2p.Message:
 			d.receive(ev.From, ev.Payload, ev.Done)
 		case p2p.Announced:
@@ -246,11 +248,11 @@ func (d *Daemon) receive(from tasks.PeerID, payload []byte, done func()) {
 // decode reads a message and drops what its sender has no right to say.
 func (d *Daemon) decode(from tasks.PeerID, payload []byte) (m engine.Message, ok bool) {
 	if err := wire.Unmarshal(payload, &m); err != nil {
-		d.violated(from, "", undecodable, err.Error())
+		d.cluster.Violated(from, "", members.Undecodable, err.Error())
 		return m, false
 	}
 	if why := d.forbidden(from, &m); why != "" {
-		d.violated(from, m.Job, rightless, why)
+		d.cluster.Violated(from, m.Job, members.Rightless, why)
 		return m, false
 	}
 	received(m)

@@ -15,11 +15,11 @@ import (
 
 // forgetMember ends the membership of a member that is gone: that is up neither here nor, as they say, for others.
 func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
-	for _, p := range d.links(ctx).Pairs {
+	for _, p := range d.cluster.Links(ctx).Pairs {
 		if len(p.Via) > 0 && (p.A.ID == id && p.B.Self || p.B.ID == id && p.A.Self) {
 			return &api.Error{
 				Status: http.StatusConflict,
-				Message: fmt.Sprintf("could not forget %s: %s says that it is up, though this node has no link to it", d.nameOf(id),
+				Message: fmt.Sprintf("could not forget %s: %s says that it is up, though this node has no link to it", d.cluster.NameOf(id),
 					p.Via[0]),
 				Hint: "dtpnode revoke puts out a member that is up; dtpnode status says why there is no link",
 			}
@@ -81,7 +81,7 @@ func (d *Daemon) byNames(err error) error {
 			"members` marks as founder"
 	}
 	for _, m := range d.net.Members() {
-		e.Message = strings.ReplaceAll(e.Message, m.ID, d.nameOf(m.ID))
+		e.Message = strings.ReplaceAll(e.Message, m.ID, d.cluster.NameOf(m.ID))
 	}
 	return &e
 }

@@ -15,16 +15,16 @@ func TestNobodyTakesAnothersName(t *testing.T) {
 	honest, liar := admit(t, d, "b", p2p.Worker), admit(t, d, "b", p2p.Worker)
 	defer honest.Close()
 	defer liar.Close()
-	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
+	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	ids := []string{honest.net.ID(), liar.net.ID(), d.net.ID()}
-	names := d.names(ids)
+	names := d.cluster.Called(ids)
 	if names[0] == names[1] || !strings.HasPrefix(names[0], "b (") || !strings.HasPrefix(names[1], "b (") ||
 		names[2] != "home" {
 		t.Errorf("they are called %q", names)
 	}
 	for i, id := range ids {
-		if d.nameOf(id) != names[i] {
-			t.Errorf("%s is called %q and %q", id, names[i], d.nameOf(id))
+		if d.cluster.NameOf(id) != names[i] {
+			t.Errorf("%s is called %q and %q", id, names[i], d.cluster.NameOf(id))
 		}
 	}
 }

@@ -1,7 +1,8 @@
 package node
 
 import (
-	"cmp"
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -17,41 +18,9 @@ import (
 // A job belongs to its submitter, the member whose node signed it. What others may ask of it stands in one table,
 // requests; the same rules hold for the commands of this node's own user, on whichever node the job is led.
 
-// access is what a request needs of who asks.
-type access int
-
-// The kinds of access, each including the ones before.
-const (
-	forAll  access = iota // any member: it is told no more than that the job exists, and what it costs itself
-	forLook               // the job's submitter, and members with the right admin or read
-	forRule               // the job's submitter, and members with the right admin
-)
-
-// needs names the rights that give an access to jobs of others.
-func (a access) needs() string {
-	switch a {
-	case forAll:
-		return "none"
-	case forLook:
-		return "read or admin"
-	}
-	return "admin"
-}
-
-// may reports whether a member has access to the jobs of a submitter.
-func (d *Daemon) may(who, submitter tasks.PeerID, a access) bool {
-	switch {
-	case a == forAll, who != "" && who == submitter, d.net.HasRight(who, p2p.Admin):
-		return true
-	case a == forLook:
-		return d.net.HasRight(who, p2p.Read)
-	}
-	return false
-}
-
 // request is one that other members may make.
 type request struct {
-	access access
+	access members.Access
 	// answer gets the job that the argument names where access is asked for; else j is nil.
 	answer func(ctx context.Context, d *Daemon, from tasks.PeerID, j *job, arg string) ([]byte, error)
 	// owner finds the submitter of the job that arg names, and the job if it is one that this node tells of.
@@ -85,83 +54,83 @@ type request struct {
 //	fetched           -> empty: the job's submitter, or an admin, has the result
 var requests = map[string]request{
 	"signature": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.serveSignature(tasks.JobID(arg))
 		},
 	},
 	"plan": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.planner.ServePlans(ctx, from, arg)
 		},
 	},
 	"glob": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.planner.ServeGlobs(ctx, from, arg)
 		},
 	},
 	"jobs": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
 			return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))
 		},
 	},
 	"lacks": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			return d.serveLacks(arg)
+			return d.cluster.ServeLacks(arg)
 		},
 	},
 	"status": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			j, err := d.led(arg)
 			if err != nil {
 				if st, waits := d.waitsUnled(arg); waits {
-					return json.Marshal(d.cutFor(from, st))
+					return json.Marshal(d.cluster.CutFor(from, st))
 				}
 				return nil, err
 			}
-			return json.Marshal(d.cutFor(from, d.statusOf(j)))
+			return json.Marshal(d.cluster.CutFor(from, d.statusOf(j)))
 		},
 	},
 	"lead": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.serveLead(arg)
 		},
 	},
 	"end": {
-		access: forAll,
+		access: members.ForAll,
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.serveEnd(from, arg)
 		},
 	},
 	"stop": {
-		access: forRule,
+		access: members.ForRule,
 		owner:  (*Daemon).ledOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 			return nil, d.steer(d.ctx, j, "stop")
 		},
 	},
 	"cancel": {
-		access: forRule,
+		access: members.ForRule,
 		owner:  (*Daemon).ledOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 			return nil, d.steer(d.ctx, j, "cancel")
 		},
 	},
 	"finish": {
-		access: forRule,
+		access: members.ForRule,
 		owner:  (*Daemon).ledOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 			return nil, d.steer(d.ctx, j, "finish")
 		},
 	},
 	"copy": {
-		access: forRule,
+		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).copyOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
@@ -173,7 +142,7 @@ var requests = map[string]request{
 		},
 	},
 	"recover": {
-		access: forRule,
+		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).copyOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
@@ -181,7 +150,7 @@ var requests = map[string]request{
 		},
 	},
 	"superseded": {
-		access: forRule,
+		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).asideOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
@@ -193,7 +162,7 @@ var requests = map[string]request{
 		},
 	},
 	"recover-superseded": {
-		access: forRule,
+		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).asideOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
@@ -201,35 +170,35 @@ var requests = map[string]request{
 		},
 	},
 	"partials": {
-		access: forLook,
+		access: members.ForLook,
 		owner:  (*Daemon).handoutOwner,
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.sharePartials(from, arg)
 		},
 	},
 	"logs": {
-		access: forLook,
+		access: members.ForLook,
 		owner:  (*Daemon).knownOwner,
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.logsFor(from, arg), nil
 		},
 	},
 	"result": {
-		access: forLook,
+		access: members.ForLook,
 		owner:  (*Daemon).ledOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 			return d.shareResult(j)
 		},
 	},
 	"parts": {
-		access: forLook,
+		access: members.ForLook,
 		owner:  (*Daemon).ledOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
 			return d.serveParts(j.name)
 		},
 	},
 	"fetched": {
-		access: forRule,
+		access: members.ForRule,
 		owner:  (*Daemon).keptOwner,
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			d.heardFetched(arg)
@@ -250,16 +219,16 @@ func (d *Daemon) serve(ctx context.Context, from p2p.PeerID, kind string, payloa
 		}
 	}
 	arg := string(payload)
-	if r.access == forAll {
+	if r.access == members.ForAll {
 		return r.answer(ctx, d, from, nil, arg)
 	}
 	j, submitter, err := r.owner(d, arg)
 	if err != nil {
 		return nil, err
 	}
-	if !d.may(from, submitter, r.access) {
+	if !d.cluster.May(from, submitter, r.access) {
 		d.log.Warn("refused a request for another's job", "from", from, "request", kind, "job", api.Short(arg))
-		return nil, d.refusal(arg, submitter, r.access)
+		return nil, d.cluster.Refusal(arg, submitter, r.access)
 	}
 	return r.answer(ctx, d, from, j, arg)
 }
@@ -269,25 +238,9 @@ func (d *Daemon) paid(from p2p.PeerID, kind string) error {
 	err, tell := errOver, false // of this daemon
 	d.ask(func(p *engine.Peer) { tell, err = p.Pay(from) })
 	if tell {
-		d.violated(from, "", engine.TooMuch, "asks for "+kind)
+		d.cluster.Violated(from, "", engine.TooMuch, "asks for "+kind)
 	}
 	return err
-}
-
-// refusal says whose a job is, and which right is needed.
-func (d *Daemon) refusal(name string, submitter tasks.PeerID, a access) *api.Error {
-	whose := cmp.Or(d.memberNames()[submitter].name, submitter, "another member")
-	what := "see more of it"
-	if a == forRule {
-		what = "stop it"
-	}
-	return &api.Error{Status: http.StatusForbidden,
-		Message: fmt.Sprintf("job %s is %s's: only its submitter, and members with the right %s, may %s", api.Short(name),
-			whose, a.needs(), what),
-		Hint: "ask " + whose + ", or who invites members for the right: dtpnode invite --rights " + map[bool]string{
-			true:  "admin",
-			false: "read",
-		}[a == forRule]}
 }
 
 // submitterOf is the member that a job belongs to, empty if that is not known.
@@ -364,40 +317,12 @@ func noJob(name string) *api.Error {
 	}
 }
 
-// cutFor is what a member is told of a job: all, or that it exists, whose it is and what it costs that member.
-func (d *Daemon) cutFor(who tasks.PeerID, st api.JobStatus) api.JobStatus {
-	if d.may(who, st.Submitter, forLook) {
-		return st
-	}
-	cut := api.JobStatus{ID: api.Short(st.ID), Submitter: st.Submitter, SubmitterName: st.SubmitterName, Home: st.Home,
-		HomeName: st.HomeName, State: st.State, Submitted: st.Submitted, Seconds: st.Seconds, Nodes: []api.NodeWork{},
-		Private: "the rest is for its submitter, and for members with the right " + forLook.needs()}
-	for _, n := range st.Nodes {
-		if n.ID == who {
-			n.Problem = ""
-			cut.Nodes = append(cut.Nodes, n)
-		}
-	}
-	if who == d.net.ID() {
-		cut.Kept = st.Kept
-	}
-	return cut
-}
-
-// permit says, of a job that this node or another has described, why this node's user has no such access to it.
-func (d *Daemon) permit(st api.JobStatus, a access) error {
-	if d.may(d.net.ID(), st.Submitter, a) && (a == forAll || st.Private == "") {
-		return nil
-	}
-	return d.refusal(st.ID, st.Submitter, a)
-}
-
 // granted finds a job that this node's user has access to, as lookup does, and describes it.
 func (d *Daemon) granted(
-	ctx context.Context, name string, a access,
+	ctx context.Context, name string, a members.Access,
 ) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
 	if j, at, st, err = d.lookup(ctx, name); err == nil {
-		err = d.permit(st, a)
+		err = d.cluster.Permit(st, a)
 	}
 	return j, at, st, err
 }

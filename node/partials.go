@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"archive/tar"
 	"context"
 	"crypto/rand"
@@ -41,7 +43,7 @@ type bundle struct {
 
 // partials makes a bundle of a job, here if this node has a copy of the ledger, else with a member that has.
 func (d *Daemon) partials(ctx context.Context, name string) (*bundle, error) {
-	_, _, st, err := d.granted(ctx, name, forLook)
+	_, _, st, err := d.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 		return nil, fmt.Errorf("could not collect what is committed: %w", err)
 	}
 	if err = d.link(b, c); err == nil {
-		b.Missing = append(badFiles(desc, d.memberNames()), missing(desc, b.view.Lost, d.memberNames())...)
+		b.Missing = append(badFiles(desc, d.cluster.Names()), missing(desc, b.view.Lost, d.cluster.Names())...)
 		d.convert(ctx, b, j, desc)
 		err = b.weigh()
 	}
@@ -347,9 +349,9 @@ func (d *Daemon) remotePartials(ctx context.Context, st api.JobStatus) (*bundle,
 	}
 	var answer handedOut
 	for answer.Manifest == nil {
-		text, err := d.askPeer(ctx, st.Home, "partials", st.ID+hex.EncodeToString(mark))
+		text, err := d.cluster.Ask(ctx, st.Home, "partials", st.ID+hex.EncodeToString(mark))
 		if err == nil {
-			err = wire.ReadJSON(text, mostNumbers, &answer)
+			err = wire.ReadJSON(text, members.MostNumbers, &answer)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("could not have %s hand out what is committed: %w", st.HomeName, err)

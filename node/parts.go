@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"bytes"
 	"context"
 	"encoding/json"
@@ -84,7 +86,7 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 	}
 	var refused error // the last
 	asked := map[tasks.PeerID]bool{"": true}
-	for _, id := range append([]tasks.PeerID{at}, d.upPeers()...) {
+	for _, id := range append([]tasks.PeerID{at}, d.cluster.Up()...) {
 		if asked[id] {
 			continue
 		}
@@ -97,7 +99,7 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 		if err == nil {
 			return f, nil
 		}
-		refused = fmt.Errorf("%s: %w", d.names([]tasks.PeerID{id})[0], err)
+		refused = fmt.Errorf("%s: %w", d.cluster.Called([]tasks.PeerID{id})[0], err)
 		d.log.Warn("could not use what a member keeps of a job", "job", api.Short(st.ID), "node", id, "reason", err)
 	}
 	message := fmt.Sprintf("could not retry job %s: no member that can be reached keeps what its result was made of any more", api.Short(st.ID))
@@ -110,12 +112,12 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 }
 
 func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string) ([]byte, error) {
-	answer, err := d.askPeer(ctx, from, "parts", name)
+	answer, err := d.cluster.Ask(ctx, from, "parts", name)
 	if err != nil {
 		return nil, err
 	}
 	var h handle
-	if err := wire.ReadJSON(answer, mostValues, &h); err != nil || h.Size <= 0 || h.Size > store.MaxPartsIndex {
+	if err := wire.ReadJSON(answer, members.MostValues, &h); err != nil || h.Size <= 0 || h.Size > store.MaxPartsIndex {
 		return nil, fmt.Errorf("could not read what %s keeps: %w", from, errors.Join(err, errors.New("impossible size")))
 	}
 	return d.fetchWhole(ctx, from, h.SHA256, h.Size)

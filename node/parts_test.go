@@ -39,7 +39,7 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 	owner, keeper := admit(t, d, "owner", p2p.Submitter), admit(t, d, "keeper", p2p.Worker, p2p.Submitter)
 	defer owner.Close()
 	defer keeper.Close()
-	until(t, "both are up", func() bool { return len(d.upPeers()) == 2 })
+	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	id, body, b := signedJob(t, owner, "")
 	name := signedName(owner)
 	for _, at := range []*Daemon{owner, keeper} { // which know whose job it is

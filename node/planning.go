@@ -6,7 +6,6 @@ import (
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/plan"
-	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -33,26 +32,15 @@ func (m planMembers) ID() tasks.PeerID { return m.d.net.ID() }
 
 func (m planMembers) Names() plan.Names {
 	out := plan.Names{}
-	for id, n := range m.d.memberNames() {
-		out[id] = n.name
+	for id, n := range m.d.cluster.Names() {
+		out[id] = n.Name
 	}
 	return out
 }
 
 func (m planMembers) Planners(needs []string) (out []plan.Member) {
-	for _, o := range m.d.planners(needs) {
+	for _, o := range m.d.cluster.Planners(needs) {
 		out = append(out, plan.Member{ID: o.ID, Name: o.Name})
-	}
-	return out
-}
-
-// planners are the members that may be asked to plan for a job with these needs.
-func (d *Daemon) planners(needs []string) (out []p2p.Member) {
-	for _, m := range d.net.Members() {
-		works := m.Up && !m.Self && m.Slots > 0 && d.net.HasRight(m.ID, p2p.Worker)
-		if works && runtimes.Meet(runtimes.Announced(m.Meta), needs) {
-			out = append(out, m)
-		}
 	}
 	return out
 }

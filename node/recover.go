@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"context"
 	"encoding/json"
@@ -101,29 +103,29 @@ func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
 
 // copiesOf asks all members that are up for their copies of a job's ledger.
 func (d *Daemon) copiesOf(ctx context.Context, name string) (out []copyReport, err error) {
-	peers := d.upPeers()
+	peers := d.cluster.Up()
 	answers, errs := make([]copyReport, len(peers)+1), make([]error, len(peers)+1)
 	var g errgroup.Group
 	g.SetLimit(16)
 	for i, id := range peers {
 		g.Go(func() error {
-			b, err := d.askPeer(ctx, id, "copy", name)
+			b, err := d.cluster.Ask(ctx, id, "copy", name)
 			if err == nil {
-				err = wire.ReadJSON(b, mostValues, &answers[i])
+				err = wire.ReadJSON(b, members.MostValues, &answers[i])
 			}
 			answers[i].on, errs[i] = id, err
 			return nil
 		})
 	}
 	last := len(peers)
-	if answers[last], errs[last] = d.reportCopy(name); errs[last] == nil && !d.may(d.net.ID(), answers[last].Submitter, forRule) {
-		errs[last] = d.refusal(answers[last].Name, answers[last].Submitter, forRule)
+	if answers[last], errs[last] = d.reportCopy(name); errs[last] == nil && !d.cluster.May(d.net.ID(), answers[last].Submitter, members.ForRule) {
+		errs[last] = d.cluster.Refusal(answers[last].Name, answers[last].Submitter, members.ForRule)
 	}
 	_ = g.Wait()
 	var refused error
 	for i, err := range errs {
 		switch {
-		case err == nil && d.may(d.net.ID(), answers[i].Submitter, forRule) && answers[i].ID.Valid():
+		case err == nil && d.cluster.May(d.net.ID(), answers[i].Submitter, members.ForRule) && answers[i].ID.Valid():
 			out = append(out, answers[i])
 		case err != nil && strings.Contains(err.Error(), "only its submitter"):
 			refused = err
@@ -162,23 +164,23 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 	}
 	s := surveyed(d.checkerOf(copies[0].ID, copies[0].Submitter), copies, func(c copyReport, why string) {
 		if c.on != d.net.ID() {
-			d.violated(c.on, c.ID, engine.Unproven, why)
+			d.cluster.Violated(c.on, c.ID, engine.Unproven, why)
 		}
 	})
-	if err := s.choose(from, func(id tasks.PeerID) string { return cmp.Or(d.memberNames()[id].name, d.nameOf(id)) }); err != nil {
+	if err := s.choose(from, func(id tasks.PeerID) string { return cmp.Or(d.cluster.Names()[id].Name, d.cluster.NameOf(id)) }); err != nil {
 		return p, err
 	}
 	if !s.copies[0].proven && !s.chosen {
 		return p, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: of the members that say that they have a copy of its ledger none proves that it is one of those that keep it: %s",
-			name, strings.Join(d.names(tellers(s.copies)), ", ")), Hint: "dtpnode recover JOB --from MEMBER believes one of them"}
+			name, strings.Join(d.cluster.Called(tellers(s.copies)), ", ")), Hint: "dtpnode recover JOB --from MEMBER believes one of them"}
 	}
 	copies = s.copies
 	p.newest, p.id, p.terms = copies[0], copies[0].ID, s.terms()
 	if err := d.needless(s); err != nil {
 		return p, err
 	}
-	names := d.memberNames()
-	called := func(id tasks.PeerID) string { return cmp.Or(names[id].name, d.nameOf(id), id) }
+	names := d.cluster.Names()
+	called := func(id tasks.PeerID) string { return cmp.Or(names[id].Name, d.cluster.NameOf(id), id) }
 	n := p.newest
 	p.Recovery = api.Recovery{ID: n.Name, Units: n.Units, Committed: n.Copy.Committed, Open: n.Copy.Open, Recovered: n.Copy.Recovery != nil}
 	for _, c := range copies {
@@ -188,7 +190,7 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 	for _, m := range slices.Concat(n.Copy.Seats...) {
 		has := slices.ContainsFunc(copies, func(c copyReport) bool { return c.Copy.Member == m })
 		if !has && !slices.ContainsFunc(p.Lost, func(l api.LostCopy) bool { return l.Node == m.Peer }) {
-			p.Lost = append(p.Lost, api.LostCopy{Node: m.Peer, Name: called(m.Peer), Up: names[m.Peer].up})
+			p.Lost = append(p.Lost, api.LostCopy{Node: m.Peer, Name: called(m.Peer), Up: names[m.Peer].Up})
 		}
 	}
 	return p, nil
@@ -207,7 +209,7 @@ func (d *Daemon) needless(s survey) error {
 	short := api.Short(s.copies[0].Name)
 	for _, c := range s.copies {
 		if c.Leads && !s.chosen {
-			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: %s leads it, so it goes on by itself", short, d.nameOf(c.on)), Hint: "dtpnode status " + short}
+			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: %s leads it, so it goes on by itself", short, d.cluster.NameOf(c.on)), Hint: "dtpnode status " + short}
 		}
 	}
 	alive, majority := s.alive()
@@ -221,7 +223,7 @@ func (d *Daemon) needless(s survey) error {
 	}
 	slices.Sort(alive)
 	return &api.Error{Status: http.StatusConflict,
-		Message: fmt.Sprintf("could not recover job %s: most of the nodes that keep its ledger are alive, or were seconds ago: %s", short, strings.Join(d.names(slices.Compact(alive)), ", ")),
+		Message: fmt.Sprintf("could not recover job %s: most of the nodes that keep its ledger are alive, or were seconds ago: %s", short, strings.Join(d.cluster.Called(slices.Compact(alive)), ", ")),
 		Hint:    "it goes on by itself within seconds, or try again then"}
 }
 
@@ -268,7 +270,7 @@ func (d *Daemon) haveRecovered(ctx context.Context, n copyReport, link quorum.Li
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, recoverWait+askWait)
+	ctx, cancel := context.WithTimeout(ctx, recoverWait+members.AskWait)
 	defer cancel()
 	_, err = d.net.Request(ctx, n.on, kind, append([]byte(n.Name+"\n"), b...))
 	return err

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"context"
 	"encoding/json"
@@ -84,15 +86,15 @@ const maxAsides = 2 * (store.FirstAsides + 1)
 
 // asidesOf asks all members that are up for copies of a job's ledger that they have put aside.
 func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, err error) {
-	peers := d.upPeers()
+	peers := d.cluster.Up()
 	answers, errs := make([][]copyReport, len(peers)+1), make([]error, len(peers))
 	var g errgroup.Group
 	g.SetLimit(16)
 	for i, id := range peers {
 		g.Go(func() error {
-			b, err := d.askPeer(ctx, id, "superseded", name)
+			b, err := d.cluster.Ask(ctx, id, "superseded", name)
 			if err == nil {
-				answers[i], _ = wire.ReadJSONList[copyReport](b, maxAsides, mostValues)
+				answers[i], _ = wire.ReadJSONList[copyReport](b, maxAsides, members.MostValues)
 			}
 			errs[i] = err
 			for k := range answers[i] {
@@ -106,10 +108,10 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, e
 	for _, r := range slices.Concat(answers...) {
 		switch {
 		case r.Aside == nil || r.Aside.RecoveryConf() != nil || !r.ID.Valid():
-		case d.may(d.net.ID(), r.Submitter, forRule):
+		case d.cluster.May(d.net.ID(), r.Submitter, members.ForRule):
 			out = append(out, r)
 		default:
-			err = d.refusal(r.Name, r.Submitter, forRule)
+			err = d.cluster.Refusal(r.Name, r.Submitter, members.ForRule)
 		}
 	}
 	for _, e := range errs {
@@ -155,8 +157,8 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 		return p, err
 	}
 	s := surveyed(d.checkerOf(copies[0].ID, copies[0].Submitter), copies, func(copyReport, string) {})
-	names := d.memberNames()
-	called := func(id tasks.PeerID) string { return cmp.Or(names[id].name, d.nameOf(id), id) }
+	names := d.cluster.Names()
+	called := func(id tasks.PeerID) string { return cmp.Or(names[id].Name, d.cluster.NameOf(id), id) }
 	if err := s.choose(from, called); err != nil {
 		return p, err
 	}
@@ -165,7 +167,7 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 			Status: http.StatusConflict,
 			Message: fmt.Sprintf("could not recover job %s: of the members that have put a copy of its ledger aside none "+
 				"proves that it was one of those that keep it: %s",
-				name, strings.Join(d.names(tellers(s.copies)), ", ")),
+				name, strings.Join(d.cluster.Called(tellers(s.copies)), ", ")),
 			Hint: "dtpnode recover JOB --superseded --from MEMBER believes one of them",
 		}
 	}

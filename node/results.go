@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"errors"
 	"slices"
 	"time"
@@ -20,7 +22,7 @@ const sweepEvery = time.Hour
 // fetched says here and to the other nodes that a job's user has its result. Who does not hear of it keeps the
 // result until it expires. A copy that a member took which may only look is no reason for any node to keep it for less.
 func (d *Daemon) fetched(name string, submitter tasks.PeerID) {
-	if !d.may(d.net.ID(), submitter, forRule) {
+	if !d.cluster.May(d.net.ID(), submitter, members.ForRule) {
 		return
 	}
 	if d.results.Has(name) {
@@ -29,9 +31,9 @@ func (d *Daemon) fetched(name string, submitter tasks.PeerID) {
 	d.spawn(func() {
 		var g errgroup.Group
 		g.SetLimit(16)
-		for _, id := range d.upPeers() {
+		for _, id := range d.cluster.Up() {
 			g.Go(func() error {
-				_, err := d.askPeer(d.ctx, id, "fetched", name)
+				_, err := d.cluster.Ask(d.ctx, id, "fetched", name)
 				if err != nil && !errors.Is(err, p2p.ErrRemote) { // else it knows of no such job, say
 					d.log.Debug("could not tell that a result was fetched", "job", api.Short(name), "node", id, "reason", err)
 				}

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"context"
 	"errors"
@@ -48,7 +50,7 @@ func (d *Daemon) placeBase(id tasks.JobID, base []baseBlob) (parts []merge.Parti
 
 // retry submits a job that runs what is missing in another's result.
 func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (*job, error) {
-	old, at, st, err := d.granted(ctx, name, forLook)
+	old, at, st, err := d.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return nil, err
 	}

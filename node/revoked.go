@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -17,11 +16,6 @@ import (
 // A job ends with its submitter's right to submit: every node kills what it runs of it as soon as it hears, and
 // whichever node leads the job writes that end into its ledger. A node that comes to lead it later does so too, after
 // a restart or because the submitter was the home.
-
-// mayNoMore reports whether a member's jobs are to end. Its own jobs this node does not judge.
-func (d *Daemon) mayNoMore(submitter tasks.PeerID) bool {
-	return submitter != "" && submitter != d.net.ID() && !d.net.HasRight(submitter, p2p.Submitter)
-}
 
 // stopRevoked ends here what members have submitted that may do so no more.
 func (d *Daemon) stopRevoked() {
@@ -39,7 +33,7 @@ func (d *Daemon) stopRevoked() {
 		ids[id] = cmp.Or(ids[id], d.submitterOf(j))
 	}
 	for id, submitter := range ids {
-		if d.mayNoMore(submitter) {
+		if d.cluster.MayNoMore(submitter) {
 			d.stopOne(id, submitter)
 		}
 	}
@@ -53,7 +47,7 @@ func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 	if j == nil || !j.leads() || j.final() {
 		return
 	}
-	why := d.whyStopped(submitter)
+	why := d.cluster.WhyStopped(submitter)
 	d.log.Warn("ends a job", "job", api.Short(j.name), "reason", why)
 	j.cancel()
 	d.removeResult(j)
@@ -63,7 +57,7 @@ func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 // forgetCode drops the compiled code of members that may submit no more, of all that were members in this life and
 // of those that are named.
 func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
-	gone := d.newlyGone(submitters)
+	gone := d.cluster.NewlyGone(submitters)
 	if len(gone) == 0 {
 		return
 	}
@@ -74,93 +68,13 @@ func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
 				err = d.runtimes.Forget(d.ctx, id)
 			}
 			if err != nil { // the next time
-				d.mu.Lock()
-				delete(d.codeless, id)
-				d.mu.Unlock()
+				d.cluster.CodeIsLeft(id)
 			}
 		}
 		if err != nil && d.ctx.Err() == nil {
 			d.log.Warn("could not drop the code of a member that was revoked", "reason", err)
 		}
 	})
-}
-
-// newlyGone are the members whose code is to be dropped.
-func (d *Daemon) newlyGone(submitters []tasks.PeerID) []tasks.PeerID {
-	d.mu.Lock()
-	all := append(slices.Collect(maps.Keys(d.called)), submitters...)
-	d.mu.Unlock()
-	slices.Sort(all)
-	out := map[tasks.PeerID]bool{}
-	for _, id := range slices.Compact(all) {
-		out[id] = d.mayNoMore(id)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return firstTime(out, d.codeless, submitters)
-}
-
-// firstTime are the members that are out and were not before, in order, and notes them. One that has gone costs that
-// once, unless a job of it is here, whose code may just have been made.
-func firstTime(out, before map[tasks.PeerID]bool, submitters []tasks.PeerID) (gone []tasks.PeerID) {
-	for _, id := range slices.Sorted(maps.Keys(out)) {
-		switch {
-		case !out[id]:
-			delete(before, id)
-		case !before[id] || slices.Contains(submitters, id):
-			before[id] = true
-			gone = append(gone, id)
-		}
-	}
-	return gone
-}
-
-// whyStopped is the reason that is told of a job whose submitter may submit no more.
-func (d *Daemon) whyStopped(submitter tasks.PeerID) string {
-	name := d.nameOf(submitter)
-	if slices.ContainsFunc(d.net.Members(), func(m p2p.Member) bool { return m.ID == submitter }) {
-		return fmt.Sprintf("stopped: its submitter %s has no right to submit any more", name)
-	}
-	return fmt.Sprintf("stopped: its submitter %s was revoked", name)
-}
-
-// nameOf is a member's name, also after it has ceased to be one.
-func (d *Daemon) nameOf(id tasks.PeerID) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return cmp.Or(api.ToldApart(d.called)[id], id)
-}
-
-// maxCalled bounds the members whose names are remembered: more than there can be at once, by as many that have gone.
-const maxCalled = 2 * p2p.MaxPeers
-
-// noteNames keeps the names of members for when they are none any more.
-func (d *Daemon) noteNames() {
-	members := d.net.Members()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, m := range members {
-		if m.Name != "" {
-			d.called[m.ID] = m.Name
-		}
-	}
-	now := map[tasks.PeerID]bool{}
-	for _, m := range members {
-		now[m.ID] = true
-	}
-	for id := range d.called { // those that have gone, whichever
-		if len(d.called) <= maxCalled {
-			break
-		}
-		if !now[id] {
-			delete(d.called, id)
-		}
-	}
-	for id := range d.codeless {
-		if _, known := d.called[id]; !known {
-			delete(d.codeless, id)
-		}
-	}
 }
 
 // revokeWait is how long a revocation waits for the jobs of who was revoked to end.
@@ -181,7 +95,7 @@ func (d *Daemon) putOut(
 	}
 	out = api.Revoked{Stopped: []api.StoppedJob{}}
 	for _, id := range invited {
-		m := api.InvitedMember{ID: id, Name: d.nameOf(id)}
+		m := api.InvitedMember{ID: id, Name: d.cluster.NameOf(id)}
 		if req.WithInvited {
 			err := d.net.Revoke(asked, id)
 			if m.Revoked = err == nil; !m.Revoked {

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -58,42 +56,6 @@ func await(t *testing.T, what string, so func() bool) {
 	for deadline := time.Now().Add(30 * time.Second); !so(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("timed out waiting until " + what)
-		}
-	}
-}
-
-// However many members come and go, a bounded number of names is kept.
-func TestFormerMembersAreBounded(t *testing.T) {
-	d := openWithout(t, "long")
-	defer d.Close()
-	d.mu.Lock()
-	for i := range 2 * maxCalled {
-		d.called[fmt.Sprint("former", i)] = "batch"
-	}
-	d.mu.Unlock()
-	d.noteNames()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, self := d.called[d.net.ID()]; !self || len(d.called) > maxCalled || len(d.codeless) > maxCalled {
-		t.Errorf("%d names, %d without code, this node among them: %v", len(d.called), len(d.codeless), self)
-	}
-}
-
-// The code of a member that has gone is dropped once, and again if it was back, or a job of it is here.
-func TestCodeOfFormerMembersIsDroppedOnce(t *testing.T) {
-	before := map[tasks.PeerID]bool{}
-	for i, step := range []struct {
-		out        map[tasks.PeerID]bool
-		submitters []tasks.PeerID
-		want       []tasks.PeerID
-	}{
-		{map[tasks.PeerID]bool{"a": true, "b": true, "c": false}, nil, []tasks.PeerID{"a", "b"}},
-		{map[tasks.PeerID]bool{"a": true, "b": true, "c": false}, nil, nil},
-		{map[tasks.PeerID]bool{"a": true, "b": false, "c": true}, []tasks.PeerID{"a"}, []tasks.PeerID{"a", "c"}},
-		{map[tasks.PeerID]bool{"a": true, "b": true, "c": true}, nil, []tasks.PeerID{"b"}},
-	} {
-		if got := firstTime(step.out, before, step.submitters); !slices.Equal(got, step.want) {
-			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
 	}
 }

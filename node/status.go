@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"errors"
 	"fmt"
@@ -53,7 +55,7 @@ func (d *Daemon) statusOf(j *job) api.JobStatus {
 }
 
 // sumWork tells what is done of a job, by whom and how fast. Called with j.mu held.
-func (j *job) sumWork(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+func (j *job) sumWork(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	v := j.view
 	st.Unknown, st.Working = unknownFiles(j.desc), j.working.Seconds()
 	if j.working == 0 {
@@ -89,16 +91,16 @@ func (d *Daemon) fullStatus(j *job) api.JobStatus {
 	if !j.final() {
 		d.snapshot(j)
 	}
-	names := d.memberNames()
-	called := d.nameOf(d.submitterOf(j)) // before j.mu is held
-	lapsed := d.nameOf(j.lapsed())
+	names := d.cluster.Names()
+	called := d.cluster.NameOf(d.submitterOf(j)) // before j.mu is held
+	lapsed := d.cluster.NameOf(j.lapsed())
 	kept := d.bytesKept(j) // a folder is not read while j.mu is held: the loop needs that
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.status
 	st.Submitter = d.submitterHeld(j)
-	st.SubmitterName = cmp.Or(names[st.Submitter].name, st.SubmitterName, called)
-	st.HomeName = cmp.Or(names[st.Home].name, st.HomeName) // as it is called now
+	st.SubmitterName = cmp.Or(names[st.Submitter].Name, st.SubmitterName, called)
+	st.HomeName = cmp.Or(names[st.Home].Name, st.HomeName) // as it is called now
 	if j.complete {
 		return st
 	}
@@ -121,9 +123,9 @@ func (d *Daemon) fullStatus(j *job) api.JobStatus {
 	st.Codes = codesOf(j.desc, st.Committed)
 	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	st.Kept = kept
-	st.Replicas, st.Safe = namesOf(j.view.Replicas, names), j.view.Staffed
+	st.Replicas, st.Safe = members.NamesOf(j.view.Replicas, names), j.view.Staffed
 	if v := j.view; v.Lapsed != "" && !st.State.Halted() {
-		st.Notes = append(slices.Clone(st.Notes), lapsedNote(j.name, cmp.Or(names[v.Lapsed].name, lapsed), d.net.Name()))
+		st.Notes = append(slices.Clone(st.Notes), lapsedNote(j.name, cmp.Or(names[v.Lapsed].Name, lapsed), d.net.Name()))
 	}
 	d.tellOpen(j, &st)
 	j.tellWaiting(&st, names)
@@ -132,7 +134,7 @@ func (d *Daemon) fullStatus(j *job) api.JobStatus {
 }
 
 // tellWaiting tells what a running job waits for; the caller holds mu.
-func (j *job) tellWaiting(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+func (j *job) tellWaiting(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	if st.State != api.Running {
 		return
 	}
@@ -145,7 +147,7 @@ func (j *job) tellWaiting(st *api.JobStatus, names map[tasks.PeerID]memberName) 
 }
 
 // tellMissing tells what fails or is not in the result; the caller holds mu.
-func (j *job) tellMissing(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+func (j *job) tellMissing(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	st.Failing = missing(j.desc, j.view.Failing, names)
 	switch {
 	case st.State.Final():
@@ -167,14 +169,14 @@ func (j *job) tellSkipped(st *api.JobStatus) {
 }
 
 // sumNodes tells what each node did, and all together; the caller holds mu.
-func (j *job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+func (j *job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	st.Nodes = nil
 	lost := map[tasks.PeerID]int64{}
 	for _, l := range j.view.Losers {
 		lost[l.ID] = l.Lost
 	}
 	for id, r := range j.view.Nodes {
-		w := api.NodeWork{ID: id, Name: names[id].name, Up: names[id].up, Slots: names[id].slots, Units: r.Stats.Units,
+		w := api.NodeWork{ID: id, Name: names[id].Name, Up: names[id].Up, Slots: names[id].Slots, Units: r.Stats.Units,
 			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
 			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.view.Shunned[id], Lost: lost[id], Slow: j.view.Slow[id], Unseen: unseenOf(j.view.Unseen[id])}
 		if id == j.home {
@@ -199,7 +201,7 @@ func finite(x float64) float64 {
 }
 
 // missing tells ranges of units as entries of files.
-func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]memberName) []api.Missing {
+func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]members.Name) []api.Missing {
 	var out []api.Missing
 	for _, l := range lost {
 		for r := l.Range; !r.Empty(); {
@@ -207,7 +209,7 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]memberN
 			units := desc.Data.Units(i)
 			last := min(r.Last, units.Last)
 			m := api.Missing{File: desc.Data.Files[i].URL, First: first, Last: last - units.First, Kind: l.Kind, Reason: l.Reason,
-				Tries: l.Tries, Stack: l.Stack, Tail: l.Tail, Nodes: namesOf(l.Nodes, names), Words: l.Words}
+				Tries: l.Tries, Stack: l.Stack, Tail: l.Tail, Nodes: members.NamesOf(l.Nodes, names), Words: l.Words}
 			out = append(out, m)
 			r.First = last
 		}
@@ -216,11 +218,11 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]memberN
 }
 
 // badFiles tells the files that the planner left out.
-func badFiles(desc *tasks.Job, names map[tasks.PeerID]memberName) []api.Missing {
+func badFiles(desc *tasks.Job, names map[tasks.PeerID]members.Name) []api.Missing {
 	var out []api.Missing
 	for _, l := range desc.Bad {
 		out = append(out, api.Missing{File: l.File, First: l.First, Last: l.Last, Kind: l.Kind, Reason: l.Reason, Tries: l.Tries,
-			Stack: l.Stack, Tail: l.Tail, Nodes: namesOf(l.Nodes, names)})
+			Stack: l.Stack, Tail: l.Tail, Nodes: members.NamesOf(l.Nodes, names)})
 	}
 	return out
 }
@@ -234,36 +236,6 @@ func unknownFiles(desc *tasks.Job) (n int) {
 	}
 	return n
 }
-
-type memberName struct {
-	name  string
-	up    bool
-	slots int
-}
-
-// memberNames are what members are called in all that is said of them.
-func (d *Daemon) memberNames() map[tasks.PeerID]memberName {
-	out, called := map[tasks.PeerID]memberName{}, map[tasks.PeerID]string{}
-	for _, m := range d.net.Members() {
-		out[m.ID], called[m.ID] = memberName{"", m.Up || m.Self, m.Slots}, m.Name
-	}
-	for id, name := range api.ToldApart(called) {
-		m := out[id]
-		m.name = name
-		out[id] = m
-	}
-	return out
-}
-
-func namesOf(ids []tasks.PeerID, names map[tasks.PeerID]memberName) []string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = cmp.Or(names[id].name, id)
-	}
-	return out
-}
-
-func (d *Daemon) names(ids []tasks.PeerID) []string { return namesOf(ids, d.memberNames()) }
 
 // ledJobs are the jobs that this node tells of, the oldest first.
 func (d *Daemon) ledJobs() []*job {
@@ -384,7 +356,7 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 		st.Busy = p.Busy()
 		st.Unseen = unseenOf(p.Unseen())
 	})
-	st.Wrongs = d.violations.counts(d.memberNames())
+	st.Wrongs = d.cluster.Wrongs()
 	d.storage(&st)
 	st.Runtimes = runtimesOf(d.runtimes.Infos())
 	for _, r := range st.Runtimes {
@@ -463,7 +435,7 @@ func (d *Daemon) cannotRun() bool {
 // members describes the cluster.
 func (d *Daemon) members() []api.Member {
 	var out []api.Member
-	blind, wrong, lost := d.blindMembers(), d.violations.notes(), d.membersThatLose()
+	blind, wrong, lost := d.blindMembers(), d.cluster.WrongNotes(), d.membersThatLose()
 	for _, m := range d.net.Members() {
 		a := api.Member{
 			ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,

@@ -252,7 +252,7 @@ func (d *Daemon) probe(j *job, desc *tasks.Job) error {
 		return p.Try(j.ctx, d.workers.Limits.Spec(desc, 1, dir), f.URL, f.Part)
 	})
 	var fail *exec.Failure
-	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(d.upPeers()) > 0) {
+	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(d.cluster.Up()) > 0) {
 		return nil // this entry or file is bad, or this host; the job will tell
 	}
 	if err == nil {

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"context"
 	"errors"
 	"fmt"
@@ -49,13 +51,13 @@ func ofNode(k exec.Kind) bool {
 }
 
 // unfinished fills in what is told of a job whose end has failed; j.mu is held.
-func (j *job) unfinished(st *api.JobStatus, names map[tasks.PeerID]memberName) {
+func (j *job) unfinished(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	all := j.view.Attempts
 	if len(all) == 0 || st.State.Final() {
 		return
 	}
 	last := all[len(all)-1]
-	why := ledger.Why(all, func(id tasks.PeerID) string { return namesOf([]tasks.PeerID{id}, names)[0] })
+	why := ledger.Why(all, func(id tasks.PeerID) string { return members.NamesOf([]tasks.PeerID{id}, names)[0] })
 	if !j.view.Stuck {
 		st.State, st.Phase = api.Merging, "another node tries, since it could not be finished: "+why
 		return

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"github.com/dtpnode/dtpnode/node/members"
+
 	"cmp"
 	"fmt"
 	"slices"
@@ -28,11 +30,11 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 		v, kept = p.Ledger(id)
 		_, leads = p.Leads(id)
 	})
-	names, home := d.memberNames(), j.homeNow()
+	names, home := d.cluster.Names(), j.homeNow()
 	var away, silent, mute []string
 	for _, m := range v.Members {
-		switch name := cmp.Or(names[m].name, d.nameOf(m)); {
-		case !names[m].up:
+		switch name := cmp.Or(names[m].Name, d.cluster.NameOf(m)); {
+		case !names[m].Up:
 			away = append(away, name)
 		case !leads && !v.Majority && !slices.Contains(v.Alive, m):
 			silent = append(silent, name)
@@ -40,13 +42,13 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 			mute = append(mute, name)
 		}
 	}
-	homeless := !leads && !names[home].up
+	homeless := !leads && !names[home].Up
 	switch n := len(v.Members); {
 	case kept && n > 0 && 2*(n-len(away)-len(silent)-len(mute)) <= n:
 		return fmt.Sprintf("most of the %d nodes that keep its ledger are needed, and %s", n, unreached(away, silent, mute)),
 			"it goes on by itself when enough of them are back: start dtpnode up there. If they are gone for good, " + recoverHint(j.name)
 	case !kept && homeless && home != "":
-		name := cmp.Or(names[home].name, home)
+		name := cmp.Or(names[home].Name, home)
 		return fmt.Sprintf("%s, which leads it, cannot be reached, and its ledger is not kept here", name),
 			"another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " + name + " again. If the nodes that keep its ledger are gone for good, " + recoverHint(j.name)
 	case homeless:
@@ -56,9 +58,9 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 }
 
 // awaiting says for whom a job waits that could read what no other node can.
-func awaiting(a ledger.Awaited, names map[tasks.PeerID]memberName) string {
+func awaiting(a ledger.Awaited, names map[tasks.PeerID]members.Name) string {
 	return fmt.Sprintf("waiting for %s, which %s away (%s): no other node can read %d entries; they are given up in %s",
-		strings.Join(namesOf(a.Nodes, names), " and "), isAre(a.Nodes), a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
+		strings.Join(members.NamesOf(a.Nodes, names), " and "), isAre(a.Nodes), a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
 }
 
 // cramped says why nothing is committed while the home's disk takes nothing.
@@ -117,10 +119,10 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 	if ok {
 		st.Committed = v.Committed.Len()
 		st.Done = max(st.Done, st.Committed)
-		st.Replicas = d.names(v.Members)
+		st.Replicas = d.cluster.Called(v.Members)
 	}
 	st.Home, st.Safe = j.homeNow(), false
-	st.HomeName = d.memberNames()[st.Home].name
+	st.HomeName = d.cluster.Names()[st.Home].Name
 	return st, true
 }
 

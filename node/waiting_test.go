@@ -74,7 +74,7 @@ func TestNobodyMakesUpAJobThatWaits(t *testing.T) {
 		}
 		st, waits := d.toldToWait("x", c.name, b)
 		if waits != c.waits ||
-			waits && (!strings.HasSuffix(st.Phase, "(so says "+d.nameOf("x")+")") || st.Hint != recoverHint(given)) {
+			waits && (!strings.HasSuffix(st.Phase, "(so says "+d.cluster.NameOf("x")+")") || st.Hint != recoverHint(given)) {
 			t.Errorf("%s: %v, %q, %q", c.what, waits, st.Phase, st.Hint)
 		}
 	}

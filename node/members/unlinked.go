@@ -1,4 +1,4 @@
-package node
+package members
 
 import (
 	"cmp"
@@ -35,30 +35,30 @@ type lack struct {
 	Why string       `json:"why,omitempty"`
 }
 
-// lacks answers the question whom a member has no link to.
-type lacks struct {
+// Lacks answers the question whom a member has no link to.
+type Lacks struct {
 	Lacks []lack         `json:"lacks"`
 	More  int            `json:"more,omitempty"` // that were left out
 	Has   []tasks.PeerID `json:"has,omitempty"`  // of those that were asked after: it has a link to them
 }
 
 // names reports whether a member is among those that it has no link to.
-func (l lacks) names(id tasks.PeerID) bool {
+func (l Lacks) names(id tasks.PeerID) bool {
 	return slices.ContainsFunc(l.Lacks, func(o lack) bool { return o.ID == id })
 }
 
-// serveLacks tells a member whom this node has no link to: those at first that the member does not itself ask after,
+// ServeLacks tells a member whom this node has no link to: those at first that the member does not itself ask after,
 // for it has no link to them either.
-func (d *Daemon) serveLacks(arg string) ([]byte, error) {
+func (c *Cluster) ServeLacks(arg string) ([]byte, error) {
 	var after []tasks.PeerID
 	if err := json.Unmarshal([]byte(arg), &after); err != nil || len(after) > p2p.MaxPeers {
 		return nil, &api.Error{Message: "could not read whose links are asked for", Err: err}
 	}
-	return json.Marshal(lacksOf(d.net.Members(), after, maxLacks))
+	return json.Marshal(lacksOf(c.net.Members(), after, maxLacks))
 }
 
 // lacksOf says whom the member whose view this is has no link to, and of some to whom it has one.
-func lacksOf(members []p2p.Member, after []tasks.PeerID, most int) (out lacks) {
+func lacksOf(members []p2p.Member, after []tasks.PeerID, most int) (out Lacks) {
 	asked := make(map[tasks.PeerID]bool, len(after))
 	for _, id := range after {
 		asked[id] = true
@@ -100,29 +100,29 @@ func shortened(why string) string {
 	return why
 }
 
-// links finds out which pairs of the members that are up have no link.
-func (d *Daemon) links(ctx context.Context) api.Links {
-	members := d.net.Members()
-	if _, out := d.net.Expelled(); out {
+// Links finds out which pairs of the members that are up have no link.
+func (c *Cluster) Links(ctx context.Context) api.Links {
+	members := c.net.Members()
+	if _, out := c.net.Expelled(); out {
 		return api.Links{Pairs: []api.NoLink{}}
 	}
 	mine := lacksOf(members, nil, p2p.MaxPeers)
-	said, silent := d.askLacks(ctx, members, mine)
-	said[d.net.ID()] = mine
+	said, silent := c.askLacks(ctx, members, mine)
+	said[c.net.ID()] = mine
 	return unlinked(members, said, silent)
 }
 
 // askLacks asks all members that are up whom they have no link to.
-func (d *Daemon) askLacks(
-	ctx context.Context, members []p2p.Member, mine lacks,
-) (said map[tasks.PeerID]lacks, silent map[tasks.PeerID]string) {
-	ctx, cancel := context.WithTimeout(ctx, askWait)
+func (c *Cluster) askLacks(
+	ctx context.Context, members []p2p.Member, mine Lacks,
+) (said map[tasks.PeerID]Lacks, silent map[tasks.PeerID]string) {
+	ctx, cancel := context.WithTimeout(ctx, AskWait)
 	defer cancel()
 	after := make([]tasks.PeerID, 0, len(mine.Lacks))
 	for _, l := range mine.Lacks {
 		after = append(after, l.ID)
 	}
-	said, silent = map[tasks.PeerID]lacks{}, map[tasks.PeerID]string{}
+	said, silent = map[tasks.PeerID]Lacks{}, map[tasks.PeerID]string{}
 	arg, err := json.Marshal(after)
 	if err != nil {
 		return said, silent
@@ -135,10 +135,10 @@ func (d *Daemon) askLacks(
 			continue
 		}
 		g.Go(func() error {
-			var l lacks
-			b, err := d.askPeer(ctx, m.ID, "lacks", string(arg))
+			var l Lacks
+			b, err := c.Ask(ctx, m.ID, "lacks", string(arg))
 			if err == nil {
-				err = wire.ReadJSON(b, mostValues, &l)
+				err = wire.ReadJSON(b, MostValues, &l)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -158,7 +158,7 @@ func (d *Daemon) askLacks(
 
 // unlinked puts together what members, this node among them, say of their links: pairs of members that are both up,
 // as far as this node or another says, of which one at least has no link to the other. members are this node's view.
-func unlinked(members []p2p.Member, said map[tasks.PeerID]lacks, silent map[tasks.PeerID]string) api.Links {
+func unlinked(members []p2p.Member, said map[tasks.PeerID]Lacks, silent map[tasks.PeerID]string) api.Links {
 	u := unlinking{
 		names: map[tasks.PeerID]string{},
 		via:   map[tasks.PeerID][]string{},
@@ -212,7 +212,7 @@ type unlinking struct {
 	via   map[tasks.PeerID][]string // members that this node has no link to, and who says that it has one
 	up    map[tasks.PeerID]bool     // here
 	pairs map[[2]tasks.PeerID]*api.NoLink
-	said  map[tasks.PeerID]lacks
+	said  map[tasks.PeerID]Lacks
 }
 
 func (u *unlinking) isUp(id tasks.PeerID) bool {

@@ -1,4 +1,4 @@
-package node
+package members
 
 import (
 	"fmt"
@@ -26,28 +26,28 @@ func view(up string, all ...string) (ms []p2p.Member) {
 func TestUnlinked(t *testing.T) {
 	for name, tc := range map[string]struct {
 		up   string
-		said map[tasks.PeerID]lacks
+		said map[tasks.PeerID]Lacks
 		want []string
 	}{
-		"all linked": {"bc", map[tasks.PeerID]lacks{"b": {}, "c": {}}, nil},
-		"two of others": {"bc", map[tasks.PeerID]lacks{
+		"all linked": {"bc", map[tasks.PeerID]Lacks{"b": {}, "c": {}}, nil},
+		"two of others": {"bc", map[tasks.PeerID]Lacks{
 			"b": {Lacks: []lack{{"c", "refused"}}},
 			"c": {Lacks: []lack{{"b", "no route"}}},
 		}, []string{"B refused|C no route|"}},
-		"one says so, the other denies it": {"bc", map[tasks.PeerID]lacks{"b": {Lacks: []lack{{"c", "refused"}}}, "c": {}},
+		"one says so, the other denies it": {"bc", map[tasks.PeerID]Lacks{"b": {Lacks: []lack{{"c", "refused"}}}, "c": {}},
 			[]string{"B refused|C denies|"}},
-		"one that did not answer denies nothing": {"bc", map[tasks.PeerID]lacks{"b": {Lacks: []lack{{"c", "refused"}}}},
+		"one that did not answer denies nothing": {"bc", map[tasks.PeerID]Lacks{"b": {Lacks: []lack{{"c", "refused"}}}},
 			[]string{"B refused|C|"}},
-		"down for all": {"b", map[tasks.PeerID]lacks{
+		"down for all": {"b", map[tasks.PeerID]Lacks{
 			"a": {Lacks: []lack{{"c", "x"}}},
 			"b": {Lacks: []lack{{"c", "y"}}},
 		}, nil},
-		"down for this node alone": {"b", map[tasks.PeerID]lacks{
+		"down for this node alone": {"b", map[tasks.PeerID]Lacks{
 			"a": {Lacks: []lack{{"c", "x"}}},
 			"b": {Has: []string{"c", "c", "z"}},
 		},
 			[]string{"A x|C|B"}},
-		"words about strangers and oneself": {"b", map[tasks.PeerID]lacks{"b": {
+		"words about strangers and oneself": {"b", map[tasks.PeerID]Lacks{"b": {
 			Lacks: []lack{{"z", ""}, {"b", ""}, {"", ""}},
 			Has:   []string{"z"},
 		}}, nil},
@@ -83,7 +83,7 @@ func TestLacksAreBounded(t *testing.T) {
 	l := lacksOf(ms, after, maxLacks)
 	if len(l.Lacks) != maxLacks || l.More != 910-maxLacks || l.Lacks[0].ID != "id0900" ||
 		len(l.Lacks[0].Why) > maxWhy+len("…") || strings.Contains(l.Lacks[0].Why, "\x1b") {
-		t.Errorf("%d lacks, %d more, the first %+v", len(l.Lacks), l.More, l.Lacks[0])
+		t.Errorf("%d Lacks, %d more, the first %+v", len(l.Lacks), l.More, l.Lacks[0])
 	}
 }
 
@@ -98,12 +98,12 @@ func TestWhatIsSaidOfLinksIsBounded(t *testing.T) {
 			m.Name = fmt.Sprint("name", i)
 			ms = append(ms, m)
 		}
-		said := map[tasks.PeerID]lacks{}
+		said := map[tasks.PeerID]Lacks{}
 		for _, m := range ms {
 			if !m.Up && !m.Self {
 				continue
 			}
-			var l lacks
+			var l Lacks
 			for range rapid.IntRange(0, 5).Draw(t, "lacks") {
 				l.Lacks = append(l.Lacks,
 					lack{fmt.Sprint("id", rapid.IntRange(0, n).Draw(t, "of")),

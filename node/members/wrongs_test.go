@@ -1,4 +1,4 @@
-package node
+package members
 
 import (
 	"slices"
@@ -14,7 +14,7 @@ import (
 // want of a right, and who it was is remembered.
 func TestWrongMessagesCloseTheLink(t *testing.T) {
 	v := violations{of: map[tasks.PeerID]*wrongs{}}
-	for what, most := range map[engine.Wrong]int{engine.OutsideJob: maxWrongs, rightless: maxRightless} {
+	for what, most := range map[engine.Wrong]int{engine.OutsideJob: maxWrongs, Rightless: maxRightless} {
 		from := tasks.PeerID("peer " + what)
 		for i := 1; i <= most; i++ {
 			if enough, _ := v.count(from, what); enough != (i == most) {
@@ -24,9 +24,9 @@ func TestWrongMessagesCloseTheLink(t *testing.T) {
 		if note := v.notes()[from]; !strings.Contains(note, string(what)) {
 			t.Errorf("the member's note is %q", note)
 		}
-		i := slices.IndexFunc(v.counts(nil), func(w api.Wrongs) bool { return w.ID == from })
-		if i < 0 || v.counts(nil)[i].Counts[string(what)] != most {
-			t.Errorf("status counts %+v", v.counts(nil))
+		i := slices.IndexFunc(v.all(nil), func(w api.Wrongs) bool { return w.ID == from })
+		if i < 0 || v.all(nil)[i].Counts[string(what)] != most {
+			t.Errorf("status counts %+v", v.all(nil))
 		}
 	}
 }

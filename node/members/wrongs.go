@@ -1,4 +1,4 @@
-package node
+package members
 
 import (
 	"fmt"
@@ -24,9 +24,9 @@ const (
 
 // Kinds of wrong messages beside those that the engine names.
 const (
-	undecodable engine.Wrong = "message that cannot be read"
-	rightless   engine.Wrong = "message that it has no right to send"
-	restless    engine.Wrong = "goes on changing its addresses"
+	Undecodable engine.Wrong = "message that cannot be read"
+	Rightless   engine.Wrong = "message that it has no right to send"
+	Restless    engine.Wrong = "goes on changing its addresses"
 )
 
 // wrongs is what a member has sent that it should not have.
@@ -70,7 +70,7 @@ func (v *violations) count(from tasks.PeerID, what engine.Wrong) (enough bool, n
 	if w.counts[what]++; time.Since(w.since) > wrongsWithin {
 		w.since, w.recent, w.unfit = time.Now(), 0, 0
 	}
-	if what == rightless {
+	if what == Rightless {
 		w.unfit++
 	} else {
 		w.recent++
@@ -82,22 +82,29 @@ func (v *violations) count(from tasks.PeerID, what engine.Wrong) (enough bool, n
 	return enough, w.String()
 }
 
-// violated takes note of a member's message that breaks the rules.
-func (d *Daemon) violated(from tasks.PeerID, job tasks.JobID, what engine.Wrong, why string) {
-	d.log.Warn("dropped a message that breaks the rules", "from", from, "job", job.Short(), "wrong", what, "reason", why)
-	enough, note := d.violations.count(from, what)
+// Violated takes note of a member's message that breaks the rules.
+func (c *Cluster) Violated(from tasks.PeerID, job tasks.JobID, what engine.Wrong, why string) {
+	c.log.Warn("dropped a message that breaks the rules", "from", from, "job", job.Short(), "wrong", what, "reason", why)
+	enough, note := c.wrongs.count(from, what)
 	if !enough {
 		return
 	}
-	d.spawn(func() {
-		if err := d.net.Shun(from, note); err != nil {
-			d.log.Warn("could not close the link to a member that breaks the rules", "from", from, "reason", err)
+	c.spawn(func() {
+		if err := c.net.Shun(from, note); err != nil {
+			c.log.Warn("could not close the link to a member that breaks the rules", "from", from, "reason", err)
 		}
 	})
 }
 
-// counts are what was counted, by the members' ids, for status.
-func (v *violations) counts(names map[tasks.PeerID]memberName) (out []api.Wrongs) {
+// Wrongs are the members that broke the rules since this daemon started, by their ids, and how often by which kinds of
+// messages.
+func (c *Cluster) Wrongs() []api.Wrongs { return c.wrongs.all(c.Names()) }
+
+// WrongNotes describe in a sentence what members have sent against the rules, for those that have.
+func (c *Cluster) WrongNotes() map[tasks.PeerID]string { return c.wrongs.notes() }
+
+// all are what was counted, by the members' ids.
+func (v *violations) all(names map[tasks.PeerID]Name) (out []api.Wrongs) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(v.of)) {
@@ -105,7 +112,7 @@ func (v *violations) counts(names map[tasks.PeerID]memberName) (out []api.Wrongs
 		for what, n := range v.of[id].counts {
 			counts[string(what)] = n
 		}
-		out = append(out, api.Wrongs{ID: id, Name: names[id].name, Counts: counts})
+		out = append(out, api.Wrongs{ID: id, Name: names[id].Name, Counts: counts})
 	}
 	return out
 }
