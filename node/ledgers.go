@@ -11,6 +11,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
