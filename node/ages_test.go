@@ -118,15 +118,13 @@ func TestClocksTakeNoUnfinishedJob(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
 	stuck := func(at time.Duration) *job {
-		j := newJob(d.ctx, "0123456789abcdef0123456789abcdef")
+		j := d.book.New("0123456789abcdef0123456789abcdef")
 		j.led = true
 		j.view = engine.JobView{
 			Stuck:    true,
 			Attempts: []ledger.Attempt{{Node: "other", At: time.Now().Add(-at).UnixMilli(), Reason: "it crashed"}},
 		}
-		d.mu.Lock()
-		d.byName[j.name] = j
-		d.mu.Unlock()
+		d.book.Add(j)
 		return j
 	}
 	dropped := func(j *job) bool {

@@ -29,11 +29,11 @@ type awaited struct {
 
 // newAwaited makes a job known that was not over when this daemon ended.
 func (d *Daemon) newAwaited(st store.Status, restored bool) *awaited {
-	j := newJob(d.ctx, st.ID)
+	j := d.book.New(st.ID)
 	j.submittedHere, j.status = true, st.JobStatus
 	j.req.Output = st.Owed
 	if !restored {
-		d.byName[st.ID] = j
+		d.book.Add(j)
 	}
 	return &awaited{job: j, restored: restored}
 }
@@ -58,10 +58,7 @@ func (d *Daemon) awaitEnds(waiting []*awaited) {
 // awaitedOver looks for the end of an awaited job, and has its output written.
 func (d *Daemon) awaitedOver(s *awaited) bool {
 	j := s.job
-	d.mu.Lock()
-	now := d.byName[j.name]
-	d.mu.Unlock()
-	if now != nil && now.final() { // its ledger here has told, and that wrote the output
+	if now := d.book.Named(j.name); now != nil && now.final() { // its ledger here has told, and that wrote the output
 		return true
 	}
 	told, asked := d.tellingOf(j)
@@ -123,9 +120,7 @@ func (d *Daemon) loseAwaited(j *job) {
 	if why := d.ledgers.Damaged(j.name); why != "" {
 		msg += ": " + why
 	}
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	j.mu.Lock()
 	j.led = true
 	j.mu.Unlock()
@@ -137,9 +132,7 @@ func (d *Daemon) endAwaited(j *job, st api.JobStatus) {
 	if !j.adopt(st, true) {
 		return
 	}
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	d.saveStatus(j)
 	d.afterEnd(j)
 }

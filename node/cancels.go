@@ -86,12 +86,12 @@ func (d *Daemon) tellCancel(ctx context.Context, j *job, home tasks.PeerID, name
 
 // cancelHomeless remembers the cancel of a job that is known here and that nobody leads.
 func (d *Daemon) cancelHomeless(name string, why *api.Error) (api.Cancellation, error) {
-	known := d.waiters(name)
+	known := d.book.Meant(name)
 	if len(known) != 1 {
 		return api.Cancellation{}, why
 	}
 	j := known[0]
-	if owner := d.submitterOf(j); !d.cluster.May(d.net.ID(), owner, members.ForRule) {
+	if owner := j.submitter(); !d.cluster.May(d.net.ID(), owner, members.ForRule) {
 		return api.Cancellation{}, d.cluster.Refusal(j.name, owner, members.ForRule)
 	}
 	reason, _ := d.waits(j)

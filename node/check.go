@@ -40,7 +40,7 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 	if err := checkLimits(req); err != nil {
 		return out, err
 	}
-	j := newJob(d.ctx, strings.Repeat("0", nameLen))
+	j := d.book.New(strings.Repeat("0", nameLen))
 	j.req, j.tell = req, news(tell)
 	defer j.release()
 	stop := context.AfterFunc(ctx, j.cancel)

@@ -40,7 +40,7 @@ func toldBy(id tasks.PeerID, b []byte) ([]claim, error) {
 // homes are the proven homes of the jobs that are known here, by api.Short.
 func (d *Daemon) homes() map[string]tasks.PeerID {
 	out := map[string]tasks.PeerID{}
-	for _, j := range d.candidates("") {
+	for _, j := range d.book.Candidates("") {
 		if home := j.homeNow(); home != "" {
 			out[api.Short(j.name)] = home
 		}

@@ -157,12 +157,12 @@ func (d *Daemon) ofOneJob(name string, copies []copyReport) ([]copyReport, error
 			id = c.ID
 		}
 	}
-	if known := d.find(name); len(known) == 1 {
+	if known := d.book.Find(name); len(known) == 1 {
 		id = known[0].id
 	}
 	kept := slices.DeleteFunc(slices.Clone(copies), func(c copyReport) bool { return c.ID != id })
 	own := slices.ContainsFunc(kept, func(c copyReport) bool { return c.on == d.net.ID() })
-	if len(kept) < len(copies) && !own && len(d.find(name)) != 1 {
+	if len(kept) < len(copies) && !own && len(d.book.Find(name)) != 1 {
 		return nil, ambiguous(name, 2)
 	}
 	if len(kept) == 0 {

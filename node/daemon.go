@@ -48,6 +48,7 @@ type Daemon struct {
 	asides  *store.Asides  // those that were given up for a recovery
 	ages    *store.Ages
 	results *store.Results // of jobs that have ended
+	book    *Book          // of the jobs that this node knows
 	peer    *engine.Peer   // touched by the loop alone, and by open before it runs
 	events  chan queued
 	calls   chan func()
@@ -68,15 +69,9 @@ type Daemon struct {
 	planner      *plan.Planner // of jobs' files
 	descriptions descriptions  // of other members' jobs
 	handouts     handouts      // of committed partials, to members
-	growths      growths       // what open jobs have grown by
 	appending    appending     // who waits for an append
 
-	mu         sync.Mutex // guards what follows, and is held for moments
-	jobs       map[tasks.JobID]*job
-	byName     map[string]*job
-	past       []string                    // names of jobs of other nodes that have ended, the oldest first
-	packed     map[string]tasks.Ship       // what was packed of code, by its key
-	rates      map[string]float64          // units a second and slot, by code, from earlier jobs
+	mu         sync.Mutex                  // guards what follows, and is held for moments
 	recoveries map[tasks.JobID]*recovering // under way here
 
 	lying lying //nolint:unused // in builds for tests alone: see liars_on.go
@@ -100,10 +95,6 @@ func Open(ctx context.Context, cfg Config) (*Daemon, error) {
 		steals:       worker.NewMeter(),
 		descriptions: newDescriptions(),
 		handouts:     handouts{of: map[tasks.PeerID]*handout{}},
-		jobs:         map[tasks.JobID]*job{},
-		byName:       map[string]*job{},
-		packed:       map[string]tasks.Ship{},
-		rates:        map[string]float64{},
 		recoveries:   map[tasks.JobID]*recovering{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -244,11 +244,11 @@ func TestAForeignJobHidesNoneLedHere(t *testing.T) {
 	}
 	<-led.done
 	for _, name := range []string{led.name, "another"} {
-		j := newJob(d.ctx, name)
+		j := d.book.New(name)
 		j.id = tasks.NameOf([]byte(name))
-		d.meet(j)
+		d.book.Meet(j)
 	}
-	if d.byName[led.name] != led || d.byName["another"] == nil {
+	if d.book.Named(led.name) != led || d.book.Named("another") == nil {
 		t.Error("a job is hidden")
 	}
 }
@@ -267,7 +267,7 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 		Nonce:     tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
 		Work:      workOf(source),
 	}
-	j := newJob(d.ctx, store.NameOf(desc))
+	j := d.book.New(store.NameOf(desc))
 	j.home, j.led, j.submittedHere, j.status.ID = d.net.ID(), true, true, j.name
 	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
 		t.Fatal(err)

@@ -20,17 +20,12 @@ const (
 	deliverPause = 5 * time.Minute // the longest pause after a failure
 )
 
-// ownJob reports whether a job was submitted on this node; j.mu is held.
-func (d *Daemon) ownJob(j *job) bool {
-	return j.submittedHere || (j.desc != nil && j.desc.Submitter == d.net.ID())
-}
-
 // owed is where this node is still to write a job's output, empty for nowhere.
 func (d *Daemon) owed(j *job) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	none := j.status.State == api.Failed || j.status.State == api.Cancelled
-	if !d.ownJob(j) || none || j.outDone || j.outWaived {
+	if !j.own() || none || j.outDone || j.outWaived {
 		return ""
 	}
 	return j.req.Output
@@ -84,15 +79,15 @@ func (d *Daemon) deliverLate(j *job) {
 	}
 	d.saveStatus(j)
 	d.log.Info("wrote a job's output", "job", api.Short(j.name), "file", out)
-	d.fetched(j.name, d.submitterOf(j))
+	d.fetched(j.name, j.submitter())
 }
 
 // replaced names a job that was submitted later than j and has written to the same file: its output stays there.
 func (d *Daemon) replaced(j *job, out string) string {
 	since, _ := j.ledSince()
-	for _, o := range d.ledJobs() {
+	for _, o := range d.book.AllTold() {
 		o.mu.Lock()
-		later := o.outDone && o.status.Output == out && o.status.Submitted.After(since) && d.ownJob(o)
+		later := o.outDone && o.status.Output == out && o.status.Submitted.After(since) && o.own()
 		o.mu.Unlock()
 		if later {
 			return o.name
@@ -129,7 +124,7 @@ func (d *Daemon) deliverOften() {
 	tick := time.NewTicker(deliverEvery)
 	defer tick.Stop()
 	for {
-		for _, j := range d.ledJobs() {
+		for _, j := range d.book.AllTold() {
 			if d.due(j) {
 				d.deliverLate(j)
 			}

@@ -20,15 +20,13 @@ import (
 func (d *Daemon) ended(t *testing.T, name, out, result string) *job {
 	t.Helper()
 	sum := sha256.Sum256([]byte(result))
-	j := newJob(d.ctx, strings.Repeat(name, 32/len(name)))
+	j := d.book.New(strings.Repeat(name, 32/len(name)))
 	j.submittedHere, j.req.Output = true, out
 	if err := durable.Write(d.results.Path(j.name), []byte(result)); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now(), SHA256: hex.EncodeToString(sum[:])}, true)
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	return j
 }
 
@@ -74,14 +72,14 @@ func TestAnOutputIsOwedUntilItIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the output is written", func() bool {
-		j, err := d.led(j.name)
+		j, err := d.book.Told(j.name)
 		return err == nil && d.statusOf(j).Output == out
 	})
 	if !holds(out, "histograms") {
 		t.Error("the output is not the result")
 	}
 	restart() // what is paid is owed no more
-	now, err := d.led(j.name)
+	now, err := d.book.Told(j.name)
 	if err != nil || d.owed(now) != "" || d.statusOf(now).Output != out {
 		t.Errorf("still owed: %v, %v", now, err)
 	}
@@ -121,16 +119,14 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 	}
 	client := api.NewClient(api.SocketPath(d.cfg.StateDir))
 	out := filepath.Join(t.TempDir(), "out.root")
-	j := newJob(d.ctx, strings.Repeat("c", 32))
+	j := d.book.New(strings.Repeat("c", 32))
 	j.delivering.Lock()
 	j.submittedHere, j.req.Output = true, out
 	if err := durable.Write(d.results.Path(j.name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
 	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: store.HashOf([]byte("histograms"))}, true)
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	d.spawn(func() { d.afterEnd(j) })
 	waited := 0
 	st, err := client.Follow(t.Context(), j.name, func(ev api.Event) error {
@@ -194,7 +190,7 @@ func TestAFetchedResultGoes(t *testing.T) {
 	if d.results.Has(fetched.name) || !d.results.Has(kept.name) {
 		t.Error("want the result gone that was fetched, and that alone")
 	}
-	if _, err := d.led(fetched.name); err != nil {
+	if _, err := d.book.Told(fetched.name); err != nil {
 		t.Errorf("the job is forgotten: %v", err)
 	}
 	if _, err := d.result(fetched); err == nil || !strings.Contains(err.Error(), "was fetched at") {
@@ -210,11 +206,9 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 	if err := durable.Write(d.results.Path(name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
-	j := newJob(d.ctx, name)
+	j := d.book.New(name)
 	j.submittedHere = true
-	d.mu.Lock()
-	d.byName[name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	for from, ok := range map[string]bool{"stranger": false, d.net.ID(): true} {
 		if _, err := d.serve(t.Context(), from, "fetched", []byte(name)); (err == nil) != ok {
 			t.Errorf("%s: %v", from, err)
@@ -234,12 +228,10 @@ func TestJobsEndWhileTheyAreListed(t *testing.T) {
 	defer d.Close()
 	var jobs []*job
 	for i := range 50 {
-		j := newJob(d.ctx, fmt.Sprintf("%032d", i))
+		j := d.book.New(fmt.Sprintf("%032d", i))
 		j.led = true
 		jobs = append(jobs, j)
-		d.mu.Lock()
-		d.byName[j.name] = j
-		d.mu.Unlock()
+		d.book.Add(j)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -249,10 +241,10 @@ func TestJobsEndWhileTheyAreListed(t *testing.T) {
 		}
 	}()
 	for range 50 {
-		d.ledJobs()
+		d.book.AllTold()
 	}
 	<-done
-	led := d.ledJobs()
+	led := d.book.AllTold()
 	for i, j := range led {
 		if j != jobs[i] {
 			t.Fatalf("job %d is out of order", i)

@@ -137,7 +137,7 @@ func (d *Daemon) room(id tasks.JobID, b store.Signature, bytes int64) (err error
 // other nodes have for them.
 func (d *Daemon) noteHeavy(j *job, weight int64) {
 	others, n := int64(0), 0
-	for _, o := range d.ledJobs() {
+	for _, o := range d.book.AllTold() {
 		o.mu.Lock()
 		if o != j && o.submittedHere && !o.status.State.Final() {
 			others, n = others+o.weight, n+1

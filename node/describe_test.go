@@ -1,8 +1,10 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -15,18 +17,60 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
+// mute has a member join that answers no request until the test ends.
+func mute(t *testing.T, d *Daemon) *p2p.Node {
+	t.Helper()
+	n, err := p2p.Open(t.Context(), p2p.Config{
+		Dir:     t.TempDir(),
+		Name:    "mute",
+		Version: "test",
+		Topics:  []string{jobsTopic},
+		Serve: func(ctx context.Context, _ p2p.PeerID, _ string, _ []byte) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	go func() {
+		for ev := range n.Events() { // which it hears and does nothing about
+			switch ev := ev.(type) {
+			case p2p.Message:
+				ev.Done()
+			case p2p.Announced:
+				ev.Done()
+			}
+		}
+	}()
+	token, _, err := d.net.Invite([]p2p.Right{p2p.Worker}, time.Minute)
+	if err == nil {
+		err = n.Join(t.Context(), token)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // claims is how a member announces that it has founded the ledger of a job, whoever's that is.
-func claims(by *Daemon, id tasks.JobID) engine.Recv {
-	m := quorum.SoleMandate(netKeys{by.net}, engine.GroupName(id), quorum.NewMember(by.net.ID(), 1))
+func claims(by *p2p.Node, id tasks.JobID) engine.Recv {
+	m := quorum.SoleMandate(netKeys{by}, engine.GroupName(id), quorum.NewMember(by.ID(), 1))
 	return engine.Recv{
-		From: by.net.ID(),
-		Msg:  engine.Message{Job: id, Term: 1, Open: &engine.Open{Home: by.net.ID(), Every: time.Second, Proof: &m}},
+		From: by.ID(),
+		Msg:  engine.Message{Job: id, Term: 1, Open: &engine.Open{Home: by.ID(), Every: time.Second, Proof: &m}},
 	}
 }
 
 // hearsOf is when a member announces a job; nothing is done about it yet.
 func (d *Daemon) hearsOf(by *Daemon, id tasks.JobID) {
-	m := claims(by, id)
+	m := claims(by.net, id)
 	d.ask(func(p *engine.Peer) { p.Step(d.now(), m) })
 }
 
@@ -35,23 +79,20 @@ func (d *Daemon) hearsOf(by *Daemon, id tasks.JobID) {
 func TestWhoNeverAnswersKeepsNobodyFromAJob(t *testing.T) {
 	d := openWithout(t, "host")
 	defer d.Close()
-	home, liar := admit(t, d, "home", p2p.Submitter), admit(t, d, "liar", p2p.Worker)
+	home, liar := admit(t, d, "home", p2p.Submitter), mute(t, d)
 	defer home.Close()
-	defer liar.Close()
 	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	id := describedAs(t, home, tasks.NonceOf(home.net.ID(), tasks.NonceSalt{1}))
-	liar.mu.Lock() // so it answers nothing
-	defer liar.mu.Unlock()
 	d.post(claims(liar, id))
 	until(t, "the liar is asked", func() bool {
 		d.descriptions.mu.Lock()
 		defer d.descriptions.mu.Unlock()
 		return d.descriptions.of[id] != nil
 	})
-	d.post(claims(home, id))
+	d.post(claims(home.net, id))
 	until(t, "the description is here, by which the liar's claim is none", func() bool {
 		wrongs := wrongsOf(d)
-		return wrongs[liar.net.ID()][string(engine.Unproven)] > 0 && wrongs[home.net.ID()] == nil
+		return wrongs[liar.ID()][string(engine.Unproven)] > 0 && wrongs[home.net.ID()] == nil
 	})
 	until(t, "nobody is asked any more", func() bool {
 		d.descriptions.mu.Lock()
@@ -64,15 +105,12 @@ func TestWhoNeverAnswersKeepsNobodyFromAJob(t *testing.T) {
 func TestQuestionsHaveAnEnd(t *testing.T) {
 	d := openWithout(t, "host")
 	defer d.Close()
-	liar := admit(t, d, "liar", p2p.Worker)
-	defer liar.Close()
+	liar := mute(t, d)
 	until(t, "it is up", func() bool { return len(d.cluster.Up()) == 1 })
-	liar.mu.Lock()
-	defer liar.mu.Unlock()
 	d.cfg.SignatureWait = 50 * time.Millisecond
 	id := tasks.NameOf([]byte("nothing"))
 	q, leave := d.descriptions.join(t.Context(), id)
-	_, err := d.fetchJob(q, id, liar.net.ID())
+	_, err := d.fetchJob(q, id, liar.ID())
 	if leave(); !errors.Is(err, errSilent) {
 		t.Errorf("asked in vain: %v", err)
 	}
@@ -188,7 +226,7 @@ func TestDescriptionsFindNoMoreRoomThanTheirSubmitters(t *testing.T) {
 	if err := fetch(other, light); err != nil {
 		t.Errorf("another's: %v", err)
 	}
-	j := newJob(d.ctx, "job")
+	j := d.book.New("job")
 	if d.noteHeavy(j, engine.MaxDescribed+1); len(j.status.Notes) != 1 {
 		t.Error("the user of such a job is not told:", j.status.Notes)
 	}

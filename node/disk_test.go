@@ -12,7 +12,7 @@ import (
 func TestFullDiskOfAHomeIsTold(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
-	j := newJob(d.ctx, strings.Repeat("ab", 16))
+	j := d.book.New(strings.Repeat("ab", 16))
 	j.desc, j.led = &tasks.Job{}, true
 	j.status.State, j.status.HomeName = api.Running, "home"
 	j.view.Cramped = "write x: no space left on device"

@@ -27,13 +27,13 @@ const maxEnd = ledger.MaxStatus + 512<<10
 
 // endSealed keeps the proof of a job's end; called by the loop alone. The ledger's copy does not go before.
 func (d *Daemon) endSealed(e engine.EndSealed) {
-	j, c := d.byID(e.ID), d.ledgers.Of(e.ID)
+	j, c := d.book.ByID(e.ID), d.ledgers.Of(e.ID)
 	name := ""
 	switch {
 	case j != nil:
 		name = j.name
 	case c != nil:
-		name = d.jobOf(c).name
+		name = d.book.OfCopy(c).name
 	}
 	if name == "" || d.keepsFor(name, e.ID, e.Submitter) != nil {
 		return
@@ -56,11 +56,11 @@ type endProof struct {
 
 // serveEnd shows a member the proof of a job's end.
 func (d *Daemon) serveEnd(from tasks.PeerID, name string) ([]byte, error) {
-	j, err := d.led(name)
+	j, err := d.book.Told(name)
 	if err != nil {
 		return nil, err
 	}
-	p := endProof{Submitter: d.submitterOf(j)}
+	p := endProof{Submitter: j.submitter()}
 	if p.End, err = d.results.End(j.name); err != nil || p.End.Ended.Seal == nil {
 		return nil, fmt.Errorf("the end of job %s is not proven yet", api.Short(j.name))
 	}
@@ -77,9 +77,9 @@ var errUnproven = errors.New("tells of a job's end that it cannot prove")
 // of the job here must be true of it.
 func (d *Daemon) provenEnd(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) (api.JobStatus, error) {
 	known := jobIdentity{name: name, submitter: st.Submitter}
-	if found := d.find(name); len(found) == 1 {
+	if found := d.book.Find(name); len(found) == 1 {
 		known.id = found[0].known()
-		if owner := d.submitterOf(found[0]); owner != "" {
+		if owner := found[0].submitter(); owner != "" {
 			known.submitter = owner
 		}
 	}

@@ -22,7 +22,7 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 		Ended:     engine.Ended{Sum: "sum", Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte("secret")}},
 	})
 	d.forgetJob(j.name)
-	if d.results.Has(j.name) || len(d.find(j.name)) > 0 {
+	if d.results.Has(j.name) || len(d.book.Find(j.name)) > 0 {
 		t.Error("the job is kept")
 	}
 	cfg := d.cfg

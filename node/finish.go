@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -126,7 +125,7 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 }
 
 func (d *Daemon) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
-	j := d.byID(e.Job)
+	j := d.book.ByID(e.Job)
 	if j == nil {
 		return exec.Partial{}, errors.New("the job is over")
 	}
@@ -153,7 +152,7 @@ func (d *Daemon) counted(id tasks.JobID, path string) (units int64, canary uint6
 	var desc *tasks.Job
 	if c := d.ledgers.Of(id); c != nil {
 		desc = c.Job
-	} else if j := d.byID(id); j != nil {
+	} else if j := d.book.ByID(id); j != nil {
 		_, desc = j.prepared()
 	}
 	if desc == nil {
@@ -162,15 +161,9 @@ func (d *Daemon) counted(id tasks.JobID, path string) (units int64, canary uint6
 	return d.runtimes.Counted(desc.Work.Kind, path)
 }
 
-func (d *Daemon) byID(id tasks.JobID) *job {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.jobs[id]
-}
-
 // finish makes a led job's result and ends the job.
 func (d *Daemon) finish(e engine.FinishJob) {
-	j := d.byID(e.ID)
+	j := d.book.ByID(e.ID)
 	if j == nil {
 		return
 	}
@@ -310,7 +303,7 @@ func (d *Daemon) terminate(j *job, paths []string, result string) (exec.Finished
 // writes is kept as long; empty if that cannot be made, or for a job of this node.
 func (d *Daemon) elsewhere(j *job) string {
 	j.mu.Lock()
-	own := d.ownJob(j)
+	own := j.own()
 	j.mu.Unlock()
 	dir := d.results.AwayFolder(j.name)
 	if own || os.MkdirAll(dir, 0o700) != nil {
@@ -325,7 +318,7 @@ const maxLeft = 20
 // leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
 func (d *Daemon) leftIn(j *job) *api.Elsewhere {
 	dir := d.results.AwayFolder(j.name)
-	if d.ownJob(j) || store.SizeOf(dir) < 0 {
+	if j.own() || store.SizeOf(dir) < 0 {
 		return nil
 	}
 	e := &api.Elsewhere{Node: d.net.Name(), Folder: dir}
@@ -367,15 +360,13 @@ func (d *Daemon) remember(j *job) {
 	rate := j.view.Nodes[d.net.ID()].Stats.Rate / float64(max(d.cfg.Slots, 1))
 	j.mu.Unlock()
 	if rate > 0 {
-		d.mu.Lock()
-		d.rates[j.codeKey] = rate
-		d.mu.Unlock()
+		d.book.SetRate(j.codeKey, rate)
 	}
 }
 
 // failJob ends a led job that cannot have a result.
 func (d *Daemon) failJob(e engine.FailJob) {
-	j := d.byID(e.ID)
+	j := d.book.ByID(e.ID)
 	if j == nil {
 		return
 	}
@@ -515,13 +506,13 @@ func tailOf(s string, n int) string {
 // before the end is on disk.
 func (d *Daemon) jobEnded(e engine.JobEnded) {
 	failpoint.Hit(failpoint.EndAfter)
-	j, c := d.byID(e.ID), d.ledgers.Of(e.ID)
+	j, c := d.book.ByID(e.ID), d.ledgers.Of(e.ID)
 	if c != nil {
 		if j == nil {
-			j = d.jobOf(c)
+			j = d.book.OfCopy(c)
 		}
 		j.mu.Lock()
-		j.describedBy(c, d.growths.whole(c.ID, c.Job))
+		j.describedBy(c, d.book.growths.whole(c.ID, c.Job))
 		j.mu.Unlock()
 	}
 	var st api.JobStatus
@@ -535,7 +526,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	}
 	st.ID, st.SHA256 = j.name, e.Result.SHA256
 	j.mu.Lock()
-	own := d.ownJob(j)
+	own := j.own()
 	j.mu.Unlock()
 	first := j.adopt(st, own) // else another node has told of the end before
 	if e.Result.SHA256 != "" {
@@ -553,7 +544,7 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 		if len(parts) > 0 {
 			d.keepParts(j.name, c, parts)
 		}
-		d.results.SaveEnd(j.name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: d.submitterOf(j), Recovery: e.Recovery})
+		d.results.SaveEnd(j.name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: j.submitter(), Recovery: e.Recovery})
 		if first {
 			d.saveStatus(j)
 		}
@@ -600,12 +591,9 @@ func (d *Daemon) setAside(e engine.SetAside) {
 
 // jobOver frees what a job held here, as the engine has ended it.
 func (d *Daemon) jobOver(e engine.JobOver) {
-	d.mu.Lock()
-	j := d.jobs[e.ID]
-	delete(d.jobs, e.ID)
-	d.mu.Unlock()
+	j := d.book.Over(e.ID)
 	if d.ledgers.Of(e.ID) == nil {
-		d.growths.forget(e.ID)
+		d.book.growths.forget(e.ID)
 	}
 	if j == nil {
 		return
@@ -614,7 +602,7 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 		d.log.Warn("gave a job up: no node has led it for too long", "job", api.Short(j.name), "last led by", j.homeNow())
 	}
 	if !j.leads() {
-		d.forgetOldest(j.name)
+		d.book.Past(j.name)
 		if j.submittedHere { // its user is told of its end, and may be owed the output
 			d.spawn(func() { d.awaitEnds([]*awaited{{job: j, restored: true}}) })
 		}
@@ -635,23 +623,9 @@ func (d *Daemon) jobOver(e engine.JobOver) {
 	})
 }
 
-// forgetOldest bounds the jobs of other nodes whose logs are kept here, as KeepJobs does for those led
-// here. name is the one that has just ended.
-func (d *Daemon) forgetOldest(name string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.past = append(slices.DeleteFunc(d.past, func(o string) bool { return o == name }), name)
-	for len(d.past) > d.cfg.KeepJobs {
-		if j := d.byName[d.past[0]]; j != nil && !j.leads() {
-			delete(d.byName, d.past[0])
-		}
-		d.past = d.past[1:]
-	}
-}
-
 // abandonPreparing fails all jobs that have no ledger yet.
 func (d *Daemon) abandonPreparing(why string) {
-	for _, j := range d.ledJobs() {
+	for _, j := range d.book.AllTold() {
 		if j.known() == "" && !j.final() {
 			d.endLed(j, api.Failed, why, "submit the job again")
 		}

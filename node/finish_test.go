@@ -38,12 +38,10 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 		Data:      *data,
 		Want:      tasks.R(0, 100),
 	}
-	j := newJob(d.ctx, store.NameOf(desc))
+	j := d.book.New(store.NameOf(desc))
 	j.home, j.led, j.submittedHere = d.net.ID(), true, true
 	j.status = api.JobStatus{ID: j.name, State: api.Preparing, Submitted: time.Now()}
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	return j, desc
 }
 

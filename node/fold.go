@@ -38,7 +38,7 @@ func (d *Daemon) foldBlobs(e engine.FoldBlobs) {
 }
 
 func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
-	j := d.byID(e.Job)
+	j := d.book.ByID(e.Job)
 	if j == nil {
 		return out, errors.New("the job is over")
 	}

@@ -113,7 +113,7 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 
 // sayWaiting tells that the job waits, and why, if this node knows of it; false if not.
 func (f *follower) sayWaiting() bool {
-	known := f.d.waiters(f.name)
+	known := f.d.book.Meant(f.name)
 	if len(known) != 1 {
 		return false
 	}
@@ -127,14 +127,12 @@ func (f *follower) sayWaiting() bool {
 // endHere ends a job of this node as another tells it, and goes on with what this node tells: its user waits for
 // the output too. False if the job is not this node's.
 func (f *follower) endHere(st api.JobStatus) bool {
-	f.d.mu.Lock()
-	j := f.d.byName[st.ID]
-	f.d.mu.Unlock()
+	j := f.d.book.Named(st.ID)
 	if j == nil {
 		return false
 	}
 	j.mu.Lock()
-	own := f.d.ownJob(j)
+	own := j.own()
 	j.mu.Unlock()
 	if !own {
 		return false

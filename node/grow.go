@@ -115,26 +115,17 @@ func (g *growths) forget(id tasks.JobID) *tasks.Job {
 
 // grown has a job be known here with what it has grown by; called by the loop alone, before anything of it is run.
 func (d *Daemon) grown(e engine.Grown) {
-	d.growths.take(e)
-	if j := d.byID(e.ID); j != nil {
-		d.grow(j)
-	}
-}
-
-// grow has a job's description be that of all that it has grown by.
-func (d *Daemon) grow(j *job) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.desc != nil {
-		j.describe(d.growths.whole(j.id, j.desc))
+	d.book.growths.take(e)
+	if j := d.book.ByID(e.ID); j != nil {
+		d.book.growths.grow(j)
 	}
 }
 
 // regrown takes back what a job was told to have grown by: its ledger was recovered from a copy that lacks some of it. What
 // it has follows.
 func (d *Daemon) regrown(e engine.Regrown) {
-	base := d.growths.forget(e.ID)
-	if j := d.byID(e.ID); j != nil && base != nil {
+	base := d.book.growths.forget(e.ID)
+	if j := d.book.ByID(e.ID); j != nil && base != nil {
 		j.mu.Lock()
 		j.describe(base)
 		j.mu.Unlock()
@@ -154,7 +145,7 @@ func (d *Daemon) tellOpen(j *job, st *api.JobStatus) {
 	if !j.desc.Open {
 		return
 	}
-	appends, closed := d.growths.told(j.id)
+	appends, closed := d.book.growths.told(j.id)
 	st.Appends, st.Open = max(st.Appends, appends), !closed && !st.State.Halted()
 	if st.Open && st.State == api.Running && st.Done >= st.Units {
 		st.Phase = "waiting for more to be appended, or to be closed"
@@ -247,7 +238,7 @@ func (d *Daemon) appendTo(ctx context.Context, name string, req api.AppendReques
 		return out, appendFailed(http.StatusBadRequest, fmt.Sprintf("its number is %d, want 1 to %d", req.Seq, tasks.MaxAppends))
 	}
 	if closes := req.Close && len(req.Files) == 0 && req.Items == 0; closes && req.Seq == 0 {
-		if appends, closed := d.growths.told(id); closed || j.final() { // as its user wants it
+		if appends, closed := d.book.growths.told(id); closed || j.final() { // as its user wants it
 			return api.Appended{Seq: appends, Appends: appends, Units: j.units(), Closed: true}, nil
 		}
 	}
@@ -260,10 +251,10 @@ func (d *Daemon) appendTo(ctx context.Context, name string, req api.AppendReques
 
 // submittedJob finds a job that was submitted on this node, wherever it is led now.
 func (d *Daemon) submittedJob(ctx context.Context, name string) (*job, error) {
-	if found := d.find(name); len(found) == 1 {
+	if found := d.book.Find(name); len(found) == 1 {
 		j := found[0]
 		j.mu.Lock()
-		own := d.ownJob(j)
+		own := j.own()
 		j.mu.Unlock()
 		if own {
 			return j, nil
@@ -362,7 +353,7 @@ func (d *Daemon) appendFiles(ctx context.Context, j *job, a engine.Append) (out 
 		case err != nil:
 			return out, err
 		case e.Reason == "":
-			appends, closed := d.growths.told(a.ID)
+			appends, closed := d.book.growths.told(a.ID)
 			return api.Appended{Seq: a.Seq, Appends: appends, Units: j.units(), Closed: closed}, nil
 		case !e.Again:
 			return out, appendFailed(http.StatusConflict, e.Reason)
@@ -415,5 +406,14 @@ func (d *Daemon) appendOnce(ctx context.Context, j *job, a *engine.Append) (e en
 		return e, ctx.Err()
 	case <-d.ctx.Done():
 		return e, errors.New("could not append: the daemon is shut down; append again with the same number when it is back")
+	}
+}
+
+// grow has a job's description be that of all that it has grown by.
+func (g *growths) grow(j *job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.desc != nil {
+		j.describe(g.whole(j.id, j.desc))
 	}
 }

@@ -27,6 +27,7 @@ const (
 // description's nonce, which exists before the description does.
 type job struct {
 	name   string
+	self   tasks.PeerID   // this node
 	req    api.JobRequest // as far as it is known here
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -111,8 +112,8 @@ func (j *job) refuses(file string) (reason string, yes bool) {
 }
 
 // newJob is a job of which only the name is known.
-func newJob(ctx context.Context, name string) *job {
-	j := &job{name: name, done: make(chan struct{})}
+func newJob(ctx context.Context, self tasks.PeerID, name string) *job {
+	j := &job{name: name, self: self, done: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancel(ctx)
 	return j
 }
@@ -370,4 +371,27 @@ func (j *job) lighten() {
 	light := *j.desc
 	light.Data, light.Input, light.Bad = *none, nil, slices.Clone(light.Bad[:min(len(light.Bad), many)])
 	j.desc = &light
+}
+
+// own reports whether a job was submitted on this node; the caller holds mu.
+func (j *job) own() bool {
+	return j.submittedHere || (j.desc != nil && j.desc.Submitter == j.self)
+}
+
+// submitter is the member that the job belongs to, empty if that is not known.
+func (j *job) submitter() tasks.PeerID {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.submitterHeld()
+}
+
+// submitterHeld is submitter where the caller holds mu.
+func (j *job) submitterHeld() tasks.PeerID {
+	switch {
+	case j.desc != nil && j.desc.Submitter != "":
+		return j.desc.Submitter
+	case j.submittedHere:
+		return j.self
+	}
+	return j.status.Submitter
 }

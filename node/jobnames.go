@@ -55,29 +55,13 @@ func (d *Daemon) isAnothers(name string, submitter tasks.PeerID) error {
 	return errNotNamed
 }
 
-// keepsFor says why what is kept here under a name is not for the job with an id and a submitter, if so: another job of
-// that name is known here.
+// keepsFor is Book.KeepsFor for this node, if it minds names at all.
 func (d *Daemon) keepsFor(name string, id tasks.JobID, submitter tasks.PeerID) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	differs := func(o tasks.JobID, of tasks.PeerID) bool {
-		return o != "" && id != "" && o != id || of != "" && submitter != "" && of != submitter
+	if d.namesAny() {
+		return nil
 	}
-	taken := false
-	if j := d.byName[name]; j != nil {
-		taken = differs(j.known(), d.submitterOf(j))
-	}
-	for _, j := range d.jobs {
-		taken = taken || j.name == name && differs(j.known(), d.submitterOf(j))
-	}
-	for _, c := range d.ledgers.All() {
-		taken = taken || c.Name() == name && differs(c.ID, c.Job.Submitter)
-	}
-	if taken && !d.namesAny() {
-		return fmt.Errorf("job %s of %s: %w that is known here", id.Short(), submitter, errTaken)
-	}
-	return nil
+	return d.book.KeepsFor(name, id, submitter)
 }
 
 // keepsForJob is keepsFor of a job that is known here.
-func (d *Daemon) keepsForJob(j *job) error { return d.keepsFor(j.name, j.known(), d.submitterOf(j)) }
+func (d *Daemon) keepsForJob(j *job) error { return d.keepsFor(j.name, j.known(), j.submitter()) }

@@ -47,14 +47,13 @@ func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
 // handsOut makes a job that a daemon leads whose description others can fetch from it.
 func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *job {
 	t.Helper()
-	j := newJob(d.ctx, hex.EncodeToString(nonce))
+	j := d.book.New(hex.EncodeToString(nonce))
 	j.id, j.submittedHere, j.led = tasks.NameOf(body), true, true
 	if _, err := d.blobs.Put(d.blobs.JobDir(j.id), body); err != nil {
 		t.Fatal(err)
 	}
-	d.mu.Lock()
-	d.jobs[j.id], d.byName[j.name] = j, j
-	d.mu.Unlock()
+	d.book.Identify(j.id, j)
+	d.book.Add(j)
 	return j
 }
 
@@ -74,12 +73,10 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		return out
 	}
 	ended := func(nonce []byte, id tasks.JobID, submitter tasks.PeerID) { // and told of here
-		j := newJob(d.ctx, hex.EncodeToString(nonce))
+		j := d.book.New(hex.EncodeToString(nonce))
 		j.id = id
 		j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitter: submitter}, false)
-		d.mu.Lock()
-		d.byName[j.name] = j
-		d.mu.Unlock()
+		d.book.Add(j)
 	}
 	ended(own(owner, 1), "", owner.net.ID())
 	refused := func(err error) bool { return errors.Is(err, errTaken) || errors.Is(err, errNotNamed) }
@@ -133,9 +130,7 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		if got := count(); (got > 0) != tc.named {
 			t.Errorf("%s: %d times named", name, got)
 		}
-		by.mu.Lock()
-		delete(by.byName, hex.EncodeToString(nonce))
-		by.mu.Unlock()
+		by.book.Forget(hex.EncodeToString(nonce))
 		if err := liar.Close(); err != nil {
 			t.Error(err)
 		}
@@ -162,12 +157,10 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	name := hex.EncodeToString(tasks.NonceOf(owner.net.ID(), tasks.NonceSalt{1}))
 	for at, want := range map[*Daemon]bool{owner: true, liar: false} {
-		j := newJob(at.ctx, name)
+		j := at.book.New(name)
 		j.submittedHere = true
 		j.adopt(api.JobStatus{ID: name, State: api.Done, Submitter: at.net.ID()}, true)
-		at.mu.Lock()
-		at.byName[name] = j
-		at.mu.Unlock()
+		at.book.Add(j)
 		if st, err := d.remoteStatus(t.Context(), at.net.ID(), name); (err == nil) != want ||
 			err != nil && !errors.Is(err, errTaken) {
 			t.Errorf("told by %s: %+v, %v", at.net.Name(), st.Submitter, err)
@@ -185,14 +178,14 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	defer d.Close()
 	name, id, other := strings.Repeat("ab", 16), tasks.NameOf([]byte("job")), tasks.NameOf([]byte("other"))
 	result := ledger.Result{SHA256: store.HashOf([]byte("result")), Status: []byte(`{"state":"done"}`)}
-	truth := newJob(d.ctx, name)
+	truth := d.book.New(name)
 	truth.id, truth.desc = id, &tasks.Job{Submitter: "owner"}
 	truth.adopt(api.JobStatus{ID: name, State: api.Done, SHA256: result.SHA256}, false)
-	lie := newJob(d.ctx, name)
+	lie := d.book.New(name)
 	lie.id, lie.desc = other, &tasks.Job{Submitter: "liar"}
-	d.mu.Lock()
-	d.byName[name], d.jobs[id], d.jobs[other] = truth, truth, lie
-	d.mu.Unlock()
+	d.book.Add(truth)
+	d.book.Identify(id, truth)
+	d.book.Identify(other, lie)
 	if err := durable.Write(d.results.Path(name), []byte("result")); err != nil {
 		t.Fatal(err)
 	}
@@ -216,9 +209,7 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 		})
 		d.jobEnded(engine.JobEnded{ID: other, Result: ledger.Result{Status: []byte(`{"state":"done","parts_sha256":"x"}`)}})
 	})
-	d.mu.Lock()
-	delete(d.jobs, other)
-	d.mu.Unlock()
+	d.book.Over(other)
 	if err := keep(id, store.HashOf([]byte("forged"))); err == nil || !strings.Contains(err.Error(), "proven") {
 		t.Errorf("another result than the proven one: %v", err)
 	}

@@ -32,7 +32,7 @@ type leadProof struct {
 
 // serveLead shows a member that this node leads a job.
 func (d *Daemon) serveLead(name string) ([]byte, error) {
-	j, err := d.led(name)
+	j, err := d.book.Told(name)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +56,8 @@ var errNotLead = errors.New("tells of a job that it neither submitted nor can pr
 // provenLead says why a member is not believed that tells of a job which has not ended.
 func (d *Daemon) provenLead(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) error {
 	owner := st.Submitter
-	if found := d.find(name); len(found) == 1 {
-		if known := d.submitterOf(found[0]); known != "" && known != owner {
+	if found := d.book.Find(name); len(found) == 1 {
+		if known := found[0].submitter(); known != "" && known != owner {
 			return fmt.Errorf("%w: it is another's job", errNotLead)
 		}
 	}

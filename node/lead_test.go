@@ -17,7 +17,7 @@ import (
 
 // claimed makes a job that a node says it leads, whoever submitted it.
 func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api.JobState) *job {
-	j := newJob(d.ctx, hex.EncodeToString(tasks.NonceOf(submitter, salt)))
+	j := d.book.New(hex.EncodeToString(tasks.NonceOf(submitter, salt)))
 	j.led, j.desc = true, &tasks.Job{Submitter: submitter}
 	j.status = api.JobStatus{
 		ID:        j.name,
@@ -27,9 +27,7 @@ func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api
 		Submitted: time.Now(),
 		SHA256:    store.HashOf(nil),
 	}
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	return j
 }
 

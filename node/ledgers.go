@@ -42,6 +42,7 @@ func (d *Daemon) openStore() {
 		Log:     d.log,
 		Written: d.ledgerWritten,
 	})
+	d.book = NewBook(d.ctx, d.net.ID(), d.cfg.KeepJobs, d.ledgers, d.results)
 	d.ages = &store.Ages{KeepFor: d.cfg.KeepFor, Log: d.log}
 }
 
@@ -98,9 +99,7 @@ func (d *Daemon) restoreLedgers() (out []engine.Restore) {
 // its ledger, which made it known again. Called by the loop alone.
 func (d *Daemon) dropLedger(e engine.DropLedger) {
 	if _, known := d.peer.Jobs()[e.ID]; !known {
-		d.mu.Lock()
-		delete(d.jobs, e.ID)
-		d.mu.Unlock()
+		d.book.Over(e.ID)
 	}
 	c := d.ledgers.Of(e.ID)
 	switch {
@@ -118,15 +117,15 @@ func (d *Daemon) dropLedger(e engine.DropLedger) {
 	default:
 		d.ledgers.Drop(e.ID)
 	}
-	if d.byID(e.ID) == nil {
-		d.growths.forget(e.ID)
+	if d.book.ByID(e.ID) == nil {
+		d.book.growths.forget(e.ID)
 	}
 }
 
 // fillCopy brings signature, description and sources here, durably.
 func (d *Daemon) fillCopy(c *store.Copy, from tasks.PeerID) (err error) {
 	if from == "" {
-		c.Signature, err = d.signatureOf(d.byID(c.ID))
+		c.Signature, err = d.signatureOf(d.book.ByID(c.ID))
 	} else {
 		c.Signature, err = d.askSignature(d.ctx, c.ID, from)
 	}
@@ -213,8 +212,8 @@ func (d *Daemon) bringResult(e engine.KeepResult) error {
 	name, submitter := "", ""
 	if c := d.ledgers.Of(e.ID); c != nil {
 		name, submitter = c.Name(), c.Job.Submitter
-	} else if j := d.byID(e.ID); j != nil {
-		name, submitter = j.name, d.submitterOf(j)
+	} else if j := d.book.ByID(e.ID); j != nil {
+		name, submitter = j.name, j.submitter()
 	}
 	if name == "" {
 		return errOver
@@ -258,9 +257,9 @@ func (d *Daemon) mayKeep(name string, submitter tasks.PeerID, e engine.KeepResul
 
 // homeIs follows a job to its home; called by the loop alone.
 func (d *Daemon) homeIs(e engine.HomeIs) {
-	j, c := d.byID(e.ID), d.ledgers.Of(e.ID)
+	j, c := d.book.ByID(e.ID), d.ledgers.Of(e.ID)
 	if j == nil && c != nil && e.Home == d.net.ID() {
-		j = d.jobOf(c)
+		j = d.book.OfCopy(c)
 	}
 	if j == nil {
 		return
@@ -274,10 +273,10 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 		d.log.Info("leads a job now", "job", api.Short(j.name), "term", e.Term)
 		j.led = true
 		if c != nil {
-			j.describedBy(c, d.growths.whole(c.ID, c.Job))
+			j.describedBy(c, d.book.growths.whole(c.ID, c.Job))
 		}
 		j.status.Home, j.status.HomeName, j.status.State, j.status.Phase = e.Home, d.net.Name(), api.Running, ""
-		if owner := d.submitterHeld(j); d.cluster.MayNoMore(owner) {
+		if owner := j.submitterHeld(); d.cluster.MayNoMore(owner) {
 			d.spawn(func() { d.stopOne(e.ID, owner) }) // the loop must not wait for itself
 		}
 	case !leads && j.led && !j.status.State.Final():
@@ -289,27 +288,6 @@ func (d *Daemon) homeIs(e engine.HomeIs) {
 	if !j.status.State.Final() {
 		j.status.Term = e.Term
 	}
-}
-
-// jobOf is a job of which this node has a copy of the ledger. It may be known, and over for its children.
-func (d *Daemon) jobOf(c *store.Copy) *job {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if j := d.jobs[c.ID]; j != nil {
-		return j
-	}
-	name := c.Name()
-	j := d.byName[name]
-	if j == nil || j.known() != c.ID {
-		hides := j != nil && j.leads()
-		j = newJob(d.ctx, name)
-		j.id, j.desc, j.outDone = c.ID, d.growths.whole(c.ID, c.Job), d.results.Delivered(name)
-		if !hides {
-			d.byName[name] = j
-		}
-	}
-	d.jobs[c.ID] = j
-	return j
 }
 
 // describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by;

@@ -220,9 +220,7 @@ func (d *Daemon) targets() (job, own tasks.JobID, desc *tasks.Job) {
 		job, desc = l.scene.Job, l.desc
 	}
 	l.mu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for id, j := range d.jobs {
+	for id, j := range d.book.IDs() {
 		switch _, known := j.prepared(); {
 		case known == nil:
 		case known.Submitter == d.net.ID():

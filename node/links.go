@@ -35,26 +35,10 @@ const maxJobsAnswer = p2p.MaxRequest / 2
 // maxLogAnswer bounds the logs told to another daemon.
 const maxLogAnswer = maxLogBytes
 
-// led finds a job led here by name or prefix.
-func (d *Daemon) led(name string) (*job, error) {
-	found := slices.DeleteFunc(d.find(name), func(j *job) bool { return !j.leads() })
-	switch len(found) {
-	case 0:
-		return nil, noJob(name)
-	case 1:
-		return found[0], nil
-	}
-	return nil, &api.Error{
-		Status:  409,
-		Message: fmt.Sprintf("%d jobs begin with %q", len(found), name),
-		Hint:    "give more of the name",
-	}
-}
-
 // lookup finds a job here, or else the member that tells of it: its home, or after its end one that has its
 // ledger. It describes the job as that member has told, who might tell something else the next time.
 func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
-	j, err = d.led(name)
+	j, err = d.book.Told(name)
 	var e *api.Error
 	switch {
 	case err == nil:
@@ -62,7 +46,7 @@ func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.Peer
 	case !errors.As(err, &e) || e.Status != 404:
 		return nil, "", st, err
 	}
-	known := d.waiters(name)
+	known := d.book.Meant(name)
 	if len(known) == 1 {
 		if home := known[0].homeNow(); home != "" {
 			if st, err := d.remoteStatus(ctx, home, name); err == nil {
@@ -86,7 +70,7 @@ func (d *Daemon) lookup(ctx context.Context, name string) (j *job, at tasks.Peer
 
 // homeless says why a job that is known here has no home.
 func (d *Daemon) homeless(j *job) error {
-	if owner := d.submitterOf(j); d.cluster.MayNoMore(owner) {
+	if owner := j.submitter(); d.cluster.MayNoMore(owner) {
 		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", api.Short(j.name), d.cluster.WhyStopped(owner)),
 			Hint: "none of the members that are left has a copy of its ledger, or they are just ending it"}
 	}
@@ -138,8 +122,8 @@ func (d *Daemon) jobStatus(ctx context.Context, name string) (api.JobStatus, err
 
 // waitsUnled describes a job that nobody who can be asked leads, if this node knows why it waits.
 func (d *Daemon) waitsUnled(name string) (st api.JobStatus, ok bool) {
-	known := d.waiters(name)
-	if len(known) != 1 || d.cluster.MayNoMore(d.submitterOf(known[0])) {
+	known := d.book.Meant(name)
+	if len(known) != 1 || d.cluster.MayNoMore(known[0].submitter()) {
 		return st, false
 	}
 	return d.waitingStatus(known[0])
@@ -285,7 +269,7 @@ func (d *Daemon) allJobs(ctx context.Context) []api.JobStatus {
 // jobsFor describes to a member the jobs that this node tells of, the oldest first, and those that wait.
 func (d *Daemon) jobsFor(who tasks.PeerID) []api.JobStatus {
 	out := []api.JobStatus{}
-	for _, j := range d.ledJobs() {
+	for _, j := range d.book.AllTold() {
 		out = append(out, d.cluster.CutFor(who, d.statusOf(j)))
 	}
 	for _, st := range d.waitingJobs() {

@@ -132,8 +132,8 @@ func silent(
 // logsFor is what a job's children printed on this node, for a member that may look at it.
 func (d *Daemon) logsFor(who tasks.PeerID, name string) []byte {
 	var b strings.Builder
-	for _, j := range d.find(name) {
-		if !d.cluster.May(who, d.submitterOf(j), members.ForLook) {
+	for _, j := range d.book.Find(name) {
+		if !d.cluster.May(who, j.submitter(), members.ForLook) {
 			continue
 		}
 		lines, _ := j.logFrom(0)

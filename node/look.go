@@ -29,9 +29,7 @@ const glancesAtOnce = 16
 func (d *Daemon) look(e engine.Look) {
 	out := engine.Looked{ID: e.ID}
 	defer func() { d.post(out) }()
-	d.mu.Lock()
-	j := d.jobs[e.ID]
-	d.mu.Unlock()
+	j := d.book.ByID(e.ID)
 	if j == nil {
 		return
 	}

@@ -86,7 +86,7 @@ var requests = map[string]request{
 	"status": {
 		access: members.ForAll,
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			j, err := d.led(arg)
+			j, err := d.book.Told(arg)
 			if err != nil {
 				if st, waits := d.waitsUnled(arg); waits {
 					return json.Marshal(d.cluster.CutFor(from, st))
@@ -243,42 +243,24 @@ func (d *Daemon) paid(from p2p.PeerID, kind string) error {
 	return err
 }
 
-// submitterOf is the member that a job belongs to, empty if that is not known.
-func (d *Daemon) submitterOf(j *job) tasks.PeerID {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return d.submitterHeld(j)
-}
-
-// submitterHeld is submitterOf where j.mu is held.
-func (d *Daemon) submitterHeld(j *job) tasks.PeerID {
-	switch {
-	case j.desc != nil && j.desc.Submitter != "":
-		return j.desc.Submitter
-	case j.submittedHere:
-		return d.net.ID()
-	}
-	return j.status.Submitter
-}
-
 // ledOwner finds a job that this node tells of.
 func (d *Daemon) ledOwner(name string) (*job, tasks.PeerID, error) {
-	j, err := d.led(name)
+	j, err := d.book.Told(name)
 	if err != nil {
 		return nil, "", err
 	}
-	return j, d.submitterOf(j), nil
+	return j, j.submitter(), nil
 }
 
 // knownOwner finds a job that this node has any part in.
 func (d *Daemon) knownOwner(name string) (*job, tasks.PeerID, error) {
-	found := d.find(name)
+	found := d.book.Find(name)
 	if len(found) == 0 {
 		return nil, "", noJob(name)
 	}
-	owner := d.submitterOf(found[0])
+	owner := found[0].submitter()
 	for _, j := range found[1:] {
-		if d.submitterOf(j) != owner {
+		if j.submitter() != owner {
 			owner = "" // of several: whose it is must not be guessed
 		}
 	}
@@ -291,18 +273,16 @@ func (d *Daemon) keptOwner(name string) (*job, tasks.PeerID, error) {
 	if err != nil || len(nonce) != tasks.NonceSize {
 		return nil, "", fmt.Errorf("%q is no name of a job", name)
 	}
-	d.mu.Lock()
-	j := d.byName[name]
+	j := d.book.Named(name)
 	var owner tasks.PeerID
 	for _, c := range d.ledgers.All() {
 		if c.Name() == name {
 			owner = c.Job.Submitter
 		}
 	}
-	d.mu.Unlock()
 	switch {
 	case j != nil:
-		return j, d.submitterOf(j), nil
+		return j, j.submitter(), nil
 	case owner != "":
 		return nil, owner, nil
 	}

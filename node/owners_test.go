@@ -39,7 +39,7 @@ func admit(t *testing.T, d *Daemon, name string, rights ...p2p.Right) *Daemon {
 // owned makes a finished job of a member known to d, with a result and a log.
 func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 	t.Helper()
-	j := newJob(d.ctx, strings.Repeat(name, 32))
+	j := d.book.New(strings.Repeat(name, 32))
 	j.desc = &tasks.Job{Submitter: submitter, Ask: tasks.Ask{Title: secret}}
 	if err := durable.Write(d.results.Path(j.name), []byte(secret)); err != nil {
 		t.Fatal(err)
@@ -68,9 +68,7 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 		Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}},
 	})
 	j.printed(secret)
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	return j
 }
 
@@ -248,11 +246,9 @@ func TestABeginningOfANameOpensNoOthersLog(t *testing.T) {
 	owner := admit(t, d, "owner", p2p.Submitter)
 	defer owner.Close()
 	d.owned(t, "c", d.net.ID())
-	mine := newJob(d.ctx, "cccc"+strings.Repeat("d", 28))
+	mine := d.book.New("cccc" + strings.Repeat("d", 28))
 	mine.desc = &tasks.Job{Submitter: owner.net.ID()}
-	d.mu.Lock()
-	d.byName[mine.name] = mine
-	d.mu.Unlock()
+	d.book.Add(mine)
 	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte("cccc")); err == nil ||
 		strings.Contains(string(answer), secret) {
 		t.Errorf("got %q, error %v", answer, err)

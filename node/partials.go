@@ -59,7 +59,7 @@ func (d *Daemon) partials(ctx context.Context, name string) (*bundle, error) {
 
 // copyNamed is a job of which this node has a copy of the ledger, nil if it has none.
 func (d *Daemon) copyNamed(name string) *job {
-	for _, j := range d.find(name) {
+	for _, j := range d.book.Find(name) {
 		if d.ledgers.Of(j.known()) != nil {
 			return j
 		}
@@ -73,7 +73,7 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 	if c == nil {
 		return nil, errOver
 	}
-	desc := d.growths.whole(c.ID, c.Job)
+	desc := d.book.growths.whole(c.ID, c.Job)
 	b := &bundle{Manifest: api.Manifest{
 		ID: st.ID, Selector: st.Selector, State: st.State, Node: d.net.Name(), Units: desc.Want.Len(),
 	}}
@@ -99,7 +99,7 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 
 // link holds on to the committed blobs, and brings those here that only others keep.
 func (d *Daemon) link(b *bundle, c *store.Copy) error {
-	desc := d.growths.whole(c.ID, c.Job)
+	desc := d.book.growths.whole(c.ID, c.Job)
 	for i, p := range b.view.Parts {
 		path, err := d.ledgers.Keep(p, b.view.Members)
 		if err != nil {

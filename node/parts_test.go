@@ -43,13 +43,11 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 	id, body, b := signedJob(t, owner, "")
 	name := signedName(owner)
 	for _, at := range []*Daemon{owner, keeper} { // which know whose job it is
-		j := newJob(at.ctx, name)
+		j := at.book.New(name)
 		j.desc = &tasks.Job{Submitter: owner.net.ID()}
 		j.adopt(api.JobStatus{ID: name, State: api.Partial}, false)
 		close(j.done)
-		at.mu.Lock()
-		at.byName[name] = j
-		at.mu.Unlock()
+		at.book.Add(j)
 	}
 	honest := []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
 	forged := slices.Clone(honest)

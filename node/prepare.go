@@ -24,19 +24,19 @@ func (d *Daemon) prepare(e engine.Prepare) {
 		return // its home counts on no slots of this node
 	}
 	id, home, desc := e.ID, e.Home, e.Job
-	j := newJob(d.ctx, store.NameOf(desc))
+	j := d.book.New(store.NameOf(desc))
 	j.id, j.home = id, home
 	var err error
 	if !d.net.HasRight(desc.Submitter, p2p.Submitter) {
 		err = fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), desc.Submitter)
 	} else {
-		j.desc = d.growths.whole(j.id, desc)
+		j.desc = d.book.growths.whole(j.id, desc)
 		err = d.load(j.ctx, j, desc.Submitter, desc.Work)
 	}
 	var fail *exec.Failure
 	switch {
 	case err == nil:
-		rate := d.meet(j)
+		rate := d.book.Meet(j)
 		d.log.Info("ready for job", "job", api.Short(j.name), "home", home)
 		d.post(engine.Prepared{ID: id, Job: desc, Rate: rate})
 		return
@@ -53,25 +53,6 @@ func (d *Daemon) prepare(e engine.Prepare) {
 // its own.
 func (d *Daemon) takesPartIn(submitter tasks.PeerID) bool {
 	return d.cfg.Slots > 0 && (submitter == d.net.ID() || d.net.HasRight(d.net.ID(), p2p.Worker))
-}
-
-// meet makes a prepared job known here. It may be known already: by its ledger, or as it was prepared twice.
-// Its submitter chose its name, which must not hide a job that is led here.
-func (d *Daemon) meet(j *job) (rate float64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	rate = d.rates[j.codeKey]
-	if old := d.jobs[j.id]; old != nil {
-		old.takeFrom(j)
-		d.grow(old)
-		return rate
-	}
-	d.jobs[j.id] = j
-	d.grow(j)
-	if o := d.byName[j.name]; o == nil || !o.leads() {
-		d.byName[j.name] = j
-	}
-	return rate
 }
 
 // takeFrom takes over what o was prepared with, and lets go of what was there.

@@ -123,9 +123,7 @@ func (s *steps) end() {
 func (d *Daemon) shipBlob(j *job, b exec.Blob) (tasks.Ship, error) {
 	ship := tasks.Ship{Name: b.Name, Keep: b.Keep}
 	if b.Key != "" {
-		d.mu.Lock()
-		was, known := d.packed[b.Key]
-		d.mu.Unlock()
+		was, known := d.book.Packed(b.Key)
 		if known && d.blobs.ShipAgain(was.SHA256) {
 			j.holds(was.SHA256, func() { d.blobs.Unship(was.SHA256) })
 			ship.SHA256, ship.Size = was.SHA256, was.Size
@@ -144,9 +142,7 @@ func (d *Daemon) shipBlob(j *job, b exec.Blob) (tasks.Ship, error) {
 	}
 	ship.Size = int64(len(data))
 	if b.Key != "" {
-		d.mu.Lock()
-		d.packed[b.Key] = ship
-		d.mu.Unlock()
+		d.book.SetPacked(b.Key, ship)
 	}
 	return ship, nil
 }

@@ -33,7 +33,7 @@ func TestNothingIsLeftOfAJobThatCannotBePrepared(t *testing.T) {
 	defer d.Close()
 	infos := foundHere{{Kind: "ROOT", Version: "6.40.00"}}
 	d.runtimes = runtimes.Find(t.Context(), []exec.Finder{onlyUnprepared{infos}}, exec.Config{})
-	j := newJob(d.ctx, "job")
+	j := d.book.New("job")
 	defer j.release()
 	j.id = tasks.NameOf([]byte("job"))
 	if err := d.load(t.Context(), j, d.net.ID(), workOf(store.HashOf([]byte("sources")))); err == nil {

@@ -90,7 +90,7 @@ func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
 	if !ok {
 		return r, noJob(prefix)
 	}
-	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, d.growths.whole(c.ID, c.Job).Want.Len(), d.net.ID()
+	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, d.book.growths.whole(c.ID, c.Job).Want.Len(), d.net.ID()
 	for _, p := range r.Copy.Parts {
 		if store.SizeOf(d.ledgers.KeptPath(c.ID, p)) != p.Size {
 			r.Lacking++
@@ -354,7 +354,7 @@ func (d *Daemon) leadsAs(id tasks.JobID, l quorum.Link) (yes bool) {
 		v, _ = p.Ledger(id)
 		_, yes = p.Leads(id)
 	})
-	j := d.byID(id)
+	j := d.book.ByID(id)
 	return v.Self == l.Conf.Voters[0] && (yes || v.Ended) || j != nil && j.final()
 }
 
@@ -402,9 +402,7 @@ func (d *Daemon) notRecovered(e engine.NotRecovered) {
 // aside. Called by the loop alone.
 func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
 	for _, t := range d.results.TakeBack(id, by, d.asides) {
-		d.mu.Lock()
-		delete(d.byName, t.Name)
-		d.mu.Unlock()
+		d.book.Forget(t.Name)
 		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it",
 			"job", api.Short(t.Name), "signed by", by.Sigs[0].By, "kept in", t.Folder)
 		if t.Status.Ours {
@@ -417,9 +415,7 @@ func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
 func (d *Daemon) owedAgain(saved store.Status) {
 	saved.Owed = cmp.Or(saved.Owed, saved.Output)
 	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
-	d.mu.Lock()
 	s := d.newAwaited(saved, false)
-	d.mu.Unlock()
 	d.spawn(func() {
 		d.saveStatus(s.job)
 		d.awaitEnds([]*awaited{s})

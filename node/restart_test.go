@@ -32,12 +32,10 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJob(d.ctx, fmt.Sprintf("%032x", desc.Nonce))
+	j := d.book.New(fmt.Sprintf("%032x", desc.Nonce))
 	j.id, j.desc, j.home, j.submittedHere, j.running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
 	_, err = d.blobs.Put(d.blobs.JobDir(j.id), body)
-	d.mu.Lock()
-	d.jobs[j.id] = j
-	d.mu.Unlock()
+	d.book.Identify(j.id, j)
 	self := quorum.NewMember(d.net.ID(), uint64(nonce)+1)
 	voters := []quorum.Member{self, quorum.NewMember("other", 1), quorum.NewMember("third", 1)}
 	if err == nil {

@@ -72,7 +72,7 @@ func (c Config) retention() store.Retention {
 // finishedJobs are those that are over and told of here, those first whose end this node has seen last: when they were
 // submitted others' clocks say.
 func (d *Daemon) finishedJobs() (all []store.Finished) {
-	for _, j := range d.ledJobs() {
+	for _, j := range d.book.AllTold() {
 		if !j.final() {
 			continue
 		}
@@ -94,9 +94,7 @@ func (d *Daemon) finishedJobs() (all []store.Finished) {
 
 // forgetJob removes all that is known of a finished job.
 func (d *Daemon) forgetJob(name string) {
-	d.mu.Lock()
-	delete(d.byName, name)
-	d.mu.Unlock()
+	d.book.Forget(name)
 	d.results.RemoveJob(name)
 }
 
@@ -122,7 +120,5 @@ func (d *Daemon) storage(st *api.NodeStatus) {
 	st.KeptOpen = open
 	st.Kept = open + store.FolderBytes(d.ledgersDir()) + store.FolderBytes(d.results.Dir) + store.FolderBytes(d.asides.Dir)
 	st.KeptMax = d.cfg.KeepBytes
-	d.mu.Lock()
 	st.Ledgers = len(d.ledgers.All())
-	d.mu.Unlock()
 }

@@ -28,7 +28,7 @@ func TestPartialJobOutlivesNewerOnes(t *testing.T) {
 		d.results.NoteFetched(j.name)
 		d.sweep()
 	}
-	if found := d.find(partial.name); len(found) != 1 || !d.results.Has(partial.name) || store.SizeOf(parts) < 0 {
+	if found := d.book.Find(partial.name); len(found) != 1 || !d.results.Has(partial.name) || store.SizeOf(parts) < 0 {
 		entries, _ := os.ReadDir(d.results.Dir)
 		t.Errorf("a partial job is gone after newer ones, %d are left", len(entries))
 	}

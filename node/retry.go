@@ -64,7 +64,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 	again := requestAgain(found.desc, req)
 	if old != nil {
 		old.mu.Lock()
-		own := d.ownJob(old)
+		own := old.own()
 		old.mu.Unlock()
 		if dir, env := d.surroundings(old); own && dir != "" {
 			again.Dir, again.Env = dir, env

@@ -19,18 +19,12 @@ import (
 
 // stopRevoked ends here what members have submitted that may do so no more.
 func (d *Daemon) stopRevoked() {
-	d.mu.Lock()
 	ids := map[tasks.JobID]tasks.PeerID{}
 	for _, c := range d.ledgers.All() {
 		ids[c.ID] = c.Job.Submitter
 	}
-	jobs := make(map[tasks.JobID]*job, len(d.jobs))
-	for id, j := range d.jobs {
-		jobs[id] = j
-	}
-	d.mu.Unlock()
-	for id, j := range jobs {
-		ids[id] = cmp.Or(ids[id], d.submitterOf(j))
+	for id, j := range d.book.IDs() {
+		ids[id] = cmp.Or(ids[id], j.submitter())
 	}
 	for id, submitter := range ids {
 		if d.cluster.MayNoMore(submitter) {
@@ -43,7 +37,7 @@ func (d *Daemon) stopRevoked() {
 // stopOne kills what runs here of a job whose submitter was revoked, and ends the job if it is led here.
 func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 	d.post(engine.Revoked{ID: id})
-	j := d.byID(id)
+	j := d.book.ByID(id)
 	if j == nil || !j.leads() || j.final() {
 		return
 	}

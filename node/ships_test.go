@@ -29,7 +29,7 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 		}
 		b := store.NewBlobs(dir, slog.New(slog.DiscardHandler))
 		d := &Daemon{blobs: b}
-		jobs := []*job{newJob(t.Context(), "a"), newJob(t.Context(), "b"), newJob(t.Context(), "c")}
+		jobs := []*job{newJob(t.Context(), "self", "a"), newJob(t.Context(), "self", "b"), newJob(t.Context(), "self", "c")}
 		holds := map[string]map[*job]bool{"x": {}, "y": {}}
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			i := rapid.IntRange(0, len(jobs)-1).Draw(rt, "job")
@@ -48,10 +48,10 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 					delete(h, jobs[i])
 				}
 				if rapid.Bool().Draw(rt, "another") {
-					jobs[i] = newJob(t.Context(), "d")
+					jobs[i] = newJob(t.Context(), "self", "d")
 				}
 			case 2: // prepared twice
-				o := newJob(t.Context(), "e")
+				o := newJob(t.Context(), "self", "e")
 				if _, err := d.ship(o, []byte(data)); err != nil {
 					rt.Fatal(err)
 				}
@@ -114,16 +114,16 @@ func TestAJobIsForgottenWithItsLedger(t *testing.T) {
 	}
 	over, goesOn := keepLedger(t, d, 1, source), keepLedger(t, d, 2, source)
 	d.ask(func(p *engine.Peer) {
-		d.step(engine.Submit{ID: goesOn, Job: d.byID(goesOn).desc})
+		d.step(engine.Submit{ID: goesOn, Job: d.book.ByID(goesOn).desc})
 		d.jobOver(engine.JobOver{ID: over})
 		d.jobEnded(engine.JobEnded{ID: over, Term: 1, Result: ledger.Result{Status: []byte(`{"state":"cancelled"}`)}})
 		d.dropLedger(engine.DropLedger{ID: over})
 		d.dropLedger(engine.DropLedger{ID: goesOn})
 	})
-	if d.byID(over) != nil {
+	if d.book.ByID(over) != nil {
 		t.Error("a job is known after its end and that of its ledger")
 	}
-	if d.byID(goesOn) == nil {
+	if d.book.ByID(goesOn) == nil {
 		t.Error("a job that goes on is forgotten")
 	}
 }

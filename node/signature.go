@@ -49,7 +49,7 @@ func (d *Daemon) serveSignature(id tasks.JobID) ([]byte, error) {
 	if c := d.ledgers.Of(id); c != nil {
 		return wire.Marshal(&c.Signature)
 	}
-	j := d.byID(id)
+	j := d.book.ByID(id)
 	if j == nil || !j.submittedHere {
 		return nil, errors.New("no such job here")
 	}

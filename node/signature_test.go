@@ -46,7 +46,7 @@ func TestAHomeKnowsWhatWasAsked(t *testing.T) {
 	c := &store.Copy{Job: &tasks.Job{
 		Work: tasks.Work{Kind: "ROOT"}, Ask: tasks.Ask{Title: "/x/A.C", Output: "/x/out.root"},
 	}}
-	j := newJob(t.Context(), "job")
+	j := newJob(t.Context(), "self", "job")
 	j.describedBy(c, c.Job)
 	if j.req.Kind != "ROOT" || j.req.Title != "/x/A.C" || j.req.Output != "/x/out.root" || j.status.Selector != "A.C" {
 		t.Errorf("it knows of %+v", j.req)
@@ -147,7 +147,7 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			if c == nil {
 				t.Fatal("the ledger is not back")
 			}
-			j := d.jobOf(c)
+			j := d.book.OfCopy(c)
 			result := []byte("result")
 			if err := durable.Write(d.results.Path(j.name), result); err != nil {
 				t.Fatal(err)

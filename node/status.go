@@ -92,13 +92,13 @@ func (d *Daemon) fullStatus(j *job) api.JobStatus {
 		d.snapshot(j)
 	}
 	names := d.cluster.Names()
-	called := d.cluster.NameOf(d.submitterOf(j)) // before j.mu is held
+	called := d.cluster.NameOf(j.submitter()) // before j.mu is held
 	lapsed := d.cluster.NameOf(j.lapsed())
 	kept := d.bytesKept(j) // a folder is not read while j.mu is held: the loop needs that
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.status
-	st.Submitter = d.submitterHeld(j)
+	st.Submitter = j.submitterHeld()
 	st.SubmitterName = cmp.Or(names[st.Submitter].Name, st.SubmitterName, called)
 	st.HomeName = cmp.Or(names[st.Home].Name, st.HomeName) // as it is called now
 	if j.complete {
@@ -237,47 +237,12 @@ func unknownFiles(desc *tasks.Job) (n int) {
 	return n
 }
 
-// ledJobs are the jobs that this node tells of, the oldest first.
-func (d *Daemon) ledJobs() []*job {
-	type dated struct {
-		job *job
-		at  time.Time
-	}
-	var led []dated
-	d.mu.Lock()
-	for _, j := range d.byName {
-		if at, ok := j.ledSince(); ok {
-			led = append(led, dated{j, at})
-		}
-	}
-	d.mu.Unlock()
-	slices.SortFunc(led, func(a, b dated) int { return a.at.Compare(b.at) })
-	out := make([]*job, len(led))
-	for i, l := range led {
-		out[i] = l.job
-	}
-	return out
-}
-
-// find looks for a job by its name or a unique start of it.
-func (d *Daemon) find(prefix string) []*job {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var out []*job
-	for name, j := range d.byName {
-		if len(prefix) >= 4 && strings.HasPrefix(name, prefix) {
-			out = append(out, j)
-		}
-	}
-	return out
-}
-
 // saveStatus keeps a job's status on disk, for after a restart; durably where its user is owed an output.
 func (d *Daemon) saveStatus(j *job) {
 	saved := store.Status{JobStatus: d.statusOf(j), Owed: d.owed(j)}
 	saved.Dir, saved.Env = d.surroundings(j)
 	j.mu.Lock()
-	saved.Ours = d.ownJob(j)
+	saved.Ours = j.own()
 	j.mu.Unlock()
 	err := d.results.SaveStatus(j.name, saved)
 	if err != nil {
@@ -289,7 +254,7 @@ func (d *Daemon) saveStatus(j *job) {
 // submitted on, if need be from its disk. Elsewhere, and of a job that another has submitted, they are empty.
 func (d *Daemon) surroundings(j *job) (dir string, env []string) {
 	j.mu.Lock()
-	dir, env, own := j.req.Dir, j.req.Env, d.ownJob(j)
+	dir, env, own := j.req.Dir, j.req.Env, j.own()
 	j.mu.Unlock()
 	if dir != "" || !own {
 		return dir, env
@@ -328,14 +293,14 @@ func (d *Daemon) loadFinished() (waiting []*awaited) {
 			st.State, st.Phase = api.Failed, ""
 			st.Error, st.Hint = "the daemon of "+st.HomeName+", which led this job, was killed", "submit the job again"
 		}
-		j := newJob(d.ctx, st.ID)
+		j := d.book.New(st.ID)
 		j.home, j.led, j.complete, j.status = st.Home, true, true, st
 		j.submittedHere, j.req.Output, j.outDone = saved.Ours, saved.Owed, st.Output != ""
 		if j.ended = time.Now(); d.owed(j) == "" { // else it is owed for as long as this life of the daemon tries
 			j.ended = d.results.SavedAt(name, d.ages)
 		}
 		close(j.done)
-		d.byName[st.ID] = j
+		d.book.Add(j)
 		d.results.ShareParts(st.ID)
 	}
 	return waiting

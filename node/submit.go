@@ -52,15 +52,13 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 		return nil, fmt.Errorf("could not name the job: %w", err)
 	}
 	nonce := d.named(tasks.NonceOf(d.net.ID(), salt))
-	j := newJob(d.ctx, hex.EncodeToString(nonce))
+	j := d.book.New(hex.EncodeToString(nonce))
 	j.home, j.led, j.submittedHere, j.req = d.net.ID(), true, true, req
 	j.status = api.JobStatus{
 		ID: j.name, Kind: req.Kind, Selector: filepath.Base(req.Title), Home: j.home, HomeName: d.net.Name(),
 		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output,
 	}
-	d.mu.Lock()
-	d.byName[j.name] = j
-	d.mu.Unlock()
+	d.book.Add(j)
 	d.saveStatus(j)
 	d.spawn(func() {
 		if err := lead(j, nonce); err != nil {
@@ -316,14 +314,10 @@ func (d *Daemon) publish(j *job, desc *tasks.Job, base []baseBlob) error {
 	j.status.Units = desc.Want.Len()
 	key := j.codeKey
 	j.mu.Unlock()
-	d.mu.Lock()
-	d.jobs[id] = j
-	rate := d.rates[key]
-	d.mu.Unlock()
+	d.book.Identify(id, j)
+	rate := d.book.Rate(key)
 	if j.ctx.Err() != nil { // cancelled while it had no name for the engine
-		d.mu.Lock()
-		delete(d.jobs, id)
-		d.mu.Unlock()
+		d.book.Over(id)
 		d.blobs.ForgetFolder(d.blobs.JobDir(id))
 		_ = os.RemoveAll(d.blobs.JobDir(id))
 		return j.ctx.Err()

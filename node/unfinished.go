@@ -112,7 +112,7 @@ func (d *Daemon) finishJob(ctx context.Context, j *job) error {
 // expireUnfinished cancels jobs led here that this node has seen could not be finished for longer than results are
 // kept.
 func (d *Daemon) expireUnfinished() {
-	for _, j := range d.ledJobs() {
+	for _, j := range d.book.AllTold() {
 		if j.final() {
 			continue
 		}

@@ -107,7 +107,7 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 	id := j.known()
 	if c := d.ledgers.Of(id); c != nil {
 		j.mu.Lock()
-		j.describedBy(c, d.growths.whole(c.ID, c.Job))
+		j.describedBy(c, d.book.growths.whole(c.ID, c.Job))
 		j.mu.Unlock()
 	}
 	if st = d.statusOf(j); st.State != api.Waiting {
@@ -129,7 +129,7 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 // waitingJobs describes the jobs that wait, of which this node has the ledger or which were submitted here, and that
 // nobody leads who is known here.
 func (d *Daemon) waitingJobs() (out []api.JobStatus) {
-	for _, j := range d.candidates("") {
+	for _, j := range d.book.Candidates("") {
 		j.mu.Lock()
 		led, here, id := j.led, j.submittedHere, j.id
 		j.mu.Unlock()
@@ -141,34 +141,4 @@ func (d *Daemon) waitingJobs() (out []api.JobStatus) {
 		}
 	}
 	return out
-}
-
-// candidates are the jobs that this node knows by a beginning of their name, be it by a copy of their ledger alone.
-func (d *Daemon) candidates(prefix string) (out []*job) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for name, j := range d.byName {
-		if strings.HasPrefix(name, prefix) {
-			out = append(out, j)
-		}
-	}
-	for _, c := range d.ledgers.All() {
-		name := c.Name()
-		if d.byName[name] != nil || d.jobs[c.ID] != nil || !strings.HasPrefix(name, prefix) {
-			continue
-		}
-		j := newJob(d.ctx, name) // of an earlier life, which nobody has led since
-		j.cancel()
-		j.id, j.desc = c.ID, d.growths.whole(c.ID, c.Job)
-		out = append(out, j)
-	}
-	return out
-}
-
-// waiters are the jobs that a user may mean by the beginning of a name; too short a one means none.
-func (d *Daemon) waiters(prefix string) []*job {
-	if len(prefix) < 4 {
-		return nil
-	}
-	return d.candidates(prefix)
 }

@@ -16,7 +16,7 @@ type worked struct {
 
 // worked finds the job with that id for a generation of it.
 func (d *Daemon) worked(id tasks.JobID) (worker.Job, bool) {
-	j := d.byID(id)
+	j := d.book.ByID(id)
 	return worked{d, j}, j != nil
 }
 
