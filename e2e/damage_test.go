@@ -226,8 +226,8 @@ func TestDamagedState(t *testing.T) {
 		{"p2p/identity.key", "-", []string{"identity.key", "restore the key, or remove", "membership"}, false},
 		{"p2p/identity.key", "x", []string{"identity.key", "damaged", "restore the file"}, false},
 		{"p2p/membership", "x", []string{"membership", "damaged", "join again with a new token"}, false},
-		{"jobs/" + id + "/status.json", "{", []string{id[:12], "status.json", "damaged", "result.root"}, true},
-		{"jobs/" + id + "/status.json", "-", []string{id[:12], "status.json", "result.root"}, true},
+		{"jobs/" + id + "/status.json", "{", []string{id[:12], "status.json", "damaged", api.ResultFile}, true},
+		{"jobs/" + id + "/status.json", "-", []string{id[:12], "status.json", api.ResultFile}, true},
 	} {
 		do(0, nil, "down")
 		path := filepath.Join(n.state, tc.file)

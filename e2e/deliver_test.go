@@ -83,7 +83,7 @@ func (n *node) wantMarked(t testing.TB, id string) {
 	t.Helper()
 	job := filepath.Join(n.state, "jobs", id)
 	err := poll(settleLimit, func() (bool, error) {
-		return !fileExists(filepath.Join(job, "result.root")) || fileExists(filepath.Join(job, "fetched")), nil
+		return !fileExists(filepath.Join(job, api.ResultFile)) || fileExists(filepath.Join(job, "fetched")), nil
 	})
 	if err != nil {
 		t.Errorf("%s does not know that the result was fetched: %v", n.name, err)

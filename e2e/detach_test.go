@@ -136,7 +136,7 @@ func TestResultOutlivesHome(t *testing.T) {
 				if string(got) != string(want) {
 					t.Errorf("%s gives other bytes", n.name)
 				}
-				if copies, _ := filepath.Glob(filepath.Join(n.state, "jobs", d.id, "result.root")); i == 0 && nodes == 3 {
+				if copies, _ := filepath.Glob(filepath.Join(n.state, "jobs", d.id, api.ResultFile)); i == 0 && nodes == 3 {
 					if len(copies) != 1 {
 						t.Fatalf("%s has %d copies", n.name, len(copies))
 					}
@@ -152,7 +152,7 @@ func TestResultOutlivesHome(t *testing.T) {
 				t.Errorf("%s gives other bytes after its copy was damaged: %v", damaged.name, err)
 			}
 			if log := damaged.logTail(0); !strings.Contains(log, "result is damaged") ||
-				!strings.Contains(log, filepath.Join("jobs", d.id, "result.root")) {
+				!strings.Contains(log, filepath.Join("jobs", d.id, api.ResultFile)) {
 				t.Errorf("the log does not name the damaged file: %s", log)
 			}
 		})

@@ -94,7 +94,7 @@ func (j fakeJob) request(t testing.TB) api.JobRequest {
 	check(t, err)
 	path := filepath.Join(t.TempDir(), "count.json")
 	req := api.JobRequest{Kind: fakeexec.Kind, Title: path, Part: "T", N: -1, Dir: t.TempDir()}
-	req.Spec, err = json.Marshal(fakeexec.Request{Selector: req.Title})
+	req.Spec, err = json.Marshal(fakeexec.Request{Code: req.Title})
 	check(t, err)
 	check(t, os.WriteFile(req.Title, text, 0o600))
 	for i := range j.files {

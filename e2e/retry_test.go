@@ -238,8 +238,8 @@ func TestRetryMended(t *testing.T) {
 		again.wantRetried(t, o.st.ID, 1)
 		again.equals(t, misbehave(t, "none", "", 0, files...))
 		codes := again.st.Codes
-		if len(codes) != 2 || codes[0].Entries != 79_999 || codes[0].Selector != j.Selector || codes[0].Job != o.st.ID ||
-			codes[1].Entries != 1 || codes[1].Selector != path || codes[1].Job != again.st.ID ||
+		if len(codes) != 2 || codes[0].Entries != 79_999 || codes[0].Title != j.Selector || codes[0].Job != o.st.ID ||
+			codes[1].Entries != 1 || codes[1].Title != path || codes[1].Job != again.st.ID ||
 			codes[0].Source == codes[1].Source || codes[1].Params["do"] != "segfault" {
 			t.Errorf("%+v", codes)
 		}

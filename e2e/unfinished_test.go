@@ -102,7 +102,7 @@ func (n *node) wantPartials(t *testing.T, id string, units int64) {
 			}
 		}
 	}
-	if !m.Merged || m.Format != "root" || m.Committed != units || listed != units || len(m.Parts) != 1 {
+	if !m.Merged || m.Format != api.FormatOutput || m.Committed != units || listed != units || len(m.Parts) != 1 {
 		t.Errorf("%s hands out %s", n.name, text)
 		return
 	}

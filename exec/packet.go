@@ -52,7 +52,7 @@ type Partial struct {
 	Mixed []string
 }
 
-// Finished says what Client.Finish wrote.
+// Finished says what Session.Finish and Program.Save wrote.
 type Finished struct {
 	Units  int64    // in the partials
 	Canary uint64   // in the partials
@@ -63,13 +63,14 @@ type Finished struct {
 	SkippedFiles   int       // in all
 	SkippedEntries int64     // in all
 
-	Objects []Object // of the output list, after Terminate; the first thousand, and only of Finish without a path
+	Objects []Object // of the output, after the user's last step; the first thousand, and only of Finish without a path
+	Notes   []string // what the user should know of the output, a sentence each; likewise
 }
 
-// Object is one object of an output list.
+// Object is one object of an output.
 type Object struct {
 	Name, Class string
-	Entries     float64 // of a histogram or a tree; else -1
+	Entries     float64 // that it counts, if it is of a kind that does, as a histogram; else -1
 }
 
 // Skipped is what a program left out of a file of its own will, as a TSelector does by Abort(kAbortFile): entries that

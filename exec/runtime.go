@@ -45,6 +45,9 @@ type Finder interface {
 	// Counted reads the units and the canary that a partial's own objects show. It needs no runtime on the host, so that
 	// every node can keep, and vouch for, partials of this kind.
 	Counted(path string) (units int64, canary uint64, err error)
+	// Suffix ends the names of files that Finish and Save write, such as ".txt", so that the user's programs know what
+	// they are; it may be empty. What writes them does not look at their names.
+	Suffix() string
 }
 
 // Config says where a runtime works.
@@ -67,6 +70,9 @@ type Runtime interface {
 	Describe(ctx context.Context, r Request) (Description, error)
 	// Prepare makes a program ready from a job's description, with what it can fetch.
 	Prepare(ctx context.Context, o Order) (Program, error)
+	// Complaint reports whether a line that a process printed is an error or a warning of the runtime itself, which the
+	// user is to see though nothing failed.
+	Complaint(line string) bool
 	// Forget drops what came from a submitter, who has lost the right to run code here.
 	Forget(submitter string) error
 	// Close ends every process of the runtime. Generations and sessions in use fail with KindKilled.

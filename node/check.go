@@ -19,8 +19,11 @@ import (
 )
 
 // A check runs the first entries of a job on this host, by the steps of a real run and through the same children, and
-// leaves nothing: two generations of half of the entries each, so that their outputs are merged, and Terminate over
+// leaves nothing: two generations of half of the entries each, so that their outputs are merged, and Finish over
 // both. No ledger, no other member and no file of the user is touched.
+
+// checkerNeeds is the advice where a job cannot be checked for want of a runtime.
+const checkerNeeds = "this node needs what the job runs with, to check it: see dtpnode doctor"
 
 // checkEntries is how many entries a check runs.
 const checkEntries = 1000
@@ -48,7 +51,7 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 	h, err := d.runtimes.Choose(req.Kind, req.Version)
 	rt, err := d.chosen(j, h, err)
 	if err != nil {
-		return out, withHint(err, "this node needs ROOT, or what else the job runs with, to check it: see dtpnode doctor")
+		return out, withHint(err, checkerNeeds)
 	}
 	if err := d.describe(j.ctx, rt, j, nil); err != nil {
 		return out, checkFailure(err)
@@ -65,7 +68,7 @@ func (d *Daemon) check(ctx context.Context, req api.JobRequest, tell func(text s
 	if err != nil {
 		return out, err
 	}
-	c := &checking{d: d, j: j, desc: desc, out: &out}
+	c := &checking{d: d, j: j, rt: rt, desc: desc, out: &out}
 	c.tell(read)
 	if c.dir, err = os.MkdirTemp(d.cfg.ScratchDir, "check-"); err != nil {
 		return out, fmt.Errorf("could not make a folder for the check: %w", err)
@@ -126,6 +129,7 @@ func checkFailure(err error) error {
 type checking struct {
 	d    *Daemon
 	j    *job
+	rt   exec.Runtime
 	desc *tasks.Job
 	dir  string
 	out  *api.Check
@@ -148,7 +152,7 @@ func (c *checking) warn(text string) {
 	}
 }
 
-// run does Begin, the entries, the merge and Terminate.
+// run does Begin, the entries, the merge and Finish.
 func (c *checking) run() error {
 	work := filepath.Join(c.dir, "work")
 	if err := copySmall(c.j.req.Dir, work); err != nil {
@@ -192,8 +196,8 @@ func (c *checking) run() error {
 	for _, o := range fin.Objects {
 		c.out.Objects = append(c.out.Objects, api.CheckObject(o))
 	}
-	if len(fin.Objects) == 0 {
-		c.warn("the output list is empty: what SlaveBegin or Process makes must be added to fOutput")
+	for _, note := range fin.Notes {
+		c.warn(note)
 	}
 	return nil
 }
@@ -217,7 +221,7 @@ func (c *checking) halves() (out []tasks.Range) {
 		}
 		return out
 	}
-	return []tasks.Range{{}} // SlaveBegin and SlaveTerminate alone
+	return []tasks.Range{{}} // a generation without a packet
 }
 
 // generation runs a range in a process of its own, and returns where its output is.
@@ -226,7 +230,7 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", fmt.Errorf("could not make a folder for the check: %w", err)
 	}
-	sink := &checkSink{done: make(chan exec.Done, 2), failed: make(chan *exec.Failure, 1)}
+	sink := &checkSink{rt: c.rt, done: make(chan exec.Done, 2), failed: make(chan *exec.Failure, 1)}
 	defer func() {
 		for _, line := range sink.said() {
 			c.warn(line)
@@ -295,6 +299,7 @@ func (c *checking) estimate() {
 
 // checkSink takes what a generation reports.
 type checkSink struct {
+	rt     exec.Runtime
 	done   chan exec.Done
 	failed chan *exec.Failure
 
@@ -305,11 +310,11 @@ type checkSink struct {
 func (s *checkSink) PacketDone(d exec.Done) { s.done <- d }
 func (s *checkSink) Failed(f *exec.Failure) { s.failed <- f }
 
-// Output keeps what ROOT has complained of.
+// Output keeps what the runtime has complained of.
 func (s *checkSink) Output(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (strings.HasPrefix(line, "Error in <") || strings.HasPrefix(line, "Warning in <")) && len(s.lines) < maxWarnings {
+	if len(s.lines) < maxWarnings && s.rt.Complaint(line) {
 		s.lines = append(s.lines, line)
 	}
 }

@@ -34,6 +34,7 @@ type foundHere []exec.Info
 
 func (foundHere) Kind() string                                         { return "ROOT" }
 func (f foundHere) Find(context.Context) ([]exec.Info, error)          { return f, nil }
+func (foundHere) Suffix() string                                       { return "" }
 func (foundHere) Counted(string) (units int64, canary uint64, _ error) { return 0, 0, exec.ErrNone }
 func (foundHere) Open(context.Context, exec.Info, exec.Config) (exec.Runtime, error) {
 	return nil, errors.New("it is a test's")

@@ -302,7 +302,7 @@ func (j *job) describedBy(c *store.Copy, desc *tasks.Job) {
 		j.running = time.Now() // clocks differ
 	}
 	j.status = api.JobStatus{
-		ID: j.name, Kind: c.Job.Work.Kind, Selector: filepath.Base(ask.Title), Submitted: ask.Submitted,
+		ID: j.name, Kind: c.Job.Work.Kind, Title: filepath.Base(ask.Title), Submitted: ask.Submitted,
 		Files: len(desc.Data.Files) + len(desc.Bad), Units: desc.Want.Len(), Output: ask.Output,
 	}
 }

@@ -101,8 +101,8 @@ func TestPeersThatDiffer(t *testing.T) {
 			Version: "v1",
 			Meta:    runtimes.Announce(both[2:], p2p.MaxMeta),
 		}, false, []string{"test 1", "ROOT 6.40.00, ROOT 6.38.00"}},
-		{both[:1], p2p.Info{Version: "v1"}, false, []string{"neither ROOT", "`dtpnode status` there"}},
-		{both[:1], p2p.Info{Version: "v1", Meta: "garbage"}, false, []string{"neither ROOT"}},
+		{both[:1], p2p.Info{Version: "v1"}, false, []string{"no runtime to run jobs with", "`dtpnode status` there"}},
+		{both[:1], p2p.Info{Version: "v1", Meta: "garbage"}, false, []string{"no runtime to run jobs with"}},
 	} {
 		d := &Daemon{cfg: Config{Version: "v1"}, runtimes: runtimes.Find(t.Context(), []exec.Finder{tc.own}, exec.Config{})}
 		note := d.mismatch(tc.info)

@@ -364,7 +364,7 @@ func (d *Daemon) peerUp(id tasks.PeerID, info p2p.Info) engine.PeerUp {
 func (d *Daemon) mismatch(info p2p.Info) string {
 	own, theirs := d.runtimes.Infos(), runtimes.Announced(info.Meta)
 	if len(theirs) == 0 {
-		return "has nothing to run jobs with, neither ROOT nor another runtime: `dtpnode status` there says what to do"
+		return "has no runtime to run jobs with: `dtpnode status` there says what to do"
 	}
 	if len(own) == 0 {
 		return ""

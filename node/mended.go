@@ -17,7 +17,7 @@ import (
 )
 
 // A retry may run what is missing with other code than has done the rest, or with other parameters. What both make is
-// merged as the partials of one job are, by ROOT; whether that can be is tried before anything runs, and the
+// merged as the partials of one job are, by the runtime; whether that can be is tried before anything runs, and the
 // description says what was run by which code.
 
 // ranBefore tells by which code what a retry has from an earlier job was run; nothing if that is its own code.
@@ -64,7 +64,7 @@ func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 		all = append(all, now)
 	}
 	for _, r := range all {
-		c := api.Code{Selector: r.Title, Source: r.Code, Job: r.Job, Entries: r.Units}
+		c := api.Code{Title: r.Title, Source: r.Code, Job: r.Job, Entries: r.Units}
 		for _, p := range r.Params {
 			if c.Params == nil {
 				c.Params = map[string]string{}

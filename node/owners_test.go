@@ -46,7 +46,7 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 	}
 	j.adopt(api.JobStatus{
 		ID:        j.name,
-		Selector:  secret + ".C",
+		Title:     secret + ".C",
 		Home:      d.net.ID(),
 		State:     api.Partial,
 		Submitted: time.Now(),
@@ -206,7 +206,7 @@ func TestANodesUserSeesWhatItsMemberMay(t *testing.T) {
 			j := d.owned(t, "b", founder.net.ID())
 			st, err := d.jobStatus(t.Context(), j.name)
 			if err != nil || (st.Private == "") != tc.look || st.Submitter != founder.net.ID() ||
-				(st.Selector != "") != tc.look {
+				(st.Title != "") != tc.look {
 				t.Errorf("status %+v, error %v", st, err)
 			}
 			list := d.allJobs(t.Context())

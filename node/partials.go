@@ -27,8 +27,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// What is committed of a job that runs, waits or cannot be finished is handed out as files: ROOT files where this
-// node can make them, merged into one if ROOT can do that, and else the blobs as they are kept.
+// What is committed of a job that runs, waits or cannot be finished is handed out as files: in the format of
+// the job's output where this node can make them, merged into one if that is possible, and else the blobs as they are
+// kept.
 
 // manifestName is the last file of a bundle.
 const manifestName = "manifest.json"
@@ -75,7 +76,7 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 	}
 	desc := d.book.growths.whole(c.ID, c.Job)
 	b := &bundle{Manifest: api.Manifest{
-		ID: st.ID, Selector: st.Selector, State: st.State, Node: d.net.Name(), Units: desc.Want.Len(),
+		ID: st.ID, Title: st.Title, State: st.State, Node: d.net.Name(), Units: desc.Want.Len(),
 	}}
 	ok := false
 	d.ask(func(p *engine.Peer) { b.view, ok = p.Ledger(c.ID) })
@@ -113,7 +114,7 @@ func (d *Daemon) link(b *bundle, c *store.Copy) error {
 		b.Committed += p.Units
 		b.Parts = append(b.Parts, api.Part{Name: filepath.Base(to), Units: p.Units, Entries: entriesOf(desc, p.Cover)})
 	}
-	b.Format = "blob"
+	b.Format = api.FormatBlob
 	return nil
 }
 
@@ -135,7 +136,7 @@ func entriesOf(desc *tasks.Job, cover tasks.Cover) (out []api.EntryRanges) {
 	return out
 }
 
-// convert turns blobs into ROOT files: one, or where that fails one for each.
+// convert turns blobs into files of the output's format: one, or where that fails one for each.
 func (d *Daemon) convert(ctx context.Context, b *bundle, j *job, desc *tasks.Job) {
 	if len(b.parts) == 0 {
 		b.Note = "nothing is committed yet"
@@ -148,10 +149,11 @@ func (d *Daemon) convert(ctx context.Context, b *bundle, j *job, desc *tasks.Job
 		})
 	}
 	if _, _, err := d.programOf(ctx, j, nil); err != nil {
-		b.Note = "these are not ROOT files, since this node cannot run the job's code: " + err.Error()
+		b.Note = "these are files as dtpnode keeps them, since this node cannot run the job's code: " + err.Error()
 		return
 	}
-	merged := filepath.Join(b.dir, "merged.root")
+	suffix := d.runtimes.Suffix(desc.Work.Kind)
+	merged := filepath.Join(b.dir, "merged"+suffix)
 	err := save(b.parts, merged)
 	if err == nil {
 		var cover tasks.Cover
@@ -159,14 +161,14 @@ func (d *Daemon) convert(ctx context.Context, b *bundle, j *job, desc *tasks.Job
 			cover = cover.Union(p.Cover)
 		}
 		b.Parts = []api.Part{{Name: filepath.Base(merged), Units: b.Committed, Entries: entriesOf(desc, cover)}}
-		b.Format, b.Merged = "root", true
+		b.Format, b.Merged = api.FormatOutput, true
 		return
 	}
 	why := err.Error()
 	for i, blob := range b.parts {
-		path := filepath.Join(b.dir, fmt.Sprintf("part-%04d.root", i+1))
+		path := filepath.Join(b.dir, fmt.Sprintf("part-%04d%s", i+1, suffix))
 		if err := save([]string{blob}, path); err != nil {
-			b.Note = "these are not ROOT files, since they could not be made here: " + err.Error()
+			b.Note = "these are files as dtpnode keeps them, since others could not be made here: " + err.Error()
 			for k := range b.Parts {
 				b.Parts[k].Name = filepath.Base(b.parts[k])
 			}
@@ -174,7 +176,7 @@ func (d *Daemon) convert(ctx context.Context, b *bundle, j *job, desc *tasks.Job
 		}
 		b.Parts[i].Name = filepath.Base(path)
 	}
-	b.Format, b.Note = "root", "they are not merged, since that failed: "+why
+	b.Format, b.Note = api.FormatOutput, "they are not merged, since that failed: "+why
 }
 
 // weigh fills in sizes and hashes.

@@ -108,7 +108,7 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 	}
 	return nil, &api.Error{Status: http.StatusGone, Message: message,
 		Hint: fmt.Sprintf("that is kept as long as the result, a day after the output was written or fetched; run %s anew with `dtpnode run`, or the missing entries of a file alone: --files FILE --first N -n M; `dtpnode status %s` lists them",
-			st.Selector, api.Short(st.ID))}
+			st.Title, api.Short(st.ID))}
 }
 
 func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string) ([]byte, error) {

@@ -48,7 +48,7 @@ func TestAHomeKnowsWhatWasAsked(t *testing.T) {
 	}}
 	j := newJob(t.Context(), "self", "job")
 	j.describedBy(c, c.Job)
-	if j.req.Kind != "ROOT" || j.req.Title != "/x/A.C" || j.req.Output != "/x/out.root" || j.status.Selector != "A.C" {
+	if j.req.Kind != "ROOT" || j.req.Title != "/x/A.C" || j.req.Output != "/x/out.root" || j.status.Title != "A.C" {
 		t.Errorf("it knows of %+v", j.req)
 	}
 }

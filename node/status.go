@@ -160,7 +160,7 @@ func (j *job) tellMissing(st *api.JobStatus, names map[tasks.PeerID]members.Name
 	}
 }
 
-// tellSkipped tells what the selector left out by Abort(kAbortFile); the caller holds mu.
+// tellSkipped tells what the program left out of its own will; the caller holds mu.
 func (j *job) tellSkipped(st *api.JobStatus) {
 	st.Skipped, st.SkippedFiles, st.SkippedEntries = nil, j.skipped.SkippedFiles, j.skipped.SkippedEntries
 	for _, s := range j.skipped.Skipped {
@@ -324,13 +324,11 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	st.Wrongs = d.cluster.Wrongs()
 	d.storage(&st)
 	st.Runtimes = runtimesOf(d.runtimes.Infos())
-	for _, r := range st.Runtimes {
-		if r.Kind == kindROOT && st.ROOT == "" {
-			st.ROOT, st.ROOTDir = r.Version, r.Dir
-		}
-	}
 	st.Problem = d.runtimeProblem(st.Runtimes)
-	if lost, follows := d.net.StaleListeners(); len(lost) > 0 && (st.Problem == "" || st.Problem == api.StartingROOT) {
+	if first := d.runtimes.First(); st.Problem == "" && first != nil && !first.IsOpen() {
+		st.Starting = first.Info.Kind
+	}
+	if lost, follows := d.net.StaleListeners(); len(lost) > 0 && st.Problem == "" {
 		st.Problem = adrift(lost, follows)
 	}
 	if st.Expelled = d.expelled(); st.Expelled != nil {
@@ -347,9 +345,6 @@ func adrift(lost []string, follows bool) string {
 	}
 	return text + "restart it where the host has one, `dtpnode down`, `dtpnode up --listen auto:0 --detach`"
 }
-
-// kindROOT is the kind whose versions have fields of their own in the JSON, which is stable.
-const kindROOT = "ROOT"
 
 func runtimesOf(infos []exec.Info) (out []api.Runtime) {
 	for _, info := range infos {
@@ -377,8 +372,6 @@ func (d *Daemon) runtimeProblem(told []api.Runtime) string {
 	case broken > 0:
 		i := slices.IndexFunc(told, func(r api.Runtime) bool { return r.Problem != "" })
 		return fmt.Sprintf("this node cannot run jobs with %s %s: %s", told[i].Kind, told[i].Version, told[i].Problem)
-	case !d.runtimes.First().IsOpen():
-		return api.StartingROOT
 	}
 	return ""
 }
@@ -406,9 +399,6 @@ func (d *Daemon) members() []api.Member {
 			ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
 			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, Runtimes: runtimesOf(runtimes.Announced(m.Meta)),
 			Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral, Protocol: m.Protocol, State: d.stateOf(m),
-		}
-		if i := slices.IndexFunc(a.Runtimes, func(r api.Runtime) bool { return r.Kind == kindROOT }); i >= 0 {
-			a.ROOT = a.Runtimes[i].Version
 		}
 		a.ClockAhead = math.Round(10*m.Ahead.Seconds()) / 10
 		if !m.Seen.IsZero() && !m.Self {

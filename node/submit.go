@@ -55,7 +55,7 @@ func (d *Daemon) accept(req api.JobRequest, files int, lead func(j *job, nonce [
 	j := d.book.New(hex.EncodeToString(nonce))
 	j.home, j.led, j.submittedHere, j.req = d.net.ID(), true, true, req
 	j.status = api.JobStatus{
-		ID: j.name, Kind: req.Kind, Selector: filepath.Base(req.Title), Home: j.home, HomeName: d.net.Name(),
+		ID: j.name, Kind: req.Kind, Title: filepath.Base(req.Title), Home: j.home, HomeName: d.net.Name(),
 		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output,
 	}
 	d.book.Add(j)
@@ -94,7 +94,7 @@ func (d *Daemon) lead(j *job, nonce []byte) error {
 }
 
 // leaderNeeds is what to do where a job cannot be led.
-const leaderNeeds = "this node needs ROOT, or what else the job runs with, to lead it: see dtpnode doctor"
+const leaderNeeds = "this node needs what the job runs with, to lead it: see dtpnode doctor"
 
 // readAndDescribe plans a job's files and makes its program ready, both at once. A job without files runs over the
 // items that its program has.

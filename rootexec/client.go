@@ -28,8 +28,8 @@ type Client struct {
 	wg   sync.WaitGroup // the goroutine that hands on lines
 }
 
-// finishedAs reads what a process says of the output that it has written.
-func finishedAs(r *child.Reply) (exec.Finished, error) {
+// finishedAs reads what a process says of the output that it has written to outPath, or only looked at if that is empty.
+func finishedAs(r *child.Reply, outPath string) (exec.Finished, error) {
 	var in finished
 	if err := r.Decode(&in); err != nil {
 		return exec.Finished{}, err
@@ -43,6 +43,9 @@ func finishedAs(r *child.Reply) (exec.Finished, error) {
 	}
 	for _, o := range in.Objects {
 		f.Objects = append(f.Objects, exec.Object(o))
+	}
+	if outPath == "" && len(f.Objects) == 0 {
+		f.Notes = []string{"the output list is empty: what SlaveBegin or Process makes must be added to fOutput"}
 	}
 	return f, nil
 }
@@ -90,7 +93,7 @@ func (c *Client) Finish(ctx context.Context, partials []string, outPath string) 
 		c.p.RemoveTemp(outPath)
 		return exec.Finished{}, err
 	}
-	return finishedAs(r)
+	return finishedAs(r, outPath)
 }
 
 // Save writes what Finish would have written had Terminate done nothing: the merged output of a job
@@ -106,7 +109,7 @@ func (s *Selector) Save(ctx context.Context, partials []string, outPath string) 
 		p.RemoveTemp(outPath)
 		return exec.Finished{}, err
 	}
-	return finishedAs(r)
+	return finishedAs(r, outPath)
 }
 
 // Output is what Begin and Terminate printed: the first and last 64 KiB of it.

@@ -38,7 +38,7 @@ func TestConforms(t *testing.T) {
 		Cache:   cache,
 		Request: conformRequest,
 		Input: func(t testing.TB, name string, entries, base int64) string {
-			return makeData(t, name, entries, base)
+			return makeData(t, name+".root", entries, base)
 		},
 		Part:    "T",
 		Missing: "/no/such/file.root",

@@ -31,6 +31,11 @@ func newProgram(s *Selector, lib Library, w work) *program {
 // Info is the ROOT that runs.
 func (e *Executor) Info() exec.Info { return infoOf(e.cfg.Root) }
 
+// Complaint tells the errors and warnings that ROOT prints by how they begin.
+func (e *Executor) Complaint(line string) bool {
+	return strings.HasPrefix(line, "Error in <") || strings.HasPrefix(line, "Warning in <")
+}
+
 // Describe compiles the selector that the user named, or that of an earlier job, and loads it.
 func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Description, err error) {
 	spec, err := ParseSpec(r.Spec)

@@ -59,7 +59,7 @@ type Job struct {
 // leads the job later, or keeps a copy of its ledger, can neither have the submitter's node write to another file nor
 // show as its wish what it did not say.
 type Ask struct {
-	// what the user named on the submitter's node, such as the path of a selector; to show
+	// what the user named on the submitter's node, such as the path of a source file; to show
 	Title string `msgpack:"s"`
 	// named values that the code was given, in the order of their names; to show
 	Params    []Param   `msgpack:"p"`

@@ -93,7 +93,7 @@ func (w Work) Kept() (kept []Ship) {
 }
 
 // Code is a hex SHA-256 that tells one code from another: that of the one kept blob, where there is one, as of a
-// selector's sources, else one over all that are kept, or over the spec.
+// sources, else one over all that are kept, or over the spec.
 func (w Work) Code() string {
 	kept := w.Kept()
 	if len(kept) == 1 {

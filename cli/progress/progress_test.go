@@ -43,7 +43,7 @@ func golden(t *testing.T, name, got string) {
 // course is a job of 4 million events, with five statuses a second.
 func course() []api.JobStatus {
 	var all []api.JobStatus
-	st := api.JobStatus{ID: "3fa9c2d417e8aa", Selector: "/ana/DiMuon.C", State: api.Preparing, Phase: "planning 8 files"}
+	st := api.JobStatus{ID: "3fa9c2d417e8aa", Title: "/ana/DiMuon.C", State: api.Preparing, Phase: "planning 8 files"}
 	for i := range 100 {
 		st.Seconds = float64(i) / 5
 		switch {

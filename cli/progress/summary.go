@@ -67,7 +67,7 @@ func codes(w io.Writer, st api.JobStatus) {
 		if c.Job == st.ID {
 			of = "of this job"
 		}
-		fmt.Fprintf(tw, "  %s events\t%s %s\tsources %s\t", Count(c.Entries), line(c.Selector), of, Short(c.Source))
+		fmt.Fprintf(tw, "  %s events\t%s %s\tsources %s\t", Count(c.Entries), line(c.Title), of, Short(c.Source))
 		for _, name := range slices.Sorted(maps.Keys(c.Params)) {
 			fmt.Fprintf(tw, "%s=%s ", line(name), line(c.Params[name]))
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 )
 
 func newGet(g *globals) *cobra.Command {
@@ -24,7 +25,7 @@ func newGet(g *globals) *cobra.Command {
 		Use:   "get JOB",
 		Short: "Fetch the output of a finished job",
 		Long: `get writes a job's output file: under the name given by -o, else under the selector's name with the ending
-.root, here. -o - writes to standard output. A file that -o names is replaced, in one step, as by run -o; one that is
+of its kind of files, such as .root, here. -o - writes to standard output. A file that -o names is replaced, in one step, as by run -o; one that is
 there under the selector's name is not. A result is kept for a day after it was last fetched or written by run -o, by
 all nodes that have it, and if nobody fetches it for as long as --keep-results of dtpnode up says, however many jobs
 follow; one that a run without a daemon has kept until it is fetched or cancelled, and for a day after that was last.
@@ -184,7 +185,11 @@ func waits(st api.JobStatus) error {
 // ownName is the name of the output if the user gave none. It must not exist yet, since the user has not agreed to
 // replace it.
 func ownName(st api.JobStatus) (string, error) {
-	out := strings.TrimSuffix(filepath.Base(st.Selector), filepath.Ext(st.Selector)) + ".root"
+	suffix, err := suffixOf(st.Kind)
+	if err != nil {
+		return "", err
+	}
+	out := strings.TrimSuffix(filepath.Base(st.Title), filepath.Ext(st.Title)) + suffix
 	if _, err := os.Lstat(out); err == nil {
 		return "", &api.Error{
 			Message: fmt.Sprintf("could not write the output to %s: there is a file of that name", out),
@@ -192,6 +197,21 @@ func ownName(st api.JobStatus) (string, error) {
 		}
 	}
 	return out, nil
+}
+
+// suffixOf ends the names of files that the outputs of a kind of work are written to; an empty kind is the preferred
+// one.
+func suffixOf(kind string) (string, error) {
+	known, err := finders(&rootexec.Finder{})
+	if err != nil {
+		return "", err
+	}
+	for _, f := range known {
+		if kind == "" || f.Kind() == kind {
+			return f.Suffix(), nil
+		}
+	}
+	return "", nil // a newer dtpnode knows more kinds
 }
 
 // fetched is the outcome of fetching the output of a final job. A failed job may have an output too: if only copying it

@@ -88,7 +88,7 @@ var submitted = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func job(id string) api.JobStatus {
 	return api.JobStatus{
-		ID: id, Selector: "/ana/DiMuon.C", HomeName: "first", State: api.JobState(id), Units: 4_000_000, Done: 1_000_000,
+		ID: id, Title: "/ana/DiMuon.C", HomeName: "first", State: api.JobState(id), Units: 4_000_000, Done: 1_000_000,
 		Committed: 1_000_000, Seconds: 2.5, Rate: 400_000, Error: "could not X", Hint: "do Y",
 		Submitted: submitted,
 		Nodes:     []api.NodeWork{{Name: "first", Units: 1_000_000, Rate: 400_000, Packets: 9, Up: true}},
@@ -111,8 +111,6 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Up:       2,
 			Slots:    2,
 			Busy:     1,
-			ROOT:     "6.40.00",
-			ROOTDir:  "/opt/root",
 			Runtimes: []api.Runtime{{Kind: "ROOT", Version: "6.40.00", Dir: "/opt/root"}},
 			RSS:      50e6,
 			Uptime:   3725,
@@ -129,7 +127,6 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				Addrs:    []string{"/ip4/127.0.0.1/tcp/4001"},
 				Self:     true,
 				Slots:    2,
-				ROOT:     "6.40.00",
 				Runtimes: []api.Runtime{{Kind: "ROOT", Version: "6.40.00"}, {Kind: "test", Version: "1"}},
 				Version:  "v1",
 				State:    api.MemberSelf,
@@ -142,7 +139,6 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				Up:         true,
 				RTT:        0.26,
 				Slots:      16,
-				ROOT:       "6.36.02",
 				Runtimes:   []api.Runtime{{Kind: "ROOT", Version: "6.36.02"}},
 				Version:    "v1",
 				Note:       "another ROOT",

@@ -162,7 +162,7 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 		row := []string{short(j.ID), "-", string(j.State), "-", "-", "-", progress.Seconds(j.Seconds),
 			progress.Age(now.Sub(j.Submitted)), submitter(j), j.HomeName}
 		if j.Private == "" {
-			row[1] = filepath.Base(j.Selector)
+			row[1] = filepath.Base(j.Title)
 			row[3], row[4], row[5] = progress.Share(j), progress.Count(j.Units), progress.Rate(j.Rate)
 		}
 		rows = append(rows, row)

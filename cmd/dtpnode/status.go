@@ -168,12 +168,11 @@ func printNode(w io.Writer, st api.NodeStatus) {
 				progress.Count(int64(m.Counts[what])), progress.Clean(what))
 		}
 	}
+	if st.Starting != "" { // that is no problem
+		fmt.Fprintf(tw, "state\tstarting %s\n", progress.Clean(st.Starting))
+	}
 	if st.Problem != "" {
-		label := "problem"
-		if st.Problem == api.StartingROOT { // that is not a problem
-			label = "state"
-		}
-		fmt.Fprintf(tw, "%s\t%s\n", label, progress.Clean(st.Problem))
+		fmt.Fprintf(tw, "problem\t%s\n", progress.Clean(st.Problem))
 	}
 	tw.Flush()
 }
@@ -192,7 +191,7 @@ func printJob(w io.Writer, st api.JobStatus) {
 		printPrivate(w, st)
 		return
 	}
-	fmt.Fprintf(w, "%s, submitted by %s %s, led by %s\n", progress.Clean(st.Selector), progress.Clean(submitter(st)),
+	fmt.Fprintf(w, "%s, submitted by %s %s, led by %s\n", progress.Clean(st.Title), progress.Clean(submitter(st)),
 		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName))
 	switch {
 	case st.Phase == "" || st.State.Final():

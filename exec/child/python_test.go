@@ -63,6 +63,8 @@ func (pyFinder) Find(context.Context) ([]exec.Info, error) {
 	return []exec.Info{{Kind: pythonKind, Version: "3", Platform: runtime.GOOS, Dir: exe}}, nil
 }
 
+func (pyFinder) Suffix() string { return "" }
+
 func (pyFinder) Counted(path string) (units int64, canary uint64, err error) {
 	p, err := readPartial(path)
 	return p.Units, p.Canary, err
@@ -134,8 +136,9 @@ type pyRuntime struct {
 	programs map[*pyProgram]bool
 }
 
-func (r *pyRuntime) Info() exec.Info     { return r.info }
-func (r *pyRuntime) Forget(string) error { return nil }
+func (r *pyRuntime) Info() exec.Info       { return r.info }
+func (r *pyRuntime) Complaint(string) bool { return false }
+func (r *pyRuntime) Forget(string) error   { return nil }
 
 func (r *pyRuntime) Close() error {
 	r.mu.Lock()

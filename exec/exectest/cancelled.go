@@ -16,7 +16,7 @@ import (
 func testCancelled(t *testing.T, e *env) {
 	j := e.job(t, Code{})
 	var id uint64
-	file := e.Input(t, "a.root", 100, 0)
+	file := e.Input(t, "a", 100, 0)
 	packets := e.cut(file, 100, 100, 0, &id)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -93,7 +93,7 @@ func testCancelledMidway(t *testing.T, e *env) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		spec := exec.GenSpec{Job: seed, Input: j.input, Dir: t.TempDir()}
-		err := j.prog.Try(ctx, spec, e.Input(t, "a.root", 10, 0), e.Part)
+		err := j.prog.Try(ctx, spec, e.Input(t, "a", 10, 0), e.Part)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("tried: %v", err)
 		}
@@ -116,7 +116,7 @@ func testCancelledMidway(t *testing.T, e *env) {
 			_, err := s.Begin(ctx)
 			dir := t.TempDir()
 			if step == AtFinish && err == nil {
-				_, err = s.Finish(ctx, nil, filepath.Join(dir, "out.root"))
+				_, err = s.Finish(ctx, nil, filepath.Join(dir, "out"))
 			}
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("the step %s: %v", step, err)
@@ -155,8 +155,8 @@ func testOnAnotherHost(t *testing.T, e *env) {
 		t.Errorf("the keys are %q here and %q there", here.prog.Key(), prog.Key())
 	}
 	var id uint64
-	a := e.cut(e.Input(t, "a.root", 100, 0), 100, 50, 0, &id)
-	b := e.cut(e.Input(t, "b.root", 60, 100), 60, 50, 100, &id)
+	a := e.cut(e.Input(t, "a", 100, 0), 100, 50, 0, &id)
+	b := e.cut(e.Input(t, "b", 60, 100), 60, 50, 100, &id)
 	dir := t.TempDir()
 	g := here.begin(t, exec.Limits{})
 	g.work(t, a)
@@ -178,7 +178,7 @@ func (e *env) closedBusy(t *testing.T, j *job, scratch string) {
 	t.Helper()
 	g := j.begin(t, exec.Limits{})
 	var id uint64
-	g.lease(t, e.cut(e.Input(t, "held.root", 200, 1000), 200, 100, 1000, &id)...)
+	g.lease(t, e.cut(e.Input(t, "held", 200, 1000), 200, 100, 1000, &id)...)
 	g.waitMark(t)
 	s := j.session(t, nil)
 	if err := j.rt.Close(); err != nil {
@@ -199,7 +199,7 @@ func (e *env) closedBusy(t *testing.T, j *job, scratch string) {
 	if _, err := j.rt.Prepare(t.Context(), j.order(t)); !errors.Is(err, exec.ErrClosed) {
 		t.Errorf("prepared after the end: %v", err)
 	}
-	if _, err := j.rt.Plan(t.Context(), e.Input(t, "a.root", 1, 0), e.Part, 0); !errors.Is(err, exec.ErrClosed) {
+	if _, err := j.rt.Plan(t.Context(), e.Input(t, "a", 1, 0), e.Part, 0); !errors.Is(err, exec.ErrClosed) {
 		t.Errorf("planned after the end: %v", err)
 	}
 	if err := j.rt.Close(); err != nil {

@@ -22,7 +22,7 @@ var cases = []struct {
 	{"Plan", testPlan},
 	{"PlanOfBadInputs", testPlanOfBadInputs},
 	{"PacketsInAnyOrder", testPacketsInAnyOrder},
-	{"TreeOfMergesIsOnePass", testTreeOfMerges},
+	{"TreeOfMergesIsOnePass", testMergesOfMerges},
 	{"SealedEmpty", testSealedEmpty},
 	{"SealedOnce", testSealedOnce},
 	{"TwoPackets", testTwoPackets},
@@ -84,7 +84,7 @@ func testPlan(t *testing.T, e *env) {
 	results := make(chan result, len(sizes))
 	files := map[string]int64{}
 	for i, n := range sizes {
-		file := e.Input(t, fmt.Sprint(i)+".root", n, 0)
+		file := e.Input(t, fmt.Sprint(i), n, 0)
 		files[file] = n
 		go func() {
 			p, err := e.rt.Plan(t.Context(), file, e.Part, 0)
@@ -108,7 +108,7 @@ func testPlan(t *testing.T, e *env) {
 
 // testPlanOfBadInputs plans what this host does not see, and what nobody can read.
 func testPlanOfBadInputs(t *testing.T, e *env) {
-	good := e.Input(t, "good.root", 10, 0)
+	good := e.Input(t, "good", 10, 0)
 	for file, cause := range map[string]exec.Cause{e.Missing: exec.CauseMissing, e.Bad(t): ""} {
 		_, err := e.rt.Plan(t.Context(), file, e.Part, 0)
 		f := asFailure(err)
@@ -125,8 +125,8 @@ func testPlanOfBadInputs(t *testing.T, e *env) {
 func testPacketsInAnyOrder(t *testing.T, e *env) {
 	j := e.job(t, Code{})
 	var id uint64
-	a := e.cut(e.Input(t, "a.root", 1000, 0), 1000, 130, 0, &id)
-	b := e.cut(e.Input(t, "b.root", 700, 1000), 700, 170, 1000, &id)
+	a := e.cut(e.Input(t, "a", 1000, 0), 1000, 130, 0, &id)
+	b := e.cut(e.Input(t, "b", 700, 1000), 700, 170, 1000, &id)
 	all := slices.Concat(a, b)
 	var mixed []exec.Packet
 	for i := range max(len(a), len(b)) {
@@ -153,11 +153,11 @@ func testPacketsInAnyOrder(t *testing.T, e *env) {
 	}
 }
 
-// testTreeOfMerges deals packets to generations, merges their partials in random trees, and compares with one pass.
-func testTreeOfMerges(t *testing.T, e *env) {
+// testMergesOfMerges deals packets to generations, merges their partials in random trees, and compares with one pass.
+func testMergesOfMerges(t *testing.T, e *env) {
 	j := e.job(t, Code{})
 	const na, nb = 400, 300
-	fileA, fileB := e.Input(t, "a.root", na, 0), e.Input(t, "b.root", nb, na)
+	fileA, fileB := e.Input(t, "a", na, 0), e.Input(t, "b", nb, na)
 	var id uint64
 	whole := slices.Concat(e.cut(fileA, na, na, 0, &id), e.cut(fileB, nb, nb, na, &id))
 	g := j.begin(t, exec.Limits{})
@@ -247,7 +247,7 @@ func mkdir(t reporter, dir, name string) string {
 func testSealedEmpty(t *testing.T, e *env) {
 	j := e.job(t, Code{})
 	var id uint64
-	packets := e.cut(e.Input(t, "a.root", 100, 0), 100, 100, 0, &id)
+	packets := e.cut(e.Input(t, "a", 100, 0), 100, 100, 0, &id)
 	g := j.begin(t, exec.Limits{})
 	g.work(t, packets)
 	dir := t.TempDir()
@@ -300,7 +300,7 @@ func (e *env) held(t *testing.T) (j *job, g *generation, packets []exec.Packet, 
 	j = e.job(t, Code{How: Hold, At: 1060, Go: file})
 	g = j.begin(t, exec.Limits{})
 	var id uint64
-	packets = e.cut(e.Input(t, "held.root", 200, 1000), 200, 100, 1000, &id)
+	packets = e.cut(e.Input(t, "held", 200, 1000), 200, 100, 1000, &id)
 	g.lease(t, packets...)
 	g.waitMark(t)
 	return j, g, packets, func() {
@@ -363,12 +363,12 @@ func testTried(t *testing.T, e *env) {
 	good := e.job(t, Code{})
 	spec := func(j *job) exec.GenSpec { return exec.GenSpec{Job: seed, Input: j.input, Dir: t.TempDir()} }
 	for _, n := range []int64{0, 1, 100} {
-		if err := good.prog.Try(t.Context(), spec(good), e.Input(t, fmt.Sprint(n)+".root", n, 0), e.Part); err != nil {
+		if err := good.prog.Try(t.Context(), spec(good), e.Input(t, fmt.Sprint(n), n, 0), e.Part); err != nil {
 			t.Errorf("tried on %d entries: %s", n, explain(err))
 		}
 	}
 	bad := e.job(t, Code{How: Throw, At: 0}) // what is tried begins with the unit 0
-	file := e.Input(t, "bad.root", 100, 0)
+	file := e.Input(t, "bad", 100, 0)
 	f := asFailure(bad.prog.Try(t.Context(), spec(bad), file, e.Part))
 	if f == nil || f.Kind != exec.KindException || f.Entry != 0 || f.File != file {
 		t.Errorf("tried is bad code: %+v", f)
@@ -409,7 +409,7 @@ func testReleased(t *testing.T, e *env) {
 		t.Errorf("one code goes by the keys %q and %q", a.prog.Key(), b.prog.Key())
 	}
 	var id uint64
-	packets := e.cut(e.Input(t, "a.root", 100, 0), 100, 30, 0, &id)
+	packets := e.cut(e.Input(t, "a", 100, 0), 100, 30, 0, &id)
 	g := a.begin(t, exec.Limits{})
 	extra, err := e.rt.Describe(t.Context(), e.request(t, Code{}))
 	if err != nil {

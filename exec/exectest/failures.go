@@ -57,7 +57,7 @@ func testFailedAtAnEntry(t *testing.T, e *env) {
 		t.Run(string(c.how), func(t *testing.T) {
 			before := processes()
 			j := e.job(t, Code{How: c.how, At: 1160})
-			file := e.Input(t, "bad.root", 300, 1000)
+			file := e.Input(t, "bad", 300, 1000)
 			g := j.begin(t, c.limits)
 			var id uint64
 			packets := e.cut(file, 300, 100, 1000, &id)
@@ -113,7 +113,7 @@ func checkEnded(t *testing.T, g *generation) {
 // testFailedWhileSealing has a packet fail that was leased before the generation was sealed.
 func testFailedWhileSealing(t *testing.T, e *env) {
 	j := e.job(t, Code{How: Throw, At: 1160})
-	file := e.Input(t, "bad.root", 300, 1000)
+	file := e.Input(t, "bad", 300, 1000)
 	g := j.begin(t, exec.Limits{})
 	var id uint64
 	g.lease(t, e.cut(file, 300, 150, 1000, &id)...)
@@ -156,7 +156,7 @@ func testFailedSteps(t *testing.T, e *env) {
 		}
 		waitFor(t, g.Done(), "a generation that failed does not end")
 		f = asFailure(j.prog.Try(t.Context(), exec.GenSpec{Job: seed, Input: j.input, Dir: t.TempDir()},
-			e.Input(t, "a.root", 10, 0), e.Part))
+			e.Input(t, "a", 10, 0), e.Part))
 		checkCode(t, "tried", f)
 
 		e.failedFinish(t, how)
@@ -168,7 +168,7 @@ func (e *env) failedFinish(t *testing.T, how How) {
 	t.Helper()
 	j := e.job(t, Code{How: how, Step: AtFinish})
 	var id uint64
-	packets := e.cut(e.Input(t, "a.root", 100, 0), 100, 100, 0, &id)
+	packets := e.cut(e.Input(t, "a", 100, 0), 100, 100, 0, &id)
 	g := j.begin(t, exec.Limits{})
 	g.work(t, packets)
 	p := g.seal(t, e, filepath.Join(t.TempDir(), "partial"), packets)
@@ -178,7 +178,7 @@ func (e *env) failedFinish(t *testing.T, how How) {
 		t.Fatal(explain(err))
 	}
 	dir := t.TempDir()
-	out := filepath.Join(dir, "out.root")
+	out := filepath.Join(dir, "out")
 	_, err := s.Finish(t.Context(), []string{p.Path}, out)
 	checkCode(t, "finished", asFailure(err))
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
@@ -209,7 +209,7 @@ func checkCode(t *testing.T, what string, f *exec.Failure) {
 func testRefusedInputs(t *testing.T, e *env) {
 	j := e.job(t, Code{})
 	g := j.begin(t, exec.Limits{})
-	good, bad := e.Input(t, "good.root", 100, 0), e.Bad(t)
+	good, bad := e.Input(t, "good", 100, 0), e.Bad(t)
 	var id uint64
 	packets := e.cut(good, 100, 50, 0, &id)
 	g.lease(t, packets[0])
@@ -221,7 +221,7 @@ func testRefusedInputs(t *testing.T, e *env) {
 	}{
 		{e.Missing, 10, exec.CauseMissing},
 		{bad, 10, ""},
-		{e.Input(t, "changed.root", 70, 500), 80, exec.CauseDiffers},
+		{e.Input(t, "changed", 70, 500), 80, exec.CauseDiffers},
 	} {
 		g.lease(t, exec.Packet{ID: 100, File: c.file, Part: e.Part, First: 2, Last: 10, Base: 5000, Entries: c.entries})
 		d := g.wait(t)
@@ -264,7 +264,7 @@ func testFlood(t *testing.T, e *env) {
 	j := e.job(t, Code{How: Flood, At: 1060})
 	g := j.begin(t, exec.Limits{})
 	var id uint64
-	packets := e.cut(e.Input(t, "a.root", 200, 1000), 200, 100, 1000, &id)
+	packets := e.cut(e.Input(t, "a", 200, 1000), 200, 100, 1000, &id)
 	g.work(t, packets)
 	g.seal(t, e, filepath.Join(t.TempDir(), "partial"), packets)
 	waitFor(t, g.Done(), "a sealed generation does not end")

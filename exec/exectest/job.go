@@ -123,7 +123,7 @@ func (j *job) finish(t reporter, dir string, partials []string) (exec.Finished, 
 	if _, err := s.Begin(ctx); err != nil {
 		t.Fatalf("could not begin: %s", explain(err))
 	}
-	out := filepath.Join(dir, "out.root")
+	out := filepath.Join(dir, "out")
 	fin, err := s.Finish(ctx, partials, out)
 	if err != nil {
 		t.Fatalf("could not finish: %s", explain(err))

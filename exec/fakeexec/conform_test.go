@@ -79,7 +79,7 @@ func conformRequest(t testing.TB, c exectest.Code) exec.Request {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ask, err := json.Marshal(Request{Selector: path})
+	ask, err := json.Marshal(Request{Code: path})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,9 @@ func info() exec.Info { return exec.Info{Kind: Kind, Version: "1", Platform: "an
 // Kind is that of jobs that sleep and count.
 func (Finder) Kind() string { return Kind }
 
+// Suffix says that outputs are JSON.
+func (Finder) Suffix() string { return ".json" }
+
 // Find lists the one runtime.
 func (Finder) Find(context.Context) ([]exec.Info, error) { return []exec.Info{info()}, nil }
 
@@ -123,6 +126,9 @@ func (r *runtime) Info() exec.Info { return info() }
 
 // Forget has nothing to drop: code is prepared anew for each job.
 func (r *runtime) Forget(string) error { return nil }
+
+// Complaint tells a warning by how it begins.
+func (r *runtime) Complaint(line string) bool { return strings.HasPrefix(line, "warning: ") }
 
 func (r *runtime) Close() error {
 	r.cancel()

@@ -15,7 +15,7 @@ import (
 )
 
 // Output is a partial or, with nothing behind it, a result: one line of JSON. A partial is padded with zeros
-// to the size that its selector wants.
+// to the size that its code wants.
 type Output struct {
 	Units  int64   `json:"units"`
 	Canary uint64  `json:"canary"`

@@ -19,9 +19,9 @@ const codeBlob = "code"
 
 // Request is what a user asks of this kind, as JSON; what else a request says is for other kinds.
 type Request struct {
-	// path of a file with a Spec; in a retry empty for that of before
-	Selector string            `json:"selector,omitempty"`
-	Params   map[string]string `json:"params,omitempty"` // of no effect, but shown
+	// path of a file with a Spec; in a retry empty for that of before. The commands call all code a selector.
+	Code   string            `json:"selector,omitempty"`
+	Params map[string]string `json:"params,omitempty"` // of no effect, but shown
 }
 
 // work is what a description carries of it (tasks.Work.Spec), as JSON.
@@ -49,10 +49,10 @@ func (r *runtime) Describe(ctx context.Context, req exec.Request) (out exec.Desc
 			return out, err
 		}
 	}
-	if ask.Selector != "" {
-		w.Name = filepath.Base(ask.Selector)
-		if text, err = os.ReadFile(ask.Selector); err != nil {
-			return out, fmt.Errorf("could not read source %q: %w", ask.Selector, err)
+	if ask.Code != "" {
+		w.Name = filepath.Base(ask.Code)
+		if text, err = os.ReadFile(ask.Code); err != nil {
+			return out, fmt.Errorf("could not read source %q: %w", ask.Code, err)
 		}
 	}
 	if w.Params == nil {

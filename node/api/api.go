@@ -23,7 +23,7 @@
 //	POST /v1/jobs/{id}/retry        RetryRequest -> JobStatus: of a new job that runs what is missing in a partial result
 //	GET  /v1/jobs/{id}/recovery     Recovery: what POST recover would do
 //	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
-//	GET  /v1/jobs/{id}/partials     tar of what is committed: ROOT files, and manifest.json, a Manifest
+//	GET  /v1/jobs/{id}/partials     tar of what is committed, and manifest.json, a Manifest
 //	GET  /v1/jobs/{id}/logs         newline-delimited LogPart: what the job's children printed
 //	GET  /v1/jobs/{id}/result       bytes of the output file
 //	POST /v1/shutdown               leave politely and stop
@@ -107,8 +107,8 @@ func Advice(id string) string {
 type JobRequest struct {
 	Kind    string          `json:"kind,omitempty"`    // of work: which runtimes do it; empty: that of the daemon's first
 	Version string          `json:"version,omitempty"` // of the runtime; empty: the daemon's first of that kind
-	Title   string          `json:"title"`             // what the user named, such as the path of a selector, to show
-	Spec    json.RawMessage `json:"spec"`              // what is wanted of the runtime, in the words of the kind; for ROOT it is rootexec.Spec
+	Title   string          `json:"title"`             // what the user named, such as the path of a source file, to show
+	Spec    json.RawMessage `json:"spec"`              // what is wanted of the runtime, in the words of the kind
 
 	Part   string      `json:"part"` // that is read of each file which names none itself; for ROOT the path of a tree
 	Files  []InputFile `json:"files"`
@@ -186,7 +186,7 @@ type InputFile struct {
 type JobStatus struct {
 	ID       string `json:"id"`
 	Kind     string `json:"kind,omitempty"` // of work: which runtimes do it
-	Selector string `json:"selector"`       // name of what the user named to be run, such as a selector's source
+	Title    string `json:"title"`          // name of what the user named to be run, such as a source file
 	Home     string `json:"home"`           // peer id
 	HomeName string `json:"home_name"`
 
@@ -226,7 +226,7 @@ type JobStatus struct {
 	Nodes   []NodeWork `json:"nodes"`
 	Missing []Missing  `json:"missing,omitempty"`  // only in a partial result, or if it cannot be finished
 	Failing []Missing  `json:"failing,omitempty"`  // failed at least once, being tried again
-	Skipped []Skipped  `json:"skipped,omitempty"`  // what the selector left out by Abort(kAbortFile), the first files; once final
+	Skipped []Skipped  `json:"skipped,omitempty"`  // what the program left out of its own will, the first files; once final
 	EndedIn *Elsewhere `json:"ended_in,omitempty"` // where Terminate ran, if not where the job was submitted
 	Apart   []string   `json:"apart,omitempty"`    // output objects that could not be merged
 	Output  string     `json:"output,omitempty"`   // where it was written, once it is; empty: kept for get
@@ -253,11 +253,11 @@ type JobStatus struct {
 
 // Code is a state of the user's code, and the parameters that went with it.
 type Code struct {
-	Selector string            `json:"selector"` // what the user named, such as the path of a source file
-	Source   string            `json:"source"`   // SHA-256 of the code that was shipped, hex
-	Params   map[string]string `json:"params,omitempty"`
-	Job      string            `json:"job"`     // one that ran it
-	Entries  int64             `json:"entries"` // that are committed
+	Title   string            `json:"title"`  // what the user named, such as the path of a source file
+	Source  string            `json:"source"` // SHA-256 of the code that was shipped, hex
+	Params  map[string]string `json:"params,omitempty"`
+	Job     string            `json:"job"`     // one that ran it
+	Entries int64             `json:"entries"` // that are committed
 }
 
 // NodeWork is one node's share of a job.
@@ -286,7 +286,7 @@ type Unseen struct {
 	Files  int    `json:"files"`
 	Units  int64  `json:"units"`
 	Cause  string `json:"cause"`  // see exec.Cause
-	Reason string `json:"reason"` // as the system or ROOT said it of each of them, else what is so of all
+	Reason string `json:"reason"` // as the system or the runtime said it of each of them, else what is so of all
 }
 
 // Elsewhere is where Terminate ran, since the node that the job was submitted on was away, or tried and could not.
@@ -296,8 +296,8 @@ type Elsewhere struct {
 	Files  []string `json:"files,omitempty"` // that are left there, the first ones
 }
 
-// Skipped is what a selector left out of a file by Abort(kAbortFile): the rest of a packet, and what the same process
-// would have run of the file later. Such entries count as done.
+// Skipped is what a program left out of a file of its own will, as a selector does by Abort(kAbortFile): the rest of a
+// packet, and what the same process would have run of the file later. Such entries count as done.
 type Skipped struct {
 	File    string `json:"file"`
 	First   int64  `json:"first"` // local entry
@@ -394,12 +394,11 @@ type Member struct {
 	Up        bool      `json:"up"`
 	RTT       float64   `json:"rtt_ms"`
 	Slots     int       `json:"slots"`
-	ROOT      string    `json:"root"`               // version of its first ROOT, empty if unknown or none
 	Runtimes  []Runtime `json:"runtimes,omitempty"` // what it runs jobs with, as it was last told
 	Version   string    `json:"version"`
 	Founder   bool      `json:"founder,omitempty"`   // it has the founder's role
 	Ephemeral bool      `json:"ephemeral,omitempty"` // it is forgotten after minutes without a word
-	Note      string    `json:"note,omitempty"`      // what is wrong with it, e.g. another ROOT version
+	Note      string    `json:"note,omitempty"`      // what is wrong with it, such as another version of dtpnode
 
 	State    MemberState `json:"state"`
 	Seen     *time.Time  `json:"seen,omitempty"`     // when it was last up, as far as the asked node knows
@@ -487,12 +486,9 @@ func LostHost(members int) string {
 // ExpelledHint is what the user of a node that was expelled can do.
 const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a member) and `dtpnode join TOKEN` here; to begin a cluster of its own, `dtpnode down --leave`"
 
-// StartingROOT is the Problem of a node whose ROOT starts: none, but for the seconds that this takes.
-const StartingROOT = "starting ROOT"
-
 // Runtime is what a node runs one kind of jobs with.
 type Runtime struct {
-	Kind    string `json:"kind"` // such as ROOT
+	Kind    string `json:"kind"` // of work that it does
 	Version string `json:"version"`
 	Dir     string `json:"dir,omitempty"`     // where it is installed, on the asked node alone
 	Problem string `json:"problem,omitempty"` // why it cannot be used; likewise
@@ -510,8 +506,6 @@ type NodeStatus struct {
 	Up       int       `json:"up"`
 	Slots    int       `json:"slots"`
 	Busy     int       `json:"busy"`
-	ROOT     string    `json:"root"` // version of the first ROOT
-	ROOTDir  string    `json:"root_dir"`
 	Runtimes []Runtime `json:"runtimes,omitempty"` // what it runs jobs with, the preferred first
 	RSS      int64     `json:"rss"`                // bytes, the daemon alone
 	Uptime   float64   `json:"uptime"`             // seconds
@@ -523,7 +517,8 @@ type NodeStatus struct {
 	KeptMax  int64     `json:"kept_limit"`             // bound of kept_uncommitted_bytes; what has no room waits in its process
 	Ledgers  int       `json:"ledgers"`                // copies of jobs' ledgers
 	Problem  string    `json:"problem,omitempty"`
-	Protocol int       `json:"protocol"` // the newest number of the protocol that it speaks
+	Starting string    `json:"starting,omitempty"` // the runtime that is being started: until then no job runs here
+	Protocol int       `json:"protocol"`           // the newest number of the protocol that it speaks
 
 	Expelled *Expulsion `json:"expelled,omitempty"` // it is no member of its cluster any more
 
@@ -627,17 +622,23 @@ type StoppedJob struct {
 // the files.
 type Manifest struct {
 	ID        string    `json:"id"`
-	Selector  string    `json:"selector"`
+	Title     string    `json:"title"`
 	State     JobState  `json:"state"`
 	Node      string    `json:"node"`      // name of the node whose copy of the ledger this is
 	Units     int64     `json:"units"`     // wanted
 	Committed int64     `json:"committed"` // in these files; while the job runs there will be more
-	Format    string    `json:"format"`    // "root", or "blob": as dtpnode keeps them, to be merged by `dtpnode finish`
+	Format    string    `json:"format"`    // FormatOutput or FormatBlob
 	Merged    bool      `json:"merged"`    // one file holds all: the output as it was before Terminate
 	Note      string    `json:"note,omitempty"`
 	Missing   []Missing `json:"missing,omitempty"` // what has been given up
 	Parts     []Part    `json:"parts"`
 }
+
+// The formats of the files of a Manifest.
+const (
+	FormatOutput = "output" // as the job's own output is written
+	FormatBlob   = "blob"   // as dtpnode keeps partial results, to be merged by `dtpnode finish`
+)
 
 // Part is one file of a Manifest.
 type Part struct {

@@ -12,7 +12,7 @@ func LedgersDir(stateDir string) string { return filepath.Join(stateDir, "ledger
 func JobsDir(stateDir string) string { return filepath.Join(stateDir, "jobs") }
 
 // ResultFile is the name of a job's output in its folder below JobsDir.
-const ResultFile = "result.root"
+const ResultFile = "result.out"
 
 // Worked names the folder in which a daemon, which need not run, keeps what has been done of a job, below its state
 // folder: committed partials beside the copy of the ledger, or the result. It is empty where there is nothing but what

@@ -2,7 +2,7 @@
 // ready. It owns their start and end; it knows no jobs, members or files, and decides nothing about work.
 //
 // The runtimes of one set are found once, by Find, and stay in the order of preference. The first of all is opened at
-// once; each of the others when it is first asked for, since a ROOT that nobody uses costs memory.
+// once; each of the others when it is first asked for, since one that nobody uses costs memory.
 package runtimes
 
 import (
@@ -135,6 +135,16 @@ func (s *Set) Counted(kind, path string) (units int64, canary uint64, err error)
 		}
 	}
 	return 0, 0, fmt.Errorf("could not count a partial: this dtpnode knows no jobs of the kind %q", kind)
+}
+
+// Suffix ends the names of files that the outputs of a kind are written to; it is empty of a kind that is not known.
+func (s *Set) Suffix(kind string) string {
+	for _, f := range s.finders {
+		if f.Kind() == kind {
+			return f.Suffix()
+		}
+	}
+	return ""
 }
 
 // Ready waits until the runtime can be used, and says why if it cannot. The first call begins to open it.

@@ -32,6 +32,7 @@ func (l listed) Open(_ context.Context, info exec.Info, _ exec.Config) (exec.Run
 	return l.open(info)
 }
 
+func (listed) Suffix() string                                         { return ".listed" }
 func (listed) Counted(string) (units int64, canary uint64, err error) { return 7, 9, nil }
 
 // runtime counts what it is asked for.
@@ -41,6 +42,8 @@ type runtime struct {
 }
 
 func (r *runtime) Forget(string) error { r.forgot++; return nil }
+
+func (*runtime) Complaint(string) bool { return false }
 func (r *runtime) Close() error        { r.closed++; return nil }
 
 var both = []exec.Info{{Kind: "ROOT", Version: "6.40.00"}, {Kind: "ROOT", Version: "6.38.00"}}
@@ -115,6 +118,9 @@ func TestNoneAndBroken(t *testing.T) {
 	}
 	if units, canary, err := none.Counted("ROOT", "x"); units != 7 || canary != 9 || err != nil {
 		t.Errorf("a host with nothing counts %d %d: %v", units, canary, err)
+	}
+	if got := none.Suffix("ROOT") + none.Suffix("Python"); got != ".listed" {
+		t.Errorf("the names of outputs end with %q", got)
 	}
 	if _, _, err := none.Counted("Python", "x"); err == nil || !strings.Contains(err.Error(), "Python") {
 		t.Errorf("a kind that is not known is counted: %v", err)

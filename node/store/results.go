@@ -21,7 +21,7 @@ import (
 // that is named like the job:
 //
 //	status.json  a Status
-//	result.root  the output, under the name that api.ResultFile says
+//	result.out   the output, under the name that api.ResultFile says
 //	end          how the job ended, with the proof of that (ends.go)
 //	fetched      is there if the job's user has the output; its time says since when
 //	delivered    is there if this node wrote the output where its user wants it
