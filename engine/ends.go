@@ -133,10 +133,26 @@ func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended)
 		p.leaveLog(j, "")
 		p.ends.put(j.id, j.past(), *e)
 		p.closeJob(j, false)
-	case p.now-j.seeking.sought >= seekEvery || j.seeking.sought == 0:
-		// this copy needs the result too, and who tells may not have it either
-		j.seeking.sought = p.now
-		p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	default:
+		p.askForEnd(j, from, voters)
+	}
+}
+
+// askForEnd asks for the result of a job, which a copy of its ledger needs: who has told that the job is over, for that
+// was not the whole where it did not know of this copy's seat, and those who have signed it, for they have the result.
+func (p *Peer) askForEnd(j *jobState, teller tasks.PeerID, signers quorum.Conf) {
+	if j.seeking.resultAsked.Within(seekEvery, p.now) {
+		return
+	}
+	j.seeking.resultAsked = tasks.At(p.now)
+	ask := []tasks.PeerID{teller}
+	for _, m := range signers.Voters {
+		if m.Peer != p.self && m.Peer != teller {
+			ask = append(ask, m.Peer)
+		}
+	}
+	for _, id := range ask {
+		p.send(id, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 	}
 }
 

@@ -14,6 +14,8 @@ type seeking struct {
 	heard  time.Duration // when the home was last heard
 	sought time.Duration // when others were last asked what they know of the job
 	asked  tasks.PeerID  // which of them was asked last
+	// resultAsked is when the result of the job was last asked for, of which no more is known than that there is one.
+	resultAsked tasks.Moment
 }
 
 // A node that has not heard from a job's home for seekAfter asks the other nodes what they know, one each seekEvery:

@@ -407,6 +407,54 @@ func TestEndIsBelievedWithItsSeal(t *testing.T) {
 	}
 }
 
+// TestResultIsAskedOfItsSigners: a replica that was away for long hears that the job is over from a member which has no
+// more than the proof of that. It asks those who have signed the end for the result, however lately it has asked others.
+func TestResultIsAskedOfItsSigners(t *testing.T) {
+	g := newGroup(t, 5)
+	g.submit()
+	var chain quorum.Chain // which proves who the three replicas are
+	if !g.run(time.Second, func() bool {
+		if h := g.home(); h != nil && h.peer.job(jobID).copy.log != nil {
+			chain = h.peer.job(jobID).copy.log.Chain()
+		}
+		return len(chain.Conf().Voters) == 3
+	}) {
+		t.Fatal("no three replicas after a second")
+	}
+	voters, home := chain.Conf().Voters, g.home().id
+	left := g.at(voters[slices.IndexFunc(voters, func(m quorum.Member) bool { return m.Peer != home })].Peer)
+	for _, m := range voters {
+		if m.Peer != left.id {
+			g.at(m.Peer).kill()
+		}
+	}
+	asks := func() bool { return left.peer.job(jobID).seeking.asked != "" }
+	if !g.run(time.Minute, asks) {
+		t.Fatal("it does not ask what has become of the job")
+	}
+	result := &ledger.Result{SHA256: "result", Size: 3}
+	e := &Ended{Sum: result.Sum(), Units: units, Seal: &quorum.Seal{Chain: chain}}
+	for _, m := range voters {
+		sig := modelkeys.Keys(m.Peer).Sign(quorum.SealText(GroupName(jobID), e.Text()))
+		e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{By: m.Peer, Sig: sig})
+	}
+	var asked []tasks.PeerID
+	for _, s := range find[Send](left.peer.Step(g.now, Recv{From: "x", Msg: Message{Job: jobID, Ended: e}})) {
+		if s.Msg.Moved != nil {
+			asked = append(asked, s.To)
+		}
+	}
+	for _, m := range voters {
+		if m.Peer != left.id && !slices.Contains(asked, m.Peer) {
+			t.Errorf("%s has signed the end, and is not asked for it", m.Peer)
+		}
+	}
+	e.Result = result
+	if left.peer.Step(g.now, Recv{From: "x", Msg: Message{Job: jobID, Ended: e}}); !left.peer.job(jobID).shut {
+		t.Error("the whole end is not believed")
+	}
+}
+
 // TestWhoIsToldTheWholeEnd: a member that asks for the end of a job which it has no part in hears that it is over, and
 // nothing of its result; whoever had a seat in its ledger, or may see the job, hears all.
 func TestWhoIsToldTheWholeEnd(t *testing.T) {
