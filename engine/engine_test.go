@@ -140,7 +140,7 @@ func (r *rig) obey(e Effect) Event {
 		sum := merge.Sum(e.ID, e.Inputs)
 		return Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary}
 	case FetchBlob:
-		return r.fetch(e.Partial)
+		return r.fetch(e)
 	case FinishJob:
 		if r.done != nil {
 			r.t.Fatal("a job finished twice")
@@ -152,16 +152,18 @@ func (r *rig) obey(e Effect) Event {
 	return nil
 }
 
-func (r *rig) fetch(p merge.Partial) Event {
+func (r *rig) fetch(e FetchBlob) Event {
+	p := e.Partial
 	if p.Holder == r.peer.self {
-		return Stored{Partial: p, Units: p.Units, Canary: p.Canary}
+		return Stored{Partial: p, Units: p.Units, Canary: p.Canary, Seq: e.Seq}
 	}
 	if r.foreign != nil {
 		if s, ok := r.foreign(p); ok {
+			s.Seq = e.Seq
 			return s
 		}
 	}
-	return NotStored{Job: p.Job, ID: p.ID}
+	return NotStored{Job: p.Job, ID: p.ID, Seq: e.Seq}
 }
 
 func (r *rig) pass(d time.Duration) {

@@ -123,6 +123,7 @@ type (
 		Partial merge.Partial
 		Units   int64 // counted in it
 		Canary  uint64
+		Seq     uint64 // of the FetchBlob
 	}
 	// NotStored tells that FetchBlob failed. Here is the reason if it is this node that cannot keep the
 	// blob; Slow, that it came too slowly from its holder.
@@ -131,6 +132,7 @@ type (
 		ID   merge.ID
 		Here string
 		Slow bool
+		Seq  uint64 // of the FetchBlob
 	}
 	// Folded answers FoldBlobs: the merge is kept here, durably.
 	Folded struct {

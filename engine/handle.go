@@ -81,10 +81,15 @@ func (p *Peer) handleLedger(ev Event) {
 	switch ev := ev.(type) {
 	case Stored:
 		if p.arrived(ev.Partial.Job, ev.Partial) {
-			p.stepIfLed(ev.Partial.Job, ledger.Stored{ID: ev.Partial.ID, Units: ev.Units, Canary: ev.Canary})
+			p.stepIfLed(ev.Partial.Job, ledger.Stored{
+				ID:     ev.Partial.ID,
+				Units:  ev.Units,
+				Canary: ev.Canary,
+				Seq:    ev.Seq,
+			})
 		}
 	case NotStored:
-		p.stepIfLed(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here, Slow: ev.Slow})
+		p.stepIfLed(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here, Slow: ev.Slow, Seq: ev.Seq})
 	case Founded:
 		p.founded(ev)
 	case Written:

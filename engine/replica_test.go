@@ -193,15 +193,15 @@ func (h *host) obey(e Effect) {
 		h.soon(Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary})
 	case FetchBlob:
 		if _, here := h.kept[e.Partial.ID]; h.lacks && !here {
-			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID})
+			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Seq: e.Seq})
 			return
 		}
 		if h.full {
-			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Here: "no space left on device"})
+			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Here: "no space left on device", Seq: e.Seq})
 			return
 		}
 		h.kept[e.Partial.ID] = e.Partial
-		h.soon(Stored{Partial: e.Partial, Units: e.Partial.Units, Canary: e.Partial.Canary})
+		h.soon(Stored{Partial: e.Partial, Units: e.Partial.Units, Canary: e.Partial.Canary, Seq: e.Seq})
 	case KeepBlob:
 		if !h.full {
 			h.kept[e.Partial.ID] = e.Partial

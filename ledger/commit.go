@@ -11,7 +11,9 @@ import (
 // stored takes note of a blob that is here.
 func (h *Home) stored(ev Stored) {
 	if k := h.kept.find(ev.ID); k != nil {
-		h.storedAgain(k, ev)
+		if k.answers(ev.Seq) {
+			h.storedAgain(k, ev)
+		}
 		return
 	}
 	o := h.offers.find(ev.ID)
@@ -19,7 +21,7 @@ func (h *Home) stored(ev Stored) {
 		h.emit(Release{To: h.cfg.Self, Partial: merge.Partial{ID: ev.ID}, Seq: h.kept.requests})
 		return
 	}
-	if o.state != fetching {
+	if o.state != fetching || !o.answers(ev.Seq) {
 		return
 	}
 	h.offers.changed, h.kept.failures, h.kept.failedFor = true, 0, ""
@@ -140,31 +142,37 @@ func (h *Home) Full() bool { return h.kept.failures >= maxUnstored }
 // FullReason tells why this node could not keep the last blobs; empty if it could.
 func (h *Home) FullReason() string { return h.kept.failedFor }
 
-// notStored leaves it to the holder to offer the partial again, but not for ever.
+// notStored follows a fetch that has failed.
 func (h *Home) notStored(ev NotStored) {
 	if k := h.kept.find(ev.ID); k != nil {
-		h.gone(k, ev.Here)
+		if k.answers(ev.Seq) {
+			h.gone(k, ev.Here)
+		}
 		return
 	}
-	o := h.offers.find(ev.ID)
-	if o == nil || o.state != fetching {
-		return
+	if o := h.offers.find(ev.ID); o != nil && o.state == fetching && o.answers(ev.Seq) {
+		h.giveUp(o, ev.Here, ev.Slow)
 	}
+}
+
+// giveUp ends an attempt to commit an offer whose blob could not be had, for the reason here if that is this node's. It
+// leaves it to the holder to offer the partial again, but not for ever.
+func (h *Home) giveUp(o *offer, here string, slow bool) {
 	h.offers.changed = true
 	h.offers.drop(o.ID)
 	h.releaseAll(o.keeping)
 	h.emit(Note{To: o.Holder, ID: o.ID})
 	switch {
-	case ev.Here != "":
-		h.kept.failedFor = ev.Here
+	case here != "":
+		h.kept.failedFor = here
 		h.kept.failures++
 		nobodyElse := len(h.replicas.ids) == 0 || h.kept.failures >= 10*maxUnstored
 		if h.kept.failures >= maxUnstored && nobodyElse {
-			h.stop("given up: the job's home could not keep results: " + ev.Here)
+			h.stop("given up: the job's home could not keep results: " + here)
 		}
 	case !h.stale(o.Holder):
 		h.vain(o, 1)
-		if ev.Slow {
+		if slow {
 			h.tooSlowFrom(o.Holder, o.since)
 		}
 		if h.offers.neverStored(o.ID) {

@@ -37,6 +37,7 @@ type (
 	Fetch struct {
 		Partial merge.Partial
 		Sources []tasks.PeerID
+		Seq     uint64 // counts the home's requests; the answer names it
 	}
 	// Fold merges committed partials, whose blobs are all here, and stores the result durably; answer with Folded or
 	// NotFolded.

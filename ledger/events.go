@@ -26,18 +26,20 @@ type (
 	}
 	// Offered carries a partial that a node wants committed.
 	Offered struct{ Partial merge.Partial }
-	// Stored tells that a partial's blob is here and durable, with what was counted in it.
+	// Stored answers Fetch: a partial's blob is here and durable, with what was counted in it.
 	Stored struct {
 		ID     merge.ID
 		Units  int64
 		Canary uint64
+		Seq    uint64 // of the Fetch
 	}
-	// NotStored tells that a partial's blob could not be had. Here is the reason if it is this node that
+	// NotStored answers Fetch: a partial's blob could not be had. Here is the reason if it is this node that
 	// cannot keep it.
 	NotStored struct {
 		ID   merge.ID
 		Here string
-		Slow bool // it came too slowly
+		Slow bool   // it came too slowly
+		Seq  uint64 // of the Fetch
 	}
 	// NotReduced tells that a node cannot carry out an order to reduce.
 	NotReduced struct {

@@ -46,12 +46,14 @@ func ExampleHome() {
 		return
 	}
 	home := ledger.New(ledger.Config{Self: "h", Submitter: "h"}, &ledger.Record{Want: data.Space()}, data, false)
+	var request uint64 // the fetch that is answered
 	show := func(effects []ledger.Effect) {
 		for _, e := range effects {
 			switch e := e.(type) {
 			case ledger.Reissue:
 				fmt.Println("run", e.Ranges)
 			case ledger.Fetch:
+				request = e.Seq
 				fmt.Println("fetch", e.Partial.Cover, "from", e.Partial.Holder)
 			case ledger.Propose:
 				fmt.Println("propose to commit", e.Entry.Commit.Cover)
@@ -65,7 +67,7 @@ func ExampleHome() {
 	id := merge.ID{Node: "w", Seq: 1}
 	offer := merge.Partial{ID: id, Holder: "w", Cover: tasks.CoverOf(tasks.R(0, 40)), Units: 40}
 	show(home.Step(0, ledger.Offered{Partial: offer}))
-	show(home.Step(0, ledger.Stored{ID: id, Units: 40}))
+	show(home.Step(0, ledger.Stored{ID: id, Units: 40, Seq: request}))
 	// Output:
 	// run [0,100)
 	// fetch [0,40) from w

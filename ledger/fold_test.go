@@ -293,6 +293,33 @@ func TestFoldThatNobodyGets(t *testing.T) {
 	}
 }
 
+// TestStaleStoredDoesNotCount: a home that stood still gives a fetch up that has ended meanwhile, frees the blob, and
+// fetches it anew. The end of the first fetch, of which it hears only then, says nothing of the second.
+func TestStaleStoredDoesNotCount(t *testing.T) {
+	d := newDesk(t, Config{}, "a", "h")
+	p := part("a", 1, 0, 10)
+	d.step(Offered{Partial: p})
+	old := all[Fetch](d)[0].Seq
+	d.now += time.Hour
+	d.step(Tick{})
+	if len(all[Release](d)) == 0 {
+		t.Fatal("the fetch is not given up")
+	}
+	d.step(Offered{Partial: p})
+	if n := len(all[Fetch](d)); n != 1 {
+		t.Fatalf("the blob is fetched %d times anew", n)
+	}
+	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary, Seq: old})
+	if n, _ := d.kept(); n > 0 {
+		t.Error("it is committed though it was freed")
+	}
+	d.step(NotStored{ID: p.ID, Seq: old})
+	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	if n, _ := d.kept(); n != 1 {
+		t.Error("it is not committed though it is here")
+	}
+}
+
 // TestStaleKeptDoesNotCount: the word that a blob is kept, of a request before the one after which it was let go.
 func TestStaleKeptDoesNotCount(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "h")

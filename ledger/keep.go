@@ -15,7 +15,7 @@ type kept struct {
 	all      []*keeping
 	byID     map[merge.ID]*keeping
 	bytes    int64
-	requests uint64       // so far, to keep blobs or to release them: what is released is not meant by an older request
+	requests uint64       // so far, to bring, keep or release blobs: what is released is not meant by an older request
 	checked  tasks.Moment // when it was last looked at who lacks what
 
 	failures  int    // how often in a row this node could not keep a blob
@@ -30,7 +30,7 @@ type keeping struct {
 	first  uint64                // the first request; an answer to an older one is of a blob that was released since
 	missed int                   // times that a replica could not get it though it is here
 
-	coming  bool         // this node is being brought the blob
+	fetch   uint64       // the request by which this node is being brought the blob; 0 for none
 	fails   int          // attempts at that in vain, in a row
 	lacking tasks.Moment // when the first of them was
 }
@@ -82,6 +82,23 @@ func (ks *kept) foldable() bool {
 // every reports whether something is so of all blobs.
 func (ks *kept) every(is func(k *keeping) bool) bool {
 	return !slices.ContainsFunc(ks.all, func(k *keeping) bool { return !is(k) })
+}
+
+// fetch brings a blob here, from its holder or one of the sources.
+func (h *Home) fetch(k *keeping, sources []tasks.PeerID) {
+	h.kept.requests++
+	k.fetch = h.kept.requests
+	h.emit(Fetch{Partial: k.Partial, Sources: sources, Seq: k.fetch})
+}
+
+// answers takes note that a fetch has ended; it reports whether it is the one under way. The answer to an earlier one
+// counts for nothing: if the blob came, it was freed again when that attempt was given up.
+func (k *keeping) answers(fetch uint64) bool {
+	if fetch == 0 || fetch != k.fetch {
+		return false
+	}
+	k.fetch = 0
+	return true
 }
 
 // askToKeep asks those replicas for whom it is not known that they keep k.
@@ -204,9 +221,8 @@ func (h *Home) spread() {
 	for _, k := range h.kept.all {
 		switch {
 		case !k.by[h.cfg.Self]:
-			if fetches++; !k.coming && fetches <= maxSpread {
-				k.coming = true
-				h.emit(Fetch{Partial: k.Partial, Sources: h.whoever(k)})
+			if fetches++; k.fetch == 0 && fetches <= maxSpread {
+				h.fetch(k, h.whoever(k))
 			}
 		case asks < maxSpread && h.now-k.asked >= h.cfg.Repeat && h.lacking(k):
 			asks++
@@ -225,7 +241,6 @@ func (h *Home) lacking(k *keeping) bool {
 
 // storedAgain takes note that a committed blob is here, as it must be; or is not what was committed.
 func (h *Home) storedAgain(k *keeping, ev Stored) {
-	k.coming = false
 	if ev.Units != k.Units || ev.Canary != k.Canary {
 		h.gone(k, "")
 		return
@@ -244,7 +259,6 @@ const awayWait = time.Minute
 // that died just after others became its replicas may have been the only one with the blob, and may never come back.
 // Here says that the attempt failed for this node's own disk.
 func (h *Home) gone(k *keeping, here string) {
-	k.coming = false
 	if here != "" {
 		k.fails, k.lacking = 0, tasks.Moment{}
 		return

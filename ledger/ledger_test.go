@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type desk struct {
 	dark   map[tasks.PeerID]tasks.Cover // what a node reports that it does not see,
 	leaves map[tasks.PeerID]bool        // say that they leave
 	idle   map[tasks.PeerID]tasks.Cover // and has not tried
+	fetch  map[merge.ID]uint64          // the last request to bring a blob
 }
 
 // newDesk returns the home "h" of a job of 1000 units, with workers that hold nothing; the home holds
@@ -46,6 +48,8 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 		home: New(cfg, &Record{Want: data.Space()}, data, false),
 		held: map[tasks.PeerID]tasks.Cover{},
 		fail: map[tasks.PeerID][]Failure{},
+
+		fetch: map[merge.ID]uint64{},
 	}
 	d.take(d.home.Start(0, nil))
 	d.step(Replicas{Ready: true})
@@ -58,7 +62,16 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 	return d
 }
 
+// step has the home handle an event. Where a test does not say which fetch has ended, it is the last of that blob.
 func (d *desk) step(ev Event) []Effect {
+	switch e := ev.(type) {
+	case Stored:
+		e.Seq = cmp.Or(e.Seq, d.fetch[e.ID])
+		ev = e
+	case NotStored:
+		e.Seq = cmp.Or(e.Seq, d.fetch[e.ID])
+		ev = e
+	}
 	return d.take(d.home.Step(d.now, ev))
 }
 
@@ -66,6 +79,9 @@ func (d *desk) step(ev Event) []Effect {
 func (d *desk) take(out []Effect) []Effect {
 	d.out = append(d.out, out...)
 	for _, e := range out {
+		if f, ok := e.(Fetch); ok {
+			d.fetch[f.Partial.ID] = f.Seq
+		}
 		if p, ok := e.(Propose); ok && !d.deaf {
 			v, changed := d.home.Record().Apply(p.Entry)
 			out = append(out, d.step(Applied{Entry: p.Entry, Verdict: v, Changed: changed})...)
@@ -682,8 +698,9 @@ func TestReplicaThatCameBackIsAskedAgain(t *testing.T) {
 			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
 			p := part("a", 1, 0, 500)
 			d.commit(p)
-			d.step(Kept{From: "b", ID: p.ID, OK: true, Seq: 1})
-			d.step(Kept{From: "c", ID: p.ID, OK: true, Seq: 1})
+			for _, k := range all[Keep](d) {
+				d.step(Kept{From: k.To, ID: p.ID, OK: true, Seq: k.Seq})
+			}
 			if d.home.Record().Done.Cover().Len() != 500 || !d.home.SafeWithout([]tasks.PeerID{"b"}) {
 				t.Fatal("it is not kept by all three")
 			}

@@ -76,7 +76,7 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 		case !room.fits(o.Partial):
 			blocked = append(blocked, o)
 		default:
-			h.fetch(o)
+			h.fetchOffer(o)
 			room.take(o.Partial)
 			busy++
 			if !shady {
@@ -152,7 +152,7 @@ func (h *Home) tooSlow() {
 	for _, o := range slices.Clone(h.offers.all) {
 		times, late := 1<<h.offers.unstored[o.ID], h.tooLong(o)
 		if late || h.folding.wanted && h.overdue(o, time.Duration(times)*fairWait, fairPace/float64(times)) {
-			h.notStored(NotStored{ID: o.ID, Slow: late})
+			h.giveUp(o, "", late)
 		}
 	}
 }
@@ -169,10 +169,10 @@ func (os *offers) cover(by standings, states ...offerState) tasks.Cover {
 	return tasks.CoverOf(rs...)
 }
 
-// fetch brings an offer's blob here, and has the replicas keep it.
-func (h *Home) fetch(o *offer) {
+// fetchOffer brings an offer's blob here, and has the replicas keep it.
+func (h *Home) fetchOffer(o *offer) {
 	o.state, o.since = fetching, h.now
-	h.emit(Fetch{Partial: o.Partial})
+	h.fetch(o.keeping, nil)
 	h.askToKeep(o.keeping)
 }
 

@@ -88,12 +88,12 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 		var units int64
 		var canary uint64
 		if units, canary, err = d.counted(p.Job, path); err == nil {
-			d.post(engine.Stored{Partial: p, Units: units, Canary: canary})
+			d.post(engine.Stored{Partial: p, Units: units, Canary: canary, Seq: e.Seq})
 			return
 		}
 	}
 	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
-	out := engine.NotStored{Job: p.Job, ID: p.ID, Slow: errors.Is(err, p2p.ErrSlow)}
+	out := engine.NotStored{Job: p.Job, ID: p.ID, Slow: errors.Is(err, p2p.ErrSlow), Seq: e.Seq}
 	if here := store.DiskError(err); here != nil {
 		out.Here = here.Error()
 	}

@@ -357,10 +357,10 @@ func (w *world) fetch(n *node, e engine.FetchBlob) {
 	p := e.Partial
 	w.keep(n, p, e.Sources, func(b blob, ok bool, here string) {
 		if !ok {
-			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID, Here: here})
+			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID, Here: here, Seq: e.Seq})
 			return
 		}
-		w.step(n, engine.Stored{Partial: p, Units: b.units(), Canary: b.canary})
+		w.step(n, engine.Stored{Partial: p, Units: b.units(), Canary: b.canary, Seq: e.Seq})
 	})
 }
 

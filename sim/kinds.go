@@ -269,9 +269,9 @@ func (w *world) sideBlobs(n *node, e engine.Effect) bool {
 	case engine.FetchBlob:
 		return w.sideKeeps(n, e.Partial, e.Sources, func(b blob, ok bool) engine.Event {
 			if !ok {
-				return engine.NotStored{Job: e.Partial.Job, ID: e.Partial.ID}
+				return engine.NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Seq: e.Seq}
 			}
-			return engine.Stored{Partial: e.Partial, Units: b.units(), Canary: b.canary}
+			return engine.Stored{Partial: e.Partial, Units: b.units(), Canary: b.canary, Seq: e.Seq}
 		})
 	case engine.KeepBlob:
 		return w.sideKeeps(n, e.Partial, append([]tasks.PeerID{e.To}, e.Sources...), func(_ blob, ok bool) engine.Event {

@@ -44,7 +44,7 @@ func (w *world) ofSecond(n *node, e engine.Effect) bool {
 		}
 	case engine.FetchBlob:
 		if e.Partial.Job == w.second {
-			w.reply(n, w.cfg.Latency, engine.NotStored{Job: e.Partial.Job, ID: e.Partial.ID})
+			w.reply(n, w.cfg.Latency, engine.NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Seq: e.Seq})
 			return true
 		}
 	case engine.KeepBlob:
