@@ -39,7 +39,7 @@ func (h *host) again(by tasks.PeerID, terms ...uint64) Recover {
 	if err != nil {
 		h.Fatal(err)
 	}
-	c, err := quorum.NextRecovery(quorum.NewMember(h.id, 1<<41+h.boot), append(terms, v.Term)...)
+	c, err := quorum.NextRecovery(quorum.NewVoter(h.id, 1<<41+h.boot), append(terms, v.Term)...)
 	if err != nil {
 		h.Fatal(err)
 	}

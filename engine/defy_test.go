@@ -12,14 +12,14 @@ import (
 
 // usurper is an admin that lies: it signs that a job goes on from a copy of its own, leads it by that and ends it.
 type usurper struct {
-	self  quorum.Member
+	self  quorum.Voter
 	chain quorum.Chain
 	link  quorum.Link
 }
 
 func newUsurper(t *testing.T, g *group) usurper {
 	t.Helper()
-	u := usurper{self: quorum.NewMember(admin, 7)}
+	u := usurper{self: quorum.NewVoter(admin, 7)}
 	v, ok := g.hosts[0].peer.Copy(jobID)
 	if !ok {
 		t.Fatal("the submitter has no copy")

@@ -28,9 +28,9 @@ func (k tally) Verify(by tasks.PeerID, text, sig []byte) bool {
 func madeUp(term uint64, links, first int) *quorum.Mandate {
 	m := &quorum.Mandate{Term: term, Leader: founders[0].ID, Chain: quorum.Chain{Founders: founders}}
 	for i := range links {
-		c := quorum.Conf{Seq: uint64(i + 1), Term: 1, Voters: []quorum.Member{founders[0]}}
+		c := quorum.Conf{Seq: uint64(i + 1), Term: 1, Voters: []quorum.Voter{founders[0]}}
 		if i >= first {
-			c.Voters = append(c.Voters, quorum.NewMember("x", term))
+			c.Voters = append(c.Voters, quorum.NewVoter("x", term))
 		}
 		sign := func(by tasks.PeerID) quorum.Signature {
 			return quorum.Signature{By: by, Sig: modelkeys.Keys(by).Sign(quorum.ConfText(GroupName(jobID), c))}

@@ -219,8 +219,8 @@ func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID) (over bool) {
 
 // seatedIn reports whether a member was one of the voters in any of a ledger's sets.
 func seatedIn(c quorum.Chain, id tasks.PeerID) bool {
-	has := func(voters []quorum.Member) bool {
-		return slices.ContainsFunc(voters, func(m quorum.Member) bool { return m.Peer == id })
+	has := func(voters []quorum.Voter) bool {
+		return slices.ContainsFunc(voters, func(m quorum.Voter) bool { return m.Peer == id })
 	}
 	return has(c.Founders) || slices.ContainsFunc(c.Links, func(l quorum.Link) bool { return has(l.Conf.Voters) })
 }
@@ -253,12 +253,12 @@ func (p *Peer) sealing(j *jobState) bool {
 // that this peer has. Two of three that leave at once, before the third has heard, would leave it without a majority
 // for good.
 func (p *Peer) lingering(j *jobState) bool {
-	up := func(m quorum.Member) bool {
+	up := func(m quorum.Voter) bool {
 		_, is := p.members[m.Peer]
 		return is && m.Peer != p.self
 	}
 	return j.shut && j.copy.log != nil && j.end.proven && p.now < j.closeAt &&
-		slices.ContainsFunc(j.copy.log.Members(), up)
+		slices.ContainsFunc(j.copy.log.Voters(), up)
 }
 
 // sealWait is how long a node that leaves waits for that.
@@ -270,7 +270,7 @@ func (p *Peer) sealAgain(j *jobState) {
 		return
 	}
 	j.seeking.sought = p.now
-	for _, m := range j.copy.log.Members() {
+	for _, m := range j.copy.log.Voters() {
 		if m.Peer != p.self {
 			p.send(m.Peer, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
 		}

@@ -36,8 +36,8 @@ func open(home tasks.PeerID, term uint64) Message {
 
 // founders are the job's first voters in these tests, and then its replicas.
 var (
-	founders = []quorum.Member{quorum.NewMember("h", 1)}
-	replicas = []quorum.Member{founders[0], quorum.NewMember("r", 1), quorum.NewMember("s", 1)}
+	founders = []quorum.Voter{quorum.NewVoter("h", 1)}
+	replicas = []quorum.Voter{founders[0], quorum.NewVoter("r", 1), quorum.NewVoter("s", 1)}
 )
 
 // mandate proves that a peer leads the job in a term: h as its founder, and others as voted for by h, r and s.
@@ -47,9 +47,9 @@ func mandate(home tasks.PeerID, term uint64) *quorum.Mandate {
 		return &m
 	}
 	conf := quorum.Conf{Seq: 1, Term: 1, Voters: slices.Clone(replicas)}
-	m := &quorum.Mandate{Term: term, Leader: quorum.NewMember(home, 1).ID, Chain: quorum.Chain{Founders: founders}}
+	m := &quorum.Mandate{Term: term, Leader: quorum.NewVoter(home, 1).ID, Chain: quorum.Chain{Founders: founders}}
 	if conf.Voters[1].Peer != home && home != "h" {
-		conf.Voters[1] = quorum.NewMember(home, 1)
+		conf.Voters[1] = quorum.NewVoter(home, 1)
 	}
 	m.Chain.Links = []quorum.Link{
 		{
@@ -470,16 +470,16 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 			), Above: rapid.SampledFrom([]tasks.PeerID{"", "x", "m", "h"}).Draw(t, "above")}
 		m.Order = Order(rapid.IntRange(-1, 6).Draw(t, "order"))
 	case 12:
-		self := quorum.Member{
+		self := quorum.Voter{
 			ID:   uint64(genInt(t, "member")),
 			Peer: rapid.SampledFrom([]tasks.PeerID{"x", "h", "m"}).Draw(t, "enlist"),
 		}
 		m.Enlist = &Enlist{
 			Nonce:  uint64(genInt(t, "nonce")),
-			Voters: []quorum.Member{{ID: uint64(genInt(t, "voter")), Peer: "x"}},
+			Voters: []quorum.Voter{{ID: uint64(genInt(t, "voter")), Peer: "x"}},
 			Not:    self.ID,
 		}
-		m.Enlisted = &Enlisted{Nonce: uint64(genInt(t, "answer")), Member: self, OK: rapid.Bool().Draw(t, "enlisted")}
+		m.Enlisted = &Enlisted{Nonce: uint64(genInt(t, "answer")), Voter: self, OK: rapid.Bool().Draw(t, "enlisted")}
 	case 18:
 		a := tasks.Append{
 			Seq:   uint64(genInt(t, "append")),
@@ -489,8 +489,8 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		m.Append, m.NotAppended = &a, &NotAppended{Seq: uint64(genInt(t, "refused"))}
 		m.Grow = &Grow{Appends: []tasks.Append{a}, Restart: rapid.Bool().Draw(t, "restart")}
 	case 17:
-		m.Resign = &Resign{Member: uint64(genInt(t, "resign"))}
-		m.Resigned = &Resign{Member: uint64(genInt(t, "resigned"))}
+		m.Resign = &Resign{Voter: uint64(genInt(t, "resign"))}
+		m.Resigned = &Resign{Voter: uint64(genInt(t, "resigned"))}
 	case 13:
 		m.Frame = rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "frame")
 		m.Ended = &Ended{}
@@ -499,7 +499,7 @@ func genMessage(t *rapid.T, ids []merge.ID) Message {
 		p := genPartial(t, ids)
 		m.Keep, m.Kept = &Keep{Partial: &p}, &Kept{ID: p.ID, OK: true}
 		m.Recovery = &quorum.Link{
-			Conf: quorum.Conf{Seq: 1 << 45, Term: 1 << 45, Prior: 1<<45 - 1, Voters: []quorum.Member{{ID: 5, Peer: "x"}}},
+			Conf: quorum.Conf{Seq: 1 << 45, Term: 1 << 45, Prior: 1<<45 - 1, Voters: []quorum.Voter{{ID: 5, Peer: "x"}}},
 			Sigs: []quorum.Signature{{By: "x", Sig: []byte("forged")}},
 		}
 	case 15:

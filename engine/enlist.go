@@ -31,11 +31,11 @@ func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist
 		j.copy.founding.by, j.copy.founding.nonce = from, e.Nonce
 	case j.copy.log != nil && j.isBefore(term): // it hears of the recovery, and gives its copy up, first
 	case j.copy.log != nil && (j.copy.self.ID != e.Not || e.Not == 0): // the others may count on it already
-		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Member: j.copy.self, OK: true}})
-	default: // as another member than before, if it was one
+		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Voter: j.copy.self, OK: true}})
+	default: // as another voter than before, if it was one
 		p.seq++
 		j.copy.log = nil
-		log := quorum.Log{Self: quorum.NewMember(p.self, p.seq), Voters: e.Voters}
+		log := quorum.Log{Self: quorum.NewVoter(p.self, p.seq), Voters: e.Voters}
 		if e.Proof != nil { // who is obeyed until another is elected
 			log.Hard.Term, log.Hard.Lead = e.Proof.Term, e.Proof.Leader
 		}
@@ -56,29 +56,29 @@ func (p *Peer) resign(j *jobState) {
 		p.leaveLog(j, "")
 	case p.now-j.copy.resigned >= resignAgain:
 		j.copy.resigned = p.now
-		for _, m := range j.copy.log.Members() {
+		for _, m := range j.copy.log.Voters() {
 			if m.Peer != p.self {
-				p.send(m.Peer, Message{Job: j.id, Resign: &Resign{Member: j.copy.self.ID}})
+				p.send(m.Peer, Message{Job: j.id, Resign: &Resign{Voter: j.copy.self.ID}})
 			}
 		}
 	}
 }
 
-// onResign answers a member that the log has removed. It may go when the leader says so, with no change of the voters
+// onResign answers a voter that the log has removed. It may go when the leader says so, with no change of the voters
 // under way: then nobody needs its vote.
 func (p *Peer) onResign(from tasks.PeerID, j *jobState, m Message) {
 	if j == nil || j.copy.log == nil {
 		p.tellEnd(from, m.Job)
 		return
 	}
-	if voter, _ := j.copy.log.Knows(m.Resign.Member); !voter && j.copy.log.Leading() && !j.copy.log.Changing() {
+	if voter, _ := j.copy.log.Knows(m.Resign.Voter); !voter && j.copy.log.Leading() && !j.copy.log.Changing() {
 		p.send(from, Message{Job: j.id, Resigned: m.Resign})
 	}
 }
 
 // onResigned drops a copy that nobody counts on any more.
 func (p *Peer) onResigned(from tasks.PeerID, j *jobState, r Resign) {
-	if j.copy.log != nil && !j.copy.leaveAt.Never() && r.Member == j.copy.self.ID && p.isVoter(j, from) {
+	if j.copy.log != nil && !j.copy.leaveAt.Never() && r.Voter == j.copy.self.ID && p.isVoter(j, from) {
 		p.leaveLog(j, "")
 	}
 }

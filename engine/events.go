@@ -187,7 +187,7 @@ type (
 	// Founded answers FoundLedger. Job is the job's description.
 	Founded struct {
 		ID     tasks.JobID
-		Member uint64
+		Voter  uint64 // which the copy is
 		Job    *tasks.Job
 		Reason string // why not, empty if it is founded
 	}
@@ -237,7 +237,7 @@ type (
 	// Admins are the members with the right admin: what they sign counts for all jobs.
 	Admins struct{ IDs []tasks.PeerID }
 	// Recover has this peer go on with a job from its copy of the ledger alone, since the others are lost for good. The
-	// link names this peer, as a new member, as the only voter; who may has signed it. If it comes to nothing
+	// link names the new voter that this peer is then, the only one; who may has signed it. If it comes to nothing
 	// NotRecovered follows.
 	Recover struct {
 		ID     tasks.JobID

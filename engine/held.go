@@ -292,19 +292,19 @@ func (p *Peer) blobKept(id tasks.JobID, to tasks.PeerID, k Kept) {
 		if k.OK && k.Term > j.copy.log.SyncedTerm() {
 			return
 		}
-		k.Member = j.copy.self.ID
+		k.Voter = j.copy.self.ID
 	}
 	p.send(to, Message{Job: id, Kept: &k})
 }
 
-// onKept takes a replica's word on a blob. A late word of a member that the log has removed counts for nothing: it
+// onKept takes a replica's word on a blob. A late word of a voter that the log has removed counts for nothing: it
 // deletes what it kept.
 func (p *Peer) onKept(j *jobState, from tasks.PeerID, k Kept) {
 	if !j.leads() {
 		return
 	}
 	if k.ID != (merge.ID{}) && j.copy.log != nil &&
-		!slices.Contains(j.copy.log.Members(), quorum.Member{ID: k.Member, Peer: from}) {
+		!slices.Contains(j.copy.log.Voters(), quorum.Voter{ID: k.Voter, Peer: from}) {
 		return
 	}
 	if k.ID != (merge.ID{}) && k.Term != j.term {

@@ -151,7 +151,7 @@ func (p *Peer) dropJob(j *jobState, why string) {
 // expelled gives up what this peer can have no part in any more.
 func (p *Peer) expelled() {
 	for _, j := range slices.Clone(p.jobs) {
-		if j.leads() && (j.copy.log == nil || len(j.copy.log.Members()) == 1) {
+		if j.leads() && (j.copy.log == nil || len(j.copy.log.Voters()) == 1) {
 			continue
 		}
 		p.closeJob(j, true)
@@ -205,7 +205,7 @@ func (p *Peer) needed(j *jobState) bool {
 	case !j.seated():
 		// it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
 		return p.now-p.leaving.since < unseated
-	case len(j.copy.log.Members()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0):
+	case len(j.copy.log.Voters()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0):
 		// the job waits on disk for this peer's return
 		return false
 	}

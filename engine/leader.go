@@ -213,9 +213,9 @@ func (p *Peer) tellReplicas(j *jobState) {
 	}
 	ev := ledger.Replicas{Ready: j.staff.complete}
 	if j.copy.log != nil {
-		for _, m := range j.copy.log.Members() {
+		for _, m := range j.copy.log.Voters() {
 			if m.Peer != p.self {
-				ev.IDs, ev.Members = append(ev.IDs, m.Peer), append(ev.Members, m.ID)
+				ev.IDs, ev.Voters = append(ev.IDs, m.Peer), append(ev.Voters, m.ID)
 			}
 		}
 	}

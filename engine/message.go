@@ -57,26 +57,26 @@ type Moved struct {
 	Gone  bool            `msgpack:"g,omitempty"` // answer: the sender knows of no such job, nor of its end
 }
 
-// Enlist asks a node to become a replica of a job's ledger: a member of a log that began with Voters. The node
-// chooses which member it is: a name that a home gave, heard late or twice, could be that of one whose log is lost.
+// Enlist asks a node to become a replica of a job's ledger: a voter of a log that began with Voters. The node
+// chooses which voter it is: a name that a home gave, heard late or twice, could be that of one whose log is lost.
 type Enlist struct {
 	Nonce  uint64          `msgpack:"n"` // of the home, for the answer
-	Voters []quorum.Member `msgpack:"v"`
-	Not    uint64          `msgpack:"g,omitempty"` // the member that the node was, which has been removed
+	Voters []quorum.Voter  `msgpack:"v"`
+	Not    uint64          `msgpack:"g,omitempty"` // the voter that the node was, which has been removed
 	Proof  *quorum.Mandate `msgpack:"p"`           // that the sender leads the job in the message's term
 }
 
 // Enlisted answers Enlist.
 type Enlisted struct {
-	Nonce  uint64        `msgpack:"n"`
-	Member quorum.Member `msgpack:"m"`
-	OK     bool          `msgpack:"o"`
+	Nonce uint64       `msgpack:"n"`
+	Voter quorum.Voter `msgpack:"m"`
+	OK    bool         `msgpack:"o"`
 }
 
-// Resign names a member that was removed from the log, as its own copy says. The others may not have that entry yet,
+// Resign names a voter that was removed from the log, as its own copy says. The others may not have that entry yet,
 // and need its vote for it.
 type Resign struct {
-	Member uint64 `msgpack:"m"`
+	Voter uint64 `msgpack:"m"`
 }
 
 // Keep asks a replica to keep a blob durably: a partial's, or the result's.
@@ -97,7 +97,7 @@ type Kept struct {
 	Full   bool     `msgpack:"f,omitempty"` // it could not be written here
 	Term   uint64   `msgpack:"t,omitempty"` // of the home that asked
 	Seq    uint64   `msgpack:"q,omitempty"` // of its request
-	Member uint64   `msgpack:"m,omitempty"` // that keeps it: a copy goes with its member
+	Voter  uint64   `msgpack:"m,omitempty"` // that keeps it: a copy goes with its voter
 }
 
 // Ended tells how a job ended, and proves it. Those who take no result from it are told its sum alone.

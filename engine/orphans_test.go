@@ -39,7 +39,7 @@ func TestCopyThatComesTooLateGoes(t *testing.T) {
 	if len(r.peer.jobs) != 0 {
 		t.Fatal("the job has not ended")
 	}
-	if drop := find[DropLedger](r.step(Founded{ID: jobID, Job: testJob(t), Member: made.Log.Self.ID})); len(drop) != 1 ||
+	if drop := find[DropLedger](r.step(Founded{ID: jobID, Job: testJob(t), Voter: made.Log.Self.ID})); len(drop) != 1 ||
 		drop[0].ID != jobID {
 		t.Error("the copy of a job that is over stays:", drop)
 	}
@@ -66,7 +66,7 @@ func TestWhatItsSubmitterDisownsGoes(t *testing.T) {
 		log := made.Log
 		log.Hard = quorum.Hard{}
 		if tc.seated {
-			log.Voters = append([]quorum.Member{log.Self}, log.Voters...)
+			log.Voters = append([]quorum.Voter{log.Self}, log.Voters...)
 		}
 		r.step(Restore{ID: jobID, Job: testJob(t), Log: log})
 		if len(r.peer.jobs) != 1 {

@@ -36,7 +36,7 @@ var forgeries = map[string]func(m *quorum.Mandate){
 	"voters whom nobody signed": func(m *quorum.Mandate) { m.Chain.Links[0].Sigs = nil },
 	"voters that it signed":     func(m *quorum.Mandate) { m.Chain.Links[0].Sigs[0].By = "x" },
 	"other founders": func(m *quorum.Mandate) {
-		*m = quorum.SoleMandate(modelkeys.Keys("x"), GroupName(jobID), quorum.NewMember("x", 1))
+		*m = quorum.SoleMandate(modelkeys.Keys("x"), GroupName(jobID), quorum.NewVoter("x", 1))
 		m.Term = 5
 		m.Votes[0].Sig = modelkeys.Keys("x").Sign(quorum.VoteText(GroupName(jobID), 5, m.Leader, m.Leader))
 	},
@@ -103,7 +103,7 @@ func TestReplacedVotersAreNotFollowed(t *testing.T) {
 
 // own is how a member announces that it has founded the ledger of a job, whoever's that is.
 func own(from tasks.PeerID, id tasks.JobID) Message {
-	m := quorum.SoleMandate(modelkeys.Keys(from), GroupName(id), quorum.NewMember(from, 1))
+	m := quorum.SoleMandate(modelkeys.Keys(from), GroupName(id), quorum.NewVoter(from, 1))
 	return Message{Job: id, Term: 1, Open: &Open{Home: from, Proof: &m}}
 }
 
@@ -379,7 +379,7 @@ func TestEndIsBelievedWithItsSeal(t *testing.T) {
 		"another count":  func() *Ended { e := ended(result, "h"); e.Units--; return e },
 		"other voters": func() *Ended {
 			e := ended(result, "x")
-			e.Seal.Chain.Founders = []quorum.Member{quorum.NewMember("x", 1)}
+			e.Seal.Chain.Founders = []quorum.Voter{quorum.NewVoter("x", 1)}
 			return e
 		},
 	}
@@ -408,7 +408,7 @@ func TestEndIsBelievedWithItsSeal(t *testing.T) {
 }
 
 // TestResultIsAskedOfItsSigners: a replica that was away for long hears that the job is over from a member which has no
-// more than the proof of that. It asks those who have signed the end for the result, however lately it has asked others.
+// more than the proof of that. It asks those who have signed the end for the result, though it has just asked others.
 func TestResultIsAskedOfItsSigners(t *testing.T) {
 	g := newGroup(t, 5)
 	g.submit()
@@ -422,7 +422,7 @@ func TestResultIsAskedOfItsSigners(t *testing.T) {
 		t.Fatal("no three replicas after a second")
 	}
 	voters, home := chain.Conf().Voters, g.home().id
-	left := g.at(voters[slices.IndexFunc(voters, func(m quorum.Member) bool { return m.Peer != home })].Peer)
+	left := g.at(voters[slices.IndexFunc(voters, func(m quorum.Voter) bool { return m.Peer != home })].Peer)
 	for _, m := range voters {
 		if m.Peer != left.id {
 			g.at(m.Peer).kill()
@@ -463,7 +463,7 @@ func TestWhoIsToldTheWholeEnd(t *testing.T) {
 	r.step(Admins{IDs: []tasks.PeerID{"y"}})
 	r.step(Recv{From: "x", Msg: Message{Job: jobID, Ended: ended(result, "h")}})
 	for _, ask := range []Message{
-		{Moved: &Moved{}}, {Resign: &Resign{Member: 7}}, {Frame: []byte{0}}, {Report: &ledger.Report{Seq: 1}},
+		{Moved: &Moved{}}, {Resign: &Resign{Voter: 7}}, {Frame: []byte{0}}, {Report: &ledger.Report{Seq: 1}},
 	} {
 		ask.Job = jobID
 		for from, whole := range map[tasks.PeerID]bool{"z": false, "h": true, "y": true} {

@@ -210,7 +210,7 @@ func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 // none.
 func (p *Peer) mayFrame(j *jobState, from tasks.PeerID) bool {
 	return j.seated() || from == j.home || len(j.proofs.conf.Voters) == 0 ||
-		slices.ContainsFunc(j.proofs.conf.Voters, func(m quorum.Member) bool { return m.Peer == from })
+		slices.ContainsFunc(j.proofs.conf.Voters, func(m quorum.Voter) bool { return m.Peer == from })
 }
 
 // tellHome sends what is for a job's home; nowhere while there is none.

@@ -20,7 +20,7 @@ func (h *host) recovery(by tasks.PeerID) quorum.Link {
 	if !ok {
 		h.Fatalf("%s has no copy", h.id)
 	}
-	c, err := quorum.NextRecovery(quorum.NewMember(h.id, 1<<40+uint64(h.now)+h.boot), v.Term)
+	c, err := quorum.NextRecovery(quorum.NewVoter(h.id, 1<<40+uint64(h.now)+h.boot), v.Term)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -295,8 +295,8 @@ func TestRecoveryKeepsOldCopyWhenTheDiskFails(t *testing.T) {
 	before, _ := last.peer.Copy(jobID)
 	l := last.recovery(admin)
 	last.peer.Step(last.now, Recover{ID: jobID, Link: l})
-	last.step(Founded{ID: jobID, Member: l.Conf.Voters[0].ID, Reason: "no space left on device"})
-	if after, ok := last.peer.Copy(jobID); !ok || after.Member != before.Member || len(last.no) != 1 {
+	last.step(Founded{ID: jobID, Voter: l.Conf.Voters[0].ID, Reason: "no space left on device"})
+	if after, ok := last.peer.Copy(jobID); !ok || after.Voter != before.Voter || len(last.no) != 1 {
 		t.Errorf("its copy is %+v, told %q", after, last.no)
 	}
 }

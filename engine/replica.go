@@ -23,10 +23,10 @@ type founding struct {
 	aside bool            // it goes on from a copy that was superseded
 }
 
-// found makes the ledger of a new job. Its only member is this peer, until others have joined.
+// found makes the ledger of a new job. Its only voter is this peer, until others have joined.
 func (p *Peer) found(j *jobState) {
 	p.seq++
-	self := quorum.NewMember(p.self, p.seq)
+	self := quorum.NewVoter(p.self, p.seq)
 	alone := quorum.SoleMandate(p.cfg.Keys, GroupName(j.id), self)
 	j.show(&alone)
 	if p.voters() == 0 {
@@ -34,7 +34,7 @@ func (p *Peer) found(j *jobState) {
 		return
 	}
 	j.copy.neverLed = true
-	j.copy.founding = &founding{by: p.self, log: quorum.Log{Self: self, Voters: []quorum.Member{self}}}
+	j.copy.founding = &founding{by: p.self, log: quorum.Log{Self: self, Voters: []quorum.Voter{self}}}
 	p.emit(FoundLedger{ID: j.id, Log: j.copy.founding.log})
 }
 
@@ -43,7 +43,7 @@ func (p *Peer) founded(ev Founded) {
 	if j == nil && ev.Reason == "" { // the job ended while the copy was made, and nobody counts on that
 		p.emit(DropLedger{ID: ev.ID})
 	}
-	if j == nil || j.copy.founding == nil || j.copy.founding.log.Self.ID != ev.Member {
+	if j == nil || j.copy.founding == nil || j.copy.founding.log.Self.ID != ev.Voter {
 		return
 	}
 	f := j.copy.founding
@@ -66,7 +66,7 @@ func (p *Peer) founded(ev Founded) {
 		}
 		p.emit(NotRecovered{ID: j.id, Reason: ev.Reason})
 	case f.by != p.self:
-		p.send(f.by, Message{Job: j.id, Enlisted: &Enlisted{Nonce: f.nonce, Member: f.log.Self, OK: ok}})
+		p.send(f.by, Message{Job: j.id, Enlisted: &Enlisted{Nonce: f.nonce, Voter: f.log.Self, OK: ok}})
 	case ok:
 		p.stepLog(j, quorum.Campaign{})
 	default: // a job whose ledger cannot be kept is no job
@@ -127,7 +127,7 @@ func (p *Peer) restore(ev Restore) {
 	if !j.shut {
 		p.loadCode(j, "")
 	}
-	if len(j.copy.log.Members()) == 1 {
+	if len(j.copy.log.Voters()) == 1 {
 		p.stepLog(j, quorum.Campaign{}) // nobody else could
 	}
 }
@@ -230,17 +230,17 @@ func (p *Peer) role(j *jobState, r quorum.Role) {
 }
 
 func (p *Peer) isVoter(j *jobState, id tasks.PeerID) bool {
-	return slices.ContainsFunc(j.copy.log.Members(), func(m quorum.Member) bool { return m.Peer == id })
+	return slices.ContainsFunc(j.copy.log.Voters(), func(m quorum.Voter) bool { return m.Peer == id })
 }
 
 // seated reports whether this peer's copy is one of those that count.
 func (j *jobState) seated() bool {
-	return slices.ContainsFunc(j.copy.log.Members(), func(m quorum.Member) bool { return m.ID == j.copy.self.ID })
+	return slices.ContainsFunc(j.copy.log.Voters(), func(m quorum.Voter) bool { return m.ID == j.copy.self.ID })
 }
 
-// leaveLog ends this peer's copy of a log: it is no member any more, or cannot go on.
+// leaveLog ends this peer's copy of a log: it is no voter any more, or cannot go on.
 func (p *Peer) leaveLog(j *jobState, why string) {
-	if j.leads() && why != "" && len(j.copy.log.Members()) == 1 {
+	if j.leads() && why != "" && len(j.copy.log.Voters()) == 1 {
 		p.loseLedger(j, why)
 		return
 	}
@@ -285,14 +285,14 @@ func (p *Peer) failLedger(j *jobState, why string) {
 type replica struct {
 	record    *ledger.Record
 	log       *quorum.Replica
-	self      quorum.Member   // which member of the log this copy is
-	founders  []quorum.Member // with whom the log began
-	founding  *founding       // a copy is on its way to disk
-	neverLed  bool            // this peer has founded the log, and leads it as soon as it is on disk
-	leaveAt   tasks.Moment    // when a copy that the log has removed goes, if nobody answers
-	resigned  time.Duration   // when the others were last asked whether it may go sooner
-	recovery  *quorum.Link    // of the ledger, which was checked; the record may not have it yet
-	defied    uint64          // term of the last recovery that was refused
-	ledAt     time.Duration   // when the log last had a leader that this copy heard
-	settledAt time.Duration   // from when on a leader tells that the ledger lives, see settleTime
+	self      quorum.Voter   // which voter of the log this copy is
+	founders  []quorum.Voter // with whom the log began
+	founding  *founding      // a copy is on its way to disk
+	neverLed  bool           // this peer has founded the log, and leads it as soon as it is on disk
+	leaveAt   tasks.Moment   // when a copy that the log has removed goes, if nobody answers
+	resigned  time.Duration  // when the others were last asked whether it may go sooner
+	recovery  *quorum.Link   // of the ledger, which was checked; the record may not have it yet
+	defied    uint64         // term of the last recovery that was refused
+	ledAt     time.Duration  // when the log last had a leader that this copy heard
+	settledAt time.Duration  // from when on a leader tells that the ledger lives, see settleTime
 }

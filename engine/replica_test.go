@@ -240,7 +240,7 @@ func (h *host) disk(e Effect) {
 	case FoundLedger:
 		log := e.Log
 		h.logs[e.ID], h.desc[e.ID] = &log, groupJob(h)
-		h.soon(Founded{ID: e.ID, Member: log.Self.ID, Job: h.desc[e.ID]})
+		h.soon(Founded{ID: e.ID, Voter: log.Self.ID, Job: h.desc[e.ID]})
 	case WriteLedger:
 		if h.broken {
 			h.soon(Written{ID: e.ID, Seq: e.Seq, Reason: "no space left on device"})
@@ -305,7 +305,7 @@ func (g *group) replicas() (n int) {
 		if h.peer == nil {
 			continue
 		}
-		if v, ok := h.peer.Ledger(jobID); ok && len(v.Members) == 3 {
+		if v, ok := h.peer.Ledger(jobID); ok && len(v.Replicas) == 3 {
 			n++
 		}
 	}
@@ -333,7 +333,7 @@ func TestLedgerIsReplicated(t *testing.T) {
 	g.submit()
 	replicated := func() bool {
 		v, ok := g.hosts[0].peer.Ledger(jobID)
-		return ok && len(v.Members) == 3
+		return ok && len(v.Replicas) == 3
 	}
 	if !g.run(time.Second, replicated) {
 		t.Fatal("no three replicas after a second")
@@ -495,7 +495,7 @@ func TestLedgerOfTheLastReplicaIsLost(t *testing.T) {
 			return false
 		}
 		v, ok := home.peer.Ledger(jobID)
-		return ok && len(v.Members) == 1 && !v.Changing
+		return ok && len(v.Replicas) == 1 && !v.Changing
 	}
 	if !g.run(5*time.Minute, alone) {
 		t.Fatal("no home goes on alone")

@@ -199,7 +199,7 @@ var rules = []Rule{
 	{
 		"Kept",
 		AReplica,
-		"it was asked for; a partial's by a member that the log names",
+		"it was asked for; a partial's by a voter that the log names",
 		func(m *Message) bool { return m.Kept != nil },
 		fine,
 	},
@@ -438,7 +438,7 @@ func checkEnded(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
 }
 
 func checkEnlisted(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
-	if m.Enlisted.Member.Peer != from {
+	if m.Enlisted.Voter.Peer != from {
 		return NotItsOwn
 	}
 	return ""

@@ -59,7 +59,7 @@ func TestWrongMessagesAreTold(t *testing.T) {
 		"an unknown order":    {Order: 99},
 		"an unknown word":     {Gathered: &Gathered{Word: 9}},
 		"no founders":         {Enlist: &Enlist{Nonce: 1}},
-		"another's seat":      {Enlisted: &Enlisted{Member: quorum.Member{ID: 1, Peer: "m"}}},
+		"another's seat":      {Enlisted: &Enlisted{Voter: quorum.Voter{ID: 1, Peer: "m"}}},
 		"granted elsewhere":   {Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: tasks.Cover{out}}}},
 		"half a steal":        {Steal: &steal.Message{}},
 		"nothing to keep":     {Keep: &Keep{}},

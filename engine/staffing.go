@@ -29,12 +29,12 @@ func newStaffing() staffing {
 
 // enlistment is a node that was asked to become a replica.
 type enlistment struct {
-	nonce  uint64
-	not    uint64        // what it was before
-	member quorum.Member // what it is, once it is ok
-	since  time.Duration
-	asked  time.Duration
-	ok     bool
+	nonce uint64
+	not   uint64       // what it was before
+	voter quorum.Voter // what it is, once it is ok
+	since time.Duration
+	asked time.Duration
+	ok    bool
 }
 
 // enlistWait is how long a node may take to become a replica; then another is asked.
@@ -45,18 +45,18 @@ const changeWait = 5 * time.Second
 
 func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 	en := j.staff.enlisted[from]
-	if !j.leads() || j.copy.log == nil || en == nil || en.nonce != e.Nonce || e.Member.Peer != from {
+	if !j.leads() || j.copy.log == nil || en == nil || en.nonce != e.Nonce || e.Voter.Peer != from {
 		return
 	}
-	voter, ever := j.copy.log.Knows(e.Member.ID)
+	voter, ever := j.copy.log.Knows(e.Voter.ID)
 	switch {
 	case !e.OK || voter: // it was silent, but is there
 		delete(j.staff.enlisted, from)
 		j.staff.unfit[from] = p.now + 4*p.cfg.Replace
 	case ever:
-		en.not, en.asked = e.Member.ID, -time.Second
+		en.not, en.asked = e.Voter.ID, -time.Second
 	default:
-		en.member, en.ok = e.Member, true
+		en.voter, en.ok = e.Voter, true
 	}
 	p.maintain(j)
 }
@@ -88,7 +88,7 @@ func (p *Peer) maintain(j *jobState) {
 	}
 	j.staff.changed = tasks.At(p.now)
 	clear(j.staff.enlisted)
-	for _, m := range j.copy.log.Members() {
+	for _, m := range j.copy.log.Voters() {
 		if slices.Contains(remove, m.ID) && j.led.home.CannotWrite(m.Peer) {
 			j.staff.unfit[m.Peer] = p.now + 4*p.cfg.Replace
 		}
@@ -97,7 +97,7 @@ func (p *Peer) maintain(j *jobState) {
 }
 
 // change decides which voters are to come and to go now; none of either if all is well, or not ready yet.
-func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []quorum.Member, remove []uint64) {
+func (p *Peer) change(j *jobState, keep []quorum.Voter, gone []uint64) (add []quorum.Voter, remove []uint64) {
 	lack := p.voters() - len(keep)
 	var fit []tasks.PeerID
 	if lack > 0 {
@@ -126,9 +126,9 @@ func (p *Peer) change(j *jobState, keep []quorum.Member, gone []uint64) (add []q
 }
 
 // surplus chooses voters that are too many; not this peer, and rather those that have not the job's code.
-func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint64) {
-	keep = slices.DeleteFunc(slices.Clone(keep), func(m quorum.Member) bool { return m.Peer == p.self })
-	slices.SortStableFunc(keep, func(a, b quorum.Member) int { return p.ableRank(j, b.Peer) - p.ableRank(j, a.Peer) })
+func (p *Peer) surplus(j *jobState, keep []quorum.Voter, n int) (remove []uint64) {
+	keep = slices.DeleteFunc(slices.Clone(keep), func(m quorum.Voter) bool { return m.Peer == p.self })
+	slices.SortStableFunc(keep, func(a, b quorum.Voter) int { return p.ableRank(j, b.Peer) - p.ableRank(j, a.Peer) })
 	for _, m := range keep[:min(n, len(keep))] {
 		remove = append(remove, m.ID)
 	}
@@ -137,8 +137,8 @@ func (p *Peer) surplus(j *jobState, keep []quorum.Member, n int) (remove []uint6
 
 // withoutFull counts voters whose disks are full as gone, if others can take their place or nothing could be committed
 // with them.
-func (p *Peer) withoutFull(j *jobState, keep []quorum.Member, gone []uint64) ([]quorum.Member, []uint64) {
-	full := func(m quorum.Member) bool { return m.Peer != p.self && j.led.home.CannotWrite(m.Peer) }
+func (p *Peer) withoutFull(j *jobState, keep []quorum.Voter, gone []uint64) ([]quorum.Voter, []uint64) {
+	full := func(m quorum.Voter) bool { return m.Peer != p.self && j.led.home.CannotWrite(m.Peer) }
 	n := 0
 	for _, m := range keep {
 		if full(m) {
@@ -159,7 +159,7 @@ func (p *Peer) withoutFull(j *jobState, keep []quorum.Member, gone []uint64) ([]
 // maySpare reports whether replicas may go: what they keep is kept by others, or has been waited for.
 func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 	var gone []tasks.PeerID
-	for _, m := range j.copy.log.Members() {
+	for _, m := range j.copy.log.Voters() {
 		if slices.Contains(remove, m.ID) {
 			gone = append(gone, m.Peer)
 		}
@@ -187,9 +187,9 @@ func (p *Peer) letCommit(j *jobState) {
 }
 
 // sortVoters tells voters that can stay, this peer among them unless it leaves, from those to be replaced.
-func (p *Peer) sortVoters(j *jobState) (keep []quorum.Member, gone []uint64) {
+func (p *Peer) sortVoters(j *jobState) (keep []quorum.Voter, gone []uint64) {
 	heard := j.copy.log.Heard(p.now)
-	for _, m := range j.copy.log.Members() {
+	for _, m := range j.copy.log.Voters() {
 		silent := heard[m.Peer] >= p.cfg.Replace
 		if m.Peer == p.self {
 			silent = p.leaving.on
@@ -254,7 +254,7 @@ func (p *Peer) unable(j *jobState) bool {
 }
 
 // enlist asks nodes to become replicas and returns those that have.
-func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum.Member) {
+func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum.Voter) {
 	for id, en := range j.staff.enlisted {
 		if _, up := p.members[id]; !up || (!en.ok && p.now-en.since > enlistWait) {
 			delete(j.staff.enlisted, id)
@@ -272,7 +272,7 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 		switch en := j.staff.enlisted[id]; {
 		case en == nil:
 		case en.ok:
-			ready = append(ready, en.member)
+			ready = append(ready, en.voter)
 		case p.now-en.asked >= time.Second && proof != nil:
 			en.asked = p.now
 			p.sendAsHome(j, id, Message{Enlist: &Enlist{Nonce: en.nonce, Voters: j.copy.founders, Not: en.not, Proof: proof}})
@@ -286,15 +286,15 @@ const askWait = 3 * time.Second
 
 // handOver gives the lead to another replica, since this peer leaves or cannot lead the job. Where there is no other
 // replica a node is made one first. A replica that has left is removed by the next home.
-func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
+func (p *Peer) handOver(j *jobState, keep []quorum.Voter) {
 	all := len(keep)
-	keep = slices.DeleteFunc(keep, func(m quorum.Member) bool {
+	keep = slices.DeleteFunc(keep, func(m quorum.Voter) bool {
 		return m.Peer == p.self || !j.led.home.Heard(m.Peer) || !p.leaving.on && !j.capable(m.Peer)
 	})
 	if len(keep) < all && len(keep) == 0 && p.now-j.led.since < askWait {
 		return // some may leave too: a report will tell
 	}
-	slices.SortStableFunc(keep, func(a, b quorum.Member) int { return p.ruleRank(a.Peer) - p.ruleRank(b.Peer) })
+	slices.SortStableFunc(keep, func(a, b quorum.Voter) int { return p.ruleRank(a.Peer) - p.ruleRank(b.Peer) })
 	if len(keep) > 0 {
 		j.staff.changed = tasks.At(p.now)
 		j.staff.handed++
@@ -317,7 +317,7 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Member) {
 // shrink leaves the home alone with the ledger when there are too few nodes, and all that is committed is kept
 // here: with a replica gone for good, the loss of one more would stop the job. Where two are left and well, a
 // third is waited for.
-func (p *Peer) shrink(j *jobState, keep []quorum.Member, gone []uint64) (remove []uint64) {
+func (p *Peer) shrink(j *jobState, keep []quorum.Voter, gone []uint64) (remove []uint64) {
 	if j.staff.fewSince.Never() {
 		j.staff.fewSince = tasks.At(p.now)
 	}

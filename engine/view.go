@@ -63,10 +63,10 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	v.Awaited, _ = j.led.home.Awaited()
 	v.Cramped = j.led.home.FullReason()
 	v.Commits, v.Folds = rec.Commits, rec.Folds
-	alone := j.copy.log == nil || len(j.copy.log.Members()) == 1
+	alone := j.copy.log == nil || len(j.copy.log.Voters()) == 1
 	v.Staffed = j.staff.complete && (alone || j.copy.log.Dispensable(p.now, spareWait) && j.led.home.Copied())
 	if j.copy.log != nil {
-		for _, m := range j.copy.log.Members() {
+		for _, m := range j.copy.log.Voters() {
 			v.Replicas = append(v.Replicas, m.Peer)
 		}
 	}
@@ -141,12 +141,12 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 		Applied:   j.held.index,
 		Committed: j.copy.record.Done.Cover(),
 		Parts:     slices.Clone(j.copy.record.Done.Parts()),
-		Voters:    j.copy.log.Members(),
+		Voters:    j.copy.log.Voters(),
 		Changing:  j.copy.log.Changing(),
 		Ended:     j.copy.record.Ended,
 	}
 	for _, m := range v.Voters {
-		v.Members = append(v.Members, m.Peer)
+		v.Replicas = append(v.Replicas, m.Peer)
 	}
 	v.Lost = slices.Clone(j.copy.record.Lost)
 	v.Attempts, v.Round = slices.Clone(j.copy.record.Attempts), j.copy.record.Round
@@ -160,21 +160,21 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 type LedgerView struct {
 	Home      tasks.PeerID
 	Term      uint64
-	Applied   uint64         // index in the log of the last entry that the record has
-	Self      quorum.Member  // which member this copy is
-	Alive     []tasks.PeerID // members that were heard lately, this one among them
-	Majority  bool           // they are enough for the ledger to be written to
-	Answering []tasks.PeerID // members that were heard within answerWithin: where the job is led, those that answer
-	Answered  bool           // they are enough
-	Recovery  *quorum.Link   // nil unless the ledger was recovered
-	Members   []tasks.PeerID
-	Voters    []quorum.Member                // the same, as members of the log
+	Applied   uint64                         // index in the log of the last entry that the record has
+	Self      quorum.Voter                   // which voter this copy is
+	Alive     []tasks.PeerID                 // voters that were heard lately, this one among them
+	Majority  bool                           // they are enough for the ledger to be written to
+	Answering []tasks.PeerID                 // voters heard within answerWithin: where the job is led, those that answer
+	Answered  bool                           // they are enough
+	Recovery  *quorum.Link                   // nil unless the ledger was recovered
+	Replicas  []tasks.PeerID                 // the peers of the voters
+	Voters    []quorum.Voter                 // of the log
 	Changing  bool                           // they are those of before and after a change, and both count
 	Ended     bool                           // nothing more is committed
 	Lost      []ledger.Lost                  // set aside
 	Attempts  []ledger.Attempt               // to make the result, that failed
 	Round     uint64                         // how often the user has asked for more
-	Heard     map[tasks.PeerID]time.Duration // since the last word of each other member; at the home only
+	Heard     map[tasks.PeerID]time.Duration // since the last word of each other voter; at the home only
 	Committed tasks.Cover
 	Parts     []merge.Partial
 }
@@ -185,19 +185,19 @@ const answerWithin = 2 * time.Second
 
 // CopyView is this peer's copy of a ledger as somebody needs to know it who thinks of recovering it.
 type CopyView struct {
-	Member quorum.Member
+	Voter quorum.Voter
 	// of its last entry: of several copies the one with the highest term, then index, is the newest
 	Index, Term uint64
-	Seats       [][]quorum.Member // the voters; two sets while they are being changed, and each counts
-	Alive       []tasks.PeerID    // of them, as far as this peer has heard them lately
-	Majority    bool              // they are enough for the job to go on by itself
-	Committed   int64             // units; what is in the log and not known to be committed counts
-	Open        int64             // units that are neither committed nor set aside here
-	Parts       []merge.Partial   // what is committed
-	Result      *ledger.Result    // nil until the job is over
-	Recovery    *quorum.Link      // the last one, nil for none
-	Chain       quorum.Chain      // proves who the voters are; those of before, while they are being changed
-	Mandate     *quorum.Mandate   // proves that this peer leads the job; nil if it does not
+	Seats       [][]quorum.Voter // the voters; two sets while they are being changed, and each counts
+	Alive       []tasks.PeerID   // of them, as far as this peer has heard them lately
+	Majority    bool             // they are enough for the job to go on by itself
+	Committed   int64            // units; what is in the log and not known to be committed counts
+	Open        int64            // units that are neither committed nor set aside here
+	Parts       []merge.Partial  // what is committed
+	Result      *ledger.Result   // nil until the job is over
+	Recovery    *quorum.Link     // the last one, nil for none
+	Chain       quorum.Chain     // proves who the voters are; those of before, while they are being changed
+	Mandate     *quorum.Mandate  // proves that this peer leads the job; nil if it does not
 }
 
 // Copy describes this peer's copy of a job's ledger; ok is false without one that counts.
@@ -216,7 +216,7 @@ func (p *Peer) view(j *jobState) (v CopyView, err error) {
 		return v, err
 	}
 	v = CopyView{
-		Member:    j.copy.self,
+		Voter:     j.copy.self,
 		Seats:     j.copy.log.VoterSets(),
 		Committed: record.Done.Cover().Len(),
 		Open:      record.Open().Len(),

@@ -14,7 +14,7 @@
 // A sum is a CRC-32C (4 bytes) over another sum, the key, and the value up to the sum. So records form chains. For an
 // entry the other sum is that of the entry one index below, even if that was dropped with the snapshot whose base it
 // is. For a piece it is that of the record before it. It is 0 for the first entry, for the first entry after a snapshot
-// from another member, and for all other records. The state record has the sum of the last entry and of the snapshot's
+// from another voter, and for all other records. The state record has the sum of the last entry and of the snapshot's
 // last record, which cover all of them, and the number of the bbolt transaction that wrote it, which must be the file's
 // newest. So neither a missing entry nor a stale page passes for the log.
 //
@@ -50,13 +50,13 @@ import (
 
 // Head is the content with which a journal is created, and which never changes.
 type Head struct {
-	Job    []byte          `msgpack:"j"` // the owner's description of the job
-	Self   quorum.Member   `msgpack:"s"`
-	Voters []quorum.Member `msgpack:"v"` // the group's founding voters
+	Job    []byte         `msgpack:"j"` // the owner's description of the job
+	Self   quorum.Voter   `msgpack:"s"`
+	Voters []quorum.Voter `msgpack:"v"` // the group's founding voters
 }
 
 // Damaged is the error of a file that is not as it was written. The caller moves it out of the way and rejoins the
-// group as another member.
+// group as another voter.
 type Damaged struct {
 	Path   string
 	Record string // the page or record that is wrong

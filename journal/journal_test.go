@@ -24,8 +24,8 @@ import (
 	"github.com/dtpnode/dtpnode/quorum"
 )
 
-var head = journal.Head{Job: []byte("the job"), Self: quorum.NewMember("a", 1),
-	Voters: []quorum.Member{quorum.NewMember("a", 1), quorum.NewMember("b", 1), quorum.NewMember("c", 1)}}
+var head = journal.Head{Job: []byte("the job"), Self: quorum.NewVoter("a", 1),
+	Voters: []quorum.Voter{quorum.NewVoter("a", 1), quorum.NewVoter("b", 1), quorum.NewVoter("c", 1)}}
 
 func entry(index, term uint64, size int) quorum.Entry {
 	data, rnd := make([]byte, size), rand.New(rand.NewPCG(index, term))
@@ -547,7 +547,7 @@ func TestReplace(t *testing.T) {
 	j := create(t, path)
 	write(t, j, quorum.Hard{Term: 1, Commit: 1}, entry(1, 1, 100))
 	j.Close()
-	self := quorum.NewMember("a", 2)
+	self := quorum.NewVoter("a", 2)
 	begin := quorum.Write{Hard: quorum.Hard{Term: 9, Commit: 5}, Snapshot: snapshot(5, 5, 10_000), Reset: true}
 	bad := begin
 	bad.Entries = []quorum.Entry{entry(9, 9, 10)}

@@ -24,7 +24,7 @@ func TestEarlierStates(t *testing.T) {
 
 // FuzzRecords decodes arbitrary bytes, with and without a valid checksum.
 func FuzzRecords(f *testing.F) {
-	whole, err := encodeHead(Head{Job: []byte("job"), Self: quorum.NewMember("a", 1)})
+	whole, err := encodeHead(Head{Job: []byte("job"), Self: quorum.NewVoter("a", 1)})
 	if err != nil {
 		f.Fatal(err)
 	}

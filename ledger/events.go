@@ -56,9 +56,9 @@ type (
 	// Replicas names the other replicas of the record. Until Ready there are fewer than there should be,
 	// and commits wait.
 	Replicas struct {
-		IDs     []tasks.PeerID
-		Members []uint64 // of the log, as which the replicas are there, in the same order: a copy goes with its member
-		Ready   bool
+		IDs    []tasks.PeerID
+		Voters []uint64 // IDs of the log's voters that the replicas are, in the same order: a copy goes with its voter
+		Ready  bool
 	}
 	// Kept tells that a replica keeps a partial's blob, or the result's, durably; or, not OK, that it
 	// cannot.

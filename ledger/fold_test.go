@@ -248,7 +248,7 @@ func TestFoldThatMiscounts(t *testing.T) {
 // TestFoldIsKeptByAQuorum before it takes its inputs' place.
 func TestFoldIsKeptByAQuorum(t *testing.T) {
 	d := many(t, Config{}, 33)
-	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 	f := all[Fold](d)[0]
 	p := merge.Sum(merge.ID{Node: "h", Seq: 1 << 20}, f.Inputs)
 	d.step(Folded{Partial: p})
@@ -270,7 +270,7 @@ func TestFoldIsKeptByAQuorum(t *testing.T) {
 // TestFoldThatNobodyGets is given up, and made anew: its blob may have been damaged here since it was made.
 func TestFoldThatNobodyGets(t *testing.T) {
 	d := many(t, Config{}, 33)
-	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 	p := merge.Sum(merge.ID{Node: "h", Seq: 1 << 20}, all[Fold](d)[0].Inputs)
 	d.step(Folded{Partial: p})
 	for i := range maxMissed {
@@ -323,7 +323,7 @@ func TestStaleStoredDoesNotCount(t *testing.T) {
 // TestStaleKeptDoesNotCount: the word that a blob is kept, of a request before the one after which it was let go.
 func TestStaleKeptDoesNotCount(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "h")
-	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 	p := part("a", 1, 0, 10)
 	d.step(Offered{Partial: p})
 	old := all[Keep](d)[0]

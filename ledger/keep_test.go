@@ -19,7 +19,7 @@ func takenOver(t *testing.T) (d *desk, p merge.Partial) {
 	d.take(d.home.Start(d.now, nil))
 	d.step(NodeUp{ID: "b", Slots: 1})
 	d.step(NodeUp{ID: "c", Slots: 1})
-	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 	return d, p
 }
 
@@ -77,7 +77,7 @@ func TestPartialOfALostHomeRunsAgain(t *testing.T) {
 // ask for it in vain. The offer is given up, and what it held runs again.
 func TestBlobThatRotsBeforeItsCommit(t *testing.T) {
 	d := newDesk(t, Config{}, "b", "c")
-	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 	p := part("b", 1, 0, 10)
 	d.step(Offered{Partial: p})
 	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})

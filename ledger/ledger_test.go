@@ -529,7 +529,7 @@ func TestBlobThatCannotBeHadIsDoneAgain(t *testing.T) {
 // rejected for that, and the reason is told until something can be kept again.
 func TestHomeThatCannotKeep(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b", "c")
-	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 	p := part("b", 1, 0, 10)
 	d.offerInVain(p, "no space left on device")
 	if !d.home.Full() || d.home.FullReason() != "no space left on device" || len(all[Reject](d)) > 0 {
@@ -682,20 +682,20 @@ func TestCommitsAddUp(t *testing.T) {
 }
 
 // TestReplicaThatCameBackIsAskedAgain: what it kept before, it has deleted, or lost with its disk if it is there again
-// at once as another member of the log.
+// at once as another voter of the log.
 func TestReplicaThatCameBackIsAskedAgain(t *testing.T) {
 	for name, change := range map[string]func(d *desk){
 		"after a while": func(d *desk) {
-			d.step(Replicas{IDs: []tasks.PeerID{"c"}, Members: []uint64{3}, Ready: true})
-			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+			d.step(Replicas{IDs: []tasks.PeerID{"c"}, Voters: []uint64{3}, Ready: true})
+			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 		},
-		"at once, as another member": func(d *desk) {
-			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{20, 3}, Ready: true})
+		"at once, as another voter": func(d *desk) {
+			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{20, 3}, Ready: true})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t, Config{}, "a", "b", "c")
-			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Members: []uint64{2, 3}, Ready: true})
+			d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 			p := part("a", 1, 0, 500)
 			d.commit(p)
 			for _, k := range all[Keep](d) {

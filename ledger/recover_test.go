@@ -9,7 +9,7 @@ import (
 )
 
 func recovery(t *testing.T) quorum.Link {
-	c, err := quorum.NextRecovery(quorum.NewMember("a", 1))
+	c, err := quorum.NextRecovery(quorum.NewVoter("a", 1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,19 +7,19 @@ import (
 )
 
 // replicas are the nodes beside this one that have a copy of the record, and keep the blobs of what is committed. A
-// word that one keeps a blob counts as long as it is the same member of the log: one that leaves deletes what it
-// keeps, and one that lost its disk comes back as another member.
+// word that one keeps a blob counts as long as it is the same voter of the log: one that leaves deletes what it
+// keeps, and one that lost its disk comes back as another voter.
 type replicas struct {
 	self       tasks.PeerID
 	ids        []tasks.PeerID          // beside self
-	members    map[tasks.PeerID]uint64 // which member of the log each is
+	voters     map[tasks.PeerID]uint64 // which voter of the log each is
 	complete   bool                    // as many as there should be: commits wait until then
 	unwritable map[tasks.PeerID]int    // how often in a row one could not write a blob
 	resumed    bool                    // another has led the job before, and who its replicas are is not known yet
 }
 
 func newReplicas(self tasks.PeerID) replicas {
-	return replicas{self: self, unwritable: map[tasks.PeerID]int{}, members: map[tasks.PeerID]uint64{}}
+	return replicas{self: self, unwritable: map[tasks.PeerID]int{}, voters: map[tasks.PeerID]uint64{}}
 }
 
 // quorate reports whether a majority of the replicas keeps k, this node among them.
@@ -54,21 +54,21 @@ func (rs *replicas) sources(k *keeping) (ids []tasks.PeerID) {
 func (h *Home) replicasAre(ev Replicas) {
 	now := map[tasks.PeerID]uint64{}
 	for i, id := range ev.IDs {
-		now[id] = ev.Members[i]
+		now[id] = ev.Voters[i]
 	}
 	if h.replicas.resumed {
 		for _, id := range ev.IDs {
 			h.expect(id)
 		}
 	}
-	was := h.replicas.members
+	was := h.replicas.voters
 	for _, id := range h.replicas.ids {
-		if member, stays := now[id]; !stays || member != was[id] {
+		if voter, stays := now[id]; !stays || voter != was[id] {
 			h.keepsNothing(id)
 		}
 	}
 	rs := &h.replicas
-	rs.ids, rs.members, rs.complete, rs.resumed = ev.IDs, now, ev.Ready, false
+	rs.ids, rs.voters, rs.complete, rs.resumed = ev.IDs, now, ev.Ready, false
 	h.settleAll()
 }
 

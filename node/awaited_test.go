@@ -37,7 +37,7 @@ func TestEndMustBeProven(t *testing.T) {
 		}
 		r := ledger.Result{SHA256: st.SHA256, Size: 3, Status: status}
 		e := engine.Ended{Sum: r.Sum(), Units: 5, Result: &r}
-		e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: []quorum.Member{quorum.NewMember("me", 1)}}}
+		e.Seal = &quorum.Seal{Chain: quorum.Chain{Founders: []quorum.Voter{quorum.NewVoter("me", 1)}}}
 		for _, p := range by {
 			e.Seal.Sigs = append(e.Seal.Sigs, quorum.Signature{
 				By:  p,

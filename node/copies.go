@@ -23,7 +23,7 @@ import (
 // survey is what members have told of their copies of one job's ledger.
 type survey struct {
 	copies []copyReport // the one to go on from first, then the newest; the unproven last
-	voters []quorum.Member
+	voters []quorum.Voter
 	chosen bool // the user has
 }
 
@@ -44,7 +44,7 @@ func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, wh
 	holds := make([]bool, len(copies))
 	for i, c := range copies {
 		err := checked(c.on, func(t quorum.Trust) error { return quorum.CheckChain(t, c.Copy.Chain) })
-		if holds[i] = err == nil && c.Copy.Member.Peer == c.on; !holds[i] {
+		if holds[i] = err == nil && c.Copy.Voter.Peer == c.on; !holds[i] {
 			// whose signer may have lost the right
 			if !errors.Is(err, engine.ErrTooMuch) && !slices.ContainsFunc(c.Copy.Chain.Links, func(l quorum.Link) bool {
 				return l.RecoveryConf() == nil
@@ -60,12 +60,12 @@ func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, wh
 	s.voters = newest.Voters
 	seats := slices.Clone(newest.Voters)
 	for i, c := range copies { // a voter names those that are about to be voters, too
-		if holds[i] && slices.Contains(newest.Voters, c.Copy.Member) {
+		if holds[i] && slices.Contains(newest.Voters, c.Copy.Voter) {
 			seats = append(seats, slices.Concat(c.Copy.Seats...)...)
 		}
 	}
 	for i, c := range copies {
-		c.proven = holds[i] && slices.Contains(seats, c.Copy.Member) && quorum.Epoch(c.Copy.Term) == quorum.Epoch(newest.Term)
+		c.proven = holds[i] && slices.Contains(seats, c.Copy.Voter) && quorum.Epoch(c.Copy.Term) == quorum.Epoch(newest.Term)
 		if c.Leads && c.proven {
 			m := c.Copy.Mandate
 			c.Leads = m != nil && m.LeaderPeer() == c.on && newest.Admits(*m) && checked(c.on, func(t quorum.Trust) error {
@@ -129,7 +129,7 @@ func (s *survey) terms() (out []uint64) {
 
 // alive are those voters of each set whose copies were told of, and whether they are most of each.
 func (s *survey) alive() (peers []tasks.PeerID, majority bool) {
-	sets := [][]quorum.Member{s.voters}
+	sets := [][]quorum.Voter{s.voters}
 	for _, set := range s.copies[0].Copy.Seats {
 		if s.copies[0].proven && !slices.Equal(set, s.voters) {
 			sets = append(sets, set)
@@ -139,7 +139,7 @@ func (s *survey) alive() (peers []tasks.PeerID, majority bool) {
 	for _, set := range sets {
 		n := 0
 		for _, m := range set {
-			if slices.ContainsFunc(s.copies, func(c copyReport) bool { return c.proven && c.Copy.Member == m }) {
+			if slices.ContainsFunc(s.copies, func(c copyReport) bool { return c.proven && c.Copy.Voter == m }) {
 				n++
 				peers = append(peers, m.Peer)
 			}

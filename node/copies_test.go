@@ -15,16 +15,16 @@ import (
 // b keep; others say what they like.
 func TestOnlyProvenCopiesCount(t *testing.T) {
 	id := tasks.NameOf([]byte("job"))
-	m := func(p tasks.PeerID) quorum.Member { return quorum.NewMember(p, 1) }
-	founders := []quorum.Member{m("s")}
-	voters := []quorum.Member{m("s"), m("a"), m("b")}
-	slices.SortFunc(voters, func(a, b quorum.Member) int {
+	m := func(p tasks.PeerID) quorum.Voter { return quorum.NewVoter(p, 1) }
+	founders := []quorum.Voter{m("s")}
+	voters := []quorum.Voter{m("s"), m("a"), m("b")}
+	slices.SortFunc(voters, func(a, b quorum.Voter) int {
 		if a.ID < b.ID {
 			return -1
 		}
 		return 1
 	})
-	link := func(by tasks.PeerID, seq uint64, voters ...quorum.Member) quorum.Link {
+	link := func(by tasks.PeerID, seq uint64, voters ...quorum.Voter) quorum.Link {
 		c := quorum.Conf{Seq: seq, Term: 1, Prior: 0, Voters: voters}
 		return quorum.Link{
 			Conf: c,
@@ -38,12 +38,12 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 			ID:        id,
 			Submitter: "s",
 			on:        p,
-			Copy:      engine.CopyView{Member: m(p), Index: index, Term: 1, Chain: c, Seats: [][]quorum.Member{c.Conf().Voters}},
+			Copy:      engine.CopyView{Voter: m(p), Index: index, Term: 1, Chain: c, Seats: [][]quorum.Voter{c.Conf().Voters}},
 		}
 	}
 	honest := copyOf("a", 10, chain)
 	alone := quorum.Chain{Founders: founders, Links: []quorum.Link{link("x", 1, m("x"))}}
-	own := quorum.Chain{Founders: []quorum.Member{m("x")}}
+	own := quorum.Chain{Founders: []quorum.Voter{m("x")}}
 	trust := quorum.Trust{
 		Keys:      modelkeys.Keys("s"),
 		Group:     engine.GroupName(id),
@@ -61,7 +61,7 @@ func TestOnlyProvenCopiesCount(t *testing.T) {
 		"the true chain, in which it is not": {lie: copyOf("x", 1<<40, chain)},
 		"another's member": {lie: func() copyReport {
 			c := copyOf("x", 1<<40, chain)
-			c.Copy.Member = m("b")
+			c.Copy.Voter = m("b")
 			return c
 		}(), accused: true},
 		"it leads, and most are alive": {lie: func() copyReport {
@@ -115,12 +115,12 @@ func TestProofsOfCopiesAreCharged(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
 	id, liar := tasks.NameOf([]byte("job")), d.net.ID() // whose key is at hand
-	m := quorum.NewMember(liar, 1)
+	m := quorum.NewVoter(liar, 1)
 	checked := d.checkerOf(id, liar)
 	for term := uint64(1); ; term++ {
-		chain := quorum.Chain{Founders: []quorum.Member{m}}
+		chain := quorum.Chain{Founders: []quorum.Voter{m}}
 		for seq := range uint64(200) {
-			c := quorum.Conf{Seq: seq + 1, Term: term, Prior: seq, Voters: []quorum.Member{m}}
+			c := quorum.Conf{Seq: seq + 1, Term: term, Prior: seq, Voters: []quorum.Voter{m}}
 			chain.Links = append(chain.Links, quorum.Link{
 				Conf: c,
 				Sigs: []quorum.Signature{{By: liar, Sig: d.net.Sign(quorum.ConfText(engine.GroupName(id), c))}},
@@ -136,7 +136,7 @@ func TestProofsOfCopiesAreCharged(t *testing.T) {
 			ID:        id,
 			Submitter: liar,
 			on:        liar,
-			Copy:      engine.CopyView{Member: m, Term: term, Chain: chain},
+			Copy:      engine.CopyView{Voter: m, Term: term, Chain: chain},
 		}
 		s := surveyed(once, []copyReport{c}, func(_ copyReport, why string) { t.Fatalf("chain %d: accused: %s", term, why) })
 		if s.copies[0].proven != (err == nil) {

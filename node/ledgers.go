@@ -57,7 +57,7 @@ func (d *Daemon) ledgerWritten(id tasks.JobID, seq uint64, err error) {
 
 // foundLedger makes a copy of a ledger here and tells the engine.
 func (d *Daemon) foundLedger(e engine.FoundLedger) {
-	out := engine.Founded{ID: e.ID, Member: e.Log.Self.ID}
+	out := engine.Founded{ID: e.ID, Voter: e.Log.Self.ID}
 	make := d.makeCopy
 	switch {
 	case e.Aside:

@@ -255,7 +255,7 @@ func (d *Daemon) pryOften() {
 		if kind == "recover" {
 			link, _ := json.Marshal(quorum.Link{Conf: quorum.Conf{
 				Seq:    1 << 20,
-				Voters: []quorum.Member{quorum.NewMember(d.net.ID(), 1)},
+				Voters: []quorum.Voter{quorum.NewVoter(d.net.ID(), 1)},
 			}})
 			arg = name + "\n" + string(link)
 		}

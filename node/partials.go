@@ -102,7 +102,7 @@ func (d *Daemon) bundle(ctx context.Context, j *job, st api.JobStatus) (*bundle,
 func (d *Daemon) link(b *bundle, c *store.Copy) error {
 	desc := d.book.growths.whole(c.ID, c.Job)
 	for i, p := range b.view.Parts {
-		path, err := d.ledgers.Keep(p, b.view.Members)
+		path, err := d.ledgers.Keep(p, b.view.Replicas)
 		if err != nil {
 			return err
 		}

@@ -126,7 +126,7 @@ func (d *Daemon) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch f
 	d.ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
 	var asked []tasks.PeerID
 	var errs error
-	for _, from := range slices.Concat([]tasks.PeerID{at}, v.Members, d.cluster.Up()) {
+	for _, from := range slices.Concat([]tasks.PeerID{at}, v.Replicas, d.cluster.Up()) {
 		if from == "" || from == d.net.ID() || slices.Contains(asked, from) {
 			continue
 		}

@@ -188,7 +188,7 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 			Committed: c.Copy.Committed, Parts: c.Parts, Lacking: c.Lacking, Written: c.Written, Unproven: !c.proven})
 	}
 	for _, m := range slices.Concat(n.Copy.Seats...) {
-		has := slices.ContainsFunc(copies, func(c copyReport) bool { return c.Copy.Member == m })
+		has := slices.ContainsFunc(copies, func(c copyReport) bool { return c.Copy.Voter == m })
 		if !has && !slices.ContainsFunc(p.Lost, func(l api.LostCopy) bool { return l.Node == m.Peer }) {
 			p.Lost = append(p.Lost, api.LostCopy{Node: m.Peer, Name: called(m.Peer), Up: names[m.Peer].Up})
 		}
@@ -244,7 +244,7 @@ func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.Recover
 	if best := p.Copies[0]; best.Node != agreed.Node || best.Index != agreed.Index || best.Term != agreed.Term {
 		return p.Recovery, &api.Error{Status: http.StatusConflict, Message: "could not recover the job: another copy than before is the newest now, that of " + best.Name, Hint: "ask again"}
 	}
-	conf, err := quorum.NextRecovery(quorum.NewMember(n.on, uint64(time.Now().UnixNano())), p.terms...)
+	conf, err := quorum.NextRecovery(quorum.NewVoter(n.on, uint64(time.Now().UnixNano())), p.terms...)
 	if err != nil {
 		return p.Recovery, err
 	}

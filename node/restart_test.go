@@ -36,8 +36,8 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 	j.id, j.desc, j.home, j.submittedHere, j.running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
 	_, err = d.blobs.Put(d.blobs.JobDir(j.id), body)
 	d.book.Identify(j.id, j)
-	self := quorum.NewMember(d.net.ID(), uint64(nonce)+1)
-	voters := []quorum.Member{self, quorum.NewMember("other", 1), quorum.NewMember("third", 1)}
+	self := quorum.NewVoter(d.net.ID(), uint64(nonce)+1)
+	voters := []quorum.Voter{self, quorum.NewVoter("other", 1), quorum.NewVoter("third", 1)}
 	if err == nil {
 		_, err = d.makeCopy(engine.FoundLedger{ID: j.id, Log: quorum.Log{Self: self, Voters: voters}})
 	}

@@ -124,11 +124,11 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			self := quorum.NewMember(d.net.ID(), 1)
+			self := quorum.NewVoter(d.net.ID(), 1)
 			if err := durable.Write(c.BodyPath(), body); err != nil {
 				t.Fatal(err)
 			}
-			log, err := journal.Create(filepath.Join(c.Dir, "journal"), journal.Head{Job: head, Self: self, Voters: []quorum.Member{self}})
+			log, err := journal.Create(filepath.Join(c.Dir, "journal"), journal.Head{Job: head, Self: self, Voters: []quorum.Voter{self}})
 			if err == nil {
 				err = log.Close()
 			}

@@ -18,7 +18,7 @@ func recoveryNo(t *testing.T, n int) (l quorum.Link) {
 	t.Helper()
 	var term uint64
 	for range n {
-		c, err := quorum.NextRecovery(quorum.NewMember("other", uint64(100+n)), term)
+		c, err := quorum.NextRecovery(quorum.NewVoter("other", uint64(100+n)), term)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 	})
 	names, home := d.cluster.Names(), j.homeNow()
 	var away, silent, mute []string
-	for _, m := range v.Members {
+	for _, m := range v.Replicas {
 		switch name := cmp.Or(names[m].Name, d.cluster.NameOf(m)); {
 		case !names[m].Up:
 			away = append(away, name)
@@ -43,7 +43,7 @@ func (d *Daemon) waits(j *job) (why, hint string) {
 		}
 	}
 	homeless := !leads && !names[home].Up
-	switch n := len(v.Members); {
+	switch n := len(v.Replicas); {
 	case kept && n > 0 && 2*(n-len(away)-len(silent)-len(mute)) <= n:
 		return fmt.Sprintf("most of the %d nodes that keep its ledger are needed, and %s", n, unreached(away, silent, mute)),
 			"it goes on by itself when enough of them are back: start dtpnode up there. If they are gone for good, " + recoverHint(j.name)
@@ -119,7 +119,7 @@ func (d *Daemon) waitingStatus(j *job) (st api.JobStatus, ok bool) {
 	if ok {
 		st.Committed = v.Committed.Len()
 		st.Done = max(st.Done, st.Committed)
-		st.Replicas = d.cluster.Called(v.Members)
+		st.Replicas = d.cluster.Called(v.Replicas)
 	}
 	st.Home, st.Safe = j.homeNow(), false
 	st.HomeName = d.cluster.Names()[st.Home].Name

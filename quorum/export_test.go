@@ -16,7 +16,7 @@ func SignedFrame(leader, voter, term uint64, vote, next, seal []byte) []byte {
 	return encode(frameSigned, &signed{Leader: leader, Voter: voter, Term: term, Vote: vote, Next: next, Seal: seal})
 }
 
-// GoneFrame is the frame that tells a member that it was removed.
+// GoneFrame is the frame that tells a voter that it was removed.
 func GoneFrame(id uint64, c Chain) []byte {
 	b, err := wire.Marshal(&c)
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 // A frame is a byte that says what follows, and the content of that kind.
 const (
 	frameRaft  = 0 // an encoded raftpb.Message
-	frameGone  = 1 // the ID of a removed member, 8 bytes, big-endian, and as msgpack a Chain that proves the removal
+	frameGone  = 1 // the ID of a removed voter, 8 bytes, big-endian, and as msgpack a Chain that proves the removal
 	framePiece = 2 // a piece of a snapshot, from the leader (pieces.go)
 	frameWant  = 3 // a request for more pieces of a snapshot
-	// the IDs of a leader and of the member to which it transfers its leadership, and its term, 8 bytes each, big-endian
+	// the IDs of a leader and of the voter to which it transfers its leadership, and its term, 8 bytes each, big-endian
 	frameTransfer = 4
 	frameAsk      = 5 // an ask, from the leader (proof.go)
 	frameSigned   = 6 // the answer to it, a signed
@@ -58,7 +58,7 @@ func (r *Replica) send(ms []raftpb.Message) {
 	}
 }
 
-// sendGone tells a peer that its member id was removed, with the proof.
+// sendGone tells a peer that its voter id was removed, with the proof.
 func (r *Replica) sendGone(to tasks.PeerID, id uint64) {
 	b, err := wire.Marshal(&r.chain)
 	if err == nil {
@@ -116,10 +116,10 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	}
 }
 
-// recvGone accepts that this member was removed if the voters known here have signed a later set of voters without it.
+// recvGone accepts that this voter was removed if the voters known here have signed a later set of voters without it.
 func (r *Replica) recvGone(frame []byte) {
 	var c Chain
-	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.member(r.self.ID) || r.removed ||
+	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.voter(r.self.ID) || r.removed ||
 		wire.Unmarshal(frame[9:], &c) != nil {
 		return
 	}
@@ -201,7 +201,7 @@ func (r *Replica) take(m raftpb.Message) {
 	if m.Term >= before.Term && m.Type == raftpb.MsgHeartbeat && m.Commit > r.last {
 		// The leader counts on an acknowledgement of entries that this disk has lost. It gets no response from this replica
 		// now, so it steps down, and learns in its next term which entries are here.
-		if r.member(m.From) {
+		if r.voter(m.From) {
 			r.suspect(r.peer(m.From), "says that entries are committed which this replica never acknowledged, or its disk has "+
 				"lost them")
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/quorum"
 )
 
-// lie makes a frame with any content that a member, or a stranger, may send to another.
-func (m *model) lie(liar, to quorum.Member, term uint64) []byte {
+// lie makes a frame with any content that a voter, or a stranger, may send to another.
+func (m *model) lie(liar, to quorum.Voter, term uint64) []byte {
 	num := func(near uint64) uint64 {
 		return []uint64{0, 1, near, near + 1, near + 2, near + 100, 1 << 27, 1 << 40}[m.rnd.IntN(8)]
 	}
@@ -44,7 +44,7 @@ func (m *model) lie(liar, to quorum.Member, term uint64) []byte {
 }
 
 // lieAboutProofs makes a frame about proofs: false asks and answers, or a false word that the receiver was removed.
-func (m *model) lieAboutProofs(liar, to quorum.Member, term uint64) []byte {
+func (m *model) lieAboutProofs(liar, to quorum.Voter, term uint64) []byte {
 	sig := keys(liar.Peer).Sign([]byte("anything"))
 	switch m.rnd.IntN(3) {
 	case 0:
@@ -52,14 +52,14 @@ func (m *model) lieAboutProofs(liar, to quorum.Member, term uint64) []byte {
 	case 1:
 		return quorum.SignedFrame(to.ID, liar.ID, term, sig, sig, sig)
 	}
-	c := quorum.Conf{Seq: 1 + uint64(m.rnd.IntN(3)), Term: term, Voters: []quorum.Member{liar}}
+	c := quorum.Conf{Seq: 1 + uint64(m.rnd.IntN(3)), Term: term, Voters: []quorum.Voter{liar}}
 	return quorum.GoneFrame(to.ID, quorum.Chain{
 		Founders: m.founders,
 		Links:    []quorum.Link{{Conf: c, Sigs: sign(quorum.ConfText(group, c), liar.Peer)}},
 	})
 }
 
-// TestLiar: one member lies, as a follower, a removed member or a stranger, while the leader and the other follower
+// TestLiar: one voter lies, as a follower, a removed voter or a stranger, while the leader and the other follower
 // work. Nothing that it sends is applied, it does not lead, and proposals are committed in bounded time.
 func TestLiar(t *testing.T) {
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
@@ -75,11 +75,11 @@ func TestLiar(t *testing.T) {
 		self := liar.self
 		switch seed % 3 {
 		case 1: // it was replaced
-			in := m.add(quorum.NewMember("new", 1))
-			m.step(lead, quorum.Change{Add: []quorum.Member{in.self}, Remove: []uint64{self.ID}})
+			in := m.add(quorum.NewVoter("new", 1))
+			m.step(lead, quorum.Change{Add: []quorum.Voter{in.self}, Remove: []uint64{self.ID}})
 			m.run(time.Second)
-		case 2: // it never was a member; the third voter is away
-			self = quorum.NewMember("stranger", 1)
+		case 2: // it never was a voter; the third voter is away
+			self = quorum.NewVoter("stranger", 1)
 		}
 		m.crash(liar)
 		m.liar = self.Peer
@@ -160,8 +160,8 @@ func TestRestartBesideLiar(t *testing.T) {
 	}
 }
 
-// besiege makes a member lie to the others for a minute, and returns how long the slowest commit took.
-func (m *model) besiege(liar quorum.Member, lead *node) (slowest time.Duration) {
+// besiege makes a voter lie to the others for a minute, and returns how long the slowest commit took.
+func (m *model) besiege(liar quorum.Voter, lead *node) (slowest time.Duration) {
 	for i := range 120 {
 		again := i%10 == 9
 		for _, n := range m.nodes {
@@ -194,9 +194,9 @@ func (m *model) besiege(liar quorum.Member, lead *node) (slowest time.Duration) 
 	return slowest
 }
 
-// TestCutOffMember: a member whose term is later than the leader's, since it was a candidate while partitioned, follows
+// TestCutOffVoter: a voter whose term is later than the leader's, since it was a candidate while partitioned, follows
 // again, and the same leader leads.
-func TestCutOffMember(t *testing.T) {
+func TestCutOffVoter(t *testing.T) {
 	m := newModel(1, 3)
 	m.run(2 * time.Second)
 	lead, late := m.leader(), m.nodes[2]

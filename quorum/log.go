@@ -18,7 +18,7 @@ type storage struct {
 	conf raftpb.ConfState
 
 	voters  func() map[uint64]struct{} // the voters in raft's current configuration
-	lacking bool                       // raft wanted a snapshot for a member that the present one does not name
+	lacking bool                       // raft wanted a snapshot for a voter that the present one does not name
 }
 
 // InitialState implements raft.Storage.
@@ -103,7 +103,7 @@ func raftEntries(in []Entry) []raftpb.Entry {
 // check reports why a log cannot be what a replica wrote.
 func (l Log) check() error {
 	if !valid(l.Self) {
-		return fmt.Errorf("its own member %x of peer %q is invalid", l.Self.ID, l.Self.Peer)
+		return fmt.Errorf("its own voter %x of peer %q is invalid", l.Self.ID, l.Self.Peer)
 	}
 	if len(l.Voters) == 0 {
 		return fmt.Errorf("it names no founding voters")
@@ -156,12 +156,12 @@ func (l Log) checkEntries() error {
 	return nil
 }
 
-// byID puts members in the order of their IDs.
-func byID(ms []Member) []Member {
-	return slices.SortedFunc(slices.Values(ms), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+// byID puts voters in the order of their IDs.
+func byID(ms []Voter) []Voter {
+	return slices.SortedFunc(slices.Values(ms), func(a, b Voter) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-func valid(m Member) bool {
+func valid(m Voter) bool {
 	return m.ID != raft.None && !raft.IsLocalMsgTarget(m.ID) && m.Peer != ""
 }
 

@@ -37,7 +37,7 @@ type Conf struct {
 	// Prior is the Seq of the last set made before Term, whose voters may have elected the leader of Term.
 	Prior uint64 `msgpack:"p"`
 	// Voters are ordered by ID. A peer is one voter at most.
-	Voters []Member `msgpack:"v"`
+	Voters []Voter `msgpack:"v"`
 }
 
 // Signature is a peer's signature under a text that its context determines.
@@ -56,16 +56,16 @@ type Link struct {
 
 // Chain leads from a group's founding voters to a later set of voters, each signed by the set before.
 type Chain struct {
-	Founders []Member `msgpack:"f"`
-	Links    []Link   `msgpack:"l,omitempty"`
+	Founders []Voter `msgpack:"f"`
+	Links    []Link  `msgpack:"l,omitempty"`
 }
 
-// Mandate proves to anybody that a member was elected leader of a group in a term: a majority of the voters at the end
+// Mandate proves to anybody that a voter was elected leader of a group in a term: a majority of the voters at the end
 // of the chain signed their votes for it. A voter signs at most one vote in a term.
 type Mandate struct {
 	Chain  Chain       `msgpack:"c"`
 	Term   uint64      `msgpack:"t"`
-	Leader uint64      `msgpack:"l"` // member ID of the leader, one of the voters at the chain's end
+	Leader uint64      `msgpack:"l"` // voter ID of the leader, one of the voters at the chain's end
 	Votes  []Signature `msgpack:"v"`
 }
 
@@ -106,9 +106,9 @@ func (m *Mandate) Weight() int {
 	return n
 }
 
-// WeightOf is roughly how many bytes of memory members take.
-func WeightOf(members []Member) (n int) {
-	for _, m := range members {
+// WeightOf is roughly how many bytes of memory voters take.
+func WeightOf(voters []Voter) (n int) {
+	for _, m := range voters {
 		n += 24 + len(m.Peer)
 	}
 	return n
@@ -146,15 +146,15 @@ func CheckMandate(t Trust, m Mandate) error {
 func (t Trust) checkVotes(m Mandate) error {
 	conf := m.Chain.Conf()
 	if conf.peer(m.Leader) == "" {
-		return fmt.Errorf("%w: member %x is no voter of its set %d", ErrUnproven, m.Leader, conf.Seq)
+		return fmt.Errorf("%w: %x is no voter of its set %d", ErrUnproven, m.Leader, conf.Seq)
 	}
 	if m.Term <= conf.Term || m.Term > maxTerm {
 		return fmt.Errorf("%w: term %d cannot be voted on by voters of term %d", ErrUnproven, m.Term, conf.Term)
 	}
-	if n := t.count(conf, m.Votes, func(v Member) []byte {
+	if n := t.count(conf, m.Votes, func(v Voter) []byte {
 		return VoteText(t.Group, m.Term, m.Leader, v.ID)
 	}); n < conf.majority() {
-		return fmt.Errorf("%w: of %d voters %d have signed their votes for member %x in term %d", ErrUnproven,
+		return fmt.Errorf("%w: of %d voters %d have signed their votes for voter %x in term %d", ErrUnproven,
 			len(conf.Voters), n, m.Leader, m.Term)
 	}
 	return nil
@@ -167,7 +167,7 @@ func CheckSeal(t Trust, text []byte, s Seal) error {
 		return err
 	}
 	conf, signed := s.Chain.Conf(), SealText(t.Group, text)
-	if n := t.count(conf, s.Sigs, func(Member) []byte { return signed }); n < conf.majority() {
+	if n := t.count(conf, s.Sigs, func(Voter) []byte { return signed }); n < conf.majority() {
 		return fmt.Errorf("%w: %d of %d voters have signed", ErrUnproven, n, len(conf.Voters))
 	}
 	return nil
@@ -186,7 +186,7 @@ func (t Trust) checkChain(c Chain) error {
 	if err := conf.check(); err != nil {
 		return err
 	}
-	if len(c.Founders) != len(t.Founders) || slices.ContainsFunc(c.Founders, func(m Member) bool {
+	if len(c.Founders) != len(t.Founders) || slices.ContainsFunc(c.Founders, func(m Voter) bool {
 		return !slices.Contains(t.Founders, m.Peer)
 	}) {
 		return fmt.Errorf("%w: it was founded by others", ErrUnproven)
@@ -214,7 +214,7 @@ func (t Trust) checkLink(before Conf, l Link) error {
 		return nil
 	}
 	text := ConfText(t.Group, l.Conf)
-	n := t.count(before, l.Sigs, func(Member) []byte { return text })
+	n := t.count(before, l.Sigs, func(Voter) []byte { return text })
 	switch {
 	case n >= before.majority():
 		t.Checked.add(sum)
@@ -236,7 +236,7 @@ func (t Trust) authorized(text []byte, sigs []Signature) bool {
 }
 
 // count counts the voters whose signatures verify, up to a majority. It looks at one signature of each voter.
-func (t Trust) count(c Conf, sigs []Signature, text func(Member) []byte) (n int) {
+func (t Trust) count(c Conf, sigs []Signature, text func(Voter) []byte) (n int) {
 	if len(sigs) > maxVoters {
 		return 0
 	}
@@ -273,7 +273,7 @@ func (c Conf) check() error {
 		return fmt.Errorf("%w: set %d has %d voters", ErrUnproven, c.Seq, len(c.Voters))
 	}
 	for i, m := range c.Voters {
-		twice := slices.ContainsFunc(c.Voters[:i], func(o Member) bool { return o.ID == m.ID || o.Peer == m.Peer })
+		twice := slices.ContainsFunc(c.Voters[:i], func(o Voter) bool { return o.ID == m.ID || o.Peer == m.Peer })
 		if !valid(m) || len(m.Peer) > maxPeer || twice {
 			return fmt.Errorf("%w: voter %x of set %d is invalid, or is named twice", ErrUnproven, m.ID, c.Seq)
 		}
@@ -350,8 +350,8 @@ func appendText(b []byte, s string) []byte {
 }
 
 // SoleMandate is the mandate of a founder that is its group's only voter, in the group's first term.
-func SoleMandate(k Keys, group string, m Member) Mandate {
-	return Mandate{Chain: Chain{Founders: []Member{m}}, Term: 1, Leader: m.ID,
+func SoleMandate(k Keys, group string, m Voter) Mandate {
+	return Mandate{Chain: Chain{Founders: []Voter{m}}, Term: 1, Leader: m.ID,
 		Votes: []Signature{{By: m.Peer, Sig: k.Sign(VoteText(group, 1, m.ID, m.ID))}}}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // link makes a Link of a set of voters and its signers.
-func link(seq, term uint64, voters []quorum.Member, by ...tasks.PeerID) quorum.Link {
+func link(seq, term uint64, voters []quorum.Voter, by ...tasks.PeerID) quorum.Link {
 	c := quorum.Conf{Seq: seq, Term: term, Voters: voters}
 	return quorum.Link{Conf: c, Sigs: sign(quorum.ConfText(group, c), by...)}
 }
@@ -36,9 +36,9 @@ func elect(c quorum.Chain, term uint64, leader tasks.PeerID, by ...tasks.PeerID)
 
 // elected is a mandate of the third set of voters.
 func elected() quorum.Mandate {
-	return elect(quorum.Chain{Founders: members("s"), Links: []quorum.Link{
-		link(1, 1, members("s", "a", "b"), "s"),
-		link(2, 4, members("a", "b", "c"), "a", "b"),
+	return elect(quorum.Chain{Founders: voters("s"), Links: []quorum.Link{
+		link(1, 1, voters("s", "a", "b"), "s"),
+		link(2, 4, voters("a", "b", "c"), "a", "b"),
 	}}, 5, "b", "b", "c")
 }
 
@@ -52,9 +52,9 @@ func TestMandate(t *testing.T) {
 	for what, spoil := range map[string]func(*quorum.Mandate, *quorum.Trust){
 		"another group":        func(_ *quorum.Mandate, t *quorum.Trust) { t.Group = "other" },
 		"other founders":       func(_ *quorum.Mandate, t *quorum.Trust) { t.Founders = []tasks.PeerID{"x"} },
-		"more founders":        func(m *quorum.Mandate, _ *quorum.Trust) { m.Chain.Founders = members("s", "x") },
+		"more founders":        func(m *quorum.Mandate, _ *quorum.Trust) { m.Chain.Founders = voters("s", "x") },
 		"another term":         func(m *quorum.Mandate, _ *quorum.Trust) { m.Term++ },
-		"another leader":       func(m *quorum.Mandate, _ *quorum.Trust) { m.Leader = members("a")[0].ID },
+		"another leader":       func(m *quorum.Mandate, _ *quorum.Trust) { m.Leader = voters("a")[0].ID },
 		"no voter leads":       func(m *quorum.Mandate, _ *quorum.Trust) { *m = elect(m.Chain, 5, "s", "a", "b", "c") },
 		"one vote":             func(m *quorum.Mandate, _ *quorum.Trust) { m.Votes = m.Votes[:1] },
 		"one vote twice":       func(m *quorum.Mandate, _ *quorum.Trust) { m.Votes[1] = m.Votes[0] },
@@ -63,21 +63,21 @@ func TestMandate(t *testing.T) {
 		"the voters' own term": func(m *quorum.Mandate, _ *quorum.Trust) { *m = elect(m.Chain, 4, "b", "b", "c") },
 		"an absurd term":       func(m *quorum.Mandate, _ *quorum.Trust) { *m = elect(m.Chain, 1<<63, "b", "b", "c") },
 		"another voter": func(m *quorum.Mandate, _ *quorum.Trust) {
-			m.Chain.Links[1].Conf.Voters = members("b", "c", "x")
+			m.Chain.Links[1].Conf.Voters = voters("b", "c", "x")
 		},
 		"a link by one": func(m *quorum.Mandate, _ *quorum.Trust) {
-			m.Chain.Links[1] = link(2, 4, members("a", "b", "c"), "a")
+			m.Chain.Links[1] = link(2, 4, voters("a", "b", "c"), "a")
 		},
 		"a link by newcomers": func(m *quorum.Mandate, _ *quorum.Trust) {
-			m.Chain.Links[1] = link(2, 4, members("a", "b", "c"), "b", "c")
+			m.Chain.Links[1] = link(2, 4, voters("a", "b", "c"), "b", "c")
 		},
 		"a link missing":     func(m *quorum.Mandate, _ *quorum.Trust) { m.Chain.Links = m.Chain.Links[1:] },
 		"links turned round": func(m *quorum.Mandate, _ *quorum.Trust) { slices.Reverse(m.Chain.Links) },
 		"a term that falls": func(m *quorum.Mandate, _ *quorum.Trust) {
-			m.Chain.Links[1] = link(2, 0, members("a", "b", "c"), "a", "b")
+			m.Chain.Links[1] = link(2, 0, voters("a", "b", "c"), "a", "b")
 		},
 		"a peer with two seats": func(m *quorum.Mandate, _ *quorum.Trust) {
-			m.Chain.Links[1] = link(2, 4, append(members("a", "b"), quorum.NewMember("b", 9)), "a", "b")
+			m.Chain.Links[1] = link(2, 4, append(voters("a", "b"), quorum.NewVoter("b", 9)), "a", "b")
 		},
 		"no voters":      func(m *quorum.Mandate, _ *quorum.Trust) { m.Chain.Links[1] = link(2, 4, nil, "a", "b") },
 		"too many links": func(m *quorum.Mandate, _ *quorum.Trust) { m.Chain.Links = make([]quorum.Link, 1<<16) },
@@ -90,14 +90,14 @@ func TestMandate(t *testing.T) {
 	}
 }
 
-// TestAuthorityCountsForRecoveries: a group's authority may let it go on from one member when most are lost. Its
+// TestAuthorityCountsForRecoveries: a group's authority may let it go on from one voter when most are lost. Its
 // signature alone counts for no other change of the voters, and in no term that elections reach.
 func TestAuthorityCountsForRecoveries(t *testing.T) {
-	c := members("c")[0]
+	c := voters("c")[0]
 	tr := trust("s")
 	owner := func(p tasks.PeerID) bool { return p == "owner" }
 	goesOn := func(l quorum.Link) quorum.Mandate {
-		return elect(quorum.Chain{Founders: members("s"), Links: []quorum.Link{l}}, l.Conf.Term+1, "c", "c")
+		return elect(quorum.Chain{Founders: voters("s"), Links: []quorum.Link{l}}, l.Conf.Term+1, "c", "c")
 	}
 	m := goesOn(recovery(t, c, "owner", 4))
 	if err := quorum.CheckMandate(tr, m); !errors.Is(err, quorum.ErrUnproven) {
@@ -112,14 +112,14 @@ func TestAuthorityCountsForRecoveries(t *testing.T) {
 		t.Error("a bad signature of the owner holds:", err)
 	}
 	for what, l := range map[string]quorum.Link{
-		"in the ordinary course": link(9, 4, members("c"), "owner"),
-		"from three members":     link(9, 4, members("a", "b", "c"), "owner"),
+		"in the ordinary course": link(9, 4, voters("c"), "owner"),
+		"from three voters":      link(9, 4, voters("a", "b", "c"), "owner"),
 	} {
 		if err := quorum.CheckMandate(tr, goesOn(l)); !errors.Is(err, quorum.ErrUnproven) {
 			t.Errorf("the owner names the voters %s: %v", what, err)
 		}
 		s := quorum.Seal{
-			Chain: quorum.Chain{Founders: members("s"), Links: []quorum.Link{l}},
+			Chain: quorum.Chain{Founders: voters("s"), Links: []quorum.Link{l}},
 			Sigs:  sign(quorum.SealText(group, []byte("end")), "a", "b", "c"),
 		}
 		if err := quorum.CheckSeal(tr, []byte("end"), s); !errors.Is(err, quorum.ErrUnproven) {
@@ -177,13 +177,13 @@ func TestSeal(t *testing.T) {
 // enough.
 func TestShorten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := quorum.Chain{Founders: members("s")}
+		c := quorum.Chain{Founders: voters("s")}
 		stays := rapid.Bool().Draw(t, "stays")
 		for i := range rapid.IntRange(0, 40).Draw(t, "links") {
 			before := c.Conf().Voters
-			next := members("s", fmt.Sprint("p", i), fmt.Sprint("p", i+1))
+			next := voters("s", fmt.Sprint("p", i), fmt.Sprint("p", i+1))
 			if !stays {
-				next = members(fmt.Sprint("p", i), fmt.Sprint("p", i+1), fmt.Sprint("p", i+2))
+				next = voters(fmt.Sprint("p", i), fmt.Sprint("p", i+1), fmt.Sprint("p", i+2))
 			}
 			var by []tasks.PeerID
 			for _, m := range before[:len(before)/2+1] {
@@ -227,7 +227,7 @@ func FuzzMandate(f *testing.F) {
 }
 
 // TestCheckedLinkNeedsItsSignatures: a verified link is cached with its signatures, so it does not verify without them;
-// and a set cannot have more voters than a group has members.
+// and a set cannot have more voters than any group has.
 func TestCheckedLinkNeedsItsSignatures(t *testing.T) {
 	tr := trust("s")
 	tr.Checked = &quorum.Checked{}
@@ -245,9 +245,9 @@ func TestCheckedLinkNeedsItsSignatures(t *testing.T) {
 	if err := quorum.CheckMandate(tr, elected()); !errors.Is(err, quorum.ErrUnproven) {
 		t.Error("it holds for another group:", err)
 	}
-	many := members("s", "a", "b", "c", "d", "e", "f", "g", "h")
+	many := voters("s", "a", "b", "c", "d", "e", "f", "g", "h")
 	m = elect(quorum.Chain{
-		Founders: members("s"),
+		Founders: voters("s"),
 		Links:    []quorum.Link{link(1, 1, many, "s")},
 	}, 5, "b", "s", "a", "b", "c", "d")
 	if err := quorum.CheckMandate(trust("s"), m); !errors.Is(err, quorum.ErrUnproven) {

@@ -33,7 +33,7 @@ type model struct {
 	}
 	trace func(string, ...any) // prints a seed's trace when it is being debugged
 
-	founders []quorum.Member
+	founders []quorum.Voter
 	nodes    []*node // every incarnation that ever was
 	cut      map[[2]tasks.PeerID]bool
 	loss     float64
@@ -56,7 +56,7 @@ type model struct {
 }
 
 type node struct {
-	self    quorum.Member
+	self    quorum.Voter
 	r       *quorum.Replica
 	disk    quorum.Log
 	lost    bool // its disk is lost
@@ -106,7 +106,7 @@ func newModel(seed uint64, voters int) *model {
 		return nil
 	}
 	for i := range voters {
-		m.founders = append(m.founders, quorum.NewMember(fmt.Sprint("p", i), 0))
+		m.founders = append(m.founders, quorum.NewVoter(fmt.Sprint("p", i), 0))
 	}
 	for _, f := range m.founders {
 		m.add(f)
@@ -146,8 +146,8 @@ func (m *model) upTo(d time.Duration) time.Duration {
 	return time.Duration(m.rnd.Int64N(int64(d))) + 1
 }
 
-// add makes an incarnation of a peer as a member that joins later, with an empty log.
-func (m *model) add(self quorum.Member) *node {
+// add makes an incarnation of a peer as a voter that joins later, with an empty log.
+func (m *model) add(self quorum.Voter) *node {
 	n := &node{self: self, disk: quorum.Log{Self: self, Voters: m.founders}}
 	m.nodes = append(m.nodes, n)
 	m.start(n)
@@ -379,31 +379,31 @@ func (m *model) propose() {
 	}
 }
 
-// change replaces a voter by a new member, preferably one whose disk is lost, or changes the number of voters.
+// change replaces a voter by a new voter, preferably one whose disk is lost, or changes the number of voters.
 func (m *model) change() {
 	n := m.leader()
 	if n == nil || m.pending() {
 		return
 	}
-	members := slices.DeleteFunc(n.r.Members(), func(x quorum.Member) bool { return x == n.self })
-	if len(members) == 0 {
+	voters := slices.DeleteFunc(n.r.Voters(), func(x quorum.Voter) bool { return x == n.self })
+	if len(voters) == 0 {
 		return
 	}
-	out := members[m.rnd.IntN(len(members))]
-	for _, x := range members {
+	out := voters[m.rnd.IntN(len(voters))]
+	for _, x := range voters {
 		if m.node(x.ID).lost {
 			out = x
 		}
 	}
-	in := m.add(quorum.NewMember(fmt.Sprint("p", m.rnd.IntN(7)), uint64(len(m.nodes))))
+	in := m.add(quorum.NewVoter(fmt.Sprint("p", m.rnd.IntN(7)), uint64(len(m.nodes))))
 	m.trace("%v %x replaces %x by %x", m.now, n.self.ID, out.ID, in.self.ID)
 	switch kind := m.rnd.IntN(4); {
-	case kind == 0 && len(members) < 4 && !m.node(out.ID).lost:
-		m.step(n, quorum.Change{Add: []quorum.Member{in.self}})
-	case kind == 1 && len(members) > 2:
+	case kind == 0 && len(voters) < 4 && !m.node(out.ID).lost:
+		m.step(n, quorum.Change{Add: []quorum.Voter{in.self}})
+	case kind == 1 && len(voters) > 2:
 		m.step(n, quorum.Change{Remove: []uint64{out.ID}})
 	default:
-		m.step(n, quorum.Change{Add: []quorum.Member{in.self}, Remove: []uint64{out.ID}})
+		m.step(n, quorum.Change{Add: []quorum.Voter{in.self}, Remove: []uint64{out.ID}})
 	}
 	if m.rnd.IntN(3) == 0 { // and hands over to the new one, in the middle of the change
 		m.after(m.upTo(60*time.Millisecond), func() { m.step(n, quorum.Transfer{To: in.self.ID}) })
@@ -416,9 +416,9 @@ func (m *model) pending() bool {
 	if lead == nil {
 		return true
 	}
-	for _, x := range lead.r.Members() {
+	for _, x := range lead.r.Voters() {
 		n := m.node(x.ID)
-		if !n.lost && (n.r == nil || !slices.Equal(n.r.Members(), lead.r.Members())) {
+		if !n.lost && (n.r == nil || !slices.Equal(n.r.Voters(), lead.r.Voters())) {
 			return true
 		}
 	}
@@ -456,10 +456,10 @@ func (m *model) fault() {
 		m.after(m.upTo(5*time.Second), func() { delete(m.cut, [2]tasks.PeerID{a, b}); delete(m.cut, [2]tasks.PeerID{b, a}) })
 	case 5:
 		if lead := m.leader(); lead != nil && !m.pending() &&
-			!slices.ContainsFunc(lead.r.Members(), func(x quorum.Member) bool {
+			!slices.ContainsFunc(lead.r.Voters(), func(x quorum.Voter) bool {
 				return m.node(x.ID).lost
 			}) {
-			if x := lead.r.Members(); len(x) > 2 {
+			if x := lead.r.Voters(); len(x) > 2 {
 				n := m.node(x[m.rnd.IntN(len(x))].ID)
 				n.lost = true
 				m.crash(n)
@@ -515,10 +515,10 @@ func (m *model) calm() {
 	if _, term := lead.r.Leader(); m.shownTerm != term {
 		m.fail("%x has no mandate for term %d", lead.self.ID, term)
 	}
-	if got := lead.r.Chain().Conf().Voters; !lead.r.Changing() && !slices.Equal(got, lead.r.Members()) {
-		m.fail("%x proves voters %v: they are %v", lead.self.ID, got, lead.r.Members())
+	if got := lead.r.Chain().Conf().Voters; !lead.r.Changing() && !slices.Equal(got, lead.r.Voters()) {
+		m.fail("%x proves voters %v: they are %v", lead.self.ID, got, lead.r.Voters())
 	}
-	for _, x := range lead.r.Members() {
+	for _, x := range lead.r.Voters() {
 		n := m.node(x.ID)
 		if n.lost {
 			continue
@@ -552,7 +552,7 @@ func TestModel(t *testing.T) {
 		applied, changes, terms = applied+len(m.log), changes+len(m.nodes), terms+len(m.leaders)
 		taken, restored = taken+m.taken, restored+m.restored
 	}
-	t.Logf("%d seeds: %d entries applied, %d members, %d leaders, %d snapshots taken and %d restored", *seeds, applied,
+	t.Logf("%d seeds: %d entries applied, %d voters, %d leaders, %d snapshots taken and %d restored", *seeds, applied,
 		changes, terms, taken, restored)
 	if *seeds >= 100 && (taken < 500 || restored < 100) {
 		t.Error("hardly any snapshots")

@@ -13,7 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A snapshot is sent to a member in pieces, which the member asks for. Only the member knows what has arrived, so it
+// A snapshot is sent to a voter in pieces, which the voter asks for. Only the voter knows what has arrived, so it
 // can continue there after a loss, also with another leader that offers the same snapshot.
 //
 //	piece  kind, head, bytes from Offset on; none of them is an offer
@@ -23,7 +23,7 @@ import (
 
 // pieceHead begins each frame about a snapshot.
 type pieceHead struct {
-	To, From    uint64 // IDs of the receiving and the sending member
+	To, From    uint64 // IDs of the receiving and the sending voter
 	Term        uint64 // the leader's term
 	Index, Last uint64 // last entry in the snapshot, and that entry's term
 	Size        uint64 // size of the snapshot's data, in bytes
@@ -95,7 +95,7 @@ func (r *Replica) offer(m raftpb.Message) {
 	r.sendPiece(m.To, 0, 0)
 }
 
-// sendPiece sends a member up to n bytes of the snapshot.
+// sendPiece sends a voter up to n bytes of the snapshot.
 func (r *Replica) sendPiece(to uint64, offset, n uint64) {
 	h := r.serving.pieceHead
 	h.To, h.From, h.Term, h.Offset = to, r.self.ID, r.node.BasicStatus().Term, offset
@@ -104,8 +104,8 @@ func (r *Replica) sendPiece(to uint64, offset, n uint64) {
 	}
 }
 
-// offerAgain repeats offers that may be lost. Where the snapshot is no longer of use to a member, it has raft start
-// over with that member.
+// offerAgain repeats offers that may be lost. Where the snapshot is no longer of use to a voter, it has raft start
+// over with that voter.
 func (r *Replica) offerAgain() {
 	if r.serving == nil {
 		return
@@ -136,9 +136,9 @@ func (r *Replica) offerAgain() {
 	}
 }
 
-// recvWant answers a member only if raft knows that it needs the snapshot.
+// recvWant answers a voter only if raft knows that it needs the snapshot.
 func (r *Replica) recvWant(from tasks.PeerID, h pieceHead) {
-	if r.serving == nil || !r.leads() || r.peers[h.From] != from || !r.member(h.From) {
+	if r.serving == nil || !r.leads() || r.peers[h.From] != from || !r.voter(h.From) {
 		return
 	}
 	needs := false

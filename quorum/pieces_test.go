@@ -16,7 +16,7 @@ import (
 )
 
 // piece is a frame about a snapshot with this data, as b sends it to a in term 2.
-func piece(kind byte, ms []quorum.Member, index, size uint64, sum [32]byte, offset uint64, data []byte) []byte {
+func piece(kind byte, ms []quorum.Voter, index, size uint64, sum [32]byte, offset uint64, data []byte) []byte {
 	out := []byte{kind}
 	for _, v := range []uint64{ms[0].ID, ms[1].ID, 2, index, 2, size} {
 		out = binary.BigEndian.AppendUint64(out, v)
@@ -25,13 +25,13 @@ func piece(kind byte, ms []quorum.Member, index, size uint64, sum [32]byte, offs
 }
 
 type seats struct {
-	Voters []quorum.Member `msgpack:"v"`
-	Chain  quorum.Chain    `msgpack:"c"`
-	State  []byte          `msgpack:"s"`
+	Voters []quorum.Voter `msgpack:"v"`
+	Chain  quorum.Chain   `msgpack:"c"`
+	State  []byte         `msgpack:"s"`
 }
 
-func snapshotOf(t testing.TB, ms []quorum.Member, state string, links ...quorum.Link) []byte {
-	chain := quorum.Chain{Founders: sorted(members("a", "b", "c")), Links: links}
+func snapshotOf(t testing.TB, ms []quorum.Voter, state string, links ...quorum.Link) []byte {
+	chain := quorum.Chain{Founders: sorted(voters("a", "b", "c")), Links: links}
 	b, err := wire.Marshal(&seats{Voters: ms, Chain: chain, State: []byte(state)})
 	if err != nil {
 		t.Fatal(err)
@@ -40,14 +40,14 @@ func snapshotOf(t testing.TB, ms []quorum.Member, state string, links ...quorum.
 }
 
 // next is the link to the first voters after the founders, made in term 2.
-func next(ms []quorum.Member, by ...tasks.PeerID) quorum.Link {
+func next(ms []quorum.Voter, by ...tasks.PeerID) quorum.Link {
 	c := quorum.Conf{Seq: 1, Term: 2, Voters: sorted(ms)}
 	return quorum.Link{Conf: c, Sigs: sign(quorum.ConfText(group, c), by...)}
 }
 
-// sorted puts three members in the order of their IDs, as a snapshot has them.
-func sorted(ms []quorum.Member) []quorum.Member {
-	s := append([]quorum.Member(nil), ms...)
+// sorted puts three voters in the order of their IDs, as a snapshot has them.
+func sorted(ms []quorum.Voter) []quorum.Voter {
+	s := append([]quorum.Voter(nil), ms...)
 	for i := range s {
 		for k := i + 1; k < len(s); k++ {
 			if s[k].ID < s[i].ID {
@@ -96,48 +96,48 @@ func TestPieces(t *testing.T) {
 
 // TestWrongPieces sends what no leader does: nothing is restored, and nothing allocated that was not sent.
 func TestWrongPieces(t *testing.T) {
-	for what, wrong := range map[string]func(ms []quorum.Member) (index, size uint64, sum [32]byte, data []byte){
-		"another sum": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+	for what, wrong := range map[string]func(ms []quorum.Voter) (index, size uint64, sum [32]byte, data []byte){
+		"another sum": func(ms []quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			d := snapshotOf(t, sorted(ms), "x")
 			return 9, uint64(len(d)), [32]byte{1}, d
 		},
-		"no members": func([]quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"no voters": func([]quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			d := snapshotOf(t, nil, "x")
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
-		"a member twice": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
-			d := snapshotOf(t, []quorum.Member{ms[0], ms[0]}, "x")
+		"a voter twice": func(ms []quorum.Voter) (uint64, uint64, [32]byte, []byte) {
+			d := snapshotOf(t, []quorum.Voter{ms[0], ms[0]}, "x")
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
-		"without this member": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"without this voter": func(ms []quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			d := snapshotOf(t, ms[1:2], "x", next(ms[1:2], "b", "c"))
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
-		"voters whom nobody has signed": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"voters whom nobody has signed": func(ms []quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			d := snapshotOf(t, ms[:1], "x", next(ms[:1], "b"))
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
-		"voters that its chain does not name": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"voters that its chain does not name": func(ms []quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			d := snapshotOf(t, ms[:1], "x")
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
-		"a state that the owner does not take": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"a state that the owner does not take": func(ms []quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			d := snapshotOf(t, sorted(ms), "wrong")
 			return 9, uint64(len(d)), sha256.Sum256(d), d
 		},
-		"garbage": func([]quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"garbage": func([]quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			return 9, 3, sha256.Sum256([]byte("abc")), []byte("abc")
 		},
-		"endless": func([]quorum.Member) (uint64, uint64, [32]byte, []byte) { return 9, 1 << 50, [32]byte{}, []byte("abc") },
-		"large": func([]quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"endless": func([]quorum.Voter) (uint64, uint64, [32]byte, []byte) { return 9, 1 << 50, [32]byte{}, []byte("abc") },
+		"large": func([]quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			return 9, 60 << 20, [32]byte{}, []byte("abc")
 		},
-		"no index": func(ms []quorum.Member) (uint64, uint64, [32]byte, []byte) {
+		"no index": func(ms []quorum.Voter) (uint64, uint64, [32]byte, []byte) {
 			d := snapshotOf(t, sorted(ms), "x")
 			return 0, uint64(len(d)), sha256.Sum256(d), d
 		},
 	} {
-		ms := members("a", "b", "c")
+		ms := voters("a", "b", "c")
 		r, err := quorum.New(0, quorum.Config{Keys: keys("a"), Group: group, CheckState: func(b []byte) error {
 			if string(b) == "wrong" {
 				return errors.New("wrong")
@@ -171,7 +171,7 @@ func TestWrongPieces(t *testing.T) {
 
 // FuzzPiece gives a follower and a leader whatever frames about snapshots may come.
 func FuzzPiece(f *testing.F) {
-	ms := members("a", "b", "c")
+	ms := voters("a", "b", "c")
 	data := snapshotOf(f, sorted(ms), "state")
 	sum := sha256.Sum256(data)
 	for _, b := range [][]byte{piece(2, ms, 9, uint64(len(data)), sum, 0, nil),
@@ -180,7 +180,7 @@ func FuzzPiece(f *testing.F) {
 		f.Add(b, data)
 	}
 	f.Fuzz(func(t *testing.T, b, data []byte) {
-		for _, make := range []func(testing.TB) (*rig, []quorum.Member){follower, leader} {
+		for _, make := range []func(testing.TB) (*rig, []quorum.Voter){follower, leader} {
 			g, ms := make(t)
 			out := g.step(quorum.Recv{From: "b", Frame: b})
 			out = append(out, g.step(quorum.Recv{

@@ -9,7 +9,7 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Members prove to others what their log says, beside raft and without changing it. A leader that lacks a signature
+// Voters prove to others what their log says, beside raft and without changing it. A leader that lacks a signature
 // asks for it (frameAsk), and a voter that follows it signs what its own state says (frameSigned). The leader asks
 // again at each heartbeat, until it has what it needs:
 //
@@ -29,14 +29,14 @@ const (
 
 // ask is a leader's request for signatures, as msgpack.
 type ask struct {
-	Leader uint64 `msgpack:"l"` // member ID of the leader
+	Leader uint64 `msgpack:"l"` // voter ID of the leader
 	Term   uint64 `msgpack:"t"`
 	Want   uint8  `msgpack:"w"`
 }
 
 // signed answers an ask with the signatures of a voter; those that it cannot give are empty.
 type signed struct {
-	Leader uint64 `msgpack:"l"` // member ID of the leader that asked
+	Leader uint64 `msgpack:"l"` // voter ID of the leader that asked
 	Voter  uint64 `msgpack:"m"`
 	Term   uint64 `msgpack:"t"`
 	Vote   []byte `msgpack:"v,omitempty"`
@@ -51,10 +51,10 @@ const (
 
 // proofs is what a replica can prove, and the signatures that it gathers for that while it leads.
 type proofs struct {
-	chain   Chain    // proof of the voters, as of the last applied entry
-	next    []Member // the new voters, while a change is under way
-	ending  bool     // this leader has proposed the completion of the change
-	text    []byte   // text to be sealed; nil for none
+	chain   Chain   // proof of the voters, as of the last applied entry
+	next    []Voter // the new voters, while a change is under way
+	ending  bool    // this leader has proposed the completion of the change
+	text    []byte  // text to be sealed; nil for none
 	mandate *Mandate
 	seal    *Seal
 	// Signatures by voter: for this leader's mandate, for the new voters, and for the text to be sealed.

@@ -36,7 +36,7 @@ func TestVotersSeal(t *testing.T) {
 
 // TestLoneFounderProvesItself: a single voter proves that it leads without anybody else.
 func TestLoneFounderProvesItself(t *testing.T) {
-	self := members("a")
+	self := voters("a")
 	g := newRig(t, quorum.Log{Self: self[0], Voters: self})
 	if _, ok := g.r.Mandate(); ok {
 		t.Error("shows a mandate before it leads")
@@ -54,7 +54,7 @@ func TestLoneFounderProvesItself(t *testing.T) {
 }
 
 // TestVotersAreProven: the voters change one after another. The chain that proves them stays short while a majority of
-// earlier voters stays, and is complete at members that received a snapshot or restarted.
+// earlier voters stays, and is complete at voters that received a snapshot or restarted.
 func TestVotersAreProven(t *testing.T) {
 	m := newModel(1, 1)
 	m.cfg.SnapshotEntries, m.cfg.SnapshotTail = 8, 1
@@ -64,9 +64,9 @@ func TestVotersAreProven(t *testing.T) {
 	m.run(time.Second)
 	for i := range 20 {
 		lead := m.leader()
-		ch := quorum.Change{Add: []quorum.Member{m.add(quorum.NewMember(fmt.Sprint("q", i), 1)).self}}
+		ch := quorum.Change{Add: []quorum.Voter{m.add(quorum.NewVoter(fmt.Sprint("q", i), 1)).self}}
 		if i >= 2 {
-			for _, x := range lead.r.Members() {
+			for _, x := range lead.r.Voters() {
 				if x.ID != lead.self.ID {
 					ch.Remove = []uint64{x.ID}
 					break

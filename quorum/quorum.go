@@ -7,15 +7,15 @@
 //
 //   - raft draws election timeouts from crypto/rand. Here raft's own countdown never runs, and one beside it, which is
 //     drawn from the seed, makes the replica stand for election. Pre-votes and the leader's quorum check are on.
-//   - A member with an empty log stands only when told to (Campaign). So a founder can start the founding members in
+//   - A voter with an empty log stands only when told to (Campaign). So a founder can start the founding voters in
 //     any order, and abandon a group before it has begun.
 //   - When the log has grown long the owner is asked for a snapshot of its state, which replaces the log's beginning in
-//     one write. New members, and those that lag too far behind, receive it in pieces, in frames of this package
+//     one write. New voters, and those that lag too far behind, receive it in pieces, in frames of this package
 //     (pieces.go). During a change of the voters a snapshot is taken only if a new voter needs one, since the change
 //     may be unable to complete without it.
-//   - A member is one incarnation of a peer. A peer that lost its disk, or finds it damaged, comes back as another
-//     member, since a vote that is forgotten could be given twice.
-//   - A member that was removed while it was away is told so by any member that it asks for a vote.
+//   - A voter is one incarnation of a peer. A peer that lost its disk, or finds it damaged, comes back as another
+//     voter, since a vote that is forgotten could be given twice.
+//   - A voter that was removed while it was away is told so by any voter that it asks for a vote.
 //
 // Frames that would make raft panic are dropped before raft sees them; a panic that remains becomes Broken.
 package quorum
@@ -46,9 +46,9 @@ const (
 type Config struct {
 	Election  time.Duration // election timeout: a follower stands after one to two of these without a leader; default 1 s
 	Heartbeat time.Duration // time between a leader's heartbeats; default 200 ms, at most half of Election
-	Seed      uint64        // seed of the election timeouts, together with the member's ID
+	Seed      uint64        // seed of the election timeouts, together with the voter's ID
 	Keys      Keys          // this peer's; required
-	Group     string        // the group's name, the same at all its members: it is part of every signed text
+	Group     string        // the group's name, the same at all its voters: it is part of every signed text
 	// Authority reports whether a peer may determine the group's voters by its signature alone (Trust); nil for nobody.
 	Authority func(by tasks.PeerID) bool
 	MaxFrame  int // bound of one frame in bytes; default MaxFrame. Proposals may have 1 KiB less
@@ -58,7 +58,7 @@ type Config struct {
 	// default an eighth of the entries.
 	SnapshotEntries, SnapshotBytes, SnapshotTail int
 	MaxSnapshot                                  int // bound of the owner's state in a snapshot, in bytes; default 64 MiB
-	// CheckState reports why an owner's state, which another member sent, cannot be restored. It is called before anything
+	// CheckState reports why an owner's state, which another voter sent, cannot be restored. It is called before anything
 	// is replaced; nil accepts all.
 	CheckState func(state []byte) error
 }
@@ -75,20 +75,21 @@ func (c *Config) defaults() {
 	tasks.Default(&c.MaxSnapshot, 64<<20)
 }
 
-// Member is one incarnation of a peer as a replica. A peer that lost its disk comes back as another member.
-type Member struct {
+// Voter is one incarnation of a peer in a group: one that has a vote, is to get one, or had one. A peer that lost its
+// disk comes back as another voter.
+type Voter struct {
 	ID   uint64       `msgpack:"i"`
 	Peer tasks.PeerID `msgpack:"p"`
 }
 
-// NewMember returns the member of an incarnation of a peer. Its ID is a hash of both.
-func NewMember(peer tasks.PeerID, incarnation uint64) Member {
+// NewVoter returns the voter that an incarnation of a peer is. Its ID is a hash of both.
+func NewVoter(peer tasks.PeerID, incarnation uint64) Voter {
 	h := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(peer+"\x00"), incarnation))
 	id := binary.BigEndian.Uint64(h[:])
 	if id == raft.None || raft.IsLocalMsgTarget(id) {
 		id = 1 // raft uses those IDs itself
 	}
-	return Member{ID: id, Peer: peer}
+	return Voter{ID: id, Peer: peer}
 }
 
 // Entry is one record of the log as it is written to disk. Kind and Data have no meaning outside of this package.
@@ -104,11 +105,11 @@ type Hard struct {
 	Lead               uint64 // the leader it followed in Term, 0 for none yet; raft can do without, see suspicion.go
 }
 
-// Log is what a replica has on disk: the group's founding voters, which never change and are the same at each member,
+// Log is what a replica has on disk: the group's founding voters, which never change and are the same at each voter,
 // and all that was written. Entries begin after the Base of the snapshot; Snapshot is nil while the log is whole.
 type Log struct {
-	Self     Member
-	Voters   []Member
+	Self     Voter
+	Voters   []Voter
 	Hard     Hard
 	Snapshot *Snapshot
 	Entries  []Entry
@@ -131,11 +132,11 @@ type (
 	// applied.
 	Propose struct{ Data []byte }
 	// Change asks for other voters. Only a leader (Leading) accepts it, one change at a time. A leader does not remove
-	// itself: stop it, and the next leader removes it. A removed ID never comes back. The added members must be running,
+	// itself: stop it, and the next leader removes it. A removed ID never comes back. The added voters must be running,
 	// with a log of the group's founding voters: without their answers the group may be unable to go on, and the change
 	// cannot be undone.
 	Change struct {
-		Add    []Member
+		Add    []Voter
 		Remove []uint64
 	}
 	// Snapshotted answers TakeSnapshot with the owner's state as of Index, which must not be modified afterwards.
@@ -202,13 +203,13 @@ type (
 	// Snapshotted, before the next Apply is carried out. An owner that does not answer is asked again later.
 	TakeSnapshot struct{ Index uint64 }
 	// Restore replaces the owner's state by that of a snapshot; Apply continues after Index. It is the first effect after
-	// New where there is a snapshot, and later comes to a member that lags too far behind, but never while it leads.
+	// New where there is a snapshot, and later comes to a voter that lags too far behind, but never while it leads.
 	Restore struct {
 		Index uint64
 		State []byte
 	}
-	// Changed says that the voters are Members from here on.
-	Changed struct{ Members []Member }
+	// Changed says that these are the voters from here on.
+	Changed struct{ Voters []Voter }
 	// Role says who leads in which term. It is emitted whenever any of its fields changes.
 	Role struct {
 		Leader  tasks.PeerID // empty if unknown
@@ -223,8 +224,8 @@ type (
 		From tasks.PeerID
 		What string
 	}
-	// Removed says that this member is not a voter any more. It does not stand for election, but others may need its vote
-	// to complete the change, so stop it a few election timeouts later.
+	// Removed says that this voter was removed. It does not stand for election, but others may need its vote to complete
+	// the change, so stop it a few election timeouts later.
 	Removed struct{}
 	// Misaddressed says that a peer has sent a frame to an earlier incarnation of this peer. The sender may not know what
 	// has happened since (Recover).

@@ -15,11 +15,11 @@ import (
 // A group that has lost the majority of its copies for good cannot elect a leader any more. Recover makes a new group
 // of one remaining copy, with the same name and with a Link, signed by an authority, that says so. The terms
 // distinguish the new group from the old one: a recovery takes a term that no election reaches, so that whoever follows
-// the highest term follows the new group, and members of the old group stop when they see the Link. Of two recoveries
+// the highest term follows the new group, and voters of the old group stop when they see the Link. Of two recoveries
 // the later one counts, and of two that do not know of each other the one with the higher term; their terms differ,
-// since their members do.
+// since their voters do.
 //
-// The bits of a term, from the highest: 2 are 0, 18 count recoveries, 16 are a hash of the recovered member, 28 count
+// The bits of a term, from the highest: 2 are 0, 18 count recoveries, 16 are a hash of the recovered voter, 28 count
 // elections.
 const (
 	epochShift   = 28
@@ -36,14 +36,14 @@ func Recoveries(term uint64) uint64 { return term >> countShift }
 
 // NextRecovery returns the set of voters that an authority signs (ConfText) to make self the only voter of a group,
 // given the terms of all its known copies.
-func NextRecovery(self Member, terms ...uint64) (Conf, error) {
+func NextRecovery(self Voter, terms ...uint64) (Conf, error) {
 	count := slices.Max(append([]uint64{0}, terms...))>>countShift + 1
 	if count >= maxRecovered || !valid(self) {
-		return Conf{}, fmt.Errorf("could not recover a group: member %x of peer %q is invalid, or it was recovered %d times",
+		return Conf{}, fmt.Errorf("could not recover a group: voter %x of peer %q is invalid, or it was recovered %d times",
 			self.ID, self.Peer, count-1)
 	}
 	term := count<<countShift | self.ID>>(64-countShift+epochShift)<<epochShift
-	return Conf{Seq: term, Term: term, Prior: term - 1, Voters: []Member{self}}, nil
+	return Conf{Seq: term, Term: term, Prior: term - 1, Voters: []Voter{self}}, nil
 }
 
 // RecoveryConf reports why a link, whoever signed it, is not that of a recovery; the error is under ErrUnproven.
@@ -66,14 +66,14 @@ func (l Link) RecoveryConf() error {
 	return nil
 }
 
-// CheckRecovery reports why a link does not prove that an authority has made one member the group's only voter; the
+// CheckRecovery reports why a link does not prove that an authority has made one voter the only one of the group; the
 // error is under ErrUnproven.
 func CheckRecovery(t Trust, l Link) error {
 	if err := l.RecoveryConf(); err != nil {
 		return err
 	}
 	if !t.authorized(ConfText(t.Group, l.Conf), l.Sigs) {
-		return fmt.Errorf("%w: nobody who may has signed that member %x goes on alone", ErrUnproven, l.Conf.Voters[0].ID)
+		return fmt.Errorf("%w: nobody who may has signed that voter %x goes on alone", ErrUnproven, l.Conf.Voters[0].ID)
 	}
 	return nil
 }
@@ -120,29 +120,29 @@ func (r *Replica) Last() (index, term uint64) {
 // Recover returns the log with which this copy goes on as the group that a link names, which CheckRecovery has
 // verified. state is the owner's after all entries of the copy, including Tail; founders are those of the old log. Once
 // the new log has replaced the old one on disk, this replica must not be stepped any more.
-func (r *Replica) Recover(l Link, founders []Member, state []byte) (Log, error) {
+func (r *Replica) Recover(l Link, founders []Voter, state []byte) (Log, error) {
 	conf := l.Conf
 	self := conf.Voters[0]
 	_, ever := r.Knows(self.ID)
 	switch {
 	case self.Peer != r.self.Peer || ever:
-		return Log{}, fmt.Errorf("could not recover the log: member %x of peer %q is no new one of peer %q", self.ID,
+		return Log{}, fmt.Errorf("could not recover the log: voter %x of peer %q is no new one of peer %q", self.ID,
 			self.Peer, r.self.Peer)
 	case conf.Term <= r.hard.Term:
 		return Log{}, fmt.Errorf("could not recover the log: term %d is not beyond term %d", conf.Term, r.hard.Term)
 	}
-	past := append(slices.Clone(r.past), r.members...)
-	for _, e := range r.tail() { // members that a change in the log was about to add
+	past := append(slices.Clone(r.past), r.voters...)
+	for _, e := range r.tail() { // voters that a change in the log was about to add
 		if e.Type != raftpb.EntryConfChangeV2 {
 			continue
 		}
 		if _, in, err := decodeChange(e.Data); err == nil {
-			past = append(past, in.Members...)
+			past = append(past, in.Voters...)
 		}
 	}
 	past = past[max(len(past)-maxPast, 0):]
 	data, err := wire.Marshal(&content{
-		Voters: []Member{self},
+		Voters: []Voter{self},
 		Past:   past,
 		Chain:  Chain{Founders: byID(founders), Links: []Link{l}},
 		State:  state,
@@ -174,8 +174,8 @@ func (r *Replica) Led(now, within time.Duration) bool {
 
 // VoterSets returns the sets of voters that must each reach a majority: one, or two while a change of the voters is
 // under way.
-func (r *Replica) VoterSets() [][]Member {
-	sets := [][]Member{r.named(r.conf.Voters)}
+func (r *Replica) VoterSets() [][]Voter {
+	sets := [][]Voter{r.named(r.conf.Voters)}
 	if len(r.conf.VotersOutgoing) > 0 {
 		sets = append(sets, r.named(r.conf.VotersOutgoing))
 	}
@@ -185,7 +185,7 @@ func (r *Replica) VoterSets() [][]Member {
 // Alive reports whether a majority of the voters is alive, and who is: this replica, and those whose last frame came in
 // within the given time. Where this replica or a voter is newer than that, the voter counts as alive.
 func (r *Replica) Alive(now, within time.Duration) (peers []tasks.PeerID, majority bool) {
-	up := func(m Member) bool {
+	up := func(m Voter) bool {
 		return m.ID == r.self.ID || now-r.heard[m.ID] <= within
 	}
 	majority = true
@@ -198,7 +198,7 @@ func (r *Replica) Alive(now, within time.Duration) (peers []tasks.PeerID, majori
 		}
 		majority = majority && n > len(set)/2
 	}
-	for _, m := range r.members {
+	for _, m := range r.voters {
 		if up(m) {
 			peers = append(peers, m.Peer)
 		}

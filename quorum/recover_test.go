@@ -12,8 +12,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// recovery is the signed link by which a member goes on alone.
-func recovery(t *testing.T, self quorum.Member, by tasks.PeerID, terms ...uint64) quorum.Link {
+// recovery is the signed link by which a voter goes on alone.
+func recovery(t *testing.T, self quorum.Voter, by tasks.PeerID, terms ...uint64) quorum.Link {
 	t.Helper()
 	c, err := quorum.NextRecovery(self, terms...)
 	if err != nil {
@@ -45,7 +45,7 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 	if i, term := g.r.Last(); i != 3 || term != 2 {
 		t.Errorf("the last entry is %d of term %d", i, term)
 	}
-	self := quorum.NewMember("a", 7)
+	self := quorum.NewVoter("a", 7)
 	l := recovery(t, self, "owner", 2)
 	log, err := g.r.Recover(l, old, []byte("state"))
 	if err != nil {
@@ -61,11 +61,11 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 		quorum.Epoch(term) == 0 {
 		t.Fatalf("leads %v in term %d", n.r.Leading(), term)
 	}
-	if m := n.r.Members(); !slices.Equal(m, []quorum.Member{self}) {
-		t.Error("its members are", m)
+	if m := n.r.Voters(); !slices.Equal(m, []quorum.Voter{self}) {
+		t.Error("its voters are", m)
 	}
-	if out := n.step(quorum.Change{Add: []quorum.Member{old[1]}}); len(find[quorum.Refused](out)) != 1 {
-		t.Error("a member of the old group is taken in again")
+	if out := n.step(quorum.Change{Add: []quorum.Voter{old[1]}}); len(find[quorum.Refused](out)) != 1 {
+		t.Error("a voter of the old group is taken in again")
 	}
 	if again, err := quorum.NextRecovery(self, term); err != nil || again.Term <= term ||
 		quorum.Epoch(again.Term) <= quorum.Epoch(term) {
@@ -73,10 +73,10 @@ func TestRecoverGoesOnFromOneCopy(t *testing.T) {
 	}
 }
 
-// TestOldGroupHasNoPartInTheNewOne sends a recovered copy what members of the old group send.
+// TestOldGroupHasNoPartInTheNewOne sends a recovered copy what voters of the old group send.
 func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 	g, old := follower(t)
-	self := quorum.NewMember("a", 7)
+	self := quorum.NewVoter("a", 7)
 	log, err := g.r.Recover(recovery(t, self, "owner"), old, []byte("state"))
 	if err != nil {
 		t.Fatal(err)
@@ -107,10 +107,10 @@ func TestOldGroupHasNoPartInTheNewOne(t *testing.T) {
 // TestRecoverRefuses checks that invalid recoveries are refused.
 func TestRecoverRefuses(t *testing.T) {
 	g, old := follower(t)
-	l := recovery(t, quorum.NewMember("a", 7), "owner", 2)
+	l := recovery(t, quorum.NewVoter("a", 7), "owner", 2)
 	for what, l := range map[string]quorum.Link{
-		"another's copy":   recovery(t, quorum.NewMember("b", 7), "owner", 2),
-		"a known member":   recovery(t, old[0], "owner", 2),
+		"another's copy":   recovery(t, quorum.NewVoter("b", 7), "owner", 2),
+		"a known voter":    recovery(t, old[0], "owner", 2),
 		"a term of before": {Conf: quorum.Conf{Term: 2, Seq: 2, Prior: 1, Voters: l.Conf.Voters}},
 	} {
 		if _, err := g.r.Recover(l, old, nil); err == nil {
@@ -124,14 +124,14 @@ func TestRecoverRefuses(t *testing.T) {
 	}
 	for what, l := range map[string]quorum.Link{
 		"nobody signed":  {Conf: l.Conf},
-		"another signed": recovery(t, quorum.NewMember("a", 7), "b", 2),
+		"another signed": recovery(t, quorum.NewVoter("a", 7), "b", 2),
 		"two voters": {
-			Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: members("a", "b")},
+			Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: voters("a", "b")},
 			Sigs: l.Sigs,
 		},
 		"an usual term": {Conf: quorum.Conf{Seq: 9, Term: 9, Prior: 8, Voters: l.Conf.Voters}, Sigs: l.Sigs},
-		"another member": {
-			Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: members("a")},
+		"another voter": {
+			Conf: quorum.Conf{Seq: l.Conf.Seq, Term: l.Conf.Term, Prior: l.Conf.Prior, Voters: voters("a")},
 			Sigs: l.Sigs,
 		},
 	} {

@@ -15,18 +15,18 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Replica is one member's copy of the log. It is not safe for concurrent use.
+// Replica is one voter's copy of the log. It is not safe for concurrent use.
 type Replica struct {
 	cfg  Config
-	self Member
+	self Voter
 	node *raft.RawNode
 	disk *storage // what is on disk, and only that
 	rand *rand.Rand
 	out  []Effect
 
-	peers    map[uint64]tasks.PeerID // peer of every member that the log names, including removed ones
+	peers    map[uint64]tasks.PeerID // peer of every voter that the log names, including removed ones
 	unlisted map[uint64]tasks.PeerID // peer of senders that the log does not name yet
-	members  []Member                // the voters, by ID
+	voters   []Voter                 // the voters, by ID
 	joint    bool                    // raft's joint configuration: a change of the voters is applied, not its completion
 	marks    int                     // marks (see mark) that this leader proposed and that are not applied
 	changing bool                    // a change that this leader proposed is not applied
@@ -41,7 +41,7 @@ type Replica struct {
 	proofs
 	provenTerm uint64           // term that the gathered signatures are for
 	conf       raftpb.ConfState // as of the last applied entry
-	serving    *outgoing        // the snapshot that this leader sends to members
+	serving    *outgoing        // the snapshot that this leader sends to voters
 	incoming   *incoming        // the snapshot that this replica is receiving
 
 	writing *raft.Ready // what raft wants done after Written; there is one at a time
@@ -52,14 +52,14 @@ type Replica struct {
 	heard                      map[uint64]time.Duration
 	lease                      time.Duration    // the leader's lease: until then no other leader is accepted
 	jumped                     time.Duration    // when this replica last advanced beyond the free terms
-	transferee, transfereeTerm uint64           // member to which the leader of that term transfers its leadership
-	claims                     map[uint64]claim // later terms that members claim, by member
+	transferee, transfereeTerm uint64           // voter to which the leader of that term transfers its leadership
+	claims                     map[uint64]claim // later terms that voters claim, by voter
 	role                       Role
 	removed, broken            bool
 }
 
 // New makes a replica of what is on disk, at the time now. Its first Step replays the entries known to be committed. If
-// the error is under ErrDamaged, this log cannot be used, and the peer may come back as another member.
+// the error is under ErrDamaged, this log cannot be used, and the peer may come back as another voter.
 func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -68,11 +68,11 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 	}()
 	cfg.defaults()
 	if cfg.Keys == nil {
-		return nil, fmt.Errorf("could not load the log of member %x: it has no keys to sign with", log.Self.ID)
+		return nil, fmt.Errorf("could not load the log of voter %x: it has no keys to sign with", log.Self.ID)
 	}
 	disk, err := load(log)
 	if err != nil {
-		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
+		return nil, fmt.Errorf("could not load the log of voter %x: %w", log.Self.ID, err)
 	}
 	var applied uint64
 	if log.Snapshot != nil {
@@ -95,7 +95,7 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		Logger:                    noLogger{},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
+		return nil, fmt.Errorf("could not load the log of voter %x: %w", log.Self.ID, err)
 	}
 	r = &Replica{
 		cfg: cfg, self: log.Self, node: node, disk: disk, rand: rand.New(rand.NewPCG(cfg.Seed, log.Self.ID)),
@@ -114,10 +114,10 @@ func New(now time.Duration, cfg Config, log Log) (r *Replica, err error) {
 		r.setVoters(disk.conf.Voters, nil)
 		r.out = nil // naming the founding voters is not a change
 	} else if err := r.beginAgain(*log.Snapshot); err != nil {
-		return nil, fmt.Errorf("could not load the log of member %x: %w", log.Self.ID, err)
+		return nil, fmt.Errorf("could not load the log of voter %x: %w", log.Self.ID, err)
 	}
 	r.resetElection()
-	if len(r.members) == 1 && r.member(r.self.ID) {
+	if len(r.voters) == 1 && r.voter(r.self.ID) {
 		r.electionAt = now // a single voter has nobody to wait for
 	} else {
 		r.awaitOldLeader()
@@ -159,7 +159,7 @@ func (r *Replica) Step(now time.Duration, ev Event) (out []Effect) {
 	if r.prove() {
 		r.pump()
 	}
-	r.askState() // raft may have found that a member needs a snapshot
+	r.askState() // raft may have found that a voter needs a snapshot
 	r.report()
 	return
 }
@@ -188,9 +188,9 @@ func (r *Replica) Leading() bool {
 	return !r.broken && s.RaftState == raft.StateLeader && r.appliedTerm == s.Term
 }
 
-// Members returns the voters, by ID, as of the last applied entry. While a change is under way they are the old and the
+// Voters returns the voters, by ID, as of the last applied entry. While a change is under way they are the old and the
 // new ones, since each set needs a majority.
-func (r *Replica) Members() []Member { return slices.Clone(r.members) }
+func (r *Replica) Voters() []Voter { return slices.Clone(r.voters) }
 
 // Changing reports whether a change of the voters is under way here, or a majority may not know yet that it is
 // complete. Until then the old voters count too.
@@ -200,12 +200,12 @@ func (r *Replica) Changing() bool { return r.joint || r.marks > 0 }
 // majority of the voters without this one was heard within the given time.
 func (r *Replica) Dispensable(now, within time.Duration) bool {
 	up := 0
-	for _, m := range r.members {
+	for _, m := range r.voters {
 		if m.ID != r.self.ID && now-max(r.heard[m.ID], r.leadSince) <= within {
 			up++
 		}
 	}
-	return r.leads() && !r.Changing() && up > len(r.members)/2
+	return r.leads() && !r.Changing() && up > len(r.voters)/2
 }
 
 // Heard returns for each other voter how long ago its last frame came in. It is nil unless this replica leads.
@@ -213,8 +213,8 @@ func (r *Replica) Heard(now time.Duration) map[tasks.PeerID]time.Duration {
 	if r.broken || !r.leads() {
 		return nil
 	}
-	silence := make(map[tasks.PeerID]time.Duration, len(r.members))
-	for _, m := range r.members {
+	silence := make(map[tasks.PeerID]time.Duration, len(r.voters))
+	for _, m := range r.voters {
 		if m.ID == r.self.ID {
 			continue
 		}
@@ -267,7 +267,7 @@ func (r *Replica) handle(ev Event) {
 	case NotWritten:
 		r.fail(fmt.Sprintf("the log could not be written: %s", ev.Reason))
 	case Transfer:
-		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.member(ev.To) && r.mayLeadNow(ev.To) &&
+		if quiet := r.now - max(r.heard[ev.To], r.leadSince); r.leads() && r.voter(ev.To) && r.mayLeadNow(ev.To) &&
 			quiet <= r.cfg.Election {
 			r.transferee, r.transfereeTerm = ev.To, r.node.BasicStatus().Term
 			r.node.TransferLeader(ev.To)
@@ -330,7 +330,7 @@ func (r *Replica) clock() {
 	}
 	r.resetElection()
 	if last, _ := r.disk.LastIndex(); last > 0 && r.mayLeadNow(r.self.ID) {
-		_ = r.node.Campaign() // raft refuses if this member may not stand
+		_ = r.node.Campaign() // raft refuses if this voter may not stand
 	}
 }
 
@@ -394,7 +394,7 @@ func (r *Replica) pump() {
 
 // changesVoters reports whether a change of the voters is among the committed entries and the disk does not know that
 // it is committed. The disk must know before the change is applied; otherwise replicas that restart would need the
-// votes of members that have left for good.
+// votes of voters that have left for good.
 func (r *Replica) changesVoters(committed []raftpb.Entry) bool {
 	return slices.ContainsFunc(committed, func(e raftpb.Entry) bool {
 		return e.Type == raftpb.EntryConfChangeV2 && e.Index > r.writtenCommit

@@ -62,9 +62,9 @@ func find[E quorum.Effect](effects []quorum.Effect) (found []E) {
 	return found
 }
 
-func members(peers ...tasks.PeerID) (ms []quorum.Member) {
+func voters(peers ...tasks.PeerID) (ms []quorum.Voter) {
 	for _, p := range peers {
-		ms = append(ms, quorum.NewMember(p, 1))
+		ms = append(ms, quorum.NewVoter(p, 1))
 	}
 	return ms
 }
@@ -85,8 +85,8 @@ func message(t testing.TB, s quorum.Send) (m raftpb.Message) {
 }
 
 // follower is a voter of three that follows b in term 2 and has one entry.
-func follower(t testing.TB) (*rig, []quorum.Member) {
-	ms := members("a", "b", "c")
+func follower(t testing.TB) (*rig, []quorum.Voter) {
+	ms := voters("a", "b", "c")
 	g := newRig(t, quorum.Log{Self: ms[0], Voters: ms})
 	g.step(quorum.Recv{From: "b", Frame: frame(raftpb.Message{Type: raftpb.MsgApp, From: ms[1].ID, To: ms[0].ID, Term: 2,
 		Entries: []raftpb.Entry{{Index: 1, Term: 2}}})})
@@ -97,8 +97,8 @@ func follower(t testing.TB) (*rig, []quorum.Member) {
 }
 
 // leader is a voter of three that leads by the vote and the signature of b.
-func leader(t testing.TB) (*rig, []quorum.Member) {
-	ms := members("a", "b", "c")
+func leader(t testing.TB) (*rig, []quorum.Voter) {
+	ms := voters("a", "b", "c")
 	g := newRig(t, quorum.Log{Self: ms[0], Voters: ms})
 	out := g.step(quorum.Campaign{})
 	for range 10 {
@@ -130,7 +130,7 @@ func leader(t testing.TB) (*rig, []quorum.Member) {
 }
 
 func TestLoneVoter(t *testing.T) {
-	self := members("a")
+	self := voters("a")
 	g := newRig(t, quorum.Log{Self: self[0], Voters: self})
 	if out := g.pass(20 * time.Second); len(find[quorum.Write](out)) > 0 {
 		t.Fatal("stands with an empty log:", out)
@@ -161,7 +161,7 @@ func TestLoneVoter(t *testing.T) {
 }
 
 func TestNothingBeforeItIsWritten(t *testing.T) {
-	ms := members("a", "b", "c")
+	ms := voters("a", "b", "c")
 	r, err := quorum.New(0, quorum.Config{Keys: keys("a"), Group: group}, quorum.Log{Self: ms[0], Voters: ms})
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +210,7 @@ func TestStepsDownWithoutQuorum(t *testing.T) {
 }
 
 func TestDamagedLog(t *testing.T) {
-	ms := members("a", "b", "c")
+	ms := voters("a", "b", "c")
 	e := func(index, term uint64) quorum.Entry { return quorum.Entry{Index: index, Term: term} }
 	good := quorum.Log{
 		Self:    ms[0],
@@ -231,10 +231,10 @@ func TestDamagedLog(t *testing.T) {
 		"no such change": func(l *quorum.Log) {
 			l.Entries = []quorum.Entry{{Index: 1, Term: 1, Kind: 2, Data: []byte("?")}}
 		},
-		"nobody":          func(l *quorum.Log) { l.Self = quorum.Member{} },
+		"nobody":          func(l *quorum.Log) { l.Self = quorum.Voter{} },
 		"no voters":       func(l *quorum.Log) { l.Voters = nil },
-		"a voter twice":   func(l *quorum.Log) { l.Voters = append(members("a"), ms...) },
-		"a nameless peer": func(l *quorum.Log) { l.Voters = []quorum.Member{{ID: 3}} },
+		"a voter twice":   func(l *quorum.Log) { l.Voters = append(voters("a"), ms...) },
+		"a nameless peer": func(l *quorum.Log) { l.Voters = []quorum.Voter{{ID: 3}} },
 	} {
 		log := good
 		spoil(&log)
@@ -251,29 +251,29 @@ func TestDamagedLog(t *testing.T) {
 func TestFrames(t *testing.T) {
 	for what, test := range map[string]struct {
 		from  tasks.PeerID
-		m     func(ms []quorum.Member) raftpb.Message
+		m     func(ms []quorum.Voter) raftpb.Message
 		named bool // the sender is named as suspect
 	}{
-		"another incarnation": {"b", func(ms []quorum.Member) raftpb.Message {
-			return raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: quorum.NewMember("a", 2).ID, Term: 9}
+		"another incarnation": {"b", func(ms []quorum.Voter) raftpb.Message {
+			return raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: quorum.NewVoter("a", 2).ID, Term: 9}
 		}, false},
-		"another's name": {"c", func(ms []quorum.Member) raftpb.Message {
+		"another's name": {"c", func(ms []quorum.Voter) raftpb.Message {
 			return raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: ms[0].ID, Term: 9}
 		}, false},
-		"no term": {"b", func(ms []quorum.Member) raftpb.Message {
+		"no term": {"b", func(ms []quorum.Voter) raftpb.Message {
 			return raftpb.Message{Type: raftpb.MsgApp, From: ms[1].ID, To: ms[0].ID, Commit: 7}
 		}, false},
-		"own message": {"b", func(ms []quorum.Member) raftpb.Message {
+		"own message": {"b", func(ms []quorum.Voter) raftpb.Message {
 			return raftpb.Message{Type: raftpb.MsgHup, From: ms[1].ID, To: ms[0].ID, Term: 2}
 		}, false},
-		"snapshot": {"b", func(ms []quorum.Member) raftpb.Message {
+		"snapshot": {"b", func(ms []quorum.Voter) raftpb.Message {
 			return raftpb.Message{Type: raftpb.MsgSnap, From: ms[1].ID, To: ms[0].ID, Term: 2, Snapshot: &raftpb.Snapshot{}}
 		}, false},
-		"hole": {"b", func(ms []quorum.Member) raftpb.Message {
+		"hole": {"b", func(ms []quorum.Voter) raftpb.Message {
 			return raftpb.Message{Type: raftpb.MsgApp, From: ms[1].ID, To: ms[0].ID, Term: 2, Index: 1, LogTerm: 2,
 				Entries: []raftpb.Entry{{Index: 3, Term: 2}}}
 		}, false},
-		"a commit beyond the log": {"b", func(ms []quorum.Member) raftpb.Message {
+		"a commit beyond the log": {"b", func(ms []quorum.Voter) raftpb.Message {
 			return raftpb.Message{Type: raftpb.MsgHeartbeat, From: ms[1].ID, To: ms[0].ID, Term: 2, Commit: 2}
 		}, true},
 	} {
@@ -294,10 +294,10 @@ func TestRemovedIsTold(t *testing.T) {
 		gone = m.nodes[1]
 	}
 	m.crash(gone)
-	in := m.add(quorum.NewMember(gone.self.Peer, 7))
-	m.step(lead, quorum.Change{Add: []quorum.Member{in.self}, Remove: []uint64{gone.self.ID}})
+	in := m.add(quorum.NewVoter(gone.self.Peer, 7))
+	m.step(lead, quorum.Change{Add: []quorum.Voter{in.self}, Remove: []uint64{gone.self.ID}})
 	m.run(3 * time.Second)
-	if got := fmt.Sprint(lead.r.Members()); len(lead.r.Members()) != 3 || strings.Contains(got, fmt.Sprint(gone.self)) ||
+	if got := fmt.Sprint(lead.r.Voters()); len(lead.r.Voters()) != 3 || strings.Contains(got, fmt.Sprint(gone.self)) ||
 		!strings.Contains(got, fmt.Sprint(in.self)) {
 		t.Fatal("voters are", got)
 	}
@@ -308,10 +308,10 @@ func TestRemovedIsTold(t *testing.T) {
 	}
 	for what, ch := range map[string]quorum.Change{
 		"nothing":         {},
-		"an old ID":       {Add: []quorum.Member{gone.self}},
+		"an old ID":       {Add: []quorum.Voter{gone.self}},
 		"a stranger":      {Remove: []uint64{5}},
 		"the leader":      {Remove: []uint64{lead.self.ID}},
-		"a nameless peer": {Add: []quorum.Member{{ID: 5}}},
+		"a nameless peer": {Add: []quorum.Voter{{ID: 5}}},
 	} {
 		if out := lead.r.Step(m.now, ch); len(find[quorum.Refused](out)) != 1 || len(out) != 1 {
 			t.Errorf("%s: %v", what, out)
@@ -320,7 +320,7 @@ func TestRemovedIsTold(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	ms := members("a", "b", "c")
+	ms := voters("a", "b", "c")
 	for _, m := range []raftpb.Message{
 		{
 			Type:    raftpb.MsgApp,
@@ -348,7 +348,7 @@ func FuzzFrame(f *testing.F) {
 		quorum.SignedFrame(ms[0].ID, ms[1].ID, 1, keys("b").Sign(quorum.VoteText(group, 1, ms[0].ID, ms[1].ID)), nil,
 			[]byte("seal")))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
-		for _, make := range []func(testing.TB) (*rig, []quorum.Member){follower, leader} {
+		for _, make := range []func(testing.TB) (*rig, []quorum.Voter){follower, leader} {
 			g, _ := make(t)
 			var out []quorum.Effect
 			for _, b := range [][]byte{one, two} {
@@ -371,7 +371,7 @@ func TestAbsurdFrames(t *testing.T) {
 		return []uint64{0, 1, 2, 3, 4, 1 << 40, 1 << 62, 1<<64 - 1}[rnd.IntN(8)]
 	}
 	for range 5000 {
-		make := []func(testing.TB) (*rig, []quorum.Member){follower, leader}[rnd.IntN(2)]
+		make := []func(testing.TB) (*rig, []quorum.Voter){follower, leader}[rnd.IntN(2)]
 		g, ms := make(t)
 		for range 4 {
 			m := raftpb.Message{
@@ -405,8 +405,8 @@ func TestAbsurdFrames(t *testing.T) {
 	}
 }
 
-// TestNewMemberGetsWholeLog brings new members up: by a snapshot and what follows it.
-func TestNewMemberGetsWholeLog(t *testing.T) {
+// TestNewVoterGetsWholeLog brings new voters up: by a snapshot and what follows it.
+func TestNewVoterGetsWholeLog(t *testing.T) {
 	m := newModel(1, 1)
 	m.run(time.Second)
 	lead := m.leader()
@@ -418,8 +418,8 @@ func TestNewMemberGetsWholeLog(t *testing.T) {
 		m.step(lead, quorum.Propose{Data: []byte("x")})
 	}
 	m.run(time.Second)
-	b, c := m.add(quorum.NewMember("b", 1)), m.add(quorum.NewMember("c", 1))
-	m.step(lead, quorum.Change{Add: []quorum.Member{b.self, c.self}})
+	b, c := m.add(quorum.NewVoter("b", 1)), m.add(quorum.NewVoter("c", 1))
+	m.step(lead, quorum.Change{Add: []quorum.Voter{b.self, c.self}})
 	m.run(5 * time.Second)
 	if len(m.wrong) > 0 || len(m.log) != 35005 || b.applied < m.last || c.applied < m.last || m.restored != 2 {
 		t.Error(m.wrong, len(m.log), m.last, b.applied, c.applied)
@@ -427,9 +427,9 @@ func TestNewMemberGetsWholeLog(t *testing.T) {
 }
 
 func TestVoteIsKept(t *testing.T) {
-	ms := members("a", "b", "c")
+	ms := voters("a", "b", "c")
 	log := quorum.Log{Self: ms[0], Voters: ms}
-	ask := func(from quorum.Member) quorum.Recv {
+	ask := func(from quorum.Voter) quorum.Recv {
 		return quorum.Recv{
 			From:  from.Peer,
 			Frame: frame(raftpb.Message{Type: raftpb.MsgVote, From: from.ID, To: ms[0].ID, Term: 5}),
@@ -441,7 +441,7 @@ func TestVoteIsKept(t *testing.T) {
 		t.Fatal(out)
 	}
 	log.Hard = w[0].Hard
-	for _, from := range []quorum.Member{ms[2], ms[1]} {
+	for _, from := range []quorum.Voter{ms[2], ms[1]} {
 		again := newRig(t, log)
 		if out := find[quorum.Send](again.step(ask(from))); len(out) > 0 {
 			t.Errorf("at once after a restart, %s gets an answer though a leader may live: %v", from.Peer, out)
@@ -457,11 +457,11 @@ func TestVoteIsKept(t *testing.T) {
 // TestChangeIsKeptBeforeItCounts: a replica must not forget in a power cut that a change was complete, or it would ask
 // the old voters again.
 func TestChangeIsKeptBeforeItCounts(t *testing.T) {
-	self := members("a")
+	self := voters("a")
 	g := newRig(t, quorum.Log{Self: self[0], Voters: self})
 	g.step(quorum.Campaign{})
 	var index, commit uint64
-	for _, e := range g.step(quorum.Change{Add: members("b")}) {
+	for _, e := range g.step(quorum.Change{Add: voters("b")}) {
 		switch e := e.(type) {
 		case quorum.Write:
 			if len(e.Entries) > 0 && index == 0 {

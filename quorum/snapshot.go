@@ -12,8 +12,8 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Snapshot replaces the beginning of a log: it holds the owner's state and the members that result from its entries up
-// to Index, of Term. The entries up to Base, of BaseTerm, are dropped with it; those in between are kept for members
+// Snapshot replaces the beginning of a log: it holds the owner's state and the voters that result from its entries up
+// to Index, of Term. The entries up to Base, of BaseTerm, are dropped with it; those in between are kept for voters
 // that lag a little. Data has a format of this package, which includes the owner's state.
 type Snapshot struct {
 	Index, Term    uint64
@@ -23,18 +23,18 @@ type Snapshot struct {
 
 // content is the content of a snapshot's Data, as msgpack.
 type content struct {
-	Voters   []Member `msgpack:"v"`
-	Outgoing []Member `msgpack:"o"` // the old voters, while a change is under way
-	Past     []Member `msgpack:"p"` // former voters, the one that left last at the end; at most maxPast
-	Chain    Chain    `msgpack:"c"` // proof of the voters; of the old ones while a change is under way
-	State    []byte   `msgpack:"s"` // the owner's state
+	Voters   []Voter `msgpack:"v"`
+	Outgoing []Voter `msgpack:"o"` // the old voters, while a change is under way
+	Past     []Voter `msgpack:"p"` // former voters, the one that left last at the end; at most maxPast
+	Chain    Chain   `msgpack:"c"` // proof of the voters; of the old ones while a change is under way
+	State    []byte  `msgpack:"s"` // the owner's state
 }
 
-// maxPast is how many former members are remembered. One that comes back after so many others is not told that it was
+// maxPast is how many former voters are remembered. One that comes back after so many others is not told that it was
 // removed. It cannot win an election, since its log is too old, and its owner learns of the removal in another way.
 const maxPast = 256
 
-// snapshotRoom is how many bytes the members and their chain may take in a snapshot, beside the owner's state.
+// snapshotRoom is how many bytes the voters and their chain may take in a snapshot, beside the owner's state.
 const snapshotRoom = 1 << 20
 
 // decodeContent decodes and checks a snapshot's Data.
@@ -45,15 +45,15 @@ func decodeContent(data []byte) (c content, err error) {
 	if len(c.Voters) == 0 || len(c.Past) > maxPast {
 		return c, fmt.Errorf("its snapshot names %d voters and %d past ones", len(c.Voters), len(c.Past))
 	}
-	for _, list := range [][]Member{c.Voters, c.Outgoing} {
+	for _, list := range [][]Voter{c.Voters, c.Outgoing} {
 		for i, m := range list {
 			if !valid(m) || (i > 0 && list[i-1].ID >= m.ID) {
 				return c, fmt.Errorf("its snapshot names voter %x of peer %q, which is invalid or out of order", m.ID, m.Peer)
 			}
 		}
 	}
-	if i := slices.IndexFunc(c.Past, func(m Member) bool { return !valid(m) }); i >= 0 {
-		return c, errors.New("its snapshot names an invalid past member")
+	if i := slices.IndexFunc(c.Past, func(m Voter) bool { return !valid(m) }); i >= 0 {
+		return c, errors.New("its snapshot names an invalid past voter")
 	}
 	return c, nil
 }
@@ -62,7 +62,7 @@ func (c *content) conf() raftpb.ConfState {
 	return raftpb.ConfState{Voters: ids(c.Voters), VotersOutgoing: ids(c.Outgoing)}
 }
 
-func ids(ms []Member) (out []uint64) {
+func ids(ms []Voter) (out []uint64) {
 	for _, m := range ms {
 		out = append(out, m.ID)
 	}
@@ -92,7 +92,7 @@ type compaction struct {
 	content content  // the other content of that snapshot
 	due     *Snapshot
 	store   *Snapshot // snapshot that is being written
-	past    []Member  // former voters, in the order in which they left
+	past    []Voter   // former voters, in the order in which they left
 }
 
 // wanted reports whether the owner is to be asked for its state.
@@ -102,7 +102,7 @@ func (r *Replica) wanted() bool {
 	switch {
 	case c.due != nil || c.store != nil || r.applied <= c.snap.Index:
 		return false
-	// A member waits for a snapshot, perhaps the one that a change of the voters needs to complete. If the answer is lost,
+	// A voter waits for a snapshot, perhaps the one that a change of the voters needs to complete. If the answer is lost,
 	// raft asks for the snapshot again.
 	case r.disk.lacking:
 		return true
@@ -136,9 +136,9 @@ func (r *Replica) askState() {
 	}
 }
 
-func (r *Replica) named(ids []uint64) (ms []Member) {
+func (r *Replica) named(ids []uint64) (ms []Voter) {
 	for _, id := range slices.Sorted(slices.Values(ids)) {
-		ms = append(ms, Member{ID: id, Peer: r.peers[id]})
+		ms = append(ms, Voter{ID: id, Peer: r.peers[id]})
 	}
 	return ms
 }
@@ -187,7 +187,7 @@ func (r *Replica) storeSnapshot() bool {
 	return true
 }
 
-// base is the last entry that a snapshot at index drops. It leaves a short tail, and the entries that a member needs
+// base is the last entry that a snapshot at index drops. It leaves a short tail, and the entries that a voter needs
 // after an earlier snapshot that it is being sent, unless that one is far behind.
 func (r *Replica) base(index uint64) (base, term uint64) {
 	first, _ := r.disk.FirstIndex()
@@ -267,9 +267,9 @@ func (r *Replica) begin(s Snapshot, in content) {
 	r.setVoters(ids(in.Voters), ids(in.Outgoing))
 }
 
-// noteFormer adds a member to the former ones, and returns those that are to be forgotten for it.
-func (c *compaction) noteFormer(m Member) (forget []Member) {
-	c.past = append(slices.DeleteFunc(c.past, func(o Member) bool { return o.ID == m.ID }), m)
+// noteFormer adds a voter to the former ones, and returns those that are to be forgotten for it.
+func (c *compaction) noteFormer(m Voter) (forget []Voter) {
+	c.past = append(slices.DeleteFunc(c.past, func(o Voter) bool { return o.ID == m.ID }), m)
 	if n := len(c.past) - maxPast; n > 0 {
 		forget, c.past = slices.Clone(c.past[:n]), slices.Clone(c.past[n:])
 	}
@@ -290,7 +290,7 @@ func (r *Replica) Size() (entries, bytes int) {
 	return len(all), bytes + len(r.snap.Data)
 }
 
-// Snapshot implements raft.Storage. A snapshot from before a member joined is of no use to that member, since raft
+// Snapshot implements raft.Storage. A snapshot from before a voter joined is of no use to that voter, since raft
 // expects to find it named there. In that case the snapshot is temporarily unavailable, and raft asks again.
 func (s *storage) Snapshot() (raftpb.Snapshot, error) {
 	snap, err := s.MemoryStorage.Snapshot()

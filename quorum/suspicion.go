@@ -11,13 +11,13 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// raft trusts its members; here a member may lie, though only under its own name, since links authenticate peers. While
-// a leader leads and is heard, a member that lies, or that the log does not name, changes nothing:
+// raft trusts its voters; here a voter may lie, though only under its own name, since links authenticate peers. While
+// a leader leads and is heard, a voter that lies, or that the log does not name, changes nothing:
 //
 //   - No other peer is accepted as leader and nobody is voted for, unless that leader transfers its leadership or
 //     stands itself.
-//   - A response with a later term does not depose the leader. If the member keeps sending them, since its term may
-//     have grown while it was partitioned, the leader has itself re-elected above that term, for each member more and
+//   - A response with a later term does not depose the leader. If the voter keeps sending them, since its term may
+//     have grown while it was partitioned, the leader has itself re-elected above that term, for each voter more and
 //     more rarely.
 //
 // This holds across a restart, since the disk records who led: in that term no other leader is accepted. In a later
@@ -27,7 +27,7 @@ import (
 
 // Once it has a log, a replica never leaves the terms of its epoch (Epoch) because of a message. Within its epoch,
 // while it hears no leader, it advances to any of the first freeTerms at once, and above those by at most maxStep in an
-// election timeout. So a liar cannot use up the terms, not in months, and a member that was lied to while the others
+// election timeout. So a liar cannot use up the terms, not in months, and a voter that was lied to while the others
 // were away is followed in no more time than the lies took.
 const (
 	freeTerms = 1 << (epochShift - 1)
@@ -37,7 +37,7 @@ const (
 // freeLimit is the last term, in the epoch of a term, to which a replica advances at once.
 func freeLimit(term uint64) uint64 { return Epoch(term)<<epochShift + freeTerms }
 
-// claim is a later term that a member of this leader's group claims in its responses.
+// claim is a later term that a voter of this leader's group claims in its responses.
 type claim struct {
 	term  uint64
 	since time.Duration // when it was first claimed since the leader last acted on it; 0 for none
@@ -81,9 +81,9 @@ func fromLeader(t raftpb.MessageType) bool {
 	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap || t == raftpb.MsgTimeoutNow
 }
 
-// sender reports whether a message comes from the peer of the member that it names as its sender. Members that the log
-// does not name are accepted while there is no log or no leader: a new member hears from the others before it has the
-// log, and one that was away may have missed that members were added. They are remembered, to address the response.
+// sender reports whether a message comes from the peer of the voter that it names as its sender. Voters that the log
+// does not name are accepted while there is no log or no leader: a new voter hears from the others before it has the
+// log, and one that was away may have missed that voters were added. They are remembered, to address the response.
 func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
 	if m.From == raft.None || raft.IsLocalMsgTarget(m.From) || from == "" {
 		return false
@@ -147,7 +147,7 @@ func (r *Replica) mayAdvance(s raft.BasicStatus, term uint64) bool {
 	switch {
 	case term <= s.Term || mutant.On(mutant.AnyTerm):
 		return true
-	case Epoch(term) != Epoch(s.Term): // a new member has no epoch yet
+	case Epoch(term) != Epoch(s.Term): // a new voter has no epoch yet
 		return r.last == 0
 	case term <= max(s.Term+1, freeLimit(s.Term)):
 		return true
@@ -166,7 +166,7 @@ func (r *Replica) mayAdvance(s raft.BasicStatus, term uint64) bool {
 func (r *Replica) reach(term uint64) uint64 { return max(term+maxStep, freeLimit(term)) }
 
 func (r *Replica) noteClaim(m raftpb.Message) {
-	if !r.member(m.From) {
+	if !r.voter(m.From) {
 		return
 	}
 	if r.claims == nil {
@@ -179,10 +179,10 @@ func (r *Replica) noteClaim(m raftpb.Message) {
 	r.claims[m.From] = c
 }
 
-// reelect has this leader stand again, above the term that a member claims, since that member cannot follow it
+// reelect has this leader stand again, above the term that a voter claims, since that voter cannot follow it
 // otherwise. A leader that the others have left for another notices this earlier, by raft's quorum check.
 func (r *Replica) reelect() {
-	for _, m := range r.members {
+	for _, m := range r.voters {
 		c := r.claims[m.ID]
 		if c.since == 0 || r.now < max(c.since+3*r.cfg.Election, c.again) {
 			continue
@@ -201,11 +201,11 @@ func (r *Replica) reelect() {
 	}
 }
 
-// sendTransfer tells the other voters to whom this leader transfers its leadership, so that they vote for that member.
+// sendTransfer tells the other voters to whom this leader transfers its leadership, so that they vote for that voter.
 func (r *Replica) sendTransfer(to, term uint64) {
 	frame := binary.BigEndian.AppendUint64([]byte{frameTransfer}, r.self.ID)
 	frame = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(frame, to), term)
-	for _, m := range r.members {
+	for _, m := range r.voters {
 		if m.ID != r.self.ID && m.ID != to {
 			r.emit(Send{To: m.Peer, Frame: frame})
 		}

@@ -67,7 +67,7 @@ func (w *world) reign(n *node) {
 	chain, term := quorum.Chain{Founders: v.Chain.Founders}, v.Term
 	var all []engine.Message
 	for i, of := range []string{n.id, other, n.id} {
-		conf, err := quorum.NextRecovery(quorum.NewMember(of, 1<<50+uint64(i)), term)
+		conf, err := quorum.NextRecovery(quorum.NewVoter(of, 1<<50+uint64(i)), term)
 		if err != nil {
 			w.fail("%v", err)
 			return

@@ -42,8 +42,8 @@ const forgetWithin = 40 * time.Second
 type check struct {
 	founded, ended bool
 	first          ledger.Result
-	parts          []merge.ID      // parts of the result, as the first replica reported it
-	keepers        []quorum.Member // replicas of the ledger at that time
+	parts          []merge.ID     // parts of the result, as the first replica reported it
+	keepers        []quorum.Voter // replicas of the ledger at that time
 	truth          tasks.Cover
 	commits        map[merge.ID]bool
 	given          map[merge.ID]bool       // parts that were proposed to be taken out
@@ -322,7 +322,7 @@ func (w *world) compacted(n *node, log *quorum.Log, e quorum.Write) {
 	}
 }
 
-// maxLog is the greatest length of a log, in units of the entries between two snapshots: eight while a member catches
+// maxLog is the greatest length of a log, in units of the entries between two snapshots: eight while a voter catches
 // up, those of the next two snapshots, and those during a change of the voters.
 const maxLog = 13
 

@@ -125,7 +125,7 @@ const diskFull = "no space left on device"
 
 // foundLedger creates a copy of the ledger, with the job's description from another node.
 func (w *world) foundLedger(n *node, e engine.FoundLedger) {
-	no := func(why string) { w.step(n, engine.Founded{ID: e.ID, Member: e.Log.Self.ID, Reason: why}) }
+	no := func(why string) { w.step(n, engine.Founded{ID: e.ID, Voter: e.Log.Self.ID, Reason: why}) }
 	begin := func() {
 		if e.From != "" && !w.reaches(n, w.at(e.From)) {
 			no("could not fetch the description")
@@ -138,7 +138,7 @@ func (w *world) foundLedger(n *node, e engine.FoundLedger) {
 		d, log := n.disk, e.Log
 		w.write(n, func() { d.log, d.refused = &log, false }, func() {
 			w.founded = true
-			w.step(n, engine.Founded{ID: e.ID, Member: log.Self.ID, Job: w.client.desc})
+			w.step(n, engine.Founded{ID: e.ID, Voter: log.Self.ID, Job: w.client.desc})
 		})
 	}
 	if e.From == "" {

@@ -324,7 +324,7 @@ func (w *world) sideFounds(n *node, e engine.FoundLedger) bool {
 	}
 	d, log := n.sideDisk(e.ID), e.Log
 	w.sideWrite(n, func() { d.log, s.founded = &log, true }, func() {
-		w.step(n, engine.Founded{ID: e.ID, Member: log.Self.ID, Job: s.job})
+		w.step(n, engine.Founded{ID: e.ID, Voter: log.Self.ID, Job: s.job})
 	})
 	return true
 }

@@ -120,7 +120,7 @@ func (w *world) recoverFrom(last *node, late []*node) {
 			w.harmed[id] = true
 		}
 	}
-	c, err := quorum.NextRecovery(quorum.NewMember(last.id, 1<<50+uint64(w.now)), v.Term)
+	c, err := quorum.NextRecovery(quorum.NewVoter(last.id, 1<<50+uint64(w.now)), v.Term)
 	if err != nil {
 		w.fail("%v", err)
 		return

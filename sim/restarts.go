@@ -56,16 +56,16 @@ func (w *world) lieToFollower(lead, liar, n *node) {
 	if w.ended || !ok {
 		return
 	}
-	member := func(n *node) (m quorum.Member) {
-		if i := slices.IndexFunc(v.Voters, func(m quorum.Member) bool { return m.Peer == n.id }); i >= 0 {
+	voter := func(n *node) (m quorum.Voter) {
+		if i := slices.IndexFunc(v.Voters, func(m quorum.Voter) bool { return m.Peer == n.id }); i >= 0 {
 			m = v.Voters[i]
 		}
 		return m
 	}
 	c, _ := lead.peer.Copy(w.id)
 	m := raftpb.Message{
-		From:    member(liar).ID,
-		To:      member(n).ID,
+		From:    voter(liar).ID,
+		To:      voter(n).ID,
 		Term:    v.Term + uint64(w.rng.IntN(2)),
 		Index:   c.Index,
 		LogTerm: c.Term,

@@ -39,7 +39,7 @@ func (w *world) ofSecond(n *node, e engine.Effect) bool {
 	switch e := e.(type) {
 	case engine.FoundLedger:
 		if e.ID == w.second {
-			w.reply(n, w.syncTime(), engine.Founded{ID: e.ID, Member: e.Log.Self.ID, Reason: "no room"})
+			w.reply(n, w.syncTime(), engine.Founded{ID: e.ID, Voter: e.Log.Self.ID, Reason: "no room"})
 			return true
 		}
 	case engine.FetchBlob:

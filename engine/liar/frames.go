@@ -46,8 +46,8 @@ func rafts(l *Liar) (engine.Message, bool) {
 	if len(voters) == 0 {
 		return engine.Message{}, false
 	}
-	self, to := quorum.NewMember(l.self, 0), voters[l.rng.IntN(len(voters))]
-	if i := slices.IndexFunc(voters, func(m quorum.Member) bool { return m.Peer == l.self }); i >= 0 {
+	self, to := quorum.NewVoter(l.self, 0), voters[l.rng.IntN(len(voters))]
+	if i := slices.IndexFunc(voters, func(m quorum.Voter) bool { return m.Peer == l.self }); i >= 0 {
 		self = voters[i]
 	}
 	l.to = to.Peer
@@ -76,19 +76,19 @@ func packed(kind byte, v map[string]any) []byte {
 }
 
 // gone tells a voter that the liar alone has followed.
-func (l *Liar) gone(self, to quorum.Member) []byte {
-	chain := quorum.Chain{Founders: []quorum.Member{self}}
+func (l *Liar) gone(self, to quorum.Voter) []byte {
+	chain := quorum.Chain{Founders: []quorum.Voter{self}}
 	if p := l.mandate(); p != nil {
 		chain = p.Chain
 	}
-	next := quorum.Conf{Seq: 1 + uint64(l.rng.IntN(5)), Term: l.term(), Voters: []quorum.Member{self}}
+	next := quorum.Conf{Seq: 1 + uint64(l.rng.IntN(5)), Term: l.term(), Voters: []quorum.Voter{self}}
 	chain.Links = append(slices.Clone(chain.Links), l.link(chain.Conf(), next))
 	b, _ := wire.Marshal(&chain)
 	return append(binary.BigEndian.AppendUint64([]byte{frameGone}, to.ID), b...)
 }
 
 // raftMessage is any message of raft's, with an end that was none as its entry.
-func (l *Liar) raftMessage(self, to quorum.Member) *raftpb.Message {
+func (l *Liar) raftMessage(self, to quorum.Voter) *raftpb.Message {
 	near := func() uint64 { return []uint64{0, 1, l.term(), uint64(l.rng.IntN(100)), 1 << 40}[l.rng.IntN(5)] }
 	m := &raftpb.Message{
 		From:       self.ID,

@@ -25,11 +25,11 @@ const maxHeard = 256
 // Scene is what a liar knows, at the moment, of the job that it lies about.
 type Scene struct {
 	Job    tasks.JobID
-	Want   tasks.Range     // the job's units
-	Home   tasks.PeerID    // that leads the job; empty if that is not known
-	Term   uint64          // the highest in which the job is known to be led
-	Peers  []tasks.PeerID  // all members
-	Voters []quorum.Member // of the job's ledger; none if nothing is known but what a mandate says that the liar has seen
+	Want   tasks.Range    // the job's units
+	Home   tasks.PeerID   // that leads the job; empty if that is not known
+	Term   uint64         // the highest in which the job is known to be led
+	Peers  []tasks.PeerID // all members
+	Voters []quorum.Voter // of the job's ledger; none if nothing is known but what a mandate says that the liar has seen
 
 	// Own is a job of the liar's that it leads in OwnTerm; empty for none.
 	Own     tasks.JobID

@@ -18,13 +18,13 @@ const self = tasks.PeerID("liar")
 
 // scene is a job that others lead and keep.
 func scene() Scene {
-	home := quorum.NewMember("home", 1)
+	home := quorum.NewVoter("home", 1)
 	return Scene{Job: tasks.NameOf([]byte("job")), Want: tasks.R(0, 10_000), Home: "home", Term: 3,
 		Peers: []tasks.PeerID{
 			"home",
 			"other",
 			self,
-		}, Voters: []quorum.Member{home, quorum.NewMember("other", 1)}, Own: tasks.NameOf([]byte("own")), OwnTerm: 1}
+		}, Voters: []quorum.Voter{home, quorum.NewVoter("other", 1)}, Own: tasks.NameOf([]byte("own")), OwnTerm: 1}
 }
 
 // talk are some lies of a seed, encoded, each after the one to whom it is told.

@@ -69,11 +69,11 @@ func end(l *Liar) (engine.Message, bool) {
 	if l.one(3) {
 		m.Ended.Result = nil
 	}
-	chain := quorum.Chain{Founders: []quorum.Member{quorum.NewMember(l.anybody(), 0)}}
+	chain := quorum.Chain{Founders: []quorum.Voter{quorum.NewVoter(l.anybody(), 0)}}
 	if p := l.mandate(); p != nil { // with the true voters, of whom the liar signs alone
 		chain = p.Chain
 	}
-	m.Ended.Seal = &quorum.Seal{Chain: chain, Sigs: l.signed(chain.Conf(), func(quorum.Member) []byte {
+	m.Ended.Seal = &quorum.Seal{Chain: chain, Sigs: l.signed(chain.Conf(), func(quorum.Voter) []byte {
 		return quorum.SealText(l.group(), m.Ended.Text())
 	})}
 	return m, true
@@ -88,22 +88,22 @@ func flood(l *Liar) (engine.Message, bool) {
 
 // enlists orders a copy of the ledger that begins with the liar, or answers such an order.
 func enlists(l *Liar) (engine.Message, bool) {
-	self := quorum.NewMember(l.self, uint64(l.rng.IntN(3)))
+	self := quorum.NewVoter(l.self, uint64(l.rng.IntN(3)))
 	m := engine.Message{Term: l.term()}
 	switch l.rng.IntN(4) {
 	case 0:
 		m.Enlist = &engine.Enlist{
 			Nonce:  l.rng.Uint64(),
-			Voters: []quorum.Member{self},
+			Voters: []quorum.Voter{self},
 			Not:    uint64(l.number()),
 			Proof:  l.forged(l.self, m.Term),
 		}
 	case 1:
-		m.Enlisted = &engine.Enlisted{Nonce: uint64(l.rng.IntN(1 << 30)), Member: self, OK: true}
+		m.Enlisted = &engine.Enlisted{Nonce: uint64(l.rng.IntN(1 << 30)), Voter: self, OK: true}
 	case 2:
-		m.Resign = &engine.Resign{Member: uint64(l.number())}
+		m.Resign = &engine.Resign{Voter: uint64(l.number())}
 	default:
-		m.Resigned = &engine.Resign{Member: uint64(l.number())}
+		m.Resigned = &engine.Resign{Voter: uint64(l.number())}
 	}
 	return m, true
 }
@@ -129,7 +129,7 @@ func (l *Liar) mandate() *quorum.Mandate {
 }
 
 // signed are signatures in the names of all voters, of which the liar's own is true.
-func (l *Liar) signed(c quorum.Conf, text func(quorum.Member) []byte) (sigs []quorum.Signature) {
+func (l *Liar) signed(c quorum.Conf, text func(quorum.Voter) []byte) (sigs []quorum.Signature) {
 	for _, v := range c.Voters {
 		sigs = append(sigs, quorum.Signature{By: v.Peer, Sig: l.keys.Sign(text(v))})
 	}
@@ -139,17 +139,17 @@ func (l *Liar) signed(c quorum.Conf, text func(quorum.Member) []byte) (sigs []qu
 // forged is a mandate of a peer in a term, made of a true one where there is one: with the votes of another term or
 // leader, with a set of voters that nobody has signed, or from other founders.
 func (l *Liar) forged(home tasks.PeerID, term uint64) *quorum.Mandate {
-	group, self := l.group(), quorum.NewMember(home, 0)
-	m := quorum.Mandate{Term: term, Leader: self.ID, Chain: quorum.Chain{Founders: []quorum.Member{self}}}
+	group, self := l.group(), quorum.NewVoter(home, 0)
+	m := quorum.Mandate{Term: term, Leader: self.ID, Chain: quorum.Chain{Founders: []quorum.Voter{self}}}
 	if p := l.mandate(); p != nil && !l.one(4) {
 		m.Chain, m.Leader, m.Votes = p.Chain, p.Leader, slices.Clone(p.Votes)
 		conf := p.Chain.Conf()
-		if i := slices.IndexFunc(conf.Voters, func(v quorum.Member) bool { return v.Peer == home }); i >= 0 && l.one(2) {
+		if i := slices.IndexFunc(conf.Voters, func(v quorum.Voter) bool { return v.Peer == home }); i >= 0 && l.one(2) {
 			m.Leader = conf.Voters[i].ID
 		}
 		if l.one(2) {
 			c := conf
-			c.Seq, c.Term, c.Prior, c.Voters = c.Seq+1, min(c.Term, term), c.Seq, []quorum.Member{self}
+			c.Seq, c.Term, c.Prior, c.Voters = c.Seq+1, min(c.Term, term), c.Seq, []quorum.Voter{self}
 			m.Leader = self.ID
 			m.Chain.Links = append(slices.Clone(p.Chain.Links), l.link(conf, c))
 		}
@@ -159,7 +159,7 @@ func (l *Liar) forged(home tasks.PeerID, term uint64) *quorum.Mandate {
 	}
 	m.Votes = l.signed(
 		m.Chain.Conf(),
-		func(v quorum.Member) []byte { return quorum.VoteText(group, term, m.Leader, v.ID) },
+		func(v quorum.Voter) []byte { return quorum.VoteText(group, term, m.Leader, v.ID) },
 	)
 	return &m
 }
@@ -168,6 +168,6 @@ func (l *Liar) forged(home tasks.PeerID, term uint64) *quorum.Mandate {
 func (l *Liar) link(before, next quorum.Conf) quorum.Link {
 	return quorum.Link{
 		Conf: next,
-		Sigs: l.signed(before, func(quorum.Member) []byte { return quorum.ConfText(l.group(), next) }),
+		Sigs: l.signed(before, func(quorum.Voter) []byte { return quorum.ConfText(l.group(), next) }),
 	}
 }

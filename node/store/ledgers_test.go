@@ -145,10 +145,10 @@ func keep(t *testing.T, l *Ledgers, nonce byte) (c *Copy, part merge.Partial) {
 			t.Fatal(err)
 		}
 	}
-	self := quorum.NewMember("self", uint64(nonce)+1)
+	self := quorum.NewVoter("self", uint64(nonce)+1)
 	log := quorum.Log{
 		Self:   self,
-		Voters: []quorum.Member{self, quorum.NewMember("other", 1), quorum.NewMember("third", 1)},
+		Voters: []quorum.Voter{self, quorum.NewVoter("other", 1), quorum.NewVoter("third", 1)},
 	}
 	if err := l.Begin(c, log); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func recoveryNo(t *testing.T, n int) (l quorum.Link) {
 	t.Helper()
 	var term uint64
 	for range n {
-		c, err := quorum.NextRecovery(quorum.NewMember("other", uint64(100+n)), term)
+		c, err := quorum.NextRecovery(quorum.NewVoter("other", uint64(100+n)), term)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,8 +280,8 @@ func TestSupersededCopyIsPutAside(t *testing.T) {
 		t.Error("the partial is there no more")
 	}
 	again, err := l.RecoverAside(all[0], quorum.Log{
-		Self:     quorum.NewMember("self", 9),
-		Voters:   []quorum.Member{quorum.NewMember("self", 9)},
+		Self:     quorum.NewVoter("self", 9),
+		Voters:   []quorum.Voter{quorum.NewVoter("self", 9)},
 		Snapshot: log.Snapshot,
 		Hard:     quorum.Hard{Term: 9},
 	})

@@ -11,9 +11,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// added is part of a change of the voters in the log, so that every replica knows the peers of the new members.
+// added is part of a change of the voters in the log, so that every replica knows the peers of the new voters.
 type added struct {
-	Members []Member `msgpack:"m"`
+	Voters []Voter `msgpack:"m"`
 }
 
 func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
@@ -46,7 +46,7 @@ func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
 		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
 	}
 	for _, c := range cc.Changes {
-		known := slices.ContainsFunc(in.Members, func(m Member) bool { return m.ID == c.NodeID && valid(m) })
+		known := slices.ContainsFunc(in.Voters, func(m Voter) bool { return m.ID == c.NodeID && valid(m) })
 		if c.Type != raftpb.ConfChangeRemoveNode && (c.Type != raftpb.ConfChangeAddNode || !known) {
 			return cc, in, fmt.Errorf("it changes the voters in an unknown way")
 		}
@@ -87,11 +87,11 @@ func (r *Replica) checkChange(ch Change) error {
 		return fmt.Errorf("the voters have changed %d times with none that stayed, more than can be proven", maxLinks)
 	case len(ch.Add)+len(ch.Remove) == 0:
 		return errors.New("there is nothing to change")
-	case len(r.members)+len(ch.Add) > maxVoters:
+	case len(r.voters)+len(ch.Add) > maxVoters:
 		return fmt.Errorf("there would be more than %d voters", maxVoters)
 	}
-	left := make(map[uint64]bool, len(r.members)+len(ch.Add))
-	for _, m := range r.members {
+	left := make(map[uint64]bool, len(r.voters)+len(ch.Add))
+	for _, m := range r.voters {
 		left[m.ID] = true
 	}
 	for _, id := range ch.Remove {
@@ -100,17 +100,17 @@ func (r *Replica) checkChange(ch Change) error {
 		}
 		if id == r.self.ID {
 			// It would step down as soon as it knows that the change is complete, and before the others know: then they would
-			// need the votes of members that are gone.
+			// need the votes of voters that are gone.
 			return errors.New("a leader does not remove itself")
 		}
 		delete(left, id)
 	}
 	for _, m := range ch.Add {
-		if slices.ContainsFunc(r.members, func(o Member) bool { return o.Peer == m.Peer && left[o.ID] }) {
+		if slices.ContainsFunc(r.voters, func(o Voter) bool { return o.Peer == m.Peer && left[o.ID] }) {
 			return fmt.Errorf("peer %q has a seat already", m.Peer)
 		}
 		if _, ever := r.peers[m.ID]; ever || left[m.ID] || !valid(m) {
-			return fmt.Errorf("member %x of peer %q is or was a voter: it needs a new ID", m.ID, m.Peer)
+			return fmt.Errorf("%x of peer %q is or was a voter: it needs a new ID", m.ID, m.Peer)
 		}
 		left[m.ID] = true
 	}
@@ -126,7 +126,7 @@ func (r *Replica) changed(e raftpb.Entry) {
 	if len(cc.Changes) == 0 && !r.end(cc, e.Term) {
 		return // every replica ignores it alike; the leader proposes another
 	}
-	for _, m := range in.Members {
+	for _, m := range in.Voters {
 		r.learn(m)
 	}
 	conf := r.node.ApplyConfChange(cc)
@@ -139,7 +139,7 @@ func (r *Replica) changed(e raftpb.Entry) {
 
 // mark is the data of an entry that the leader proposes after each change of the voters. raft tells followers that an
 // entry is committed with the next one, so whoever has the mark knows that the change is complete. Those who did not
-// know would need the votes of members that have left.
+// know would need the votes of voters that have left.
 const mark = 0xc1
 
 func isMark(data []byte) bool { return len(data) == 1 && data[0] == mark }
@@ -154,30 +154,30 @@ func (r *Replica) setVoters(now, old []uint64) {
 	}
 	clear(r.nexts)
 	r.askedKinds &^= askNext
-	var members []Member
+	var voters []Voter
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, old)))) {
-		members = append(members, Member{ID: id, Peer: r.peers[id]})
+		voters = append(voters, Voter{ID: id, Peer: r.peers[id]})
 	}
-	if slices.Equal(members, r.members) {
+	if slices.Equal(voters, r.voters) {
 		return
 	}
-	was := r.member(r.self.ID)
-	for _, m := range members {
-		if !r.member(m.ID) {
+	was := r.voter(r.self.ID)
+	for _, m := range voters {
+		if !r.voter(m.ID) {
 			r.heard[m.ID] = r.now
 		}
 	}
-	for _, m := range r.members {
-		if !slices.Contains(members, m) {
+	for _, m := range r.voters {
+		if !slices.Contains(voters, m) {
 			for _, o := range r.noteFormer(m) {
 				delete(r.peers, o.ID)
 				delete(r.heard, o.ID)
 			}
 		}
 	}
-	r.members = members
-	r.emit(Changed{Members: slices.Clone(members)})
-	if was && !r.member(r.self.ID) {
+	r.voters = voters
+	r.emit(Changed{Voters: slices.Clone(voters)})
+	if was && !r.voter(r.self.ID) {
 		r.remove()
 	}
 }
@@ -189,13 +189,13 @@ func (r *Replica) remove() {
 	}
 }
 
-// learn notes the peer of a member.
-func (r *Replica) learn(m Member) {
+// learn notes the peer of a voter.
+func (r *Replica) learn(m Voter) {
 	r.peers[m.ID] = m.Peer
 	delete(r.unlisted, m.ID)
 }
 
-// peer is the peer of a member according to the log, or else to the member's own messages; empty if unknown.
+// peer is the peer of a voter according to the log, or else to the voter's own messages; empty if unknown.
 func (r *Replica) peer(id uint64) tasks.PeerID {
 	if p, ok := r.peers[id]; ok {
 		return p
@@ -203,19 +203,19 @@ func (r *Replica) peer(id uint64) tasks.PeerID {
 	return r.unlisted[id]
 }
 
-// member reports whether id is a voter now.
-func (r *Replica) member(id uint64) bool {
-	return slices.ContainsFunc(r.members, func(m Member) bool { return m.ID == id })
+// voter reports whether id is a voter now.
+func (r *Replica) voter(id uint64) bool {
+	return slices.ContainsFunc(r.voters, func(m Voter) bool { return m.ID == id })
 }
 
 // Knows reports whether id is a voter, and whether it ever was one.
 func (r *Replica) Knows(id uint64) (voter, ever bool) {
 	_, ever = r.peers[id]
-	return r.member(id), ever
+	return r.voter(id), ever
 }
 
 // gone reports whether id was a voter and is not one now.
 func (r *Replica) gone(id uint64) bool {
 	_, known := r.peers[id]
-	return known && !r.member(id)
+	return known && !r.voter(id)
 }
