@@ -89,8 +89,8 @@ type Program interface {
 	Key() string
 	// Start begins a generation. It returns as soon as there is one; what fails later is told to sink.
 	Start(ctx context.Context, spec GenSpec, sink Sink) (Generation, error)
-	// Try runs the first entry of a part of an input in a generation that is thrown away: it finds what would fail everywhere before
-	// the work is dealt out.
+	// Try runs the first entry of a part of an input in a generation that is thrown away: it finds what would fail
+	// everywhere before the work is dealt out.
 	Try(ctx context.Context, spec GenSpec, file, part string) error
 	// Merge makes one partial of several at out, which appears whole or not at all. The inputs stay.
 	Merge(ctx context.Context, inputs []string, out string) (Partial, error)

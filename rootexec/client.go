@@ -28,7 +28,8 @@ type Client struct {
 	wg   sync.WaitGroup // the goroutine that hands on lines
 }
 
-// finishedAs reads what a process says of the output that it has written to outPath, or only looked at if that is empty.
+// finishedAs reads what a process says of the output that it has written to outPath, or has only looked at if that is
+// empty.
 func finishedAs(r *child.Reply, outPath string) (exec.Finished, error) {
 	var in finished
 	if err := r.Decode(&in); err != nil {

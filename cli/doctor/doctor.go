@@ -28,8 +28,17 @@ type Finding struct {
 	Mend  string `json:"mend,omitempty"` // what to do about it
 }
 
-// ROOT is an installation of ROOT that was found.
-type ROOT struct{ Version, Dir string }
+// Runtime is one of those that the daemon runs jobs with, or would look for.
+type Runtime struct {
+	Kind string // of work, such as ROOT, by which the finding is called
+	// Find looks for it.
+	Find func(ctx context.Context) (Found, error)
+	// Build builds the child against it, or finds it built.
+	Build func(ctx context.Context) error
+}
+
+// Found is the version of a runtime, and where it is installed.
+type Found struct{ Version, Dir string }
 
 // Config says what to look at.
 type Config struct {
@@ -42,9 +51,8 @@ type Config struct {
 	Settings func() (wrong, misspelt []string)
 	// Damaged reports the files of the daemon's state that cannot be used, and what to do about each; it may be nil.
 	Damaged func() (texts, mends []string)
-	// FindROOT looks for a ROOT; BuildChild builds the child against it, or finds it built.
-	FindROOT   func(ctx context.Context) (ROOT, error)
-	BuildChild func(ctx context.Context) error
+	// Runtimes are all that the settings name, the preferred first.
+	Runtimes []Runtime
 	// Status asks the daemon.
 	Status func(ctx context.Context) (api.NodeStatus, error)
 	// Links asks the daemon which members have no link to each other; it may be nil.
@@ -73,9 +81,9 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	add(compiler)
 	add(tool(ctx, "make", []string{"make"}, "install make; only building dtpnode itself needs it").soften())
 	add(python(ctx))
-	root := c.root(ctx)
-	add(root)
-	add(c.child(ctx, root.Level, compiler.Level))
+	for _, f := range c.runtimes(ctx, compiler.Level) {
+		add(f)
+	}
 	for _, f := range c.settings() {
 		add(f)
 	}
@@ -88,6 +96,9 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	}
 	add(c.socket())
 	add(daemon)
+	for _, f := range broken(st) {
+		add(f)
+	}
 	for _, f := range c.links(ctx, st) {
 		add(f)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,11 +21,62 @@ func healthy(t *testing.T) Config {
 	t.Helper()
 	return Config{
 		State: t.TempDir(), Cache: t.TempDir(), Listen: []string{"127.0.0.1:0"}, Version: "v1",
-		FindROOT:   func(context.Context) (ROOT, error) { return ROOT{"6.40.00", "/opt/root"}, nil },
-		BuildChild: func(context.Context) error { return nil },
+		Runtimes: []Runtime{hasROOT("6.40.00", "/opt/root")},
 		Status: func(context.Context) (api.NodeStatus, error) {
 			return api.NodeStatus{Name: "n", Version: "v1", Members: 1, Up: 1}, nil
 		},
+	}
+}
+
+// hasROOT is a ROOT that is found, and for which the child can be built.
+func hasROOT(version, dir string) Runtime {
+	return Runtime{
+		Kind:  "ROOT",
+		Find:  func(context.Context) (Found, error) { return Found{version, dir}, nil },
+		Build: func(context.Context) error { return nil },
+	}
+}
+
+// noROOT is a ROOT that is not found.
+func noROOT() Runtime {
+	return Runtime{
+		Kind: "ROOT",
+		Find: func(context.Context) (Found, error) { return Found{}, errors.New("none") },
+	}
+}
+
+// TestEachRuntimeIsChecked names several installations: each is found or not, and built for, by itself.
+func TestEachRuntimeIsChecked(t *testing.T) {
+	c := healthy(t)
+	unbuilt := hasROOT("6.36.02", "/opt/old")
+	unbuilt.Build = func(context.Context) error { return errors.New("no headers") }
+	c.Runtimes = []Runtime{hasROOT("6.40.00", "/opt/root"), unbuilt, noROOT(), hasROOT("6.40.00", "/opt/copy")}
+	c.Status = func(context.Context) (api.NodeStatus, error) {
+		return api.NodeStatus{Version: "v1", Problem: "no jobs with ROOT 6.36.02: no headers", Runtimes: []api.Runtime{
+			{Kind: "ROOT", Version: "6.40.00"},
+			{Kind: "ROOT", Version: "6.36.02", Problem: "no headers"},
+			{Kind: "Python", Version: "3.12", Problem: "no cloudpickle"},
+		}}, nil
+	}
+	var got []string
+	for _, f := range Check(t.Context(), c, func(Finding) {}) {
+		if f.Check == "ROOT" || f.Check == "child" || f.Check == "daemon" {
+			got = append(got, fmt.Sprintf("%s %s: %s", f.Level, f.Check, f.Text))
+		}
+	}
+	want := []string{
+		"ok ROOT: 6.40.00 in /opt/root",
+		"ok child: built against ROOT 6.40.00",
+		"ok ROOT: 6.36.02 in /opt/old",
+		"fail child: no headers",
+		"fail ROOT: none",
+		"fail child: not built: it needs ROOT and a compiler",
+		"warn ROOT: 6.40.00 in /opt/copy is not used: /opt/root is of the same version",
+		"warn daemon: no jobs with ROOT 6.36.02: no headers",
+		"warn daemon: it cannot run jobs with Python 3.12: no cloudpickle",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
 
@@ -70,10 +122,10 @@ func TestFindings(t *testing.T) {
 		change      func(t *testing.T, c *Config)
 	}{
 		{"no ROOT", "ROOT", Fail, "none", func(_ *testing.T, c *Config) {
-			c.FindROOT = func(context.Context) (ROOT, error) { return ROOT{}, errors.New("none") }
+			c.Runtimes = []Runtime{noROOT()}
 		}},
 		{"no child without ROOT", "child", Fail, "needs ROOT", func(_ *testing.T, c *Config) {
-			c.FindROOT = func(context.Context) (ROOT, error) { return ROOT{}, errors.New("none") }
+			c.Runtimes = []Runtime{noROOT()}
 		}},
 		{"port taken", "listen", Warn, "in use", func(_ *testing.T, c *Config) {
 			c.Listen = []string{taken.Addr().String()}
@@ -202,10 +254,12 @@ func TestSocketOpenToOthers(t *testing.T) {
 
 func TestHintOfAnErrorWins(t *testing.T) {
 	c := healthy(t)
-	c.FindROOT = func(context.Context) (ROOT, error) {
-		return ROOT{}, &api.Error{Message: "no ROOT", Hint: "do this"}
+	none := noROOT()
+	none.Find = func(context.Context) (Found, error) {
+		return Found{}, &api.Error{Message: "no ROOT", Hint: "do this"}
 	}
-	if got := c.root(t.Context()); got.Mend != "do this" {
+	c.Runtimes = []Runtime{none}
+	if got := c.runtimes(t.Context(), OK)[0]; got.Mend != "do this" {
 		t.Errorf("got %+v", got)
 	}
 }

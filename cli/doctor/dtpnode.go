@@ -13,27 +13,52 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// root looks for a ROOT.
-func (c Config) root(ctx context.Context) Finding {
-	r, err := c.FindROOT(ctx)
-	if err != nil {
-		return Finding{"ROOT", Fail, err.Error(),
-			advice(err, "install ROOT (https://root.cern/install), name yours with --root, "+
-				"or let dtpnode install it: `dtpnode demo`")}
+// runtimes looks for each runtime, and builds the child against it.
+func (c Config) runtimes(ctx context.Context, compiler Level) (all []Finding) {
+	dirs := map[string]string{} // of runtimes that were found, by kind and version
+	for _, r := range c.Runtimes {
+		found, err := r.Find(ctx)
+		name := r.Kind + " " + found.Version
+		switch {
+		case err != nil:
+			all = append(all, Finding{r.Kind, Fail, err.Error(),
+				advice(err, "install ROOT (https://root.cern/install), name yours with --root, "+
+					"or let dtpnode install it: `dtpnode demo`")},
+				Finding{"child", Fail, "not built: it needs " + r.Kind + " and a compiler", "mend these first"})
+		case dirs[name] != "":
+			all = append(all, Finding{r.Kind, Warn,
+				fmt.Sprintf("%s in %s is not used: %s is of the same version", found.Version, found.Dir, dirs[name]),
+				"leave it out of the settings"})
+		default:
+			dirs[name] = found.Dir
+			all = append(all, Finding{Check: r.Kind, Level: OK, Text: fmt.Sprintf("%s in %s", found.Version, found.Dir)},
+				r.child(ctx, found, compiler))
+		}
 	}
-	return Finding{Check: "ROOT", Level: OK, Text: fmt.Sprintf("%s in %s", r.Version, r.Dir)}
+	return all
 }
 
-// child builds the child, which needs ROOT and a compiler.
-func (c Config) child(ctx context.Context, root, compiler Level) Finding {
-	if root == Fail || compiler == Fail {
-		return Finding{"child", Fail, "not built: it needs ROOT and a compiler", "mend these first"}
+// child builds the child against a runtime that was found, which takes a compiler.
+func (r Runtime) child(ctx context.Context, found Found, compiler Level) Finding {
+	if compiler == Fail {
+		return Finding{"child", Fail, "not built: it needs " + r.Kind + " and a compiler", "mend these first"}
 	}
-	if err := c.BuildChild(ctx); err != nil {
+	if err := r.Build(ctx); err != nil {
 		return Finding{"child", Fail, err.Error(),
-			advice(err, "see the compiler's message; is the ROOT complete, with its headers?")}
+			advice(err, "see the compiler's message; is the "+r.Kind+" complete, with its headers?")}
 	}
-	return Finding{Check: "child", Level: OK, Text: "built against this ROOT"}
+	return Finding{Check: "child", Level: OK, Text: fmt.Sprintf("built against %s %s", r.Kind, found.Version)}
+}
+
+// broken are the runtimes that the daemon cannot run jobs with, but for the one that its problem tells of.
+func broken(st api.NodeStatus) (all []Finding) {
+	for _, r := range st.Runtimes {
+		if r.Problem != "" && !strings.Contains(st.Problem, r.Problem) {
+			all = append(all, Finding{"daemon", Warn, fmt.Sprintf("it cannot run jobs with %s %s: %s", r.Kind, r.Version,
+				r.Problem), ""})
+		}
+	}
+	return all
 }
 
 // socket checks the path of the control socket.

@@ -24,13 +24,13 @@ func newGet(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get JOB",
 		Short: "Fetch the output of a finished job",
-		Long: `get writes a job's output file: under the name given by -o, else under the selector's name with the ending
-of its kind of files, such as .root, here. -o - writes to standard output. A file that -o names is replaced, in one step, as by run -o; one that is
-there under the selector's name is not. A result is kept for a day after it was last fetched or written by run -o, by
-all nodes that have it, and if nobody fetches it for as long as --keep-results of dtpnode up says, however many jobs
-follow; one that a run without a daemon has kept until it is fetched or cancelled, and for a day after that was last.
-Of whole results that their users have, the oldest go sooner: beyond 1,000, or when all of them take more than
---keep-bytes of dtpnode up says.
+		Long: `get writes a job's output file: under the name given by -o, else under the selector's name with the ending of
+its kind of files, such as .root, here. -o - writes to standard output. A file that -o names is replaced, in one step,
+as by run -o; one that is there under the selector's name is not. A result is kept for a day after it was last fetched
+or written by run -o, by all nodes that have it, and if nobody fetches it for as long as --keep-results of dtpnode up
+says, however many jobs follow; one that a run without a daemon has kept until it is fetched or cancelled, and for a
+day after that was last. Of whole results that their users have, the oldest go sooner: beyond 1,000, or when all of
+them take more than --keep-bytes of dtpnode up says.
 
 With --partials it writes what is committed of a job that has not ended to the folder given by -o: ROOT files, one if
 they can be merged here, as the output list was before Terminate, and manifest.json, which says what entries of which

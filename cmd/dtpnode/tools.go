@@ -75,12 +75,12 @@ func (t tools) BuildChild(ctx context.Context, r demo.ROOT, report func(string))
 	return err
 }
 
-func (t tools) find(ctx context.Context) (doctor.ROOT, error) {
+func (t tools) find(ctx context.Context) (doctor.Found, error) {
 	root, err := t.root(ctx)
 	if err != nil {
-		return doctor.ROOT{}, err
+		return doctor.Found{}, err
 	}
-	return doctor.ROOT{Version: root.Version, Dir: root.Dir}, nil
+	return doctor.Found{Version: root.Version, Dir: root.Dir}, nil
 }
 
 func (t tools) build(ctx context.Context) error {
