@@ -135,10 +135,9 @@ func (r *rig) obey(e Effect) Event {
 		return PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: 10 * time.Millisecond}
 	case SealGen:
 		g := r.gens[e.Gen]
-		return GenSealed{Gen: e.Gen, ID: e.ID, Units: g.units, Canary: g.canary, Size: g.units}
+		return GenSealed{Gen: e.Gen, Partial: merge.Partial{ID: e.ID, Units: g.units, Canary: g.canary, Size: g.units}}
 	case MergeBlobs:
-		sum := merge.Sum(e.ID, e.Inputs)
-		return Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary}
+		return Merged{Partial: merge.Sum(e.ID, e.Inputs)}
 	case FetchBlob:
 		return r.fetch(e)
 	case FinishJob:
@@ -163,7 +162,7 @@ func (r *rig) fetch(e FetchBlob) Event {
 			return s
 		}
 	}
-	return NotStored{Job: p.Job, ID: p.ID, Seq: e.Seq}
+	return NotStored{Partial: p, Seq: e.Seq}
 }
 
 func (r *rig) pass(d time.Duration) {

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"time"
-
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -10,8 +8,23 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Event is what happened to a peer; the types below.
-type Event interface{ isEvent() }
+// Event is what happened to a peer; the types below. Those that concern one core alone are that core's types by another
+// name.
+type Event interface{ IsEvent() }
+
+// Events that a peer hands on to its cores as they are.
+type (
+	// PacketDone answers LeasePacket: the packet is done, or was cut before its end.
+	PacketDone = steal.PacketDone
+	// Stored answers FetchBlob: the blob is here, durably.
+	Stored = ledger.Stored
+	// NotStored answers FetchBlob: the blob could not be had.
+	NotStored = ledger.NotStored
+	// Folded answers FoldBlobs: the merge is kept here, durably.
+	Folded = ledger.Folded
+	// NotFolded answers FoldBlobs: the merge could not be made, or not be kept.
+	NotFolded = ledger.NotFolded
+)
 
 // Events.
 type (
@@ -71,24 +84,11 @@ type (
 		Reason string
 		Tail   string
 	}
-	// PacketDone ends a lease; Last is the first unit not processed.
-	PacketDone struct {
-		Gen     steal.GenID
-		Packet  tasks.Range
-		Last    int64
-		Elapsed time.Duration
-		Bytes   int64
-		Opened  bool // a file was opened for it
-	}
-	// GenSealed tells that a generation's output is stored here under the id that Seal named, with
-	// what was counted in it.
+	// GenSealed tells that a generation's output is stored here under the id that Seal named. What was counted in it is in
+	// Partial; its cover and its holder are not: they are known here.
 	GenSealed struct {
-		Gen    steal.GenID
-		ID     merge.ID
-		Units  int64
-		Canary uint64
-		SHA256 string
-		Size   int64
+		Gen     steal.GenID
+		Partial merge.Partial
 	}
 	// PacketRefused ends a lease whose file could not be opened. The generation goes on, with all that it has done.
 	PacketRefused struct {
@@ -102,53 +102,14 @@ type (
 		Failure ledger.Failure
 		Killed  bool
 	}
-	// Merged answers MergeBlobs.
-	Merged struct {
-		Job    tasks.JobID
-		ID     merge.ID
-		Kids   []merge.ID
-		Units  int64
-		Canary uint64
-		SHA256 string
-		Size   int64
-	}
+	// Merged answers MergeBlobs. What was counted in the output is in Partial, with the names of the inputs; its cover is
+	// not, since it is theirs.
+	Merged struct{ Partial merge.Partial }
 	// NotMerged tells that MergeBlobs failed; with Holder, since that node's blob could not be had in time.
 	NotMerged struct {
 		Job    tasks.JobID
 		Kids   []merge.ID
 		Holder tasks.PeerID
-	}
-	// Stored answers FetchBlob.
-	Stored struct {
-		Partial merge.Partial
-		Units   int64 // counted in it
-		Canary  uint64
-		Seq     uint64 // of the FetchBlob
-	}
-	// NotStored tells that FetchBlob failed. Here is the reason if it is this node that cannot keep the
-	// blob; Slow, that it came too slowly from its holder.
-	NotStored struct {
-		Job  tasks.JobID
-		ID   merge.ID
-		Here string
-		Slow bool
-		Seq  uint64 // of the FetchBlob
-	}
-	// Folded answers FoldBlobs: the merge is kept here, durably.
-	Folded struct {
-		Job    tasks.JobID
-		ID     merge.ID
-		Kids   []merge.ID
-		Units  int64
-		Canary uint64
-		SHA256 string
-		Size   int64
-	}
-	// NotFolded tells that FoldBlobs failed. Here is the reason if it is this node's disk.
-	NotFolded struct {
-		Job  tasks.JobID
-		Kids []merge.ID
-		Here string
 	}
 	// Append has an open job of this peer's own grow: the entries of Files become units. Appends are numbered from 1, and
 	// one that is repeated is not made twice; Close says that it is the last. Appended answers.
@@ -197,22 +158,17 @@ type (
 		Seq    uint64
 		Reason string // why not, empty if it is on disk
 	}
-	// BlobKept answers KeepBlob.
+	// BlobKept answers KeepBlob: the blob is here, durably, or, not OK, is not.
 	BlobKept struct {
-		Partial merge.Partial
-		To      tasks.PeerID
-		Term    uint64
-		Seq     uint64
-		OK      bool
-		Full    bool // it could be had, but not be written
+		Asked KeepBlob
+		OK    bool
+		Full  bool // it could be had, but not be written
 	}
-	// ResultKept answers KeepResult.
+	// ResultKept answers KeepResult: the result's file is here, durably, or, not OK, is not.
 	ResultKept struct {
-		Job    tasks.JobID
-		To     tasks.PeerID
-		SHA256 string
-		OK     bool
-		Full   bool // it could be had, but not be written
+		Asked KeepResult
+		OK    bool
+		Full  bool // it could be had, but not be written
 	}
 	// BlobDamaged tells that a committed partial's blob is here no longer as it was.
 	BlobDamaged struct {
@@ -257,41 +213,36 @@ type (
 	Leave struct{}
 )
 
-func (Tick) isEvent()          {}
-func (PeerUp) isEvent()        {}
-func (PeerDown) isEvent()      {}
-func (Recv) isEvent()          {}
-func (Submit) isEvent()        {}
-func (Described) isEvent()     {}
-func (NotDescribed) isEvent()  {}
-func (Prepared) isEvent()      {}
-func (NotPrepared) isEvent()   {}
-func (PacketDone) isEvent()    {}
-func (PacketRefused) isEvent() {}
-func (GenSealed) isEvent()     {}
-func (GenFailed) isEvent()     {}
-func (Merged) isEvent()        {}
-func (NotMerged) isEvent()     {}
-func (Stored) isEvent()        {}
-func (NotStored) isEvent()     {}
-func (Folded) isEvent()        {}
-func (NotFolded) isEvent()     {}
-func (Append) isEvent()        {}
-func (StopJob) isEvent()       {}
-func (CancelJob) isEvent()     {}
-func (Finished) isEvent()      {}
-func (Unfinished) isEvent()    {}
-func (RetryJob) isEvent()      {}
-func (Founded) isEvent()       {}
-func (Looked) isEvent()        {}
-func (Written) isEvent()       {}
-func (BlobKept) isEvent()      {}
-func (ResultKept) isEvent()    {}
-func (BlobDamaged) isEvent()   {}
-func (Restore) isEvent()       {}
-func (Remember) isEvent()      {}
-func (Admins) isEvent()        {}
-func (Recover) isEvent()       {}
-func (Revoked) isEvent()       {}
-func (Expelled) isEvent()      {}
-func (Leave) isEvent()         {}
+func (Tick) IsEvent()          {}
+func (PeerUp) IsEvent()        {}
+func (PeerDown) IsEvent()      {}
+func (Recv) IsEvent()          {}
+func (Submit) IsEvent()        {}
+func (Described) IsEvent()     {}
+func (NotDescribed) IsEvent()  {}
+func (Prepared) IsEvent()      {}
+func (NotPrepared) IsEvent()   {}
+func (PacketRefused) IsEvent() {}
+func (GenSealed) IsEvent()     {}
+func (GenFailed) IsEvent()     {}
+func (Merged) IsEvent()        {}
+func (NotMerged) IsEvent()     {}
+func (Append) IsEvent()        {}
+func (StopJob) IsEvent()       {}
+func (CancelJob) IsEvent()     {}
+func (Finished) IsEvent()      {}
+func (Unfinished) IsEvent()    {}
+func (RetryJob) IsEvent()      {}
+func (Founded) IsEvent()       {}
+func (Looked) IsEvent()        {}
+func (Written) IsEvent()       {}
+func (BlobKept) IsEvent()      {}
+func (ResultKept) IsEvent()    {}
+func (BlobDamaged) IsEvent()   {}
+func (Restore) IsEvent()       {}
+func (Remember) IsEvent()      {}
+func (Admins) IsEvent()        {}
+func (Recover) IsEvent()       {}
+func (Revoked) IsEvent()       {}
+func (Expelled) IsEvent()      {}
+func (Leave) IsEvent()         {}

@@ -80,32 +80,28 @@ func (p *Peer) handleOrder(ev Event) {
 func (p *Peer) handleLedger(ev Event) {
 	switch ev := ev.(type) {
 	case Stored:
-		if p.arrived(ev.Partial.Job, ev.Partial) {
-			p.stepIfLed(ev.Partial.Job, ledger.Stored{
-				ID:     ev.Partial.ID,
-				Units:  ev.Units,
-				Canary: ev.Canary,
-				Seq:    ev.Seq,
-			})
+		if p.arrived(ev.Partial) {
+			p.stepIfLed(ev.Partial.Job, ev)
 		}
 	case NotStored:
-		p.stepIfLed(ev.Job, ledger.NotStored{ID: ev.ID, Here: ev.Here, Slow: ev.Slow, Seq: ev.Seq})
+		p.stepIfLed(ev.Partial.Job, ev)
 	case Founded:
 		p.founded(ev)
 	case Written:
 		p.written(ev)
 	case BlobKept:
-		if !ev.OK || p.arrived(ev.Partial.Job, ev.Partial) {
-			p.blobKept(ev.Partial.Job, ev.To, Kept{ID: ev.Partial.ID, OK: ev.OK, Full: ev.Full, Term: ev.Term, Seq: ev.Seq})
+		if to := ev.Asked; !ev.OK || p.arrived(to.Partial) {
+			kept := Kept{ID: to.Partial.ID, OK: ev.OK, Full: ev.Full, Term: to.Term, Seq: to.Seq}
+			p.blobKept(to.Partial.Job, to.To, kept)
 		}
 	case ResultKept:
-		p.blobKept(ev.Job, ev.To, Kept{SHA256: ev.SHA256, OK: ev.OK, Full: ev.Full})
+		p.blobKept(ev.Asked.ID, ev.Asked.To, Kept{SHA256: ev.Asked.Result.SHA256, OK: ev.OK, Full: ev.Full})
 	case Looked:
 		p.looked(ev)
 	case Folded:
 		p.folded(ev)
 	case NotFolded:
-		p.stepIfLed(ev.Job, ledger.NotFolded{Inputs: ev.Kids, Here: ev.Here})
+		p.stepIfLed(ev.Job, ev)
 	case BlobDamaged:
 		p.stepIfLed(ev.Job, ledger.Damaged{ID: ev.ID})
 	case Restore:

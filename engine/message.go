@@ -90,15 +90,7 @@ type Keep struct {
 }
 
 // Kept answers Keep.
-type Kept struct {
-	ID     merge.ID `msgpack:"i"` // zero for the result
-	SHA256 string   `msgpack:"h"` // of the result
-	OK     bool     `msgpack:"o"`
-	Full   bool     `msgpack:"f,omitempty"` // it could not be written here
-	Term   uint64   `msgpack:"t,omitempty"` // of the home that asked
-	Seq    uint64   `msgpack:"q,omitempty"` // of its request
-	Voter  uint64   `msgpack:"m,omitempty"` // that keeps it: a copy goes with its voter
-}
+type Kept = ledger.Kept
 
 // Ended tells how a job ended, and proves it. Those who take no result from it are told its sum alone.
 type Ended struct {

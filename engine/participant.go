@@ -97,7 +97,7 @@ func (p *Peer) packetDone(ev PacketDone) {
 	}
 	g.job.work.stats.Units += done.Len()
 	g.job.work.stats.Bytes += ev.Bytes
-	p.schedule(steal.PacketDone{Gen: ev.Gen, Packet: ev.Packet, Last: ev.Last, Elapsed: ev.Elapsed, Opened: ev.Opened})
+	p.schedule(ev)
 }
 
 // packetRefused takes a file that could not be opened: by this host, which then leaves it to others, or by any.
@@ -124,7 +124,8 @@ func (p *Peer) genSealed(ev GenSealed) {
 	if g == nil {
 		return
 	}
-	if ev.Units != g.cover.Len() || ev.Canary != g.canary {
+	part := ev.Partial
+	if part.Units != g.cover.Len() || part.Canary != g.canary {
 		p.genFailed(GenFailed{Gen: ev.Gen, Failure: ledger.Failure{Kind: "internal",
 			Reason: "the sealed output does not count the packets that were processed"}})
 		return
@@ -134,9 +135,9 @@ func (p *Peer) genSealed(ev GenSealed) {
 	j.work.stats.Generations++
 	j.work.kills = 0
 	j.reports.news = true
-	j.work.largest = max(j.work.largest, ev.Size)
-	j.work.parts.Add(p.now, merge.Partial{ID: ev.ID, Job: j.id, Cover: g.cover, Units: ev.Units, Canary: ev.Canary,
-		SHA256: ev.SHA256, Size: ev.Size, Holder: p.self})
+	j.work.largest = max(j.work.largest, part.Size)
+	part.Job, part.Cover, part.Holder = j.id, g.cover, p.self
+	j.work.parts.Add(p.now, part)
 	p.schedule(steal.GenSealed{Gen: ev.Gen})
 }
 
@@ -176,16 +177,15 @@ func (p *Peer) genFailed(ev GenFailed) {
 }
 
 func (p *Peer) merged(ev Merged) {
-	j := p.job(ev.Job)
+	m := ev.Partial
+	j := p.job(m.Job)
 	if j == nil {
-		p.emit(ForgetBlob{Job: ev.Job, ID: ev.ID})
+		p.emit(ForgetBlob{Job: m.Job, ID: m.ID})
 		return
 	}
-	m := merge.Partial{ID: ev.ID, Job: ev.Job, Units: ev.Units, Canary: ev.Canary, SHA256: ev.SHA256,
-		Size: ev.Size, Kids: ev.Kids, Holder: p.self}
 	eff, err := j.work.parts.Merged(p.now, m)
-	if err != nil &&
-		!slices.ContainsFunc(ev.Kids, func(k merge.ID) bool { return k.Node != p.self }) { // else another's may be false
+	foreign := slices.ContainsFunc(m.Kids, func(k merge.ID) bool { return k.Node != p.self })
+	if err != nil && !foreign { // what another node has made may be false, and is no failure of this one
 		p.book(j, ledger.Failure{Kind: "internal", Reason: err.Error()})
 	}
 	p.carryOutMerge(eff)

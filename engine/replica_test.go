@@ -187,17 +187,16 @@ func (h *host) obey(e Effect) {
 		}
 		h.after(d, PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: d})
 	case SealGen:
-		h.soon(GenSealed{Gen: e.Gen, ID: e.ID, Units: e.Units, Canary: e.Canary, Size: e.Units})
+		h.soon(GenSealed{Gen: e.Gen, Partial: merge.Partial{ID: e.ID, Units: e.Units, Canary: e.Canary, Size: e.Units}})
 	case MergeBlobs:
-		sum := merge.Sum(e.ID, e.Inputs)
-		h.soon(Merged{Job: e.Job, ID: e.ID, Kids: sum.Kids, Units: sum.Units, Canary: sum.Canary})
+		h.soon(Merged{Partial: merge.Sum(e.ID, e.Inputs)})
 	case FetchBlob:
 		if _, here := h.kept[e.Partial.ID]; h.lacks && !here {
-			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Seq: e.Seq})
+			h.soon(NotStored{Partial: e.Partial, Seq: e.Seq})
 			return
 		}
 		if h.full {
-			h.soon(NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Here: "no space left on device", Seq: e.Seq})
+			h.soon(NotStored{Partial: e.Partial, Here: "no space left on device", Seq: e.Seq})
 			return
 		}
 		h.kept[e.Partial.ID] = e.Partial
@@ -206,10 +205,10 @@ func (h *host) obey(e Effect) {
 		if !h.full {
 			h.kept[e.Partial.ID] = e.Partial
 		}
-		h.soon(BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: !h.full, Full: h.full})
+		h.soon(BlobKept{Asked: e, OK: !h.full, Full: h.full})
 	case KeepResult:
 		h.results = append(h.results, e.Result.SHA256)
-		h.soon(ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: true})
+		h.soon(ResultKept{Asked: e, OK: true})
 	case FinishJob:
 		if e.Units != units {
 			h.Errorf("the result has %d units", e.Units)

@@ -1,6 +1,10 @@
 package exec
 
-import "time"
+import (
+	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
 
 // Plan is what the planner read of one file.
 type Plan struct {
@@ -12,44 +16,52 @@ type Plan struct {
 	UUID     string  // the identity that was written into the file when it was made; empty if it has none
 }
 
-// Packet is a slice of one part of a file, handed to a generation. First and Last are local entries.
+// Packet is a slice of one part of a file, handed to a generation. First and Last are local entries. A process is told of
+// it in the same form (exec/child).
 type Packet struct {
-	ID   uint64 // chosen by the parent, echoed in the report
-	File string
-	Part string // as in Plan
-	// Items is the path of a blob of items on this host (OpenItems), of which an entry is an item; File and Part are empty
-	// then. Both are empty for entries that are only numbers.
-	Items       string
-	First, Last int64
-	Base        int64 // global unit of local entry 0; the canary hashes global units
+	ID   uint64 `msgpack:"id"` // chosen by the parent, echoed in the report
+	File string `msgpack:"file"`
+	Part string `msgpack:"part"` // as in Plan
+	// Items is the path of a blob of items on this host (OpenItems), of which an entry is an item; File and Part are
+	// empty then. Both are empty for entries that are only numbers.
+	Items string `msgpack:"items,omitempty"`
+	First int64  `msgpack:"first"`
+	Last  int64  `msgpack:"last"`
+	Base  int64  `msgpack:"base"` // global unit of local entry 0; the canary hashes global units
 	// Entries is how many the part has where it was planned. A file with another number is refused (CauseDiffers): it has
 	// changed since, or is another file of the same name on this host. 0 leaves that unchecked.
-	Entries int64
+	Entries int64 `msgpack:"total"`
 	// UUID is that of the file where it was planned. One with another is refused in the same way. Empty leaves that
 	// unchecked.
-	UUID string
+	UUID string `msgpack:"uuid,omitempty"`
 }
 
-// Done reports a finished, or preempted, packet.
+// Units are the global units of the packet's entries.
+func (p *Packet) Units() tasks.Range { return tasks.R(p.Base+p.First, p.Base+p.Last) }
+
+// Done reports a finished, or preempted, packet. A process tells of it in the same form (exec/child), but for Refused.
 type Done struct {
-	ID      uint64
-	Last    int64         // first local entry NOT processed; equals Packet.Last unless preempted
-	Elapsed time.Duration // in the child, file switch included
-	Bytes   int64         // read from the file
-	Opened  bool          // the packet opened a file
-	Refused *Failure      // why nothing of the packet was done: its file could not be opened; the generation goes on
+	ID      uint64        `msgpack:"id"`
+	Last    int64         `msgpack:"last"`  // first local entry NOT processed; equals Packet.Last unless preempted
+	Elapsed time.Duration `msgpack:"ns"`    // in the child, file switch included
+	Bytes   int64         `msgpack:"bytes"` // read from the file
+	Opened  bool          `msgpack:"opened"`
+	// Refused is why nothing of the packet was done: its file could not be opened; the generation goes on.
+	Refused *Failure `msgpack:"-"`
 }
 
-// Partial is the outcome of a generation or of a merge: one immutable output blob.
+// Partial is the outcome of a generation or of a merge: one immutable output blob. A process tells what it has counted
+// in the same form (exec/child); path, hash and size are found by the driver, which reads the file.
 type Partial struct {
-	Path   string // the blob's file, in the directory the caller named
-	SHA256 [32]byte
-	Size   int64
-	Units  int64    // as read back from the objects in the blob
-	Canary uint64   // likewise
-	Apart  []string // names of objects that could not be merged and were kept apart as name;1, name;2...
+	Path   string   `msgpack:"-"` // the blob's file, in the directory the caller named
+	SHA256 [32]byte `msgpack:"-"`
+	Size   int64    `msgpack:"-"` // bytes
+	Units  int64    `msgpack:"units"`
+	Canary uint64   `msgpack:"canary"`
+	// Apart are names of objects that could not be merged and were kept apart as name;1, name;2...
+	Apart []string `msgpack:"apart"`
 	// Mixed are names under which objects of several classes are, with these: they stand side by side. Of a merge alone.
-	Mixed []string
+	Mixed []string `msgpack:"mixed"`
 }
 
 // Finished says what Session.Finish and Program.Save wrote.

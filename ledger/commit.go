@@ -10,15 +10,15 @@ import (
 
 // stored takes note of a blob that is here.
 func (h *Home) stored(ev Stored) {
-	if k := h.kept.find(ev.ID); k != nil {
+	if k := h.kept.find(ev.Partial.ID); k != nil {
 		if k.answers(ev.Seq) {
 			h.storedAgain(k, ev)
 		}
 		return
 	}
-	o := h.offers.find(ev.ID)
+	o := h.offers.find(ev.Partial.ID)
 	if o == nil {
-		h.emit(Release{To: h.cfg.Self, Partial: merge.Partial{ID: ev.ID}, Seq: h.kept.requests})
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.kept.requests})
 		return
 	}
 	if o.state != fetching || !o.answers(ev.Seq) {
@@ -144,13 +144,13 @@ func (h *Home) FullReason() string { return h.kept.failedFor }
 
 // notStored follows a fetch that has failed.
 func (h *Home) notStored(ev NotStored) {
-	if k := h.kept.find(ev.ID); k != nil {
+	if k := h.kept.find(ev.Partial.ID); k != nil {
 		if k.answers(ev.Seq) {
 			h.gone(k, ev.Here)
 		}
 		return
 	}
-	if o := h.offers.find(ev.ID); o != nil && o.state == fetching && o.answers(ev.Seq) {
+	if o := h.offers.find(ev.Partial.ID); o != nil && o.state == fetching && o.answers(ev.Seq) {
 		h.giveUp(o, ev.Here, ev.Slow)
 	}
 }

@@ -28,18 +28,18 @@ type (
 	Offered struct{ Partial merge.Partial }
 	// Stored answers Fetch: a partial's blob is here and durable, with what was counted in it.
 	Stored struct {
-		ID     merge.ID
-		Units  int64
-		Canary uint64
-		Seq    uint64 // of the Fetch
+		Partial merge.Partial // as its holder offered it
+		Units   int64         // counted
+		Canary  uint64        // counted
+		Seq     uint64        // of the Fetch
 	}
-	// NotStored answers Fetch: a partial's blob could not be had. Here is the reason if it is this node that
-	// cannot keep it.
+	// NotStored answers Fetch: a partial's blob could not be had. Here is the reason if it is this node that cannot keep
+	// the blob, and empty for any other.
 	NotStored struct {
-		ID   merge.ID
-		Here string
-		Slow bool   // it came too slowly
-		Seq  uint64 // of the Fetch
+		Partial merge.Partial
+		Here    string
+		Slow    bool   // it came too slowly from its holder
+		Seq     uint64 // of the Fetch
 	}
 	// NotReduced tells that a node cannot carry out an order to reduce.
 	NotReduced struct {
@@ -50,6 +50,7 @@ type (
 	Folded struct{ Partial merge.Partial }
 	// NotFolded tells that committed partials could not be merged. Here is the reason if it is this node's disk.
 	NotFolded struct {
+		Job    tasks.JobID
 		Inputs []merge.ID
 		Here   string
 	}
@@ -60,15 +61,16 @@ type (
 		Voters []uint64 // IDs of the log's voters that the replicas are, in the same order: a copy goes with its voter
 		Ready  bool
 	}
-	// Kept tells that a replica keeps a partial's blob, or the result's, durably; or, not OK, that it
-	// cannot.
+	// Kept is a replica's word that it keeps a partial's blob, or the result's, durably; or, not OK, that it cannot.
 	Kept struct {
-		From   tasks.PeerID
-		ID     merge.ID // zero for the result
-		SHA256 string   // of the result
-		OK     bool
-		Full   bool   // it could not be written there
-		Seq    uint64 // of the request that it answers
+		From   tasks.PeerID `msgpack:"-"` // the replica, as the link of its message says
+		ID     merge.ID     `msgpack:"i"` // zero for the result
+		SHA256 string       `msgpack:"h"` // of the result
+		OK     bool         `msgpack:"o"`
+		Full   bool         `msgpack:"f,omitempty"` // it could not be written there
+		Term   uint64       `msgpack:"t,omitempty"` // of the home that asked
+		Seq    uint64       `msgpack:"q,omitempty"` // of the home's request that this answers
+		Voter  uint64       `msgpack:"m,omitempty"` // of the log, that keeps it: a copy goes with its voter
 	}
 	// Applied tells that an entry of the log has come to the record, with what Record.Apply said of it.
 	Applied struct {
@@ -102,3 +104,15 @@ func (Applied) isLedgerEvent()    {}
 func (Damaged) isLedgerEvent()    {}
 func (Finished) isLedgerEvent()   {}
 func (Stop) isLedgerEvent()       {}
+
+// IsEvent marks what package engine takes from its owner and hands on as it is.
+func (Stored) IsEvent() {}
+
+// IsEvent marks what package engine takes from its owner and hands on as it is.
+func (NotStored) IsEvent() {}
+
+// IsEvent marks what package engine takes from its owner and hands on as it is.
+func (Folded) IsEvent() {}
+
+// IsEvent marks what package engine takes from its owner and hands on as it is.
+func (NotFolded) IsEvent() {}

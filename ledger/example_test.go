@@ -67,7 +67,7 @@ func ExampleHome() {
 	id := merge.ID{Node: "w", Seq: 1}
 	offer := merge.Partial{ID: id, Holder: "w", Cover: tasks.CoverOf(tasks.R(0, 40)), Units: 40}
 	show(home.Step(0, ledger.Offered{Partial: offer}))
-	show(home.Step(0, ledger.Stored{ID: id, Units: 40, Seq: request}))
+	show(home.Step(0, ledger.Stored{Partial: merge.Partial{ID: id}, Units: 40, Seq: request}))
 	// Output:
 	// run [0,100)
 	// fetch [0,40) from w

@@ -35,7 +35,7 @@ func (d *desk) carryOut(size outputs) {
 		d.now += planEvery
 		for _, e := range all[Fetch](d) {
 			again = true
-			d.step(Stored{ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
+			d.step(Stored{Partial: e.Partial, Units: e.Partial.Units, Canary: e.Partial.Canary})
 		}
 		for _, e := range all[Reduce](d) { // nobody merges before
 			again = true
@@ -309,12 +309,12 @@ func TestStaleStoredDoesNotCount(t *testing.T) {
 	if n := len(all[Fetch](d)); n != 1 {
 		t.Fatalf("the blob is fetched %d times anew", n)
 	}
-	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary, Seq: old})
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary, Seq: old})
 	if n, _ := d.kept(); n > 0 {
 		t.Error("it is committed though it was freed")
 	}
-	d.step(NotStored{ID: p.ID, Seq: old})
-	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	d.step(NotStored{Partial: p, Seq: old})
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 	if n, _ := d.kept(); n != 1 {
 		t.Error("it is not committed though it is here")
 	}
@@ -327,9 +327,9 @@ func TestStaleKeptDoesNotCount(t *testing.T) {
 	p := part("a", 1, 0, 10)
 	d.step(Offered{Partial: p})
 	old := all[Keep](d)[0]
-	d.step(NotStored{ID: p.ID}) // the home gives the offer up
+	d.step(NotStored{Partial: p}) // the home gives the offer up
 	d.step(Offered{Partial: p})
-	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 	d.step(Kept{From: old.To, ID: p.ID, OK: true, Seq: old.Seq})
 	if n, _ := d.kept(); n > 0 {
 		t.Error("it is committed by a word of before")

@@ -33,7 +33,7 @@ func (d *desk) fetchInVain(p merge.Partial, away bool, how time.Duration) (given
 		d.report("c")
 		d.step(Tick{})
 		for range all[Fetch](d) {
-			d.step(NotStored{ID: p.ID})
+			d.step(NotStored{Partial: p})
 		}
 		if _, in := d.home.Record().Done.Find(p.ID); !in {
 			return true
@@ -61,7 +61,7 @@ func TestPartialOfALostHomeRunsAgain(t *testing.T) {
 		t.Error("not given up though all have been asked")
 	}
 	d, p = takenOver(t)
-	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 	d.now += 3 * time.Second
 	d.reports()
 	d.step(Tick{})
@@ -80,7 +80,7 @@ func TestBlobThatRotsBeforeItsCommit(t *testing.T) {
 	d.step(Replicas{IDs: []tasks.PeerID{"b", "c"}, Voters: []uint64{2, 3}, Ready: true})
 	p := part("b", 1, 0, 10)
 	d.step(Offered{Partial: p})
-	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 	for i := range maxMissed {
 		if d.home.offers.find(p.ID) == nil {
 			t.Fatalf("given up after %d", i)

@@ -66,10 +66,10 @@ func newDesk(t *testing.T, cfg Config, workers ...tasks.PeerID) *desk {
 func (d *desk) step(ev Event) []Effect {
 	switch e := ev.(type) {
 	case Stored:
-		e.Seq = cmp.Or(e.Seq, d.fetch[e.ID])
+		e.Seq = cmp.Or(e.Seq, d.fetch[e.Partial.ID])
 		ev = e
 	case NotStored:
-		e.Seq = cmp.Or(e.Seq, d.fetch[e.ID])
+		e.Seq = cmp.Or(e.Seq, d.fetch[e.Partial.ID])
 		ev = e
 	}
 	return d.take(d.home.Step(d.now, ev))
@@ -153,7 +153,7 @@ func part(node tasks.PeerID, seq uint64, first, last int64) merge.Partial {
 // commit offers p and stores its blob.
 func (d *desk) commit(p merge.Partial) {
 	d.step(Offered{Partial: p})
-	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 }
 
 func TestStrikes(t *testing.T) {
@@ -474,7 +474,7 @@ func TestWrongBlobIsRejected(t *testing.T) {
 	d := newDesk(t, Config{}, "a", "b")
 	p := part("b", 1, 0, 10)
 	d.step(Offered{Partial: p})
-	d.step(Stored{ID: p.ID, Units: 9, Canary: p.Canary})
+	d.step(Stored{Partial: p, Units: 9, Canary: p.Canary})
 	if len(all[Reject](d)) != 1 || !d.home.Record().Done.Cover().Empty() {
 		t.Fatal("a blob that counts 9 of 10 units was committed")
 	}
@@ -490,7 +490,7 @@ func TestOfferThatCameTooLateRunsAgain(t *testing.T) {
 	d.step(Offered{Partial: first})
 	d.step(Offered{Partial: late})
 	all[Reissue](d)
-	d.step(Stored{ID: first.ID, Units: first.Units, Canary: first.Canary})
+	d.step(Stored{Partial: first, Units: first.Units, Canary: first.Canary})
 	var again tasks.Cover
 	for _, e := range all[Reissue](d) {
 		again = again.Union(e.Ranges)
@@ -507,7 +507,7 @@ func (d *desk) offerInVain(p merge.Partial, here string) {
 		d.reports()
 		d.step(Offered{Partial: p})
 		if len(all[Fetch](d)) > 0 {
-			d.step(NotStored{ID: p.ID, Here: here})
+			d.step(NotStored{Partial: p, Here: here})
 		}
 	}
 }
@@ -537,7 +537,7 @@ func TestHomeThatCannotKeep(t *testing.T) {
 	}
 	d.now += time.Minute
 	d.step(Offered{Partial: p})
-	d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 	if d.home.Full() || d.home.FullReason() != "" {
 		t.Errorf("still full for %q", d.home.FullReason())
 	}
@@ -582,7 +582,7 @@ func TestManyOffersAreReduced(t *testing.T) {
 	d.step(NotReduced{From: "a", Inputs: ids})
 	for range 20 { // each fetched by itself
 		for _, f := range all[Fetch](d) {
-			d.step(Stored{ID: f.Partial.ID, Units: f.Partial.Units, Canary: f.Partial.Canary})
+			d.step(Stored{Partial: f.Partial, Units: f.Partial.Units, Canary: f.Partial.Canary})
 		}
 	}
 	if got := d.home.Record().Done.Cover().Len(); got != 100 {
@@ -650,10 +650,10 @@ func TestCommitsAddUp(t *testing.T) {
 				return
 			}
 			if !stored {
-				d.step(NotStored{ID: p.ID})
+				d.step(NotStored{Partial: p})
 				return
 			}
-			d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+			d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 			for u := first; u < last; u++ {
 				if seen[u] {
 					rt.Fatalf("unit %d is committed twice", u)

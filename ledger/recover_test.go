@@ -62,7 +62,7 @@ func TestRecoveredHomeLooksEverywhere(t *testing.T) {
 				if len(e.Sources) != 1 || e.Sources[0] != "b" {
 					t.Error("it is asked of", e.Sources)
 				}
-				obey(h.Step(h.now, NotStored{ID: e.Partial.ID, Seq: e.Seq}))
+				obey(h.Step(h.now, NotStored{Partial: e.Partial, Seq: e.Seq}))
 			case Propose:
 				_, changed := r.Apply(e.Entry)
 				obey(h.Step(h.now, Applied{Entry: e.Entry, Verdict: merge.Fresh, Changed: changed}))

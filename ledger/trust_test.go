@@ -103,9 +103,9 @@ func TestHostage(t *testing.T) {
 		d.step(Offered{Partial: hostage})
 		for _, e := range all[Fetch](d) {
 			if e.Partial.Holder == "liar" {
-				d.step(NotStored{ID: e.Partial.ID})
+				d.step(NotStored{Partial: e.Partial})
 			} else {
-				d.step(Stored{ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
+				d.step(Stored{Partial: e.Partial, Units: e.Partial.Units, Canary: e.Partial.Canary})
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func TestSlowBlobs(t *testing.T) {
 		}
 		for _, e := range all[Fetch](d) {
 			if e.Partial.Holder != "liar" {
-				d.step(Stored{ID: e.Partial.ID, Units: e.Partial.Units, Canary: e.Partial.Canary})
+				d.step(Stored{Partial: e.Partial, Units: e.Partial.Units, Canary: e.Partial.Canary})
 			}
 		}
 		d.audit()
@@ -154,7 +154,8 @@ func slowDesk(t *testing.T, others bool) *desk {
 	d.now += time.Second
 	if others {
 		d.step(Offered{Partial: part("a", 1, 0, 400)})
-		d.step(Stored{ID: merge.ID{Node: "a", Seq: 1}, Units: 400, Canary: part("a", 1, 0, 400).Canary})
+		first := part("a", 1, 0, 400)
+		d.step(Stored{Partial: first, Units: 400, Canary: first.Canary})
 	}
 	d.now += 9 * time.Second
 	d.settled()
@@ -163,7 +164,7 @@ func slowDesk(t *testing.T, others bool) *desk {
 
 // slowAgain has the first offer of slow fail for its pace, once more.
 func (d *desk) slowAgain() {
-	d.step(NotStored{ID: merge.ID{Node: "slow", Seq: 1}, Slow: true})
+	d.step(NotStored{Partial: merge.Partial{ID: merge.ID{Node: "slow", Seq: 1}}, Slow: true})
 }
 
 // reissued is what was put to work again.
@@ -194,14 +195,16 @@ func TestWhoIsSlowIsWaitedForOnce(t *testing.T) {
 		t.Errorf("put to work again while all others have work: %v", again)
 	}
 	d.step(Offered{Partial: part("a", 2, 400, 430)}) // a has nothing to do after that
-	d.step(Stored{ID: merge.ID{Node: "a", Seq: 2}, Units: 30, Canary: part("a", 2, 400, 430).Canary})
+	second := part("a", 2, 400, 430)
+	d.step(Stored{Partial: second, Units: 30, Canary: second.Canary})
 	d.out = nil
 	d.wait(2 * d.home.cfg.Audits)
 	if again := reissued(d); !again.Equal(span(800, units)) {
 		t.Errorf("put to work again is %v", again)
 	}
 	d.step(Offered{Partial: part("slow", 1, 800, 900)}) // its link is better now
-	d.step(Stored{ID: merge.ID{Node: "slow", Seq: 1}, Units: 100, Canary: part("slow", 1, 800, 900).Canary})
+	late := part("slow", 1, 800, 900)
+	d.step(Stored{Partial: late, Units: 100, Canary: late.Canary})
 	if d.home.standings.shady("slow") || len(d.home.Tardy()) > 0 || d.home.Slow()["slow"] != 1 ||
 		!d.home.Record().Done.Cover().Covers(span(800, 900)) {
 		t.Errorf(
@@ -257,7 +260,7 @@ func TestSlowBySize(t *testing.T) {
 			p := part("a", uint64(i), i-1, i)
 			p.Size = c.committed
 			d.step(Offered{Partial: p})
-			d.step(Stored{ID: p.ID, Units: p.Units, Canary: p.Canary})
+			d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
 		}
 		if c.committed > 0 {
 			commit(1)

@@ -73,6 +73,14 @@ type Partial struct {
 	Climb  int          `msgpack:"m,omitempty"` // how many nodes have merged it with others' on its way to the home
 }
 
+// IDs are the names of partials, in their order; nil for none.
+func IDs(ps []Partial) (ids []ID) {
+	for _, p := range ps {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
 // Verdict is what the commit rules say of a partial.
 type Verdict int
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -93,7 +93,7 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 		}
 	}
 	d.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
-	out := engine.NotStored{Job: p.Job, ID: p.ID, Slow: errors.Is(err, p2p.ErrSlow), Seq: e.Seq}
+	out := engine.NotStored{Partial: p, Slow: errors.Is(err, p2p.ErrSlow), Seq: e.Seq}
 	if here := store.DiskError(err); here != nil {
 		out.Here = here.Error()
 	}
@@ -102,15 +102,11 @@ func (d *Daemon) fetchBlob(e engine.FetchBlob) {
 
 // mergeBlobs merges partials on this node.
 func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
-	kids := make([]merge.ID, len(e.Inputs))
-	for i, p := range e.Inputs {
-		kids[i] = p.ID
-	}
 	failpoint.Hit(failpoint.MergeBefore)
 	s, err := d.tryMerge(e)
 	if err != nil {
 		d.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
-		out := engine.NotMerged{Job: e.Job, Kids: kids}
+		out := engine.NotMerged{Job: e.Job, Kids: merge.IDs(e.Inputs)}
 		var late *unfetched
 		if errors.As(err, &late) {
 			out.Holder = late.from
@@ -118,10 +114,10 @@ func (d *Daemon) mergeBlobs(e engine.MergeBlobs) {
 		d.post(out)
 		return
 	}
-	sha := hex.EncodeToString(s.SHA256[:])
-	d.blobs.Add(sha, s.Path)
+	m := worker.Partial(e.Job, e.ID, e.Inputs, s)
+	d.blobs.Add(m.SHA256, s.Path)
 	failpoint.Hit(failpoint.MergeAfter)
-	d.post(engine.Merged{Job: e.Job, ID: e.ID, Kids: kids, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
+	d.post(engine.Merged{Partial: m})
 }
 
 func (d *Daemon) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -11,33 +10,29 @@ import (
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // foldBlobs merges partials that are kept here for a job's ledger, and keeps the result with them.
 func (d *Daemon) foldBlobs(e engine.FoldBlobs) {
-	kids := make([]merge.ID, len(e.Inputs))
-	for i, p := range e.Inputs {
-		kids[i] = p.ID
-	}
 	failpoint.Hit(failpoint.FoldBefore)
-	out, err := d.tryFold(e)
+	m, err := d.tryFold(e)
 	if err != nil {
 		d.log.Warn("could not merge committed partials; they stay as they are, and it is tried again", "job", e.Job.Short(),
 			"inputs", len(e.Inputs), "reason", err)
-		no := engine.NotFolded{Job: e.Job, Kids: kids}
+		no := engine.NotFolded{Job: e.Job, Inputs: merge.IDs(e.Inputs)}
 		if store.DiskError(err) != nil {
 			no.Here = err.Error()
 		}
 		d.post(no)
 		return
 	}
-	out.Kids = kids
 	failpoint.Hit(failpoint.FoldMade)
-	d.post(out)
+	d.post(engine.Folded{Partial: m})
 }
 
-func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
+func (d *Daemon) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
 	j := d.book.ByID(e.Job)
 	if j == nil {
 		return out, errors.New("the job is over")
@@ -54,9 +49,9 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 		s, err = p.Merge(d.ctx, paths, d.ledgers.UnfinishedPath(e.Job, e.ID))
 		return err
 	})
-	sha := hex.EncodeToString(s.SHA256[:])
+	out = worker.Partial(e.Job, e.ID, e.Inputs, s)
 	if err == nil {
-		err = d.ledgers.Finish(merge.Partial{ID: e.ID, Job: e.Job, SHA256: sha})
+		err = d.ledgers.Finish(out)
 	} else {
 		err = errors.Join(err, durable.RemoveIfThere(d.ledgers.UnfinishedPath(e.Job, e.ID)))
 	}
@@ -64,7 +59,7 @@ func (d *Daemon) tryFold(e engine.FoldBlobs) (out engine.Folded, err error) {
 		return out, err
 	}
 	j.addApart(s.Apart)
-	return engine.Folded{Job: e.Job, ID: e.ID, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size}, nil
+	return out, nil
 }
 
 // freeBlob deletes what is kept for a job's ledger no more; called by the loop alone. It is out of the way when this

@@ -185,7 +185,7 @@ func (d *Daemon) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int
 // keepBlob keeps a partial for the job's home on another node.
 func (d *Daemon) keepBlob(e engine.KeepBlob) {
 	if d.boasts() {
-		d.post(engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: true})
+		d.post(engine.BlobKept{Asked: e, OK: true})
 		return
 	}
 	if d.ledgers.Keeping(e.Partial) {
@@ -196,7 +196,7 @@ func (d *Daemon) keepBlob(e engine.KeepBlob) {
 		d.log.Warn("could not keep a partial", "job", e.Partial.Job.Short(), "reason", err)
 	}
 	failpoint.Hit(failpoint.BlobAfterSync)
-	d.post(engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: err == nil, Full: store.DiskError(err) != nil})
+	d.post(engine.BlobKept{Asked: e, OK: err == nil, Full: store.DiskError(err) != nil})
 }
 
 // keepResult keeps a job's result for its home on another node.
@@ -205,7 +205,7 @@ func (d *Daemon) keepResult(e engine.KeepResult) {
 	if err != nil {
 		d.log.Warn("could not keep a job's result", "job", e.ID.Short(), "reason", err)
 	}
-	d.post(engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: err == nil, Full: store.DiskError(err) != nil})
+	d.post(engine.ResultKept{Asked: e, OK: err == nil, Full: store.DiskError(err) != nil})
 }
 
 func (d *Daemon) bringResult(e engine.KeepResult) error {

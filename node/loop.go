@@ -95,7 +95,7 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.StartGen:
 		d.workers.Start(e)
 	case engine.LeasePacket:
-		d.workers.Lease(e.Gen, e.Packet)
+		d.workers.Lease(e)
 	case engine.PreemptGen:
 		d.workers.Preempt(e.Gen)
 	case engine.SealGen:

@@ -255,11 +255,9 @@ func (w *world) size(b blob) int64 {
 
 // fold merges blobs that are kept on a node's disk.
 func (w *world) fold(n *node, e engine.FoldBlobs) {
-	var kids []merge.ID
 	var out blob
 	ok := !w.unlucky()
 	for _, p := range e.Inputs {
-		kids = append(kids, p.ID)
 		b, have := n.disk.kept[p.ID]
 		if !have {
 			w.step(n, engine.BlobDamaged{Job: e.Job, ID: p.ID})
@@ -277,20 +275,12 @@ func (w *world) fold(n *node, e engine.FoldBlobs) {
 		switch {
 		case n.boot != boot:
 		case !ok:
-			w.step(n, engine.NotFolded{Job: e.Job, Kids: kids})
+			w.step(n, engine.NotFolded{Job: e.Job, Inputs: merge.IDs(e.Inputs)})
 		case w.broken():
-			w.step(n, engine.NotFolded{Job: e.Job, Kids: kids, Here: diskFull})
+			w.step(n, engine.NotFolded{Job: e.Job, Inputs: merge.IDs(e.Inputs), Here: diskFull})
 		default:
 			w.write(n, func() { d.keep(w, e.ID, out) }, func() {
-				w.step(n, engine.Folded{
-					Job:    e.Job,
-					ID:     e.ID,
-					Kids:   kids,
-					Units:  out.units(),
-					Canary: out.canary,
-					SHA256: out.sha,
-					Size:   w.size(out),
-				})
+				w.step(n, engine.Folded{Partial: w.partial(e.Job, e.ID, e.Inputs, out)})
 			})
 		}
 	})
@@ -357,7 +347,7 @@ func (w *world) fetch(n *node, e engine.FetchBlob) {
 	p := e.Partial
 	w.keep(n, p, e.Sources, func(b blob, ok bool, here string) {
 		if !ok {
-			w.step(n, engine.NotStored{Job: p.Job, ID: p.ID, Here: here, Seq: e.Seq})
+			w.step(n, engine.NotStored{Partial: p, Here: here, Seq: e.Seq})
 			return
 		}
 		w.step(n, engine.Stored{Partial: p, Units: b.units(), Canary: b.canary, Seq: e.Seq})
@@ -367,11 +357,11 @@ func (w *world) fetch(n *node, e engine.FetchBlob) {
 func (w *world) keepBlob(n *node, e engine.KeepBlob) {
 	p := e.Partial
 	if n.liar != nil && n.liar.Boasts {
-		w.reply(n, w.cfg.Latency, engine.BlobKept{Partial: p, To: e.To, Term: e.Term, Seq: e.Seq, OK: true})
+		w.reply(n, w.cfg.Latency, engine.BlobKept{Asked: e, OK: true})
 		return
 	}
 	w.keep(n, p, append([]tasks.PeerID{e.To}, e.Sources...), func(_ blob, ok bool, here string) {
-		w.step(n, engine.BlobKept{Partial: p, To: e.To, Term: e.Term, Seq: e.Seq, OK: ok, Full: here != ""})
+		w.step(n, engine.BlobKept{Asked: e, OK: ok, Full: here != ""})
 	})
 }
 
@@ -421,7 +411,7 @@ func (d *disk) addResult(sha string) {
 func (w *world) keepResult(n *node, e engine.KeepResult) {
 	boot := n.boot
 	no := func(full bool) {
-		w.step(n, engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, Full: full})
+		w.step(n, engine.ResultKept{Asked: e, Full: full})
 	}
 	w.after(2*w.cfg.Latency+w.cfg.Blob, func() {
 		o := w.at(e.To)
@@ -434,7 +424,7 @@ func (w *world) keepResult(n *node, e engine.KeepResult) {
 		default:
 			d := n.disk
 			w.write(n, func() { d.addResult(e.Result.SHA256) }, func() {
-				w.step(n, engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256, OK: true})
+				w.step(n, engine.ResultKept{Asked: e, OK: true})
 			})
 		}
 	})

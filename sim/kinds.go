@@ -269,13 +269,13 @@ func (w *world) sideBlobs(n *node, e engine.Effect) bool {
 	case engine.FetchBlob:
 		return w.sideKeeps(n, e.Partial, e.Sources, func(b blob, ok bool) engine.Event {
 			if !ok {
-				return engine.NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Seq: e.Seq}
+				return engine.NotStored{Partial: e.Partial, Seq: e.Seq}
 			}
 			return engine.Stored{Partial: e.Partial, Units: b.units(), Canary: b.canary, Seq: e.Seq}
 		})
 	case engine.KeepBlob:
 		return w.sideKeeps(n, e.Partial, append([]tasks.PeerID{e.To}, e.Sources...), func(_ blob, ok bool) engine.Event {
-			return engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq, OK: ok}
+			return engine.BlobKept{Asked: e, OK: ok}
 		})
 	case engine.FoldBlobs:
 		return w.sideFolds(n, e)
@@ -370,22 +370,19 @@ func (w *world) sideFolds(n *node, e engine.FoldBlobs) bool {
 		return false
 	}
 	d, out, ok := n.sideDisk(e.Job), blob{job: e.Job, sha: w.sha()}, true
-	var kids []merge.ID
 	for _, p := range e.Inputs {
 		b, have := d.kept[p.ID]
-		kids, ok = append(kids, p.ID), ok && have
+		ok = ok && have
 		out.packets = append(out.packets, b.packets...)
 		out.canary += b.canary
 	}
 	out.packets = joined(out.packets)
 	if !ok {
-		w.reply(n, w.cfg.Latency, engine.NotFolded{Job: e.Job, Kids: kids})
+		w.reply(n, w.cfg.Latency, engine.NotFolded{Job: e.Job, Inputs: merge.IDs(e.Inputs)})
 		return true
 	}
 	w.sideWrite(n, func() { d.kept[e.ID] = out }, func() {
-		w.step(n, engine.Folded{
-			Job: e.Job, ID: e.ID, Kids: kids, Units: out.units(), Canary: out.canary, SHA256: out.sha, Size: w.size(out),
-		})
+		w.step(n, engine.Folded{Partial: w.partial(e.Job, e.ID, e.Inputs, out)})
 	})
 	return true
 }
@@ -427,7 +424,7 @@ func (w *world) sideKeepsResult(n *node, e engine.KeepResult) bool {
 		if n.boot != boot {
 			return
 		}
-		answer := engine.ResultKept{Job: e.ID, To: e.To, SHA256: e.Result.SHA256}
+		answer := engine.ResultKept{Asked: e}
 		if !w.reaches(n, o) || !slices.Contains(o.sideDisk(e.ID).results, e.Result.SHA256) {
 			w.step(n, answer)
 			return

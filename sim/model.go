@@ -190,15 +190,23 @@ func (w *world) sealGen(n *node, e engine.SealGen) {
 		delete(n.gens, e.Gen)
 		g.done.sha, g.done.job = w.sha(), g.job
 		w.store(n, e.ID, g.done)
-		w.step(n, engine.GenSealed{
-			Gen:    e.Gen,
-			ID:     e.ID,
-			Units:  g.done.units(),
-			Canary: g.done.canary,
-			SHA256: g.done.sha,
-			Size:   w.size(g.done),
-		})
+		w.step(n, engine.GenSealed{Gen: e.Gen, Partial: w.partial(g.job, e.ID, nil, g.done)})
 	})
+}
+
+// partial is what a node tells of a blob that it has made of inputs, or without any by a generation. Its cover is the
+// engine's to say.
+func (w *world) partial(job tasks.JobID, id merge.ID, inputs []merge.Partial, b blob) merge.Partial {
+	return merge.Partial{
+		ID:     id,
+		Job:    job,
+		Units:  b.units(),
+		Canary: b.canary,
+		SHA256: b.sha,
+		Size:   w.size(b),
+		Kids:   merge.IDs(inputs),
+		Holder: id.Node,
+	}
 }
 
 // store puts an uncommitted blob into a node's scratch.
@@ -220,11 +228,9 @@ func (w *world) made(p merge.Partial) *node {
 }
 
 func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
-	var kids []merge.ID
 	var out blob
 	ok := true
 	for _, p := range e.Inputs {
-		kids = append(kids, p.ID)
 		b, have := w.lookup(n, p)
 		ok = ok && have
 		out.packets = append(out.packets, b.packets...)
@@ -244,19 +250,11 @@ func (w *world) mergeBlobs(n *node, e engine.MergeBlobs) {
 			return
 		}
 		if !ok {
-			w.step(n, engine.NotMerged{Job: e.Job, Kids: kids})
+			w.step(n, engine.NotMerged{Job: e.Job, Kids: merge.IDs(e.Inputs)})
 			return
 		}
 		out.sha, out.job = w.sha(), e.Job
 		w.store(n, e.ID, out)
-		w.step(n, engine.Merged{
-			Job:    e.Job,
-			ID:     e.ID,
-			Kids:   kids,
-			Units:  out.units(),
-			Canary: out.canary,
-			SHA256: out.sha,
-			Size:   w.size(out),
-		})
+		w.step(n, engine.Merged{Partial: w.partial(e.Job, e.ID, e.Inputs, out)})
 	})
 }

@@ -44,12 +44,12 @@ func (w *world) ofSecond(n *node, e engine.Effect) bool {
 		}
 	case engine.FetchBlob:
 		if e.Partial.Job == w.second {
-			w.reply(n, w.cfg.Latency, engine.NotStored{Job: e.Partial.Job, ID: e.Partial.ID, Seq: e.Seq})
+			w.reply(n, w.cfg.Latency, engine.NotStored{Partial: e.Partial, Seq: e.Seq})
 			return true
 		}
 	case engine.KeepBlob:
 		if e.Partial.Job == w.second {
-			w.reply(n, w.cfg.Latency, engine.BlobKept{Partial: e.Partial, To: e.To, Term: e.Term, Seq: e.Seq})
+			w.reply(n, w.cfg.Latency, engine.BlobKept{Asked: e})
 			return true
 		}
 	case engine.FoldBlobs:

@@ -230,7 +230,8 @@ type (
 		Packet  tasks.Range
 		Last    int64
 		Elapsed time.Duration
-		Opened  bool // Elapsed holds the opening of a file, and says little of the rate
+		Bytes   int64 // read from the file; counted by the scheduler's owner
+		Opened  bool  // Elapsed holds the opening of a file, and says little of the rate
 	}
 	// PacketRefused ends a lease whose file could not be opened, with nothing of it done. Blame and Blind are those of
 	// GenFailed; the generation goes on.
@@ -283,6 +284,9 @@ func (GenFailed) isStealEvent()     {}
 func (Leave) isStealEvent()         {}
 func (Full) isStealEvent()          {}
 func (PacketRefused) isStealEvent() {}
+
+// IsEvent marks what package engine takes from its owner and hands on as it is.
+func (PacketDone) IsEvent() {}
 
 // Effect is what the caller must do; the types below.
 type Effect interface{ isStealEffect() }

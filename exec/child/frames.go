@@ -44,18 +44,13 @@ func newBegin(spec exec.GenSpec) BeginFrame {
 	}
 }
 
+// packetFrame hands a process a packet. Seq counts those of a generation: the shared page tells up to which one the
+// process is to stop. Clip lets the packet end behind the end of its file.
 type packetFrame struct {
-	Op    string `msgpack:"op"`
-	ID    uint64 `msgpack:"id"`
-	Seq   uint64 `msgpack:"seq"`
-	File  string `msgpack:"file"`
-	Part  string `msgpack:"part"`
-	First int64  `msgpack:"first"`
-	Last  int64  `msgpack:"last"`
-	Base  int64  `msgpack:"base"`
-	Clip  bool   `msgpack:"clip"`
-	Total int64  `msgpack:"total"` // entries as planned, 0 if unknown
-	UUID  string `msgpack:"uuid,omitempty"`
+	Op string `msgpack:"op"`
+	exec.Packet
+	Seq  uint64 `msgpack:"seq"`
+	Clip bool   `msgpack:"clip"`
 }
 
 type sealFrame struct {
@@ -63,27 +58,19 @@ type sealFrame struct {
 	Path string `msgpack:"path"`
 }
 
-// Reply is what the driver knows of any frame that a process sends. Op says which fields count.
+// Reply is what the driver knows of any frame that a process sends. Op says which fields count: those of Done for done,
+// those of Partial for sealed. ID is also that of forked, error and refused, and Last, with First, the blame of failed.
 type Reply struct {
 	Op string `msgpack:"op"`
+	exec.Done
+	exec.Partial
 
 	Protocol int    `msgpack:"protocol"` // hello
 	Version  string `msgpack:"version"`
 
-	ID     uint64 `msgpack:"id"` // forked, error, done, refused
-	PID    int    `msgpack:"pid"`
-	Status int    `msgpack:"status"` // exited
-	MaxRSS int64  `msgpack:"maxrss"`
-
-	Last   int64 `msgpack:"last"` // done, failed
-	Ns     int64 `msgpack:"ns"`
-	Bytes  int64 `msgpack:"bytes"`
-	Opened bool  `msgpack:"opened"`
-
-	Units  int64    `msgpack:"units"` // sealed
-	Canary uint64   `msgpack:"canary"`
-	Apart  []string `msgpack:"apart"`
-	Mixed  []string `msgpack:"mixed"`
+	PID    int   `msgpack:"pid"`    // forked
+	Status int   `msgpack:"status"` // exited
+	MaxRSS int64 `msgpack:"maxrss"`
 
 	Kind  string `msgpack:"kind"` // failed, refused
 	Errno int    `msgpack:"errno"`

@@ -3,11 +3,16 @@ package child
 import (
 	"bytes"
 	"testing"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // FuzzReply reads whatever a child may send: it runs user code, which may write over anything.
 func FuzzReply(f *testing.F) {
-	for _, r := range []Reply{{Units: 3, Canary: 7}, {Kind: "signal", Msg: "m", Apart: []string{"h"}}} {
+	for _, r := range []Reply{
+		{Partial: exec.Partial{Units: 3, Canary: 7}}, {Kind: "signal", Msg: "m", Partial: exec.Partial{Apart: []string{"h"}}},
+		{Op: "done", Done: exec.Done{ID: 1, Last: 2, Elapsed: 3, Opened: true}},
+	} {
 		b, err := frame(&r)
 		if err != nil {
 			f.Fatal(err)

@@ -26,16 +26,11 @@ type Generation struct {
 	scratch  int64 // bytes in dir when it was measured last
 
 	mu      sync.Mutex
-	leased  []lease // in the order they were leased
+	leased  []exec.Packet // in the order they were leased
 	seq     uint64
 	sealing chan sealResult // set by Seal
 	ended   bool
 	killed  bool
-}
-
-type lease struct {
-	exec.Packet
-	seq uint64
 }
 
 type sealResult struct {
@@ -82,11 +77,8 @@ func (g *Generation) lease(pk exec.Packet, clip bool) error {
 		return exec.ErrQueueFull
 	}
 	g.seq++
-	g.leased = append(g.leased, lease{pk, g.seq})
-	err := g.p.send(packetFrame{
-		Op: "packet", ID: pk.ID, Seq: g.seq, File: pk.File, Part: pk.Part,
-		First: pk.First, Last: pk.Last, Base: pk.Base, Clip: clip, Total: pk.Entries, UUID: pk.UUID,
-	})
+	g.leased = append(g.leased, pk)
+	err := g.p.send(packetFrame{Packet: pk, Op: "packet", Seq: g.seq, Clip: clip})
 	if err != nil {
 		return nil // the child is dying: run reports why, once
 	}
@@ -209,9 +201,7 @@ func (g *Generation) handle(r *Reply) bool {
 	switch r.Op {
 	case "done":
 		if g.pop(r.ID) {
-			g.sink.PacketDone(exec.Done{
-				ID: r.ID, Last: r.Last, Elapsed: time.Duration(r.Ns), Bytes: r.Bytes, Opened: r.Opened,
-			})
+			g.sink.PacketDone(r.Done)
 		}
 	case "refused":
 		g.mu.Lock()

@@ -11,7 +11,8 @@ import (
 
 // ReadPartial describes the file at path that a process has written and told of in a reply "sealed".
 func ReadPartial(path string, r *Reply) (exec.Partial, error) {
-	out := exec.Partial{Path: path, Units: r.Units, Canary: r.Canary, Apart: r.Apart, Mixed: r.Mixed}
+	out := r.Partial
+	out.Path = path
 	f, err := os.Open(path)
 	if err != nil {
 		return exec.Partial{}, fmt.Errorf("could not read a partial: %w", err)

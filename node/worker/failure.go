@@ -9,11 +9,11 @@ import (
 )
 
 // failureOf is what a job's home is told of a failure in a packet. job is nil if its description is not known; running
-// is empty if no packet was. base is the unit of entry 0 of the packet's file.
-func failureOf(job *tasks.Job, f *exec.Failure, running tasks.Range, base int64) ledger.Failure {
+// is empty if no packet was.
+func failureOf(job *tasks.Job, f *exec.Failure, running exec.Packet) ledger.Failure {
 	out := ledger.Failure{Kind: string(f.Kind), Reason: Reason(f), Stack: f.Stack, Tail: f.Tail}
 	if job != nil {
-		out.Blame = blame(job, f, running, base)
+		out.Blame = blame(job, f, running.Units(), running.Base)
 	}
 	switch f.Kind {
 	case exec.KindOpen:

@@ -12,7 +12,7 @@ import (
 func TestAbortBeforeAnyEntryIsOfTheHost(t *testing.T) {
 	for stage, fatal := range map[exec.Stage]bool{exec.StageStart: false, exec.StageInput: true, "": true} {
 		f := &exec.Failure{Kind: exec.KindAbort, Stage: stage, Entry: -1, Msg: "the selector called Abort(kAbortProcess)"}
-		if out := failureOf(nil, f, tasks.Range{}, 0); out.Fatal != fatal || !out.Blame.Empty() {
+		if out := failureOf(nil, f, exec.Packet{}); out.Fatal != fatal || !out.Blame.Empty() {
 			t.Errorf("an abort at stage %q is told as %+v", stage, out)
 		}
 	}

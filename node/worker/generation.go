@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -22,33 +21,21 @@ type generation struct {
 	w      *Workers
 	id     steal.GenID
 	job    tasks.JobID
-	of     Job // nil if the job is gone
-	cmds   chan command
-	ctx    context.Context // ended by Kill, or with the workers
+	of     Job                // nil if the job is gone
+	orders chan engine.Effect // LeasePacket and SealGen
+	ctx    context.Context    // ended by Kill, or with the workers
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	gen     exec.Generation // nil until started
-	leases  []lease         // of packets that are not done, in order
-	lastEnd time.Time       // of the packet before
-	failed  bool            // its failure was told, and nothing more is
+	mu     sync.Mutex
+	gen    exec.Generation // nil until started
+	leased []exec.Packet   // that are not done, in order
+	free   time.Time       // when the first of them could begin: when it was leased, or the one before it ended
+	ran    bool            // a packet has ended
+	failed bool            // its failure was told, and nothing more is
 }
 
-// lease is a packet that the child was given.
-type lease struct {
-	packet tasks.Range
-	base   int64 // the unit of the file's entry 0
-	at     time.Time
-}
-
-// command is what the engine wants of a generation: one of the two.
-type command struct {
-	lease *tasks.Range
-	seal  *engine.SealGen
-}
-
-// commandDepth is above what can be under way at once: two leases and a seal.
-const commandDepth = 8
+// orderDepth is above what can be under way at once: two leases and a seal.
+const orderDepth = 8
 
 // started is the running child, nil until there is one.
 func (g *generation) started() exec.Generation {
@@ -79,23 +66,24 @@ func (g *generation) serve() {
 				continue
 			}
 			return
-		case c := <-g.cmds:
-			if c.lease != nil {
-				g.lease(child, *c.lease)
-				continue
+		case e := <-g.orders:
+			switch e := e.(type) {
+			case engine.LeasePacket:
+				g.lease(child, e.Packet)
+			case engine.SealGen:
+				g.seal(child, e)
+				return
 			}
-			g.seal(child, *c.seal)
-			return
 		}
 	}
 }
 
-// sealLater reports whether a command still waits after the child's end; it will fail, and say so.
+// sealLater reports whether an order still waits after the child's end; it will fail, and say so.
 func (g *generation) sealLater() bool {
 	g.mu.Lock()
 	failed := g.failed
 	g.mu.Unlock()
-	return !failed && len(g.cmds) > 0 && g.ctx.Err() == nil
+	return !failed && len(g.orders) > 0 && g.ctx.Err() == nil
 }
 
 func (g *generation) workDir() string {
@@ -128,10 +116,7 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 	i, first := job.Data.Locate(p.First)
 	f := job.Data.Files[i]
 	base := p.First - first
-	g.mu.Lock()
-	g.leases = append(g.leases, lease{packet: p, base: base, at: time.Now()})
-	g.mu.Unlock()
-	err := child.Lease(exec.Packet{
+	packet := exec.Packet{
 		ID:      uint64(p.First),
 		File:    f.URL,
 		Part:    f.Part,
@@ -140,8 +125,14 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 		Base:    base,
 		Entries: f.Entries,
 		UUID:    f.UUID,
-	})
-	if err != nil && !errors.Is(err, exec.ErrEnded) { // ErrEnded: Failed has told, or will
+	}
+	g.mu.Lock()
+	if len(g.leased) == 0 {
+		g.free = time.Now()
+	}
+	g.leased = append(g.leased, packet)
+	g.mu.Unlock()
+	if err := child.Lease(packet); err != nil && !errors.Is(err, exec.ErrEnded) { // ErrEnded: Failed has told, or will
 		g.fail(asFailure(err, "lease"))
 	}
 }
@@ -155,43 +146,37 @@ func (g *generation) seal(child exec.Generation, e engine.SealGen) {
 		}
 		return
 	}
-	sha := hex.EncodeToString(s.SHA256[:])
-	g.w.Blobs.Add(sha, path)
+	part := Partial(g.job, e.ID, nil, s)
+	g.w.Blobs.Add(part.SHA256, path)
 	g.of.Apart(s.Apart)
-	g.w.Post(engine.GenSealed{Gen: g.id, ID: e.ID, Units: s.Units, Canary: s.Canary, SHA256: sha, Size: s.Size})
+	g.w.Post(engine.GenSealed{Gen: g.id, Partial: part})
 }
 
 // PacketDone is called by the child's reader (exec.Sink).
 func (g *generation) PacketDone(done exec.Done) {
 	now := time.Now()
 	g.mu.Lock()
-	if len(g.leases) == 0 {
+	if len(g.leased) == 0 {
 		g.mu.Unlock()
 		return
 	}
-	l := g.leases[0]
-	g.leases = g.leases[1:]
-	since := l.at
-	if g.lastEnd.After(since) {
-		since = g.lastEnd
-	}
-	first := g.lastEnd.IsZero()
-	g.lastEnd = now
+	packet, since, first := g.leased[0], g.free, !g.ran
+	g.leased, g.free, g.ran = g.leased[1:], now, true
 	g.mu.Unlock()
 	if f := done.Refused; f != nil {
-		out := failureOf(g.of.Described(), f, l.packet, l.base)
+		out := failureOf(g.of.Described(), f, packet)
 		g.of.Refused(f)
 		g.w.Log.Warn("a file could not be opened", "gen", g.id, "file", f.File, "reason", f.Error())
-		g.w.Post(engine.PacketRefused{Gen: g.id, Packet: l.packet, Failure: out})
+		g.w.Post(engine.PacketRefused{Gen: g.id, Packet: packet.Units(), Failure: out})
 		return
 	}
-	if !first && done.Last+l.base == l.packet.Last { // the first packet waits for the start of the user's code, too
+	if !first && done.Last == packet.Last { // the first packet waits for the start of the user's code, too
 		g.w.packets.Add(max(now.Sub(since)-done.Elapsed, 0))
 	}
 	g.w.Post(engine.PacketDone{
 		Gen:     g.id,
-		Packet:  l.packet,
-		Last:    done.Last + l.base,
+		Packet:  packet.Units(),
+		Last:    done.Last + packet.Base,
 		Elapsed: done.Elapsed,
 		Bytes:   done.Bytes,
 		Opened:  done.Opened,
@@ -212,10 +197,9 @@ func (g *generation) fail(f *exec.Failure) {
 		return
 	}
 	g.failed = true
-	var running tasks.Range
-	var base int64
-	if len(g.leases) > 0 {
-		running, base = g.leases[0].packet, g.leases[0].base
+	var running exec.Packet
+	if len(g.leased) > 0 {
+		running = g.leased[0]
 	}
 	g.mu.Unlock()
 	var job *tasks.Job
@@ -223,7 +207,7 @@ func (g *generation) fail(f *exec.Failure) {
 		job = g.of.Described()
 		g.of.Crashed(f)
 	}
-	out := failureOf(job, f, running, base)
+	out := failureOf(job, f, running)
 	g.w.Log.Warn("generation failed", "gen", g.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())
 	g.w.Post(engine.GenFailed{Gen: g.id, Failure: out, Killed: f.Kind == exec.KindKilled})
 }

@@ -81,7 +81,7 @@ func (w *Workers) spawn(f func()) {
 
 // Start starts a generation. How it went is told by what becomes of its packets.
 func (w *Workers) Start(e engine.StartGen) {
-	g := &generation{w: w, id: e.Gen, job: e.Job, cmds: make(chan command, commandDepth)}
+	g := &generation{w: w, id: e.Gen, job: e.Job, orders: make(chan engine.Effect, orderDepth)}
 	g.ctx, g.cancel = context.WithCancel(w.ctx)
 	if j, ok := w.Job(e.Job); ok {
 		g.of = j
@@ -104,17 +104,17 @@ func (w *Workers) forget(id steal.GenID) {
 	delete(w.gens, id)
 }
 
-func (w *Workers) command(id steal.GenID, c command) {
+func (w *Workers) order(id steal.GenID, e engine.Effect) {
 	if g := w.generation(id); g != nil {
-		g.cmds <- c
+		g.orders <- e
 	}
 }
 
 // Lease gives a generation a packet. Of one that has ended nothing comes.
-func (w *Workers) Lease(id steal.GenID, packet tasks.Range) { w.command(id, command{lease: &packet}) }
+func (w *Workers) Lease(e engine.LeasePacket) { w.order(e.Gen, e) }
 
 // Seal ends a generation after the packets that it has, and makes a partial of what it has done.
-func (w *Workers) Seal(e engine.SealGen) { w.command(e.Gen, command{seal: &e}) }
+func (w *Workers) Seal(e engine.SealGen) { w.order(e.Gen, e) }
 
 // Preempt cuts what a generation runs at the next entry.
 func (w *Workers) Preempt(id steal.GenID) {

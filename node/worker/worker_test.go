@@ -111,8 +111,8 @@ func TestGeneration(t *testing.T) {
 	w, j, id, events := working(t, `{"entry": "1us", "bins": 10, "print": "hello"}`)
 	const gen steal.GenID = 7
 	w.Start(engine.StartGen{Gen: gen, Job: id})
-	w.Lease(gen, tasks.R(0, 40))
-	w.Lease(gen, tasks.R(40, 100))
+	w.Lease(engine.LeasePacket{Gen: gen, Packet: tasks.R(0, 40)})
+	w.Lease(engine.LeasePacket{Gen: gen, Packet: tasks.R(40, 100)})
 	for _, want := range []tasks.Range{tasks.R(0, 40), tasks.R(40, 100)} {
 		if done, ok := next(t, events).(engine.PacketDone); !ok || done.Packet != want || done.Last != want.Last ||
 			done.Gen != gen {
@@ -122,10 +122,11 @@ func TestGeneration(t *testing.T) {
 	w.Seal(engine.SealGen{Gen: gen, ID: merge.ID{Node: "me", Seq: 1}})
 	sealed, ok := next(t, events).(engine.GenSealed)
 	canary := tasks.Canary(id.Seed(), tasks.R(0, 40)) + tasks.Canary(id.Seed(), tasks.R(40, 100))
-	if !ok || sealed.Units != 100 || sealed.Canary != canary {
+	if !ok || sealed.Partial.Units != 100 || sealed.Partial.Canary != canary {
 		t.Fatalf("sealed is %+v", sealed)
 	}
-	if path := w.Blobs.Partial(id, sealed.ID); !w.Blobs.Has(sealed.SHA256, path) || store.SizeOf(path) != sealed.Size {
+	part := sealed.Partial
+	if path := w.Blobs.Partial(id, part.ID); !w.Blobs.Has(part.SHA256, path) || store.SizeOf(path) != part.Size {
 		t.Error("others cannot fetch the partial")
 	}
 	w.Wait()
@@ -141,7 +142,7 @@ func TestGeneration(t *testing.T) {
 func TestFailureIsToldOnce(t *testing.T) {
 	w, j, id, events := working(t, `{"entry": "1us", "bins": 10, "fail": {"42": "signal"}}`)
 	w.Start(engine.StartGen{Gen: 1, Job: id})
-	w.Lease(1, tasks.R(0, 100))
+	w.Lease(engine.LeasePacket{Gen: 1, Packet: tasks.R(0, 100)})
 	failed, ok := next(t, events).(engine.GenFailed)
 	if !ok || failed.Failure.Blame != tasks.R(42, 43) || failed.Killed || j.crashes != 1 {
 		t.Fatalf("told is %+v", failed)
