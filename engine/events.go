@@ -76,13 +76,11 @@ type (
 		Job  *tasks.Job
 		Rate float64
 	}
-	// NotPrepared answers Prepare: this node cannot take part. With a Reason it counts as a failure
-	// that blames no unit; without, what is needed could not be had and is asked for again later.
+	// NotPrepared answers Prepare: this node cannot take part. A Failure with a Reason is told to the home as one that
+	// blames no unit. Without, what is needed could not be had, and the job is prepared again later.
 	NotPrepared struct {
-		ID     tasks.JobID
-		Kind   string
-		Reason string
-		Tail   string
+		ID      tasks.JobID
+		Failure ledger.Failure
 	}
 	// GenSealed tells that a generation's output is stored here under the id that Seal named. What was counted in it is in
 	// Partial; its cover and its holder are not: they are known here.

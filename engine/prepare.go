@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -88,7 +87,7 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 	if j == nil || j.loaded {
 		return
 	}
-	if ev.Reason == "" { // forget it until it is announced again
+	if ev.Failure.Reason == "" { // forget it until it is announced again
 		if j.copy.log != nil || j.leads() || j.copy.founding != nil {
 			j.prep.failed, j.prep.tried = true, p.now
 			return
@@ -96,7 +95,7 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 		p.forgetJob(j)
 		return
 	}
-	p.book(j, ledger.Failure{Kind: ev.Kind, Reason: ev.Reason, Tail: ev.Tail})
+	p.book(j, ev.Failure)
 }
 
 // prepareEvery is how often a replica tries to load the job's code; it may be the home that lacks it.

@@ -318,7 +318,7 @@ func TestFloodOfDescribedJobs(t *testing.T) {
 		r.step(Recv{From: "x", Msg: own("x", id)})
 		if r.peer.job(id) != nil {
 			r.step(Described{ID: id, From: "x", Job: &job})
-			r.step(NotPrepared{ID: id, Reason: "it does not compile"})
+			r.step(NotPrepared{ID: id, Failure: ledger.Failure{Reason: "it does not compile"}})
 		}
 	}
 	if n := len(r.peer.jobs); n < fewJobs || n > maxJobs-reservedJobs {

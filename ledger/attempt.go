@@ -16,13 +16,11 @@ import (
 
 // Attempt is a try to make a job's result that failed.
 type Attempt struct {
-	Round  uint64       `msgpack:"o"` // how often the user has asked for a retry before
-	Node   tasks.PeerID `msgpack:"n"` // that tried
-	Kind   string       `msgpack:"k"` // as of a Failure
-	Reason string       `msgpack:"r"` // for the user; at most maxText bytes
-	Tail   string       `msgpack:"t"` // what was printed last; at most maxText bytes
-	Code   bool         `msgpack:"c"` // the user's code failed, which no other node makes better
-	At     int64        `msgpack:"a"` // when, by the node's clock: milliseconds since 1970
+	Failure
+	Round uint64       `msgpack:"o"` // how often the user has asked for a retry before
+	Node  tasks.PeerID `msgpack:"n"` // that tried
+	Code  bool         `msgpack:"c"` // the user's code failed, which no other node makes better
+	At    int64        `msgpack:"a"` // when, by the node's clock: milliseconds since 1970
 }
 
 // Retry asks for new attempts, by any node. Round is the one that it ends; a repetition finds it ended already.
@@ -35,8 +33,7 @@ const maxAttempts = 64
 
 // cut bounds the texts of an attempt.
 func (a Attempt) cut() Attempt {
-	f := Failure{Reason: a.Reason, Tail: a.Tail}.Cut()
-	a.Reason, a.Tail = f.Reason, f.Tail
+	a.Failure = a.Cut()
 	return a
 }
 

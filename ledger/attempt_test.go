@@ -19,13 +19,14 @@ func TestAttempts(t *testing.T) {
 	}
 	r.Apply(Entry{Stop: &Stop{}})
 	r.Apply(Entry{End: &End{}})
-	if !book(Attempt{Node: "a", Kind: "disk"}) || book(Attempt{Node: "a", Kind: "disk"}) {
+	full := Failure{Kind: "disk"}
+	if !book(Attempt{Node: "a", Failure: full}) || book(Attempt{Node: "a", Failure: full}) {
 		t.Error("want a node's attempt booked once")
 	}
 	if r.MayTry("a", "s") || !r.MayTry("b", "s") || !r.MayTry("s", "s") {
 		t.Error("want all but the one that tried to be allowed to")
 	}
-	book(Attempt{Node: "b", Kind: "signal", Code: true})
+	book(Attempt{Node: "b", Code: true, Failure: Failure{Kind: "signal"}})
 	if r.MayTry("c", "s") || !r.MayTry("s", "s") {
 		t.Error("want nobody but the submitter to run code again that failed")
 	}
@@ -41,11 +42,9 @@ func TestAttempts(t *testing.T) {
 	if book(Attempt{Node: "a"}) {
 		t.Error("an attempt of an earlier round is booked in this one")
 	}
-	if a := (Attempt{Reason: strings.Repeat("x", 1<<20), Tail: strings.Repeat("y", 1<<20)}).cut(); len(
-		a.Reason,
-	)+len(
-		a.Tail,
-	) > 3*maxText {
+	long := strings.Repeat("x", 1<<20)
+	a := Attempt{Failure: Failure{Reason: long, Stack: long, Tail: long}}.cut()
+	if len(a.Reason)+len(a.Stack)+len(a.Tail) > 4*maxText {
 		t.Error("texts have no bound")
 	}
 	r.Apply(Entry{Result: &Result{}})

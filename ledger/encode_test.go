@@ -119,9 +119,10 @@ func TestSnapshotRemembersFailedEnds(t *testing.T) {
 	r := &Record{Want: want}
 	for _, e := range []Entry{
 		{Stop: &Stop{Reason: "by the user"}}, {End: &End{}},
-		{Attempt: &Attempt{Node: "a", Kind: "disk", Reason: "no space left"}}, {Retry: &Retry{}},
-		{Attempt: &Attempt{Round: 1, Node: "a", Kind: "disk", Reason: "no space left", At: 7}},
-		{Attempt: &Attempt{Round: 1, Node: "b", Kind: "signal", Reason: "SIGSEGV", Tail: "calibration?", Code: true, At: 9}},
+		{Attempt: &Attempt{Node: "a", Failure: Failure{Kind: "disk", Reason: "no space left"}}}, {Retry: &Retry{}},
+		{Attempt: &Attempt{Round: 1, Node: "a", At: 7, Failure: Failure{Kind: "disk", Reason: "no space left"}}},
+		{Attempt: &Attempt{Round: 1, Node: "b", Code: true, At: 9,
+			Failure: Failure{Kind: "signal", Reason: "SIGSEGV", Stack: "#0 Terminate", Tail: "calibration?"}}},
 	} {
 		if _, changed := r.Apply(e); !changed {
 			t.Fatalf("not admitted: %+v", e)

@@ -121,8 +121,12 @@ func TestClocksTakeNoUnfinishedJob(t *testing.T) {
 		j := d.book.New("0123456789abcdef0123456789abcdef")
 		j.led = true
 		j.view = engine.JobView{
-			Stuck:    true,
-			Attempts: []ledger.Attempt{{Node: "other", At: time.Now().Add(-at).UnixMilli(), Reason: "it crashed"}},
+			Stuck: true,
+			Attempts: []ledger.Attempt{{
+				Node:    "other",
+				At:      time.Now().Add(-at).UnixMilli(),
+				Failure: ledger.Failure{Reason: "it crashed"},
+			}},
 		}
 		d.book.Add(j)
 		return j

@@ -41,7 +41,7 @@ func (d *Daemon) prepare(e engine.Prepare) {
 		d.post(engine.Prepared{ID: id, Job: desc, Rate: rate})
 		return
 	case errors.As(err, &fail):
-		d.post(engine.NotPrepared{ID: id, Kind: string(fail.Kind), Reason: worker.Reason(fail), Tail: fail.Tail})
+		d.post(engine.NotPrepared{ID: id, Failure: worker.Failure(fail)})
 	default:
 		d.post(engine.NotPrepared{ID: id})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -21,15 +22,13 @@ import (
 
 // cannotFinish tells the engine that a led job's result could not be made here.
 func (d *Daemon) cannotFinish(j *job, err error) {
-	a := ledger.Attempt{Kind: string(exec.KindInternal), Reason: err.Error(), At: time.Now().UnixMilli()}
+	a := ledger.Attempt{Failure: ledger.Failure{Kind: string(exec.KindInternal)}, At: time.Now().UnixMilli()}
 	var f *exec.Failure
 	if errors.As(err, &f) {
 		j.crashed(d.net.Name(), f)
-		a.Kind, a.Tail, a.Code = string(f.Kind), f.Tail, !ofNode(f.Kind)
-		if f.Stack != "" {
-			a.Tail = f.Stack + "\n" + f.Tail
-		}
+		a.Failure, a.Code = worker.Failure(f), !ofNode(f.Kind)
 	}
+	a.Reason = err.Error() // with what was being done
 	j.mu.Lock()
 	session := j.session
 	j.session = nil // it is spoilt, if it lives: the next attempt begins anew
@@ -63,8 +62,10 @@ func (j *job) unfinished(st *api.JobStatus, names map[tasks.PeerID]members.Name)
 		return
 	}
 	st.State, st.Phase, st.Error = api.CannotFinish, "", why
-	if last.Tail != "" {
-		st.Error += "\n" + last.Tail
+	for _, more := range []string{last.Stack, last.Tail} {
+		if more != "" {
+			st.Error += "\n" + more
+		}
 	}
 	st.Hint = "all that is done is kept: " + api.Advice(st.ID)
 }

@@ -62,7 +62,7 @@ func (w *world) cannotEnd(n *node, e engine.FinishJob) bool {
 	w.trace.printf(w.now, n, "BAD END, round %d", v.Round)
 	w.reply(n, 50*time.Millisecond, engine.Unfinished{
 		ID:      e.ID,
-		Attempt: ledger.Attempt{Kind: "disk", Reason: diskFull, Code: code},
+		Attempt: ledger.Attempt{Failure: ledger.Failure{Kind: "disk", Reason: diskFull}, Code: code},
 	})
 	return true
 }

@@ -8,10 +8,15 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
+// Failure is what a job's record says of what a runtime says, where no unit is to blame and others may do better.
+func Failure(f *exec.Failure) ledger.Failure {
+	return ledger.Failure{Kind: string(f.Kind), Reason: reason(f), Stack: f.Stack, Tail: f.Tail}
+}
+
 // failureOf is what a job's home is told of a failure in a packet. job is nil if its description is not known; running
 // is empty if no packet was.
 func failureOf(job *tasks.Job, f *exec.Failure, running exec.Packet) ledger.Failure {
-	out := ledger.Failure{Kind: string(f.Kind), Reason: Reason(f), Stack: f.Stack, Tail: f.Tail}
+	out := Failure(f)
 	if job != nil {
 		out.Blame = blame(job, f, running.Units(), running.Base)
 	}
@@ -28,8 +33,8 @@ func failureOf(job *tasks.Job, f *exec.Failure, running exec.Packet) ledger.Fail
 	return out
 }
 
-// Reason is a failure in one line, without the file and entry, which are told beside it.
-func Reason(f *exec.Failure) string {
+// reason is a failure in one line, without the file and entry, which are told beside it.
+func reason(f *exec.Failure) string {
 	if f.Op == "" {
 		return f.Msg
 	}
