@@ -8,18 +8,18 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The submitter may do with its job what it likes, and its word that the job goes on from one copy counts at any time.
-// An admin's is for jobs that have lost their majority, and an admin may lie: where the ledger lives, as this peer sees
-// it, an admin's word counts for nothing, and neither does who leads and what ends by it. What a ledger has come to
-// that the admin took for lost counts over what was recovered, too: both are exact, and the one that was not in need of
-// recovery is nobody's work alone.
+// A recovery has a job go on from one copy of its ledger. The job's submitter may order it at any time, for the job is
+// its own. An admin may order it for jobs whose majority of replicas is lost, and an admin may lie. So this peer
+// ignores an admin's recovery as long as it sees the ledger live, and with it whoever leads, and whatever ends, by that
+// recovery. If a ledger that an admin took for lost comes to an end, that end counts over the recovered one's: both are
+// exact, but the former needed no single person's word.
 
-// settleTime is for how long a replica must have had a leader, after a restart or a time without, until it takes its
-// ledger for one that lives: the others may have been away for long, and the job been recovered meanwhile by whoever
-// had to.
+// settleTime is how long a replica must have heard a leader, after its restart or after a time without any, before it
+// takes the ledger for one that lives. In the time before that the job may rightly have been recovered.
 const settleTime = time.Minute
 
-// noteLed follows whether this copy's ledger has a leader. A job that is new here has had one all along.
+// noteLed notes whether this copy hears a leader now, and has settleTime begin anew if it heard none for long. Called
+// at each tick. A job that has just become known here counts as led so far.
 func (p *Peer) noteLed(j *jobState) {
 	if j.copy.log == nil || !j.copy.log.Led(p.now, answerWithin) {
 		return
@@ -30,13 +30,13 @@ func (p *Peer) noteLed(j *jobState) {
 	j.copy.ledAt = p.now
 }
 
-// letSettle has a copy of an earlier life of this peer wait for settleTime before a leader tells that the ledger lives.
+// letSettle has settleTime begin for a copy that this peer has brought back from its disk.
 func (p *Peer) letSettle(j *jobState) {
 	j.copy.ledAt, j.copy.settledAt = p.now-2*recoverAlive, p.now+settleTime
 }
 
-// lives reports whether this peer sees that a job's ledger can be written to: its own copy is led, and has been for a
-// while, or without a copy it hears who is proven to lead.
+// lives reports whether this peer sees a job's ledger at work: its own copy has had a leader for settleTime or, where
+// it has no copy, it hears from a home that has proven to lead.
 func (p *Peer) lives(j *jobState) bool {
 	if j.copy.log != nil && j.seated() {
 		return p.now >= j.copy.settledAt && j.copy.log.Led(p.now, answerWithin)
@@ -44,14 +44,15 @@ func (p *Peer) lives(j *jobState) bool {
 	return j.home != "" && p.now-j.seeking.heard <= seekAfter
 }
 
-// defies reports whether a recovery of a job's ledger that holds counts for nothing here: its submitter has not signed
-// it, and the ledger lives. One that goes on by the word of an admin who is none any more may be recovered again.
+// defies reports whether this peer ignores a recovery l although its signature is valid: an admin and not the submitter
+// has signed it, and the ledger lives. It does not ignore l if the ledger goes on by an earlier recovery whose admin
+// has lost the right since, for such a ledger may be recovered again.
 func (p *Peer) defies(j *jobState, l quorum.Link) bool {
 	if mutant.On(mutant.ObeyAdmins) || j.desc == nil || p.submittersWord(j.id, j.desc.Submitter, l) {
 		return false
 	}
 	if r := j.recovery(); r != nil && p.trueRecovery(j.id, j.desc.Submitter, *r) != nil {
-		return false // see lapsed
+		return false
 	}
 	if !p.lives(j) {
 		return false
@@ -80,14 +81,15 @@ func lastRecovery(c quorum.Chain) (l *quorum.Link) {
 	return l
 }
 
-// defiesChain is defies for voters of a later epoch than this peer follows.
+// defiesChain reports whether this peer ignores the voters in a chain, because they are of a later epoch than it
+// follows and it ignores the recovery that began that epoch.
 func (p *Peer) defiesChain(j *jobState, c quorum.Chain) bool {
 	l := lastRecovery(c)
 	return l != nil && quorum.Epoch(c.Conf().Term) > max(quorum.Epoch(j.term), j.copy.record.Epoch()) && p.defies(j, *l)
 }
 
-// keepsEnd reports whether the end of a job stands against a recovery by an admin: it is proven, or it is in this
-// peer's copy of a ledger that lives, and will be.
+// keepsEnd reports whether the end of a job, as this peer knows it, stands against a recovery l that an admin has
+// signed: because the end is proven, or because it is in the log of a ledger that lives, and so will be proven.
 func (p *Peer) keepsEnd(id tasks.JobID, past *endedJob, l quorum.Link) bool {
 	if mutant.On(mutant.ObeyAdmins) || p.submittersWord(id, past.submitter, l) {
 		return false
@@ -96,14 +98,14 @@ func (p *Peer) keepsEnd(id tasks.JobID, past *endedJob, l quorum.Link) bool {
 	return past.Seal != nil || j != nil && j.copy.log != nil && p.defies(j, l)
 }
 
-// overrules reports whether an end of a job counts over what an admin had recovered: the ledger of before has come to
-// it.
+// overrules reports whether an end e counts over a recovery of the job: an admin has signed the recovery, and e is
+// proven by voters of an earlier epoch, so the ledger that was taken for lost has come to it.
 func (p *Peer) overrules(id tasks.JobID, submitter tasks.PeerID, recovery *quorum.Link, e *Ended) bool {
 	return recovery != nil && quorum.Epoch(e.Seal.Chain.Conf().Term) < quorum.Epoch(recovery.Conf.Term) &&
 		!p.submittersWord(id, submitter, *recovery)
 }
 
-// takeEarlierEnd ends a job here that goes on from a recovered copy, as its ledger of before has ended.
+// takeEarlierEnd ends a job that goes on here from a recovered copy, since its ledger has ended without the recovery.
 func (p *Peer) takeEarlierEnd(j *jobState, e *Ended) {
 	past := pastJob{term: e.Seal.Chain.Conf().Term, submitter: j.desc.Submitter}
 	if j.copy.log != nil {
@@ -119,8 +121,8 @@ func (p *Peer) takeEarlierEnd(j *jobState, e *Ended) {
 	p.ends.put(j.id, past, *e)
 }
 
-// earlierEnd takes the end of a job for another one, by a recovered copy, that was taken for it here; it reports
-// whether it did.
+// earlierEnd puts an end e of a job in the place of the one that is known here, if that one came by a recovery that e
+// overrules. It reports whether it did.
 func (p *Peer) earlierEnd(id tasks.JobID, e *Ended) bool {
 	past := p.ends.of[id]
 	if past == nil || past.submitter == "" {

@@ -10,52 +10,53 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// One goroutine does all that a node does for all jobs. So a member may have this peer check no more signatures than an
-// honest one ever needs, whatever chains of voters it makes up for a job of its own: beyond that its proofs are
-// dropped, which costs an honest one a moment, for all of them are repeated. A member that goes on and on is told. The
-// same share pays for what members show in answers to requests (CheckFor). Requests that have this peer read a ledger's
-// log are paid for, too (Pay).
-//
-// So it is with reports. An honest node sends them when they are due, and sooner when there is news, but not so many
-// that it would come near to its share (Peer.hurries).
+// One goroutine serves all jobs of a node, so no member may take more of its time than an honest one needs. Each member
+// has an allowance for the signatures that it has this peer check, whether it shows them in messages or in answers to
+// requests (CheckFor), one for its reports, and one for requests that have a ledger's log read (Pay). What is beyond an
+// allowance is dropped; an honest member loses a moment by that, for it repeats what matters. A member that goes on
+// asking for more is reported as violating the rules. This peer measures its own reports in the same way, so that it
+// stays within what their receivers allow (hurries).
 
 const (
-	rangeCost  = 4 * time.Microsecond   // of a member's time for each range in its reports,
-	reportCost = 256 * rangeCost        // and for a report or a failure in it: 1000 a second
-	checkCost  = 2 * time.Millisecond   // of a member's time for each signature: 500 a second
-	askCost    = 100 * time.Millisecond // of a member's time for a request that has a ledger's log read: 10 a second
-	// it may be ahead of its time: 8000 signatures at once, as when many jobs are announced
+	rangeCost  = 4 * time.Microsecond   // what a range in a report costs its sender
+	reportCost = 256 * rangeCost        // what a report, or a failure in one, costs its sender: about 1000 a second
+	checkCost  = 2 * time.Millisecond   // what a signature to be checked costs who shows it: 500 a second
+	askCost    = 100 * time.Millisecond // what a request that has a log read costs its sender: 10 a second
+	// maxAhead is how far ahead of time a member may run up costs: by 8000 signatures at once, as when many jobs are
+	// announced.
 	maxAhead   = 16 * time.Second
-	patience   = 20 * time.Second // how long a member may ask for too much before that is told
-	tellAgain  = time.Second      // and how often it is then
-	maxForgone = 1 << 10          // members whose dues are kept without a look at which are paid
+	patience   = 20 * time.Second // how long a member's messages are dropped before it is reported
+	tellAgain  = time.Second      // how often a member that goes on is reported then
+	maxForgone = 1 << 10          // how many members' dues are kept before those who owe nothing are forgotten
 )
 
-// allowance is how far ahead of its time a member is with what it has this peer do.
+// allowance measures one kind of work that a member has this peer do. Each piece of work moves paid forward by its
+// cost, and time catches up with it; the member has spent its allowance when paid is more than maxAhead in the future.
 type allowance struct {
-	paid    time.Duration // when what was done for it is paid, by time alone
-	dropped time.Duration // since when messages are dropped; 0 for not
-	told    time.Duration // when that was last told
+	paid    time.Duration // when time will have paid for all that was done
+	dropped time.Duration // since when messages are dropped for this; 0 while none are
+	told    time.Duration // when the member was last reported for it
 }
 
-// charges is what members have had this peer do, and what it has had others do.
+// charges measures what members have this peer do, and what it has them do.
 type charges struct {
-	of      map[tasks.PeerID]*dues
-	checks  *counted       // all signatures that were checked, whoever they were shown by
-	checked quorum.Checked // links of chains that hold, and are not checked again
-	own     allowance      // by which the receivers of this peer's reports measure it
+	of      map[tasks.PeerID]*dues // of members that have had anything done
+	checks  *counted               // counts all signatures that are checked, whoever showed them
+	checked quorum.Checked         // links of chains that were found valid, and need not be checked again
+	own     allowance              // of this peer's reports, as their receivers measure them
 }
 
-// dues are a member's allowances.
+// dues are one member's allowances, for signatures, reports and requests that read a log.
 type dues struct {
 	checks, reports, asks allowance
-	unanswered            int // times in a row that it was asked for a description and did not answer
+	unanswered            int // how often in a row the member did not answer when asked for a job's description
 }
 
-// charge takes cost from the allowance.
+// charge books the cost of work that is done at time now.
 func (a *allowance) charge(now, cost time.Duration) { a.paid = max(a.paid, now) + cost }
 
-// spent reports whether nothing is left of it.
+// spent reports whether the allowance is used up at time now, so that what costs more is to be dropped. Messages no
+// longer count as being dropped once time has paid for half of it.
 func (a *allowance) spent(now time.Duration) bool {
 	ahead := a.paid - now
 	if ahead < maxAhead/2 {
@@ -64,7 +65,7 @@ func (a *allowance) spent(now time.Duration) bool {
 	return ahead > maxAhead
 }
 
-// drop takes note of a message that is dropped, and reports whether that is to be told.
+// drop notes that a message is dropped, and reports whether its sender is to be reported for that.
 func (a *allowance) drop(now time.Duration) bool {
 	if a.dropped == 0 {
 		a.dropped = max(now, 1)
@@ -76,7 +77,7 @@ func (a *allowance) drop(now time.Duration) bool {
 	return true
 }
 
-// counted counts the signatures that are checked.
+// counted passes signatures on to be checked, and counts them.
 type counted struct {
 	quorum.Keys
 	n int
@@ -97,24 +98,25 @@ func (p *Peer) duesOf(id tasks.PeerID) *dues {
 	return d
 }
 
-// owes reports whether a member has had so many signatures checked that no more are now.
+// owes reports whether a member has used up its allowance of signatures for now.
 func (p *Peer) owes(id tasks.PeerID) bool {
 	d := p.charges.of[id]
 	return d != nil && d.checks.spent(p.now)
 }
 
-// chargeChecks has a member pay for the signatures that were checked since there were before.
+// chargeChecks books on a member the signatures that were checked since the count was before.
 func (p *Peer) chargeChecks(from tasks.PeerID, before int) {
 	if n := p.charges.checks.n - before; n > 0 && from != p.self {
 		p.duesOf(from).checks.charge(p.now, time.Duration(n)*checkCost)
 	}
 }
 
-// ErrTooMuch is the error of a proof that is not looked at, for whoever shows it has had too many checked of late.
+// ErrTooMuch is the error of CheckFor if the member has used up its allowance of signatures.
 var ErrTooMuch = errors.New("it has had too many signatures checked of late")
 
-// CheckFor checks what a member shows of a job in its answer to a request, with the trust that proofs in messages are
-// checked with, and at that member's cost like those.
+// CheckFor runs check on what a member shows of a job in its answer to a request. check is given the trust with which
+// proofs in messages are checked too, and the signatures that it checks are booked on the member. The error is check's,
+// or ErrTooMuch.
 func (p *Peer) CheckFor(
 	from tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error,
 ) error {
@@ -125,11 +127,11 @@ func (p *Peer) CheckFor(
 	return check(p.trust(id, submitter))
 }
 
-// ErrAsked is the error of a request that is not answered, for its sender has asked for too much of late.
+// ErrAsked is the error of Pay if the member has used up its allowance of requests.
 var ErrAsked = errors.New("it has asked for too many ledgers of late: try again in some seconds")
 
-// Pay has a member pay for a request that has this peer read a ledger's log. The error is ErrAsked if it has asked for
-// too many of late; tell says that it goes on and on, which is to be told of it.
+// Pay books on a member a request that has this node read a ledger's log. The error is ErrAsked if the request is to be
+// refused; tell says that the member has been refused for so long that it is to be reported.
 func (p *Peer) Pay(from tasks.PeerID) (tell bool, err error) {
 	a := &p.duesOf(from).asks
 	if a.spent(p.now) {
@@ -139,7 +141,8 @@ func (p *Peer) Pay(from tasks.PeerID) (tell bool, err error) {
 	return false, nil
 }
 
-// tooMuch reports whether a message is dropped since its sender asks for more than its share.
+// tooMuch reports whether a message is dropped because its sender's allowance for such messages is used up. Reports are
+// booked here; proofs are booked when they have been checked (chargeChecks).
 func (p *Peer) tooMuch(from tasks.PeerID, m *Message) bool {
 	var a *allowance
 	switch {
@@ -162,19 +165,20 @@ func (p *Peer) tooMuch(from tasks.PeerID, m *Message) bool {
 	return true
 }
 
-// costOf is what a report costs its sender.
+// costOf is what a report costs its sender: so much for itself and each failure, and so much for each range.
 func costOf(r *ledger.Report) time.Duration {
 	ranges := len(r.Held) + len(r.Also) + len(r.Presumed) + giftPieces(r.Gave)
 	return time.Duration(ranges)*rangeCost + time.Duration(1+len(r.Failures))*reportCost
 }
 
-// hurries reports whether this peer may send another node a report before one is due.
+// hurries reports whether this peer may send a report with news before one is due, and still stay well within what the
+// receivers of its reports allow.
 func (p *Peer) hurries() bool { return p.charges.own.paid-p.now < maxAhead/8 }
 
-// payForReport charges this peer for a report as its receiver will.
+// payForReport books a report on this peer's own allowance, as its receiver will.
 func (p *Peer) payForReport(r *ledger.Report) { p.charges.own.charge(p.now, costOf(r)) }
 
-// forgetDues forgets members that owe nothing, when there are many.
+// forgetDues bounds charges.of: where it has grown large, members that owe nothing are forgotten.
 func (p *Peer) forgetDues() {
 	if len(p.charges.of) > maxForgone {
 		maps.DeleteFunc(p.charges.of, func(_ tasks.PeerID, d *dues) bool {

@@ -10,40 +10,40 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Sender says who may send a kind of message. What comes from anybody else changes nothing.
+// Sender says who may send a kind of message. A message from anybody else changes nothing.
 type Sender string
 
 // Senders.
 const (
-	AnyMember  Sender = "any member"              // for what it says of itself
-	TheHome    Sender = "the job's home"          // that leads the job in the term that this node follows
-	AReplica   Sender = "a replica of the ledger" // as the log here names them
-	WhoWasSent Sender = "whom this node has asked"
+	AnyMember  Sender = "any member"               // which speaks of itself alone
+	TheHome    Sender = "the job's home"           // the one that leads in the term that this node follows
+	AReplica   Sender = "a replica of the ledger"  // one that the log names here
+	WhoWasSent Sender = "whom this node has asked" // the one from whom an answer is due
 )
 
-// Wrong names what no honest node sends, for the eyes of whom it concerns: Violation carries it.
+// Wrong is a kind of message that no honest node sends, in words for the user of the node that got it (Violation).
 type Wrong string
 
 // Wrongs. There are few, so that they can be counted by kind.
 const (
-	Malformed    Wrong = "malformed message"                      // not exactly one thing said, or a number that cannot be
-	NotItsOwn    Wrong = "speaks of another's partial as its own" // or of another as home
+	Malformed    Wrong = "malformed message"                      // not exactly one field is set, or a value is impossible
+	NotItsOwn    Wrong = "speaks of another's partial as its own" // or names another node where it must name itself
 	OutsideJob   Wrong = "units that are not of the job"
 	FalsePartial Wrong = "a partial that is not what was offered"
 	Impossible   Wrong = "offers units that it cannot have run"
-	Unproven     Wrong = "claims what it cannot prove" // to lead a job, or that it has ended
+	Unproven     Wrong = "claims what it cannot prove" // that it leads a job, or that a job has ended
 	FalseProof   Wrong = "a proof or a word of a replica that is none"
 	Hoards       Wrong = "has more blobs kept for a job than can be on their way to be committed"
 	TooMuch      Wrong = "goes on asking for more than its share of this node's time"
 )
 
-// Rule is one line of the table of messages: who may send what, and what is checked of it before it has any effect.
-// A message whose sender is not the right one is dropped. One that fails its check is told as a Violation, since no
-// honest node sends it, however late, lost or repeated its messages are.
+// Rule is one line of the table of messages: who may send a message, and what is checked before it has any effect. A
+// message from a sender who may not send it is dropped. One that fails its check is reported as a Violation: no honest
+// node sends such a message, however late, lost or repeated its messages are.
 type Rule struct {
 	Field  string // of Message
 	Sender Sender
-	Checks string // in words, for people
+	Checks string // what check does, in words
 
 	in    func(m *Message) bool
 	check func(p *Peer, j *jobState, from tasks.PeerID, m *Message) Wrong
@@ -88,7 +88,7 @@ var rules = []Rule{
 	{
 		"Append",
 		AnyMember,
-		"it comes from the job's submitter, in bounds; it has effect with that one's signature alone, see ledger.Signed",
+		"it comes from the job's submitter, in bounds; it has no effect without the submitter's signature, see ledger.Signed",
 		func(m *Message) bool { return m.Append != nil },
 		checkAppend,
 	},
@@ -219,7 +219,8 @@ var rules = []Rule{
 	},
 }
 
-// wrong says what is wrong with a message, whoever its job's home is; empty if an honest node may have sent it.
+// wrong says what is wrong with a message, or is empty if an honest node may have sent it. It does not judge whether
+// the sender is the job's home.
 func (p *Peer) wrong(from tasks.PeerID, j *jobState, m *Message) Wrong {
 	var rule *Rule
 	for i := range rules {
@@ -237,7 +238,7 @@ func (p *Peer) wrong(from tasks.PeerID, j *jobState, m *Message) Wrong {
 	return rule.check(p, j, from, m)
 }
 
-// violated tells of a member that sent what no honest node sends.
+// violated reports a member that sent what no honest node sends.
 func (p *Peer) violated(from tasks.PeerID, job tasks.JobID, what Wrong) {
 	if from != p.self {
 		p.emit(Violation{From: from, Job: job, What: what})
@@ -245,15 +246,17 @@ func (p *Peer) violated(from tasks.PeerID, job tasks.JobID, what Wrong) {
 }
 
 const (
-	maxTerm     = 1 << 62 // no log gets there
-	maxNamed    = 1 << 10 // partials or peers named in a message
+	maxTerm     = 1 << 62 // of a log: no honest one comes near it
+	maxNamed    = 1 << 10 // partials, or peers, in one message
 	maxHash     = 128     // characters of a hash, hex
 	maxFounders = 16      // voters with whom a log began
-	// of what a report says that its sender holds; what is torn most, by entries that fail, comes to hundreds
+	// maxRanges bounds the ranges in which a report says what its sender holds. The most torn that honest nodes hold,
+	// where many entries fail, come to hundreds of ranges.
 	maxRanges = 1 << 14
 )
 
-// space are the units of a job, as far as they are known here. An open job may have more than that.
+// space is the range in which all units of a job lie, as far as this node can tell: no bound is known before the
+// description is, nor for an open job, which may have grown without this node knowing.
 func (j *jobState) space() tasks.Range {
 	switch {
 	case j == nil || j.desc == nil:
@@ -264,11 +267,13 @@ func (j *jobState) space() tasks.Range {
 	return j.desc.Want
 }
 
-// knownOf are those of some units of a job that are known here. The home may speak of more than this node has heard of.
+// knownOf is the part of c that consists of units which this node knows: the home of an open job may speak of more.
 func (j *jobState) knownOf(c tasks.Cover) tasks.Cover { return c.Intersect(tasks.CoverOf(j.want())) }
 
+// fine is the check of messages that need none.
 func fine(*Peer, *jobState, tasks.PeerID, *Message) Wrong { return "" }
 
+// outside says whether covers name units that the job cannot have.
 func outside(j *jobState, covers ...tasks.Cover) Wrong {
 	for _, c := range covers {
 		if !c.Valid(j.space()) {
@@ -312,7 +317,8 @@ func checkOpen(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
 	return checkProof(from, m.Term, m.Open.Proof)
 }
 
-// checkProof looks whether a mandate is for what its sender says of itself.
+// checkProof reports a mandate that is not for the home and the term that the message names. Its signatures are checked
+// later, by heed.
 func checkProof(home tasks.PeerID, term uint64, proof *quorum.Mandate) Wrong {
 	if proof == nil || proof.Term != term || proof.LeaderPeer() != home {
 		return Unproven
@@ -356,7 +362,7 @@ func checkAck(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 	return ""
 }
 
-// checkOwn checks a partial that its holder offers.
+// checkOwn checks a partial that its sender must have made and hold itself.
 func checkOwn(of func(*Message) *merge.Partial) func(*Peer, *jobState, tasks.PeerID, *Message) Wrong {
 	return func(_ *Peer, j *jobState, from tasks.PeerID, m *Message) Wrong {
 		part := of(m)
@@ -367,7 +373,7 @@ func checkOwn(of func(*Message) *merge.Partial) func(*Peer, *jobState, tasks.Pee
 	}
 }
 
-// checkPartial checks what is plain to see of any partial.
+// checkPartial checks what can be seen of any partial without its blob.
 func checkPartial(j *jobState, job tasks.JobID, part *merge.Partial) Wrong {
 	switch {
 	case part.Job != job || part.Size < 0 || part.Climb < 0 || part.Cover.Empty():
@@ -448,7 +454,7 @@ func checkKeep(_ *Peer, j *jobState, _ tasks.PeerID, m *Message) Wrong {
 	switch k := m.Keep; {
 	case (k.Partial == nil) == (k.Result == nil) || len(k.Sources) > maxNamed:
 		return Malformed
-	case k.Free: // it names a partial that this node may forget, and need say no more of it
+	case k.Free: // the name of the partial is enough for this node to free it
 	case k.Partial != nil:
 		return checkPartial(j, m.Job, k.Partial)
 	case k.Result.Size < 0 || len(k.Result.SHA256) > maxHash:

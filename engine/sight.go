@@ -11,60 +11,69 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// This host may lack files that others see: a mount, a right, a route, a plugin. Such a file is learnt of by a
-// generation that fails, which costs what the generation has done. So a node looks at the local files of which it
-// holds work, and one failure has it look at the others: at all local files, which is cheap; of files on servers, those
-// of a server that could not be reached twice and of a protocol that ROOT does not know count as unseen too, and those
-// of a folder of which two were not to be had until they have been looked at one by one. What is not seen is looked at
-// again from time to time, since mounts come back.
+// This host may not see files that other hosts see, for want of a mount, a right, a route or a plugin. If a generation
+// finds that out, all that it has done is lost. So a node looks at local files before generations open them: at those
+// of which it holds work, and at one of each folder. When one file turns out not to be seen, others are presumed not to
+// be:
+//
+//   - of local files none is presumed; all of them are looked at, which is cheap;
+//   - of a server that could not be reached, or refused, for two files: all its files;
+//   - of a protocol that the runtime does not know: all files of that protocol;
+//   - of a folder on a server of which two files could not be had: all its files, until each has been looked at.
+//
+// Files that are not seen are looked at again from time to time, since mounts and servers come back.
 
-// Causes that are of a server, or of a protocol, and not of a file; the words are those of exec.Cause.
+// Causes that concern a whole server, or a protocol, and not one file. The words are those of exec.Cause, which this
+// package may not import.
 const (
 	causeUnreachable  = "unreachable"
 	causeProtocol     = "protocol"
 	causeUnauthorised = "unauthorised"
 )
 
-// causeDiffers is of one file alone: another than the one that was planned has its name here.
+// causeDiffers concerns one file: what has its name on this host is not the file that was planned.
 const causeDiffers = "differs"
 
-// How this host looks at files again.
 const (
-	lookAtOnce  = 256              // files in one Look
-	lookSamples = 16               // files that stand for all that are not seen
-	lookFirst   = 2 * time.Second  // until the first of these, and twice as long until each next
-	lookMax     = time.Minute      // but no longer
-	lookLost    = 10 * time.Minute // a Look that is not answered by then never is
-	doubt       = 5 * time.Second  // a look is not believed so long after a generation failed, twice as long each time
+	lookAtOnce  = 256              // most files in one Look
+	lookSamples = 16               // how many of the files that are not seen are looked at again at a time
+	lookFirst   = 2 * time.Second  // how soon that happens the first time; the wait doubles each time
+	lookMax     = time.Minute      // the longest that the wait becomes
+	lookLost    = 10 * time.Minute // when a Look that is not answered is given up
+	// doubt is how long a Look that sees a file is not believed after a generation could not open the file. It doubles
+	// with each such failure.
+	doubt = 5 * time.Second
 )
 
-// Glance is how one file looks from this host: seen if Cause is empty.
+// Glance is how one file looks from this host.
 type Glance struct {
-	File          int
-	Cause, Reason string
+	File   int    // index in the job's dataset
+	Cause  string // an exec.Cause: why the file is not seen; empty if it is seen
+	Reason string // what the system or the runtime said, for the user; empty if it is seen
 }
 
 // unread is a file that this host does not see.
 type unread struct {
 	Glance
-	presumed bool          // it has not been tried, and nor has its server
-	fails    int           // of generations
-	doubted  time.Duration // looks that say otherwise are not believed before
+	presumed bool          // neither the file nor its server has been tried: it is not seen for what others showed
+	fails    int           // how many generations could not open it
+	doubted  time.Duration // a Look that sees the file is not believed before this time
 }
 
-// sight is what a node does not see of one job.
+// sight is what this host does not see of one job's files. At most one Look is out at a time; the files in todo wait
+// for the next one.
 type sight struct {
-	files  map[int]*unread // by index
+	files  map[int]*unread // that are not seen, by index in the dataset
 	todo   []int           // to be looked at
-	ahead  []bool          // files that were looked at before the first packet in them
-	asked  tasks.Moment    // when the Look that is out was emitted
-	next   time.Duration   // when to look again
-	wait   time.Duration
-	swept  bool // all local files have been looked at since the last failure, or are being
-	sample int  // where the next samples begin
+	ahead  []bool          // by index: the file was looked at, or left out, before any generation came to it
+	asked  tasks.Moment    // when the Look that is out was emitted; never if none is
+	next   time.Duration   // when to look again at some of files
+	wait   time.Duration   // how long it was until next
+	swept  bool            // all local files have been looked at, or are in todo, since a file was last found missing
+	sample int             // where among files the next samples begin
 }
 
-// due is when lookAgain must be called, -1 for never.
+// due is when lookAgain must be called; -1 for never.
 func (s *sight) due() time.Duration {
 	if len(s.files) == 0 || !s.asked.Never() {
 		return -1
@@ -72,7 +81,7 @@ func (s *sight) due() time.Duration {
 	return s.next
 }
 
-// cannotRead takes a generation's word that this host does not see a file.
+// cannotRead notes that a generation could not open a file since this host does not see it.
 func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
 	if !j.loaded {
 		return
@@ -97,7 +106,7 @@ func (p *Peer) cannotRead(j *jobState, f ledger.Failure) {
 	p.look(j)
 }
 
-// presume adds to s what is most likely not seen either, and what must be looked at for that.
+// presume notes which other files are most likely not seen, now that u is not, and which have to be looked at to tell.
 func (s *sight) presume(d *tasks.Dataset, u *unread) {
 	url := d.Files[u.File].URL
 	if !remote(url) {
@@ -123,7 +132,8 @@ func (s *sight) presume(d *tasks.Dataset, u *unread) {
 	}
 }
 
-// sweep has all local files looked at that are not known to be missing, those behind u first.
+// sweep has all local files looked at that are not known to be missing. Those behind u come first, since generations
+// come to them next.
 func (s *sight) sweep(d *tasks.Dataset, u *unread) {
 	if s.swept || remote(d.Files[u.File].URL) {
 		return
@@ -137,7 +147,8 @@ func (s *sight) sweep(d *tasks.Dataset, u *unread) {
 	}
 }
 
-// twice reports whether another file has failed as u has, in the same folder or on the same server.
+// twice reports whether generations have failed at another file for the same cause as at u, in the same folder or on
+// the same server, which key names.
 func (s *sight) twice(d *tasks.Dataset, u *unread, key string) bool {
 	for i, o := range s.files {
 		if k, _ := keyFor(d.Files[i].URL, o.Cause); i != u.File && o.fails > 0 && k == key && o.Cause == u.Cause {
@@ -147,13 +158,14 @@ func (s *sight) twice(d *tasks.Dataset, u *unread, key string) bool {
 	return false
 }
 
-// remote reports whether something is no file of a host: it has a URL, or is a blob of items without one.
+// remote reports whether a file cannot be looked at on this host: it is on a server, or it is a blob of items, which
+// has no URL.
 func remote(url string) bool {
 	return url == "" || strings.Contains(url, "://") && !strings.HasPrefix(url, "file:")
 }
 
-// keyFor names what fails together for a cause: a protocol, a server (whole: who could not reach it once need not
-// try each file), or a folder.
+// keyFor names what a cause usually makes fail together: all files of a protocol, of a server or of a folder. whole
+// says that the cause concerns all of them by its nature, so that none needs to be tried by itself.
 func keyFor(url, cause string) (key string, whole bool) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok {
@@ -175,7 +187,7 @@ func folder(url string) string {
 	return url[:strings.LastIndexByte(url, '/')+1]
 }
 
-// look emits the next Look, if none is out.
+// look emits the next Look, of files in todo, unless one is out.
 func (p *Peer) look(j *jobState) {
 	s := &j.sight
 	if !s.asked.Never() || len(s.todo) == 0 || j.shut {
@@ -187,7 +199,7 @@ func (p *Peer) look(j *jobState) {
 	s.asked = tasks.At(p.now)
 }
 
-// looked takes what a Look has shown.
+// looked takes the answer to a Look.
 func (p *Peer) looked(ev Looked) {
 	j := p.job(ev.ID)
 	if j == nil || !j.loaded || j.shut {
@@ -224,8 +236,8 @@ func (p *Peer) looked(ev Looked) {
 	}
 }
 
-// lookAhead looks at local files of which this node holds work, and into each folder, before its generations come to
-// them: one that does to a file that is not there has worked in vain. A file that is missing has all looked at.
+// lookAhead has this host look at the local files of which this node holds work and, the first time, at one file of
+// each folder, before generations come to them: a generation that comes to a file that is not there has worked in vain.
 func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
 	s, d := &j.sight, j.data()
 	first := s.ahead == nil
@@ -244,8 +256,8 @@ func (p *Peer) lookAhead(j *jobState, held tasks.Cover) {
 	p.look(j)
 }
 
-// grew has a host that does not see some files look at those that were appended, from one on: it may not see them
-// either.
+// grew has a host that does not see all files look at those that were appended, from the index from on, since it may
+// not see them either.
 func (p *Peer) grew(j *jobState, from int) {
 	if s, d := &j.sight, j.data(); len(s.files) > 0 {
 		for i := from; i < len(d.Files); i++ {
@@ -257,7 +269,8 @@ func (p *Peer) grew(j *jobState, from int) {
 	}
 }
 
-// lookIntoFolders has one local file of each folder looked at: a mount that lacks is known before work of it is stolen.
+// lookIntoFolders has one local file of each folder looked at, so that a missing mount is known before work in it is
+// stolen.
 func (s *sight) lookIntoFolders(d *tasks.Dataset) {
 	known := map[string]bool{}
 	for i := range d.Files {
@@ -271,7 +284,8 @@ func (s *sight) lookIntoFolders(d *tasks.Dataset) {
 	}
 }
 
-// seen forgets that a file was not seen, and has all looked at that were not for the same reason.
+// seen notes that u is seen again. Files that were not seen for the same cause are looked at too, or, if the cause was
+// the server's and they were never tried, count as seen.
 func (s *sight) seen(d *tasks.Dataset, u *unread) {
 	key, whole := keyFor(d.Files[u.File].URL, u.Cause)
 	delete(s.files, u.File)
@@ -288,7 +302,7 @@ func (s *sight) seen(d *tasks.Dataset, u *unread) {
 	}
 }
 
-// lookAgain looks at some of the files that are not seen.
+// lookAgain looks at some of the files that are not seen, when that is due.
 func (p *Peer) lookAgain(j *jobState) {
 	s := &j.sight
 	if s.asked.Past(lookLost, p.now) {
@@ -309,13 +323,13 @@ func (p *Peer) lookAgain(j *jobState) {
 	p.look(j)
 }
 
-// blindNow tells the scheduler, and the home, what this host does not see now.
+// blindNow tells the scheduler at once, and the home with the next report, what this host does not see now.
 func (p *Peer) blindNow(j *jobState) {
 	p.schedule(steal.Blind{Job: j.id, Cover: j.sight.cover(j.data(), j.want(), false)})
 	j.reports.news, j.reports.urgent = true, true
 }
 
-// cover is all that is not seen, or what of it has not been tried.
+// cover is the units of all files that are not seen or, with presumed, of those among them that have not been tried.
 func (s *sight) cover(d *tasks.Dataset, want tasks.Range, presumed bool) tasks.Cover {
 	var rs []tasks.Range
 	for i, u := range s.files {
@@ -326,10 +340,11 @@ func (s *sight) cover(d *tasks.Dataset, want tasks.Range, presumed bool) tasks.C
 	return tasks.CoverOf(rs...)
 }
 
-// maxUnseenRanges bounds the ranges by which a report tells what is not seen.
+// maxUnseenRanges bounds the ranges with which a report says what is not seen.
 const maxUnseenRanges = 4096
 
-// unseen tells what is not seen for a report: by folder or server, and by reason.
+// unseen is what a report says of files that are not seen: groups of them by folder or server, cause and reason, and
+// the units of those that have not been tried.
 func (s *sight) unseen(d *tasks.Dataset, want tasks.Range) (out []ledger.Unseen, presumed tasks.Cover) {
 	if len(s.files) == 0 {
 		return nil, nil
@@ -348,35 +363,34 @@ func (s *sight) unseen(d *tasks.Dataset, want tasks.Range) (out []ledger.Unseen,
 		g.out[k] = g.out[k].Cut()
 	}
 	presumed = s.cover(d, want, true)
-	if len(presumed) > maxUnseenRanges { // told as one: it has not been tried
+	if len(presumed) > maxUnseenRanges { // one range around them says too much, which is harmless of what is a guess
 		presumed = tasks.CoverOf(tasks.R(presumed[0].First, presumed[len(presumed)-1].Last))
 	}
 	return g.out, presumed
 }
 
-// kindred files are told of together: those of a folder or server that are not seen for one cause and, where that is
-// told file by file, for one reason.
+// kindred is what the files of one group have in common: the folder or server, the cause and, if each file has a reason
+// of its own, the reason.
 type kindred struct{ key, cause, reason string }
 
-// groups are what is told of files that are not seen, with their ranges.
+// groups collects the groups of a report.
 type groups struct {
-	out    []ledger.Unseen
-	at     map[kindred]int
-	apart  map[kindred]int // by key and cause: how many reasons are told apart
-	ranges [][]tasks.Range
+	out    []ledger.Unseen // the groups so far, at most ledger.MaxUnseen
+	at     map[kindred]int // index in out
+	apart  map[kindred]int // how many reasons a folder or server and a cause have groups of their own for
+	ranges [][]tasks.Range // of the files of each group, by index in out
 }
 
-// What a group is called that files are added to when there are as many as may be told of, and how many reasons of one
-// folder and cause are told apart.
 const (
-	otherPlaces = "other places"
-	mostApart   = 3
+	otherPlaces = "other places" // name of the group that takes the rest when there are ledger.MaxUnseen groups
+	mostApart   = 3              // how many reasons of one folder and cause get a group of their own
 )
 
+// add puts a file, with the range of its units, into the group that it belongs to.
 func (g *groups) add(url string, u *unread, r tasks.Range) {
 	key, _ := keyFor(url, u.Cause)
 	of := kindred{key: key, cause: u.Cause}
-	if u.Cause == causeDiffers { // what is so of one file, its numbers, is not so of the next
+	if u.Cause == causeDiffers { // the reason names numbers that hold for this file alone
 		of.reason = u.Reason
 		if _, known := g.at[of]; !known && g.apart[kindred{key: key, cause: u.Cause}] == mostApart {
 			of.reason = ""
@@ -408,7 +422,8 @@ func (g *groups) add(url string, u *unread, r tasks.Range) {
 	g.ranges[k] = append(g.ranges[k], r)
 }
 
-// inCommon is what is so of all files that are not seen for a cause, whatever was said of each.
+// inCommon is the reason that is given for several files that are not seen for one cause, where what was said of each
+// differs.
 func inCommon(cause string) string {
 	switch cause {
 	case "missing":
@@ -427,7 +442,7 @@ func inCommon(cause string) string {
 	return "they cannot be read, for several reasons"
 }
 
-// Unseen tells what this peer does not see itself, of all jobs that it takes part in.
+// Unseen is what this host does not see of the files of all jobs that this peer takes part in.
 func (p *Peer) Unseen() (out []ledger.Unseen) {
 	for _, j := range p.jobs {
 		if !j.shut && j.loaded {

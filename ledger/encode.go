@@ -10,15 +10,15 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// recordVersion is the version of an encoded record. Another is not read: a replica that cannot read a snapshot drops
-// its copy of the ledger, and never guesses.
+// recordVersion is the version of an encoded record. A replica that gets a snapshot of another version drops its copy
+// of the ledger, and does not guess what the snapshot means.
 const recordVersion = 2
 
-// ErrRecord is the error, under errors.Is, of bytes that are no record of the job.
+// ErrRecord is the error, under errors.Is, of bytes that do not encode a record of the job.
 var ErrRecord = errors.New("no record of the job")
 
-// encoded is a record as it stands in a snapshot of the log. All fields of Record are in it, by their names: one that
-// is added to Record is in the next snapshot.
+// encoded is a record in a snapshot of the log. All fields of Record are encoded by their names, so a field that is
+// added to Record is in the next snapshot without a change here.
 type encoded struct {
 	Version int                `msgpack:"v"`
 	Parts   []merge.Partial    `msgpack:"p"` // Record.Done, whose cover and canary are their sums
@@ -26,7 +26,8 @@ type encoded struct {
 	Record  *recordWithoutDone `msgpack:"r"`
 }
 
-// appended is an append whose number is its place. With Same its files are those of the one before it.
+// appended is an append in a snapshot. Its number is its place in the list, from 1 on. With Same its files are those of
+// the append before it, which saves the space of files that were appended many times.
 type appended struct {
 	Same  bool         `msgpack:"e,omitempty"`
 	Files []tasks.File `msgpack:"f,omitempty"`
@@ -34,7 +35,7 @@ type appended struct {
 	Sig   []byte       `msgpack:"s"`
 }
 
-// encode is what of a job's growth stands in a snapshot.
+// encode lists a job's appends for a snapshot.
 func (g *Growth) encode() (out []appended) {
 	for i := range g.Appends {
 		a := &g.Appends[i]
@@ -47,8 +48,8 @@ func (g *Growth) encode() (out []appended) {
 	return out
 }
 
-// restore makes the appends that encode wrote, by the rules for one after the other. Only the signature of the last
-// one is checked: it is under those before, too.
+// restore applies the appends that encode has listed, each by the rules for appends of a log. Only the last signature
+// is checked, since it is under all appends before it too.
 func (r *Record) restore(all []appended) error {
 	signed := r.Growth.signed
 	r.Growth.signed = nil
@@ -68,14 +69,15 @@ func (r *Record) restore(all []appended) error {
 	return nil
 }
 
-// recordWithoutDone is Record in all but Done, which encodes itself as nothing.
+// recordWithoutDone is Record for the encoder. Its field Done has no exported fields, so nothing of it is encoded here:
+// encoded.Parts has what it consists of.
 type recordWithoutDone Record
 
-// Encode is the record in bytes: equal records give equal ones.
+// Encode encodes the record. Equal records give equal bytes, so replicas can compare them.
 func (r *Record) Encode() ([]byte, error) {
 	all := recordWithoutDone(*r)
 	v := reflect.ValueOf(&all).Elem()
-	for i := range v.NumField() { // nothing is nothing, whether it was never there or went
+	for i := range v.NumField() { // an empty slice is encoded like nil, so that equal records give equal bytes
 		if f := v.Field(i); f.CanSet() && f.Kind() == reflect.Slice && f.Len() == 0 {
 			f.SetZero()
 		}
@@ -89,7 +91,8 @@ func (r *Record) Encode() ([]byte, error) {
 	return b, nil
 }
 
-// DecodeRecord reads what Encode wrote for a job whose record was begun as it is given. The error wraps ErrRecord.
+// DecodeRecord decodes the record of a job. begun is the job's record before any entry, with the units and the rules
+// for appends that the job's description says. The error wraps ErrRecord.
 func DecodeRecord(b []byte, begun *Record) (*Record, error) {
 	var e encoded
 	if err := wire.Unmarshal(b, &e); err != nil {
@@ -114,7 +117,7 @@ func DecodeRecord(b []byte, begun *Record) (*Record, error) {
 	return &r, r.check()
 }
 
-// check holds a record that came from elsewhere to what Apply keeps true.
+// check reports whether a decoded record breaks what Apply keeps true of records.
 func (r *Record) check() error {
 	if !r.Undone.Valid(r.Want) && len(r.Undone) > 0 {
 		return fmt.Errorf("%w: it took units back that there are not", ErrRecord)
@@ -138,7 +141,7 @@ func (r *Record) check() error {
 	return r.checkAttempts()
 }
 
-// checkAttempts holds the attempts of a record that came from elsewhere to what attempted keeps true.
+// checkAttempts reports whether the attempts of a decoded record break what attempted keeps true of them.
 func (r *Record) checkAttempts() error {
 	if len(r.Attempts) > maxAttempts {
 		return fmt.Errorf("%w: it holds %d attempts to end the job, and the limit is %d",

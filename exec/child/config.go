@@ -7,40 +7,42 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 )
 
-// Config says what a program is and how it is driven. All of it is the runtime's.
+// Config says what a program is and how it is driven. The runtime that owns the program fills it in.
 type Config struct {
 	Name string       // what runs, for messages: "ROOT"
 	Exe  string       // path of the program
-	Args []string     // behind its name
-	Env  []string     // whole, NAME=value
-	Dir  string       // folder in which it is started
-	Log  *slog.Logger // nothing is logged if it is nil
+	Args []string     // the arguments that follow the program's name
+	Env  []string     // the whole environment, as NAME=value
+	Dir  string       // folder in which the program is started
+	Log  *slog.Logger // nil for no log
 
-	// Phases are what a process can be doing, by the number in its page. The first is that of a process that waits.
+	// Phases are the phases that a process can be in. The index of one is the number by which the process names it in its
+	// page. Phase 0 is that of a process that waits for a request.
 	Phases []Phase
-	// NoMemory are what a process prints which dies of a lack of memory that its language has noticed: "std::bad_alloc".
+	// NoMemory are words which a process prints as it dies because its language had no more memory to give, such as
+	// "std::bad_alloc". They turn a crash into one of KindMemory.
 	NoMemory []string
-	// Explain, if it is not nil, may say better why a process has failed than the process does. It is given the errno of
-	// the failed frame, see the package comment.
+	// Explain, if it is not nil, may improve what is said of a failure. It is given the errno of the failed frame, which
+	// the package comment explains.
 	Explain func(f *exec.Failure, errno int)
 }
 
 // Phase is one step of a process.
 type Phase struct {
-	Name string // as the user knows it: it becomes Failure.Op
-	// Code says that user code which crashes here would do so everywhere: the failure is of KindCode, and no entry is to
-	// blame.
+	Name string // in the user's words; it becomes Failure.Op
+	// Code says that user code which crashes in this phase would crash on every host: the failure is of KindCode, and no
+	// entry is to blame.
 	Code bool
-	// Stage says how far a generation is in it, if no entry has begun.
+	// Stage is how far a generation in this phase is, where no entry has begun yet; otherwise empty.
 	Stage exec.Stage
-	// Opens says that a file is being opened, for which Limits.Open holds.
+	// Opens says that a file is being opened in this phase, so that Limits.Open bounds its duration.
 	Opens bool
 }
 
 // Role is what a fork is for.
 type Role struct {
 	Name   string
-	GoesOn bool // it answers further requests after one that has failed
+	GoesOn bool // whether the process answers further requests after one that has failed, and does not exit
 }
 
 func (c *Config) validate() error {
@@ -53,7 +55,7 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// stage is that of the phase with a name, if there is one.
+// stage is the stage of the phase with a name; empty if there is no such phase.
 func (c *Config) stage(name string) exec.Stage {
 	for _, p := range c.Phases {
 		if p.Name == name {
@@ -63,7 +65,7 @@ func (c *Config) stage(name string) exec.Stage {
 	return ""
 }
 
-// phase is a phase by its number, which comes from a process and may be any.
+// phase finds a phase by its number. The number comes from a process that runs user code, and may be wrong.
 func (c *Config) phase(n uint32) Phase {
 	if int64(n) < int64(len(c.Phases)) {
 		return c.Phases[n]
