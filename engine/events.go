@@ -8,8 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Event is what happened to a peer; the types below. Those that concern one core alone are that core's types by another
-// name.
+// Event is what happened to a peer; the types below, which IsEvent marks. Those that concern one core alone are that
+// core's types by another name.
 type Event interface{ IsEvent() }
 
 // Events that a peer hands on to its cores as they are.

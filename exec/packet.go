@@ -16,8 +16,8 @@ type Plan struct {
 	UUID     string  // the identity that was written into the file when it was made; empty if it has none
 }
 
-// Packet is a slice of one part of a file, handed to a generation. First and Last are local entries. A process is told of
-// it in the same form (exec/child).
+// Packet is a slice of one part of a file, handed to a generation. First and Last are local entries. A process is told
+// of it in the same form (exec/child).
 type Packet struct {
 	ID   uint64 `msgpack:"id"` // chosen by the parent, echoed in the report
 	File string `msgpack:"file"`

@@ -105,14 +105,9 @@ func (Damaged) isLedgerEvent()    {}
 func (Finished) isLedgerEvent()   {}
 func (Stop) isLedgerEvent()       {}
 
-// IsEvent marks what package engine takes from its owner and hands on as it is.
-func (Stored) IsEvent() {}
+// Package engine takes these from its owner, and hands them on as they are.
 
-// IsEvent marks what package engine takes from its owner and hands on as it is.
+func (Stored) IsEvent()    {}
 func (NotStored) IsEvent() {}
-
-// IsEvent marks what package engine takes from its owner and hands on as it is.
-func (Folded) IsEvent() {}
-
-// IsEvent marks what package engine takes from its owner and hands on as it is.
+func (Folded) IsEvent()    {}
 func (NotFolded) IsEvent() {}

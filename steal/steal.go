@@ -285,7 +285,8 @@ func (Leave) isStealEvent()         {}
 func (Full) isStealEvent()          {}
 func (PacketRefused) isStealEvent() {}
 
-// IsEvent marks what package engine takes from its owner and hands on as it is.
+// Package engine takes these from its owner, and hands them on as they are.
+
 func (PacketDone) IsEvent() {}
 
 // Effect is what the caller must do; the types below.
