@@ -45,7 +45,7 @@ func (r *Replica) send(ms []raftpb.Message) {
 		if ms[i].Type == raftpb.MsgTimeoutNow {
 			r.sendTransfer(ms[i].To, ms[i].Term)
 		}
-		to := r.peer(ms[i].To)
+		to := r.voters.peer(ms[i].To)
 		if to == "" {
 			continue
 		}
@@ -60,7 +60,7 @@ func (r *Replica) send(ms []raftpb.Message) {
 
 // sendGone tells a peer that its voter id was removed, with the proof.
 func (r *Replica) sendGone(to tasks.PeerID, id uint64) {
-	b, err := wire.Marshal(&r.chain)
+	b, err := wire.Marshal(&r.proofs.chain)
 	if err == nil {
 		r.emit(Send{To: to, Frame: append(binary.BigEndian.AppendUint64([]byte{frameGone}, id), b...)})
 	}
@@ -100,14 +100,14 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 	if frame[0] != frameRaft || !readable(frame[1:]) || m.Unmarshal(frame[1:]) != nil {
 		return
 	}
-	if earlier, known := r.peers[m.To]; m.To != r.self.ID && known && earlier == r.self.Peer && from != "" {
+	if earlier, known := r.voters.peers[m.To]; m.To != r.self.ID && known && earlier == r.self.Peer && from != "" {
 		r.emit(Misaddressed{From: from})
 	}
 	if m.To != r.self.ID || m.From == r.self.ID || !r.sender(from, m) || !plausible(m) {
 		return
 	}
-	r.heard[m.From] = r.now
-	if vote := m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote; vote && r.gone(m.From) {
+	r.hearing.note(m.From, r.now)
+	if vote := m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote; vote && r.voters.left(m.From) {
 		r.sendGone(from, m.From)
 		return
 	}
@@ -119,11 +119,11 @@ func (r *Replica) recv(from tasks.PeerID, frame []byte) {
 // recvGone accepts that this voter was removed if the voters known here have signed a later set of voters without it.
 func (r *Replica) recvGone(frame []byte) {
 	var c Chain
-	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.voter(r.self.ID) || r.removed ||
-		wire.Unmarshal(frame[9:], &c) != nil {
+	if len(frame) < 1+8 || binary.BigEndian.Uint64(frame[1:]) != r.self.ID || !r.voters.has(r.self.ID) ||
+		r.voters.removed || wire.Unmarshal(frame[9:], &c) != nil {
 		return
 	}
-	if now := c.Conf(); now.Seq > r.chain.Conf().Seq && Epoch(now.Term) == r.epoch() && now.peer(r.self.ID) == "" &&
+	if now := c.Conf(); now.Seq > r.proofs.chain.Conf().Seq && Epoch(now.Term) == r.epoch() && now.peer(r.self.ID) == "" &&
 		r.trust(r.cfg.Authority).checkChain(c) == nil {
 		r.remove()
 	}
@@ -131,7 +131,7 @@ func (r *Replica) recvGone(frame []byte) {
 
 // epoch is the epoch of the group that this copy belongs to. That the group was recovered is announced by the owner,
 // not in frames.
-func (r *Replica) epoch() uint64 { return Epoch(r.chain.Conf().Term) }
+func (r *Replica) epoch() uint64 { return Epoch(r.proofs.chain.Conf().Term) }
 
 // readable checks an encoded message before it is decoded: that it has only the fields that replicas send, and no more
 // entries than fit into its bytes.
@@ -194,16 +194,16 @@ func (r *Replica) take(m raftpb.Message) {
 	if mutant.On(mutant.StaleTerm) {
 		m.Term = max(m.Term, before.Term)
 	}
-	if m.Term == before.Term && m.Type == raftpb.MsgAppResp && !m.Reject && m.Index > r.last {
-		r.suspect(r.peer(m.From), "acknowledges what was never sent")
+	if m.Term == before.Term && m.Type == raftpb.MsgAppResp && !m.Reject && m.Index > r.writes.last {
+		r.suspect(r.voters.peer(m.From), "acknowledges what was never sent")
 		return
 	}
-	if m.Term >= before.Term && m.Type == raftpb.MsgHeartbeat && m.Commit > r.last {
+	if m.Term >= before.Term && m.Type == raftpb.MsgHeartbeat && m.Commit > r.writes.last {
 		// The leader counts on an acknowledgement of entries that this disk has lost. It gets no response from this replica
 		// now, so it steps down, and learns in its next term which entries are here.
-		if r.voter(m.From) {
-			r.suspect(r.peer(m.From), "says that entries are committed which this replica never acknowledged, or its disk has "+
-				"lost them")
+		if r.voters.has(m.From) {
+			r.suspect(r.voters.peer(m.From), "says that entries are committed which this replica never acknowledged, or "+
+				"its disk has lost them")
 		}
 		return
 	}
@@ -220,9 +220,9 @@ func (r *Replica) take(m raftpb.Message) {
 	word := after.Lead == m.From && after.Term == m.Term && (m.Type == raftpb.MsgApp || m.Type == raftpb.MsgHeartbeat)
 	voted := after.Vote != before.Vote && after.Vote != raft.None
 	if word || voted {
-		r.resetElection()
+		r.election.restart(r.now)
 	}
 	if word || (voted && len(m.Context) > 0) {
-		r.lease = r.now + r.cfg.Election
+		r.hearing.lease = r.now + r.cfg.Election
 	}
 }

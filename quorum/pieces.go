@@ -78,11 +78,18 @@ type incoming struct {
 	asked time.Duration // when they were asked for
 }
 
+// pieces is the snapshots on their way between voters, one in each direction at most: a leader sends, and all others
+// receive.
+type pieces struct {
+	serving  *outgoing
+	incoming *incoming
+}
+
 // offer begins to send the snapshot in a raft message.
 func (r *Replica) offer(m raftpb.Message) {
 	s := m.Snapshot
-	if r.serving == nil || r.serving.Index != s.Metadata.Index || r.serving.Last != s.Metadata.Term {
-		r.serving = &outgoing{
+	if r.pieces.serving == nil || r.pieces.serving.Index != s.Metadata.Index || r.pieces.serving.Last != s.Metadata.Term {
+		r.pieces.serving = &outgoing{
 			pieceHead: pieceHead{
 				Index: s.Metadata.Index,
 				Last:  s.Metadata.Term,
@@ -97,21 +104,21 @@ func (r *Replica) offer(m raftpb.Message) {
 
 // sendPiece sends a voter up to n bytes of the snapshot.
 func (r *Replica) sendPiece(to uint64, offset, n uint64) {
-	h := r.serving.pieceHead
+	h := r.pieces.serving.pieceHead
 	h.To, h.From, h.Term, h.Offset = to, r.self.ID, r.node.BasicStatus().Term, offset
-	if peer := r.peer(to); peer != "" {
-		r.emit(Send{To: peer, Frame: h.frame(framePiece, r.serving.data[offset:offset+n])})
+	if peer := r.voters.peer(to); peer != "" {
+		r.emit(Send{To: peer, Frame: h.frame(framePiece, r.pieces.serving.data[offset:offset+n])})
 	}
 }
 
 // offerAgain repeats offers that may be lost. Where the snapshot is no longer of use to a voter, it has raft start
 // over with that voter.
 func (r *Replica) offerAgain() {
-	if r.serving == nil {
+	if r.pieces.serving == nil {
 		return
 	}
 	if !r.leads() {
-		r.serving = nil
+		r.pieces.serving = nil
 		return
 	}
 	var waiting, stuck []uint64
@@ -119,14 +126,14 @@ func (r *Replica) offerAgain() {
 	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		switch {
 		case pr.State != tracker.StateSnapshot:
-		case pr.Match >= r.serving.Index || r.serving.Index+1 < first:
+		case pr.Match >= r.pieces.serving.Index || r.pieces.serving.Index+1 < first:
 			stuck = append(stuck, id)
 		default:
 			waiting = append(waiting, id)
 		}
 	})
 	if len(waiting) == 0 {
-		r.serving = nil
+		r.pieces.serving = nil
 	}
 	for _, id := range waiting {
 		r.sendPiece(id, 0, 0)
@@ -138,7 +145,7 @@ func (r *Replica) offerAgain() {
 
 // recvWant answers a voter only if raft knows that it needs the snapshot.
 func (r *Replica) recvWant(from tasks.PeerID, h pieceHead) {
-	if r.serving == nil || !r.leads() || r.peers[h.From] != from || !r.voter(h.From) {
+	if r.pieces.serving == nil || !r.leads() || r.voters.peers[h.From] != from || !r.voters.has(h.From) {
 		return
 	}
 	needs := false
@@ -147,10 +154,10 @@ func (r *Replica) recvWant(from tasks.PeerID, h pieceHead) {
 	})
 	switch {
 	case !needs:
-	case !h.same(r.serving.pieceHead) || h.Offset > h.Size:
+	case !h.same(r.pieces.serving.pieceHead) || h.Offset > h.Size:
 		r.sendPiece(h.From, 0, 0)
 	default:
-		r.heard[h.From] = r.now
+		r.hearing.note(h.From, r.now)
 		size := r.pieceSize()
 		for at := h.Offset; at < h.Size && at < h.Offset+pieceWindow*size; at += size {
 			r.sendPiece(h.From, at, min(size, h.Size-at))
@@ -165,25 +172,25 @@ func (r *Replica) pieceSize() uint64 { return uint64(r.cfg.MaxFrame / 2) }
 func (r *Replica) recvPiece(from tasks.PeerID, h pieceHead, data []byte) {
 	s := r.node.BasicStatus()
 	switch {
-	case r.peer(h.From) != from || s.Lead != h.From || s.Term != h.Term || h.From == r.self.ID:
+	case r.voters.peer(h.From) != from || s.Lead != h.From || s.Term != h.Term || h.From == r.self.ID:
 		return
 	case h.Index == 0 || h.Last == 0 || h.Last > h.Term || h.Size == 0 || h.Size > uint64(r.cfg.MaxSnapshot+snapshotRoom):
 		return
 	}
-	r.heard[h.From] = r.now
+	r.hearing.note(h.From, r.now)
 	if h.Index <= s.Commit { // its entries are here already, and raft tells the leader so
-		r.incoming = nil
+		r.pieces.incoming = nil
 		r.take(raftpb.Message{Type: raftpb.MsgSnap, From: h.From, To: r.self.ID, Term: h.Term,
 			Snapshot: &raftpb.Snapshot{Metadata: raftpb.SnapshotMetadata{Index: h.Index, Term: h.Last}}})
 		return
 	}
-	in := r.incoming
+	in := r.pieces.incoming
 	if in == nil || !in.same(h) {
 		if in != nil && in.Term == h.Term && in.Index > h.Index {
 			return // an offer that was delayed
 		}
 		in = &incoming{pieceHead: h}
-		r.incoming = in
+		r.pieces.incoming = in
 	}
 	fresh := in.from != from || in.From != h.From || in.Term != h.Term
 	in.from, in.From, in.Term = from, h.From, h.Term
@@ -208,24 +215,24 @@ func (r *Replica) askPieces(in *incoming) {
 
 // askAgain asks again for pieces that did not come.
 func (r *Replica) askAgain() {
-	in := r.incoming
+	in := r.pieces.incoming
 	if in == nil {
 		return
 	}
 	s := r.node.BasicStatus()
 	switch {
 	case in.Index <= s.Commit:
-		r.incoming = nil
+		r.pieces.incoming = nil
 	case s.Lead == in.From && s.Term == in.Term && r.now-in.asked >= r.cfg.Election/2:
 		r.askPieces(in)
 	case r.now-in.asked >= 60*r.cfg.Election: // no leader offers it any more
-		r.incoming = nil
+		r.pieces.incoming = nil
 	}
 }
 
 // install passes a complete snapshot to raft, if its hash matches and it can be restored.
 func (r *Replica) install(in *incoming) {
-	r.incoming = nil
+	r.pieces.incoming = nil
 	if sum := sha256.Sum256(in.data); !bytes.Equal(sum[:], in.Sum[:]) {
 		return
 	}

@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"bytes"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -49,66 +50,98 @@ const (
 	maxSigned = 64 + 3*(8+maxSig) // bytes of an encoded answer
 )
 
-// proofs is what a replica can prove, and the signatures that it gathers for that while it leads.
+// proofs is what a replica can prove. chain proves the voters as of the last applied entry, while a change is under way
+// the old ones; mandate and seal have as many signatures as they need, or are nil.
 type proofs struct {
-	chain   Chain   // proof of the voters, as of the last applied entry
-	next    []Voter // the new voters, while a change is under way
-	ending  bool    // this leader has proposed the completion of the change
-	text    []byte  // text to be sealed; nil for none
-	mandate *Mandate
-	seal    *Seal
-	// Signatures by voter: for this leader's mandate, for the new voters, and for the text to be sealed.
-	votes, nexts, seals map[tasks.PeerID][]byte
-	askedKinds          uint8  // what was asked for since the last heartbeat
-	question            *asked // a request of the leader that waits for the disk
+	chain    Chain
+	mandate  *Mandate // that this replica leads, in its term
+	text     []byte   // text to be sealed; nil for none
+	seal     *Seal    // of this text
+	question *asked   // a request of the leader that waits for the disk
 }
 
-// Mandate proves that this replica leads. It is false while the replica does not lead or cannot prove it yet: the proof
-// takes some round trips after the Role effect.
-func (r *Replica) Mandate() (Mandate, bool) {
-	if r.mandate == nil || !r.Leading() || r.mandate.Term != r.node.BasicStatus().Term {
-		return Mandate{}, false
-	}
-	return *r.mandate, true
-}
-
-// Chain proves who the voters are, as of the last applied entry; while a change is under way, who the old ones are.
-func (r *Replica) Chain() Chain { return r.chain }
-
-// Sealed proves that a majority of the voters were given the same text as this replica by ToSeal. Only a leader gathers
-// signatures, so it is false until a leader has enough of them, and always at other replicas.
-func (r *Replica) Sealed() (Seal, bool) {
-	if r.seal == nil {
-		return Seal{}, false
-	}
-	return *r.seal, true
-}
-
-// trust is what this replica verifies proofs by. Where the log is applied, authority is nil, since not all replicas may
-// know the same authorities.
-func (r *Replica) trust(authority func(tasks.PeerID) bool) Trust {
-	t := Trust{Keys: r.cfg.Keys, Group: r.cfg.Group, Authority: authority}
-	for _, m := range r.chain.Founders {
-		t.Founders = append(t.Founders, m.Peer)
-	}
-	return t
-}
-
-// nextConf is the set of voters that completes the present change if a leader of this term proposes it.
-func (r *Replica) nextConf(term uint64) Conf {
-	last := r.chain.Conf()
-	c := Conf{Seq: last.Seq + 1, Term: term, Prior: last.Prior, Voters: r.next}
+// nextConf is the set of voters that follows the present one if a leader of a term proposes its change to these.
+func (p *proofs) nextConf(term uint64, to []Voter) Conf {
+	last := p.chain.Conf()
+	c := Conf{Seq: last.Seq + 1, Term: term, Prior: last.Prior, Voters: to}
 	if last.Term < term {
 		c.Prior = last.Seq
 	}
 	return c
 }
 
-// forget drops the gathered signatures, which are of no use in another term.
-func (r *Replica) forget() {
-	r.mandate, r.ending, r.askedKinds = nil, false, 0
-	r.votes, r.nexts, r.seals = map[tasks.PeerID][]byte{}, map[tasks.PeerID][]byte{}, map[tasks.PeerID][]byte{}
+// toSeal takes a text to be sealed; it reports whether it is another one than before.
+func (p *proofs) toSeal(text []byte) bool {
+	if bytes.Equal(p.text, text) {
+		return false
+	}
+	p.text, p.seal = slices.Clone(text), nil
+	return true
 }
+
+// founders are the peers of the founding voters.
+func (p *proofs) founders() (ids []tasks.PeerID) {
+	for _, m := range p.chain.Founders {
+		ids = append(ids, m.Peer)
+	}
+	return ids
+}
+
+// gathering is the signatures that a leader gathers in one term, by voter. Those of others were verified. They are of
+// no use in another term.
+type gathering struct {
+	term   uint64
+	votes  map[tasks.PeerID][]byte // for this leader's mandate
+	nexts  map[tasks.PeerID][]byte // for the new voters, while a change is under way
+	seals  map[tasks.PeerID][]byte // for the text to be sealed
+	ending bool                    // this leader has proposed the completion of the change
+	asked  uint8                   // what was asked for since the last heartbeat
+}
+
+func newGathering(term uint64) gathering {
+	return gathering{
+		term:  term,
+		votes: map[tasks.PeerID][]byte{},
+		nexts: map[tasks.PeerID][]byte{},
+		seals: map[tasks.PeerID][]byte{},
+	}
+}
+
+// dropNext drops the signatures for the new voters, as the voters have changed.
+func (g *gathering) dropNext() {
+	clear(g.nexts)
+	g.asked &^= askNext
+}
+
+// Mandate proves that this replica leads. It is false while the replica does not lead or cannot prove it yet: the proof
+// takes some round trips after the Role effect.
+func (r *Replica) Mandate() (Mandate, bool) {
+	if r.proofs.mandate == nil || !r.Leading() || r.proofs.mandate.Term != r.node.BasicStatus().Term {
+		return Mandate{}, false
+	}
+	return *r.proofs.mandate, true
+}
+
+// Chain proves who the voters are, as of the last applied entry; while a change is under way, who the old ones are.
+func (r *Replica) Chain() Chain { return r.proofs.chain }
+
+// Sealed proves that a majority of the voters were given the same text as this replica by ToSeal. Only a leader gathers
+// signatures, so it is false until a leader has enough of them, and always at other replicas.
+func (r *Replica) Sealed() (Seal, bool) {
+	if r.proofs.seal == nil {
+		return Seal{}, false
+	}
+	return *r.proofs.seal, true
+}
+
+// trust is what this replica verifies proofs by. Where the log is applied, authority is nil, since not all replicas may
+// know the same authorities.
+func (r *Replica) trust(authority func(tasks.PeerID) bool) Trust {
+	return Trust{Keys: r.cfg.Keys, Group: r.cfg.Group, Founders: r.proofs.founders(), Authority: authority}
+}
+
+// nextConf is the set of voters that completes the present change if a leader of a term proposes it.
+func (r *Replica) nextConf(term uint64) Conf { return r.proofs.nextConf(term, r.voters.next()) }
 
 // prove makes the proofs for which there are enough signatures, and asks for those that are missing. It reports whether
 // it has proposed an entry.
@@ -116,34 +149,33 @@ func (r *Replica) prove() (proposed bool) {
 	if r.broken || !r.Leading() {
 		return false
 	}
-	conf, term := r.chain.Conf(), r.node.BasicStatus().Term
-	if r.provenTerm != term {
-		r.forget()
-		r.provenTerm = term
+	conf, term := r.proofs.chain.Conf(), r.node.BasicStatus().Term
+	if r.gathering.term != term {
+		r.proofs.mandate, r.gathering = nil, newGathering(term)
 	}
 	var want uint8
-	if r.mandate == nil {
-		r.votes[r.self.Peer] = r.cfg.Keys.Sign(VoteText(r.cfg.Group, term, r.self.ID, r.self.ID))
-		if sigs := gathered(conf, r.votes); len(sigs) >= conf.majority() && conf.peer(r.self.ID) != "" {
-			r.mandate = &Mandate{Chain: r.chain, Term: term, Leader: r.self.ID, Votes: sigs}
+	if r.proofs.mandate == nil {
+		r.gathering.votes[r.self.Peer] = r.cfg.Keys.Sign(VoteText(r.cfg.Group, term, r.self.ID, r.self.ID))
+		if sigs := gathered(conf, r.gathering.votes); len(sigs) >= conf.majority() && conf.peer(r.self.ID) != "" {
+			r.proofs.mandate = &Mandate{Chain: r.proofs.chain, Term: term, Leader: r.self.ID, Votes: sigs}
 		} else {
 			want |= askVote
 		}
 	}
-	if len(r.next) > 0 && r.mandate != nil && !r.ending {
+	if r.voters.joint() && r.proofs.mandate != nil && !r.gathering.ending {
 		next := r.nextConf(term)
-		r.nexts[r.self.Peer] = r.cfg.Keys.Sign(ConfText(r.cfg.Group, next))
-		if sigs := gathered(conf, r.nexts); len(sigs) >= conf.majority() {
-			r.ending = r.endChange(Link{Conf: next, Sigs: sigs})
-			proposed = r.ending
+		r.gathering.nexts[r.self.Peer] = r.cfg.Keys.Sign(ConfText(r.cfg.Group, next))
+		if sigs := gathered(conf, r.gathering.nexts); len(sigs) >= conf.majority() {
+			r.gathering.ending = r.endChange(Link{Conf: next, Sigs: sigs})
+			proposed = r.gathering.ending
 		} else {
 			want |= askNext
 		}
 	}
-	if r.text != nil && r.seal == nil {
-		r.seals[r.self.Peer] = r.cfg.Keys.Sign(SealText(r.cfg.Group, r.text))
-		if sigs := gathered(conf, r.seals); len(sigs) >= conf.majority() {
-			r.seal = &Seal{Chain: r.chain, Sigs: sigs}
+	if r.proofs.text != nil && r.proofs.seal == nil {
+		r.gathering.seals[r.self.Peer] = r.cfg.Keys.Sign(SealText(r.cfg.Group, r.proofs.text))
+		if sigs := gathered(conf, r.gathering.seals); len(sigs) >= conf.majority() {
+			r.proofs.seal = &Seal{Chain: r.proofs.chain, Sigs: sigs}
 		} else {
 			want |= askSeal
 		}
@@ -164,10 +196,10 @@ func gathered(c Conf, by map[tasks.PeerID][]byte) (sigs []Signature) {
 
 // askFor asks the voters for what it has not asked for since the last heartbeat.
 func (r *Replica) askFor(conf Conf, want uint8, term uint64) {
-	if want &^= r.askedKinds; want == 0 {
+	if want &^= r.gathering.asked; want == 0 {
 		return
 	}
-	r.askedKinds |= want
+	r.gathering.asked |= want
 	b, err := wire.Marshal(&ask{Leader: r.self.ID, Term: term, Want: want})
 	if err != nil {
 		return
@@ -186,23 +218,23 @@ func (r *Replica) recvAsk(from tasks.PeerID, data []byte) {
 		return
 	}
 	s := r.node.BasicStatus()
-	if s.Lead != a.Leader || s.Term != a.Term || a.Leader == r.self.ID || r.peer(a.Leader) != from {
+	if s.Lead != a.Leader || s.Term != a.Term || a.Leader == r.self.ID || r.voters.peer(a.Leader) != from {
 		return
 	}
 	// Nothing is signed before the disk has the leader, or this replica would not know after a crash whom it signed for.
-	if r.question = nil; r.syncedTerm != a.Term || r.syncedLead != a.Leader {
-		r.question = &asked{from, data}
+	if r.proofs.question = nil; r.writes.syncedTerm != a.Term || r.writes.syncedLead != a.Leader {
+		r.proofs.question = &asked{from, data}
 		return
 	}
 	out := signed{Leader: a.Leader, Voter: r.self.ID, Term: a.Term}
 	if a.Want&askVote != 0 {
 		out.Vote = r.cfg.Keys.Sign(VoteText(r.cfg.Group, a.Term, a.Leader, r.self.ID))
 	}
-	if a.Want&askNext != 0 && len(r.next) > 0 {
+	if a.Want&askNext != 0 && r.voters.joint() {
 		out.Next = r.cfg.Keys.Sign(ConfText(r.cfg.Group, r.nextConf(a.Term)))
 	}
-	if a.Want&askSeal != 0 && r.text != nil {
-		out.Seal = r.cfg.Keys.Sign(SealText(r.cfg.Group, r.text))
+	if a.Want&askSeal != 0 && r.proofs.text != nil {
+		out.Seal = r.cfg.Keys.Sign(SealText(r.cfg.Group, r.proofs.text))
 	}
 	if b, err := wire.Marshal(&out); err == nil && (out.Vote != nil || out.Next != nil || out.Seal != nil) {
 		r.emit(Send{To: from, Frame: append([]byte{frameSigned}, b...)})
@@ -217,8 +249,8 @@ type asked struct {
 
 // answerAsked answers the ask that has waited for the disk.
 func (r *Replica) answerAsked() {
-	if a := r.question; a != nil {
-		r.question = nil
+	if a := r.proofs.question; a != nil {
+		r.proofs.question = nil
 		r.recvAsk(a.from, a.data)
 	}
 }
@@ -232,19 +264,19 @@ func (r *Replica) recvSigned(from tasks.PeerID, data []byte) {
 		return
 	}
 	term := r.node.BasicStatus().Term
-	if in.Leader != r.self.ID || in.Term != term || r.provenTerm != term || !r.Leading() ||
-		r.chain.Conf().peer(in.Voter) != from || in.Voter == r.self.ID {
+	if in.Leader != r.self.ID || in.Term != term || r.gathering.term != term || !r.Leading() ||
+		r.proofs.chain.Conf().peer(in.Voter) != from || in.Voter == r.self.ID {
 		return
 	}
-	r.heard[in.Voter] = r.now
-	if in.Vote != nil && !r.keep(r.votes, from, VoteText(r.cfg.Group, term, r.self.ID, in.Voter), in.Vote) {
+	r.hearing.note(in.Voter, r.now)
+	if in.Vote != nil && !r.keep(r.gathering.votes, from, VoteText(r.cfg.Group, term, r.self.ID, in.Voter), in.Vote) {
 		r.suspect(from, "answers with an invalid signature for its vote")
 	}
-	if in.Next != nil && len(r.next) > 0 {
-		r.keep(r.nexts, from, ConfText(r.cfg.Group, r.nextConf(term)), in.Next)
+	if in.Next != nil && r.voters.joint() {
+		r.keep(r.gathering.nexts, from, ConfText(r.cfg.Group, r.nextConf(term)), in.Next)
 	}
-	if in.Seal != nil && r.text != nil {
-		r.keep(r.seals, from, SealText(r.cfg.Group, r.text), in.Seal)
+	if in.Seal != nil && r.proofs.text != nil {
+		r.keep(r.gathering.seals, from, SealText(r.cfg.Group, r.proofs.text), in.Seal)
 	}
 }
 
@@ -268,14 +300,14 @@ func (r *Replica) endChange(l Link) bool {
 // end appends the completion of a change to the chain, if the old voters have signed it. All replicas decide this
 // alike.
 func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
-	r.ending = false
+	r.gathering.ending = false
 	var l Link
-	if len(r.next) == 0 || wire.Unmarshal(cc.Context, &l) != nil || !l.Conf.equal(r.nextConf(term)) ||
-		r.trust(nil).checkLink(r.chain.Conf(), l) != nil {
+	if !r.voters.joint() || wire.Unmarshal(cc.Context, &l) != nil || !l.Conf.equal(r.nextConf(term)) ||
+		r.trust(nil).checkLink(r.proofs.chain.Conf(), l) != nil {
 		return false
 	}
-	c := Chain{Founders: r.chain.Founders, Links: append(slices.Clone(r.chain.Links), l)}
-	r.chain = c.Shorten()
+	c := Chain{Founders: r.proofs.chain.Founders, Links: append(slices.Clone(r.proofs.chain.Links), l)}
+	r.proofs.chain = c.Shorten()
 	return true
 }
 
@@ -283,7 +315,7 @@ func (r *Replica) end(cc raftpb.ConfChangeV2, term uint64) bool {
 // since the chain does not name it yet, and so it could not complete the change. The old voters can: a majority of them
 // is there, or nothing would be committed. A new voter can too once the completion is in the log.
 func (r *Replica) mayLeadNow(id uint64) bool {
-	if !r.joint || r.chain.Conf().peer(id) != "" {
+	if !r.voters.joint() || r.proofs.chain.Conf().peer(id) != "" {
 		return true
 	}
 	return slices.ContainsFunc(r.tail(), func(e raftpb.Entry) bool {

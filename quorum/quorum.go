@@ -18,6 +18,11 @@
 //   - A voter that was removed while it was away is told so by any voter that it asks for a vote.
 //
 // Frames that would make raft panic are dropped before raft sees them; a panic that remains becomes Broken.
+//
+// A Replica is carved into parts, each with its invariant: who may vote (voters.go, and change.go for how that
+// changes), what is written (ready.go) and compacted (snapshot.go, pieces.go), what is proven to others (proof.go),
+// when it stands for election (election.go), and what it holds against voters that lie (suspicion.go). Frames come in
+// through frame.go.
 package quorum
 
 import (

@@ -102,7 +102,7 @@ func (r *Replica) Tail() (data [][]byte) {
 
 func (r *Replica) tail() []raftpb.Entry {
 	last, _ := r.disk.LastIndex()
-	entries, err := r.disk.Entries(r.applied+1, last+1, raftMax)
+	entries, err := r.disk.Entries(r.applied.index+1, last+1, raftMax)
 	if err != nil {
 		return nil
 	}
@@ -128,10 +128,10 @@ func (r *Replica) Recover(l Link, founders []Voter, state []byte) (Log, error) {
 	case self.Peer != r.self.Peer || ever:
 		return Log{}, fmt.Errorf("could not recover the log: voter %x of peer %q is no new one of peer %q", self.ID,
 			self.Peer, r.self.Peer)
-	case conf.Term <= r.hard.Term:
-		return Log{}, fmt.Errorf("could not recover the log: term %d is not beyond term %d", conf.Term, r.hard.Term)
+	case conf.Term <= r.writes.hard.Term:
+		return Log{}, fmt.Errorf("could not recover the log: term %d is not beyond term %d", conf.Term, r.writes.hard.Term)
 	}
-	past := append(slices.Clone(r.past), r.voters...)
+	past := append(slices.Clone(r.voters.former), r.voters.list...)
 	for _, e := range r.tail() { // voters that a change in the log was about to add
 		if e.Type != raftpb.EntryConfChangeV2 {
 			continue
@@ -168,25 +168,19 @@ func (r *Replica) Led(now, within time.Duration) bool {
 		_, majority := r.Alive(now, within)
 		return majority
 	default:
-		return now-r.heard[lead] <= within
+		return r.hearing.within(lead, now, within)
 	}
 }
 
 // VoterSets returns the sets of voters that must each reach a majority: one, or two while a change of the voters is
 // under way.
-func (r *Replica) VoterSets() [][]Voter {
-	sets := [][]Voter{r.named(r.conf.Voters)}
-	if len(r.conf.VotersOutgoing) > 0 {
-		sets = append(sets, r.named(r.conf.VotersOutgoing))
-	}
-	return sets
-}
+func (r *Replica) VoterSets() [][]Voter { return r.voters.sets() }
 
 // Alive reports whether a majority of the voters is alive, and who is: this replica, and those whose last frame came in
 // within the given time. Where this replica or a voter is newer than that, the voter counts as alive.
 func (r *Replica) Alive(now, within time.Duration) (peers []tasks.PeerID, majority bool) {
 	up := func(m Voter) bool {
-		return m.ID == r.self.ID || now-r.heard[m.ID] <= within
+		return m.ID == r.self.ID || r.hearing.within(m.ID, now, within)
 	}
 	majority = true
 	for _, set := range r.VoterSets() {
@@ -198,7 +192,7 @@ func (r *Replica) Alive(now, within time.Duration) (peers []tasks.PeerID, majori
 		}
 		majority = majority && n > len(set)/2
 	}
-	for _, m := range r.voters {
+	for _, m := range r.voters.list {
 		if up(m) {
 			peers = append(peers, m.Peer)
 		}

@@ -83,30 +83,30 @@ func (s *Snapshot) check(last uint64, hard Hard) error {
 	return nil
 }
 
-// compaction is the state of the snapshots that a replica takes of its own state.
+// compaction is the state of the snapshots that a replica takes of its own state. One goes through ask, due and store
+// in turn, and is in one of them at a time; snap is the one on disk.
 type compaction struct {
-	snap    Snapshot // snapshot on disk; its Index is 0 for none
-	grown   int      // bytes of the data applied since the last snapshot
-	ask     Snapshot // the owner was asked for its state as of this Index, 0 if not; Data is empty
-	asked   uint64   // index as of which the owner was last asked
-	content content  // the other content of that snapshot
-	due     *Snapshot
-	store   *Snapshot // snapshot that is being written
-	past    []Voter   // former voters, in the order in which they left
+	snap    Snapshot  // its Index is 0 for none
+	grown   int       // bytes of the data applied since the last snapshot
+	ask     Snapshot  // the owner was asked for its state as of this Index, 0 if not; Data is empty
+	content content   // the other content of that snapshot
+	asked   uint64    // index as of which the owner was last asked
+	due     *Snapshot // to be written next
+	store   *Snapshot // that is being written
 }
 
 // wanted reports whether the owner is to be asked for its state.
 func (r *Replica) wanted() bool {
 	c := &r.compaction
-	since := r.applied - max(c.snap.Index, c.asked)
+	since := r.applied.index - max(c.snap.Index, c.asked)
 	switch {
-	case c.due != nil || c.store != nil || r.applied <= c.snap.Index:
+	case c.due != nil || c.store != nil || r.applied.index <= c.snap.Index:
 		return false
 	// A voter waits for a snapshot, perhaps the one that a change of the voters needs to complete. If the answer is lost,
 	// raft asks for the snapshot again.
 	case r.disk.lacking:
 		return true
-	case r.applied == c.asked || r.joint || r.leads() && (r.changing || r.marks > 0):
+	case r.applied.index == c.asked || r.voters.joint() || r.leads() && (r.voters.proposed || r.voters.marks > 0):
 		return false
 	}
 	return since >= uint64(r.cfg.SnapshotEntries) ||
@@ -120,27 +120,20 @@ func (r *Replica) askState() {
 	}
 	c := &r.compaction
 	r.disk.lacking = false
-	c.ask, c.asked = Snapshot{Index: r.applied, Term: r.appliedTerm}, r.applied
+	c.ask, c.asked = Snapshot{Index: r.applied.index, Term: r.applied.term}, r.applied.index
 	c.content = content{
-		Voters:   r.named(r.conf.Voters),
-		Outgoing: r.named(r.conf.VotersOutgoing),
-		Past:     slices.Clone(c.past),
-		Chain:    r.chain,
+		Voters:   r.voters.named(r.voters.conf.Voters),
+		Outgoing: r.voters.named(r.voters.conf.VotersOutgoing),
+		Past:     slices.Clone(r.voters.former),
+		Chain:    r.proofs.chain,
 	}
 	last := len(r.out) - 1
-	r.emit(TakeSnapshot{Index: r.applied})
+	r.emit(TakeSnapshot{Index: r.applied.index})
 	if last >= 0 && mutant.On(mutant.SnapshotTooEarly) {
 		if _, is := r.out[last].(Apply); is {
 			r.out[last], r.out[last+1] = r.out[last+1], r.out[last]
 		}
 	}
-}
-
-func (r *Replica) named(ids []uint64) (ms []Voter) {
-	for _, id := range slices.Sorted(slices.Values(ids)) {
-		ms = append(ms, Voter{ID: id, Peer: r.peers[id]})
-	}
-	return ms
 }
 
 // taken makes a snapshot of the owner's state, to be written.
@@ -176,14 +169,13 @@ func (r *Replica) storeSnapshot() bool {
 	}
 	s.Base, s.BaseTerm = r.base(s.Index)
 	c.store = s
-	r.seq++
-	r.writtenCommit = r.hard.Commit
+	seq := r.writes.begin()
 	if mutant.On(mutant.TailFirst) && c.snap.Index > 0 { // the log is dropped before the snapshot is written
 		old := c.snap
 		old.Base, old.BaseTerm = s.Base, s.BaseTerm
-		r.emit(Write{Hard: r.hard, Snapshot: &old})
+		r.emit(Write{Hard: r.writes.hard, Snapshot: &old})
 	}
-	r.emit(Write{Seq: r.seq, Hard: r.hard, Snapshot: s})
+	r.emit(Write{Seq: seq, Hard: r.writes.hard, Snapshot: s})
 	return true
 }
 
@@ -201,7 +193,7 @@ func (r *Replica) base(index uint64) (base, term uint64) {
 			base = tail[len(tail)-1].Index - 1
 		}
 	}
-	if s := r.serving; s != nil && index-min(index, s.Index) < 8*uint64(r.cfg.SnapshotEntries) {
+	if s := r.pieces.serving; s != nil && index-min(index, s.Index) < 8*uint64(r.cfg.SnapshotEntries) {
 		base = min(base, s.Index)
 	}
 	base = max(base, first-1)
@@ -254,26 +246,18 @@ func (r *Replica) received(s raftpb.Snapshot) {
 func (r *Replica) begin(s Snapshot, in content) {
 	c := &r.compaction
 	c.snap, c.grown, c.ask, c.due = s, 0, Snapshot{}, nil
-	c.past = in.Past
-	r.chain = in.Chain
-	r.applied, r.appliedTerm = s.Index, s.Term
-	r.last = max(r.last, s.Index)
+	r.voters.former = in.Past
+	r.proofs.chain = in.Chain
+	r.applied = position{s.Index, s.Term}
+	r.writes.last = max(r.writes.last, s.Index)
 	if !mutant.On(mutant.ForgetMembers) {
 		for _, m := range slices.Concat(in.Past, in.Outgoing, in.Voters) {
-			r.learn(m)
+			r.voters.learn(m)
 		}
 	}
 	r.emit(Restore{Index: s.Index, State: in.State})
-	r.setVoters(ids(in.Voters), ids(in.Outgoing))
-}
-
-// noteFormer adds a voter to the former ones, and returns those that are to be forgotten for it.
-func (c *compaction) noteFormer(m Voter) (forget []Voter) {
-	c.past = append(slices.DeleteFunc(c.past, func(o Voter) bool { return o.ID == m.ID }), m)
-	if n := len(c.past) - maxPast; n > 0 {
-		forget, c.past = slices.Clone(c.past[:n]), slices.Clone(c.past[n:])
-	}
-	return forget
+	conf := in.conf()
+	r.setVoters(&conf)
 }
 
 // Size returns how many entries of the log are in memory, and how many bytes of data they and the snapshot have.
@@ -287,7 +271,7 @@ func (r *Replica) Size() (entries, bytes int) {
 	for _, e := range all {
 		bytes += len(e.Data)
 	}
-	return len(all), bytes + len(r.snap.Data)
+	return len(all), bytes + len(r.compaction.snap.Data)
 }
 
 // Snapshot implements raft.Storage. A snapshot from before a voter joined is of no use to that voter, since raft

@@ -37,44 +37,63 @@ const (
 // freeLimit is the last term, in the epoch of a term, to which a replica advances at once.
 func freeLimit(term uint64) uint64 { return Epoch(term)<<epochShift + freeTerms }
 
-// claim is a later term that a voter of this leader's group claims in its responses.
+// reach is the highest term to which a replica in a term may advance at once.
+func reach(term uint64) uint64 { return max(term+maxStep, freeLimit(term)) }
+
+// terms is what others make of the terms: the later ones that voters claim in their responses to this leader, and when
+// this replica last followed somebody beyond the free ones. Without a claim nothing is known of a voter.
+type terms struct {
+	claims map[uint64]claim // by voter
+	jumped time.Duration    // when this replica last advanced beyond the free terms
+}
+
+// claim is a later term that a voter of this leader's group claims.
 type claim struct {
 	term  uint64
-	since time.Duration // when it was first claimed since the leader last acted on it; 0 for none
+	since tasks.Moment  // when it was first claimed since the leader last acted on it
 	again time.Duration // earliest time at which the leader acts on it
 	pause time.Duration // pause before again, which grows each time
 }
 
+// note takes note of a term that a voter claims to a leader in the present one.
+func (t *terms) note(voter, claimed, present uint64, now time.Duration) {
+	if t.claims == nil {
+		t.claims = map[uint64]claim{}
+	}
+	c := t.claims[voter]
+	c.term = min(claimed, reach(present))
+	if c.since.Never() {
+		c.since = tasks.At(now)
+	}
+	t.claims[voter] = c
+}
+
+// due returns the term that a voter claims if a leader is to act on that now, 0 if not.
+func (t *terms) due(voter uint64, now, election time.Duration) uint64 {
+	c := t.claims[voter]
+	if !c.since.Past(3*election, now) || now < c.again {
+		return 0
+	}
+	c.pause = min(max(2*c.pause, election), 600*election)
+	c.since, c.again = tasks.Moment{}, now+c.pause
+	t.claims[voter] = c
+	return c.term
+}
+
+// transfer is the voter to which the leader of a term gives its lead. In another term it means nothing.
+type transfer struct{ to, term uint64 }
+
 // leadHeard reports whether a leader is alive, as far as this replica knows: its lease has not expired, or this replica
 // leads.
-func (r *Replica) leadHeard() bool { return r.now < r.lease || r.leads() }
-
-// knownLead is the leader of the current term, from raft's state or else from disk; raft.None if neither knows it.
-func (r *Replica) knownLead(s raft.BasicStatus) uint64 {
-	if s.Lead == raft.None && s.Term == r.hard.Term {
-		return r.hard.Lead
-	}
-	return s.Lead
-}
+func (r *Replica) leadHeard() bool { return r.now < r.hearing.lease || r.leads() }
 
 // awaitOldLeader gives the leader that there was before a restart a lease, so that it is heard first.
 func (r *Replica) awaitOldLeader() {
 	if mutant.On(mutant.ForgetLead) {
-		r.hard.Lead = raft.None
-	} else if r.hard.Term > 0 {
-		r.lease = r.now + r.cfg.Election
+		r.writes.hard.Lead = raft.None
+	} else if r.writes.hard.Term > 0 {
+		r.hearing.lease = r.now + r.cfg.Election
 	}
-}
-
-// rememberLead notes a new leader to be written, and reports whether there is one. It must be on disk before anything
-// is signed or acknowledged; otherwise a liar with a valid mandate could be followed in the same term after a restart.
-func (r *Replica) rememberLead() bool {
-	s := r.node.BasicStatus()
-	if s.Lead == raft.None || s.Term != r.hard.Term || s.Lead == r.hard.Lead {
-		return false
-	}
-	r.hard.Lead = s.Lead
-	return true
 }
 
 func fromLeader(t raftpb.MessageType) bool {
@@ -88,19 +107,19 @@ func (r *Replica) sender(from tasks.PeerID, m raftpb.Message) bool {
 	if m.From == raft.None || raft.IsLocalMsgTarget(m.From) || from == "" {
 		return false
 	}
-	if p, ok := r.peers[m.From]; ok {
+	if p, ok := r.voters.peers[m.From]; ok {
 		return p == from
 	}
-	if r.last > 0 && r.leadHeard() && m.From != r.knownLead(r.node.BasicStatus()) {
+	if r.writes.last > 0 && r.leadHeard() && m.From != r.writes.knownLead(r.node.BasicStatus()) {
 		return false
 	}
-	if p, ok := r.unlisted[m.From]; ok {
+	if p, ok := r.voters.unlisted[m.From]; ok {
 		return p == from
 	}
-	if raft.IsResponseMsg(m.Type) || len(r.unlisted) >= maxUnlisted {
+	if raft.IsResponseMsg(m.Type) || len(r.voters.unlisted) >= maxUnlisted {
 		return false
 	}
-	r.unlisted[m.From] = from
+	r.voters.unlisted[m.From] = from
 	return true
 }
 
@@ -116,27 +135,29 @@ func (r *Replica) accepts(m *raftpb.Message) bool {
 	case !r.leadHeard() && !r.mayAdvance(s, m.Term):
 		return false
 	case m.Type == raftpb.MsgVote || m.Type == raftpb.MsgPreVote:
-		wanted := m.From == r.knownLead(s) || (m.From == r.transferee && s.Term == r.transfereeTerm)
+		wanted := m.From == r.writes.knownLead(s) || r.transfer == transfer{m.From, s.Term}
 		if len(m.Context) > 0 && !wanted && !mutant.On(mutant.AnyTransfer) {
 			m.Context = nil
 		}
-		return len(m.Context) > 0 || r.now >= r.lease
+		return len(m.Context) > 0 || r.now >= r.hearing.lease
 	case m.Type == raftpb.MsgPreVoteResp && !m.Reject:
 		return m.Term <= s.Term+1
 	case m.Term == s.Term || mutant.On(mutant.AnswerTerm):
 		return true
 	case s.RaftState == raft.StateLeader:
-		r.noteClaim(*m)
+		if r.voters.has(m.From) {
+			r.terms.note(m.From, m.Term, s.Term, r.now)
+		}
 		return false
 	}
-	return r.now >= r.lease && s.RaftState != raft.StateFollower &&
+	return r.now >= r.hearing.lease && s.RaftState != raft.StateFollower &&
 		(m.Type == raftpb.MsgVoteResp || m.Type == raftpb.MsgPreVoteResp)
 }
 
 // mayLead reports whether the sender of a leader's message can be the leader: it is the known leader of the term, or
 // the one that this replica voted for, or no leader is alive. Each term has one leader.
 func (r *Replica) mayLead(s raft.BasicStatus, m raftpb.Message) bool {
-	if lead := r.knownLead(s); m.Term == s.Term && lead != raft.None {
+	if lead := r.writes.knownLead(s); m.Term == s.Term && lead != raft.None {
 		return lead == m.From
 	}
 	return (m.Term == s.Term && s.Vote == m.From) || !r.leadHeard()
@@ -148,64 +169,50 @@ func (r *Replica) mayAdvance(s raft.BasicStatus, term uint64) bool {
 	case term <= s.Term || mutant.On(mutant.AnyTerm):
 		return true
 	case Epoch(term) != Epoch(s.Term): // a new voter has no epoch yet
-		return r.last == 0
+		return r.writes.last == 0
 	case term <= max(s.Term+1, freeLimit(s.Term)):
 		return true
-	case r.now < r.jumped+r.cfg.Election:
+	case r.now < r.terms.jumped+r.cfg.Election:
 		return false
 	}
-	r.jumped = r.now
+	r.terms.jumped = r.now
 	if term <= s.Term+maxStep {
 		return true
 	}
-	_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, From: r.self.ID, To: r.self.ID, Term: r.reach(s.Term)})
+	_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, From: r.self.ID, To: r.self.ID, Term: reach(s.Term)})
 	return false
-}
-
-// reach is the highest term to which a replica in a term may advance at once.
-func (r *Replica) reach(term uint64) uint64 { return max(term+maxStep, freeLimit(term)) }
-
-func (r *Replica) noteClaim(m raftpb.Message) {
-	if !r.voter(m.From) {
-		return
-	}
-	if r.claims == nil {
-		r.claims = map[uint64]claim{}
-	}
-	c := r.claims[m.From]
-	if c.term = min(m.Term, r.reach(r.node.BasicStatus().Term)); c.since == 0 {
-		c.since = r.now
-	}
-	r.claims[m.From] = c
 }
 
 // reelect has this leader stand again, above the term that a voter claims, since that voter cannot follow it
 // otherwise. A leader that the others have left for another notices this earlier, by raft's quorum check.
 func (r *Replica) reelect() {
-	for _, m := range r.voters {
-		c := r.claims[m.ID]
-		if c.since == 0 || r.now < max(c.since+3*r.cfg.Election, c.again) {
+	for _, m := range r.voters.list {
+		term := r.terms.due(m.ID, r.now, r.cfg.Election)
+		if term <= r.node.BasicStatus().Term {
 			continue
 		}
-		c.pause = min(max(2*c.pause, r.cfg.Election), 600*r.cfg.Election)
-		c.since, c.again = 0, r.now+c.pause
-		r.claims[m.ID] = c
-		if c.term <= r.node.BasicStatus().Term {
-			continue
-		}
-		_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, From: m.ID, To: r.self.ID, Term: c.term})
-		_ = r.node.Step(raftpb.Message{Type: raftpb.MsgTimeoutNow, From: r.self.ID, To: r.self.ID, Term: c.term})
-		r.lease = r.now + r.cfg.Election // no other candidate is heeded while it stands
-		r.resetElection()
+		_ = r.node.Step(raftpb.Message{Type: raftpb.MsgHeartbeatResp, From: m.ID, To: r.self.ID, Term: term})
+		_ = r.node.Step(raftpb.Message{Type: raftpb.MsgTimeoutNow, From: r.self.ID, To: r.self.ID, Term: term})
+		r.hearing.lease = r.now + r.cfg.Election // no other candidate is heeded while it stands
+		r.election.restart(r.now)
 		return
 	}
+}
+
+// transferTo gives this leader's lead to another voter that was heard lately and could prove that it leads.
+func (r *Replica) transferTo(id uint64) {
+	if !r.leads() || !r.voters.has(id) || !r.mayLeadNow(id) || r.hearing.quiet(id, r.now) > r.cfg.Election {
+		return
+	}
+	r.transfer = transfer{id, r.node.BasicStatus().Term}
+	r.node.TransferLeader(id)
 }
 
 // sendTransfer tells the other voters to whom this leader transfers its leadership, so that they vote for that voter.
 func (r *Replica) sendTransfer(to, term uint64) {
 	frame := binary.BigEndian.AppendUint64([]byte{frameTransfer}, r.self.ID)
 	frame = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(frame, to), term)
-	for _, m := range r.voters {
+	for _, m := range r.voters.list {
 		if m.ID != r.self.ID && m.ID != to {
 			r.emit(Send{To: m.Peer, Frame: frame})
 		}
@@ -219,8 +226,8 @@ func (r *Replica) recvTransfer(from tasks.PeerID, frame []byte) {
 		return
 	}
 	s := r.node.BasicStatus()
-	if id := binary.BigEndian.Uint64(frame[1:]); id == s.Lead && r.peer(id) == from &&
+	if id := binary.BigEndian.Uint64(frame[1:]); id == s.Lead && r.voters.peer(id) == from &&
 		binary.BigEndian.Uint64(frame[17:]) == s.Term {
-		r.transferee, r.transfereeTerm = binary.BigEndian.Uint64(frame[9:]), s.Term
+		r.transfer = transfer{binary.BigEndian.Uint64(frame[9:]), s.Term}
 	}
 }

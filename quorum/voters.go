@@ -1,221 +1,121 @@
 package quorum
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/dtpnode/dtpnode/tasks"
-	"github.com/dtpnode/dtpnode/wire"
 )
 
-// added is part of a change of the voters in the log, so that every replica knows the peers of the new voters.
-type added struct {
-	Voters []Voter `msgpack:"m"`
+// voters is who may vote as of the last applied entry, and who might have. list has exactly the voters that conf names,
+// by ID. One that is there no more is in former, and peers has the peers of both. What senders say of themselves is in
+// unlisted alone, and counts for nothing but the address of an answer.
+type voters struct {
+	conf     raftpb.ConfState        // raft's; with outgoing voters while a change is under way: both sets count then
+	list     []Voter                 // the voters, of both sets
+	former   []Voter                 // in the order in which they left; at most maxPast
+	peers    map[uint64]tasks.PeerID // peer of every voter that the log names, by ID
+	unlisted map[uint64]tasks.PeerID // peer of senders that the log does not name yet; at most maxUnlisted
+	proposed bool                    // a change that this leader proposed is not applied
+	marks    int                     // marks (see mark) that this leader proposed and that are not applied
+	removed  bool                    // this replica's owner was told that its voter was removed
 }
 
-func encodeChange(ch Change) (raftpb.ConfChangeV2, error) {
-	cc := raftpb.ConfChangeV2{Transition: raftpb.ConfChangeTransitionJointExplicit}
-	for _, m := range ch.Add {
-		cc.Changes = append(cc.Changes, raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddNode, NodeID: m.ID})
-	}
-	for _, id := range ch.Remove {
-		cc.Changes = append(cc.Changes, raftpb.ConfChangeSingle{Type: raftpb.ConfChangeRemoveNode, NodeID: id})
-	}
-	var err error
-	cc.Context, err = wire.Marshal(&added{ch.Add})
-	return cc, err
+func newVoters() voters {
+	return voters{peers: map[uint64]tasks.PeerID{}, unlisted: map[uint64]tasks.PeerID{}}
 }
 
-// decodeChange decodes a change of the voters. One without changes completes the joint configuration, and carries the
-// Link that proves the new voters.
-func decodeChange(data []byte) (cc raftpb.ConfChangeV2, in added, err error) {
-	if err := cc.Unmarshal(data); err != nil {
-		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
+// replace takes over raft's configuration. It returns who has become a voter, and which former ones are remembered no
+// more; changed is false if the voters are those of before.
+func (v *voters) replace(conf *raftpb.ConfState) (joined, forgotten []Voter, changed bool) {
+	v.conf = raftpb.ConfState{Voters: conf.Voters, VotersOutgoing: conf.VotersOutgoing}
+	ids := slices.Concat(conf.Voters, conf.VotersOutgoing)
+	list := slices.CompactFunc(v.named(ids), func(a, b Voter) bool { return a.ID == b.ID })
+	if slices.Equal(list, v.list) {
+		return nil, nil, false
 	}
-	if len(cc.Changes) == 0 && cc.Transition == raftpb.ConfChangeTransitionAuto {
-		var l Link
-		if err := wire.Unmarshal(cc.Context, &l); err != nil {
-			return cc, in, fmt.Errorf("it ends a change of the voters, but could not be read: %w", err)
-		}
-		return cc, in, nil
-	}
-	if err := wire.Unmarshal(cc.Context, &in); err != nil {
-		return cc, in, fmt.Errorf("it changes the voters, but could not be read: %w", err)
-	}
-	for _, c := range cc.Changes {
-		known := slices.ContainsFunc(in.Voters, func(m Voter) bool { return m.ID == c.NodeID && valid(m) })
-		if c.Type != raftpb.ConfChangeRemoveNode && (c.Type != raftpb.ConfChangeAddNode || !known) {
-			return cc, in, fmt.Errorf("it changes the voters in an unknown way")
+	for _, m := range list {
+		if !v.has(m.ID) {
+			joined = append(joined, m)
 		}
 	}
-	if len(cc.Changes) == 0 || cc.Transition != raftpb.ConfChangeTransitionJointExplicit {
-		return cc, in, fmt.Errorf("it changes the voters in an unknown way")
+	for _, m := range v.list {
+		if !slices.Contains(list, m) {
+			forgotten = append(forgotten, v.noteFormer(m)...)
+		}
 	}
-	return cc, in, nil
+	v.list = list
+	return joined, forgotten, true
 }
 
-// change proposes other voters, if that is possible now.
-func (r *Replica) change(ch Change) {
-	if !r.leads() {
-		return
+// noteFormer adds a voter to the former ones, and returns those that are forgotten for it.
+func (v *voters) noteFormer(m Voter) (forgotten []Voter) {
+	v.former = append(slices.DeleteFunc(v.former, func(o Voter) bool { return o.ID == m.ID }), m)
+	if n := len(v.former) - maxPast; n > 0 {
+		forgotten, v.former = slices.Clone(v.former[:n]), slices.Clone(v.former[n:])
 	}
-	if err := r.checkChange(ch); err != nil {
-		r.emit(Refused{Reason: err.Error()})
-		return
+	for _, o := range forgotten {
+		delete(v.peers, o.ID)
 	}
-	cc, err := encodeChange(ch)
-	if err == nil {
-		err = r.node.ProposeConfChange(cc)
-	}
-	if err != nil {
-		r.emit(Refused{Reason: fmt.Sprintf("could not propose a change of the voters: %v", err)})
-		return
-	}
-	r.changing = true
-}
-
-func (r *Replica) checkChange(ch Change) error {
-	switch {
-	case !r.Leading():
-		return errors.New("the entries of earlier leaders are not applied yet")
-	case r.changing || r.joint:
-		return errors.New("another change of the voters is under way")
-	case len(r.chain.Links) >= maxLinks:
-		return fmt.Errorf("the voters have changed %d times with none that stayed, more than can be proven", maxLinks)
-	case len(ch.Add)+len(ch.Remove) == 0:
-		return errors.New("there is nothing to change")
-	case len(r.voters)+len(ch.Add) > maxVoters:
-		return fmt.Errorf("there would be more than %d voters", maxVoters)
-	}
-	left := make(map[uint64]bool, len(r.voters)+len(ch.Add))
-	for _, m := range r.voters {
-		left[m.ID] = true
-	}
-	for _, id := range ch.Remove {
-		if !left[id] {
-			return fmt.Errorf("%x is no voter", id)
-		}
-		if id == r.self.ID {
-			// It would step down as soon as it knows that the change is complete, and before the others know: then they would
-			// need the votes of voters that are gone.
-			return errors.New("a leader does not remove itself")
-		}
-		delete(left, id)
-	}
-	for _, m := range ch.Add {
-		if slices.ContainsFunc(r.voters, func(o Voter) bool { return o.Peer == m.Peer && left[o.ID] }) {
-			return fmt.Errorf("peer %q has a seat already", m.Peer)
-		}
-		if _, ever := r.peers[m.ID]; ever || left[m.ID] || !valid(m) {
-			return fmt.Errorf("%x of peer %q is or was a voter: it needs a new ID", m.ID, m.Peer)
-		}
-		left[m.ID] = true
-	}
-	return nil
-}
-
-// changed applies a committed change of the voters, or its completion.
-func (r *Replica) changed(e raftpb.Entry) {
-	cc, in, err := decodeChange(e.Data)
-	if err != nil {
-		panic(err.Error())
-	}
-	if len(cc.Changes) == 0 && !r.end(cc, e.Term) {
-		return // every replica ignores it alike; the leader proposes another
-	}
-	for _, m := range in.Voters {
-		r.learn(m)
-	}
-	conf := r.node.ApplyConfChange(cc)
-	r.changing = false
-	r.setVoters(conf.Voters, conf.VotersOutgoing)
-	if r.leads() && !r.joint && r.node.Propose([]byte{mark}) == nil {
-		r.marks++
-	}
-}
-
-// mark is the data of an entry that the leader proposes after each change of the voters. raft tells followers that an
-// entry is committed with the next one, so whoever has the mark knows that the change is complete. Those who did not
-// know would need the votes of voters that have left.
-const mark = 0xc1
-
-func isMark(data []byte) bool { return len(data) == 1 && data[0] == mark }
-
-// setVoters takes over raft's configuration: the voters now and, while a change is under way, also the old ones.
-func (r *Replica) setVoters(now, old []uint64) {
-	r.joint = len(old) > 0
-	r.conf = raftpb.ConfState{Voters: now, VotersOutgoing: old}
-	r.next = nil
-	if r.joint {
-		r.next = r.named(now)
-	}
-	clear(r.nexts)
-	r.askedKinds &^= askNext
-	var voters []Voter
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(now, old)))) {
-		voters = append(voters, Voter{ID: id, Peer: r.peers[id]})
-	}
-	if slices.Equal(voters, r.voters) {
-		return
-	}
-	was := r.voter(r.self.ID)
-	for _, m := range voters {
-		if !r.voter(m.ID) {
-			r.heard[m.ID] = r.now
-		}
-	}
-	for _, m := range r.voters {
-		if !slices.Contains(voters, m) {
-			for _, o := range r.noteFormer(m) {
-				delete(r.peers, o.ID)
-				delete(r.heard, o.ID)
-			}
-		}
-	}
-	r.voters = voters
-	r.emit(Changed{Voters: slices.Clone(voters)})
-	if was && !r.voter(r.self.ID) {
-		r.remove()
-	}
-}
-
-func (r *Replica) remove() {
-	if !r.removed {
-		r.removed = true
-		r.emit(Removed{})
-	}
+	return forgotten
 }
 
 // learn notes the peer of a voter.
-func (r *Replica) learn(m Voter) {
-	r.peers[m.ID] = m.Peer
-	delete(r.unlisted, m.ID)
+func (v *voters) learn(m Voter) {
+	v.peers[m.ID] = m.Peer
+	delete(v.unlisted, m.ID)
 }
 
 // peer is the peer of a voter according to the log, or else to the voter's own messages; empty if unknown.
-func (r *Replica) peer(id uint64) tasks.PeerID {
-	if p, ok := r.peers[id]; ok {
+func (v *voters) peer(id uint64) tasks.PeerID {
+	if p, ok := v.peers[id]; ok {
 		return p
 	}
-	return r.unlisted[id]
+	return v.unlisted[id]
 }
 
-// voter reports whether id is a voter now.
-func (r *Replica) voter(id uint64) bool {
-	return slices.ContainsFunc(r.voters, func(m Voter) bool { return m.ID == id })
+// named returns the voters of some IDs, in the order of these.
+func (v *voters) named(ids []uint64) (ms []Voter) {
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		ms = append(ms, Voter{ID: id, Peer: v.peers[id]})
+	}
+	return ms
 }
 
-// Knows reports whether id is a voter, and whether it ever was one.
-func (r *Replica) Knows(id uint64) (voter, ever bool) {
-	_, ever = r.peers[id]
-	return r.voter(id), ever
+// has reports whether id is a voter now.
+func (v *voters) has(id uint64) bool {
+	return slices.ContainsFunc(v.list, func(m Voter) bool { return m.ID == id })
 }
 
-// gone reports whether id was a voter and is not one now.
-func (r *Replica) gone(id uint64) bool {
-	_, known := r.peers[id]
-	return known && !r.voter(id)
+// ever reports whether id is or was a voter, as far as former ones are remembered.
+func (v *voters) ever(id uint64) bool {
+	_, known := v.peers[id]
+	return known
 }
+
+// left reports whether id was a voter and is not one now.
+func (v *voters) left(id uint64) bool { return v.ever(id) && !v.has(id) }
+
+// joint reports whether a change of the voters is applied, and its completion is not: raft's joint configuration.
+func (v *voters) joint() bool { return len(v.conf.VotersOutgoing) > 0 }
+
+// next are the new voters while a change is under way, nil otherwise.
+func (v *voters) next() []Voter {
+	if !v.joint() {
+		return nil
+	}
+	return v.named(v.conf.Voters)
+}
+
+// sets are the sets of voters that must each reach a majority.
+func (v *voters) sets() [][]Voter {
+	sets := [][]Voter{v.named(v.conf.Voters)}
+	if v.joint() {
+		sets = append(sets, v.named(v.conf.VotersOutgoing))
+	}
+	return sets
+}
+
+// changing reports whether a change of the voters is under way, or a majority may not know yet that it is complete.
+func (v *voters) changing() bool { return v.joint() || v.marks > 0 }
