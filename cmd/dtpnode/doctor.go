@@ -21,10 +21,10 @@ func newDoctor(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check what this host has and lacks, and how to mend it",
-		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, each ROOT that the daemon is given, the
-child that dtpnode builds against each, the settings of the daemon, the addresses to listen on, the control socket, the daemon, the links between
-members, and their clocks. It removes what a run that was killed has left in the temporary folder, and names jobs that
-run could not finish and keeps.
+		Long: `doctor checks cores, memory, folders and disk space, compiler, Python, each ROOT that the daemon is given,
+the child that dtpnode builds against each, the settings of the daemon, the addresses to listen on, the control
+socket, the daemon, the links between members, and their clocks. It removes what a run that was killed has left in the
+temporary folder, and names jobs that run could not finish and keeps.
 
 Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.`,
 		Example: "  dtpnode doctor\n  dtpnode doctor --listen 192.0.2.7:4001 --root /opt/root",

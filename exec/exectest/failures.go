@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -276,14 +277,36 @@ func testFlood(t *testing.T, e *env) {
 // testSession runs a submitting side whose every step is well.
 func testSession(t *testing.T, e *env) {
 	j := e.job(t, Code{})
+	var id uint64
+	packets := e.cut(e.Input(t, "a", 100, 0), 100, 100, 0, &id)
+	g := j.begin(t, exec.Limits{})
+	g.work(t, packets)
+	in := t.TempDir()
+	p := g.seal(t, e, filepath.Join(in, "partial"), packets)
 	out := newLines()
-	s := j.session(t, out)
+	dir := t.TempDir()
+	s, err := j.prog.Session(t.Context(), exec.SessionSpec{Dir: dir, Out: out.add})
+	if err != nil {
+		t.Fatalf("could not start a session: %s", explain(err))
+	}
 	input, err := s.Begin(t.Context())
 	if err != nil || string(input) != string(j.input) {
 		t.Errorf("begun again is %q, not %q: %v", input, j.input, err)
 	}
-	if fin, err := s.Finish(t.Context(), nil, ""); err != nil || fin.Units != 0 {
-		t.Errorf("finished without a path is %+v: %v", fin, err)
+	other := t.TempDir()
+	_, written := j.finish(t, other, []string{p.Path})
+	if err := os.Remove(written); err != nil {
+		t.Fatal(err)
+	}
+	want := [][]string{listed(t, "."), listed(t, other), listed(t, in)} // the code itself may write into its folder
+	if fin, err := s.Finish(t.Context(), []string{p.Path}, ""); err != nil || fin.Units != p.Units {
+		t.Errorf("finished without a path is %+v of %+v: %v", fin, p, err)
+	}
+	if fin, err := j.prog.Save(t.Context(), []string{p.Path}, ""); err != nil || fin.Units != p.Units {
+		t.Errorf("saved without a path is %+v of %+v: %v", fin, p, err)
+	}
+	if got := [][]string{listed(t, "."), listed(t, dir), listed(t, in)}; !reflect.DeepEqual(got, want) {
+		t.Errorf("without a path something is written, or the partial is taken: there are %v, not %v", got, want)
 	}
 	s.Close()
 	s.Close() // of no effect

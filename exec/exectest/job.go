@@ -111,6 +111,19 @@ func (j *job) session(t *testing.T, lines *lines) exec.Session {
 	return s
 }
 
+// listed are the names of what is in a folder.
+func listed(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
 // finish ends the job over partials, and returns the path of its output.
 func (j *job) finish(t reporter, dir string, partials []string) (exec.Finished, string) {
 	t.Helper()
