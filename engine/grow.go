@@ -374,9 +374,10 @@ const maxReason = 8 << 10
 
 // GrowthView is how an open job has grown, as this peer's copy of its ledger says, or the ledger that it leads.
 type GrowthView struct {
-	Units     tasks.Range // all, so far
-	Appends   uint64      // by so many appends
-	Open      bool        // more may come
+	Units     tasks.Range    // all, so far
+	Appends   uint64         // by so many appends
+	Grown     []tasks.Append // these; they must not be changed
+	Open      bool           // more may come
 	Committed tasks.Cover
 	Parts     []merge.Partial // outputs that are committed: the results of units come with these
 	Lost      []ledger.Lost   // units that are set aside
@@ -392,6 +393,7 @@ func (p *Peer) Growth(id tasks.JobID) (v GrowthView, ok bool) {
 	return GrowthView{
 		Units:     r.Want,
 		Appends:   r.Growth.Count(),
+		Grown:     slices.Clip(r.Growth.Appends),
 		Open:      r.Growth.Open && r.Stop == nil,
 		Committed: r.Done.Cover(),
 		Parts:     slices.Clone(r.Done.Parts()),

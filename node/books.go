@@ -149,6 +149,12 @@ func (b outputBook) Partials(ctx context.Context, name string) (control.Partials
 	return p, nil
 }
 
+func (b outputBook) Units(
+	ctx context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
+) error {
+	return b.d.unitsRoom().Tell(ctx, name, ask, send)
+}
+
 func (b outputBook) Check(ctx context.Context, req api.JobRequest, tell func(string)) (api.Check, error) {
 	return b.d.check(ctx, req, tell)
 }

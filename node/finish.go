@@ -174,6 +174,10 @@ func (d *Daemon) finish(e engine.FinishJob) {
 	j.lost, j.working, j.madeOf = e.Lost, time.Since(j.running), store.MadeOf{Job: e.ID, Parts: e.Parts}.Sum()
 	desc := j.desc
 	j.mu.Unlock()
+	valued := d.hasValues(desc.Work.Kind, e.ID, e.Parts)
+	j.mu.Lock()
+	j.valued = valued
+	j.mu.Unlock()
 	d.snapshot(j)
 	d.remember(j)
 	if err := d.nothingDone(e, desc); err != nil {
@@ -466,7 +470,7 @@ func (d *Daemon) finalStatus(j *job, state api.JobState, msg, hint string) api.J
 	f.id, f.desc, f.status, f.ended, f.running, f.working = j.id, j.desc, j.status, j.ended, j.running, j.working
 	f.merges, f.lost, f.view, f.apart, f.lines, f.home = j.merges, j.lost, j.view, j.apart, j.lines, j.home
 	f.outDone, f.skipped, f.endedIn = j.outDone, j.skipped, j.endedIn
-	if state == api.Partial {
+	if state == api.Partial || state == api.Done && j.valued {
 		f.status.PartsSHA256 = j.madeOf
 	}
 	j.mu.Unlock()
@@ -486,7 +490,7 @@ func packStatus(st api.JobStatus) []byte {
 			return b
 		}
 	}
-	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, PartsSHA256: st.PartsSHA256, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done, Unknown: st.Unknown})
+	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, PartsSHA256: st.PartsSHA256, Appends: st.Appends, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done, Unknown: st.Unknown})
 	return b
 }
 
@@ -528,17 +532,20 @@ func (d *Daemon) jobEnded(e engine.JobEnded) {
 	if e.Result.SHA256 != "" {
 		d.blobs.Add(e.Result.SHA256, d.results.Path(j.name))
 	}
-	var parts []merge.Partial
+	var kept store.MadeOf
 	release := func() {}
 	if c != nil {
 		release = c.Hold()
-		if v, ok := d.peer.Ledger(e.ID); ok && st.State == api.Partial {
-			parts = v.Parts
+		if v, ok := d.peer.Ledger(e.ID); ok && st.PartsSHA256 != "" {
+			kept.Parts = v.Parts
+			if g, ok := d.peer.Growth(e.ID); ok {
+				kept.Grown = g.Grown
+			}
 		}
 	}
 	d.spawn(func() {
-		if len(parts) > 0 {
-			d.keepParts(j.name, c, parts)
+		if len(kept.Parts) > 0 {
+			d.keepParts(j.name, c, kept)
 		}
 		d.results.SaveEnd(j.name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: j.submitter(), Recovery: e.Recovery})
 		if first {

@@ -69,6 +69,7 @@ type job struct {
 	apart         []string
 	endedIn       *api.Elsewhere
 	madeOf        string        // sumOfParts of what its result is made of, once that is known
+	valued        bool          // that keeps values of single units
 	skipped       exec.Finished // what its program left out, once it is merged
 	lines         []string      // of Begin and Terminate
 	log           []string      // of children here

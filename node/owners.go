@@ -48,6 +48,7 @@ type request struct {
 //	superseded        -> []copyReport, JSON: copies of the job's ledger that were put aside here
 //	recover-superseded name, newline, asideOrder as JSON -> empty: the job goes on from one of these
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
+//	units             -> units.Listing, msgpack: which units are committed, and in which partials
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
 //	parts             -> handle of store.MadeOf, JSON: what a job's partial result was made of
@@ -174,6 +175,13 @@ var requests = map[string]request{
 		owner:  (*Daemon).handoutOwner,
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
 			return d.sharePartials(from, arg)
+		},
+	},
+	"units": {
+		access: members.ForLook,
+		owner:  (*Daemon).keptOwner,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+			return d.serveUnits(arg)
 		},
 	},
 	"logs": {

@@ -112,6 +112,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"superseded":         {rule, nil},
 		"recover-superseded": {rule, nil},
 		"partials":           {look, nil},
+		"units":              {look, nil},
 		"logs":               {look, look},
 		"result":             {look, nil},
 		"parts":              {look, nil},

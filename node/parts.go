@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -17,24 +16,27 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// What a partial result was made of outlives the job's ledger on the nodes that had a copy of that, for as long as the
-// result: the committed partials, as output lists were before Terminate, and the job's description and sources.
-// `dtpnode retry` submits a job that begins with them (retry.go). They lie beside the result, in the folder parts, each
-// under its hash, as files of the ledger's folder under another name: keeping them costs no copy.
+// What a partial result was made of, or one with values of single units, outlives the job's ledger on the nodes that had
+// a copy of that, for as long as the result: the committed partials, as outputs were before the job's end ran, and the
+// job's description, sources and items. `dtpnode retry` submits a job that begins with them (retry.go), and `dtpnode
+// units` reads them (units.go). They lie beside the result, in the folder parts, each under its hash, as files of the
+// ledger's folder under another name: keeping them costs no copy.
 
-// keepParts keeps what a job's partial result was made of, unless it is larger than what may be kept uncommitted: it is
-// as superfluous as that for most users.
-func (d *Daemon) keepParts(name string, c *store.Copy, parts []merge.Partial) {
+// keepParts keeps what a job's result was made of, unless it is larger than what may be kept uncommitted: it is as
+// superfluous as that for most users.
+func (d *Daemon) keepParts(name string, c *store.Copy, made store.MadeOf) {
 	var size int64
-	for _, p := range parts {
+	for _, p := range made.Parts {
 		size += p.Size
 	}
 	if size > d.cfg.KeepBytes {
-		d.log.Warn("what a partial result was made of is not kept for a retry: it is too large", "job", api.Short(name), "bytes", size, "limit", d.cfg.KeepBytes)
+		d.log.Warn("what a result was made of is not kept for a retry, or for its units: it is too large",
+			"job", api.Short(name), "bytes", size, "limit", d.cfg.KeepBytes)
 		return
 	}
-	if err := d.results.KeepParts(name, c, parts); err != nil {
-		d.log.Warn("could not keep what a partial result was made of; it cannot be retried with this node alone", "job", api.Short(name), "reason", err)
+	if err := d.results.KeepParts(name, c, made); err != nil {
+		d.log.Warn("could not keep what a result was made of; it cannot be retried, or its units told, with this node alone",
+			"job", api.Short(name), "reason", err)
 	}
 }
 
@@ -102,14 +104,26 @@ func (d *Daemon) findParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 		refused = fmt.Errorf("%s: %w", d.cluster.Called([]tasks.PeerID{id})[0], err)
 		d.log.Warn("could not use what a member keeps of a job", "job", api.Short(st.ID), "node", id, "reason", err)
 	}
-	message := fmt.Sprintf("could not retry job %s: no member that can be reached keeps what its result was made of any more", api.Short(st.ID))
 	if refused != nil {
-		message += "; what was told of it was refused: " + refused.Error()
+		refused = fmt.Errorf("; what was told of it was refused: %w", refused)
 	}
-	return nil, &api.Error{Status: http.StatusGone, Message: message,
-		Hint: fmt.Sprintf("that is kept as long as the result, a day after the output was written or fetched; run %s anew with `dtpnode run`, or the missing entries of a file alone: --files FILE --first N -n M; `dtpnode status %s` lists them",
-			st.Title, api.Short(st.ID))}
+	return nil, &notKept{refused}
 }
+
+// notKept says that nobody who can be reached keeps what a job's result was made of.
+type notKept struct {
+	refused error // what somebody told of it, nil if nobody did
+}
+
+func (e *notKept) Error() string {
+	message := "no member that can be reached keeps what its result was made of any more"
+	if e.refused != nil {
+		message += e.refused.Error()
+	}
+	return message
+}
+
+func (e *notKept) Unwrap() error { return e.refused }
 
 func (d *Daemon) fetchIndex(ctx context.Context, from tasks.PeerID, name string) ([]byte, error) {
 	answer, err := d.cluster.Ask(ctx, from, "parts", name)
@@ -156,12 +170,42 @@ func (d *Daemon) openParts(ctx context.Context, at tasks.PeerID, index []byte, s
 	if store.NameOf(f.desc) != st.ID || f.desc.Submitter != st.Submitter {
 		return nil, fmt.Errorf("it is of another job, %s", f.Job.Short())
 	}
-	if f.desc.Open {
-		return nil, &api.Error{
-			Message: "could not retry job " + api.Short(st.ID) + ": it grew while it ran, and what it grew by is not kept",
-			Hint:    "submit what is missing as a new job",
-		}
+	if err := d.grownSince(f, st); err != nil {
+		return nil, err
 	}
 	_, err = merge.Recommit(f.Parts, f.desc.Want)
 	return f, err
+}
+
+// grownSince has the description of an open job be that of all that it has grown by until its end: what was appended
+// is signed by its submitter, and how much that was stands in the job's end.
+func (d *Daemon) grownSince(f *foundParts, st api.JobStatus) error {
+	if !f.desc.Open {
+		return nil
+	}
+	if uint64(len(f.Grown)) != st.Appends {
+		return fmt.Errorf("%d appends are kept, and the job has grown by %d", len(f.Grown), st.Appends)
+	}
+	desc := *f.desc
+	data := desc.Data.Clone()
+	var sum tasks.AppendSum
+	for i := range f.Grown {
+		a := &f.Grown[i]
+		sum = a.Sum(sum)
+		if a.Seq != uint64(i+1) || a.Check() != nil {
+			return fmt.Errorf("append %d is none that a job can have", i+1)
+		}
+		if err := data.Append(a.Files); err != nil {
+			return err
+		}
+	}
+	if n := len(f.Grown); n > 0 {
+		last := f.Grown[n-1]
+		if !(netKeys{}).Verify(desc.Submitter, tasks.AppendText(f.Job, last.Seq, sum), last.Sig) {
+			return errors.New("what was appended is not signed by the job's submitter")
+		}
+	}
+	desc.Data, desc.Want, desc.Open = *data, data.Space(), false
+	f.desc = &desc
+	return nil
 }

@@ -89,12 +89,14 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 			State:       api.Partial,
 			PartsSHA256: tc.sum,
 		})
-		var refused *api.Error
+		var refused *notKept
+		var told *api.Error
 		switch {
 		case tc.says == "" && (err != nil || len(found.Parts) != len(tc.parts)):
 			t.Errorf("%s: not taken: %v", what, err)
 		case tc.says != "" &&
-			(!errors.As(err, &refused) || refused.Status != http.StatusGone || !strings.Contains(refused.Message, tc.says)):
+			(!errors.As(err, &refused) || !strings.Contains(refused.Error(), tc.says) ||
+				!errors.As(retryLost(api.JobStatus{}, err), &told) || told.Status != http.StatusGone):
 			t.Errorf("%s: %+v, %v", what, found, err)
 		}
 		tc.with.results.RemoveParts(name)

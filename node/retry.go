@@ -59,7 +59,7 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 	}
 	found, err := d.findParts(ctx, at, st)
 	if err != nil {
-		return nil, err
+		return nil, retryLost(st, err)
 	}
 	again := requestAgain(found.desc, req)
 	if old != nil {
@@ -80,6 +80,22 @@ func (d *Daemon) retry(ctx context.Context, name string, req api.RetryRequest) (
 		j.mu.Unlock()
 	}
 	return j, err
+}
+
+// retryLost says that a job cannot be retried, since what its result was made of cannot be had.
+func retryLost(st api.JobStatus, why error) error {
+	var none *notKept
+	if !errors.As(why, &none) {
+		return why
+	}
+	id := api.Short(st.ID)
+	return &api.Error{
+		Status:  http.StatusGone,
+		Message: fmt.Sprintf("could not retry job %s: %v", id, why),
+		Hint: fmt.Sprintf("that is kept as long as the result, a day after the output was written or fetched; run %s anew "+
+			"with `dtpnode run`, or the missing entries of a file alone: --files FILE --first N -n M; `dtpnode status %s` "+
+			"lists them", st.Title, id),
+	}
 }
 
 // notRetried says why there is nothing of a job to be retried.

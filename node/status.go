@@ -208,7 +208,7 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]members
 			i, first := desc.Data.Locate(r.First)
 			units := desc.Data.Units(i)
 			last := min(r.Last, units.Last)
-			m := api.Missing{File: desc.Data.Files[i].URL, First: first, Last: last - units.First, Kind: l.Kind, Reason: l.Reason,
+			m := api.Missing{File: desc.Data.Files[i].URL, Units: [2]int64{r.First, last}, First: first, Last: last - units.First, Kind: l.Kind, Reason: l.Reason,
 				Tries: l.Tries, Stack: l.Stack, Tail: l.Tail, Nodes: members.NamesOf(l.Nodes, names), Words: l.Words}
 			out = append(out, m)
 			r.First = last

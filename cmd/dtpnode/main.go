@@ -66,7 +66,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, submit.ErrPartial), errors.Is(err, errLines), errors.Is(err, errUnchecked):
+	case errors.Is(err, submit.ErrPartial), errors.Is(err, errLines), errors.Is(err, errUnits),
+		errors.Is(err, errUnchecked):
 		return exitPartial
 	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrInterrupted), errors.Is(err, submit.ErrDetached),
 		errors.Is(err, context.Canceled):

@@ -53,6 +53,7 @@ var printed = map[string][]any{
 	"schema":       {[]string{}, map[string]any{}},
 	"status":       {linkedStatus{}, api.JobStatus{}},
 	"take-back":    {api.NodeStatus{}},
+	"units":        {api.UnitsEvent{}},
 	"up":           {api.NodeStatus{}},
 	"version":      {versionInfo{}},
 }

@@ -24,6 +24,7 @@
 //	GET  /v1/jobs/{id}/recovery     Recovery: what POST recover would do
 //	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
 //	GET  /v1/jobs/{id}/partials     tar of what is committed, and manifest.json, a Manifest
+//	GET  /v1/jobs/{id}/units        newline-delimited UnitsEvent: results of single units, ?first=N&last=N&follow=1
 //	GET  /v1/jobs/{id}/logs         newline-delimited LogPart: what the job's children printed
 //	GET  /v1/jobs/{id}/result       bytes of the output file
 //	POST /v1/shutdown               leave politely and stop
@@ -307,6 +308,7 @@ type Skipped struct {
 // Missing is a range that is not in the result, and why. Last is -1 if the file's length is unknown.
 type Missing struct {
 	File   string   `json:"file"`
+	Units  [2]int64 `json:"units"` // as a half-open range; empty, 0 and 0, if they have no numbers
 	First  int64    `json:"first"` // local entry
 	Last   int64    `json:"last"`
 	Kind   string   `json:"kind"` // see exec.Kind

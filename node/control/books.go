@@ -96,6 +96,8 @@ type Outputs interface {
 	Result(ctx context.Context, name string) (f *os.File, fetched func(), err error)
 	// Partials collects what is committed of a job that has not ended. The caller closes it.
 	Partials(ctx context.Context, name string) (Partials, error)
+	// Units sends the results of single units, as far as they are committed, each once.
+	Units(ctx context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error) error
 	// Check tries a job that is not submitted yet, and tells meanwhile what it does.
 	Check(ctx context.Context, req api.JobRequest, tell func(text string)) (api.Check, error)
 }

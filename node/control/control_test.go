@@ -110,6 +110,19 @@ func (f *fake) Logs(_ context.Context, name string, follow bool, send func(api.L
 	return errors.Join(send(api.LogPart{Node: "a", Text: "printed\n"}), send(api.LogPart{Over: true}))
 }
 
+func (f *fake) Units(
+	_ context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
+) error {
+	if err := f.ask("units", name, ask.First, ask.Last, ask.Follow); err != nil {
+		return err
+	}
+	if f.cut != nil {
+		return send(api.UnitsEvent{Failed: api.AsError(f.cut)})
+	}
+	return errors.Join(send(api.UnitsEvent{Units: [][2]int64{{3, 4}}, Values: []api.UnitValue{{Unit: 3, Value: []byte("v")}}}),
+		send(api.UnitsEvent{Over: &api.UnitsEnd{Units: 9}}))
+}
+
 func (f *fake) Result(_ context.Context, name string) (*os.File, func(), error) {
 	if err := f.ask("result", name); err != nil {
 		return nil, nil, err
@@ -244,12 +257,26 @@ func TestStreams(t *testing.T) {
 	if _, err := c.Partials(t.Context(), "one", &out); err != nil {
 		t.Error(err)
 	}
-	want := "follow one|logs one true|result one|fetched one|partials one|close partials"
+	told := ""
+	err = c.Units(t.Context(), "one", api.UnitsRequest{First: 3, Last: 5, Follow: true}, func(ev api.UnitsEvent) error {
+		for _, v := range ev.Values {
+			told += fmt.Sprintf("%d=%s", v.Unit, v.Value)
+		}
+		return nil
+	})
+	if err != nil || told != "3=v" {
+		t.Errorf("told of units is %q, %v", told, err)
+	}
+	want := "follow one|logs one true|result one|fetched one|partials one|close partials|units one 3 5 true"
 	if got := strings.Join(f.asked, "|"); got != want {
 		t.Errorf("asked was %s", got)
 	}
 	f.cut = errors.New("no disk")
 	if _, err := c.Partials(t.Context(), "one", io.Discard); err == nil {
 		t.Error("a tar that breaks off is taken for whole")
+	}
+	nothing := func(api.UnitsEvent) error { return nil }
+	if err := c.Units(t.Context(), "one", api.UnitsRequest{}, nothing); err == nil || err.Error() != "no disk" {
+		t.Errorf("a stream of units that cannot go on: %v", err)
 	}
 }

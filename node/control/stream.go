@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 
@@ -23,6 +24,14 @@ func outputRoutes(mux router, o Outputs, log *slog.Logger) {
 		s := newLines(w)
 		follow := r.URL.Query().Get("follow") != ""
 		s.end(o.Logs(r.Context(), job(r), follow, func(p api.LogPart) error { return s.send(p) }))
+	})
+	mux.HandleFunc("GET /v1/jobs/{id}/units", func(w http.ResponseWriter, r *http.Request) {
+		s := newLines(w)
+		ask, err := unitsAsked(r.URL.Query())
+		if err == nil {
+			err = o.Units(r.Context(), job(r), ask, func(ev api.UnitsEvent) error { return s.send(ev) })
+		}
+		s.end(err)
 	})
 	mux.HandleFunc("GET /v1/jobs/{id}/result", func(w http.ResponseWriter, r *http.Request) { result(w, r, o, log) })
 	mux.HandleFunc("GET /v1/jobs/{id}/partials", func(w http.ResponseWriter, r *http.Request) { partials(w, r, o, log) })
@@ -63,6 +72,24 @@ func (l *lines) end(err error) {
 	if err != nil && !l.begun {
 		writeError(l.w, err)
 	}
+}
+
+// unitsAsked reads which units are asked for.
+func unitsAsked(q url.Values) (ask api.UnitsRequest, err error) {
+	ask.Follow = q.Get("follow") != ""
+	for name, to := range map[string]*int64{"first": &ask.First, "last": &ask.Last} {
+		text := q.Get(name)
+		if text == "" {
+			continue
+		}
+		if *to, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return ask, &api.Error{
+				Status:  http.StatusBadRequest,
+				Message: fmt.Sprintf("could not tell of units: %s is %q, want a number", name, text),
+			}
+		}
+	}
+	return ask, nil
 }
 
 // check streams what a check does, and at last what it has found, or why it could not. To a reader who has gone nothing

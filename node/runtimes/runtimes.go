@@ -147,6 +147,33 @@ func (s *Set) Suffix(kind string) string {
 	return ""
 }
 
+// HasValues reports whether single units have values in partials of a kind (exec.Values).
+func (s *Set) HasValues(kind string) bool {
+	_, ok := s.values(kind)
+	return ok
+}
+
+func (s *Set) values(kind string) (v exec.Values, ok bool) {
+	for _, f := range s.finders {
+		if f.Kind() == kind {
+			v, ok = f.(exec.Values)
+		}
+	}
+	return v, ok
+}
+
+// Values reads values of units out of a partial of a kind, which need not be found here: see exec.Values. A kind that
+// has none is exec.ErrNoValues.
+func (s *Set) Values(
+	ctx context.Context, kind, path string, units tasks.Cover, each func(unit int64, value []byte) error,
+) error {
+	v, ok := s.values(kind)
+	if !ok {
+		return exec.ErrNoValues
+	}
+	return v.Values(ctx, path, units, each)
+}
+
 // Ready waits until the runtime can be used, and says why if it cannot. The first call begins to open it.
 func (h *Hosted) Ready(ctx context.Context) (exec.Runtime, error) {
 	h.Begin()

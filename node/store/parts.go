@@ -17,9 +17,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// What a partial result was made of outlives the job's ledger on the nodes that had a copy of that, for as long as the
-// result: the committed partials, as outputs were before the job's end ran, and the job's description and sources.
-// `dtpnode retry` submits a job that begins with them. They lie beside the result, in the folder parts, each under its
+// What a partial result was made of, or one with values of single units, outlives the job's ledger on the nodes that had
+// a copy of that, for as long as the result: the committed partials, as outputs were before the job's end ran, and the
+// job's description, sources and items. `dtpnode retry` submits a job that begins with them. They lie beside the result, in the folder parts, each under its
 // hash, as files of the copy's folder under another name: keeping them costs no copy.
 
 // partsIndex is, in the folder of what is kept, an encoded MadeOf.
@@ -33,6 +33,8 @@ type MadeOf struct {
 	Job       tasks.JobID     `msgpack:"j"` // whose name is the hash of its description
 	Signature Signature       `msgpack:"b"`
 	Parts     []merge.Partial `msgpack:"p"`
+	// Grown is what an open job has grown by, of which the last append proves all by its signature.
+	Grown []tasks.Append `msgpack:"g,omitempty"`
 }
 
 // Sum is a hash, hex, over what a job's result was made of: which units each partial accounts for, and which blob. It
@@ -66,15 +68,15 @@ func (r *Results) PartsIndex(name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(r.partsDir(name), partsIndex))
 }
 
-// KeepParts keeps what the partial result of the job with that name was made of: partials that are kept in the folder
-// of a copy. The folder is there whole or not at all. A daemon that is started again before its job's ledger is closed
+// KeepParts keeps what the result of the job with that name was made of: the partials of made, which are kept in the
+// folder of a copy, and what the job has grown by. The folder is there whole or not at all. A daemon that is started again before its job's ledger is closed
 // learns of the end anew: then the folder is there, and may be in use by a retry.
-func (r *Results) KeepParts(name string, c *Copy, parts []merge.Partial) error {
+func (r *Results) KeepParts(name string, c *Copy, made MadeOf) error {
+	made.Job, made.Signature = c.ID, c.Signature
 	from := c.files()
-	for _, p := range parts {
+	for _, p := range made.Parts {
 		from[p.SHA256] = filepath.Join(c.Dir, keptName(p))
 	}
-	made := MadeOf{Job: c.ID, Signature: c.Signature, Parts: parts}
 	if r.keepsAll(name, made.Sum(), from) {
 		r.ShareParts(name)
 		return nil

@@ -57,7 +57,7 @@ func TestPartsStayWhereTheyAre(t *testing.T) {
 	name := c.Name()
 	link := func(parts ...merge.Partial) os.FileInfo {
 		t.Helper()
-		if err := r.KeepParts(name, c, parts); err != nil {
+		if err := r.KeepParts(name, c, MadeOf{Parts: parts}); err != nil {
 			t.Fatal(err)
 		}
 		dir, err := os.Stat(r.partsDir(name))

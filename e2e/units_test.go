@@ -1,0 +1,307 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/fakeexec"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// reader reads the units of a job from one daemon, on and on through its deaths.
+type reader struct {
+	n  *node
+	id string
+
+	mu     sync.Mutex
+	values map[int64]string
+	lost   map[int64]string // why
+	news   chan struct{}    // of room for one
+}
+
+func newReader(n *node, id string) *reader {
+	return &reader{n: n, id: id, values: map[int64]string{}, lost: map[int64]string{}, news: make(chan struct{}, 1)}
+}
+
+// take takes a line of a stream, which must tell of each unit once; before are those that streams before it told of.
+func (r *reader) take(ev api.UnitsEvent, told map[int64]bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	values := map[int64]string{}
+	for _, v := range ev.Values {
+		values[v.Unit] = string(v.Value)
+	}
+	for _, u := range ev.Units {
+		for unit := u[0]; unit < u[1]; unit++ {
+			value, ok := values[unit]
+			if before, again := r.values[unit]; told[unit] || !ok || again && before != value {
+				return fmt.Errorf("unit %d is told twice, or as %q after %q", unit, value, before)
+			}
+			told[unit], r.values[unit] = true, value
+			delete(values, unit)
+		}
+	}
+	if len(values) > 0 {
+		return fmt.Errorf("values of units that are not committed: %v", values)
+	}
+	for _, m := range ev.Lost {
+		for unit := m.Units[0]; unit < m.Units[1]; unit++ {
+			if told[unit] {
+				return fmt.Errorf("unit %d is told, and then lost", unit)
+			}
+			told[unit], r.lost[unit] = true, m.Reason
+		}
+	}
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// errWrong is the error of a stream that tells what it must not.
+var errWrong = errors.New("wrong")
+
+// follow reads until all is told.
+func (r *reader) follow(ctx context.Context) error {
+	for {
+		told := map[int64]bool{}
+		over := false
+		err := r.n.client.Units(ctx, r.id, api.UnitsRequest{Follow: true}, func(ev api.UnitsEvent) error {
+			if err := r.take(ev, told); err != nil {
+				return fmt.Errorf("%w: %w", errWrong, err)
+			}
+			over = over || ev.Over != nil
+			return nil
+		})
+		if over || ctx.Err() != nil || errors.Is(err, errWrong) {
+			return err
+		}
+		select { // the daemon is dead, or does not know the job yet
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// until waits until so many units are told.
+func (r *reader) until(t testing.TB, n int) {
+	t.Helper()
+	late := time.After(commandLimit)
+	for {
+		r.mu.Lock()
+		got := len(r.values) + len(r.lost)
+		r.mu.Unlock()
+		if got >= n {
+			return
+		}
+		select {
+		case <-r.news:
+		case <-late:
+			t.Fatalf("%s has told of %d units, want %d", r.n.name, got, n)
+		}
+	}
+}
+
+// want compares all that was told with what it must be.
+func (r *reader) want(t testing.TB, values map[int64]string, lost ...int64) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for unit, want := range values {
+		if got := r.values[unit]; got != want {
+			t.Errorf("%s tells of unit %d the value %q, want %q", r.n.name, unit, got, want)
+			return
+		}
+	}
+	if len(r.values) != len(values) || len(r.lost) != len(lost) {
+		t.Errorf("%s tells of %d values and %v, want %d, and %v lost", r.n.name, len(r.values), r.lost, len(values), lost)
+	}
+	for _, unit := range lost {
+		if !strings.Contains(r.lost[unit], "failed on order") {
+			t.Errorf("%s tells of the lost unit %d: %q", r.n.name, unit, r.lost[unit])
+		}
+	}
+}
+
+// begin follows in the background; the error comes over the channel.
+func (r *reader) begin(ctx context.Context) <-chan error {
+	end := make(chan error, 1)
+	go func() { end <- r.follow(ctx) }()
+	return end
+}
+
+// valuesOf are what the units from first on are to have as values.
+func valuesOf(into map[int64]string, first, last int64, item func(int64) []byte) {
+	for u := first; u < last; u++ {
+		into[u] = string(fakeexec.Value(u, item(u)))
+	}
+}
+
+func noItem(int64) []byte { return nil }
+
+// TestUnitsAsTheyCome: the values of an open job's units come to whoever reads them while it runs, on the node that
+// submitted it and on others, each once and as it must be, while a worker and the job's home are killed; and they are
+// there when the job has ended.
+func TestUnitsAsTheyCome(t *testing.T) {
+	t.Parallel()
+	specs := fakeSpecs(t, 5)
+	c := ownCluster(t, specs...)
+	g := &growing{t: t, fakeJob: fakeJob{
+		Spec: fakeexec.Spec{
+			Entry:  "500us",
+			Bins:   97,
+			Values: true,
+			Fail:   map[int64]exec.Kind{1234: exec.KindException},
+		},
+		files:    1,
+		clusters: 10,
+		entries:  1000,
+	}}
+	req := g.request(t)
+	req.StaysOpen = true
+	at := c.nodes[1]
+	g.id = at.submit(t, req).ID
+	want := map[int64]string{}
+	valuesOf(want, 0, 6000, noItem)
+	delete(want, 1234)
+
+	readers := []*reader{newReader(at, g.id), newReader(c.nodes[0], g.id), newReader(c.nodes[4], g.id)}
+	var ends []<-chan error
+	for _, r := range readers {
+		ends = append(ends, r.begin(t.Context()))
+	}
+	readers[0].until(t, 1000) // the job goes on, and its results are here
+	g.append(c, at, 1)
+	g.append(c, at, 2)
+	for _, r := range readers {
+		r.until(t, 1500)
+	}
+	kill(t, c.nodes[3].cmd.Process.Pid)
+	<-c.nodes[3].ended
+	g.append(c, at, 3)
+	kill(t, at.cmd.Process.Pid) // it led the job
+	<-at.ended
+	readers[2].until(t, 2500)
+	at.relaunch(t, specs[1])
+	c.nodes[3].relaunch(t, specs[3])
+	check(t, at.waitReady())
+	for seq := uint64(3); seq <= 5; seq++ {
+		g.append(c, at, seq)
+	}
+	if r := at.dtpnode(t, t.TempDir(), "close", g.id); r.code != 0 {
+		t.Fatalf("could not close: %+v", r)
+	}
+	for i, end := range ends {
+		if err := <-end; err != nil {
+			t.Errorf("%s: %v", readers[i].n.name, err)
+		}
+		readers[i].want(t, want, 1234)
+	}
+	_, st := c.waitFinal(t, g.id, commandLimit)
+	if st.State != api.Partial || len(st.Missing) != 1 || st.Missing[0].Units != [2]int64{1234, 1235} {
+		t.Errorf("ended as %s, missing %+v", st.State, st.Missing)
+	}
+	for _, n := range c.nodes { // who took no part in the end, too
+		check(t, n.waitReady())
+		c.wantUp(t, n, len(c.nodes))
+		r := newReader(n, g.id)
+		check(t, r.follow(t.Context()))
+		r.want(t, want, 1234)
+	}
+	wantUnitsCommand(t, c.nodes[2], g.id)
+	at.restart(t, specs[1])
+	r := newReader(at, g.id)
+	check(t, r.follow(t.Context()))
+	r.want(t, want, 1234)
+}
+
+// wantUnitsCommand asks for units with the command.
+func wantUnitsCommand(t *testing.T, n *node, id string) {
+	t.Helper()
+	r := n.dtpnode(t, t.TempDir(), "units", id, "10-12")
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	slices.Sort(lines)
+	var want []string
+	for u := int64(10); u <= 12; u++ {
+		want = append(want, fmt.Sprintf("%d\t%s", u, fakeexec.Value(u, nil)))
+	}
+	if r.code != 0 || !slices.Equal(lines, want) {
+		t.Errorf("units prints %q, want %q: %+v", lines, want, r)
+	}
+	if r := n.dtpnode(t, t.TempDir(), "units", id, "1234"); r.code != 3 ||
+		!strings.Contains(r.stdout, "1234\tmissing: exception: Process: failed on order") {
+		t.Errorf("a unit that was set aside: %+v", r)
+	}
+	if r := n.dtpnode(t, t.TempDir(), "units", id, "5999-6000"); r.code != 1 ||
+		!strings.Contains(r.stderr, "the job has 6000, from 0 on") {
+		t.Errorf("a unit that there is not: %+v", r)
+	}
+	if r := n.dtpnode(t, t.TempDir(), "units", id, "7-6"); r.code != 2 {
+		t.Errorf("a range that is none: %+v", r)
+	}
+}
+
+// TestUnitsWithoutValues: of a job that keeps no values its user is told which units are committed, and why they have
+// no values; of jobs that failed, or that there are not, why nothing is told.
+func TestUnitsWithoutValues(t *testing.T) {
+	t.Parallel()
+	c := ownCluster(t, fakeSpecs(t, 3)...)
+	j := fakeJob{Spec: fakeexec.Spec{Entry: "100us", Bins: 97}, files: 2, clusters: 10, entries: 2000}
+	at := c.nodes[0]
+	req := j.request(t)
+	req.StaysOpen = true
+	id := at.submit(t, req).ID
+	ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
+	defer cancel()
+	enough, why := errors.New("enough"), ""
+	told := map[int64]bool{}
+	err := c.nodes[2].client.Units(ctx, id, api.UnitsRequest{Last: 1000, Follow: true}, func(ev api.UnitsEvent) error {
+		for _, r := range ev.Units {
+			for u := r[0]; u < r[1]; u++ {
+				if told[u] || u >= 1000 {
+					t.Errorf("unit %d is told twice, or was not asked for", u)
+				}
+				told[u] = true
+			}
+		}
+		if why += ev.NoValues; ev.Over != nil {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || len(told) != 1000 || !strings.Contains(why, "keeps no values of single units") {
+		t.Errorf("told of %d units: %q: %v", len(told), why, err)
+	}
+	if r := at.dtpnode(t, t.TempDir(), "close", id); r.code != 0 {
+		t.Fatalf("could not close: %+v", r)
+	}
+	n, st := c.waitFinal(t, id, commandLimit)
+	j.wantCounted(t, n, st)
+	wantNoUnits(t, at, id, http.StatusConflict, "has no values of single units: all 4000 are in its result")
+	wantNoUnits(t, at, strings.Repeat("ab", 16), http.StatusNotFound, "no job")
+	bad := fakeJob{Spec: fakeexec.Spec{Entry: "1ms", Bins: 97, Steps: map[string]exec.Kind{"Begin": exec.KindException}},
+		files: 1, clusters: 1, entries: 10}
+	failed := at.submit(t, bad.request(t)).ID
+	c.waitFinal(t, failed, commandLimit)
+	wantNoUnits(t, at, failed, http.StatusConflict, "it has failed")
+}
+
+// wantNoUnits asks for units of which nothing can be told.
+func wantNoUnits(t *testing.T, n *node, id string, status int, says string) {
+	t.Helper()
+	err := n.client.Units(t.Context(), id, api.UnitsRequest{Follow: true}, func(api.UnitsEvent) error { return nil })
+	var e *api.Error
+	if !errors.As(err, &e) || e.Status != status || !strings.Contains(e.Message, says) {
+		t.Errorf("units of %s: %+v, want %d: %q", id, err, status, says)
+	}
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// UnitsRequest asks for the results of a job's units, as far as they are committed. Units are numbered from 0 over all
+// files and items of the job.
+type UnitsRequest struct {
+	First  int64
+	Last   int64 // the first that is not asked for; 0 for all that there are, or will be
+	Follow bool  // tell of the others as they come, until all have been told
+}
+
+// UnitsEvent is one line of what is told of a job's units. Each unit is told once, in no order: as committed, with its
+// value if it has one, or as missing. Further fields may be added, and lines without any that is known are to be skipped.
+type UnitsEvent struct {
+	Units  [][2]int64  `json:"units,omitempty"`  // that are committed, and told by this line, as half-open ranges
+	Values []UnitValue `json:"values,omitempty"` // of these units
+	Lost   []Missing   `json:"lost,omitempty"`   // set aside, or not in the result: Missing.Units of each, and why
+	// NoValues says why units have no values: the results of the kind, or of this code, are of all units together.
+	NoValues string    `json:"no_values,omitempty"`
+	Over     *UnitsEnd `json:"over,omitempty"`   // it is the last line
+	Failed   *Error    `json:"failed,omitempty"` // it is the last line: why no more can be told
+}
+
+// UnitValue is the result of one unit.
+type UnitValue struct {
+	Unit  int64  `json:"unit"`
+	Value []byte `json:"value"` // base64
+}
+
+// UnitsEnd is how a job stands when all that was asked for was told, or all that there is.
+type UnitsEnd struct {
+	Units int64      `json:"units"`          // that the job has so far
+	Open  bool       `json:"open,omitempty"` // more may be appended
+	Left  [][2]int64 `json:"left,omitempty"` // asked for and not told: not committed yet, or no units of the job
+}
+
+// Units calls on with each line of what is told of a job's units, up to the last, UnitsEvent.Over. An error of on ends
+// it. Where the stream breaks off, its caller asks again for the units that were not told yet.
+func (c *Client) Units(ctx context.Context, id string, req UnitsRequest, on func(UnitsEvent) error) error {
+	q := url.Values{}
+	if req.First != 0 {
+		q.Set("first", strconv.FormatInt(req.First, 10))
+	}
+	if req.Last != 0 {
+		q.Set("last", strconv.FormatInt(req.Last, 10))
+	}
+	if req.Follow {
+		q.Set("follow", "1")
+	}
+	body, err := c.do(ctx, http.MethodGet, jobPath(id, "/units")+"?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for dec := json.NewDecoder(body); ; {
+		var ev UnitsEvent
+		switch err := dec.Decode(&ev); {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("%w: what is told of the job's units broke off: %w", ErrLost, err)
+		case ev.Failed != nil:
+			return ev.Failed
+		}
+		if err := on(ev); err != nil || ev.Over != nil {
+			return err
+		}
+	}
+}

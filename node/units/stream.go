@@ -1,0 +1,248 @@
+package units
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// stream tells one user of the units of one job. A unit is in told from when it was sent, so that it is sent once,
+// however often its partial is merged with others, or runs again, meanwhile.
+type stream struct {
+	room    *Room
+	name    string
+	asked   tasks.Cover // one range
+	bounded bool        // the user has named its end
+	follow  bool
+	send    func(api.UnitsEvent) error
+
+	known  bool // the job was found
+	told   tasks.Cover
+	begun  bool  // something was sent
+	gone   error // of send: nobody listens any more
+	none   bool  // the job's partials have no values
+	batch  []api.UnitValue
+	weight int // bytes of the values in batch
+}
+
+// One line has at most so many values, of so many bytes together unless one alone has more.
+const (
+	maxBatch  = 1000
+	maxWeight = 1 << 20
+)
+
+// run tells until the end. Its error is why it could not.
+func (s *stream) run(ctx context.Context) error {
+	var src Source
+	var failing time.Time // since when looks have failed
+	for {
+		l, err := s.look(ctx, &src)
+		if s.gone != nil || ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			failing = time.Time{}
+			if !s.follow || s.over(l) {
+				return s.emit(s.end(l))
+			}
+		} else {
+			src = nil // it may be found elsewhere
+			if failing.IsZero() {
+				failing = time.Now()
+			}
+			late := s.follow && !waits(err) && time.Since(failing) > s.room.Patience
+			if late || !s.follow && time.Since(failing) > s.room.Once || definite(err, s.known) {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(s.room.Every):
+		}
+	}
+}
+
+// look tells what is new.
+func (s *stream) look(ctx context.Context, src *Source) (l Listing, err error) {
+	if *src == nil {
+		if *src, err = s.room.Jobs.Source(ctx, s.name); err != nil {
+			return l, err
+		}
+	}
+	if l, err = (*src).List(ctx); err != nil {
+		return l, err
+	}
+	if err := l.Check(); err != nil {
+		return l, fmt.Errorf("could not read what is committed of the job: %w", err)
+	}
+	if !s.known {
+		if err := s.inside(l); err != nil {
+			return l, err
+		}
+		s.known = true
+	}
+	for _, m := range l.Lost {
+		if err := s.lost(m); err != nil {
+			return l, err
+		}
+	}
+	for _, p := range l.Parts {
+		if err := s.part(ctx, *src, l.Kind, p); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// inside refuses to tell of units that a job does not have and will not come to have.
+func (s *stream) inside(l Listing) error {
+	asked := s.asked[0]
+	switch {
+	case l.Open && !l.Ended:
+		return nil
+	case !s.bounded && (asked.First == 0 || asked.First < l.Units.Last):
+		return nil
+	case s.bounded && l.Units.First <= asked.First && asked.Last <= l.Units.Last:
+		return nil
+	}
+	what := fmt.Sprintf("units from %d on are asked for", asked.First)
+	if s.bounded {
+		what = fmt.Sprintf("the units %d to %d are asked for", asked.First, asked.Last-1)
+	}
+	return badRange(fmt.Sprintf("%s, and the job has %d, from %d on", what, l.Units.Len(), l.Units.First))
+}
+
+// fresh are those of a cover that are asked for and not told.
+func (s *stream) fresh(c tasks.Cover) tasks.Cover { return c.Intersect(s.asked).Minus(s.told) }
+
+// lost tells of units that were given up.
+func (s *stream) lost(m api.Missing) error {
+	units := s.fresh(tasks.CoverOf(tasks.R(m.Units[0], m.Units[1])))
+	if units.Empty() {
+		return nil
+	}
+	ev := api.UnitsEvent{}
+	for _, r := range units {
+		one := m
+		one.First, one.Last = m.First+r.First-m.Units[0], m.First+r.Last-m.Units[0]
+		one.Units = [2]int64{r.First, r.Last}
+		ev.Lost = append(ev.Lost, one)
+	}
+	return s.tell(units, ev)
+}
+
+// part tells of the units of a partial that are new.
+func (s *stream) part(ctx context.Context, src Source, kind string, p merge.Partial) error {
+	units := s.fresh(p.Cover)
+	if units.Empty() {
+		return nil
+	}
+	if !s.none && s.room.Values.HasValues(kind) {
+		err := s.values(ctx, src, kind, p, units)
+		if !errors.Is(err, exec.ErrNoValues) {
+			return err
+		}
+	}
+	ev := api.UnitsEvent{Units: rangesOf(units)}
+	if !s.none {
+		ev.NoValues = fmt.Sprintf("jobs of the kind %s have no values of single units", kind)
+		if s.room.Values.HasValues(kind) {
+			ev.NoValues = "this job keeps no values of single units"
+		}
+	}
+	s.none = true
+	return s.tell(units, ev)
+}
+
+// values reads the values of units out of a partial, and tells them in batches.
+func (s *stream) values(ctx context.Context, src Source, kind string, p merge.Partial, units tasks.Cover) error {
+	path, done, err := src.Blob(ctx, p)
+	if err != nil {
+		return fmt.Errorf("could not read the values of the units %v: %w", units, err)
+	}
+	defer done()
+	s.batch, s.weight = nil, 0
+	err = s.room.Values.Values(ctx, kind, path, units, func(unit int64, value []byte) error {
+		s.batch = append(s.batch, api.UnitValue{Unit: unit, Value: bytes.Clone(value)})
+		s.weight += len(value)
+		if len(s.batch) < maxBatch && s.weight < maxWeight {
+			return nil
+		}
+		return s.flush()
+	})
+	if err == nil {
+		err = s.flush()
+	}
+	if err != nil {
+		return err
+	}
+	if rest := s.fresh(units); !rest.Empty() { // of which the code has kept none
+		return s.tell(rest, api.UnitsEvent{Units: rangesOf(rest)})
+	}
+	return nil
+}
+
+// flush tells the values of the batch.
+func (s *stream) flush() error {
+	if len(s.batch) == 0 {
+		return nil
+	}
+	var units tasks.Cover
+	for _, v := range s.batch {
+		units = units.Add(tasks.R(v.Unit, v.Unit+1))
+	}
+	ev := api.UnitsEvent{Units: rangesOf(units), Values: s.batch}
+	s.batch, s.weight = nil, 0
+	return s.tell(units, ev)
+}
+
+// tell sends a line that tells of units.
+func (s *stream) tell(units tasks.Cover, ev api.UnitsEvent) error {
+	if err := s.emit(ev); err != nil {
+		return err
+	}
+	s.told = s.told.Union(units)
+	return nil
+}
+
+func (s *stream) emit(ev api.UnitsEvent) error {
+	s.gone, s.begun = s.send(ev), true
+	return s.gone
+}
+
+// over reports whether nothing more is to be told.
+func (s *stream) over(l Listing) bool {
+	due := s.asked
+	if !l.Open {
+		due = due.Intersect(tasks.CoverOf(l.Units))
+	}
+	return l.Ended || s.told.Covers(due)
+}
+
+// end is the last line.
+func (s *stream) end(l Listing) api.UnitsEvent {
+	left := s.asked.Minus(s.told)
+	if !s.bounded {
+		left = left.Intersect(tasks.CoverOf(l.Units))
+	}
+	return api.UnitsEvent{Over: &api.UnitsEnd{
+		Units: l.Units.Len(),
+		Open:  l.Open && !l.Ended,
+		Left:  rangesOf(left),
+	}}
+}
+
+func rangesOf(c tasks.Cover) (out [][2]int64) {
+	for _, r := range c {
+		out = append(out, [2]int64{r.First, r.Last})
+	}
+	return out
+}
