@@ -64,31 +64,37 @@ type Partial struct {
 	Mixed []string `msgpack:"mixed"`
 }
 
-// Finished says what Session.Finish and Program.Save wrote.
+// Finished says what Session.Finish and Program.Save wrote. A process may tell it in the same form, but for Notes.
 type Finished struct {
-	Units  int64    // in the partials
-	Canary uint64   // in the partials
-	Apart  []string // objects that could not be merged
-	Keys   int      // in the output file
+	Units  int64    `msgpack:"units"`  // in the partials
+	Canary uint64   `msgpack:"canary"` // in the partials
+	Apart  []string `msgpack:"apart"`  // objects that could not be merged
+	Keys   int      `msgpack:"keys"`   // in the output file
 
-	Skipped        []Skipped // what the program left out of its own will, by file; the first files
-	SkippedFiles   int       // in all
-	SkippedEntries int64     // in all
+	// Skipped is what the program left out of its own will, by file: the first files, with the number of all such files
+	// and entries beside.
+	Skipped        []Skipped `msgpack:"skipped"`
+	SkippedFiles   int       `msgpack:"skippedfiles"`
+	SkippedEntries int64     `msgpack:"skippedentries"`
 
-	Objects []Object // of the output, after the user's last step; the first thousand, and only of Finish without a path
-	Notes   []string // what the user should know of the output, a sentence each; likewise
+	// Objects are those of the output after the user's last step: the first thousand, and only of Finish without a path.
+	Objects []Object `msgpack:"objects"`
+	// Notes are what the user should know of the output, a sentence each; only of Finish without a path.
+	Notes []string `msgpack:"-"`
 }
 
 // Object is one object of an output.
 type Object struct {
-	Name, Class string
-	Entries     float64 // that it counts, if it is of a kind that does, as a histogram; else -1
+	Name  string `msgpack:"name"`
+	Class string `msgpack:"class"`
+	// Entries is how many the object counts, if it is of a kind that does, as a histogram; else -1.
+	Entries float64 `msgpack:"entries"`
 }
 
 // Skipped is what a program left out of a file of its own will, as a TSelector does by Abort(kAbortFile): entries that
 // were planned and are accounted for in the units, but that the user's code was not called for.
 type Skipped struct {
-	File    string
-	First   int64 // local entry
-	Entries int64
+	File    string `msgpack:"file"`
+	First   int64  `msgpack:"first"` // local entry
+	Entries int64  `msgpack:"entries"`
 }

@@ -31,19 +31,9 @@ type Client struct {
 // finishedAs reads what a process says of the output that it has written to outPath, or has only looked at if that is
 // empty.
 func finishedAs(r *child.Reply, outPath string) (exec.Finished, error) {
-	var in finished
-	if err := r.Decode(&in); err != nil {
+	var f exec.Finished
+	if err := r.Decode(&f); err != nil {
 		return exec.Finished{}, err
-	}
-	f := exec.Finished{
-		Units: in.Units, Canary: in.Canary, Apart: in.Apart, Keys: in.Keys,
-		SkippedFiles: in.SkippedFiles, SkippedEntries: in.SkippedEntries,
-	}
-	for _, s := range in.Skipped {
-		f.Skipped = append(f.Skipped, exec.Skipped(s))
-	}
-	for _, o := range in.Objects {
-		f.Objects = append(f.Objects, exec.Object(o))
 	}
 	if outPath == "" && len(f.Objects) == 0 {
 		f.Notes = []string{"the output list is empty: what SlaveBegin or Process makes must be added to fOutput"}

@@ -71,27 +71,3 @@ type planned struct {
 type begun struct {
 	Input []byte `msgpack:"input"`
 }
-
-// finished is the answer to a finishFrame.
-type finished struct {
-	Units          int64          `msgpack:"units"`
-	Canary         uint64         `msgpack:"canary"`
-	Apart          []string       `msgpack:"apart"`
-	Keys           int            `msgpack:"keys"`
-	Skipped        []skippedFrame `msgpack:"skipped"`
-	SkippedFiles   int            `msgpack:"skippedfiles"`
-	SkippedEntries int64          `msgpack:"skippedentries"`
-	Objects        []objectFrame  `msgpack:"objects"`
-}
-
-type skippedFrame struct {
-	File    string `msgpack:"file"`
-	First   int64  `msgpack:"first"`
-	Entries int64  `msgpack:"entries"`
-}
-
-type objectFrame struct {
-	Name    string  `msgpack:"name"`
-	Class   string  `msgpack:"class"`
-	Entries float64 `msgpack:"entries"`
-}
