@@ -19,27 +19,28 @@ import (
 
 // growth is what this peer knows of how an open job has grown.
 //
-// data and sums follow from the description and the appends known so far: there is a sum for each. What is known here
-// is in the record of whoever leads the job, unless the ledger was recovered from a copy that lacked some of it; then
-// all that is here of the job's units is given up (regrow). outbox follows what is known without a gap.
+// data and sums follow from the description and the appends that are known here. All these appends are in the record of
+// the job's home, unless the ledger was recovered from a copy that lacked some of them; then all that is here of the
+// job's units is given up (regrow). The numbers of the appends in outbox follow those of the known ones without a gap.
 type growth struct {
-	data   *tasks.Dataset // nil as long as nothing was asked for of it
-	sums   []tasks.AppendSum
-	closed bool
-	outbox []tasks.Append // of this peer, the submitter's own: not known to be in the log
-	sent   tasks.Moment   // when they were last sent
+	data   *tasks.Dataset    // the whole dataset; nil until it is first asked for
+	sums   []tasks.AppendSum // of each known append, with all before it
+	closed bool              // a known append has closed the job
+	outbox []tasks.Append    // at the submitter: its appends that are not known to be in the log
+	sent   tasks.Moment      // when outbox was last sent
 }
 
 const (
-	sendAppends = time.Second // between two times that the outbox is sent
-	sendAtOnce  = 64          // of it
-	maxOutbox   = ledger.MaxGrowing / 2
-	maxGrow     = 256 << 10 // bytes of appends in one message, if they are more than one
+	sendAppends = time.Second           // how often outbox is sent
+	sendAtOnce  = 64                    // appends of it that are sent at a time
+	maxOutbox   = ledger.MaxGrowing / 2 // appends in it
+	maxGrow     = 256 << 10             // bytes of appends in one message, unless it is a single append
 )
 
 // known is how many appends of the job are known here.
 func (g *growth) known() uint64 { return uint64(len(g.sums)) }
 
+// sum is the sum over all known appends, zero if there are none.
 func (g *growth) sum() (last tasks.AppendSum) {
 	if n := len(g.sums); n > 0 {
 		last = g.sums[n-1]
@@ -47,7 +48,7 @@ func (g *growth) sum() (last tasks.AppendSum) {
 	return last
 }
 
-// data is all that the job is known to run over; the description must be here.
+// data is all that the job is known to run over. The description must be here.
 func (j *jobState) data() *tasks.Dataset {
 	switch {
 	case !j.desc.Open:
@@ -58,7 +59,7 @@ func (j *jobState) data() *tasks.Dataset {
 	return j.growth.data
 }
 
-// want are the units that are known here; the description must be here.
+// want is the range of wanted units, as far as they are known here. The description must be here.
 func (j *jobState) want() tasks.Range {
 	if j.desc.Open {
 		return j.data().Space()
@@ -79,8 +80,8 @@ func (p *Peer) newRecord(id tasks.JobID, desc *tasks.Job) *ledger.Record {
 	return ledger.NewRecord(desc, p.signedAppends(id, desc.Submitter))
 }
 
-// append takes an append that this node's user wants. It is signed here, and sent to whoever leads the job until it
-// is known to be in the log. One that is wanted again is not made again.
+// append takes an append of this node's user to its job. The append is signed here, and sent to whoever leads the job
+// until it is known to be in the log. An append that was taken before is not made a second time.
 func (p *Peer) append(ev Append) {
 	j := p.job(ev.ID)
 	no := func(again bool, why string) { p.emit(Appended{ID: ev.ID, Seq: ev.Seq, Again: again, Reason: why}) }
@@ -135,7 +136,7 @@ func (p *Peer) NextAppend(id tasks.JobID) uint64 {
 	return 1
 }
 
-// sumBefore is that of all appends before one that is the next, known or to be sent, or one of those.
+// sumBefore is the sum over all appends before the one with number seq, which is known, in outbox, or the next.
 func (j *jobState) sumBefore(seq uint64) (sum tasks.AppendSum) {
 	g := &j.growth
 	if n := g.known(); seq <= n {
@@ -154,7 +155,7 @@ func (j *jobState) sumBefore(seq uint64) (sum tasks.AppendSum) {
 	return sum
 }
 
-// appendedAgain answers an append whose number is taken.
+// appendedAgain answers an append of the user whose number is taken: well if it is the same append, and is in the log.
 func (p *Peer) appendedAgain(j *jobState, a *tasks.Append) {
 	g, sum := &j.growth, a.Sum(j.sumBefore(a.Seq))
 	at := int(a.Seq) - int(g.known()) - 1
@@ -167,7 +168,7 @@ func (p *Peer) appendedAgain(j *jobState, a *tasks.Append) {
 	}
 }
 
-// appendAgain sends what is not known to be in the log.
+// appendAgain sends again the appends that are not known to be in the log.
 func (p *Peer) appendAgain(j *jobState) {
 	g := &j.growth
 	if len(g.outbox) == 0 || !g.sent.Past(sendAppends, p.now) {
@@ -200,8 +201,8 @@ func (p *Peer) notAppended(j *jobState, n NotAppended) {
 	g.outbox = g.outbox[:at]
 }
 
-// followRecord takes what the record of this peer's copy has been grown by. What was known here before from a home,
-// and the record has otherwise, is given up.
+// followRecord learns the appends in the record of this peer's copy of the ledger. If they are not those that are known
+// here, from the word of a home, all that is here of the job's units is given up.
 func (p *Peer) followRecord(j *jobState) {
 	if j.desc == nil || !j.desc.Open {
 		return
@@ -217,8 +218,8 @@ func (p *Peer) followRecord(j *jobState) {
 	}
 }
 
-// onGrow takes what the home tells of how the job has grown. A copy of the ledger may be behind, or be none of those
-// that count any more.
+// onGrow takes what the home tells of appends. It does so on a replica, too: its copy may be behind, or may have lost
+// its seat.
 func (p *Peer) onGrow(from tasks.PeerID, j *jobState, m *Grow) {
 	if j.desc == nil || !j.desc.Open || j.shut || j.leads() {
 		return
@@ -252,7 +253,7 @@ func (p *Peer) learn(j *jobState, news []tasks.Append) {
 	for i := range news {
 		a := &news[i]
 		if j.data().Append(a.Files) != nil {
-			return // none that a record admits
+			return // no record admits such an append
 		}
 		g.sums = append(g.sums, a.Sum(g.sum()))
 		g.closed = g.closed || a.Close
@@ -265,8 +266,8 @@ func (p *Peer) learn(j *jobState, news []tasks.Append) {
 	p.clearOutbox(j)
 }
 
-// clearOutbox takes those of this peer's appends out of the outbox that are known to be in the log. If others are
-// there in their place none of them can be.
+// clearOutbox takes the appends out of outbox that are known to be in the log, and tells their user. If the log has
+// another append in the place of one of them, neither that one nor those after it can ever be in the log.
 func (p *Peer) clearOutbox(j *jobState) {
 	g := &j.growth
 	for len(g.outbox) > 0 && g.outbox[0].Seq <= g.known() {
@@ -296,7 +297,8 @@ func (p *Peer) regrow(j *jobState) {
 	p.emit(Regrown{ID: j.id})
 }
 
-// tellGrowth tells a node what it has yet to know, after its report.
+// tellGrowth sends a node the appends that it does not know, as its report says, or has it begin anew if it knows
+// others than this home.
 func (p *Peer) tellGrowth(j *jobState, to tasks.PeerID, r *ledger.Report) {
 	g := &j.copy.record.Growth
 	if !j.desc.Open || to == p.self {
@@ -310,7 +312,7 @@ func (p *Peer) tellGrowth(j *jobState, to tasks.PeerID, r *ledger.Report) {
 	}
 }
 
-// sendGrowth sends a node as many of the appends that follow those that it has as a message holds.
+// sendGrowth sends a node that knows the first appends, has of them, as many of the next ones as a message holds.
 func (p *Peer) sendGrowth(j *jobState, to tasks.PeerID, has uint64) {
 	rest := j.copy.record.Growth.Appends[has:]
 	n, weight := 0, 0
@@ -369,17 +371,17 @@ func checkNotAppended(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
 	return ""
 }
 
-// maxReason bounds a text, in bytes, that is for the user.
+// maxReason bounds a text for the user in a message, in bytes.
 const maxReason = 8 << 10
 
 // GrowthView is how an open job has grown, as this peer's copy of its ledger says, or the ledger that it leads.
 type GrowthView struct {
-	Units     tasks.Range    // all, so far
-	Appends   uint64         // by so many appends
-	Grown     []tasks.Append // these; they must not be changed
-	Open      bool           // more may come
-	Committed tasks.Cover
-	Parts     []merge.Partial // outputs that are committed: the results of units come with these
+	Units     tasks.Range     // all units so far
+	Appends   uint64          // how many appends the job has grown by
+	Grown     []tasks.Append  // these appends, which must not be changed
+	Open      bool            // whether it may grow further
+	Committed tasks.Cover     // units
+	Parts     []merge.Partial // the committed partials, in which the results of these units are
 	Lost      []ledger.Lost   // units that are set aside
 }
 

@@ -12,14 +12,16 @@ import (
 //
 // At most one change of the voters is under way, since changed; none begins before the last has ended or been given up.
 type staffing struct {
-	complete bool // there are as many as there should be, or they have been waited for: commits may begin
-	enlisted map[tasks.PeerID]*enlistment
-	// nodes that did not become replicas when asked, and until when they are not asked
+	// complete says that commits may begin: there are as many replicas as there should be, or they were waited for.
+	complete bool
+	enlisted map[tasks.PeerID]*enlistment // nodes that were asked to become replicas, and are no voters yet
+	// unfit are nodes that did not become replicas when asked, or could not keep what they were to, with the time until
+	// which they are not asked.
 	unfit       map[tasks.PeerID]time.Duration
-	changed     tasks.Moment // when a change of the voters was last proposed, while it is under way
-	handed      int          // how often the lead was handed over in vain
-	neededSince tasks.Moment // since when replicas are to go that keep what others do not
-	fewSince    tasks.Moment // since when there are too few nodes for as many replicas
+	changed     tasks.Moment // when the change of voters that is under way was proposed; never if none is
+	handed      int          // how often this home has tried to hand the lead over
+	neededSince tasks.Moment // since when replicas are waited for that are to go, and keep what others do not keep yet
+	fewSince    tasks.Moment // since when there are too few nodes for as many replicas as there should be
 	stuckSince  tasks.Moment // since when this home may not try to make the result any more
 }
 
@@ -30,17 +32,17 @@ func newStaffing() staffing {
 // enlistment is a node that was asked to become a replica.
 type enlistment struct {
 	nonce uint64
-	not   uint64       // what it was before
-	voter quorum.Voter // what it is, once it is ok
-	since time.Duration
-	asked time.Duration
-	ok    bool
+	not   uint64        // the voter that the node was before, which it must not be again; 0 for none
+	voter quorum.Voter  // the voter that the node has become, once ok is set
+	since time.Duration // when the node was chosen
+	asked time.Duration // when it was last asked
+	ok    bool          // it has made its copy
 }
 
-// enlistWait is how long a node may take to become a replica; then another is asked.
+// enlistWait is how long a node may take to make its copy before another is asked in its place.
 const enlistWait = 5 * time.Second
 
-// changeWait is how long a change of voters may take; then it is proposed again.
+// changeWait is how long a change of voters may take before another may be proposed.
 const changeWait = 5 * time.Second
 
 func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
@@ -50,7 +52,7 @@ func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 	}
 	voter, ever := j.copy.log.Knows(e.Voter.ID)
 	switch {
-	case !e.OK || voter: // it was silent, but is there
+	case !e.OK || voter: // the node could not make a copy; or it is a voter already, which was only silent
 		delete(j.staff.enlisted, from)
 		j.staff.unfit[from] = p.now + 4*p.cfg.Replace
 	case ever:
@@ -65,7 +67,7 @@ func (p *Peer) onEnlisted(j *jobState, from tasks.PeerID, e Enlisted) {
 // silent or leaving one is replaced; where there are too few nodes, the home goes on alone.
 func (p *Peer) maintain(j *jobState) {
 	if j.copy.log != nil && j.leads() {
-		p.stepLog(j, quorum.Tick{}) // or it would take a leap of the clock for the others' silence
+		p.stepLog(j, quorum.Tick{}) // after a leap of the clock the log must not take it for the others' silence
 	}
 	if !j.leads() || j.copy.log == nil || !j.copy.log.Leading() || j.copy.record.Result != nil {
 		return
@@ -96,7 +98,8 @@ func (p *Peer) maintain(j *jobState) {
 	p.stepLog(j, quorum.Change{Add: add, Remove: remove})
 }
 
-// change decides which voters are to come and to go now; none of either if all is well, or not ready yet.
+// change decides which voters are to be added and removed now. It returns none if all is well, and none as long as
+// those to be added have not made their copies.
 func (p *Peer) change(j *jobState, keep []quorum.Voter, gone []uint64) (add []quorum.Voter, remove []uint64) {
 	lack := p.voters() - len(keep)
 	var fit []tasks.PeerID
@@ -109,7 +112,7 @@ func (p *Peer) change(j *jobState, keep []quorum.Voter, gone []uint64) (add []qu
 		if add = p.enlist(j, fit[:lack], lack); len(add) < lack {
 			return nil, nil
 		}
-		return add[:lack], gone // earlier enlistments may have come to something too
+		return add[:lack], gone // there may be more, of nodes that were asked earlier
 	case lack > 0 && len(keep)+len(gone) == 1:
 		p.letCommit(j) // there are too few others
 		return nil, nil
@@ -125,7 +128,8 @@ func (p *Peer) change(j *jobState, keep []quorum.Voter, gone []uint64) (add []qu
 	return nil, nil
 }
 
-// surplus chooses voters that are too many; not this peer, and rather those that have not the job's code.
+// surplus chooses n voters to be removed where there are too many: never this peer, and first those that do not have
+// the job's code.
 func (p *Peer) surplus(j *jobState, keep []quorum.Voter, n int) (remove []uint64) {
 	keep = slices.DeleteFunc(slices.Clone(keep), func(m quorum.Voter) bool { return m.Peer == p.self })
 	slices.SortStableFunc(keep, func(a, b quorum.Voter) int { return p.ableRank(j, b.Peer) - p.ableRank(j, a.Peer) })
@@ -135,8 +139,8 @@ func (p *Peer) surplus(j *jobState, keep []quorum.Voter, n int) (remove []uint64
 	return remove
 }
 
-// withoutFull counts voters whose disks are full as gone, if others can take their place or nothing could be committed
-// with them.
+// withoutFull moves voters whose disks are full from keep to gone, if other nodes can take their place, or if so many
+// are full that nothing can be committed.
 func (p *Peer) withoutFull(j *jobState, keep []quorum.Voter, gone []uint64) ([]quorum.Voter, []uint64) {
 	full := func(m quorum.Voter) bool { return m.Peer != p.self && j.led.home.CannotWrite(m.Peer) }
 	n := 0
@@ -156,7 +160,8 @@ func (p *Peer) withoutFull(j *jobState, keep []quorum.Voter, gone []uint64) ([]q
 	return slices.DeleteFunc(keep, full), gone
 }
 
-// maySpare reports whether replicas may go: what they keep is kept by others, or has been waited for.
+// maySpare reports whether replicas may be removed: because the others keep all that is committed, or because that was
+// waited for long enough.
 func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 	var gone []tasks.PeerID
 	for _, m := range j.copy.log.Voters() {
@@ -168,7 +173,7 @@ func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 		j.staff.neededSince = tasks.Moment{}
 		return true
 	}
-	if !j.staff.neededSince.Within(10*p.cfg.Replace, p.now) { // what was waited for earlier is another matter
+	if !j.staff.neededSince.Within(10*p.cfg.Replace, p.now) { // an earlier wait was for something else
 		j.staff.neededSince = tasks.At(p.now)
 	}
 	if j.staff.neededSince.Within(2*p.cfg.Replace, p.now) {
@@ -178,7 +183,7 @@ func (p *Peer) maySpare(j *jobState, remove []uint64) bool {
 	return true
 }
 
-// letCommit lets commits begin.
+// letCommit lets commits begin, with the replicas that there are.
 func (p *Peer) letCommit(j *jobState) {
 	if !j.staff.complete {
 		j.staff.complete = true
@@ -186,7 +191,8 @@ func (p *Peer) letCommit(j *jobState) {
 	}
 }
 
-// sortVoters tells voters that can stay, this peer among them unless it leaves, from those to be replaced.
+// sortVoters sorts the voters into those that can stay, and those that are to be replaced since they are silent or
+// leave.
 func (p *Peer) sortVoters(j *jobState) (keep []quorum.Voter, gone []uint64) {
 	heard := j.copy.log.Heard(p.now)
 	for _, m := range j.copy.log.Voters() {
@@ -203,9 +209,9 @@ func (p *Peer) sortVoters(j *jobState) (keep []quorum.Voter, gone []uint64) {
 	return keep, gone
 }
 
-// fit lists nodes that could become replicas: those with the right to work, whether they have a runtime for this job or
-// not, that are not voters already. Nodes that have the job's code come first, and of equals those that may submit
-// jobs. Jobs begin at different places in the list, so that their replicas spread.
+// fit lists nodes that could become replicas: those that have the right to work and are no voters, or only silent ones.
+// They need no runtime for the job, but nodes that have its code come first and, among equals, those that may submit
+// jobs. Different jobs start at different places in the list, so that their replicas are spread over the nodes.
 func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	ids := p.sortedPeers()
 	heard := j.copy.log.Heard(p.now)
@@ -224,8 +230,8 @@ func (p *Peer) fit(j *jobState) []tasks.PeerID {
 	return ids
 }
 
-// ableRank puts nodes first that have the job's code, and those last that have no runtime for it: one that never gets
-// the code loaded could not lead the job.
+// ableRank orders nodes by whether they could lead the job: first those that have its code, last those that have no
+// runtime for it.
 func (p *Peer) ableRank(j *jobState, id tasks.PeerID) int {
 	switch {
 	case j.led.home.Ready(id):
@@ -236,7 +242,7 @@ func (p *Peer) ableRank(j *jobState, id tasks.PeerID) int {
 	return 2
 }
 
-// ruleRank puts members first that may submit jobs.
+// ruleRank orders members that may submit jobs before the others: a home can spoil its job, which they could do anyway.
 func (p *Peer) ruleRank(id tasks.PeerID) int {
 	if p.members[id].submits {
 		return 0
@@ -244,8 +250,8 @@ func (p *Peer) ruleRank(id tasks.PeerID) int {
 	return 1
 }
 
-// unable reports whether this peer had better not lead a job: it does not get the code loaded, or has no room for
-// what is committed, while others have.
+// unable reports whether another node should lead the job, since this one cannot load its code, or has no room for what
+// is committed, and another can.
 func (p *Peer) unable(j *jobState) bool {
 	if !j.led.home.Full() && (j.loaded || p.canRun(j, p.self) && p.now-j.led.since < p.cfg.Replace) {
 		return false
@@ -253,7 +259,7 @@ func (p *Peer) unable(j *jobState) bool {
 	return slices.ContainsFunc(p.sortedPeers(), j.capable)
 }
 
-// enlist asks nodes to become replicas and returns those that have.
+// enlist asks nodes to become replicas, as many as are wanted, and returns those that have made their copies.
 func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum.Voter) {
 	for id, en := range j.staff.enlisted {
 		if _, up := p.members[id]; !up || (!en.ok && p.now-en.since > enlistWait) {
@@ -281,7 +287,7 @@ func (p *Peer) enlist(j *jobState, fit []tasks.PeerID, want int) (ready []quorum
 	return ready
 }
 
-// askWait is how long a home that leaves waits for the first word of the other replicas.
+// askWait is how long a new home that is to hand over the lead waits to hear from the other replicas.
 const askWait = 3 * time.Second
 
 // handOver gives the lead to another replica, since this peer leaves or cannot lead the job. Where there is no other
@@ -292,13 +298,14 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Voter) {
 		return m.Peer == p.self || !j.led.home.Heard(m.Peer) || !p.leaving.on && !j.capable(m.Peer)
 	})
 	if len(keep) < all && len(keep) == 0 && p.now-j.led.since < askWait {
-		return // some may leave too: a report will tell
+		return // they may only not have reported yet
 	}
 	slices.SortStableFunc(keep, func(a, b quorum.Voter) int { return p.ruleRank(a.Peer) - p.ruleRank(b.Peer) })
 	if len(keep) > 0 {
 		j.staff.changed = tasks.At(p.now)
 		j.staff.handed++
-		p.stepLog(j, quorum.Transfer{To: keep[(j.staff.handed-1)%len(keep)].ID}) // another each time: it may be of no use
+		// Another one is tried each time, since the last one may not have been able to take the lead.
+		p.stepLog(j, quorum.Transfer{To: keep[(j.staff.handed-1)%len(keep)].ID})
 		return
 	}
 	fit := p.fit(j)
@@ -314,9 +321,9 @@ func (p *Peer) handOver(j *jobState, keep []quorum.Voter) {
 	}
 }
 
-// shrink leaves the home alone with the ledger when there are too few nodes, and all that is committed is kept
-// here: with a replica gone for good, the loss of one more would stop the job. Where two are left and well, a
-// third is waited for.
+// shrink leaves the home alone with the ledger where there are too few nodes for all replicas, and all that is
+// committed is kept here. Otherwise, with one replica lost for good, the loss of one more node would stop the job.
+// Where two replicas are left and well, a third is waited for first.
 func (p *Peer) shrink(j *jobState, keep []quorum.Voter, gone []uint64) (remove []uint64) {
 	if j.staff.fewSince.Never() {
 		j.staff.fewSince = tasks.At(p.now)
@@ -332,16 +339,16 @@ func (p *Peer) shrink(j *jobState, keep []quorum.Voter, gone []uint64) (remove [
 	return append(remove, gone...)
 }
 
-// capable reports whether a node could do what this one cannot: lead the job to its end.
+// capable reports whether a node could lead the job to its end, as far as is known here.
 func (j *jobState) capable(id tasks.PeerID) bool {
 	return j.led.home.Ready(id) && !j.led.home.CannotWrite(id) && (!j.led.home.Stuck() || j.led.home.MayTry(id))
 }
 
-// passWait is how long a home whose attempt to make the result failed tries to hand the lead to another node. Then
-// the job cannot be finished, until its user or a change of homes says otherwise.
+// passWait is how long a home that could not make the result tries to hand the lead to another node. After that the job
+// counts as one that cannot be finished, until its user has it retried or another node comes to lead it.
 const passWait = 20 * time.Second
 
-// passesOn reports whether this home hands the lead over, since another node may do better at making the result.
+// passesOn reports whether this home hands the lead over since it could not make the result, and another node may.
 func (p *Peer) passesOn(j *jobState) bool {
 	if !j.led.home.Stuck() {
 		j.staff.stuckSince = tasks.Moment{}
@@ -353,12 +360,13 @@ func (p *Peer) passesOn(j *jobState) bool {
 	return j.staff.stuckSince.Within(passWait, p.now) && p.another(j)
 }
 
-// another reports whether some node could try to make the result that this one cannot make.
+// another reports whether some other node could try to make the result.
 func (p *Peer) another(j *jobState) bool {
 	return slices.ContainsFunc(p.sortedPeers(), func(id tasks.PeerID) bool { return id != p.self && j.capable(id) })
 }
 
-// stuck reports whether nobody tries to make the result any more. A new home first hears who could.
+// stuck reports whether nobody tries to make the result any more. A new home is not stuck before it has had time to
+// hear which nodes could.
 func (p *Peer) stuck(j *jobState) bool {
 	if !j.led.home.Stuck() || p.now-j.led.since < askWait && len(p.members) > 0 {
 		return false

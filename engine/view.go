@@ -12,30 +12,32 @@ import (
 
 // JobView is a led job as it stands, for display.
 type JobView struct {
-	Committed tasks.Cover
-	Lost      []ledger.Lost
-	Failing   []ledger.Lost
-	Shunned   map[tasks.PeerID]string // nodes on which everything failed, and how
-	Losers    []ledger.Loser          // nodes that took work and did not do it
-	Slow      map[tasks.PeerID]int    // nodes whose partials came too slowly, and how often
-	Nodes     map[tasks.PeerID]ledger.Report
-	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and others run
-	// what waits for nodes that have gone and could read it; without units if nothing does
+	Committed tasks.Cover                      // units
+	Lost      []ledger.Lost                    // units that are set aside
+	Failing   []ledger.Lost                    // units that have failed, and are not set aside yet
+	Shunned   map[tasks.PeerID]string          // nodes on which everything failed, and the reason of the last failure
+	Losers    []ledger.Loser                   // nodes that took work and did not do it
+	Slow      map[tasks.PeerID]int             // nodes whose partials came too slowly, and how often
+	Nodes     map[tasks.PeerID]ledger.Report   // the last report of each node, with all that it has ever counted
+	Unseen    map[tasks.PeerID][]ledger.Unseen // what nodes cannot read, and leave to others
+	// Awaited are units that wait for nodes which have gone and could read them; it has none if nothing waits so.
 	Awaited  ledger.Awaited
 	Cramped  string // why this node cannot keep what is committed; empty if it can
-	Ran      int64  // processed, not committed
-	Stopping bool
-	Ended    bool
-	Parts    int
-	Commits  int64 // partials that were ever committed
-	Folds    int64 // merges that took the place of some
+	Ran      int64  // units that were processed and are not committed
+	Stopping bool   // the job is being wound up
+	Ended    bool   // nothing more is committed
+	Parts    int    // partials that are committed now
+	Commits  int64  // partials that were ever committed
+	Folds    int64  // merges that have taken the place of committed partials
 	Counts   ledger.Counts
 	Replicas []tasks.PeerID // of the ledger, the home among them
-	// there are as many as there should be, and they keep all that is committed: the job outlives its home
+	// Staffed says that the job outlives the loss of its home: there are as many replicas as there should be, and they
+	// keep all that is committed.
 	Staffed  bool
-	Attempts []ledger.Attempt // to make the result, that failed
-	Stuck    bool             // nobody tries any more: the job cannot be finished until RetryJob
-	// has signed the recovery by which the job goes on, and may sign none any more; empty if all is well
+	Attempts []ledger.Attempt // attempts to make the result that have failed
+	Stuck    bool             // nobody tries to make the result any more, until RetryJob
+	// Lapsed is the admin who has signed the recovery by which the job goes on, and has lost the right to since; empty if
+	// there is no such recovery.
 	Lapsed tasks.PeerID
 }
 
@@ -77,7 +79,7 @@ func (p *Peer) View(id tasks.JobID) (v JobView, ok bool) {
 	return v, true
 }
 
-// Leads tells whether this peer leads a job, and what of it is committed; View tells all of it, which takes longer.
+// Leads tells whether this peer leads a job, and which of its units are committed. View tells more, and takes longer.
 func (p *Peer) Leads(id tasks.JobID) (committed tasks.Cover, ok bool) {
 	j := p.job(id)
 	if j == nil || !j.leads() {
@@ -86,22 +88,22 @@ func (p *Peer) Leads(id tasks.JobID) (committed tasks.Cover, ok bool) {
 	return j.copy.record.Done.Cover(), true
 }
 
-// Rate is units/s a slot measured here for a job, 0 if unknown.
+// Rate is units a second for each slot, as measured here for a job; 0 if unknown.
 func (p *Peer) Rate(id tasks.JobID) float64 { return p.sched.Rate(id) }
 
 // Busy is the number of running generations.
 func (p *Peer) Busy() int { return p.sched.Busy() }
 
-// MayDeal reports whether a member that does not work can have units of a job to give away: it submitted the job, leads
-// it, or has or had a seat in its ledger, and so may have led it. Of a job that is not described here nothing is known,
-// and nothing is taken.
+// MayDeal reports whether a member without the right to work can have units of a job to give away: because it submitted
+// the job, leads it, or has or had a seat in its ledger and so may have led it. It is true for a job whose description
+// is not here, of which nothing is taken anyway.
 func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 	j := p.job(id)
 	return j == nil || j.desc == nil || who == j.desc.Submitter || who == j.home ||
 		j.proofs.shown != nil && seatedIn(j.proofs.shown.Chain, who) || j.copy.log != nil && seatedIn(j.copy.log.Chain(), who)
 }
 
-// Submitter is who has submitted a job; empty while there is no description of it here.
+// Submitter is the member that submitted a job; empty while the job's description is not here.
 func (p *Peer) Submitter(id tasks.JobID) tasks.PeerID {
 	if j := p.job(id); j != nil && j.desc != nil {
 		return j.desc.Submitter
@@ -126,7 +128,7 @@ func (p *Peer) Mandate(id tasks.JobID) *quorum.Mandate {
 	return nil
 }
 
-// spareWait is how long a replica may be silent and still count as one that can take over.
+// spareWait is how long a replica may be silent and still count as one that can take the lead.
 const spareWait = 3 * time.Second
 
 // Ledger describes this peer's copy of a job's ledger; ok is false without one.
@@ -163,44 +165,46 @@ type LedgerView struct {
 	Applied   uint64                         // index in the log of the last entry that the record has
 	Self      quorum.Voter                   // which voter this copy is
 	Alive     []tasks.PeerID                 // voters that were heard lately, this one among them
-	Majority  bool                           // they are enough for the ledger to be written to
-	Answering []tasks.PeerID                 // voters heard within answerWithin: where the job is led, those that answer
-	Answered  bool                           // they are enough
+	Majority  bool                           // these are a majority, so that the ledger can be written to
+	Answering []tasks.PeerID                 // voters heard within answerWithin; at the home, those that answer it
+	Answered  bool                           // these are a majority
 	Recovery  *quorum.Link                   // nil unless the ledger was recovered
 	Replicas  []tasks.PeerID                 // the peers of the voters
 	Voters    []quorum.Voter                 // of the log
-	Changing  bool                           // they are those of before and after a change, and both count
+	Changing  bool                           // a change is under way: Voters are those before and those after it
 	Ended     bool                           // nothing more is committed
-	Lost      []ledger.Lost                  // set aside
-	Attempts  []ledger.Attempt               // to make the result, that failed
-	Round     uint64                         // how often the user has asked for more
-	Heard     map[tasks.PeerID]time.Duration // since the last word of each other voter; at the home only
+	Lost      []ledger.Lost                  // units that are set aside
+	Attempts  []ledger.Attempt               // attempts to make the result that have failed in this round
+	Round     uint64                         // how often the user has asked for new attempts
+	Heard     map[tasks.PeerID]time.Duration // how long ago each other voter was heard; at the home only
 	Committed tasks.Cover
 	Parts     []merge.Partial
 }
 
-// answerWithin is how long ago the other voters may have spoken to the one that leads them, which asks them several
-// times a second, and still count as answering it.
+// answerWithin is how long ago a voter may have been heard and still count as answering the leader, which asks the
+// voters several times a second.
 const answerWithin = 2 * time.Second
 
-// CopyView is this peer's copy of a ledger as somebody needs to know it who thinks of recovering it.
+// CopyView is this peer's copy of a ledger, for somebody who may recover the job from it. Entries count that are in the
+// copy's log, whether the copy knows them to be committed or not.
 type CopyView struct {
-	Voter quorum.Voter
-	// of its last entry: of several copies the one with the highest term, then index, is the newest
+	Voter quorum.Voter // which voter the copy is
+	// Index and Term are those of the last entry. Of several copies the newest is the one with the highest term and, of
+	// these, the highest index.
 	Index, Term uint64
-	Seats       [][]quorum.Voter // the voters; two sets while they are being changed, and each counts
-	Alive       []tasks.PeerID   // of them, as far as this peer has heard them lately
-	Majority    bool             // they are enough for the job to go on by itself
-	Committed   int64            // units; what is in the log and not known to be committed counts
-	Open        int64            // units that are neither committed nor set aside here
-	Parts       []merge.Partial  // what is committed
+	Seats       [][]quorum.Voter // the voters; two sets while a change is under way, of which each must have a majority
+	Alive       []tasks.PeerID   // voters that this peer has heard lately
+	Majority    bool             // these are a majority, so that the job can go on without a recovery
+	Committed   int64            // units of committed partials
+	Open        int64            // units that are neither committed nor set aside
+	Parts       []merge.Partial  // the committed partials
 	Result      *ledger.Result   // nil until the job is over
-	Recovery    *quorum.Link     // the last one, nil for none
-	Chain       quorum.Chain     // proves who the voters are; those of before, while they are being changed
+	Recovery    *quorum.Link     // the last recovery of the ledger, nil for none
+	Chain       quorum.Chain     // proves who the voters are, or were before the change that is under way
 	Mandate     *quorum.Mandate  // proves that this peer leads the job; nil if it does not
 }
 
-// Copy describes this peer's copy of a job's ledger; ok is false without one that counts.
+// Copy describes this peer's copy of a job's ledger; ok is false if it has none, or one that is no voter.
 func (p *Peer) Copy(id tasks.JobID) (v CopyView, ok bool) {
 	j := p.job(id)
 	if j == nil || j.copy.log == nil || !j.seated() {
@@ -230,7 +234,7 @@ func (p *Peer) view(j *jobState) (v CopyView, err error) {
 	return v, nil
 }
 
-// Description is that of a job, nil if it is not here.
+// Description is the description of a job, nil if it is not here.
 func (p *Peer) Description(id tasks.JobID) *tasks.Job {
 	if j := p.job(id); j != nil {
 		return j.desc

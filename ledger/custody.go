@@ -9,46 +9,48 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Custody says of which units a node may have an output. What is offered cannot be looked into; but who was given which
-// units is known well enough to keep a liar from offering everybody's:
+// custody says of which units a node may have an output. Nobody can look into a partial, but who was given which units
+// is known well enough to keep a liar from offering the units of everybody:
 //
-//   - units that have never left the home's hands can be nobody else's. An offer of them is rejected; and its maker is
-//     named if it cannot have run so many by then, for it may have been given them by one who had no right to;
-//   - units that another node has, as it says, are not the offerer's, unless that one was given them once, too: to run,
-//     or in a partial to be merged. Such an offer is kept back: it may have come before the report that explains it. If
-//     none does, it is believed as long as all that a node is believed so is no more than its share by slots, and than
-//     half of the job; else it is rejected.
+//   - Units that have never left the home can have been run by no other node, so an offer of them is rejected. Its
+//     maker is accused only if it cannot have run that many units since the job began: a third node may have given it
+//     units that were not its own to give.
+//   - Units that a second node reports to hold are that node's and not the offerer's, unless the offerer was given them
+//     at some time, to run or in a partial to be merged. An offer of such units is kept back for a while, since it may
+//     have come before the report that explains it. If no report does, it is believed as long as all that the node is
+//     believed in this way is no more than its share by slots, and no more than half of the job. Otherwise it is
+//     rejected.
 //
-// What a node reports to hold counts only as far as it was given that, by the home or by a node that had it:
-// otherwise a liar could block the offers of others by claiming everything. Units that nobody reports to hold may be
+// A node's report of what it holds counts only as far as the node was given that, by the home or by a node that had it.
+// Otherwise a liar could block the offers of others by claiming everything. Units that nobody reports to hold may be
 // anybody's, since reports get lost, and so do nodes.
 //
-// Only the home that began a job knows who was given what. For one that took over all units count as given to
-// everybody; and among many nodes, whose reports are rare, only the first rule holds.
+// Only the home that began a job knows who was given what. For a home that took over all units count as given to
+// everybody. Where there are many nodes, whose reports are rare, only the first rule is applied.
 type custody struct {
-	began       bool                         // this home began the job,
-	beganAt     time.Duration                // at this time
-	out         tasks.Cover                  // has left the home's hands at some time
-	given       map[tasks.PeerID]tasks.Cover // what a node has ever taken from one who had it
+	began       bool                         // this home has led the job from its beginning
+	beganAt     time.Duration                // when it began the job
+	out         tasks.Cover                  // units that have left the home at some time
+	given       map[tasks.PeerID]tasks.Cover // by node, what it has ever taken from one who had it
 	many        bool                         // there were once so many nodes that their reports were rare
 	unexplained []*keptBack                  // offers that wait for a report that explains them
 }
 
-// keptBack is an offer that is not explained yet.
+// keptBack is an offer that no report explains yet.
 type keptBack struct {
 	merge.Partial
-	since  time.Duration
-	audits int            // since then
-	by     []tasks.PeerID // who said when it was last looked at that they have some of it
+	since  time.Duration  // when it came
+	audits int            // how many audits there have been since
+	by     []tasks.PeerID // nodes that reported to hold some of its units when it was last looked at
 }
 
-// Gift is units that a node has given another.
+// Gift is what a node reports of units that it has given to another node, To.
 type Gift struct {
 	To     tasks.PeerID `msgpack:"t"`
 	Ranges tasks.Cover  `msgpack:"r"`
-	// Taken tells that it has said that it took them.
+	// Taken says that To has acknowledged them.
 	Taken bool `msgpack:"a,omitempty"`
-	// Merge tells that they are in a partial, which it is to merge with others. The giver keeps it, too.
+	// Merge says that the units are in a partial which To is to merge with others. The giver keeps that partial, too.
 	Merge bool `msgpack:"m,omitempty"`
 }
 
@@ -56,24 +58,26 @@ type Gift struct {
 const MaxGifts = 256
 
 const (
-	// explainWait is how long an offer waits for a report that explains it, beside two times between reports: longer than
-	// a node counts as silent after its last one.
+	// explainWait is how long an offer waits for a report that explains it, in addition to twice the time between reports.
+	// It is longer than the time after which a node that reports no more counts as silent.
 	explainWait = 2 * time.Second
-	// namedAfter is how many audits pass before a node is accused of offering what it was never given. Each takes half a
-	// second at least, and a home that leads no more, and knows only less than others, finds that out meanwhile.
+	// namedAfter is how many audits pass before a node is accused of offering what it was never given. They take half a
+	// second each at least. In that time a home that leads no more without knowing it, and so has missed what went from
+	// node to node, finds out.
 	namedAfter = 8
-	// tooFast is how many times more units a slot must have run than those of the fastest other node do, for a lie.
+	// tooFast is how many times as fast as the fastest slot of the other nodes a node's slots must have been for the home
+	// to call its offer impossible.
 	tooFast = 8
 )
 
-// Granted tells that this node, the home, has given units to another, which need not have them yet.
+// Granted notes that the home has given units to another node, which may not have received them yet.
 func (h *Home) Granted(c tasks.Cover) {
 	if h.custody.began && !h.custody.out.Covers(c) {
 		h.custody.out = h.custody.out.Union(c)
 	}
 }
 
-// gave notes that a node has been given units, and has said so.
+// gave notes that a node has been given units.
 func (c *custody) gave(to tasks.PeerID, units tasks.Cover) {
 	if c.given == nil {
 		c.given = map[tasks.PeerID]tasks.Cover{}
@@ -91,7 +95,7 @@ func (c *custody) explain(id merge.ID) {
 	c.unexplained = slices.DeleteFunc(c.unexplained, func(k *keptBack) bool { return k.ID == id })
 }
 
-// hasRoom reports whether another offer of a node may wait.
+// hasRoom reports whether one more offer of p's holder may wait to be explained.
 func (c *custody) hasRoom(p merge.Partial) bool {
 	count, ranges := 0, 0
 	for _, k := range c.unexplained {
@@ -102,7 +106,7 @@ func (c *custody) hasRoom(p merge.Partial) bool {
 	return count < maxKept && (count == 0 || ranges+len(p.Cover) <= maxOffered)
 }
 
-// mayHave is what a node was given at some time, as far as this home knows.
+// mayHave is all units that a node was given at some time, as far as this home knows.
 func (h *Home) mayHave(id tasks.PeerID) tasks.Cover {
 	if id == h.cfg.Self {
 		return tasks.CoverOf(h.record.Want)
@@ -110,7 +114,7 @@ func (h *Home) mayHave(id tasks.PeerID) tasks.Cover {
 	return h.custody.given[id]
 }
 
-// has is what a node holds, as far as it is believed.
+// has is what a node reports to hold, as far as it is believed.
 func (h *Home) has(id tasks.PeerID, n *node) tasks.Cover {
 	if h.traced() && n.report.Traced {
 		return n.held().Intersect(h.mayHave(id))
@@ -118,13 +122,13 @@ func (h *Home) has(id tasks.PeerID, n *node) tasks.Cover {
 	return n.held()
 }
 
-// traced reports whether it is known who was given what.
+// traced reports whether this home knows who was given what.
 func (h *Home) traced() bool {
 	h.custody.many = h.custody.many || h.slack() > 0
 	return h.custody.began && !h.custody.many
 }
 
-// follow takes a report's word for what went from node to node, and returns of whom more is known now.
+// follow takes from a report what its sender gave to others, and returns the nodes of whose units more is known now.
 func (h *Home) follow(from tasks.PeerID, n *node, r *Report) (news []tasks.PeerID) {
 	if !h.traced() || !r.Traced {
 		return nil
@@ -152,17 +156,17 @@ func (h *Home) follow(from tasks.PeerID, n *node, r *Report) (news []tasks.PeerI
 	return news
 }
 
-// giftsValid reports whether what a node says that it gave is of the job.
+// giftsValid reports whether a report names few enough gifts, all of units of the job.
 func (r *Report) giftsValid(want tasks.Range) bool {
 	return len(r.Gave) <= MaxGifts && !slices.ContainsFunc(r.Gave, func(g Gift) bool { return !g.Ranges.Valid(want) })
 }
 
-// neverGiven reports whether a node offers what has never left the home's hands.
+// neverGiven reports whether another node offers units that have never left the home.
 func (h *Home) neverGiven(p merge.Partial) bool {
 	return h.custody.began && p.Holder != h.cfg.Self && !h.custody.out.Covers(p.Cover) && !mutant.On(mutant.AnyClaim)
 }
 
-// disputed is what a node offers though others, by name, have it, and it was never given that.
+// disputed is the units of an offer that its holder was never given and that other nodes, by, report to hold.
 func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
 	if p.Holder == h.cfg.Self || !h.traced() || h.offers.ordered(p) || mutant.On(mutant.AnyClaim) {
 		return nil, nil
@@ -183,7 +187,7 @@ func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
 	return out, by
 }
 
-// ordered reports whether a partial is the merge, as it was ordered, of offers that are known here.
+// ordered reports whether a partial is the merge of known offers that its holder was ordered to make.
 func (os *offers) ordered(p merge.Partial) bool {
 	var c tasks.Cover
 	for _, k := range p.Kids {
@@ -196,7 +200,8 @@ func (os *offers) ordered(p merge.Partial) bool {
 	return len(p.Kids) > 0 && c.Equal(p.Cover)
 }
 
-// explained reports whether an offer can be what it says, and keeps it back if that has yet to turn out.
+// explained reports whether nothing speaks against an offer. If something does the offer is kept back, and looked at
+// again.
 func (h *Home) explained(p merge.Partial) bool {
 	disputed, by := h.disputed(p)
 	if !h.neverGiven(p) && disputed.Empty() {
@@ -209,11 +214,11 @@ func (h *Home) explained(p merge.Partial) bool {
 	return false
 }
 
-// maxKept bounds the offers of a node that are kept back; what is above that is offered again.
+// maxKept bounds the offers of a node that are kept back. Its holder repeats an offer that finds no place.
 const maxKept = 32
 
-// lookAgain looks at what is kept back: at each audit at all of it, after a report at what may be explained by that,
-// which tells more of the nodes in news.
+// lookAgain looks again at offers that are kept back: at each audit at all of them, and after a report at those that
+// concern the nodes in news, of which the report has told something.
 func (h *Home) lookAgain(audit bool, news []tasks.PeerID) {
 	if len(h.custody.unexplained) == 0 {
 		return
@@ -248,7 +253,7 @@ func (h *Home) lookAgain(audit bool, news []tasks.PeerID) {
 
 // impossible reports whether a node cannot have run by itself what it offered, in the time since the job began.
 func (h *Home) impossible(k *keptBack) bool {
-	if slices.ContainsFunc(k.Kids, func(id merge.ID) bool { return id.Node != k.Holder }) { // another's may be false
+	if slices.ContainsFunc(k.Kids, func(id merge.ID) bool { return id.Node != k.Holder }) { // the lie may be another's
 		return false
 	}
 	var rate float64 // of the fastest slot
@@ -262,7 +267,7 @@ func (h *Home) impossible(k *keptBack) bool {
 	return rate > 0 && float64(k.Units) > most
 }
 
-// weigh decides on an offer of units that others have, or say that they have.
+// weigh decides on an offer that is kept back and has units which others report to hold.
 func (h *Home) weigh(k *keptBack) {
 	what, who := h.disputed(k.Partial)
 	disputed, by := what.Len(), h.standings.of(k.Holder)
@@ -280,8 +285,8 @@ func (h *Home) weigh(k *keptBack) {
 	}
 }
 
-// share is how many units are a node's by its slots; no more than half of the job where others have slots too, for a
-// node says itself how many it has.
+// share is how many units of the job a node's slots entitle it to. A node says itself how many slots it has, so it is
+// no more than half of the job where other nodes have slots, too.
 func (h *Home) share(id tasks.PeerID) int64 {
 	slots := h.nodes.byID[id].slots
 	share := int64(float64(h.record.Want.Len()) * float64(slots) / float64(max(h.nodes.slots, 1)))
@@ -291,8 +296,8 @@ func (h *Home) share(id tasks.PeerID) int64 {
 	return share
 }
 
-// refuse rejects an offer that cannot be what it says. Nothing of it is put to work again for that: others have it, and
-// what they have not the audits find.
+// refuse rejects an offer that cannot be what it says. None of its units are put to work for that: others have them,
+// and audits find those that nobody has.
 func (h *Home) refuse(p merge.Partial) {
 	h.noteRejected(p)
 	if len(p.Kids) > 0 {

@@ -12,25 +12,25 @@ type Effect interface{ isLedgerEffect() }
 type (
 	// Reissue puts units back to work on this node's scheduler, from where they are stolen.
 	Reissue struct{ Ranges tasks.Cover }
-	// Deal pushes their share of waiting work to nodes that have become ready: to To, which passes on what
-	// is for the others.
+	// Deal gives nodes that have become ready their share of the waiting work. All of it goes to the node To, which passes
+	// on the shares of Others.
 	Deal struct {
 		To     tasks.PeerID
-		Blind  tasks.Cover // what it cannot read
-		Units  int64       // for all of them
-		Others []Worker
-		Above  tasks.PeerID // merges To's partials; empty for the home
+		Blind  tasks.Cover  // units that To cannot read
+		Units  int64        // in all shares together
+		Others []Worker     // the other nodes, whose shares go by their slots
+		Above  tasks.PeerID // the node that merges To's partials; empty for the home
 	}
 	// Try runs a suspect range by itself on a node.
 	Try struct {
 		To    tasks.PeerID
 		Range tasks.Range
 	}
-	// Shun tells a node to hand this job's work back: it fails there and nowhere else.
+	// Shun tells a node to hand its work of this job back, since all that it runs fails, and does not fail elsewhere.
 	Shun struct {
 		ID     tasks.PeerID
-		Reason string // of its last failure
-		Again  bool   // it was told so before
+		Reason string // of the node's last failure
+		Again  bool   // the node was told so before
 	}
 	// Fetch a partial's blob, from its holder or one of Sources, and store it durably; answer with Stored or
 	// NotStored.
@@ -42,33 +42,36 @@ type (
 	// Fold merges committed partials, whose blobs are all here, and stores the result durably; answer with Folded or
 	// NotFolded.
 	Fold struct{ Inputs []merge.Partial }
-	// Keep asks a replica to keep a partial's blob durably; Kept answers.
+	// Keep asks a replica to keep a partial's blob durably; Kept answers it.
 	Keep struct {
 		To      tasks.PeerID
 		Partial merge.Partial
 		Sources []tasks.PeerID
 		Seq     uint64 // counts the home's requests
 	}
-	// Release tells a replica, or this node, that a blob which it keeps on its way to a commit is not to be committed; not
-	// if it has been asked to keep it by a later request than Seq. One that does not hear it finds out by the record.
+	// Release tells a replica, or this node, that a blob which it keeps is not going to be committed after all. It does
+	// not hold for a blob that was asked for again by a request after Seq. A replica that does not hear it frees the blob
+	// when the record shows that it is superfluous.
 	Release struct {
 		To      tasks.PeerID
 		Partial merge.Partial
 		Seq     uint64
 	}
-	// KeepResult asks a replica to keep the result's file durably; Kept answers.
+	// KeepResult asks a node to keep the result's file durably; Kept answers it.
 	KeepResult struct {
 		To     tasks.PeerID
 		Result Result
 	}
-	// Propose an entry to the log; Applied answers, or nothing, and then it is proposed again.
+	// Propose has an entry put into the log. Applied follows once it is in the record; if nothing follows, the home
+	// proposes it again.
 	Propose struct{ Entry Entry }
 	// Accept tells a holder that its partial, or all of its units, are committed.
 	Accept struct {
 		To tasks.PeerID
 		ID merge.ID
 	}
-	// Note tells a holder that its offer is known; or, not Known, that it is not any more.
+	// Note tells a holder that its offer is known and has yet to be decided on; or, not Known, that the home has dropped
+	// it, and that it is to be offered again.
 	Note struct {
 		To    tasks.PeerID
 		ID    merge.ID
@@ -89,9 +92,9 @@ type (
 		To    tasks.PeerID
 		Cover tasks.Cover
 	}
-	// Undone tells all nodes that units which they may take for committed are not any more.
+	// Undone tells all nodes that units are committed no more, though they may have been told that they are.
 	Undone struct{ Cover tasks.Cover }
-	// Yield tells a node that another holds some of what waits there too.
+	// Yield tells a node to forget waiting work that another node holds too.
 	Yield struct {
 		To    tasks.PeerID
 		Cover tasks.Cover
@@ -101,16 +104,16 @@ type (
 	// Finish merges the committed partials, which are all here, into the result; answer with Finished.
 	// Lost is empty for a complete result.
 	Finish struct{ Lost []Lost }
-	// Fail ends the job without a file; answer with Finished.
+	// Fail ends the job without a result; answer with Finished.
 	Fail struct{ Failure Failed }
-	// False tells that a node offered a partial whose blob holds something else; or, Impossible, units that it was never
-	// given and cannot have run.
+	// False tells that a node has lied about a partial: its blob counts something else than was offered or, if Impossible
+	// is set, the node was never given its units and cannot have run them.
 	False struct {
 		By         tasks.PeerID
 		Impossible bool
 	}
-	// Concluded tells that the result is in the log: the job is done with. Spares keep the result beside the
-	// replicas.
+	// Concluded tells that the result is in the log, so the job is over. Spares are nodes that keep the result and are no
+	// replicas; nobody else tells them of the end.
 	Concluded struct{ Spares []tasks.PeerID }
 )
 
