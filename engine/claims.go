@@ -13,32 +13,32 @@ import (
 // maxJobs bounds the jobs that a peer takes part in at once.
 const maxJobs = 1024
 
-// claim is the word of a member that it leads a job of which there is no description here yet.
+// claim is the word of a member that it leads a job whose description is not here yet.
 type claim struct {
 	from   tasks.PeerID
-	term   uint64
-	proof  *quorum.Mandate // nil if there was no room for it: then it is asked for
-	every  time.Duration
-	enlist *Enlist // nil if it asks for no copy of the ledger
-	weight int     // bytes
+	term   uint64          // in which it says that it leads
+	proof  *quorum.Mandate // nil if there was no room for it; it is asked for again when the description is here
+	every  time.Duration   // the time between reports that it wants
+	enlist *Enlist         // nil if it does not ask this node to become a replica
+	weight int             // bytes of memory of proof and enlist
 }
 
 const (
-	maxClaims     = 8         // remembered of one job
-	maxUnknown    = 64        // jobs without a description that one member may claim to lead here
-	maxClaimBytes = 256 << 10 // of proofs in the claims of one member; beyond that they are asked for when they are needed
+	maxClaims     = 8         // claims that are remembered of one job
+	maxUnknown    = 64        // jobs without a description that one member may claim to lead
+	maxClaimBytes = 256 << 10 // bytes of proofs that are kept of one member's claims
 
-	// unledFor is how long a job is kept of which the description is here, and nobody has proven that he leads it: whoever
-	// does announces it every few seconds.
+	// unledFor is how long a job is kept whose description is here if no member has proven to lead it. Whoever leads a job
+	// announces it every few seconds.
 	unledFor = 20 * time.Second
 
-	// reservedJobs are places for jobs of members that have few here, fewJobs at most: one that announces as many as it
-	// can, with or without a description, leaves them to the others.
+	// reservedJobs are places that only members with fewer than fewJobs jobs here may take, so that a member which
+	// announces as many jobs as it can leaves places to the others.
 	reservedJobs = maxJobs / 4
 	fewJobs      = reservedJobs / 4
 )
 
-// admits reports whether a job that a member announces, or submits and has announced, finds a place here.
+// admits reports whether there is a place here for one more job that a member leads, announces or has submitted.
 func (p *Peer) admits(who tasks.PeerID) bool {
 	switch n := len(p.jobs); {
 	case n < maxJobs-reservedJobs:
@@ -56,9 +56,8 @@ func (p *Peer) admits(who tasks.PeerID) bool {
 	return n < fewJobs
 }
 
-// claimed takes the word of a member that it leads a job of which there is no description here, and asks it for that.
-// So it does with all who say so, each for itself: one that never answers holds nobody up. What is not taken is said
-// again.
+// claimed takes a claim, and asks the member that makes it for the job's description. It asks all members that claim to
+// lead the job, so that one which never answers delays nothing. A claim that finds no place is lost, and made again.
 func (p *Peer) claimed(id tasks.JobID, c claim) {
 	j := p.job(id)
 	if j == nil && !p.admits(c.from) {
@@ -70,7 +69,7 @@ func (p *Peer) claimed(id tasks.JobID, c claim) {
 		at = j.claimOf(c.from)
 	}
 	if at >= 0 && c.enlist == nil && j.prep.claims[at].proof != nil && same(j.prep.claims[at].proof, c.proof) {
-		return // it has said so, and is being asked
+		return // this claim is known already, and its maker was asked
 	}
 	if at < 0 && (p.unknown(c.from) >= p.mayClaim(c.from) || j != nil && !p.makePlace(j, c.from)) || !p.consistent(id, c) {
 		return
@@ -87,6 +86,7 @@ func (p *Peer) claimed(id tasks.JobID, c claim) {
 	p.emit(Describe{ID: id, From: c.from, Submitter: submitter})
 }
 
+// claimOf is the index of a member's claim; -1 for none.
 func (j *jobState) claimOf(from tasks.PeerID) int {
 	return slices.IndexFunc(j.prep.claims, func(c claim) bool { return c.from == from })
 }
@@ -101,11 +101,11 @@ func (p *Peer) unknown(from tasks.PeerID) (n int) {
 	return n
 }
 
-// mayClaim is how many such jobs a member may have: one that has let questions for descriptions go unanswered is asked
-// few at once, until it answers one.
+// mayClaim is how many jobs without a description a member may claim to lead. It is fewer for a member that has not
+// answered when it was asked for descriptions, until it answers.
 func (p *Peer) mayClaim(from tasks.PeerID) int { return max(maxUnknown>>min(p.unanswered(from), 8), 1) }
 
-// unanswered counts the questions for descriptions, the last ones, that a member did not answer in time.
+// unanswered is how often in a row a member did not answer in time when asked for a description.
 func (p *Peer) unanswered(from tasks.PeerID) int {
 	if d := p.charges.of[from]; d != nil {
 		return d.unanswered
@@ -113,7 +113,8 @@ func (p *Peer) unanswered(from tasks.PeerID) int {
 	return 0
 }
 
-// makePlace reports whether there is a place for one more claim on a job. Who has not answered gives way to who has.
+// makePlace reports whether there is a place for one more claim on a job, which the claim of a member that has answered
+// worse may have to leave.
 func (p *Peer) makePlace(j *jobState, from tasks.PeerID) bool {
 	if len(j.prep.claims) < maxClaims {
 		return true
@@ -125,8 +126,9 @@ func (p *Peer) makePlace(j *jobState, from tasks.PeerID) bool {
 	return at >= 0
 }
 
-// consistent reports whether a claim is proven, provided that the member which founded the ledger by its mandate is the
-// job's submitter. Only the description can show that; but a claim without valid signatures is not worth asking for it.
+// consistent reports whether a claim's proof is valid if the member that it names as the ledger's founder is the job's
+// submitter. Whether it is only the description can show, but it is not worth asking for one whose claim fails even
+// this.
 func (p *Peer) consistent(id tasks.JobID, c claim) bool {
 	if c.founder() != "" &&
 		(mutant.On(mutant.NoMandate) || quorum.CheckMandate(p.trust(id, c.founder()), *c.proof) == nil) {
@@ -136,7 +138,8 @@ func (p *Peer) consistent(id tasks.JobID, c claim) bool {
 	return false
 }
 
-// founder is whose job it is, as a claim says.
+// founder is the member that has founded the ledger, and so submitted the job, by what a claim says; empty if it is
+// wrong.
 func (c *claim) founder() tasks.PeerID {
 	if f := c.proof.Chain.Founders; len(f) == 1 {
 		return f[0].Peer
@@ -144,8 +147,8 @@ func (c *claim) founder() tasks.PeerID {
 	return ""
 }
 
-// lighten drops the proof of a claim if those kept of one member's claims take too much memory. It is asked for again
-// when the description is here, and so is a copy of the ledger by its home.
+// lighten drops the proof of a claim, and what it asks for, if the claims of its maker take too much memory. This peer
+// asks for the proof again when the description is here; the home asks again for a copy of the ledger by itself.
 func (p *Peer) lighten(c *claim) {
 	c.weight = c.proof.Weight()
 	if c.enlist != nil {
@@ -162,7 +165,7 @@ func (p *Peer) lighten(c *claim) {
 	}
 }
 
-// weigh looks at the claims on a job whose description is here now, those of the latest term first.
+// weigh judges the claims on a job now that its description is here, those of the latest term first.
 func (p *Peer) weigh(j *jobState) {
 	claims := j.prep.claims
 	j.prep.claims = nil

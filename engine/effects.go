@@ -39,61 +39,62 @@ type (
 		To  tasks.PeerID
 		Msg Message
 	}
-	// Announce a job to all members; some may miss it, and are told again.
+	// Announce a message to all members. Some may miss it, and are told again.
 	Announce struct{ Msg Message }
-	// Describe asks a member that claims to lead a job for the job's description, which may be one of Submitter; answer
-	// with Described or NotDescribed, in any case. All who claim it are asked, each for itself.
+	// Describe asks a member that claims to lead a job for the job's description. Answer with Described or NotDescribed in
+	// any case. Several members may be asked for the same description at once.
 	Describe struct {
 		ID        tasks.JobID
 		From      tasks.PeerID
-		Submitter tasks.PeerID // as From says
+		Submitter tasks.PeerID // who has submitted the job, as From says
 	}
-	// Prepare a job that Home leads, by its description; answer with Prepared or NotPrepared. Home is empty where this
-	// node has what is needed.
+	// Prepare has a job's program made ready to run here; answer with Prepared or NotPrepared. What is needed is fetched
+	// from Home, unless Home is empty: then it is on this node's disk.
 	Prepare struct {
 		ID   tasks.JobID
 		Home tasks.PeerID
 		Job  *tasks.Job
 	}
-	// Grown tells that an open job has grown, as this peer knows it: Units are those of Appends, which follow all that
-	// there were. It comes before anything of them is to be run.
+	// Grown tells that an open job has grown here by Appends. Units are theirs, and follow all earlier units. It comes
+	// before any of these units is to be run.
 	Grown struct {
 		ID      tasks.JobID
 		Appends []tasks.Append
 		Units   tasks.Range
 	}
-	// Regrown tells that all that is here of an open job's units is void, outputs and what Grown has told too, for its
-	// ledger was recovered from a copy that lacks some appends. What it has grown by follows by Grown, from the first on,
-	// and Prepare. An append that was told to be in the log may not be any more: who made it repeats all of them.
+	// Regrown tells that an open job's ledger was recovered from a copy that lacks some appends, so that all that is here
+	// of its units is void, with outputs and what Grown has told. Grown follows for each append from the first on, and
+	// Prepare. An append that was told to be in the log may be there no more, so whoever made it has to repeat all of
+	// them.
 	Regrown struct{ ID tasks.JobID }
-	// Appended answers Append: it is in the log, or Reason says why not. Again says that it may be tried again.
+	// Appended answers Append.
 	Appended struct {
 		ID     tasks.JobID
 		Seq    uint64
-		Reason string
-		Again  bool
+		Reason string // why the append is not in the log; empty if it is
+		Again  bool   // with a Reason: it may be tried again
 	}
 	// StartGen starts a generation.
 	StartGen struct {
 		Job  tasks.JobID
 		Gen  steal.GenID
-		Solo bool
+		Solo bool // it is to run a suspect range by itself
 	}
-	// SealGen ends a generation; its output is to be stored under ID. Units and Canary are what the
-	// blob must show.
+	// SealGen ends a generation, whose output is to be stored under ID. Units and Canary are what the output must show.
+	// Answer with GenSealed, or GenFailed.
 	SealGen struct {
 		Gen    steal.GenID
 		ID     merge.ID
 		Units  int64
 		Canary uint64
 	}
-	// KeepBlob is FetchBlob for a replica: home To wants to know of it. Answer with BlobKept.
+	// KeepBlob brings a partial's blob to this replica, durably, as the home To has asked. Answer with BlobKept.
 	KeepBlob struct {
 		Partial merge.Partial
-		Sources []tasks.PeerID
+		Sources []tasks.PeerID // nodes that have the blob beside the home and the holder
 		To      tasks.PeerID
-		Term    uint64 // of that home
-		Seq     uint64 // of its request
+		Term    uint64 // of the home
+		Seq     uint64 // of the home's request
 	}
 	// FoldBlobs merges partials that are kept here for a job's ledger, and keeps the result, durably, with them under
 	// ID. Answer with Folded or NotFolded.
@@ -104,120 +105,115 @@ type (
 	}
 	// FreeBlob deletes a partial's blob that was kept here for a job's ledger, if it is there.
 	FreeBlob struct{ Partial merge.Partial }
-	// SweepBlobs deletes what an earlier life has kept for a job's ledger beside Keep.
+	// SweepBlobs deletes all blobs that are kept here for a job's ledger but those of Keep.
 	SweepBlobs struct {
 		Job  tasks.JobID
 		Keep []merge.Partial
 	}
-	// KeepResult brings a job's result here, durably, from the home To; answer with ResultKept.
+	// KeepResult brings a job's result here, durably, from the home To. Answer with ResultKept.
 	KeepResult struct {
 		ID     tasks.JobID
 		Result ledger.Result
 		To     tasks.PeerID
 	}
-	// Look asks whether this host sees some files of a job now, by their index in its dataset; at most lookAtOnce.
-	// They need only be opened. Answer with Looked, whatever comes of it.
+	// Look asks whether this host sees some files of a job now, by their index in its dataset. There are at most
+	// lookAtOnce, and it is enough to open each of them. Answer with Looked in any case.
 	Look struct {
 		ID    tasks.JobID
 		Files []int
 	}
-	// FoundLedger makes a place on disk for a copy of a job's ledger, with all that is needed to lead the
-	// job, which From has; empty for this peer. Answer with Founded. A log with a snapshot takes the place of the copy
-	// that is there already, in one step: the last one of a ledger, which is recovered. With Aside that copy is the
-	// superseded one that Recover has named.
+	// FoundLedger makes a copy of a job's ledger on disk, with all that is needed to lead the job. Answer with Founded. If
+	// Log has a snapshot the ledger is recovered, and the copy takes the place of the one that is there in one step.
 	FoundLedger struct {
 		ID    tasks.JobID
 		Log   quorum.Log
-		From  tasks.PeerID
-		Aside bool
+		From  tasks.PeerID // the member that has what is needed; empty for this peer
+		Aside bool         // the ledger is recovered from the superseded copy that Recover has named
 	}
-	// WriteLedger carries out what a ledger's log wants written; answer with Written. Writes of one ledger are carried
-	// out in order.
+	// WriteLedger has what a ledger's log wants written on disk. Answer with Written. Writes of one ledger are carried out
+	// in their order.
 	WriteLedger struct {
 		ID tasks.JobID
 		quorum.Write
 	}
-	// DropLedger forgets a copy of a ledger. Reason is why, if that is no matter of course. With Superseded, the recovery
-	// of the ledger from another copy for which this one is given up, what is on disk is put aside and kept for a while,
-	// with the blobs: whoever signed that may have lied, and the recovered job may come to nothing.
+	// DropLedger gives a copy of a ledger up. With Superseded what is on disk, with the blobs, is put aside and kept for a
+	// while: whoever signed that recovery may have lied, and the recovered job may come to nothing.
 	DropLedger struct {
 		ID         tasks.JobID
-		Reason     string
-		Superseded *quorum.Link
+		Reason     string       // why, if it is not for the job's end or a lost seat
+		Superseded *quorum.Link // the recovery from another copy for which this one is given up; nil for none
 	}
-	// HomeIs tells who leads a job now, empty while nobody is known to.
+	// HomeIs tells who leads a job now.
 	HomeIs struct {
 		ID   tasks.JobID
-		Home tasks.PeerID
+		Home tasks.PeerID // empty while nobody is known to
 		Term uint64
 	}
 	// JobEnded tells a replica that the result is in the ledger.
 	JobEnded struct {
-		ID     tasks.JobID
-		Term   uint64
-		Result ledger.Result
-		// Recovery is that of the ledger, nil for none.
-		Recovery *quorum.Link
+		ID       tasks.JobID
+		Term     uint64
+		Result   ledger.Result
+		Recovery *quorum.Link // the last one of the ledger, nil for none
 	}
-	// NotRecovered answers Recover: nothing has changed.
+	// NotRecovered answers Recover if it comes to nothing: all is as before.
 	NotRecovered struct {
 		ID     tasks.JobID
 		Reason string
 	}
-	// RecoveryRefused tells that a recovery counts for nothing here which By has signed, so that the job would go on from
-	// the copy of On: the ledger lives, and By is not the job's submitter.
+	// RecoveryRefused tells that this peer ignores a recovery, since the ledger lives and an admin has signed it, not the
+	// job's submitter.
 	RecoveryRefused struct {
-		ID     tasks.JobID
-		By, On tasks.PeerID
+		ID tasks.JobID
+		By tasks.PeerID // the admin
+		On tasks.PeerID // the node from whose copy the job would go on
 	}
-	// Reopened tells that a job which was over goes on: its ledger was recovered from a copy that did not have the end,
-	// and counts in place of the one that had. What is kept of that end is put aside, for whoever signed the recovery may
-	// have lied.
+	// Reopened tells that a job which was over goes on: its ledger was recovered from a copy that did not have the end.
+	// What is kept of that end is put aside, since whoever signed the recovery may have lied.
 	Reopened struct {
 		ID tasks.JobID
-		By quorum.Link
+		By quorum.Link // the recovery
 	}
-	// EndSealed tells how a job ended that was told by JobEnded, with the proof for others.
+	// EndSealed gives the proof of an end that JobEnded has told.
 	EndSealed struct {
 		ID        tasks.JobID
 		Term      uint64
 		Ended     Ended
 		Submitter tasks.PeerID
-		Recovery  *quorum.Link
+		Recovery  *quorum.Link // the last one of the ledger, nil for none
 	}
-	// FinishJob makes the result of a job this peer leads from Parts, whose blobs are all here and show
-	// Units and Canary in all. Answer with Finished or Unfinished.
+	// FinishJob makes the result of a job that this peer leads from its committed partials, whose blobs are all here.
+	// Answer with Finished or Unfinished.
 	FinishJob struct {
 		ID     tasks.JobID
 		Parts  []merge.Partial
-		Units  int64
-		Canary uint64
-		Lost   []ledger.Lost
+		Units  int64         // that the parts must show together
+		Canary uint64        // that the parts must show together
+		Lost   []ledger.Lost // units that are set aside; none for a complete result
 	}
-	// FailJob ends a job this peer leads without a result. Answer with Finished.
+	// FailJob ends a job that this peer leads without a result. Answer with Finished.
 	FailJob struct {
 		ID      tasks.JobID
 		Failure ledger.Failed
 	}
-	// SetAside tells the home, and the node itself, that a job is taken from a node since all of it fails there.
+	// SetAside tells, on the home and on the node itself, that a job is taken from a node since all of it fails there.
 	SetAside struct {
 		ID     tasks.JobID
 		Node   tasks.PeerID
-		Reason string // known to the home
+		Reason string // of the node's last failure; on the home only
 	}
-	// JobOver tells that a job has ended for this peer: free what was prepared for it. Lost says that
-	// the home has gone.
+	// JobOver tells that this peer takes no part in a job any more, so that what was prepared for it can be freed.
 	JobOver struct {
 		ID   tasks.JobID
-		Lost bool
+		Lost bool // the job has not ended: its home is gone, or may not be worked for
 	}
-	// Violation tells that a member sent what no honest node sends: whatever it was, it had no effect.
+	// Violation tells that a member has sent what no honest node sends. It had no effect.
 	Violation struct {
 		From tasks.PeerID
 		Job  tasks.JobID
 		What Wrong
 	}
-	// Left tells that this peer has nothing any more that others need.
+	// Left tells that nobody needs this peer any more after Leave.
 	Left struct{}
 )
 

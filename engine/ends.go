@@ -38,7 +38,8 @@ const (
 	maxResults = 64
 )
 
-// put takes note of a job that is over. What is known of it already stays.
+// put notes that a job is over. What is known of its end already stays, and is completed by what in says of the same
+// end.
 func (e *ends) put(id tasks.JobID, past pastJob, in Ended) {
 	was := e.of[id]
 	if was == nil {
@@ -69,7 +70,7 @@ func (e *ends) forget(id tasks.JobID) {
 	e.ids = slices.DeleteFunc(e.ids, func(o tasks.JobID) bool { return o == id })
 }
 
-// endOf is how a job ended, as its record here says; without a seal.
+// endOf is how a job ended as its record here says, without a proof.
 func endOf(rec *ledger.Record) Ended {
 	e := Ended{Units: rec.Done.Cover().Len(), Result: rec.Result, Sum: rec.Result.Sum()}
 	for _, l := range rec.Lost {
@@ -78,7 +79,8 @@ func endOf(rec *ledger.Record) Ended {
 	return e
 }
 
-// CheckEnd reports why the end of a job is not proven, or is not what it says; the error is under quorum.ErrUnproven.
+// CheckEnd reports why an end is not proven, or why the result in it is not the one that is proven. The error is under
+// quorum.ErrUnproven.
 func CheckEnd(t quorum.Trust, e *Ended) error {
 	if e.Seal == nil || (e.Result != nil && e.Result.Sum() != e.Sum) {
 		return quorum.ErrUnproven
@@ -86,7 +88,7 @@ func CheckEnd(t quorum.Trust, e *Ended) error {
 	return quorum.CheckSeal(t, e.Text(), *e.Seal)
 }
 
-// newest counts the sets of voters of the job's ledger, up to the newest that is known here.
+// newest is the number of the newest set of voters of the job's ledger that is known here.
 func (j *jobState) newest() uint64 {
 	seq := j.proofs.conf.Seq
 	if j.copy.log != nil {
@@ -95,7 +97,7 @@ func (j *jobState) newest() uint64 {
 	return seq
 }
 
-// onEnded takes the word that a job is over, if it is proven.
+// onEnded takes a member's word that a job is over, if it is proven.
 func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended) {
 	if p.earlierEnd(id, e) || j == nil || j.desc == nil || j.end.proven {
 		return
@@ -113,7 +115,7 @@ func (p *Peer) onEnded(from tasks.PeerID, id tasks.JobID, j *jobState, e *Ended)
 	}
 	voters := e.Seal.Chain.Conf()
 	if (voters.Seq < j.newest() || j.outdated(voters.Term)) && !mutant.On(mutant.NoSeal) {
-		return // of voters that were replaced since
+		return // its voters were replaced since
 	}
 	j.term = max(j.term, voters.Term)
 	switch {
@@ -156,10 +158,10 @@ func (p *Peer) askForEnd(j *jobState, teller tasks.PeerID, signers quorum.Conf) 
 	}
 }
 
-// jobEnded closes a job whose result is in the ledger, and has that sealed.
+// jobEnded closes a job whose result is in the ledger, and has the voters sign that.
 func (p *Peer) jobEnded(j *jobState) {
 	e := endOf(j.copy.record)
-	if j.end.proof != nil { // the record may be behind the end
+	if j.end.proof != nil { // the end was heard of before the log has come to it
 		e = *j.end.proof
 		e.Seal = nil
 	}
@@ -181,8 +183,8 @@ func (p *Peer) jobEnded(j *jobState) {
 	}
 }
 
-// endSealed has the proof of a job's end known: by those who keep its ledger and its result with that, by all others
-// without. Whoever misses it is told when it asks, or reports.
+// endSealed tells all members of a job's end, now that it is proven: those that keep its ledger or result with the
+// result, the others without. Whoever misses it is told when it asks or reports.
 func (p *Peer) endSealed(j *jobState, s quorum.Seal) {
 	if j.end.proven {
 		return
@@ -198,16 +200,16 @@ func (p *Peer) endSealed(j *jobState, s quorum.Seal) {
 		j.closeAt = p.now + p.cfg.Linger
 	}
 	if j.end.proof != nil {
-		return // others have told
+		return // this peer has the proof from others, who tell everybody
 	}
 	for _, id := range p.sortedPeers() {
 		p.sayEnd(id, j.id, j.copy.log != nil && p.isVoter(j, id) || slices.Contains(j.led.spares, id))
 	}
 }
 
-// tellEnd tells a member that asks how a job ended, if that is proven; it reports whether it is over. Whoever had a
-// seat in the ledger is told the whole, which its copy needs, and so is who may see the job; all others that it is
-// over, for a result says more of a job than a member may know who has no part in it.
+// tellEnd tells a member how a job ended, if that is proven. It reports whether the job is over. Members that had a
+// seat in the ledger are told the result, too, since their copies need it, and so are those who may see the job. The
+// others are told only that it is over: a result says more of a job than they may know.
 func (p *Peer) tellEnd(to tasks.PeerID, id tasks.JobID) (over bool) {
 	e := p.ends.of[id]
 	if e == nil {
@@ -225,7 +227,7 @@ func seatedIn(c quorum.Chain, id tasks.PeerID) bool {
 	return has(c.Founders) || slices.ContainsFunc(c.Links, func(l quorum.Link) bool { return has(l.Conf.Voters) })
 }
 
-// sayEnd shows a member how a job ended, if that is proven: the whole, or no more than the sum of the result.
+// sayEnd tells a member how a job ended, if that is proven: with the whole result, or only with its sum.
 func (p *Peer) sayEnd(to tasks.PeerID, id tasks.JobID, whole bool) {
 	e := p.ends.of[id]
 	if e == nil {
@@ -249,9 +251,9 @@ func (p *Peer) sealing(j *jobState) bool {
 		p.now < j.closeAt-p.cfg.Unsealed+sealWait
 }
 
-// lingering reports whether another replica of an ended job may still need this peer's word of the end, and the result
-// that this peer has. Two of three that leave at once, before the third has heard, would leave it without a majority
-// for good.
+// lingering reports whether another replica of an ended job may still need to hear of the end, and to fetch the result,
+// from this peer. If two of three replicas left before the third has heard of the end, it would wait for a majority for
+// ever.
 func (p *Peer) lingering(j *jobState) bool {
 	up := func(m quorum.Voter) bool {
 		_, is := p.members[m.Peer]
@@ -261,10 +263,10 @@ func (p *Peer) lingering(j *jobState) bool {
 		slices.ContainsFunc(j.copy.log.Voters(), up)
 }
 
-// sealWait is how long a node that leaves waits for that.
+// sealWait is how long a node that leaves waits for a job's end to be proven.
 const sealWait = 5 * time.Second
 
-// sealAgain asks the others for a seal that was missed.
+// sealAgain asks the other voters for the proof of an end if it was missed here.
 func (p *Peer) sealAgain(j *jobState) {
 	if j.copy.record.Result == nil || j.end.proven || j.copy.log == nil || p.now-j.seeking.sought < resignAgain {
 		return
@@ -280,8 +282,8 @@ func (p *Peer) sealAgain(j *jobState) {
 // pastJob is what is remembered of a job that is over.
 type pastJob struct {
 	term      uint64       // in which it ended
-	submitter tasks.PeerID // empty where its description was never here
-	recovery  *quorum.Link // of its ledger, nil for none
+	submitter tasks.PeerID // empty if the job's description was never here
+	recovery  *quorum.Link // the last one of its ledger, nil for none
 }
 
 func (e pastJob) epoch() uint64 { return quorum.Epoch(e.term) }

@@ -7,7 +7,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// onEnlist makes a copy of a job's ledger here.
+// onEnlist takes a home's request to become a replica of a job's ledger.
 func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	if p.ends.of[m.Job] != nil || p.voters() == 0 || p.leaving.on {
 		return
@@ -21,7 +21,7 @@ func (p *Peer) onEnlist(from tasks.PeerID, j *jobState, m Message) {
 	}
 }
 
-// enlistHere is onEnlist for a job whose description is here.
+// enlistHere makes this peer a replica of the ledger of a job whose description is here.
 func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist) {
 	if !p.heed(from, j, from, term, e.Proof) || j.leads() || j.shut {
 		return
@@ -29,14 +29,14 @@ func (p *Peer) enlistHere(from tasks.PeerID, j *jobState, term uint64, e *Enlist
 	switch {
 	case j.copy.founding != nil:
 		j.copy.founding.by, j.copy.founding.nonce = from, e.Nonce
-	case j.copy.log != nil && j.isBefore(term): // it hears of the recovery, and gives its copy up, first
-	case j.copy.log != nil && (j.copy.self.ID != e.Not || e.Not == 0): // the others may count on it already
+	case j.copy.log != nil && j.isBefore(term): // this peer has yet to hear of the recovery, and to give its copy up
+	case j.copy.log != nil && (j.copy.self.ID != e.Not || e.Not == 0): // the voters may count on the copy that is here
 		p.send(from, Message{Job: j.id, Enlisted: &Enlisted{Nonce: e.Nonce, Voter: j.copy.self, OK: true}})
 	default: // as another voter than before, if it was one
 		p.seq++
 		j.copy.log = nil
 		log := quorum.Log{Self: quorum.NewVoter(p.self, p.seq), Voters: e.Voters}
-		if e.Proof != nil { // who is obeyed until another is elected
+		if e.Proof != nil { // the leader that this copy follows until another is elected
 			log.Hard.Term, log.Hard.Lead = e.Proof.Term, e.Proof.Leader
 		}
 		j.copy.founding = &founding{by: from, nonce: e.Nonce, log: log}

@@ -35,8 +35,8 @@ type (
 	PeerUp struct {
 		ID      tasks.PeerID
 		Slots   int
-		Own     int // with which it works for the jobs that it submits, whether it may work for others or not
-		Submits bool
+		Own     int           // slots for the jobs that it submits itself, whether it may work for others or not
+		Submits bool          // it may submit jobs
 		Offers  []tasks.Offer // of its runtimes: its slots are for the jobs whose needs they meet
 	}
 	// PeerDown tells that a member is not reachable.
@@ -46,35 +46,33 @@ type (
 		From tasks.PeerID
 		Msg  Message
 	}
-	// Submit makes this peer the home of a job that it has prepared. Rate is units/s a slot from
-	// earlier runs of the same code, or 0.
+	// Submit makes this peer the home of a job that it has prepared.
 	Submit struct {
 		ID   tasks.JobID
 		Job  *tasks.Job
-		Rate float64
-		// Base are outputs of units that the job has from an earlier one with the same data: their units are not run. Their
-		// blobs are here, as if generations of this peer had made them, under IDs of this peer that it has not given itself.
+		Rate float64 // units a second for each slot, from earlier runs of the same code; 0 if unknown
+		// Base are outputs of an earlier job with the same data, whose units are not run again. Their blobs are here as if
+		// generations of this peer had made them. They are named by this peer, with numbers that it gives to nothing else.
 		Base []merge.Partial
 	}
-	// Described answers Describe: the description is here and checked. Its hash is the job's name, and its submitter has
-	// signed it and may submit.
+	// Described answers Describe: the description is here and was checked. The job's name is its hash, and its submitter
+	// has signed it and may submit jobs.
 	Described struct {
 		ID   tasks.JobID
 		From tasks.PeerID
 		Job  *tasks.Job
 	}
-	// NotDescribed answers Describe, too: From has not handed the description out, or this node wants none. Silent says
-	// that it did not answer in time.
+	// NotDescribed answers Describe: From has not handed out the description, or this node does not want it.
 	NotDescribed struct {
 		ID     tasks.JobID
 		From   tasks.PeerID
-		Silent bool
+		Silent bool // From did not answer in time
 	}
-	// Prepared answers Prepare: Job is checked and its selector ready to run here.
+	// Prepared answers Prepare: the job's program is ready to run here.
 	Prepared struct {
 		ID   tasks.JobID
 		Job  *tasks.Job
-		Rate float64
+		Rate float64 // as in Submit
 	}
 	// NotPrepared answers Prepare: this node cannot take part. A Failure with a Reason is told to the home as one that
 	// blames no unit. Without, what is needed could not be had, and the job is prepared again later.
@@ -88,17 +86,18 @@ type (
 		Gen     steal.GenID
 		Partial merge.Partial
 	}
-	// PacketRefused ends a lease whose file could not be opened. The generation goes on, with all that it has done.
+	// PacketRefused answers LeasePacket: the file could not be opened, and none of the packet was run. The generation goes
+	// on, and keeps what it has done.
 	PacketRefused struct {
 		Gen     steal.GenID
 		Packet  tasks.Range
 		Failure ledger.Failure
 	}
-	// GenFailed ends a generation. Killed says that nobody is to blame.
+	// GenFailed ends a generation, with all that it has done.
 	GenFailed struct {
 		Gen     steal.GenID
 		Failure ledger.Failure
-		Killed  bool
+		Killed  bool // from outside, so that neither code nor data is to blame
 	}
 	// Merged answers MergeBlobs. What was counted in the output is in Partial, with the names of the inputs; its cover is
 	// not, since it is theirs.
@@ -109,36 +108,36 @@ type (
 		Kids   []merge.ID
 		Holder tasks.PeerID
 	}
-	// Append has an open job of this peer's own grow: the entries of Files become units. Appends are numbered from 1, and
-	// one that is repeated is not made twice; Close says that it is the last. Appended answers.
+	// Append has an open job of this peer's own grow: the entries of Files become units. Appended answers it. An append
+	// whose number was taken by the same append before is not made twice.
 	Append struct {
 		ID    tasks.JobID
-		Seq   uint64
+		Seq   uint64 // counts the appends from 1 on
 		Files []tasks.File
-		Close bool
+		Close bool // it is the last append
 	}
-	// StopJob ends a job that this peer leads with what is done.
+	// StopJob ends a job that this peer leads, with a result of what is done.
 	StopJob struct {
 		ID     tasks.JobID
 		Reason string
 	}
 	// CancelJob stops all work for a job that this peer leads; Finished follows.
 	CancelJob struct{ ID tasks.JobID }
-	// Finished answers FinishJob and FailJob: the result as it lies here, durably, or the word that there
-	// is none. After CancelJob it ends the job.
+	// Finished answers FinishJob and FailJob, and follows CancelJob. Result is kept here, durably; it names no file if the
+	// job has none.
 	Finished struct {
 		ID     tasks.JobID
 		Result ledger.Result
 	}
-	// Unfinished answers FinishJob in place of Finished: the result could not be made here. Another replica tries, or
-	// the job waits for RetryJob.
+	// Unfinished answers FinishJob if the result could not be made here. Another replica tries then, or the job waits for
+	// RetryJob.
 	Unfinished struct {
 		ID      tasks.JobID
 		Attempt ledger.Attempt
 	}
-	// RetryJob has the result of a job that this peer leads, and that could not be finished, tried again.
+	// RetryJob has all nodes try anew to make the result of a job that this peer leads and that could not be finished.
 	RetryJob struct{ ID tasks.JobID }
-	// Looked answers Look: for each of its files whether this host sees it now.
+	// Looked answers Look: it says of each of the files whether this host sees it now.
 	Looked struct {
 		ID    tasks.JobID
 		Files []Glance
@@ -146,15 +145,15 @@ type (
 	// Founded answers FoundLedger. Job is the job's description.
 	Founded struct {
 		ID     tasks.JobID
-		Voter  uint64 // which the copy is
-		Job    *tasks.Job
-		Reason string // why not, empty if it is founded
+		Voter  uint64     // the ID of the voter that the copy is, as FoundLedger has named it
+		Job    *tasks.Job // the job's description
+		Reason string     // why the copy was not made; empty if it was
 	}
 	// Written answers WriteLedger.
 	Written struct {
 		ID     tasks.JobID
 		Seq    uint64
-		Reason string // why not, empty if it is on disk
+		Reason string // why it could not be written; empty if it is on disk
 	}
 	// BlobKept answers KeepBlob: the blob is here, durably, or, not OK, is not.
 	BlobKept struct {
@@ -168,7 +167,7 @@ type (
 		OK    bool
 		Full  bool // it could be had, but not be written
 	}
-	// BlobDamaged tells that a committed partial's blob is here no longer as it was.
+	// BlobDamaged tells that the blob of a committed partial is damaged here, or gone.
 	BlobDamaged struct {
 		Job tasks.JobID
 		ID  merge.ID
@@ -179,35 +178,35 @@ type (
 		Job *tasks.Job
 		Log quorum.Log
 	}
-	// Remember tells of a job that ended in an earlier life of this peer: others may still ask for it.
+	// Remember tells of a job that ended in an earlier life of this peer, since others may still ask how.
 	Remember struct {
 		ID    tasks.JobID `msgpack:"i"`
 		Term  uint64      `msgpack:"t"`
 		Ended Ended       `msgpack:"z"` // with its result and its seal
-		// Submitter is the job's, where it is known.
+		// Submitter is the member that submitted the job; empty if it is not known.
 		Submitter tasks.PeerID `msgpack:"s,omitempty"`
-		Recovery  *quorum.Link `msgpack:"v,omitempty"` // of its ledger, nil for none
+		Recovery  *quorum.Link `msgpack:"v,omitempty"` // the last one of its ledger, nil for none
 	}
 	// Admins are the members with the right admin: what they sign counts for all jobs.
 	Admins struct{ IDs []tasks.PeerID }
-	// Recover has this peer go on with a job from its copy of the ledger alone, since the others are lost for good. The
-	// link names the new voter that this peer is then, the only one; who may has signed it. If it comes to nothing
+	// Recover has this peer go on with a job from its copy of the ledger alone, since the others are lost for good. Link,
+	// which somebody who may has signed, makes this peer the only voter, under a new ID. If it comes to nothing
 	// NotRecovered follows.
 	Recover struct {
 		ID     tasks.JobID
 		Link   quorum.Link
-		Result bool // the result that the copy names, if it does, is kept here
-		// Aside is a copy that was superseded, and is to be gone on from in place of the one that is here, if any; that is
-		// put aside then.
+		Result bool // if the copy names a result, its file is kept here
+		// Aside is a superseded copy from which the job is to go on, in place of the one that is here, which is put aside
+		// then if there is one; nil for the copy that is here.
 		Aside *Restore
 	}
-	// Revoked tells that a job's submitter may submit no more: nothing of the job runs here from now on. A copy of its
-	// ledger stays until its end is in it; if this peer leads the job Finished follows.
+	// Revoked tells that a job's submitter has lost the right to submit, so that none of the job runs here from now on. A
+	// copy of its ledger stays until the end is in it. If this peer leads the job, Finished follows.
 	Revoked struct{ ID tasks.JobID }
 	// Expelled tells that this peer is no member of its cluster any more: jobs that others have a part in go on
 	// without it.
 	Expelled struct{}
-	// Leave hands work back and winds this peer up; Left follows.
+	// Leave has this peer hand back its work and hand over its ledgers. Left follows.
 	Leave struct{}
 )
 

@@ -9,22 +9,23 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// seeking is what this peer does when it has lost a job's home.
+// seeking is how this peer looks for a job's home when it has lost it.
 type seeking struct {
 	heard  time.Duration // when the home was last heard
-	sought time.Duration // when others were last asked what they know of the job
-	asked  tasks.PeerID  // which of them was asked last
-	// resultAsked is when the result of the job was last asked for, of which no more is known than that there is one.
+	sought time.Duration // when another member was last asked what it knows of the job
+	asked  tasks.PeerID  // the member that was asked last
+	// resultAsked is when the job's result was last asked for, after this peer has heard of the end without the result.
 	resultAsked tasks.Moment
 }
 
-// A node that has not heard from a job's home for seekAfter asks the other nodes what they know, one each seekEvery:
-// another node may lead the job, or the job be over, and the message that said so be lost.
+// A node that has not heard from a job's home for seekAfter asks other members what they know, a different one each
+// seekEvery. Another node may lead the job by now, or it may be over, and the message that said so may have been lost.
 const (
 	seekAfter = 10 * time.Second
 	seekEvery = time.Second
 )
 
+// seek asks a member for news of a job whose home was not heard for long.
 func (p *Peer) seek(j *jobState) {
 	if j.leads() || j.shut || p.now-j.seeking.heard < max(seekAfter, 3*j.reports.every) ||
 		p.now-j.seeking.sought < seekEvery {
@@ -36,7 +37,8 @@ func (p *Peer) seek(j *jobState) {
 	}
 }
 
-// nextMember is the peer that follows id in their order, the first after the last; empty for none.
+// nextMember is the connected member that follows id in the order of their names, and the first one after the last;
+// empty if there is none.
 func (p *Peer) nextMember(id tasks.PeerID) (next tasks.PeerID) {
 	var first tasks.PeerID
 	for o := range p.members {
@@ -59,7 +61,7 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	case told.Gone:
 		p.disowned(from, j)
 	case p.tellEnd(from, m.Job):
-	case j == nil && told.Proof == nil && (told.Home == "" || told.Home == p.self): // who asks hears of nobody else
+	case j == nil && told.Proof == nil && (told.Home == "" || told.Home == p.self): // the sender has nobody else to ask
 		p.send(from, Message{Job: m.Job, Moved: &Moved{Gone: true}})
 	case j == nil || j.desc == nil:
 	case told.Term > j.term && !p.knowsByLog(j):
@@ -73,9 +75,9 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	}
 }
 
-// disowned drops a copy of a ledger on which nobody has ever counted, since the job's submitter knows of no such job
-// any more: it ended before this copy got a seat, and so long ago that nobody can prove it. A copy that has, or had, a
-// seat stays, whatever anybody says.
+// disowned drops a copy of a ledger that never had a seat when the job's submitter says that it knows of no such job.
+// The job must have ended before the copy could get a seat, and so long ago that nobody can prove its end any more. A
+// copy that has or had a seat stays, whatever anybody says.
 func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
 	if j == nil || j.copy.log == nil || j.leads() || j.shut || from != j.desc.Submitter || j.seated() ||
 		j.held.index > 0 ||
@@ -86,7 +88,7 @@ func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
 	p.closeJob(j, true)
 }
 
-// tellMoved tells a member who leads a job.
+// tellMoved tells a member who leads a job, with the proof if it is here.
 func (p *Peer) tellMoved(to tasks.PeerID, j *jobState) {
 	proof := p.proofOf(j)
 	if j.leads() {
@@ -95,14 +97,15 @@ func (p *Peer) tellMoved(to tasks.PeerID, j *jobState) {
 	p.send(to, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term, Proof: proof}})
 }
 
-// silent is how long a job may be without any word of a home.
+// silent is how long this peer goes on with a job whose home is not heard.
 func (p *Peer) silent(j *jobState) time.Duration {
-	if j.desc != nil && j.home == "" && j.term == 0 { // nobody was ever proven to lead it
+	if j.desc != nil && j.home == "" && j.term == 0 { // no member has ever proven to lead it
 		return min(unledFor, p.cfg.Silent)
 	}
 	return p.cfg.Silent
 }
 
+// onOpen takes an announcement of a job.
 func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 	if p.ends.of[m.Job] != nil {
 		p.tellPast(from, m)
@@ -117,7 +120,7 @@ func (p *Peer) onOpen(from tasks.PeerID, m Message) {
 	}
 }
 
-// opened takes the announcement of a job whose description is here.
+// opened takes an announcement of a job whose description is here.
 func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum.Mandate, every time.Duration) {
 	if !p.heed(from, j, from, term, proof) {
 		return
@@ -130,13 +133,13 @@ func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum
 	}
 }
 
-// heed follows a member that is proven to lead a job, by itself or another, and reports whether it is the job's home in
-// that term.
+// heed takes home for the job's home if the proof, which from has shown, holds, and if it is of a later term than what
+// is known here. It reports whether home is the job's home in that term afterwards.
 func (p *Peer) heed(from tasks.PeerID, j *jobState, home tasks.PeerID, term uint64, proof *quorum.Mandate) bool {
 	switch {
 	case p.knowsByLog(j):
 		if home == j.home && term == j.term {
-			p.believe(from, j, proof) // to show it to others
+			p.believe(from, j, proof) // so that this peer can show the proof to others
 		}
 	case (term > j.term || j.home == "" && term == j.term || mutant.On(mutant.StaleTerm)) && p.believe(from, j, proof):
 		p.setHome(j, home, term)
@@ -144,8 +147,8 @@ func (p *Peer) heed(from tasks.PeerID, j *jobState, home tasks.PeerID, term uint
 	return home == j.home && term == j.term
 }
 
-// isHome reports whether a member speaks as the job's home. One that speaks in a later term than any that was proven is
-// asked for its proof, since its announcement may have been lost.
+// isHome reports whether a member that speaks as the job's home in a term is that. If the term is later than any that
+// was proven here the member is asked for its proof, since its announcement may have been lost.
 func (p *Peer) isHome(j *jobState, from tasks.PeerID, term uint64) bool {
 	if term > j.term && !p.knowsByLog(j) && j.desc != nil {
 		p.askProof(j, from)
@@ -153,8 +156,9 @@ func (p *Peer) isHome(j *jobState, from tasks.PeerID, term uint64) bool {
 	return from == j.home && term == j.term
 }
 
-// knowsByLog reports whether this peer learns from the job's log alone who leads it: it leads the job, or has a copy of
-// the ledger that counts. Otherwise a member that claims to lead in a later term could have the ledger forgotten.
+// knowsByLog reports whether this peer learns who leads the job from the job's log alone: because it leads the job
+// itself, or is a voter. If it believed others a member that claims to lead in a later term could have the ledger
+// forgotten.
 func (p *Peer) knowsByLog(j *jobState) bool { return j.leads() || (j.copy.log != nil && j.seated()) }
 
 // setHome follows a job to another home.

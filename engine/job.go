@@ -19,13 +19,13 @@ type jobState struct {
 	id     tasks.JobID
 	desc   *tasks.Job   // nil until a member has handed the description out
 	loaded bool         // the job's code is ready to run here; then desc is not nil
-	home   tasks.PeerID // whom this peer takes for the job's home; empty while it knows of none
-	term   uint64       // in which that one leads; it never falls
+	home   tasks.PeerID // the node that this peer takes for the job's home; empty while it knows of none
+	term   uint64       // in which home leads; it never falls
 
-	stopped bool          // the home has said so: nothing of the job is begun any more
+	stopped bool          // the home has stopped the job: none of it is begun any more
 	aside   bool          // the home has taken the job from this node, since all of it failed here
-	shut    bool          // this peer takes no part any more
-	closeAt time.Duration // when it forgets the job then
+	shut    bool          // this peer takes no part in the job any more
+	closeAt time.Duration // when it forgets the job, once shut is true
 
 	prep    preparation
 	proofs  proofs
@@ -108,7 +108,7 @@ func (p *Peer) revoked(id tasks.JobID) {
 		p.closeJob(j, true)
 		return
 	}
-	j.stopped = true // should it be prepared yet
+	j.stopped = true // nothing of it is begun either if it is prepared only later
 	p.schedule(steal.Rest{Job: id})
 	p.schedule(steal.Shun{Job: id})
 }
@@ -136,11 +136,12 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 	if j.copy.log == nil {
 		p.forgetJob(j)
 	} else if j.copy.record.Result == nil && j.seated() {
-		j.closeAt = p.now + 3*p.cfg.Replace // the log knows better, and tells soon; or nobody is left who does
+		// The end is in the other voters' logs and comes here soon, or no voter is left that knows of it.
+		j.closeAt = p.now + 3*p.cfg.Replace
 	}
 }
 
-// dropJob forgets a job that this peer has nothing to do with any more.
+// dropJob forgets a job, and drops the copy of its ledger if there is one.
 func (p *Peer) dropJob(j *jobState, why string) {
 	if j.copy.log != nil {
 		p.emit(DropLedger{ID: j.id, Reason: why})
@@ -148,7 +149,7 @@ func (p *Peer) dropJob(j *jobState, why string) {
 	p.forgetJob(j)
 }
 
-// expelled gives up what this peer can have no part in any more.
+// expelled gives up all jobs but those that this peer can go on with alone.
 func (p *Peer) expelled() {
 	for _, j := range slices.Clone(p.jobs) {
 		if j.leads() && (j.copy.log == nil || len(j.copy.log.Voters()) == 1) {
@@ -161,7 +162,7 @@ func (p *Peer) expelled() {
 	}
 }
 
-// beginLeaving hands work and ledgers over.
+// beginLeaving begins to hand work back and ledgers over.
 func (p *Peer) beginLeaving() {
 	p.leaving.on, p.leaving.since = true, p.now
 	p.schedule(steal.Leave{})
@@ -171,6 +172,7 @@ func (p *Peer) beginLeaving() {
 	}
 }
 
+// checkLeft emits Left when this peer leaves and nobody needs it any more.
 func (p *Peer) checkLeft() {
 	if !p.leaving.on || p.leaving.done {
 		return
@@ -184,9 +186,8 @@ func (p *Peer) checkLeft() {
 	p.emit(Left{})
 }
 
-// handedBack reports whether this peer, which leaves, owes a job nothing any more. Work that waits here goes back to
-// the job's home; where that is this peer and the job waits on its disk, there is nobody to take it: it runs after its
-// return.
+// handedBack reports whether a peer that leaves has handed back all its work of a job. If it leads the job itself, and
+// the job waits on its disk for its return, nobody else can take what waits here.
 func (p *Peer) handedBack(j *jobState) bool {
 	if j.copy.log != nil && j.home == p.self && !p.needed(j) {
 		return p.sched.AtRest(j.id)
@@ -194,7 +195,7 @@ func (p *Peer) handedBack(j *jobState) bool {
 	return p.sched.Idle(j.id)
 }
 
-// unseated is how long a peer that leaves keeps a copy that has no seat.
+// unseated is how long a peer that leaves keeps a copy of a ledger that has no seat.
 const unseated = 5 * time.Second
 
 // needed reports whether others need this peer's copy of a ledger before it may leave.
@@ -203,10 +204,10 @@ func (p *Peer) needed(j *jobState) bool {
 	case j.copy.log == nil:
 		return j.leads()
 	case !j.seated():
-		// it may have been about to get a seat; who leads knows that this peer leaves, and may not know of the copy
+		// The home may have been about to give the copy a seat, before it heard that this peer leaves.
 		return p.now-p.leaving.since < unseated
 	case len(j.copy.log.Voters()) == 1 && j.seated() && (!j.leads() || len(p.fit(j)) == 0):
-		// the job waits on disk for this peer's return
+		// Nobody can take the ledger over: the job waits on this peer's disk for its return.
 		return false
 	}
 	return true

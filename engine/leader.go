@@ -15,27 +15,27 @@ import (
 //
 // home is nil exactly while this peer does not lead. When it steps down only what is displayed stays (stepDown).
 type leading struct {
-	home        *ledger.Home // decides what is to be done
-	since       time.Duration
-	announced   time.Duration         // when members that do not report were last told
-	unannounced bool                  // nobody was told yet, for there is no mandate to show
-	waiting     []ledger.Entry        // to be proposed when the log takes some
-	spares      []tasks.PeerID        // nodes that keep the result beside the replicas
-	gone        map[life]ledger.Stats // what nodes had counted that went, for display
-	lost        []lostAt              // what was put back to work of late
-	lostSeq     uint64                // counts that
+	home        *ledger.Home          // decides what is to be done
+	since       time.Duration         // when this peer came to lead
+	announced   time.Duration         // when members that do not report were last told of the job
+	unannounced bool                  // the lead has yet to be announced, for there is no mandate to show yet
+	waiting     []ledger.Entry        // to be proposed when the log takes proposals
+	spares      []tasks.PeerID        // nodes that keep the result and are no replicas
+	gone        map[life]ledger.Stats // what nodes that have gone had counted, for display
+	lost        []lostAt              // losses of late, of which the nodes are told
+	lostSeq     uint64                // number of the last loss
 }
 
 // leads reports whether this peer leads the job.
 func (j *jobState) leads() bool { return j.led.home != nil }
 
-// takeOver makes this peer the job's home, or confirms that it is.
+// takeOver makes this peer the job's home, or confirms its lead in a later term.
 func (p *Peer) takeOver(j *jobState, term uint64) {
 	if !j.leads() {
 		if j.copy.record.Result != nil || term < j.term { // it is over, or another leads already
 			return
 		}
-		j.staff.complete = true // the voters that there are have elected
+		j.staff.complete = true // a majority of the voters has elected this peer, so commits can begin
 		p.setHome(j, p.self, term)
 		p.becomeHome(j)
 		if !j.leads() {
@@ -47,7 +47,7 @@ func (p *Peer) takeOver(j *jobState, term uint64) {
 		j.term = term
 		p.announce(j)
 	}
-	for id, b := range j.held.blobs { // asked for before the log was there
+	for id, b := range j.held.blobs { // some were asked for before the log was on disk, in no term
 		b.term = j.term
 		j.held.blobs[id] = b
 	}
@@ -75,7 +75,7 @@ func (p *Peer) becomeHome(j *jobState) {
 		p.stepHome(j, ledger.NodeUp{ID: id, Slots: p.slotsFor(j, id)})
 	}
 	p.tellReplicas(j)
-	if !j.leads() { // it was over before it began
+	if !j.leads() { // the job was over at once
 		return
 	}
 	if j.copy.record.Recovery != nil {
@@ -84,9 +84,9 @@ func (p *Peer) becomeHome(j *jobState) {
 	p.announce(j)
 }
 
-// stepDown ends this peer's lead. What it knew beside the record the next home learns anew, from reports and offers.
+// stepDown ends this peer's lead. The next home learns from reports and offers what this one knew beside the record.
 func (p *Peer) stepDown(j *jobState) {
-	// Since when replicas are to go is kept: where the lead goes to and fro it would begin anew for ever.
+	// neededSince stays as it is: if the lead went back and forth the wait would otherwise begin anew for ever.
 	j.led.home, j.led.waiting = nil, nil
 	j.staff.complete = false
 	j.staff.changed, j.staff.fewSince, j.staff.stuckSince = tasks.Moment{}, tasks.Moment{}, tasks.Moment{}
@@ -142,7 +142,7 @@ func (p *Peer) carryOut(j *jobState, effects []ledger.Effect) {
 			p.rest(j)
 			p.emit(FailJob{ID: j.id, Failure: e.Failure})
 		case ledger.Propose:
-			if j.leads() { // the next lead decides anew
+			if j.leads() { // otherwise an effect before this one has ended the lead, and the next home decides anew
 				p.freeEarly(j, e.Entry)
 				p.propose(j, e.Entry)
 			}
@@ -198,15 +198,15 @@ func (p *Peer) tellNodes(j *jobState, e ledger.Effect) {
 		}
 	case ledger.KeepResult:
 		r := e.Result
-		r.Status = nil // comes with the log
+		r.Status = nil // replicas get it with the log
 		p.sendAsHome(j, e.To, Message{Keep: &Keep{Result: &r}})
 	}
 }
 
-// busyHints is how many peers with work a report's answer names.
+// busyHints is how many peers with waiting work the answer to a report names.
 const busyHints = 4
 
-// tellReplicas tells the home's logic who else has the record.
+// tellReplicas tells the home's logic who the other replicas are.
 func (p *Peer) tellReplicas(j *jobState) {
 	if !j.leads() {
 		return
@@ -222,7 +222,7 @@ func (p *Peer) tellReplicas(j *jobState) {
 	p.stepHome(j, ev)
 }
 
-// announce tells all members that this peer leads a job, as soon as it can show that.
+// announce tells all members that this peer leads a job, or notes that it has to as soon as it can prove it.
 func (p *Peer) announce(j *jobState) {
 	m := p.mandate(j)
 	j.led.unannounced = m == nil
@@ -232,14 +232,14 @@ func (p *Peer) announce(j *jobState) {
 	}
 }
 
-// openFor tells one member the same.
+// openFor tells one member that this peer leads a job, if it can prove it.
 func (p *Peer) openFor(j *jobState, id tasks.PeerID) {
 	if m := p.mandate(j); m != nil {
 		p.sendAsHome(j, id, Message{Open: &Open{Home: p.self, Every: j.led.home.Every(), Proof: m}})
 	}
 }
 
-// openTo tells members that do not report about a job again.
+// openTo tells members that do not report about a job once more that this peer leads it.
 func (p *Peer) openTo(j *jobState) {
 	j.led.announced = p.now
 	for _, id := range p.sortedPeers() {
@@ -250,11 +250,12 @@ func (p *Peer) openTo(j *jobState) {
 	}
 }
 
-// restBelow is the time between reports, which grows with the number of nodes, above which they are not told to
-// rest before they are told that the job is over: hardly any still works for it.
+// restBelow is the longest time between reports with which nodes are told to rest when all is committed. It grows with
+// the number of nodes. Where there are many, hardly any still works for the job then, and they are told only of its
+// end.
 const restBelow = 2 * time.Second
 
-// finish has the result of a led job made: nobody needs to work on it any more.
+// finish has the result of a led job made. Nobody needs to work for the job any more.
 func (p *Peer) finish(j *jobState, e ledger.Finish) {
 	if j.leads() && j.led.home.Every() <= restBelow {
 		p.rest(j)
@@ -269,14 +270,14 @@ func (p *Peer) finish(j *jobState, e ledger.Finish) {
 	})
 }
 
-// rest has all nodes forget what they hold of a job. Nothing is booked as committed by that: should the end not come
-// to the log, the next home finds what nobody holds, and has it run.
+// rest has all nodes forget the work that they hold of a job. Nothing counts as committed by that: should the end not
+// come to the log, the next home finds that nobody holds those units, and has them run.
 func (p *Peer) rest(j *jobState) {
 	p.tellAll(j, OrderRest)
 	p.schedule(steal.Rest{Job: j.id})
 }
 
-// cancel stops all work for a job this peer leads; what becomes of it, Finished tells.
+// cancel stops all work for a job that this peer leads. The job ends when Finished follows.
 func (p *Peer) cancel(id tasks.JobID) {
 	if j := p.job(id); j != nil && j.leads() {
 		j.led.home.GiveUp()
@@ -284,7 +285,7 @@ func (p *Peer) cancel(id tasks.JobID) {
 	}
 }
 
-// propose puts an entry in the log, or keeps it until the log takes some.
+// propose puts an entry into the log, or keeps it until the log takes proposals.
 func (p *Peer) propose(j *jobState, e ledger.Entry) {
 	if j.copy.log == nil && j.copy.founding == nil {
 		p.applied(j, e, 0, 0)

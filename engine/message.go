@@ -32,7 +32,7 @@ type Message struct {
 	Try      *tasks.Range   `msgpack:"y,omitempty"` // home: run this suspect by itself
 	Order    Order          `msgpack:"x,omitempty"` // home to all, or to one
 
-	Moved    *Moved    `msgpack:"h,omitempty"`  // answer to what was meant for a home: it is another
+	Moved    *Moved    `msgpack:"h,omitempty"`  // answer to who takes another for the home; or a question who leads
 	Enlist   *Enlist   `msgpack:"l1,omitempty"` // home: be a replica of the ledger
 	Enlisted *Enlisted `msgpack:"l2,omitempty"` // answer
 	Resign   *Resign   `msgpack:"l4,omitempty"` // to replicas: may this one forget its copy?
@@ -43,27 +43,27 @@ type Message struct {
 	Ended    *Ended    `msgpack:"z,omitempty"`  // the job is over, proven
 
 	Append      *tasks.Append `msgpack:"p1,omitempty"` // from the job's submitter to the home: let the job grow
-	NotAppended *NotAppended  `msgpack:"p2,omitempty"` // home's answer, if it can never be
+	NotAppended *NotAppended  `msgpack:"p2,omitempty"` // home's answer, if the append can never be in the log
 	Grow        *Grow         `msgpack:"p3,omitempty"` // home: the job has grown
 
 	Recovery *quorum.Link `msgpack:"v,omitempty"` // the job's ledger was recovered: signed by who may (recover.go)
 }
 
-// Moved tells whom its sender takes for a job's home, and asks for what is newer.
+// Moved tells whom its sender takes for a job's home. Who knows of a later one answers with that.
 type Moved struct {
-	Home  tasks.PeerID    `msgpack:"h"` // empty for nobody
-	Term  uint64          `msgpack:"t"`
-	Proof *quorum.Mandate `msgpack:"p,omitempty"` // of that, if the sender has it
-	Gone  bool            `msgpack:"g,omitempty"` // answer: the sender knows of no such job, nor of its end
+	Home  tasks.PeerID    `msgpack:"h"`           // empty if the sender knows of none
+	Term  uint64          `msgpack:"t"`           // in which Home leads
+	Proof *quorum.Mandate `msgpack:"p,omitempty"` // that it does, if the sender has a proof
+	Gone  bool            `msgpack:"g,omitempty"` // answer: the sender knows neither of such a job nor of its end
 }
 
 // Enlist asks a node to become a replica of a job's ledger: a voter of a log that began with Voters. The node
 // chooses which voter it is: a name that a home gave, heard late or twice, could be that of one whose log is lost.
 type Enlist struct {
-	Nonce  uint64          `msgpack:"n"` // of the home, for the answer
+	Nonce  uint64          `msgpack:"n"` // which the answer repeats
 	Voters []quorum.Voter  `msgpack:"v"`
 	Not    uint64          `msgpack:"g,omitempty"` // the voter that the node was, which has been removed
-	Proof  *quorum.Mandate `msgpack:"p"`           // that the sender leads the job in the message's term
+	Proof  *quorum.Mandate `msgpack:"p"`           // proves that the sender leads the job in the message's term
 }
 
 // Enlisted answers Enlist.
@@ -79,29 +79,29 @@ type Resign struct {
 	Voter uint64 `msgpack:"m"`
 }
 
-// Keep asks a replica to keep a blob durably: a partial's, or the result's.
+// Keep asks a replica to keep a blob durably, a partial's or the result's, or tells it to free a partial's.
 type Keep struct {
-	Partial *merge.Partial `msgpack:"p,omitempty"`
-	Sources []tasks.PeerID `msgpack:"s,omitempty"` // beside the holder
+	Partial *merge.Partial `msgpack:"p,omitempty"` // nil if the result is meant
+	Sources []tasks.PeerID `msgpack:"s,omitempty"` // nodes that have the blob, beside the partial's holder
 	Seq     uint64         `msgpack:"q,omitempty"` // counts the home's requests in its term
-	Free    bool           `msgpack:"f,omitempty"` // the other way round: it will not be committed
-	At      uint64         `msgpack:"a,omitempty"` // the last entry of the log that the home has applied
-	Result  *ledger.Result `msgpack:"r,omitempty"`
+	Free    bool           `msgpack:"f,omitempty"` // the partial will not be committed: its blob is to be freed
+	At      uint64         `msgpack:"a,omitempty"` // index of the last entry that the home has applied
+	Result  *ledger.Result `msgpack:"r,omitempty"` // nil if a partial is meant
 }
 
 // Kept answers Keep.
 type Kept = ledger.Kept
 
-// Ended tells how a job ended, and proves it. Those who take no result from it are told its sum alone.
+// Ended tells how a job ended, and proves it. Members that may not see the result are told only its sum.
 type Ended struct {
 	Sum     string         `msgpack:"h"`           // of the result: ledger.Result.Sum
-	Units   int64          `msgpack:"u"`           // in the result
-	Missing int64          `msgpack:"m"`           // set aside
+	Units   int64          `msgpack:"u"`           // how many units are in the result
+	Missing int64          `msgpack:"m"`           // how many units are set aside
 	Result  *ledger.Result `msgpack:"r,omitempty"` // nil if only its sum is told
-	Seal    *quorum.Seal   `msgpack:"s"`           // of a majority of the ledger's voters, under all but itself and Result
+	Seal    *quorum.Seal   `msgpack:"s"`           // signatures of a majority of the ledger's voters under Text
 }
 
-// Text is what a seal of the end is under.
+// Text is what the voters sign: sum, units and missing units.
 func (e *Ended) Text() []byte {
 	return fmt.Appendf(nil, "dtpnode end\x00%s\x00%d\x00%d", e.Sum, e.Units, e.Missing)
 }
@@ -110,37 +110,37 @@ func (e *Ended) Text() []byte {
 // signature is under all before it.
 type Grow struct {
 	Appends []tasks.Append `msgpack:"a"`
-	// Restart says that the node knows of appends which are not, or no more, in the ledger: what it has of the job is
-	// void.
+	// Restart says that the node knows of appends that are not in the ledger, since it was recovered from a copy without
+	// them. All that the node has of the job is void.
 	Restart bool `msgpack:"r,omitempty"`
 }
 
-// NotAppended answers Append.
+// NotAppended answers Append if the append can never be in the log.
 type NotAppended struct {
 	Seq    uint64 `msgpack:"q"`
 	Reason string `msgpack:"r"` // at most maxReason bytes
 }
 
-// Order is a word without arguments from a home.
+// Order is an order of a home that needs no argument.
 type Order int
 
 // Orders.
 const (
 	NoOrder   Order = iota
-	OrderStop       // wind up, offer what you have
-	OrderShun       // hand this job's work back
-	OrderRest       // the result is being made, or the job given up: forget all work
+	OrderStop       // run no more of the job, and offer what is done
+	OrderShun       // hand the work of the job back, and run no more of it
+	OrderRest       // forget all work of the job, for its result is being made or it is given up
 )
 
 // Open announces a job.
 type Open struct {
 	Home  tasks.PeerID  `msgpack:"h"`
 	Every time.Duration `msgpack:"e"` // between reports
-	// Proof is that the home leads the job in the message's term.
+	// Proof proves that the home leads the job in the message's term.
 	Proof *quorum.Mandate `msgpack:"p"`
 }
 
-// Gathered answers Gather, at once and again when there is news.
+// Gathered answers Gather: at once, and again when something new is known of the partial.
 type Gathered struct {
 	ID   merge.ID   `msgpack:"i"`
 	Word merge.Word `msgpack:"w"`
@@ -149,39 +149,38 @@ type Gathered struct {
 // ReportAck answers a Report.
 type ReportAck struct {
 	Seq      uint64          `msgpack:"q"`
-	Failures uint64          `msgpack:"f"` // booked up to this one
-	Busy     []tasks.PeerID  `msgpack:"b"` // some nodes with waiting work,
-	Left     []time.Duration `msgpack:"l"` // and for how long
-	Every    time.Duration   `msgpack:"e"` // between reports from now on
-	// merges this node's partials from now on; empty to leave that as it is
+	Failures uint64          `msgpack:"f"` // number of the last failure that the home has booked
+	Busy     []tasks.PeerID  `msgpack:"b"` // some nodes with waiting work
+	Left     []time.Duration `msgpack:"l"` // how long the work of each of Busy will take it
+	Every    time.Duration   `msgpack:"e"` // the time between reports from now on
+	// Above is the node that merges this node's partials from now on; empty to leave that as it is.
 	Above  tasks.PeerID  `msgpack:"u"`
-	Lost   []Loss        `msgpack:"x,omitempty"` // units that nobody held and that run again,
-	Losers []steal.Loser `msgpack:"y,omitempty"` // and all nodes that lose what they take
+	Lost   []Loss        `msgpack:"x,omitempty"` // units that nobody held, and that run again
+	Losers []steal.Loser `msgpack:"y,omitempty"` // all nodes that lose what they take
 }
 
 // Loss are units that were put back to work.
 type Loss struct {
 	Seq    uint64        `msgpack:"q"` // counts the losses that a home tells of
 	Ranges tasks.Cover   `msgpack:"r"`
-	Ago    time.Duration `msgpack:"a"`
+	Ago    time.Duration `msgpack:"a"` // how long ago that was
 }
 
-// Answer is a home's word on an offer: with Accept the partial is committed, with neither Accept nor Note it cannot be.
-// With Note there is no verdict yet, and Known says whether the home still knows of the offer: one that has forgotten
-// it is to be offered it again.
+// Answer is a home's word on an offer. With Accept the partial is committed; with neither Accept nor Note it never can
+// be.
 type Answer struct {
 	ID     merge.ID `msgpack:"i"`
 	Accept bool     `msgpack:"a"`
-	Note   bool     `msgpack:"n"`
-	Known  bool     `msgpack:"k"`
+	Note   bool     `msgpack:"n"` // the home has yet to decide
+	Known  bool     `msgpack:"k"` // with Note: the home knows the offer; if not, it is to be offered again
 }
 
-// Reduce orders a merge.
+// Reduce orders a node to merge partials, of which some lie with other nodes, and to offer the merge.
 type Reduce struct {
 	Inputs []merge.Partial `msgpack:"i"`
 }
 
-// proves reports whether there may be signatures in a message.
+// proves reports whether a message may have signatures that this peer has to check.
 func (m *Message) proves() bool {
 	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil ||
 		m.Recovery != nil || m.Grow != nil ||

@@ -13,23 +13,23 @@ import (
 
 // work is what this node does for a job.
 //
-// Of every unit in blamed a failure is in failures: the home has not booked it yet, and nobody else is to run it
-// before.
+// blamed is the units that failures blame. This node reports to hold them, so that nobody else runs them before the
+// home has booked the failures.
 type work struct {
-	parts    *merge.Local // outputs that are not known to be committed
-	stats    ledger.Stats
+	parts    *merge.Local     // outputs that are not known to be committed
+	stats    ledger.Stats     // of this node, for the home
 	failures []ledger.Failure // that the home has not acknowledged
-	failSeq  uint64           // of the last failure
-	blamed   tasks.Cover      // by these failures
-	largest  int64            // output of a generation here so far, in bytes
-	kills    int              // generations in a row that were killed from outside
+	failSeq  uint64           // number of the last failure
+	blamed   tasks.Cover      // units that failures blame
+	largest  int64            // size of the largest output of a generation so far, in bytes
+	kills    int              // how many generations in a row were killed from outside
 }
 
 // killsInARow is how many generations may be killed from outside, with none sealed between, before the
 // home is told that something on this node kills them.
 const killsInARow = 5
 
-// schedule feeds the scheduler and carries its effects over.
+// schedule steps the scheduler and carries out its effects.
 func (p *Peer) schedule(ev steal.Event) {
 	p.ticked = true
 	for _, e := range p.sched.Step(p.now, ev) {
@@ -62,7 +62,8 @@ func (p *Peer) schedule(ev steal.Event) {
 			}
 			p.emit(e)
 		case steal.Dealt:
-			// The submitter has said so, see mayPassOn. Where the home answers each report, it is the one to say it.
+			// The submitter has said who merges this node's partials, see mayPassOn. Where reports are frequent the home
+			// says it in its answers to them.
 			if j := p.job(e.Job); j != nil && e.Above != j.home && j.reports.every > p.cfg.Report {
 				j.work.parts.SetAbove(e.Above)
 			}
@@ -70,7 +71,7 @@ func (p *Peer) schedule(ev steal.Event) {
 	}
 }
 
-// noteGift has the home know soon to whom work was given, for it rejects partials of units that their maker was not
+// noteGift has the home told soon to whom work was given, since it rejects partials of units that their maker was never
 // given.
 func (p *Peer) noteGift(g *steal.Grant) {
 	if g == nil {
@@ -84,6 +85,7 @@ func (p *Peer) noteGift(g *steal.Grant) {
 	}
 }
 
+// packetDone adds what a generation has run to what its output must show.
 func (p *Peer) packetDone(ev PacketDone) {
 	g := p.gens[ev.Gen]
 	if g == nil {
@@ -100,7 +102,8 @@ func (p *Peer) packetDone(ev PacketDone) {
 	p.schedule(ev)
 }
 
-// packetRefused takes a file that could not be opened: by this host, which then leaves it to others, or by any.
+// packetRefused ends a packet whose file could not be opened. If the cause is this host its units are left to others;
+// otherwise the home is told of a failure.
 func (p *Peer) packetRefused(ev PacketRefused) {
 	g := p.gens[ev.Gen]
 	if g == nil {
@@ -119,6 +122,7 @@ func (p *Peer) packetRefused(ev PacketRefused) {
 	p.schedule(out)
 }
 
+// genSealed takes a generation's output, if it counts what the generation has run.
 func (p *Peer) genSealed(ev GenSealed) {
 	g := p.gens[ev.Gen]
 	if g == nil {
@@ -141,6 +145,8 @@ func (p *Peer) genSealed(ev GenSealed) {
 	p.schedule(steal.GenSealed{Gen: ev.Gen})
 }
 
+// genFailed has a failed generation's units run again, but for those that are to blame, and tells the home of the
+// failure if it is not this host's own.
 func (p *Peer) genFailed(ev GenFailed) {
 	g := p.gens[ev.Gen]
 	if g == nil {
@@ -168,7 +174,7 @@ func (p *Peer) genFailed(ev GenFailed) {
 			blind = j.sight.cover(j.data(), j.want(), false)
 		}
 	default:
-		if j.work.stats.Units == 0 { // perhaps nothing ever goes well here, which the home finds
+		if j.work.stats.Units == 0 { // nothing may ever go well here, and then the home sets this node aside
 			pause = 250 * time.Millisecond
 		}
 		p.book(j, ev.Failure)
@@ -176,6 +182,7 @@ func (p *Peer) genFailed(ev GenFailed) {
 	p.schedule(steal.GenFailed{Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Pause: pause, Blind: blind})
 }
 
+// merged takes a merge of partials that was made here.
 func (p *Peer) merged(ev Merged) {
 	m := ev.Partial
 	j := p.job(m.Job)
@@ -192,6 +199,7 @@ func (p *Peer) merged(ev Merged) {
 	j.reports.news = true
 }
 
+// book notes a failure for the home.
 func (p *Peer) book(j *jobState, f ledger.Failure) {
 	j.work.failSeq++
 	f.Seq = p.cfg.Boot<<24 + j.work.failSeq
@@ -201,7 +209,7 @@ func (p *Peer) book(j *jobState, f ledger.Failure) {
 	j.reports.urgent = true
 }
 
-// carryOutMerge carries out what the store of partials wants.
+// carryOutMerge carries out what the partials of a job here want.
 func (p *Peer) carryOutMerge(effects []merge.Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -228,15 +236,16 @@ func (p *Peer) carryOutMerge(effects []merge.Effect) {
 	}
 }
 
-// flush offers sealed partials. Those that are about to be sealed are waited for, to be merged with them; those that
-// wait for room on the disk are not, for there is room when these are committed.
+// flush offers the sealed partials of a job when that is due. Outputs that are about to be sealed are waited for, to be
+// merged with them. Outputs that wait for room on the disk are not, for there is room only when the others are
+// committed.
 func (p *Peer) flush(j *jobState) {
 	if due := p.flushDue(j); due >= 0 && p.now >= due {
 		p.carryOutMerge(p.roomFor(j).Flush(p.now, p.nextID))
 	}
 }
 
-// flushDue is when flush is to offer what is sealed, or -1 if nothing is.
+// flushDue is when flush is to offer what is sealed; -1 if there is nothing to offer.
 func (p *Peer) flushDue(j *jobState) time.Duration {
 	if !j.work.parts.Waiting() || p.sched.Draining(j.id) && len(p.room.seals) == 0 {
 		return -1
@@ -244,7 +253,7 @@ func (p *Peer) flushDue(j *jobState) time.Duration {
 	return j.work.parts.Due(p.now, p.sched.Busy() == 0)
 }
 
-// onGather takes another node's partial to merge it.
+// onGather takes another node's partial, to merge it with others on its way to the home.
 func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
 	if part.Holder != from || part.ID.Node != from || part.Job != j.id {
 		return
@@ -256,6 +265,7 @@ func (p *Peer) onGather(j *jobState, from tasks.PeerID, part merge.Partial) {
 	p.carryOutMerge(j.work.parts.Gather(p.now, part))
 }
 
+// onTry runs a suspect range by itself, as the home has ordered.
 func (p *Peer) onTry(j *jobState, r tasks.Range) {
 	if !j.loaded || r.Empty() || r.Intersect(j.want()) != r {
 		return

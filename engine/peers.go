@@ -10,10 +10,10 @@ import (
 
 // memberState is what this peer knows of a member that it is connected to.
 type memberState struct {
-	slots   int  // with which it works for anybody's jobs; 0 without the right to work
-	own     int  // with which it works for the jobs that it submits
-	submits bool // it may submit jobs
-	offers  []tasks.Offer
+	slots   int           // slots with which it works for anybody's jobs; 0 if it has no right to work
+	own     int           // slots with which it works for the jobs that it has submitted itself
+	submits bool          // whether it may submit jobs
+	offers  []tasks.Offer // of its runtimes
 }
 
 func (p *Peer) peerUp(ev PeerUp) {
@@ -58,8 +58,8 @@ func (p *Peer) relink(id tasks.PeerID) {
 	}
 }
 
-// slotsFor is with how many slots a connected member, or this peer itself, works for a job: none if it has no runtime
-// for that.
+// slotsFor is the number of slots with which a connected member, or this peer itself, works for a job: none if it has
+// no runtime for the job.
 func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
 	switch {
 	case !p.canRun(j, id):
@@ -70,7 +70,7 @@ func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
 	return p.members[id].slotsFor(j, id)
 }
 
-// slotsFor is with how many slots a member may work for a job, whatever its runtimes are.
+// slotsFor is the number of slots with which a member may work for a job, whatever its runtimes are.
 func (m memberState) slotsFor(j *jobState, id tasks.PeerID) int {
 	if j.desc != nil && j.desc.Submitter == id {
 		return max(m.slots, m.own)
@@ -78,8 +78,8 @@ func (m memberState) slotsFor(j *jobState, id tasks.PeerID) int {
 	return m.slots
 }
 
-// canRun reports whether a connected member, or this peer itself, has a runtime for a job. Of a job that is not
-// described here nobody is known to have one.
+// canRun reports whether a connected member, or this peer itself, has a runtime for a job. It is false as long as the
+// description of the job is not here.
 func (p *Peer) canRun(j *jobState, id tasks.PeerID) bool {
 	offers := p.cfg.Offers
 	if id != p.self {

@@ -8,15 +8,16 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A node with a copy of a job's ledger learns who leads the job from the log. Everybody else believes what is proven:
-// that a majority of the voters of the ledger follow the home in its term (quorum.Mandate), with voters that go back,
-// by signatures, to the job's submitter, who is its first home and is named in its signed description. So a node that
-// hears of a job gets the description first, and remembers meanwhile who claims to lead it.
+// A node with a copy of a job's ledger learns who leads the job from the log. All other nodes believe a mandate
+// (quorum.Mandate): it proves that a majority of the ledger's voters follow the home in its term, and a chain of
+// signatures leads from these voters back to the first one, the job's submitter, whom the signed description names. So
+// a node that hears of a job gets the description first, and meanwhile only notes who claims to lead the job.
 
 // GroupName is the name of a job's replicas in all that they sign.
 func GroupName(id tasks.JobID) string { return "job " + string(id) }
 
-// TrustOf is what the proofs of a job rest on: its submitter founded its ledger, and who may have it recovered.
+// TrustOf is what the proofs of a job are checked with: its submitter has founded the ledger, and those whom may allows
+// can have it recovered.
 func TrustOf(k quorum.Keys, id tasks.JobID, may func(tasks.PeerID) bool, submitter tasks.PeerID) quorum.Trust {
 	return quorum.Trust{Keys: k, Group: GroupName(id), Founders: []tasks.PeerID{submitter}, Authority: may}
 }
@@ -27,13 +28,14 @@ func (p *Peer) trust(id tasks.JobID, submitter tasks.PeerID) quorum.Trust {
 	return t
 }
 
-// same reports whether two mandates say the same: then one proof does for both.
+// same reports whether two mandates are for the same leader and term, so that who believes one need not check the
+// other.
 func same(a, b *quorum.Mandate) bool {
 	return a.Term == b.Term && a.Leader == b.Leader && a.LeaderPeer() == b.LeaderPeer()
 }
 
-// believe reports whether a mandate proves what it says. One that was believed before, or is older than that, is not
-// looked at.
+// believe reports whether a mandate, which from has shown, proves what it says, and notes it if it does. The signatures
+// of one that was believed before are not checked again, and one of an earlier term is not believed.
 func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 	switch {
 	case m == nil || j.desc == nil:
@@ -53,21 +55,21 @@ func (p *Peer) believe(from tasks.PeerID, j *jobState, m *quorum.Mandate) bool {
 		return false
 	}
 	if !j.proofs.conf.Admits(*m) && !mutant.On(mutant.OwnTerm) {
-		return false // of voters that were replaced since
+		return false // its voters were replaced since
 	}
 	j.show(m)
 	return true
 }
 
-// unproven tells of a member that shows what proves nothing. Whether an admin signed that a ledger was recovered is not
-// seen alike by all at any time, so of that nobody is accused.
+// unproven reports a member that has shown a proof which does not hold. It reports none whose proof rests on a
+// recovery: members may at times disagree on who is an admin, and so on whether such a proof holds.
 func (p *Peer) unproven(from tasks.PeerID, id tasks.JobID, c quorum.Chain) {
 	if !slices.ContainsFunc(c.Links, func(l quorum.Link) bool { return l.RecoveryConf() == nil }) {
 		p.violated(from, id, Unproven)
 	}
 }
 
-// show takes note of a mandate that holds.
+// show notes a mandate that holds.
 func (j *jobState) show(m *quorum.Mandate) {
 	if c := m.Chain.Conf(); c.Seq >= j.proofs.conf.Seq {
 		j.proofs.conf = c
@@ -98,7 +100,7 @@ func (p *Peer) mandate(j *jobState) *quorum.Mandate {
 	return p.proofOf(j)
 }
 
-// proofOf proves who leads a job now, as this peer knows it; nil if it cannot.
+// proofOf is the mandate of the home that this peer follows now; nil if it is not here.
 func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
 	if m := j.proofs.shown; m != nil && m.Term == j.term && m.LeaderPeer() == j.home {
 		return m
@@ -108,10 +110,10 @@ func (p *Peer) proofOf(j *jobState) *quorum.Mandate {
 
 // proofs are what was proven here about who leads a job.
 //
-// shown holds by package quorum's rules, and no mandate of an earlier term takes its place. conf never goes back to an
-// older set of voters.
+// shown is valid by the rules of package quorum, and a mandate of an earlier term never takes its place. conf never
+// goes back to an older set of voters.
 type proofs struct {
-	shown *quorum.Mandate // the last that was believed, or is this peer's own
-	conf  quorum.Conf     // the newest set of voters in such a one
+	shown *quorum.Mandate // the mandate that was last believed, or this peer's own
+	conf  quorum.Conf     // the newest set of voters in any mandate that was believed
 	asked tasks.Moment    // when a member was last asked for its mandate
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// recv takes a message. Words of a home are taken from that job's home only.
+// recv takes a message. What only a job's home may say is taken only from that.
 func (p *Peer) recv(from tasks.PeerID, m Message) {
 	j := p.job(m.Job)
 	if from != p.self {
@@ -44,7 +44,7 @@ func (p *Peer) recv(from tasks.PeerID, m Message) {
 		p.onRecovery(from, j, m)
 	case j != nil:
 		p.recvFor(j, from, m)
-	case m.Enlisted != nil: // its copy comes too late
+	case m.Enlisted != nil: // the sender's copy is made, but the job is over
 		p.tellEnd(from, m.Job)
 	}
 }
@@ -67,8 +67,9 @@ func (p *Peer) recvFor(j *jobState, from tasks.PeerID, m Message) {
 	}
 }
 
-// onSteal takes what schedulers send each other. Dealt work is taken from the job's submitter and from whom that has
-// put above this node, for it comes with words about others: to whom it is passed on, and who merges what comes of it.
+// onSteal takes what schedulers send each other. Work that is dealt comes with a say in what other nodes do, to whom it
+// is passed on and who merges the partials, so it is taken only from the job's submitter and from the node that the
+// submitter has put above this one.
 func (p *Peer) onSteal(from tasks.PeerID, m steal.Message) {
 	if g := m.Grant; g != nil && g.Dealt && from != p.self && !p.mayPassOn(from, g) {
 		p.violated(from, g.Job, Unproven)
@@ -78,14 +79,14 @@ func (p *Peer) onSteal(from tasks.PeerID, m steal.Message) {
 	p.schedule(steal.Recv{From: from, Msg: m})
 }
 
-// mayPassOn reports whether a member may deal work to this node, as it does. It does not matter who leads the job by
-// now: all that is dealt was so by the submitter, when the job began.
+// mayPassOn reports whether a member may deal work to this node in the way it does. It does not matter who leads the
+// job by now: all work is dealt by the submitter when the job begins, and only passed on after that.
 func (p *Peer) mayPassOn(from tasks.PeerID, g *steal.Grant) bool {
 	j := p.job(g.Job)
 	if j == nil || j.desc == nil || mutant.On(mutant.AnyDealer) {
 		return true // nothing is taken of a job that is not known
 	}
-	if from == j.desc.Submitter { // what it has not signed this node could not pass on
+	if from == j.desc.Submitter { // it must have signed what this node is to pass on
 		return len(g.Others) == 0 ||
 			g.Proof != nil && p.cfg.Keys.Verify(from, steal.DealText(g.Job, p.self, g.Others), g.Proof.Sig)
 	}
@@ -93,7 +94,7 @@ func (p *Peer) mayPassOn(from tasks.PeerID, g *steal.Grant) bool {
 	return g.Above == "" && text != nil && p.cfg.Keys.Verify(j.desc.Submitter, text, g.Proof.Sig)
 }
 
-// toHome takes what nodes send to a job's home. Where that is another, or the job is over, it says so.
+// toHome takes what nodes send to a job's home. If another node leads the job, or it is over, the sender is told so.
 func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 	switch {
 	case p.tellEnd(from, m.Job):
@@ -137,7 +138,7 @@ func (p *Peer) toHome(from tasks.PeerID, j *jobState, m Message) {
 	p.sendAsHome(j, from, Message{Ack: ack})
 }
 
-// fromHome does what the job's home says.
+// fromHome takes a message of the job's home.
 func (p *Peer) fromHome(j *jobState, m Message) {
 	j.seeking.heard = p.now
 	if m.Keep != nil {

@@ -10,17 +10,17 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// voters is how many replicas a ledger has where there are enough nodes; else it has one, for with two the
-// loss of either would stop the job.
+// voters is how many replicas a ledger has where there are enough nodes. Elsewhere it has one, and never two: with two
+// the loss of either would stop the job.
 func (p *Peer) voters() int { return p.cfg.Replicas }
 
-// founding is a copy on its way to disk.
+// founding is a copy of a ledger that is being made on disk.
 type founding struct {
 	log   quorum.Log
 	by    tasks.PeerID    // who asked for it; this peer for its own jobs
-	nonce uint64          // with which
-	was   *quorum.Replica // the copy that it takes the place of, for it is recovered; nil for none
-	aside bool            // it goes on from a copy that was superseded
+	nonce uint64          // of the request, for the answer
+	was   *quorum.Replica // the copy that this one replaces when the ledger is recovered; nil for none
+	aside bool            // the ledger is recovered from a copy that had been superseded
 }
 
 // found makes the ledger of a new job. Its only voter is this peer, until others have joined.
@@ -38,6 +38,7 @@ func (p *Peer) found(j *jobState) {
 	p.emit(FoundLedger{ID: j.id, Log: j.copy.founding.log})
 }
 
+// founded takes the word of this node's disk that a copy was made, or could not be.
 func (p *Peer) founded(ev Founded) {
 	j := p.job(ev.ID)
 	if j == nil && ev.Reason == "" { // the job ended while the copy was made, and nobody counts on that
@@ -71,7 +72,7 @@ func (p *Peer) founded(ev Founded) {
 		p.stepLog(j, quorum.Campaign{})
 	default: // a job whose ledger cannot be kept is no job
 		j.copy.neverLed = false
-		j.copy.log, j.staff.complete = nil, true // and its end is in memory alone
+		j.copy.log, j.staff.complete = nil, true // its end is written nowhere
 		p.failLedger(j, ev.Reason)
 	}
 }
@@ -91,7 +92,7 @@ func (p *Peer) logConfig(id tasks.JobID, desc *tasks.Job, authority func(tasks.P
 // startLog begins to follow a log that is on disk.
 func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why string) {
 	may, own := p.authority(desc.Submitter), true
-	// what is on this disk was believed before it came there
+	// What is on this node's disk was checked before it was written, and counts whoever may sign what by now.
 	believed := func(by tasks.PeerID) bool { return own || may(by) }
 	r, err := quorum.New(p.now, p.logConfig(j.id, desc, believed), log)
 	own = false
@@ -105,7 +106,7 @@ func (p *Peer) startLog(j *jobState, desc *tasks.Job, log quorum.Log) (why strin
 	if !j.leads() {
 		j.held = held{since: max(log.Hard.Term, j.term), unswept: true}
 	}
-	if !j.leads() { // else it leads since before the log was on disk
+	if !j.leads() { // a home that led before its log was on disk has a record already
 		j.copy.record = p.newRecord(j.id, desc)
 	}
 	p.stepLog(j, quorum.Tick{})
@@ -128,7 +129,7 @@ func (p *Peer) restore(ev Restore) {
 		p.loadCode(j, "")
 	}
 	if len(j.copy.log.Voters()) == 1 {
-		p.stepLog(j, quorum.Campaign{}) // nobody else could
+		p.stepLog(j, quorum.Campaign{}) // nobody else could lead
 	}
 }
 
@@ -177,12 +178,12 @@ func (p *Peer) stepLog(j *jobState, ev quorum.Event) {
 func (p *Peer) apply(j *jobState, e quorum.Apply) {
 	var entry ledger.Entry
 	if err := wire.Unmarshal(e.Data, &entry); err != nil {
-		return // alike on every replica
+		return // every replica passes it over alike
 	}
 	p.applied(j, entry, e.Index, e.Term)
 }
 
-// applied brings an entry to the record, with its place in the log; 0 without one.
+// applied applies an entry to the record. index and term are its place in the log, 0 for a ledger without one.
 func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	v, changed := j.copy.record.Apply(entry)
 	j.noteApplied(entry, index, term, changed)
@@ -218,8 +219,8 @@ func (p *Peer) role(j *jobState, r quorum.Role) {
 	case r.Leading:
 		j.copy.neverLed = false
 		p.takeOver(j, r.Term)
-	case j.copy.neverLed: // it leads as soon as the log is on disk
-	case r.Leader == p.self: // its record is not complete yet
+	case j.copy.neverLed: // this peer leads already, and the log will say so when it is on disk
+	case r.Leader == p.self: // it leads when its record has all entries of earlier terms
 	case r.Leader != "":
 		p.setHome(j, r.Leader, r.Term)
 	case j.leads():
@@ -238,7 +239,7 @@ func (j *jobState) seated() bool {
 	return slices.ContainsFunc(j.copy.log.Voters(), func(m quorum.Voter) bool { return m.ID == j.copy.self.ID })
 }
 
-// leaveLog ends this peer's copy of a log: it is no voter any more, or cannot go on.
+// leaveLog ends this peer's copy of a log, since it is no voter any more, or cannot go on for the reason why.
 func (p *Peer) leaveLog(j *jobState, why string) {
 	if j.leads() && why != "" && len(j.copy.log.Voters()) == 1 {
 		p.loseLedger(j, why)
@@ -247,7 +248,7 @@ func (p *Peer) leaveLog(j *jobState, why string) {
 	p.dropLog(j, DropLedger{ID: j.id, Reason: why})
 }
 
-// dropLog ends this peer's copy of a log as told.
+// dropLog ends this peer's copy of a log, and has what is on disk dropped as how says.
 func (p *Peer) dropLog(j *jobState, how DropLedger) {
 	j.copy.log = nil
 	if j.leads() {
@@ -272,7 +273,7 @@ func (p *Peer) loseLedger(j *jobState, why string) {
 	p.failLedger(j, why)
 }
 
-// failLedger tells of a job that its ledger cannot be kept.
+// failLedger fails a job whose ledger cannot be kept.
 func (p *Peer) failLedger(j *jobState, why string) {
 	f := ledger.Failure{Kind: "disk", Reason: "the job's ledger could not be written: " + why}
 	p.emit(FailJob{ID: j.id, Failure: ledger.Failed{Failure: f, Nodes: []tasks.PeerID{p.self}, Tries: 1}})
@@ -280,19 +281,19 @@ func (p *Peer) failLedger(j *jobState, why string) {
 
 // replica is this peer's copy of a job's ledger.
 //
-// log is nil without a copy, while one is being made (founding), and where the only copy is in memory; record is what
-// the ledger says as far as it was followed, and is there in any case.
+// log is nil if this peer has no copy, if one is being made (founding), or if the ledger is in memory alone. record is
+// never nil: it is what the ledger says as far as this peer has followed it.
 type replica struct {
 	record    *ledger.Record
 	log       *quorum.Replica
 	self      quorum.Voter   // which voter of the log this copy is
 	founders  []quorum.Voter // with whom the log began
 	founding  *founding      // a copy is on its way to disk
-	neverLed  bool           // this peer has founded the log, and leads it as soon as it is on disk
-	leaveAt   tasks.Moment   // when a copy that the log has removed goes, if nobody answers
-	resigned  time.Duration  // when the others were last asked whether it may go sooner
-	recovery  *quorum.Link   // of the ledger, which was checked; the record may not have it yet
-	defied    uint64         // term of the last recovery that was refused
-	ledAt     time.Duration  // when the log last had a leader that this copy heard
-	settledAt time.Duration  // from when on a leader tells that the ledger lives, see settleTime
+	neverLed  bool           // this peer has founded the log, which has not elected it yet since it is not on disk
+	leaveAt   tasks.Moment   // when a copy that has lost its seat is dropped if nobody answers; else never
+	resigned  time.Duration  // when the voters were last asked whether it may be dropped sooner
+	recovery  *quorum.Link   // the ledger's last recovery, which was checked; the record may not have it yet
+	defied    uint64         // term of the last recovery that this peer has ignored
+	ledAt     time.Duration  // when this copy last heard a leader
+	settledAt time.Duration  // from when on hearing a leader shows that the ledger lives, see settleTime
 }
