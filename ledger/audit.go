@@ -23,23 +23,26 @@ type audits struct {
 // has yet to speak to one that has spoken, to be missed by the next audit too.
 func (h *Home) auditDue() bool {
 	since := h.now - h.audits.last
-	return since >= h.auditEvery() && (h.nodes.pending == 0 || since >= h.auditWait())
+	return since >= h.nodes.auditEvery() && (h.nodes.pending == 0 || since >= h.nodes.auditWait())
 }
 
 // Every is the time between a node's reports: longer the more nodes there are, since one home hears them all.
-func (h *Home) Every() time.Duration {
-	return max(h.cfg.Report, time.Duration(len(h.nodes.byID))*time.Second/time.Duration(h.cfg.Reports))
+func (h *Home) Every() time.Duration { return h.nodes.every() }
+
+// every is the time between a node's reports.
+func (ns *nodes) every() time.Duration {
+	return max(ns.cfg.Report, time.Duration(len(ns.byID))*time.Second/time.Duration(ns.cfg.Reports))
 }
 
 // slack is how much longer the time between reports is than in a small cluster. Everything that waits for reports waits
 // longer by a multiple of it.
-func (h *Home) slack() time.Duration { return h.Every() - h.cfg.Report }
+func (ns *nodes) slack() time.Duration { return ns.every() - ns.cfg.Report }
 
 // auditEvery is the time between two audits.
-func (h *Home) auditEvery() time.Duration { return h.cfg.Audit + h.slack() }
+func (ns *nodes) auditEvery() time.Duration { return ns.cfg.Audit + ns.slack() }
 
 // auditWait is how long an audit waits at most for nodes that have yet to speak.
-func (h *Home) auditWait() time.Duration { return h.cfg.AuditWait + 2*h.slack() }
+func (ns *nodes) auditWait() time.Duration { return ns.cfg.AuditWait + 2*ns.slack() }
 
 // yieldBelow is the time between reports above which they are too old to tell who holds a unit twice.
 const yieldBelow = 2 * time.Second

@@ -10,14 +10,12 @@ import (
 )
 
 // blame is what has failed and is being looked into. A range is a suspect until it is committed or set aside, or its
-// nodes turn out to be to blame; a node that is shunned has had its work taken and is given none, until it goes and
-// comes back.
+// nodes turn out to be to blame.
 type blame struct {
-	suspects []*suspect              // disjoint
-	general  Failed                  // failures that blame no unit
-	strikes  map[tasks.PeerID]int    // of these, by node
-	fatal    map[tasks.PeerID]bool   // nodes that say that no attempt can go well
-	shunned  map[tasks.PeerID]string // nodes from which the job was taken, and why
+	suspects []*suspect            // disjoint
+	general  Failed                // failures that blame no unit
+	strikes  map[tasks.PeerID]int  // of these, by node
+	fatal    map[tasks.PeerID]bool // nodes that say that no attempt can go well
 
 	inherited int64 // units that an earlier job has done, which say nothing of the nodes of this one
 	audits    int   // since the first node was shunned
@@ -27,12 +25,20 @@ func newBlame() blame {
 	return blame{
 		strikes: map[tasks.PeerID]int{},
 		fatal:   map[tasks.PeerID]bool{},
-		shunned: map[tasks.PeerID]string{},
 	}
 }
 
 // drop forgets suspects.
 func (b *blame) drop(which func(s *suspect) bool) { b.suspects = slices.DeleteFunc(b.suspects, which) }
+
+// leave has suspects among some units, which a node was to try, go to others.
+func (b *blame) leave(id tasks.PeerID, units tasks.Cover) {
+	for _, s := range b.suspects {
+		if s.at == id && units.Intersects(tasks.Cover{s.Range}) {
+			s.at = ""
+		}
+	}
+}
 
 // suspect is a range that failed and is being tried by itself.
 type suspect struct {
@@ -112,13 +118,13 @@ func (h *Home) decide(s *suspect) {
 
 // secondMayCome reports whether another node may soon be there to try s.
 func (h *Home) secondMayCome(s *suspect) bool {
-	return s.waited < secondWait && h.loading() && !h.stopping.begun
+	return s.waited < secondWait && h.nodes.loading() && !h.stopping.begun
 }
 
 // fatalFor reports whether the job fails since a node says that no attempt can go well: see shared.
 func (h *Home) fatalFor(from tasks.PeerID) bool {
 	h.blame.fatal[from] = true
-	return h.shared(slices.Collect(maps.Keys(h.blame.fatal))) && !(len(h.blame.fatal) < 2 && h.loading())
+	return h.shared(slices.Collect(maps.Keys(h.blame.fatal))) && !(len(h.blame.fatal) < 2 && h.nodes.loading())
 }
 
 // shared reports whether so many nodes say the same that it is not for a few liars to say: this one is among them, or
@@ -126,7 +132,7 @@ func (h *Home) fatalFor(from tasks.PeerID) bool {
 func (h *Home) shared(by []tasks.PeerID) bool {
 	working := 0 // whatever each of them sees: there may be none that sees all
 	for id := range h.nodes.byID {
-		working += btoi(h.atWork(id))
+		working += btoi(h.nodes.atWork(id))
 	}
 	return slices.Contains(by, h.cfg.Self) || 2*len(by) > working
 }
@@ -193,9 +199,9 @@ func (h *Home) workers(r tasks.Range) (n int) {
 }
 
 // loading reports whether nodes may yet become workers.
-func (h *Home) loading() bool {
-	for id, o := range h.nodes.byID {
-		if o.slots > 0 && h.blame.shunned[id] == "" && !(o.heard && o.report.Ready) {
+func (ns *nodes) loading() bool {
+	for _, o := range ns.byID {
+		if o.slots > 0 && o.shunned == "" && !(o.heard && o.report.Ready) {
 			return true
 		}
 	}
@@ -289,7 +295,7 @@ func (h *Home) abortedOn(from tasks.PeerID, f Failure) {
 	}
 	switch {
 	case h.hopes(from) > 0:
-		if h.blame.shunned[from] == "" {
+		if n.shunned == "" {
 			h.shun(from, f.Reason)
 		}
 	case h.record.Done.Cover().Empty():
@@ -304,12 +310,12 @@ func (h *Home) judgeNode(from tasks.PeerID) {
 	others := h.hopes(from)
 	byFew := len(h.blame.general.Nodes) < 2 || !h.shared(h.blame.general.Nodes)
 	if h.blame.general.Tries == 0 { // what failed there blamed entries
-		h.blame.general.Reason = h.blame.shunned[slices.Min(slices.Collect(maps.Keys(h.blame.shunned)))]
+		h.blame.general.Reason = h.nodes.whyShunned()
 	}
 	switch {
 	case h.Ended() || h.stopping.begun:
-	case others > 0 && (byFew || h.proven() || !h.record.Done.Cover().Empty()):
-		if h.blame.strikes[from] >= h.cfg.Strikes && h.blame.shunned[from] == "" {
+	case others > 0 && (byFew || h.nodes.ranBeside(h.blame.general.Nodes) || !h.record.Done.Cover().Empty()):
+		if n := h.nodes.byID[from]; n != nil && h.blame.strikes[from] >= h.cfg.Strikes && n.shunned == "" {
 			h.shun(from, h.blame.general.Reason)
 		}
 	case h.record.Done.Cover().Empty():
@@ -327,17 +333,17 @@ func (h *Home) hopes(beside tasks.PeerID) (n int) {
 	}
 	for id, o := range h.nodes.byID {
 		ready := o.heard && o.report.Ready
-		if id != beside && o.slots > 0 && h.blame.shunned[id] == "" && (ready || h.blame.audits < secondWait) {
+		if id != beside && o.slots > 0 && o.shunned == "" && (ready || h.blame.audits < secondWait) {
 			n++
 		}
 	}
 	return n
 }
 
-// proven reports whether the code has worked on a node on which nothing has failed.
-func (h *Home) proven() bool {
-	for id, o := range h.nodes.byID {
-		if o.report.Stats.Units > 0 && !slices.Contains(h.blame.general.Nodes, id) {
+// ranBeside reports whether the code has worked on a node beside those on which it has failed.
+func (ns *nodes) ranBeside(failed []tasks.PeerID) bool {
+	for id, o := range ns.byID {
+		if o.report.Stats.Units > 0 && !slices.Contains(failed, id) {
 			return true
 		}
 	}
@@ -346,7 +352,7 @@ func (h *Home) proven() bool {
 
 // hopeless looks at each audit whether all nodes that have the code are set aside.
 func (h *Home) hopeless() {
-	if len(h.blame.shunned) == 0 {
+	if h.nodes.whyShunned() == "" {
 		return
 	}
 	h.blame.audits++
@@ -377,7 +383,7 @@ func (h *Home) Failing() []Lost {
 }
 
 // Shunned names the nodes on which everything failed, and how.
-func (h *Home) Shunned() map[tasks.PeerID]string { return maps.Clone(h.blame.shunned) }
+func (h *Home) Shunned() map[tasks.PeerID]string { return h.nodes.shunned() }
 
 // retry gives suspects without a node another try; called at each audit.
 func (h *Home) retry() {

@@ -170,7 +170,7 @@ func (h *Home) giveUp(o *offer, here string, slow bool) {
 		if h.kept.failures >= maxUnstored && nobodyElse {
 			h.stop("given up: the job's home could not keep results: " + here)
 		}
-	case !h.stale(o.Holder):
+	case !h.nodes.stale(o.Holder, h.now):
 		h.vain(o, 1)
 		if slow {
 			h.tooSlowFrom(o.Holder, o.since)

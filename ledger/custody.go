@@ -28,6 +28,7 @@ import (
 // Only the home that began a job knows who was given what. For a home that took over all units count as given to
 // everybody. Where there are many nodes, whose reports are rare, only the first rule is applied.
 type custody struct {
+	self        tasks.PeerID                 // the home
 	began       bool                         // this home has led the job from its beginning
 	beganAt     time.Duration                // when it began the job
 	out         tasks.Cover                  // units that have left the home at some time
@@ -107,24 +108,24 @@ func (c *custody) hasRoom(p merge.Partial) bool {
 }
 
 // mayHave is all units that a node was given at some time, as far as this home knows.
-func (h *Home) mayHave(id tasks.PeerID) tasks.Cover {
-	if id == h.cfg.Self {
-		return tasks.CoverOf(h.record.Want)
+func (c *custody) mayHave(id tasks.PeerID, want tasks.Range) tasks.Cover {
+	if id == c.self {
+		return tasks.CoverOf(want)
 	}
-	return h.custody.given[id]
+	return c.given[id]
 }
 
 // has is what a node reports to hold, as far as it is believed.
 func (h *Home) has(id tasks.PeerID, n *node) tasks.Cover {
 	if h.traced() && n.report.Traced {
-		return n.held().Intersect(h.mayHave(id))
+		return n.held().Intersect(h.custody.mayHave(id, h.record.Want))
 	}
 	return n.held()
 }
 
 // traced reports whether this home knows who was given what.
 func (h *Home) traced() bool {
-	h.custody.many = h.custody.many || h.slack() > 0
+	h.custody.many = h.custody.many || h.nodes.slack() > 0
 	return h.custody.began && !h.custody.many
 }
 
@@ -138,7 +139,7 @@ func (h *Home) follow(from tasks.PeerID, n *node, r *Report) (news []tasks.PeerI
 		n.coming = nil
 	}
 	for _, g := range r.Gave {
-		c := g.Ranges.Intersect(h.mayHave(from))
+		c := g.Ranges.Intersect(h.custody.mayHave(from, h.record.Want))
 		to := h.nodes.byID[g.To]
 		unasked := g.Merge && !slices.Contains(n.uppers, g.To)
 		if to == nil || g.To == h.cfg.Self || unasked || h.custody.given[g.To].Covers(c) {
@@ -162,8 +163,8 @@ func (r *Report) giftsValid(want tasks.Range) bool {
 }
 
 // neverGiven reports whether another node offers units that have never left the home.
-func (h *Home) neverGiven(p merge.Partial) bool {
-	return h.custody.began && p.Holder != h.cfg.Self && !h.custody.out.Covers(p.Cover) && !mutant.On(mutant.AnyClaim)
+func (c *custody) neverGiven(p merge.Partial) bool {
+	return c.began && p.Holder != c.self && !c.out.Covers(p.Cover) && !mutant.On(mutant.AnyClaim)
 }
 
 // disputed is the units of an offer that its holder was never given and that other nodes, by, report to hold.
@@ -177,10 +178,11 @@ func (h *Home) disputed(p merge.Partial) (out tasks.Cover, by []tasks.PeerID) {
 			break
 		}
 		n := h.nodes.byID[id]
-		if id == p.Holder || !n.heard || !n.report.Traced || h.stale(id) {
+		if id == p.Holder || !n.heard || !n.report.Traced || h.nodes.stale(id, h.now) {
 			continue
 		}
-		if c := n.held().Intersect(claimed).Intersect(h.mayHave(id)).Union(n.coming.Intersect(claimed)); !c.Empty() {
+		held := n.held().Intersect(claimed).Intersect(h.custody.mayHave(id, h.record.Want))
+		if c := held.Union(n.coming.Intersect(claimed)); !c.Empty() {
 			out, by = out.Union(c), append(by, id)
 		}
 	}
@@ -204,7 +206,7 @@ func (os *offers) ordered(p merge.Partial) bool {
 // again.
 func (h *Home) explained(p merge.Partial) bool {
 	disputed, by := h.disputed(p)
-	if !h.neverGiven(p) && disputed.Empty() {
+	if !h.custody.neverGiven(p) && disputed.Empty() {
 		h.custody.explain(p.ID)
 		return true
 	}
@@ -236,13 +238,13 @@ func (h *Home) lookAgain(audit bool, news []tasks.PeerID) {
 		}
 		switch n := h.nodes.byID[k.Holder]; {
 		case n == nil || h.judge(k.Partial) != merge.Fresh:
-		case h.neverGiven(k.Partial):
+		case h.custody.neverGiven(k.Partial):
 			if k.audits < namedAfter {
 				h.custody.unexplained = append(h.custody.unexplained, k)
 				continue
 			}
 			h.refuse(k.Partial)
-			if h.impossible(k) {
+			if h.nodes.impossible(k, h.custody.beganAt) {
 				h.emit(False{By: k.Holder, Impossible: true})
 			}
 		default:
@@ -252,17 +254,17 @@ func (h *Home) lookAgain(audit bool, news []tasks.PeerID) {
 }
 
 // impossible reports whether a node cannot have run by itself what it offered, in the time since the job began.
-func (h *Home) impossible(k *keptBack) bool {
+func (ns *nodes) impossible(k *keptBack, began time.Duration) bool {
 	if slices.ContainsFunc(k.Kids, func(id merge.ID) bool { return id.Node != k.Holder }) { // the lie may be another's
 		return false
 	}
 	var rate float64 // of the fastest slot
-	for _, id := range h.nodes.order {
-		if n := h.nodes.byID[id]; id != k.Holder && n.slots > 0 {
+	for _, id := range ns.order {
+		if n := ns.byID[id]; id != k.Holder && n.slots > 0 {
 			rate = max(rate, n.report.Stats.Rate/float64(n.slots))
 		}
 	}
-	slots, time := float64(max(h.nodes.byID[k.Holder].slots, 1)), (k.since - h.custody.beganAt).Seconds()
+	slots, time := float64(max(ns.byID[k.Holder].slots, 1)), (k.since - began).Seconds()
 	most := tooFast * rate * slots * time
 	return rate > 0 && float64(k.Units) > most
 }
@@ -277,7 +279,7 @@ func (h *Home) weigh(k *keptBack) {
 		h.admit(k.Partial)
 	case h.now-k.since < explainWait+2*h.Every():
 		h.custody.unexplained = append(h.custody.unexplained, k)
-	case by.unexplained+disputed <= h.share(k.Holder):
+	case by.unexplained+disputed <= h.nodes.share(k.Holder, h.record.Want.Len()):
 		by.unexplained += disputed
 		h.admit(k.Partial)
 	default:
@@ -285,13 +287,13 @@ func (h *Home) weigh(k *keptBack) {
 	}
 }
 
-// share is how many units of the job a node's slots entitle it to. A node says itself how many slots it has, so it is
-// no more than half of the job where other nodes have slots, too.
-func (h *Home) share(id tasks.PeerID) int64 {
-	slots := h.nodes.byID[id].slots
-	share := int64(float64(h.record.Want.Len()) * float64(slots) / float64(max(h.nodes.slots, 1)))
-	if h.nodes.slots > slots {
-		share = min(share, h.record.Want.Len()/2)
+// share is to how many of all units of the job a node's slots entitle it. A node says itself how many slots it has, so
+// it is no more than half of the job where other nodes have slots, too.
+func (ns *nodes) share(id tasks.PeerID, units int64) int64 {
+	slots := ns.byID[id].slots
+	share := int64(float64(units) * float64(slots) / float64(max(ns.slots, 1)))
+	if ns.slots > slots {
+		share = min(share, units/2)
 	}
 	return share
 }

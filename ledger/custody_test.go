@@ -263,7 +263,7 @@ func TestShareIsNotOneNumber(t *testing.T) {
 		want  int64
 	}{{1, units / 3}, {2, units / 2}, {1 << 12, units / 2}, {1 << 30, units / 2}, {0, 0}} {
 		d.step(NodeUp{ID: "x", Slots: tc.slots})
-		if got := d.home.share("x"); got != tc.want {
+		if got := d.home.nodes.share("x", units); got != tc.want {
 			t.Errorf(
 				"with %d slots of its own beside two others a node's share is %d of %d, want %d",
 				tc.slots,
@@ -277,7 +277,7 @@ func TestShareIsNotOneNumber(t *testing.T) {
 		d.step(NodeUp{ID: id})
 	}
 	d.step(NodeUp{ID: "x", Slots: 8})
-	if got := d.home.share("x"); got != units {
+	if got := d.home.nodes.share("x", units); got != units {
 		t.Errorf("the only one that works has a share of %d", got)
 	}
 }
@@ -322,9 +322,8 @@ func TestReportsAreBoundedByTheJob(t *testing.T) {
 		}
 	}
 	var all int64
-	h := New(Config{Self: "h"}, &Record{Want: tasks.R(0, 1<<45)}, nil, false)
 	for range mostNodes {
-		r := h.plausible(Report{Stats: lie})
+		r := Report{Stats: lie}.plausible(1 << 45)
 		if all += r.Stats.Bytes; all < 0 {
 			t.Fatal("the sum over all nodes is too large for a number")
 		}

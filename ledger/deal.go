@@ -57,8 +57,8 @@ const fewNodes = 2 * merge.FanIn
 const maxDealWait = 50 * time.Millisecond
 
 // dealWait grows with the number of nodes, so that few messages do for many of them.
-func (h *Home) dealWait() time.Duration {
-	return min(time.Duration(len(h.nodes.byID))*25*time.Microsecond, maxDealWait)
+func (ns *nodes) dealWait() time.Duration {
+	return min(time.Duration(len(ns.byID))*25*time.Microsecond, maxDealWait)
 }
 
 // becameReady notes a node that can work now.
@@ -75,7 +75,7 @@ func (h *Home) becameReady(id tasks.PeerID, n *node) {
 // are many the shares of several go to one of them, which passes them on.
 func (h *Home) dealAll() {
 	d := &h.dealing
-	gather := len(h.nodes.byID) > fewNodes && h.now-d.since < h.dealWait()
+	gather := len(h.nodes.byID) > fewNodes && h.now-d.since < h.nodes.dealWait()
 	if len(d.waiting) == 0 || h.stopping.begun || gather {
 		return
 	}
@@ -104,7 +104,9 @@ func (h *Home) dealAll() {
 }
 
 // cannotRun is what a node is not to be dealt: it cannot read it, or has yet to hear of it.
-func (h *Home) cannotRun(n *node) tasks.Cover { return n.blind.Union(h.unknown(n)) }
+func (h *Home) cannotRun(n *node) tasks.Cover {
+	return n.blind.Union(h.record.unknown(n.report.Appends))
+}
 
 // headFor is the node above one that the home deals to: the home itself for the first few.
 func (h *Home) headFor(id tasks.PeerID) tasks.PeerID {

@@ -38,7 +38,7 @@ func TestEachIsDealtItsShareOnce(t *testing.T) {
 	for i := range nodes {
 		d.report(worker(i))
 	}
-	d.now += d.home.dealWait()
+	d.now += d.home.nodes.dealWait()
 	d.step(Tick{})
 	deals := all[Deal](d)
 	if len(deals) > merge.FanIn {
@@ -121,8 +121,8 @@ func TestReportsGetRarer(t *testing.T) {
 	if perSecond := 3000 / every.Seconds(); perSecond > float64(large.home.cfg.Reports) {
 		t.Errorf("3000 nodes report %.0f times a second", perSecond)
 	}
-	if large.home.auditEvery() < every {
-		t.Errorf("audits come every %v, reports every %v", large.home.auditEvery(), every)
+	if large.home.nodes.auditEvery() < every {
+		t.Errorf("audits come every %v, reports every %v", large.home.nodes.auditEvery(), every)
 	}
 }
 

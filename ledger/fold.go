@@ -75,7 +75,7 @@ func (h *Home) foldSteps() {
 
 // orderFold has committed partials merged here.
 func (h *Home) orderFold() {
-	if mutant.On(mutant.NeverFold) || h.now < h.folding.notBefore || !h.foldDue() || !h.canMerge() {
+	if mutant.On(mutant.NeverFold) || h.now < h.folding.notBefore || !h.foldDue() || !h.nodes.canMerge() {
 		return
 	}
 	inputs := h.foldInputs()
@@ -93,12 +93,12 @@ func (h *Home) orderFold() {
 
 // foldDue reports whether there are many committed partials, or many bytes of them, or commits wait for a fold.
 func (h *Home) foldDue() bool {
-	return len(h.kept.all) > h.cfg.FoldAbove || h.folding.wanted || h.foldsBytes()
+	return len(h.kept.all) > h.cfg.FoldAbove || h.folding.wanted || h.kept.bulky(h.cfg.FoldFloor)
 }
 
-// foldsBytes reports whether what is committed has so many bytes more than its largest part that it is folded for that.
-func (h *Home) foldsBytes() bool {
-	return h.kept.bytes > max(h.cfg.FoldFloor, h.kept.largest()*3/2)
+// bulky reports whether what is committed has so many bytes more than its largest part that it is folded for that.
+func (ks *kept) bulky(floor int64) bool {
+	return ks.bytes > max(floor, ks.largest()*3/2)
 }
 
 // tier is the level of a blob in the tree of folds: FanIn of one level make one of the next where sizes add up.
@@ -129,7 +129,7 @@ func (h *Home) foldInputs() []merge.Partial {
 			return fitFold(all[i:j])
 		}
 	}
-	if !h.folding.wanted && !h.foldsBytes() && len(all) <= (h.cfg.FoldAbove+h.cfg.MaxBlobs)/2 {
+	if !h.folding.wanted && !h.kept.bulky(h.cfg.FoldFloor) && len(all) <= (h.cfg.FoldAbove+h.cfg.MaxBlobs)/2 {
 		return nil
 	}
 	return fitFold(all)

@@ -253,15 +253,14 @@ func (h *Home) grown(a tasks.Append, changed bool) {
 	h.emit(Grown{Append: a, Units: units, Tell: tell})
 }
 
-// unknown are the units that a node cannot run yet, for it has yet to hear that they were appended.
-func (h *Home) unknown(n *node) tasks.Cover {
-	g := &h.record.Growth
-	if n.report.Appends >= g.Count() {
+// unknown are the units that a node with so many appends cannot run yet, for it has yet to hear of theirs.
+func (r *Record) unknown(appends uint64) tasks.Cover {
+	if appends >= r.Growth.Count() {
 		return nil
 	}
-	last := h.record.Want.Last
-	for _, a := range g.Appends[n.report.Appends:] {
+	last := r.Want.Last
+	for _, a := range r.Growth.Appends[appends:] {
 		last -= a.Units()
 	}
-	return tasks.CoverOf(tasks.R(last, h.record.Want.Last))
+	return tasks.CoverOf(tasks.R(last, r.Want.Last))
 }

@@ -227,11 +227,11 @@ func TestHomeTakesAppends(t *testing.T) {
 	if d.home.works("a", tasks.R(units, units+1)) || !d.home.works("a", tasks.R(0, 1)) {
 		t.Error("a node counts as one that can run what it has not reported to know")
 	}
-	if got := d.home.unknown(d.home.nodes.byID["a"]); !got.Equal(span(units, units+20)) {
+	if got := d.home.Record().unknown(d.home.nodes.byID["a"].report.Appends); !got.Equal(span(units, units+20)) {
 		t.Errorf("unknown to it are %v", got)
 	}
 	d.home.nodes.byID["a"].report.Appends = 1
-	if got := d.home.unknown(d.home.nodes.byID["a"]); !got.Equal(span(units+10, units+20)) {
+	if got := d.home.Record().unknown(d.home.nodes.byID["a"].report.Appends); !got.Equal(span(units+10, units+20)) {
 		t.Errorf("unknown to it are %v", got)
 	}
 }

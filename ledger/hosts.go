@@ -25,15 +25,15 @@ const (
 func (n *node) able() bool { return n.report.Stats.Units > 0 }
 
 // atWork reports whether a node can run packets of files that it sees now.
-func (h *Home) atWork(id tasks.PeerID) bool {
-	n := h.nodes.byID[id]
-	return n != nil && n.slots > 0 && h.Ready(id)
+func (ns *nodes) atWork(id tasks.PeerID) bool {
+	n := ns.byID[id]
+	return n != nil && n.slots > 0 && ns.ready(id)
 }
 
 // works reports whether a node can run packets of r now.
 func (h *Home) works(id tasks.PeerID, r tasks.Range) bool {
 	n, units := h.nodes.byID[id], tasks.Cover{r}
-	return h.atWork(id) && !n.blind.Intersects(units) && !h.unknown(n).Intersects(units)
+	return h.nodes.atWork(id) && !n.blind.Intersects(units) && !h.record.unknown(n.report.Appends).Intersects(units)
 }
 
 // ableBeside reports whether nodes on which something has gone well can run r, or could until lately; those that tried
@@ -54,7 +54,7 @@ func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
 func (h *Home) goesWellBeside(id tasks.PeerID) bool {
 	open := h.open()
 	for o, n := range h.nodes.byID {
-		if o != id && n.able() && h.atWork(o) && !open.Minus(n.blind).Empty() {
+		if o != id && n.able() && h.nodes.atWork(o) && !open.Minus(n.blind).Empty() {
 			return true
 		}
 	}
@@ -146,11 +146,11 @@ func (h *Home) acquit() {
 	})
 	for _, id := range h.nodes.order {
 		n := h.nodes.byID[id]
-		if n.slots == 0 || n.able() || h.blame.shunned[id] != "" || !h.goesWellBeside(id) {
+		if n.slots == 0 || n.able() || n.shunned != "" || !h.goesWellBeside(id) {
 			continue
 		}
 		if n.failures-h.confirmed(id) >= h.cfg.Strikes {
-			h.shun(id, cmp.Or(n.lastWord, "everything fails"))
+			h.shun(id, n.lastWord)
 		}
 	}
 }
@@ -159,22 +159,20 @@ func (h *Home) acquit() {
 // know of it has missed the order, which is repeated. A node that says so although this home has not ordered it was
 // told by an earlier home; it does no work, so this home does not wait for it.
 func (h *Home) knowAside(id tasks.PeerID, says bool) {
-	switch reason := h.blame.shunned[id]; {
-	case says && reason == "":
-		h.blame.shunned[id] = cmp.Or(h.nodes.byID[id].lastWord, "everything failed there before this home led the job")
-	case !says && reason != "" && h.now-h.nodes.byID[id].asideAt >= h.cfg.Repeat:
-		h.nodes.byID[id].asideAt = h.now
-		h.emit(Shun{ID: id, Reason: reason, Again: true})
+	switch n := h.nodes.byID[id]; {
+	case says && n.shunned == "":
+		n.shunned = cmp.Or(n.lastWord, "everything failed there before this home led the job")
+	case !says && n.shunned != "" && h.now-n.asideAt >= h.cfg.Repeat:
+		n.asideAt = h.now
+		h.emit(Shun{ID: id, Reason: n.shunned, Again: true})
 	}
 }
 
-// shun takes the job from a node.
+// shun takes the job from a node, which must be there.
 func (h *Home) shun(id tasks.PeerID, reason string) {
-	h.blame.shunned[id] = reason
-	if n := h.nodes.byID[id]; n != nil {
-		n.asideAt = h.now
-	}
-	h.emit(Shun{ID: id, Reason: reason})
+	n := h.nodes.byID[id]
+	n.shunned, n.asideAt = cmp.Or(reason, "everything fails"), h.now
+	h.emit(Shun{ID: id, Reason: n.shunned})
 }
 
 // confirmed counts, as a lower bound, those failures of a node that nodes on which other things go well have had as

@@ -236,7 +236,9 @@ func (h *Home) spread() {
 
 // lacking reports whether some replica that is there is not known to keep k.
 func (h *Home) lacking(k *keeping) bool {
-	return slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return !k.by[id] && !h.stale(id) })
+	return slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool {
+		return !k.by[id] && !h.nodes.stale(id, h.now)
+	})
 }
 
 // storedAgain takes note that a committed blob is here, as it must be; or is not what was committed.
@@ -266,7 +268,7 @@ func (h *Home) gone(k *keeping, here string) {
 	if k.fails++; k.lacking.Never() {
 		k.lacking = tasks.At(h.now)
 	}
-	away := slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return h.stale(id) })
+	away := slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return h.nodes.stale(id, h.now) })
 	if away { // those that are there are asked anew when it is back
 		k.fails = 0
 	}

@@ -90,11 +90,12 @@ func New(cfg Config, record *Record, data *tasks.Dataset, deal bool) *Home {
 		record:    record,
 		data:      data,
 		rest:      rest{stale: true},
-		nodes:     newNodes(),
+		nodes:     newNodes(&cfg),
 		dealing:   newDealing(deal),
 		offers:    newOffers(),
 		replicas:  newReplicas(cfg.Self),
 		kept:      newKept(),
+		custody:   custody{self: cfg.Self},
 		standings: standings{},
 		blame:     newBlame(),
 		sight:     newSight(),
@@ -215,7 +216,7 @@ func (h *Home) afterEnd(ev Event) {
 	case Reported:
 		if n := h.nodes.byID[ev.From]; n != nil {
 			h.nodes.speaks(n, h.now)
-			n.report = h.plausible(ev.Report)
+			n.report = ev.Report.plausible(h.record.Want.Len())
 		}
 	}
 }
@@ -272,12 +273,12 @@ func (h *Home) Wake() time.Duration {
 	if h.Ended() {
 		return h.now + h.cfg.Audit
 	}
-	wake := h.audits.last + h.auditEvery()
+	wake := h.audits.last + h.nodes.auditEvery()
 	if h.now >= wake {
-		wake = h.audits.last + h.auditWait()
+		wake = h.audits.last + h.nodes.auditWait()
 	}
 	if len(h.dealing.waiting) > 0 {
-		wake = min(wake, h.dealing.since+h.dealWait())
+		wake = min(wake, h.dealing.since+h.nodes.dealWait())
 	}
 	if h.offers.changed {
 		wake = min(wake, h.offers.planned+planEvery)

@@ -11,6 +11,7 @@ import (
 // nodes are the members that are connected, and what each reported last. order has exactly the keys of byID, sorted;
 // slots is the sum of theirs; pending counts those that have reported before, but not since the last audit.
 type nodes struct {
+	cfg     *Config // for how long it takes them to be heard
 	byID    map[tasks.PeerID]*node
 	order   []tasks.PeerID // effects must not depend on the order of a map
 	slots   int
@@ -27,6 +28,10 @@ type node struct {
 	spoke  bool          // it has reported since the last audit
 	fresh  bool          // it has reported since the job began to be wound up
 	last   time.Duration // when it last reported or offered something
+
+	// shunned is why the job was taken from it, so that it is given no work until it goes, and comes back mended; empty if
+	// it was not.
+	shunned string
 
 	knows uint64 // appends that it has, as it last reported, or was told at once since
 
@@ -45,7 +50,7 @@ type node struct {
 	awaited int            // so many of its reports until they have
 }
 
-func newNodes() nodes { return nodes{byID: map[tasks.PeerID]*node{}} }
+func newNodes(cfg *Config) nodes { return nodes{cfg: cfg, byID: map[tasks.PeerID]*node{}} }
 
 // up adds a node, or takes another number of slots of one that is there.
 func (ns *nodes) up(id tasks.PeerID, slots int, now time.Duration) {
@@ -132,9 +137,8 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 	if n == nil {
 		return
 	}
-	h.goes(id, n)
+	h.sight.goes(id, n, h.now)
 	h.nodes.down(id)
-	delete(h.blame.shunned, id) // it may come back mended
 	delete(h.blame.strikes, id)
 	h.offers.dropAll(func(o *offer) bool { return o.Holder == id && o.state != fetching && o.state != proposed })
 	h.offers.changed = true
@@ -143,42 +147,68 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 			o.state = waiting
 		}
 	}
-	for _, s := range h.blame.suspects {
-		if s.at == id {
-			s.at = ""
-		}
-	}
+	h.blame.leave(id, tasks.CoverOf(h.record.Want))
 	h.lookAgain(false, []tasks.PeerID{id}) // what it had is another's now
 }
 
 // stale reports whether a node has not reported for so long that it had best not be ordered about.
-func (h *Home) stale(id tasks.PeerID) bool {
-	n := h.nodes.byID[id]
-	return n == nil || h.now-n.last > 2*(h.cfg.Audit+h.slack())
+func (ns *nodes) stale(id tasks.PeerID, now time.Duration) bool {
+	n := ns.byID[id]
+	return n == nil || now-n.last > 2*(ns.cfg.Audit+ns.slack())
+}
+
+// silent reports whether a node has not reported yet, or not for long.
+func (ns *nodes) silent(id tasks.PeerID, now time.Duration) bool {
+	n := ns.byID[id]
+	return n == nil || !n.heard || now-n.last > ns.cfg.AuditWait+4*ns.slack()
 }
 
 // Silent reports whether a node has not reported yet, or not for long: the last report may be of an earlier life,
 // and it knows nothing of the job.
-func (h *Home) Silent(id tasks.PeerID) bool {
-	n := h.nodes.byID[id]
-	return n == nil || !n.heard || h.now-n.last > h.cfg.AuditWait+4*h.slack()
-}
+func (h *Home) Silent(id tasks.PeerID) bool { return h.nodes.silent(id, h.now) }
 
 // Heard reports whether a node has reported to this home.
 func (h *Home) Heard(id tasks.PeerID) bool { return h.nodes.byID[id] != nil && h.nodes.byID[id].heard }
 
-// Ready reports whether a node works for the job: it has the code loaded, and the job was not taken from it.
-func (h *Home) Ready(id tasks.PeerID) bool { return h.nodes.loaded(id) && h.blame.shunned[id] == "" }
+// ready reports whether a node works for the job: it has the code loaded, and the job was not taken from it.
+func (ns *nodes) ready(id tasks.PeerID) bool { return ns.loaded(id) && ns.byID[id].shunned == "" }
 
-// Leaving reports whether a node has said that it goes.
-func (h *Home) Leaving(id tasks.PeerID) bool {
-	n := h.nodes.byID[id]
+// Ready reports whether a node works for the job: it has the code loaded, and the job was not taken from it.
+func (h *Home) Ready(id tasks.PeerID) bool { return h.nodes.ready(id) }
+
+// leaving reports whether a node has said that it goes.
+func (ns *nodes) leaving(id tasks.PeerID) bool {
+	n := ns.byID[id]
 	return n != nil && n.report.Leaving
 }
 
+// Leaving reports whether a node has said that it goes.
+func (h *Home) Leaving(id tasks.PeerID) bool { return h.nodes.leaving(id) }
+
 // canMerge reports whether this home can merge what is committed: also while it leaves and has nobody to hand the
 // lead to.
-func (h *Home) canMerge() bool { return h.nodes.loaded(h.cfg.Self) || h.Leaving(h.cfg.Self) }
+func (ns *nodes) canMerge() bool { return ns.loaded(ns.cfg.Self) || ns.leaving(ns.cfg.Self) }
+
+// shunned names the nodes from which the job was taken, and why.
+func (ns *nodes) shunned() map[tasks.PeerID]string {
+	out := map[tasks.PeerID]string{}
+	for id, n := range ns.byID {
+		if n.shunned != "" {
+			out[id] = n.shunned
+		}
+	}
+	return out
+}
+
+// whyShunned is why the job was taken from the first node of those from which it was; empty if from none.
+func (ns *nodes) whyShunned() string {
+	for _, id := range ns.order {
+		if why := ns.byID[id].shunned; why != "" {
+			return why
+		}
+	}
+	return ""
+}
 
 // Nodes returns what each node last reported, for display.
 func (h *Home) Nodes() map[tasks.PeerID]Report {

@@ -26,7 +26,7 @@ func (os *offers) setApart(o *offer, now time.Duration) {
 
 // mergeable reports whether a merge of an offer may be ordered.
 func (h *Home) mergeable(o *offer) bool {
-	return h.now >= o.apart && !o.Large() && !h.stale(o.Holder)
+	return h.now >= o.apart && !o.Large() && !h.nodes.stale(o.Holder, h.now)
 }
 
 // Planning looks at all offers: where there are many, not at each event.
@@ -48,16 +48,16 @@ func (h *Home) plan() {
 		return
 	}
 	h.offers.changed, h.offers.planned = false, h.now
-	waits, busy := h.count()
+	waits, busy := h.offers.count(h.now)
 	h.folding.wanted = h.folding.wanted && waits > 0
-	if waits == 0 || (waits < merge.FanIn && busy >= h.fetches()) {
+	if waits == 0 || (waits < merge.FanIn && busy >= h.nodes.fetches()) {
 		return
 	}
 	ready := h.ready()
 	if len(ready) > merge.FanIn {
 		h.reduceAll(ready)
 	}
-	if busy >= h.fetches() {
+	if busy >= h.nodes.fetches() {
 		return
 	}
 	h.fetchReady(ready, busy)
@@ -70,9 +70,9 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 	var blocked []*offer
 	for _, o := range ready {
 		shady := h.standings.shady(o.Holder)
-		may := o.state == waiting && busy < h.fetches() && h.turn(o.Partial) && merge.Fits(coming, o.Partial)
+		may := o.state == waiting && busy < h.nodes.fetches() && h.turn(o.Partial) && merge.Fits(coming, o.Partial)
 		switch {
-		case !may || shady && h.trying():
+		case !may || shady && h.offers.trying(h.standings):
 		case !room.fits(o.Partial):
 			blocked = append(blocked, o)
 		default:
@@ -89,19 +89,19 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 }
 
 // trying reports whether an offer of a node is being fetched whose last ones were in vain: one at a time.
-func (h *Home) trying() bool {
-	return slices.ContainsFunc(h.offers.all, func(o *offer) bool {
-		return o.state == fetching && h.standings.shady(o.Holder)
+func (os *offers) trying(by standings) bool {
+	return slices.ContainsFunc(os.all, func(o *offer) bool {
+		return o.state == fetching && by.shady(o.Holder)
 	})
 }
 
 // fetches is how many partials are brought here at once: more where there are many nodes, since the end of a job
 // waits for the round trips of those at the top of their tree.
-func (h *Home) fetches() int {
-	if len(h.nodes.byID) > fewNodes {
-		return 4 * h.cfg.Fetches
+func (ns *nodes) fetches() int {
+	if len(ns.byID) > fewNodes {
+		return 4 * ns.cfg.Fetches
 	}
-	return h.cfg.Fetches
+	return ns.cfg.Fetches
 }
 
 // A blob that comes here more slowly than fairPace, in bytes a second, takes no other's place after fairWait; more
@@ -112,9 +112,9 @@ const (
 )
 
 // overdue reports whether a blob that is to come here takes longer than wait and a pace allow.
-func (h *Home) overdue(o *offer, wait time.Duration, pace float64) bool {
+func (o *offer) overdue(now, wait time.Duration, pace float64) bool {
 	takes := time.Duration(float64(max(o.Size, 0)) / pace * float64(time.Second))
-	return o.state == fetching && !o.counted && h.now-o.since > wait+takes
+	return o.state == fetching && !o.counted && now-o.since > wait+takes
 }
 
 // turn reports whether an offer may be fetched beside the other offers of its holder that are being fetched. Another
@@ -127,17 +127,17 @@ func (h *Home) turn(p merge.Partial) bool {
 			n, bytes = n+1, bytes+o.Size
 		}
 	}
-	return p.Holder == h.cfg.Self || n == 0 || n < h.fetches()/2 && bytes+p.Size <= h.cfg.FoldFloor
+	return p.Holder == h.cfg.Self || n == 0 || n < h.nodes.fetches()/2 && bytes+p.Size <= h.cfg.FoldFloor
 }
 
 // count tells how many offers wait and how many blobs are being fetched.
-func (h *Home) count() (waits, busy int) {
-	for _, o := range h.offers.all {
+func (os *offers) count(now time.Duration) (waits, busy int) {
+	for _, o := range os.all {
 		switch o.state {
 		case waiting:
 			waits++
 		case fetching, proposed:
-			if !h.overdue(o, fairWait, fairPace) {
+			if !o.overdue(now, fairWait, fairPace) {
 				busy++
 			}
 		}
@@ -151,7 +151,7 @@ func (h *Home) count() (waits, busy int) {
 func (h *Home) tooSlow() {
 	for _, o := range slices.Clone(h.offers.all) {
 		times, late := 1<<h.offers.unstored[o.ID], h.tooLong(o)
-		if late || h.folding.wanted && h.overdue(o, time.Duration(times)*fairWait, fairPace/float64(times)) {
+		if late || h.folding.wanted && o.overdue(h.now, time.Duration(times)*fairWait, fairPace/float64(times)) {
 			h.giveUp(o, "", late)
 		}
 	}

@@ -93,15 +93,16 @@ func (f Failure) Cut() Failure {
 // for long: then the newer ones were those of another process with the node's identity, which is gone.
 func (h *Home) reported(from tasks.PeerID, r Report) {
 	n := h.nodes.byID[from]
-	if n == nil || n.heard && r.Seq <= n.report.Seq && !h.stale(from) || !r.valid(h.record.Want) {
+	if n == nil || n.heard && r.Seq <= n.report.Seq && !h.nodes.stale(from, h.now) || !r.valid(h.record.Want) {
 		return
 	}
 	fresh := slices.DeleteFunc(slices.Clone(r.Failures), func(f Failure) bool {
 		return n.heard && f.Seq <= lastSeq(n.report.Failures)
 	})
 	first := r.Ready && !h.nodes.loaded(from)
-	n.report = h.plausible(r)
-	h.sees(from, n)
+	n.report = r.plausible(h.record.Want.Len())
+	n.sees()
+	h.blame.leave(from, n.blind) // what it cannot try
 	if r.Ready || n.slots == 0 {
 		delete(h.sight.away, from)
 	}
@@ -127,10 +128,11 @@ func (r *Report) valid(want tasks.Range) bool {
 	return r.Held.Valid(want) && r.Also.Valid(want) && r.unseenValid(want) && r.giftsValid(want)
 }
 
-// plausible bounds numbers, which are shown, sorted by and summed up, by what the job can have cost a node at most.
-func (h *Home) plausible(r Report) Report {
-	most := min(someRuns*h.record.Want.Len()+smallRuns, mostUnits)
-	r.Ran, r.Left = min(max(r.Ran, 0), h.record.Want.Len()), max(r.Left, 0)
+// plausible bounds numbers, which are shown, sorted by and summed up, by what a job of so many units can have cost a
+// node at most.
+func (r Report) plausible(want int64) Report {
+	most := min(someRuns*want+smallRuns, mostUnits)
+	r.Ran, r.Left = min(max(r.Ran, 0), want), max(r.Left, 0)
 	s := &r.Stats
 	for _, v := range []*int64{&s.Units, &s.Packets, &s.Steals, &s.Merges, &s.Generations, &s.Failures} {
 		*v = min(max(*v, 0), most)

@@ -54,18 +54,13 @@ func (r Report) unseenValid(want tasks.Range) bool {
 		!slices.ContainsFunc(r.Unseen, func(u Unseen) bool { return !u.Cover.Valid(want) })
 }
 
-// sees takes what a node reports that it cannot read. A suspect that it was to try goes to another.
-func (h *Home) sees(id tasks.PeerID, n *node) {
+// sees takes what a node reports that it cannot read.
+func (n *node) sees() {
 	n.blind = nil
 	n.report.Unseen = slices.Clone(n.report.Unseen)
 	for i, u := range n.report.Unseen {
 		n.report.Unseen[i] = u.Cut()
 		n.blind = n.blind.Union(u.Cover)
-	}
-	for _, s := range h.blame.suspects {
-		if s.at == id && n.blind.Intersects(tasks.Cover{s.Range}) {
-			s.at = ""
-		}
 	}
 }
 
@@ -81,7 +76,7 @@ func (h *Home) unreadable() tasks.Cover {
 	}
 	idle := map[tasks.PeerID]bool{}
 	for _, id := range h.nodes.order {
-		if h.nodes.byID[id].slots > 0 && h.idleFor(id) > max(h.cfg.Return, h.patience(id, h.record.Want.Len())) {
+		if h.nodes.byID[id].slots > 0 && h.idleFor(id) > max(h.cfg.Return, h.nodes.patience(id, h.record.Want.Len())) {
 			idle[id] = true
 		}
 	}
@@ -108,7 +103,7 @@ func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
 	for _, id := range h.nodes.order {
 		n := h.nodes.byID[id]
 		switch {
-		case n.slots == 0 || h.blame.shunned[id] != "":
+		case n.slots == 0 || n.shunned != "":
 		case n.report.Leaving: // it may come back, but for one that says so for long
 			if n.able() && !idle[id] {
 				unread = unread.Intersect(n.blind)
@@ -141,9 +136,9 @@ type absent struct {
 const keepAbsent = 10
 
 // goes notes that a node goes which may come back.
-func (h *Home) goes(id tasks.PeerID, n *node) {
-	if n.heard && n.able() && n.slots > 0 && h.blame.shunned[id] == "" {
-		h.sight.away[id] = &absent{since: h.now, able: true, blind: n.blind}
+func (s *sight) goes(id tasks.PeerID, n *node, now time.Duration) {
+	if n.heard && n.able() && n.slots > 0 && n.shunned == "" {
+		s.away[id] = &absent{since: now, able: true, blind: n.blind}
 	}
 }
 
@@ -271,7 +266,7 @@ func (h *Home) proposeUnread(file tasks.Range) {
 	}
 	for _, id := range h.nodes.order {
 		n := h.nodes.byID[id]
-		if n.slots > 0 && n.heard && h.blame.shunned[id] == "" && !slices.Contains(lost.Nodes, id) {
+		if n.slots > 0 && n.heard && n.shunned == "" && !slices.Contains(lost.Nodes, id) {
 			add(id, "said that it sees it, and did nothing for "+h.idleFor(id).Round(time.Second).String())
 		}
 	}

@@ -84,17 +84,17 @@ func (h *Home) tooLong(o *offer) bool {
 	if o.state != fetching || o.counted || h.now-o.since <= leastWait {
 		return false
 	}
-	size := float64(min(max(o.Size, 0), h.likely(o.Partial)))
+	size := float64(min(max(o.Size, 0), h.record.likely(o.Partial, h.cfg.FoldFloor)))
 	more := min(size/leastPace, leastMost.Seconds()+size/fairPace) // seconds
 	times := float64(int64(1) << h.offers.unstored[o.ID])
 	return h.now-o.since > leastWait+time.Duration(times*more*float64(time.Second))
 }
 
-// likely is the size up to which that of an offer is believed.
-func (h *Home) likely(p merge.Partial) int64 {
-	parts := h.record.Done.Parts()
+// likely is the size up to which that of an offer is believed, from floor where nothing is committed yet.
+func (r *Record) likely(p merge.Partial, floor int64) int64 {
+	parts := r.Done.Parts()
 	if len(parts) == 0 {
-		return firstBlob * h.cfg.FoldFloor
+		return firstBlob * floor
 	}
 	most := float64(smallBlob)
 	for _, b := range parts {

@@ -154,8 +154,8 @@ func (h *Home) doubtAll() {
 	if h.stopping.begun || mutant.On(mutant.HeldForEver) {
 		return
 	}
-	past := min(h.now-h.audits.doubtedAt, 4*h.auditEvery()) // more, and this home itself was stopped
-	open, idle := h.open(), h.idlers()
+	past := min(h.now-h.audits.doubtedAt, 4*h.nodes.auditEvery()) // more, and this home itself was stopped
+	open, idle := h.open(), h.nodes.idlers(h.record.Done.Cover())
 	for _, id := range h.nodes.order {
 		n := h.nodes.byID[id]
 		claims := n.report.Held.Union(n.report.Also).Intersect(open)
@@ -172,18 +172,18 @@ func (h *Home) doubtAll() {
 			d.doubted, d.base = d.doubted.Union(fresh), nil
 			continue
 		}
-		if goesOn && others && d.waited > h.patience(id, d.base.Len()) {
+		if goesOn && others && d.waited > h.nodes.patience(id, d.base.Len()) {
 			h.counts.Doubted += d.base.Len()
 			d.doubted, d.base = d.doubted.Union(d.base), nil
 		}
 	}
 }
 
-// idlers are nodes that could work and have nothing to do.
-func (h *Home) idlers() (ids []tasks.PeerID) {
-	for _, id := range h.nodes.order {
-		n := h.nodes.byID[id]
-		if h.atWork(id) && n.report.Left == 0 && n.held().Minus(h.record.Done.Cover()).Empty() {
+// idlers are nodes that could work and have nothing to do but what is done.
+func (ns *nodes) idlers(done tasks.Cover) (ids []tasks.PeerID) {
+	for _, id := range ns.order {
+		n := ns.byID[id]
+		if ns.atWork(id) && n.report.Left == 0 && n.held().Minus(done).Empty() {
 			ids = append(ids, id)
 		}
 	}
@@ -195,20 +195,20 @@ func (h *Home) idlers() (ids []tasks.PeerID) {
 // begun, so no more has to be waited for than what can be under way: what is done and not sealed, and the packets that
 // run, of entries that may take some times as long as the others' do. However much a node claims, it is waited for no
 // longer.
-func (h *Home) patience(id tasks.PeerID, units int64) time.Duration {
+func (ns *nodes) patience(id tasks.PeerID, units int64) time.Duration {
 	var sum float64
 	count := 0
-	for _, o := range h.nodes.order {
-		if r := h.nodes.byID[o].report.Stats.Rate; r > 0 && o != id {
+	for _, o := range ns.order {
+		if r := ns.byID[o].report.Stats.Rate; r > 0 && o != id {
 			sum, count = sum+r, count+1
 		}
 	}
-	wait := h.cfg.Patience + 2*h.slack()
+	wait := ns.cfg.Patience + 2*ns.slack()
 	if count == 0 {
 		return 10 * wait
 	}
 	mean := sum / float64(count)
-	rate := max(h.nodes.byID[id].report.Stats.Rate, mean/4)
-	takes := min(float64(units)/rate, h.cfg.Unsealed.Seconds()+64/mean)
+	rate := max(ns.byID[id].report.Stats.Rate, mean/4)
+	takes := min(float64(units)/rate, ns.cfg.Unsealed.Seconds()+64/mean)
 	return wait + min(time.Duration(2*takes*float64(time.Second)), 24*time.Hour)
 }
