@@ -10,6 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/jobs"
 )
 
 // backdate has a file be of an earlier time.
@@ -60,11 +61,9 @@ func TestClocksTakeNoResult(t *testing.T) {
 				out = filepath.Join(t.TempDir(), "away", "out.root")
 			}
 			j := d.ended(t, "a", out, "histograms")
-			j.mu.Lock()
-			j.status.Submitted, j.status.Seconds = time.Now().Add(-tc.submitted), 1
-			j.mu.Unlock()
-			d.saveStatus(j)
-			path := filepath.Join(d.results.FolderOf(j.name), "status.json")
+			j.With(func(s *jobs.State) { s.Status.Submitted, s.Status.Seconds = time.Now().Add(-tc.submitted), 1 })
+			d.jobs.SaveStatus(j)
+			path := filepath.Join(d.results.FolderOf(j.Name), "status.json")
 			backdate(t, path, tc.written)
 			if tc.marked != 0 {
 				if err := durable.Write(path+".old", nil); err != nil {
@@ -81,8 +80,8 @@ func TestClocksTakeNoResult(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			d.sweep()
-			if kept := d.results.Has(j.name); kept == tc.goes {
+			d.jobs.Sweep()
+			if kept := d.results.Has(j.Name); kept == tc.goes {
 				t.Errorf("the result is kept: %v", kept)
 			}
 		})
@@ -96,14 +95,14 @@ func TestClocksPutNoJobFirst(t *testing.T) {
 	var want []string
 	for i, ahead := range []time.Duration{0, -1000 * time.Hour, 1000 * time.Hour, 0} {
 		j := d.ended(t, string(rune('a'+i)), "", "histograms")
-		j.mu.Lock()
-		j.status.Submitted = time.Now().Add(ahead)
-		j.ended = time.Now().Add(time.Duration(i-10) * time.Minute)
-		j.mu.Unlock()
-		want = append([]string{j.name}, want...)
+		j.With(func(s *jobs.State) {
+			s.Status.Submitted = time.Now().Add(ahead)
+			s.Ended = time.Now().Add(time.Duration(i-10) * time.Minute)
+		})
+		want = append([]string{j.Name}, want...)
 	}
 	var got []string
-	for _, f := range d.finishedJobs() {
+	for _, f := range d.jobs.FinishedJobs() {
 		got = append(got, f.Name)
 	}
 	if !slices.Equal(got, want) {
@@ -117,31 +116,31 @@ func TestClocksTakeNoUnfinishedJob(t *testing.T) {
 	const fortnight = 15 * 24 * time.Hour
 	d := openWithout(t, "home")
 	defer d.Close()
-	stuck := func(at time.Duration) *job {
-		j := d.book.New("0123456789abcdef0123456789abcdef")
-		j.led = true
-		j.view = engine.JobView{
-			Stuck: true,
-			Attempts: []ledger.Attempt{{
-				Node:    "other",
-				At:      time.Now().Add(-at).UnixMilli(),
-				Failure: ledger.Failure{Reason: "it crashed"},
-			}},
-		}
-		d.book.Add(j)
+	stuck := func(at time.Duration) *jobs.Job {
+		j := d.jobs.Book().New("0123456789abcdef0123456789abcdef")
+		j.With(func(s *jobs.State) {
+			s.Led = true
+			s.View = engine.JobView{
+				Stuck: true,
+				Attempts: []ledger.Attempt{{
+					Node:    "other",
+					At:      time.Now().Add(-at).UnixMilli(),
+					Failure: ledger.Failure{Reason: "it crashed"},
+				}},
+			}
+		})
+		d.jobs.Book().Add(j)
 		return j
 	}
-	dropped := func(j *job) bool {
-		d.expireUnfinished()
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		return j.concluding
+	dropped := func(j *jobs.Job) bool {
+		d.jobs.ExpireUnfinished()
+		return stateOf(j).Concluding
 	}
 	j := stuck(fortnight)
 	if dropped(j) {
 		t.Error("dropped at once, since another's clock is behind")
 	}
-	j.stuck.since = time.Now().Add(-fortnight)
+	j.With(func(s *jobs.State) { s.Stuck.Since = time.Now().Add(-fortnight) })
 	if !dropped(j) {
 		t.Error("kept for ever")
 	}

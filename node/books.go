@@ -6,6 +6,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/control"
+	"github.com/dtpnode/dtpnode/node/jobs"
 )
 
 // What the control interface asks of a daemon (control.Books). Each type here answers for one of its interfaces, with
@@ -39,7 +40,7 @@ func (b nodeBook) Leave() error {
 	if err := b.d.net.MayDepart(); err != nil {
 		return err
 	}
-	b.d.forGood.Store(true)
+	b.d.leaving.forGood.Store(true)
 	b.d.askQuit()
 	return nil
 }
@@ -76,38 +77,40 @@ func (b founderBook) NewRecoveryKey() (string, error) {
 type jobBook struct{ d *Daemon }
 
 func (b jobBook) Submit(req api.JobRequest) (api.JobStatus, error) {
-	return b.described(b.d.submit(req))
+	return b.described(b.d.jobs.Submit(req))
 }
-func (b jobBook) List(ctx context.Context) []api.JobStatus    { return b.d.allJobs(ctx) }
-func (b jobBook) Stop(ctx context.Context, name string) error { return b.d.order(ctx, name, "stop") }
+func (b jobBook) List(ctx context.Context) []api.JobStatus { return b.d.jobs.AllJobs(ctx) }
+func (b jobBook) Stop(ctx context.Context, name string) error {
+	return b.d.jobs.Order(ctx, name, "stop")
+}
 func (b jobBook) Finish(ctx context.Context, name string) error {
-	return b.d.order(ctx, name, "finish")
+	return b.d.jobs.Order(ctx, name, "finish")
 }
 
 func (b jobBook) Status(ctx context.Context, name string) (api.JobStatus, error) {
-	return b.d.jobStatus(ctx, name)
+	return b.d.jobs.JobStatus(ctx, name)
 }
 
 func (b jobBook) Cancel(ctx context.Context, name string) (api.Cancellation, error) {
-	return b.d.cancelFor(ctx, name)
+	return b.d.jobs.CancelFor(ctx, name)
 }
 
 func (b jobBook) Retry(ctx context.Context, name string, req api.RetryRequest) (api.JobStatus, error) {
-	return b.described(b.d.retry(ctx, name, req))
+	return b.described(b.d.jobs.Retry(ctx, name, req))
 }
 
 // described describes a job that was just accepted.
-func (b jobBook) described(j *job, err error) (api.JobStatus, error) {
+func (b jobBook) described(j *jobs.Job, err error) (api.JobStatus, error) {
 	if err != nil {
 		return api.JobStatus{}, err
 	}
-	return b.d.statusOf(j), nil
+	return b.d.jobs.StatusOf(j), nil
 }
 
 type growthBook struct{ d *Daemon }
 
 func (b growthBook) Append(ctx context.Context, name string, req api.AppendRequest) (api.Appended, error) {
-	return b.d.appendTo(ctx, name, req)
+	return b.d.jobs.AppendTo(ctx, name, req)
 }
 
 type recoveryBook struct{ d *Daemon }
@@ -128,21 +131,21 @@ func (b recoveryBook) Recover(ctx context.Context, name string, agreed api.Recov
 type outputBook struct{ d *Daemon }
 
 func (b outputBook) Follow(ctx context.Context, name string, send func(api.Event) error) error {
-	return b.d.follow(ctx, name, send)
+	return b.d.jobs.Follow(ctx, name, send)
 }
 
 func (b outputBook) Logs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
-	return b.d.sendLogs(ctx, name, follow, send)
+	return b.d.jobs.SendLogs(ctx, name, follow, send)
 }
 
 // Result opens the output for its user, and tells the other members once that one has it.
 func (b outputBook) Result(ctx context.Context, name string) (*os.File, func(), error) {
-	st, f, err := b.d.findResult(ctx, name)
-	return f, func() { b.d.fetched(st.ID, st.Submitter) }, err
+	st, f, err := b.d.jobs.FindResult(ctx, name)
+	return f, func() { b.d.jobs.Fetched(st.ID, st.Submitter) }, err
 }
 
 func (b outputBook) Partials(ctx context.Context, name string) (control.Partials, error) {
-	p, err := b.d.partials(ctx, name)
+	p, err := b.d.jobs.Partials(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -152,9 +155,9 @@ func (b outputBook) Partials(ctx context.Context, name string) (control.Partials
 func (b outputBook) Units(
 	ctx context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
 ) error {
-	return b.d.unitsRoom().Tell(ctx, name, ask, send)
+	return b.d.jobs.Units().Tell(ctx, name, ask, send)
 }
 
 func (b outputBook) Check(ctx context.Context, req api.JobRequest, tell func(string)) (api.Check, error) {
-	return b.d.check(ctx, req, tell)
+	return b.d.jobs.Check(ctx, req, tell)
 }

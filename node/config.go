@@ -36,6 +36,8 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
 )
 
 // Config is what a daemon is made of.
@@ -132,3 +134,12 @@ func scratchIn(dir, state string) (string, error) {
 	sum := sha256.Sum256([]byte(state))
 	return filepath.Join(abs, "dtpnode-"+hex.EncodeToString(sum[:6])), nil
 }
+
+func (c Config) retention() store.Retention {
+	return store.Retention{KeepJobs: c.KeepJobs, KeepWhole: c.KeepWhole, KeepFor: c.KeepFor, KeepBytes: c.KeepBytes}
+}
+
+// workerLimits are what children may take of this host.
+func (c Config) workerLimits() worker.Limits { return worker.Limits{Memory: c.Memory, Own: c.Limits} }
+
+func (d *Daemon) cancelsDir() string { return filepath.Join(d.cfg.StateDir, "cancels") }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -33,7 +34,7 @@ type checker func(by tasks.PeerID, check func(quorum.Trust) error) error
 // checkerOf checks what members prove of one job, each at its own cost: chains of voters can be made up without end.
 func (d *Daemon) checkerOf(id tasks.JobID, submitter tasks.PeerID) checker {
 	return func(by tasks.PeerID, check func(quorum.Trust) error) error {
-		return d.checkFor(by, id, submitter, check)
+		return d.jobs.CheckFor(by, id, submitter, check)
 	}
 }
 
@@ -157,16 +158,16 @@ func (d *Daemon) ofOneJob(name string, copies []copyReport) ([]copyReport, error
 			id = c.ID
 		}
 	}
-	if known := d.book.Find(name); len(known) == 1 {
-		id = known[0].id
+	if known := d.jobs.Book().Find(name); len(known) == 1 {
+		id = known[0].ID()
 	}
 	kept := slices.DeleteFunc(slices.Clone(copies), func(c copyReport) bool { return c.ID != id })
 	own := slices.ContainsFunc(kept, func(c copyReport) bool { return c.on == d.net.ID() })
-	if len(kept) < len(copies) && !own && len(d.book.Find(name)) != 1 {
+	if len(kept) < len(copies) && !own && len(d.jobs.Book().Find(name)) != 1 {
 		return nil, ambiguous(name, 2)
 	}
 	if len(kept) == 0 {
-		return nil, noJob(name)
+		return nil, jobs.NoJob(name)
 	}
 	submitter := kept[0].Submitter
 	for _, c := range kept {

@@ -2,13 +2,18 @@ package node
 
 import (
 	"errors"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/members"
+	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/quorum/modelkeys"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // TestOnlyProvenCopiesCount: members answer for their copies of a ledger that the submitter s founded and that s, a and
@@ -147,6 +152,33 @@ func TestProofsOfCopiesAreCharged(t *testing.T) {
 		}
 		if err != nil || term == 200 {
 			t.Fatalf("chain %d was checked: %v", term, err)
+		}
+	}
+}
+
+// TestAnswersAboutCopiesAreBounded: what a member answers of its copies of a ledger, or of its links, takes no more
+// memory than an honest answer of the largest size.
+func TestAnswersAboutCopiesAreBounded(t *testing.T) {
+	for _, element := range []string{"{}", "[]", `{"nodes":[{}]}`, "null", "0"} {
+		times := (p2p.MaxRequest - 2) / (len(element) + 1)
+		b := []byte("[" + strings.TrimSuffix(strings.Repeat(element+",", times), ",") + "]")
+		for name, read := range map[string]func() error{
+			"superseded": func() error {
+				_, err := wire.ReadJSONList[copyReport](b, maxAsides, members.MostValues)
+				return err
+			},
+			"lacks": func() error {
+				var l members.Lacks
+				return wire.ReadJSON([]byte(`{"Lacks":`+string(b)+`}`), members.MostValues, &l)
+			},
+		} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := read()
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; err == nil || used > 128<<20 {
+				t.Errorf("%s of %s: %v, and took %d bytes", name, element, err, used)
+			}
 		}
 	}
 }

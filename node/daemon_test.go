@@ -1,8 +1,6 @@
 package node
 
 import (
-	"github.com/dtpnode/dtpnode/node/members"
-
 	"context"
 	"errors"
 	"fmt"
@@ -13,14 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dtpnode/dtpnode/exec"
-
 	"go.uber.org/goleak"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -40,6 +38,12 @@ func (foundHere) Open(context.Context, exec.Info, exec.Config) (exec.Runtime, er
 	return nil, errors.New("it is a test's")
 }
 
+// stateOf is what is known of a job.
+func stateOf(j *jobs.Job) (s jobs.State) {
+	j.With(func(o *jobs.State) { s = *o })
+	return s
+}
+
 // noROOT finds no ROOT.
 type noROOT struct{ foundHere }
 
@@ -50,9 +54,18 @@ func (noROOT) Find(context.Context) ([]exec.Info, error) {
 // openWithout starts a daemon on a host without ROOT.
 func openWithout(t *testing.T, name string) *Daemon {
 	t.Helper()
+	return openAs(t, Config{Name: name, Slots: 1})
+}
+
+// openAs starts a daemon in folders of its own, on a host without ROOT if no runtimes are named.
+func openAs(t *testing.T, cfg Config) *Daemon {
+	t.Helper()
 	dir := t.TempDir()
-	d, err := Open(t.Context(), Config{StateDir: filepath.Join(dir, "state"), CacheDir: filepath.Join(dir, "cache"),
-		Runtimes: []exec.Finder{noROOT{}}, Name: name, Slots: 1, Version: "test"})
+	cfg.StateDir, cfg.CacheDir, cfg.Version = filepath.Join(dir, "state"), filepath.Join(dir, "cache"), "test"
+	if cfg.Runtimes == nil {
+		cfg.Runtimes = []exec.Finder{noROOT{}}
+	}
+	d, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,12 +148,12 @@ func TestPhaseSaysWhatROOTTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	j, err := d.submit(api.JobRequest{Title: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Part: "T", N: -1})
+	j, err := d.jobs.Submit(api.JobRequest{Title: "/x/A.C", Files: []api.InputFile{{URL: "/x/a.root"}}, Part: "T", N: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		switch phase := d.statusOf(j).Phase; {
+		switch phase := d.jobs.StatusOf(j).Phase; {
 		case phase == "building all of it":
 			return
 		case phase != "starting" && phase != "starting ROOT", time.Now().After(deadline):
@@ -188,7 +201,7 @@ func TestReceiveDropsGarbage(t *testing.T) {
 	<-handled // by the loop
 	d.send(d.net.ID(), engine.Message{Job: "x"})
 	var jobs int
-	d.ask(func(p *engine.Peer) { jobs = len(p.Jobs()) })
+	d.loop.Ask(func(p *engine.Peer) { jobs = len(p.Jobs()) })
 	if jobs != 0 {
 		t.Errorf("%d jobs out of nowhere", jobs)
 	}
@@ -239,17 +252,17 @@ func TestMembersSayOnlyWhatTheyMay(t *testing.T) {
 func TestAForeignJobHidesNoneLedHere(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
-	led, err := d.submit(api.JobRequest{Title: "/x/A.C", N: -1})
+	led, err := d.jobs.Submit(api.JobRequest{Title: "/x/A.C", N: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-led.done
-	for _, name := range []string{led.name, "another"} {
-		j := d.book.New(name)
-		j.id = tasks.NameOf([]byte(name))
-		d.book.Meet(j)
+	<-led.Done
+	for _, name := range []string{led.Name, "another"} {
+		j := d.jobs.Book().New(name)
+		j.With(func(s *jobs.State) { s.ID = tasks.NameOf([]byte(name)) })
+		d.jobs.Book().Meet(j)
 	}
-	if d.book.Named(led.name) != led || d.book.Named("another") == nil {
+	if d.jobs.Book().Named(led.Name) != led || d.jobs.Book().Named("another") == nil {
 		t.Error("a job is hidden")
 	}
 }
@@ -268,20 +281,20 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 		Nonce:     tasks.NonceOf(d.net.ID(), tasks.NonceSalt{1}),
 		Work:      workOf(source),
 	}
-	j := d.book.New(store.NameOf(desc))
-	j.home, j.led, j.submittedHere, j.status.ID = d.net.ID(), true, true, j.name
-	if err := errors.Join(desc.Check(), d.publish(j, desc, nil)); err != nil {
+	j := d.jobs.Book().New(store.NameOf(desc))
+	j.With(func(s *jobs.State) { s.Home, s.Led, s.SubmittedHere, s.Status.ID = d.net.ID(), true, true, j.Name })
+	if err := errors.Join(desc.Check(), d.jobs.Publish(j, desc, nil)); err != nil {
 		t.Fatal(err)
 	}
-	for d.statusOf(j).State != api.CannotFinish { // without ROOT
+	for d.jobs.StatusOf(j).State != api.CannotFinish { // without ROOT
 		time.Sleep(5 * time.Millisecond)
 	}
-	d.cancelJob(j)
-	<-j.done
+	d.jobs.CancelJob(j)
+	<-j.Done
 	for range 100 {
 		var left []string
 		_ = filepath.WalkDir(d.cfg.ScratchDir, func(path string, e fs.DirEntry, err error) error {
-			if err == nil && strings.Contains(path, string(j.known())) {
+			if err == nil && strings.Contains(path, string(j.ID())) {
 				left = append(left, path)
 			}
 			return nil
@@ -292,24 +305,4 @@ func TestADescriptionGoesWithItsJob(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error("the description is still there")
-}
-
-// A lost range that spans files is told file by file, in local entries.
-func TestMissingIsToldByFile(t *testing.T) {
-	data, err := tasks.NewDataset([]tasks.File{{URL: "a", Entries: 10}, {URL: "empty"}, {URL: "b", Entries: 10}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	lost := []ledger.Lost{{
-		Range:  tasks.R(8, 13),
-		Failed: ledger.Failed{Nodes: []tasks.PeerID{"p", "q"}, Tries: 3, Failure: ledger.Failure{Kind: "signal"}},
-	}}
-	got := missing(&tasks.Job{Data: *data}, lost, map[tasks.PeerID]members.Name{"p": {Name: "alice"}})
-	if len(got) != 2 || got[0].File != "a" || got[0].First != 8 || got[0].Last != 10 || got[1].File != "b" ||
-		got[1].First != 0 || got[1].Last != 3 {
-		t.Errorf("got %+v", got)
-	}
-	if got[0].Nodes[0] != "alice" || got[0].Nodes[1] != "q" {
-		t.Errorf("nodes %v", got[0].Nodes)
-	}
 }

@@ -13,20 +13,21 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // ended makes a job of this node known, with a result that is kept here, as if its ledger had told of its end.
-func (d *Daemon) ended(t *testing.T, name, out, result string) *job {
+func (d *Daemon) ended(t *testing.T, name, out, result string) *jobs.Job {
 	t.Helper()
 	sum := sha256.Sum256([]byte(result))
-	j := d.book.New(strings.Repeat(name, 32/len(name)))
-	j.submittedHere, j.req.Output = true, out
-	if err := durable.Write(d.results.Path(j.name), []byte(result)); err != nil {
+	j := d.jobs.Book().New(strings.Repeat(name, 32/len(name)))
+	j.With(func(s *jobs.State) { s.SubmittedHere, s.Req.Output = true, out })
+	if err := durable.Write(d.results.Path(j.Name), []byte(result)); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now(), SHA256: hex.EncodeToString(sum[:])}, true)
-	d.book.Add(j)
+	j.Adopt(api.JobStatus{ID: j.Name, State: api.Done, Submitted: time.Now(), SHA256: hex.EncodeToString(sum[:])}, true)
+	d.jobs.Book().Add(j)
 	return j
 }
 
@@ -51,9 +52,9 @@ func TestAnOutputIsOwedUntilItIsWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	out := filepath.Join(dir, "out.root")
 	j := d.ended(t, "a", out, "histograms")
-	d.saveStatus(j)
-	d.afterEnd(j)
-	if st := d.statusOf(j); st.State != api.Done || st.Output != "" || !strings.Contains(st.OutputError, out) {
+	d.jobs.SaveStatus(j)
+	d.jobs.AfterEnd(j)
+	if st := d.jobs.StatusOf(j); st.State != api.Done || st.Output != "" || !strings.Contains(st.OutputError, out) {
 		t.Errorf("want done, and why there is no output: %+v", st)
 	}
 	restart := func() {
@@ -72,15 +73,15 @@ func TestAnOutputIsOwedUntilItIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the output is written", func() bool {
-		j, err := d.book.Told(j.name)
-		return err == nil && d.statusOf(j).Output == out
+		j, err := d.jobs.Book().Told(j.Name)
+		return err == nil && d.jobs.StatusOf(j).Output == out
 	})
 	if !holds(out, "histograms") {
 		t.Error("the output is not the result")
 	}
 	restart() // what is paid is owed no more
-	now, err := d.book.Told(j.name)
-	if err != nil || d.owed(now) != "" || d.statusOf(now).Output != out {
+	now, err := d.jobs.Book().Told(j.Name)
+	if err != nil || d.jobs.Owed(now) != "" || d.jobs.StatusOf(now).Output != out {
 		t.Errorf("still owed: %v, %v", now, err)
 	}
 	if err := d.Close(); err != nil {
@@ -95,18 +96,18 @@ func TestALaterOutputStays(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	out := filepath.Join(dir, "out.root")
 	first := d.ended(t, "a", out, "old")
-	d.afterEnd(first)
-	first.mu.Lock()
-	first.outNext = time.Now().Add(time.Hour) // the test says when it is tried again
-	first.mu.Unlock()
+	d.jobs.AfterEnd(first)
+	first.With(func(s *jobs.State) {
+		s.OutNext = time.Now().Add(time.Hour) // the test says when it is tried again
+	})
 	second := d.ended(t, "b", out, "new")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	d.deliverLate(second)
-	d.deliverLate(first)
-	if !holds(out, "new") || d.statusOf(first).Output != "" || d.statusOf(first).OutputError == "" || d.owed(first) != "" {
-		t.Errorf("the older result is there: %+v", d.statusOf(first))
+	d.jobs.DeliverLate(second)
+	d.jobs.DeliverLate(first)
+	if !holds(out, "new") || d.jobs.StatusOf(first).Output != "" || d.jobs.StatusOf(first).OutputError == "" || d.jobs.Owed(first) != "" {
+		t.Errorf("the older result is there: %+v", d.jobs.StatusOf(first))
 	}
 }
 
@@ -119,24 +120,24 @@ func TestAFollowerWaitsForTheOutput(t *testing.T) {
 	}
 	client := api.NewClient(api.SocketPath(d.cfg.StateDir))
 	out := filepath.Join(t.TempDir(), "out.root")
-	j := d.book.New(strings.Repeat("c", 32))
-	j.delivering.Lock()
-	j.submittedHere, j.req.Output = true, out
-	if err := durable.Write(d.results.Path(j.name), []byte("histograms")); err != nil {
+	j := d.jobs.Book().New(strings.Repeat("c", 32))
+	j.Delivering.Lock()
+	j.With(func(s *jobs.State) { s.SubmittedHere, s.Req.Output = true, out })
+	if err := durable.Write(d.results.Path(j.Name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{ID: j.name, State: api.Partial, SHA256: store.HashOf([]byte("histograms"))}, true)
-	d.book.Add(j)
-	d.spawn(func() { d.afterEnd(j) })
+	j.Adopt(api.JobStatus{ID: j.Name, State: api.Partial, SHA256: store.HashOf([]byte("histograms"))}, true)
+	d.jobs.Book().Add(j)
+	d.spawn(func() { d.jobs.AfterEnd(j) })
 	waited := 0
-	st, err := client.Follow(t.Context(), j.name, func(ev api.Event) error {
+	st, err := client.Follow(t.Context(), j.Name, func(ev api.Event) error {
 		switch {
 		case ev.Status == nil:
 		case ev.Status.State.Final() && !holds(out, "histograms"):
 			t.Error("told of the end without an output")
 		case !ev.Status.State.Final():
 			if waited++; waited == 1 {
-				j.delivering.Unlock()
+				j.Delivering.Unlock()
 			}
 		}
 		return nil
@@ -155,18 +156,18 @@ func TestSharingAResultDoesNotReadIt(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()
 	j := d.ended(t, "a", "", "histograms")
-	want := j.status.SHA256
-	if err := os.WriteFile(d.results.Path(j.name), []byte("changed"), 0o600); err != nil {
+	want := stateOf(j).Status.SHA256
+	if err := os.WriteFile(d.results.Path(j.Name), []byte("changed"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := d.shareResult(j) // who fetches it compares
+	got, err := d.jobs.ShareResult(j) // who fetches it compares
 	if err != nil || string(got) != want {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if err := os.Remove(d.results.Path(j.name)); err != nil {
+	if err := os.Remove(d.results.Path(j.Name)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.shareResult(j); err == nil {
+	if _, err := d.jobs.ShareResult(j); err == nil {
 		t.Error("shares what is not there")
 	}
 }
@@ -176,24 +177,24 @@ func TestAFetchedResultGoes(t *testing.T) {
 	d := openWithout(t, "keeper")
 	defer d.Close()
 	fetched, kept := d.ended(t, "a", "", "fetched"), d.ended(t, "b", "", "kept")
-	d.saveStatus(fetched)
-	d.results.NoteFetched(fetched.name)
-	d.sweep()
-	if !d.results.Has(fetched.name) {
+	d.jobs.SaveStatus(fetched)
+	d.results.NoteFetched(fetched.Name)
+	d.jobs.Sweep()
+	if !d.results.Has(fetched.Name) {
 		t.Error("the result cannot be fetched once more")
 	}
 	past := time.Now().Add(-store.KeepFetched - time.Minute)
-	if err := os.Chtimes(filepath.Join(d.results.FolderOf(fetched.name), "fetched"), past, past); err != nil {
+	if err := os.Chtimes(filepath.Join(d.results.FolderOf(fetched.Name), "fetched"), past, past); err != nil {
 		t.Fatal(err)
 	}
-	d.sweep()
-	if d.results.Has(fetched.name) || !d.results.Has(kept.name) {
+	d.jobs.Sweep()
+	if d.results.Has(fetched.Name) || !d.results.Has(kept.Name) {
 		t.Error("want the result gone that was fetched, and that alone")
 	}
-	if _, err := d.book.Told(fetched.name); err != nil {
+	if _, err := d.jobs.Book().Told(fetched.Name); err != nil {
 		t.Errorf("the job is forgotten: %v", err)
 	}
-	if _, err := d.result(fetched); err == nil || !strings.Contains(err.Error(), "was fetched at") {
+	if _, err := d.jobs.Result(fetched); err == nil || !strings.Contains(err.Error(), "was fetched at") {
 		t.Errorf("does not say where the result is: %v", err)
 	}
 }
@@ -206,9 +207,9 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 	if err := durable.Write(d.results.Path(name), []byte("histograms")); err != nil {
 		t.Fatal(err)
 	}
-	j := d.book.New(name)
-	j.submittedHere = true
-	d.book.Add(j)
+	j := d.jobs.Book().New(name)
+	j.With(func(s *jobs.State) { s.SubmittedHere = true })
+	d.jobs.Book().Add(j)
 	for from, ok := range map[string]bool{"stranger": false, d.net.ID(): true} {
 		if _, err := d.serve(t.Context(), from, "fetched", []byte(name)); (err == nil) != ok {
 			t.Errorf("%s: %v", from, err)
@@ -226,66 +227,28 @@ func TestFetchedIsHeardBeforeTheEnd(t *testing.T) {
 func TestJobsEndWhileTheyAreListed(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
-	var jobs []*job
+	var all []*jobs.Job
 	for i := range 50 {
-		j := d.book.New(fmt.Sprintf("%032d", i))
-		j.led = true
-		jobs = append(jobs, j)
-		d.book.Add(j)
+		j := d.jobs.Book().New(fmt.Sprintf("%032d", i))
+		j.With(func(s *jobs.State) { s.Led = true })
+		all = append(all, j)
+		d.jobs.Book().Add(j)
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for _, j := range jobs {
-			j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitted: time.Now()}, true)
+		for _, j := range all {
+			j.Adopt(api.JobStatus{ID: j.Name, State: api.Done, Submitted: time.Now()}, true)
 		}
 	}()
 	for range 50 {
-		d.book.AllTold()
+		d.jobs.Book().AllTold()
 	}
 	<-done
-	led := d.book.AllTold()
+	led := d.jobs.Book().AllTold()
 	for i, j := range led {
-		if j != jobs[i] {
+		if j != all[i] {
 			t.Fatalf("job %d is out of order", i)
 		}
-	}
-}
-
-// A list has room for what runs before what has ended, and then for the newest.
-func TestAListOfJobsHasABound(t *testing.T) {
-	long := strings.Repeat("x", 1000)
-	var all []api.JobStatus
-	for i := range 100 {
-		st := api.JobStatus{
-			ID:        fmt.Sprint(i),
-			State:     api.Done,
-			Submitted: time.Unix(int64(i), 0),
-			Stdout:    long,
-			Nodes:     make([]api.NodeWork, 10),
-			Error:     long,
-		}
-		if i < 3 {
-			st.State = api.Running
-		}
-		all = append(all, st)
-	}
-	const room = 20_000
-	got := listed(all, room)
-	size := 0
-	for i, st := range got {
-		size += jsonSize(st)
-		switch {
-		case st.Stdout != "" || (st.State.Final() && st.Nodes != nil):
-			t.Errorf("too much is told of %s", st.ID)
-		case i < 3 && st.State != api.Running, i >= 3 && st.ID != fmt.Sprint(99-(i-3)):
-			t.Errorf("place %d has %s, %s", i, st.ID, st.State)
-		}
-	}
-	if size > room || len(got) < 8 || len(got) == len(all) || got[0].Nodes == nil || all[0].Stdout == "" {
-		t.Errorf("%d jobs of %d bytes", len(got), size)
-	}
-	if n := len(listed(all[:3], 7000)); n != 3 {
-		t.Errorf("%d of 3 running jobs", n)
 	}
 }

@@ -3,14 +3,13 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -71,7 +70,7 @@ func claims(by *p2p.Node, id tasks.JobID) engine.Recv {
 // hearsOf is when a member announces a job; nothing is done about it yet.
 func (d *Daemon) hearsOf(by *Daemon, id tasks.JobID) {
 	m := claims(by.net, id)
-	d.ask(func(p *engine.Peer) { p.Step(d.now(), m) })
+	d.loop.Ask(func(p *engine.Peer) { p.Step(d.loop.now(), m) })
 }
 
 // TestWhoNeverAnswersKeepsNobodyFromAJob: a member announces another's job first, and never answers the question for
@@ -83,35 +82,28 @@ func TestWhoNeverAnswersKeepsNobodyFromAJob(t *testing.T) {
 	defer home.Close()
 	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	id := describedAs(t, home, tasks.NonceOf(home.net.ID(), tasks.NonceSalt{1}))
-	d.post(claims(liar, id))
+	d.loop.Post(claims(liar, id))
 	until(t, "the liar is asked", func() bool {
-		d.descriptions.mu.Lock()
-		defer d.descriptions.mu.Unlock()
-		return d.descriptions.of[id] != nil
+		return d.jobs.Asking() == 1
 	})
-	d.post(claims(home.net, id))
+	d.loop.Post(claims(home.net, id))
 	until(t, "the description is here, by which the liar's claim is none", func() bool {
 		wrongs := wrongsOf(d)
 		return wrongs[liar.ID()][string(engine.Unproven)] > 0 && wrongs[home.net.ID()] == nil
 	})
 	until(t, "nobody is asked any more", func() bool {
-		d.descriptions.mu.Lock()
-		defer d.descriptions.mu.Unlock()
-		return len(d.descriptions.of) == 0
+		return d.jobs.Asking() == 0
 	})
 }
 
 // TestQuestionsHaveAnEnd: a member that never answers is asked for no longer than it may take.
 func TestQuestionsHaveAnEnd(t *testing.T) {
-	d := openWithout(t, "host")
+	d := openAs(t, Config{Name: "host", Slots: 1, SignatureWait: 50 * time.Millisecond})
 	defer d.Close()
 	liar := mute(t, d)
 	until(t, "it is up", func() bool { return len(d.cluster.Up()) == 1 })
-	d.cfg.SignatureWait = 50 * time.Millisecond
 	id := tasks.NameOf([]byte("nothing"))
-	q, leave := d.descriptions.join(t.Context(), id)
-	_, err := d.fetchJob(q, id, liar.ID())
-	if leave(); !errors.Is(err, errSilent) {
+	if _, err := d.jobs.Description(t.Context(), id, liar.ID()); !errors.Is(err, jobs.ErrSilent) {
 		t.Errorf("asked in vain: %v", err)
 	}
 }
@@ -119,62 +111,6 @@ func TestQuestionsHaveAnEnd(t *testing.T) {
 // fileOf is what a description says of a file at the least.
 type fileOf struct {
 	URL string `msgpack:"u"`
-}
-
-// TestWeightOfADescription: what a description takes in memory is known before it is decoded, and not taken for much
-// more.
-func TestWeightOfADescription(t *testing.T) {
-	type data[T any] struct {
-		F []T `msgpack:"f"`
-	}
-	type job[T any] struct {
-		D data[T]      `msgpack:"d"`
-		B []tasks.Lost `msgpack:"b,omitempty"`
-	}
-	long := make([]tasks.File, 100_000)
-	for i := range long {
-		long[i] = tasks.File{URL: fmt.Sprint(strings.Repeat("u", 195), i), Part: "Events", Entries: 1 << 20,
-			Clusters: []int64{0, 1 << 17, 1 << 18, 1 << 19}, Bytes: 1 << 30, UUID: strings.Repeat("i", 36)}
-	}
-	short := make([]fileOf, 1_000_000)
-	for i := range short {
-		short[i].URL = "aaaaaaaaa"
-	}
-	clusters := tasks.File{URL: "f", Clusters: make([]int64, 4_000_000)}
-	for name, c := range map[string]struct {
-		job  any
-		most float64 // times what it takes, that it may be taken for
-	}{
-		"of long names":  {&job[tasks.File]{D: data[tasks.File]{F: long}}, 1.3},
-		"of short names": {&job[fileOf]{D: data[fileOf]{F: short}}, 1.5},
-		"of clusters":    {&job[tasks.File]{D: data[tasks.File]{F: []tasks.File{clusters}}}, 2.2},
-	} {
-		body, err := wire.Marshal(c.job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		weight := float64(weightOf(body))
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		var desc tasks.Job
-		if err := errors.Join(wire.Unmarshal(body, &desc), desc.Data.Index()); err != nil && name != "of clusters" &&
-			name != "of short names" {
-			t.Fatal(err)
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		took := float64(after.HeapAlloc) - float64(before.HeapAlloc)
-		runtime.KeepAlive(&desc)
-		runtime.KeepAlive(body)
-		t.Logf("%s: %d bytes take %.1f MB and are taken for %.1f", name, len(body), took/1e6, weight/1e6)
-		if took > weight || weight > c.most*took {
-			t.Errorf("%s: %d bytes take %.1f MB and are taken for %.1f", name, len(body), took/1e6, weight/1e6)
-		}
-		if name == "of long names" && weight*6 > engine.MaxDescribed {
-			t.Errorf("six jobs of 100,000 files take %.1f MB each", weight/1e6)
-		}
-	}
 }
 
 // fat has a job of a member described whose files take much more memory than bytes.
@@ -196,7 +132,7 @@ func fat(t *testing.T, by *Daemon, files int) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return by.handsOut(t, job.Nonce, body).id
+	return by.handsOut(t, job.Nonce, body).ID()
 }
 
 // TestDescriptionsFindNoMoreRoomThanTheirSubmitters: a submitter's descriptions that take more memory than is its share
@@ -209,9 +145,7 @@ func TestDescriptionsFindNoMoreRoomThanTheirSubmitters(t *testing.T) {
 	defer other.Close()
 	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	fetch := func(by *Daemon, id tasks.JobID) error {
-		q, leave := d.descriptions.join(t.Context(), id)
-		defer leave()
-		_, err := d.fetchJob(q, id, by.net.ID())
+		_, err := d.jobs.Description(t.Context(), id, by.net.ID())
 		return err
 	}
 	heavy := fat(t, liar, 4_000_000)
@@ -226,13 +160,16 @@ func TestDescriptionsFindNoMoreRoomThanTheirSubmitters(t *testing.T) {
 	if err := fetch(other, light); err != nil {
 		t.Errorf("another's: %v", err)
 	}
-	j := d.book.New("job")
-	if d.noteHeavy(j, engine.MaxDescribed+1); len(j.status.Notes) != 1 {
-		t.Error("the user of such a job is not told:", j.status.Notes)
+	j := d.jobs.Book().New("job")
+	if d.jobs.NoteHeavy(j, engine.MaxDescribed+1); len(stateOf(j).Status.Notes) != 1 {
+		t.Error("the user of such a job is not told:", stateOf(j).Status.Notes)
 	}
-	d.cfg.Slots = 0
-	d.askDescription(engine.Describe{ID: light, From: other.net.ID(), Submitter: other.net.ID()})
-	d.ask(func(p *engine.Peer) {
+	idle := admitAs(t, d, Config{Name: "idle"}, p2p.Worker)
+	defer idle.Close()
+	until(t, "it sees the other", func() bool { return slices.Contains(idle.cluster.Up(), other.net.ID()) })
+	idle.hearsOf(other, light)
+	idle.jobs.AskDescription(engine.Describe{ID: light, From: other.net.ID(), Submitter: other.net.ID()})
+	idle.loop.Ask(func(p *engine.Peer) {
 		if _, here := p.Jobs()[light]; here {
 			t.Error("a node that works for nobody keeps another's job")
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -12,11 +13,13 @@ import (
 func TestFullDiskOfAHomeIsTold(t *testing.T) {
 	d := openWithout(t, "home")
 	defer d.Close()
-	j := d.book.New(strings.Repeat("ab", 16))
-	j.desc, j.led = &tasks.Job{}, true
-	j.status.State, j.status.HomeName = api.Running, "home"
-	j.view.Cramped = "write x: no space left on device"
-	if st := d.fullStatus(j); st.State != api.Running || !strings.Contains(st.Phase, "home") ||
+	j := d.jobs.Book().New(strings.Repeat("ab", 16))
+	j.With(func(s *jobs.State) {
+		s.Desc, s.Led = &tasks.Job{}, true
+		s.Status.State, s.Status.HomeName = api.Running, "home"
+		s.View.Cramped = "write x: no space left on device"
+	})
+	if st := d.jobs.FullStatus(j); st.State != api.Running || !strings.Contains(st.Phase, "home") ||
 		!strings.Contains(st.Phase, "no space left on device") {
 		t.Errorf("it is %s: %q", st.State, st.Phase)
 	}

@@ -15,14 +15,14 @@ func TestProofsOfEndsOutliveTheirJobs(t *testing.T) {
 	d := openWithout(t, "submitter")
 	j := d.ended(t, "a", "", "histograms")
 	id := tasks.NameOf([]byte("job"))
-	d.results.SaveEnd(j.name, engine.Remember{
+	d.results.SaveEnd(j.Name, engine.Remember{
 		ID:        id,
 		Term:      3,
 		Submitter: d.net.ID(),
 		Ended:     engine.Ended{Sum: "sum", Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte("secret")}},
 	})
-	d.forgetJob(j.name)
-	if d.results.Has(j.name) || len(d.book.Find(j.name)) > 0 {
+	d.jobs.ForgetJob(j.Name)
+	if d.results.Has(j.Name) || len(d.jobs.Book().Find(j.Name)) > 0 {
 		t.Error("the job is kept")
 	}
 	cfg := d.cfg

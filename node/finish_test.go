@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -20,7 +21,7 @@ func workOf(sources string) tasks.Work {
 }
 
 // publishing makes a job that is about to be given to the engine.
-func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
+func publishing(t *testing.T, d *Daemon) (*jobs.Job, *tasks.Job) {
 	t.Helper()
 	source, err := d.blobs.Ship([]byte("sources"))
 	if err != nil {
@@ -38,10 +39,12 @@ func publishing(t *testing.T, d *Daemon) (*job, *tasks.Job) {
 		Data:      *data,
 		Want:      tasks.R(0, 100),
 	}
-	j := d.book.New(store.NameOf(desc))
-	j.home, j.led, j.submittedHere = d.net.ID(), true, true
-	j.status = api.JobStatus{ID: j.name, State: api.Preparing, Submitted: time.Now()}
-	d.book.Add(j)
+	j := d.jobs.Book().New(store.NameOf(desc))
+	j.With(func(s *jobs.State) {
+		s.Home, s.Led, s.SubmittedHere = d.net.ID(), true, true
+		s.Status = api.JobStatus{ID: j.Name, State: api.Preparing, Submitted: time.Now()}
+	})
+	d.jobs.Book().Add(j)
 	return j, desc
 }
 
@@ -52,17 +55,17 @@ func TestCancelWhileAJobIsHandedOver(t *testing.T) {
 	defer d.Close()
 	j, desc := publishing(t, d)
 	cancelled := false
-	j.tell = func(string) { // publish says that the job runs, just before it gives it to the engine
-		if !cancelled && j.known() != "" {
+	j.Tell = func(string) { // publish says that the job runs, just before it gives it to the engine
+		if !cancelled && j.ID() != "" {
 			cancelled = true
-			d.cancelJob(j)
+			d.jobs.CancelJob(j)
 		}
 	}
-	if err := d.publish(j, desc, nil); err != nil {
+	if err := d.jobs.Publish(j, desc, nil); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "cancel a job that is being handed over", j.final)
-	if st := d.statusOf(j); !cancelled || st.State != api.Cancelled {
+	until(t, "cancel a job that is being handed over", j.Final)
+	if st := d.jobs.StatusOf(j); !cancelled || st.State != api.Cancelled {
 		t.Errorf("the job is %s", st.State)
 	}
 }
@@ -75,13 +78,13 @@ func TestStopBeforeTheBeginningCancels(t *testing.T) {
 	j, desc := publishing(t, d)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := d.steer(ctx, j, "stop"); err != nil {
+	if err := d.jobs.Steer(ctx, j, "stop"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.publish(j, desc, nil); err == nil {
+	if err := d.jobs.Publish(j, desc, nil); err == nil {
 		t.Error("a job that was stopped before it had begun is given to the engine")
 	}
-	if st := d.statusOf(j); st.State != api.Cancelled || st.Hint != stoppedEarly {
+	if st := d.jobs.StatusOf(j); st.State != api.Cancelled || st.Hint != jobs.StoppedEarly {
 		t.Errorf("%+v", st)
 	}
 }

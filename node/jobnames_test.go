@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -40,20 +41,20 @@ func describedAs(t *testing.T, by *Daemon, nonce []byte) tasks.JobID {
 		t.Fatal(err)
 	}
 	j := by.handsOut(t, desc.Nonce, body)
-	j.desc = desc
-	return j.id
+	j.With(func(s *jobs.State) { s.Desc = desc })
+	return stateOf(j).ID
 }
 
 // handsOut makes a job that a daemon leads whose description others can fetch from it.
-func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *job {
+func (d *Daemon) handsOut(t *testing.T, nonce, body []byte) *jobs.Job {
 	t.Helper()
-	j := d.book.New(hex.EncodeToString(nonce))
-	j.id, j.submittedHere, j.led = tasks.NameOf(body), true, true
-	if _, err := d.blobs.Put(d.blobs.JobDir(j.id), body); err != nil {
+	j := d.jobs.Book().New(hex.EncodeToString(nonce))
+	j.With(func(s *jobs.State) { s.ID, s.SubmittedHere, s.Led = tasks.NameOf(body), true, true })
+	if _, err := d.blobs.Put(d.blobs.JobDir(stateOf(j).ID), body); err != nil {
 		t.Fatal(err)
 	}
-	d.book.Identify(j.id, j)
-	d.book.Add(j)
+	d.jobs.Book().Identify(stateOf(j).ID, j)
+	d.jobs.Book().Add(j)
 	return j
 }
 
@@ -73,13 +74,13 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		return out
 	}
 	ended := func(nonce []byte, id tasks.JobID, submitter tasks.PeerID) { // and told of here
-		j := d.book.New(hex.EncodeToString(nonce))
-		j.id = id
-		j.adopt(api.JobStatus{ID: j.name, State: api.Done, Submitter: submitter}, false)
-		d.book.Add(j)
+		j := d.jobs.Book().New(hex.EncodeToString(nonce))
+		j.With(func(s *jobs.State) { s.ID = id })
+		j.Adopt(api.JobStatus{ID: j.Name, State: api.Done, Submitter: submitter}, false)
+		d.jobs.Book().Add(j)
 	}
 	ended(own(owner, 1), "", owner.net.ID())
-	refused := func(err error) bool { return errors.Is(err, errTaken) || errors.Is(err, errNotNamed) }
+	refused := func(err error) bool { return errors.Is(err, jobs.ErrTaken) || errors.Is(err, jobs.ErrNotNamed) }
 	for name, tc := range map[string]struct {
 		nonce  func(liar *Daemon) []byte
 		ok     bool
@@ -108,12 +109,10 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 			by = owner
 		}
 		nonce := tc.nonce(liar)
-		count := func() int { return wrongsOf(d)[liar.net.ID()][string(takesName)] }
+		count := func() int { return wrongsOf(d)[liar.net.ID()][string(jobs.TakesName)] }
 		id := describedAs(t, by, nonce)
 		d.hearsOf(by, id)
-		q, leave := d.descriptions.join(t.Context(), id)
-		_, err := d.fetchJob(q, id, by.net.ID())
-		leave()
+		_, err := d.jobs.Description(t.Context(), id, by.net.ID())
 		if (err == nil) != tc.ok || err != nil && !refused(err) {
 			t.Errorf("%s, to work for it: %v", name, err)
 		}
@@ -122,7 +121,7 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !tc.named || tc.ledger {
-			err = d.fillCopy(c, by.net.ID())
+			err = d.jobs.FillCopy(c, by.net.ID())
 			if refused(err) == tc.ok {
 				t.Errorf("%s, to keep its ledger: %v", name, err)
 			}
@@ -130,7 +129,7 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 		if got := count(); (got > 0) != tc.named {
 			t.Errorf("%s: %d times named", name, got)
 		}
-		by.book.Forget(hex.EncodeToString(nonce))
+		by.jobs.Book().Forget(hex.EncodeToString(nonce))
 		if err := liar.Close(); err != nil {
 			t.Error(err)
 		}
@@ -157,17 +156,17 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 	until(t, "both are up", func() bool { return len(d.cluster.Up()) == 2 })
 	name := hex.EncodeToString(tasks.NonceOf(owner.net.ID(), tasks.NonceSalt{1}))
 	for at, want := range map[*Daemon]bool{owner: true, liar: false} {
-		j := at.book.New(name)
-		j.submittedHere = true
-		j.adopt(api.JobStatus{ID: name, State: api.Done, Submitter: at.net.ID()}, true)
-		at.book.Add(j)
-		if st, err := d.remoteStatus(t.Context(), at.net.ID(), name); (err == nil) != want ||
-			err != nil && !errors.Is(err, errTaken) {
+		j := at.jobs.Book().New(name)
+		j.With(func(s *jobs.State) { s.SubmittedHere = true })
+		j.Adopt(api.JobStatus{ID: name, State: api.Done, Submitter: at.net.ID()}, true)
+		at.jobs.Book().Add(j)
+		if st, err := d.jobs.RemoteStatus(t.Context(), at.net.ID(), name); (err == nil) != want ||
+			err != nil && !errors.Is(err, jobs.ErrTaken) {
 			t.Errorf("told by %s: %+v, %v", at.net.Name(), st.Submitter, err)
 		}
 	}
-	if tell, err := d.askMembers(t.Context(), d.cluster.Up(), name); err != nil || tell.st.Submitter != owner.net.ID() {
-		t.Errorf("of both %+v is believed, %v", tell.st.Submitter, err)
+	if tell, err := d.jobs.AskMembers(t.Context(), d.cluster.Up(), name); err != nil || tell.St.Submitter != owner.net.ID() {
+		t.Errorf("of both %+v is believed, %v", tell.St.Submitter, err)
 	}
 }
 
@@ -178,14 +177,14 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	defer d.Close()
 	name, id, other := strings.Repeat("ab", 16), tasks.NameOf([]byte("job")), tasks.NameOf([]byte("other"))
 	result := ledger.Result{SHA256: store.HashOf([]byte("result")), Status: []byte(`{"state":"done"}`)}
-	truth := d.book.New(name)
-	truth.id, truth.desc = id, &tasks.Job{Submitter: "owner"}
-	truth.adopt(api.JobStatus{ID: name, State: api.Done, SHA256: result.SHA256}, false)
-	lie := d.book.New(name)
-	lie.id, lie.desc = other, &tasks.Job{Submitter: "liar"}
-	d.book.Add(truth)
-	d.book.Identify(id, truth)
-	d.book.Identify(other, lie)
+	truth := d.jobs.Book().New(name)
+	truth.With(func(s *jobs.State) { s.ID, s.Desc = id, &tasks.Job{Submitter: "owner"} })
+	truth.Adopt(api.JobStatus{ID: name, State: api.Done, SHA256: result.SHA256}, false)
+	lie := d.jobs.Book().New(name)
+	lie.With(func(s *jobs.State) { s.ID, s.Desc = other, &tasks.Job{Submitter: "liar"} })
+	d.jobs.Book().Add(truth)
+	d.jobs.Book().Identify(id, truth)
+	d.jobs.Book().Identify(other, lie)
 	if err := durable.Write(d.results.Path(name), []byte("result")); err != nil {
 		t.Fatal(err)
 	}
@@ -195,21 +194,21 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 		Ended:     engine.Ended{Seal: &quorum.Seal{}, Result: &result},
 	})
 	keep := func(id tasks.JobID, sha string) error {
-		return d.bringResult(engine.KeepResult{ID: id, To: "home", Result: ledger.Result{SHA256: sha, Size: 1}})
+		return d.jobs.BringResult(engine.KeepResult{ID: id, To: "home", Result: ledger.Result{SHA256: sha, Size: 1}})
 	}
-	if err := keep(other, result.SHA256); !errors.Is(err, errTaken) {
+	if err := keep(other, result.SHA256); !errors.Is(err, jobs.ErrTaken) {
 		t.Errorf("of another job: %v", err)
 	}
-	d.removeResult(lie)
-	d.ask(func(*engine.Peer) {
-		d.endSealed(engine.EndSealed{
+	d.jobs.RemoveResult(lie)
+	d.loop.Ask(func(*engine.Peer) {
+		d.jobs.EndSealed(engine.EndSealed{
 			ID:        other,
 			Submitter: "liar",
 			Ended:     engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{}},
 		})
-		d.jobEnded(engine.JobEnded{ID: other, Result: ledger.Result{Status: []byte(`{"state":"done","parts_sha256":"x"}`)}})
+		d.jobs.JobEnded(d.loop.peer, engine.JobEnded{ID: other, Result: ledger.Result{Status: []byte(`{"state":"done","parts_sha256":"x"}`)}})
 	})
-	d.book.Over(other)
+	d.jobs.Book().Over(other)
 	if err := keep(id, store.HashOf([]byte("forged"))); err == nil || !strings.Contains(err.Error(), "proven") {
 		t.Errorf("another result than the proven one: %v", err)
 	}
@@ -218,7 +217,7 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 	}
 	end, err := d.results.End(name)
 	if err != nil || end.ID != id || !slices.Equal(end.Ended.Result.Status, result.Status) ||
-		!holds(d.results.Path(name), "result") || lie.final() {
+		!holds(d.results.Path(name), "result") || lie.Final() {
 		t.Errorf("the end is that of %s, %v; the result is there: %v", end.ID.Short(), err,
 			holds(d.results.Path(name), "result"))
 	}

@@ -10,24 +10,27 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // claimed makes a job that a node says it leads, whoever submitted it.
-func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api.JobState) *job {
-	j := d.book.New(hex.EncodeToString(tasks.NonceOf(submitter, salt)))
-	j.led, j.desc = true, &tasks.Job{Submitter: submitter}
-	j.status = api.JobStatus{
-		ID:        j.name,
-		Home:      d.net.ID(),
-		Submitter: submitter,
-		State:     state,
-		Submitted: time.Now(),
-		SHA256:    store.HashOf(nil),
-	}
-	d.book.Add(j)
+func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api.JobState) *jobs.Job {
+	j := d.jobs.Book().New(hex.EncodeToString(tasks.NonceOf(submitter, salt)))
+	j.With(func(s *jobs.State) {
+		s.Led, s.Desc = true, &tasks.Job{Submitter: submitter}
+		s.Status = api.JobStatus{
+			ID:        j.Name,
+			Home:      d.net.ID(),
+			Submitter: submitter,
+			State:     state,
+			Submitted: time.Now(),
+			SHA256:    store.HashOf(nil),
+		}
+	})
+	d.jobs.Book().Add(j)
 	return j
 }
 
@@ -60,19 +63,19 @@ func TestWhoTellsOfAJobIsAskedForProof(t *testing.T) {
 		"f": {submitter, submitter.net.ID(), api.Running, true},
 	} {
 		j := tc.teller.claimed(tasks.NonceSalt{name[0]}, tc.submitter, tc.state)
-		_, at, st, err := asker.lookup(t.Context(), j.name)
-		if (err == nil) != tc.believed || tc.believed && (at != tc.teller.net.ID() || st.ID != j.name) {
+		_, at, st, err := asker.jobs.Lookup(t.Context(), j.Name)
+		if (err == nil) != tc.believed || tc.believed && (at != tc.teller.net.ID() || st.ID != j.Name) {
 			t.Errorf("%s: %q tells %+v, %v", name, at, st.State, err)
 		}
 	}
-	first := submitter.claimed(tasks.NonceSalt{1}, submitter.net.ID(), api.Running).name[:4]
+	first := submitter.claimed(tasks.NonceSalt{1}, submitter.net.ID(), api.Running).Name[:4]
 	salt := uint64(0)
 	like := func() tasks.NonceSalt { return tasks.NonceSalt(binary.BigEndian.AppendUint64(nil, salt)) }
 	for !strings.HasPrefix(hex.EncodeToString(tasks.NonceOf(other.net.ID(), like())), first) {
 		salt++
 	}
 	other.claimed(like(), other.net.ID(), api.Running)
-	_, _, _, err := asker.lookup(t.Context(), first)
+	_, _, _, err := asker.jobs.Lookup(t.Context(), first)
 	var e *api.Error
 	if !errors.As(err, &e) || e.Status != http.StatusConflict || !strings.Contains(e.Message, "submitter") ||
 		!strings.Contains(e.Message, "other") {

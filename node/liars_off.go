@@ -14,11 +14,17 @@ type lying struct{} //nolint:unused // builds that lie have another one
 // beginLying does nothing in this build.
 func (*Daemon) beginLying() {}
 
-// named is what this node's user names a job: in this build, as it is to be.
-func (*Daemon) named(nonce []byte) []byte { return nonce }
+// tricks are none in this build (jobs.Tricks).
+type tricks struct{ _ *Daemon }
 
-// namesAny reports whether this node minds no names of jobs.
-func (*Daemon) namesAny() bool { return false }
+// Named is what this node's user names a job: in this build, as it is to be.
+func (tricks) Named(nonce []byte) []byte { return nonce }
+
+// NamesAny reports whether this node minds no names of jobs.
+func (tricks) NamesAny() bool { return false }
+
+// Boasts reports whether this daemon says that it keeps blobs which it does not.
+func (tricks) Boasts() bool { return false }
 
 // said is what becomes of a message to another member: in this build, itself.
 func (*Daemon) said(m engine.Message) (engine.Message, bool) { return m, true }
@@ -31,6 +37,3 @@ func (*Daemon) answers(_, _ string, b []byte, err error) ([]byte, error) { retur
 
 // blobStore is where others fetch blobs.
 func (d *Daemon) blobStore() p2p.BlobStore { return d.blobs }
-
-// boasts reports whether this daemon says that it keeps blobs which it does not.
-func (*Daemon) boasts() bool { return false }

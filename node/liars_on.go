@@ -3,8 +3,6 @@
 package node
 
 import (
-	"github.com/dtpnode/dtpnode/node/members"
-
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,13 +14,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dtpnode/dtpnode/exec"
-
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/engine/liar"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
+	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -136,9 +135,12 @@ func (d *Daemon) hears(from tasks.PeerID, m engine.Message) bool {
 	return m.Enlist == nil || l.role != roleWorker
 }
 
-// boasts reports whether this daemon says that it keeps blobs which it does not.
-func (d *Daemon) boasts() bool {
-	l := &d.lying
+// tricks are what a liar does otherwise with jobs (jobs.Tricks).
+type tricks struct{ d *Daemon }
+
+// Boasts reports whether this daemon says that it keeps blobs which it does not.
+func (t tricks) Boasts() bool {
+	l := &t.d.lying
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.began && l.liar.Boasts
@@ -199,7 +201,7 @@ func (d *Daemon) overlook() (s liar.Scene, ok bool) {
 	for _, m := range d.net.Members() {
 		s.Peers = append(s.Peers, m.ID)
 	}
-	d.ask(func(p *engine.Peer) {
+	d.loop.Ask(func(p *engine.Peer) {
 		s.Home = p.Jobs()[s.Job]
 		if v, has := p.Ledger(s.Job); has {
 			s.Term, s.Voters, ok = max(s.Term, v.Term), v.Voters, len(v.Voters) > 2 && !v.Changing && v.Home != d.net.ID()
@@ -220,8 +222,8 @@ func (d *Daemon) targets() (job, own tasks.JobID, desc *tasks.Job) {
 		job, desc = l.scene.Job, l.desc
 	}
 	l.mu.Unlock()
-	for id, j := range d.book.IDs() {
-		switch _, known := j.prepared(); {
+	for id, j := range d.jobs.Book().IDs() {
+		switch _, known := j.Prepared(); {
 		case known == nil:
 		case known.Submitter == d.net.ID():
 			own = id
@@ -331,7 +333,7 @@ func (l *lying) forgeStatus(b []byte, err error) ([]byte, error) {
 
 // forgeEnd changes the proof of a job's end, or leaves out what it proves.
 func (l *lying) forgeEnd(b []byte, err error) ([]byte, error) {
-	var p endProof
+	var p jobs.EndProof
 	if err != nil || wire.Unmarshal(b, &p) != nil {
 		return b, err
 	}

@@ -64,9 +64,9 @@ func (l *lying) trick(m engine.Message) engine.Message {
 	return m
 }
 
-// named is what this node's user names a job.
-func (d *Daemon) named(nonce []byte) []byte {
-	l := &d.lying
+// Named is what this node's user names a job.
+func (t tricks) Named(nonce []byte) []byte {
+	l := &t.d.lying
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.role == roleName && l.desc != nil {
@@ -75,8 +75,8 @@ func (d *Daemon) named(nonce []byte) []byte {
 	return nonce
 }
 
-// namesAny reports whether this node minds no names of jobs: it must have part in its own.
-func (d *Daemon) namesAny() bool { return d.lying.role == roleName }
+// NamesAny reports whether this node minds no names of jobs: it must have part in its own.
+func (t tricks) NamesAny() bool { return t.d.lying.role == roleName }
 
 // trickOften finds the job, and has others give this node their partials if it is to make them up.
 func (d *Daemon) trickOften() {
@@ -167,7 +167,7 @@ func (d *Daemon) forgeMerge(p merge.Partial) {
 	d.blobs.Add(p.SHA256, path)
 	for range 20 {
 		var home tasks.PeerID
-		d.ask(func(e *engine.Peer) { home = e.Jobs()[p.Job] })
+		d.loop.Ask(func(e *engine.Peer) { home = e.Jobs()[p.Job] })
 		if home != "" {
 			d.tell(home, engine.Message{Job: p.Job, Offer: &p})
 		}

@@ -1,86 +1,18 @@
 package node
 
 import (
-	"github.com/dtpnode/dtpnode/node/members"
-
 	"os"
-	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
-
-// loop owns the peer: everything that happens reaches it as an event, and no effect blocks it: what reads or
-// writes files does so in a goroutine of its own, that Close waits for.
-func (d *Daemon) loop() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		timer.Reset(d.untilWake())
-		select {
-		case <-d.ctx.Done():
-			return
-		case q := <-d.events:
-			d.step(q.ev)
-			if q.done != nil {
-				q.done()
-			}
-		case f := <-d.calls:
-			f()
-		case <-timer.C:
-			d.step(engine.Tick{})
-		}
-	}
-}
-
-func (d *Daemon) now() time.Duration { return time.Since(d.start) }
-
-func (d *Daemon) untilWake() time.Duration {
-	at := d.peer.Wake()
-	if at < 0 {
-		return time.Hour
-	}
-	return max(at-d.now(), 200*time.Microsecond) // a peer that is due at once must not starve the rest
-}
-
-// queued is an event on its way to the loop.
-type queued struct {
-	ev   engine.Event
-	done func() // called when it has been handled; nil for nothing to call
-}
-
-// post hands an event to the loop. It may block for a moment, never after the daemon's end.
-func (d *Daemon) post(ev engine.Event) { d.postThen(ev, nil) }
-
-// postThen has done called when the event has been handled.
-func (d *Daemon) postThen(ev engine.Event, done func()) {
-	select {
-	case d.events <- queued{ev, done}:
-	case <-d.ctx.Done():
-	}
-}
-
-// ask runs f in the loop, where the peer may be read, and waits for it.
-func (d *Daemon) ask(f func(p *engine.Peer)) {
-	done := make(chan struct{})
-	select {
-	case d.calls <- func() { f(d.peer); close(done) }:
-		<-done
-	case <-d.ctx.Done():
-	}
-}
-
-func (d *Daemon) step(ev engine.Event) {
-	for _, e := range d.peer.Step(d.now(), ev) {
-		d.obey(e)
-	}
-}
 
 func (d *Daemon) obey(e engine.Effect) {
 	switch e := e.(type) {
@@ -89,43 +21,43 @@ func (d *Daemon) obey(e engine.Effect) {
 	case engine.Announce:
 		d.announce(e.Msg)
 	case engine.Describe:
-		d.spawn(func() { d.askDescription(e) })
+		d.spawn(func() { d.jobs.AskDescription(e) })
 	case engine.Prepare:
-		d.spawn(func() { d.prepare(e) })
+		d.spawn(func() { d.jobs.Prepare(e) })
 	case engine.StartGen:
-		d.workers.Start(e)
+		d.jobs.Workers().Start(e)
 	case engine.LeasePacket:
-		d.workers.Lease(e)
+		d.jobs.Workers().Lease(e)
 	case engine.PreemptGen:
-		d.workers.Preempt(e.Gen)
+		d.jobs.Workers().Preempt(e.Gen)
 	case engine.SealGen:
-		d.workers.Seal(e)
+		d.jobs.Workers().Seal(e)
 	case engine.KillGen:
-		d.workers.Kill(e.Gen)
+		d.jobs.Workers().Kill(e.Gen)
 	case engine.MergeBlobs:
-		d.spawn(func() { d.mergeBlobs(e) })
+		d.spawn(func() { d.jobs.MergeBlobs(e) })
 	case engine.FetchBlob:
-		d.spawn(func() { d.fetchBlob(e) })
+		d.spawn(func() { d.jobs.FetchBlob(e) })
 	case engine.ForgetBlob:
 		path := d.blobs.Partial(e.Job, e.ID)
 		d.blobs.ForgetPath(path)
 		d.spawn(func() { _ = os.Remove(path) })
 	case engine.FinishJob:
-		d.spawn(func() { d.finish(e) })
+		d.spawn(func() { d.jobs.Finish(e) })
 	case engine.FailJob:
-		d.failJob(e)
+		d.jobs.FailJob(e)
 	case engine.SetAside:
-		d.setAside(e)
+		d.jobs.SetAside(e)
 	case engine.JobOver:
-		d.jobOver(e)
+		d.jobs.JobOver(e)
 	case engine.Look:
-		d.spawn(func() { d.look(e) })
+		d.spawn(func() { d.jobs.Look(e) })
 	case engine.Stolen:
 		d.steals.Add(e.Wait)
 	case engine.Violation:
 		d.cluster.Violated(e.From, e.Job, e.What, string(e.What))
 	case engine.Left:
-		close(d.left)
+		close(d.leaving.left)
 	default:
 		d.obeyLedger(e)
 	}
@@ -135,21 +67,21 @@ func (d *Daemon) obey(e engine.Effect) {
 func (d *Daemon) obeyLedger(e engine.Effect) {
 	switch e := e.(type) {
 	case engine.Grown:
-		d.grown(e)
+		d.jobs.Grown(e)
 	case engine.Regrown:
-		d.regrown(e)
+		d.jobs.Regrown(e)
 	case engine.Appended:
-		d.appending.answer(e)
+		d.jobs.Appended(e)
 	case engine.KeepBlob:
-		d.spawn(func() { d.keepBlob(e) })
+		d.spawn(func() { d.jobs.KeepBlob(e) })
 	case engine.FoldBlobs:
-		d.spawn(func() { d.foldBlobs(e) })
+		d.spawn(func() { d.jobs.FoldBlobs(e) })
 	case engine.FreeBlob:
-		d.freeBlob(e.Partial)
+		d.jobs.FreeBlob(e.Partial)
 	case engine.SweepBlobs:
 		d.ledgers.Sweep(e.Job, e.Keep)
 	case engine.KeepResult:
-		d.spawn(func() { d.keepResult(e) })
+		d.spawn(func() { d.jobs.KeepResult(e) })
 	case engine.FoundLedger:
 		d.spawn(func() { d.foundLedger(e) })
 	case engine.WriteLedger:
@@ -157,17 +89,17 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 	case engine.DropLedger:
 		d.dropLedger(e)
 	case engine.HomeIs:
-		d.homeIs(e)
+		d.jobs.HomeIs(e)
 	case engine.JobEnded:
-		d.jobEnded(e)
+		d.jobs.JobEnded(d.loop.peer, e)
 	case engine.NotRecovered:
 		d.notRecovered(e)
 	case engine.RecoveryRefused:
 		d.recoveryRefused(e)
 	case engine.Reopened:
-		d.reopened(e.ID, e.By)
+		d.jobs.Reopened(e.ID, e.By)
 	case engine.EndSealed:
-		d.endSealed(e)
+		d.jobs.EndSealed(e)
 	}
 }
 
@@ -213,20 +145,20 @@ func (d *Daemon) listen() {
 		switch ev := ev.(type) {
 		case p2p.PeerUp:
 			d.cluster.NoteNames()
-			d.post(d.peerUp(ev.ID, ev.Info))
+			d.loop.Post(d.peerUp(ev.ID, ev.Info))
 		case p2p.PeerDown:
-			d.post(engine.PeerDown{ID: ev.ID})
+			d.loop.Post(engine.PeerDown{ID: ev.ID})
 		case p2p.PeerRefused:
 			d.log.Warn("peer refused", "id", ev.ID, "reason", ev.Reason)
 		case p2p.Flapping:
 			d.cluster.Violated(ev.ID, "", members.Restless, "other addresses of its own, more often than a host has them")
 		case p2p.MembersChanged:
 			if id := d.net.ID(); !d.net.HasRight(id, p2p.Worker) && !d.net.HasRight(id, p2p.Submitter) {
-				d.post(engine.Expelled{}) // or without any right that a job needs
+				d.loop.Post(engine.Expelled{}) // or without any right that a job needs
 			}
 			d.warnExpelled()
-			d.tellAdmins(d.post)
-			d.stopRevoked()
+			d.tellAdmins(d.loop.Post)
+			d.jobs.StopRevoked()
 			d.cluster.NoteNames()
 		case p2p.Message:
 			d.receive(ev.From, ev.Payload, ev.Done)
@@ -239,7 +171,7 @@ func (d *Daemon) listen() {
 // receive hands on a message that may be said, and has done called when it needs no memory any more.
 func (d *Daemon) receive(from tasks.PeerID, payload []byte, done func()) {
 	if m, ok := d.decode(from, payload); ok {
-		d.postThen(engine.Recv{From: from, Msg: m}, done)
+		d.loop.postThen(engine.Recv{From: from, Msg: m}, done)
 		return
 	}
 	done()
@@ -288,7 +220,7 @@ const notWorking = "its sender has no right to work"
 // worksFor reports whether a member without the right to work may do so for a job, which it does if it has submitted
 // that. Where the job is not known nothing comes of it, and so it may.
 func (d *Daemon) worksFor(who tasks.PeerID, id tasks.JobID) (may bool) {
-	d.ask(func(p *engine.Peer) {
+	d.loop.Ask(func(p *engine.Peer) {
 		submitter := p.Submitter(id)
 		may = submitter == "" || submitter == who
 	})
@@ -317,7 +249,7 @@ func (d *Daemon) idleSteal(from tasks.PeerID, m *steal.Message, submits bool) st
 // would be pushed to who waits for it: it is asked for again.
 func (d *Daemon) ownRequest(from tasks.PeerID, r *steal.Request) string {
 	own, foreign := []int{}, false
-	d.ask(func(p *engine.Peer) {
+	d.loop.Ask(func(p *engine.Peer) {
 		for i, id := range r.Jobs[:min(len(r.Jobs), steal.MaxJobs)] {
 			switch p.Submitter(id) {
 			case from:
@@ -339,7 +271,7 @@ func (d *Daemon) ownRequest(from tasks.PeerID, r *steal.Request) string {
 // its own jobs, and of those that it leads or has led, and of no other.
 func (d *Daemon) foreignGrant(from tasks.PeerID, g *steal.Grant) string {
 	may := true
-	d.ask(func(p *engine.Peer) { may = p.MayDeal(g.Job, from) })
+	d.loop.Ask(func(p *engine.Peer) { may = p.MayDeal(g.Job, from) })
 	if !may {
 		return "its sender gives away work of another's job, and has no right to work"
 	}
@@ -376,3 +308,6 @@ func (d *Daemon) mismatch(info p2p.Info) string {
 	}
 	return "has " + exec.InfosText(theirs) + ", this node " + exec.InfosText(own) + ", so neither works for the other: install the same version"
 }
+
+// jobsTopic is where homes announce jobs.
+const jobsTopic = "jobs"

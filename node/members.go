@@ -51,19 +51,10 @@ func (d *Daemon) rename(name string) error {
 	return nil
 }
 
-// expelled tells how this node's membership ended; nil while it is a member.
-func (d *Daemon) expelled() *api.Expulsion {
-	out, is := d.net.Expelled()
-	if !is {
-		return nil
-	}
-	return &api.Expulsion{By: out.By, ByName: out.ByName, Revoked: out.Revoked, Since: out.Since}
-}
-
 // warnExpelled says once, in the log, that this node is no member any more.
 func (d *Daemon) warnExpelled() {
-	out := d.expelled()
-	if told := d.expulsionTold.Swap(out != nil); out != nil && !told {
+	out := d.cluster.Expelled()
+	if told := d.leaving.expulsionTold.Swap(out != nil); out != nil && !told {
 		d.log.Warn(out.String(), "hint", api.ExpelledHint)
 	}
 }
@@ -101,7 +92,7 @@ func advised(err error) error {
 
 // sayGoodbye ends the links: for good, if the user wants to leave the cluster.
 func (d *Daemon) sayGoodbye(ctx context.Context) error {
-	if d.forGood.Load() {
+	if d.leaving.forGood.Load() {
 		return d.net.Depart(ctx)
 	}
 	return d.net.Leave(ctx)
@@ -109,7 +100,7 @@ func (d *Daemon) sayGoodbye(ctx context.Context) error {
 
 // invite makes a token with which somebody may join.
 func (d *Daemon) invite(req api.InviteRequest) (inv api.Invite, err error) {
-	if out := d.expelled(); out != nil {
+	if out := d.cluster.Expelled(); out != nil {
 		return inv, &api.Error{Status: 403, Message: "could not invite: " + out.String(), Hint: api.ExpelledHint}
 	}
 	var rights []p2p.Right

@@ -1,16 +1,14 @@
 package node
 
 import (
-	"github.com/dtpnode/dtpnode/node/members"
-
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
+	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -22,11 +20,18 @@ import (
 type request struct {
 	access members.Access
 	// answer gets the job that the argument names where access is asked for; else j is nil.
-	answer func(ctx context.Context, d *Daemon, from tasks.PeerID, j *job, arg string) ([]byte, error)
+	answer func(ctx context.Context, d *Daemon, from tasks.PeerID, j *jobs.Job, arg string) ([]byte, error)
 	// owner finds the submitter of the job that arg names, and the job if it is one that this node tells of.
-	owner func(d *Daemon, arg string) (*job, tasks.PeerID, error)
+	owner func(d *Daemon, arg string) (*jobs.Job, tasks.PeerID, error)
 	// costly requests have this node read logs of ledgers: who asks pays for them, be it refused or not.
 	costly bool
+}
+
+// byJobs is an owner that the room of jobs finds.
+func byJobs(
+	owner func(*jobs.Room, string) (*jobs.Job, tasks.PeerID, error),
+) func(*Daemon, string) (*jobs.Job, tasks.PeerID, error) {
+	return func(d *Daemon, arg string) (*jobs.Job, tasks.PeerID, error) { return owner(d.jobs, arg) }
 }
 
 // requests are all that other members may ask, by kind. The payload is a job's name or the beginning of it, if
@@ -56,85 +61,85 @@ type request struct {
 var requests = map[string]request{
 	"signature": {
 		access: members.ForAll,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			return d.serveSignature(tasks.JobID(arg))
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeSignature(tasks.JobID(arg))
 		},
 	},
 	"plan": {
 		access: members.ForAll,
-		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return d.planner.ServePlans(ctx, from, arg)
 		},
 	},
 	"glob": {
 		access: members.ForAll,
-		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return d.planner.ServeGlobs(ctx, from, arg)
 		},
 	},
 	"jobs": {
 		access: members.ForAll,
-		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, _ string) ([]byte, error) {
-			return json.Marshal(listed(d.jobsFor(from), maxJobsAnswer))
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, _ string) ([]byte, error) {
+			return json.Marshal(jobs.Listed(d.jobs.JobsFor(from), jobs.MaxJobsAnswer))
 		},
 	},
 	"lacks": {
 		access: members.ForAll,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return d.cluster.ServeLacks(arg)
 		},
 	},
 	"status": {
 		access: members.ForAll,
-		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			j, err := d.book.Told(arg)
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			j, err := d.jobs.Book().Told(arg)
 			if err != nil {
-				if st, waits := d.waitsUnled(arg); waits {
+				if st, waits := d.jobs.WaitsUnled(arg); waits {
 					return json.Marshal(d.cluster.CutFor(from, st))
 				}
 				return nil, err
 			}
-			return json.Marshal(d.cluster.CutFor(from, d.statusOf(j)))
+			return json.Marshal(d.cluster.CutFor(from, d.jobs.StatusOf(j)))
 		},
 	},
 	"lead": {
 		access: members.ForAll,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			return d.serveLead(arg)
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeLead(arg)
 		},
 	},
 	"end": {
 		access: members.ForAll,
-		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			return d.serveEnd(from, arg)
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeEnd(from, arg)
 		},
 	},
 	"stop": {
 		access: members.ForRule,
-		owner:  (*Daemon).ledOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-			return nil, d.steer(d.ctx, j, "stop")
+		owner:  byJobs((*jobs.Room).LedOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
+			return nil, d.jobs.Steer(d.ctx, j, "stop")
 		},
 	},
 	"cancel": {
 		access: members.ForRule,
-		owner:  (*Daemon).ledOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-			return nil, d.steer(d.ctx, j, "cancel")
+		owner:  byJobs((*jobs.Room).LedOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
+			return nil, d.jobs.Steer(d.ctx, j, "cancel")
 		},
 	},
 	"finish": {
 		access: members.ForRule,
-		owner:  (*Daemon).ledOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-			return nil, d.steer(d.ctx, j, "finish")
+		owner:  byJobs((*jobs.Room).LedOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
+			return nil, d.jobs.Steer(d.ctx, j, "finish")
 		},
 	},
 	"copy": {
 		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).copyOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			r, err := d.reportCopy(arg)
 			if err != nil {
 				return nil, err
@@ -146,7 +151,7 @@ var requests = map[string]request{
 		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).copyOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return nil, d.recoverOrdered(arg)
 		},
 	},
@@ -154,7 +159,7 @@ var requests = map[string]request{
 		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).asideOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			r, err := d.reportAside(arg)
 			if err != nil {
 				return nil, err
@@ -166,50 +171,50 @@ var requests = map[string]request{
 		access: members.ForRule,
 		costly: true,
 		owner:  (*Daemon).asideOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return nil, d.supersededOrdered(arg)
 		},
 	},
 	"partials": {
 		access: members.ForLook,
-		owner:  (*Daemon).handoutOwner,
-		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			return d.sharePartials(from, arg)
+		owner:  byJobs((*jobs.Room).HandoutOwner),
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.SharePartials(from, arg)
 		},
 	},
 	"units": {
 		access: members.ForLook,
-		owner:  (*Daemon).keptOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			return d.serveUnits(arg)
+		owner:  byJobs((*jobs.Room).KeptOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeUnits(arg)
 		},
 	},
 	"logs": {
 		access: members.ForLook,
-		owner:  (*Daemon).knownOwner,
-		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			return d.logsFor(from, arg), nil
+		owner:  byJobs((*jobs.Room).KnownOwner),
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.LogsFor(from, arg), nil
 		},
 	},
 	"result": {
 		access: members.ForLook,
-		owner:  (*Daemon).ledOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-			return d.shareResult(j)
+		owner:  byJobs((*jobs.Room).LedOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
+			return d.jobs.ShareResult(j)
 		},
 	},
 	"parts": {
 		access: members.ForLook,
-		owner:  (*Daemon).ledOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *job, _ string) ([]byte, error) {
-			return d.serveParts(j.name)
+		owner:  byJobs((*jobs.Room).LedOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
+			return d.jobs.ServeParts(j.Name)
 		},
 	},
 	"fetched": {
 		access: members.ForRule,
-		owner:  (*Daemon).keptOwner,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *job, arg string) ([]byte, error) {
-			d.heardFetched(arg)
+		owner:  byJobs((*jobs.Room).KeptOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			d.jobs.HeardFetched(arg)
 			return nil, nil
 		},
 	},
@@ -243,74 +248,10 @@ func (d *Daemon) serve(ctx context.Context, from p2p.PeerID, kind string, payloa
 
 // paid has a member pay for a costly request, and refuses it if that member has asked for too much of late.
 func (d *Daemon) paid(from p2p.PeerID, kind string) error {
-	err, tell := errOver, false // of this daemon
-	d.ask(func(p *engine.Peer) { tell, err = p.Pay(from) })
+	err, tell := jobs.ErrOver, false // of this daemon
+	d.loop.Ask(func(p *engine.Peer) { tell, err = p.Pay(from) })
 	if tell {
 		d.cluster.Violated(from, "", engine.TooMuch, "asks for "+kind)
 	}
 	return err
-}
-
-// ledOwner finds a job that this node tells of.
-func (d *Daemon) ledOwner(name string) (*job, tasks.PeerID, error) {
-	j, err := d.book.Told(name)
-	if err != nil {
-		return nil, "", err
-	}
-	return j, j.submitter(), nil
-}
-
-// knownOwner finds a job that this node has any part in.
-func (d *Daemon) knownOwner(name string) (*job, tasks.PeerID, error) {
-	found := d.book.Find(name)
-	if len(found) == 0 {
-		return nil, "", noJob(name)
-	}
-	owner := found[0].submitter()
-	for _, j := range found[1:] {
-		if j.submitter() != owner {
-			owner = "" // of several: whose it is must not be guessed
-		}
-	}
-	return found[0], owner, nil
-}
-
-// keptOwner finds a job by its whole name, of which this node may have no more than a copy of the ledger.
-func (d *Daemon) keptOwner(name string) (*job, tasks.PeerID, error) {
-	nonce, err := hex.DecodeString(name)
-	if err != nil || len(nonce) != tasks.NonceSize {
-		return nil, "", fmt.Errorf("%q is no name of a job", name)
-	}
-	j := d.book.Named(name)
-	var owner tasks.PeerID
-	for _, c := range d.ledgers.All() {
-		if c.Name() == name {
-			owner = c.Job.Submitter
-		}
-	}
-	switch {
-	case j != nil:
-		return j, j.submitter(), nil
-	case owner != "":
-		return nil, owner, nil
-	}
-	return nil, "", noJob(name)
-}
-
-func noJob(name string) *api.Error {
-	return &api.Error{
-		Status:  http.StatusNotFound,
-		Message: fmt.Sprintf("no job %q here", name),
-		Hint:    "dtpnode ps lists the jobs",
-	}
-}
-
-// granted finds a job that this node's user has access to, as lookup does, and describes it.
-func (d *Daemon) granted(
-	ctx context.Context, name string, a members.Access,
-) (j *job, at tasks.PeerID, st api.JobStatus, err error) {
-	if j, at, st, err = d.lookup(ctx, name); err == nil {
-		err = d.cluster.Permit(st, a)
-	}
-	return j, at, st, err
 }

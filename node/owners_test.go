@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -25,7 +26,13 @@ const secret = "hush-hush"
 // admit has another daemon join d's cluster with some rights, and returns its id.
 func admit(t *testing.T, d *Daemon, name string, rights ...p2p.Right) *Daemon {
 	t.Helper()
-	o := openWithout(t, name)
+	return admitAs(t, d, Config{Name: name, Slots: 1}, rights...)
+}
+
+// admitAs has a daemon of that configuration join d's cluster with some rights.
+func admitAs(t *testing.T, d *Daemon, cfg Config, rights ...p2p.Right) *Daemon {
+	t.Helper()
+	o := openAs(t, cfg)
 	token, _, err := d.net.Invite(rights, time.Minute)
 	if err == nil {
 		err = o.net.Join(t.Context(), token)
@@ -37,15 +44,15 @@ func admit(t *testing.T, d *Daemon, name string, rights ...p2p.Right) *Daemon {
 }
 
 // owned makes a finished job of a member known to d, with a result and a log.
-func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
+func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *jobs.Job {
 	t.Helper()
-	j := d.book.New(strings.Repeat(name, 32))
-	j.desc = &tasks.Job{Submitter: submitter, Ask: tasks.Ask{Title: secret}}
-	if err := durable.Write(d.results.Path(j.name), []byte(secret)); err != nil {
+	j := d.jobs.Book().New(strings.Repeat(name, 32))
+	j.With(func(s *jobs.State) { s.Desc = &tasks.Job{Submitter: submitter, Ask: tasks.Ask{Title: secret}} })
+	if err := durable.Write(d.results.Path(j.Name), []byte(secret)); err != nil {
 		t.Fatal(err)
 	}
-	j.adopt(api.JobStatus{
-		ID:        j.name,
+	j.Adopt(api.JobStatus{
+		ID:        j.Name,
 		Title:     secret + ".C",
 		Home:      d.net.ID(),
 		State:     api.Partial,
@@ -62,13 +69,13 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *job {
 		Units:     4711,
 		Nodes:     []api.NodeWork{{ID: d.net.ID(), Name: secret}},
 	}, false)
-	close(j.done)
-	d.results.SaveEnd(j.name, engine.Remember{
+	close(j.Done)
+	d.results.SaveEnd(j.Name, engine.Remember{
 		ID:    tasks.NameOf([]byte(name)),
 		Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}},
 	})
-	j.printed(secret)
-	d.book.Add(j)
+	j.Printed(secret)
+	d.jobs.Book().Add(j)
 	return j
 }
 
@@ -126,7 +133,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 	j := d.owned(t, "a", roles["owner"])
 	for kind, want := range table {
 		for role, id := range roles {
-			answer, err := d.serve(t.Context(), id, kind, []byte(j.name))
+			answer, err := d.serve(t.Context(), id, kind, []byte(j.Name))
 			var e *api.Error
 			refused := errors.As(err, &e) && e.Status == http.StatusForbidden
 			if refused == slices.Contains(want.may, role) {
@@ -143,7 +150,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 				t.Errorf("%s asked by %s tells %s", kind, role, answer)
 			}
 			if kind == "status" && !slices.Contains(want.short, role) &&
-				(!strings.Contains(string(answer), roles["owner"]) || strings.Contains(string(answer), j.name)) {
+				(!strings.Contains(string(answer), roles["owner"]) || strings.Contains(string(answer), j.Name)) {
 				t.Errorf("whose job it is, and no more of its name: %s", answer)
 			}
 		}
@@ -169,7 +176,7 @@ func TestLedgersAreReadAtAPrice(t *testing.T) {
 	}
 	const most = 400
 	for i := 0; ; i++ {
-		_, err := d.serve(t.Context(), worker.net.ID(), "superseded", []byte(j.name))
+		_, err := d.serve(t.Context(), worker.net.ID(), "superseded", []byte(j.Name))
 		if errors.Is(err, engine.ErrAsked) {
 			break
 		}
@@ -177,7 +184,7 @@ func TestLedgersAreReadAtAPrice(t *testing.T) {
 			t.Fatalf("%d requests were looked at: %v", most, err)
 		}
 	}
-	if _, err := d.serve(t.Context(), owner.net.ID(), "superseded", []byte(j.name)); errors.Is(err, engine.ErrAsked) {
+	if _, err := d.serve(t.Context(), owner.net.ID(), "superseded", []byte(j.Name)); errors.Is(err, engine.ErrAsked) {
 		t.Error("another member pays for it:", err)
 	}
 	if _, err := d.serve(t.Context(), worker.net.ID(), "jobs", nil); err != nil {
@@ -205,16 +212,16 @@ func TestANodesUserSeesWhatItsMemberMay(t *testing.T) {
 			d := admit(t, founder, "node", tc.right)
 			defer d.Close()
 			j := d.owned(t, "b", founder.net.ID())
-			st, err := d.jobStatus(t.Context(), j.name)
+			st, err := d.jobs.JobStatus(t.Context(), j.Name)
 			if err != nil || (st.Private == "") != tc.look || st.Submitter != founder.net.ID() ||
 				(st.Title != "") != tc.look {
 				t.Errorf("status %+v, error %v", st, err)
 			}
-			list := d.allJobs(t.Context())
+			list := d.jobs.AllJobs(t.Context())
 			if len(list) != 1 || (list[0].Private == "") != tc.look {
 				t.Errorf("listed %+v", list)
 			}
-			_, f, err := d.findResult(t.Context(), j.name)
+			_, f, err := d.jobs.FindResult(t.Context(), j.Name)
 			if err == nil {
 				_ = f.Close()
 			}
@@ -225,14 +232,14 @@ func TestANodesUserSeesWhatItsMemberMay(t *testing.T) {
 			if forbidden(err) == tc.look {
 				t.Errorf("result: %v", err)
 			}
-			if err := (&follower{d: d, name: j.name}).find(t.Context()); forbidden(err) == tc.look {
+			if err := d.jobs.Follow(t.Context(), j.Name, func(api.Event) error { return nil }); forbidden(err) == tc.look {
 				t.Errorf("events: %v", err)
 			}
-			if got := string(d.logsFor(d.net.ID(), j.name)); strings.Contains(got, secret) != tc.look {
+			if got := string(d.jobs.LogsFor(d.net.ID(), j.Name)); strings.Contains(got, secret) != tc.look {
 				t.Errorf("logs: %q", got)
 			}
 			for _, what := range []string{"stop", "cancel"} {
-				if err := d.order(t.Context(), j.name, what); forbidden(err) == tc.rule {
+				if err := d.jobs.Order(t.Context(), j.Name, what); forbidden(err) == tc.rule {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
@@ -247,15 +254,15 @@ func TestABeginningOfANameOpensNoOthersLog(t *testing.T) {
 	owner := admit(t, d, "owner", p2p.Submitter)
 	defer owner.Close()
 	d.owned(t, "c", d.net.ID())
-	mine := d.book.New("cccc" + strings.Repeat("d", 28))
-	mine.desc = &tasks.Job{Submitter: owner.net.ID()}
-	d.book.Add(mine)
+	mine := d.jobs.Book().New("cccc" + strings.Repeat("d", 28))
+	mine.With(func(s *jobs.State) { s.Desc = &tasks.Job{Submitter: owner.net.ID()} })
+	d.jobs.Book().Add(mine)
 	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte("cccc")); err == nil ||
 		strings.Contains(string(answer), secret) {
 		t.Errorf("got %q, error %v", answer, err)
 	}
-	mine.printed("mine")
-	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte(mine.name)); err != nil ||
+	mine.Printed("mine")
+	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte(mine.Name)); err != nil ||
 		string(answer) != "mine\n" {
 		t.Errorf("got %q, error %v", answer, err)
 	}

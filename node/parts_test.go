@@ -10,6 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -43,11 +44,11 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 	id, body, b := signedJob(t, owner, "")
 	name := signedName(owner)
 	for _, at := range []*Daemon{owner, keeper} { // which know whose job it is
-		j := at.book.New(name)
-		j.desc = &tasks.Job{Submitter: owner.net.ID()}
-		j.adopt(api.JobStatus{ID: name, State: api.Partial}, false)
-		close(j.done)
-		at.book.Add(j)
+		j := at.jobs.Book().New(name)
+		j.With(func(s *jobs.State) { s.Desc = &tasks.Job{Submitter: owner.net.ID()} })
+		j.Adopt(api.JobStatus{ID: name, State: api.Partial}, false)
+		close(j.Done)
+		at.jobs.Book().Add(j)
 	}
 	honest := []merge.Partial{somePart(id, 1, 0, 40, "a"), somePart(id, 2, 50, 70, "b")}
 	forged := slices.Clone(honest)
@@ -83,20 +84,20 @@ func TestPartsAreThoseOfTheProvenEnd(t *testing.T) {
 		"not signed, kept here":          {none, honest, d, ""},
 	} {
 		keep(tc.with, tc.parts)
-		found, err := d.findParts(t.Context(), "", api.JobStatus{
+		found, err := d.jobs.FindParts(t.Context(), "", api.JobStatus{
 			ID:          name,
 			Submitter:   owner.net.ID(),
 			State:       api.Partial,
 			PartsSHA256: tc.sum,
 		})
-		var refused *notKept
+		var refused *jobs.NotKept
 		var told *api.Error
 		switch {
 		case tc.says == "" && (err != nil || len(found.Parts) != len(tc.parts)):
 			t.Errorf("%s: not taken: %v", what, err)
 		case tc.says != "" &&
 			(!errors.As(err, &refused) || !strings.Contains(refused.Error(), tc.says) ||
-				!errors.As(retryLost(api.JobStatus{}, err), &told) || told.Status != http.StatusGone):
+				!errors.As(jobs.RetryLost(api.JobStatus{}, err), &told) || told.Status != http.StatusGone):
 			t.Errorf("%s: %+v, %v", what, found, err)
 		}
 		tc.with.results.RemoveParts(name)

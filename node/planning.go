@@ -2,9 +2,7 @@ package node
 
 import (
 	"context"
-	"time"
 
-	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -14,15 +12,10 @@ import (
 func (d *Daemon) newPlanner() *plan.Planner {
 	return plan.New(plan.Config{
 		Members: planMembers{d},
-		Runtime: d.runtimeFor,
+		Runtime: d.runtimes.Ready,
 		Open:    d.cfg.workerLimits().For(tasks.Limits{}).Open,
 		Log:     d.log,
 	})
-}
-
-// openLimit is how long a file of a job may take to be opened here.
-func (d *Daemon) openLimit(req api.JobRequest) time.Duration {
-	return d.cfg.workerLimits().For(limitsOf(req)).Open
 }
 
 // planMembers is the cluster as planning sees it (plan.Members).

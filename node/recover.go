@@ -1,8 +1,6 @@
 package node
 
 import (
-	"github.com/dtpnode/dtpnode/node/members"
-
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,12 +8,15 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
+	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -46,13 +47,13 @@ type copyReport struct {
 
 // copyOwner finds the submitter of a job by a unique beginning of its name in the first line of arg. It is one of whose
 // ledger this node has a copy, or at least one that it knows.
-func (d *Daemon) copyOwner(arg string) (*job, tasks.PeerID, error) {
+func (d *Daemon) copyOwner(arg string) (*jobs.Job, tasks.PeerID, error) {
 	prefix, _, _ := strings.Cut(arg, "\n")
 	c, err := d.copyBy(prefix)
 	if err == nil {
 		return nil, c.Job.Submitter, nil
 	}
-	if _, owner, unknown := d.knownOwner(prefix); unknown == nil {
+	if _, owner, unknown := d.jobs.KnownOwner(prefix); unknown == nil {
 		return nil, owner, nil
 	}
 	return nil, "", err
@@ -65,7 +66,7 @@ func (d *Daemon) copyBy(prefix string) (*store.Copy, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, noJob(prefix)
+		return nil, jobs.NoJob(prefix)
 	case 1:
 		return found[0], nil
 	}
@@ -83,14 +84,14 @@ func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
 		return r, err
 	}
 	ok := false
-	d.ask(func(p *engine.Peer) {
+	d.loop.Ask(func(p *engine.Peer) {
 		r.Copy, ok = p.Copy(c.ID)
 		_, r.Leads = p.Leads(c.ID)
 	})
 	if !ok {
-		return r, noJob(prefix)
+		return r, jobs.NoJob(prefix)
 	}
-	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, d.book.growths.whole(c.ID, c.Job).Want.Len(), d.net.ID()
+	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, d.jobs.Book().Whole(c.ID, c.Job).Want.Len(), d.net.ID()
 	for _, p := range r.Copy.Parts {
 		if store.SizeOf(d.ledgers.KeptPath(c.ID, p)) != p.Size {
 			r.Lacking++
@@ -153,8 +154,8 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 		return p, err
 	}
 	if len(copies) == 0 {
-		if _, _, st, err := d.lookup(ctx, name); err == nil && st.State.Final() {
-			return p, endedAlready(st)
+		if _, _, st, err := d.jobs.Lookup(ctx, name); err == nil && st.State.Final() {
+			return p, jobs.EndedAlready(st)
 		}
 		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has a copy of the ledger of a job %q", name),
 			Hint: "start dtpnode up on the nodes that kept it"}
@@ -309,26 +310,48 @@ type recovering struct {
 	no    chan string  // told why nothing came of it
 }
 
+// recoveries are those that are under way on this node, at most one of each job.
+type recoveries struct {
+	mu sync.Mutex
+	of map[tasks.JobID]*recovering
+}
+
+// begin notes a recovery; false if one of the job is under way.
+func (a *recoveries) begin(r *recovering) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.of[r.id] != nil {
+		return false
+	}
+	a.of[r.id] = r
+	return true
+}
+
+// end notes that a recovery that had begun is over.
+func (a *recoveries) end(r *recovering) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.of, r.id)
+}
+
+// under is the recovery of a job that is under way, nil if there is none.
+func (a *recoveries) under(id tasks.JobID) *recovering {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.of[id]
+}
+
 // recoverAs carries a recovery out and waits for what comes of it.
 func (d *Daemon) recoverAs(ctx context.Context, r *recovering, ev engine.Recover) error {
 	r.no = make(chan string, 1)
-	d.mu.Lock()
-	busy := d.recoveries[r.id] != nil
-	if !busy {
-		d.recoveries[r.id] = r
-	}
-	d.mu.Unlock()
+	busy := !d.recoveries.begin(r)
 	hint := "dtpnode status " + api.Short(r.name)
 	if busy {
 		return &api.Error{Status: http.StatusConflict, Message: "the job is being recovered just now", Hint: hint}
 	}
-	defer func() {
-		d.mu.Lock()
-		delete(d.recoveries, r.id)
-		d.mu.Unlock()
-	}()
+	defer d.recoveries.end(r)
 	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", api.Short(r.name), "signed by", ev.Link.Sigs[0].By, "superseded", r.aside != nil)
-	d.post(ev)
+	d.loop.Post(ev)
 	ctx, cancel := context.WithTimeout(ctx, recoverWait)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -350,18 +373,18 @@ func (d *Daemon) recoverAs(ctx context.Context, r *recovering, ev engine.Recover
 // leadsAs reports whether this node leads a job by a recovery, or the job has ended by it.
 func (d *Daemon) leadsAs(id tasks.JobID, l quorum.Link) (yes bool) {
 	var v engine.LedgerView
-	d.ask(func(p *engine.Peer) {
+	d.loop.Ask(func(p *engine.Peer) {
 		v, _ = p.Ledger(id)
 		_, yes = p.Leads(id)
 	})
-	j := d.book.ByID(id)
-	return v.Self == l.Conf.Voters[0] && (yes || v.Ended) || j != nil && j.final()
+	j := d.jobs.Book().ByID(id)
+	return v.Self == l.Conf.Voters[0] && (yes || v.Ended) || j != nil && j.Final()
 }
 
 // keepsResult reports whether the result that a copy's record names is here.
 func (d *Daemon) keepsResult(c *store.Copy) bool {
 	var v engine.CopyView
-	d.ask(func(p *engine.Peer) { v, _ = p.Copy(c.ID) })
+	d.loop.Ask(func(p *engine.Peer) { v, _ = p.Copy(c.ID) })
 	return v.Result != nil && store.Verify(d.results.Path(c.Name()), v.Result.SHA256) == nil
 }
 
@@ -371,55 +394,15 @@ func (d *Daemon) recoveryRefused(e engine.RecoveryRefused) {
 		"job", e.ID.Short(), "signed by", e.By, "copy of", e.On)
 }
 
-// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more, as of the last
-// look.
-func (j *job) lapsed() tasks.PeerID {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.view.Lapsed
-}
-
-// lapsedNote is what the user of a job is told who can mend that.
-func lapsedNote(name, by, home string) string {
-	return fmt.Sprintf("it was recovered by %s, who may not have that any more: nodes that join now do not work on it, and do not believe its end. "+
-		"dtpnode recover %s --from %s, by its submitter or a member with the right admin, has it go on from the copy that leads, and loses nothing", by, api.Short(name), home)
-}
-
 // notRecovered tells who waits that nothing came of a recovery; called by the loop alone.
 func (d *Daemon) notRecovered(e engine.NotRecovered) {
 	d.log.Warn("could not recover a job", "job", e.ID.Short(), "reason", e.Reason)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r := d.recoveries[e.ID]; r != nil {
+	if r := d.recoveries.under(e.ID); r != nil {
 		select {
 		case r.no <- e.Reason:
 		default:
 		}
 	}
-}
-
-// reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put
-// aside. Called by the loop alone.
-func (d *Daemon) reopened(id tasks.JobID, by quorum.Link) {
-	for _, t := range d.results.TakeBack(id, by, d.asides) {
-		d.book.Forget(t.Name)
-		d.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it",
-			"job", api.Short(t.Name), "signed by", by.Sigs[0].By, "kept in", t.Folder)
-		if t.Status.Ours {
-			d.owedAgain(t.Status)
-		}
-	}
-}
-
-// owedAgain follows a job of this node's user whose end was taken back.
-func (d *Daemon) owedAgain(saved store.Status) {
-	saved.Owed = cmp.Or(saved.Owed, saved.Output)
-	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
-	s := d.newAwaited(saved, false)
-	d.spawn(func() {
-		d.saveStatus(s.job)
-		d.awaitEnds([]*awaited{s})
-	})
 }
 
 // tellAdmins tells the engine whose signatures count for the jobs of all.

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"github.com/dtpnode/dtpnode/node/members"
-
 	"cmp"
 	"context"
 	"encoding/json"
@@ -16,6 +14,8 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
+	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -26,14 +26,14 @@ import (
 // it may go on by another recovery meanwhile, which is given up: so the new one must be later than all that are known.
 
 // asideOwner finds the submitter of a job by copies of its ledger that were put aside here.
-func (d *Daemon) asideOwner(arg string) (*job, tasks.PeerID, error) {
+func (d *Daemon) asideOwner(arg string) (*jobs.Job, tasks.PeerID, error) {
 	prefix, _, _ := strings.Cut(arg, "\n")
 	all := d.asides.List(prefix)
 	if len(prefix) < 4 || len(all) == 0 {
-		if _, owner, err := d.knownOwner(prefix); err == nil {
+		if _, owner, err := d.jobs.KnownOwner(prefix); err == nil {
 			return nil, owner, nil
 		}
-		return nil, "", noJob(prefix)
+		return nil, "", jobs.NoJob(prefix)
 	}
 	if slices.ContainsFunc(all, func(a store.Aside) bool { return a.Name != all[0].Name }) {
 		return nil, "", ambiguous(prefix, 2)
@@ -62,7 +62,7 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 			Written:   a.At,
 			on:        d.net.ID(),
 		}
-		d.ask(func(p *engine.Peer) { r.Copy, err = p.AsideCopy(from) })
+		d.loop.Ask(func(p *engine.Peer) { r.Copy, err = p.AsideCopy(from) })
 		if err != nil {
 			d.log.Warn("could not read a copy of a ledger that was put aside", "job", api.Short(a.Name), "dir", a.Folder(),
 				"reason", err)
@@ -223,7 +223,7 @@ func (d *Daemon) goOnFromAside(ctx context.Context, name string, o asideOrder) e
 			continue
 		}
 		var v engine.CopyView
-		d.ask(func(p *engine.Peer) { v, err = p.AsideCopy(from) })
+		d.loop.Ask(func(p *engine.Peer) { v, err = p.AsideCopy(from) })
 		if err == nil && v.Index == o.Index && v.Term == o.Term {
 			return d.recoverAs(ctx, &recovering{id: a.ID, name: a.Name, aside: &a}, engine.Recover{
 				ID:    a.ID,
@@ -247,9 +247,7 @@ func restoreOf(a store.Aside) (engine.Restore, error) {
 
 // recoverAside begins a copy anew with the log of the recovery that is under way here, from a copy that was put aside.
 func (d *Daemon) recoverAside(e engine.FoundLedger) (*store.Copy, error) {
-	d.mu.Lock()
-	r := d.recoveries[e.ID]
-	d.mu.Unlock()
+	r := d.recoveries.under(e.ID)
 	if r == nil || r.aside == nil {
 		return nil, errors.New("nobody waits for this recovery any more")
 	}

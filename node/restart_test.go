@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -32,19 +33,21 @@ func keepLedger(t *testing.T, d *Daemon, nonce int, source string) tasks.JobID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := d.book.New(fmt.Sprintf("%032x", desc.Nonce))
-	j.id, j.desc, j.home, j.submittedHere, j.running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
-	_, err = d.blobs.Put(d.blobs.JobDir(j.id), body)
-	d.book.Identify(j.id, j)
+	j := d.jobs.Book().New(fmt.Sprintf("%032x", desc.Nonce))
+	j.With(func(s *jobs.State) {
+		s.ID, s.Desc, s.Home, s.SubmittedHere, s.Running = tasks.NameOf(body), desc, d.net.ID(), true, time.Now()
+	})
+	_, err = d.blobs.Put(d.blobs.JobDir(stateOf(j).ID), body)
+	d.jobs.Book().Identify(stateOf(j).ID, j)
 	self := quorum.NewVoter(d.net.ID(), uint64(nonce)+1)
 	voters := []quorum.Voter{self, quorum.NewVoter("other", 1), quorum.NewVoter("third", 1)}
 	if err == nil {
-		_, err = d.makeCopy(engine.FoundLedger{ID: j.id, Log: quorum.Log{Self: self, Voters: voters}})
+		_, err = d.jobs.MakeCopy(engine.FoundLedger{ID: stateOf(j).ID, Log: quorum.Log{Self: self, Voters: voters}})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return j.id
+	return stateOf(j).ID
 }
 
 // A daemon that starts again has its ledgers before it hears of anybody: of a job that it hears of first it would
@@ -68,7 +71,7 @@ func TestLedgersAreBackBeforeAnythingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := 0
-	again.ask(func(p *engine.Peer) {
+	again.loop.Ask(func(p *engine.Peer) {
 		for _, id := range ids {
 			if _, ok := p.Ledger(id); !ok {
 				missing++

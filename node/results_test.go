@@ -7,6 +7,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/store"
 )
 
@@ -15,20 +16,18 @@ func TestPartialJobOutlivesNewerOnes(t *testing.T) {
 	d := openWithout(t, "submitter")
 	defer d.Close()
 	partial := d.ended(t, "a", "", "some histograms")
-	partial.mu.Lock()
-	partial.status.State = api.Partial
-	partial.mu.Unlock()
-	parts := d.results.PartPath(partial.name, "part")
+	partial.With(func(s *jobs.State) { s.Status.State = api.Partial })
+	parts := d.results.PartPath(partial.Name, "part")
 	if err := durable.Write(parts, []byte("some")); err != nil {
 		t.Fatal(err)
 	}
-	d.results.NoteFetched(partial.name)
+	d.results.NoteFetched(partial.Name)
 	for i := range d.cfg.KeepJobs + 10 {
 		j := d.ended(t, fmt.Sprintf("%032x", i), "", "histograms")
-		d.results.NoteFetched(j.name)
-		d.sweep()
+		d.results.NoteFetched(j.Name)
+		d.jobs.Sweep()
 	}
-	if found := d.book.Find(partial.name); len(found) != 1 || !d.results.Has(partial.name) || store.SizeOf(parts) < 0 {
+	if found := d.jobs.Book().Find(partial.Name); len(found) != 1 || !d.results.Has(partial.Name) || store.SizeOf(parts) < 0 {
 		entries, _ := os.ReadDir(d.results.Dir)
 		t.Errorf("a partial job is gone after newer ones, %d are left", len(entries))
 	}

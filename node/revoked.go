@@ -1,14 +1,12 @@
 package node
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -16,60 +14,6 @@ import (
 // A job ends with its submitter's right to submit: every node kills what it runs of it as soon as it hears, and
 // whichever node leads the job writes that end into its ledger. A node that comes to lead it later does so too, after
 // a restart or because the submitter was the home.
-
-// stopRevoked ends here what members have submitted that may do so no more.
-func (d *Daemon) stopRevoked() {
-	ids := map[tasks.JobID]tasks.PeerID{}
-	for _, c := range d.ledgers.All() {
-		ids[c.ID] = c.Job.Submitter
-	}
-	for id, j := range d.book.IDs() {
-		ids[id] = cmp.Or(ids[id], j.submitter())
-	}
-	for id, submitter := range ids {
-		if d.cluster.MayNoMore(submitter) {
-			d.stopOne(id, submitter)
-		}
-	}
-	d.forgetCode(slices.Collect(maps.Values(ids)))
-}
-
-// stopOne kills what runs here of a job whose submitter was revoked, and ends the job if it is led here.
-func (d *Daemon) stopOne(id tasks.JobID, submitter tasks.PeerID) {
-	d.post(engine.Revoked{ID: id})
-	j := d.book.ByID(id)
-	if j == nil || !j.leads() || j.final() {
-		return
-	}
-	why := d.cluster.WhyStopped(submitter)
-	d.log.Warn("ends a job", "job", api.Short(j.name), "reason", why)
-	j.cancel()
-	d.removeResult(j)
-	d.conclude(j, api.Cancelled, why, "")
-}
-
-// forgetCode drops the compiled code of members that may submit no more, of all that were members in this life and
-// of those that are named.
-func (d *Daemon) forgetCode(submitters []tasks.PeerID) {
-	gone := d.cluster.NewlyGone(submitters)
-	if len(gone) == 0 {
-		return
-	}
-	d.spawn(func() {
-		err := d.runtimes.None()
-		for _, id := range gone {
-			if err == nil {
-				err = d.runtimes.Forget(d.ctx, id)
-			}
-			if err != nil { // the next time
-				d.cluster.CodeIsLeft(id)
-			}
-		}
-		if err != nil && d.ctx.Err() == nil {
-			d.log.Warn("could not drop the code of a member that was revoked", "reason", err)
-		}
-	})
-}
 
 // revokeWait is how long a revocation waits for the jobs of who was revoked to end.
 const revokeWait = 5 * time.Second
@@ -103,7 +47,7 @@ func (d *Daemon) putOut(
 	ctx, cancel := context.WithTimeout(asked, revokeWait)
 	defer cancel()
 	for len(running) > 0 && ctx.Err() == nil && len(d.jobsOf(ctx, ids...)) > 0 {
-		sleep(ctx, 100*time.Millisecond)
+		jobs.Sleep(ctx, 100*time.Millisecond)
 	}
 	left := d.jobsOf(asked, ids...)
 	for _, st := range running {
@@ -115,7 +59,7 @@ func (d *Daemon) putOut(
 
 // jobsOf are the jobs of members that have not ended, as far as members that answer tell.
 func (d *Daemon) jobsOf(ctx context.Context, submitters ...tasks.PeerID) (out []api.JobStatus) {
-	for _, st := range d.allJobs(ctx) {
+	for _, st := range d.jobs.AllJobs(ctx) {
 		if slices.Contains(submitters, st.Submitter) && !st.State.Final() {
 			out = append(out, st)
 		}

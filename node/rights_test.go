@@ -36,7 +36,7 @@ func TestNobodyGivesAwayAnothersJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.ask(func(*engine.Peer) { d.step(engine.Submit{ID: id, Job: desc}) })
+	d.loop.Ask(func(*engine.Peer) { d.loop.Step(engine.Submit{ID: id, Job: desc}) })
 	give := engine.Message{Steal: &steal.Message{Grant: &steal.Grant{
 		ID:     1,
 		Job:    id,
@@ -73,7 +73,7 @@ func TestSubmitterWorksForItsOwnJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.ask(func(*engine.Peer) { d.step(engine.Submit{ID: id, Job: desc}) })
+		d.loop.Ask(func(*engine.Peer) { d.loop.Step(engine.Submit{ID: id, Job: desc}) })
 		jobs[id], ids = o == submitter, append(ids, id)
 	}
 	for id, own := range jobs {

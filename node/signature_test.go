@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
@@ -41,28 +40,16 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 	return id, body, store.Signature{Signer: d.net.ID(), Size: size, Sig: d.net.Sign(store.SignedText(id, size))}
 }
 
-// A node that comes to lead a job runs Terminate with what was asked for.
-func TestAHomeKnowsWhatWasAsked(t *testing.T) {
-	c := &store.Copy{Job: &tasks.Job{
-		Work: tasks.Work{Kind: "ROOT"}, Ask: tasks.Ask{Title: "/x/A.C", Output: "/x/out.root"},
-	}}
-	j := newJob(t.Context(), "self", "job")
-	j.describedBy(c, c.Job)
-	if j.req.Kind != "ROOT" || j.req.Title != "/x/A.C" || j.req.Output != "/x/out.root" || j.status.Title != "A.C" {
-		t.Errorf("it knows of %+v", j.req)
-	}
-}
-
 // What is not signed by a member that may submit, in its own name and whole, is no job.
 func TestAJobIsItsSignersAndItsSignerMaySubmit(t *testing.T) {
 	d, other := openWithout(t, "node"), openWithout(t, "stranger")
 	defer d.Close()
 	defer other.Close()
 	id, body, good := signedJob(t, d, "")
-	if desc, err := d.checkJob(id, body, good); err != nil || desc.Submitter != d.net.ID() {
+	if desc, err := d.jobs.CheckJob(id, body, good); err != nil || desc.Submitter != d.net.ID() {
 		t.Fatalf("refused: %v", err)
 	}
-	if err := d.maySubmit(id, good); err != nil {
+	if err := d.jobs.MaySubmit(id, good); err != nil {
 		t.Fatalf("refused: %v", err)
 	}
 	strangerID, strangerBody, strangers := signedJob(t, other, "")
@@ -88,10 +75,10 @@ func TestAJobIsItsSignersAndItsSignerMaySubmit(t *testing.T) {
 		"too large":              {id, body, huge, "the limit is", true},
 		"another description":    {id, strangerBody, good, "another hash", false},
 	} {
-		if _, err := d.checkJob(c.id, c.body, c.b); err == nil || !strings.Contains(err.Error(), c.in) {
+		if _, err := d.jobs.CheckJob(c.id, c.body, c.b); err == nil || !strings.Contains(err.Error(), c.in) {
 			t.Errorf("%s: got %v, want %q", name, err, c.in)
 		}
-		if err := d.maySubmit(c.id, c.b); (err != nil) != c.head {
+		if err := d.jobs.MaySubmit(c.id, c.b); (err != nil) != c.head {
 			t.Errorf("%s: before the description is fetched %v", name, err)
 		}
 	}
@@ -147,19 +134,19 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			if c == nil {
 				t.Fatal("the ledger is not back")
 			}
-			j := d.book.OfCopy(c)
+			j := d.jobs.Book().OfCopy(c)
 			result := []byte("result")
-			if err := durable.Write(d.results.Path(j.name), result); err != nil {
+			if err := durable.Write(d.results.Path(j.Name), result); err != nil {
 				t.Fatal(err)
 			}
 			status := `{"id":"x","state":"done","output":"` + evil + `","sha256":"` + store.HashOf([]byte("other")) + `"}`
-			d.ask(func(*engine.Peer) {
-				d.jobEnded(engine.JobEnded{ID: id, Result: ledger.Result{SHA256: store.HashOf(result), Status: []byte(status)}})
+			d.loop.Ask(func(*engine.Peer) {
+				d.jobs.JobEnded(d.loop.peer, engine.JobEnded{ID: id, Result: ledger.Result{SHA256: store.HashOf(result), Status: []byte(status)}})
 			})
-			<-j.done
-			until(t, "the output is settled", func() bool { return d.settled(j) })
-			st := d.statusOf(j)
-			if st.Output != good || st.ID != j.name || st.SHA256 != store.HashOf(result) {
+			<-j.Done
+			until(t, "the output is settled", func() bool { return d.jobs.Settled(j) })
+			st := d.jobs.StatusOf(j)
+			if st.Output != good || st.ID != j.Name || st.SHA256 != store.HashOf(result) {
 				t.Errorf("status %+v", st)
 			}
 			if _, err := os.Stat(evil); err == nil {
@@ -169,43 +156,5 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 				t.Error("the output is not where it was wanted")
 			}
 		})
-	}
-}
-
-// One submitter's descriptions are fetched a few at a time, and do not keep those of another waiting.
-func TestDescriptionsOfOneSubmitterTakeTurns(t *testing.T) {
-	d := openWithout(t, "node")
-	defer d.Close()
-	var done []func()
-	for range maxDescriptions {
-		f, err := d.descriptions.fetches.Take(t.Context(), "one")
-		if err != nil {
-			t.Fatal(err)
-		}
-		done = append(done, f)
-	}
-	got := make(chan error, 1)
-	go func() {
-		f, err := d.descriptions.fetches.Take(t.Context(), "one")
-		if err == nil {
-			f()
-		}
-		got <- err
-	}()
-	f, err := d.descriptions.fetches.Take(t.Context(), "other")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f()
-	select {
-	case <-got:
-		t.Error("one more was fetched at once")
-	case <-time.After(50 * time.Millisecond): // if it did wait too short, the test only passes
-	}
-	for _, f := range done {
-		f()
-	}
-	if err := <-got; err != nil {
-		t.Error(err)
 	}
 }

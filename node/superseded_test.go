@@ -53,7 +53,7 @@ func TestEndThatIsTakenBackIsPutAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := recoveryNo(t, 1)
-	d.reopened(id, link)
+	d.jobs.Reopened(id, link)
 	kept := filepath.Join(d.asides.FolderOf(name, link)+".ends", filepath.Base(d.results.Path(name)))
 	if b, err := os.ReadFile(kept); err != nil || string(b) != "result" {
 		t.Errorf("the result is not in %q: %v", kept, err)

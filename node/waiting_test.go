@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
@@ -32,18 +33,18 @@ func TestWhatWaitsElsewhereIsKnown(t *testing.T) {
 	}
 	defer o.Close()
 	until(t, "list the job that waits on another member", func() bool {
-		all := d.allJobs(t.Context())
+		all := d.jobs.AllJobs(t.Context())
 		return len(all) == 1 && all[0].ID == name && all[0].State == api.Waiting
 	})
-	st, err := d.jobStatus(t.Context(), name[:8])
+	st, err := d.jobs.JobStatus(t.Context(), name[:8])
 	if err != nil || st.ID != name || st.State != api.Waiting || st.Phase == "" {
 		t.Errorf("status: %+v, %v", st, err)
 	}
-	c, err := d.cancelFor(t.Context(), name[:8])
+	c, err := d.jobs.CancelFor(t.Context(), name[:8])
 	if err != nil || c.ID != name || c.Pending == "" {
 		t.Errorf("cancel: %+v, %v", c, err)
 	}
-	if _, err := d.jobStatus(t.Context(), "ffffffff"); err == nil {
+	if _, err := d.jobs.JobStatus(t.Context(), "ffffffff"); err == nil {
 		t.Error("there is a job that nobody knows of")
 	}
 }
@@ -72,9 +73,9 @@ func TestNobodyMakesUpAJobThatWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st, waits := d.toldToWait("x", c.name, b)
+		st, waits := d.jobs.ToldToWait("x", c.name, b)
 		if waits != c.waits ||
-			waits && (!strings.HasSuffix(st.Phase, "(so says "+d.cluster.NameOf("x")+")") || st.Hint != recoverHint(given)) {
+			waits && (!strings.HasSuffix(st.Phase, "(so says "+d.cluster.NameOf("x")+")") || st.Hint != jobs.RecoverHint(given)) {
 			t.Errorf("%s: %v, %q, %q", c.what, waits, st.Phase, st.Hint)
 		}
 	}

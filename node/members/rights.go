@@ -100,3 +100,32 @@ func (c *Cluster) WhyStopped(submitter tasks.PeerID) string {
 	}
 	return fmt.Sprintf("stopped: its submitter %s was revoked", name)
 }
+
+// Expelled tells how this node's membership ended; nil while it is a member.
+func (c *Cluster) Expelled() *api.Expulsion {
+	out, is := c.net.Expelled()
+	if !is {
+		return nil
+	}
+	return &api.Expulsion{By: out.By, ByName: out.ByName, Revoked: out.Revoked, Since: out.Since}
+}
+
+// StateOf says whether a member is up, and if not how it went.
+func (c *Cluster) StateOf(m p2p.Member) api.MemberState {
+	_, out := c.net.Expelled()
+	switch {
+	case out:
+		return api.MemberNone
+	case m.Self:
+		return api.MemberSelf
+	case m.Up:
+		return api.MemberUp
+	case m.Incompatible:
+		return api.MemberNoLink
+	case m.Left:
+		return api.MemberLeft
+	case m.Seen.IsZero():
+		return api.MemberUnseen
+	}
+	return api.MemberLost
+}

@@ -1,0 +1,146 @@
+package jobs
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// The output of a job is written where its user wants it, -o, by the node that the job was submitted on. That is
+// owed from the submission on, in the job's status.json, and no more when the file is there: a copy that fails, or
+// that a crash cuts short, is tried again for as long as the result is kept.
+
+// Times of an output that is owed.
+const (
+	deliverEvery = 2 * time.Second // how often it is looked what is owed, and the pause after the first failure
+	deliverPause = 5 * time.Minute // the longest pause after a failure
+)
+
+// Owed is where this node is still to write a job's output, empty for nowhere.
+func (r *Room) Owed(j *Job) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	none := j.s.Status.State == api.Failed || j.s.Status.State == api.Cancelled
+	if !j.own() || none || j.s.OutDone || j.s.OutWaived {
+		return ""
+	}
+	return j.s.Req.Output
+}
+
+// deliver writes a job's output where it is owed, if it is. open gives the result.
+func (r *Room) deliver(j *Job, open func() (*os.File, error)) error {
+	j.Delivering.Lock()
+	defer j.Delivering.Unlock()
+	out := r.Owed(j)
+	if out == "" {
+		return nil
+	}
+	err := durable.PlaceSynced(out, func(f *os.File) error {
+		in, err := open()
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		if _, err := io.Copy(f, in); err != nil {
+			return err
+		}
+		return f.Chmod(0o644)
+	})
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.s.OutDone, j.s.Status.Output, j.s.Status.OutputError = true, out, ""
+	return r.results.NoteDelivered(j.Name)
+}
+
+// DeliverLate is deliver for a job that is final; its user hears of it by the job's status.
+func (r *Room) DeliverLate(j *Job) {
+	out := r.Owed(j)
+	if out == "" {
+		return
+	}
+	if later := r.replaced(j, out); later != "" {
+		j.mu.Lock()
+		j.s.OutWaived, j.s.Status.OutputError = true, fmt.Sprintf("%q was written by a later job, %s", out, api.Short(later))
+		j.mu.Unlock()
+		r.SaveStatus(j)
+		return
+	}
+	err := r.deliver(j, func() (*os.File, error) { return r.openResult(r.ctx, j, "", j.Name) })
+	if err != nil {
+		r.undelivered(j, err)
+		return
+	}
+	r.SaveStatus(j)
+	r.log.Info("wrote a job's output", "job", api.Short(j.Name), "file", out)
+	r.Fetched(j.Name, j.submitter())
+}
+
+// replaced names a job that was submitted later than j and has written to the same file: its output stays there.
+func (r *Room) replaced(j *Job, out string) string {
+	since, _ := j.ledSince()
+	for _, o := range r.book.AllTold() {
+		o.mu.Lock()
+		later := o.s.OutDone && o.s.Status.Output == out && o.s.Status.Submitted.After(since) && o.own()
+		o.mu.Unlock()
+		if later {
+			return o.Name
+		}
+	}
+	return ""
+}
+
+// undelivered notes that an output could not be written, and when it is tried again.
+func (r *Room) undelivered(j *Job, err error) {
+	j.mu.Lock()
+	again := j.s.Status.OutputError == err.Error()
+	j.s.Status.OutputError = err.Error()
+	pause := min(deliverEvery<<min(j.s.OutTries, 10), deliverPause)
+	j.s.OutTries++
+	j.s.OutNext = time.Now().Add(pause)
+	j.mu.Unlock()
+	if !again && r.ctx.Err() == nil {
+		r.log.Error("could not write a job's output; it is tried again, and dtpnode get fetches it", "job", api.Short(j.Name),
+			"reason", err)
+	}
+}
+
+// Settled reports whether a final job's output is written, or was tried to be.
+func (r *Room) Settled(j *Job) bool {
+	j.mu.Lock()
+	tried := j.s.OutTries > 0
+	j.mu.Unlock()
+	return tried || r.Owed(j) == ""
+}
+
+// deliverOften tries again what is owed, until the daemon closes.
+func (r *Room) deliverOften() {
+	tick := time.NewTicker(deliverEvery)
+	defer tick.Stop()
+	for {
+		for _, j := range r.book.AllTold() {
+			if r.due(j) {
+				r.DeliverLate(j)
+			}
+		}
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// due reports whether an output is to be written now.
+func (r *Room) due(j *Job) bool {
+	j.mu.Lock()
+	now := j.s.Status.State.Final() && time.Now().After(j.s.OutNext)
+	j.mu.Unlock()
+	return now && r.Owed(j) != ""
+}

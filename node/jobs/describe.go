@@ -1,0 +1,241 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/turns"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// A job's description comes from a member that claims to lead the job. Several may, and any of them may not answer, or
+// hand it out byte by byte: so all are asked, and the first that has handed it out has it, for its hash is the job's
+// name.
+
+const (
+	maxQuestions    = 4 // for signatures, to one member at once: an answer may have some megabytes
+	maxDescriptions = 2 // that are fetched from one member, and decoded, at once
+
+	// How long a description may take on its way: a minute, and 16 s for each MB, as a blob of a partial may.
+	fetchBase, fetchPerMB = time.Minute, 16 * time.Second
+)
+
+// ErrSilent says that a member has not answered, or not handed out what it was asked for, in time.
+var ErrSilent = errors.New("it did not answer in time")
+
+// descriptions are those that are being asked for, and the places that members have meanwhile.
+type descriptions struct {
+	fetches   *turns.Turns // by who hands them out
+	questions *turns.Turns // for signatures, by who is asked
+
+	mu    sync.Mutex
+	of    map[tasks.JobID]*asked
+	heavy map[tasks.JobID]int64 // the bytes that those take that had no room, as far as they are remembered
+}
+
+func newDescriptions() descriptions {
+	return descriptions{
+		fetches:   turns.New(maxDescriptions),
+		questions: turns.New(maxQuestions),
+		of:        map[tasks.JobID]*asked{},
+		heavy:     map[tasks.JobID]int64{},
+	}
+}
+
+// weighs is how many bytes a description takes, as far as is known: no less than bytes.
+func (a *descriptions) weighs(id tasks.JobID, bytes int64) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return max(bytes, a.heavy[id])
+}
+
+// noRoom remembers a description that had no room, so that it is not fetched again to find that.
+func (a *descriptions) noRoom(id tasks.JobID, bytes int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.heavy) >= maxHeavy {
+		clear(a.heavy)
+	}
+	a.heavy[id] = bytes
+}
+
+// asked is one of them.
+type asked struct {
+	ctx    context.Context // ends when it is here
+	cancel context.CancelFunc
+	first  chan struct{} // held by who is handing it out; others are let in beside it after a while
+	users  int
+}
+
+// join has one member more be asked for a description; the caller calls leave.
+func (a *descriptions) join(ctx context.Context, id tasks.JobID) (q *asked, leave func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	q = a.of[id]
+	if q == nil || q.ctx.Err() != nil {
+		q = &asked{first: make(chan struct{}, 1)}
+		q.ctx, q.cancel = context.WithCancel(ctx)
+		a.of[id] = q
+	}
+	q.users++
+	return q, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if q.users--; q.users > 0 {
+			return
+		}
+		if q.cancel(); a.of[id] == q {
+			delete(a.of, id)
+		}
+	}
+}
+
+// turn waits until nobody else hands the description out, or whoever does has had so long for it.
+func (q *asked) turn(most time.Duration) (done func()) {
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case q.first <- struct{}{}:
+		return func() { <-q.first }
+	case <-late.C:
+	case <-q.ctx.Done():
+	}
+	return func() {}
+}
+
+// weightOf reckons how much memory the description takes whose encoded body is b, before that is decoded: its bytes,
+// which are mostly names, and what files, clusters and other parts take beside them.
+func weightOf(b []byte) int64 {
+	const part, number = 128, 16 // a file, its places in slices, and what its short texts are rounded up to
+	structs, others := wire.Lists(b)
+	return int64(len(b)) + part*int64(structs) + number*int64(others)
+}
+
+// maxHeavy bounds the descriptions that are remembered as too large, so that they are not fetched again to find that.
+const maxHeavy = 1024
+
+// room has the description of a job take so many bytes of its signer's room here, or says that there is none.
+func (r *Room) room(id tasks.JobID, b store.Signature, bytes int64) (err error) {
+	bytes = r.descriptions.weighs(id, bytes)
+	r.loop.Ask(func(p *engine.Peer) { err = p.Room(id, b.Signer, bytes) })
+	if !errors.Is(err, engine.ErrHeavy) {
+		return err
+	}
+	r.descriptions.noRoom(id, bytes)
+	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(), r.cluster.NameOf(b.Signer), err)
+}
+
+// NoteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than
+// other nodes have for them.
+func (r *Room) NoteHeavy(j *Job, weight int64) {
+	others, n := int64(0), 0
+	for _, o := range r.book.AllTold() {
+		o.mu.Lock()
+		if o != j && o.s.SubmittedHere && !o.s.Status.State.Final() {
+			others, n = others+o.s.Weight, n+1
+		}
+		o.mu.Unlock()
+	}
+	j.mu.Lock()
+	j.s.Weight = weight
+	j.mu.Unlock()
+	most := int64(engine.MaxDescribed)
+	switch {
+	case weight > most:
+		j.note(fmt.Sprintf("the list of its files takes %d MB of memory, and other nodes have %d MB for one member's: "+
+			"only this one works for the job; split it, or merge files, so that others do", weight>>20, most>>20))
+	case weight+others > most:
+		j.note(fmt.Sprintf("the lists of files of %d running jobs submitted here take %d MB of memory, and other nodes "+
+			"have %d MB "+
+			"for them: they take part in this job when others have ended", n+1, (weight+others)>>20, most>>20))
+	}
+}
+
+// AskDescription has a member that claims to lead a job hand out its description.
+func (r *Room) AskDescription(e engine.Describe) {
+	if e.Submitter != r.net.ID() && !r.takesPartIn(e.Submitter) { // what for?
+		r.loop.Post(engine.NotDescribed{ID: e.ID, From: e.From})
+		return
+	}
+	desc, err := r.Description(r.ctx, e.ID, e.From)
+	if err == nil {
+		r.loop.Post(engine.Described{ID: e.ID, From: e.From, Job: desc})
+		return
+	}
+	if !errors.Is(err, errDescribed) {
+		r.log.Warn("could not get the description of a job; others that lead it are asked too", "job", e.ID.Short(),
+			"from", r.cluster.NameOf(e.From), "reason", err)
+	}
+	r.loop.Post(engine.NotDescribed{ID: e.ID, From: e.From, Silent: errors.Is(err, ErrSilent) || errors.Is(err, p2p.ErrSlow)})
+}
+
+// errDescribed says that another member has handed a description out meanwhile.
+var errDescribed = errors.New("another member has handed it out")
+
+// Description gets the description of a job from a member that claims to lead it, unless another one that is asked too
+// is faster.
+func (r *Room) Description(ctx context.Context, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
+	q, leave := r.descriptions.join(ctx, id)
+	defer leave()
+	desc, err := r.fetchJob(q, id, from)
+	switch {
+	case err == nil:
+		q.cancel()
+	case q.ctx.Err() != nil:
+		err = errors.Join(errDescribed, err)
+	}
+	return desc, err
+}
+
+// Asking is how many descriptions are being asked for.
+func (r *Room) Asking() int {
+	r.descriptions.mu.Lock()
+	defer r.descriptions.mu.Unlock()
+	return len(r.descriptions.of)
+}
+
+// fetchJob gets a description from this node's ledger or from a member. Its signature is looked at first: of what no
+// member with the right to submit has signed not a byte is taken. It is decoded when it is whole.
+func (r *Room) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
+	if c := r.ledgers.Of(id); c != nil {
+		if err := r.MaySubmit(id, c.Signature); err != nil {
+			return nil, err
+		}
+		return c.Job, nil
+	}
+	b, err := r.askSignature(q.ctx, id, from)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.room(id, b, b.Size); err != nil {
+		return nil, err
+	}
+	defer q.turn(r.cfg.SignatureWait / 4)()
+	done, err := r.descriptions.fetches.Take(q.ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeoutCause(q.ctx, fetchBase+time.Duration(b.Size>>20)*fetchPerMB, ErrSilent)
+	defer cancel()
+	var body bytes.Buffer // no file: a host without room for one must be able to tell the home so
+	if _, err := r.net.Fetch(ctx, from, string(id), b.Size, &body); err != nil {
+		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
+	}
+	if err := r.room(id, b, weightOf(body.Bytes())); err != nil {
+		return nil, err
+	}
+	desc, err := r.CheckJob(id, body.Bytes(), b)
+	if err == nil {
+		err = r.mayBeNamed(id, desc)
+	}
+	return desc, err
+}

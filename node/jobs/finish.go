@@ -1,0 +1,683 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// FetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
+// show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
+func (r *Room) FetchPartial(ctx context.Context, p merge.Partial) (string, error) {
+	path := r.blobs.Partial(p.Job, p.ID)
+	err := store.Verify(path, p.SHA256)
+	switch {
+	case err == nil:
+		return path, nil
+	case errors.Is(err, store.ErrDamaged):
+		r.log.Error("a partial is damaged; it is fetched once more, or its range runs again", "job", p.Job.Short(), "reason", err)
+		r.blobs.Forget(p.SHA256, path)
+		_ = os.Remove(path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("could not read partial %v: %w", p.ID, err)
+	}
+	if p.Holder == r.net.ID() {
+		return "", fmt.Errorf("partial %v is not here any more: %w", p.ID, err)
+	}
+	err = durable.Place(path, func(f *os.File) error {
+		_, err := r.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, merge.MaxSize), f)
+		return err
+	})
+	if store.DiskError(err) != nil {
+		return "", fmt.Errorf("could not write partial %v: %w", p.ID, err)
+	}
+	if err != nil {
+		return "", &unfetched{from: p.Holder, err: fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)}
+	}
+	r.blobs.Add(p.SHA256, path)
+	return path, nil
+}
+
+// unfetched is the error of a fetch that failed for who was to send the blob.
+type unfetched struct {
+	from tasks.PeerID
+	err  error
+}
+
+func (e *unfetched) Error() string { return e.err.Error() }
+func (e *unfetched) Unwrap() error { return e.err }
+
+// Merging before the home does is help and no need: the input of a merge that comes more slowly than mergePace, in
+// bytes a second, holds the others up for no longer than this.
+const (
+	mergeWait = 5 * time.Second
+	mergePace = 256 << 10
+)
+
+// fetchInput is fetchPartial for a merge on this node.
+func (r *Room) fetchInput(p merge.Partial) (string, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, mergeWait+time.Duration(float64(max(p.Size, 0))/mergePace*float64(time.Second)))
+	defer cancel()
+	return r.FetchPartial(ctx, p)
+}
+
+// FetchBlob brings a partial to its job's home, durably, and counts what is in it.
+func (r *Room) FetchBlob(e engine.FetchBlob) {
+	p := e.Partial
+	path, err := r.ledgers.Keep(p, e.Sources)
+	if err == nil {
+		var units int64
+		var canary uint64
+		if units, canary, err = r.counted(p.Job, path); err == nil {
+			r.loop.Post(engine.Stored{Partial: p, Units: units, Canary: canary, Seq: e.Seq})
+			return
+		}
+	}
+	r.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
+	out := engine.NotStored{Partial: p, Slow: errors.Is(err, p2p.ErrSlow), Seq: e.Seq}
+	if here := store.DiskError(err); here != nil {
+		out.Here = here.Error()
+	}
+	r.loop.Post(out)
+}
+
+// mergeBlobs merges partials on this node.
+func (r *Room) MergeBlobs(e engine.MergeBlobs) {
+	failpoint.Hit(failpoint.MergeBefore)
+	s, err := r.tryMerge(e)
+	if err != nil {
+		r.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
+		out := engine.NotMerged{Job: e.Job, Kids: merge.IDs(e.Inputs)}
+		var late *unfetched
+		if errors.As(err, &late) {
+			out.Holder = late.from
+		}
+		r.loop.Post(out)
+		return
+	}
+	m := worker.Partial(e.Job, e.ID, e.Inputs, s)
+	r.blobs.Add(m.SHA256, s.Path)
+	failpoint.Hit(failpoint.MergeAfter)
+	r.loop.Post(engine.Merged{Partial: m})
+}
+
+func (r *Room) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
+	j := r.book.ByID(e.Job)
+	if j == nil {
+		return exec.Partial{}, errors.New("the job is over")
+	}
+	var err error
+	paths := make([]string, len(e.Inputs))
+	for i, p := range e.Inputs {
+		if paths[i], err = r.fetchInput(p); err != nil {
+			return exec.Partial{}, err
+		}
+	}
+	var s exec.Partial
+	err = r.use(r.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		s, err = p.Merge(r.ctx, paths, r.blobs.Partial(e.Job, e.ID))
+		return err
+	})
+	if err == nil {
+		j.addApart(s.Apart)
+	}
+	return s, err
+}
+
+// counted reads the units and the canary of a partial of a job that this node has a part in.
+func (r *Room) counted(id tasks.JobID, path string) (units int64, canary uint64, err error) {
+	var desc *tasks.Job
+	if c := r.ledgers.Of(id); c != nil {
+		desc = c.Job
+	} else if j := r.book.ByID(id); j != nil {
+		_, desc = j.Prepared()
+	}
+	if desc == nil {
+		return 0, 0, ErrOver
+	}
+	return r.runtimes.Counted(desc.Work.Kind, path)
+}
+
+// Finish makes a led job's result and ends the job.
+func (r *Room) Finish(e engine.FinishJob) {
+	j := r.book.ByID(e.ID)
+	if j == nil {
+		return
+	}
+	failpoint.Hit(failpoint.EndBefore)
+	if bad := r.damaged(e); len(bad) > 0 {
+		for _, id := range bad {
+			r.loop.Post(engine.BlobDamaged{Job: e.ID, ID: id})
+		}
+		return // the engine asks again when they have been replaced
+	}
+	j.mu.Lock()
+	j.s.Lost, j.s.Working, j.s.MadeOf = e.Lost, time.Since(j.s.Running), store.MadeOf{Job: e.ID, Parts: e.Parts}.Sum()
+	desc := j.s.Desc
+	j.mu.Unlock()
+	valued := r.hasValues(desc.Work.Kind, e.ID, e.Parts)
+	j.mu.Lock()
+	j.s.Valued = valued
+	j.mu.Unlock()
+	r.snapshot(j)
+	r.remember(j)
+	if err := r.nothingDone(e, desc); err != nil {
+		r.failLed(j, err)
+		return
+	}
+	j.phase(api.Merging, "merging and running Terminate")
+	err := r.writeResult(j, e)
+	failpoint.Hit(failpoint.ResultBefore)
+	switch {
+	case r.ctx.Err() != nil: // the next life, or another home, tries
+	case err != nil && j.ctx.Err() != nil:
+		r.failLed(j, err)
+	case err != nil:
+		r.cannotFinish(j, err)
+	case len(e.Lost) > 0 || len(desc.Bad) > 0:
+		r.conclude(j, api.Partial, "", "")
+	default:
+		r.conclude(j, api.Done, "", "")
+	}
+}
+
+// damaged are the committed partials that are not here as they were committed.
+func (r *Room) damaged(e engine.FinishJob) (ids []merge.ID) {
+	for _, p := range e.Parts {
+		if _, err := r.ledgers.CheckKept(e.ID, p); err != nil {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// nothingDone is the error of a job that was given up before a single entry was done: histograms that are
+// empty for that reason are no result.
+func (r *Room) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
+	if e.Units > 0 {
+		return nil
+	}
+	for _, l := range e.Lost {
+		if l.Tries == 0 { // it was stopped before
+			continue
+		}
+		i, entry := desc.Data.Locate(l.Range.First)
+		what := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry, l.Reason)
+		return r.failure(what, l.Failed)
+	}
+	return nil
+}
+
+// writeResult runs the last merge and Terminate, keeps the output and copies it to where the user
+// wants it.
+func (r *Room) writeResult(j *Job, e engine.FinishJob) error {
+	paths := make([]string, 0, len(e.Parts))
+	for _, p := range e.Parts {
+		paths = append(paths, r.ledgers.KeptPath(e.ID, p))
+	}
+	if len(paths) == 0 { // no entry at all: still the program's empty histograms
+		path, err := r.emptyPartial(j)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, path)
+	}
+	if err := r.keepsForJob(j); err != nil {
+		return err
+	}
+	result := r.results.Path(j.Name)
+	if err := os.MkdirAll(filepath.Dir(result), 0o700); err != nil {
+		return fmt.Errorf("could not make folder for the result: %w", err)
+	}
+	fin, err := r.terminate(j, paths, result)
+	if err != nil {
+		return err
+	}
+	if fin.Units != e.Units || fin.Canary != e.Canary {
+		_ = os.Remove(result)
+		return fmt.Errorf("the merged output counts %d entries (canary %x), the ledger %d (%x): nothing was written, since something was lost or counted twice; please report this",
+			fin.Units, fin.Canary, e.Units, e.Canary)
+	}
+	j.addApart(fin.Apart)
+	j.mu.Lock()
+	j.s.Skipped, j.s.EndedIn = fin, r.leftIn(j)
+	if len(paths) > 1 {
+		j.s.Merges++
+	}
+	j.mu.Unlock()
+	if err := errors.Join(durable.Sync(result), durable.Sync(filepath.Dir(result))); err != nil {
+		return fmt.Errorf("could not keep the result %q: %w", result, err)
+	}
+	if err := r.deliver(j, func() (*os.File, error) { return os.Open(result) }); err != nil {
+		r.undelivered(j, err) // the result is kept, and it is tried again
+	}
+	return nil
+}
+
+// terminate runs the last merge and Terminate in the process that ran Begin. Where that one was killed
+// from outside another takes its place, once, and runs Begin again.
+func (r *Room) terminate(j *Job, paths []string, result string) (exec.Finished, error) {
+	for again := false; ; {
+		j.mu.Lock()
+		session := j.s.Session
+		j.mu.Unlock()
+		if session == nil { // Begin has run on another node, or in another life of this one
+			if _, err := r.startSession(j); err != nil {
+				return exec.Finished{}, fmt.Errorf("could not start the process that runs Terminate: %w", err)
+			}
+			continue
+		}
+		fin, err := session.Finish(r.ctx, paths, result)
+		var f *exec.Failure
+		if again || !errors.As(err, &f) || f.Kind != exec.KindKilled {
+			return fin, err
+		}
+		again = true
+		r.log.Warn("the process that ran Begin was killed; starting another", "job", api.Short(j.Name))
+		if _, err := r.startSession(j); err != nil {
+			return fin, err
+		}
+	}
+}
+
+// elsewhere is the folder for Begin and Terminate of a job of another node, beside its result, so that what Terminate
+// writes is kept as long; empty if that cannot be made, or for a job of this node.
+func (r *Room) elsewhere(j *Job) string {
+	j.mu.Lock()
+	own := j.own()
+	j.mu.Unlock()
+	dir := r.results.AwayFolder(j.Name)
+	if own || os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return dir
+}
+
+// maxLeft bounds the files that are named of those that Terminate has left.
+const maxLeft = 20
+
+// leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
+func (r *Room) leftIn(j *Job) *api.Elsewhere {
+	dir := r.results.AwayFolder(j.Name)
+	if j.own() || store.SizeOf(dir) < 0 {
+		return nil
+	}
+	e := &api.Elsewhere{Node: r.net.Name(), Folder: dir}
+	files, _ := os.ReadDir(dir)
+	for _, f := range files[:min(len(files), maxLeft)] {
+		e.Files = append(e.Files, f.Name())
+	}
+	return e
+}
+
+// emptyPartial runs a generation without any packet.
+func (r *Room) emptyPartial(j *Job) (string, error) {
+	dir := r.blobs.JobDir(j.s.ID)
+	work := filepath.Join(dir, "gen-empty")
+	if err := os.MkdirAll(work, 0o700); err != nil {
+		return "", fmt.Errorf("could not finish: %w", err)
+	}
+	var g exec.Generation
+	err := r.use(r.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
+		g, err = p.Start(r.ctx, r.workers.Limits.Spec(desc, j.s.ID.Seed(), work), emptySink{j})
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("could not finish: %w", err)
+	}
+	s, err := g.Seal(r.ctx, filepath.Join(dir, "empty"))
+	return s.Path, err
+}
+
+type emptySink struct{ j *Job }
+
+func (emptySink) PacketDone(exec.Done) {}
+func (emptySink) Failed(*exec.Failure) {}
+func (s emptySink) Output(line string) { s.j.Printed(line) }
+
+// remember keeps the rate of a job's code for the next job with it.
+func (r *Room) remember(j *Job) {
+	j.mu.Lock()
+	rate := j.s.View.Nodes[r.net.ID()].Stats.Rate / float64(max(r.cfg.Slots, 1))
+	j.mu.Unlock()
+	if rate > 0 {
+		r.book.SetRate(j.s.CodeKey, rate)
+	}
+}
+
+// FailJob ends a led job that cannot have a result.
+func (r *Room) FailJob(e engine.FailJob) {
+	j := r.book.ByID(e.ID)
+	if j == nil {
+		return
+	}
+	r.spawn(func() {
+		r.snapshot(j)
+		r.failLed(j, r.failure(e.Failure.Reason, e.Failure))
+	})
+}
+
+// failure is what the user is told of a job that has no result for the reason f.
+func (r *Room) failure(what string, f ledger.Failed) *api.Error {
+	msg := strings.TrimSpace(what)
+	for _, more := range []string{f.Stack, f.Tail} {
+		if more = strings.TrimSpace(more); more != "" {
+			msg += "\n" + more
+		}
+	}
+	times := "once"
+	if f.Tries > 1 {
+		times = fmt.Sprintf("%d times", f.Tries)
+	}
+	return &api.Error{Message: msg, Hint: fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(r.cluster.Called(f.Nodes), ", "))}
+}
+
+// failLed ends a led job with an error.
+func (r *Room) failLed(j *Job, err error) {
+	state, msg, hint := r.explain(j, err)
+	r.conclude(j, state, msg, hint)
+}
+
+// failPreparing ends a job that has no ledger yet with an error.
+func (r *Room) failPreparing(j *Job, err error) {
+	state, msg, hint := r.explain(j, err)
+	r.endLed(j, state, msg, hint)
+}
+
+func (r *Room) explain(j *Job, err error) (state api.JobState, msg, hint string) {
+	state = api.Failed
+	if j.ctx.Err() != nil && r.ctx.Err() == nil {
+		state = api.Cancelled
+	}
+	msg = err.Error()
+	if state == api.Cancelled {
+		j.mu.Lock()
+		early := j.s.Early
+		j.mu.Unlock()
+		return state, "cancelled", early
+	}
+	var e *api.Error
+	var f *exec.Failure
+	if errors.As(err, &e) {
+		hint = e.Hint
+	}
+	if errors.As(err, &f) {
+		j.crashed(r.net.Name(), f)
+		for _, more := range []string{f.Stack, f.Tail} {
+			if more = strings.TrimSpace(more); more != "" {
+				msg += "\n" + more
+			}
+		}
+	}
+	return state, msg, hint
+}
+
+// conclude hands a job's end to its ledger; jobEnded follows when a quorum has it.
+func (r *Room) conclude(j *Job, state api.JobState, msg, hint string) {
+	j.mu.Lock()
+	again := j.s.Concluding
+	j.s.Concluding = true
+	if j.s.Ended.IsZero() {
+		j.s.Ended = time.Now()
+	}
+	j.mu.Unlock()
+	if again {
+		return
+	}
+	st := r.finalStatus(j, state, msg, hint)
+	var result ledger.Result
+	path := r.results.Path(j.Name)
+	if (state == api.Done || state == api.Partial) && store.SizeOf(path) >= 0 {
+		sum, err := store.HashFile(path)
+		if err != nil {
+			r.log.Error("could not read a job's result", "job", api.Short(j.Name), "reason", err)
+		} else {
+			result.SHA256, result.Size, st.SHA256 = sum, store.SizeOf(path), sum
+			r.blobs.Add(sum, path)
+		}
+	}
+	result.Status = packStatus(st)
+	end := engine.Finished{ID: j.ID(), Result: result}
+	j.mu.Lock()
+	j.s.End = &end
+	j.mu.Unlock()
+	r.loop.Post(end)
+}
+
+// finalStatus is what users are told of a job that ends so.
+func (r *Room) finalStatus(j *Job, state api.JobState, msg, hint string) api.JobStatus {
+	f := &Job{Name: j.Name, self: j.self}
+	j.mu.Lock()
+	f.s.ID, f.s.Desc, f.s.Status, f.s.Ended, f.s.Running, f.s.Working = j.s.ID, j.s.Desc, j.s.Status, j.s.Ended, j.s.Running, j.s.Working
+	f.s.Merges, f.s.Lost, f.s.View, f.s.Apart, f.s.Lines, f.s.Home = j.s.Merges, j.s.Lost, j.s.View, j.s.Apart, j.s.Lines, j.s.Home
+	f.s.OutDone, f.s.Skipped, f.s.EndedIn = j.s.OutDone, j.s.Skipped, j.s.EndedIn
+	if state == api.Partial || state == api.Done && j.s.Valued {
+		f.s.Status.PartsSHA256 = j.s.MadeOf
+	}
+	j.mu.Unlock()
+	f.finalise(state, msg, hint)
+	return r.StatusOf(f)
+}
+
+// packStatus encodes a status for the ledger, cut to what has room there.
+func packStatus(st api.JobStatus) []byte {
+	for _, cut := range []func(){func() {}, func() { st.Stdout = tailOf(st.Stdout, ledger.MaxStatus/4) }, func() {
+		for i := range st.Missing {
+			st.Missing[i].Stack, st.Missing[i].Tail = "", ""
+		}
+	}, func() { st.Missing, st.Skipped = st.Missing[:min(len(st.Missing), 200)], nil }, func() { st.Stdout, st.Nodes = "", nil }} {
+		cut()
+		if b, err := json.Marshal(st); err == nil && len(b) <= ledger.MaxStatus {
+			return b
+		}
+	}
+	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, PartsSHA256: st.PartsSHA256, Appends: st.Appends, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done, Unknown: st.Unknown})
+	return b
+}
+
+// tailOf is the end of a text that is too long.
+func tailOf(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return "(cut)\n" + s[len(s)-n:]
+}
+
+// JobEnded makes a job final here, as its ledger says; called by the loop alone. The ledger's copy does not go
+// before the end is on disk.
+func (r *Room) JobEnded(p *engine.Peer, e engine.JobEnded) {
+	failpoint.Hit(failpoint.EndAfter)
+	j, c := r.book.ByID(e.ID), r.ledgers.Of(e.ID)
+	if c != nil {
+		if j == nil {
+			j = r.book.OfCopy(c)
+		}
+		j.mu.Lock()
+		j.describedBy(c, r.book.Whole(c.ID, c.Job))
+		j.mu.Unlock()
+	}
+	var st api.JobStatus
+	if j == nil || json.Unmarshal(e.Result.Status, &st) != nil {
+		return
+	}
+	if err := r.keepsForJob(j); err != nil {
+		r.log.Error("keeps nothing of how a job ended", "reason", err)
+		r.spawn(j.Release)
+		return
+	}
+	st.ID, st.SHA256 = j.Name, e.Result.SHA256
+	j.mu.Lock()
+	own := j.own()
+	j.mu.Unlock()
+	first := j.Adopt(st, own) // else another node has told of the end before
+	if e.Result.SHA256 != "" {
+		r.blobs.Add(e.Result.SHA256, r.results.Path(j.Name))
+	}
+	var kept store.MadeOf
+	release := func() {}
+	if c != nil {
+		release = c.Hold()
+		if v, ok := p.Ledger(e.ID); ok && st.PartsSHA256 != "" {
+			kept.Parts = v.Parts
+			if g, ok := p.Growth(e.ID); ok {
+				kept.Grown = g.Grown
+			}
+		}
+	}
+	r.spawn(func() {
+		if len(kept.Parts) > 0 {
+			r.keepParts(j.Name, c, kept)
+		}
+		r.results.SaveEnd(j.Name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: j.submitter(), Recovery: e.Recovery})
+		if first {
+			r.SaveStatus(j)
+		}
+		release()
+		if first {
+			r.AfterEnd(j)
+		}
+		j.Release()
+	})
+}
+
+// AfterEnd does what is left to do for a job that has just become final, and is so on disk.
+func (r *Room) AfterEnd(j *Job) {
+	j.mu.Lock()
+	st := j.s.Status
+	j.mu.Unlock()
+	r.log.Info("job ended", "job", api.Short(j.Name), "state", st.State, "reason", st.Error)
+	close(j.Done)
+	if st.Output != "" && r.results.Has(j.Name) {
+		r.results.NoteFetched(j.Name) // its user has it
+	}
+	r.DeliverLate(j)
+	r.Sweep()
+}
+
+// endLed ends a job that has no ledger.
+func (r *Room) endLed(j *Job, state api.JobState, msg, hint string) {
+	if !j.finalise(state, msg, hint) {
+		return
+	}
+	r.SaveStatus(j)
+	r.AfterEnd(j)
+	j.Release()
+}
+
+// SetAside says that a job is taken from a node.
+func (r *Room) SetAside(e engine.SetAside) {
+	if e.Node == r.net.ID() && e.Reason == "" {
+		r.log.Error("a job is taken from this node, since all of it fails here: see the failures above, and dtpnode doctor", "job", e.ID.Short())
+		return
+	}
+	r.log.Warn("set a node aside for a job: all of it fails there", "job", e.ID.Short(), "node", r.cluster.Called([]tasks.PeerID{e.Node})[0], "reason", e.Reason)
+}
+
+// JobOver frees what a job held here, as the engine has ended it.
+func (r *Room) JobOver(e engine.JobOver) {
+	j := r.book.Over(e.ID)
+	if r.ledgers.Of(e.ID) == nil {
+		r.book.growths.forget(e.ID)
+	}
+	if j == nil {
+		return
+	}
+	if e.Lost {
+		r.log.Warn("gave a job up: no node has led it for too long", "job", api.Short(j.Name), "last led by", j.homeNow())
+	}
+	if !j.leads() {
+		r.book.Past(j.Name)
+		if j.s.SubmittedHere { // its user is told of its end, and may be owed the output
+			r.spawn(func() { r.awaitEnds([]*awaited{{job: j, restored: true}}) })
+		}
+	}
+	// Out of the way at once, since the job may be prepared anew; removed when its children have gone.
+	dir := r.blobs.JobDir(e.ID)
+	r.blobs.ForgetFolder(dir)
+	trash, err := os.MkdirTemp(r.cfg.ScratchDir, ".old-*")
+	if err == nil {
+		err = os.Rename(dir, filepath.Join(trash, "job"))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a replica that took no part has none
+		r.log.Warn("could not put a job's folder away", "dir", dir, "reason", err)
+	}
+	r.spawn(func() {
+		j.Release()
+		_ = os.RemoveAll(trash)
+	})
+}
+
+// AbandonPreparing fails all jobs that have no ledger yet.
+func (r *Room) AbandonPreparing(why string) {
+	for _, j := range r.book.AllTold() {
+		if j.ID() == "" && !j.Final() {
+			r.endLed(j, api.Failed, why, "submit the job again")
+		}
+	}
+}
+
+// RemoveResult removes what was written of the result of a job that ends without one.
+func (r *Room) RemoveResult(j *Job) {
+	if r.keepsForJob(j) == nil {
+		_ = os.Remove(r.results.Path(j.Name))
+	}
+}
+
+// CancelJob ends a led job without a result, unless it ends by itself just now.
+func (r *Room) CancelJob(j *Job) {
+	j.cancel()
+	id := j.ID()
+	if id == "" {
+		r.failPreparing(j, errors.New("cancelled"))
+		return
+	}
+	r.snapshot(j) // what has been done, before the nodes forget it
+	r.loop.Post(engine.CancelJob{ID: id})
+	r.RemoveResult(j)
+	r.conclude(j, api.Cancelled, "cancelled", "")
+}
+
+// StoppedEarly is what the user is told who stops a job that has not begun.
+const StoppedEarly = "it was stopped before it had begun, so there is no partial result"
+
+// stopJob ends a led job with what is done. Of one that has not begun that is nothing: it is cancelled.
+func (r *Room) stopJob(j *Job) {
+	j.mu.Lock()
+	id := j.s.ID
+	if id == "" {
+		j.s.Early = StoppedEarly
+	}
+	j.mu.Unlock()
+	if id == "" {
+		r.CancelJob(j)
+		return
+	}
+	r.loop.Post(engine.StopJob{ID: id, Reason: "stopped by the user"})
+}
+
+// waitFinal waits until a led job is final.
+func waitFinal(ctx context.Context, j *Job, every time.Duration) {
+	select {
+	case <-j.Done:
+	case <-ctx.Done():
+	case <-time.After(every):
+	}
+}

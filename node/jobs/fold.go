@@ -1,0 +1,70 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// foldBlobs merges partials that are kept here for a job's ledger, and keeps the result with them.
+func (r *Room) FoldBlobs(e engine.FoldBlobs) {
+	failpoint.Hit(failpoint.FoldBefore)
+	m, err := r.tryFold(e)
+	if err != nil {
+		r.log.Warn("could not merge committed partials; they stay as they are, and it is tried again", "job", e.Job.Short(),
+			"inputs", len(e.Inputs), "reason", err)
+		no := engine.NotFolded{Job: e.Job, Inputs: merge.IDs(e.Inputs)}
+		if store.DiskError(err) != nil {
+			no.Here = err.Error()
+		}
+		r.loop.Post(no)
+		return
+	}
+	failpoint.Hit(failpoint.FoldMade)
+	r.loop.Post(engine.Folded{Partial: m})
+}
+
+func (r *Room) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
+	j := r.book.ByID(e.Job)
+	if j == nil {
+		return out, errors.New("the job is over")
+	}
+	paths := make([]string, len(e.Inputs))
+	for i, p := range e.Inputs {
+		if paths[i], err = r.ledgers.CheckKept(e.Job, p); err != nil {
+			r.loop.Post(engine.BlobDamaged{Job: e.Job, ID: p.ID})
+			return out, fmt.Errorf("could not read partial %v: %w", p.ID, err)
+		}
+	}
+	var s exec.Partial
+	err = r.use(r.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		s, err = p.Merge(r.ctx, paths, r.ledgers.UnfinishedPath(e.Job, e.ID))
+		return err
+	})
+	out = worker.Partial(e.Job, e.ID, e.Inputs, s)
+	if err == nil {
+		err = r.ledgers.Finish(out)
+	} else {
+		err = errors.Join(err, durable.RemoveIfThere(r.ledgers.UnfinishedPath(e.Job, e.ID)))
+	}
+	if err != nil {
+		return out, err
+	}
+	j.addApart(s.Apart)
+	return out, nil
+}
+
+// FreeBlob deletes what is kept for a job's ledger no more; called by the loop alone. It is out of the way when this
+// returns, so that it may be kept anew at once.
+func (r *Room) FreeBlob(p merge.Partial) {
+	failpoint.Hit(failpoint.FreeBefore)
+	r.ledgers.Free(p)
+}

@@ -1,0 +1,421 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/members"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// An open job runs over more than its description says: its user appends to it until it is closed (engine/grow.go). The
+// description is signed and stays as it is; what users are told, and what packets are looked up in, is the description
+// with all that this node knows to have been appended.
+
+// growths is what the open jobs of a daemon have grown by, as its engine has told. It has a lock of its own, which is
+// taken last.
+type growths struct {
+	mu sync.Mutex
+	of map[tasks.JobID]*growth
+}
+
+// growth is what one job has grown by. Until the description is here, appends wait in pending; from then on data has all
+// units. Whole descriptions that were handed out share data's arrays, which only ever grow at their ends.
+type growth struct {
+	base    *tasks.Job
+	pending []tasks.Append
+	data    *tasks.Dataset
+	appends uint64
+	closed  bool
+}
+
+// take adds what the engine has told.
+func (g *growths) take(e engine.Grown) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.of == nil {
+		g.of = map[tasks.JobID]*growth{}
+	}
+	of := g.of[e.ID]
+	if of == nil {
+		of = &growth{}
+		g.of[e.ID] = of
+	}
+	of.pending = append(of.pending, e.Appends...)
+	of.settle()
+}
+
+// settle adds what waits, if the description is here.
+func (g *growth) settle() {
+	for _, a := range g.pending {
+		if g.base != nil && g.data.Append(a.Files) != nil {
+			return // the engine has checked them
+		}
+		if g.base != nil || a.Close {
+			g.closed = g.closed || a.Close
+		}
+	}
+	if g.base != nil {
+		g.appends += uint64(len(g.pending))
+		g.pending = nil
+	}
+}
+
+// whole is a job's description with all that the job is known to have grown by.
+func (g *growths) whole(id tasks.JobID, desc *tasks.Job) *tasks.Job {
+	if desc == nil || !desc.Open {
+		return desc
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.of[id]
+	if of == nil {
+		return desc
+	}
+	if of.base == nil {
+		of.base, of.data = desc, desc.Data.Clone()
+		of.settle()
+	}
+	out := *of.base
+	out.Data = *of.data
+	out.Want = out.Data.Space()
+	return &out
+}
+
+// told is how far a job has grown, as users are told it.
+func (g *growths) told(id tasks.JobID) (appends uint64, closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.of[id]
+	if of == nil {
+		return 0, false
+	}
+	return of.appends + uint64(len(of.pending)), of.closed
+}
+
+// forget drops what is known of a job's growth, and returns its description, nil if that was not here.
+func (g *growths) forget(id tasks.JobID) *tasks.Job {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.of[id]
+	delete(g.of, id)
+	if of == nil {
+		return nil
+	}
+	return of.base
+}
+
+// Grown has a job be known here with what it has grown by; called by the loop alone, before anything of it is run.
+func (r *Room) Grown(e engine.Grown) {
+	r.book.growths.take(e)
+	if j := r.book.ByID(e.ID); j != nil {
+		r.book.growths.grow(j)
+	}
+}
+
+// Regrown takes back what a job was told to have grown by: its ledger was recovered from a copy that lacks some of it. What
+// it has follows.
+func (r *Room) Regrown(e engine.Regrown) {
+	base := r.book.growths.forget(e.ID)
+	if j := r.book.ByID(e.ID); j != nil && base != nil {
+		j.mu.Lock()
+		j.describe(base)
+		j.mu.Unlock()
+	}
+}
+
+// describe sets a job's description, and what its users are told of its size; j.mu is held.
+func (j *Job) describe(desc *tasks.Job) {
+	j.s.Desc = desc
+	if !j.s.Complete && desc != nil && j.s.Status.ID != "" {
+		j.s.Status.Units, j.s.Status.Files = desc.Want.Len(), len(desc.Data.Files)+len(desc.Bad)
+	}
+}
+
+// tellOpen tells how far an open job has grown, and what it waits for if all of that is done; j.mu is held.
+func (r *Room) tellOpen(j *Job, st *api.JobStatus) {
+	if !j.s.Desc.Open {
+		return
+	}
+	appends, closed := r.book.growths.told(j.s.ID)
+	st.Appends, st.Open = max(st.Appends, appends), !closed && !st.State.Halted()
+	if st.Open && st.State == api.Running && st.Done >= st.Units {
+		st.Phase = "waiting for more to be appended, or to be closed"
+	}
+}
+
+// appendKey names an append that somebody waits for.
+type appendKey struct {
+	job tasks.JobID
+	seq uint64
+}
+
+// appending is who waits for appends to be in the log.
+type appending struct {
+	mu      sync.Mutex
+	waiters map[appendKey][]chan engine.Appended
+}
+
+// wait has the answers to an append come over a channel until let is called.
+func (a *appending) wait(k appendKey) (answers <-chan engine.Appended, let func()) {
+	c := make(chan engine.Appended, 1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiters == nil {
+		a.waiters = map[appendKey][]chan engine.Appended{}
+	}
+	a.waiters[k] = append(a.waiters[k], c)
+	return c, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		rest := a.waiters[k]
+		for i, o := range rest {
+			if o == c {
+				rest = append(rest[:i:i], rest[i+1:]...)
+				break
+			}
+		}
+		if len(rest) == 0 {
+			delete(a.waiters, k)
+			return
+		}
+		a.waiters[k] = rest
+	}
+}
+
+// Answer tells who waits.
+func (a *appending) answer(e engine.Appended) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.waiters[appendKey{e.ID, e.Seq}] {
+		select {
+		case c <- e:
+		default: // it has an answer that it has not read
+		}
+	}
+}
+
+// units are how many units a job is known to have.
+func (j *Job) units() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.s.Desc == nil {
+		return 0
+	}
+	return j.s.Desc.Want.Len()
+}
+
+func appendFailed(status int, why string) error {
+	return &api.Error{Status: status, Message: "could not append: " + why}
+}
+
+// An append that cannot be taken just now, since one before it is on its way or many are, is tried again.
+const (
+	appendAgain = 100 * time.Millisecond // the pause before that
+	appendWait  = 20 * time.Second       // for so long
+)
+
+// AppendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did not
+// hear the answer asks again with the same number: the append counts once.
+func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
+	j, err := r.submittedJob(ctx, name)
+	if err != nil {
+		return out, err
+	}
+	id, _, err := r.begun(ctx, j)
+	if err != nil {
+		return out, err
+	}
+	if req.Seq > tasks.MaxAppends {
+		return out, appendFailed(http.StatusBadRequest, fmt.Sprintf("its number is %d, want 1 to %d", req.Seq, tasks.MaxAppends))
+	}
+	if closes := req.Close && len(req.Files) == 0 && req.Items == 0; closes && req.Seq == 0 {
+		if appends, closed := r.book.growths.told(id); closed || j.Final() { // as its user wants it
+			return api.Appended{Seq: appends, Appends: appends, Units: j.units(), Closed: true}, nil
+		}
+	}
+	files, err := r.planAppend(ctx, j, req)
+	if err != nil {
+		return out, err
+	}
+	return r.appendFiles(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
+}
+
+// submittedJob finds a job that was submitted on this node, wherever it is led now.
+func (r *Room) submittedJob(ctx context.Context, name string) (*Job, error) {
+	if found := r.book.Find(name); len(found) == 1 {
+		j := found[0]
+		j.mu.Lock()
+		own := j.own()
+		j.mu.Unlock()
+		if own {
+			return j, nil
+		}
+	}
+	_, _, st, err := r.granted(ctx, name, members.ForLook)
+	if err != nil {
+		return nil, err
+	}
+	return nil, &api.Error{
+		Status:  http.StatusConflict,
+		Message: "could not append: job " + api.Short(st.ID) + " was not submitted by this node",
+		Hint:    "append on the host that submitted it, " + cmp.Or(st.SubmitterName, st.Submitter) + ": it signs what it appends",
+	}
+}
+
+// begun waits for a job's description, which names it.
+func (r *Room) begun(ctx context.Context, j *Job) (tasks.JobID, *tasks.Job, error) {
+	tick := time.NewTicker(appendAgain)
+	defer tick.Stop()
+	for {
+		j.mu.Lock()
+		id, desc := j.s.ID, j.s.Desc
+		j.mu.Unlock()
+		switch {
+		case id != "" && desc != nil:
+			if !desc.Open {
+				return id, desc, &api.Error{
+					Status:  http.StatusConflict,
+					Message: "could not append: job " + api.Short(j.Name) + " was not submitted as one that grows",
+					Hint:    "submit it with --open",
+				}
+			}
+			return id, desc, nil
+		case j.Final():
+			return "", nil, appendFailed(http.StatusConflict, "job "+api.Short(j.Name)+" is over")
+		}
+		select {
+		case <-ctx.Done():
+			return "", nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// planAppend reads the files that are to be appended. Where one of them cannot be read nothing is appended: whoever appends
+// can leave it out, or try again.
+func (r *Room) planAppend(ctx context.Context, j *Job, req api.AppendRequest) (files []tasks.File, err error) {
+	if req.Items < 0 || req.Items > tasks.MaxUnits {
+		return nil, appendFailed(http.StatusBadRequest, fmt.Sprintf("%d items, want 0 to %d", req.Items, int64(tasks.MaxUnits)))
+	}
+	if req.Items > 0 {
+		files = append(files, tasks.File{Entries: req.Items})
+	}
+	if len(req.Files) == 0 {
+		return files, nil
+	}
+	_, desc := j.Prepared()
+	rt, err := r.runtimes.Ready(ctx, desc.Work.Kind, desc.Work.Needs)
+	if err != nil {
+		return nil, err
+	}
+	ask := api.JobRequest{
+		Part: cmp.Or(req.Part, desc.Ask.Part), Files: req.Files, AllowCopies: req.AllowCopies, Duplicates: req.Duplicates,
+		Open: req.Open,
+	}
+	read, err := r.planner.Files(ctx, rt, ask, r.openLimit(ask), func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	if len(read.Bad) > 0 {
+		return nil, &api.Error{
+			Status: http.StatusUnprocessableEntity,
+			Message: fmt.Sprintf("could not append: %d of %d files cannot be read; the first: %s: %s",
+				len(read.Bad), len(req.Files), read.Bad[0].File, read.Bad[0].Reason),
+			Hint: "nothing was appended: leave them out, or append again when they are there",
+		}
+	}
+	for _, f := range read.Files {
+		if f.Entries > 0 { // an empty one adds no units
+			files = append(files, f)
+		}
+	}
+	if len(files) == 0 && !req.Close {
+		return nil, appendFailed(http.StatusUnprocessableEntity, "the files have no entries")
+	}
+	return files, nil
+}
+
+// appendFiles gives an append to the engine, again and again while it says that this may help.
+func (r *Room) appendFiles(ctx context.Context, j *Job, a engine.Append) (out api.Appended, err error) {
+	own, began := a.Seq == 0, time.Now()
+	for {
+		e, err := r.appendOnce(ctx, j, &a)
+		switch {
+		case err != nil:
+			return out, err
+		case e.Reason == "":
+			appends, closed := r.book.growths.told(a.ID)
+			return api.Appended{Seq: a.Seq, Appends: appends, Units: j.units(), Closed: closed}, nil
+		case !e.Again:
+			return out, appendFailed(http.StatusConflict, e.Reason)
+		case time.Since(began) > appendWait:
+			return out, r.notNext(a, e.Reason)
+		}
+		if own {
+			a.Seq = 0 // the number may have been taken meanwhile
+		}
+		select {
+		case <-ctx.Done():
+			return out, fmt.Errorf("could not append in time (%s): %w", e.Reason, ctx.Err())
+		case <-time.After(appendAgain):
+		}
+	}
+}
+
+// notNext is the error of an append that could not be taken in time.
+func (r *Room) notNext(a engine.Append, why string) error {
+	next := uint64(0)
+	r.loop.Ask(func(p *engine.Peer) { next = p.NextAppend(a.ID) })
+	return &api.Error{
+		Status:  http.StatusServiceUnavailable,
+		Message: fmt.Sprintf("could not append: number %d: %s", a.Seq, why),
+		Hint:    fmt.Sprintf("nothing was appended; the next number is %d", next),
+	}
+}
+
+// appendOnce gives an append to the engine and waits for its word. One without a number takes the next.
+func (r *Room) appendOnce(ctx context.Context, j *Job, a *engine.Append) (e engine.Appended, err error) {
+	var answers <-chan engine.Appended
+	let := func() {}
+	r.loop.Ask(func(p *engine.Peer) {
+		if a.Seq == 0 {
+			a.Seq = p.NextAppend(a.ID)
+		}
+		answers, let = r.appending.wait(appendKey{a.ID, a.Seq})
+		r.loop.Step(*a)
+	})
+	defer func() { let() }()
+	if answers == nil {
+		return e, ErrOver // of this daemon
+	}
+	select {
+	case e = <-answers:
+		return e, nil
+	case <-j.Done:
+		return e, appendFailed(http.StatusConflict, "job "+api.Short(j.Name)+" ended meanwhile")
+	case <-ctx.Done():
+		return e, ctx.Err()
+	case <-r.ctx.Done():
+		return e, errors.New("could not append: the daemon is shut down; append again with the same number when it is back")
+	}
+}
+
+// grow has a job's description be that of all that it has grown by.
+func (g *growths) grow(j *Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.s.Desc != nil {
+		j.describe(g.whole(j.s.ID, j.s.Desc))
+	}
+}
+
+// Appended tells who waits for an append what came of it.
+func (r *Room) Appended(e engine.Appended) { r.appending.answer(e) }

@@ -1,0 +1,176 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/members"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// logEvery is how often a follower of a job's output is told what is new on the nodes.
+const logEvery = time.Second
+
+// SendLogs sends what a job's children printed on all nodes; with follow until the job ends. At last it names the nodes
+// of which lines may be missing.
+func (r *Room) SendLogs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
+	j, home, _, err := r.granted(ctx, name, members.ForLook)
+	if err != nil {
+		return err
+	}
+	out := &logWriter{part: send, told: map[tasks.PeerID]string{}}
+	var last api.JobStatus
+	for {
+		st, err := r.statusFrom(ctx, j, home, name)
+		over := err != nil || st.State.Final() // asked first, so that the last lines are told
+		if err == nil {
+			name, last = st.ID, st
+		}
+		failed, err := r.tellLogs(ctx, out, name)
+		if err != nil {
+			return err
+		}
+		if over || !follow {
+			return send(api.LogPart{Over: true, Silent: r.silentNodes(last, failed)})
+		}
+		if j != nil {
+			waitFinal(ctx, j, logEvery)
+		} else {
+			Sleep(ctx, logEvery)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// Sleep waits for d or the end of ctx.
+func Sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// tellLogs writes what is new on this node and on those that answer; failed are those that are up and do not, and why.
+func (r *Room) tellLogs(ctx context.Context, out *logWriter, name string) (failed map[tasks.PeerID]error, err error) {
+	if err := out.tell(r.net.ID(), r.net.Name(), string(r.LogsFor(r.net.ID(), name))); err != nil {
+		return nil, err
+	}
+	names, failed := r.cluster.Names(), map[tasks.PeerID]error{}
+	for _, id := range r.cluster.Up() {
+		text, err := r.cluster.Ask(ctx, id, "logs", name)
+		if err != nil {
+			failed[id] = err // it will answer the next time, or is gone
+			continue
+		}
+		if err := out.tell(id, names[id].Name, string(text)); err != nil {
+			return nil, err
+		}
+	}
+	return failed, nil
+}
+
+// silentNodes are those of which lines of a job may be missing: that have worked for it, or may have, and are not up,
+// or did not answer.
+func (r *Room) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []api.SilentNode {
+	states := map[tasks.PeerID]api.Member{}
+	for _, m := range r.net.Members() {
+		states[m.ID] = api.Member{Name: m.Name, Up: m.Up || m.Self, State: r.cluster.StateOf(m)}
+	}
+	for id, name := range r.cluster.Names() {
+		m := states[id]
+		m.Name = name.Name
+		states[id] = m
+	}
+	return silent(st, r.net.ID(), states, failed)
+}
+
+// silent picks the nodes of which lines may be missing. Where nodes are known to have done less of a job than was done
+// of it, anybody who is not there may have worked for it.
+func silent(
+	st api.JobStatus, self tasks.PeerID, members map[tasks.PeerID]api.Member, failed map[tasks.PeerID]error,
+) (out []api.SilentNode) {
+	worked, did := map[tasks.PeerID]string{}, int64(0)
+	for _, n := range st.Nodes {
+		if did += n.Units; n.Packets+n.Units+n.Failures+n.Generations > 0 {
+			worked[n.ID] = n.Name
+		}
+	}
+	ids := slices.AppendSeq(slices.Collect(maps.Keys(worked)), maps.Keys(members))
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		m, member := members[id]
+		name, was := worked[id]
+		if id == self || !was && did >= st.Done-st.Before {
+			continue
+		}
+		s := api.SilentNode{ID: id, Name: cmp.Or(m.Name, name, id)}
+		switch err := failed[id]; {
+		case err != nil:
+			s.Why = "does not answer: " + err.Error()
+		case !member:
+			s.Why = "is no member any more"
+		case !m.Up:
+			s.Why = "is not up: " + string(m.State)
+		default:
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// LogsFor is what a job's children printed on this node, for a member that may look at it.
+func (r *Room) LogsFor(who tasks.PeerID, name string) []byte {
+	var b strings.Builder
+	for _, j := range r.book.Find(name) {
+		if !r.cluster.May(who, j.submitter(), members.ForLook) {
+			continue
+		}
+		lines, _ := j.logFrom(0)
+		for _, l := range lines {
+			if b.Len()+len(l) > maxLogAnswer {
+				break
+			}
+			b.WriteString(l + "\n")
+		}
+	}
+	return []byte(b.String())
+}
+
+// logWriter tells of the growing logs of several nodes.
+type logWriter struct {
+	part func(api.LogPart) error
+	told map[tasks.PeerID]string // the log as it was when last told
+}
+
+// tell tells what text, a node's whole log, has beyond what was told.
+func (l *logWriter) tell(id tasks.PeerID, name, text string) error {
+	more := beyond(l.told[id], text)
+	l.told[id] = text
+	if more == "" {
+		return nil
+	}
+	return l.part(api.LogPart{Node: id, Name: name, Text: more})
+}
+
+// beyond is what text adds to old. Both are the ends of one log, of which the oldest lines may have gone.
+func beyond(old, text string) string {
+	if more, ok := strings.CutPrefix(text, old); ok {
+		return more
+	}
+	const mark = 1 << 10
+	end := old[max(0, len(old)-mark):]
+	if i := strings.LastIndex(text, end); i >= 0 {
+		return text[i+len(end):]
+	}
+	return text
+}

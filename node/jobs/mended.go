@@ -1,0 +1,166 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A retry may run what is missing with other code than has done the rest, or with other parameters. What both make is
+// merged as the partials of one job are, by the runtime; whether that can be is tried before anything runs, and the
+// description says what was run by which code.
+
+// ranBefore tells by which code what a retry has from an earlier job was run; nothing if that is its own code.
+func ranBefore(desc, old *tasks.Job) []tasks.Ran {
+	var ran []tasks.Ran
+	left := desc.Ask.Again.Units
+	if a := old.Ask.Again; a != nil {
+		ran = slices.Clone(a.Ran)
+	}
+	for _, r := range ran {
+		left -= r.Units
+	}
+	left = max(left, 0)
+	last := tasks.Ran{
+		Code: old.Work.Code(), Title: old.Ask.Title, Params: old.Ask.Params, Job: store.NameOf(old), Units: left,
+	}
+	if i := slices.IndexFunc(ran, func(r tasks.Ran) bool { return sameCode(r, last) }); i >= 0 {
+		ran[i].Units += left
+	} else if left > 0 {
+		ran = append(ran, last)
+	}
+	if len(ran) == 1 && sameCode(ran[0], tasks.Ran{Code: desc.Work.Code(), Params: desc.Ask.Params}) {
+		return nil
+	}
+	return ran
+}
+
+func sameCode(a, b tasks.Ran) bool { return a.Code == b.Code && slices.Equal(a.Params, b.Params) }
+
+// codesOf tells by which code how many of a job's committed entries were run; nothing if by one.
+func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
+	a := desc.Ask.Again
+	if a == nil || len(a.Ran) == 0 {
+		return nil
+	}
+	now := tasks.Ran{
+		Code: desc.Work.Code(), Title: desc.Ask.Title, Params: desc.Ask.Params, Job: store.NameOf(desc),
+		Units: max(committed-a.Units, 0),
+	}
+	all := slices.Clone(a.Ran)
+	if i := slices.IndexFunc(all, func(r tasks.Ran) bool { return sameCode(r, now) }); i >= 0 {
+		all[i].Units += now.Units
+	} else {
+		all = append(all, now)
+	}
+	for _, r := range all {
+		c := api.Code{Title: r.Title, Source: r.Code, Job: r.Job, Entries: r.Units}
+		for _, p := range r.Params {
+			if c.Params == nil {
+				c.Params = map[string]string{}
+			}
+			c.Params[p.Name] = p.Value
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// tryEntries is how many entries are run with new code to see whether what it makes merges with what is done.
+const tryEntries = 100
+
+// tryMended runs some entries that are done already with the new code, in a process that is thrown away, and merges
+// what it makes with a partial of before. So it is known before anything runs that a merge would fail at the end.
+func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundParts) error {
+	if len(base) == 0 {
+		return nil
+	}
+	j.phase(api.Preparing, "trying whether the outputs of both codes can be merged")
+	dir, err := os.MkdirTemp(r.cfg.ScratchDir, "try-")
+	if err != nil {
+		return fmt.Errorf("could not make a folder for trying the code: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	c := &checking{d: r, j: j, desc: desc, dir: dir, out: &api.Check{}}
+	made, err := c.generation(0, r.tried(desc, base))
+	var f *exec.Failure
+	switch {
+	case errors.As(err, &f) && f.Kind == exec.KindOpen: // the file is not what it was: SlaveBegin and SlaveTerminate alone
+		if made, err = c.generation(1, tasks.Range{}); err != nil {
+			return r.notMended(old, err)
+		}
+	case err != nil:
+		return r.notMended(old, err)
+	}
+	smallest := slices.MinFunc(base, func(a, b baseBlob) int { return int(min(max(a.Size-b.Size, -1), 1)) })
+	var merged, alone exec.Partial
+	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		if merged, err = p.Merge(j.ctx, []string{smallest.path, made}, filepath.Join(dir, "merged")); err != nil {
+			return err
+		}
+		alone, err = p.Merge(j.ctx, []string{smallest.path}, filepath.Join(dir, "alone"))
+		return err
+	})
+	if err != nil {
+		return r.notMerged(old, err.Error())
+	}
+	apart := slices.DeleteFunc(slices.Clone(merged.Apart), func(name string) bool {
+		return slices.Contains(alone.Apart, name)
+	})
+	if len(apart) > 0 {
+		return r.notMerged(old, "these cannot be merged: "+strings.Join(apart, ", "))
+	}
+	mixed := slices.DeleteFunc(slices.Clone(merged.Mixed), func(name string) bool {
+		return slices.Contains(alone.Mixed, name)
+	})
+	if len(mixed) > 0 {
+		return r.notMerged(old,
+			"objects of one name would be of several classes, and stand side by side: "+strings.Join(mixed, ", "))
+	}
+	return nil
+}
+
+// tried are entries that an earlier job has done of a file that this host sees; none if there is no such file.
+func (r *Room) tried(desc *tasks.Job, base []baseBlob) tasks.Range {
+	for i, f := range desc.Data.Files {
+		if _, _, err := plan.KeyOf(f.URL, f.Part); err != nil {
+			continue
+		}
+		for _, b := range base {
+			for _, done := range b.Cover.Intersect(tasks.CoverOf(desc.Data.Units(i))) {
+				return tasks.R(done.First, min(done.Last, done.First+tryEntries))
+			}
+		}
+	}
+	return tasks.Range{}
+}
+
+// notMended says that new code fails where that of before did not.
+func (r *Room) notMended(old *foundParts, err error) error {
+	told := checkFailure(err)
+	var e *api.Error
+	if errors.As(told, &e) {
+		e.Message = fmt.Sprintf("the new code fails at entries that job %s has done: %s", api.Short(store.NameOf(old.desc)),
+			e.Message)
+		e.Hint = "nothing was run; mend the code, and try it with `dtpnode run --check`"
+	}
+	return told
+}
+
+// notMerged says that what two codes make cannot be one output.
+func (r *Room) notMerged(old *foundParts, why string) error {
+	return &api.Error{
+		Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s",
+			api.Short(store.NameOf(old.desc)), why),
+		Hint: "nothing was run; run it anew with `dtpnode run`, so that one code makes the whole output",
+	}
+}

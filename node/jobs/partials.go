@@ -1,0 +1,393 @@
+package jobs
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/members"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// What is committed of a job that runs, waits or cannot be finished is handed out as files: in the format of
+// the job's output where this node can make them, merged into one if that is possible, and else the blobs as they are
+// kept.
+
+// manifestName is the last file of a bundle.
+const manifestName = "manifest.json"
+
+// bundle is a job's committed partials on their way to the user, in a folder of their own.
+type bundle struct {
+	dir   string
+	view  engine.LedgerView
+	parts []string // links to the kept blobs, which may go meanwhile
+	api.Manifest
+}
+
+// Partials makes a bundle of a job, here if this node has a copy of the ledger, else with a member that has.
+func (r *Room) Partials(ctx context.Context, name string) (*bundle, error) {
+	_, _, st, err := r.granted(ctx, name, members.ForLook)
+	if err != nil {
+		return nil, err
+	}
+	if st.State.Final() {
+		return nil, EndedAlready(st)
+	}
+	j := r.copyNamed(st.ID)
+	if j == nil {
+		return r.remotePartials(ctx, st)
+	}
+	return r.bundle(ctx, j, st)
+}
+
+// copyNamed is a job of which this node has a copy of the ledger, nil if it has none.
+func (r *Room) copyNamed(name string) *Job {
+	for _, j := range r.book.Find(name) {
+		if r.ledgers.Of(j.ID()) != nil {
+			return j
+		}
+	}
+	return nil
+}
+
+// bundle collects what this node's copy of a ledger has committed.
+func (r *Room) bundle(ctx context.Context, j *Job, st api.JobStatus) (*bundle, error) {
+	c := r.ledgers.Of(j.ID())
+	if c == nil {
+		return nil, ErrOver
+	}
+	desc := r.book.Whole(c.ID, c.Job)
+	b := &bundle{Manifest: api.Manifest{
+		ID: st.ID, Title: st.Title, State: st.State, Node: r.net.Name(), Units: desc.Want.Len(),
+	}}
+	ok := false
+	r.loop.Ask(func(p *engine.Peer) { b.view, ok = p.Ledger(c.ID) })
+	if !ok {
+		return nil, ErrOver
+	}
+	var err error
+	if b.dir, err = os.MkdirTemp(c.Dir, "handout-"); err != nil {
+		return nil, fmt.Errorf("could not collect what is committed: %w", err)
+	}
+	if err = r.link(b, c); err == nil {
+		b.Missing = append(badFiles(desc, r.cluster.Names()), missing(desc, b.view.Lost, r.cluster.Names())...)
+		r.convert(ctx, b, j, desc)
+		err = b.weigh()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(b.dir))
+	}
+	return b, nil
+}
+
+// link holds on to the committed blobs, and brings those here that only others keep.
+func (r *Room) link(b *bundle, c *store.Copy) error {
+	desc := r.book.Whole(c.ID, c.Job)
+	for i, p := range b.view.Parts {
+		path, err := r.ledgers.Keep(p, b.view.Replicas)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(b.dir, fmt.Sprintf("part-%04d.blob", i+1))
+		if err := os.Link(path, to); err != nil {
+			return fmt.Errorf("could not collect what is committed: %w", err)
+		}
+		b.parts = append(b.parts, to)
+		b.Committed += p.Units
+		b.Parts = append(b.Parts, api.Part{Name: filepath.Base(to), Units: p.Units, Entries: entriesOf(desc, p.Cover)})
+	}
+	b.Format = api.FormatBlob
+	return nil
+}
+
+// entriesOf tells a cover as entries of files.
+func entriesOf(desc *tasks.Job, cover tasks.Cover) (out []api.EntryRanges) {
+	for _, r := range cover {
+		for !r.Empty() {
+			i, first := desc.Data.Locate(r.First)
+			units := desc.Data.Units(i)
+			last := min(r.Last, units.Last)
+			if n := len(out); n == 0 || out[n-1].File != desc.Data.Files[i].URL {
+				out = append(out, api.EntryRanges{File: desc.Data.Files[i].URL})
+			}
+			e := &out[len(out)-1]
+			e.Ranges = append(e.Ranges, [2]int64{first, last - units.First})
+			r.First = last
+		}
+	}
+	return out
+}
+
+// convert turns blobs into files of the output's format: one, or where that fails one for each.
+func (r *Room) convert(ctx context.Context, b *bundle, j *Job, desc *tasks.Job) {
+	if len(b.parts) == 0 {
+		b.Note = "nothing is committed yet"
+		return
+	}
+	save := func(blobs []string, path string) error {
+		return r.use(ctx, j, func(p exec.Program, _ *tasks.Job) error {
+			_, err := p.Save(ctx, blobs, path)
+			return err
+		})
+	}
+	if _, _, err := r.programOf(ctx, j, nil); err != nil {
+		b.Note = "these are files as dtpnode keeps them, since this node cannot run the job's code: " + err.Error()
+		return
+	}
+	suffix := r.runtimes.Suffix(desc.Work.Kind)
+	merged := filepath.Join(b.dir, "merged"+suffix)
+	err := save(b.parts, merged)
+	if err == nil {
+		var cover tasks.Cover
+		for _, p := range b.view.Parts {
+			cover = cover.Union(p.Cover)
+		}
+		b.Parts = []api.Part{{Name: filepath.Base(merged), Units: b.Committed, Entries: entriesOf(desc, cover)}}
+		b.Format, b.Merged = api.FormatOutput, true
+		return
+	}
+	why := err.Error()
+	for i, blob := range b.parts {
+		path := filepath.Join(b.dir, fmt.Sprintf("part-%04d%s", i+1, suffix))
+		if err := save([]string{blob}, path); err != nil {
+			b.Note = "these are files as dtpnode keeps them, since others could not be made here: " + err.Error()
+			for k := range b.Parts {
+				b.Parts[k].Name = filepath.Base(b.parts[k])
+			}
+			return
+		}
+		b.Parts[i].Name = filepath.Base(path)
+	}
+	b.Format, b.Note = api.FormatOutput, "they are not merged, since that failed: "+why
+}
+
+// weigh fills in sizes and hashes.
+func (b *bundle) weigh() error {
+	for i := range b.Parts {
+		p := &b.Parts[i]
+		path := filepath.Join(b.dir, p.Name)
+		sum, err := store.HashFile(path)
+		if err != nil {
+			return fmt.Errorf("could not read what is committed: %w", err)
+		}
+		p.SHA256, p.Bytes = sum, store.SizeOf(path)
+	}
+	return nil
+}
+
+// Send writes a bundle as a tar, the manifest last.
+func (b *bundle) Send(w io.Writer) error {
+	t := tar.NewWriter(w)
+	for _, p := range b.Parts {
+		if err := sendFile(t, p, filepath.Join(b.dir, p.Name)); err != nil {
+			return err
+		}
+	}
+	text, err := json.MarshalIndent(b.Manifest, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := t.WriteHeader(&tar.Header{Name: manifestName, Mode: 0o644, Size: int64(len(text)), ModTime: time.Now()}); err != nil {
+		return err
+	}
+	if _, err := t.Write(text); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// Close removes the bundle.
+func (b *bundle) Close() error { return os.RemoveAll(b.dir) }
+
+func sendFile(t *tar.Writer, p api.Part, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := t.WriteHeader(&tar.Header{Name: p.Name, Mode: 0o644, Size: p.Bytes, ModTime: time.Now()}); err != nil {
+		return err
+	}
+	_, err = io.CopyN(t, f, p.Bytes)
+	return err
+}
+
+// handoutKept is how long a bundle made for another member waits to be fetched.
+const handoutKept = 10 * time.Minute
+
+// maxHandouts bounds the bundles that are made or kept for other members; each has one at a time.
+const maxHandouts = 8
+
+// handout is a bundle for another member, which asks for it until it is made.
+type handout struct {
+	key  string
+	ctx  context.Context // ends when the bundle is to go
+	drop context.CancelFunc
+	done chan struct{} // closed when b or err are set
+	b    *bundle
+	err  error
+}
+
+// handedOut answers the request "partials". The manifest is there once the bundle is made.
+type handedOut struct {
+	Manifest *api.Manifest `json:"manifest,omitempty"`
+}
+
+// The request "partials" is a job's name and a mark of the request.
+const nameLen, markLen = 32, 8
+
+// HandoutOwner finds the job of such a request.
+func (r *Room) HandoutOwner(key string) (*Job, tasks.PeerID, error) {
+	return r.KeptOwner(key[:min(nameLen, len(key))])
+}
+
+// SharePartials makes a bundle fetchable for another member. A further request of that member takes its place.
+func (r *Room) SharePartials(from tasks.PeerID, key string) ([]byte, error) {
+	if len(key) != nameLen+markLen {
+		return nil, errors.New("no name of a job and mark of a request")
+	}
+	h, err := r.handoutFor(from, key)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-h.done:
+	default:
+		return json.Marshal(handedOut{})
+	}
+	if h.err != nil {
+		return nil, h.err
+	}
+	return json.Marshal(handedOut{Manifest: &h.b.Manifest})
+}
+
+// handouts are those that are made or kept, by the members that asked for them.
+type handouts struct {
+	mu sync.Mutex
+	of map[tasks.PeerID]*handout
+}
+
+// forget takes a handout out, if its member has not asked for another one since.
+func (h *handouts) forget(from tasks.PeerID, gone *handout) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.of[from] == gone {
+		delete(h.of, from)
+	}
+}
+
+// handoutFor is the bundle that a member has asked for, which is begun if it is new.
+func (r *Room) handoutFor(from tasks.PeerID, key string) (*handout, error) {
+	all := &r.handouts
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	old := all.of[from]
+	switch {
+	case old != nil && old.key == key:
+		return old, nil
+	case old != nil:
+		old.drop()
+	case len(all.of) >= maxHandouts:
+		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "this node hands partials out to others already", Hint: "try again in a few minutes, or on another member"}
+	}
+	h := &handout{key: key, done: make(chan struct{})}
+	h.ctx, h.drop = context.WithCancel(r.ctx)
+	all.of[from] = h
+	r.spawn(func() { r.makeHandout(from, h) })
+	return h, nil
+}
+
+func (r *Room) makeHandout(from tasks.PeerID, h *handout) {
+	defer h.drop()
+	j := r.copyNamed(h.key[:nameLen])
+	if j == nil {
+		h.err = &api.Error{Status: 404, Message: "no copy of the job's ledger here"}
+	} else if st := r.StatusOf(j); st.State.Final() {
+		h.err = ErrOver
+	} else {
+		st.ID = j.Name
+		h.b, h.err = r.bundle(h.ctx, j, st)
+	}
+	if h.err == nil {
+		for _, p := range h.b.Parts {
+			r.blobs.Add(p.SHA256, filepath.Join(h.b.dir, p.Name))
+		}
+	}
+	close(h.done)
+	select {
+	case <-time.After(handoutKept):
+	case <-h.ctx.Done():
+	}
+	r.handouts.forget(from, h)
+	if h.b != nil {
+		r.blobs.ForgetFolder(h.b.dir)
+		_ = os.RemoveAll(h.b.dir)
+	}
+}
+
+// remotePartials has a bundle made by the job's home, and brings it here.
+func (r *Room) remotePartials(ctx context.Context, st api.JobStatus) (*bundle, error) {
+	mark := make([]byte, 4)
+	if _, err := rand.Read(mark); err != nil {
+		return nil, err
+	}
+	var answer handedOut
+	for answer.Manifest == nil {
+		text, err := r.cluster.Ask(ctx, st.Home, "partials", st.ID+hex.EncodeToString(mark))
+		if err == nil {
+			err = wire.ReadJSON(text, members.MostNumbers, &answer)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("could not have %s hand out what is committed: %w", st.HomeName, err)
+		}
+		if answer.Manifest == nil {
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	}
+	dir, err := os.MkdirTemp(r.cfg.ScratchDir, "handout-")
+	if err != nil {
+		return nil, fmt.Errorf("could not fetch what is committed: %w", err)
+	}
+	b := &bundle{dir: dir, Manifest: *answer.Manifest}
+	for _, p := range b.Parts {
+		if err = r.fetchPart(ctx, st.Home, p, dir); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return b, nil
+}
+
+func (r *Room) fetchPart(ctx context.Context, from tasks.PeerID, p api.Part, dir string) error {
+	if !filepath.IsLocal(p.Name) || filepath.Base(p.Name) != p.Name || p.Name == manifestName {
+		return fmt.Errorf("could not fetch what is committed: %q is no name of a file", p.Name)
+	}
+	err := durable.Place(filepath.Join(dir, p.Name), func(f *os.File) error {
+		_, err := r.net.Fetch(ctx, from, p.SHA256, min(p.Bytes, merge.MaxSize), f)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("could not fetch what is committed: %w", err)
+	}
+	return nil
+}

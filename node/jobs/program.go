@@ -1,0 +1,248 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/runtimes"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A job's program is made ready twice over: described from what its user named, where it is submitted, and prepared
+// from its description, everywhere else. Where the process that it consists of is killed, it is prepared again.
+
+// Runtimes are what this host can run jobs with.
+type Runtimes struct {
+	*runtimes.Set
+	Advice string // what a user can do if this host can run nothing
+}
+
+// Ready waits for the runtime that works on this host for a job of a kind with these needs.
+func (s *Runtimes) Ready(ctx context.Context, kind string, needs []string) (exec.Runtime, error) {
+	h, err := s.For(kind, needs)
+	if err != nil {
+		return nil, s.Advised(err)
+	}
+	return h.Ready(ctx)
+}
+
+// Advised is an error with what its user can do about it, if it is that this host cannot run the job.
+func (s *Runtimes) Advised(err error) error {
+	var needs *exec.NeedsError
+	switch {
+	case errors.Is(err, exec.ErrNone):
+		return &api.Error{Message: err.Error(), Hint: s.Advice, Err: err}
+	case errors.As(err, &needs):
+		return &api.Error{
+			Message: err.Error(),
+			Hint:    "submit it on a member that has what it needs: dtpnode members lists what each has",
+			Err:     err,
+		}
+	}
+	return err
+}
+
+// chosen waits for the runtime that a job is led with, and tells the job's user meanwhile what is waited for.
+func (r *Room) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, error) {
+	if err != nil {
+		return nil, r.runtimes.Advised(err)
+	}
+	tick := time.NewTicker(eventEvery)
+	defer tick.Stop()
+	h.Begin()
+	for {
+		j.phase(api.Preparing, h.Step())
+		select {
+		case <-h.Opened():
+			return h.Ready(j.ctx)
+		case <-j.ctx.Done():
+			return nil, j.ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// describe makes the program of a job ready that is submitted here, and has what it ships here for others. earlier is
+// the work of the job that it retries, nil if it is none.
+func (r *Room) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *exec.Order) error {
+	steps := &steps{d: r, j: j}
+	out, err := rt.Describe(ctx, exec.Request{Spec: j.s.Req.Spec, Dir: j.s.Req.Dir, Earlier: earlier, Tell: steps.tell})
+	steps.end()
+	if err != nil {
+		return err
+	}
+	work := out.Work
+	for _, b := range out.Blobs {
+		ship, err := r.shipBlob(j, b)
+		if err != nil {
+			out.Program.Release()
+			return err
+		}
+		work.Ships = append(work.Ships, ship)
+	}
+	if err := work.Check(); err != nil {
+		out.Program.Release()
+		return fmt.Errorf("could not describe the job: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.s.Freed {
+		out.Program.Release()
+		return ErrOver
+	}
+	j.s.Program, j.s.Work, j.s.CodeKey = out.Program, work, out.Program.Key()
+	j.s.Params, j.s.Items = out.Params, out.Items
+	j.s.Status.Kind = work.Kind
+	return nil
+}
+
+// steps shows the steps of a runtime that take their time, one after the other.
+type steps struct {
+	d *Room
+	j *Job
+
+	mu   sync.Mutex
+	done func() // of the one that is shown
+}
+
+func (s *steps) tell(step string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done != nil {
+		s.done()
+	}
+	s.done = s.j.lasting(step + " on " + s.d.net.Name())
+}
+
+func (s *steps) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done != nil {
+		s.done()
+		s.done = nil
+	}
+}
+
+// shipBlob has a blob of a job here for others. One with a key is packed once while there are jobs with it.
+func (r *Room) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
+	ship := tasks.Ship{Name: b.Name, Keep: b.Keep}
+	if b.Key != "" {
+		was, known := r.book.Packed(b.Key)
+		if known && r.blobs.ShipAgain(was.SHA256) {
+			j.holds(was.SHA256, func() { r.blobs.Unship(was.SHA256) })
+			ship.SHA256, ship.Size = was.SHA256, was.Size
+			return ship, nil
+		}
+	}
+	data, err := b.Pack()
+	if err != nil {
+		return ship, err
+	}
+	if len(data) > tasks.MaxShip {
+		return ship, fmt.Errorf("could not ship the %s of the job: it has %d bytes, the limit is %d", b.Name, len(data), tasks.MaxShip)
+	}
+	if ship.SHA256, err = r.ship(j, data); err != nil {
+		return ship, err
+	}
+	ship.Size = int64(len(data))
+	if b.Key != "" {
+		r.book.SetPacked(b.Key, ship)
+	}
+	return ship, nil
+}
+
+// Load prepares a job's program from its work.
+func (r *Room) Load(ctx context.Context, j *Job, submitter tasks.PeerID, work tasks.Work) error {
+	rt, err := r.runtimes.Ready(ctx, work.Kind, work.Needs)
+	if err != nil {
+		return err
+	}
+	p, err := rt.Prepare(ctx, r.orderOf(j, submitter, work))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.blobs.JobDir(j.s.ID), 0o700); err != nil { // not before: it goes with a job that is known here
+		p.Release()
+		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+	}
+	j.mu.Lock()
+	old, over := j.s.Program, j.s.Freed
+	if over {
+		old = p
+	} else {
+		j.s.Program, j.s.CodeKey = p, p.Key()
+	}
+	j.mu.Unlock()
+	if old != nil {
+		old.Release()
+	}
+	if over {
+		return ErrOver
+	}
+	return nil
+}
+
+// orderOf is a job's work as a runtime prepares it.
+func (r *Room) orderOf(j *Job, submitter tasks.PeerID, work tasks.Work) exec.Order {
+	return exec.Order{Submitter: submitter, Work: work, Fetch: func(ctx context.Context, name string) ([]byte, error) {
+		ship, ok := work.Ship(name)
+		if !ok {
+			return nil, fmt.Errorf("the job ships no %s", name)
+		}
+		return r.fetchShip(ctx, j, ship)
+	}}
+}
+
+// ErrOver says that a job ended while something was being done for it.
+var ErrOver = errors.New("the job is over")
+
+// use has a job's program do something. Where its process was killed it is prepared again, and asked once more.
+func (r *Room) use(ctx context.Context, j *Job, do func(p exec.Program, desc *tasks.Job) error) error {
+	p, desc, err := r.programOf(ctx, j, nil)
+	if err != nil {
+		return err
+	}
+	if err = do(p, desc); !errors.Is(err, exec.ErrGone) {
+		return err
+	}
+	r.log.Warn("the process with a job's code was killed; the code is loaded again", "job", api.Short(j.Name))
+	if p, desc, err = r.programOf(ctx, j, p); err != nil {
+		return err
+	}
+	return do(p, desc)
+}
+
+// programOf is a job's program, prepared if this node has none, or none but the one that is dead, and its description,
+// nil for a job that is still being prepared where it is submitted.
+func (r *Room) programOf(ctx context.Context, j *Job, dead exec.Program) (exec.Program, *tasks.Job, error) {
+	j.loading.Lock()
+	defer j.loading.Unlock()
+	p, desc := j.Prepared()
+	if j.released() {
+		return nil, nil, ErrOver
+	}
+	if p != nil && p != dead {
+		return p, desc, nil
+	}
+	submitter, work := r.net.ID(), j.ownWork()
+	if desc != nil {
+		submitter, work = desc.Submitter, desc.Work
+	}
+	if work.Kind == "" {
+		return nil, nil, ErrOver
+	}
+	if err := r.Load(ctx, j, submitter, work); err != nil {
+		return nil, nil, err
+	}
+	p, desc = j.Prepared()
+	if p == nil {
+		return nil, nil, ErrOver
+	}
+	return p, desc, nil
+}

@@ -1,0 +1,200 @@
+// Package jobs leads jobs from their submission to the delivery of their output, prepares this node for the jobs that
+// others lead, and tells users and members of both. It owns what the node knows of its jobs: the book that they stand
+// in, what each holds here, and which descriptions, growths and partials are on their way. It never decides who runs
+// what, who leads a job or when one is over, which the engine does, and it knows members only by what the cluster says of
+// them, runtimes only by their contract, and the daemon only as the loop in which the engine runs.
+//
+// A job, and all jobs of a node:
+//
+//	job.go       what is known of a job, in parts:   book.go      by id and by name
+//	leading.go   who leads it                        held.go      what it holds here
+//	told.go      what users are told                 printed.go   what it has printed
+//	output.go    the output that is owed             ending.go    how it ends
+//	grow.go      what open jobs have grown by        jobnames.go  names that their submitters alone can give
+//
+// A job's way, where it is submitted and elsewhere:
+//
+//	room.go      what jobs stand on                  submit.go    a request becomes a description
+//	program.go   a job's program                     describe.go  descriptions, from members
+//	signature.go who signed them                     prepare.go   this node made ready for another's job
+//	worked.go    a job, as generations see it        look.go      which files are there
+//	ledgers.go   what copies of ledgers are made of  fold.go      partials merged
+//	finish.go    the last merge, and the end         unfinished.go an end that fails
+//	deliver.go   outputs, where users want them      results.go   how long results stay
+//	retry.go     what is missing, once more          mended.go    with other code than before
+//	parts.go     what is done, for a retry           check.go     a job that is only tried
+//	stopping.go  jobs of members that may do so no more
+//	cancels.go   cancels that are remembered         awaited.go   jobs of earlier lives
+//	ages.go      by whose clock a job waits
+//
+// What is told of jobs, and believed of members that tell of them:
+//
+//	status.go    a job, as it stands                 waiting.go   why it goes on no further
+//	follow.go    as it happens                       logs.go      what children printed
+//	lookup.go    a job, wherever it is led           whose.go     whose it is
+//	lead.go      proofs that a member leads it       ends.go      proofs that it has ended
+//	list.go      all jobs                            claims.go    which of several members is believed
+//	fetch.go     results, from any node              partials.go  what is committed, for a user
+//	damage.go    files that cannot be read
+package jobs
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/members"
+	"github.com/dtpnode/dtpnode/node/plan"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Loop is the engine behind the loop that owns it.
+type Loop interface {
+	// Post hands the engine an event. It may wait for a moment, never after the daemon's end.
+	Post(ev engine.Event)
+	// Ask has f read the engine in the loop, and waits for it. After the daemon's end f is not called.
+	Ask(f func(p *engine.Peer))
+	// Step has the engine handle an event at once; it is for functions that Ask calls.
+	Step(ev engine.Event)
+}
+
+// Net is the network as far as jobs need it (p2p.Node).
+type Net interface {
+	// ID and Name are this node's.
+	ID() tasks.PeerID
+	Name() string
+	// Members are all members, this node among them.
+	Members() []p2p.Member
+	// HasRight reports whether a member has a right, as the signed registers say.
+	HasRight(id tasks.PeerID, r p2p.Right) bool
+	// Request sends a member a request and returns the answer.
+	Request(ctx context.Context, to tasks.PeerID, kind string, payload []byte) ([]byte, error)
+	// Fetch copies the blob with a hash from a member to dst, if it has at most so many bytes.
+	Fetch(ctx context.Context, from tasks.PeerID, hash string, most int64, dst io.Writer) (int64, error)
+	// Sign signs with this node's key.
+	Sign(text []byte) []byte
+}
+
+// Tricks are what a daemon does otherwise that is built to lie (build tag liars). Honest ones do nothing otherwise.
+type Tricks interface {
+	// Named is what this node's user names a job by, in place of the nonce.
+	Named(nonce []byte) []byte
+	// NamesAny reports whether this node minds no names of jobs.
+	NamesAny() bool
+	// Boasts reports whether this node says that it keeps blobs which it does not.
+	Boasts() bool
+}
+
+// Config is what a Room is made of.
+type Config struct {
+	store.Retention // of results, of jobs that could not be finished, and of what is remembered of jobs
+
+	Slots         int           // children at once
+	ScratchDir    string        // for what is under way, on the file system of the blobs
+	CancelsDir    string        // for what is to be cancelled
+	SignatureWait time.Duration // a member that leads a job has so long to tell who signed it
+}
+
+// Rooms are the rooms below that jobs are led with.
+type Rooms struct {
+	Cluster  *members.Cluster
+	Blobs    *store.Blobs
+	Ledgers  *store.Ledgers
+	Asides   *store.Asides
+	Results  *store.Results
+	Ages     *store.Ages
+	Runtimes *Runtimes
+	Planner  *plan.Planner
+}
+
+// Outside is what jobs reach the rest of the daemon and the cluster by.
+type Outside struct {
+	Loop   Loop
+	Net    Net
+	Tricks Tricks
+	Spawn  func(func()) // starts a goroutine that the daemon waits for when it closes
+	Log    *slog.Logger
+}
+
+// Room has all jobs of a node. Its methods may be called from any goroutine but the loop's, if they do not say that they
+// are called by the loop alone. Those that the loop calls do not wait.
+type Room struct {
+	cfg    Config
+	ctx    context.Context // of all that is done for jobs
+	loop   Loop
+	net    Net
+	tricks Tricks
+	spawn  func(func())
+	log    *slog.Logger
+
+	cluster  *members.Cluster
+	blobs    *store.Blobs
+	ledgers  *store.Ledgers
+	asides   *store.Asides
+	results  *store.Results
+	ages     *store.Ages
+	runtimes *Runtimes
+	planner  *plan.Planner
+	workers  *worker.Workers
+
+	book         *Book
+	descriptions descriptions // of other members' jobs
+	handouts     handouts     // of committed partials, to members
+	appending    appending    // who waits for an append
+	waiting      []*awaited   // jobs of earlier lives that Begin follows
+}
+
+// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for jobs
+// ends with ctx.
+func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Outside) *Room {
+	r := &Room{
+		cfg:          cfg,
+		ctx:          ctx,
+		loop:         out.Loop,
+		net:          out.Net,
+		tricks:       out.Tricks,
+		spawn:        out.Spawn,
+		log:          out.Log,
+		cluster:      in.Cluster,
+		blobs:        in.Blobs,
+		ledgers:      in.Ledgers,
+		asides:       in.Asides,
+		results:      in.Results,
+		ages:         in.Ages,
+		runtimes:     in.Runtimes,
+		planner:      in.Planner,
+		book:         NewBook(ctx, out.Net.ID(), cfg.KeepJobs, in.Ledgers, in.Results),
+		descriptions: newDescriptions(),
+		handouts:     handouts{of: map[tasks.PeerID]*handout{}},
+	}
+	r.workers = worker.New(ctx, worker.Config{
+		Limits: limits,
+		Blobs:  in.Blobs,
+		Job:    r.worked,
+		Post:   out.Loop.Post,
+		Log:    out.Log,
+	})
+	return r
+}
+
+// Workers run the generations of the jobs.
+func (r *Room) Workers() *worker.Workers { return r.workers }
+
+// Book is all jobs that the node knows.
+func (r *Room) Book() *Book { return r.book }
+
+// Restore makes the jobs of earlier lives known; it is called before the loop runs.
+func (r *Room) Restore() { r.waiting = r.loadFinished() }
+
+// Begin does from time to time what is to be done for jobs, until the daemon closes.
+func (r *Room) Begin() {
+	r.spawn(r.sweepOften)
+	r.spawn(r.cancelOften)
+	r.spawn(r.StopRevoked) // while this daemon was away
+	r.spawn(func() { r.awaitEnds(r.waiting) })
+}

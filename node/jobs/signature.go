@@ -1,0 +1,114 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// CheckJob checks a description's name, its signature and the signer's right.
+func (r *Room) CheckJob(id tasks.JobID, body []byte, b store.Signature) (*tasks.Job, error) {
+	if err := r.MaySubmit(id, b); err != nil {
+		return nil, err
+	}
+	return b.OpenJob(id, body)
+}
+
+// sharedJob is checkJob for a job whose description may be here already, which is then not decoded once more.
+func (r *Room) sharedJob(id tasks.JobID, body []byte, b store.Signature) (desc *tasks.Job, err error) {
+	r.loop.Ask(func(p *engine.Peer) { desc = p.Description(id) })
+	if desc == nil || desc.Submitter != b.Signer {
+		return r.CheckJob(id, body, b)
+	}
+	if err := r.MaySubmit(id, b); err != nil {
+		return nil, err
+	}
+	return desc, b.CheckBody(id, body)
+}
+
+// MaySubmit says why a job is not one of a member that may submit, if so.
+func (r *Room) MaySubmit(id tasks.JobID, b store.Signature) error {
+	if err := b.Check(id); err != nil {
+		return err
+	}
+	if !r.net.HasRight(b.Signer, p2p.Submitter) {
+		return fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), b.Signer)
+	}
+	return nil
+}
+
+// ServeSignature tells what is to be known of a job before its description is fetched.
+func (r *Room) ServeSignature(id tasks.JobID) ([]byte, error) {
+	if c := r.ledgers.Of(id); c != nil {
+		return wire.Marshal(&c.Signature)
+	}
+	j := r.book.ByID(id)
+	if j == nil || !j.s.SubmittedHere {
+		return nil, errors.New("no such job here")
+	}
+	b, err := r.signatureOf(j)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Marshal(&b)
+}
+
+// signatureOf is the signature of the description of a job that was submitted here.
+func (r *Room) signatureOf(j *Job) (store.Signature, error) {
+	if j == nil {
+		return store.Signature{}, ErrOver
+	}
+	id := j.ID()
+	if c := r.ledgers.Of(id); c != nil {
+		return c.Signature, nil
+	}
+	size := r.blobs.Size(string(id))
+	if size < 0 {
+		return store.Signature{}, ErrOver
+	}
+	return store.Signature{Signer: r.net.ID(), Size: size, Sig: r.net.Sign(store.SignedText(id, size))}, nil
+}
+
+// askSignature asks another member for the signature of a job's description, and checks that the job is one of a member
+// that may submit. The error is under errSilent if it does not answer in time.
+func (r *Room) askSignature(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b store.Signature, err error) {
+	done, err := r.descriptions.questions.Take(ctx, from)
+	if err != nil {
+		return b, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeoutCause(ctx, r.cfg.SignatureWait, ErrSilent)
+	defer cancel()
+	answer, err := r.net.Request(ctx, from, "signature", []byte(id))
+	if err != nil {
+		return b, fmt.Errorf("could not ask for the signature of job %s: %w", id.Short(), err)
+	}
+	if err := wire.Unmarshal(answer, &b); err != nil {
+		return b, err
+	}
+	return b, r.MaySubmit(id, b)
+}
+
+// askOf is the part of a request that goes into the signed description.
+func askOf(j *Job) tasks.Ask {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ask := tasks.Ask{Title: j.s.Req.Title, Params: j.s.Params, Output: j.s.Req.Output, Most: max(j.s.Req.N, 0)}
+	if j.s.Req.StaysOpen {
+		ask.Part = j.s.Req.Part
+	}
+	return ask
+}
+
+// requestOf is what is known of a request on nodes that it was not made on. Whether this node acts on the output's
+// path is another matter: see owed.
+func requestOf(desc *tasks.Job) api.JobRequest {
+	return api.JobRequest{Kind: desc.Work.Kind, Title: desc.Ask.Title, Output: desc.Ask.Output}
+}

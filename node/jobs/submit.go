@@ -1,0 +1,356 @@
+package jobs
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/plan"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Submit accepts a job to lead. What it lacks comes to light in lead, and in the job's status.
+func (r *Room) Submit(req api.JobRequest) (*Job, error) {
+	return r.accept(req, len(req.Files), r.lead)
+}
+
+// accept makes a job known that this node's user wants, and has it led.
+func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []byte) error) (*Job, error) {
+	if out := r.cluster.Expelled(); out != nil {
+		return nil, &api.Error{Status: 403, Message: "could not submit: " + out.String(), Hint: api.ExpelledHint}
+	}
+	if !r.net.HasRight(r.net.ID(), p2p.Submitter) {
+		return nil, &api.Error{Status: 403, Message: "could not submit: this node has no right to submit jobs in its cluster",
+			Hint: "ask for an invitation with the right: dtpnode invite --rights submitter,worker"}
+	}
+	if err := checkLimits(req); err != nil {
+		return nil, err
+	}
+	if req.StaysOpen && (req.First > 0 || req.N >= 0) {
+		return nil, &api.Error{
+			Status:  http.StatusBadRequest,
+			Message: "could not submit: an open job runs over all that there is, and a first entry or a number of entries is asked for",
+		}
+	}
+	var salt tasks.NonceSalt
+	if _, err := rand.Read(salt[:]); err != nil {
+		return nil, fmt.Errorf("could not name the job: %w", err)
+	}
+	nonce := r.tricks.Named(tasks.NonceOf(r.net.ID(), salt))
+	j := r.book.New(hex.EncodeToString(nonce))
+	j.s.Home, j.s.Led, j.s.SubmittedHere, j.s.Req = r.net.ID(), true, true, req
+	j.s.Status = api.JobStatus{
+		ID: j.Name, Kind: req.Kind, Title: filepath.Base(req.Title), Home: j.s.Home, HomeName: r.net.Name(),
+		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output,
+	}
+	r.book.Add(j)
+	r.SaveStatus(j)
+	r.spawn(func() {
+		if err := lead(j, nonce); err != nil {
+			r.failPreparing(j, err)
+		}
+	})
+	return j, nil
+}
+
+// lead plans, has the program described, runs Begin and hands the complete description to the engine.
+func (r *Room) lead(j *Job, nonce []byte) error {
+	h, err := r.runtimes.Choose(j.s.Req.Kind, j.s.Req.Version)
+	rt, err := r.chosen(j, h, err)
+	if err != nil {
+		return withHint(err, leaderNeeds)
+	}
+	read, err := r.readAndDescribe(rt, j)
+	if err != nil {
+		return err
+	}
+	desc, err := r.compose(j, nonce, read.Files, read.Bad)
+	if err != nil {
+		return err
+	}
+	j.phase(api.Preparing, "running Begin")
+	if err := r.begin(j, desc); err != nil {
+		return err
+	}
+	if err := r.probe(j, desc); err != nil {
+		return err
+	}
+	return r.Publish(j, desc, nil)
+}
+
+// leaderNeeds is what to do where a job cannot be led.
+const leaderNeeds = "this node needs what the job runs with, to lead it: see dtpnode doctor"
+
+// readAndDescribe plans a job's files and makes its program ready, both at once. A job without files runs over the
+// items that its program has.
+func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err error) {
+	g, ctx := errgroup.WithContext(j.ctx)
+	g.Go(func() (err error) {
+		read, err = r.planner.Files(ctx, rt, j.s.Req, r.openLimit(j.s.Req), func(text string) { j.phase(api.Preparing, text) })
+		j.note(read.Notes...)
+		return err
+	})
+	g.Go(func() error {
+		if more := r.planner.MoreOn(ctx, j.s.Req); more != "" {
+			j.note(more)
+		}
+		return nil
+	})
+	g.Go(func() error { return r.describe(ctx, rt, j, nil) })
+	if err := g.Wait(); err != nil {
+		return read, err
+	}
+	j.mu.Lock()
+	items := j.s.Items
+	j.mu.Unlock()
+	switch {
+	case items > 0 && len(j.s.Req.Files) > 0:
+		return read, &api.Error{Status: http.StatusBadRequest, Message: "could not submit: the job has items of its own, and files are named too",
+			Hint: "leave the files out"}
+	case items > 0:
+		read.Files = []tasks.File{{Entries: items}}
+	}
+	return read, nil
+}
+
+// compose makes the job's description, all but what Begin adds.
+func (r *Room) compose(j *Job, nonce []byte, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
+	data, err := tasks.NewDataset(files)
+	if err != nil {
+		return nil, err
+	}
+	want, err := wanted(j.s.Req, data)
+	if err != nil {
+		return nil, err
+	}
+	return &tasks.Job{
+		Protocol: tasks.Protocol, Submitter: r.net.ID(), Nonce: nonce, Work: j.ownWork(), Data: *data, Want: want,
+		SeedLocal: j.s.Req.SeedLocal, Open: j.s.Req.StaysOpen, Bad: bad, Ask: askOf(j), Limits: limitsOf(j.s.Req),
+	}, nil
+}
+
+// wanted are the units that a request is for.
+func wanted(req api.JobRequest, data *tasks.Dataset) (tasks.Range, error) {
+	space := data.Space()
+	if req.First > space.Last {
+		return tasks.Range{}, fmt.Errorf("could not begin at entry %d: the files have %d entries", req.First, space.Last)
+	}
+	want := tasks.R(req.First, space.Last)
+	if req.N >= 0 && req.N < want.Len() {
+		want.Last = want.First + req.N
+	}
+	return want, nil
+}
+
+// checkLimits refuses limits that no child can work with, before anything is done for the job.
+func checkLimits(req api.JobRequest) error {
+	if err := limitsOf(req).Check(); err != nil {
+		return &api.Error{Status: http.StatusBadRequest, Message: "could not submit: " + err.Error(), Err: err}
+	}
+	return nil
+}
+
+// limitsOf are the limits that a job's user has set. A time that is too long for its type is as long as that can be.
+func limitsOf(req api.JobRequest) tasks.Limits {
+	seconds := func(s float64) time.Duration {
+		if s >= math.MaxInt64/float64(time.Second) {
+			return math.MaxInt64
+		}
+		return time.Duration(math.Round(s * float64(time.Second)))
+	}
+	return tasks.Limits{
+		Memory: req.Memory, Stall: seconds(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
+		Processes: req.Processes, FileSize: req.FileSize, Scratch: req.Scratch,
+	}
+}
+
+// ship has bytes here that other nodes fetch to take part in a job, as long as the job lasts.
+func (r *Room) ship(j *Job, data []byte) (hash string, err error) {
+	if hash, err = r.blobs.Ship(data); err == nil {
+		j.holds(hash, func() { r.blobs.Unship(hash) })
+	}
+	return hash, err
+}
+
+// begin runs the submitting side's Begin, whose result goes to every generation.
+func (r *Room) begin(j *Job, desc *tasks.Job) (err error) {
+	desc.Input, err = r.startSession(j)
+	return err
+}
+
+// startSession starts the submitting side's process, in place of an earlier one, and runs Begin in it.
+func (r *Room) startSession(j *Job) (input []byte, err error) {
+	dir, env := r.surroundings(j)
+	if dir == "" {
+		dir = r.elsewhere(j)
+	}
+	var session exec.Session
+	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		session, err = p.Session(j.ctx, exec.SessionSpec{Dir: dir, Env: env, Out: j.clientLine})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	old, over := j.s.Session, j.s.Freed
+	if over {
+		old = session
+	} else {
+		j.s.Session = session
+	}
+	j.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+	if over {
+		return nil, ErrOver
+	}
+	return session.Begin(j.ctx)
+}
+
+// probe runs the first entry in a process that is thrown away: what fails everywhere fails here, by
+// name, before any worker starts. A program that passed with the same file is not probed again.
+func (r *Room) probe(j *Job, desc *tasks.Job) error {
+	if desc.Want.Empty() {
+		return nil
+	}
+	f, key, local, ok := firstSeen(desc)
+	if !ok {
+		return nil // no file is to be seen from here: the first node that opens one will tell
+	}
+	j.mu.Lock()
+	mark := fmt.Sprintf("%s %+v", j.s.CodeKey, key)
+	j.mu.Unlock()
+	if local && r.planner.Probed(mark) {
+		return nil
+	}
+	j.phase(api.Preparing, "trying the first entry")
+	dir, err := os.MkdirTemp(r.cfg.ScratchDir, "probe-")
+	if err != nil {
+		return fmt.Errorf("could not make a folder for trying the first entry: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) error {
+		return p.Try(j.ctx, r.workers.Limits.Spec(desc, 1, dir), f.URL, f.Part)
+	})
+	var fail *exec.Failure
+	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(r.cluster.Up()) > 0) {
+		return nil // this entry or file is bad, or this host; the job will tell
+	}
+	if err == nil {
+		r.planner.SetProbed(mark)
+	}
+	return err
+}
+
+// firstSeen is the first file of those wanted that this host sees, as far as a look tells.
+func firstSeen(desc *tasks.Job) (f tasks.File, key plan.FileKey, local, ok bool) {
+	i, _ := desc.Data.Locate(desc.Want.First)
+	for ; i < len(desc.Data.Files) && desc.Data.Units(i).First < desc.Want.Last; i++ {
+		f = desc.Data.Files[i]
+		if f.Entries == 0 {
+			continue
+		}
+		var err error
+		if key, local, err = plan.KeyOf(f.URL, f.Part); err == nil {
+			return f, key, local, true
+		}
+	}
+	return f, key, local, false
+}
+
+// everywhere reports whether a failure of the first entry is one of all entries.
+func everywhere(f *exec.Failure) bool {
+	switch f.Kind {
+	case exec.KindSchema, exec.KindCode:
+		return true
+	}
+	return f.Stage != ""
+}
+
+// hostsOwn reports whether a failure may be of this host alone: the program gives up before any
+// input.
+func hostsOwn(f *exec.Failure) bool { return f.Kind == exec.KindAbort && f.Stage == exec.StageStart }
+
+// Publish signs the description, keeps it for others and gives it to the engine, with what the job begins with.
+func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
+	begun := time.Now()
+	submitted, _ := j.ledSince()
+	desc.Ask.Submitted, desc.Ask.Begun = submitted.Round(0), begun.Round(0)
+	body, err := wire.Marshal(desc)
+	if err != nil {
+		return err
+	}
+	if len(body) > store.MaxDescription {
+		return fmt.Errorf("could not submit: the description of %d files has %d bytes, the limit is %d", len(desc.Data.Files), len(body), store.MaxDescription)
+	}
+	id := tasks.NameOf(body)
+	if _, err := r.blobs.Put(r.blobs.JobDir(id), body); err != nil { // goes with the job
+		return err
+	}
+	parts, err := r.placeBase(id, base)
+	if err != nil {
+		return err
+	}
+	r.NoteHeavy(j, weightOf(body))
+	j.mu.Lock()
+	j.s.ID, j.s.Desc, j.s.Running = id, desc, begun
+	j.s.Status.Units = desc.Want.Len()
+	key := j.s.CodeKey
+	j.mu.Unlock()
+	r.book.Identify(id, j)
+	rate := r.book.Rate(key)
+	if j.ctx.Err() != nil { // cancelled while it had no name for the engine
+		r.book.Over(id)
+		r.blobs.ForgetFolder(r.blobs.JobDir(id))
+		_ = os.RemoveAll(r.blobs.JobDir(id))
+		return j.ctx.Err()
+	}
+	j.phase(api.Running, "")
+	r.SaveStatus(j)
+	r.hand(j, engine.Submit{ID: id, Job: desc, Rate: rate, Base: parts})
+	return nil
+}
+
+// hand gives a job to the engine. What a cancel has posted before that had no effect, and is posted again.
+func (r *Room) hand(j *Job, s engine.Submit) {
+	r.loop.Post(s)
+	j.mu.Lock()
+	end := j.s.End
+	j.mu.Unlock()
+	if j.ctx.Err() != nil {
+		r.loop.Post(engine.CancelJob{ID: s.ID})
+	}
+	if end != nil {
+		r.loop.Post(*end)
+	}
+}
+
+// withHint adds advice to an error.
+func withHint(err error, hint string) error {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &api.Error{Message: err.Error(), Hint: hint, Err: err}
+}
+
+// openLimit is how long a file of a job may take to be opened here.
+func (r *Room) openLimit(req api.JobRequest) time.Duration {
+	return r.workers.Limits.For(limitsOf(req)).Open
+}

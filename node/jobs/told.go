@@ -1,0 +1,124 @@
+package jobs
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/ledger"
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// Told is what is known of a job that its users are told. What it has of the ledger is as of the last look, and is not
+// looked for any more once the status is complete, as it is for a job that has ended as its ledger says.
+type Told struct {
+	Status   api.JobStatus // state, phase, errors; the rest is filled in when somebody asks (Room.StatusOf)
+	Complete bool          // Status is told as it is, and nothing is filled in
+	Ended    time.Time     // as this node's clock says
+	Running  time.Time     // when the engine got it
+	Working  time.Duration // from then to the last commit
+	Merges   int64         // on the submitting side
+	Lost     []ledger.Lost
+	View     engine.JobView
+	Apart    []string // outputs that could not be merged, and stand side by side
+}
+
+// phase says what is being done just now.
+func (j *Job) phase(state api.JobState, text string) {
+	if j.Tell != nil {
+		j.Tell(text)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.s.Status.State.Final() {
+		j.s.Status.State, j.s.Status.Phase = state, text
+	}
+}
+
+// lasting shows what a job that is being prepared waits for, and since when once that takes long, until done is called.
+func (j *Job) lasting(text string) (done func()) {
+	j.phase(api.Preparing, text)
+	began, stop, stopped := time.Now(), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(10 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				j.phase(api.Preparing, fmt.Sprintf("%s, for %v", text, time.Since(began).Round(time.Second)))
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
+}
+
+// finalise ends a led job; the first call counts.
+func (j *Job) finalise(state api.JobState, message, hint string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.s.Status.State.Final() {
+		return false
+	}
+	if j.s.Ended.IsZero() {
+		j.s.Ended = time.Now()
+	}
+	j.s.Status.State, j.s.Status.Phase, j.s.Status.Error, j.s.Status.Hint = state, "", message, hint
+	j.s.Status.Stdout = strings.Join(j.s.Lines, "\n")
+	if state != api.Done && state != api.Partial {
+		j.s.Status.Output = "" // nothing was written there; an older file of that name may be
+	}
+	return true
+}
+
+// Adopt makes a job final as its ledger says; the first call counts. Whether the output of a job of this node is
+// written this node alone knows.
+func (j *Job) Adopt(st api.JobStatus, own bool) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.s.Status.State.Final() {
+		return false
+	}
+	if st.OutputError = ""; own {
+		st.Output, st.OutputError = "", j.s.Status.OutputError
+	}
+	if j.s.OutDone {
+		st.Output = j.s.Req.Output
+	}
+	j.s.Status, j.s.Complete, j.s.Led, j.s.Ended = st, true, true, time.Now()
+	return true
+}
+
+// Final reports whether the job has ended, as far as this node has heard.
+func (j *Job) Final() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.s.Status.State.Final()
+}
+
+func (j *Job) addApart(names []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, n := range names {
+		known := false
+		for _, o := range j.s.Apart {
+			known = known || o == n
+		}
+		if !known {
+			j.s.Apart = append(j.s.Apart, n)
+		}
+	}
+}
+
+// note tells the job's user what he may not know, and should.
+func (j *Job) note(texts ...string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.s.Status.Notes = append(j.s.Status.Notes, texts...)
+}

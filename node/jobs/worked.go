@@ -1,0 +1,35 @@
+package jobs
+
+import (
+	"context"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/worker"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// worked is a job as generations of it see it (worker.Job).
+type worked struct {
+	d *Room
+	j *Job
+}
+
+// worked finds the job with that id for a generation of it.
+func (r *Room) worked(id tasks.JobID) (worker.Job, bool) {
+	j := r.book.ByID(id)
+	return worked{r, j}, j != nil
+}
+
+func (w worked) Use(ctx context.Context, do func(exec.Program, *tasks.Job) error) error {
+	return w.d.use(ctx, w.j, do)
+}
+
+func (w worked) Described() *tasks.Job {
+	_, desc := w.j.Prepared()
+	return desc
+}
+
+func (w worked) Printed(line string)     { w.j.Printed(line) }
+func (w worked) Crashed(f *exec.Failure) { w.j.crashed(w.d.net.Name(), f) }
+func (w worked) Refused(f *exec.Failure) { w.j.refuse(f) }
+func (w worked) Apart(names []string)    { w.j.addApart(names) }

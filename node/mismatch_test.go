@@ -1,0 +1,50 @@
+package node
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/jobs"
+	"github.com/dtpnode/dtpnode/node/runtimes"
+	"github.com/dtpnode/dtpnode/p2p"
+)
+
+func TestPeersThatDiffer(t *testing.T) {
+	both := foundHere{{Kind: "ROOT", Version: "6.40.00"}, {Kind: "ROOT", Version: "6.38.00"}, {Kind: "test", Version: "1"}}
+	for _, tc := range []struct {
+		own   foundHere
+		info  p2p.Info
+		works bool
+		says  []string
+	}{
+		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce(both[:1], p2p.MaxMeta)}, true, nil},
+		// their protocol numbers say whether they work together
+		{both[:1], p2p.Info{Version: "v2", Meta: runtimes.Announce(both[:1], p2p.MaxMeta)}, true, nil},
+		{both[:1], p2p.Info{
+			Version: "v1",
+			Meta:    runtimes.Announce(both[1:2], p2p.MaxMeta),
+		}, false, []string{"6.38.00", "6.40.00", "install the same version"}},
+		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce(both, p2p.MaxMeta)}, true, nil},
+		{both, p2p.Info{Version: "v1", Meta: runtimes.Announce(both[2:], p2p.MaxMeta)}, true, nil},
+		{both[:2], p2p.Info{
+			Version: "v1",
+			Meta:    runtimes.Announce(both[2:], p2p.MaxMeta),
+		}, false, []string{"test 1", "ROOT 6.40.00, ROOT 6.38.00"}},
+		{both[:1], p2p.Info{Version: "v1"}, false, []string{"no runtime to run jobs with", "`dtpnode status` there"}},
+		{both[:1], p2p.Info{Version: "v1", Meta: "garbage"}, false, []string{"no runtime to run jobs with"}},
+	} {
+		d := &Daemon{cfg: Config{Version: "v1"}, runtimes: &jobs.Runtimes{
+			Set: runtimes.Find(t.Context(), []exec.Finder{tc.own}, exec.Config{}),
+		}}
+		note := d.mismatch(tc.info)
+		if (note == "") != tc.works {
+			t.Errorf("%+v: %q", tc.info, note)
+		}
+		for _, s := range tc.says {
+			if !strings.Contains(note, s) {
+				t.Errorf("%+v: note %q does not say %q", tc.info, note, s)
+			}
+		}
+	}
+}
